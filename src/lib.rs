@@ -1,1 +1,5 @@
 //! vp
+pub mod identity;
+pub mod link;
+pub mod noise;
+pub mod wire;
