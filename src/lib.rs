@@ -1,7 +1,10 @@
 //! vp
+pub mod app;
 pub mod identity;
 pub mod link;
+pub mod net;
 pub mod node;
 pub mod noise;
 pub mod session;
+pub mod store;
 pub mod wire;
