@@ -63,9 +63,7 @@ pub(super) fn start_with(
     payload: &[u8],
 ) -> Result<(ExpectJoinReply, Vec<u8>), HandshakeError> {
     let prologue = join_prologue(suite, context)?;
-    let mut noise = builder(fresh, suite, psk, &prologue)?
-        .build_initiator()
-        .map_err(opaque)?;
+    let mut noise = builder(fresh, suite, psk, &prologue)?.build_initiator().map_err(opaque)?;
     let message = write_payload(&mut noise, payload)?;
     Ok((ExpectJoinReply { noise }, message))
 }
@@ -106,9 +104,7 @@ pub(super) fn accept_with(
     message: &[u8],
 ) -> Result<(Vec<u8>, JoinReady), HandshakeError> {
     let prologue = join_prologue(suite, context)?;
-    let mut noise = builder(fresh, suite, psk, &prologue)?
-        .build_responder()
-        .map_err(opaque)?;
+    let mut noise = builder(fresh, suite, psk, &prologue)?.build_responder().map_err(opaque)?;
     let payload = take_payload(read(&mut noise, message)?);
     Ok((payload, JoinReady { noise }))
 }
@@ -176,10 +172,8 @@ mod tests {
     #[test]
     fn payloads_and_channel_both_ways() {
         for suite in Suite::ALL {
-            let (initiator, first) =
-                JoinInitiator::start(suite, &PSK, b"lane 2", b"one").expect("starts");
-            let (payload, ready) =
-                JoinResponder::accept(suite, &PSK, b"lane 2", &first).expect("accepts");
+            let (initiator, first) = JoinInitiator::start(suite, &PSK, b"lane 2", b"one").expect("starts");
+            let (payload, ready) = JoinResponder::accept(suite, &PSK, b"lane 2", &first).expect("accepts");
             assert_eq!(payload, b"one");
             let (second, mut sealer, _) = ready.reply(b"two").expect("replies");
             let (payload, _, mut opener) = initiator.finish(&second).expect("finishes");
@@ -210,64 +204,37 @@ mod tests {
         let (_, first) = JoinInitiator::start(suite, &PSK, b"", b"one").expect("starts");
         let accept = |message: &[u8]| JoinResponder::accept(suite, &PSK, b"", message);
         for len in 0..first.len() {
-            assert_eq!(
-                accept(&first[..len]).err(),
-                Some(HandshakeError::Unauthentic)
-            );
+            assert_eq!(accept(&first[..len]).err(), Some(HandshakeError::Unauthentic));
         }
         for bit in 0..first.len() * 8 {
             let mut bent = first.clone();
             bent[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                accept(&bent).err(),
-                Some(HandshakeError::Unauthentic),
-                "bit {bit}"
-            );
+            assert_eq!(accept(&bent).err(), Some(HandshakeError::Unauthentic), "bit {bit}");
         }
         for bit in 0..51 * 8 {
-            let (initiator, first) =
-                JoinInitiator::start(suite, &PSK, b"", b"one").expect("starts");
-            let (mut second, ..) = accept(&first)
-                .expect("accepts")
-                .1
-                .reply(b"two")
-                .expect("replies");
+            let (initiator, first) = JoinInitiator::start(suite, &PSK, b"", b"one").expect("starts");
+            let (mut second, ..) = accept(&first).expect("accepts").1.reply(b"two").expect("replies");
             second[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                initiator.finish(&second).err(),
-                Some(HandshakeError::Unauthentic),
-                "bit {bit}"
-            );
+            assert_eq!(initiator.finish(&second).err(), Some(HandshakeError::Unauthentic), "bit {bit}");
         }
     }
 
     #[test]
     fn a_replayed_message_1_opens_nothing_afterwards() {
-        let (initiator, first) =
-            JoinInitiator::start(Suite::AesGcm, &PSK, b"", b"one").expect("starts");
-        let accept = || {
-            JoinResponder::accept(Suite::AesGcm, &PSK, b"", &first)
-                .expect("accepts")
-                .1
-        };
+        let (initiator, first) = JoinInitiator::start(Suite::AesGcm, &PSK, b"", b"one").expect("starts");
+        let accept = || JoinResponder::accept(Suite::AesGcm, &PSK, b"", &first).expect("accepts").1;
         let (second, ..) = accept().reply(b"").expect("replies");
         let (_, mut sealer, _) = initiator.finish(&second).expect("finishes");
         let (_, _, mut replayed) = accept().reply(b"").expect("replies");
         let mut sealed = Vec::new();
         sealer.seal_into(b"hello", &mut sealed).expect("fits");
-        assert_eq!(
-            replayed.open(&sealed, &mut [0; 5]),
-            Err(OpenError::Unauthentic)
-        );
+        assert_eq!(replayed.open(&sealed, &mut [0; 5]), Err(OpenError::Unauthentic));
     }
 
     #[test]
     fn payloads_have_a_cap() {
         let start = |len: usize| JoinInitiator::start(Suite::AesGcm, &PSK, b"", &vec![0; len]);
-        assert_eq!(
-            start(JOIN_PAYLOAD_MAX).expect("fits").1.len(),
-            HANDSHAKE_MESSAGE_MAX
-        );
+        assert_eq!(start(JOIN_PAYLOAD_MAX).expect("fits").1.len(), HANDSHAKE_MESSAGE_MAX);
         let error = start(JOIN_PAYLOAD_MAX + 1).err();
         assert_eq!(error, Some(HandshakeError::TooLong(Part::Payload)));
     }

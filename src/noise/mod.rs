@@ -24,8 +24,7 @@ mod suite;
 // mod vectors;
 
 pub use handshake::{
-    Established, ExpectFinal, ExpectReply, HandshakeError, Initiator, Part, Responder,
-    fuzz_handshake,
+    Established, ExpectFinal, ExpectReply, HandshakeError, Initiator, Part, Responder, fuzz_handshake,
 };
 pub use join::{ExpectJoinReply, JOIN_PAYLOAD_MAX, JoinInitiator, JoinReady, JoinResponder};
 pub use payload::{CAPS_MAX, HANDSHAKE_MESSAGE_MAX, MESSAGE_1_BYTES, MESSAGE_2_MAX, PAYLOAD_MAX};
