@@ -62,7 +62,7 @@ pub fn load(path: &Path) -> Result<Identity, LoadError> {
 /// Writes a new key file with mode 0600. It appears whole or not at all, and survives a crash once this returns.
 ///
 /// # Errors
-/// [`CreateError`]. Nothing is left behind.
+/// [`CreateError`]. Nothing is left behind, unless it is only the directory that could not be synced.
 pub fn create(path: &Path, identity: &Identity, overwrite: Overwrite) -> Result<(), CreateError> {
     path.file_name().ok_or(CreateError::NoName)?;
     let parent = match path.parent() {
