@@ -14,6 +14,8 @@ use crate::identity::{Identity, keyfile};
 
 /// Longest key file: the key itself and room for comments. Bounds what is read of a file that is none.
 const FILE_MAX: usize = 4096;
+/// What is read at most.
+const READ_LIMIT: u64 = 4097;
 /// Bits of a mode that let anyone but the owner in.
 const OTHERS_MASK: u32 = 0o077;
 /// Mode of a new key file.
@@ -49,9 +51,10 @@ pub fn load(path: &Path) -> Result<Identity, LoadError> {
     if mode & OTHERS_MASK != 0 {
         return Err(LoadError::Exposed { mode });
     }
+    // One byte more than allowed tells a file that is too long from one that just fits, without a second look. The
+    // buffer has room for all of it, so the secret is not left behind in one that was outgrown.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX + 1));
-    // One byte more than allowed tells a file that is too long from one that just fits, without a second look.
-    file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(READ_LIMIT).read_to_end(&mut bytes)?;
     if bytes.len() > FILE_MAX {
         return Err(LoadError::TooLong);
     }
