@@ -20,8 +20,8 @@ pub const SIGNATURE_BYTES: usize = 64;
 
 /// A peer's long-term public name: its 32-byte Ed25519 public key.
 ///
-/// As text it is `vp1` and 58 more characters, bech32m. Any 32 bytes are an id; bytes that are no curve point simply
-/// never verify a signature.
+/// As text it is `vp1` and 58 more characters, bech32m. Any 32 bytes are an id. Bytes that are no curve point never
+/// verify a signature; a point of low order verifies anybody's, as if its owner had published the secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId([u8; 32]);
 

@@ -96,7 +96,7 @@ impl RelayAddress {
 }
 
 impl fmt::Display for RelayAddress {
-    /// A text that parses to the same address; a default port is left out.
+    /// A text that parses to the same address. The port is always written, so that nobody has to know the defaults.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(scheme) = self.scheme {
             write!(f, "{scheme}://")?;
@@ -106,10 +106,7 @@ impl fmt::Display for RelayAddress {
         } else {
             write!(f, "{}@{}", self.id, self.host)?;
         }
-        if self.port != Self::default_port(self.scheme) {
-            write!(f, ":{}", self.port)?;
-        }
-        f.write_str(&self.path)
+        write!(f, ":{}{}", self.port, self.path)
     }
 }
 

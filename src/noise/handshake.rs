@@ -76,7 +76,8 @@ pub struct Established {
     pub peer: PeerId,
     /// The peer's card; signature and keys are checked, expiry is not (see [`Card::is_expired`]).
     pub card: Card,
-    /// What the peer announced. The responder's are secret, the initiator's went out before anyone was known.
+    /// What the peer announced. Authentic, but hardly secret: the initiator's are readable to anyone, the responder's
+    /// to whoever asked.
     pub caps: Vec<u8>,
     /// The payload of message 3; empty for the initiator, who sent it.
     pub payload: Vec<u8>,

@@ -150,6 +150,19 @@ fn take_payload(mut payload: Zeroizing<Vec<u8>>) -> Vec<u8> {
     std::mem::take(&mut *payload)
 }
 
+/// Fuzz entry: foreign bytes as either message. The first byte picks suite and message.
+#[doc(hidden)]
+pub fn fuzz_join(data: &[u8]) {
+    let [choice, message @ ..] = data else { return };
+    let (suite, psk) = (Suite::ALL[usize::from(choice & 1)], [1; 32]);
+    if choice & 2 == 0 {
+        assert!(JoinResponder::accept(suite, &psk, b"", message).is_err());
+    } else {
+        let (initiator, _) = JoinInitiator::start(suite, &psk, b"", b"").expect("short arguments");
+        assert!(initiator.finish(message).is_err());
+    }
+}
+
 impl fmt::Debug for ExpectJoinReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExpectJoinReply").finish_non_exhaustive()
@@ -164,6 +177,8 @@ impl fmt::Debug for JoinReady {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::noise::OpenError;
 
@@ -237,5 +252,12 @@ mod tests {
         assert_eq!(start(JOIN_PAYLOAD_MAX).expect("fits").1.len(), HANDSHAKE_MESSAGE_MAX);
         let error = start(JOIN_PAYLOAD_MAX + 1).err();
         assert_eq!(error, Some(HandshakeError::TooLong(Part::Payload)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_pass(data in proptest::collection::vec(any::<u8>(), 0..300)) {
+            fuzz_join(&data);
+        }
     }
 }

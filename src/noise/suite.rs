@@ -12,12 +12,11 @@ const PROTOCOL: &[u8] = b"vp/1";
 
 /// The AEAD of a channel; the rest is always X25519, ML-KEM-768 and SHA-256. Whoever initiates picks; both must be able.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
 pub enum Suite {
     /// AES-256-GCM.
-    AesGcm = 1,
+    AesGcm,
     /// ChaCha20-Poly1305.
-    ChaChaPoly = 2,
+    ChaChaPoly,
 }
 
 impl Suite {

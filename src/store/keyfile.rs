@@ -14,6 +14,8 @@ use crate::identity::{Identity, keyfile};
 
 /// Longest key file: the key itself and room for comments. Bounds what is read of a file that is none.
 const FILE_MAX: usize = 4096;
+/// What is read at most.
+const READ_LIMIT: u64 = 4097;
 /// Bits of a mode that let anyone but the owner in.
 const OTHERS_MASK: u32 = 0o077;
 /// Mode of a new key file.
@@ -45,9 +47,10 @@ pub fn load(path: &Path) -> Result<Identity, LoadError> {
     if mode & OTHERS_MASK != 0 {
         return Err(LoadError::Exposed { mode });
     }
+    // One byte more than allowed tells a file that is too long from one that just fits, without a second look. The
+    // buffer has room for all of it, so the secret is not left behind in one that was outgrown.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX + 1));
-    // One byte more than allowed tells a file that is too long from one that just fits, without a second look.
-    file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(READ_LIMIT).read_to_end(&mut bytes)?;
     if bytes.len() > FILE_MAX {
         return Err(LoadError::TooLong);
     }
@@ -58,7 +61,7 @@ pub fn load(path: &Path) -> Result<Identity, LoadError> {
 /// Writes a new key file with mode 0600. It appears whole or not at all, and survives a crash once this returns.
 ///
 /// # Errors
-/// [`CreateError`]. Nothing is left behind.
+/// [`CreateError`]. Nothing is left behind, unless it is only the directory that could not be synced.
 pub fn create(path: &Path, identity: &Identity, overwrite: Overwrite) -> Result<(), CreateError> {
     path.file_name().ok_or(CreateError::NoName)?;
     let parent = match path.parent() {
