@@ -1,1 +1,3 @@
 //! vp
+pub mod cli;
+pub mod identity;
