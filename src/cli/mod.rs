@@ -5,6 +5,7 @@
 //! [`report`] writes to standard error; every foreign text goes through [`escape::printable`]; no secret is taken
 //! from an argument or shown; the environment is read once, into an [`env::Env`].
 
+pub mod args;
 pub mod env;
 pub mod escape;
 pub mod exit;
