@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest result of [`printable`], characters: a file name of the longest kind (255 bytes) stays whole.
 pub const PRINTABLE_MAX: usize = 256;
@@ -38,6 +38,12 @@ impl Foreign for [u8] {
 impl Foreign for OsStr {
     fn bytes(&self) -> &[u8] {
         self.as_bytes()
+    }
+}
+
+impl Foreign for PathBuf {
+    fn bytes(&self) -> &[u8] {
+        self.as_os_str().as_bytes()
     }
 }
 

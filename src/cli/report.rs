@@ -5,12 +5,13 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 
-use super::escape::one_line;
+use super::escape::{one_line, printable};
 use super::exit::Exit;
 use super::json::{Object, Value};
 
@@ -82,6 +83,11 @@ impl Fault {
     /// A fault without hints.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), hints: Vec::new() }
+    }
+
+    /// A fault about a file: its path, what went wrong, and the system's word on it.
+    pub fn about(exit: Exit, path: &Path, error: &(dyn Error + 'static)) -> Self {
+        Self::new(exit, format!("{}: {}", printable(path), chain(error)))
     }
 
     /// Adds a hint.
@@ -238,6 +244,30 @@ impl fmt::Debug for Report {
     }
 }
 
+/// An error with its causes, leaving out those it has already put into its own words.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = words(error);
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = words(error);
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// One error in words. The system's own are made to fit: "No such file (os error 2)" reads "no such file".
+fn words(error: &(dyn Error + 'static)) -> String {
+    let text = error.to_string();
+    let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) else { return text };
+    let text = text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text);
+    let mut characters = text.chars();
+    characters.next().map(|first| first.to_ascii_lowercase().to_string() + characters.as_str()).unwrap_or_default()
+}
+
 fn plain(value: &Value<'_>) -> String {
     match value {
         Value::Text(text) => (*text).to_owned(),
@@ -311,6 +341,15 @@ mod tests {
             report.say(Level::Warning, "a\nvp-test: error: forged\x1b[2J");
         });
         assert_eq!(text, "vp-test: warning: a\\x0avp-test: error: forged\\x1b[2J\n");
+    }
+
+    #[test]
+    fn a_fault_about_a_file_has_path_error_and_cause() {
+        let missing = io::Error::from_raw_os_error(2);
+        let fault = Fault::about(Exit::Config, Path::new("/a\nb"), &missing);
+        assert_eq!(fault.message, "/a\\x0ab: no such file or directory");
+        let wrapped = crate::store::keyfile::LoadError::Io(io::Error::from_raw_os_error(13));
+        assert_eq!(chain(&wrapped), "the key file cannot be read: permission denied");
     }
 
     #[test]
