@@ -91,16 +91,6 @@ impl Attach {
         }
     }
 
-    /// Asks the node for what the tool needs.
-    pub fn start(&mut self, now: std::time::Instant, node: &mut crate::node::Node) {
-        match &self.options.end {
-            End::Dial(peer, app) => {
-                node.call(now, *peer, app.clone());
-            }
-            End::Listen { app, .. } => node.listen(app.clone()),
-        }
-    }
-
     fn keeps(&self) -> bool {
         matches!(self.options.end, End::Listen { keep: true, .. })
     }
@@ -305,6 +295,15 @@ impl From<crate::session::SessionError> for ToolError {
 }
 
 impl Tool for Attach {
+    fn start(&mut self, ctx: &mut Context<'_>) {
+        match &self.options.end {
+            End::Dial(peer, app) => {
+                ctx.node.call(ctx.now, *peer, app.clone());
+            }
+            End::Listen { app, .. } => ctx.node.listen(app.clone()),
+        }
+    }
+
     fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
         match event {
             Event::Up { key, app, .. } => match self.options.end {
@@ -389,8 +388,10 @@ impl Tool for Attach {
     }
 
     fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32) {
-        if signal == HUP || signal == USR1 {
-            return;
+        match signal {
+            HUP => return,
+            USR1 => return (ctx.notices)(Notice::Status),
+            _ => {}
         }
         self.stopping = Some(signal);
         if let End::Listen { app, .. } = &self.options.end {

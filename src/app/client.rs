@@ -63,8 +63,10 @@ pub enum Notice<'a> {
         /// The present item.
         name: &'a str,
     },
-    /// One item failed; the others go on.
+    /// One item failed, and why; the others go on.
     ItemFailed(&'a str, &'a str),
+    /// Somebody asked how it stands.
+    Status,
 }
 
 /// Why a tool ended without success.
@@ -107,6 +109,8 @@ impl std::error::Error for ToolError {
 
 /// What a tool does with sessions.
 pub trait Tool {
+    /// The loop begins: ask the node for what the tool needs.
+    fn start(&mut self, ctx: &mut Context<'_>);
     /// Something happened to the node.
     fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event);
     /// One of the tool's own ends has news.
@@ -184,6 +188,7 @@ impl Client {
     /// Drives `tool` to its end.
     pub fn run(&mut self, tool: &mut dyn Tool, notices: &mut dyn FnMut(Notice<'_>)) -> Result<(), ToolError> {
         let mut events = Events::with_capacity(256);
+        tool.start(&mut self.context(Instant::now(), notices));
         loop {
             let mut busy = true;
             for _ in 0..BUSY_TURNS {
