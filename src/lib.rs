@@ -1,1 +1,4 @@
 //! vp
+
+pub mod app;
+pub mod store;

@@ -1,0 +1,3 @@
+//! What each tool does with a session.
+
+pub mod transfer;

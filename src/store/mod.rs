@@ -1,0 +1,20 @@
+//! Files, read and written so that they appear whole or not at all.
+//!
+//! It walks source trees in a fixed order ([`source`]), reads files that must not change meanwhile
+//! ([`read`]), and puts files into a receiver's directory: under a temporary name beside the target
+//! ([`part`]), synced in batches, then renamed ([`batch`], [`inbox`]). It knows no protocol, no peer
+//! and no terminal, and it never waits for anything but the disk. Linux 5.6 or later (`openat2`).
+//!
+//! Invariants: nothing outside the one root directory is touched, whatever the names are and whoever
+//! plants symbolic links meanwhile; a final name never shows a half-written file; what is reported as
+//! committed has been synced, and so has the directory that holds it.
+
+pub mod batch;
+pub mod fault;
+pub mod inbox;
+pub mod names;
+pub mod part;
+pub mod read;
+pub mod source;
+
+pub use fault::Fault;
