@@ -304,15 +304,18 @@ impl PartFile {
         self.set_length = true;
     }
 
-    /// Sets length, permissions and time of modification; the content is complete.
+    /// Sets length, permissions and time of modification; the content is complete. Without
+    /// permissions it stays private, without a time it was modified just now.
     ///
     /// # Errors
     /// What the system says.
-    pub fn finish(self, mode: u16, mtime: Option<Mtime>) -> Result<File, Fault> {
+    pub fn finish(self, mode: Option<u16>, mtime: Option<Mtime>) -> Result<File, Fault> {
         if self.set_length {
             ftruncate(&self.file, self.offset)?;
         }
-        fchmod(&self.file, Mode::from_raw_mode(u32::from(mode & 0o777)))?;
+        if let Some(mode) = mode {
+            fchmod(&self.file, Mode::from_raw_mode(u32::from(mode & 0o777)))?;
+        }
         if let Some(mtime) = mtime {
             futimens(&self.file, &times(mtime))?;
         }

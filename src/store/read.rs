@@ -1,6 +1,7 @@
 //! Reads one file of which nothing may change while it is read.
 
 use super::fault::Fault;
+use super::part::hash_range;
 use super::source::{Found, Stamp, open};
 use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
@@ -93,6 +94,14 @@ impl SourceFile {
             // A file system without SEEK_DATA: then it is all data.
             Err(_) => Ok(Extent::Data { until: size }),
         }
+    }
+
+    /// Feeds the bytes from `offset` to `until` to a hash state.
+    ///
+    /// # Errors
+    /// As for [`Self::read_onto`].
+    pub fn hash(&self, hasher: &mut blake3::Hasher, offset: u64, until: u64) -> Result<(), Fault> {
+        hash_range(&self.file, hasher, offset, until)
     }
 
     /// Appends up to `max` bytes from `offset` to the buffer, within its capacity or growing it by

@@ -48,7 +48,8 @@
 //! # Rules
 //!
 //! 1. HELLO comes first. The receiver answers ACCEPTED or REFUSED; the sender need not wait.
-//! 2. Kind *stream*: DATA and ZDATA follow, then END{0, 0}, then the receiver's DONE.
+//! 2. Kind *stream*: DATA and ZDATA follow, then END{0, 0}. The receiver answers ITEM for index 0
+//!    and then DONE. An ITEM before the sender's END says that the rest is not wanted.
 //! 3. Kind *files*: ENTRYs are numbered from 0 without gaps, a directory before what is in it, at
 //!    most 2,048 of them without their ITEM. They may stand between any two other messages, but
 //!    not between FILE_BEGIN and the FILE_END or FILE_FAILED that closes it.

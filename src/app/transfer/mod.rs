@@ -19,12 +19,28 @@ pub mod blocks;
 pub mod decoder;
 pub mod encode;
 pub mod limit;
+#[cfg(test)]
+mod memory;
 pub mod messages;
 pub mod outcome;
+mod outgoing;
 pub mod parse;
 pub mod port;
+pub mod progress;
+mod receiver;
+mod receiving;
+mod sender;
+mod sending;
+mod sink;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod writer;
 
 pub use blocks::{BlockDecoder, BlockEncoder, Compression};
 pub use limit::RateLimit;
 pub use outcome::{ReceiveOutcome, SendOutcome, Status, TransferError};
 pub use port::{CHUNK_BYTES, Port, PortClosed, TryRecv};
+pub use progress::{Progress, Snapshot};
+pub use receiver::{Destination, OnReceived, ReceiveJob, ReceivePolicy, Received};
+pub use sender::SendJob;

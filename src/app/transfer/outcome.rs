@@ -76,6 +76,7 @@ pub struct Tally {
     /// Failures beyond those.
     pub failures_unnamed: u32,
     damaged: bool,
+    late: bool,
 }
 
 impl Tally {
@@ -97,6 +98,12 @@ impl Tally {
 
     pub(super) fn skip(&mut self, path: &[u8], fault: Fault) -> Failure {
         self.skipped = self.skipped.saturating_add(1);
+        self.note(path, fault)
+    }
+
+    /// Something went wrong with an item after it was settled.
+    pub(super) fn note_late(&mut self, path: &[u8], fault: Fault) -> Failure {
+        self.late = true;
         self.note(path, fault)
     }
 
@@ -124,7 +131,7 @@ impl Tally {
             failed,
         } = self.counts;
         let good = u64::from(committed) + u64::from(exists);
-        let failed = u64::from(failed) + u64::from(self.skipped);
+        let failed = u64::from(failed) + u64::from(self.skipped) + u64::from(self.late);
         match () {
             () if self.damaged => Status::Integrity,
             () if failed + u64::from(refused) > 0 && good > 0 => Status::Partial,
