@@ -148,7 +148,7 @@ impl Answer {
         if hello[2] != VERSION {
             return Err(HandshakeFailure::Version(hello[2]));
         }
-        let suite = Suite::from_byte(hello[3]).ok_or(HandshakeFailure::NotVp)?;
+        let suite = Suite::try_from(hello[3]).map_err(|_| HandshakeFailure::NotVp)?;
         Ok(Some((suite, rest)))
     }
 }

@@ -179,6 +179,11 @@ impl Piece {
         Piece { buffer: pool.copy(bytes), range: 0..bytes.len() }
     }
 
+    /// The memory behind it.
+    pub fn into_buffer(self) -> Arc<Buffer> {
+        self.buffer
+    }
+
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer.bytes()[self.range.clone()]

@@ -130,9 +130,9 @@ impl Outward {
             return;
         }
         self.queued_bytes += piece.len();
-        match self.queue.back_mut() {
-            Some(last) if last.gather(&piece) => {}
-            _ => self.queue.push_back(piece),
+        let gathered = self.queue.back_mut().is_some_and(|last| last.gather(&piece));
+        if !gathered {
+            self.queue.push_back(piece);
         }
     }
 

@@ -212,7 +212,7 @@ impl Router {
         }
         for id in self.requests.offered_to(link) {
             if let Some(request) = self.requests.take(id) {
-                self.settle(now, id, request, Patience::Kept, orders);
+                self.settle(now, id, request, orders);
             }
         }
     }
@@ -230,7 +230,7 @@ impl Router {
         let peer = entry.peer;
         for id in self.requests.parked_for(peer, &name) {
             if let Some(request) = self.requests.take(id) {
-                self.settle(now, id, request, Patience::Kept, orders);
+                self.settle(now, id, request, orders);
             }
         }
         Ok(())
@@ -276,7 +276,7 @@ impl Router {
             stage: Stage::Parked,
         };
         let id = self.requests.fresh();
-        self.settle(now, id, request, Patience::Kept, orders);
+        self.settle(now, id, request, orders);
     }
 
     /// A listener takes what it was offered: the other half for it, or None if the offer is void by now.
@@ -375,7 +375,9 @@ impl Router {
                 orders.push(Order { worker, link, what });
             }
             request.tried.push(link);
-            self.settle(now, id, request, Patience::Used, orders);
+            // Its patience is used up: another listener may answer, nobody is waited for.
+            request.expires = None;
+            self.settle(now, id, request, orders);
         }
     }
 
@@ -390,8 +392,7 @@ impl Router {
     }
 
     /// Offers a request to the newest listener that has not failed it; else parks it or ends it.
-    fn settle(&mut self, now: Instant, id: RequestId, request: Request, patience: Patience, orders: &mut Vec<Order>) {
-        let mut request = request;
+    fn settle(&mut self, now: Instant, id: RequestId, mut request: Request, orders: &mut Vec<Order>) {
         let listeners = self.names.get(&(request.to, request.name.clone()));
         let listener = listeners.and_then(|all| all.iter().rev().find(|link| !request.tried.contains(link)).copied());
         if let Some(link) = listener {
@@ -406,7 +407,7 @@ impl Router {
             return;
         }
         let (caller, circuit) = request.caller;
-        let waits = patience == Patience::Kept && request.expires.is_some_and(|expires| now < expires);
+        let waits = request.expires.is_some_and(|expires| now < expires);
         let Some(worker) = self.worker_of(caller).filter(|_| waits) else {
             return self.fail(&request, CloseCode::NotHere, orders);
         };
@@ -470,13 +471,6 @@ impl Router {
             holding.circuits -= count;
         }
     }
-}
-
-/// Whether a caller's wish to wait still counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
-    Kept,
-    Used,
 }
 
 #[cfg(test)]
