@@ -21,5 +21,5 @@ use crate::noise::Suite;
 pub const HELLO_BYTES: usize = 4;
 
 fn hello(suite: Suite) -> [u8; HELLO_BYTES] {
-    [b'v', b'p', crate::wire::limits::VERSION, u8::from(suite)]
+    [b'v', b'p', crate::wire::limits::VERSION, suite.number()]
 }
