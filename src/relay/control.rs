@@ -235,8 +235,10 @@ impl Forwarder {
     /// Takes a link's circuits and everything the router knows of it away.
     fn detach(&mut self, now: Instant, id: LinkId) {
         let Some(port) = self.port(id) else { return };
+        // A link that still has circuits while it ends goes away with the whole relay: BYE tells the others.
+        let told = port.is_ending();
         let circuits = std::mem::take(&mut port.circuits);
-        for slot in circuits.into_values() {
+        for slot in circuits.into_values().filter(|_| !told) {
             if let Slot::Open(half) = slot {
                 self.deliver(now, half.peer, Parcel::Reset(half.peer, CloseCode::PeerGone));
             }

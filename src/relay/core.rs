@@ -168,3 +168,7 @@ impl RelayCore {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

@@ -266,19 +266,16 @@ mod tests {
     #[test]
     fn a_window_grows_when_bytes_pass_through_and_not_when_they_pile_up() {
         let quarter = CIRCUIT_WINDOW_START / 4;
-        let (mut passing, mut piling) = (Inward::new(), Inward::new());
         let bytes = usize::try_from(quarter).unwrap();
-        for inward in [&mut piling, &mut passing] {
-            (0..3).for_each(|_| inward.receive(bytes).unwrap());
-        }
+        let (mut passing, mut piling) = (Inward::new(), Inward::new());
+        // Two quarters wait all the time.
+        piling.receive(2 * bytes).unwrap();
         for _ in 0..64 {
-            passing.receive(bytes).unwrap();
-            if passing.free(if passing.buffered() > quarter { 4 * quarter } else { quarter }, Growth::Allowed) {
-                passing.announce();
-            }
-            piling.receive(bytes).unwrap();
-            if piling.free(quarter, Growth::Allowed) {
-                piling.announce();
+            for inward in [&mut passing, &mut piling] {
+                inward.receive(bytes).unwrap();
+                if inward.free(quarter, Growth::Allowed) {
+                    inward.announce();
+                }
             }
         }
         assert!(passing.window > CIRCUIT_WINDOW_START);

@@ -27,6 +27,8 @@ mod port;
 mod rate;
 mod requests;
 mod router;
+#[cfg(test)]
+mod testkit;
 mod timers;
 
 pub use self::core::RelayCore;

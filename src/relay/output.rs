@@ -126,7 +126,7 @@ mod tests {
                 expected.extend(&body);
                 expected.extend(vec![n; usize::from(n % 2) * 40]);
             }
-            let (mut written, mut freed) = (Vec::new(), [0; 3]);
+            let (mut written, mut freed) = (Vec::<u8>::new(), [0; 3]);
             let mut cuts = cuts.into_iter().cycle();
             while !output.is_empty() {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
