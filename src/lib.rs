@@ -1,5 +1,6 @@
 //! vp
 pub mod app;
+pub mod cli;
 pub mod identity;
 pub mod link;
 pub mod net;

@@ -119,7 +119,12 @@ pub enum Answered {
 impl Answer {
     /// Takes input from where the last call's `used` ended; bytes to send are appended to `out`. Nothing is sent before
     /// message 1 is whole and valid, and the reply is never longer than it.
-    pub fn handle_bytes(self, identity: &Identity, input: &[u8], out: &mut Vec<u8>) -> Result<Answered, HandshakeFailure> {
+    pub fn handle_bytes(
+        self,
+        identity: &Identity,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Answered, HandshakeFailure> {
         match self {
             Answer::ExpectHello => {
                 let Some((suite, rest)) = Self::hello(input)? else { return Ok(Answered::More(self, 0)) };

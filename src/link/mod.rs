@@ -12,7 +12,7 @@ mod handshake;
 mod heartbeat;
 
 pub use frames::{Frame, Link, LinkError, credit_left};
-pub use handshake::{Admitted, Answer, Answered, Dial, fuzz_answer, HandshakeFailure};
+pub use handshake::{Admitted, Answer, Answered, Dial, HandshakeFailure, fuzz_answer};
 pub use heartbeat::{Heartbeat, Side};
 
 use crate::noise::Suite;

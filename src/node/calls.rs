@@ -56,8 +56,7 @@ impl Node {
         let (peer, app) = (entry.peer, entry.app.clone());
         let suite = Suite::preferred();
         let context = app.as_str().as_bytes();
-        let Ok((reply, first)) =
-            Initiator::start(suite, Purpose::Session, &self.config.identity, peer, context, &[])
+        let Ok((reply, first)) = Initiator::start(suite, Purpose::Session, &self.config.identity, peer, context, &[])
         else {
             self.fail(now, key, Failure::PeerUnauthentic);
             return;
@@ -104,7 +103,9 @@ impl Node {
             Control::Welcome { .. } => self.welcome(),
             Control::Listening { name: Name::App(app) } => self.events.push_back(Event::Listening { app }),
             Control::Listening { name: Name::Session(_) } => {}
-            Control::Incoming { circuit, from, name, early } => self.handle_incoming(now, circuit, (from, name), &early),
+            Control::Incoming { circuit, from, name, early } => {
+                self.handle_incoming(now, circuit, (from, name), &early)
+            }
             Control::Opened { circuit, early } => self.handle_opened(now, circuit, &early),
             Control::Status { circuit, code } => self.handle_status(now, circuit, CloseCode::from_wire(code)),
             Control::Bye { code } => self.handle_down(now, super::Down::Said(CloseCode::from_wire(code))),
@@ -157,9 +158,8 @@ impl Node {
         }
         let suite = Suite::try_from(hello.0).map_err(|_| CloseCode::Protocol)?;
         let context = app.as_str().as_bytes();
-        let (expect, second) =
-            Responder::accept(suite, Purpose::Session, &self.config.identity, context, hello.1, &[])
-                .map_err(|_| CloseCode::Refused)?;
+        let (expect, second) = Responder::accept(suite, Purpose::Session, &self.config.identity, context, hello.1, &[])
+            .map_err(|_| CloseCode::Refused)?;
         let key = self.insert(Entry { peer: from, app, phase: Phase::Answering, released: false });
         let state = Use::Answering { expect: Some(Box::new(expect)), gathered: Vec::new() };
         self.circuits.insert(circuit, Circuit::new(key, state));

@@ -36,14 +36,7 @@ pub struct Circuit {
 
 impl Circuit {
     pub fn new(key: Key, used_for: Use) -> Circuit {
-        Circuit {
-            key,
-            used_for,
-            sent: 0,
-            credit: CIRCUIT_WINDOW_START,
-            received: 0,
-            granted: CIRCUIT_WINDOW_START,
-        }
+        Circuit { key, used_for, sent: 0, credit: CIRCUIT_WINDOW_START, received: 0, granted: CIRCUIT_WINDOW_START }
     }
 
     /// Whether this end made the call and waits for the answer.

@@ -316,6 +316,11 @@ impl Node {
         self.entries.get(&key).map(|entry| entry.peer)
     }
 
+    /// Whom a session was asked for, or who asked, and the application.
+    pub fn called(&self, key: Key) -> Option<(PeerId, AppName)> {
+        self.entries.get(&key).map(|entry| (entry.peer, entry.app.clone()))
+    }
+
     /// The tool is done with the session. It goes as soon as its end is settled with the peer.
     pub fn release(&mut self, now: Instant, key: Key) {
         if let Some(entry) = self.entries.get_mut(&key) {
@@ -379,9 +384,7 @@ impl Node {
     /// The next instant at which [`Node::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
         let sessions = self.entries.values().filter_map(|entry| match &entry.phase {
-            Phase::Up { session, rejoin_at, .. } => {
-                [session.next_timeout(), *rejoin_at].into_iter().flatten().min()
-            }
+            Phase::Up { session, rejoin_at, .. } => [session.next_timeout(), *rejoin_at].into_iter().flatten().min(),
             _ => None,
         });
         sessions.chain(self.carrier_deadline()).chain(self.meeting_deadline()).min()

@@ -113,8 +113,7 @@ impl Session {
         let mut reply = Vec::new();
         encode_acks(&self.taken_on_lanes(), &mut reply);
         let (message, sealer, opener) = ready.reply(&reply)?;
-        let unconfirmed: Vec<u32> =
-            self.lanes.iter().filter(|(_, lane)| !lane.confirmed).map(|(id, _)| *id).collect();
+        let unconfirmed: Vec<u32> = self.lanes.iter().filter(|(_, lane)| !lane.confirmed).map(|(id, _)| *id).collect();
         for id in unconfirmed {
             self.kill_lane(now, id);
         }
@@ -145,8 +144,10 @@ impl Session {
         self.settle_dead(&acks);
     }
 
-    /// The peer said how far dead lanes got: the rest goes out again, ahead of everything new.
+    /// The peer said how far dead lanes got: the rest goes out again, ahead of everything new and of what an earlier
+    /// death left to be sent again, because a lane takes that from the front.
     pub(super) fn settle_dead(&mut self, acks: &[(u32, u64)]) {
+        let later = std::mem::take(&mut self.requeue);
         for (id, retained) in std::mem::take(&mut self.dead) {
             let taken = acks.iter().find(|(lane, _)| *lane == id).map_or(0, |(_, records)| *records);
             for (number, record) in retained {
@@ -158,6 +159,7 @@ impl Session {
                 }
             }
         }
+        self.requeue.extend(later);
     }
 
     /// The error that ended the session.

@@ -34,6 +34,7 @@ pub use secret::SessionSecret;
 pub use streams::Half;
 
 use crate::noise::{Opener, Sealer};
+use crate::wire::CloseCode;
 use buffers::Pool;
 use canary::{Canary, Planted};
 use frame::Frame;
@@ -478,9 +479,18 @@ impl Session {
         self.failed.map_or(Ok(()), Err)
     }
 
-    /// Ends the session: the last frame of this direction. What was written before still goes out first.
-    pub fn close(&mut self, code: u16) {
-        self.closing.get_or_insert(code);
+    /// Ends the session: the last frame of this direction. With [`CloseCode::Done`] what was written before still goes out
+    /// first; with any other code what no lane has taken yet is dropped.
+    pub fn close(&mut self, code: CloseCode) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.closing = Some(code.to_wire());
+        if code != CloseCode::Done {
+            for stream in self.streams.values_mut() {
+                stream.send.reset(&mut self.pool);
+            }
+        }
     }
 
     /// Closed by us and known to the peer, or closed by the peer: nobody waits for anything.

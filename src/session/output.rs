@@ -9,6 +9,8 @@ use std::time::Instant;
 
 /// Facts in one record, bytes: more wait for the next.
 const FACTS_MAX: usize = 16 * 1024;
+/// Room for one fact of each kind, and as much again for one CONSUMED and LIMITS behind them.
+const FACTS_MIN: usize = 128;
 
 /// Output of one call: where it goes and how much it may be.
 struct Room<'a> {
@@ -75,15 +77,12 @@ impl Session {
     }
 
     fn facts_due(&self, lane: &Lane) -> bool {
-        lane.pong.is_some()
-            || lane.ping_due
-            || self.tell_limits
-            || self.news_due
-            || lane.ack_due()
+        lane.pong.is_some() || lane.ping_due || self.tell_limits || self.news_due || lane.ack_due()
     }
 
     fn send_facts(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
-        if !room.fits(FACTS_MAX) {
+        let most = room.left.saturating_sub(wire_bytes(0)).min(FACTS_MAX);
+        if most < FACTS_MIN {
             return Ok(());
         }
         let mut facts = std::mem::take(&mut self.scratch);
@@ -99,7 +98,7 @@ impl Session {
             Frame::LaneAck { lane: lane.id, records: lane.taken + ahead }.encode(&mut facts);
             lane.handle_told();
         }
-        self.news_facts(&mut facts);
+        self.news_facts(&mut facts, most);
         let limit = self.consumed_bytes + self.session_window.size();
         if self.tell_limits || limit - self.session_limit >= self.session_window.size() / 4 {
             self.tell_limits = false;
@@ -111,8 +110,8 @@ impl Session {
         result
     }
 
-    fn news_facts(&mut self, facts: &mut Vec<u8>) {
-        while facts.len() < FACTS_MAX - 64 {
+    fn news_facts(&mut self, facts: &mut Vec<u8>, most: usize) {
+        while facts.len() + FACTS_MIN / 2 <= most {
             let Some(id) = self.news.pop_front() else { break };
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.in_news = false;

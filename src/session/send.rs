@@ -154,9 +154,4 @@ impl SendHalf {
     pub fn written(&self) -> u64 {
         self.written
     }
-
-    /// Whether records wait for a lane.
-    pub fn is_backlogged(&self) -> bool {
-        !self.ready.is_empty()
-    }
 }

@@ -214,6 +214,11 @@ impl Session {
         }
     }
 
+    /// Whether the stream is known here.
+    pub fn has_stream(&self, id: u32) -> bool {
+        self.streams.contains_key(&id)
+    }
+
     /// Streams that are still remembered.
     pub fn stream_count(&self) -> usize {
         self.streams.len()

@@ -170,7 +170,9 @@ impl Control {
 impl Wire {
     fn check(&self) -> Result<(), ControlError> {
         let early = match self {
-            Wire::Connect(.., early) | Wire::Incoming(.., early) | Wire::Accept(_, early) | Wire::Opened(_, early) => early,
+            Wire::Connect(.., early) | Wire::Incoming(.., early) | Wire::Accept(_, early) | Wire::Opened(_, early) => {
+                early
+            }
             _ => return Ok(()),
         };
         if early.len() > EARLY_MAX { Err(ControlError::TooLong) } else { Ok(()) }

@@ -138,10 +138,7 @@ mod tests {
     #[test]
     fn a_header_is_laid_out_as_documented() {
         let header = Header { kind: Kind::Data, circuit: 6, length: 0x0001_0040, credit: 0x0004_0000 };
-        assert_eq!(
-            header.encode(),
-            [1, 0, 0, 0, 6, 0, 0, 0, 0x40, 0, 1, 0, 0, 0, 4, 0],
-        );
+        assert_eq!(header.encode(), [1, 0, 0, 0, 6, 0, 0, 0, 0x40, 0, 1, 0, 0, 0, 4, 0],);
         assert_eq!(Header::decode(&header.encode()), Ok(header));
     }
 

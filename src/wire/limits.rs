@@ -41,7 +41,7 @@ pub const CIRCUIT_WINDOW_MAX: u32 = 4 * 1024 * 1024;
 pub const LISTENERS_MAX: usize = 1024;
 
 /// A link that carries circuits is dead after this time without a byte from the other side.
-pub const DEAD_TIME: Duration = Duration::from_secs(9);
+pub const DEAD_TIME: Duration = Duration::from_secs(10);
 /// A link without circuits is dead after this time without a byte: 10,000 parked attachments must stay cheap.
 pub const IDLE_DEAD_TIME: Duration = Duration::from_secs(50);
 /// Heartbeats fit this often into a dead time, so that one late answer kills nothing.
