@@ -7,3 +7,4 @@ pub mod client;
 pub mod joint;
 pub mod keygen;
 pub mod relay;
+pub mod transfer;
