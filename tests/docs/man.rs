@@ -21,9 +21,9 @@ pub fn page(tool: Entry, prose: &str) -> String {
     heading(&mut page, "SYNOPSIS");
     put(&mut page, &synopsis(&mut command));
     heading(&mut page, "EXAMPLES");
-    for example in manual.examples {
-        put(&mut page, &format!(".PP\n{}:\n.PP\n.RS 4\n.EX\n{}\n.EE\n.RE", capital(example.does), text(example.line)));
-    }
+    let examples = manual.examples.iter();
+    let examples = examples.map(|e| format!("{}:\n.PP\n.RS 4\n.EX\n{}\n.EE\n.RE", capital(e.does), text(e.line)));
+    put(&mut page, &examples.collect::<Vec<_>>().join("\n.PP\n"));
     page.push_str(prose);
     page.push_str(&options(command));
     page.push_str(&environment(manual.variables()));
@@ -86,7 +86,7 @@ fn options(command: Command) -> String {
         page = page.replace(&format!(".SH {}\n", heading.to_uppercase()), &format!(".SS {heading}\n"));
     }
     // A second paragraph of an option stays under its option.
-    page.replace("\n\n", "\n.sp\n")
+    page.replace("\n\n", "\n.sp\n").replace("\n.br\n.sp\n.br\n", "\n.sp\n")
 }
 
 fn environment(variables: impl Iterator<Item = (&'static str, &'static str)>) -> String {
