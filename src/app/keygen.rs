@@ -91,20 +91,12 @@ mod tests {
     fn the_id_of_a_new_file_is_the_id_that_it_shows() {
         let directory = TempDir::new().expect("a directory");
         let path = directory.path().join("key");
-        let create = |overwrite| {
-            run(KeygenOptions::Create {
-                path: path.clone(),
-                overwrite,
-            })
-        };
+        let create = |overwrite| run(KeygenOptions::Create { path: path.clone(), overwrite });
         let show = || run(KeygenOptions::ShowId { path: path.clone() });
         let id = create(Overwrite::Never).expect("creates");
         assert!(id.starts_with("vp1") && !id.contains('\n'));
         assert_eq!(show().expect("shows"), id);
-        assert!(matches!(
-            create(Overwrite::Never),
-            Err(KeygenError::Create(CreateError::Exists))
-        ));
+        assert!(matches!(create(Overwrite::Never), Err(KeygenError::Create(CreateError::Exists))));
         assert_eq!(show().expect("shows"), id);
         assert_ne!(create(Overwrite::Replace).expect("replaces"), id);
     }
@@ -120,9 +112,6 @@ mod tests {
     #[test]
     fn a_missing_file_has_no_id() {
         let path = PathBuf::from("/nonexistent/key");
-        assert!(matches!(
-            run(KeygenOptions::ShowId { path }),
-            Err(KeygenError::Load(LoadError::Io(_)))
-        ));
+        assert!(matches!(run(KeygenOptions::ShowId { path }), Err(KeygenError::Load(LoadError::Io(_)))));
     }
 }

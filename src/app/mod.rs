@@ -2,4 +2,8 @@
 //!
 //! Nothing here parses a command line, prints, or ends the process: results and errors go back to the caller.
 
+pub mod attach;
+pub mod client;
+pub mod joint;
 pub mod keygen;
+pub mod transfer;

@@ -120,36 +120,18 @@ mod tests {
         assert_eq!(printed("depot:orders").as_deref(), Ok("depot:orders"));
         assert_eq!(printed("depot").as_deref(), Ok("depot:drop"));
         assert_eq!(printed(&format!("{}:pg", id(1))).as_deref(), Ok("depot:pg"));
-        assert_eq!(
-            printed(&format!("{}:pg", id(2))),
-            Ok(format!("{}:pg", id(2)))
-        );
-        assert_eq!(
-            printed(&id(2).to_string().to_uppercase()),
-            Ok(format!("{}:drop", id(2)))
-        );
+        assert_eq!(printed(&format!("{}:pg", id(2))), Ok(format!("{}:pg", id(2))));
+        assert_eq!(printed(&id(2).to_string().to_uppercase()), Ok(format!("{}:drop", id(2))));
     }
 
     #[test]
     fn every_refusal_says_which_part() {
         assert_eq!(printed("nobody"), Err(AddressError::UnknownName));
         assert_eq!(printed(""), Err(AddressError::BadName(NameError::Empty)));
-        assert_eq!(
-            printed("a b"),
-            Err(AddressError::BadName(NameError::BadCharacter { at: 1 }))
-        );
-        assert_eq!(
-            printed("depot:"),
-            Err(AddressError::BadApp(NameError::Empty))
-        );
-        assert_eq!(
-            printed("depot:a:b"),
-            Err(AddressError::BadApp(NameError::BadCharacter { at: 1 }))
-        );
-        assert!(matches!(
-            printed("vp1short"),
-            Err(AddressError::BadId(CodeError::WrongLength { .. }))
-        ));
+        assert_eq!(printed("a b"), Err(AddressError::BadName(NameError::BadCharacter { at: 1 })));
+        assert_eq!(printed("depot:"), Err(AddressError::BadApp(NameError::Empty)));
+        assert_eq!(printed("depot:a:b"), Err(AddressError::BadApp(NameError::BadCharacter { at: 1 })));
+        assert!(matches!(printed("vp1short"), Err(AddressError::BadId(CodeError::WrongLength { .. }))));
     }
 
     proptest! {

@@ -42,14 +42,7 @@ impl Card {
     pub(super) fn issue(signing: &Ed25519KeyPair, x25519: [u8; 32]) -> Self {
         let (id, mlkem_hash) = (id_of(signing), [0; 32]);
         let signature = [0; SIGNATURE_BYTES];
-        let mut card = Self {
-            id,
-            x25519,
-            mlkem_hash,
-            serial: 0,
-            not_after: 0,
-            signature,
-        };
+        let mut card = Self { id, x25519, mlkem_hash, serial: 0, not_after: 0, signature };
         card.signature = sign(signing, CARD_LABEL, &card.signed_part());
         card
     }
@@ -71,9 +64,7 @@ impl Card {
     /// # Errors
     /// [`CardError`]: wrong length, unknown version, or a signature that is not by the card's id.
     pub fn decode_verified(bytes: &[u8]) -> Result<Self, CardError> {
-        let bytes: &[u8; CARD_BYTES] = bytes
-            .try_into()
-            .map_err(|_| CardError::WrongLength { found: bytes.len() })?;
+        let bytes: &[u8; CARD_BYTES] = bytes.try_into().map_err(|_| CardError::WrongLength { found: bytes.len() })?;
         let mut rest = bytes.as_slice();
         let [version] = take(&mut rest);
         if version != VERSION {
@@ -87,9 +78,7 @@ impl Card {
             not_after: u64::from_le_bytes(take(&mut rest)),
             signature: take(&mut rest),
         };
-        card.id
-            .verify(CARD_LABEL, &bytes[..SIGNED_BYTES], &card.signature)
-            .map_err(CardError::BadSignature)?;
+        card.id.verify(CARD_LABEL, &bytes[..SIGNED_BYTES], &card.signature).map_err(CardError::BadSignature)?;
         Ok(card)
     }
 
@@ -114,9 +103,7 @@ impl Card {
 
 /// Takes the next `N` bytes of a card. The lengths add up to `CARD_BYTES`, which was checked.
 fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
-    let (head, tail) = rest
-        .split_first_chunk::<N>()
-        .expect("the fields add up to CARD_BYTES");
+    let (head, tail) = rest.split_first_chunk::<N>().expect("the fields add up to CARD_BYTES");
     *rest = tail;
     *head
 }
@@ -199,26 +186,17 @@ mod tests {
     fn every_other_length_is_refused() {
         let mut bytes = Identity::from_seed(&[3; 32]).card().encode().to_vec();
         for found in 0..CARD_BYTES {
-            assert_eq!(
-                Card::decode_verified(&bytes[..found]),
-                Err(CardError::WrongLength { found })
-            );
+            assert_eq!(Card::decode_verified(&bytes[..found]), Err(CardError::WrongLength { found }));
         }
         bytes.push(0);
-        assert_eq!(
-            Card::decode_verified(&bytes),
-            Err(CardError::WrongLength { found: 174 })
-        );
+        assert_eq!(Card::decode_verified(&bytes), Err(CardError::WrongLength { found: 174 }));
     }
 
     #[test]
     fn another_version_is_named_before_the_signature_is_looked_at() {
         let mut bytes = Identity::from_seed(&[3; 32]).card().encode();
         bytes[0] = 2;
-        assert_eq!(
-            Card::decode_verified(&bytes),
-            Err(CardError::UnknownVersion { found: 2 })
-        );
+        assert_eq!(Card::decode_verified(&bytes), Err(CardError::UnknownVersion { found: 2 }));
     }
 
     #[test]

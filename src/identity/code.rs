@@ -57,9 +57,7 @@ impl fmt::Display for CodeError {
             Self::BadCharacter { at } => {
                 write!(f, "has a foreign character at position {}", at + 1)
             }
-            Self::BadChecksum => {
-                f.write_str("has a wrong checksum: a character was mistyped or lost")
-            }
+            Self::BadChecksum => f.write_str("has a wrong checksum: a character was mistyped or lost"),
             Self::NotCanonical => f.write_str("has unused bits that are not zero"),
         }
     }
@@ -88,36 +86,19 @@ pub(super) fn decode(prefix: &'static str, text: &str) -> Result<Zeroizing<[u8; 
     if lower && upper {
         return Err(CodeError::MixedCase);
     }
-    let (head, tail) = text
-        .split_at_checked(prefix.len() + 1)
-        .unwrap_or((text, ""));
-    if !head
-        .strip_suffix('1')
-        .is_some_and(|head| head.eq_ignore_ascii_case(prefix))
-    {
+    let (head, tail) = text.split_at_checked(prefix.len() + 1).unwrap_or((text, ""));
+    if !head.strip_suffix('1').is_some_and(|head| head.eq_ignore_ascii_case(prefix)) {
         return Err(CodeError::WrongPrefix { expected: prefix });
     }
     if tail.len() != DATA_CHARS + CHECKSUM_CHARS {
         let expected = head.len() + DATA_CHARS + CHECKSUM_CHARS;
-        return Err(CodeError::WrongLength {
-            expected,
-            found: text.len(),
-        });
+        return Err(CodeError::WrongLength { expected, found: text.len() });
     }
-    if let Some(at) = tail
-        .bytes()
-        .position(|b| !ALPHABET.contains(&b.to_ascii_lowercase()))
-    {
-        return Err(CodeError::BadCharacter {
-            at: head.len() + at,
-        });
+    if let Some(at) = tail.bytes().position(|b| !ALPHABET.contains(&b.to_ascii_lowercase())) {
+        return Err(CodeError::BadCharacter { at: head.len() + at });
     }
     let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| CodeError::BadChecksum)?;
-    if checked
-        .fe32_iter()
-        .last()
-        .is_some_and(|last| last.to_u8() & PADDING_MASK != 0)
-    {
+    if checked.fe32_iter().last().is_some_and(|last| last.to_u8() & PADDING_MASK != 0) {
         return Err(CodeError::NotCanonical);
     }
     let mut bytes = Zeroizing::new([0_u8; 32]);
@@ -146,32 +127,11 @@ mod tests {
         assert_eq!(wrong(&good.to_uppercase()), None);
         assert_eq!(wrong(""), Some(CodeError::WrongPrefix { expected: "vp" }));
         assert_eq!(wrong("vp"), Some(CodeError::WrongPrefix { expected: "vp" }));
-        assert_eq!(
-            wrong(&good.replace("vp1", "vq1")),
-            Some(CodeError::WrongPrefix { expected: "vp" })
-        );
-        assert_eq!(
-            wrong(&good.replace("vp1", "Vp1")),
-            Some(CodeError::MixedCase)
-        );
-        assert_eq!(
-            wrong(&good[..60]),
-            Some(CodeError::WrongLength {
-                expected: 61,
-                found: 60
-            })
-        );
-        assert_eq!(
-            wrong(&format!("{good}q")),
-            Some(CodeError::WrongLength {
-                expected: 61,
-                found: 62
-            })
-        );
-        assert_eq!(
-            wrong(&format!("{good} ")),
-            Some(CodeError::BadCharacter { at: 61 })
-        );
+        assert_eq!(wrong(&good.replace("vp1", "vq1")), Some(CodeError::WrongPrefix { expected: "vp" }));
+        assert_eq!(wrong(&good.replace("vp1", "Vp1")), Some(CodeError::MixedCase));
+        assert_eq!(wrong(&good[..60]), Some(CodeError::WrongLength { expected: 61, found: 60 }));
+        assert_eq!(wrong(&format!("{good}q")), Some(CodeError::WrongLength { expected: 61, found: 62 }));
+        assert_eq!(wrong(&format!("{good} ")), Some(CodeError::BadCharacter { at: 61 }));
         let mut foreign = good.clone();
         foreign.replace_range(10..11, "b");
         assert_eq!(wrong(&foreign), Some(CodeError::BadCharacter { at: 10 }));
@@ -183,18 +143,9 @@ mod tests {
     #[test]
     fn other_checksums_and_other_lengths_are_refused() {
         let bech32 = bech32::encode_lower::<bech32::Bech32>(Hrp::parse_unchecked("vp"), &[7; 32]);
-        assert_eq!(
-            decode("vp", &bech32.expect("short enough")).err(),
-            Some(CodeError::BadChecksum)
-        );
-        assert!(matches!(
-            decode("vp", &encode(&[7; 31])).err(),
-            Some(CodeError::WrongLength { .. })
-        ));
-        assert!(matches!(
-            decode("vp", &encode(&[7; 33])).err(),
-            Some(CodeError::WrongLength { .. })
-        ));
+        assert_eq!(decode("vp", &bech32.expect("short enough")).err(), Some(CodeError::BadChecksum));
+        assert!(matches!(decode("vp", &encode(&[7; 31])).err(), Some(CodeError::WrongLength { .. })));
+        assert!(matches!(decode("vp", &encode(&[7; 33])).err(), Some(CodeError::WrongLength { .. })));
     }
 
     #[test]
@@ -204,11 +155,7 @@ mod tests {
         let mut fes: Vec<_> = [7_u8; 32].iter().copied().bytes_to_fes().collect();
         let last = fes.pop().expect("52 of them");
         fes.push(bech32::Fe32::try_from(last.to_u8() | 1).expect("five bits"));
-        let text: String = fes
-            .into_iter()
-            .with_checksum::<Bech32m>(&hrp)
-            .chars()
-            .collect();
+        let text: String = fes.into_iter().with_checksum::<Bech32m>(&hrp).chars().collect();
         assert_eq!(decode("vp", &text).err(), Some(CodeError::NotCanonical));
     }
 

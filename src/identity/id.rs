@@ -20,8 +20,8 @@ pub const SIGNATURE_BYTES: usize = 64;
 
 /// A peer's long-term public name: its 32-byte Ed25519 public key.
 ///
-/// As text it is `vp1` and 58 more characters, bech32m. Any 32 bytes are an id; bytes that are no curve point simply
-/// never verify a signature.
+/// As text it is `vp1` and 58 more characters, bech32m. Any 32 bytes are an id. Bytes that are no curve point never
+/// verify a signature; a point of low order verifies anybody's, as if its owner had published the secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId([u8; 32]);
 
@@ -42,15 +42,8 @@ impl PeerId {
     ///
     /// # Errors
     /// [`BadSignature`], which says nothing more on purpose.
-    pub fn verify(
-        &self,
-        label: Label,
-        message: &[u8],
-        signature: &[u8; SIGNATURE_BYTES],
-    ) -> Result<(), BadSignature> {
-        UnparsedPublicKey::new(&ED25519, self.0)
-            .verify(&label.frame(message), signature)
-            .map_err(|_| BadSignature)
+    pub fn verify(&self, label: Label, message: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> Result<(), BadSignature> {
+        UnparsedPublicKey::new(&ED25519, self.0).verify(&label.frame(message), signature).map_err(|_| BadSignature)
     }
 }
 
@@ -77,8 +70,7 @@ impl FromStr for PeerId {
 
 /// Whether a word is meant as an id rather than as a petname: it begins with `vp1` in any case.
 pub(super) fn looks_like_id(word: &str) -> bool {
-    word.get(..3)
-        .is_some_and(|head| head.eq_ignore_ascii_case("vp1"))
+    word.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("vp1"))
 }
 
 /// A signature is not this peer's for this message and purpose.
@@ -125,10 +117,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_point_verify_nothing() {
         let id = PeerId::from_bytes([0xff; 32]);
-        assert_eq!(
-            id.verify(Label::new("test"), b"m", &[0; 64]),
-            Err(BadSignature)
-        );
+        assert_eq!(id.verify(Label::new("test"), b"m", &[0; 64]), Err(BadSignature));
     }
 
     proptest! {

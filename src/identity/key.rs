@@ -15,10 +15,7 @@ const SALT: &[u8] = b"vp/1 identity";
 const ED25519_INFO: &[u8] = b"ed25519";
 const X25519_INFO: &[u8] = b"x25519";
 /// Reserved for the static ML-KEM-768 key of sealed mailboxes. Nothing may derive anything else under this label.
-#[allow(
-    dead_code,
-    reason = "reserved so that no other key ever takes the label"
-)]
+#[allow(dead_code, reason = "reserved so that no other key ever takes the label")]
 const MLKEM768_INFO: &[u8] = b"mlkem768";
 
 /// A peer's long-term secret: one 32-byte seed and the keys derived from it.
@@ -53,20 +50,14 @@ impl Identity {
         let signing_seed = hkdf_sha256(SALT, seed, &[ED25519_INFO]);
         let noise_secret = hkdf_sha256(SALT, seed, &[X25519_INFO]);
         // Any 32 bytes are an Ed25519 seed and an X25519 secret: these calls fail on another length only.
-        let signing =
-            Ed25519KeyPair::from_seed_unchecked(signing_seed.as_slice()).expect("32-byte seed");
+        let signing = Ed25519KeyPair::from_seed_unchecked(signing_seed.as_slice()).expect("32-byte seed");
         let x25519 = PrivateKey::from_private_key(&X25519, noise_secret.as_slice())
             .ok()
             .and_then(|secret| secret.compute_public_key().ok())
             .and_then(|public| <[u8; 32]>::try_from(public.as_ref()).ok())
             .expect("32-byte secret");
         let card = Card::issue(&signing, x25519);
-        Self {
-            seed: Zeroizing::new(*seed),
-            signing,
-            noise_secret,
-            card,
-        }
+        Self { seed: Zeroizing::new(*seed), signing, noise_secret, card }
     }
 
     /// The public name of this identity.
@@ -101,27 +92,13 @@ impl Identity {
 /// The id of an Ed25519 key pair.
 pub(super) fn id_of(signing: &Ed25519KeyPair) -> PeerId {
     // An Ed25519 public key has 32 bytes (RFC 8032, 5.1.5).
-    PeerId::from_bytes(
-        signing
-            .public_key()
-            .as_ref()
-            .try_into()
-            .expect("32-byte public key"),
-    )
+    PeerId::from_bytes(signing.public_key().as_ref().try_into().expect("32-byte public key"))
 }
 
 /// Signs `label ‖ message` with the framing of [`Label`].
-pub(super) fn sign(
-    signing: &Ed25519KeyPair,
-    label: Label,
-    message: &[u8],
-) -> [u8; SIGNATURE_BYTES] {
+pub(super) fn sign(signing: &Ed25519KeyPair, label: Label, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
     // An Ed25519 signature has 64 bytes (RFC 8032, 5.1.6).
-    signing
-        .sign(&label.frame(message))
-        .as_ref()
-        .try_into()
-        .expect("64-byte signature")
+    signing.sign(&label.frame(message)).as_ref().try_into().expect("64-byte signature")
 }
 
 /// What a signature is for. Two labels never sign the same bytes, so a signature cannot be moved to another purpose.
@@ -138,10 +115,7 @@ impl Label {
     /// If the text is empty or longer. Labels are constants, so that happens while compiling.
     #[must_use]
     pub const fn new(text: &'static str) -> Self {
-        assert!(
-            !text.is_empty() && text.len() <= Self::MAX_BYTES,
-            "a label has 1 to 64 bytes"
-        );
+        assert!(!text.is_empty() && text.len() <= Self::MAX_BYTES, "a label has 1 to 64 bytes");
         Self(text)
     }
 
@@ -199,11 +173,7 @@ mod tests {
         for bit in 0..signature.len() * 8 {
             let mut bent = signature;
             bent[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                id.verify(ONE, b"message", &bent),
-                Err(BadSignature),
-                "bit {bit}"
-            );
+            assert_eq!(id.verify(ONE, b"message", &bent), Err(BadSignature), "bit {bit}");
         }
     }
 
@@ -211,9 +181,6 @@ mod tests {
     fn the_end_of_a_label_cannot_move_into_the_message() {
         let identity = Identity::from_seed(&[1; 32]);
         let signature = identity.sign(Label::new("ab"), b"c");
-        assert_eq!(
-            identity.id().verify(Label::new("a"), b"bc", &signature),
-            Err(BadSignature)
-        );
+        assert_eq!(identity.id().verify(Label::new("a"), b"bc", &signature), Err(BadSignature));
     }
 }

@@ -54,9 +54,7 @@ impl fmt::Display for KeyFileError {
         write!(f, "line {}, column {}: ", self.line, self.column)?;
         match &self.kind {
             KeyFileErrorKind::NoKey => f.write_str("no key in this file"),
-            KeyFileErrorKind::IdInsteadOfSecret => {
-                f.write_str("an id, which is public, instead of a secret key")
-            }
+            KeyFileErrorKind::IdInsteadOfSecret => f.write_str("an id, which is public, instead of a secret key"),
             KeyFileErrorKind::BadSecret(error) => write!(f, "the secret key {error}"),
             KeyFileErrorKind::SecondKey => f.write_str("a second key; a key file has one"),
             KeyFileErrorKind::TrailingText => f.write_str("unexpected text after the key"),
@@ -89,23 +87,15 @@ pub fn parse(text: &str) -> Result<Identity, KeyFileError> {
         if looks_like_id(word.text) {
             return Err(fail(word.column, KeyFileErrorKind::IdInsteadOfSecret));
         }
-        let seed = code::decode(PREFIX, word.text).map_err(|error| {
-            fail(
-                word.column + error.offset(),
-                KeyFileErrorKind::BadSecret(error),
-            )
-        })?;
+        let seed = code::decode(PREFIX, word.text)
+            .map_err(|error| fail(word.column + error.offset(), KeyFileErrorKind::BadSecret(error)))?;
         if let Some(extra) = words.next() {
             return Err(fail(extra.column, KeyFileErrorKind::TrailingText));
         }
         found = Some(Identity::from_seed(&seed));
     }
     let line = text.lines().count().max(1);
-    found.ok_or(KeyFileError {
-        line,
-        column: 1,
-        kind: KeyFileErrorKind::NoKey,
-    })
+    found.ok_or(KeyFileError { line, column: 1, kind: KeyFileErrorKind::NoKey })
 }
 
 /// The text of a key file for this identity: its id as a comment, and the secret.
@@ -126,10 +116,7 @@ pub fn fuzz_key_file(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(identity) = parse(text)
     {
-        assert_eq!(
-            parse(&encode(&identity)).map(|again| again.id()).ok(),
-            Some(identity.id())
-        );
+        assert_eq!(parse(&encode(&identity)).map(|again| again.id()).ok(), Some(identity.id()));
     }
 }
 
@@ -156,10 +143,7 @@ mod tests {
         assert!(text.starts_with(&format!("# id: {}\nVP-SECRET-1", identity.id())));
         assert!(text.ends_with('\n') && text.lines().count() == 2);
         assert_eq!(text.capacity(), TEXT_CAPACITY, "the buffer never grew");
-        assert_eq!(
-            parse(&text).map(|again| again.id()).ok(),
-            Some(identity.id())
-        );
+        assert_eq!(parse(&text).map(|again| again.id()).ok(), Some(identity.id()));
     }
 
     #[test]
@@ -177,31 +161,16 @@ mod tests {
         assert_eq!(error(""), (1, 1, Kind::NoKey));
         assert_eq!(error("# only\n# words\n"), (2, 1, Kind::NoKey));
         assert_eq!(error(&format!("\n {id}")), (2, 2, Kind::IdInsteadOfSecret));
-        assert_eq!(
-            error(&format!("{secret} x")),
-            (1, secret.len() + 2, Kind::TrailingText)
-        );
-        assert_eq!(
-            error(&format!("{secret}\n{secret}")),
-            (2, 1, Kind::SecondKey)
-        );
+        assert_eq!(error(&format!("{secret} x")), (1, secret.len() + 2, Kind::TrailingText));
+        assert_eq!(error(&format!("{secret}\n{secret}")), (2, 1, Kind::SecondKey));
         assert_eq!(error(&format!("{secret}\nx")), (2, 1, Kind::SecondKey));
         let wrong = CodeError::WrongPrefix { expected: PREFIX };
         assert_eq!(error("-----BEGIN"), (1, 1, Kind::BadSecret(wrong)));
         let foreign = secret.replacen("VP-SECRET-1", "VP-SECRET-1B", 1);
         let foreign = &foreign[..secret.len()];
-        assert_eq!(
-            error(foreign),
-            (1, 12, Kind::BadSecret(CodeError::BadCharacter { at: 11 }))
-        );
+        assert_eq!(error(foreign), (1, 12, Kind::BadSecret(CodeError::BadCharacter { at: 11 })));
         let cut = &secret[..secret.len() - 1];
-        assert!(matches!(
-            error(cut).2,
-            Kind::BadSecret(CodeError::WrongLength {
-                expected: 69,
-                found: 68
-            })
-        ));
+        assert!(matches!(error(cut).2, Kind::BadSecret(CodeError::WrongLength { expected: 69, found: 68 })));
     }
 
     #[test]

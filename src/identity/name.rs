@@ -71,11 +71,7 @@ impl fmt::Display for NameError {
             Self::Empty => f.write_str("is empty"),
             Self::TooLong { found } => write!(f, "has {found} characters, more than {NAME_MAX}"),
             Self::BadCharacter { at } => {
-                write!(
-                    f,
-                    "has a character other than A-Z a-z 0-9 . _ - at position {}",
-                    at + 1
-                )
+                write!(f, "has a character other than A-Z a-z 0-9 . _ - at position {}", at + 1)
             }
         }
     }
@@ -121,15 +117,9 @@ mod tests {
         assert_eq!(parse("a/b").err(), Some(NameError::BadCharacter { at: 1 }));
         assert_eq!(parse("é").err(), Some(NameError::BadCharacter { at: 0 }));
         assert_eq!(parse("a:").err(), Some(NameError::BadCharacter { at: 1 }));
-        assert_eq!(
-            parse(&"x".repeat(65)).err(),
-            Some(NameError::TooLong { found: 65 })
-        );
+        assert_eq!(parse(&"x".repeat(65)).err(), Some(NameError::TooLong { found: 65 }));
         assert!(parse(&"x".repeat(64)).is_ok());
-        assert_eq!(
-            parse("A-z_0.9").map(|name| name.to_string()),
-            Ok("A-z_0.9".to_owned())
-        );
+        assert_eq!(parse("A-z_0.9").map(|name| name.to_string()), Ok("A-z_0.9".to_owned()));
     }
 
     #[test]

@@ -55,11 +55,7 @@ pub enum ParseErrorKind {
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "line {}, column {}: {}",
-            self.line, self.column, self.kind
-        )
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.kind)
     }
 }
 
@@ -128,18 +124,14 @@ mod tests {
 
     #[test]
     fn columns_count_characters() {
-        let found: Vec<_> = words("  é \tb  ")
-            .map(|word| (word.column, word.text))
-            .collect();
+        let found: Vec<_> = words("  é \tb  ").map(|word| (word.column, word.text)).collect();
         assert_eq!(found, [(3, "é"), (6, "b")]);
     }
 
     #[test]
     fn comments_and_blank_lines_keep_the_numbers() {
         let text = "# head\n\n a # tail\r\n\t\nb#\n";
-        let found: Vec<_> = lines(text)
-            .map(|(number, line)| (number, line.trim()))
-            .collect();
+        let found: Vec<_> = lines(text).map(|(number, line)| (number, line.trim())).collect();
         assert_eq!(found, [(3, "a"), (5, "b")]);
     }
 }

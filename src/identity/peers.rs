@@ -66,20 +66,13 @@ impl PeerOption {
     }
 
     fn error(&self, offset: usize, kind: ParseErrorKind) -> ParseError {
-        ParseError {
-            line: self.line,
-            column: self.column + offset,
-            kind,
-        }
+        ParseError { line: self.line, column: self.column + offset, kind }
     }
 }
 
 /// Digits only: no sign, no spaces.
 fn number<T: FromStr>(text: &str) -> Option<T> {
-    text.bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| text.parse().ok())
-        .flatten()
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// `N` or `N` with one of `K M G T` (powers of 1024); not zero.
@@ -91,9 +84,7 @@ fn size(text: &str) -> Option<u64> {
         b'T' => (&text[..text.len() - 1], 40),
         _ => (text, 0),
     };
-    number::<u64>(digits)?
-        .checked_mul(1 << shift)
-        .filter(|size| *size > 0)
+    number::<u64>(digits)?.checked_mul(1 << shift).filter(|size| *size > 0)
 }
 
 /// The peers file: who is known, by name and by id.
@@ -119,14 +110,8 @@ impl Peers {
             let (name_column, peer) = parse_line(line, content)?;
             let index = peers.peers.len();
             if let Some(first) = peers.by_name.insert(peer.name.clone(), index) {
-                let kind = ParseErrorKind::DuplicateName {
-                    first_line: line_of[first],
-                };
-                return Err(ParseError {
-                    line,
-                    column: name_column,
-                    kind,
-                });
+                let kind = ParseErrorKind::DuplicateName { first_line: line_of[first] };
+                return Err(ParseError { line, column: name_column, kind });
             }
             peers.by_id.entry(peer.id).or_insert(index);
             peers.peers.push(peer);
@@ -185,21 +170,16 @@ fn parse_line(line: usize, content: &str) -> Result<(usize, Peer), ParseError> {
     let fail = |column, kind| ParseError { line, column, kind };
     let end = content.trim_end().chars().count() + 1;
     let mut words = words(content);
-    let name = words.next().unwrap_or(Word {
-        column: end,
-        text: "",
-    });
+    let name = words.next().unwrap_or(Word { column: end, text: "" });
     if looks_like_id(name.text) {
         return Err(fail(name.column, ParseErrorKind::NameLooksLikeId));
     }
-    name::check(name.text)
-        .map_err(|error| fail(name.column + error.offset(), ParseErrorKind::BadName(error)))?;
-    let id = words
-        .next()
-        .ok_or_else(|| fail(end, ParseErrorKind::MissingId))?;
-    let peer_id: PeerId = id.text.parse().map_err(|error: super::CodeError| {
-        fail(id.column + error.offset(), ParseErrorKind::BadId(error))
-    })?;
+    name::check(name.text).map_err(|error| fail(name.column + error.offset(), ParseErrorKind::BadName(error)))?;
+    let id = words.next().ok_or_else(|| fail(end, ParseErrorKind::MissingId))?;
+    let peer_id: PeerId = id
+        .text
+        .parse()
+        .map_err(|error: super::CodeError| fail(id.column + error.offset(), ParseErrorKind::BadId(error)))?;
     let mut options: Vec<PeerOption> = Vec::new();
     for word in words {
         let (key, value) = word
@@ -210,21 +190,9 @@ fn parse_line(line: usize, content: &str) -> Result<(usize, Peer), ParseError> {
         if options.iter().any(|option| option.key == key) {
             return Err(fail(word.column, ParseErrorKind::DuplicateOption));
         }
-        options.push(PeerOption {
-            key: key.into(),
-            value: value.into(),
-            line,
-            column: word.column,
-        });
+        options.push(PeerOption { key: key.into(), value: value.into(), line, column: word.column });
     }
-    Ok((
-        name.column,
-        Peer {
-            name: name.text.into(),
-            id: peer_id,
-            options,
-        },
-    ))
+    Ok((name.column, Peer { name: name.text.into(), id: peer_id, options }))
 }
 
 /// Fuzz entry: an accepted file, printed line by line, is accepted again with the same peers.
@@ -247,12 +215,7 @@ pub fn fuzz_peers(data: &[u8]) {
         assert!(peers.contains(&peer.id) && peers.by_name(&peer.name).is_some());
     }
     let again = Peers::parse(&again).expect("an accepted file stays acceptable");
-    assert!(
-        peers
-            .iter()
-            .zip(&again)
-            .all(|(a, b)| a.name == b.name && a.id == b.id)
-    );
+    assert!(peers.iter().zip(&again).all(|(a, b)| a.name == b.name && a.id == b.id));
     assert_eq!(peers.len(), again.len());
 }
 
@@ -274,36 +237,22 @@ mod tests {
 
     #[test]
     fn names_ids_options_and_comments() {
-        let text = format!(
-            "# ours\ndepot {} circuits=8 rate=2M # tail\n\n\teast\t{}\r\n",
-            id(1),
-            id(2)
-        );
+        let text = format!("# ours\ndepot {} circuits=8 rate=2M # tail\n\n\teast\t{}\r\n", id(1), id(2));
         let peers = Peers::parse(&text).expect("a good file");
         assert_eq!(peers.len(), 2);
         assert_eq!(peers.by_name("depot").map(|peer| peer.id), Some(id(1)));
-        assert_eq!(
-            peers.by_id(&id(2)).map(|peer| peer.name.as_str()),
-            Some("east")
-        );
+        assert_eq!(peers.by_id(&id(2)).map(|peer| peer.name.as_str()), Some("east"));
         assert!(peers.contains(&id(1)) && !peers.contains(&id(3)));
         assert_eq!(peers.by_name("west"), None);
         let limits = peers.by_name("depot").expect("present").limits();
-        let expected = PeerLimits {
-            circuits: Some(8),
-            rate: Some(2 << 20),
-            links: None,
-        };
+        let expected = PeerLimits { circuits: Some(8), rate: Some(2 << 20), links: None };
         assert_eq!(limits, Ok(expected));
     }
 
     #[test]
     fn one_id_may_have_two_names_and_the_first_is_found() {
         let peers = Peers::parse(&format!("a {}\nb {}\n", id(1), id(1))).expect("a good file");
-        assert_eq!(
-            peers.by_id(&id(1)).map(|peer| peer.name.as_str()),
-            Some("a")
-        );
+        assert_eq!(peers.by_id(&id(1)).map(|peer| peer.name.as_str()), Some("a"));
         assert_eq!(peers.len(), 2);
     }
 
@@ -311,79 +260,35 @@ mod tests {
     fn every_mistake_has_its_place() {
         use ParseErrorKind as Kind;
         assert_eq!(error("depot"), (1, 6, Kind::MissingId));
-        assert_eq!(
-            error("\n de/pot x"),
-            (2, 4, Kind::BadName(NameError::BadCharacter { at: 2 }))
-        );
+        assert_eq!(error("\n de/pot x"), (2, 4, Kind::BadName(NameError::BadCharacter { at: 2 })));
         assert_eq!(error(&format!("{}", id(1))), (1, 1, Kind::NameLooksLikeId));
-        assert_eq!(
-            error(&format!("VP1x {}", id(1))),
-            (1, 1, Kind::NameLooksLikeId)
-        );
-        assert_eq!(
-            error("a vq1x"),
-            (1, 3, Kind::BadId(CodeError::WrongPrefix { expected: "vp" }))
-        );
+        assert_eq!(error(&format!("VP1x {}", id(1))), (1, 1, Kind::NameLooksLikeId));
+        assert_eq!(error("a vq1x"), (1, 3, Kind::BadId(CodeError::WrongPrefix { expected: "vp" })));
         let broken = id(1).to_string().replacen("vp1", "vp1b", 1);
         let broken = &broken[..61];
-        assert_eq!(
-            error(&format!("a {broken}")),
-            (1, 6, Kind::BadId(CodeError::BadCharacter { at: 3 }))
-        );
+        assert_eq!(error(&format!("a {broken}")), (1, 6, Kind::BadId(CodeError::BadCharacter { at: 3 })));
         let twice = format!("a {}\n\n  a {}", id(1), id(2));
         assert_eq!(error(&twice), (3, 3, Kind::DuplicateName { first_line: 1 }));
-        assert_eq!(
-            error(&format!("a {} open", id(1))),
-            (1, 65, Kind::BadOption)
-        );
+        assert_eq!(error(&format!("a {} open", id(1))), (1, 65, Kind::BadOption));
         assert_eq!(error(&format!("a {} =1", id(1))), (1, 65, Kind::BadOption));
         assert_eq!(error(&format!("a {} k=", id(1))), (1, 65, Kind::BadOption));
-        assert_eq!(
-            error(&format!("a {} k=1 k=2", id(1))),
-            (1, 69, Kind::DuplicateOption)
-        );
+        assert_eq!(error(&format!("a {} k=1 k=2", id(1))), (1, 69, Kind::DuplicateOption));
     }
 
     #[test]
     fn limits_refuse_unknown_keys_and_odd_values() {
         let limits = |options: &str| {
             let peers = Peers::parse(&format!("a {} {options}", id(1))).expect("a good line");
-            peers
-                .by_name("a")
-                .expect("present")
-                .limits()
-                .map_err(|error| (error.column, error.kind))
+            peers.by_name("a").expect("present").limits().map_err(|error| (error.column, error.kind))
         };
         assert_eq!(limits("speed=1"), Err((65, ParseErrorKind::UnknownOption)));
-        for (option, column) in [
-            ("links=-1", 71),
-            ("links=+1", 71),
-            ("circuits=4294967296", 74),
-        ] {
-            assert_eq!(
-                limits(option),
-                Err((column, ParseErrorKind::BadValue)),
-                "{option}"
-            );
+        for (option, column) in [("links=-1", 71), ("links=+1", 71), ("circuits=4294967296", 74)] {
+            assert_eq!(limits(option), Err((column, ParseErrorKind::BadValue)), "{option}");
         }
-        for option in [
-            "rate=0",
-            "rate=K",
-            "rate=1k",
-            "rate=1KK",
-            "rate=16777216T",
-            "rate=1é",
-        ] {
-            assert_eq!(
-                limits(option),
-                Err((70, ParseErrorKind::BadValue)),
-                "{option}"
-            );
+        for option in ["rate=0", "rate=K", "rate=1k", "rate=1KK", "rate=16777216T", "rate=1é"] {
+            assert_eq!(limits(option), Err((70, ParseErrorKind::BadValue)), "{option}");
         }
-        assert_eq!(
-            limits("rate=16777215T").map(|l| l.rate),
-            Ok(Some(16_777_215 << 40))
-        );
+        assert_eq!(limits("rate=16777215T").map(|l| l.rate), Ok(Some(16_777_215 << 40)));
         assert_eq!(limits("links=0").map(|l| l.links), Ok(Some(0)));
     }
 

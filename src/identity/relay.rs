@@ -34,14 +34,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    const ALL: [Self; 6] = [
-        Self::Tcp,
-        Self::Tls,
-        Self::Ws,
-        Self::Wss,
-        Self::Http,
-        Self::Https,
-    ];
+    const ALL: [Self; 6] = [Self::Tcp, Self::Tls, Self::Ws, Self::Wss, Self::Http, Self::Https];
 
     /// The text before `://`.
     #[must_use]
@@ -103,7 +96,7 @@ impl RelayAddress {
 }
 
 impl fmt::Display for RelayAddress {
-    /// A text that parses to the same address; a default port is left out.
+    /// A text that parses to the same address. The port is always written, so that nobody has to know the defaults.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(scheme) = self.scheme {
             write!(f, "{scheme}://")?;
@@ -113,10 +106,7 @@ impl fmt::Display for RelayAddress {
         } else {
             write!(f, "{}@{}", self.id, self.host)?;
         }
-        if self.port != Self::default_port(self.scheme) {
-            write!(f, ":{}", self.port)?;
-        }
-        f.write_str(&self.path)
+        write!(f, ":{}{}", self.port, self.path)
     }
 }
 
@@ -135,20 +125,12 @@ impl FromStr for RelayAddress {
         let host = parse_host(host)?;
         let port = port.map_or(Ok(Self::default_port(scheme)), parse_port)?;
         check_path(scheme, path)?;
-        Ok(Self {
-            scheme,
-            id,
-            host,
-            port,
-            path: path.to_owned(),
-        })
+        Ok(Self { scheme, id, host, port, path: path.to_owned() })
     }
 }
 
 fn parse_scheme(text: &str) -> Result<Scheme, RelayAddressError> {
-    let found = Scheme::ALL
-        .into_iter()
-        .find(|scheme| scheme.as_str() == text);
+    let found = Scheme::ALL.into_iter().find(|scheme| scheme.as_str() == text);
     found.ok_or(RelayAddressError::UnknownScheme)
 }
 
@@ -163,18 +145,14 @@ fn split_port(place: &str) -> Result<(&str, Option<&str>), RelayAddressError> {
     let end = place.find(']').ok_or(RelayAddressError::BadHost)? + 1;
     match place.split_at(end) {
         (host, "") => Ok((host, None)),
-        (host, port) => Ok((
-            host,
-            Some(port.strip_prefix(':').ok_or(RelayAddressError::BadHost)?),
-        )),
+        (host, port) => Ok((host, Some(port.strip_prefix(':').ok_or(RelayAddressError::BadHost)?))),
     }
 }
 
 fn parse_port(text: &str) -> Result<u16, RelayAddressError> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let port = if digits { text.parse().ok() } else { None };
-    port.filter(|port| *port != 0)
-        .ok_or(RelayAddressError::BadPort)
+    port.filter(|port| *port != 0).ok_or(RelayAddressError::BadPort)
 }
 
 fn parse_host(text: &str) -> Result<String, RelayAddressError> {
@@ -185,9 +163,7 @@ fn parse_host(text: &str) -> Result<String, RelayAddressError> {
     }
     let label_ok = |label: &str| {
         (1..=LABEL_MAX).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -276,17 +252,13 @@ impl Relays {
             let mut words = words(content);
             let Some(word) = words.next() else { continue };
             let fail = |column, kind| ParseError { line, column, kind };
-            let relay: RelayAddress = word
-                .text
-                .parse()
-                .map_err(|error| fail(word.column, ParseErrorKind::BadRelay(error)))?;
+            let relay: RelayAddress =
+                word.text.parse().map_err(|error| fail(word.column, ParseErrorKind::BadRelay(error)))?;
             if let Some(extra) = words.next() {
                 return Err(fail(extra.column, ParseErrorKind::TrailingText));
             }
             if let Some(first) = relays.iter().position(|known| *known == relay) {
-                let kind = ParseErrorKind::DuplicateRelay {
-                    first_line: line_of[first],
-                };
+                let kind = ParseErrorKind::DuplicateRelay { first_line: line_of[first] };
                 return Err(fail(word.column, kind));
             }
             relays.push(relay);

@@ -14,11 +14,7 @@ fn parse(text: &str) -> Result<RelayAddress, RelayAddressError> {
 
 fn parts(text: &str) -> (Option<Scheme>, String, u16, String) {
     let relay = parse(text).expect(text);
-    assert_eq!(
-        relay.to_string().parse(),
-        Ok(relay.clone()),
-        "{text} round-trips"
-    );
+    assert_eq!(relay.to_string().parse(), Ok(relay.clone()), "{text} round-trips");
     assert_eq!(relay.id, id());
     (relay.scheme, relay.host, relay.port, relay.path)
 }
@@ -26,35 +22,14 @@ fn parts(text: &str) -> (Option<Scheme>, String, u16, String) {
 #[test]
 fn all_parts_and_their_defaults() {
     let host = || "relay.example.com".to_owned();
-    assert_eq!(
-        parts("ID@relay.example.com"),
-        (None, host(), 4433, String::new())
-    );
-    assert_eq!(
-        parts("ID@RELAY.Example.com:7"),
-        (None, host(), 7, String::new())
-    );
-    assert_eq!(
-        parts("tcp://ID@relay.example.com"),
-        (Some(Scheme::Tcp), host(), 4433, String::new())
-    );
-    assert_eq!(
-        parts("tls://ID@relay.example.com"),
-        (Some(Scheme::Tls), host(), 443, String::new())
-    );
-    assert_eq!(
-        parts("ws://ID@relay.example.com/vp"),
-        (Some(Scheme::Ws), host(), 80, "/vp".into())
-    );
-    assert_eq!(
-        parts("wss://ID@relay.example.com/"),
-        (Some(Scheme::Wss), host(), 443, "/".into())
-    );
+    assert_eq!(parts("ID@relay.example.com"), (None, host(), 4433, String::new()));
+    assert_eq!(parts("ID@RELAY.Example.com:7"), (None, host(), 7, String::new()));
+    assert_eq!(parts("tcp://ID@relay.example.com"), (Some(Scheme::Tcp), host(), 4433, String::new()));
+    assert_eq!(parts("tls://ID@relay.example.com"), (Some(Scheme::Tls), host(), 443, String::new()));
+    assert_eq!(parts("ws://ID@relay.example.com/vp"), (Some(Scheme::Ws), host(), 80, "/vp".into()));
+    assert_eq!(parts("wss://ID@relay.example.com/"), (Some(Scheme::Wss), host(), 443, "/".into()));
     assert_eq!(parts("http://ID@relay.example.com").2, 80);
-    assert_eq!(
-        parts("https://ID@relay.example.com:8443/a/b?c=d").3,
-        "/a/b?c=d"
-    );
+    assert_eq!(parts("https://ID@relay.example.com:8443/a/b?c=d").3, "/a/b?c=d");
     assert_eq!(parts("ID@relay.example.com/p@q:1").3, "/p@q:1");
 }
 
@@ -63,10 +38,7 @@ fn addresses_of_both_families() {
     assert_eq!(parts("tcp://ID@127.0.0.1:40721").1, "127.0.0.1");
     assert_eq!(parts("tcp://ID@[::1]:40721").1, "::1");
     assert_eq!(parts("ID@[2001:DB8:0:0::1]").1, "2001:db8::1");
-    assert_eq!(
-        parse("ID@[::1]:5").expect("good").to_string(),
-        format!("{}@[::1]:5", id())
-    );
+    assert_eq!(parse("ID@[::1]:5").expect("good").to_string(), format!("{}@[::1]:5", id()));
 }
 
 #[test]
@@ -122,17 +94,10 @@ fn the_file_has_lines_comments_and_places() {
     let relays = file("# relays\nID@a # first\n\n  tls://ID@b\n").expect("a good file");
     let hosts: Vec<_> = relays.iter().map(|relay| relay.host.as_str()).collect();
     assert_eq!(hosts, ["a", "b"]);
-    let error = |text: &str| {
-        file(text)
-            .map_err(|error| (error.line, error.column, error.kind))
-            .err()
-    };
+    let error = |text: &str| file(text).map_err(|error| (error.line, error.column, error.kind)).err();
     let kind = ParseErrorKind::BadRelay(RelayAddressError::MissingId);
     assert_eq!(error("\n  nonsense"), Some((2, 3, kind)));
-    assert_eq!(
-        error("ID@a ID@b"),
-        Some((1, 65, ParseErrorKind::TrailingText))
-    );
+    assert_eq!(error("ID@a ID@b"), Some((1, 65, ParseErrorKind::TrailingText)));
     let again = ParseErrorKind::DuplicateRelay { first_line: 1 };
     assert_eq!(error("ID@a\nID@A:4433"), Some((2, 1, again)));
 }

@@ -71,10 +71,7 @@ impl Fresh for System {
         let key = DecapsulationKey::generate(&ML_KEM_768).map_err(|_| HandshakeError::Entropy)?;
         let ek = key.encapsulation_key().and_then(|ek| ek.key_bytes());
         let ek = ek.map_err(|_| HandshakeError::Entropy)?;
-        let ek = ek
-            .as_ref()
-            .try_into()
-            .map_err(|_| HandshakeError::Entropy)?;
+        let ek = ek.as_ref().try_into().map_err(|_| HandshakeError::Entropy)?;
         Ok((KemKey(key), ek))
     }
 
@@ -84,10 +81,7 @@ impl Fresh for System {
             .ok()
             .and_then(|ek| ek.encapsulate().ok())
             .ok_or(HandshakeError::Unauthentic)?;
-        let ct = ct
-            .as_ref()
-            .try_into()
-            .map_err(|_| HandshakeError::Entropy)?;
+        let ct = ct.as_ref().try_into().map_err(|_| HandshakeError::Entropy)?;
         Ok((ct, secret(shared.as_ref())?))
     }
 
@@ -114,19 +108,13 @@ mod tests {
 
     #[test]
     fn a_ciphertext_for_another_key_gives_another_secret() {
-        let ((key, _), (_, ek)) = (
-            System.kem_key().expect("a key"),
-            System.kem_key().expect("a key"),
-        );
+        let ((key, _), (_, ek)) = (System.kem_key().expect("a key"), System.kem_key().expect("a key"));
         let (ct, theirs) = System.encapsulate(&ek).expect("a good key");
         assert_ne!(key.decapsulate(&ct).expect("implicit rejection"), theirs);
     }
 
     #[test]
     fn a_key_that_is_not_canonical_is_refused() {
-        assert_eq!(
-            System.encapsulate(&[0xff; EK_BYTES]).err(),
-            Some(HandshakeError::Unauthentic)
-        );
+        assert_eq!(System.encapsulate(&[0xff; EK_BYTES]).err(), Some(HandshakeError::Unauthentic));
     }
 }

@@ -76,7 +76,8 @@ pub struct Established {
     pub peer: PeerId,
     /// The peer's card; signature and keys are checked, expiry is not (see [`Card::is_expired`]).
     pub card: Card,
-    /// What the peer announced. The responder's are secret, the initiator's went out before anyone was known.
+    /// What the peer announced. Authentic, but hardly secret: the initiator's are readable to anyone, the responder's
+    /// to whoever asked.
     pub caps: Vec<u8>,
     /// The payload of message 3; empty for the initiator, who sent it.
     pub payload: Vec<u8>,
@@ -112,9 +113,7 @@ pub(super) fn start_with(
     responder: PeerId,
     (prologue, caps): (&[u8], &[u8]),
 ) -> Result<(ExpectReply, Vec<u8>), HandshakeError> {
-    let mut noise = builder(fresh, suite, identity, prologue)?
-        .build_initiator()
-        .map_err(opaque)?;
+    let mut noise = builder(fresh, suite, identity, prologue)?.build_initiator().map_err(opaque)?;
     let (kem, ek) = fresh.kem_key()?;
     let message = write(&mut noise, &Hello { ek: &ek, caps }.encode()?)?;
     let next = ExpectReply {
@@ -134,11 +133,7 @@ impl ExpectReply {
     ///
     /// # Errors
     /// [`HandshakeError`]: nothing was sent, the handshake is over.
-    pub fn finish(
-        mut self,
-        message: &[u8],
-        payload: &[u8],
-    ) -> Result<(Vec<u8>, Established), HandshakeError> {
+    pub fn finish(mut self, message: &[u8], payload: &[u8]) -> Result<(Vec<u8>, Established), HandshakeError> {
         let reply = read(&mut self.noise, message)?;
         let reply = Reply::decode(&reply)?;
         let card = check_card(&self.noise, reply.card)?;
@@ -147,21 +142,11 @@ impl ExpectReply {
         }
         let shared = self.kem.decapsulate(reply.ct)?;
         set_psk(&mut self.noise, &shared, &self.ek_hash, &sha256(reply.ct))?;
-        let last = Final {
-            secret: &self.secret,
-            card: &self.own_card,
-            payload,
-        };
+        let last = Final { secret: &self.secret, card: &self.own_card, payload };
         let message = write(&mut self.noise, &Zeroizing::new(last.encode()?))?;
         let caps = reply.caps.to_vec();
         let established = establish(self.noise, card, &self.secret, &shared)?;
-        Ok((
-            message,
-            Established {
-                caps,
-                ..established
-            },
-        ))
+        Ok((message, Established { caps, ..established }))
     }
 }
 
@@ -194,31 +179,14 @@ pub(super) fn accept_with(
     if message.len() != MESSAGE_1_BYTES {
         return Err(HandshakeError::Unauthentic);
     }
-    let mut noise = builder(fresh, suite, identity, prologue)?
-        .build_responder()
-        .map_err(opaque)?;
+    let mut noise = builder(fresh, suite, identity, prologue)?.build_responder().map_err(opaque)?;
     let hello = read(&mut noise, message)?;
     let hello = Hello::decode(&hello)?;
     let (ct, shared) = fresh.encapsulate(hello.ek)?;
     let card = identity.card().encode();
-    let reply = write(
-        &mut noise,
-        &Reply {
-            ct: &ct,
-            card: &card,
-            caps,
-        }
-        .encode()?,
-    )?;
+    let reply = write(&mut noise, &Reply { ct: &ct, card: &card, caps }.encode()?)?;
     set_psk(&mut noise, &shared, &sha256(hello.ek), &sha256(&ct))?;
-    Ok((
-        ExpectFinal {
-            noise,
-            shared,
-            caps: hello.caps.to_vec(),
-        },
-        reply,
-    ))
+    Ok((ExpectFinal { noise, shared, caps: hello.caps.to_vec() }, reply))
 }
 
 impl ExpectFinal {
@@ -231,11 +199,7 @@ impl ExpectFinal {
         let last = Final::decode(&last)?;
         let card = check_card(&self.noise, last.card)?;
         let established = establish(self.noise, card, last.secret, &self.shared)?;
-        Ok(Established {
-            caps: self.caps,
-            payload: last.payload.to_vec(),
-            ..established
-        })
+        Ok(Established { caps: self.caps, payload: last.payload.to_vec(), ..established })
     }
 }
 
@@ -261,10 +225,7 @@ pub(super) fn write(noise: &mut HandshakeState, payload: &[u8]) -> Result<Vec<u8
 }
 
 /// Reads the next message of the pattern and gives its payload.
-pub(super) fn read(
-    noise: &mut HandshakeState,
-    message: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, HandshakeError> {
+pub(super) fn read(noise: &mut HandshakeState, message: &[u8]) -> Result<Zeroizing<Vec<u8>>, HandshakeError> {
     if message.len() > HANDSHAKE_MESSAGE_MAX {
         return Err(HandshakeError::Unauthentic);
     }
@@ -310,16 +271,7 @@ fn establish(
     let export = hkdf_sha256(EXPORT_SALT, &ikm, &[&handshake_hash]);
     let (sealer, opener) = split(noise.into_stateless_transport_mode().map_err(opaque)?);
     let (peer, caps, payload) = (card.id, Vec::new(), Vec::new());
-    Ok(Established {
-        sealer,
-        opener,
-        peer,
-        card,
-        caps,
-        payload,
-        handshake_hash,
-        export,
-    })
+    Ok(Established { sealer, opener, peer, card, caps, payload, handshake_hash, export })
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -338,9 +290,7 @@ pub(super) fn opaque(error: snow::Error) -> HandshakeError {
 
 impl fmt::Debug for ExpectReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExpectReply")
-            .field("responder", &self.responder)
-            .finish_non_exhaustive()
+        f.debug_struct("ExpectReply").field("responder", &self.responder).finish_non_exhaustive()
     }
 }
 
@@ -352,9 +302,7 @@ impl fmt::Debug for ExpectFinal {
 
 impl fmt::Debug for Established {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Established")
-            .field("peer", &self.peer)
-            .finish_non_exhaustive()
+        f.debug_struct("Established").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 
@@ -409,13 +357,7 @@ pub fn fuzz_handshake(data: &[u8]) {
     match choice >> 1 & 3 {
         0 => assert!(accept(message).is_err()),
         1 => assert!(initiator.finish(message, b"").is_err()),
-        _ => assert!(
-            accept(&first)
-                .expect("own message")
-                .0
-                .finish(message)
-                .is_err()
-        ),
+        _ => assert!(accept(&first).expect("own message").0.finish(message).is_err()),
     }
 }
 

@@ -63,9 +63,7 @@ pub(super) fn start_with(
     payload: &[u8],
 ) -> Result<(ExpectJoinReply, Vec<u8>), HandshakeError> {
     let prologue = join_prologue(suite, context)?;
-    let mut noise = builder(fresh, suite, psk, &prologue)?
-        .build_initiator()
-        .map_err(opaque)?;
+    let mut noise = builder(fresh, suite, psk, &prologue)?.build_initiator().map_err(opaque)?;
     let message = write_payload(&mut noise, payload)?;
     Ok((ExpectJoinReply { noise }, message))
 }
@@ -106,9 +104,7 @@ pub(super) fn accept_with(
     message: &[u8],
 ) -> Result<(Vec<u8>, JoinReady), HandshakeError> {
     let prologue = join_prologue(suite, context)?;
-    let mut noise = builder(fresh, suite, psk, &prologue)?
-        .build_responder()
-        .map_err(opaque)?;
+    let mut noise = builder(fresh, suite, psk, &prologue)?.build_responder().map_err(opaque)?;
     let payload = take_payload(read(&mut noise, message)?);
     Ok((payload, JoinReady { noise }))
 }
@@ -154,6 +150,19 @@ fn take_payload(mut payload: Zeroizing<Vec<u8>>) -> Vec<u8> {
     std::mem::take(&mut *payload)
 }
 
+/// Fuzz entry: foreign bytes as either message. The first byte picks suite and message.
+#[doc(hidden)]
+pub fn fuzz_join(data: &[u8]) {
+    let [choice, message @ ..] = data else { return };
+    let (suite, psk) = (Suite::ALL[usize::from(choice & 1)], [1; 32]);
+    if choice & 2 == 0 {
+        assert!(JoinResponder::accept(suite, &psk, b"", message).is_err());
+    } else {
+        let (initiator, _) = JoinInitiator::start(suite, &psk, b"", b"").expect("short arguments");
+        assert!(initiator.finish(message).is_err());
+    }
+}
+
 impl fmt::Debug for ExpectJoinReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExpectJoinReply").finish_non_exhaustive()
@@ -168,6 +177,8 @@ impl fmt::Debug for JoinReady {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::noise::OpenError;
 
@@ -176,10 +187,8 @@ mod tests {
     #[test]
     fn payloads_and_channel_both_ways() {
         for suite in Suite::ALL {
-            let (initiator, first) =
-                JoinInitiator::start(suite, &PSK, b"lane 2", b"one").expect("starts");
-            let (payload, ready) =
-                JoinResponder::accept(suite, &PSK, b"lane 2", &first).expect("accepts");
+            let (initiator, first) = JoinInitiator::start(suite, &PSK, b"lane 2", b"one").expect("starts");
+            let (payload, ready) = JoinResponder::accept(suite, &PSK, b"lane 2", &first).expect("accepts");
             assert_eq!(payload, b"one");
             let (second, mut sealer, _) = ready.reply(b"two").expect("replies");
             let (payload, _, mut opener) = initiator.finish(&second).expect("finishes");
@@ -210,65 +219,45 @@ mod tests {
         let (_, first) = JoinInitiator::start(suite, &PSK, b"", b"one").expect("starts");
         let accept = |message: &[u8]| JoinResponder::accept(suite, &PSK, b"", message);
         for len in 0..first.len() {
-            assert_eq!(
-                accept(&first[..len]).err(),
-                Some(HandshakeError::Unauthentic)
-            );
+            assert_eq!(accept(&first[..len]).err(), Some(HandshakeError::Unauthentic));
         }
         for bit in 0..first.len() * 8 {
             let mut bent = first.clone();
             bent[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                accept(&bent).err(),
-                Some(HandshakeError::Unauthentic),
-                "bit {bit}"
-            );
+            assert_eq!(accept(&bent).err(), Some(HandshakeError::Unauthentic), "bit {bit}");
         }
         for bit in 0..51 * 8 {
-            let (initiator, first) =
-                JoinInitiator::start(suite, &PSK, b"", b"one").expect("starts");
-            let (mut second, ..) = accept(&first)
-                .expect("accepts")
-                .1
-                .reply(b"two")
-                .expect("replies");
+            let (initiator, first) = JoinInitiator::start(suite, &PSK, b"", b"one").expect("starts");
+            let (mut second, ..) = accept(&first).expect("accepts").1.reply(b"two").expect("replies");
             second[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                initiator.finish(&second).err(),
-                Some(HandshakeError::Unauthentic),
-                "bit {bit}"
-            );
+            assert_eq!(initiator.finish(&second).err(), Some(HandshakeError::Unauthentic), "bit {bit}");
         }
     }
 
     #[test]
     fn a_replayed_message_1_opens_nothing_afterwards() {
-        let (initiator, first) =
-            JoinInitiator::start(Suite::AesGcm, &PSK, b"", b"one").expect("starts");
-        let accept = || {
-            JoinResponder::accept(Suite::AesGcm, &PSK, b"", &first)
-                .expect("accepts")
-                .1
-        };
+        let (initiator, first) = JoinInitiator::start(Suite::AesGcm, &PSK, b"", b"one").expect("starts");
+        let accept = || JoinResponder::accept(Suite::AesGcm, &PSK, b"", &first).expect("accepts").1;
         let (second, ..) = accept().reply(b"").expect("replies");
         let (_, mut sealer, _) = initiator.finish(&second).expect("finishes");
         let (_, _, mut replayed) = accept().reply(b"").expect("replies");
         let mut sealed = Vec::new();
         sealer.seal_into(b"hello", &mut sealed).expect("fits");
-        assert_eq!(
-            replayed.open(&sealed, &mut [0; 5]),
-            Err(OpenError::Unauthentic)
-        );
+        assert_eq!(replayed.open(&sealed, &mut [0; 5]), Err(OpenError::Unauthentic));
     }
 
     #[test]
     fn payloads_have_a_cap() {
         let start = |len: usize| JoinInitiator::start(Suite::AesGcm, &PSK, b"", &vec![0; len]);
-        assert_eq!(
-            start(JOIN_PAYLOAD_MAX).expect("fits").1.len(),
-            HANDSHAKE_MESSAGE_MAX
-        );
+        assert_eq!(start(JOIN_PAYLOAD_MAX).expect("fits").1.len(), HANDSHAKE_MESSAGE_MAX);
         let error = start(JOIN_PAYLOAD_MAX + 1).err();
         assert_eq!(error, Some(HandshakeError::TooLong(Part::Payload)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_pass(data in proptest::collection::vec(any::<u8>(), 0..300)) {
+            fuzz_join(&data);
+        }
     }
 }

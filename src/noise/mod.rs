@@ -20,14 +20,15 @@ mod payload;
 mod resolver;
 mod sealed;
 mod suite;
-// #[cfg(test)]
-// mod vectors;
+#[cfg(test)]
+mod vectors;
 
 pub use handshake::{
-    Established, ExpectFinal, ExpectReply, HandshakeError, Initiator, Part, Responder,
-    fuzz_handshake,
+    Established, ExpectFinal, ExpectReply, HandshakeError, Initiator, Part, Responder, fuzz_handshake,
 };
-pub use join::{ExpectJoinReply, JOIN_PAYLOAD_MAX, JoinInitiator, JoinReady, JoinResponder};
+pub use join::{
+    ExpectJoinReply, JOIN_PAYLOAD_MAX, JoinInitiator, JoinReady, JoinResponder, fuzz_join,
+};
 pub use payload::{CAPS_MAX, HANDSHAKE_MESSAGE_MAX, MESSAGE_1_BYTES, MESSAGE_2_MAX, PAYLOAD_MAX};
 pub use sealed::{MESSAGE_MAX, OpenError, Opener, PLAINTEXT_MAX, SealError, Sealer, TAG_BYTES};
 pub use suite::{Purpose, Suite, UnknownSuite};

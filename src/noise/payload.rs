@@ -24,29 +24,18 @@ pub const CAPS_MAX: usize = 256;
 /// Longest message of a handshake, so that what a stranger may make us keep stays within a page.
 pub const HANDSHAKE_MESSAGE_MAX: usize = 4096;
 /// Longest message 2.
-pub const MESSAGE_2_MAX: usize =
-    E_BYTES + S_BYTES + CT_BYTES + CARD_BYTES + LEN_BYTES + CAPS_MAX + TAG_BYTES;
+pub const MESSAGE_2_MAX: usize = E_BYTES + S_BYTES + CT_BYTES + CARD_BYTES + LEN_BYTES + CAPS_MAX + TAG_BYTES;
 /// Length of message 1, always: as long as the longest answer, so that nobody can use a responder to send more bytes
 /// to a third party than he sends himself.
 pub const MESSAGE_1_BYTES: usize = MESSAGE_2_MAX;
 /// Longest payload of message 3: what a page leaves.
-pub const PAYLOAD_MAX: usize =
-    HANDSHAKE_MESSAGE_MAX - S_BYTES - SECRET_BYTES - CARD_BYTES - LEN_BYTES - TAG_BYTES;
+pub const PAYLOAD_MAX: usize = HANDSHAKE_MESSAGE_MAX - S_BYTES - SECRET_BYTES - CARD_BYTES - LEN_BYTES - TAG_BYTES;
 
 const HELLO_BYTES: usize = MESSAGE_1_BYTES - E_BYTES - TAG_BYTES;
 
-const _: () = assert!(
-    EK_BYTES + LEN_BYTES + CAPS_MAX <= HELLO_BYTES,
-    "message 1 holds its fields"
-);
-const _: () = assert!(
-    MESSAGE_2_MAX <= HANDSHAKE_MESSAGE_MAX,
-    "messages 1 and 2 fit a page"
-);
-const _: () = assert!(
-    CAPS_MAX <= 0xffff && PAYLOAD_MAX <= 0xffff,
-    "lengths fit their field"
-);
+const _: () = assert!(EK_BYTES + LEN_BYTES + CAPS_MAX <= HELLO_BYTES, "message 1 holds its fields");
+const _: () = assert!(MESSAGE_2_MAX <= HANDSHAKE_MESSAGE_MAX, "messages 1 and 2 fit a page");
+const _: () = assert!(CAPS_MAX <= 0xffff && PAYLOAD_MAX <= 0xffff, "lengths fit their field");
 
 /// Payload of message 1.
 pub(super) struct Hello<'a> {
@@ -118,20 +107,11 @@ impl<'a> Final<'a> {
         let (secret, rest) = bytes.split_first_chunk().ok_or(HandshakeError::Malformed)?;
         let (card, rest) = rest.split_first_chunk().ok_or(HandshakeError::Malformed)?;
         let payload = take_last(rest, PAYLOAD_MAX)?;
-        Ok(Self {
-            secret,
-            card,
-            payload,
-        })
+        Ok(Self { secret, card, payload })
     }
 }
 
-fn put_sized(
-    bytes: &mut Vec<u8>,
-    field: &[u8],
-    max: usize,
-    part: Part,
-) -> Result<(), HandshakeError> {
+fn put_sized(bytes: &mut Vec<u8>, field: &[u8], max: usize, part: Part) -> Result<(), HandshakeError> {
     let too_long = HandshakeError::TooLong(part);
     let len = u16::try_from(field.len()).map_err(|_| too_long)?;
     if field.len() > max {
@@ -175,16 +155,10 @@ mod tests {
 
     #[test]
     fn a_hello_is_padded_with_zeros_and_nothing_else() {
-        let hello = Hello {
-            ek: &[1; EK_BYTES],
-            caps: b"caps",
-        };
+        let hello = Hello { ek: &[1; EK_BYTES], caps: b"caps" };
         let mut bytes = hello.encode().expect("short caps");
         assert_eq!(bytes.len(), HELLO_BYTES);
-        assert_eq!(
-            Hello::decode(&bytes).map(|hello| hello.caps),
-            Ok(b"caps".as_slice())
-        );
+        assert_eq!(Hello::decode(&bytes).map(|hello| hello.caps), Ok(b"caps".as_slice()));
         assert!(Hello::decode(&bytes[..HELLO_BYTES - 1]).is_err());
         *bytes.last_mut().expect("not empty") = 1;
         assert!(Hello::decode(&bytes).is_err());
@@ -194,32 +168,12 @@ mod tests {
     fn fields_that_are_too_long_are_refused_on_both_sides() {
         let long = vec![0; PAYLOAD_MAX + 1];
         let caps = &long[..CAPS_MAX + 1];
-        let hello = Hello {
-            ek: &[1; EK_BYTES],
-            caps,
-        };
-        assert_eq!(
-            hello.encode().err(),
-            Some(HandshakeError::TooLong(Part::Caps))
-        );
-        let reply = Reply {
-            ct: &[1; CT_BYTES],
-            card: &[2; CARD_BYTES],
-            caps,
-        };
-        assert_eq!(
-            reply.encode().err(),
-            Some(HandshakeError::TooLong(Part::Caps))
-        );
-        let last = Final {
-            secret: &[1; SECRET_BYTES],
-            card: &[2; CARD_BYTES],
-            payload: &long,
-        };
-        assert_eq!(
-            last.encode().err(),
-            Some(HandshakeError::TooLong(Part::Payload))
-        );
+        let hello = Hello { ek: &[1; EK_BYTES], caps };
+        assert_eq!(hello.encode().err(), Some(HandshakeError::TooLong(Part::Caps)));
+        let reply = Reply { ct: &[1; CT_BYTES], card: &[2; CARD_BYTES], caps };
+        assert_eq!(reply.encode().err(), Some(HandshakeError::TooLong(Part::Caps)));
+        let last = Final { secret: &[1; SECRET_BYTES], card: &[2; CARD_BYTES], payload: &long };
+        assert_eq!(last.encode().err(), Some(HandshakeError::TooLong(Part::Payload)));
         let mut bytes = vec![0; CT_BYTES + CARD_BYTES];
         bytes.extend_from_slice(&257_u16.to_le_bytes());
         bytes.extend_from_slice(caps);

@@ -4,9 +4,7 @@
 //! into the output in one pass, without a copy before it. snow's own secrets (chaining key, psk) live in its state and are
 //! freed, not wiped; what this file holds is wiped.
 
-use aws_lc_rs::aead::{
-    AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
-};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
 use aws_lc_rs::{digest, rand};
 use snow::params::{CipherChoice, DHChoice, HashChoice};
@@ -121,19 +119,14 @@ impl Dh for Curve25519 {
         let key = self.key.as_ref().ok_or(snow::Error::Dh)?;
         let peer = pubkey.get(..DH_BYTES).ok_or(snow::Error::Dh)?;
         let out = out.get_mut(..DH_BYTES).ok_or(snow::Error::Dh)?;
-        agree(
-            key,
-            UnparsedPublicKey::new(&X25519, peer),
-            snow::Error::Dh,
-            |shared| {
-                // One pass over all bytes, whatever they are.
-                if shared.len() != DH_BYTES || shared.iter().fold(0, |all, byte| all | byte) == 0 {
-                    return Err(snow::Error::Dh);
-                }
-                out.copy_from_slice(shared);
-                Ok(())
-            },
-        )
+        agree(key, UnparsedPublicKey::new(&X25519, peer), snow::Error::Dh, |shared| {
+            // One pass over all bytes, whatever they are.
+            if shared.len() != DH_BYTES || shared.iter().fold(0, |all, byte| all | byte) == 0 {
+                return Err(snow::Error::Dh);
+            }
+            out.copy_from_slice(shared);
+            Ok(())
+        })
     }
 }
 
@@ -184,23 +177,13 @@ impl Aead {
     /// AES-256-GCM: the nonce is 4 zero bytes and the counter, big-endian.
     fn aes_gcm() -> Self {
         let nonce = |n: u64| nonce(n.to_be_bytes());
-        Self {
-            name: "AESGCM",
-            algorithm: &AES_256_GCM,
-            nonce,
-            key: None,
-        }
+        Self { name: "AESGCM", algorithm: &AES_256_GCM, nonce, key: None }
     }
 
     /// ChaCha20-Poly1305: the nonce is 4 zero bytes and the counter, little-endian.
     fn chacha_poly() -> Self {
         let nonce = |n: u64| nonce(n.to_le_bytes());
-        Self {
-            name: "ChaChaPoly",
-            algorithm: &CHACHA20_POLY1305,
-            nonce,
-            key: None,
-        }
+        Self { name: "ChaChaPoly", algorithm: &CHACHA20_POLY1305, nonce, key: None }
     }
 
     fn nonce(&self, n: u64) -> Nonce {
@@ -232,8 +215,7 @@ impl Cipher for Aead {
             .as_ref()
             .and_then(|key| {
                 let aad = Aad::from(authtext);
-                key.seal_out_of_place_scatter(self.nonce(n), aad, plaintext, body, &[], tag)
-                    .ok()
+                key.seal_out_of_place_scatter(self.nonce(n), aad, plaintext, body, &[], tag).ok()
             })
             // snow asks only after `set`, and messages are far below the algorithms' limits. To go on without
             // sealing is the one thing that must not happen, and the trait has no error to return.
@@ -241,24 +223,15 @@ impl Cipher for Aead {
         sealed_len
     }
 
-    fn decrypt(
-        &self,
-        n: u64,
-        authtext: &[u8],
-        ciphertext: &[u8],
-        out: &mut [u8],
-    ) -> Result<usize, snow::Error> {
+    fn decrypt(&self, n: u64, authtext: &[u8], ciphertext: &[u8], out: &mut [u8]) -> Result<usize, snow::Error> {
         let key = self.key.as_ref().ok_or(snow::Error::Decrypt)?;
-        let (body, tag) = ciphertext
-            .split_last_chunk::<TAG_BYTES>()
-            .ok_or(snow::Error::Decrypt)?;
+        let (body, tag) = ciphertext.split_last_chunk::<TAG_BYTES>().ok_or(snow::Error::Decrypt)?;
         let out = out.get_mut(..body.len()).ok_or(snow::Error::Decrypt)?;
-        key.open_separate_gather(self.nonce(n), Aad::from(authtext), body, tag, out)
-            .map_err(|_| {
-                // The library says that the output may have been written; nobody may read that.
-                out.fill(0);
-                snow::Error::Decrypt
-            })?;
+        key.open_separate_gather(self.nonce(n), Aad::from(authtext), body, tag, out).map_err(|_| {
+            // The library says that the output may have been written; nobody may read that.
+            out.fill(0);
+            snow::Error::Decrypt
+        })?;
         Ok(body.len())
     }
 }
@@ -280,24 +253,15 @@ mod tests {
     #[test]
     fn nonces_are_laid_out_as_noise_says() {
         let n = 0x0102_0304_0506_0708;
-        assert_eq!(
-            (Aead::aes_gcm().nonce)(n),
-            [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
-        );
-        assert_eq!(
-            (Aead::chacha_poly().nonce)(n),
-            [0, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1]
-        );
+        assert_eq!((Aead::aes_gcm().nonce)(n), [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!((Aead::chacha_poly().nonce)(n), [0, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1]);
     }
 
     #[test]
     fn a_failed_open_leaves_no_plaintext() {
         for cipher in both() {
             let mut sealed = [0; 100 + TAG_BYTES];
-            assert_eq!(
-                cipher.encrypt(1, b"ad", &[0xaa; 100], &mut sealed),
-                sealed.len()
-            );
+            assert_eq!(cipher.encrypt(1, b"ad", &[0xaa; 100], &mut sealed), sealed.len());
             sealed[50] ^= 1;
             let mut out = [0x55; 100];
             assert!(cipher.decrypt(1, b"ad", &sealed, &mut out).is_err());
@@ -315,11 +279,7 @@ mod tests {
             assert_eq!(&out, b"abc");
             assert!(cipher.decrypt(2, b"ad", &sealed, &mut out).is_err());
             assert!(cipher.decrypt(1, b"", &sealed, &mut out).is_err());
-            assert!(
-                cipher
-                    .decrypt(1, b"ad", &sealed[..TAG_BYTES - 1], &mut out)
-                    .is_err()
-            );
+            assert!(cipher.decrypt(1, b"ad", &sealed[..TAG_BYTES - 1], &mut out).is_err());
             assert!(cipher.decrypt(1, b"ad", &sealed, &mut out[..2]).is_err());
             cipher.rekey();
             assert!(cipher.decrypt(1, b"ad", &sealed, &mut out).is_err());
@@ -333,10 +293,8 @@ mod tests {
         let mut one = [0; 56];
         one[0] = 1;
         let order_8 = [
-            0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f,
-            0xc4, 0x6a, //
-            0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49,
-            0xb8, 0x00,
+            0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, //
+            0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
         ];
         let mut out = [0; 56];
         for point in [&[0; 56][..], &one, &order_8] {

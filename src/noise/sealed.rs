@@ -19,17 +19,8 @@ pub const PLAINTEXT_MAX: usize = MESSAGE_MAX - TAG_BYTES;
 /// `read_message` the other, and neither changes anything, so halves on two threads never meet.
 pub(super) fn split(transport: StatelessTransportState) -> (Sealer, Opener) {
     let transport = Arc::new(transport);
-    let sealer = Sealer {
-        transport: Some(Arc::clone(&transport)),
-        records: 0,
-    };
-    (
-        sealer,
-        Opener {
-            transport: Some(transport),
-            records: 0,
-        },
-    )
+    let sealer = Sealer { transport: Some(Arc::clone(&transport)), records: 0 };
+    (sealer, Opener { transport: Some(transport), records: 0 })
 }
 
 /// Seals messages in order. The counter is the number of messages sealed so far.
@@ -55,9 +46,7 @@ impl Sealer {
             return Err(SealError::OutputTooSmall);
         }
         // snow refuses the last counter, which is reserved for rekeying, so the addition cannot wrap.
-        let sealed = transport
-            .write_message(self.records, plaintext, out)
-            .map_err(|_| SealError::Exhausted)?;
+        let sealed = transport.write_message(self.records, plaintext, out).map_err(|_| SealError::Exhausted)?;
         self.records += 1;
         self.transport = Some(transport);
         Ok(sealed)
@@ -104,20 +93,14 @@ impl Opener {
         if sealed.len() > MESSAGE_MAX {
             return Err(OpenError::Unauthentic);
         }
-        let plaintext_len = sealed
-            .len()
-            .checked_sub(TAG_BYTES)
-            .ok_or(OpenError::Unauthentic)?;
+        let plaintext_len = sealed.len().checked_sub(TAG_BYTES).ok_or(OpenError::Unauthentic)?;
         if out.len() < plaintext_len {
             return Err(OpenError::OutputTooSmall);
         }
-        let opened =
-            transport
-                .read_message(self.records, sealed, out)
-                .map_err(|error| match error {
-                    snow::Error::State(_) => OpenError::Exhausted,
-                    _ => OpenError::Unauthentic,
-                })?;
+        let opened = transport.read_message(self.records, sealed, out).map_err(|error| match error {
+            snow::Error::State(_) => OpenError::Exhausted,
+            _ => OpenError::Unauthentic,
+        })?;
         self.records += 1;
         self.transport = Some(transport);
         Ok(opened)
@@ -132,17 +115,13 @@ impl Opener {
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealer")
-            .field("records", &self.records)
-            .finish_non_exhaustive()
+        f.debug_struct("Sealer").field("records", &self.records).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opener")
-            .field("records", &self.records)
-            .finish_non_exhaustive()
+        f.debug_struct("Opener").field("records", &self.records).finish_non_exhaustive()
     }
 }
 
@@ -231,10 +210,7 @@ mod tests {
                 for n in 0..100_usize {
                     let plaintext = vec![u8::try_from(n).expect("small"); n * 50];
                     let mut sealed = vec![1, 2, 3];
-                    assert_eq!(
-                        sealer.seal_into(&plaintext, &mut sealed),
-                        Ok(n * 50 + TAG_BYTES)
-                    );
+                    assert_eq!(sealer.seal_into(&plaintext, &mut sealed), Ok(n * 50 + TAG_BYTES));
                     assert_eq!(sealed[..3], [1, 2, 3]);
                     let mut out = vec![0; n * 50];
                     assert_eq!(opener.open(&sealed[3..], &mut out), Ok(n * 50));
@@ -249,21 +225,12 @@ mod tests {
     fn the_longest_message_passes_and_one_more_byte_does_not() {
         let ((mut sealer, mut opener), _) = channel(Suite::AesGcm);
         let mut sealed = Vec::new();
-        assert_eq!(
-            sealer.seal_into(&[5; PLAINTEXT_MAX], &mut sealed),
-            Ok(MESSAGE_MAX)
-        );
+        assert_eq!(sealer.seal_into(&[5; PLAINTEXT_MAX], &mut sealed), Ok(MESSAGE_MAX));
         let mut out = vec![0; PLAINTEXT_MAX];
         assert_eq!(opener.open(&sealed, &mut out), Ok(PLAINTEXT_MAX));
-        assert_eq!(
-            sealer.seal_into(&[5; PLAINTEXT_MAX + 1], &mut sealed),
-            Err(SealError::TooLong)
-        );
+        assert_eq!(sealer.seal_into(&[5; PLAINTEXT_MAX + 1], &mut sealed), Err(SealError::TooLong));
         assert_eq!(sealed.len(), MESSAGE_MAX);
-        assert_eq!(
-            opener.open(&[0; MESSAGE_MAX + 1], &mut out),
-            Err(OpenError::Unauthentic)
-        );
+        assert_eq!(opener.open(&[0; MESSAGE_MAX + 1], &mut out), Err(OpenError::Unauthentic));
     }
 
     #[test]
@@ -278,10 +245,7 @@ mod tests {
         assert_eq!(out, [0; 3]);
         assert_eq!(opener.open(&sealed, &mut out), Err(OpenError::Closed));
         assert_eq!(opener.records(), 0);
-        assert_eq!(
-            sealer.seal(b"abc", &mut [0; 18]),
-            Err(SealError::OutputTooSmall)
-        );
+        assert_eq!(sealer.seal(b"abc", &mut [0; 18]), Err(SealError::OutputTooSmall));
         assert_eq!(sealer.seal(b"abc", &mut sealed), Err(SealError::Closed));
         assert_eq!(sealer.records(), 1);
     }
@@ -294,10 +258,7 @@ mod tests {
             sealed
         };
         let fails = |opener: &mut Opener, sealed: &[u8]| {
-            assert_eq!(
-                opener.open(sealed, &mut [0; 64]),
-                Err(OpenError::Unauthentic)
-            );
+            assert_eq!(opener.open(sealed, &mut [0; 64]), Err(OpenError::Unauthentic));
         };
         for suite in Suite::ALL {
             let ((mut sealer, mut opener), _) = channel(suite);

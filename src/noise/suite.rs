@@ -12,12 +12,11 @@ const PROTOCOL: &[u8] = b"vp/1";
 
 /// The AEAD of a channel; the rest is always X25519, ML-KEM-768 and SHA-256. Whoever initiates picks; both must be able.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
 pub enum Suite {
     /// AES-256-GCM.
-    AesGcm = 1,
+    AesGcm,
     /// ChaCha20-Poly1305.
-    ChaChaPoly = 2,
+    ChaChaPoly,
 }
 
 impl Suite {
@@ -28,11 +27,7 @@ impl Suite {
     /// ChaCha20-Poly1305.
     #[must_use]
     pub fn preferred() -> Self {
-        if has_aes_instructions() {
-            Self::AesGcm
-        } else {
-            Self::ChaChaPoly
-        }
+        if has_aes_instructions() { Self::AesGcm } else { Self::ChaChaPoly }
     }
 
     /// The number on the wire and in the prologue.
@@ -73,10 +68,7 @@ impl TryFrom<u8> for Suite {
     type Error = UnknownSuite;
 
     fn try_from(number: u8) -> Result<Self, UnknownSuite> {
-        Self::ALL
-            .into_iter()
-            .find(|suite| suite.number() == number)
-            .ok_or(UnknownSuite(number))
+        Self::ALL.into_iter().find(|suite| suite.number() == number).ok_or(UnknownSuite(number))
     }
 }
 
@@ -141,14 +133,7 @@ pub(super) fn prologue(
     context: &[u8],
 ) -> Result<Vec<u8>, HandshakeError> {
     let len = u16::try_from(context.len()).map_err(|_| HandshakeError::TooLong(Part::Context))?;
-    Ok([
-        PROTOCOL,
-        &[suite.number(), purpose.byte()],
-        responder.as_bytes(),
-        &len.to_le_bytes(),
-        context,
-    ]
-    .concat())
+    Ok([PROTOCOL, &[suite.number(), purpose.byte()], responder.as_bytes(), &len.to_le_bytes(), context].concat())
 }
 
 #[cfg(test)]
@@ -169,13 +154,7 @@ mod tests {
     fn a_context_that_its_length_cannot_tell_is_refused() {
         let id = PeerId::from_bytes([0; 32]);
         let make = |context: &[u8]| prologue(Suite::AesGcm, Purpose::Link, &id, context);
-        assert_eq!(
-            make(&[0; 65_535]).map(|bytes| bytes.len()),
-            Ok(4 + 2 + 32 + 2 + 65_535)
-        );
-        assert_eq!(
-            make(&[0; 65_536]),
-            Err(HandshakeError::TooLong(Part::Context))
-        );
+        assert_eq!(make(&[0; 65_535]).map(|bytes| bytes.len()), Ok(4 + 2 + 32 + 2 + 65_535));
+        assert_eq!(make(&[0; 65_536]), Err(HandshakeError::TooLong(Part::Context)));
     }
 }

@@ -14,6 +14,8 @@ use crate::identity::{Identity, keyfile};
 
 /// Longest key file: the key itself and room for comments. Bounds what is read of a file that is none.
 const FILE_MAX: usize = 4096;
+/// What is read at most.
+const READ_LIMIT: u64 = 4097;
 /// Bits of a mode that let anyone but the owner in.
 const OTHERS_MASK: u32 = 0o077;
 /// Mode of a new key file.
@@ -35,12 +37,8 @@ pub enum Overwrite {
 pub fn load(path: &Path) -> Result<Identity, LoadError> {
     // A pipe or terminal of that name must not make us wait for a writer, or become ours.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
-    let flags =
-        i32::try_from(flags).map_err(|_| LoadError::Io(io::ErrorKind::InvalidInput.into()))?;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
+    let flags = i32::try_from(flags).map_err(|_| LoadError::Io(io::ErrorKind::InvalidInput.into()))?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(LoadError::NotRegular);
@@ -49,9 +47,10 @@ pub fn load(path: &Path) -> Result<Identity, LoadError> {
     if mode & OTHERS_MASK != 0 {
         return Err(LoadError::Exposed { mode });
     }
+    // One byte more than allowed tells a file that is too long from one that just fits, without a second look. The
+    // buffer has room for all of it, so the secret is not left behind in one that was outgrown.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX + 1));
-    // One byte more than allowed tells a file that is too long from one that just fits, without a second look.
-    file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(READ_LIMIT).read_to_end(&mut bytes)?;
     if bytes.len() > FILE_MAX {
         return Err(LoadError::TooLong);
     }
@@ -62,7 +61,7 @@ pub fn load(path: &Path) -> Result<Identity, LoadError> {
 /// Writes a new key file with mode 0600. It appears whole or not at all, and survives a crash once this returns.
 ///
 /// # Errors
-/// [`CreateError`]. Nothing is left behind.
+/// [`CreateError`]. Nothing is left behind, unless it is only the directory that could not be synced.
 pub fn create(path: &Path, identity: &Identity, overwrite: Overwrite) -> Result<(), CreateError> {
     path.file_name().ok_or(CreateError::NoName)?;
     let parent = match path.parent() {
@@ -95,11 +94,7 @@ struct Temporary {
 
 impl Temporary {
     fn create(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(MODE)
-            .open(&path)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path)?;
         Ok(Self { path, file })
     }
 
@@ -111,12 +106,10 @@ impl Temporary {
     fn publish(self, path: &Path, overwrite: Overwrite) -> Result<(), CreateError> {
         match overwrite {
             // link(2) fails if the name exists, whatever it is, on every file system that has modes.
-            Overwrite::Never => {
-                fs::hard_link(&self.path, path).map_err(|error| match error.kind() {
-                    io::ErrorKind::AlreadyExists => CreateError::Exists,
-                    _ => CreateError::Io(error),
-                })
-            }
+            Overwrite::Never => fs::hard_link(&self.path, path).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => CreateError::Exists,
+                _ => CreateError::Io(error),
+            }),
             Overwrite::Replace => Ok(fs::rename(&self.path, path)?),
         }
     }
@@ -231,15 +224,7 @@ mod tests {
 
     fn names(directory: &TempDir) -> Vec<String> {
         let entries = fs::read_dir(directory.path()).expect("readable");
-        entries
-            .map(|entry| {
-                entry
-                    .expect("entry")
-                    .file_name()
-                    .into_string()
-                    .expect("text")
-            })
-            .collect()
+        entries.map(|entry| entry.expect("entry").file_name().into_string().expect("text")).collect()
     }
 
     fn write(path: &Path, bytes: &[u8], mode: u32) {
@@ -265,10 +250,7 @@ mod tests {
         let path = directory.path().join("key");
         let (old, new) = (Identity::generate(), Identity::generate());
         create(&path, &old, Overwrite::Never).expect("creates");
-        assert!(matches!(
-            create(&path, &new, Overwrite::Never),
-            Err(CreateError::Exists)
-        ));
+        assert!(matches!(create(&path, &new, Overwrite::Never), Err(CreateError::Exists)));
         assert_eq!(load(&path).expect("loads").id(), old.id());
         create(&path, &new, Overwrite::Replace).expect("replaces");
         assert_eq!(load(&path).expect("loads").id(), new.id());
@@ -278,31 +260,16 @@ mod tests {
     #[test]
     fn links_and_directories_are_neither_followed_nor_replaced() {
         let directory = directory();
-        let (dangling, target) = (
-            directory.path().join("dangling"),
-            directory.path().join("target"),
-        );
+        let (dangling, target) = (directory.path().join("dangling"), directory.path().join("target"));
         symlink(&target, &dangling).expect("links");
         let identity = Identity::generate();
-        assert!(matches!(
-            create(&dangling, &identity, Overwrite::Never),
-            Err(CreateError::Exists)
-        ));
-        assert!(matches!(
-            create(&dangling, &identity, Overwrite::Replace),
-            Err(CreateError::NotRegular)
-        ));
+        assert!(matches!(create(&dangling, &identity, Overwrite::Never), Err(CreateError::Exists)));
+        assert!(matches!(create(&dangling, &identity, Overwrite::Replace), Err(CreateError::NotRegular)));
         assert!(!target.exists());
         let folder = directory.path().join("folder");
         fs::create_dir(&folder).expect("makes");
-        assert!(matches!(
-            create(&folder, &identity, Overwrite::Replace),
-            Err(CreateError::NotRegular)
-        ));
-        assert!(matches!(
-            create(Path::new("/"), &identity, Overwrite::Never),
-            Err(CreateError::NoName)
-        ));
+        assert!(matches!(create(&folder, &identity, Overwrite::Replace), Err(CreateError::NotRegular)));
+        assert!(matches!(create(Path::new("/"), &identity, Overwrite::Never), Err(CreateError::NoName)));
         assert_eq!(names(&directory).len(), 2);
     }
 
@@ -313,10 +280,7 @@ mod tests {
         let temporary = Temporary::create(directory.path().join(".key.tmp")).expect("creates");
         temporary.write(b"ours").expect("writes");
         write(&path, b"theirs", 0o600);
-        assert!(matches!(
-            temporary.publish(&path, Overwrite::Never),
-            Err(CreateError::Exists)
-        ));
+        assert!(matches!(temporary.publish(&path, Overwrite::Never), Err(CreateError::Exists)));
         assert_eq!(fs::read(&path).expect("there"), b"theirs");
         assert_eq!(names(&directory), ["key"]);
     }
@@ -328,9 +292,7 @@ mod tests {
         create(&path, &Identity::generate(), Overwrite::Never).expect("creates");
         for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o666] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("ours");
-            assert!(
-                matches!(load(&path), Err(LoadError::Exposed { mode: found }) if found == mode)
-            );
+            assert!(matches!(load(&path), Err(LoadError::Exposed { mode: found }) if found == mode));
         }
         for mode in [0o600, 0o400, 0o700] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("ours");
@@ -342,9 +304,7 @@ mod tests {
     fn what_is_no_key_file_is_named() {
         let directory = directory();
         let path = directory.path().join("key");
-        assert!(
-            matches!(load(&path), Err(LoadError::Io(error)) if error.kind() == io::ErrorKind::NotFound)
-        );
+        assert!(matches!(load(&path), Err(LoadError::Io(error)) if error.kind() == io::ErrorKind::NotFound));
         assert!(matches!(load(directory.path()), Err(LoadError::NotRegular)));
         write(&path, b"# nothing\n", 0o600);
         assert!(matches!(load(&path), Err(LoadError::Parse(error)) if error.line == 1));
@@ -363,8 +323,7 @@ mod tests {
         let directory = directory();
         let path = directory.path().join("pipe");
         let kind = rustix::fs::FileType::Fifo;
-        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, rustix::fs::Mode::RUSR, 0)
-            .expect("makes");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, rustix::fs::Mode::RUSR, 0).expect("makes");
         assert!(matches!(load(&path), Err(LoadError::NotRegular)));
     }
 
@@ -372,10 +331,7 @@ mod tests {
     fn a_missing_directory_leaves_nothing() {
         let directory = directory();
         let path = directory.path().join("missing/key");
-        assert!(matches!(
-            create(&path, &Identity::generate(), Overwrite::Never),
-            Err(CreateError::Io(_))
-        ));
+        assert!(matches!(create(&path, &Identity::generate(), Overwrite::Never), Err(CreateError::Io(_))));
         assert!(names(&directory).is_empty());
     }
 }

@@ -7,6 +7,7 @@ mod party;
 mod recv;
 mod relay;
 mod send;
+mod voice;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
