@@ -8,6 +8,7 @@ mod shell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use clap_complete::Shell;
 use vp::cli::args::{Entry, tools};
@@ -90,6 +91,34 @@ fn completions_agree_with_the_tools() {
         };
         agree(&format!("completions/{folder}"), &tools().into_iter().map(script).collect::<Vec<_>>());
     }
+}
+
+/// Runs `vp-send` with one word: its status, and what it says on standard error.
+fn run(word: &str, stdout: impl Into<Stdio>) -> (Option<i32>, String) {
+    let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_vp-send"));
+    let child = tool.arg(word).env_clear().stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn();
+    let output = child.and_then(std::process::Child::wait_with_output).expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn help_reaches_its_reader_or_the_status_says_that_it_did_not() {
+    assert_eq!(run("--help", Stdio::null()), (Some(0), String::new()));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let (status, message) = run("--help", full);
+    assert_eq!(status, Some(1));
+    assert_eq!(message, "vp-send: error: cannot write to standard output: no space left on device\n");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(run("--version", writer), (Some(0), String::new()), "a reader that has seen enough is no failure");
+}
+
+#[test]
+fn a_wrong_word_ends_with_the_status_for_usage() {
+    let (status, message) = run("--oops", Stdio::null());
+    assert_eq!(status, Some(2));
+    assert!(message.starts_with("vp-send: error: unexpected argument '--oops' found\n"), "{message}");
+    assert!(message.ends_with("vp-send: hint: try vp-send --help\n"), "{message}");
 }
 
 /// What a placeholder may stand for.

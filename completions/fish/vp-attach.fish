@@ -4,7 +4,7 @@ complete -c vp-attach -l exec -d 'Join the peer to CMD, run by /bin/sh, instead 
 complete -c vp-attach -s r -l relay -d 'Meet at this relay, [SCHEME://]ID@HOST[:PORT][/PATH]; may be repeated' -r
 complete -c vp-attach -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-attach -l peers -d 'Look names of peers up in this file' -r -F
-complete -c vp-attach -l timeout -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -r
+complete -c vp-attach -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -r
 complete -c vp-attach -l resume-timeout -d 'Keep a broken session alive at most this long while reconnecting; never keeps it for ever' -r
 complete -c vp-attach -l dead-time -d 'Take a path for dead after this long without a sign of life' -r
 complete -c vp-attach -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -r

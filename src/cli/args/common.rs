@@ -69,7 +69,7 @@ pub struct Connect {
     pub peers: Option<PathBuf>,
 
     /// Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever
-    #[arg(long, value_name = "DUR", default_value = "never")]
+    #[arg(long, visible_alias = "wait", value_name = "DUR", default_value = "never")]
     pub timeout: Patience,
 
     /// Keep a broken session alive at most this long while reconnecting; never keeps it for ever

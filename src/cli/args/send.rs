@@ -11,7 +11,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, value_parser}
 
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Arguments, Connect, Output};
-use crate::cli::units::{Patience, Rate};
+use crate::cli::units::Rate;
 
 const MANUAL: Manual = Manual {
     name: "vp-send",
@@ -60,10 +60,6 @@ pub struct Send {
     #[arg(long, value_name = "RATE")]
     pub limit: Option<Rate>,
 
-    /// The same as --timeout
-    #[arg(long, value_name = "DUR", conflicts_with = "timeout")]
-    pub wait: Option<Patience>,
-
     /// How to reach relays and peers.
     #[command(flatten)]
     pub connect: Connect,
@@ -71,13 +67,6 @@ pub struct Send {
     /// How the tool speaks.
     #[command(flatten)]
     pub output: Output,
-}
-
-impl Send {
-    /// How long to wait for the peer, by whichever name it was given.
-    pub fn patience(&self) -> Patience {
-        self.wait.unwrap_or(self.connect.timeout)
-    }
 }
 
 impl Arguments for Send {

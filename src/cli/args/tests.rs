@@ -69,9 +69,9 @@ fn send_takes_sources_and_then_one_address() {
     assert_eq!(send.operands.sources.len(), 3);
     assert_eq!(send.operands.to, "depot:in");
     assert_eq!(send.compress, Compress::Level(3));
-    assert_eq!(send.patience(), Patience::For(Duration::ZERO));
+    assert_eq!(send.connect.timeout, Patience::For(Duration::ZERO));
     let plain = parse::<Send>("vp-send a depot --timeout 1s").expect("it parses");
-    assert_eq!((plain.compress, plain.patience()), (Compress::Auto, Patience::For(Duration::from_secs(1))));
+    assert_eq!((plain.compress, plain.connect.timeout), (Compress::Auto, Patience::For(Duration::from_secs(1))));
     for (line, error) in [
         ("vp-send depot", ErrorKind::MissingRequiredArgument),
         ("vp-send a depot --compress 20", ErrorKind::ValueValidation),
