@@ -1,7 +1,7 @@
 complete -c vp-attach -s l -l listen -d 'Wait for a peer that dials this application' -r
 complete -c vp-attach -l from -d 'Accept this peer, by name or id; may be repeated; default: every peer in the peers file' -r
 complete -c vp-attach -l exec -d 'Join the peer to CMD, run by /bin/sh, instead of to standard input and output' -r
-complete -c vp-attach -s r -l relay -d 'Meet at this relay, [SCHEME://]ID@HOST[:PORT][/PATH]; may be repeated' -r
+complete -c vp-attach -s r -l relay -d 'Meet at the relay with this address; may be repeated' -r
 complete -c vp-attach -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-attach -l peers -d 'Look names of peers up in this file' -r -F
 complete -c vp-attach -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -r

@@ -6,7 +6,7 @@ rename\t'Give the new one a free name'
 yes\t'Replace the old one'"
 complete -c vp-recv -l max-size -d 'Refuse a send of more bytes than this' -r
 complete -c vp-recv -l max-items -d 'Refuse a send of more files and directories than this' -r
-complete -c vp-recv -s r -l relay -d 'Meet at this relay, [SCHEME://]ID@HOST[:PORT][/PATH]; may be repeated' -r
+complete -c vp-recv -s r -l relay -d 'Meet at the relay with this address; may be repeated' -r
 complete -c vp-recv -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-recv -l peers -d 'Look names of peers up in this file' -r -F
 complete -c vp-recv -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -r

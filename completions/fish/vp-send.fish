@@ -1,7 +1,7 @@
 complete -c vp-send -s n -l name -d 'Name of the stream from standard input at the receiver' -r
 complete -c vp-send -s c -l compress -d 'Compress with zstd: auto (where it helps), off, or a level from 1 to 19' -r
 complete -c vp-send -l limit -d 'Send at most this many bytes a second' -r
-complete -c vp-send -s r -l relay -d 'Meet at this relay, [SCHEME://]ID@HOST[:PORT][/PATH]; may be repeated' -r
+complete -c vp-send -s r -l relay -d 'Meet at the relay with this address; may be repeated' -r
 complete -c vp-send -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-send -l peers -d 'Look names of peers up in this file' -r -F
 complete -c vp-send -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -r
