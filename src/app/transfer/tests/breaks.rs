@@ -39,7 +39,7 @@ const LOST_BYTES_MAX: u64 = ANSWER_BYTES as u64 + 2 * CHUNK_BYTES as u64;
 fn one_large_file_goes_on_where_it_broke() {
     let content = noise(10, 2_500_000);
     for how in BREAKS {
-        for chunks in 0..48 {
+        for chunks in (0..48).step_by(3) {
             let home = Home::new();
             let source = home.put("large", &content);
             let attempt = || {
@@ -82,16 +82,13 @@ fn a_tree_is_finished_by_the_second_attempt_and_little_is_sent_twice() {
         transfer(from_ref(&root), &inbox, Status::Complete).sent_bytes
     };
     for how in BREAKS {
-        for chunks in (0..60).step_by(3) {
+        for chunks in (0..60).step_by(7) {
             let inbox = home.from(&format!("{how:?}{chunks}"));
             fs::create_dir(&inbox).unwrap();
             let first = broken_pair(how, chunks);
-            let received = match run_over(first, job(from_ref(&root)), into(&inbox)) {
-                (Ok(_), Ok(_)) => continue,
-                (_, Ok(got)) => got.received_bytes,
-                (_, Err(_)) => 0,
-            };
-            let _ = received;
+            if let (Ok(_), Ok(_)) = run_over(first, job(from_ref(&root)), into(&inbox)) {
+                continue; // so many chunks are not needed
+            }
             let (sent, _) = run(job(from_ref(&root)), into(&inbox));
             assert!(
                 matches!(sent.status, Status::Complete | Status::NothingToDo),

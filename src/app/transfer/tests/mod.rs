@@ -6,8 +6,10 @@ mod figures;
 mod happy;
 mod hostile_receiver;
 mod hostile_sender;
+mod pace;
 mod policy;
 mod races;
+mod script;
 
 use super::memory::{Killed, MemoryPort, pair};
 use super::*;
@@ -172,5 +174,15 @@ impl Home {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         path
+    }
+}
+
+impl Drop for Home {
+    /// Directories that nobody may write to cannot be cleaned up by their owner either.
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("chmod")
+            .args(["-R", "u+rwx"])
+            .arg(self.directory.path())
+            .status();
     }
 }
