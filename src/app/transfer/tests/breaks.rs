@@ -40,7 +40,7 @@ fn one_large_file_goes_on_where_it_broke() {
     let content = noise(10, 2_500_000);
     for how in BREAKS {
         for chunks in (0..48).step_by(3) {
-            let home = Home::new();
+            let home = Home::in_memory();
             let source = home.put("large", &content);
             let attempt = || {
                 let mut send = job(from_ref(&source));
@@ -74,7 +74,7 @@ fn one_large_file_goes_on_where_it_broke() {
 
 #[test]
 fn a_tree_is_finished_by_the_second_attempt_and_little_is_sent_twice() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let root = nasty_tree(&home);
     let total: u64 = {
         let inbox = home.from("first");
@@ -107,7 +107,7 @@ fn a_tree_is_finished_by_the_second_attempt_and_little_is_sent_twice() {
 
 #[test]
 fn many_attempts_that_all_break_still_get_there() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let root = home.from("t");
     for number in 0..300_usize {
         home.put(&format!("t/{number}"), &noise(11, number * 57));
@@ -154,7 +154,7 @@ fn committed_bytes(directory: &Path) -> u64 {
 
 #[test]
 fn a_damaged_tail_costs_only_the_tail() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let content = noise(13, 5 << 20);
     let source = home.put("f", &content);
     let mut send = job(from_ref(&source));
@@ -182,7 +182,7 @@ fn a_damaged_tail_costs_only_the_tail() {
 
 #[test]
 fn another_sender_and_another_version_start_from_nothing() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let content = noise(14, 1_000_000);
     let source = home.put("f", &content);
     let attempt = |ports, sender| {
@@ -222,7 +222,7 @@ fn another_sender_and_another_version_start_from_nothing() {
 
 #[test]
 fn a_lost_megabyte_is_the_most_that_a_break_costs() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let content = noise(16, 4_000_000);
     let source = home.put("f", &content);
     let mut send = job(from_ref(&source));

@@ -24,7 +24,7 @@ pub(super) fn entry(index: u32, kind: Kind, size: u64, names: &[&[u8]]) -> Offer
     Offer::Entry(Entry {
         index,
         kind,
-        mode: 0o644,
+        mode: 0o755,
         mtime: WHEN,
         size,
         path: raw_path(names),
