@@ -58,7 +58,7 @@ pub const RETENTION_MAX: usize = 32 * 1024 * 1024;
 /// Streams a peer may have open at once.
 pub const STREAMS_MAX: u32 = 1024;
 /// Dead lanes whose acknowledgements are remembered for the peer.
-const DEAD_LANES_KEPT: usize = 16;
+pub const DEAD_LANES_KEPT: usize = 16;
 /// Before the first answer to a ping: a path through a relay that is not far.
 const ROUND_TRIP_GUESS: Duration = Duration::from_millis(100);
 
