@@ -18,6 +18,8 @@
 mod buffers;
 pub mod canary;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod input;
 mod join;
 mod lane;
