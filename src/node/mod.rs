@@ -31,7 +31,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Ended sessions whose orderly end is remembered, so that a late join is told so.
-const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
+pub const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
 const TOMBSTONES_MAX: usize = 256;
 /// Sessions a process holds at once, those under way included.
 const SESSIONS_MAX: usize = 1024;

@@ -18,6 +18,8 @@
 mod buffers;
 pub mod canary;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod input;
 mod join;
 mod lane;
@@ -62,9 +64,9 @@ pub const LANE_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Records in one direction after which it does so as well: 64 GiB, if they are full.
 pub const LANE_RECORDS_MAX: u64 = 1 << 20;
 /// Dead lanes whose acknowledgements are remembered for the peer.
-const DEAD_LANES_KEPT: usize = 16;
+pub const DEAD_LANES_KEPT: usize = 16;
 /// How long an end that has closed, and heard the peer close, keeps looking for a lane to settle the last records.
-const LINGER: Duration = Duration::from_secs(10);
+pub const LINGER: Duration = Duration::from_secs(10);
 /// Before the first answer to a ping: a path through a relay that is not far.
 const ROUND_TRIP_GUESS: Duration = Duration::from_millis(100);
 

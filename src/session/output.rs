@@ -12,6 +12,9 @@ const FACTS_MAX: usize = 16 * 1024;
 /// Room for one fact of each kind, and as much again for one CONSUMED and LIMITS behind them.
 const FACTS_MIN: usize = 128;
 
+/// Memory for unacknowledged commands when [`RETENTION_MAX`] is used up by data.
+const CONTROL_SLACK: usize = 1024 * 1024;
+
 /// Output of one call: where it goes and how much it may be.
 struct Room<'a> {
     out: &'a mut Vec<u8>,
@@ -141,7 +144,8 @@ impl Session {
 
     fn send_control(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
         while let Some(front) = self.control.front() {
-            if !room.fits(front.len()) {
+            // Commands wait longer than data before they wait for acknowledgements, but not for ever.
+            if !room.fits(front.len()) || self.retained_bytes >= RETENTION_MAX + CONTROL_SLACK {
                 break;
             }
             let mut record = Vec::new();

@@ -63,11 +63,15 @@ impl Session {
         self.push_control(&Frame::Opened { id });
     }
 
-    /// Does not take a stream the peer opened.
+    /// Does not take a stream the peer opened. It is forgotten when the peer has said how far it had got, because those
+    /// bytes count against the session's credit.
     pub fn refuse_stream(&mut self, id: u32, code: CloseCode) {
-        if self.streams.remove(&id).is_some() {
-            self.push_control(&Frame::OpenFailed { id, code: code.to_wire() });
-        }
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.released = true;
+        // Nothing was sent, so there is nothing to settle: OPEN_FAILED says it all.
+        stream.send.reset(&mut self.pool);
+        self.push_control(&Frame::OpenFailed { id, code: code.to_wire() });
+        self.reap(id);
     }
 
     pub(super) fn push_control(&mut self, frame: &Frame) {
@@ -280,6 +284,17 @@ impl Session {
         if self.streams.contains_key(&id) {
             self.events.push_back(event);
         }
+    }
+
+    /// The peer did not take a stream: nothing comes of either direction.
+    pub(super) fn handle_open_failed(&mut self, id: u32, code: u16) -> Result<(), &'static str> {
+        let fresh = |stream: &&mut Stream| stream.ours && stream.recv.reset_code().is_none();
+        let Some(stream) = self.streams.get_mut(&id).filter(fresh) else { return Ok(()) };
+        let (fresh, _) = stream.recv.handle_reset(&mut self.pool, code, 0)?;
+        debug_assert_eq!(fresh, 0);
+        self.handle_answer(id, Event::StreamRefused { id, code });
+        self.handle_stop(id, code);
+        Ok(())
     }
 
     pub(super) fn handle_stream(
