@@ -58,7 +58,7 @@ pub const SESSION_WINDOW_MAX: u64 = 32 * 1024 * 1024;
 /// Memory held for records the peer has not acknowledged; beyond it writers wait.
 pub const RETENTION_MAX: usize = 32 * 1024 * 1024;
 /// Streams a peer may have open at once.
-pub const STREAMS_MAX: u32 = 1024;
+pub const STREAMS_MAX: u32 = 8192;
 /// Age at which a lane gives way to a fresh one with fresh keys. That is the rekey.
 pub const LANE_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Records in one direction after which it does so as well: 64 GiB, if they are full.
@@ -145,7 +145,9 @@ pub struct Session {
     times: Times,
     secret: SessionSecret,
     streams: HashMap<u32, Stream>,
-    sendable: VecDeque<u32>,
+    brief: VecDeque<u32>,
+    bulk: VecDeque<u32>,
+    touched: VecDeque<u32>,
     next_stream: u32,
     next_peer_stream: u32,
     lanes: BTreeMap<u32, Lane>,
@@ -159,6 +161,7 @@ pub struct Session {
     news_due: bool,
     join_acks: Vec<(u32, u64)>,
     retained_bytes: usize,
+    retention_was_full: bool,
     sent_bytes: u64,
     peer_limit: u64,
     received_bytes: u64,
@@ -190,7 +193,9 @@ impl Session {
             times,
             secret: SessionSecret::derive(export),
             streams: HashMap::new(),
-            sendable: VecDeque::new(),
+            brief: VecDeque::new(),
+            bulk: VecDeque::new(),
+            touched: VecDeque::new(),
             next_stream: first,
             next_peer_stream: 1 - first,
             lanes: BTreeMap::new(),
@@ -204,6 +209,7 @@ impl Session {
             news_due: false,
             join_acks: Vec::new(),
             retained_bytes: 0,
+            retention_was_full: false,
             sent_bytes: 0,
             peer_limit: SESSION_WINDOW_START,
             received_bytes: 0,
@@ -318,6 +324,16 @@ impl Session {
     /// A lane that died in here: its circuit is of no more use.
     pub fn poll_dead_lane(&mut self) -> Option<u32> {
         self.dead_lanes.pop_front()
+    }
+
+    /// A stream with news since it was last asked for: bytes to read, an end, room to write again, or all consumed. With
+    /// many streams this is how to find the few that moved.
+    pub fn poll_touched(&mut self) -> Option<u32> {
+        let id = self.touched.pop_front()?;
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.touched = false;
+        }
+        Some(id)
     }
 
     /// The next event, in order.
