@@ -203,20 +203,20 @@ impl Forwarder {
     }
 
     /// Whether a connection may be read now.
-    pub fn gate(&self, now: Instant, id: LinkId) -> Gate {
+    pub fn gate(&self, id: LinkId) -> Gate {
         match self.conns.get(&id) {
             None => Gate::Gone,
             Some(Conn::Greeting(_)) => Gate::Open,
             Some(Conn::Open(port)) if port.is_ending() => Gate::Gone,
-            Some(Conn::Open(port)) if port.may_be_read(now) => Gate::Open,
-            Some(Conn::Open(_)) => Gate::Shut,
+            Some(Conn::Open(port)) if port.is_backlogged() => Gate::Shut,
+            Some(Conn::Open(_)) => Gate::Open,
         }
     }
 
     /// Bytes that were read into the front of `blocks`, `filled` in all. What is in them is shared from then on.
     pub fn handle_blocks(&mut self, now: Instant, id: LinkId, blocks: &[Arc<Buffer>], filled: usize) {
         if let Some(Conn::Open(port)) = self.conns.get_mut(&id) {
-            port.receive(now, filled);
+            port.heartbeat.handle_received(now);
         }
         let mut left = filled;
         let mut blocks = blocks.iter();
@@ -251,6 +251,13 @@ impl Forwarder {
         }
     }
 
+    /// Input waits and was not read, for want of memory or because of [`Gate::Shut`]: the other side is not silent.
+    pub fn handle_held(&mut self, now: Instant, id: LinkId) {
+        if let Some(Conn::Open(port)) = self.conns.get_mut(&id) {
+            port.heartbeat.handle_received(now);
+        }
+    }
+
     /// The carrier is gone.
     pub fn handle_closed(&mut self, now: Instant, id: LinkId) {
         self.drop_conn(now, id, Why::Closed);
@@ -268,12 +275,10 @@ impl Forwarder {
             Parcel::Order(order) => self.orders.push_back(order),
             Parcel::Data(to, piece) => self.with_port(now, to.link, |port| port.push(to.circuit, piece)),
             Parcel::Fin(to) => self.with_port(now, to.link, |port| port.finish(to.circuit)),
-            Parcel::Reset(to, code) => self.with_port(now, to.link, |port| port.reset(to.circuit, code)),
+            Parcel::Reset(to, code) => self.with_port(now, to.link, |port| port.lose(to.circuit, code)),
             Parcel::Freed(to, bytes) => {
                 let growth = if self.pool.budget().is_ample() { Growth::Allowed } else { Growth::Held };
-                self.with_port(now, to.link, |port| {
-                    port.free(to.circuit, bytes, growth);
-                });
+                self.with_port(now, to.link, |port| port.free(now, to.circuit, bytes, growth));
             }
         }
     }
@@ -502,6 +507,7 @@ impl Forwarder {
             self.end(now, id, CloseCode::Protocol);
             return Flow::Gone;
         };
+        port.charge(now, piece.len());
         self.forwarded_bytes += u64::try_from(piece.len()).unwrap_or(0);
         self.deliver(now, peer, Parcel::Data(peer, piece));
         Flow::Continue
