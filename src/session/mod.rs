@@ -18,6 +18,7 @@
 mod buffers;
 pub mod canary;
 pub mod frame;
+mod input;
 mod join;
 mod lane;
 mod output;
@@ -37,7 +38,6 @@ use crate::noise::{Opener, Sealer};
 use crate::wire::CloseCode;
 use buffers::Pool;
 use canary::{Canary, Planted};
-use frame::Frame;
 use lane::{Lane, Retained};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -59,6 +59,8 @@ pub const RETENTION_MAX: usize = 32 * 1024 * 1024;
 pub const STREAMS_MAX: u32 = 1024;
 /// Dead lanes whose acknowledgements are remembered for the peer.
 const DEAD_LANES_KEPT: usize = 16;
+/// How long an end that has closed, and heard the peer close, keeps looking for a lane to settle the last records.
+const LINGER: Duration = Duration::from_secs(10);
 /// Before the first answer to a ping: a path through a relay that is not far.
 const ROUND_TRIP_GUESS: Duration = Duration::from_millis(100);
 
@@ -161,6 +163,8 @@ pub struct Session {
     closing: Option<u16>,
     close_queued: bool,
     peer_closed: Option<u16>,
+    lingered: bool,
+    heard: bool,
     failed: Option<SessionError>,
     dead_lanes: VecDeque<u32>,
     events: VecDeque<Event>,
@@ -204,6 +208,8 @@ impl Session {
             closing: None,
             close_queued: false,
             peer_closed: None,
+            lingered: false,
+            heard: false,
             failed: None,
             dead_lanes: VecDeque::new(),
             events: VecDeque::new(),
@@ -212,7 +218,9 @@ impl Session {
             planted: Planted::default(),
         };
         let mut lane = Lane::new(now, 0, keys, times.dead_time);
-        lane.confirmed = true;
+        // The responder has seen the initiator's last handshake message; the initiator waits for a first record, so that it
+        // never says anything to a peer that may not have heard of this session.
+        lane.confirmed = role == Role::Responder;
         session.add_lane(now, lane);
         session
     }
@@ -238,7 +246,6 @@ impl Session {
         let token = lane.id;
         lane.ping_sent = Some((token, now));
         lane.ping_due = true;
-        lane.confirmed |= self.role == Role::Initiator;
         self.next_lane = self.next_lane.max(lane.id + 1);
         self.lanes.insert(lane.id, lane);
         self.no_lane_since = None;
@@ -252,6 +259,12 @@ impl Session {
                 self.add_news(now, id, true);
             }
         }
+    }
+
+    /// Whether a record of the peer ever came in: for an initiator, that the peer knows of the session; for a responder,
+    /// that the initiator knows that.
+    pub fn is_heard(&self) -> bool {
+        self.heard
     }
 
     /// Whether a lane is there and its other end has shown itself.
@@ -271,155 +284,11 @@ impl Session {
         while self.taken_on_dead.len() > DEAD_LANES_KEPT {
             self.taken_on_dead.pop_first();
         }
-        self.dead.insert(lane.id, lane.into_retained());
+        if !lane.everything_acked() {
+            self.dead.insert(lane.id, lane.into_retained());
+        }
         if self.lanes.is_empty() {
             self.no_lane_since = Some(now);
-        }
-    }
-
-    /// Takes bytes of a lane's pipe, all of them. A lane that fails is dropped ([`Session::poll_dead_lane`]); an
-    /// error ends the session.
-    pub fn handle_bytes(&mut self, now: Instant, lane_id: u32, input: &[u8]) -> Result<(), SessionError> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        let mut at = 0;
-        let mut record = self.pool.take();
-        while at < input.len() {
-            let Some(lane) = self.lanes.get_mut(&lane_id) else { break };
-            lane.heartbeat.handle_received(now);
-            match lane.open(&input[at..], &mut record) {
-                Ok((used, opened)) => {
-                    at += used;
-                    if let Some(length) = opened {
-                        let result = self.handle_record(now, lane_id, &mut record, length);
-                        if let Err(what) = result {
-                            self.failed = Some(SessionError::PeerMisbehaved(what));
-                            return Err(SessionError::PeerMisbehaved(what));
-                        }
-                    }
-                }
-                Err(_) => {
-                    self.kill_lane(now, lane_id);
-                    break;
-                }
-            }
-        }
-        self.pool.give(record);
-        Ok(())
-    }
-
-    fn kill_lane(&mut self, now: Instant, lane: u32) {
-        self.drop_lane(now, lane);
-        self.dead_lanes.push_back(lane);
-    }
-
-    fn handle_record(
-        &mut self,
-        now: Instant,
-        lane_id: u32,
-        record: &mut Vec<u8>,
-        length: usize,
-    ) -> Result<(), &'static str> {
-        self.confirm(now, lane_id);
-        let (mut at, mut reliable) = (0, false);
-        while at < length {
-            let (frame, next) = Frame::decode(&record[..length], at).map_err(|_| "sent a malformed frame")?;
-            at = next;
-            let large = matches!(&frame, Frame::Stream { at, .. } if at.len() >= buffers::COPY_BELOW);
-            if large && at != length {
-                // Its buffer goes to the application, so nothing may follow in the record; nobody has reason to.
-                return Err("sent frames behind a large piece");
-            }
-            reliable |= self.handle_frame(now, lane_id, frame, record)?;
-        }
-        if reliable {
-            if let Some(lane) = self.lanes.get_mut(&lane_id) {
-                lane.handle_taken(now);
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_frame(
-        &mut self,
-        now: Instant,
-        lane: u32,
-        frame: Frame,
-        record: &mut Vec<u8>,
-    ) -> Result<bool, &'static str> {
-        match frame {
-            Frame::Stream { id, offset, fin, at } => {
-                self.handle_stream((id, offset, fin), record, at)?;
-                if fin {
-                    // The end of a stream is what somebody waits for.
-                    self.hurry_ack(lane);
-                }
-            }
-            Frame::Open { id, at } => self.handle_open(now, id, &record[at])?,
-            Frame::Opened { id } => self.handle_answer(id, Event::StreamAccepted { id }),
-            Frame::OpenFailed { id, code } => self.handle_answer(id, Event::StreamRefused { id, code }),
-            Frame::Reset { id, code, final_offset } => self.handle_reset(id, code, final_offset)?,
-            Frame::Stop { id, code } => self.handle_stop(id, code),
-            Frame::Close { code } => {
-                self.hurry_ack(lane);
-                if self.peer_closed.replace(code).is_none() {
-                    self.events.push_back(Event::Closed { code });
-                }
-            }
-            Frame::Consumed { id, consumed, limit } => {
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.send.handle_consumed(consumed, limit)?;
-                    self.mark_sendable(id);
-                    self.reap(id);
-                }
-                return Ok(false);
-            }
-            Frame::Limits { session, .. } => {
-                self.peer_limit = self.peer_limit.max(session);
-                return Ok(false);
-            }
-            Frame::LaneAck { lane: acked, records } => {
-                self.handle_lane_ack(acked, records)?;
-                return Ok(false);
-            }
-            Frame::Ping(token) => {
-                if let Some(lane) = self.lanes.get_mut(&lane) {
-                    lane.pong = Some(token);
-                }
-                return Ok(false);
-            }
-            Frame::Pong(token) => {
-                self.handle_pong(now, lane, token);
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn handle_lane_ack(&mut self, lane: u32, records: u64) -> Result<(), &'static str> {
-        let records = if self.planted.is(Canary::AckOffByOne) { records + 1 } else { records };
-        if let Some(lane) = self.lanes.get_mut(&lane) {
-            match lane.handle_ack(&mut self.pool, records) {
-                Ok(freed) => self.retained_bytes -= freed,
-                Err(_) if self.planted.is(Canary::AckOffByOne) => {}
-                Err(what) => return Err(what),
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_pong(&mut self, now: Instant, lane: u32, token: u32) {
-        let Some(lane) = self.lanes.get_mut(&lane) else { return };
-        if let Some((_, asked)) = lane.ping_sent.take_if(|(sent, _)| *sent == token) {
-            let sample = now.duration_since(asked);
-            self.round_trip = Some(self.round_trip.map_or(sample, |old| (old * 7 + sample) / 8));
-        }
-    }
-
-    fn hurry_ack(&mut self, lane: u32) {
-        if let Some(lane) = self.lanes.get_mut(&lane) {
-            lane.hurry_ack();
         }
     }
 
@@ -446,8 +315,15 @@ impl Session {
     pub fn next_timeout(&self) -> Option<Instant> {
         let lanes = self.lanes.values().flat_map(|lane| [Some(lane.heartbeat.deadline()), lane.ack_at()]);
         let expiry = self.no_lane_since.map(|since| since + self.times.resume_timeout);
+        let linger = self.linger_until();
         let news = self.news_at.filter(|_| self.has_lane());
-        lanes.chain([expiry, news]).flatten().min()
+        lanes.chain([expiry, news, linger]).flatten().min()
+    }
+
+    /// Both ends want to end and no lane is left to say so: the other is most likely gone.
+    fn linger_until(&self) -> Option<Instant> {
+        let both = self.peer_closed.is_some() && self.closing.is_some() && !self.lingered;
+        self.no_lane_since.filter(|_| both).map(|since| since + LINGER)
     }
 
     /// Time has passed.
@@ -467,6 +343,7 @@ impl Session {
                 lane.ping_due = true;
             }
         }
+        self.lingered |= self.linger_until().is_some_and(|at| at <= now);
         let expired = self.no_lane_since.is_some_and(|since| now >= since + self.times.resume_timeout);
         if expired && self.failed.is_none() {
             self.failed = Some(SessionError::Expired);
@@ -488,11 +365,11 @@ impl Session {
         }
     }
 
-    /// Closed by us and known to the peer, or closed by the peer: nobody waits for anything.
+    /// The peer knows that we closed, and what it waits for from us has gone out; or nobody is left to tell.
     pub fn is_over(&self) -> bool {
         let told = self.close_queued && self.has_lane() && self.everything_acked();
-        let both = self.peer_closed.is_some() && self.close_queued && self.control.is_empty();
-        told || both
+        let owing = self.lanes.values().any(|lane| self.peer_closed.is_some() && lane.ack_due());
+        (told && !owing) || self.lingered
     }
 
     /// The code with which the peer closed the session.

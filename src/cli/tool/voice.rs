@@ -1,14 +1,12 @@
 //! What tools that connect say: news while they run, and how their end reads to a person.
 
-use crate::app::client::{Notice, ToolError};
+use crate::app::client::{CloseCode, Down, Failure, Notice, ToolError};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Audience, Progress, Totals};
 use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::identity::{PeerId, Peers};
-use crate::node::{Down, Failure};
-use crate::wire::CloseCode;
 
 /// The voice of one running tool.
 pub struct Voice<'a> {
@@ -134,7 +132,9 @@ fn node_fault(failure: Failure) -> Fault {
         Failure::RefusedByRelay(CloseCode::Refused) => Fault::new(Exit::Refused, "the relay does not admit this key")
             .hint("the relay's operator admits it by a line in the file given with --allow"),
         Failure::RefusedByRelay(_) => Fault::new(Exit::Refused, "the relay turned this connection down"),
-        Failure::PeerAbsent => Fault::new(Exit::PeerAbsent, "the peer is not there, or does not serve this application"),
+        Failure::PeerAbsent => {
+            Fault::new(Exit::PeerAbsent, "the peer is not there, or does not serve this application")
+        }
         Failure::RefusedByPeer(_) => Fault::new(Exit::Refused, "the peer refused the call"),
         Failure::PeerUnauthentic => {
             Fault::new(Exit::Integrity, "the other end could not prove to be the peer that was called")
