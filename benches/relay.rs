@@ -228,7 +228,16 @@ impl Client {
                     stream.write_all(&out)?;
                     let input = input.split_off(admitted.used);
                     let (link, peer, end) = (admitted.link, identity.id(), input.len());
-                    return Ok(Client { stream, link, peer, input, start: 0, end, circuit: 0, credit: CIRCUIT_WINDOW_START });
+                    return Ok(Client {
+                        stream,
+                        link,
+                        peer,
+                        input,
+                        start: 0,
+                        end,
+                        circuit: 0,
+                        credit: CIRCUIT_WINDOW_START,
+                    });
                 }
             }
         }
@@ -303,7 +312,8 @@ impl Client {
             while credit_left(self.credit, sent) == 0 {
                 self.next(RecvFlags::empty())?;
             }
-            let length = credit_left(self.credit, sent).min(DATA_BODY_MAX as u32).min(u32::try_from(left).unwrap_or(u32::MAX));
+            let length =
+                credit_left(self.credit, sent).min(DATA_BODY_MAX as u32).min(u32::try_from(left).unwrap_or(u32::MAX));
             let header = Header { kind: Kind::Data, circuit: self.circuit, length, credit: CIRCUIT_WINDOW_START };
             self.link.seal_header(header, &mut frame)?;
             self.stream.write_all(&frame[..SEALED_HEADER_BYTES + length as usize])?;
@@ -442,7 +452,11 @@ fn idle(links: usize) -> Anyhow<()> {
         clients.extend(thread.join().map_err(|_| "a client panicked")??);
     }
     let after = server.resident_kib()?;
-    println!("{} attachments: {before} KiB before, {after} KiB after, {:.2} KiB each", clients.len(), (after - before) as f64 / clients.len() as f64);
+    println!(
+        "{} attachments: {before} KiB before, {after} KiB after, {:.2} KiB each",
+        clients.len(),
+        (after - before) as f64 / clients.len() as f64
+    );
     drop(warm);
     Ok(())
 }

@@ -258,7 +258,10 @@ fn going_away_comes_after_what_was_queued() {
     caller.data(2, b"last words");
     caller.flush(now, &mut relay);
     relay.shut_down(now);
-    assert_eq!(callee.all(now, &mut relay), [Got::Data(1, b"last words".to_vec()), bye(CloseCode::GoingAway), Got::Closed]);
+    assert_eq!(
+        callee.all(now, &mut relay),
+        [Got::Data(1, b"last words".to_vec()), bye(CloseCode::GoingAway), Got::Closed]
+    );
     assert_eq!(caller.all(now, &mut relay), [bye(CloseCode::GoingAway), Got::Closed]);
 }
 

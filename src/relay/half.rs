@@ -186,11 +186,6 @@ impl Outward {
         self.sendable() > 0 || self.fin_is_next() || self.next_reset().is_some()
     }
 
-    /// Bytes that wait.
-    pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
-    }
-
     fn fin_is_next(&self) -> bool {
         self.queued_bytes == 0 && self.tail == Tail::FinQueued
     }
@@ -345,7 +340,7 @@ mod tests {
                     _ => outward.raise_credit(u32::try_from(client_credit / 2).unwrap()),
                 }
                 prop_assert!(taken <= client_credit);
-                prop_assert_eq!(outward.queued_bytes() as u64, sent - taken);
+                prop_assert_eq!(outward.queued_bytes as u64, sent - taken);
                 prop_assert_eq!(u64::from(inward.buffered()), sent - taken);
                 prop_assert!(inward.buffered() <= CIRCUIT_WINDOW_MAX);
             }

@@ -346,9 +346,7 @@ impl Port {
                 let credit = half.inward.announce();
                 self.header(Header::bare(Kind::Credit, circuit, credit))
             }
-            Item::Reset { circuit, code } => {
-                self.header(Header::bare(Kind::Reset, circuit, u32::from(code.to_wire())))
-            }
+            Item::Reset { circuit, code } => self.header(Header::bare(Kind::Reset, circuit, u32::from(code.to_wire()))),
         }
     }
 

@@ -72,7 +72,9 @@ fn the_newest_listener_is_offered_and_its_death_passes_the_offer_on() {
     assert_eq!(desk.take(), [(old, offer(1, 2, 0))]);
     let end = desk.router.accept(old, 1, vec![9], &mut desk.orders).unwrap();
     assert_eq!((end.link, end.circuit), (caller, 2));
-    assert!(matches!(&desk.take()[..], [(to, What::Opened { circuit: 2, peer, .. })] if *to == caller && peer.link == old));
+    assert!(
+        matches!(&desk.take()[..], [(to, What::Opened { circuit: 2, peer, .. })] if *to == caller && peer.link == old)
+    );
     assert_eq!(desk.router.accept(old, 1, vec![], &mut desk.orders), None, "only once");
 }
 

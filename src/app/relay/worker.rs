@@ -178,13 +178,15 @@ impl Worker {
                 Package::Parcel(parcel) => self.forwarder.handle_parcel(now, parcel),
                 Package::Accepted(id, stream) => self.take_in(now, id, stream),
                 Package::Policy(policy) => self.forwarder.set_policy(now, *policy),
-                Package::Arrival(stream, transit) => match Socket::adopt(self.poll.registry(), stream, token(transit.link())) {
-                    Ok(socket) => {
-                        self.sockets.insert(transit.link(), socket);
-                        self.forwarder.handle_arrival(now, *transit);
+                Package::Arrival(stream, transit) => {
+                    match Socket::adopt(self.poll.registry(), stream, token(transit.link())) {
+                        Ok(socket) => {
+                            self.sockets.insert(transit.link(), socket);
+                            self.forwarder.handle_arrival(now, *transit);
+                        }
+                        Err(_) => self.forwarder.handle_lost(now, *transit),
                     }
-                    Err(_) => self.forwarder.handle_lost(now, *transit),
-                },
+                }
             }
         }
     }
@@ -337,7 +339,8 @@ impl Worker {
                     }
                 }
                 Event::Move(to, transit) => {
-                    let stream = self.sockets.remove(&transit.link()).map(|socket| socket.release(self.poll.registry()));
+                    let stream =
+                        self.sockets.remove(&transit.link()).map(|socket| socket.release(self.poll.registry()));
                     match stream {
                         Some(Ok(stream)) => self.outbox.put(to, Package::Arrival(stream, Box::new(transit))),
                         _ => self.forwarder.handle_lost(now, transit),
