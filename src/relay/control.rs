@@ -60,10 +60,8 @@ impl Forwarder {
 
     fn control(&mut self, now: Instant, id: LinkId, message: Control) -> Flow {
         let may_move = self.workers > 1 && matches!(message, Control::Connect { .. } | Control::Listen { .. });
-        if may_move {
-            if let Some(to) = self.router().place(id, &message) {
-                return Flow::Move(to, message);
-            }
+        if may_move && let Some(to) = self.router().place(id, &message) {
+            return Flow::Move(to, message);
         }
         self.act(now, id, message)
     }
@@ -106,7 +104,7 @@ impl Forwarder {
 
     fn connect(&mut self, now: Instant, id: LinkId, ask: Ask) -> Result<(), CloseCode> {
         let Some(port) = self.port(id) else { return Ok(()) };
-        if ask.circuit % 2 != 0 || ask.circuit <= port.last_asked {
+        if !ask.circuit.is_multiple_of(2) || ask.circuit <= port.last_asked {
             return Err(CloseCode::Protocol);
         }
         port.last_asked = ask.circuit;

@@ -159,10 +159,10 @@ impl Router {
         let link = LinkId::new(self.last_link);
         let least = self.load.iter().enumerate().min_by_key(|(_, load)| load.links);
         let worker = least.map_or(0, |(worker, _)| worker);
-        if let Some(evicted) = self.admission.enter(link, source) {
-            if let Some(worker) = self.forget_greeting(evicted) {
-                orders.push(Order { worker, link: evicted, what: What::Evict });
-            }
+        if let Some(evicted) = self.admission.enter(link, source)
+            && let Some(worker) = self.forget_greeting(evicted)
+        {
+            orders.push(Order { worker, link: evicted, what: What::Evict });
         }
         self.greeting.insert(link, worker);
         self.load[worker].links += 1;
@@ -358,8 +358,10 @@ impl Router {
         for (peer, holding) in &self.peers {
             if self.policy.share(peer).is_none() {
                 let workers = holding.links.iter().filter_map(|&link| Some((link, self.links.get(&link)?.worker)));
-                orders.extend(workers.map(|(link, worker)| {
-                    Order { worker, link, what: What::End { code: CloseCode::Refused } }
+                orders.extend(workers.map(|(link, worker)| Order {
+                    worker,
+                    link,
+                    what: What::End { code: CloseCode::Refused },
                 }));
             }
         }
