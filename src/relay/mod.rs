@@ -20,6 +20,8 @@ mod conn;
 mod control;
 mod core;
 mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 mod half;
 mod output;
 mod policy;
