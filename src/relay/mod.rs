@@ -21,6 +21,8 @@ mod control;
 mod core;
 mod feed;
 mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 mod half;
 mod output;
 mod policy;
