@@ -160,7 +160,7 @@ impl World {
         }
         for _ in 0..if most < 100 { 30 } else { 2 } {
             let up: Vec<u8> = wire.up.drain(..most.min(wire.up.len())).collect();
-            if !up.is_empty() && matches!(relay.gate(self.now, wire.link), Gate::Open) {
+            if !up.is_empty() && matches!(relay.gate(wire.link), Gate::Open) {
                 relay.handle_bytes(self.now, wire.link, &up);
             } else {
                 up.into_iter().rev().for_each(|byte| wire.up.push_front(byte));
