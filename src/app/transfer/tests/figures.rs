@@ -3,11 +3,15 @@
 use super::*;
 use std::time::{Duration, Instant};
 
-/// Time goals hold for optimised code alone.
+/// Says how long it took (with `--nocapture`). Only ten times the goal is an error, and only in
+/// optimised code: a busy machine is none, work that grows with the square of its input is.
+#[expect(clippy::print_stderr, reason = "a figure for whoever asks for it")]
 fn at_most(goal: Duration, took: Duration, what: &str) {
-    let note = format!("{what}: {took:?} (goal {goal:?})");
-    std::io::Write::write_all(&mut std::io::stderr(), format!("{note}\n").as_bytes()).unwrap();
-    assert!(cfg!(debug_assertions) || took <= goal * 2, "{note}");
+    eprintln!("{what}: {took:?}, goal {goal:?}");
+    assert!(
+        cfg!(debug_assertions) || took <= goal * 10,
+        "{what}: {took:?}"
+    );
 }
 
 fn shm() -> tempfile::TempDir {
@@ -28,7 +32,7 @@ fn ten_thousand_small_files() {
         }
     }
     let begin = Instant::now();
-    let sent = transfer(&[from.clone()], &inbox, Status::Complete);
+    let sent = transfer(std::slice::from_ref(&from), &inbox, Status::Complete);
     at_most(
         Duration::from_secs(1),
         begin.elapsed(),

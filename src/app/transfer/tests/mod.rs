@@ -1,15 +1,22 @@
 //! Both engines, joined in memory, on real directories.
 
+mod breaks;
+mod disk;
 mod figures;
 mod happy;
+mod hostile_receiver;
+mod hostile_sender;
+mod policy;
+mod races;
 
-use super::memory::{MemoryPort, pair};
+use super::memory::{Killed, MemoryPort, pair};
 use super::*;
 use crate::store::inbox::Overwrite;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -48,10 +55,34 @@ pub(super) fn run_over(
 ) -> (Sent, Got) {
     let (mut ours, mut theirs) = ports;
     thread::scope(|scope| {
-        let sender = scope.spawn(move || send.run(&mut ours, &mut ()));
-        let received = receive.run(&mut theirs, &mut ());
-        drop(theirs);
+        let sender = scope.spawn(move || survive(|| send.run(&mut ours, &mut ())));
+        let received = survive(move || receive.run(&mut theirs, &mut ()));
         (sender.join().unwrap(), received)
+    })
+}
+
+/// What the work returned; dying of a deadly port counts as the session's end.
+fn survive<T>(work: impl FnOnce() -> Result<T, TransferError>) -> Result<T, TransferError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|reason| {
+        if reason.is::<Killed>() {
+            return Err(PortClosed.into());
+        }
+        resume_unwind(reason)
+    })
+}
+
+/// Runs with somebody watching the sender, or meddling.
+pub(super) fn run_watched(
+    send: SendJob,
+    receive: ReceiveJob<'static>,
+    progress: &mut dyn Progress,
+) -> (SendOutcome, ReceiveOutcome) {
+    let (mut ours, mut theirs) = pair();
+    thread::scope(|scope| {
+        let receiver = scope.spawn(move || receive.run(&mut theirs, &mut ()));
+        let sent = send.run(&mut ours, progress);
+        drop(ours);
+        (sent.unwrap(), receiver.join().unwrap().unwrap())
     })
 }
 
