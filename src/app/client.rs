@@ -21,7 +21,7 @@ use std::time::Instant;
 
 /// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
 pub use crate::node::{Callers, Config, Down, Failure, Wait};
-pub use crate::session::Times;
+pub use crate::session::{LANE_LIFE, Times};
 pub use crate::wire::CloseCode;
 
 const WAKER: Token = Token(0);

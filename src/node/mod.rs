@@ -300,6 +300,14 @@ impl Node {
         self.send_unlisten(Name::App(app.clone()));
     }
 
+    /// Whoever runs the tool knows that the network is back: dial now, whatever the back-off says.
+    pub fn hurry(&mut self, now: Instant) {
+        self.backoff.reset();
+        if let Carrier::Idle { dial_at } = &mut self.carrier {
+            *dial_at = now;
+        }
+    }
+
     /// Changes who may call. Sessions go on.
     pub fn set_callers(&mut self, callers: Callers) {
         self.config.callers = callers;

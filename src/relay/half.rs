@@ -9,6 +9,7 @@
 use super::End;
 use super::block::Piece;
 use crate::link::credit_left;
+use crate::wire::CloseCode;
 use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START};
 use std::collections::VecDeque;
 
@@ -94,6 +95,11 @@ impl Inward {
         self.freed.wrapping_add(self.window)
     }
 
+    /// The credit that the client knows of or is about to.
+    pub fn announced(&self) -> u32 {
+        self.announced
+    }
+
     /// The credit to put into the next header: never less than before.
     pub fn announce(&mut self) -> u32 {
         self.announced = self.target();
@@ -107,6 +113,7 @@ enum Tail {
     Open,
     FinQueued,
     FinSent,
+    ResetQueued(CloseCode),
 }
 
 /// The direction from the relay to the client.
@@ -143,6 +150,24 @@ impl Outward {
         }
     }
 
+    /// The circuit is gone, and RESET goes out behind what is queued. False if there is nothing to wait for, or no credit
+    /// for all of it: then it is time to forget the circuit.
+    pub fn reset_behind(&mut self, code: CloseCode) -> bool {
+        let waits = self.queued_bytes > 0 && self.sendable() == self.queued_bytes;
+        if waits {
+            self.tail = Tail::ResetQueued(code);
+        }
+        waits
+    }
+
+    /// The RESET, once it is next.
+    pub fn next_reset(&self) -> Option<CloseCode> {
+        match self.tail {
+            Tail::ResetQueued(code) if self.queued_bytes == 0 => Some(code),
+            _ => None,
+        }
+    }
+
     /// The client's credit: the newest count wins, an older one changes nothing.
     pub fn raise_credit(&mut self, credit: u32) {
         if credit_left(credit, self.sent) > credit_left(self.credit, self.sent) {
@@ -158,12 +183,7 @@ impl Outward {
 
     /// Whether there is anything to put on the link now: bytes with credit, or the FIN after the last byte.
     pub fn is_ready(&self) -> bool {
-        self.sendable() > 0 || self.fin_is_next()
-    }
-
-    /// Bytes that wait.
-    pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+        self.sendable() > 0 || self.fin_is_next() || self.next_reset().is_some()
     }
 
     fn fin_is_next(&self) -> bool {
@@ -320,7 +340,7 @@ mod tests {
                     _ => outward.raise_credit(u32::try_from(client_credit / 2).unwrap()),
                 }
                 prop_assert!(taken <= client_credit);
-                prop_assert_eq!(outward.queued_bytes() as u64, sent - taken);
+                prop_assert_eq!(outward.queued_bytes as u64, sent - taken);
                 prop_assert_eq!(u64::from(inward.buffered()), sent - taken);
                 prop_assert!(inward.buffered() <= CIRCUIT_WINDOW_MAX);
             }

@@ -19,6 +19,7 @@ mod block;
 mod conn;
 mod control;
 mod core;
+mod feed;
 mod forward;
 #[doc(hidden)]
 pub mod fuzz;

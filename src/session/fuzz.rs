@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const EXPORT: [u8; 32] = [7; 32];
-const TIMES: Times = Times { dead_time: Duration::from_secs(10), resume_timeout: Duration::from_secs(1 << 30) };
+const TIMES: Times = Times { dead_time: Duration::from_secs(10), resume_timeout: Duration::from_secs(1 << 30), lane_life: super::LANE_LIFE };
 /// Operations of one run: enough for every path, short enough to shrink.
 const OPS_MAX: usize = 400;
 /// Streams of one end in a run.

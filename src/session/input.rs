@@ -108,7 +108,11 @@ impl Session {
             Frame::Consumed { id, consumed, limit } => {
                 if let Some(stream) = self.streams.get_mut(&id) {
                     stream.send.handle_consumed(consumed, limit)?;
+                    let done = stream.send.is_consumed();
                     self.mark_sendable(id);
+                    if done {
+                        self.touch(id);
+                    }
                     self.reap(id);
                 }
                 return Ok(false);
@@ -139,7 +143,10 @@ impl Session {
         let records = if self.planted.is(Canary::AckOffByOne) { records + 1 } else { records };
         if let Some(lane) = self.lanes.get_mut(&lane) {
             match lane.handle_ack(&mut self.pool, records) {
-                Ok(freed) => self.retained_bytes -= freed,
+                Ok(freed) => {
+                    self.retained_bytes -= freed;
+                    self.touch_waiting();
+                }
                 Err(_) if self.planted.is(Canary::AckOffByOne) => {}
                 Err(what) => return Err(what),
             }

@@ -52,7 +52,7 @@ impl Session {
 
     fn fill(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
         self.queue_close();
-        let something = !self.requeue.is_empty() || !self.control.is_empty() || !self.sendable.is_empty();
+        let something = !self.requeue.is_empty() || !self.control.is_empty() || !self.brief.is_empty() || !self.bulk.is_empty();
         if something || self.facts_due(lane) {
             self.send_facts(lane, room)?;
         }
@@ -167,22 +167,26 @@ impl Session {
         lane.retain(record);
     }
 
+    /// Brief streams first, bulk in turn, a record each.
     fn send_streams(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
-        while let Some(id) = self.sendable.pop_front() {
+        while let Some(id) = self.brief.pop_front().or_else(|| self.bulk.pop_front()) {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
-            let Some(next) = stream.send.next_bytes() else {
-                stream.queued = false;
-                continue;
-            };
+            stream.queued = false;
+            let Some(next) = stream.send.next_bytes() else { continue };
             let plaintext = usize::try_from(next).unwrap_or(usize::MAX) + super::frame::STREAM_HEADER_BYTES;
             let credit = self.sent_bytes + next <= self.peer_limit;
             if !credit || !room.fits(plaintext) || self.retained_bytes >= RETENTION_MAX {
-                self.sendable.push_front(id);
+                stream.queued = true;
+                if stream.send.is_brief() { self.brief.push_front(id) } else { self.bulk.push_front(id) }
                 break;
             }
             let record = stream.send.take(&mut self.pool);
+            let news = stream.send.take_room_news();
             self.sent_bytes += next;
-            self.sendable.push_back(id);
+            self.mark_sendable(id);
+            if news {
+                self.touch(id);
+            }
             room.seal(lane, &record.buffer[..record.length])?;
             if self.planted.is(Canary::LostFin) && record.buffer[1] != 0 {
                 continue;

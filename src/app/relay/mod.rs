@@ -314,3 +314,5 @@ pub fn run(options: RelayOptions, mut on_ready: impl FnMut(&str)) -> Result<Rela
     relay.run()
 }
 
+#[cfg(test)]
+mod tests;
