@@ -189,7 +189,12 @@ fn frame(link: &mut Link, (what, circuit): (u8, u32), amount: u8, out: &mut Vec<
             sealed
         }
         6 => link.bare(Kind::Credit, circuit, u32::from(amount) << 16, out),
-        7 => link.bare(if amount & 16 == 0 { Kind::Fin } else { Kind::Ping }, circuit * u32::from(amount & 16 == 0), 0, out),
+        7 => link.bare(
+            if amount & 16 == 0 { Kind::Fin } else { Kind::Ping },
+            circuit * u32::from(amount & 16 == 0),
+            0,
+            out,
+        ),
         _ => link.reset(circuit, u16::from(amount), out),
     };
     sealed.expect("a fresh key");
@@ -229,7 +234,9 @@ mod tests {
     #[test]
     fn the_driver_reaches_open_circuits() {
         let mut world = World::new(1);
-        for (op, amount) in [(0, 0), (0xf0, 1), (0x00, 64), (0x09, 255), (0x12, 64 + 2), (0x19, 255), (0x03, 1), (0x09, 255)] {
+        for (op, amount) in
+            [(0, 0), (0xf0, 1), (0x00, 64), (0x09, 255), (0x12, 64 + 2), (0x19, 255), (0x03, 1), (0x09, 255)]
+        {
             world.step(op, amount);
         }
         world.step(0x15, 2 + 16 * 4);

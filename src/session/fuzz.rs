@@ -297,7 +297,8 @@ impl Pair {
         (0..2).all(|side| {
             let (here, there) = (&self.ends[side], &self.ends[1 - side]);
             here.flows.iter().filter(|(_, flow)| !flow.spoiled).all(|(id, flow)| {
-                let arrived = there.flows.get(id).is_some_and(|other| other.read == flow.written && other.unconsumed == 0);
+                let arrived =
+                    there.flows.get(id).is_some_and(|other| other.read == flow.written && other.unconsumed == 0);
                 arrived && here.session.send_half(*id) == super::Half::Done
             })
         })
