@@ -121,7 +121,7 @@ fn session_frames() {
 }
 
 const EXPORT_FROM: u8 = 0xc0;
-const TIMES: Times = Times { dead_time: Duration::from_secs(10), resume_timeout: Duration::from_secs(600) };
+const TIMES: Times = Times { dead_time: Duration::from_secs(10), resume_timeout: Duration::from_secs(600), lane_life: vp::session::LANE_LIFE };
 
 /// Two ends of a session that share the export of the vector file.
 fn sessions(now: Instant) -> (Session, Session) {
