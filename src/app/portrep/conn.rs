@@ -48,6 +48,8 @@ impl Traffic {
 /// When the socket's bytes go into the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
+    /// The peer has taken the stream.
+    Taken,
     /// At once, before the peer has taken the stream.
     Early,
     /// When the peer has taken the stream: until then it may have to be opened elsewhere.
@@ -97,7 +99,12 @@ impl Conn {
 
     /// The peer has taken the stream.
     pub fn handle_taken(&mut self) {
-        self.start = Start::Early;
+        self.start = Start::Taken;
+    }
+
+    /// Whether the peer has taken the stream.
+    pub fn is_taken(&self) -> bool {
+        self.start == Start::Taken
     }
 
     /// Whether the peer still has to take the stream before anything is read.

@@ -11,11 +11,13 @@ use crate::net::child::Child;
 use crate::net::tcp::{Listener, Socket};
 use crate::node::Key;
 use crate::wire::CloseCode;
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// How long an accepted connection waits for a session, and an export for its target.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an accepted connection waits for a session, and for the far side to take it: longer than that waits for its
+/// target.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections served in a turn before the carrier has its own again.
 const TURN_CONNECTIONS: usize = 256;
 
@@ -50,7 +52,7 @@ pub struct Desk {
     pub ends: Slots<End>,
     ties: HashMap<Key, HashMap<u32, Owner>>,
     queue: VecDeque<Slot>,
-    patience: VecDeque<(Instant, Slot)>,
+    patience: BinaryHeap<Reverse<(Instant, Slot)>>,
     /// How fast.
     pub throttle: Throttle,
     open: usize,
@@ -65,7 +67,7 @@ impl Desk {
             ends: Slots::default(),
             ties: HashMap::new(),
             queue: VecDeque::new(),
-            patience: VecDeque::new(),
+            patience: BinaryHeap::new(),
             throttle,
             open: 0,
             most,
@@ -131,7 +133,7 @@ impl Desk {
 
     /// A connection that waits for something does so until then.
     pub fn wait_until(&mut self, until: Instant, slot: Slot) {
-        self.patience.push_back((until, slot));
+        self.patience.push(Reverse((until, slot)));
     }
 
     /// The peer has not taken the stream of a connection, but somebody else may: it waits again.
@@ -186,6 +188,11 @@ impl Desk {
             conn.handle_taken();
         }
         self.enqueue(slot);
+    }
+
+    /// Whether the peer has taken the stream of a connection.
+    pub fn is_taken(&mut self, slot: Slot) -> bool {
+        matches!(self.ends.get_mut(slot), Some(End::Conn(conn)) if conn.is_taken())
     }
 
     /// Those to serve in this turn.
@@ -253,12 +260,16 @@ impl Desk {
 
     /// Those whose patience is at its end.
     pub fn poll_patience(&mut self, now: Instant) -> Option<Slot> {
-        while let Some((until, slot)) = self.patience.front().copied() {
-            let waits = matches!(self.ends.get_mut(slot), Some(End::Held(..) | End::Dial(_)));
+        while let Some(Reverse((until, slot))) = self.patience.peek().copied() {
+            let waits = match self.ends.get_mut(slot) {
+                Some(End::Held(..) | End::Dial(_)) => true,
+                Some(End::Conn(conn)) => !conn.is_taken(),
+                Some(End::Door(..) | End::Child(_)) | None => false,
+            };
             if waits && now < until {
                 return None;
             }
-            self.patience.pop_front();
+            self.patience.pop();
             if waits {
                 return Some(slot);
             }
@@ -275,7 +286,7 @@ impl Desk {
 
     /// When there is something to do without an event.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let patience = self.patience.front().map(|(until, _)| *until);
+        let patience = self.patience.peek().map(|Reverse((until, _))| *until);
         patience.into_iter().chain(self.throttle.next_timeout()).min()
     }
 }

@@ -4,7 +4,7 @@
 //! is exported to others look alike to a peer.
 
 use super::conn::{Conn, Start};
-use super::desk::{End, Owner, PATIENCE};
+use super::desk::{End, Owner};
 use super::proxy;
 use super::service::{Service, Wish};
 use super::slots::Slot;
@@ -18,6 +18,10 @@ use crate::session::{Half, Session};
 use crate::wire::CloseCode;
 use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
+
+/// How long a target has to take a connection, all its addresses together.
+const TARGET_TIME: Duration = Duration::from_secs(10);
 
 /// What is served, and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +110,7 @@ impl Portrep {
         let socket = connect_next(ctx, slot, &mut places)?;
         let Asked { key, stream, gate, wish } = *asked;
         let slot = self.desk.seat(End::Dial(Dial { socket, left: places, key, stream, gate, wish }));
-        self.desk.wait_until(ctx.now + PATIENCE, slot);
+        self.desk.wait_until(ctx.now + TARGET_TIME, slot);
         self.desk.own(key, stream, Owner::Export(slot, gate));
         // On this machine and on quick networks it is there already.
         self.desk.enqueue(slot);
@@ -163,7 +167,7 @@ impl Portrep {
         }
         self.desk.ends.alter(slot, |end| match end {
             End::Dial(dial) => {
-                Some(End::Conn(Conn::new(dial.socket, key, stream, Start::Early).with_preface(preface)))
+                Some(End::Conn(Conn::new(dial.socket, key, stream, Start::Taken).with_preface(preface)))
             }
             other => Some(other),
         });

@@ -160,6 +160,7 @@ impl Portrep {
         let Some(stream) = opened else { return Err(socket) };
         let slot = self.desk.seat(End::Conn(Conn::new(socket, key, stream, start)));
         self.desk.own(key, stream, Owner::Import(slot, number));
+        self.desk.wait_until(ctx.now + PATIENCE, slot);
         self.desk.enqueue(slot);
         Ok(())
     }
@@ -257,6 +258,11 @@ impl Portrep {
             if until <= ctx.now && self.stopping.is_none() {
                 route.key = Some(ctx.node.call(ctx.now, route.peer, route.app.clone()));
                 route.standing = Standing::Calling;
+            }
+        }
+        if self.stopping.is_none() {
+            for route in self.routes.heirless(ctx.now, self.attached) {
+                route.heir = Some(ctx.node.call(ctx.now, route.peer, route.app.clone()));
             }
         }
     }

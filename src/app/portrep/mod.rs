@@ -40,7 +40,7 @@ use crate::session::Event as SessionEvent;
 use desk::{Desk, End, Owner};
 use exports::Gate;
 use imports::Door;
-use peers::{Routes, Standing};
+use peers::Routes;
 use probes::Health;
 use slots::Slot;
 use std::ffi::OsString;
@@ -122,8 +122,10 @@ pub struct Portrep {
     run: Vec<OsString>,
     started: bool,
     child: Option<Slot>,
-    /// The link to the relay is down, and has been found down since it was last up.
+    /// The link to the relay is down, and not because it was never up yet.
     stranded: bool,
+    /// Since when it is up.
+    attached: Option<Instant>,
     met: bool,
     told_ready: bool,
     closing: Vec<Key>,
@@ -168,6 +170,7 @@ impl Portrep {
             started: false,
             child: None,
             stranded: false,
+            attached: None,
             met: false,
             told_ready: false,
             closing: Vec::new(),
@@ -204,12 +207,41 @@ impl Portrep {
         }
     }
 
-    fn handle_up(&mut self, ctx: &mut Context<'_>, key: Key, peer: PeerId) {
+    fn handle_up(&mut self, ctx: &mut Context<'_>, key: Key) {
         self.met = true;
         self.desk.tie(key);
+        if let Some(old) = self.routes.succeed(ctx.now, key) {
+            self.handle_succeeded(ctx, old);
+        }
         if let Some(held) = self.routes.rise(key) {
-            self.probe_soon(ctx.now, peer);
+            self.probe_all_soon(ctx.now);
             self.begin_held(ctx, key, held);
+        }
+    }
+
+    /// Another session has taken the place of one without a path. Connections that the peer may never have heard of can
+    /// be reset at once.
+    fn handle_succeeded(&mut self, ctx: &mut Context<'_>, old: Key) {
+        for owner in self.desk.owners(old) {
+            if let Owner::Import(slot, _) = owner {
+                if !self.desk.is_taken(slot) {
+                    self.desk.give_up(ctx, slot);
+                }
+            }
+        }
+        self.probe_all_soon(ctx.now);
+    }
+
+    /// Lets sessions go that others have taken the place of.
+    fn drop_faded(&mut self, ctx: &mut Context<'_>) {
+        while let Some(key) = self.routes.poll_faded(ctx.now) {
+            self.end_session(ctx, key, &ToolError::Node(Failure::SessionGone));
+        }
+        for key in self.routes.spared() {
+            if self.desk.owners(key).is_empty() {
+                self.routes.rest(ctx.now, key);
+                self.retire(ctx, key, CloseCode::Done);
+            }
         }
     }
 
@@ -374,9 +406,13 @@ impl Tool for Portrep {
 
     fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
         match event {
-            Event::RelayUp { .. } => self.stranded = false,
+            Event::RelayUp { .. } => {
+                self.stranded = false;
+                self.attached = Some(ctx.now);
+            }
             Event::RelayDown { .. } => {
                 self.stranded = true;
+                self.attached = None;
                 for route in self.routes.iter_mut() {
                     for slot in std::mem::take(&mut route.held) {
                         self.desk.give_up(ctx, slot);
@@ -384,13 +420,16 @@ impl Tool for Portrep {
                 }
             }
             Event::Listening { app } => self.handle_attached(ctx, app),
-            Event::Up { key, peer, .. } => self.handle_up(ctx, *key, *peer),
+            Event::Up { key, .. } => self.handle_up(ctx, *key),
             Event::Waiting { key } => {
-                if let Some(route) = self.routes.by_key(*key) {
-                    route.standing = Standing::Absent;
-                    for slot in std::mem::take(&mut route.held) {
-                        self.desk.give_up(ctx, slot);
-                    }
+                for slot in self.routes.handle_absent(*key) {
+                    self.desk.give_up(ctx, slot);
+                }
+            }
+            Event::Lost { key } => self.routes.handle_lost(ctx.now, *key),
+            Event::Resumed { key } => {
+                if let Some(heir) = self.routes.handle_resumed(*key) {
+                    ctx.node.abandon(ctx.now, heir);
                 }
             }
             // Only who does not want to wait hears that the peer is absent as a failure.
@@ -399,7 +438,7 @@ impl Tool for Portrep {
             }
             Event::Failed { key, why } => self.end_session(ctx, *key, &ToolError::Node(*why)),
             Event::Fatal { why } => self.finish(Err(ToolError::Node(*why))),
-            Event::Lost { .. } | Event::Resumed { .. } | Event::TurnedAway { .. } => {}
+            Event::TurnedAway { .. } => {}
         }
     }
 
@@ -421,6 +460,7 @@ impl Tool for Portrep {
             self.drain_session(ctx, key);
         }
         self.gates.iter_mut().for_each(|gate| gate.resolved.poll());
+        self.drop_faded(ctx);
         self.call_routes(ctx);
         self.probe(ctx);
         self.start_command(ctx);
@@ -449,7 +489,7 @@ impl Tool for Portrep {
 
     fn next_timeout(&self) -> Option<Instant> {
         let doors = self.doors.iter().filter_map(Door::next_timeout);
-        let others = [self.desk.next_timeout(), self.routes.next_timeout(), self.next_probe()];
+        let others = [self.desk.next_timeout(), self.routes.next_timeout(self.attached), self.next_probe()];
         let goodbye = self.stopping.map(|(_, until)| until);
         doors.chain(others.into_iter().flatten()).chain(goodbye).min()
     }

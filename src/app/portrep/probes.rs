@@ -5,7 +5,6 @@ use super::peers::Standing;
 use super::service::Wish;
 use super::Portrep;
 use crate::app::client::{Context, Notice};
-use crate::identity::PeerId;
 use crate::net::tcp::Listener;
 use crate::node::Key;
 use crate::wire::CloseCode;
@@ -101,12 +100,10 @@ impl Portrep {
         }
     }
 
-    /// The session to a peer has come up: its imports may work.
-    pub(super) fn probe_soon(&mut self, now: Instant, peer: PeerId) {
-        for number in 0..self.doors.len() {
-            if self.doors[number].import.peer == peer && matches!(self.health[number], Health::Unknown(_)) {
-                self.health[number] = Health::Unknown(now);
-            }
+    /// A session has come up: imports of which nothing is known may work, and those asked about may never hear.
+    pub(super) fn probe_all_soon(&mut self, now: Instant) {
+        for health in self.health.iter_mut().filter(|health| !matches!(health, Health::Works(_))) {
+            *health = Health::Unknown(now);
         }
     }
 

@@ -8,7 +8,7 @@ const PLACE_BITS: u32 = usize::BITS / 2;
 const PLACE_MASK: usize = (1 << PLACE_BITS) - 1;
 
 /// A key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(Token);
 
 impl Slot {
