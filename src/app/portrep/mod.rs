@@ -13,6 +13,7 @@
 //! broken connection for one that ended; a peer reaches what was exported to it and nothing else, and cannot tell what is
 //! exported to others; a connection costs nothing while nothing happens on it.
 
+mod check;
 mod conn;
 mod desk;
 mod exports;
@@ -25,6 +26,7 @@ mod slots;
 mod targets;
 mod throttle;
 
+pub use check::{Check, Hop, Passage};
 pub use exports::Export;
 pub use imports::Import;
 pub use proxy::Version as ProxyVersion;
