@@ -395,8 +395,12 @@ impl Node {
     /// The next instant at which [`Node::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
         let sessions = self.entries.values().filter_map(|entry| match &entry.phase {
-            Phase::Up { session, rejoin_at, .. } => [session.next_timeout(), *rejoin_at].into_iter().flatten().min(),
-            _ => None,
+            Phase::Up { session, rejoin_at, circuit, .. } => {
+                let rejoin = rejoin_at.filter(|_| circuit.is_none() && self.is_attached());
+                [session.next_timeout(), rejoin].into_iter().flatten().min()
+            }
+            Phase::Calling { circuit: None, not_before } if self.is_attached() => *not_before,
+            Phase::Calling { .. } | Phase::Answering => None,
         });
         sessions.chain(self.carrier_deadline()).chain(self.meeting_deadline()).min()
     }

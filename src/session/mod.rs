@@ -343,6 +343,9 @@ impl Session {
 
     /// The next instant at which [`Session::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
+        if self.failed.is_some() {
+            return None;
+        }
         let lanes = self.lanes.values().flat_map(|lane| [Some(lane.heartbeat.deadline()), lane.ack_at()]);
         let expiry = self.no_lane_since.map(|since| since + self.times.resume_timeout);
         let linger = self.linger_until();
