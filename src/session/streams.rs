@@ -73,7 +73,11 @@ impl Session {
     pub fn refuse_stream(&mut self, id: u32, code: CloseCode) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.released = true;
-        // Nothing was sent, so there is nothing to settle: OPEN_FAILED says it all.
+        if stream.send.has_begun() {
+            // Too late for a refusal: the peer has seen some of our direction. Both are taken back instead.
+            self.stop(id, code);
+            return self.reset(id, code);
+        }
         stream.send.reset(&mut self.pool);
         self.push_control(&Frame::OpenFailed { id, code: code.to_wire() });
         self.reap(id);
