@@ -78,7 +78,7 @@ impl Forwarder {
                 let wait = Duration::from_millis(u64::from(wait_ms));
                 self.connect(now, id, Ask { circuit, to, name, wait, early })
             }
-            Control::Accept { circuit, early } => self.accept(id, circuit, early),
+            Control::Accept { circuit, early } => self.accept(now, id, (circuit, early)),
             Control::Reject { circuit, code } => self.reject(now, (id, circuit), CloseCode::from_wire(code)),
             // What only a relay says.
             _ => Err(CloseCode::Protocol),
@@ -113,7 +113,7 @@ impl Forwarder {
         Ok(())
     }
 
-    fn accept(&mut self, id: LinkId, circuit: u32, early: Vec<u8>) -> Result<(), CloseCode> {
+    fn accept(&mut self, now: Instant, id: LinkId, (circuit, early): (u32, Vec<u8>)) -> Result<(), CloseCode> {
         let Some(port) = self.port(id) else { return Ok(()) };
         match port.circuits.get(&circuit) {
             // Withdrawn while the answer was on its way.
@@ -124,7 +124,7 @@ impl Forwarder {
         let peer = self.ask(|router, orders| router.accept(id, circuit, early, orders));
         let Some(port) = self.port(id) else { return Ok(()) };
         match peer {
-            Some(peer) => port.open(circuit, peer),
+            Some(peer) => port.open(now, circuit, peer),
             None => port.reset(circuit, CloseCode::Cancelled),
         }
         Ok(())
@@ -182,7 +182,7 @@ impl Forwarder {
             }
             What::Opened { circuit, peer, early } => {
                 if matches!(port.circuits.get(&circuit), Some(Slot::Asking)) {
-                    port.open(circuit, peer);
+                    port.open(now, circuit, peer);
                     port.say(Control::Opened { circuit, early });
                 } else {
                     // The caller gave up while the callee accepted.
@@ -229,6 +229,27 @@ impl Forwarder {
         }
         self.notice(id, Notice::Detached(peer, Why::Ended(code)));
         self.touch(now, id);
+    }
+
+    /// Ends the circuits that hold memory for clients which give no credit.
+    pub(super) fn shed(&mut self, now: Instant) {
+        let mut stalled = Vec::new();
+        for (&id, conn) in &self.conns {
+            if let Conn::Open(port) = conn {
+                stalled.extend(port.stalled(now).map(|(circuit, _)| (id, circuit)));
+            }
+        }
+        // In an order that does not depend on where a table keeps them.
+        stalled.sort_unstable();
+        for (id, circuit) in stalled {
+            let Some(port) = self.port(id) else { continue };
+            let peer = port.half(circuit).map(|half| half.peer);
+            port.reset(circuit, CloseCode::Limit);
+            self.touch(now, id);
+            if let Some(peer) = peer {
+                self.deliver(now, peer, Parcel::Reset(peer, CloseCode::Limit));
+            }
+        }
     }
 
     /// Takes a link's circuits and everything the router knows of it away.

@@ -175,5 +175,8 @@ impl RelayCore {
 }
 
 #[cfg(test)]
+#[path = "core_props.rs"]
+mod props;
+#[cfg(test)]
 #[path = "core_tests.rs"]
 mod tests;

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// How long a link that ends may take to accept its last bytes.
 pub(super) const ENDING_MAX: Duration = Duration::from_secs(2);
 
+/// How often a worker looks for memory to take back.
+const SHED_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Something for a link of another worker.
 #[derive(Debug)]
 pub enum Parcel {
@@ -36,6 +39,8 @@ pub enum Parcel {
     Reset(End, CloseCode),
     /// The kernel took bytes that came in on this end.
     Freed(End, u32),
+    /// Memory is used up: end the circuits that hold it for clients which give no credit.
+    Shed,
 }
 
 /// A link on its way to another worker.
@@ -129,6 +134,8 @@ pub struct Forwarder {
     dirty: VecDeque<LinkId>,
     events: VecDeque<Event>,
     freed: Vec<(u32, usize)>,
+    /// When memory was last found used up.
+    starved: Option<Instant>,
     pub(super) forwarded_bytes: u64,
 }
 
@@ -155,6 +162,7 @@ impl Forwarder {
             dirty: VecDeque::new(),
             events: VecDeque::new(),
             freed: Vec::new(),
+            starved: None,
             forwarded_bytes: 0,
         }
     }
@@ -262,6 +270,18 @@ impl Forwarder {
         }
     }
 
+    /// Memory is used up. Circuits whose clients take nothing are ended, here and at the other workers: what they hold is
+    /// what the others lack. What waits for a slow connection stays: that connection moves or dies.
+    pub fn handle_starved(&mut self, now: Instant) {
+        if self.starved.is_some_and(|at| now < at + SHED_INTERVAL) {
+            return;
+        }
+        self.starved = Some(now);
+        self.shed(now);
+        let others = (0..self.workers).filter(|worker| *worker != self.worker);
+        self.parcels.extend(others.map(|worker| (worker, Parcel::Shed)));
+    }
+
     /// The carrier is gone.
     pub fn handle_closed(&mut self, now: Instant, id: LinkId) {
         self.drop_conn(now, id, Why::Closed);
@@ -280,6 +300,7 @@ impl Forwarder {
             Parcel::Data(to, piece) => self.with_port(now, to.link, |port| port.push(to.circuit, piece)),
             Parcel::Fin(to) => self.with_port(now, to.link, |port| port.finish(to.circuit)),
             Parcel::Reset(to, code) => self.with_port(now, to.link, |port| port.lose(to.circuit, code)),
+            Parcel::Shed => self.shed(now),
             Parcel::Freed(to, bytes) => {
                 let growth = if self.pool.budget().is_ample() { Growth::Allowed } else { Growth::Held };
                 self.with_port(now, to.link, |port| port.free(now, to.circuit, bytes, growth));
@@ -383,7 +404,7 @@ impl Forwarder {
     /// Puts output in order and shows it. 0: nothing to write.
     pub fn output<'a>(&'a mut self, now: Instant, id: LinkId, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> usize {
         if let Some(Conn::Open(port)) = self.conns.get_mut(&id)
-            && port.fill().is_err()
+            && port.fill(now).is_err()
         {
             // The key is used up, after 2^64 messages.
             self.drop_conn(now, id, Why::Ended(CloseCode::Limit));

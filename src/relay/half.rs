@@ -12,6 +12,7 @@ use crate::link::credit_left;
 use crate::wire::CloseCode;
 use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START};
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// The client sent more than it was allowed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,11 +125,14 @@ pub struct Outward {
     sent: u32,
     credit: u32,
     tail: Tail,
+    /// When bytes last left for the client.
+    moved: Instant,
 }
 
 impl Outward {
-    fn new() -> Outward {
-        Outward { queue: VecDeque::new(), queued_bytes: 0, sent: 0, credit: CIRCUIT_WINDOW_START, tail: Tail::Open }
+    fn new(now: Instant) -> Outward {
+        let credit = CIRCUIT_WINDOW_START;
+        Outward { queue: VecDeque::new(), queued_bytes: 0, sent: 0, credit, tail: Tail::Open, moved: now }
     }
 
     /// Queues bytes; those after a FIN are dropped, which only a broken caller can bring about.
@@ -181,6 +185,12 @@ impl Outward {
         self.queued_bytes.min(left)
     }
 
+    /// Bytes that the client has given no credit for in `time`. Clients grant on receipt, so such a client is broken, or
+    /// wants the relay to hold them for ever.
+    pub fn stalled_bytes(&self, now: Instant, time: Duration) -> usize {
+        if self.sendable() == 0 && now >= self.moved + time { self.queued_bytes } else { 0 }
+    }
+
     /// Whether there is anything to put on the link now: bytes with credit, or the FIN after the last byte.
     pub fn is_ready(&self) -> bool {
         self.sendable() > 0 || self.fin_is_next() || self.next_reset().is_some()
@@ -205,7 +215,8 @@ impl Outward {
     }
 
     /// Counts `bytes` as sent and hands their pieces to `take`, in order. `bytes` is at most [`Outward::sendable`].
-    pub fn take(&mut self, bytes: usize, mut take: impl FnMut(Piece)) {
+    pub fn take(&mut self, now: Instant, bytes: usize, mut take: impl FnMut(Piece)) {
+        self.moved = now;
         let mut left = bytes.min(self.sendable());
         // Below the credit, which is 32 bits.
         self.sent = self.sent.wrapping_add(u32::try_from(left).unwrap_or(0));
@@ -245,8 +256,8 @@ pub struct Half {
 
 impl Half {
     /// A fresh half, both windows at their start.
-    pub fn new(peer: End) -> Half {
-        Half { peer, inward: Inward::new(), outward: Outward::new(), in_round: false, credit_queued: false }
+    pub fn new(now: Instant, peer: End) -> Half {
+        Half { peer, inward: Inward::new(), outward: Outward::new(now), in_round: false, credit_queued: false }
     }
 
     /// Whether both directions have ended in order.
@@ -308,7 +319,8 @@ mod tests {
         #[test]
         fn credit_holds_for_any_schedule(steps in proptest::collection::vec((0u8..4, 1usize..200_000), 1..200)) {
             let pool = Pool::new(Budget::new(1 << 30));
-            let (mut inward, mut outward) = (Inward::new(), Outward::new());
+            let now = Instant::now();
+            let (mut inward, mut outward) = (Inward::new(), Outward::new(now));
             let (mut allowed, mut sent, mut taken) = (u64::from(CIRCUIT_WINDOW_START), 0_u64, 0_u64);
             let mut client_credit = u64::from(CIRCUIT_WINDOW_START);
             for (step, amount) in steps {
@@ -322,12 +334,12 @@ mod tests {
                         }
                     }
                     1 => {
-                        let now = outward.sendable().min(amount);
+                        let count = outward.sendable().min(amount);
                         let mut got = 0;
-                        outward.take(now, |piece| got += piece.len());
-                        prop_assert_eq!(got, now);
-                        taken += now as u64;
-                        if inward.free(u32::try_from(now).unwrap(), Growth::Allowed) {
+                        outward.take(now, count, |piece| got += piece.len());
+                        prop_assert_eq!(got, count);
+                        taken += count as u64;
+                        if inward.free(u32::try_from(count).unwrap(), Growth::Allowed) {
                             let announced = u64::from(inward.announce());
                             prop_assert!(announced >= allowed);
                             allowed = announced;

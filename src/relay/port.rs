@@ -12,13 +12,16 @@ use crate::link::{Frame, Heartbeat, Link, LinkError, Side};
 use crate::wire::limits::{DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use crate::wire::{CloseCode, Control, Header, Kind};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Control items that may wait for a client that does not read. Beyond it nothing more is offered to the link and nothing
 /// more is read from it.
 pub const BACKLOG_MAX: usize = 256;
 /// Bytes of one circuit before the next has its turn.
 const QUANTUM_BYTES: usize = 64 * 1024;
+
+/// How long a circuit may wait for its client's credit when memory is short: any path brings a grant back sooner.
+const STALL_MAX: Duration = Duration::from_secs(2);
 
 /// A circuit as its link knows it.
 #[derive(Debug)]
@@ -203,9 +206,19 @@ impl Port {
         }
     }
 
+    /// Circuits with bytes that wait for a credit which does not come, with how many.
+    pub fn stalled(&self, now: Instant) -> impl Iterator<Item = (u32, usize)> {
+        self.circuits.iter().filter_map(move |(&circuit, slot)| match slot {
+            Slot::Open(half) => {
+                Some((circuit, half.outward.stalled_bytes(now, STALL_MAX))).filter(|(_, bytes)| *bytes > 0)
+            }
+            _ => None,
+        })
+    }
+
     /// Opens a circuit that was asked for or offered.
-    pub fn open(&mut self, circuit: u32, peer: End) {
-        self.circuits.insert(circuit, Slot::Open(Box::new(Half::new(peer))));
+    pub fn open(&mut self, now: Instant, circuit: u32, peer: End) {
+        self.circuits.insert(circuit, Slot::Open(Box::new(Half::new(now, peer))));
     }
 
     /// Forgets a circuit, with all that is queued for it; its other end if it was open.
@@ -310,14 +323,14 @@ impl Port {
     }
 
     /// Puts in order what may go out, up to what one write takes: control first, then the circuits in turn, BYE last.
-    pub fn fill(&mut self) -> Result<(), LinkError> {
+    pub fn fill(&mut self, now: Instant) -> Result<(), LinkError> {
         while self.output.has_room() && !self.has_said_bye() {
             if let Some(token) = self.pong.take() {
                 self.header(Header::bare(Kind::Pong, 0, token))?;
             } else if let Some(item) = self.items.pop_front() {
                 self.seal_item(item)?;
             } else if let Some(circuit) = self.round.pop_front() {
-                self.seal_data(circuit)?;
+                self.seal_data(now, circuit)?;
             } else {
                 return self.seal_bye();
             }
@@ -351,7 +364,7 @@ impl Port {
     }
 
     /// One DATA frame of a circuit, of all its pieces that fit; then its FIN, or its place at the end of the round.
-    fn seal_data(&mut self, circuit: u32) -> Result<(), LinkError> {
+    fn seal_data(&mut self, now: Instant, circuit: u32) -> Result<(), LinkError> {
         let most = if self.round.is_empty() { DATA_BODY_MAX } else { QUANTUM_BYTES };
         let paced = self.rate.is_bounded();
         let Some(half) = self.half(circuit) else { return Ok(()) };
@@ -363,7 +376,7 @@ impl Port {
             let length = u32::try_from(bytes).unwrap_or(u32::MAX);
             self.header(Header { kind: Kind::Data, circuit, length, credit })?;
             let Some(Slot::Open(half)) = self.circuits.get_mut(&circuit) else { return Ok(()) };
-            half.outward.take(bytes, |piece| self.output.body(circuit, piece));
+            half.outward.take(now, bytes, |piece| self.output.body(circuit, piece));
         }
         let Some(half) = self.half(circuit) else { return Ok(()) };
         if let Some(code) = half.outward.next_reset() {

@@ -179,7 +179,8 @@ impl Router {
 
     /// A connection has proven to be `peer`'s. Its share, or why it may not stay.
     pub fn attach(&mut self, link: LinkId, peer: PeerId) -> Result<Share, CloseCode> {
-        let worker = self.forget_greeting(link).ok_or(CloseCode::Refused)?;
+        // Evicted a moment ago: the client may dial again.
+        let worker = self.forget_greeting(link).ok_or(CloseCode::GoingAway)?;
         let share = self.policy.share(&peer).ok_or(CloseCode::Refused)?;
         let holding = self.peers.get(&peer).map_or(0, |holding| holding.links.len());
         if self.links.len() >= self.policy.limits().links || holding >= share.links {

@@ -48,7 +48,7 @@ pub struct Status {
     pub links: usize,
     /// Open circuits and requests for some.
     pub circuits: usize,
-    /// Bytes on their way.
+    /// Memory that holds bodies on their way, and is ready for the next ones.
     pub buffered_bytes: usize,
     /// Bytes of circuits that came in so far.
     pub forwarded_bytes: u64,
@@ -59,7 +59,7 @@ impl fmt::Display for Status {
         let Status { links, circuits, buffered_bytes, forwarded_bytes } = self;
         write!(
             f,
-            "links {links}, circuits {circuits}, bytes on their way {buffered_bytes}, bytes forwarded {forwarded_bytes}"
+            "links {links}, circuits {circuits}, memory for bodies {buffered_bytes}, bytes forwarded {forwarded_bytes}"
         )
     }
 }

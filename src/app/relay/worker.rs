@@ -273,6 +273,7 @@ impl Worker {
         let (mut taken, mut unwritten) = (0, 0);
         while taken < TURN_BYTES {
             if !self.reader.prepare() {
+                self.forwarder.handle_starved(now);
                 return self.hold(now, id);
             }
             let Some(socket) = self.sockets.get_mut(&id) else { return false };
