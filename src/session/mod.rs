@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A session takes and gives bytes of lanes and of streams. It does not know what a relay is, dials nothing and reads no
-//! clock. It runs over one or more lanes; whoever drives it brings them ([`Session::add_lane`]) and reports their end
+//! clock. It runs over one or more lanes; whoever drives it brings them ([`Session::finish_join`]) and reports their end
 //! ([`Session::drop_lane`]).
 //!
 //! Invariants: what an application reads is a prefix of what the other wrote, whatever happens to lanes; a reliable frame
