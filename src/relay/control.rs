@@ -53,7 +53,7 @@ impl Forwarder {
             }
             Some(Slot::Offered) => {
                 port.circuits.remove(&circuit);
-                self.ask(|router, orders| router.reject(id, circuit, code, orders));
+                self.ask(|router, orders| router.reject(now, (id, circuit), code, orders));
             }
         }
     }
@@ -79,7 +79,7 @@ impl Forwarder {
                 self.connect(now, id, Ask { circuit, to, name, wait, early })
             }
             Control::Accept { circuit, early } => self.accept(now, id, (circuit, early)),
-            Control::Reject { circuit, code } => self.reject(id, circuit, CloseCode::from_wire(code)),
+            Control::Reject { circuit, code } => self.reject(now, (id, circuit), CloseCode::from_wire(code)),
             // What only a relay says.
             _ => Err(CloseCode::Protocol),
         };
@@ -130,14 +130,15 @@ impl Forwarder {
         Ok(())
     }
 
-    fn reject(&mut self, id: LinkId, circuit: u32, code: CloseCode) -> Result<(), CloseCode> {
+    fn reject(&mut self, now: Instant, end: (LinkId, u32), code: CloseCode) -> Result<(), CloseCode> {
+        let (id, circuit) = end;
         let Some(port) = self.port(id) else { return Ok(()) };
         match port.circuits.get(&circuit) {
             None => return Ok(()),
             Some(Slot::Offered) => port.circuits.remove(&circuit),
             Some(_) => return Err(CloseCode::Protocol),
         };
-        self.ask(|router, orders| router.reject(id, circuit, code, orders));
+        self.ask(|router, orders| router.reject(now, (id, circuit), code, orders));
         Ok(())
     }
 
@@ -168,7 +169,7 @@ impl Forwarder {
             What::Evict => {}
             What::Offer { .. } if port.is_ending() => {}
             What::Offer { circuit, .. } if port.is_backlogged() => {
-                self.ask(|router, orders| router.reject(id, circuit, CloseCode::Limit, orders));
+                self.ask(|router, orders| router.reject(now, (id, circuit), CloseCode::Limit, orders));
             }
             What::Offer { circuit, from, name, early } => {
                 port.circuits.insert(circuit, Slot::Offered);

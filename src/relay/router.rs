@@ -230,7 +230,9 @@ impl Router {
         }
         let peer = entry.peer;
         for id in self.requests.parked_for(peer, &name) {
-            if let Some(request) = self.requests.take(id) {
+            if let Some(mut request) = self.requests.take(id) {
+                // Whoever listens anew is worth another try, even after it was not there for this caller before.
+                request.tried.retain(|tried| *tried != link);
                 self.settle(now, id, request, orders);
             }
         }
@@ -293,15 +295,22 @@ impl Router {
         Some(End { worker: caller_worker, link: caller, circuit: asked })
     }
 
-    /// A listener declines what it was offered.
-    pub fn reject(&mut self, link: LinkId, circuit: u32, code: CloseCode, orders: &mut Vec<Order>) {
-        let Some(request) = self.requests.of_callee((link, circuit)).and_then(|id| self.requests.take(id)) else {
-            return;
-        };
+    /// A listener declines what it was offered. One that says it is not there is treated as if it were not: the request
+    /// goes to the next one, or waits.
+    pub fn reject(&mut self, now: Instant, end: (LinkId, u32), code: CloseCode, orders: &mut Vec<Order>) {
+        let (link, _) = end;
+        let Some(id) = self.requests.of_callee(end) else { return };
+        let Some(mut request) = self.requests.take(id) else { return };
         self.release(link, 1);
-        // These two would tell the caller that all is well.
-        let code = if matches!(code, CloseCode::Waiting | CloseCode::Done) { CloseCode::Refused } else { code };
-        self.fail(&request, code, orders);
+        match code {
+            CloseCode::NotHere => {
+                request.tried.push(link);
+                self.settle(now, id, request, orders);
+            }
+            // This would tell the caller that all is well.
+            CloseCode::Waiting => self.fail(&request, CloseCode::Refused, orders),
+            code => self.fail(&request, code, orders),
+        }
     }
 
     /// A caller no longer wants what it asked for. False if the circuit is open by now.

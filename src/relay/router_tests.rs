@@ -129,20 +129,33 @@ fn a_listener_that_does_not_answer_is_passed_over() {
 }
 
 #[test]
-fn a_rejection_reaches_the_caller_and_never_looks_like_success() {
+fn a_rejection_reaches_the_caller_and_never_sounds_like_waiting() {
     let mut desk = Desk::new(Limits::default());
     let (callee, caller) = (desk.attach(1), desk.attach(2));
     desk.listen(callee, 0);
     for (circuit, said, heard) in [
         (2, CloseCode::UnknownSession, CloseCode::UnknownSession),
         (4, CloseCode::Waiting, CloseCode::Refused),
-        (6, CloseCode::Done, CloseCode::Refused),
+        (6, CloseCode::Done, CloseCode::Done),
     ] {
         desk.connect(caller, circuit, (1, 0), Duration::ZERO);
         desk.take();
-        desk.router.reject(callee, circuit - 1, said, &mut desk.orders);
+        desk.router.reject(desk.now, (callee, circuit - 1), said, &mut desk.orders);
         assert_eq!(desk.take(), [(caller, refuse(circuit, heard))]);
     }
+}
+
+#[test]
+fn a_listener_that_says_it_is_not_there_is_treated_as_if_it_were_not() {
+    let mut desk = Desk::new(Limits::default());
+    let (callee, caller) = (desk.attach(1), desk.attach(2));
+    desk.listen(callee, 0);
+    desk.connect(caller, 2, (1, 0), 3600 * SECOND);
+    assert_eq!(desk.take(), [(callee, offer(1, 2, 0))]);
+    desk.router.reject(desk.now, (callee, 1), CloseCode::NotHere, &mut desk.orders);
+    assert_eq!(desk.take(), [(caller, What::Waiting { circuit: 2 })]);
+    desk.listen(callee, 0);
+    assert_eq!(desk.take(), [(callee, offer(3, 2, 0))], "whoever listens anew is asked anew");
 }
 
 #[test]
@@ -327,7 +340,7 @@ fn apply(desk: &mut Desk, believed: &mut Believed, step: &Step) {
                     assert!(desk.router.accept(link, circuit, vec![], &mut desk.orders).is_some());
                     believed.open.insert((link, circuit));
                 } else {
-                    desk.router.reject(link, circuit, CloseCode::Refused, &mut desk.orders);
+                    desk.router.reject(desk.now, (link, circuit), CloseCode::Refused, &mut desk.orders);
                 }
             }
         }
