@@ -179,7 +179,7 @@ impl World {
                 side.last += 2;
                 let circuit = side.last;
                 side.add(circuit, false);
-                side.client.connect(circuit, to, "a", if circuit % 4 == 0 { 3000 } else { 0 });
+                side.client.connect(circuit, to, "a", if circuit.is_multiple_of(4) { 3000 } else { 0 });
             }
             Step::Answer(yes) => {
                 let side = &mut self.sides[0];
