@@ -8,4 +8,16 @@ mod harness;
 #[path = "../tools/impair/mod.rs"]
 mod impair;
 
+mod attach;
+mod baddays;
+mod breaks;
+mod escapes;
+mod exits;
+mod files;
+mod hostile;
+mod interop;
 mod keygen;
+mod refusals;
+mod relay;
+mod resume;
+mod stream;

@@ -3,12 +3,12 @@
 //! of what is inside them.
 
 pub mod data;
+pub mod done;
 pub mod process;
 #[cfg(test)]
 mod tests;
 
 use std::fs;
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub use data::{Random, assert_same_tree, names};
-pub use process::{DEADLINE, Done, Input, Output, Running, Tool};
+pub use done::Done;
+pub use process::{DEADLINE, Input, Output, Running, Tool};
 pub use rustix::process::Signal;
 
 use crate::impair::{Impair, Place, Shape};
@@ -41,6 +42,9 @@ pub mod exit {
 pub fn binary(name: &str) -> PathBuf {
     assert_cmd::cargo::cargo_bin(name)
 }
+
+/// Long enough for a program to have ended if it is going to; used only where both outcomes are right.
+pub const SOON: Duration = Duration::from_millis(300);
 
 /// How often the repeating tests repeat, as a factor of what a quick run does.
 pub fn scale() -> u64 {
@@ -138,7 +142,7 @@ impl World {
 
     /// A party that reaches the relay at `relay`.
     pub fn party(&self, name: &str, relay: &str) -> Party<'_> {
-        Party { world: self, name: name.to_owned(), relay: relay.to_owned() }
+        Party { world: self, name: name.to_owned(), relay: relay.to_owned(), peers: self.path("peers") }
     }
 
     /// A relay that admits `east` and `west`.
@@ -152,13 +156,20 @@ pub struct Party<'w> {
     world: &'w World,
     name: String,
     relay: String,
+    peers: PathBuf,
 }
 
 impl Party<'_> {
+    /// The same party with a peers file of its own.
+    pub fn knowing(mut self, peers: PathBuf) -> Self {
+        self.peers = peers;
+        self
+    }
+
     fn tool(&self, name: &str) -> Tool {
         let world = self.world;
         let tool = world.tool(name).arg("--relay").arg(&self.relay).arg("--key").arg(world.key(&self.name));
-        tool.arg("--peers").arg(world.path("peers"))
+        tool.arg("--peers").arg(&self.peers)
     }
 
     /// `vp-attach` with relay, key and peers.

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
 use super::data::Random;
+use super::done::{Done, head};
 
 /// Everything a test waits for comes within this time, or the test fails. Generous: machines that run tests are shared.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -29,8 +30,6 @@ pub enum Input {
     Bytes(Vec<u8>),
     /// So many bytes of [`Random`] with this seed, then the end.
     Random { seed: u64, bytes: u64 },
-    /// A file.
-    File(PathBuf),
     /// Whatever the test writes with [`Running::write`].
     Held,
 }
@@ -128,7 +127,6 @@ impl Tool {
         let line = self.line();
         let (stdin, feed) = match self.input {
             Input::Null => (Stdio::null(), None),
-            Input::File(path) => (File::open(&path).expect("the input file").into(), None),
             Input::Held => (Stdio::piped(), None),
             Input::Bytes(bytes) => (Stdio::piped(), Some(Box::new(io::Cursor::new(bytes)) as Box<dyn Read + Send>)),
             Input::Random { seed, bytes } => (Stdio::piped(), Some(Box::new(Random::new(seed).take(bytes)) as _)),
@@ -212,8 +210,7 @@ impl Watched {
     fn drain(&self, mut pipe: impl Read) {
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let held = self.news.wait_while(self.lock(), |seen| !seen.flowing);
-            drop(held.expect("no reader panics"));
+            drop(self.news.wait_while(self.lock(), |seen| !seen.flowing).expect("no reader panics"));
             let read = pipe.read(&mut buffer).unwrap_or(0);
             let mut seen = self.lock();
             seen.bytes += read as u64;
@@ -300,6 +297,11 @@ impl Running {
         self.line_of(&self.err, start)
     }
 
+    /// Standard error so far.
+    pub fn error_text(&self) -> String {
+        String::from_utf8_lossy(&self.err.lock().kept).into_owned()
+    }
+
     fn line_of(&self, pipe: &Watched, start: &str) -> String {
         let mut found = None;
         pipe.wait(self.deadline, |seen| {
@@ -319,7 +321,7 @@ impl Running {
     }
 
     /// `kill -9` of the program and of what it started, and the wait for its end.
-    pub fn kill(mut self) -> Done {
+    pub fn kill(self) -> Done {
         self.kill_group();
         self.wait()
     }
@@ -409,99 +411,6 @@ impl fmt::Display for Running {
         writeln!(f, "  stdout:  {} bytes {:?}", out.bytes, head(&String::from_utf8_lossy(&out.kept)))?;
         writeln!(f, "  stderr:  {}", String::from_utf8_lossy(&err.kept))
     }
-}
-
-/// How a program ended.
-pub struct Done {
-    line: String,
-    /// The status as the kernel gave it.
-    pub status: ExitStatus,
-    /// The first megabyte of standard output.
-    pub stdout: Vec<u8>,
-    /// All of standard output, bytes.
-    pub bytes: u64,
-    /// BLAKE3 of all of standard output.
-    pub digest: blake3::Hash,
-    /// Standard error.
-    pub stderr: String,
-    /// From start to end.
-    pub took: Duration,
-}
-
-impl Done {
-    /// The exit status, when it exited by itself.
-    pub fn code(&self) -> Option<i32> {
-        self.status.code()
-    }
-
-    /// Asserts the exit status.
-    #[track_caller]
-    pub fn expect(self, code: i32) -> Done {
-        self.expect_one_of(&[code])
-    }
-
-    /// Asserts that the exit status is one of several.
-    #[track_caller]
-    pub fn expect_one_of(self, codes: &[i32]) -> Done {
-        assert!(self.code().is_some_and(|code| codes.contains(&code)), "expected exit {codes:?}\n{self}");
-        self
-    }
-
-    /// Asserts the end by a signal, as a shell would show it: by the signal itself, or by exit 128 + n.
-    #[track_caller]
-    pub fn expect_signal(self, signal: Signal) -> Done {
-        let n = signal.as_raw();
-        let seen = self.status.signal() == Some(n) || self.code() == Some(128 + n);
-        assert!(seen, "expected an end by signal {n}\n{self}");
-        self
-    }
-
-    /// Asserts standard output.
-    #[track_caller]
-    pub fn expect_output(self, expected: &[u8]) -> Done {
-        assert!(self.stdout == expected, "expected output {:?}\n{self}", String::from_utf8_lossy(expected));
-        self
-    }
-
-    /// Asserts that standard output was so many bytes of [`Random`] with this seed.
-    #[track_caller]
-    pub fn expect_random(self, seed: u64, bytes: u64) -> Done {
-        let same = self.bytes == bytes && self.digest == Random::digest(seed, bytes);
-        assert!(same, "expected {bytes} bytes of seed {seed}\n{self}");
-        self
-    }
-
-    /// Asserts that nothing was said.
-    #[track_caller]
-    pub fn expect_silence(self) -> Done {
-        assert!(self.stderr.is_empty(), "expected silence on standard error\n{self}");
-        self
-    }
-
-    /// Asserts exactly one `TOOL: error: …` line, that it holds `words`, and that only hints and warnings stand beside it.
-    #[track_caller]
-    pub fn expect_error(self, words: &str) -> Done {
-        let lines: Vec<_> = self.stderr.lines().filter(|line| line.contains(": error: ")).collect();
-        assert!(lines.len() == 1, "expected one error line\n{self}");
-        assert!(lines[0].to_lowercase().contains(&words.to_lowercase()), "expected {words:?}\n{self}");
-        let other = |line: &&str| ![": error: ", ": hint: ", ": warning: "].iter().any(|mark| line.contains(mark));
-        assert!(self.stderr.lines().find(other).is_none(), "expected only error, hint and warning lines\n{self}");
-        self
-    }
-}
-
-impl fmt::Display for Done {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "  command: {}", self.line)?;
-        writeln!(f, "  status:  {} after {:?}", self.status, self.took)?;
-        writeln!(f, "  stdout:  {} bytes {:?}", self.bytes, head(&String::from_utf8_lossy(&self.stdout)))?;
-        writeln!(f, "  stderr:  {}", self.stderr)
-    }
-}
-
-/// Enough of an output to recognise it.
-fn head(text: &str) -> String {
-    text.chars().take(300).collect()
 }
 
 /// A number of `/proc/PID/status`.
