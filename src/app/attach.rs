@@ -1,0 +1,412 @@
+//! `vp-attach`: a session joined to standard input and output, or to a program.
+
+use super::client::{Context, FIRST_TOKEN, Notice, Tool, ToolError};
+use super::joint::{Joint, Way};
+use crate::identity::{AppName, PeerId};
+use crate::net::child::{Child, spawn};
+use crate::net::signals::{HUP, USR1};
+use crate::net::stdio::{Sink, Source};
+use crate::node::{Event, Key};
+use crate::session::Event as SessionEvent;
+use crate::wire::CloseCode;
+use mio::Token;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+
+/// Which end this is.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// Calls this application of this peer.
+    Dial(PeerId, AppName),
+    /// Waits for callers of this application.
+    Listen {
+        /// The application.
+        app: AppName,
+        /// Goes on after the first session.
+        keep: bool,
+    },
+}
+
+/// Which directions are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directions {
+    /// Both.
+    Both,
+    /// Ours to the peer only.
+    SendOnly,
+    /// The peer's to us only.
+    RecvOnly,
+}
+
+/// What `vp-attach` was asked to do.
+pub struct Options {
+    /// Which end.
+    pub end: End,
+    /// The program to join sessions to, instead of standard input and output.
+    pub exec: Option<OsString>,
+    /// Which directions are joined.
+    pub directions: Directions,
+    /// How the environment of a program names the peer: by petname, if it has one.
+    pub peer_name: Box<dyn Fn(&PeerId) -> String>,
+}
+
+/// Tokens of one joint: its source, its sink, its child.
+const TOKENS: usize = 4;
+
+struct Running {
+    joint: Joint,
+    child: Option<Child>,
+    /// The close code the child's status calls for, once it has ended.
+    child_code: Option<CloseCode>,
+    status: i32,
+    peer_closed: Option<CloseCode>,
+    closed: bool,
+}
+
+/// The tool.
+pub struct Attach {
+    options: Options,
+    waiting: Vec<Key>,
+    running: BTreeMap<usize, Running>,
+    closing: Vec<Key>,
+    next_slot: usize,
+    result: Result<(), ToolError>,
+    finished: bool,
+    stopping: Option<i32>,
+}
+
+impl Attach {
+    /// A tool that has not begun.
+    pub fn new(options: Options) -> Attach {
+        Attach {
+            options,
+            waiting: Vec::new(),
+            running: BTreeMap::new(),
+            closing: Vec::new(),
+            next_slot: 0,
+            result: Ok(()),
+            finished: false,
+            stopping: None,
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        matches!(self.options.end, End::Listen { keep: true, .. })
+    }
+
+    fn finish(&mut self, result: Result<(), ToolError>) {
+        if !self.finished {
+            self.finished = true;
+            self.result = result;
+        }
+    }
+
+    fn begin(&mut self, ctx: &mut Context<'_>, key: Key, stream: u32) -> Result<(), ToolError> {
+        let peer = ctx.node.peer(key);
+        let (mut source, mut sink, child) = self.ends(ctx, key)?;
+        match self.options.directions {
+            Directions::Both => {}
+            Directions::SendOnly => sink = None,
+            Directions::RecvOnly => source = None,
+        }
+        let slot = self.next_slot;
+        self.next_slot += 1;
+        let base = FIRST_TOKEN + slot * TOKENS;
+        let io = |error| ToolError::Io("watching a descriptor", error);
+        if let Some(source) = &mut source {
+            source.register(ctx.registry, Token(base)).map_err(io)?;
+        }
+        if let Some(sink) = &mut sink {
+            sink.register(ctx.registry, Token(base + 1)).map_err(io)?;
+        }
+        if let Some(child) = &child {
+            child.register(ctx.registry, Token(base + 2)).map_err(io)?;
+        }
+        let Some(session) = ctx.node.session(key) else { return Ok(()) };
+        let joint = Joint::new(session, key, stream, (source, sink));
+        debug_assert!(peer.is_some());
+        let running = Running { joint, child, child_code: None, status: 0, peer_closed: None, closed: false };
+        self.running.insert(slot, running);
+        Ok(())
+    }
+
+    fn ends(&self, ctx: &Context<'_>, key: Key) -> Result<(Option<Source>, Option<Sink>, Option<Child>), ToolError> {
+        let Some(command) = &self.options.exec else {
+            let source = Source::stdin().map_err(|error| ToolError::Io("opening standard input", error))?;
+            let sink = Sink::stdout().map_err(|error| ToolError::Io("opening standard output", error))?;
+            return Ok((Some(source), Some(sink), None));
+        };
+        let (peer, app) = ctx.node.called(key).ok_or(ToolError::Expired)?;
+        let environment = [("VP_PEER", (self.options.peer_name)(&peer)), ("VP_APP", app.to_string())];
+        let spawned = spawn(command, &environment).map_err(|error| ToolError::Io("starting the command", error))?;
+        Ok((Some(spawned.source), Some(spawned.sink), Some(spawned.child)))
+    }
+
+    fn handle_session_events(&mut self, ctx: &mut Context<'_>, key: Key) {
+        while let Some(event) = ctx.node.session(key).and_then(crate::session::Session::poll_event) {
+            match event {
+                SessionEvent::StreamOpened { id, .. } => {
+                    let place = self.waiting.iter().position(|waiting| *waiting == key);
+                    let Some(place) = place else {
+                        if let Some(session) = ctx.node.session(key) {
+                            session.refuse_stream(id, CloseCode::Refused);
+                        }
+                        continue;
+                    };
+                    self.waiting.swap_remove(place);
+                    if let Some(session) = ctx.node.session(key) {
+                        session.accept_stream(id);
+                    }
+                    if let Err(error) = self.begin(ctx, key, id) {
+                        self.session_failed(ctx, key, error, CloseCode::Failed);
+                    }
+                }
+                SessionEvent::StreamRefused { code, .. } => {
+                    let code = CloseCode::from_wire(code);
+                    self.session_failed(ctx, key, ToolError::PeerClosed(code), CloseCode::Done);
+                }
+                SessionEvent::Closed { code } => {
+                    let running = self.running.values_mut().find(|running| running.joint.key == key);
+                    if let Some(running) = running {
+                        running.peer_closed = Some(CloseCode::from_wire(code));
+                    }
+                }
+                SessionEvent::StreamAccepted { .. } => {}
+            }
+        }
+    }
+
+    /// One session of a tool that may go on has come to a bad end.
+    fn session_failed(&mut self, ctx: &mut Context<'_>, key: Key, error: ToolError, code: CloseCode) {
+        if let Some(session) = ctx.node.session(key) {
+            session.close(code);
+        }
+        self.retire(ctx, key);
+        if self.keeps() {
+            if let Some(peer) = ctx.node.peer(key) {
+                (ctx.notices)(Notice::SessionFailed(peer, &error));
+            }
+        } else {
+            self.result = Err(error);
+        }
+    }
+
+    /// Takes the joint apart and lets the node settle the rest.
+    fn retire(&mut self, ctx: &mut Context<'_>, key: Key) {
+        self.waiting.retain(|waiting| *waiting != key);
+        let slot = self.running.iter().find(|(_, running)| running.joint.key == key).map(|(slot, _)| *slot);
+        if let Some(mut running) = slot.and_then(|slot| self.running.remove(&slot)) {
+            if let Some(mut source) = running.joint.source.take() {
+                source.deregister(ctx.registry);
+            }
+            if let Some(sink) = running.joint.sink.take() {
+                // Nothing more will be written: an error of closing changes nothing.
+                let _ = sink.close(ctx.registry);
+            }
+            if let Some(child) = running.child.take() {
+                child.deregister(ctx.registry);
+                child.terminate();
+            }
+        }
+        ctx.node.release(ctx.now, key);
+        self.closing.push(key);
+    }
+
+    fn pump_one(&mut self, ctx: &mut Context<'_>, slot: usize) -> Result<bool, (Key, ToolError)> {
+        let Some(running) = self.running.get_mut(&slot) else { return Ok(false) };
+        let key = running.joint.key;
+        let failed = |error| (key, error);
+        let mut moved = running.joint.pump(ctx).map_err(failed)?;
+        let gone = running.joint.is_sink_gone();
+        if gone && self.options.exec.is_none() {
+            return Err((key, ToolError::OutputGone));
+        }
+        let Some(session) = ctx.node.session(key) else { return Err((key, ToolError::Expired)) };
+        if let Some(error) = session.failure() {
+            return Err((key, error.into()));
+        }
+        if let (Some(code), false) = (running.child_code, running.closed) {
+            // The program has ended: what it wrote still goes out, what it did not read is not wanted any more.
+            let drained = running.joint.source.is_none();
+            if drained && running.joint.inward() == Way::Open {
+                running.joint.end_inward(session, ctx.registry, code).map_err(failed)?;
+                moved = true;
+            }
+        }
+        let ended_by_peer = running.peer_closed.is_some() && session.readable(running.joint.stream).is_empty();
+        if !running.closed && (running.joint.is_over() || ended_by_peer) {
+            if running.child.is_some() && running.child_code.is_none() && running.joint.is_over() {
+                return Ok(moved);
+            }
+            running.closed = true;
+            let (code, result) = Self::verdict(running);
+            session.close(code);
+            if let Err(error) = result {
+                return Err((key, error));
+            }
+            self.retire(ctx, key);
+            return Ok(true);
+        }
+        Ok(moved)
+    }
+
+    fn verdict(running: &Running) -> (CloseCode, Result<(), ToolError>) {
+        let cut = [running.joint.outward(), running.joint.inward()].into_iter().find_map(|way| match way {
+            Way::Cut(code) if code != CloseCode::Done => Some(code),
+            _ => None,
+        });
+        if let Some(code) = running.child_code.filter(|code| *code != CloseCode::Done) {
+            return (code, Err(ToolError::Command(running.status)));
+        }
+        match running.peer_closed {
+            Some(CloseCode::Failed) => return (CloseCode::Done, Err(ToolError::FarCommand(None))),
+            Some(code) if code != CloseCode::Done => return (CloseCode::Done, Err(ToolError::PeerClosed(code))),
+            Some(_) if !running.joint.is_over() => {
+                return (CloseCode::Done, Err(ToolError::PeerClosed(CloseCode::Cancelled)));
+            }
+            _ => {}
+        }
+        match cut {
+            Some(CloseCode::Failed) => (CloseCode::Done, Err(ToolError::FarCommand(None))),
+            Some(code) => (CloseCode::Done, Err(ToolError::PeerClosed(code))),
+            None => (CloseCode::Done, Ok(())),
+        }
+    }
+
+    fn reap_child(&mut self, slot: usize) -> io::Result<()> {
+        let Some(running) = self.running.get_mut(&slot) else { return Ok(()) };
+        let Some(child) = &mut running.child else { return Ok(()) };
+        if let Some(status) = child.try_wait()? {
+            running.status = status.code().unwrap_or(-1);
+            running.child_code = Some(if status.success() { CloseCode::Done } else { CloseCode::Failed });
+        }
+        Ok(())
+    }
+}
+
+impl From<crate::session::SessionError> for ToolError {
+    fn from(error: crate::session::SessionError) -> ToolError {
+        match error {
+            crate::session::SessionError::PeerMisbehaved(what) => ToolError::Protocol(what),
+            crate::session::SessionError::Expired => ToolError::Expired,
+        }
+    }
+}
+
+impl Tool for Attach {
+    fn start(&mut self, ctx: &mut Context<'_>) {
+        match &self.options.end {
+            End::Dial(peer, app) => {
+                ctx.node.call(ctx.now, *peer, app.clone());
+            }
+            End::Listen { app, .. } => ctx.node.listen(app.clone()),
+        }
+    }
+
+    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
+        match event {
+            Event::Up { key, app, .. } => match self.options.end {
+                End::Dial(..) => {
+                    let stream = ctx.node.session(*key).and_then(|s| s.open_stream(ctx.now, app.as_str()));
+                    if let Some(stream) = stream {
+                        if let Err(error) = self.begin(ctx, *key, stream) {
+                            self.session_failed(ctx, *key, error, CloseCode::Failed);
+                        }
+                    }
+                }
+                End::Listen { .. } => self.waiting.push(*key),
+            },
+            Event::Failed { key, why } => {
+                let error = ToolError::Node(*why);
+                if self.keeps() {
+                    self.session_failed(ctx, *key, error, CloseCode::Done);
+                } else {
+                    self.finish(Err(error));
+                }
+            }
+            Event::Fatal { why } => self.finish(Err(ToolError::Node(*why))),
+            _ => {}
+        }
+    }
+
+    fn handle_ready(&mut self, ctx: &mut Context<'_>, event: &mio::event::Event) {
+        let place = event.token().0 - FIRST_TOKEN;
+        let (slot, which) = (place / TOKENS, place % TOKENS);
+        if which == 2 {
+            if let Err(error) = self.reap_child(slot) {
+                if let Some(key) = self.running.get(&slot).map(|running| running.joint.key) {
+                    self.session_failed(ctx, key, ToolError::Io("waiting for the command", error), CloseCode::Failed);
+                }
+            }
+            return;
+        }
+        let Some(running) = self.running.get_mut(&slot) else { return };
+        match (which, &mut running.joint.source, &mut running.joint.sink) {
+            (0, Some(source), _) => source.handle_ready(),
+            (1, _, Some(sink)) => sink.handle_ready(event.is_error() || event.is_write_closed()),
+            _ => {}
+        }
+    }
+
+    fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        let keys: Vec<Key> =
+            self.waiting.iter().copied().chain(self.running.values().map(|running| running.joint.key)).collect();
+        for key in keys {
+            self.handle_session_events(ctx, key);
+            let failure = ctx.node.session(key).and_then(|session| session.failure());
+            if let (Some(error), true) = (failure, self.waiting.contains(&key)) {
+                self.session_failed(ctx, key, error.into(), CloseCode::Protocol);
+            }
+        }
+        let slots: Vec<usize> = self.running.keys().copied().collect();
+        for slot in slots {
+            match self.pump_one(ctx, slot) {
+                Ok(any) => moved |= any,
+                Err((key, error)) => {
+                    let code = match &error {
+                        ToolError::Command(_) => CloseCode::Failed,
+                        _ => CloseCode::Cancelled,
+                    };
+                    self.session_failed(ctx, key, error, code);
+                    moved = true;
+                }
+            }
+        }
+        self.closing.retain(|key| ctx.node.knows(*key));
+        let idle = self.running.is_empty() && self.closing.is_empty() && self.waiting.is_empty();
+        let begun = self.next_slot > 0 || self.result.is_err();
+        if idle && self.stopping.is_some() {
+            let signal = self.stopping.unwrap_or_default();
+            self.finish(Err(ToolError::Signal(signal)));
+        } else if idle && begun && !self.keeps() {
+            let result = std::mem::replace(&mut self.result, Ok(()));
+            self.finish(result);
+        }
+        moved
+    }
+
+    fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32) {
+        match signal {
+            HUP => return,
+            USR1 => return (ctx.notices)(Notice::Status),
+            _ => {}
+        }
+        self.stopping = Some(signal);
+        if let End::Listen { app, .. } = &self.options.end {
+            ctx.node.unlisten(app);
+        }
+        let keys: Vec<Key> = self.running.values().map(|running| running.joint.key).collect();
+        for key in keys {
+            if let Some(session) = ctx.node.session(key) {
+                session.close(CloseCode::Cancelled);
+            }
+            self.retire(ctx, key);
+        }
+    }
+
+    fn outcome(&mut self) -> Option<Result<(), ToolError>> {
+        self.finished.then(|| std::mem::replace(&mut self.result, Ok(())))
+    }
+}

@@ -1,0 +1,391 @@
+//! The loop of every tool that connects: one poll, one carrier, one node, and the tool's own ends.
+//!
+//! ```text
+//! socket ─▶ input ─▶ node ─▶ session ─▶ tool ─▶ its sinks
+//! socket ◀─ output ◀ node ◀─ session ◀─ tool ◀─ its sources
+//! ```
+//!
+//! A turn does what can be done without waiting, then waits for the first of: an event, a timeout of the node or the tool.
+
+use crate::identity::{PeerId, RelayAddress};
+use crate::net::dial::{Dialer, Dialled};
+use crate::net::signals::Signals;
+use crate::node::{Config, Down, Event, Failure, Node};
+use crate::wire::CloseCode;
+use crate::wire::limits::{CONTROL_BODY_MAX, DATA_BODY_MAX, SEALED_HEADER_BYTES};
+use mio::net::TcpStream;
+use mio::{Events, Poll, Registry, Token, Waker};
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+const WAKER: Token = Token(0);
+const CARRIER: Token = Token(1);
+const SIGNALS: Token = Token(2);
+/// First token that a tool may use for its own ends.
+pub const FIRST_TOKEN: usize = 8;
+
+/// One read of the carrier: a whole DATA frame and what may be left of a control frame.
+const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER_BYTES);
+/// Turns without looking at events, so that a busy carrier starves neither signals nor timeouts.
+const BUSY_TURNS: usize = 16;
+
+/// What a person may want to know while it happens.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// The link to a relay is up.
+    RelayUp(&'a RelayAddress),
+    /// The link to a relay is gone or did not come up.
+    RelayDown(&'a RelayAddress, Down, Option<&'a io::Error>),
+    /// The peer is not there yet.
+    Waiting(PeerId, &'a str),
+    /// The session is up.
+    Up(PeerId, &'a str),
+    /// The session lost its path and waits for another.
+    Lost(PeerId),
+    /// The session goes on.
+    Resumed(PeerId),
+    /// Somebody called who may not.
+    TurnedAway(PeerId, &'a str),
+    /// The application is registered: callers find it.
+    Attached(&'a str),
+    /// A session of a tool that goes on ended with a fault.
+    SessionFailed(PeerId, &'a ToolError),
+    /// Progress of a transfer: bytes and items done, and in all where known.
+    Progress {
+        /// Bytes where they belong.
+        bytes: u64,
+        /// Bytes in all.
+        total: Option<u64>,
+        /// Items where they belong, and in all where known.
+        items: Option<(u64, u64)>,
+        /// The present item.
+        name: &'a str,
+    },
+    /// One item failed, and why; the others go on.
+    ItemFailed(&'a str, &'a str),
+    /// Somebody asked how it stands.
+    Status,
+}
+
+/// Why a tool ended without success.
+#[derive(Debug)]
+pub enum ToolError {
+    /// The node could not do it.
+    Node(Failure),
+    /// The session ended before its work: no path came back in time.
+    Expired,
+    /// The peer broke the protocol.
+    Protocol(&'static str),
+    /// The peer ended the session with this code.
+    PeerClosed(CloseCode),
+    /// The program that a session was joined to failed, here, with this status.
+    Command(i32),
+    /// The program at the far side failed, with this status where it is known.
+    FarCommand(Option<i32>),
+    /// Standard output was closed by its reader.
+    OutputGone,
+    /// Reading or writing here failed.
+    Io(&'static str, io::Error),
+    /// A signal ended it.
+    Signal(i32),
+}
+
+impl fmt::Display for ToolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for ToolError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ToolError::Io(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// What a tool does with sessions.
+pub trait Tool {
+    /// The loop begins: ask the node for what the tool needs.
+    fn start(&mut self, ctx: &mut Context<'_>);
+    /// Something happened to the node.
+    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event);
+    /// One of the tool's own ends has news.
+    fn handle_ready(&mut self, ctx: &mut Context<'_>, event: &mio::event::Event);
+    /// Moves what can be moved without waiting. True if anything was.
+    fn pump(&mut self, ctx: &mut Context<'_>) -> bool;
+    /// SIGHUP, SIGUSR1, or the first SIGINT or SIGTERM.
+    fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32);
+    /// The end, once it has come.
+    fn outcome(&mut self) -> Option<Result<(), ToolError>>;
+    /// When to pump without an event.
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// What a tool may use while it acts.
+pub struct Context<'a> {
+    /// Now.
+    pub now: Instant,
+    /// The node.
+    pub node: &'a mut Node,
+    /// Where to register ends, with tokens from [`FIRST_TOKEN`] on.
+    pub registry: &'a Registry,
+    /// Wakes the loop from another thread.
+    pub waker: &'a Arc<Waker>,
+    /// Where news for people goes.
+    pub notices: &'a mut dyn FnMut(Notice<'_>),
+}
+
+enum Line {
+    Down,
+    Dialling(Dialer),
+    Up { stream: TcpStream, readable: bool, writable: bool },
+}
+
+/// The loop.
+pub struct Client {
+    poll: Poll,
+    waker: Arc<Waker>,
+    node: Node,
+    relays: Vec<RelayAddress>,
+    relay: usize,
+    line: Line,
+    last_error: Option<io::Error>,
+    signals: Signals,
+    interrupted: bool,
+    input: Vec<u8>,
+    filled: usize,
+}
+
+impl Client {
+    /// A loop around a node. `config.relays` are the ids of `relays`, in the same order.
+    pub fn new(config: Config, relays: Vec<RelayAddress>) -> io::Result<Client> {
+        use crate::net::signals::{HUP, INT, TERM, USR1};
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let signals = Signals::new(&[HUP, INT, TERM, USR1])?;
+        signals.register(poll.registry(), SIGNALS)?;
+        Ok(Client {
+            poll,
+            waker,
+            node: Node::new(Instant::now(), config),
+            relays,
+            relay: 0,
+            line: Line::Down,
+            last_error: None,
+            signals,
+            interrupted: false,
+            input: vec![0; INPUT_BYTES],
+            filled: 0,
+        })
+    }
+
+    /// Drives `tool` to its end.
+    pub fn run(&mut self, tool: &mut dyn Tool, notices: &mut dyn FnMut(Notice<'_>)) -> Result<(), ToolError> {
+        let mut events = Events::with_capacity(256);
+        tool.start(&mut self.context(Instant::now(), notices));
+        loop {
+            let mut busy = true;
+            for _ in 0..BUSY_TURNS {
+                busy = self.turn(tool, notices);
+                if let Some(outcome) = tool.outcome() {
+                    return outcome;
+                }
+                if !busy {
+                    break;
+                }
+            }
+            let now = Instant::now();
+            let wait = if busy {
+                Some(std::time::Duration::ZERO)
+            } else {
+                self.next_timeout(tool).map(|at| at.saturating_duration_since(now))
+            };
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(ToolError::Io("waiting for events", error));
+                }
+                _ => {}
+            }
+            for event in &events {
+                self.handle_ready(tool, notices, event)?;
+            }
+        }
+    }
+
+    fn next_timeout(&self, tool: &dyn Tool) -> Option<Instant> {
+        let dialer = match &self.line {
+            Line::Dialling(dialer) => dialer.next_timeout(),
+            _ => None,
+        };
+        [self.node.next_timeout(), tool.next_timeout(), dialer].into_iter().flatten().min()
+    }
+
+    fn handle_ready(
+        &mut self,
+        tool: &mut dyn Tool,
+        notices: &mut dyn FnMut(Notice<'_>),
+        event: &mio::event::Event,
+    ) -> Result<(), ToolError> {
+        match event.token() {
+            WAKER => {}
+            CARRIER => {
+                if let Line::Up { readable, writable, .. } = &mut self.line {
+                    *readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                    *writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+                }
+            }
+            SIGNALS => {
+                for signal in self.signals.take() {
+                    use crate::net::signals::{INT, TERM};
+                    if matches!(signal, INT | TERM) && std::mem::replace(&mut self.interrupted, true) {
+                        return Err(ToolError::Signal(signal));
+                    }
+                    tool.handle_signal(&mut self.context(Instant::now(), notices), signal);
+                }
+            }
+            _ => tool.handle_ready(&mut self.context(Instant::now(), notices), event),
+        }
+        Ok(())
+    }
+
+    fn context<'a>(&'a mut self, now: Instant, notices: &'a mut dyn FnMut(Notice<'_>)) -> Context<'a> {
+        Context { now, node: &mut self.node, registry: self.poll.registry(), waker: &self.waker, notices }
+    }
+
+    /// Everything that can be done without waiting, once. True if something moved.
+    fn turn(&mut self, tool: &mut dyn Tool, notices: &mut dyn FnMut(Notice<'_>)) -> bool {
+        let now = Instant::now();
+        if self.node.next_timeout().is_some_and(|at| at <= now) {
+            self.node.handle_timeout(now);
+        }
+        self.drive_line(now);
+        let mut moved = self.receive(now);
+        while let Some(event) = self.node.poll_event() {
+            self.tell(&event, notices);
+            tool.handle_event(&mut self.context(now, notices), &event);
+            moved = true;
+        }
+        moved |= tool.pump(&mut self.context(now, notices));
+        moved |= self.send(now);
+        moved
+    }
+
+    fn tell(&mut self, event: &Event, notices: &mut dyn FnMut(Notice<'_>)) {
+        match event {
+            Event::RelayUp { relay } => notices(Notice::RelayUp(&self.relays[*relay])),
+            Event::RelayDown { relay, why } => {
+                notices(Notice::RelayDown(&self.relays[*relay], *why, self.last_error.as_ref()));
+                self.last_error = None;
+            }
+            Event::Up { peer, app, .. } => notices(Notice::Up(*peer, app.as_str())),
+            Event::TurnedAway { peer, app } => notices(Notice::TurnedAway(*peer, app.as_str())),
+            Event::Listening { app } => notices(Notice::Attached(app.as_str())),
+            Event::Waiting { key } => {
+                if let Some((peer, app)) = self.node.called(*key) {
+                    notices(Notice::Waiting(peer, app.as_str()));
+                }
+            }
+            Event::Lost { key } | Event::Resumed { key } => {
+                if let Some(peer) = self.node.peer(*key) {
+                    let lost = matches!(event, Event::Lost { .. });
+                    notices(if lost { Notice::Lost(peer) } else { Notice::Resumed(peer) });
+                }
+            }
+            Event::Failed { .. } | Event::Fatal { .. } => {}
+        }
+    }
+
+    fn drive_line(&mut self, now: Instant) {
+        if !self.node.wants_carrier() {
+            self.line = Line::Down;
+            self.filled = 0;
+        }
+        if let Some(relay) = self.node.poll_dial(now) {
+            self.relay = relay;
+            self.filled = 0;
+            let address = &self.relays[relay];
+            let to = (address.host.as_str(), address.port);
+            let dialled = Dialer::new(now, self.poll.registry(), CARRIER, to, &self.waker);
+            self.take_dialled(now, dialled);
+        } else if let Line::Dialling(_) = self.line {
+            let Line::Dialling(dialer) = std::mem::replace(&mut self.line, Line::Down) else { return };
+            let dialled = dialer.advance(now, self.poll.registry());
+            self.take_dialled(now, dialled);
+        }
+    }
+
+    fn take_dialled(&mut self, now: Instant, dialled: Dialled) {
+        match dialled {
+            Dialled::Later(dialer) => self.line = Line::Dialling(dialer),
+            Dialled::Connected(stream) => {
+                self.line = Line::Up { stream, readable: true, writable: true };
+                self.node.handle_connected(now);
+            }
+            Dialled::Failed(error) => {
+                self.line = Line::Down;
+                self.last_error = Some(error);
+                self.node.handle_down(now, Down::Unreachable);
+            }
+        }
+    }
+
+    fn receive(&mut self, now: Instant) -> bool {
+        let Line::Up { stream, readable, .. } = &mut self.line else { return false };
+        if !*readable {
+            return false;
+        }
+        match stream.read(&mut self.input[self.filled..]) {
+            Ok(0) => self.node.handle_down(now, Down::Closed),
+            Ok(count) => {
+                let filled = self.filled + count;
+                let used = self.node.handle_bytes(now, &self.input[..filled]);
+                self.input.copy_within(used..filled, 0);
+                self.filled = filled - used;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                *readable = false;
+                return false;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                self.last_error = Some(error);
+                self.node.handle_down(now, Down::Closed);
+            }
+        }
+        true
+    }
+
+    fn send(&mut self, now: Instant) -> bool {
+        let Line::Up { stream, writable, .. } = &mut self.line else { return false };
+        let mut moved = false;
+        while *writable {
+            let output = self.node.poll_output(now);
+            if output.is_empty() {
+                break;
+            }
+            match stream.write(output) {
+                Ok(count) => {
+                    self.node.handle_written(now, count);
+                    return true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.node.handle_written(now, 0);
+                    *writable = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => moved = true,
+                Err(error) => {
+                    self.last_error = Some(error);
+                    self.node.handle_down(now, Down::Closed);
+                    return true;
+                }
+            }
+        }
+        moved
+    }
+}

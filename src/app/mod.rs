@@ -1,0 +1,8 @@
+//! What each tool does, as functions over parsed options: the machines of the core joined with `net` and `store`.
+//!
+//! Nothing here parses a command line, prints, or ends the process: results and errors go back to the caller.
+
+pub mod attach;
+pub mod client;
+pub mod joint;
+pub mod keygen;

@@ -1,0 +1,99 @@
+//! The options that tools share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+
+use crate::cli::report::{Format, Verbosity};
+use crate::cli::units::{Patience, duration_above_zero};
+use crate::identity::RelayAddress;
+
+/// How the tool speaks.
+#[derive(Args, Clone, Copy, Debug, Default)]
+#[command(next_help_heading = "Messages")]
+pub struct Output {
+    /// Say nothing but errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Say what happens; twice: say more
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Write messages and events as JSON, one object a line
+    ///
+    /// They go to standard error, in place of the lines for people. An error has the fields event, tool, code,
+    /// message, hints and retryable.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Output {
+    /// The verbosity asked for.
+    pub const fn verbosity(self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, 0) => Verbosity::Normal,
+            (false, 1) => Verbosity::Verbose,
+            (false, _) => Verbosity::Debug,
+        }
+    }
+
+    /// The format asked for.
+    pub const fn format(self) -> Format {
+        if self.json { Format::Json } else { Format::Text }
+    }
+}
+
+/// How to reach relays and peers: the options of every tool that connects.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connection")]
+pub struct Connect {
+    /// Meet at this relay, [SCHEME://]ID@HOST[:PORT][/PATH]; may be repeated
+    ///
+    /// Default: the addresses in VP_RELAY, else those in the relays file.
+    #[arg(short, long = "relay", value_name = "RELAY")]
+    pub relays: Vec<RelayAddress>,
+
+    /// Be the party with this key
+    ///
+    /// Default: VP_KEY, else the file key in the configuration directory.
+    #[arg(short, long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    /// Look names of peers up in this file
+    ///
+    /// Default: VP_PEERS, else the file peers in the configuration directory.
+    #[arg(long, value_name = "FILE")]
+    pub peers: Option<PathBuf>,
+
+    /// Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever
+    #[arg(long, value_name = "DUR", default_value = "never")]
+    pub timeout: Patience,
+
+    /// Keep a broken session alive at most this long while reconnecting; never keeps it for ever
+    #[arg(long, value_name = "DUR", default_value = "10m")]
+    pub resume_timeout: Patience,
+
+    /// Take a path for dead after this long without a sign of life
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = duration_above_zero)]
+    pub dead_time: Duration,
+
+    /// Write the line that says the tool is ready to this descriptor
+    #[arg(long, value_name = "FD")]
+    pub ready_fd: Option<u16>,
+}
+
+/// Variables that every tool that connects looks at.
+pub(super) const VARIABLES: [&str; 9] = [
+    "VP_RELAY",
+    "VP_KEY",
+    "VP_PEERS",
+    "XDG_CONFIG_HOME",
+    "CREDENTIALS_DIRECTORY",
+    "NOTIFY_SOCKET",
+    "NO_COLOR",
+    "TERM",
+    "HOME",
+];

@@ -1,0 +1,263 @@
+//! Exports and imports of `vp-portrep` as typed: `pg=127.0.0.1:5432`, `1099-1103=depot:rmi`, `unix:/run/db=depot:db`.
+
+use std::error::Error;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::identity::{AppName, NameError};
+
+/// Ports from the first to the last, both included; often one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// Lowest port.
+    pub first: u16,
+    /// Highest port, not below the lowest.
+    pub last: u16,
+}
+
+/// What an export serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// These ports of a host, by name or address.
+    Tcp {
+        /// A DNS name, or an address without brackets.
+        host: String,
+        /// Never includes 0.
+        ports: PortRange,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// Where an import listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// These ports of an address of this machine. A range never includes 0; 0 alone takes a free port.
+    Tcp {
+        /// Loopback unless written.
+        bind: IpAddr,
+        /// The ports.
+        ports: PortRange,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// `APP=TARGET`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// What peers call it.
+    pub app: AppName,
+    /// What they get.
+    pub target: Target,
+}
+
+/// `WHERE=PEER:APP`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// Where it listens here.
+    pub at: Where,
+    /// What it reaches, to be looked up in the peers file.
+    pub to: String,
+}
+
+/// `[APP=]PEER`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allow {
+    /// The one export it is about, or all.
+    pub app: Option<AppName>,
+    /// Who may use it, to be looked up in the peers file.
+    pub peer: String,
+}
+
+/// Why a mapping makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappingError {
+    /// There is no `=`.
+    NoEquals,
+    /// Nothing left or right of the `=`, or of a colon.
+    Missing,
+    /// The name of the application is none.
+    BadApp(NameError),
+    /// Not a port from 1 to 65535.
+    BadPort,
+    /// The second port of a range is below the first.
+    BackwardRange,
+    /// Not an address of a machine; IPv6 goes in brackets.
+    BadAddress,
+}
+
+impl fmt::Display for MappingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoEquals => f.write_str("an = is missing"),
+            Self::Missing => f.write_str("one side is empty"),
+            Self::BadApp(error) => write!(f, "the application name {error}"),
+            Self::BadPort => f.write_str("a port is a number from 1 to 65535"),
+            Self::BackwardRange => f.write_str("the range runs backwards"),
+            Self::BadAddress => f.write_str("not an IP address (IPv6 goes in brackets)"),
+        }
+    }
+}
+
+impl Error for MappingError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::BadApp(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl FromStr for Export {
+    type Err = MappingError;
+
+    fn from_str(text: &str) -> Result<Self, MappingError> {
+        let (app, target) = sides(text, text.find('='))?;
+        let app = app.parse().map_err(MappingError::BadApp)?;
+        let target = match target.strip_prefix("unix:") {
+            Some(path) => Target::Unix(socket(path)?),
+            None => {
+                let (host, ports) = target.rsplit_once(':').unwrap_or(("127.0.0.1", target));
+                Target::Tcp { host: host_of(host)?, ports: ports.parse()? }
+            }
+        };
+        Ok(Self { app, target })
+    }
+}
+
+impl FromStr for Import {
+    type Err = MappingError;
+
+    fn from_str(text: &str) -> Result<Self, MappingError> {
+        // The last `=`: a socket's path may have one, a peer's address has none.
+        let (at, to) = sides(text, text.rfind('='))?;
+        let at = match at.strip_prefix("unix:") {
+            Some(path) => Where::Unix(socket(path)?),
+            None => {
+                let (bind, ports) = match at.rsplit_once(':') {
+                    Some((bind, ports)) => (address(bind)?, ports),
+                    None => (Ipv4Addr::LOCALHOST.into(), at),
+                };
+                let free = PortRange { first: 0, last: 0 };
+                Where::Tcp { bind, ports: if ports == "0" { free } else { ports.parse()? } }
+            }
+        };
+        Ok(Self { at, to: to.to_owned() })
+    }
+}
+
+impl FromStr for Allow {
+    type Err = MappingError;
+
+    fn from_str(text: &str) -> Result<Self, MappingError> {
+        let (app, peer) = match text.find('=') {
+            Some(at) => {
+                let (app, peer) = sides(text, Some(at))?;
+                (Some(app.parse().map_err(MappingError::BadApp)?), peer)
+            }
+            None => (None, text),
+        };
+        Ok(Self { app, peer: peer.to_owned() })
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = MappingError;
+
+    fn from_str(text: &str) -> Result<Self, MappingError> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let range = Self { first: port(first)?, last: port(last)? };
+        if range.first > range.last { Err(MappingError::BackwardRange) } else { Ok(range) }
+    }
+}
+
+fn sides(text: &str, equals: Option<usize>) -> Result<(&str, &str), MappingError> {
+    let (left, right) = text.split_at(equals.ok_or(MappingError::NoEquals)?);
+    let right = &right[1..];
+    if left.is_empty() || right.is_empty() { Err(MappingError::Missing) } else { Ok((left, right)) }
+}
+
+fn socket(path: &str) -> Result<PathBuf, MappingError> {
+    if path.is_empty() { Err(MappingError::Missing) } else { Ok(path.into()) }
+}
+
+fn port(text: &str) -> Result<u16, MappingError> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port != 0).ok_or(MappingError::BadPort)
+}
+
+fn address(text: &str) -> Result<IpAddr, MappingError> {
+    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.parse().map(IpAddr::V6).map_err(|_| MappingError::BadAddress),
+        None => text.parse().map(IpAddr::V4).map_err(|_| MappingError::BadAddress),
+    }
+}
+
+/// A host is looked up later; here it must only not be mistaken: an IPv6 address without brackets hides the port.
+fn host_of(text: &str) -> Result<String, MappingError> {
+    match text {
+        "" => Err(MappingError::Missing),
+        _ if text.contains([':', '[', ']']) => address(text).map(|address| address.to_string()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn one(port: u16) -> PortRange {
+        PortRange { first: port, last: port }
+    }
+
+    #[test]
+    fn exports_name_a_host_or_a_socket() {
+        let target = |text: &str| text.parse::<Export>().map(|export| export.target);
+        let tcp = |host: &str, ports| Ok(Target::Tcp { host: host.to_owned(), ports });
+        assert_eq!(target("pg=db.local:5432"), tcp("db.local", one(5432)));
+        assert_eq!(target("pg=5432"), tcp("127.0.0.1", one(5432)));
+        assert_eq!(target("pg=[::1]:5432"), tcp("::1", one(5432)));
+        assert_eq!(target("rmi=10.0.0.1:1099-1103"), tcp("10.0.0.1", PortRange { first: 1099, last: 1103 }));
+        assert_eq!(target("db=unix:/run/a=b"), Ok(Target::Unix("/run/a=b".into())));
+        assert_eq!(target("pg=::1:5432"), Err(MappingError::BadAddress));
+        assert_eq!(target("pg=host:0"), Err(MappingError::BadPort));
+        assert_eq!(target("pg=:5432"), Err(MappingError::Missing));
+        assert_eq!(target("pg"), Err(MappingError::NoEquals));
+        assert!(matches!(target("p g=1"), Err(MappingError::BadApp(_))));
+    }
+
+    #[test]
+    fn imports_listen_on_loopback_unless_told() {
+        let at = |text: &str| text.parse::<Import>().map(|import| import.at);
+        let tcp = |bind: &str, ports| Ok(Where::Tcp { bind: bind.parse().expect("an address"), ports });
+        assert_eq!(at("5432=depot:pg"), tcp("127.0.0.1", one(5432)));
+        assert_eq!(at("0=depot:pg"), tcp("127.0.0.1", one(0)));
+        assert_eq!(at("[::]:5432=depot:pg"), tcp("::", one(5432)));
+        assert_eq!(at("unix:/run/a=b=depot:pg"), Ok(Where::Unix("/run/a=b".into())));
+        assert_eq!(at("5-4=depot:pg"), Err(MappingError::BackwardRange));
+        assert_eq!(at("0-4=depot:pg"), Err(MappingError::BadPort));
+        assert_eq!(at("localhost:1=depot:pg"), Err(MappingError::BadAddress));
+        assert_eq!(at("+1=depot:pg"), Err(MappingError::BadPort));
+        assert_eq!("1=depot:pg".parse::<Import>().map(|import| import.to), Ok("depot:pg".to_owned()));
+    }
+
+    #[test]
+    fn allow_is_for_all_exports_or_for_one() {
+        let allow = |text: &str| text.parse::<Allow>().map(|a| (a.app.map(|app| app.to_string()), a.peer));
+        assert_eq!(allow("hq"), Ok((None, "hq".to_owned())));
+        assert_eq!(allow("pg=hq"), Ok((Some("pg".to_owned()), "hq".to_owned())));
+        assert_eq!(allow("=hq"), Err(MappingError::Missing));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "[a-z0-9:=\\[\\]\\-./ é]{0,24}") {
+            let taken = [text.parse::<Export>().is_ok(), text.parse::<Import>().is_ok()];
+            prop_assert!(text.contains('=') || taken == [false, false]);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Words of `vp-portrep`.
+
+use std::ffi::OsString;
+use std::num::NonZeroU32;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
+use super::{Allow, Arguments, Connect, Export, Import, Output};
+use crate::cli::units::Rate;
+
+const MANUAL: Manual = Manual {
+    name: "vp-portrep",
+    purpose: "replicate TCP ports of one network in another",
+    examples: &[
+        Example {
+            does: "serve a database of this network to one peer",
+            line: "vp-portrep --export pg=127.0.0.1:5432 --allow hq",
+        },
+        Example { does: "have it here", line: "vp-portrep --import 5432=depot:pg" },
+        Example {
+            does: "only as long as a command needs it",
+            line: "vp-portrep --import 5432=depot:pg -- psql -h 127.0.0.1 shop",
+        },
+        Example { does: "does the mapping work?", line: "vp-portrep check depot:pg" },
+    ],
+    variables: &super::common::VARIABLES,
+    files: &[KEY_FILES, PEERS_FILES, RELAYS_FILES],
+};
+
+/// Replicate TCP ports of one network in another
+#[derive(Parser, Clone, Debug)]
+#[command(name = MANUAL.name, version, help_template = TEMPLATE)]
+#[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+pub struct Portrep {
+    /// Something else to do than to replicate.
+    #[command(subcommand)]
+    pub command: Option<PortrepCommand>,
+
+    /// What to replicate.
+    #[command(flatten)]
+    pub mappings: Mappings,
+
+    /// How to reach relays and peers.
+    #[command(flatten)]
+    pub connect: Connect,
+
+    /// How the tool speaks.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What to replicate.
+#[derive(Args, Clone, Debug)]
+#[group(id = "mapping", required = true, multiple = true)]
+pub struct Mappings {
+    /// Serve HOST:PORT, a range HOST:PORT-PORT, or unix:PATH under this name; may be repeated
+    #[arg(short, long = "export", value_name = "APP=TARGET")]
+    pub exports: Vec<Export>,
+
+    /// Listen on [BIND:]PORT, a range, or unix:PATH, and reach the peer's export; may be repeated
+    #[arg(short, long = "import", value_name = "WHERE=PEER:APP")]
+    pub imports: Vec<Import>,
+
+    /// A SOCKS5 server on [BIND:]PORT; the peer's export says which targets are allowed
+    #[arg(long, value_name = "WHERE=PEER:APP")]
+    pub socks: Vec<Import>,
+
+    /// Let this peer use all exports, or the one named; default: every peer in the peers file
+    #[arg(long, value_name = "[APP=]PEER", requires = "exports")]
+    pub allow: Vec<Allow>,
+
+    /// Listen only while the peer serves the export
+    #[arg(long)]
+    pub listen_when_up: bool,
+
+    /// Tell targets who connects, with the PROXY protocol
+    #[arg(long, value_name = "VERSION", requires = "exports")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+
+    /// Carry at most this many bytes a second each way
+    #[arg(long, value_name = "RATE")]
+    pub limit: Option<Rate>,
+
+    /// Connections at a time
+    #[arg(long, value_name = "N")]
+    pub max_connections: Option<NonZeroU32>,
+
+    /// Run CMD once the mappings work, and end with its status
+    #[arg(last = true, value_name = "CMD")]
+    pub run: Vec<OsString>,
+}
+
+/// Something else to do than to replicate.
+#[derive(Subcommand, Clone, Debug)]
+pub enum PortrepCommand {
+    /// Say whether a mapping works, and if not, which hop fails
+    Check(Check),
+}
+
+/// Words of `vp-portrep check`.
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    /// The export to try
+    #[arg(value_name = "PEER:APP")]
+    pub to: String,
+
+    /// How to reach relays and peers.
+    #[command(flatten)]
+    pub connect: Connect,
+
+    /// How the tool speaks.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProxyProtocol {
+    /// One line of text
+    V1,
+    /// Binary; carries the verified id of the peer too
+    V2,
+}
+
+impl Arguments for Portrep {
+    const MANUAL: &'static Manual = &MANUAL;
+
+    fn output(&self) -> Output {
+        match &self.command {
+            Some(PortrepCommand::Check(check)) => check.output,
+            None => self.output,
+        }
+    }
+}

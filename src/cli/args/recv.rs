@@ -1,0 +1,98 @@
+//! Words of `vp-recv`.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Parser, ValueEnum};
+
+use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
+use super::{Arguments, Connect, Output};
+use crate::cli::units::Size;
+use crate::identity::AppName;
+
+const MANUAL: Manual = Manual {
+    name: "vp-recv",
+    purpose: "receive a stream, files or directories from a peer",
+    examples: &[
+        Example { does: "receive a stream", line: "vp-recv backup --from shop | pg_restore -d shop" },
+        Example { does: "receive files and directories, once", line: "vp-recv -d inbox" },
+        Example { does: "as a service, for ever", line: "vp-recv orders -d /srv/orders --keep --max-size 2G" },
+        Example {
+            does: "run a command for each stream that comes",
+            line: "vp-recv logs --keep --exec 'gzip >> all.gz'",
+        },
+    ],
+    variables: &super::common::VARIABLES,
+    files: &[KEY_FILES, PEERS_FILES, RELAYS_FILES],
+};
+
+/// Receive a stream, files or directories from a peer
+///
+/// A stream goes to standard output. Files need -d; nothing half-written ever has its final name there.
+#[derive(Parser, Clone, Debug)]
+#[command(name = MANUAL.name, version, help_template = TEMPLATE)]
+#[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
+#[command(group = ArgGroup::new("sink").multiple(true).args(["directory", "exec"]))]
+pub struct Recv {
+    /// The application to receive for
+    #[arg(value_name = "APP", default_value = AppName::DEFAULT)]
+    pub app: AppName,
+
+    /// Accept this peer, by name or id; may be repeated; default: every peer in the peers file
+    #[arg(long, value_name = "PEER")]
+    pub from: Vec<String>,
+
+    /// Put what comes into DIR, under the names that the sender gives
+    #[arg(short, long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+
+    /// Receive until told to stop
+    #[arg(long, requires = "sink")]
+    pub keep: bool,
+
+    /// Run CMD by /bin/sh for each item; if it fails, so does the send
+    ///
+    /// A stream is its standard input; with -d it runs when the item has its final name. CMD finds the peer in
+    /// VP_PEER, the application in VP_APP, and the item's name in VP_NAME.
+    #[arg(long, value_name = "CMD")]
+    pub exec: Option<String>,
+
+    /// What to do about a file that exists and differs
+    #[arg(long, value_name = "WHAT", default_value = "never", requires = "directory")]
+    pub overwrite: Overwrite,
+
+    /// Refuse a send of more bytes than this
+    #[arg(long, value_name = "SIZE")]
+    pub max_size: Option<Size>,
+
+    /// Refuse a send of more files and directories than this
+    #[arg(long, value_name = "N")]
+    pub max_items: Option<NonZeroU64>,
+
+    /// How to reach relays and peers.
+    #[command(flatten)]
+    pub connect: Connect,
+
+    /// How the tool speaks.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+impl Arguments for Recv {
+    const MANUAL: &'static Manual = &MANUAL;
+
+    fn output(&self) -> Output {
+        self.output
+    }
+}
+
+/// What to do about a file that exists and differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Overwrite {
+    /// Refuse the item
+    Never,
+    /// Give the new one a free name
+    Rename,
+    /// Replace the old one
+    Yes,
+}

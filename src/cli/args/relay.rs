@@ -1,0 +1,107 @@
+//! Words of `vp-relay`.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Parser};
+
+use super::manual::{Example, KEY_FILES, Manual, TEMPLATE};
+use super::{Arguments, Output};
+use crate::cli::units::{Size, duration};
+
+const MANUAL: Manual = Manual {
+    name: "vp-relay",
+    purpose: "let peers behind firewalls meet, blindly",
+    examples: &[
+        Example {
+            does: "serve the peers in a file on every address",
+            line: "vp-relay --listen [::]:4433 --allow /etc/vp/peers",
+        },
+        Example { does: "try things out on this machine", line: "vp-relay --listen 127.0.0.1:0 --open" },
+    ],
+    variables: &[
+        "VP_KEY",
+        "XDG_CONFIG_HOME",
+        "XDG_STATE_HOME",
+        "CREDENTIALS_DIRECTORY",
+        "STATE_DIRECTORY",
+        "NOTIFY_SOCKET",
+        "LISTEN_FDS",
+        "NO_COLOR",
+        "HOME",
+    ],
+    files: &[KEY_FILES, ("~/.local/state/vp/relay.key", "the relay's key, made once if there is no other")],
+};
+
+/// Let peers behind firewalls meet, blindly
+#[derive(Parser, Clone, Debug)]
+#[command(name = MANUAL.name, version, help_template = TEMPLATE)]
+#[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
+#[command(group = ArgGroup::new("who").required(true).args(["allow", "open"]))]
+pub struct Relay {
+    /// Accept links on this IP:PORT; port 0 takes a free one; may be repeated
+    ///
+    /// For each listener one line goes to standard output: listening tcp://ID@IP:PORT. What follows the first word
+    /// can be given to the other tools as it stands. Sockets passed by systemd are served as well.
+    #[arg(short, long, value_name = "ADDR")]
+    pub listen: Vec<SocketAddr>,
+
+    /// Be the relay with this key
+    ///
+    /// Default: VP_KEY, else the file key in a configuration directory, else relay.key in the state directory, which
+    /// is made when it is missing.
+    #[arg(short, long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    /// Serve the peers in FILE and no others; read again on SIGHUP
+    ///
+    /// Lines of NAME ID [circuits=N] [rate=SIZE] [links=N]. A peer whose line goes is cut.
+    #[arg(short, long, value_name = "FILE")]
+    pub allow: Option<PathBuf>,
+
+    /// Serve anybody
+    #[arg(long)]
+    pub open: bool,
+
+    /// Links at a time
+    #[arg(long, value_name = "N", default_value = "16384", help_heading = "Limits")]
+    pub max_links: NonZeroU32,
+
+    /// Links of one peer at a time, where its line in the allow file says nothing else
+    #[arg(long, value_name = "N", default_value = "256", help_heading = "Limits")]
+    pub max_links_per_peer: NonZeroU32,
+
+    /// Circuits of one peer at a time, where its line in the allow file says nothing else
+    #[arg(long, value_name = "N", default_value = "1024", help_heading = "Limits")]
+    pub max_circuits_per_peer: NonZeroU32,
+
+    /// Hold at most this many bytes on their way, over all circuits
+    #[arg(long, value_name = "SIZE", default_value = "256M", help_heading = "Limits")]
+    pub memory: Size,
+
+    /// Forward in this many threads; default: one per core
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub workers: Option<NonZeroU16>,
+
+    /// On SIGTERM, give clients this long to go elsewhere
+    #[arg(long, value_name = "DUR", default_value = "5s", value_parser = duration, help_heading = "Limits")]
+    pub drain: Duration,
+
+    /// Write the ready lines to this descriptor instead of standard output
+    #[arg(long, value_name = "FD")]
+    pub ready_fd: Option<u16>,
+
+    /// How the tool speaks.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+impl Arguments for Relay {
+    const MANUAL: &'static Manual = &MANUAL;
+
+    fn output(&self) -> Output {
+        self.output
+    }
+}

@@ -1,0 +1,144 @@
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+
+use super::*;
+use crate::cli::report::Verbosity;
+use crate::cli::units::{Patience, Size};
+
+fn parse<T: Parser>(line: &str) -> Result<T, ErrorKind> {
+    T::try_parse_from(line.split(' ')).map_err(|error| error.kind())
+}
+
+#[test]
+fn clap_finds_no_fault_with_the_definitions() {
+    for (manual, command) in tools() {
+        assert_eq!(manual.name, command.get_name());
+        command.debug_assert();
+    }
+    Portrep::command().debug_assert();
+}
+
+#[test]
+fn every_purpose_is_the_first_line_of_the_help() {
+    for (manual, command) in tools() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(about.to_lowercase(), manual.purpose, "{}", manual.name);
+        let known = |name| crate::cli::env::VARIABLES.iter().any(|(variable, _)| *variable == name);
+        assert!(manual.variables.iter().all(|name| known(*name)), "{}", manual.name);
+    }
+}
+
+#[test]
+fn the_short_help_is_short_and_the_long_one_begins_with_examples() {
+    for (manual, mut command) in tools() {
+        let short = command.render_help().to_string();
+        let long = command.render_long_help().to_string();
+        assert!(!short.contains("Exit status"), "{short}");
+        let place = |text: &str| long.find(text).unwrap_or_else(|| panic!("{text} is not in {long}"));
+        assert!(place("Usage:") < place("Examples:") && place("Examples:") < place("Options:"), "{}", manual.name);
+        assert!(place("Options:") < place("Exit status (retry?):"), "{}", manual.name);
+    }
+}
+
+#[test]
+fn attach_dials_or_listens_but_not_both() {
+    assert_eq!(
+        parse::<Attach>("vp-attach depot:ssh").map(|a| a.to).as_ref().map(Option::as_deref),
+        Ok(Some("depot:ssh"))
+    );
+    let listening = parse::<Attach>("vp-attach --listen ssh --from a --from b --keep --exec date").expect("it parses");
+    assert_eq!(listening.from, ["a", "b"]);
+    for (line, error) in [
+        ("vp-attach", ErrorKind::MissingRequiredArgument),
+        ("vp-attach depot:ssh --listen ssh", ErrorKind::ArgumentConflict),
+        ("vp-attach depot:ssh --from a", ErrorKind::ArgumentConflict),
+        ("vp-attach depot:ssh --exec date", ErrorKind::ArgumentConflict),
+        ("vp-attach --listen ssh --keep", ErrorKind::MissingRequiredArgument),
+        ("vp-attach --listen a/b", ErrorKind::ValueValidation),
+        ("vp-attach --listen ssh --send-only --recv-only", ErrorKind::ArgumentConflict),
+    ] {
+        assert_eq!(parse::<Attach>(line).err(), Some(error), "{line}");
+    }
+}
+
+#[test]
+fn send_takes_sources_and_then_one_address() {
+    let send = parse::<Send>("vp-send a b/ - depot:in --compress 3 --limit 1M --wait 0").expect("it parses");
+    assert_eq!(send.sources.len(), 3);
+    assert_eq!(send.to, "depot:in");
+    assert_eq!(send.compress, Compress::Level(3));
+    assert_eq!(send.patience(), Patience::For(Duration::ZERO));
+    let plain = parse::<Send>("vp-send a depot --timeout 1s").expect("it parses");
+    assert_eq!((plain.compress, plain.patience()), (Compress::Auto, Patience::For(Duration::from_secs(1))));
+    for (line, error) in [
+        ("vp-send depot", ErrorKind::MissingRequiredArgument),
+        ("vp-send a depot --compress 20", ErrorKind::ValueValidation),
+        ("vp-send a depot --limit 0", ErrorKind::ValueValidation),
+        ("vp-send a depot --wait 1s --timeout 1s", ErrorKind::ArgumentConflict),
+        ("vp-send a depot --relay relay.example:4433", ErrorKind::ValueValidation),
+        ("vp-send a depot -q -v", ErrorKind::ArgumentConflict),
+    ] {
+        assert_eq!(parse::<Send>(line).err(), Some(error), "{line}");
+    }
+}
+
+#[test]
+fn recv_has_defaults_that_lose_nothing() {
+    let recv = parse::<Recv>("vp-recv").expect("it parses");
+    assert_eq!((recv.app.as_str(), recv.overwrite), ("drop", Overwrite::Never));
+    assert_eq!(recv.connect.timeout, Patience::Endless);
+    assert_eq!(recv.connect.resume_timeout, Patience::For(Duration::from_secs(600)));
+    assert_eq!(recv.connect.dead_time, Duration::from_secs(10));
+    let service = parse::<Recv>("vp-recv orders -d in --keep --max-size 2G --overwrite rename").expect("it parses");
+    assert_eq!((service.max_size, service.overwrite), (Some(Size(2 << 30)), Overwrite::Rename));
+    assert_eq!(parse::<Recv>("vp-recv --keep").err(), Some(ErrorKind::MissingRequiredArgument));
+    assert_eq!(parse::<Recv>("vp-recv --overwrite yes").err(), Some(ErrorKind::MissingRequiredArgument));
+    assert_eq!(parse::<Recv>("vp-recv --dead-time 0").err(), Some(ErrorKind::ValueValidation));
+}
+
+#[test]
+fn a_relay_must_be_told_whom_to_serve() {
+    assert!(parse::<Relay>("vp-relay --listen 127.0.0.1:0 --listen [::1]:0 --open").is_ok());
+    assert!(parse::<Relay>("vp-relay --allow peers --memory 64M --workers 2 --drain 0").is_ok());
+    for (line, error) in [
+        ("vp-relay --listen 127.0.0.1:0", ErrorKind::MissingRequiredArgument),
+        ("vp-relay --open --allow peers", ErrorKind::ArgumentConflict),
+        ("vp-relay --open --listen localhost:1", ErrorKind::ValueValidation),
+        ("vp-relay --open --workers 0", ErrorKind::ValueValidation),
+    ] {
+        assert_eq!(parse::<Relay>(line).err(), Some(error), "{line}");
+    }
+}
+
+#[test]
+fn keygen_makes_or_shows() {
+    assert!(parse::<Keygen>("vp-keygen").is_ok());
+    assert!(parse::<Keygen>("vp-keygen -o key --force").is_ok());
+    assert_eq!(parse::<Keygen>("vp-keygen --force").err(), Some(ErrorKind::MissingRequiredArgument));
+    assert_eq!(parse::<Keygen>("vp-keygen -y key -o other").err(), Some(ErrorKind::ArgumentConflict));
+}
+
+#[test]
+fn portrep_maps_or_checks() {
+    let run = parse::<Portrep>("vp-portrep --import 5432=depot:pg --export a=1 --allow a=hq -- psql -h x")
+        .expect("it parses");
+    assert_eq!((run.mappings.imports.len(), run.mappings.run.len()), (1, 3));
+    assert!(matches!(
+        parse::<Portrep>("vp-portrep check depot:pg").map(|p| p.command),
+        Ok(Some(PortrepCommand::Check(_)))
+    ));
+    assert_eq!(parse::<Portrep>("vp-portrep").err(), Some(ErrorKind::MissingRequiredArgument));
+    assert_eq!(parse::<Portrep>("vp-portrep --import 5432").err(), Some(ErrorKind::ValueValidation));
+}
+
+#[test]
+fn verbosity_follows_the_flags() {
+    for (flags, verbosity) in
+        [("", Verbosity::Normal), (" -q", Verbosity::Quiet), (" -v", Verbosity::Verbose), (" -vvv", Verbosity::Debug)]
+    {
+        let recv = parse::<Recv>(&format!("vp-recv{flags}")).expect("it parses");
+        assert_eq!(recv.output().verbosity(), verbosity, "{flags}");
+    }
+}

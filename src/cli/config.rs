@@ -1,0 +1,274 @@
+//! Reads the key, the peers and the relays from the places that [`super::files`] names, and puts failures into words.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::env::Env;
+use super::escape::printable;
+use super::exit::Exit;
+use super::files::{Candidate, ConfigFile, Origin, RelaySource, candidates, relays, user_file};
+use super::report::Fault;
+use crate::identity::{Address, AddressError, Identity, PeerId, Peers, RelayAddress, Relays, keyfile};
+use crate::store::keyfile::{LoadError, load};
+
+/// Longest peers or relays file: some 100,000 lines. Bounds what is read of a file that is none.
+const FILE_MAX: u64 = 16 * 1024 * 1024;
+/// Longest credential, see [`load_credential`].
+const CREDENTIAL_MAX: u64 = 4096;
+
+/// The key of this party.
+///
+/// # Errors
+/// There is none, others can read it, or it is damaged.
+pub fn key(flag: Option<&Path>, env: &Env) -> Result<Identity, Fault> {
+    optional_key(flag, env)?.ok_or_else(|| {
+        let fault = Fault::new(Exit::Config, "no key found");
+        match user_file(ConfigFile::Key, env) {
+            Some(path) => fault.hint(format!("make one: vp-keygen -o {}", printable(&path))),
+            None => fault.hint("name one with --key or VP_KEY"),
+        }
+    })
+}
+
+/// The key of this party, or `None` if it has none: a relay then makes one.
+///
+/// # Errors
+/// One was named and is missing, others can read it, or it is damaged.
+pub fn optional_key(flag: Option<&Path>, env: &Env) -> Result<Option<Identity>, Fault> {
+    first(&candidates(ConfigFile::Key, flag, env), |candidate| {
+        let loaded = match candidate.origin {
+            Origin::Credential => load_credential(&candidate.path),
+            _ => load(&candidate.path),
+        };
+        match loaded {
+            Ok(identity) => Ok(Some(identity)),
+            Err(LoadError::Io(error)) => not_found_is_none(&candidate.path, error),
+            Err(error) => Err(key_fault(&candidate.path, &error)),
+        }
+    })
+}
+
+/// What `error` about the key file at `path` means to a person.
+pub fn key_fault(path: &Path, error: &LoadError) -> Fault {
+    let fault = Fault::about(Exit::Config, path, error);
+    match error {
+        LoadError::Exposed { .. } => fault.hint(format!("chmod 600 {}", printable(path))),
+        _ => fault,
+    }
+}
+
+/// Who is called what. Nobody, if there is no file and none was named.
+///
+/// # Errors
+/// A named file is missing, or a line of it is wrong.
+pub fn peers(flag: Option<&Path>, env: &Env) -> Result<Peers, Fault> {
+    let found = first(&candidates(ConfigFile::Peers, flag, env), |candidate| {
+        text(&candidate.path)?.map(|text| parsed(&candidate.path, Peers::parse(&text))).transpose()
+    })?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Where to meet, at least one.
+///
+/// # Errors
+/// None is named anywhere, or what is named is wrong.
+pub fn relay_addresses(flags: &[RelayAddress], env: &Env) -> Result<Vec<RelayAddress>, Fault> {
+    let places = match relays(flags, env).map_err(|error| Fault::new(Exit::Config, error.to_string()))? {
+        RelaySource::Named(addresses) => return Ok(addresses),
+        RelaySource::Files(places) => places,
+    };
+    let found = first(&places, |candidate| {
+        text(&candidate.path)?.map(|text| parsed(&candidate.path, Relays::parse(&text))).transpose()
+    })?;
+    let addresses: Vec<_> = found.map(|relays| relays.iter().cloned().collect()).unwrap_or_default();
+    if addresses.is_empty() {
+        return Err(Fault::new(Exit::Config, "no relay named")
+            .hint("name one with --relay or VP_RELAY, or put its address into the relays file"));
+    }
+    Ok(addresses)
+}
+
+/// The address that a person typed.
+///
+/// # Errors
+/// It is malformed, or the peers file does not have the name.
+pub fn address(typed: &str, peers: &Peers) -> Result<Address, Fault> {
+    Address::parse(typed, peers).map_err(|error| {
+        let exit = if error == AddressError::UnknownName { Exit::Config } else { Exit::Usage };
+        let fault = Fault::new(exit, format!("{}: {error}", printable(typed)));
+        match error {
+            AddressError::UnknownName => fault.hint("add a line NAME ID to the peers file, or use the id itself"),
+            _ => fault,
+        }
+    })
+}
+
+/// The peers that `--from` and `--allow` name.
+///
+/// # Errors
+/// One is malformed or unknown, or names an application.
+pub fn peer_ids(typed: &[String], peers: &Peers) -> Result<Vec<PeerId>, Fault> {
+    typed
+        .iter()
+        .map(|one| match one.contains(':') {
+            true => {
+                Err(Fault::new(Exit::Usage, format!("{}: a peer is wanted here, without application", printable(one))))
+            }
+            false => address(one, peers).map(|address| address.peer),
+        })
+        .collect()
+}
+
+/// Asks each place in turn; `None` from a place that somebody named is an error, from others it means the next.
+fn first<T>(places: &[Candidate], read: impl Fn(&Candidate) -> Result<Option<T>, Fault>) -> Result<Option<T>, Fault> {
+    for candidate in places {
+        match read(candidate)? {
+            Some(found) => return Ok(Some(found)),
+            None if candidate.origin.is_explicit() => {
+                let missing = io::Error::from(rustix::io::Errno::NOENT);
+                return Err(Fault::about(Exit::Config, &candidate.path, &missing));
+            }
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+/// A text file, or `None` if there is none.
+fn text(path: &Path) -> Result<Option<String>, Fault> {
+    match bounded(path, FILE_MAX) {
+        Ok(bytes) => String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| Fault::new(Exit::Config, format!("{}: the file is not UTF-8 text", printable(path)))),
+        Err(error) => not_found_is_none(path, error),
+    }
+}
+
+fn bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    match u64::try_from(bytes.len()) {
+        Ok(length) if length <= limit => Ok(bytes),
+        _ => Err(io::ErrorKind::FileTooLarge.into()),
+    }
+}
+
+fn not_found_is_none<T>(path: &Path, error: io::Error) -> Result<Option<T>, Fault> {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+        _ => Err(Fault::about(Exit::Config, path, &error)),
+    }
+}
+
+fn parsed<T, E: std::error::Error>(path: &Path, result: Result<T, E>) -> Result<T, Fault> {
+    // The kinds of parse errors print their cause themselves, so the chain of sources is not followed here.
+    result.map_err(|error| Fault::new(Exit::Config, format!("{}: {error}", printable(path))))
+}
+
+/// A key that systemd guards. Its access list shows as permission of the group (mode 0440), which is refused
+/// anywhere else; others must still be kept out.
+fn load_credential(path: &Path) -> Result<Identity, LoadError> {
+    let mode = File::open(path)?.metadata()?.mode() & 0o7777;
+    if mode & 0o007 != 0 {
+        return Err(LoadError::Exposed { mode });
+    }
+    let bytes = Zeroizing::new(bounded(path, CREDENTIAL_MAX)?);
+    let text = std::str::from_utf8(&bytes).map_err(|_| LoadError::NotText)?;
+    keyfile::parse(text).map_err(LoadError::Parse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    use tempfile::TempDir;
+
+    struct Home(TempDir);
+
+    impl Home {
+        fn new() -> Self {
+            let home = Self(TempDir::new().expect("a directory"));
+            fs::create_dir(home.0.path().join("vp")).expect("writable");
+            home
+        }
+
+        fn put(&self, name: &str, text: &str, mode: u32) {
+            let path = self.0.path().join("vp").join(name);
+            fs::write(&path, text).expect("writable");
+            fs::set_permissions(&path, Permissions::from_mode(mode)).expect("ours");
+        }
+
+        fn env(&self) -> Env {
+            Env::from_iter([("XDG_CONFIG_HOME", self.0.path())])
+        }
+
+        fn credentials(&self) -> Env {
+            Env::from_iter([("CREDENTIALS_DIRECTORY", self.0.path().join("vp"))])
+        }
+    }
+
+    fn id(byte: u8) -> PeerId {
+        PeerId::from_bytes([byte; 32])
+    }
+
+    #[test]
+    fn a_missing_key_says_how_to_make_one() {
+        let home = Home::new();
+        let fault = key(None, &home.env()).err().expect("no key");
+        assert_eq!((fault.exit, fault.message.as_str()), (Exit::Config, "no key found"));
+        assert!(fault.hints[0].starts_with("make one: vp-keygen -o /"), "{fault:?}");
+        let named = optional_key(Some(Path::new("/nonexistent/key")), &home.env()).err().expect("named and missing");
+        assert!(named.message.starts_with("/nonexistent/key: "), "{named}");
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_but_for_a_credential() {
+        let home = Home::new();
+        let identity = Identity::generate();
+        home.put("key", &keyfile::encode(&identity), 0o440);
+        let fault = key(None, &home.env()).err().expect("exposed");
+        assert!(fault.message.contains("mode 0440") && fault.hints[0].starts_with("chmod 600 "), "{fault:?}");
+        assert_eq!(key(None, &home.credentials()).map(|key| key.id()), Ok(identity.id()));
+        home.put("key", &keyfile::encode(&identity), 0o444);
+        assert!(key(None, &home.credentials()).is_err());
+        home.put("key", &keyfile::encode(&identity), 0o600);
+        assert_eq!(key(None, &home.env()).map(|key| key.id()), Ok(identity.id()));
+    }
+
+    #[test]
+    fn a_bad_line_is_named_by_file_line_and_column() {
+        let home = Home::new();
+        home.put("peers", "depot vp1nonsense\n", 0o644);
+        let fault = peers(None, &home.env()).expect_err("a bad line");
+        assert!(fault.message.contains("/vp/peers: line 1, column "), "{fault}");
+        assert_eq!(fault.exit, Exit::Config);
+        home.put("relays", "\u{1b}[2J", 0o644);
+        assert!(relay_addresses(&[], &home.env()).expect_err("a bad line").message.contains("/vp/relays: line 1"));
+    }
+
+    #[test]
+    fn names_are_looked_up_and_unknown_ones_say_what_to_do() {
+        let home = Home::new();
+        home.put("peers", &format!("depot {}\n", id(1)), 0o644);
+        let peers = peers(None, &home.env()).expect("a good file");
+        assert_eq!(peer_ids(&["depot".into(), id(2).to_string()], &peers), Ok(vec![id(1), id(2)]));
+        let unknown = address("dep\u{202e}ot:x", &peers).expect_err("malformed");
+        assert_eq!(unknown.exit, Exit::Usage);
+        assert!(unknown.message.starts_with("dep\\u{202e}ot:x: "), "{unknown}");
+        assert_eq!(address("hq", &peers).expect_err("unknown").exit, Exit::Config);
+        assert_eq!(peer_ids(&["depot:pg".into()], &peers).expect_err("not a peer").exit, Exit::Usage);
+    }
+
+    #[test]
+    fn relays_are_read_from_the_file_when_nothing_else_names_them() {
+        let home = Home::new();
+        assert_eq!(relay_addresses(&[], &home.env()).map_err(|fault| fault.exit), Err(Exit::Config));
+        home.put("relays", &format!("# ours\n{}@relay.example\n", id(3)), 0o644);
+        assert_eq!(relay_addresses(&[], &home.env()).map(|relays| relays[0].id), Ok(id(3)));
+    }
+}

@@ -1,0 +1,65 @@
+//! The environment as one value, read once at the start: what depends on it can be tested without touching it.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// Names of the variables the tools look at, each with its line in the manual pages.
+pub const VARIABLES: [(&str, &str); 12] = [
+    ("VP_RELAY", "relay addresses, separated by spaces"),
+    ("VP_KEY", "key file"),
+    ("VP_PEERS", "peers file"),
+    ("XDG_CONFIG_HOME", "holds vp/key, vp/peers and vp/relays (default ~/.config)"),
+    ("XDG_STATE_HOME", "holds vp/, the state directory (default ~/.local/state)"),
+    ("CREDENTIALS_DIRECTORY", "set by systemd; holds the credential key, a key file"),
+    ("STATE_DIRECTORY", "set by systemd; the state directory"),
+    ("NOTIFY_SOCKET", "set by systemd; is told when the tool is ready and when it stops"),
+    ("LISTEN_FDS", "set by systemd; listening sockets to serve, in addition to --listen"),
+    ("NO_COLOR", "if not empty, help texts have no colours; the tools use none elsewhere"),
+    ("TERM", "if unset or dumb, no progress bar"),
+    ("HOME", "stands in for the XDG directories"),
+];
+
+/// A snapshot of environment variables. An empty value counts as unset, as XDG and NO_COLOR have it.
+#[derive(Clone, Debug, Default)]
+pub struct Env {
+    variables: BTreeMap<OsString, OsString>,
+}
+
+impl Env {
+    /// The environment of this process, now.
+    pub fn of_process() -> Self {
+        std::env::vars_os().collect()
+    }
+
+    /// The value of a variable that is set and not empty.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+    }
+
+    /// The value as an absolute path. The XDG specification has relative ones ignored.
+    pub fn absolute(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+}
+
+impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Env {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self { variables: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn empty_is_unset_and_relative_is_no_directory() {
+        let env = Env::from_iter([("A", ""), ("B", "rel/ative"), ("C", "/abs")]);
+        assert_eq!(env.get("A"), None);
+        assert_eq!(env.get("B"), Some(OsStr::new("rel/ative")));
+        assert_eq!(env.absolute("B"), None);
+        assert_eq!(env.absolute("C").as_deref(), Some(Path::new("/abs")));
+    }
+}

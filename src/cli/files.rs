@@ -1,0 +1,257 @@
+//! Where keys, peers, relays and state are looked for. Pure: paths come out, nothing is opened.
+//!
+//! One rule of precedence for all: flag, environment, the user's file, the system's file.
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::env::Env;
+use crate::identity::{RelayAddress, RelayAddressError};
+
+/// The system's configuration directory, for services.
+pub const SYSTEM_DIRECTORY: &str = "/etc/vp";
+
+/// A configuration file that every tool looks for in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigFile {
+    /// The secret key of this party.
+    Key,
+    /// Petnames and ids of others.
+    Peers,
+    /// Relay addresses, one per line.
+    Relays,
+}
+
+impl ConfigFile {
+    /// Its name in a configuration directory.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Peers => "peers",
+            Self::Relays => "relays",
+        }
+    }
+
+    /// The variable that gives its path. `VP_RELAY` holds addresses, not a path, so relays have none.
+    pub const fn variable(self) -> Option<&'static str> {
+        match self {
+            Self::Key => Some("VP_KEY"),
+            Self::Peers => Some("VP_PEERS"),
+            Self::Relays => None,
+        }
+    }
+}
+
+/// Who named a path, which decides whether its absence is an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag on the command line.
+    Flag,
+    /// A variable of ours.
+    Variable(&'static str),
+    /// systemd's `CREDENTIALS_DIRECTORY`. It guards the file itself: the mode may allow the group to read.
+    Credential,
+    /// The user's configuration directory.
+    User,
+    /// [`SYSTEM_DIRECTORY`].
+    System,
+}
+
+impl Origin {
+    /// Somebody asked for this very file: go no further when it is missing.
+    pub const fn is_explicit(self) -> bool {
+        matches!(self, Self::Flag | Self::Variable(_))
+    }
+}
+
+/// One place to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The file.
+    pub path: PathBuf,
+    /// Who named it.
+    pub origin: Origin,
+}
+
+/// Places to look for a file, best first. The first that exists is meant; an explicit one stands alone.
+pub fn candidates(file: ConfigFile, flag: Option<&Path>, env: &Env) -> Vec<Candidate> {
+    if let Some(path) = flag {
+        return vec![Candidate { path: path.to_owned(), origin: Origin::Flag }];
+    }
+    if let Some((name, path)) = file.variable().and_then(|name| Some((name, env.get(name)?))) {
+        return vec![Candidate { path: path.into(), origin: Origin::Variable(name) }];
+    }
+    let credential = match file {
+        ConfigFile::Key => env.absolute("CREDENTIALS_DIRECTORY"),
+        ConfigFile::Peers | ConfigFile::Relays => None,
+    };
+    [
+        credential.map(|directory| (directory, Origin::Credential)),
+        user_directory(env).map(|directory| (directory, Origin::User)),
+        Some((PathBuf::from(SYSTEM_DIRECTORY), Origin::System)),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|(directory, origin)| Candidate { path: directory.join(file.name()), origin })
+    .collect()
+}
+
+/// Where this user's `key` belongs when one is made: the first place of the user's own.
+pub fn user_file(file: ConfigFile, env: &Env) -> Option<PathBuf> {
+    user_directory(env).map(|directory| directory.join(file.name()))
+}
+
+/// Where the relays come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RelaySource {
+    /// Named on the command line or in `VP_RELAY`; never empty.
+    Named(Vec<RelayAddress>),
+    /// To be read from the first of these files that exists.
+    Files(Vec<Candidate>),
+}
+
+/// Which relays to use: those of `--relay`, else those of `VP_RELAY`, else a `relays` file.
+///
+/// # Errors
+/// `VP_RELAY` holds something that is no relay address.
+pub fn relays(flags: &[RelayAddress], env: &Env) -> Result<RelaySource, VariableError> {
+    if !flags.is_empty() {
+        return Ok(RelaySource::Named(flags.to_vec()));
+    }
+    let words = env.get("VP_RELAY").unwrap_or_default().as_bytes().split(u8::is_ascii_whitespace);
+    let named: Vec<_> =
+        words.filter(|word| !word.is_empty()).zip(1..).map(relay_word).collect::<Result<_, VariableError>>()?;
+    Ok(match named.is_empty() {
+        true => RelaySource::Files(candidates(ConfigFile::Relays, None, env)),
+        false => RelaySource::Named(named),
+    })
+}
+
+/// What is wrong with `VP_RELAY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VariableError {
+    /// Which of its words, from 1.
+    pub word: usize,
+    /// Why it is no relay address; `None` if it is not even UTF-8.
+    pub cause: Option<RelayAddressError>,
+}
+
+impl fmt::Display for VariableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VP_RELAY, word {}: the relay address ", self.word)?;
+        match &self.cause {
+            Some(cause) => cause.fmt(f),
+            None => f.write_str("is not text"),
+        }
+    }
+}
+
+impl Error for VariableError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause as &dyn Error)
+    }
+}
+
+/// The directory for what must survive: systemd's, else the user's. `None` if neither is known.
+pub fn state_directory(env: &Env) -> Option<PathBuf> {
+    // systemd separates several directories by colons; a unit of ours has one, and the first is it.
+    let service = env.get("STATE_DIRECTORY").and_then(|list| list.as_bytes().split(|byte| *byte == b':').next());
+    service
+        .map(|path| PathBuf::from(OsStr::from_bytes(path)))
+        .filter(|path| path.is_absolute())
+        .or_else(|| env.absolute("XDG_STATE_HOME").map(|home| home.join("vp")))
+        .or_else(|| env.absolute("HOME").map(|home| home.join(".local/state/vp")))
+}
+
+fn user_directory(env: &Env) -> Option<PathBuf> {
+    env.absolute("XDG_CONFIG_HOME")
+        .or_else(|| env.absolute("HOME").map(|home| home.join(".config")))
+        .map(|directory| directory.join("vp"))
+}
+
+fn relay_word((word, number): (&[u8], usize)) -> Result<RelayAddress, VariableError> {
+    let text = std::str::from_utf8(word).map_err(|_| VariableError { word: number, cause: None })?;
+    text.parse().map_err(|cause| VariableError { word: number, cause: Some(cause) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::PeerId;
+
+    fn full() -> Env {
+        Env::from_iter([
+            ("HOME", "/home/u"),
+            ("XDG_CONFIG_HOME", "/cfg"),
+            ("XDG_STATE_HOME", "/st"),
+            ("CREDENTIALS_DIRECTORY", "/run/cred"),
+            ("STATE_DIRECTORY", "/var/lib/vp:/var/lib/other"),
+            ("VP_KEY", "here/key"),
+        ])
+    }
+
+    fn without(env: &[&str]) -> Env {
+        let keep = ["HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "VP_KEY"];
+        let full = full();
+        keep.iter().filter(|name| !env.contains(name)).map(|name| (*name, full.get(name).unwrap_or_default())).collect()
+    }
+
+    fn paths(file: ConfigFile, flag: Option<&str>, env: &Env) -> Vec<String> {
+        candidates(file, flag.map(Path::new), env).iter().map(|c| c.path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_beats_files() {
+        let key = ConfigFile::Key;
+        assert_eq!(paths(key, Some("k"), &full()), ["k"]);
+        assert_eq!(paths(key, None, &full()), ["here/key"]);
+        let rest = without(&["VP_KEY"]);
+        assert_eq!(paths(key, None, &rest), ["/run/cred/key", "/cfg/vp/key", "/etc/vp/key"]);
+        assert_eq!(paths(ConfigFile::Peers, None, &rest), ["/cfg/vp/peers", "/etc/vp/peers"]);
+        let home = without(&["VP_KEY", "XDG_CONFIG_HOME", "CREDENTIALS_DIRECTORY"]);
+        assert_eq!(paths(key, None, &home), ["/home/u/.config/vp/key", "/etc/vp/key"]);
+        assert_eq!(paths(key, None, &Env::default()), ["/etc/vp/key"]);
+    }
+
+    #[test]
+    fn only_what_somebody_named_is_explicit() {
+        let origin = |env: &Env, flag| candidates(ConfigFile::Key, flag, env)[0].origin;
+        assert!(origin(&full(), Some(Path::new("k"))).is_explicit());
+        assert!(origin(&full(), None).is_explicit());
+        assert!(candidates(ConfigFile::Key, None, &without(&["VP_KEY"])).iter().all(|c| !c.origin.is_explicit()));
+    }
+
+    #[test]
+    fn state_goes_to_systemd_then_xdg_then_home() {
+        let at = |env: &Env| state_directory(env).map(|path| path.display().to_string());
+        assert_eq!(at(&full()).as_deref(), Some("/var/lib/vp"));
+        assert_eq!(at(&without(&["STATE_DIRECTORY"])).as_deref(), Some("/st/vp"));
+        assert_eq!(at(&without(&["STATE_DIRECTORY", "XDG_STATE_HOME"])).as_deref(), Some("/home/u/.local/state/vp"));
+        assert_eq!(at(&Env::default()), None);
+        assert_eq!(at(&Env::from_iter([("HOME", "relative")])), None);
+    }
+
+    fn relay(byte: u8) -> RelayAddress {
+        format!("{}@relay.example", PeerId::from_bytes([byte; 32])).parse().expect("an address")
+    }
+
+    #[test]
+    fn relays_come_from_flags_then_the_variable_then_files() {
+        let two = Env::from_iter([("VP_RELAY", format!(" {}\t {} ", relay(1), relay(2)))]);
+        assert_eq!(relays(&[relay(3)], &two), Ok(RelaySource::Named(vec![relay(3)])));
+        assert_eq!(relays(&[], &two), Ok(RelaySource::Named(vec![relay(1), relay(2)])));
+        let files = candidates(ConfigFile::Relays, None, &Env::default());
+        assert_eq!(relays(&[], &Env::from_iter([("VP_RELAY", "  ")])), Ok(RelaySource::Files(files)));
+    }
+
+    #[test]
+    fn a_bad_relay_variable_says_which_word() {
+        let env = Env::from_iter([("VP_RELAY", format!("{} nonsense", relay(1)))]);
+        let error = relays(&[], &env).expect_err("a mistake");
+        assert_eq!(error, VariableError { word: 2, cause: Some(RelayAddressError::MissingId) });
+        assert!(error.to_string().starts_with("VP_RELAY, word 2: "), "{error}");
+    }
+}

@@ -1,0 +1,23 @@
+//! Command lines and what people see: clap structs, exit statuses, messages, progress, and which files and variables
+//! are looked at.
+//!
+//! It does no protocol, opens no connection and moves no payload: that is `app`. Invariants: nothing but
+//! [`report`] writes to standard error; every foreign text goes through [`escape::printable`]; no secret is taken
+//! from an argument or shown, but for the new key that `vp-keygen` is there to print; the environment is read once,
+//! into an [`env::Env`].
+
+pub mod args;
+pub mod config;
+pub mod env;
+pub mod escape;
+pub mod exit;
+pub mod files;
+mod json;
+pub mod progress;
+pub mod ready;
+pub mod report;
+mod tool;
+pub mod units;
+
+pub use json::Value;
+pub use tool::{Context, Party, Tool, main, print_line};

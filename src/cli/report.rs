@@ -1,0 +1,364 @@
+//! What people read: the only place that writes to standard error, one line at a time.
+//!
+//! `TOOL: error: …`, lower case, no full stop, no time (a journal adds its own). With `--json` every line is an object.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::ProgressBar;
+
+use super::escape::{one_line, printable};
+use super::exit::Exit;
+use super::json::{Object, Value};
+
+/// How much to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// `-q`: errors only.
+    Quiet,
+    /// Errors and warnings.
+    #[default]
+    Normal,
+    /// `-v`: also what happens to connections and items.
+    Verbose,
+    /// `-vv`: also what helps to find a fault.
+    Debug,
+}
+
+/// How to say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// `--json`: lines for programs.
+    Json,
+}
+
+/// What kind of line it is, from the most important down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The tool goes on, but somebody should look.
+    Warning,
+    /// Life of connections and items.
+    Info,
+    /// For finding faults.
+    Debug,
+}
+
+impl Level {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+
+    const fn needs(self) -> Verbosity {
+        match self {
+            Self::Warning => Verbosity::Normal,
+            Self::Info => Verbosity::Verbose,
+            Self::Debug => Verbosity::Debug,
+        }
+    }
+}
+
+/// Why a tool failed: the status, one line of what happened, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The status to end with.
+    pub exit: Exit,
+    /// One line, lower case, no full stop. Foreign text in it has gone through [`super::escape::printable`].
+    pub message: String,
+    /// What the reader can do, one line each.
+    pub hints: Vec<String>,
+}
+
+impl Fault {
+    /// A fault without hints.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hints: Vec::new() }
+    }
+
+    /// A fault about a file: its path, what went wrong, and the system's word on it.
+    pub fn about(exit: Exit, path: &Path, error: &(dyn Error + 'static)) -> Self {
+        Self::new(exit, format!("{}: {}", printable(path), chain(error)))
+    }
+
+    /// Adds a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Fault {}
+
+/// The voice of a tool. Shared by its threads; a line is written whole or not at all.
+pub struct Report {
+    tool: &'static str,
+    verbosity: Verbosity,
+    format: Format,
+    out: Mutex<Output>,
+}
+
+struct Output {
+    sink: Box<dyn Write + Send>,
+    /// The bar to step aside for while a line is written.
+    bar: Option<ProgressBar>,
+}
+
+impl Report {
+    /// A report to standard error.
+    pub fn new(tool: &'static str, verbosity: Verbosity, format: Format) -> Self {
+        Self::to(tool, verbosity, format, Box::new(io::stderr()))
+    }
+
+    /// A report to anywhere.
+    pub fn to(tool: &'static str, verbosity: Verbosity, format: Format, sink: Box<dyn Write + Send>) -> Self {
+        Self { tool, verbosity, format, out: Mutex::new(Output { sink, bar: None }) }
+    }
+
+    /// How much this report says.
+    pub const fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
+    /// How this report says it.
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether lines of this level are shown: ask before collecting what is costly.
+    pub fn shows(&self, level: Level) -> bool {
+        self.verbosity >= level.needs()
+    }
+
+    /// Says why the tool fails, and what to do. Shown at every verbosity.
+    pub fn fault(&self, fault: &Fault) {
+        match self.format {
+            Format::Text => {
+                self.line("error", &fault.message);
+                for hint in &fault.hints {
+                    self.line("hint", hint);
+                }
+            }
+            Format::Json => self.object(
+                Object::event("error")
+                    .field("tool", Value::Text(self.tool))
+                    .field("code", Value::Number(fault.exit.code().into()))
+                    .field("message", Value::Text(&fault.message))
+                    .field("hints", Value::Texts(&fault.hints))
+                    .field("retryable", Value::Flag(fault.exit.row().retry.known())),
+            ),
+        }
+    }
+
+    /// Says one line, if its level is asked for. Foreign text in it goes through [`super::escape::printable`] first.
+    pub fn say(&self, level: Level, message: &str) {
+        if self.shows(level) {
+            self.message(level.word(), message);
+        }
+    }
+
+    /// Tells of something that happened: `name key=value …` at `-v`, an object of that name with `--json`.
+    pub fn event(&self, name: &'static str, fields: &[(&'static str, Value<'_>)]) {
+        match self.format {
+            Format::Text if self.shows(Level::Info) => {
+                let words: String = fields.iter().map(|(key, value)| format!(" {key}={}", plain(value))).collect();
+                self.line(Level::Info.word(), &format!("{name}{words}"));
+            }
+            Format::Text => {}
+            Format::Json => {
+                let start = Object::event(name).field("tool", Value::Text(self.tool));
+                self.object(fields.iter().fold(start, |object, (key, value)| object.field(key, *value)));
+            }
+        }
+    }
+
+    /// Answers a request for the state of things (SIGUSR1). Shown at every verbosity: somebody asked.
+    pub fn status(&self, message: &str) {
+        self.message("status", message);
+    }
+
+    /// From now on lines appear above this bar instead of through it.
+    pub fn share_terminal_with(&self, bar: ProgressBar) {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner).bar = Some(bar);
+    }
+
+    /// Turns the end of a tool into its exit status, saying what must be said.
+    pub fn end(&self, end: Result<Exit, Fault>) -> ExitCode {
+        match end {
+            Ok(exit) => exit.into(),
+            Err(fault) => {
+                self.fault(&fault);
+                fault.exit.into()
+            }
+        }
+    }
+
+    fn message(&self, word: &str, message: &str) {
+        match self.format {
+            Format::Text => self.line(word, message),
+            Format::Json => self.object(
+                Object::event(word).field("tool", Value::Text(self.tool)).field("message", Value::Text(message)),
+            ),
+        }
+    }
+
+    fn line(&self, word: &str, message: &str) {
+        self.write(&format!("{}: {word}: {}\n", self.tool, one_line(message)));
+    }
+
+    fn object(&self, object: Object) {
+        self.write(&(object.end() + "\n"));
+    }
+
+    fn write(&self, line: &str) {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let Output { sink, bar } = &mut *out;
+        // A failed write is not reported: standard error was the place to report it to. The exit status remains.
+        let mut write = || drop(sink.write_all(line.as_bytes()));
+        match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Report").field("tool", &self.tool).field("verbosity", &self.verbosity).finish_non_exhaustive()
+    }
+}
+
+/// An error with its causes, leaving out those it has already put into its own words.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = words(error);
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = words(error);
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// One error in words. The system's own are made to fit: "No such file (os error 2)" reads "no such file".
+fn words(error: &(dyn Error + 'static)) -> String {
+    let text = error.to_string();
+    let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) else { return text };
+    let text = text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text);
+    let mut characters = text.chars();
+    characters.next().map(|first| first.to_ascii_lowercase().to_string() + characters.as_str()).unwrap_or_default()
+}
+
+fn plain(value: &Value<'_>) -> String {
+    match value {
+        Value::Text(text) => (*text).to_owned(),
+        Value::Texts(texts) => texts.join(","),
+        Value::Number(number) => number.to_string(),
+        Value::Flag(Some(flag)) => flag.to_string(),
+        Value::Flag(None) => "unknown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn said(verbosity: Verbosity, format: Format, talk: impl FnOnce(&Report)) -> String {
+        let page = Page::default();
+        talk(&Report::to("vp-test", verbosity, format, Box::new(page.clone())));
+        let bytes = page.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    fn all_levels(report: &Report) {
+        report.fault(&Fault::new(Exit::PeerAbsent, "depot is not there").hint("start vp-recv there"));
+        report.say(Level::Warning, "w");
+        report.say(Level::Info, "i");
+        report.say(Level::Debug, "d");
+        report.event("joined", &[("peer", Value::Text("depot")), ("lanes", Value::Number(1))]);
+    }
+
+    #[test]
+    fn each_verbosity_adds_to_the_one_before() {
+        let error = "vp-test: error: depot is not there\nvp-test: hint: start vp-recv there\n";
+        let normal = format!("{error}vp-test: warning: w\n");
+        let verbose = format!("{normal}vp-test: info: i\nvp-test: info: joined peer=depot lanes=1\n");
+        assert_eq!(said(Verbosity::Quiet, Format::Text, all_levels), error);
+        assert_eq!(said(Verbosity::Normal, Format::Text, all_levels), normal);
+        assert_eq!(said(Verbosity::Verbose, Format::Text, all_levels), verbose);
+        assert!(said(Verbosity::Debug, Format::Text, all_levels).contains("vp-test: debug: d\n"));
+    }
+
+    #[test]
+    fn json_lines_carry_code_and_retry() {
+        let lines = said(Verbosity::Normal, Format::Json, all_levels);
+        let first: serde_json::Value = serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON");
+        assert_eq!(first["event"], "error");
+        assert_eq!(first["tool"], "vp-test");
+        assert_eq!(first["code"], 5);
+        assert_eq!(first["retryable"], true);
+        assert_eq!(first["hints"][0], "start vp-recv there");
+        assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+        assert_eq!(lines.lines().count(), 3, "{lines}");
+    }
+
+    #[test]
+    fn a_forgotten_escape_still_cannot_forge_a_line() {
+        let text = said(Verbosity::Normal, Format::Text, |report| {
+            report.say(Level::Warning, "a\nvp-test: error: forged\x1b[2J");
+        });
+        assert_eq!(text, "vp-test: warning: a\\x0avp-test: error: forged\\x1b[2J\n");
+    }
+
+    #[test]
+    fn a_fault_about_a_file_has_path_error_and_cause() {
+        let missing = io::Error::from_raw_os_error(2);
+        let fault = Fault::about(Exit::Config, Path::new("/a\nb"), &missing);
+        assert_eq!(fault.message, "/a\\x0ab: no such file or directory");
+        let wrapped = crate::store::keyfile::LoadError::Io(io::Error::from_raw_os_error(13));
+        assert_eq!(chain(&wrapped), "the key file cannot be read: permission denied");
+    }
+
+    #[test]
+    fn the_end_is_the_status_and_is_said_once() {
+        let fault = Fault::new(Exit::Config, "no key");
+        let text = said(Verbosity::Quiet, Format::Text, |report| {
+            assert_eq!(report.end(Err(fault)), ExitCode::from(3));
+            assert_eq!(report.end(Ok(Exit::Done)), ExitCode::SUCCESS);
+        });
+        assert_eq!(text, "vp-test: error: no key\n");
+    }
+}

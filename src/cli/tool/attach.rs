@@ -1,0 +1,49 @@
+//! `vp-attach`: words to work.
+
+use super::party::{drive, voice};
+use super::voice::peer_name;
+use super::{Context, Party, Tool};
+use crate::app::attach::{self, Directions, End, Options};
+use crate::cli::args::Attach;
+use crate::cli::config::{address, peer_ids};
+use crate::cli::exit::Exit;
+use crate::cli::ready::{Otherwise, Ready};
+use crate::cli::report::{Fault, chain};
+use crate::node::Callers;
+
+/// Sessions of `--keep` at once: a process each, so that a peer cannot fill the machine.
+const KEPT_SESSIONS_MAX: usize = 256;
+
+impl Tool for Attach {
+    fn run(self, context: &Context) -> Result<Exit, Fault> {
+        let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
+            .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
+        let party = Party::load(&self.connect, &context.env)?;
+        let from = peer_ids(&self.from, &party.peers)?;
+        let (end, callers) = match (&self.to, &self.listen) {
+            (Some(to), _) => {
+                let to = address(to, &party.peers)?;
+                (End::Dial(to.peer, to.app), (Callers::Nobody, 0))
+            }
+            (None, Some(app)) => {
+                let most = if self.keep { KEPT_SESSIONS_MAX } else { 1 };
+                (End::Listen { app: app.clone(), keep: self.keep }, (party.callers(from), most))
+            }
+            (None, None) => return Err(Fault::new(Exit::Usage, "say whom to dial, or --listen")),
+        };
+        let peers = party.peers.clone();
+        let mut tool = attach::Attach::new(Options {
+            end,
+            exec: self.exec.clone().map(Into::into),
+            directions: match (self.send_only, self.recv_only) {
+                (true, _) => Directions::SendOnly,
+                (_, true) => Directions::RecvOnly,
+                _ => Directions::Both,
+            },
+            peer_name: Box::new(move |id| peer_name(&peers, id)),
+        });
+        let voice = voice(&context.report, &context.env, &party.peers, Some(ready));
+        let mut client = party.client(&self.connect, callers)?;
+        drive(&mut client, &mut tool, voice)
+    }
+}

@@ -1,0 +1,154 @@
+//! Where words become work: `main` of every tool, and per tool one function that turns what was typed into the options
+//! of [`crate::app`], runs it, and turns its end into an exit status and a message.
+
+mod attach;
+mod keygen;
+mod party;
+mod recv;
+mod relay;
+mod send;
+mod voice;
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+use super::args::Arguments;
+use super::env::Env;
+use super::escape::printable;
+use super::exit::Exit;
+use super::report::{Fault, Format, Report, Verbosity, chain};
+
+pub use party::Party;
+
+/// A tool that can be run.
+pub trait Tool: Arguments {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// A [`Fault`] says what to tell the user and how to end.
+    fn run(self, context: &Context) -> Result<Exit, Fault>;
+}
+
+/// What every tool gets.
+#[derive(Debug)]
+pub struct Context {
+    /// Its voice.
+    pub report: Report,
+    /// Its environment.
+    pub env: Env,
+}
+
+/// All of a tool's `main`: reads the command line, runs the tool, says how it ended.
+pub fn main<T: Tool>() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match T::try_parse_from(&words) {
+        Ok(tool) => {
+            let output = tool.output();
+            let report = Report::new(T::MANUAL.name, output.verbosity(), output.format());
+            let context = Context { report, env: Env::of_process() };
+            let end = tool.run(&context);
+            context.report.end(end)
+        }
+        Err(error) => {
+            let report = Report::new(T::MANUAL.name, Verbosity::Normal, format_of(&words));
+            report.end(answer(T::MANUAL.name, &error))
+        }
+    }
+}
+
+/// Writes one line to standard output, and makes sure that it got there.
+///
+/// # Errors
+/// It did not: the disk is full, or nobody reads any more.
+pub fn print_line(line: &str) -> Result<(), Fault> {
+    let mut stdout = io::stdout().lock();
+    let written =
+        stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
+    written.map_err(|error| stdout_fault(&error))
+}
+
+fn stdout_fault(error: &io::Error) -> Fault {
+    Fault::new(Exit::Failed, format!("cannot write to standard output: {}", chain(error)))
+}
+
+/// What clap has to say: help and version are data and go to standard output, anything else is a fault.
+fn answer(tool: &str, error: &clap::Error) -> Result<Exit, Fault> {
+    if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return Err(usage_fault(tool, error));
+    }
+    match error.print().and_then(|()| io::stdout().flush()) {
+        Ok(()) => Ok(Exit::Done),
+        // `vp-send --help | head -1` has shown all that was wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Err(error) => Err(stdout_fault(&error)),
+    }
+}
+
+/// Puts clap's paragraphs into our form: one line for the error, one for each tip.
+fn usage_fault(tool: &str, error: &clap::Error) -> Fault {
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n");
+    let message = joined(paragraphs.next().unwrap_or_default());
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let tips = paragraphs.flat_map(str::lines).filter_map(|line| line.trim_start().strip_prefix("tip: "));
+    // The text repeats what was typed, which may have come from anywhere.
+    let fault = Fault::new(Exit::Usage, printable(message));
+    tips.fold(fault, |fault, tip| fault.hint(printable(tip))).hint(format!("try {tool} --help"))
+}
+
+fn joined(paragraph: &str) -> String {
+    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The format asked for, as far as it can be told from words that do not parse.
+fn format_of(words: &[OsString]) -> Format {
+    let asked = words.iter().take_while(|word| *word != OsStr::new("--")).any(|word| word == OsStr::new("--json"));
+    if asked { Format::Json } else { Format::Text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Keygen, Recv, Send};
+    use clap::Parser;
+
+    fn fault<T: Parser>(tool: &str, words: &[&str]) -> Fault {
+        let error = T::try_parse_from([tool].iter().chain(words)).err().expect("a mistake");
+        answer(tool, &error).expect_err("not a question")
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line_and_hints() {
+        let bad = fault::<Send>("vp-send", &["a", "depot", "--timeout", "10x"]);
+        assert_eq!(bad.exit, Exit::Usage);
+        assert_eq!(bad.message, "invalid value '10x' for '--timeout <DUR>': unknown unit: use ms, s, m or h");
+        assert_eq!(bad.hints, ["try vp-send --help"]);
+        let missing = fault::<Send>("vp-send", &[]);
+        assert_eq!(missing.message, "the following required arguments were not provided: <SOURCE>... <PEER[:APP]>");
+        let values = fault::<Recv>("vp-recv", &["-d", "in", "--overwrite", "no"]);
+        assert_eq!(values.message, "invalid value 'no' for '--overwrite <WHAT>' [possible values: never, rename, yes]");
+    }
+
+    #[test]
+    fn a_tip_becomes_a_hint() {
+        let typo = fault::<Keygen>("vp-keygen", &["--forse"]);
+        assert_eq!(typo.message, "unexpected argument '--forse' found");
+        assert!(typo.hints[0].contains("'--force'") && typo.hints.len() == 2, "{typo:?}");
+    }
+
+    #[test]
+    fn hostile_words_cannot_forge_a_line() {
+        let hostile = fault::<Keygen>("vp-keygen", &["a\nvp-keygen: error: forged\x1b[2J\u{202e}"]);
+        assert!(hostile.message.chars().all(crate::cli::escape::is_plain), "{hostile:?}");
+    }
+
+    #[test]
+    fn json_is_recognised_in_words_that_do_not_parse() {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(format_of(&words(&["vp-send", "--json", "--oops"])), Format::Json);
+        assert_eq!(format_of(&words(&["vp-send", "--", "--json"])), Format::Text);
+    }
+}

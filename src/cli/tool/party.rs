@@ -1,0 +1,98 @@
+//! What every tool that connects needs before it can: who we are, whom we know, where to meet.
+
+use crate::cli::args::Connect;
+use crate::cli::config;
+use crate::cli::env::Env;
+use crate::cli::report::Fault;
+use super::voice::Voice;
+use crate::app::client::{Client, Tool};
+use crate::cli::exit::Exit;
+use crate::cli::progress::Audience;
+use crate::cli::ready::Ready;
+use crate::cli::report::{Report, chain};
+use crate::cli::units::Patience;
+use crate::identity::{Identity, PeerId, Peers, RelayAddress, Scheme};
+use crate::node::{Callers, Config, Wait};
+use crate::session::Times;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+/// "For ever" where a machine wants a number: a century.
+const FOR_EVER: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+/// This party and its surroundings.
+pub struct Party {
+    /// Who we are.
+    pub identity: Identity,
+    /// Whom we know.
+    pub peers: Peers,
+    /// Where to meet; at least one.
+    pub relays: Vec<RelayAddress>,
+}
+
+impl Party {
+    /// Reads what the options and the environment name.
+    ///
+    /// # Errors
+    /// Something is missing or malformed; the message names it.
+    pub fn load(connect: &Connect, env: &Env) -> Result<Self, Fault> {
+        Ok(Self {
+            identity: config::key(connect.key.as_deref(), env)?,
+            peers: config::peers(connect.peers.as_deref(), env)?,
+            relays: config::relay_addresses(&connect.relays, env)?,
+        })
+    }
+
+    /// Whom to let call: those named, else every peer we know.
+    pub fn callers(&self, from: Vec<PeerId>) -> Callers {
+        if from.is_empty() { Callers::Only(self.peers.iter().map(|peer| peer.id).collect()) } else { Callers::Only(from) }
+    }
+
+    /// The loop that a tool runs in.
+    ///
+    /// # Errors
+    /// A relay's address asks for what this version cannot do, or the system gives no event queue.
+    pub fn client(self, connect: &Connect, callers: (Callers, usize)) -> Result<Client, Fault> {
+        if let Some(relay) = self.relays.iter().find(|relay| !matches!(relay.scheme, None | Some(Scheme::Tcp))) {
+            return Err(Fault::new(Exit::Config, format!("{relay}: only the carrier tcp is part of this version")));
+        }
+        let config = Config {
+            identity: self.identity,
+            relays: self.relays.iter().map(|relay| relay.id).collect(),
+            callers: callers.0,
+            callers_max: callers.1,
+            wait: match connect.timeout.limit() {
+                None => Wait::Forever,
+                Some(Duration::ZERO) => Wait::No,
+                Some(time) => Wait::AtMost(time),
+            },
+            times: Times { dead_time: connect.dead_time, resume_timeout: time_of(connect.resume_timeout) },
+            seed: std::hash::RandomState::new().build_hasher().finish(),
+        };
+        Client::new(config, self.relays)
+            .map_err(|error| Fault::new(Exit::Failed, format!("cannot wait for events: {}", chain(&error))))
+    }
+}
+
+fn time_of(patience: Patience) -> Duration {
+    patience.limit().unwrap_or(FOR_EVER)
+}
+
+/// Runs a tool to its end and turns that into an exit status.
+///
+/// # Errors
+/// The tool ended without success.
+pub fn drive(
+    client: &mut Client,
+    tool: &mut dyn Tool,
+    mut voice: Voice<'_>,
+) -> Result<Exit, Fault> {
+    let end = client.run(tool, &mut |notice| voice.hear(&notice));
+    voice.finish();
+    end.map(|()| Exit::Done).map_err(|error| super::voice::fault(&error))
+}
+
+/// The voice of a tool that connects.
+pub fn voice<'a>(report: &'a Report, env: &Env, peers: &Peers, ready: Option<Ready>) -> Voice<'a> {
+    Voice::new(report, peers, ready, Audience::of_process(report, env))
+}

@@ -1,0 +1,153 @@
+//! What tools that connect say: news while they run, and how their end reads to a person.
+
+use crate::app::client::{Notice, ToolError};
+use crate::cli::escape::printable;
+use crate::cli::exit::Exit;
+use crate::cli::progress::{Audience, Progress, Totals};
+use crate::cli::ready::Ready;
+use crate::cli::report::{Fault, Level, Report, chain};
+use crate::identity::{PeerId, Peers};
+use crate::node::{Down, Failure};
+use crate::wire::CloseCode;
+
+/// The voice of one running tool.
+pub struct Voice<'a> {
+    report: &'a Report,
+    peers: Peers,
+    ready: Option<Ready>,
+    audience: Audience,
+    bar: Option<Progress>,
+    relay_trouble: bool,
+}
+
+/// The petname of a peer, or its id.
+pub fn peer_name(peers: &Peers, id: &PeerId) -> String {
+    peers.by_id(id).map_or_else(|| id.to_string(), |peer| peer.name.clone())
+}
+
+impl<'a> Voice<'a> {
+    /// A voice that knows the peers by name. `ready` gets the ready line once callers can find us.
+    pub fn new(report: &'a Report, peers: &Peers, ready: Option<Ready>, audience: Audience) -> Voice<'a> {
+        Voice { report, peers: peers.clone(), ready, audience, bar: None, relay_trouble: false }
+    }
+
+    fn name(&self, id: &PeerId) -> String {
+        peer_name(&self.peers, id)
+    }
+
+    fn info(&self, text: &str) {
+        self.report.say(Level::Info, text);
+    }
+
+    fn warn(&self, text: &str) {
+        self.report.say(Level::Warning, text);
+    }
+
+    /// Says what happened, as loudly as it deserves.
+    pub fn hear(&mut self, notice: &Notice<'_>) {
+        match notice {
+            Notice::RelayUp(relay) => {
+                let text = format!("attached to {relay}");
+                if std::mem::take(&mut self.relay_trouble) { self.warn(&text) } else { self.info(&text) }
+            }
+            Notice::RelayDown(relay, why, error) => self.relay_down(&relay.to_string(), *why, *error),
+            Notice::Waiting(peer, app) => self.warn(&format!("waiting for {}:{app}", self.name(peer))),
+            Notice::Up(peer, app) => self.info(&format!("connected to {}:{app}", self.name(peer))),
+            Notice::Lost(peer) => self.info(&format!("lost the path to {}, looking for another", self.name(peer))),
+            Notice::Resumed(peer) => self.info(&format!("going on with {}", self.name(peer))),
+            Notice::TurnedAway(peer, app) => {
+                self.warn(&format!("turned away a call of {} for {app}: not among the peers allowed", self.name(peer)));
+            }
+            Notice::Attached(app) => self.attached(app),
+            Notice::SessionFailed(peer, error) => {
+                let fault = fault(error);
+                self.warn(&format!("{}: {}", self.name(peer), fault.message));
+            }
+            Notice::Progress { bytes, total, items, name } => {
+                let (done, all) = items.map_or((0, None), |(done, all)| (done, Some(all)));
+                let totals = Totals { bytes: *total, items: all };
+                let bar = self.bar.get_or_insert_with(|| Progress::start(self.report, self.audience, totals));
+                bar.set_totals(totals);
+                bar.set(*bytes, done, name);
+            }
+            Notice::ItemFailed(name, why) => self.warn(&format!("{}: {}", printable(*name), printable(*why))),
+            Notice::Status => {
+                let line = self.bar.as_ref().map_or_else(|| "running".to_owned(), Progress::status_line);
+                self.report.status(&line);
+            }
+        }
+    }
+
+    /// The first break of a path is worth a line; every further try until it is back is not.
+    fn relay_down(&mut self, relay: &str, why: Down, error: Option<&std::io::Error>) {
+        let text = match error {
+            Some(error) => format!("relay {relay} {why}: {}", chain(error)),
+            None => format!("relay {relay} {why}"),
+        };
+        if std::mem::replace(&mut self.relay_trouble, true) { self.info(&text) } else { self.warn(&text) }
+    }
+
+    fn attached(&mut self, app: &str) {
+        if let Some(mut ready) = self.ready.take() {
+            if let Err(error) = ready.line(&format!("attached {app}")) {
+                self.warn(&format!("cannot write the ready line: {}", chain(&error)));
+            }
+            ready.complete(&format!("attached {app}"));
+        }
+        self.info(&format!("attached {app}"));
+    }
+
+    /// Ends the bar, if there is one.
+    pub fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish();
+        }
+    }
+}
+
+/// How an end without success reads, and what it exits with.
+pub fn fault(error: &ToolError) -> Fault {
+    match error {
+        ToolError::Node(failure) => node_fault(*failure),
+        ToolError::Expired => Fault::new(Exit::Deadline, "the connection broke and did not come back in time")
+            .hint("--resume-timeout sets how long to wait"),
+        ToolError::Protocol(what) => Fault::new(Exit::Integrity, format!("the peer broke the protocol: it {what}")),
+        ToolError::PeerClosed(code) => closed_fault(*code),
+        ToolError::Command(status) => Fault::new(Exit::Failed, format!("the command failed with status {status}")),
+        ToolError::FarCommand(Some(status)) => {
+            Fault::new(Exit::Failed, format!("the command at the far side failed with status {status}"))
+        }
+        ToolError::FarCommand(None) => Fault::new(Exit::Failed, "the program at the far side failed"),
+        ToolError::OutputGone => Fault::new(Exit::Signal(13), ""),
+        ToolError::Io(what, error) => Fault::new(Exit::Failed, format!("{what}: {}", chain(error))),
+        ToolError::Signal(signal) => Fault::new(Exit::Signal(u8::try_from(*signal).unwrap_or(0)), ""),
+    }
+}
+
+fn node_fault(failure: Failure) -> Fault {
+    match failure {
+        Failure::NoRelay(Down::Impostor) => {
+            Fault::new(Exit::Integrity, "the relay could not prove to be the one in its address")
+                .hint("compare the id in the relay's address with the one vp-relay prints")
+        }
+        Failure::NoRelay(why) => Fault::new(Exit::NoRelay, format!("no relay could be used: it {why}")),
+        Failure::RefusedByRelay(CloseCode::Refused) => Fault::new(Exit::Refused, "the relay does not admit this key")
+            .hint("the relay's operator admits it by a line in the file given with --allow"),
+        Failure::RefusedByRelay(_) => Fault::new(Exit::Refused, "the relay turned this connection down"),
+        Failure::PeerAbsent => Fault::new(Exit::PeerAbsent, "the peer is not there, or does not serve this application"),
+        Failure::RefusedByPeer(_) => Fault::new(Exit::Refused, "the peer refused the call"),
+        Failure::PeerUnauthentic => {
+            Fault::new(Exit::Integrity, "the other end could not prove to be the peer that was called")
+        }
+        Failure::SessionGone => Fault::new(Exit::Failed, "the peer's process ended before everything was settled"),
+    }
+}
+
+fn closed_fault(code: CloseCode) -> Fault {
+    match code {
+        CloseCode::Refused => Fault::new(Exit::Refused, "the peer refused"),
+        CloseCode::Protocol => Fault::new(Exit::Integrity, "the peer says that we broke the protocol"),
+        CloseCode::Failed => Fault::new(Exit::Failed, "the program at the far side failed"),
+        _ => Fault::new(Exit::Failed, "the peer ended the session before it had everything"),
+    }
+}

@@ -1,0 +1,137 @@
+//! What the line-based files share: lines, comments, words with columns, and one error type.
+
+use std::error::Error;
+use std::fmt;
+
+use super::code::CodeError;
+use super::name::NameError;
+use super::relay::RelayAddressError;
+
+/// What is wrong with a line of the peers or relays file, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParseError {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub kind: ParseErrorKind,
+}
+
+/// What is wrong at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParseErrorKind {
+    /// The first word is no name.
+    BadName(NameError),
+    /// A petname may not begin with `vp1`: it would be taken for an id.
+    NameLooksLikeId,
+    /// A name without an id after it.
+    MissingId,
+    /// The second word is no id.
+    BadId(CodeError),
+    /// The name was given before.
+    DuplicateName {
+        /// Line of the first.
+        first_line: usize,
+    },
+    /// A word after the id that is not `key=value` with both sides present.
+    BadOption,
+    /// The same key twice on one line.
+    DuplicateOption,
+    /// A key that the reader of this file does not know.
+    UnknownOption,
+    /// The value is not of the kind that its key wants.
+    BadValue,
+    /// A word where the line should end.
+    TrailingText,
+    /// Not a relay address.
+    BadRelay(RelayAddressError),
+    /// The relay was given before.
+    DuplicateRelay {
+        /// Line of the first.
+        first_line: usize,
+    },
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.kind)
+    }
+}
+
+impl Error for ParseError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.kind {
+            ParseErrorKind::BadName(source) => Some(source),
+            ParseErrorKind::BadId(source) => Some(source),
+            ParseErrorKind::BadRelay(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ParseErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadName(error) => write!(f, "the name {error}"),
+            Self::NameLooksLikeId => f.write_str("a petname may not begin with vp1"),
+            Self::MissingId => f.write_str("no id after the name"),
+            Self::BadId(error) => write!(f, "the id {error}"),
+            Self::DuplicateName { first_line } => {
+                write!(f, "the name was used on line {first_line}")
+            }
+            Self::BadOption => f.write_str("expected key=value"),
+            Self::DuplicateOption => f.write_str("the option was given before on this line"),
+            Self::UnknownOption => f.write_str("unknown option"),
+            Self::BadValue => f.write_str("the value does not fit the option"),
+            Self::TrailingText => f.write_str("unexpected text"),
+            Self::BadRelay(error) => write!(f, "the relay address {error}"),
+            Self::DuplicateRelay { first_line } => {
+                write!(f, "the relay was given on line {first_line}")
+            }
+        }
+    }
+}
+
+/// A word of a line and the column of its first character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Word<'a> {
+    pub column: usize,
+    pub text: &'a str,
+}
+
+/// The lines that say something, with their numbers; comments (`#` to the end of the line) are cut off.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..)
+        .zip(text.lines())
+        .map(|(number, line)| (number, line.split('#').next().unwrap_or_default()))
+        .filter(|(_, line)| words(line).next().is_some())
+}
+
+/// The words of a line, separated by spaces and tabs.
+pub(super) fn words(line: &str) -> impl Iterator<Item = Word<'_>> {
+    let mut column = 1;
+    line.split([' ', '\t']).filter_map(move |text| {
+        let word = Word { column, text };
+        column += text.chars().count() + 1;
+        (!text.is_empty()).then_some(word)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters() {
+        let found: Vec<_> = words("  é \tb  ").map(|word| (word.column, word.text)).collect();
+        assert_eq!(found, [(3, "é"), (6, "b")]);
+    }
+
+    #[test]
+    fn comments_and_blank_lines_keep_the_numbers() {
+        let text = "# head\n\n a # tail\r\n\t\nb#\n";
+        let found: Vec<_> = lines(text).map(|(number, line)| (number, line.trim())).collect();
+        assert_eq!(found, [(3, "a"), (5, "b")]);
+    }
+}

@@ -1,0 +1,234 @@
+//! Frames on an established link.
+//!
+//! ```text
+//! input   │ 32 B sealed header │ body … │ 32 B sealed header │ …
+//!             └ opened here        └ DATA: handed on in pieces, as it arrives and untouched
+//!                                    CONTROL: waited for, opened, decoded
+//! ```
+
+use crate::noise::{OpenError, Opener, SealError, Sealer};
+use crate::wire::limits::{HEADER_BYTES, SEALED_HEADER_BYTES, TAG_BYTES};
+use crate::wire::{Control, ControlError, Header, HeaderError, Kind};
+use std::fmt;
+use std::ops::Range;
+
+/// What one call of [`Link::advance`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A piece of a circuit's bytes: where it lies in the input. One DATA frame may yield several pieces.
+    Data {
+        /// The circuit.
+        circuit: u32,
+        /// Where the bytes lie in the input of this call.
+        bytes: Range<usize>,
+        /// Piggy-backed credit for the other direction.
+        credit: u32,
+    },
+    /// A control message.
+    Control(Control),
+    /// Credit for what this side sends on the circuit: an absolute count modulo 2^32.
+    Credit {
+        /// The circuit.
+        circuit: u32,
+        /// Bytes this side may have sent in all, modulo 2^32.
+        credit: u32,
+    },
+    /// The other side sends no more on this circuit.
+    Fin {
+        /// The circuit.
+        circuit: u32,
+    },
+    /// The circuit is gone.
+    Reset {
+        /// The circuit.
+        circuit: u32,
+        /// A close code.
+        code: u16,
+    },
+    /// A heartbeat to answer with [`Link::pong`].
+    Ping(u32),
+    /// The answer to a heartbeat.
+    Pong(u32),
+    /// Only part of a frame: nothing to do yet.
+    Nothing,
+}
+
+/// The link is broken; it must be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkError {
+    /// A message did not authenticate: damaged on the way.
+    Unauthentic,
+    /// The other side broke the protocol: an impossible header.
+    Header(HeaderError),
+    /// The other side broke the protocol: an impossible control message.
+    Control(ControlError),
+    /// This side has sealed as many messages as its key allows.
+    Exhausted,
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LinkError::Unauthentic => "bytes were changed on the way",
+            LinkError::Header(_) | LinkError::Control(_) => "the other side broke the link protocol",
+            LinkError::Exhausted => "the link's key is used up",
+        })
+    }
+}
+
+impl std::error::Error for LinkError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            LinkError::Header(error) => Some(error),
+            LinkError::Control(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<OpenError> for LinkError {
+    fn from(_: OpenError) -> LinkError {
+        LinkError::Unauthentic
+    }
+}
+
+impl From<SealError> for LinkError {
+    fn from(_: SealError) -> LinkError {
+        LinkError::Exhausted
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Await {
+    Header,
+    Body { circuit: u32, left: usize, credit: u32 },
+    Control { length: usize },
+    Failed(LinkError),
+}
+
+/// An established link: one end's sealer, opener and place in the incoming frame.
+pub struct Link {
+    sealer: Sealer,
+    opener: Opener,
+    awaiting: Await,
+}
+
+impl Link {
+    /// A link over the two halves of a finished handshake.
+    pub fn new(sealer: Sealer, opener: Opener) -> Link {
+        Link { sealer, opener, awaiting: Await::Header }
+    }
+
+    /// Takes what it can use from the front of `input` and tells what that was. Used 0 bytes: read more, keep the rest
+    /// (always less than one control frame). Call again until then.
+    pub fn advance(&mut self, input: &[u8]) -> Result<(usize, Frame), LinkError> {
+        let result = self.step(input);
+        if let Err(error) = result {
+            self.awaiting = Await::Failed(error);
+        }
+        result
+    }
+
+    fn step(&mut self, input: &[u8]) -> Result<(usize, Frame), LinkError> {
+        match self.awaiting {
+            Await::Failed(error) => Err(error),
+            Await::Header => {
+                let Some((sealed, _)) = input.split_first_chunk::<SEALED_HEADER_BYTES>() else {
+                    return Ok((0, Frame::Nothing));
+                };
+                // The cipher may use the tag's place while it works, so the buffer has room for it.
+                let mut opened = [0; SEALED_HEADER_BYTES];
+                self.opener.open(sealed, &mut opened)?;
+                let plain = opened.first_chunk::<HEADER_BYTES>().expect("16 of 32 bytes");
+                let header = Header::decode(plain).map_err(LinkError::Header)?;
+                Ok((SEALED_HEADER_BYTES, self.begin(header)))
+            }
+            Await::Body { circuit, left, credit } => {
+                let here = left.min(input.len());
+                if here == 0 {
+                    return Ok((0, Frame::Nothing));
+                }
+                let left = left - here;
+                self.awaiting = if left == 0 { Await::Header } else { Await::Body { circuit, left, credit } };
+                Ok((here, Frame::Data { circuit, bytes: 0..here, credit }))
+            }
+            Await::Control { length } => {
+                let Some(sealed) = input.get(..length) else { return Ok((0, Frame::Nothing)) };
+                let mut opened = vec![0; length];
+                let plain = self.opener.open(sealed, &mut opened)?;
+                self.awaiting = Await::Header;
+                let control = Control::decode(&opened[..plain]).map_err(LinkError::Control)?;
+                Ok((length, Frame::Control(control)))
+            }
+        }
+    }
+
+    fn begin(&mut self, header: Header) -> Frame {
+        let Header { kind, circuit, length, credit } = header;
+        let length = usize::try_from(length).expect("checked against its cap");
+        match kind {
+            Kind::Data => {
+                self.awaiting = Await::Body { circuit, left: length, credit };
+                Frame::Nothing
+            }
+            Kind::Control => {
+                self.awaiting = Await::Control { length };
+                Frame::Nothing
+            }
+            Kind::Credit => Frame::Credit { circuit, credit },
+            Kind::Fin => Frame::Fin { circuit },
+            // Codes are 16-bit numbers in a 32-bit field; a larger one reads as unknown.
+            Kind::Reset => Frame::Reset { circuit, code: u16::try_from(credit).unwrap_or(u16::MAX) },
+            Kind::Ping => Frame::Ping(credit),
+            Kind::Pong => Frame::Pong(credit),
+        }
+    }
+
+    /// Seals a header into the 32 bytes at `place`. The frame's body must follow before any other frame.
+    pub fn seal_header(&mut self, header: Header, place: &mut [u8]) -> Result<(), LinkError> {
+        self.sealer.seal(&header.encode(), place)?;
+        Ok(())
+    }
+
+    /// Appends a frame without a body.
+    pub fn bare(&mut self, kind: Kind, circuit: u32, credit: u32, out: &mut Vec<u8>) -> Result<(), LinkError> {
+        self.append_header(Header::bare(kind, circuit, credit), out)
+    }
+
+    /// Appends a RESET.
+    pub fn reset(&mut self, circuit: u32, code: u16, out: &mut Vec<u8>) -> Result<(), LinkError> {
+        self.bare(Kind::Reset, circuit, u32::from(code), out)
+    }
+
+    /// Appends a heartbeat.
+    pub fn ping(&mut self, token: u32, out: &mut Vec<u8>) -> Result<(), LinkError> {
+        self.bare(Kind::Ping, 0, token, out)
+    }
+
+    /// Appends the answer to a heartbeat.
+    pub fn pong(&mut self, token: u32, out: &mut Vec<u8>) -> Result<(), LinkError> {
+        self.bare(Kind::Pong, 0, token, out)
+    }
+
+    /// Appends a control message.
+    pub fn control(&mut self, message: &Control, out: &mut Vec<u8>) -> Result<(), LinkError> {
+        let plain = message.encode().map_err(LinkError::Control)?;
+        let length = u32::try_from(plain.len() + TAG_BYTES).expect("capped by the encoder");
+        self.append_header(Header { kind: Kind::Control, circuit: 0, length, credit: 0 }, out)?;
+        self.sealer.seal_into(&plain, out)?;
+        Ok(())
+    }
+
+    fn append_header(&mut self, header: Header, out: &mut Vec<u8>) -> Result<(), LinkError> {
+        let at = out.len();
+        out.resize(at + SEALED_HEADER_BYTES, 0);
+        self.seal_header(header, &mut out[at..])
+    }
+}
+
+/// The credit `granted` on top of `base`, as a distance: absolute counts wrap at 2^32, windows are far smaller.
+/// A count that lies behind reads as no credit.
+pub fn credit_left(granted: u32, sent: u32) -> u32 {
+    let left = granted.wrapping_sub(sent);
+    if left > i32::MAX.unsigned_abs() { 0 } else { left }
+}

@@ -1,0 +1,66 @@
+//! A program run for a session, with pipes for its input and output and an event for its end.
+
+use super::stdio::{Sink, Source};
+use super::{deregister, register};
+use mio::{Interest, Registry, Token};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Command, ExitStatus, Stdio};
+
+/// A running child.
+#[derive(Debug)]
+pub struct Child {
+    process: std::process::Child,
+    ended: OwnedFd,
+}
+
+/// A child and its pipes.
+#[derive(Debug)]
+pub struct Spawned {
+    /// The process.
+    pub child: Child,
+    /// Its standard output.
+    pub source: Source,
+    /// Its standard input.
+    pub sink: Sink,
+}
+
+/// Runs `command` by the shell with `environment` added. Its standard error stays ours.
+pub fn spawn(command: &OsString, environment: &[(&str, String)]) -> io::Result<Spawned> {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(command).stdin(Stdio::piped()).stdout(Stdio::piped());
+    for (name, value) in environment {
+        shell.env(name, value);
+    }
+    let mut process = shell.spawn()?;
+    let missing = || io::Error::other("a pipe of the child is missing");
+    let source = Source::of_pipe(process.stdout.take().ok_or_else(missing)?)?;
+    let sink = Sink::of_pipe(process.stdin.take().ok_or_else(missing)?)?;
+    let ended = pidfd_open(Pid::from_child(&process), PidfdFlags::NONBLOCK)?;
+    Ok(Spawned { child: Child { process, ended }, source, sink })
+}
+
+impl Child {
+    /// Lets an event with `token` tell of its end.
+    pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        register(registry, &self.ended, token, Interest::READABLE)
+    }
+
+    /// Ends that.
+    pub fn deregister(&self, registry: &Registry) {
+        deregister(registry, &self.ended);
+    }
+
+    /// Its status, if it has ended.
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.process.try_wait()
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        // It fails only if the child has ended, which is what was wanted.
+        let _ = rustix::process::kill_process(Pid::from_child(&self.process), rustix::process::Signal::TERM);
+    }
+}

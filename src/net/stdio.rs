@@ -1,0 +1,305 @@
+//! Standard input and output, and the pipes of children, in a loop that must not block.
+//!
+//! | what it is | how it is read and written |
+//! |---|---|
+//! | pipe, terminal | reopened through /proc: an open file description of our own, which may be non-blocking |
+//! | the same, not permitted to reopen | asked with poll(2) before each read; written in pieces of `PIPE_BUF` |
+//! | socket | with MSG_DONTWAIT on each call |
+//! | file, device | directly: always ready, and epoll would refuse it |
+
+use super::{Read, Written, deregister, register};
+use mio::{Interest, Registry, Token};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What poll(2) promises a writer of a pipe (POSIX `PIPE_BUF`, 4,096 on Linux).
+const PIPE_BUF: usize = 4096;
+/// Asked for pipes, so that a busy pipeline switches between processes less often; the kernel may say no.
+const PIPE_BYTES: usize = 1024 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Always,
+    NonBlocking,
+    Socket,
+    Guarded,
+}
+
+/// One end of a byte stream that this process did not make.
+#[derive(Debug)]
+struct End {
+    fd: OwnedFd,
+    way: Way,
+    registered: bool,
+    ready: bool,
+}
+
+impl End {
+    fn of_stdio(fd: BorrowedFd<'_>, number: u8, access: OFlags) -> io::Result<End> {
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
+        let terminal = rustix::termios::isatty(fd);
+        let (fd, way) = match kind {
+            FileType::Socket => (fd.try_clone_to_owned()?, Way::Socket),
+            FileType::Fifo => Self::reopened(fd, number, access)?,
+            FileType::CharacterDevice if terminal => Self::reopened(fd, number, access)?,
+            _ => (fd.try_clone_to_owned()?, Way::Always),
+        };
+        if kind == FileType::Fifo {
+            let _ = rustix::pipe::fcntl_setpipe_size(&fd, PIPE_BYTES);
+        }
+        Ok(End { fd, way, registered: false, ready: true })
+    }
+
+    fn reopened(fd: BorrowedFd<'_>, number: u8, access: OFlags) -> io::Result<(OwnedFd, Way)> {
+        let path = format!("/proc/self/fd/{number}");
+        let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(own) => Ok((own, Way::NonBlocking)),
+            Err(_) => Ok((fd.try_clone_to_owned()?, Way::Guarded)),
+        }
+    }
+
+    fn of_child(fd: OwnedFd) -> io::Result<End> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let _ = rustix::pipe::fcntl_setpipe_size(&fd, PIPE_BYTES);
+        Ok(End { fd, way: Way::NonBlocking, registered: false, ready: true })
+    }
+
+    fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        if self.way != Way::Always {
+            register(registry, &self.fd, token, interest)?;
+            self.registered = true;
+        }
+        Ok(())
+    }
+
+    fn deregister(&mut self, registry: &Registry) {
+        if std::mem::take(&mut self.registered) {
+            deregister(registry, &self.fd);
+        }
+    }
+
+    fn polls(&self, flags: PollFlags) -> io::Result<bool> {
+        let mut fds = [PollFd::new(&self.fd, flags)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        Ok(rustix::event::poll(&mut fds, Some(&now))? > 0)
+    }
+}
+
+/// Where bytes come from.
+#[derive(Debug)]
+pub struct Source {
+    end: End,
+}
+
+impl Source {
+    /// Standard input.
+    pub fn stdin() -> io::Result<Source> {
+        Ok(Source { end: End::of_stdio(io::stdin().as_fd(), 0, OFlags::RDONLY)? })
+    }
+
+    /// The reading end of a pipe that only this process has, such as a child's standard output.
+    pub fn of_pipe(fd: impl Into<OwnedFd>) -> io::Result<Source> {
+        Ok(Source { end: End::of_child(fd.into())? })
+    }
+
+    /// Lets events with `token` tell of it.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.end.register(registry, token, Interest::READABLE)
+    }
+
+    /// Ends that.
+    pub fn deregister(&mut self, registry: &Registry) {
+        self.end.deregister(registry);
+    }
+
+    /// An event came.
+    pub fn handle_ready(&mut self) {
+        self.end.ready = true;
+    }
+
+    /// Whether a read may find something.
+    pub fn is_ready(&self) -> bool {
+        self.end.ready
+    }
+
+    /// Reads what is there.
+    pub fn try_read(&mut self, room: &mut [u8]) -> io::Result<Read> {
+        if !self.end.ready || room.is_empty() {
+            return Ok(Read::Later);
+        }
+        if self.end.way == Way::Guarded && !self.end.polls(PollFlags::IN | PollFlags::HUP)? {
+            self.end.ready = false;
+            return Ok(Read::Later);
+        }
+        let result = match self.end.way {
+            Way::Socket => rustix::net::recv(&self.end.fd, &mut *room, RecvFlags::DONTWAIT).map(|(count, _)| count),
+            _ => rustix::io::read(&self.end.fd, &mut *room),
+        };
+        match result {
+            Ok(0) => Ok(Read::End),
+            Ok(count) => Ok(Read::Bytes(count)),
+            Err(Errno::AGAIN) => {
+                self.end.ready = false;
+                Ok(Read::Later)
+            }
+            Err(Errno::INTR) => Ok(Read::Later),
+            // A terminal whose other side hung up says EIO.
+            Err(Errno::IO) if rustix::termios::isatty(&self.end.fd) => Ok(Read::End),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Where bytes go.
+#[derive(Debug)]
+pub struct Sink {
+    end: End,
+    stdout: bool,
+    gone: bool,
+}
+
+impl Sink {
+    /// Standard output.
+    pub fn stdout() -> io::Result<Sink> {
+        let end = End::of_stdio(io::stdout().as_fd(), 1, OFlags::WRONLY)?;
+        Ok(Sink { end, stdout: true, gone: false })
+    }
+
+    /// The writing end of a pipe that only this process has, such as a child's standard input.
+    pub fn of_pipe(fd: impl Into<OwnedFd>) -> io::Result<Sink> {
+        Ok(Sink { end: End::of_child(fd.into())?, stdout: false, gone: false })
+    }
+
+    /// Lets events with `token` tell of it.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.end.register(registry, token, Interest::WRITABLE)
+    }
+
+    /// Ends that.
+    pub fn deregister(&mut self, registry: &Registry) {
+        self.end.deregister(registry);
+    }
+
+    /// An event came; `closed` if it says that the reader has gone.
+    pub fn handle_ready(&mut self, closed: bool) {
+        self.end.ready = true;
+        self.gone |= closed;
+    }
+
+    /// Whether the reader has gone.
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Writes what fits.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<Written> {
+        if self.gone {
+            return Ok(Written::Gone);
+        }
+        if !self.end.ready || bytes.is_empty() {
+            return Ok(Written::Later);
+        }
+        let result = match self.end.way {
+            Way::Socket => rustix::net::send(&self.end.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
+            Way::Guarded if !self.end.polls(PollFlags::OUT)? => Err(Errno::AGAIN),
+            Way::Guarded => rustix::io::write(&self.end.fd, &bytes[..bytes.len().min(PIPE_BUF)]),
+            Way::Always | Way::NonBlocking => rustix::io::write(&self.end.fd, bytes),
+        };
+        match result {
+            Ok(count) => Ok(Written::Bytes(count)),
+            Err(Errno::AGAIN) => {
+                self.end.ready = false;
+                Ok(Written::Later)
+            }
+            Err(Errno::INTR) => Ok(Written::Later),
+            Err(Errno::PIPE | Errno::CONNRESET) => {
+                self.gone = true;
+                Ok(Written::Gone)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lets the reader see the end. Whatever the kernel says on the last close of the descriptor is an error of writing.
+    pub fn close(mut self, registry: &Registry) -> io::Result<()> {
+        self.end.deregister(registry);
+        if self.end.way == Way::Socket {
+            let _ = rustix::net::shutdown(&self.end.fd, rustix::net::Shutdown::Write);
+        }
+        if self.stdout {
+            // Descriptor 1 must go as well, or the reader of a pipe would see no end; /dev/null takes its place.
+            let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+            rustix::stdio::dup2_stdout(null)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+
+    fn pipe() -> (OwnedFd, OwnedFd) {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap()
+    }
+
+    #[test]
+    fn an_empty_pipe_says_later_and_a_closed_one_says_end() {
+        let (read, write) = pipe();
+        let mut source = Source::of_pipe(read).unwrap();
+        let mut room = [0; 8];
+        assert_eq!(source.try_read(&mut room).unwrap(), Read::Later);
+        std::fs::File::from(write).write_all(b"abc").unwrap();
+        assert_eq!(source.try_read(&mut room).unwrap(), Read::Later, "no event came");
+        source.handle_ready();
+        assert_eq!(source.try_read(&mut room).unwrap(), Read::Bytes(3));
+        assert_eq!(source.try_read(&mut room).unwrap(), Read::End);
+    }
+
+    #[test]
+    fn a_full_pipe_says_later_and_one_without_reader_says_gone() {
+        let (read, write) = pipe();
+        let mut sink = Sink::of_pipe(write).unwrap();
+        let block = vec![7; 1 << 20];
+        let mut took = 0;
+        while let Written::Bytes(count) = sink.try_write(&block).unwrap() {
+            took += count;
+        }
+        assert!(took > 0);
+        let mut file = std::fs::File::from(read);
+        let mut room = vec![0; took];
+        file.read_exact(&mut room).unwrap();
+        sink.handle_ready(false);
+        assert!(matches!(sink.try_write(&block).unwrap(), Written::Bytes(_)));
+        drop(file);
+        sink.handle_ready(false);
+        assert_eq!(sink.try_write(&block).unwrap(), Written::Gone);
+    }
+
+    #[test]
+    fn a_guarded_pipe_never_blocks_either() {
+        let (read, write) = pipe();
+        let end = |fd| End { fd, way: Way::Guarded, registered: false, ready: true };
+        let mut source = Source { end: end(read) };
+        let mut sink = Sink { end: end(write), stdout: false, gone: false };
+        let mut room = vec![0; 1 << 20];
+        assert_eq!(source.try_read(&mut room).unwrap(), Read::Later);
+        let mut took = 0;
+        while let Written::Bytes(count) = sink.try_write(&room).unwrap() {
+            took += count;
+        }
+        source.handle_ready();
+        let mut got = 0;
+        while let Read::Bytes(count) = source.try_read(&mut room).unwrap() {
+            got += count;
+        }
+        assert_eq!(got, took);
+        assert!(took >= 4 * PIPE_BUF);
+    }
+}

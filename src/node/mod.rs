@@ -1,0 +1,420 @@
+//! What a client decides: which relay to dial and when, which circuits carry which lanes, who may call, when to give up.
+//!
+//! ```text
+//! application ⇄ Session ⇄ lane ⇄ circuit ⇄ Link ⇄ bytes of one carrier (dialled by whoever drives the node)
+//! ```
+//!
+//! A node owns the link to its relay and every session of the process. It opens no socket and reads no clock: it asks for
+//! a carrier ([`Node::poll_dial`]), is told of it, and takes and gives its bytes. It does not know what an application does
+//! with a stream.
+//!
+//! Invariants: a session survives any carrier and any relay as long as its own times allow; a caller is believed to be who
+//! the session handshake proved, never who the relay said; output is bounded by one DATA body and the control messages
+//! that state calls for.
+
+mod backoff;
+mod calls;
+mod carrier;
+mod circuits;
+mod output;
+
+pub use output::Output;
+
+use crate::identity::{AppName, Identity, PeerId};
+use crate::session::{Session, Times};
+use crate::wire::{CloseCode, Name};
+use backoff::Backoff;
+use carrier::Carrier;
+use circuits::Circuit;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Ended sessions whose orderly end is remembered, so that a late join is told so.
+const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
+const TOMBSTONES_MAX: usize = 256;
+/// Sessions a process holds at once, those under way included.
+const SESSIONS_MAX: usize = 1024;
+
+/// How long to wait for a relay and for the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// For ever.
+    Forever,
+    /// At most so long.
+    AtMost(Duration),
+    /// Not at all: each relay is tried once, the peer is there or not.
+    No,
+}
+
+/// Who may open sessions to this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callers {
+    /// Nobody calls.
+    Nobody,
+    /// These.
+    Only(Vec<PeerId>),
+}
+
+impl Callers {
+    fn admit(&self, peer: &PeerId) -> bool {
+        match self {
+            Callers::Nobody => false,
+            Callers::Only(peers) => peers.contains(peer),
+        }
+    }
+}
+
+/// What a node is made of.
+pub struct Config {
+    /// Who we are.
+    pub identity: Identity,
+    /// The relays by id, in order of preference.
+    pub relays: Vec<PeerId>,
+    /// Who may call.
+    pub callers: Callers,
+    /// How long to wait for relay and peer.
+    pub wait: Wait,
+    /// Times of sessions; the dead time is also the link's.
+    pub times: Times,
+    /// Sessions that callers may have open at once; with none free the node is not to be found.
+    pub callers_max: usize,
+    /// Randomness for back-off.
+    pub seed: u64,
+}
+
+/// A session, from the moment it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(u64);
+
+/// What happened, for the tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The link to a relay is up.
+    RelayUp {
+        /// Its place in the list of relays.
+        relay: usize,
+    },
+    /// The link to a relay is gone, or did not come up.
+    RelayDown {
+        /// Its place in the list of relays.
+        relay: usize,
+        /// Why.
+        why: Down,
+    },
+    /// The relay has registered the application: callers find it now.
+    Listening {
+        /// The application.
+        app: AppName,
+    },
+    /// The peer is not there; the relay will tell when it is.
+    Waiting {
+        /// The session.
+        key: Key,
+    },
+    /// The session is up.
+    Up {
+        /// The session.
+        key: Key,
+        /// Who is at the other end, proven.
+        peer: PeerId,
+        /// The application that was called.
+        app: AppName,
+    },
+    /// The session has no lane and waits for one.
+    Lost {
+        /// The session.
+        key: Key,
+    },
+    /// The session has a lane again.
+    Resumed {
+        /// The session.
+        key: Key,
+    },
+    /// The session asked for did not come up, or came to an end for a reason outside of it.
+    Failed {
+        /// The session.
+        key: Key,
+        /// Why.
+        why: Failure,
+    },
+    /// Somebody called who may not.
+    TurnedAway {
+        /// By the relay's word.
+        peer: PeerId,
+        /// The application that was called.
+        app: AppName,
+    },
+    /// Nothing more can come of this node.
+    Fatal {
+        /// Why.
+        why: Failure,
+    },
+}
+
+/// Why a carrier or link is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// No connection could be made; the driver knows more.
+    Unreachable,
+    /// The connection ended.
+    Closed,
+    /// Nothing was heard for the dead time.
+    Silent,
+    /// What came was not this protocol, or was changed on the way.
+    Damaged,
+    /// The other side is not the relay it should be.
+    Impostor,
+    /// The relay said so, with this code.
+    Said(CloseCode),
+}
+
+/// Why something will not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No relay could be reached in time.
+    NoRelay(Down),
+    /// Every relay refused us.
+    RefusedByRelay(CloseCode),
+    /// The peer was not there in time.
+    PeerAbsent,
+    /// The peer, or the relay about this peer, said no with this code.
+    RefusedByPeer(CloseCode),
+    /// The other end could not prove to be the peer that was called.
+    PeerUnauthentic,
+    /// The session was known no more when a lane wanted to join: its other process is gone.
+    SessionGone,
+}
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Down::Unreachable => "could not be reached",
+            Down::Closed => "closed the connection",
+            Down::Silent => "was silent for too long",
+            Down::Damaged => "sent bytes that are not this protocol, or were changed on the way",
+            Down::Impostor => "could not prove to be the relay it should be",
+            Down::Said(CloseCode::GoingAway) => "is going away",
+            Down::Said(CloseCode::Refused) => "does not admit this key",
+            Down::Said(CloseCode::Limit) => "is at its limit",
+            Down::Said(_) => "ended the connection",
+        })
+    }
+}
+
+struct Entry {
+    peer: PeerId,
+    app: AppName,
+    phase: Phase,
+    released: bool,
+}
+
+enum Phase {
+    /// Asked for; a CONNECT goes out with the next link.
+    Calling { circuit: Option<u32> },
+    /// Called; its first lane's last handshake message is still to come.
+    Answering,
+    /// Up. `circuit` carries its lane, or is about to.
+    Up { session: Box<Session>, circuit: Option<u32>, rejoin_at: Option<Instant> },
+}
+
+/// One process's attachment to the world. See the module's text.
+pub struct Node {
+    config: Config,
+    carrier: Carrier,
+    backoff: Backoff,
+    relay: usize,
+    refusals: usize,
+    tried: usize,
+    last_down: Down,
+    born: Instant,
+    met: bool,
+    circuits: BTreeMap<u32, Circuit>,
+    next_circuit: u32,
+    turn: u32,
+    entries: HashMap<Key, Entry>,
+    next_key: u64,
+    apps: Vec<AppName>,
+    findable: bool,
+    tombstones: VecDeque<([u8; 16], Instant)>,
+    out: Output,
+    events: VecDeque<Event>,
+    fatal: bool,
+}
+
+impl Node {
+    /// A node that will dial as soon as it is driven.
+    pub fn new(now: Instant, config: Config) -> Node {
+        let backoff = Backoff::new(config.seed);
+        Node {
+            config,
+            carrier: Carrier::Idle { dial_at: now },
+            backoff,
+            relay: 0,
+            refusals: 0,
+            tried: 0,
+            last_down: Down::Unreachable,
+            born: now,
+            met: false,
+            circuits: BTreeMap::new(),
+            next_circuit: 2,
+            turn: 0,
+            entries: HashMap::new(),
+            next_key: 0,
+            apps: Vec::new(),
+            findable: true,
+            tombstones: VecDeque::new(),
+            out: Output::default(),
+            events: VecDeque::new(),
+            fatal: false,
+        }
+    }
+
+    /// Asks for a session with `peer`'s application. Its fate comes as events.
+    pub fn call(&mut self, now: Instant, peer: PeerId, app: AppName) -> Key {
+        let key = self.insert(Entry { peer, app, phase: Phase::Calling { circuit: None }, released: false });
+        self.place_calls(now);
+        key
+    }
+
+    fn insert(&mut self, entry: Entry) -> Key {
+        let key = Key(self.next_key);
+        self.next_key += 1;
+        self.entries.insert(key, entry);
+        key
+    }
+
+    /// Lets peers call this application from now on.
+    pub fn listen(&mut self, app: AppName) {
+        if self.findable {
+            self.send_listen(Name::App(app.clone()));
+        }
+        self.apps.push(app);
+    }
+
+    /// No more callers for this application; sessions go on.
+    pub fn unlisten(&mut self, app: &AppName) {
+        self.apps.retain(|known| known != app);
+        self.send_unlisten(Name::App(app.clone()));
+    }
+
+    /// Changes who may call. Sessions go on.
+    pub fn set_callers(&mut self, callers: Callers) {
+        self.config.callers = callers;
+    }
+
+    /// The session, once it is up.
+    pub fn session(&mut self, key: Key) -> Option<&mut Session> {
+        match &mut self.entries.get_mut(&key)?.phase {
+            Phase::Up { session, .. } => Some(session),
+            _ => None,
+        }
+    }
+
+    /// The peer of a session.
+    pub fn peer(&self, key: Key) -> Option<PeerId> {
+        self.entries.get(&key).map(|entry| entry.peer)
+    }
+
+    /// Whom a session was asked for, or who asked, and the application.
+    pub fn called(&self, key: Key) -> Option<(PeerId, AppName)> {
+        self.entries.get(&key).map(|entry| (entry.peer, entry.app.clone()))
+    }
+
+    /// The tool is done with the session. It goes as soon as its end is settled with the peer.
+    pub fn release(&mut self, now: Instant, key: Key) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.released = true;
+        }
+        self.settle(now, key);
+    }
+
+    /// Forgets the session at once, whatever the peer knows.
+    pub fn abandon(&mut self, now: Instant, key: Key) {
+        let Some(entry) = self.entries.remove(&key) else { return };
+        if let Phase::Up { session, .. } = &entry.phase {
+            let rendezvous = session.rendezvous();
+            if session.role() == crate::session::Role::Responder {
+                self.send_unlisten(Name::Session(rendezvous));
+            }
+            self.tombstones.push_back((rendezvous, now + TOMBSTONE_TIME));
+            if self.tombstones.len() > TOMBSTONES_MAX {
+                self.tombstones.pop_front();
+            }
+        }
+        self.reset_circuits_of(key, CloseCode::Done);
+        self.refresh_findable();
+        self.refresh_busy(now);
+    }
+
+    /// Whether a session is still known here.
+    pub fn knows(&self, key: Key) -> bool {
+        self.entries.contains_key(&key)
+    }
+
+    fn settle(&mut self, now: Instant, key: Key) {
+        let Some(entry) = self.entries.get(&key) else { return };
+        let over = match &entry.phase {
+            Phase::Up { session, .. } => session.is_over() || session.failure().is_some(),
+            _ => true,
+        };
+        if entry.released && over && (self.out.is_empty() || !self.is_attached()) {
+            self.abandon(now, key);
+        }
+    }
+
+    /// The next event, in order.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether the link to a relay is up.
+    pub fn is_attached(&self) -> bool {
+        matches!(self.carrier, Carrier::Up { .. })
+    }
+
+    fn fail_all(&mut self, why: Failure) {
+        if self.fatal {
+            return;
+        }
+        self.fatal = true;
+        self.events.push_back(Event::Fatal { why });
+    }
+
+    /// The next instant at which [`Node::handle_timeout`] has something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let sessions = self.entries.values().filter_map(|entry| match &entry.phase {
+            Phase::Up { session, rejoin_at, .. } => [session.next_timeout(), *rejoin_at].into_iter().flatten().min(),
+            _ => None,
+        });
+        sessions.chain(self.carrier_deadline()).chain(self.meeting_deadline()).min()
+    }
+
+    fn meeting_deadline(&self) -> Option<Instant> {
+        match self.config.wait {
+            Wait::AtMost(time) if !self.met && !self.fatal => Some(self.born + time),
+            _ => None,
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.handle_carrier_timeout(now);
+        if self.meeting_deadline().is_some_and(|at| now >= at) {
+            let why = if self.is_attached() { Failure::PeerAbsent } else { Failure::NoRelay(self.last_down) };
+            self.fail_all(why);
+        }
+        while self.tombstones.front().is_some_and(|(_, until)| *until <= now) {
+            self.tombstones.pop_front();
+        }
+        for key in self.keys() {
+            self.drive_session(now, key);
+        }
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.entries.keys().copied().collect();
+        keys.sort_unstable();
+        keys
+    }
+}

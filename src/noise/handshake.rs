@@ -1,0 +1,366 @@
+//! The handshake of links and sessions: Noise `XXpsk3`, with an ML-KEM-768 exchange as the psk.
+//!
+//! ```text
+//! Initiator::start ──▶ ExpectReply ──finish──▶ Established
+//!        │ message 1       ▲ message 2  │ message 3
+//!        ▼                 │            ▼
+//! Responder::accept ─────▶ ExpectFinal ──finish──▶ Established
+//! ```
+//! **psk.** `HKDF-SHA256(salt = "vp/1 mlkem768 psk", ikm = ss, info = h ‖ SHA-256(ek) ‖ SHA-256(ct))`, where `ss` is the
+//! ML-KEM shared secret and `h` the handshake hash after message 2. It is mixed in before the payload of message 3, so
+//! that payload and everything after it stay secret if either X25519 or ML-KEM-768 holds. `ek` and `ct` are in `h`
+//! anyway; naming them again keeps the binding without trust in the order of the pattern. Authentication is classical:
+//! X25519 for the channel, Ed25519 for the card.
+//!
+//! **Export.** `HKDF-SHA256(salt = "vp/1 export", ikm = secret ‖ ss, info = h)`, `h` after message 3. `secret` is 32
+//! random bytes of the initiator in the payload of message 3. Whoever lacks the X25519 secrets or `ss` cannot read
+//! `secret`; if X25519 falls later, `ss` still stands; if ML-KEM falls, `secret` was still sealed by X25519. Only the
+//! authenticated responder can open message 3, and only the authenticated initiator can have made it; `h` ties the
+//! value to this one transcript. Both sides contribute: `ss` comes from the responder's encapsulation. It is independent
+//! of the transport keys, which snow does not hand out.
+//!
+//! **Roles.** The prologue names the responder, so a message 1 for one peer fails at every other, and nothing that a
+//! peer sent can be reflected to it as an answer.
+
+use std::error::Error;
+use std::fmt;
+
+use aws_lc_rs::digest;
+use snow::{Builder, HandshakeState};
+use zeroize::Zeroizing;
+
+use crate::identity::{CARD_BYTES, Card, Identity, PeerId, hkdf_sha256};
+
+use super::fresh::{Fresh, KemKey, Secret, System};
+use super::payload::{Final, HANDSHAKE_MESSAGE_MAX, Hello, MESSAGE_1_BYTES, Reply};
+use super::sealed::{Opener, Sealer, split};
+use super::suite::{Purpose, Suite, prologue};
+
+const PSK_SALT: &[u8] = b"vp/1 mlkem768 psk";
+const EXPORT_SALT: &[u8] = b"vp/1 export";
+/// `psk3`: at the end of message 3.
+const PSK_POSITION: usize = 3;
+
+/// Begins a handshake.
+#[derive(Debug)]
+pub struct Initiator;
+
+/// Answers a handshake.
+#[derive(Debug)]
+pub struct Responder;
+
+/// The initiator, which has sent message 1.
+pub struct ExpectReply {
+    noise: HandshakeState,
+    kem: KemKey,
+    ek_hash: [u8; 32],
+    secret: Secret,
+    own_card: [u8; CARD_BYTES],
+    responder: PeerId,
+}
+
+/// The responder, which has sent message 2 and knows nobody yet.
+pub struct ExpectFinal {
+    noise: HandshakeState,
+    shared: Secret,
+    caps: Vec<u8>,
+}
+
+/// A finished handshake: both sides are who they say, and share a channel.
+pub struct Established {
+    /// Seals what we send.
+    pub sealer: Sealer,
+    /// Opens what the peer sends.
+    pub opener: Opener,
+    /// Who the peer is.
+    pub peer: PeerId,
+    /// The peer's card; signature and keys are checked, expiry is not (see [`Card::is_expired`]).
+    pub card: Card,
+    /// What the peer announced. Authentic, but hardly secret: the initiator's are readable to anyone, the responder's
+    /// to whoever asked.
+    pub caps: Vec<u8>,
+    /// The payload of message 3; empty for the initiator, who sent it.
+    pub payload: Vec<u8>,
+    /// Unique to this handshake, the same on both sides, not secret.
+    pub handshake_hash: [u8; 32],
+    /// A secret that both sides hold and nobody else can derive; see above.
+    pub export: Zeroizing<[u8; 32]>,
+}
+
+impl Initiator {
+    /// Makes message 1 for `responder`, always [`MESSAGE_1_BYTES`] long. `caps` are readable to anyone.
+    ///
+    /// # Errors
+    /// [`HandshakeError::TooLong`] for `context` (65,535 bytes) or `caps` ([`super::CAPS_MAX`]).
+    pub fn start(
+        suite: Suite,
+        purpose: Purpose,
+        identity: &Identity,
+        responder: PeerId,
+        context: &[u8],
+        caps: &[u8],
+    ) -> Result<(ExpectReply, Vec<u8>), HandshakeError> {
+        let prologue = prologue(suite, purpose, &responder, context)?;
+        start_with(&System, suite, identity, responder, (&prologue, caps))
+    }
+}
+
+/// [`Initiator::start`] with a source of fresh values. The pair is prologue and capabilities.
+pub(super) fn start_with(
+    fresh: &impl Fresh,
+    suite: Suite,
+    identity: &Identity,
+    responder: PeerId,
+    (prologue, caps): (&[u8], &[u8]),
+) -> Result<(ExpectReply, Vec<u8>), HandshakeError> {
+    let mut noise = builder(fresh, suite, identity, prologue)?.build_initiator().map_err(opaque)?;
+    let (kem, ek) = fresh.kem_key()?;
+    let message = write(&mut noise, &Hello { ek: &ek, caps }.encode()?)?;
+    let next = ExpectReply {
+        noise,
+        kem,
+        ek_hash: sha256(&ek),
+        secret: fresh.secret()?,
+        own_card: identity.card().encode(),
+        responder,
+    };
+    Ok((next, message))
+}
+
+impl ExpectReply {
+    /// Takes message 2, makes message 3 with `payload` in it, and is done. The responder is authentic here; that it
+    /// derived the same keys shows when its first sealed message opens.
+    ///
+    /// # Errors
+    /// [`HandshakeError`]: nothing was sent, the handshake is over.
+    pub fn finish(mut self, message: &[u8], payload: &[u8]) -> Result<(Vec<u8>, Established), HandshakeError> {
+        let reply = read(&mut self.noise, message)?;
+        let reply = Reply::decode(&reply)?;
+        let card = check_card(&self.noise, reply.card)?;
+        if card.id != self.responder {
+            return Err(HandshakeError::Unauthentic);
+        }
+        let shared = self.kem.decapsulate(reply.ct)?;
+        set_psk(&mut self.noise, &shared, &self.ek_hash, &sha256(reply.ct))?;
+        let last = Final { secret: &self.secret, card: &self.own_card, payload };
+        let message = write(&mut self.noise, &Zeroizing::new(last.encode()?))?;
+        let caps = reply.caps.to_vec();
+        let established = establish(self.noise, card, &self.secret, &shared)?;
+        Ok((message, Established { caps, ..established }))
+    }
+}
+
+impl Responder {
+    /// Takes message 1 and makes message 2, never longer. Nobody is known yet: `caps` go to whoever asked.
+    ///
+    /// # Errors
+    /// [`HandshakeError`]: answer nothing.
+    pub fn accept(
+        suite: Suite,
+        purpose: Purpose,
+        identity: &Identity,
+        context: &[u8],
+        message: &[u8],
+        caps: &[u8],
+    ) -> Result<(ExpectFinal, Vec<u8>), HandshakeError> {
+        let prologue = prologue(suite, purpose, &identity.id(), context)?;
+        accept_with(&System, suite, identity, message, (&prologue, caps))
+    }
+}
+
+/// [`Responder::accept`] with a source of fresh values. The pair is prologue and capabilities.
+pub(super) fn accept_with(
+    fresh: &impl Fresh,
+    suite: Suite,
+    identity: &Identity,
+    message: &[u8],
+    (prologue, caps): (&[u8], &[u8]),
+) -> Result<(ExpectFinal, Vec<u8>), HandshakeError> {
+    if message.len() != MESSAGE_1_BYTES {
+        return Err(HandshakeError::Unauthentic);
+    }
+    let mut noise = builder(fresh, suite, identity, prologue)?.build_responder().map_err(opaque)?;
+    let hello = read(&mut noise, message)?;
+    let hello = Hello::decode(&hello)?;
+    let (ct, shared) = fresh.encapsulate(hello.ek)?;
+    let card = identity.card().encode();
+    let reply = write(&mut noise, &Reply { ct: &ct, card: &card, caps }.encode()?)?;
+    set_psk(&mut noise, &shared, &sha256(hello.ek), &sha256(&ct))?;
+    Ok((ExpectFinal { noise, shared, caps: hello.caps.to_vec() }, reply))
+}
+
+impl ExpectFinal {
+    /// Takes message 3 and is done: the initiator is authentic and has the same keys.
+    ///
+    /// # Errors
+    /// [`HandshakeError`]: the handshake is over.
+    pub fn finish(mut self, message: &[u8]) -> Result<Established, HandshakeError> {
+        let last = read(&mut self.noise, message)?;
+        let last = Final::decode(&last)?;
+        let card = check_card(&self.noise, last.card)?;
+        let established = establish(self.noise, card, last.secret, &self.shared)?;
+        Ok(Established { caps: self.caps, payload: last.payload.to_vec(), ..established })
+    }
+}
+
+fn builder<'a>(
+    fresh: &impl Fresh,
+    suite: Suite,
+    identity: &'a Identity,
+    prologue: &'a [u8],
+) -> Result<Builder<'a>, HandshakeError> {
+    let params = suite.handshake_name().parse().map_err(opaque)?;
+    Builder::with_resolver(params, fresh.resolver())
+        .local_private_key(identity.noise_secret().as_slice())
+        .and_then(|builder| builder.prologue(prologue))
+        .map_err(opaque)
+}
+
+/// Writes the next message of the pattern around `payload`.
+pub(super) fn write(noise: &mut HandshakeState, payload: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+    let mut message = vec![0; HANDSHAKE_MESSAGE_MAX];
+    let len = noise.write_message(payload, &mut message).map_err(opaque)?;
+    message.truncate(len);
+    Ok(message)
+}
+
+/// Reads the next message of the pattern and gives its payload.
+pub(super) fn read(noise: &mut HandshakeState, message: &[u8]) -> Result<Zeroizing<Vec<u8>>, HandshakeError> {
+    if message.len() > HANDSHAKE_MESSAGE_MAX {
+        return Err(HandshakeError::Unauthentic);
+    }
+    let mut payload = Zeroizing::new(vec![0; message.len()]);
+    let len = noise.read_message(message, &mut payload).map_err(opaque)?;
+    payload.truncate(len);
+    Ok(payload)
+}
+
+/// Reads the peer's card and checks that it vouches for the key that Noise has authenticated.
+///
+/// Only to be called after the peer's message was read without error: before that, snow's idea of the static key is
+/// what anybody may have sent.
+fn check_card(noise: &HandshakeState, card: &[u8]) -> Result<Card, HandshakeError> {
+    let card = Card::decode_verified(card).map_err(|_| HandshakeError::Unauthentic)?;
+    match noise.get_remote_static() {
+        Some(remote) if remote == card.x25519 => Ok(card),
+        _ => Err(HandshakeError::Unauthentic),
+    }
+}
+
+fn set_psk(
+    noise: &mut HandshakeState,
+    shared: &Secret,
+    ek_hash: &[u8; 32],
+    ct_hash: &[u8; 32],
+) -> Result<(), HandshakeError> {
+    let info = [noise.get_handshake_hash(), ek_hash, ct_hash];
+    let psk = hkdf_sha256(PSK_SALT, shared.as_slice(), &info);
+    noise.set_psk(PSK_POSITION, psk.as_slice()).map_err(opaque)
+}
+
+/// What both sides make of the finished pattern; capabilities and payload are for the caller to add.
+fn establish(
+    noise: HandshakeState,
+    card: Card,
+    secret: &[u8; 32],
+    shared: &Secret,
+) -> Result<Established, HandshakeError> {
+    let hash = noise.get_handshake_hash();
+    let handshake_hash: [u8; 32] = hash.try_into().map_err(|_| HandshakeError::Unauthentic)?;
+    let ikm = Zeroizing::new([secret.as_slice(), shared.as_slice()].concat());
+    let export = hkdf_sha256(EXPORT_SALT, &ikm, &[&handshake_hash]);
+    let (sealer, opener) = split(noise.into_stateless_transport_mode().map_err(opaque)?);
+    let (peer, caps, payload) = (card.id, Vec::new(), Vec::new());
+    Ok(Established { sealer, opener, peer, card, caps, payload, handshake_hash, export })
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    hash
+}
+
+/// Everything that snow can say about foreign bytes is one error here.
+pub(super) fn opaque(error: snow::Error) -> HandshakeError {
+    match error {
+        snow::Error::Rng => HandshakeError::Entropy,
+        _ => HandshakeError::Unauthentic,
+    }
+}
+
+impl fmt::Debug for ExpectReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExpectReply").field("responder", &self.responder).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ExpectFinal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExpectFinal").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Established {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Established").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// Why a handshake ended. To the outside all look the same: silence, and the end of the carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeError {
+    /// Wrong key, wrong peer, wrong purpose or version, altered or cut message, or bytes that never were one.
+    Unauthentic,
+    /// The message opened, but what it carries is laid out otherwise: an incompatible peer.
+    Malformed,
+    /// The caller's own part is too long.
+    TooLong(Part),
+    /// The system's random numbers failed.
+    Entropy,
+}
+
+/// A part of a handshake that the caller provides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The context in the prologue.
+    Context,
+    /// The capabilities.
+    Caps,
+    /// The payload of the last message, or of a join.
+    Payload,
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unauthentic => "the handshake is not authentic",
+            Self::Malformed => "the peer's handshake is of another kind",
+            Self::TooLong(Part::Context) => "the context is too long for a handshake",
+            Self::TooLong(Part::Caps) => "the capabilities are too long for a handshake",
+            Self::TooLong(Part::Payload) => "the payload is too long for a handshake",
+            Self::Entropy => "no random numbers for the handshake",
+        })
+    }
+}
+
+impl Error for HandshakeError {}
+
+/// Fuzz entry: foreign bytes as every message, to both roles. The first byte picks suite and step.
+#[doc(hidden)]
+pub fn fuzz_handshake(data: &[u8]) {
+    let [choice, message @ ..] = data else { return };
+    let suite = Suite::ALL[usize::from(choice & 1)];
+    let (ours, theirs) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+    let accept = |first: &[u8]| Responder::accept(suite, Purpose::Link, &theirs, b"", first, b"");
+    let started = Initiator::start(suite, Purpose::Link, &ours, theirs.id(), b"", b"");
+    let (initiator, first) = started.expect("short arguments");
+    match choice >> 1 & 3 {
+        0 => assert!(accept(message).is_err()),
+        1 => assert!(initiator.finish(message, b"").is_err()),
+        _ => assert!(accept(&first).expect("own message").0.finish(message).is_err()),
+    }
+}
+
+#[cfg(test)]
+#[path = "handshake_tests.rs"]
+mod tests;

@@ -1,0 +1,34 @@
+//! Noise: two parties with nothing but ids turn an ordered pipe of messages into a sealed channel.
+//!
+//! [`Initiator`] and [`Responder`] run `XXpsk3` with an ML-KEM-768 exchange as its psk, for links and sessions alike;
+//! [`JoinInitiator`] and [`JoinResponder`] run `NNpsk0` for further lanes of a session. Both end in a [`Sealer`] and an
+//! [`Opener`], one for each direction, with implicit counters. The Noise state machine is snow's; every primitive comes
+//! from aws-lc-rs through `resolver`.
+//!
+//! This folder frames nothing, waits for nothing and knows no clock: messages go in and come out as byte slices.
+//! Invariants: a step of a handshake consumes its state, so no state is used twice; whatever a stranger can send
+//! fails as [`HandshakeError::Unauthentic`] and nothing more is said; a counter never repeats under one key; after an
+//! error a half of a channel is dead.
+//!
+//! What the handshake does not hide: its kind and its sizes, and from somebody who can guess the responder's id, that
+//! the guess is right (message 1 is bound to that id under a key that anyone can compute).
+
+mod fresh;
+mod handshake;
+mod join;
+mod payload;
+mod resolver;
+mod sealed;
+mod suite;
+#[cfg(test)]
+mod vectors;
+
+pub use handshake::{
+    Established, ExpectFinal, ExpectReply, HandshakeError, Initiator, Part, Responder, fuzz_handshake,
+};
+pub use join::{
+    ExpectJoinReply, JOIN_PAYLOAD_MAX, JoinInitiator, JoinReady, JoinResponder, fuzz_join,
+};
+pub use payload::{CAPS_MAX, HANDSHAKE_MESSAGE_MAX, MESSAGE_1_BYTES, MESSAGE_2_MAX, PAYLOAD_MAX};
+pub use sealed::{MESSAGE_MAX, OpenError, Opener, PLAINTEXT_MAX, SealError, Sealer, TAG_BYTES};
+pub use suite::{Purpose, Suite, UnknownSuite};

@@ -1,0 +1,64 @@
+//! Planted defects, for the simulation to find. Without the feature `canaries` none can be switched on and the checks
+//! compile to nothing.
+
+/// A defect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Canary {
+    /// Acknowledges a record that has not come yet.
+    AckAhead,
+    /// Drops one record more than was acknowledged.
+    AckOffByOne,
+    /// Forgets to keep records that carry the end of a stream.
+    LostFin,
+    /// Takes an acknowledgement of a dead lane for the present one.
+    StaleLane,
+    /// Forgets what a dead lane had under way.
+    NoRequeue,
+    /// Appends a copy instead of recognising it.
+    CopyAppended,
+    /// Reports bytes as consumed when they were only received.
+    ConsumedEarly,
+    /// Tells a new lane nothing of credit and consumption.
+    NoSnapshot,
+    /// Sends new data ahead of what must be sent again, and places bytes in order of arrival.
+    OrderOfArrival,
+}
+
+impl Canary {
+    /// All of them.
+    pub const ALL: [Canary; 9] = [
+        Canary::AckAhead,
+        Canary::AckOffByOne,
+        Canary::LostFin,
+        Canary::StaleLane,
+        Canary::NoRequeue,
+        Canary::CopyAppended,
+        Canary::ConsumedEarly,
+        Canary::NoSnapshot,
+        Canary::OrderOfArrival,
+    ];
+}
+
+/// The defect planted in a session: none, unless a simulation says so.
+#[derive(Default)]
+pub struct Planted {
+    #[cfg(feature = "canaries")]
+    canary: Option<Canary>,
+}
+
+impl Planted {
+    #[cfg(feature = "canaries")]
+    pub fn plant(&mut self, canary: Canary) {
+        self.canary = Some(canary);
+    }
+
+    #[cfg(feature = "canaries")]
+    pub fn is(&self, canary: Canary) -> bool {
+        self.canary == Some(canary)
+    }
+
+    #[cfg(not(feature = "canaries"))]
+    pub fn is(&self, _: Canary) -> bool {
+        false
+    }
+}

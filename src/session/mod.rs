@@ -1,0 +1,514 @@
+//! The end-to-end session: streams that outlive the lanes they run over.
+//!
+//! ```text
+//! application ⇄ streams ⇄ records ⇄ lane ⇄ (circuit through a relay)
+//!                              └──── lane, later, when the first has died
+//! ```
+//!
+//! A session takes and gives bytes of lanes and of streams. It does not know what a relay is, dials nothing and reads no
+//! clock. It runs over one or more lanes; whoever drives it brings them ([`Session::add_lane`]) and reports their end
+//! ([`Session::drop_lane`]).
+//!
+//! Invariants: what an application reads is a prefix of what the other wrote, whatever happens to lanes; a reliable frame
+//! is held from the moment it is sealed until the peer acknowledges its record, on whatever lane; memory is bounded by the
+//! windows granted, [`RETENTION_MAX`] and a few records; nothing a lane delivers counts before it authenticated.
+//!
+//! Grammar: `handle_*` tells facts, verbs command, `poll_*` drains, time is an argument.
+
+mod buffers;
+pub mod canary;
+pub mod frame;
+mod join;
+mod lane;
+mod output;
+mod recv;
+mod secret;
+mod send;
+mod streams;
+mod window;
+
+pub use buffers::BUFFER_BYTES;
+pub use join::{JoinAnswer, JoinRefused, PendingJoin, fuzz_acks};
+pub use lane::LaneError;
+pub use secret::SessionSecret;
+pub use streams::Half;
+
+use crate::noise::{Opener, Sealer};
+use crate::wire::CloseCode;
+use buffers::Pool;
+use canary::{Canary, Planted};
+use frame::Frame;
+use lane::{Lane, Retained};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+use streams::Stream;
+use window::Window;
+
+/// Credit of a fresh stream, bytes: known to both ends without a message.
+pub const STREAM_WINDOW_START: u64 = 256 * 1024;
+/// Largest window of a stream, bytes: 16 MiB carry 320 MiB/s at 50 ms.
+pub const STREAM_WINDOW_MAX: u64 = 16 * 1024 * 1024;
+/// Credit of a fresh session over all its streams, bytes.
+pub const SESSION_WINDOW_START: u64 = 1024 * 1024;
+/// Largest window of a session, bytes: with the retention below it keeps a process under 64 MiB.
+pub const SESSION_WINDOW_MAX: u64 = 32 * 1024 * 1024;
+/// Memory held for records the peer has not acknowledged; beyond it writers wait.
+pub const RETENTION_MAX: usize = 32 * 1024 * 1024;
+/// Streams a peer may have open at once.
+pub const STREAMS_MAX: u32 = 1024;
+/// Dead lanes whose acknowledgements are remembered for the peer.
+const DEAD_LANES_KEPT: usize = 16;
+/// Before the first answer to a ping: a path through a relay that is not far.
+const ROUND_TRIP_GUESS: Duration = Duration::from_millis(100);
+
+/// Which end of the session this is: the one that dialled numbers its streams evenly and dials again after a break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Dialled.
+    Initiator,
+    /// Was called.
+    Responder,
+}
+
+/// What happened, for whoever drives the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The peer opened a stream towards a service: answer with [`Session::accept_stream`] or [`Session::refuse_stream`].
+    StreamOpened {
+        /// The stream.
+        id: u32,
+        /// The service, as sent: at most 64 bytes, not checked.
+        service: Vec<u8>,
+    },
+    /// The peer took a stream we opened.
+    StreamAccepted {
+        /// The stream.
+        id: u32,
+    },
+    /// The peer did not take a stream we opened, with a close code.
+    StreamRefused {
+        /// The stream.
+        id: u32,
+        /// Why.
+        code: u16,
+    },
+    /// The peer ended the session, with a close code.
+    Closed {
+        /// Why.
+        code: u16,
+    },
+}
+
+/// The session cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionError {
+    /// The peer broke the protocol: what it did.
+    PeerMisbehaved(&'static str),
+    /// No lane came back within the time the user allows.
+    Expired,
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SessionError::PeerMisbehaved(what) => write!(f, "the peer broke the session protocol: it {what}"),
+            SessionError::Expired => f.write_str("the connection did not come back in time"),
+        }
+    }
+}
+
+impl std::error::Error for SessionError {}
+
+/// The times of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Silence after which a lane is dead.
+    pub dead_time: Duration,
+    /// How long the session waits without a lane.
+    pub resume_timeout: Duration,
+}
+
+/// One end of a session.
+pub struct Session {
+    role: Role,
+    times: Times,
+    secret: SessionSecret,
+    streams: HashMap<u32, Stream>,
+    sendable: VecDeque<u32>,
+    next_stream: u32,
+    next_peer_stream: u32,
+    lanes: BTreeMap<u32, Lane>,
+    next_lane: u32,
+    dead: BTreeMap<u32, VecDeque<(u64, Retained)>>,
+    taken_on_dead: BTreeMap<u32, u64>,
+    requeue: VecDeque<Retained>,
+    control: VecDeque<Vec<u8>>,
+    news: VecDeque<u32>,
+    news_at: Option<Instant>,
+    news_due: bool,
+    join_acks: Vec<(u32, u64)>,
+    retained_bytes: usize,
+    sent_bytes: u64,
+    peer_limit: u64,
+    received_bytes: u64,
+    consumed_bytes: u64,
+    session_window: Window,
+    session_limit: u64,
+    tell_limits: bool,
+    round_trip: Option<Duration>,
+    no_lane_since: Option<Instant>,
+    closing: Option<u16>,
+    close_queued: bool,
+    peer_closed: Option<u16>,
+    failed: Option<SessionError>,
+    dead_lanes: VecDeque<u32>,
+    events: VecDeque<Event>,
+    pool: Pool,
+    scratch: Vec<u8>,
+    planted: Planted,
+}
+
+impl Session {
+    /// A session over its first lane, number 0, whose handshake is done.
+    pub fn new(now: Instant, role: Role, export: &[u8; 32], keys: (Sealer, Opener), times: Times) -> Session {
+        let first = if role == Role::Initiator { 0 } else { 1 };
+        let mut session = Session {
+            role,
+            times,
+            secret: SessionSecret::derive(export),
+            streams: HashMap::new(),
+            sendable: VecDeque::new(),
+            next_stream: first,
+            next_peer_stream: 1 - first,
+            lanes: BTreeMap::new(),
+            next_lane: 1,
+            dead: BTreeMap::new(),
+            taken_on_dead: BTreeMap::new(),
+            requeue: VecDeque::new(),
+            control: VecDeque::new(),
+            news: VecDeque::new(),
+            news_at: None,
+            news_due: false,
+            join_acks: Vec::new(),
+            retained_bytes: 0,
+            sent_bytes: 0,
+            peer_limit: SESSION_WINDOW_START,
+            received_bytes: 0,
+            consumed_bytes: 0,
+            session_window: Window::new(now, SESSION_WINDOW_START, SESSION_WINDOW_MAX),
+            session_limit: SESSION_WINDOW_START,
+            tell_limits: false,
+            round_trip: None,
+            no_lane_since: None,
+            closing: None,
+            close_queued: false,
+            peer_closed: None,
+            failed: None,
+            dead_lanes: VecDeque::new(),
+            events: VecDeque::new(),
+            pool: Pool::default(),
+            scratch: Vec::new(),
+            planted: Planted::default(),
+        };
+        let mut lane = Lane::new(now, 0, keys, times.dead_time);
+        lane.confirmed = true;
+        session.add_lane(now, lane);
+        session
+    }
+
+    /// Plants a defect for a simulation to find.
+    #[cfg(feature = "canaries")]
+    pub fn plant(&mut self, canary: Canary) {
+        self.planted.plant(canary);
+    }
+
+    /// The name under which the relay brings the two ends together again.
+    pub fn rendezvous(&self) -> [u8; 16] {
+        self.secret.rendezvous()
+    }
+
+    /// Which end this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    fn add_lane(&mut self, now: Instant, mut lane: Lane) {
+        // A ping at once: it confirms the lane to a responder and measures the path.
+        let token = lane.id;
+        lane.ping_sent = Some((token, now));
+        lane.ping_due = true;
+        lane.confirmed |= self.role == Role::Initiator;
+        self.next_lane = self.next_lane.max(lane.id + 1);
+        self.lanes.insert(lane.id, lane);
+        self.no_lane_since = None;
+        if !self.planted.is(Canary::NoSnapshot) {
+            self.tell_limits = true;
+            let ids: Vec<u32> = self.streams.keys().copied().collect();
+            for id in ids {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.recv.tell = true;
+                }
+                self.add_news(now, id, true);
+            }
+        }
+    }
+
+    /// Whether a lane is there and its other end has shown itself.
+    pub fn is_confirmed(&self, lane: u32) -> bool {
+        self.lanes.get(&lane).is_some_and(|lane| lane.confirmed)
+    }
+
+    /// Whether a lane is there.
+    pub fn has_lane(&self) -> bool {
+        !self.lanes.is_empty()
+    }
+
+    /// The lane's circuit is gone. What it had under way waits for the next lane.
+    pub fn drop_lane(&mut self, now: Instant, lane: u32) {
+        let Some(lane) = self.lanes.remove(&lane) else { return };
+        self.taken_on_dead.insert(lane.id, lane.taken);
+        while self.taken_on_dead.len() > DEAD_LANES_KEPT {
+            self.taken_on_dead.pop_first();
+        }
+        self.dead.insert(lane.id, lane.into_retained());
+        if self.lanes.is_empty() {
+            self.no_lane_since = Some(now);
+        }
+    }
+
+    /// Takes bytes of a lane's pipe, all of them. A lane that fails is dropped ([`Session::poll_dead_lane`]); an
+    /// error ends the session.
+    pub fn handle_bytes(&mut self, now: Instant, lane_id: u32, input: &[u8]) -> Result<(), SessionError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let mut at = 0;
+        let mut record = self.pool.take();
+        while at < input.len() {
+            let Some(lane) = self.lanes.get_mut(&lane_id) else { break };
+            lane.heartbeat.handle_received(now);
+            match lane.open(&input[at..], &mut record) {
+                Ok((used, opened)) => {
+                    at += used;
+                    if let Some(length) = opened {
+                        let result = self.handle_record(now, lane_id, &mut record, length);
+                        if let Err(what) = result {
+                            self.failed = Some(SessionError::PeerMisbehaved(what));
+                            return Err(SessionError::PeerMisbehaved(what));
+                        }
+                    }
+                }
+                Err(_) => {
+                    self.kill_lane(now, lane_id);
+                    break;
+                }
+            }
+        }
+        self.pool.give(record);
+        Ok(())
+    }
+
+    fn kill_lane(&mut self, now: Instant, lane: u32) {
+        self.drop_lane(now, lane);
+        self.dead_lanes.push_back(lane);
+    }
+
+    fn handle_record(
+        &mut self,
+        now: Instant,
+        lane_id: u32,
+        record: &mut Vec<u8>,
+        length: usize,
+    ) -> Result<(), &'static str> {
+        self.confirm(now, lane_id);
+        let (mut at, mut reliable) = (0, false);
+        while at < length {
+            let (frame, next) = Frame::decode(&record[..length], at).map_err(|_| "sent a malformed frame")?;
+            at = next;
+            let large = matches!(&frame, Frame::Stream { at, .. } if at.len() >= buffers::COPY_BELOW);
+            if large && at != length {
+                // Its buffer goes to the application, so nothing may follow in the record; nobody has reason to.
+                return Err("sent frames behind a large piece");
+            }
+            reliable |= self.handle_frame(now, lane_id, frame, record)?;
+        }
+        if reliable {
+            if let Some(lane) = self.lanes.get_mut(&lane_id) {
+                lane.handle_taken(now);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_frame(
+        &mut self,
+        now: Instant,
+        lane: u32,
+        frame: Frame,
+        record: &mut Vec<u8>,
+    ) -> Result<bool, &'static str> {
+        match frame {
+            Frame::Stream { id, offset, fin, at } => {
+                self.handle_stream((id, offset, fin), record, at)?;
+                if fin {
+                    // The end of a stream is what somebody waits for.
+                    self.hurry_ack(lane);
+                }
+            }
+            Frame::Open { id, at } => self.handle_open(now, id, &record[at])?,
+            Frame::Opened { id } => self.handle_answer(id, Event::StreamAccepted { id }),
+            Frame::OpenFailed { id, code } => self.handle_answer(id, Event::StreamRefused { id, code }),
+            Frame::Reset { id, code, final_offset } => self.handle_reset(id, code, final_offset)?,
+            Frame::Stop { id, code } => self.handle_stop(id, code),
+            Frame::Close { code } => {
+                self.hurry_ack(lane);
+                if self.peer_closed.replace(code).is_none() {
+                    self.events.push_back(Event::Closed { code });
+                }
+            }
+            Frame::Consumed { id, consumed, limit } => {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.send.handle_consumed(consumed, limit)?;
+                    self.mark_sendable(id);
+                    self.reap(id);
+                }
+                return Ok(false);
+            }
+            Frame::Limits { session, .. } => {
+                self.peer_limit = self.peer_limit.max(session);
+                return Ok(false);
+            }
+            Frame::LaneAck { lane: acked, records } => {
+                self.handle_lane_ack(acked, records)?;
+                return Ok(false);
+            }
+            Frame::Ping(token) => {
+                if let Some(lane) = self.lanes.get_mut(&lane) {
+                    lane.pong = Some(token);
+                }
+                return Ok(false);
+            }
+            Frame::Pong(token) => {
+                self.handle_pong(now, lane, token);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn handle_lane_ack(&mut self, lane: u32, records: u64) -> Result<(), &'static str> {
+        let lane = if self.planted.is(Canary::StaleLane) {
+            self.lanes.last_key_value().map_or(lane, |(id, _)| *id)
+        } else {
+            lane
+        };
+        let records = if self.planted.is(Canary::AckOffByOne) { records + 1 } else { records };
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            match lane.handle_ack(&mut self.pool, records) {
+                Ok(freed) => self.retained_bytes -= freed,
+                Err(_) if self.planted.is(Canary::AckOffByOne) || self.planted.is(Canary::StaleLane) => {}
+                Err(what) => return Err(what),
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_pong(&mut self, now: Instant, lane: u32, token: u32) {
+        let Some(lane) = self.lanes.get_mut(&lane) else { return };
+        if let Some((_, asked)) = lane.ping_sent.take_if(|(sent, _)| *sent == token) {
+            let sample = now.duration_since(asked);
+            self.round_trip = Some(self.round_trip.map_or(sample, |old| (old * 7 + sample) / 8));
+        }
+    }
+
+    fn hurry_ack(&mut self, lane: u32) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.hurry_ack();
+        }
+    }
+
+    /// Smoothed round trip over the session's lanes, if one was measured.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    fn round_trip_or_guess(&self) -> Duration {
+        self.round_trip.unwrap_or(ROUND_TRIP_GUESS)
+    }
+
+    /// A lane that died in here: its circuit is of no more use.
+    pub fn poll_dead_lane(&mut self) -> Option<u32> {
+        self.dead_lanes.pop_front()
+    }
+
+    /// The next event, in order.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next instant at which [`Session::handle_timeout`] has something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let lanes = self.lanes.values().flat_map(|lane| [Some(lane.heartbeat.deadline()), lane.ack_at()]);
+        let expiry = self.no_lane_since.map(|since| since + self.times.resume_timeout);
+        let news = self.news_at.filter(|_| self.has_lane());
+        lanes.chain([expiry, news]).flatten().min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
+        let dead: Vec<u32> =
+            self.lanes.iter().filter(|(_, lane)| lane.heartbeat.is_dead(now)).map(|(id, _)| *id).collect();
+        for id in dead {
+            self.kill_lane(now, id);
+        }
+        if self.news_at.take_if(|at| *at <= now).is_some() {
+            self.news_due = true;
+        }
+        for lane in self.lanes.values_mut() {
+            lane.handle_timeout(now);
+            if lane.heartbeat.take_ping(now) {
+                lane.ping_sent = Some((lane.id, now));
+                lane.ping_due = true;
+            }
+        }
+        let expired = self.no_lane_since.is_some_and(|since| now >= since + self.times.resume_timeout);
+        if expired && self.failed.is_none() {
+            self.failed = Some(SessionError::Expired);
+        }
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    /// Ends the session: the last frame of this direction. With [`CloseCode::Done`] what was written before still goes out
+    /// first; with any other code what no lane has taken yet is dropped.
+    pub fn close(&mut self, code: CloseCode) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.closing = Some(code.to_wire());
+        if code != CloseCode::Done {
+            for stream in self.streams.values_mut() {
+                stream.send.reset(&mut self.pool);
+            }
+        }
+    }
+
+    /// Closed by us and known to the peer, or closed by the peer: nobody waits for anything.
+    pub fn is_over(&self) -> bool {
+        let told = self.close_queued && self.has_lane() && self.everything_acked();
+        let both = self.peer_closed.is_some() && self.close_queued && self.control.is_empty();
+        told || both
+    }
+
+    /// The code with which the peer closed the session.
+    pub fn peer_close_code(&self) -> Option<u16> {
+        self.peer_closed
+    }
+
+    fn everything_acked(&self) -> bool {
+        self.control.is_empty()
+            && self.requeue.is_empty()
+            && self.dead.is_empty()
+            && self.lanes.values().all(Lane::everything_acked)
+    }
+}

@@ -1,0 +1,303 @@
+//! The receiving half of a stream: bytes placed by offset, so that a copy is harmless.
+//!
+//! ```text
+//! 0 ……… consumed ≤ read ≤ next ≤ limit         [next, limit) holds only what came early
+//!        │          │      └ contiguous up to here
+//!        │          └ handed to the application
+//!        └ put where it belongs by the application
+//! ```
+
+use super::buffers::{BUFFER_BYTES, COPY_BELOW, Piece, Pool};
+use super::window::Window;
+use super::{STREAM_WINDOW_MAX, STREAM_WINDOW_START};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// What the peer must never do, by name.
+pub type Violation = &'static str;
+
+pub struct RecvHalf {
+    queue: VecDeque<Piece>,
+    early: BTreeMap<u64, Piece>,
+    next: u64,
+    highest: u64,
+    consumed: u64,
+    read: u64,
+    end: Option<u64>,
+    reset: Option<u16>,
+    window: Window,
+    limit: u64,
+    told: u64,
+    pub tell: bool,
+}
+
+impl RecvHalf {
+    pub fn new(now: Instant) -> RecvHalf {
+        RecvHalf {
+            queue: VecDeque::new(),
+            early: BTreeMap::new(),
+            next: 0,
+            highest: 0,
+            consumed: 0,
+            read: 0,
+            end: None,
+            reset: None,
+            window: Window::new(now, STREAM_WINDOW_START, STREAM_WINDOW_MAX),
+            limit: STREAM_WINDOW_START,
+            told: 0,
+            tell: false,
+        }
+    }
+
+    /// Takes a piece. Yields how many bytes it moved the highest offset, which is what session credit counts.
+    pub fn receive(
+        &mut self,
+        pool: &mut Pool,
+        record: &mut Vec<u8>,
+        at: Range<usize>,
+        place: (u64, bool),
+    ) -> Result<u64, Violation> {
+        let (offset, fin) = place;
+        let end = offset + u64::try_from(at.len()).unwrap_or(u64::MAX);
+        if end > self.limit {
+            return Err("sent beyond its credit");
+        }
+        if self.end.is_some_and(|e| end > e || (fin && end != e)) || (fin && end < self.highest) {
+            return Err("moved the end of a stream");
+        }
+        if fin {
+            self.end = Some(end);
+        }
+        let fresh = end.saturating_sub(self.highest);
+        self.highest = self.highest.max(end);
+        if end <= self.next || self.reset.is_some() {
+            return Ok(fresh);
+        }
+        if offset > self.next {
+            self.keep_early(offset, &record[at]);
+            return Ok(fresh);
+        }
+        let known = usize::try_from(self.next - offset).expect("less than the piece");
+        self.append(pool, record, at.start + known..at.end);
+        self.next = end;
+        self.join_early(pool);
+        Ok(fresh)
+    }
+
+    fn append(&mut self, pool: &mut Pool, record: &mut Vec<u8>, at: Range<usize>) {
+        if at.len() >= COPY_BELOW {
+            let buffer = std::mem::replace(record, pool.take());
+            self.queue.push_back(Piece { buffer, start: at.start, end: at.end });
+            return;
+        }
+        self.append_copy(pool, &record[at]);
+    }
+
+    fn append_copy(&mut self, pool: &mut Pool, mut bytes: &[u8]) {
+        if let Some(last) = self.queue.back_mut() {
+            let room = (BUFFER_BYTES - last.end).min(bytes.len());
+            last.buffer[last.end..last.end + room].copy_from_slice(&bytes[..room]);
+            last.end += room;
+            bytes = &bytes[room..];
+        }
+        if !bytes.is_empty() {
+            let mut buffer = pool.take();
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            self.queue.push_back(Piece { buffer, start: 0, end: bytes.len() });
+        }
+    }
+
+    /// Early pieces are bounded by the window: each lies below the limit, and a longer one at the same place replaces a
+    /// shorter one.
+    fn keep_early(&mut self, offset: u64, bytes: &[u8]) {
+        let better = self.early.get(&offset).is_none_or(|held| held.len() < bytes.len());
+        if better {
+            let piece = Piece { buffer: bytes.to_vec(), start: 0, end: bytes.len() };
+            self.early.insert(offset, piece);
+        }
+    }
+
+    fn join_early(&mut self, pool: &mut Pool) {
+        while let Some(entry) = self.early.first_entry() {
+            if *entry.key() > self.next {
+                return;
+            }
+            let (offset, piece) = entry.remove_entry();
+            let known = usize::try_from(self.next - offset).unwrap_or(usize::MAX);
+            if known < piece.len() {
+                let rest = &piece.bytes()[known..];
+                self.append_copy(pool, rest);
+                self.next += u64::try_from(rest.len()).unwrap_or(0);
+            }
+        }
+    }
+
+    /// The other side gave the stream up. Yields how many bytes settle against session credit: fresh ones, and those that
+    /// nobody will consume.
+    pub fn handle_reset(&mut self, pool: &mut Pool, code: u16, final_offset: u64) -> Result<(u64, u64), Violation> {
+        if final_offset < self.highest || self.end.is_some_and(|end| end != final_offset) {
+            return Err("moved the end of a stream");
+        }
+        if final_offset > self.limit {
+            return Err("sent beyond its credit");
+        }
+        if self.reset.is_some() || self.is_drained() {
+            return Ok((0, 0));
+        }
+        let fresh = final_offset - self.highest;
+        let lost = final_offset - self.consumed;
+        self.highest = final_offset;
+        self.consumed = final_offset;
+        self.read = final_offset;
+        self.next = final_offset;
+        self.end = Some(final_offset);
+        self.reset = Some(code);
+        self.early.clear();
+        for piece in self.queue.drain(..) {
+            pool.give(piece.buffer);
+        }
+        Ok((fresh, lost))
+    }
+
+    /// Bytes for the application, without taking them. Empty: nothing now.
+    pub fn readable(&self) -> &[u8] {
+        self.queue.front().map_or(&[], Piece::bytes)
+    }
+
+    /// The application took `count` bytes of what [`RecvHalf::readable`] showed.
+    pub fn read(&mut self, pool: &mut Pool, count: usize) {
+        let Some(front) = self.queue.front_mut() else { return };
+        let count = count.min(front.len());
+        front.start += count;
+        self.read += u64::try_from(count).unwrap_or(0);
+        if front.len() == 0 {
+            if let Some(piece) = self.queue.pop_front() {
+                pool.give(piece.buffer);
+            }
+        }
+    }
+
+    /// The application has put `count` more bytes where they belong. Yields the count that really is new.
+    pub fn consume(&mut self, now: Instant, round_trip: Duration, count: u64) -> u64 {
+        let count = count.min(self.read - self.consumed);
+        self.consumed += count;
+        self.window.handle_consumed(now, round_trip, self.consumed);
+        let told_enough = self.window.worth_telling(self.told, self.consumed);
+        self.tell |= told_enough || (self.end == Some(self.consumed) && self.consumed > self.told);
+        count
+    }
+
+    /// What to tell the sender now: consumed and limit. Counts as told.
+    pub fn report(&mut self) -> (u64, u64) {
+        self.tell = false;
+        self.told = self.consumed;
+        self.limit = self.limit.max(self.consumed + self.window.size());
+        (self.consumed, self.limit)
+    }
+
+    /// Whether the sender has not heard of the latest progress.
+    pub fn has_news(&self) -> bool {
+        self.consumed != self.told || self.tell
+    }
+
+    /// The peer finished and the application has consumed all of it.
+    pub fn is_drained(&self) -> bool {
+        self.end == Some(self.consumed) && self.reset.is_none()
+    }
+
+    /// The peer finished and the application has read all of it.
+    pub fn is_read_out(&self) -> bool {
+        self.end == Some(self.read) && self.reset.is_none()
+    }
+
+    /// The code with which the other side gave the stream up.
+    pub fn reset_code(&self) -> Option<u16> {
+        self.reset
+    }
+
+    /// A planted defect: the place of a piece is where the last one ended, unless it is wholly known.
+    pub fn planted_offset(&self, offset: u64, copies_too: bool) -> u64 {
+        if copies_too || offset > self.next { self.next } else { offset }
+    }
+
+    /// A planted defect: `count` more bytes are told as consumed.
+    pub fn plant_consumed(&mut self, count: usize) {
+        self.read += u64::try_from(count).unwrap_or(0);
+        self.consumed = self.read;
+        self.tell = true;
+    }
+
+    pub fn consumed(&self) -> u64 {
+        self.consumed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn give(half: &mut RecvHalf, pool: &mut Pool, data: &[u8], offset: usize, fin: bool) -> Result<u64, Violation> {
+        let mut record = vec![0; BUFFER_BYTES];
+        record[5..5 + data.len()].copy_from_slice(data);
+        half.receive(pool, &mut record, 5..5 + data.len(), (offset as u64, fin))
+    }
+
+    fn take_all(half: &mut RecvHalf, pool: &mut Pool) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !half.readable().is_empty() {
+            all.extend_from_slice(half.readable());
+            let n = half.readable().len();
+            half.read(pool, n);
+        }
+        all
+    }
+
+    #[test]
+    fn bytes_beyond_the_credit_and_a_moved_end_are_violations() {
+        let mut pool = Pool::default();
+        let mut half = RecvHalf::new(Instant::now());
+        let limit = usize::try_from(STREAM_WINDOW_START).unwrap();
+        assert!(give(&mut half, &mut pool, b"x", limit, false).is_err());
+        assert!(give(&mut half, &mut pool, b"abc", 0, true).is_ok());
+        assert!(give(&mut half, &mut pool, b"d", 3, false).is_err());
+        assert!(give(&mut half, &mut pool, b"ab", 0, true).is_err());
+        assert!(give(&mut half, &mut pool, b"abc", 0, true).is_ok(), "a copy is harmless");
+    }
+
+    #[test]
+    fn a_reset_settles_what_nobody_will_consume() {
+        let mut pool = Pool::default();
+        let mut half = RecvHalf::new(Instant::now());
+        give(&mut half, &mut pool, b"abcdef", 0, false).unwrap();
+        half.read(&mut pool, 2);
+        half.consume(Instant::now(), Duration::ZERO, 2);
+        assert_eq!(half.handle_reset(&mut pool, 8, 10), Ok((4, 8)));
+        assert_eq!(half.handle_reset(&mut pool, 8, 10), Ok((0, 0)));
+        assert!(half.readable().is_empty());
+        assert!(!half.is_drained(), "a reset never looks like an end");
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_with_copies_yields_the_stream(cuts in proptest::collection::vec((0usize..5000, 1usize..3000), 1..40)) {
+            let stream: Vec<u8> = (0..8000u32).map(|i| (i % 251) as u8).collect();
+            let mut pool = Pool::default();
+            let mut half = RecvHalf::new(Instant::now());
+            let mut got = Vec::new();
+            let mut fresh = 0;
+            for (from, length) in cuts {
+                let to = (from + length).min(stream.len());
+                fresh += give(&mut half, &mut pool, &stream[from..to], from, to == stream.len()).unwrap();
+                got.extend(take_all(&mut half, &mut pool));
+            }
+            prop_assert_eq!(&got, &stream[..got.len()]);
+            fresh += give(&mut half, &mut pool, &stream, 0, true).unwrap();
+            got.extend(take_all(&mut half, &mut pool));
+            prop_assert_eq!(&got, &stream);
+            prop_assert_eq!(fresh, 8000);
+            prop_assert!(half.is_read_out() && !half.is_drained());
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The sending half of a stream: bytes gather in a record buffer until a lane takes it.
+//!
+//! ```text
+//! application ─▶ tail (filling) ─▶ ready (whole records) ─▶ lane
+//! ```
+
+use super::buffers::Pool;
+use super::frame::{STREAM_HEADER_BYTES, stream_header};
+use crate::wire::limits::RECORD_PLAINTEXT_MAX;
+use std::collections::VecDeque;
+
+/// Whole records that may wait for a lane: one DATA body's worth and one being filled.
+const READY_MAX: usize = 4;
+
+/// Plaintext of one record, ready to be sealed.
+pub struct Record {
+    pub buffer: Vec<u8>,
+    pub length: usize,
+}
+
+pub struct SendHalf {
+    id: u32,
+    tail: Option<Record>,
+    ready: VecDeque<Record>,
+    taken: u64,
+    written: u64,
+    consumed: u64,
+    limit: u64,
+    finished: bool,
+    fin_sent: bool,
+    stopped: Option<u16>,
+    reset: bool,
+}
+
+impl SendHalf {
+    pub fn new(id: u32, limit: u64) -> SendHalf {
+        SendHalf {
+            id,
+            tail: None,
+            ready: VecDeque::new(),
+            taken: 0,
+            written: 0,
+            consumed: 0,
+            limit,
+            finished: false,
+            fin_sent: false,
+            stopped: None,
+            reset: false,
+        }
+    }
+
+    /// Room for the application's next bytes; empty is back-pressure.
+    pub fn room(&mut self, pool: &mut Pool) -> &mut [u8] {
+        if self.is_ended() || self.ready.len() >= READY_MAX {
+            return &mut [];
+        }
+        let tail = self.tail.get_or_insert_with(|| Record { buffer: pool.take(), length: STREAM_HEADER_BYTES });
+        &mut tail.buffer[tail.length..RECORD_PLAINTEXT_MAX]
+    }
+
+    /// The application has put `count` bytes into the room.
+    pub fn commit(&mut self, count: usize) {
+        let Some(tail) = &mut self.tail else { return };
+        tail.length = (tail.length + count).min(RECORD_PLAINTEXT_MAX);
+        self.written += u64::try_from(count).unwrap_or(0);
+        if tail.length == RECORD_PLAINTEXT_MAX {
+            self.ready.extend(self.tail.take());
+        }
+    }
+
+    /// No more bytes follow.
+    pub fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    /// The next record a lane could carry: its data bytes, if there is one and the stream's credit allows it.
+    pub fn next_bytes(&self) -> Option<u64> {
+        if self.reset {
+            return None;
+        }
+        let next = self.ready.front().or(self.tail.as_ref()).map_or(0, |record| record.length - STREAM_HEADER_BYTES);
+        let next = u64::try_from(next).unwrap_or(u64::MAX);
+        let fin_due = self.finished && !self.fin_sent;
+        let has = next > 0 || fin_due;
+        (has && self.taken + next <= self.limit).then_some(next)
+    }
+
+    /// Takes the next record, its header filled in. Only after [`SendHalf::next_bytes`] said there is one.
+    pub fn take(&mut self, pool: &mut Pool) -> Record {
+        let mut record = self
+            .ready
+            .pop_front()
+            .or_else(|| self.tail.take())
+            .unwrap_or_else(|| Record { buffer: pool.take(), length: STREAM_HEADER_BYTES });
+        let data = record.length - STREAM_HEADER_BYTES;
+        let fin = self.finished && self.ready.is_empty() && self.tail.is_none();
+        self.fin_sent |= fin;
+        record.buffer[..STREAM_HEADER_BYTES].copy_from_slice(&stream_header(self.id, self.taken, data, fin));
+        self.taken += u64::try_from(data).unwrap_or(0);
+        record
+    }
+
+    /// The peer tells how far its application is and how far we may go. Absolute, so old news changes nothing.
+    pub fn handle_consumed(&mut self, consumed: u64, limit: u64) -> Result<(), &'static str> {
+        if consumed > self.taken {
+            return Err("consumed what was never sent");
+        }
+        self.consumed = self.consumed.max(consumed);
+        self.limit = self.limit.max(limit);
+        Ok(())
+    }
+
+    /// The peer wants no more.
+    pub fn handle_stop(&mut self, code: u16) {
+        self.stopped.get_or_insert(code);
+    }
+
+    /// Gives the stream up: what waits is dropped. Yields the final offset, once.
+    pub fn reset(&mut self, pool: &mut Pool) -> Option<u64> {
+        if self.reset || self.is_consumed() {
+            return None;
+        }
+        self.reset = true;
+        for record in self.ready.drain(..).chain(self.tail.take()) {
+            pool.give(record.buffer);
+        }
+        Some(self.taken)
+    }
+
+    fn is_ended(&self) -> bool {
+        self.finished || self.reset || self.stopped.is_some()
+    }
+
+    /// Finished, and the peer's application has put all of it where it belongs.
+    pub fn is_consumed(&self) -> bool {
+        self.fin_sent && self.consumed == self.taken
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.reset || self.is_consumed()
+    }
+
+    /// The code with which the peer stopped the stream.
+    pub fn stop_code(&self) -> Option<u16> {
+        self.stopped
+    }
+
+    /// Bytes the peer's application has put where they belong.
+    pub fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// Bytes the application wrote.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+}

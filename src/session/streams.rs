@@ -1,0 +1,337 @@
+//! What an application does with streams, and what the peer does to them.
+
+use super::canary::Canary;
+use super::frame::{Frame, encode_open};
+use super::recv::RecvHalf;
+use super::send::SendHalf;
+use super::{Event, STREAM_WINDOW_START, STREAMS_MAX, Session};
+use crate::wire::CloseCode;
+use std::ops::Range;
+use std::time::Instant;
+
+pub struct Stream {
+    pub send: SendHalf,
+    pub recv: RecvHalf,
+    pub queued: bool,
+    pub in_news: bool,
+    pub released: bool,
+    ours: bool,
+}
+
+/// How one direction of a stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// Bytes may still pass.
+    Open,
+    /// Sending: the peer's application has put all of it where it belongs. Receiving: ended, and all of it was consumed.
+    Done,
+    /// Given up, by a close code: by the peer's RESET when receiving, by the peer's STOP when sending.
+    Broken(u16),
+}
+
+impl Session {
+    /// Opens a stream towards a service of the peer. Bytes may be written at once. None: too many are open.
+    pub fn open_stream(&mut self, now: Instant, service: &str) -> Option<u32> {
+        if self.streams.len() >= usize::try_from(STREAMS_MAX).unwrap_or(usize::MAX) || self.closing.is_some() {
+            return None;
+        }
+        let id = self.next_stream;
+        self.next_stream += 2;
+        self.insert(now, id, true);
+        let mut frame = Vec::new();
+        encode_open(id, service, &mut frame);
+        self.control.push_back(frame);
+        Some(id)
+    }
+
+    fn insert(&mut self, now: Instant, id: u32, ours: bool) {
+        let stream = Stream {
+            send: SendHalf::new(id, STREAM_WINDOW_START),
+            recv: RecvHalf::new(now),
+            queued: false,
+            in_news: false,
+            released: false,
+            ours,
+        };
+        self.streams.insert(id, stream);
+    }
+
+    /// Takes a stream the peer opened.
+    pub fn accept_stream(&mut self, id: u32) {
+        self.push_control(&Frame::Opened { id });
+    }
+
+    /// Does not take a stream the peer opened.
+    pub fn refuse_stream(&mut self, id: u32, code: CloseCode) {
+        if self.streams.remove(&id).is_some() {
+            self.push_control(&Frame::OpenFailed { id, code: code.to_wire() });
+        }
+    }
+
+    pub(super) fn push_control(&mut self, frame: &Frame) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        self.control.push_back(bytes);
+    }
+
+    /// Room for the next bytes of a stream: put some there, then [`Session::commit`]. Empty is back-pressure.
+    pub fn write_room(&mut self, id: u32) -> &mut [u8] {
+        if self.retained_bytes >= super::RETENTION_MAX {
+            return &mut [];
+        }
+        match self.streams.get_mut(&id) {
+            Some(stream) => stream.send.room(&mut self.pool),
+            None => &mut [],
+        }
+    }
+
+    /// `count` bytes of the room are filled.
+    pub fn commit(&mut self, id: u32, count: usize) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.send.commit(count);
+            self.mark_sendable(id);
+        }
+    }
+
+    /// Copies as much of `bytes` as there is room for. Yields how much that was.
+    pub fn write(&mut self, id: u32, bytes: &[u8]) -> usize {
+        let mut done = 0;
+        while done < bytes.len() {
+            let room = self.write_room(id);
+            let count = room.len().min(bytes.len() - done);
+            if count == 0 {
+                break;
+            }
+            room[..count].copy_from_slice(&bytes[done..done + count]);
+            self.commit(id, count);
+            done += count;
+        }
+        done
+    }
+
+    /// Half-close: nothing follows what was written.
+    pub fn finish(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.send.finish();
+            self.mark_sendable(id);
+        }
+    }
+
+    /// Gives up sending: what was not sent is dropped.
+    pub fn reset(&mut self, id: u32, code: CloseCode) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if let Some(final_offset) = stream.send.reset(&mut self.pool) {
+            self.push_control(&Frame::Reset { id, code: code.to_wire(), final_offset });
+        }
+        self.reap(id);
+    }
+
+    /// Wants no more bytes of this stream.
+    pub fn stop(&mut self, id: u32, code: CloseCode) {
+        if self.streams.contains_key(&id) {
+            self.push_control(&Frame::Stop { id, code: code.to_wire() });
+        }
+    }
+
+    /// Bytes that came in, not yet taken. Empty: nothing now.
+    pub fn readable(&self, id: u32) -> &[u8] {
+        self.streams.get(&id).map_or(&[], |stream| stream.recv.readable())
+    }
+
+    /// Takes `count` bytes of what [`Session::readable`] shows, without saying that they are where they belong.
+    pub fn read(&mut self, id: u32, count: usize) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.recv.read(&mut self.pool, count);
+        }
+    }
+
+    /// `count` bytes, read before, are where they belong. This is what the sender's exit status rests on.
+    pub fn consume(&mut self, now: Instant, id: u32, count: usize) {
+        let trip = self.round_trip_or_guess();
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let count = stream.recv.consume(now, trip, u64::try_from(count).unwrap_or(0));
+        let hurry = stream.recv.tell;
+        let drained = stream.recv.is_drained();
+        self.consumed_bytes += count;
+        self.session_window.handle_consumed(now, trip, self.consumed_bytes);
+        if drained {
+            self.push_last_consumed(id);
+        } else if count > 0 {
+            self.add_news(now, id, hurry);
+        }
+        self.reap(id);
+    }
+
+    /// The last news of a stream is reliable: after it the stream may be forgotten.
+    fn push_last_consumed(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.recv.has_news() || stream.recv.consumed() == 0 {
+            let (consumed, limit) = stream.recv.report();
+            self.push_control(&Frame::Consumed { id, consumed, limit });
+        }
+    }
+
+    /// How far the peer's application is with what we wrote, bytes.
+    pub fn consumed_by_peer(&self, id: u32) -> u64 {
+        self.streams.get(&id).map_or(0, |stream| stream.send.consumed())
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self, id: u32) -> u64 {
+        self.streams.get(&id).map_or(0, |stream| stream.send.written())
+    }
+
+    /// How the sending half stands.
+    pub fn send_half(&self, id: u32) -> Half {
+        let Some(stream) = self.streams.get(&id) else { return Half::Done };
+        match stream.send.stop_code() {
+            _ if stream.send.is_consumed() => Half::Done,
+            Some(code) => Half::Broken(code),
+            None => Half::Open,
+        }
+    }
+
+    /// How the receiving half stands.
+    pub fn recv_half(&self, id: u32) -> Half {
+        let Some(stream) = self.streams.get(&id) else { return Half::Done };
+        match stream.recv.reset_code() {
+            Some(code) => Half::Broken(code),
+            None if stream.recv.is_drained() => Half::Done,
+            None => Half::Open,
+        }
+    }
+
+    /// The peer has ended its direction and all of it was read (though perhaps not yet consumed).
+    pub fn is_read_out(&self, id: u32) -> bool {
+        self.streams.get(&id).is_none_or(|stream| stream.recv.is_read_out())
+    }
+
+    /// The application is done with the stream: it is forgotten as soon as both directions are over.
+    pub fn release(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.released = true;
+            self.reap(id);
+        }
+    }
+
+    /// Whether the stream is known here.
+    pub fn has_stream(&self, id: u32) -> bool {
+        self.streams.contains_key(&id)
+    }
+
+    /// Streams that are still remembered.
+    pub fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub(super) fn reap(&mut self, id: u32) {
+        let over = self.streams.get(&id).is_some_and(|stream| {
+            let received = stream.recv.is_drained() || stream.recv.reset_code().is_some();
+            stream.released && stream.send.is_over() && received
+        });
+        if over {
+            self.streams.remove(&id);
+        }
+    }
+
+    pub(super) fn mark_sendable(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            if !stream.queued && stream.send.next_bytes().is_some() {
+                stream.queued = true;
+                self.sendable.push_back(id);
+            }
+        }
+    }
+
+    pub(super) fn add_news(&mut self, now: Instant, id: u32, hurry: bool) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            if !stream.in_news {
+                stream.in_news = true;
+                self.news.push_back(id);
+            }
+            self.news_due |= hurry;
+            self.news_at.get_or_insert(now + super::lane::ACK_DELAY);
+        }
+    }
+
+    pub(super) fn handle_open(&mut self, now: Instant, id: u32, service: &[u8]) -> Result<(), &'static str> {
+        if id % 2 != self.next_peer_stream % 2 {
+            return Err("opened a stream with a number of ours");
+        }
+        if id < self.next_peer_stream {
+            return Ok(());
+        }
+        if id != self.next_peer_stream {
+            return Err("skipped a stream number");
+        }
+        self.next_peer_stream += 2;
+        let theirs = self.streams.values().filter(|stream| !stream.ours).count();
+        if theirs >= usize::try_from(STREAMS_MAX).unwrap_or(usize::MAX) {
+            return Err("opened more streams than allowed");
+        }
+        self.insert(now, id, false);
+        self.events.push_back(Event::StreamOpened { id, service: service.to_vec() });
+        Ok(())
+    }
+
+    pub(super) fn handle_answer(&mut self, id: u32, event: Event) {
+        if self.streams.contains_key(&id) {
+            self.events.push_back(event);
+        }
+    }
+
+    pub(super) fn handle_stream(
+        &mut self,
+        place: (u32, u64, bool),
+        record: &mut Vec<u8>,
+        at: Range<usize>,
+    ) -> Result<(), &'static str> {
+        let (id, offset, fin) = place;
+        let in_order = self.planted.is(Canary::OrderOfArrival);
+        let append = self.planted.is(Canary::CopyAppended);
+        let early = self.planted.is(Canary::ConsumedEarly);
+        let Some(stream) = self.streams.get_mut(&id) else {
+            let known = if id % 2 == self.next_peer_stream % 2 { self.next_peer_stream } else { self.next_stream };
+            return if id < known { Ok(()) } else { Err("sent data of a stream that was never opened") };
+        };
+        let offset = if in_order || append { stream.recv.planted_offset(offset, append) } else { offset };
+        let length = at.len();
+        let fresh = stream.recv.receive(&mut self.pool, record, at, (offset, fin))?;
+        if early {
+            stream.recv.plant_consumed(length);
+        }
+        let stream_drained = stream.recv.is_drained();
+        self.received_bytes += fresh;
+        if self.received_bytes > self.session_limit {
+            return Err("sent beyond the session's credit");
+        }
+        if stream_drained {
+            // An end without further bytes: nothing is left to consume, so this is the news.
+            self.push_last_consumed(id);
+            self.reap(id);
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_reset(&mut self, id: u32, code: u16, final_offset: u64) -> Result<(), &'static str> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        let (fresh, lost) = stream.recv.handle_reset(&mut self.pool, code, final_offset)?;
+        self.received_bytes += fresh;
+        self.consumed_bytes += lost;
+        if self.received_bytes > self.session_limit {
+            return Err("sent beyond the session's credit");
+        }
+        self.tell_limits |= lost > 0;
+        self.reap(id);
+        Ok(())
+    }
+
+    pub(super) fn handle_stop(&mut self, id: u32, code: u16) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.send.handle_stop(code);
+        if let Some(final_offset) = stream.send.reset(&mut self.pool) {
+            self.push_control(&Frame::Reset { id, code, final_offset });
+        }
+        self.reap(id);
+    }
+}

@@ -1,0 +1,337 @@
+//! Key files on disk: refused when others can read them, written whole, never overwritten by accident.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use zeroize::Zeroizing;
+
+use crate::identity::{Identity, keyfile};
+
+/// Longest key file: the key itself and room for comments. Bounds what is read of a file that is none.
+const FILE_MAX: usize = 4096;
+/// What is read at most.
+const READ_LIMIT: u64 = 4097;
+/// Bits of a mode that let anyone but the owner in.
+const OTHERS_MASK: u32 = 0o077;
+/// Mode of a new key file.
+const MODE: u32 = 0o600;
+
+/// Whether [`create`] may replace a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overwrite {
+    /// Whatever has the name, even a symbolic link to nowhere, stays as it is.
+    Never,
+    /// A regular file of that name is replaced in one step.
+    Replace,
+}
+
+/// Reads an identity from a key file.
+///
+/// # Errors
+/// [`LoadError`]: it cannot be read, is not a regular file, others may read it, or its text is no key.
+pub fn load(path: &Path) -> Result<Identity, LoadError> {
+    // A pipe or terminal of that name must not make us wait for a writer, or become ours.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+    let flags = i32::try_from(flags).map_err(|_| LoadError::Io(io::ErrorKind::InvalidInput.into()))?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(LoadError::NotRegular);
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & OTHERS_MASK != 0 {
+        return Err(LoadError::Exposed { mode });
+    }
+    // One byte more than allowed tells a file that is too long from one that just fits, without a second look. The
+    // buffer has room for all of it, so the secret is not left behind in one that was outgrown.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX + 1));
+    file.take(READ_LIMIT).read_to_end(&mut bytes)?;
+    if bytes.len() > FILE_MAX {
+        return Err(LoadError::TooLong);
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| LoadError::NotText)?;
+    keyfile::parse(text).map_err(LoadError::Parse)
+}
+
+/// Writes a new key file with mode 0600. It appears whole or not at all, and survives a crash once this returns.
+///
+/// # Errors
+/// [`CreateError`]. Nothing is left behind, unless it is only the directory that could not be synced.
+pub fn create(path: &Path, identity: &Identity, overwrite: Overwrite) -> Result<(), CreateError> {
+    path.file_name().ok_or(CreateError::NoName)?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // Told apart before any work; the race against somebody who makes the name now is decided by `publish`.
+    match (fs::symlink_metadata(path), overwrite) {
+        (Ok(_), Overwrite::Never) => return Err(CreateError::Exists),
+        (Ok(metadata), Overwrite::Replace) if !metadata.is_file() => {
+            return Err(CreateError::NotRegular);
+        }
+        _ => {}
+    }
+    // Named after the new id, so that no two writers ever meet.
+    let temporary_name = format!(".vp-key-{}.tmp", identity.id());
+    let temporary = Temporary::create(parent.join(temporary_name))?;
+    temporary.write(keyfile::encode(identity).as_bytes())?;
+    temporary.publish(path, overwrite)?;
+    // The name is only durable when its directory is.
+    File::open(parent)?.sync_all()?;
+    Ok(())
+}
+
+/// A file under a temporary name, which goes away unless it is published.
+struct Temporary {
+    path: PathBuf,
+    file: File,
+}
+
+impl Temporary {
+    fn create(path: PathBuf) -> io::Result<Self> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path)?;
+        Ok(Self { path, file })
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        (&self.file).write_all(bytes)?;
+        self.file.sync_all()
+    }
+
+    fn publish(self, path: &Path, overwrite: Overwrite) -> Result<(), CreateError> {
+        match overwrite {
+            // link(2) fails if the name exists, whatever it is, on every file system that has modes.
+            Overwrite::Never => fs::hard_link(&self.path, path).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => CreateError::Exists,
+                _ => CreateError::Io(error),
+            }),
+            Overwrite::Replace => Ok(fs::rename(&self.path, path)?),
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // After a rename there is nothing to remove, and a failure here leaves a file that only its owner can read.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Why a key file was not loaded.
+#[derive(Debug)]
+pub enum LoadError {
+    /// It cannot be opened or read.
+    Io(io::Error),
+    /// A directory, pipe, socket or device.
+    NotRegular,
+    /// Group or others may access it.
+    Exposed {
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// More than 4096 bytes.
+    TooLong,
+    /// Not UTF-8.
+    NotText,
+    /// Its text is no key.
+    Parse(keyfile::KeyFileError),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(_) => f.write_str("the key file cannot be read"),
+            Self::NotRegular => f.write_str("the key file is not a regular file"),
+            Self::Exposed { mode } => write!(f, "others can access the key file (mode {mode:04o})"),
+            Self::TooLong => write!(f, "the key file has more than {FILE_MAX} bytes"),
+            Self::NotText => f.write_str("the key file is not text"),
+            Self::Parse(error) => write!(f, "key file, {error}"),
+        }
+    }
+}
+
+impl Error for LoadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(source) => Some(source),
+            Self::Parse(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for LoadError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Why a key file was not written.
+#[derive(Debug)]
+pub enum CreateError {
+    /// It cannot be written.
+    Io(io::Error),
+    /// Something has this name.
+    Exists,
+    /// What has this name is no regular file, and is not replaced even when asked to.
+    NotRegular,
+    /// The path ends in no name.
+    NoName,
+}
+
+impl fmt::Display for CreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Io(_) => "the key file cannot be written",
+            Self::Exists => "the key file exists",
+            Self::NotRegular => "the name belongs to something that is not a regular file",
+            Self::NoName => "the path ends in no file name",
+        })
+    }
+}
+
+impl Error for CreateError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for CreateError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn directory() -> TempDir {
+        TempDir::new().expect("a directory")
+    }
+
+    fn names(directory: &TempDir) -> Vec<String> {
+        let entries = fs::read_dir(directory.path()).expect("readable");
+        entries.map(|entry| entry.expect("entry").file_name().into_string().expect("text")).collect()
+    }
+
+    fn write(path: &Path, bytes: &[u8], mode: u32) {
+        fs::write(path, bytes).expect("writable");
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    }
+
+    #[test]
+    fn what_is_created_loads_and_only_the_owner_can_read_it() {
+        let directory = directory();
+        let path = directory.path().join("key");
+        let identity = Identity::generate();
+        create(&path, &identity, Overwrite::Never).expect("creates");
+        assert_eq!(load(&path).expect("loads").id(), identity.id());
+        let metadata = fs::metadata(&path).expect("there");
+        assert_eq!((metadata.mode() & 0o7777, metadata.nlink()), (0o600, 1));
+        assert_eq!(names(&directory), ["key"]);
+    }
+
+    #[test]
+    fn nothing_is_overwritten_unless_asked() {
+        let directory = directory();
+        let path = directory.path().join("key");
+        let (old, new) = (Identity::generate(), Identity::generate());
+        create(&path, &old, Overwrite::Never).expect("creates");
+        assert!(matches!(create(&path, &new, Overwrite::Never), Err(CreateError::Exists)));
+        assert_eq!(load(&path).expect("loads").id(), old.id());
+        create(&path, &new, Overwrite::Replace).expect("replaces");
+        assert_eq!(load(&path).expect("loads").id(), new.id());
+        assert_eq!(names(&directory), ["key"]);
+    }
+
+    #[test]
+    fn links_and_directories_are_neither_followed_nor_replaced() {
+        let directory = directory();
+        let (dangling, target) = (directory.path().join("dangling"), directory.path().join("target"));
+        symlink(&target, &dangling).expect("links");
+        let identity = Identity::generate();
+        assert!(matches!(create(&dangling, &identity, Overwrite::Never), Err(CreateError::Exists)));
+        assert!(matches!(create(&dangling, &identity, Overwrite::Replace), Err(CreateError::NotRegular)));
+        assert!(!target.exists());
+        let folder = directory.path().join("folder");
+        fs::create_dir(&folder).expect("makes");
+        assert!(matches!(create(&folder, &identity, Overwrite::Replace), Err(CreateError::NotRegular)));
+        assert!(matches!(create(Path::new("/"), &identity, Overwrite::Never), Err(CreateError::NoName)));
+        assert_eq!(names(&directory).len(), 2);
+    }
+
+    #[test]
+    fn the_name_taken_at_the_last_moment_is_not_replaced() {
+        let directory = directory();
+        let path = directory.path().join("key");
+        let temporary = Temporary::create(directory.path().join(".key.tmp")).expect("creates");
+        temporary.write(b"ours").expect("writes");
+        write(&path, b"theirs", 0o600);
+        assert!(matches!(temporary.publish(&path, Overwrite::Never), Err(CreateError::Exists)));
+        assert_eq!(fs::read(&path).expect("there"), b"theirs");
+        assert_eq!(names(&directory), ["key"]);
+    }
+
+    #[test]
+    fn a_key_that_others_can_access_is_refused() {
+        let directory = directory();
+        let path = directory.path().join("key");
+        create(&path, &Identity::generate(), Overwrite::Never).expect("creates");
+        for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o666] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("ours");
+            assert!(matches!(load(&path), Err(LoadError::Exposed { mode: found }) if found == mode));
+        }
+        for mode in [0o600, 0o400, 0o700] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("ours");
+            assert!(load(&path).is_ok(), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_file_is_named() {
+        let directory = directory();
+        let path = directory.path().join("key");
+        assert!(matches!(load(&path), Err(LoadError::Io(error)) if error.kind() == io::ErrorKind::NotFound));
+        assert!(matches!(load(directory.path()), Err(LoadError::NotRegular)));
+        write(&path, b"# nothing\n", 0o600);
+        assert!(matches!(load(&path), Err(LoadError::Parse(error)) if error.line == 1));
+        write(&path, &[0xff; 10], 0o600);
+        assert!(matches!(load(&path), Err(LoadError::NotText)));
+        write(&path, &[b'#'; FILE_MAX + 1], 0o600);
+        assert!(matches!(load(&path), Err(LoadError::TooLong)));
+        let mut text = keyfile::encode(&Identity::generate()).as_bytes().to_vec();
+        text.resize(FILE_MAX, b'\n');
+        write(&path, &text, 0o600);
+        assert!(load(&path).is_ok());
+    }
+
+    #[test]
+    fn a_pipe_is_refused_without_waiting_for_a_writer() {
+        let directory = directory();
+        let path = directory.path().join("pipe");
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, rustix::fs::Mode::RUSR, 0).expect("makes");
+        assert!(matches!(load(&path), Err(LoadError::NotRegular)));
+    }
+
+    #[test]
+    fn a_missing_directory_leaves_nothing() {
+        let directory = directory();
+        let path = directory.path().join("missing/key");
+        assert!(matches!(create(&path, &Identity::generate(), Overwrite::Never), Err(CreateError::Io(_))));
+        assert!(names(&directory).is_empty());
+    }
+}
