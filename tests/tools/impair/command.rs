@@ -1,9 +1,11 @@
 //! What the proxy can be told: the grammar that tests build as values and that the standalone program reads as lines.
 
 use std::fmt;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
+
+use vp::cli::units::{Rate, Size, UnitError, duration};
 
 /// A direction of every connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +71,7 @@ pub enum Command {
     /// Jitter each way.
     Jitter(Duration),
     /// Bytes per second each way; none: as fast as it goes.
-    Rate(Option<NonZeroU64>),
+    Rate(Option<Rate>),
     /// Bytes per write; none: as they come.
     Slice(Option<NonZeroUsize>),
     /// Bytes in flight each way.
@@ -82,12 +84,30 @@ pub struct NoCommand {
     /// The word that is wrong or that the line ends after.
     pub word: String,
     /// What was expected in its place.
-    pub expected: &'static str,
+    pub expected: Expected,
+}
+
+/// What would have been right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// One of these words.
+    Words(&'static str),
+    /// A value of a unit.
+    Unit(UnitError),
+}
+
+impl From<UnitError> for Expected {
+    fn from(error: UnitError) -> Expected {
+        Expected::Unit(error)
+    }
 }
 
 impl fmt::Display for NoCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: expected {}", self.word, self.expected)
+        match &self.expected {
+            Expected::Words(words) => write!(f, "{:?}: expected {words}", self.word),
+            Expected::Unit(error) => write!(f, "{:?}: {error}", self.word),
+        }
     }
 }
 
@@ -111,7 +131,7 @@ impl FromStr for Command {
 }
 
 fn no(word: &str, expected: &'static str) -> NoCommand {
-    NoCommand { word: word.to_owned(), expected }
+    NoCommand { word: word.to_owned(), expected: Expected::Words(expected) }
 }
 
 struct Words<'a> {
@@ -133,12 +153,12 @@ impl<'a> Words<'a> {
     fn command(&mut self) -> Result<Command, NoCommand> {
         Ok(match self.need(VERBS)? {
             "heal" => Command::Heal,
-            "delay" => Command::Delay(duration(self.need("a duration")?)?),
-            "jitter" => Command::Jitter(duration(self.need("a duration")?)?),
+            "delay" => Command::Delay(self.duration()?),
+            "jitter" => Command::Jitter(self.duration()?),
             "queue" => Command::Queue(to_usize(self.need("a size")?)?),
             "rate" => Command::Rate(match self.need("a size or off")? {
                 "off" => None,
-                word => Some(NonZeroU64::new(size(word)?).ok_or(no(word, "a rate above 0"))?),
+                word => Some(unit(word, word.parse())?),
             }),
             "slice" => Command::Slice(match self.need("a number of bytes or off")? {
                 "off" => None,
@@ -146,13 +166,13 @@ impl<'a> Words<'a> {
             }),
             "at" => {
                 let way = self.way()?.ok_or_else(|| no("at", "up or down"))?;
-                let byte = size(self.need("a byte count")?)?;
+                let byte = bytes(self.need("a byte count")?)?;
                 let verb = self.need("a fault")?;
                 Command::At { way, byte, fault: self.fault(verb, way)? }
             }
             "flip" => {
                 let way = self.way()?.unwrap_or(Way::Up);
-                let byte = self.next().map_or(Ok(0), size)?;
+                let byte = self.next().map_or(Ok(0), bytes)?;
                 Command::At { way, byte, fault: Fault::Flip(way, self.bit()?) }
             }
             verb => Command::Now(self.fault(verb, Way::Up)?),
@@ -170,6 +190,11 @@ impl<'a> Words<'a> {
             "flip" => Fault::Flip(way, self.bit()?),
             word => return Err(no(word, VERBS)),
         })
+    }
+
+    fn duration(&mut self) -> Result<Duration, NoCommand> {
+        let word = self.need("a duration")?;
+        unit(word, duration(word))
     }
 
     fn way(&mut self) -> Result<Option<Way>, NoCommand> {
@@ -190,35 +215,17 @@ impl<'a> Words<'a> {
     }
 }
 
-/// A duration such as `300us`, `25ms`, `2s`.
-pub fn duration(word: &str) -> Result<Duration, NoCommand> {
-    let expected = "a duration such as 25ms or 2s";
-    let digits = word.find(|c: char| !c.is_ascii_digit()).unwrap_or(word.len());
-    let count: u64 = word[..digits].parse().map_err(|_| no(word, expected))?;
-    match &word[digits..] {
-        "us" => Ok(Duration::from_micros(count)),
-        "ms" => Ok(Duration::from_millis(count)),
-        "s" => Ok(Duration::from_secs(count)),
-        "" if count == 0 => Ok(Duration::ZERO),
-        _ => Err(no(word, expected)),
-    }
-}
-
-/// A size in bytes such as `1500`, `64K`, `16M`, `1G`; the letters are binary.
-pub fn size(word: &str) -> Result<u64, NoCommand> {
-    let expected = "a size such as 1500, 64K or 16M";
-    let (digits, shift) = match word.as_bytes().last() {
-        Some(b'K') => (&word[..word.len() - 1], 10),
-        Some(b'M') => (&word[..word.len() - 1], 20),
-        Some(b'G') => (&word[..word.len() - 1], 30),
-        _ => (word, 0),
-    };
-    let count: u64 = digits.parse().map_err(|_| no(word, expected))?;
-    count.checked_mul(1 << shift).ok_or_else(|| no(word, expected))
+fn bytes(word: &str) -> Result<u64, NoCommand> {
+    unit(word, word.parse().map(|Size(bytes)| bytes))
 }
 
 fn to_usize(word: &str) -> Result<usize, NoCommand> {
-    usize::try_from(size(word)?).map_err(|_| no(word, "a smaller size"))
+    usize::try_from(bytes(word)?).map_err(|_| no(word, "a smaller size"))
+}
+
+/// A value of the command lines' own units, so that a person learns them once.
+fn unit<T>(word: &str, value: Result<T, UnitError>) -> Result<T, NoCommand> {
+    value.map_err(|error| NoCommand { word: word.to_owned(), expected: error.into() })
 }
 
 #[cfg(test)]
@@ -245,8 +252,8 @@ mod tests {
             ("at down 5 stall up", Command::At { way: Way::Down, byte: 5, fault: Fault::Stall(up) }),
             ("at down 5 flip 3", flip(Way::Down, 5, 3)),
             ("delay 25ms", Command::Delay(Duration::from_millis(25))),
-            ("jitter 300us", Command::Jitter(Duration::from_micros(300))),
-            ("rate 1M", Command::Rate(NonZeroU64::new(1 << 20))),
+            ("jitter 3ms", Command::Jitter(Duration::from_millis(3))),
+            ("rate 1M", Command::Rate("1M".parse().ok())),
             ("rate off", Command::Rate(None)),
             ("slice 1", Command::Slice(NonZeroUsize::new(1))),
             ("slice off", Command::Slice(None)),

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
+use vp::cli::units::Rate;
 
 use super::flow::{Due, Flow};
 use super::{Command, Fault, Meters, Order, Place, Shape, drain};
@@ -182,7 +183,7 @@ impl Engine {
             Command::Heal => return self.heal(),
             Command::Delay(delay) => self.path.shape.delay = delay,
             Command::Jitter(jitter) => self.path.shape.jitter = jitter,
-            Command::Rate(rate) => self.path.shape.rate = rate,
+            Command::Rate(rate) => self.path.shape.rate = rate.map(|Rate(rate)| rate),
             Command::Slice(slice) => self.path.shape.slice = slice,
             Command::Queue(bytes) => self.path.shape.queue_bytes = bytes,
         }

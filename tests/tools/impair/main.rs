@@ -8,13 +8,13 @@ mod impair;
 
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use impair::command::{duration, size};
 use impair::{Command, Impair, Shape};
+use vp::cli::units::{Rate, Size, duration};
 
 /// Carry TCP connections over a path that is as bad as wanted.
 #[derive(Parser)]
@@ -32,14 +32,14 @@ struct Options {
     #[arg(long, value_name = "DUR", default_value = "0", value_parser = duration)]
     jitter: Duration,
     /// Bytes per second, each way, each connection.
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    rate: Option<u64>,
+    #[arg(long, value_name = "RATE")]
+    rate: Option<Rate>,
     /// Bytes per write at most.
     #[arg(long, value_name = "BYTES")]
     slice: Option<NonZeroUsize>,
     /// Bytes in flight at most, each way, each connection.
-    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = size)]
-    queue: u64,
+    #[arg(long, value_name = "SIZE", default_value = "16M")]
+    queue: Size,
     /// A command to begin with, such as 'at up 1M reset' (repeatable).
     #[arg(long = "do", value_name = "COMMAND")]
     begin: Vec<Command>,
@@ -60,9 +60,9 @@ fn run(options: &Options) -> io::Result<()> {
     let shape = Shape {
         delay: options.delay,
         jitter: options.jitter,
-        rate: options.rate.and_then(NonZeroU64::new),
+        rate: options.rate.map(|Rate(rate)| rate),
         slice: options.slice,
-        queue_bytes: usize::try_from(options.queue).unwrap_or(usize::MAX),
+        queue_bytes: usize::try_from(options.queue.0).unwrap_or(usize::MAX),
     };
     let proxy = Impair::start(options.listen, options.target, shape)?;
     for command in &options.begin {
