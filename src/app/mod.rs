@@ -6,3 +6,4 @@ pub mod attach;
 pub mod client;
 pub mod joint;
 pub mod keygen;
+pub mod transfer;

@@ -203,7 +203,10 @@ impl Report {
         match end {
             Ok(exit) => exit.into(),
             Err(fault) => {
-                self.fault(&fault);
+                // An end by a signal, or by a reader that went, is nobody's news: the status tells.
+                if !fault.message.is_empty() {
+                    self.fault(&fault);
+                }
                 fault.exit.into()
             }
         }

@@ -129,6 +129,16 @@ impl Link {
         result
     }
 
+    /// How many bytes, from where the last call's use ended, the next step needs in one piece. A reader whose bytes lie in
+    /// several buffers joins that many and no more; inside a body it is 1.
+    pub fn wanted(&self) -> usize {
+        match self.awaiting {
+            Await::Header => SEALED_HEADER_BYTES,
+            Await::Control { length } => length,
+            Await::Body { .. } | Await::Failed(_) => 1,
+        }
+    }
+
     fn step(&mut self, input: &[u8]) -> Result<(usize, Frame), LinkError> {
         match self.awaiting {
             Await::Failed(error) => Err(error),

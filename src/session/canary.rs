@@ -10,7 +10,7 @@ pub enum Canary {
     AckOffByOne,
     /// Forgets to keep records that carry the end of a stream.
     LostFin,
-    /// Takes an acknowledgement of a dead lane for the present one.
+    /// Takes what the peer says of one dead lane for another.
     StaleLane,
     /// Forgets what a dead lane had under way.
     NoRequeue,
@@ -47,16 +47,19 @@ pub struct Planted {
 }
 
 impl Planted {
+    /// Plants a defect.
     #[cfg(feature = "canaries")]
     pub fn plant(&mut self, canary: Canary) {
         self.canary = Some(canary);
     }
 
+    /// Whether this defect is planted.
     #[cfg(feature = "canaries")]
     pub fn is(&self, canary: Canary) -> bool {
         self.canary == Some(canary)
     }
 
+    /// Whether this defect is planted: never.
     #[cfg(not(feature = "canaries"))]
     pub fn is(&self, _: Canary) -> bool {
         false

@@ -149,7 +149,8 @@ impl Session {
     pub(super) fn settle_dead(&mut self, acks: &[(u32, u64)]) {
         let later = std::mem::take(&mut self.requeue);
         for (id, retained) in std::mem::take(&mut self.dead) {
-            let taken = acks.iter().find(|(lane, _)| *lane == id).map_or(0, |(_, records)| *records);
+            let any = self.planted.is(super::Canary::StaleLane);
+            let taken = acks.iter().find(|(lane, _)| *lane == id || any).map_or(0, |(_, records)| *records);
             for (number, record) in retained {
                 if number <= taken || self.planted.is(super::Canary::NoRequeue) {
                     self.retained_bytes -= record.held();

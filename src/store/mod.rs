@@ -1,7 +1,22 @@
-//! What must survive on disk: files appear whole or not at all.
+//! Files, read and written so that they appear whole or not at all.
 //!
-//! This folder opens, writes, syncs and renames; it decides nothing about protocols and prints nothing. Invariants: a
-//! file is written under another name beside its place, synced, and only then given its name; a file with a secret is
-//! readable by its owner alone from its first byte on.
+//! It walks source trees in a fixed order ([`source`]), reads files that must not change meanwhile
+//! ([`read`]), and puts files into a receiver's directory: under a temporary name beside the target
+//! ([`part`]), synced in batches, then renamed ([`batch`], [`inbox`]). It knows no protocol, no peer
+//! and no terminal, and it never waits for anything but the disk. Linux 5.6 or later (`openat2`).
+//!
+//! Invariants: nothing outside the one root directory is touched, whatever the names are and whoever
+//! plants symbolic links meanwhile; a final name never shows a half-written file; what is reported as
+//! committed has been synced, and so has the directory that holds it; a file with a secret ([`keyfile`]) is readable by
+//! its owner alone from its first byte on.
 
+pub mod batch;
+pub mod fault;
+pub mod inbox;
 pub mod keyfile;
+pub mod names;
+pub mod part;
+pub mod read;
+pub mod source;
+
+pub use fault::Fault;

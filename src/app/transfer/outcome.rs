@@ -1,0 +1,320 @@
+//! What became of a transfer, for whoever started it.
+
+use super::decoder::Malformed;
+use super::messages::ItemOutcome;
+use super::port::PortClosed;
+use crate::store::Fault;
+use std::{fmt, io};
+
+/// Failures kept by name; the rest is only counted.
+pub const FAILURES_KEPT_MAX: usize = 1_000;
+
+/// How many items ended how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Verified, synced and renamed.
+    pub committed: u32,
+    /// Were there already.
+    pub exists: u32,
+    /// Not taken.
+    pub refused: u32,
+    /// Not come about.
+    pub failed: u32,
+}
+
+/// The end of a transfer in one word. On the wire, its number here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// Every item is there now.
+    Complete = 0,
+    /// Every item had been there before.
+    NothingToDo = 1,
+    /// Some items are there, some are not.
+    Partial = 2,
+    /// The receiver took none.
+    Refused = 3,
+    /// The content of an item did not match its hash.
+    Integrity = 4,
+    /// None came about for reasons of the file systems on either side.
+    LocalIo = 5,
+    /// Every item is there, but the receiver's command failed.
+    CommandFailed = 6,
+}
+
+impl Status {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Complete,
+        Self::NothingToDo,
+        Self::Partial,
+        Self::Refused,
+        Self::Integrity,
+        Self::LocalIo,
+        Self::CommandFailed,
+    ];
+}
+
+/// One item that did not come about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Its path, as bytes of unknown origin: escape before showing.
+    pub path: Vec<u8>,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// The sum of what happened so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Items by their end.
+    pub counts: Counts,
+    /// Items that were not even offered.
+    pub skipped: u32,
+    /// Failures by name, the first thousand.
+    pub failures: Vec<Failure>,
+    /// Failures beyond those.
+    pub failures_unnamed: u32,
+    damaged: bool,
+    late: bool,
+}
+
+impl Tally {
+    pub(super) fn settle(&mut self, path: &[u8], outcome: ItemOutcome) -> Option<Failure> {
+        let counts = &mut self.counts;
+        match outcome {
+            ItemOutcome::Committed => counts.committed += 1,
+            ItemOutcome::Exists => counts.exists += 1,
+            ItemOutcome::Refused(_) => counts.refused += 1,
+            ItemOutcome::Failed(_) => counts.failed += 1,
+        }
+        match outcome {
+            ItemOutcome::Refused(fault) | ItemOutcome::Failed(fault) => {
+                Some(self.note(path, fault))
+            }
+            ItemOutcome::Committed | ItemOutcome::Exists => None,
+        }
+    }
+
+    pub(super) fn skip(&mut self, path: &[u8], fault: Fault) -> Failure {
+        self.skipped = self.skipped.saturating_add(1);
+        self.note(path, fault)
+    }
+
+    /// Something went wrong with an item after it was settled.
+    pub(super) fn note_late(&mut self, path: &[u8], fault: Fault) -> Failure {
+        self.late = true;
+        self.note(path, fault)
+    }
+
+    fn note(&mut self, path: &[u8], fault: Fault) -> Failure {
+        self.damaged |= fault == Fault::Integrity;
+        let failure = Failure {
+            path: path.to_vec(),
+            fault,
+        };
+        if self.failures.len() < FAILURES_KEPT_MAX {
+            self.failures.push(failure.clone());
+        } else {
+            self.failures_unnamed = self.failures_unnamed.saturating_add(1);
+        }
+        failure
+    }
+
+    /// The whole in one word.
+    #[must_use]
+    pub fn status(&self, command_status: i32) -> Status {
+        let Counts {
+            committed,
+            exists,
+            refused,
+            failed,
+        } = self.counts;
+        let good = u64::from(committed) + u64::from(exists);
+        let failed = u64::from(failed) + u64::from(self.skipped) + u64::from(self.late);
+        match () {
+            () if self.damaged => Status::Integrity,
+            () if failed + u64::from(refused) > 0 && good > 0 => Status::Partial,
+            () if failed > 0 => Status::LocalIo,
+            () if refused > 0 => Status::Refused,
+            () if command_status != 0 => Status::CommandFailed,
+            () if committed == 0 => Status::NothingToDo,
+            () => Status::Complete,
+        }
+    }
+}
+
+/// What a sender has achieved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendOutcome {
+    /// In one word.
+    pub status: Status,
+    /// In numbers and names.
+    pub tally: Tally,
+    /// Content bytes that were sent, before compression, holes not counted.
+    pub sent_bytes: u64,
+    /// Of the receiver's command, if it failed.
+    pub command_status: Option<i32>,
+}
+
+/// What a receiver has achieved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiveOutcome {
+    /// In one word.
+    pub status: Status,
+    /// In numbers and names.
+    pub tally: Tally,
+    /// Content bytes that came, after decompression, holes not counted.
+    pub received_bytes: u64,
+    /// Of the command that was run, if it failed.
+    pub command_status: Option<i32>,
+}
+
+/// A message that makes sense, but not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Violation {
+    /// Something else than HELLO first, or a second HELLO.
+    Hello,
+    /// An index out of order, unknown, or settled.
+    Index,
+    /// A message that this state does not allow.
+    Order,
+    /// A file offset that was not offered.
+    Offset,
+    /// More, or less, content than was announced.
+    Length,
+    /// A block that is no zstd frame of the declared length.
+    Block,
+    /// More entries than any transfer may have, or more unanswered than allowed.
+    Entries,
+    /// DONE that contradicts the items before it.
+    Counts,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hello => "no greeting, or a second one",
+            Self::Index => "an item number out of order",
+            Self::Order => "a message out of order",
+            Self::Offset => "an offset that was not offered",
+            Self::Length => "more or less content than announced",
+            Self::Block => "a damaged compressed block",
+            Self::Entries => "too many items",
+            Self::Counts => "final counts that contradict the items",
+        })
+    }
+}
+
+/// Why a transfer ended before its end. Items that were committed before stay committed.
+#[derive(Debug)]
+pub enum TransferError {
+    /// The session ended.
+    Closed(PortClosed),
+    /// The peer finished its stream in the middle.
+    Truncated,
+    /// The peer sent something that is no message.
+    Malformed(Malformed),
+    /// The peer sent a message that breaks the rules.
+    Violation(Violation),
+    /// The receiver refused the whole transfer: the peer, or here this side.
+    Refused(Fault),
+    /// The receiver's directory cannot be used.
+    Inbox(io::Error),
+}
+
+impl fmt::Display for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(_) => f.write_str("the session ended in the middle of the transfer"),
+            Self::Truncated => f.write_str("the peer stopped in the middle of the transfer"),
+            Self::Malformed(_) => f.write_str("the peer sent something unintelligible"),
+            Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
+            Self::Refused(_) => f.write_str("the receiver refused the transfer"),
+            Self::Inbox(_) => f.write_str("cannot use the directory"),
+        }
+    }
+}
+
+impl std::error::Error for TransferError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Closed(error) => Some(error),
+            Self::Malformed(error) => Some(error),
+            Self::Refused(fault) => Some(fault),
+            Self::Inbox(error) => Some(error),
+            Self::Truncated | Self::Violation(_) => None,
+        }
+    }
+}
+
+impl From<PortClosed> for TransferError {
+    fn from(error: PortClosed) -> Self {
+        Self::Closed(error)
+    }
+}
+
+impl From<Malformed> for TransferError {
+    fn from(error: Malformed) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl From<Violation> for TransferError {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(outcomes: &[ItemOutcome], skipped: u32) -> Status {
+        let mut tally = Tally {
+            skipped,
+            ..Tally::default()
+        };
+        for outcome in outcomes {
+            tally.settle(b"x", *outcome);
+        }
+        tally.status(0)
+    }
+
+    #[test]
+    fn the_worst_news_decides() {
+        use ItemOutcome::{Committed, Exists, Failed, Refused};
+        assert_eq!(status(&[], 0), Status::NothingToDo);
+        assert_eq!(status(&[Exists, Exists], 0), Status::NothingToDo);
+        assert_eq!(status(&[Exists, Committed], 0), Status::Complete);
+        assert_eq!(status(&[Committed], 1), Status::Partial);
+        assert_eq!(
+            status(&[Committed, Refused(Fault::Exists)], 0),
+            Status::Partial
+        );
+        assert_eq!(status(&[Refused(Fault::Exists)], 0), Status::Refused);
+        assert_eq!(
+            status(&[Refused(Fault::Name), Failed(Fault::Io)], 0),
+            Status::LocalIo
+        );
+        assert_eq!(status(&[], 1), Status::LocalIo);
+        assert_eq!(
+            status(&[Committed, Failed(Fault::Integrity)], 0),
+            Status::Integrity
+        );
+        assert_eq!(Tally::default().status(3), Status::CommandFailed);
+    }
+
+    #[test]
+    fn names_of_failures_are_bounded() {
+        let mut tally = Tally::default();
+        for _ in 0..FAILURES_KEPT_MAX + 5 {
+            tally.settle(b"x", ItemOutcome::Failed(Fault::Io));
+        }
+        assert_eq!(
+            (tally.failures.len(), tally.failures_unnamed),
+            (FAILURES_KEPT_MAX, 5)
+        );
+        assert_eq!(tally.counts.failed, 1_005);
+    }
+}

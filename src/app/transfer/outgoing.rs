@@ -1,0 +1,237 @@
+//! The sender's way out: packs messages into chunks, keeps to the rate, measures the link.
+
+use super::blocks::{BlockEncoder, Encoded};
+use super::encode::{HEADER_BYTES, data_header};
+use super::limit::RateLimit;
+use super::messages::Offer;
+use super::port::{CHUNK_BYTES, Port, PortClosed, TryRecv};
+use crate::store::Fault;
+use crate::store::read::SourceFile;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Less room than this at the end of a chunk is not worth a piece of a file.
+const PIECE_BYTES_MIN: usize = 1_024;
+/// The link is judged over so many bytes at a time.
+const MEASURE_BYTES: usize = 512 << 10;
+/// Chunks of answers that are taken in while the rate is waited for; then they wait outside.
+const RECEIVED_MAX: usize = 64;
+
+/// How busy the link has been since the last judgement.
+struct Measure {
+    since: Instant,
+    bytes: usize,
+    held_up: Duration,
+}
+
+/// The way out.
+pub(super) struct Outgoing<'p> {
+    port: &'p mut dyn Port,
+    chunk: Vec<u8>,
+    scratch: Vec<u8>,
+    limit: Option<RateLimit>,
+    measure: Measure,
+    /// Decides what is compressed.
+    pub encoder: BlockEncoder,
+    received: VecDeque<Vec<u8>>,
+    peer_finished: bool,
+}
+
+impl<'p> Outgoing<'p> {
+    pub fn new(
+        port: &'p mut dyn Port,
+        encoder: BlockEncoder,
+        limit: Option<RateLimit>,
+        now: Instant,
+    ) -> Self {
+        let chunk = port.buffer();
+        let measure = Measure {
+            since: now,
+            bytes: 0,
+            held_up: Duration::ZERO,
+        };
+        let (scratch, received) = (Vec::new(), VecDeque::new());
+        Self {
+            port,
+            chunk,
+            scratch,
+            limit,
+            measure,
+            encoder,
+            received,
+            peer_finished: false,
+        }
+    }
+
+    fn room(&self) -> usize {
+        CHUNK_BYTES.saturating_sub(self.chunk.len())
+    }
+
+    /// Sends a message with the next chunk.
+    pub fn say(&mut self, offer: &Offer) -> Result<(), PortClosed> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        offer.encode(&mut scratch);
+        if scratch.len() > self.room() {
+            self.flush()?;
+        }
+        self.chunk.extend_from_slice(&scratch);
+        self.scratch = scratch;
+        Ok(())
+    }
+
+    fn append(&mut self, mut bytes: &[u8]) -> Result<(), PortClosed> {
+        while !bytes.is_empty() {
+            if self.room() == 0 {
+                self.flush()?;
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(self.room()));
+            self.chunk.extend_from_slice(now);
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Reads up to `max` bytes of the file straight into the chunk, as one DATA message, and
+    /// returns them for hashing.
+    pub fn read_raw(
+        &mut self,
+        file: &SourceFile,
+        offset: u64,
+        max: usize,
+    ) -> Result<Result<&[u8], Fault>, PortClosed> {
+        if self.room() < HEADER_BYTES + PIECE_BYTES_MIN {
+            self.flush()?;
+        }
+        let begin = self.chunk.len();
+        let max = max.min(self.room() - HEADER_BYTES);
+        self.chunk.extend_from_slice(&data_header(max));
+        match file.read_onto(&mut self.chunk, offset, max) {
+            Ok(count) => {
+                let body = begin + HEADER_BYTES;
+                self.chunk[begin..body].copy_from_slice(&data_header(count));
+                self.encoder.note_raw(count);
+                Ok(Ok(&self.chunk[body..]))
+            }
+            Err(fault) => {
+                self.chunk.truncate(begin);
+                Ok(Err(fault))
+            }
+        }
+    }
+
+    /// Sends a block as ZDATA, or as DATA if that does not pay.
+    pub fn pack(&mut self, block: &[u8]) -> Result<(), PortClosed> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let begin = Instant::now();
+        let encoded = self.encoder.encode(block, &mut scratch);
+        self.encoder.note_effort(begin.elapsed());
+        match encoded {
+            Encoded::Packed => self.append(&scratch)?,
+            Encoded::Raw => {
+                self.append(&data_header(block.len()))?;
+                self.append(block)?;
+                self.encoder.note_raw(block.len());
+            }
+        }
+        self.scratch = scratch;
+        Ok(())
+    }
+
+    /// Sends what has been packed so far.
+    pub fn flush(&mut self) -> Result<(), PortClosed> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let next = self.port.buffer();
+        let chunk = std::mem::replace(&mut self.chunk, next);
+        let bytes = chunk.len();
+        let begin = Instant::now();
+        self.keep_rate(bytes)?;
+        self.port.send(chunk)?;
+        let now = Instant::now();
+        self.measure.bytes += bytes;
+        self.measure.held_up += now - begin;
+        if self.measure.bytes >= MEASURE_BYTES {
+            self.judge(now);
+        }
+        Ok(())
+    }
+
+    /// Tells the encoder how fast the link is: if it held us up for a tenth of the time it was the
+    /// bottleneck all the time, otherwise it was not.
+    fn judge(&mut self, now: Instant) {
+        let Measure {
+            since,
+            bytes,
+            held_up,
+        } = self.measure;
+        let wall = now - since;
+        let busy = if held_up * 10 > wall {
+            wall
+        } else {
+            Duration::ZERO
+        };
+        self.encoder.note_drain(bytes, busy);
+        self.measure = Measure {
+            since: now,
+            bytes: 0,
+            held_up: Duration::ZERO,
+        };
+    }
+
+    /// Waits for the rate limit, with an ear to the peer.
+    fn keep_rate(&mut self, bytes: usize) -> Result<(), PortClosed> {
+        let Some(limit) = &mut self.limit else {
+            return Ok(());
+        };
+        loop {
+            let wait = limit.wait(Instant::now());
+            if wait.is_zero() {
+                // The debt for these bytes is waited for before the next.
+                let _ = limit.take(Instant::now(), bytes);
+                return Ok(());
+            }
+            if self.peer_finished || self.received.len() >= RECEIVED_MAX {
+                std::thread::sleep(wait.min(Duration::from_millis(100)));
+                continue;
+            }
+            match self.port.recv_within(wait)? {
+                TryRecv::Bytes(chunk) => self.received.push_back(chunk),
+                TryRecv::Finished => self.peer_finished = true,
+                TryRecv::Empty => {}
+            }
+        }
+    }
+
+    /// What the peer has said, without waiting.
+    pub fn heard(&mut self) -> Result<TryRecv, PortClosed> {
+        match self.received.pop_front() {
+            Some(chunk) => Ok(TryRecv::Bytes(chunk)),
+            None if self.peer_finished => Ok(TryRecv::Finished),
+            None => self.port.try_recv(),
+        }
+    }
+
+    /// What the peer says next, everything of ours being sent first; `None` after its end.
+    pub fn listen(&mut self) -> Result<Option<Vec<u8>>, PortClosed> {
+        self.flush()?;
+        match self.heard()? {
+            TryRecv::Bytes(chunk) => Ok(Some(chunk)),
+            TryRecv::Finished => Ok(None),
+            TryRecv::Empty => {
+                // A pause of ours says nothing about the link.
+                let heard = self.port.recv();
+                self.measure.since = Instant::now();
+                self.measure.bytes = 0;
+                self.measure.held_up = Duration::ZERO;
+                heard
+            }
+        }
+    }
+
+    pub fn recycle(&mut self, chunk: Vec<u8>) {
+        self.port.recycle(chunk);
+    }
+}

@@ -1,0 +1,85 @@
+//! What an engine sees of the session below it: one ordered, reliable stream of bytes each way.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How many bytes a chunk holds: what fits into one record of the session.
+pub const CHUNK_BYTES: usize = 65_000;
+
+/// Bytes of answers that may be under way to a sender that is not reading.
+///
+/// A port with the session behind it must take this much from [`Port::send`] before it blocks.
+/// The sender limits what it leaves unanswered accordingly, so that the two engines, each of
+/// which reads only between its writes, can never wait for each other.
+pub const ANSWER_BYTES: usize = 256 << 10;
+
+/// The stream is gone for good; what was not acknowledged may or may not have arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortClosed;
+
+impl fmt::Display for PortClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the session ended")
+    }
+}
+
+impl std::error::Error for PortClosed {}
+
+/// What is there to read without waiting.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TryRecv {
+    /// The next bytes of the peer; give the buffer back with [`Port::recycle`].
+    Bytes(Vec<u8>),
+    /// Nothing yet.
+    Empty,
+    /// The peer has finished its direction, and everything has been read.
+    Finished,
+}
+
+/// One ordered, reliable byte stream each way, with back-pressure, for an engine in a thread of
+/// its own. Chunk borders carry no meaning: they may be split and joined on the way.
+pub trait Port {
+    /// The next bytes of the peer, `None` after its end. Blocks.
+    ///
+    /// # Errors
+    /// [`PortClosed`] if the session ended before the peer had finished.
+    fn recv(&mut self) -> Result<Option<Vec<u8>>, PortClosed>;
+
+    /// The next bytes of the peer if there are any. Does not block.
+    ///
+    /// # Errors
+    /// As for [`Self::recv`].
+    fn try_recv(&mut self) -> Result<TryRecv, PortClosed>;
+
+    /// Sends the chunk, at most [`CHUNK_BYTES`] long. Blocks while the way is full.
+    ///
+    /// # Errors
+    /// [`PortClosed`] if the session ended.
+    fn send(&mut self, chunk: Vec<u8>) -> Result<(), PortClosed>;
+
+    /// Takes a buffer back that is no longer needed.
+    fn recycle(&mut self, chunk: Vec<u8>);
+
+    /// An empty buffer with room for [`CHUNK_BYTES`].
+    fn buffer(&mut self) -> Vec<u8>;
+
+    /// The next bytes of the peer, or [`TryRecv::Empty`] when `wait` has passed. Blocks as long.
+    ///
+    /// This default looks again every few milliseconds; a port that can wait for "bytes or time"
+    /// does so instead.
+    ///
+    /// # Errors
+    /// As for [`Self::recv`].
+    fn recv_within(&mut self, wait: Duration) -> Result<TryRecv, PortClosed> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.try_recv()? {
+                TryRecv::Empty if !left.is_zero() => {
+                    std::thread::sleep(left.min(Duration::from_millis(4)));
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a person may want to see while a transfer runs.
+
+use super::outcome::Failure;
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Snapshot<'a> {
+    /// Content bytes that are dealt with: sent, received, or found to be there.
+    pub bytes_done: u64,
+    /// Of so many in all, where known.
+    pub bytes_total: Option<u64>,
+    /// Items that are settled, well or not.
+    pub items_done: u64,
+    /// Of so many in all, where known.
+    pub items_total: Option<u64>,
+    /// Path of the item under way, as bytes of unknown origin: escape before showing.
+    pub current: &'a [u8],
+}
+
+/// Is told how a transfer goes on; called often, so it should be quick.
+pub trait Progress {
+    /// Something moved.
+    fn report(&mut self, at: Snapshot<'_>);
+
+    /// An item will not come about; the others go on.
+    fn warn(&mut self, failure: &Failure) {
+        let _ = failure;
+    }
+}
+
+/// Nobody watches.
+impl Progress for () {
+    fn report(&mut self, _: Snapshot<'_>) {}
+}
+
+/// The figures of a snapshot, without its name.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    pub bytes_done: u64,
+    pub bytes_total: Option<u64>,
+    pub items_done: u64,
+    pub items_total: Option<u64>,
+}
+
+impl Meter {
+    pub fn at<'a>(&self, current: &'a [u8]) -> Snapshot<'a> {
+        Snapshot {
+            bytes_done: self.bytes_done,
+            bytes_total: self.bytes_total,
+            items_done: self.items_done,
+            items_total: self.items_total,
+            current,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What the sending engine does with one file that the receiver asked about.
+
+use super::blocks::Plan;
+use super::messages::{Hash, IfDifferent, Offer};
+use super::outcome::TransferError;
+use super::port::PortClosed;
+use super::sender::{Ask, Sender, Wanted};
+use crate::store::Fault;
+use crate::store::read::{Extent, SourceFile};
+
+/// The hash of a hole is that of its zeros; so many are fed at once.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// Feeds so many zeros to a hash state.
+pub(super) fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
+    while count > 0 {
+        let now = usize::try_from(count).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        hasher.update(&ZEROS[..now]);
+        count = count.saturating_sub(wide(now));
+    }
+}
+
+/// A length in memory as a length in a file: never more than 64 bits.
+pub(super) fn wide(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// A file's end: its hash, or why there is none.
+type Content = Result<Hash, Fault>;
+
+impl Sender<'_> {
+    /// Does what the receiver asked about one file.
+    pub fn deal_with(&mut self, wanted: Wanted) -> Result<(), TransferError> {
+        let index = wanted.index;
+        if self.is_settled(index) {
+            self.out.say(&Offer::Failed {
+                index,
+                fault: Fault::Cancelled,
+            })?;
+            return Ok(());
+        }
+        self.progress
+            .report(self.meter.at(wanted.found.path.as_bytes()));
+        let end = match SourceFile::open(&wanted.found) {
+            Err(fault) => Offer::Failed { index, fault },
+            Ok(file) => match &wanted.ask {
+                Ask::Content(prefixes) => self.send_from(&wanted, &file, prefixes)?,
+                Ask::Compare(theirs, otherwise) => match hash_whole(&file) {
+                    Err(fault) => Offer::Failed { index, fault },
+                    Ok(ours) if ours == *theirs => {
+                        self.meter.bytes_done += file.size();
+                        Offer::Same { index }
+                    }
+                    Ok(_) if *otherwise == IfDifferent::Leave => Offer::Differs { index },
+                    Ok(_) => self.send_from(&wanted, &file, &[])?,
+                },
+            },
+        };
+        self.out.say(&end)?;
+        Ok(())
+    }
+
+    /// Sends a file from the longest common prefix on; the message that ends it.
+    fn send_from(
+        &mut self,
+        wanted: &Wanted,
+        file: &SourceFile,
+        prefixes: &[(u64, Hash)],
+    ) -> Result<Offer, TransferError> {
+        let index = wanted.index;
+        let (offset, hasher) = match common_prefix(file, prefixes) {
+            Ok(common) => common,
+            Err(fault) => return Ok(Offer::Failed { index, fault }),
+        };
+        self.out.say(&Offer::Begin { index, offset })?;
+        self.meter.bytes_done += offset;
+        let content = self.send_content(wanted, file, offset, hasher)?;
+        Ok(
+            match content.and_then(|hash| file.check_unchanged().map(|()| hash)) {
+                Ok(hash) => Offer::End { index, hash },
+                Err(fault) => Offer::Failed { index, fault },
+            },
+        )
+    }
+
+    fn send_content(
+        &mut self,
+        wanted: &Wanted,
+        file: &SourceFile,
+        mut offset: u64,
+        mut hasher: blake3::Hasher,
+    ) -> Result<Content, TransferError> {
+        while offset < file.size() {
+            let until = match file.extent(offset) {
+                Err(fault) => return Ok(Err(fault)),
+                Ok(Extent::Data { until }) => until,
+                Ok(Extent::Hole { until }) => {
+                    self.out.say(&Offer::Hole(until - offset))?;
+                    hash_zeros(&mut hasher, until - offset);
+                    self.meter.bytes_done += until - offset;
+                    offset = until;
+                    continue;
+                }
+            };
+            while offset < until {
+                let left = usize::try_from(until - offset).unwrap_or(usize::MAX);
+                match self.send_piece(file, offset, left, &mut hasher)? {
+                    Ok(sent) => offset += sent,
+                    Err(fault) => return Ok(Err(fault)),
+                }
+                self.progress
+                    .report(self.meter.at(wanted.found.path.as_bytes()));
+                self.take_answers()?;
+                if self.is_settled(wanted.index) {
+                    return Ok(Err(Fault::Cancelled));
+                }
+            }
+        }
+        Ok(Ok(*hasher.finalize().as_bytes()))
+    }
+
+    /// Sends some of the next `left` bytes; how many.
+    fn send_piece(
+        &mut self,
+        file: &SourceFile,
+        offset: u64,
+        left: usize,
+        hasher: &mut blake3::Hasher,
+    ) -> Result<Result<u64, Fault>, PortClosed> {
+        let sent = match self.out.encoder.plan() {
+            Plan::Raw(most) => match self.out.read_raw(file, offset, most.min(left))? {
+                Err(fault) => return Ok(Err(fault)),
+                Ok(bytes) => {
+                    hasher.update(bytes);
+                    wide(bytes.len())
+                }
+            },
+            Plan::Compress(most) => {
+                let mut block = std::mem::take(&mut self.block);
+                block.clear();
+                block.reserve(most.min(left));
+                if let Err(fault) = file.read_onto(&mut block, offset, most.min(left)) {
+                    return Ok(Err(fault));
+                }
+                hasher.update(&block);
+                self.out.pack(&block)?;
+                let length = wide(block.len());
+                self.block = block;
+                length
+            }
+        };
+        self.sent_bytes += sent;
+        self.meter.bytes_done += sent;
+        Ok(Ok(sent))
+    }
+}
+
+fn hash_whole(file: &SourceFile) -> Content {
+    let mut hasher = blake3::Hasher::new();
+    file.hash(&mut hasher, 0, file.size())?;
+    file.check_unchanged()?;
+    Ok(*hasher.finalize().as_bytes())
+}
+
+/// The longest prefix that is the same on both sides, and the hash state after it. Prefixes rise,
+/// so that the first that differs is the last that need be looked at.
+fn common_prefix(
+    file: &SourceFile,
+    prefixes: &[(u64, Hash)],
+) -> Result<(u64, blake3::Hasher), Fault> {
+    let mut common = (0, blake3::Hasher::new());
+    let mut hasher = blake3::Hasher::new();
+    let mut offset = 0;
+    for (length, hash) in prefixes {
+        if *length > file.size() {
+            break;
+        }
+        file.hash(&mut hasher, offset, *length)?;
+        offset = *length;
+        if hasher.finalize().as_bytes() != hash {
+            break;
+        }
+        common = (offset, hasher.clone());
+    }
+    Ok(common)
+}

@@ -1,0 +1,83 @@
+//! Where a receiver puts what it gets: a directory ([`super::tree`]) or a writer
+//! ([`super::writer`]). Sinks know files; the protocol is the receiver's.
+
+use super::messages::{Hash, IfDifferent, ItemOutcome};
+use crate::store::Fault;
+use crate::store::names::TreePath;
+use crate::store::part::Checkpoints;
+use crate::store::source::{Kind, Mtime};
+use std::num::NonZeroU64;
+use std::time::Instant;
+
+/// One item whose names have been checked.
+#[derive(Debug)]
+pub(super) struct Offered {
+    pub index: u32,
+    pub path: TreePath,
+    pub kind: Kind,
+    /// Of a file, as announced; unknown for a stream.
+    pub size: Option<u64>,
+    pub mode: Option<u16>,
+    pub mtime: Option<Mtime>,
+}
+
+/// What a sink makes of an offered item.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Its content is wanted, from any of these states on.
+    Want(Checkpoints),
+    /// A file that may be the same.
+    Have(Hash, IfDifferent),
+    /// Nothing more is needed.
+    Settled(ItemOutcome),
+    /// Nothing more is needed, but it is not safe before the next commit.
+    Taken,
+}
+
+/// An item's end.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub index: u32,
+    pub path: TreePath,
+    pub outcome: ItemOutcome,
+    /// The last name it got, if it is not the one it came with.
+    pub renamed: Option<Vec<u8>>,
+}
+
+/// Where content goes.
+pub(super) trait Sink {
+    /// What to do about an item, keeping at most so many checkpoints.
+    fn look(
+        &mut self,
+        now: Instant,
+        item: &Offered,
+        checkpoints: NonZeroU64,
+    ) -> Result<Verdict, Fault>;
+
+    /// Gets ready for a stream called so.
+    fn begin_stream(&mut self, name: &[u8]) -> Result<Offered, Fault>;
+
+    /// Gets ready for the content of an item from this offset on.
+    fn begin(&mut self, item: &Offered, offset: u64) -> Result<(), Fault>;
+
+    /// Takes content.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Fault>;
+
+    /// Takes so many zeros.
+    fn skip(&mut self, zeros: u64) -> Result<(), Fault>;
+
+    /// The content was complete and right. `None`: safe with the next commit.
+    fn complete(&mut self, now: Instant, item: Offered) -> Result<Option<Settled>, Fault>;
+
+    /// The rest of the content will not come.
+    fn abandon(&mut self, item: &Offered, fault: Fault);
+
+    /// When [`Self::commit`] should be called at the latest.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// Makes safe what has been taken.
+    fn commit(&mut self) -> Vec<Settled>;
+
+    /// Nothing more comes; what went wrong with items already reported.
+    fn finish(&mut self) -> Vec<(TreePath, Fault)>;
+}

@@ -1,0 +1,145 @@
+//! Both engines, joined in memory, on real directories.
+
+mod figures;
+mod happy;
+
+use super::memory::{MemoryPort, pair};
+use super::*;
+use crate::store::inbox::Overwrite;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+pub(super) const SENDER: [u8; 32] = [9; 32];
+
+pub(super) type Sent = Result<SendOutcome, TransferError>;
+pub(super) type Got = Result<ReceiveOutcome, TransferError>;
+
+pub(super) fn job(sources: &[PathBuf]) -> SendJob {
+    SendJob {
+        sources: sources.to_vec(),
+        ..SendJob::default()
+    }
+}
+
+pub(super) fn into(directory: &Path) -> ReceiveJob<'static> {
+    ReceiveJob {
+        destination: Destination::Directory(directory.to_path_buf()),
+        policy: ReceivePolicy::default(),
+        sender: SENDER,
+        on_received: None,
+    }
+}
+
+pub(super) fn into_with(directory: &Path, overwrite: Overwrite) -> ReceiveJob<'static> {
+    let mut job = into(directory);
+    job.policy.overwrite = overwrite;
+    job
+}
+
+/// Runs both engines to their ends over these ports.
+pub(super) fn run_over(
+    ports: (MemoryPort, MemoryPort),
+    send: SendJob,
+    receive: ReceiveJob<'_>,
+) -> (Sent, Got) {
+    let (mut ours, mut theirs) = ports;
+    thread::scope(|scope| {
+        let sender = scope.spawn(move || send.run(&mut ours, &mut ()));
+        let received = receive.run(&mut theirs, &mut ());
+        drop(theirs);
+        (sender.join().unwrap(), received)
+    })
+}
+
+pub(super) fn run(send: SendJob, receive: ReceiveJob<'_>) -> (SendOutcome, ReceiveOutcome) {
+    let (sent, got) = run_over(pair(), send, receive);
+    (sent.unwrap(), got.unwrap())
+}
+
+/// Sends and asserts that both ends say so.
+pub(super) fn transfer(sources: &[PathBuf], inbox: &Path, status: Status) -> SendOutcome {
+    let (sent, got) = run(job(sources), into(inbox));
+    assert_eq!(
+        (sent.status, got.status),
+        (status, status),
+        "{sent:?} {got:?}"
+    );
+    assert_eq!(sent.tally.counts, got.tally.counts);
+    sent
+}
+
+/// Everything about a tree that a transfer must keep: path, kind, mode, time, content or target.
+pub(super) fn picture(root: &Path) -> BTreeMap<Vec<u8>, String> {
+    let mut all = BTreeMap::new();
+    let mut open = vec![root.to_path_buf()];
+    while let Some(path) = open.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let when = (meta.mtime(), meta.mtime_nsec());
+        let text = if meta.is_symlink() {
+            format!("link {:?}", fs::read_link(&path).unwrap())
+        } else if meta.is_dir() {
+            for entry in fs::read_dir(&path).unwrap() {
+                open.push(entry.unwrap().path());
+            }
+            format!("dir {:o} {when:?}", meta.mode())
+        } else {
+            let hash = blake3::hash(&fs::read(&path).unwrap());
+            format!("file {:o} {when:?} {} {hash}", meta.mode(), meta.len())
+        };
+        let below = path.strip_prefix(root.parent().unwrap()).unwrap();
+        all.insert(below.as_os_str().as_bytes().to_vec(), text);
+    }
+    all
+}
+
+/// Names in a directory, sorted.
+pub(super) fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Bytes that do not compress, the same for the same seed.
+pub(super) fn noise(seed: u8, bytes: usize) -> Vec<u8> {
+    let mut noise = vec![0; bytes];
+    blake3::Hasher::new_keyed(&[seed; 32])
+        .finalize_xof()
+        .fill(&mut noise);
+    noise
+}
+
+/// A directory with a `from` and an `inbox` in it.
+pub(super) struct Home {
+    directory: tempfile::TempDir,
+}
+
+impl Home {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("from")).unwrap();
+        fs::create_dir(directory.path().join("inbox")).unwrap();
+        Self { directory }
+    }
+
+    pub fn from(&self, name: &str) -> PathBuf {
+        self.directory.path().join("from").join(name)
+    }
+
+    pub fn inbox(&self) -> PathBuf {
+        self.directory.path().join("inbox")
+    }
+
+    pub fn put(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.from(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+}

@@ -1,0 +1,303 @@
+//! A directory as the place where a transfer goes.
+
+use super::messages::{IfDifferent, ItemOutcome};
+use super::sink::{Offered, Settled, Sink, Verdict};
+use crate::store::Fault;
+use crate::store::batch::{Batch, Landed, Landing};
+use crate::store::inbox::{Inbox, Made, Overwrite, There};
+use crate::store::names::{TreePath, link_stays_inside};
+use crate::store::part::{PartFile, PartKey, PartName, adopt, hash_range};
+use crate::store::source::{Kind, Mtime};
+use std::num::NonZeroU64;
+use std::time::Instant;
+
+/// What a stream's part file is named after in place of a time: a stream has none.
+const NO_TIME: Mtime = Mtime {
+    seconds: 0,
+    nanos: 0,
+};
+
+/// A directory whose permissions and time are set when everything is in it.
+struct Unfinished {
+    path: TreePath,
+    mode: Option<u16>,
+    mtime: Mtime,
+}
+
+/// The receiver's directory during one transfer.
+pub(super) struct TreeSink {
+    inbox: Inbox,
+    overwrite: Overwrite,
+    sender: [u8; 32],
+    run: u64,
+    batch: Batch,
+    writing: Option<(PartName, PartFile)>,
+    directories: Vec<Unfinished>,
+}
+
+impl TreeSink {
+    /// `run` makes the names of unfinished files unique: random.
+    pub fn new(inbox: Inbox, overwrite: Overwrite, sender: [u8; 32], run: u64) -> Self {
+        Self {
+            inbox,
+            overwrite,
+            sender,
+            run,
+            batch: Batch::default(),
+            writing: None,
+            directories: Vec::new(),
+        }
+    }
+
+    fn part_name(&self, item: &Offered) -> PartName {
+        let (size, mtime) = (item.size.unwrap_or(u64::MAX), item.mtime.unwrap_or(NO_TIME));
+        PartName {
+            key: PartKey::new(&self.sender, &item.path, size, mtime),
+            run: self.run,
+        }
+    }
+
+    fn look_file(&mut self, item: &Offered, checkpoints: NonZeroU64) -> Result<Verdict, Fault> {
+        let (size, mtime) = (item.size.unwrap_or(0), item.mtime.unwrap_or(NO_TIME));
+        let there = self.inbox.look(&item.path)?;
+        match (&there, self.overwrite) {
+            (There::Directory, Overwrite::Yes) => return Err(Fault::Exists),
+            (There::Nothing | There::File(_), _) | (_, Overwrite::Yes | Overwrite::Rename) => {}
+            (_, Overwrite::Never) => return Err(Fault::Exists),
+        }
+        // Of a file that is left alone nothing unfinished can be of use.
+        let left_alone = there != There::Nothing && self.overwrite == Overwrite::Never;
+        let ours = self.part_name(item);
+        if !left_alone && let Some(part) = adopt(&mut self.inbox, &item.path, ours)? {
+            return Ok(Verdict::Want(part.checkpoints(size, checkpoints)?));
+        }
+        let same = match there {
+            There::Nothing => None,
+            _ => self
+                .inbox
+                .same_size(&item.path, (size, mtime), self.overwrite)?,
+        };
+        match same {
+            Some(name) => {
+                let file = self.inbox.open_existing(item.path.parent(), &name)?;
+                let mut hasher = blake3::Hasher::new();
+                hash_range(&file, &mut hasher, 0, size)?;
+                let otherwise = if left_alone {
+                    IfDifferent::Leave
+                } else {
+                    IfDifferent::Send
+                };
+                Ok(Verdict::Have(*hasher.finalize().as_bytes(), otherwise))
+            }
+            None if left_alone => Err(Fault::Exists),
+            None => Ok(Verdict::Want(Vec::new())),
+        }
+    }
+
+    fn look_directory(&mut self, now: Instant, item: &Offered) -> Result<Verdict, Fault> {
+        let mode = item.mode.unwrap_or(0o700);
+        let made = self.inbox.make_directory(&item.path, mode)?;
+        // A directory that was there keeps its permissions, unless they are those that an
+        // interrupted transfer of the same tree would have left.
+        let set_mode = match made {
+            Made::New => true,
+            Made::Already(before) => before == mode | 0o700 || self.overwrite == Overwrite::Yes,
+        };
+        self.directories.push(Unfinished {
+            path: item.path.clone(),
+            mode: set_mode.then_some(mode),
+            mtime: item.mtime.unwrap_or(NO_TIME),
+        });
+        if made != Made::New {
+            return Ok(Verdict::Settled(ItemOutcome::Exists));
+        }
+        self.batch.add_name(now, landing(item, None));
+        Ok(Verdict::Taken)
+    }
+
+    fn look_link(&mut self, now: Instant, item: &Offered, target: &[u8]) -> Result<Verdict, Fault> {
+        if !link_stays_inside(&item.path, target) {
+            return Err(Fault::LinkTarget);
+        }
+        let there = self.inbox.look(&item.path)?;
+        if matches!(&there, There::Link(known) if known == target) {
+            return Ok(Verdict::Settled(ItemOutcome::Exists));
+        }
+        let (parent, mtime) = (item.path.parent(), item.mtime.unwrap_or(NO_TIME));
+        match (there, self.overwrite) {
+            (There::Nothing, _) => {
+                self.inbox
+                    .make_link(parent, item.path.name(), target, mtime)?;
+                self.batch.add_name(now, landing(item, None));
+            }
+            (_, Overwrite::Never) | (There::Directory, Overwrite::Yes) => {
+                return Err(Fault::Exists);
+            }
+            (_, Overwrite::Yes | Overwrite::Rename) => {
+                // Made under the name of an unfinished file, then renamed like one.
+                let part = self.part_name(item);
+                self.inbox
+                    .make_link(parent, part.to_string().as_bytes(), target, mtime)?;
+                self.batch.add_name(now, landing(item, Some(part)));
+            }
+        }
+        Ok(Verdict::Taken)
+    }
+}
+
+fn landing(item: &Offered, part: Option<PartName>) -> Landing {
+    Landing {
+        index: item.index,
+        path: item.path.clone(),
+        part,
+    }
+}
+
+impl Sink for TreeSink {
+    fn look(
+        &mut self,
+        now: Instant,
+        item: &Offered,
+        checkpoints: NonZeroU64,
+    ) -> Result<Verdict, Fault> {
+        match &item.kind {
+            Kind::File => self.look_file(item, checkpoints),
+            Kind::Directory => self.look_directory(now, item),
+            Kind::Link(target) => self.look_link(now, item, target),
+        }
+    }
+
+    fn begin_stream(&mut self, name: &[u8]) -> Result<Offered, Fault> {
+        let path = TreePath::top(name).map_err(|_| Fault::Name)?;
+        let there = self.inbox.look(&path)?;
+        let blocked = match self.overwrite {
+            Overwrite::Never => there != There::Nothing,
+            Overwrite::Yes => there == There::Directory,
+            Overwrite::Rename => false,
+        };
+        if blocked {
+            return Err(Fault::Exists);
+        }
+        let item = Offered {
+            index: 0,
+            path,
+            kind: Kind::File,
+            size: None,
+            mode: None,
+            mtime: None,
+        };
+        self.begin(&item, 0)?;
+        Ok(item)
+    }
+
+    fn begin(&mut self, item: &Offered, offset: u64) -> Result<(), Fault> {
+        let directory = self.inbox.directory(item.path.parent())?;
+        let name = self.part_name(item);
+        let file = if offset > 0 {
+            PartFile::resume(&directory, &name, offset)?
+        } else {
+            match PartFile::create(&directory, &name) {
+                // Adopted, but not even the first prefix fitted.
+                Err(Fault::Exists) => PartFile::resume(&directory, &name, 0)?,
+                created => created?,
+            }
+        };
+        self.writing = Some((name, file));
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.writing
+            .as_mut()
+            .map_or(Err(Fault::Io), |(_, file)| file.write(bytes))
+    }
+
+    fn skip(&mut self, zeros: u64) -> Result<(), Fault> {
+        self.writing.as_mut().map_or(Err(Fault::Io), |(_, file)| {
+            file.skip(zeros);
+            Ok(())
+        })
+    }
+
+    fn complete(&mut self, now: Instant, item: Offered) -> Result<Option<Settled>, Fault> {
+        let (name, file) = self.writing.take().ok_or(Fault::Io)?;
+        let bytes = file.offset();
+        match file.finish(item.mode, item.mtime) {
+            Ok(file) => {
+                self.batch
+                    .add_file(now, landing(&item, Some(name)), file, bytes);
+                Ok(None)
+            }
+            Err(fault) => {
+                self.inbox.remove_part(item.path.parent(), &name);
+                Err(fault)
+            }
+        }
+    }
+
+    fn abandon(&mut self, item: &Offered, fault: Fault) {
+        let Some((name, file)) = self.writing.take() else {
+            return;
+        };
+        // What could be of use to the same transfer tried again stays; a stream cannot be.
+        let resumable = matches!(fault, Fault::NoSpace | Fault::Cancelled | Fault::Denied)
+            && file.offset() > 0
+            && item.size.is_some();
+        if !resumable {
+            self.inbox.remove_part(item.path.parent(), &name);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.batch.deadline()
+    }
+
+    fn commit(&mut self) -> Vec<Settled> {
+        let landed = self.batch.commit(&mut self.inbox, self.overwrite);
+        landed.into_iter().map(settled).collect()
+    }
+
+    fn finish(&mut self) -> Vec<(TreePath, Fault)> {
+        let mut directories = std::mem::take(&mut self.directories);
+        // Deepest first: setting one directory's time must be the last change in it, and a
+        // directory that its owner may not enter any more hides what is below.
+        directories.sort_by_key(|directory| std::cmp::Reverse(directory.path.depth()));
+        let mut faults = Vec::new();
+        for Unfinished { path, mode, mtime } in &directories {
+            if let Err(fault) = self.inbox.finish_directory(path, *mode, *mtime) {
+                faults.push((path.clone(), fault));
+            }
+        }
+        if let Some(top) = directories.last()
+            && let Err(fault) = self.inbox.sync_all()
+        {
+            faults.push((top.path.clone(), fault));
+        }
+        faults
+    }
+}
+
+fn settled(landed: Landed) -> Settled {
+    let Landed {
+        index,
+        path,
+        result,
+    } = landed;
+    match result {
+        Ok(name) => {
+            let renamed = (name != path.name()).then_some(name);
+            Settled {
+                index,
+                path,
+                outcome: ItemOutcome::Committed,
+                renamed,
+            }
+        }
+        Err(fault) => Settled {
+            index,
+            path,
+            outcome: fault.into(),
+            renamed: None,
+        },
+    }
+}

@@ -1,0 +1,99 @@
+//! A writer as the place where a transfer goes: standard output, or a command's input.
+
+use super::messages::ItemOutcome;
+use super::sending::wide;
+use super::sink::{Offered, Settled, Sink, Verdict};
+use crate::store::Fault;
+use crate::store::names::TreePath;
+use crate::store::source::Kind;
+use std::io::Write;
+use std::num::NonZeroU64;
+use std::time::Instant;
+
+/// A hole is written as zeros, so many at once.
+const ZEROS: [u8; 4 << 10] = [0; 4 << 10];
+/// What a stream without a name is called in reports.
+const UNNAMED: &[u8] = b"-";
+
+/// Takes the bytes of one file or stream; the writer is closed when they are complete.
+pub(super) struct WriterSink {
+    writer: Option<Box<dyn Write + Send>>,
+    taken: bool,
+}
+
+impl WriterSink {
+    pub fn new(writer: Box<dyn Write + Send>) -> Self {
+        Self {
+            writer: Some(writer),
+            taken: false,
+        }
+    }
+}
+
+impl Sink for WriterSink {
+    fn look(&mut self, _: Instant, item: &Offered, _: NonZeroU64) -> Result<Verdict, Fault> {
+        if item.kind != Kind::File || item.path.depth() != 1 || self.taken {
+            return Err(Fault::TreeNotTaken);
+        }
+        self.taken = true;
+        Ok(Verdict::Want(Vec::new()))
+    }
+
+    fn begin_stream(&mut self, name: &[u8]) -> Result<Offered, Fault> {
+        let named = TreePath::top(name).or_else(|_| TreePath::top(UNNAMED));
+        let path = named.map_err(|_| Fault::Name)?;
+        Ok(Offered {
+            index: 0,
+            path,
+            kind: Kind::File,
+            size: None,
+            mode: None,
+            mtime: None,
+        })
+    }
+
+    fn begin(&mut self, _: &Offered, _: u64) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        Ok(self.writer.as_mut().ok_or(Fault::Io)?.write_all(bytes)?)
+    }
+
+    fn skip(&mut self, mut zeros: u64) -> Result<(), Fault> {
+        while zeros > 0 {
+            let now = usize::try_from(zeros).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+            self.write(&ZEROS[..now])?;
+            zeros -= wide(now);
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, _: Instant, item: Offered) -> Result<Option<Settled>, Fault> {
+        self.writer.take().ok_or(Fault::Io)?.flush()?;
+        let Offered { index, path, .. } = item;
+        Ok(Some(Settled {
+            index,
+            path,
+            outcome: ItemOutcome::Committed,
+            renamed: None,
+        }))
+    }
+
+    fn abandon(&mut self, _: &Offered, _: Fault) {
+        self.writer = None;
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn commit(&mut self) -> Vec<Settled> {
+        Vec::new()
+    }
+
+    fn finish(&mut self) -> Vec<(TreePath, Fault)> {
+        self.writer = None;
+        Vec::new()
+    }
+}

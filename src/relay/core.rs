@@ -1,0 +1,174 @@
+//! A whole relay without threads and sockets, for simulations and tests: every worker in one place, virtual time.
+
+use super::forward::{Event, Forwarder, Gate, Notice};
+use super::output::SLICES_MAX;
+use super::router::{Load, Router};
+use super::{Budget, LinkId, Policy, Pool};
+use crate::identity::Identity;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// A relay as a machine. Drain [`RelayCore::poll_output`] of every link and [`RelayCore::poll_closed`] after each call.
+pub struct RelayCore {
+    workers: Vec<Forwarder>,
+    router: Arc<Mutex<Router>>,
+    budget: Arc<Budget>,
+    homes: BTreeMap<LinkId, usize>,
+    closed: VecDeque<LinkId>,
+    notices: VecDeque<(LinkId, Notice)>,
+}
+
+impl RelayCore {
+    /// A relay of this identity; bodies take at most `memory_bytes`; `workers` (at least one) take turns.
+    pub fn new(identity: Identity, policy: Policy, memory_bytes: usize, workers: usize) -> RelayCore {
+        let workers = workers.max(1);
+        let (identity, budget) = (Arc::new(identity), Budget::new(memory_bytes));
+        let router = Arc::new(Mutex::new(Router::new(policy, workers)));
+        let forwarder = |index| {
+            let pool = Pool::new(Arc::clone(&budget));
+            Forwarder::new((index, workers), Arc::clone(&identity), Arc::clone(&router), pool)
+        };
+        RelayCore {
+            workers: (0..workers).map(forwarder).collect(),
+            router,
+            budget,
+            homes: BTreeMap::new(),
+            closed: VecDeque::new(),
+            notices: VecDeque::new(),
+        }
+    }
+
+    /// A connection from `source` came in.
+    pub fn handle_accept(&mut self, now: Instant, source: IpAddr) -> LinkId {
+        let (id, worker) = self.workers[0].greet(now, source);
+        self.homes.insert(id, worker);
+        self.workers[worker].handle_accepted(now, id);
+        self.settle(now);
+        id
+    }
+
+    /// Whether a connection should be read now. A relay that is not asked still bounds what it holds by credit.
+    pub fn gate(&self, now: Instant, link: LinkId) -> Gate {
+        self.homes.get(&link).map_or(Gate::Gone, |&worker| self.workers[worker].gate(now, link))
+    }
+
+    /// Bytes came in; all are taken.
+    pub fn handle_bytes(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
+        if let Some(&worker) = self.homes.get(&link) {
+            self.workers[worker].handle_bytes(now, link, bytes);
+            self.settle(now);
+        }
+    }
+
+    /// The carrier of a connection is gone.
+    pub fn handle_closed(&mut self, now: Instant, link: LinkId) {
+        if let Some(worker) = self.homes.remove(&link) {
+            self.workers[worker].handle_closed(now, link);
+            self.settle(now);
+        }
+    }
+
+    /// Appends up to `max` bytes for a connection's carrier to `out`; returns how many.
+    pub fn poll_output(&mut self, now: Instant, link: LinkId, out: &mut Vec<u8>, max: usize) -> usize {
+        let mut total = 0;
+        while let Some(&worker) = self.homes.get(&link) {
+            let before = out.len();
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let used = self.workers[worker].output(now, link, &mut slices);
+            for slice in &slices[..used] {
+                let room = max - total - (out.len() - before);
+                out.extend_from_slice(&slice[..slice.len().min(room)]);
+            }
+            let count = out.len() - before;
+            if count == 0 {
+                break;
+            }
+            total += count;
+            self.workers[worker].handle_written(now, link, count);
+            self.settle(now);
+        }
+        total
+    }
+
+    /// A connection that the relay has closed; what it had to say has been drained before.
+    pub fn poll_closed(&mut self) -> Option<LinkId> {
+        self.closed.pop_front()
+    }
+
+    /// What happened, in order.
+    pub fn poll_notice(&mut self) -> Option<(LinkId, Notice)> {
+        self.notices.pop_front()
+    }
+
+    /// When [`RelayCore::handle_timeout`] has something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.workers.iter().filter_map(Forwarder::next_timeout).min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.workers.iter_mut().for_each(|worker| worker.handle_timeout(now));
+        self.settle(now);
+    }
+
+    /// A new policy: links that it leaves out are ended.
+    pub fn set_policy(&mut self, now: Instant, policy: Policy) {
+        self.workers[0].set_policy(now, policy);
+        self.settle(now);
+    }
+
+    /// Ends every link with GOING AWAY.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.workers.iter_mut().for_each(|worker| worker.handle_shutdown(now));
+        self.settle(now);
+    }
+
+    /// What each worker carries.
+    pub fn load(&self) -> Vec<Load> {
+        self.router.lock().unwrap_or_else(PoisonError::into_inner).load().to_vec()
+    }
+
+    /// Bytes in use for bodies.
+    pub fn used_bytes(&self) -> usize {
+        self.budget.used_bytes()
+    }
+
+    /// Carries parcels and links between workers until none is left.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            let mut parcels = Vec::new();
+            let mut moves = Vec::new();
+            for worker in &mut self.workers {
+                while worker.poll_output().is_some() {}
+                parcels.extend(std::iter::from_fn(|| worker.poll_parcel()));
+                while let Some(event) = worker.poll_event() {
+                    match event {
+                        Event::Close(id) | Event::Finish(id) => {
+                            self.homes.remove(&id);
+                            self.closed.push_back(id);
+                        }
+                        Event::Move(to, transit) => moves.push((to, transit)),
+                        Event::Notice(id, notice) => self.notices.push_back((id, notice)),
+                    }
+                }
+            }
+            if parcels.is_empty() && moves.is_empty() {
+                return;
+            }
+            for (worker, parcel) in parcels {
+                self.workers[worker].handle_parcel(now, parcel);
+            }
+            for (to, transit) in moves {
+                self.homes.insert(transit.link(), to);
+                self.workers[to].handle_arrival(now, transit);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

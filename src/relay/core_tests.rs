@@ -1,0 +1,252 @@
+use super::super::testkit::{Client, Got, app, joined, relay, relay_with};
+use super::super::{Limits, Policy};
+use super::*;
+use crate::identity::Peers;
+use crate::wire::limits::CIRCUIT_WINDOW_START;
+use crate::wire::{CloseCode, Control, Kind};
+use std::time::Duration;
+
+const WINDOW: usize = CIRCUIT_WINDOW_START as usize;
+
+fn status(circuit: u32, code: CloseCode) -> Got {
+    Got::Control(Control::Status { circuit, code: code.to_wire() })
+}
+
+fn bye(code: CloseCode) -> Got {
+    Got::Control(Control::Bye { code: code.to_wire() })
+}
+
+fn numbered(length: usize) -> Vec<u8> {
+    (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect()
+}
+
+#[test]
+fn bytes_cross_both_ways_and_half_close_keeps_the_other_way_open() {
+    for workers in [1, 2] {
+        let now = Instant::now();
+        let (mut relay, id) = relay(workers);
+        let (mut caller, mut callee) = joined(now, &mut relay, id);
+        caller.data(2, b"hello");
+        caller.bare(Kind::Fin, 2, 0);
+        caller.flush(now, &mut relay);
+        assert_eq!(callee.all(now, &mut relay), [Got::Data(1, b"hello".to_vec()), Got::Fin(1)]);
+        callee.data(1, b"late reply");
+        callee.bare(Kind::Fin, 1, 0);
+        callee.flush(now, &mut relay);
+        assert_eq!(caller.all(now, &mut relay), [Got::Data(2, b"late reply".to_vec()), Got::Fin(2)]);
+        assert_eq!(relay.load().iter().map(|load| load.circuits).sum::<usize>(), 0);
+        assert_eq!(relay.used_bytes(), 0);
+    }
+}
+
+#[test]
+fn a_caller_moves_to_its_callees_worker_and_a_listener_to_its_callers() {
+    let now = Instant::now();
+    let (mut relay, id) = relay(2);
+    let (_caller, _callee) = joined(now, &mut relay, id);
+    let loads: Vec<usize> = relay.load().iter().map(|load| load.circuits).collect();
+    assert!(loads == [2, 0] || loads == [0, 2], "{loads:?}");
+    let mut early = Client::attach(now, &mut relay, id, 3);
+    let late_peer = Identity::from_seed(&[4; 32]).id();
+    early.connect(2, late_peer, "b", 1000);
+    early.flush(now, &mut relay);
+    let mut late = Client::attach(now, &mut relay, id, 4);
+    late.say(Control::Listen { name: app("b") });
+    late.flush(now, &mut relay);
+    let got = late.all(now, &mut relay);
+    assert_eq!(got[1], Got::Control(Control::Listening { name: app("b") }));
+    assert!(matches!(&got[2], Got::Control(Control::Incoming { circuit: 1, .. })));
+    let loads: Vec<usize> = relay.load().iter().map(|load| load.circuits).collect();
+    assert!(loads == [2, 2], "{loads:?}");
+}
+
+#[test]
+fn one_byte_reads_change_nothing() {
+    let now = Instant::now();
+    let (mut relay, id) = relay(2);
+    let (mut caller, mut callee) = joined(now, &mut relay, id);
+    let sent = numbered(3000);
+    caller.data(2, &sent[..1000]);
+    caller.bare(Kind::Ping, 0, 77);
+    caller.data(2, &sent[1000..]);
+    caller.bare(Kind::Fin, 2, 0);
+    caller.trickle(now, &mut relay, 1);
+    let (mut received, mut ended) = (Vec::new(), false);
+    while !ended {
+        for got in callee.got(now, &mut relay, 1) {
+            match got {
+                Got::Data(1, bytes) => received.extend(bytes),
+                Got::Fin(1) => ended = true,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(received, sent);
+    assert_eq!(caller.all(now, &mut relay), [Got::Pong(77)]);
+}
+
+#[test]
+fn a_receiver_that_grants_nothing_bounds_what_the_relay_holds() {
+    let now = Instant::now();
+    let (mut relay, id) = relay(1);
+    let (mut caller, mut callee) = joined(now, &mut relay, id);
+    // The callee's start window goes through to it; what comes after waits, up to the caller's window.
+    caller.data(2, &numbered(WINDOW));
+    caller.flush(now, &mut relay);
+    let Got::Data(1, bytes) = &callee.all(now, &mut relay)[0] else { panic!() };
+    assert_eq!(bytes.len(), WINDOW);
+    let Got::Credit(2, credit) = caller.all(now, &mut relay)[0] else { panic!() };
+    let more = usize::try_from(credit).unwrap() - WINDOW;
+    caller.data(2, &numbered(more));
+    caller.flush(now, &mut relay);
+    assert_eq!(callee.all(now, &mut relay), []);
+    assert!((more..=more + WINDOW / 2).contains(&relay.used_bytes()), "{}", relay.used_bytes());
+    callee.bare(Kind::Credit, 1, CIRCUIT_WINDOW_START + 10);
+    callee.flush(now, &mut relay);
+    assert_eq!(callee.all(now, &mut relay), [Got::Data(1, numbered(10))]);
+    // More than granted ends that link, and only that.
+    caller.data(2, &numbered(11));
+    caller.flush(now, &mut relay);
+    let got = caller.all(now, &mut relay);
+    assert_eq!(&got[got.len() - 2..], [bye(CloseCode::Protocol), Got::Closed]);
+    assert_eq!(callee.all(now, &mut relay), [Got::Reset(1, CloseCode::PeerGone.to_wire())]);
+    assert_eq!(relay.used_bytes(), 0, "a reset discards what waited");
+}
+
+#[test]
+fn a_reset_discards_what_waits_and_late_frames_are_skipped() {
+    let now = Instant::now();
+    let (mut relay, id) = relay(1);
+    let (mut caller, mut callee) = joined(now, &mut relay, id);
+    for _ in 0..2 {
+        caller.data(2, &numbered(WINDOW / 2));
+    }
+    caller.bare(Kind::Reset, 2, 8);
+    caller.data(2, b"late");
+    caller.bare(Kind::Fin, 2, 0);
+    caller.bare(Kind::Credit, 2, 1 << 20);
+    caller.bare(Kind::Ping, 0, 5);
+    caller.flush(now, &mut relay);
+    assert_eq!(caller.all(now, &mut relay), [Got::Pong(5)]);
+    assert_eq!(callee.all(now, &mut relay), [Got::Reset(1, 8)]);
+    callee.data(1, b"crossing");
+    callee.bare(Kind::Ping, 0, 6);
+    callee.flush(now, &mut relay);
+    assert_eq!(callee.all(now, &mut relay), [Got::Pong(6)]);
+    assert_eq!(caller.all(now, &mut relay), []);
+    assert_eq!(relay.used_bytes(), 0);
+}
+
+#[test]
+fn a_dead_link_resets_its_circuits_at_once() {
+    for workers in [1, 2] {
+        let now = Instant::now();
+        let (mut relay, id) = relay(workers);
+        let (mut caller, callee) = joined(now, &mut relay, id);
+        relay.handle_closed(now, callee.id);
+        assert_eq!(caller.all(now, &mut relay), [Got::Reset(2, CloseCode::PeerGone.to_wire())]);
+    }
+}
+
+#[test]
+fn a_silent_link_with_circuits_is_dead_within_ten_seconds_and_a_parked_one_is_not() {
+    let start = Instant::now();
+    let (mut relay, id) = relay(1);
+    let (mut caller, mut callee) = joined(start, &mut relay, id);
+    let mut idle = Client::attach(start, &mut relay, id, 3);
+    idle.all(start, &mut relay);
+    let mut now = start;
+    while let Some(next) = relay.next_timeout().filter(|next| *next < start + Duration::from_secs(10)) {
+        now = next;
+        caller.bare(Kind::Ping, 0, 1);
+        caller.flush(now, &mut relay);
+        caller.all(now, &mut relay);
+        relay.handle_timeout(now);
+        let lost = callee.all(now, &mut relay);
+        if lost == [Got::Closed] {
+            break;
+        }
+    }
+    assert!(now > start + Duration::from_secs(8));
+    assert_eq!(caller.all(now, &mut relay), [Got::Reset(2, CloseCode::PeerGone.to_wire())]);
+    assert_eq!(idle.all(now, &mut relay), []);
+}
+
+#[test]
+fn a_stranger_is_told_that_it_is_refused_and_a_removed_peer_is_cut() {
+    let now = Instant::now();
+    let known = |seeds: &[u8]| {
+        let line = |seed: &u8| format!("peer{seed} {}\n", Identity::from_seed(&[*seed; 32]).id());
+        let peers = Peers::parse(&seeds.iter().map(line).collect::<String>()).unwrap();
+        Policy::only(&peers, Limits::default()).unwrap()
+    };
+    let (mut relay, id) = relay_with(known(&[1, 2]), 2);
+    let mut stranger = Client::attach(now, &mut relay, id, 9);
+    assert_eq!(stranger.all(now, &mut relay), [bye(CloseCode::Refused), Got::Closed]);
+    let (mut caller, mut callee) = joined(now, &mut relay, id);
+    relay.set_policy(now, known(&[1]));
+    assert_eq!(caller.all(now, &mut relay), [bye(CloseCode::Refused), Got::Closed]);
+    assert_eq!(callee.all(now, &mut relay), [Got::Reset(1, CloseCode::PeerGone.to_wire())]);
+    callee.connect(2, caller.peer, "a", 0);
+    callee.flush(now, &mut relay);
+    assert_eq!(callee.all(now, &mut relay), [status(2, CloseCode::NotHere)]);
+}
+
+#[test]
+fn going_away_comes_after_what_was_queued() {
+    let now = Instant::now();
+    let (mut relay, id) = relay(2);
+    let (mut caller, mut callee) = joined(now, &mut relay, id);
+    caller.data(2, b"last words");
+    caller.flush(now, &mut relay);
+    relay.shut_down(now);
+    assert_eq!(callee.all(now, &mut relay), [Got::Data(1, b"last words".to_vec()), bye(CloseCode::GoingAway), Got::Closed]);
+    assert_eq!(caller.all(now, &mut relay), [bye(CloseCode::GoingAway), Got::Closed]);
+}
+
+#[test]
+fn a_handshake_that_trickles_is_closed_at_its_deadline_without_a_word() {
+    let start = Instant::now();
+    let (mut relay, _) = relay(1);
+    let slow = relay.handle_accept(start, [127, 0, 0, 1].into());
+    let bad = relay.handle_accept(start, [127, 0, 0, 1].into());
+    relay.handle_bytes(start, bad, b"GET / HTTP/1.1\r\n");
+    assert_eq!(relay.poll_closed(), Some(bad));
+    for second in 0..10_u64 {
+        let now = start + Duration::from_secs(second);
+        relay.handle_bytes(now, slow, &[b"vp\x01\x01\x04\x00\x00\x00\x00\x00"[usize::try_from(second).unwrap()]]);
+        relay.handle_timeout(now);
+        assert_eq!(relay.poll_closed(), None);
+    }
+    relay.handle_timeout(start + Duration::from_secs(10));
+    assert_eq!(relay.poll_closed(), Some(slow));
+    assert_eq!(relay.poll_output(start, slow, &mut Vec::new(), 100), 0);
+}
+
+#[test]
+fn a_client_that_breaks_the_protocol_loses_its_link() {
+    let now = Instant::now();
+    type Breach = fn(&mut Client);
+    let breaches: [Breach; 5] = [
+        |client| client.connect(3, client.peer, "a", 0),
+        |client| client.connect(0, client.peer, "a", 0),
+        |client| client.say(Control::Welcome { circuits: 1 }),
+        |client| {
+            client.connect(4, client.peer, "nobody", 1000);
+            client.connect(4, client.peer, "nobody", 1000);
+        },
+        |client| {
+            client.connect(2, client.peer, "nobody", 1000);
+            client.data(2, b"too early");
+        },
+    ];
+    for breach in breaches {
+        let (mut relay, id) = relay(2);
+        let mut client = Client::attach(now, &mut relay, id, 1);
+        breach(&mut client);
+        client.flush(now, &mut relay);
+        let got = client.all(now, &mut relay);
+        assert_eq!(&got[got.len() - 2..], [bye(CloseCode::Protocol), Got::Closed]);
+        assert_eq!(relay.load().iter().map(|load| load.links + load.circuits).sum::<usize>(), 0);
+    }
+}

@@ -1,0 +1,329 @@
+//! One half of an open circuit: what a link sends into it, what goes out to the link, and the credit of both.
+//!
+//! ```text
+//!   client ── DATA ──▶ │ inward │ ──▶ the other half's outward queue ──▶ its client
+//!   client ◀── DATA ── │ outward queue │ ◀── the other half's inward
+//! ```
+//! Counts are absolute and wrap at 2^32, as on the wire; windows are far smaller.
+
+use super::End;
+use super::block::Piece;
+use crate::link::credit_left;
+use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START};
+use std::collections::VecDeque;
+
+/// The client sent more than it was allowed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overrun;
+
+/// Whether windows may grow now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// Memory is ample.
+    Allowed,
+    /// Memory is short: windows stay as they are.
+    Held,
+}
+
+/// The direction from the client into the relay.
+#[derive(Debug)]
+pub struct Inward {
+    received: u32,
+    freed: u32,
+    announced: u32,
+    window: u32,
+    grown_at: u32,
+    finished: bool,
+}
+
+impl Inward {
+    fn new() -> Inward {
+        let window = CIRCUIT_WINDOW_START;
+        Inward { received: 0, freed: 0, announced: window, window, grown_at: 0, finished: false }
+    }
+
+    /// Counts `bytes` that arrived.
+    pub fn receive(&mut self, bytes: usize) -> Result<(), Overrun> {
+        let bytes = u32::try_from(bytes).map_err(|_| Overrun)?;
+        if self.finished || bytes > credit_left(self.announced, self.received) {
+            return Err(Overrun);
+        }
+        self.received = self.received.wrapping_add(bytes);
+        Ok(())
+    }
+
+    /// The client sends no more.
+    pub fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    /// Whether the client has said so.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Bytes received and not yet in the kernel towards the other side.
+    pub fn buffered(&self) -> u32 {
+        self.received.wrapping_sub(self.freed)
+    }
+
+    /// Counts bytes that the kernel took towards the other side. True if it is time to send a CREDIT.
+    ///
+    /// The window doubles when a whole window went through since the last time while little of it waited here: then it is
+    /// the path to the client that needs more in flight. A full queue means that the other side is slower, and
+    /// a larger window would only lengthen the queue.
+    pub fn free(&mut self, bytes: u32, growth: Growth) -> bool {
+        self.freed = self.freed.wrapping_add(bytes);
+        if self.finished || !self.is_due() {
+            return false;
+        }
+        let moved = self.received.wrapping_sub(self.grown_at);
+        if growth == Growth::Allowed && moved >= self.window && self.buffered() <= self.window / 4 {
+            self.window = self.window.saturating_mul(2).min(CIRCUIT_WINDOW_MAX);
+            self.grown_at = self.received;
+        }
+        true
+    }
+
+    /// At least half a window has been freed and not been announced.
+    fn is_due(&self) -> bool {
+        self.target().wrapping_sub(self.announced) >= self.window / 2
+    }
+
+    fn target(&self) -> u32 {
+        self.freed.wrapping_add(self.window)
+    }
+
+    /// The credit to put into the next header: never less than before.
+    pub fn announce(&mut self) -> u32 {
+        self.announced = self.target();
+        self.announced
+    }
+}
+
+/// How far the end of a direction has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tail {
+    Open,
+    FinQueued,
+    FinSent,
+}
+
+/// The direction from the relay to the client.
+#[derive(Debug)]
+pub struct Outward {
+    queue: VecDeque<Piece>,
+    queued_bytes: usize,
+    sent: u32,
+    credit: u32,
+    tail: Tail,
+}
+
+impl Outward {
+    fn new() -> Outward {
+        Outward { queue: VecDeque::new(), queued_bytes: 0, sent: 0, credit: CIRCUIT_WINDOW_START, tail: Tail::Open }
+    }
+
+    /// Queues bytes; those after a FIN are dropped, which only a broken caller can bring about.
+    pub fn push(&mut self, piece: Piece) {
+        if self.tail != Tail::Open || piece.is_empty() {
+            return;
+        }
+        self.queued_bytes += piece.len();
+        let gathered = self.queue.back_mut().is_some_and(|last| last.gather(&piece));
+        if !gathered {
+            self.queue.push_back(piece);
+        }
+    }
+
+    /// The other side sends no more.
+    pub fn finish(&mut self) {
+        if self.tail == Tail::Open {
+            self.tail = Tail::FinQueued;
+        }
+    }
+
+    /// The client's credit: the newest count wins, an older one changes nothing.
+    pub fn raise_credit(&mut self, credit: u32) {
+        if credit_left(credit, self.sent) > credit_left(self.credit, self.sent) {
+            self.credit = credit;
+        }
+    }
+
+    /// Bytes that may go out now.
+    pub fn sendable(&self) -> usize {
+        let left = usize::try_from(credit_left(self.credit, self.sent)).unwrap_or(usize::MAX);
+        self.queued_bytes.min(left)
+    }
+
+    /// Whether there is anything to put on the link now: bytes with credit, or the FIN after the last byte.
+    pub fn is_ready(&self) -> bool {
+        self.sendable() > 0 || self.fin_is_next()
+    }
+
+    /// Bytes that wait.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    fn fin_is_next(&self) -> bool {
+        self.queued_bytes == 0 && self.tail == Tail::FinQueued
+    }
+
+    /// Takes the FIN if it is next.
+    pub fn take_fin(&mut self) -> bool {
+        let next = self.fin_is_next();
+        if next {
+            self.tail = Tail::FinSent;
+        }
+        next
+    }
+
+    /// Whether the FIN is out.
+    pub fn is_finished(&self) -> bool {
+        self.tail == Tail::FinSent
+    }
+
+    /// Counts `bytes` as sent and hands their pieces to `take`, in order. `bytes` is at most [`Outward::sendable`].
+    pub fn take(&mut self, bytes: usize, mut take: impl FnMut(Piece)) {
+        let mut left = bytes.min(self.sendable());
+        // Below the credit, which is 32 bits.
+        self.sent = self.sent.wrapping_add(u32::try_from(left).unwrap_or(0));
+        self.queued_bytes -= left;
+        while left > 0 {
+            let Some(front) = self.queue.front_mut() else { break };
+            if front.len() > left {
+                take(front.split_front(left));
+                break;
+            }
+            left -= front.len();
+            if let Some(piece) = self.queue.pop_front() {
+                take(piece);
+            }
+        }
+        if self.queue.is_empty() {
+            // A circuit that is open and quiet keeps no memory.
+            self.queue = VecDeque::new();
+        }
+    }
+}
+
+/// One half of an open circuit.
+#[derive(Debug)]
+pub struct Half {
+    /// The other half.
+    pub peer: End,
+    /// From the client.
+    pub inward: Inward,
+    /// To the client.
+    pub outward: Outward,
+    /// Whether the circuit stands in the link's round.
+    pub in_round: bool,
+    /// Whether a CREDIT waits in the link's queue.
+    pub credit_queued: bool,
+}
+
+impl Half {
+    /// A fresh half, both windows at their start.
+    pub fn new(peer: End) -> Half {
+        Half { peer, inward: Inward::new(), outward: Outward::new(), in_round: false, credit_queued: false }
+    }
+
+    /// Whether both directions have ended in order.
+    pub fn is_done(&self) -> bool {
+        self.inward.is_finished() && self.outward.is_finished()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::block::{Budget, Pool};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_client_may_send_its_window_and_not_a_byte_more() {
+        let mut inward = Inward::new();
+        let window = usize::try_from(CIRCUIT_WINDOW_START).unwrap();
+        assert_eq!(inward.receive(window), Ok(()));
+        assert_eq!(inward.receive(1), Err(Overrun));
+        assert!(!inward.free(1000, Growth::Held));
+        assert_eq!(inward.receive(1), Err(Overrun), "credit that was not announced is none");
+        assert!(inward.free(CIRCUIT_WINDOW_START / 2, Growth::Held));
+        inward.announce();
+        assert_eq!(inward.receive(1000 + window / 2), Ok(()));
+        assert_eq!(inward.receive(1), Err(Overrun));
+    }
+
+    #[test]
+    fn nothing_comes_after_a_fin() {
+        let mut inward = Inward::new();
+        inward.finish();
+        assert_eq!(inward.receive(1), Err(Overrun));
+        assert!(!inward.free(u32::MAX / 2, Growth::Allowed));
+    }
+
+    #[test]
+    fn a_window_grows_when_bytes_pass_through_and_not_when_they_pile_up() {
+        let quarter = CIRCUIT_WINDOW_START / 4;
+        let bytes = usize::try_from(quarter).unwrap();
+        let (mut passing, mut piling) = (Inward::new(), Inward::new());
+        // Two quarters wait all the time.
+        piling.receive(2 * bytes).unwrap();
+        for _ in 0..64 {
+            for inward in [&mut passing, &mut piling] {
+                inward.receive(bytes).unwrap();
+                if inward.free(quarter, Growth::Allowed) {
+                    inward.announce();
+                }
+            }
+        }
+        assert!(passing.window > CIRCUIT_WINDOW_START);
+        assert_eq!(piling.window, CIRCUIT_WINDOW_START);
+        assert!(passing.window <= CIRCUIT_WINDOW_MAX);
+    }
+
+    proptest! {
+        /// Whatever the order of sends, frees and credits: no count goes negative, the buffer stays within the window.
+        #[test]
+        fn credit_holds_for_any_schedule(steps in proptest::collection::vec((0u8..4, 1usize..200_000), 1..200)) {
+            let pool = Pool::new(Budget::new(1 << 30));
+            let (mut inward, mut outward) = (Inward::new(), Outward::new());
+            let (mut allowed, mut sent, mut taken) = (u64::from(CIRCUIT_WINDOW_START), 0_u64, 0_u64);
+            let mut client_credit = u64::from(CIRCUIT_WINDOW_START);
+            for (step, amount) in steps {
+                match step {
+                    0 => {
+                        let fits = sent + amount as u64 <= allowed;
+                        prop_assert_eq!(inward.receive(amount).is_ok(), fits);
+                        if fits {
+                            sent += amount as u64;
+                            outward.push(Piece::copied(&pool, &vec![0; amount]));
+                        }
+                    }
+                    1 => {
+                        let now = outward.sendable().min(amount);
+                        let mut got = 0;
+                        outward.take(now, |piece| got += piece.len());
+                        prop_assert_eq!(got, now);
+                        taken += now as u64;
+                        if inward.free(u32::try_from(now).unwrap(), Growth::Allowed) {
+                            let announced = u64::from(inward.announce());
+                            prop_assert!(announced >= allowed);
+                            allowed = announced;
+                        }
+                    }
+                    2 => {
+                        client_credit += amount as u64;
+                        outward.raise_credit(u32::try_from(client_credit).unwrap());
+                    }
+                    _ => outward.raise_credit(u32::try_from(client_credit / 2).unwrap()),
+                }
+                prop_assert!(taken <= client_credit);
+                prop_assert_eq!(outward.queued_bytes() as u64, sent - taken);
+                prop_assert_eq!(u64::from(inward.buffered()), sent - taken);
+                prop_assert!(inward.buffered() <= CIRCUIT_WINDOW_MAX);
+            }
+        }
+    }
+}

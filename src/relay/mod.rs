@@ -1,0 +1,75 @@
+//! What a relay decides: who may attach, who is joined to whom, how much each may have in flight.
+//!
+//! ```text
+//!   bytes of link A ─▶ Forwarder ─ frame ─▶ Port A ── Piece ──▶ Port B ─▶ Output ─▶ slices for one vectored write
+//!                          │ control messages only                 ▲
+//!                          ▼                                       │ Orders, for this worker or another
+//!                        Router (one for all workers) ─────────────┘
+//! ```
+//! One [`Forwarder`] serves the links of one worker; what concerns a link of another worker leaves it as a [`Parcel`]. The one
+//! [`Router`] is asked about control messages and never sees a body. [`RelayCore`] puts them together without threads,
+//! for simulations. Nothing here knows a socket, a clock or a thread: bytes and instants come in as arguments.
+//!
+//! Invariants: a body is forwarded as it was read, never opened, and copied only if it is small; no circuit has more bytes
+//! here than the credit its sender was given; a header is sealed when its place in the output is final; a link that
+//! ends takes all its circuits with it at once; whatever a client sends ends at most its own link.
+
+mod admission;
+mod block;
+mod conn;
+mod control;
+mod core;
+mod forward;
+mod half;
+mod output;
+mod policy;
+mod port;
+mod rate;
+mod requests;
+mod router;
+#[cfg(test)]
+mod testkit;
+mod timers;
+
+pub use self::core::RelayCore;
+pub use admission::{UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX};
+pub use block::{BLOCK_BYTES, Budget, Buffer, Pool};
+pub use forward::{Event, Forwarder, Gate, Notice, Parcel, Transit, Why};
+pub use output::SLICES_MAX;
+pub use policy::{Limits, Policy, Share};
+pub use router::{ANSWER_DEADLINE, Load, Router};
+
+use std::fmt;
+
+/// A connection to this relay. Never used again, so that a late message cannot mean another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(u64);
+
+impl LinkId {
+    /// The link with this number.
+    pub const fn new(number: u64) -> LinkId {
+        LinkId(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Debug for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "link {}", self.0)
+    }
+}
+
+/// One end of a circuit: where it lives and what its link calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The worker that owns the link. A link with circuits stays with its worker.
+    pub worker: usize,
+    /// The link.
+    pub link: LinkId,
+    /// The link's number for the circuit.
+    pub circuit: u32,
+}

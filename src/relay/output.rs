@@ -1,0 +1,143 @@
+//! The bytes of a link in their final order: headers sealed, bodies where they were read.
+
+use super::block::Piece;
+use crate::wire::limits::SEALED_HEADER_BYTES;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Slices of one vectored write. The kernel takes up to 1024; past 64 a call costs no less per byte.
+pub const SLICES_MAX: usize = 64;
+/// Bytes that are put in order ahead of a write. More would only delay control messages.
+const AHEAD_BYTES: usize = 512 * 1024;
+
+#[derive(Debug)]
+enum Part {
+    Header([u8; SEALED_HEADER_BYTES]),
+    Sealed(Vec<u8>),
+    Body { circuit: u32, piece: Piece },
+}
+
+impl Part {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Part::Header(bytes) => bytes,
+            Part::Sealed(bytes) => bytes,
+            Part::Body { piece, .. } => piece.bytes(),
+        }
+    }
+}
+
+/// Output in order, with the place up to which the kernel has taken it.
+#[derive(Debug, Default)]
+pub struct Output {
+    parts: VecDeque<Part>,
+    /// Bytes of the first part that are gone.
+    gone: usize,
+    bytes: usize,
+}
+
+impl Output {
+    /// Whether more may be put in order now.
+    pub fn has_room(&self) -> bool {
+        self.bytes < AHEAD_BYTES && self.parts.len() < SLICES_MAX - 2
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Appends a sealed header.
+    pub fn header(&mut self, sealed: [u8; SEALED_HEADER_BYTES]) {
+        self.bytes += sealed.len();
+        self.parts.push_back(Part::Header(sealed));
+    }
+
+    /// Appends other sealed bytes.
+    pub fn sealed(&mut self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.bytes += bytes.len();
+            self.parts.push_back(Part::Sealed(bytes));
+        }
+    }
+
+    /// Appends bytes of a circuit.
+    pub fn body(&mut self, circuit: u32, piece: Piece) {
+        if !piece.is_empty() {
+            self.bytes += piece.len();
+            self.parts.push_back(Part::Body { circuit, piece });
+        }
+    }
+
+    /// Fills `slices` from the front; returns how many are in use.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> usize {
+        let mut used = 0;
+        let mut skip = self.gone;
+        for (slice, part) in slices.iter_mut().zip(&self.parts) {
+            *slice = IoSlice::new(&part.bytes()[skip..]);
+            skip = 0;
+            used += 1;
+        }
+        used
+    }
+
+    /// The kernel took `count` bytes: drops them and reports the bodies among them as (circuit, bytes), in order.
+    pub fn advance(&mut self, count: usize, mut freed: impl FnMut(u32, usize)) {
+        let mut left = count.min(self.bytes);
+        self.bytes -= left;
+        while let Some(front) = self.parts.front() {
+            let here = left.min(front.bytes().len() - self.gone);
+            if let Part::Body { circuit, .. } = front {
+                if here > 0 {
+                    freed(*circuit, here);
+                }
+            }
+            left -= here;
+            self.gone += here;
+            if self.gone < front.bytes().len() {
+                return;
+            }
+            self.gone = 0;
+            self.parts.pop_front();
+        }
+        // Idle links keep no memory for output.
+        self.parts = VecDeque::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::block::{Budget, Pool};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_partial_writes_yield_the_same_bytes_and_count_every_body(cuts in proptest::collection::vec(1usize..5000, 1..80)) {
+            let pool = Pool::new(Budget::new(1 << 20));
+            let mut output = Output::default();
+            let mut expected = Vec::new();
+            for n in 0..12_u8 {
+                let body = vec![n; 1 + usize::from(n) * 97];
+                output.header([n; SEALED_HEADER_BYTES]);
+                output.body(u32::from(n % 3), Piece::copied(&pool, &body));
+                output.sealed(vec![n; usize::from(n % 2) * 40]);
+                expected.extend([n; SEALED_HEADER_BYTES]);
+                expected.extend(&body);
+                expected.extend(vec![n; usize::from(n % 2) * 40]);
+            }
+            let (mut written, mut freed) = (Vec::<u8>::new(), [0; 3]);
+            let mut cuts = cuts.into_iter().cycle();
+            while !output.is_empty() {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let used = output.slices(&mut slices);
+                let flat: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+                let count = flat.len().min(cuts.next().unwrap());
+                written.extend(&flat[..count]);
+                output.advance(count, |circuit, bytes| freed[usize::try_from(circuit).unwrap()] += bytes);
+            }
+            prop_assert_eq!(written, expected);
+            prop_assert_eq!(freed.iter().sum::<usize>(), (0..12).map(|n| 1 + n * 97).sum::<usize>());
+        }
+    }
+}

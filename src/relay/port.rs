@@ -1,0 +1,372 @@
+//! One link at its worker: the sealed channel, its circuits, and what waits to go out on it.
+
+use super::block::Piece;
+use super::half::{Growth, Half};
+use super::output::Output;
+use super::policy::Share;
+use super::rate::Rate;
+use super::timers::Armed;
+use super::{End, LinkId};
+use crate::identity::PeerId;
+use crate::link::{Frame, Heartbeat, Link, LinkError, Side};
+use crate::wire::limits::{DATA_BODY_MAX, SEALED_HEADER_BYTES};
+use crate::wire::{CloseCode, Control, Header, Kind};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+/// Control items that may wait for a client that does not read. Beyond it nothing more is offered to the link and nothing
+/// more is read from it.
+pub const BACKLOG_MAX: usize = 256;
+/// Bytes of one circuit before the next has its turn.
+const QUANTUM_BYTES: usize = 64 * 1024;
+
+/// A circuit as its link knows it.
+#[derive(Debug)]
+pub enum Slot {
+    /// The client sent CONNECT and waits for the answer.
+    Asking,
+    /// The client was sent INCOMING and has to answer.
+    Offered,
+    /// The circuit is open.
+    Open(Box<Half>),
+}
+
+/// Something without a body that waits to go out.
+#[derive(Debug)]
+enum Item {
+    Control(Control),
+    Credit(u32),
+    Reset { circuit: u32, code: CloseCode },
+}
+
+/// A link that has been admitted.
+pub struct Port {
+    /// Its id.
+    pub id: LinkId,
+    /// Whose it is.
+    pub peer: PeerId,
+    /// The sealed channel.
+    pub link: Link,
+    /// When it is dead.
+    pub heartbeat: Heartbeat,
+    /// Its circuits by number.
+    pub circuits: BTreeMap<u32, Slot>,
+    /// The highest number of a CONNECT: later ones are higher, which is how "not used before" is held in four bytes.
+    pub last_asked: u32,
+    /// Circuits that ended here since the router was last told.
+    pub ended: u32,
+    /// Whether the port stands in its worker's list of ports with output.
+    pub dirty: bool,
+    /// Its timer.
+    pub armed: Armed,
+    /// The start of a frame whose rest has not arrived.
+    tail: Vec<u8>,
+    rate: Rate,
+    items: VecDeque<Item>,
+    pong: Option<u32>,
+    round: VecDeque<u32>,
+    output: Output,
+    ending: Option<Ending>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    code: CloseCode,
+    said: bool,
+    by: Instant,
+}
+
+impl Port {
+    /// A fresh link and whose it is; `owed` is what the handshake has not sent yet.
+    pub fn new(now: Instant, id: LinkId, (link, peer): (Link, PeerId), owed: Output) -> Port {
+        Port {
+            id,
+            peer,
+            rate: Rate::default(),
+            link,
+            heartbeat: Heartbeat::standard(now, Side::Relay),
+            tail: Vec::new(),
+            circuits: BTreeMap::new(),
+            last_asked: 0,
+            ended: 0,
+            dirty: false,
+            armed: Armed::default(),
+            items: VecDeque::new(),
+            pong: None,
+            round: VecDeque::new(),
+            output: owed,
+            ending: None,
+        }
+    }
+
+    /// Welcomes the client.
+    pub fn admit(&mut self, share: Share) {
+        self.rate = Rate::new(share.rate);
+        self.say(Control::Welcome { circuits: share.circuits });
+    }
+
+    /// Counts input, before it is used.
+    pub fn receive(&mut self, now: Instant, bytes: usize) {
+        self.heartbeat.handle_received(now);
+        self.rate.receive(now, bytes);
+    }
+
+    /// Whether it may be read now: not while it has not taken its answers, nor while it is ahead of its rate.
+    pub fn may_be_read(&self, now: Instant) -> bool {
+        !self.is_backlogged() && self.rate.allows(now)
+    }
+
+    /// Takes one frame off the front of `input`, or keeps the start of one; returns how much it used.
+    pub fn read(&mut self, input: &[u8]) -> Result<(usize, Frame), LinkError> {
+        if self.tail.is_empty() {
+            let (used, frame) = self.link.advance(input)?;
+            if used > 0 {
+                return Ok((used, frame));
+            }
+            self.tail.extend_from_slice(input);
+            return Ok((input.len(), Frame::Nothing));
+        }
+        let missing = self.link.wanted().saturating_sub(self.tail.len());
+        let here = missing.min(input.len());
+        self.tail.extend_from_slice(&input[..here]);
+        if here < missing {
+            return Ok((here, Frame::Nothing));
+        }
+        // A whole header or control message; bodies never wait here.
+        let tail = std::mem::take(&mut self.tail);
+        let (_, frame) = self.link.advance(&tail)?;
+        Ok((here, frame))
+    }
+
+    /// Queues a control message.
+    pub fn say(&mut self, message: Control) {
+        self.items.push_back(Item::Control(message));
+    }
+
+    /// Answers a heartbeat; only the newest is answered.
+    pub fn answer(&mut self, token: u32) {
+        self.pong = Some(token);
+    }
+
+    /// Ends the link: with BYE after what is queued now, and by `by` in any case.
+    pub fn end(&mut self, code: CloseCode, by: Instant) {
+        self.ending.get_or_insert(Ending { code, said: false, by });
+    }
+
+    /// Whether the link is ending. Nothing is read from it any more.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    fn has_said_bye(&self) -> bool {
+        self.ending.is_some_and(|ending| ending.said)
+    }
+
+    /// Whether BYE has been said and everything is with the kernel.
+    pub fn has_ended(&self) -> bool {
+        self.has_said_bye() && self.output.is_empty()
+    }
+
+    /// Whether more control items wait than a client that reads would leave.
+    pub fn is_backlogged(&self) -> bool {
+        self.items.len() >= BACKLOG_MAX
+    }
+
+    /// When to look whether it is dead.
+    pub fn deadline(&self) -> Instant {
+        let beat = self.heartbeat.deadline();
+        self.ending.map_or(beat, |ending| beat.min(ending.by))
+    }
+
+    /// Whether it is dead, or has not ended in time.
+    pub fn is_dead(&self, now: Instant) -> bool {
+        self.heartbeat.is_dead(now) || self.ending.is_some_and(|ending| now >= ending.by)
+    }
+
+    /// Tells the heartbeat what it has to know of the circuits.
+    pub fn settle(&mut self, now: Instant) {
+        let busy = !self.circuits.is_empty();
+        self.heartbeat.set_busy(now, busy);
+        if !busy && self.items.is_empty() && self.round.is_empty() {
+            // A parked link keeps no memory for queues.
+            self.items = VecDeque::new();
+            self.round = VecDeque::new();
+        }
+    }
+
+    /// The half of an open circuit.
+    pub fn half(&mut self, circuit: u32) -> Option<&mut Half> {
+        match self.circuits.get_mut(&circuit) {
+            Some(Slot::Open(half)) => Some(half),
+            _ => None,
+        }
+    }
+
+    /// Opens a circuit that was asked for or offered.
+    pub fn open(&mut self, circuit: u32, peer: End) {
+        self.circuits.insert(circuit, Slot::Open(Box::new(Half::new(peer))));
+    }
+
+    /// Forgets a circuit, with all that is queued for it; its other end if it was open.
+    pub fn forget(&mut self, circuit: u32) -> Option<End> {
+        match self.circuits.remove(&circuit) {
+            Some(Slot::Open(half)) => {
+                self.ended += 1;
+                Some(half.peer)
+            }
+            _ => None,
+        }
+    }
+
+    /// Forgets a circuit and tells the client.
+    pub fn reset(&mut self, circuit: u32, code: CloseCode) {
+        if self.circuits.contains_key(&circuit) {
+            self.forget(circuit);
+            self.items.push_back(Item::Reset { circuit, code });
+        }
+    }
+
+    /// Bytes for the client. Dropped if the circuit is gone.
+    pub fn push(&mut self, circuit: u32, piece: Piece) {
+        if let Some(half) = self.half(circuit) {
+            half.outward.push(piece);
+            self.enter_round(circuit);
+        }
+    }
+
+    /// The other side sends no more on a circuit.
+    pub fn finish(&mut self, circuit: u32) {
+        if let Some(half) = self.half(circuit) {
+            half.outward.finish();
+            self.enter_round(circuit);
+        }
+    }
+
+    /// Credit from the client.
+    pub fn raise_credit(&mut self, circuit: u32, credit: u32) {
+        if let Some(half) = self.half(circuit) {
+            half.outward.raise_credit(credit);
+            self.enter_round(circuit);
+        }
+    }
+
+    /// The kernel took bytes of a circuit that came from this client. True if there is output now.
+    pub fn free(&mut self, circuit: u32, bytes: u32, growth: Growth) -> bool {
+        let Some(half) = self.half(circuit) else { return false };
+        let due = half.inward.free(bytes, growth) && !std::mem::replace(&mut half.credit_queued, true);
+        if due {
+            self.items.push_back(Item::Credit(circuit));
+        }
+        due
+    }
+
+    /// FIN from the client: the circuit's other end, which has to know.
+    pub fn take_fin(&mut self, circuit: u32) -> Option<End> {
+        let half = self.half(circuit)?;
+        half.inward.finish();
+        let (peer, done) = (half.peer, half.is_done());
+        if done {
+            self.forget(circuit);
+        }
+        Some(peer)
+    }
+
+    fn enter_round(&mut self, circuit: u32) {
+        let Some(half) = self.half(circuit) else { return };
+        if half.outward.is_ready() && !std::mem::replace(&mut half.in_round, true) {
+            self.round.push_back(circuit);
+        }
+    }
+
+    /// The output as far as it is in order. Call [`Port::fill`] first.
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// As [`Port::output`], to say what the kernel took.
+    pub fn output_mut(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// Whether anything waits to go out.
+    pub fn has_output(&self) -> bool {
+        let queued = !self.items.is_empty() || self.pong.is_some() || !self.round.is_empty() || self.is_ending();
+        !self.output.is_empty() || (queued && !self.has_said_bye())
+    }
+
+    /// Puts in order what may go out, up to what one write takes: control first, then the circuits in turn, BYE last.
+    pub fn fill(&mut self) -> Result<(), LinkError> {
+        while self.output.has_room() && !self.has_said_bye() {
+            if let Some(token) = self.pong.take() {
+                self.header(Header::bare(Kind::Pong, 0, token))?;
+            } else if let Some(item) = self.items.pop_front() {
+                self.seal_item(item)?;
+            } else if let Some(circuit) = self.round.pop_front() {
+                self.seal_data(circuit)?;
+            } else {
+                return self.seal_bye();
+            }
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, header: Header) -> Result<(), LinkError> {
+        let mut sealed = [0; SEALED_HEADER_BYTES];
+        self.link.seal_header(header, &mut sealed)?;
+        self.output.header(sealed);
+        Ok(())
+    }
+
+    fn seal_item(&mut self, item: Item) -> Result<(), LinkError> {
+        match item {
+            Item::Control(message) => {
+                let mut sealed = Vec::new();
+                self.link.control(&message, &mut sealed)?;
+                self.output.sealed(sealed);
+                Ok(())
+            }
+            Item::Credit(circuit) => {
+                let Some(half) = self.half(circuit) else { return Ok(()) };
+                half.credit_queued = false;
+                let credit = half.inward.announce();
+                self.header(Header::bare(Kind::Credit, circuit, credit))
+            }
+            Item::Reset { circuit, code } => {
+                self.header(Header::bare(Kind::Reset, circuit, u32::from(code.to_wire())))
+            }
+        }
+    }
+
+    /// One DATA frame of a circuit, of all its pieces that fit; then its FIN, or its place at the end of the round.
+    fn seal_data(&mut self, circuit: u32) -> Result<(), LinkError> {
+        let most = if self.round.is_empty() { DATA_BODY_MAX } else { QUANTUM_BYTES };
+        let Some(half) = self.half(circuit) else { return Ok(()) };
+        half.in_round = false;
+        let bytes = half.outward.sendable().min(most);
+        if bytes > 0 {
+            let credit = half.inward.announce();
+            // At most DATA_BODY_MAX.
+            let length = u32::try_from(bytes).unwrap_or(u32::MAX);
+            self.header(Header { kind: Kind::Data, circuit, length, credit })?;
+            let Some(Slot::Open(half)) = self.circuits.get_mut(&circuit) else { return Ok(()) };
+            half.outward.take(bytes, |piece| self.output.body(circuit, piece));
+        }
+        let Some(half) = self.half(circuit) else { return Ok(()) };
+        if half.outward.take_fin() {
+            let done = half.is_done();
+            self.header(Header::bare(Kind::Fin, circuit, 0))?;
+            if done {
+                self.forget(circuit);
+            }
+        }
+        self.enter_round(circuit);
+        Ok(())
+    }
+
+    fn seal_bye(&mut self) -> Result<(), LinkError> {
+        let Some(ending) = self.ending.as_mut() else { return Ok(()) };
+        ending.said = true;
+        let message = Control::Bye { code: ending.code.to_wire() };
+        self.seal_item(Item::Control(message))
+    }
+}

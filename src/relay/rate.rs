@@ -1,0 +1,63 @@
+//! A link's allowance of bytes a second: reading stops while it is overdrawn.
+
+use std::time::{Duration, Instant};
+
+/// What a link may be ahead of its rate: half a second of it. Overdrawing by one read is allowed, and paid back.
+const BURST: Duration = Duration::from_millis(500);
+
+/// An allowance; the default has no bound.
+#[derive(Debug, Default)]
+pub struct Rate {
+    bytes_per_second: Option<u64>,
+    /// When everything that came in so far is paid for.
+    paid: Option<Instant>,
+}
+
+impl Rate {
+    /// At most this many bytes a second.
+    pub fn new(bytes_per_second: Option<u64>) -> Rate {
+        Rate { bytes_per_second, paid: None }
+    }
+
+    /// Counts input.
+    pub fn receive(&mut self, now: Instant, bytes: usize) {
+        let Some(rate) = self.bytes_per_second else { return };
+        let from = self.paid.map_or(now, |paid| paid.max(now));
+        // 2^32 bytes a call and more would still fit: 2^32 × 10^9 < 2^64.
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.paid = Some(from + Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate.max(1)));
+    }
+
+    /// Whether more may be read.
+    pub fn allows(&self, now: Instant) -> bool {
+        self.paid.is_none_or(|paid| paid <= now + BURST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn over_ten_seconds_a_link_gets_ten_seconds_worth_and_its_burst() {
+        let start = Instant::now();
+        let mut rate = Rate::new(Some(1000));
+        let mut got = 0;
+        for tick in 0..1000 {
+            let now = start + Duration::from_millis(10 * tick);
+            while rate.allows(now) {
+                rate.receive(now, 100);
+                got += 100;
+            }
+        }
+        assert!((10_000..=10_700).contains(&got), "{got}");
+    }
+
+    #[test]
+    fn without_a_bound_nothing_is_counted() {
+        let now = Instant::now();
+        let mut rate = Rate::default();
+        rate.receive(now, usize::MAX);
+        assert!(rate.allows(now));
+    }
+}

@@ -1,0 +1,152 @@
+//! A client for tests: the other end of a link, without a session on top.
+
+use super::{LinkId, RelayCore};
+use crate::identity::{Identity, PeerId};
+use crate::link::{Dial, Frame, Link};
+use crate::wire::limits::CIRCUIT_WINDOW_START;
+use crate::wire::{Control, Header, Kind, Name};
+use std::time::Instant;
+
+/// Something a client got from its relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Got {
+    Control(Control),
+    Data(u32, Vec<u8>),
+    Credit(u32, u32),
+    Fin(u32),
+    Reset(u32, u16),
+    Pong(u32),
+    /// The relay closed the connection.
+    Closed,
+}
+
+pub struct Client {
+    pub id: LinkId,
+    pub peer: PeerId,
+    link: Link,
+    input: Vec<u8>,
+    /// Bytes for the relay that [`Client::flush`] has not handed over.
+    pub output: Vec<u8>,
+}
+
+pub fn relay(workers: usize) -> (RelayCore, PeerId) {
+    relay_with(super::Policy::open(super::Limits::default()), workers)
+}
+
+pub fn relay_with(policy: super::Policy, workers: usize) -> (RelayCore, PeerId) {
+    let identity = Identity::from_seed(&[0; 32]);
+    let id = identity.id();
+    (RelayCore::new(identity, policy, 64 << 20, workers), id)
+}
+
+pub fn app(name: &str) -> Name {
+    Name::App(name.parse().unwrap())
+}
+
+impl Client {
+    /// A client whose key is made of `seed`, through the handshake.
+    pub fn attach(now: Instant, relay: &mut RelayCore, relay_id: PeerId, seed: u8) -> Client {
+        let identity = Identity::from_seed(&[seed; 32]);
+        let id = relay.handle_accept(now, [127, 0, 0, 1].into());
+        let (dial, first) = Dial::new(&identity, relay_id).unwrap();
+        relay.handle_bytes(now, id, &first);
+        let mut input = Vec::new();
+        relay.poll_output(now, id, &mut input, usize::MAX);
+        let mut output = Vec::new();
+        let Ok(Ok(admitted)) = dial.handle_bytes(&input, &mut output) else { panic!("handshake") };
+        let mut client =
+            Client { id, peer: identity.id(), link: admitted.link, input: input.split_off(admitted.used), output };
+        client.flush(now, relay);
+        client
+    }
+
+    pub fn flush(&mut self, now: Instant, relay: &mut RelayCore) {
+        relay.handle_bytes(now, self.id, &std::mem::take(&mut self.output));
+    }
+
+    /// Hands over what is queued, `step` bytes at a time.
+    pub fn trickle(&mut self, now: Instant, relay: &mut RelayCore, step: usize) {
+        for chunk in std::mem::take(&mut self.output).chunks(step) {
+            relay.handle_bytes(now, self.id, chunk);
+        }
+    }
+
+    pub fn say(&mut self, message: Control) {
+        self.link.control(&message, &mut self.output).unwrap();
+    }
+
+    pub fn data(&mut self, circuit: u32, bytes: &[u8]) {
+        let length = u32::try_from(bytes.len()).unwrap();
+        let header = Header { kind: Kind::Data, circuit, length, credit: CIRCUIT_WINDOW_START };
+        let at = self.output.len();
+        self.output.resize(at + 32, 0);
+        self.link.seal_header(header, &mut self.output[at..]).unwrap();
+        self.output.extend_from_slice(bytes);
+    }
+
+    pub fn bare(&mut self, kind: Kind, circuit: u32, credit: u32) {
+        self.link.bare(kind, circuit, credit, &mut self.output).unwrap();
+    }
+
+    pub fn connect(&mut self, circuit: u32, to: PeerId, name: &str, wait_ms: u32) {
+        self.say(Control::Connect { circuit, to, name: app(name), wait_ms, early: vec![1] });
+    }
+
+    /// What has come since the last call, adjacent pieces of a circuit joined. Reads at most `max` bytes.
+    pub fn got(&mut self, now: Instant, relay: &mut RelayCore, max: usize) -> Vec<Got> {
+        relay.poll_output(now, self.id, &mut self.input, max);
+        let mut got: Vec<Got> = Vec::new();
+        let mut at = 0;
+        loop {
+            let (used, frame) = self.link.advance(&self.input[at..]).unwrap();
+            let body = |range: std::ops::Range<usize>| self.input[at + range.start..at + range.end].to_vec();
+            match frame {
+                Frame::Nothing => {}
+                Frame::Data { circuit, bytes, .. } => match got.last_mut() {
+                    Some(Got::Data(last, so_far)) if *last == circuit => so_far.extend(body(bytes)),
+                    _ => got.push(Got::Data(circuit, body(bytes))),
+                },
+                Frame::Control(message) => got.push(Got::Control(message)),
+                Frame::Credit { circuit, credit } => got.push(Got::Credit(circuit, credit)),
+                Frame::Fin { circuit } => got.push(Got::Fin(circuit)),
+                Frame::Reset { circuit, code } => got.push(Got::Reset(circuit, code)),
+                Frame::Ping(_) => panic!("a relay does not ask"),
+                Frame::Pong(token) => got.push(Got::Pong(token)),
+            }
+            if used == 0 {
+                break;
+            }
+            at += used;
+        }
+        self.input.drain(..at);
+        let mut closed = Vec::new();
+        while let Some(id) = relay.poll_closed() {
+            closed.push(id);
+        }
+        if closed.contains(&self.id) {
+            got.push(Got::Closed);
+        }
+        got
+    }
+
+    pub fn all(&mut self, now: Instant, relay: &mut RelayCore) -> Vec<Got> {
+        self.got(now, relay, usize::MAX)
+    }
+}
+
+/// A caller (circuit 2) and a callee (circuit 1) with an open circuit, nothing left to read at either.
+pub fn joined(now: Instant, relay: &mut RelayCore, relay_id: PeerId) -> (Client, Client) {
+    let mut callee = Client::attach(now, relay, relay_id, 1);
+    let mut caller = Client::attach(now, relay, relay_id, 2);
+    callee.say(Control::Listen { name: app("a") });
+    callee.flush(now, relay);
+    caller.connect(2, callee.peer, "a", 0);
+    caller.flush(now, relay);
+    callee.say(Control::Accept { circuit: 1, early: vec![2] });
+    callee.flush(now, relay);
+    let expected = Got::Control(Control::Opened { circuit: 2, early: vec![2] });
+    assert_eq!(caller.all(now, relay).last(), Some(&expected));
+    let incoming = Control::Incoming { circuit: 1, from: caller.peer, name: app("a"), early: vec![1] };
+    assert_eq!(callee.all(now, relay).last(), Some(&Got::Control(incoming)));
+    (caller, callee)
+}

@@ -1,0 +1,151 @@
+//! Finished files waiting for one common sync before they get their final names.
+//!
+//! ```text
+//!  part files ─▶ one fsync, or one syncfs ─▶ rename each ─▶ fsync each directory once ─▶ committed
+//! ```
+
+use super::fault::Fault;
+use super::inbox::{Inbox, Overwrite};
+use super::names::TreePath;
+use super::part::PartName;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+/// Items that share a sync; half of what a sender may leave unanswered, so that it never waits
+/// for a batch that waits for it.
+pub const BATCH_ITEMS_MAX: usize = 1_000;
+/// Bytes that share a sync: more would make the wait for the disk long.
+pub const BATCH_BYTES_MAX: u64 = 64 << 20;
+/// How long a finished file may wait for company.
+pub const BATCH_AGE_MAX: Duration = Duration::from_millis(200);
+
+/// One item that is complete, but not yet safe on disk.
+#[derive(Debug)]
+pub struct Landing {
+    /// The offer's number for it.
+    pub index: u32,
+    /// Where it belongs.
+    pub path: TreePath,
+    /// The file to rename; `None` if it has its final name already (directories and links).
+    pub part: Option<PartName>,
+}
+
+/// One item after the sync.
+#[derive(Debug)]
+pub struct Landed {
+    /// The offer's number for it.
+    pub index: u32,
+    /// Where it was to go.
+    pub path: TreePath,
+    /// The last name it got, or why it has none.
+    pub result: Result<Vec<u8>, Fault>,
+}
+
+/// The items that the next sync is for.
+#[derive(Debug, Default)]
+pub struct Batch {
+    items: Vec<Landing>,
+    files: usize,
+    bytes: u64,
+    since: Option<Instant>,
+    /// The only file so far: it can be synced alone, without the rest of the file system.
+    lone: Option<File>,
+}
+
+impl Batch {
+    /// Adds a finished file of this many bytes.
+    pub fn add_file(&mut self, now: Instant, landing: Landing, file: File, bytes: u64) {
+        self.files += 1;
+        self.lone = if self.files == 1 { Some(file) } else { None };
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.add_name(now, landing);
+    }
+
+    /// Adds an item that has no content of its own.
+    pub fn add_name(&mut self, now: Instant, landing: Landing) {
+        self.items.push(landing);
+        self.since.get_or_insert(now);
+    }
+
+    /// When it should be committed at the latest; `None` while it is empty.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let full = self.items.len() >= BATCH_ITEMS_MAX || self.bytes >= BATCH_BYTES_MAX;
+        self.since
+            .map(|since| if full { since } else { since + BATCH_AGE_MAX })
+    }
+
+    /// True if it should be committed now.
+    #[must_use]
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Syncs, renames, syncs the names; what became of each item, in order. Afterwards the batch
+    /// is empty.
+    ///
+    /// A failed sync fails every item and removes the part files: the kernel may have dropped the
+    /// pages it could not write, and would call the same file clean the next time.
+    pub fn commit(&mut self, inbox: &mut Inbox, overwrite: Overwrite) -> Vec<Landed> {
+        let batch = std::mem::take(self);
+        let synced = batch.sync(inbox);
+        let mut landed: Vec<Landed> = batch
+            .items
+            .into_iter()
+            .map(|item| {
+                let result = synced.and_then(|()| land(inbox, &item, overwrite));
+                if let (Err(_), Some(part)) = (&result, &item.part) {
+                    inbox.remove_part(item.path.parent(), part);
+                }
+                Landed {
+                    index: item.index,
+                    path: item.path,
+                    result,
+                }
+            })
+            .collect();
+        let mut directories: BTreeMap<&[u8], Result<(), Fault>> = BTreeMap::new();
+        for item in landed.iter().filter(|item| item.result.is_ok()) {
+            let parent = item.path.parent();
+            directories
+                .entry(parent)
+                .or_insert_with(|| inbox.sync_directory(parent));
+        }
+        let failed: Vec<(Vec<u8>, Fault)> = directories
+            .into_iter()
+            .filter_map(|(parent, synced)| Some((parent.to_vec(), synced.err()?)))
+            .collect();
+        for item in &mut landed {
+            if let Some((_, fault)) = failed
+                .iter()
+                .find(|(parent, _)| parent == item.path.parent())
+                && item.result.is_ok()
+            {
+                item.result = Err(*fault);
+            }
+        }
+        landed
+    }
+
+    fn sync(&self, inbox: &Inbox) -> Result<(), Fault> {
+        match (&self.lone, self.files) {
+            (_, 0) => Ok(()),
+            #[cfg(test)]
+            (Some(_), _) if inbox.planted_sync_fault.is_some() => inbox.sync_all(),
+            (Some(file), _) => Ok(file.sync_all()?),
+            (None, _) => inbox.sync_all(),
+        }
+    }
+}
+
+fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Vec<u8>, Fault> {
+    let Some(part) = &item.part else {
+        return Ok(item.path.name().to_vec());
+    };
+    let name = inbox.land(part, &item.path, overwrite)?;
+    for stale in inbox.parts_for(item.path.parent(), &part.key)? {
+        inbox.remove_part(item.path.parent(), &stale);
+    }
+    Ok(name)
+}

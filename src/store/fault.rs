@@ -1,0 +1,125 @@
+//! Why one item of a transfer did not come about.
+
+use rustix::io::Errno;
+use std::fmt;
+
+/// Why one item (or a whole offer) did not come about.
+///
+/// A fault is about one item: the others go on. It carries no text and no path, so that it can
+/// cross the wire as a number; the caller knows which item it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The name is empty, too long, too deep, reserved, or holds a control character.
+    Name,
+    /// The same path was offered before in this transfer.
+    Duplicate,
+    /// Something else has that name already, and the policy says to leave it.
+    Exists,
+    /// The parent is missing, is not a directory, or is reached through a symbolic link.
+    Parent,
+    /// A symbolic link leads, or might lead, out of the tree that is sent.
+    LinkTarget,
+    /// Larger than the receiver takes.
+    TooLarge,
+    /// More items than the receiver takes.
+    TooMany,
+    /// A socket, fifo or device: not something to copy.
+    Special,
+    /// A directory tree where only one file's bytes can be taken.
+    TreeNotTaken,
+    /// The peer speaks another version of the transfer.
+    Version,
+    /// The source changed while it was read.
+    Changed,
+    /// No such file.
+    NotFound,
+    /// The system does not permit it.
+    Denied,
+    /// No space, or no quota, left.
+    NoSpace,
+    /// The file system is read-only.
+    ReadOnly,
+    /// Out of file descriptors.
+    NoDescriptors,
+    /// Another transfer is writing the same item.
+    Busy,
+    /// What arrived is not what was sent.
+    Integrity,
+    /// Given up because the other side had given it up.
+    Cancelled,
+    /// Any other failure to read, write or sync.
+    Io,
+}
+
+impl Fault {
+    /// True where the answer is a decision, not an accident: trying again changes nothing.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::Name
+                | Self::Duplicate
+                | Self::Exists
+                | Self::Parent
+                | Self::LinkTarget
+                | Self::TooLarge
+                | Self::TooMany
+                | Self::Special
+                | Self::TreeNotTaken
+                | Self::Version
+        )
+    }
+}
+
+impl From<Errno> for Fault {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::NOSPC | Errno::DQUOT => Self::NoSpace,
+            Errno::FBIG => Self::TooLarge,
+            Errno::ROFS => Self::ReadOnly,
+            Errno::ACCESS | Errno::PERM => Self::Denied,
+            Errno::NOENT => Self::NotFound,
+            Errno::MFILE | Errno::NFILE => Self::NoDescriptors,
+            Errno::NAMETOOLONG => Self::Name,
+            Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY => Self::Exists,
+            // What RESOLVE_BENEATH, NO_SYMLINKS and NO_XDEV answer to a path that leads astray.
+            Errno::LOOP | Errno::NOTDIR | Errno::XDEV => Self::Parent,
+            _ => Self::Io,
+        }
+    }
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Errno::from_io_error(&error).map_or(Self::Io, Self::from)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => "name not acceptable",
+            Self::Duplicate => "offered twice",
+            Self::Exists => "already there",
+            Self::Parent => "parent is not a directory of this tree",
+            Self::LinkTarget => "link leads out of the tree",
+            Self::TooLarge => "too large",
+            Self::TooMany => "too many items",
+            Self::Special => "not a file, directory or link",
+            Self::TreeNotTaken => "receiver takes one file, not a tree",
+            Self::Version => "another version of the transfer",
+            Self::Changed => "changed while it was read",
+            Self::NotFound => "no such file",
+            Self::Denied => "permission denied",
+            Self::NoSpace => "no space left",
+            Self::ReadOnly => "read-only file system",
+            Self::NoDescriptors => "too many open files",
+            Self::Busy => "another transfer is writing it",
+            Self::Integrity => "content does not match its hash",
+            Self::Cancelled => "given up",
+            Self::Io => "input/output error",
+        })
+    }
+}
+
+impl std::error::Error for Fault {}

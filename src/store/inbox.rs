@@ -1,0 +1,421 @@
+//! The receiver's directory: the only place a transfer writes to, and only through its descriptor.
+//!
+//! Every path is resolved by `openat2` beneath the root, without symbolic links and without leaving
+//! the file system. The last few directories stay open, so that most items cost no resolving.
+
+use super::fault::Fault;
+use super::names::{NAME_BYTES_MAX, TreePath};
+use super::part::{PartKey, PartName};
+use super::source::{Mtime, Stamp};
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps,
+};
+use rustix::fs::{fchmod, fstat, fsync, futimens, linkat, mkdirat, openat, openat2, readlinkat};
+use rustix::fs::{renameat, renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat};
+use rustix::io::Errno;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+
+/// Directories kept open: a walk's way down is rarely deeper, and 1,024 descriptors are usual.
+const OPEN_DIRECTORIES_MAX: usize = 32;
+/// How many `name.1`, `name.2`, … are tried before giving up.
+const ALTERNATIVES_MAX: u32 = 9_999;
+
+/// What to do where a name is taken already by something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overwrite {
+    /// Leave it; refuse the item.
+    #[default]
+    Never,
+    /// Keep both: the new one becomes `name.1`, `name.2`, …
+    Rename,
+    /// Replace files and links; never a directory.
+    Yes,
+}
+
+/// What a name stands for at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum There {
+    /// Nothing.
+    Nothing,
+    /// A regular file.
+    File(Stamp),
+    /// A directory.
+    Directory,
+    /// A symbolic link and its target.
+    Link(Vec<u8>),
+    /// Something else.
+    Other,
+}
+
+/// Whether a directory had to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// It is new.
+    New,
+    /// It was there, with these permission bits.
+    Already(u16),
+}
+
+struct OpenDirectory {
+    path: Vec<u8>,
+    directory: Rc<OwnedFd>,
+    /// Unfinished files of earlier runs; listed when first asked for.
+    parts: Option<Vec<PartName>>,
+}
+
+/// A receiver's directory.
+pub struct Inbox {
+    root: Rc<OwnedFd>,
+    recent: Vec<OpenDirectory>,
+    #[cfg(test)]
+    pub(crate) planted_sync_fault: Option<Fault>,
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+impl Inbox {
+    /// Opens the directory, which must exist. Links in this one path are followed.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let root = Rc::new(openat(CWD, path, DIRECTORY, Mode::empty())?);
+        Ok(Self {
+            root,
+            recent: Vec::new(),
+            #[cfg(test)]
+            planted_sync_fault: None,
+        })
+    }
+
+    fn remember(&mut self, path: &[u8], directory: Rc<OwnedFd>, parts: Option<Vec<PartName>>) {
+        self.recent.truncate(OPEN_DIRECTORIES_MAX - 1);
+        self.recent.insert(
+            0,
+            OpenDirectory {
+                path: path.to_vec(),
+                directory,
+                parts,
+            },
+        );
+    }
+
+    fn held(&mut self, path: &[u8]) -> Result<&mut OpenDirectory, Fault> {
+        if let Some(at) = self.recent.iter().position(|held| held.path == path) {
+            self.recent[..=at].rotate_right(1);
+        } else {
+            let directory = if path.is_empty() {
+                Rc::clone(&self.root)
+            } else {
+                let flags = DIRECTORY | OFlags::NOFOLLOW;
+                match openat2(&*self.root, path, flags, Mode::empty(), BENEATH) {
+                    Ok(directory) => Rc::new(directory),
+                    Err(Errno::NOENT) => return Err(Fault::Parent),
+                    Err(errno) => return Err(errno.into()),
+                }
+            };
+            self.remember(path, directory, None);
+        }
+        Ok(&mut self.recent[0])
+    }
+
+    /// The directory at this path below the root; empty means the root.
+    ///
+    /// # Errors
+    /// [`Fault::Parent`] unless it is a directory reached without links.
+    pub fn directory(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
+        Ok(Rc::clone(&self.held(path)?.directory))
+    }
+
+    /// Makes a directory that its owner can fill, whatever `mode` says about that.
+    ///
+    /// # Errors
+    /// [`Fault::Exists`] if something else has the name.
+    pub fn make_directory(&mut self, path: &TreePath, mode: u16) -> Result<Made, Fault> {
+        let parent = self.directory(path.parent())?;
+        let usable = Mode::from_raw_mode(u32::from(mode | 0o700));
+        let made = mkdirat(&*parent, path.name(), usable);
+        if let Err(errno) = made
+            && errno != Errno::EXIST
+        {
+            return Err(errno.into());
+        }
+        let flags = DIRECTORY | OFlags::NOFOLLOW;
+        let directory = openat(&*parent, path.name(), flags, Mode::empty()).map_err(|errno| {
+            if matches!(errno, Errno::NOTDIR | Errno::LOOP) {
+                Fault::Exists
+            } else {
+                errno.into()
+            }
+        })?;
+        if made.is_err() {
+            let mode = Stamp::of(&fstat(&directory)?).mode;
+            return Ok(Made::Already(mode));
+        }
+        fchmod(&directory, usable)?; // the umask took its share of mkdirat's
+        self.remember(path.as_bytes(), Rc::new(directory), Some(Vec::new()));
+        Ok(Made::New)
+    }
+
+    /// What the path stands for.
+    ///
+    /// # Errors
+    /// [`Fault::Parent`] as for [`Self::directory`], or what the system says.
+    pub fn look(&mut self, path: &TreePath) -> Result<There, Fault> {
+        let parent = self.directory(path.parent())?;
+        look_at(&parent, path.name())
+    }
+
+    /// The file that may be the very one being offered: at `path`, or, where alternatives are
+    /// made, at `path.1` and so on. Same size; the same time of modification is preferred.
+    /// Returns its name.
+    ///
+    /// # Errors
+    /// As for [`Self::look`].
+    pub fn same_size(
+        &mut self,
+        path: &TreePath,
+        version: (u64, Mtime),
+        overwrite: Overwrite,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        let parent = self.directory(path.parent())?;
+        let tried = if overwrite == Overwrite::Rename {
+            ALTERNATIVES_MAX
+        } else {
+            0
+        };
+        let mut likely = None;
+        for number in 0..=tried {
+            let name = alternative(path.name(), number);
+            match look_at(&parent, &name) {
+                Ok(There::File(stamp)) if stamp.size == version.0 => {
+                    if stamp.mtime == version.1 {
+                        return Ok(Some(name));
+                    }
+                    likely = likely.or(Some(name));
+                }
+                Ok(There::Nothing) | Err(Fault::Name) => break,
+                Ok(_) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(likely)
+    }
+
+    /// Opens a regular file that is there already, for reading.
+    ///
+    /// # Errors
+    /// What the system says; [`Fault::Exists`] if it is no regular file.
+    pub fn open_existing(&mut self, parent: &[u8], name: &[u8]) -> Result<OwnedFd, Fault> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(&*self.directory(parent)?, name, flags, Mode::empty())?;
+        let type_ = FileType::from_raw_mode(fstat(&file)?.st_mode);
+        if type_ == FileType::RegularFile {
+            Ok(file)
+        } else {
+            Err(Fault::Exists)
+        }
+    }
+
+    /// Makes a symbolic link under a free name, with its time of modification.
+    ///
+    /// # Errors
+    /// [`Fault::Exists`] if the name is taken.
+    pub fn make_link(
+        &mut self,
+        parent: &[u8],
+        name: &[u8],
+        target: &[u8],
+        mtime: Mtime,
+    ) -> Result<(), Fault> {
+        let directory = self.directory(parent)?;
+        symlinkat(target, &*directory, name)?;
+        // A link without its time is still the link: some file systems keep none.
+        let _ = utimensat(&*directory, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW);
+        Ok(())
+    }
+
+    /// Unfinished files in this directory that were meant for `key`'s target, of any version.
+    ///
+    /// # Errors
+    /// As for [`Self::directory`], or what listing it says.
+    pub fn parts_for(&mut self, parent: &[u8], key: &PartKey) -> Result<Vec<PartName>, Fault> {
+        let held = self.held(parent)?;
+        if held.parts.is_none() {
+            held.parts = Some(list_parts(&held.directory)?);
+        }
+        let all = held.parts.as_deref().unwrap_or_default();
+        Ok(all
+            .iter()
+            .filter(|part| part.key.same_target(key))
+            .copied()
+            .collect())
+    }
+
+    /// Takes an unfinished file off the list: it has been taken over, or removed.
+    pub fn forget_part(&mut self, parent: &[u8], name: &PartName) {
+        if let Some(held) = self.recent.iter_mut().find(|held| held.path == parent)
+            && let Some(parts) = &mut held.parts
+        {
+            parts.retain(|part| part != name);
+        }
+    }
+
+    /// Removes an unfinished file, if it is still there.
+    pub fn remove_part(&mut self, parent: &[u8], name: &PartName) {
+        if let Ok(directory) = self.directory(parent) {
+            let _ = unlinkat(&*directory, name.to_string(), AtFlags::empty());
+        }
+        self.forget_part(parent, name);
+    }
+
+    /// Gives a finished file its final name, in one step; returns that name.
+    ///
+    /// # Errors
+    /// [`Fault::Exists`] if it is taken and must stay; [`Fault::Busy`] if the part is gone.
+    pub fn land(
+        &mut self,
+        part: &PartName,
+        path: &TreePath,
+        overwrite: Overwrite,
+    ) -> Result<Vec<u8>, Fault> {
+        let directory = self.directory(path.parent())?;
+        let part = part.to_string();
+        if overwrite == Overwrite::Yes {
+            renameat(&*directory, &part, &*directory, path.name()).map_err(part_gone)?;
+            return Ok(path.name().to_vec());
+        }
+        let tried = if overwrite == Overwrite::Rename {
+            ALTERNATIVES_MAX
+        } else {
+            0
+        };
+        for number in 0..=tried {
+            let name = alternative(path.name(), number);
+            if name.len() > NAME_BYTES_MAX {
+                break;
+            }
+            match rename_to_free(&directory, &part, &name) {
+                Ok(()) => return Ok(name),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(part_gone(errno)),
+            }
+        }
+        Err(Fault::Exists)
+    }
+
+    /// Sets a directory's permissions (if given) and its time of modification.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn finish_directory(
+        &mut self,
+        path: &TreePath,
+        mode: Option<u16>,
+        mtime: Mtime,
+    ) -> Result<(), Fault> {
+        let directory = self.directory(path.as_bytes())?;
+        futimens(&*directory, &times(mtime))?;
+        if let Some(mode) = mode {
+            fchmod(&*directory, Mode::from_raw_mode(u32::from(mode)))?;
+        }
+        Ok(())
+    }
+
+    /// Writes everything in the file system of the root to its disk.
+    ///
+    /// # Errors
+    /// The first write-back failure since the inbox was opened.
+    pub fn sync_all(&self) -> Result<(), Fault> {
+        #[cfg(test)]
+        if let Some(fault) = self.planted_sync_fault {
+            return Err(fault);
+        }
+        Ok(syncfs(&*self.root)?)
+    }
+
+    /// Writes the names in one directory to disk.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sync_directory(&mut self, path: &[u8]) -> Result<(), Fault> {
+        match fsync(&*self.directory(path)?) {
+            // Some file systems have nothing to sync in a directory, and say so.
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+fn look_at(directory: &OwnedFd, name: &[u8]) -> Result<There, Fault> {
+    let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(There::Nothing),
+        Err(errno) => return Err(errno.into()),
+    };
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => There::File(Stamp::of(&stat)),
+        FileType::Directory => There::Directory,
+        FileType::Symlink => There::Link(readlinkat(directory, name, Vec::new())?.into_bytes()),
+        _ => There::Other,
+    })
+}
+
+fn alternative(name: &[u8], number: u32) -> Vec<u8> {
+    if number == 0 {
+        return name.to_vec();
+    }
+    [name, format!(".{number}").as_bytes()].concat()
+}
+
+/// Somebody took over or removed what we were about to rename.
+fn part_gone(errno: Errno) -> Fault {
+    if errno == Errno::NOENT {
+        Fault::Busy
+    } else {
+        errno.into()
+    }
+}
+
+fn rename_to_free(directory: &OwnedFd, part: &str, name: &[u8]) -> Result<(), Errno> {
+    match renameat_with(directory, part, directory, name, RenameFlags::NOREPLACE) {
+        // File systems without RENAME_NOREPLACE: a hard link never replaces either.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            linkat(directory, part, directory, name, AtFlags::empty())?;
+            unlinkat(directory, part, AtFlags::empty())
+        }
+        done => done,
+    }
+}
+
+fn list_parts(directory: &OwnedFd) -> Result<Vec<PartName>, Fault> {
+    let mut parts = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        parts.extend(PartName::parse(entry?.file_name().to_bytes()));
+    }
+    Ok(parts)
+}
+
+/// Both times of a file for the kernel: access now-ish does not matter, so it is left alone.
+#[must_use]
+pub fn times(mtime: Mtime) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: mtime.seconds,
+            tv_nsec: mtime.nanos.into(),
+        },
+    }
+}

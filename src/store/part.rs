@@ -1,0 +1,409 @@
+//! Unfinished files: named so that a later run finds them, owned so that no two runs share one.
+//!
+//! ```text
+//!  .vp-part.<32 hex: blake3(sender, path)>.<16 hex: blake3(size, mtime)>.<16 hex: this run>
+//! ```
+//! The first field finds everything that was ever meant for one target, the second tells the
+//! version. The third makes the name ours alone: a later run takes an unfinished file over by
+//! renaming it, which succeeds once, and a run renames to a final name only what still has the
+//! name it gave. So a final name can only get bytes that the same run has verified. There is no
+//! state beside the file: what it holds is hashed again, and the sender says how much of it fits.
+
+use super::fault::Fault;
+use super::inbox::{Inbox, times};
+use super::names::{PART_PREFIX, TreePath};
+use super::source::Mtime;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Advice, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{fadvise, fchmod, flock, fstat, ftruncate, futimens, openat, renameat};
+use rustix::io::{Errno, pread};
+use std::fmt;
+use std::fs::File;
+use std::num::NonZeroU64;
+use std::os::unix::fs::FileExt;
+
+/// A hash state at every so many bytes at most; see [`Adopted::checkpoints`].
+const CHECKPOINT_STEP_BYTES: u64 = 1 << 20;
+/// Most checkpoints of one file: 64 hash states are 120 KiB.
+pub const CHECKPOINTS_MAX: usize = 64;
+/// How much is read at once for hashing.
+const READ_BYTES: usize = 256 << 10;
+/// Written bytes are pushed towards the disk in steps of this, so that the final sync finds
+/// little left to do.
+const WRITE_BEHIND_BYTES: u64 = 8 << 20;
+
+/// Which version of which target an unfinished file belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartKey {
+    target: u128,
+    version: u64,
+}
+
+impl PartKey {
+    /// The key of this version of this path from this sender.
+    #[must_use]
+    pub fn new(sender: &[u8; 32], path: &TreePath, size: u64, mtime: Mtime) -> Self {
+        let mut target = blake3::Hasher::new();
+        target.update(sender).update(path.as_bytes());
+        let mut version = blake3::Hasher::new();
+        version.update(&size.to_le_bytes());
+        version
+            .update(&mtime.seconds.to_le_bytes())
+            .update(&mtime.nanos.to_le_bytes());
+        let (mut wide, mut narrow) = ([0; 16], [0; 8]);
+        target.finalize_xof().fill(&mut wide);
+        version.finalize_xof().fill(&mut narrow);
+        Self {
+            target: u128::from_be_bytes(wide),
+            version: u64::from_be_bytes(narrow),
+        }
+    }
+
+    /// Meant for the same path from the same sender.
+    #[must_use]
+    pub fn same_target(&self, other: &Self) -> bool {
+        self.target == other.target
+    }
+}
+
+/// The name of an unfinished file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartName {
+    /// What it is for.
+    pub key: PartKey,
+    /// The run it belongs to.
+    pub run: u64,
+}
+
+impl PartName {
+    /// Reads a directory entry; `None` if it is something else.
+    #[must_use]
+    pub fn parse(name: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(name).ok()?.strip_prefix(PART_PREFIX)?;
+        let mut fields = text.split('.');
+        let target = u128::from_str_radix(fields.next()?, 16).ok()?;
+        let version = u64::from_str_radix(fields.next()?, 16).ok()?;
+        let run = u64::from_str_radix(fields.next()?, 16).ok()?;
+        let parsed = Self {
+            key: PartKey { target, version },
+            run,
+        };
+        // Only what we would write ourselves: removing must hit the very file that was listed.
+        (parsed.to_string() == text_of(name)?).then_some(parsed)
+    }
+}
+
+fn text_of(name: &[u8]) -> Option<&str> {
+    std::str::from_utf8(name).ok()
+}
+
+impl fmt::Display for PartName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PartKey { target, version } = self.key;
+        write!(
+            f,
+            "{PART_PREFIX}{target:032x}.{version:016x}.{:016x}",
+            self.run
+        )
+    }
+}
+
+/// Hash states over growing prefixes of a file: the length, and the state after that many bytes.
+pub type Checkpoints = Vec<(u64, blake3::Hasher)>;
+
+/// An unfinished file of an earlier run that is ours now.
+#[derive(Debug)]
+pub struct Adopted {
+    /// Its new name.
+    pub name: PartName,
+    file: OwnedFd,
+    length: u64,
+}
+
+/// Takes over the unfinished file of this very version, if there is one and nobody writes it.
+///
+/// # Errors
+/// What listing the directory says. A file that cannot be taken over is no error: it is not there.
+pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Option<Adopted>, Fault> {
+    let directory = inbox.directory(path.parent())?;
+    for theirs in inbox.parts_for(path.parent(), &ours.key)? {
+        if theirs.key != ours.key || theirs.run == ours.run {
+            continue;
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = openat(&*directory, theirs.to_string(), flags, Mode::empty()) else {
+            continue;
+        };
+        let stat = fstat(&file)?;
+        // Somebody else's file, or one with a second name, might change behind our back.
+        let private = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && stat.st_nlink == 1
+            && stat.st_uid == rustix::process::geteuid().as_raw();
+        if !private || lock(&file).is_err() {
+            continue;
+        }
+        if renameat(
+            &*directory,
+            theirs.to_string(),
+            &*directory,
+            ours.to_string(),
+        )
+        .is_ok()
+        {
+            inbox.forget_part(path.parent(), &theirs);
+            let length = u64::try_from(stat.st_size).unwrap_or(0);
+            return Ok(Some(Adopted {
+                name: ours,
+                file,
+                length,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+impl Adopted {
+    /// Hashes what is there, up to `size`, and keeps at most `count` states on the way, the last
+    /// at the end: after a power cut the tail may be zeros, and an earlier state may still fit.
+    /// Empty if nothing is there.
+    ///
+    /// # Errors
+    /// What reading says.
+    pub fn checkpoints(self, size: u64, count: NonZeroU64) -> Result<Checkpoints, Fault> {
+        let length = self.length.min(size);
+        let step = length.div_ceil(count.get()).max(CHECKPOINT_STEP_BYTES);
+        let mut states = Vec::new();
+        let mut hasher = blake3::Hasher::new();
+        let mut offset = 0;
+        while offset < length {
+            let until = (offset + step).min(length);
+            hash_range(&self.file, &mut hasher, offset, until)?;
+            offset = until;
+            states.push((offset, hasher.clone()));
+        }
+        Ok(states)
+    }
+}
+
+/// Feeds the bytes from `offset` to `until` to a hash state.
+///
+/// # Errors
+/// [`Fault::Changed`] if the file ends before, or what reading says.
+pub fn hash_range(
+    file: &OwnedFd,
+    hasher: &mut blake3::Hasher,
+    mut offset: u64,
+    until: u64,
+) -> Result<(), Fault> {
+    let at_once = |left: u64| usize::try_from(left).map_or(READ_BYTES, |left| left.min(READ_BYTES));
+    let mut buffer = vec![0; at_once(until.saturating_sub(offset))];
+    while offset < until {
+        let wanted = at_once(until - offset);
+        match pread(file, &mut buffer[..wanted], offset) {
+            Ok(0) => return Err(Fault::Changed),
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                offset += u64::try_from(count).map_err(|_| Fault::Io)?;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Keeps other runs from taking the file over while it is written. File systems without locks
+/// are served without: the unique names still keep half-written files from final names.
+fn lock(file: &OwnedFd) -> Result<(), Fault> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(Fault::Busy),
+        _ => Ok(()),
+    }
+}
+
+/// An unfinished file that is being written, from one offset onwards.
+#[derive(Debug)]
+pub struct PartFile {
+    file: File,
+    offset: u64,
+    pushed: u64,
+    /// The length does not follow from the writes alone.
+    set_length: bool,
+}
+
+impl PartFile {
+    /// Makes a new, empty one; fails if the name exists, whatever it is.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create(directory: &OwnedFd, name: &PartName) -> Result<Self, Fault> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let private = Mode::RUSR | Mode::WUSR;
+        let file = openat(
+            directory,
+            name.to_string(),
+            flags | OFlags::CLOEXEC,
+            private,
+        )?;
+        lock(&file)?;
+        Ok(Self {
+            file: file.into(),
+            offset: 0,
+            pushed: 0,
+            set_length: false,
+        })
+    }
+
+    /// Goes on with one that was adopted, and drops what lies behind `offset`.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] if another run has taken it since, or what the system says.
+    pub fn resume(directory: &OwnedFd, name: &PartName, offset: u64) -> Result<Self, Fault> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(directory, name.to_string(), flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(Fault::Busy),
+            opened => opened?,
+        };
+        lock(&file)?;
+        ftruncate(&file, offset)?;
+        Ok(Self {
+            file: file.into(),
+            offset,
+            pushed: offset,
+            set_length: false,
+        })
+    }
+
+    /// Where the next byte goes.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Writes all these bytes.
+    ///
+    /// # Errors
+    /// What the system says; bytes written before that stay.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.file.write_all_at(bytes, self.offset)?;
+        self.offset += u64::try_from(bytes.len()).map_err(|_| Fault::Io)?;
+        self.set_length = false;
+        if self.offset - self.pushed >= WRITE_BEHIND_BYTES {
+            // Starts write-back of what is dirty and waits for none of it: sync_file_range by a
+            // name that rustix has. Without effect on tmpfs, and never more than advice.
+            let length = NonZeroU64::new(self.offset - self.pushed);
+            let _ = fadvise(&self.file, self.pushed, length, Advice::DontNeed);
+            self.pushed = self.offset;
+        }
+        Ok(())
+    }
+
+    /// Leaves a hole.
+    pub fn skip(&mut self, bytes: u64) {
+        self.offset = self.offset.saturating_add(bytes);
+        self.set_length = true;
+    }
+
+    /// Sets length, permissions and time of modification; the content is complete. Without
+    /// permissions it stays private, without a time it was modified just now.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn finish(self, mode: Option<u16>, mtime: Option<Mtime>) -> Result<File, Fault> {
+        if self.set_length {
+            ftruncate(&self.file, self.offset)?;
+        }
+        if let Some(mode) = mode {
+            fchmod(&self.file, Mode::from_raw_mode(u32::from(mode & 0o777)))?;
+        }
+        if let Some(mtime) = mtime {
+            futimens(&self.file, &times(mtime))?;
+        }
+        Ok(self.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const WHEN: Mtime = Mtime {
+        seconds: 5,
+        nanos: 6,
+    };
+
+    fn name(path: &TreePath, size: u64, run: u64) -> PartName {
+        PartName {
+            key: PartKey::new(&[7; 32], path, size, WHEN),
+            run,
+        }
+    }
+
+    #[test]
+    fn names_are_read_back_and_others_are_not_ours() {
+        let path = TreePath::top(b"f").unwrap();
+        let ours = name(&path, 9, 3);
+        assert_eq!(PartName::parse(ours.to_string().as_bytes()), Some(ours));
+        let upper = ours.to_string().to_uppercase();
+        for other in [
+            "f",
+            ".vp-part.",
+            ".vp-part.1.2.3",
+            &upper,
+            &format!("{ours}.4"),
+        ] {
+            assert_eq!(PartName::parse(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_unfinished_file_is_taken_over_once_and_hashed() {
+        let home = tempfile::tempdir().unwrap();
+        let path = TreePath::top(b"f").unwrap();
+        let content: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        let old = name(&path, 4_000_000, 1);
+        fs::write(home.path().join(old.to_string()), &content).unwrap();
+        let ours = name(&path, 4_000_000, 2);
+        let mut inbox = Inbox::open(home.path()).unwrap();
+        let mut rival = Inbox::open(home.path()).unwrap();
+        assert_eq!(rival.parts_for(b"", &ours.key).unwrap(), [old]);
+        let adopted = adopt(&mut inbox, &path, ours).unwrap().unwrap();
+        assert!(
+            adopt(&mut rival, &path, name(&path, 4_000_000, 3))
+                .unwrap()
+                .is_none()
+        );
+        let states = adopted
+            .checkpoints(4_000_000, NonZeroU64::new(64).unwrap())
+            .unwrap();
+        let lengths: Vec<u64> = states.iter().map(|state| state.0).collect();
+        assert_eq!(lengths, [1 << 20, 2 << 20, 3_000_000]);
+        assert_eq!(states[2].1.finalize(), blake3::hash(&content));
+    }
+
+    #[test]
+    fn an_unfinished_file_of_another_version_or_in_use_is_left() {
+        let home = tempfile::tempdir().unwrap();
+        let path = TreePath::top(b"f").unwrap();
+        let mut inbox = Inbox::open(home.path()).unwrap();
+        let root = inbox.directory(b"").unwrap();
+        let _writer = PartFile::create(&root, &name(&path, 5, 1)).unwrap();
+        fs::write(home.path().join(name(&path, 6, 1).to_string()), "x").unwrap();
+        assert!(
+            adopt(&mut inbox, &path, name(&path, 5, 2))
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            adopt(&mut inbox, &path, name(&path, 7, 2))
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            adopt(&mut inbox, &path, name(&path, 6, 2))
+                .unwrap()
+                .is_some()
+        );
+    }
+}

@@ -1,0 +1,414 @@
+//! Walks what is to be sent, in a fixed order, without recursion and without following links.
+//!
+//! ```text
+//!  t            a directory comes before what is in it; names in byte order
+//!  t/a
+//!  t/a/x
+//!  t/b
+//! ```
+
+use super::fault::Fault;
+use super::names::{TreePath, link_stays_inside};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{fstat, openat, openat2, readlinkat, statat};
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// A file's modification time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mtime {
+    /// Whole seconds since 1970, negative before.
+    pub seconds: i64,
+    /// Nanoseconds within the second, below 1,000,000,000.
+    pub nanos: u32,
+}
+
+/// What identifies one version of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Length in bytes; 0 unless a regular file.
+    pub size: u64,
+    /// Permission bits, 0o777 at most: set-id and sticky bits do not travel.
+    pub mode: u16,
+    /// Last modification of the content.
+    pub mtime: Mtime,
+    /// Device and inode number: where it lives.
+    pub identity: (u64, u64),
+    /// Fewer blocks than its size needs: worth asking for holes.
+    pub sparse: bool,
+}
+
+impl Stamp {
+    /// The stamp within a `stat`.
+    #[must_use]
+    pub fn of(stat: &Stat) -> Self {
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let length = u64::try_from(stat.st_size).unwrap_or(0);
+        let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
+        Self {
+            size: if regular { length } else { 0 },
+            mode: u16::try_from(stat.st_mode & 0o777).unwrap_or(0),
+            mtime: Mtime {
+                seconds: stat.st_mtime,
+                nanos: u32::try_from(stat.st_mtime_nsec)
+                    .unwrap_or(0)
+                    .min(999_999_999),
+            },
+            identity: (stat.st_dev, stat.st_ino),
+            sparse: regular && blocks.saturating_mul(512) < length,
+        }
+    }
+
+    /// Same file, same length, same time of modification.
+    #[must_use]
+    pub fn same_version(&self, other: &Self) -> bool {
+        self.size == other.size && self.mtime == other.mtime && self.identity == other.identity
+    }
+}
+
+/// What a found item is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link and its target.
+    Link(Vec<u8>),
+}
+
+/// How to open a found file again.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// Named by the user; links in the path are followed, as anywhere on a command line.
+    Named(PathBuf),
+    /// Below a directory the user named; no link is followed.
+    Below(Rc<OwnedFd>),
+}
+
+/// One item to offer.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Where it belongs at the receiver.
+    pub path: TreePath,
+    /// What it is.
+    pub kind: Kind,
+    /// Which version was seen.
+    pub stamp: Stamp,
+    /// How to open it.
+    pub origin: Origin,
+}
+
+/// One item that cannot be offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its path as far as known, for people; any bytes.
+    pub path: Vec<u8>,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// One step of a walk.
+pub type Step = Result<Found, Skipped>;
+
+/// A directory that is being listed.
+struct Level {
+    path: TreePath,
+    directory: Rc<OwnedFd>,
+    names: std::vec::IntoIter<Vec<u8>>,
+    root: Rc<OwnedFd>,
+}
+
+/// The walk over one or more sources.
+///
+/// Memory: the names of the directories on the way down. Descriptors: one a level, 64 at most.
+pub struct Walk {
+    sources: std::vec::IntoIter<PathBuf>,
+    tops: HashSet<Vec<u8>>,
+    levels: Vec<Level>,
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
+
+impl Walk {
+    /// A walk over the sources in the order given. Nothing is read yet.
+    #[must_use]
+    pub fn new(sources: Vec<PathBuf>) -> Self {
+        Self {
+            sources: sources.into_iter(),
+            tops: HashSet::new(),
+            levels: Vec::new(),
+        }
+    }
+
+    fn top(&mut self, source: &Path) -> Step {
+        let shown = |fault| Skipped {
+            path: source.as_os_str().as_bytes().to_vec(),
+            fault,
+        };
+        let name = top_name(source).ok_or_else(|| shown(Fault::Name))?;
+        let path = TreePath::top(&name).map_err(|_| shown(Fault::Name))?;
+        let stat = statat(CWD, source, AtFlags::empty()).map_err(|e| shown(e.into()))?;
+        let mut found = Found {
+            path,
+            kind: Kind::File,
+            stamp: Stamp::of(&stat),
+            origin: Origin::Named(source.to_path_buf()),
+        };
+        let type_ = FileType::from_raw_mode(stat.st_mode);
+        if !matches!(type_, FileType::RegularFile | FileType::Directory) {
+            return Err(shown(Fault::Special));
+        }
+        if !self.tops.insert(name) {
+            return Err(shown(Fault::Duplicate));
+        }
+        if type_ == FileType::Directory {
+            let opened = openat(CWD, source, DIRECTORY, Mode::empty()).map(Rc::new);
+            let directory = opened.map_err(|e| shown(e.into()))?;
+            found.kind = Kind::Directory;
+            found.stamp = Stamp::of(&fstat(&*directory).map_err(|e| shown(e.into()))?);
+            found.origin = Origin::Below(Rc::clone(&directory));
+            let names = list(&directory).map_err(&shown)?;
+            let (path, root) = (found.path.clone(), Rc::clone(&directory));
+            self.levels.push(Level {
+                path,
+                directory,
+                names,
+                root,
+            });
+        }
+        Ok(found)
+    }
+
+    fn inner(level: &Level, name: &[u8]) -> Result<(Found, Option<Level>), Skipped> {
+        let shown = |fault| Skipped {
+            path: [level.path.as_bytes(), b"/", name].concat(),
+            fault,
+        };
+        let path = level.path.child(name).map_err(|_| shown(Fault::Name))?;
+        let stat = statat(&*level.directory, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| shown(e.into()))?;
+        let mut found = Found {
+            path,
+            kind: Kind::File,
+            stamp: Stamp::of(&stat),
+            origin: Origin::Below(Rc::clone(&level.root)),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok((found, None)),
+            FileType::Directory => {
+                let flags = DIRECTORY | OFlags::NOFOLLOW;
+                let directory = openat(&*level.directory, name, flags, Mode::empty())
+                    .map(Rc::new)
+                    .map_err(|e| shown(e.into()))?;
+                found.kind = Kind::Directory;
+                let names = list(&directory).map_err(&shown)?;
+                let (path, root) = (found.path.clone(), Rc::clone(&level.root));
+                Ok((
+                    found,
+                    Some(Level {
+                        path,
+                        directory,
+                        names,
+                        root,
+                    }),
+                ))
+            }
+            FileType::Symlink => {
+                let target = readlinkat(&*level.directory, name, Vec::new())
+                    .map_err(|e| shown(e.into()))?
+                    .into_bytes();
+                if !link_stays_inside(&found.path, &target) {
+                    return Err(shown(Fault::LinkTarget));
+                }
+                found.kind = Kind::Link(target);
+                Ok((found, None))
+            }
+            _ => Err(shown(Fault::Special)),
+        }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        while let Some(level) = self.levels.last_mut() {
+            let Some(name) = level.names.next() else {
+                self.levels.pop();
+                continue;
+            };
+            return Some(Self::inner(level, &name).map(|(found, deeper)| {
+                self.levels.extend(deeper);
+                found
+            }));
+        }
+        let source = self.sources.next()?;
+        Some(self.top(&source))
+    }
+}
+
+/// What a walk would find, in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Files, directories and links.
+    pub items: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+}
+
+/// Counts what there is to send, unless there are more than `items_max` items: then `None`, since
+/// counting would delay the first byte for longer than the figure is worth.
+#[must_use]
+pub fn measure(sources: Vec<PathBuf>, items_max: u64) -> Option<Totals> {
+    let mut totals = Totals::default();
+    for found in Walk::new(sources).flatten() {
+        totals.items += 1;
+        totals.bytes = totals.bytes.saturating_add(found.stamp.size);
+        if totals.items > items_max {
+            return None;
+        }
+    }
+    Some(totals)
+}
+
+/// The name a source gets at the receiver: its last component, or for `.` and `..` that of the
+/// directory they stand for.
+fn top_name(source: &Path) -> Option<Vec<u8>> {
+    if let Some(name) = source.file_name() {
+        return Some(name.as_bytes().to_vec());
+    }
+    let real = source.canonicalize().ok()?;
+    real.file_name().map(|name| name.as_bytes().to_vec())
+}
+
+fn list(directory: &OwnedFd) -> Result<std::vec::IntoIter<Vec<u8>>, Fault> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    names.sort_unstable();
+    Ok(names.into_iter())
+}
+
+/// Opens a found file for reading. A fifo put there meanwhile does not block, a link is not
+/// followed.
+///
+/// # Errors
+/// What the system says, as a fault of this item.
+pub fn open(found: &Found) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match &found.origin {
+        Origin::Named(path) => Ok(openat(CWD, path, flags, Mode::empty())?),
+        Origin::Below(root) => Ok(openat2(
+            &**root,
+            found.path.below_first(),
+            flags | OFlags::NOFOLLOW,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        )?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn shown(steps: Walk) -> Vec<String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        steps
+            .map(|step| match step {
+                Ok(found) => text(found.path.as_bytes()),
+                Err(skipped) => format!("{:?}", skipped.fault),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_walk_is_sorted_and_parents_come_first() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("t");
+        fs::create_dir_all(root.join("b/inner")).unwrap();
+        fs::create_dir(root.join("a")).unwrap();
+        for file in ["b/z", "b/inner/f", "a/y", "c"] {
+            fs::write(root.join(file), "12345").unwrap();
+        }
+        symlink("../c", root.join("a/link")).unwrap();
+        let expected = [
+            "t",
+            "t/a",
+            "t/a/link",
+            "t/a/y",
+            "t/b",
+            "t/b/inner",
+            "t/b/inner/f",
+            "t/b/z",
+            "t/c",
+        ];
+        assert_eq!(shown(Walk::new(vec![root.clone()])), expected);
+        assert_eq!(
+            measure(vec![root.clone()], 9),
+            Some(Totals {
+                items: 9,
+                bytes: 20
+            })
+        );
+        assert_eq!(measure(vec![root], 8), None);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_named_and_the_rest_goes_on() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("t");
+        fs::create_dir(&root).unwrap();
+        symlink("/etc/passwd", root.join("abs")).unwrap();
+        fs::write(root.join("bad\nname"), "").unwrap();
+        fs::write(root.join("good"), "").unwrap();
+        rustix::fs::mknodat(CWD, root.join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let missing = home.path().join("missing");
+        let walk = Walk::new(vec![root.clone(), missing, root]);
+        assert_eq!(
+            shown(walk),
+            [
+                "t",
+                "LinkTarget",
+                "Name",
+                "good",
+                "Special",
+                "NotFound",
+                "Duplicate"
+            ]
+            .map(|name| if name == "good" {
+                "t/good".to_owned()
+            } else {
+                name.to_owned()
+            })
+        );
+    }
+
+    #[test]
+    fn a_link_swapped_in_after_the_walk_is_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("t");
+        fs::create_dir_all(root.join("d")).unwrap();
+        fs::write(root.join("d/f"), "inside").unwrap();
+        let found = Walk::new(vec![root.clone()]).flatten().last().unwrap();
+        assert!(open(&found).is_ok());
+        fs::create_dir(home.path().join("outside")).unwrap();
+        fs::write(home.path().join("outside/f"), "secret").unwrap();
+        fs::rename(root.join("d"), root.join("old")).unwrap();
+        symlink("../outside", root.join("d")).unwrap();
+        assert_eq!(open(&found).unwrap_err(), Fault::Parent);
+    }
+}
