@@ -91,7 +91,9 @@ fn rsync_reaches_a_daemon_without_ssh() {
     let relay = world.relay();
     let (east, west) = (relay.party("east"), relay.party("west"));
     nasty_tree(&world.path("tree"));
-    let conf = format!("use chroot = no\n[tree]\npath = {}\n", world.path("tree").display());
+    // Run by root it would serve as nobody, who may not read everything.
+    let owner = if rustix::process::getuid().is_root() { "uid = root\ngid = root\n" } else { "" };
+    let conf = format!("use chroot = no\n{owner}[tree]\npath = {}\n", world.path("tree").display());
     let conf = world.write("rsyncd.conf", &conf);
     let serve = format!("exec {} --server --daemon --config={} .", rsync.display(), conf.display());
     let serve = world.script("serve", &serve);

@@ -178,7 +178,7 @@ fn peers_file_with_a_mistake_is_named_with_line_and_column() {
     world.write("peers", &format!("# people\neast {}\nwest vp1oops\n", world.id("east")));
     let done =
         relay.party("east").attach().arg("west:x").run().expect(exit::CONFIG).expect_output(b"").expect_error("");
-    assert!(done.stderr.contains("peers:3:6"), "no line and column:\n{done}");
+    assert!(done.stderr.contains("peers: line 3, column 6"), "no line and column:\n{done}");
 }
 
 #[test]

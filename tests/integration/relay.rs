@@ -69,11 +69,12 @@ fn without_a_key_it_makes_one_in_the_state_directory_and_keeps_it() {
 fn bad_allow_file_is_named_with_line_and_column_and_nothing_listens() {
     let world = World::new();
     let id = world.id("east");
-    for (text, place) in [("east vp1nonsense\n", "1"), (&*format!("# ok\n\neast {id}\neast {id}\n"), "4")] {
+    let twice = format!("# ok\n\neast {id}\neast {id}\n");
+    for (text, place) in [("east vp1nonsense\n", "line 1, column 6"), (&twice, "line 4, column 1")] {
         world.write("allow", text);
         let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--allow", "allow"]);
         let done = tool.arg("--key").arg(world.key("relay")).run().expect(exit::CONFIG).expect_output(b"");
-        assert!(done.stderr.contains(&format!("allow:{place}:")), "no line and column:\n{done}");
+        assert!(done.stderr.contains(&format!("allow: {place}")), "no line and column:\n{done}");
     }
     let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--allow", "absent"]);
     tool.arg("--key").arg(world.key("relay")).run().expect(exit::CONFIG).expect_output(b"").expect_error("absent");

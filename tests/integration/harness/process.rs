@@ -328,7 +328,7 @@ impl Running {
 
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
-        self.status.is_none() && matches!(self.child.try_wait(), Ok(None))
+        !self.ended_by(Instant::now())
     }
 
     /// Peak of the resident memory, KiB, while it runs.
