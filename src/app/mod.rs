@@ -6,4 +6,5 @@ pub mod attach;
 pub mod client;
 pub mod joint;
 pub mod keygen;
+pub mod relay;
 pub mod transfer;

@@ -10,7 +10,7 @@ use super::circuits::{Circuit, Use};
 use super::{Entry, Event, Failure, Key, Node, Phase, SESSIONS_MAX, Wait};
 use crate::identity::{AppName, PeerId};
 use crate::noise::{ExpectFinal, Initiator, Purpose, Responder, Suite};
-use crate::session::{Role, Session};
+use crate::session::{JoinRefused, Role, Session};
 use crate::wire::limits::{HANDSHAKE_MESSAGE_MAX, RECORD_PREFIX_BYTES};
 use crate::wire::{CloseCode, Control, Name};
 use std::time::{Duration, Instant};
@@ -28,8 +28,12 @@ impl Node {
         }
         for key in self.keys() {
             match self.entries.get_mut(&key).map(|entry| &mut entry.phase) {
-                Some(Phase::Calling { circuit: None }) => self.place_call(now, key),
-                Some(Phase::Up { session, circuit: None, rejoin_at }) => {
+                Some(Phase::Calling { circuit: None, not_before }) => {
+                    if not_before.is_none_or(|at| at <= now) {
+                        self.place_call(now, key);
+                    }
+                }
+                Some(Phase::Up { session, circuit: None, rejoin_at, .. }) => {
                     let due = rejoin_at.is_none_or(|at| at <= now);
                     if due && session.role() == Role::Initiator && session.failure().is_none() {
                         self.place_join(now, key);
@@ -88,7 +92,7 @@ impl Node {
 
     pub(super) fn set_circuit(&mut self, key: Key, to: Option<u32>) {
         match self.entries.get_mut(&key).map(|entry| &mut entry.phase) {
-            Some(Phase::Calling { circuit } | Phase::Up { circuit, .. }) => *circuit = to,
+            Some(Phase::Calling { circuit, .. } | Phase::Up { circuit, .. }) => *circuit = to,
             _ => {}
         }
     }
@@ -184,7 +188,11 @@ impl Node {
             let ended = self.tombstones.iter().any(|(known, _)| *known == rendezvous);
             return Err(if ended { CloseCode::Done } else { CloseCode::UnknownSession });
         };
-        let answer = session.answer_join(now, suite, hello.1).map_err(|_| CloseCode::UnknownSession)?;
+        let answer = session.answer_join(now, suite, hello.1).map_err(|refused| match refused {
+            JoinRefused::Unauthentic => CloseCode::UnknownSession,
+            // The caller tries again with a new one.
+            JoinRefused::Stale => CloseCode::PeerGone,
+        })?;
         let state = Use::Lane { lane: answer.lane, prelude: Vec::new() };
         self.circuits.insert(circuit, Circuit::new(key, state));
         self.drive_session(now, key);
@@ -239,14 +247,43 @@ impl Node {
         let responder = session.role() == Role::Responder;
         let rendezvous = session.rendezvous();
         entry.peer = peer;
-        entry.phase = Phase::Up { session: Box::new(session), circuit: Some(circuit), rejoin_at: None };
-        let app = entry.app.clone();
-        self.met = true;
+        entry.phase =
+            Phase::Up { session: Box::new(session), circuit: Some(circuit), rejoin_at: None, announced: false };
         if responder {
             self.send_listen(Name::Session(rendezvous));
         }
-        self.events.push_back(Event::Up { key, peer, app });
+        self.refresh_findable();
         self.refresh_busy(now);
+    }
+
+    /// Tells the tool of a session that both ends know of, if there is room for another.
+    pub(super) fn announce(&mut self, key: Key) {
+        let room = self.callers() < self.config.callers_max;
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let Phase::Up { session, announced, .. } = &mut entry.phase else { return };
+        if *announced || !session.is_heard() || (session.role() == Role::Responder && !room) {
+            return;
+        }
+        *announced = true;
+        self.met = true;
+        self.events.push_back(Event::Up { key, peer: entry.peer, app: entry.app.clone() });
+        self.refresh_findable();
+    }
+
+    /// A place became free: whoever got as far as a session meanwhile has it.
+    pub(super) fn announce_next(&mut self) {
+        for key in self.keys() {
+            self.announce(key);
+        }
+    }
+
+    /// Sessions of callers that the tool has, and calls that may become one.
+    fn callers(&self) -> usize {
+        let count = |entry: &&Entry| match &entry.phase {
+            Phase::Calling { .. } | Phase::Answering => false,
+            Phase::Up { session, announced, .. } => session.role() == Role::Responder && *announced,
+        };
+        self.entries.values().filter(count).count()
     }
 
     /// The first lane's bytes, until message 3 is whole. Yields the bytes that follow it.
@@ -296,21 +333,24 @@ impl Node {
             CloseCode::NotHere | CloseCode::PeerGone | CloseCode::Limit if joining => {}
             CloseCode::Done | CloseCode::UnknownSession if joining => self.fail(now, key, Failure::SessionGone),
             // The callee's process went in between: the call stands, the relay parks it.
-            CloseCode::PeerGone => self.place_calls(now),
+            CloseCode::PeerGone => self.call_again(now, key),
+            CloseCode::NotHere if self.config.wait != Wait::No => self.call_again(now, key),
             CloseCode::NotHere => self.fail(now, key, Failure::PeerAbsent),
             code => self.fail(now, key, Failure::RefusedByPeer(code)),
+        }
+    }
+
+    /// The call stands, but not at the speed of the network.
+    pub(super) fn call_again(&mut self, now: Instant, key: Key) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.phase = Phase::Calling { circuit: None, not_before: Some(now + REJOIN_PAUSE) };
         }
     }
 
     /// With no room for another caller the applications are taken off the relay, so that callers wait there or find
     /// another process of ours.
     pub(super) fn refresh_findable(&mut self) {
-        let callers = self.entries.values().filter(|entry| match &entry.phase {
-            Phase::Calling { .. } => false,
-            Phase::Answering => true,
-            Phase::Up { session, .. } => session.role() == Role::Responder,
-        });
-        let findable = callers.count() < self.config.callers_max;
+        let findable = self.callers() < self.config.callers_max;
         if findable == self.findable {
             return;
         }

@@ -4,7 +4,7 @@ use super::carrier::Carrier;
 use super::{Down, Event, Key, Node, Phase};
 use crate::link::{Frame, credit_left};
 use crate::noise::{ExpectFinal, ExpectReply};
-use crate::session::PendingJoin;
+use crate::session::{PendingJoin, Role};
 use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START, DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use crate::wire::{CloseCode, Header, Kind};
 use std::time::Instant;
@@ -118,15 +118,18 @@ impl Node {
         if confirmed == Some(true) {
             self.adopt_lane(key, id);
         }
+        self.announce(key);
         self.drive_session(now, key);
     }
 
     /// A joined lane has shown that it is real: it is the session's circuit now.
     fn adopt_lane(&mut self, key: Key, id: u32) {
-        if let Some(Phase::Up { circuit, .. }) = self.entries.get_mut(&key).map(|entry| &mut entry.phase) {
+        if let Some(Phase::Up { circuit, announced, .. }) = self.entries.get_mut(&key).map(|entry| &mut entry.phase) {
             if *circuit != Some(id) {
                 *circuit = Some(id);
-                self.events.push_back(Event::Resumed { key });
+                if *announced {
+                    self.events.push_back(Event::Resumed { key });
+                }
             }
         }
     }
@@ -166,7 +169,7 @@ impl Node {
         // A refusal by the callee's program: calling again would hear it again.
         let refused = code == CloseCode::Refused && matches!(circuit.used_for, Use::Lane { lane: 0, .. });
         self.circuit_lost(now, id, circuit);
-        if refused && self.session(key).is_some() {
+        if refused {
             self.fail(now, key, super::Failure::RefusedByPeer(code));
         }
         self.place_calls(now);
@@ -177,15 +180,18 @@ impl Node {
         let key = circuit.key;
         let Some(entry) = self.entries.get_mut(&key) else { return };
         match &mut entry.phase {
-            Phase::Calling { circuit } => *circuit = None,
+            Phase::Calling { .. } => self.call_again(now, key),
             Phase::Answering => self.abandon(now, key),
-            Phase::Up { session, circuit: current, .. } => {
+            Phase::Up { session, announced: false, .. } if session.role() == Role::Initiator => {
+                self.call_again(now, key);
+            }
+            Phase::Up { session, circuit: current, announced, .. } => {
                 if let Use::Lane { lane, .. } = circuit.used_for {
                     session.drop_lane(now, lane);
                 }
                 if *current == Some(id) {
                     *current = None;
-                    if matches!(circuit.used_for, Use::Lane { .. }) {
+                    if *announced && matches!(circuit.used_for, Use::Lane { .. }) {
                         self.events.push_back(Event::Lost { key });
                     }
                 }
@@ -213,7 +219,16 @@ impl Node {
                 self.place_calls(now);
             }
         }
+        self.drop_if_stillborn(now, key);
         self.settle(now, key);
+    }
+
+    /// A session that failed before the tool knew of it is nobody's business.
+    fn drop_if_stillborn(&mut self, now: Instant, key: Key) {
+        let Some(Phase::Up { session, announced: false, .. }) = self.entries.get(&key).map(|e| &e.phase) else { return };
+        if session.failure().is_some() {
+            self.abandon(now, key);
+        }
     }
 
     /// Bytes for the carrier: what is pending, after filling up from the sessions if little was.

@@ -211,11 +211,13 @@ struct Entry {
 
 enum Phase {
     /// Asked for; a CONNECT goes out with the next link.
-    Calling { circuit: Option<u32> },
+    Calling { circuit: Option<u32>, not_before: Option<Instant> },
     /// Called; its first lane's last handshake message is still to come.
     Answering,
-    /// Up. `circuit` carries its lane, or is about to.
-    Up { session: Box<Session>, circuit: Option<u32>, rejoin_at: Option<Instant> },
+    /// The handshake is done. `circuit` carries its lane, or is about to. `announced`: the tool knows of it. A caller
+    /// announces a session when it has heard the peer, and calls afresh if the lane breaks before: nothing was said yet.
+    /// The called side keeps it all the same, but announces it only when it has heard the caller.
+    Up { session: Box<Session>, circuit: Option<u32>, rejoin_at: Option<Instant>, announced: bool },
 }
 
 /// One process's attachment to the world. See the module's text.
@@ -272,7 +274,7 @@ impl Node {
 
     /// Asks for a session with `peer`'s application. Its fate comes as events.
     pub fn call(&mut self, now: Instant, peer: PeerId, app: AppName) -> Key {
-        let key = self.insert(Entry { peer, app, phase: Phase::Calling { circuit: None }, released: false });
+        let key = self.insert(Entry { peer, app, phase: Phase::Calling { circuit: None, not_before: None }, released: false });
         self.place_calls(now);
         key
     }
@@ -343,6 +345,7 @@ impl Node {
             }
         }
         self.reset_circuits_of(key, CloseCode::Done);
+        self.announce_next();
         self.refresh_findable();
         self.refresh_busy(now);
     }
@@ -410,6 +413,7 @@ impl Node {
         for key in self.keys() {
             self.drive_session(now, key);
         }
+        self.place_calls(now);
     }
 
     fn keys(&self) -> Vec<Key> {

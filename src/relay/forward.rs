@@ -68,6 +68,8 @@ pub enum Event {
 /// What happened to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// It came in from there.
+    Accepted(IpAddr),
     /// It proved whose it is, and was admitted.
     Attached(PeerId),
     /// It proved whose it is, and was turned away.
@@ -188,6 +190,7 @@ impl Forwarder {
     /// A connection came in: its id and the worker that has to [`Forwarder::handle_accepted`] it.
     pub fn greet(&mut self, now: Instant, source: IpAddr) -> (LinkId, usize) {
         let placed = self.ask(|router, orders| router.greet(source, orders));
+        self.notice(placed.0, Notice::Accepted(source));
         self.run_orders(now);
         placed
     }

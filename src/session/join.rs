@@ -29,13 +29,18 @@ pub struct JoinAnswer {
     pub message: Vec<u8>,
 }
 
-/// The join is not genuine, or comes too late. The session is untouched.
+/// Why a lane did not join. The session is untouched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JoinRefused;
+pub enum JoinRefused {
+    /// It is not genuine.
+    Unauthentic,
+    /// It is genuine, but was answered before: a relay brought it again, or somebody replays it.
+    Stale,
+}
 
 impl From<HandshakeError> for JoinRefused {
     fn from(_: HandshakeError) -> JoinRefused {
-        JoinRefused
+        JoinRefused::Unauthentic
     }
 }
 
@@ -51,13 +56,13 @@ fn encode_acks(acks: &[(u32, u64)], out: &mut Vec<u8>) {
 }
 
 fn decode_acks(bytes: &[u8]) -> Result<Acks, JoinRefused> {
-    let (count, mut rest) = bytes.split_first().ok_or(JoinRefused)?;
+    let (count, mut rest) = bytes.split_first().ok_or(JoinRefused::Unauthentic)?;
     if usize::from(*count) > DEAD_LANES_KEPT || rest.len() != usize::from(*count) * 12 {
-        return Err(JoinRefused);
+        return Err(JoinRefused::Unauthentic);
     }
     let mut acks = Vec::with_capacity(usize::from(*count));
     while let Some((lane, tail)) = rest.split_first_chunk::<4>() {
-        let (records, tail) = tail.split_first_chunk::<8>().ok_or(JoinRefused)?;
+        let (records, tail) = tail.split_first_chunk::<8>().ok_or(JoinRefused::Unauthentic)?;
         acks.push((u32::from_le_bytes(*lane), u64::from_le_bytes(*records)));
         rest = tail;
     }
@@ -94,21 +99,24 @@ impl Session {
             self.kill_lane(now, id);
         }
         self.settle_dead(&acks);
-        self.add_lane(now, Lane::new(now, join.lane, (sealer, opener), self.times.dead_time));
+        let mut lane = Lane::new(now, join.lane, (sealer, opener), self.times.dead_time);
+        // Message 2 answers our fresh message 1: the peer is there.
+        lane.confirmed = true;
+        self.add_lane(now, lane);
         Ok(join.lane)
     }
 
     /// The peer wants to join with a lane: checks the proof before anything is touched.
     pub fn answer_join(&mut self, now: Instant, suite: Suite, message: &[u8]) -> Result<JoinAnswer, JoinRefused> {
         if self.role != Role::Responder || self.failed.is_some() {
-            return Err(JoinRefused);
+            return Err(JoinRefused::Unauthentic);
         }
         let (payload, ready) = JoinResponder::accept(suite, self.secret.join_psk(), &self.rendezvous(), message)?;
-        let (lane, acks) = payload.split_first_chunk::<4>().ok_or(JoinRefused)?;
+        let (lane, acks) = payload.split_first_chunk::<4>().ok_or(JoinRefused::Unauthentic)?;
         let lane = u32::from_le_bytes(*lane);
         let acks = decode_acks(acks)?;
         if lane < self.next_lane || lane == u32::MAX {
-            return Err(JoinRefused);
+            return Err(JoinRefused::Stale);
         }
         let mut reply = Vec::new();
         encode_acks(&self.taken_on_lanes(), &mut reply);

@@ -59,6 +59,8 @@ pub const RETENTION_MAX: usize = 32 * 1024 * 1024;
 pub const STREAMS_MAX: u32 = 1024;
 /// Dead lanes whose acknowledgements are remembered for the peer.
 const DEAD_LANES_KEPT: usize = 16;
+/// How long an end that has closed, and heard the peer close, keeps looking for a lane to settle the last records.
+const LINGER: Duration = Duration::from_secs(10);
 /// Before the first answer to a ping: a path through a relay that is not far.
 const ROUND_TRIP_GUESS: Duration = Duration::from_millis(100);
 
@@ -161,6 +163,8 @@ pub struct Session {
     closing: Option<u16>,
     close_queued: bool,
     peer_closed: Option<u16>,
+    lingered: bool,
+    heard: bool,
     failed: Option<SessionError>,
     dead_lanes: VecDeque<u32>,
     events: VecDeque<Event>,
@@ -204,6 +208,8 @@ impl Session {
             closing: None,
             close_queued: false,
             peer_closed: None,
+            lingered: false,
+            heard: false,
             failed: None,
             dead_lanes: VecDeque::new(),
             events: VecDeque::new(),
@@ -212,7 +218,9 @@ impl Session {
             planted: Planted::default(),
         };
         let mut lane = Lane::new(now, 0, keys, times.dead_time);
-        lane.confirmed = true;
+        // The responder has seen the initiator's last handshake message; the initiator waits for a first record, so that it
+        // never says anything to a peer that may not have heard of this session.
+        lane.confirmed = role == Role::Responder;
         session.add_lane(now, lane);
         session
     }
@@ -238,7 +246,6 @@ impl Session {
         let token = lane.id;
         lane.ping_sent = Some((token, now));
         lane.ping_due = true;
-        lane.confirmed |= self.role == Role::Initiator;
         self.next_lane = self.next_lane.max(lane.id + 1);
         self.lanes.insert(lane.id, lane);
         self.no_lane_since = None;
@@ -252,6 +259,12 @@ impl Session {
                 self.add_news(now, id, true);
             }
         }
+    }
+
+    /// Whether a record of the peer ever came in: for an initiator, that the peer knows of the session; for a responder,
+    /// that the initiator knows that.
+    pub fn is_heard(&self) -> bool {
+        self.heard
     }
 
     /// Whether a lane is there and its other end has shown itself.
@@ -271,7 +284,9 @@ impl Session {
         while self.taken_on_dead.len() > DEAD_LANES_KEPT {
             self.taken_on_dead.pop_first();
         }
-        self.dead.insert(lane.id, lane.into_retained());
+        if !lane.everything_acked() {
+            self.dead.insert(lane.id, lane.into_retained());
+        }
         if self.lanes.is_empty() {
             self.no_lane_since = Some(now);
         }
@@ -321,6 +336,7 @@ impl Session {
         record: &mut Vec<u8>,
         length: usize,
     ) -> Result<(), &'static str> {
+        self.heard = true;
         self.confirm(now, lane_id);
         let (mut at, mut reliable) = (0, false);
         while at < length {
@@ -446,8 +462,15 @@ impl Session {
     pub fn next_timeout(&self) -> Option<Instant> {
         let lanes = self.lanes.values().flat_map(|lane| [Some(lane.heartbeat.deadline()), lane.ack_at()]);
         let expiry = self.no_lane_since.map(|since| since + self.times.resume_timeout);
+        let linger = self.linger_until();
         let news = self.news_at.filter(|_| self.has_lane());
-        lanes.chain([expiry, news]).flatten().min()
+        lanes.chain([expiry, news, linger]).flatten().min()
+    }
+
+    /// Both ends want to end and no lane is left to say so: the other is most likely gone.
+    fn linger_until(&self) -> Option<Instant> {
+        let both = self.peer_closed.is_some() && self.closing.is_some() && !self.lingered;
+        self.no_lane_since.filter(|_| both).map(|since| since + LINGER)
     }
 
     /// Time has passed.
@@ -467,6 +490,7 @@ impl Session {
                 lane.ping_due = true;
             }
         }
+        self.lingered |= self.linger_until().is_some_and(|at| at <= now);
         let expired = self.no_lane_since.is_some_and(|since| now >= since + self.times.resume_timeout);
         if expired && self.failed.is_none() {
             self.failed = Some(SessionError::Expired);
@@ -488,11 +512,11 @@ impl Session {
         }
     }
 
-    /// Closed by us and known to the peer, or closed by the peer: nobody waits for anything.
+    /// The peer knows that we closed, and what it waits for from us has gone out; or nobody is left to tell.
     pub fn is_over(&self) -> bool {
         let told = self.close_queued && self.has_lane() && self.everything_acked();
-        let both = self.peer_closed.is_some() && self.close_queued && self.control.is_empty();
-        told || both
+        let owing = self.lanes.values().any(|lane| self.peer_closed.is_some() && lane.ack_due());
+        (told && !owing) || self.lingered
     }
 
     /// The code with which the peer closed the session.

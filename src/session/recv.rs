@@ -228,9 +228,6 @@ impl RecvHalf {
         self.tell = true;
     }
 
-    pub fn consumed(&self) -> u64 {
-        self.consumed
-    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub struct Stream {
     pub queued: bool,
     pub in_news: bool,
     pub released: bool,
+    end_told: bool,
     ours: bool,
 }
 
@@ -51,6 +52,7 @@ impl Session {
             queued: false,
             in_news: false,
             released: false,
+            end_told: false,
             ours,
         };
         self.streams.insert(id, stream);
@@ -165,7 +167,7 @@ impl Session {
     /// The last news of a stream is reliable: after it the stream may be forgotten.
     fn push_last_consumed(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.recv.has_news() || stream.recv.consumed() == 0 {
+        if !std::mem::replace(&mut stream.end_told, true) {
             let (consumed, limit) = stream.recv.report();
             self.push_control(&Frame::Consumed { id, consumed, limit });
         }

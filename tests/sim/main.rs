@@ -3,6 +3,7 @@
 //! A seed is a whole history: print it and it can be run again (`VP_SIM_SEED=n cargo test --test sim`). `VP_SIM_COUNT`
 //! sets how many seeds a run takes. Each planted defect (canary) must be found, or the simulation proves nothing.
 
+mod chain;
 mod pair;
 mod random;
 
@@ -51,4 +52,19 @@ fn every_canary_is_found() {
         let found = (0..count()).find(|seed| run(&Plan { canary: Some(canary), ..Plan::of_seed(*seed) }).is_err());
         assert!(found.is_some(), "{canary:?} was not found");
     }
+}
+
+/// Client, relay, client: relay deaths, cuts, black holes and clock jumps.
+#[test]
+fn nodes_find_each_other_again_whatever_happens_to_the_relay() {
+    if let Some(seed) = std::env::var("VP_SIM_CHAIN_SEED").ok().and_then(|text| text.parse().ok()) {
+        chain::run(seed);
+        return;
+    }
+    let mut faults = 0;
+    for seed in 0..count() {
+        let run = std::panic::catch_unwind(|| chain::run(seed));
+        faults += run.unwrap_or_else(|_| panic!("seed {seed} (VP_SIM_CHAIN_SEED={seed})"));
+    }
+    assert!(faults > count(), "the schedules did harm: {faults} faults");
 }

@@ -50,9 +50,10 @@ impl Output {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub struct Connect {
-    /// Meet at this relay, [SCHEME://]ID@HOST[:PORT][/PATH]; may be repeated
+    /// Meet at the relay with this address; may be repeated
     ///
-    /// Default: the addresses in VP_RELAY, else those in the relays file.
+    /// An address is SCHEME://ID@HOST:PORT/PATH, as vp-relay prints it; ID@HOST is enough. Default: the addresses in
+    /// VP_RELAY, else those in the relays file.
     #[arg(short, long = "relay", value_name = "RELAY")]
     pub relays: Vec<RelayAddress>,
 
@@ -69,7 +70,7 @@ pub struct Connect {
     pub peers: Option<PathBuf>,
 
     /// Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever
-    #[arg(long, value_name = "DUR", default_value = "never")]
+    #[arg(long, visible_alias = "wait", value_name = "DUR", default_value = "never")]
     pub timeout: Patience,
 
     /// Keep a broken session alive at most this long while reconnecting; never keeps it for ever

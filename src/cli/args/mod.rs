@@ -19,9 +19,9 @@ pub use mapping::{Allow, Export, Import, MappingError, PortRange, Target, Where}
 pub use portrep::{Check, Mappings, Portrep, PortrepCommand, ProxyProtocol};
 pub use recv::{Overwrite, Recv};
 pub use relay::Relay;
-pub use send::{Compress, CompressError, Send};
+pub use send::{Compress, CompressError, Operands, Send};
 
-use clap::{Command, CommandFactory, Parser};
+use clap::{Command, Parser};
 
 /// A tool as the command line knows it.
 pub trait Arguments: Parser {
@@ -34,15 +34,25 @@ pub trait Arguments: Parser {
     }
 }
 
-/// The tools of this release with their manuals, in the order in which one meets them.
-pub fn tools() -> Vec<(&'static Manual, Command)> {
-    vec![
-        (Keygen::MANUAL, Keygen::command()),
-        (Relay::MANUAL, Relay::command()),
-        (Attach::MANUAL, Attach::command()),
-        (Send::MANUAL, Send::command()),
-        (Recv::MANUAL, Recv::command()),
-    ]
+/// A tool of this release, for whoever writes about it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What its manual page says beside the options.
+    pub manual: &'static Manual,
+    /// Its definition.
+    pub command: Command,
+    /// Why these words, the name of the tool first, are not taken.
+    pub complaint: fn(&[String]) -> Option<clap::Error>,
+}
+
+/// The tools of this release, in the order in which one meets them.
+pub fn tools() -> Vec<Entry> {
+    vec![entry::<Keygen>(), entry::<Relay>(), entry::<Attach>(), entry::<Send>(), entry::<Recv>()]
+}
+
+fn entry<T: Arguments>() -> Entry {
+    let complaint = |words: &[String]| T::try_parse_from(words).err();
+    Entry { manual: T::MANUAL, command: T::command(), complaint }
 }
 
 #[cfg(test)]

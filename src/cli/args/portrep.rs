@@ -59,11 +59,11 @@ pub struct Mappings {
     #[arg(short, long = "export", value_name = "APP=TARGET")]
     pub exports: Vec<Export>,
 
-    /// Listen on [BIND:]PORT, a range, or unix:PATH, and reach the peer's export; may be repeated
+    /// Listen on PORT, BIND:PORT, a range of ports, or unix:PATH, and reach the peer's export; may be repeated
     #[arg(short, long = "import", value_name = "WHERE=PEER:APP")]
     pub imports: Vec<Import>,
 
-    /// A SOCKS5 server on [BIND:]PORT; the peer's export says which targets are allowed
+    /// A SOCKS5 server on PORT or BIND:PORT; the peer's export says which targets are allowed
     #[arg(long, value_name = "WHERE=PEER:APP")]
     pub socks: Vec<Import>,
 

@@ -1,15 +1,17 @@
 //! Words of `vp-send`.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, value_parser};
 
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Arguments, Connect, Output};
-use crate::cli::units::{Patience, Rate};
+use crate::cli::units::Rate;
 
 const MANUAL: Manual = Manual {
     name: "vp-send",
@@ -30,6 +32,9 @@ const MANUAL: Manual = Manual {
     files: &[KEY_FILES, PEERS_FILES, RELAYS_FILES],
 };
 
+/// clap's id of [`Operands`].
+const OPERANDS: &str = "operands";
+
 /// Send files, directories or a stream to a peer
 ///
 /// Exit status 0 means that the peer has it all: a stream has been read, files are verified, on disk and under their
@@ -37,14 +42,11 @@ const MANUAL: Manual = Manual {
 #[derive(Parser, Clone, Debug)]
 #[command(name = MANUAL.name, version, help_template = TEMPLATE)]
 #[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
+#[command(override_usage = "vp-send [OPTIONS] <SOURCE>... <PEER[:APP]>")]
 pub struct Send {
-    /// Files and directories, or - for standard input
-    #[arg(value_name = "SOURCE", required = true)]
-    pub sources: Vec<PathBuf>,
-
-    /// Whom to send to; without :APP, the application drop
-    #[arg(value_name = "PEER[:APP]", required = true)]
-    pub to: String,
+    /// What to send, and to whom.
+    #[command(flatten)]
+    pub operands: Operands,
 
     /// Name of the stream from standard input at the receiver
     #[arg(short, long, value_name = "NAME")]
@@ -58,10 +60,6 @@ pub struct Send {
     #[arg(long, value_name = "RATE")]
     pub limit: Option<Rate>,
 
-    /// The same as --timeout
-    #[arg(long, value_name = "DUR", conflicts_with = "timeout")]
-    pub wait: Option<Patience>,
-
     /// How to reach relays and peers.
     #[command(flatten)]
     pub connect: Connect,
@@ -71,18 +69,62 @@ pub struct Send {
     pub output: Output,
 }
 
-impl Send {
-    /// How long to wait for the peer, by whichever name it was given.
-    pub fn patience(&self) -> Patience {
-        self.wait.unwrap_or(self.connect.timeout)
-    }
-}
-
 impl Arguments for Send {
     const MANUAL: &'static Manual = &MANUAL;
 
     fn output(&self) -> Output {
         self.output
+    }
+}
+
+/// `SOURCE... PEER[:APP]`: the last word is the peer, wherever options stand between the words. clap by itself takes
+/// the word before an option for the last one, so it is given one list, which is divided here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operands {
+    /// Files and directories, or `-` for standard input; at least one.
+    pub sources: Vec<PathBuf>,
+    /// Whom to send to, to be looked up in the peers file.
+    pub to: String,
+}
+
+impl Args for Operands {
+    fn augment_args(command: Command) -> Command {
+        command.arg(
+            Arg::new(OPERANDS)
+                .value_name("SOURCE")
+                .help("Files and directories, or - for standard input; last, whom to send to")
+                .long_help(
+                    "Files and directories, or - for standard input; last, whom to send to\n\n\
+                     The last word is PEER[:APP], a name or id and an application; without :APP, the application drop.",
+                )
+                .required(true)
+                .num_args(1..)
+                .value_parser(value_parser!(OsString)),
+        )
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Operands {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut words: Vec<OsString> = matches.get_many(OPERANDS).unwrap_or_default().cloned().collect();
+        let to = words.pop().map(OsString::into_string);
+        match (words.is_empty(), to) {
+            (false, Some(Ok(to))) => Ok(Self { sources: words.into_iter().map(PathBuf::from).collect(), to }),
+            (_, Some(Err(_))) => Err(clap::Error::raw(ErrorKind::InvalidUtf8, "the peer's name is not UTF-8 text\n")),
+            (_, _) => Err(clap::Error::raw(
+                ErrorKind::MissingRequiredArgument,
+                "two words are needed at least: what to send, and to whom\n",
+            )),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 

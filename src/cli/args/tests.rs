@@ -13,7 +13,7 @@ fn parse<T: Parser>(line: &str) -> Result<T, ErrorKind> {
 
 #[test]
 fn clap_finds_no_fault_with_the_definitions() {
-    for (manual, command) in tools() {
+    for Entry { manual, command, .. } in tools() {
         assert_eq!(manual.name, command.get_name());
         command.debug_assert();
     }
@@ -22,7 +22,7 @@ fn clap_finds_no_fault_with_the_definitions() {
 
 #[test]
 fn every_purpose_is_the_first_line_of_the_help() {
-    for (manual, command) in tools() {
+    for Entry { manual, command, .. } in tools() {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         assert_eq!(about.to_lowercase(), manual.purpose, "{}", manual.name);
         let known = |name| crate::cli::env::VARIABLES.iter().any(|(variable, _)| *variable == name);
@@ -32,7 +32,7 @@ fn every_purpose_is_the_first_line_of_the_help() {
 
 #[test]
 fn the_short_help_is_short_and_the_long_one_begins_with_examples() {
-    for (manual, mut command) in tools() {
+    for Entry { manual, mut command, .. } in tools() {
         let short = command.render_help().to_string();
         let long = command.render_long_help().to_string();
         assert!(!short.contains("Exit status"), "{short}");
@@ -66,12 +66,12 @@ fn attach_dials_or_listens_but_not_both() {
 #[test]
 fn send_takes_sources_and_then_one_address() {
     let send = parse::<Send>("vp-send a b/ - depot:in --compress 3 --limit 1M --wait 0").expect("it parses");
-    assert_eq!(send.sources.len(), 3);
-    assert_eq!(send.to, "depot:in");
+    assert_eq!(send.operands.sources.len(), 3);
+    assert_eq!(send.operands.to, "depot:in");
     assert_eq!(send.compress, Compress::Level(3));
-    assert_eq!(send.patience(), Patience::For(Duration::ZERO));
+    assert_eq!(send.connect.timeout, Patience::For(Duration::ZERO));
     let plain = parse::<Send>("vp-send a depot --timeout 1s").expect("it parses");
-    assert_eq!((plain.compress, plain.patience()), (Compress::Auto, Patience::For(Duration::from_secs(1))));
+    assert_eq!((plain.compress, plain.connect.timeout), (Compress::Auto, Patience::For(Duration::from_secs(1))));
     for (line, error) in [
         ("vp-send depot", ErrorKind::MissingRequiredArgument),
         ("vp-send a depot --compress 20", ErrorKind::ValueValidation),
@@ -82,6 +82,16 @@ fn send_takes_sources_and_then_one_address() {
     ] {
         assert_eq!(parse::<Send>(line).err(), Some(error), "{line}");
     }
+}
+
+#[test]
+fn options_may_stand_between_the_words() {
+    let send = parse::<Send>("vp-send - --name x.tar depot:in").expect("it parses").operands;
+    assert_eq!((send.sources, send.to), (vec!["-".into()], "depot:in".to_owned()));
+    let send = parse::<Send>("vp-send -q a --limit 1M b -v -- -c depot");
+    assert_eq!(send.err(), Some(ErrorKind::ArgumentConflict));
+    let send = parse::<Send>("vp-send a --limit 1M b -v -- -c depot").expect("it parses").operands;
+    assert_eq!((send.sources.len(), send.to.as_str()), (3, "depot"));
 }
 
 #[test]

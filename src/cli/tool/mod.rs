@@ -13,6 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use super::args::Arguments;
@@ -53,7 +54,7 @@ pub fn main<T: Tool>() -> ExitCode {
             context.report.end(end)
         }
         Err(error) => {
-            let report = Report::new(T::MANUAL.name, Verbosity::Normal, format_of(&words));
+            let report = Report::new(T::MANUAL.name, Verbosity::Normal, format_of::<T>(&words));
             report.end(answer(T::MANUAL.name, &error))
         }
     }
@@ -104,8 +105,10 @@ fn joined(paragraph: &str) -> String {
 }
 
 /// The format asked for, as far as it can be told from words that do not parse.
-fn format_of(words: &[OsString]) -> Format {
-    let asked = words.iter().take_while(|word| *word != OsStr::new("--")).any(|word| word == OsStr::new("--json"));
+fn format_of<T: CommandFactory>(words: &[OsString]) -> Format {
+    let known = T::command().get_arguments().any(|option| option.get_long() == Some("json"));
+    let asked =
+        known && words.iter().take_while(|word| *word != OsStr::new("--")).any(|word| word == OsStr::new("--json"));
     if asked { Format::Json } else { Format::Text }
 }
 
@@ -127,7 +130,7 @@ mod tests {
         assert_eq!(bad.message, "invalid value '10x' for '--timeout <DUR>': unknown unit: use ms, s, m or h");
         assert_eq!(bad.hints, ["try vp-send --help"]);
         let missing = fault::<Send>("vp-send", &[]);
-        assert_eq!(missing.message, "the following required arguments were not provided: <SOURCE>... <PEER[:APP]>");
+        assert_eq!(missing.message, "the following required arguments were not provided: <SOURCE>...");
         let values = fault::<Recv>("vp-recv", &["-d", "in", "--overwrite", "no"]);
         assert_eq!(values.message, "invalid value 'no' for '--overwrite <WHAT>' [possible values: never, rename, yes]");
     }
@@ -148,7 +151,8 @@ mod tests {
     #[test]
     fn json_is_recognised_in_words_that_do_not_parse() {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
-        assert_eq!(format_of(&words(&["vp-send", "--json", "--oops"])), Format::Json);
-        assert_eq!(format_of(&words(&["vp-send", "--", "--json"])), Format::Text);
+        assert_eq!(format_of::<Send>(&words(&["vp-send", "--json", "--oops"])), Format::Json);
+        assert_eq!(format_of::<Send>(&words(&["vp-send", "--", "--json"])), Format::Text);
+        assert_eq!(format_of::<Keygen>(&words(&["vp-keygen", "--json"])), Format::Text);
     }
 }

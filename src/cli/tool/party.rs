@@ -1,14 +1,14 @@
 //! What every tool that connects needs before it can: who we are, whom we know, where to meet.
 
+use super::voice::Voice;
+use crate::app::client::{Client, Tool};
 use crate::cli::args::Connect;
 use crate::cli::config;
 use crate::cli::env::Env;
-use crate::cli::report::Fault;
-use super::voice::Voice;
-use crate::app::client::{Client, Tool};
 use crate::cli::exit::Exit;
 use crate::cli::progress::Audience;
 use crate::cli::ready::Ready;
+use crate::cli::report::Fault;
 use crate::cli::report::{Report, chain};
 use crate::cli::units::Patience;
 use crate::identity::{Identity, PeerId, Peers, RelayAddress, Scheme};
@@ -45,7 +45,11 @@ impl Party {
 
     /// Whom to let call: those named, else every peer we know.
     pub fn callers(&self, from: Vec<PeerId>) -> Callers {
-        if from.is_empty() { Callers::Only(self.peers.iter().map(|peer| peer.id).collect()) } else { Callers::Only(from) }
+        if from.is_empty() {
+            Callers::Only(self.peers.iter().map(|peer| peer.id).collect())
+        } else {
+            Callers::Only(from)
+        }
     }
 
     /// The loop that a tool runs in.
@@ -82,11 +86,7 @@ fn time_of(patience: Patience) -> Duration {
 ///
 /// # Errors
 /// The tool ended without success.
-pub fn drive(
-    client: &mut Client,
-    tool: &mut dyn Tool,
-    mut voice: Voice<'_>,
-) -> Result<Exit, Fault> {
+pub fn drive(client: &mut Client, tool: &mut dyn Tool, mut voice: Voice<'_>) -> Result<Exit, Fault> {
     let end = client.run(tool, &mut |notice| voice.hear(&notice));
     voice.finish();
     end.map(|()| Exit::Done).map_err(|error| super::voice::fault(&error))

@@ -1,18 +1,22 @@
 //! `vp-relay`: words to work.
 
 use std::fs::DirBuilder;
+use std::net::TcpListener;
+use std::num::NonZeroU32;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::{Context, Tool};
-use crate::cli::args::Relay;
+use crate::app::relay::{Allow, AllowError, Log, LogLevel, RelayEnd, RelayError, RelayOptions};
+use crate::cli::args::{Arguments, Output, Relay};
 use crate::cli::config::{key_fault, optional_key};
 use crate::cli::env::Env;
 use crate::cli::exit::Exit;
 use crate::cli::files::state_directory;
-use crate::cli::ready::activated_listeners;
-use crate::cli::report::{Fault, chain};
+use crate::cli::ready::{Otherwise, Ready, activated_listeners};
+use crate::cli::report::{Fault, Level, Report, Verbosity, chain};
 use crate::identity::Identity;
+use crate::relay::Limits;
 use crate::store::keyfile::{CreateError, LoadError, Overwrite, create, load};
 
 /// Name of the key in the state directory.
@@ -27,8 +31,67 @@ impl Tool for Relay {
         if self.listen.is_empty() && passed.is_empty() {
             return Err(Fault::new(Exit::Usage, "nothing to listen on").hint("name an address with --listen"));
         }
-        let _identity = relay_key(self.key.as_deref(), &context.env)?;
-        Err(Fault::new(Exit::Failed, "the relay is not part of this build"))
+        let mut ready = Ready::open(self.ready_fd, Otherwise::Stdout, &context.env)
+            .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
+        let identity = relay_key(self.key.as_deref(), &context.env)?;
+        let relay = crate::app::relay::Relay::bind(self.options(identity, passed)).map_err(fault)?;
+        for address in relay.addresses() {
+            ready
+                .line(&format!("listening {address}"))
+                .map_err(|error| Fault::new(Exit::Failed, format!("cannot write the ready line: {}", chain(&error))))?;
+        }
+        let supervisor = ready.complete(&format!("{} listeners", relay.addresses().len()));
+        let end = relay.run().map_err(fault);
+        supervisor.stopping();
+        Ok(match end? {
+            RelayEnd::Signal(signal) => u8::try_from(signal).map_or(Exit::Failed, Exit::Signal),
+            RelayEnd::Stopped => Exit::Done,
+        })
+    }
+}
+
+impl Relay {
+    fn options(self, identity: Identity, listeners: Vec<TcpListener>) -> RelayOptions {
+        let count = |number: NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
+        RelayOptions {
+            identity,
+            listen: self.listen,
+            listeners,
+            // The words demand one of --allow and --open.
+            allow: self.allow.map_or(Allow::Anyone, Allow::File),
+            limits: Limits {
+                links: count(self.max_links),
+                links_per_peer: count(self.max_links_per_peer),
+                circuits_per_peer: self.max_circuits_per_peer.get(),
+            },
+            memory_bytes: usize::try_from(self.memory.0).unwrap_or(usize::MAX),
+            workers: self.workers.map(Into::into),
+            drain: self.drain,
+            signals: true,
+            details: self.output.verbosity() >= Verbosity::Verbose,
+            log: log(self.output),
+        }
+    }
+}
+
+/// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.
+fn log(output: Output) -> Log {
+    let report = Report::new(Relay::MANUAL.name, output.verbosity(), output.format());
+    Box::new(move |level, line| match level {
+        LogLevel::Error => report.fault(&Fault::new(Exit::Failed, line)),
+        LogLevel::Status => report.status(line),
+        LogLevel::Detail => report.say(Level::Info, line),
+    })
+}
+
+fn fault(error: RelayError) -> Fault {
+    match &error {
+        RelayError::Allow(path, reason) => match reason {
+            AllowError::Read(error) => Fault::about(Exit::Config, path, error),
+            AllowError::TooLong | AllowError::Parse(_) => Fault::about(Exit::Config, path, reason),
+        },
+        RelayError::Listen(..) => Fault::new(Exit::Config, chain(&error)),
+        RelayError::System(_) => Fault::new(Exit::Failed, chain(&error)),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::cli::report::Fault;
 impl Tool for Send {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
         let party = Party::load(&self.connect, &context.env)?;
-        let _to = address(&self.to, &party.peers)?;
+        let _to = address(&self.operands.to, &party.peers)?;
         Err(Fault::new(Exit::Failed, "sessions are not part of this build"))
     }
 }

@@ -134,7 +134,9 @@ fn node_fault(failure: Failure) -> Fault {
         Failure::RefusedByRelay(CloseCode::Refused) => Fault::new(Exit::Refused, "the relay does not admit this key")
             .hint("the relay's operator admits it by a line in the file given with --allow"),
         Failure::RefusedByRelay(_) => Fault::new(Exit::Refused, "the relay turned this connection down"),
-        Failure::PeerAbsent => Fault::new(Exit::PeerAbsent, "the peer is not there, or does not serve this application"),
+        Failure::PeerAbsent => {
+            Fault::new(Exit::PeerAbsent, "the peer is not there, or does not serve this application")
+        }
         Failure::RefusedByPeer(_) => Fault::new(Exit::Refused, "the peer refused the call"),
         Failure::PeerUnauthentic => {
             Fault::new(Exit::Integrity, "the other end could not prove to be the peer that was called")

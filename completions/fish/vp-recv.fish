@@ -1,0 +1,21 @@
+complete -c vp-recv -l from -d 'Accept this peer, by name or id; may be repeated; default: every peer in the peers file' -r
+complete -c vp-recv -s d -l directory -d 'Put what comes into DIR, under the names that the sender gives' -r -F
+complete -c vp-recv -l exec -d 'Run CMD by /bin/sh for each item; if it fails, so does the send' -r
+complete -c vp-recv -l overwrite -d 'What to do about a file that exists and differs' -r -f -a "never\t'Refuse the item'
+rename\t'Give the new one a free name'
+yes\t'Replace the old one'"
+complete -c vp-recv -l max-size -d 'Refuse a send of more bytes than this' -r
+complete -c vp-recv -l max-items -d 'Refuse a send of more files and directories than this' -r
+complete -c vp-recv -s r -l relay -d 'Meet at the relay with this address; may be repeated' -r
+complete -c vp-recv -s k -l key -d 'Be the party with this key' -r -F
+complete -c vp-recv -l peers -d 'Look names of peers up in this file' -r -F
+complete -c vp-recv -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -r
+complete -c vp-recv -l resume-timeout -d 'Keep a broken session alive at most this long while reconnecting; never keeps it for ever' -r
+complete -c vp-recv -l dead-time -d 'Take a path for dead after this long without a sign of life' -r
+complete -c vp-recv -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -r
+complete -c vp-recv -l keep -d 'Receive until told to stop'
+complete -c vp-recv -s q -l quiet -d 'Say nothing but errors'
+complete -c vp-recv -s v -l verbose -d 'Say what happens; twice: say more'
+complete -c vp-recv -l json -d 'Write messages and events as JSON, one object a line'
+complete -c vp-recv -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vp-recv -s V -l version -d 'Print version'

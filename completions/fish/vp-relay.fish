@@ -1,0 +1,16 @@
+complete -c vp-relay -s l -l listen -d 'Accept links on this IP:PORT; port 0 takes a free one; may be repeated' -r
+complete -c vp-relay -s k -l key -d 'Be the relay with this key' -r -F
+complete -c vp-relay -s a -l allow -d 'Serve the peers in FILE and no others; read again on SIGHUP' -r -F
+complete -c vp-relay -l max-links -d 'Links at a time' -r
+complete -c vp-relay -l max-links-per-peer -d 'Links of one peer at a time, where its line in the allow file says nothing else' -r
+complete -c vp-relay -l max-circuits-per-peer -d 'Circuits of one peer at a time, where its line in the allow file says nothing else' -r
+complete -c vp-relay -l memory -d 'Hold at most this many bytes on their way, over all circuits' -r
+complete -c vp-relay -l workers -d 'Forward in this many threads; default: one per core' -r
+complete -c vp-relay -l drain -d 'On SIGTERM, give clients this long to go elsewhere' -r
+complete -c vp-relay -l ready-fd -d 'Write the ready lines to this descriptor instead of standard output' -r
+complete -c vp-relay -l open -d 'Serve anybody'
+complete -c vp-relay -s q -l quiet -d 'Say nothing but errors'
+complete -c vp-relay -s v -l verbose -d 'Say what happens; twice: say more'
+complete -c vp-relay -l json -d 'Write messages and events as JSON, one object a line'
+complete -c vp-relay -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c vp-relay -s V -l version -d 'Print version'

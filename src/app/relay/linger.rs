@@ -1,0 +1,66 @@
+//! Connections that the relay has finished with and the client has not: kept for a moment, so that the last message is
+//! not lost to a reset, which is what closing a socket with unread input does.
+
+use super::conn::Socket;
+use crate::relay::LinkId;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How long a client may take to close.
+const LINGER: Duration = Duration::from_secs(1);
+/// Connections that linger at once; older ones are closed.
+const LINGERING_MAX: usize = 4096;
+/// Reads of one event: a client that goes on sending is not listened to.
+const READS_MAX: usize = 16;
+
+/// See the module's words.
+#[derive(Default)]
+pub struct Lingering {
+    sockets: BTreeMap<LinkId, Socket>,
+    /// Deadlines in the order in which they pass.
+    deadlines: VecDeque<(Instant, LinkId)>,
+}
+
+impl Lingering {
+    /// Shuts down writing and keeps the socket.
+    pub fn take(&mut self, now: Instant, id: LinkId, socket: Socket) {
+        socket.finish();
+        self.sockets.insert(id, socket);
+        self.deadlines.push_back((now + LINGER, id));
+        if self.deadlines.len() > LINGERING_MAX {
+            self.drop_first();
+        }
+        self.handle_event(id);
+    }
+
+    /// Throws input away; closes when the client has.
+    pub fn handle_event(&mut self, id: LinkId) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        if socket.discard(READS_MAX) {
+            self.sockets.remove(&id);
+        }
+    }
+
+    /// When the next one is closed.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.deadlines.front().map(|&(at, _)| at)
+    }
+
+    /// Closes those whose time is up.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while self.deadlines.front().is_some_and(|&(at, id)| at <= now || !self.sockets.contains_key(&id)) {
+            self.drop_first();
+        }
+    }
+
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    fn drop_first(&mut self) {
+        if let Some((_, id)) = self.deadlines.pop_front() {
+            self.sockets.remove(&id);
+        }
+    }
+}

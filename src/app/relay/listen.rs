@@ -1,0 +1,141 @@
+//! Where connections come in.
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Connections the kernel completes ahead of us. A relay that restarts meets all its clients at once.
+const BACKLOG: i32 = 1024;
+/// How long accepting stops after an error: most are shortages, which a busy loop would only worsen.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Connections accepted in one turn, so that links are served in between.
+const BATCH: usize = 64;
+/// Held open to be given up when descriptors run out: then a connection can be accepted and closed, and its client
+/// learns at once instead of waiting in a backlog that nobody empties.
+const RESERVE: &str = "/dev/null";
+
+/// Binds an address: IPv6 ones for IPv6 and IPv4 alike if they are unspecified (`[::]`).
+///
+/// # Errors
+/// The address is in use, or not of this machine, or needs privileges.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // A relay that restarts must get its port back while old connections linger.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// All listeners of a relay.
+pub struct Acceptor {
+    listeners: Vec<TcpListener>,
+    reserve: Option<File>,
+    /// Something may wait in a backlog.
+    pub ready: bool,
+    paused_until: Option<Instant>,
+}
+
+impl Acceptor {
+    /// Registers `listeners` under `token`.
+    pub fn new(listeners: Vec<std::net::TcpListener>, registry: &Registry, token: Token) -> io::Result<Acceptor> {
+        let mut registered = Vec::new();
+        for listener in listeners {
+            listener.set_nonblocking(true)?;
+            let mut listener = TcpListener::from_std(listener);
+            registry.register(&mut listener, token, Interest::READABLE)?;
+            registered.push(listener);
+        }
+        Ok(Acceptor { listeners: registered, reserve: File::open(RESERVE).ok(), ready: true, paused_until: None })
+    }
+
+    /// When to accept again without an event.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.paused_until.filter(|_| self.ready)
+    }
+
+    /// Whether to call [`Acceptor::accept`] now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.ready && self.paused_until.is_none_or(|until| until <= now)
+    }
+
+    /// Takes connections out of the backlogs, up to a batch. An error is reported once a pause.
+    pub fn accept(&mut self, now: Instant, accepted: &mut Vec<(TcpStream, SocketAddr)>) -> Option<io::Error> {
+        self.paused_until = None;
+        self.ready = false;
+        for listener in &self.listeners {
+            loop {
+                if accepted.len() >= BATCH {
+                    self.ready = true;
+                    return None;
+                }
+                match listener.accept() {
+                    Ok(connection) => accepted.push(connection),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // The client gave up before we came.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        if self.reserve.take().is_some() {
+                            // Closed at once: the client can go elsewhere.
+                            drop(listener.accept());
+                        }
+                        self.reserve = File::open(RESERVE).ok();
+                        self.ready = true;
+                        self.paused_until = Some(now + PAUSE);
+                        return Some(error);
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::Poll;
+
+    #[test]
+    fn port_zero_becomes_a_port_and_both_families_reach_the_unspecified_address() {
+        let listener = bind("[::]:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_ne!(port, 0);
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        std::net::TcpStream::connect(("::1", port)).unwrap();
+    }
+
+    #[test]
+    fn a_port_comes_back_at_once() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let server = listener.accept().unwrap();
+        drop((server, listener));
+        bind(address).unwrap();
+        drop(client);
+    }
+
+    #[test]
+    fn a_batch_leaves_the_rest_for_the_next_turn() {
+        let poll = Poll::new().unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let clients: Vec<_> = (0..BATCH + 3).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let mut acceptor = Acceptor::new(vec![listener], poll.registry(), Token(1)).unwrap();
+        let (now, mut accepted) = (Instant::now(), Vec::new());
+        assert!(acceptor.accept(now, &mut accepted).is_none() && acceptor.is_due(now));
+        assert_eq!(accepted.len(), BATCH);
+        let mut rest = Vec::new();
+        assert!(acceptor.accept(now, &mut rest).is_none() && !acceptor.is_due(now));
+        assert_eq!(rest.len() + BATCH, clients.len());
+    }
+}

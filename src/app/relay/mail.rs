@@ -1,0 +1,150 @@
+//! What workers send each other: bounded queues without locks, and one wake-up a batch.
+
+use crate::relay::{LinkId, Parcel, Policy, Transit};
+use crossbeam_queue::ArrayQueue;
+use mio::Waker;
+use mio::net::TcpStream;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Packages that fit into an inbox. Beyond it the sender keeps them and stops reading its links.
+const INBOX_MAX: usize = 4096;
+/// Packages a sender keeps before it stops reading.
+const KEPT_MAX: usize = 1024;
+
+/// Something for another worker.
+pub enum Package {
+    /// For a link.
+    Parcel(Parcel),
+    /// A connection that was accepted and placed there.
+    Accepted(LinkId, TcpStream),
+    /// A link that moves there.
+    Arrival(TcpStream, Box<Transit>),
+    /// A policy that was read from disk; for the worker that watches signals.
+    Policy(Box<Policy>),
+}
+
+/// Where a worker finds what others sent.
+pub struct Inbox {
+    queue: ArrayQueue<Package>,
+    waker: Waker,
+    /// Set while a wake-up is on its way, so that a batch costs one.
+    woken: AtomicBool,
+}
+
+impl Inbox {
+    /// An inbox whose worker is woken by `waker`.
+    pub fn new(waker: Waker) -> Inbox {
+        Inbox { queue: ArrayQueue::new(INBOX_MAX), waker, woken: AtomicBool::new(false) }
+    }
+
+    /// Puts a package in; gives it back if there is no room.
+    pub fn put(&self, package: Package) -> Result<(), Package> {
+        self.queue.push(package)
+    }
+
+    /// Wakes the worker, unless somebody has.
+    pub fn wake(&self) -> io::Result<()> {
+        if self.woken.swap(true, Ordering::AcqRel) { Ok(()) } else { self.waker.wake() }
+    }
+
+    /// Called by the worker before it looks: what comes later wakes it again.
+    pub fn awake(&self) {
+        self.woken.store(false, Ordering::Release);
+    }
+
+    /// The next package.
+    pub fn take(&self) -> Option<Package> {
+        self.queue.pop()
+    }
+
+    /// Packages in it now.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+/// What one worker has for the others, in order.
+pub struct Outbox {
+    inboxes: Arc<[Inbox]>,
+    kept: Vec<VecDeque<Package>>,
+}
+
+impl Outbox {
+    /// An empty outbox for these workers.
+    pub fn new(inboxes: Arc<[Inbox]>) -> Outbox {
+        let kept = inboxes.iter().map(|_| VecDeque::new()).collect();
+        Outbox { inboxes, kept }
+    }
+
+    /// Queues a package.
+    pub fn put(&mut self, worker: usize, package: Package) {
+        self.kept[worker].push_back(package);
+    }
+
+    /// Hands over what fits and wakes whoever got something.
+    pub fn ship(&mut self) -> io::Result<()> {
+        for (kept, inbox) in self.kept.iter_mut().zip(self.inboxes.iter()) {
+            let before = kept.len();
+            while let Some(package) = kept.pop_front() {
+                if let Err(back) = inbox.put(package) {
+                    kept.push_front(back);
+                    break;
+                }
+            }
+            if kept.len() < before {
+                inbox.wake()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Packages that did not fit.
+    pub fn len(&self) -> usize {
+        self.kept.iter().map(VecDeque::len).sum()
+    }
+
+    /// Whether so much is kept that nothing more should be read.
+    pub fn is_full(&self) -> bool {
+        self.len() > KEPT_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::End;
+    use mio::{Events, Poll, Token};
+
+    fn fin(n: u32) -> Package {
+        Package::Parcel(Parcel::Fin(End { worker: 0, link: LinkId::new(1), circuit: n }))
+    }
+
+    #[test]
+    fn a_batch_costs_one_wake_up_and_what_does_not_fit_keeps_its_order() {
+        let mut poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        let inboxes: Arc<[Inbox]> = [Inbox::new(waker)].into();
+        let mut outbox = Outbox::new(Arc::clone(&inboxes));
+        let count = u32::try_from(INBOX_MAX + KEPT_MAX + 10).unwrap();
+        (0..count).for_each(|n| outbox.put(0, fin(n)));
+        outbox.ship().unwrap();
+        assert!(outbox.is_full());
+        let mut seen = 0;
+        while seen < count {
+            let mut events = Events::with_capacity(8);
+            poll.poll(&mut events, None).unwrap();
+            assert_eq!(events.iter().count(), 1);
+            inboxes[0].awake();
+            while let Some(package) = inboxes[0].take() {
+                let Package::Parcel(Parcel::Fin(end)) = package else { panic!() };
+                assert_eq!(end.circuit, seen);
+                seen += 1;
+            }
+            outbox.ship().unwrap();
+        }
+        assert_eq!(outbox.len(), 0);
+    }
+}

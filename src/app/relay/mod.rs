@@ -1,0 +1,315 @@
+//! `vp-relay`: the machines of [`crate::relay`] with sockets, threads, signals and the clock.
+//!
+//! ```text
+//!   thread 0: listeners, signals, links ◀── inbox ──▶ thread 1: links ◀── inbox ──▶ …
+//!        └─────────── one Router behind a lock, asked for control messages only ──────┘
+//! ```
+//! It decides nothing that the machines decide, prints nothing and does not end the process. Invariants: bodies cross
+//! between threads through bounded queues and never under a lock; no disk and no name service is waited for in a thread
+//! that serves links; every thread ends when the relay does, at the latest when its time to drain is over.
+
+mod conn;
+mod desk;
+mod linger;
+mod listen;
+mod mail;
+mod shared;
+mod worker;
+
+pub use shared::{Handle, Status};
+
+use crate::identity::{Identity, ParseError, Peers};
+use crate::net::signals::{HUP, INT, Signals, TERM, USR1};
+use crate::relay::{Budget, Forwarder, Limits, Policy, Pool, Router};
+use conn::Reader;
+use desk::Desk;
+use listen::Acceptor;
+use mail::Inbox;
+use mio::{Poll, Waker};
+use shared::{Shared, Stage};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+use worker::{LISTENERS, SIGNALS, WAKER, Worker};
+
+/// Largest allow file, bytes: half a million peers.
+const ALLOW_FILE_MAX: u64 = 64 * 1024 * 1024;
+/// Who may attach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allow {
+    /// Everybody.
+    Anyone,
+    /// The peers in a file, which is read again on SIGHUP.
+    File(PathBuf),
+}
+
+/// How much a line of log matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something does not work.
+    Error,
+    /// The answer to SIGUSR1.
+    Status,
+    /// A connection's life.
+    Detail,
+}
+
+/// Where log lines go: one line each, nothing in it that a peer chose freely.
+pub type Log = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
+
+/// What a relay is told.
+pub struct RelayOptions {
+    /// Who it is.
+    pub identity: Identity,
+    /// Addresses to listen on; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Sockets that listen already, as systemd passes them.
+    pub listeners: Vec<TcpListener>,
+    /// Who may attach.
+    pub allow: Allow,
+    /// What they may hold.
+    pub limits: Limits,
+    /// Bytes of bodies on their way, in all.
+    pub memory_bytes: usize,
+    /// Threads; None for one a core.
+    pub workers: Option<NonZeroUsize>,
+    /// How long clients get to go elsewhere at the end.
+    pub drain: Duration,
+    /// Whether HUP, INT, TERM and USR1 are this relay's; else [`Handle`] is the only way to end it.
+    pub signals: bool,
+    /// Whether [`LogLevel::Detail`] is wanted.
+    pub details: bool,
+    /// Where log lines go.
+    pub log: Log,
+}
+
+/// How a relay ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayEnd {
+    /// By this signal.
+    Signal(i32),
+    /// By [`Handle::stop`].
+    Stopped,
+}
+
+/// Why a relay did not start or could not go on.
+#[derive(Debug)]
+pub enum RelayError {
+    /// An address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The allow file cannot be used.
+    Allow(PathBuf, AllowError),
+    /// The system lacks something the relay needs: descriptors, threads.
+    System(io::Error),
+}
+
+/// Why an allow file cannot be used.
+#[derive(Debug)]
+pub enum AllowError {
+    /// It cannot be read.
+    Read(io::Error),
+    /// It is beyond [`ALLOW_FILE_MAX`].
+    TooLong,
+    /// It has a mistake.
+    Parse(ParseError),
+}
+
+impl fmt::Display for RelayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RelayError::Listen(address, _) => write!(f, "cannot listen on {address}"),
+            RelayError::Allow(path, _) => write!(f, "cannot use {}", path.display()),
+            RelayError::System(_) => f.write_str("the system does not give what a relay needs"),
+        }
+    }
+}
+
+impl std::error::Error for RelayError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RelayError::Listen(_, error) | RelayError::System(error) => Some(error),
+            RelayError::Allow(_, error) => Some(error),
+        }
+    }
+}
+
+impl From<io::Error> for RelayError {
+    fn from(error: io::Error) -> RelayError {
+        RelayError::System(error)
+    }
+}
+
+impl fmt::Display for AllowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AllowError::Read(error) => error.fmt(f),
+            AllowError::TooLong => f.write_str("too long for a peers file"),
+            AllowError::Parse(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AllowError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            AllowError::Read(error) => error.source(),
+            AllowError::TooLong => None,
+            AllowError::Parse(error) => error.source(),
+        }
+    }
+}
+
+fn read_policy(path: &Path, limits: Limits) -> Result<Policy, AllowError> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(AllowError::Read)?;
+    file.take(ALLOW_FILE_MAX + 1).read_to_string(&mut text).map_err(AllowError::Read)?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > ALLOW_FILE_MAX) {
+        return Err(AllowError::TooLong);
+    }
+    let peers = Peers::parse(&text).map_err(AllowError::Parse)?;
+    Policy::only(&peers, limits).map_err(AllowError::Parse)
+}
+
+/// A relay that listens and does not serve yet.
+pub struct Relay {
+    shared: Arc<Shared>,
+    workers: Vec<Worker>,
+    addresses: Vec<String>,
+}
+
+impl Relay {
+    /// Reads the allow file, binds the listeners and gets everything that can fail.
+    ///
+    /// # Errors
+    /// See [`RelayError`].
+    pub fn bind(options: RelayOptions) -> Result<Relay, RelayError> {
+        let policy = match &options.allow {
+            Allow::Anyone => Policy::open(options.limits),
+            Allow::File(path) => {
+                read_policy(path, options.limits).map_err(|error| RelayError::Allow(path.clone(), error))?
+            }
+        };
+        let mut listeners = options.listeners;
+        for address in options.listen {
+            listeners.push(listen::bind(address).map_err(|error| RelayError::Listen(address, error))?);
+        }
+        let id = options.identity.id();
+        let addresses = listeners.iter().map(|listener| Ok(format!("tcp://{id}@{}", listener.local_addr()?)));
+        let addresses = addresses.collect::<io::Result<_>>()?;
+        let count = options.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        let polls = (0..count).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
+        let inboxes = polls.iter().map(|poll| Ok(Inbox::new(Waker::new(poll.registry(), WAKER)?)));
+        let shared = Arc::new(Shared {
+            inboxes: inboxes.collect::<io::Result<Vec<_>>>()?.into(),
+            router: Arc::new(Mutex::new(Router::new(policy, count))),
+            budget: Budget::new(options.memory_bytes),
+            allow: options.allow,
+            limits: options.limits,
+            forwarded: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            drain: options.drain,
+            details: options.details,
+            log: options.log,
+            stage: AtomicU8::new(Stage::Serving as u8),
+            deadline: OnceLock::new(),
+            signal: AtomicI32::new(0),
+        });
+        let mut workers = make_workers(polls, &shared, Arc::new(options.identity));
+        let first = &mut workers[0];
+        let acceptor = Acceptor::new(listeners, first.registry(), LISTENERS)?;
+        let signals = if options.signals { Some(Signals::new(&[HUP, INT, TERM, USR1])?) } else { None };
+        if let Some(signals) = &signals {
+            signals.register(first.registry(), SIGNALS)?;
+        }
+        first.take_desk(Desk::new(acceptor, signals, Arc::clone(&shared)));
+        Ok(Relay { shared, workers, addresses })
+    }
+
+    /// Its addresses, one a listener, as other tools take them: `tcp://ID@IP:PORT`.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// A hand on it.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
+    }
+
+    /// Serves until it is ended. This thread is the first worker.
+    ///
+    /// # Errors
+    /// A thread cannot be made, or the system's readiness facility fails.
+    pub fn run(mut self) -> Result<RelayEnd, RelayError> {
+        let first = self.workers.remove(0);
+        let mut threads = Vec::new();
+        for (index, worker) in self.workers.into_iter().enumerate() {
+            let shared = Arc::clone(&self.shared);
+            let body = move || {
+                // One worker that fails or panics must not leave half a relay.
+                watched(&shared, worker)
+            };
+            let name = format!("worker {}", index + 1);
+            match thread::Builder::new().name(name).spawn(body) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    self.shared.end();
+                    return Err(error.into());
+                }
+            }
+        }
+        let mut result = watched(&self.shared, first);
+        for thread in threads {
+            let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
+            result = result.and(ended);
+        }
+        result?;
+        Ok(match self.shared.signal.load(Ordering::Acquire) {
+            0 => RelayEnd::Stopped,
+            signal => RelayEnd::Signal(signal),
+        })
+    }
+}
+
+fn make_workers(polls: Vec<Poll>, shared: &Arc<Shared>, identity: Arc<Identity>) -> Vec<Worker> {
+    let count = polls.len();
+    let make = |(index, poll)| {
+        let pool = Pool::new(Arc::clone(&shared.budget));
+        let (identity, router) = (Arc::clone(&identity), Arc::clone(&shared.router));
+        let forwarder = Forwarder::new((index, count), identity, router, Arc::clone(&pool));
+        Worker::new(index, poll, Arc::clone(shared), forwarder, Reader::new(pool))
+    };
+    polls.into_iter().enumerate().map(make).collect()
+}
+
+/// Runs a worker; if it fails or panics, ends all of them.
+fn watched(shared: &Shared, worker: Worker) -> io::Result<()> {
+    struct EndAll<'a>(Option<&'a Shared>);
+    impl Drop for EndAll<'_> {
+        fn drop(&mut self) {
+            if let Some(shared) = self.0 {
+                shared.end();
+            }
+        }
+    }
+    let mut end = EndAll(Some(shared));
+    worker.run()?;
+    end.0 = None;
+    Ok(())
+}
+
+/// Binds and serves; `on_ready` gets each address line, `tcp://ID@IP:PORT`, before the first connection is taken.
+///
+/// # Errors
+/// See [`RelayError`].
+pub fn run(options: RelayOptions, mut on_ready: impl FnMut(&str)) -> Result<RelayEnd, RelayError> {
+    let relay = Relay::bind(options)?;
+    relay.addresses().iter().for_each(|address| on_ready(address));
+    relay.run()
+}
+

@@ -1,0 +1,176 @@
+//! What all threads of a relay see.
+
+use super::mail::Inbox;
+use super::{Allow, Log, LogLevel, desk};
+use crate::identity::PeerId;
+use crate::relay::{Budget, Limits, LinkId, Notice, Router, Why};
+use std::fmt;
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Characters of an id in a log line: enough to tell peers apart.
+const SHORT_ID_CHARS: usize = 12;
+
+/// How far a relay's life is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Stage {
+    /// It serves.
+    Serving = 0,
+    /// It tells its clients to go elsewhere.
+    Draining = 1,
+    /// It ends now.
+    Ended = 2,
+}
+
+/// What all threads of a relay see.
+pub struct Shared {
+    pub inboxes: Arc<[Inbox]>,
+    pub router: Arc<Mutex<Router>>,
+    pub budget: Arc<Budget>,
+    pub allow: Allow,
+    pub limits: Limits,
+    /// Bytes of circuits that each worker has read.
+    pub forwarded: Vec<AtomicU64>,
+    pub drain: Duration,
+    pub details: bool,
+    pub log: Log,
+    pub stage: AtomicU8,
+    pub deadline: OnceLock<Instant>,
+    pub signal: AtomicI32,
+}
+
+/// A relay's state in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Connections.
+    pub links: usize,
+    /// Open circuits and requests for some.
+    pub circuits: usize,
+    /// Bytes on their way.
+    pub buffered_bytes: usize,
+    /// Bytes of circuits that came in so far.
+    pub forwarded_bytes: u64,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Status { links, circuits, buffered_bytes, forwarded_bytes } = self;
+        write!(f, "links {links}, circuits {circuits}, bytes on their way {buffered_bytes}, bytes forwarded {forwarded_bytes}")
+    }
+}
+
+impl Shared {
+    pub fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Serving,
+            1 => Stage::Draining,
+            _ => Stage::Ended,
+        }
+    }
+
+    /// When draining is over.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline.get().copied()
+    }
+
+    pub fn ended_by(&self, signal: i32) {
+        self.signal.store(signal, Ordering::Release);
+    }
+
+    /// Begins to end.
+    pub fn drain(&self, now: Instant) {
+        self.deadline.get_or_init(|| now + self.drain);
+        self.advance(Stage::Draining);
+    }
+
+    /// Ends at once.
+    pub fn end(&self) {
+        self.advance(Stage::Ended);
+    }
+
+    fn advance(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+        for inbox in self.inboxes.iter() {
+            // It fails if that worker has ended.
+            let _ = inbox.wake();
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        let load = self.router.lock().unwrap_or_else(PoisonError::into_inner).load().to_vec();
+        let ends: usize = load.iter().map(|load| load.circuits).sum();
+        Status {
+            links: load.iter().map(|load| load.links).sum(),
+            circuits: ends.div_ceil(2),
+            buffered_bytes: self.budget.used_bytes(),
+            forwarded_bytes: self.forwarded.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum(),
+        }
+    }
+
+    pub fn log(&self, level: LogLevel, line: &str) {
+        (self.log)(level, line);
+    }
+
+    /// A connection's life, if anybody wants to know.
+    pub fn notice(&self, link: LinkId, notice: Notice) {
+        if !self.details {
+            return;
+        }
+        let link = link.get();
+        let line = match notice {
+            Notice::Accepted(source) => format!("{link}: connection from {source}"),
+            Notice::Attached(peer) => format!("{link}: attached {}", Short(peer)),
+            Notice::TurnedAway(peer, code) => format!("{link}: turned away {}: {}", Short(peer), Reason(Why::Ended(code))),
+            Notice::Detached(peer, why) => format!("{link}: detached {}: {}", Short(peer), Reason(why)),
+            Notice::Stranger(why) => format!("{link}: never said who it is: {}", Reason(why)),
+        };
+        self.log(LogLevel::Detail, &line);
+    }
+}
+
+/// The first characters of an id.
+struct Short(PeerId);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        f.write_str(text.get(..SHORT_ID_CHARS).unwrap_or(&text))
+    }
+}
+
+struct Reason(Why);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Why::Closed => f.write_str("closed by the other side"),
+            Why::Dead => f.write_str("not heard in time"),
+            Why::Garbage => f.write_str("sent what does not authenticate"),
+            Why::Evicted => f.write_str("another connection took its place"),
+            Why::Ended(code) => write!(f, "ended by the relay: {code:?}"),
+        }
+    }
+}
+
+/// A hand on a running relay, for tests and for programs that embed one.
+#[derive(Clone)]
+pub struct Handle(pub(super) Arc<Shared>);
+
+impl Handle {
+    /// Ends it as SIGTERM does; again: at once.
+    pub fn stop(&self) {
+        if self.0.stage() == Stage::Serving { self.0.drain(Instant::now()) } else { self.0.end() }
+    }
+
+    /// Reads the allow file again, as SIGHUP does.
+    pub fn reload(&self) {
+        desk::reload(&self.0);
+    }
+
+    /// Its state in numbers.
+    pub fn status(&self) -> Status {
+        self.0.status()
+    }
+}

@@ -1,0 +1,347 @@
+//! One thread of the relay: its poll, its sockets, its [`Forwarder`].
+//!
+//! A turn: wait; take what others sent; look at events; let time pass; read what is ready and write at once what came of
+//! it; do what the machine asks; send others what is theirs. A link that has more to read than its share of a turn is
+//! read again in the next, which then does not wait.
+
+use super::conn::{Found, Reader, Socket};
+use super::desk::Desk;
+use super::linger::Lingering;
+use super::mail::{Outbox, Package};
+use super::shared::{Shared, Stage};
+use crate::relay::{Event, Forwarder, Gate, LinkId, SLICES_MAX};
+use mio::net::TcpStream;
+use mio::{Events, Poll, Token};
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// The worker's own waker.
+pub const WAKER: Token = Token(usize::MAX);
+/// Listeners, for the first worker.
+pub const LISTENERS: Token = Token(usize::MAX - 1);
+/// Signals, for the first worker.
+pub const SIGNALS: Token = Token(usize::MAX - 2);
+
+/// Events taken in one turn.
+const EVENTS: usize = 1024;
+/// Bytes read from one link in one turn: then others have theirs.
+const TURN_BYTES: usize = 1024 * 1024;
+/// Output is written right after input of this size, while it is still in the cache; smaller input gathers until the end of
+/// the turn, so that many small pieces for one link leave in one write.
+const WRITE_SOON_BYTES: usize = 32 * 1024;
+/// How soon to look again at links that may not be read now: memory is used up, another worker is behind, a rate is exceeded.
+const HELD_WAIT: Duration = Duration::from_millis(2);
+
+/// A worker.
+pub struct Worker {
+    index: usize,
+    poll: Poll,
+    shared: Arc<Shared>,
+    forwarder: Forwarder,
+    sockets: HashMap<LinkId, Socket>,
+    lingering: Lingering,
+    readable: VecDeque<LinkId>,
+    reader: Reader,
+    outbox: Outbox,
+    /// Listeners and signals; the first worker has it.
+    desk: Option<Desk>,
+    /// A link with input was passed over in this turn.
+    held: bool,
+    stage: Stage,
+}
+
+fn token(link: LinkId) -> Token {
+    // Numbers are given out one by one from 1; the largest tokens stay free.
+    Token(usize::try_from(link.get()).unwrap_or(0))
+}
+
+fn link(token: Token) -> LinkId {
+    LinkId::new(u64::try_from(token.0).unwrap_or(u64::MAX))
+}
+
+impl Worker {
+    /// A worker with its poll, on which its inbox's waker is registered.
+    pub fn new(index: usize, poll: Poll, shared: Arc<Shared>, forwarder: Forwarder, reader: Reader) -> Worker {
+        let outbox = Outbox::new(Arc::clone(&shared.inboxes));
+        Worker {
+            index,
+            poll,
+            shared,
+            forwarder,
+            sockets: HashMap::new(),
+            lingering: Lingering::default(),
+            readable: VecDeque::new(),
+            reader,
+            outbox,
+            desk: None,
+            held: false,
+            stage: Stage::Serving,
+        }
+    }
+
+    /// Makes this the worker that accepts and hears signals.
+    pub fn take_desk(&mut self, desk: Desk) {
+        self.desk = Some(desk);
+    }
+
+    /// Where to register what belongs to the desk.
+    pub fn registry(&self) -> &mio::Registry {
+        self.poll.registry()
+    }
+
+    /// Works until the relay has ended.
+    ///
+    /// # Errors
+    /// The system's readiness facility fails, which nothing survives.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            let timeout = self.timeout(Instant::now());
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Err(_) => events.clear(),
+                Ok(()) => {}
+            }
+            let now = Instant::now();
+            if self.shared.stage() != self.stage {
+                self.enter(now, self.shared.stage());
+            }
+            self.take_mail(now);
+            for event in &events {
+                self.handle_event(now, event);
+            }
+            if self.forwarder.next_timeout().is_some_and(|at| at <= now) {
+                self.forwarder.handle_timeout(now);
+            }
+            self.accept(now);
+            self.read(now);
+            self.settle(now);
+            self.outbox.ship()?;
+            self.lingering.handle_timeout(now);
+            self.shared.forwarded[self.index].store(self.forwarder.forwarded_bytes(), Ordering::Relaxed);
+            if self.has_ended(now) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn timeout(&self, now: Instant) -> Option<Duration> {
+        let more = !self.readable.is_empty() && !self.held;
+        let unread = self.shared.inboxes[self.index].len() > 0;
+        let waiting = self.desk.as_ref().is_some_and(|desk| desk.has_more(now));
+        if more || unread || waiting {
+            return Some(Duration::ZERO);
+        }
+        let held = (self.held || self.outbox.len() > 0).then(|| now + HELD_WAIT);
+        let desk = self.desk.as_ref().and_then(Desk::next_timeout);
+        let end = self.shared.deadline().filter(|_| self.stage == Stage::Draining);
+        let next = [self.forwarder.next_timeout(), self.lingering.next_timeout(), held, desk, end];
+        let next = next.into_iter().flatten().min()?;
+        // Rounded up: waking just before a deadline would only wait again.
+        Some(next.saturating_duration_since(now) + Duration::from_millis(1))
+    }
+
+    fn enter(&mut self, now: Instant, stage: Stage) {
+        self.stage = stage;
+        if let Some(desk) = &mut self.desk {
+            desk.close();
+        }
+        if stage == Stage::Draining {
+            self.forwarder.handle_shutdown(now);
+        }
+    }
+
+    fn has_ended(&self, now: Instant) -> bool {
+        match self.stage {
+            Stage::Serving => false,
+            Stage::Draining => {
+                let empty = self.forwarder.is_empty() && self.lingering.is_empty();
+                empty || self.shared.deadline().is_some_and(|at| at <= now)
+            }
+            Stage::Ended => true,
+        }
+    }
+
+    fn take_mail(&mut self, now: Instant) {
+        let shared = Arc::clone(&self.shared);
+        let inbox = &shared.inboxes[self.index];
+        inbox.awake();
+        // What comes in meanwhile is for the next turn.
+        for _ in 0..inbox.len() {
+            let Some(package) = inbox.take() else { break };
+            match package {
+                Package::Parcel(parcel) => self.forwarder.handle_parcel(now, parcel),
+                Package::Accepted(id, stream) => self.take_in(now, id, stream),
+                Package::Policy(policy) => self.forwarder.set_policy(now, *policy),
+                Package::Arrival(stream, transit) => match Socket::adopt(self.poll.registry(), stream, token(transit.link())) {
+                    Ok(socket) => {
+                        self.sockets.insert(transit.link(), socket);
+                        self.forwarder.handle_arrival(now, *transit);
+                    }
+                    Err(_) => self.forwarder.handle_lost(now, *transit),
+                },
+            }
+        }
+    }
+
+    /// A connection that was placed here.
+    fn take_in(&mut self, now: Instant, id: LinkId, stream: TcpStream) {
+        self.forwarder.handle_accepted(now, id);
+        match Socket::new(self.poll.registry(), stream, token(id)) {
+            Ok(socket) if self.stage == Stage::Serving => {
+                self.sockets.insert(id, socket);
+            }
+            _ => self.forwarder.handle_closed(now, id),
+        }
+    }
+
+    fn handle_event(&mut self, now: Instant, event: &mio::event::Event) {
+        match event.token() {
+            WAKER => {}
+            LISTENERS => {
+                if let Some(desk) = &mut self.desk {
+                    desk.handle_connections();
+                }
+            }
+            SIGNALS => {
+                if let Some(desk) = &mut self.desk {
+                    desk.handle_signals(now, &self.shared);
+                }
+            }
+            token => {
+                let id = link(token);
+                let Some(socket) = self.sockets.get_mut(&id) else {
+                    self.lingering.handle_event(id);
+                    return;
+                };
+                socket.hung_up |= event.is_read_closed() || event.is_error();
+                if (event.is_readable() || socket.hung_up) && !std::mem::replace(&mut socket.queued, true) {
+                    self.readable.push_back(id);
+                }
+                if event.is_writable() && !std::mem::replace(&mut socket.writable, true) {
+                    self.forwarder.handle_writable(now, id);
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        let Some(desk) = &mut self.desk else { return };
+        for (stream, source) in desk.accept(now) {
+            let (id, worker) = self.forwarder.greet(now, source.ip());
+            if worker == self.index {
+                self.take_in(now, id, stream);
+            } else {
+                self.outbox.put(worker, Package::Accepted(id, stream));
+            }
+        }
+    }
+
+    fn read(&mut self, now: Instant) {
+        self.held = false;
+        for _ in 0..self.readable.len() {
+            let Some(id) = self.readable.pop_front() else { break };
+            let again = match self.forwarder.gate(now, id) {
+                Gate::Gone => false,
+                Gate::Open if !self.outbox.is_full() => self.read_link(now, id),
+                Gate::Open | Gate::Shut => {
+                    self.held = true;
+                    true
+                }
+            };
+            if again {
+                self.readable.push_back(id);
+            } else if let Some(socket) = self.sockets.get_mut(&id) {
+                socket.queued = false;
+            }
+        }
+    }
+
+    /// Reads a link until it is empty or has had its share; true if it may have more.
+    fn read_link(&mut self, now: Instant, id: LinkId) -> bool {
+        let (mut taken, mut unwritten) = (0, 0);
+        while taken < TURN_BYTES {
+            if !self.reader.prepare() {
+                self.held = true;
+                return true;
+            }
+            let Some(socket) = self.sockets.get_mut(&id) else { return false };
+            let (count, more) = match socket.read(&mut self.reader) {
+                Found::Nothing => return false,
+                Found::End => {
+                    self.sockets.remove(&id);
+                    self.forwarder.handle_closed(now, id);
+                    return false;
+                }
+                Found::Last(count) => (count, false),
+                Found::More(count) => (count, true),
+            };
+            self.forwarder.handle_blocks(now, id, self.reader.blocks(), count);
+            taken += count;
+            unwritten += count;
+            if unwritten >= WRITE_SOON_BYTES {
+                unwritten = 0;
+                self.write(now);
+            }
+            if !more {
+                return false;
+            }
+            if self.forwarder.gate(now, id) != Gate::Open {
+                return true;
+            }
+        }
+        true
+    }
+
+    /// Writes what is ready to go out, as far as sockets take it.
+    fn write(&mut self, now: Instant) {
+        while let Some(id) = self.forwarder.poll_output() {
+            let Some(socket) = self.sockets.get_mut(&id) else { continue };
+            while socket.writable {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let used = self.forwarder.output(now, id, &mut slices);
+                if used == 0 {
+                    break;
+                }
+                let Some(count) = socket.write(&slices[..used]) else {
+                    self.sockets.remove(&id);
+                    self.forwarder.handle_closed(now, id);
+                    break;
+                };
+                self.forwarder.handle_written(now, id, count);
+            }
+        }
+    }
+
+    /// Writes, and does what the machine asks for, until neither leads to the other.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            self.write(now);
+            let Some(event) = self.forwarder.poll_event() else { break };
+            match event {
+                Event::Close(id) => {
+                    self.sockets.remove(&id);
+                }
+                Event::Finish(id) => {
+                    if let Some(socket) = self.sockets.remove(&id) {
+                        self.lingering.take(now, id, socket);
+                    }
+                }
+                Event::Move(to, transit) => {
+                    let stream = self.sockets.remove(&transit.link()).map(|socket| socket.release(self.poll.registry()));
+                    match stream {
+                        Some(Ok(stream)) => self.outbox.put(to, Package::Arrival(stream, Box::new(transit))),
+                        _ => self.forwarder.handle_lost(now, transit),
+                    }
+                }
+                Event::Notice(id, notice) => self.shared.notice(id, notice),
+            }
+        }
+        while let Some((worker, parcel)) = self.forwarder.poll_parcel() {
+            self.outbox.put(worker, Package::Parcel(parcel));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What is written about the tools agrees with the tools. `BLESS=1 cargo test --test docs` rewrites what is generated.
+
+#[path = "docs/man.rs"]
+mod man;
+#[path = "docs/shell.rs"]
+mod shell;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use clap_complete::Shell;
+use vp::cli::args::{Entry, tools};
+use vp::cli::exit::TABLE;
+use vp::identity::PeerId;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Compares a folder with what its generated files should be, or makes it so.
+fn agree(folder: &str, expected: &[(String, String)]) {
+    let folder = root().join(folder);
+    if std::env::var_os("BLESS").is_some() {
+        fs::create_dir_all(&folder).expect("writable");
+        for (name, text) in expected {
+            fs::write(folder.join(name), text).expect("writable");
+        }
+    }
+    for (name, text) in expected {
+        let committed = fs::read_to_string(folder.join(name)).unwrap_or_default();
+        let line = 1 + committed.lines().zip(text.lines()).take_while(|(a, b)| a == b).count();
+        let path = folder.join(name);
+        assert!(committed == *text, "{}, line {line}: run BLESS=1 cargo test --test docs", path.display());
+    }
+    let entries = fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    let files = entries.filter(|entry| entry.path().is_file()).map(|e| e.file_name().to_string_lossy().into_owned());
+    let expected: BTreeSet<_> = expected.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(files.collect::<BTreeSet<_>>(), expected, "files in {}", folder.display());
+}
+
+fn pages() -> Vec<(String, String)> {
+    let prose = |name: &str| read(format!("man/src/{name}.roff"));
+    let page = |tool: Entry| (format!("{}.1", tool.manual.name), man::page(tool.clone(), &prose(tool.manual.name)));
+    let overview = ("vp.7".to_owned(), man::overview(&prose("vp")));
+    tools().into_iter().map(page).chain([overview]).collect()
+}
+
+#[test]
+fn manual_pages_agree_with_the_tools() {
+    agree("man", &pages());
+}
+
+#[test]
+fn every_manual_page_quotes_the_table_of_exit_statuses() {
+    for (name, page) in pages() {
+        let (_, table) = page.split_once(".SH EXIT STATUS\n").unwrap_or_else(|| panic!("{name} has no table"));
+        let table = table.split(".SH ").next().unwrap_or_default();
+        let rows: Vec<_> = table.split(".TP\n").skip(1).collect();
+        assert_eq!(rows.len(), TABLE.len(), "{name}");
+        for (shown, row) in rows.iter().zip(TABLE) {
+            assert!(shown.starts_with(&format!(".B {}\n{}", row.code, row.meaning)), "{name}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn every_option_is_in_its_manual_page() {
+    for Entry { manual, command, .. } in tools() {
+        let page = read(format!("man/{}.1", manual.name)).replace("\\-", "-");
+        for long in command.get_arguments().filter_map(|option| option.get_long()) {
+            assert!(page.contains(&format!("--{long}")), "{}: --{long}", manual.name);
+        }
+    }
+}
+
+#[test]
+fn completions_agree_with_the_tools() {
+    let kinds = [(Shell::Bash, "bash", "", ""), (Shell::Zsh, "zsh", "_", ""), (Shell::Fish, "fish", "", ".fish")];
+    for (shell, folder, before, after) in kinds {
+        let script = |Entry { manual, mut command, .. }: Entry| {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut command, manual.name, &mut text);
+            (format!("{before}{}{after}", manual.name), String::from_utf8(text).expect("text"))
+        };
+        agree(&format!("completions/{folder}"), &tools().into_iter().map(script).collect::<Vec<_>>());
+    }
+}
+
+/// Runs `vp-send` with one word: its status, and what it says on standard error.
+fn run(word: &str, stdout: impl Into<Stdio>) -> (Option<i32>, String) {
+    let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_vp-send"));
+    let child = tool.arg(word).env_clear().stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn();
+    let output = child.and_then(std::process::Child::wait_with_output).expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn help_reaches_its_reader_or_the_status_says_that_it_did_not() {
+    assert_eq!(run("--help", Stdio::null()), (Some(0), String::new()));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let (status, message) = run("--help", full);
+    assert_eq!(status, Some(1));
+    assert_eq!(message, "vp-send: error: cannot write to standard output: no space left on device\n");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(run("--version", writer), (Some(0), String::new()), "a reader that has seen enough is no failure");
+}
+
+#[test]
+fn a_wrong_word_ends_with_the_status_for_usage() {
+    let (status, message) = run("--oops", Stdio::null());
+    assert_eq!(status, Some(2));
+    assert!(message.starts_with("vp-send: error: unexpected argument '--oops' found\n"), "{message}");
+    assert!(message.ends_with("vp-send: hint: try vp-send --help\n"), "{message}");
+}
+
+/// What a placeholder may stand for.
+fn meanings() -> Vec<String> {
+    let id = PeerId::from_bytes([7; 32]).to_string();
+    vec![id.clone(), format!("tcp://{id}@relay.example.com:4433"), "depot".into(), "3".into(), "20s".into()]
+}
+
+/// The word itself, or what it may mean if something in it has to be filled in first.
+fn readings(word: &str) -> Vec<String> {
+    let id = PeerId::from_bytes([7; 32]).to_string();
+    match (word.find("vp1"), word.contains('$')) {
+        (_, true) => meanings(),
+        (Some(at), _) if word.contains('…') || word.contains("...") => {
+            let rest = word[at..].trim_start_matches(|c: char| c.is_ascii_alphanumeric() || ".…".contains(c));
+            vec![format!("{}{id}{rest}", &word[..at])]
+        }
+        _ => vec![word.to_owned()],
+    }
+}
+
+/// Why a command line is wrong, under the best reading of its placeholders.
+fn complaint(words: &[String]) -> Option<String> {
+    let tool = tools().into_iter().find(|tool| tool.manual.name == words[0])?;
+    let mut lines = vec![Vec::new()];
+    for word in words {
+        let meanings = readings(word);
+        lines = lines
+            .into_iter()
+            .flat_map(|line| meanings.iter().map(move |word| [line.clone(), vec![word.clone()]].concat()))
+            .collect();
+    }
+    // One reading that is taken is enough.
+    let wrong: Vec<_> = lines.iter().map(|line| (tool.complaint)(line)).collect::<Option<_>>()?;
+    let first = wrong.first()?;
+    let question = matches!(first.kind(), clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion);
+    (!question).then(|| format!("{}: {first}", words.join(" ")))
+}
+
+fn complaints(text: &str) -> Vec<String> {
+    shell::commands(text).iter().filter_map(|words| complaint(words)).collect()
+}
+
+#[test]
+fn examples_in_the_manual_pages_parse() {
+    for Entry { manual, .. } in tools() {
+        for example in manual.examples {
+            assert!(!shell::commands(example.line).is_empty(), "{}", example.line);
+            assert_eq!(complaints(example.line), [""; 0]);
+        }
+    }
+    let overview = read("man/src/vp.roff").replace("\\-", "-").replace("\\(ti", "~");
+    let lines: String = overview.split(".EX\n").skip(1).filter_map(|rest| rest.split(".EE").next()).collect();
+    assert_eq!(shell::commands(&lines).len(), 4, "{lines}");
+    assert_eq!(complaints(&lines), [""; 0]);
+}
+
+#[test]
+fn command_lines_in_the_readme_parse() {
+    let blocks = shell::code_blocks(&read("README.md")).concat();
+    assert!(shell::commands(&blocks).len() >= 3, "the README shows at least a relay, a sender and a receiver");
+    assert_eq!(complaints(&blocks), [""; 0]);
+}
+
+#[test]
+fn a_wrong_command_line_is_found_wherever_it_hides() {
+    for wrong in [
+        "vp-send depot",
+        "pg_dump x | vp-send --nope - depot:backup",
+        "ssh -o ProxyCommand='vp-attach --nope depot:ssh' depot",
+        "echo depot $(vp-keygen --nope) >> peers",
+        "VP_KEY=k target/release/vp-recv --keep &",
+        "vp-relay --listen 127.0.0.1:0 \\\n  --nope --open",
+        "$ vp-relay --listen $ADDRESS --open --workers",
+    ] {
+        assert_eq!(complaints(wrong).len(), 1, "{wrong}");
+    }
+    for right in [
+        "vp-attach -r $RELAY depot:chat < in > out 2>> log # --nope",
+        "vp-attach -r vp1qq…@relay.example.com:4433 vp1rr…:chat; echo vp-send",
+        "vp-relay --help && vp-recv backup --from \"$PEER\" --timeout ${WAIT} | pg_restore",
+        "RELAY=$(sed -n 's/listening //p' ready) vp-send a b depot",
+    ] {
+        assert!(!shell::commands(right).is_empty(), "{right}");
+        assert_eq!(complaints(right), [""; 0], "{right}");
+    }
+}
+
+#[test]
+fn blocks_marked_text_are_not_commands() {
+    let markdown = "a\n```sh\nvp-send a b\n```\nvp-send\n```text\nvp-send [OPTIONS]\n```\n```\nvp-recv\n```\n";
+    assert_eq!(shell::code_blocks(markdown).concat(), "vp-send a b\nvp-recv\n");
+}

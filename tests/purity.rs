@@ -1,0 +1,390 @@
+//! The rules of the architecture as failing tests: the core is pure, arrows run one way, files and functions are short.
+//!
+//! A text scan, not a parser: it relies on rustfmt's layout, which CI checks, and removes comments, strings and test
+//! modules before it looks. Each rule has a planted violation that it must find.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a core folder may not name. Time is an argument there, and bytes come and go through the caller.
+const FORBIDDEN_IN_CORE: [&str; 19] = [
+    "Instant::now",
+    "SystemTime",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::net::ToSocketAddrs",
+    "std::os::",
+    "std::fs",
+    "std::env",
+    "std::io::std",
+    "std::thread",
+    "std::process",
+    "mio::",
+    "socket2::",
+    "rustix::",
+    "signal_hook",
+    "print!(",
+    "println!(",
+    "indicatif::",
+    "clap::",
+];
+
+/// Pure folders, which tests and fuzzers can drive without a system under them.
+const CORE: [&str; 7] = ["identity", "noise", "wire", "link", "session", "relay", "node"];
+
+/// Who may use whom. A folder may always use itself.
+const ARROWS: [(&str, &[&str]); 12] = [
+    ("identity", &[]),
+    ("noise", &["identity"]),
+    ("wire", &["identity"]),
+    ("link", &["noise", "wire", "identity"]),
+    ("session", &["noise", "wire", "identity"]),
+    ("relay", &["link", "wire", "noise", "identity"]),
+    ("node", &["session", "link", "wire", "noise", "identity"]),
+    ("net", &[]),
+    ("store", &["identity"]),
+    ("app", &["identity", "noise", "wire", "link", "session", "relay", "node", "net", "store"]),
+    ("cli", &["app", "identity", "store"]),
+    ("bin", &["cli", "app"]),
+];
+
+/// The one file that names bincode.
+const BINCODE_FILE: &str = "wire/control.rs";
+/// Longest file, lines, tests included.
+const FILE_LINES_MAX: usize = 500;
+/// Longest function, lines from `fn` to its closing brace.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// A source file: its path under `src`, as written, and without comments, strings and test modules and with flat
+/// imports.
+struct Source {
+    path: String,
+    text: String,
+    code: String,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Self {
+        let is_test = path.split(['/', '_', '.']).any(|part| part == "tests");
+        let code = if is_test { String::new() } else { with_flat_imports(&without_tests(&without_comments(text))) };
+        Self { path: path.to_owned(), text: text.to_owned(), code }
+    }
+
+    /// The folder the file belongs to; empty for `lib.rs`. `wire.rs` belongs to `wire`.
+    fn folder(&self) -> &str {
+        match self.path.split_once('/') {
+            Some((folder, _)) => folder,
+            None => self.path.trim_end_matches(".rs").trim_start_matches("lib"),
+        }
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (usize, &str)> {
+        (1..).zip(self.code.lines())
+    }
+
+    fn at(&self, line: usize, complaint: &str) -> String {
+        format!("src/{}:{line}: {complaint}", self.path)
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders: Vec<PathBuf> = vec![root.clone()];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).expect("it is below").to_string_lossy().into_owned();
+                found.push(Source::new(&name, &fs::read_to_string(&path).expect("text")));
+            }
+        }
+    }
+    found
+}
+
+/// Blanks comments, strings and character literals out; lines stay where they are.
+fn without_comments(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let skipped = match letter {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            '"' => string_length(rest),
+            'r' if !code.ends_with(|c: char| c.is_alphanumeric() || c == '_') => raw_string_length(rest),
+            '\'' => character_length(rest),
+            _ => 0,
+        };
+        if skipped == 0 {
+            code.push(letter);
+            rest = &rest[letter.len_utf8()..];
+        } else {
+            code.extend(rest[..skipped].chars().filter(|c| *c == '\n'));
+            rest = &rest[skipped..];
+        }
+    }
+    code
+}
+
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.char_indices().skip(1).find(|(_, letter)| {
+        let ends = *letter == '"' && !escaped;
+        escaped = *letter == '\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |(at, _)| at + 1)
+}
+
+/// Length of `r"…"` or `r#"…"#`; 0 if it is neither.
+fn raw_string_length(text: &str) -> usize {
+    let hashes = text[1..].bytes().take_while(|byte| *byte == b'#').count();
+    if !text[1 + hashes..].starts_with('"') {
+        return 0;
+    }
+    let close = format!("\"{}", "#".repeat(hashes));
+    let body = hashes + 2;
+    text[body..].find(&close).map_or(text.len(), |end| body + end + close.len())
+}
+
+/// Length of `'x'` or `'\…'`; 0 if it is a lifetime.
+fn character_length(text: &str) -> usize {
+    let mut letters = text.char_indices().skip(1);
+    match letters.next() {
+        // The escaped character itself may be a quote: look behind it.
+        Some((_, '\\')) => text.get(3..).and_then(|rest| rest.find('\'')).map_or(0, |end| end + 4),
+        Some(_) => letters.next().filter(|(_, letter)| *letter == '\'').map_or(0, |(at, _)| at + 1),
+        None => 0,
+    }
+}
+
+/// Blanks items under `#[cfg(test)]` out: up to a semicolon or the closing brace of the same depth.
+fn without_tests(code: &str) -> String {
+    let mut kept = Vec::new();
+    let mut until: Option<String> = None;
+    for line in code.lines() {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let blank = match &until {
+            None if line.trim_start().starts_with("#[cfg(test)]") => {
+                until = Some(indent.to_owned());
+                true
+            }
+            None => false,
+            Some(depth) => {
+                let ends = *depth == indent && (line.trim_start().starts_with('}') || line.trim_end().ends_with(';'));
+                until = until.filter(|_| !ends);
+                true
+            }
+        };
+        kept.push(if blank { "" } else { line });
+    }
+    kept.join("\n")
+}
+
+fn impurities(source: &Source) -> Vec<String> {
+    if !CORE.contains(&source.folder()) {
+        return Vec::new();
+    }
+    let complaint = |(line, code): (usize, &str)| {
+        let named = FORBIDDEN_IN_CORE.iter().filter(|name| code.contains(**name));
+        named.map(|name| source.at(line, &format!("the core names {name}"))).collect::<Vec<_>>()
+    };
+    source.numbered().flat_map(complaint).collect()
+}
+
+fn foreign_bincode(source: &Source) -> Vec<String> {
+    let lines = source.numbered().filter(|(_, code)| code.contains("bincode") && source.path != BINCODE_FILE);
+    lines.map(|(line, _)| source.at(line, &format!("only {BINCODE_FILE} names bincode"))).collect()
+}
+
+/// The folders of ours that some code names: `crate::wire::…`, `vp::cli::…`, or through enough `super::`.
+fn named_folders<'a>(code: &'a str, upwards: &str) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for root in ["crate::", "vp::", upwards].into_iter().filter(|root| !root.is_empty()) {
+        for (at, _) in code.match_indices(root) {
+            let before = code[..at].chars().next_back();
+            if before.is_none_or(|letter| !letter.is_alphanumeric() && letter != '_') {
+                found.push(first_name(&code[at + root.len()..]));
+            }
+        }
+    }
+    found
+}
+
+fn first_name(path: &str) -> &str {
+    &path[..path.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(path.len())]
+}
+
+/// Writes `use a::{b, c::{d, e}};` as `use a::b a::c::d a::c::e;` and leaves everything else, line feeds included.
+fn with_flat_imports(code: &str) -> String {
+    let mut flat = String::with_capacity(code.len());
+    let mut rest = code;
+    while let Some(at) = rest.find("use ").filter(|at| rest[*at..].contains(';')) {
+        let (before, statement) = rest.split_at(at + "use ".len());
+        let (tree, after) = statement.split_at(statement.find(';').unwrap_or(statement.len()));
+        flat.push_str(before);
+        let paths: Vec<_> = if tree.contains('{') { leaves("", tree) } else { vec![tree.to_owned()] };
+        flat.push_str(&paths.join(" "));
+        flat.extend(tree.chars().filter(|letter| *letter == '\n' && tree.contains('{')));
+        rest = after;
+    }
+    flat + rest
+}
+
+fn leaves(prefix: &str, tree: &str) -> Vec<String> {
+    let tree = tree.trim();
+    match tree.split_once('{') {
+        None => vec![format!("{prefix}{tree}")],
+        Some((path, list)) => {
+            let prefix = format!("{prefix}{}", path.trim());
+            first_level(list)
+                .into_iter()
+                .filter(|item| !item.trim().is_empty())
+                .flat_map(|i| leaves(&prefix, i))
+                .collect()
+        }
+    }
+}
+
+/// The parts of `a::{b, c}, d}` that no inner brace encloses: `a::{b, c}` and `d`.
+fn first_level(list: &str) -> Vec<&str> {
+    let mut depth = 0;
+    let part = |letter: char| {
+        depth += i32::from(letter == '{') - i32::from(letter == '}');
+        (letter == ',' && depth == 0) || depth < 0
+    };
+    list.split(part).collect()
+}
+
+fn backward_arrows(source: &Source) -> Vec<String> {
+    let Some((folder, allowed)) = ARROWS.iter().find(|(folder, _)| *folder == source.folder()) else {
+        return match source.folder() {
+            "" => Vec::new(),
+            _ => vec![source.at(1, "a folder that the table of arrows does not know")],
+        };
+    };
+    // As many `super` as lead out of the folder: two from `wire/frame.rs`, one from `wire/mod.rs`.
+    let depth = source.path.split('/').count() - usize::from(source.path.ends_with("/mod.rs"));
+    let known = |name: &&str| ARROWS.iter().any(|(folder, _)| folder == name);
+    let named = named_folders(&source.code, &"super::".repeat(depth)).into_iter().filter(known);
+    let backward = named.filter(|name| name != folder && !allowed.contains(name));
+    backward.map(|name| format!("src/{}: {folder} may not use {name}", source.path)).collect()
+}
+
+fn long_file(source: &Source) -> Option<String> {
+    let lines = source.text.lines().count();
+    (lines > FILE_LINES_MAX).then(|| source.at(lines, &format!("more than {FILE_LINES_MAX} lines")))
+}
+
+fn long_functions(source: &Source) -> Vec<String> {
+    let lines: Vec<&str> = source.code.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let words = line.trim_start();
+        let is_function = words.starts_with("fn ") || (words.contains(" fn ") && !words.ends_with(';'));
+        if !is_function {
+            continue;
+        }
+        let indent = line.len() - words.len();
+        let end = lines[at..].iter().position(|line| line.trim_end() == format!("{:indent$}}}", ""));
+        let length = end.map_or(0, |end| end + 1);
+        if length > FUNCTION_LINES_MAX {
+            found.push(source.at(at + 1, &format!("a function of {length} lines")));
+        }
+    }
+    found
+}
+
+/// All of it must hold for every file.
+fn complaints(source: &Source) -> Vec<String> {
+    let mut all = impurities(source);
+    all.extend(foreign_bincode(source));
+    all.extend(backward_arrows(source));
+    all.extend(long_file(source));
+    all.extend(long_functions(source));
+    all
+}
+
+#[test]
+fn the_source_keeps_the_rules() {
+    let sources = sources();
+    assert!(sources.iter().any(|source| source.path == "lib.rs"), "the scan found no source");
+    let complaints: BTreeSet<_> = sources.iter().flat_map(complaints).collect();
+    let complaints: Vec<_> = complaints.into_iter().collect();
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn nothing_ends_the_process_but_main_and_nothing_speaks_but_cli() {
+    let speaks = |source: &Source| source.path == "cli/report.rs" || source.path == "cli/progress.rs";
+    for source in sources() {
+        assert!(!source.code.contains("process::exit"), "src/{}", source.path);
+        assert!(!source.code.contains("println!("), "src/{}", source.path);
+        assert!(speaks(&source) || !source.code.contains("io::stderr"), "src/{}", source.path);
+    }
+}
+
+#[test]
+fn every_folder_says_what_it_is() {
+    for source in sources().iter().filter(|source| source.path.ends_with("/mod.rs")) {
+        assert!(source.text.starts_with("//! "), "src/{} does not begin with what it does", source.path);
+    }
+}
+
+#[test]
+fn planted_violations_are_found() {
+    let planted = [
+        ("session/timer.rs", "fn f() {\n    let now = Instant::now();\n}\n", "src/session/timer.rs:2: the core names"),
+        ("wire/a.rs", "use std::net::TcpStream;\n", "the core names std::net::Tcp"),
+        ("relay/a.rs", "fn f() {\n    eprintln!(\"x\");\n}\n", "the core names println!("),
+        ("link/a.rs", "use bincode::config;\n", "only wire/control.rs names bincode"),
+        ("wire/a.rs", "use crate::session::Session;\n", "wire may not use session"),
+        ("net/a.rs", "fn f() -> crate::identity::PeerId {\n", "net may not use identity"),
+        ("wire/a.rs", "use std::{collections::BTreeMap, net::{IpAddr, TcpStream}};\n", "the core names std::net::Tcp"),
+        ("wire/mod.rs", "use super::session::Session;\n", "wire may not use session"),
+        ("wire/a.rs", "fn f(_: super::super::session::Session) {}\n", "wire may not use session"),
+        ("noise/a.rs", "use crate::{\n    identity::{Card, PeerId},\n    wire,\n};\n", "noise may not use wire"),
+        ("bin/vp-x.rs", "use vp::store::keyfile;\n", "bin may not use store"),
+        ("extra/mod.rs", "", "a folder that the table of arrows does not know"),
+    ];
+    for (path, text, complaint) in planted {
+        let found = complaints(&Source::new(path, text));
+        assert!(found.len() == 1 && found[0].contains(complaint), "{path}: {found:?}");
+    }
+    let long = format!("impl A {{\n    pub fn f() {{\n{}    }}\n}}\n", "        g();\n".repeat(FUNCTION_LINES_MAX));
+    assert_eq!(complaints(&Source::new("app/a.rs", &long)), ["src/app/a.rs:2: a function of 72 lines"]);
+    let file = "a\n".repeat(FILE_LINES_MAX + 1);
+    assert_eq!(complaints(&Source::new("app/a.rs", &file)), ["src/app/a.rs:501: more than 500 lines"]);
+}
+
+#[test]
+fn comments_strings_and_tests_may_say_anything() {
+    let innocent = r##"//! Instant::now
+/* std::fs */
+const A: &str = "std::fs \" mio::";
+const B: &str = r#"mio:: " std::fs"#;
+use super::{session, frame::{a, b}};
+const C: [char; 3] = ['"', '\'', '\\']; // std::fs
+fn f<'a>(text: &'a str) -> &'a str {
+    text
+}
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    #[test]
+    fn g() {
+        fs::read("x");
+    }
+}
+#[cfg(test)]
+use crate::session::x;
+"##;
+    assert_eq!(complaints(&Source::new("wire/a.rs", innocent)), [""; 0]);
+    let guilty = innocent.to_owned() + "use std::fs;\n";
+    assert_eq!(complaints(&Source::new("wire/a.rs", &guilty)), ["src/wire/a.rs:20: the core names std::fs"]);
+    assert_eq!(complaints(&Source::new("wire/a_tests.rs", "use std::fs;\n")), [""; 0]);
+}

@@ -1,0 +1,330 @@
+//! Client, relay, client: whole nodes over a simulated relay that may be cut off or die, in virtual time.
+
+use crate::random::Random;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+use vp::identity::Identity;
+use vp::node::{Callers, Config, Down, Event, Key, Node, Wait};
+use vp::relay::{Gate, LinkId, Limits, Policy, RelayCore};
+use vp::session::{Event as SessionEvent, Half, Times};
+use vp::wire::CloseCode;
+
+const MEMORY: usize = 64 << 20;
+
+/// A connection of one client to the relay: bytes under way, each way.
+struct Wire {
+    link: LinkId,
+    up: VecDeque<u8>,
+    down: VecDeque<u8>,
+    /// Bytes stay where they are: a black hole.
+    stalled: bool,
+}
+
+struct End {
+    node: Node,
+    wire: Option<Wire>,
+    rest: Vec<u8>,
+    key: Option<Key>,
+    stream: Option<u32>,
+    /// What this end's application writes, and how far it is.
+    data: Vec<u8>,
+    written: usize,
+    finished: bool,
+    /// What it has read of the other's.
+    got: usize,
+}
+
+struct World {
+    random: Random,
+    now: Instant,
+    relay_seed: [u8; 32],
+    relay: Option<RelayCore>,
+    workers: usize,
+    ends: [End; 2],
+    piece_max: usize,
+    faults: u64,
+}
+
+fn seed(random: &mut Random) -> [u8; 32] {
+    let mut seed = [0; 32];
+    seed.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&random.next().to_le_bytes()));
+    seed
+}
+
+impl World {
+    fn new(number: u64) -> World {
+        let mut random = Random::new(number);
+        let now = Instant::now();
+        let relay_seed = seed(&mut random);
+        let relay_id = Identity::from_seed(&relay_seed).id();
+        let keys = [seed(&mut random), seed(&mut random)];
+        let ids = keys.map(|key| Identity::from_seed(&key).id());
+        let most = [0, 100, 50_000, 300_000][random.below(4)];
+        let mut ends = [0, 1].map(|side| {
+            let config = Config {
+                identity: Identity::from_seed(&keys[side]),
+                relays: vec![relay_id],
+                callers: if side == 1 { Callers::Only(vec![ids[0]]) } else { Callers::Nobody },
+                callers_max: side,
+                wait: Wait::Forever,
+                times: Times { dead_time: Duration::from_secs(10), resume_timeout: Duration::from_secs(3_600) },
+                seed: random.next(),
+            };
+            let data = (0..random.below(most + 1)).map(|_| random.next() as u8).collect();
+            End {
+                node: Node::new(now, config),
+                wire: None,
+                rest: Vec::new(),
+                key: None,
+                stream: None,
+                data,
+                written: 0,
+                finished: false,
+                got: 0,
+            }
+        });
+        let app: vp::identity::AppName = "sim".parse().expect("a name");
+        ends[1].node.listen(app.clone());
+        ends[0].key = Some(ends[0].node.call(now, ids[1], app));
+        let (piece_max, workers) = ([1, 100, 5_000, 300_000][random.below(4)], 1 + random.below(3));
+        let mut world = World { random, now, relay_seed, relay: None, workers, ends, piece_max, faults: 0 };
+        world.boot();
+        world
+    }
+
+    fn boot(&mut self) {
+        let identity = Identity::from_seed(&self.relay_seed);
+        self.relay = Some(RelayCore::new(identity, Policy::open(Limits::default()), MEMORY, self.workers));
+    }
+
+    fn crash(&mut self) {
+        self.relay = None;
+        for side in 0..2 {
+            self.cut(side);
+        }
+    }
+
+    fn cut(&mut self, side: usize) {
+        let end = &mut self.ends[side];
+        if let Some(wire) = end.wire.take() {
+            if let Some(relay) = &mut self.relay {
+                relay.handle_closed(self.now, wire.link);
+            }
+            end.rest.clear();
+            end.node.handle_down(self.now, Down::Closed);
+        }
+    }
+
+    fn dial(&mut self, side: usize) {
+        if !self.ends[side].node.wants_carrier() {
+            self.drop_wire(side);
+        }
+        if self.ends[side].node.poll_dial(self.now).is_none() {
+            return;
+        }
+        self.drop_wire(side);
+        match &mut self.relay {
+            Some(relay) => {
+                let link = relay.handle_accept(self.now, IpAddr::V4(Ipv4Addr::LOCALHOST));
+                let wire = Wire { link, up: VecDeque::new(), down: VecDeque::new(), stalled: false };
+                self.ends[side].wire = Some(wire);
+                self.ends[side].node.handle_connected(self.now);
+            }
+            None => self.ends[side].node.handle_down(self.now, Down::Unreachable),
+        }
+    }
+
+    /// The node has given its carrier up: the relay sees it close, perhaps later than sooner, here at once.
+    fn drop_wire(&mut self, side: usize) {
+        self.ends[side].rest.clear();
+        if let (Some(wire), Some(relay)) = (self.ends[side].wire.take(), &mut self.relay) {
+            relay.handle_closed(self.now, wire.link);
+        }
+    }
+
+    fn carry(&mut self, side: usize) {
+        let most = self.random.skewed(self.piece_max);
+        let end = &mut self.ends[side];
+        let (Some(wire), Some(relay)) = (&mut end.wire, &mut self.relay) else { return };
+        let output = end.node.poll_output(self.now);
+        let count = output.len();
+        wire.up.extend(output);
+        end.node.handle_written(self.now, count);
+        let mut out = Vec::new();
+        relay.poll_output(self.now, wire.link, &mut out, 1 << 20);
+        wire.down.extend(out);
+        if wire.stalled {
+            return;
+        }
+        for _ in 0..if most < 100 { 30 } else { 2 } {
+            let up: Vec<u8> = wire.up.drain(..most.min(wire.up.len())).collect();
+            if !up.is_empty() && matches!(relay.gate(self.now, wire.link), Gate::Open) {
+                relay.handle_bytes(self.now, wire.link, &up);
+            } else {
+                up.into_iter().rev().for_each(|byte| wire.up.push_front(byte));
+            }
+            let down = wire.down.drain(..most.min(wire.down.len()));
+            end.rest.extend(down);
+            let used = end.node.handle_bytes(self.now, &end.rest);
+            end.rest.drain(..used);
+        }
+        while let Some(link) = relay.poll_closed() {
+            for end in &mut self.ends {
+                if end.wire.as_ref().is_some_and(|wire| wire.link == link) {
+                    end.wire = None;
+                    end.rest.clear();
+                    end.node.handle_down(self.now, Down::Closed);
+                }
+            }
+        }
+    }
+
+    fn events(&mut self, side: usize) {
+        let end = &mut self.ends[side];
+        while let Some(event) = end.node.poll_event() {
+            match event {
+                Event::Up { key, .. } => {
+                    end.key = Some(key);
+                    if side == 0 {
+                        let session = end.node.session(key).expect("it is up");
+                        end.stream = session.open_stream(self.now, "sim");
+                    }
+                }
+                Event::Failed { why, .. } | Event::Fatal { why } => panic!("side {side}: {why:?}"),
+                _ => {}
+            }
+        }
+        let Some(session) = end.key.and_then(|key| end.node.session(key)) else { return };
+        while let Some(event) = session.poll_event() {
+            if let SessionEvent::StreamOpened { id, .. } = event {
+                session.accept_stream(id);
+                end.stream = Some(id);
+            }
+        }
+        assert_eq!(session.failure(), None, "side {side}");
+    }
+
+    fn work(&mut self, side: usize, most: usize) {
+        let [east, west] = &mut self.ends;
+        let (end, other) = if side == 0 { (east, west) } else { (west, east) };
+        let Some(session) = end.key.and_then(|key| end.node.session(key)) else { return };
+        let Some(stream) = end.stream else { return };
+        let until = end.data.len().min(end.written + most);
+        end.written += session.write(stream, &end.data[end.written..until]);
+        if end.written == end.data.len() && !end.finished {
+            end.finished = true;
+            session.finish(stream);
+        }
+        let bytes = session.readable(stream);
+        let count = bytes.len().min(most);
+        assert_eq!(other.data.get(end.got..end.got + count), Some(&bytes[..count]), "side {side} reads what was written");
+        end.got += count;
+        session.read(stream, count);
+        session.consume(self.now, stream, count);
+    }
+
+    fn is_done(&mut self) -> bool {
+        (0..2).all(|side| {
+            let end = &mut self.ends[side];
+            let Some((key, stream)) = end.key.zip(end.stream) else { return false };
+            end.node.session(key).is_some_and(|session| {
+                session.recv_half(stream) == Half::Done && session.send_half(stream) == Half::Done
+            })
+        })
+    }
+
+    fn round(&mut self, most: usize) {
+        for side in 0..2 {
+            self.dial(side);
+            self.carry(side);
+            self.events(side);
+            self.work(side, most);
+            if self.ends[side].node.next_timeout().is_some_and(|at| at <= self.now) {
+                self.ends[side].node.handle_timeout(self.now);
+            }
+        }
+        if let Some(relay) = &mut self.relay {
+            if relay.next_timeout().is_some_and(|at| at <= self.now) {
+                relay.handle_timeout(self.now);
+            }
+            assert!(relay.used_bytes() <= MEMORY, "the relay's memory is bounded");
+        }
+    }
+
+    fn harm(&mut self) {
+        self.faults += 1;
+        let side = self.random.below(2);
+        match self.random.below(5) {
+            0 => self.crash(),
+            1 | 2 => self.cut(side),
+            3 => {
+                if let Some(wire) = &mut self.ends[side].wire {
+                    wire.stalled = true;
+                }
+            }
+            _ => self.now += Duration::from_secs(self.random.below(30) as u64),
+        }
+    }
+}
+
+/// Runs one history; panics when it goes wrong. Yields how many faults it had.
+pub fn run(number: u64) -> u64 {
+    let mut world = World::new(number);
+    let one_in = [8, 40, 200][world.random.below(3)];
+    for _ in 0..200 + world.random.below(300) {
+        let most = world.random.skewed(60_000);
+        world.round(most);
+        world.now += Duration::from_micros(world.random.skewed(200_000) as u64);
+        if world.random.one_in(one_in) {
+            world.harm();
+        }
+        if world.relay.is_none() && world.random.one_in(10) {
+            world.boot();
+        }
+    }
+    if world.relay.is_none() {
+        world.boot();
+    }
+    world.piece_max = 300_000;
+    for _ in 0..6_000 {
+        world.round(1 << 20);
+        if world.is_done() {
+            return settle(world);
+        }
+        world.now += Duration::from_millis(15);
+    }
+    let [east, west] = &world.ends;
+    panic!(
+        "after the faults stopped, not all came to an end: east {} of {}, west {} of {}",
+        east.got,
+        west.data.len(),
+        west.got,
+        east.data.len()
+    );
+}
+
+fn settle(mut world: World) -> u64 {
+    for side in 0..2 {
+        let end = &mut world.ends[side];
+        let key = end.key.expect("it was up");
+        if let Some(session) = end.node.session(key) {
+            session.close(CloseCode::Done);
+        }
+        end.node.release(world.now, key);
+    }
+    for _ in 0..2_000 {
+        world.round(0);
+        if world.ends.iter().all(|end| end.key.is_some_and(|key| !end.node.knows(key))) {
+            return world.faults;
+        }
+        world.now += Duration::from_millis(15);
+    }
+    for (side, end) in world.ends.iter_mut().enumerate() {
+        let attached = end.node.is_attached();
+        let left = end.key.and_then(|key| end.node.session(key));
+        let left = left.map(|s| (s.has_lane(), s.is_over(), s.peer_close_code(), s.failure()));
+        eprintln!("side {side}: attached {attached}, lane, over, closed, failed: {left:?}");
+    }
+    panic!("the close was never settled");
+}
