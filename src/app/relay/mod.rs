@@ -20,7 +20,8 @@ pub use shared::{Handle, Status};
 
 use crate::identity::{Identity, ParseError, Peers};
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1};
-use crate::relay::{Budget, Forwarder, Limits, Policy, Pool, Router};
+pub use crate::relay::Limits;
+use crate::relay::{Budget, Forwarder, Policy, Pool, Router};
 use conn::Reader;
 use desk::Desk;
 use listen::Acceptor;
