@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Input, Output, Random, Relay, Running, Tool, World, eventually, exit};
+use crate::harness::{Input, Output, Random, Relay, Running, Tool, World, burnt_in_a_second, eventually, exit};
 use crate::impair::Shape;
 
 /// A waiting listener and a dialler, with standard input held open at both.
@@ -218,6 +218,51 @@ fn reader_that_leaves_is_a_quiet_end() {
     let done = Tool::new("sh", &world.path("")).args(["-c", &line]).run();
     done.expect(0).expect_silence().expect_output(b"y\ny\ny\n");
     listen.wait();
+}
+
+#[test]
+fn session_ends_when_both_sides_have_ended_and_not_later() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let _listen = west.waiting(west.attach().args(["--listen", "echo", "--keep", "--exec", "cat"]));
+    for n in 0..20u64 {
+        let done = east.attach().arg("west:echo").input(Input::Random { seed: n, bytes: 64 * n * n }).run();
+        let done = done.expect(exit::DONE).expect_random(n, 64 * n * n);
+        assert!(done.took < Duration::from_secs(5), "session {n} took {:?}", done.took);
+    }
+}
+
+#[test]
+fn who_waits_uses_no_processor_time() {
+    let world = World::new();
+    let relay = world.relay();
+    let (mut dial, mut listen) = joined(&relay, |tool| tool, |tool| tool);
+    let lonely = relay.party("east").attach().arg("west:nobody").input(Input::Held).spawn();
+    dial.write(b"x");
+    listen.wait_output(b"x");
+    let ends = |dial: &Running, listen: &Running| burnt_in_a_second(&[dial, listen, &lonely, relay.process()]);
+    let burnt = ends(&dial, &listen);
+    assert!(burnt < 10, "{burnt} hundredths of a second by an idle session");
+    listen.close_input();
+    dial.write(b"y");
+    listen.wait_output(b"xy");
+    let burnt = ends(&dial, &listen);
+    assert!(burnt < 10, "{burnt} hundredths of a second by a session that is half closed");
+}
+
+#[test]
+fn program_that_ends_first_is_an_end_and_no_failure() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let _listen = west.waiting(west.attach().args(["--listen", "early", "--keep", "--exec", "echo answer"]));
+    // It says its word and leaves; that we were still ready to talk changes nothing, as with ssh or inetd.
+    for input in [Input::Null, Input::Held, Input::Bytes(b"question".to_vec())] {
+        let done = east.attach().args(["west:early"]).input(input).run();
+        let done = done.expect(exit::DONE).expect_silence().expect_output(b"answer\n");
+        assert!(done.took < Duration::from_secs(5), "took {:?}", done.took);
+    }
 }
 
 #[test]

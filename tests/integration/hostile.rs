@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::{DEADLINE, Input, Random, Relay, Running, World, exit, scale, within};
+use crate::harness::{DEADLINE, Input, Random, Relay, World, burnt_in_a_second, exit, scale, within};
 use crate::impair::{Command, Shape};
 
 /// The absolute deadline of an unauthenticated connection is 10 s; the rest is for the machine.
@@ -52,15 +52,10 @@ fn is_over(mut stream: &TcpStream, said: &mut Vec<u8>) -> bool {
 fn transfer(relay: &Relay<'_>, seed: u64) -> Duration {
     let (east, west) = (relay.party("east"), relay.party("west"));
     let started = Instant::now();
-    let recv = west.recv().arg("proof").spawn();
-    let bytes = 1 << 20;
-    east.send()
-        .args(["-", "west:proof"])
-        .input(Input::Random { seed, bytes })
-        .run()
-        .expect(exit::DONE)
-        .expect_silence();
-    recv.wait().expect(exit::DONE).expect_random(seed, bytes);
+    let listen = west.waiting(west.attach().args(["--listen", "proof"]));
+    let (bytes, dial) = (1 << 20, east.attach().arg("west:proof"));
+    dial.input(Input::Random { seed, bytes }).run().expect(exit::DONE).expect_silence();
+    listen.wait().expect(exit::DONE).expect_random(seed, bytes);
     started.elapsed()
 }
 
@@ -68,7 +63,7 @@ fn transfer(relay: &Relay<'_>, seed: u64) -> Duration {
 fn first_words(world: &World) -> Vec<u8> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let at = listener.local_addr().expect("an address");
-    let client = world.party("east", &format!("tcp://{}@{at}", world.id("relay"))).recv().arg("x").spawn();
+    let client = world.party("east", &format!("tcp://{}@{at}", world.id("relay"))).attach().arg("west:x").spawn();
     let (stream, _) = listener.accept().expect("a client");
     stream.set_nonblocking(true).expect("non-blocking");
     let mut said = Vec::new();
@@ -230,19 +225,10 @@ fn relay_without_descriptors_serves_again_when_it_has_some() {
     let crowd: Vec<_> =
         (0..150).map(|n| connect_from(source(n), relay.socket()).expect("the kernel's queue")).collect();
     // It must neither die nor burn: what it cannot accept waits in the kernel until the deadline frees descriptors.
-    let before = cpu_ticks(relay.process());
-    within(Duration::from_secs(1), || false);
-    let burnt = cpu_ticks(relay.process()) - before;
-    assert!(burnt < 50, "{burnt} ticks of processor time in a second of having no descriptors");
+    let burnt = burnt_in_a_second(&[relay.process()]);
+    assert!(burnt < 50, "{burnt} hundredths of a second of processor time while it had no descriptors");
     drop(crowd);
     transfer(&relay, 8);
-}
-
-/// Processor time used so far, in hundredths of a second.
-fn cpu_ticks(running: &Running) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", running.pid())).expect("a running process");
-    let fields = stat.rsplit(')').next().expect("after the name").split_whitespace();
-    fields.skip(11).take(2).map(|word| word.parse::<u64>().expect("a number")).sum()
 }
 
 #[test]
@@ -256,16 +242,16 @@ fn bit_flipped_anywhere_never_reaches_the_receiver() {
         let way = if n % 3 == 0 { "down" } else { "up" };
         let line = format!("flip {way} {} {}", if way == "down" { n * 53 } else { at }, n % 8);
         proxy.tell(line.parse::<Command>().expect("a command")).expect("told");
-        let recv = relay.party("west").recv().arg("x").spawn();
+        let listen = relay.party("west").attach().args(["--listen", "x"]).spawn();
         let east = world.party("east", &through);
-        let done = east.send().args(["-", "west:x", "--timeout", "20s"]).input(Input::Random { seed: n, bytes }).run();
+        let done = east.attach().args(["west:x", "--timeout", "20s"]).input(Input::Random { seed: n, bytes }).run();
         // In the first handshake it looks like a relay that is not ours, which no retry mends; later it costs a lane.
         let done = done.expect_one_of(&[exit::DONE, exit::REFUSED, exit::INTEGRITY]);
         if done.code() == Some(exit::DONE) {
-            recv.wait().expect(exit::DONE).expect_random(n, bytes);
+            listen.wait().expect(exit::DONE).expect_random(n, bytes);
         } else {
             assert!(at < 6000 || way == "down", "{line}: lost a session\n{done}");
-            let got = recv.kill();
+            let got = listen.kill();
             assert!(Random::bytes(n, got.stdout.len()) == got.stdout, "{line}: no prefix of what was sent");
         }
     }

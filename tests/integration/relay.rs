@@ -10,8 +10,8 @@ use crate::harness::{Input, Relay, Signal, World, eventually, exit};
 /// A stream from east to west through this relay, as the shortest proof that it works.
 fn works(relay: &Relay<'_>) {
     let (east, west) = (relay.party("east"), relay.party("west"));
-    let recv = west.waiting(west.recv().arg("proof"));
-    east.send().args(["-", "west:proof"]).input(Input::Random { seed: 1, bytes: 300_000 }).run().expect(exit::DONE);
+    let recv = west.waiting(west.attach().args(["--listen", "proof"]));
+    east.attach().arg("west:proof").input(Input::Random { seed: 1, bytes: 300_000 }).run().expect(exit::DONE);
     recv.wait().expect(exit::DONE).expect_random(1, 300_000);
 }
 
@@ -34,8 +34,8 @@ fn port_zero_is_replaced_by_the_real_port_and_each_listener_has_its_line() {
         assert_ne!(line.rsplit(':').next(), Some("0"));
         let address = line.strip_prefix("listening ").expect("a ready line");
         let (east, west) = (world.party("east", address), world.party("west", address));
-        let recv = west.waiting(west.recv().arg("pipe"));
-        east.send().args(["-", "west:pipe"]).input(Input::Bytes(b"hello".to_vec())).run().expect(exit::DONE);
+        let recv = west.waiting(west.attach().args(["--listen", "pipe"]));
+        east.attach().arg("west:pipe").input(Input::Bytes(b"hello".to_vec())).run().expect(exit::DONE);
         recv.wait().expect(exit::DONE).expect_output(b"hello");
     }
 }
@@ -95,8 +95,8 @@ fn open_relay_admits_whoever_knows_it() {
     let relay = Relay::start(&world, &["--open"]);
     world.write("peers", &format!("stranger {}\nwest {}\n", world.id("stranger"), world.id("west")));
     let (stranger, west) = (relay.party("stranger"), relay.party("west"));
-    let recv = west.waiting(west.recv().arg("pipe"));
-    stranger.send().args(["-", "west:pipe"]).input(Input::Bytes(b"hello".to_vec())).run().expect(exit::DONE);
+    let recv = west.waiting(west.attach().args(["--listen", "pipe"]));
+    stranger.attach().arg("west:pipe").input(Input::Bytes(b"hello".to_vec())).run().expect(exit::DONE);
     recv.wait().expect(exit::DONE).expect_output(b"hello");
 }
 
@@ -106,18 +106,14 @@ fn hangup_admits_a_peer_that_was_added() {
     world.write("allow", &format!("west {}\n", world.id("west")));
     let relay = Relay::start(&world, &["--allow", "allow"]);
     let (east, west) = (relay.party("east"), relay.party("west"));
-    let refused = east.send().args(["-", "west:pipe", "--timeout", "20s"]).run();
+    let refused = east.attach().args(["west:pipe", "--timeout", "20s"]).run();
     refused.expect(exit::REFUSED).expect_error("");
     world.write("allow", &format!("west {}\neast {}\n", world.id("west"), world.id("east")));
     relay.process().signal(Signal::HUP);
-    let recv = west.waiting(west.recv().arg("pipe"));
+    let recv = west.waiting(west.attach().args(["--listen", "pipe"]));
     // The reload is announced by nothing but its effect.
     eventually("east is admitted", || {
-        east.send()
-            .args(["-", "west:pipe", "--timeout", "20s"])
-            .run()
-            .expect_one_of(&[exit::DONE, exit::REFUSED])
-            .code()
+        east.attach().args(["west:pipe", "--timeout", "20s"]).run().expect_one_of(&[exit::DONE, exit::REFUSED]).code()
             == Some(exit::DONE)
     });
     recv.wait().expect(exit::DONE).expect_output(b"");
@@ -196,8 +192,8 @@ fn any_number_of_workers_carries_many_circuits() {
         let (east, west) = (relay.party("east"), relay.party("west"));
         let pairs: Vec<_> = (0..8u64)
             .map(|n| {
-                let recv = west.waiting(west.recv().arg(format!("pipe{n}")));
-                let send = east.send().args(["-".to_owned(), format!("west:pipe{n}")]);
+                let recv = west.waiting(west.attach().args(["--listen", &*format!("pipe{n}")]));
+                let send = east.attach().arg(format!("west:pipe{n}"));
                 (n, send.input(Input::Random { seed: n, bytes: 2_000_000 }).spawn(), recv)
             })
             .collect();

@@ -70,6 +70,14 @@ pub fn within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     true
 }
 
+/// Processor time that programs use in the next second, all together, hundredths of a second.
+pub fn burnt_in_a_second(programs: &[&Running]) -> u64 {
+    let used = || programs.iter().map(|running| running.cpu_ticks()).sum::<u64>();
+    let before = used();
+    within(Duration::from_secs(1), || false);
+    used() - before
+}
+
 /// Says something that shows only if the test fails.
 #[expect(clippy::print_stderr, reason = "the test runner captures this and nothing else")]
 pub fn tell(text: &str) {

@@ -336,6 +336,13 @@ impl Running {
         proc_number(self.pid(), "VmHWM:")
     }
 
+    /// Processor time used so far, hundredths of a second, while it runs.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("a running process");
+        let fields = stat.rsplit(')').next().expect("after the name").split_whitespace();
+        fields.skip(11).take(2).map(|word| word.parse::<u64>().expect("a number")).sum()
+    }
+
     /// Waits for the end, however it ends. A passed deadline fails the test.
     pub fn wait(mut self) -> Done {
         if !self.ended_by(self.deadline) {
