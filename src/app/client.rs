@@ -7,10 +7,13 @@
 //!
 //! A turn does what can be done without waiting, then waits for the first of: an event, a timeout of the node or the tool.
 
+use super::ending::Ending;
+use super::transfer::TransferError;
 use crate::identity::{PeerId, RelayAddress};
 use crate::net::dial::{Dialer, Dialled};
 use crate::net::signals::Signals;
 use crate::node::{Event, Node};
+use crate::store::Fault;
 use crate::wire::limits::{CONTROL_BODY_MAX, DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Registry, Token, Waker};
@@ -21,7 +24,7 @@ use std::time::Instant;
 
 /// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
 pub use crate::node::{Callers, Config, Down, Failure, Wait};
-pub use crate::session::Times;
+pub use crate::session::{LANE_LIFE, Times};
 pub use crate::wire::CloseCode;
 
 const WAKER: Token = Token(0);
@@ -63,12 +66,14 @@ pub enum Notice<'a> {
         /// Bytes in all.
         total: Option<u64>,
         /// Items where they belong, and in all where known.
-        items: Option<(u64, u64)>,
-        /// The present item.
-        name: &'a str,
+        items: Option<(u64, Option<u64>)>,
+        /// The present item, as bytes of unknown origin.
+        name: &'a [u8],
     },
-    /// One item failed, and why; the others go on.
-    ItemFailed(&'a str, &'a str),
+    /// One item failed: its path, as bytes of unknown origin, and why. The others go on.
+    ItemFailed(&'a [u8], Fault),
+    /// A transfer of a tool that goes on is complete: from whom, how many items, and how many bytes came.
+    Received(PeerId, u64, u64),
     /// Somebody asked how it stands.
     Status,
 }
@@ -88,6 +93,14 @@ pub enum ToolError {
     Command(i32),
     /// The program at the far side failed, with this status where it is known.
     FarCommand(Option<i32>),
+    /// The transfer ended before its end.
+    Transfer(TransferError),
+    /// The transfer came to its end, but not every item is there.
+    Items(Ending),
+    /// There was no item to transfer.
+    NothingToDo,
+    /// The part of this program that deals with files came to a bad end.
+    Broken,
     /// Standard output was closed by its reader.
     OutputGone,
     /// Reading or writing here failed.
@@ -106,8 +119,15 @@ impl std::error::Error for ToolError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ToolError::Io(_, error) => Some(error),
+            ToolError::Transfer(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<TransferError> for ToolError {
+    fn from(error: TransferError) -> ToolError {
+        ToolError::Transfer(error)
     }
 }
 

@@ -4,7 +4,11 @@
 
 pub mod attach;
 pub mod client;
+pub mod ending;
 pub mod joint;
 pub mod keygen;
+mod pump;
+pub mod recv;
 pub mod relay;
+pub mod send;
 pub mod transfer;

@@ -7,6 +7,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 
 /// A running child.
@@ -14,6 +15,16 @@ use std::process::{Command, ExitStatus, Stdio};
 pub struct Child {
     process: std::process::Child,
     ended: OwnedFd,
+    reach: Reach,
+}
+
+/// Whom a signal to a child reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// The shell alone.
+    Process,
+    /// The shell and everything it started, which is a process group of its own.
+    Group,
 }
 
 /// A child and its pipes.
@@ -39,7 +50,32 @@ pub fn spawn(command: &OsString, environment: &[(&str, String)]) -> io::Result<S
     let source = Source::of_pipe(process.stdout.take().ok_or_else(missing)?)?;
     let sink = Sink::of_pipe(process.stdin.take().ok_or_else(missing)?)?;
     let ended = pidfd_open(Pid::from_child(&process), PidfdFlags::NONBLOCK)?;
-    Ok(Spawned { child: Child { process, ended }, source, sink })
+    Ok(Spawned { child: Child { process, ended, reach: Reach::Process }, source, sink })
+}
+
+/// A child that only takes bytes.
+#[derive(Debug)]
+pub struct Fed {
+    /// The process.
+    pub child: Child,
+    /// Its standard input.
+    pub sink: Sink,
+}
+
+/// Runs `command` by the shell with `environment` added. Its standard output and error stay ours. It is a process group of
+/// its own: when the bytes break off, a whole pipeline must end before any part of it takes the end of its input for the
+/// end of the data.
+pub fn spawn_fed(command: &OsString, environment: &[(&str, OsString)]) -> io::Result<Fed> {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(command).stdin(Stdio::piped()).process_group(0);
+    for (name, value) in environment {
+        shell.env(name, value);
+    }
+    let mut process = shell.spawn()?;
+    let stdin = process.stdin.take().ok_or_else(|| io::Error::other("a pipe of the child is missing"))?;
+    let sink = Sink::of_pipe(stdin)?;
+    let ended = pidfd_open(Pid::from_child(&process), PidfdFlags::NONBLOCK)?;
+    Ok(Fed { child: Child { process, ended, reach: Reach::Group }, sink })
 }
 
 impl Child {
@@ -60,7 +96,11 @@ impl Child {
 
     /// Asks it to end.
     pub fn terminate(&self) {
+        let (pid, term) = (Pid::from_child(&self.process), rustix::process::Signal::TERM);
         // It fails only if the child has ended, which is what was wanted.
-        let _ = rustix::process::kill_process(Pid::from_child(&self.process), rustix::process::Signal::TERM);
+        let _ = match self.reach {
+            Reach::Process => rustix::process::kill_process(pid, term),
+            Reach::Group => rustix::process::kill_process_group(pid, term),
+        };
     }
 }

@@ -6,6 +6,10 @@ use super::frame::Frame;
 use super::{Event, Session, SessionError};
 use std::time::Instant;
 
+/// Commands that may wait for a lane: some for each stream that both sides may have. Only a peer that calls for answers
+/// and takes none gets further.
+const CONTROL_MAX: usize = 16 * 1024;
+
 impl Session {
     /// Takes bytes of a lane's pipe, all of them. A lane that fails is dropped ([`Session::poll_dead_lane`]); an
     /// error ends the session.
@@ -69,6 +73,9 @@ impl Session {
                 lane.handle_taken(now);
             }
         }
+        if self.control.len() > CONTROL_MAX {
+            return Err("asked for more answers than it takes");
+        }
         Ok(())
     }
 
@@ -89,7 +96,7 @@ impl Session {
             }
             Frame::Open { id, at } => self.handle_open(now, id, &record[at])?,
             Frame::Opened { id } => self.handle_answer(id, Event::StreamAccepted { id }),
-            Frame::OpenFailed { id, code } => self.handle_answer(id, Event::StreamRefused { id, code }),
+            Frame::OpenFailed { id, code } => self.handle_open_failed(id, code)?,
             Frame::Reset { id, code, final_offset } => self.handle_reset(id, code, final_offset)?,
             Frame::Stop { id, code } => self.handle_stop(id, code),
             Frame::Close { code } => {
@@ -101,7 +108,11 @@ impl Session {
             Frame::Consumed { id, consumed, limit } => {
                 if let Some(stream) = self.streams.get_mut(&id) {
                     stream.send.handle_consumed(consumed, limit)?;
+                    let done = stream.send.is_consumed();
                     self.mark_sendable(id);
+                    if done {
+                        self.touch(id);
+                    }
                     self.reap(id);
                 }
                 return Ok(false);
@@ -132,7 +143,10 @@ impl Session {
         let records = if self.planted.is(Canary::AckOffByOne) { records + 1 } else { records };
         if let Some(lane) = self.lanes.get_mut(&lane) {
             match lane.handle_ack(&mut self.pool, records) {
-                Ok(freed) => self.retained_bytes -= freed,
+                Ok(freed) => {
+                    self.retained_bytes -= freed;
+                    self.touch_waiting();
+                }
                 Err(_) if self.planted.is(Canary::AckOffByOne) => {}
                 Err(what) => return Err(what),
             }

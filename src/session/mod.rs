@@ -18,6 +18,8 @@
 mod buffers;
 pub mod canary;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod input;
 mod join;
 mod lane;
@@ -56,11 +58,15 @@ pub const SESSION_WINDOW_MAX: u64 = 32 * 1024 * 1024;
 /// Memory held for records the peer has not acknowledged; beyond it writers wait.
 pub const RETENTION_MAX: usize = 32 * 1024 * 1024;
 /// Streams a peer may have open at once.
-pub const STREAMS_MAX: u32 = 1024;
+pub const STREAMS_MAX: u32 = 8192;
+/// Age at which a lane gives way to a fresh one with fresh keys. That is the rekey.
+pub const LANE_LIFE: Duration = Duration::from_secs(60 * 60);
+/// Records in one direction after which it does so as well: 64 GiB, if they are full.
+pub const LANE_RECORDS_MAX: u64 = 1 << 20;
 /// Dead lanes whose acknowledgements are remembered for the peer.
-const DEAD_LANES_KEPT: usize = 16;
+pub const DEAD_LANES_KEPT: usize = 16;
 /// How long an end that has closed, and heard the peer close, keeps looking for a lane to settle the last records.
-const LINGER: Duration = Duration::from_secs(10);
+pub const LINGER: Duration = Duration::from_secs(10);
 /// Before the first answer to a ping: a path through a relay that is not far.
 const ROUND_TRIP_GUESS: Duration = Duration::from_millis(100);
 
@@ -129,6 +135,8 @@ pub struct Times {
     pub dead_time: Duration,
     /// How long the session waits without a lane.
     pub resume_timeout: Duration,
+    /// How long a lane, and so its key, is used: see [`LANE_LIFE`].
+    pub lane_life: Duration,
 }
 
 /// One end of a session.
@@ -137,7 +145,9 @@ pub struct Session {
     times: Times,
     secret: SessionSecret,
     streams: HashMap<u32, Stream>,
-    sendable: VecDeque<u32>,
+    brief: VecDeque<u32>,
+    bulk: VecDeque<u32>,
+    touched: VecDeque<u32>,
     next_stream: u32,
     next_peer_stream: u32,
     lanes: BTreeMap<u32, Lane>,
@@ -151,6 +161,7 @@ pub struct Session {
     news_due: bool,
     join_acks: Vec<(u32, u64)>,
     retained_bytes: usize,
+    retention_was_full: bool,
     sent_bytes: u64,
     peer_limit: u64,
     received_bytes: u64,
@@ -182,7 +193,9 @@ impl Session {
             times,
             secret: SessionSecret::derive(export),
             streams: HashMap::new(),
-            sendable: VecDeque::new(),
+            brief: VecDeque::new(),
+            bulk: VecDeque::new(),
+            touched: VecDeque::new(),
             next_stream: first,
             next_peer_stream: 1 - first,
             lanes: BTreeMap::new(),
@@ -196,6 +209,7 @@ impl Session {
             news_due: false,
             join_acks: Vec::new(),
             retained_bytes: 0,
+            retention_was_full: false,
             sent_bytes: 0,
             peer_limit: SESSION_WINDOW_START,
             received_bytes: 0,
@@ -261,6 +275,12 @@ impl Session {
         }
     }
 
+    /// Whether the lane has been used long enough: the initiator should join with a fresh one while this one still works.
+    pub fn wants_fresh_lane(&self, now: Instant) -> bool {
+        let worn = |lane: &Lane| now >= lane.born + self.times.lane_life || lane.records() >= LANE_RECORDS_MAX;
+        self.role == Role::Initiator && self.lanes.values().all(worn) && self.has_lane() && self.closing.is_none()
+    }
+
     /// Whether a record of the peer ever came in: for an initiator, that the peer knows of the session; for a responder,
     /// that the initiator knows that.
     pub fn is_heard(&self) -> bool {
@@ -306,6 +326,16 @@ impl Session {
         self.dead_lanes.pop_front()
     }
 
+    /// A stream with news since it was last asked for: bytes to read, an end, room to write again, or all consumed. With
+    /// many streams this is how to find the few that moved.
+    pub fn poll_touched(&mut self) -> Option<u32> {
+        let id = self.touched.pop_front()?;
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.touched = false;
+        }
+        Some(id)
+    }
+
     /// The next event, in order.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
@@ -316,8 +346,10 @@ impl Session {
         let lanes = self.lanes.values().flat_map(|lane| [Some(lane.heartbeat.deadline()), lane.ack_at()]);
         let expiry = self.no_lane_since.map(|since| since + self.times.resume_timeout);
         let linger = self.linger_until();
+        let worn = self.lanes.values().next().filter(|_| self.role == Role::Initiator && self.closing.is_none());
+        let worn = worn.map(|lane| lane.born + self.times.lane_life);
         let news = self.news_at.filter(|_| self.has_lane());
-        lanes.chain([expiry, news, linger]).flatten().min()
+        lanes.chain([expiry, news, linger, worn]).flatten().min()
     }
 
     /// Both ends want to end and no lane is left to say so: the other is most likely gone.
@@ -370,6 +402,11 @@ impl Session {
         let told = self.close_queued && self.has_lane() && self.everything_acked();
         let owing = self.lanes.values().any(|lane| self.peer_closed.is_some() && lane.ack_due());
         (told && !owing) || self.lingered
+    }
+
+    /// This side has closed the session, though the peer may not know yet.
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_some()
     }
 
     /// The code with which the peer closed the session.

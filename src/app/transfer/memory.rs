@@ -38,12 +38,17 @@ pub(super) struct MemoryPort {
     capacity: usize,
     /// Chunks it takes or gives before the session breaks.
     pub chunks_left: Option<usize>,
+    /// Then the engine does not even learn of it: it dies on the spot, as by `kill -9`.
+    pub deadly: bool,
     /// Largest piece in which bytes arrive.
     pub piece_bytes: usize,
     /// Bytes sent so far.
     pub sent_bytes: u64,
     spare: Vec<Vec<u8>>,
 }
+
+/// What a thread dies of whose port is deadly.
+pub(super) struct Killed;
 
 /// Two ends, each direction holding as little as the contract of a port allows.
 pub(super) fn pair() -> (MemoryPort, MemoryPort) {
@@ -53,6 +58,7 @@ pub(super) fn pair() -> (MemoryPort, MemoryPort) {
         outgoing: Arc::clone(outgoing),
         capacity: ANSWER_BYTES,
         chunks_left: None,
+        deadly: false,
         piece_bytes: usize::MAX,
         sent_bytes: 0,
         spare: Vec::new(),
@@ -61,11 +67,21 @@ pub(super) fn pair() -> (MemoryPort, MemoryPort) {
 }
 
 impl MemoryPort {
+    /// Sends nothing more, but goes on reading.
+    pub fn finish(&mut self) {
+        self.outgoing.lock().finished = true;
+        self.outgoing.moved.notify_all();
+    }
+
     fn count_chunk(&mut self) -> Result<(), PortClosed> {
         match &mut self.chunks_left {
             Some(0) => {
                 self.incoming.close();
                 self.outgoing.close();
+                if self.deadly {
+                    // Unwinds without the panic hook; no engine does anything when dropped.
+                    std::panic::resume_unwind(Box::new(Killed));
+                }
                 Err(PortClosed)
             }
             Some(left) => {
@@ -97,14 +113,10 @@ impl MemoryPort {
 
 impl Port for MemoryPort {
     fn recv(&mut self) -> Result<Option<Vec<u8>>, PortClosed> {
-        loop {
-            match self.recv_within(Duration::from_secs(60))? {
-                TryRecv::Bytes(chunk) => return Ok(Some(chunk)),
-                TryRecv::Finished => return Ok(None),
-                TryRecv::Empty => {
-                    panic!("nothing moved for a minute: the engines wait for each other")
-                }
-            }
+        match self.recv_within(Duration::from_secs(60))? {
+            TryRecv::Bytes(chunk) => Ok(Some(chunk)),
+            TryRecv::Finished => Ok(None),
+            TryRecv::Empty => panic!("nothing moved for a minute: the engines wait for each other"),
         }
     }
 
@@ -173,8 +185,7 @@ impl Port for MemoryPort {
 
 impl Drop for MemoryPort {
     fn drop(&mut self) {
-        self.outgoing.lock().finished = true;
-        self.outgoing.moved.notify_all();
+        self.finish();
         // Nobody reads any more: whoever writes must not wait for it.
         self.incoming.close();
     }

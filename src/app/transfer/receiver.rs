@@ -153,6 +153,9 @@ fn drive(receiver: &mut Receiver<'_, '_>, line: &mut Line<'_>) -> Result<(), Tra
                 Piece::Message(offer) => receiver.handle(offer, Instant::now())?,
             }
             line.say(receiver)?;
+            if receiver.is_finished() {
+                break; // what may follow is of no interest, above all not after a refusal
+            }
         }
         line.port.recycle(chunk);
     }

@@ -1,7 +1,7 @@
 //! What every tool that connects needs before it can: who we are, whom we know, where to meet.
 
 use super::voice::Voice;
-use crate::app::client::{Callers, Client, Config, Times, Tool, Wait};
+use crate::app::client::{Callers, Client, Config, LANE_LIFE, Times, Tool, Wait};
 use crate::cli::args::Connect;
 use crate::cli::config;
 use crate::cli::env::Env;
@@ -68,7 +68,7 @@ impl Party {
                 Some(Duration::ZERO) => Wait::No,
                 Some(time) => Wait::AtMost(time),
             },
-            times: Times { dead_time: connect.dead_time, resume_timeout: time_of(connect.resume_timeout) },
+            times: Times { dead_time: connect.dead_time, resume_timeout: time_of(connect.resume_timeout), lane_life: LANE_LIFE },
             seed: std::hash::RandomState::new().build_hasher().finish(),
         };
         Client::new(config, self.relays)

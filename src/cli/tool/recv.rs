@@ -1,15 +1,85 @@
 //! `vp-recv`: words to work.
 
+use super::party::{drive, voice};
+use super::voice::peer_name;
 use super::{Context, Party, Tool};
-use crate::cli::args::Recv;
+use crate::app::recv::{self, Options};
+use crate::app::transfer::ReceivePolicy;
+use crate::cli::args::{Overwrite, Recv};
 use crate::cli::config::peer_ids;
 use crate::cli::exit::Exit;
-use crate::cli::report::Fault;
+use crate::cli::ready::{Otherwise, Ready};
+use crate::cli::report::{Fault, chain};
+use crate::store::inbox;
+use std::path::{Path, PathBuf};
+
+/// Sessions of `--keep -d` at once: each has a thread, and windows of its own.
+const KEPT_SESSIONS_MAX: usize = 64;
 
 impl Tool for Recv {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
+        let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
+            .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
+        let directory = self.directory.as_deref().map(usable_directory).transpose()?;
         let party = Party::load(&self.connect, &context.env)?;
-        let _from = peer_ids(&self.from, &party.peers)?;
-        Err(Fault::new(Exit::Failed, "sessions are not part of this build"))
+        let from = peer_ids(&self.from, &party.peers)?;
+        // Standard output, or commands that write to it, are for one at a time.
+        let most = if self.keep && directory.is_some() { KEPT_SESSIONS_MAX } else { 1 };
+        let callers = (party.callers(from), most);
+        let peers = party.peers.clone();
+        let mut tool = recv::Recv::new(Options {
+            app: self.app.clone(),
+            keep: self.keep,
+            directory,
+            exec: self.exec.clone().map(Into::into),
+            policy: self.policy(),
+            peer_name: Box::new(move |id| peer_name(&peers, id)),
+        });
+        let voice = voice(&context.report, &context.env, &party.peers, Some(ready));
+        let mut client = party.client(&self.connect, callers)?;
+        drive(&mut client, &mut tool, voice)
+    }
+}
+
+impl Recv {
+    fn policy(&self) -> ReceivePolicy {
+        ReceivePolicy {
+            overwrite: match self.overwrite {
+                Overwrite::Never => inbox::Overwrite::Never,
+                Overwrite::Rename => inbox::Overwrite::Rename,
+                Overwrite::Yes => inbox::Overwrite::Yes,
+            },
+            bytes_max: self.max_size.map(|size| size.0),
+            // A transfer never has more items than fit 32 bits, so a larger limit is none.
+            items_max: self.max_items.and_then(|most| u32::try_from(most.get()).ok()),
+        }
+    }
+}
+
+/// Looks now whether the directory is there, instead of when somebody has come to send; and makes its path one that a
+/// command in another directory understands.
+fn usable_directory(path: &Path) -> Result<PathBuf, Fault> {
+    let about = |error: &std::io::Error| Fault::about(Exit::Failed, path, error);
+    inbox::Inbox::open(path).map_err(|error| about(&error))?;
+    std::path::absolute(path).map_err(|error| about(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn limits_become_the_policy() {
+        let words = ["vp-recv", "-d", "in", "--max-size", "2K", "--max-items", "3", "--overwrite", "rename"];
+        let policy = Recv::try_parse_from(words).expect("words that parse").policy();
+        assert_eq!((policy.bytes_max, policy.items_max), (Some(2048), Some(3)));
+        assert_eq!(policy.overwrite, inbox::Overwrite::Rename);
+    }
+
+    #[test]
+    fn a_missing_directory_is_told_at_once() {
+        let fault = usable_directory(Path::new("/nonexistent/inbox")).expect_err("it is not there");
+        assert!(fault.message.starts_with("/nonexistent/inbox: "), "{fault}");
     }
 }

@@ -1,15 +1,107 @@
 //! `vp-send`: words to work.
 
+use super::party::{drive, voice};
 use super::{Context, Party, Tool};
-use crate::cli::args::Send;
+use crate::app::send::{self, Plain, What};
+use crate::app::transfer::blocks::Level;
+use crate::app::transfer::{Compression, SendJob};
+use crate::cli::args::{Compress, Send};
 use crate::cli::config::address;
 use crate::cli::exit::Exit;
-use crate::cli::report::Fault;
+use crate::cli::ready::{Otherwise, Ready};
+use crate::cli::report::{Fault, chain};
+use crate::app::client::Callers;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Stands for standard input among the sources.
+const STDIN: &str = "-";
+/// Longest name that crosses the wire, and that a file can have.
+const NAME_BYTES_MAX: usize = 255;
 
 impl Tool for Send {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
+        let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
+            .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
+        let what = self.what()?;
         let party = Party::load(&self.connect, &context.env)?;
-        let _to = address(&self.operands.to, &party.peers)?;
-        Err(Fault::new(Exit::Failed, "sessions are not part of this build"))
+        let to = address(&self.operands.to, &party.peers)?;
+        let mut tool = send::Send::new((to.peer, to.app), what);
+        let voice = voice(&context.report, &context.env, &party.peers, Some(ready));
+        let mut client = party.client(&self.connect, (Callers::Nobody, 0))?;
+        drive(&mut client, &mut tool, voice)
+    }
+}
+
+impl Send {
+    fn what(&self) -> Result<What, Fault> {
+        let sources = &self.operands.sources;
+        let streams = sources.iter().filter(|source| is_stdin(source)).count();
+        let limit = self.limit.map(|rate| rate.0);
+        let compression = compression(self.compress)?;
+        let name = self.name.clone().unwrap_or_default().into_bytes();
+        if name.len() > NAME_BYTES_MAX {
+            return Err(Fault::new(Exit::Usage, format!("--name: longer than {NAME_BYTES_MAX} bytes")));
+        }
+        match streams {
+            0 if self.name.is_some() => {
+                Err(Fault::new(Exit::Usage, "--name is for standard input; files have names of their own"))
+            }
+            0 => {
+                let name = common_name(sources);
+                Ok(What::Files(SendJob { sources: sources.clone(), name, compression, limit }))
+            }
+            _ if sources.len() == 1 => Ok(What::Stream(Plain { name, compression, limit })),
+            _ => Err(Fault::new(Exit::Usage, "- (standard input) must be the only source")
+                .hint("to send a file of that name, write ./-")),
+        }
+    }
+}
+
+fn is_stdin(source: &Path) -> bool {
+    source.as_os_str() == STDIN
+}
+
+/// What a command at the receiver that is fed with the one file is told of its name.
+fn common_name(sources: &[PathBuf]) -> Vec<u8> {
+    match sources {
+        [one] => one.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+fn compression(typed: Compress) -> Result<Compression, Fault> {
+    Ok(match typed {
+        Compress::Auto => Compression::Auto,
+        Compress::Off => Compression::Off,
+        Compress::Level(level) => Compression::Always(
+            Level::try_from(level).map_err(|error| Fault::new(Exit::Usage, format!("--compress: {error}")))?,
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn what(words: &[&str]) -> Result<What, Exit> {
+        let send = Send::try_parse_from(["vp-send"].iter().chain(words)).expect("words that parse");
+        send.what().map_err(|fault| fault.exit)
+    }
+
+    #[test]
+    fn standard_input_stands_alone() {
+        assert!(matches!(what(&["-", "depot"]), Ok(What::Stream(_))));
+        assert!(matches!(what(&["./-", "depot"]), Ok(What::Files(_))));
+        assert_eq!(what(&["-", "a", "depot"]).err(), Some(Exit::Usage));
+    }
+
+    #[test]
+    fn only_a_stream_is_given_a_name() {
+        let Ok(What::Stream(plain)) = what(&["-", "--name", "a.tar", "depot"]) else { panic!("a stream") };
+        assert_eq!(plain.name, b"a.tar");
+        assert_eq!(what(&["a", "--name", "b", "depot"]).err(), Some(Exit::Usage));
+        assert_eq!(what(&["-", "--name", &"x".repeat(256), "depot"]).err(), Some(Exit::Usage));
     }
 }

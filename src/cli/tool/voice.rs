@@ -1,12 +1,15 @@
 //! What tools that connect say: news while they run, and how their end reads to a person.
 
 use crate::app::client::{CloseCode, Down, Failure, Notice, ToolError};
+use crate::app::ending::Ending;
+use crate::app::transfer::{Status, TransferError};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Audience, Progress, Totals};
 use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::identity::{PeerId, Peers};
+use crate::store::Fault as StoreFault;
 
 /// The voice of one running tool.
 pub struct Voice<'a> {
@@ -62,13 +65,16 @@ impl<'a> Voice<'a> {
                 self.warn(&format!("{}: {}", self.name(peer), fault.message));
             }
             Notice::Progress { bytes, total, items, name } => {
-                let (done, all) = items.map_or((0, None), |(done, all)| (done, Some(all)));
+                let (done, all) = items.unwrap_or_default();
                 let totals = Totals { bytes: *total, items: all };
                 let bar = self.bar.get_or_insert_with(|| Progress::start(self.report, self.audience, totals));
                 bar.set_totals(totals);
-                bar.set(*bytes, done, name);
+                bar.set(*bytes, done, &String::from_utf8_lossy(name));
             }
-            Notice::ItemFailed(name, why) => self.warn(&format!("{}: {}", printable(*name), printable(*why))),
+            Notice::ItemFailed(name, fault) => self.warn(&format!("{}: {fault}", printable(*name))),
+            Notice::Received(peer, items, bytes) => {
+                self.info(&format!("received {items} items, {bytes} bytes, from {}", self.name(peer)));
+            }
             Notice::Status => {
                 let line = self.bar.as_ref().map_or_else(|| "running".to_owned(), Progress::status_line);
                 self.report.status(&line);
@@ -116,6 +122,10 @@ pub fn fault(error: &ToolError) -> Fault {
             Fault::new(Exit::Failed, format!("the command at the far side failed with status {status}"))
         }
         ToolError::FarCommand(None) => Fault::new(Exit::Failed, "the program at the far side failed"),
+        ToolError::Transfer(error) => transfer_fault(error),
+        ToolError::Items(ending) => items_fault(ending),
+        ToolError::NothingToDo => Fault::new(Exit::NothingToDo, "there was nothing to transfer"),
+        ToolError::Broken => Fault::new(Exit::Failed, "a thread of this program came to a bad end"),
         ToolError::OutputGone => Fault::new(Exit::Signal(13), ""),
         ToolError::Io(what, error) => Fault::new(Exit::Failed, format!("{what}: {}", chain(error))),
         ToolError::Signal(signal) => Fault::new(Exit::Signal(u8::try_from(*signal).unwrap_or(0)), ""),
@@ -140,6 +150,40 @@ fn node_fault(failure: Failure) -> Fault {
             Fault::new(Exit::Integrity, "the other end could not prove to be the peer that was called")
         }
         Failure::SessionGone => Fault::new(Exit::Failed, "the peer's process ended before everything was settled"),
+    }
+}
+
+fn transfer_fault(error: &TransferError) -> Fault {
+    let exit = match error {
+        TransferError::Malformed(_) | TransferError::Violation(_) => Exit::Integrity,
+        TransferError::Refused(_) => Exit::Refused,
+        TransferError::Closed(_) | TransferError::Truncated | TransferError::Inbox(_) => Exit::Failed,
+    };
+    Fault::new(exit, chain(error))
+}
+
+/// Some items, or all, are not where they belong. Each was named when it happened, up to a bound.
+fn items_fault(ending: &Ending) -> Fault {
+    let exit = match ending.status {
+        Status::Partial => Exit::Partial,
+        Status::Refused => Exit::Refused,
+        Status::Integrity => Exit::Integrity,
+        _ => Exit::Failed,
+    };
+    let counts = ending.counts;
+    let good = u64::from(counts.committed) + u64::from(counts.exists);
+    let bad = u64::from(counts.refused) + u64::from(counts.failed) + u64::from(ending.skipped);
+    let why = ending.first_fault.map_or_else(String::new, |fault| format!(": {fault}"));
+    let message = match (good, bad) {
+        (0, 0 | 1) => format!("nothing was transferred{why}"),
+        (0, bad) => format!("none of {bad} items was transferred; the first{why}"),
+        (good, bad) => format!("{bad} of {} items were not transferred; the first{why}", good + bad),
+    };
+    let fault = Fault::new(exit, message);
+    match (ending.first_fault, exit) {
+        (Some(StoreFault::TreeNotTaken), _) => fault.hint("the receiver takes files and directories with -d DIR"),
+        (_, Exit::Partial) => fault.hint("run the same command again to send what is missing"),
+        _ => fault,
     }
 }
 

@@ -3,20 +3,20 @@
 use super::*;
 use std::time::{Duration, Instant};
 
-/// Time goals hold for optimised code alone.
+/// Says how long it took (with `--nocapture`). Only ten times the goal is an error, and only in
+/// optimised code: a busy machine is none, work that grows with the square of its input is.
+#[expect(clippy::print_stderr, reason = "a figure for whoever asks for it")]
 fn at_most(goal: Duration, took: Duration, what: &str) {
-    let note = format!("{what}: {took:?} (goal {goal:?})");
-    std::io::Write::write_all(&mut std::io::stderr(), format!("{note}\n").as_bytes()).unwrap();
-    assert!(cfg!(debug_assertions) || took <= goal * 2, "{note}");
-}
-
-fn shm() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").unwrap()
+    eprintln!("{what}: {took:?}, goal {goal:?}");
+    assert!(
+        cfg!(debug_assertions) || took <= goal * 10,
+        "{what}: {took:?}"
+    );
 }
 
 #[test]
 fn ten_thousand_small_files() {
-    let home = shm();
+    let home = memory_directory();
     let (from, inbox) = (home.path().join("tree"), home.path().join("inbox"));
     fs::create_dir(&inbox).unwrap();
     let content = noise(6, 4_096);
@@ -28,7 +28,7 @@ fn ten_thousand_small_files() {
         }
     }
     let begin = Instant::now();
-    let sent = transfer(&[from.clone()], &inbox, Status::Complete);
+    let sent = transfer(std::slice::from_ref(&from), &inbox, Status::Complete);
     at_most(
         Duration::from_secs(1),
         begin.elapsed(),
@@ -42,7 +42,7 @@ fn ten_thousand_small_files() {
 
 #[test]
 fn one_large_file() {
-    let home = shm();
+    let home = memory_directory();
     let (from, inbox) = (home.path().join("large"), home.path().join("inbox"));
     fs::create_dir(&inbox).unwrap();
     let bytes = if cfg!(debug_assertions) {

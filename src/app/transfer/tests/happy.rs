@@ -4,6 +4,7 @@ use super::*;
 use std::ffi::OsStr;
 use std::fs::{File, FileTimes, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::slice::from_ref;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -73,7 +74,7 @@ pub(super) fn expected(root: &Path) -> BTreeMap<Vec<u8>, String> {
 fn a_nasty_tree_arrives_as_it_was() {
     let home = Home::new();
     let root = nasty_tree(&home);
-    let sent = transfer(&[root.clone()], &home.inbox(), Status::Complete);
+    let sent = transfer(from_ref(&root), &home.inbox(), Status::Complete);
     assert_eq!(picture(&home.inbox().join("tree")), expected(&root));
     assert_eq!(names(&home.inbox()), ["tree"]);
     let again = transfer(&[root], &home.inbox(), Status::NothingToDo);
@@ -95,7 +96,7 @@ fn it_makes_no_difference_how_the_stream_is_cut() {
         let mut ports = pair();
         ports.0.piece_bytes = piece_bytes;
         ports.1.piece_bytes = piece_bytes;
-        let (sent, got) = run_over(ports, job(&[root.clone()]), into(&inbox));
+        let (sent, got) = run_over(ports, job(from_ref(&root)), into(&inbox));
         assert_eq!(
             (sent.unwrap().status, got.unwrap().status),
             (Status::Complete, Status::Complete)
@@ -172,7 +173,7 @@ fn every_way_of_compressing_gives_the_same_bytes() {
     {
         let inbox = home.from(&number.to_string());
         fs::create_dir(&inbox).unwrap();
-        let mut send = job(&[source.clone()]);
+        let mut send = job(from_ref(&source));
         send.compression = compression;
         let (sent, got) = run(send, into(&inbox));
         assert_eq!(sent.status, Status::Complete);
@@ -206,7 +207,7 @@ fn one_file_goes_to_a_writer_and_a_tree_does_not() {
         sender: SENDER,
         on_received,
     };
-    let (sent, got) = run(job(&[file.clone()]), to_writer(None));
+    let (sent, got) = run(job(from_ref(&file)), to_writer(None));
     assert_eq!(
         (sent.status, got.status),
         (Status::Complete, Status::Complete)

@@ -1,15 +1,24 @@
 //! Both engines, joined in memory, on real directories.
 
+mod breaks;
+mod disk;
 mod figures;
 mod happy;
+mod hostile_receiver;
+mod hostile_sender;
+mod pace;
+mod policy;
+mod races;
+mod script;
 
-use super::memory::{MemoryPort, pair};
+use super::memory::{Killed, MemoryPort, pair};
 use super::*;
 use crate::store::inbox::Overwrite;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -48,10 +57,34 @@ pub(super) fn run_over(
 ) -> (Sent, Got) {
     let (mut ours, mut theirs) = ports;
     thread::scope(|scope| {
-        let sender = scope.spawn(move || send.run(&mut ours, &mut ()));
-        let received = receive.run(&mut theirs, &mut ());
-        drop(theirs);
+        let sender = scope.spawn(move || survive(|| send.run(&mut ours, &mut ())));
+        let received = survive(move || receive.run(&mut theirs, &mut ()));
         (sender.join().unwrap(), received)
+    })
+}
+
+/// What the work returned; dying of a deadly port counts as the session's end.
+fn survive<T>(work: impl FnOnce() -> Result<T, TransferError>) -> Result<T, TransferError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|reason| {
+        if reason.is::<Killed>() {
+            return Err(PortClosed.into());
+        }
+        resume_unwind(reason)
+    })
+}
+
+/// Runs with somebody watching the sender, or meddling.
+pub(super) fn run_watched(
+    send: SendJob,
+    receive: ReceiveJob<'static>,
+    progress: &mut dyn Progress,
+) -> (SendOutcome, ReceiveOutcome) {
+    let (mut ours, mut theirs) = pair();
+    thread::scope(|scope| {
+        let receiver = scope.spawn(move || receive.run(&mut theirs, &mut ()));
+        let sent = send.run(&mut ours, progress);
+        drop(ours);
+        (sent.unwrap(), receiver.join().unwrap().unwrap())
     })
 }
 
@@ -115,6 +148,10 @@ pub(super) fn noise(seed: u8, bytes: usize) -> Vec<u8> {
     noise
 }
 
+pub(super) fn memory_directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
 /// A directory with a `from` and an `inbox` in it.
 pub(super) struct Home {
     directory: tempfile::TempDir,
@@ -122,7 +159,16 @@ pub(super) struct Home {
 
 impl Home {
     pub fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory where the system has that: for tests of many syncs, which are slow on a disk
+    /// that others use.
+    pub fn in_memory() -> Self {
+        Self::within(memory_directory())
+    }
+
+    fn within(directory: tempfile::TempDir) -> Self {
         fs::create_dir(directory.path().join("from")).unwrap();
         fs::create_dir(directory.path().join("inbox")).unwrap();
         Self { directory }
@@ -141,5 +187,15 @@ impl Home {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         path
+    }
+}
+
+impl Drop for Home {
+    /// Directories that nobody may write to cannot be cleaned up by their owner either.
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("chmod")
+            .args(["-R", "u+rwx"])
+            .arg(self.directory.path())
+            .status();
     }
 }

@@ -1,0 +1,119 @@
+//! What the end of a transfer means to the tool that ran it, on either side.
+
+use super::client::ToolError;
+use super::transfer::messages::ItemOutcome;
+use super::transfer::outcome::{Counts, Tally};
+use super::transfer::{Status, TransferError};
+use crate::store::Fault;
+use crate::wire::CloseCode;
+
+/// The end of a transfer, as both tools see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// In one word.
+    pub status: Status,
+    /// Items by their end.
+    pub counts: Counts,
+    /// Items that could not even be offered.
+    pub skipped: u32,
+    /// Why the first that did not come about did not.
+    pub first_fault: Option<Fault>,
+    /// Of the receiver's command, if it failed.
+    pub command_status: Option<i32>,
+}
+
+/// On whose side a command ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Ours: this is the receiver.
+    Here,
+    /// The peer's: this is the sender.
+    There,
+}
+
+impl Ending {
+    /// Of a transfer of files.
+    pub fn of_tally(status: Status, tally: &Tally, command_status: Option<i32>) -> Ending {
+        Ending {
+            status,
+            counts: tally.counts,
+            skipped: tally.skipped,
+            first_fault: tally.failures.first().map(|failure| failure.fault),
+            command_status,
+        }
+    }
+
+    /// Of a stream, which is one item.
+    pub fn of_stream(outcome: ItemOutcome, command_status: Option<i32>) -> Ending {
+        let mut counts = Counts::default();
+        let (status, fault) = match outcome {
+            ItemOutcome::Committed | ItemOutcome::Exists => (Status::Complete, None),
+            ItemOutcome::Refused(fault) => (Status::Refused, Some(fault)),
+            ItemOutcome::Failed(Fault::Integrity) => (Status::Integrity, Some(Fault::Integrity)),
+            ItemOutcome::Failed(fault) => (Status::LocalIo, Some(fault)),
+        };
+        match outcome {
+            ItemOutcome::Committed => counts.committed = 1,
+            ItemOutcome::Exists => counts.exists = 1,
+            ItemOutcome::Refused(_) => counts.refused = 1,
+            ItemOutcome::Failed(_) => counts.failed = 1,
+        }
+        let status = if command_status.is_some() { Status::CommandFailed } else { status };
+        Ending { status, counts, skipped: 0, first_fault: fault, command_status }
+    }
+
+    /// Whether the tool has done what it was asked for.
+    ///
+    /// That everything had been there before is a success: the peer has it. Only a transfer of no items at all had nothing
+    /// to do.
+    ///
+    /// # Errors
+    /// What is missing, and why.
+    pub fn verdict(&self, side: Side) -> Result<(), ToolError> {
+        match (self.status, self.command_status) {
+            (Status::Complete, _) => Ok(()),
+            (Status::NothingToDo, _) if self.counts.exists > 0 => Ok(()),
+            (Status::NothingToDo, _) => Err(ToolError::NothingToDo),
+            (Status::CommandFailed, status) if side == Side::Here => Err(ToolError::Command(status.unwrap_or(-1))),
+            (Status::CommandFailed, status) => Err(ToolError::FarCommand(status)),
+            _ => Err(ToolError::Items(*self)),
+        }
+    }
+}
+
+/// With which code a session closes whose transfer ended early, so that the peer knows whose fault it was.
+pub fn close_code(error: &TransferError) -> CloseCode {
+    match error {
+        TransferError::Malformed(_) | TransferError::Violation(_) => CloseCode::Protocol,
+        // The peer has been told in the transfer's own words.
+        TransferError::Refused(_) => CloseCode::Done,
+        TransferError::Closed(_) | TransferError::Truncated | TransferError::Inbox(_) => CloseCode::Cancelled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_before_is_success_and_nothing_at_all_is_not() {
+        let nothing = Ending::of_tally(Status::NothingToDo, &Tally::default(), None);
+        assert!(matches!(nothing.verdict(Side::There), Err(ToolError::NothingToDo)));
+        let counts = Counts { exists: 2, ..Counts::default() };
+        assert!(Ending { counts, ..nothing }.verdict(Side::There).is_ok());
+    }
+
+    #[test]
+    fn a_failed_command_is_told_on_both_sides_with_its_status() {
+        let ending = Ending::of_stream(ItemOutcome::Committed, Some(3));
+        assert!(matches!(ending.verdict(Side::Here), Err(ToolError::Command(3))));
+        assert!(matches!(ending.verdict(Side::There), Err(ToolError::FarCommand(Some(3)))));
+    }
+
+    #[test]
+    fn a_stream_that_was_not_taken_is_never_a_success() {
+        for outcome in [ItemOutcome::Refused(Fault::TooLarge), ItemOutcome::Failed(Fault::Cancelled)] {
+            assert!(matches!(Ending::of_stream(outcome, None).verdict(Side::There), Err(ToolError::Items(_))));
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The engine's side: what it reads, writes and tells, and the state that both sides share.
+
+use super::{OUTBOX_BYTES, WAKE_BYTES};
+use crate::app::transfer::outcome::Failure;
+use crate::app::transfer::{Port, PortClosed, Progress, Snapshot, TryRecv};
+use mio::Waker;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Pieces shorter than this are copied behind the one before, so that many small answers do not hold a buffer each.
+const SMALL_BYTES: usize = 8 * 1024;
+/// Failures named one by one; the end tells how many there were.
+const FAILURES_TOLD_MAX: usize = 1_000;
+/// Between two reports of progress: as often as a bar is drawn.
+const REPORT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How far the engine is.
+#[derive(Clone, Debug, Default)]
+pub struct Progressed {
+    /// Bytes that are dealt with.
+    pub bytes: u64,
+    /// Of so many, where known.
+    pub bytes_total: Option<u64>,
+    /// Items that are settled.
+    pub items: u64,
+    /// Of so many, where known.
+    pub items_total: Option<u64>,
+    /// The item under way, as bytes of unknown origin.
+    pub current: Vec<u8>,
+}
+
+/// What the engine wants people to know.
+#[derive(Debug, Default)]
+pub struct News {
+    /// How far it is, if that changed.
+    pub progress: Option<Progressed>,
+    /// Items that did not come about.
+    pub failures: Vec<Failure>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub inbox: VecDeque<Vec<u8>>,
+    /// Bytes that came in and that the engine is not done with.
+    pub inbox_bytes: usize,
+    pub inbox_ended: bool,
+    /// Bytes that the engine is done with and the session does not know of.
+    pub recycled: usize,
+    pub outbox: VecDeque<Vec<u8>>,
+    /// Bytes that the engine sent and the session has not taken.
+    pub outbox_bytes: usize,
+    pub free: Vec<Vec<u8>>,
+    pub closed: bool,
+    pub engine_gone: bool,
+    pub engine_waits: bool,
+    pub loop_sleeps: bool,
+    pub news: News,
+}
+
+pub(super) struct Shared {
+    state: Mutex<State>,
+    pub changed: Condvar,
+    waker: Arc<Waker>,
+}
+
+impl Shared {
+    pub fn new(waker: Arc<Waker>) -> Shared {
+        Shared { state: Mutex::default(), changed: Condvar::new(), waker }
+    }
+
+    /// Nobody leaves the state half changed, so one who panicked elsewhere changes nothing.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn wake_engine(&self, state: &mut State) {
+        if std::mem::take(&mut state.engine_waits) {
+            self.changed.notify_one();
+        }
+    }
+
+    fn wake_loop(&self, state: &mut State) {
+        if std::mem::take(&mut state.loop_sleeps) {
+            // It fails only with the event queue itself, and then the loop has ended.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Sleeps until something changed, having handed over everything there is.
+    fn wait<'s>(&'s self, mut state: MutexGuard<'s, State>, most: Option<Duration>) -> MutexGuard<'s, State> {
+        state.engine_waits = true;
+        if !state.outbox.is_empty() || state.recycled > 0 {
+            self.wake_loop(&mut state);
+        }
+        let mut state = match most {
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        state.engine_waits = false;
+        state
+    }
+}
+
+/// The stream as an engine sees it.
+pub struct ThreadPort {
+    shared: Arc<Shared>,
+}
+
+impl ThreadPort {
+    pub(super) fn new(shared: Arc<Shared>) -> ThreadPort {
+        ThreadPort { shared }
+    }
+}
+
+impl Drop for ThreadPort {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.engine_gone = true;
+        self.shared.wake_loop(&mut state);
+    }
+}
+
+impl Port for ThreadPort {
+    fn recv(&mut self) -> Result<Option<Vec<u8>>, PortClosed> {
+        let mut state = self.shared.lock();
+        loop {
+            match next(&mut state)? {
+                TryRecv::Bytes(chunk) => return Ok(Some(chunk)),
+                TryRecv::Finished => return Ok(None),
+                TryRecv::Empty => state = self.shared.wait(state, None),
+            }
+        }
+    }
+
+    fn try_recv(&mut self) -> Result<TryRecv, PortClosed> {
+        next(&mut self.shared.lock())
+    }
+
+    fn recv_within(&mut self, wait: Duration) -> Result<TryRecv, PortClosed> {
+        let deadline = Instant::now() + wait;
+        let mut state = self.shared.lock();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match next(&mut state)? {
+                TryRecv::Empty if !left.is_zero() => state = self.shared.wait(state, Some(left)),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    fn send(&mut self, chunk: Vec<u8>) -> Result<(), PortClosed> {
+        let mut state = self.shared.lock();
+        while state.outbox_bytes >= OUTBOX_BYTES && !state.closed {
+            state = self.shared.wait(state, None);
+        }
+        if state.closed {
+            return Err(PortClosed);
+        }
+        let length = chunk.len();
+        state.outbox_bytes += length;
+        match state.outbox.back_mut() {
+            Some(last) if length < SMALL_BYTES && last.capacity() - last.len() >= length => {
+                last.extend_from_slice(&chunk);
+                state.give_free(chunk);
+            }
+            _ => state.outbox.push_back(chunk),
+        }
+        // A short chunk is the last for now; after a long one more is to come.
+        if length < SMALL_BYTES || state.outbox_bytes >= WAKE_BYTES {
+            self.shared.wake_loop(&mut state);
+        }
+        Ok(())
+    }
+
+    fn recycle(&mut self, chunk: Vec<u8>) {
+        let mut state = self.shared.lock();
+        state.recycled += chunk.len();
+        state.inbox_bytes = state.inbox_bytes.saturating_sub(chunk.len());
+        state.give_free(chunk);
+        if state.recycled >= WAKE_BYTES {
+            self.shared.wake_loop(&mut state);
+        }
+    }
+
+    fn buffer(&mut self) -> Vec<u8> {
+        self.shared.lock().take_free()
+    }
+}
+
+/// What has come is delivered even if nothing more will.
+fn next(state: &mut State) -> Result<TryRecv, PortClosed> {
+    match state.inbox.pop_front() {
+        Some(chunk) => Ok(TryRecv::Bytes(chunk)),
+        None if state.closed => Err(PortClosed),
+        None if state.inbox_ended => Ok(TryRecv::Finished),
+        None => Ok(TryRecv::Empty),
+    }
+}
+
+/// Carries an engine's news to the loop.
+pub struct Teller {
+    shared: Arc<Shared>,
+    next_report: Instant,
+    told: usize,
+}
+
+impl Teller {
+    pub(super) fn new(shared: Arc<Shared>) -> Teller {
+        Teller { shared, next_report: Instant::now(), told: 0 }
+    }
+}
+
+impl Progress for Teller {
+    fn report(&mut self, at: Snapshot<'_>) {
+        let now = Instant::now();
+        if now < self.next_report {
+            return;
+        }
+        self.next_report = now + REPORT_PAUSE;
+        let mut state = self.shared.lock();
+        let progress = state.news.progress.get_or_insert_default();
+        progress.bytes = at.bytes_done;
+        progress.bytes_total = at.bytes_total;
+        progress.items = at.items_done;
+        progress.items_total = at.items_total;
+        progress.current.clear();
+        progress.current.extend_from_slice(at.current);
+        self.shared.wake_loop(&mut state);
+    }
+
+    fn warn(&mut self, failure: &Failure) {
+        self.told += 1;
+        if self.told <= FAILURES_TOLD_MAX {
+            let mut state = self.shared.lock();
+            state.news.failures.push(failure.clone());
+            self.shared.wake_loop(&mut state);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The command of `--exec`: what it is told, how it is fed or run, and what its end is called.
+
+use crate::identity::AppName;
+use crate::net::child::{Fed, spawn_fed};
+use crate::store::names::TreePath;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+
+/// A signal's number is added to this, as shells do.
+const SIGNAL_BASE: i32 = 128;
+/// What shells say of a command that cannot be run.
+const CANNOT_RUN: i32 = 126;
+
+/// The status of a process as one number, the way shells count: never 0 unless it succeeded.
+pub fn status_number(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| SIGNAL_BASE + signal)).unwrap_or(-1)
+}
+
+/// A command and the session it is for.
+#[derive(Clone, Debug)]
+pub struct CommandLine {
+    /// What `/bin/sh` is given.
+    pub command: OsString,
+    /// The peer, by petname if it has one.
+    pub peer: String,
+    /// The application it called.
+    pub app: AppName,
+}
+
+impl CommandLine {
+    /// What it finds in its environment.
+    pub fn environment(&self, name: &[u8]) -> Vec<(&'static str, OsString)> {
+        // A name that would not do for a file does not do for a variable of a shell either.
+        let name = TreePath::top(name).map_or(&b""[..], |_| name);
+        vec![
+            ("VP_PEER", self.peer.clone().into()),
+            ("VP_APP", self.app.to_string().into()),
+            ("VP_NAME", OsStr::from_bytes(name).to_owned()),
+        ]
+    }
+
+    /// Starts it, to be fed with the bytes of a stream or file of this name, which may be empty.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn feed(&self, name: &[u8]) -> io::Result<Fed> {
+        spawn_fed(&self.command, &self.environment(name))
+    }
+
+    /// Runs it for an item that is in the receiver's directory, and waits for its end. Its input is empty, its output ours.
+    pub fn run(&self, directory: &Path, name: &[u8]) -> i32 {
+        let path = directory.join(OsStr::from_bytes(name));
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(&self.command).stdin(Stdio::null());
+        shell.envs(self.environment(name)).env("VP_PATH", path);
+        shell.status().map_or(CANNOT_RUN, status_number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(command: &str) -> CommandLine {
+        CommandLine { command: command.into(), peer: "east".into(), app: "orders".parse().expect("a name") }
+    }
+
+    #[test]
+    fn it_finds_who_sent_what_and_where_it_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let told = line("test \"$VP_PEER:$VP_APP:$VP_NAME\" = east:orders:a && test \"$VP_PATH\" = \"$PWD/a\"");
+        let command = format!("cd '{}' && {}", directory.path().display(), told.command.to_string_lossy());
+        assert_eq!(line(&command).run(directory.path(), b"a"), 0);
+    }
+
+    #[test]
+    fn failures_have_the_numbers_of_shells() {
+        assert_eq!(line("exit 7").run(Path::new("/"), b"a"), 7);
+        assert_eq!(line("kill -TERM $$").run(Path::new("/"), b"a"), 143);
+    }
+
+    #[test]
+    fn a_hostile_name_does_not_reach_the_environment() {
+        for name in [&b"a\x1b[2J"[..], b"../x", b"a\0b"] {
+            assert_eq!(line("test -z \"$VP_NAME\"").environment(name)[2].1, OsString::new());
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The engine's part of receiving: which job a session of files calls for.
+
+use super::command::CommandLine;
+use super::writers::{Feed, Output};
+use crate::app::client::ToolError;
+use crate::app::pump::Pump;
+use crate::app::transfer::{
+    Destination, OnReceived, ReceiveJob, ReceiveOutcome, ReceivePolicy, Received, TransferError,
+};
+use crate::identity::PeerId;
+use mio::Waker;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// An engine that receives files.
+pub type Engine = Pump<Result<ReceiveOutcome, TransferError>>;
+
+/// What an engine needs to know of its session.
+pub struct Order {
+    /// Who sends.
+    pub peer: PeerId,
+    /// The stream.
+    pub stream: u32,
+    /// What is taken.
+    pub policy: ReceivePolicy,
+    /// The command, if there is one.
+    pub command: Option<CommandLine>,
+}
+
+fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> ToolError {
+    move |error| ToolError::Io(what, error)
+}
+
+impl Order {
+    /// Starts an engine that puts items into `directory`.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn into_directory(self, waker: &Arc<Waker>, directory: PathBuf) -> Result<Engine, ToolError> {
+        let base = directory.clone();
+        let hook = self.command.clone().map(|command| -> Box<OnReceived<'static>> {
+            // What had been here before has had its run.
+            Box::new(move |item: &Received| if item.fresh { command.run(&base, item.path.as_bytes()) } else { 0 })
+        });
+        self.start(waker, Destination::Directory(directory), hook)
+    }
+
+    /// Starts an engine for one file, called `name`, that goes to the command or to standard output. The flag says whether
+    /// the reader of the latter has gone.
+    ///
+    /// # Errors
+    /// There is no such output, or the system gives no process or thread.
+    pub fn into_writer(self, waker: &Arc<Waker>, name: &[u8]) -> Result<(Engine, Option<Arc<AtomicBool>>), ToolError> {
+        let Some(command) = &self.command else {
+            let (output, gone) = Output::stdout().map_err(io("opening standard output"))?;
+            let engine = self.start(waker, Destination::Writer(Box::new(output)), None)?;
+            return Ok((engine, Some(gone)));
+        };
+        let (feed, fed) = Feed::start(command, name).map_err(io("starting the command"))?;
+        let hook: Box<OnReceived<'static>> = Box::new(move |_: &Received| fed.wait());
+        let engine = self.start(waker, Destination::Writer(Box::new(feed)), Some(hook))?;
+        Ok((engine, None))
+    }
+
+    fn start(
+        self,
+        waker: &Arc<Waker>,
+        destination: Destination,
+        on_received: Option<Box<OnReceived<'static>>>,
+    ) -> Result<Engine, ToolError> {
+        let sender = *self.peer.as_bytes();
+        let job = ReceiveJob { destination, policy: self.policy, sender, on_received };
+        Pump::start("receive", self.stream, waker, move |port, teller| job.run(port, teller))
+            .map_err(io("starting a thread"))
+    }
+}

@@ -1,0 +1,147 @@
+//! `vp-recv`: what peers send goes to standard output, to a command, or into a directory.
+//!
+//! It answers calls and decides when to stop; a session's own course is in `running`, a stream's in `inflow`, and files
+//! are the business of an engine of [`super::transfer`] in a thread of its own. It dials nobody.
+//!
+//! Invariants: without `keep` exactly one transfer decides the end; a session's failure never stops others; the sender is
+//! told of success only after the bytes are where they belong.
+
+mod command;
+mod inflow;
+mod job;
+mod running;
+mod writers;
+
+use super::client::{Context, Notice, Tool, ToolError};
+use super::transfer::ReceivePolicy;
+use crate::identity::{AppName, PeerId};
+use crate::net::signals::{HUP, USR1};
+use crate::node::Event;
+use running::Running;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What `vp-recv` was asked to do.
+pub struct Options {
+    /// The application to receive for.
+    pub app: AppName,
+    /// Goes on after the first transfer.
+    pub keep: bool,
+    /// Where items go; else bytes go to the command or to standard output.
+    pub directory: Option<PathBuf>,
+    /// The command: fed with each stream, or run for each item in the directory.
+    pub exec: Option<OsString>,
+    /// What is taken.
+    pub policy: ReceivePolicy,
+    /// How the environment of the command names the peer: by petname, if it has one.
+    pub peer_name: Box<dyn Fn(&PeerId) -> String>,
+}
+
+/// The tool.
+pub struct Recv {
+    options: Options,
+    running: BTreeMap<usize, Running>,
+    next_slot: usize,
+    /// The end of a tool that does not keep on, or that was told to stop.
+    result: Option<Result<(), ToolError>>,
+    stopping: bool,
+}
+
+impl Recv {
+    /// A tool that has not begun.
+    pub fn new(options: Options) -> Recv {
+        Recv { options, running: BTreeMap::new(), next_slot: 0, result: None, stopping: false }
+    }
+
+    /// No more callers, and those that are here are cut off.
+    fn stop(&mut self, ctx: &mut Context<'_>, error: ToolError) {
+        ctx.node.unlisten(&self.options.app);
+        self.stopping = true;
+        self.running.values_mut().for_each(|running| running.cut(ctx));
+        self.result = Some(Err(error));
+    }
+
+    /// A session has come to its end.
+    fn conclude(&mut self, ctx: &mut Context<'_>, running: &Running, end: Result<(), ToolError>) {
+        if self.stopping {
+            return;
+        }
+        if !self.options.keep {
+            self.stopping = true;
+            ctx.node.unlisten(&self.options.app);
+            self.result = Some(end);
+            return;
+        }
+        match end {
+            Ok(()) => {
+                let achieved = running.achieved();
+                (ctx.notices)(Notice::Received(running.peer, achieved.items, achieved.bytes));
+            }
+            Err(error) => (ctx.notices)(Notice::SessionFailed(running.peer, &error)),
+        }
+    }
+}
+
+impl Tool for Recv {
+    fn start(&mut self, ctx: &mut Context<'_>) {
+        ctx.node.listen(self.options.app.clone());
+    }
+
+    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
+        match event {
+            Event::Up { key, peer, .. } => {
+                let slot = self.next_slot;
+                self.next_slot += 1;
+                self.running.insert(slot, Running::new(ctx.now, slot, *key, *peer));
+            }
+            Event::Failed { key, why } => {
+                if let Some(running) = self.running.values_mut().find(|running| running.key == *key) {
+                    running.handle_gone(ctx, ToolError::Node(*why));
+                }
+            }
+            Event::Fatal { why } => self.stop(ctx, ToolError::Node(*why)),
+            _ => {}
+        }
+    }
+
+    fn handle_ready(&mut self, ctx: &mut Context<'_>, event: &mio::event::Event) {
+        let (slot, which) = Running::place_of(event.token());
+        if let Some(running) = self.running.get_mut(&slot) {
+            running.handle_ready(ctx, which, event);
+        }
+    }
+
+    fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        let slots: Vec<usize> = self.running.keys().copied().collect();
+        for slot in slots {
+            let Some(running) = self.running.get_mut(&slot) else { continue };
+            moved |= running.pump(ctx, &self.options);
+            let Some(end) = running.take_end(ctx) else { continue };
+            if let Some(running) = self.running.remove(&slot) {
+                self.conclude(ctx, &running, end);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32) {
+        match signal {
+            // There is nothing to read again, and the loop dials by itself.
+            HUP => {}
+            USR1 => (ctx.notices)(Notice::Status),
+            signal => self.stop(ctx, ToolError::Signal(signal)),
+        }
+    }
+
+    fn outcome(&mut self) -> Option<Result<(), ToolError>> {
+        if self.running.is_empty() && self.stopping { self.result.take() } else { None }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.running.values().filter_map(Running::next_timeout).min()
+    }
+}

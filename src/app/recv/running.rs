@@ -1,0 +1,423 @@
+//! One session of `vp-recv`, from the peer's call until both sides know how it ended.
+//!
+//! ```text
+//! waiting for the stream ─▶ greeting ─▶ stream to a sink ─┐
+//!            │                 └──────▶ engine to a writer ├─▶ told, sender takes note ─▶ closed ─▶ settled
+//!            └───────────────▶ engine into a directory ───┘
+//! ```
+
+use super::Options;
+use super::command::CommandLine;
+use super::inflow::Inflow;
+use super::job::{Engine, Order};
+use crate::app::client::{Context, FIRST_TOKEN, ToolError};
+use crate::app::ending::{Ending, Side, close_code};
+use crate::app::transfer::decoder::{Decoder, Piece};
+use crate::app::transfer::messages::{Answer, Content, Hello, Offer, VERSION};
+use crate::app::transfer::outcome::Violation;
+use crate::app::transfer::{ReceiveOutcome, TransferError};
+use crate::identity::PeerId;
+use crate::net::child::Child;
+use crate::net::stdio::Sink;
+use crate::node::Key;
+use crate::session::{Event as SessionEvent, Half, Session};
+use crate::store::Fault;
+use crate::wire::CloseCode;
+use mio::Token;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// A caller that has a path to us and says nothing for so long is holding a place that others wait for.
+const GREETING_TIME: Duration = Duration::from_secs(30);
+/// After a signal the peer is given so long to learn of it.
+const FAREWELL_TIME: Duration = Duration::from_secs(2);
+/// Tokens of one session: its sink and its command.
+const TOKENS: usize = 2;
+
+enum Work {
+    /// For the peer to open its stream.
+    Waiting,
+    /// For its first message.
+    Greeting(Decoder<Offer>),
+    /// A refusal on its way out.
+    Refusing(Vec<u8>),
+    Stream(Box<Inflow>),
+    Files(Engine, Option<Arc<AtomicBool>>),
+    Over,
+}
+
+/// What is known about the end.
+enum End {
+    Open,
+    /// The sender has been told, in the transfer's own words, and should take note.
+    Told(Result<(), ToolError>),
+    /// The session is closed from our side, and goes when the peer knows.
+    Closed(Result<(), ToolError>),
+}
+
+/// What a session achieved.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Achieved {
+    /// Items that came.
+    pub items: u64,
+    /// Bytes that came.
+    pub bytes: u64,
+}
+
+/// See the module's text.
+pub struct Running {
+    /// The session.
+    pub key: Key,
+    /// Who sends.
+    pub peer: PeerId,
+    slot: usize,
+    stream: u32,
+    work: Work,
+    end: End,
+    greet_by: Instant,
+    forget_at: Option<Instant>,
+    peer_closed: Option<CloseCode>,
+    achieved: Achieved,
+}
+
+type Step = Result<bool, ToolError>;
+
+impl Running {
+    /// A session that has just come up.
+    pub fn new(now: Instant, slot: usize, key: Key, peer: PeerId) -> Running {
+        Running {
+            key,
+            peer,
+            slot,
+            stream: 0,
+            work: Work::Waiting,
+            end: End::Open,
+            greet_by: now + GREETING_TIME,
+            forget_at: None,
+            peer_closed: None,
+            achieved: Achieved::default(),
+        }
+    }
+
+    /// The slot and the end that a token stands for.
+    pub fn place_of(token: Token) -> (usize, usize) {
+        let place = token.0 - FIRST_TOKEN;
+        (place / TOKENS, place % TOKENS)
+    }
+
+    fn token(&self, which: usize) -> Token {
+        Token(FIRST_TOKEN + self.slot * TOKENS + which)
+    }
+
+    /// When to pump without an event.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let waits = matches!(self.work, Work::Waiting | Work::Greeting(_));
+        [waits.then_some(self.greet_by), self.forget_at].into_iter().flatten().min()
+    }
+
+    /// What it achieved so far.
+    pub fn achieved(&self) -> Achieved {
+        self.achieved
+    }
+
+    /// An event of this session's sink (0) or command (1).
+    pub fn handle_ready(&mut self, ctx: &mut Context<'_>, which: usize, event: &mio::event::Event) {
+        let Work::Stream(inflow) = &mut self.work else { return };
+        if which == 0 {
+            inflow.handle_sink_ready(event.is_error() || event.is_write_closed());
+        } else if let Err(error) = inflow.handle_child_ready(ctx.registry) {
+            self.fail(ctx, error, CloseCode::Cancelled);
+        }
+    }
+
+    /// Moves what can be moved. True if anything was.
+    pub fn pump(&mut self, ctx: &mut Context<'_>, options: &Options) -> bool {
+        let mut moved = self.handle_session_events(ctx);
+        if let End::Open = self.end {
+            match self.advance(ctx, options) {
+                Ok(any) => moved |= any,
+                Err(error) => {
+                    let code = code_for(&error);
+                    self.fail(ctx, error, code);
+                    moved = true;
+                }
+            }
+        }
+        self.tell_news(ctx);
+        moved | self.settle(ctx)
+    }
+
+    fn handle_session_events(&mut self, ctx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while let Some(event) = ctx.node.session(self.key).and_then(Session::poll_event) {
+            any = true;
+            match (event, ctx.node.session(self.key)) {
+                (SessionEvent::StreamOpened { id, .. }, Some(session)) => {
+                    if let Work::Waiting = self.work {
+                        self.stream = id;
+                        session.accept_stream(id);
+                        self.work = Work::Greeting(Decoder::default());
+                    } else {
+                        session.refuse_stream(id, CloseCode::Refused);
+                    }
+                }
+                (SessionEvent::Closed { code }, _) => self.peer_closed = Some(CloseCode::from_wire(code)),
+                _ => {}
+            }
+        }
+        any
+    }
+
+    fn advance(&mut self, ctx: &mut Context<'_>, options: &Options) -> Step {
+        let Some(session) = ctx.node.session(self.key) else { return Err(ToolError::Expired) };
+        if let Some(error) = session.failure() {
+            return Err(error.into());
+        }
+        let unread = !session.readable(self.stream).is_empty();
+        if let (Some(code), false) = (self.peer_closed, unread) {
+            self.handle_peer_closed(code)?;
+        }
+        match &mut self.work {
+            Work::Waiting => self.check_greeting_time(ctx),
+            Work::Greeting(_) if !unread => self.check_greeting_time(ctx),
+            Work::Greeting(_) => match &options.directory {
+                Some(directory) => {
+                    let engine = self.order(options).into_directory(ctx.waker, directory.clone())?;
+                    self.work = Work::Files(engine, None);
+                    Ok(true)
+                }
+                None => self.greet(ctx, options),
+            },
+            Work::Refusing(_) | Work::Over => Ok(self.refuse(session)),
+            Work::Stream(inflow) => {
+                let moved = inflow.pump(ctx.now, session, ctx.registry)?;
+                self.achieved.bytes = inflow.taken_bytes();
+                if let Some(ending) = inflow.ending() {
+                    self.achieved.items = 1;
+                    if inflow.is_flushed() {
+                        self.end = End::Told(inflow.verdict(&ending));
+                    }
+                }
+                Ok(moved)
+            }
+            Work::Files(engine, _) => {
+                let moved = engine.pump(ctx.now, session);
+                Ok(self.take_engine_end(ctx)? | moved)
+            }
+        }
+    }
+
+    /// The peer has closed, and nothing of it is left to read. Whoever has been told the end may do so, and an engine may
+    /// have told it without our knowing yet.
+    fn handle_peer_closed(&mut self, code: CloseCode) -> Result<(), ToolError> {
+        match &mut self.work {
+            Work::Stream(inflow) if inflow.ending().is_some() => Ok(()),
+            Work::Files(engine, _) => {
+                engine.close();
+                Ok(())
+            }
+            _ => Err(ToolError::PeerClosed(code)),
+        }
+    }
+
+    fn check_greeting_time(&mut self, ctx: &mut Context<'_>) -> Step {
+        if ctx.now < self.greet_by {
+            return Ok(false);
+        }
+        if ctx.node.session(self.key).is_some_and(|session| session.has_lane()) {
+            return Err(ToolError::Protocol("called and then said nothing"));
+        }
+        self.greet_by = ctx.now + GREETING_TIME;
+        Ok(false)
+    }
+
+    fn order(&self, options: &Options) -> Order {
+        let command = options.exec.clone().map(|command| CommandLine {
+            command,
+            peer: (options.peer_name)(&self.peer),
+            app: options.app.clone(),
+        });
+        Order { peer: self.peer, stream: self.stream, policy: options.policy, command }
+    }
+
+    /// Without a directory the first message decides: a stream is dealt with here, files need an engine.
+    fn greet(&mut self, ctx: &mut Context<'_>, options: &Options) -> Step {
+        let (Work::Greeting(decoder), Some(session)) = (&mut self.work, ctx.node.session(self.key)) else {
+            return Ok(false);
+        };
+        let bytes = session.readable(self.stream);
+        let mut input = bytes;
+        let found = match decoder.next(&mut input).map_err(TransferError::from)? {
+            None => None,
+            Some(Piece::Message(Offer::Hello(hello))) => Some(hello),
+            Some(_) => return Err(TransferError::from(Violation::Hello).into()),
+        };
+        let used = bytes.len() - input.len();
+        session.read(self.stream, used);
+        let Some(hello) = found else { return Ok(true) };
+        if hello.version != VERSION {
+            return Ok(self.begin_refusing(Fault::Version));
+        }
+        match hello.content {
+            Content::Stream => self.begin_stream(ctx, options, &hello),
+            Content::Files => {
+                let (mut engine, gone) = self.order(options).into_writer(ctx.waker, &hello.name)?;
+                let mut first = Vec::new();
+                Offer::Hello(hello).encode(&mut first);
+                engine.push_first(first);
+                self.work = Work::Files(engine, gone);
+                Ok(true)
+            }
+        }
+    }
+
+    fn begin_stream(&mut self, ctx: &mut Context<'_>, options: &Options, hello: &Hello) -> Step {
+        let Work::Greeting(decoder) = std::mem::replace(&mut self.work, Work::Over) else { return Ok(false) };
+        let (sink, child): (Sink, Option<Child>) = match self.order(options).command {
+            None => (Sink::stdout().map_err(|error| ToolError::Io("opening standard output", error))?, None),
+            Some(command) => {
+                let fed = command.feed(&hello.name).map_err(|error| ToolError::Io("starting the command", error))?;
+                (fed.sink, Some(fed.child))
+            }
+        };
+        let mut inflow = Inflow::new(self.stream, decoder, (sink, child), options.policy.bytes_max);
+        inflow
+            .register(ctx.registry, self.token(0), self.token(1))
+            .map_err(|error| ToolError::Io("watching a descriptor", error))?;
+        self.work = Work::Stream(Box::new(inflow));
+        Ok(true)
+    }
+
+    fn begin_refusing(&mut self, fault: Fault) -> bool {
+        let mut answer = Vec::new();
+        Answer::Refused(fault).encode(&mut answer);
+        self.work = Work::Refusing(answer);
+        true
+    }
+
+    fn refuse(&mut self, session: &mut Session) -> bool {
+        let Work::Refusing(answer) = &mut self.work else { return false };
+        let count = session.write(self.stream, answer);
+        answer.drain(..count);
+        if answer.is_empty() {
+            session.finish(self.stream);
+            self.end = End::Told(Err(TransferError::Refused(Fault::Version).into()));
+        }
+        true
+    }
+
+    /// The engine's end is our end as soon as all it said is with the session.
+    fn take_engine_end(&mut self, ctx: &mut Context<'_>) -> Step {
+        let Work::Files(engine, gone) = &mut self.work else { return Ok(false) };
+        if !engine.is_flushed() && self.peer_closed.is_none() {
+            return Ok(false);
+        }
+        let Some(end) = engine.take_end() else { return Ok(false) };
+        let output_gone = gone.as_ref().is_some_and(|gone| gone.load(Ordering::Relaxed));
+        self.tell_news(ctx);
+        self.work = Work::Over;
+        let outcome = end.map_err(|_| ToolError::Broken)?;
+        let verdict = match outcome {
+            _ if output_gone => Err(ToolError::OutputGone),
+            Ok(outcome) => self.verdict(&outcome),
+            Err(error @ TransferError::Refused(_)) => Err(error.into()),
+            Err(error) => return Err(self.peer_closed.map_or(error.into(), ToolError::PeerClosed)),
+        };
+        self.end = End::Told(verdict);
+        Ok(true)
+    }
+
+    fn verdict(&mut self, outcome: &ReceiveOutcome) -> Result<(), ToolError> {
+        let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
+        self.achieved = Achieved { items: ending.counts.committed.into(), bytes: outcome.received_bytes };
+        ending.verdict(Side::Here)
+    }
+
+    fn tell_news(&mut self, ctx: &mut Context<'_>) {
+        let Work::Files(engine, _) = &mut self.work else { return };
+        crate::app::pump::tell(&engine.take_news(), ctx.notices);
+    }
+
+    /// Comes to a bad end: the peer learns the code, a command learns that the rest is missing, an engine keeps what can be
+    /// resumed.
+    pub fn fail(&mut self, ctx: &mut Context<'_>, error: ToolError, code: CloseCode) {
+        if let End::Closed(_) = self.end {
+            return;
+        }
+        match &mut self.work {
+            Work::Stream(inflow) => inflow.cut(ctx.registry),
+            Work::Files(engine, _) => engine.close(),
+            _ => {}
+        }
+        self.close(ctx, Err(error), code);
+    }
+
+    /// Breaks off, because the tool has been told to stop. What becomes of it is of no interest any more.
+    pub fn cut(&mut self, ctx: &mut Context<'_>) {
+        self.forget_at = Some(ctx.now + FAREWELL_TIME);
+        self.fail(ctx, ToolError::Expired, CloseCode::Cancelled);
+    }
+
+    fn close(&mut self, ctx: &mut Context<'_>, result: Result<(), ToolError>, code: CloseCode) {
+        if let Some(session) = ctx.node.session(self.key) {
+            session.close(code);
+        }
+        ctx.node.release(ctx.now, self.key);
+        self.end = End::Closed(result);
+    }
+
+    /// Sees to it that both sides know. True if something moved.
+    fn settle(&mut self, ctx: &mut Context<'_>) -> bool {
+        let End::Told(_) = self.end else { return false };
+        let (peer_closed, stream) = (self.peer_closed.is_some(), self.stream);
+        let noted = ctx.node.session(self.key).is_none_or(|session| {
+            peer_closed || session.failure().is_some() || session.send_half(stream) == Half::Done
+        });
+        if !noted {
+            return false;
+        }
+        if let End::Told(result) = std::mem::replace(&mut self.end, End::Open) {
+            self.close(ctx, result, CloseCode::Done);
+        }
+        true
+    }
+
+    /// The end, once the session has gone and nothing of ours is left running.
+    pub fn take_end(&mut self, ctx: &mut Context<'_>) -> Option<Result<(), ToolError>> {
+        let End::Closed(_) = self.end else { return None };
+        if self.forget_at.is_some_and(|at| at <= ctx.now) {
+            ctx.node.abandon(ctx.now, self.key);
+        }
+        if ctx.node.knows(self.key) {
+            return None;
+        }
+        if let Work::Files(engine, _) = &mut self.work {
+            // It may be syncing what is complete; it wakes us when it is done.
+            // What it yields changes nothing any more.
+            drop(engine.take_end()?);
+            self.work = Work::Over;
+        }
+        match std::mem::replace(&mut self.end, End::Open) {
+            End::Closed(result) => Some(result),
+            End::Open | End::Told(_) => None,
+        }
+    }
+
+    /// The node has given the session up. After the sender was told everything that changes nothing for us.
+    pub fn handle_gone(&mut self, ctx: &mut Context<'_>, error: ToolError) {
+        match std::mem::replace(&mut self.end, End::Open) {
+            End::Open => self.fail(ctx, error, CloseCode::Done),
+            End::Told(result) | End::Closed(result) => self.end = End::Closed(result),
+        }
+    }
+}
+
+/// With which code a session closes that ended by this error.
+fn code_for(error: &ToolError) -> CloseCode {
+    match error {
+        ToolError::Transfer(error) => close_code(error),
+        ToolError::Protocol(_) => CloseCode::Protocol,
+        _ => CloseCode::Cancelled,
+    }
+}

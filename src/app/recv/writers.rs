@@ -1,0 +1,141 @@
+//! Where an engine puts the bytes of a file that goes to no directory: standard output, or the input of a command. Both
+//! block, which an engine may.
+
+use super::command::{CommandLine, status_number};
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Standard output. Whoever started us may have made it non-blocking: then it is waited for.
+pub struct Output {
+    file: File,
+    gone: Arc<AtomicBool>,
+}
+
+impl Output {
+    /// Standard output, and a flag that says whether its reader has gone.
+    ///
+    /// # Errors
+    /// It is closed, or no descriptor is left.
+    pub fn stdout() -> io::Result<(Output, Arc<AtomicBool>)> {
+        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let gone = Arc::new(AtomicBool::new(false));
+        Ok((Output { file, gone: Arc::clone(&gone) }, gone))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.file.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    rustix::event::poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], None)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    self.gone.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The input of a command. Whoever drops it before [`Write::flush`] has said that all is there breaks it off, and the
+/// command is ended before it can take that for the end of the data.
+pub struct Feed {
+    stdin: Option<ChildStdin>,
+    child: Fed,
+    whole: bool,
+}
+
+/// A command that is being fed, for whoever waits for its end.
+#[derive(Clone)]
+pub struct Fed(Arc<Mutex<Child>>);
+
+impl Fed {
+    /// Waits for the command's end.
+    pub fn wait(&self) -> i32 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).wait().map_or(-1, status_number)
+    }
+}
+
+impl Feed {
+    /// Starts the command for a file of this name.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn start(line: &CommandLine, name: &[u8]) -> io::Result<(Feed, Fed)> {
+        let mut shell = Command::new(OsStr::new("/bin/sh"));
+        shell.arg("-c").arg(&line.command).stdin(Stdio::piped()).process_group(0);
+        let mut child = shell.envs(line.environment(name)).spawn()?;
+        let stdin = child.stdin.take();
+        let fed = Fed(Arc::new(Mutex::new(child)));
+        Ok((Feed { stdin, child: fed.clone(), whole: false }, fed))
+    }
+}
+
+impl Write for Feed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.whole = false;
+        self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.whole = true;
+        Ok(())
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if self.whole {
+            return;
+        }
+        let mut child = self.child.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // It fails only if the command has ended, which is what was wanted; and its status is of no interest any more.
+        let _ = kill_process_group(Pid::from_child(&child), Signal::TERM);
+        self.stdin = None;
+        let _ = child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(command: &str) -> CommandLine {
+        CommandLine { command: command.into(), peer: "east".into(), app: "orders".parse().expect("a name") }
+    }
+
+    #[test]
+    fn a_command_gets_all_of_it_and_its_status_is_known() {
+        let (mut feed, fed) = Feed::start(&line("test \"$(cat)\" = abc && exit 5"), b"x").expect("a shell");
+        feed.write_all(b"abc").expect("a reader");
+        feed.flush().expect("all there");
+        drop(feed);
+        assert_eq!(fed.wait(), 5);
+    }
+
+    #[test]
+    fn a_pipeline_that_is_broken_off_never_sees_an_end() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mark = directory.path().join("mark");
+        let command = format!("cat | (cat; touch '{}')", mark.display());
+        let (mut feed, fed) = Feed::start(&line(&command), b"x").expect("a shell");
+        feed.write_all(b"abc").expect("a reader");
+        drop(feed);
+        assert_eq!((fed.wait(), mark.exists()), (143, false));
+    }
+}

@@ -1,0 +1,278 @@
+//! `vp-send`: standard input, or files and directories, to an application of a peer.
+//!
+//! It calls, opens one stream, and stays until the receiver has told the end of it. A stream's own course is in `outflow`;
+//! files are the business of an engine of [`super::transfer`] in a thread of its own. It listens to nobody.
+//!
+//! Invariants: success is what the receiver said after everything was where it belongs, never what we sent; what is read
+//! from standard input is sent at most once, so a stream is never begun again.
+
+mod outflow;
+
+pub use outflow::Plain;
+
+use super::client::{Context, FIRST_TOKEN, Notice, Tool, ToolError};
+use super::ending::{Ending, Side, close_code};
+use super::pump::{Pump, tell};
+use super::transfer::{SendJob, SendOutcome, TransferError};
+use crate::identity::{AppName, PeerId};
+use crate::net::signals::{HUP, USR1};
+use crate::net::stdio::Source;
+use crate::node::{Event, Key};
+use crate::session::{Event as SessionEvent, Session};
+use crate::wire::CloseCode;
+use mio::Token;
+use outflow::Outflow;
+use std::time::{Duration, Instant};
+
+/// When the end is known the receiver is given so long to learn that we know; without a path it could take for ever.
+const FAREWELL_TIME: Duration = Duration::from_secs(15);
+/// After a signal it is given less: somebody waits.
+const INTERRUPTED_TIME: Duration = Duration::from_secs(2);
+/// Between two looks at how far a stream is.
+const REPORT_PAUSE: Duration = Duration::from_millis(100);
+const SOURCE: Token = Token(FIRST_TOKEN);
+
+/// What to send.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// Standard input.
+    Stream(Plain),
+    /// Files and directories.
+    Files(SendJob),
+}
+
+enum Work {
+    /// Nothing can be done before there is a session.
+    Calling,
+    Stream(Box<Outflow>),
+    Files(Pump<Result<SendOutcome, TransferError>>),
+    /// The end is known.
+    Over,
+}
+
+/// The tool.
+pub struct Send {
+    to: (PeerId, AppName),
+    what: What,
+    key: Option<Key>,
+    stream: u32,
+    work: Work,
+    peer_closed: Option<CloseCode>,
+    result: Option<Result<(), ToolError>>,
+    leave_at: Option<Instant>,
+    left: bool,
+    report_at: Option<Instant>,
+}
+
+impl Send {
+    /// A tool that has not begun.
+    pub fn new(to: (PeerId, AppName), what: What) -> Send {
+        Send {
+            to,
+            what,
+            key: None,
+            stream: 0,
+            work: Work::Calling,
+            peer_closed: None,
+            result: None,
+            leave_at: None,
+            left: false,
+            report_at: None,
+        }
+    }
+
+    fn begin(&mut self, ctx: &mut Context<'_>, key: Key) -> Result<(), ToolError> {
+        let Some(session) = ctx.node.session(key) else { return Ok(()) };
+        let Some(stream) = session.open_stream(ctx.now, self.to.1.as_str()) else { return Ok(()) };
+        self.stream = stream;
+        self.work = match &self.what {
+            What::Stream(plain) => {
+                let source = Source::stdin().map_err(|error| ToolError::Io("opening standard input", error))?;
+                let mut outflow = Outflow::new(ctx.now, stream, source, plain);
+                outflow
+                    .register(ctx.registry, SOURCE)
+                    .map_err(|error| ToolError::Io("watching standard input", error))?;
+                Work::Stream(Box::new(outflow))
+            }
+            What::Files(job) => {
+                let job = job.clone();
+                let pump = Pump::start("send", stream, ctx.waker, move |port, teller| job.run(port, teller));
+                Work::Files(pump.map_err(|error| ToolError::Io("starting a thread", error))?)
+            }
+        };
+        Ok(())
+    }
+
+    fn handle_session_events(&mut self, ctx: &mut Context<'_>, key: Key) -> Result<(), ToolError> {
+        while let Some(event) = ctx.node.session(key).and_then(Session::poll_event) {
+            match event {
+                SessionEvent::StreamRefused { code, .. } => {
+                    return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
+                }
+                SessionEvent::Closed { code } => self.peer_closed = Some(CloseCode::from_wire(code)),
+                SessionEvent::StreamOpened { id, .. } => {
+                    if let Some(session) = ctx.node.session(key) {
+                        session.refuse_stream(id, CloseCode::Refused);
+                    }
+                }
+                SessionEvent::StreamAccepted { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what can be moved; the end, if it has come.
+    fn advance(&mut self, ctx: &mut Context<'_>, key: Key) -> Result<(bool, Option<Ending>), ToolError> {
+        self.handle_session_events(ctx, key)?;
+        let Some(session) = ctx.node.session(key) else { return Err(ToolError::Expired) };
+        if let Some(error) = session.failure() {
+            return Err(error.into());
+        }
+        let unread = !session.readable(self.stream).is_empty();
+        match &mut self.work {
+            Work::Calling | Work::Over => Ok((false, None)),
+            Work::Stream(outflow) => {
+                let moved = outflow.pump(ctx.now, session, ctx.registry)?;
+                let ending = outflow.ending();
+                match self.peer_closed {
+                    Some(code) if ending.is_none() => Err(ToolError::PeerClosed(code)),
+                    _ => Ok((moved, ending)),
+                }
+            }
+            Work::Files(pump) => {
+                let moved = pump.pump(ctx.now, session);
+                if self.peer_closed.is_some() && !unread {
+                    // An engine that has heard the end does not mind.
+                    pump.close();
+                }
+                match pump.take_end() {
+                    None => Ok((moved, None)),
+                    Some(Err(_)) => Err(ToolError::Broken),
+                    Some(Ok(Ok(outcome))) => {
+                        let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
+                        Ok((true, Some(ending)))
+                    }
+                    Some(Ok(Err(TransferError::Closed(error)))) => {
+                        Err(self.peer_closed.map_or(TransferError::Closed(error).into(), ToolError::PeerClosed))
+                    }
+                    Some(Ok(Err(error))) => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// The end is known: the peer is told that we know, within bounds.
+    fn conclude(&mut self, ctx: &mut Context<'_>, result: Result<(), ToolError>) {
+        if self.result.is_some() {
+            return;
+        }
+        let (code, time) = match &result {
+            Ok(()) | Err(ToolError::Items(_) | ToolError::NothingToDo | ToolError::FarCommand(_)) => {
+                (CloseCode::Done, FAREWELL_TIME)
+            }
+            Err(ToolError::Transfer(error)) => (close_code(error), FAREWELL_TIME),
+            Err(ToolError::Protocol(_)) => (CloseCode::Protocol, INTERRUPTED_TIME),
+            Err(_) => (CloseCode::Cancelled, INTERRUPTED_TIME),
+        };
+        self.tell_news(ctx);
+        if let Work::Files(pump) = &mut self.work {
+            // Nothing here needs to be saved: the thread may end when it likes, or with the process.
+            pump.close();
+        }
+        self.work = Work::Over;
+        self.result = Some(result);
+        self.leave_at = Some(ctx.now + time);
+        if let Some(key) = self.key {
+            if let Some(session) = ctx.node.session(key) {
+                session.close(code);
+            }
+            ctx.node.release(ctx.now, key);
+        }
+    }
+
+    fn tell_news(&mut self, ctx: &mut Context<'_>) {
+        match &mut self.work {
+            Work::Files(pump) => tell(&pump.take_news(), ctx.notices),
+            Work::Stream(outflow) if self.report_at.is_none_or(|at| at <= ctx.now) => {
+                self.report_at = Some(ctx.now + REPORT_PAUSE);
+                let name = if let What::Stream(plain) = &self.what { &plain.name[..] } else { &[] };
+                let bytes = outflow.raw_bytes();
+                (ctx.notices)(Notice::Progress { bytes, total: None, items: None, name });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Tool for Send {
+    fn start(&mut self, ctx: &mut Context<'_>) {
+        self.key = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
+    }
+
+    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
+        match event {
+            Event::Up { key, .. } => {
+                if let Err(error) = self.begin(ctx, *key) {
+                    self.conclude(ctx, Err(error));
+                }
+            }
+            Event::Failed { why, .. } | Event::Fatal { why } => {
+                self.conclude(ctx, Err(ToolError::Node(*why)));
+                // Either way nobody is left to say farewell to.
+                self.left = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_ready(&mut self, _: &mut Context<'_>, event: &mio::event::Event) {
+        if let (SOURCE, Work::Stream(outflow)) = (event.token(), &mut self.work) {
+            outflow.handle_ready();
+        }
+    }
+
+    fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
+        let Some(key) = self.key else { return false };
+        if self.result.is_some() {
+            self.left |= !ctx.node.knows(key) || self.leave_at.is_none_or(|at| at <= ctx.now);
+            return false;
+        }
+        if let Work::Calling = self.work {
+            return false;
+        }
+        match self.advance(ctx, key) {
+            Ok((moved, None)) => {
+                self.tell_news(ctx);
+                moved
+            }
+            Ok((_, Some(ending))) => {
+                self.conclude(ctx, ending.verdict(Side::There));
+                true
+            }
+            Err(error) => {
+                self.conclude(ctx, Err(error));
+                true
+            }
+        }
+    }
+
+    fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32) {
+        match signal {
+            HUP => {}
+            USR1 => (ctx.notices)(Notice::Status),
+            signal => self.conclude(ctx, Err(ToolError::Signal(signal))),
+        }
+    }
+
+    fn outcome(&mut self) -> Option<Result<(), ToolError>> {
+        if self.left { self.result.take() } else { None }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let rate = match &self.work {
+            Work::Stream(outflow) => outflow.next_timeout(Instant::now()),
+            _ => None,
+        };
+        [rate, self.leave_at].into_iter().flatten().min()
+    }
+}
