@@ -93,7 +93,7 @@ impl Attachment {
             relays: vec![options.relay.id],
             callers: Callers::Nobody,
             wait: Wait::Forever,
-            times: Times { dead_time: DEADLINE, resume_timeout: DEADLINE },
+            times: Times { dead_time: DEADLINE, resume_timeout: DEADLINE, lane_life: vp::session::LANE_LIFE },
             callers_max: 1,
             seed: n as u64,
         };
