@@ -47,6 +47,8 @@ def main():
         options.rounds = 1
     many_files()
     print(f"# {platform.machine()}, {os.cpu_count()} cores, kernel {platform.release()}, load {os.getloadavg()[0]:.1f}")
+    if options.quick:
+        print("# --quick: everything too short and too small for a figure to mean anything")
     table, failed = Table(), []
     for name in options.names or ALL:
         started = time.monotonic()

@@ -114,7 +114,7 @@ def memory(table, options):
         peaks = {"sender": max(send.peak, stuck.memory()), "receiver": max(receive.peak, blocked.memory())}
         for who, peak in peaks.items():
             table.add(f"peak memory of the {who}", f"{peak / 1024:.0f} MiB", "<= 64 MiB", peak <= 64 << 10,
-                      f"stream of {size / GIB:.0f} GiB, then a blocked one")
+                      f"stream of {size // MIB} MiB, then a blocked one")
         peak = relay.memory()
         table.add("peak memory of the relay, 1 busy circuit", f"{peak / 1024:.0f} MiB", "<= 24 MiB", peak <= 24 << 10,
                   f"{flowing / 1024:.0f} MiB while it flows")
