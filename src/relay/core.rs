@@ -175,7 +175,7 @@ impl RelayCore {
 }
 
 #[cfg(test)]
-#[path = "core_props.rs"]
+#[path = "core_props_tests.rs"]
 mod props;
 #[cfg(test)]
 #[path = "core_tests.rs"]
