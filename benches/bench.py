@@ -151,10 +151,13 @@ class World:
         self.processes = []
         self.address = None
         self.relay = None
-        names = ("relay", "east", "west")
-        ids = {name: self.keygen(name) for name in names}
-        with open(self.path("peers"), "w") as peers:
-            peers.writelines(f"{name} {ids[name]}\n" for name in names[1:])
+        try:
+            self.keygen("relay")
+            with open(self.path("peers"), "w") as peers:
+                peers.writelines(f"{name} {self.keygen(name)}\n" for name in ("east", "west"))
+        except BaseException:
+            shutil.rmtree(self.dir)
+            raise
 
     def __enter__(self):
         return self
