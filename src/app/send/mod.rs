@@ -257,11 +257,22 @@ impl Send {
         self.result = Some(result);
         self.leave_at = Some(ctx.now + time);
         if let Some(key) = self.key {
-            if let Some(session) = ctx.node.session(key) {
-                session.close(code);
+            match ctx.node.session(key) {
+                Some(session) => session.close(code),
+                None => ctx.node.release(ctx.now, key),
             }
+        }
+    }
+
+    /// Stays until the peer has closed as well, so that it need not wonder what became of us.
+    fn take_leave(&mut self, ctx: &mut Context<'_>, key: Key) {
+        // Whatever else it says changes nothing any more.
+        let _ = self.handle_session_events(ctx, key);
+        let failed = ctx.node.session(key).is_some_and(|session| session.failure().is_some());
+        if self.peer_closed.is_some() || failed {
             ctx.node.release(ctx.now, key);
         }
+        self.left |= !ctx.node.knows(key) || self.leave_at.is_none_or(|at| at <= ctx.now);
     }
 
     fn tell_news(&mut self, ctx: &mut Context<'_>) {
@@ -306,7 +317,7 @@ impl Tool for Send {
     fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
         let Some(key) = self.key else { return false };
         if self.result.is_some() {
-            self.left |= !ctx.node.knows(key) || self.leave_at.is_none_or(|at| at <= ctx.now);
+            self.take_leave(ctx, key);
             return false;
         }
         if let Work::Calling = self.work {
