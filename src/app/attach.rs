@@ -389,7 +389,7 @@ impl Tool for Attach {
 
     fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32) {
         match signal {
-            HUP => return,
+            HUP => return ctx.node.hurry(ctx.now),
             USR1 => return (ctx.notices)(Notice::Status),
             _ => {}
         }

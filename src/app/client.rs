@@ -12,9 +12,8 @@ use super::transfer::TransferError;
 use crate::identity::{PeerId, RelayAddress};
 use crate::net::dial::{Dialer, Dialled};
 use crate::net::signals::Signals;
-use crate::node::{Config, Down, Event, Failure, Node};
+use crate::node::{Event, Node};
 use crate::store::Fault;
-use crate::wire::CloseCode;
 use crate::wire::limits::{CONTROL_BODY_MAX, DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Registry, Token, Waker};
@@ -22,6 +21,11 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
+
+/// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
+pub use crate::node::{Callers, Config, Down, Failure, Wait};
+pub use crate::session::{LANE_LIFE, Times};
+pub use crate::wire::CloseCode;
 
 const WAKER: Token = Token(0);
 const CARRIER: Token = Token(1);

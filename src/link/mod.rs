@@ -9,11 +9,10 @@
 
 mod frames;
 mod handshake;
-mod heartbeat;
 
 pub use frames::{Frame, Link, LinkError, credit_left};
 pub use handshake::{Admitted, Answer, Answered, Dial, HandshakeFailure, fuzz_answer};
-pub use heartbeat::{Heartbeat, Side};
+pub use crate::wire::heartbeat::{Heartbeat, Side};
 
 use crate::noise::Suite;
 

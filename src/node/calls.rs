@@ -33,9 +33,10 @@ impl Node {
                         self.place_call(now, key);
                     }
                 }
-                Some(Phase::Up { session, circuit: None, rejoin_at, .. }) => {
+                Some(Phase::Up { session, circuit, rejoin_at, .. }) => {
                     let due = rejoin_at.is_none_or(|at| at <= now);
-                    if due && session.role() == Role::Initiator && session.failure().is_none() {
+                    let wanted = circuit.is_none() || (due && session.wants_fresh_lane(now));
+                    if due && wanted && session.role() == Role::Initiator && session.failure().is_none() {
                         self.place_join(now, key);
                     }
                 }
@@ -331,12 +332,21 @@ impl Node {
         self.set_circuit(key, None);
         match code {
             CloseCode::NotHere | CloseCode::PeerGone | CloseCode::Limit if joining => {}
-            CloseCode::Done | CloseCode::UnknownSession if joining => self.fail(now, key, Failure::SessionGone),
+            CloseCode::Done | CloseCode::UnknownSession if joining => self.session_gone(now, key),
             // The callee's process went in between: the call stands, the relay parks it.
             CloseCode::PeerGone => self.call_again(now, key),
             CloseCode::NotHere if self.config.wait != Wait::No => self.call_again(now, key),
             CloseCode::NotHere => self.fail(now, key, Failure::PeerAbsent),
             code => self.fail(now, key, Failure::RefusedByPeer(code)),
+        }
+    }
+
+    /// The peer knows nothing of the session any more. If this side was about to end it too, then it has ended.
+    fn session_gone(&mut self, now: Instant, key: Key) {
+        if self.session(key).is_some_and(|session| session.is_closing()) {
+            self.abandon(now, key);
+        } else {
+            self.fail(now, key, Failure::SessionGone);
         }
     }
 

@@ -31,7 +31,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Ended sessions whose orderly end is remembered, so that a late join is told so.
-const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
+pub const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
 const TOMBSTONES_MAX: usize = 256;
 /// Sessions a process holds at once, those under way included.
 const SESSIONS_MAX: usize = 1024;
@@ -303,6 +303,14 @@ impl Node {
     pub fn unlisten(&mut self, app: &AppName) {
         self.apps.retain(|known| known != app);
         self.send_unlisten(Name::App(app.clone()));
+    }
+
+    /// Whoever runs the tool knows that the network is back: dial now, whatever the back-off says.
+    pub fn hurry(&mut self, now: Instant) {
+        self.backoff.reset();
+        if let Carrier::Idle { dial_at } = &mut self.carrier {
+            *dial_at = now;
+        }
     }
 
     /// Changes who may call. Sessions go on.

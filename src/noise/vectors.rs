@@ -283,6 +283,7 @@ fn our_handshake_is_the_one_that_the_protocol_describes() {
     own_handshake(include_str!(
         "../../tests/vectors/handshake-session-chachapoly.txt"
     ));
+    own_handshake(include_str!("../../tests/vectors/link-worked.txt"));
 }
 
 fn own_join(text: &'static str) {

@@ -68,16 +68,6 @@ impl Admission {
             }
         }
     }
-
-    /// How many are unauthenticated now.
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -123,8 +113,8 @@ mod tests {
             let evicted = admission.enter(LinkId::new(n), IpAddr::from([10, 0, a, b]));
             assert_eq!(evicted, n.checked_sub(1024).map(LinkId::new));
         }
-        assert_eq!(admission.len(), UNAUTHENTICATED_MAX);
+        assert_eq!(admission.waiting.len(), UNAUTHENTICATED_MAX);
         (0..3000).for_each(|n| admission.leave(LinkId::new(n)));
-        assert!(admission.is_empty() && admission.by_source.is_empty());
+        assert!(admission.waiting.is_empty() && admission.by_source.is_empty());
     }
 }

@@ -53,17 +53,15 @@ impl Forwarder {
             }
             Some(Slot::Offered) => {
                 port.circuits.remove(&circuit);
-                self.ask(|router, orders| router.reject(id, circuit, code, orders));
+                self.ask(|router, orders| router.reject(now, (id, circuit), code, orders));
             }
         }
     }
 
     fn control(&mut self, now: Instant, id: LinkId, message: Control) -> Flow {
         let may_move = self.workers > 1 && matches!(message, Control::Connect { .. } | Control::Listen { .. });
-        if may_move {
-            if let Some(to) = self.router().place(id, &message) {
-                return Flow::Move(to, message);
-            }
+        if may_move && let Some(to) = self.router().place(id, &message) {
+            return Flow::Move(to, message);
         }
         self.act(now, id, message)
     }
@@ -80,8 +78,8 @@ impl Forwarder {
                 let wait = Duration::from_millis(u64::from(wait_ms));
                 self.connect(now, id, Ask { circuit, to, name, wait, early })
             }
-            Control::Accept { circuit, early } => self.accept(id, circuit, early),
-            Control::Reject { circuit, code } => self.reject(id, circuit, CloseCode::from_wire(code)),
+            Control::Accept { circuit, early } => self.accept(now, id, (circuit, early)),
+            Control::Reject { circuit, code } => self.reject(now, (id, circuit), CloseCode::from_wire(code)),
             // What only a relay says.
             _ => Err(CloseCode::Protocol),
         };
@@ -106,7 +104,7 @@ impl Forwarder {
 
     fn connect(&mut self, now: Instant, id: LinkId, ask: Ask) -> Result<(), CloseCode> {
         let Some(port) = self.port(id) else { return Ok(()) };
-        if ask.circuit % 2 != 0 || ask.circuit <= port.last_asked {
+        if !ask.circuit.is_multiple_of(2) || ask.circuit <= port.last_asked {
             return Err(CloseCode::Protocol);
         }
         port.last_asked = ask.circuit;
@@ -115,7 +113,7 @@ impl Forwarder {
         Ok(())
     }
 
-    fn accept(&mut self, id: LinkId, circuit: u32, early: Vec<u8>) -> Result<(), CloseCode> {
+    fn accept(&mut self, now: Instant, id: LinkId, (circuit, early): (u32, Vec<u8>)) -> Result<(), CloseCode> {
         let Some(port) = self.port(id) else { return Ok(()) };
         match port.circuits.get(&circuit) {
             // Withdrawn while the answer was on its way.
@@ -126,20 +124,21 @@ impl Forwarder {
         let peer = self.ask(|router, orders| router.accept(id, circuit, early, orders));
         let Some(port) = self.port(id) else { return Ok(()) };
         match peer {
-            Some(peer) => port.open(circuit, peer),
+            Some(peer) => port.open(now, circuit, peer),
             None => port.reset(circuit, CloseCode::Cancelled),
         }
         Ok(())
     }
 
-    fn reject(&mut self, id: LinkId, circuit: u32, code: CloseCode) -> Result<(), CloseCode> {
+    fn reject(&mut self, now: Instant, end: (LinkId, u32), code: CloseCode) -> Result<(), CloseCode> {
+        let (id, circuit) = end;
         let Some(port) = self.port(id) else { return Ok(()) };
         match port.circuits.get(&circuit) {
             None => return Ok(()),
             Some(Slot::Offered) => port.circuits.remove(&circuit),
             Some(_) => return Err(CloseCode::Protocol),
         };
-        self.ask(|router, orders| router.reject(id, circuit, code, orders));
+        self.ask(|router, orders| router.reject(now, (id, circuit), code, orders));
         Ok(())
     }
 
@@ -170,7 +169,7 @@ impl Forwarder {
             What::Evict => {}
             What::Offer { .. } if port.is_ending() => {}
             What::Offer { circuit, .. } if port.is_backlogged() => {
-                self.ask(|router, orders| router.reject(id, circuit, CloseCode::Limit, orders));
+                self.ask(|router, orders| router.reject(now, (id, circuit), CloseCode::Limit, orders));
             }
             What::Offer { circuit, from, name, early } => {
                 port.circuits.insert(circuit, Slot::Offered);
@@ -183,7 +182,7 @@ impl Forwarder {
             }
             What::Opened { circuit, peer, early } => {
                 if matches!(port.circuits.get(&circuit), Some(Slot::Asking)) {
-                    port.open(circuit, peer);
+                    port.open(now, circuit, peer);
                     port.say(Control::Opened { circuit, early });
                 } else {
                     // The caller gave up while the callee accepted.
@@ -230,6 +229,27 @@ impl Forwarder {
         }
         self.notice(id, Notice::Detached(peer, Why::Ended(code)));
         self.touch(now, id);
+    }
+
+    /// Ends the circuits that hold memory for clients which give no credit.
+    pub(super) fn shed(&mut self, now: Instant) {
+        let mut stalled = Vec::new();
+        for (&id, conn) in &self.conns {
+            if let Conn::Open(port) = conn {
+                stalled.extend(port.stalled(now).map(|(circuit, _)| (id, circuit)));
+            }
+        }
+        // In an order that does not depend on where a table keeps them.
+        stalled.sort_unstable();
+        for (id, circuit) in stalled {
+            let Some(port) = self.port(id) else { continue };
+            let peer = port.half(circuit).map(|half| half.peer);
+            port.reset(circuit, CloseCode::Limit);
+            self.touch(now, id);
+            if let Some(peer) = peer {
+                self.deliver(now, peer, Parcel::Reset(peer, CloseCode::Limit));
+            }
+        }
     }
 
     /// Takes a link's circuits and everything the router knows of it away.

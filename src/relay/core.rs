@@ -51,8 +51,8 @@ impl RelayCore {
     }
 
     /// Whether a connection should be read now. A relay that is not asked still bounds what it holds by credit.
-    pub fn gate(&self, now: Instant, link: LinkId) -> Gate {
-        self.homes.get(&link).map_or(Gate::Gone, |&worker| self.workers[worker].gate(now, link))
+    pub fn gate(&self, link: LinkId) -> Gate {
+        self.homes.get(&link).map_or(Gate::Gone, |&worker| self.workers[worker].gate(link))
     }
 
     /// Bytes came in; all are taken.
@@ -96,6 +96,11 @@ impl RelayCore {
     /// A connection that the relay has closed; what it had to say has been drained before.
     pub fn poll_closed(&mut self) -> Option<LinkId> {
         self.closed.pop_front()
+    }
+
+    /// Whether the relay has not closed a connection, nor been told that it is gone.
+    pub fn is_open(&self, link: LinkId) -> bool {
+        self.homes.contains_key(&link)
     }
 
     /// What happened, in order.
@@ -169,6 +174,9 @@ impl RelayCore {
     }
 }
 
+#[cfg(test)]
+#[path = "core_props_tests.rs"]
+mod props;
 #[cfg(test)]
 #[path = "core_tests.rs"]
 mod tests;

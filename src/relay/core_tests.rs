@@ -2,7 +2,7 @@ use super::super::testkit::{Client, Got, app, joined, relay, relay_with};
 use super::super::{Limits, Policy};
 use super::*;
 use crate::identity::Peers;
-use crate::wire::limits::CIRCUIT_WINDOW_START;
+use crate::wire::limits::{CIRCUIT_WINDOW_START, DEAD_TIME};
 use crate::wire::{CloseCode, Control, Kind};
 use std::time::Duration;
 
@@ -149,14 +149,40 @@ fn a_dead_link_resets_its_circuits_at_once() {
 }
 
 #[test]
-fn a_silent_link_with_circuits_is_dead_within_ten_seconds_and_a_parked_one_is_not() {
+fn last_words_arrive_ahead_of_the_reset_unless_the_circuit_was_cancelled() {
+    for (code, heard) in [(CloseCode::Done, true), (CloseCode::Cancelled, false)] {
+        let now = Instant::now();
+        let (mut relay, id) = relay(1);
+        let (mut caller, mut callee) = joined(now, &mut relay, id);
+        caller.data(2, b"good bye");
+        caller.bare(Kind::Reset, 2, u32::from(code.to_wire()));
+        caller.flush(now, &mut relay);
+        let mut expected = vec![Got::Reset(1, code.to_wire())];
+        if heard {
+            expected.insert(0, Got::Data(1, b"good bye".to_vec()));
+        }
+        assert_eq!(callee.all(now, &mut relay), expected);
+        assert_eq!(relay.load()[0].circuits, 0);
+    }
+    let now = Instant::now();
+    let (mut relay, id) = relay(2);
+    let (mut caller, mut callee) = joined(now, &mut relay, id);
+    caller.data(2, b"good bye");
+    caller.flush(now, &mut relay);
+    relay.handle_closed(now, caller.id);
+    let gone = Got::Reset(1, CloseCode::PeerGone.to_wire());
+    assert_eq!(callee.all(now, &mut relay), [Got::Data(1, b"good bye".to_vec()), gone]);
+}
+
+#[test]
+fn a_silent_link_with_circuits_is_dead_in_time_and_a_parked_one_is_not() {
     let start = Instant::now();
     let (mut relay, id) = relay(1);
     let (mut caller, mut callee) = joined(start, &mut relay, id);
     let mut idle = Client::attach(start, &mut relay, id, 3);
     idle.all(start, &mut relay);
     let mut now = start;
-    while let Some(next) = relay.next_timeout().filter(|next| *next < start + Duration::from_secs(10)) {
+    while let Some(next) = relay.next_timeout().filter(|next| *next <= start + DEAD_TIME) {
         now = next;
         caller.bare(Kind::Ping, 0, 1);
         caller.flush(now, &mut relay);
@@ -167,7 +193,7 @@ fn a_silent_link_with_circuits_is_dead_within_ten_seconds_and_a_parked_one_is_no
             break;
         }
     }
-    assert!(now > start + Duration::from_secs(8));
+    assert_eq!(now, start + DEAD_TIME);
     assert_eq!(caller.all(now, &mut relay), [Got::Reset(2, CloseCode::PeerGone.to_wire())]);
     assert_eq!(idle.all(now, &mut relay), []);
 }
@@ -193,6 +219,38 @@ fn a_stranger_is_told_that_it_is_refused_and_a_removed_peer_is_cut() {
 }
 
 #[test]
+fn a_peer_with_a_rate_gets_its_credit_at_that_rate() {
+    let start = Instant::now();
+    let line = |seed: u8, options: &str| format!("peer{seed} {} {options}\n", Identity::from_seed(&[seed; 32]).id());
+    let peers = Peers::parse(&(line(1, "") + &line(2, "rate=100K"))).unwrap();
+    let (mut relay, id) = relay_with(Policy::only(&peers, Limits::default()).unwrap(), 1);
+    let (mut caller, mut callee) = joined(start, &mut relay, id);
+    let (mut now, mut sent, mut credit) = (start, 0, WINDOW);
+    while now < start + Duration::from_secs(20) {
+        if credit > sent {
+            caller.data(2, &numbered(credit - sent));
+            sent = credit;
+        }
+        // Heartbeats pass while credit is held back.
+        caller.bare(Kind::Ping, 0, 1);
+        callee.bare(Kind::Ping, 0, 1);
+        callee.bare(Kind::Credit, 1, u32::try_from(sent + WINDOW).unwrap());
+        caller.flush(now, &mut relay);
+        callee.flush(now, &mut relay);
+        callee.all(now, &mut relay);
+        for got in caller.all(now, &mut relay) {
+            match got {
+                Got::Credit(2, more) => credit = usize::try_from(more).unwrap(),
+                other => assert_eq!(other, Got::Pong(1)),
+            }
+        }
+        now += Duration::from_millis(100);
+        relay.handle_timeout(now);
+    }
+    assert!((2_000_000..2_300_000).contains(&sent), "{sent}");
+}
+
+#[test]
 fn going_away_comes_after_what_was_queued() {
     let now = Instant::now();
     let (mut relay, id) = relay(2);
@@ -200,7 +258,10 @@ fn going_away_comes_after_what_was_queued() {
     caller.data(2, b"last words");
     caller.flush(now, &mut relay);
     relay.shut_down(now);
-    assert_eq!(callee.all(now, &mut relay), [Got::Data(1, b"last words".to_vec()), bye(CloseCode::GoingAway), Got::Closed]);
+    assert_eq!(
+        callee.all(now, &mut relay),
+        [Got::Data(1, b"last words".to_vec()), bye(CloseCode::GoingAway), Got::Closed]
+    );
     assert_eq!(caller.all(now, &mut relay), [bye(CloseCode::GoingAway), Got::Closed]);
 }
 

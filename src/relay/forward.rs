@@ -4,7 +4,7 @@
 //! [`Forwarder::poll_parcel`] and [`Forwarder::poll_output`] before waiting.
 
 use super::block::{Buffer, Piece, Pool};
-use super::conn::{Conn, Greeted, Greeting};
+use super::conn::{Conn, Greeting};
 use super::half::Growth;
 use super::output::SLICES_MAX;
 use super::policy::Policy;
@@ -13,7 +13,6 @@ use super::router::{Order, Router};
 use super::timers::Timers;
 use super::{End, LinkId};
 use crate::identity::{Identity, PeerId};
-use crate::link::{Frame, LinkError};
 use crate::wire::{CloseCode, Control};
 use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
@@ -23,6 +22,9 @@ use std::time::{Duration, Instant};
 
 /// How long a link that ends may take to accept its last bytes.
 pub(super) const ENDING_MAX: Duration = Duration::from_secs(2);
+
+/// How often a worker looks for memory to take back.
+const SHED_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Something for a link of another worker.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub enum Parcel {
     Reset(End, CloseCode),
     /// The kernel took bytes that came in on this end.
     Freed(End, u32),
+    /// Memory is used up: end the circuits that hold it for clients which give no credit.
+    Shed,
 }
 
 /// A link on its way to another worker.
@@ -117,7 +121,7 @@ pub(super) enum Flow {
 pub struct Forwarder {
     pub(super) worker: usize,
     pub(super) workers: usize,
-    identity: Arc<Identity>,
+    pub(super) identity: Arc<Identity>,
     router: Arc<Mutex<Router>>,
     pool: Arc<Pool>,
     pub(super) conns: HashMap<LinkId, Conn>,
@@ -130,12 +134,19 @@ pub struct Forwarder {
     dirty: VecDeque<LinkId>,
     events: VecDeque<Event>,
     freed: Vec<(u32, usize)>,
-    forwarded_bytes: u64,
+    /// When memory was last found used up.
+    starved: Option<Instant>,
+    pub(super) forwarded_bytes: u64,
 }
 
 impl Forwarder {
     /// The worker with this index out of `workers`.
-    pub fn new(place: (usize, usize), identity: Arc<Identity>, router: Arc<Mutex<Router>>, pool: Arc<Pool>) -> Forwarder {
+    pub fn new(
+        place: (usize, usize),
+        identity: Arc<Identity>,
+        router: Arc<Mutex<Router>>,
+        pool: Arc<Pool>,
+    ) -> Forwarder {
         Forwarder {
             worker: place.0,
             workers: place.1,
@@ -151,6 +162,7 @@ impl Forwarder {
             dirty: VecDeque::new(),
             events: VecDeque::new(),
             freed: Vec::new(),
+            starved: None,
             forwarded_bytes: 0,
         }
     }
@@ -203,20 +215,20 @@ impl Forwarder {
     }
 
     /// Whether a connection may be read now.
-    pub fn gate(&self, now: Instant, id: LinkId) -> Gate {
+    pub fn gate(&self, id: LinkId) -> Gate {
         match self.conns.get(&id) {
             None => Gate::Gone,
             Some(Conn::Greeting(_)) => Gate::Open,
             Some(Conn::Open(port)) if port.is_ending() => Gate::Gone,
-            Some(Conn::Open(port)) if port.may_be_read(now) => Gate::Open,
-            Some(Conn::Open(_)) => Gate::Shut,
+            Some(Conn::Open(port)) if port.is_backlogged() => Gate::Shut,
+            Some(Conn::Open(_)) => Gate::Open,
         }
     }
 
     /// Bytes that were read into the front of `blocks`, `filled` in all. What is in them is shared from then on.
     pub fn handle_blocks(&mut self, now: Instant, id: LinkId, blocks: &[Arc<Buffer>], filled: usize) {
         if let Some(Conn::Open(port)) = self.conns.get_mut(&id) {
-            port.receive(now, filled);
+            port.heartbeat.handle_received(now);
         }
         let mut left = filled;
         let mut blocks = blocks.iter();
@@ -251,6 +263,25 @@ impl Forwarder {
         }
     }
 
+    /// Input waits and was not read, for want of memory or because of [`Gate::Shut`]: the other side is not silent.
+    pub fn handle_held(&mut self, now: Instant, id: LinkId) {
+        if let Some(Conn::Open(port)) = self.conns.get_mut(&id) {
+            port.heartbeat.handle_received(now);
+        }
+    }
+
+    /// Memory is used up. Circuits whose clients take nothing are ended, here and at the other workers: what they hold is
+    /// what the others lack. What waits for a slow connection stays: that connection moves or dies.
+    pub fn handle_starved(&mut self, now: Instant) {
+        if self.starved.is_some_and(|at| now < at + SHED_INTERVAL) {
+            return;
+        }
+        self.starved = Some(now);
+        self.shed(now);
+        let others = (0..self.workers).filter(|worker| *worker != self.worker);
+        self.parcels.extend(others.map(|worker| (worker, Parcel::Shed)));
+    }
+
     /// The carrier is gone.
     pub fn handle_closed(&mut self, now: Instant, id: LinkId) {
         self.drop_conn(now, id, Why::Closed);
@@ -268,12 +299,11 @@ impl Forwarder {
             Parcel::Order(order) => self.orders.push_back(order),
             Parcel::Data(to, piece) => self.with_port(now, to.link, |port| port.push(to.circuit, piece)),
             Parcel::Fin(to) => self.with_port(now, to.link, |port| port.finish(to.circuit)),
-            Parcel::Reset(to, code) => self.with_port(now, to.link, |port| port.reset(to.circuit, code)),
+            Parcel::Reset(to, code) => self.with_port(now, to.link, |port| port.lose(to.circuit, code)),
+            Parcel::Shed => self.shed(now),
             Parcel::Freed(to, bytes) => {
                 let growth = if self.pool.budget().is_ample() { Growth::Allowed } else { Growth::Held };
-                self.with_port(now, to.link, |port| {
-                    port.free(to.circuit, bytes, growth);
-                });
+                self.with_port(now, to.link, |port| port.free(now, to.circuit, bytes, growth));
             }
         }
     }
@@ -373,12 +403,12 @@ impl Forwarder {
 
     /// Puts output in order and shows it. 0: nothing to write.
     pub fn output<'a>(&'a mut self, now: Instant, id: LinkId, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> usize {
-        if let Some(Conn::Open(port)) = self.conns.get_mut(&id) {
-            if port.fill().is_err() {
-                // The key is used up, after 2^64 messages.
-                self.drop_conn(now, id, Why::Ended(CloseCode::Limit));
-                self.run_orders(now);
-            }
+        if let Some(Conn::Open(port)) = self.conns.get_mut(&id)
+            && port.fill(now).is_err()
+        {
+            // The key is used up, after 2^64 messages.
+            self.drop_conn(now, id, Why::Ended(CloseCode::Limit));
+            self.run_orders(now);
         }
         match self.conns.get(&id) {
             Some(Conn::Greeting(greeting)) => greeting.output.slices(slices),
@@ -416,71 +446,7 @@ impl Forwarder {
         }
     }
 
-    // Below: what the facts lead to. `control.rs` has the control messages and the router's orders.
-
-    /// Uses `block[*at..filled]`, a frame at a time.
-    fn feed(&mut self, now: Instant, id: LinkId, block: &Arc<Buffer>, at: &mut usize, filled: usize) -> Flow {
-        while *at < filled {
-            let start = *at;
-            let frame = match self.conns.get_mut(&id) {
-                None => return Flow::Gone,
-                Some(Conn::Greeting(_)) => {
-                    *at += match self.feed_greeting(now, id, &block.bytes()[start..filled]) {
-                        Some(taken) => taken,
-                        None => return Flow::Gone,
-                    };
-                    continue;
-                }
-                Some(Conn::Open(port)) if port.is_ending() => return Flow::Gone,
-                Some(Conn::Open(port)) => match port.read(&block.bytes()[start..filled]) {
-                    Ok((used, frame)) => {
-                        *at += used;
-                        frame
-                    }
-                    Err(error) => return self.fail(now, id, error),
-                },
-            };
-            match frame {
-                Frame::Nothing => {}
-                Frame::Data { circuit, bytes, credit } => {
-                    let range = start + bytes.start..start + bytes.end;
-                    if let Flow::Gone = self.data(now, (id, circuit), Piece::new(block, range), credit) {
-                        return Flow::Gone;
-                    }
-                }
-                frame => match self.frame(now, id, frame) {
-                    Flow::Continue => {}
-                    other => return other,
-                },
-            }
-        }
-        Flow::Continue
-    }
-
-    fn feed_greeting(&mut self, now: Instant, id: LinkId, input: &[u8]) -> Option<usize> {
-        let Some(Conn::Greeting(greeting)) = self.conns.get_mut(&id) else { return None };
-        let Ok((taken, greeted)) = greeting.handle_bytes(&self.identity, input) else {
-            self.drop_conn(now, id, Why::Garbage);
-            return None;
-        };
-        let Greeted::Admitted { link, peer } = greeted else { return Some(taken) };
-        let owed = std::mem::take(&mut greeting.output);
-        let admission = self.ask(|router, _| router.attach(id, peer));
-        let mut port = Box::new(Port::new(now, id, (*link, peer), owed));
-        let notice = match admission {
-            Ok(share) => {
-                port.admit(share);
-                Notice::Attached(peer)
-            }
-            Err(code) => {
-                port.end(code, now + ENDING_MAX);
-                Notice::TurnedAway(peer, code)
-            }
-        };
-        self.notice(id, notice);
-        self.conns.insert(id, Conn::Open(port));
-        Some(taken)
-    }
+    // Below: what the facts lead to. `feed.rs` has input, `control.rs` control messages and the router's orders.
 
     pub(super) fn notice(&mut self, id: LinkId, notice: Notice) {
         self.event(Event::Notice(id, notice));
@@ -488,32 +454,6 @@ impl Forwarder {
 
     pub(super) fn event(&mut self, event: Event) {
         self.events.push_back(event);
-    }
-
-    /// A piece of a circuit. Unknown circuits have ended: what is still on its way is dropped.
-    fn data(&mut self, now: Instant, (id, circuit): (LinkId, u32), piece: Piece, credit: u32) -> Flow {
-        let Some(Conn::Open(port)) = self.conns.get_mut(&id) else { return Flow::Gone };
-        if !port.circuits.contains_key(&circuit) {
-            return Flow::Continue;
-        }
-        port.raise_credit(circuit, credit);
-        let received = port.half(circuit).map(|half| (half.peer, half.inward.receive(piece.len())));
-        let Some((peer, Ok(()))) = received else {
-            self.end(now, id, CloseCode::Protocol);
-            return Flow::Gone;
-        };
-        self.forwarded_bytes += u64::try_from(piece.len()).unwrap_or(0);
-        self.deliver(now, peer, Parcel::Data(peer, piece));
-        Flow::Continue
-    }
-
-    /// The link is broken: ended with a word if the other side can be told, else closed.
-    fn fail(&mut self, now: Instant, id: LinkId, error: LinkError) -> Flow {
-        match error {
-            LinkError::Header(_) | LinkError::Control(_) => self.end(now, id, CloseCode::Protocol),
-            LinkError::Unauthentic | LinkError::Exhausted => self.drop_conn(now, id, Why::Garbage),
-        }
-        Flow::Gone
     }
 
     /// Hands a parcel to the worker of `to`, which may be this one.

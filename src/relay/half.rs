@@ -9,8 +9,10 @@
 use super::End;
 use super::block::Piece;
 use crate::link::credit_left;
+use crate::wire::CloseCode;
 use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START};
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// The client sent more than it was allowed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +96,11 @@ impl Inward {
         self.freed.wrapping_add(self.window)
     }
 
+    /// The credit that the client knows of or is about to.
+    pub fn announced(&self) -> u32 {
+        self.announced
+    }
+
     /// The credit to put into the next header: never less than before.
     pub fn announce(&mut self) -> u32 {
         self.announced = self.target();
@@ -107,6 +114,7 @@ enum Tail {
     Open,
     FinQueued,
     FinSent,
+    ResetQueued(CloseCode),
 }
 
 /// The direction from the relay to the client.
@@ -117,11 +125,14 @@ pub struct Outward {
     sent: u32,
     credit: u32,
     tail: Tail,
+    /// When bytes last left for the client.
+    moved: Instant,
 }
 
 impl Outward {
-    fn new() -> Outward {
-        Outward { queue: VecDeque::new(), queued_bytes: 0, sent: 0, credit: CIRCUIT_WINDOW_START, tail: Tail::Open }
+    fn new(now: Instant) -> Outward {
+        let credit = CIRCUIT_WINDOW_START;
+        Outward { queue: VecDeque::new(), queued_bytes: 0, sent: 0, credit, tail: Tail::Open, moved: now }
     }
 
     /// Queues bytes; those after a FIN are dropped, which only a broken caller can bring about.
@@ -143,6 +154,24 @@ impl Outward {
         }
     }
 
+    /// The circuit is gone, and RESET goes out behind what is queued. False if there is nothing to wait for, or no credit
+    /// for all of it: then it is time to forget the circuit.
+    pub fn reset_behind(&mut self, code: CloseCode) -> bool {
+        let waits = self.queued_bytes > 0 && self.sendable() == self.queued_bytes;
+        if waits {
+            self.tail = Tail::ResetQueued(code);
+        }
+        waits
+    }
+
+    /// The RESET, once it is next.
+    pub fn next_reset(&self) -> Option<CloseCode> {
+        match self.tail {
+            Tail::ResetQueued(code) if self.queued_bytes == 0 => Some(code),
+            _ => None,
+        }
+    }
+
     /// The client's credit: the newest count wins, an older one changes nothing.
     pub fn raise_credit(&mut self, credit: u32) {
         if credit_left(credit, self.sent) > credit_left(self.credit, self.sent) {
@@ -156,14 +185,15 @@ impl Outward {
         self.queued_bytes.min(left)
     }
 
-    /// Whether there is anything to put on the link now: bytes with credit, or the FIN after the last byte.
-    pub fn is_ready(&self) -> bool {
-        self.sendable() > 0 || self.fin_is_next()
+    /// Bytes that the client has given no credit for in `time`. Clients grant on receipt, so such a client is broken, or
+    /// wants the relay to hold them for ever.
+    pub fn stalled_bytes(&self, now: Instant, time: Duration) -> usize {
+        if self.sendable() == 0 && now >= self.moved + time { self.queued_bytes } else { 0 }
     }
 
-    /// Bytes that wait.
-    pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+    /// Whether there is anything to put on the link now: bytes with credit, or the FIN after the last byte.
+    pub fn is_ready(&self) -> bool {
+        self.sendable() > 0 || self.fin_is_next() || self.next_reset().is_some()
     }
 
     fn fin_is_next(&self) -> bool {
@@ -185,7 +215,8 @@ impl Outward {
     }
 
     /// Counts `bytes` as sent and hands their pieces to `take`, in order. `bytes` is at most [`Outward::sendable`].
-    pub fn take(&mut self, bytes: usize, mut take: impl FnMut(Piece)) {
+    pub fn take(&mut self, now: Instant, bytes: usize, mut take: impl FnMut(Piece)) {
+        self.moved = now;
         let mut left = bytes.min(self.sendable());
         // Below the credit, which is 32 bits.
         self.sent = self.sent.wrapping_add(u32::try_from(left).unwrap_or(0));
@@ -225,8 +256,8 @@ pub struct Half {
 
 impl Half {
     /// A fresh half, both windows at their start.
-    pub fn new(peer: End) -> Half {
-        Half { peer, inward: Inward::new(), outward: Outward::new(), in_round: false, credit_queued: false }
+    pub fn new(now: Instant, peer: End) -> Half {
+        Half { peer, inward: Inward::new(), outward: Outward::new(now), in_round: false, credit_queued: false }
     }
 
     /// Whether both directions have ended in order.
@@ -288,7 +319,8 @@ mod tests {
         #[test]
         fn credit_holds_for_any_schedule(steps in proptest::collection::vec((0u8..4, 1usize..200_000), 1..200)) {
             let pool = Pool::new(Budget::new(1 << 30));
-            let (mut inward, mut outward) = (Inward::new(), Outward::new());
+            let now = Instant::now();
+            let (mut inward, mut outward) = (Inward::new(), Outward::new(now));
             let (mut allowed, mut sent, mut taken) = (u64::from(CIRCUIT_WINDOW_START), 0_u64, 0_u64);
             let mut client_credit = u64::from(CIRCUIT_WINDOW_START);
             for (step, amount) in steps {
@@ -302,12 +334,12 @@ mod tests {
                         }
                     }
                     1 => {
-                        let now = outward.sendable().min(amount);
+                        let count = outward.sendable().min(amount);
                         let mut got = 0;
-                        outward.take(now, |piece| got += piece.len());
-                        prop_assert_eq!(got, now);
-                        taken += now as u64;
-                        if inward.free(u32::try_from(now).unwrap(), Growth::Allowed) {
+                        outward.take(now, count, |piece| got += piece.len());
+                        prop_assert_eq!(got, count);
+                        taken += count as u64;
+                        if inward.free(u32::try_from(count).unwrap(), Growth::Allowed) {
                             let announced = u64::from(inward.announce());
                             prop_assert!(announced >= allowed);
                             allowed = announced;
@@ -320,7 +352,7 @@ mod tests {
                     _ => outward.raise_credit(u32::try_from(client_credit / 2).unwrap()),
                 }
                 prop_assert!(taken <= client_credit);
-                prop_assert_eq!(outward.queued_bytes() as u64, sent - taken);
+                prop_assert_eq!(outward.queued_bytes as u64, sent - taken);
                 prop_assert_eq!(u64::from(inward.buffered()), sent - taken);
                 prop_assert!(inward.buffered() <= CIRCUIT_WINDOW_MAX);
             }

@@ -19,7 +19,10 @@ mod block;
 mod conn;
 mod control;
 mod core;
+mod feed;
 mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 mod half;
 mod output;
 mod policy;
@@ -37,6 +40,7 @@ pub use block::{BLOCK_BYTES, Budget, Buffer, Pool};
 pub use forward::{Event, Forwarder, Gate, Notice, Parcel, Transit, Why};
 pub use output::SLICES_MAX;
 pub use policy::{Limits, Policy, Share};
+pub use requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX};
 pub use router::{ANSWER_DEADLINE, Load, Router};
 
 use std::fmt;

@@ -87,10 +87,10 @@ impl Output {
         self.bytes -= left;
         while let Some(front) = self.parts.front() {
             let here = left.min(front.bytes().len() - self.gone);
-            if let Part::Body { circuit, .. } = front {
-                if here > 0 {
-                    freed(*circuit, here);
-                }
+            if let Part::Body { circuit, .. } = front
+                && here > 0
+            {
+                freed(*circuit, here);
             }
             left -= here;
             self.gone += here;

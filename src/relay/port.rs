@@ -12,13 +12,16 @@ use crate::link::{Frame, Heartbeat, Link, LinkError, Side};
 use crate::wire::limits::{DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use crate::wire::{CloseCode, Control, Header, Kind};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Control items that may wait for a client that does not read. Beyond it nothing more is offered to the link and nothing
 /// more is read from it.
 pub const BACKLOG_MAX: usize = 256;
 /// Bytes of one circuit before the next has its turn.
 const QUANTUM_BYTES: usize = 64 * 1024;
+
+/// How long a circuit may wait for its client's credit when memory is short: any path brings a grant back sooner.
+const STALL_MAX: Duration = Duration::from_secs(2);
 
 /// A circuit as its link knows it.
 #[derive(Debug)]
@@ -62,6 +65,8 @@ pub struct Port {
     /// The start of a frame whose rest has not arrived.
     tail: Vec<u8>,
     rate: Rate,
+    /// Circuits whose credit the rate holds back.
+    paced: VecDeque<u32>,
     items: VecDeque<Item>,
     pong: Option<u32>,
     round: VecDeque<u32>,
@@ -91,6 +96,7 @@ impl Port {
             ended: 0,
             dirty: false,
             armed: Armed::default(),
+            paced: VecDeque::new(),
             items: VecDeque::new(),
             pong: None,
             round: VecDeque::new(),
@@ -105,15 +111,9 @@ impl Port {
         self.say(Control::Welcome { circuits: share.circuits });
     }
 
-    /// Counts input, before it is used.
-    pub fn receive(&mut self, now: Instant, bytes: usize) {
-        self.heartbeat.handle_received(now);
+    /// Counts bytes of a circuit that came in against the peer's rate.
+    pub fn charge(&mut self, now: Instant, bytes: usize) {
         self.rate.receive(now, bytes);
-    }
-
-    /// Whether it may be read now: not while it has not taken its answers, nor while it is ahead of its rate.
-    pub fn may_be_read(&self, now: Instant) -> bool {
-        !self.is_backlogged() && self.rate.allows(now)
     }
 
     /// Takes one frame off the front of `input`, or keeps the start of one; returns how much it used.
@@ -172,10 +172,11 @@ impl Port {
         self.items.len() >= BACKLOG_MAX
     }
 
-    /// When to look whether it is dead.
+    /// When to look at it: it may be dead, or its rate may allow more.
     pub fn deadline(&self) -> Instant {
-        let beat = self.heartbeat.deadline();
-        self.ending.map_or(beat, |ending| beat.min(ending.by))
+        let grant = if self.paced.is_empty() { None } else { self.rate.allows_from() };
+        let end = self.ending.map(|ending| ending.by);
+        [grant, end].into_iter().flatten().fold(self.heartbeat.deadline(), Instant::min)
     }
 
     /// Whether it is dead, or has not ended in time.
@@ -183,8 +184,11 @@ impl Port {
         self.heartbeat.is_dead(now) || self.ending.is_some_and(|ending| now >= ending.by)
     }
 
-    /// Tells the heartbeat what it has to know of the circuits.
+    /// Tells the heartbeat what it has to know of the circuits, and grants what was held back.
     pub fn settle(&mut self, now: Instant) {
+        if !self.paced.is_empty() && self.rate.allows(now) {
+            self.items.extend(self.paced.drain(..).map(Item::Credit));
+        }
         let busy = !self.circuits.is_empty();
         self.heartbeat.set_busy(now, busy);
         if !busy && self.items.is_empty() && self.round.is_empty() {
@@ -202,9 +206,19 @@ impl Port {
         }
     }
 
+    /// Circuits with bytes that wait for a credit which does not come, with how many.
+    pub fn stalled(&self, now: Instant) -> impl Iterator<Item = (u32, usize)> {
+        self.circuits.iter().filter_map(move |(&circuit, slot)| match slot {
+            Slot::Open(half) => {
+                Some((circuit, half.outward.stalled_bytes(now, STALL_MAX))).filter(|(_, bytes)| *bytes > 0)
+            }
+            _ => None,
+        })
+    }
+
     /// Opens a circuit that was asked for or offered.
-    pub fn open(&mut self, circuit: u32, peer: End) {
-        self.circuits.insert(circuit, Slot::Open(Box::new(Half::new(peer))));
+    pub fn open(&mut self, now: Instant, circuit: u32, peer: End) {
+        self.circuits.insert(circuit, Slot::Open(Box::new(Half::new(now, peer))));
     }
 
     /// Forgets a circuit, with all that is queued for it; its other end if it was open.
@@ -223,6 +237,16 @@ impl Port {
         if self.circuits.contains_key(&circuit) {
             self.forget(circuit);
             self.items.push_back(Item::Reset { circuit, code });
+        }
+    }
+
+    /// The other end of a circuit is gone. After an orderly end, or the end of its link, what it had sent before still goes
+    /// out, as far as there is credit: it may hold the last words of a session. Otherwise it is discarded.
+    pub fn lose(&mut self, circuit: u32, code: CloseCode) {
+        let orderly = matches!(code, CloseCode::Done | CloseCode::PeerGone);
+        let waits = orderly && self.half(circuit).is_some_and(|half| half.outward.reset_behind(code));
+        if !waits {
+            self.reset(circuit, code);
         }
     }
 
@@ -250,14 +274,18 @@ impl Port {
         }
     }
 
-    /// The kernel took bytes of a circuit that came from this client. True if there is output now.
-    pub fn free(&mut self, circuit: u32, bytes: u32, growth: Growth) -> bool {
-        let Some(half) = self.half(circuit) else { return false };
-        let due = half.inward.free(bytes, growth) && !std::mem::replace(&mut half.credit_queued, true);
-        if due {
-            self.items.push_back(Item::Credit(circuit));
+    /// The kernel took bytes of a circuit that came from this client.
+    pub fn free(&mut self, now: Instant, circuit: u32, bytes: u32, growth: Growth) {
+        // A large window would only let the peer get far ahead of its rate.
+        let growth = if self.rate.is_bounded() { Growth::Held } else { growth };
+        let Some(half) = self.half(circuit) else { return };
+        if half.inward.free(bytes, growth) && !std::mem::replace(&mut half.credit_queued, true) {
+            if self.rate.allows(now) {
+                self.items.push_back(Item::Credit(circuit));
+            } else {
+                self.paced.push_back(circuit);
+            }
         }
-        due
     }
 
     /// FIN from the client: the circuit's other end, which has to know.
@@ -295,14 +323,14 @@ impl Port {
     }
 
     /// Puts in order what may go out, up to what one write takes: control first, then the circuits in turn, BYE last.
-    pub fn fill(&mut self) -> Result<(), LinkError> {
+    pub fn fill(&mut self, now: Instant) -> Result<(), LinkError> {
         while self.output.has_room() && !self.has_said_bye() {
             if let Some(token) = self.pong.take() {
                 self.header(Header::bare(Kind::Pong, 0, token))?;
             } else if let Some(item) = self.items.pop_front() {
                 self.seal_item(item)?;
             } else if let Some(circuit) = self.round.pop_front() {
-                self.seal_data(circuit)?;
+                self.seal_data(now, circuit)?;
             } else {
                 return self.seal_bye();
             }
@@ -331,27 +359,30 @@ impl Port {
                 let credit = half.inward.announce();
                 self.header(Header::bare(Kind::Credit, circuit, credit))
             }
-            Item::Reset { circuit, code } => {
-                self.header(Header::bare(Kind::Reset, circuit, u32::from(code.to_wire())))
-            }
+            Item::Reset { circuit, code } => self.header(Header::bare(Kind::Reset, circuit, u32::from(code.to_wire()))),
         }
     }
 
     /// One DATA frame of a circuit, of all its pieces that fit; then its FIN, or its place at the end of the round.
-    fn seal_data(&mut self, circuit: u32) -> Result<(), LinkError> {
+    fn seal_data(&mut self, now: Instant, circuit: u32) -> Result<(), LinkError> {
         let most = if self.round.is_empty() { DATA_BODY_MAX } else { QUANTUM_BYTES };
+        let paced = self.rate.is_bounded();
         let Some(half) = self.half(circuit) else { return Ok(()) };
         half.in_round = false;
         let bytes = half.outward.sendable().min(most);
         if bytes > 0 {
-            let credit = half.inward.announce();
+            let credit = if paced { half.inward.announced() } else { half.inward.announce() };
             // At most DATA_BODY_MAX.
             let length = u32::try_from(bytes).unwrap_or(u32::MAX);
             self.header(Header { kind: Kind::Data, circuit, length, credit })?;
             let Some(Slot::Open(half)) = self.circuits.get_mut(&circuit) else { return Ok(()) };
-            half.outward.take(bytes, |piece| self.output.body(circuit, piece));
+            half.outward.take(now, bytes, |piece| self.output.body(circuit, piece));
         }
         let Some(half) = self.half(circuit) else { return Ok(()) };
+        if let Some(code) = half.outward.next_reset() {
+            self.forget(circuit);
+            return self.header(Header::bare(Kind::Reset, circuit, u32::from(code.to_wire())));
+        }
         if half.outward.take_fin() {
             let done = half.is_done();
             self.header(Header::bare(Kind::Fin, circuit, 0))?;

@@ -1,8 +1,9 @@
-//! A link's allowance of bytes a second: reading stops while it is overdrawn.
+//! A link's allowance of bytes a second: credit is held back while it is overdrawn. Reading goes on, so that heartbeats and
+//! control messages are not stuck behind bytes that have to wait.
 
 use std::time::{Duration, Instant};
 
-/// What a link may be ahead of its rate: half a second of it. Overdrawing by one read is allowed, and paid back.
+/// What a link may be ahead of its rate: half a second of it. Overdrawing by one window is allowed, and paid back.
 const BURST: Duration = Duration::from_millis(500);
 
 /// An allowance; the default has no bound.
@@ -28,9 +29,19 @@ impl Rate {
         self.paid = Some(from + Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate.max(1)));
     }
 
-    /// Whether more may be read.
+    /// Whether there is a bound.
+    pub fn is_bounded(&self) -> bool {
+        self.bytes_per_second.is_some()
+    }
+
+    /// Whether more may be granted.
     pub fn allows(&self, now: Instant) -> bool {
         self.paid.is_none_or(|paid| paid <= now + BURST)
+    }
+
+    /// From when on more may be granted.
+    pub fn allows_from(&self) -> Option<Instant> {
+        self.paid.map(|paid| paid - BURST)
     }
 }
 

@@ -81,11 +81,6 @@ impl Requests {
         self.all.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
     /// A name for a request that is about to be put in.
     pub fn fresh(&mut self) -> RequestId {
         self.next += 1;

@@ -159,10 +159,10 @@ impl Router {
         let link = LinkId::new(self.last_link);
         let least = self.load.iter().enumerate().min_by_key(|(_, load)| load.links);
         let worker = least.map_or(0, |(worker, _)| worker);
-        if let Some(evicted) = self.admission.enter(link, source) {
-            if let Some(worker) = self.forget_greeting(evicted) {
-                orders.push(Order { worker, link: evicted, what: What::Evict });
-            }
+        if let Some(evicted) = self.admission.enter(link, source)
+            && let Some(worker) = self.forget_greeting(evicted)
+        {
+            orders.push(Order { worker, link: evicted, what: What::Evict });
         }
         self.greeting.insert(link, worker);
         self.load[worker].links += 1;
@@ -179,7 +179,8 @@ impl Router {
 
     /// A connection has proven to be `peer`'s. Its share, or why it may not stay.
     pub fn attach(&mut self, link: LinkId, peer: PeerId) -> Result<Share, CloseCode> {
-        let worker = self.forget_greeting(link).ok_or(CloseCode::Refused)?;
+        // Evicted a moment ago: the client may dial again.
+        let worker = self.forget_greeting(link).ok_or(CloseCode::GoingAway)?;
         let share = self.policy.share(&peer).ok_or(CloseCode::Refused)?;
         let holding = self.peers.get(&peer).map_or(0, |holding| holding.links.len());
         if self.links.len() >= self.policy.limits().links || holding >= share.links {
@@ -229,7 +230,9 @@ impl Router {
         }
         let peer = entry.peer;
         for id in self.requests.parked_for(peer, &name) {
-            if let Some(request) = self.requests.take(id) {
+            if let Some(mut request) = self.requests.take(id) {
+                // Whoever listens anew is worth another try, even after it was not there for this caller before.
+                request.tried.retain(|tried| *tried != link);
                 self.settle(now, id, request, orders);
             }
         }
@@ -292,15 +295,22 @@ impl Router {
         Some(End { worker: caller_worker, link: caller, circuit: asked })
     }
 
-    /// A listener declines what it was offered.
-    pub fn reject(&mut self, link: LinkId, circuit: u32, code: CloseCode, orders: &mut Vec<Order>) {
-        let Some(request) = self.requests.of_callee((link, circuit)).and_then(|id| self.requests.take(id)) else {
-            return;
-        };
+    /// A listener declines what it was offered. One that says it is not there is treated as if it were not: the request
+    /// goes to the next one, or waits.
+    pub fn reject(&mut self, now: Instant, end: (LinkId, u32), code: CloseCode, orders: &mut Vec<Order>) {
+        let (link, _) = end;
+        let Some(id) = self.requests.of_callee(end) else { return };
+        let Some(mut request) = self.requests.take(id) else { return };
         self.release(link, 1);
-        // These two would tell the caller that all is well.
-        let code = if matches!(code, CloseCode::Waiting | CloseCode::Done) { CloseCode::Refused } else { code };
-        self.fail(&request, code, orders);
+        match code {
+            CloseCode::NotHere => {
+                request.tried.push(link);
+                self.settle(now, id, request, orders);
+            }
+            // This would tell the caller that all is well.
+            CloseCode::Waiting => self.fail(&request, CloseCode::Refused, orders),
+            code => self.fail(&request, code, orders),
+        }
     }
 
     /// A caller no longer wants what it asked for. False if the circuit is open by now.
@@ -349,8 +359,10 @@ impl Router {
         for (peer, holding) in &self.peers {
             if self.policy.share(peer).is_none() {
                 let workers = holding.links.iter().filter_map(|&link| Some((link, self.links.get(&link)?.worker)));
-                orders.extend(workers.map(|(link, worker)| {
-                    Order { worker, link, what: What::End { code: CloseCode::Refused } }
+                orders.extend(workers.map(|(link, worker)| Order {
+                    worker,
+                    link,
+                    what: What::End { code: CloseCode::Refused },
                 }));
             }
         }

@@ -119,11 +119,7 @@ impl Client {
             at += used;
         }
         self.input.drain(..at);
-        let mut closed = Vec::new();
-        while let Some(id) = relay.poll_closed() {
-            closed.push(id);
-        }
-        if closed.contains(&self.id) {
+        if !relay.is_open(self.id) {
             got.push(Got::Closed);
         }
         got

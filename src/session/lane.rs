@@ -8,8 +8,8 @@
 
 use super::buffers::{BUFFER_BYTES, COPY_BELOW, Pool};
 use super::send::Record;
-use crate::link::{Heartbeat, Side};
 use crate::noise::{OpenError, Opener, SealError, Sealer};
+use crate::wire::heartbeat::{Heartbeat, Side};
 use crate::wire::limits::{RECORD_PLAINTEXT_MAX, RECORD_PREFIX_BYTES, RECORD_WIRE_MAX, TAG_BYTES};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -83,6 +83,7 @@ impl From<SealError> for LaneError {
 
 pub struct Lane {
     pub id: u32,
+    pub born: Instant,
     sealer: Sealer,
     opener: Opener,
     partial: Vec<u8>,
@@ -106,6 +107,7 @@ impl Lane {
         heartbeat.set_busy(now, true);
         Lane {
             id,
+            born: now,
             sealer: keys.0,
             opener: keys.1,
             partial: Vec::new(),
@@ -121,6 +123,11 @@ impl Lane {
             ping_sent: None,
             confirmed: false,
         }
+    }
+
+    /// Records of the busier direction.
+    pub fn records(&self) -> u64 {
+        self.sent.max(self.taken)
     }
 
     /// Seals one record to the end of `out`.

@@ -18,6 +18,9 @@
 mod buffers;
 pub mod canary;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
+mod input;
 mod join;
 mod lane;
 mod output;
@@ -37,7 +40,6 @@ use crate::noise::{Opener, Sealer};
 use crate::wire::CloseCode;
 use buffers::Pool;
 use canary::{Canary, Planted};
-use frame::Frame;
 use lane::{Lane, Retained};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -56,11 +58,15 @@ pub const SESSION_WINDOW_MAX: u64 = 32 * 1024 * 1024;
 /// Memory held for records the peer has not acknowledged; beyond it writers wait.
 pub const RETENTION_MAX: usize = 32 * 1024 * 1024;
 /// Streams a peer may have open at once.
-pub const STREAMS_MAX: u32 = 1024;
+pub const STREAMS_MAX: u32 = 8192;
+/// Age at which a lane gives way to a fresh one with fresh keys. That is the rekey.
+pub const LANE_LIFE: Duration = Duration::from_secs(60 * 60);
+/// Records in one direction after which it does so as well: 64 GiB, if they are full.
+pub const LANE_RECORDS_MAX: u64 = 1 << 20;
 /// Dead lanes whose acknowledgements are remembered for the peer.
-const DEAD_LANES_KEPT: usize = 16;
+pub const DEAD_LANES_KEPT: usize = 16;
 /// How long an end that has closed, and heard the peer close, keeps looking for a lane to settle the last records.
-const LINGER: Duration = Duration::from_secs(10);
+pub const LINGER: Duration = Duration::from_secs(10);
 /// Before the first answer to a ping: a path through a relay that is not far.
 const ROUND_TRIP_GUESS: Duration = Duration::from_millis(100);
 
@@ -129,6 +135,8 @@ pub struct Times {
     pub dead_time: Duration,
     /// How long the session waits without a lane.
     pub resume_timeout: Duration,
+    /// How long a lane, and so its key, is used: see [`LANE_LIFE`].
+    pub lane_life: Duration,
 }
 
 /// One end of a session.
@@ -137,7 +145,9 @@ pub struct Session {
     times: Times,
     secret: SessionSecret,
     streams: HashMap<u32, Stream>,
-    sendable: VecDeque<u32>,
+    brief: VecDeque<u32>,
+    bulk: VecDeque<u32>,
+    touched: VecDeque<u32>,
     next_stream: u32,
     next_peer_stream: u32,
     lanes: BTreeMap<u32, Lane>,
@@ -151,6 +161,7 @@ pub struct Session {
     news_due: bool,
     join_acks: Vec<(u32, u64)>,
     retained_bytes: usize,
+    retention_was_full: bool,
     sent_bytes: u64,
     peer_limit: u64,
     received_bytes: u64,
@@ -182,7 +193,9 @@ impl Session {
             times,
             secret: SessionSecret::derive(export),
             streams: HashMap::new(),
-            sendable: VecDeque::new(),
+            brief: VecDeque::new(),
+            bulk: VecDeque::new(),
+            touched: VecDeque::new(),
             next_stream: first,
             next_peer_stream: 1 - first,
             lanes: BTreeMap::new(),
@@ -196,6 +209,7 @@ impl Session {
             news_due: false,
             join_acks: Vec::new(),
             retained_bytes: 0,
+            retention_was_full: false,
             sent_bytes: 0,
             peer_limit: SESSION_WINDOW_START,
             received_bytes: 0,
@@ -261,6 +275,12 @@ impl Session {
         }
     }
 
+    /// Whether the lane has been used long enough: the initiator should join with a fresh one while this one still works.
+    pub fn wants_fresh_lane(&self, now: Instant) -> bool {
+        let worn = |lane: &Lane| now >= lane.born + self.times.lane_life || lane.records() >= LANE_RECORDS_MAX;
+        self.role == Role::Initiator && self.lanes.values().all(worn) && self.has_lane() && self.closing.is_none()
+    }
+
     /// Whether a record of the peer ever came in: for an initiator, that the peer knows of the session; for a responder,
     /// that the initiator knows that.
     pub fn is_heard(&self) -> bool {
@@ -292,153 +312,6 @@ impl Session {
         }
     }
 
-    /// Takes bytes of a lane's pipe, all of them. A lane that fails is dropped ([`Session::poll_dead_lane`]); an
-    /// error ends the session.
-    pub fn handle_bytes(&mut self, now: Instant, lane_id: u32, input: &[u8]) -> Result<(), SessionError> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        let mut at = 0;
-        let mut record = self.pool.take();
-        while at < input.len() {
-            let Some(lane) = self.lanes.get_mut(&lane_id) else { break };
-            lane.heartbeat.handle_received(now);
-            match lane.open(&input[at..], &mut record) {
-                Ok((used, opened)) => {
-                    at += used;
-                    if let Some(length) = opened {
-                        let result = self.handle_record(now, lane_id, &mut record, length);
-                        if let Err(what) = result {
-                            self.failed = Some(SessionError::PeerMisbehaved(what));
-                            return Err(SessionError::PeerMisbehaved(what));
-                        }
-                    }
-                }
-                Err(_) => {
-                    self.kill_lane(now, lane_id);
-                    break;
-                }
-            }
-        }
-        self.pool.give(record);
-        Ok(())
-    }
-
-    fn kill_lane(&mut self, now: Instant, lane: u32) {
-        self.drop_lane(now, lane);
-        self.dead_lanes.push_back(lane);
-    }
-
-    fn handle_record(
-        &mut self,
-        now: Instant,
-        lane_id: u32,
-        record: &mut Vec<u8>,
-        length: usize,
-    ) -> Result<(), &'static str> {
-        self.heard = true;
-        self.confirm(now, lane_id);
-        let (mut at, mut reliable) = (0, false);
-        while at < length {
-            let (frame, next) = Frame::decode(&record[..length], at).map_err(|_| "sent a malformed frame")?;
-            at = next;
-            let large = matches!(&frame, Frame::Stream { at, .. } if at.len() >= buffers::COPY_BELOW);
-            if large && at != length {
-                // Its buffer goes to the application, so nothing may follow in the record; nobody has reason to.
-                return Err("sent frames behind a large piece");
-            }
-            reliable |= self.handle_frame(now, lane_id, frame, record)?;
-        }
-        if reliable {
-            if let Some(lane) = self.lanes.get_mut(&lane_id) {
-                lane.handle_taken(now);
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_frame(
-        &mut self,
-        now: Instant,
-        lane: u32,
-        frame: Frame,
-        record: &mut Vec<u8>,
-    ) -> Result<bool, &'static str> {
-        match frame {
-            Frame::Stream { id, offset, fin, at } => {
-                self.handle_stream((id, offset, fin), record, at)?;
-                if fin {
-                    // The end of a stream is what somebody waits for.
-                    self.hurry_ack(lane);
-                }
-            }
-            Frame::Open { id, at } => self.handle_open(now, id, &record[at])?,
-            Frame::Opened { id } => self.handle_answer(id, Event::StreamAccepted { id }),
-            Frame::OpenFailed { id, code } => self.handle_answer(id, Event::StreamRefused { id, code }),
-            Frame::Reset { id, code, final_offset } => self.handle_reset(id, code, final_offset)?,
-            Frame::Stop { id, code } => self.handle_stop(id, code),
-            Frame::Close { code } => {
-                self.hurry_ack(lane);
-                if self.peer_closed.replace(code).is_none() {
-                    self.events.push_back(Event::Closed { code });
-                }
-            }
-            Frame::Consumed { id, consumed, limit } => {
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.send.handle_consumed(consumed, limit)?;
-                    self.mark_sendable(id);
-                    self.reap(id);
-                }
-                return Ok(false);
-            }
-            Frame::Limits { session, .. } => {
-                self.peer_limit = self.peer_limit.max(session);
-                return Ok(false);
-            }
-            Frame::LaneAck { lane: acked, records } => {
-                self.handle_lane_ack(acked, records)?;
-                return Ok(false);
-            }
-            Frame::Ping(token) => {
-                if let Some(lane) = self.lanes.get_mut(&lane) {
-                    lane.pong = Some(token);
-                }
-                return Ok(false);
-            }
-            Frame::Pong(token) => {
-                self.handle_pong(now, lane, token);
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn handle_lane_ack(&mut self, lane: u32, records: u64) -> Result<(), &'static str> {
-        let records = if self.planted.is(Canary::AckOffByOne) { records + 1 } else { records };
-        if let Some(lane) = self.lanes.get_mut(&lane) {
-            match lane.handle_ack(&mut self.pool, records) {
-                Ok(freed) => self.retained_bytes -= freed,
-                Err(_) if self.planted.is(Canary::AckOffByOne) => {}
-                Err(what) => return Err(what),
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_pong(&mut self, now: Instant, lane: u32, token: u32) {
-        let Some(lane) = self.lanes.get_mut(&lane) else { return };
-        if let Some((_, asked)) = lane.ping_sent.take_if(|(sent, _)| *sent == token) {
-            let sample = now.duration_since(asked);
-            self.round_trip = Some(self.round_trip.map_or(sample, |old| (old * 7 + sample) / 8));
-        }
-    }
-
-    fn hurry_ack(&mut self, lane: u32) {
-        if let Some(lane) = self.lanes.get_mut(&lane) {
-            lane.hurry_ack();
-        }
-    }
-
     /// Smoothed round trip over the session's lanes, if one was measured.
     pub fn round_trip(&self) -> Option<Duration> {
         self.round_trip
@@ -453,6 +326,16 @@ impl Session {
         self.dead_lanes.pop_front()
     }
 
+    /// A stream with news since it was last asked for: bytes to read, an end, room to write again, or all consumed. With
+    /// many streams this is how to find the few that moved.
+    pub fn poll_touched(&mut self) -> Option<u32> {
+        let id = self.touched.pop_front()?;
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.touched = false;
+        }
+        Some(id)
+    }
+
     /// The next event, in order.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
@@ -463,8 +346,10 @@ impl Session {
         let lanes = self.lanes.values().flat_map(|lane| [Some(lane.heartbeat.deadline()), lane.ack_at()]);
         let expiry = self.no_lane_since.map(|since| since + self.times.resume_timeout);
         let linger = self.linger_until();
+        let worn = self.lanes.values().next().filter(|_| self.role == Role::Initiator && self.closing.is_none());
+        let worn = worn.map(|lane| lane.born + self.times.lane_life);
         let news = self.news_at.filter(|_| self.has_lane());
-        lanes.chain([expiry, news, linger]).flatten().min()
+        lanes.chain([expiry, news, linger, worn]).flatten().min()
     }
 
     /// Both ends want to end and no lane is left to say so: the other is most likely gone.
@@ -517,6 +402,11 @@ impl Session {
         let told = self.close_queued && self.has_lane() && self.everything_acked();
         let owing = self.lanes.values().any(|lane| self.peer_closed.is_some() && lane.ack_due());
         (told && !owing) || self.lingered
+    }
+
+    /// This side has closed the session, though the peer may not know yet.
+    pub fn is_closing(&self) -> bool {
+        self.closing.is_some()
     }
 
     /// The code with which the peer closed the session.

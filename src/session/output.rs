@@ -12,6 +12,9 @@ const FACTS_MAX: usize = 16 * 1024;
 /// Room for one fact of each kind, and as much again for one CONSUMED and LIMITS behind them.
 const FACTS_MIN: usize = 128;
 
+/// Memory for unacknowledged commands when [`RETENTION_MAX`] is used up by data.
+const CONTROL_SLACK: usize = 1024 * 1024;
+
 /// Output of one call: where it goes and how much it may be.
 struct Room<'a> {
     out: &'a mut Vec<u8>,
@@ -49,7 +52,7 @@ impl Session {
 
     fn fill(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
         self.queue_close();
-        let something = !self.requeue.is_empty() || !self.control.is_empty() || !self.sendable.is_empty();
+        let something = !self.requeue.is_empty() || !self.control.is_empty() || !self.brief.is_empty() || !self.bulk.is_empty();
         if something || self.facts_due(lane) {
             self.send_facts(lane, room)?;
         }
@@ -141,7 +144,8 @@ impl Session {
 
     fn send_control(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
         while let Some(front) = self.control.front() {
-            if !room.fits(front.len()) {
+            // Commands wait longer than data before they wait for acknowledgements, but not for ever.
+            if !room.fits(front.len()) || self.retained_bytes >= RETENTION_MAX + CONTROL_SLACK {
                 break;
             }
             let mut record = Vec::new();
@@ -163,22 +167,26 @@ impl Session {
         lane.retain(record);
     }
 
+    /// Brief streams first, bulk in turn, a record each.
     fn send_streams(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
-        while let Some(id) = self.sendable.pop_front() {
+        while let Some(id) = self.brief.pop_front().or_else(|| self.bulk.pop_front()) {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
-            let Some(next) = stream.send.next_bytes() else {
-                stream.queued = false;
-                continue;
-            };
+            stream.queued = false;
+            let Some(next) = stream.send.next_bytes() else { continue };
             let plaintext = usize::try_from(next).unwrap_or(usize::MAX) + super::frame::STREAM_HEADER_BYTES;
             let credit = self.sent_bytes + next <= self.peer_limit;
             if !credit || !room.fits(plaintext) || self.retained_bytes >= RETENTION_MAX {
-                self.sendable.push_front(id);
+                stream.queued = true;
+                if stream.send.is_brief() { self.brief.push_front(id) } else { self.bulk.push_front(id) }
                 break;
             }
             let record = stream.send.take(&mut self.pool);
+            let news = stream.send.take_room_news();
             self.sent_bytes += next;
-            self.sendable.push_back(id);
+            self.mark_sendable(id);
+            if news {
+                self.touch(id);
+            }
             room.seal(lane, &record.buffer[..record.length])?;
             if self.planted.is(Canary::LostFin) && record.buffer[1] != 0 {
                 continue;

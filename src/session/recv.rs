@@ -20,6 +20,7 @@ pub type Violation = &'static str;
 pub struct RecvHalf {
     queue: VecDeque<Piece>,
     early: BTreeMap<u64, Piece>,
+    early_held: u64,
     next: u64,
     highest: u64,
     consumed: u64,
@@ -37,6 +38,7 @@ impl RecvHalf {
         RecvHalf {
             queue: VecDeque::new(),
             early: BTreeMap::new(),
+            early_held: 0,
             next: 0,
             highest: 0,
             consumed: 0,
@@ -75,7 +77,7 @@ impl RecvHalf {
             return Ok(fresh);
         }
         if offset > self.next {
-            self.keep_early(offset, &record[at]);
+            self.keep_early(offset, &record[at])?;
             return Ok(fresh);
         }
         let known = usize::try_from(self.next - offset).expect("less than the piece");
@@ -108,14 +110,26 @@ impl RecvHalf {
         }
     }
 
-    /// Early pieces are bounded by the window: each lies below the limit, and a longer one at the same place replaces a
-    /// shorter one.
-    fn keep_early(&mut self, offset: u64, bytes: &[u8]) {
-        let better = self.early.get(&offset).is_none_or(|held| held.len() < bytes.len());
-        if better {
-            let piece = Piece { buffer: bytes.to_vec(), start: 0, end: bytes.len() };
-            self.early.insert(offset, piece);
+    /// A longer piece at the same place replaces a shorter one. Each lies below the limit, but that alone bounds nothing:
+    /// pieces that overlap cost the sender no credit. A sender that cuts its stream once, as all do, stays far below the
+    /// bound, because its pieces do not overlap.
+    fn keep_early(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Violation> {
+        let held = self.early.get(&offset).map(Piece::len);
+        if held.is_some_and(|held| held >= bytes.len()) {
+            return Ok(());
         }
+        self.early_held = self.early_held - held.map_or(0, Self::cost) + Self::cost(bytes.len());
+        if self.early_held > 2 * self.window.size() {
+            return Err("sent pieces that overlap");
+        }
+        let piece = Piece { buffer: bytes.to_vec(), start: 0, end: bytes.len() };
+        self.early.insert(offset, piece);
+        Ok(())
+    }
+
+    /// What an early piece costs in memory: its bytes, and its place in the table.
+    fn cost(bytes: usize) -> u64 {
+        u64::try_from(bytes + size_of::<(u64, Piece)>()).unwrap_or(u64::MAX)
     }
 
     fn join_early(&mut self, pool: &mut Pool) {
@@ -124,6 +138,7 @@ impl RecvHalf {
                 return;
             }
             let (offset, piece) = entry.remove_entry();
+            self.early_held -= Self::cost(piece.len());
             let known = usize::try_from(self.next - offset).unwrap_or(usize::MAX);
             if known < piece.len() {
                 let rest = &piece.bytes()[known..];
@@ -154,6 +169,7 @@ impl RecvHalf {
         self.end = Some(final_offset);
         self.reset = Some(code);
         self.early.clear();
+        self.early_held = 0;
         for piece in self.queue.drain(..) {
             pool.give(piece.buffer);
         }
@@ -261,6 +277,20 @@ mod tests {
         assert!(give(&mut half, &mut pool, b"d", 3, false).is_err());
         assert!(give(&mut half, &mut pool, b"ab", 0, true).is_err());
         assert!(give(&mut half, &mut pool, b"abc", 0, true).is_ok(), "a copy is harmless");
+    }
+
+    #[test]
+    fn pieces_that_overlap_hold_no_more_than_twice_the_window() {
+        let mut pool = Pool::default();
+        let mut half = RecvHalf::new(Instant::now());
+        let piece = [7; 32 * 1024];
+        let taken = (1..1000).take_while(|at| give(&mut half, &mut pool, &piece, *at, false).is_ok()).count();
+        assert_eq!(taken, 15);
+        let mut half = RecvHalf::new(Instant::now());
+        let apart = (1..8).map(|at| give(&mut half, &mut pool, &piece, at * piece.len(), false));
+        assert!(apart.collect::<Result<Vec<_>, _>>().is_ok(), "a window that came backwards");
+        assert!(give(&mut half, &mut pool, &piece, 0, false).is_ok());
+        assert_eq!((take_all(&mut half, &mut pool).len(), half.early_held), (8 * piece.len(), 0));
     }
 
     #[test]

@@ -12,6 +12,9 @@ use std::collections::VecDeque;
 /// Whole records that may wait for a lane: one DATA body's worth and one being filled.
 const READY_MAX: usize = 4;
 
+/// What an interactive stream has under way at most: a keystroke, a query, a small answer.
+const BRIEF_BYTES: usize = 4096;
+
 /// Plaintext of one record, ready to be sealed.
 pub struct Record {
     pub buffer: Vec<u8>,
@@ -30,6 +33,8 @@ pub struct SendHalf {
     fin_sent: bool,
     stopped: Option<u16>,
     reset: bool,
+    /// The application found no room and waits for some.
+    wants_room: bool,
 }
 
 impl SendHalf {
@@ -46,16 +51,44 @@ impl SendHalf {
             fin_sent: false,
             stopped: None,
             reset: false,
+            wants_room: false,
         }
     }
 
     /// Room for the application's next bytes; empty is back-pressure.
     pub fn room(&mut self, pool: &mut Pool) -> &mut [u8] {
-        if self.is_ended() || self.ready.len() >= READY_MAX {
+        if self.is_ended() {
+            return &mut [];
+        }
+        if self.ready.len() >= READY_MAX {
+            self.wants_room = true;
             return &mut [];
         }
         let tail = self.tail.get_or_insert_with(|| Record { buffer: pool.take(), length: STREAM_HEADER_BYTES });
         &mut tail.buffer[tail.length..RECORD_PLAINTEXT_MAX]
+    }
+
+    /// The application found no room, or no room was given for reasons outside of this stream.
+    pub fn note_wants_room(&mut self) {
+        self.wants_room = true;
+    }
+
+    /// Whether somebody waits for room and there is some again; answering yes counts as telling.
+    pub fn take_room_news(&mut self) -> bool {
+        self.wants_room && self.ready.len() < READY_MAX && std::mem::take(&mut self.wants_room)
+    }
+
+    /// Gives the buffer of a room back that nothing was put into, so that an idle stream holds none.
+    pub fn release_room(&mut self, pool: &mut Pool) {
+        if let Some(tail) = self.tail.take_if(|tail| tail.length == STREAM_HEADER_BYTES) {
+            pool.give(tail.buffer);
+        }
+    }
+
+    /// Little waits to be sent: worth going ahead of streams that send in bulk.
+    pub fn is_brief(&self) -> bool {
+        let tail = self.tail.as_ref().map_or(0, |tail| tail.length - STREAM_HEADER_BYTES);
+        self.ready.is_empty() && tail <= BRIEF_BYTES
     }
 
     /// The application has put `count` bytes into the room.

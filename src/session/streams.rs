@@ -13,6 +13,7 @@ pub struct Stream {
     pub send: SendHalf,
     pub recv: RecvHalf,
     pub queued: bool,
+    pub touched: bool,
     pub in_news: bool,
     pub released: bool,
     end_told: bool,
@@ -50,6 +51,7 @@ impl Session {
             send: SendHalf::new(id, STREAM_WINDOW_START),
             recv: RecvHalf::new(now),
             queued: false,
+            touched: false,
             in_news: false,
             released: false,
             end_told: false,
@@ -63,11 +65,15 @@ impl Session {
         self.push_control(&Frame::Opened { id });
     }
 
-    /// Does not take a stream the peer opened.
+    /// Does not take a stream the peer opened. It is forgotten when the peer has said how far it had got, because those
+    /// bytes count against the session's credit.
     pub fn refuse_stream(&mut self, id: u32, code: CloseCode) {
-        if self.streams.remove(&id).is_some() {
-            self.push_control(&Frame::OpenFailed { id, code: code.to_wire() });
-        }
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.released = true;
+        // Nothing was sent, so there is nothing to settle: OPEN_FAILED says it all.
+        stream.send.reset(&mut self.pool);
+        self.push_control(&Frame::OpenFailed { id, code: code.to_wire() });
+        self.reap(id);
     }
 
     pub(super) fn push_control(&mut self, frame: &Frame) {
@@ -78,12 +84,22 @@ impl Session {
 
     /// Room for the next bytes of a stream: put some there, then [`Session::commit`]. Empty is back-pressure.
     pub fn write_room(&mut self, id: u32) -> &mut [u8] {
-        if self.retained_bytes >= super::RETENTION_MAX {
-            return &mut [];
-        }
+        let full = self.retained_bytes >= super::RETENTION_MAX;
+        self.retention_was_full |= full;
         match self.streams.get_mut(&id) {
+            Some(stream) if full => {
+                stream.send.note_wants_room();
+                &mut []
+            }
             Some(stream) => stream.send.room(&mut self.pool),
             None => &mut [],
+        }
+    }
+
+    /// Nothing will be written for now: an unused room's buffer goes back.
+    pub fn release_room(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.send.release_room(&mut self.pool);
         }
     }
 
@@ -240,7 +256,27 @@ impl Session {
         if let Some(stream) = self.streams.get_mut(&id) {
             if !stream.queued && stream.send.next_bytes().is_some() {
                 stream.queued = true;
-                self.sendable.push_back(id);
+                if stream.send.is_brief() { self.brief.push_back(id) } else { self.bulk.push_back(id) }
+            }
+        }
+    }
+
+    /// The application should look at this stream.
+    pub(super) fn touch(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            if !std::mem::replace(&mut stream.touched, true) {
+                self.touched.push_back(id);
+            }
+        }
+    }
+
+    /// Retention has room again: whoever was refused may write on.
+    pub(super) fn touch_waiting(&mut self) {
+        if self.retention_was_full && self.retained_bytes < super::RETENTION_MAX {
+            self.retention_was_full = false;
+            let waiting = self.streams.iter_mut().filter_map(|(id, stream)| stream.send.take_room_news().then_some(*id));
+            for id in waiting.collect::<Vec<u32>>() {
+                self.touch(id);
             }
         }
     }
@@ -282,6 +318,17 @@ impl Session {
         }
     }
 
+    /// The peer did not take a stream: nothing comes of either direction.
+    pub(super) fn handle_open_failed(&mut self, id: u32, code: u16) -> Result<(), &'static str> {
+        let fresh = |stream: &&mut Stream| stream.ours && stream.recv.reset_code().is_none();
+        let Some(stream) = self.streams.get_mut(&id).filter(fresh) else { return Ok(()) };
+        let (fresh, _) = stream.recv.handle_reset(&mut self.pool, code, 0)?;
+        debug_assert_eq!(fresh, 0);
+        self.handle_answer(id, Event::StreamRefused { id, code });
+        self.handle_stop(id, code);
+        Ok(())
+    }
+
     pub(super) fn handle_stream(
         &mut self,
         place: (u32, u64, bool),
@@ -303,6 +350,7 @@ impl Session {
             stream.recv.plant_consumed(length);
         }
         let stream_drained = stream.recv.is_drained();
+        self.touch(id);
         self.received_bytes += fresh;
         if self.received_bytes > self.session_limit {
             return Err("sent beyond the session's credit");
@@ -324,6 +372,7 @@ impl Session {
             return Err("sent beyond the session's credit");
         }
         self.tell_limits |= lost > 0;
+        self.touch(id);
         self.reap(id);
         Ok(())
     }
@@ -334,6 +383,7 @@ impl Session {
         if let Some(final_offset) = stream.send.reset(&mut self.pool) {
             self.push_control(&Frame::Reset { id, code, final_offset });
         }
+        self.touch(id);
         self.reap(id);
     }
 }

@@ -149,3 +149,111 @@ fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Vec<u
     }
     Ok(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::part::{PartFile, PartKey};
+    use super::super::source::Mtime;
+    use super::*;
+    use std::path::Path;
+
+    const WHEN: Mtime = Mtime {
+        seconds: 0,
+        nanos: 0,
+    };
+
+    fn add(batch: &mut Batch, inbox: &mut Inbox, name: &str, now: Instant) {
+        let path = TreePath::top(name.as_bytes()).unwrap();
+        let part = PartName {
+            key: PartKey::new(&[0; 32], &path, 4, WHEN),
+            run: 1,
+        };
+        let mut file = PartFile::create(&inbox.directory(b"").unwrap(), &part).unwrap();
+        file.write(name.as_bytes()).unwrap();
+        let file = file.finish(Some(0o640), Some(WHEN)).unwrap();
+        batch.add_file(
+            now,
+            Landing {
+                index: 0,
+                path,
+                part: Some(part),
+            },
+            file,
+            4,
+        );
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<String> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| name(entry).to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn files_appear_together_and_only_when_synced() {
+        for count in [1, 3] {
+            let home = tempfile::tempdir().unwrap();
+            let mut inbox = Inbox::open(home.path()).unwrap();
+            let mut batch = Batch::default();
+            for number in 0..count {
+                add(&mut batch, &mut inbox, &number.to_string(), Instant::now());
+            }
+            assert!(
+                names(home.path())
+                    .iter()
+                    .all(|name| name.starts_with(".vp-part."))
+            );
+            let landed = batch.commit(&mut inbox, Overwrite::Never);
+            assert!(landed.iter().all(|item| item.result.is_ok()));
+            assert_eq!(
+                names(home.path()),
+                (0..count).map(|n| n.to_string()).collect::<Vec<_>>()
+            );
+            assert_eq!(batch.deadline(), None);
+        }
+    }
+
+    #[test]
+    fn a_failed_sync_fails_every_item_and_leaves_nothing() {
+        for count in [1, 3] {
+            let home = tempfile::tempdir().unwrap();
+            let mut inbox = Inbox::open(home.path()).unwrap();
+            let mut batch = Batch::default();
+            for number in 0..count {
+                add(&mut batch, &mut inbox, &number.to_string(), Instant::now());
+            }
+            inbox.planted_sync_fault = Some(Fault::Io);
+            let landed = batch.commit(&mut inbox, Overwrite::Never);
+            assert_eq!(landed.len(), count);
+            assert!(landed.iter().all(|item| item.result == Err(Fault::Io)));
+            assert_eq!(names(home.path()), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_due_when_old_or_full() {
+        let home = tempfile::tempdir().unwrap();
+        let mut inbox = Inbox::open(home.path()).unwrap();
+        let mut batch = Batch::default();
+        let start = Instant::now();
+        assert!(!batch.is_due(start + BATCH_AGE_MAX));
+        add(&mut batch, &mut inbox, "a", start);
+        assert!(!batch.is_due(start) && batch.is_due(start + BATCH_AGE_MAX));
+        let path = TreePath::top(b"d").unwrap();
+        for index in 1..u32::try_from(BATCH_ITEMS_MAX).unwrap() {
+            batch.add_name(
+                start,
+                Landing {
+                    index,
+                    path: path.clone(),
+                    part: None,
+                },
+            );
+        }
+        assert!(batch.is_due(start));
+    }
+}

@@ -14,13 +14,14 @@ use super::inbox::{Inbox, times};
 use super::names::{PART_PREFIX, TreePath};
 use super::source::Mtime;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Advice, FileType, FlockOperation, Mode, OFlags};
-use rustix::fs::{fadvise, fchmod, flock, fstat, ftruncate, futimens, openat, renameat};
+use rustix::fs::{Advice, AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{fadvise, fchmod, flock, fstat, ftruncate, futimens, openat, renameat, statat};
 use rustix::io::{Errno, pread};
 use std::fmt;
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 /// A hash state at every so many bytes at most; see [`Adopted::checkpoints`].
 const CHECKPOINT_STEP_BYTES: u64 = 1 << 20;
@@ -28,6 +29,10 @@ const CHECKPOINT_STEP_BYTES: u64 = 1 << 20;
 pub const CHECKPOINTS_MAX: usize = 64;
 /// How much is read at once for hashing.
 const READ_BYTES: usize = 256 << 10;
+/// A file that somebody has locked is asked for so many times, with so long a pause: a fork takes
+/// less, and another run's transfer is not waited for.
+const LOCK_ATTEMPTS_MAX: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// Written bytes are pushed towards the disk in steps of this, so that the final sync finds
 /// little left to do.
 const WRITE_BEHIND_BYTES: u64 = 8 << 20;
@@ -134,22 +139,16 @@ pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Optio
         let Ok(file) = openat(&*directory, theirs.to_string(), flags, Mode::empty()) else {
             continue;
         };
+        if claim(&file, &directory, &theirs).is_err() {
+            continue;
+        }
         let stat = fstat(&file)?;
         // Somebody else's file, or one with a second name, might change behind our back.
         let private = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
             && stat.st_nlink == 1
             && stat.st_uid == rustix::process::geteuid().as_raw();
-        if !private || lock(&file).is_err() {
-            continue;
-        }
-        if renameat(
-            &*directory,
-            theirs.to_string(),
-            &*directory,
-            ours.to_string(),
-        )
-        .is_ok()
-        {
+        let (old, new) = (theirs.to_string(), ours.to_string());
+        if private && renameat(&*directory, old, &*directory, new).is_ok() {
             inbox.forget_part(path.parent(), &theirs);
             let length = u64::try_from(stat.st_size).unwrap_or(0);
             return Ok(Some(Adopted {
@@ -212,12 +211,23 @@ pub fn hash_range(
     Ok(())
 }
 
-/// Keeps other runs from taking the file over while it is written. File systems without locks
-/// are served without: the unique names still keep half-written files from final names.
-fn lock(file: &OwnedFd) -> Result<(), Fault> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Err(Fault::Busy),
-        _ => Ok(()),
+/// Locks the file and makes sure that it still has this name. As nobody renames an unfinished file
+/// without its lock, it is ours from here to the end of the lock. File systems without locks are
+/// served without: the unique names still keep half-written files from final names.
+///
+/// A lock outlives its file where a child process was forked meanwhile, until that executes its
+/// program; therefore the patience.
+fn claim(file: &OwnedFd, directory: &OwnedFd, name: &PartName) -> Result<(), Fault> {
+    let mut patience = LOCK_ATTEMPTS_MAX;
+    while let Err(Errno::WOULDBLOCK) = flock(file, FlockOperation::NonBlockingLockExclusive) {
+        patience = patience.checked_sub(1).ok_or(Fault::Busy)?;
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    let held = fstat(file)?;
+    match statat(directory, name.to_string(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => Ok(()),
+        Ok(_) | Err(Errno::NOENT) => Err(Fault::Busy),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -245,7 +255,7 @@ impl PartFile {
             flags | OFlags::CLOEXEC,
             private,
         )?;
-        lock(&file)?;
+        claim(&file, directory, name)?;
         Ok(Self {
             file: file.into(),
             offset: 0,
@@ -264,7 +274,7 @@ impl PartFile {
             Err(Errno::NOENT) => return Err(Fault::Busy),
             opened => opened?,
         };
-        lock(&file)?;
+        claim(&file, directory, name)?;
         ftruncate(&file, offset)?;
         Ok(Self {
             file: file.into(),

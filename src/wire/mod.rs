@@ -1,6 +1,7 @@
 //! The bytes both ends of a link agree on: the frame header, the control messages, the close codes and the limits.
 //!
-//! This folder turns values into bytes and back. It keeps no state, holds no key and decides nothing.
+//! This folder turns values into bytes and back, and says when silence means death ([`heartbeat`], which links and lanes
+//! share). It holds no key and decides nothing about who may do what.
 //!
 //! Invariants: no length is believed before it is compared with a cap of [`limits`]; a message has exactly one encoding,
 //! so whatever decodes also re-encodes to the same bytes; only [`control`] names the serialiser.
@@ -8,6 +9,7 @@
 pub mod code;
 pub mod control;
 pub mod header;
+pub mod heartbeat;
 pub mod limits;
 
 pub use code::CloseCode;

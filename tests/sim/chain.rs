@@ -60,6 +60,7 @@ impl World {
         let relay_id = Identity::from_seed(&relay_seed).id();
         let keys = [seed(&mut random), seed(&mut random)];
         let ids = keys.map(|key| Identity::from_seed(&key).id());
+        let lane_life = [Duration::from_millis(300), Duration::from_secs(5), Duration::from_secs(3_600)][random.below(3)];
         let most = [0, 100, 50_000, 300_000][random.below(4)];
         let mut ends = [0, 1].map(|side| {
             let config = Config {
@@ -68,7 +69,7 @@ impl World {
                 callers: if side == 1 { Callers::Only(vec![ids[0]]) } else { Callers::Nobody },
                 callers_max: side,
                 wait: Wait::Forever,
-                times: Times { dead_time: Duration::from_secs(10), resume_timeout: Duration::from_secs(3_600) },
+                times: Times { dead_time: Duration::from_secs(10), resume_timeout: Duration::from_secs(3_600), lane_life },
                 seed: random.next(),
             };
             let data = (0..random.below(most + 1)).map(|_| random.next() as u8).collect();
@@ -159,7 +160,7 @@ impl World {
         }
         for _ in 0..if most < 100 { 30 } else { 2 } {
             let up: Vec<u8> = wire.up.drain(..most.min(wire.up.len())).collect();
-            if !up.is_empty() && matches!(relay.gate(self.now, wire.link), Gate::Open) {
+            if !up.is_empty() && matches!(relay.gate(wire.link), Gate::Open) {
                 relay.handle_bytes(self.now, wire.link, &up);
             } else {
                 up.into_iter().rev().for_each(|byte| wire.up.push_front(byte));

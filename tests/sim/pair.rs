@@ -19,6 +19,7 @@ pub struct Plan {
     pub stall_one_in: usize,
     pub piece_max: usize,
     pub steps: usize,
+    pub lane_life: Duration,
     pub canary: Option<Canary>,
 }
 
@@ -33,6 +34,7 @@ impl Plan {
             stall_one_in: [30, 200, 5_000][random.below(3)],
             piece_max: [1, 7, 1_000, 66_000, 1 << 20][random.below(5)],
             steps: 300 + random.below(900),
+            lane_life: [Duration::from_millis(200), Duration::from_secs(3_600)][random.below(2)],
             canary: None,
         }
     }
@@ -105,7 +107,7 @@ impl World {
         let mut random = Random::new(plan.seed);
         let now = Instant::now();
         let (east, west, export) = handshake(&mut random);
-        let times = Times { dead_time: Duration::from_secs(9), resume_timeout: Duration::from_secs(3_600) };
+        let times = Times { dead_time: Duration::from_secs(9), resume_timeout: Duration::from_secs(3_600), lane_life: plan.lane_life };
         let mut sides = [(Role::Initiator, east), (Role::Responder, west)].map(|(role, keys)| Side {
             session: Session::new(now, role, &export, keys, times),
             pipes: BTreeMap::from([(0, VecDeque::new())]),
@@ -313,7 +315,8 @@ impl World {
             let lane = lanes[self.random.below(lanes.len())];
             self.cut(lane);
         }
-        if lanes.is_empty() || self.joining.is_some() || self.random.one_in(400) {
+        let worn = self.sides[0].session.wants_fresh_lane(self.now) && self.random.one_in(4);
+        if lanes.is_empty() || self.joining.is_some() || worn || self.random.one_in(400) {
             self.join(true);
         }
         self.events();

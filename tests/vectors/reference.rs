@@ -12,18 +12,12 @@ use aws_lc_rs::{digest, hmac};
 pub type Key = [u8; 32];
 
 pub fn sha256(parts: &[&[u8]]) -> Key {
-    digest::digest(&digest::SHA256, &parts.concat())
-        .as_ref()
-        .try_into()
-        .expect("32 bytes")
+    digest::digest(&digest::SHA256, &parts.concat()).as_ref().try_into().expect("32 bytes")
 }
 
 fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Key {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-    hmac::sign(&key, &parts.concat())
-        .as_ref()
-        .try_into()
-        .expect("32 bytes")
+    hmac::sign(&key, &parts.concat()).as_ref().try_into().expect("32 bytes")
 }
 
 /// RFC 5869, one block.
@@ -33,25 +27,15 @@ pub fn hkdf(salt: &[u8], ikm: &[u8], info: &[u8]) -> Key {
 
 pub fn x25519_public(secret: &Key) -> Key {
     let secret = PrivateKey::from_private_key(&X25519, secret).expect("32 bytes");
-    secret
-        .compute_public_key()
-        .expect("a point")
-        .as_ref()
-        .try_into()
-        .expect("32 bytes")
+    secret.compute_public_key().expect("a point").as_ref().try_into().expect("32 bytes")
 }
 
 fn dh(secret: &Key, public: &Key) -> Key {
     let secret = PrivateKey::from_private_key(&X25519, secret).expect("32 bytes");
-    agree(
-        &secret,
-        UnparsedPublicKey::new(&X25519, public),
-        (),
-        |shared| Ok(shared.to_vec()),
-    )
-    .expect("a point")
-    .try_into()
-    .expect("32 bytes")
+    agree(&secret, UnparsedPublicKey::new(&X25519, public), (), |shared| Ok(shared.to_vec()))
+        .expect("a point")
+        .try_into()
+        .expect("32 bytes")
 }
 
 /// A peer, from its seed.
@@ -89,8 +73,7 @@ fn aead(suite: u8, key: &Key, n: u64, ad: &[u8], plaintext: &[u8]) -> Vec<u8> {
     let key = LessSafeKey::new(UnboundKey::new(algorithm, key).expect("32 bytes"));
     let mut sealed = plaintext.to_vec();
     let nonce = Nonce::assume_unique_for_key(nonce);
-    key.seal_in_place_append_tag(nonce, Aad::from(ad), &mut sealed)
-        .expect("seals");
+    key.seal_in_place_append_tag(nonce, Aad::from(ad), &mut sealed).expect("seals");
     sealed
 }
 
@@ -113,13 +96,7 @@ impl Symmetric {
             }
             _ => sha256(&[name.as_bytes()]),
         };
-        let mut symmetric = Self {
-            suite,
-            ck: h,
-            h,
-            key: [0; 32],
-            n: 0,
-        };
+        let mut symmetric = Self { suite, ck: h, h, key: [0; 32], n: 0 };
         symmetric.mix_hash(prologue);
         symmetric
     }

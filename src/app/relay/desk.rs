@@ -49,10 +49,10 @@ impl Desk {
     /// Takes the next batch of connections.
     pub fn accept(&mut self, now: Instant) -> Vec<(TcpStream, SocketAddr)> {
         let mut accepted = Vec::new();
-        if let Some(acceptor) = self.acceptor.as_mut().filter(|acceptor| acceptor.is_due(now)) {
-            if let Some(error) = acceptor.accept(now, &mut accepted) {
-                self.shared.log(LogLevel::Error, &format!("cannot accept connections for now: {error}"));
-            }
+        if let Some(acceptor) = self.acceptor.as_mut().filter(|acceptor| acceptor.is_due(now))
+            && let Some(error) = acceptor.accept(now, &mut accepted)
+        {
+            self.shared.log(LogLevel::Error, &format!("cannot accept connections for now: {error}"));
         }
         accepted
     }

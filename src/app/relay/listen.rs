@@ -2,6 +2,7 @@
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fs::File;
 use std::io;
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 const BACKLOG: i32 = 1024;
 /// How long accepting stops after an error: most are shortages, which a busy loop would only worsen.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A shortage is reported once in this time, not once a pause.
+const REPORT: Duration = Duration::from_secs(10);
 /// Connections accepted in one turn, so that links are served in between.
 const BATCH: usize = 64;
 /// Held open to be given up when descriptors run out: then a connection can be accepted and closed, and its client
@@ -34,6 +37,13 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Lets this process have as many descriptors as it may: the usual soft limit of 1024 is for programs that use select(2).
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // If it fails the relay serves fewer links, and says so when it comes to that.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
 /// All listeners of a relay.
 pub struct Acceptor {
     listeners: Vec<TcpListener>,
@@ -41,6 +51,7 @@ pub struct Acceptor {
     /// Something may wait in a backlog.
     pub ready: bool,
     paused_until: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl Acceptor {
@@ -53,7 +64,13 @@ impl Acceptor {
             registry.register(&mut listener, token, Interest::READABLE)?;
             registered.push(listener);
         }
-        Ok(Acceptor { listeners: registered, reserve: File::open(RESERVE).ok(), ready: true, paused_until: None })
+        Ok(Acceptor {
+            listeners: registered,
+            reserve: File::open(RESERVE).ok(),
+            ready: true,
+            paused_until: None,
+            reported: None,
+        })
     }
 
     /// When to accept again without an event.
@@ -66,7 +83,7 @@ impl Acceptor {
         self.ready && self.paused_until.is_none_or(|until| until <= now)
     }
 
-    /// Takes connections out of the backlogs, up to a batch. An error is reported once a pause.
+    /// Takes connections out of the backlogs, up to a batch. An error is returned if it is time to report one.
     pub fn accept(&mut self, now: Instant, accepted: &mut Vec<(TcpStream, SocketAddr)>) -> Option<io::Error> {
         self.paused_until = None;
         self.ready = false;
@@ -90,7 +107,9 @@ impl Acceptor {
                         self.reserve = File::open(RESERVE).ok();
                         self.ready = true;
                         self.paused_until = Some(now + PAUSE);
-                        return Some(error);
+                        let due = self.reported.is_none_or(|at| now >= at + REPORT);
+                        self.reported = if due { Some(now) } else { self.reported };
+                        return due.then_some(error);
                     }
                 }
             }

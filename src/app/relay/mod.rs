@@ -20,7 +20,8 @@ pub use shared::{Handle, Status};
 
 use crate::identity::{Identity, ParseError, Peers};
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1};
-use crate::relay::{Budget, Forwarder, Limits, Policy, Pool, Router};
+pub use crate::relay::Limits;
+use crate::relay::{Budget, Forwarder, Policy, Pool, Router};
 use conn::Reader;
 use desk::Desk;
 use listen::Acceptor;
@@ -41,6 +42,9 @@ use worker::{LISTENERS, SIGNALS, WAKER, Worker};
 
 /// Largest allow file, bytes: half a million peers.
 const ALLOW_FILE_MAX: u64 = 64 * 1024 * 1024;
+/// Least memory for bodies a worker works with, bytes: what it reads into, and some that waits.
+const MEMORY_PER_WORKER_MIN: usize = 1024 * 1024;
+
 /// Who may attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allow {
@@ -206,10 +210,12 @@ impl Relay {
         let count = options.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let polls = (0..count).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let inboxes = polls.iter().map(|poll| Ok(Inbox::new(Waker::new(poll.registry(), WAKER)?)));
+        listen::raise_descriptor_limit();
+        let memory_bytes = options.memory_bytes.max(count * MEMORY_PER_WORKER_MIN);
         let shared = Arc::new(Shared {
             inboxes: inboxes.collect::<io::Result<Vec<_>>>()?.into(),
             router: Arc::new(Mutex::new(Router::new(policy, count))),
-            budget: Budget::new(options.memory_bytes),
+            budget: Budget::new(memory_bytes),
             allow: options.allow,
             limits: options.limits,
             forwarded: (0..count).map(|_| AtomicU64::new(0)).collect(),
@@ -313,3 +319,5 @@ pub fn run(options: RelayOptions, mut on_ready: impl FnMut(&str)) -> Result<Rela
     relay.run()
 }
 
+#[cfg(test)]
+mod tests;

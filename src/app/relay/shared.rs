@@ -48,7 +48,7 @@ pub struct Status {
     pub links: usize,
     /// Open circuits and requests for some.
     pub circuits: usize,
-    /// Bytes on their way.
+    /// Memory that holds bodies on their way, and is ready for the next ones.
     pub buffered_bytes: usize,
     /// Bytes of circuits that came in so far.
     pub forwarded_bytes: u64,
@@ -57,7 +57,10 @@ pub struct Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Status { links, circuits, buffered_bytes, forwarded_bytes } = self;
-        write!(f, "links {links}, circuits {circuits}, bytes on their way {buffered_bytes}, bytes forwarded {forwarded_bytes}")
+        write!(
+            f,
+            "links {links}, circuits {circuits}, memory for bodies {buffered_bytes}, bytes forwarded {forwarded_bytes}"
+        )
     }
 }
 
@@ -122,7 +125,9 @@ impl Shared {
         let line = match notice {
             Notice::Accepted(source) => format!("{link}: connection from {source}"),
             Notice::Attached(peer) => format!("{link}: attached {}", Short(peer)),
-            Notice::TurnedAway(peer, code) => format!("{link}: turned away {}: {}", Short(peer), Reason(Why::Ended(code))),
+            Notice::TurnedAway(peer, code) => {
+                format!("{link}: turned away {}: {}", Short(peer), Reason(Why::Ended(code)))
+            }
             Notice::Detached(peer, why) => format!("{link}: detached {}: {}", Short(peer), Reason(why)),
             Notice::Stranger(why) => format!("{link}: never said who it is: {}", Reason(why)),
         };

@@ -48,6 +48,8 @@ pub struct Worker {
     outbox: Outbox,
     /// Listeners and signals; the first worker has it.
     desk: Option<Desk>,
+    /// A link had its share of this turn and may have more input.
+    hungry: bool,
     /// A link with input was passed over in this turn.
     held: bool,
     stage: Stage,
@@ -77,6 +79,7 @@ impl Worker {
             reader,
             outbox,
             desk: None,
+            hungry: false,
             held: false,
             stage: Stage::Serving,
         }
@@ -129,10 +132,9 @@ impl Worker {
     }
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        let more = !self.readable.is_empty() && !self.held;
         let unread = self.shared.inboxes[self.index].len() > 0;
         let waiting = self.desk.as_ref().is_some_and(|desk| desk.has_more(now));
-        if more || unread || waiting {
+        if self.hungry || unread || waiting {
             return Some(Duration::ZERO);
         }
         let held = (self.held || self.outbox.len() > 0).then(|| now + HELD_WAIT);
@@ -176,13 +178,15 @@ impl Worker {
                 Package::Parcel(parcel) => self.forwarder.handle_parcel(now, parcel),
                 Package::Accepted(id, stream) => self.take_in(now, id, stream),
                 Package::Policy(policy) => self.forwarder.set_policy(now, *policy),
-                Package::Arrival(stream, transit) => match Socket::adopt(self.poll.registry(), stream, token(transit.link())) {
-                    Ok(socket) => {
-                        self.sockets.insert(transit.link(), socket);
-                        self.forwarder.handle_arrival(now, *transit);
+                Package::Arrival(stream, transit) => {
+                    match Socket::adopt(self.poll.registry(), stream, token(transit.link())) {
+                        Ok(socket) => {
+                            self.sockets.insert(transit.link(), socket);
+                            self.forwarder.handle_arrival(now, *transit);
+                        }
+                        Err(_) => self.forwarder.handle_lost(now, *transit),
                     }
-                    Err(_) => self.forwarder.handle_lost(now, *transit),
-                },
+                }
             }
         }
     }
@@ -241,16 +245,13 @@ impl Worker {
     }
 
     fn read(&mut self, now: Instant) {
-        self.held = false;
+        (self.hungry, self.held) = (false, false);
         for _ in 0..self.readable.len() {
             let Some(id) = self.readable.pop_front() else { break };
-            let again = match self.forwarder.gate(now, id) {
+            let again = match self.forwarder.gate(id) {
                 Gate::Gone => false,
                 Gate::Open if !self.outbox.is_full() => self.read_link(now, id),
-                Gate::Open | Gate::Shut => {
-                    self.held = true;
-                    true
-                }
+                Gate::Open | Gate::Shut => self.hold(now, id),
             };
             if again {
                 self.readable.push_back(id);
@@ -260,13 +261,20 @@ impl Worker {
         }
     }
 
+    /// Leaves a link's input where it is for a while; true, because it is to be read again.
+    fn hold(&mut self, now: Instant, id: LinkId) -> bool {
+        self.held = true;
+        self.forwarder.handle_held(now, id);
+        true
+    }
+
     /// Reads a link until it is empty or has had its share; true if it may have more.
     fn read_link(&mut self, now: Instant, id: LinkId) -> bool {
         let (mut taken, mut unwritten) = (0, 0);
         while taken < TURN_BYTES {
             if !self.reader.prepare() {
-                self.held = true;
-                return true;
+                self.forwarder.handle_starved(now);
+                return self.hold(now, id);
             }
             let Some(socket) = self.sockets.get_mut(&id) else { return false };
             let (count, more) = match socket.read(&mut self.reader) {
@@ -289,10 +297,11 @@ impl Worker {
             if !more {
                 return false;
             }
-            if self.forwarder.gate(now, id) != Gate::Open {
-                return true;
+            if self.forwarder.gate(id) != Gate::Open {
+                break;
             }
         }
+        self.hungry = true;
         true
     }
 
@@ -331,7 +340,8 @@ impl Worker {
                     }
                 }
                 Event::Move(to, transit) => {
-                    let stream = self.sockets.remove(&transit.link()).map(|socket| socket.release(self.poll.registry()));
+                    let stream =
+                        self.sockets.remove(&transit.link()).map(|socket| socket.release(self.poll.registry()));
                     match stream {
                         Some(Ok(stream)) => self.outbox.put(to, Package::Arrival(stream, Box::new(transit))),
                         _ => self.forwarder.handle_lost(now, transit),

@@ -185,6 +185,24 @@ impl<M: Direction> Decoder<M> {
     }
 }
 
+/// The greeting at the front of a sender's bytes, which stay where they are; `None` while they do
+/// not reach. For whoever must know what comes before deciding who takes it.
+///
+/// # Errors
+/// If they begin with something else.
+pub fn peek_hello(mut bytes: &[u8]) -> Result<Option<Hello>, Malformed> {
+    let Some(kind) = bytes.first().copied() else {
+        return Ok(None);
+    };
+    if kind != HELLO {
+        return Err(Malformed::Type(kind));
+    }
+    match Decoder::<Offer>::default().next(&mut bytes)? {
+        Some(Piece::Message(Offer::Hello(hello))) => Ok(Some(hello)),
+        _ => Ok(None),
+    }
+}
+
 /// Decodes arbitrary bytes in both directions, in pieces of `1 + first byte` bytes: what a
 /// fuzzer calls. Whatever decodes must encode to the bytes it came from.
 #[doc(hidden)]
@@ -276,7 +294,7 @@ mod tests {
             ),
             entry(),
             any::<(u32, u64)>().prop_map(|(index, offset)| Offer::Begin { index, offset }),
-            (1..=u64::MAX).prop_map(Offer::Hole),
+            (1..=HOLE_BYTES_MAX).prop_map(Offer::Hole),
             any::<(u32, Hash)>().prop_map(|(index, hash)| Offer::End { index, hash }),
             (any::<u32>(), fault()).prop_map(|(index, fault)| Offer::Failed { index, fault }),
             any::<u32>().prop_map(|index| Offer::Same { index }),
@@ -406,6 +424,24 @@ mod tests {
             }
             assert_eq!((data == content, messages), (true, 1), "step {step}");
         }
+    }
+
+    #[test]
+    fn a_greeting_can_be_looked_at_before_it_is_taken() {
+        let hello = Hello {
+            version: 1,
+            content: Content::Stream,
+            totals: None,
+            name: b"x".to_vec(),
+        };
+        let mut bytes = Vec::new();
+        Offer::Hello(hello.clone()).encode(&mut bytes);
+        for length in 0..bytes.len() {
+            assert_eq!(peek_hello(&bytes[..length]), Ok(None));
+        }
+        bytes.push(DATA);
+        assert_eq!(peek_hello(&bytes), Ok(Some(hello)));
+        assert_eq!(peek_hello(b"SSH-2.0"), Err(Malformed::Type(b'S')));
     }
 
     #[test]

@@ -24,7 +24,7 @@
 //!  03 FILE_BEGIN   index u32 ‖ offset u64
 //!  04 DATA         1..=262,144 bytes of the file or stream
 //!  05 ZDATA        raw length u32 (1..=262,144) ‖ one zstd frame of at most 262,144 + 1,024 bytes
-//!  06 HOLE         length u64 (≥ 1): zeros that need no storage
+//!  06 HOLE         length u64 (1..=2^30): zeros that need no storage
 //!  07 FILE_END     index u32 ‖ hash of the whole file
 //!  08 FILE_FAILED  index u32 ‖ fault u8
 //!  09 FILE_SAME    index u32
@@ -76,6 +76,9 @@ pub const VERSION: u16 = 1;
 pub const BLOCK_BYTES_MAX: usize = 256 << 10;
 /// Longest body of ZDATA: a block that zstd could not shrink, with its overhead.
 pub const ZDATA_BYTES_MAX: usize = BLOCK_BYTES_MAX + 1_024 + 4;
+/// Most zeros in one HOLE: they are hashed on both sides, and either should notice within a
+/// second that the other has gone.
+pub const HOLE_BYTES_MAX: u64 = 1 << 30;
 /// Longest body of any other message: an ENTRY with the longest path and target.
 pub const BODY_BYTES_MAX: usize = 16 << 10;
 /// Most prefix hashes in one WANT.
@@ -211,7 +214,7 @@ pub enum Offer {
         /// Where the first byte goes.
         offset: u64,
     },
-    /// So many zeros.
+    /// So many zeros, at most [`HOLE_BYTES_MAX`].
     Hole(u64),
     /// The file is complete.
     End {

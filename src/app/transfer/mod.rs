@@ -16,6 +16,7 @@
 //! and the receiver's directory is the only place that is written to.
 
 pub mod blocks;
+mod content;
 pub mod decoder;
 pub mod encode;
 pub mod limit;
@@ -31,12 +32,15 @@ mod receiver;
 mod receiving;
 mod sender;
 mod sending;
+mod settling;
 mod sink;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod writer;
 
+pub use crate::store::Fault;
+pub use crate::store::inbox::Overwrite;
 pub use blocks::{BlockDecoder, BlockEncoder, Compression};
 pub use limit::RateLimit;
 pub use outcome::{ReceiveOutcome, SendOutcome, Status, TransferError};

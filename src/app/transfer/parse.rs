@@ -88,7 +88,11 @@ impl Direction for Offer {
                 index: fields.u32()?,
                 offset: fields.u64()?,
             },
-            HOLE => Self::Hole(fields.u64().filter(|length| *length > 0)?),
+            HOLE => Self::Hole(
+                fields
+                    .u64()
+                    .filter(|length| (1..=HOLE_BYTES_MAX).contains(length))?,
+            ),
             FILE_END => Self::End {
                 index: fields.u32()?,
                 hash: fields.array()?,

@@ -83,3 +83,41 @@ pub trait Port {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has something to say at the third time of asking.
+    struct Slow(u32);
+
+    impl Port for Slow {
+        fn recv(&mut self) -> Result<Option<Vec<u8>>, PortClosed> {
+            Err(PortClosed)
+        }
+        fn try_recv(&mut self) -> Result<TryRecv, PortClosed> {
+            self.0 += 1;
+            Ok(if self.0 < 3 {
+                TryRecv::Empty
+            } else {
+                TryRecv::Finished
+            })
+        }
+        fn send(&mut self, _: Vec<u8>) -> Result<(), PortClosed> {
+            Err(PortClosed)
+        }
+        fn recycle(&mut self, _: Vec<u8>) {}
+        fn buffer(&mut self) -> Vec<u8> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn the_default_wait_asks_again_until_its_time_is_over() {
+        assert_eq!(
+            Slow(0).recv_within(Duration::from_secs(60)),
+            Ok(TryRecv::Finished)
+        );
+        assert_eq!(Slow(0).recv_within(Duration::ZERO), Ok(TryRecv::Empty));
+    }
+}

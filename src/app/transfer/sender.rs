@@ -81,8 +81,16 @@ impl SendJob {
             totals,
             name: self.name,
         };
-        sender.out.say(&Offer::Hello(hello))?;
-        sender.drive()
+        let greeted = sender
+            .out
+            .say(&Offer::Hello(hello))
+            .map_err(TransferError::from);
+        greeted
+            .and_then(|()| sender.drive())
+            .map_err(|error| match error {
+                TransferError::Closed(_) => sender.last_words().unwrap_or(error),
+                other => other,
+            })
     }
 }
 
@@ -143,7 +151,19 @@ pub(super) struct Sender<'p> {
 }
 
 impl Sender<'_> {
-    fn drive(mut self) -> Result<SendOutcome, TransferError> {
+    /// The session ended: a refusal that lies unread is the better reason.
+    fn last_words(&mut self) -> Option<TransferError> {
+        while let Ok(TryRecv::Bytes(chunk)) = self.out.heard() {
+            match self.hear(chunk) {
+                Ok(()) => {}
+                Err(error @ TransferError::Refused(_)) => return Some(error),
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    fn drive(&mut self) -> Result<SendOutcome, TransferError> {
         let mut finished = false;
         loop {
             self.take_answers()?;
@@ -171,7 +191,7 @@ impl Sender<'_> {
         }
     }
 
-    fn conclude(self, done: &Done) -> Result<SendOutcome, TransferError> {
+    fn conclude(&mut self, done: &Done) -> Result<SendOutcome, TransferError> {
         let settled = self.open.is_empty() && self.accepted;
         if !settled || done.counts != self.tally.counts {
             return Err(Violation::Counts.into());
@@ -184,7 +204,7 @@ impl Sender<'_> {
         };
         Ok(SendOutcome {
             status,
-            tally: self.tally,
+            tally: std::mem::take(&mut self.tally),
             sent_bytes: self.sent_bytes,
             command_status,
         })

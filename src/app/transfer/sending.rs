@@ -1,7 +1,7 @@
 //! What the sending engine does with one file that the receiver asked about.
 
 use super::blocks::Plan;
-use super::messages::{Hash, IfDifferent, Offer};
+use super::messages::{HOLE_BYTES_MAX, Hash, IfDifferent, Offer};
 use super::outcome::TransferError;
 use super::port::PortClosed;
 use super::sender::{Ask, Sender, Wanted};
@@ -95,28 +95,36 @@ impl Sender<'_> {
                 Err(fault) => return Ok(Err(fault)),
                 Ok(Extent::Data { until }) => until,
                 Ok(Extent::Hole { until }) => {
-                    self.out.say(&Offer::Hole(until - offset))?;
-                    hash_zeros(&mut hasher, until - offset);
-                    self.meter.bytes_done += until - offset;
-                    offset = until;
-                    continue;
+                    let zeros = (until - offset).min(HOLE_BYTES_MAX);
+                    self.out.say(&Offer::Hole(zeros))?;
+                    hash_zeros(&mut hasher, zeros);
+                    self.meter.bytes_done += zeros;
+                    offset += zeros;
+                    offset // of which nothing is to be read
                 }
             };
             while offset < until {
-                let left = usize::try_from(until - offset).unwrap_or(usize::MAX);
-                match self.send_piece(file, offset, left, &mut hasher)? {
+                match self.send_piece(file, offset, until - offset, &mut hasher)? {
                     Ok(sent) => offset += sent,
                     Err(fault) => return Ok(Err(fault)),
                 }
-                self.progress
-                    .report(self.meter.at(wanted.found.path.as_bytes()));
-                self.take_answers()?;
-                if self.is_settled(wanted.index) {
+                if !self.goes_on(wanted)? {
                     return Ok(Err(Fault::Cancelled));
                 }
             }
+            if !self.goes_on(wanted)? {
+                return Ok(Err(Fault::Cancelled));
+            }
         }
         Ok(Ok(*hasher.finalize().as_bytes()))
+    }
+
+    /// Reports where we are and listens; false if the receiver has given the file up.
+    fn goes_on(&mut self, wanted: &Wanted) -> Result<bool, TransferError> {
+        self.progress
+            .report(self.meter.at(wanted.found.path.as_bytes()));
+        self.take_answers()?;
+        Ok(!self.is_settled(wanted.index))
     }
 
     /// Sends some of the next `left` bytes; how many.
@@ -124,9 +132,10 @@ impl Sender<'_> {
         &mut self,
         file: &SourceFile,
         offset: u64,
-        left: usize,
+        left: u64,
         hasher: &mut blake3::Hasher,
     ) -> Result<Result<u64, Fault>, PortClosed> {
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
         let sent = match self.out.encoder.plan() {
             Plan::Raw(most) => match self.out.read_raw(file, offset, most.min(left))? {
                 Err(fault) => return Ok(Err(fault)),

@@ -22,6 +22,7 @@ struct Unfinished {
     path: TreePath,
     mode: Option<u16>,
     mtime: Mtime,
+    made: bool,
 }
 
 /// The receiver's directory during one transfer.
@@ -107,6 +108,7 @@ impl TreeSink {
             path: item.path.clone(),
             mode: set_mode.then_some(mode),
             mtime: item.mtime.unwrap_or(NO_TIME),
+            made: made == Made::New,
         });
         if made != Made::New {
             return Ok(Verdict::Settled(ItemOutcome::Exists));
@@ -261,10 +263,18 @@ impl Sink for TreeSink {
         let mut directories = std::mem::take(&mut self.directories);
         // Deepest first: setting one directory's time must be the last change in it, and a
         // directory that its owner may not enter any more hides what is below.
-        directories.sort_by_key(|directory| std::cmp::Reverse(directory.path.depth()));
+        directories.sort_by_cached_key(|directory| std::cmp::Reverse(directory.path.depth()));
         let mut faults = Vec::new();
-        for Unfinished { path, mode, mtime } in &directories {
-            if let Err(fault) = self.inbox.finish_directory(path, *mode, *mtime) {
+        for Unfinished {
+            path,
+            mode,
+            mtime,
+            made,
+        } in &directories
+        {
+            let finished = self.inbox.finish_directory(path, *mode, *mtime);
+            // One that was there before may belong to somebody else: then it stays as it is.
+            if let (Err(fault), true) = (finished, *made) {
                 faults.push((path.clone(), fault));
             }
         }

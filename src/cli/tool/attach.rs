@@ -9,7 +9,7 @@ use crate::cli::config::{address, peer_ids};
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
-use crate::node::Callers;
+use crate::app::client::Callers;
 
 /// Sessions of `--keep` at once: a process each, so that a peer cannot fill the machine.
 const KEPT_SESSIONS_MAX: usize = 256;

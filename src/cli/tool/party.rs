@@ -1,7 +1,7 @@
 //! What every tool that connects needs before it can: who we are, whom we know, where to meet.
 
 use super::voice::Voice;
-use crate::app::client::{Client, Tool};
+use crate::app::client::{Callers, Client, Config, LANE_LIFE, Times, Tool, Wait};
 use crate::cli::args::Connect;
 use crate::cli::config;
 use crate::cli::env::Env;
@@ -12,8 +12,6 @@ use crate::cli::report::Fault;
 use crate::cli::report::{Report, chain};
 use crate::cli::units::Patience;
 use crate::identity::{Identity, PeerId, Peers, RelayAddress, Scheme};
-use crate::node::{Callers, Config, Wait};
-use crate::session::Times;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
@@ -70,7 +68,7 @@ impl Party {
                 Some(Duration::ZERO) => Wait::No,
                 Some(time) => Wait::AtMost(time),
             },
-            times: Times { dead_time: connect.dead_time, resume_timeout: time_of(connect.resume_timeout) },
+            times: Times { dead_time: connect.dead_time, resume_timeout: time_of(connect.resume_timeout), lane_life: LANE_LIFE },
             seed: std::hash::RandomState::new().build_hasher().finish(),
         };
         Client::new(config, self.relays)

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::{Context, Tool};
-use crate::app::relay::{Allow, AllowError, Log, LogLevel, RelayEnd, RelayError, RelayOptions};
+use crate::app::relay::{Allow, AllowError, Limits, Log, LogLevel, RelayEnd, RelayError, RelayOptions};
 use crate::cli::args::{Arguments, Output, Relay};
 use crate::cli::config::{key_fault, optional_key};
 use crate::cli::env::Env;
@@ -16,7 +16,6 @@ use crate::cli::files::state_directory;
 use crate::cli::ready::{Otherwise, Ready, activated_listeners};
 use crate::cli::report::{Fault, Level, Report, Verbosity, chain};
 use crate::identity::Identity;
-use crate::relay::Limits;
 use crate::store::keyfile::{CreateError, LoadError, Overwrite, create, load};
 
 /// Name of the key in the state directory.

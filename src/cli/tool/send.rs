@@ -10,7 +10,7 @@ use crate::cli::config::address;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
-use crate::node::Callers;
+use crate::app::client::Callers;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 

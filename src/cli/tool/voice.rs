@@ -1,6 +1,6 @@
 //! What tools that connect say: news while they run, and how their end reads to a person.
 
-use crate::app::client::{Notice, ToolError};
+use crate::app::client::{CloseCode, Down, Failure, Notice, ToolError};
 use crate::app::ending::Ending;
 use crate::app::transfer::{Status, TransferError};
 use crate::cli::escape::printable;
@@ -9,9 +9,7 @@ use crate::cli::progress::{Audience, Progress, Totals};
 use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::identity::{PeerId, Peers};
-use crate::node::{Down, Failure};
 use crate::store::Fault as StoreFault;
-use crate::wire::CloseCode;
 
 /// The voice of one running tool.
 pub struct Voice<'a> {

@@ -39,8 +39,8 @@ const LOST_BYTES_MAX: u64 = ANSWER_BYTES as u64 + 2 * CHUNK_BYTES as u64;
 fn one_large_file_goes_on_where_it_broke() {
     let content = noise(10, 2_500_000);
     for how in BREAKS {
-        for chunks in 0..48 {
-            let home = Home::new();
+        for chunks in (0..48).step_by(3) {
+            let home = Home::in_memory();
             let source = home.put("large", &content);
             let attempt = || {
                 let mut send = job(from_ref(&source));
@@ -74,7 +74,7 @@ fn one_large_file_goes_on_where_it_broke() {
 
 #[test]
 fn a_tree_is_finished_by_the_second_attempt_and_little_is_sent_twice() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let root = nasty_tree(&home);
     let total: u64 = {
         let inbox = home.from("first");
@@ -82,16 +82,13 @@ fn a_tree_is_finished_by_the_second_attempt_and_little_is_sent_twice() {
         transfer(from_ref(&root), &inbox, Status::Complete).sent_bytes
     };
     for how in BREAKS {
-        for chunks in (0..60).step_by(3) {
+        for chunks in (0..60).step_by(7) {
             let inbox = home.from(&format!("{how:?}{chunks}"));
             fs::create_dir(&inbox).unwrap();
             let first = broken_pair(how, chunks);
-            let received = match run_over(first, job(from_ref(&root)), into(&inbox)) {
-                (Ok(_), Ok(_)) => continue,
-                (_, Ok(got)) => got.received_bytes,
-                (_, Err(_)) => 0,
-            };
-            let _ = received;
+            if let (Ok(_), Ok(_)) = run_over(first, job(from_ref(&root)), into(&inbox)) {
+                continue; // so many chunks are not needed
+            }
             let (sent, _) = run(job(from_ref(&root)), into(&inbox));
             assert!(
                 matches!(sent.status, Status::Complete | Status::NothingToDo),
@@ -110,7 +107,7 @@ fn a_tree_is_finished_by_the_second_attempt_and_little_is_sent_twice() {
 
 #[test]
 fn many_attempts_that_all_break_still_get_there() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let root = home.from("t");
     for number in 0..300_usize {
         home.put(&format!("t/{number}"), &noise(11, number * 57));
@@ -157,7 +154,7 @@ fn committed_bytes(directory: &Path) -> u64 {
 
 #[test]
 fn a_damaged_tail_costs_only_the_tail() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let content = noise(13, 5 << 20);
     let source = home.put("f", &content);
     let mut send = job(from_ref(&source));
@@ -185,7 +182,7 @@ fn a_damaged_tail_costs_only_the_tail() {
 
 #[test]
 fn another_sender_and_another_version_start_from_nothing() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let content = noise(14, 1_000_000);
     let source = home.put("f", &content);
     let attempt = |ports, sender| {
@@ -225,7 +222,7 @@ fn another_sender_and_another_version_start_from_nothing() {
 
 #[test]
 fn a_lost_megabyte_is_the_most_that_a_break_costs() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let content = noise(16, 4_000_000);
     let source = home.put("f", &content);
     let mut send = job(from_ref(&source));

@@ -14,13 +14,9 @@ fn at_most(goal: Duration, took: Duration, what: &str) {
     );
 }
 
-fn shm() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").unwrap()
-}
-
 #[test]
 fn ten_thousand_small_files() {
-    let home = shm();
+    let home = memory_directory();
     let (from, inbox) = (home.path().join("tree"), home.path().join("inbox"));
     fs::create_dir(&inbox).unwrap();
     let content = noise(6, 4_096);
@@ -46,7 +42,7 @@ fn ten_thousand_small_files() {
 
 #[test]
 fn one_large_file() {
-    let home = shm();
+    let home = memory_directory();
     let (from, inbox) = (home.path().join("large"), home.path().join("inbox"));
     fs::create_dir(&inbox).unwrap();
     let bytes = if cfg!(debug_assertions) {

@@ -1,114 +1,14 @@
 //! A sender that does what it should not, against the receiver.
 
+use super::script::{Say, entry, hello, play, play_files};
 use super::*;
-use crate::app::transfer::decoder::{Decoder, Malformed, Piece};
-use crate::app::transfer::encode::{ZDATA, data_header, header};
+use crate::app::transfer::decoder::Malformed;
+use crate::app::transfer::encode::{ZDATA, header};
 use crate::app::transfer::messages::*;
 use crate::app::transfer::outcome::Violation;
 use crate::store::Fault;
-use crate::store::source::{Kind, Mtime};
+use crate::store::source::Kind;
 use std::os::unix::fs::symlink;
-
-const WHEN: Mtime = Mtime {
-    seconds: 1,
-    nanos: 2,
-};
-
-fn raw_path(names: &[&[u8]]) -> RawPath {
-    let mut raw = vec![u8::try_from(names.len()).unwrap()];
-    for name in names {
-        raw.push(u8::try_from(name.len()).unwrap());
-        raw.extend_from_slice(name);
-    }
-    RawPath(raw)
-}
-
-fn entry(index: u32, kind: Kind, size: u64, names: &[&[u8]]) -> Offer {
-    Offer::Entry(Entry {
-        index,
-        kind,
-        mode: 0o644,
-        mtime: WHEN,
-        size,
-        path: raw_path(names),
-    })
-}
-
-fn hello(content: Content, name: &[u8]) -> Offer {
-    Offer::Hello(Hello {
-        version: VERSION,
-        content,
-        totals: None,
-        name: name.to_vec(),
-    })
-}
-
-/// What the attacker sends.
-enum Say {
-    Offer(Offer),
-    Data(&'static [u8]),
-    Bytes(Vec<u8>),
-}
-
-impl From<Offer> for Say {
-    fn from(offer: Offer) -> Self {
-        Self::Offer(offer)
-    }
-}
-
-fn encoded(script: impl IntoIterator<Item = Say>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for say in script {
-        match say {
-            Say::Offer(offer) => offer.encode(&mut bytes),
-            Say::Data(data) => {
-                bytes.extend_from_slice(&data_header(data.len()));
-                bytes.extend_from_slice(data);
-            }
-            Say::Bytes(raw) => bytes.extend_from_slice(&raw),
-        }
-    }
-    bytes
-}
-
-/// Plays a script, which need not care for answers, and returns them with the receiver's end.
-fn play(receive: ReceiveJob<'_>, script: impl IntoIterator<Item = Say>) -> (Vec<Answer>, Got) {
-    let bytes = encoded(script);
-    let (mut ours, mut theirs) = pair();
-    thread::scope(|scope| {
-        let attacker = scope.spawn(move || {
-            let mut answers = Vec::new();
-            let mut decoder = Decoder::<Answer>::default();
-            for chunk in bytes.chunks(CHUNK_BYTES) {
-                if ours.send(chunk.to_vec()).is_err() {
-                    break;
-                }
-            }
-            ours.finish();
-            while let Ok(Some(chunk)) = ours.recv() {
-                let mut input = &chunk[..];
-                while let Some(piece) = decoder.next(&mut input).unwrap() {
-                    match piece {
-                        Piece::Message(answer) => answers.push(answer),
-                        _ => panic!("content from a receiver"),
-                    }
-                }
-            }
-            answers
-        });
-        let got = receive.run(&mut theirs, &mut ());
-        drop(theirs);
-        (attacker.join().unwrap(), got)
-    })
-}
-
-/// Plays a script of files after the greeting.
-fn play_files(inbox: &Path, script: Vec<Say>) -> (Vec<Answer>, Got) {
-    play(
-        into(inbox),
-        std::iter::once(hello(Content::Files, b"").into()).chain(script),
-    )
-}
 
 fn violation(got: Got) -> Violation {
     match got {
@@ -286,7 +186,10 @@ fn sizes_that_lie_end_the_transfer() {
         with(3, vec![Say::Data(b"1234")]),
         with(5, vec![Say::Data(b"1234"), end()]),
         with(4, vec![Say::Data(b"1234"), Offer::Hole(1).into()]),
-        with(4, vec![Say::Data(b"1234"), Offer::Hole(u64::MAX).into()]),
+        with(
+            4,
+            vec![Say::Data(b"1234"), Offer::Hole(HOLE_BYTES_MAX).into()],
+        ),
     ] {
         let (_, got) = play_files(&home.inbox(), script);
         assert_eq!(violation(got), Violation::Length);
@@ -458,55 +361,5 @@ fn another_version_is_refused() {
     assert!(
         matches!(got, Err(TransferError::Refused(Fault::Version))),
         "{got:?}"
-    );
-}
-
-#[test]
-fn a_stream_with_a_name_becomes_a_file() {
-    let home = Home::new();
-    let stream = |name: &[u8]| {
-        vec![
-            hello(Content::Stream, name).into(),
-            Say::Data(b"one "),
-            Say::Data(b"two"),
-            Offer::Finish {
-                entries: 0,
-                skipped: 0,
-            }
-            .into(),
-        ]
-    };
-    let (answers, got) = play(into(&home.inbox()), stream(b"dump.sql"));
-    assert_eq!(got.unwrap().status, Status::Complete);
-    assert!(matches!(
-        answers[..],
-        [Answer::Accepted, Answer::Item { .. }, Answer::Done { .. }]
-    ));
-    assert_eq!(fs::read(home.inbox().join("dump.sql")).unwrap(), b"one two");
-    for (name, fault) in [
-        (&b"dump.sql"[..], Fault::Exists),
-        (b"", Fault::Name),
-        (b"../x", Fault::Name),
-    ] {
-        let (answers, _) = play(into(&home.inbox()), stream(name));
-        assert_eq!(answers, [Answer::Refused(fault)]);
-    }
-    assert_eq!(names(&home.inbox()), ["dump.sql"]);
-
-    let mut limited = into(&home.inbox());
-    limited.policy.bytes_max = Some(5);
-    let (_, got) = play(limited, stream(b"large"));
-    let got = got.unwrap();
-    assert_eq!(
-        (got.status, got.tally.failures[0].fault),
-        (Status::Refused, Fault::TooLarge)
-    );
-    let cut: Vec<Say> = vec![hello(Content::Stream, b"cut").into(), Say::Data(b"half")];
-    let (_, got) = play(into(&home.inbox()), cut);
-    assert!(matches!(got, Err(TransferError::Truncated)));
-    assert_eq!(
-        names(&home.inbox()),
-        ["dump.sql"],
-        "a broken stream leaves nothing"
     );
 }

@@ -6,8 +6,10 @@ mod figures;
 mod happy;
 mod hostile_receiver;
 mod hostile_sender;
+mod pace;
 mod policy;
 mod races;
+mod script;
 
 use super::memory::{Killed, MemoryPort, pair};
 use super::*;
@@ -146,6 +148,10 @@ pub(super) fn noise(seed: u8, bytes: usize) -> Vec<u8> {
     noise
 }
 
+pub(super) fn memory_directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
 /// A directory with a `from` and an `inbox` in it.
 pub(super) struct Home {
     directory: tempfile::TempDir,
@@ -153,7 +159,16 @@ pub(super) struct Home {
 
 impl Home {
     pub fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory where the system has that: for tests of many syncs, which are slow on a disk
+    /// that others use.
+    pub fn in_memory() -> Self {
+        Self::within(memory_directory())
+    }
+
+    fn within(directory: tempfile::TempDir) -> Self {
         fs::create_dir(directory.path().join("from")).unwrap();
         fs::create_dir(directory.path().join("inbox")).unwrap();
         Self { directory }
@@ -172,5 +187,15 @@ impl Home {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         path
+    }
+}
+
+impl Drop for Home {
+    /// Directories that nobody may write to cannot be cleaned up by their owner either.
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("chmod")
+            .args(["-R", "u+rwx"])
+            .arg(self.directory.path())
+            .status();
     }
 }

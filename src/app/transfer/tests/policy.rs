@@ -69,6 +69,43 @@ fn overwriting_replaces_files_and_links_but_no_directory() {
 }
 
 #[test]
+fn links_follow_the_same_policies() {
+    for (overwrite, status, expected) in [
+        (Overwrite::Never, Status::Partial, &[("l", "old")][..]),
+        (
+            Overwrite::Rename,
+            Status::Complete,
+            &[("l", "old"), ("l.1", "new")],
+        ),
+        (Overwrite::Yes, Status::Complete, &[("l", "new")]),
+    ] {
+        let home = Home::new();
+        let tree = home.from("t");
+        fs::create_dir(&tree).unwrap();
+        fs::create_dir(home.inbox().join("t")).unwrap();
+        symlink("new", tree.join("l")).unwrap();
+        symlink("old", home.inbox().join("t/l")).unwrap();
+        let (sent, _) = run(job(from_ref(&tree)), into_with(&home.inbox(), overwrite));
+        assert_eq!(sent.status, status, "{sent:?}");
+        let there = names(&home.inbox().join("t"));
+        let targets: Vec<_> = there
+            .iter()
+            .map(|name| {
+                (
+                    name.clone(),
+                    fs::read_link(home.inbox().join("t").join(name)).unwrap(),
+                )
+            })
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, to)| ((*name).to_owned(), PathBuf::from(to)))
+            .collect();
+        assert_eq!(targets, expected);
+    }
+}
+
+#[test]
 fn renaming_keeps_both_and_does_not_pile_up() {
     let home = Home::new();
     let tree = home

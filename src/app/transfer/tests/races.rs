@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn links_planted_during_the_transfer_lead_nowhere() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let root = home.from("t");
     for directory in 0..20 {
         for file in 0..40 {
@@ -54,7 +54,7 @@ fn links_planted_during_the_transfer_lead_nowhere() {
 
 #[test]
 fn two_transfers_of_the_same_file_at_once_never_mix() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let content = noise(23, 2_000_000);
     let source = home.put("f", &content);
     for _ in 0..10 {
@@ -86,7 +86,7 @@ fn two_transfers_of_the_same_file_at_once_never_mix() {
 
 #[test]
 fn a_directory_that_vanishes_before_the_commit_costs_its_items_only() {
-    let home = Home::new();
+    let home = Home::in_memory();
     let mut sources = vec![home.put("d/f", b"x").parent().unwrap().to_path_buf()];
     sources.push(home.put("z", b"y"));
     let inbox = home.inbox();

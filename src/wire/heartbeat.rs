@@ -1,6 +1,6 @@
 //! When a link is dead, and when to ask. The client asks, the relay answers: bytes flow both ways.
 
-use crate::wire::limits::{DEAD_TIME, HEARTBEATS_PER_DEAD_TIME, IDLE_DEAD_TIME};
+use super::limits::{DEAD_TIME, HEARTBEATS_PER_DEAD_TIME, IDLE_DEAD_TIME};
 use std::time::{Duration, Instant};
 
 /// Which end of a link this is.

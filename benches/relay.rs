@@ -1,0 +1,462 @@
+//! CPU of the relay per GiB beside a minimal blocking relay; and what an idle attachment costs.
+//!
+//! `cargo bench --bench relay -- [forward] [GIB]`: two clients (one thread each) push opaque bodies through a relay in a
+//! process of its own; then the same through a relay that does nothing but `read_exact`, open and seal 32 bytes, `write_all`.
+//! `cargo bench --bench relay -- idle [LINKS]`: memory of the relay's process before and after so many attachments.
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use vp::app::relay::{Allow, Relay, RelayOptions};
+use vp::identity::{Identity, PeerId};
+use vp::link::{Dial, Frame, Link, credit_left};
+use vp::relay::Limits;
+use vp::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START, DATA_BODY_MAX, SEALED_HEADER_BYTES};
+use vp::wire::{Control, Header, Kind, Name};
+
+type Anyhow<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// As much as the plain receiver reads at once, and the start of the next frame.
+const INPUT_BYTES: usize = DATA_BODY_MAX + 16 * 1024;
+const GIB: f64 = (1_u64 << 30) as f64;
+/// Every client's key is made of its number.
+const RELAY_SEED: [u8; 32] = [255; 32];
+
+fn main() -> Anyhow<()> {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let word = |at: usize| words.get(at).map(String::as_str);
+    match word(0) {
+        Some("serve") => serve(word(1).unwrap_or("1").parse()?),
+        Some("serve-limit") => serve_limit(word(1).unwrap_or("1").parse()?),
+        Some("idle") => idle(word(1).unwrap_or("9000").parse()?),
+        Some("one") => one(&words[1..]),
+        word0 => forward(word(usize::from(word0 == Some("forward"))).unwrap_or("4").parse()?),
+    }
+}
+
+fn forward(gib: f64) -> Anyhow<()> {
+    println!("{:28} {:>8} {:>12} {:>8}", "", "GiB/s", "cpu s/GiB", "ratio");
+    for pairs in [1, 16, 100] {
+        let mut limit = 0.0;
+        for (name, program) in [("limit", "serve-limit"), ("vp, 1 worker", "serve 1"), ("vp, 2 workers", "serve 2")] {
+            let mut runs = Vec::new();
+            for _ in 0..3 {
+                runs.push(run(program, pairs, gib)?);
+            }
+            runs.sort_by(|a, b| a.1.total_cmp(&b.1));
+            let (speed, cpu) = runs[1];
+            if name == "limit" {
+                limit = cpu;
+            }
+            println!("{:28} {speed:8.3} {cpu:12.3} {:8.2}", format!("{name}, {pairs} circuits"), cpu / limit);
+        }
+    }
+    Ok(())
+}
+
+/// `one "serve 1" PAIRS GIB`: one run, for a profiler.
+fn one(words: &[String]) -> Anyhow<()> {
+    let (speed, cpu) = run(&words[0], words[1].parse()?, words[2].parse()?)?;
+    println!("{speed:.3} GiB/s {cpu:.3} cpu s/GiB");
+    Ok(())
+}
+
+struct Server {
+    child: Child,
+    // Closed at the end: then the server ends.
+    stdin: Option<ChildStdin>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(program: &str, pairs: usize) -> Anyhow<Server> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(program.split(' ')).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if program == "serve-limit" {
+            command.arg(pairs.to_string());
+        }
+        let mut child = command.spawn()?;
+        let stdin = child.stdin.take();
+        let mut line = String::new();
+        let mut byte = [0];
+        let mut stdout = child.stdout.take().ok_or("no output")?;
+        while stdout.read(&mut byte)? == 1 && byte[0] != b'\n' {
+            line.push(char::from(byte[0]));
+        }
+        Ok(Server { child, stdin, address: line.parse()? })
+    }
+
+    fn cpu_seconds(&self) -> Anyhow<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        // utime and stime, in ticks of 10 ms.
+        Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
+    }
+
+    fn resident_kib(&self) -> Anyhow<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stdin = None;
+        let _ = self.child.wait();
+    }
+}
+
+fn run(program: &str, pairs: usize, gib: f64) -> Anyhow<(f64, f64)> {
+    let server = Server::start(program, pairs)?;
+    let bytes_each = (gib * GIB / pairs as f64) as u64;
+    let vp = program != "serve-limit";
+    let address = server.address;
+    let mut receivers = Vec::new();
+    let mut senders = Vec::new();
+    for pair in 0..pairs {
+        if vp {
+            let mut receiver = Client::attach(address, pair * 2)?;
+            receiver.listen()?;
+            let mut sender = Client::attach(address, pair * 2 + 1)?;
+            sender.call(&mut receiver)?;
+            receivers.push(End::Client(receiver));
+            senders.push(End::Client(sender));
+        } else {
+            receivers.push(End::Plain(TcpStream::connect(address)?));
+            senders.push(End::Plain(TcpStream::connect(address)?));
+        }
+    }
+    let (cpu, start) = (server.cpu_seconds()?, Instant::now());
+    let threads: Vec<_> = senders
+        .into_iter()
+        .map(|end| std::thread::spawn(move || end.send(bytes_each)))
+        .chain(receivers.into_iter().map(|end| std::thread::spawn(move || end.receive(bytes_each))))
+        .collect();
+    for thread in threads {
+        thread.join().map_err(|_| "a client panicked")??;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    Ok((gib / seconds, (server.cpu_seconds()? - cpu) / gib))
+}
+
+enum End {
+    Client(Client),
+    Plain(TcpStream),
+}
+
+impl End {
+    fn send(self, bytes: u64) -> Anyhow<()> {
+        match self {
+            End::Client(mut client) => client.send(bytes),
+            End::Plain(mut stream) => {
+                let frame = vec![7; SEALED_HEADER_BYTES + DATA_BODY_MAX];
+                for _ in 0..frames(bytes) {
+                    stream.write_all(&frame)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn receive(self, bytes: u64) -> Anyhow<()> {
+        match self {
+            End::Client(mut client) => client.receive(bytes),
+            End::Plain(mut stream) => {
+                let mut frame = vec![0; SEALED_HEADER_BYTES + DATA_BODY_MAX];
+                for _ in 0..frames(bytes) {
+                    stream.read_exact(&mut frame)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn frames(bytes: u64) -> u64 {
+    bytes / DATA_BODY_MAX as u64
+}
+
+/// A blocking client of a relay: one circuit, no session.
+struct Client {
+    stream: TcpStream,
+    link: Link,
+    peer: PeerId,
+    /// What has been read and not used is `input[start..end]`.
+    input: Vec<u8>,
+    start: usize,
+    end: usize,
+    circuit: u32,
+    credit: u32,
+}
+
+enum Seen {
+    Control(Control),
+    Data(usize),
+    Other,
+}
+
+fn identity(number: usize) -> Identity {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    Identity::from_seed(&seed)
+}
+
+impl Client {
+    fn attach(address: SocketAddr, number: usize) -> Anyhow<Client> {
+        let identity = identity(number);
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        let (mut dial, first) = Dial::new(&identity, Identity::from_seed(&RELAY_SEED).id())?;
+        stream.write_all(&first)?;
+        let mut input = Vec::new();
+        let mut chunk = [0; 4096];
+        loop {
+            let count = stream.read(&mut chunk)?;
+            if count == 0 {
+                return Err("closed in the handshake".into());
+            }
+            input.extend_from_slice(&chunk[..count]);
+            let mut out = Vec::new();
+            match dial.handle_bytes(&input, &mut out)? {
+                Err(more) => dial = more,
+                Ok(admitted) => {
+                    stream.write_all(&out)?;
+                    let input = input.split_off(admitted.used);
+                    let (link, peer, end) = (admitted.link, identity.id(), input.len());
+                    return Ok(Client {
+                        stream,
+                        link,
+                        peer,
+                        input,
+                        start: 0,
+                        end,
+                        circuit: 0,
+                        credit: CIRCUIT_WINDOW_START,
+                    });
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, message: &Control) -> Anyhow<()> {
+        let mut out = Vec::new();
+        self.link.control(message, &mut out)?;
+        Ok(self.stream.write_all(&out)?)
+    }
+
+    fn next(&mut self, flags: RecvFlags) -> Anyhow<Seen> {
+        loop {
+            let (used, frame) = self.link.advance(&self.input[self.start..self.end])?;
+            self.start += used;
+            match frame {
+                Frame::Nothing if used > 0 => continue,
+                Frame::Nothing => {}
+                Frame::Control(message) => return Ok(Seen::Control(message)),
+                Frame::Data { bytes, .. } => return Ok(Seen::Data(bytes.len())),
+                Frame::Credit { credit, .. } => {
+                    self.credit = credit;
+                    return Ok(Seen::Other);
+                }
+                Frame::Reset { code, .. } => return Err(format!("reset {code}").into()),
+                _ => return Ok(Seen::Other),
+            }
+            self.fill(flags)?;
+        }
+    }
+
+    fn fill(&mut self, flags: RecvFlags) -> Anyhow<()> {
+        self.input.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        self.input.resize(INPUT_BYTES, 0);
+        let (_, count) = recv(&self.stream, &mut self.input[self.end..], flags)?;
+        self.end += count;
+        if count == 0 { Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()) } else { Ok(()) }
+    }
+
+    fn await_control(&mut self) -> Anyhow<Control> {
+        loop {
+            if let Seen::Control(message) = self.next(RecvFlags::empty())? {
+                if !matches!(message, Control::Welcome { .. }) {
+                    return Ok(message);
+                }
+            }
+        }
+    }
+
+    fn listen(&mut self) -> Anyhow<()> {
+        self.say(&Control::Listen { name: Name::App("bench".parse()?) })?;
+        self.await_control().map(drop)
+    }
+
+    fn call(&mut self, callee: &mut Client) -> Anyhow<()> {
+        let name = Name::App("bench".parse()?);
+        self.say(&Control::Connect { circuit: 2, to: callee.peer, name, wait_ms: 0, early: vec![] })?;
+        let Control::Incoming { circuit, .. } = callee.await_control()? else { return Err("no call".into()) };
+        callee.say(&Control::Accept { circuit, early: vec![] })?;
+        callee.circuit = circuit;
+        self.circuit = 2;
+        let Control::Opened { .. } = self.await_control()? else { return Err("not opened".into()) };
+        Ok(())
+    }
+
+    fn send(&mut self, bytes: u64) -> Anyhow<()> {
+        let mut frame = vec![7; SEALED_HEADER_BYTES + DATA_BODY_MAX];
+        let (mut left, mut sent) = (bytes, 0_u32);
+        while left > 0 {
+            while credit_left(self.credit, sent) == 0 {
+                self.next(RecvFlags::empty())?;
+            }
+            let length =
+                credit_left(self.credit, sent).min(DATA_BODY_MAX as u32).min(u32::try_from(left).unwrap_or(u32::MAX));
+            let header = Header { kind: Kind::Data, circuit: self.circuit, length, credit: CIRCUIT_WINDOW_START };
+            self.link.seal_header(header, &mut frame)?;
+            self.stream.write_all(&frame[..SEALED_HEADER_BYTES + length as usize])?;
+            sent = sent.wrapping_add(length);
+            left -= u64::from(length);
+            self.poll_credit()?;
+        }
+        // The receiver says a byte when it has everything.
+        while !matches!(self.next(RecvFlags::empty())?, Seen::Data(_)) {}
+        Ok(())
+    }
+
+    /// Takes what has come, without waiting.
+    fn poll_credit(&mut self) -> Anyhow<()> {
+        loop {
+            match self.next(RecvFlags::DONTWAIT) {
+                Ok(_) => {}
+                Err(error) if error.downcast_ref() == Some(&Errno::AGAIN) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn receive(&mut self, bytes: u64) -> Anyhow<()> {
+        let (mut left, mut received, mut granted) = (bytes, 0_u32, CIRCUIT_WINDOW_START);
+        while left > 0 {
+            let Seen::Data(count) = self.next(RecvFlags::empty())? else { continue };
+            left -= count as u64;
+            received = received.wrapping_add(count as u32);
+            if credit_left(granted, received) < CIRCUIT_WINDOW_MAX / 2 {
+                granted = received.wrapping_add(CIRCUIT_WINDOW_MAX);
+                let mut out = Vec::new();
+                self.link.bare(Kind::Credit, self.circuit, granted, &mut out)?;
+                self.stream.write_all(&out)?;
+            }
+        }
+        let mut out = vec![0; SEALED_HEADER_BYTES];
+        let header = Header { kind: Kind::Data, circuit: self.circuit, length: 1, credit: granted };
+        self.link.seal_header(header, &mut out)?;
+        out.push(0);
+        Ok(self.stream.write_all(&out)?)
+    }
+}
+
+fn announce(address: SocketAddr) -> Anyhow<()> {
+    println!("{address}");
+    Ok(io::stdout().flush()?)
+}
+
+fn serve(workers: usize) -> Anyhow<()> {
+    let options = RelayOptions {
+        identity: Identity::from_seed(&RELAY_SEED),
+        listen: vec!["127.0.0.1:0".parse()?],
+        listeners: Vec::new(),
+        allow: Allow::Anyone,
+        limits: Limits::default(),
+        memory_bytes: 256 << 20,
+        workers: std::num::NonZeroUsize::new(workers),
+        drain: Duration::from_secs(1),
+        signals: false,
+        details: false,
+        log: Box::new(|_, _| {}),
+    };
+    let relay = Relay::bind(options)?;
+    let address = relay.addresses()[0].rsplit('@').next().ok_or("no address")?.parse()?;
+    announce(address)?;
+    let handle = relay.handle();
+    std::thread::spawn(move || {
+        let _ = io::stdin().read(&mut [0]);
+        handle.stop();
+    });
+    relay.run()?;
+    Ok(())
+}
+
+/// The limit: connections come in pairs, receiver first; a thread each pair.
+fn serve_limit(pairs: usize) -> Anyhow<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    announce(listener.local_addr()?)?;
+    let mut threads = Vec::new();
+    for _ in 0..pairs {
+        let (mut to, _) = listener.accept()?;
+        let (mut from, _) = listener.accept()?;
+        threads.push(std::thread::spawn(move || -> Anyhow<()> {
+            let (mut sealer, mut opener) = channel()?;
+            let mut frame = vec![0; SEALED_HEADER_BYTES + DATA_BODY_MAX];
+            while from.read_exact(&mut frame).is_ok() {
+                let mut header = [0; SEALED_HEADER_BYTES];
+                // Stands for opening the sender's header: as much work, on bytes that do authenticate.
+                sealer.seal(&header[..16], &mut frame[..SEALED_HEADER_BYTES])?;
+                opener.open(&frame[..SEALED_HEADER_BYTES], &mut header)?;
+                to.write_all(&frame)?;
+            }
+            Ok(())
+        }));
+    }
+    for thread in threads {
+        thread.join().map_err(|_| "a pair panicked")??;
+    }
+    Ok(())
+}
+
+fn channel() -> Anyhow<(vp::noise::Sealer, vp::noise::Opener)> {
+    let (one, two) = (identity(1), identity(2));
+    let suite = vp::noise::Suite::preferred();
+    let purpose = vp::noise::Purpose::Link;
+    let (reply, first) = vp::noise::Initiator::start(suite, purpose, &one, two.id(), &[], &[])?;
+    let (last, second) = vp::noise::Responder::accept(suite, purpose, &two, &[], &first, &[])?;
+    let (third, initiator) = reply.finish(&second, &[])?;
+    Ok((initiator.sealer, last.finish(&third)?.opener))
+}
+
+fn idle(links: usize) -> Anyhow<()> {
+    let server = Server::start("serve 2", 0)?;
+    let warm = Client::attach(server.address, 0)?;
+    let before = server.resident_kib()?;
+    let address = Arc::new(server.address);
+    let threads: Vec<_> = (0..2)
+        .map(|half| {
+            let address = Arc::clone(&address);
+            std::thread::spawn(move || -> Anyhow<Vec<Client>> {
+                let mut clients = Vec::new();
+                for number in 0..links / 2 {
+                    let mut client = Client::attach(*address, 2 + number * 2 + half)?;
+                    client.listen()?;
+                    // So many of them must fit into this process, too.
+                    (client.input, client.start, client.end) = (Vec::new(), 0, 0);
+                    clients.push(client);
+                }
+                Ok(clients)
+            })
+        })
+        .collect();
+    let mut clients = Vec::new();
+    for thread in threads {
+        clients.extend(thread.join().map_err(|_| "a client panicked")??);
+    }
+    let after = server.resident_kib()?;
+    println!(
+        "{} attachments: {before} KiB before, {after} KiB after, {:.2} KiB each",
+        clients.len(),
+        (after - before) as f64 / clients.len() as f64
+    );
+    drop(warm);
+    Ok(())
+}

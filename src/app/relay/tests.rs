@@ -1,0 +1,375 @@
+use super::*;
+use crate::identity::PeerId;
+use crate::link::{Dial, Frame, Link};
+use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START};
+use crate::wire::{CloseCode, Control, Header, Kind, Name};
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const RELAY_SEED: [u8; 32] = [0; 32];
+
+struct Running {
+    address: SocketAddr,
+    handle: Handle,
+    lines: Receiver<(LogLevel, String)>,
+    thread: Option<JoinHandle<Result<RelayEnd, RelayError>>>,
+}
+
+fn start(workers: usize, change: impl FnOnce(&mut RelayOptions)) -> Running {
+    let (sender, lines) = channel();
+    let sender = Mutex::new(sender);
+    let mut options = RelayOptions {
+        identity: Identity::from_seed(&RELAY_SEED),
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        listeners: Vec::new(),
+        allow: Allow::Anyone,
+        limits: Limits::default(),
+        memory_bytes: 64 << 20,
+        workers: NonZeroUsize::new(workers),
+        drain: Duration::from_secs(5),
+        signals: false,
+        details: true,
+        log: Box::new(move |level, line| {
+            let _ = sender.lock().unwrap().send((level, line.to_owned()));
+        }),
+    };
+    change(&mut options);
+    let relay = Relay::bind(options).unwrap();
+    let address = relay.addresses()[0].rsplit('@').next().unwrap().parse().unwrap();
+    let handle = relay.handle();
+    Running { address, handle, lines, thread: Some(thread::spawn(|| relay.run())) }
+}
+
+impl Running {
+    fn stop(mut self) -> RelayEnd {
+        self.handle.stop();
+        self.thread.take().unwrap().join().unwrap().unwrap()
+    }
+
+    fn await_line(&self, level: LogLevel, part: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (at, line) = self.lines.recv_timeout(left).unwrap();
+            if at == level && line.contains(part) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.stop();
+        self.handle.stop();
+    }
+}
+
+struct Client {
+    stream: TcpStream,
+    link: Link,
+    peer: PeerId,
+    input: Vec<u8>,
+    circuit: u32,
+    credit: u32,
+    sent: u32,
+}
+
+enum Seen {
+    Frame(Frame),
+    Data(u32, Vec<u8>),
+    Closed,
+}
+
+fn identity(seed: u8) -> Identity {
+    Identity::from_seed(&[seed; 32])
+}
+
+fn app() -> Name {
+    Name::App("test".parse().unwrap())
+}
+
+impl Client {
+    fn attach(address: SocketAddr, seed: u8) -> Client {
+        let identity = identity(seed);
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (mut dial, first) = Dial::new(&identity, Identity::from_seed(&RELAY_SEED).id()).unwrap();
+        stream.write_all(&first).unwrap();
+        let mut input = Vec::new();
+        loop {
+            let mut chunk = [0; 4096];
+            let count = stream.read(&mut chunk).unwrap();
+            assert!(count > 0, "closed in the handshake");
+            input.extend_from_slice(&chunk[..count]);
+            let mut out = Vec::new();
+            match dial.handle_bytes(&input, &mut out).unwrap() {
+                Err(more) => dial = more,
+                Ok(admitted) => {
+                    stream.write_all(&out).unwrap();
+                    let input = input.split_off(admitted.used);
+                    let (link, peer) = (admitted.link, identity.id());
+                    return Client { stream, link, peer, input, circuit: 0, credit: CIRCUIT_WINDOW_START, sent: 0 };
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, message: Control) {
+        let mut out = Vec::new();
+        self.link.control(&message, &mut out).unwrap();
+        self.stream.write_all(&out).unwrap();
+    }
+
+    fn bare(&mut self, kind: Kind, circuit: u32, credit: u32) {
+        let mut out = Vec::new();
+        self.link.bare(kind, circuit, credit, &mut out).unwrap();
+        self.stream.write_all(&out).unwrap();
+    }
+
+    fn next(&mut self) -> Seen {
+        loop {
+            let (used, frame) = self.link.advance(&self.input).unwrap();
+            let data = match &frame {
+                Frame::Data { circuit, bytes, .. } => Some(Seen::Data(*circuit, self.input[bytes.clone()].to_vec())),
+                _ => None,
+            };
+            self.input.drain(..used);
+            match (data, frame) {
+                (Some(data), _) => return data,
+                (None, Frame::Nothing) if used > 0 => {}
+                (None, Frame::Nothing) => {
+                    let mut chunk = vec![0; 64 * 1024];
+                    match self.stream.read(&mut chunk) {
+                        Ok(0) => return Seen::Closed,
+                        Ok(count) => self.input.extend_from_slice(&chunk[..count]),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                (None, frame) => return Seen::Frame(frame),
+            }
+        }
+    }
+
+    fn control(&mut self) -> Control {
+        loop {
+            match self.next() {
+                Seen::Frame(Frame::Control(Control::Welcome { .. })) => {}
+                Seen::Frame(Frame::Control(message)) => return message,
+                Seen::Frame(_) => {}
+                Seen::Data(..) => panic!("data"),
+                Seen::Closed => panic!("closed"),
+            }
+        }
+    }
+
+    /// Sends all of `bytes` and a FIN, as credit comes.
+    fn send(mut self, bytes: &[u8]) -> Client {
+        let mut left = bytes;
+        while !left.is_empty() {
+            let credit = usize::try_from(crate::link::credit_left(self.credit, self.sent)).unwrap();
+            if credit == 0 {
+                match self.next() {
+                    Seen::Frame(Frame::Credit { credit, .. }) => self.credit = credit,
+                    _ => panic!("not credit"),
+                }
+                continue;
+            }
+            let (now, later) = left.split_at(left.len().min(credit).min(100_000));
+            let length = u32::try_from(now.len()).unwrap();
+            let header = Header { kind: Kind::Data, circuit: self.circuit, length, credit: CIRCUIT_WINDOW_START };
+            let mut out = vec![0; 32];
+            self.link.seal_header(header, &mut out).unwrap();
+            out.extend_from_slice(now);
+            self.stream.write_all(&out).unwrap();
+            self.sent = self.sent.wrapping_add(length);
+            left = later;
+        }
+        self.bare(Kind::Fin, self.circuit, 0);
+        self
+    }
+
+    /// Receives until the FIN.
+    fn receive(mut self) -> (Client, Vec<u8>) {
+        let mut all = Vec::new();
+        loop {
+            match self.next() {
+                Seen::Data(circuit, bytes) => {
+                    assert_eq!(circuit, self.circuit);
+                    all.extend(bytes);
+                    let credit = u32::try_from(all.len()).unwrap() + CIRCUIT_WINDOW_MAX;
+                    self.bare(Kind::Credit, circuit, credit);
+                }
+                Seen::Frame(Frame::Fin { .. }) => return (self, all),
+                Seen::Frame(_) => {}
+                Seen::Closed => panic!("closed"),
+            }
+        }
+    }
+}
+
+fn joined(address: SocketAddr, caller: u8, callee: u8) -> (Client, Client) {
+    let mut callee = Client::attach(address, callee);
+    callee.say(Control::Listen { name: app() });
+    assert_eq!(callee.control(), Control::Listening { name: app() });
+    let mut caller = Client::attach(address, caller);
+    caller.say(Control::Connect { circuit: 2, to: callee.peer, name: app(), wait_ms: 0, early: vec![1] });
+    let Control::Incoming { circuit, from, early, .. } = callee.control() else { panic!("not called") };
+    assert_eq!((from, early), (caller.peer, vec![1]));
+    callee.say(Control::Accept { circuit, early: vec![2] });
+    assert_eq!(caller.control(), Control::Opened { circuit: 2, early: vec![2] });
+    (caller.circuit, callee.circuit) = (2, circuit);
+    (caller, callee)
+}
+
+fn numbered(length: usize) -> Vec<u8> {
+    (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect()
+}
+
+#[test]
+fn megabytes_cross_unchanged_on_one_worker_and_on_two() {
+    for workers in [1, 2] {
+        let relay = start(workers, |_| {});
+        let (caller, callee) = joined(relay.address, 1, 2);
+        let bytes = numbered(9_000_000);
+        let receiver = thread::spawn(|| callee.receive());
+        let caller = caller.send(&bytes);
+        let (callee, received) = receiver.join().unwrap();
+        assert!(received == bytes);
+        let back = thread::spawn(|| caller.receive());
+        let _callee = callee.send(b"thanks");
+        assert_eq!(back.join().unwrap().1, b"thanks");
+        assert!(relay.handle.status().forwarded_bytes >= 9_000_006);
+        assert_eq!(relay.stop(), RelayEnd::Stopped);
+    }
+}
+
+#[test]
+fn circuits_between_workers_carry_bytes_too() {
+    let relay = start(2, |_| {});
+    // A hub with a circuit cannot move, and neither can callers that have one.
+    let mut hub = Client::attach(relay.address, 1);
+    hub.say(Control::Listen { name: app() });
+    hub.control();
+    let mut callers = Vec::new();
+    for n in 0..24_u32 {
+        let mut caller = Client::attach(relay.address, 2 + u8::try_from(n % 3).unwrap());
+        caller.say(Control::Connect { circuit: 2, to: hub.peer, name: app(), wait_ms: 0, early: vec![] });
+        let Control::Incoming { circuit, .. } = hub.control() else { panic!("not called") };
+        assert_eq!(circuit, 2 * n + 1);
+        hub.say(Control::Accept { circuit, early: vec![] });
+        assert_eq!(caller.control(), Control::Opened { circuit: 2, early: vec![] });
+        caller.circuit = 2;
+        callers.push(caller);
+    }
+    let loads: Vec<_> = relay.handle.0.router.lock().unwrap().load().to_vec();
+    assert!(loads.iter().all(|load| load.circuits > 0), "{loads:?}");
+    let expected: Vec<Vec<u8>> = (0..24).map(|n| numbered(100_000 + n)).collect();
+    let senders: Vec<_> = callers
+        .into_iter()
+        .zip(expected.clone())
+        .map(|(caller, bytes)| thread::spawn(move || caller.send(&bytes)))
+        .collect();
+    let mut received = vec![Vec::new(); 24];
+    let mut ended = 0;
+    while ended < 24 {
+        match hub.next() {
+            Seen::Data(circuit, bytes) => received[usize::try_from(circuit / 2).unwrap()].extend(bytes),
+            Seen::Frame(Frame::Fin { .. }) => ended += 1,
+            Seen::Frame(_) => {}
+            Seen::Closed => panic!("closed"),
+        }
+    }
+    assert!(received == expected);
+    senders.into_iter().for_each(|sender| drop(sender.join().unwrap()));
+}
+
+#[test]
+fn a_client_whose_connection_breaks_takes_its_circuits_along() {
+    let relay = start(2, |_| {});
+    let (caller, mut callee) = joined(relay.address, 1, 2);
+    drop(caller);
+    match callee.next() {
+        Seen::Frame(Frame::Reset { code, .. }) => assert_eq!(code, CloseCode::PeerGone.to_wire()),
+        _ => panic!("not a reset"),
+    }
+    relay.await_line(LogLevel::Detail, "closed by the other side");
+}
+
+#[test]
+fn draining_says_going_away_and_ends_when_the_clients_are_gone() {
+    let relay = start(2, |_| {});
+    let (mut caller, mut callee) = joined(relay.address, 1, 2);
+    let half_open = TcpStream::connect(relay.address).unwrap();
+    relay.handle.stop();
+    for client in [&mut caller, &mut callee] {
+        assert_eq!(client.control(), Control::Bye { code: CloseCode::GoingAway.to_wire() });
+        assert!(matches!(client.next(), Seen::Closed));
+    }
+    drop((caller, callee, half_open));
+    let mut relay = relay;
+    assert_eq!(relay.thread.take().unwrap().join().unwrap().unwrap(), RelayEnd::Stopped);
+    TcpStream::connect(relay.address).unwrap_err();
+}
+
+#[test]
+fn a_removed_peer_is_cut_and_a_bad_file_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("peers");
+    let both = format!("one {}\ntwo {}\n", identity(1).id(), identity(2).id());
+    std::fs::write(&path, &both).unwrap();
+    let relay = start(2, |options| options.allow = Allow::File(path.clone()));
+    let mut stranger = Client::attach(relay.address, 9);
+    assert_eq!(stranger.control(), Control::Bye { code: CloseCode::Refused.to_wire() });
+    assert!(matches!(stranger.next(), Seen::Closed));
+    let (mut caller, mut callee) = joined(relay.address, 1, 2);
+    std::fs::write(&path, format!("{both}three nonsense\n")).unwrap();
+    relay.handle.reload();
+    relay.await_line(LogLevel::Error, "the old list stays in force");
+    std::fs::write(&path, both.lines().next().unwrap()).unwrap();
+    relay.handle.reload();
+    assert_eq!(callee.control(), Control::Bye { code: CloseCode::Refused.to_wire() });
+    match caller.next() {
+        Seen::Frame(Frame::Reset { code, .. }) => assert_eq!(code, CloseCode::PeerGone.to_wire()),
+        _ => panic!("not a reset"),
+    }
+}
+
+#[test]
+fn garbage_and_idle_connections_shut_nobody_out() {
+    let relay = start(1, |_| {});
+    let idle: Vec<_> = (0..200).map(|_| TcpStream::connect(relay.address).unwrap()).collect();
+    let mut garbage = TcpStream::connect(relay.address).unwrap();
+    garbage.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    garbage.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(matches!(garbage.read(&mut [0; 16]), Ok(0) | Err(_)), "closed without a word");
+    let (_caller, _callee) = joined(relay.address, 1, 2);
+    relay.await_line(LogLevel::Detail, "took its place");
+    assert!(relay.handle.status().links <= 34);
+    drop(idle);
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let options = RelayOptions {
+        identity: identity(0),
+        listen: vec![address],
+        listeners: Vec::new(),
+        allow: Allow::Anyone,
+        limits: Limits::default(),
+        memory_bytes: 1 << 20,
+        workers: NonZeroUsize::new(1),
+        drain: Duration::ZERO,
+        signals: false,
+        details: false,
+        log: Box::new(|_, _| {}),
+    };
+    let error = Relay::bind(options).err().unwrap();
+    assert!(matches!(&error, RelayError::Listen(at, _) if *at == address), "{error}");
+}

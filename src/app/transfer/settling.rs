@@ -1,0 +1,164 @@
+//! How the receiving engine brings items, and the whole, to an end.
+
+use super::messages::{Answer, ItemOutcome};
+use super::outcome::{ReceiveOutcome, Status, Violation};
+use super::receiver::Received;
+use super::receiving::{Current, Receiver};
+use super::sink::{Offered, Settled};
+use crate::store::Fault;
+use crate::store::names::TreePath;
+use std::time::Instant;
+
+impl Receiver<'_, '_> {
+    /// What is to be said, in order.
+    pub(super) fn answers(&mut self) -> impl Iterator<Item = Answer> {
+        self.answers.drain(..)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.sink.deadline()
+    }
+
+    pub(super) fn commit_if_due(&mut self, now: Instant) {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.commit();
+        }
+    }
+
+    pub(super) fn commit(&mut self) {
+        for settled in self.sink.commit() {
+            self.settle(settled);
+        }
+    }
+
+    pub(super) fn settle_item(&mut self, item: Offered, outcome: ItemOutcome) {
+        let Offered { index, path, .. } = item;
+        self.settle(Settled {
+            index,
+            path,
+            outcome,
+            renamed: None,
+        });
+    }
+
+    pub(super) fn settle(&mut self, settled: Settled) {
+        let Settled {
+            index,
+            path,
+            outcome,
+            renamed,
+        } = settled;
+        if let Some(at) = self.tops_by_name.get(path.first())
+            && let Some((top, whole)) = self.tops.get_mut(*at)
+        {
+            top.fresh |= outcome == ItemOutcome::Committed;
+            *whole &= matches!(outcome, ItemOutcome::Committed | ItemOutcome::Exists);
+            if let Some(name) = renamed.filter(|_| path.depth() == 1)
+                && let Ok(path) = TreePath::top(&name)
+            {
+                top.path = path;
+            }
+        }
+        self.settle_named(index, path.as_bytes(), outcome);
+    }
+
+    pub(super) fn settle_named(&mut self, index: u32, path: &[u8], outcome: ItemOutcome) {
+        self.unsettled = self.unsettled.saturating_sub(1);
+        self.answers.push(Answer::Item { index, outcome });
+        if let Some(failure) = self.tally.settle(path, outcome) {
+            self.progress.warn(&failure);
+        }
+        self.meter.items_done += 1;
+        self.progress.report(self.meter.at(path));
+    }
+
+    pub(super) fn finish(&mut self, entries: u32, skipped: u32) -> Result<(), Violation> {
+        if entries != self.next_index || !self.pending.is_empty() {
+            return Err(Violation::Order);
+        }
+        self.tally.skipped = skipped;
+        self.conclude();
+        Ok(())
+    }
+
+    pub(super) fn finish_stream(&mut self, now: Instant) {
+        if let Current::Stream { item, .. } = std::mem::replace(&mut self.current, Current::Nothing)
+        {
+            self.tops_by_name.insert(item.path.as_bytes().to_vec(), 0);
+            let (path, kind) = (item.path.clone(), item.kind.clone());
+            self.tops.push((
+                Received {
+                    path,
+                    kind,
+                    fresh: true,
+                },
+                true,
+            ));
+            self.unsettled += 1;
+            self.complete(item, now);
+        }
+        self.conclude();
+    }
+
+    /// Everything has come: makes it safe, runs the hook, says so.
+    pub(super) fn conclude(&mut self) {
+        self.commit();
+        for (path, fault) in self.sink.finish() {
+            let failure = self.tally.note_late(path.as_bytes(), fault);
+            self.progress.warn(&failure);
+        }
+        if let Some(on_received) = &mut self.on_received {
+            for (top, _) in self.tops.iter().filter(|(_, whole)| *whole) {
+                let status = on_received(top);
+                if self.command_status == 0 {
+                    self.command_status = status;
+                }
+            }
+        }
+        let status = self.tally.status(self.command_status);
+        let command_status = if status == Status::CommandFailed {
+            self.command_status
+        } else {
+            0
+        };
+        self.answers.push(Answer::Done {
+            status,
+            counts: self.tally.counts,
+            command_status,
+        });
+        self.current = Current::Finished(None);
+    }
+
+    /// The transfer ended early: keeps what is complete, and what can be resumed.
+    pub(super) fn rescue(&mut self) {
+        self.commit();
+        match std::mem::replace(&mut self.current, Current::Finished(None)) {
+            Current::File { item, .. } | Current::Stream { item, .. } => {
+                self.sink.abandon(&item, Fault::Cancelled);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(self.current, Current::Finished(_))
+    }
+
+    /// Why the whole transfer was refused, if it was.
+    pub(super) fn refusal(&self) -> Option<Fault> {
+        if let Current::Finished(fault) = self.current {
+            fault
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn into_outcome(self) -> ReceiveOutcome {
+        ReceiveOutcome {
+            status: self.tally.status(self.command_status),
+            tally: self.tally,
+            received_bytes: self.received_bytes,
+            command_status: (self.command_status != 0).then_some(self.command_status),
+        }
+    }
+}

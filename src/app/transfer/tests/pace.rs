@@ -1,0 +1,106 @@
+//! Streams that are put into a directory, and senders that take their time.
+
+use super::script::{Say, encoded, entry, hello, play};
+use super::*;
+use crate::app::transfer::decoder::{Decoder, Piece};
+use crate::app::transfer::messages::*;
+use crate::store::Fault;
+use crate::store::source::Kind;
+
+#[test]
+fn a_stream_with_a_name_becomes_a_file() {
+    let home = Home::new();
+    let stream = |name: &[u8]| {
+        vec![
+            hello(Content::Stream, name).into(),
+            Say::Data(b"one "),
+            Say::Data(b"two"),
+            Offer::Finish {
+                entries: 0,
+                skipped: 0,
+            }
+            .into(),
+        ]
+    };
+    let (answers, got) = play(into(&home.inbox()), stream(b"dump.sql"));
+    assert_eq!(got.unwrap().status, Status::Complete);
+    assert!(matches!(
+        answers[..],
+        [Answer::Accepted, Answer::Item { .. }, Answer::Done { .. }]
+    ));
+    assert_eq!(fs::read(home.inbox().join("dump.sql")).unwrap(), b"one two");
+    for (name, fault) in [
+        (&b"dump.sql"[..], Fault::Exists),
+        (b"", Fault::Name),
+        (b"../x", Fault::Name),
+    ] {
+        let (answers, _) = play(into(&home.inbox()), stream(name));
+        assert_eq!(answers, [Answer::Refused(fault)]);
+    }
+    assert_eq!(names(&home.inbox()), ["dump.sql"]);
+
+    let mut limited = into(&home.inbox());
+    limited.policy.bytes_max = Some(5);
+    let (_, got) = play(limited, stream(b"large"));
+    let got = got.unwrap();
+    assert_eq!(
+        (got.status, got.tally.failures[0].fault),
+        (Status::Refused, Fault::TooLarge)
+    );
+    let cut: Vec<Say> = vec![hello(Content::Stream, b"cut").into(), Say::Data(b"half")];
+    let (_, got) = play(into(&home.inbox()), cut);
+    assert!(matches!(got, Err(TransferError::Truncated)));
+    assert_eq!(
+        names(&home.inbox()),
+        ["dump.sql"],
+        "a broken stream leaves nothing"
+    );
+}
+
+#[test]
+fn a_pause_of_the_sender_does_not_hold_up_the_commit() {
+    let home = Home::new();
+    let begun = encoded([
+        hello(Content::Files, b"").into(),
+        entry(0, Kind::File, 4, &[b"f"]).into(),
+        Offer::Begin {
+            index: 0,
+            offset: 0,
+        }
+        .into(),
+        Say::Data(b"fine"),
+        Offer::End {
+            index: 0,
+            hash: *blake3::hash(b"fine").as_bytes(),
+        }
+        .into(),
+    ]);
+    let committed = Answer::Item {
+        index: 0,
+        outcome: ItemOutcome::Committed,
+    };
+    let (mut ours, mut theirs) = pair();
+    let got = thread::scope(|scope| {
+        let receiver = scope.spawn(|| into(&home.inbox()).run(&mut theirs, &mut ()));
+        ours.send(begun).unwrap();
+        let mut decoder = Decoder::<Answer>::default();
+        let mut answers = Vec::new();
+        // Nothing more is said until the file is safe; a port that waits a minute panics.
+        while !answers.contains(&committed) {
+            let chunk = ours.recv().unwrap().unwrap();
+            let mut input = &chunk[..];
+            while let Some(Piece::Message(answer)) = decoder.next(&mut input).unwrap() {
+                answers.push(answer);
+            }
+        }
+        assert_eq!(names(&home.inbox()), ["f"]);
+        ours.send(encoded([Offer::Finish {
+            entries: 1,
+            skipped: 0,
+        }
+        .into()]))
+            .unwrap();
+        receiver.join().unwrap()
+    });
+    assert_eq!(got.unwrap().status, Status::Complete);
+}

@@ -1,0 +1,170 @@
+//! What comes out of a lane: records into frames, frames into what they mean.
+
+use super::buffers;
+use super::canary::Canary;
+use super::frame::Frame;
+use super::{Event, Session, SessionError};
+use std::time::Instant;
+
+/// Commands that may wait for a lane: some for each stream that both sides may have. Only a peer that calls for answers
+/// and takes none gets further.
+const CONTROL_MAX: usize = 16 * 1024;
+
+impl Session {
+    /// Takes bytes of a lane's pipe, all of them. A lane that fails is dropped ([`Session::poll_dead_lane`]); an
+    /// error ends the session.
+    pub fn handle_bytes(&mut self, now: Instant, lane_id: u32, input: &[u8]) -> Result<(), SessionError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let mut at = 0;
+        let mut record = self.pool.take();
+        while at < input.len() {
+            let Some(lane) = self.lanes.get_mut(&lane_id) else { break };
+            lane.heartbeat.handle_received(now);
+            match lane.open(&input[at..], &mut record) {
+                Ok((used, opened)) => {
+                    at += used;
+                    if let Some(length) = opened {
+                        let result = self.handle_record(now, lane_id, &mut record, length);
+                        if let Err(what) = result {
+                            self.failed = Some(SessionError::PeerMisbehaved(what));
+                            return Err(SessionError::PeerMisbehaved(what));
+                        }
+                    }
+                }
+                Err(_) => {
+                    self.kill_lane(now, lane_id);
+                    break;
+                }
+            }
+        }
+        self.pool.give(record);
+        Ok(())
+    }
+
+    pub(super) fn kill_lane(&mut self, now: Instant, lane: u32) {
+        self.drop_lane(now, lane);
+        self.dead_lanes.push_back(lane);
+    }
+
+    fn handle_record(
+        &mut self,
+        now: Instant,
+        lane_id: u32,
+        record: &mut Vec<u8>,
+        length: usize,
+    ) -> Result<(), &'static str> {
+        self.heard = true;
+        self.confirm(now, lane_id);
+        let (mut at, mut reliable) = (0, false);
+        while at < length {
+            let (frame, next) = Frame::decode(&record[..length], at).map_err(|_| "sent a malformed frame")?;
+            at = next;
+            let large = matches!(&frame, Frame::Stream { at, .. } if at.len() >= buffers::COPY_BELOW);
+            if large && at != length {
+                // Its buffer goes to the application, so nothing may follow in the record; nobody has reason to.
+                return Err("sent frames behind a large piece");
+            }
+            reliable |= self.handle_frame(now, lane_id, frame, record)?;
+        }
+        if reliable {
+            if let Some(lane) = self.lanes.get_mut(&lane_id) {
+                lane.handle_taken(now);
+            }
+        }
+        if self.control.len() > CONTROL_MAX {
+            return Err("asked for more answers than it takes");
+        }
+        Ok(())
+    }
+
+    fn handle_frame(
+        &mut self,
+        now: Instant,
+        lane: u32,
+        frame: Frame,
+        record: &mut Vec<u8>,
+    ) -> Result<bool, &'static str> {
+        match frame {
+            Frame::Stream { id, offset, fin, at } => {
+                self.handle_stream((id, offset, fin), record, at)?;
+                if fin {
+                    // The end of a stream is what somebody waits for.
+                    self.hurry_ack(lane);
+                }
+            }
+            Frame::Open { id, at } => self.handle_open(now, id, &record[at])?,
+            Frame::Opened { id } => self.handle_answer(id, Event::StreamAccepted { id }),
+            Frame::OpenFailed { id, code } => self.handle_open_failed(id, code)?,
+            Frame::Reset { id, code, final_offset } => self.handle_reset(id, code, final_offset)?,
+            Frame::Stop { id, code } => self.handle_stop(id, code),
+            Frame::Close { code } => {
+                self.hurry_ack(lane);
+                if self.peer_closed.replace(code).is_none() {
+                    self.events.push_back(Event::Closed { code });
+                }
+            }
+            Frame::Consumed { id, consumed, limit } => {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.send.handle_consumed(consumed, limit)?;
+                    let done = stream.send.is_consumed();
+                    self.mark_sendable(id);
+                    if done {
+                        self.touch(id);
+                    }
+                    self.reap(id);
+                }
+                return Ok(false);
+            }
+            Frame::Limits { session, .. } => {
+                self.peer_limit = self.peer_limit.max(session);
+                return Ok(false);
+            }
+            Frame::LaneAck { lane: acked, records } => {
+                self.handle_lane_ack(acked, records)?;
+                return Ok(false);
+            }
+            Frame::Ping(token) => {
+                if let Some(lane) = self.lanes.get_mut(&lane) {
+                    lane.pong = Some(token);
+                }
+                return Ok(false);
+            }
+            Frame::Pong(token) => {
+                self.handle_pong(now, lane, token);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn handle_lane_ack(&mut self, lane: u32, records: u64) -> Result<(), &'static str> {
+        let records = if self.planted.is(Canary::AckOffByOne) { records + 1 } else { records };
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            match lane.handle_ack(&mut self.pool, records) {
+                Ok(freed) => {
+                    self.retained_bytes -= freed;
+                    self.touch_waiting();
+                }
+                Err(_) if self.planted.is(Canary::AckOffByOne) => {}
+                Err(what) => return Err(what),
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_pong(&mut self, now: Instant, lane: u32, token: u32) {
+        let Some(lane) = self.lanes.get_mut(&lane) else { return };
+        if let Some((_, asked)) = lane.ping_sent.take_if(|(sent, _)| *sent == token) {
+            let sample = now.duration_since(asked);
+            self.round_trip = Some(self.round_trip.map_or(sample, |old| (old * 7 + sample) / 8));
+        }
+    }
+
+    fn hurry_ack(&mut self, lane: u32) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.hurry_ack();
+        }
+    }
+}
