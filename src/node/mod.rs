@@ -274,7 +274,12 @@ impl Node {
 
     /// Asks for a session with `peer`'s application. Its fate comes as events.
     pub fn call(&mut self, now: Instant, peer: PeerId, app: AppName) -> Key {
-        let key = self.insert(Entry { peer, app, phase: Phase::Calling { circuit: None, not_before: None }, released: false });
+        let key = self.insert(Entry {
+            peer,
+            app,
+            phase: Phase::Calling { circuit: None, not_before: None },
+            released: false,
+        });
         self.place_calls(now);
         key
     }
@@ -311,6 +316,13 @@ impl Node {
     /// Changes who may call. Sessions go on.
     pub fn set_callers(&mut self, callers: Callers) {
         self.config.callers = callers;
+    }
+
+    /// Changes how many sessions of callers the tool has at once. Those that are there stay.
+    pub fn set_callers_max(&mut self, most: usize) {
+        self.config.callers_max = most;
+        self.announce_next();
+        self.refresh_findable();
     }
 
     /// The session, once it is up.
