@@ -81,6 +81,9 @@ meet() {
     done
 }
 
+# kill_hard PROCESS: kill -9, without bash's remark on it.
+kill_hard() { { kill -9 "$1" && wait "$1"; } 2>/dev/null || true; }
+
 # within SECONDS COMMAND...: repeats the command until it succeeds.
 within() {
     local deadline=$((SECONDS + $1))

@@ -5,16 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Rust needs a linker, and the cryptography a C compiler. A fresh Debian has neither.
-if ! command -v cc >/dev/null; then
-    install='apt-get install -y --no-install-recommends gcc libc6-dev'
-    echo "No C compiler here. Installing one: $install"
-    if [ "$(id -u)" -eq 0 ]; then
-        apt-get update -q && DEBIAN_FRONTEND=noninteractive $install
-    else
-        sudo apt-get update -q && sudo DEBIAN_FRONTEND=noninteractive $install
-    fi
-fi
+# Rust needs a linker, and the cryptography a C compiler; a fresh Debian has neither.
+source tests/packages.sh
+packages cc=gcc /usr/include/stdio.h=libc6-dev
 
 source examples/lib.sh
 tools
@@ -56,8 +49,7 @@ XDG_CONFIG_HOME="$work/shop" vp-send - --limit 20M depot:backup --timeout 60s <"
 sender=$!
 has_begun() { [ "$(stat -c %s "$work/copy")" -gt 8000000 ]; }
 within 60 has_begun
-kill -9 "$relay_pid"
-wait "$relay_pid" 2>/dev/null || true
+kill_hard "$relay_pid"
 had=$(stat -c %s "$work/copy")
 [ "$had" -lt 60000000 ] || fail "the stream was over before the relay was killed"
 meet "${RELAY##*@}"
@@ -69,13 +61,11 @@ say "     cmp: all $(stat -c %s "$work/copy") bytes are there, each once. Both e
 
 cat <<END
 
-It works here. Between two networks, with VP_BIN or PATH set to $VP_BIN:
-  each party       vp-keygen -o ~/.config/vp/key         and tells its id to the others
-  a machine both   vp-relay --listen [::]:4433 --allow peers
-  can reach        (the file peers: one line NAME ID for each party)
-  each party       ~/.config/vp/relays: the address that vp-relay prints, with the machine's name for the IP address
-                   ~/.config/vp/peers:  one line NAME ID for each of the others
-  one              vp-recv -d inbox
-  the other        vp-send FILE... NAME
-README.md goes on from there. To run the tests: tests/run.sh
+It works here. Between two networks:
+  cargo install --path .                                 on each machine
+  vp-relay --listen [::]:4433 --allow peers              on one that the others can reach; peers: a line NAME ID for each party
+  vp-keygen -o ~/.config/vp/key                          for each party, once; it prints the id for the others' peers files
+  vp-recv -d inbox                                       one party
+  vp-send FILE... NAME                                   the other
+The README says what goes into ~/.config/vp/peers and ~/.config/vp/relays. The tests: tests/run.sh
 END

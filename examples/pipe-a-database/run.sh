@@ -69,8 +69,7 @@ mkfifo "$work/dump"
 XDG_CONFIG_HOME="$work/shop" vp-send - depot:backup --timeout 60s <"$work/dump" 2>"$work/send.log" &
 sender=$!
 within 60 test -e "$work/begun"
-kill -9 "$sender"
-wait "$sender" 2>/dev/null || true
+kill_hard "$sender"
 within 60 grep -q 'did not come back' "$work/recv.log"
 [ "$(psql -At -d again -c "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")" -eq 0 ] || fail "half a dump was restored"
 

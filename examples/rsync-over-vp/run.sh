@@ -17,7 +17,10 @@ touch -d '2001-02-03 04:05:06' "$work/tree/a/data"
 
 say "depot\$  vp-attach --listen rsync --keep --exec 'rsync --server --daemon --config=rsyncd.conf .'"
 cat >"$work/rsyncd.conf" <<END
+uid = $(id -un)
+gid = $(id -gn)
 use chroot = no
+munge symlinks = no
 log file = $work/rsyncd.log
 [drop]
 path = $work/module

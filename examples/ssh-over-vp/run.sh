@@ -80,8 +80,7 @@ exec 7>"$work/in"
 head -c 5000000 "$work/data" >&7
 has_come() { [ "$(stat -c %s "$work/out")" -eq 5000000 ]; }
 within 60 has_come
-kill -9 "$relay_pid"
-wait "$relay_pid" 2>/dev/null || true
+kill_hard "$relay_pid"
 meet "${RELAY##*@}" 7>&-
 tail -c +5000001 "$work/data" >&7
 exec 7>&-
