@@ -4,6 +4,9 @@
 //! process of its own; then the same through a relay that does nothing but `read_exact`, open and seal 32 bytes, `write_all`.
 //! `cargo bench --bench relay -- idle [LINKS]`: memory of the relay's process before and after so many attachments.
 
+// A benchmark prints its figures, and its numbers are small.
+#![allow(clippy::print_stdout, clippy::cast_possible_truncation)]
+
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use std::io::{self, Read, Write};
@@ -300,10 +303,10 @@ impl Client {
 
     fn await_control(&mut self) -> Anyhow<Control> {
         loop {
-            if let Seen::Control(message) = self.next(RecvFlags::empty())? {
-                if !matches!(message, Control::Welcome { .. }) {
-                    return Ok(message);
-                }
+            if let Seen::Control(message) = self.next(RecvFlags::empty())?
+                && !matches!(message, Control::Welcome { .. })
+            {
+                return Ok(message);
             }
         }
     }

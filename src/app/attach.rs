@@ -54,6 +54,9 @@ pub struct Options {
 /// Tokens of one joint: its source, its sink, its child.
 const TOKENS: usize = 4;
 
+/// Where a session's bytes come from and go to, and the program that is both.
+type Ends = (Option<Source>, Option<Sink>, Option<Child>);
+
 struct Running {
     joint: Joint,
     child: Option<Child>,
@@ -136,7 +139,7 @@ impl Attach {
         Ok(())
     }
 
-    fn ends(&self, ctx: &Context<'_>, key: Key) -> Result<(Option<Source>, Option<Sink>, Option<Child>), ToolError> {
+    fn ends(&self, ctx: &Context<'_>, key: Key) -> Result<Ends, ToolError> {
         let Some(command) = &self.options.exec else {
             let source = Source::stdin().map_err(|error| ToolError::Io("opening standard input", error))?;
             let sink = Sink::stdout().map_err(|error| ToolError::Io("opening standard output", error))?;

@@ -335,7 +335,7 @@ impl Client {
             self.filled = 0;
             let address = &self.relays[relay];
             let to = (address.host.as_str(), address.port);
-            let dialled = Dialer::new(now, self.poll.registry(), CARRIER, to, &self.waker);
+            let dialled = Dialer::start(now, self.poll.registry(), CARRIER, to, &self.waker);
             self.take_dialled(now, dialled);
         } else if let Line::Dialling(_) = self.line {
             let Line::Dialling(dialer) = std::mem::replace(&mut self.line, Line::Down) else { return };

@@ -51,7 +51,16 @@ impl Joint {
             session.stop(stream, CloseCode::Done);
             inward = Way::Done;
         }
-        Joint { key, stream, source, sink, outward: Way::Open, inward, sink_gone: false, gone_code: CloseCode::Cancelled }
+        Joint {
+            key,
+            stream,
+            source,
+            sink,
+            outward: Way::Open,
+            inward,
+            sink_gone: false,
+            gone_code: CloseCode::Cancelled,
+        }
     }
 
     /// The reader of the sink may go when it has what it wanted: that breaks nothing.

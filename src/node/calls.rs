@@ -92,9 +92,9 @@ impl Node {
     }
 
     pub(super) fn set_circuit(&mut self, key: Key, to: Option<u32>) {
-        match self.entries.get_mut(&key).map(|entry| &mut entry.phase) {
-            Some(Phase::Calling { circuit, .. } | Phase::Up { circuit, .. }) => *circuit = to,
-            _ => {}
+        let phase = self.entries.get_mut(&key).map(|entry| &mut entry.phase);
+        if let Some(Phase::Calling { circuit, .. } | Phase::Up { circuit, .. }) = phase {
+            *circuit = to;
         }
     }
 

@@ -430,7 +430,9 @@ mod tests {
 
             assert_eq!(pair.ends[0].session.send_half(id), crate::session::Half::Broken(CloseCode::Refused.to_wire()));
             pair.ends[0].session.release(id);
-            pair.ends.iter_mut().for_each(|end| drop(end.flows.remove(&id)));
+            for end in &mut pair.ends {
+                end.flows.remove(&id);
+            }
         }
         assert_eq!(pair.ends.each_ref().map(|end| end.session.stream_count()), [0, 0]);
         pair.open(0);
