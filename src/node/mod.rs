@@ -274,7 +274,12 @@ impl Node {
 
     /// Asks for a session with `peer`'s application. Its fate comes as events.
     pub fn call(&mut self, now: Instant, peer: PeerId, app: AppName) -> Key {
-        let key = self.insert(Entry { peer, app, phase: Phase::Calling { circuit: None, not_before: None }, released: false });
+        let key = self.insert(Entry {
+            peer,
+            app,
+            phase: Phase::Calling { circuit: None, not_before: None },
+            released: false,
+        });
         self.place_calls(now);
         key
     }
@@ -311,6 +316,13 @@ impl Node {
     /// Changes who may call. Sessions go on.
     pub fn set_callers(&mut self, callers: Callers) {
         self.config.callers = callers;
+    }
+
+    /// Changes how many sessions of callers the tool has at once. Those that are there stay.
+    pub fn set_callers_max(&mut self, most: usize) {
+        self.config.callers_max = most;
+        self.announce_next();
+        self.refresh_findable();
     }
 
     /// The session, once it is up.
@@ -395,8 +407,12 @@ impl Node {
     /// The next instant at which [`Node::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
         let sessions = self.entries.values().filter_map(|entry| match &entry.phase {
-            Phase::Up { session, rejoin_at, .. } => [session.next_timeout(), *rejoin_at].into_iter().flatten().min(),
-            _ => None,
+            Phase::Up { session, rejoin_at, circuit, .. } => {
+                let rejoin = rejoin_at.filter(|_| circuit.is_none() && self.is_attached());
+                [session.next_timeout(), rejoin].into_iter().flatten().min()
+            }
+            Phase::Calling { circuit: None, not_before } if self.is_attached() => *not_before,
+            Phase::Calling { .. } | Phase::Answering => None,
         });
         sessions.chain(self.carrier_deadline()).chain(self.meeting_deadline()).min()
     }

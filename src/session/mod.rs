@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A session takes and gives bytes of lanes and of streams. It does not know what a relay is, dials nothing and reads no
-//! clock. It runs over one or more lanes; whoever drives it brings them ([`Session::add_lane`]) and reports their end
+//! clock. It runs over one or more lanes; whoever drives it brings them ([`Session::finish_join`]) and reports their end
 //! ([`Session::drop_lane`]).
 //!
 //! Invariants: what an application reads is a prefix of what the other wrote, whatever happens to lanes; a reliable frame
@@ -165,6 +165,7 @@ pub struct Session {
     sent_bytes: u64,
     peer_limit: u64,
     received_bytes: u64,
+    early_pieces: usize,
     consumed_bytes: u64,
     session_window: Window,
     session_limit: u64,
@@ -213,6 +214,7 @@ impl Session {
             sent_bytes: 0,
             peer_limit: SESSION_WINDOW_START,
             received_bytes: 0,
+            early_pieces: 0,
             consumed_bytes: 0,
             session_window: Window::new(now, SESSION_WINDOW_START, SESSION_WINDOW_MAX),
             session_limit: SESSION_WINDOW_START,
@@ -343,6 +345,9 @@ impl Session {
 
     /// The next instant at which [`Session::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
+        if self.failed.is_some() {
+            return None;
+        }
         let lanes = self.lanes.values().flat_map(|lane| [Some(lane.heartbeat.deadline()), lane.ack_at()]);
         let expiry = self.no_lane_since.map(|since| since + self.times.resume_timeout);
         let linger = self.linger_until();

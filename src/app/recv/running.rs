@@ -78,7 +78,18 @@ pub struct Running {
     greet_by: Instant,
     forget_at: Option<Instant>,
     peer_closed: Option<CloseCode>,
+    lost_since: Option<Instant>,
+    superseded: bool,
     achieved: Achieved,
+}
+
+/// Whether a session may begin its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It may.
+    Yes,
+    /// Others come first; what the peer sends meanwhile stays in the session.
+    NotYet,
 }
 
 type Step = Result<bool, ToolError>;
@@ -96,6 +107,8 @@ impl Running {
             greet_by: now + GREETING_TIME,
             forget_at: None,
             peer_closed: None,
+            lost_since: None,
+            superseded: false,
             achieved: Achieved::default(),
         }
     }
@@ -116,6 +129,33 @@ impl Running {
         [waits.then_some(self.greet_by), self.forget_at].into_iter().flatten().min()
     }
 
+    /// The session lost its path, or has one again.
+    pub fn handle_path(&mut self, lost_since: Option<Instant>) {
+        self.lost_since = lost_since;
+    }
+
+    /// Since when it has no path, if it has none.
+    pub fn lost_since(&self) -> Option<Instant> {
+        self.lost_since
+    }
+
+    /// Whether it has not begun its work.
+    pub fn is_waiting(&self) -> bool {
+        matches!((&self.work, &self.end), (Work::Waiting, End::Open))
+    }
+
+    /// Whether another session of the same peer took its place.
+    pub fn is_superseded(&self) -> bool {
+        self.superseded
+    }
+
+    /// Its peer has called anew: the process at the other end of this session is gone for good.
+    pub fn supersede(&mut self, ctx: &mut Context<'_>) {
+        self.superseded = true;
+        self.fail(ctx, ToolError::Expired, CloseCode::Cancelled);
+        self.forget_at = Some(ctx.now);
+    }
+
     /// What it achieved so far.
     pub fn achieved(&self) -> Achieved {
         self.achieved
@@ -132,8 +172,14 @@ impl Running {
     }
 
     /// Moves what can be moved. True if anything was.
-    pub fn pump(&mut self, ctx: &mut Context<'_>, options: &Options) -> bool {
-        let mut moved = self.handle_session_events(ctx);
+    pub fn pump(&mut self, ctx: &mut Context<'_>, options: &Options, turn: Turn) -> bool {
+        let mut moved = false;
+        if turn == Turn::NotYet {
+            // It waits for us, not we for it.
+            self.greet_by = ctx.now + GREETING_TIME;
+        } else {
+            moved = self.handle_session_events(ctx);
+        }
         if let End::Open = self.end {
             match self.advance(ctx, options) {
                 Ok(any) => moved |= any,
