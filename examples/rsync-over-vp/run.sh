@@ -36,8 +36,9 @@ cat >"$work/vp-rsync" <<'END'
 exec vp-attach --timeout 60s "$1:rsync"
 END
 chmod +x "$work/vp-rsync"
-same() { diff -r --no-dereference "$1" "$2" && cmp <(listing "$1") <(listing "$2"); }
-listing() { (cd "$1" && find . ! -name . -printf '%P %y %m %T+ %l\n' | sort); }
+same() { diff -r --no-dereference "$1" "$2" && diff <(listing "$1") <(listing "$2"); }
+# Names and modes, and the times of files; those of links and directories not every daemon keeps.
+listing() { (cd "$1" && find . ! -name . \( -type f -printf '%P %m %T+\n' -o -printf '%P %y %m %l\n' \) | sort); }
 sync() { XDG_CONFIG_HOME="$work/laptop" rsync -e "$work/vp-rsync" "$@"; }
 
 say "laptop\$ rsync -a -e vp-rsync tree/ depot::drop"
