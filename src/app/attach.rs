@@ -227,8 +227,8 @@ impl Attach {
         let key = running.joint.key;
         let failed = |error| (key, error);
         let mut moved = running.joint.pump(ctx).map_err(failed)?;
-        let gone = running.joint.is_sink_gone();
-        if gone && self.options.exec.is_none() {
+        // With nobody left to read, what is still to be sent counts only if all of it is here already.
+        if running.joint.is_sink_gone() && self.options.exec.is_none() && running.joint.source.is_some() {
             return Err((key, ToolError::OutputGone));
         }
         let Some(session) = ctx.node.session(key) else { return Err((key, ToolError::Expired)) };
@@ -266,6 +266,9 @@ impl Attach {
         });
         if running.child_code == Some(CloseCode::Failed) {
             return Err(ToolError::Command(running.status));
+        }
+        if running.joint.is_sink_gone() && running.child_code.is_none() {
+            return Err(ToolError::OutputGone);
         }
         match running.peer_closed.filter(|code| *code != CloseCode::Done).or(cut) {
             Some(CloseCode::Failed) => Err(ToolError::FarCommand(None)),

@@ -106,7 +106,10 @@ impl Node {
     pub(super) fn handle_control(&mut self, now: Instant, message: Control) {
         match message {
             Control::Welcome { .. } => self.welcome(),
-            Control::Listening { name: Name::App(app) } => self.events.push_back(Event::Listening { app }),
+            Control::Listening { name: Name::App(app) } => {
+                self.listening_since.get_or_insert(now);
+                self.events.push_back(Event::Listening { app });
+            }
             Control::Listening { name: Name::Session(_) } => {}
             Control::Incoming { circuit, from, name, early } => {
                 self.handle_incoming(now, circuit, (from, name), &early)
