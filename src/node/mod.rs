@@ -406,8 +406,15 @@ impl Node {
 
     /// The next instant at which [`Node::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
+        // Without a link, or while one is under way, the next call is not a matter of time.
+        let attached = self.is_attached();
         let sessions = self.entries.values().filter_map(|entry| match &entry.phase {
-            Phase::Up { session, rejoin_at, .. } => [session.next_timeout(), *rejoin_at].into_iter().flatten().min(),
+            Phase::Up { session, circuit, rejoin_at, .. } => {
+                let calls = session.role() == crate::session::Role::Initiator && session.failure().is_none();
+                let again = rejoin_at.filter(|_| attached && calls && circuit.is_none());
+                [session.next_timeout(), again].into_iter().flatten().min()
+            }
+            Phase::Calling { circuit: None, not_before } => not_before.filter(|_| attached),
             _ => None,
         });
         sessions.chain(self.carrier_deadline()).chain(self.meeting_deadline()).min()

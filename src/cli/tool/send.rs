@@ -2,6 +2,7 @@
 
 use super::party::{drive, voice};
 use super::{Context, Party, Tool};
+use crate::app::client::Callers;
 use crate::app::send::{self, Plain, What};
 use crate::app::transfer::blocks::Level;
 use crate::app::transfer::{Compression, SendJob};
@@ -10,7 +11,6 @@ use crate::cli::config::address;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
-use crate::app::client::Callers;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
