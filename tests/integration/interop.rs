@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::harness::data::{digest, nasty_tree};
-use crate::harness::{Random, Relay, Running, Tool, World, assert_same_tree, exit};
+use crate::harness::{Random, Relay, Running, Tool, World, assert_same_content, exit};
 
 /// Where a program is; daemons are often outside the search path of those who are not root.
 fn need(program: &str, package: &str) -> PathBuf {
@@ -78,10 +78,10 @@ fn rsync_copies_a_tree_both_ways_through_ssh() {
     nasty_tree(&world.path("tree"));
     let there = format!("rsync -aSe \"$SSH\" tree/ far:{}/there", world.path("").display());
     ssh.sh(&there).run().expect(0);
-    assert_same_tree(&world.path("tree"), &world.path("there"));
+    assert_same_content(&world.path("tree"), &world.path("there"));
     let back = format!("rsync -aSe \"$SSH\" far:{}/there/ back", world.path("").display());
     ssh.sh(&back).run().expect(0);
-    assert_same_tree(&world.path("tree"), &world.path("back"));
+    assert_same_content(&world.path("tree"), &world.path("back"));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn rsync_reaches_a_daemon_without_ssh() {
     let reach = world.script("reach", &format!("exec {}", east.attach().arg("west:rsync").shell_line()));
     let tool = Tool::new("rsync", &world.path("")).args(["-aS", "-e"]).arg(reach).args(["far::tree/", "copy"]);
     tool.run().expect(0);
-    assert_same_tree(&world.path("tree"), &world.path("copy"));
+    assert_same_content(&world.path("tree"), &world.path("copy"));
 }
 
 /// A repository with a few commits and one large object.
