@@ -35,7 +35,7 @@ impl Node {
                 }
                 Some(Phase::Up { session, circuit, rejoin_at, .. }) => {
                     let due = rejoin_at.is_none_or(|at| at <= now);
-                    let wanted = circuit.is_none() || (due && session.wants_fresh_lane(now));
+                    let wanted = circuit.is_none() || (due && session.wants_fresh_lane());
                     if due && wanted && session.role() == Role::Initiator && session.failure().is_none() {
                         self.place_join(now, key);
                     }

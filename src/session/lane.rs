@@ -84,6 +84,7 @@ impl From<SealError> for LaneError {
 pub struct Lane {
     pub id: u32,
     pub born: Instant,
+    pub is_old: bool,
     sealer: Sealer,
     opener: Opener,
     partial: Vec<u8>,
@@ -108,6 +109,7 @@ impl Lane {
         Lane {
             id,
             born: now,
+            is_old: false,
             sealer: keys.0,
             opener: keys.1,
             partial: Vec::new(),

@@ -278,8 +278,8 @@ impl Session {
     }
 
     /// Whether the lane has been used long enough: the initiator should join with a fresh one while this one still works.
-    pub fn wants_fresh_lane(&self, now: Instant) -> bool {
-        let worn = |lane: &Lane| now >= lane.born + self.times.lane_life || lane.records() >= LANE_RECORDS_MAX;
+    pub fn wants_fresh_lane(&self) -> bool {
+        let worn = |lane: &Lane| lane.is_old || lane.records() >= LANE_RECORDS_MAX;
         self.role == Role::Initiator && self.lanes.values().all(worn) && self.has_lane() && self.closing.is_none()
     }
 
@@ -351,8 +351,8 @@ impl Session {
         let lanes = self.lanes.values().flat_map(|lane| [Some(lane.heartbeat.deadline()), lane.ack_at()]);
         let expiry = self.no_lane_since.map(|since| since + self.times.resume_timeout);
         let linger = self.linger_until();
-        let worn = self.lanes.values().next().filter(|_| self.role == Role::Initiator && self.closing.is_none());
-        let worn = worn.map(|lane| lane.born + self.times.lane_life);
+        let ages = self.lanes.values().filter(|lane| !lane.is_old && self.role == Role::Initiator);
+        let worn = ages.map(|lane| lane.born + self.times.lane_life).min();
         let news = self.news_at.filter(|_| self.has_lane());
         lanes.chain([expiry, news, linger, worn]).flatten().min()
     }
@@ -375,6 +375,7 @@ impl Session {
         }
         for lane in self.lanes.values_mut() {
             lane.handle_timeout(now);
+            lane.is_old |= now >= lane.born + self.times.lane_life;
             if lane.heartbeat.take_ping(now) {
                 lane.ping_sent = Some((lane.id, now));
                 lane.ping_due = true;

@@ -319,7 +319,7 @@ impl World {
             let lane = lanes[self.random.below(lanes.len())];
             self.cut(lane);
         }
-        let worn = self.sides[0].session.wants_fresh_lane(self.now) && self.random.one_in(4);
+        let worn = self.sides[0].session.wants_fresh_lane() && self.random.one_in(4);
         if lanes.is_empty() || self.joining.is_some() || worn || self.random.one_in(400) {
             self.join(true);
         }
