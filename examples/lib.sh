@@ -45,7 +45,7 @@ need() {
 tools() {
     if [ -z "${VP_BIN:-}" ]; then
         say "Building the tools (the first time takes some minutes) ..."
-        (cd "$project" && cargo build --quiet --profile quick --locked --bins)
+        (cd "$project" && cargo build --profile quick --locked --bins)
         VP_BIN=${CARGO_TARGET_DIR:-$project/target}/quick
     fi
     VP_BIN=$(cd "$VP_BIN" && pwd)

@@ -61,11 +61,11 @@ say "     cmp: all $(stat -c %s "$work/copy") bytes are there, each once. Both e
 
 cat <<END
 
-It works here. Between two networks:
-  cargo install --path .                                 on each machine
-  vp-relay --listen [::]:4433 --allow peers              on one that the others can reach; peers: a line NAME ID for each party
-  vp-keygen -o ~/.config/vp/key                          for each party, once; it prints the id for the others' peers files
-  vp-recv -d inbox                                       one party
-  vp-send FILE... NAME                                   the other
-The README says what goes into ~/.config/vp/peers and ~/.config/vp/relays. The tests: tests/run.sh
+It works here. Between two networks, with the tools installed (cargo install --path .):
+  a machine both can reach   vp-relay --listen [::]:4433 --open
+  each party, once           mkdir -p ~/.config/vp; vp-keygen -o ~/.config/vp/key
+  one                        vp-recv -d inbox
+  the other                  vp-send FILE... NAME
+README.md says what belongs into ~/.config/vp/peers and ~/.config/vp/relays, and goes on from there.
+The tests: tests/run.sh
 END
