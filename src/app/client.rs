@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
+pub use crate::net::tcp::Place;
 pub use crate::node::{Callers, Config, Down, Failure, Wait};
 pub use crate::session::{LANE_LIFE, Times};
 pub use crate::wire::CloseCode;
@@ -74,6 +75,22 @@ pub enum Notice<'a> {
     ItemFailed(&'a [u8], Fault),
     /// A transfer of a tool that goes on is complete: from whom, how many items, and how many bytes came.
     Received(PeerId, u64, u64),
+    /// An import listens here for connections to this peer's application.
+    Listening(&'a Place, PeerId, &'a str),
+    /// An export is registered: peers reach this target by this application.
+    Serving(&'a str, &'a str),
+    /// Everything that was asked for is there.
+    Ready,
+    /// An application's target cannot be reached, and why.
+    TargetFailed(&'a str, &'a str, &'a io::Error),
+    /// An import cannot listen for now.
+    CannotListen(&'a Place, &'a io::Error),
+    /// Who may call was to be read again, and could not be.
+    NotReloaded,
+    /// Connections cannot be accepted for now.
+    CannotAccept(&'a io::Error),
+    /// Somebody asked how it stands: connections now, and ever.
+    Connections(usize, u64),
     /// Somebody asked how it stands.
     Status,
 }
@@ -101,6 +118,12 @@ pub enum ToolError {
     NothingToDo,
     /// The part of this program that deals with files came to a bad end.
     Broken,
+    /// The command that was to be run could not be.
+    CannotRun(io::Error),
+    /// The command that was run ended with this status.
+    Exited(u8),
+    /// The command that was run was ended by this signal.
+    Killed(i32),
     /// Standard output was closed by its reader.
     OutputGone,
     /// Reading or writing here failed.
@@ -118,7 +141,7 @@ impl fmt::Display for ToolError {
 impl std::error::Error for ToolError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ToolError::Io(_, error) => Some(error),
+            ToolError::Io(_, error) | ToolError::CannotRun(error) => Some(error),
             ToolError::Transfer(error) => Some(error),
             _ => None,
         }
