@@ -192,7 +192,12 @@ enum Line {
     Down,
     Dialling(Dialer),
     /// `ended`: an event said that nothing comes after what is there.
-    Up { stream: TcpStream, readable: bool, writable: bool, ended: bool },
+    Up {
+        stream: TcpStream,
+        readable: bool,
+        writable: bool,
+        ended: bool,
+    },
 }
 
 /// The loop.
