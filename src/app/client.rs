@@ -194,7 +194,13 @@ pub struct Context<'a> {
 enum Line {
     Down,
     Dialling(Dialer),
-    Up { stream: TcpStream, readable: bool, writable: bool },
+    /// `ended`: an event said that nothing comes after what is there.
+    Up {
+        stream: TcpStream,
+        readable: bool,
+        writable: bool,
+        ended: bool,
+    },
 }
 
 /// The loop.
@@ -285,7 +291,8 @@ impl Client {
         match event.token() {
             WAKER => {}
             CARRIER => {
-                if let Line::Up { readable, writable, .. } = &mut self.line {
+                if let Line::Up { readable, writable, ended, .. } = &mut self.line {
+                    *ended |= event.is_read_closed() || event.is_error();
                     *readable |= event.is_readable() || event.is_read_closed() || event.is_error();
                     *writable |= event.is_writable() || event.is_write_closed() || event.is_error();
                 }
@@ -361,7 +368,7 @@ impl Client {
             self.filled = 0;
             let address = &self.relays[relay];
             let to = (address.host.as_str(), address.port);
-            let dialled = Dialer::new(now, self.poll.registry(), CARRIER, to, &self.waker);
+            let dialled = Dialer::start(now, self.poll.registry(), CARRIER, to, &self.waker);
             self.take_dialled(now, dialled);
         } else if let Line::Dialling(_) = self.line {
             let Line::Dialling(dialer) = std::mem::replace(&mut self.line, Line::Down) else { return };
@@ -374,7 +381,7 @@ impl Client {
         match dialled {
             Dialled::Later(dialer) => self.line = Line::Dialling(dialer),
             Dialled::Connected(stream) => {
-                self.line = Line::Up { stream, readable: true, writable: true };
+                self.line = Line::Up { stream, readable: true, writable: true, ended: false };
                 self.node.handle_connected(now);
             }
             Dialled::Failed(error) => {
@@ -386,13 +393,15 @@ impl Client {
     }
 
     fn receive(&mut self, now: Instant) -> bool {
-        let Line::Up { stream, readable, .. } = &mut self.line else { return false };
+        let Line::Up { stream, readable, ended, .. } = &mut self.line else { return false };
         if !*readable {
             return false;
         }
         match stream.read(&mut self.input[self.filled..]) {
             Ok(0) => self.node.handle_down(now, Down::Closed),
             Ok(count) => {
+                // A read that could have taken more has taken all there was; what comes next brings an event.
+                *readable = *ended || count == self.input.len() - self.filled;
                 let filled = self.filled + count;
                 let used = self.node.handle_bytes(now, &self.input[..filled]);
                 self.input.copy_within(used..filled, 0);

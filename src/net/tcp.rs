@@ -366,9 +366,11 @@ mod tests {
         let free = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let place = Place::Tcp(free.local_addr().unwrap());
         drop(free);
-        let refused = Socket::connect(&place).and_then(|socket| loop {
-            if socket.is_connected()? {
-                return Ok(());
+        let refused = Socket::connect(&place).and_then(|socket| {
+            loop {
+                if socket.is_connected()? {
+                    return Ok(());
+                }
             }
         });
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);

@@ -88,7 +88,17 @@ impl Conn {
     /// Joins them. The socket may have news already, its end included.
     pub fn new(socket: Socket, key: Key, stream: u32, start: Start) -> Conn {
         let ready = Readiness { readable: true, writable: true, ending: true, broken: false };
-        Conn { socket, key, stream, ready, start, outward_open: true, inward_open: true, preface: Vec::new(), queued: false }
+        Conn {
+            socket,
+            key,
+            stream,
+            ready,
+            start,
+            outward_open: true,
+            inward_open: true,
+            preface: Vec::new(),
+            queued: false,
+        }
     }
 
     /// With `preface` written to the socket first.

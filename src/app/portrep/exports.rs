@@ -3,13 +3,13 @@
 //! A stream is taken when the target has taken the connection, and refused when it has not. What is not exported and what
 //! is exported to others look alike to a peer.
 
+use super::Portrep;
 use super::conn::{Conn, Start};
 use super::desk::{End, Owner};
 use super::proxy;
 use super::service::{Service, Wish};
 use super::slots::Slot;
 use super::targets::{Resolved, Target};
-use super::Portrep;
 use crate::app::client::{Context, Notice};
 use crate::identity::{AppName, PeerId};
 use crate::net::tcp::{Place, Socket};
@@ -85,12 +85,7 @@ impl Portrep {
         }
     }
 
-    fn find(
-        &self,
-        ctx: &Context<'_>,
-        key: Key,
-        service: &[u8],
-    ) -> Result<(usize, Wish, VecDeque<Place>), CloseCode> {
+    fn find(&self, ctx: &Context<'_>, key: Key, service: &[u8]) -> Result<(usize, Wish, VecDeque<Place>), CloseCode> {
         let (wish, service) = Service::parse(service).ok_or(CloseCode::NotHere)?;
         let peer = ctx.node.peer(key).ok_or(CloseCode::NotHere)?;
         let gate = self.gates.iter().position(|gate| gate.app == service.app).ok_or(CloseCode::NotHere)?;
@@ -166,9 +161,7 @@ impl Portrep {
             return;
         }
         self.desk.ends.alter(slot, |end| match end {
-            End::Dial(dial) => {
-                Some(End::Conn(Conn::new(dial.socket, key, stream, Start::Taken).with_preface(preface)))
-            }
+            End::Dial(dial) => Some(End::Conn(Conn::new(dial.socket, key, stream, Start::Taken).with_preface(preface))),
             other => Some(other),
         });
         self.desk.enqueue(slot);

@@ -4,12 +4,12 @@
 //! the peer is not there, it is reset at once. If a call is under way, it waits for the answer. If the session is merely
 //! without a path for the moment, it goes ahead: the session has it.
 
+use super::Portrep;
 use super::conn::{Conn, Start};
 use super::desk::{End, Owner, PATIENCE};
 use super::peers::Standing;
 use super::service::{Service, Wish};
 use super::slots::Slot;
-use super::Portrep;
 use crate::app::client::{Context, Notice};
 use crate::identity::PeerId;
 use crate::net::tcp::{Listener, Place, Socket};

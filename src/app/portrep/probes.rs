@@ -1,9 +1,9 @@
 //! Whether imports work, asked of the far side: for `--listen-when-up`, and before a command is run.
 
+use super::Portrep;
 use super::desk::{End, Owner};
 use super::peers::Standing;
 use super::service::Wish;
-use super::Portrep;
 use crate::app::client::{Context, Notice};
 use crate::net::tcp::Listener;
 use crate::node::Key;

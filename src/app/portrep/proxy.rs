@@ -57,7 +57,8 @@ fn binary(ends: Option<(SocketAddr, SocketAddr)>, peer: &PeerId) -> Vec<u8> {
         _ => (UNSPECIFIED, Vec::new()),
     };
     let id = peer.to_string();
-    let length = |bytes: usize| u16::try_from(bytes).expect("an id and two addresses are below 200 bytes").to_be_bytes();
+    let length =
+        |bytes: usize| u16::try_from(bytes).expect("an id and two addresses are below 200 bytes").to_be_bytes();
     let mut header = SIGNATURE.to_vec();
     header.extend([PROXY, family]);
     header.extend(length(addresses.len() + 3 + id.len()));
@@ -85,12 +86,20 @@ mod tests {
         assert_eq!(text(None), "PROXY UNKNOWN\r\n");
     }
 
-    /// The fields of a header as a target reads them: family, address block, TLVs.
-    fn read(header: &[u8]) -> (u8, Vec<u8>, Vec<(u8, Vec<u8>)>) {
+    /// Family, address block, TLVs.
+    type Fields = (u8, Vec<u8>, Vec<(u8, Vec<u8>)>);
+
+    /// The fields of a header as a target reads them.
+    fn read(header: &[u8]) -> Fields {
         assert_eq!((&header[..12], header[12]), (&b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a"[..], 0x21));
         let family = header[13];
         assert_eq!(usize::from(header[14]) << 8 | usize::from(header[15]), header.len() - 16);
-        let block = match family >> 4 { 0 => 0, 1 => 12, 2 => 36, other => panic!("family {other}") };
+        let block = match family >> 4 {
+            0 => 0,
+            1 => 12,
+            2 => 36,
+            other => panic!("family {other}"),
+        };
         let mut tlvs = Vec::new();
         let mut rest = &header[16 + block..];
         while let [kind, high, low, after @ ..] = rest {

@@ -90,7 +90,9 @@ mod tests {
     fn one_way_of_writing_each() {
         assert_eq!(Service::parse(b"pg"), Some((Wish::Connection, service("pg", 0))));
         assert_eq!(Service::parse(b"?rmi/4"), Some((Wish::Probe, service("rmi", 4))));
-        for bad in [&b"pg/0"[..], b"pg/04", b"pg/+4", b"pg/", b"pg/65536", b"??pg", b"", b"?", b"p g", b"\xff", b"a/1/2"] {
+        for bad in
+            [&b"pg/0"[..], b"pg/04", b"pg/+4", b"pg/", b"pg/65536", b"??pg", b"", b"?", b"p g", b"\xff", b"a/1/2"]
+        {
             assert_eq!(Service::parse(bad), None, "{bad:?}");
         }
     }

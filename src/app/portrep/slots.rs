@@ -89,7 +89,8 @@ impl<T> Slots<T> {
     pub fn alter(&mut self, slot: Slot, change: impl FnOnce(T) -> Option<T>) -> bool {
         let Some(at) = slot.place() else { return false };
         let known = self.places.get_mut(at).filter(|place| place.generation == slot.generation());
-        let Some((place, content)) = known.and_then(|place| place.content.take().map(|content| (place, content))) else {
+        let Some((place, content)) = known.and_then(|place| place.content.take().map(|content| (place, content)))
+        else {
             return false;
         };
         place.content = change(content);

@@ -35,7 +35,11 @@ impl fmt::Display for Target {
         match self {
             Target::Unix(path) => write!(f, "unix:{}", path.display()),
             Target::Tcp { host, first, last } => {
-                if host.contains(':') { write!(f, "[{host}]:{first}")? } else { write!(f, "{host}:{first}")? }
+                if host.contains(':') {
+                    write!(f, "[{host}]:{first}")?
+                } else {
+                    write!(f, "{host}:{first}")?
+                }
                 if first == last { Ok(()) } else { write!(f, "-{last}") }
             }
         }

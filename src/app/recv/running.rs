@@ -30,8 +30,10 @@ use std::time::{Duration, Instant};
 
 /// A caller that has a path to us and says nothing for so long is holding a place that others wait for.
 const GREETING_TIME: Duration = Duration::from_secs(30);
-/// After a signal the peer is given so long to learn of it.
-const FAREWELL_TIME: Duration = Duration::from_secs(2);
+/// A sender that knows the end is given so long to close the session as well; without a path it could take for ever.
+const FAREWELL_TIME: Duration = Duration::from_secs(15);
+/// After a signal the peer is given less: somebody waits.
+const INTERRUPTED_TIME: Duration = Duration::from_secs(2);
 /// Tokens of one session: its sink and its command.
 const TOKENS: usize = 2;
 
@@ -78,7 +80,18 @@ pub struct Running {
     greet_by: Instant,
     forget_at: Option<Instant>,
     peer_closed: Option<CloseCode>,
+    lost_since: Option<Instant>,
+    superseded: bool,
     achieved: Achieved,
+}
+
+/// Whether a session may begin its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It may.
+    Yes,
+    /// Others come first; what the peer sends meanwhile stays in the session.
+    NotYet,
 }
 
 type Step = Result<bool, ToolError>;
@@ -96,6 +109,8 @@ impl Running {
             greet_by: now + GREETING_TIME,
             forget_at: None,
             peer_closed: None,
+            lost_since: None,
+            superseded: false,
             achieved: Achieved::default(),
         }
     }
@@ -116,6 +131,33 @@ impl Running {
         [waits.then_some(self.greet_by), self.forget_at].into_iter().flatten().min()
     }
 
+    /// The session lost its path, or has one again.
+    pub fn handle_path(&mut self, lost_since: Option<Instant>) {
+        self.lost_since = lost_since;
+    }
+
+    /// Since when it has no path, if it has none.
+    pub fn lost_since(&self) -> Option<Instant> {
+        self.lost_since
+    }
+
+    /// Whether it has not begun its work.
+    pub fn is_waiting(&self) -> bool {
+        matches!((&self.work, &self.end), (Work::Waiting, End::Open))
+    }
+
+    /// Whether another session of the same peer took its place.
+    pub fn is_superseded(&self) -> bool {
+        self.superseded
+    }
+
+    /// Its peer has called anew: the process at the other end of this session is gone for good.
+    pub fn supersede(&mut self, ctx: &mut Context<'_>) {
+        self.superseded = true;
+        self.fail(ctx, ToolError::Expired, CloseCode::Cancelled);
+        self.forget_at = Some(ctx.now);
+    }
+
     /// What it achieved so far.
     pub fn achieved(&self) -> Achieved {
         self.achieved
@@ -132,8 +174,14 @@ impl Running {
     }
 
     /// Moves what can be moved. True if anything was.
-    pub fn pump(&mut self, ctx: &mut Context<'_>, options: &Options) -> bool {
-        let mut moved = self.handle_session_events(ctx);
+    pub fn pump(&mut self, ctx: &mut Context<'_>, options: &Options, turn: Turn) -> bool {
+        let mut moved = false;
+        if turn == Turn::NotYet {
+            // It waits for us, not we for it.
+            self.greet_by = ctx.now + GREETING_TIME;
+        } else {
+            moved = self.handle_session_events(ctx);
+        }
         if let End::Open = self.end {
             match self.advance(ctx, options) {
                 Ok(any) => moved |= any,
@@ -350,35 +398,39 @@ impl Running {
             Work::Files(engine, _) => engine.close(),
             _ => {}
         }
-        self.close(ctx, Err(error), code);
-    }
-
-    /// Breaks off, because the tool has been told to stop. What becomes of it is of no interest any more.
-    pub fn cut(&mut self, ctx: &mut Context<'_>) {
-        self.forget_at = Some(ctx.now + FAREWELL_TIME);
-        self.fail(ctx, ToolError::Expired, CloseCode::Cancelled);
-    }
-
-    fn close(&mut self, ctx: &mut Context<'_>, result: Result<(), ToolError>, code: CloseCode) {
         if let Some(session) = ctx.node.session(self.key) {
             session.close(code);
         }
         ctx.node.release(ctx.now, self.key);
-        self.end = End::Closed(result);
+        self.end = End::Closed(Err(error));
     }
 
-    /// Sees to it that both sides know. True if something moved.
+    /// Breaks off, because the tool has been told to stop. What becomes of it is of no interest any more.
+    pub fn cut(&mut self, ctx: &mut Context<'_>) {
+        self.forget_at = Some(ctx.now + INTERRUPTED_TIME);
+        self.fail(ctx, ToolError::Expired, CloseCode::Cancelled);
+    }
+
+    /// Sees to it that both sides know: closes when the sender has taken note of the end, and lets go when it has closed
+    /// as well. True if something moved.
     fn settle(&mut self, ctx: &mut Context<'_>) -> bool {
+        let failed = ctx.node.session(self.key).is_none_or(|session| session.failure().is_some());
+        let peer_closed = self.peer_closed.is_some() || failed;
+        if let (End::Closed(_), true) = (&self.end, peer_closed) {
+            ctx.node.release(ctx.now, self.key);
+        }
         let End::Told(_) = self.end else { return false };
-        let (peer_closed, stream) = (self.peer_closed.is_some(), self.stream);
-        let noted = ctx.node.session(self.key).is_none_or(|session| {
-            peer_closed || session.failure().is_some() || session.send_half(stream) == Half::Done
-        });
-        if !noted {
+        let stream = self.stream;
+        let noted = ctx.node.session(self.key).is_none_or(|session| session.send_half(stream) == Half::Done);
+        if !noted && !peer_closed {
             return false;
         }
         if let End::Told(result) = std::mem::replace(&mut self.end, End::Open) {
-            self.close(ctx, result, CloseCode::Done);
+            self.end = End::Closed(result);
+        }
+        self.forget_at = Some(ctx.now + FAREWELL_TIME);
+        if let Some(session) = ctx.node.session(self.key) {
+            session.close(CloseCode::Done);
         }
         true
     }

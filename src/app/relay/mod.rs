@@ -120,7 +120,7 @@ pub enum RelayError {
 pub enum AllowError {
     /// It cannot be read.
     Read(io::Error),
-    /// It is beyond [`ALLOW_FILE_MAX`].
+    /// It is beyond its cap.
     TooLong,
     /// It has a mistake.
     Parse(ParseError),

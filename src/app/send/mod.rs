@@ -4,7 +4,8 @@
 //! files are the business of an engine of [`super::transfer`] in a thread of its own. It listens to nobody.
 //!
 //! Invariants: success is what the receiver said after everything was where it belongs, never what we sent; what is read
-//! from standard input is sent at most once, so a stream is never begun again.
+//! from standard input is sent at most once, so a stream is never begun again. Files are: should the receiver's process
+//! have been killed and started again, they go on over a new session, with what is missing.
 
 mod outflow;
 
@@ -17,7 +18,7 @@ use super::transfer::{SendJob, SendOutcome, TransferError};
 use crate::identity::{AppName, PeerId};
 use crate::net::signals::{HUP, USR1};
 use crate::net::stdio::Source;
-use crate::node::{Event, Key};
+use crate::node::{Event, Failure, Key};
 use crate::session::{Event as SessionEvent, Session};
 use crate::wire::CloseCode;
 use mio::Token;
@@ -28,6 +29,9 @@ use std::time::{Duration, Instant};
 const FAREWELL_TIME: Duration = Duration::from_secs(15);
 /// After a signal it is given less: somebody waits.
 const INTERRUPTED_TIME: Duration = Duration::from_secs(2);
+/// Without a path for so long although our relay is there, files are offered to whoever now serves the application: a
+/// receiver that lives would have come back.
+const CALL_ANEW_AFTER: Duration = Duration::from_secs(4);
 /// Between two looks at how far a stream is.
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
 const SOURCE: Token = Token(FIRST_TOKEN);
@@ -55,6 +59,9 @@ pub struct Send {
     to: (PeerId, AppName),
     what: What,
     key: Option<Key>,
+    /// A call beside a session that has no path.
+    anew: Option<Key>,
+    call_anew_at: Option<Instant>,
     stream: u32,
     work: Work,
     peer_closed: Option<CloseCode>,
@@ -71,6 +78,8 @@ impl Send {
             to,
             what,
             key: None,
+            anew: None,
+            call_anew_at: None,
             stream: 0,
             work: Work::Calling,
             peer_closed: None,
@@ -101,6 +110,67 @@ impl Send {
             }
         };
         Ok(())
+    }
+
+    fn handle_up(&mut self, ctx: &mut Context<'_>, key: Key) {
+        if self.anew.take_if(|anew| *anew == key).is_some() {
+            self.forsake(ctx);
+            self.key = Some(key);
+        }
+        if self.result.is_none() {
+            if let Err(error) = self.begin(ctx, key) {
+                self.conclude(ctx, Err(error));
+            }
+        }
+    }
+
+    /// Leaves a session whose other end is gone. Its engine ends when it notices.
+    fn forsake(&mut self, ctx: &mut Context<'_>) {
+        if let Work::Files(pump) = &mut self.work {
+            pump.close();
+        }
+        self.work = Work::Calling;
+        self.peer_closed = None;
+        self.call_anew_at = None;
+        if let Some(key) = self.key.take() {
+            ctx.node.abandon(ctx.now, key);
+        }
+    }
+
+    fn handle_failed(&mut self, ctx: &mut Context<'_>, key: Key, why: Failure) {
+        let files = matches!(self.what, What::Files(_)) && self.result.is_none();
+        if self.anew == Some(key) {
+            self.anew = None;
+            self.call_anew_at = Some(ctx.now + CALL_ANEW_AFTER);
+        } else if files && why == Failure::SessionGone {
+            self.forsake(ctx);
+            self.key = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
+        } else {
+            self.conclude(ctx, Err(ToolError::Node(why)));
+            // Nobody is left to say farewell to.
+            self.left = true;
+        }
+    }
+
+    /// The session lost its path, or has one again.
+    fn handle_path(&mut self, ctx: &mut Context<'_>, lost: bool) {
+        let files = matches!(self.what, What::Files(_)) && self.result.is_none();
+        self.call_anew_at = (lost && files).then_some(ctx.now + CALL_ANEW_AFTER);
+        if let (false, Some(anew)) = (lost, self.anew.take()) {
+            ctx.node.abandon(ctx.now, anew);
+        }
+    }
+
+    fn call_anew_if_due(&mut self, ctx: &mut Context<'_>) {
+        if self.call_anew_at.is_none_or(|at| at > ctx.now) || self.result.is_some() {
+            return;
+        }
+        if ctx.node.is_attached() {
+            self.call_anew_at = None;
+            self.anew = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
+        } else {
+            self.call_anew_at = Some(ctx.now + CALL_ANEW_AFTER);
+        }
     }
 
     fn handle_session_events(&mut self, ctx: &mut Context<'_>, key: Key) -> Result<(), ToolError> {
@@ -180,14 +250,29 @@ impl Send {
             pump.close();
         }
         self.work = Work::Over;
+        self.call_anew_at = None;
+        if let Some(anew) = self.anew.take() {
+            ctx.node.abandon(ctx.now, anew);
+        }
         self.result = Some(result);
         self.leave_at = Some(ctx.now + time);
         if let Some(key) = self.key {
-            if let Some(session) = ctx.node.session(key) {
-                session.close(code);
+            match ctx.node.session(key) {
+                Some(session) => session.close(code),
+                None => ctx.node.release(ctx.now, key),
             }
+        }
+    }
+
+    /// Stays until the peer has closed as well, so that it need not wonder what became of us.
+    fn take_leave(&mut self, ctx: &mut Context<'_>, key: Key) {
+        // Whatever else it says changes nothing any more.
+        let _ = self.handle_session_events(ctx, key);
+        let failed = ctx.node.session(key).is_some_and(|session| session.failure().is_some());
+        if self.peer_closed.is_some() || failed {
             ctx.node.release(ctx.now, key);
         }
+        self.left |= !ctx.node.knows(key) || self.leave_at.is_none_or(|at| at <= ctx.now);
     }
 
     fn tell_news(&mut self, ctx: &mut Context<'_>) {
@@ -211,14 +296,12 @@ impl Tool for Send {
 
     fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
         match event {
-            Event::Up { key, .. } => {
-                if let Err(error) = self.begin(ctx, *key) {
-                    self.conclude(ctx, Err(error));
-                }
-            }
-            Event::Failed { why, .. } | Event::Fatal { why } => {
+            Event::Up { key, .. } => self.handle_up(ctx, *key),
+            Event::Lost { key } if self.key == Some(*key) => self.handle_path(ctx, true),
+            Event::Resumed { key } if self.key == Some(*key) => self.handle_path(ctx, false),
+            Event::Failed { key, why } => self.handle_failed(ctx, *key, *why),
+            Event::Fatal { why } => {
                 self.conclude(ctx, Err(ToolError::Node(*why)));
-                // Either way nobody is left to say farewell to.
                 self.left = true;
             }
             _ => {}
@@ -234,12 +317,13 @@ impl Tool for Send {
     fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
         let Some(key) = self.key else { return false };
         if self.result.is_some() {
-            self.left |= !ctx.node.knows(key) || self.leave_at.is_none_or(|at| at <= ctx.now);
+            self.take_leave(ctx, key);
             return false;
         }
         if let Work::Calling = self.work {
             return false;
         }
+        self.call_anew_if_due(ctx);
         match self.advance(ctx, key) {
             Ok((moved, None)) => {
                 self.tell_news(ctx);
@@ -273,6 +357,6 @@ impl Tool for Send {
             Work::Stream(outflow) => outflow.next_timeout(Instant::now()),
             _ => None,
         };
-        [rate, self.leave_at].into_iter().flatten().min()
+        [rate, self.leave_at, self.call_anew_at].into_iter().flatten().min()
     }
 }

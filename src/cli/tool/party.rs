@@ -68,7 +68,11 @@ impl Party {
                 Some(Duration::ZERO) => Wait::No,
                 Some(time) => Wait::AtMost(time),
             },
-            times: Times { dead_time: connect.dead_time, resume_timeout: time_of(connect.resume_timeout), lane_life: LANE_LIFE },
+            times: Times {
+                dead_time: connect.dead_time,
+                resume_timeout: time_of(connect.resume_timeout),
+                lane_life: LANE_LIFE,
+            },
             seed: std::hash::RandomState::new().build_hasher().finish(),
         };
         Client::new(config, self.relays)

@@ -30,6 +30,7 @@ impl Tool for Recv {
         let mut tool = recv::Recv::new(Options {
             app: self.app.clone(),
             keep: self.keep,
+            sessions_max: most,
             directory,
             exec: self.exec.clone().map(Into::into),
             policy: self.policy(),

@@ -52,7 +52,11 @@ impl<'a> Voice<'a> {
                 if std::mem::take(&mut self.relay_trouble) { self.warn(&text) } else { self.info(&text) }
             }
             Notice::RelayDown(relay, why, error) => self.relay_down(&relay.to_string(), *why, *error),
-            Notice::Waiting(peer, app) => self.warn(&format!("waiting for {}:{app}", self.name(peer))),
+            Notice::Waiting(peer, app) => {
+                let text = format!("waiting for {}:{app}", self.name(peer));
+                // Somebody who watches wonders; a log need not know.
+                if matches!(self.audience, Audience::Terminal) { self.warn(&text) } else { self.info(&text) }
+            }
             Notice::Up(peer, app) => self.info(&format!("connected to {}:{app}", self.name(peer))),
             Notice::Lost(peer) => self.info(&format!("lost the path to {}, looking for another", self.name(peer))),
             Notice::Resumed(peer) => self.info(&format!("going on with {}", self.name(peer))),
