@@ -8,6 +8,7 @@
 //! A reset on either side is a reset on the other. Nothing here knows of lanes: a session without one gives no room and no
 //! bytes for a while, that is all.
 
+use super::socks::Reply;
 use crate::net::tcp::Socket;
 use crate::net::{Read, Written};
 use crate::node::Key;
@@ -80,6 +81,8 @@ pub struct Conn {
     inward_open: bool,
     /// Bytes for the socket ahead of those of the stream.
     preface: Vec<u8>,
+    /// What an application asked of the SOCKS server, which owes it an answer; empty for everybody else.
+    asked: Vec<u8>,
     /// It is in the queue of those with something to do.
     pub queued: bool,
 }
@@ -97,6 +100,7 @@ impl Conn {
             outward_open: true,
             inward_open: true,
             preface: Vec::new(),
+            asked: Vec::new(),
             queued: false,
         }
     }
@@ -107,9 +111,18 @@ impl Conn {
         self
     }
 
+    /// With an application that waits for the answer to a request.
+    pub fn with_asked(mut self, asked: Vec<u8>) -> Conn {
+        self.asked = asked;
+        self
+    }
+
     /// The peer has taken the stream.
     pub fn handle_taken(&mut self) {
         self.start = Start::Taken;
+        if !std::mem::take(&mut self.asked).is_empty() {
+            self.preface = Reply::Succeeded.bytes().to_vec();
+        }
     }
 
     /// Whether the peer has taken the stream.
@@ -244,19 +257,17 @@ impl Conn {
         }
     }
 
-    /// Gives a connection up from this side.
-    pub fn give_up(mut self, session: Option<&mut Session>) {
-        match session {
-            Some(session) => {
-                self.cut(session);
-                self.close(Some(session));
-            }
-            None => self.close(None),
+    /// Gives a connection up from this side. The socket and what was asked of it are left.
+    pub fn give_up(mut self, session: Option<&mut Session>) -> (Socket, Vec<u8>) {
+        if let Some(session) = session {
+            self.cut(session);
+            session.release(self.stream);
         }
+        (self.socket, self.asked)
     }
 
-    /// Takes the socket out, to join it to another stream.
-    pub fn into_socket(self) -> Socket {
-        self.socket
+    /// Takes the socket, and what was asked of it, out to join it to another stream.
+    pub fn into_parts(self) -> (Socket, Vec<u8>) {
+        (self.socket, self.asked)
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! A turn costs what the connections with news cost: thousands of idle ones are in two tables and nowhere else.
 
+use super::ask::Ask;
 use super::conn::{Conn, Step, Traffic};
 use super::exports::Dial;
 use super::slots::{Slot, Slots};
+use super::socks::Reply;
+use super::talk::Talk;
 use super::throttle::Throttle;
 use crate::app::client::Context;
 use crate::net::child::Child;
@@ -25,14 +28,28 @@ const TURN_CONNECTIONS: usize = 256;
 pub enum End {
     /// A listener of the import with this number.
     Door(Listener, usize),
-    /// An accepted connection of the import with this number, waiting for a session.
-    Held(Socket, usize),
+    /// An application that has not yet said what it wants of the SOCKS server.
+    Talk(Talk),
+    /// An accepted connection, waiting for a session.
+    Held(Held),
+    /// A peer that has not yet said which target it wants.
+    Ask(Ask),
     /// A connection to a target in the making.
     Dial(Dial),
     /// A socket joined to a stream.
     Conn(Conn),
     /// The command.
     Child(Child),
+}
+
+/// An accepted connection, waiting for a session.
+pub struct Held {
+    /// The connection.
+    pub socket: Socket,
+    /// The number of its import.
+    pub import: usize,
+    /// What was asked of the SOCKS server; empty for everybody else.
+    pub asked: Vec<u8>,
 }
 
 /// What a stream belongs to.
@@ -142,7 +159,8 @@ impl Desk {
         self.ends.alter(slot, |end| match end {
             End::Conn(conn) => {
                 of = Some((conn.key, conn.stream));
-                Some(End::Held(conn.into_socket(), import))
+                let (socket, asked) = conn.into_parts();
+                Some(End::Held(Held { socket, import, asked }))
             }
             other => Some(other),
         });
@@ -151,7 +169,6 @@ impl Desk {
         if let Some(session) = ctx.node.session(key) {
             session.release(stream);
         }
-        self.wait_until(ctx.now + PATIENCE, slot);
     }
 
     /// Takes a connection, whatever its state, off the desk.
@@ -169,7 +186,7 @@ impl Desk {
                     self.queue.push_back(slot);
                 }
             }
-            Some(End::Dial(_)) => self.queue.push_back(slot),
+            Some(End::Dial(_) | End::Talk(_) | End::Ask(_)) => self.queue.push_back(slot),
             _ => {}
         }
     }
@@ -241,20 +258,32 @@ impl Desk {
 
     /// Gives a connection up, in whatever state it is: its stream and its socket are reset.
     pub fn give_up(&mut self, ctx: &mut Context<'_>, slot: Slot) {
+        self.refuse(ctx, slot, Reply::Failure);
+    }
+
+    /// The same. An application that waits for the answer of the SOCKS server has this one.
+    pub fn refuse(&mut self, ctx: &mut Context<'_>, slot: Slot, reply: Reply) {
         match self.take(slot) {
             Some(End::Conn(conn)) => {
                 self.disown(conn.key, conn.stream);
                 let session = ctx.node.session(conn.key);
-                conn.give_up(session);
+                let (socket, asked) = conn.give_up(session);
+                turn_down(socket, &asked, reply);
             }
-            Some(End::Held(socket, _)) => socket.abort(),
-            Some(End::Dial(dial)) => {
-                self.disown(dial.key, dial.stream);
-                if let Some(session) = ctx.node.session(dial.key) {
-                    session.refuse_stream(dial.stream, CloseCode::Cancelled);
-                }
-            }
+            Some(End::Held(held)) => turn_down(held.socket, &held.asked, reply),
+            Some(End::Talk(talk)) => talk.socket.abort(),
+            Some(End::Dial(dial)) => self.refuse_stream(ctx, (dial.key, dial.stream), CloseCode::Cancelled),
+            Some(End::Ask(ask)) => self.refuse_stream(ctx, (ask.key, ask.stream), CloseCode::Cancelled),
             Some(End::Door(..) | End::Child(_)) | None => {}
+        }
+    }
+
+    /// Does not take a stream of the peer.
+    pub fn refuse_stream(&mut self, ctx: &mut Context<'_>, which: (Key, u32), code: CloseCode) {
+        let (key, stream) = which;
+        self.disown(key, stream);
+        if let Some(session) = ctx.node.session(key) {
+            session.refuse_stream(stream, code);
         }
     }
 
@@ -262,7 +291,7 @@ impl Desk {
     pub fn poll_patience(&mut self, now: Instant) -> Option<Slot> {
         while let Some(Reverse((until, slot))) = self.patience.peek().copied() {
             let waits = match self.ends.get_mut(slot) {
-                Some(End::Held(..) | End::Dial(_)) => true,
+                Some(End::Talk(_) | End::Held(_) | End::Ask(_) | End::Dial(_)) => true,
                 Some(End::Conn(conn)) => !conn.is_taken(),
                 Some(End::Door(..) | End::Child(_)) | None => false,
             };
@@ -289,4 +318,14 @@ impl Desk {
         let patience = self.patience.peek().map(|Reverse((until, _))| *until);
         patience.into_iter().chain(self.throttle.next_timeout()).min()
     }
+}
+
+/// Resets a socket, or says why to an application that waits for an answer.
+fn turn_down(mut socket: Socket, asked: &[u8], reply: Reply) {
+    if asked.is_empty() {
+        return socket.abort();
+    }
+    // Nothing was written to it but two bytes, so there is room; whoever has gone needs no answer.
+    let _ = socket.try_write(&reply.bytes());
+    socket.finish();
 }

@@ -4,6 +4,7 @@
 //! is exported to others look alike to a peer.
 
 use super::Portrep;
+use super::ask::Ask;
 use super::conn::{Conn, Start};
 use super::desk::{End, Owner};
 use super::proxy;
@@ -20,8 +21,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-/// How long a target has to take a connection, all its addresses together.
-const TARGET_TIME: Duration = Duration::from_secs(10);
+/// How long a target has to take a connection, all its addresses together; and a peer to name one.
+pub const TARGET_TIME: Duration = Duration::from_secs(10);
 
 /// What is served, and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +68,20 @@ pub struct Dial {
     wish: Wish,
 }
 
+impl Dial {
+    /// Under way over this socket, with these places left, for this stream, by this export.
+    pub fn new(socket: Socket, left: VecDeque<Place>, stream: (Key, u32), what: (usize, Wish)) -> Dial {
+        Dial { socket, left, key: stream.0, stream: stream.1, gate: what.0, wish: what.1 }
+    }
+}
+
 impl Portrep {
     /// A peer wants a connection.
     pub(super) fn serve(&mut self, ctx: &mut Context<'_>, key: Key, stream: u32, service: &[u8]) {
         match self.find(ctx, key, service) {
+            Ok((gate, Wish::Proxied, _)) => self.listen_to(ctx, Ask::new(key, stream, gate)),
+            // Which target is not known before somebody names it: being served is all there is to probe.
+            Ok((_, Wish::Probe, places)) if places.is_empty() => self.answer_probe(ctx, key, stream),
             Ok((gate, wish, places)) => {
                 let asked = Asked { key, stream, gate, wish };
                 if let Err(error) = self.dial(ctx, &asked, places) {
@@ -92,7 +103,13 @@ impl Portrep {
         if !self.gates[gate].allow.contains(&peer) {
             return Err(CloseCode::NotHere);
         }
-        let places = self.gates[gate].resolved.places(service.offset).ok_or(CloseCode::NotHere)?;
+        let proxied = matches!(self.gates[gate].resolved.target(), Target::Socks(_));
+        let places = self.gates[gate].resolved.places(service.offset);
+        let places = match (wish, places) {
+            (Wish::Proxied | Wish::Probe, None) if proxied && service.offset == 0 => Vec::new(),
+            (Wish::Connection | Wish::Probe, Some(places)) => places,
+            _ => return Err(CloseCode::NotHere),
+        };
         if self.desk.is_full() || self.stopping.is_some() {
             return Err(CloseCode::Limit);
         }
@@ -104,7 +121,7 @@ impl Portrep {
         let slot = self.desk.ends.next();
         let socket = connect_next(ctx, slot, &mut places)?;
         let Asked { key, stream, gate, wish } = *asked;
-        let slot = self.desk.seat(End::Dial(Dial { socket, left: places, key, stream, gate, wish }));
+        let slot = self.desk.seat(End::Dial(Dial::new(socket, places, (key, stream), (gate, wish))));
         self.desk.wait_until(ctx.now + TARGET_TIME, slot);
         self.desk.own(key, stream, Owner::Export(slot, gate));
         // On this machine and on quick networks it is there already.
@@ -149,22 +166,29 @@ impl Portrep {
             _ => Vec::new(),
         };
         self.gates[gate].failing = false;
+        if wish == Wish::Probe {
+            // An end of order: the target sees a connection without a byte.
+            self.desk.take(slot);
+            return self.answer_probe(ctx, key, stream);
+        }
         let Some(session) = ctx.node.session(key) else { return };
         session.accept_stream(stream);
-        if wish == Wish::Probe {
-            // The answer was all that was wanted. An end of order: the target sees a connection without a byte.
-            session.reset(stream, CloseCode::Done);
-            session.stop(stream, CloseCode::Done);
-            session.release(stream);
-            self.desk.disown(key, stream);
-            self.desk.take(slot);
-            return;
-        }
         self.desk.ends.alter(slot, |end| match end {
             End::Dial(dial) => Some(End::Conn(Conn::new(dial.socket, key, stream, Start::Taken).with_preface(preface))),
             other => Some(other),
         });
         self.desk.enqueue(slot);
+    }
+
+    /// The answer is all that was wanted.
+    fn answer_probe(&mut self, ctx: &mut Context<'_>, key: Key, stream: u32) {
+        self.desk.disown(key, stream);
+        if let Some(session) = ctx.node.session(key) {
+            session.accept_stream(stream);
+            session.reset(stream, CloseCode::Done);
+            session.stop(stream, CloseCode::Done);
+            session.release(stream);
+        }
     }
 
     /// No place of the target can be reached, or none answered in time.
@@ -178,8 +202,9 @@ impl Portrep {
     fn handle_target_failed(&mut self, ctx: &mut Context<'_>, asked: &Asked, error: &io::Error) {
         let gate = &mut self.gates[asked.gate];
         gate.resolved.handle_failure(ctx.now, ctx.waker);
-        // Once an outage, not once a connection.
-        if !std::mem::replace(&mut gate.failing, true) {
+        let ours = !matches!(gate.resolved.target(), Target::Socks(_));
+        // Once an outage, not once a connection; and what peers choose is their own trouble.
+        if ours && !std::mem::replace(&mut gate.failing, true) {
             (ctx.notices)(Notice::TargetFailed(gate.app.as_str(), &gate.resolved.target().to_string(), error));
         }
         let code = match error.kind() {
@@ -201,7 +226,7 @@ struct Asked {
 }
 
 /// Begins to connect to the first place that does not fail at once.
-fn connect_next(ctx: &Context<'_>, slot: Slot, places: &mut VecDeque<Place>) -> io::Result<Socket> {
+pub fn connect_next(ctx: &Context<'_>, slot: Slot, places: &mut VecDeque<Place>) -> io::Result<Socket> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     while let Some(place) = places.pop_front() {
         let connected = Socket::connect(&place).and_then(|mut socket| {

@@ -6,10 +6,12 @@
 
 use super::Portrep;
 use super::conn::{Conn, Start};
-use super::desk::{End, Owner, PATIENCE};
+use super::desk::{End, Held, Owner, PATIENCE};
 use super::peers::Standing;
 use super::service::{Service, Wish};
 use super::slots::Slot;
+use super::socks::Reply;
+use super::talk::Talk;
 use crate::app::client::{Context, Notice};
 use crate::identity::PeerId;
 use crate::net::tcp::{Listener, Place, Socket};
@@ -33,6 +35,17 @@ pub struct Import {
     pub peer: PeerId,
     /// Which.
     pub service: Service,
+    /// What applications speak there.
+    pub speaks: Speaks,
+}
+
+/// What applications speak to a port that is listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// To the target, as if it were here.
+    Plain,
+    /// SOCKS, to name a target.
+    Socks,
 }
 
 /// An import at work.
@@ -121,75 +134,65 @@ impl Portrep {
         true
     }
 
-    /// A connection has come in: joined to a stream, held, or reset.
+    /// A connection has come in: joined to a stream, asked what it wants, held, or reset.
     fn admit(&mut self, ctx: &mut Context<'_>, number: usize, mut socket: Socket) {
-        let import = &self.doors[number].import;
-        let route = self.routes.route(import.peer, &import.service.app);
-        let Some(route) = route.filter(|_| !self.desk.is_full()) else { return socket.abort() };
-        let (key, standing) = (route.key, route.standing);
-        if socket.register(ctx.registry, self.desk.ends.next().token()).is_err() {
+        let plain = self.doors[number].import.speaks == Speaks::Plain;
+        let hopeless = plain && !matches!(self.standing(number), Some(Standing::Up | Standing::Calling));
+        if hopeless || self.desk.is_full() || socket.register(ctx.registry, self.desk.ends.next().token()).is_err() {
             return socket.abort();
         }
-        match (standing, key) {
-            (Standing::Up, Some(key)) => {
-                if let Err(socket) = self.begin(ctx, (key, number), socket) {
-                    socket.abort();
-                }
-            }
-            (Standing::Calling, _) if !self.stranded => {
-                let slot = self.desk.seat(End::Held(socket, number));
-                self.desk.wait_until(ctx.now + PATIENCE, slot);
-                self.hold(number, slot);
-            }
-            _ => socket.abort(),
-        }
-    }
-
-    fn hold(&mut self, number: usize, slot: Slot) {
-        let import = &self.doors[number].import;
-        if let Some(route) = self.routes.route(import.peer, &import.service.app) {
-            route.held.push(slot);
-        }
-    }
-
-    /// Joins a registered socket to a fresh stream. The socket comes back if there is no room for one more.
-    fn begin(&mut self, ctx: &mut Context<'_>, to: (Key, usize), socket: Socket) -> Result<(), Socket> {
-        let (key, number) = to;
-        let (text, start) = self.opening(number);
-        let opened = ctx.node.session(key).and_then(|session| session.open_stream(ctx.now, &text));
-        let Some(stream) = opened else { return Err(socket) };
-        let slot = self.desk.seat(End::Conn(Conn::new(socket, key, stream, start)));
-        self.desk.own(key, stream, Owner::Import(slot, number));
-        self.desk.wait_until(ctx.now + PATIENCE, slot);
-        self.desk.enqueue(slot);
-        Ok(())
-    }
-
-    fn opening(&self, number: usize) -> (String, Start) {
-        let import = &self.doors[number].import;
-        let certain = self.routes.is_certain(import.peer, &import.service.app);
-        let start = if certain { Start::Early } else { Start::WhenTaken };
-        (import.service.text(Wish::Connection), start)
-    }
-
-    /// The session that connections waited for is up.
-    pub(super) fn begin_held(&mut self, ctx: &mut Context<'_>, key: Key, held: Vec<Slot>) {
-        for slot in held {
-            let Some(End::Held(_, number)) = self.desk.ends.get_mut(slot) else { continue };
-            let number = *number;
-            let (text, start) = self.opening(number);
-            let opened = ctx.node.session(key).and_then(|session| session.open_stream(ctx.now, &text));
-            let Some(stream) = opened else {
-                self.desk.give_up(ctx, slot);
-                continue;
-            };
-            self.desk.ends.alter(slot, |end| match end {
-                End::Held(socket, _) => Some(End::Conn(Conn::new(socket, key, stream, start))),
-                other => Some(other),
-            });
-            self.desk.own(key, stream, Owner::Import(slot, number));
+        if plain {
+            let slot = self.desk.seat(End::Held(Held { socket, import: number, asked: Vec::new() }));
+            self.place(ctx, slot, number);
+        } else {
+            let slot = self.desk.seat(End::Talk(Talk::new(socket, number)));
+            self.desk.wait_until(ctx.now + PATIENCE, slot);
             self.desk.enqueue(slot);
         }
+    }
+
+    fn standing(&mut self, number: usize) -> Option<Standing> {
+        let import = &self.doors[number].import;
+        self.routes.route(import.peer, &import.service.app).map(|route| route.standing)
+    }
+
+    /// Joins a held connection to a stream if there is a session, and lets it wait if there may be one soon.
+    pub(super) fn place(&mut self, ctx: &mut Context<'_>, slot: Slot, number: usize) {
+        self.desk.wait_until(ctx.now + PATIENCE, slot);
+        let import = &self.doors[number].import;
+        let route = self.routes.route(import.peer, &import.service.app);
+        match route.map(|route| (route.standing, route.key, route)) {
+            Some((Standing::Up, Some(key), _)) => self.begin(ctx, key, slot),
+            Some((Standing::Calling, _, route)) if !self.stranded => route.held.push(slot),
+            _ => self.desk.refuse(ctx, slot, Reply::HostUnreachable),
+        }
+    }
+
+    /// Joins a held connection to a fresh stream.
+    pub(super) fn begin(&mut self, ctx: &mut Context<'_>, key: Key, slot: Slot) {
+        let Some(End::Held(held)) = self.desk.ends.get_mut(slot) else { return };
+        let import = &self.doors[held.import].import;
+        // Who waits for an answer sends nothing before it has one.
+        let certain = import.speaks == Speaks::Plain && self.routes.is_certain(import.peer, &import.service.app);
+        let (wish, start) = match (import.speaks, certain) {
+            (Speaks::Socks, _) => (Wish::Proxied, Start::WhenTaken),
+            (Speaks::Plain, true) => (Wish::Connection, Start::Early),
+            (Speaks::Plain, false) => (Wish::Connection, Start::WhenTaken),
+        };
+        let (text, number) = (import.service.text(wish), held.import);
+        let opened = ctx.node.session(key).and_then(|session| {
+            let stream = session.open_stream(ctx.now, &text)?;
+            let written = session.write(stream, &held.asked);
+            debug_assert_eq!(written, held.asked.len(), "a fresh stream has room for a request");
+            Some(stream)
+        });
+        let Some(stream) = opened else { return self.desk.give_up(ctx, slot) };
+        self.desk.ends.alter(slot, |end| match end {
+            End::Held(held) => Some(End::Conn(Conn::new(held.socket, key, stream, start).with_asked(held.asked))),
+            other => Some(other),
+        });
+        self.desk.own(key, stream, Owner::Import(slot, number));
+        self.desk.enqueue(slot);
     }
 
     /// What the peer said about a stream of ours.
@@ -218,18 +221,25 @@ impl Portrep {
     /// The peer did not take a connection: reset here too, unless another process of the peer may take it.
     fn handle_refused(&mut self, ctx: &mut Context<'_>, which: (Slot, usize), code: CloseCode) {
         let (slot, number) = which;
-        if matches!(code, CloseCode::TargetRefused | CloseCode::TargetUnreachable | CloseCode::Limit) {
+        if matches!(
+            code,
+            CloseCode::TargetRefused | CloseCode::TargetUnreachable | CloseCode::Refused | CloseCode::Limit
+        ) {
             // Whoever knows of the target serves the application.
             self.prove(number);
         }
         let held = matches!(self.desk.ends.get_mut(slot), Some(End::Conn(conn)) if conn.is_held());
         if held && code == CloseCode::NotHere && self.parted(ctx, number) {
             self.desk.rehold(ctx, slot, number);
-            self.hold(number, slot);
-            self.hand_over(ctx, number);
-            return;
+            return self.place(ctx, slot, number);
         }
-        self.desk.give_up(ctx, slot);
+        let reply = match code {
+            CloseCode::TargetRefused => Reply::Refused,
+            CloseCode::TargetUnreachable => Reply::HostUnreachable,
+            CloseCode::Refused | CloseCode::NotHere => Reply::NotAllowed,
+            _ => Reply::Failure,
+        };
+        self.desk.refuse(ctx, slot, reply);
     }
 
     /// Whether the import has found, or is about to find, another process of its peer.
@@ -239,16 +249,6 @@ impl Portrep {
         self.call_routes(ctx);
         let own = self.routes.route(import.peer, &import.service.app);
         parted || own.is_some_and(|route| route.app == import.service.app && route.standing == Standing::Calling)
-    }
-
-    /// The route may be up already, if another import led there first.
-    fn hand_over(&mut self, ctx: &mut Context<'_>, number: usize) {
-        let import = &self.doors[number].import;
-        let Some(route) = self.routes.route(import.peer, &import.service.app) else { return };
-        if let (Standing::Up, Some(key)) = (route.standing, route.key) {
-            let held = std::mem::take(&mut route.held);
-            self.begin_held(ctx, key, held);
-        }
     }
 
     /// Calls every peer whose turn has come.

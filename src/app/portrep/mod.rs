@@ -13,6 +13,7 @@
 //! broken connection for one that ended; a peer reaches what was exported to it and nothing else, and cannot tell what is
 //! exported to others; a connection costs nothing while nothing happens on it.
 
+mod ask;
 mod check;
 mod conn;
 mod desk;
@@ -21,16 +22,21 @@ mod imports;
 mod peers;
 mod probes;
 mod proxy;
+mod rules;
 mod service;
 mod slots;
+mod socks;
+mod talk;
 mod targets;
 mod throttle;
 
 pub use check::{Check, Hop, Passage};
 pub use exports::Export;
-pub use imports::Import;
+pub use imports::{Import, Speaks};
 pub use proxy::Version as ProxyVersion;
+pub use rules::{Rule, RuleError, Rules};
 pub use service::{APP_MAX, Service, fuzz_service};
+pub use socks::fuzz_socks;
 pub use targets::Target;
 
 use super::client::{Callers, CloseCode, Context, Failure, Notice, Place, Tool, ToolError};
@@ -130,6 +136,8 @@ pub struct Portrep {
     attached: Option<Instant>,
     met: bool,
     told_ready: bool,
+    /// Peers' wishes whose name is being looked up.
+    looking: Vec<Slot>,
     closing: Vec<Key>,
     stopping: Option<(i32, Instant)>,
     outcome: Option<Result<(), ToolError>>,
@@ -175,6 +183,7 @@ impl Portrep {
             attached: None,
             met: false,
             told_ready: false,
+            looking: Vec::new(),
             closing: Vec::new(),
             stopping: None,
             outcome: None,
@@ -217,7 +226,9 @@ impl Portrep {
         }
         if let Some(held) = self.routes.rise(key) {
             self.probe_all_soon(ctx.now);
-            self.begin_held(ctx, key, held);
+            for slot in held {
+                self.begin(ctx, key, slot);
+            }
         }
     }
 
@@ -304,6 +315,8 @@ impl Portrep {
             let Some(slot) = self.desk.next_queued() else { break };
             moved |= match self.desk.ends.get_mut(slot) {
                 Some(End::Dial(_)) => self.advance_dial(ctx, slot),
+                Some(End::Talk(_)) => self.advance_talk(ctx, slot),
+                Some(End::Ask(_)) => self.advance_ask(ctx, slot),
                 Some(End::Conn(_)) => self.desk.pump(ctx, slot),
                 _ => false,
             };
@@ -351,7 +364,7 @@ impl Portrep {
         }
         for slot in self.desk.ends.keys() {
             match self.desk.ends.get_mut(slot) {
-                Some(End::Held(..)) => self.desk.give_up(ctx, slot),
+                Some(End::Held(_) | End::Talk(_)) => self.desk.give_up(ctx, slot),
                 Some(End::Child(child)) => child.terminate(),
                 _ => {}
             }
@@ -464,6 +477,7 @@ impl Tool for Portrep {
             self.drain_session(ctx, key);
         }
         self.gates.iter_mut().for_each(|gate| gate.resolved.poll());
+        self.poll_lookups(ctx);
         self.drop_faded(ctx);
         self.call_routes(ctx);
         self.probe(ctx);

@@ -1,4 +1,5 @@
-//! What an OPEN asks for: `APP` or `APP/OFFSET`, with `?` in front to ask only whether it would work.
+//! What an OPEN asks for: `APP` or `APP/OFFSET`, with `?` in front to ask only whether it would work, and with `@` if
+//! the target's address is the first thing in the stream.
 
 use crate::identity::AppName;
 use std::fmt;
@@ -20,6 +21,8 @@ pub struct Service {
 pub enum Wish {
     /// A connection.
     Connection,
+    /// A connection to the target that the first bytes of the stream name, as in RFC 1928, section 5.
+    Proxied,
     /// To know whether a connection would come about; the stream ends with the answer.
     Probe,
 }
@@ -28,9 +31,10 @@ impl Service {
     /// Reads what a peer sent. None: nothing that anybody serves.
     pub fn parse(bytes: &[u8]) -> Option<(Wish, Service)> {
         let text = std::str::from_utf8(bytes).ok()?;
-        let (wish, text) = match text.strip_prefix('?') {
-            Some(rest) => (Wish::Probe, rest),
-            None => (Wish::Connection, text),
+        let (wish, text) = match (text.strip_prefix('?'), text.strip_prefix('@')) {
+            (Some(rest), _) => (Wish::Probe, rest),
+            (None, Some(rest)) => (Wish::Proxied, rest),
+            (None, None) => (Wish::Connection, text),
         };
         let (app, offset) = match text.split_once('/') {
             Some((app, digits)) => (app, offset(digits)?),
@@ -43,6 +47,7 @@ impl Service {
     pub fn text(&self, wish: Wish) -> String {
         match wish {
             Wish::Connection => self.to_string(),
+            Wish::Proxied => format!("@{self}"),
             Wish::Probe => format!("?{self}"),
         }
     }
@@ -90,6 +95,7 @@ mod tests {
     fn one_way_of_writing_each() {
         assert_eq!(Service::parse(b"pg"), Some((Wish::Connection, service("pg", 0))));
         assert_eq!(Service::parse(b"?rmi/4"), Some((Wish::Probe, service("rmi", 4))));
+        assert_eq!(Service::parse(b"@web"), Some((Wish::Proxied, service("web", 0))));
         for bad in
             [&b"pg/0"[..], b"pg/04", b"pg/+4", b"pg/", b"pg/65536", b"??pg", b"", b"?", b"p g", b"\xff", b"a/1/2"]
         {
@@ -99,14 +105,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(app in "[a-z0-9._-]{1,57}", offset: u16, probe: bool) {
-            let wish = if probe { Wish::Probe } else { Wish::Connection };
+        fn what_is_written_is_read_again(app in "[a-z0-9._-]{1,57}", offset: u16, wish in 0..3usize) {
+            let wish = [Wish::Connection, Wish::Proxied, Wish::Probe][wish];
             let service = service(&app, offset);
             prop_assert_eq!(Service::parse(service.text(wish).as_bytes()), Some((wish, service)));
         }
 
         #[test]
-        fn no_bytes_panic(data in proptest::collection::vec(any::<u8>(), 0..80), text in "[?a-z/0-9]{0,12}") {
+        fn no_bytes_panic(data in proptest::collection::vec(any::<u8>(), 0..80), text in "[?@a-z/0-9]{0,12}") {
             fuzz_service(&data);
             fuzz_service(text.as_bytes());
         }

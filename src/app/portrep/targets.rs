@@ -1,5 +1,6 @@
 //! What exports lead to, and which addresses that are: names resolved once, and again only after they led nowhere.
 
+use super::rules::Rules;
 use crate::net::tcp::Place;
 use mio::Waker;
 use std::fmt;
@@ -28,12 +29,15 @@ pub enum Target {
     },
     /// A Unix socket.
     Unix(PathBuf),
+    /// What peers name themselves, of what these rules allow.
+    Socks(Rules),
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Unix(path) => write!(f, "unix:{}", path.display()),
+            Target::Socks(rules) => write!(f, "socks:{rules}"),
             Target::Tcp { host, first, last } => {
                 if host.contains(':') {
                     write!(f, "[{host}]:{first}")?
@@ -62,7 +66,7 @@ impl Resolved {
     /// The name has no address.
     pub fn new(target: Target) -> io::Result<Resolved> {
         let addresses = match &target {
-            Target::Unix(_) => Vec::new(),
+            Target::Unix(_) | Target::Socks(_) => Vec::new(),
             Target::Tcp { host, .. } => look_up(host)?,
         };
         Ok(Resolved { target, addresses, looking: None, look_after: None })
@@ -76,6 +80,7 @@ impl Resolved {
     /// Where to connect for the port of this offset, one after the other. None: there is no such port.
     pub fn places(&self, offset: u16) -> Option<Vec<Place>> {
         match &self.target {
+            Target::Socks(_) => None,
             Target::Unix(path) => (offset == 0).then(|| vec![Place::Unix(path.clone())]),
             Target::Tcp { first, last, .. } => {
                 let port = port_at(*first, *last, offset)?;
@@ -121,7 +126,11 @@ fn port_at(first: u16, last: u16, offset: u16) -> Option<u16> {
     first.checked_add(offset).filter(|port| *port <= last)
 }
 
-fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
+/// The addresses of a name. It may take as long as the system's resolver does.
+///
+/// # Errors
+/// The name has none.
+pub fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for found in (host, 0).to_socket_addrs()? {
         if !addresses.contains(&found.ip()) {

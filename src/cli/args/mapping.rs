@@ -1,4 +1,5 @@
-//! Exports and imports of `vp-portrep` as typed: `pg=127.0.0.1:5432`, `1099-1103=depot:rmi`, `unix:/run/db=depot:db`.
+//! Exports and imports of `vp-portrep` as typed: `pg=127.0.0.1:5432`, `1099-1103=depot:rmi`, `unix:/run/db=depot:db`,
+//! `web=socks:*.example.com:443`.
 
 use std::error::Error;
 use std::fmt;
@@ -6,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::app::portrep::{Rule, RuleError};
 use crate::identity::{AppName, NameError};
 
 /// Ports from the first to the last, both included; often one.
@@ -29,6 +31,8 @@ pub enum Target {
     },
     /// A Unix socket.
     Unix(PathBuf),
+    /// Whatever peers name, out of these.
+    Socks(Vec<Rule>),
 }
 
 /// Where an import listens.
@@ -87,6 +91,8 @@ pub enum MappingError {
     BackwardRange,
     /// Not an address of a machine; IPv6 goes in brackets.
     BadAddress,
+    /// Not a target that peers may name.
+    BadRule(RuleError),
 }
 
 impl fmt::Display for MappingError {
@@ -97,6 +103,7 @@ impl fmt::Display for MappingError {
             Self::BadApp(error) => write!(f, "the application name {error}"),
             Self::BadPort => f.write_str("a port is a number from 1 to 65535"),
             Self::BackwardRange => f.write_str("the range runs backwards"),
+            Self::BadRule(error) => error.fmt(f),
             Self::BadAddress => f.write_str("not an IP address (IPv6 goes in brackets)"),
         }
     }
@@ -106,6 +113,7 @@ impl Error for MappingError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::BadApp(source) => Some(source),
+            Self::BadRule(source) => Some(source),
             _ => None,
         }
     }
@@ -117,9 +125,10 @@ impl FromStr for Export {
     fn from_str(text: &str) -> Result<Self, MappingError> {
         let (app, target) = sides(text, text.find('='))?;
         let app = app.parse().map_err(MappingError::BadApp)?;
-        let target = match target.strip_prefix("unix:") {
-            Some(path) => Target::Unix(socket(path)?),
-            None => {
+        let target = match (target.strip_prefix("unix:"), target.strip_prefix("socks:")) {
+            (Some(path), _) => Target::Unix(socket(path)?),
+            (None, Some(list)) => Target::Socks(rules(list)?),
+            (None, None) => {
                 let (host, ports) = target.rsplit_once(':').unwrap_or(("127.0.0.1", target));
                 Target::Tcp { host: host_of(host)?, ports: ports.parse()? }
             }
@@ -184,6 +193,10 @@ fn socket(path: &str) -> Result<PathBuf, MappingError> {
     if path.is_empty() { Err(MappingError::Missing) } else { Ok(path.into()) }
 }
 
+fn rules(list: &str) -> Result<Vec<Rule>, MappingError> {
+    list.split(',').map(|rule| rule.parse().map_err(MappingError::BadRule)).collect()
+}
+
 fn port(text: &str) -> Result<u16, MappingError> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|port| digits && *port != 0).ok_or(MappingError::BadPort)
@@ -223,6 +236,10 @@ mod tests {
         assert_eq!(target("pg=[::1]:5432"), tcp("::1", one(5432)));
         assert_eq!(target("rmi=10.0.0.1:1099-1103"), tcp("10.0.0.1", PortRange { first: 1099, last: 1103 }));
         assert_eq!(target("db=unix:/run/a=b"), Ok(Target::Unix("/run/a=b".into())));
+        let rules = |list: &str| list.split(',').map(|rule| rule.parse().expect("a rule")).collect();
+        assert_eq!(target("web=socks:db:5432,10.0.0.0/8:*"), Ok(Target::Socks(rules("db:5432,10.0.0.0/8:*"))));
+        assert_eq!(target("web=socks:1080"), Err(MappingError::BadRule(RuleError::NoPort)));
+        assert_eq!(target("web=socks:db:1,"), Err(MappingError::BadRule(RuleError::NoPort)));
         assert_eq!(target("pg=::1:5432"), Err(MappingError::BadAddress));
         assert_eq!(target("pg=host:0"), Err(MappingError::BadPort));
         assert_eq!(target("pg=:5432"), Err(MappingError::Missing));

@@ -23,6 +23,14 @@ const MANUAL: Manual = Manual {
             line: "vp-portrep --import 5432=depot:pg -- psql -h 127.0.0.1 shop",
         },
         Example { does: "does the mapping work?", line: "vp-portrep check depot:pg" },
+        Example {
+            does: "let a peer choose among the web servers of a domain",
+            line: "vp-portrep --export web=socks:*.example.com:443 --allow hq",
+        },
+        Example {
+            does: "and choose here",
+            line: "vp-portrep --socks 1080=depot:web -- curl -x socks5h://127.0.0.1:1080 https://a.example.com",
+        },
     ],
     variables: &super::common::VARIABLES,
     files: &[KEY_FILES, PEERS_FILES, RELAYS_FILES],
@@ -56,6 +64,10 @@ pub struct Portrep {
 #[group(id = "mapping", required = true, multiple = true)]
 pub struct Mappings {
     /// Serve HOST:PORT, a range HOST:PORT-PORT, or unix:PATH under this name; may be repeated
+    ///
+    /// With socks:TARGET,TARGET... peers that import it with --socks name the target themselves. A TARGET is HOST:PORT,
+    /// where HOST is a name, *.NAME, an address, a network (10.0.0.0/8, [fd00::]/8) or *, and PORT a number, a range or *.
+    /// Only what is listed can be reached; a * never leads to this machine.
     #[arg(short, long = "export", value_name = "APP=TARGET")]
     pub exports: Vec<Export>,
 

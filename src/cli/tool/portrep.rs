@@ -3,7 +3,7 @@
 use super::party::{drive, voice};
 use super::{Context, Party, Tool};
 use crate::app::client::{Callers, Notice, Place};
-use crate::app::portrep::{self, APP_MAX, Options, ProxyVersion, Service, SetupError};
+use crate::app::portrep::{self, APP_MAX, Options, ProxyVersion, Rules, Service, SetupError, Speaks};
 use crate::cli::args::{
     Allow, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, Target, Where,
 };
@@ -70,7 +70,13 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
 fn options(mappings: &Mappings, connect: &Connect, peers: &Peers, context: &Context) -> Result<Options, Fault> {
     let mut imports = Vec::new();
     for import in &mappings.imports {
-        imports.extend(ports(import, peers)?);
+        imports.extend(ports(import, peers, Speaks::Plain)?);
+    }
+    for import in &mappings.socks {
+        if matches!(import.at, Where::Tcp { ports, .. } if ports.first != ports.last) {
+            return Err(Fault::new(Exit::Usage, "--socks: one port is enough for all targets"));
+        }
+        imports.extend(ports(import, peers, Speaks::Socks)?);
     }
     let (mappings_again, connect, env) = (mappings.clone(), connect.clone(), context.env.clone());
     Ok(Options {
@@ -110,6 +116,7 @@ fn target(typed: &Target) -> portrep::Target {
             portrep::Target::Tcp { host: host.clone(), first: ports.first, last: ports.last }
         }
         Target::Unix(path) => portrep::Target::Unix(path.clone()),
+        Target::Socks(rules) => portrep::Target::Socks(Rules::new(rules.clone())),
     }
 }
 
@@ -131,10 +138,13 @@ fn allowed_for(app: &AppName, allow: &[Allow], peers: &Peers) -> Result<Vec<Peer
 }
 
 /// One import for each port of a range: the first port of the range is the first of the export.
-fn ports(import: &Import, peers: &Peers) -> Result<Vec<portrep::Import>, Fault> {
+fn ports(import: &Import, peers: &Peers, speaks: Speaks) -> Result<Vec<portrep::Import>, Fault> {
     let to = address(&import.to, peers)?;
     short_enough(&to.app)?;
-    let one = |at, offset| portrep::Import { at, peer: to.peer, service: Service { app: to.app.clone(), offset } };
+    let one = |at, offset| {
+        let service = Service { app: to.app.clone(), offset };
+        portrep::Import { at, peer: to.peer, service, speaks }
+    };
     Ok(match &import.at {
         Where::Unix(path) => vec![one(Place::Unix(path.clone()), 0)],
         Where::Tcp { bind, ports: PortRange { first, last } } => {
@@ -179,11 +189,11 @@ mod tests {
     #[test]
     fn a_range_becomes_one_import_for_each_port() {
         let typed = mappings(&["--import", "1099-1101=hq:rmi"]);
-        let imports = ports(&typed.imports[0], &peers()).expect("a known peer");
+        let imports = ports(&typed.imports[0], &peers(), Speaks::Plain).expect("a known peer");
         let shown: Vec<_> = imports.iter().map(|i| format!("{} {}", i.at, i.service)).collect();
         assert_eq!(shown, ["127.0.0.1:1099 rmi", "127.0.0.1:1100 rmi/1", "127.0.0.1:1101 rmi/2"]);
         let whole = mappings(&["--import", "1-65535=hq:all"]);
-        assert_eq!(ports(&whole.imports[0], &peers()).map(|imports| imports.len()), Ok(65_535));
+        assert_eq!(ports(&whole.imports[0], &peers(), Speaks::Plain).map(|imports| imports.len()), Ok(65_535));
     }
 
     #[test]

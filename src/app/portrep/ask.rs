@@ -1,0 +1,185 @@
+//! An export that serves many targets: a peer names one, and reaches it if the list allows what the name comes to.
+
+use super::Portrep;
+use super::desk::{End, Owner};
+use super::exports::{Dial, TARGET_TIME, connect_next};
+use super::rules::{Rules, canonical_name};
+use super::service::Wish;
+use super::slots::Slot;
+use super::socks::{self, Destination, Parsed};
+use super::targets::{Target, look_up};
+use crate::app::client::Context;
+use crate::net::tcp::Place;
+use crate::node::Key;
+use crate::session::{Half, Session};
+use crate::wire::CloseCode;
+use mio::Waker;
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
+use std::time::Instant;
+
+/// Names looked up at a time: a thread each, and the resolver may be slow.
+const LOOKUPS_MAX: usize = 32;
+
+/// A peer that wants a target, and how far it is.
+pub struct Ask {
+    /// The session.
+    pub key: Key,
+    /// The stream.
+    pub stream: u32,
+    gate: usize,
+    said: Vec<u8>,
+    lookup: Option<Lookup>,
+}
+
+/// A name on its way to its addresses.
+struct Lookup {
+    name: String,
+    port: u16,
+    found: Receiver<io::Result<Vec<IpAddr>>>,
+}
+
+impl Ask {
+    /// That has said nothing yet.
+    pub fn new(key: Key, stream: u32, gate: usize) -> Ask {
+        Ask { key, stream, gate, said: Vec::new(), lookup: None }
+    }
+
+    /// The destination, once it is there. No byte more is taken than belongs to it.
+    fn hear(&mut self, now: Instant, session: &mut Session) -> Result<Option<Destination>, CloseCode> {
+        loop {
+            let more = match socks::destination(&self.said) {
+                Parsed::Done(destination, _) => return Ok(Some(destination)),
+                Parsed::Bad(_) => return Err(CloseCode::Refused),
+                Parsed::More(count) => count,
+            };
+            let bytes = session.readable(self.stream);
+            let count = bytes.len().min(more);
+            self.said.extend_from_slice(&bytes[..count]);
+            if count == 0 {
+                let open = session.recv_half(self.stream) == Half::Open && !session.is_read_out(self.stream);
+                return if open { Ok(None) } else { Err(CloseCode::Cancelled) };
+            }
+            session.read(self.stream, count);
+            session.consume(now, self.stream, count);
+        }
+    }
+}
+
+/// What comes next.
+enum Next {
+    Wait,
+    LookUp(String, u16),
+    Dial(Vec<SocketAddr>),
+}
+
+impl Portrep {
+    /// A peer has opened a stream to say which target it wants.
+    pub(super) fn listen_to(&mut self, ctx: &mut Context<'_>, ask: Ask) {
+        let (key, stream, gate) = (ask.key, ask.stream, ask.gate);
+        let slot = self.desk.seat(End::Ask(ask));
+        self.desk.wait_until(ctx.now + TARGET_TIME, slot);
+        self.desk.own(key, stream, Owner::Export(slot, gate));
+        self.desk.enqueue(slot);
+    }
+
+    /// The resolver may have answered.
+    pub(super) fn poll_lookups(&mut self, ctx: &mut Context<'_>) {
+        for slot in std::mem::take(&mut self.looking) {
+            if matches!(self.desk.ends.get_mut(slot), Some(End::Ask(_))) {
+                self.looking.push(slot);
+                self.advance_ask(ctx, slot);
+            }
+        }
+    }
+
+    /// The peer, or the resolver, may have said something. True if that led further.
+    pub(super) fn advance_ask(&mut self, ctx: &mut Context<'_>, slot: Slot) -> bool {
+        let Some(End::Ask(ask)) = self.desk.ends.get_mut(slot) else { return false };
+        let Target::Socks(rules) = self.gates[ask.gate].resolved.target() else { return false };
+        match next(ctx, ask, rules) {
+            Ok(Next::Wait) => return false,
+            Ok(Next::LookUp(name, port)) => {
+                if self.looking.len() >= LOOKUPS_MAX {
+                    self.turn_down(ctx, slot, CloseCode::Limit);
+                } else if let Some(lookup) = begin_lookup(name, port, ctx.waker) {
+                    ask.lookup = Some(lookup);
+                    self.looking.push(slot);
+                } else {
+                    self.turn_down(ctx, slot, CloseCode::Limit);
+                }
+            }
+            Ok(Next::Dial(addresses)) => self.dial_asked(ctx, slot, addresses),
+            Err(code) => self.turn_down(ctx, slot, code),
+        }
+        true
+    }
+
+    fn dial_asked(&mut self, ctx: &mut Context<'_>, slot: Slot, addresses: Vec<SocketAddr>) {
+        let mut places: VecDeque<Place> = addresses.into_iter().map(Place::Tcp).collect();
+        let socket = match connect_next(ctx, slot, &mut places) {
+            Ok(socket) => socket,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return self.turn_down(ctx, slot, CloseCode::TargetRefused);
+            }
+            Err(_) => return self.turn_down(ctx, slot, CloseCode::TargetUnreachable),
+        };
+        self.desk.ends.alter(slot, |end| match end {
+            End::Ask(ask) => {
+                Some(End::Dial(Dial::new(socket, places, (ask.key, ask.stream), (ask.gate, Wish::Proxied))))
+            }
+            other => Some(other),
+        });
+        self.desk.enqueue(slot);
+    }
+
+    fn turn_down(&mut self, ctx: &mut Context<'_>, slot: Slot, code: CloseCode) {
+        if let Some(End::Ask(ask)) = self.desk.take(slot) {
+            self.desk.refuse_stream(ctx, (ask.key, ask.stream), code);
+        }
+    }
+}
+
+fn next(ctx: &mut Context<'_>, ask: &mut Ask, rules: &Rules) -> Result<Next, CloseCode> {
+    let session = ctx.node.session(ask.key).ok_or(CloseCode::Cancelled)?;
+    if let Half::Broken(_) = session.recv_half(ask.stream) {
+        return Err(CloseCode::Cancelled);
+    }
+    if let Some(lookup) = &ask.lookup {
+        return match lookup.found.try_recv() {
+            Err(TryRecvError::Empty) => Ok(Next::Wait),
+            Ok(Ok(addresses)) => permitted(rules, Some(&lookup.name), &addresses, lookup.port),
+            Ok(Err(_)) | Err(TryRecvError::Disconnected) => Err(CloseCode::TargetUnreachable),
+        };
+    }
+    let (name, port) = match ask.hear(ctx.now, session)? {
+        None => return Ok(Next::Wait),
+        Some(Destination::Address(address)) => return permitted(rules, None, &[address.ip()], address.port()),
+        Some(Destination::Name(name, port)) => (canonical_name(&name).ok_or(CloseCode::Refused)?, port),
+    };
+    match name.parse::<IpAddr>() {
+        Ok(address) => permitted(rules, None, &[address], port),
+        Err(_) if rules.may_name(&name, port) => Ok(Next::LookUp(name, port)),
+        Err(_) => Err(CloseCode::Refused),
+    }
+}
+
+fn permitted(rules: &Rules, name: Option<&str>, addresses: &[IpAddr], port: u16) -> Result<Next, CloseCode> {
+    let allowed = rules.allowed(name, addresses, port);
+    if allowed.is_empty() { Err(CloseCode::Refused) } else { Ok(Next::Dial(allowed)) }
+}
+
+fn begin_lookup(name: String, port: u16, waker: &Arc<Waker>) -> Option<Lookup> {
+    let (sender, found) = channel();
+    let (host, waker) = (name.clone(), Arc::clone(waker));
+    let resolver = thread::Builder::new().name("resolver".into()).spawn(move || {
+        // Whoever asked may have given up: then nobody needs the answer.
+        let _ = sender.send(look_up(&host));
+        let _ = waker.wake();
+    });
+    resolver.ok().map(|_| Lookup { name, port, found })
+}
