@@ -3,7 +3,8 @@
 #   make                                   build the tools
 #   make install PREFIX=/usr DESTDIR=pkg   install tools, manual pages and completions
 #   make install-doc                       only manual pages and completions, after `cargo install --path .`
-#   make check                             the tests, and what CI checks besides
+#   make try                               see them work on this machine
+#   make check                             what CI checks: style, lints, documents, examples, tests
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -15,7 +16,7 @@ datadir = $(DESTDIR)$(PREFIX)/share
 TARGET = $(or $(CARGO_TARGET_DIR),target)/release
 TOOLS = $(patsubst src/bin/%.rs,%,$(wildcard src/bin/*.rs))
 
-.PHONY: all install install-bin install-doc uninstall check lint-doc bless
+.PHONY: all install install-bin install-doc uninstall try check lint-doc bless
 
 all:
 	$(CARGO) build --release --locked --bins
@@ -43,9 +44,10 @@ uninstall:
 	cd $(datadir)/fish/vendor_completions.d && rm -f $(notdir $(wildcard completions/fish/*))
 
 check:
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) test --locked
+	.ci/run
+
+try:
+	examples/try-it.sh
 
 # The manual pages as the formatters see them; needs groff, and uses mandoc where there is one.
 lint-doc:

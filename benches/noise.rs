@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use vp::identity::Identity;
 use vp::noise::{
-    Established, Initiator, JoinInitiator, JoinResponder, Opener, Purpose, Responder, Sealer,
-    Suite, TAG_BYTES,
+    Established, Initiator, JoinInitiator, JoinResponder, Opener, Purpose, Responder, Sealer, Suite, TAG_BYTES,
 };
 
 /// A full record of a session.
@@ -40,36 +39,22 @@ fn micros(elapsed: Duration, count: u32) -> f64 {
 }
 
 fn gigabytes(elapsed: Duration, count: u32) -> f64 {
-    let bytes =
-        f64::from(count) * f64::from(u16::try_from(RECORD_BYTES).expect("a record is short"));
+    let bytes = f64::from(count) * f64::from(u16::try_from(RECORD_BYTES).expect("a record is short"));
     bytes / elapsed.as_secs_f64() / 1e9
 }
 
 /// One handshake; also the time of each side.
-fn handshake(
-    suite: Suite,
-    ours: &Identity,
-    theirs: &Identity,
-) -> (Established, Established, [Duration; 2]) {
+fn handshake(suite: Suite, ours: &Identity, theirs: &Identity) -> (Established, Established, [Duration; 2]) {
     let begin = Instant::now();
-    let (initiator, first) =
-        Initiator::start(suite, Purpose::Link, ours, theirs.id(), b"", b"").expect("starts");
+    let (initiator, first) = Initiator::start(suite, Purpose::Link, ours, theirs.id(), b"", b"").expect("starts");
     let started = Instant::now();
-    let (responder, second) =
-        Responder::accept(suite, Purpose::Link, theirs, b"", &first, b"").expect("accepts");
+    let (responder, second) = Responder::accept(suite, Purpose::Link, theirs, b"", &first, b"").expect("accepts");
     let accepted = Instant::now();
     let (third, a) = initiator.finish(&second, b"").expect("finishes");
     let finished = Instant::now();
     let b = responder.finish(&third).expect("finishes");
     let end = Instant::now();
-    (
-        a,
-        b,
-        [
-            started - begin + (finished - accepted),
-            accepted - started + (end - finished),
-        ],
-    )
+    (a, b, [started - begin + (finished - accepted), accepted - started + (end - finished)])
 }
 
 fn handshakes(suite: Suite) {
@@ -167,20 +152,16 @@ fn ways_to_seal(suite: Suite) {
     };
     time("out of place", &mut |out| {
         let (body, tag) = out.split_at_mut(RECORD_BYTES);
-        key.seal_out_of_place_scatter(nonce(), Aad::empty(), &plaintext, body, &[], tag)
-            .expect("seals");
+        key.seal_out_of_place_scatter(nonce(), Aad::empty(), &plaintext, body, &[], tag).expect("seals");
     });
     time("copy, then in place", &mut |out| {
         let (body, tag) = out.split_at_mut(RECORD_BYTES);
         body.copy_from_slice(&plaintext);
-        let found = key
-            .seal_in_place_separate_tag(nonce(), Aad::empty(), body)
-            .expect("seals");
+        let found = key.seal_in_place_separate_tag(nonce(), Aad::empty(), body).expect("seals");
         tag.copy_from_slice(found.as_ref());
     });
     time("all as extra plaintext", &mut |out| {
-        key.seal_in_place_scatter(nonce(), Aad::empty(), &mut [], &plaintext, out)
-            .expect("seals");
+        key.seal_in_place_scatter(nonce(), Aad::empty(), &mut [], &plaintext, out).expect("seals");
     });
 }
 
@@ -188,8 +169,7 @@ fn ways_to_seal(suite: Suite) {
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .unwrap_or_default()
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 
 /// What one side of an established link keeps: its sealer and its opener.
@@ -200,22 +180,11 @@ fn memory() {
     let mut kept = Vec::new();
     for suite in Suite::ALL {
         let side = || handshake(suite, &ours, &theirs).1;
-        kept.extend(
-            (0..100)
-                .map(|_| side())
-                .map(|side| (side.sealer, side.opener)),
-        );
+        kept.extend((0..100).map(|_| side()).map(|side| (side.sealer, side.opener)));
         let before = resident_kib();
-        kept.extend(
-            (0..LINKS)
-                .map(|_| side())
-                .map(|side| (side.sealer, side.opener)),
-        );
+        kept.extend((0..LINKS).map(|_| side()).map(|side| (side.sealer, side.opener)));
         let grown = resident_kib().saturating_sub(before) * 1024;
-        println!(
-            "{suite:?}: {} bytes of memory per sealer and opener",
-            grown / LINKS
-        );
+        println!("{suite:?}: {} bytes of memory per sealer and opener", grown / LINKS);
     }
     drop(black_box(kept));
 }

@@ -4,6 +4,9 @@
 //! process of its own; then the same through a relay that does nothing but `read_exact`, open and seal 32 bytes, `write_all`.
 //! `cargo bench --bench relay -- idle [LINKS]`: memory of the relay's process before and after so many attachments.
 
+// A benchmark prints its figures, and its numbers are small.
+#![allow(clippy::print_stdout, clippy::cast_possible_truncation)]
+
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use std::io::{self, Read, Write};
@@ -39,7 +42,7 @@ fn main() -> Anyhow<()> {
 }
 
 fn forward(gib: f64) -> Anyhow<()> {
-    println!("{:28} {:>8} {:>12} {:>8}", "", "GiB/s", "cpu s/GiB", "ratio");
+    println!("{:28} {:>8} {:>12} {:>8} {:>9}", "", "GiB/s", "cpu s/GiB", "ratio", "peak MiB");
     for pairs in [1, 16, 100] {
         let mut limit = 0.0;
         for (name, program) in [("limit", "serve-limit"), ("vp, 1 worker", "serve 1"), ("vp, 2 workers", "serve 2")] {
@@ -47,12 +50,16 @@ fn forward(gib: f64) -> Anyhow<()> {
             for _ in 0..3 {
                 runs.push(run(program, pairs, gib)?);
             }
-            runs.sort_by(|a, b| a.1.total_cmp(&b.1));
-            let (speed, cpu) = runs[1];
+            runs.sort_by(|a: &Run, b| a.cpu.total_cmp(&b.cpu));
+            let Run { speed, cpu, peak_mib } = runs[1];
             if name == "limit" {
                 limit = cpu;
             }
-            println!("{:28} {speed:8.3} {cpu:12.3} {:8.2}", format!("{name}, {pairs} circuits"), cpu / limit);
+            println!(
+                "{:28} {speed:8.3} {cpu:12.3} {:8.2} {peak_mib:9.1}",
+                format!("{name}, {pairs} circuits"),
+                cpu / limit
+            );
         }
     }
     Ok(())
@@ -60,9 +67,16 @@ fn forward(gib: f64) -> Anyhow<()> {
 
 /// `one "serve 1" PAIRS GIB`: one run, for a profiler.
 fn one(words: &[String]) -> Anyhow<()> {
-    let (speed, cpu) = run(&words[0], words[1].parse()?, words[2].parse()?)?;
-    println!("{speed:.3} GiB/s {cpu:.3} cpu s/GiB");
+    let Run { speed, cpu, peak_mib } = run(&words[0], words[1].parse()?, words[2].parse()?)?;
+    println!("{speed:.3} GiB/s {cpu:.3} cpu s/GiB, peak {peak_mib:.1} MiB");
     Ok(())
+}
+
+/// What one run showed: GiB/s, CPU seconds of the relay per GiB, its largest resident size.
+struct Run {
+    speed: f64,
+    cpu: f64,
+    peak_mib: f64,
 }
 
 struct Server {
@@ -97,9 +111,10 @@ impl Server {
         Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
     }
 
-    fn resident_kib(&self) -> Anyhow<u64> {
+    /// `VmRSS:`, now, or `VmHWM:`, the most so far.
+    fn memory_kib(&self, which: &str) -> Anyhow<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
+        let line = status.lines().find(|line| line.starts_with(which)).ok_or("the server has ended")?;
         Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
     }
 }
@@ -111,7 +126,7 @@ impl Drop for Server {
     }
 }
 
-fn run(program: &str, pairs: usize, gib: f64) -> Anyhow<(f64, f64)> {
+fn run(program: &str, pairs: usize, gib: f64) -> Anyhow<Run> {
     let server = Server::start(program, pairs)?;
     let bytes_each = (gib * GIB / pairs as f64) as u64;
     let vp = program != "serve-limit";
@@ -137,11 +152,18 @@ fn run(program: &str, pairs: usize, gib: f64) -> Anyhow<(f64, f64)> {
         .map(|end| std::thread::spawn(move || end.send(bytes_each)))
         .chain(receivers.into_iter().map(|end| std::thread::spawn(move || end.receive(bytes_each))))
         .collect();
+    // Now and then, because the limit's server ends by itself.
+    let mut peak_kib = 0;
+    while threads.iter().any(|thread| !thread.is_finished()) {
+        peak_kib = server.memory_kib("VmHWM:").unwrap_or(peak_kib);
+        std::thread::sleep(Duration::from_millis(20));
+    }
     for thread in threads {
         thread.join().map_err(|_| "a client panicked")??;
     }
     let seconds = start.elapsed().as_secs_f64();
-    Ok((gib / seconds, (server.cpu_seconds()? - cpu) / gib))
+    let cpu = (server.cpu_seconds()? - cpu) / gib;
+    Ok(Run { speed: gib / seconds, cpu, peak_mib: peak_kib as f64 / 1024.0 })
 }
 
 enum End {
@@ -281,10 +303,10 @@ impl Client {
 
     fn await_control(&mut self) -> Anyhow<Control> {
         loop {
-            if let Seen::Control(message) = self.next(RecvFlags::empty())? {
-                if !matches!(message, Control::Welcome { .. }) {
-                    return Ok(message);
-                }
+            if let Seen::Control(message) = self.next(RecvFlags::empty())?
+                && !matches!(message, Control::Welcome { .. })
+            {
+                return Ok(message);
             }
         }
     }
@@ -429,7 +451,7 @@ fn channel() -> Anyhow<(vp::noise::Sealer, vp::noise::Opener)> {
 fn idle(links: usize) -> Anyhow<()> {
     let server = Server::start("serve 2", 0)?;
     let warm = Client::attach(server.address, 0)?;
-    let before = server.resident_kib()?;
+    let before = server.memory_kib("VmRSS:")?;
     let address = Arc::new(server.address);
     let threads: Vec<_> = (0..2)
         .map(|half| {
@@ -451,7 +473,7 @@ fn idle(links: usize) -> Anyhow<()> {
     for thread in threads {
         clients.extend(thread.join().map_err(|_| "a client panicked")??);
     }
-    let after = server.resident_kib()?;
+    let after = server.memory_kib("VmRSS:")?;
     println!(
         "{} attachments: {before} KiB before, {after} KiB after, {:.2} KiB each",
         clients.len(),

@@ -12,5 +12,5 @@ for target; do
     mkdir -p "fuzz/work/$target" "fuzz/corpus/$target"
     # The library has no unsafe code, so the address sanitizer would only cost time. New inputs go to the first directory.
     cargo fuzz run --sanitizer none "$target" "fuzz/work/$target" "fuzz/corpus/$target" -- \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=8192 -print_final_stats=0 -verbosity=0
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=8192 -len_control=0 -print_final_stats=0 -verbosity=0
 done

@@ -1,4 +1,49 @@
-//! vp
+//! A private pipe between two parties behind firewalls, through a relay that can read nothing.
+//!
+//! ```text
+//! stdin ─▶ app ─▶ session.stream ─▶ lane.record (sealed end to end) ─▶ link.frame (header sealed to the relay) ─▶ carrier
+//!                                                                                                                  │
+//! stdout ◀─ app ◀─ session.stream ◀─ lane.record ◀───── link.frame ◀──────── relay: open 32 bytes, seal 32 bytes ◀─┘
+//! ```
+//!
+//! # Map
+//!
+//! The core is pure: bytes, commands and the time go in; bytes, events and the next deadline come out.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`identity`] | keys, ids, cards; the texts that people write |
+//! | [`noise`] | the handshake and the sealed channel |
+//! | [`wire`] | bytes on which both ends of a link agree; limits, close codes |
+//! | [`link`] | frames between a client and its relay |
+//! | [`session`] | streams end to end, over lanes that die and are replaced |
+//! | [`relay`] | what a relay decides |
+//! | [`node`] | what a client decides |
+//!
+//! The shell touches the world:
+//!
+//! | module | what |
+//! |---|---|
+//! | [`net`] | sockets, standard input and output, children, signals |
+//! | [`store`] | files that appear whole or not at all |
+//! | [`app`] | what each tool does with a session |
+//! | [`cli`] | options, words for people, exit statuses |
+//!
+//! Arrows run down from `cli` and `app` to `identity`, never up; `tests/purity.rs` fails when one does.
+//!
+//! # Invariants
+//!
+//! - What an application reads is a prefix of what the other wrote; an end is reported only where the writer put it.
+//! - A reliable frame is held until the peer has said that it took it, on whatever lane.
+//! - No counter repeats under a key; no ciphertext is sent twice.
+//! - No length is believed before it is compared with a cap; every queue has a bound, every wait a deadline.
+//! - A peer is who its handshake proved, never who the relay said.
+//! - A file has its final name only when it is whole, verified and synced.
+//!
+//! PROTOCOL.md says what goes over the wire; DESIGN.md says why, and argues for these.
+//!
+//! Functions named `fuzz_*` are entries for fuzzers and no part of the interface.
+
 pub mod app;
 pub mod cli;
 pub mod identity;

@@ -184,6 +184,45 @@ fn command_lines_in_the_readme_parse() {
 }
 
 #[test]
+fn the_readme_quotes_the_table_of_exit_statuses() {
+    let readme = read("README.md");
+    for row in TABLE {
+        let line = format!("| {} | {} | {} |", row.code, row.meaning, row.retry.word()).replace("|  |", "| |");
+        assert!(readme.lines().any(|shown| shown == line), "{line}");
+    }
+}
+
+#[test]
+fn the_readme_maps_every_folder_and_its_links_lead_somewhere() {
+    let readme = read("README.md");
+    for entry in fs::read_dir(root().join("src")).expect("a folder").map(|entry| entry.expect("an entry")) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        assert!(!entry.path().is_dir() || readme.contains(&format!("`src/{name}`")), "src/{name}");
+    }
+    let targets: Vec<_> =
+        readme.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(to, _)| to).collect();
+    assert!(targets.len() > 10, "{targets:?}");
+    for target in targets {
+        assert!(target.starts_with("https://") || root().join(target).exists(), "{target}");
+    }
+}
+
+#[test]
+fn command_lines_in_the_examples_parse() {
+    let folders = fs::read_dir(root().join("examples")).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let folders: Vec<_> = folders.filter(|path| path.is_dir()).collect();
+    assert!(folders.len() >= 5, "{folders:?}");
+    for folder in folders {
+        let unprompted: String = shell::code_blocks(&read(folder.join("README.md")))
+            .concat()
+            .lines()
+            .map(|line| line.split_once("$ ").map_or(line, |(_, command)| command.trim_start()).to_owned() + "\n")
+            .collect();
+        assert_eq!(complaints(&unprompted), [""; 0], "{}", folder.display());
+    }
+}
+
+#[test]
 fn a_wrong_command_line_is_found_wherever_it_hides() {
     for wrong in [
         "vp-send depot",

@@ -54,6 +54,9 @@ pub struct Options {
 /// Tokens of one joint: its source, its sink, its child.
 const TOKENS: usize = 4;
 
+/// Where a session's bytes come from and go to, and the program that is both.
+type Ends = (Option<Source>, Option<Sink>, Option<Child>);
+
 struct Running {
     joint: Joint,
     child: Option<Child>,
@@ -70,6 +73,7 @@ pub struct Attach {
     waiting: Vec<Key>,
     running: BTreeMap<usize, Running>,
     closing: Vec<Key>,
+    orphans: BTreeMap<usize, Child>,
     next_slot: usize,
     result: Result<(), ToolError>,
     finished: bool,
@@ -84,6 +88,7 @@ impl Attach {
             waiting: Vec::new(),
             running: BTreeMap::new(),
             closing: Vec::new(),
+            orphans: BTreeMap::new(),
             next_slot: 0,
             result: Ok(()),
             finished: false,
@@ -124,14 +129,17 @@ impl Attach {
             child.register(ctx.registry, Token(base + 2)).map_err(io)?;
         }
         let Some(session) = ctx.node.session(key) else { return Ok(()) };
-        let joint = Joint::new(session, key, stream, (source, sink));
+        let mut joint = Joint::new(session, key, stream, (source, sink));
+        if self.options.exec.is_some() {
+            joint = joint.may_lose_reader();
+        }
         debug_assert!(peer.is_some());
         let running = Running { joint, child, child_code: None, status: 0, peer_closed: None, closed: false };
         self.running.insert(slot, running);
         Ok(())
     }
 
-    fn ends(&self, ctx: &Context<'_>, key: Key) -> Result<(Option<Source>, Option<Sink>, Option<Child>), ToolError> {
+    fn ends(&self, ctx: &Context<'_>, key: Key) -> Result<Ends, ToolError> {
         let Some(command) = &self.options.exec else {
             let source = Source::stdin().map_err(|error| ToolError::Io("opening standard input", error))?;
             let sink = Sink::stdout().map_err(|error| ToolError::Io("opening standard output", error))?;
@@ -204,9 +212,10 @@ impl Attach {
                 // Nothing more will be written: an error of closing changes nothing.
                 let _ = sink.close(ctx.registry);
             }
-            if let Some(child) = running.child.take() {
-                child.deregister(ctx.registry);
+            if let Some(child) = running.child.take().filter(|_| running.child_code.is_none()) {
+                // It stays until its end can be collected, or it would be a zombie for as long as we live.
                 child.terminate();
+                self.orphans.extend(slot.map(|slot| (slot, child)));
             }
         }
         ctx.node.release(ctx.now, key);
@@ -218,31 +227,30 @@ impl Attach {
         let key = running.joint.key;
         let failed = |error| (key, error);
         let mut moved = running.joint.pump(ctx).map_err(failed)?;
-        let gone = running.joint.is_sink_gone();
-        if gone && self.options.exec.is_none() {
+        // With nobody left to read, what is still to be sent counts only if all of it is here already.
+        if running.joint.is_sink_gone() && self.options.exec.is_none() && running.joint.source.is_some() {
             return Err((key, ToolError::OutputGone));
         }
         let Some(session) = ctx.node.session(key) else { return Err((key, ToolError::Expired)) };
         if let Some(error) = session.failure() {
             return Err((key, error.into()));
         }
-        if let (Some(code), false) = (running.child_code, running.closed) {
-            // The program has ended: what it wrote still goes out, what it did not read is not wanted any more.
-            let drained = running.joint.source.is_none();
-            if drained && running.joint.inward() == Way::Open {
-                running.joint.end_inward(session, ctx.registry, code).map_err(failed)?;
-                moved = true;
-            }
+        if running.child_code.is_some() && running.joint.source.is_none() && running.joint.inward() == Way::Open {
+            // The program has ended and all it wrote is on its way: what it did not read is not wanted.
+            running.joint.end_inward(session, ctx.registry, CloseCode::Done).map_err(failed)?;
+            moved = true;
         }
-        let ended_by_peer = running.peer_closed.is_some() && session.readable(running.joint.stream).is_empty();
-        if !running.closed && (running.joint.is_over() || ended_by_peer) {
-            if running.child.is_some() && running.child_code.is_none() && running.joint.is_over() {
-                return Ok(moved);
-            }
+        let working = running.child.is_some() && running.child_code.is_none();
+        let broken_off = running.peer_closed.is_some_and(|code| code != CloseCode::Done);
+        let no_more = running.peer_closed.is_some() && session.readable(running.joint.stream).is_empty();
+        if !running.closed && (broken_off || (!working && (running.joint.is_over() || no_more))) {
             running.closed = true;
-            let (code, result) = Self::verdict(running);
-            session.close(code);
-            if let Err(error) = result {
+            session.close(running.child_code.unwrap_or(CloseCode::Done));
+            moved = true;
+        }
+        // The peer's last word carries the fate of its program, so it is waited for.
+        if running.closed && running.peer_closed.is_some() {
+            if let Err(error) = Self::verdict(running) {
                 return Err((key, error));
             }
             self.retire(ctx, key);
@@ -251,30 +259,32 @@ impl Attach {
         Ok(moved)
     }
 
-    fn verdict(running: &Running) -> (CloseCode, Result<(), ToolError>) {
+    fn verdict(running: &Running) -> Result<(), ToolError> {
         let cut = [running.joint.outward(), running.joint.inward()].into_iter().find_map(|way| match way {
             Way::Cut(code) if code != CloseCode::Done => Some(code),
             _ => None,
         });
-        if let Some(code) = running.child_code.filter(|code| *code != CloseCode::Done) {
-            return (code, Err(ToolError::Command(running.status)));
+        if running.child_code == Some(CloseCode::Failed) {
+            return Err(ToolError::Command(running.status));
         }
-        match running.peer_closed {
-            Some(CloseCode::Failed) => return (CloseCode::Done, Err(ToolError::FarCommand(None))),
-            Some(code) if code != CloseCode::Done => return (CloseCode::Done, Err(ToolError::PeerClosed(code))),
-            Some(_) if !running.joint.is_over() => {
-                return (CloseCode::Done, Err(ToolError::PeerClosed(CloseCode::Cancelled)));
-            }
-            _ => {}
+        if running.joint.is_sink_gone() && running.child_code.is_none() {
+            return Err(ToolError::OutputGone);
         }
-        match cut {
-            Some(CloseCode::Failed) => (CloseCode::Done, Err(ToolError::FarCommand(None))),
-            Some(code) => (CloseCode::Done, Err(ToolError::PeerClosed(code))),
-            None => (CloseCode::Done, Ok(())),
+        match running.peer_closed.filter(|code| *code != CloseCode::Done).or(cut) {
+            Some(CloseCode::Failed) => Err(ToolError::FarCommand(None)),
+            Some(code) => Err(ToolError::PeerClosed(code)),
+            None if !running.joint.is_over() => Err(ToolError::PeerClosed(CloseCode::Cancelled)),
+            None => Ok(()),
         }
     }
 
     fn reap_child(&mut self, slot: usize) -> io::Result<()> {
+        if let Some(orphan) = self.orphans.get_mut(&slot) {
+            if orphan.try_wait()?.is_some() {
+                self.orphans.remove(&slot);
+            }
+            return Ok(());
+        }
         let Some(running) = self.running.get_mut(&slot) else { return Ok(()) };
         let Some(child) = &mut running.child else { return Ok(()) };
         if let Some(status) = child.try_wait()? {
@@ -344,7 +354,8 @@ impl Tool for Attach {
         let Some(running) = self.running.get_mut(&slot) else { return };
         match (which, &mut running.joint.source, &mut running.joint.sink) {
             (0, Some(source), _) => source.handle_ready(),
-            (1, _, Some(sink)) => sink.handle_ready(event.is_error() || event.is_write_closed()),
+            // A reader that went is noticed by writing to it: there may be nothing left to write.
+            (1, _, Some(sink)) => sink.handle_ready(false),
             _ => {}
         }
     }
@@ -375,6 +386,9 @@ impl Tool for Attach {
             }
         }
         self.closing.retain(|key| ctx.node.knows(*key));
+        if self.finished {
+            return moved;
+        }
         let idle = self.running.is_empty() && self.closing.is_empty() && self.waiting.is_empty();
         let begun = self.next_slot > 0 || self.result.is_err();
         if idle && self.stopping.is_some() {

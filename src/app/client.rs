@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
+pub use crate::net::tcp::Place;
 pub use crate::node::{Callers, Config, Down, Failure, Wait};
 pub use crate::session::{LANE_LIFE, Times};
 pub use crate::wire::CloseCode;
@@ -77,6 +78,22 @@ pub enum Notice<'a> {
     ItemFailed(&'a [u8], Fault),
     /// A transfer of a tool that goes on is complete: from whom, how many items, and how many bytes came.
     Received(PeerId, u64, u64),
+    /// An import listens here for connections to this peer's application.
+    Listening(&'a Place, PeerId, &'a str),
+    /// An export is registered: peers reach this target by this application.
+    Serving(&'a str, &'a str),
+    /// Everything that was asked for is there.
+    Ready,
+    /// An application's target cannot be reached, and why.
+    TargetFailed(&'a str, &'a str, &'a io::Error),
+    /// An import cannot listen for now.
+    CannotListen(&'a Place, &'a io::Error),
+    /// Who may call was to be read again, and could not be.
+    NotReloaded,
+    /// Connections cannot be accepted for now.
+    CannotAccept(&'a io::Error),
+    /// Somebody asked how it stands: connections now, and ever.
+    Connections(usize, u64),
     /// Somebody asked how it stands.
     Status,
 }
@@ -104,6 +121,12 @@ pub enum ToolError {
     NothingToDo,
     /// The part of this program that deals with files came to a bad end.
     Broken,
+    /// The command that was to be run could not be.
+    CannotRun(io::Error),
+    /// The command that was run ended with this status.
+    Exited(u8),
+    /// The command that was run was ended by this signal.
+    Killed(i32),
     /// Standard output was closed by its reader.
     OutputGone,
     /// Reading or writing here failed.
@@ -121,7 +144,7 @@ impl fmt::Display for ToolError {
 impl std::error::Error for ToolError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ToolError::Io(_, error) => Some(error),
+            ToolError::Io(_, error) | ToolError::CannotRun(error) => Some(error),
             ToolError::Transfer(error) => Some(error),
             _ => None,
         }
@@ -171,7 +194,13 @@ pub struct Context<'a> {
 enum Line {
     Down,
     Dialling(Dialer),
-    Up { stream: TcpStream, readable: bool, writable: bool },
+    /// `ended`: an event said that nothing comes after what is there.
+    Up {
+        stream: TcpStream,
+        readable: bool,
+        writable: bool,
+        ended: bool,
+    },
 }
 
 /// The loop.
@@ -298,7 +327,8 @@ impl Client {
         match event.token() {
             WAKER => {}
             CARRIER => {
-                if let Line::Up { readable, writable, .. } = &mut self.line {
+                if let Line::Up { readable, writable, ended, .. } = &mut self.line {
+                    *ended |= event.is_read_closed() || event.is_error();
                     *readable |= event.is_readable() || event.is_read_closed() || event.is_error();
                     *writable |= event.is_writable() || event.is_write_closed() || event.is_error();
                 }
@@ -374,7 +404,7 @@ impl Client {
             self.filled = 0;
             let address = &self.relays[relay];
             let to = (address.host.as_str(), address.port);
-            let dialled = Dialer::new(now, self.poll.registry(), CARRIER, to, &self.waker);
+            let dialled = Dialer::start(now, self.poll.registry(), CARRIER, to, &self.waker);
             self.take_dialled(now, dialled);
         } else if let Line::Dialling(_) = self.line {
             let Line::Dialling(dialer) = std::mem::replace(&mut self.line, Line::Down) else { return };
@@ -387,7 +417,7 @@ impl Client {
         match dialled {
             Dialled::Later(dialer) => self.line = Line::Dialling(dialer),
             Dialled::Connected(stream) => {
-                self.line = Line::Up { stream, readable: true, writable: true };
+                self.line = Line::Up { stream, readable: true, writable: true, ended: false };
                 self.node.handle_connected(now);
             }
             Dialled::Failed(error) => {
@@ -399,13 +429,15 @@ impl Client {
     }
 
     fn receive(&mut self, now: Instant) -> bool {
-        let Line::Up { stream, readable, .. } = &mut self.line else { return false };
+        let Line::Up { stream, readable, ended, .. } = &mut self.line else { return false };
         if !*readable {
             return false;
         }
         match stream.read(&mut self.input[self.filled..]) {
             Ok(0) => self.node.handle_down(now, Down::Closed),
             Ok(count) => {
+                // A read that could have taken more has taken all there was; what comes next brings an event.
+                *readable = *ended || count == self.input.len() - self.filled;
                 let filled = self.filled + count;
                 let used = self.node.handle_bytes(now, &self.input[..filled]);
                 self.input.copy_within(used..filled, 0);

@@ -36,6 +36,7 @@ pub struct Joint {
     outward: Way,
     inward: Way,
     sink_gone: bool,
+    gone_code: CloseCode,
 }
 
 impl Joint {
@@ -50,7 +51,22 @@ impl Joint {
             session.stop(stream, CloseCode::Done);
             inward = Way::Done;
         }
-        Joint { key, stream, source, sink, outward: Way::Open, inward, sink_gone: false }
+        Joint {
+            key,
+            stream,
+            source,
+            sink,
+            outward: Way::Open,
+            inward,
+            sink_gone: false,
+            gone_code: CloseCode::Cancelled,
+        }
+    }
+
+    /// The reader of the sink may go when it has what it wanted: that breaks nothing.
+    pub fn may_lose_reader(mut self) -> Joint {
+        self.gone_code = CloseCode::Done;
+        self
     }
 
     /// Bytes to the peer: the direction's state.
@@ -135,7 +151,7 @@ impl Joint {
                 Written::Later => break,
                 Written::Gone => {
                     self.sink_gone = true;
-                    self.end_inward(session, registry, CloseCode::Cancelled)?;
+                    self.end_inward(session, registry, self.gone_code)?;
                     return Ok(true);
                 }
             }

@@ -29,6 +29,8 @@ pub enum Exit {
     Deadline,
     /// Ended by this signal.
     Signal(u8),
+    /// A command that was run for the user ended with this status.
+    Command(u8),
 }
 
 /// Whether running the same command again can help.
@@ -109,12 +111,15 @@ impl Exit {
             Self::Deadline => 124,
             // Linux has 64 signals; saturating keeps a nonsense number from looking like success.
             Self::Signal(number) => number.saturating_add(128),
+            Self::Command(status) => status,
         }
     }
 
     /// This status's row of [`TABLE`].
     pub const fn row(self) -> Row {
         let index = match self {
+            // What a command means by its status is not known here.
+            Self::Command(_) => 1,
             Self::Deadline => 10,
             Self::Signal(_) => 11,
             other => other.code() as usize,

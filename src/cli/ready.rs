@@ -67,6 +67,11 @@ impl Ready {
         }
     }
 
+    /// All is ready, though more lines may follow: tells the supervisor.
+    pub fn tell(&self, status: &str) {
+        self.supervisor.tell(&["READY=1", &format!("STATUS={status}")]);
+    }
+
     /// All is ready: tells the supervisor, closes the descriptor, and keeps the link to the supervisor for later.
     pub fn complete(self, status: &str) -> Supervisor {
         self.supervisor.tell(&["READY=1", &format!("STATUS={status}")]);

@@ -10,9 +10,9 @@
 mod frames;
 mod handshake;
 
+pub use crate::wire::heartbeat::{Heartbeat, Side};
 pub use frames::{Frame, Link, LinkError, credit_left};
 pub use handshake::{Admitted, Answer, Answered, Dial, HandshakeFailure, fuzz_answer};
-pub use crate::wire::heartbeat::{Heartbeat, Side};
 
 use crate::noise::Suite;
 

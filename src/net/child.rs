@@ -78,6 +78,14 @@ pub fn spawn_fed(command: &OsString, environment: &[(&str, OsString)]) -> io::Re
     Ok(Fed { child: Child { process, ended, reach: Reach::Group }, sink })
 }
 
+/// Runs a program with its arguments. Standard input, output and error stay ours.
+pub fn run(words: &[OsString]) -> io::Result<Child> {
+    let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("no program was named"))?;
+    let process = Command::new(program).args(arguments).spawn()?;
+    let ended = pidfd_open(Pid::from_child(&process), PidfdFlags::NONBLOCK)?;
+    Ok(Child { process, ended, reach: Reach::Process })
+}
+
 impl Child {
     /// Lets an event with `token` tell of its end.
     pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {

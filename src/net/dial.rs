@@ -36,7 +36,7 @@ pub enum Dialled {
 
 impl Dialer {
     /// Starts towards `host`, a name or an address. `waker` wakes the loop when the name is resolved.
-    pub fn new(now: Instant, registry: &Registry, token: Token, to: (&str, u16), waker: &Arc<Waker>) -> Dialled {
+    pub fn start(now: Instant, registry: &Registry, token: Token, to: (&str, u16), waker: &Arc<Waker>) -> Dialled {
         let (host, port) = to;
         if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
             return Self::connect_next(now, registry, token, vec![SocketAddr::new(address, port)], None);

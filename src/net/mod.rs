@@ -11,6 +11,7 @@ pub mod dial;
 pub mod signals;
 pub mod socket;
 pub mod stdio;
+pub mod tcp;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

@@ -35,7 +35,7 @@ impl Node {
                 }
                 Some(Phase::Up { session, circuit, rejoin_at, .. }) => {
                     let due = rejoin_at.is_none_or(|at| at <= now);
-                    let wanted = circuit.is_none() || (due && session.wants_fresh_lane(now));
+                    let wanted = circuit.is_none() || (due && session.wants_fresh_lane());
                     if due && wanted && session.role() == Role::Initiator && session.failure().is_none() {
                         self.place_join(now, key);
                     }
@@ -92,9 +92,9 @@ impl Node {
     }
 
     pub(super) fn set_circuit(&mut self, key: Key, to: Option<u32>) {
-        match self.entries.get_mut(&key).map(|entry| &mut entry.phase) {
-            Some(Phase::Calling { circuit, .. } | Phase::Up { circuit, .. }) => *circuit = to,
-            _ => {}
+        let phase = self.entries.get_mut(&key).map(|entry| &mut entry.phase);
+        if let Some(Phase::Calling { circuit, .. } | Phase::Up { circuit, .. }) = phase {
+            *circuit = to;
         }
     }
 
@@ -106,7 +106,10 @@ impl Node {
     pub(super) fn handle_control(&mut self, now: Instant, message: Control) {
         match message {
             Control::Welcome { .. } => self.welcome(),
-            Control::Listening { name: Name::App(app) } => self.events.push_back(Event::Listening { app }),
+            Control::Listening { name: Name::App(app) } => {
+                self.listening_since.get_or_insert(now);
+                self.events.push_back(Event::Listening { app });
+            }
             Control::Listening { name: Name::Session(_) } => {}
             Control::Incoming { circuit, from, name, early } => {
                 self.handle_incoming(now, circuit, (from, name), &early)

@@ -12,7 +12,7 @@ pub enum Carrier {
     /// Asked for; whoever drives the node is at it.
     Dialling { give_up_at: Instant },
     /// Connected; waiting for message 2.
-    Shaking { dial: Option<Dial>, give_up_at: Instant },
+    Shaking { dial: Option<Box<Dial>>, give_up_at: Instant },
     /// Frames.
     Up { link: Box<Link>, heartbeat: Heartbeat, welcomed: bool },
 }
@@ -41,7 +41,7 @@ impl Node {
         match Dial::new(&self.config.identity, relay) {
             Ok((dial, hello)) => {
                 self.out.bytes.extend(hello);
-                self.carrier = Carrier::Shaking { dial: Some(dial), give_up_at: now + HANDSHAKE_DEADLINE };
+                self.carrier = Carrier::Shaking { dial: Some(Box::new(dial)), give_up_at: now + HANDSHAKE_DEADLINE };
             }
             Err(_) => self.handle_down(now, Down::Damaged),
         }
@@ -139,7 +139,7 @@ impl Node {
         let Some(machine) = dial.take() else { return 0 };
         match machine.handle_bytes(input, &mut self.out.bytes) {
             Ok(Err(unfinished)) => {
-                *dial = Some(unfinished);
+                *dial = Some(Box::new(unfinished));
                 0
             }
             Ok(Ok(Admitted { link, used, .. })) => {

@@ -225,7 +225,9 @@ impl Node {
 
     /// A session that failed before the tool knew of it is nobody's business.
     fn drop_if_stillborn(&mut self, now: Instant, key: Key) {
-        let Some(Phase::Up { session, announced: false, .. }) = self.entries.get(&key).map(|e| &e.phase) else { return };
+        let Some(Phase::Up { session, announced: false, .. }) = self.entries.get(&key).map(|e| &e.phase) else {
+            return;
+        };
         if session.failure().is_some() {
             self.abandon(now, key);
         }

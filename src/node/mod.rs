@@ -30,6 +30,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+/// A listener that does not wait gives callers the relay has parked so long to come in.
+const CALLERS_TIME: Duration = Duration::from_secs(1);
 /// Ended sessions whose orderly end is remembered, so that a late join is told so.
 pub const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
 const TOMBSTONES_MAX: usize = 256;
@@ -231,6 +233,7 @@ pub struct Node {
     last_down: Down,
     born: Instant,
     met: bool,
+    listening_since: Option<Instant>,
     circuits: BTreeMap<u32, Circuit>,
     next_circuit: u32,
     turn: u32,
@@ -258,6 +261,7 @@ impl Node {
             last_down: Down::Unreachable,
             born: now,
             met: false,
+            listening_since: None,
             circuits: BTreeMap::new(),
             next_circuit: 2,
             turn: 0,
@@ -406,24 +410,23 @@ impl Node {
 
     /// The next instant at which [`Node::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
-        // Without a link, or while one is under way, the next call is not a matter of time.
-        let attached = self.is_attached();
         let sessions = self.entries.values().filter_map(|entry| match &entry.phase {
-            Phase::Up { session, circuit, rejoin_at, .. } => {
-                let calls = session.role() == crate::session::Role::Initiator && session.failure().is_none();
-                let again = rejoin_at.filter(|_| attached && calls && circuit.is_none());
-                [session.next_timeout(), again].into_iter().flatten().min()
+            Phase::Up { session, rejoin_at, circuit, .. } => {
+                let rejoin = rejoin_at.filter(|_| circuit.is_none() && self.is_attached());
+                [session.next_timeout(), rejoin].into_iter().flatten().min()
             }
-            Phase::Calling { circuit: None, not_before } => not_before.filter(|_| attached),
-            _ => None,
+            Phase::Calling { circuit: None, not_before } if self.is_attached() => *not_before,
+            Phase::Calling { .. } | Phase::Answering => None,
         });
         sessions.chain(self.carrier_deadline()).chain(self.meeting_deadline()).min()
     }
 
     fn meeting_deadline(&self) -> Option<Instant> {
         match self.config.wait {
-            Wait::AtMost(time) if !self.met && !self.fatal => Some(self.born + time),
-            _ => None,
+            _ if self.met || self.fatal => None,
+            Wait::AtMost(time) => Some(self.born + time),
+            Wait::No => self.listening_since.map(|since| since + CALLERS_TIME),
+            Wait::Forever => None,
         }
     }
 
@@ -431,8 +434,13 @@ impl Node {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.handle_carrier_timeout(now);
         if self.meeting_deadline().is_some_and(|at| now >= at) {
-            let why = if self.is_attached() { Failure::PeerAbsent } else { Failure::NoRelay(self.last_down) };
-            self.fail_all(why);
+            if self.config.wait == Wait::No && !self.entries.is_empty() {
+                // Somebody is on the way in.
+                self.listening_since = Some(now);
+            } else {
+                let why = if self.is_attached() { Failure::PeerAbsent } else { Failure::NoRelay(self.last_down) };
+                self.fail_all(why);
+            }
         }
         while self.tombstones.front().is_some_and(|(_, until)| *until <= now) {
             self.tombstones.pop_front();

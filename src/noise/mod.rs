@@ -26,9 +26,7 @@ mod vectors;
 pub use handshake::{
     Established, ExpectFinal, ExpectReply, HandshakeError, Initiator, Part, Responder, fuzz_handshake,
 };
-pub use join::{
-    ExpectJoinReply, JOIN_PAYLOAD_MAX, JoinInitiator, JoinReady, JoinResponder, fuzz_join,
-};
+pub use join::{ExpectJoinReply, JOIN_PAYLOAD_MAX, JoinInitiator, JoinReady, JoinResponder, fuzz_join};
 pub use payload::{CAPS_MAX, HANDSHAKE_MESSAGE_MAX, MESSAGE_1_BYTES, MESSAGE_2_MAX, PAYLOAD_MAX, fuzz_payload};
 pub use sealed::{MESSAGE_MAX, OpenError, Opener, PLAINTEXT_MAX, SealError, Sealer, TAG_BYTES};
 pub use suite::{Purpose, Suite, UnknownSuite};

@@ -32,16 +32,12 @@ impl Vector {
     }
 
     fn bytes(&self, name: &str) -> Vec<u8> {
-        hex(self
-            .word(name)
-            .unwrap_or_else(|| panic!("the vector has no {name}")))
+        hex(self.word(name).unwrap_or_else(|| panic!("the vector has no {name}")))
     }
 
     fn array<const N: usize>(&self, name: &str) -> [u8; N] {
         let bytes = self.bytes(name);
-        bytes
-            .try_into()
-            .unwrap_or_else(|_| panic!("{name} has another length"))
+        bytes.try_into().unwrap_or_else(|_| panic!("{name} has another length"))
     }
 
     fn suite(&self) -> Suite {
@@ -52,14 +48,8 @@ impl Vector {
 /// `-` is no bytes.
 fn hex(text: &str) -> Vec<u8> {
     let text = text.trim_start_matches('-');
-    let digits: Vec<u32> = text
-        .chars()
-        .map(|c| c.to_digit(16).expect("a digit"))
-        .collect();
-    digits
-        .chunks(2)
-        .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("a byte"))
-        .collect()
+    let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16).expect("a digit")).collect();
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("a byte")).collect()
 }
 
 /// Seals `plaintext` on one side, compares, and opens on the other.
@@ -75,10 +65,7 @@ fn exchange(sealer: &mut Sealer, opener: &mut Opener, plaintext: &[u8], sealed: 
 fn published_side(vector: &Vector, side: &str) -> HandshakeState {
     let protocol = vector.word("protocol").expect("a protocol");
     let psk = vector.array("psk");
-    let (prologue, ephemeral) = (
-        vector.bytes("prologue"),
-        vector.bytes(&format!("{side}_ephemeral")),
-    );
+    let (prologue, ephemeral) = (vector.bytes("prologue"), vector.bytes(&format!("{side}_ephemeral")));
     let secret = vector.word(&format!("{side}_static")).map(hex);
     let mut builder = Builder::with_resolver(protocol.parse().expect("known"), Box::new(AwsLc))
         .prologue(&prologue)
@@ -88,23 +75,13 @@ fn published_side(vector: &Vector, side: &str) -> HandshakeState {
     if let Some(secret) = &secret {
         builder = builder.local_private_key(secret).expect("a key");
     }
-    let state = if side == "init" {
-        builder.build_initiator()
-    } else {
-        builder.build_responder()
-    };
+    let state = if side == "init" { builder.build_initiator() } else { builder.build_responder() };
     state.expect("builds")
 }
 
 fn published(vector: &Vector) {
-    let (mut sender, mut receiver) = (
-        published_side(vector, "init"),
-        published_side(vector, "resp"),
-    );
-    let messages: Vec<_> = vector
-        .all("message")
-        .map(|words| (hex(words[0]), hex(words[1])))
-        .collect();
+    let (mut sender, mut receiver) = (published_side(vector, "init"), published_side(vector, "resp"));
+    let messages: Vec<_> = vector.all("message").map(|words| (hex(words[0]), hex(words[1]))).collect();
     let mut messages = messages.iter();
     while !sender.is_handshake_finished() {
         let (payload, message) = messages.next().expect("a message");
@@ -113,16 +90,10 @@ fn published(vector: &Vector) {
         std::mem::swap(&mut sender, &mut receiver);
     }
     assert_eq!(sender.get_handshake_hash(), vector.bytes("handshake_hash"));
-    assert_eq!(
-        receiver.get_handshake_hash(),
-        vector.bytes("handshake_hash")
-    );
+    assert_eq!(receiver.get_handshake_hash(), vector.bytes("handshake_hash"));
     let mut sender = split(sender.into_stateless_transport_mode().expect("finished"));
     let mut receiver = split(receiver.into_stateless_transport_mode().expect("finished"));
-    assert!(
-        messages.len() >= 3,
-        "both directions and a second record are covered"
-    );
+    assert!(messages.len() >= 3, "both directions and a second record are covered");
     for (plaintext, sealed) in messages {
         exchange(&mut sender.0, &mut receiver.1, plaintext, sealed);
         std::mem::swap(&mut sender, &mut receiver);
@@ -149,17 +120,12 @@ struct Scripted {
 
 impl Fresh for Scripted {
     fn resolver(&self) -> BoxedCryptoResolver {
-        Box::new(Fixed(
-            self.vector.array(&format!("{}_ephemeral", self.side)),
-        ))
+        Box::new(Fixed(self.vector.array(&format!("{}_ephemeral", self.side))))
     }
 
     fn kem_key(&self) -> Result<(KemKey, [u8; EK_BYTES]), HandshakeError> {
         let key = self.vector.bytes("kem_decapsulation_key");
-        Ok((
-            KemKey::from_bytes(&key),
-            self.vector.array("kem_encapsulation_key"),
-        ))
+        Ok((KemKey::from_bytes(&key), self.vector.array("kem_encapsulation_key")))
     }
 
     fn encapsulate(&self, ek: &[u8; EK_BYTES]) -> Result<([u8; CT_BYTES], Secret), HandshakeError> {
@@ -203,53 +169,32 @@ impl Random for Fixed {
 
 fn own_handshake(text: &'static str) {
     let vector = Vector(text);
-    let (init, resp) = (
-        Scripted {
-            vector: Vector(text),
-            side: "init",
-        },
-        Scripted {
-            vector: Vector(text),
-            side: "resp",
-        },
-    );
+    let (init, resp) =
+        (Scripted { vector: Vector(text), side: "init" }, Scripted { vector: Vector(text), side: "resp" });
     let suite = vector.suite();
-    let purpose = if vector.bytes("purpose") == b"L" {
-        Purpose::Link
-    } else {
-        Purpose::Session
-    };
+    let purpose = if vector.bytes("purpose") == b"L" { Purpose::Link } else { Purpose::Session };
     let ours = Identity::from_seed(&vector.array("init_seed"));
     let theirs = Identity::from_seed(&vector.array("resp_seed"));
     assert_eq!(ours.card().encode().as_slice(), vector.bytes("init_card"));
     assert_eq!(theirs.card().encode().as_slice(), vector.bytes("resp_card"));
-    assert_eq!(
-        Some(theirs.id().to_string().as_str()),
-        vector.word("resp_id")
-    );
+    assert_eq!(Some(theirs.id().to_string().as_str()), vector.word("resp_id"));
     let prologue = prologue(suite, purpose, &theirs.id(), &vector.bytes("context")).expect("short");
     assert_eq!(prologue, vector.bytes("prologue"));
 
     let caps = vector.bytes("init_caps");
     let (initiator, first) =
-        handshake::start_with(&init, suite, &ours, theirs.id(), (&prologue, &caps))
-            .expect("starts");
+        handshake::start_with(&init, suite, &ours, theirs.id(), (&prologue, &caps)).expect("starts");
     assert_eq!(first, vector.bytes("message_1"));
     let caps = vector.bytes("resp_caps");
     let (responder, second) =
         handshake::accept_with(&resp, suite, &theirs, &first, (&prologue, &caps)).expect("accepts");
     assert_eq!(second, vector.bytes("message_2"));
-    let (third, mut ours) = initiator
-        .finish(&second, &vector.bytes("payload"))
-        .expect("finishes");
+    let (third, mut ours) = initiator.finish(&second, &vector.bytes("payload")).expect("finishes");
     assert_eq!(third, vector.bytes("message_3"));
     let mut theirs = responder.finish(&third).expect("finishes");
     assert_eq!(theirs.payload, vector.bytes("payload"));
     for side in [&ours, &theirs] {
-        assert_eq!(
-            side.handshake_hash.as_slice(),
-            vector.bytes("handshake_hash")
-        );
+        assert_eq!(side.handshake_hash.as_slice(), vector.bytes("handshake_hash"));
         assert_eq!(side.export.as_slice(), vector.bytes("export"));
     }
     records(&vector, &mut ours, &mut theirs);
@@ -257,53 +202,30 @@ fn own_handshake(text: &'static str) {
 
 fn records(vector: &Vector, ours: &mut Established, theirs: &mut Established) {
     for words in vector.all("init_record") {
-        exchange(
-            &mut ours.sealer,
-            &mut theirs.opener,
-            &hex(words[0]),
-            &hex(words[1]),
-        );
+        exchange(&mut ours.sealer, &mut theirs.opener, &hex(words[0]), &hex(words[1]));
     }
     for words in vector.all("resp_record") {
-        exchange(
-            &mut theirs.sealer,
-            &mut ours.opener,
-            &hex(words[0]),
-            &hex(words[1]),
-        );
+        exchange(&mut theirs.sealer, &mut ours.opener, &hex(words[0]), &hex(words[1]));
     }
     assert_eq!((ours.sealer.records(), theirs.sealer.records()), (2, 2));
 }
 
 #[test]
 fn our_handshake_is_the_one_that_the_protocol_describes() {
-    own_handshake(include_str!(
-        "../../tests/vectors/handshake-link-aesgcm.txt"
-    ));
-    own_handshake(include_str!(
-        "../../tests/vectors/handshake-session-chachapoly.txt"
-    ));
+    own_handshake(include_str!("../../tests/vectors/handshake-link-aesgcm.txt"));
+    own_handshake(include_str!("../../tests/vectors/handshake-session-chachapoly.txt"));
     own_handshake(include_str!("../../tests/vectors/link-worked.txt"));
 }
 
 fn own_join(text: &'static str) {
     let vector = Vector(text);
-    let (init, resp) = (
-        Scripted {
-            vector: Vector(text),
-            side: "init",
-        },
-        Scripted {
-            vector: Vector(text),
-            side: "resp",
-        },
-    );
+    let (init, resp) =
+        (Scripted { vector: Vector(text), side: "init" }, Scripted { vector: Vector(text), side: "resp" });
     let (suite, psk, context) = (vector.suite(), vector.array("psk"), vector.bytes("context"));
     let (one, two) = (vector.bytes("payload_1"), vector.bytes("payload_2"));
     let (initiator, first) = join::start_with(&init, suite, &psk, &context, &one).expect("starts");
     assert_eq!(first, vector.bytes("message_1"));
-    let (payload, ready) =
-        join::accept_with(&resp, suite, &psk, &context, &first).expect("accepts");
+    let (payload, ready) = join::accept_with(&resp, suite, &psk, &context, &first).expect("accepts");
     assert_eq!(payload, one);
     let (second, mut back_sealer, mut opener) = ready.reply(&two).expect("replies");
     assert_eq!(second, vector.bytes("message_2"));
@@ -313,22 +235,13 @@ fn own_join(text: &'static str) {
         exchange(&mut sealer, &mut opener, &hex(words[0]), &hex(words[1]));
     }
     for words in vector.all("resp_record") {
-        exchange(
-            &mut back_sealer,
-            &mut back_opener,
-            &hex(words[0]),
-            &hex(words[1]),
-        );
+        exchange(&mut back_sealer, &mut back_opener, &hex(words[0]), &hex(words[1]));
     }
     assert_eq!((sealer.records(), back_sealer.records()), (2, 2));
 }
 
 #[test]
 fn our_join_is_the_one_that_the_protocol_describes() {
-    own_join(include_str!(
-        "../../tests/vectors/handshake-join-aesgcm.txt"
-    ));
-    own_join(include_str!(
-        "../../tests/vectors/handshake-join-chachapoly.txt"
-    ));
+    own_join(include_str!("../../tests/vectors/handshake-join-aesgcm.txt"));
+    own_join(include_str!("../../tests/vectors/handshake-join-chachapoly.txt"));
 }

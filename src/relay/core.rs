@@ -119,6 +119,12 @@ impl RelayCore {
         self.settle(now);
     }
 
+    /// Memory is used up: see [`Forwarder::handle_starved`].
+    pub fn handle_starved(&mut self, now: Instant) {
+        self.workers[0].handle_starved(now);
+        self.settle(now);
+    }
+
     /// A new policy: links that it leaves out are ended.
     pub fn set_policy(&mut self, now: Instant, policy: Policy) {
         self.workers[0].set_policy(now, policy);

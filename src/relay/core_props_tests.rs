@@ -24,8 +24,8 @@ fn step() -> impl Strategy<Value = Step> {
     let size = prop_oneof![1..40_usize, 40..9000_usize, 9000..70_000_usize];
     prop_oneof![
         2 => who.clone().prop_map(Step::Connect),
-        3 => any::<bool>().prop_map(Step::Answer),
-        8 => (who.clone(), size.clone()).prop_map(|(who, count)| Step::Send(who, count)),
+        4 => (0..6_u8).prop_map(|n| Step::Answer(n > 0)),
+        12 => (who.clone(), size.clone()).prop_map(|(who, count)| Step::Send(who, count)),
         8 => (who.clone(), size).prop_map(|(who, count)| Step::Read(who, count)),
         1 => who.clone().prop_map(Step::Fin),
         1 => who.clone().prop_map(Step::Reset),
@@ -38,7 +38,10 @@ fn step() -> impl Strategy<Value = Step> {
 struct Place {
     circuit: u32,
     open: bool,
+    /// This side has said FIN.
     finished: bool,
+    /// The other side has.
+    ended: bool,
     sent: u32,
     credit: u32,
     received: u32,
@@ -71,6 +74,7 @@ impl Side {
             circuit,
             open,
             finished: false,
+            ended: false,
             sent: 0,
             credit: window,
             received: 0,
@@ -127,7 +131,12 @@ impl Side {
                 }
                 Got::Reset(circuit, _) => self.places.retain(|place| place.circuit != circuit),
                 Got::Control(Control::Bye { code }) => panic!("ended with {code}"),
-                Got::Control(_) | Got::Fin(_) | Got::Pong(_) | Got::Closed => {}
+                Got::Fin(circuit) => {
+                    if let Some(place) = self.place(circuit) {
+                        place.ended = true;
+                    }
+                }
+                Got::Control(_) | Got::Pong(_) | Got::Closed => {}
             }
         }
     }
@@ -150,6 +159,13 @@ impl World {
         world
     }
 
+    /// Ends of open circuits, by who allots their numbers: callers even ones, the relay odd ones.
+    fn open_ends(&self, odd: bool) -> usize {
+        let places = self.sides.iter().flat_map(|side| &side.places);
+        let living = places.filter(|place| place.open && !(place.finished && place.ended));
+        living.filter(|place| (place.circuit % 2 == 1) == odd).count()
+    }
+
     fn listen(&mut self) {
         self.sides[0].client.say(Control::Listen { name: app("a") });
     }
@@ -163,7 +179,7 @@ impl World {
                 side.last += 2;
                 let circuit = side.last;
                 side.add(circuit, false);
-                side.client.connect(circuit, to, "a", if circuit % 4 == 0 { 3000 } else { 0 });
+                side.client.connect(circuit, to, "a", if circuit.is_multiple_of(4) { 3000 } else { 0 });
             }
             Step::Answer(yes) => {
                 let side = &mut self.sides[0];
@@ -203,8 +219,11 @@ impl World {
                 }
             }
             Step::Pass(seconds) => {
-                // Everybody says something now and then, or it would be dead.
-                self.sides.iter_mut().for_each(|side| side.client.bare(Kind::Ping, 0, 1));
+                // Everybody listens and says something now and then, or it would be dead.
+                for side in &mut self.sides {
+                    side.read(now, &mut self.relay, usize::MAX);
+                    side.client.bare(Kind::Ping, 0, 1);
+                }
                 self.now += Duration::from_secs(seconds);
                 self.relay.handle_timeout(self.now);
             }
@@ -233,6 +252,10 @@ proptest! {
             }
         }
         prop_assert_eq!(world.relay.used_bytes(), 0);
+        prop_assert_eq!(world.open_ends(false), world.open_ends(true), "a circuit with one end");
+        let counted: usize = world.relay.load().iter().map(|load| load.circuits).sum();
+        let waiting = world.sides.iter().flat_map(|side| &side.places).filter(|place| !place.open).count();
+        prop_assert_eq!(counted, world.open_ends(false) + world.open_ends(true) + waiting);
         for side in &world.sides {
             world.relay.handle_closed(world.now, side.client.id);
         }

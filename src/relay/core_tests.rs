@@ -114,6 +114,27 @@ fn a_receiver_that_grants_nothing_bounds_what_the_relay_holds() {
 }
 
 #[test]
+fn when_memory_is_short_a_circuit_that_gets_no_credit_is_ended() {
+    let start = Instant::now();
+    let (mut relay, id) = relay(2);
+    let (mut caller, mut callee) = joined(start, &mut relay, id);
+    caller.data(2, &numbered(WINDOW));
+    caller.flush(start, &mut relay);
+    callee.all(start, &mut relay);
+    caller.all(start, &mut relay);
+    caller.data(2, &numbered(WINDOW / 2));
+    caller.flush(start, &mut relay);
+    for (seconds, ended) in [(1, false), (2, true)] {
+        let now = start + Duration::from_secs(seconds);
+        relay.handle_starved(now);
+        assert_eq!(relay.used_bytes() == 0, ended);
+        let reset = |circuit| Got::Reset(circuit, CloseCode::Limit.to_wire());
+        assert_eq!(callee.all(now, &mut relay), if ended { vec![reset(1)] } else { vec![] });
+        assert_eq!(caller.all(now, &mut relay), if ended { vec![reset(2)] } else { vec![] });
+    }
+}
+
+#[test]
 fn a_reset_discards_what_waits_and_late_frames_are_skipped() {
     let now = Instant::now();
     let (mut relay, id) = relay(1);

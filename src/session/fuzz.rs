@@ -12,7 +12,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const EXPORT: [u8; 32] = [7; 32];
-const TIMES: Times = Times { dead_time: Duration::from_secs(10), resume_timeout: Duration::from_secs(1 << 30), lane_life: super::LANE_LIFE };
+const TIMES: Times = Times {
+    dead_time: Duration::from_secs(10),
+    resume_timeout: Duration::from_secs(1 << 30),
+    lane_life: super::LANE_LIFE,
+};
 /// Operations of one run: enough for every path, short enough to shrink.
 const OPS_MAX: usize = 400;
 /// Streams of one end in a run.
@@ -107,10 +111,10 @@ impl Pair {
 
     fn open(&mut self, side: usize) {
         let end = &mut self.ends[side];
-        if end.flows.len() < STREAMS {
-            if let Some(id) = end.session.open_stream(self.now, "drop") {
-                end.flows.insert(id, Flow::default());
-            }
+        if end.flows.len() < STREAMS
+            && let Some(id) = end.session.open_stream(self.now, "drop")
+        {
+            end.flows.insert(id, Flow::default());
         }
     }
 
@@ -375,11 +379,11 @@ pub fn fuzz_session_join(data: &[u8]) {
     let secret = SessionSecret::derive(&EXPORT);
     let payload = &data[..data.len().min(1024)];
     let made = JoinInitiator::start(Suite::AesGcm, secret.join_psk(), &secret.rendezvous(), payload);
-    if let Ok((_, message)) = made {
-        if let Ok(answer) = session.answer_join(now, Suite::AesGcm, &message) {
-            assert!(answer.lane > 0 && !session.is_confirmed(answer.lane));
-            assert!(session.answer_join(now, Suite::AesGcm, &message).is_err(), "a replay joins nothing");
-        }
+    if let Ok((_, message)) = made
+        && let Ok(answer) = session.answer_join(now, Suite::AesGcm, &message)
+    {
+        assert!(answer.lane > 0 && !session.is_confirmed(answer.lane));
+        assert!(session.answer_join(now, Suite::AesGcm, &message).is_err(), "a replay joins nothing");
     }
 }
 
@@ -426,7 +430,9 @@ mod tests {
 
             assert_eq!(pair.ends[0].session.send_half(id), crate::session::Half::Broken(CloseCode::Refused.to_wire()));
             pair.ends[0].session.release(id);
-            pair.ends.iter_mut().for_each(|end| drop(end.flows.remove(&id)));
+            for end in &mut pair.ends {
+                end.flows.remove(&id);
+            }
         }
         assert_eq!(pair.ends.each_ref().map(|end| end.session.stream_count()), [0, 0]);
         pair.open(0);

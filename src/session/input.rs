@@ -6,9 +6,9 @@ use super::frame::Frame;
 use super::{Event, Session, SessionError};
 use std::time::Instant;
 
-/// Commands that may wait for a lane: some for each stream that both sides may have. Only a peer that calls for answers
+/// Commands that may wait for a lane: four for each stream that the two sides may have. Only a peer that calls for answers
 /// and takes none gets further.
-const CONTROL_MAX: usize = 16 * 1024;
+const CONTROL_MAX: usize = 64 * 1024;
 
 impl Session {
     /// Takes bytes of a lane's pipe, all of them. A lane that fails is dropped ([`Session::poll_dead_lane`]); an

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A session takes and gives bytes of lanes and of streams. It does not know what a relay is, dials nothing and reads no
-//! clock. It runs over one or more lanes; whoever drives it brings them ([`Session::add_lane`]) and reports their end
+//! clock. It runs over one or more lanes; whoever drives it brings them ([`Session::finish_join`]) and reports their end
 //! ([`Session::drop_lane`]).
 //!
 //! Invariants: what an application reads is a prefix of what the other wrote, whatever happens to lanes; a reliable frame
@@ -165,6 +165,7 @@ pub struct Session {
     sent_bytes: u64,
     peer_limit: u64,
     received_bytes: u64,
+    early_pieces: usize,
     consumed_bytes: u64,
     session_window: Window,
     session_limit: u64,
@@ -213,6 +214,7 @@ impl Session {
             sent_bytes: 0,
             peer_limit: SESSION_WINDOW_START,
             received_bytes: 0,
+            early_pieces: 0,
             consumed_bytes: 0,
             session_window: Window::new(now, SESSION_WINDOW_START, SESSION_WINDOW_MAX),
             session_limit: SESSION_WINDOW_START,
@@ -276,8 +278,8 @@ impl Session {
     }
 
     /// Whether the lane has been used long enough: the initiator should join with a fresh one while this one still works.
-    pub fn wants_fresh_lane(&self, now: Instant) -> bool {
-        let worn = |lane: &Lane| now >= lane.born + self.times.lane_life || lane.records() >= LANE_RECORDS_MAX;
+    pub fn wants_fresh_lane(&self) -> bool {
+        let worn = |lane: &Lane| lane.is_old || lane.records() >= LANE_RECORDS_MAX;
         self.role == Role::Initiator && self.lanes.values().all(worn) && self.has_lane() && self.closing.is_none()
     }
 
@@ -343,11 +345,14 @@ impl Session {
 
     /// The next instant at which [`Session::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
+        if self.failed.is_some() {
+            return None;
+        }
         let lanes = self.lanes.values().flat_map(|lane| [Some(lane.heartbeat.deadline()), lane.ack_at()]);
         let expiry = self.no_lane_since.map(|since| since + self.times.resume_timeout);
         let linger = self.linger_until();
-        let worn = self.lanes.values().next().filter(|_| self.role == Role::Initiator && self.closing.is_none());
-        let worn = worn.map(|lane| lane.born + self.times.lane_life);
+        let ages = self.lanes.values().filter(|lane| !lane.is_old && self.role == Role::Initiator);
+        let worn = ages.map(|lane| lane.born + self.times.lane_life).min();
         let news = self.news_at.filter(|_| self.has_lane());
         lanes.chain([expiry, news, linger, worn]).flatten().min()
     }
@@ -370,6 +375,7 @@ impl Session {
         }
         for lane in self.lanes.values_mut() {
             lane.handle_timeout(now);
+            lane.is_old |= now >= lane.born + self.times.lane_life;
             if lane.heartbeat.take_ping(now) {
                 lane.ping_sent = Some((lane.id, now));
                 lane.ping_due = true;

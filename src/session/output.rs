@@ -52,7 +52,8 @@ impl Session {
 
     fn fill(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
         self.queue_close();
-        let something = !self.requeue.is_empty() || !self.control.is_empty() || !self.brief.is_empty() || !self.bulk.is_empty();
+        let something =
+            !self.requeue.is_empty() || !self.control.is_empty() || !self.brief.is_empty() || !self.bulk.is_empty();
         if something || self.facts_due(lane) {
             self.send_facts(lane, room)?;
         }
@@ -177,7 +178,11 @@ impl Session {
             let credit = self.sent_bytes + next <= self.peer_limit;
             if !credit || !room.fits(plaintext) || self.retained_bytes >= RETENTION_MAX {
                 stream.queued = true;
-                if stream.send.is_brief() { self.brief.push_front(id) } else { self.bulk.push_front(id) }
+                if stream.send.is_brief() {
+                    self.brief.push_front(id)
+                } else {
+                    self.bulk.push_front(id)
+                }
                 break;
             }
             let record = stream.send.take(&mut self.pool);

@@ -133,6 +133,11 @@ impl SendHalf {
         record
     }
 
+    /// Whether a lane has taken anything of the stream.
+    pub fn has_begun(&self) -> bool {
+        self.taken > 0 || self.fin_sent
+    }
+
     /// The peer tells how far its application is and how far we may go. Absolute, so old news changes nothing.
     pub fn handle_consumed(&mut self, consumed: u64, limit: u64) -> Result<(), &'static str> {
         if consumed > self.taken {

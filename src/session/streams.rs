@@ -9,6 +9,9 @@ use crate::wire::CloseCode;
 use std::ops::Range;
 use std::time::Instant;
 
+/// Pieces that wait for what lies before them, over all streams: a megabyte of table. In order they never wait.
+const EARLY_PIECES_MAX: usize = 16 * 1024;
+
 pub struct Stream {
     pub send: SendHalf,
     pub recv: RecvHalf,
@@ -70,7 +73,11 @@ impl Session {
     pub fn refuse_stream(&mut self, id: u32, code: CloseCode) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.released = true;
-        // Nothing was sent, so there is nothing to settle: OPEN_FAILED says it all.
+        if stream.send.has_begun() {
+            // Too late for a refusal: the peer has seen some of our direction. Both are taken back instead.
+            self.stop(id, code);
+            return self.reset(id, code);
+        }
         stream.send.reset(&mut self.pool);
         self.push_control(&Frame::OpenFailed { id, code: code.to_wire() });
         self.reap(id);
@@ -274,7 +281,8 @@ impl Session {
     pub(super) fn touch_waiting(&mut self) {
         if self.retention_was_full && self.retained_bytes < super::RETENTION_MAX {
             self.retention_was_full = false;
-            let waiting = self.streams.iter_mut().filter_map(|(id, stream)| stream.send.take_room_news().then_some(*id));
+            let waiting =
+                self.streams.iter_mut().filter_map(|(id, stream)| stream.send.take_room_news().then_some(*id));
             for id in waiting.collect::<Vec<u32>>() {
                 self.touch(id);
             }
@@ -345,7 +353,9 @@ impl Session {
         };
         let offset = if in_order || append { stream.recv.planted_offset(offset, append) } else { offset };
         let length = at.len();
+        let waited = stream.recv.early_pieces();
         let fresh = stream.recv.receive(&mut self.pool, record, at, (offset, fin))?;
+        self.early_pieces = self.early_pieces + stream.recv.early_pieces() - waited;
         if early {
             stream.recv.plant_consumed(length);
         }
@@ -354,6 +364,9 @@ impl Session {
         self.received_bytes += fresh;
         if self.received_bytes > self.session_limit {
             return Err("sent beyond the session's credit");
+        }
+        if self.early_pieces > EARLY_PIECES_MAX {
+            return Err("scattered its streams into too many pieces");
         }
         if stream_drained {
             // An end without further bytes: nothing is left to consume, so this is the news.
@@ -365,7 +378,9 @@ impl Session {
 
     pub(super) fn handle_reset(&mut self, id: u32, code: u16, final_offset: u64) -> Result<(), &'static str> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        let waited = stream.recv.early_pieces();
         let (fresh, lost) = stream.recv.handle_reset(&mut self.pool, code, final_offset)?;
+        self.early_pieces = self.early_pieces + stream.recv.early_pieces() - waited;
         self.received_bytes += fresh;
         self.consumed_bytes += lost;
         if self.received_bytes > self.session_limit {

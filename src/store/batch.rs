@@ -72,8 +72,7 @@ impl Batch {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let full = self.items.len() >= BATCH_ITEMS_MAX || self.bytes >= BATCH_BYTES_MAX;
-        self.since
-            .map(|since| if full { since } else { since + BATCH_AGE_MAX })
+        self.since.map(|since| if full { since } else { since + BATCH_AGE_MAX })
     }
 
     /// True if it should be committed now.
@@ -98,28 +97,18 @@ impl Batch {
                 if let (Err(_), Some(part)) = (&result, &item.part) {
                     inbox.remove_part(item.path.parent(), part);
                 }
-                Landed {
-                    index: item.index,
-                    path: item.path,
-                    result,
-                }
+                Landed { index: item.index, path: item.path, result }
             })
             .collect();
         let mut directories: BTreeMap<&[u8], Result<(), Fault>> = BTreeMap::new();
         for item in landed.iter().filter(|item| item.result.is_ok()) {
             let parent = item.path.parent();
-            directories
-                .entry(parent)
-                .or_insert_with(|| inbox.sync_directory(parent));
+            directories.entry(parent).or_insert_with(|| inbox.sync_directory(parent));
         }
-        let failed: Vec<(Vec<u8>, Fault)> = directories
-            .into_iter()
-            .filter_map(|(parent, synced)| Some((parent.to_vec(), synced.err()?)))
-            .collect();
+        let failed: Vec<(Vec<u8>, Fault)> =
+            directories.into_iter().filter_map(|(parent, synced)| Some((parent.to_vec(), synced.err()?))).collect();
         for item in &mut landed {
-            if let Some((_, fault)) = failed
-                .iter()
-                .find(|(parent, _)| parent == item.path.parent())
+            if let Some((_, fault)) = failed.iter().find(|(parent, _)| parent == item.path.parent())
                 && item.result.is_ok()
             {
                 item.result = Err(*fault);
@@ -157,38 +146,21 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    const WHEN: Mtime = Mtime {
-        seconds: 0,
-        nanos: 0,
-    };
+    const WHEN: Mtime = Mtime { seconds: 0, nanos: 0 };
 
     fn add(batch: &mut Batch, inbox: &mut Inbox, name: &str, now: Instant) {
         let path = TreePath::top(name.as_bytes()).unwrap();
-        let part = PartName {
-            key: PartKey::new(&[0; 32], &path, 4, WHEN),
-            run: 1,
-        };
+        let part = PartName { key: PartKey::new(&[0; 32], &path, 4, WHEN), run: 1 };
         let mut file = PartFile::create(&inbox.directory(b"").unwrap(), &part).unwrap();
         file.write(name.as_bytes()).unwrap();
         let file = file.finish(Some(0o640), Some(WHEN)).unwrap();
-        batch.add_file(
-            now,
-            Landing {
-                index: 0,
-                path,
-                part: Some(part),
-            },
-            file,
-            4,
-        );
+        batch.add_file(now, Landing { index: 0, path, part: Some(part) }, file, 4);
     }
 
     fn names(directory: &Path) -> Vec<String> {
         let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
-        let mut names: Vec<String> = std::fs::read_dir(directory)
-            .unwrap()
-            .map(|entry| name(entry).to_string_lossy().into_owned())
-            .collect();
+        let mut names: Vec<String> =
+            std::fs::read_dir(directory).unwrap().map(|entry| name(entry).to_string_lossy().into_owned()).collect();
         names.sort();
         names
     }
@@ -202,17 +174,10 @@ mod tests {
             for number in 0..count {
                 add(&mut batch, &mut inbox, &number.to_string(), Instant::now());
             }
-            assert!(
-                names(home.path())
-                    .iter()
-                    .all(|name| name.starts_with(".vp-part."))
-            );
+            assert!(names(home.path()).iter().all(|name| name.starts_with(".vp-part.")));
             let landed = batch.commit(&mut inbox, Overwrite::Never);
             assert!(landed.iter().all(|item| item.result.is_ok()));
-            assert_eq!(
-                names(home.path()),
-                (0..count).map(|n| n.to_string()).collect::<Vec<_>>()
-            );
+            assert_eq!(names(home.path()), (0..count).map(|n| n.to_string()).collect::<Vec<_>>());
             assert_eq!(batch.deadline(), None);
         }
     }
@@ -245,14 +210,7 @@ mod tests {
         assert!(!batch.is_due(start) && batch.is_due(start + BATCH_AGE_MAX));
         let path = TreePath::top(b"d").unwrap();
         for index in 1..u32::try_from(BATCH_ITEMS_MAX).unwrap() {
-            batch.add_name(
-                start,
-                Landing {
-                    index,
-                    path: path.clone(),
-                    part: None,
-                },
-            );
+            batch.add_name(start, Landing { index, path: path.clone(), part: None });
         }
         assert!(batch.is_due(start));
     }

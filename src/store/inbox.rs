@@ -8,9 +8,7 @@ use super::names::{NAME_BYTES_MAX, TreePath};
 use super::part::{PartKey, PartName};
 use super::source::{Mtime, Stamp};
 use rustix::fd::OwnedFd;
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps,
-};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::fs::{fchmod, fstat, fsync, futimens, linkat, mkdirat, openat, openat2, readlinkat};
 use rustix::fs::{renameat, renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat};
 use rustix::io::Errno;
@@ -74,9 +72,7 @@ pub struct Inbox {
     pub(crate) planted_sync_fault: Option<Fault>,
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS)
@@ -99,14 +95,7 @@ impl Inbox {
 
     fn remember(&mut self, path: &[u8], directory: Rc<OwnedFd>, parts: Option<Vec<PartName>>) {
         self.recent.truncate(OPEN_DIRECTORIES_MAX - 1);
-        self.recent.insert(
-            0,
-            OpenDirectory {
-                path: path.to_vec(),
-                directory,
-                parts,
-            },
-        );
+        self.recent.insert(0, OpenDirectory { path: path.to_vec(), directory, parts });
     }
 
     fn held(&mut self, path: &[u8]) -> Result<&mut OpenDirectory, Fault> {
@@ -150,13 +139,8 @@ impl Inbox {
             return Err(errno.into());
         }
         let flags = DIRECTORY | OFlags::NOFOLLOW;
-        let directory = openat(&*parent, path.name(), flags, Mode::empty()).map_err(|errno| {
-            if matches!(errno, Errno::NOTDIR | Errno::LOOP) {
-                Fault::Exists
-            } else {
-                errno.into()
-            }
-        })?;
+        let directory = openat(&*parent, path.name(), flags, Mode::empty())
+            .map_err(|errno| if matches!(errno, Errno::NOTDIR | Errno::LOOP) { Fault::Exists } else { errno.into() })?;
         if made.is_err() {
             let mode = Stamp::of(&fstat(&directory)?).mode;
             return Ok(Made::Already(mode));
@@ -188,11 +172,7 @@ impl Inbox {
         overwrite: Overwrite,
     ) -> Result<Option<Vec<u8>>, Fault> {
         let parent = self.directory(path.parent())?;
-        let tried = if overwrite == Overwrite::Rename {
-            ALTERNATIVES_MAX
-        } else {
-            0
-        };
+        let tried = if overwrite == Overwrite::Rename { ALTERNATIVES_MAX } else { 0 };
         let mut likely = None;
         for number in 0..=tried {
             let name = alternative(path.name(), number);
@@ -219,24 +199,14 @@ impl Inbox {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(&*self.directory(parent)?, name, flags, Mode::empty())?;
         let type_ = FileType::from_raw_mode(fstat(&file)?.st_mode);
-        if type_ == FileType::RegularFile {
-            Ok(file)
-        } else {
-            Err(Fault::Exists)
-        }
+        if type_ == FileType::RegularFile { Ok(file) } else { Err(Fault::Exists) }
     }
 
     /// Makes a symbolic link under a free name, with its time of modification.
     ///
     /// # Errors
     /// [`Fault::Exists`] if the name is taken.
-    pub fn make_link(
-        &mut self,
-        parent: &[u8],
-        name: &[u8],
-        target: &[u8],
-        mtime: Mtime,
-    ) -> Result<(), Fault> {
+    pub fn make_link(&mut self, parent: &[u8], name: &[u8], target: &[u8], mtime: Mtime) -> Result<(), Fault> {
         let directory = self.directory(parent)?;
         symlinkat(target, &*directory, name)?;
         // A link without its time is still the link: some file systems keep none.
@@ -254,11 +224,7 @@ impl Inbox {
             held.parts = Some(list_parts(&held.directory)?);
         }
         let all = held.parts.as_deref().unwrap_or_default();
-        Ok(all
-            .iter()
-            .filter(|part| part.key.same_target(key))
-            .copied()
-            .collect())
+        Ok(all.iter().filter(|part| part.key.same_target(key)).copied().collect())
     }
 
     /// Takes an unfinished file off the list: it has been taken over, or removed.
@@ -282,23 +248,14 @@ impl Inbox {
     ///
     /// # Errors
     /// [`Fault::Exists`] if it is taken and must stay; [`Fault::Busy`] if the part is gone.
-    pub fn land(
-        &mut self,
-        part: &PartName,
-        path: &TreePath,
-        overwrite: Overwrite,
-    ) -> Result<Vec<u8>, Fault> {
+    pub fn land(&mut self, part: &PartName, path: &TreePath, overwrite: Overwrite) -> Result<Vec<u8>, Fault> {
         let directory = self.directory(path.parent())?;
         let part = part.to_string();
         if overwrite == Overwrite::Yes {
             renameat(&*directory, &part, &*directory, path.name()).map_err(part_gone)?;
             return Ok(path.name().to_vec());
         }
-        let tried = if overwrite == Overwrite::Rename {
-            ALTERNATIVES_MAX
-        } else {
-            0
-        };
+        let tried = if overwrite == Overwrite::Rename { ALTERNATIVES_MAX } else { 0 };
         for number in 0..=tried {
             let name = alternative(path.name(), number);
             if name.len() > NAME_BYTES_MAX {
@@ -317,12 +274,7 @@ impl Inbox {
     ///
     /// # Errors
     /// What the system says.
-    pub fn finish_directory(
-        &mut self,
-        path: &TreePath,
-        mode: Option<u16>,
-        mtime: Mtime,
-    ) -> Result<(), Fault> {
+    pub fn finish_directory(&mut self, path: &TreePath, mode: Option<u16>, mtime: Mtime) -> Result<(), Fault> {
         let directory = self.directory(path.as_bytes())?;
         futimens(&*directory, &times(mtime))?;
         if let Some(mode) = mode {
@@ -379,11 +331,7 @@ fn alternative(name: &[u8], number: u32) -> Vec<u8> {
 
 /// Somebody took over or removed what we were about to rename.
 fn part_gone(errno: Errno) -> Fault {
-    if errno == Errno::NOENT {
-        Fault::Busy
-    } else {
-        errno.into()
-    }
+    if errno == Errno::NOENT { Fault::Busy } else { errno.into() }
 }
 
 fn rename_to_free(directory: &OwnedFd, part: &str, name: &[u8]) -> Result<(), Errno> {
@@ -409,13 +357,7 @@ fn list_parts(directory: &OwnedFd) -> Result<Vec<PartName>, Fault> {
 #[must_use]
 pub fn times(mtime: Mtime) -> Timestamps {
     Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: rustix::fs::UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: mtime.seconds,
-            tv_nsec: mtime.nanos.into(),
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+        last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() },
     }
 }

@@ -84,11 +84,7 @@ pub fn check_name(name: &[u8]) -> Result<(), NameFault> {
 #[must_use]
 pub fn has_control(bytes: &[u8]) -> bool {
     bytes.utf8_chunks().any(|chunk| {
-        chunk.valid().chars().any(char::is_control)
-            || chunk
-                .invalid()
-                .iter()
-                .any(|byte| (0x80..0xa0).contains(byte))
+        chunk.valid().chars().any(char::is_control) || chunk.invalid().iter().any(|byte| (0x80..0xa0).contains(byte))
     })
 }
 
@@ -112,9 +108,7 @@ impl TreePath {
     ///
     /// # Errors
     /// The first thing wrong with a name, or with the whole.
-    pub fn from_components<'a>(
-        names: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<Self, NameFault> {
+    pub fn from_components<'a>(names: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, NameFault> {
         let mut joined = Vec::new();
         let mut depth = 0;
         for name in names {
@@ -214,10 +208,7 @@ impl fmt::Debug for TreePath {
 /// from its own, real directory downwards, so that no chain of them can climb out.
 #[must_use]
 pub fn link_stays_inside(path: &TreePath, target: &[u8]) -> bool {
-    let acceptable = !target.is_empty()
-        && target.len() <= LINK_BYTES_MAX
-        && target[0] != b'/'
-        && !has_control(target);
+    let acceptable = !target.is_empty() && target.len() <= LINK_BYTES_MAX && target[0] != b'/' && !has_control(target);
     let mut climbs = 0;
     let mut descended = false;
     for name in target.split(|byte| *byte == b'/') {
@@ -261,16 +252,7 @@ mod tests {
 
     #[test]
     fn ordinary_and_foreign_names_pass() {
-        for name in [
-            "a",
-            "...",
-            ".hidden",
-            "mit Leerzeichen",
-            "łódź",
-            "日本",
-            "-rf",
-            ".vp-par",
-        ] {
+        for name in ["a", "...", ".hidden", "mit Leerzeichen", "łódź", "日本", "-rf", ".vp-par"] {
             assert_eq!(check_name(name.as_bytes()), Ok(()), "{name}");
         }
         assert_eq!(check_name(b"latin1-\xe9\xff"), Ok(()));
@@ -281,16 +263,10 @@ mod tests {
     fn paths_have_bounds_and_parts() {
         let path = TreePath::from_components([&b"a"[..], b"b", b"c"]).unwrap();
         assert_eq!(path.as_bytes(), b"a/b/c");
-        assert_eq!(
-            (path.parent(), path.name(), path.first()),
-            (&b"a/b"[..], &b"c"[..], &b"a"[..])
-        );
+        assert_eq!((path.parent(), path.name(), path.first()), (&b"a/b"[..], &b"c"[..], &b"a"[..]));
         assert_eq!(path.below_first(), b"b/c");
         let top = TreePath::top(b"a").unwrap();
-        assert_eq!(
-            (top.parent(), top.below_first(), top.depth()),
-            (&b""[..], &b""[..], 1)
-        );
+        assert_eq!((top.parent(), top.below_first(), top.depth()), (&b""[..], &b""[..], 1));
         let deep = std::iter::repeat_n(&b"d"[..], DEPTH_MAX + 1);
         assert_eq!(TreePath::from_components(deep), Err(NameFault::TooDeep));
         let name = [b'n'; NAME_BYTES_MAX];
@@ -301,18 +277,9 @@ mod tests {
 
     #[test]
     fn links_may_only_climb_as_far_as_the_top_of_their_tree() {
-        let at =
-            |path: &str| TreePath::from_components(path.split('/').map(str::as_bytes)).unwrap();
-        for (path, target) in [
-            ("t/l", "x"),
-            ("t/a/l", "../b"),
-            ("t/a/l", ".."),
-            ("t/l", "./a//b"),
-        ] {
-            assert!(
-                link_stays_inside(&at(path), target.as_bytes()),
-                "{path} -> {target}"
-            );
+        let at = |path: &str| TreePath::from_components(path.split('/').map(str::as_bytes)).unwrap();
+        for (path, target) in [("t/l", "x"), ("t/a/l", "../b"), ("t/a/l", ".."), ("t/l", "./a//b")] {
+            assert!(link_stays_inside(&at(path), target.as_bytes()), "{path} -> {target}");
         }
         for (path, target) in [
             ("l", "x"),
@@ -324,10 +291,7 @@ mod tests {
             ("t/a/l", "b/../c"),
             ("t/l", "a\nb"),
         ] {
-            assert!(
-                !link_stays_inside(&at(path), target.as_bytes()),
-                "{path} -> {target}"
-            );
+            assert!(!link_stays_inside(&at(path), target.as_bytes()), "{path} -> {target}");
         }
     }
 }

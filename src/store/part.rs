@@ -52,16 +52,11 @@ impl PartKey {
         target.update(sender).update(path.as_bytes());
         let mut version = blake3::Hasher::new();
         version.update(&size.to_le_bytes());
-        version
-            .update(&mtime.seconds.to_le_bytes())
-            .update(&mtime.nanos.to_le_bytes());
+        version.update(&mtime.seconds.to_le_bytes()).update(&mtime.nanos.to_le_bytes());
         let (mut wide, mut narrow) = ([0; 16], [0; 8]);
         target.finalize_xof().fill(&mut wide);
         version.finalize_xof().fill(&mut narrow);
-        Self {
-            target: u128::from_be_bytes(wide),
-            version: u64::from_be_bytes(narrow),
-        }
+        Self { target: u128::from_be_bytes(wide), version: u64::from_be_bytes(narrow) }
     }
 
     /// Meant for the same path from the same sender.
@@ -89,10 +84,7 @@ impl PartName {
         let target = u128::from_str_radix(fields.next()?, 16).ok()?;
         let version = u64::from_str_radix(fields.next()?, 16).ok()?;
         let run = u64::from_str_radix(fields.next()?, 16).ok()?;
-        let parsed = Self {
-            key: PartKey { target, version },
-            run,
-        };
+        let parsed = Self { key: PartKey { target, version }, run };
         // Only what we would write ourselves: removing must hit the very file that was listed.
         (parsed.to_string() == text_of(name)?).then_some(parsed)
     }
@@ -105,11 +97,7 @@ fn text_of(name: &[u8]) -> Option<&str> {
 impl fmt::Display for PartName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PartKey { target, version } = self.key;
-        write!(
-            f,
-            "{PART_PREFIX}{target:032x}.{version:016x}.{:016x}",
-            self.run
-        )
+        write!(f, "{PART_PREFIX}{target:032x}.{version:016x}.{:016x}", self.run)
     }
 }
 
@@ -151,11 +139,7 @@ pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Optio
         if private && renameat(&*directory, old, &*directory, new).is_ok() {
             inbox.forget_part(path.parent(), &theirs);
             let length = u64::try_from(stat.st_size).unwrap_or(0);
-            return Ok(Some(Adopted {
-                name: ours,
-                file,
-                length,
-            }));
+            return Ok(Some(Adopted { name: ours, file, length }));
         }
     }
     Ok(None)
@@ -188,12 +172,7 @@ impl Adopted {
 ///
 /// # Errors
 /// [`Fault::Changed`] if the file ends before, or what reading says.
-pub fn hash_range(
-    file: &OwnedFd,
-    hasher: &mut blake3::Hasher,
-    mut offset: u64,
-    until: u64,
-) -> Result<(), Fault> {
+pub fn hash_range(file: &OwnedFd, hasher: &mut blake3::Hasher, mut offset: u64, until: u64) -> Result<(), Fault> {
     let at_once = |left: u64| usize::try_from(left).map_or(READ_BYTES, |left| left.min(READ_BYTES));
     let mut buffer = vec![0; at_once(until.saturating_sub(offset))];
     while offset < until {
@@ -249,19 +228,9 @@ impl PartFile {
     pub fn create(directory: &OwnedFd, name: &PartName) -> Result<Self, Fault> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let private = Mode::RUSR | Mode::WUSR;
-        let file = openat(
-            directory,
-            name.to_string(),
-            flags | OFlags::CLOEXEC,
-            private,
-        )?;
+        let file = openat(directory, name.to_string(), flags | OFlags::CLOEXEC, private)?;
         claim(&file, directory, name)?;
-        Ok(Self {
-            file: file.into(),
-            offset: 0,
-            pushed: 0,
-            set_length: false,
-        })
+        Ok(Self { file: file.into(), offset: 0, pushed: 0, set_length: false })
     }
 
     /// Goes on with one that was adopted, and drops what lies behind `offset`.
@@ -276,12 +245,7 @@ impl PartFile {
         };
         claim(&file, directory, name)?;
         ftruncate(&file, offset)?;
-        Ok(Self {
-            file: file.into(),
-            offset,
-            pushed: offset,
-            set_length: false,
-        })
+        Ok(Self { file: file.into(), offset, pushed: offset, set_length: false })
     }
 
     /// Where the next byte goes.
@@ -338,16 +302,10 @@ mod tests {
     use super::*;
     use std::fs;
 
-    const WHEN: Mtime = Mtime {
-        seconds: 5,
-        nanos: 6,
-    };
+    const WHEN: Mtime = Mtime { seconds: 5, nanos: 6 };
 
     fn name(path: &TreePath, size: u64, run: u64) -> PartName {
-        PartName {
-            key: PartKey::new(&[7; 32], path, size, WHEN),
-            run,
-        }
+        PartName { key: PartKey::new(&[7; 32], path, size, WHEN), run }
     }
 
     #[test]
@@ -356,13 +314,7 @@ mod tests {
         let ours = name(&path, 9, 3);
         assert_eq!(PartName::parse(ours.to_string().as_bytes()), Some(ours));
         let upper = ours.to_string().to_uppercase();
-        for other in [
-            "f",
-            ".vp-part.",
-            ".vp-part.1.2.3",
-            &upper,
-            &format!("{ours}.4"),
-        ] {
+        for other in ["f", ".vp-part.", ".vp-part.1.2.3", &upper, &format!("{ours}.4")] {
             assert_eq!(PartName::parse(other.as_bytes()), None, "{other}");
         }
     }
@@ -379,14 +331,8 @@ mod tests {
         let mut rival = Inbox::open(home.path()).unwrap();
         assert_eq!(rival.parts_for(b"", &ours.key).unwrap(), [old]);
         let adopted = adopt(&mut inbox, &path, ours).unwrap().unwrap();
-        assert!(
-            adopt(&mut rival, &path, name(&path, 4_000_000, 3))
-                .unwrap()
-                .is_none()
-        );
-        let states = adopted
-            .checkpoints(4_000_000, NonZeroU64::new(64).unwrap())
-            .unwrap();
+        assert!(adopt(&mut rival, &path, name(&path, 4_000_000, 3)).unwrap().is_none());
+        let states = adopted.checkpoints(4_000_000, NonZeroU64::new(64).unwrap()).unwrap();
         let lengths: Vec<u64> = states.iter().map(|state| state.0).collect();
         assert_eq!(lengths, [1 << 20, 2 << 20, 3_000_000]);
         assert_eq!(states[2].1.finalize(), blake3::hash(&content));
@@ -400,20 +346,8 @@ mod tests {
         let root = inbox.directory(b"").unwrap();
         let _writer = PartFile::create(&root, &name(&path, 5, 1)).unwrap();
         fs::write(home.path().join(name(&path, 6, 1).to_string()), "x").unwrap();
-        assert!(
-            adopt(&mut inbox, &path, name(&path, 5, 2))
-                .unwrap()
-                .is_none()
-        );
-        assert!(
-            adopt(&mut inbox, &path, name(&path, 7, 2))
-                .unwrap()
-                .is_none()
-        );
-        assert!(
-            adopt(&mut inbox, &path, name(&path, 6, 2))
-                .unwrap()
-                .is_some()
-        );
+        assert!(adopt(&mut inbox, &path, name(&path, 5, 2)).unwrap().is_none());
+        assert!(adopt(&mut inbox, &path, name(&path, 7, 2)).unwrap().is_none());
+        assert!(adopt(&mut inbox, &path, name(&path, 6, 2)).unwrap().is_some());
     }
 }

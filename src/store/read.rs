@@ -39,10 +39,7 @@ impl SourceFile {
     /// # Errors
     /// [`Fault::Changed`] if it is not what the walk had seen, or what the system says.
     pub fn open(found: &Found) -> Result<Self, Fault> {
-        let source = Self {
-            file: open(found)?,
-            stamp: found.stamp,
-        };
+        let source = Self { file: open(found)?, stamp: found.stamp };
         source.check_unchanged()?;
         if source.stamp.size >= READ_AHEAD_FROM_BYTES {
             // Only advice: a file system that cannot take it is read all the same.
@@ -63,11 +60,7 @@ impl SourceFile {
     /// [`Fault::Changed`] if they differ, or what the system says.
     pub fn check_unchanged(&self) -> Result<(), Fault> {
         let now = Stamp::of(&fstat(&self.file)?);
-        if now.same_version(&self.stamp) {
-            Ok(())
-        } else {
-            Err(Fault::Changed)
-        }
+        if now.same_version(&self.stamp) { Ok(()) } else { Err(Fault::Changed) }
     }
 
     /// Which stretch of data or hole begins at `offset`, which lies below the size.
@@ -80,13 +73,9 @@ impl SourceFile {
             return Ok(Extent::Data { until: size });
         }
         match seek(&self.file, SeekFrom::Data(offset)) {
-            Ok(data) if data > offset => Ok(Extent::Hole {
-                until: data.min(size),
-            }),
+            Ok(data) if data > offset => Ok(Extent::Hole { until: data.min(size) }),
             Ok(_) => match seek(&self.file, SeekFrom::Hole(offset)) {
-                Ok(hole) if hole > offset => Ok(Extent::Data {
-                    until: hole.min(size),
-                }),
+                Ok(hole) if hole > offset => Ok(Extent::Data { until: hole.min(size) }),
                 _ => Ok(Extent::Data { until: size }),
             },
             // Nothing but a hole up to the end.
@@ -130,11 +119,7 @@ impl SourceFile {
             }
         };
         buffer.truncate(begin + count);
-        if count == 0 {
-            Err(Fault::Changed)
-        } else {
-            Ok(count)
-        }
+        if count == 0 { Err(Fault::Changed) } else { Ok(count) }
     }
 }
 
@@ -146,10 +131,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     fn found(path: &std::path::Path) -> Found {
-        Walk::new(vec![path.to_path_buf()])
-            .flatten()
-            .next()
-            .unwrap()
+        Walk::new(vec![path.to_path_buf()]).flatten().next().unwrap()
     }
 
     #[test]
@@ -188,12 +170,7 @@ mod tests {
         file.write_all_at(&[1; 65_536], 1 << 20).unwrap();
         let source = SourceFile::open(&found(&path)).unwrap();
         assert_eq!(source.extent(0), Ok(Extent::Hole { until: 1 << 20 }));
-        assert_eq!(
-            source.extent(1 << 20),
-            Ok(Extent::Data {
-                until: (1 << 20) + 65_536
-            })
-        );
+        assert_eq!(source.extent(1 << 20), Ok(Extent::Data { until: (1 << 20) + 65_536 }));
         assert_eq!(source.extent(2 << 20), Ok(Extent::Hole { until: 4 << 20 }));
     }
 }

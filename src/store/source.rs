@@ -53,9 +53,7 @@ impl Stamp {
             mode: u16::try_from(stat.st_mode & 0o777).unwrap_or(0),
             mtime: Mtime {
                 seconds: stat.st_mtime,
-                nanos: u32::try_from(stat.st_mtime_nsec)
-                    .unwrap_or(0)
-                    .min(999_999_999),
+                nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0).min(999_999_999),
             },
             identity: (stat.st_dev, stat.st_ino),
             sparse: regular && blocks.saturating_mul(512) < length,
@@ -131,35 +129,22 @@ pub struct Walk {
     levels: Vec<Level>,
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Walk {
     /// A walk over the sources in the order given. Nothing is read yet.
     #[must_use]
     pub fn new(sources: Vec<PathBuf>) -> Self {
-        Self {
-            sources: sources.into_iter(),
-            tops: HashSet::new(),
-            levels: Vec::new(),
-        }
+        Self { sources: sources.into_iter(), tops: HashSet::new(), levels: Vec::new() }
     }
 
     fn top(&mut self, source: &Path) -> Step {
-        let shown = |fault| Skipped {
-            path: source.as_os_str().as_bytes().to_vec(),
-            fault,
-        };
+        let shown = |fault| Skipped { path: source.as_os_str().as_bytes().to_vec(), fault };
         let name = top_name(source).ok_or_else(|| shown(Fault::Name))?;
         let path = TreePath::top(&name).map_err(|_| shown(Fault::Name))?;
         let stat = statat(CWD, source, AtFlags::empty()).map_err(|e| shown(e.into()))?;
-        let mut found = Found {
-            path,
-            kind: Kind::File,
-            stamp: Stamp::of(&stat),
-            origin: Origin::Named(source.to_path_buf()),
-        };
+        let mut found =
+            Found { path, kind: Kind::File, stamp: Stamp::of(&stat), origin: Origin::Named(source.to_path_buf()) };
         let type_ = FileType::from_raw_mode(stat.st_mode);
         if !matches!(type_, FileType::RegularFile | FileType::Directory) {
             return Err(shown(Fault::Special));
@@ -175,54 +160,30 @@ impl Walk {
             found.origin = Origin::Below(Rc::clone(&directory));
             let names = list(&directory).map_err(&shown)?;
             let (path, root) = (found.path.clone(), Rc::clone(&directory));
-            self.levels.push(Level {
-                path,
-                directory,
-                names,
-                root,
-            });
+            self.levels.push(Level { path, directory, names, root });
         }
         Ok(found)
     }
 
     fn inner(level: &Level, name: &[u8]) -> Result<(Found, Option<Level>), Skipped> {
-        let shown = |fault| Skipped {
-            path: [level.path.as_bytes(), b"/", name].concat(),
-            fault,
-        };
+        let shown = |fault| Skipped { path: [level.path.as_bytes(), b"/", name].concat(), fault };
         let path = level.path.child(name).map_err(|_| shown(Fault::Name))?;
-        let stat = statat(&*level.directory, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|e| shown(e.into()))?;
-        let mut found = Found {
-            path,
-            kind: Kind::File,
-            stamp: Stamp::of(&stat),
-            origin: Origin::Below(Rc::clone(&level.root)),
-        };
+        let stat = statat(&*level.directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| shown(e.into()))?;
+        let mut found =
+            Found { path, kind: Kind::File, stamp: Stamp::of(&stat), origin: Origin::Below(Rc::clone(&level.root)) };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok((found, None)),
             FileType::Directory => {
                 let flags = DIRECTORY | OFlags::NOFOLLOW;
-                let directory = openat(&*level.directory, name, flags, Mode::empty())
-                    .map(Rc::new)
-                    .map_err(|e| shown(e.into()))?;
+                let directory =
+                    openat(&*level.directory, name, flags, Mode::empty()).map(Rc::new).map_err(|e| shown(e.into()))?;
                 found.kind = Kind::Directory;
                 let names = list(&directory).map_err(&shown)?;
                 let (path, root) = (found.path.clone(), Rc::clone(&level.root));
-                Ok((
-                    found,
-                    Some(Level {
-                        path,
-                        directory,
-                        names,
-                        root,
-                    }),
-                ))
+                Ok((found, Some(Level { path, directory, names, root })))
             }
             FileType::Symlink => {
-                let target = readlinkat(&*level.directory, name, Vec::new())
-                    .map_err(|e| shown(e.into()))?
-                    .into_bytes();
+                let target = readlinkat(&*level.directory, name, Vec::new()).map_err(|e| shown(e.into()))?.into_bytes();
                 if !link_stays_inside(&found.path, &target) {
                     return Err(shown(Fault::LinkTarget));
                 }
@@ -345,25 +306,9 @@ mod tests {
             fs::write(root.join(file), "12345").unwrap();
         }
         symlink("../c", root.join("a/link")).unwrap();
-        let expected = [
-            "t",
-            "t/a",
-            "t/a/link",
-            "t/a/y",
-            "t/b",
-            "t/b/inner",
-            "t/b/inner/f",
-            "t/b/z",
-            "t/c",
-        ];
+        let expected = ["t", "t/a", "t/a/link", "t/a/y", "t/b", "t/b/inner", "t/b/inner/f", "t/b/z", "t/c"];
         assert_eq!(shown(Walk::new(vec![root.clone()])), expected);
-        assert_eq!(
-            measure(vec![root.clone()], 9),
-            Some(Totals {
-                items: 9,
-                bytes: 20
-            })
-        );
+        assert_eq!(measure(vec![root.clone()], 9), Some(Totals { items: 9, bytes: 20 }));
         assert_eq!(measure(vec![root], 8), None);
     }
 
@@ -380,16 +325,7 @@ mod tests {
         let walk = Walk::new(vec![root.clone(), missing, root]);
         assert_eq!(
             shown(walk),
-            [
-                "t",
-                "LinkTarget",
-                "Name",
-                "good",
-                "Special",
-                "NotFound",
-                "Duplicate"
-            ]
-            .map(|name| if name == "good" {
+            ["t", "LinkTarget", "Name", "good", "Special", "NotFound", "Duplicate"].map(|name| if name == "good" {
                 "t/good".to_owned()
             } else {
                 name.to_owned()

@@ -26,10 +26,14 @@ pub enum CloseCode {
     UnknownSession = 9,
     /// A program at the far side failed.
     Failed = 10,
+    /// A replicated port: the target refused the connection.
+    TargetRefused = 11,
+    /// A replicated port: the target did not answer, or there is no way to it.
+    TargetUnreachable = 12,
 }
 
 impl CloseCode {
-    const ALL: [CloseCode; 11] = [
+    const ALL: [CloseCode; 13] = [
         CloseCode::Done,
         CloseCode::Waiting,
         CloseCode::NotHere,
@@ -41,6 +45,8 @@ impl CloseCode {
         CloseCode::Cancelled,
         CloseCode::UnknownSession,
         CloseCode::Failed,
+        CloseCode::TargetRefused,
+        CloseCode::TargetUnreachable,
     ];
 
     /// The number on the wire.
@@ -63,7 +69,7 @@ mod tests {
         for code in CloseCode::ALL {
             assert_eq!(CloseCode::from_wire(code.to_wire()), code);
         }
-        assert_eq!(CloseCode::from_wire(11), CloseCode::Failed);
+        assert_eq!(CloseCode::from_wire(13), CloseCode::Failed);
         assert_eq!(CloseCode::from_wire(u16::MAX), CloseCode::Failed);
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 use vp::identity::Identity;
 use vp::node::{Callers, Config, Down, Event, Key, Node, Wait};
-use vp::relay::{Gate, LinkId, Limits, Policy, RelayCore};
+use vp::relay::{Gate, Limits, LinkId, Policy, RelayCore};
 use vp::session::{Event as SessionEvent, Half, Times};
 use vp::wire::CloseCode;
 
@@ -60,7 +60,8 @@ impl World {
         let relay_id = Identity::from_seed(&relay_seed).id();
         let keys = [seed(&mut random), seed(&mut random)];
         let ids = keys.map(|key| Identity::from_seed(&key).id());
-        let lane_life = [Duration::from_millis(300), Duration::from_secs(5), Duration::from_secs(3_600)][random.below(3)];
+        let lane_life =
+            [Duration::from_millis(300), Duration::from_secs(5), Duration::from_secs(3_600)][random.below(3)];
         let most = [0, 100, 50_000, 300_000][random.below(4)];
         let mut ends = [0, 1].map(|side| {
             let config = Config {
@@ -69,10 +70,14 @@ impl World {
                 callers: if side == 1 { Callers::Only(vec![ids[0]]) } else { Callers::Nobody },
                 callers_max: side,
                 wait: Wait::Forever,
-                times: Times { dead_time: Duration::from_secs(10), resume_timeout: Duration::from_secs(3_600), lane_life },
+                times: Times {
+                    dead_time: Duration::from_secs(10),
+                    resume_timeout: Duration::from_secs(3_600),
+                    lane_life,
+                },
                 seed: random.next(),
             };
-            let data = (0..random.below(most + 1)).map(|_| random.next() as u8).collect();
+            let data = (0..random.below(most + 1)).map(|_| random.byte()).collect();
             End {
                 node: Node::new(now, config),
                 wire: None,
@@ -219,7 +224,11 @@ impl World {
         }
         let bytes = session.readable(stream);
         let count = bytes.len().min(most);
-        assert_eq!(other.data.get(end.got..end.got + count), Some(&bytes[..count]), "side {side} reads what was written");
+        assert_eq!(
+            other.data.get(end.got..end.got + count),
+            Some(&bytes[..count]),
+            "side {side} reads what was written"
+        );
         end.got += count;
         session.read(stream, count);
         session.consume(self.now, stream, count);
@@ -242,7 +251,11 @@ impl World {
             self.events(side);
             self.work(side, most);
             if self.ends[side].node.next_timeout().is_some_and(|at| at <= self.now) {
-                self.ends[side].node.handle_timeout(self.now);
+                let node = &mut self.ends[side].node;
+                node.handle_timeout(self.now);
+                // What is due has been done: a machine that keeps asking to be woken now would spin.
+                let next = node.next_timeout().filter(|_| node.wants_carrier());
+                assert!(next.is_none_or(|at| at > self.now), "side {side} wants to be woken in the past");
             }
         }
         if let Some(relay) = &mut self.relay {
@@ -321,11 +334,12 @@ fn settle(mut world: World) -> u64 {
         }
         world.now += Duration::from_millis(15);
     }
+    let mut state = String::new();
     for (side, end) in world.ends.iter_mut().enumerate() {
         let attached = end.node.is_attached();
         let left = end.key.and_then(|key| end.node.session(key));
         let left = left.map(|s| (s.has_lane(), s.is_over(), s.peer_close_code(), s.failure()));
-        eprintln!("side {side}: attached {attached}, lane, over, closed, failed: {left:?}");
+        state += &format!(" side {side}: attached {attached}, lane, over, closed, failed: {left:?};");
     }
-    panic!("the close was never settled");
+    panic!("the close was never settled:{state}");
 }

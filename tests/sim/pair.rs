@@ -107,7 +107,11 @@ impl World {
         let mut random = Random::new(plan.seed);
         let now = Instant::now();
         let (east, west, export) = handshake(&mut random);
-        let times = Times { dead_time: Duration::from_secs(9), resume_timeout: Duration::from_secs(3_600), lane_life: plan.lane_life };
+        let times = Times {
+            dead_time: Duration::from_secs(9),
+            resume_timeout: Duration::from_secs(3_600),
+            lane_life: plan.lane_life,
+        };
         let mut sides = [(Role::Initiator, east), (Role::Responder, west)].map(|(role, keys)| Side {
             session: Session::new(now, role, &export, keys, times),
             pipes: BTreeMap::from([(0, VecDeque::new())]),
@@ -131,7 +135,7 @@ impl World {
             let id = world.sides[side].session.open_stream(now, "sim").expect("few streams");
             for end in 0..2 {
                 let length = world.random.below(plan.bytes_max + 1);
-                let data = (0..length).map(|_| world.random.next() as u8).collect();
+                let data = (0..length).map(|_| world.random.byte()).collect();
                 let flow = Flow { data, written: 0, finished: false, got: 0, consumed: 0 };
                 world.flows.insert((end, id), flow);
             }
@@ -315,7 +319,7 @@ impl World {
             let lane = lanes[self.random.below(lanes.len())];
             self.cut(lane);
         }
-        let worn = self.sides[0].session.wants_fresh_lane(self.now) && self.random.one_in(4);
+        let worn = self.sides[0].session.wants_fresh_lane() && self.random.one_in(4);
         if lanes.is_empty() || self.joining.is_some() || worn || self.random.one_in(400) {
             self.join(true);
         }

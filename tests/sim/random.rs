@@ -16,7 +16,12 @@ impl Random {
     }
 
     pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % (bound.max(1) as u64)) as usize
+        let bound = u64::try_from(bound.max(1)).expect("a usize fits");
+        usize::try_from(self.next() % bound).expect("below a usize")
+    }
+
+    pub fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
     }
 
     pub fn one_in(&mut self, n: usize) -> bool {

@@ -5,7 +5,7 @@ use super::{Text, counting, hkdf, settle};
 use std::time::{Duration, Instant};
 use vp::noise::{JoinInitiator, JoinResponder, Suite};
 use vp::session::frame::{Frame, encode_open, stream_header};
-use vp::session::{Role, Session, SessionSecret, Times};
+use vp::session::{LANE_LIFE, Role, Session, SessionSecret, Times};
 
 fn le32(number: u32) -> [u8; 4] {
     number.to_le_bytes()
@@ -121,7 +121,8 @@ fn session_frames() {
 }
 
 const EXPORT_FROM: u8 = 0xc0;
-const TIMES: Times = Times { dead_time: Duration::from_secs(10), resume_timeout: Duration::from_secs(600), lane_life: vp::session::LANE_LIFE };
+const TIMES: Times =
+    Times { dead_time: Duration::from_secs(10), resume_timeout: Duration::from_secs(600), lane_life: LANE_LIFE };
 
 /// Two ends of a session that share the export of the vector file.
 fn sessions(now: Instant) -> (Session, Session) {

@@ -2,15 +2,11 @@
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, Socket, Type};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Connections the kernel completes ahead of us. A relay that restarts meets all its clients at once.
-const BACKLOG: i32 = 1024;
 /// How long accepting stops after an error: most are shortages, which a busy loop would only worsen.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A shortage is reported once in this time, not once a pause.
@@ -20,29 +16,6 @@ const BATCH: usize = 64;
 /// Held open to be given up when descriptors run out: then a connection can be accepted and closed, and its client
 /// learns at once instead of waiting in a backlog that nobody empties.
 const RESERVE: &str = "/dev/null";
-
-/// Binds an address: IPv6 ones for IPv6 and IPv4 alike if they are unspecified (`[::]`).
-///
-/// # Errors
-/// The address is in use, or not of this machine, or needs privileges.
-pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
-    }
-    // A relay that restarts must get its port back while old connections linger.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-/// Lets this process have as many descriptors as it may: the usual soft limit of 1024 is for programs that use select(2).
-pub fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    // If it fails the relay serves fewer links, and says so when it comes to that.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-}
 
 /// All listeners of a relay.
 pub struct Acceptor {
@@ -121,6 +94,7 @@ impl Acceptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tcp::bind;
     use mio::Poll;
 
     #[test]

@@ -20,6 +20,7 @@ pub use shared::{Handle, Status};
 
 use crate::identity::{Identity, ParseError, Peers};
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1};
+use crate::net::tcp;
 pub use crate::relay::Limits;
 use crate::relay::{Budget, Forwarder, Policy, Pool, Router};
 use conn::Reader;
@@ -119,7 +120,7 @@ pub enum RelayError {
 pub enum AllowError {
     /// It cannot be read.
     Read(io::Error),
-    /// It is beyond [`ALLOW_FILE_MAX`].
+    /// It is beyond its cap.
     TooLong,
     /// It has a mistake.
     Parse(ParseError),
@@ -202,7 +203,7 @@ impl Relay {
         };
         let mut listeners = options.listeners;
         for address in options.listen {
-            listeners.push(listen::bind(address).map_err(|error| RelayError::Listen(address, error))?);
+            listeners.push(tcp::bind(address).map_err(|error| RelayError::Listen(address, error))?);
         }
         let id = options.identity.id();
         let addresses = listeners.iter().map(|listener| Ok(format!("tcp://{id}@{}", listener.local_addr()?)));
@@ -210,7 +211,7 @@ impl Relay {
         let count = options.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let polls = (0..count).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let inboxes = polls.iter().map(|poll| Ok(Inbox::new(Waker::new(poll.registry(), WAKER)?)));
-        listen::raise_descriptor_limit();
+        tcp::raise_descriptor_limit();
         let memory_bytes = options.memory_bytes.max(count * MEMORY_PER_WORKER_MIN);
         let shared = Arc::new(Shared {
             inboxes: inboxes.collect::<io::Result<Vec<_>>>()?.into(),

@@ -183,6 +183,10 @@ impl Worker {
                         Ok(socket) => {
                             self.sockets.insert(transit.link(), socket);
                             self.forwarder.handle_arrival(now, *transit);
+                            if self.stage == Stage::Draining {
+                                // It was on its way when the others were told.
+                                self.forwarder.handle_shutdown(now);
+                            }
                         }
                         Err(_) => self.forwarder.handle_lost(now, *transit),
                     }

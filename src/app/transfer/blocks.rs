@@ -33,11 +33,7 @@ impl TryFrom<u8> for Level {
     type Error = LevelOutOfRange;
 
     fn try_from(level: u8) -> Result<Self, LevelOutOfRange> {
-        if (1..=19).contains(&level) {
-            Ok(Self(level))
-        } else {
-            Err(LevelOutOfRange)
-        }
+        if (1..=19).contains(&level) { Ok(Self(level)) } else { Err(LevelOutOfRange) }
     }
 }
 
@@ -111,14 +107,7 @@ impl BlockEncoder {
     /// An encoder that has measured nothing yet.
     #[must_use]
     pub fn new(policy: Compression) -> Self {
-        Self {
-            policy,
-            level: 0,
-            compressor: None,
-            raw_left: 0,
-            last: (0, 0),
-            drain: None,
-        }
+        Self { policy, level: 0, compressor: None, raw_left: 0, last: (0, 0), drain: None }
     }
 
     /// What to do with the next bytes.
@@ -177,11 +166,7 @@ impl BlockEncoder {
         let begin = out.len();
         let body = begin + HEADER_BYTES + 4;
         out.resize(body + zstd::zstd_safe::compress_bound(raw.len()), 0);
-        let length = self
-            .compressor
-            .as_mut()?
-            .compress_to_buffer(raw, &mut out[body..])
-            .ok()?;
+        let length = self.compressor.as_mut()?.compress_to_buffer(raw, &mut out[body..]).ok()?;
         out.truncate(body + length);
         out[begin..begin + HEADER_BYTES].copy_from_slice(&header(ZDATA, 4 + length));
         let declared = u32::try_from(raw.len()).ok()?.to_le_bytes();
@@ -304,12 +289,7 @@ mod tests {
     use super::*;
 
     fn text(bytes: usize) -> Vec<u8> {
-        b"the quick brown fox jumps over the lazy dog. "
-            .iter()
-            .copied()
-            .cycle()
-            .take(bytes)
-            .collect()
+        b"the quick brown fox jumps over the lazy dog. ".iter().copied().cycle().take(bytes).collect()
     }
 
     fn noise(bytes: usize) -> Vec<u8> {
@@ -320,9 +300,7 @@ mod tests {
 
     fn unpack(message: &[u8]) -> Result<Vec<u8>, BadBlock> {
         let raw = u32::from_le_bytes(message[5..9].try_into().unwrap());
-        BlockDecoder::default()
-            .decode(usize::try_from(raw).unwrap(), &message[9..])
-            .map(<[u8]>::to_vec)
+        BlockDecoder::default().decode(usize::try_from(raw).unwrap(), &message[9..]).map(<[u8]>::to_vec)
     }
 
     #[test]
@@ -336,10 +314,7 @@ mod tests {
             assert!(out.len() < 2_000, "level {level}: {}", out.len());
             assert_eq!(unpack(&out[6..]).as_deref(), Ok(&raw[..]));
         }
-        assert_eq!(
-            (Level::try_from(0), Level::try_from(20)),
-            (Err(LevelOutOfRange), Err(LevelOutOfRange))
-        );
+        assert_eq!((Level::try_from(0), Level::try_from(20)), (Err(LevelOutOfRange), Err(LevelOutOfRange)));
     }
 
     #[test]
@@ -356,10 +331,7 @@ mod tests {
             passed += bytes;
         }
         assert_eq!(passed, RESAMPLE_BYTES);
-        assert_eq!(
-            encoder.encode(&text(SAMPLE_BYTES), &mut out),
-            Encoded::Packed
-        );
+        assert_eq!(encoder.encode(&text(SAMPLE_BYTES), &mut out), Encoded::Packed);
         assert_eq!(encoder.plan(), Plan::Compress(BLOCK_BYTES));
     }
 

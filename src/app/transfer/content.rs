@@ -49,26 +49,17 @@ impl Receiver<'_, '_> {
             Current::Greeting => return Err(Violation::Hello),
             Current::Nothing | Current::Finished(_) => return Err(Violation::Order),
         };
-        *offset = offset
-            .checked_add(count)
-            .filter(|end| *end <= size)
-            .ok_or(Violation::Length)?;
+        *offset = offset.checked_add(count).filter(|end| *end <= size).ok_or(Violation::Length)?;
         self.meter.bytes_done += count;
         Ok(())
     }
 
     pub(super) fn keep_or_fail(&mut self, written: Result<(), Fault>) {
         let too_large = match &self.current {
-            Current::Stream { bytes, .. } => {
-                self.policy.bytes_max.is_some_and(|most| *bytes > most)
-            }
+            Current::Stream { bytes, .. } => self.policy.bytes_max.is_some_and(|most| *bytes > most),
             _ => false,
         };
-        let written = if too_large {
-            Err(Fault::TooLarge)
-        } else {
-            written
-        };
+        let written = if too_large { Err(Fault::TooLarge) } else { written };
         if let Err(fault) = written {
             match std::mem::replace(&mut self.current, Current::StreamRemains) {
                 Current::File { item, offset, .. } => self.fail(item, offset, fault),
@@ -88,21 +79,13 @@ impl Receiver<'_, '_> {
     pub(super) fn fail(&mut self, item: Offered, offset: u64, fault: Fault) {
         self.sink.abandon(&item, fault);
         let (index, size) = (item.index, item.size.unwrap_or(0));
-        self.current = Current::Remains {
-            index,
-            offset,
-            size,
-        };
+        self.current = Current::Remains { index, offset, size };
         self.settle_item(item, fault.into());
     }
 
     pub(super) fn end(&mut self, index: u32, hash: &Hash, now: Instant) -> Result<(), Violation> {
         match std::mem::replace(&mut self.current, Current::Nothing) {
-            Current::File {
-                item,
-                offset,
-                hasher,
-            } if item.index == index => {
+            Current::File { item, offset, hasher } if item.index == index => {
                 if item.size != Some(offset) {
                     return Err(Violation::Length);
                 }
@@ -125,12 +108,7 @@ impl Receiver<'_, '_> {
             Ok(None) => {}
             Ok(Some(settled)) => self.settle(settled),
             Err(fault) => {
-                self.settle(Settled {
-                    index,
-                    path,
-                    outcome: fault.into(),
-                    renamed: None,
-                });
+                self.settle(Settled { index, path, outcome: fault.into(), renamed: None });
             }
         }
     }
@@ -148,9 +126,6 @@ impl Receiver<'_, '_> {
     }
 
     pub(super) fn is_stream(&self) -> bool {
-        matches!(
-            self.current,
-            Current::Stream { .. } | Current::StreamRemains
-        )
+        matches!(self.current, Current::Stream { .. } | Current::StreamRemains)
     }
 }

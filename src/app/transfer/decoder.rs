@@ -62,12 +62,7 @@ pub struct Decoder<M> {
 
 impl<M> Default for Decoder<M> {
     fn default() -> Self {
-        Self {
-            partial: Vec::new(),
-            handed_out: false,
-            data_left: 0,
-            direction: PhantomData,
-        }
+        Self { partial: Vec::new(), handed_out: false, data_left: 0, direction: PhantomData }
     }
 }
 
@@ -83,10 +78,7 @@ impl<M: Direction> Decoder<M> {
     ///
     /// # Errors
     /// Where the bytes break the layout. The decoder is of no use afterwards.
-    pub fn next<'s, 'i: 's>(
-        &'s mut self,
-        input: &mut &'i [u8],
-    ) -> Result<Option<Piece<'s, M>>, Malformed> {
+    pub fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Result<Option<Piece<'s, M>>, Malformed> {
         if std::mem::take(&mut self.handed_out) {
             self.partial.clear();
         }
@@ -122,10 +114,7 @@ impl<M: Direction> Decoder<M> {
     }
 
     /// Goes on with a message whose front came earlier.
-    fn straddling<'s, 'i: 's>(
-        &'s mut self,
-        input: &mut &'i [u8],
-    ) -> Result<Option<Piece<'s, M>>, Malformed> {
+    fn straddling<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Result<Option<Piece<'s, M>>, Malformed> {
         self.fill(HEADER_BYTES, input);
         let Some(head) = self.partial.first_chunk::<HEADER_BYTES>() else {
             return Ok(None);
@@ -168,9 +157,7 @@ impl<M: Direction> Decoder<M> {
 
     fn piece(kind: u8, body: &[u8]) -> Result<Piece<'_, M>, Malformed> {
         if kind != ZDATA {
-            return M::parse(kind, body)
-                .map(Piece::Message)
-                .ok_or(Malformed::Field(kind));
+            return M::parse(kind, body).map(Piece::Message).ok_or(Malformed::Field(kind));
         }
         let mut fields = Fields(body);
         let raw_length = fields
@@ -178,10 +165,7 @@ impl<M: Direction> Decoder<M> {
             .and_then(|length| usize::try_from(length).ok())
             .filter(|length| (1..=BLOCK_BYTES_MAX).contains(length))
             .ok_or(Malformed::Field(kind))?;
-        Ok(Piece::Packed {
-            raw_length,
-            frame: fields.0,
-        })
+        Ok(Piece::Packed { raw_length, frame: fields.0 })
     }
 }
 
@@ -258,14 +242,7 @@ mod tests {
                 }
                 let (mtime, path) = (Mtime { seconds, nanos }, RawPath(raw));
                 assert!(path.components().eq(names.iter().map(Vec::as_slice)));
-                Offer::Entry(Entry {
-                    index,
-                    kind,
-                    mode,
-                    mtime,
-                    size,
-                    path,
-                })
+                Offer::Entry(Entry { index, kind, mode, mtime, size, path })
             },
         )
     }
@@ -276,22 +253,11 @@ mod tests {
         let totals = proptest::option::of(any::<(u64, u64)>());
         let name = proptest::collection::vec(any::<u8>(), 0..=255);
         prop_oneof![
-            (any::<u16>(), any::<bool>(), totals, name).prop_map(
-                |(version, files, totals, name)| {
-                    let content = if files {
-                        Content::Files
-                    } else {
-                        Content::Stream
-                    };
-                    let totals = totals.map(|(items, bytes)| Totals { items, bytes });
-                    Offer::Hello(Hello {
-                        version,
-                        content,
-                        totals,
-                        name,
-                    })
-                }
-            ),
+            (any::<u16>(), any::<bool>(), totals, name).prop_map(|(version, files, totals, name)| {
+                let content = if files { Content::Files } else { Content::Stream };
+                let totals = totals.map(|(items, bytes)| Totals { items, bytes });
+                Offer::Hello(Hello { version, content, totals, name })
+            }),
             entry(),
             any::<(u32, u64)>().prop_map(|(index, offset)| Offer::Begin { index, offset }),
             (1..=HOLE_BYTES_MAX).prop_map(Offer::Hole),
@@ -318,34 +284,15 @@ mod tests {
             fault().prop_map(Answer::Refused),
             (any::<u32>(), prefixes).prop_map(|(index, prefixes)| Answer::Want { index, prefixes }),
             any::<(u32, bool, Hash)>().prop_map(|(index, send, hash)| {
-                let otherwise = if send {
-                    IfDifferent::Send
-                } else {
-                    IfDifferent::Leave
-                };
-                Answer::Have {
-                    index,
-                    otherwise,
-                    hash,
-                }
+                let otherwise = if send { IfDifferent::Send } else { IfDifferent::Leave };
+                Answer::Have { index, otherwise, hash }
             }),
             (any::<u32>(), outcome).prop_map(|(index, outcome)| Answer::Item { index, outcome }),
-            (status, any::<[u32; 4]>(), any::<i32>()).prop_map(
-                |(status, counts, command_status)| {
-                    let [committed, exists, refused, failed] = counts;
-                    let counts = Counts {
-                        committed,
-                        exists,
-                        refused,
-                        failed,
-                    };
-                    Answer::Done {
-                        status,
-                        counts,
-                        command_status,
-                    }
-                }
-            ),
+            (status, any::<[u32; 4]>(), any::<i32>()).prop_map(|(status, counts, command_status)| {
+                let [committed, exists, refused, failed] = counts;
+                let counts = Counts { committed, exists, refused, failed };
+                Answer::Done { status, counts, command_status }
+            }),
         ]
     }
 
@@ -428,12 +375,7 @@ mod tests {
 
     #[test]
     fn a_greeting_can_be_looked_at_before_it_is_taken() {
-        let hello = Hello {
-            version: 1,
-            content: Content::Stream,
-            totals: None,
-            name: b"x".to_vec(),
-        };
+        let hello = Hello { version: 1, content: Content::Stream, totals: None, name: b"x".to_vec() };
         let mut bytes = Vec::new();
         Offer::Hello(hello.clone()).encode(&mut bytes);
         for length in 0..bytes.len() {
@@ -446,23 +388,14 @@ mod tests {
 
     #[test]
     fn impossible_headers_are_refused_before_their_body() {
-        let refuse = |head: [u8; 5]| {
-            Decoder::<Offer>::default()
-                .next(&mut &head[..])
-                .unwrap_err()
-        };
+        let refuse = |head: [u8; 5]| Decoder::<Offer>::default().next(&mut &head[..]).unwrap_err();
         assert_eq!(refuse([0x41, 0, 0, 0, 0]), Malformed::Type(0x41));
         assert_eq!(refuse([0, 0, 0, 0, 0]), Malformed::Type(0));
         assert_eq!(refuse([DATA, 0, 0, 0, 0]), Malformed::Length(DATA));
         assert_eq!(refuse([DATA, 1, 0, 4, 0]), Malformed::Length(DATA));
         assert_eq!(refuse([ZDATA, 0, 0, 8, 0]), Malformed::Length(ZDATA));
-        assert_eq!(
-            refuse([ENTRY, 255, 255, 255, 255]),
-            Malformed::Length(ENTRY)
-        );
-        let to_sender = Decoder::<Answer>::default()
-            .next(&mut &[DATA, 1, 0, 0, 0, 0][..])
-            .map(drop);
+        assert_eq!(refuse([ENTRY, 255, 255, 255, 255]), Malformed::Length(ENTRY));
+        let to_sender = Decoder::<Answer>::default().next(&mut &[DATA, 1, 0, 0, 0, 0][..]).map(drop);
         assert_eq!(to_sender, Err(Malformed::Type(DATA)));
     }
 

@@ -39,10 +39,7 @@ pub(super) fn header(kind: u8, length: usize) -> [u8; HEADER_BYTES] {
 }
 
 fn fault_number(fault: Fault) -> u8 {
-    FAULTS
-        .iter()
-        .find(|known| known.0 == fault)
-        .map_or(0, |known| known.1)
+    FAULTS.iter().find(|known| known.0 == fault).map_or(0, |known| known.1)
 }
 
 /// Appends one whole message; `body` writes what follows the header.
@@ -71,9 +68,7 @@ impl Offer {
                 indexed(out, FILE_BEGIN, *index, &offset.to_le_bytes());
             }
             Self::Hole(length) => {
-                message(out, HOLE, |out| {
-                    out.extend_from_slice(&length.to_le_bytes())
-                });
+                message(out, HOLE, |out| out.extend_from_slice(&length.to_le_bytes()));
             }
             Self::End { index, hash } => indexed(out, FILE_END, *index, hash),
             Self::Failed { index, fault } => {
@@ -118,11 +113,7 @@ fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     out.extend_from_slice(&entry.size.to_le_bytes());
     out.extend_from_slice(&entry.path.0);
     // The kernel gives no longer target than 4,095 bytes.
-    out.extend_from_slice(
-        &u16::try_from(target.len())
-            .unwrap_or(u16::MAX)
-            .to_le_bytes(),
-    );
+    out.extend_from_slice(&u16::try_from(target.len()).unwrap_or(u16::MAX).to_le_bytes());
     out.extend_from_slice(target);
 }
 
@@ -141,11 +132,7 @@ impl Answer {
                     out.extend_from_slice(hash);
                 }
             }),
-            Self::Have {
-                index,
-                otherwise,
-                hash,
-            } => message(out, HAVE, |out| {
+            Self::Have { index, otherwise, hash } => message(out, HAVE, |out| {
                 out.extend_from_slice(&index.to_le_bytes());
                 out.push(u8::from(*otherwise == IfDifferent::Send));
                 out.extend_from_slice(hash);
@@ -159,23 +146,10 @@ impl Answer {
                 };
                 indexed(out, ITEM, *index, &end);
             }
-            Self::Done {
-                status,
-                counts,
-                command_status,
-            } => message(out, DONE, |out| {
+            Self::Done { status, counts, command_status } => message(out, DONE, |out| {
                 let number = Status::ALL.iter().position(|known| known == status);
-                out.push(
-                    number
-                        .and_then(|at| u8::try_from(at).ok())
-                        .unwrap_or(u8::MAX),
-                );
-                for count in [
-                    counts.committed,
-                    counts.exists,
-                    counts.refused,
-                    counts.failed,
-                ] {
+                out.push(number.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX));
+                for count in [counts.committed, counts.exists, counts.refused, counts.failed] {
                     out.extend_from_slice(&count.to_le_bytes());
                 }
                 out.extend_from_slice(&command_status.to_le_bytes());

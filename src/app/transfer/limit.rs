@@ -28,10 +28,7 @@ impl RateLimit {
     /// A full bucket at `now`.
     #[must_use]
     pub fn new(bytes_per_second: NonZeroU64, now: Instant) -> Self {
-        Self {
-            bytes_per_second,
-            paid_until: now.checked_sub(BURST).unwrap_or(now),
-        }
+        Self { bytes_per_second, paid_until: now.checked_sub(BURST).unwrap_or(now) }
     }
 
     /// Takes bytes out; they may be sent at once. Returns how long to wait before the next.
@@ -49,13 +46,10 @@ impl RateLimit {
     }
 
     fn price(&self, bytes: usize) -> Duration {
-        let nanos = u128::try_from(bytes)
-            .unwrap_or(u128::MAX)
-            .saturating_mul(1_000_000_000)
+        let nanos = u128::try_from(bytes).unwrap_or(u128::MAX).saturating_mul(1_000_000_000)
             / u128::from(self.bytes_per_second.get());
         // A day per chunk is as good as for ever, and far from the end of Instant.
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-            .min(Duration::from_secs(86_400))
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(Duration::from_secs(86_400))
     }
 }
 
@@ -86,10 +80,7 @@ mod tests {
         let later = start + Duration::from_secs(3_600);
         assert_eq!(limit.take(later, 100), Duration::ZERO);
         assert_eq!(limit.take(later, 100), Duration::from_millis(100));
-        assert_eq!(
-            limit.wait(later + Duration::from_millis(40)),
-            Duration::from_millis(60)
-        );
+        assert_eq!(limit.wait(later + Duration::from_millis(40)), Duration::from_millis(60));
     }
 
     #[test]

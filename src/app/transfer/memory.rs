@@ -150,14 +150,8 @@ impl Port for MemoryPort {
         let pipe = Arc::clone(&self.outgoing);
         let mut way = pipe.lock();
         while way.bytes + chunk.len() > self.capacity && !way.closed {
-            let waited = pipe
-                .moved
-                .wait_timeout(way, Duration::from_secs(60))
-                .unwrap();
-            assert!(
-                !waited.1.timed_out(),
-                "blocked for a minute: the engines wait for each other"
-            );
+            let waited = pipe.moved.wait_timeout(way, Duration::from_secs(60)).unwrap();
+            assert!(!waited.1.timed_out(), "blocked for a minute: the engines wait for each other");
             way = waited.0;
         }
         if way.closed {
@@ -177,9 +171,7 @@ impl Port for MemoryPort {
     }
 
     fn buffer(&mut self) -> Vec<u8> {
-        self.spare
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(super::port::CHUNK_BYTES))
+        self.spare.pop().unwrap_or_else(|| Vec::with_capacity(super::port::CHUNK_BYTES))
     }
 }
 

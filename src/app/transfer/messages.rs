@@ -273,11 +273,7 @@ pub enum ItemOutcome {
 
 impl From<Fault> for ItemOutcome {
     fn from(fault: Fault) -> Self {
-        if fault.is_refusal() {
-            Self::Refused(fault)
-        } else {
-            Self::Failed(fault)
-        }
+        if fault.is_refusal() { Self::Refused(fault) } else { Self::Failed(fault) }
     }
 }
 

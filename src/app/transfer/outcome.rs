@@ -89,9 +89,7 @@ impl Tally {
             ItemOutcome::Failed(_) => counts.failed += 1,
         }
         match outcome {
-            ItemOutcome::Refused(fault) | ItemOutcome::Failed(fault) => {
-                Some(self.note(path, fault))
-            }
+            ItemOutcome::Refused(fault) | ItemOutcome::Failed(fault) => Some(self.note(path, fault)),
             ItemOutcome::Committed | ItemOutcome::Exists => None,
         }
     }
@@ -109,10 +107,7 @@ impl Tally {
 
     fn note(&mut self, path: &[u8], fault: Fault) -> Failure {
         self.damaged |= fault == Fault::Integrity;
-        let failure = Failure {
-            path: path.to_vec(),
-            fault,
-        };
+        let failure = Failure { path: path.to_vec(), fault };
         if self.failures.len() < FAILURES_KEPT_MAX {
             self.failures.push(failure.clone());
         } else {
@@ -124,12 +119,7 @@ impl Tally {
     /// The whole in one word.
     #[must_use]
     pub fn status(&self, command_status: i32) -> Status {
-        let Counts {
-            committed,
-            exists,
-            refused,
-            failed,
-        } = self.counts;
+        let Counts { committed, exists, refused, failed } = self.counts;
         let good = u64::from(committed) + u64::from(exists);
         let failed = u64::from(failed) + u64::from(self.skipped) + u64::from(self.late);
         match () {
@@ -271,10 +261,7 @@ mod tests {
     use super::*;
 
     fn status(outcomes: &[ItemOutcome], skipped: u32) -> Status {
-        let mut tally = Tally {
-            skipped,
-            ..Tally::default()
-        };
+        let mut tally = Tally { skipped, ..Tally::default() };
         for outcome in outcomes {
             tally.settle(b"x", *outcome);
         }
@@ -288,20 +275,11 @@ mod tests {
         assert_eq!(status(&[Exists, Exists], 0), Status::NothingToDo);
         assert_eq!(status(&[Exists, Committed], 0), Status::Complete);
         assert_eq!(status(&[Committed], 1), Status::Partial);
-        assert_eq!(
-            status(&[Committed, Refused(Fault::Exists)], 0),
-            Status::Partial
-        );
+        assert_eq!(status(&[Committed, Refused(Fault::Exists)], 0), Status::Partial);
         assert_eq!(status(&[Refused(Fault::Exists)], 0), Status::Refused);
-        assert_eq!(
-            status(&[Refused(Fault::Name), Failed(Fault::Io)], 0),
-            Status::LocalIo
-        );
+        assert_eq!(status(&[Refused(Fault::Name), Failed(Fault::Io)], 0), Status::LocalIo);
         assert_eq!(status(&[], 1), Status::LocalIo);
-        assert_eq!(
-            status(&[Committed, Failed(Fault::Integrity)], 0),
-            Status::Integrity
-        );
+        assert_eq!(status(&[Committed, Failed(Fault::Integrity)], 0), Status::Integrity);
         assert_eq!(Tally::default().status(3), Status::CommandFailed);
     }
 
@@ -311,10 +289,7 @@ mod tests {
         for _ in 0..FAILURES_KEPT_MAX + 5 {
             tally.settle(b"x", ItemOutcome::Failed(Fault::Io));
         }
-        assert_eq!(
-            (tally.failures.len(), tally.failures_unnamed),
-            (FAILURES_KEPT_MAX, 5)
-        );
+        assert_eq!((tally.failures.len(), tally.failures_unnamed), (FAILURES_KEPT_MAX, 5));
         assert_eq!(tally.counts.failed, 1_005);
     }
 }

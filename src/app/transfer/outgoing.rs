@@ -38,29 +38,11 @@ pub(super) struct Outgoing<'p> {
 }
 
 impl<'p> Outgoing<'p> {
-    pub fn new(
-        port: &'p mut dyn Port,
-        encoder: BlockEncoder,
-        limit: Option<RateLimit>,
-        now: Instant,
-    ) -> Self {
+    pub fn new(port: &'p mut dyn Port, encoder: BlockEncoder, limit: Option<RateLimit>, now: Instant) -> Self {
         let chunk = port.buffer();
-        let measure = Measure {
-            since: now,
-            bytes: 0,
-            held_up: Duration::ZERO,
-        };
+        let measure = Measure { since: now, bytes: 0, held_up: Duration::ZERO };
         let (scratch, received) = (Vec::new(), VecDeque::new());
-        Self {
-            port,
-            chunk,
-            scratch,
-            limit,
-            measure,
-            encoder,
-            received,
-            peer_finished: false,
-        }
+        Self { port, chunk, scratch, limit, measure, encoder, received, peer_finished: false }
     }
 
     fn room(&self) -> usize {
@@ -94,12 +76,7 @@ impl<'p> Outgoing<'p> {
 
     /// Reads up to `max` bytes of the file straight into the chunk, as one DATA message, and
     /// returns them for hashing.
-    pub fn read_raw(
-        &mut self,
-        file: &SourceFile,
-        offset: u64,
-        max: usize,
-    ) -> Result<Result<&[u8], Fault>, PortClosed> {
+    pub fn read_raw(&mut self, file: &SourceFile, offset: u64, max: usize) -> Result<Result<&[u8], Fault>, PortClosed> {
         if self.room() < HEADER_BYTES + PIECE_BYTES_MIN {
             self.flush()?;
         }
@@ -162,23 +139,11 @@ impl<'p> Outgoing<'p> {
     /// Tells the encoder how fast the link is: if it held us up for a tenth of the time it was the
     /// bottleneck all the time, otherwise it was not.
     fn judge(&mut self, now: Instant) {
-        let Measure {
-            since,
-            bytes,
-            held_up,
-        } = self.measure;
+        let Measure { since, bytes, held_up } = self.measure;
         let wall = now - since;
-        let busy = if held_up * 10 > wall {
-            wall
-        } else {
-            Duration::ZERO
-        };
+        let busy = if held_up * 10 > wall { wall } else { Duration::ZERO };
         self.encoder.note_drain(bytes, busy);
-        self.measure = Measure {
-            since: now,
-            bytes: 0,
-            held_up: Duration::ZERO,
-        };
+        self.measure = Measure { since: now, bytes: 0, held_up: Duration::ZERO };
     }
 
     /// Waits for the rate limit, with an ear to the peer.

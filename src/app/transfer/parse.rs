@@ -43,10 +43,7 @@ impl<'a> Fields<'a> {
 
     fn fault(&mut self) -> Option<Fault> {
         let number = self.u8()?;
-        FAULTS
-            .iter()
-            .find(|known| known.1 == number)
-            .map(|known| known.0)
+        FAULTS.iter().find(|known| known.1 == number).map(|known| known.0)
     }
 
     fn path(&mut self) -> Option<RawPath> {
@@ -84,33 +81,13 @@ impl Direction for Offer {
         let offer = match kind {
             HELLO => Self::Hello(parse_hello(&mut fields)?),
             ENTRY => Self::Entry(parse_entry(&mut fields)?),
-            FILE_BEGIN => Self::Begin {
-                index: fields.u32()?,
-                offset: fields.u64()?,
-            },
-            HOLE => Self::Hole(
-                fields
-                    .u64()
-                    .filter(|length| (1..=HOLE_BYTES_MAX).contains(length))?,
-            ),
-            FILE_END => Self::End {
-                index: fields.u32()?,
-                hash: fields.array()?,
-            },
-            FILE_FAILED => Self::Failed {
-                index: fields.u32()?,
-                fault: fields.fault()?,
-            },
-            FILE_SAME => Self::Same {
-                index: fields.u32()?,
-            },
-            FILE_DIFFERS => Self::Differs {
-                index: fields.u32()?,
-            },
-            END => Self::Finish {
-                entries: fields.u32()?,
-                skipped: fields.u32()?,
-            },
+            FILE_BEGIN => Self::Begin { index: fields.u32()?, offset: fields.u64()? },
+            HOLE => Self::Hole(fields.u64().filter(|length| (1..=HOLE_BYTES_MAX).contains(length))?),
+            FILE_END => Self::End { index: fields.u32()?, hash: fields.array()? },
+            FILE_FAILED => Self::Failed { index: fields.u32()?, fault: fields.fault()? },
+            FILE_SAME => Self::Same { index: fields.u32()? },
+            FILE_DIFFERS => Self::Differs { index: fields.u32()? },
+            END => Self::Finish { entries: fields.u32()?, skipped: fields.u32()? },
             _ => return None,
         };
         fields.0.is_empty().then_some(offer)
@@ -125,10 +102,7 @@ fn parse_hello(fields: &mut Fields<'_>) -> Option<Hello> {
         _ => return None,
     };
     let flags = fields.u8()?;
-    let totals = Totals {
-        items: fields.u64()?,
-        bytes: fields.u64()?,
-    };
+    let totals = Totals { items: fields.u64()?, bytes: fields.u64()? };
     let length = fields.u8()?.into();
     let name = fields.bytes(length)?.to_vec();
     let totals = match flags {
@@ -136,12 +110,7 @@ fn parse_hello(fields: &mut Fields<'_>) -> Option<Hello> {
         1 => Some(totals),
         _ => return None,
     };
-    Some(Hello {
-        version,
-        content,
-        totals,
-        name,
-    })
+    Some(Hello { version, content, totals, name })
 }
 
 fn parse_entry(fields: &mut Fields<'_>) -> Option<Entry> {
@@ -160,14 +129,7 @@ fn parse_entry(fields: &mut Fields<'_>) -> Option<Entry> {
         2 if (1..=LINK_BYTES_MAX).contains(&length) && size == 0 => Kind::Link(target.to_vec()),
         _ => return None,
     };
-    Some(Entry {
-        index,
-        kind,
-        mode,
-        mtime: Mtime { seconds, nanos },
-        size,
-        path,
-    })
+    Some(Entry { index, kind, mode, mtime: Mtime { seconds, nanos }, size, path })
 }
 
 impl Direction for Answer {
@@ -192,10 +154,7 @@ impl Direction for Answer {
                 },
                 hash: fields.array()?,
             },
-            ITEM => Self::Item {
-                index: fields.u32()?,
-                outcome: parse_outcome(&mut fields)?,
-            },
+            ITEM => Self::Item { index: fields.u32()?, outcome: parse_outcome(&mut fields)? },
             DONE => Self::Done {
                 status: *Status::ALL.get(usize::from(fields.u8()?))?,
                 counts: Counts {

@@ -97,11 +97,7 @@ mod tests {
         }
         fn try_recv(&mut self) -> Result<TryRecv, PortClosed> {
             self.0 += 1;
-            Ok(if self.0 < 3 {
-                TryRecv::Empty
-            } else {
-                TryRecv::Finished
-            })
+            Ok(if self.0 < 3 { TryRecv::Empty } else { TryRecv::Finished })
         }
         fn send(&mut self, _: Vec<u8>) -> Result<(), PortClosed> {
             Err(PortClosed)
@@ -114,10 +110,7 @@ mod tests {
 
     #[test]
     fn the_default_wait_asks_again_until_its_time_is_over() {
-        assert_eq!(
-            Slow(0).recv_within(Duration::from_secs(60)),
-            Ok(TryRecv::Finished)
-        );
+        assert_eq!(Slow(0).recv_within(Duration::from_secs(60)), Ok(TryRecv::Finished));
         assert_eq!(Slow(0).recv_within(Duration::ZERO), Ok(TryRecv::Empty));
     }
 }

@@ -96,30 +96,17 @@ impl ReceiveJob<'_> {
     ///
     /// # Errors
     /// When the transfer as a whole ended early.
-    pub fn run(
-        self,
-        port: &mut dyn Port,
-        progress: &mut dyn Progress,
-    ) -> Result<ReceiveOutcome, TransferError> {
+    pub fn run(self, port: &mut dyn Port, progress: &mut dyn Progress) -> Result<ReceiveOutcome, TransferError> {
         let sink: Box<dyn Sink> = match self.destination {
             Destination::Writer(writer) => Box::new(WriterSink::new(writer)),
             Destination::Directory(path) => {
                 let inbox = Inbox::open(&path).map_err(TransferError::Inbox)?;
                 let run = random().map_err(TransferError::Inbox)?;
-                Box::new(TreeSink::new(
-                    inbox,
-                    self.policy.overwrite,
-                    self.sender,
-                    run,
-                ))
+                Box::new(TreeSink::new(inbox, self.policy.overwrite, self.sender, run))
             }
         };
         let mut receiver = Receiver::new(sink, self.policy, self.on_received, progress);
-        let mut line = Line {
-            port,
-            answers: Vec::new(),
-            unanswered: 0,
-        };
+        let mut line = Line { port, answers: Vec::new(), unanswered: 0 };
         let done = drive(&mut receiver, &mut line);
         if done.is_err() {
             receiver.rescue();
@@ -145,9 +132,7 @@ fn drive(receiver: &mut Receiver<'_, '_>, line: &mut Line<'_>) -> Result<(), Tra
             match piece {
                 Piece::Data(bytes) => receiver.content(bytes)?,
                 Piece::Packed { raw_length, frame } => {
-                    let raw = blocks
-                        .decode(raw_length, frame)
-                        .map_err(|_| Violation::Block)?;
+                    let raw = blocks.decode(raw_length, frame).map_err(|_| Violation::Block)?;
                     receiver.content(raw)?;
                 }
                 Piece::Message(offer) => receiver.handle(offer, Instant::now())?,
@@ -160,9 +145,7 @@ fn drive(receiver: &mut Receiver<'_, '_>, line: &mut Line<'_>) -> Result<(), Tra
         line.port.recycle(chunk);
     }
     line.flush()?;
-    receiver
-        .refusal()
-        .map_or(Ok(()), |fault| Err(TransferError::Refused(fault)))
+    receiver.refusal().map_or(Ok(()), |fault| Err(TransferError::Refused(fault)))
 }
 
 /// The way in, and the way back for answers.
@@ -217,10 +200,7 @@ impl Line<'_> {
             let Some(deadline) = receiver.deadline() else {
                 return self.port.recv();
             };
-            match self
-                .port
-                .recv_within(deadline.saturating_duration_since(Instant::now()))?
-            {
+            match self.port.recv_within(deadline.saturating_duration_since(Instant::now()))? {
                 TryRecv::Bytes(chunk) => return Ok(Some(chunk)),
                 TryRecv::Finished => return Ok(None),
                 TryRecv::Empty => {}

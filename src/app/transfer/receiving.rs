@@ -1,8 +1,8 @@
 //! What the receiving engine makes of each message.
 
 use super::messages::{
-    Answer, CHECKPOINTS_MAX, Content, ENTRIES_MAX, Entry, Hello, IfDifferent, ItemOutcome,
-    OPEN_ENTRIES_MAX, Offer, VERSION,
+    Answer, CHECKPOINTS_MAX, Content, ENTRIES_MAX, Entry, Hello, IfDifferent, ItemOutcome, OPEN_ENTRIES_MAX, Offer,
+    VERSION,
 };
 use super::outcome::{Tally, Violation};
 use super::progress::{Meter, Progress};
@@ -38,11 +38,7 @@ pub(super) enum Current {
     /// Between files.
     Nothing,
     /// A file, up to this offset.
-    File {
-        item: Offered,
-        offset: u64,
-        hasher: Box<blake3::Hasher>,
-    },
+    File { item: Offered, offset: u64, hasher: Box<blake3::Hasher> },
     /// The rest of a file that has failed here.
     Remains { index: u32, offset: u64, size: u64 },
     /// A stream.
@@ -111,21 +107,13 @@ impl<'p, 'a> Receiver<'p, 'a> {
                 Ok(())
             }
             (_, Current::Greeting) | (Offer::Hello(_), _) => Err(Violation::Hello),
-            (
-                Offer::Finish {
-                    entries: 0,
-                    skipped: 0,
-                },
-                _,
-            ) if self.is_stream() => {
+            (Offer::Finish { entries: 0, skipped: 0 }, _) if self.is_stream() => {
                 self.finish_stream(now);
                 Ok(())
             }
             (Offer::Entry(entry), Current::Nothing) => self.entry(entry, now),
             (Offer::Begin { index, offset }, Current::Nothing) => self.begin(index, offset),
-            (Offer::Same { index }, Current::Nothing) => {
-                self.compared(index, None, ItemOutcome::Exists)
-            }
+            (Offer::Same { index }, Current::Nothing) => self.compared(index, None, ItemOutcome::Exists),
             (Offer::Differs { index }, Current::Nothing) => {
                 self.compared(index, Some(IfDifferent::Leave), Fault::Exists.into())
             }
@@ -144,22 +132,12 @@ impl<'p, 'a> Receiver<'p, 'a> {
 
     pub(super) fn greet(&mut self, hello: &Hello) {
         let totals = hello.totals.unwrap_or_default();
-        let too_large = self
-            .policy
-            .bytes_max
-            .is_some_and(|most| totals.bytes > most);
+        let too_large = self.policy.bytes_max.is_some_and(|most| totals.bytes > most);
         let refused = match hello {
             Hello { version, .. } if *version != VERSION => Err(Fault::Version),
             _ if too_large => Err(Fault::TooLarge),
-            Hello {
-                content: Content::Files,
-                ..
-            } => Ok(Current::Nothing),
-            Hello {
-                content: Content::Stream,
-                name,
-                ..
-            } => {
+            Hello { content: Content::Files, .. } => Ok(Current::Nothing),
+            Hello { content: Content::Stream, name, .. } => {
                 let begun = self.sink.begin_stream(name);
                 begun.map(|item| Current::Stream { item, bytes: 0 })
             }
@@ -199,22 +177,11 @@ impl<'p, 'a> Receiver<'p, 'a> {
             mtime: Some(entry.mtime),
         };
         if item.path.depth() == 1 && !self.tops_by_name.contains_key(item.path.as_bytes()) {
-            self.tops_by_name
-                .insert(item.path.as_bytes().to_vec(), self.tops.len());
+            self.tops_by_name.insert(item.path.as_bytes().to_vec(), self.tops.len());
             let (path, kind) = (item.path.clone(), item.kind.clone());
-            self.tops.push((
-                Received {
-                    path,
-                    kind,
-                    fresh: false,
-                },
-                true,
-            ));
+            self.tops.push((Received { path, kind, fresh: false }, true));
         }
-        match self
-            .admit(&item)
-            .and_then(|checkpoints| self.sink.look(now, &item, checkpoints))
-        {
+        match self.admit(&item).and_then(|checkpoints| self.sink.look(now, &item, checkpoints)) {
             Ok(verdict) => self.answer(item, verdict),
             Err(fault) => self.settle_item(item, fault.into()),
         }
@@ -229,27 +196,18 @@ impl<'p, 'a> Receiver<'p, 'a> {
         let size = item.size.unwrap_or(0);
         let promised = self.promised_bytes.saturating_add(size);
         // A file longer than a signed offset cannot exist.
-        let most = self
-            .policy
-            .bytes_max
-            .unwrap_or(u64::MAX)
-            .min(i64::MAX.unsigned_abs());
+        let most = self.policy.bytes_max.unwrap_or(u64::MAX).min(i64::MAX.unsigned_abs());
         if promised > most {
             return Err(Fault::TooLarge);
         }
         let mut short = [0; 16];
-        blake3::Hasher::new()
-            .update(item.path.as_bytes())
-            .finalize_xof()
-            .fill(&mut short);
+        blake3::Hasher::new().update(item.path.as_bytes()).finalize_xof().fill(&mut short);
         if !self.seen.insert(u128::from_le_bytes(short)) {
             return Err(Fault::Duplicate);
         }
         self.promised_bytes = promised;
         let plenty = self.checkpoints < CHECKPOINTS_KEPT_MAX;
-        Ok(NonZeroU64::new(wide(CHECKPOINTS_MAX))
-            .filter(|_| plenty)
-            .unwrap_or(NonZeroU64::MIN))
+        Ok(NonZeroU64::new(wide(CHECKPOINTS_MAX)).filter(|_| plenty).unwrap_or(NonZeroU64::MIN))
     }
 
     pub(super) fn answer(&mut self, item: Offered, verdict: Verdict) {
@@ -258,37 +216,20 @@ impl<'p, 'a> Receiver<'p, 'a> {
             Verdict::Taken => {}
             Verdict::Settled(outcome) => self.settle_item(item, outcome),
             Verdict::Have(hash, otherwise) => {
-                self.answers.push(Answer::Have {
-                    index,
-                    otherwise,
-                    hash,
-                });
-                self.pending.push_back(Pending {
-                    item,
-                    expect: Expect::Comparison(otherwise),
-                });
+                self.answers.push(Answer::Have { index, otherwise, hash });
+                self.pending.push_back(Pending { item, expect: Expect::Comparison(otherwise) });
             }
             Verdict::Want(states) => {
                 self.checkpoints += states.len();
-                let prefixes = states
-                    .iter()
-                    .map(|(length, state)| (*length, *state.finalize().as_bytes()))
-                    .collect();
+                let prefixes = states.iter().map(|(length, state)| (*length, *state.finalize().as_bytes())).collect();
                 self.answers.push(Answer::Want { index, prefixes });
-                self.pending.push_back(Pending {
-                    item,
-                    expect: Expect::Content(states),
-                });
+                self.pending.push_back(Pending { item, expect: Expect::Content(states) });
             }
         }
     }
 
     pub(super) fn next_pending(&mut self, index: u32) -> Result<Pending, Violation> {
-        let pending = self
-            .pending
-            .pop_front()
-            .filter(|pending| pending.item.index == index)
-            .ok_or(Violation::Index)?;
+        let pending = self.pending.pop_front().filter(|pending| pending.item.index == index).ok_or(Violation::Index)?;
         if let Expect::Content(states) = &pending.expect {
             self.checkpoints -= states.len();
         }
@@ -308,13 +249,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
         };
         self.meter.bytes_done += offset;
         match self.sink.begin(&item, offset) {
-            Ok(()) => {
-                self.current = Current::File {
-                    item,
-                    offset,
-                    hasher: Box::new(hasher),
-                }
-            }
+            Ok(()) => self.current = Current::File { item, offset, hasher: Box::new(hasher) },
             Err(fault) => self.fail(item, offset, fault),
         }
         Ok(())

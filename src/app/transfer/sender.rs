@@ -7,8 +7,8 @@ use super::blocks::{BlockEncoder, Compression};
 use super::decoder::{Decoder, Piece};
 use super::limit::RateLimit;
 use super::messages::{
-    Answer, Content, ENTRIES_MAX, Entry, Hash, Hello, IfDifferent, ItemOutcome, OPEN_ENTRIES_MAX,
-    Offer, RawPath, VERSION,
+    Answer, Content, ENTRIES_MAX, Entry, Hash, Hello, IfDifferent, ItemOutcome, OPEN_ENTRIES_MAX, Offer, RawPath,
+    VERSION,
 };
 use super::outcome::{Counts, SendOutcome, Status, Tally, TransferError, Violation};
 use super::outgoing::Outgoing;
@@ -45,11 +45,7 @@ impl SendJob {
     ///
     /// # Errors
     /// When the transfer as a whole ended early; what was committed by then stays.
-    pub fn run(
-        self,
-        port: &mut dyn Port,
-        progress: &mut dyn Progress,
-    ) -> Result<SendOutcome, TransferError> {
+    pub fn run(self, port: &mut dyn Port, progress: &mut dyn Progress) -> Result<SendOutcome, TransferError> {
         let now = Instant::now();
         let totals = measure(self.sources.clone(), COUNTED_ITEMS_MAX);
         let limit = self.limit.map(|rate| RateLimit::new(rate, now));
@@ -75,22 +71,12 @@ impl SendJob {
             done: None,
         };
         let content = Content::Files;
-        let hello = Hello {
-            version: VERSION,
-            content,
-            totals,
-            name: self.name,
-        };
-        let greeted = sender
-            .out
-            .say(&Offer::Hello(hello))
-            .map_err(TransferError::from);
-        greeted
-            .and_then(|()| sender.drive())
-            .map_err(|error| match error {
-                TransferError::Closed(_) => sender.last_words().unwrap_or(error),
-                other => other,
-            })
+        let hello = Hello { version: VERSION, content, totals, name: self.name };
+        let greeted = sender.out.say(&Offer::Hello(hello)).map_err(TransferError::from);
+        greeted.and_then(|()| sender.drive()).map_err(|error| match error {
+            TransferError::Closed(_) => sender.last_words().unwrap_or(error),
+            other => other,
+        })
     }
 }
 
@@ -178,11 +164,7 @@ impl Sender<'_> {
                 self.out.say(&Offer::Finish { entries, skipped })?;
             }
             if let Some(done) = self.done.take() {
-                return if finished {
-                    self.conclude(&done)
-                } else {
-                    Err(Violation::Order.into())
-                };
+                return if finished { self.conclude(&done) } else { Err(Violation::Order.into()) };
             }
             let Some(chunk) = self.out.listen()? else {
                 return Err(TransferError::Truncated);
@@ -202,12 +184,7 @@ impl Sender<'_> {
             Status::Complete | Status::NothingToDo => done.status,
             ours => ours,
         };
-        Ok(SendOutcome {
-            status,
-            tally: std::mem::take(&mut self.tally),
-            sent_bytes: self.sent_bytes,
-            command_status,
-        })
+        Ok(SendOutcome { status, tally: std::mem::take(&mut self.tally), sent_bytes: self.sent_bytes, command_status })
     }
 
     /// Announces items as far ahead as allowed.
@@ -219,10 +196,7 @@ impl Sender<'_> {
                 Some(Err(skipped)) => self.skip(&skipped),
                 Some(Ok(found)) if self.next_index >= ENTRIES_MAX => {
                     let path = found.path.as_bytes().to_vec();
-                    self.skip(&Skipped {
-                        path,
-                        fault: Fault::TooMany,
-                    });
+                    self.skip(&Skipped { path, fault: Fault::TooMany });
                 }
                 Some(Ok(found)) => self.announce_one(found)?,
             }
@@ -241,21 +215,14 @@ impl Sender<'_> {
             kind: found.kind.clone(),
             mode: found.stamp.mode,
             mtime: found.stamp.mtime,
-            size: if found.kind == Kind::File {
-                found.stamp.size
-            } else {
-                0
-            },
+            size: if found.kind == Kind::File { found.stamp.size } else { 0 },
             path: RawPath::from(&found.path),
         }))?;
         self.next_index += 1;
         self.unanswered += 1;
         let path = found.path.clone();
         let file = (found.kind == Kind::File).then(|| Box::new(found));
-        self.open.push_back(Open {
-            path,
-            state: OpenState::Unanswered(file),
-        });
+        self.open.push_back(Open { path, state: OpenState::Unanswered(file) });
         Ok(())
     }
 
@@ -295,24 +262,12 @@ impl Sender<'_> {
             Answer::Refused(fault) if !self.accepted => return Err(TransferError::Refused(fault)),
             _ if !self.accepted => return Err(Violation::Hello.into()),
             Answer::Want { index, prefixes } => self.want(index, Ask::Content(prefixes))?,
-            Answer::Have {
-                index,
-                otherwise,
-                hash,
-            } => {
+            Answer::Have { index, otherwise, hash } => {
                 self.want(index, Ask::Compare(hash, otherwise))?;
             }
             Answer::Item { index, outcome } => self.settle(index, outcome)?,
-            Answer::Done {
-                status,
-                counts,
-                command_status,
-            } => {
-                self.done = Some(Done {
-                    status,
-                    counts,
-                    command_status,
-                });
+            Answer::Done { status, counts, command_status } => {
+                self.done = Some(Done { status, counts, command_status });
             }
             Answer::Accepted | Answer::Refused(_) => return Err(Violation::Order.into()),
         }
@@ -333,9 +288,7 @@ impl Sender<'_> {
                 self.wanted.push_back(Wanted { index, found, ask });
                 Ok(())
             }
-            OpenState::Unanswered(None) | OpenState::Answered | OpenState::Settled => {
-                Err(Violation::Index)
-            }
+            OpenState::Unanswered(None) | OpenState::Answered | OpenState::Settled => Err(Violation::Index),
         }
     }
 
@@ -353,11 +306,7 @@ impl Sender<'_> {
         }
         self.meter.items_done += 1;
         self.progress.report(self.meter.at(path.as_bytes()));
-        while self
-            .open
-            .front()
-            .is_some_and(|open| matches!(open.state, OpenState::Settled))
-        {
+        while self.open.front().is_some_and(|open| matches!(open.state, OpenState::Settled)) {
             self.open.pop_front();
         }
         Ok(())
@@ -365,7 +314,6 @@ impl Sender<'_> {
 
     /// True if the receiver has settled it, well or not.
     pub fn is_settled(&mut self, index: u32) -> bool {
-        self.entry(index)
-            .is_none_or(|open| matches!(open.state, OpenState::Settled))
+        self.entry(index).is_none_or(|open| matches!(open.state, OpenState::Settled))
     }
 }

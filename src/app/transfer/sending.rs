@@ -33,14 +33,10 @@ impl Sender<'_> {
     pub fn deal_with(&mut self, wanted: Wanted) -> Result<(), TransferError> {
         let index = wanted.index;
         if self.is_settled(index) {
-            self.out.say(&Offer::Failed {
-                index,
-                fault: Fault::Cancelled,
-            })?;
+            self.out.say(&Offer::Failed { index, fault: Fault::Cancelled })?;
             return Ok(());
         }
-        self.progress
-            .report(self.meter.at(wanted.found.path.as_bytes()));
+        self.progress.report(self.meter.at(wanted.found.path.as_bytes()));
         let end = match SourceFile::open(&wanted.found) {
             Err(fault) => Offer::Failed { index, fault },
             Ok(file) => match &wanted.ask {
@@ -75,12 +71,10 @@ impl Sender<'_> {
         self.out.say(&Offer::Begin { index, offset })?;
         self.meter.bytes_done += offset;
         let content = self.send_content(wanted, file, offset, hasher)?;
-        Ok(
-            match content.and_then(|hash| file.check_unchanged().map(|()| hash)) {
-                Ok(hash) => Offer::End { index, hash },
-                Err(fault) => Offer::Failed { index, fault },
-            },
-        )
+        Ok(match content.and_then(|hash| file.check_unchanged().map(|()| hash)) {
+            Ok(hash) => Offer::End { index, hash },
+            Err(fault) => Offer::Failed { index, fault },
+        })
     }
 
     fn send_content(
@@ -121,8 +115,7 @@ impl Sender<'_> {
 
     /// Reports where we are and listens; false if the receiver has given the file up.
     fn goes_on(&mut self, wanted: &Wanted) -> Result<bool, TransferError> {
-        self.progress
-            .report(self.meter.at(wanted.found.path.as_bytes()));
+        self.progress.report(self.meter.at(wanted.found.path.as_bytes()));
         self.take_answers()?;
         Ok(!self.is_settled(wanted.index))
     }
@@ -173,10 +166,7 @@ fn hash_whole(file: &SourceFile) -> Content {
 
 /// The longest prefix that is the same on both sides, and the hash state after it. Prefixes rise,
 /// so that the first that differs is the last that need be looked at.
-fn common_prefix(
-    file: &SourceFile,
-    prefixes: &[(u64, Hash)],
-) -> Result<(u64, blake3::Hasher), Fault> {
+fn common_prefix(file: &SourceFile, prefixes: &[(u64, Hash)]) -> Result<(u64, blake3::Hasher), Fault> {
     let mut common = (0, blake3::Hasher::new());
     let mut hasher = blake3::Hasher::new();
     let mut offset = 0;

@@ -33,21 +33,11 @@ impl Receiver<'_, '_> {
 
     pub(super) fn settle_item(&mut self, item: Offered, outcome: ItemOutcome) {
         let Offered { index, path, .. } = item;
-        self.settle(Settled {
-            index,
-            path,
-            outcome,
-            renamed: None,
-        });
+        self.settle(Settled { index, path, outcome, renamed: None });
     }
 
     pub(super) fn settle(&mut self, settled: Settled) {
-        let Settled {
-            index,
-            path,
-            outcome,
-            renamed,
-        } = settled;
+        let Settled { index, path, outcome, renamed } = settled;
         if let Some(at) = self.tops_by_name.get(path.first())
             && let Some((top, whole)) = self.tops.get_mut(*at)
         {
@@ -82,18 +72,10 @@ impl Receiver<'_, '_> {
     }
 
     pub(super) fn finish_stream(&mut self, now: Instant) {
-        if let Current::Stream { item, .. } = std::mem::replace(&mut self.current, Current::Nothing)
-        {
+        if let Current::Stream { item, .. } = std::mem::replace(&mut self.current, Current::Nothing) {
             self.tops_by_name.insert(item.path.as_bytes().to_vec(), 0);
             let (path, kind) = (item.path.clone(), item.kind.clone());
-            self.tops.push((
-                Received {
-                    path,
-                    kind,
-                    fresh: true,
-                },
-                true,
-            ));
+            self.tops.push((Received { path, kind, fresh: true }, true));
             self.unsettled += 1;
             self.complete(item, now);
         }
@@ -116,16 +98,8 @@ impl Receiver<'_, '_> {
             }
         }
         let status = self.tally.status(self.command_status);
-        let command_status = if status == Status::CommandFailed {
-            self.command_status
-        } else {
-            0
-        };
-        self.answers.push(Answer::Done {
-            status,
-            counts: self.tally.counts,
-            command_status,
-        });
+        let command_status = if status == Status::CommandFailed { self.command_status } else { 0 };
+        self.answers.push(Answer::Done { status, counts: self.tally.counts, command_status });
         self.current = Current::Finished(None);
     }
 
@@ -146,11 +120,7 @@ impl Receiver<'_, '_> {
 
     /// Why the whole transfer was refused, if it was.
     pub(super) fn refusal(&self) -> Option<Fault> {
-        if let Current::Finished(fault) = self.current {
-            fault
-        } else {
-            None
-        }
+        if let Current::Finished(fault) = self.current { fault } else { None }
     }
 
     pub(super) fn into_outcome(self) -> ReceiveOutcome {

@@ -47,12 +47,7 @@ pub(super) struct Settled {
 /// Where content goes.
 pub(super) trait Sink {
     /// What to do about an item, keeping at most so many checkpoints.
-    fn look(
-        &mut self,
-        now: Instant,
-        item: &Offered,
-        checkpoints: NonZeroU64,
-    ) -> Result<Verdict, Fault>;
+    fn look(&mut self, now: Instant, item: &Offered, checkpoints: NonZeroU64) -> Result<Verdict, Fault>;
 
     /// Gets ready for a stream called so.
     fn begin_stream(&mut self, name: &[u8]) -> Result<Offered, Fault>;

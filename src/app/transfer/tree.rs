@@ -12,10 +12,7 @@ use std::num::NonZeroU64;
 use std::time::Instant;
 
 /// What a stream's part file is named after in place of a time: a stream has none.
-const NO_TIME: Mtime = Mtime {
-    seconds: 0,
-    nanos: 0,
-};
+const NO_TIME: Mtime = Mtime { seconds: 0, nanos: 0 };
 
 /// A directory whose permissions and time are set when everything is in it.
 struct Unfinished {
@@ -39,23 +36,12 @@ pub(super) struct TreeSink {
 impl TreeSink {
     /// `run` makes the names of unfinished files unique: random.
     pub fn new(inbox: Inbox, overwrite: Overwrite, sender: [u8; 32], run: u64) -> Self {
-        Self {
-            inbox,
-            overwrite,
-            sender,
-            run,
-            batch: Batch::default(),
-            writing: None,
-            directories: Vec::new(),
-        }
+        Self { inbox, overwrite, sender, run, batch: Batch::default(), writing: None, directories: Vec::new() }
     }
 
     fn part_name(&self, item: &Offered) -> PartName {
         let (size, mtime) = (item.size.unwrap_or(u64::MAX), item.mtime.unwrap_or(NO_TIME));
-        PartName {
-            key: PartKey::new(&self.sender, &item.path, size, mtime),
-            run: self.run,
-        }
+        PartName { key: PartKey::new(&self.sender, &item.path, size, mtime), run: self.run }
     }
 
     fn look_file(&mut self, item: &Offered, checkpoints: NonZeroU64) -> Result<Verdict, Fault> {
@@ -74,20 +60,14 @@ impl TreeSink {
         }
         let same = match there {
             There::Nothing => None,
-            _ => self
-                .inbox
-                .same_size(&item.path, (size, mtime), self.overwrite)?,
+            _ => self.inbox.same_size(&item.path, (size, mtime), self.overwrite)?,
         };
         match same {
             Some(name) => {
                 let file = self.inbox.open_existing(item.path.parent(), &name)?;
                 let mut hasher = blake3::Hasher::new();
                 hash_range(&file, &mut hasher, 0, size)?;
-                let otherwise = if left_alone {
-                    IfDifferent::Leave
-                } else {
-                    IfDifferent::Send
-                };
+                let otherwise = if left_alone { IfDifferent::Leave } else { IfDifferent::Send };
                 Ok(Verdict::Have(*hasher.finalize().as_bytes(), otherwise))
             }
             None if left_alone => Err(Fault::Exists),
@@ -128,8 +108,7 @@ impl TreeSink {
         let (parent, mtime) = (item.path.parent(), item.mtime.unwrap_or(NO_TIME));
         match (there, self.overwrite) {
             (There::Nothing, _) => {
-                self.inbox
-                    .make_link(parent, item.path.name(), target, mtime)?;
+                self.inbox.make_link(parent, item.path.name(), target, mtime)?;
                 self.batch.add_name(now, landing(item, None));
             }
             (_, Overwrite::Never) | (There::Directory, Overwrite::Yes) => {
@@ -138,8 +117,7 @@ impl TreeSink {
             (_, Overwrite::Yes | Overwrite::Rename) => {
                 // Made under the name of an unfinished file, then renamed like one.
                 let part = self.part_name(item);
-                self.inbox
-                    .make_link(parent, part.to_string().as_bytes(), target, mtime)?;
+                self.inbox.make_link(parent, part.to_string().as_bytes(), target, mtime)?;
                 self.batch.add_name(now, landing(item, Some(part)));
             }
         }
@@ -148,20 +126,11 @@ impl TreeSink {
 }
 
 fn landing(item: &Offered, part: Option<PartName>) -> Landing {
-    Landing {
-        index: item.index,
-        path: item.path.clone(),
-        part,
-    }
+    Landing { index: item.index, path: item.path.clone(), part }
 }
 
 impl Sink for TreeSink {
-    fn look(
-        &mut self,
-        now: Instant,
-        item: &Offered,
-        checkpoints: NonZeroU64,
-    ) -> Result<Verdict, Fault> {
+    fn look(&mut self, now: Instant, item: &Offered, checkpoints: NonZeroU64) -> Result<Verdict, Fault> {
         match &item.kind {
             Kind::File => self.look_file(item, checkpoints),
             Kind::Directory => self.look_directory(now, item),
@@ -180,14 +149,7 @@ impl Sink for TreeSink {
         if blocked {
             return Err(Fault::Exists);
         }
-        let item = Offered {
-            index: 0,
-            path,
-            kind: Kind::File,
-            size: None,
-            mode: None,
-            mtime: None,
-        };
+        let item = Offered { index: 0, path, kind: Kind::File, size: None, mode: None, mtime: None };
         self.begin(&item, 0)?;
         Ok(item)
     }
@@ -209,9 +171,7 @@ impl Sink for TreeSink {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.writing
-            .as_mut()
-            .map_or(Err(Fault::Io), |(_, file)| file.write(bytes))
+        self.writing.as_mut().map_or(Err(Fault::Io), |(_, file)| file.write(bytes))
     }
 
     fn skip(&mut self, zeros: u64) -> Result<(), Fault> {
@@ -226,8 +186,7 @@ impl Sink for TreeSink {
         let bytes = file.offset();
         match file.finish(item.mode, item.mtime) {
             Ok(file) => {
-                self.batch
-                    .add_file(now, landing(&item, Some(name)), file, bytes);
+                self.batch.add_file(now, landing(&item, Some(name)), file, bytes);
                 Ok(None)
             }
             Err(fault) => {
@@ -265,13 +224,7 @@ impl Sink for TreeSink {
         // directory that its owner may not enter any more hides what is below.
         directories.sort_by_cached_key(|directory| std::cmp::Reverse(directory.path.depth()));
         let mut faults = Vec::new();
-        for Unfinished {
-            path,
-            mode,
-            mtime,
-            made,
-        } in &directories
-        {
+        for Unfinished { path, mode, mtime, made } in &directories {
             let finished = self.inbox.finish_directory(path, *mode, *mtime);
             // One that was there before may belong to somebody else: then it stays as it is.
             if let (Err(fault), true) = (finished, *made) {
@@ -288,26 +241,12 @@ impl Sink for TreeSink {
 }
 
 fn settled(landed: Landed) -> Settled {
-    let Landed {
-        index,
-        path,
-        result,
-    } = landed;
+    let Landed { index, path, result } = landed;
     match result {
         Ok(name) => {
             let renamed = (name != path.name()).then_some(name);
-            Settled {
-                index,
-                path,
-                outcome: ItemOutcome::Committed,
-                renamed,
-            }
+            Settled { index, path, outcome: ItemOutcome::Committed, renamed }
         }
-        Err(fault) => Settled {
-            index,
-            path,
-            outcome: fault.into(),
-            renamed: None,
-        },
+        Err(fault) => Settled { index, path, outcome: fault.into(), renamed: None },
     }
 }

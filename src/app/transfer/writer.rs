@@ -23,10 +23,7 @@ pub(super) struct WriterSink {
 
 impl WriterSink {
     pub fn new(writer: Box<dyn Write + Send>) -> Self {
-        Self {
-            writer: Some(writer),
-            taken: false,
-        }
+        Self { writer: Some(writer), taken: false }
     }
 }
 
@@ -42,14 +39,7 @@ impl Sink for WriterSink {
     fn begin_stream(&mut self, name: &[u8]) -> Result<Offered, Fault> {
         let named = TreePath::top(name).or_else(|_| TreePath::top(UNNAMED));
         let path = named.map_err(|_| Fault::Name)?;
-        Ok(Offered {
-            index: 0,
-            path,
-            kind: Kind::File,
-            size: None,
-            mode: None,
-            mtime: None,
-        })
+        Ok(Offered { index: 0, path, kind: Kind::File, size: None, mode: None, mtime: None })
     }
 
     fn begin(&mut self, _: &Offered, _: u64) -> Result<(), Fault> {
@@ -72,12 +62,7 @@ impl Sink for WriterSink {
     fn complete(&mut self, _: Instant, item: Offered) -> Result<Option<Settled>, Fault> {
         self.writer.take().ok_or(Fault::Io)?.flush()?;
         let Offered { index, path, .. } = item;
-        Ok(Some(Settled {
-            index,
-            path,
-            outcome: ItemOutcome::Committed,
-            renamed: None,
-        }))
+        Ok(Some(Settled { index, path, outcome: ItemOutcome::Committed, renamed: None }))
     }
 
     fn abandon(&mut self, _: &Offered, _: Fault) {

@@ -47,7 +47,7 @@ pub struct Entry {
 
 /// The tools of this release, in the order in which one meets them.
 pub fn tools() -> Vec<Entry> {
-    vec![entry::<Keygen>(), entry::<Relay>(), entry::<Attach>(), entry::<Send>(), entry::<Recv>()]
+    vec![entry::<Keygen>(), entry::<Relay>(), entry::<Attach>(), entry::<Send>(), entry::<Recv>(), entry::<Portrep>()]
 }
 
 fn entry<T: Arguments>() -> Entry {

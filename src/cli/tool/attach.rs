@@ -4,12 +4,12 @@ use super::party::{drive, voice};
 use super::voice::peer_name;
 use super::{Context, Party, Tool};
 use crate::app::attach::{self, Directions, End, Options};
+use crate::app::client::Callers;
 use crate::cli::args::Attach;
 use crate::cli::config::{address, peer_ids};
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
-use crate::app::client::Callers;
 
 /// Sessions of `--keep` at once: a process each, so that a peer cannot fill the machine.
 const KEPT_SESSIONS_MAX: usize = 256;

@@ -4,6 +4,7 @@
 mod attach;
 mod keygen;
 mod party;
+mod portrep;
 mod recv;
 mod relay;
 mod send;

@@ -24,6 +24,7 @@ impl Tool for Send {
         let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
         let what = self.what()?;
+        self.sources_exist()?;
         let party = Party::load(&self.connect, &context.env)?;
         let to = address(&self.operands.to, &party.peers)?;
         let mut tool = send::Send::new((to.peer, to.app), what);
@@ -34,6 +35,18 @@ impl Tool for Send {
 }
 
 impl Send {
+    /// With nothing there to send nobody need be waited for. If some sources are there, the transfer tells of the others.
+    fn sources_exist(&self) -> Result<(), Fault> {
+        let mut missing = None;
+        for source in &self.operands.sources {
+            match std::fs::symlink_metadata(source) {
+                Err(error) if !is_stdin(source) => missing = Some(Fault::about(Exit::Failed, source, &error)),
+                _ => return Ok(()),
+            }
+        }
+        missing.map_or(Ok(()), Err)
+    }
+
     fn what(&self) -> Result<What, Fault> {
         let sources = &self.operands.sources;
         let streams = sources.iter().filter(|source| is_stdin(source)).count();

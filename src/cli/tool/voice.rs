@@ -52,7 +52,11 @@ impl<'a> Voice<'a> {
                 if std::mem::take(&mut self.relay_trouble) { self.warn(&text) } else { self.info(&text) }
             }
             Notice::RelayDown(relay, why, error) => self.relay_down(&relay.to_string(), *why, *error),
-            Notice::Waiting(peer, app) => self.warn(&format!("waiting for {}:{app}", self.name(peer))),
+            Notice::Waiting(peer, app) => {
+                let text = format!("waiting for {}:{app}", self.name(peer));
+                // Somebody who watches wonders; a log need not know.
+                if matches!(self.audience, Audience::Terminal) { self.warn(&text) } else { self.info(&text) }
+            }
             Notice::Up(peer, app) => self.info(&format!("connected to {}:{app}", self.name(peer))),
             Notice::Lost(peer) => self.info(&format!("lost the path to {}, looking for another", self.name(peer))),
             Notice::Resumed(peer) => self.info(&format!("going on with {}", self.name(peer))),
@@ -75,6 +79,26 @@ impl<'a> Voice<'a> {
             Notice::Received(peer, items, bytes) => {
                 self.info(&format!("received {items} items, {bytes} bytes, from {}", self.name(peer)));
             }
+            Notice::Listening(place, peer, app) => {
+                self.ready_line(&format!("listening {} {}:{app}", printable(&place.to_string()), self.name(peer)));
+            }
+            Notice::Serving(app, target) => self.ready_line(&format!("serving {app} {}", printable::<str>(target))),
+            Notice::Ready => {
+                if let Some(ready) = &self.ready {
+                    ready.tell("ready");
+                }
+            }
+            Notice::TargetFailed(app, target, error) => {
+                self.warn(&format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error)));
+            }
+            Notice::CannotListen(place, error) => {
+                self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
+            }
+            Notice::NotReloaded => self.warn("the peers file cannot be used: who may call stays as it was"),
+            Notice::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
+            Notice::Connections(open, served) => {
+                self.report.status(&format!("{open} connections open, {served} since the start"));
+            }
             Notice::Status => {
                 let line = self.bar.as_ref().map_or_else(|| "running".to_owned(), Progress::status_line);
                 self.report.status(&line);
@@ -89,6 +113,13 @@ impl<'a> Voice<'a> {
             None => format!("relay {relay} {why}"),
         };
         if std::mem::replace(&mut self.relay_trouble, true) { self.info(&text) } else { self.warn(&text) }
+    }
+
+    fn ready_line(&mut self, line: &str) {
+        let written = self.ready.as_mut().map_or(Ok(()), |ready| ready.line(line));
+        if let Err(error) = written {
+            self.warn(&format!("cannot write a ready line: {}", chain(&error)));
+        }
     }
 
     fn attached(&mut self, app: &str) {
@@ -126,6 +157,10 @@ pub fn fault(error: &ToolError) -> Fault {
         ToolError::Items(ending) => items_fault(ending),
         ToolError::NothingToDo => Fault::new(Exit::NothingToDo, "there was nothing to transfer"),
         ToolError::Broken => Fault::new(Exit::Failed, "a thread of this program came to a bad end"),
+        ToolError::CannotRun(error) => Fault::new(Exit::Failed, format!("cannot run the command: {}", chain(error))),
+        // The command itself has said what there was to say.
+        ToolError::Exited(status) => Fault::new(Exit::Command(*status), ""),
+        ToolError::Killed(signal) => Fault::new(Exit::Signal(u8::try_from(*signal).unwrap_or(0)), ""),
         ToolError::OutputGone => Fault::new(Exit::Signal(13), ""),
         ToolError::Io(what, error) => Fault::new(Exit::Failed, format!("{what}: {}", chain(error))),
         ToolError::Signal(signal) => Fault::new(Exit::Signal(u8::try_from(*signal).unwrap_or(0)), ""),
@@ -190,6 +225,7 @@ fn items_fault(ending: &Ending) -> Fault {
 fn closed_fault(code: CloseCode) -> Fault {
     match code {
         CloseCode::Refused => Fault::new(Exit::Refused, "the peer refused"),
+        CloseCode::GoingAway => Fault::new(Exit::Failed, "the peer's process has ended"),
         CloseCode::Protocol => Fault::new(Exit::Integrity, "the peer says that we broke the protocol"),
         CloseCode::Failed => Fault::new(Exit::Failed, "the program at the far side failed"),
         _ => Fault::new(Exit::Failed, "the peer ended the session before it had everything"),

@@ -14,12 +14,7 @@ enum Break {
     ReceiverKilled,
 }
 
-const BREAKS: [Break; 4] = [
-    Break::SenderCut,
-    Break::SenderKilled,
-    Break::ReceiverCut,
-    Break::ReceiverKilled,
-];
+const BREAKS: [Break; 4] = [Break::SenderCut, Break::SenderKilled, Break::ReceiverCut, Break::ReceiverKilled];
 
 fn broken_pair(how: Break, chunks: usize) -> (MemoryPort, MemoryPort) {
     let (mut sender, mut receiver) = pair();
@@ -51,21 +46,12 @@ fn one_large_file_goes_on_where_it_broke() {
             if sent.is_ok() && got.is_ok() {
                 continue; // so many chunks are not needed
             }
-            let there: u64 = fs::read_dir(home.inbox())
-                .unwrap()
-                .map(|entry| entry.unwrap().metadata().unwrap().len())
-                .sum();
+            let there: u64 =
+                fs::read_dir(home.inbox()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
             let (sent, got) = run(attempt(), into(&home.inbox()));
-            assert!(
-                matches!(sent.status, Status::Complete | Status::NothingToDo),
-                "{sent:?}"
-            );
+            assert!(matches!(sent.status, Status::Complete | Status::NothingToDo), "{sent:?}");
             assert_eq!(got.status, sent.status);
-            assert_eq!(
-                sent.sent_bytes,
-                content.len() as u64 - there,
-                "{how:?} {chunks}"
-            );
+            assert_eq!(sent.sent_bytes, content.len() as u64 - there, "{how:?} {chunks}");
             assert_eq!(fs::read(home.inbox().join("large")).unwrap(), content);
             assert_eq!(names(&home.inbox()), ["large"]);
         }
@@ -90,16 +76,9 @@ fn a_tree_is_finished_by_the_second_attempt_and_little_is_sent_twice() {
                 continue; // so many chunks are not needed
             }
             let (sent, _) = run(job(from_ref(&root)), into(&inbox));
-            assert!(
-                matches!(sent.status, Status::Complete | Status::NothingToDo),
-                "{sent:?}"
-            );
+            assert!(matches!(sent.status, Status::Complete | Status::NothingToDo), "{sent:?}");
             assert!(sent.sent_bytes <= total);
-            assert_eq!(
-                picture(&inbox.join("tree")),
-                expected(&root),
-                "{how:?} {chunks}"
-            );
+            assert_eq!(picture(&inbox.join("tree")), expected(&root), "{how:?} {chunks}");
             assert_eq!(names(&inbox), ["tree"], "{how:?} {chunks}");
         }
     }
@@ -113,10 +92,7 @@ fn many_attempts_that_all_break_still_get_there() {
         home.put(&format!("t/{number}"), &noise(11, number * 57));
     }
     home.put("t/large", &noise(12, 1_000_000));
-    let total: u64 = fs::read_dir(&root)
-        .unwrap()
-        .map(|entry| entry.unwrap().metadata().unwrap().len())
-        .sum();
+    let total: u64 = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
     let mut sent_in_all = 0;
     for attempt in 0..200 {
         let ports = broken_pair(BREAKS[attempt % 4], 12);
@@ -143,11 +119,7 @@ fn committed_bytes(directory: &Path) -> u64 {
     for entry in fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
         let meta = entry.metadata().unwrap();
-        total += if meta.is_dir() {
-            committed_bytes(&entry.path())
-        } else {
-            meta.len()
-        };
+        total += if meta.is_dir() { committed_bytes(&entry.path()) } else { meta.len() };
     }
     total
 }
@@ -159,15 +131,9 @@ fn a_damaged_tail_costs_only_the_tail() {
     let source = home.put("f", &content);
     let mut send = job(from_ref(&source));
     send.compression = Compression::Off;
-    let (sent, _) = run_over(
-        broken_pair(Break::ReceiverKilled, 60),
-        send.clone(),
-        into(&home.inbox()),
-    );
+    let (sent, _) = run_over(broken_pair(Break::ReceiverKilled, 60), send.clone(), into(&home.inbox()));
     assert!(sent.is_err());
-    let [part] = &names(&home.inbox())[..] else {
-        panic!("one part expected")
-    };
+    let [part] = &names(&home.inbox())[..] else { panic!("one part expected") };
     let part = home.inbox().join(part);
     let mut bytes = fs::read(&part).unwrap();
     assert!(bytes.len() > 3 << 20);
@@ -192,32 +158,20 @@ fn another_sender_and_another_version_start_from_nothing() {
         send.compression = Compression::Off;
         run_over(ports, send, receive)
     };
-    assert!(
-        attempt(broken_pair(Break::ReceiverCut, 10), SENDER)
-            .0
-            .is_err()
-    );
+    assert!(attempt(broken_pair(Break::ReceiverCut, 10), SENDER).0.is_err());
     let parts = names(&home.inbox());
     assert_eq!(parts.len(), 1);
     let (sent, _) = attempt(pair(), [1; 32]);
     assert_eq!(sent.unwrap().sent_bytes, 1_000_000);
     fs::remove_file(home.inbox().join("f")).unwrap();
-    assert_eq!(
-        names(&home.inbox()),
-        parts,
-        "the other sender's part was left alone"
-    );
+    assert_eq!(names(&home.inbox()), parts, "the other sender's part was left alone");
 
     let longer = noise(15, 1_000_001);
     fs::write(&source, &longer).unwrap();
     let (sent, _) = attempt(pair(), SENDER);
     assert_eq!(sent.unwrap().sent_bytes, 1_000_001);
     assert_eq!(fs::read(home.inbox().join("f")).unwrap(), longer);
-    assert_eq!(
-        names(&home.inbox()),
-        ["f"],
-        "the stale part went with the commit"
-    );
+    assert_eq!(names(&home.inbox()), ["f"], "the stale part went with the commit");
 }
 
 #[test]

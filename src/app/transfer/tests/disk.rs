@@ -25,10 +25,7 @@ impl Mount {
     }
 
     fn remount(&self, options: &str) {
-        let done = Command::new("mount")
-            .args(["-o", options])
-            .arg(self.0.path())
-            .status();
+        let done = Command::new("mount").args(["-o", options]).arg(self.0.path()).status();
         assert!(done.unwrap().success());
     }
 }
@@ -53,38 +50,19 @@ fn a_full_disk_fails_the_item_keeps_the_part_and_lets_others_through() {
     let reserve = disk.0.path().join("reserve");
     fs::write(&reserve, noise(31, 100_000)).unwrap();
     let (sent, got) = run(send.clone(), into(disk.0.path()));
-    assert_eq!(
-        (sent.status, got.status),
-        (Status::LocalIo, Status::LocalIo),
-        "{sent:?}"
-    );
-    assert!(
-        sent.tally
-            .failures
-            .iter()
-            .all(|failure| failure.fault == Fault::NoSpace)
-    );
+    assert_eq!((sent.status, got.status), (Status::LocalIo, Status::LocalIo), "{sent:?}");
+    assert!(sent.tally.failures.iter().all(|failure| failure.fault == Fault::NoSpace));
     let parts = names(disk.0.path());
-    assert!(
-        parts[0].starts_with(".vp-part.") && !parts.contains(&"large".to_owned()),
-        "{parts:?}"
-    );
+    assert!(parts[0].starts_with(".vp-part.") && !parts.contains(&"large".to_owned()), "{parts:?}");
     let kept = fs::metadata(disk.0.path().join(&parts[0])).unwrap().len();
     assert!(kept > 1_500_000, "{kept}");
 
     disk.remount("remount,size=8m");
     let (sent, _) = run(send, into(disk.0.path()));
     assert_eq!(sent.status, Status::Complete);
-    assert_eq!(
-        sent.sent_bytes,
-        4_000_000 - kept + 4,
-        "went on where the disk was full"
-    );
+    assert_eq!(sent.sent_bytes, 4_000_000 - kept + 4, "went on where the disk was full");
     assert_eq!(names(disk.0.path()), ["large", "reserve", "z-small"]);
-    assert_eq!(
-        fs::read(disk.0.path().join("large")).unwrap(),
-        fs::read(large).unwrap()
-    );
+    assert_eq!(fs::read(disk.0.path().join("large")).unwrap(), fs::read(large).unwrap());
 }
 
 #[test]
@@ -106,9 +84,7 @@ fn a_read_only_directory_is_named_as_such() {
 fn in_child(limit: &str, test: &str) {
     let done = Command::new("sh")
         .arg("-c")
-        .arg(format!(
-            "trap '' XFSZ; {limit}; exec \"$0\" --exact \"$1\" --test-threads=1"
-        ))
+        .arg(format!("trap '' XFSZ; {limit}; exec \"$0\" --exact \"$1\" --test-threads=1"))
         .arg(std::env::current_exe().unwrap())
         .arg(format!("app::transfer::tests::disk::{test}"))
         .env(LIMITED, "1")
@@ -124,18 +100,13 @@ const LIMITED: &str = "VP_TEST_LIMITED";
 fn a_file_larger_than_the_system_allows_fails_alone() {
     if std::env::var_os(LIMITED).is_none() {
         // 1,024 blocks of 512 bytes in some shells, of 1,024 in others.
-        return in_child(
-            "ulimit -f 1024",
-            "a_file_larger_than_the_system_allows_fails_alone",
-        );
+        return in_child("ulimit -f 1024", "a_file_larger_than_the_system_allows_fails_alone");
     }
     let home = Home::new();
     let large = home.from("large");
     fs::File::create(&large).unwrap();
     // Our own files are limited too, so the source is made of pieces that are not.
-    let parts: Vec<PathBuf> = (0..3)
-        .map(|n| home.put(&format!("t/{n}"), &noise(n, 100_000)))
-        .collect();
+    let parts: Vec<PathBuf> = (0..3).map(|n| home.put(&format!("t/{n}"), &noise(n, 100_000))).collect();
     fs::remove_file(large).unwrap();
     let hole = home.from("t/hole");
     // A hole needs no room, but its length is beyond the limit on either side.
@@ -145,10 +116,7 @@ fn a_file_larger_than_the_system_allows_fails_alone() {
     let (sent, _) = run(job(&parts), into(&home.inbox()));
     assert_eq!(sent.status, Status::Complete);
 
-    let (sent, _) = run(
-        job(&[PathBuf::from("/proc/self/exe"), parts[0].clone()]),
-        into(&home.inbox()),
-    );
+    let (sent, _) = run(job(&[PathBuf::from("/proc/self/exe"), parts[0].clone()]), into(&home.inbox()));
     assert_eq!(sent.status, Status::Partial, "{sent:?}");
     assert_eq!(sent.tally.failures[0].fault, Fault::TooLarge);
     assert!(!home.inbox().join("exe").exists());
@@ -158,10 +126,7 @@ fn a_file_larger_than_the_system_allows_fails_alone() {
 #[test]
 fn out_of_descriptors_fails_items_and_nothing_else() {
     if std::env::var_os(LIMITED).is_none() {
-        return in_child(
-            "ulimit -n 24",
-            "out_of_descriptors_fails_items_and_nothing_else",
-        );
+        return in_child("ulimit -n 24", "out_of_descriptors_fails_items_and_nothing_else");
     }
     let home = Home::new();
     let deep: PathBuf = std::iter::repeat_n("d", 40).collect();
@@ -170,12 +135,7 @@ fn out_of_descriptors_fails_items_and_nothing_else() {
     let (sent, got) = run(job(&[home.from("t")]), into(&home.inbox()));
     assert_ne!(sent.status, Status::Complete, "24 descriptors were enough");
     assert_eq!(sent.tally.counts, got.tally.counts);
-    let faults: Vec<Fault> = sent
-        .tally
-        .failures
-        .iter()
-        .map(|failure| failure.fault)
-        .collect();
+    let faults: Vec<Fault> = sent.tally.failures.iter().map(|failure| failure.fault).collect();
     assert!(faults.contains(&Fault::NoDescriptors), "{faults:?}");
 }
 
@@ -190,22 +150,11 @@ fn a_small_disk_of_a_thousand_files_fills_up_without_a_wrong_one() {
     }
     let (sent, _) = run(job(from_ref(&home.from("t"))), into(disk.0.path()));
     assert_eq!(sent.status, Status::Partial);
-    assert!(
-        sent.tally
-            .failures
-            .iter()
-            .all(|failure| failure.fault == Fault::NoSpace)
-    );
+    assert!(sent.tally.failures.iter().all(|failure| failure.fault == Fault::NoSpace));
     let good = names(&disk.0.path().join("t"));
-    let good: Vec<_> = good
-        .iter()
-        .filter(|name| !name.starts_with(".vp-part."))
-        .collect();
+    let good: Vec<_> = good.iter().filter(|name| !name.starts_with(".vp-part.")).collect();
     assert_eq!(good.len() + 1, sent.tally.counts.committed as usize);
     for name in good {
-        assert_eq!(
-            fs::read(disk.0.path().join("t").join(name)).unwrap(),
-            noise(33, 3_000)
-        );
+        assert_eq!(fs::read(disk.0.path().join("t").join(name)).unwrap(), noise(33, 3_000));
     }
 }

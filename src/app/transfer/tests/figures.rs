@@ -8,10 +8,7 @@ use std::time::{Duration, Instant};
 #[expect(clippy::print_stderr, reason = "a figure for whoever asks for it")]
 fn at_most(goal: Duration, took: Duration, what: &str) {
     eprintln!("{what}: {took:?}, goal {goal:?}");
-    assert!(
-        cfg!(debug_assertions) || took <= goal * 10,
-        "{what}: {took:?}"
-    );
+    assert!(cfg!(debug_assertions) || took <= goal * 10, "{what}: {took:?}");
 }
 
 #[test]
@@ -29,11 +26,7 @@ fn ten_thousand_small_files() {
     }
     let begin = Instant::now();
     let sent = transfer(std::slice::from_ref(&from), &inbox, Status::Complete);
-    at_most(
-        Duration::from_secs(1),
-        begin.elapsed(),
-        "10,000 files of 4 KiB",
-    );
+    at_most(Duration::from_secs(1), begin.elapsed(), "10,000 files of 4 KiB");
     assert_eq!(sent.tally.counts.committed, 10_101);
     let begin = Instant::now();
     transfer(&[from], &inbox, Status::NothingToDo);
@@ -45,11 +38,7 @@ fn one_large_file() {
     let home = memory_directory();
     let (from, inbox) = (home.path().join("large"), home.path().join("inbox"));
     fs::create_dir(&inbox).unwrap();
-    let bytes = if cfg!(debug_assertions) {
-        64 << 20
-    } else {
-        1 << 30
-    };
+    let bytes = if cfg!(debug_assertions) { 64 << 20 } else { 1 << 30 };
     let block = noise(7, 1 << 20);
     let mut file = fs::File::create(&from).unwrap();
     for _ in 0..bytes / block.len() {
@@ -57,13 +46,6 @@ fn one_large_file() {
     }
     let begin = Instant::now();
     transfer(&[from], &inbox, Status::Complete);
-    at_most(
-        Duration::from_secs(1),
-        begin.elapsed(),
-        "1 GiB through both engines",
-    );
-    assert_eq!(
-        fs::metadata(inbox.join("large")).unwrap().len(),
-        bytes as u64
-    );
+    at_most(Duration::from_secs(1), begin.elapsed(), "1 GiB through both engines");
+    assert_eq!(fs::metadata(inbox.join("large")).unwrap().len(), bytes as u64);
 }

@@ -14,34 +14,20 @@ fn set_mode(path: &Path, mode: u32) {
 
 fn set_time(path: &Path, nanos: u64) {
     let when = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos);
-    File::open(path)
-        .unwrap()
-        .set_times(FileTimes::new().set_modified(when))
-        .unwrap();
+    File::open(path).unwrap().set_times(FileTimes::new().set_modified(when)).unwrap();
 }
 
 /// A tree with everything in it that a copy could get wrong.
 pub(super) fn nasty_tree(home: &Home) -> PathBuf {
     let root = home.from("tree");
-    for file in [
-        "a",
-        "sub/b",
-        "sub/deeper/c",
-        "-rf",
-        "with space",
-        "łódź/日本",
-        ".hidden",
-    ] {
+    for file in ["a", "sub/b", "sub/deeper/c", "-rf", "with space", "łódź/日本", ".hidden"] {
         home.put(&format!("tree/{file}"), file.as_bytes());
     }
     fs::write(root.join(OsStr::from_bytes(b"latin1-\xe9\xff")), "bytes").unwrap();
     fs::write(root.join("empty"), "").unwrap();
     fs::write(root.join("x".repeat(255)), "long name").unwrap();
     home.put("tree/large", &noise(1, 3_000_001));
-    home.put(
-        "tree/text",
-        "all work and no play ".repeat(40_000).as_bytes(),
-    );
+    home.put("tree/text", "all work and no play ".repeat(40_000).as_bytes());
     fs::create_dir(root.join("vide")).unwrap();
     let deep: PathBuf = std::iter::repeat_n("d", 62).collect();
     fs::create_dir_all(root.join(&deep)).unwrap();
@@ -64,10 +50,7 @@ pub(super) fn nasty_tree(home: &Home) -> PathBuf {
 /// The picture of the source, with what must not travel taken off: set-id bits.
 pub(super) fn expected(root: &Path) -> BTreeMap<Vec<u8>, String> {
     let strip = |text: String| text.replace("file 104751 ", "file 100751 ");
-    picture(root)
-        .into_iter()
-        .map(|(path, text)| (path, strip(text)))
-        .collect()
+    picture(root).into_iter().map(|(path, text)| (path, strip(text))).collect()
 }
 
 #[test]
@@ -78,10 +61,7 @@ fn a_nasty_tree_arrives_as_it_was() {
     assert_eq!(picture(&home.inbox().join("tree")), expected(&root));
     assert_eq!(names(&home.inbox()), ["tree"]);
     let again = transfer(&[root], &home.inbox(), Status::NothingToDo);
-    assert_eq!(
-        (again.sent_bytes, again.tally.counts.exists),
-        (0, sent.tally.counts.committed)
-    );
+    assert_eq!((again.sent_bytes, again.tally.counts.exists), (0, sent.tally.counts.committed));
 }
 
 #[test]
@@ -97,10 +77,7 @@ fn it_makes_no_difference_how_the_stream_is_cut() {
         ports.0.piece_bytes = piece_bytes;
         ports.1.piece_bytes = piece_bytes;
         let (sent, got) = run_over(ports, job(from_ref(&root)), into(&inbox));
-        assert_eq!(
-            (sent.unwrap().status, got.unwrap().status),
-            (Status::Complete, Status::Complete)
-        );
+        assert_eq!((sent.unwrap().status, got.unwrap().status), (Status::Complete, Status::Complete));
         assert_eq!(picture(&inbox.join("tree")), expected(&root));
     }
 }
@@ -111,19 +88,11 @@ fn several_sources_and_links_named_on_the_command_line() {
     let file = home.put("one", b"1");
     let inside = home.put("dir/two", b"2");
     symlink(&inside, home.from("alias")).unwrap();
-    let sources = [
-        file,
-        inside.parent().unwrap().to_path_buf(),
-        home.from("alias"),
-    ];
+    let sources = [file, inside.parent().unwrap().to_path_buf(), home.from("alias")];
     transfer(&sources, &home.inbox(), Status::Complete);
     assert_eq!(names(&home.inbox()), ["alias", "dir", "one"]);
     assert_eq!(fs::read(home.inbox().join("alias")).unwrap(), b"2");
-    assert!(
-        fs::symlink_metadata(home.inbox().join("alias"))
-            .unwrap()
-            .is_file()
-    );
+    assert!(fs::symlink_metadata(home.inbox().join("alias")).unwrap().is_file());
 }
 
 #[test]
@@ -136,11 +105,7 @@ fn sparse_files_stay_sparse_and_equal() {
     file.write_all_at(&noise(2, 100_000), 30 << 20).unwrap();
     let all_hole = home.from("hole");
     File::create(&all_hole).unwrap().set_len(1 << 30).unwrap();
-    let sent = transfer(
-        &[path.clone(), all_hole.clone()],
-        &home.inbox(),
-        Status::Complete,
-    );
+    let sent = transfer(&[path.clone(), all_hole.clone()], &home.inbox(), Status::Complete);
     assert!(sent.sent_bytes < 1 << 20, "{}", sent.sent_bytes);
     for source in [path, all_hole] {
         let copy = home.inbox().join(source.file_name().unwrap());
@@ -148,39 +113,24 @@ fn sparse_files_stay_sparse_and_equal() {
         assert_eq!(before.len(), after.len());
         assert!(after.blocks() * 512 < 1 << 20, "{} blocks", after.blocks());
     }
-    assert_eq!(
-        fs::read(home.from("sparse")).unwrap(),
-        fs::read(home.inbox().join("sparse")).unwrap()
-    );
+    assert_eq!(fs::read(home.from("sparse")).unwrap(), fs::read(home.inbox().join("sparse")).unwrap());
 }
 
 #[test]
 fn every_way_of_compressing_gives_the_same_bytes() {
     let home = Home::new();
     let text = "the same words again and again, ".repeat(60_000);
-    let mixed = [
-        text.as_bytes(),
-        &noise(3, 2_500_000),
-        text.as_bytes(),
-        b"tail",
-    ]
-    .concat();
+    let mixed = [text.as_bytes(), &noise(3, 2_500_000), text.as_bytes(), b"tail"].concat();
     let source = home.put("mixed", &mixed);
     let levels = [1, 9].map(|level| Compression::Always(level.try_into().unwrap()));
-    for (number, compression) in [Compression::Off, Compression::Auto, levels[0], levels[1]]
-        .into_iter()
-        .enumerate()
-    {
+    for (number, compression) in [Compression::Off, Compression::Auto, levels[0], levels[1]].into_iter().enumerate() {
         let inbox = home.from(&number.to_string());
         fs::create_dir(&inbox).unwrap();
         let mut send = job(from_ref(&source));
         send.compression = compression;
         let (sent, got) = run(send, into(&inbox));
         assert_eq!(sent.status, Status::Complete);
-        assert_eq!(
-            (sent.sent_bytes, got.received_bytes),
-            (mixed.len() as u64, mixed.len() as u64)
-        );
+        assert_eq!((sent.sent_bytes, got.received_bytes), (mixed.len() as u64, mixed.len() as u64));
         assert_eq!(fs::read(inbox.join("mixed")).unwrap(), mixed);
     }
 }
@@ -208,67 +158,37 @@ fn one_file_goes_to_a_writer_and_a_tree_does_not() {
         on_received,
     };
     let (sent, got) = run(job(from_ref(&file)), to_writer(None));
-    assert_eq!(
-        (sent.status, got.status),
-        (Status::Complete, Status::Complete)
-    );
+    assert_eq!((sent.status, got.status), (Status::Complete, Status::Complete));
     assert_eq!(*shared.0.lock().unwrap(), noise(4, 500_000));
 
     let failing: Option<Box<OnReceived<'_>>> = Some(Box::new(|_| 7));
     let (sent, _) = run(job(&[file]), to_writer(failing));
-    assert_eq!(
-        (sent.status, sent.command_status),
-        (Status::CommandFailed, Some(7))
-    );
+    assert_eq!((sent.status, sent.command_status), (Status::CommandFailed, Some(7)));
 
     shared.0.lock().unwrap().clear();
     let tree = home.put("t/inner", b"x").parent().unwrap().to_path_buf();
     let (sent, _) = run(job(&[tree]), to_writer(None));
     assert_eq!(sent.status, Status::Refused);
-    assert!(
-        sent.tally
-            .failures
-            .iter()
-            .all(|failure| failure.fault == crate::store::Fault::TreeNotTaken)
-    );
+    assert!(sent.tally.failures.iter().all(|failure| failure.fault == crate::store::Fault::TreeNotTaken));
     assert!(shared.0.lock().unwrap().is_empty());
 }
 
 #[test]
 fn the_hook_sees_each_source_once_when_it_is_whole() {
     let home = Home::new();
-    let tree = home
-        .put("t/inner/f", b"x")
-        .parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .to_path_buf();
+    let tree = home.put("t/inner/f", b"x").parent().unwrap().parent().unwrap().to_path_buf();
     let file = home.put("f", b"y");
     let mut seen = Vec::new();
     let inbox = home.inbox();
     let mut receive = into(&inbox);
     receive.on_received = Some(Box::new(|received: &Received| {
         assert!(inbox.join("t/inner/f").exists());
-        seen.push((
-            String::from_utf8_lossy(received.path.as_bytes()).into_owned(),
-            received.fresh,
-        ));
-        if received.path.as_bytes() == b"f" {
-            3
-        } else {
-            0
-        }
+        seen.push((String::from_utf8_lossy(received.path.as_bytes()).into_owned(), received.fresh));
+        if received.path.as_bytes() == b"f" { 3 } else { 0 }
     }));
     let (sent, got) = run(job(&[tree, file]), receive);
-    assert_eq!(
-        (sent.status, sent.command_status),
-        (Status::CommandFailed, Some(3))
-    );
-    assert_eq!(
-        (got.status, got.command_status),
-        (Status::CommandFailed, Some(3))
-    );
+    assert_eq!((sent.status, sent.command_status), (Status::CommandFailed, Some(3)));
+    assert_eq!((got.status, got.command_status), (Status::CommandFailed, Some(3)));
     assert_eq!(seen, [("t".to_owned(), true), ("f".to_owned(), true)]);
 }
 
@@ -282,9 +202,5 @@ fn a_rate_limit_holds() {
     let (sent, _) = run(send, into(&home.inbox()));
     assert_eq!(sent.status, Status::Complete);
     // 0.3 s less a burst of 0.1 s and the last chunk, which nobody waits for.
-    assert!(
-        begin.elapsed() >= Duration::from_millis(130),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() >= Duration::from_millis(130), "{:?}", begin.elapsed());
 }

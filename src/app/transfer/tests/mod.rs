@@ -28,10 +28,7 @@ pub(super) type Sent = Result<SendOutcome, TransferError>;
 pub(super) type Got = Result<ReceiveOutcome, TransferError>;
 
 pub(super) fn job(sources: &[PathBuf]) -> SendJob {
-    SendJob {
-        sources: sources.to_vec(),
-        ..SendJob::default()
-    }
+    SendJob { sources: sources.to_vec(), ..SendJob::default() }
 }
 
 pub(super) fn into(directory: &Path) -> ReceiveJob<'static> {
@@ -50,11 +47,7 @@ pub(super) fn into_with(directory: &Path, overwrite: Overwrite) -> ReceiveJob<'s
 }
 
 /// Runs both engines to their ends over these ports.
-pub(super) fn run_over(
-    ports: (MemoryPort, MemoryPort),
-    send: SendJob,
-    receive: ReceiveJob<'_>,
-) -> (Sent, Got) {
+pub(super) fn run_over(ports: (MemoryPort, MemoryPort), send: SendJob, receive: ReceiveJob<'_>) -> (Sent, Got) {
     let (mut ours, mut theirs) = ports;
     thread::scope(|scope| {
         let sender = scope.spawn(move || survive(|| send.run(&mut ours, &mut ())));
@@ -96,11 +89,7 @@ pub(super) fn run(send: SendJob, receive: ReceiveJob<'_>) -> (SendOutcome, Recei
 /// Sends and asserts that both ends say so.
 pub(super) fn transfer(sources: &[PathBuf], inbox: &Path, status: Status) -> SendOutcome {
     let (sent, got) = run(job(sources), into(inbox));
-    assert_eq!(
-        (sent.status, got.status),
-        (status, status),
-        "{sent:?} {got:?}"
-    );
+    assert_eq!((sent.status, got.status), (status, status), "{sent:?} {got:?}");
     assert_eq!(sent.tally.counts, got.tally.counts);
     sent
 }
@@ -142,9 +131,7 @@ pub(super) fn names(directory: &Path) -> Vec<String> {
 /// Bytes that do not compress, the same for the same seed.
 pub(super) fn noise(seed: u8, bytes: usize) -> Vec<u8> {
     let mut noise = vec![0; bytes];
-    blake3::Hasher::new_keyed(&[seed; 32])
-        .finalize_xof()
-        .fill(&mut noise);
+    blake3::Hasher::new_keyed(&[seed; 32]).finalize_xof().fill(&mut noise);
     noise
 }
 
@@ -193,9 +180,6 @@ impl Home {
 impl Drop for Home {
     /// Directories that nobody may write to cannot be cleaned up by their owner either.
     fn drop(&mut self) {
-        let _ = std::process::Command::new("chmod")
-            .args(["-R", "u+rwx"])
-            .arg(self.directory.path())
-            .status();
+        let _ = std::process::Command::new("chmod").args(["-R", "u+rwx"]).arg(self.directory.path()).status();
     }
 }

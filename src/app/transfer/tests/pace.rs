@@ -15,25 +15,14 @@ fn a_stream_with_a_name_becomes_a_file() {
             hello(Content::Stream, name).into(),
             Say::Data(b"one "),
             Say::Data(b"two"),
-            Offer::Finish {
-                entries: 0,
-                skipped: 0,
-            }
-            .into(),
+            Offer::Finish { entries: 0, skipped: 0 }.into(),
         ]
     };
     let (answers, got) = play(into(&home.inbox()), stream(b"dump.sql"));
     assert_eq!(got.unwrap().status, Status::Complete);
-    assert!(matches!(
-        answers[..],
-        [Answer::Accepted, Answer::Item { .. }, Answer::Done { .. }]
-    ));
+    assert!(matches!(answers[..], [Answer::Accepted, Answer::Item { .. }, Answer::Done { .. }]));
     assert_eq!(fs::read(home.inbox().join("dump.sql")).unwrap(), b"one two");
-    for (name, fault) in [
-        (&b"dump.sql"[..], Fault::Exists),
-        (b"", Fault::Name),
-        (b"../x", Fault::Name),
-    ] {
+    for (name, fault) in [(&b"dump.sql"[..], Fault::Exists), (b"", Fault::Name), (b"../x", Fault::Name)] {
         let (answers, _) = play(into(&home.inbox()), stream(name));
         assert_eq!(answers, [Answer::Refused(fault)]);
     }
@@ -43,18 +32,11 @@ fn a_stream_with_a_name_becomes_a_file() {
     limited.policy.bytes_max = Some(5);
     let (_, got) = play(limited, stream(b"large"));
     let got = got.unwrap();
-    assert_eq!(
-        (got.status, got.tally.failures[0].fault),
-        (Status::Refused, Fault::TooLarge)
-    );
+    assert_eq!((got.status, got.tally.failures[0].fault), (Status::Refused, Fault::TooLarge));
     let cut: Vec<Say> = vec![hello(Content::Stream, b"cut").into(), Say::Data(b"half")];
     let (_, got) = play(into(&home.inbox()), cut);
     assert!(matches!(got, Err(TransferError::Truncated)));
-    assert_eq!(
-        names(&home.inbox()),
-        ["dump.sql"],
-        "a broken stream leaves nothing"
-    );
+    assert_eq!(names(&home.inbox()), ["dump.sql"], "a broken stream leaves nothing");
 }
 
 #[test]
@@ -63,22 +45,11 @@ fn a_pause_of_the_sender_does_not_hold_up_the_commit() {
     let begun = encoded([
         hello(Content::Files, b"").into(),
         entry(0, Kind::File, 4, &[b"f"]).into(),
-        Offer::Begin {
-            index: 0,
-            offset: 0,
-        }
-        .into(),
+        Offer::Begin { index: 0, offset: 0 }.into(),
         Say::Data(b"fine"),
-        Offer::End {
-            index: 0,
-            hash: *blake3::hash(b"fine").as_bytes(),
-        }
-        .into(),
+        Offer::End { index: 0, hash: *blake3::hash(b"fine").as_bytes() }.into(),
     ]);
-    let committed = Answer::Item {
-        index: 0,
-        outcome: ItemOutcome::Committed,
-    };
+    let committed = Answer::Item { index: 0, outcome: ItemOutcome::Committed };
     let (mut ours, mut theirs) = pair();
     let got = thread::scope(|scope| {
         let receiver = scope.spawn(|| into(&home.inbox()).run(&mut theirs, &mut ()));
@@ -94,12 +65,7 @@ fn a_pause_of_the_sender_does_not_hold_up_the_commit() {
             }
         }
         assert_eq!(names(&home.inbox()), ["f"]);
-        ours.send(encoded([Offer::Finish {
-            entries: 1,
-            skipped: 0,
-        }
-        .into()]))
-            .unwrap();
+        ours.send(encoded([Offer::Finish { entries: 1, skipped: 0 }.into()])).unwrap();
         receiver.join().unwrap()
     });
     assert_eq!(got.unwrap().status, Status::Complete);

@@ -19,14 +19,8 @@ fn what_is_there_stays_unless_told_otherwise() {
         let file = home.put("f", content);
         fs::write(home.inbox().join("f"), b"SAME").unwrap();
         let (sent, got) = run(job(from_ref(&file)), into(&home.inbox()));
-        assert_eq!(
-            (sent.status, got.status),
-            (Status::Refused, Status::Refused)
-        );
-        assert_eq!(
-            (only_fault(&sent), sent.sent_bytes),
-            (Fault::Exists, sent_bytes)
-        );
+        assert_eq!((sent.status, got.status), (Status::Refused, Status::Refused));
+        assert_eq!((only_fault(&sent), sent.sent_bytes), (Fault::Exists, sent_bytes));
         assert_eq!(fs::read(home.inbox().join("f")).unwrap(), b"SAME");
         assert_eq!(names(&home.inbox()), ["f"]);
     }
@@ -48,20 +42,13 @@ fn the_same_content_is_never_sent_or_touched_again() {
 #[test]
 fn overwriting_replaces_files_and_links_but_no_directory() {
     let home = Home::new();
-    let sources = [
-        home.put("dir", b"new"),
-        home.put("file", b"new"),
-        home.put("link", b"new"),
-    ];
+    let sources = [home.put("dir", b"new"), home.put("file", b"new"), home.put("link", b"new")];
     fs::create_dir(home.inbox().join("dir")).unwrap();
     fs::write(home.inbox().join("file"), b"old").unwrap();
     fs::write(home.from("outside"), b"outside").unwrap();
     symlink(home.from("outside"), home.inbox().join("link")).unwrap();
     let (sent, _) = run(job(&sources), into_with(&home.inbox(), Overwrite::Yes));
-    assert_eq!(
-        (sent.status, only_fault(&sent)),
-        (Status::Partial, Fault::Exists)
-    );
+    assert_eq!((sent.status, only_fault(&sent)), (Status::Partial, Fault::Exists));
     assert!(home.inbox().join("dir").is_dir());
     assert_eq!(fs::read(home.inbox().join("file")).unwrap(), b"new");
     assert_eq!(fs::read(home.inbox().join("link")).unwrap(), b"new");
@@ -72,11 +59,7 @@ fn overwriting_replaces_files_and_links_but_no_directory() {
 fn links_follow_the_same_policies() {
     for (overwrite, status, expected) in [
         (Overwrite::Never, Status::Partial, &[("l", "old")][..]),
-        (
-            Overwrite::Rename,
-            Status::Complete,
-            &[("l", "old"), ("l.1", "new")],
-        ),
+        (Overwrite::Rename, Status::Complete, &[("l", "old"), ("l.1", "new")]),
         (Overwrite::Yes, Status::Complete, &[("l", "new")]),
     ] {
         let home = Home::new();
@@ -90,17 +73,9 @@ fn links_follow_the_same_policies() {
         let there = names(&home.inbox().join("t"));
         let targets: Vec<_> = there
             .iter()
-            .map(|name| {
-                (
-                    name.clone(),
-                    fs::read_link(home.inbox().join("t").join(name)).unwrap(),
-                )
-            })
+            .map(|name| (name.clone(), fs::read_link(home.inbox().join("t").join(name)).unwrap()))
             .collect();
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|(name, to)| ((*name).to_owned(), PathBuf::from(to)))
-            .collect();
+        let expected: Vec<_> = expected.iter().map(|(name, to)| ((*name).to_owned(), PathBuf::from(to))).collect();
         assert_eq!(targets, expected);
     }
 }
@@ -108,23 +83,14 @@ fn links_follow_the_same_policies() {
 #[test]
 fn renaming_keeps_both_and_does_not_pile_up() {
     let home = Home::new();
-    let tree = home
-        .put("t/f", b"version 1")
-        .parent()
-        .unwrap()
-        .to_path_buf();
+    let tree = home.put("t/f", b"version 1").parent().unwrap().to_path_buf();
     let with = || into_with(&home.inbox(), Overwrite::Rename);
-    for (content, expected) in [
-        (&b"version 1"[..], &["f"][..]),
-        (b"version 2", &["f", "f.1"]),
-        (b"longer version 3", &["f", "f.1", "f.2"]),
-    ] {
+    for (content, expected) in
+        [(&b"version 1"[..], &["f"][..]), (b"version 2", &["f", "f.1"]), (b"longer version 3", &["f", "f.1", "f.2"])]
+    {
         fs::write(tree.join("f"), content).unwrap();
         let (sent, _) = run(job(from_ref(&tree)), with());
-        assert_eq!(
-            (sent.status, sent.sent_bytes),
-            (Status::Complete, content.len() as u64)
-        );
+        assert_eq!((sent.status, sent.sent_bytes), (Status::Complete, content.len() as u64));
         assert_eq!(names(&home.inbox().join("t")), expected);
         let (sent, _) = run(job(from_ref(&tree)), with());
         assert_eq!((sent.status, sent.sent_bytes), (Status::NothingToDo, 0));
@@ -151,30 +117,17 @@ fn a_renamed_source_is_told_to_the_hook_by_its_new_name() {
 #[test]
 fn limits_refuse_what_is_beyond_them() {
     let home = Home::new();
-    let sources = [
-        home.put("a", b"12345"),
-        home.put("b", b"1234567890"),
-        home.put("c", b"123"),
-    ];
+    let sources = [home.put("a", b"12345"), home.put("b", b"1234567890"), home.put("c", b"123")];
     let mut receive = into(&home.inbox());
     receive.policy.items_max = Some(2);
     let (sent, _) = run(job(&sources), receive);
-    assert_eq!(
-        (sent.status, only_fault(&sent)),
-        (Status::Partial, Fault::TooMany)
-    );
+    assert_eq!((sent.status, only_fault(&sent)), (Status::Partial, Fault::TooMany));
     assert_eq!(names(&home.inbox()), ["a", "b"]);
     let mut receive = into(&home.inbox());
     receive.policy.bytes_max = Some(17);
     let (sent, got) = run_over(pair(), job(&sources), receive);
-    assert!(
-        matches!(sent, Err(TransferError::Refused(Fault::TooLarge))),
-        "{sent:?}"
-    );
-    assert!(
-        matches!(got, Err(TransferError::Refused(Fault::TooLarge))),
-        "{got:?}"
-    );
+    assert!(matches!(sent, Err(TransferError::Refused(Fault::TooLarge))), "{sent:?}");
+    assert!(matches!(got, Err(TransferError::Refused(Fault::TooLarge))), "{got:?}");
     let mut receive = into(&home.inbox());
     receive.policy.bytes_max = Some(18);
     assert_eq!(run(job(&sources), receive).0.status, Status::Complete);
@@ -186,13 +139,7 @@ fn an_inbox_that_is_not_there_is_an_error_of_its_own() {
     let file = home.put("f", b"x");
     let (sent, got) = run_over(pair(), job(from_ref(&file)), into(&home.from("nowhere")));
     assert!(matches!(got, Err(TransferError::Inbox(_))), "{got:?}");
-    assert!(
-        matches!(
-            sent,
-            Err(TransferError::Closed(_) | TransferError::Truncated)
-        ),
-        "{sent:?}"
-    );
+    assert!(matches!(sent, Err(TransferError::Closed(_) | TransferError::Truncated)), "{sent:?}");
 }
 
 #[test]
@@ -201,16 +148,8 @@ fn what_cannot_be_read_is_reported_and_the_rest_arrives() {
     let tree = home.put("t/good", b"x").parent().unwrap().to_path_buf();
     symlink("/etc/passwd", tree.join("escape")).unwrap();
     let (sent, got) = run(job(&[tree, home.from("missing")]), into(&home.inbox()));
-    assert_eq!(
-        (sent.status, got.status),
-        (Status::Partial, Status::Partial)
-    );
-    let faults: Vec<Fault> = sent
-        .tally
-        .failures
-        .iter()
-        .map(|failure| failure.fault)
-        .collect();
+    assert_eq!((sent.status, got.status), (Status::Partial, Status::Partial));
+    let faults: Vec<Fault> = sent.tally.failures.iter().map(|failure| failure.fault).collect();
     assert_eq!(faults, [Fault::LinkTarget, Fault::NotFound]);
     assert_eq!(got.tally.skipped, 2);
     assert_eq!(names(&home.inbox().join("t")), ["good"]);
@@ -245,42 +184,9 @@ fn a_source_that_changes_while_it_is_read_is_not_committed() {
     let size = 3_000_000;
     type Change = fn(&Path);
     let changes: [(u64, Change, Fault); 5] = [
-        (
-            1_000_000,
-            |f| {
-                File::options()
-                    .append(true)
-                    .open(f)
-                    .unwrap()
-                    .set_len(3_000_001)
-                    .unwrap()
-            },
-            Fault::Changed,
-        ),
-        (
-            1_000_000,
-            |f| {
-                File::options()
-                    .write(true)
-                    .open(f)
-                    .unwrap()
-                    .set_len(2_000_000)
-                    .unwrap()
-            },
-            Fault::Changed,
-        ),
-        (
-            1_000_000,
-            |f| {
-                File::options()
-                    .write(true)
-                    .open(f)
-                    .unwrap()
-                    .write_all_at(b"x", 5)
-                    .unwrap()
-            },
-            Fault::Changed,
-        ),
+        (1_000_000, |f| File::options().append(true).open(f).unwrap().set_len(3_000_001).unwrap(), Fault::Changed),
+        (1_000_000, |f| File::options().write(true).open(f).unwrap().set_len(2_000_000).unwrap(), Fault::Changed),
+        (1_000_000, |f| File::options().write(true).open(f).unwrap().write_all_at(b"x", 5).unwrap(), Fault::Changed),
         (
             0,
             |f| {
@@ -296,24 +202,12 @@ fn a_source_that_changes_while_it_is_read_is_not_committed() {
         let file = home.put("f", &noise(22, size));
         let after = home.put("g", b"after");
         let action: Option<Box<dyn FnOnce()>> = Some(Box::new(|| change(&file)));
-        let mut meddler = Meddler {
-            after_bytes,
-            action,
-            warned: Vec::new(),
-        };
+        let mut meddler = Meddler { after_bytes, action, warned: Vec::new() };
         let send = job(&[file.clone(), after]);
         let (sent, got) = run_watched(send, into(&home.inbox()), &mut meddler);
         assert!(meddler.action.is_none());
-        assert_eq!(
-            (sent.status, got.status),
-            (Status::Partial, Status::Partial),
-            "{number}"
-        );
-        assert_eq!(
-            (only_fault(&sent), got.tally.failures[0].fault),
-            (fault, fault),
-            "{number}"
-        );
+        assert_eq!((sent.status, got.status), (Status::Partial, Status::Partial), "{number}");
+        assert_eq!((only_fault(&sent), got.tally.failures[0].fault), (fault, fault), "{number}");
         assert_eq!(meddler.warned, sent.tally.failures);
         assert_eq!(names(&home.inbox()), ["g"], "{number}");
     }

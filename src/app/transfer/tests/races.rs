@@ -74,10 +74,7 @@ fn two_transfers_of_the_same_file_at_once_never_mix() {
         assert!(good.count() >= 1, "{ends:?}");
         for (sent, _) in &ends {
             let failures = &sent.as_ref().unwrap().tally.failures;
-            assert!(
-                failures.iter().all(|failure| failure.fault == Fault::Busy),
-                "{failures:?}"
-            );
+            assert!(failures.iter().all(|failure| failure.fault == Fault::Busy), "{failures:?}");
         }
         assert_eq!(fs::read(home.inbox().join("f")).unwrap(), content);
         fs::remove_file(home.inbox().join("f")).unwrap();
@@ -106,9 +103,6 @@ fn a_directory_that_vanishes_before_the_commit_costs_its_items_only() {
         drop(theirs);
         (sender.join().unwrap().unwrap(), got.unwrap())
     });
-    assert_eq!(
-        (sent.status, got.status),
-        (Status::Partial, Status::Partial)
-    );
+    assert_eq!((sent.status, got.status), (Status::Partial, Status::Partial));
     assert_eq!(names(&home.inbox()), ["z"]);
 }

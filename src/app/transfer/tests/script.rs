@@ -6,10 +6,7 @@ use crate::app::transfer::encode::data_header;
 use crate::app::transfer::messages::*;
 use crate::store::source::{Kind, Mtime};
 
-pub(super) const WHEN: Mtime = Mtime {
-    seconds: 1,
-    nanos: 2,
-};
+pub(super) const WHEN: Mtime = Mtime { seconds: 1, nanos: 2 };
 
 pub(super) fn raw_path(names: &[&[u8]]) -> RawPath {
     let mut raw = vec![u8::try_from(names.len()).unwrap()];
@@ -21,23 +18,11 @@ pub(super) fn raw_path(names: &[&[u8]]) -> RawPath {
 }
 
 pub(super) fn entry(index: u32, kind: Kind, size: u64, names: &[&[u8]]) -> Offer {
-    Offer::Entry(Entry {
-        index,
-        kind,
-        mode: 0o755,
-        mtime: WHEN,
-        size,
-        path: raw_path(names),
-    })
+    Offer::Entry(Entry { index, kind, mode: 0o755, mtime: WHEN, size, path: raw_path(names) })
 }
 
 pub(super) fn hello(content: Content, name: &[u8]) -> Offer {
-    Offer::Hello(Hello {
-        version: VERSION,
-        content,
-        totals: None,
-        name: name.to_vec(),
-    })
+    Offer::Hello(Hello { version: VERSION, content, totals: None, name: name.to_vec() })
 }
 
 /// What the attacker sends.
@@ -69,10 +54,7 @@ pub(super) fn encoded(script: impl IntoIterator<Item = Say>) -> Vec<u8> {
 }
 
 /// Plays a script, which need not care for answers, and returns them with the receiver's end.
-pub(super) fn play(
-    receive: ReceiveJob<'_>,
-    script: impl IntoIterator<Item = Say>,
-) -> (Vec<Answer>, Got) {
+pub(super) fn play(receive: ReceiveJob<'_>, script: impl IntoIterator<Item = Say>) -> (Vec<Answer>, Got) {
     let bytes = encoded(script);
     let (mut ours, mut theirs) = pair();
     thread::scope(|scope| {
@@ -104,8 +86,5 @@ pub(super) fn play(
 
 /// Plays a script of files after the greeting.
 pub(super) fn play_files(inbox: &Path, script: Vec<Say>) -> (Vec<Answer>, Got) {
-    play(
-        into(inbox),
-        std::iter::once(hello(Content::Files, b"").into()).chain(script),
-    )
+    play(into(inbox), std::iter::once(hello(Content::Files, b"").into()).chain(script))
 }

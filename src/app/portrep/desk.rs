@@ -1,0 +1,292 @@
+//! Everything that has a socket, by token; every stream, by session; and who of them has something to do.
+//!
+//! A turn costs what the connections with news cost: thousands of idle ones are in two tables and nowhere else.
+
+use super::conn::{Conn, Step, Traffic};
+use super::exports::Dial;
+use super::slots::{Slot, Slots};
+use super::throttle::Throttle;
+use crate::app::client::Context;
+use crate::net::child::Child;
+use crate::net::tcp::{Listener, Socket};
+use crate::node::Key;
+use crate::wire::CloseCode;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How long an accepted connection waits for a session, and for the far side to take it: longer than that waits for its
+/// target.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Connections served in a turn before the carrier has its own again.
+const TURN_CONNECTIONS: usize = 256;
+
+/// What an event can be about.
+pub enum End {
+    /// A listener of the import with this number.
+    Door(Listener, usize),
+    /// An accepted connection of the import with this number, waiting for a session.
+    Held(Socket, usize),
+    /// A connection to a target in the making.
+    Dial(Dial),
+    /// A socket joined to a stream.
+    Conn(Conn),
+    /// The command.
+    Child(Child),
+}
+
+/// What a stream belongs to.
+#[derive(Clone, Copy, Debug)]
+pub enum Owner {
+    /// A connection that this import accepted.
+    Import(Slot, usize),
+    /// A connection to the target of the export with this number.
+    Export(Slot, usize),
+    /// A probe of this import.
+    Probe(usize),
+}
+
+/// See the module's text.
+pub struct Desk {
+    /// By token.
+    pub ends: Slots<End>,
+    ties: HashMap<Key, HashMap<u32, Owner>>,
+    queue: VecDeque<Slot>,
+    patience: BinaryHeap<Reverse<(Instant, Slot)>>,
+    /// How fast.
+    pub throttle: Throttle,
+    open: usize,
+    most: usize,
+    served: u64,
+}
+
+impl Desk {
+    /// With nothing on it yet, for at most so many connections.
+    pub fn new(throttle: Throttle, most: usize) -> Desk {
+        Desk {
+            ends: Slots::default(),
+            ties: HashMap::new(),
+            queue: VecDeque::new(),
+            patience: BinaryHeap::new(),
+            throttle,
+            open: 0,
+            most,
+            served: 0,
+        }
+    }
+
+    /// Whether no further connection may be had.
+    pub fn is_full(&self) -> bool {
+        self.open >= self.most
+    }
+
+    /// Connections now, and ever.
+    pub fn counts(&self) -> (usize, u64) {
+        (self.open, self.served)
+    }
+
+    /// A session is up.
+    pub fn tie(&mut self, key: Key) {
+        self.ties.entry(key).or_default();
+    }
+
+    /// The sessions there are.
+    pub fn keys(&self) -> Vec<Key> {
+        self.ties.keys().copied().collect()
+    }
+
+    /// Who has a stream.
+    pub fn owner(&self, key: Key, stream: u32) -> Option<Owner> {
+        self.ties.get(&key)?.get(&stream).copied()
+    }
+
+    /// Whose the streams of a session are.
+    pub fn owners(&self, key: Key) -> Vec<Owner> {
+        self.ties.get(&key).map(|streams| streams.values().copied().collect()).unwrap_or_default()
+    }
+
+    /// A stream has an owner.
+    pub fn own(&mut self, key: Key, stream: u32, owner: Owner) {
+        if let Some(streams) = self.ties.get_mut(&key) {
+            streams.insert(stream, owner);
+        }
+    }
+
+    /// It has none any more.
+    pub fn disown(&mut self, key: Key, stream: u32) {
+        if let Some(streams) = self.ties.get_mut(&key) {
+            streams.remove(&stream);
+        }
+    }
+
+    /// A session is no more. Yields its streams.
+    pub fn untie(&mut self, key: Key) -> Vec<Owner> {
+        self.ties.remove(&key).unwrap_or_default().into_values().collect()
+    }
+
+    /// Puts a connection on the desk. Its socket must be registered under what [`Slots::next`] said.
+    pub fn seat(&mut self, end: End) -> Slot {
+        self.open += 1;
+        self.served += 1;
+        self.ends.insert(end)
+    }
+
+    /// A connection that waits for something does so until then.
+    pub fn wait_until(&mut self, until: Instant, slot: Slot) {
+        self.patience.push(Reverse((until, slot)));
+    }
+
+    /// The peer has not taken the stream of a connection, but somebody else may: it waits again.
+    pub fn rehold(&mut self, ctx: &mut Context<'_>, slot: Slot, import: usize) {
+        let mut of = None;
+        self.ends.alter(slot, |end| match end {
+            End::Conn(conn) => {
+                of = Some((conn.key, conn.stream));
+                Some(End::Held(conn.into_socket(), import))
+            }
+            other => Some(other),
+        });
+        let Some((key, stream)) = of else { return };
+        self.disown(key, stream);
+        if let Some(session) = ctx.node.session(key) {
+            session.release(stream);
+        }
+        self.wait_until(ctx.now + PATIENCE, slot);
+    }
+
+    /// Takes a connection, whatever its state, off the desk.
+    pub fn take(&mut self, slot: Slot) -> Option<End> {
+        let end = self.ends.remove(slot)?;
+        self.open -= 1;
+        Some(end)
+    }
+
+    /// Somebody has news.
+    pub fn enqueue(&mut self, slot: Slot) {
+        match self.ends.get_mut(slot) {
+            Some(End::Conn(conn)) => {
+                if !std::mem::replace(&mut conn.queued, true) {
+                    self.queue.push_back(slot);
+                }
+            }
+            Some(End::Dial(_)) => self.queue.push_back(slot),
+            _ => {}
+        }
+    }
+
+    /// The socket of a connection has news.
+    pub fn handle_ready(&mut self, slot: Slot, event: &mio::event::Event) {
+        if let Some(End::Conn(conn)) = self.ends.get_mut(slot) {
+            conn.handle_ready(event);
+        }
+        self.enqueue(slot);
+    }
+
+    /// The peer has taken the stream of a connection.
+    pub fn handle_taken(&mut self, slot: Slot) {
+        if let Some(End::Conn(conn)) = self.ends.get_mut(slot) {
+            conn.handle_taken();
+        }
+        self.enqueue(slot);
+    }
+
+    /// Whether the peer has taken the stream of a connection.
+    pub fn is_taken(&mut self, slot: Slot) -> bool {
+        matches!(self.ends.get_mut(slot), Some(End::Conn(conn)) if conn.is_taken())
+    }
+
+    /// Those to serve in this turn.
+    pub fn next_batch(&mut self) -> usize {
+        self.queue.len().min(TURN_CONNECTIONS)
+    }
+
+    /// The next with news.
+    pub fn next_queued(&mut self) -> Option<Slot> {
+        self.queue.pop_front()
+    }
+
+    /// Whether nobody has news.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Serves one connection. True if bytes moved or it ended.
+    pub fn pump(&mut self, ctx: &mut Context<'_>, slot: Slot) -> bool {
+        let most = self.throttle.allowance(ctx.now);
+        let Some(End::Conn(conn)) = self.ends.get_mut(slot) else { return false };
+        conn.queued = false;
+        let mut moved = Traffic::default();
+        let step = match ctx.node.session(conn.key) {
+            Some(session) => conn.pump(ctx.now, session, most, &mut moved),
+            None => Step::Broken,
+        };
+        self.throttle.take(ctx.now, moved);
+        match step {
+            Step::Waits if most.is_choked() => self.throttle.hold(slot),
+            Step::Waits => {}
+            Step::Again => self.enqueue(slot),
+            Step::Over | Step::Broken => self.drop_conn(ctx, slot),
+        }
+        moved != Traffic::default() || matches!(step, Step::Over | Step::Broken)
+    }
+
+    /// Ends a connection that has ended in both directions or was reset.
+    fn drop_conn(&mut self, ctx: &mut Context<'_>, slot: Slot) {
+        if let Some(End::Conn(conn)) = self.take(slot) {
+            self.disown(conn.key, conn.stream);
+            let session = ctx.node.session(conn.key);
+            conn.close(session);
+        }
+    }
+
+    /// Gives a connection up, in whatever state it is: its stream and its socket are reset.
+    pub fn give_up(&mut self, ctx: &mut Context<'_>, slot: Slot) {
+        match self.take(slot) {
+            Some(End::Conn(conn)) => {
+                self.disown(conn.key, conn.stream);
+                let session = ctx.node.session(conn.key);
+                conn.give_up(session);
+            }
+            Some(End::Held(socket, _)) => socket.abort(),
+            Some(End::Dial(dial)) => {
+                self.disown(dial.key, dial.stream);
+                if let Some(session) = ctx.node.session(dial.key) {
+                    session.refuse_stream(dial.stream, CloseCode::Cancelled);
+                }
+            }
+            Some(End::Door(..) | End::Child(_)) | None => {}
+        }
+    }
+
+    /// Those whose patience is at its end.
+    pub fn poll_patience(&mut self, now: Instant) -> Option<Slot> {
+        while let Some(Reverse((until, slot))) = self.patience.peek().copied() {
+            let waits = match self.ends.get_mut(slot) {
+                Some(End::Held(..) | End::Dial(_)) => true,
+                Some(End::Conn(conn)) => !conn.is_taken(),
+                Some(End::Door(..) | End::Child(_)) | None => false,
+            };
+            if waits && now < until {
+                return None;
+            }
+            self.patience.pop();
+            if waits {
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    /// Lets those go on whom the throttle held.
+    pub fn release_throttled(&mut self, now: Instant) {
+        for slot in self.throttle.poll(now) {
+            self.enqueue(slot);
+        }
+    }
+
+    /// When there is something to do without an event.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let patience = self.patience.peek().map(|Reverse((until, _))| *until);
+        patience.into_iter().chain(self.throttle.next_timeout()).min()
+    }
+}

@@ -1,0 +1,426 @@
+//! Which session carries what: one to each peer, and one more for each application that another process of it serves.
+//!
+//! A session that has lost its path waits for it, and so do its connections. But the path may be lost because the peer's
+//! process is, and nobody but its successor can tell. So after a while the peer is called once more beside it. If somebody
+//! answers, new connections are his; the old ones get a last grace for their own path to come back.
+
+use super::service::Service;
+use super::slots::Slot;
+use crate::identity::{AppName, PeerId};
+use crate::node::Key;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Between the end of a session and the next call, at first and at most: a peer that comes back is met soon, one that turns
+/// us away is not pestered.
+const PAUSE_FIRST: Duration = Duration::from_millis(300);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long a session may be without a path, and we with a relay, before its peer is called once more: most breaks are
+/// over by then.
+const HEIR_AFTER: Duration = Duration::from_secs(2);
+/// How long connections of a session have after another process of the peer has answered in its place: as long as the
+/// peer's first process needs to notice that its link is dead and to make another.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// How a route stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Asked for; the answer is under way.
+    Calling,
+    /// The peer is not there. The call stands: the relay completes it when the peer comes.
+    Absent,
+    /// There is a session.
+    Up,
+    /// To be called again then.
+    Resting(Instant),
+}
+
+/// A session to a peer that is, or shall be.
+#[derive(Debug)]
+pub struct Route {
+    /// Who.
+    pub peer: PeerId,
+    /// The application by which the peer's process is found.
+    pub app: AppName,
+    /// The session, if it was asked for.
+    pub key: Option<Key>,
+    /// How it stands.
+    pub standing: Standing,
+    /// Accepted connections that wait for the answer to a call.
+    pub held: Vec<Slot>,
+    failures: u32,
+    /// Since when the session is without a path.
+    lost: Option<Instant>,
+    /// The call that may lead to the next session.
+    pub heir: Option<Key>,
+}
+
+/// A session that another has taken the place of.
+#[derive(Debug)]
+struct Fading {
+    key: Key,
+    /// When it is given up. Not, if its path came back after all.
+    until: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Home {
+    route: usize,
+    /// The process at the other end has taken a stream of the application: it serves it.
+    proven: bool,
+}
+
+/// All routes.
+#[derive(Debug, Default)]
+pub struct Routes {
+    routes: Vec<Route>,
+    fading: Vec<Fading>,
+    homes: HashMap<(PeerId, AppName), Home>,
+}
+
+impl Routes {
+    /// Adds an application of a peer. It shares the peer's first route, if there is one.
+    pub fn add(&mut self, now: Instant, peer: PeerId, app: &AppName) {
+        let home = (peer, app.clone());
+        if self.homes.contains_key(&home) {
+            return;
+        }
+        let known = self.routes.iter().position(|route| route.peer == peer);
+        let route = known.unwrap_or_else(|| self.push(now, peer, app));
+        self.homes.insert(home, Home { route, proven: false });
+    }
+
+    fn push(&mut self, now: Instant, peer: PeerId, app: &AppName) -> usize {
+        let standing = Standing::Resting(now);
+        let (peer, app, held) = (peer, app.clone(), Vec::new());
+        self.routes.push(Route { peer, app, key: None, standing, held, failures: 0, lost: None, heir: None });
+        self.routes.len() - 1
+    }
+
+    /// The route for an application.
+    pub fn route(&mut self, peer: PeerId, app: &AppName) -> Option<&mut Route> {
+        let home = self.homes.get(&(peer, app.clone()))?;
+        self.routes.get_mut(home.route)
+    }
+
+    /// The route that a session is for.
+    pub fn by_key(&mut self, key: Key) -> Option<&mut Route> {
+        self.routes.iter_mut().find(|route| route.key == Some(key))
+    }
+
+    /// The number of the route that a session is for.
+    pub fn index(&self, key: Key) -> Option<usize> {
+        self.routes.iter().position(|route| route.key == Some(key))
+    }
+
+    /// The number of the route for an application.
+    pub fn leads(&self, peer: PeerId, app: &AppName) -> Option<usize> {
+        self.homes.get(&(peer, app.clone())).map(|home| home.route)
+    }
+
+    /// Every route.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Route> {
+        self.routes.iter_mut()
+    }
+
+    /// Whether nobody else could serve the application: it was called by this name, or it took a stream.
+    pub fn is_certain(&self, peer: PeerId, app: &AppName) -> bool {
+        let home = self.homes.get(&(peer, app.clone()));
+        home.is_some_and(|home| home.proven || self.routes[home.route].app == *app)
+    }
+
+    /// The process at the end of the route has taken a stream of the application.
+    pub fn prove(&mut self, peer: PeerId, app: &AppName) {
+        if let Some(home) = self.homes.get_mut(&(peer, app.clone())) {
+            home.proven = true;
+        }
+    }
+
+    /// The process at the end of the route does not serve it. True if another process of the peer may: then the
+    /// application has a route of its own from now on.
+    pub fn part(&mut self, now: Instant, peer: PeerId, service: &Service) -> bool {
+        let home = (peer, service.app.clone());
+        let Some(Home { route, proven: false }) = self.homes.get(&home).copied() else { return false };
+        if self.routes[route].app == service.app {
+            return false;
+        }
+        let own = self.routes.iter().position(|route| route.peer == peer && route.app == service.app);
+        let route = own.unwrap_or_else(|| self.push(now, peer, &service.app));
+        self.homes.insert(home, Home { route, proven: false });
+        true
+    }
+
+    /// The session of a route has come to its end, or did not come about. Yields the connections it held.
+    pub fn rest(&mut self, now: Instant, key: Key) -> Vec<Slot> {
+        self.fading.retain(|fading| fading.key != key);
+        if let Some(route) = self.routes.iter_mut().find(|route| route.heir == Some(key)) {
+            // Nobody answered for it: ask again later.
+            route.heir = None;
+            route.lost = Some(now);
+        }
+        let Some(at) = self.index(key) else { return Vec::new() };
+        self.forget_proofs(at);
+        let route = &mut self.routes[at];
+        route.lost = None;
+        route.key = route.heir.take();
+        if route.key.is_some() {
+            if route.standing == Standing::Up {
+                route.standing = Standing::Calling;
+            }
+            return Vec::new();
+        }
+        let pause = PAUSE_FIRST.saturating_mul(1 << route.failures.min(6)).min(PAUSE_MAX);
+        route.failures = route.failures.saturating_add(1);
+        route.standing = Standing::Resting(now + pause);
+        std::mem::take(&mut route.held)
+    }
+
+    fn forget_proofs(&mut self, route: usize) {
+        for home in self.homes.values_mut().filter(|home| home.route == route) {
+            home.proven = false;
+        }
+    }
+
+    /// The session of a route is up. Yields the connections it held.
+    pub fn rise(&mut self, key: Key) -> Option<Vec<Slot>> {
+        let route = self.by_key(key)?;
+        route.standing = Standing::Up;
+        route.failures = 0;
+        Some(std::mem::take(&mut route.held))
+    }
+
+    /// The session of a route has lost its path.
+    pub fn handle_lost(&mut self, now: Instant, key: Key) {
+        if let Some(route) = self.by_key(key) {
+            route.lost = Some(now);
+        }
+    }
+
+    /// The session of a route has a path again. Yields the call beside it, which is needed no more.
+    pub fn handle_resumed(&mut self, key: Key) -> Option<Key> {
+        if let Some(fading) = self.fading.iter_mut().find(|fading| fading.key == key) {
+            fading.until = None;
+        }
+        let route = self.by_key(key)?;
+        route.lost = None;
+        route.standing = Standing::Up;
+        route.heir.take()
+    }
+
+    /// Nobody answers a call. Yields the connections that were held for it.
+    pub fn handle_absent(&mut self, key: Key) -> Vec<Slot> {
+        let called = |route: &&mut Route| route.key == Some(key) || route.heir == Some(key);
+        let Some(route) = self.routes.iter_mut().find(called) else { return Vec::new() };
+        route.standing = Standing::Absent;
+        std::mem::take(&mut route.held)
+    }
+
+    /// Routes whose peer is to be called beside the session there is, given since when we have had a relay.
+    pub fn heirless(&mut self, now: Instant, attached: Option<Instant>) -> impl Iterator<Item = &mut Route> {
+        let due = move |since: Option<Instant>| since.is_some_and(|since| now >= since + HEIR_AFTER);
+        let wanted = move |route: &&mut Route| route.heir.is_none() && due(route.lost) && due(attached);
+        self.routes.iter_mut().filter(wanted)
+    }
+
+    /// Somebody has answered in place of a session. Yields that session, if this was so.
+    pub fn succeed(&mut self, now: Instant, heir: Key) -> Option<Key> {
+        let at = self.routes.iter().position(|route| route.heir == Some(heir))?;
+        self.forget_proofs(at);
+        let route = &mut self.routes[at];
+        let old = std::mem::replace(&mut route.key, route.heir.take())?;
+        route.lost = None;
+        self.fading.push(Fading { key: old, until: Some(now + GRACE) });
+        Some(old)
+    }
+
+    /// Sessions that have had their grace.
+    pub fn poll_faded(&mut self, now: Instant) -> Option<Key> {
+        let over = |fading: &Fading| fading.until.is_some_and(|until| until <= now);
+        let at = self.fading.iter().position(over)?;
+        Some(self.fading.swap_remove(at).key)
+    }
+
+    /// Sessions whose path came back after another had taken their place: they end with their connections.
+    pub fn spared(&self) -> Vec<Key> {
+        self.fading.iter().filter(|fading| fading.until.is_none()).map(|fading| fading.key).collect()
+    }
+
+    /// Whether this is the first failure since the route was last up.
+    pub fn is_fresh_failure(&mut self, key: Key) -> bool {
+        self.by_key(key).is_none_or(|route| route.failures == 0)
+    }
+
+    /// When there is something to do, given since when we have had a relay.
+    pub fn next_timeout(&self, attached: Option<Instant>) -> Option<Instant> {
+        let calls = self.routes.iter().filter_map(|route| match route.standing {
+            Standing::Resting(until) => Some(until),
+            _ => None,
+        });
+        let lost = self.routes.iter().filter(|route| route.heir.is_none()).filter_map(|route| route.lost);
+        let heirs = lost.zip(attached.into_iter().cycle()).map(|(lost, attached)| lost.max(attached) + HEIR_AFTER);
+        let faded = self.fading.iter().filter_map(|fading| fading.until);
+        calls.chain(heirs).chain(faded).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::node::{Callers, Config, Node, Wait};
+    use crate::session::Times;
+
+    fn peer() -> PeerId {
+        Identity::generate().id()
+    }
+
+    fn app(name: &str) -> AppName {
+        name.parse().unwrap()
+    }
+
+    fn key(now: Instant) -> Key {
+        keys(now)[0]
+    }
+
+    /// Keys come from a node alone.
+    fn keys(now: Instant) -> Vec<Key> {
+        let times = Times { dead_time: PAUSE_MAX, resume_timeout: PAUSE_MAX, lane_life: PAUSE_MAX };
+        let config = Config {
+            identity: Identity::generate(),
+            relays: vec![peer()],
+            callers: Callers::Nobody,
+            wait: Wait::Forever,
+            times,
+            callers_max: 1,
+            seed: 1,
+        };
+        let mut node = Node::new(now, config);
+        (0..3).map(|_| node.call(now, peer(), app("pg"))).collect()
+    }
+
+    #[test]
+    fn a_peer_has_one_route_until_another_process_of_it_serves_something() {
+        let (now, depot) = (Instant::now(), peer());
+        let mut routes = Routes::default();
+        routes.add(now, depot, &app("pg"));
+        routes.add(now, depot, &app("rmi"));
+        assert_eq!(routes.route(depot, &app("rmi")).unwrap().app, app("pg"));
+        assert!(!routes.part(now, depot, &Service { app: app("pg"), offset: 0 }), "that is the process called");
+        assert!(routes.part(now, depot, &Service { app: app("rmi"), offset: 3 }));
+        assert_eq!(routes.route(depot, &app("rmi")).unwrap().app, app("rmi"));
+        assert!(!routes.part(now, depot, &Service { app: app("rmi"), offset: 3 }), "there is nobody else to ask");
+        assert_eq!(routes.routes.len(), 2);
+    }
+
+    #[test]
+    fn what_is_proven_stays_until_the_session_ends() {
+        let (now, depot) = (Instant::now(), peer());
+        let mut routes = Routes::default();
+        routes.add(now, depot, &app("pg"));
+        routes.add(now, depot, &app("rmi"));
+        let key = key(now);
+        routes.route(depot, &app("pg")).unwrap().key = Some(key);
+        assert_eq!(routes.rise(key), Some(Vec::new()));
+        routes.prove(depot, &app("rmi"));
+        assert!(routes.is_certain(depot, &app("rmi")));
+        assert!(!routes.part(now, depot, &Service { app: app("rmi"), offset: 0 }));
+        routes.rest(now, key);
+        assert!(!routes.is_certain(depot, &app("rmi")));
+        assert!(routes.is_certain(depot, &app("pg")), "that is the process called");
+        assert_eq!(routes.next_timeout(None), Some(now + PAUSE_FIRST));
+    }
+
+    /// A route that is up, and its session.
+    fn up(now: Instant, depot: PeerId) -> (Routes, Vec<Key>) {
+        let mut routes = Routes::default();
+        routes.add(now, depot, &app("pg"));
+        let keys = keys(now);
+        routes.route(depot, &app("pg")).unwrap().key = Some(keys[0]);
+        routes.rise(keys[0]).unwrap();
+        (routes, keys)
+    }
+
+    fn call_heir(routes: &mut Routes, now: Instant, heir: Key) -> usize {
+        routes.heirless(now, Some(now - HEIR_AFTER)).map(|route| route.heir = Some(heir)).count()
+    }
+
+    #[test]
+    fn a_path_that_comes_back_soon_needs_no_heir() {
+        let (now, depot) = (Instant::now(), peer());
+        let (mut routes, keys) = up(now, depot);
+        routes.handle_lost(now, keys[0]);
+        assert_eq!(routes.next_timeout(Some(now)), Some(now + HEIR_AFTER));
+        assert_eq!(call_heir(&mut routes, now + HEIR_AFTER / 2, keys[1]), 0);
+        assert_eq!(routes.handle_resumed(keys[0]), None);
+        assert_eq!((routes.next_timeout(Some(now)), call_heir(&mut routes, now + HEIR_AFTER, keys[1])), (None, 0));
+    }
+
+    #[test]
+    fn without_a_relay_there_is_nobody_to_call() {
+        let (now, depot) = (Instant::now(), peer());
+        let (mut routes, keys) = up(now, depot);
+        routes.handle_lost(now, keys[0]);
+        assert_eq!(routes.heirless(now + 10 * HEIR_AFTER, None).count(), 0);
+        assert_eq!(routes.next_timeout(None), None);
+    }
+
+    #[test]
+    fn an_heir_that_answers_takes_over_and_the_old_session_has_its_grace() {
+        let (now, depot) = (Instant::now(), peer());
+        let (mut routes, keys) = up(now, depot);
+        routes.handle_lost(now, keys[0]);
+        let later = now + HEIR_AFTER;
+        assert_eq!(call_heir(&mut routes, later, keys[1]), 1);
+        routes.handle_absent(keys[1]);
+        assert_eq!(routes.route(depot, &app("pg")).unwrap().standing, Standing::Absent);
+        assert_eq!(routes.succeed(later, keys[1]), Some(keys[0]));
+        assert_eq!(routes.rise(keys[1]), Some(Vec::new()));
+        assert_eq!((routes.poll_faded(later), routes.next_timeout(None)), (None, Some(later + GRACE)));
+        assert_eq!(routes.poll_faded(later + GRACE), Some(keys[0]));
+    }
+
+    #[test]
+    fn a_session_whose_path_comes_back_outlives_its_heir_and_its_grace() {
+        let (now, depot) = (Instant::now(), peer());
+        let (mut routes, keys) = up(now, depot);
+        routes.handle_lost(now, keys[0]);
+        call_heir(&mut routes, now + HEIR_AFTER, keys[1]);
+        routes.handle_absent(keys[1]);
+        assert_eq!(routes.handle_resumed(keys[0]), Some(keys[1]), "the call is not needed any more");
+        assert_eq!(routes.route(depot, &app("pg")).unwrap().standing, Standing::Up);
+        routes.handle_lost(now, keys[0]);
+        call_heir(&mut routes, now + HEIR_AFTER, keys[2]);
+        routes.succeed(now, keys[2]);
+        assert_eq!(routes.handle_resumed(keys[0]), None);
+        assert_eq!((routes.poll_faded(now + 2 * GRACE), routes.spared()), (None, vec![keys[0]]));
+    }
+
+    #[test]
+    fn a_session_that_fails_leaves_the_route_to_the_call_beside_it() {
+        let (now, depot) = (Instant::now(), peer());
+        let (mut routes, keys) = up(now, depot);
+        routes.handle_lost(now, keys[0]);
+        call_heir(&mut routes, now + HEIR_AFTER, keys[1]);
+        routes.rest(now, keys[0]);
+        let route = routes.route(depot, &app("pg")).unwrap();
+        assert_eq!((route.key, route.standing), (Some(keys[1]), Standing::Calling));
+        assert_eq!(routes.succeed(now, keys[1]), None, "there is nothing left to succeed");
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound_while_calls_fail() {
+        let (now, depot) = (Instant::now(), peer());
+        let mut routes = Routes::default();
+        routes.add(now, depot, &app("pg"));
+        let key = key(now);
+        let mut last = Duration::ZERO;
+        for _ in 0..50 {
+            routes.route(depot, &app("pg")).unwrap().key = Some(key);
+            routes.rest(now, key);
+            let pause = routes.next_timeout(None).unwrap() - now;
+            assert!(pause >= last && pause <= PAUSE_MAX);
+            last = pause;
+        }
+        assert_eq!(last, PAUSE_MAX);
+    }
+}

@@ -1,0 +1,182 @@
+//! `vp-portrep`: words to work.
+
+use super::party::voice;
+use super::{Context, Party, Tool};
+use crate::app::client::{Notice, Place};
+use crate::app::portrep::{self, APP_MAX, Options, ProxyVersion, Service, SetupError};
+use crate::cli::args::{Allow, Connect, Import, Mappings, PortRange, Portrep, ProxyProtocol, Target, Where};
+use crate::cli::config::{self, address, peer_ids};
+use crate::cli::escape::printable;
+use crate::cli::exit::Exit;
+use crate::cli::ready::{Otherwise, Ready};
+use crate::cli::report::{Fault, chain};
+use crate::identity::{AppName, PeerId, Peers};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// Sessions of callers at once: one for each peer and process.
+const CALLERS_MAX: usize = 512;
+
+impl Tool for Portrep {
+    fn run(self, context: &Context) -> Result<Exit, Fault> {
+        replicate(&self.mappings, &self.connect, context)
+    }
+}
+
+fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Result<Exit, Fault> {
+    let ready = Ready::open(connect.ready_fd, Otherwise::Stdout, &context.env)
+        .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
+    let party = Party::load(connect, &context.env)?;
+    let mut tool = portrep::Portrep::new(Instant::now(), options(mappings, connect, &party.peers, context)?)
+        .map_err(|error| setup_fault(&error))?;
+    let mut voice = voice(&context.report, &context.env, &party.peers, Some(ready));
+    let callers = (tool.callers(), CALLERS_MAX);
+    let mut client = party.client(connect, callers)?;
+    let end = client.run(&mut tool, &mut |notice| match notice {
+        // Its ready lines are of its own.
+        Notice::Attached(_) => {}
+        notice => voice.hear(&notice),
+    });
+    voice.finish();
+    end.map(|()| Exit::Done).map_err(|error| super::voice::fault(&error))
+}
+
+fn options(mappings: &Mappings, connect: &Connect, peers: &Peers, context: &Context) -> Result<Options, Fault> {
+    let mut imports = Vec::new();
+    for import in &mappings.imports {
+        imports.extend(ports(import, peers)?);
+    }
+    let (mappings_again, connect, env) = (mappings.clone(), connect.clone(), context.env.clone());
+    Ok(Options {
+        imports,
+        exports: exports(mappings, peers)?,
+        listen_when_up: mappings.listen_when_up,
+        proxy: mappings.proxy_protocol.map(|version| match version {
+            ProxyProtocol::V1 => ProxyVersion::V1,
+            ProxyProtocol::V2 => ProxyVersion::V2,
+        }),
+        limit: mappings.limit.map(|rate| rate.0),
+        max_connections: mappings.max_connections.map(|most| usize::try_from(most.get()).unwrap_or(usize::MAX)),
+        run: mappings.run.clone(),
+        reload: Box::new(move || {
+            let peers = config::peers(connect.peers.as_deref(), &env).ok()?;
+            allowed(&mappings_again, &peers).ok()
+        }),
+    })
+}
+
+fn exports(mappings: &Mappings, peers: &Peers) -> Result<Vec<portrep::Export>, Fault> {
+    let mut names = BTreeSet::new();
+    let mut exports = Vec::new();
+    for (export, allow) in mappings.exports.iter().zip(allowed(mappings, peers)?) {
+        if !names.insert(&export.app) {
+            return Err(Fault::new(Exit::Usage, format!("{}: exported twice", export.app)));
+        }
+        short_enough(&export.app)?;
+        exports.push(portrep::Export { app: export.app.clone(), target: target(&export.target), allow });
+    }
+    Ok(exports)
+}
+
+fn target(typed: &Target) -> portrep::Target {
+    match typed {
+        Target::Tcp { host, ports } => {
+            portrep::Target::Tcp { host: host.clone(), first: ports.first, last: ports.last }
+        }
+        Target::Unix(path) => portrep::Target::Unix(path.clone()),
+    }
+}
+
+/// Who may reach each export: those allowed for it or for all, or else every peer there is.
+fn allowed(mappings: &Mappings, peers: &Peers) -> Result<Vec<Vec<PeerId>>, Fault> {
+    let strangers = mappings.allow.iter().filter_map(|allow| allow.app.as_ref());
+    for app in strangers {
+        if !mappings.exports.iter().any(|export| export.app == *app) {
+            return Err(Fault::new(Exit::Usage, format!("--allow: {app} is not exported")));
+        }
+    }
+    mappings.exports.iter().map(|export| allowed_for(&export.app, &mappings.allow, peers)).collect()
+}
+
+fn allowed_for(app: &AppName, allow: &[Allow], peers: &Peers) -> Result<Vec<PeerId>, Fault> {
+    let meant = allow.iter().filter(|allow| allow.app.as_ref().is_none_or(|only| only == app));
+    let named: Vec<String> = meant.map(|allow| allow.peer.clone()).collect();
+    if allow.is_empty() { Ok(peers.iter().map(|peer| peer.id).collect()) } else { peer_ids(&named, peers) }
+}
+
+/// One import for each port of a range: the first port of the range is the first of the export.
+fn ports(import: &Import, peers: &Peers) -> Result<Vec<portrep::Import>, Fault> {
+    let to = address(&import.to, peers)?;
+    short_enough(&to.app)?;
+    let one = |at, offset| portrep::Import { at, peer: to.peer, service: Service { app: to.app.clone(), offset } };
+    Ok(match &import.at {
+        Where::Unix(path) => vec![one(Place::Unix(path.clone()), 0)],
+        Where::Tcp { bind, ports: PortRange { first, last } } => {
+            let places = (*first..=*last).map(|port| Place::Tcp(SocketAddr::new(*bind, port)));
+            (0..).zip(places).map(|(offset, at)| one(at, offset)).collect()
+        }
+    })
+}
+
+fn short_enough(app: &AppName) -> Result<(), Fault> {
+    if app.as_str().len() <= APP_MAX {
+        return Ok(());
+    }
+    Err(Fault::new(Exit::Usage, format!("{app}: the name of a replicated port has at most {APP_MAX} characters")))
+}
+
+fn setup_fault(error: &SetupError) -> Fault {
+    match error {
+        SetupError::Listen(place, error) => {
+            let place = place.to_string();
+            Fault::new(Exit::Failed, format!("cannot listen on {}: {}", printable(&place), chain(error)))
+        }
+        SetupError::Resolve(..) => Fault::new(Exit::Config, chain(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    const PEERS: &str = "hq vp1ue9ed36y33tfamjlx63y8f5qh5ymn23cj0wwe9w054v050y4l2js80fedd\n";
+
+    fn mappings(words: &[&str]) -> Mappings {
+        Portrep::try_parse_from(["vp-portrep"].iter().chain(words)).expect("words that parse").mappings
+    }
+
+    fn peers() -> Peers {
+        Peers::parse(PEERS).expect("a peers file")
+    }
+
+    #[test]
+    fn a_range_becomes_one_import_for_each_port() {
+        let typed = mappings(&["--import", "1099-1101=hq:rmi"]);
+        let imports = ports(&typed.imports[0], &peers()).expect("a known peer");
+        let shown: Vec<_> = imports.iter().map(|i| format!("{} {}", i.at, i.service)).collect();
+        assert_eq!(shown, ["127.0.0.1:1099 rmi", "127.0.0.1:1100 rmi/1", "127.0.0.1:1101 rmi/2"]);
+        let whole = mappings(&["--import", "1-65535=hq:all"]);
+        assert_eq!(ports(&whole.imports[0], &peers()).map(|imports| imports.len()), Ok(65_535));
+    }
+
+    #[test]
+    fn everybody_known_is_allowed_unless_somebody_is_named() {
+        let hq = peers().iter().next().expect("a peer").id;
+        let lists = |words: &[&str]| allowed(&mappings(words), &peers());
+        assert_eq!(lists(&["--export", "pg=1"]), Ok(vec![vec![hq]]));
+        assert_eq!(lists(&["--export", "pg=1", "--export", "web=2", "--allow", "pg=hq"]), Ok(vec![vec![hq], vec![]]));
+        assert_eq!(lists(&["--export", "pg=1", "--allow", "x=hq"]).map_err(|f| f.exit), Err(Exit::Usage));
+        assert_eq!(lists(&["--export", "pg=1", "--allow", "nobody"]).map_err(|f| f.exit), Err(Exit::Config));
+    }
+
+    #[test]
+    fn names_that_leave_no_room_and_names_twice_are_refused() {
+        let long = format!("{}=1", "a".repeat(58));
+        let fault = |words: &[&str]| exports(&mappings(words), &peers()).map_err(|fault| fault.exit).err();
+        assert_eq!(fault(&["--export", &long]), Some(Exit::Usage));
+        assert_eq!(fault(&["--export", "pg=1", "--export", "pg=2"]), Some(Exit::Usage));
+        assert_eq!(fault(&["--export", "pg=1", "--export", "web=2"]), None);
+    }
+}

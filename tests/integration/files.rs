@@ -1,0 +1,286 @@
+//! Files and trees: what arrives, under which name, with which attributes, and what never appears.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use crate::harness::data::{nasty_tree, on_disk};
+use crate::harness::{Input, Party, Random, Running, Tool, World, assert_same_tree, eventually, exit, names};
+use crate::impair::{Command, Shape};
+
+const MIB: u64 = 1 << 20;
+
+/// A receiver of files in the world's `inbox`.
+fn inbox(west: &Party<'_>, args: &[&str]) -> Running {
+    west.waiting(west.recv().args(["drop", "-d", "inbox"]).args(args))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn tree_with_everything_in_it_arrives_the_same() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    nasty_tree(&world.path("tree"));
+    world.dir("inbox");
+    let recv = inbox(&west, &[]);
+    east.send().args(["tree", "west"]).run().expect(exit::DONE).expect_silence().expect_output(b"");
+    recv.wait().expect(exit::DONE).expect_output(b"");
+    assert_eq!(fs::read_dir(world.path("inbox")).expect("an inbox").count(), 1, "leftovers beside the tree");
+    assert_same_tree(&world.path("tree"), &world.path("inbox/tree"));
+    assert!(on_disk(&world.path("inbox/tree/sparse")) < MIB, "the hole was filled");
+}
+
+#[test]
+fn several_sources_arrive_in_one_go() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    for name in ["a", "b", "c"] {
+        world.write(name, name);
+    }
+    world.dir("d/below");
+    world.dir("inbox");
+    let recv = inbox(&west, &[]);
+    east.send().args(["a", "b", "./c", "d/", "west"]).run().expect(exit::DONE);
+    recv.wait().expect(exit::DONE);
+    assert_eq!(names(&world.path("inbox")), ["a", "b", "c", "d", "d/below"]);
+    assert_eq!(read(&world.path("inbox/c")), "c");
+}
+
+#[test]
+fn stream_can_be_kept_under_a_name() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.dir("inbox");
+    let recv = inbox(&west, &[]);
+    let tool = east.send().args(["-", "west", "--name", "dump.sql"]).input(Input::Random { seed: 1, bytes: MIB });
+    tool.run().expect(exit::DONE);
+    recv.wait().expect(exit::DONE);
+    assert_eq!(names(&world.path("inbox")), ["dump.sql"]);
+    assert_eq!(crate::harness::data::digest(&world.path("inbox/dump.sql")), Random::digest(1, MIB));
+}
+
+#[test]
+fn many_small_files_need_no_round_trip_each() {
+    let world = World::new();
+    let relay = world.relay();
+    let delay = Shape { delay: std::time::Duration::from_millis(25), ..Shape::default() };
+    let (_proxy, through) = relay.behind(delay);
+    let (east, west) = (world.party("east", &through), relay.party("west"));
+    let tree = world.dir("tree");
+    for n in 0..1000 {
+        fs::write(tree.join(format!("{n:04}")), n.to_string()).expect("a file");
+    }
+    world.dir("inbox");
+    let recv = inbox(&west, &[]);
+    let done = east.send().args(["tree", "west"]).run().expect(exit::DONE);
+    recv.wait().expect(exit::DONE);
+    assert_same_tree(&tree, &world.path("inbox/tree"));
+    // A round trip each would be 50 s.
+    assert!(done.took.as_secs() < 15, "took {:?}", done.took);
+}
+
+#[test]
+fn nothing_is_visible_under_its_name_before_it_is_whole() {
+    let world = World::new();
+    let relay = world.relay();
+    let (proxy, through) = relay.behind(Shape::default());
+    let (east, west) = (world.party("east", &through), relay.party("west"));
+    proxy.tell("rate 4M".parse::<Command>().expect("a command")).expect("told");
+    Random::file(&world.path("file"), 2, 12 * MIB);
+    world.dir("inbox");
+    let recv = inbox(&west, &[]);
+    let mut send = east.send().args(["file", "west"]).spawn();
+    let mut looked = 0;
+    while send.is_running() {
+        for name in names(&world.path("inbox")) {
+            let whole = || fs::metadata(world.path("inbox/file")).is_ok_and(|meta| meta.len() == 12 * MIB);
+            assert!(name.starts_with(".vp-part.") || (name == "file" && whole()), "half-made {name:?} is visible");
+            looked += 1;
+        }
+    }
+    assert!(looked > 10, "looked {looked} times only");
+    send.wait().expect(exit::DONE);
+    recv.wait().expect(exit::DONE);
+    assert_eq!(names(&world.path("inbox")), ["file"]);
+}
+
+#[test]
+fn existing_file_is_kept_renamed_or_replaced_as_told() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    type Case = (&'static [&'static str], &'static [i32], &'static [&'static str], &'static str);
+    let cases: [Case; 4] = [
+        (&[], &[exit::PARTIAL, exit::REFUSED], &["note"], "old"),
+        (&["--overwrite", "never"], &[exit::PARTIAL, exit::REFUSED], &["note"], "old"),
+        (&["--overwrite", "rename"], &[exit::DONE], &["note", "note.1"], "old"),
+        (&["--overwrite", "yes"], &[exit::DONE], &["note"], "new and longer"),
+    ];
+    world.write("note", "new and longer");
+    for (args, codes, left, note) in cases {
+        // A case that leaves the inbox as another found it would prove nothing.
+        let _ = fs::remove_dir_all(world.path("inbox"));
+        fs::write(world.dir("inbox").join("note"), "old").expect("a file");
+        let recv = inbox(&west, args);
+        east.send().args(["note", "west"]).run().expect_one_of(codes);
+        recv.wait();
+        assert_eq!(names(&world.path("inbox")), left, "{args:?}");
+        assert_eq!(read(&world.path("inbox/note")), note, "{args:?}");
+    }
+    assert!(!world.path("inbox/note.1").exists());
+}
+
+#[test]
+fn same_again_sends_nothing_again() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = relay.party("west");
+    let tree = world.dir("tree");
+    for n in 0..20 {
+        Random::file(&tree.join(n.to_string()), n, MIB / 4);
+    }
+    world.dir("inbox");
+    let mut wire = Vec::new();
+    for codes in [&[exit::DONE][..], &[exit::DONE, exit::NOTHING]] {
+        let (proxy, through) = relay.behind(Shape::default());
+        let recv = inbox(&west, &[]);
+        world.party("east", &through).send().args(["tree", "west"]).run().expect_one_of(codes);
+        recv.wait().expect_one_of(codes);
+        assert_same_tree(&tree, &world.path("inbox/tree"));
+        wire.push(proxy.count().delivered[0]);
+    }
+    assert!(wire[0] > 5 * MIB && wire[1] < 100_000, "{wire:?}");
+}
+
+#[test]
+fn link_that_leaves_the_tree_is_left_out_and_the_rest_arrives() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let tree = world.dir("tree");
+    fs::write(tree.join("good"), "good").expect("a file");
+    symlink("good", tree.join("inside")).expect("a link");
+    symlink("/etc/passwd", tree.join("absolute")).expect("a link");
+    symlink("../../peers", tree.join("above")).expect("a link");
+    world.dir("inbox");
+    let recv = inbox(&west, &[]);
+    let done = east.send().args(["tree", "west"]).run().expect(exit::PARTIAL);
+    assert!(done.stderr.contains("absolute") && done.stderr.contains("above"), "{done}");
+    recv.wait().expect_one_of(&[exit::PARTIAL, exit::DONE]);
+    assert_eq!(names(&world.path("inbox/tree")), ["good", "inside"]);
+}
+
+#[test]
+fn special_file_is_left_out_and_the_rest_arrives() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let tree = world.dir("tree");
+    fs::write(tree.join("good"), "good").expect("a file");
+    Tool::new("mkfifo", &tree).arg("pipe").run().expect(0);
+    world.dir("inbox");
+    let recv = inbox(&west, &[]);
+    let done = east.send().args(["tree", "west"]).run().expect(exit::PARTIAL);
+    assert!(done.stderr.contains("pipe"), "{done}");
+    recv.wait().expect_one_of(&[exit::PARTIAL, exit::DONE]);
+    assert_eq!(names(&world.path("inbox/tree")), ["good"]);
+}
+
+#[test]
+fn dangerous_bits_do_not_travel() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let path = world.write("tool", "#!/bin/sh\n");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o6755)).expect("a mode");
+    world.dir("inbox");
+    let recv = inbox(&west, &[]);
+    east.send().args(["tool", "west"]).run().expect(exit::DONE);
+    recv.wait().expect(exit::DONE);
+    let mode = fs::metadata(world.path("inbox/tool")).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o755);
+}
+
+#[test]
+fn absent_source_is_named_and_the_others_arrive() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.write("there", "there");
+    world.dir("inbox");
+    let alone = east.send().args(["absent", "west", "--timeout", "1s"]).run();
+    alone.expect_one_of(&[exit::FAILED, exit::CONFIG, exit::PARTIAL]).expect_error("absent");
+    let recv = inbox(&west, &[]);
+    let done = east.send().args(["there", "absent", "west"]).run().expect_one_of(&[exit::PARTIAL, exit::FAILED]);
+    assert!(done.stderr.contains("absent"), "{done}");
+    if done.code() == Some(exit::PARTIAL) {
+        recv.wait().expect_one_of(&[exit::PARTIAL, exit::DONE]);
+        assert_eq!(names(&world.path("inbox")), ["there"]);
+    } else {
+        recv.kill();
+        assert!(names(&world.path("inbox")).is_empty(), "refused as a whole, yet something was sent");
+    }
+}
+
+#[test]
+fn caps_on_size_and_number_refuse_before_anything_is_made() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let tree = world.dir("tree");
+    for n in 0..10 {
+        Random::file(&tree.join(n.to_string()), n, 100_000);
+    }
+    world.dir("inbox");
+    for cap in [["--max-size", "500K"], ["--max-items", "5"]] {
+        let recv = inbox(&west, &cap);
+        let done = east.send().args(["tree", "west"]).run();
+        done.expect_one_of(&[exit::REFUSED, exit::PARTIAL]).expect_error("");
+        recv.wait().expect_one_of(&[exit::REFUSED, exit::PARTIAL, exit::FAILED]);
+        let whole = names(&world.path("inbox")).len();
+        assert!(whole < 11, "{cap:?}: all {whole} names arrived");
+        let _ = fs::remove_dir_all(world.path("inbox/tree"));
+    }
+}
+
+#[test]
+fn daemon_takes_one_sender_after_the_other_and_runs_its_command_for_each_item() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.dir("inbox");
+    let mut recv = inbox(&west, &["--keep", "--exec", "echo item >> log"]);
+    for n in 0..3 {
+        let name = format!("file{n}");
+        world.write(&name, &name);
+        east.send().args([&*name, "west"]).run().expect(exit::DONE).expect_silence();
+        // Done means final: it is there the moment the sender has ended.
+        assert_eq!(read(&world.path(format!("inbox/{name}"))), name);
+    }
+    eventually("the command has run for each", || {
+        ["log", "inbox/log"]
+            .iter()
+            .any(|log| fs::read_to_string(world.path(log)).is_ok_and(|text| text == "item\n".repeat(3)))
+    });
+    assert!(recv.is_running());
+}
+
+#[test]
+fn nothing_to_receive_into_is_a_clear_error() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = relay.party("west");
+    world.write("file", "not a directory");
+    for dir in ["absent", "file"] {
+        let done = west.recv().args(["drop", "-d", dir]).run();
+        done.expect_one_of(&[exit::FAILED, exit::CONFIG, exit::USAGE]).expect_error(dir);
+    }
+    assert_eq!(read(&world.path("file")), "not a directory");
+    assert!(!world.path("absent").exists());
+}

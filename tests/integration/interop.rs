@@ -1,0 +1,161 @@
+//! Programs that others wrote, through `vp-attach`: ssh, rsync and git. A program that is missing fails its test with the
+//! package that brings it; nothing is skipped.
+
+use std::path::PathBuf;
+
+use crate::harness::data::{digest, nasty_tree};
+use crate::harness::{Random, Relay, Running, Tool, World, assert_same_content, exit};
+
+/// Where a program is; daemons are often outside the search path of those who are not root.
+fn need(program: &str, package: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut dirs: Vec<_> = std::env::split_paths(&path).collect();
+    dirs.push("/usr/sbin".into());
+    let found = dirs.iter().map(|dir| dir.join(program)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{program} is missing: apt-get install {package}"))
+}
+
+/// A throw-away sshd behind `vp-attach --listen ssh`, one process a session and no port, and the ssh command that gets there.
+struct Ssh<'w> {
+    world: &'w World,
+    _listen: Running,
+    command: String,
+}
+
+fn ssh<'w>(world: &'w World, relay: &Relay<'w>) -> Ssh<'w> {
+    let sshd = need("sshd", "openssh-server");
+    need("ssh", "openssh-client");
+    let keygen = |name: &str| {
+        let tool = Tool::new("ssh-keygen", &world.path("")).args(["-q", "-t", "ed25519", "-N", "", "-f", name]);
+        drop(tool.run().expect(0));
+    };
+    ["host", "user"].into_iter().for_each(keygen);
+    let path = |name: &str| world.path(name).display().to_string();
+    let config = format!(
+        "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\n",
+        path("host"),
+        path("user.pub")
+    );
+    world.write("sshd.conf", &config);
+    // sshd run by root wants its empty directory, which a machine that never booted does not have.
+    let serve = format!("mkdir -p /run/sshd 2>/dev/null; exec {} -i -e -f {}", sshd.display(), path("sshd.conf"));
+    let script = world.script("serve-ssh", &serve);
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let listen = west.waiting(west.attach().args(["--listen", "ssh", "--keep", "--exec"]).arg(script));
+    let proxy = world.script("proxy", &format!("exec {}", east.attach().arg("west:ssh").shell_line()));
+    let command = format!(
+        "ssh -F none -i {} -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
+         -o ProxyCommand={}",
+        path("user"),
+        proxy.display()
+    );
+    Ssh { world, _listen: listen, command }
+}
+
+impl Ssh<'_> {
+    /// A shell command line at the near end, with `$SSH` the way to the far one.
+    fn sh(&self, line: &str) -> Tool {
+        Tool::new("sh", &self.world.path("")).env("SSH", &self.command).args(["-ec", line])
+    }
+}
+
+#[test]
+fn ssh_runs_a_command_and_keeps_its_streams_and_its_status() {
+    let world = World::new();
+    let relay = world.relay();
+    let ssh = ssh(&world, &relay);
+    ssh.sh("$SSH far 'echo out; echo err >&2; exit 7'").run().expect(7).expect_output(b"out\n");
+    let tool = ssh.sh("$SSH far cat").input(crate::harness::Input::Random { seed: 1, bytes: 8 << 20 });
+    tool.run().expect(0).expect_random(1, 8 << 20);
+}
+
+#[test]
+fn rsync_copies_a_tree_both_ways_through_ssh() {
+    need("rsync", "rsync");
+    let world = World::new();
+    let relay = world.relay();
+    let ssh = ssh(&world, &relay);
+    nasty_tree(&world.path("tree"));
+    let there = format!("rsync -aSe \"$SSH\" tree/ far:{}/there", world.path("").display());
+    ssh.sh(&there).run().expect(0);
+    assert_same_content(&world.path("tree"), &world.path("there"));
+    let back = format!("rsync -aSe \"$SSH\" far:{}/there/ back", world.path("").display());
+    ssh.sh(&back).run().expect(0);
+    assert_same_content(&world.path("tree"), &world.path("back"));
+}
+
+#[test]
+fn rsync_reaches_a_daemon_without_ssh() {
+    let rsync = need("rsync", "rsync");
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    nasty_tree(&world.path("tree"));
+    // Run by root it would serve as nobody, who may not read everything.
+    let owner = if rustix::process::getuid().is_root() { "uid = root\ngid = root\n" } else { "" };
+    let conf = format!("use chroot = no\n{owner}[tree]\npath = {}\n", world.path("tree").display());
+    let conf = world.write("rsyncd.conf", &conf);
+    let serve = format!("exec {} --server --daemon --config={} .", rsync.display(), conf.display());
+    let serve = world.script("serve", &serve);
+    let _listen = west.waiting(west.attach().args(["--listen", "rsync", "--keep", "--exec"]).arg(serve));
+    let reach = world.script("reach", &format!("exec {}", east.attach().arg("west:rsync").shell_line()));
+    let tool = Tool::new("rsync", &world.path("")).args(["-aS", "-e"]).arg(reach).args(["far::tree/", "copy"]);
+    tool.run().expect(0);
+    assert_same_content(&world.path("tree"), &world.path("copy"));
+}
+
+/// A repository with a few commits and one large object.
+fn repository(world: &World) -> PathBuf {
+    need("git", "git");
+    Random::file(&world.dir("work").join("large"), 1, 3 << 20);
+    let lines = "git init -q -b main . && git add . && git commit -q -m first && echo x > y && git add . && git commit -qm second";
+    let sh = Tool::new("sh", &world.path("work")).args(["-ec", lines]);
+    let named = [
+        ("GIT_AUTHOR_NAME", "t"),
+        ("GIT_AUTHOR_EMAIL", "t@t"),
+        ("GIT_COMMITTER_NAME", "t"),
+        ("GIT_COMMITTER_EMAIL", "t@t"),
+    ];
+    drop(named.into_iter().fold(sh, |sh, (name, value)| sh.env(name, value)).run().expect(0));
+    world.path("work")
+}
+
+#[test]
+fn git_clones_through_ssh() {
+    let world = World::new();
+    let relay = world.relay();
+    let ssh = ssh(&world, &relay);
+    let work = repository(&world);
+    let tool = ssh.sh(&format!("GIT_SSH_COMMAND=\"$SSH\" git clone -q far:{} copy", work.display()));
+    tool.run().expect(0);
+    assert_eq!(digest(&world.path("copy/large")), Random::digest(1, 3 << 20));
+}
+
+#[test]
+fn git_clones_and_pushes_without_ssh() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let work = repository(&world);
+    Tool::new("git", &world.path("")).args(["clone", "-q", "--bare"]).arg(work).arg("bare").run().expect(0);
+    let bare = world.path("bare").display().to_string();
+    let serve = |what: &str| {
+        let script = world.script(what, &format!("exec git {what} {bare}"));
+        west.waiting(west.attach().args(["--listen", what, "--keep", "--exec"]).arg(script))
+    };
+    let _listen = (serve("upload-pack"), serve("receive-pack"));
+    // Git calls it with a host and the command it wants there: `far "git-upload-pack 'bare'"`.
+    let attach = east.attach().shell_line();
+    let reach = format!("service=${{2#git-}}; service=${{service%% *}}; exec {attach} \"west:$service\"");
+    let reach = world.script("reach", &reach);
+    let sh = |dir: &str, line: &str| {
+        let tool = Tool::new("sh", &world.path(dir)).env("GIT_SSH_COMMAND", &reach).env("GIT_SSH_VARIANT", "simple");
+        drop(tool.args(["-ec", line]).run().expect(exit::DONE));
+    };
+    sh("", "git clone -q far:bare copy");
+    assert_eq!(digest(&world.path("copy/large")), Random::digest(1, 3 << 20));
+    let commit = "echo z > z && git add z && git -c user.name=t -c user.email=t@t commit -qm third";
+    sh("copy", &format!("{commit} && git push -q origin main"));
+    let log = Tool::new("git", &world.path("bare")).args(["log", "--format=%s", "main"]).run().expect(0);
+    log.expect_output(b"third\nsecond\nfirst\n");
+}

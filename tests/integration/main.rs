@@ -1,0 +1,23 @@
+//! Integration tests: the real programs over loopback, one file a topic.
+//!
+//! Every test has a world of its own (keys, peers, relay, directory), so that all of them may run at once. Nothing here
+//! sleeps or fixes a port: ports come from the kernel, readiness from ready lines, and every wait has a deadline. Tests of
+//! failures also assert what was not created. `VP_TEST_SCALE=N` repeats the counting ones N times as often.
+
+mod harness;
+#[path = "../tools/impair/mod.rs"]
+mod impair;
+
+mod attach;
+mod baddays;
+mod breaks;
+mod escapes;
+mod exits;
+mod files;
+mod hostile;
+mod interop;
+mod keygen;
+mod refusals;
+mod relay;
+mod resume;
+mod stream;

@@ -1,0 +1,217 @@
+//! What is refused, by whom, and that nothing else happens: unknown, wrong and absent peers, relays, keys and names.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Done, Input, Relay, Signal, World, exit, within};
+use crate::impair::Place;
+
+/// From outside, a relay that does not admit a key and a relay that is another one than expected fail alike (the handshake
+/// says nothing); what a tool makes of it is either "refused" or "not authentic", and no retry helps in both.
+const NOT_ADMITTED: [i32; 2] = [exit::REFUSED, exit::INTEGRITY];
+
+fn refused(done: Done, codes: &[i32]) {
+    let done = done.expect_one_of(codes).expect_output(b"").expect_error("");
+    assert!(done.took < Duration::from_secs(20), "{done}");
+}
+
+#[test]
+fn peer_that_the_relay_does_not_know_is_refused_in_every_tool() {
+    let world = World::new();
+    let relay = world.relay();
+    let stranger = relay.party("stranger");
+    world.dir("inbox");
+    world.write("file", "file");
+    refused(stranger.attach().arg("west:x").run(), &NOT_ADMITTED);
+    refused(stranger.attach().args(["--listen", "x"]).run(), &NOT_ADMITTED);
+    refused(stranger.send().args(["file", "west:x"]).run(), &NOT_ADMITTED);
+    refused(stranger.recv().args(["x", "-d", "inbox"]).run(), &NOT_ADMITTED);
+    assert_eq!(fs::read_dir(world.path("inbox")).expect("an inbox").count(), 0);
+}
+
+#[test]
+fn peer_that_the_receiver_does_not_know_is_refused() {
+    let world = World::new();
+    let relay = Relay::start(&world, &["--open"]);
+    let stranger = relay.party("stranger");
+    let west = relay.party("west");
+    world.dir("inbox");
+    let mut recv = west.waiting(west.recv().args(["x", "-d", "inbox", "--keep"]));
+    world.write("file", "file");
+    let done = stranger.send().args(["file", "west:x", "--timeout", "1s"]).run();
+    refused(done, &[exit::REFUSED, exit::PEER_ABSENT]);
+    assert!(recv.is_running());
+    assert_eq!(fs::read_dir(world.path("inbox")).expect("an inbox").count(), 0);
+}
+
+#[test]
+fn unknown_application_and_absent_peer_look_alike() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let absent = east.attach().args(["west:nothing", "--timeout", "500ms"]).run().expect(exit::PEER_ABSENT);
+    let _listen = west.waiting(west.attach().args(["--listen", "something"]));
+    let unknown = east.attach().args(["west:nothing", "--timeout", "500ms"]).run().expect(exit::PEER_ABSENT);
+    assert_eq!(absent.stderr, unknown.stderr);
+}
+
+#[test]
+fn absent_peer_is_waited_for_as_long_as_told_and_not_longer() {
+    let world = World::new();
+    let relay = world.relay();
+    let east = relay.party("east");
+    for (timeout, least) in
+        [("0", Duration::ZERO), ("300ms", Duration::from_millis(300)), ("2s", Duration::from_secs(2))]
+    {
+        for tool in [east.attach().arg("west:x"), east.send().args(["peers", "west:x"]), east.recv().arg("x")] {
+            let done =
+                tool.args(["--timeout", timeout]).run().expect(exit::PEER_ABSENT).expect_output(b"").expect_error("");
+            assert!(done.took >= least && done.took < least + Duration::from_secs(10), "{done}");
+        }
+    }
+}
+
+#[test]
+fn absent_relay_is_waited_for_as_long_as_told_and_not_longer() {
+    let world = World::new();
+    // A port that is ours and that nobody listens on.
+    let nobody = Place::reserve((std::net::Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    let east = world.party("east", &format!("tcp://{}@{}", world.id("relay"), nobody.address));
+    for (timeout, least) in [("0", Duration::ZERO), ("1s", Duration::from_secs(1))] {
+        for tool in [east.attach().arg("west:x"), east.send().args(["peers", "west:x"]), east.recv().arg("x")] {
+            let done =
+                tool.args(["--timeout", timeout]).run().expect(exit::NO_RELAY).expect_output(b"").expect_error("");
+            assert!(done.took >= least && done.took < least + Duration::from_secs(10), "{done}");
+        }
+    }
+}
+
+#[test]
+fn relay_that_comes_later_is_found() {
+    let world = World::new();
+    let mut relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    relay.kill();
+    let recv = west.recv().arg("x").spawn();
+    let send = east.send().args(["-", "west:x"]).input(Input::Bytes(b"patience".to_vec())).spawn();
+    relay.restart();
+    recv.wait().expect(exit::DONE).expect_output(b"patience");
+    send.wait().expect(exit::DONE);
+}
+
+#[test]
+fn relay_with_another_key_is_not_trusted() {
+    let world = World::new();
+    let relay = world.relay();
+    let impostor = relay.address.replace(&world.id("relay"), &world.id("stranger"));
+    let east = world.party("east", &impostor);
+    refused(east.attach().args(["west:x", "--timeout", "5s"]).run(), &[exit::REFUSED, exit::INTEGRITY, exit::NO_RELAY]);
+    refused(east.recv().args(["x", "--timeout", "5s"]).run(), &[exit::REFUSED, exit::INTEGRITY, exit::NO_RELAY]);
+}
+
+#[test]
+fn peer_with_another_key_is_not_reached() {
+    let world = World::new();
+    let relay = Relay::start(&world, &["--open"]);
+    let west = relay.party("west");
+    let listen = west.waiting(west.recv().arg("x"));
+    // East's file calls the stranger's key west: the real west must not be given what is meant for it.
+    let wrong = world.write("wrong", &format!("west {}\n", world.id("stranger")));
+    let send = relay.party("east").knowing(wrong).send().args(["-", "west:x", "--timeout", "1s"]);
+    send.input(Input::Bytes(b"secret".to_vec())).run().expect(exit::PEER_ABSENT).expect_error("");
+    listen.kill().expect_output(b"");
+}
+
+#[test]
+fn removed_peer_is_cut_within_a_second_of_the_hangup() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let listen = west.waiting(west.attach().args(["--listen", "x", "--resume-timeout", "1s"]).input(Input::Held));
+    let mut dial = east.attach().arg("west:x").input(Input::Held).spawn();
+    dial.write(b"before");
+    listen.wait_output(b"before");
+    world.write("peers", &format!("west {}\n", world.id("west")));
+    let removed = Instant::now();
+    relay.process().signal(Signal::HUP);
+    // Bytes of a removed peer must stop: what is written a second later never arrives.
+    let east_ended = within(Duration::from_secs(1), || !dial.is_running());
+    if !east_ended {
+        dial.write(b"after");
+    }
+    let done = dial.wait().expect_one_of(&NOT_ADMITTED).expect_error("");
+    assert!(removed.elapsed() < Duration::from_secs(15), "{done}");
+    assert_ne!(listen.wait().expect_output(b"before").expect_error("").code(), Some(exit::DONE));
+    refused(east.attach().args(["west:x", "--timeout", "1s"]).run(), &NOT_ADMITTED);
+}
+
+#[test]
+fn unknown_petname_and_bad_address_never_leave_the_machine() {
+    let world = World::new();
+    let relay = world.relay();
+    let east = relay.party("east");
+    for address in ["nobody:x", "nobody", "vp1qqqq:x", "west:no/slash", "west:", ":x", ""] {
+        let done = east.attach().arg(address).run();
+        done.expect_one_of(&[exit::USAGE, exit::CONFIG]).expect_output(b"");
+    }
+    let long = format!("west:{}", "a".repeat(65));
+    east.attach().arg(long).run().expect_one_of(&[exit::USAGE, exit::CONFIG]);
+}
+
+#[test]
+fn bad_relay_addresses_are_named() {
+    let world = World::new();
+    let id = world.id("relay");
+    let cases =
+        ["", "nonsense", &*format!("{id}@"), &*format!("{id}@host:0"), &*format!("ftp://{id}@host"), "tcp://host:1"];
+    for address in cases {
+        let done = world.party("east", address).attach().args(["west:x", "--timeout", "1s"]).run();
+        done.expect_one_of(&[exit::USAGE, exit::CONFIG]).expect_output(b"");
+    }
+}
+
+#[test]
+fn peers_file_with_a_mistake_is_named_with_line_and_column() {
+    let world = World::new();
+    let relay = world.relay();
+    world.write("peers", &format!("# people\neast {}\nwest vp1oops\n", world.id("east")));
+    let done =
+        relay.party("east").attach().arg("west:x").run().expect(exit::CONFIG).expect_output(b"").expect_error("");
+    assert!(done.stderr.contains("peers: line 3, column 6"), "no line and column:\n{done}");
+}
+
+#[test]
+fn key_that_others_can_read_is_refused_by_every_tool() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = relay.party("west");
+    fs::set_permissions(world.key("west"), fs::Permissions::from_mode(0o644)).expect("a mode");
+    for tool in [west.attach().arg("east:x"), west.send().args(["peers", "east"]), west.recv().arg("x")] {
+        tool.run().expect(exit::CONFIG).expect_output(b"").expect_error("west.key");
+    }
+    fs::set_permissions(world.key("relay"), fs::Permissions::from_mode(0o640)).expect("a mode");
+    let second = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--open", "--key"]).arg(world.key("relay"));
+    second.run().expect(exit::CONFIG).expect_output(b"").expect_error("relay.key");
+}
+
+#[test]
+fn two_listeners_of_one_name_do_not_share_a_session() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let mut first = west.waiting(west.recv().arg("x"));
+    let second = west.recv().args(["x", "--timeout", "2s"]).spawn();
+    let bytes = 300_000;
+    east.send().args(["-", "west:x"]).input(Input::Random { seed: 5, bytes }).run().expect(exit::DONE);
+    let second = second.wait();
+    // Who of the two is served is the relay's choice; that exactly one is, and wholly, is not.
+    if second.code() == Some(exit::DONE) {
+        second.expect_random(5, bytes);
+        assert!(first.is_running());
+        assert_eq!(first.out_bytes(), 0);
+    } else {
+        second.expect_output(b"");
+        first.wait().expect(exit::DONE).expect_random(5, bytes);
+    }
+}

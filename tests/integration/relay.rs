@@ -1,0 +1,227 @@
+//! `vp-relay`: its ready line, its key, who may use it, reload, drain, and both numbers of workers.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Input, Relay, Signal, World, eventually, exit};
+
+/// A stream from east to west through this relay, as the shortest proof that it works.
+fn works(relay: &Relay<'_>) {
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let recv = west.waiting(west.attach().args(["--listen", "proof"]));
+    east.attach().arg("west:proof").input(Input::Random { seed: 1, bytes: 300_000 }).run().expect(exit::DONE);
+    recv.wait().expect(exit::DONE).expect_random(1, 300_000);
+}
+
+#[test]
+fn ready_line_is_a_relay_address_as_it_stands() {
+    let world = World::new();
+    let relay = world.relay();
+    assert_eq!(relay.address, format!("tcp://{}@{}", world.id("relay"), relay.socket()));
+    works(&relay);
+}
+
+#[test]
+fn port_zero_is_replaced_by_the_real_port_and_each_listener_has_its_line() {
+    let world = World::new();
+    let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--allow", "peers"]);
+    let relay = tool.arg("--key").arg(world.key("relay")).spawn();
+    let first = relay.wait_line(&format!("listening tcp://{}@127.0.0.1:", world.id("relay")));
+    let second = relay.wait_line(&format!("listening tcp://{}@[::1]:", world.id("relay")));
+    for line in [first, second] {
+        assert_ne!(line.rsplit(':').next(), Some("0"));
+        let address = line.strip_prefix("listening ").expect("a ready line");
+        let (east, west) = (world.party("east", address), world.party("west", address));
+        let recv = west.waiting(west.attach().args(["--listen", "pipe"]));
+        east.attach().arg("west:pipe").input(Input::Bytes(b"hello".to_vec())).run().expect(exit::DONE);
+        recv.wait().expect(exit::DONE).expect_output(b"hello");
+    }
+}
+
+#[test]
+fn without_allow_or_open_it_refuses_to_start() {
+    let world = World::new();
+    let done = world.tool("vp-relay").args(["--listen", "127.0.0.1:0"]).arg("--key").arg(world.key("relay")).run();
+    done.expect_one_of(&[exit::USAGE, exit::CONFIG]).expect_output(b"");
+}
+
+#[test]
+fn without_a_key_it_makes_one_in_the_state_directory_and_keeps_it() {
+    let world = World::new();
+    let state = world.dir("state");
+    let start = || {
+        let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--allow", "peers"]);
+        let relay = tool.env("XDG_STATE_HOME", &state).spawn();
+        let line = relay.wait_line("listening tcp://vp1");
+        relay.kill();
+        line.split('@').next().map(str::to_owned)
+    };
+    let first = start();
+    let files: Vec<_> = fs::read_dir(state.join("vp")).expect("a state directory").flatten().collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert_eq!(files[0].metadata().expect("a key").permissions().mode() & 0o7777, 0o600);
+    assert_eq!(start(), first);
+}
+
+#[test]
+fn bad_allow_file_is_named_with_line_and_column_and_nothing_listens() {
+    let world = World::new();
+    let id = world.id("east");
+    let twice = format!("# ok\n\neast {id}\neast {id}\n");
+    for (text, place) in [("east vp1nonsense\n", "line 1, column 6"), (&twice, "line 4, column 1")] {
+        world.write("allow", text);
+        let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--allow", "allow"]);
+        let done = tool.arg("--key").arg(world.key("relay")).run().expect(exit::CONFIG).expect_output(b"");
+        assert!(done.stderr.contains(&format!("allow: {place}")), "no line and column:\n{done}");
+    }
+    let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--allow", "absent"]);
+    tool.arg("--key").arg(world.key("relay")).run().expect(exit::CONFIG).expect_output(b"").expect_error("absent");
+}
+
+#[test]
+fn taken_port_is_named() {
+    let world = World::new();
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = holder.local_addr().expect("an address").to_string();
+    let tool = world.tool("vp-relay").args(["--listen", &taken, "--open"]).arg("--key").arg(world.key("relay"));
+    tool.run().expect_one_of(&[exit::FAILED, exit::CONFIG]).expect_output(b"").expect_error(&taken);
+}
+
+#[test]
+fn open_relay_admits_whoever_knows_it() {
+    let world = World::new();
+    let relay = Relay::start(&world, &["--open"]);
+    world.write("peers", &format!("stranger {}\nwest {}\n", world.id("stranger"), world.id("west")));
+    let (stranger, west) = (relay.party("stranger"), relay.party("west"));
+    let recv = west.waiting(west.attach().args(["--listen", "pipe"]));
+    stranger.attach().arg("west:pipe").input(Input::Bytes(b"hello".to_vec())).run().expect(exit::DONE);
+    recv.wait().expect(exit::DONE).expect_output(b"hello");
+}
+
+#[test]
+fn hangup_admits_a_peer_that_was_added() {
+    let world = World::new();
+    world.write("allow", &format!("west {}\n", world.id("west")));
+    let relay = Relay::start(&world, &["--allow", "allow"]);
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let refused = east.attach().args(["west:pipe", "--timeout", "20s"]).run();
+    refused.expect(exit::REFUSED).expect_error("");
+    world.write("allow", &format!("west {}\neast {}\n", world.id("west"), world.id("east")));
+    relay.process().signal(Signal::HUP);
+    let recv = west.waiting(west.attach().args(["--listen", "pipe"]));
+    // The reload is announced by nothing but its effect.
+    eventually("east is admitted", || {
+        east.attach().args(["west:pipe", "--timeout", "20s"]).run().expect_one_of(&[exit::DONE, exit::REFUSED]).code()
+            == Some(exit::DONE)
+    });
+    recv.wait().expect(exit::DONE).expect_output(b"");
+}
+
+#[test]
+fn bad_allow_file_at_reload_is_reported_and_changes_nothing() {
+    let world = World::new();
+    let relay = world.relay();
+    let peers = fs::read_to_string(world.path("peers")).expect("peers");
+    world.write("peers", "east nonsense\n");
+    relay.process().signal(Signal::HUP);
+    relay.process().wait_error_line("vp-relay: ");
+    world.write("peers", &peers);
+    works(&relay);
+}
+
+#[test]
+fn idle_relay_ends_at_once_on_terminate_and_interrupt() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let world = World::new();
+        let mut relay = world.relay();
+        let running = relay.running.take().expect("running");
+        running.signal(signal);
+        let done = running.wait().expect_signal(signal);
+        assert!(done.took < Duration::from_secs(20), "{done}");
+    }
+}
+
+#[test]
+fn terminate_drains_within_a_bound_and_clients_go_on_with_the_next_relay() {
+    let world = World::new();
+    let mut relay = Relay::start(&world, &["--allow", "peers", "--drain", "1s"]);
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let listen = west.waiting(west.attach().args(["--listen", "talk"]).input(Input::Held));
+    let mut dial = east.attach().arg("west:talk").input(Input::Held).spawn();
+    dial.write(b"before");
+    listen.wait_output(b"before");
+    let running = relay.running.take().expect("running");
+    let told = Instant::now();
+    running.signal(Signal::TERM);
+    running.wait().expect_signal(Signal::TERM);
+    assert!(told.elapsed() < Duration::from_secs(10), "drained for {:?}", told.elapsed());
+    relay.restart();
+    dial.write(b" and after");
+    dial.close_input();
+    listen.wait_output(b"before and after");
+    let mut listen = listen;
+    listen.close_input();
+    dial.wait().expect(exit::DONE);
+    listen.wait().expect(exit::DONE);
+}
+
+#[test]
+fn second_interrupt_ends_a_drain_at_once() {
+    let world = World::new();
+    let mut relay = Relay::start(&world, &["--allow", "peers", "--drain", "10m"]);
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let listen = west.waiting(west.attach().args(["--listen", "talk"]).input(Input::Held));
+    let mut dial = east.attach().arg("west:talk").input(Input::Held).spawn();
+    dial.write(b"busy");
+    listen.wait_output(b"busy");
+    let running = relay.running.take().expect("running");
+    running.signal(Signal::INT);
+    let socket = relay.socket();
+    eventually("it no longer accepts", || std::net::TcpStream::connect(socket).is_err());
+    running.signal(Signal::INT);
+    running.wait().expect_signal(Signal::INT);
+}
+
+#[test]
+fn any_number_of_workers_carries_many_circuits() {
+    let world = World::new();
+    for workers in ["1", "2", "3"] {
+        let relay = Relay::start(&world, &["--allow", "peers", "--workers", workers]);
+        let (east, west) = (relay.party("east"), relay.party("west"));
+        let pairs: Vec<_> = (0..8u64)
+            .map(|n| {
+                let recv = west.waiting(west.attach().args(["--listen", &*format!("pipe{n}")]));
+                let send = east.attach().arg(format!("west:pipe{n}"));
+                (n, send.input(Input::Random { seed: n, bytes: 2_000_000 }).spawn(), recv)
+            })
+            .collect();
+        for (n, send, recv) in pairs {
+            send.wait().expect(exit::DONE).expect_silence();
+            recv.wait().expect(exit::DONE).expect_random(n, 2_000_000);
+        }
+    }
+}
+
+#[test]
+fn one_peer_can_be_held_to_its_limits() {
+    let world = World::new();
+    let relay = Relay::start(&world, &["--allow", "peers", "--max-circuits-per-peer", "2"]);
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let held: Vec<_> = (0..2)
+        .map(|n| {
+            let app = format!("held{n}");
+            let listen = west.waiting(west.attach().args(["--listen", &app]).input(Input::Held));
+            let mut dial = east.attach().arg(format!("west:{app}")).input(Input::Held).spawn();
+            dial.write(b"x");
+            listen.wait_output(b"x");
+            (listen, dial)
+        })
+        .collect();
+    let listen = west.waiting(west.attach().args(["--listen", "third"]).input(Input::Held));
+    let third = east.attach().args(["west:third", "--timeout", "3s"]).input(Input::Held).run();
+    third.expect_one_of(&[exit::REFUSED, exit::PEER_ABSENT]).expect_output(b"").expect_error("");
+    assert_eq!(listen.out_bytes(), 0);
+    drop(held);
+}

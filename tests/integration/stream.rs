@@ -1,0 +1,240 @@
+//! `vp-send -` and `vp-recv`: a pipe of any length in constant memory, and an exit status that means what it says.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{DEADLINE, Input, Output, Party, Random, Running, Tool, World, exit, scale};
+use crate::impair::{Command, Shape};
+
+const MIB: u64 = 1 << 20;
+
+fn waiting(west: &Party<'_>) -> Running {
+    west.waiting(west.recv().arg("pipe"))
+}
+
+fn send(east: &Party<'_>, input: Input) -> Tool {
+    east.send().args(["-", "west:pipe"]).input(input)
+}
+
+#[test]
+fn streams_of_every_size_arrive_whole_and_in_silence() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    // Around the sizes of a record, a frame body and a circuit's first window.
+    for bytes in [0, 1, 65_517, 65_518, 65_519, 131_072, 262_145, 20 * MIB] {
+        let recv = waiting(&west);
+        send(&east, Input::Random { seed: bytes, bytes }).run().expect(exit::DONE).expect_silence().expect_output(b"");
+        recv.wait().expect(exit::DONE).expect_random(bytes, bytes);
+    }
+}
+
+#[test]
+fn sender_may_come_first() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let sender = send(&east, Input::Random { seed: 1, bytes: MIB }).spawn();
+    west.recv().arg("pipe").run().expect(exit::DONE).expect_silence().expect_random(1, MIB);
+    sender.wait().expect(exit::DONE);
+}
+
+#[test]
+fn pipeline_gives_the_same_bytes_as_without_us() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    crate::harness::data::nasty_tree(&world.path("tree"));
+    let direct = Tool::new("sh", &world.path("")).args(["-c", "tar -c --sort=name tree | sha256sum"]).run().expect(0);
+    let recv = format!("{} | sha256sum", west.recv().arg("pipe").shell_line());
+    let recv = Tool::new("sh", &world.path("")).args(["-c", &recv]).spawn();
+    let send = format!("tar -c --sort=name tree | {}", east.send().args(["-", "west:pipe"]).shell_line());
+    Tool::new("sh", &world.path("")).args(["-c", &send]).run().expect(exit::DONE);
+    recv.wait().expect(0).expect_output(&direct.stdout);
+}
+
+#[test]
+fn memory_does_not_grow_with_the_stream() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let bytes = 512 * MIB * scale();
+    let recv = west.recv().arg("pipe").within(DEADLINE * 4).args(["--ready-fd", "2"]).spawn();
+    recv.wait_error_line("attached ");
+    let sender = send(&east, Input::Random { seed: 2, bytes }).within(DEADLINE * 4).spawn();
+    recv.wait_bytes(bytes * 9 / 10);
+    for (who, running, most) in [("sender", &sender, 64), ("receiver", &recv, 64), ("relay", relay.process(), 24)] {
+        assert!(running.peak_kib() <= most << 10, "{who}: {} KiB", running.peak_kib());
+    }
+    sender.wait().expect(exit::DONE);
+    recv.wait().expect(exit::DONE).expect_random(2, bytes);
+}
+
+#[test]
+fn sender_waits_until_the_bytes_are_where_they_belong() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    // More than a pipe can hold, less than the windows grow to: only the far program's reading can end it.
+    let recv = west.waiting(west.recv().arg("pipe").output(Output::Blocked));
+    let mut sender = send(&east, Input::Random { seed: 3, bytes: 3 * MIB }).spawn();
+    assert!(!sender.ended_by(Instant::now() + Duration::from_secs(2)), "done before the receiver's program had it");
+    recv.read_on();
+    sender.wait().expect(exit::DONE);
+    recv.wait().expect(exit::DONE).expect_random(3, 3 * MIB);
+}
+
+#[test]
+fn file_can_be_received_on_standard_output() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    Random::file(&world.path("file"), 4, 3 * MIB);
+    let recv = waiting(&west);
+    east.send().arg("file").arg("west:pipe").run().expect(exit::DONE).expect_silence();
+    recv.wait().expect(exit::DONE).expect_random(4, 3 * MIB);
+}
+
+#[test]
+fn tree_is_refused_by_a_receiver_that_writes_to_standard_output() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.dir("tree/below");
+    let recv = waiting(&west);
+    let done = east.send().args(["tree", "west:pipe"]).run();
+    done.expect_one_of(&[exit::REFUSED, exit::PARTIAL]).expect_error("");
+    assert_ne!(recv.wait().expect_output(b"").code(), Some(exit::DONE));
+}
+
+#[test]
+fn text_shrinks_on_the_wire_and_noise_does_not_grow() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = relay.party("west");
+    let text = "2026-11-22 02:36:16 INSERT INTO orders VALUES (42, 'depot', 'west');\n".repeat(200_000).into_bytes();
+    let noise = Random::bytes(5, text.len());
+    let wire = |data: &[u8], compress: &str| {
+        let (proxy, through) = relay.behind(Shape::default());
+        // Compression pays on a path slower than it: 20 MB/s.
+        proxy.tell("rate 20M".parse::<Command>().expect("a command")).expect("told");
+        let recv = waiting(&west);
+        let east = world.party("east", &through);
+        let tool = send(&east, Input::Bytes(data.to_vec())).args(["--compress", compress]);
+        tool.run().expect(exit::DONE);
+        assert_eq!(recv.wait().expect(exit::DONE).digest, blake3::hash(data));
+        proxy.count().delivered[0]
+    };
+    let bytes = text.len() as u64;
+    assert!(wire(&text, "auto") < bytes / 4);
+    assert!(wire(&text, "9") < bytes / 10);
+    assert!(wire(&text, "off") > bytes);
+    for compress in ["auto", "off", "1"] {
+        assert!(wire(&noise, compress) < bytes + bytes / 50, "noise grew with --compress {compress}");
+    }
+}
+
+#[test]
+fn limit_holds_the_rate() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let recv = waiting(&west);
+    let done = send(&east, Input::Random { seed: 6, bytes: 3 * MIB }).args(["--limit", "1M"]).run().expect(exit::DONE);
+    // Three seconds at the full rate; a first burst may save some of it.
+    assert!(done.took > Duration::from_millis(1800), "took {:?}", done.took);
+    assert!(done.took < Duration::from_secs(15), "took {:?}", done.took);
+    recv.wait().expect(exit::DONE).expect_random(6, 3 * MIB);
+}
+
+#[test]
+fn command_at_the_receiver_gets_the_stream_and_its_success_is_the_senders() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let recv = west.waiting(west.recv().args(["pipe", "--exec", "cat > got"]));
+    send(&east, Input::Random { seed: 7, bytes: MIB }).run().expect(exit::DONE).expect_silence();
+    recv.wait().expect(exit::DONE);
+    assert_eq!(crate::harness::data::digest(&world.path("got")), Random::digest(7, MIB));
+}
+
+#[test]
+fn failing_command_at_the_receiver_is_a_failed_send_that_says_the_status() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let mut recv = west.waiting(west.recv().args(["pipe", "--keep", "--exec", "cat >> got; exit 42"]));
+    for _ in 0..2 {
+        let done = send(&east, Input::Bytes(b"x".to_vec())).run();
+        done.expect_one_of(&[exit::FAILED, exit::PARTIAL]).expect_error("42");
+    }
+    assert!(recv.is_running(), "one failed item ended the daemon");
+    assert_eq!(std::fs::read(world.path("got")).expect("it ran twice"), b"xx");
+}
+
+#[test]
+fn command_that_leaves_early_is_a_failed_send() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let recv = west.waiting(west.recv().args(["pipe", "--exec", "head -c 10 >/dev/null; exit 1"]));
+    let done = send(&east, Input::Random { seed: 8, bytes: 50 * MIB }).run();
+    assert!(done.expect_error("").code() != Some(exit::DONE));
+    assert_ne!(recv.wait().code(), Some(exit::DONE));
+}
+
+#[test]
+fn keep_serves_one_item_after_the_other() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let mut recv = west.waiting(west.recv().args(["pipe", "--keep", "--exec", "cat >> all"]));
+    for n in 0..5 {
+        send(&east, Input::Bytes(format!("item {n}\n").into_bytes())).run().expect(exit::DONE);
+    }
+    assert!(recv.is_running());
+    let all = std::fs::read_to_string(world.path("all")).expect("items");
+    assert_eq!(all, "item 0\nitem 1\nitem 2\nitem 3\nitem 4\n");
+}
+
+#[test]
+fn killed_sender_is_an_error_at_the_receiver_and_never_a_silent_end() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let recv = west.waiting(west.recv().args(["pipe", "--resume-timeout", "1s"]));
+    let sender = east.send().args(["-", "west:pipe"]).input(Input::Held);
+    let mut sender = sender.spawn();
+    sender.write(&Random::bytes(9, 100_000));
+    recv.wait_bytes(1);
+    sender.kill();
+    let done = recv.wait().expect_one_of(&[exit::FAILED, exit::PEER_ABSENT, exit::DEADLINE]).expect_error("");
+    assert!(Random::bytes(9, 100_000).starts_with(&done.stdout), "what arrived is no prefix of what was sent");
+}
+
+#[test]
+fn killed_receiver_is_an_error_at_the_sender() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let recv = waiting(&west);
+    let input = Input::Random { seed: 10, bytes: 10_000 * MIB };
+    let sender = send(&east, input).args(["--resume-timeout", "1s"]).spawn();
+    recv.wait_bytes(MIB);
+    recv.kill();
+    sender.wait().expect_one_of(&[exit::FAILED, exit::PEER_ABSENT, exit::DEADLINE]).expect_error("");
+}
+
+#[test]
+fn interrupted_sender_ends_as_a_signal_and_the_receiver_hears_of_it() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let recv = waiting(&west);
+    let mut sender = east.send().args(["-", "west:pipe"]).input(Input::Held).spawn();
+    sender.write(b"some");
+    recv.wait_output(b"some");
+    sender.signal(crate::harness::Signal::INT);
+    sender.wait().expect_signal(crate::harness::Signal::INT);
+    // An orderly end is told: nobody waits for the resume timeout of ten minutes.
+    assert_ne!(recv.wait().expect_output(b"some").expect_error("").code(), Some(exit::DONE));
+}

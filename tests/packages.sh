@@ -1,0 +1,14 @@
+# packages WHAT=PACKAGE...: installs the Debian package wherever WHAT, a program or the path of a file, is missing. Asks
+# nothing, and touches nothing if all is there. Read by bash with `source`.
+packages() {
+    local pair what missing=() as_root=()
+    for pair in "$@"; do
+        what=${pair%%=*}
+        [ -e "$what" ] || PATH="$PATH:/usr/sbin:/sbin" command -v "$what" >/dev/null || missing+=("${pair#*=}")
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+    echo "Installing Debian packages: ${missing[*]}"
+    "${as_root[@]}" apt-get update -q
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" </dev/null
+}

@@ -1,0 +1,10 @@
+#!/bin/bash
+# Installs what the tests need and a fresh Debian has not, then runs all tests. Words are passed on to cargo test.
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tests/packages.sh
+# A linker and a C compiler for the build, then programs that the tests run through the tools.
+packages cc=gcc /usr/include/stdio.h=libc6-dev \
+    ssh=openssh-client sshd=openssh-server rsync=rsync git=git prlimit=util-linux
+exec cargo test --locked --all-features --no-fail-fast "$@"
