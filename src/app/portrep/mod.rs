@@ -20,7 +20,7 @@ mod imports;
 mod peers;
 mod probes;
 mod proxy;
-mod service;
+pub mod service;
 mod slots;
 mod targets;
 mod throttle;
