@@ -8,6 +8,7 @@
 //! A turn does what can be done without waiting, then waits for the first of: an event, a timeout of the node or the tool.
 
 use super::ending::Ending;
+use super::portrep::{Hop, Passage};
 use super::transfer::TransferError;
 use crate::identity::{PeerId, RelayAddress};
 use crate::net::dial::{Dialer, Dialled};
@@ -84,6 +85,8 @@ pub enum Notice<'a> {
     Serving(&'a str, &'a str),
     /// Everything that was asked for is there.
     Ready,
+    /// How far a mapping works: one hop of it.
+    Hop(Hop, Passage),
     /// An application's target cannot be reached, and why.
     TargetFailed(&'a str, &'a str, &'a io::Error),
     /// An import cannot listen for now.

@@ -13,6 +13,7 @@
 //! broken connection for one that ended; a peer reaches what was exported to it and nothing else, and cannot tell what is
 //! exported to others; a connection costs nothing while nothing happens on it.
 
+mod check;
 mod conn;
 mod desk;
 mod exports;
@@ -25,6 +26,7 @@ mod slots;
 mod targets;
 mod throttle;
 
+pub use check::{Check, Hop, Passage};
 pub use exports::Export;
 pub use imports::Import;
 pub use proxy::Version as ProxyVersion;
@@ -422,6 +424,7 @@ impl Tool for Portrep {
             Event::Listening { app } => self.handle_attached(ctx, app),
             Event::Up { key, .. } => self.handle_up(ctx, *key),
             Event::Waiting { key } => {
+                self.forget_health(ctx.now, *key);
                 for slot in self.routes.handle_absent(*key) {
                     self.desk.give_up(ctx, slot);
                 }
@@ -431,6 +434,7 @@ impl Tool for Portrep {
                 if let Some(heir) = self.routes.handle_resumed(*key) {
                     ctx.node.abandon(ctx.now, heir);
                 }
+                self.probe_all_soon(ctx.now);
             }
             // Only who does not want to wait hears that the peer is absent as a failure.
             Event::Failed { why: Failure::PeerAbsent, .. } if !self.met => {

@@ -108,9 +108,9 @@ impl Routes {
         self.routes.iter_mut().find(|route| route.key == Some(key))
     }
 
-    /// The number of the route that a session is for.
+    /// The number of the route that a session, or a call beside one, is for.
     pub fn index(&self, key: Key) -> Option<usize> {
-        self.routes.iter().position(|route| route.key == Some(key))
+        self.routes.iter().position(|route| route.key == Some(key) || route.heir == Some(key))
     }
 
     /// The number of the route for an application.
@@ -209,8 +209,8 @@ impl Routes {
 
     /// Nobody answers a call. Yields the connections that were held for it.
     pub fn handle_absent(&mut self, key: Key) -> Vec<Slot> {
-        let called = |route: &&mut Route| route.key == Some(key) || route.heir == Some(key);
-        let Some(route) = self.routes.iter_mut().find(called) else { return Vec::new() };
+        let Some(at) = self.index(key) else { return Vec::new() };
+        let route = &mut self.routes[at];
         route.standing = Standing::Absent;
         std::mem::take(&mut route.held)
     }

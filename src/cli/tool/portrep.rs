@@ -1,31 +1,56 @@
 //! `vp-portrep`: words to work.
 
-use super::party::voice;
+use super::party::{drive, voice};
 use super::{Context, Party, Tool};
-use crate::app::client::{Notice, Place};
+use crate::app::client::{Callers, Notice, Place};
 use crate::app::portrep::{self, APP_MAX, Options, ProxyVersion, Service, SetupError};
-use crate::cli::args::{Allow, Connect, Import, Mappings, PortRange, Portrep, ProxyProtocol, Target, Where};
+use crate::cli::args::{
+    Allow, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, Target, Where,
+};
 use crate::cli::config::{self, address, peer_ids};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
+use crate::cli::units::Patience;
 use crate::identity::{AppName, PeerId, Peers};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Sessions of callers at once: one for each peer and process.
 const CALLERS_MAX: usize = 512;
+/// How long a check waits for relay and peer, unless told.
+const CHECK_TIME: Duration = Duration::from_secs(10);
 
 impl Tool for Portrep {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
-        replicate(&self.mappings, &self.connect, context)
+        match &self.command {
+            Some(PortrepCommand::Check(words)) => check(words, context),
+            None => replicate(&self.mappings, &self.connect, context),
+        }
     }
 }
 
-fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Result<Exit, Fault> {
+fn check(words: &Check, context: &Context) -> Result<Exit, Fault> {
+    let mut connect = words.connect.clone();
+    if connect.timeout == Patience::Endless {
+        connect.timeout = Patience::For(CHECK_TIME);
+    }
     let ready = Ready::open(connect.ready_fd, Otherwise::Stdout, &context.env)
+        .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
+    let party = Party::load(&connect, &context.env)?;
+    let to = address(&words.to, &party.peers)?;
+    short_enough(&to.app)?;
+    let mut tool = portrep::Check::new(to.peer, Service { app: to.app, offset: 0 });
+    let voice = voice(&context.report, &context.env, &party.peers, Some(ready));
+    drive(&mut party.client(&connect, (Callers::Nobody, 0))?, &mut tool, voice)
+}
+
+fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Result<Exit, Fault> {
+    // A command has standard output for itself.
+    let otherwise = if mappings.run.is_empty() { Otherwise::Stdout } else { Otherwise::Nowhere };
+    let ready = Ready::open(connect.ready_fd, otherwise, &context.env)
         .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
     let party = Party::load(connect, &context.env)?;
     let mut tool = portrep::Portrep::new(Instant::now(), options(mappings, connect, &party.peers, context)?)

@@ -83,6 +83,7 @@ impl<'a> Voice<'a> {
                 self.ready_line(&format!("listening {} {}:{app}", printable(&place.to_string()), self.name(peer)));
             }
             Notice::Serving(app, target) => self.ready_line(&format!("serving {app} {}", printable::<str>(target))),
+            Notice::Hop(hop, passage) => self.ready_line(&format!("{hop} {passage}")),
             Notice::Ready => {
                 if let Some(ready) = &self.ready {
                     ready.tell("ready");
@@ -225,6 +226,9 @@ fn items_fault(ending: &Ending) -> Fault {
 fn closed_fault(code: CloseCode) -> Fault {
     match code {
         CloseCode::Refused => Fault::new(Exit::Refused, "the peer refused"),
+        CloseCode::NotHere => Fault::new(Exit::Refused, "the peer does not export this, or not to us"),
+        CloseCode::TargetRefused => Fault::new(Exit::Failed, "the target refuses connections"),
+        CloseCode::TargetUnreachable => Fault::new(Exit::Failed, "the peer cannot reach the target"),
         CloseCode::GoingAway => Fault::new(Exit::Failed, "the peer's process has ended"),
         CloseCode::Protocol => Fault::new(Exit::Integrity, "the peer says that we broke the protocol"),
         CloseCode::Failed => Fault::new(Exit::Failed, "the program at the far side failed"),
