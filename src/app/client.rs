@@ -20,8 +20,9 @@ use mio::net::TcpStream;
 use mio::{Events, Poll, Registry, Token, Waker};
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
 pub use crate::net::tcp::Place;
@@ -39,6 +40,8 @@ pub const FIRST_TOKEN: usize = 8;
 const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER_BYTES);
 /// Turns without looking at events, so that a busy carrier starves neither signals nor timeouts.
 const BUSY_TURNS: usize = 16;
+/// At the end the relay is given so long to read our last words.
+const PARTING_TIME: Duration = Duration::from_millis(300);
 
 /// What a person may want to know while it happens.
 #[derive(Debug)]
@@ -250,6 +253,7 @@ impl Client {
             for _ in 0..BUSY_TURNS {
                 busy = self.turn(tool, notices);
                 if let Some(outcome) = tool.outcome() {
+                    self.part();
                     return outcome;
                 }
                 if !busy {
@@ -258,7 +262,7 @@ impl Client {
             }
             let now = Instant::now();
             let wait = if busy {
-                Some(std::time::Duration::ZERO)
+                Some(Duration::ZERO)
             } else {
                 self.next_timeout(tool).map(|at| at.saturating_duration_since(now))
             };
@@ -272,6 +276,41 @@ impl Client {
                 self.handle_ready(tool, notices, event)?;
             }
         }
+    }
+
+    /// Lets go of the relay in an orderly way. A connection closed with input unread is reset by the kernel, and a reset can
+    /// overtake what we said last, for which the peer waits.
+    fn part(&mut self) {
+        let until = Instant::now() + PARTING_TIME;
+        let mut events = Events::with_capacity(8);
+        let mut said_all = false;
+        loop {
+            let now = Instant::now();
+            said_all = said_all || self.say_last_words(now);
+            let Line::Up { stream, .. } = &mut self.line else { return };
+            let gone = loop {
+                match stream.read(&mut self.input) {
+                    Ok(0) => break true,
+                    Ok(_) => {}
+                    Err(error) => break error.kind() != io::ErrorKind::WouldBlock,
+                }
+            };
+            let left = until.saturating_duration_since(now);
+            if gone || left.is_zero() || self.poll.poll(&mut events, Some(left)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Writes what is pending, then the end. True when that is done.
+    fn say_last_words(&mut self, now: Instant) -> bool {
+        if let Line::Up { writable, .. } = &mut self.line {
+            *writable = true;
+        }
+        while self.send(now) {}
+        let Line::Up { stream, writable, .. } = &mut self.line else { return true };
+        // Failing means that nobody is there to hear it.
+        *writable && stream.shutdown(Shutdown::Write).is_ok()
     }
 
     fn next_timeout(&self, tool: &dyn Tool) -> Option<Instant> {

@@ -23,9 +23,10 @@ mod peers;
 mod probes;
 mod proxy;
 mod rules;
-mod service;
+pub mod service;
+mod sessions;
 mod slots;
-mod socks;
+pub mod socks;
 mod talk;
 mod targets;
 mod throttle;
@@ -35,8 +36,7 @@ pub use exports::Export;
 pub use imports::{Import, Speaks};
 pub use proxy::Version as ProxyVersion;
 pub use rules::{Rule, RuleError, Rules};
-pub use service::{APP_MAX, Service, fuzz_service};
-pub use socks::fuzz_socks;
+pub use service::{APP_MAX, Service};
 pub use targets::Target;
 
 use super::client::{Callers, CloseCode, Context, Failure, Notice, Place, Tool, ToolError};
@@ -44,7 +44,6 @@ use crate::identity::{AppName, PeerId};
 use crate::net::signals::{HUP, USR1};
 use crate::net::tcp::{Listener, raise_descriptor_limit};
 use crate::node::{Event, Key};
-use crate::session::Event as SessionEvent;
 use desk::{Desk, End, Owner};
 use exports::Gate;
 use imports::Door;
@@ -215,97 +214,6 @@ impl Portrep {
         let all = self.gates.iter().all(|gate| gate.attached);
         if all && !std::mem::replace(&mut self.told_ready, true) {
             (ctx.notices)(Notice::Ready);
-        }
-    }
-
-    fn handle_up(&mut self, ctx: &mut Context<'_>, key: Key) {
-        self.met = true;
-        self.desk.tie(key);
-        if let Some(old) = self.routes.succeed(ctx.now, key) {
-            self.handle_succeeded(ctx, old);
-        }
-        if let Some(held) = self.routes.rise(key) {
-            self.probe_all_soon(ctx.now);
-            for slot in held {
-                self.begin(ctx, key, slot);
-            }
-        }
-    }
-
-    /// Another session has taken the place of one without a path. Connections that the peer may never have heard of can
-    /// be reset at once.
-    fn handle_succeeded(&mut self, ctx: &mut Context<'_>, old: Key) {
-        for owner in self.desk.owners(old) {
-            if let Owner::Import(slot, _) = owner {
-                if !self.desk.is_taken(slot) {
-                    self.desk.give_up(ctx, slot);
-                }
-            }
-        }
-        self.probe_all_soon(ctx.now);
-    }
-
-    /// Lets sessions go that others have taken the place of.
-    fn drop_faded(&mut self, ctx: &mut Context<'_>) {
-        while let Some(key) = self.routes.poll_faded(ctx.now) {
-            self.end_session(ctx, key, &ToolError::Node(Failure::SessionGone));
-        }
-        for key in self.routes.spared() {
-            if self.desk.owners(key).is_empty() {
-                self.routes.rest(ctx.now, key);
-                self.retire(ctx, key, CloseCode::Done);
-            }
-        }
-    }
-
-    /// A session, or the hope of one, is over: its connections are reset, and its peer is called again.
-    fn end_session(&mut self, ctx: &mut Context<'_>, key: Key, error: &ToolError) {
-        if let (Some(peer), true) = (ctx.node.peer(key), self.routes.is_fresh_failure(key)) {
-            (ctx.notices)(Notice::SessionFailed(peer, error));
-        }
-        self.forget_health(ctx.now, key);
-        for slot in self.routes.rest(ctx.now, key) {
-            self.desk.give_up(ctx, slot);
-        }
-        self.retire(ctx, key, CloseCode::Done);
-    }
-
-    /// Resets the connections of a session and lets the node settle the rest.
-    fn retire(&mut self, ctx: &mut Context<'_>, key: Key, code: CloseCode) {
-        for owner in self.desk.untie(key) {
-            match owner {
-                Owner::Import(slot, _) | Owner::Export(slot, _) => self.desk.give_up(ctx, slot),
-                Owner::Probe(_) => {}
-            }
-        }
-        if let Some(session) = ctx.node.session(key) {
-            session.close(code);
-        }
-        ctx.node.release(ctx.now, key);
-        self.closing.push(key);
-    }
-
-    fn drain_session(&mut self, ctx: &mut Context<'_>, key: Key) {
-        loop {
-            let Some(session) = ctx.node.session(key) else { return };
-            if let Some(error) = session.failure() {
-                return self.end_session(ctx, key, &error.into());
-            }
-            match session.poll_event() {
-                None => break,
-                Some(SessionEvent::StreamOpened { id, service }) => self.serve(ctx, key, id, &service),
-                Some(SessionEvent::Closed { code }) if self.routes.index(key).is_some() => {
-                    return self.end_session(ctx, key, &ToolError::PeerClosed(CloseCode::from_wire(code)));
-                }
-                // A caller that goes is nobody's trouble.
-                Some(SessionEvent::Closed { .. }) => return self.retire(ctx, key, CloseCode::Done),
-                Some(event) => self.handle_answer(ctx, key, &event),
-            }
-        }
-        while let Some(stream) = ctx.node.session(key).and_then(|session| session.poll_touched()) {
-            if let Some(Owner::Import(slot, _) | Owner::Export(slot, _)) = self.desk.owner(key, stream) {
-                self.desk.enqueue(slot);
-            }
         }
     }
 

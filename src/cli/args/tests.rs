@@ -24,7 +24,8 @@ fn clap_finds_no_fault_with_the_definitions() {
 fn every_purpose_is_the_first_line_of_the_help() {
     for Entry { manual, command, .. } in tools() {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        assert_eq!(about.to_lowercase(), manual.purpose, "{}", manual.name);
+        let (first, rest) = about.split_at(1);
+        assert_eq!(first.to_lowercase() + rest, manual.purpose, "{}", manual.name);
         let known = |name| crate::cli::env::VARIABLES.iter().any(|(variable, _)| *variable == name);
         assert!(manual.variables.iter().all(|name| known(*name)), "{}", manual.name);
     }
