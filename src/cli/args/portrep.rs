@@ -66,7 +66,7 @@ pub struct Mappings {
     /// Serve HOST:PORT, a range HOST:PORT-PORT, or unix:PATH under this name; may be repeated
     ///
     /// With socks:TARGET,TARGET... peers that import it with --socks name the target themselves. A TARGET is HOST:PORT,
-    /// where HOST is a name, *.NAME, an address, a network (10.0.0.0/8, [fd00::]/8) or *, and PORT a number, a range or *.
+    /// where HOST is a name, *.NAME, an address, a network (10.0.0.0/8; IPv6 in brackets) or *, and PORT a number, a range or *.
     /// Only what is listed can be reached; a * never leads to this machine.
     #[arg(short, long = "export", value_name = "APP=TARGET")]
     pub exports: Vec<Export>,
