@@ -4,7 +4,8 @@
 //! has gone to sleep, most of all in a virtual machine, and is then most of the round trip. So a thread that has exchanged
 //! small messages in quick succession looks again for a moment before it sleeps (busy polling), and gives its core to
 //! whoever wants it between two looks. The moment grows while waits turn out short and shrinks to nothing when they do not,
-//! as in the kernel's halt polling for guests. Idle and bulk links never pay for it.
+//! as in the kernel's halt polling for guests, and at once when others have work for the core. Idle and bulk links never pay
+//! for it.
 
 use mio::{Events, Poll};
 use std::io;
@@ -17,6 +18,11 @@ const AWAKE_MIN: Duration = Duration::from_micros(12);
 /// A wait that took longer would not have been worth it; a shorter one, asleep, is a reason to try. It is longer than
 /// [`AWAKE_MAX`] because others sleep less, too, once we do.
 const BRIEF_WAIT: Duration = Duration::from_micros(200);
+/// A look that took longer than this had to give its core to somebody who had work for it. A thread that goes on looking
+/// then only gets in the way, and is late itself, because one that sleeps is woken ahead of those that run.
+const WANTED_BY_OTHERS: Duration = Duration::from_micros(25);
+/// Waits without being awake after that.
+const RESTRAINT: u32 = 256;
 /// More bytes than this lately are bulk: what comes next comes soon anyway, and gathers meanwhile.
 const BULK_BYTES: usize = 16 * 1024;
 
@@ -24,19 +30,25 @@ const BULK_BYTES: usize = 16 * 1024;
 #[derive(Debug, Default)]
 struct Patience {
     awake: Duration,
+    /// Waits until being awake may be tried again.
+    restraint: u32,
 }
 
 impl Patience {
     /// Learns from a wait.
     fn handle_waited(&mut self, waited: Duration) {
-        if waited <= self.awake {
-            return;
-        }
-        if waited > BRIEF_WAIT {
+        if self.restraint > 0 {
+            self.restraint -= 1;
+        } else if waited > BRIEF_WAIT {
             self.awake = if self.awake > AWAKE_MIN { self.awake / 2 } else { Duration::ZERO };
-        } else {
+        } else if waited > self.awake {
             self.awake = (self.awake * 2).clamp(AWAKE_MIN, AWAKE_MAX);
         }
+    }
+
+    /// Others want the core.
+    fn handle_wanted(&mut self) {
+        *self = Patience { awake: Duration::ZERO, restraint: RESTRAINT };
     }
 }
 
@@ -73,9 +85,14 @@ impl Waiter {
                 return Ok(());
             }
             std::thread::yield_now();
-            waited = began.elapsed();
+            let looked = began.elapsed();
+            if looked - waited > WANTED_BY_OTHERS {
+                self.patience.handle_wanted();
+                break;
+            }
+            waited = looked;
         }
-        let result = poll.poll(events, timeout.map(|timeout| timeout.saturating_sub(waited)));
+        let result = poll.poll(events, timeout.map(|timeout| timeout.saturating_sub(began.elapsed())));
         if !events.is_empty() {
             self.patience.handle_waited(began.elapsed());
         }
@@ -106,6 +123,19 @@ mod tests {
             patience.handle_waited(micros(5000));
         }
         assert_eq!(patience.awake, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_thread_whose_core_others_want_sleeps_for_many_waits() {
+        let mut patience = Patience::default();
+        patience.handle_waited(micros(30));
+        patience.handle_wanted();
+        for _ in 0..RESTRAINT {
+            assert_eq!(patience.awake, Duration::ZERO);
+            patience.handle_waited(micros(30));
+        }
+        patience.handle_waited(micros(30));
+        assert_eq!(patience.awake, AWAKE_MIN);
     }
 
     #[test]
