@@ -41,7 +41,7 @@ fn a_supervisor_hears_when_it_is_ready_and_when_it_stops() {
     socket.set_read_timeout(Some(DEADLINE)).expect("an option");
     relay.restart();
     hear(&socket, "READY=1");
-    assert!(export.out_text().starts_with("serving app "), "{}", export.out_text());
+    export.wait_line("serving app ");
     export.signal(Signal::TERM);
     hear(&socket, "STOPPING=1");
     export.wait().expect_signal(Signal::TERM);
@@ -184,7 +184,7 @@ fn a_port_is_there_only_while_the_far_side_serves() {
     // It comes back, and the peer goes.
     let again = Target::echo_on(target);
     eventually("it listens again", || !refused());
-    assert!(again.accepted() > 0);
+    eventually("the target was reached", || again.accepted() > 0);
     export.signal(Signal::TERM);
     eventually("it listens no more without its peer", refused);
 }
@@ -221,6 +221,19 @@ fn check_names_the_hop_that_fails() {
     done.expect_output(b"relay ok\npeer ok\nexport refused\n");
     assert_eq!(listen.out_bytes(), 0);
     drop(listen);
+}
+
+#[test]
+fn check_takes_a_peer_that_hangs_for_absent() {
+    let world = World::new();
+    let relay = world.relay();
+    let target = Target::echo();
+    let export = exporting(&relay, target.at);
+    export.signal(Signal::STOP);
+    let done = relay.party("east").check("west:app").args(["--timeout", "1s"]).run();
+    done.expect(exit::PEER_ABSENT).expect_output(b"relay ok\npeer absent\n").expect_error("peer");
+    export.signal(Signal::CONT);
+    relay.party("east").check("west:app").run().expect(exit::DONE);
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn a_name_is_resolved_at_the_far_side() {
         assert_eq!(answer(at, host, target.at.port()), NOT_ALLOWED, "{host}");
     }
     assert_eq!(answer(at, "db.far.test", target.at.port() ^ 1), NOT_ALLOWED, "another port");
-    assert_eq!(target.accepted(), 1);
+    eventually("one reached the target", || target.accepted() == 1);
 }
 
 #[test]
@@ -106,11 +106,11 @@ fn an_address_is_matched_in_its_one_true_form_however_it_is_spelt() {
     {
         assert_eq!(answer(at, spelling, port), SUCCEEDED, "{spelling}");
     }
-    let reached = target.accepted();
+    eventually("each of them reached the target", || target.accepted() == 8);
     for other in ["127.0.0.2", "::1", "::", "::ffff:127.0.0.2", "fe80::1", "fe80::1%lo", "127.2", "128.0.0.1"] {
         assert_eq!(answer(at, other, port), NOT_ALLOWED, "{other}");
     }
-    assert_eq!(target.accepted(), reached);
+    assert_eq!(target.accepted(), 8);
 }
 
 #[test]

@@ -306,11 +306,6 @@ impl Running {
         self.line_of(&self.err, start, |line| line.starts_with(start))
     }
 
-    /// Standard output so far, of which a megabyte is kept.
-    pub fn out_text(&self) -> String {
-        String::from_utf8_lossy(&self.out.lock().kept).into_owned()
-    }
-
     /// Standard error so far.
     pub fn error_text(&self) -> String {
         String::from_utf8_lossy(&self.err.lock().kept).into_owned()
