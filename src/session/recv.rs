@@ -192,6 +192,11 @@ impl RecvHalf {
         }
     }
 
+    /// The window grows no further than to this.
+    pub fn cap_window(&mut self, max: u64) {
+        self.window.cap(max);
+    }
+
     /// The application has put `count` more bytes where they belong. Yields the count that really is new.
     pub fn consume(&mut self, now: Instant, round_trip: Duration, count: u64) -> u64 {
         let count = count.min(self.read - self.consumed);

@@ -4,7 +4,7 @@ use super::canary::Canary;
 use super::frame::{Frame, encode_open};
 use super::recv::RecvHalf;
 use super::send::SendHalf;
-use super::{Event, SESSION_WINDOW_MAX, STREAM_WINDOW_START, STREAMS_MAX, Session};
+use super::{Event, SESSION_WINDOW_MAX, STREAM_WINDOW_MAX, STREAM_WINDOW_START, STREAMS_MAX, Session};
 use crate::wire::CloseCode;
 use std::ops::Range;
 use std::time::Instant;
@@ -174,18 +174,38 @@ impl Session {
     /// `count` bytes, read before, are where they belong. This is what the sender's exit status rests on.
     pub fn consume(&mut self, now: Instant, id: u32, count: usize) {
         let trip = self.round_trip_or_guess();
+        let window_max = self.stream_window_max();
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.recv.cap_window(window_max);
         let count = stream.recv.consume(now, trip, u64::try_from(count).unwrap_or(0));
         let hurry = stream.recv.tell;
         let drained = stream.recv.is_drained();
         self.consumed_bytes += count;
         self.session_window.handle_consumed(now, trip, self.consumed_bytes);
+        self.tell_limits |= self.has_scarce_credit();
         if drained {
             self.push_last_consumed(id);
         } else if count > 0 {
             self.add_news(now, id, hurry);
         }
         self.reap(id);
+    }
+
+    /// A stream that is read fast may stop being read, and then holds its window. So among others it gets an eighth of what
+    /// is left of the session's, which is as much as a circuit carries, and a few that stop leave something to the rest.
+    fn stream_window_max(&self) -> u64 {
+        let held = self.received_bytes.saturating_sub(self.consumed_bytes);
+        match self.streams.len() {
+            0 | 1 => STREAM_WINDOW_MAX,
+            _ => (SESSION_WINDOW_MAX.saturating_sub(held) / 8).clamp(STREAM_WINDOW_START, STREAM_WINDOW_MAX),
+        }
+    }
+
+    /// The peer would gain as much as it has left: most is held by streams that nobody reads, and a quarter of the window,
+    /// which is what is told otherwise, may be more than the others can consume without hearing of it.
+    fn has_scarce_credit(&self) -> bool {
+        let gain = (self.consumed_bytes + self.session_window.size()).saturating_sub(self.session_limit);
+        gain > 0 && gain >= self.session_limit.saturating_sub(self.received_bytes)
     }
 
     /// The last news of a stream is reliable: after it the stream may be forgotten.

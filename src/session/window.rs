@@ -22,10 +22,15 @@ impl Window {
             return;
         }
         if now.duration_since(self.epoch_began) < 2 * round_trip {
-            self.size = (self.size * 2).min(self.max);
+            self.size = (self.size * 2).min(self.max).max(self.size);
         }
         self.epoch_began = now;
         self.epoch_offset = consumed;
+    }
+
+    /// Grows no further than to this. What was granted stays.
+    pub fn cap(&mut self, max: u64) {
+        self.max = max;
     }
 
     /// What was granted is taken up by what nobody consumes. Double it, for the others.
@@ -59,5 +64,8 @@ mod tests {
         window.handle_consumed(start + 11 * trip, trip, 640);
         window.handle_consumed(start + 12 * trip, trip, 1200);
         assert_eq!(window.size(), 1024, "never beyond its cap");
+        window.cap(512);
+        window.handle_consumed(start + 13 * trip, trip, 1800);
+        assert_eq!(window.size(), 1024, "what was granted stays");
     }
 }

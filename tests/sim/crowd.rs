@@ -436,3 +436,55 @@ pub fn turns_over_at_the_limit() {
     exchange(&mut world);
     assert_eq!(world.sides[1].session.failure(), None);
 }
+
+/// Streams that were fast, and so have wide windows, and then are read no more, leave credit to others.
+pub fn fast_streams_that_stop_leave_credit() {
+    let mut world = World::new(&Plan { streams: 0, ..Plan::of_seed(1) });
+    world.plan_piece_max = 1 << 20;
+    let piece = vec![7; 1 << 20];
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        let id = world.sides[0].session.open_stream(world.now, "yes").expect("few streams");
+        let mut read = 0;
+        // Fast for a while, then not at all, until nothing more goes in.
+        for round in 0..400 {
+            world.sides[0].session.write(id, &piece);
+            carry(&mut world);
+            let now = world.now;
+            let far = &mut world.sides[1].session;
+            while round < 120 && !far.readable(id).is_empty() {
+                let count = far.readable(id).len();
+                far.read(id, count);
+                far.consume(now, id, count);
+                read += count;
+            }
+        }
+        assert!(read > 1 << 20, "it was stalled: {read} bytes");
+        held.push(world.sides[0].session.written(id) - read as u64);
+    }
+    assert!(held[0] > 1 << 20, "its window was wide when it stopped: {held:?}");
+    let id = world.sides[0].session.open_stream(world.now, "yes").expect("few streams");
+    let mut sent = 0;
+    let mut read = 0;
+    for _ in 0..200 {
+        sent += world.sides[0].session.write(id, &piece[..200_000 - sent]);
+        carry(&mut world);
+        let now = world.now;
+        let far = &mut world.sides[1].session;
+        let count = far.readable(id).len();
+        far.read(id, count);
+        far.consume(now, id, count);
+        read += count;
+    }
+    assert_eq!(read, 200_000, "a stream that is read waits for those that are not");
+}
+
+/// A round trip of 10 ms in which everything moves that can.
+fn carry(world: &mut World) {
+    for side in 0..2 {
+        for _ in 0..30 {
+            world.transmit(side, 262_144).unwrap_or_else(|fate| panic!("{fate}"));
+        }
+        world.advance(Duration::from_millis(5)).unwrap_or_else(|fate| panic!("{fate}"));
+    }
+}

@@ -91,6 +91,11 @@ fn streams_that_are_over_leave_their_places_though_nobody_has_looked() {
     crowd::turns_over_at_the_limit();
 }
 
+#[test]
+fn fast_streams_that_are_read_no_more_leave_credit_to_others() {
+    crowd::fast_streams_that_stop_leave_credit();
+}
+
 /// Client, relay, client: relay deaths, cuts, black holes and clock jumps.
 #[test]
 fn nodes_find_each_other_again_whatever_happens_to_the_relay() {
