@@ -92,17 +92,19 @@ fn survive(mapping: &Mapping, target: &Target, traffic: Traffic, mut harm: impl 
     let here = connect(mapping.at);
     let flow = Flow { ends: [here, target.next()], traffic, moved: &moved };
     let all = if traffic == Traffic::Both { 2 * BYTES } else { BYTES };
-    let breaks = 3 * scale();
+    let (breaks, mut met) = (3 * scale(), 0);
     thread::scope(|scope| {
         let running = scope.spawn(|| flow.run());
         for n in 1..=breaks {
             eventually("more has passed", || {
                 running.is_finished() || moved.load(Ordering::Relaxed) > n * all / (breaks + 2)
             });
+            met += u64::from(!running.is_finished());
             harm(n);
         }
         running.join().expect("all bytes arrived");
     });
+    assert!(met > 0, "no break met a byte");
 }
 
 #[test]
