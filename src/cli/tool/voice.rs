@@ -96,6 +96,12 @@ impl<'a> Voice<'a> {
                 self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
             }
             Notice::NotReloaded => self.warn("the peers file cannot be used: who may call stays as it was"),
+            Notice::Unlisted(name) => {
+                self.warn(&format!(
+                    "--allow: the peers file has no {} any more: nobody by that name may call",
+                    printable::<str>(name)
+                ));
+            }
             Notice::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
             Notice::Connections(open, served) => {
                 self.report.status(&format!("{open} connections open, {served} since the start"));
@@ -133,8 +139,11 @@ impl<'a> Voice<'a> {
         self.info(&format!("attached {app}"));
     }
 
-    /// Ends the bar, if there is one.
+    /// Ends the bar, if there is one, and tells the supervisor that the tool stops.
     pub fn finish(self) {
+        if let Some(ready) = &self.ready {
+            ready.stopping();
+        }
         if let Some(bar) = self.bar {
             bar.finish();
         }
