@@ -19,6 +19,7 @@ pub mod blocks;
 mod content;
 pub mod decoder;
 pub mod encode;
+mod hashing;
 pub mod limit;
 #[cfg(test)]
 mod memory;
