@@ -3,8 +3,8 @@
 //! A block is an independent zstd frame with its raw length declared: a lost lane costs nothing,
 //! and a decoder needs no window beyond the block itself. Whether a block is compressed is
 //! decided from measurements that the caller reports, since only it has a clock: how long
-//! compressing took ([`BlockEncoder::note_effort`]) and how long the link took for what came out
-//! ([`BlockEncoder::note_drain`]).
+//! compressing took ([`BlockEncoder::note_effort`]) and how the link took what came out
+//! ([`super::link::LinkMeter`]).
 
 use super::encode::{HEADER_BYTES, ZDATA, header};
 use super::messages::BLOCK_BYTES_MAX;
@@ -16,8 +16,12 @@ use zstd::bulk::{Compressor, Decompressor};
 const BLOCK_BYTES: usize = 128 << 10;
 /// Raw bytes in a sample: enough to tell, and 2 % of the work on data that does not compress.
 const SAMPLE_BYTES: usize = 16 << 10;
-/// Raw bytes that pass between two samples.
+/// Raw bytes that pass between two samples at first; twice as many each time that compressing did not pay again.
 const RESAMPLE_BYTES: usize = 1 << 20;
+/// Raw bytes that pass between two samples at most: they cost nothing then, and what changes later is not missed for long.
+const RESAMPLE_BYTES_MAX: usize = 4 << 20;
+/// What a link is taken for that was never seen to keep anybody waiting, nanoseconds per byte.
+const DRAIN_GUESS: f64 = 1.0;
 /// Shorter blocks are not worth a frame of their own.
 const WORTH_BYTES_MIN: usize = 256;
 /// Levels that `Auto` moves between, by measured benefit.
@@ -79,6 +83,36 @@ pub enum Encoded {
     Raw,
 }
 
+/// Nanoseconds that the link takes per byte on the wire.
+#[derive(Debug, Clone, Copy)]
+enum Drain {
+    /// It never kept us waiting; lower each time that it did not.
+    Guess(f64),
+    /// It did.
+    Measured(f64),
+}
+
+impl Drain {
+    fn nanos_per_byte(self) -> f64 {
+        let (Self::Guess(nanos) | Self::Measured(nanos)) = self;
+        nanos
+    }
+}
+
+/// What compressing took and yielded, per raw byte: nanoseconds, and bytes on the wire.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    nanos: f64,
+    wire_bytes: f64,
+}
+
+impl Effort {
+    /// Whether it saves time by 5 %. Compressing and draining overlap: the slower of the two sets the pace.
+    fn pays(self, drain: f64) -> bool {
+        self.nanos.max(self.wire_bytes * drain) <= 0.95 * drain
+    }
+}
+
 /// Decides for each block whether to compress it, and does so.
 pub struct BlockEncoder {
     policy: Compression,
@@ -86,10 +120,14 @@ pub struct BlockEncoder {
     compressor: Option<Compressor<'static>>,
     /// Bytes that may still pass raw before the next sample.
     raw_left: usize,
+    /// How many those were at first.
+    raw_span: usize,
     /// Bytes in the last block, before and after.
     last: (usize, usize),
-    /// Nanoseconds that the link takes per byte on the wire; unknown at first.
-    drain: Option<f64>,
+    /// Unknown at first.
+    drain: Option<Drain>,
+    /// Why bytes pass raw that would shrink: it took too long for this link.
+    turned_down: Option<Effort>,
 }
 
 impl fmt::Debug for BlockEncoder {
@@ -98,7 +136,7 @@ impl fmt::Debug for BlockEncoder {
             .field("policy", &self.policy)
             .field("level", &AUTO_LEVELS[self.level])
             .field("raw_left", &self.raw_left)
-            .field("drain_nanos_per_byte", &self.drain)
+            .field("drain", &self.drain)
             .finish_non_exhaustive()
     }
 }
@@ -107,7 +145,16 @@ impl BlockEncoder {
     /// An encoder that has measured nothing yet.
     #[must_use]
     pub fn new(policy: Compression) -> Self {
-        Self { policy, level: 0, compressor: None, raw_left: 0, last: (0, 0), drain: None }
+        Self {
+            policy,
+            level: 0,
+            compressor: None,
+            raw_left: 0,
+            raw_span: 0,
+            last: (0, 0),
+            drain: None,
+            turned_down: None,
+        }
     }
 
     /// What to do with the next bytes.
@@ -148,10 +195,17 @@ impl BlockEncoder {
             }
             _ => {
                 out.truncate(begin);
-                self.raw_left = RESAMPLE_BYTES;
+                self.pass_raw(None);
                 Encoded::Raw
             }
         }
+    }
+
+    fn pass_raw(&mut self, turned_down: Option<Effort>) {
+        self.last = (0, 0);
+        self.raw_span = (self.raw_span * 2).clamp(RESAMPLE_BYTES, RESAMPLE_BYTES_MAX);
+        self.raw_left = self.raw_span;
+        self.turned_down = turned_down;
     }
 
     /// Appends header, raw length and frame; the length of the frame.
@@ -181,16 +235,18 @@ impl BlockEncoder {
         let (Compression::Auto, Some(drain), true) = (self.policy, self.drain, raw > 0) else {
             return;
         };
-        let effort = nanos_per_byte(elapsed, raw);
-        let way = drain * ratio(packed, raw);
-        // Compressing and draining overlap: the slower of the two sets the pace.
-        if effort.max(way) > 0.95 * drain {
-            self.last = (0, 0);
-            self.raw_left = RESAMPLE_BYTES;
+        let drain = drain.nanos_per_byte();
+        let effort = Effort { nanos: nanos_per_byte(elapsed, raw), wire_bytes: ratio(packed, raw) };
+        let way = drain * effort.wire_bytes;
+        if !effort.pays(drain) {
+            self.pass_raw(Some(effort));
             self.set_level(0);
-        } else if effort > 0.8 * way {
+            return;
+        }
+        self.raw_span = 0;
+        if effort.nanos > 0.8 * way {
             self.set_level(self.level.saturating_sub(1));
-        } else if effort * 6.0 < way {
+        } else if effort.nanos * 6.0 < way {
             self.set_level((self.level + 1).min(AUTO_LEVELS.len() - 1));
         }
     }
@@ -208,14 +264,37 @@ impl BlockEncoder {
         if bytes == 0 {
             return;
         }
-        let known = self.drain;
-        self.drain = if elapsed.is_zero() {
-            // Faster than we are; how much is not known, so move that way.
-            Some(known.map_or(1.0, |drain| drain * 0.7))
-        } else {
-            let measured = nanos_per_byte(elapsed, bytes);
-            Some(known.map_or(measured, |drain| drain.mul_add(0.5, measured * 0.5)))
+        if elapsed.is_zero() {
+            self.note_unhindered(bytes, elapsed);
+            return;
+        }
+        let measured = nanos_per_byte(elapsed, bytes);
+        let drain = match self.drain {
+            Some(Drain::Measured(known)) => f64::midpoint(known, measured),
+            Some(Drain::Guess(_)) | None => measured,
         };
+        self.drain = Some(Drain::Measured(drain));
+        // A link that was taken for faster than it is gets no more raw bytes than it had to.
+        if self.turned_down.take_if(|effort| effort.pays(drain)).is_some() {
+            (self.raw_left, self.raw_span) = (0, 0);
+        }
+    }
+
+    /// Reports that the link took bytes on the wire in this time without being the reason for it: it would have taken
+    /// more.
+    pub fn note_unhindered(&mut self, bytes: usize, elapsed: Duration) {
+        if bytes == 0 {
+            return;
+        }
+        let most = nanos_per_byte(elapsed, bytes);
+        self.drain = Some(match self.drain {
+            None => Drain::Guess(DRAIN_GUESS),
+            // Faster than we are; how much is not known, so move that way.
+            Some(Drain::Guess(known)) => Drain::Guess(known * 0.7),
+            // What was measured holds until it is seen to be wrong: few bytes that pass at once say little.
+            Some(Drain::Measured(known)) if most < known => Drain::Measured(f64::midpoint(known, most)),
+            Some(known) => known,
+        });
     }
 }
 

@@ -21,6 +21,7 @@ pub mod decoder;
 pub mod encode;
 mod hashing;
 pub mod limit;
+pub mod link;
 #[cfg(test)]
 mod memory;
 pub mod messages;
@@ -44,6 +45,7 @@ pub use crate::store::Fault;
 pub use crate::store::inbox::Overwrite;
 pub use blocks::{BlockDecoder, BlockEncoder, Compression};
 pub use limit::RateLimit;
+pub use link::LinkMeter;
 pub use outcome::{ReceiveOutcome, SendOutcome, Status, TransferError};
 pub use port::{CHUNK_BYTES, Port, PortClosed, TryRecv};
 pub use progress::{Progress, Snapshot};
