@@ -152,7 +152,8 @@ impl Outflow {
         let mut moved = 0;
         while moved < TURN_BYTES && !self.finished {
             if !self.flush(session) {
-                self.link.handle_full(now);
+                // Not `now`: compressing since then was no waiting.
+                self.link.handle_full(Instant::now());
                 break;
             }
             if self.ended {
@@ -172,7 +173,7 @@ impl Outflow {
                 Step::End => self.end(registry),
                 Step::Dry => break,
                 Step::Full => {
-                    self.link.handle_full(now);
+                    self.link.handle_full(Instant::now());
                     break;
                 }
             }
