@@ -124,6 +124,8 @@ pub struct BlockEncoder {
     raw_span: usize,
     /// Bytes in the last block, before and after.
     last: (usize, usize),
+    /// The last block that was judged saved time.
+    paid: bool,
     /// Unknown at first.
     drain: Option<Drain>,
     /// Why bytes pass raw that would shrink: it took too long for this link.
@@ -152,6 +154,7 @@ impl BlockEncoder {
             raw_left: 0,
             raw_span: 0,
             last: (0, 0),
+            paid: false,
             drain: None,
             turned_down: None,
         }
@@ -239,10 +242,14 @@ impl BlockEncoder {
         let effort = Effort { nanos: nanos_per_byte(elapsed, raw), wire_bytes: ratio(packed, raw) };
         let way = drain * effort.wire_bytes;
         if !effort.pays(drain) {
-            self.pass_raw(Some(effort));
-            self.set_level(0);
+            // One slow block after good ones may have been somebody else's turn on the processor.
+            if !std::mem::take(&mut self.paid) {
+                self.pass_raw(Some(effort));
+                self.set_level(0);
+            }
             return;
         }
+        self.paid = true;
         self.raw_span = 0;
         if effort.nanos > 0.8 * way {
             self.set_level(self.level.saturating_sub(1));
@@ -426,6 +433,20 @@ mod tests {
         same.encode(&text(BLOCK_BYTES), &mut Vec::new());
         same.note_effort(Duration::from_micros(260));
         assert!(matches!(same.plan(), Plan::Compress(_)));
+    }
+
+    #[test]
+    fn one_slow_block_is_forgiven_and_two_are_not() {
+        let mut encoder = BlockEncoder::new(Compression::Auto);
+        encoder.note_drain(1 << 20, Duration::from_millis(10)); // 0.1 GB/s
+        for (millis, goes_on) in [(0, true), (9, true), (0, true), (9, true), (9, false)] {
+            encoder.encode(&text(BLOCK_BYTES), &mut Vec::new());
+            encoder.note_effort(Duration::from_millis(millis));
+            assert_eq!(matches!(encoder.plan(), Plan::Compress(_)), goes_on, "{encoder:?}");
+        }
+        // The link is seen to be ten times as slow: that is worth nine milliseconds.
+        encoder.note_drain(1 << 20, Duration::from_millis(190));
+        assert!(matches!(encoder.plan(), Plan::Compress(_)), "{encoder:?}");
     }
 
     #[test]
