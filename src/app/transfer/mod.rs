@@ -39,11 +39,12 @@ mod sink;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unblock;
 mod writer;
 
 pub use crate::store::Fault;
 pub use crate::store::inbox::Overwrite;
-pub use blocks::{BlockDecoder, BlockEncoder, Compression};
+pub use blocks::{BlockEncoder, Compression};
 pub use limit::RateLimit;
 pub use link::LinkMeter;
 pub use outcome::{ReceiveOutcome, SendOutcome, Status, TransferError};
@@ -51,3 +52,4 @@ pub use port::{CHUNK_BYTES, Port, PortClosed, TryRecv};
 pub use progress::{Progress, Snapshot};
 pub use receiver::{Destination, OnReceived, ReceiveJob, ReceivePolicy, Received};
 pub use sender::SendJob;
+pub use unblock::BlockDecoder;
