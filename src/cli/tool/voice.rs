@@ -92,6 +92,13 @@ impl<'a> Voice<'a> {
             Notice::TargetFailed(app, target, error) => {
                 self.warn(&format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error)));
             }
+            Notice::Unmapped(peer, app, to) => {
+                let (name, to) = (self.name(peer), printable(&to.to_string()));
+                self.warn(&format!(
+                    "{name}:{app}: its RMI server sends callers to {to}, where no import listens: map that port under \
+                     the same number, and set java.rmi.server.hostname at the server to where the import listens"
+                ));
+            }
             Notice::CannotListen(place, error) => {
                 self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
             }
