@@ -5,6 +5,8 @@
 pub mod data;
 pub mod done;
 pub mod process;
+pub mod programs;
+pub mod sites;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +52,11 @@ pub const SOON: Duration = Duration::from_millis(300);
 pub fn scale() -> u64 {
     let set = std::env::var("VP_TEST_SCALE").ok();
     set.map_or(1, |text| text.parse().expect("VP_TEST_SCALE is a number")).max(1)
+}
+
+/// The same, for times.
+pub fn factor() -> u32 {
+    u32::try_from(scale()).expect("a sensible VP_TEST_SCALE")
 }
 
 /// Waits until `holds`, looking often; the deadline fails the test.
@@ -193,6 +200,11 @@ impl Party<'_> {
     /// `vp-recv` with relay, key and peers.
     pub fn recv(&self) -> Tool {
         self.tool("vp-recv")
+    }
+
+    /// `vp-portrep` with relay, key and peers.
+    pub fn portrep(&self) -> Tool {
+        self.tool("vp-portrep")
     }
 
     /// Starts a waiting tool and returns once it waits: its ready line `attached APP` comes on standard error here.

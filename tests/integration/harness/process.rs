@@ -289,12 +289,17 @@ impl Running {
 
     /// Waits for a line of standard output that begins with `start`; returns it.
     pub fn wait_line(&self, start: &str) -> String {
-        self.line_of(&self.out, start)
+        self.line_of(&self.out, start, |line| line.starts_with(start))
+    }
+
+    /// Waits for a line of standard output that is as wanted, which is called `what` should it not come; returns it.
+    pub fn wait_line_like(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.line_of(&self.out, what, wanted)
     }
 
     /// Waits for a line of standard error that begins with `start`; returns it.
     pub fn wait_error_line(&self, start: &str) -> String {
-        self.line_of(&self.err, start)
+        self.line_of(&self.err, start, |line| line.starts_with(start))
     }
 
     /// Standard error so far.
@@ -302,15 +307,15 @@ impl Running {
         String::from_utf8_lossy(&self.err.lock().kept).into_owned()
     }
 
-    fn line_of(&self, pipe: &Watched, start: &str) -> String {
+    fn line_of(&self, pipe: &Watched, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let mut found = None;
         pipe.wait(self.deadline, |seen| {
             let whole = seen.kept.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
             let mut lines = whole.map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
-            found = lines.find(|line| line.starts_with(start));
+            found = lines.find(|line| wanted(line));
             found.is_some()
         });
-        found.unwrap_or_else(|| panic!("waited for a line {start:?}\n{self}"))
+        found.unwrap_or_else(|| panic!("waited for a line {what:?}\n{self}"))
     }
 
     /// Sends a signal to the program itself.
