@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
+pub use crate::net::passed::{Passed, PassedSocket, take_passed};
 pub use crate::net::tcp::Place;
 pub use crate::node::{Callers, Config, Down, Failure, Wait};
 pub use crate::session::{LANE_LIFE, Times};
@@ -95,6 +96,8 @@ pub enum Notice<'a> {
     CannotListen(&'a Place, &'a io::Error),
     /// Who may call was to be read again, and could not be.
     NotReloaded,
+    /// It was, and nobody bears this name any more.
+    Unlisted(&'a str),
     /// Connections cannot be accepted for now.
     CannotAccept(&'a io::Error),
     /// Somebody asked how it stands: connections now, and ever.

@@ -220,6 +220,11 @@ impl RecvHalf {
         self.end == Some(self.consumed) && self.reset.is_none()
     }
 
+    /// Nothing more comes of it: drained, or given up by the peer.
+    pub fn is_over(&self) -> bool {
+        self.is_drained() || self.reset.is_some()
+    }
+
     /// The peer finished and the application has read all of it.
     pub fn is_read_out(&self) -> bool {
         self.end == Some(self.read) && self.reset.is_none()

@@ -28,6 +28,11 @@ impl Window {
         self.epoch_offset = consumed;
     }
 
+    /// What was granted is taken up by what nobody consumes. Double it, for the others.
+    pub fn widen(&mut self) {
+        self.size = (self.size * 2).min(self.max);
+    }
+
     pub fn size(&self) -> u64 {
         self.size
     }

@@ -11,6 +11,7 @@ use super::socks::Reply;
 use super::talk::Talk;
 use super::throttle::Throttle;
 use crate::app::client::Context;
+use crate::identity::PeerId;
 use crate::net::child::Child;
 use crate::net::tcp::{Listener, Socket};
 use crate::node::Key;
@@ -51,6 +52,15 @@ pub struct Held {
     pub import: usize,
     /// What was asked of the SOCKS server; empty for everybody else.
     pub asked: Vec<u8>,
+}
+
+/// What a peer may have of all connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// All of them: it is the only one.
+    All,
+    /// What leaves some to others.
+    Fair,
 }
 
 /// What a stream belongs to.
@@ -99,6 +109,42 @@ impl Desk {
     /// Whether no further connection may be had.
     pub fn is_full(&self) -> bool {
         self.open >= self.most
+    }
+
+    /// Whether a peer may have one more connection to an export. While more than half are taken, one peer among several
+    /// gets no more than seven eighths: the rest is for those who come later.
+    pub fn has_place_for(&self, ctx: &Context<'_>, peer: PeerId, share: Share) -> bool {
+        if share == Share::All || self.open < self.most / 2 {
+            return !self.is_full();
+        }
+        let sessions = self.ties.iter().filter(|(key, _)| ctx.node.peer(**key) == Some(peer));
+        let has: usize = sessions.map(|(_, streams)| streams.len()).sum();
+        !self.is_full() && has < self.most - self.most / 8
+    }
+
+    /// Whether bytes that an application has left behind are still to be brought to the far side.
+    pub fn owes(&mut self, ctx: &mut Context<'_>) -> bool {
+        let mut lingering = |key: &Key, streams: &HashMap<u32, Owner>| {
+            ctx.node.session(*key).is_some_and(|session| session.stream_count() > streams.len())
+        };
+        self.ties.iter().any(|(key, streams)| lingering(key, streams)) || {
+            let slots = self.ends.keys();
+            slots.into_iter().any(|slot| match self.ends.get_mut(slot) {
+                Some(End::Held(_)) => true,
+                Some(End::Conn(conn)) => ctx.node.session(conn.key).is_some_and(|session| conn.owes(session)),
+                _ => false,
+            })
+        }
+    }
+
+    /// Looks at every connection, whatever was heard of it.
+    pub fn rouse(&mut self) {
+        for slot in self.ends.keys() {
+            if let Some(End::Conn(conn)) = self.ends.get_mut(slot) {
+                conn.rouse();
+                self.enqueue(slot);
+            }
+        }
     }
 
     /// Connections now, and ever.

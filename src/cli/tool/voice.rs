@@ -92,17 +92,17 @@ impl<'a> Voice<'a> {
             Notice::TargetFailed(app, target, error) => {
                 self.warn(&format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error)));
             }
-            Notice::Unmapped(peer, app, to) => {
-                let (name, to) = (self.name(peer), printable(&to.to_string()));
-                self.warn(&format!(
-                    "{name}:{app}: its RMI server sends callers to {to}, where no import listens: map that port under \
-                     the same number, and set java.rmi.server.hostname at the server to where the import listens"
-                ));
-            }
+            Notice::Unmapped(peer, app, to) => self.unmapped(peer, app, &to.to_string()),
             Notice::CannotListen(place, error) => {
                 self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
             }
             Notice::NotReloaded => self.warn("the peers file cannot be used: who may call stays as it was"),
+            Notice::Unlisted(name) => {
+                self.warn(&format!(
+                    "--allow: the peers file has no {} any more: nobody by that name may call",
+                    printable::<str>(name)
+                ));
+            }
             Notice::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
             Notice::Connections(open, served) => {
                 self.report.status(&format!("{open} connections open, {served} since the start"));
@@ -112,6 +112,14 @@ impl<'a> Voice<'a> {
                 self.report.status(&line);
             }
         }
+    }
+
+    fn unmapped(&self, peer: &PeerId, app: &str, to: &str) {
+        let (name, to) = (self.name(peer), printable(to));
+        self.warn(&format!(
+            "{name}:{app}: its RMI server sends callers to {to}, where no import listens: map that port under the same \
+             number, and set java.rmi.server.hostname at the server to where the import listens"
+        ));
     }
 
     /// The first break of a path is worth a line; every further try until it is back is not.
@@ -140,8 +148,11 @@ impl<'a> Voice<'a> {
         self.info(&format!("attached {app}"));
     }
 
-    /// Ends the bar, if there is one.
+    /// Ends the bar, if there is one, and tells the supervisor that the tool stops.
     pub fn finish(self) {
+        if let Some(ready) = &self.ready {
+            ready.stopping();
+        }
         if let Some(bar) = self.bar {
             bar.finish();
         }

@@ -4,6 +4,7 @@
 
 pub mod data;
 pub mod done;
+pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod sites;
@@ -207,6 +208,13 @@ impl Party<'_> {
         self.tool("vp-portrep")
     }
 
+    /// `vp-portrep check` with relay, key and peers.
+    pub fn check(&self, to: &str) -> Tool {
+        let world = self.world;
+        let tool = world.tool("vp-portrep").args(["check", to, "--relay"]).arg(&self.relay);
+        tool.arg("--key").arg(world.key(&self.name)).arg("--peers").arg(&self.peers)
+    }
+
     /// Starts a waiting tool and returns once it waits: its ready line `attached APP` comes on standard error here.
     pub fn waiting(&self, tool: Tool) -> Running {
         let running = tool.args(["--ready-fd", "2"]).spawn();
@@ -234,6 +242,11 @@ impl<'w> Relay<'w> {
         let mut relay = Relay { world, place, args, running: None, address: String::new() };
         relay.restart();
         relay
+    }
+
+    /// The world it is part of.
+    pub fn world(&self) -> &'w World {
+        self.world
     }
 
     /// Its command line.

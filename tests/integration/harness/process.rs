@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -32,6 +33,8 @@ pub enum Input {
     Random { seed: u64, bytes: u64 },
     /// Whatever the test writes with [`Running::write`].
     Held,
+    /// A descriptor of the test's own.
+    Passed(OwnedFd),
 }
 
 /// Where a program's standard output goes.
@@ -128,6 +131,7 @@ impl Tool {
         let (stdin, feed) = match self.input {
             Input::Null => (Stdio::null(), None),
             Input::Held => (Stdio::piped(), None),
+            Input::Passed(descriptor) => (descriptor.into(), None),
             Input::Bytes(bytes) => (Stdio::piped(), Some(Box::new(io::Cursor::new(bytes)) as Box<dyn Read + Send>)),
             Input::Random { seed, bytes } => (Stdio::piped(), Some(Box::new(Random::new(seed).take(bytes)) as _)),
         };
