@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use crate::harness::data::{digest, nasty_tree};
 use crate::harness::programs::{need, repository, reserve};
 use crate::harness::sites::Sites;
-use crate::harness::{DEADLINE, Input, Random, Running, Tool, World, assert_same_content, exit, scale};
+use crate::harness::{DEADLINE, Input, Random, Running, Tool, World, assert_same_content, exit, factor, scale};
 use crate::impair::Place;
 
 /// So much is carried each way: some troubles' worth.
@@ -26,7 +26,7 @@ impl Server {
     fn start(program: impl FnOnce(u16) -> Tool, says: &str) -> Server {
         let place = reserve();
         let running = program(place.address.port()).under(["sh", "-c", "exec \"$@\" 2>&1", "sh"]);
-        let running = running.within(2 * DEADLINE).spawn();
+        let running = running.within(2 * DEADLINE * factor()).spawn();
         running.wait_line_like(says, |line| line.contains(says));
         Server { _running: running, place }
     }

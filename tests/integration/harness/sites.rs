@@ -74,7 +74,7 @@ impl<'w> Sites<'w> {
     /// Runs a program of east. Every megabyte it moves, or as much as was set, a path is cut or reset or the relay is killed, in turn. The program
     /// must move some, or nothing was shown.
     pub fn run_troubled(&mut self, tool: Tool) -> Done {
-        let mut running = tool.spawn();
+        let mut running = tool.within(DEADLINE * super::factor()).spawn();
         let mut troubles = 0;
         loop {
             let goal = self.passed() + self.between_bytes;
@@ -97,7 +97,7 @@ impl<'w> Sites<'w> {
 
     /// Runs a program of east, and kills the relay and starts it again every so often.
     pub fn run_while_the_relay_dies(&mut self, tool: Tool, every: Duration) -> Done {
-        let mut running = tool.spawn();
+        let mut running = tool.within(DEADLINE * super::factor()).spawn();
         let mut deaths = 0;
         while !within(every, || !running.is_running()) {
             self.restart_relay();
