@@ -8,7 +8,7 @@
 //! A turn does what can be done without waiting, then waits for the first of: an event, a timeout of the node or the tool.
 
 use super::ending::Ending;
-use super::portrep::{Hop, Passage};
+use super::portrep::{Hop, Passage, Referral};
 use super::transfer::TransferError;
 use crate::identity::{PeerId, RelayAddress};
 use crate::net::dial::{Dialer, Dialled};
@@ -91,6 +91,8 @@ pub enum Notice<'a> {
     Hop(Hop, Passage),
     /// An application's target cannot be reached, and why.
     TargetFailed(&'a str, &'a str, &'a io::Error),
+    /// The RMI server behind this import sends its callers where no import listens.
+    Unmapped(PeerId, &'a str, &'a Referral),
     /// An import cannot listen for now.
     CannotListen(&'a Place, &'a io::Error),
     /// Who may call was to be read again, and could not be.

@@ -9,6 +9,7 @@
 //! answer. What it said is still delivered, as between two kernels. Nothing here knows of lanes: a session without one gives no room and no
 //! bytes for a while, that is all.
 
+use super::rmi::{Referral, Watch};
 use super::socks::Reply;
 use crate::net::tcp::Socket;
 use crate::net::{Read, Written};
@@ -88,6 +89,7 @@ pub struct Conn {
     preface: Vec<u8>,
     /// What an application asked of the SOCKS server, which owes it an answer; empty for everybody else.
     asked: Vec<u8>,
+    watch: Watch,
     /// It is in the queue of those with something to do.
     pub queued: bool,
 }
@@ -107,6 +109,7 @@ impl Conn {
             unheard: false,
             preface: Vec::new(),
             asked: Vec::new(),
+            watch: Watch::Off,
             queued: false,
         }
     }
@@ -121,6 +124,17 @@ impl Conn {
     pub fn with_asked(mut self, asked: Vec<u8>) -> Conn {
         self.asked = asked;
         self
+    }
+
+    /// With an eye on where an RMI server behind the stream sends the application.
+    pub fn with_watch(mut self, watch: Watch) -> Conn {
+        self.watch = watch;
+        self
+    }
+
+    /// The next place that it sends it to.
+    pub fn poll_referral(&mut self) -> Option<Referral> {
+        self.watch.poll_referral()
     }
 
     /// The peer has taken the stream.
@@ -210,6 +224,7 @@ impl Conn {
             };
             match read {
                 Read::Bytes(count) => {
+                    self.watch.handle_client(&room[..count]);
                     session.commit(self.stream, count);
                     moved += count;
                     // Less than asked for was all there was (epoll(7)): the next bytes come with an event.
@@ -241,6 +256,7 @@ impl Conn {
             }
             match self.socket.try_write(bytes)? {
                 Written::Bytes(count) => {
+                    self.watch.handle_server(&bytes[..count]);
                     session.read(self.stream, count);
                     session.consume(now, self.stream, count);
                     moved += count;

@@ -5,6 +5,7 @@
 use super::ask::Ask;
 use super::conn::{Conn, Step, Traffic};
 use super::exports::Dial;
+use super::rmi::Referral;
 use super::slots::{Slot, Slots};
 use super::socks::Reply;
 use super::talk::Talk;
@@ -85,6 +86,8 @@ pub struct Desk {
     open: usize,
     most: usize,
     served: u64,
+    /// Where the servers behind imports, by number, send their callers.
+    referrals: Vec<(usize, Referral)>,
 }
 
 impl Desk {
@@ -99,6 +102,7 @@ impl Desk {
             open: 0,
             most,
             served: 0,
+            referrals: Vec::new(),
         }
     }
 
@@ -268,6 +272,11 @@ impl Desk {
         self.queue.pop_front()
     }
 
+    /// Where servers have sent their callers since the last time.
+    pub fn take_referrals(&mut self) -> Vec<(usize, Referral)> {
+        std::mem::take(&mut self.referrals)
+    }
+
     /// Whether nobody has news.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty()
@@ -283,6 +292,11 @@ impl Desk {
             Some(session) => conn.pump(ctx.now, session, most, &mut moved),
             None => Step::Broken,
         };
+        while let Some(referral) = conn.poll_referral() {
+            if let Some(Owner::Import(_, number)) = self.ties.get(&conn.key).and_then(|ties| ties.get(&conn.stream)) {
+                self.referrals.push((*number, referral));
+            }
+        }
         self.throttle.take(ctx.now, moved);
         match step {
             Step::Waits if most.is_choked() => self.throttle.hold(slot),

@@ -7,6 +7,7 @@
 use super::conn::{Conn, Start};
 use super::desk::{End, Held, Owner, PATIENCE};
 use super::peers::Standing;
+use super::rmi::Watch;
 use super::service::{Service, Wish};
 use super::slots::Slot;
 use super::socks::Reply;
@@ -239,8 +240,13 @@ impl Portrep {
             Some(stream)
         });
         let Some(stream) = opened else { return self.desk.give_up(ctx, slot) };
+        // Who names targets to the SOCKS server can follow an RMI server's answers.
+        let watch = if wish == Wish::Connection { Watch::begin() } else { Watch::Off };
         self.desk.ends.alter(slot, |end| match end {
-            End::Held(held) => Some(End::Conn(Conn::new(held.socket, key, stream, start).with_asked(held.asked))),
+            End::Held(held) => {
+                let conn = Conn::new(held.socket, key, stream, start).with_asked(held.asked);
+                Some(End::Conn(conn.with_watch(watch)))
+            }
             other => Some(other),
         });
         self.desk.own(key, stream, Owner::Import(slot, number));

@@ -23,6 +23,7 @@ mod imports;
 mod peers;
 mod probes;
 mod proxy;
+pub mod rmi;
 mod rules;
 pub mod service;
 mod sessions;
@@ -36,6 +37,7 @@ pub use check::{Check, Hop, Passage};
 pub use exports::Export;
 pub use imports::{Import, Speaks};
 pub use proxy::Version as ProxyVersion;
+pub use rmi::Referral;
 pub use rules::{Rule, RuleError, Rules};
 pub use service::{APP_MAX, Service};
 pub use targets::Target;
@@ -155,6 +157,8 @@ pub struct Portrep {
     /// Peers' wishes whose name is being looked up.
     looking: Vec<Slot>,
     closing: Vec<Key>,
+    /// Where RMI servers send their callers in vain.
+    told: rmi::Told,
     /// How it will end, and when at the latest.
     stopping: Option<(Result<(), ToolError>, Instant)>,
     outcome: Option<Result<(), ToolError>>,
@@ -201,6 +205,7 @@ impl Portrep {
             told_ready: false,
             looking: Vec::new(),
             closing: Vec::new(),
+            told: rmi::Told::new(),
             stopping: None,
             outcome: None,
         })
@@ -395,6 +400,7 @@ impl Tool for Portrep {
         self.desk.release_throttled(ctx.now);
         let accepted = self.accept(ctx);
         let moved = self.serve_queue(ctx);
+        self.judge_referrals(ctx);
         self.handle_patience(ctx);
         self.conclude(ctx);
         accepted || moved

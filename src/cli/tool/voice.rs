@@ -92,6 +92,7 @@ impl<'a> Voice<'a> {
             Notice::TargetFailed(app, target, error) => {
                 self.warn(&format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error)));
             }
+            Notice::Unmapped(peer, app, to) => self.unmapped(peer, app, &to.to_string()),
             Notice::CannotListen(place, error) => {
                 self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
             }
@@ -111,6 +112,14 @@ impl<'a> Voice<'a> {
                 self.report.status(&line);
             }
         }
+    }
+
+    fn unmapped(&self, peer: &PeerId, app: &str, to: &str) {
+        let (name, to) = (self.name(peer), printable(to));
+        self.warn(&format!(
+            "{name}:{app}: its RMI server sends callers to {to}, where no import listens: map that port under the same \
+             number, and set java.rmi.server.hostname at the server to where the import listens"
+        ));
     }
 
     /// The first break of a path is worth a line; every further try until it is back is not.

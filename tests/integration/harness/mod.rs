@@ -6,6 +6,8 @@ pub mod data;
 pub mod done;
 pub mod ports;
 pub mod process;
+pub mod programs;
+pub mod sites;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +53,11 @@ pub const SOON: Duration = Duration::from_millis(300);
 pub fn scale() -> u64 {
     let set = std::env::var("VP_TEST_SCALE").ok();
     set.map_or(1, |text| text.parse().expect("VP_TEST_SCALE is a number")).max(1)
+}
+
+/// The same, for times.
+pub fn factor() -> u32 {
+    u32::try_from(scale()).expect("a sensible VP_TEST_SCALE")
 }
 
 /// Waits until `holds`, looking often; the deadline fails the test.
