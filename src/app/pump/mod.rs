@@ -84,7 +84,7 @@ impl<T: Send + 'static> Pump<T> {
         // They are counted like the session's, whose credit they never used: a few hundred bytes too many, once.
         state.inbox_bytes += bytes.len();
         state.inbox.push_back(bytes);
-        self.shared.changed.notify_one();
+        self.shared.wake_engine(state);
     }
 
     /// Moves what can be moved. True if anything was.
@@ -101,11 +101,13 @@ impl<T: Send + 'static> Pump<T> {
         let sent = self.send(session);
         let mut state = self.shared.lock();
         state.loop_sleeps = true;
+        // What the engine sent since we looked was not worth a wake-up while we were awake.
+        let more = !self.finished && state.is_output_due();
         // While bytes keep coming a waiting engine is left to wait for a good deal of them.
         if state.engine_waits && (!received || state.inbox_bytes >= WAKE_BYTES) && state.has_work_for_engine() {
-            self.shared.wake_engine(&mut state);
+            self.shared.wake_engine(state);
         }
-        received || sent
+        received || sent || more
     }
 
     fn receive(&mut self, session: &mut Session) -> bool {
@@ -136,6 +138,13 @@ impl<T: Send + 'static> Pump<T> {
 
     fn send(&mut self, session: &mut Session) -> bool {
         let mut moved = false;
+        {
+            let mut state = self.shared.lock();
+            state.session_full = false;
+            if !state.is_output_due() {
+                return false;
+            }
+        }
         loop {
             let Some((chunk, at)) = &mut self.leaving else {
                 let mut state = self.shared.lock();
@@ -146,7 +155,10 @@ impl<T: Send + 'static> Pump<T> {
                         session.finish(self.stream);
                         return true;
                     }
-                    None => return moved,
+                    None => {
+                        state.hurry = false;
+                        return moved;
+                    }
                 }
                 continue;
             };
@@ -154,6 +166,7 @@ impl<T: Send + 'static> Pump<T> {
             *at += count;
             moved |= count > 0;
             if *at < chunk.len() {
+                self.shared.lock().session_full = true;
                 return moved;
             }
             if let Some((chunk, _)) = self.leaving.take() {
@@ -161,7 +174,7 @@ impl<T: Send + 'static> Pump<T> {
                 state.outbox_bytes -= chunk.len();
                 state.give_free(chunk);
                 if state.engine_waits && state.outbox_bytes <= OUTBOX_BYTES / 2 {
-                    self.shared.wake_engine(&mut state);
+                    self.shared.wake_engine(state);
                 }
             }
         }
@@ -171,7 +184,7 @@ impl<T: Send + 'static> Pump<T> {
     pub fn close(&mut self) {
         let mut state = self.shared.lock();
         state.closed = true;
-        self.shared.wake_engine(&mut state);
+        self.shared.wake_engine(state);
     }
 
     /// What the engine wants people to know.
@@ -202,6 +215,14 @@ impl State {
 
     fn has_work_for_engine(&self) -> bool {
         !self.inbox.is_empty() || self.inbox_ended || self.closed
+    }
+
+    /// Something should go to the session, which may have room. While the engine has more to say, a frame's worth is
+    /// waited for: small frames cost the relay and both ends nearly as much as large ones.
+    fn is_output_due(&self) -> bool {
+        let enough = self.outbox_bytes >= WAKE_BYTES;
+        let last = self.outbox_bytes > 0 && (self.hurry || self.engine_waits);
+        !self.session_full && (enough || last || self.engine_gone)
     }
 
     fn take_free(&mut self) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! The engine's side: what it reads, writes and tells, and the state that both sides share.
 
-use super::{OUTBOX_BYTES, WAKE_BYTES};
+use super::{CHUNK_BYTES, OUTBOX_BYTES, WAKE_BYTES};
 use crate::app::transfer::outcome::Failure;
 use crate::app::transfer::{Port, PortClosed, Progress, Snapshot, TryRecv};
 use mio::Waker;
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Pieces shorter than this are copied behind the one before, so that many small answers do not hold a buffer each.
 const SMALL_BYTES: usize = 8 * 1024;
+/// After a chunk of at least so many bytes more is to come; a shorter one is the last for now.
+const FULL_BYTES: usize = CHUNK_BYTES - 2 * 1024;
 /// Failures named one by one; the end tells how many there were.
 const FAILURES_TOLD_MAX: usize = 1_000;
 /// Between two reports of progress: as often as a bar is drawn.
@@ -55,6 +57,10 @@ pub(super) struct State {
     pub engine_gone: bool,
     pub engine_waits: bool,
     pub loop_sleeps: bool,
+    /// What waits for the session is the last for now.
+    pub hurry: bool,
+    /// The session took no more when it was last asked: what waits for it is no news to the loop.
+    pub session_full: bool,
     pub news: News,
 }
 
@@ -74,14 +80,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn wake_engine(&self, state: &mut State) {
+    /// Lets go of the state first, which the engine wants as soon as it is awake.
+    pub fn wake_engine(&self, mut state: MutexGuard<'_, State>) {
         if std::mem::take(&mut state.engine_waits) {
+            drop(state);
             self.changed.notify_one();
         }
     }
 
-    fn wake_loop(&self, state: &mut State) {
+    /// Lets go of the state first, which the loop wants as soon as it is awake.
+    fn wake_loop(&self, mut state: MutexGuard<'_, State>) {
         if std::mem::take(&mut state.loop_sleeps) {
+            drop(state);
             // It fails only with the event queue itself, and then the loop has ended.
             let _ = self.waker.wake();
         }
@@ -90,8 +100,13 @@ impl Shared {
     /// Sleeps until something changed, having handed over everything there is.
     fn wait<'s>(&'s self, mut state: MutexGuard<'s, State>, most: Option<Duration>) -> MutexGuard<'s, State> {
         state.engine_waits = true;
-        if !state.outbox.is_empty() || state.recycled > 0 {
-            self.wake_loop(&mut state);
+        if state.loop_sleeps && (state.recycled > 0 || state.is_output_due()) {
+            self.wake_loop(state);
+            state = self.lock();
+            if !std::mem::take(&mut state.engine_waits) {
+                return state; // somebody was quicker than we are
+            }
+            state.engine_waits = true;
         }
         let mut state = match most {
             None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -117,7 +132,7 @@ impl Drop for ThreadPort {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.engine_gone = true;
-        self.shared.wake_loop(&mut state);
+        self.shared.wake_loop(state);
     }
 }
 
@@ -166,9 +181,9 @@ impl Port for ThreadPort {
             }
             _ => state.outbox.push_back(chunk),
         }
-        // A short chunk is the last for now; after a long one more is to come.
-        if length < SMALL_BYTES || state.outbox_bytes >= WAKE_BYTES {
-            self.shared.wake_loop(&mut state);
+        state.hurry |= length < FULL_BYTES;
+        if state.is_output_due() {
+            self.shared.wake_loop(state);
         }
         Ok(())
     }
@@ -179,7 +194,7 @@ impl Port for ThreadPort {
         state.inbox_bytes = state.inbox_bytes.saturating_sub(chunk.len());
         state.give_free(chunk);
         if state.recycled >= WAKE_BYTES {
-            self.shared.wake_loop(&mut state);
+            self.shared.wake_loop(state);
         }
     }
 
@@ -226,7 +241,7 @@ impl Progress for Teller {
         progress.items_total = at.items_total;
         progress.current.clear();
         progress.current.extend_from_slice(at.current);
-        self.shared.wake_loop(&mut state);
+        self.shared.wake_loop(state);
     }
 
     fn warn(&mut self, failure: &Failure) {
@@ -234,7 +249,7 @@ impl Progress for Teller {
         if self.told <= FAILURES_TOLD_MAX {
             let mut state = self.shared.lock();
             state.news.failures.push(failure.clone());
-            self.shared.wake_loop(&mut state);
+            self.shared.wake_loop(state);
         }
     }
 }
