@@ -314,6 +314,11 @@ impl Session {
         }
     }
 
+    /// The peer's process has let go of the session. After its CLOSE that is no accident: nobody is left to tell of ours.
+    pub fn handle_forgotten(&mut self) {
+        self.lingered |= self.peer_closed.is_some();
+    }
+
     /// Smoothed round trip over the session's lanes, if one was measured.
     pub fn round_trip(&self) -> Option<Duration> {
         self.round_trip
