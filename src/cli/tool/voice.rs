@@ -11,6 +11,9 @@ use crate::cli::report::{Fault, Level, Report, chain};
 use crate::identity::{PeerId, Peers};
 use crate::store::Fault as StoreFault;
 
+/// What to do about a relay that is another one than was meant.
+const COMPARE_ID: &str = "compare the id in the relay's address with the one vp-relay prints";
+
 /// The voice of one running tool.
 pub struct Voice<'a> {
     report: &'a Report,
@@ -19,6 +22,10 @@ pub struct Voice<'a> {
     audience: Audience,
     bar: Option<Progress>,
     relay_trouble: bool,
+    /// Ready is who has met the peer, not who can be met.
+    dials: bool,
+    /// What the tool is about, for whoever asks by SIGUSR1.
+    state: String,
 }
 
 /// The petname of a peer, or its id.
@@ -29,7 +36,15 @@ pub fn peer_name(peers: &Peers, id: &PeerId) -> String {
 impl<'a> Voice<'a> {
     /// A voice that knows the peers by name. `ready` gets the ready line once callers can find us.
     pub fn new(report: &'a Report, peers: &Peers, ready: Option<Ready>, audience: Audience) -> Voice<'a> {
-        Voice { report, peers: peers.clone(), ready, audience, bar: None, relay_trouble: false }
+        let state = "looking for a relay".to_owned();
+        Voice { report, peers: peers.clone(), ready, audience, bar: None, relay_trouble: false, dials: false, state }
+    }
+
+    /// The voice of a tool that dials: it is ready once it has met the peer.
+    #[must_use]
+    pub fn of_dialler(mut self) -> Self {
+        self.dials = true;
+        self
     }
 
     fn name(&self, id: &PeerId) -> String {
@@ -46,6 +61,7 @@ impl<'a> Voice<'a> {
 
     /// Says what happened, as loudly as it deserves.
     pub fn hear(&mut self, notice: &Notice<'_>) {
+        self.note_state(notice);
         match notice {
             Notice::RelayUp(relay) => {
                 let text = format!("attached to {relay}");
@@ -57,13 +73,16 @@ impl<'a> Voice<'a> {
                 // Somebody who watches wonders; a log need not know.
                 if matches!(self.audience, Audience::Terminal) { self.warn(&text) } else { self.info(&text) }
             }
-            Notice::Up(peer, app) => self.info(&format!("connected to {}:{app}", self.name(peer))),
+            Notice::Up(peer, app) => self.met(peer, app),
             Notice::Lost(peer) => self.info(&format!("lost the path to {}, looking for another", self.name(peer))),
             Notice::Resumed(peer) => self.info(&format!("going on with {}", self.name(peer))),
             Notice::TurnedAway(peer, app) => {
                 self.warn(&format!("turned away a call of {} for {app}: not among the peers allowed", self.name(peer)));
             }
-            Notice::Attached(app) => self.attached(app),
+            Notice::Attached(app) => {
+                self.ready_once(&format!("attached {app}"));
+                self.info(&format!("attached {app}"));
+            }
             Notice::SessionFailed(peer, error) => {
                 let fault = fault(error);
                 self.warn(&format!("{}: {}", self.name(peer), fault.message));
@@ -101,7 +120,7 @@ impl<'a> Voice<'a> {
                 self.report.status(&format!("{open} connections open, {served} since the start"));
             }
             Notice::Status => {
-                let line = self.bar.as_ref().map_or_else(|| "running".to_owned(), Progress::status_line);
+                let line = self.bar.as_ref().map_or_else(|| self.state.clone(), Progress::status_line);
                 self.report.status(&line);
             }
         }
@@ -123,14 +142,39 @@ impl<'a> Voice<'a> {
         }
     }
 
-    fn attached(&mut self, app: &str) {
+    fn met(&mut self, peer: &PeerId, app: &str) {
+        let whom = format!("{}:{app}", self.name(peer));
+        if self.dials {
+            self.ready_once(&format!("connected {whom}"));
+        }
+        self.info(&format!("connected to {whom}"));
+    }
+
+    /// The one ready line of a tool with one thing to be ready for.
+    fn ready_once(&mut self, line: &str) {
         if let Some(mut ready) = self.ready.take() {
-            if let Err(error) = ready.line(&format!("attached {app}")) {
+            if let Err(error) = ready.line(line) {
                 self.warn(&format!("cannot write the ready line: {}", chain(&error)));
             }
-            ready.complete(&format!("attached {app}"));
+            ready.complete(line);
         }
-        self.info(&format!("attached {app}"));
+    }
+
+    /// What whoever asks by SIGUSR1 will hear.
+    fn note_state(&mut self, notice: &Notice<'_>) {
+        self.state = match notice {
+            Notice::RelayUp(relay) => format!("attached to {relay}"),
+            Notice::RelayDown(relay, why, _) => format!("relay {relay} {why}, trying again"),
+            Notice::Waiting(peer, app) => format!("waiting for {}:{app}", self.name(peer)),
+            Notice::Attached(app) => format!("waiting for calls of {app}"),
+            Notice::Up(peer, app) => format!("connected to {}:{app}", self.name(peer)),
+            Notice::Lost(peer) => format!("looking for another path to {}", self.name(peer)),
+            Notice::Resumed(peer) => format!("going on with {}", self.name(peer)),
+            Notice::SessionFailed(peer, _) | Notice::Received(peer, ..) => {
+                format!("waiting for calls, the last was of {}", self.name(peer))
+            }
+            _ => return,
+        };
     }
 
     /// Ends the bar, if there is one.
@@ -171,10 +215,10 @@ pub fn fault(error: &ToolError) -> Fault {
 fn node_fault(failure: Failure) -> Fault {
     match failure {
         Failure::NoRelay(Down::Impostor) => {
-            Fault::new(Exit::Integrity, "the relay could not prove to be the one in its address")
-                .hint("compare the id in the relay's address with the one vp-relay prints")
+            Fault::new(Exit::Integrity, "the relay could not prove to be the one in its address").hint(COMPARE_ID)
         }
-        Failure::NoRelay(why) => Fault::new(Exit::NoRelay, format!("no relay could be used: it {why}")),
+        Failure::NoRelay(Down::Unproven) => no_relay(Down::Unproven).hint(COMPARE_ID),
+        Failure::NoRelay(why) => no_relay(why),
         Failure::RefusedByRelay(CloseCode::Refused) => Fault::new(Exit::Refused, "the relay does not admit this key")
             .hint("the relay's operator admits it by a line in the file given with --allow"),
         Failure::RefusedByRelay(_) => Fault::new(Exit::Refused, "the relay turned this connection down"),
@@ -187,6 +231,10 @@ fn node_fault(failure: Failure) -> Fault {
         }
         Failure::SessionGone => Fault::new(Exit::Failed, "the peer's process ended before everything was settled"),
     }
+}
+
+fn no_relay(why: Down) -> Fault {
+    Fault::new(Exit::NoRelay, format!("no relay could be used: it {why}"))
 }
 
 fn transfer_fault(error: &TransferError) -> Fault {
