@@ -69,6 +69,45 @@ fn memory_does_not_grow_with_the_stream() {
     recv.wait().expect(exit::DONE).expect_random(2, bytes);
 }
 
+/// Two receivers that take nothing, in either of two ways, and what everybody holds for them after a while.
+#[test]
+fn stuck_receivers_cost_bounded_memory_at_every_place() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let bytes = 400 * MIB;
+    let unread = west.waiting(west.recv().arg("unread").output(Output::Blocked).within(DEADLINE * 4));
+    let frozen = west.waiting(west.recv().arg("frozen").within(DEADLINE * 4));
+    let send = |app: &str| {
+        let tool = east.send().args(["-", &format!("west:{app}"), "--compress", "off"]).within(DEADLINE * 4);
+        // A frozen process has no path: it must be thawed before the time for that is over.
+        tool.args(["--dead-time", "60s"]).input(Input::Random { seed: 4, bytes }).spawn()
+    };
+    let mut senders = [send("unread"), send("frozen")];
+    frozen.wait_bytes(MIB);
+    frozen.signal(crate::harness::Signal::STOP);
+    // Until nothing moves any more: everything on the way is full.
+    let ticks = |senders: &[Running]| senders.iter().map(Running::cpu_ticks).sum::<u64>();
+    crate::harness::eventually("the senders wait", || {
+        let before = ticks(&senders);
+        crate::harness::within(Duration::from_millis(700), || false);
+        ticks(&senders) == before
+    });
+    for sender in &mut senders {
+        assert!(sender.is_running(), "it ended although nobody read\n{sender}");
+        assert!(sender.peak_kib() <= 64 << 10, "sender: {} KiB", sender.peak_kib());
+    }
+    assert!(unread.peak_kib() <= 64 << 10 && frozen.peak_kib() <= 64 << 10, "a receiver holds more than 64 MiB");
+    let most = 16 + 2 * 8;
+    assert!(relay.process().peak_kib() <= most << 10, "relay: {} KiB", relay.process().peak_kib());
+    frozen.signal(crate::harness::Signal::CONT);
+    unread.read_on();
+    for (sender, recv) in senders.into_iter().zip([unread, frozen]) {
+        sender.wait().expect(exit::DONE);
+        recv.wait().expect(exit::DONE).expect_random(4, bytes);
+    }
+}
+
 #[test]
 fn sender_waits_until_the_bytes_are_where_they_belong() {
     let world = World::new();
