@@ -234,6 +234,7 @@ fn relay_without_descriptors_serves_again_when_it_has_some() {
     // It must neither die nor burn: what it cannot accept waits in the kernel until the deadline frees descriptors.
     let burnt = burnt_in_a_second(&[relay.process()]);
     assert!(burnt < 50, "{burnt} hundredths of a second of processor time while it had no descriptors");
+    relay.process().wait_error_line("vp-relay: error: cannot accept connections for now: too many open files");
     drop(crowd);
     transfer(&relay, 8);
 }

@@ -126,7 +126,12 @@ fn bad_allow_file_at_reload_is_reported_and_changes_nothing() {
     let peers = fs::read_to_string(world.path("peers")).expect("peers");
     world.write("peers", "east nonsense\n");
     relay.process().signal(Signal::HUP);
-    relay.process().wait_error_line("vp-relay: ");
+    let line = relay.process().wait_error_line("vp-relay: error: peers: the old list of peers stays in force: ");
+    assert!(line.contains("line 1, column 6"), "{line}");
+    fs::remove_file(world.path("peers")).expect("removed");
+    relay.process().signal(Signal::HUP);
+    let gone = "vp-relay: error: peers: the old list of peers stays in force: no such file";
+    relay.process().wait_error_line(gone);
     world.write("peers", &peers);
     works(&relay);
 }
