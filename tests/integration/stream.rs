@@ -211,14 +211,21 @@ fn failing_command_at_the_receiver_is_a_failed_send_that_says_the_status() {
 }
 
 #[test]
-fn command_that_leaves_early_is_a_failed_send() {
+fn command_that_leaves_early_is_a_failed_send_with_its_status() {
     let world = World::new();
     let relay = world.relay();
     let (east, west) = (relay.party("east"), relay.party("west"));
-    let recv = west.waiting(west.recv().args(["pipe", "--exec", "head -c 10 >/dev/null; exit 1"]));
-    let done = send(&east, Input::Random { seed: 8, bytes: 50 * MIB }).run();
-    assert!(done.expect_error("").code() != Some(exit::DONE));
-    assert_ne!(recv.wait().code(), Some(exit::DONE));
+    Random::file(&world.path("file"), 8, 50 * MIB);
+    let stream = send(&east, Input::Random { seed: 8, bytes: 50 * MIB });
+    for tool in [stream, east.send().args(["file", "west:pipe"])] {
+        let recv = west.waiting(west.recv().args(["pipe", "--exec", "head -c 10 >/dev/null; exit 7"]));
+        tool.run().expect(exit::FAILED).expect_error("failed with status 7");
+        recv.wait().expect(exit::FAILED).expect_error("failed with status 7");
+    }
+    // One that had enough has not failed, but what it left is not received either.
+    let recv = west.waiting(west.recv().args(["pipe", "--exec", "head -c 10 >/dev/null"]));
+    east.send().args(["file", "west:pipe"]).run().expect(exit::FAILED).expect_error("");
+    recv.wait().expect(exit::FAILED).expect_error("");
 }
 
 #[test]

@@ -48,3 +48,4 @@ pub use port::{CHUNK_BYTES, Port, PortClosed, TryRecv};
 pub use progress::{Progress, Snapshot};
 pub use receiver::{Destination, OnReceived, ReceiveJob, ReceivePolicy, Received};
 pub use sender::SendJob;
+pub use writer::CommandEnded;
