@@ -22,6 +22,8 @@ pub struct Voice<'a> {
     audience: Audience,
     bar: Option<Progress>,
     relay_trouble: bool,
+    /// Why the last relay could not be used, in full.
+    relay_fault: Option<String>,
     /// Ready is who has met the peer, not who can be met.
     dials: bool,
     /// What the tool is about, for whoever asks by SIGUSR1.
@@ -37,7 +39,17 @@ impl<'a> Voice<'a> {
     /// A voice that knows the peers by name. `ready` gets the ready line once callers can find us.
     pub fn new(report: &'a Report, peers: &Peers, ready: Option<Ready>, audience: Audience) -> Voice<'a> {
         let state = "looking for a relay".to_owned();
-        Voice { report, peers: peers.clone(), ready, audience, bar: None, relay_trouble: false, dials: false, state }
+        Voice {
+            report,
+            peers: peers.clone(),
+            ready,
+            audience,
+            bar: None,
+            relay_trouble: false,
+            relay_fault: None,
+            dials: false,
+            state,
+        }
     }
 
     /// The voice of a tool that dials: it is ready once it has met the peer.
@@ -132,7 +144,12 @@ impl<'a> Voice<'a> {
             Some(error) => format!("relay {relay} {why}: {}", chain(error)),
             None => format!("relay {relay} {why}"),
         };
-        if std::mem::replace(&mut self.relay_trouble, true) { self.info(&text) } else { self.warn(&text) }
+        if std::mem::replace(&mut self.relay_trouble, true) {
+            self.info(&text)
+        } else {
+            self.warn(&text)
+        }
+        self.relay_fault = Some(text);
     }
 
     fn ready_line(&mut self, line: &str) {
@@ -175,6 +192,17 @@ impl<'a> Voice<'a> {
             }
             _ => return,
         };
+    }
+
+    /// How an end without success reads, with what only this run knows of it.
+    pub fn fault(&self, error: &ToolError) -> Fault {
+        let fault = fault(error);
+        match (error, &self.relay_fault) {
+            (ToolError::Node(Failure::NoRelay(why)), Some(text)) if *why != Down::Impostor => {
+                Fault { message: format!("no relay could be used: {text}"), ..fault }
+            }
+            _ => fault,
+        }
     }
 
     /// Ends the bar, if there is one.
@@ -257,11 +285,17 @@ fn items_fault(ending: &Ending) -> Fault {
     let counts = ending.counts;
     let good = u64::from(counts.committed) + u64::from(counts.exists);
     let bad = u64::from(counts.refused) + u64::from(counts.failed) + u64::from(ending.skipped);
-    let why = ending.first_fault.map_or_else(String::new, |fault| format!(": {fault}"));
     let message = match (good, bad) {
-        (0, 0 | 1) => format!("nothing was transferred{why}"),
-        (0, bad) => format!("none of {bad} items was transferred; the first{why}"),
-        (good, bad) => format!("{bad} of {} items were not transferred; the first{why}", good + bad),
+        (0, 0 | 1) => "nothing was transferred".to_owned(),
+        (0, bad) => format!("none of {bad} items was transferred"),
+        (good, bad) => format!("{bad} of {} items were not transferred", good + bad),
+    };
+    let message = match ending.first_fault {
+        Some(first) if bad > 1 => format!("{message}; the first: {first}"),
+        Some(only) => format!("{message}: {only}"),
+        // The sender has told its own people.
+        None if ending.skipped > 0 => format!("{message}: the sender could not offer what is missing"),
+        None => message,
     };
     let fault = Fault::new(exit, message);
     match (ending.first_fault, exit) {
