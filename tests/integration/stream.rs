@@ -186,6 +186,23 @@ fn limit_holds_the_rate() {
 }
 
 #[test]
+fn limit_counts_what_goes_over_the_line() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let text = b"the same line again and again\n".repeat(1_000_000);
+    std::fs::write(world.path("text"), &text).expect("a file");
+    let tools = [send(&east, Input::Bytes(text.clone())), east.send().args(["text", "west:pipe"])];
+    for tool in tools {
+        let recv = waiting(&west);
+        // Uncompressed it would take half a minute.
+        let done = tool.args(["--limit", "1M", "--compress", "3"]).run().expect(exit::DONE);
+        assert!(done.took < Duration::from_secs(15), "took {:?}", done.took);
+        assert_eq!(recv.wait().expect(exit::DONE).digest, blake3::hash(&text));
+    }
+}
+
+#[test]
 fn command_at_the_receiver_gets_the_stream_and_its_success_is_the_senders() {
     let world = World::new();
     let relay = world.relay();
