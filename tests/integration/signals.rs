@@ -54,10 +54,10 @@ fn hangup_dials_at_once_instead_of_waiting() {
     for tool in [east.attach().arg("west:x"), east.send().args(["peers", "west:x"]), east.recv().arg("x")] {
         let running = tool.spawn();
         let started = Instant::now();
-        // By itself it waits up to 10 s in the end: twenty more dials would take more than a minute.
+        // By itself it waits up to 10 s in the end: so many dials would take more than a minute.
         for n in 0..28 {
             drop(dials.recv_timeout(DEADLINE).expect("a dial"));
-            if n >= 8 {
+            if n >= 4 {
                 running.signal(Signal::HUP);
             }
         }
@@ -96,10 +96,11 @@ fn peer_that_does_not_answer_holds_up_no_end() {
     for signal in [Signal::INT, Signal::TERM] {
         let world = World::new();
         let relay = world.relay();
-        for (told, frozen) in pairs(&world, &relay) {
-            frozen.signal(Signal::STOP);
-            let at = Instant::now();
-            told.signal(signal);
+        let pairs = pairs(&world, &relay);
+        pairs.iter().for_each(|(_, frozen)| frozen.signal(Signal::STOP));
+        let at = Instant::now();
+        pairs.iter().for_each(|(told, _)| told.signal(signal));
+        for (told, frozen) in pairs {
             let done = told.wait().expect_signal(signal);
             assert!(at.elapsed() < AT_ONCE, "ended after {:?}\n{done}", at.elapsed());
             frozen.kill();
@@ -113,9 +114,9 @@ fn relay_that_is_gone_holds_up_no_end() {
     let mut relay = world.relay();
     let pairs = pairs(&world, &relay);
     relay.kill();
+    let at = Instant::now();
+    pairs.iter().for_each(|(told, _)| told.signal(Signal::TERM));
     for (told, other) in pairs {
-        let at = Instant::now();
-        told.signal(Signal::TERM);
         let done = told.wait().expect_signal(Signal::TERM);
         assert!(at.elapsed() < AT_ONCE, "ended after {:?}\n{done}", at.elapsed());
         other.kill();
@@ -148,6 +149,24 @@ fn peer_of_an_interrupted_program_hears_of_it_at_once() {
         let done = other.wait().expect(exit::FAILED).expect_error("ended");
         assert!(at.elapsed() < AT_ONCE, "ended after {:?}\n{done}", at.elapsed());
     }
+}
+
+#[test]
+fn receiver_whose_sender_left_ends_with_its_command_and_not_later() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    crate::harness::Tool::new("mkfifo", &world.path("")).arg("go").run().expect(0);
+    world.write("file", "file");
+    let recv = west.waiting(west.recv().args(["x", "--exec", "cat >/dev/null; echo has it; read -r line < go"]));
+    let send = east.send().args(["file", "west:x"]).spawn();
+    recv.wait_output(b"has it\n");
+    send.signal(Signal::TERM);
+    send.wait().expect_signal(Signal::TERM);
+    let at = Instant::now();
+    std::fs::write(world.path("go"), "on\n").expect("a reader");
+    let done = recv.wait().expect(exit::FAILED).expect_error("ended the session");
+    assert!(at.elapsed() < AT_ONCE, "ended after {:?}\n{done}", at.elapsed());
 }
 
 #[test]

@@ -268,7 +268,11 @@ impl Send {
         if self.peer_closed.is_some() || failed {
             ctx.node.release(ctx.now, key);
         }
-        self.left |= !ctx.node.knows(key) || self.leave_at.is_none_or(|at| at <= ctx.now);
+        if self.leave_at.is_none_or(|at| at <= ctx.now) {
+            // The peer need not look for us: it is told that nobody is here any more.
+            ctx.node.abandon(ctx.now, key);
+        }
+        self.left |= !ctx.node.knows(key);
     }
 
     fn tell_news(&mut self, ctx: &mut Context<'_>) {
