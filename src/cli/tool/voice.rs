@@ -300,6 +300,8 @@ fn items_fault(ending: &Ending) -> Fault {
     let fault = Fault::new(exit, message);
     match (ending.first_fault, exit) {
         (Some(StoreFault::TreeNotTaken), _) => fault.hint("the receiver takes files and directories with -d DIR"),
+        (Some(StoreFault::Exists), _) => fault.hint("vp-recv --overwrite says what becomes of what is there"),
+        (Some(first), Exit::Partial) if first.is_refusal() => fault,
         (_, Exit::Partial) => fault.hint("run the same command again to send what is missing"),
         _ => fault,
     }
