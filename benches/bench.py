@@ -38,7 +38,8 @@ class Missing(Exception):
 
 def need(program):
     """The path of somebody else's program."""
-    path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin")
+    places = [os.environ.get("BENCH_BIN", ""), os.environ["PATH"], "/usr/sbin"]
+    path = shutil.which(program, path=os.pathsep.join(filter(None, places)))
     if not path:
         raise Missing(program)
     return path

@@ -18,7 +18,7 @@ use vp::app::relay::{Allow, Relay, RelayOptions};
 use vp::identity::{Identity, PeerId};
 use vp::link::{Dial, Frame, Link, credit_left};
 use vp::relay::Limits;
-use vp::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START, DATA_BODY_MAX, SEALED_HEADER_BYTES};
+use vp::wire::limits::{CIRCUIT_WINDOW_START, CLIENT_WINDOW, DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use vp::wire::{Control, Header, Kind, Name};
 
 type Anyhow<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -365,8 +365,8 @@ impl Client {
             let Seen::Data(count) = self.next(RecvFlags::empty())? else { continue };
             left -= count as u64;
             received = received.wrapping_add(count as u32);
-            if credit_left(granted, received) < CIRCUIT_WINDOW_MAX / 2 {
-                granted = received.wrapping_add(CIRCUIT_WINDOW_MAX);
+            if credit_left(granted, received) < CLIENT_WINDOW / 2 {
+                granted = received.wrapping_add(CLIENT_WINDOW);
                 let mut out = Vec::new();
                 self.link.bare(Kind::Credit, self.circuit, granted, &mut out)?;
                 self.stream.write_all(&out)?;

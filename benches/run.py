@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import files
 import idle
 import paths
+import ports
 import streams
 from bench import Missing, Table, many_files
 
@@ -26,6 +27,10 @@ ALL = {
     "rtt": paths.rtt,
     "path": paths.path,
     "restart": paths.restart,
+    "port": ports.port,
+    "crowd": ports.crowd,
+    "pgbench": ports.pgbench,
+    "copy": ports.copy,
 }
 
 

@@ -13,6 +13,7 @@ use super::transfer::TransferError;
 use crate::identity::{PeerId, RelayAddress};
 use crate::net::dial::{Dialer, Dialled};
 use crate::net::signals::Signals;
+use crate::net::wait::Waiter;
 use crate::node::{Event, Node};
 use crate::store::Fault;
 use crate::wire::limits::{CONTROL_BODY_MAX, DATA_BODY_MAX, SEALED_HEADER_BYTES};
@@ -209,6 +210,7 @@ enum Line {
 /// The loop.
 pub struct Client {
     poll: Poll,
+    waiter: Waiter,
     waker: Arc<Waker>,
     node: Node,
     relays: Vec<RelayAddress>,
@@ -231,6 +233,7 @@ impl Client {
         signals.register(poll.registry(), SIGNALS)?;
         Ok(Client {
             poll,
+            waiter: Waiter::default(),
             waker,
             node: Node::new(Instant::now(), config),
             relays,
@@ -266,7 +269,7 @@ impl Client {
             } else {
                 self.next_timeout(tool).map(|at| at.saturating_duration_since(now))
             };
-            match self.poll.poll(&mut events, wait) {
+            match self.waiter.wait(&mut self.poll, &mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(ToolError::Io("waiting for events", error));
                 }
@@ -439,6 +442,7 @@ impl Client {
         match stream.read(&mut self.input[self.filled..]) {
             Ok(0) => self.node.handle_down(now, Down::Closed),
             Ok(count) => {
+                self.waiter.note_bytes(count);
                 // A read that could have taken more has taken all there was; what comes next brings an event.
                 *readable = *ended || count == self.input.len() - self.filled;
                 let filled = self.filled + count;
@@ -469,6 +473,7 @@ impl Client {
             }
             match stream.write(output) {
                 Ok(count) => {
+                    self.waiter.note_bytes(count);
                     self.node.handle_written(now, count);
                     return true;
                 }

@@ -12,6 +12,7 @@ pub mod signals;
 pub mod socket;
 pub mod stdio;
 pub mod tcp;
+pub mod wait;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

@@ -5,7 +5,7 @@ use super::{Down, Event, Key, Node, Phase};
 use crate::link::{Frame, credit_left};
 use crate::noise::{ExpectFinal, ExpectReply};
 use crate::session::{PendingJoin, Role};
-use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START, DATA_BODY_MAX, SEALED_HEADER_BYTES};
+use crate::wire::limits::{CIRCUIT_WINDOW_START, CLIENT_WINDOW, DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use crate::wire::{CloseCode, Header, Kind};
 use std::time::Instant;
 
@@ -46,7 +46,7 @@ impl Circuit {
 
     /// The window a node grants: all of it at once, because lane bytes are taken on receipt and sessions bound memory.
     pub fn open_credit(&mut self) -> u32 {
-        self.granted = self.received.wrapping_add(CIRCUIT_WINDOW_MAX);
+        self.granted = self.received.wrapping_add(CLIENT_WINDOW);
         self.granted
     }
 
@@ -62,7 +62,7 @@ impl Circuit {
             return Err(());
         }
         self.received = self.received.wrapping_add(count);
-        let worth = credit_left(self.granted, self.received) < CIRCUIT_WINDOW_MAX / 2;
+        let worth = credit_left(self.granted, self.received) < CLIENT_WINDOW / 2;
         Ok(worth.then(|| self.open_credit()))
     }
 }

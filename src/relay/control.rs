@@ -242,13 +242,18 @@ impl Forwarder {
         // In an order that does not depend on where a table keeps them.
         stalled.sort_unstable();
         for (id, circuit) in stalled {
-            let Some(port) = self.port(id) else { continue };
-            let peer = port.half(circuit).map(|half| half.peer);
-            port.reset(circuit, CloseCode::Limit);
-            self.touch(now, id);
-            if let Some(peer) = peer {
-                self.deliver(now, peer, Parcel::Reset(peer, CloseCode::Limit));
-            }
+            self.cut_circuit(now, (id, circuit), CloseCode::Limit);
+        }
+    }
+
+    /// Ends a circuit here and at its other end, and what it holds with it.
+    pub(super) fn cut_circuit(&mut self, now: Instant, (id, circuit): (LinkId, u32), code: CloseCode) {
+        let Some(port) = self.port(id) else { return };
+        let peer = port.half(circuit).map(|half| half.peer);
+        port.reset(circuit, code);
+        self.touch(now, id);
+        if let Some(peer) = peer {
+            self.deliver(now, peer, Parcel::Reset(peer, code));
         }
     }
 

@@ -89,12 +89,16 @@ impl Forwarder {
             return Flow::Continue;
         }
         port.raise_credit(circuit, credit);
-        let received = port.half(circuit).map(|half| (half.peer, half.inward.receive(piece.len())));
+        let received = port.half(circuit).map(|half| (half.peer, half.inward.receive(now, piece.len())));
         let Some((peer, Ok(()))) = received else {
             self.end(now, id, CloseCode::Protocol);
             return Flow::Gone;
         };
         port.charge(now, piece.len());
+        if port.half(circuit).is_some_and(|half| half.is_overfull()) {
+            self.cut_circuit(now, (id, circuit), CloseCode::Limit);
+            return Flow::Continue;
+        }
         self.forwarded_bytes += u64::try_from(piece.len()).unwrap_or(0);
         self.deliver(now, peer, Parcel::Data(peer, piece));
         Flow::Continue

@@ -5,12 +5,12 @@
 
 use super::block::{Buffer, Piece, Pool};
 use super::conn::{Conn, Greeting};
-use super::half::Growth;
 use super::output::SLICES_MAX;
 use super::policy::Policy;
 use super::port::Port;
 use super::router::{Order, Router};
 use super::timers::Timers;
+use super::window::Growth;
 use super::{End, LinkId};
 use crate::identity::{Identity, PeerId};
 use crate::wire::{CloseCode, Control};

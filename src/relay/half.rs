@@ -8,24 +8,23 @@
 
 use super::End;
 use super::block::Piece;
+use super::window::{Growth, Window};
 use crate::link::credit_left;
 use crate::wire::CloseCode;
-use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START};
+use crate::wire::limits::CIRCUIT_WINDOW_START;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+/// Least credit worth a frame of its own, bytes: a quarter of a DATA frame.
+const CREDIT_STEP_MIN: u32 = 64 * 1024;
+
+/// What one circuit may hold here, both directions together, bytes. Both directions of a long path may have a large window,
+/// and then both clients' connections may come to a halt: rare enough to let the session find a new circuit.
+pub const CIRCUIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The client sent more than it was allowed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overrun;
-
-/// Whether windows may grow now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Growth {
-    /// Memory is ample.
-    Allowed,
-    /// Memory is short: windows stay as they are.
-    Held,
-}
 
 /// The direction from the client into the relay.
 #[derive(Debug)]
@@ -33,24 +32,24 @@ pub struct Inward {
     received: u32,
     freed: u32,
     announced: u32,
-    window: u32,
-    grown_at: u32,
+    window: Window,
     finished: bool,
 }
 
 impl Inward {
-    fn new() -> Inward {
-        let window = CIRCUIT_WINDOW_START;
-        Inward { received: 0, freed: 0, announced: window, window, grown_at: 0, finished: false }
+    fn new(now: Instant) -> Inward {
+        let window = Window::new(now);
+        Inward { received: 0, freed: 0, announced: window.bytes(), window, finished: false }
     }
 
     /// Counts `bytes` that arrived.
-    pub fn receive(&mut self, bytes: usize) -> Result<(), Overrun> {
+    pub fn receive(&mut self, now: Instant, bytes: usize) -> Result<(), Overrun> {
         let bytes = u32::try_from(bytes).map_err(|_| Overrun)?;
         if self.finished || bytes > credit_left(self.announced, self.received) {
             return Err(Overrun);
         }
         self.received = self.received.wrapping_add(bytes);
+        self.window.handle_received(now, self.received);
         Ok(())
     }
 
@@ -70,30 +69,25 @@ impl Inward {
     }
 
     /// Counts bytes that the kernel took towards the other side. True if it is time to send a CREDIT.
-    ///
-    /// The window doubles when a whole window went through since the last time while little of it waited here: then it is
-    /// the path to the client that needs more in flight. A full queue means that the other side is slower, and
-    /// a larger window would only lengthen the queue.
-    pub fn free(&mut self, bytes: u32, growth: Growth) -> bool {
+    pub fn free(&mut self, now: Instant, bytes: u32, growth: Growth) -> bool {
         self.freed = self.freed.wrapping_add(bytes);
         if self.finished || !self.is_due() {
             return false;
         }
-        let moved = self.received.wrapping_sub(self.grown_at);
-        if growth == Growth::Allowed && moved >= self.window && self.buffered() <= self.window / 4 {
-            self.window = self.window.saturating_mul(2).min(CIRCUIT_WINDOW_MAX);
-            self.grown_at = self.received;
+        if growth == Growth::Allowed {
+            self.window.grow(now, self.received, self.buffered());
         }
         true
     }
 
-    /// At least half a window has been freed and not been announced.
+    /// Enough has been freed and not been announced. In small steps: what is not announced yet is missing from the window.
     fn is_due(&self) -> bool {
-        self.target().wrapping_sub(self.announced) >= self.window / 2
+        let step = (self.window.bytes() / 8).max(CREDIT_STEP_MIN);
+        self.target().wrapping_sub(self.announced) >= step
     }
 
     fn target(&self) -> u32 {
-        self.freed.wrapping_add(self.window)
+        self.freed.wrapping_add(self.window.bytes())
     }
 
     /// The credit that the client knows of or is about to.
@@ -102,8 +96,12 @@ impl Inward {
     }
 
     /// The credit to put into the next header: never less than before.
-    pub fn announce(&mut self) -> u32 {
-        self.announced = self.target();
+    pub fn announce(&mut self, now: Instant) -> u32 {
+        let target = self.target();
+        let before = std::mem::replace(&mut self.announced, target);
+        if self.announced != before {
+            self.window.handle_granted(now, before);
+        }
         self.announced
     }
 }
@@ -257,7 +255,13 @@ pub struct Half {
 impl Half {
     /// A fresh half, both windows at their start.
     pub fn new(now: Instant, peer: End) -> Half {
-        Half { peer, inward: Inward::new(), outward: Outward::new(now), in_round: false, credit_queued: false }
+        Half { peer, inward: Inward::new(now), outward: Outward::new(now), in_round: false, credit_queued: false }
+    }
+
+    /// Whether the circuit holds more than it may. What came in here waits at the other half, what waits here came in there.
+    pub fn is_overfull(&self) -> bool {
+        let inward = usize::try_from(self.inward.buffered()).unwrap_or(usize::MAX);
+        inward.saturating_add(self.outward.queued_bytes) > CIRCUIT_BYTES_MAX
     }
 
     /// Whether both directions have ended in order.
@@ -270,48 +274,64 @@ impl Half {
 mod tests {
     use super::*;
     use crate::relay::block::{Budget, Pool};
+    use crate::wire::limits::CIRCUIT_WINDOW_MAX;
     use proptest::prelude::*;
 
     #[test]
     fn a_client_may_send_its_window_and_not_a_byte_more() {
-        let mut inward = Inward::new();
+        let now = Instant::now();
+        let mut inward = Inward::new(now);
         let window = usize::try_from(CIRCUIT_WINDOW_START).unwrap();
-        assert_eq!(inward.receive(window), Ok(()));
-        assert_eq!(inward.receive(1), Err(Overrun));
-        assert!(!inward.free(1000, Growth::Held));
-        assert_eq!(inward.receive(1), Err(Overrun), "credit that was not announced is none");
-        assert!(inward.free(CIRCUIT_WINDOW_START / 2, Growth::Held));
-        inward.announce();
-        assert_eq!(inward.receive(1000 + window / 2), Ok(()));
-        assert_eq!(inward.receive(1), Err(Overrun));
+        assert_eq!(inward.receive(now, window), Ok(()));
+        assert_eq!(inward.receive(now, 1), Err(Overrun));
+        assert!(!inward.free(now, 1000, Growth::Held));
+        assert_eq!(inward.receive(now, 1), Err(Overrun), "credit that was not announced is none");
+        assert!(inward.free(now, CIRCUIT_WINDOW_START / 2, Growth::Held));
+        inward.announce(now);
+        assert_eq!(inward.receive(now, 1000 + window / 2), Ok(()));
+        assert_eq!(inward.receive(now, 1), Err(Overrun));
     }
 
     #[test]
     fn nothing_comes_after_a_fin() {
-        let mut inward = Inward::new();
+        let now = Instant::now();
+        let mut inward = Inward::new(now);
         inward.finish();
-        assert_eq!(inward.receive(1), Err(Overrun));
-        assert!(!inward.free(u32::MAX / 2, Growth::Allowed));
+        assert_eq!(inward.receive(now, 1), Err(Overrun));
+        assert!(!inward.free(now, u32::MAX / 2, Growth::Allowed));
     }
 
     #[test]
     fn a_window_grows_when_bytes_pass_through_and_not_when_they_pile_up() {
+        let now = Instant::now();
         let quarter = CIRCUIT_WINDOW_START / 4;
         let bytes = usize::try_from(quarter).unwrap();
-        let (mut passing, mut piling) = (Inward::new(), Inward::new());
+        let (mut passing, mut piling) = (Inward::new(now), Inward::new(now));
         // Two quarters wait all the time.
-        piling.receive(2 * bytes).unwrap();
+        piling.receive(now, 2 * bytes).unwrap();
         for _ in 0..64 {
             for inward in [&mut passing, &mut piling] {
-                inward.receive(bytes).unwrap();
-                if inward.free(quarter, Growth::Allowed) {
-                    inward.announce();
+                inward.receive(now, bytes).unwrap();
+                if inward.free(now, quarter, Growth::Allowed) {
+                    inward.announce(now);
                 }
             }
         }
-        assert!(passing.window > CIRCUIT_WINDOW_START);
-        assert_eq!(piling.window, CIRCUIT_WINDOW_START);
-        assert!(passing.window <= CIRCUIT_WINDOW_MAX);
+        assert!(passing.window.bytes() > CIRCUIT_WINDOW_START);
+        assert_eq!(piling.window.bytes(), CIRCUIT_WINDOW_START);
+    }
+
+    #[test]
+    fn a_circuit_is_overfull_by_what_waits_in_both_directions_together() {
+        let (now, pool) = (Instant::now(), Pool::new(Budget::new(1 << 30)));
+        let end = End { worker: 0, link: crate::relay::LinkId::new(1), circuit: 1 };
+        let mut half = Half::new(now, end);
+        half.inward.announced = u32::MAX / 2;
+        half.inward.receive(now, CIRCUIT_BYTES_MAX - 100).unwrap();
+        half.outward.push(Piece::copied(&pool, &[0; 100]));
+        assert!(!half.is_overfull());
+        half.outward.push(Piece::copied(&pool, &[0; 1]));
+        assert!(half.is_overfull());
     }
 
     proptest! {
@@ -320,14 +340,14 @@ mod tests {
         fn credit_holds_for_any_schedule(steps in proptest::collection::vec((0u8..4, 1usize..200_000), 1..200)) {
             let pool = Pool::new(Budget::new(1 << 30));
             let now = Instant::now();
-            let (mut inward, mut outward) = (Inward::new(), Outward::new(now));
+            let (mut inward, mut outward) = (Inward::new(now), Outward::new(now));
             let (mut allowed, mut sent, mut taken) = (u64::from(CIRCUIT_WINDOW_START), 0_u64, 0_u64);
             let mut client_credit = u64::from(CIRCUIT_WINDOW_START);
             for (step, amount) in steps {
                 match step {
                     0 => {
                         let fits = sent + amount as u64 <= allowed;
-                        prop_assert_eq!(inward.receive(amount).is_ok(), fits);
+                        prop_assert_eq!(inward.receive(now, amount).is_ok(), fits);
                         if fits {
                             sent += amount as u64;
                             outward.push(Piece::copied(&pool, &vec![0; amount]));
@@ -339,8 +359,8 @@ mod tests {
                         outward.take(now, count, |piece| got += piece.len());
                         prop_assert_eq!(got, count);
                         taken += count as u64;
-                        if inward.free(u32::try_from(count).unwrap(), Growth::Allowed) {
-                            let announced = u64::from(inward.announce());
+                        if inward.free(now, u32::try_from(count).unwrap(), Growth::Allowed) {
+                            let announced = u64::from(inward.announce(now));
                             prop_assert!(announced >= allowed);
                             allowed = announced;
                         }

@@ -33,6 +33,7 @@ mod router;
 #[cfg(test)]
 mod testkit;
 mod timers;
+mod window;
 
 pub use self::core::RelayCore;
 pub use admission::{UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX};

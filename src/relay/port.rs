@@ -1,11 +1,12 @@
 //! One link at its worker: the sealed channel, its circuits, and what waits to go out on it.
 
 use super::block::Piece;
-use super::half::{Growth, Half};
+use super::half::Half;
 use super::output::Output;
 use super::policy::Share;
 use super::rate::Rate;
 use super::timers::Armed;
+use super::window::Growth;
 use super::{End, LinkId};
 use crate::identity::PeerId;
 use crate::link::{Frame, Heartbeat, Link, LinkError, Side};
@@ -279,7 +280,7 @@ impl Port {
         // A large window would only let the peer get far ahead of its rate.
         let growth = if self.rate.is_bounded() { Growth::Held } else { growth };
         let Some(half) = self.half(circuit) else { return };
-        if half.inward.free(bytes, growth) && !std::mem::replace(&mut half.credit_queued, true) {
+        if half.inward.free(now, bytes, growth) && !std::mem::replace(&mut half.credit_queued, true) {
             if self.rate.allows(now) {
                 self.items.push_back(Item::Credit(circuit));
             } else {
@@ -328,11 +329,11 @@ impl Port {
             if let Some(token) = self.pong.take() {
                 self.header(Header::bare(Kind::Pong, 0, token))?;
             } else if let Some(item) = self.items.pop_front() {
-                self.seal_item(item)?;
+                self.seal_item(now, item)?;
             } else if let Some(circuit) = self.round.pop_front() {
                 self.seal_data(now, circuit)?;
             } else {
-                return self.seal_bye();
+                return self.seal_bye(now);
             }
         }
         Ok(())
@@ -345,7 +346,7 @@ impl Port {
         Ok(())
     }
 
-    fn seal_item(&mut self, item: Item) -> Result<(), LinkError> {
+    fn seal_item(&mut self, now: Instant, item: Item) -> Result<(), LinkError> {
         match item {
             Item::Control(message) => {
                 let mut sealed = Vec::new();
@@ -356,7 +357,7 @@ impl Port {
             Item::Credit(circuit) => {
                 let Some(half) = self.half(circuit) else { return Ok(()) };
                 half.credit_queued = false;
-                let credit = half.inward.announce();
+                let credit = half.inward.announce(now);
                 self.header(Header::bare(Kind::Credit, circuit, credit))
             }
             Item::Reset { circuit, code } => self.header(Header::bare(Kind::Reset, circuit, u32::from(code.to_wire()))),
@@ -371,7 +372,7 @@ impl Port {
         half.in_round = false;
         let bytes = half.outward.sendable().min(most);
         if bytes > 0 {
-            let credit = if paced { half.inward.announced() } else { half.inward.announce() };
+            let credit = if paced { half.inward.announced() } else { half.inward.announce(now) };
             // At most DATA_BODY_MAX.
             let length = u32::try_from(bytes).unwrap_or(u32::MAX);
             self.header(Header { kind: Kind::Data, circuit, length, credit })?;
@@ -394,10 +395,10 @@ impl Port {
         Ok(())
     }
 
-    fn seal_bye(&mut self) -> Result<(), LinkError> {
+    fn seal_bye(&mut self, now: Instant) -> Result<(), LinkError> {
         let Some(ending) = self.ending.as_mut() else { return Ok(()) };
         ending.said = true;
         let message = Control::Bye { code: ending.code.to_wire() };
-        self.seal_item(Item::Control(message))
+        self.seal_item(now, Item::Control(message))
     }
 }

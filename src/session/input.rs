@@ -158,7 +158,7 @@ impl Session {
         let Some(lane) = self.lanes.get_mut(&lane) else { return };
         if let Some((_, asked)) = lane.ping_sent.take_if(|(sent, _)| *sent == token) {
             let sample = now.duration_since(asked);
-            self.round_trip = Some(self.round_trip.map_or(sample, |old| (old * 7 + sample) / 8));
+            self.round_trip = Some(self.round_trip.map_or(sample, |shortest| shortest.min(sample)));
         }
     }
 

@@ -265,6 +265,7 @@ impl Session {
         self.next_lane = self.next_lane.max(lane.id + 1);
         self.lanes.insert(lane.id, lane);
         self.no_lane_since = None;
+        self.round_trip = None;
         if !self.planted.is(Canary::NoSnapshot) {
             self.tell_limits = true;
             let ids: Vec<u32> = self.streams.keys().copied().collect();
@@ -319,7 +320,7 @@ impl Session {
         self.lingered |= self.peer_closed.is_some();
     }
 
-    /// Smoothed round trip over the session's lanes, if one was measured.
+    /// The shortest round trip since the newest lane came, if one was measured: what the path takes when nothing queues on it.
     pub fn round_trip(&self) -> Option<Duration> {
         self.round_trip
     }

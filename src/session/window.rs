@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+/// A window grows to so many times its first size whatever the round trip.
+const FREE_GROWTH: u64 = 4;
+
 /// How far a sender may run ahead of a consumer.
 #[derive(Debug)]
 pub struct Window {
     size: u64,
+    freely: u64,
     max: u64,
     epoch_began: Instant,
     epoch_offset: u64,
@@ -13,15 +17,17 @@ pub struct Window {
 
 impl Window {
     pub fn new(now: Instant, start: u64, max: u64) -> Window {
-        Window { size: start, max, epoch_began: now, epoch_offset: 0 }
+        Window { size: start, freely: FREE_GROWTH * start, max, epoch_began: now, epoch_offset: 0 }
     }
 
-    /// Half the window went through within two round trips: the window, not the consumer, was the limit. Double it.
+    /// Half the window went through within two round trips: the window, not the consumer, was the limit. Double it. A small
+    /// window doubles anyway; a large one that no path needs would only spread bytes under way over more memory than caches
+    /// hold, and so costs a tenth of the processor time.
     pub fn handle_consumed(&mut self, now: Instant, round_trip: Duration, consumed: u64) {
         if consumed - self.epoch_offset < self.size / 2 {
             return;
         }
-        if now.duration_since(self.epoch_began) < 2 * round_trip {
+        if self.size < self.freely || now.duration_since(self.epoch_began) < 2 * round_trip {
             self.size = (self.size * 2).min(self.max);
         }
         self.epoch_began = now;
@@ -46,13 +52,16 @@ mod tests {
     fn a_window_grows_only_while_it_is_the_limit() {
         let start = Instant::now();
         let trip = Duration::from_millis(50);
-        let mut window = Window::new(start, 256, 1024);
-        window.handle_consumed(start + trip, trip, 128);
-        assert_eq!(window.size(), 512);
-        window.handle_consumed(start + 10 * trip, trip, 384);
-        assert_eq!(window.size(), 512, "the consumer was the limit");
-        window.handle_consumed(start + 11 * trip, trip, 640);
-        window.handle_consumed(start + 12 * trip, trip, 1200);
-        assert_eq!(window.size(), 1024, "never beyond its cap");
+        let mut window = Window::new(start, 256, 2048);
+        window.handle_consumed(start + 10 * trip, trip, 128);
+        assert_eq!(window.size(), 512, "small");
+        window.handle_consumed(start + 20 * trip, trip, 400);
+        assert_eq!(window.size(), 1024, "small");
+        window.handle_consumed(start + 30 * trip, trip, 1000);
+        assert_eq!(window.size(), 1024, "the consumer was the limit");
+        window.handle_consumed(start + 31 * trip, trip, 2000);
+        assert_eq!(window.size(), 2048);
+        window.handle_consumed(start + 32 * trip, trip, 4000);
+        assert_eq!(window.size(), 2048, "never beyond its cap");
     }
 }

@@ -218,7 +218,7 @@ fn limits_are_the_constants() {
     use vp::{identity, node, noise, session, session::frame, store::names};
     let mut found = BTreeMap::new();
     found.extend(
-        constants!(u64::from; limits: VERSION CIRCUIT_WINDOW_START CIRCUIT_WINDOW_MAX HEARTBEATS_PER_DEAD_TIME),
+        constants!(u64::from; limits: VERSION CIRCUIT_WINDOW_START CIRCUIT_WINDOW_MAX CLIENT_WINDOW HEARTBEATS_PER_DEAD_TIME),
     );
     found.extend(constants!(bytes; limits: HEADER_BYTES TAG_BYTES SEALED_HEADER_BYTES DATA_BODY_MAX CONTROL_BODY_MAX
         RECORD_PREFIX_BYTES RECORD_PLAINTEXT_MAX RECORD_WIRE_MAX HANDSHAKE_MESSAGE_MAX EARLY_MAX LISTENERS_MAX));

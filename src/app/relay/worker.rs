@@ -9,6 +9,7 @@ use super::desk::Desk;
 use super::linger::Lingering;
 use super::mail::{Outbox, Package};
 use super::shared::{Shared, Stage};
+use crate::net::wait::Waiter;
 use crate::relay::{Event, Forwarder, Gate, LinkId, SLICES_MAX};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
@@ -39,6 +40,7 @@ const HELD_WAIT: Duration = Duration::from_millis(2);
 pub struct Worker {
     index: usize,
     poll: Poll,
+    waiter: Waiter,
     shared: Arc<Shared>,
     forwarder: Forwarder,
     sockets: HashMap<LinkId, Socket>,
@@ -71,6 +73,7 @@ impl Worker {
         Worker {
             index,
             poll,
+            waiter: Waiter::default(),
             shared,
             forwarder,
             sockets: HashMap::new(),
@@ -103,7 +106,7 @@ impl Worker {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let timeout = self.timeout(Instant::now());
-            match self.poll.poll(&mut events, timeout) {
+            match self.waiter.wait(&mut self.poll, &mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Err(_) => events.clear(),
                 Ok(()) => {}
@@ -291,6 +294,7 @@ impl Worker {
                 Found::Last(count) => (count, false),
                 Found::More(count) => (count, true),
             };
+            self.waiter.note_bytes(count);
             self.forwarder.handle_blocks(now, id, self.reader.blocks(), count);
             taken += count;
             unwritten += count;
