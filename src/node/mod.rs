@@ -16,6 +16,8 @@ mod backoff;
 mod calls;
 mod carrier;
 mod circuits;
+#[doc(hidden)]
+pub mod fuzz;
 mod output;
 
 pub use output::Output;
