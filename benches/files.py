@@ -6,10 +6,11 @@ import shutil
 import tempfile
 import time
 
-from bench import GIB, MIB, ROOT, World, free_port, median, need, wait_port
+from bench import GIB, MIB, ROOT, Missing, World, free_port, median, need, wait_port
 from streams import limit, ours
+from wormhole import Wormhole
 
-# Measured beside a limit of 1.1 GiB/s: magic-wormhole.rs through its relay, seconds.
+# Measured beside a limit of 1.1 GiB/s: magic-wormhole.rs through its relay, seconds. For machines without its programs.
 WORMHOLE_FILE, WORMHOLE_TREE, WORMHOLE_LIMIT = 13.7, 4.0, 1.1
 
 
@@ -28,21 +29,47 @@ def fresh(path):
     return path
 
 
+class Yardstick:
+    """magic-wormhole.rs, measured where it is installed, otherwise what it took elsewhere, scaled to this machine's limit."""
+
+    def __init__(self, world, elsewhere):
+        self.world, self.elsewhere, self.took, self.missing = world, elsewhere, [], None
+        try:
+            self.wormhole = Wormhole(world)
+        except Missing as missing:
+            self.missing = missing
+
+    def run(self, source):
+        if not self.missing:
+            self.took.append(self.wormhole.receive_into(source, fresh(self.world.path("theirs"))))
+
+    def seconds(self, part, best):
+        """Of so large a part of the whole, where the limit is so many GiB/s; and how that is known."""
+        if self.took:
+            return median(self.took), f"magic-wormhole.rs {median(self.took):.2f} s"
+        scaled = self.elsewhere * part * WORMHOLE_LIMIT / best
+        return scaled, f"magic-wormhole.rs {scaled:.2f} s, scaled, because {self.missing} is not installed"
+
+
 def file(table, options):
-    """A file from memory to memory, verified and renamed, against magic-wormhole.rs scaled to this machine's limit."""
+    """A file from memory to memory, verified and renamed, against magic-wormhole.rs through its own relay."""
     size = (GIB // 8) if options.quick else 2 * GIB
     with World() as world:
         source = world.random_file("data", size)
         world.start_relay()
-        best = median([limit(world, size).speed for _ in range(options.rounds)])
-        took = []
+        yardstick = Yardstick(world, WORMHOLE_FILE)
+        took, limits = [], []
         for _ in range(options.rounds):
+            limits.append(limit(world, size).speed)
             took.append(receive_into(world, source, fresh(world.path("inbox"))))
-            if not filecmp.cmp(source, world.path("inbox/data"), shallow=False):
-                raise RuntimeError("the file differs")
-    wormhole = WORMHOLE_FILE * (size / (2 * GIB)) * WORMHOLE_LIMIT / best
-    table.add("file in memory, times faster than magic-wormhole.rs", f"{wormhole / median(took):.1f}", ">= 4",
-              wormhole / median(took) >= 4, f"{median(took):.2f} s for {size / GIB:.2f} GiB, limit {best:.2f} GiB/s")
+            yardstick.run(source)
+            for inbox in ["inbox"] if yardstick.missing else ["inbox", "theirs"]:
+                if not filecmp.cmp(source, world.path(inbox + "/data"), shallow=False):
+                    raise RuntimeError("the file differs")
+    best, reached = median(limits), median(took)
+    wormhole, how = yardstick.seconds(size / (2 * GIB), best)
+    table.add("file in memory, times faster than magic-wormhole.rs", f"{wormhole / reached:.1f}", ">= 4",
+              wormhole / reached >= 4, f"{reached:.2f} s for {size / GIB:.2f} GiB, limit {best:.2f} GiB/s; {how}")
 
 
 def disk(table, options):
@@ -112,8 +139,10 @@ def tree(table, options):
         world.start_relay()
         conf = jump_host(world)
         best = median([limit(world, GIB // 4).speed for _ in range(options.rounds)])
+        yardstick = Yardstick(world, WORMHOLE_TREE)
         took = {"ours": [], "rsync": []}
         for _ in range(options.rounds):
+            yardstick.run(world.path("tree"))
             took["ours"].append(receive_into(world, world.path("tree"), fresh(world.path("inbox"))))
             copy = fresh(world.path("copy"))
             command = ["rsync", "-a", "-e", f"ssh -F {conf}", world.path("tree"), f"far:{copy}/"]
@@ -122,9 +151,9 @@ def tree(table, options):
     reached = median(took["ours"])
     table.add("tree in memory, times faster than rsync over a jump host", f"{median(took['rsync']) / reached:.1f}", ">= 1",
               median(took["rsync"]) >= reached, f"{reached:.2f} s, rsync {median(took['rsync']):.2f} s, {count} files")
-    wormhole = WORMHOLE_TREE * (count / 10_000) * WORMHOLE_LIMIT / best
+    wormhole, how = yardstick.seconds(count / 10_000, best)
     table.add("tree in memory, times faster than magic-wormhole.rs", f"{wormhole / reached:.1f}", ">= 2.5",
-              wormhole >= 2.5 * reached, f"limit {best:.2f} GiB/s")
+              wormhole >= 2.5 * reached, f"limit {best:.2f} GiB/s; {how}")
 
 
 def same(sent, received, count):

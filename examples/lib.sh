@@ -17,6 +17,8 @@ finish() {
     trap '' INT TERM
     running=$(jobs -pr)
     # shellcheck disable=SC2086 # one word for each process
+    # Asked in another way, it would wait for its clients.
+    [ -z "${database:-}" ] || kill -INT "$database" 2>/dev/null || true
     if [ -n "$running" ]; then
         kill $running 2>/dev/null || true
         wait 2>/dev/null || true
@@ -51,7 +53,7 @@ tools() {
     VP_BIN=$(cd "$VP_BIN" && pwd)
     export VP_BIN PATH="$VP_BIN:$PATH"
     local tool
-    for tool in vp-keygen vp-relay vp-attach vp-send vp-recv; do
+    for tool in vp-keygen vp-relay vp-attach vp-send vp-recv vp-portrep; do
         [ -x "$VP_BIN/$tool" ] || fail "$VP_BIN/$tool is missing"
     done
 }
@@ -92,4 +94,36 @@ within() {
         [ "$SECONDS" -lt "$deadline" ] || fail "still not so: $*"
         sleep 0.05
     done
+}
+
+# free_port: a port that nobody uses here, below those that the system hands out.
+free_port() {
+    local port
+    while
+        port=$((RANDOM % 10000 + 20000))
+        grep -q ":$(printf %04X "$port") " /proc/net/tcp /proc/net/tcp6
+    do :; done
+    say "$port"
+}
+
+# postgresql OPTION...: starts a PostgreSQL below $work, with a socket in $PGHOST and what the options add. Its process is
+# $database.
+postgresql() {
+    local programs as_postgres=()
+    programs=$(find /usr/lib/postgresql -mindepth 3 -maxdepth 3 -path '*/bin/initdb' -printf '%h\n' 2>/dev/null \
+        | sort -V | tail -n 1)
+    [ -n "$programs" ] || fail "PostgreSQL is missing: apt-get install postgresql"
+    mkdir "$work/pg"
+    # PostgreSQL does not run as root. The package has made a user for it.
+    if [ "$(id -u)" -eq 0 ]; then
+        as_postgres=(setpriv --reuid=postgres --regid=postgres --clear-groups --)
+        chown postgres "$work/pg"
+        chmod 711 "$work"
+    fi
+    export PGHOST=$work/pg PGUSER=postgres
+    (cd / && "${as_postgres[@]}" "$programs/initdb" --username=postgres --auth=trust --no-sync "$work/pg/data") \
+        >"$work/initdb.log"
+    (cd / && exec "${as_postgres[@]}" "$programs/postgres" -D "$work/pg/data" -k "$work/pg" -F "$@") \
+        2>"$work/postgres.log" &
+    database=$!
 }

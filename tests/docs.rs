@@ -170,10 +170,12 @@ fn examples_in_the_manual_pages_parse() {
             assert_eq!(complaints(example.line), [""; 0]);
         }
     }
-    let overview = read("man/src/vp.roff").replace("\\-", "-").replace("\\(ti", "~");
-    let lines: String = overview.split(".EX\n").skip(1).filter_map(|rest| rest.split(".EE").next()).collect();
-    assert_eq!(shell::commands(&lines).len(), 4, "{lines}");
-    assert_eq!(complaints(&lines), [""; 0]);
+    for (name, commands) in [("vp", 4), ("vp-portrep", 6)] {
+        let prose = read(format!("man/src/{name}.roff")).replace("\\-", "-").replace("\\(ti", "~");
+        let lines: String = prose.split(".EX\n").skip(1).filter_map(|rest| rest.split(".EE").next()).collect();
+        assert_eq!(shell::commands(&lines).len(), commands, "{lines}");
+        assert_eq!(complaints(&lines), [""; 0]);
+    }
 }
 
 #[test]

@@ -8,6 +8,12 @@ packages() {
     done
     [ "${#missing[@]}" -gt 0 ] || return 0
     [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+    # The package of PostgreSQL would start a server; whoever needs one here starts his own.
+    if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+        "${as_root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
+        echo 'create_main_cluster = false' \
+            | "${as_root[@]}" tee /etc/postgresql-common/createcluster.d/no-main.conf >/dev/null
+    fi
     echo "Installing Debian packages: ${missing[*]}"
     "${as_root[@]}" apt-get update -q
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" </dev/null

@@ -31,7 +31,7 @@ complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l allow -d 'Let thi
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l proxy-protocol -d 'Tell targets who connects, with the PROXY protocol' -r -f -a "v1\t'One line of text'
 v2\t'Binary; carries the verified id of the peer too'"
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l limit -d 'Carry at most this many bytes a second each way' -r
-complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l max-connections -d 'Connections at a time' -r
+complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l max-connections -d 'Connections at a time; further ones are reset' -r
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -s r -l relay -d 'Meet at the relay with this address; may be repeated' -r
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l peers -d 'Look names of peers up in this file' -r -F
@@ -39,7 +39,7 @@ complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l timeout -l wait -
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l resume-timeout -d 'Keep a broken session alive at most this long while reconnecting; never keeps it for ever' -r
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l dead-time -d 'Take a path for dead after this long without a sign of life' -r
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -r
-complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l listen-when-up -d 'Listen only while the peer serves the export'
+complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l listen-when-up -d 'Listen only while the peer serves the export and reaches its target'
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -s q -l quiet -d 'Say nothing but errors'
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -s v -l verbose -d 'Say what happens; twice: say more'
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l json -d 'Write messages and events as JSON, one object a line'

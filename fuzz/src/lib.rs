@@ -1,7 +1,7 @@
 //! Every place of the library that takes foreign bytes, by name: what the fuzz targets run, and what the smoke test in
 //! `tests/fuzz_smoke.rs` runs without a fuzzer.
 
-use vp::app::portrep::{service, socks};
+use vp::app::portrep::{rmi, service, socks};
 use vp::app::transfer::{BlockDecoder, decoder};
 use vp::identity::{Identity, fuzz_address, fuzz_card, fuzz_peer_id, fuzz_peers, fuzz_relays, keyfile};
 use vp::store::names::{TreePath, link_stays_inside};
@@ -11,7 +11,7 @@ use vp::{link, node, noise, relay, session, wire};
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries.
-pub const ENTRIES: [Entry; 25] = [
+pub const ENTRIES: [Entry; 26] = [
     ("acks", session::fuzz_acks),
     ("address", fuzz_address),
     ("answer", answer),
@@ -30,6 +30,7 @@ pub const ENTRIES: [Entry; 25] = [
     ("peers", fuzz_peers),
     ("relay_ops", relay::fuzz::fuzz_relay_ops),
     ("relays", fuzz_relays),
+    ("rmi", rmi::fuzz_rmi),
     ("service", service::fuzz_service),
     ("session_join", session::fuzz::fuzz_session_join),
     ("session_ops", session::fuzz::fuzz_session_ops),

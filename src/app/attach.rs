@@ -157,8 +157,10 @@ impl Attach {
     fn handle_session_events(&mut self, ctx: &mut Context<'_>, key: Key) {
         while let Some(event) = ctx.node.session(key).and_then(crate::session::Session::poll_event) {
             match event {
-                SessionEvent::StreamOpened { id, .. } => {
-                    let place = self.waiting.iter().position(|waiting| *waiting == key);
+                SessionEvent::StreamOpened { id, service } => {
+                    // Whoever asks for anything else, or only whether it would work, is not joined to anything.
+                    let meant = ctx.node.called(key).is_some_and(|(_, app)| app.as_str().as_bytes() == service);
+                    let place = self.waiting.iter().position(|waiting| *waiting == key && meant);
                     let Some(place) = place else {
                         if let Some(session) = ctx.node.session(key) {
                             session.refuse_stream(id, CloseCode::Refused);

@@ -8,7 +8,7 @@
 //! A turn does what can be done without waiting, then waits for the first of: an event, a timeout of the node or the tool.
 
 use super::ending::Ending;
-use super::portrep::{Hop, Passage};
+use super::portrep::{Hop, Passage, Referral};
 use super::transfer::TransferError;
 use crate::identity::{PeerId, RelayAddress};
 use crate::net::dial::{Dialer, Dialled};
@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
+pub use crate::net::passed::{Passed, PassedSocket, take_passed};
 pub use crate::net::tcp::Place;
 pub use crate::node::{Callers, Config, Down, Failure, Wait};
 pub use crate::session::{LANE_LIFE, Times};
@@ -90,10 +91,14 @@ pub enum Notice<'a> {
     Hop(Hop, Passage),
     /// An application's target cannot be reached, and why.
     TargetFailed(&'a str, &'a str, &'a io::Error),
+    /// The RMI server behind this import sends its callers where no import listens.
+    Unmapped(PeerId, &'a str, &'a Referral),
     /// An import cannot listen for now.
     CannotListen(&'a Place, &'a io::Error),
     /// Who may call was to be read again, and could not be.
     NotReloaded,
+    /// It was, and nobody bears this name any more.
+    Unlisted(&'a str),
     /// Connections cannot be accepted for now.
     CannotAccept(&'a io::Error),
     /// Somebody asked how it stands: connections now, and ever.

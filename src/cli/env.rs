@@ -14,7 +14,10 @@ pub const VARIABLES: [(&str, &str); 12] = [
     ("CREDENTIALS_DIRECTORY", "set by systemd; holds the credential key, a key file"),
     ("STATE_DIRECTORY", "set by systemd; the state directory"),
     ("NOTIFY_SOCKET", "set by systemd; is told when the tool is ready and when it stops"),
-    ("LISTEN_FDS", "set by systemd; listening sockets to serve, in addition to --listen"),
+    (
+        "LISTEN_FDS",
+        "set by systemd; listening sockets to serve, named by LISTEN_FDNAMES where a tool needs to know which is which",
+    ),
     ("NO_COLOR", "if not empty, help texts have no colours; the tools use none elsewhere"),
     ("TERM", "if unset or dumb, no progress bar"),
     ("HOME", "stands in for the XDG directories"),

@@ -3,12 +3,10 @@
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use listenfd::ListenFd;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use super::env::Env;
@@ -72,6 +70,11 @@ impl Ready {
         self.supervisor.tell(&["READY=1", &format!("STATUS={status}")]);
     }
 
+    /// Tells the supervisor that the tool has begun to stop.
+    pub fn stopping(&self) {
+        self.supervisor.stopping();
+    }
+
     /// All is ready: tells the supervisor, closes the descriptor, and keeps the link to the supervisor for later.
     pub fn complete(self, status: &str) -> Supervisor {
         self.supervisor.tell(&["READY=1", &format!("STATUS={status}")]);
@@ -108,17 +111,6 @@ impl Supervisor {
             let _ = socket.send_to_addr(words.join("\n").as_bytes(), address);
         }
     }
-}
-
-/// The listening sockets that systemd passed (`LISTEN_FDS`), in its order; none if it passed none.
-///
-/// To be called once, before threads start: the variables are taken out of the environment.
-///
-/// # Errors
-/// What was passed is not a listening TCP socket.
-pub fn activated_listeners() -> io::Result<Vec<TcpListener>> {
-    let mut passed = ListenFd::from_env();
-    (0..passed.len()).filter_map(|index| passed.take_tcp_listener(index).transpose()).collect()
 }
 
 /// The file that a descriptor number stands for in this process.

@@ -81,7 +81,8 @@ pub fn spawn_fed(command: &OsString, environment: &[(&str, OsString)]) -> io::Re
 /// Runs a program with its arguments. Standard input, output and error stay ours.
 pub fn run(words: &[OsString]) -> io::Result<Child> {
     let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("no program was named"))?;
-    let process = Command::new(program).args(arguments).spawn()?;
+    // The sockets that it names are ours.
+    let process = Command::new(program).args(arguments).env_remove("LISTEN_FDNAMES").spawn()?;
     let ended = pidfd_open(Pid::from_child(&process), PidfdFlags::NONBLOCK)?;
     Ok(Child { process, ended, reach: Reach::Process })
 }

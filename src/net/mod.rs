@@ -8,6 +8,7 @@
 
 pub mod child;
 pub mod dial;
+pub mod passed;
 pub mod signals;
 pub mod socket;
 pub mod stdio;

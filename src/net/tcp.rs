@@ -1,5 +1,6 @@
 //! Connected sockets of unmodified applications, TCP or Unix, and the listeners they come in by.
 
+use super::passed::PassedSocket;
 use super::{Read, Written};
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -202,8 +203,20 @@ impl Listener {
     /// Takes a listener that somebody else bound.
     ///
     /// # Errors
-    /// It cannot be made non-blocking.
-    pub fn of_std(listener: std::net::TcpListener) -> io::Result<Listener> {
+    /// It cannot be made non-blocking, or it has no name that anybody could connect to.
+    pub fn of_passed(socket: PassedSocket) -> io::Result<Listener> {
+        match socket {
+            PassedSocket::Tcp(listener) => Listener::of_std(listener),
+            PassedSocket::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?.to_owned();
+                Ok(Listener::Unix { listener: UnixListener::from_std(listener), path, made: None })
+            }
+        }
+    }
+
+    fn of_std(listener: std::net::TcpListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
         Ok(Listener::Tcp(TcpListener::from_std(listener)))
     }

@@ -160,7 +160,7 @@ impl Node {
         if !self.apps.contains(&app) || !self.findable || self.entries.len() >= SESSIONS_MAX {
             return Err(CloseCode::NotHere);
         }
-        if !self.config.callers.admit(&from) {
+        if !self.config.callers.admit(&from, &app) {
             self.events.push_back(Event::TurnedAway { peer: from, app });
             return Err(CloseCode::NotHere);
         }
@@ -310,7 +310,12 @@ impl Node {
         let finished = expect.take().map(|expect: Box<ExpectFinal>| expect.finish(third));
         let rest = gathered.split_off(RECORD_PREFIX_BYTES + length);
         match finished {
-            Some(Ok(established)) if self.config.callers.admit(&established.peer) => {
+            Some(Ok(established))
+                if self
+                    .entries
+                    .get(&key)
+                    .is_some_and(|entry| self.config.callers.admit(&established.peer, &entry.app)) =>
+            {
                 circuit.used_for = Use::Lane { lane: 0, prelude: Vec::new() };
                 let keys = (established.sealer, established.opener);
                 let session = Session::new(now, Role::Responder, &established.export, keys, self.config.times);

@@ -58,13 +58,16 @@ pub enum Callers {
     Nobody,
     /// These.
     Only(Vec<PeerId>),
+    /// For each application its own. Whoever may call one is told nothing of the others.
+    Each(Vec<(AppName, Vec<PeerId>)>),
 }
 
 impl Callers {
-    fn admit(&self, peer: &PeerId) -> bool {
+    fn admit(&self, peer: &PeerId, app: &AppName) -> bool {
         match self {
             Callers::Nobody => false,
             Callers::Only(peers) => peers.contains(peer),
+            Callers::Each(apps) => apps.iter().any(|(known, peers)| known == app && peers.contains(peer)),
         }
     }
 }
@@ -322,9 +325,15 @@ impl Node {
         }
     }
 
-    /// Changes who may call. Sessions go on.
+    /// Changes who may call. Sessions go on. Calls that wait at the relay, because they were turned away before, are
+    /// heard again.
     pub fn set_callers(&mut self, callers: Callers) {
         self.config.callers = callers;
+        if self.findable {
+            for app in self.apps.clone() {
+                self.send_listen(Name::App(app));
+            }
+        }
     }
 
     /// Changes how many sessions of callers the tool has at once. Those that are there stay.

@@ -22,10 +22,18 @@ pub enum Canary {
     NoSnapshot,
     /// Sends new data ahead of what must be sent again, and places bytes in order of arrival.
     OrderOfArrival,
+    /// Sends bulk ahead of what is brief.
+    BulkFirst,
+    /// Keeps the session's window as narrow as it is while streams that nobody reads fill it.
+    NarrowSession,
+    /// Goes on with a stream that the peer wants no more of.
+    IgnoredStop,
+    /// Opens streams whatever their number.
+    OpensWithoutEnd,
 }
 
 impl Canary {
-    /// All of them.
+    /// Those that a few whole streams bring to light.
     pub const ALL: [Canary; 9] = [
         Canary::AckAhead,
         Canary::AckOffByOne,
@@ -37,6 +45,9 @@ impl Canary {
         Canary::NoSnapshot,
         Canary::OrderOfArrival,
     ];
+
+    /// Those that it takes many streams of many kinds to bring to light.
+    pub const OF_CROWDS: [Canary; 3] = [Canary::BulkFirst, Canary::NarrowSession, Canary::IgnoredStop];
 }
 
 /// The defect planted in a session: none, unless a simulation says so.

@@ -170,6 +170,9 @@ impl Session {
 
     /// Brief streams first, bulk in turn, a record each.
     fn send_streams(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
+        if self.planted.is(Canary::BulkFirst) {
+            std::mem::swap(&mut self.brief, &mut self.bulk);
+        }
         while let Some(id) = self.brief.pop_front().or_else(|| self.bulk.pop_front()) {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.queued = false;

@@ -192,6 +192,11 @@ impl RecvHalf {
         }
     }
 
+    /// The window grows no further than to this.
+    pub fn cap_window(&mut self, max: u64) {
+        self.window.cap(max);
+    }
+
     /// The application has put `count` more bytes where they belong. Yields the count that really is new.
     pub fn consume(&mut self, now: Instant, round_trip: Duration, count: u64) -> u64 {
         let count = count.min(self.read - self.consumed);
@@ -218,6 +223,11 @@ impl RecvHalf {
     /// The peer finished and the application has consumed all of it.
     pub fn is_drained(&self) -> bool {
         self.end == Some(self.consumed) && self.reset.is_none()
+    }
+
+    /// Nothing more comes of it: drained, or given up by the peer.
+    pub fn is_over(&self) -> bool {
+        self.is_drained() || self.reset.is_some()
     }
 
     /// The peer finished and the application has read all of it.

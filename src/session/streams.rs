@@ -4,7 +4,7 @@ use super::canary::Canary;
 use super::frame::{Frame, encode_open};
 use super::recv::RecvHalf;
 use super::send::SendHalf;
-use super::{Event, STREAM_WINDOW_START, STREAMS_MAX, Session};
+use super::{Event, SESSION_WINDOW_MAX, STREAM_WINDOW_MAX, STREAM_WINDOW_START, STREAMS_MAX, Session};
 use crate::wire::CloseCode;
 use std::ops::Range;
 use std::time::Instant;
@@ -37,7 +37,8 @@ pub enum Half {
 impl Session {
     /// Opens a stream towards a service of the peer. Bytes may be written at once. None: too many are open.
     pub fn open_stream(&mut self, now: Instant, service: &str) -> Option<u32> {
-        if self.streams.len() >= usize::try_from(STREAMS_MAX).unwrap_or(usize::MAX) || self.closing.is_some() {
+        let full = self.streams.len() >= usize::try_from(STREAMS_MAX).unwrap_or(usize::MAX);
+        if (full && !self.planted.is(Canary::OpensWithoutEnd)) || self.closing.is_some() {
             return None;
         }
         let id = self.next_stream;
@@ -173,18 +174,38 @@ impl Session {
     /// `count` bytes, read before, are where they belong. This is what the sender's exit status rests on.
     pub fn consume(&mut self, now: Instant, id: u32, count: usize) {
         let trip = self.round_trip_or_guess();
+        let window_max = self.stream_window_max();
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.recv.cap_window(window_max);
         let count = stream.recv.consume(now, trip, u64::try_from(count).unwrap_or(0));
         let hurry = stream.recv.tell;
         let drained = stream.recv.is_drained();
         self.consumed_bytes += count;
         self.session_window.handle_consumed(now, trip, self.consumed_bytes);
+        self.tell_limits |= self.has_scarce_credit();
         if drained {
             self.push_last_consumed(id);
         } else if count > 0 {
             self.add_news(now, id, hurry);
         }
         self.reap(id);
+    }
+
+    /// A stream that is read fast may stop being read, and then holds its window. So among others it gets an eighth of what
+    /// is left of the session's, which is as much as a circuit carries, and a few that stop leave something to the rest.
+    fn stream_window_max(&self) -> u64 {
+        let held = self.received_bytes.saturating_sub(self.consumed_bytes);
+        match self.streams.len() {
+            0 | 1 => STREAM_WINDOW_MAX,
+            _ => (SESSION_WINDOW_MAX.saturating_sub(held) / 8).clamp(STREAM_WINDOW_START, STREAM_WINDOW_MAX),
+        }
+    }
+
+    /// The peer would gain as much as it has left: most is held by streams that nobody reads, and a quarter of the window,
+    /// which is what is told otherwise, may be more than the others can consume without hearing of it.
+    fn has_scarce_credit(&self) -> bool {
+        let gain = (self.consumed_bytes + self.session_window.size()).saturating_sub(self.session_limit);
+        gain > 0 && gain >= self.session_limit.saturating_sub(self.received_bytes)
     }
 
     /// The last news of a stream is reliable: after it the stream may be forgotten.
@@ -250,10 +271,10 @@ impl Session {
     }
 
     pub(super) fn reap(&mut self, id: u32) {
-        let over = self.streams.get(&id).is_some_and(|stream| {
-            let received = stream.recv.is_drained() || stream.recv.reset_code().is_some();
-            stream.released && stream.send.is_over() && received
-        });
+        let over = self
+            .streams
+            .get(&id)
+            .is_some_and(|stream| stream.released && stream.send.is_over() && stream.recv.is_over());
         if over {
             self.streams.remove(&id);
         }
@@ -311,13 +332,22 @@ impl Session {
             return Err("skipped a stream number");
         }
         self.next_peer_stream += 2;
-        let theirs = self.streams.values().filter(|stream| !stream.ours).count();
-        if theirs >= usize::try_from(STREAMS_MAX).unwrap_or(usize::MAX) {
+        if self.are_theirs_too_many() {
             return Err("opened more streams than allowed");
         }
         self.insert(now, id, false);
         self.events.push_back(Event::StreamOpened { id, service: service.to_vec() });
         Ok(())
+    }
+
+    /// Those that are over in both directions count no more, though our application may not have looked at them yet: the
+    /// peer has forgotten them.
+    fn are_theirs_too_many(&self) -> bool {
+        let most = usize::try_from(STREAMS_MAX).unwrap_or(usize::MAX);
+        let is_over = |stream: &Stream| stream.send.is_over() && stream.recv.is_over();
+        // They are only counted when there may be as many.
+        self.streams.len() >= most
+            && self.streams.values().filter(|stream| !stream.ours && !is_over(stream)).count() >= most
     }
 
     pub(super) fn handle_answer(&mut self, id: u32, event: Event) {
@@ -368,12 +398,24 @@ impl Session {
         if self.early_pieces > EARLY_PIECES_MAX {
             return Err("scattered its streams into too many pieces");
         }
+        self.widen_session();
         if stream_drained {
             // An end without further bytes: nothing is left to consume, so this is the news.
             self.push_last_consumed(id);
             self.reap(id);
         }
         Ok(())
+    }
+
+    /// Streams that nobody reads must not take the session's credit from the others, as long as memory allows. Half of the
+    /// window, because a quarter may be consumed and not yet told, and a record needs a part of the rest.
+    fn widen_session(&mut self) {
+        let held = self.received_bytes.saturating_sub(self.consumed_bytes);
+        let narrow = held > self.session_window.size() / 2;
+        if narrow && self.session_window.size() < SESSION_WINDOW_MAX && !self.planted.is(Canary::NarrowSession) {
+            self.session_window.widen();
+            self.tell_limits = true;
+        }
     }
 
     pub(super) fn handle_reset(&mut self, id: u32, code: u16, final_offset: u64) -> Result<(), &'static str> {
@@ -393,7 +435,8 @@ impl Session {
     }
 
     pub(super) fn handle_stop(&mut self, id: u32, code: u16) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let ignored = self.planted.is(Canary::IgnoredStop);
+        let Some(stream) = self.streams.get_mut(&id).filter(|_| !ignored) else { return };
         stream.send.handle_stop(code);
         if let Some(final_offset) = stream.send.reset(&mut self.pool) {
             self.push_control(&Frame::Reset { id, code, final_offset });

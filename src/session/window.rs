@@ -28,10 +28,20 @@ impl Window {
             return;
         }
         if self.size < self.freely || now.duration_since(self.epoch_began) < 2 * round_trip {
-            self.size = (self.size * 2).min(self.max);
+            self.size = (self.size * 2).min(self.max).max(self.size);
         }
         self.epoch_began = now;
         self.epoch_offset = consumed;
+    }
+
+    /// Grows no further than to this. What was granted stays.
+    pub fn cap(&mut self, max: u64) {
+        self.max = max;
+    }
+
+    /// What was granted is taken up by what nobody consumes. Double it, for the others.
+    pub fn widen(&mut self) {
+        self.size = (self.size * 2).min(self.max);
     }
 
     pub fn size(&self) -> u64 {
@@ -63,5 +73,8 @@ mod tests {
         assert_eq!(window.size(), 2048);
         window.handle_consumed(start + 32 * trip, trip, 4000);
         assert_eq!(window.size(), 2048, "never beyond its cap");
+        window.cap(512);
+        window.handle_consumed(start + 33 * trip, trip, 8000);
+        assert_eq!(window.size(), 2048, "what was granted stays");
     }
 }

@@ -1,19 +1,9 @@
 //! Programs that others wrote, through `vp-attach`: ssh, rsync and git. A program that is missing fails its test with the
 //! package that brings it; nothing is skipped.
 
-use std::path::PathBuf;
-
 use crate::harness::data::{digest, nasty_tree};
+use crate::harness::programs::{need, repository};
 use crate::harness::{Random, Relay, Running, Tool, World, assert_same_content, exit};
-
-/// Where a program is; daemons are often outside the search path of those who are not root.
-fn need(program: &str, package: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut dirs: Vec<_> = std::env::split_paths(&path).collect();
-    dirs.push("/usr/sbin".into());
-    let found = dirs.iter().map(|dir| dir.join(program)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("{program} is missing: apt-get install {package}"))
-}
 
 /// A throw-away sshd behind `vp-attach --listen ssh`, one process a session and no port, and the ssh command that gets there.
 struct Ssh<'w> {
@@ -121,28 +111,12 @@ fn rsync_reaches_a_daemon_without_ssh() {
     assert_same_content(&world.path("tree"), &world.path("copy"));
 }
 
-/// A repository with a few commits and one large object.
-fn repository(world: &World) -> PathBuf {
-    need("git", "git");
-    Random::file(&world.dir("work").join("large"), 1, 3 << 20);
-    let lines = "git init -q -b main . && git add . && git commit -q -m first && echo x > y && git add . && git commit -qm second";
-    let sh = Tool::new("sh", &world.path("work")).args(["-ec", lines]);
-    let named = [
-        ("GIT_AUTHOR_NAME", "t"),
-        ("GIT_AUTHOR_EMAIL", "t@t"),
-        ("GIT_COMMITTER_NAME", "t"),
-        ("GIT_COMMITTER_EMAIL", "t@t"),
-    ];
-    drop(named.into_iter().fold(sh, |sh, (name, value)| sh.env(name, value)).run().expect(0));
-    world.path("work")
-}
-
 #[test]
 fn git_clones_pushes_and_fetches_through_ssh() {
     let world = World::new();
     let relay = world.relay();
     let ssh = ssh(&world, &relay);
-    let work = repository(&world);
+    let work = repository(&world, 3 << 20);
     let git = |line: &str| drop(ssh.sh(&format!("export GIT_SSH_COMMAND=\"$SSH\"; {line}")).run().expect(0));
     let who = "-c user.name=t -c user.email=t@t";
     git(&format!("git clone -q far:{} copy", work.display()));
@@ -163,7 +137,7 @@ fn git_clones_and_pushes_without_ssh() {
     let world = World::new();
     let relay = world.relay();
     let (east, west) = (relay.party("east"), relay.party("west"));
-    let work = repository(&world);
+    let work = repository(&world, 3 << 20);
     Tool::new("git", &world.path("")).args(["clone", "-q", "--bare"]).arg(work).arg("bare").run().expect(0);
     let bare = world.path("bare").display().to_string();
     let serve = |what: &str| {

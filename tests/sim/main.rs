@@ -4,6 +4,7 @@
 //! sets how many seeds a run takes. Each planted defect (canary) must be found, or the simulation proves nothing.
 
 mod chain;
+mod crowd;
 mod pair;
 mod random;
 
@@ -52,6 +53,47 @@ fn every_canary_is_found() {
         let found = (0..count()).find(|seed| run(&Plan { canary: Some(canary), ..Plan::of_seed(*seed) }).is_err());
         assert!(found.is_some(), "{canary:?} was not found");
     }
+}
+
+/// Many streams of many kinds in one session, opened by both ends, read fast, slowly or not at all, reset, stopped and refused.
+#[test]
+fn a_crowd_of_streams_shares_a_session_and_none_stalls_another() {
+    if let Some(seed) = std::env::var("VP_SIM_CROWD_SEED").ok().and_then(|text| text.parse().ok()) {
+        crowd::run(seed, None).unwrap_or_else(|fate| panic!("seed {seed}: {fate}"));
+        return;
+    }
+    let seeds = count() / 20;
+    let mut told = crowd::Told::default();
+    for seed in 0..seeds {
+        match crowd::run(seed, None) {
+            Ok(more) => told.add(&more),
+            Err(fate) => panic!("seed {seed} (VP_SIM_CROWD_SEED={seed}): {fate}"),
+        }
+    }
+    assert!(told.is_rich(seeds), "the crowds were of all kinds and met cuts: {told:?}");
+}
+
+#[test]
+fn every_canary_of_crowds_is_found() {
+    for canary in Canary::OF_CROWDS {
+        let found = (0..count() / 20).find(|seed| crowd::run(*seed, Some(canary)).is_err());
+        assert!(found.is_some(), "{canary:?} was not found");
+    }
+}
+
+#[test]
+fn whoever_opens_streams_without_end_ends_its_own_session() {
+    crowd::opens_without_end();
+}
+
+#[test]
+fn streams_that_are_over_leave_their_places_though_nobody_has_looked() {
+    crowd::turns_over_at_the_limit();
+}
+
+#[test]
+fn fast_streams_that_are_read_no_more_leave_credit_to_others() {
+    crowd::fast_streams_that_stop_leave_credit();
 }
 
 /// Client, relay, client: relay deaths, cuts, black holes and clock jumps.

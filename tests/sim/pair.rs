@@ -55,7 +55,7 @@ impl fmt::Display for Fate {
     }
 }
 
-fn fate<T>(text: impl Into<String>) -> Result<T, Fate> {
+pub fn fate<T>(text: impl Into<String>) -> Result<T, Fate> {
     Err(Fate(text.into()))
 }
 
@@ -68,21 +68,21 @@ struct Flow {
     consumed: usize,
 }
 
-struct Side {
-    session: Session,
+pub struct Side {
+    pub session: Session,
     /// Bytes under way to this side, by lane.
-    pipes: BTreeMap<u32, VecDeque<u8>>,
+    pub pipes: BTreeMap<u32, VecDeque<u8>>,
     stalled: bool,
 }
 
-struct World {
-    random: Random,
-    plan_piece_max: usize,
-    now: Instant,
-    sides: [Side; 2],
+pub struct World {
+    pub random: Random,
+    pub plan_piece_max: usize,
+    pub now: Instant,
+    pub sides: [Side; 2],
     flows: BTreeMap<(usize, u32), Flow>,
     joining: Option<(PendingJoin, Vec<u8>)>,
-    lanes: u64,
+    pub lanes: u64,
     digest: u64,
 }
 
@@ -103,7 +103,7 @@ fn handshake(random: &mut Random) -> ((Sealer, Opener), (Sealer, Opener), [u8; 3
 }
 
 impl World {
-    fn new(plan: &Plan) -> World {
+    pub fn new(plan: &Plan) -> World {
         let mut random = Random::new(plan.seed);
         let now = Instant::now();
         let (east, west, export) = handshake(&mut random);
@@ -197,7 +197,7 @@ impl World {
     }
 
     /// Moves output of `side` into the pipes, bytes of the pipes to the other side.
-    fn transmit(&mut self, side: usize, budget: usize) -> Result<(), Fate> {
+    pub fn transmit(&mut self, side: usize, budget: usize) -> Result<(), Fate> {
         let lanes: Vec<u32> = self.sides[1 - side].pipes.keys().copied().collect();
         for lane in lanes {
             let mut out = Vec::new();
@@ -233,7 +233,7 @@ impl World {
         }
     }
 
-    fn cut(&mut self, lane: u32) {
+    pub fn cut(&mut self, lane: u32) {
         for side in &mut self.sides {
             side.pipes.remove(&lane);
             side.session.drop_lane(self.now, lane);
@@ -241,7 +241,7 @@ impl World {
     }
 
     /// One step of joining: asked, or answered. Either may be lost on the way.
-    fn join(&mut self, lossy: bool) {
+    pub fn join(&mut self, lossy: bool) {
         let lost = lossy && self.random.one_in(4);
         match self.joining.take() {
             None => {
@@ -276,7 +276,7 @@ impl World {
         }
     }
 
-    fn advance(&mut self, time: Duration) -> Result<(), Fate> {
+    pub fn advance(&mut self, time: Duration) -> Result<(), Fate> {
         self.now += time;
         for side in 0..2 {
             let due = self.sides[side].session.next_timeout().is_some_and(|at| at <= self.now);

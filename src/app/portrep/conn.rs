@@ -5,9 +5,11 @@
 //! socket ◀ write ─ bytes of the stream ◀ …      inward;  FIN is its end
 //! ```
 //!
-//! A reset on either side is a reset on the other. Nothing here knows of lanes: a session without one gives no room and no
+//! A reset on either side is a reset on the other, but for one: whoever has said all and wants no answer resets only the
+//! answer. What it said is still delivered, as between two kernels. Nothing here knows of lanes: a session without one gives no room and no
 //! bytes for a while, that is all.
 
+use super::rmi::{Referral, Watch};
 use super::socks::Reply;
 use crate::net::tcp::Socket;
 use crate::net::{Read, Written};
@@ -64,6 +66,8 @@ struct Readiness {
     writable: bool,
     /// An end or an error waits behind what can be read: a short read does not mean that it was the last.
     ending: bool,
+    /// The end is known to be one of order: it came before any error did.
+    ended: bool,
     broken: bool,
 }
 
@@ -79,10 +83,13 @@ pub struct Conn {
     start: Start,
     outward_open: bool,
     inward_open: bool,
+    /// The far side wants to hear no more of the socket.
+    unheard: bool,
     /// Bytes for the socket ahead of those of the stream.
     preface: Vec<u8>,
     /// What an application asked of the SOCKS server, which owes it an answer; empty for everybody else.
     asked: Vec<u8>,
+    watch: Watch,
     /// It is in the queue of those with something to do.
     pub queued: bool,
 }
@@ -90,7 +97,7 @@ pub struct Conn {
 impl Conn {
     /// Joins them. The socket may have news already, its end included.
     pub fn new(socket: Socket, key: Key, stream: u32, start: Start) -> Conn {
-        let ready = Readiness { readable: true, writable: true, ending: true, broken: false };
+        let ready = Readiness { readable: true, writable: true, ending: true, ended: false, broken: false };
         Conn {
             socket,
             key,
@@ -99,8 +106,10 @@ impl Conn {
             start,
             outward_open: true,
             inward_open: true,
+            unheard: false,
             preface: Vec::new(),
             asked: Vec::new(),
+            watch: Watch::Off,
             queued: false,
         }
     }
@@ -115,6 +124,17 @@ impl Conn {
     pub fn with_asked(mut self, asked: Vec<u8>) -> Conn {
         self.asked = asked;
         self
+    }
+
+    /// With an eye on where an RMI server behind the stream sends the application.
+    pub fn with_watch(mut self, watch: Watch) -> Conn {
+        self.watch = watch;
+        self
+    }
+
+    /// The next place that it sends it to.
+    pub fn poll_referral(&mut self) -> Option<Referral> {
+        self.watch.poll_referral()
     }
 
     /// The peer has taken the stream.
@@ -141,13 +161,29 @@ impl Conn {
         self.ready.writable |= event.is_writable() || event.is_write_closed();
         self.ready.ending |= event.is_read_closed() || event.is_error();
         self.ready.broken |= event.is_error();
+        self.ready.ended |= event.is_read_closed() && !self.ready.broken;
+    }
+
+    /// Whatever was heard of the socket, it may have more to say.
+    pub fn rouse(&mut self) {
+        self.ready.readable = true;
+        self.ready.ending = true;
+    }
+
+    /// Whether something that the socket's side has said may not yet be where it belongs.
+    pub fn owes(&self, session: &Session) -> bool {
+        match self.outward_open {
+            true => self.ready.readable || self.is_held(),
+            false => session.send_half(self.stream) == Half::Open,
+        }
     }
 
     /// Moves what can be moved: at most `most` each way, and what one piece goes beyond it.
     pub fn pump(&mut self, now: Instant, session: &mut Session, most: Traffic, moved: &mut Traffic) -> Step {
         let inward = match self.pump_inward(now, session, most.inward) {
             Ok(count) => count,
-            Err(_) => return self.cut(session),
+            Err(_) if self.outward_open && !self.ready.ended => return self.cut(session),
+            Err(_) => self.want_no_more(session),
         };
         let outward = match self.pump_outward(session, most.outward) {
             Ok(count) => count,
@@ -155,11 +191,16 @@ impl Conn {
         };
         moved.inward += inward;
         moved.outward += outward;
-        let stopped = matches!(session.send_half(self.stream), Half::Broken(_));
-        // An error that no read will meet any more, because the end was read before.
-        let unread = self.ready.broken && !self.outward_open && self.inward_open;
-        if stopped || unread || matches!(session.recv_half(self.stream), Half::Broken(_)) {
+        if self.ready.broken && !self.outward_open && self.inward_open {
+            // An error that no read will meet any more, because the end was read before.
+            self.want_no_more(session);
+        }
+        if matches!(session.recv_half(self.stream), Half::Broken(_)) && self.inward_open {
             return self.cut(session);
+        }
+        if matches!(session.send_half(self.stream), Half::Broken(_)) && self.outward_open {
+            self.outward_open = false;
+            self.unheard = true;
         }
         match (self.outward_open, self.inward_open) {
             (false, false) => Step::Over,
@@ -176,8 +217,14 @@ impl Conn {
             if size == 0 {
                 break;
             }
-            match self.socket.try_read(room)? {
+            let read = match self.socket.try_read(room) {
+                // What came before the end was read, and only then is there an error to meet.
+                Err(_) if self.ready.ended => Read::End,
+                other => other?,
+            };
+            match read {
                 Read::Bytes(count) => {
+                    self.watch.handle_client(&room[..count]);
                     session.commit(self.stream, count);
                     moved += count;
                     // Less than asked for was all there was (epoll(7)): the next bytes come with an event.
@@ -209,6 +256,7 @@ impl Conn {
             }
             match self.socket.try_write(bytes)? {
                 Written::Bytes(count) => {
+                    self.watch.handle_server(&bytes[..count]);
                     session.read(self.stream, count);
                     session.consume(now, self.stream, count);
                     moved += count;
@@ -238,6 +286,15 @@ impl Conn {
         Ok(())
     }
 
+    /// The socket's side has said all, and takes no answer: the far side need not make one.
+    fn want_no_more(&mut self, session: &mut Session) -> usize {
+        if self.inward_open {
+            self.inward_open = false;
+            session.stop(self.stream, CloseCode::Cancelled);
+        }
+        0
+    }
+
     /// Passes a reset on to the stream; [`Conn::close`] passes it to the socket.
     fn cut(&mut self, session: &mut Session) -> Step {
         session.reset(self.stream, CloseCode::Cancelled);
@@ -254,6 +311,9 @@ impl Conn {
         }
         if self.outward_open || self.inward_open {
             self.socket.abort();
+        } else if self.unheard {
+            // Everything was written to it. What it still says meets a closed socket, and so a reset.
+            self.socket.finish();
         }
     }
 

@@ -5,11 +5,13 @@
 use super::ask::Ask;
 use super::conn::{Conn, Step, Traffic};
 use super::exports::Dial;
+use super::rmi::Referral;
 use super::slots::{Slot, Slots};
 use super::socks::Reply;
 use super::talk::Talk;
 use super::throttle::Throttle;
 use crate::app::client::Context;
+use crate::identity::PeerId;
 use crate::net::child::Child;
 use crate::net::tcp::{Listener, Socket};
 use crate::node::Key;
@@ -52,6 +54,15 @@ pub struct Held {
     pub asked: Vec<u8>,
 }
 
+/// What a peer may have of all connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// All of them: it is the only one.
+    All,
+    /// What leaves some to others.
+    Fair,
+}
+
 /// What a stream belongs to.
 #[derive(Clone, Copy, Debug)]
 pub enum Owner {
@@ -75,6 +86,8 @@ pub struct Desk {
     open: usize,
     most: usize,
     served: u64,
+    /// Where the servers behind imports, by number, send their callers.
+    referrals: Vec<(usize, Referral)>,
 }
 
 impl Desk {
@@ -89,12 +102,49 @@ impl Desk {
             open: 0,
             most,
             served: 0,
+            referrals: Vec::new(),
         }
     }
 
     /// Whether no further connection may be had.
     pub fn is_full(&self) -> bool {
         self.open >= self.most
+    }
+
+    /// Whether a peer may have one more connection to an export. While more than half are taken, one peer among several
+    /// gets no more than seven eighths: the rest is for those who come later.
+    pub fn has_place_for(&self, ctx: &Context<'_>, peer: PeerId, share: Share) -> bool {
+        if share == Share::All || self.open < self.most / 2 {
+            return !self.is_full();
+        }
+        let sessions = self.ties.iter().filter(|(key, _)| ctx.node.peer(**key) == Some(peer));
+        let has: usize = sessions.map(|(_, streams)| streams.len()).sum();
+        !self.is_full() && has < self.most - self.most / 8
+    }
+
+    /// Whether bytes that an application has left behind are still to be brought to the far side.
+    pub fn owes(&mut self, ctx: &mut Context<'_>) -> bool {
+        let mut lingering = |key: &Key, streams: &HashMap<u32, Owner>| {
+            ctx.node.session(*key).is_some_and(|session| session.stream_count() > streams.len())
+        };
+        self.ties.iter().any(|(key, streams)| lingering(key, streams)) || {
+            let slots = self.ends.keys();
+            slots.into_iter().any(|slot| match self.ends.get_mut(slot) {
+                Some(End::Held(_)) => true,
+                Some(End::Conn(conn)) => ctx.node.session(conn.key).is_some_and(|session| conn.owes(session)),
+                _ => false,
+            })
+        }
+    }
+
+    /// Looks at every connection, whatever was heard of it.
+    pub fn rouse(&mut self) {
+        for slot in self.ends.keys() {
+            if let Some(End::Conn(conn)) = self.ends.get_mut(slot) {
+                conn.rouse();
+                self.enqueue(slot);
+            }
+        }
     }
 
     /// Connections now, and ever.
@@ -222,6 +272,11 @@ impl Desk {
         self.queue.pop_front()
     }
 
+    /// Where servers have sent their callers since the last time.
+    pub fn take_referrals(&mut self) -> Vec<(usize, Referral)> {
+        std::mem::take(&mut self.referrals)
+    }
+
     /// Whether nobody has news.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty()
@@ -237,6 +292,11 @@ impl Desk {
             Some(session) => conn.pump(ctx.now, session, most, &mut moved),
             None => Step::Broken,
         };
+        while let Some(referral) = conn.poll_referral() {
+            if let Some(Owner::Import(_, number)) = self.ties.get(&conn.key).and_then(|ties| ties.get(&conn.stream)) {
+                self.referrals.push((*number, referral));
+            }
+        }
         self.throttle.take(ctx.now, moved);
         match step {
             Step::Waits if most.is_choked() => self.throttle.hold(slot),

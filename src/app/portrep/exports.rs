@@ -6,7 +6,7 @@
 use super::Portrep;
 use super::ask::Ask;
 use super::conn::{Conn, Start};
-use super::desk::{End, Owner};
+use super::desk::{End, Owner, Share};
 use super::proxy;
 use super::service::{Service, Wish};
 use super::slots::Slot;
@@ -110,10 +110,16 @@ impl Portrep {
             (Wish::Connection | Wish::Probe, Some(places)) => places,
             _ => return Err(CloseCode::NotHere),
         };
-        if self.desk.is_full() || self.stopping.is_some() {
+        if !self.desk.has_place_for(ctx, peer, self.share()) || self.stopping.is_some() {
             return Err(CloseCode::Limit);
         }
         Ok((gate, wish, places.into()))
+    }
+
+    fn share(&self) -> Share {
+        let mut peers = self.gates.iter().flat_map(|gate| &gate.allow);
+        let first = peers.next();
+        if peers.all(|peer| Some(peer) == first) { Share::All } else { Share::Fair }
     }
 
     /// Begins with the first place that does not fail at once.

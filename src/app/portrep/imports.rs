@@ -4,15 +4,16 @@
 //! the peer is not there, it is reset at once. If a call is under way, it waits for the answer. If the session is merely
 //! without a path for the moment, it goes ahead: the session has it.
 
-use super::Portrep;
 use super::conn::{Conn, Start};
 use super::desk::{End, Held, Owner, PATIENCE};
 use super::peers::Standing;
+use super::rmi::Watch;
 use super::service::{Service, Wish};
 use super::slots::Slot;
 use super::socks::Reply;
 use super::talk::Talk;
-use crate::app::client::{Context, Notice};
+use super::{Portrep, SetupError};
+use crate::app::client::{Context, Notice, Passed};
 use crate::identity::PeerId;
 use crate::net::tcp::{Listener, Place, Socket};
 use crate::node::Key;
@@ -65,6 +66,16 @@ impl Door {
         Door { import, slot: None, ready: false, paused_until: None }
     }
 
+    /// Connections may wait.
+    pub fn handle_ready(&mut self) {
+        self.ready = true;
+    }
+
+    /// Whether connections may wait.
+    pub fn has_waiting(&self) -> bool {
+        self.ready && self.slot.is_some()
+    }
+
     fn is_due(&self, now: Instant) -> bool {
         self.ready && self.paused_until.is_none_or(|until| until <= now)
     }
@@ -72,6 +83,48 @@ impl Door {
     /// When to accept again without an event.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.paused_until.filter(|_| self.ready && self.slot.is_some())
+    }
+}
+
+/// Sockets that listened before we began.
+pub struct Found(Vec<(Listener, String)>);
+
+impl Found {
+    /// Of these.
+    ///
+    /// # Errors
+    /// One has no place that anybody could connect to.
+    pub fn new(passed: Vec<Passed>) -> Result<Found, SetupError> {
+        let mut found = Vec::new();
+        for Passed { socket, name } in passed {
+            let listener = Listener::of_passed(socket).map_err(|_| SetupError::Stray(name.clone()))?;
+            found.push((listener, name));
+        }
+        Ok(Found(found))
+    }
+
+    /// For each import the socket that is where it shall listen, else the one named like its application.
+    ///
+    /// # Errors
+    /// A socket is for none of them.
+    pub fn claim(&mut self, imports: &[Import]) -> Result<Vec<Option<Listener>>, SetupError> {
+        let by_place = |import: &Import, found: &(Listener, String)| found.0.place().is_ok_and(|at| at == import.at);
+        let by_name = |import: &Import, found: &(Listener, String)| found.1 == import.service.app.as_str();
+        let mut claimed: Vec<Option<Listener>> = imports.iter().map(|import| self.take(import, by_place)).collect();
+        for (import, listener) in imports.iter().zip(&mut claimed).filter(|(_, listener)| listener.is_none()) {
+            *listener = self.take(import, by_name);
+        }
+        match self.0.first() {
+            None => Ok(claimed),
+            Some((listener, name)) => {
+                Err(SetupError::Stray(listener.place().map_or_else(|_| name.clone(), |place| place.to_string())))
+            }
+        }
+    }
+
+    fn take(&mut self, import: &Import, fits: impl Fn(&Import, &(Listener, String)) -> bool) -> Option<Listener> {
+        let at = self.0.iter().position(|found| fits(import, found))?;
+        Some(self.0.remove(at).0)
     }
 }
 
@@ -96,7 +149,7 @@ impl Portrep {
     }
 
     pub(super) fn handle_door_ready(&mut self, number: usize) {
-        self.doors[number].ready = true;
+        self.doors[number].handle_ready();
     }
 
     /// Takes connections out of the backlogs. True if there were any.
@@ -187,8 +240,13 @@ impl Portrep {
             Some(stream)
         });
         let Some(stream) = opened else { return self.desk.give_up(ctx, slot) };
+        // Who names targets to the SOCKS server can follow an RMI server's answers.
+        let watch = if wish == Wish::Connection { Watch::begin() } else { Watch::Off };
         self.desk.ends.alter(slot, |end| match end {
-            End::Held(held) => Some(End::Conn(Conn::new(held.socket, key, stream, start).with_asked(held.asked))),
+            End::Held(held) => {
+                let conn = Conn::new(held.socket, key, stream, start).with_asked(held.asked);
+                Some(End::Conn(conn.with_watch(watch)))
+            }
             other => Some(other),
         });
         self.desk.own(key, stream, Owner::Import(slot, number));
@@ -261,6 +319,10 @@ impl Portrep {
             }
         }
         if self.stopping.is_none() {
+            for (route, peer, app) in self.routes.unasked() {
+                let key = ctx.node.call(ctx.now, peer, app.clone());
+                self.routes.ask_too(route, app, key);
+            }
             for route in self.routes.heirless(ctx.now, self.attached) {
                 route.heir = Some(ctx.node.call(ctx.now, route.peer, route.app.clone()));
             }

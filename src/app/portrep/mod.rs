@@ -15,6 +15,7 @@
 
 mod ask;
 mod check;
+mod command;
 mod conn;
 mod desk;
 mod exports;
@@ -22,6 +23,7 @@ mod imports;
 mod peers;
 mod probes;
 mod proxy;
+pub mod rmi;
 mod rules;
 pub mod service;
 mod sessions;
@@ -35,18 +37,20 @@ pub use check::{Check, Hop, Passage};
 pub use exports::Export;
 pub use imports::{Import, Speaks};
 pub use proxy::Version as ProxyVersion;
+pub use rmi::Referral;
 pub use rules::{Rule, RuleError, Rules};
 pub use service::{APP_MAX, Service};
 pub use targets::Target;
 
-use super::client::{Callers, CloseCode, Context, Failure, Notice, Place, Tool, ToolError};
+use super::client::{Callers, CloseCode, Context, Failure, Notice, Passed, Place, Tool, ToolError, Wait};
 use crate::identity::{AppName, PeerId};
 use crate::net::signals::{HUP, USR1};
 use crate::net::tcp::{Listener, raise_descriptor_limit};
 use crate::node::{Event, Key};
+use command::Command;
 use desk::{Desk, End, Owner};
 use exports::Gate;
-use imports::Door;
+use imports::{Door, Found};
 use peers::Routes;
 use probes::Health;
 use slots::Slot;
@@ -58,15 +62,24 @@ use std::time::{Duration, Instant};
 use targets::Resolved;
 use throttle::Throttle;
 
-/// Descriptors for everything that is not a connection.
+/// Descriptors for everything that is neither a connection nor a listener.
 const DESCRIPTORS_KEPT: usize = 64;
-/// Connections at a time, unless the user or the descriptors say less: a session has no more streams.
-const CONNECTIONS_MAX: usize = 8192;
+/// Connections at a time, unless the user or the descriptors say less: eight sessions full of streams, so that one peer
+/// meets the limit of its session before it meets that of all.
+const CONNECTIONS_MAX: usize = 8 * 8192;
 /// How long the end of sessions is waited for after a signal.
 const GOODBYE: Duration = Duration::from_secs(3);
 
-/// Reads again who may reach which export, in the order of the exports. None: as before.
-pub type Reload = Box<dyn FnMut() -> Option<Vec<Vec<PeerId>>>>;
+/// Reads again who may reach which export. None: as before.
+pub type Reload = Box<dyn FnMut() -> Option<Reloaded>>;
+
+/// Who may reach which export.
+pub struct Reloaded {
+    /// In the order of the exports.
+    pub allow: Vec<Vec<PeerId>>,
+    /// Names that nobody bears any more.
+    pub unknown: Vec<String>,
+}
 
 /// What `vp-portrep` was asked to do.
 pub struct Options {
@@ -74,6 +87,8 @@ pub struct Options {
     pub imports: Vec<Import>,
     /// Ports to serve.
     pub exports: Vec<Export>,
+    /// Sockets that listen already: for the imports that are where they are, or have their names.
+    pub passed: Vec<Passed>,
     /// Listens only while the far side serves.
     pub listen_when_up: bool,
     /// What targets are told of who connects.
@@ -82,8 +97,10 @@ pub struct Options {
     pub limit: Option<NonZeroU64>,
     /// Connections at a time.
     pub max_connections: Option<usize>,
-    /// A program and its arguments, to be run once every import works; or nothing.
+    /// A program and its arguments, to be run once every mapping works; or nothing.
     pub run: Vec<OsString>,
+    /// How long that may take.
+    pub wait: Wait,
     /// What SIGHUP does.
     pub reload: Reload,
 }
@@ -93,6 +110,8 @@ pub struct Options {
 pub enum SetupError {
     /// This place cannot be listened on.
     Listen(Place, io::Error),
+    /// This socket was passed, and no import is for it.
+    Stray(String),
     /// The target of this export has no address.
     Resolve(AppName, Target, io::Error),
 }
@@ -101,6 +120,7 @@ impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SetupError::Listen(place, _) => write!(f, "cannot listen on {place}"),
+            SetupError::Stray(socket) => write!(f, "no import is for the socket {socket} that was passed"),
             SetupError::Resolve(app, target, _) => write!(f, "the target {target} of the export {app} has no address"),
         }
     }
@@ -110,6 +130,7 @@ impl std::error::Error for SetupError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             SetupError::Listen(_, error) | SetupError::Resolve(_, _, error) => Some(error),
+            SetupError::Stray(_) => None,
         }
     }
 }
@@ -126,9 +147,7 @@ pub struct Portrep {
     listen_when_up: bool,
     proxy: Option<ProxyVersion>,
     reload: Reload,
-    run: Vec<OsString>,
-    started: bool,
-    child: Option<Slot>,
+    command: Command,
     /// The link to the relay is down, and not because it was never up yet.
     stranded: bool,
     /// Since when it is up.
@@ -138,7 +157,10 @@ pub struct Portrep {
     /// Peers' wishes whose name is being looked up.
     looking: Vec<Slot>,
     closing: Vec<Key>,
-    stopping: Option<(i32, Instant)>,
+    /// Where RMI servers send their callers in vain.
+    told: rmi::Told,
+    /// How it will end, and when at the latest.
+    stopping: Option<(Result<(), ToolError>, Instant)>,
     outcome: Option<Result<(), ToolError>>,
 }
 
@@ -148,22 +170,23 @@ impl Portrep {
     /// # Errors
     /// A port is taken, a name has no address.
     pub fn new(now: Instant, options: Options) -> Result<Portrep, SetupError> {
-        let descriptors = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
-        let most = options.max_connections.unwrap_or(CONNECTIONS_MAX).min(descriptors.saturating_sub(DESCRIPTORS_KEPT));
+        let most = options.max_connections.unwrap_or(CONNECTIONS_MAX).min(spare_descriptors(options.imports.len()));
         let mut gates = Vec::new();
         for Export { app, target, allow } in options.exports {
             let resolved = Resolved::new(target.clone());
             let resolved = resolved.map_err(|error| SetupError::Resolve(app.clone(), target, error))?;
             gates.push(Gate::new(app, resolved, allow));
         }
-        let (mut routes, mut bound) = (Routes::default(), Vec::new());
-        for import in &options.imports {
-            routes.add(now, import.peer, &import.service.app);
-            let listener = match options.listen_when_up {
-                true => None,
-                false => Some(Listener::bind(&import.at).map_err(|e| SetupError::Listen(import.at.clone(), e))?),
-            };
-            bound.push(listener);
+        let mut routes = Routes::default();
+        options.imports.iter().for_each(|import| routes.add(now, import.peer, &import.service.app));
+        let mut found = Found::new(options.passed)?;
+        let mut bound = found.claim(&options.imports)?;
+        if !options.listen_when_up {
+            for (import, listener) in options.imports.iter().zip(&mut bound).filter(|(_, listener)| listener.is_none())
+            {
+                let fresh = Listener::bind(&import.at).map_err(|e| SetupError::Listen(import.at.clone(), e))?;
+                *listener = Some(fresh);
+            }
         }
         Ok(Portrep {
             health: vec![Health::Unknown(now); options.imports.len()],
@@ -175,26 +198,22 @@ impl Portrep {
             listen_when_up: options.listen_when_up,
             proxy: options.proxy,
             reload: options.reload,
-            run: options.run,
-            started: false,
-            child: None,
+            command: Command::new(now, options.run, options.wait),
             stranded: false,
             attached: None,
             met: false,
             told_ready: false,
             looking: Vec::new(),
             closing: Vec::new(),
+            told: rmi::Told::new(),
             stopping: None,
             outcome: None,
         })
     }
 
-    /// Everybody who may reach any export.
+    /// Who may reach which export.
     pub fn callers(&self) -> Callers {
-        let mut peers: Vec<PeerId> = self.gates.iter().flat_map(|gate| gate.allow.iter().copied()).collect();
-        peers.sort_unstable();
-        peers.dedup();
-        if peers.is_empty() { Callers::Nobody } else { Callers::Only(peers) }
+        Callers::Each(self.gates.iter().map(|gate| (gate.app.clone(), gate.allow.clone())).collect())
     }
 
     fn finish(&mut self, outcome: Result<(), ToolError>) {
@@ -242,25 +261,9 @@ impl Portrep {
         }
     }
 
-    fn reap_child(&mut self, slot: Slot) {
-        use std::os::unix::process::ExitStatusExt;
-        let Some(End::Child(child)) = self.desk.ends.get_mut(slot) else { return };
-        let outcome = match child.try_wait() {
-            Ok(None) => return,
-            Ok(Some(status)) => match (status.code(), status.signal()) {
-                (Some(0), _) => Ok(()),
-                (Some(code), _) => Err(ToolError::Exited(u8::try_from(code).unwrap_or(u8::MAX))),
-                (None, signal) => Err(ToolError::Killed(signal.unwrap_or_default())),
-            },
-            Err(error) => Err(ToolError::Io("waiting for the command", error)),
-        };
-        self.desk.ends.remove(slot);
-        self.child = None;
-        self.finish(outcome);
-    }
-
-    fn stop(&mut self, ctx: &mut Context<'_>, signal: i32) {
-        self.stopping = Some((signal, ctx.now + GOODBYE));
+    /// Lets go of everything. Peers hear `code`; then it ends with `outcome`.
+    fn stop(&mut self, ctx: &mut Context<'_>, outcome: Result<(), ToolError>, code: CloseCode) {
+        self.stopping = Some((outcome, ctx.now + GOODBYE));
         for number in 0..self.doors.len() {
             self.close_door(number);
         }
@@ -268,22 +271,22 @@ impl Portrep {
             ctx.node.unlisten(&gate.app);
         }
         for key in self.desk.keys() {
-            self.retire(ctx, key, CloseCode::GoingAway);
+            self.retire(ctx, key, code);
         }
         for slot in self.desk.ends.keys() {
-            match self.desk.ends.get_mut(slot) {
-                Some(End::Held(_) | End::Talk(_)) => self.desk.give_up(ctx, slot),
-                Some(End::Child(child)) => child.terminate(),
-                _ => {}
+            if let Some(End::Held(_) | End::Talk(_)) = self.desk.ends.get_mut(slot) {
+                self.desk.give_up(ctx, slot);
             }
         }
+        self.terminate_command();
     }
 
     /// Takes the new lists of who may reach what. Connections of peers who may no more are reset, others go on.
     fn handle_reload(&mut self, ctx: &mut Context<'_>) {
         ctx.node.hurry(ctx.now);
-        let Some(lists) = (self.reload)() else { return (ctx.notices)(Notice::NotReloaded) };
-        for (gate, allow) in self.gates.iter_mut().zip(lists) {
+        let Some(again) = (self.reload)() else { return (ctx.notices)(Notice::NotReloaded) };
+        again.unknown.iter().for_each(|name| (ctx.notices)(Notice::Unlisted(name)));
+        for (gate, allow) in self.gates.iter_mut().zip(again.allow) {
             gate.allow = allow;
         }
         ctx.node.set_callers(self.callers());
@@ -300,13 +303,17 @@ impl Portrep {
 
     fn conclude(&mut self, ctx: &mut Context<'_>) {
         self.closing.retain(|key| ctx.node.knows(*key));
-        if let Some((signal, until)) = self.stopping {
-            let settled = self.closing.is_empty() && self.child.is_none();
-            if settled || ctx.now >= until {
-                self.finish(Err(ToolError::Signal(signal)));
-            }
+        let settled = self.closing.is_empty() && !self.command.is_running();
+        if let Some((outcome, _)) = self.stopping.take_if(|(_, until)| settled || ctx.now >= *until) {
+            self.finish(outcome);
         }
     }
+}
+
+/// Descriptors that connections may have, beside so many listeners.
+fn spare_descriptors(listeners: usize) -> usize {
+    let all = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
+    all.saturating_sub(DESCRIPTORS_KEPT + listeners)
 }
 
 impl Tool for Portrep {
@@ -389,10 +396,11 @@ impl Tool for Portrep {
         self.drop_faded(ctx);
         self.call_routes(ctx);
         self.probe(ctx);
-        self.start_command(ctx);
+        self.drive_command(ctx);
         self.desk.release_throttled(ctx.now);
         let accepted = self.accept(ctx);
         let moved = self.serve_queue(ctx);
+        self.judge_referrals(ctx);
         self.handle_patience(ctx);
         self.conclude(ctx);
         accepted || moved
@@ -405,7 +413,7 @@ impl Tool for Portrep {
                 let (open, served) = self.desk.counts();
                 (ctx.notices)(Notice::Connections(open, served));
             }
-            _ => self.stop(ctx, signal),
+            _ => self.stop(ctx, Err(ToolError::Signal(signal)), CloseCode::GoingAway),
         }
     }
 
@@ -416,7 +424,7 @@ impl Tool for Portrep {
     fn next_timeout(&self) -> Option<Instant> {
         let doors = self.doors.iter().filter_map(Door::next_timeout);
         let others = [self.desk.next_timeout(), self.routes.next_timeout(self.attached), self.next_probe()];
-        let goodbye = self.stopping.map(|(_, until)| until);
-        doors.chain(others.into_iter().flatten()).chain(goodbye).min()
+        let goodbye = self.stopping.as_ref().map(|(_, until)| *until);
+        doors.chain(others.into_iter().flatten()).chain(goodbye).chain(self.command.next_timeout()).min()
     }
 }

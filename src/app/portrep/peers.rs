@@ -53,6 +53,20 @@ pub struct Route {
     lost: Option<Instant>,
     /// The call that may lead to the next session.
     pub heir: Option<Key>,
+    /// It is not there by the first application.
+    absent: bool,
+    /// So it was asked for by others.
+    also: Vec<Other>,
+}
+
+/// A further application by which a peer was asked for.
+#[derive(Debug)]
+struct Other {
+    app: AppName,
+    /// The call, unless it has failed.
+    call: Option<Key>,
+    /// Nobody is there by it.
+    absent: bool,
 }
 
 /// A session that another has taken the place of.
@@ -68,6 +82,13 @@ struct Home {
     route: usize,
     /// The process at the other end has taken a stream of the application: it serves it.
     proven: bool,
+}
+
+impl Route {
+    /// Its peer is to be asked for by every name that we know of it.
+    fn wants_others(&self) -> bool {
+        self.absent && self.heir.is_none() && self.standing != Standing::Up
+    }
 }
 
 /// All routes.
@@ -92,8 +113,9 @@ impl Routes {
 
     fn push(&mut self, now: Instant, peer: PeerId, app: &AppName) -> usize {
         let standing = Standing::Resting(now);
-        let (peer, app, held) = (peer, app.clone(), Vec::new());
-        self.routes.push(Route { peer, app, key: None, standing, held, failures: 0, lost: None, heir: None });
+        let (peer, app, held, also) = (peer, app.clone(), Vec::new(), Vec::new());
+        let (key, lost, heir) = (None, None, None);
+        self.routes.push(Route { peer, app, key, standing, held, failures: 0, lost, heir, absent: false, also });
         self.routes.len() - 1
     }
 
@@ -150,9 +172,47 @@ impl Routes {
         true
     }
 
+    /// What else to ask for where a peer is not there: another process of it may be, by another name.
+    pub fn unasked(&self) -> Vec<(usize, PeerId, AppName)> {
+        let mut unasked = Vec::new();
+        for ((peer, app), home) in &self.homes {
+            let route = &self.routes[home.route];
+            if route.wants_others() && route.app != *app && !route.also.iter().any(|other| other.app == *app) {
+                unasked.push((home.route, *peer, app.clone()));
+            }
+        }
+        unasked
+    }
+
+    /// It was asked for.
+    pub fn ask_too(&mut self, route: usize, app: AppName, key: Key) {
+        self.routes[route].also.push(Other { app, call: Some(key), absent: false });
+    }
+
+    /// A session is up. If it is one that was asked for beside the first call of its route, it takes its place. Yields the
+    /// calls that are needed no more.
+    pub fn promote(&mut self, key: Key) -> Vec<Key> {
+        let mut routes = self.routes.iter_mut();
+        let Some(route) = routes.find(|route| route.also.iter().any(|other| other.call == Some(key))) else {
+            return Vec::new();
+        };
+        let mut needless: Vec<Key> = route.key.replace(key).into_iter().collect();
+        for other in std::mem::take(&mut route.also) {
+            match other.call {
+                Some(call) if call == key => route.app = other.app,
+                call => needless.extend(call),
+            }
+        }
+        needless
+    }
+
     /// The session of a route has come to its end, or did not come about. Yields the connections it held.
     pub fn rest(&mut self, now: Instant, key: Key) -> Vec<Slot> {
         self.fading.retain(|fading| fading.key != key);
+        let mut others = self.routes.iter_mut().flat_map(|route| &mut route.also);
+        if let Some(other) = others.find(|other| other.call == Some(key)) {
+            other.call = None;
+        }
         if let Some(route) = self.routes.iter_mut().find(|route| route.heir == Some(key)) {
             // Nobody answered for it: ask again later.
             route.heir = None;
@@ -162,6 +222,7 @@ impl Routes {
         self.forget_proofs(at);
         let route = &mut self.routes[at];
         route.lost = None;
+        route.absent = false;
         route.key = route.heir.take();
         if route.key.is_some() {
             if route.standing == Standing::Up {
@@ -186,6 +247,8 @@ impl Routes {
         let route = self.by_key(key)?;
         route.standing = Standing::Up;
         route.failures = 0;
+        route.absent = false;
+        route.also.clear();
         Some(std::mem::take(&mut route.held))
     }
 
@@ -207,11 +270,24 @@ impl Routes {
         route.heir.take()
     }
 
-    /// Nobody answers a call. Yields the connections that were held for it.
+    /// Nobody answers a call. Yields the connections that were held for it, unless another call may still be answered.
     pub fn handle_absent(&mut self, key: Key) -> Vec<Slot> {
-        let Some(at) = self.index(key) else { return Vec::new() };
+        let asked = |route: &Route| route.also.iter().any(|other| other.call == Some(key));
+        let Some(at) = self.index(key).or_else(|| self.routes.iter().position(asked)) else { return Vec::new() };
         let route = &mut self.routes[at];
-        route.standing = Standing::Absent;
+        match route.also.iter_mut().find(|other| other.call == Some(key)) {
+            Some(other) => other.absent = true,
+            None => route.absent = true,
+        }
+        let open = |other: &Other| other.call.is_some() && !other.absent;
+        let hopes = self.unasked().iter().any(|(of, ..)| *of == at) || self.routes[at].also.iter().any(open);
+        let route = &mut self.routes[at];
+        if route.wants_others() && hopes {
+            return Vec::new();
+        }
+        if route.absent {
+            route.standing = Standing::Absent;
+        }
         std::mem::take(&mut route.held)
     }
 
@@ -264,163 +340,5 @@ impl Routes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::Identity;
-    use crate::node::{Callers, Config, Node, Wait};
-    use crate::session::Times;
-
-    fn peer() -> PeerId {
-        Identity::generate().id()
-    }
-
-    fn app(name: &str) -> AppName {
-        name.parse().unwrap()
-    }
-
-    fn key(now: Instant) -> Key {
-        keys(now)[0]
-    }
-
-    /// Keys come from a node alone.
-    fn keys(now: Instant) -> Vec<Key> {
-        let times = Times { dead_time: PAUSE_MAX, resume_timeout: PAUSE_MAX, lane_life: PAUSE_MAX };
-        let config = Config {
-            identity: Identity::generate(),
-            relays: vec![peer()],
-            callers: Callers::Nobody,
-            wait: Wait::Forever,
-            times,
-            callers_max: 1,
-            seed: 1,
-        };
-        let mut node = Node::new(now, config);
-        (0..3).map(|_| node.call(now, peer(), app("pg"))).collect()
-    }
-
-    #[test]
-    fn a_peer_has_one_route_until_another_process_of_it_serves_something() {
-        let (now, depot) = (Instant::now(), peer());
-        let mut routes = Routes::default();
-        routes.add(now, depot, &app("pg"));
-        routes.add(now, depot, &app("rmi"));
-        assert_eq!(routes.route(depot, &app("rmi")).unwrap().app, app("pg"));
-        assert!(!routes.part(now, depot, &Service { app: app("pg"), offset: 0 }), "that is the process called");
-        assert!(routes.part(now, depot, &Service { app: app("rmi"), offset: 3 }));
-        assert_eq!(routes.route(depot, &app("rmi")).unwrap().app, app("rmi"));
-        assert!(!routes.part(now, depot, &Service { app: app("rmi"), offset: 3 }), "there is nobody else to ask");
-        assert_eq!(routes.routes.len(), 2);
-    }
-
-    #[test]
-    fn what_is_proven_stays_until_the_session_ends() {
-        let (now, depot) = (Instant::now(), peer());
-        let mut routes = Routes::default();
-        routes.add(now, depot, &app("pg"));
-        routes.add(now, depot, &app("rmi"));
-        let key = key(now);
-        routes.route(depot, &app("pg")).unwrap().key = Some(key);
-        assert_eq!(routes.rise(key), Some(Vec::new()));
-        routes.prove(depot, &app("rmi"));
-        assert!(routes.is_certain(depot, &app("rmi")));
-        assert!(!routes.part(now, depot, &Service { app: app("rmi"), offset: 0 }));
-        routes.rest(now, key);
-        assert!(!routes.is_certain(depot, &app("rmi")));
-        assert!(routes.is_certain(depot, &app("pg")), "that is the process called");
-        assert_eq!(routes.next_timeout(None), Some(now + PAUSE_FIRST));
-    }
-
-    /// A route that is up, and its session.
-    fn up(now: Instant, depot: PeerId) -> (Routes, Vec<Key>) {
-        let mut routes = Routes::default();
-        routes.add(now, depot, &app("pg"));
-        let keys = keys(now);
-        routes.route(depot, &app("pg")).unwrap().key = Some(keys[0]);
-        routes.rise(keys[0]).unwrap();
-        (routes, keys)
-    }
-
-    fn call_heir(routes: &mut Routes, now: Instant, heir: Key) -> usize {
-        routes.heirless(now, Some(now - HEIR_AFTER)).map(|route| route.heir = Some(heir)).count()
-    }
-
-    #[test]
-    fn a_path_that_comes_back_soon_needs_no_heir() {
-        let (now, depot) = (Instant::now(), peer());
-        let (mut routes, keys) = up(now, depot);
-        routes.handle_lost(now, keys[0]);
-        assert_eq!(routes.next_timeout(Some(now)), Some(now + HEIR_AFTER));
-        assert_eq!(call_heir(&mut routes, now + HEIR_AFTER / 2, keys[1]), 0);
-        assert_eq!(routes.handle_resumed(keys[0]), None);
-        assert_eq!((routes.next_timeout(Some(now)), call_heir(&mut routes, now + HEIR_AFTER, keys[1])), (None, 0));
-    }
-
-    #[test]
-    fn without_a_relay_there_is_nobody_to_call() {
-        let (now, depot) = (Instant::now(), peer());
-        let (mut routes, keys) = up(now, depot);
-        routes.handle_lost(now, keys[0]);
-        assert_eq!(routes.heirless(now + 10 * HEIR_AFTER, None).count(), 0);
-        assert_eq!(routes.next_timeout(None), None);
-    }
-
-    #[test]
-    fn an_heir_that_answers_takes_over_and_the_old_session_has_its_grace() {
-        let (now, depot) = (Instant::now(), peer());
-        let (mut routes, keys) = up(now, depot);
-        routes.handle_lost(now, keys[0]);
-        let later = now + HEIR_AFTER;
-        assert_eq!(call_heir(&mut routes, later, keys[1]), 1);
-        routes.handle_absent(keys[1]);
-        assert_eq!(routes.route(depot, &app("pg")).unwrap().standing, Standing::Absent);
-        assert_eq!(routes.succeed(later, keys[1]), Some(keys[0]));
-        assert_eq!(routes.rise(keys[1]), Some(Vec::new()));
-        assert_eq!((routes.poll_faded(later), routes.next_timeout(None)), (None, Some(later + GRACE)));
-        assert_eq!(routes.poll_faded(later + GRACE), Some(keys[0]));
-    }
-
-    #[test]
-    fn a_session_whose_path_comes_back_outlives_its_heir_and_its_grace() {
-        let (now, depot) = (Instant::now(), peer());
-        let (mut routes, keys) = up(now, depot);
-        routes.handle_lost(now, keys[0]);
-        call_heir(&mut routes, now + HEIR_AFTER, keys[1]);
-        routes.handle_absent(keys[1]);
-        assert_eq!(routes.handle_resumed(keys[0]), Some(keys[1]), "the call is not needed any more");
-        assert_eq!(routes.route(depot, &app("pg")).unwrap().standing, Standing::Up);
-        routes.handle_lost(now, keys[0]);
-        call_heir(&mut routes, now + HEIR_AFTER, keys[2]);
-        routes.succeed(now, keys[2]);
-        assert_eq!(routes.handle_resumed(keys[0]), None);
-        assert_eq!((routes.poll_faded(now + 2 * GRACE), routes.spared()), (None, vec![keys[0]]));
-    }
-
-    #[test]
-    fn a_session_that_fails_leaves_the_route_to_the_call_beside_it() {
-        let (now, depot) = (Instant::now(), peer());
-        let (mut routes, keys) = up(now, depot);
-        routes.handle_lost(now, keys[0]);
-        call_heir(&mut routes, now + HEIR_AFTER, keys[1]);
-        routes.rest(now, keys[0]);
-        let route = routes.route(depot, &app("pg")).unwrap();
-        assert_eq!((route.key, route.standing), (Some(keys[1]), Standing::Calling));
-        assert_eq!(routes.succeed(now, keys[1]), None, "there is nothing left to succeed");
-    }
-
-    #[test]
-    fn pauses_grow_to_a_bound_while_calls_fail() {
-        let (now, depot) = (Instant::now(), peer());
-        let mut routes = Routes::default();
-        routes.add(now, depot, &app("pg"));
-        let key = key(now);
-        let mut last = Duration::ZERO;
-        for _ in 0..50 {
-            routes.route(depot, &app("pg")).unwrap().key = Some(key);
-            routes.rest(now, key);
-            let pause = routes.next_timeout(None).unwrap() - now;
-            assert!(pause >= last && pause <= PAUSE_MAX);
-            last = pause;
-        }
-        assert_eq!(last, PAUSE_MAX);
-    }
-}
+#[path = "peers_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! Whether imports work, asked of the far side: for `--listen-when-up`, and before a command is run.
 
 use super::Portrep;
-use super::desk::{End, Owner};
+use super::desk::Owner;
 use super::peers::Standing;
 use super::service::Wish;
 use crate::app::client::{Context, Notice};
@@ -28,8 +28,7 @@ pub enum Health {
 
 impl Portrep {
     fn wants_probes(&self) -> bool {
-        let to_run = !self.run.is_empty() && !self.started;
-        (self.listen_when_up || to_run) && self.stopping.is_none()
+        (self.listen_when_up || self.command.is_waiting()) && self.stopping.is_none()
     }
 
     /// Asks about every import whose turn has come.
@@ -89,6 +88,7 @@ impl Portrep {
             self.health[number] = Health::Unknown(ctx.now);
             return;
         }
+        self.command.handle_not_working(code);
         self.handle_not_working(number, ctx.now + FAILING_PAUSE);
     }
 
@@ -124,26 +124,6 @@ impl Portrep {
         if let Err(error) = bound {
             // Somebody has the port for now: the next probe tries again.
             (ctx.notices)(Notice::CannotListen(&place, &error));
-        }
-    }
-
-    /// Runs the command as soon as every import works.
-    pub(super) fn start_command(&mut self, ctx: &mut Context<'_>) {
-        let all = self.health.iter().all(|health| matches!(health, Health::Works(_)));
-        if self.run.is_empty() || self.started || !all || self.stopping.is_some() {
-            return;
-        }
-        self.started = true;
-        let slot = self.desk.ends.next();
-        let child = crate::net::child::run(&self.run).and_then(|child| {
-            child.register(ctx.registry, slot.token())?;
-            Ok(child)
-        });
-        match child {
-            Ok(child) => {
-                self.child = Some(self.desk.ends.insert(End::Child(child)));
-            }
-            Err(error) => self.finish(Err(crate::app::client::ToolError::CannotRun(error))),
         }
     }
 

@@ -10,6 +10,9 @@ impl Portrep {
     pub(super) fn handle_up(&mut self, ctx: &mut Context<'_>, key: Key) {
         self.met = true;
         self.desk.tie(key);
+        for needless in self.routes.promote(key) {
+            ctx.node.abandon(ctx.now, needless);
+        }
         if let Some(old) = self.routes.succeed(ctx.now, key) {
             self.handle_succeeded(ctx, old);
         }
@@ -51,6 +54,9 @@ impl Portrep {
     pub(super) fn end_session(&mut self, ctx: &mut Context<'_>, key: Key, error: &ToolError) {
         if let (Some(peer), true) = (ctx.node.peer(key), self.routes.is_fresh_failure(key)) {
             (ctx.notices)(Notice::SessionFailed(peer, error));
+        }
+        if !self.desk.owners(key).is_empty() {
+            self.command.handle_lost();
         }
         self.forget_health(ctx.now, key);
         for slot in self.routes.rest(ctx.now, key) {

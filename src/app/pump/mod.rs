@@ -34,13 +34,12 @@ const INBOX_BYTES: usize = 1024 * 1024;
 const OUTBOX_BYTES: usize = 1024 * 1024;
 /// So much is worth a wake-up while more is coming: one frame of the link.
 const WAKE_BYTES: usize = 256 * 1024;
-/// A buffer holds what the engine sends at once, or one piece of the session.
-const BUFFER_BYTES: usize = 64 * 1024;
+/// A buffer holds what the engine sends at once, or one piece of the session, and no more: a full read needs no zeroing.
+const BUFFER_BYTES: usize = CHUNK_BYTES;
 /// Buffers kept for later: both queues full.
 const FREE_MAX: usize = (INBOX_BYTES + OUTBOX_BYTES) / BUFFER_BYTES;
 
 const _: () = assert!(OUTBOX_BYTES >= ANSWER_BYTES);
-const _: () = assert!(BUFFER_BYTES >= CHUNK_BYTES);
 const _: () = assert!(WAKE_BYTES <= INBOX_BYTES / 2 && WAKE_BYTES <= OUTBOX_BYTES / 2);
 
 /// The engine's thread came to a bad end.

@@ -13,21 +13,19 @@ use crate::app::transfer::decoder::{Decoder, Piece};
 use crate::app::transfer::encode::{HEADER_BYTES, data_header};
 use crate::app::transfer::messages::{Answer, Content, Hello, ItemOutcome, Offer, VERSION};
 use crate::app::transfer::outcome::Violation;
-use crate::app::transfer::{BlockEncoder, Compression, RateLimit, TransferError};
+use crate::app::transfer::{BlockEncoder, Compression, LinkMeter, RateLimit, TransferError};
 use crate::net::Read;
 use crate::net::stdio::Source;
 use crate::session::{Half, Session};
 use crate::wire::CloseCode;
 use mio::{Registry, Token};
 use std::num::NonZeroU64;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Bytes sent before others get their turn.
 const TURN_BYTES: usize = 1024 * 1024;
 /// Less room than this at the end of a record is filled by copying, instead of by a read of its own.
 const ROOM_MIN: usize = 1024;
-/// The link is judged over so many bytes at a time.
-const MEASURE_BYTES: usize = 512 * 1024;
 /// With a limit, pieces are what flows in a tenth of a second, but never smaller than this.
 const PIECE_MIN: usize = 512;
 
@@ -40,40 +38,6 @@ pub struct Plain {
     pub compression: Compression,
     /// Bytes sent in a second, at most: after compression.
     pub limit: Option<NonZeroU64>,
-}
-
-/// How long the session kept us waiting since the last judgement.
-struct Measure {
-    since: Instant,
-    bytes: usize,
-    held_up: Duration,
-    blocked_since: Option<Instant>,
-}
-
-impl Measure {
-    fn new(now: Instant) -> Measure {
-        Measure { since: now, bytes: 0, held_up: Duration::ZERO, blocked_since: None }
-    }
-
-    fn handle_room(&mut self, now: Instant, room: bool) {
-        if !room {
-            self.blocked_since.get_or_insert(now);
-        } else if let Some(since) = self.blocked_since.take() {
-            self.held_up += now.saturating_duration_since(since);
-        }
-    }
-
-    /// A link that held us up for a tenth of the time was the bottleneck all the time; otherwise it was not at all.
-    fn handle_sent(&mut self, now: Instant, bytes: usize, encoder: &mut BlockEncoder) {
-        self.bytes += bytes;
-        if self.bytes < MEASURE_BYTES {
-            return;
-        }
-        let wall = now.saturating_duration_since(self.since);
-        let busy = if self.held_up * 10 > wall { wall } else { Duration::ZERO };
-        encoder.note_drain(self.bytes, busy);
-        *self = Measure::new(now);
-    }
 }
 
 /// Result of one attempt to send a piece.
@@ -95,7 +59,7 @@ pub struct Outflow {
     source_ended: bool,
     encoder: BlockEncoder,
     limit: Option<(RateLimit, usize)>,
-    measure: Measure,
+    link: LinkMeter,
     /// Raw bytes on their way into the encoder.
     block: Vec<u8>,
     /// Whole messages on their way into the session, of which so many bytes are there.
@@ -123,7 +87,7 @@ impl Outflow {
             source_ended: false,
             encoder: BlockEncoder::new(plain.compression),
             limit,
-            measure: Measure::new(now),
+            link: LinkMeter::new(now),
             block: Vec::new(),
             packed,
             packed_at: 0,
@@ -189,7 +153,8 @@ impl Outflow {
         let mut moved = 0;
         while moved < TURN_BYTES && !self.finished {
             if !self.flush(session) {
-                self.measure.handle_room(now, false);
+                // Not `now`: compressing since then was no waiting.
+                self.link.handle_full(Instant::now());
                 break;
             }
             if self.ended {
@@ -202,14 +167,14 @@ impl Outflow {
             }
             match self.step(session)? {
                 Step::Sent(count, bytes) => {
-                    self.measure.handle_room(now, true);
+                    self.link.handle_room(now);
                     self.account(now, count, bytes);
                     moved += count.max(1);
                 }
                 Step::End => self.end(registry),
                 Step::Dry => break,
                 Step::Full => {
-                    self.measure.handle_room(now, false);
+                    self.link.handle_full(Instant::now());
                     break;
                 }
             }
@@ -277,7 +242,8 @@ impl Outflow {
                 room[..HEADER_BYTES].copy_from_slice(&data_header(count));
                 session.commit(self.stream, HEADER_BYTES + count);
                 self.encoder.note_raw(count);
-                self.measure.handle_sent(Instant::now(), HEADER_BYTES + count, &mut self.encoder);
+                self.link.handle_content(count);
+                self.link.handle_sent(Instant::now(), HEADER_BYTES + count, &mut self.encoder);
                 Ok(Step::Sent(count, HEADER_BYTES + count))
             }
         }
@@ -334,7 +300,8 @@ impl Outflow {
             self.pack_raw();
             self.encoder.note_raw(self.block.len());
         }
-        self.measure.handle_sent(end, self.packed.len(), &mut self.encoder);
+        self.link.handle_content(self.block.len());
+        self.link.handle_sent(end, self.packed.len(), &mut self.encoder);
         Ok(Step::Sent(self.block.len(), self.packed.len()))
     }
 }

@@ -3,7 +3,7 @@
 use super::messages::Hash;
 use super::outcome::Violation;
 use super::receiving::{Current, Receiver};
-use super::sending::{hash_zeros, wide};
+use super::sending::wide;
 use super::sink::{Offered, Settled};
 use crate::store::Fault;
 use std::time::Instant;
@@ -32,7 +32,7 @@ impl Receiver<'_, '_> {
         }
         self.advance(zeros)?;
         if let Current::File { hasher, .. } = &mut self.current {
-            hash_zeros(hasher, zeros);
+            hasher.update_zeros(zeros);
             let skipped = self.sink.skip(zeros);
             self.keep_or_fail(skipped);
         }
@@ -89,7 +89,7 @@ impl Receiver<'_, '_> {
                 if item.size != Some(offset) {
                     return Err(Violation::Length);
                 }
-                if hasher.finalize().as_bytes() != hash {
+                if hasher.finish() != *hash {
                     self.sink.abandon(&item, Fault::Integrity);
                     self.settle_item(item, Fault::Integrity.into());
                     return Ok(());

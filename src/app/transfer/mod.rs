@@ -19,7 +19,9 @@ pub mod blocks;
 mod content;
 pub mod decoder;
 pub mod encode;
+mod hashing;
 pub mod limit;
+pub mod link;
 #[cfg(test)]
 mod memory;
 pub mod messages;
@@ -37,15 +39,18 @@ mod sink;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unblock;
 mod writer;
 
 pub use crate::store::Fault;
 pub use crate::store::inbox::Overwrite;
-pub use blocks::{BlockDecoder, BlockEncoder, Compression};
+pub use blocks::{BlockEncoder, Compression};
 pub use limit::RateLimit;
+pub use link::LinkMeter;
 pub use outcome::{ReceiveOutcome, SendOutcome, Status, TransferError};
 pub use port::{CHUNK_BYTES, Port, PortClosed, TryRecv};
 pub use progress::{Progress, Snapshot};
 pub use receiver::{Destination, OnReceived, ReceiveJob, ReceivePolicy, Received};
 pub use sender::SendJob;
+pub use unblock::BlockDecoder;
 pub use writer::CommandEnded;

@@ -3,6 +3,7 @@
 use super::blocks::{BlockEncoder, Encoded};
 use super::encode::{HEADER_BYTES, data_header};
 use super::limit::RateLimit;
+use super::link::LinkMeter;
 use super::messages::Offer;
 use super::port::{CHUNK_BYTES, Port, PortClosed, TryRecv};
 use crate::store::Fault;
@@ -12,17 +13,8 @@ use std::time::{Duration, Instant};
 
 /// Less room than this at the end of a chunk is not worth a piece of a file.
 const PIECE_BYTES_MIN: usize = 1_024;
-/// The link is judged over so many bytes at a time.
-const MEASURE_BYTES: usize = 512 << 10;
 /// Chunks of answers that are taken in while the rate is waited for; then they wait outside.
 const RECEIVED_MAX: usize = 64;
-
-/// How busy the link has been since the last judgement.
-struct Measure {
-    since: Instant,
-    bytes: usize,
-    held_up: Duration,
-}
 
 /// The way out.
 pub(super) struct Outgoing<'p> {
@@ -30,7 +22,7 @@ pub(super) struct Outgoing<'p> {
     chunk: Vec<u8>,
     scratch: Vec<u8>,
     limit: Option<RateLimit>,
-    measure: Measure,
+    link: LinkMeter,
     /// Decides what is compressed.
     pub encoder: BlockEncoder,
     received: VecDeque<Vec<u8>>,
@@ -40,9 +32,9 @@ pub(super) struct Outgoing<'p> {
 impl<'p> Outgoing<'p> {
     pub fn new(port: &'p mut dyn Port, encoder: BlockEncoder, limit: Option<RateLimit>, now: Instant) -> Self {
         let chunk = port.buffer();
-        let measure = Measure { since: now, bytes: 0, held_up: Duration::ZERO };
+        let link = LinkMeter::new(now);
         let (scratch, received) = (Vec::new(), VecDeque::new());
-        Self { port, chunk, scratch, limit, measure, encoder, received, peer_finished: false }
+        Self { port, chunk, scratch, limit, link, encoder, received, peer_finished: false }
     }
 
     fn room(&self) -> usize {
@@ -88,6 +80,7 @@ impl<'p> Outgoing<'p> {
                 let body = begin + HEADER_BYTES;
                 self.chunk[begin..body].copy_from_slice(&data_header(count));
                 self.encoder.note_raw(count);
+                self.link.handle_content(count);
                 Ok(Ok(&self.chunk[body..]))
             }
             Err(fault) => {
@@ -104,6 +97,7 @@ impl<'p> Outgoing<'p> {
         let begin = Instant::now();
         let encoded = self.encoder.encode(block, &mut scratch);
         self.encoder.note_effort(begin.elapsed());
+        self.link.handle_content(block.len());
         match encoded {
             Encoded::Packed => self.append(&scratch)?,
             Encoded::Raw => {
@@ -128,22 +122,9 @@ impl<'p> Outgoing<'p> {
         self.keep_rate(bytes)?;
         self.port.send(chunk)?;
         let now = Instant::now();
-        self.measure.bytes += bytes;
-        self.measure.held_up += now - begin;
-        if self.measure.bytes >= MEASURE_BYTES {
-            self.judge(now);
-        }
+        self.link.handle_wait(now - begin);
+        self.link.handle_sent(now, bytes, &mut self.encoder);
         Ok(())
-    }
-
-    /// Tells the encoder how fast the link is: if it held us up for a tenth of the time it was the
-    /// bottleneck all the time, otherwise it was not.
-    fn judge(&mut self, now: Instant) {
-        let Measure { since, bytes, held_up } = self.measure;
-        let wall = now - since;
-        let busy = if held_up * 10 > wall { wall } else { Duration::ZERO };
-        self.encoder.note_drain(bytes, busy);
-        self.measure = Measure { since: now, bytes: 0, held_up: Duration::ZERO };
     }
 
     /// Waits for the rate limit, with an ear to the peer.
@@ -188,9 +169,7 @@ impl<'p> Outgoing<'p> {
             TryRecv::Empty => {
                 // A pause of ours says nothing about the link.
                 let heard = self.port.recv();
-                self.measure.since = Instant::now();
-                self.measure.bytes = 0;
-                self.measure.held_up = Duration::ZERO;
+                self.link.restart(Instant::now());
                 heard
             }
         }

@@ -1,10 +1,13 @@
 //! What an engine sees of the session below it: one ordered, reliable stream of bytes each way.
 
+use crate::session::frame::STREAM_HEADER_BYTES;
+use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// How many bytes a chunk holds: what fits into one record of the session.
-pub const CHUNK_BYTES: usize = 65_000;
+/// How many bytes a chunk holds: exactly what fits into one record of the session, so that a piece of a file is copied
+/// into one record, and written by the receiver in one piece.
+pub const CHUNK_BYTES: usize = RECORD_PLAINTEXT_MAX - STREAM_HEADER_BYTES;
 
 /// Bytes of answers that may be under way to a sender that is not reading.
 ///

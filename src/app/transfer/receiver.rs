@@ -1,7 +1,6 @@
 //! The receiving engine: what it is, and how it reads and answers. What each message means is in
 //! `receiving`.
 
-use super::blocks::BlockDecoder;
 use super::decoder::{Decoder, Piece};
 use super::messages::Offer;
 use super::outcome::{ReceiveOutcome, TransferError, Violation};
@@ -10,6 +9,7 @@ use super::progress::Progress;
 use super::receiving::Receiver;
 use super::sink::Sink;
 use super::tree::TreeSink;
+use super::unblock::BlockDecoder;
 use super::writer::WriterSink;
 use crate::store::inbox::{Inbox, Overwrite};
 use crate::store::names::TreePath;

@@ -1,5 +1,6 @@
 //! What the receiving engine makes of each message.
 
+use super::hashing::ContentHash;
 use super::messages::{
     Answer, CHECKPOINTS_MAX, Content, ENTRIES_MAX, Entry, Hello, IfDifferent, ItemOutcome, OPEN_ENTRIES_MAX, Offer,
     VERSION,
@@ -38,7 +39,7 @@ pub(super) enum Current {
     /// Between files.
     Nothing,
     /// A file, up to this offset.
-    File { item: Offered, offset: u64, hasher: Box<blake3::Hasher> },
+    File { item: Offered, offset: u64, hasher: Box<ContentHash> },
     /// The rest of a file that has failed here.
     Remains { index: u32, offset: u64, size: u64 },
     /// A stream.
@@ -249,7 +250,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
         };
         self.meter.bytes_done += offset;
         match self.sink.begin(&item, offset) {
-            Ok(()) => self.current = Current::File { item, offset, hasher: Box::new(hasher) },
+            Ok(()) => self.current = Current::File { item, offset, hasher: Box::new(hasher.into()) },
             Err(fault) => self.fail(item, offset, fault),
         }
         Ok(())

@@ -1,24 +1,13 @@
 //! What the sending engine does with one file that the receiver asked about.
 
 use super::blocks::Plan;
+use super::hashing::ContentHash;
 use super::messages::{HOLE_BYTES_MAX, Hash, IfDifferent, Offer};
 use super::outcome::TransferError;
 use super::port::PortClosed;
 use super::sender::{Ask, Sender, Wanted};
 use crate::store::Fault;
 use crate::store::read::{Extent, SourceFile};
-
-/// The hash of a hole is that of its zeros; so many are fed at once.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-
-/// Feeds so many zeros to a hash state.
-pub(super) fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
-    while count > 0 {
-        let now = usize::try_from(count).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-        hasher.update(&ZEROS[..now]);
-        count = count.saturating_sub(wide(now));
-    }
-}
 
 /// A length in memory as a length in a file: never more than 64 bits.
 pub(super) fn wide(length: usize) -> u64 {
@@ -70,7 +59,7 @@ impl Sender<'_> {
         };
         self.out.say(&Offer::Begin { index, offset })?;
         self.meter.bytes_done += offset;
-        let content = self.send_content(wanted, file, offset, hasher)?;
+        let content = self.send_content(wanted, file, offset, hasher.into())?;
         Ok(match content.and_then(|hash| file.check_unchanged().map(|()| hash)) {
             Ok(hash) => Offer::End { index, hash },
             Err(fault) => Offer::Failed { index, fault },
@@ -82,7 +71,7 @@ impl Sender<'_> {
         wanted: &Wanted,
         file: &SourceFile,
         mut offset: u64,
-        mut hasher: blake3::Hasher,
+        mut hasher: ContentHash,
     ) -> Result<Content, TransferError> {
         while offset < file.size() {
             let until = match file.extent(offset) {
@@ -91,7 +80,7 @@ impl Sender<'_> {
                 Ok(Extent::Hole { until }) => {
                     let zeros = (until - offset).min(HOLE_BYTES_MAX);
                     self.out.say(&Offer::Hole(zeros))?;
-                    hash_zeros(&mut hasher, zeros);
+                    hasher.update_zeros(zeros);
                     self.meter.bytes_done += zeros;
                     offset += zeros;
                     offset // of which nothing is to be read
@@ -110,7 +99,7 @@ impl Sender<'_> {
                 return Ok(Err(Fault::Cancelled));
             }
         }
-        Ok(Ok(*hasher.finalize().as_bytes()))
+        Ok(Ok(hasher.finish()))
     }
 
     /// Reports where we are and listens; false if the receiver has given the file up.
@@ -126,7 +115,7 @@ impl Sender<'_> {
         file: &SourceFile,
         offset: u64,
         left: u64,
-        hasher: &mut blake3::Hasher,
+        hasher: &mut ContentHash,
     ) -> Result<Result<u64, Fault>, PortClosed> {
         let left = usize::try_from(left).unwrap_or(usize::MAX);
         let sent = match self.out.encoder.plan() {

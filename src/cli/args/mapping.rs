@@ -98,7 +98,7 @@ pub enum MappingError {
 impl fmt::Display for MappingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoEquals => f.write_str("an = is missing"),
+            Self::NoEquals => f.write_str("an = is missing: only an export that is named by its port needs none"),
             Self::Missing => f.write_str("one side is empty"),
             Self::BadApp(error) => write!(f, "the application name {error}"),
             Self::BadPort => f.write_str("a port is a number from 1 to 65535"),
@@ -123,7 +123,9 @@ impl FromStr for Export {
     type Err = MappingError;
 
     fn from_str(text: &str) -> Result<Self, MappingError> {
-        let (app, target) = sides(text, text.find('='))?;
+        // A number alone is both: the port, and what peers call it.
+        let alone = text.parse::<PortRange>().is_ok();
+        let (app, target) = if alone { (text, text) } else { sides(text, text.find('='))? };
         let app = app.parse().map_err(MappingError::BadApp)?;
         let target = match (target.strip_prefix("unix:"), target.strip_prefix("socks:")) {
             (Some(path), _) => Target::Unix(socket(path)?),
@@ -142,7 +144,10 @@ impl FromStr for Import {
 
     fn from_str(text: &str) -> Result<Self, MappingError> {
         // The last `=`: a socket's path may have one, a peer's address has none.
-        let (at, to) = sides(text, text.rfind('='))?;
+        let (at, to) = match text.rfind('=') {
+            None => (same_number(text)?, text),
+            equals => sides(text, equals)?,
+        };
         let at = match at.strip_prefix("unix:") {
             Some(path) => Where::Unix(socket(path)?),
             None => {
@@ -154,7 +159,13 @@ impl FromStr for Import {
                 Where::Tcp { bind, ports: if ports == "0" { free } else { ports.parse()? } }
             }
         };
-        Ok(Self { at, to: to.to_owned() })
+        // `5432=depot` is for what the peer exports by that number.
+        let numbered = |ports: &PortRange| !to.contains(':') && ports.first != 0;
+        let to = match &at {
+            Where::Tcp { ports, .. } if numbered(ports) => format!("{to}:{ports}"),
+            _ => to.to_owned(),
+        };
+        Ok(Self { at, to })
     }
 }
 
@@ -173,6 +184,13 @@ impl FromStr for Allow {
     }
 }
 
+impl fmt::Display for PortRange {
+    /// As it is typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last { self.first.fmt(f) } else { write!(f, "{}-{}", self.first, self.last) }
+    }
+}
+
 impl FromStr for PortRange {
     type Err = MappingError;
 
@@ -181,6 +199,12 @@ impl FromStr for PortRange {
         let range = Self { first: port(first)?, last: port(last)? };
         if range.first > range.last { Err(MappingError::BackwardRange) } else { Ok(range) }
     }
+}
+
+/// The ports of `PEER:PORTS`: what is exported by a number is imported by the same one.
+fn same_number(address: &str) -> Result<&str, MappingError> {
+    let (peer, ports) = address.rsplit_once(':').ok_or(MappingError::NoEquals)?;
+    if peer.is_empty() || ports.parse::<PortRange>().is_err() { Err(MappingError::NoEquals) } else { Ok(ports) }
 }
 
 fn sides(text: &str, equals: Option<usize>) -> Result<(&str, &str), MappingError> {
@@ -240,6 +264,8 @@ mod tests {
         assert_eq!(target("web=socks:db:5432,10.0.0.0/8:*"), Ok(Target::Socks(rules("db:5432,10.0.0.0/8:*"))));
         assert_eq!(target("web=socks:1080"), Err(MappingError::BadRule(RuleError::NoPort)));
         assert_eq!(target("web=socks:db:1,"), Err(MappingError::BadRule(RuleError::NoPort)));
+        assert_eq!(target("5432"), tcp("127.0.0.1", one(5432)), "a number is its own name");
+        assert_eq!("1099-1103".parse::<Export>().map(|export| export.app.to_string()), Ok("1099-1103".to_owned()));
         assert_eq!(target("pg=::1:5432"), Err(MappingError::BadAddress));
         assert_eq!(target("pg=host:0"), Err(MappingError::BadPort));
         assert_eq!(target("pg=:5432"), Err(MappingError::Missing));
@@ -260,6 +286,24 @@ mod tests {
         assert_eq!(at("localhost:1=depot:pg"), Err(MappingError::BadAddress));
         assert_eq!(at("+1=depot:pg"), Err(MappingError::BadPort));
         assert_eq!("1=depot:pg".parse::<Import>().map(|import| import.to), Ok("depot:pg".to_owned()));
+        assert_eq!(at("depot:pg"), Err(MappingError::NoEquals), "which port?");
+    }
+
+    #[test]
+    fn the_number_is_the_same_on_both_sides_unless_told() {
+        let range = PortRange { first: 1099, last: 1103 };
+        let at = |ports| Where::Tcp { bind: Ipv4Addr::LOCALHOST.into(), ports };
+        for (text, ports, to) in [
+            ("depot:5432", one(5432), "depot:5432"),
+            ("5432=depot", one(5432), "depot:5432"),
+            ("15432=depot:5432", one(15432), "depot:5432"),
+            ("depot:1099-1103", range, "depot:1099-1103"),
+            ("1099-1103=depot", range, "depot:1099-1103"),
+        ] {
+            assert_eq!(text.parse(), Ok(Import { at: at(ports), to: to.to_owned() }), "{text}");
+        }
+        assert_eq!("0=depot".parse::<Import>().map(|import| import.to), Ok("depot".to_owned()));
+        assert_eq!(":5432".parse::<Import>(), Err(MappingError::NoEquals));
     }
 
     #[test]
@@ -274,7 +318,8 @@ mod tests {
         #[test]
         fn no_text_panics(text in "[a-z0-9:=\\[\\]\\-./ é]{0,24}") {
             let taken = [text.parse::<Export>().is_ok(), text.parse::<Import>().is_ok()];
-            prop_assert!(text.contains('=') || taken == [false, false]);
+            let numbered = text.rsplit(':').next().is_some_and(|ports| ports.parse::<PortRange>().is_ok());
+            prop_assert!(text.contains('=') || numbered || taken == [false, false]);
         }
     }
 }

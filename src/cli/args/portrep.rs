@@ -32,8 +32,19 @@ const MANUAL: Manual = Manual {
             line: "vp-portrep --socks 1080=depot:web -- curl -x socks5h://127.0.0.1:1080 https://a.example.com",
         },
     ],
-    variables: &super::common::VARIABLES,
+    variables: &VARIABLES,
     files: &[KEY_FILES, PEERS_FILES, RELAYS_FILES],
+};
+
+/// As of every tool that connects, and one for a tool that listens.
+const VARIABLES: [&str; super::common::VARIABLES.len() + 1] = {
+    let mut all = ["LISTEN_FDS"; super::common::VARIABLES.len() + 1];
+    let mut at = 0;
+    while at < super::common::VARIABLES.len() {
+        all[at] = super::common::VARIABLES[at];
+        at += 1;
+    }
+    all
 };
 
 /// Replicate TCP ports of one network in another
@@ -65,6 +76,8 @@ pub struct Portrep {
 pub struct Mappings {
     /// Serve HOST:PORT, a range HOST:PORT-PORT, or unix:PATH under this name; may be repeated
     ///
+    /// Without HOST it is this machine. A port or a range alone is its own name: 5432 is 5432=127.0.0.1:5432.
+    ///
     /// With socks:TARGET,TARGET... peers that import it with --socks name the target themselves. A TARGET is HOST:PORT,
     /// where HOST is a name, *.NAME, an address, a network (10.0.0.0/8; IPv6 in brackets) or *, and PORT a number, a range or *.
     /// Only what is listed can be reached; a * never leads to this machine.
@@ -72,6 +85,10 @@ pub struct Mappings {
     pub exports: Vec<Export>,
 
     /// Listen on PORT, BIND:PORT, a range of ports, or unix:PATH, and reach the peer's export; may be repeated
+    ///
+    /// Without BIND it is 127.0.0.1; IPv6 goes in brackets; port 0 takes a free one. The first port of a range leads to the
+    /// first of the export. PEER:PORT is PORT=PEER:PORT, for an export named by its port. A socket passed by systemd is
+    /// served by the import that is where it listens, else by the one whose application is its name.
     #[arg(short, long = "import", value_name = "WHERE=PEER:APP")]
     pub imports: Vec<Import>,
 
@@ -80,10 +97,13 @@ pub struct Mappings {
     pub socks: Vec<Import>,
 
     /// Let this peer use all exports, or the one named; default: every peer in the peers file
+    ///
+    /// SIGHUP reads the peers file again. A name that has gone from it means nobody; connections of a peer who may no
+    /// more are reset, all others go on.
     #[arg(long, value_name = "[APP=]PEER", requires = "exports")]
     pub allow: Vec<Allow>,
 
-    /// Listen only while the peer serves the export
+    /// Listen only while the peer serves the export and reaches its target
     #[arg(long)]
     pub listen_when_up: bool,
 
@@ -95,11 +115,17 @@ pub struct Mappings {
     #[arg(long, value_name = "RATE")]
     pub limit: Option<Rate>,
 
-    /// Connections at a time
+    /// Connections at a time; further ones are reset
+    ///
+    /// Default: 65536, or what the limit of descriptors leaves. While more than half are taken, one peer among several gets
+    /// at most seven eighths of them. A peer has at most 8192 in any case.
     #[arg(long, value_name = "N")]
     pub max_connections: Option<NonZeroU32>,
 
     /// Run CMD once the mappings work, and end with its status
+    ///
+    /// With --timeout the mappings have that long, or CMD is not run. What CMD has left in connections when it ends is
+    /// delivered before its status is passed on.
     #[arg(last = true, value_name = "CMD")]
     pub run: Vec<OsString>,
 }

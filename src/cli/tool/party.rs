@@ -63,11 +63,7 @@ impl Party {
             relays: self.relays.iter().map(|relay| relay.id).collect(),
             callers: callers.0,
             callers_max: callers.1,
-            wait: match connect.timeout.limit() {
-                None => Wait::Forever,
-                Some(Duration::ZERO) => Wait::No,
-                Some(time) => Wait::AtMost(time),
-            },
+            wait: wait(connect.timeout),
             times: Times {
                 dead_time: connect.dead_time,
                 resume_timeout: time_of(connect.resume_timeout),
@@ -77,6 +73,15 @@ impl Party {
         };
         Client::new(config, self.relays)
             .map_err(|error| Fault::new(Exit::Failed, format!("cannot wait for events: {}", chain(&error))))
+    }
+}
+
+/// How long to wait for relay and peer.
+pub fn wait(timeout: Patience) -> Wait {
+    match timeout.limit() {
+        None => Wait::Forever,
+        Some(Duration::ZERO) => Wait::No,
+        Some(time) => Wait::AtMost(time),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `vp-portrep`: words to work.
 
-use super::party::{drive, voice};
+use super::party::{drive, voice, wait};
 use super::{Context, Party, Tool};
-use crate::app::client::{Callers, Notice, Place};
-use crate::app::portrep::{self, APP_MAX, Options, ProxyVersion, Rules, Service, SetupError, Speaks};
+use crate::app::client::{Callers, Notice, Place, take_passed};
+use crate::app::portrep::{self, APP_MAX, Options, ProxyVersion, Reloaded, Rules, Service, SetupError, Speaks};
 use crate::cli::args::{
     Allow, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, Target, Where,
 };
@@ -48,13 +48,18 @@ fn check(words: &Check, context: &Context) -> Result<Exit, Fault> {
 }
 
 fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Result<Exit, Fault> {
+    // First of all: later their numbers may mean other files.
+    let passed = take_passed().map_err(|error| Fault::new(Exit::Config, format!("LISTEN_FDS: {}", chain(&error))))?;
+    if mappings.listen_when_up && !passed.is_empty() {
+        return Err(Fault::new(Exit::Config, "--listen-when-up: a socket that was passed listens already"));
+    }
     // A command has standard output for itself.
     let otherwise = if mappings.run.is_empty() { Otherwise::Stdout } else { Otherwise::Nowhere };
     let ready = Ready::open(connect.ready_fd, otherwise, &context.env)
         .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
     let party = Party::load(connect, &context.env)?;
-    let mut tool = portrep::Portrep::new(Instant::now(), options(mappings, connect, &party.peers, context)?)
-        .map_err(|error| setup_fault(&error))?;
+    let options = options(mappings, connect, &party.peers, context)?;
+    let mut tool = portrep::Portrep::new(Instant::now(), Options { passed, ..options }).map_err(|e| setup_fault(&e))?;
     let mut voice = voice(&context.report, &context.env, &party.peers, Some(ready));
     let callers = (tool.callers(), CALLERS_MAX);
     let mut client = party.client(connect, callers)?;
@@ -82,6 +87,7 @@ fn options(mappings: &Mappings, connect: &Connect, peers: &Peers, context: &Cont
     Ok(Options {
         imports,
         exports: exports(mappings, peers)?,
+        passed: Vec::new(),
         listen_when_up: mappings.listen_when_up,
         proxy: mappings.proxy_protocol.map(|version| match version {
             ProxyProtocol::V1 => ProxyVersion::V1,
@@ -90,9 +96,10 @@ fn options(mappings: &Mappings, connect: &Connect, peers: &Peers, context: &Cont
         limit: mappings.limit.map(|rate| rate.0),
         max_connections: mappings.max_connections.map(|most| usize::try_from(most.get()).unwrap_or(usize::MAX)),
         run: mappings.run.clone(),
+        wait: wait(connect.timeout),
         reload: Box::new(move || {
             let peers = config::peers(connect.peers.as_deref(), &env).ok()?;
-            allowed(&mappings_again, &peers).ok()
+            Some(allowed_still(&mappings_again, &peers))
         }),
     })
 }
@@ -137,6 +144,19 @@ fn allowed_for(app: &AppName, allow: &[Allow], peers: &Peers) -> Result<Vec<Peer
     if allow.is_empty() { Ok(peers.iter().map(|peer| peer.id).collect()) } else { peer_ids(&named, peers) }
 }
 
+/// The same when the peers file has changed. A name that has gone from it means nobody.
+fn allowed_still(mappings: &Mappings, peers: &Peers) -> Reloaded {
+    let is_known = |allow: &Allow| peer_ids(std::slice::from_ref(&allow.peer), peers).is_ok();
+    let (known, unknown): (Vec<Allow>, Vec<Allow>) = mappings.allow.iter().cloned().partition(is_known);
+    let one = |app: &AppName| match mappings.allow.is_empty() {
+        true => Some(peers.iter().map(|peer| peer.id).collect()),
+        false if known.is_empty() => None,
+        false => allowed_for(app, &known, peers).ok(),
+    };
+    let allow = mappings.exports.iter().map(|export| one(&export.app).unwrap_or_default()).collect();
+    Reloaded { allow, unknown: unknown.into_iter().map(|allow| allow.peer).collect() }
+}
+
 /// One import for each port of a range: the first port of the range is the first of the export.
 fn ports(import: &Import, peers: &Peers, speaks: Speaks) -> Result<Vec<portrep::Import>, Fault> {
     let to = address(&import.to, peers)?;
@@ -167,7 +187,7 @@ fn setup_fault(error: &SetupError) -> Fault {
             let place = place.to_string();
             Fault::new(Exit::Failed, format!("cannot listen on {}: {}", printable(&place), chain(error)))
         }
-        SetupError::Resolve(..) => Fault::new(Exit::Config, chain(error)),
+        SetupError::Resolve(..) | SetupError::Stray(_) => Fault::new(Exit::Config, chain(error)),
     }
 }
 
@@ -204,6 +224,19 @@ mod tests {
         assert_eq!(lists(&["--export", "pg=1", "--export", "web=2", "--allow", "pg=hq"]), Ok(vec![vec![hq], vec![]]));
         assert_eq!(lists(&["--export", "pg=1", "--allow", "x=hq"]).map_err(|f| f.exit), Err(Exit::Usage));
         assert_eq!(lists(&["--export", "pg=1", "--allow", "nobody"]).map_err(|f| f.exit), Err(Exit::Config));
+    }
+
+    #[test]
+    fn a_name_that_goes_from_the_peers_file_means_nobody_and_never_everybody() {
+        let hq = peers().iter().next().expect("a peer").id;
+        let still = |words: &[&str]| {
+            let again = allowed_still(&mappings(words), &peers());
+            (again.allow, again.unknown)
+        };
+        assert_eq!(still(&["--export", "pg=1", "--allow", "gone"]), (vec![vec![]], vec!["gone".to_owned()]));
+        let both = ["--export", "pg=1", "--allow", "gone", "--allow", "hq"];
+        assert_eq!(still(&both), (vec![vec![hq]], vec!["gone".to_owned()]));
+        assert_eq!(still(&["--export", "pg=1"]), (vec![vec![hq]], vec![]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::{Context, Tool};
+use crate::app::client::{PassedSocket, take_passed};
 use crate::app::relay::{Allow, AllowError, Limits, Log, LogLine, RelayEnd, RelayError, RelayOptions, Trouble};
 use crate::cli::args::{Arguments, Output, Relay};
 use crate::cli::config::{key_fault, optional_key};
@@ -14,7 +15,7 @@ use crate::cli::env::Env;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::files::state_directory;
-use crate::cli::ready::{Otherwise, Ready, activated_listeners};
+use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, Level, Report, Verbosity, chain};
 use crate::identity::Identity;
 use crate::store::keyfile::{CreateError, LoadError, Overwrite, create, load};
@@ -26,8 +27,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 
 impl Tool for Relay {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
-        let passed = activated_listeners()
-            .map_err(|error| Fault::new(Exit::Config, format!("LISTEN_FDS: {}", chain(&error))))?;
+        let passed = passed_listeners()?;
         if self.listen.is_empty() && passed.is_empty() {
             return Err(Fault::new(Exit::Usage, "nothing to listen on").hint("name an address with --listen"));
         }
@@ -72,6 +72,16 @@ impl Relay {
             log: log(self.output),
         }
     }
+}
+
+/// The listening sockets that systemd passed, in its order; none if it passed none.
+fn passed_listeners() -> Result<Vec<TcpListener>, Fault> {
+    let passed = take_passed().map_err(|error| Fault::new(Exit::Config, format!("LISTEN_FDS: {}", chain(&error))))?;
+    let tcp = passed.into_iter().map(|passed| match passed.socket {
+        PassedSocket::Tcp(listener) => Ok(listener),
+        PassedSocket::Unix(_) => Err(Fault::new(Exit::Config, "LISTEN_FDS: a relay listens on TCP sockets only")),
+    });
+    tcp.collect()
 }
 
 /// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.

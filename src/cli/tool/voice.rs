@@ -99,13 +99,7 @@ impl<'a> Voice<'a> {
                 let fault = fault(error);
                 self.warn(&format!("{}: {}", self.name(peer), fault.message));
             }
-            Notice::Progress { bytes, total, items, name } => {
-                let (done, all) = items.unwrap_or_default();
-                let totals = Totals { bytes: *total, items: all };
-                let bar = self.bar.get_or_insert_with(|| Progress::start(self.report, self.audience, totals));
-                bar.set_totals(totals);
-                bar.set(*bytes, done, &String::from_utf8_lossy(name));
-            }
+            Notice::Progress { bytes, total, items, name } => self.progress((*bytes, *total), *items, name),
             Notice::ItemFailed(name, fault) => self.warn(&format!("{}: {fault}", printable(*name))),
             Notice::Received(peer, items, bytes) => {
                 self.info(&format!("received {items} items, {bytes} bytes, from {}", self.name(peer)));
@@ -123,10 +117,17 @@ impl<'a> Voice<'a> {
             Notice::TargetFailed(app, target, error) => {
                 self.warn(&format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error)));
             }
+            Notice::Unmapped(peer, app, to) => self.unmapped(peer, app, &to.to_string()),
             Notice::CannotListen(place, error) => {
                 self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
             }
             Notice::NotReloaded => self.warn("the peers file cannot be used: who may call stays as it was"),
+            Notice::Unlisted(name) => {
+                self.warn(&format!(
+                    "--allow: the peers file has no {} any more: nobody by that name may call",
+                    printable::<str>(name)
+                ));
+            }
             Notice::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
             Notice::Connections(open, served) => {
                 self.report.status(&format!("{open} connections open, {served} since the start"));
@@ -136,6 +137,22 @@ impl<'a> Voice<'a> {
                 self.report.status(&line);
             }
         }
+    }
+
+    fn unmapped(&self, peer: &PeerId, app: &str, to: &str) {
+        let (name, to) = (self.name(peer), printable(to));
+        self.warn(&format!(
+            "{name}:{app}: its RMI server sends callers to {to}, where no import listens: map that port under the same \
+             number, and set java.rmi.server.hostname at the server to where the import listens"
+        ));
+    }
+
+    fn progress(&mut self, bytes: (u64, Option<u64>), items: Option<(u64, Option<u64>)>, name: &[u8]) {
+        let (done, all) = items.unwrap_or_default();
+        let totals = Totals { bytes: bytes.1, items: all };
+        let bar = self.bar.get_or_insert_with(|| Progress::start(self.report, self.audience, totals));
+        bar.set_totals(totals);
+        bar.set(bytes.0, done, &String::from_utf8_lossy(name));
     }
 
     /// The first break of a path is worth a line; every further try until it is back is not.
@@ -205,8 +222,11 @@ impl<'a> Voice<'a> {
         }
     }
 
-    /// Ends the bar, if there is one.
+    /// Ends the bar, if there is one, and tells the supervisor that the tool stops.
     pub fn finish(self) {
+        if let Some(ready) = &self.ready {
+            ready.stopping();
+        }
         if let Some(bar) = self.bar {
             bar.finish();
         }

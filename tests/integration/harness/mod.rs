@@ -4,7 +4,10 @@
 
 pub mod data;
 pub mod done;
+pub mod ports;
 pub mod process;
+pub mod programs;
+pub mod sites;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +53,11 @@ pub const SOON: Duration = Duration::from_millis(300);
 pub fn scale() -> u64 {
     let set = std::env::var("VP_TEST_SCALE").ok();
     set.map_or(1, |text| text.parse().expect("VP_TEST_SCALE is a number")).max(1)
+}
+
+/// The same, for times.
+pub fn factor() -> u32 {
+    u32::try_from(scale()).expect("a sensible VP_TEST_SCALE")
 }
 
 /// Waits until `holds`, looking often; the deadline fails the test.
@@ -195,6 +203,18 @@ impl Party<'_> {
         self.tool("vp-recv")
     }
 
+    /// `vp-portrep` with relay, key and peers.
+    pub fn portrep(&self) -> Tool {
+        self.tool("vp-portrep")
+    }
+
+    /// `vp-portrep check` with relay, key and peers.
+    pub fn check(&self, to: &str) -> Tool {
+        let world = self.world;
+        let tool = world.tool("vp-portrep").args(["check", to, "--relay"]).arg(&self.relay);
+        tool.arg("--key").arg(world.key(&self.name)).arg("--peers").arg(&self.peers)
+    }
+
     /// Starts a waiting tool and returns once it waits: its ready line `attached APP` comes on standard error here.
     pub fn waiting(&self, tool: Tool) -> Running {
         let running = tool.args(["--ready-fd", "2"]).spawn();
@@ -222,6 +242,11 @@ impl<'w> Relay<'w> {
         let mut relay = Relay { world, place, args, running: None, address: String::new() };
         relay.restart();
         relay
+    }
+
+    /// The world it is part of.
+    pub fn world(&self) -> &'w World {
+        self.world
     }
 
     /// Its command line.

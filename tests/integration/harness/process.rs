@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -32,6 +33,8 @@ pub enum Input {
     Random { seed: u64, bytes: u64 },
     /// Whatever the test writes with [`Running::write`].
     Held,
+    /// A descriptor of the test's own.
+    Passed(OwnedFd),
 }
 
 /// Where a program's standard output goes.
@@ -128,6 +131,7 @@ impl Tool {
         let (stdin, feed) = match self.input {
             Input::Null => (Stdio::null(), None),
             Input::Held => (Stdio::piped(), None),
+            Input::Passed(descriptor) => (descriptor.into(), None),
             Input::Bytes(bytes) => (Stdio::piped(), Some(Box::new(io::Cursor::new(bytes)) as Box<dyn Read + Send>)),
             Input::Random { seed, bytes } => (Stdio::piped(), Some(Box::new(Random::new(seed).take(bytes)) as _)),
         };
@@ -289,12 +293,17 @@ impl Running {
 
     /// Waits for a line of standard output that begins with `start`; returns it.
     pub fn wait_line(&self, start: &str) -> String {
-        self.line_of(&self.out, start)
+        self.line_of(&self.out, start, |line| line.starts_with(start))
+    }
+
+    /// Waits for a line of standard output that is as wanted, which is called `what` should it not come; returns it.
+    pub fn wait_line_like(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.line_of(&self.out, what, wanted)
     }
 
     /// Waits for a line of standard error that begins with `start`; returns it.
     pub fn wait_error_line(&self, start: &str) -> String {
-        self.line_of(&self.err, start)
+        self.line_of(&self.err, start, |line| line.starts_with(start))
     }
 
     /// Standard error so far.
@@ -302,15 +311,15 @@ impl Running {
         String::from_utf8_lossy(&self.err.lock().kept).into_owned()
     }
 
-    fn line_of(&self, pipe: &Watched, start: &str) -> String {
+    fn line_of(&self, pipe: &Watched, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let mut found = None;
         pipe.wait(self.deadline, |seen| {
             let whole = seen.kept.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
             let mut lines = whole.map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
-            found = lines.find(|line| line.starts_with(start));
+            found = lines.find(|line| wanted(line));
             found.is_some()
         });
-        found.unwrap_or_else(|| panic!("waited for a line {start:?}\n{self}"))
+        found.unwrap_or_else(|| panic!("waited for a line {what:?}\n{self}"))
     }
 
     /// Sends a signal to the program itself.

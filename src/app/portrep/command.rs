@@ -1,0 +1,160 @@
+//! The command that is run while the mappings work: when it begins, and what its end leaves to be done.
+//!
+//! It begins when every import works and every export is registered. When it has ended, the bytes it left in its
+//! connections may still be on their way: its status is passed on once the far side has them, or can have them no more.
+
+use super::Portrep;
+use super::desk::End;
+use super::imports::Door;
+use super::probes::Health;
+use super::slots::Slot;
+use crate::app::client::{CloseCode, Context, ToolError, Wait};
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+/// What the far side has for its answer when the user does not want to wait: longer than it gives its target.
+const ANSWER_TIME: Duration = Duration::from_secs(15);
+
+/// See the module's text.
+pub struct Command {
+    words: Vec<OsString>,
+    state: State,
+    /// When the mappings must work.
+    until: Option<Instant>,
+    /// Why they did not when they were last probed.
+    why_not: Option<CloseCode>,
+    /// The user does not want to wait until they do.
+    hasty: bool,
+}
+
+enum State {
+    /// The mappings do not work yet.
+    ExpectMappings,
+    /// It runs.
+    Running(Slot),
+    /// It has ended, so.
+    Ended(Result<(), ToolError>),
+    /// There is none, or nothing is left to do for it.
+    Over,
+}
+
+impl Command {
+    /// To be run when the mappings work. No words: nothing.
+    pub fn new(now: Instant, words: Vec<OsString>, wait: Wait) -> Command {
+        let until = match wait {
+            Wait::Forever => None,
+            Wait::AtMost(time) => Some(now + time),
+            Wait::No => Some(now + ANSWER_TIME),
+        };
+        let state = if words.is_empty() { State::Over } else { State::ExpectMappings };
+        Command { words, state, until, why_not: None, hasty: wait == Wait::No }
+    }
+
+    /// Whether it waits for the mappings.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state, State::ExpectMappings)
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
+    /// Whether it has ended, and what it left is on its way.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended(_))
+    }
+
+    /// A mapping that it needs does not work.
+    pub fn handle_not_working(&mut self, why: CloseCode) {
+        self.why_not = Some(why);
+    }
+
+    /// A session was lost with its connections. If some were of the command, it has not done what it thinks.
+    pub fn handle_lost(&mut self) {
+        if let State::Ended(outcome @ Ok(())) = &mut self.state {
+            *outcome = Err(ToolError::Expired);
+        }
+    }
+
+    /// When to look at it again.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.until.filter(|_| self.is_waiting())
+    }
+
+    /// Why it will not be run, if its time is over.
+    fn poll_too_late(&self, now: Instant) -> Option<ToolError> {
+        let late = self.until.is_some_and(|until| now >= until);
+        match self.why_not {
+            Some(code) if late || self.hasty => Some(ToolError::PeerClosed(code)),
+            None if late => Some(ToolError::Expired),
+            _ => None,
+        }
+    }
+}
+
+impl Portrep {
+    /// Runs the command as soon as every mapping works, and gives up when that comes too late.
+    pub(super) fn drive_command(&mut self, ctx: &mut Context<'_>) {
+        if self.stopping.is_some() {
+            return;
+        }
+        if self.command.is_waiting() {
+            let works = self.health.iter().all(|health| matches!(health, Health::Works(_)));
+            // Before anybody was met, the node knows better what is missing.
+            let too_late = self.command.poll_too_late(ctx.now).filter(|_| self.met);
+            match too_late {
+                _ if works && self.told_ready => self.start_command(ctx),
+                Some(error) => self.finish(Err(error)),
+                None => {}
+            }
+        }
+        let ended = self.command.has_ended() && !self.doors.iter().any(Door::has_waiting) && !self.desk.owes(ctx);
+        if let (true, State::Ended(outcome)) = (ended, &mut self.command.state) {
+            let outcome = std::mem::replace(outcome, Ok(()));
+            self.command.state = State::Over;
+            self.stop(ctx, outcome, CloseCode::Done);
+        }
+    }
+
+    fn start_command(&mut self, ctx: &mut Context<'_>) {
+        let slot = self.desk.ends.next();
+        let child = crate::net::child::run(&self.command.words).and_then(|child| {
+            child.register(ctx.registry, slot.token())?;
+            Ok(child)
+        });
+        match child {
+            Ok(child) => self.command.state = State::Running(self.desk.ends.insert(End::Child(child))),
+            Err(error) => self.finish(Err(ToolError::CannotRun(error))),
+        }
+    }
+
+    /// The command may have ended.
+    pub(super) fn reap_child(&mut self, slot: Slot) {
+        use std::os::unix::process::ExitStatusExt;
+        let Some(End::Child(child)) = self.desk.ends.get_mut(slot) else { return };
+        let outcome = match child.try_wait() {
+            Ok(None) => return,
+            Ok(Some(status)) => match (status.code(), status.signal()) {
+                (Some(0), _) => Ok(()),
+                (Some(code), _) => Err(ToolError::Exited(u8::try_from(code).unwrap_or(u8::MAX))),
+                (None, signal) => Err(ToolError::Killed(signal.unwrap_or_default())),
+            },
+            Err(error) => Err(ToolError::Io("waiting for the command", error)),
+        };
+        self.desk.ends.remove(slot);
+        self.command.state = State::Ended(outcome);
+        // What it left in a backlog or in a socket may have brought no event yet.
+        self.doors.iter_mut().for_each(Door::handle_ready);
+        self.desk.rouse();
+    }
+
+    /// Asks the command to end too.
+    pub(super) fn terminate_command(&mut self) {
+        if let State::Running(slot) = self.command.state {
+            if let Some(End::Child(child)) = self.desk.ends.get_mut(slot) {
+                child.terminate();
+            }
+        }
+    }
+}

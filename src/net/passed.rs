@@ -1,0 +1,88 @@
+//! Listening sockets that whoever started this process had bound for it: systemd's socket activation
+//! (`sd_listen_fds(3)`), the same for every tool that listens.
+
+use listenfd::ListenFd;
+use socket2::SockRef;
+use std::ffi::OsStr;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+
+/// One of them.
+#[derive(Debug)]
+pub struct Passed {
+    /// The socket.
+    pub socket: PassedSocket,
+    /// What its unit calls it (`FileDescriptorName=`); empty if it has no name.
+    pub name: String,
+}
+
+/// What it is.
+#[derive(Debug)]
+pub enum PassedSocket {
+    /// TCP.
+    Tcp(TcpListener),
+    /// Unix. Its file stays when we go: we did not make it.
+    Unix(UnixListener),
+}
+
+/// Takes what was passed, in its order; nothing if nothing was meant for this process (`LISTEN_PID`).
+///
+/// To be called once, before threads start and before descriptors are opened: the numbers are those of the start, and
+/// the variables are taken out of the environment.
+///
+/// # Errors
+/// What was passed is not a listening stream socket.
+pub fn take_passed() -> io::Result<Vec<Passed>> {
+    let names = std::env::var_os("LISTEN_FDNAMES").unwrap_or_default();
+    let mut passed = ListenFd::from_env();
+    let sockets = (0..passed.len()).map(|number| take(&mut passed, number));
+    sockets.zip(names_of(&names)).map(|(socket, name)| Ok(Passed { socket: socket?, name })).collect()
+}
+
+fn take(passed: &mut ListenFd, number: usize) -> io::Result<PassedSocket> {
+    let none = || io::Error::new(io::ErrorKind::InvalidInput, "a descriptor that was passed was taken before");
+    if let Ok(listener) = passed.take_tcp_listener(number) {
+        let listener = listener.ok_or_else(none)?;
+        return listening(&listener).map(|()| PassedSocket::Tcp(listener));
+    }
+    let listener = passed.take_unix_listener(number)?.ok_or_else(none)?;
+    listening(&listener).map(|()| PassedSocket::Unix(listener))
+}
+
+fn listening(socket: &impl AsFd) -> io::Result<()> {
+    if SockRef::from(socket).is_listener()? {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket that was passed does not listen"))
+}
+
+/// The names in their order, and then no names for ever. systemd says `unknown` where a unit says nothing.
+fn names_of(names: &OsStr) -> impl Iterator<Item = String> {
+    let names = names.to_string_lossy().into_owned();
+    let known: Vec<String> =
+        names.split(':').map(|name| if name == "unknown" { "" } else { name }.to_owned()).collect();
+    known.into_iter().chain(std::iter::repeat(String::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_in_order_and_some_have_none() {
+        let names = |text: &str| names_of(OsStr::new(text)).take(3).collect::<Vec<_>>();
+        assert_eq!(names("pg:unknown:rmi"), ["pg", "", "rmi"]);
+        assert_eq!(names("pg"), ["pg", "", ""]);
+        assert_eq!(names(""), ["", "", ""]);
+    }
+
+    #[test]
+    fn only_a_listening_socket_will_do() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(listening(&listener).is_ok());
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert_eq!(listening(&client).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

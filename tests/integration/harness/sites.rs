@@ -1,0 +1,114 @@
+//! Two sites with `vp-portrep` at each end: services at `west`, applications at `east`, and paths to the relay that can be
+//! broken while the applications work.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{DEADLINE, Done, Relay, Running, Tool, World, within};
+use crate::impair::{Command, Impair, Shape};
+
+/// A path is this fast, bytes a second, so that what passes takes long enough to be disturbed.
+const RATE: &str = "rate 16M";
+/// Between two troubles, bytes, unless a test has more to move: no trouble meets an idle path.
+const BETWEEN_BYTES: u64 = 1 << 20;
+
+/// Mappings from east to west, and what is between them.
+pub struct Sites<'w> {
+    /// The relay in the middle.
+    pub relay: Relay<'w>,
+    /// East's path to it.
+    pub up: Impair,
+    /// West's path to it.
+    pub down: Impair,
+    /// `vp-portrep --export` at west.
+    _west: Running,
+    /// Bytes that pass between two troubles.
+    pub between_bytes: u64,
+    /// `vp-portrep --import` at east.
+    pub east: Running,
+}
+
+impl<'w> Sites<'w> {
+    /// Maps every service of west, by name, to a free port of east.
+    pub fn start(world: &'w World, services: &[(&str, SocketAddr)]) -> Sites<'w> {
+        let exports = services.iter().map(|(app, target)| format!("--export={app}={target}")).collect();
+        let imports = services.iter().map(|(app, _)| format!("--import=0=west:{app}")).collect();
+        Sites::with(world, exports, imports)
+    }
+
+    /// With these words for `vp-portrep` at west and at east; an export and an import each at least.
+    pub fn with(world: &'w World, west_words: Vec<String>, east_words: Vec<String>) -> Sites<'w> {
+        let relay = world.relay();
+        let (up, east_relay) = relay.behind(Shape { queue_bytes: 128 << 10, ..Shape::default() });
+        let (down, west_relay) = relay.behind(Shape { queue_bytes: 128 << 10, ..Shape::default() });
+        let long = 2 * DEADLINE * super::factor();
+        let portrep = |name: &str, relay: &str, words: Vec<String>| {
+            world.party(name, relay).portrep().args(words).within(long).spawn()
+        };
+        let west = portrep("west", &west_relay, west_words);
+        west.wait_line("serving ");
+        let east = portrep("east", &east_relay, east_words);
+        east.wait_line("listening ");
+        [&up, &down].into_iter().for_each(|proxy| tell(proxy, RATE));
+        Sites { relay, up, down, _west: west, between_bytes: BETWEEN_BYTES, east }
+    }
+
+    /// Where applications of east reach this service of west.
+    pub fn at(&self, app: &str) -> SocketAddr {
+        let line = self.east.wait_line_like(app, |line| line.ends_with(&format!(" west:{app}")));
+        let address = line.split(' ').nth(1).and_then(|word| word.parse().ok());
+        address.unwrap_or_else(|| panic!("no address: {line}"))
+    }
+
+    /// Bytes that have passed east's path, both ways.
+    pub fn passed(&self) -> u64 {
+        self.up.count().delivered.iter().sum()
+    }
+
+    /// `kill -9` of the relay, and its start.
+    pub fn restart_relay(&mut self) {
+        self.relay.kill();
+        self.relay.restart();
+    }
+
+    /// Runs a program of east. Every megabyte it moves, or as much as was set, a path is cut or reset or the relay is killed, in turn. The program
+    /// must move some, or nothing was shown.
+    pub fn run_troubled(&mut self, tool: Tool) -> Done {
+        let mut running = tool.within(DEADLINE * super::factor()).spawn();
+        let mut troubles = 0;
+        loop {
+            let goal = self.passed() + self.between_bytes;
+            within(DEADLINE, || self.passed() >= goal || !running.is_running());
+            if !running.is_running() {
+                break;
+            }
+            match troubles % 4 {
+                0 => tell(&self.up, "cut"),
+                1 => tell(&self.down, "reset"),
+                2 => self.restart_relay(),
+                _ => tell(&self.down, "cut"),
+            }
+            troubles += 1;
+        }
+        let done = running.wait();
+        assert!(troubles >= 3, "only {troubles} troubles\n{done}");
+        done
+    }
+
+    /// Runs a program of east, and kills the relay and starts it again every so often.
+    pub fn run_while_the_relay_dies(&mut self, tool: Tool, every: Duration) -> Done {
+        let mut running = tool.within(DEADLINE * super::factor()).spawn();
+        let mut deaths = 0;
+        while !within(every, || !running.is_running()) {
+            self.restart_relay();
+            deaths += 1;
+        }
+        let done = running.wait();
+        assert!(deaths >= 2, "the relay died {deaths} times\n{done}");
+        done
+    }
+}
+
+fn tell(proxy: &Impair, line: &str) {
+    proxy.tell(line.parse::<Command>().expect("a command")).expect("told");
+}

@@ -1,0 +1,192 @@
+//! `--socks`: applications name targets, names are resolved at the far side, and only what the far side lists is reached,
+//! however it is spelt.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
+
+use crate::harness::ports::{Target, closed_port, connect, listening, works};
+use crate::harness::{Party, Random, Relay, Running, World, eventually, exit};
+
+/// A mapping of the SOCKS kind. `west` exports by this list; yields where `east` has its server.
+fn mapping(west: &Party<'_>, relay: &Relay<'_>, list: &str) -> (Running, Running, SocketAddr) {
+    let export = west.portrep().arg("--export").arg(format!("web=socks:{list}")).spawn();
+    export.wait_line("serving web socks:");
+    let import = relay.party("east").portrep().args(["--socks", "0=west:web"]).spawn();
+    let at = listening(&import, "west:web");
+    (export, import, at)
+}
+
+/// A destination field of RFC 1928.
+fn field(host: &str, port: u16) -> Vec<u8> {
+    let mut field = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(four)) => [&[1][..], &four.octets()].concat(),
+        Ok(IpAddr::V6(six)) => [&[4][..], &six.octets()].concat(),
+        Err(_) => [&[3, u8::try_from(host.len()).expect("a name")][..], host.as_bytes()].concat(),
+    };
+    field.extend(port.to_be_bytes());
+    field
+}
+
+/// Asks for a target; yields the connection and the code of the answer.
+fn request(at: SocketAddr, host: &str, port: u16) -> (TcpStream, u8) {
+    let mut stream = connect(at);
+    stream.write_all(&[5, 1, 0]).expect("written");
+    let mut greeting = [0; 2];
+    stream.read_exact(&mut greeting).expect("an answer");
+    assert_eq!(greeting, [5, 0]);
+    stream.write_all(&[&[5, 1, 0][..], &field(host, port)].concat()).expect("written");
+    let mut answer = [0; 10];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!((answer[0], answer[2]), (5, 0));
+    (stream, answer[1])
+}
+
+const SUCCEEDED: u8 = 0;
+const NOT_ALLOWED: u8 = 2;
+const UNREACHABLE: u8 = 4;
+const REFUSED: u8 = 5;
+
+/// The answer to a request for this, once there is a session.
+fn answer(at: SocketAddr, host: &str, port: u16) -> u8 {
+    request(at, host, port).1
+}
+
+#[test]
+fn an_application_names_its_target_and_bytes_go_both_ways() {
+    let world = World::new();
+    let relay = world.relay();
+    let target = Target::echo();
+    let list = format!("127.0.0.1:{}", target.at.port());
+    let (_export, _import, at) = mapping(&relay.party("west"), &relay, &list);
+    eventually("there is a session", || answer(at, "127.0.0.1", target.at.port()) == SUCCEEDED);
+    let (mut stream, code) = request(at, "127.0.0.1", target.at.port());
+    assert_eq!(code, SUCCEEDED);
+    let sent = Random::bytes(1, 1 << 20);
+    std::thread::scope(|scope| {
+        scope.spawn(|| (&stream).write_all(&sent).expect("written"));
+        let mut back = vec![0; sent.len()];
+        (&stream).read_exact(&mut back).expect("read");
+        assert!(back == sent);
+    });
+    stream.write_all(b"more").expect("written");
+}
+
+#[test]
+fn a_name_is_resolved_at_the_far_side() {
+    let world = World::new();
+    let relay = world.relay();
+    let target = Target::echo();
+    // Only the far side knows this name: it has a hosts file of its own.
+    world.write("hosts", "127.0.0.1 db.far.test\n127.0.0.1 evil.far.test\n");
+    let script = world.script("with-hosts", "mount --bind hosts /etc/hosts || exit 99\nexec \"$@\"");
+    let west = relay.party("west");
+    let export = west.portrep().arg("--export").arg(format!("web=socks:db.far.test:{}", target.at.port()));
+    let export = export.under(["unshare", "--mount", "--map-root-user"]).under([script]).spawn();
+    export.wait_line("serving web ");
+    let import = relay.party("east").portrep().args(["--socks", "0=west:web"]).spawn();
+    let at = listening(&import, "west:web");
+    eventually("there is a session", || answer(at, "DB.far.test.", target.at.port()) == SUCCEEDED);
+    // The same address by another name, or by itself, is not what was listed.
+    for host in ["evil.far.test", "127.0.0.1", "localhost", "db.far.test.evil"] {
+        assert_eq!(answer(at, host, target.at.port()), NOT_ALLOWED, "{host}");
+    }
+    assert_eq!(answer(at, "db.far.test", target.at.port() ^ 1), NOT_ALLOWED, "another port");
+    eventually("one reached the target", || target.accepted() == 1);
+}
+
+#[test]
+fn an_address_is_matched_in_its_one_true_form_however_it_is_spelt() {
+    let world = World::new();
+    let relay = world.relay();
+    let target = Target::echo();
+    let port = target.at.port();
+    let (_export, _import, at) = mapping(&relay.party("west"), &relay, &format!("127.0.0.1:{port}"));
+    eventually("there is a session", || answer(at, "127.0.0.1", port) == SUCCEEDED);
+    for spelling in ["::ffff:127.0.0.1", "::127.0.0.1", "0.0.0.0", "::ffff:0.0.0.0", "127.1", "2130706433", "localhost"]
+    {
+        assert_eq!(answer(at, spelling, port), SUCCEEDED, "{spelling}");
+    }
+    eventually("each of them reached the target", || target.accepted() == 8);
+    for other in ["127.0.0.2", "::1", "::", "::ffff:127.0.0.2", "fe80::1", "fe80::1%lo", "127.2", "128.0.0.1"] {
+        assert_eq!(answer(at, other, port), NOT_ALLOWED, "{other}");
+    }
+    assert_eq!(target.accepted(), 8);
+}
+
+#[test]
+fn a_wildcard_never_leads_to_the_far_machine_itself() {
+    let world = World::new();
+    let relay = world.relay();
+    let (four, six) = (Target::echo(), Target::echo_on((Ipv6Addr::LOCALHOST, 0).into()));
+    let (_export, _import, at) = mapping(&relay.party("west"), &relay, "*:*,0.0.0.0/8:*");
+    for target in [&four, &six] {
+        let port = target.at.port();
+        eventually("there is a session", || answer(at, "127.0.0.1", port) == NOT_ALLOWED);
+        for near in ["0.0.0.0", "localhost", "::ffff:127.0.0.1", "127.1", "::1", "::", "169.254.169.254", "224.0.0.1"] {
+            assert_eq!(answer(at, near, port), NOT_ALLOWED, "{near}");
+        }
+    }
+    assert_eq!((four.accepted(), six.accepted()), (0, 0));
+}
+
+#[test]
+fn answers_say_what_became_of_the_target() {
+    let world = World::new();
+    let relay = world.relay();
+    let (_held, nobody) = closed_port();
+    let list = format!("127.0.0.1:{},no-such-host.invalid:80", nobody.port());
+    let (export, _import, at) = mapping(&relay.party("west"), &relay, &list);
+    eventually("there is a session", || answer(at, "127.0.0.1", nobody.port()) == REFUSED);
+    assert_eq!(answer(at, "no-such-host.invalid", 80), UNREACHABLE);
+    assert_eq!(export.error_text(), "", "what peers choose is their own trouble");
+    drop(export.kill());
+    eventually("the peer is gone", || answer(at, "127.0.0.1", nobody.port()) == UNREACHABLE);
+}
+
+#[test]
+fn what_is_not_exported_for_naming_cannot_be_named_and_the_other_way_round() {
+    let world = World::new();
+    let relay = world.relay();
+    let target = Target::echo();
+    let west = relay.party("west");
+    let export = west.portrep().arg("--export").arg(format!("plain={}", target.at));
+    let export = export.arg("--export").arg(format!("web=socks:127.0.0.1:{}", target.at.port())).spawn();
+    export.wait_line("serving plain ");
+    export.wait_line("serving web ");
+    let import = relay.party("east").portrep().args(["--socks", "0=west:plain", "--import", "0=west:web"]).spawn();
+    let (socks, plain) = (listening(&import, "west:plain"), listening(&import, "west:web"));
+    for _ in 0..3 {
+        assert_ne!(answer(socks, "127.0.0.1", target.at.port()), SUCCEEDED);
+        assert!(!works(plain), "a list of targets is no target");
+    }
+    assert_eq!(target.accepted(), 0);
+    relay
+        .party("east")
+        .check("west:web")
+        .run()
+        .expect(exit::DONE)
+        .expect_output(b"relay ok\npeer ok\nexport ok\ntarget ok\n");
+}
+
+#[test]
+fn who_speaks_something_else_is_turned_away_and_harms_nobody() {
+    let world = World::new();
+    let relay = world.relay();
+    let target = Target::echo();
+    let port = target.at.port();
+    let (_export, _import, at) = mapping(&relay.party("west"), &relay, &format!("127.0.0.1:{port}"));
+    eventually("there is a session", || answer(at, "127.0.0.1", port) == SUCCEEDED);
+    for words in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[4, 1, 0, 80, 127, 0, 0, 1, 0], &[5, 1, 2], &[5, 1, 0, 5, 2, 0, 1]] {
+        let mut stream = connect(at);
+        stream.write_all(words).expect("written");
+        let mut said = Vec::new();
+        // At most a refusal in words of the protocol; then it is over, in whatever way.
+        let _ = stream.read_to_end(&mut said);
+        let answers = [&[][..], &[5, 0xff], &[5, 0, 5, 7, 0, 1, 0, 0, 0, 0, 0, 0]];
+        assert!(answers.contains(&&said[..]), "{words:?}: {said:?}");
+    }
+    // Somebody who never says what he wants holds one place and nothing else.
+    let idle: Vec<_> = (0..20).map(|_| connect(at)).collect();
+    assert_eq!(answer(at, "127.0.0.1", port), SUCCEEDED);
+    drop(idle);
+}
