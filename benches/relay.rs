@@ -397,7 +397,7 @@ fn serve(workers: usize) -> Anyhow<()> {
         drain: Duration::from_secs(1),
         signals: false,
         details: false,
-        log: Box::new(|_, _| {}),
+        log: Box::new(|_| {}),
     };
     let relay = Relay::bind(options)?;
     let address = relay.addresses()[0].rsplit('@').next().ok_or("no address")?.parse()?;

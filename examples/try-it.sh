@@ -63,7 +63,7 @@ cat <<END
 
 It works here. Between two networks, with the tools installed (cargo install --path .):
   a machine both can reach   vp-relay --listen [::]:4433 --open
-  each party, once           mkdir -p ~/.config/vp; vp-keygen -o ~/.config/vp/key
+  each party, once           vp-keygen -o ~/.config/vp/key
   one                        vp-recv -d inbox
   the other                  vp-send FILE... NAME
 README.md says what belongs into ~/.config/vp/peers and ~/.config/vp/relays, and goes on from there.

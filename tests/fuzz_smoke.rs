@@ -15,7 +15,7 @@ use entries::ENTRIES;
 /// Mutations of an entry: as many as all take together in about 20 seconds without optimisation.
 fn mutations(name: &str) -> u32 {
     match name {
-        "relay_ops" | "session_ops" => 400,
+        "relay_ops" | "session_ops" | "hostile_relay" => 400,
         "handshake" | "join" | "session_join" | "session_peer" => 2_000,
         "answer" | "card" | "key_file" | "unpack" | "block" => 10_000,
         "address" | "peers" | "relays" => 10_000,

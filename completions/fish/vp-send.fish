@@ -1,6 +1,6 @@
 complete -c vp-send -s n -l name -d 'Name of the stream from standard input at the receiver' -r
 complete -c vp-send -s c -l compress -d 'Compress with zstd: auto (where it helps), off, or a level from 1 to 19' -r
-complete -c vp-send -l limit -d 'Send at most this many bytes a second' -r
+complete -c vp-send -l limit -d 'Send at most this many bytes a second, counted after compression' -r
 complete -c vp-send -s r -l relay -d 'Meet at the relay with this address; may be repeated' -r
 complete -c vp-send -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-send -l peers -d 'Look names of peers up in this file' -r -F

@@ -5,13 +5,13 @@ use vp::app::portrep::{rmi, service, socks};
 use vp::app::transfer::{BlockDecoder, decoder};
 use vp::identity::{Identity, fuzz_address, fuzz_card, fuzz_peer_id, fuzz_peers, fuzz_relays, keyfile};
 use vp::store::names::{TreePath, link_stays_inside};
-use vp::{link, noise, relay, session, wire};
+use vp::{link, node, noise, relay, session, wire};
 
 /// An entry: its name, which is also that of its target and its corpus, and what it does with bytes.
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries.
-pub const ENTRIES: [Entry; 25] = [
+pub const ENTRIES: [Entry; 26] = [
     ("acks", session::fuzz_acks),
     ("address", fuzz_address),
     ("answer", answer),
@@ -21,6 +21,7 @@ pub const ENTRIES: [Entry; 25] = [
     ("frames", session::frame::fuzz_frames),
     ("handshake", noise::fuzz_handshake),
     ("header", wire::header::fuzz_header),
+    ("hostile_relay", node::fuzz::fuzz_hostile_relay),
     ("join", noise::fuzz_join),
     ("key_file", keyfile::fuzz_key_file),
     ("names", names),

@@ -1,6 +1,7 @@
 //! `vp-attach`: a session joined to standard input and output, or to a program.
 
 use super::client::{Context, FIRST_TOKEN, Notice, Tool, ToolError};
+use super::ending::{FAREWELL_TIME, INTERRUPTED_TIME};
 use super::joint::{Joint, Way};
 use crate::identity::{AppName, PeerId};
 use crate::net::child::{Child, spawn};
@@ -13,6 +14,7 @@ use mio::Token;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::time::{Duration, Instant};
 
 /// Which end this is.
 #[derive(Clone, Debug)]
@@ -72,7 +74,8 @@ pub struct Attach {
     options: Options,
     waiting: Vec<Key>,
     running: BTreeMap<usize, Running>,
-    closing: Vec<Key>,
+    /// Sessions whose end the peer has still to learn of, and when to stop waiting for that.
+    closing: Vec<(Key, Instant)>,
     orphans: BTreeMap<usize, Child>,
     next_slot: usize,
     result: Result<(), ToolError>,
@@ -192,7 +195,7 @@ impl Attach {
         if let Some(session) = ctx.node.session(key) {
             session.close(code);
         }
-        self.retire(ctx, key);
+        self.retire(ctx, key, FAREWELL_TIME);
         if self.keeps() {
             if let Some(peer) = ctx.node.peer(key) {
                 (ctx.notices)(Notice::SessionFailed(peer, &error));
@@ -202,8 +205,8 @@ impl Attach {
         }
     }
 
-    /// Takes the joint apart and lets the node settle the rest.
-    fn retire(&mut self, ctx: &mut Context<'_>, key: Key) {
+    /// Takes the joint apart and lets the node settle the rest, within a bound: without a path it could take for ever.
+    fn retire(&mut self, ctx: &mut Context<'_>, key: Key, time: Duration) {
         self.waiting.retain(|waiting| *waiting != key);
         let slot = self.running.iter().find(|(_, running)| running.joint.key == key).map(|(slot, _)| *slot);
         if let Some(mut running) = slot.and_then(|slot| self.running.remove(&slot)) {
@@ -221,7 +224,7 @@ impl Attach {
             }
         }
         ctx.node.release(ctx.now, key);
-        self.closing.push(key);
+        self.closing.push((key, ctx.now + time));
     }
 
     fn pump_one(&mut self, ctx: &mut Context<'_>, slot: usize) -> Result<bool, (Key, ToolError)> {
@@ -255,7 +258,7 @@ impl Attach {
             if let Err(error) = Self::verdict(running) {
                 return Err((key, error));
             }
-            self.retire(ctx, key);
+            self.retire(ctx, key, FAREWELL_TIME);
             return Ok(true);
         }
         Ok(moved)
@@ -387,7 +390,10 @@ impl Tool for Attach {
                 }
             }
         }
-        self.closing.retain(|key| ctx.node.knows(*key));
+        for (key, _) in self.closing.iter().filter(|(_, at)| *at <= ctx.now) {
+            ctx.node.abandon(ctx.now, *key);
+        }
+        self.closing.retain(|(key, _)| ctx.node.knows(*key));
         if self.finished {
             return moved;
         }
@@ -413,16 +419,24 @@ impl Tool for Attach {
         if let End::Listen { app, .. } = &self.options.end {
             ctx.node.unlisten(app);
         }
-        let keys: Vec<Key> = self.running.values().map(|running| running.joint.key).collect();
+        let running = self.running.values().map(|running| running.joint.key);
+        let keys: Vec<Key> = self.waiting.iter().copied().chain(running).collect();
         for key in keys {
             if let Some(session) = ctx.node.session(key) {
                 session.close(CloseCode::Cancelled);
             }
-            self.retire(ctx, key);
+            self.retire(ctx, key, INTERRUPTED_TIME);
         }
+        // Those that were about to end anyway hold nobody up either.
+        let until = ctx.now + INTERRUPTED_TIME;
+        self.closing.iter_mut().for_each(|(_, at)| *at = until.min(*at));
     }
 
     fn outcome(&mut self) -> Option<Result<(), ToolError>> {
         self.finished.then(|| std::mem::replace(&mut self.result, Ok(())))
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.closing.iter().map(|(_, at)| *at).min()
     }
 }

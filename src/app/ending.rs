@@ -1,4 +1,4 @@
-//! What the end of a transfer means to the tool that ran it, on either side.
+//! What the end of a transfer means to the tool that ran it, on either side, and how long an end may take.
 
 use super::client::ToolError;
 use super::transfer::messages::ItemOutcome;
@@ -6,6 +6,12 @@ use super::transfer::outcome::{Counts, Tally};
 use super::transfer::{Status, TransferError};
 use crate::store::Fault;
 use crate::wire::CloseCode;
+use std::time::Duration;
+
+/// When the end is known the peer is given so long to learn that we know; without a path it could take for ever.
+pub const FAREWELL_TIME: Duration = Duration::from_secs(15);
+/// After a signal it is given less: somebody waits.
+pub const INTERRUPTED_TIME: Duration = Duration::from_secs(2);
 
 /// The end of a transfer, as both tools see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

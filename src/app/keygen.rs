@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use crate::identity::{Identity, keyfile};
-use crate::store::keyfile::{CreateError, LoadError, Overwrite, create, load};
+use crate::store::keyfile::{CreateError, LoadError, Overwrite, create, load, make_directory};
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum KeygenOptions {
         path: PathBuf,
         /// `--force` or not.
         overwrite: Overwrite,
+        /// A directory to make first if it is missing.
+        directory: Option<PathBuf>,
     },
     /// `-y FILE`: give the id of the key there.
     ShowId {
@@ -42,7 +44,10 @@ pub fn run(options: KeygenOptions) -> Result<Zeroizing<String>, KeygenError> {
             text.truncate(len);
             Ok(text)
         }
-        KeygenOptions::Create { path, overwrite } => {
+        KeygenOptions::Create { path, overwrite, directory } => {
+            if let Some(directory) = directory {
+                make_directory(&directory).map_err(|error| KeygenError::Create(CreateError::Io(error)))?;
+            }
             let identity = Identity::generate();
             create(&path, &identity, overwrite).map_err(KeygenError::Create)?;
             Ok(Zeroizing::new(identity.id().to_string()))
@@ -91,7 +96,7 @@ mod tests {
     fn the_id_of_a_new_file_is_the_id_that_it_shows() {
         let directory = TempDir::new().expect("a directory");
         let path = directory.path().join("key");
-        let create = |overwrite| run(KeygenOptions::Create { path: path.clone(), overwrite });
+        let create = |overwrite| run(KeygenOptions::Create { path: path.clone(), overwrite, directory: None });
         let show = || run(KeygenOptions::ShowId { path: path.clone() });
         let id = create(Overwrite::Never).expect("creates");
         assert!(id.starts_with("vp1") && !id.contains('\n'));

@@ -52,6 +52,8 @@ impl Node {
         if let Carrier::Idle { .. } = self.carrier {
             return;
         }
+        let unproven = matches!((&self.carrier, why), (Carrier::Shaking { .. }, Down::Closed));
+        let why = if unproven { Down::Unproven } else { why };
         // A relay that only ever took the connection has not shown that it is of use: keep backing off.
         if matches!(self.carrier, Carrier::Up { welcomed: true, .. }) {
             self.backoff.reset();

@@ -168,6 +168,9 @@ impl Node {
         let key = circuit.key;
         // A refusal by the callee's program: calling again would hear it again.
         let refused = code == CloseCode::Refused && matches!(circuit.used_for, Use::Lane { lane: 0, .. });
+        if let (CloseCode::Done, Use::Lane { .. }, Some(session)) = (code, &circuit.used_for, self.session(key)) {
+            session.handle_forgotten();
+        }
         self.circuit_lost(now, id, circuit);
         if refused {
             self.fail(now, key, super::Failure::RefusedByPeer(code));

@@ -16,6 +16,8 @@ mod backoff;
 mod calls;
 mod carrier;
 mod circuits;
+#[doc(hidden)]
+pub mod fuzz;
 mod output;
 
 pub use output::Output;
@@ -164,6 +166,8 @@ pub enum Down {
     Unreachable,
     /// The connection ended.
     Closed,
+    /// The connection ended before the handshake did: a relay does that to who means another one.
+    Unproven,
     /// Nothing was heard for the dead time.
     Silent,
     /// What came was not this protocol, or was changed on the way.
@@ -196,6 +200,7 @@ impl fmt::Display for Down {
         f.write_str(match self {
             Down::Unreachable => "could not be reached",
             Down::Closed => "closed the connection",
+            Down::Unproven => "closed the connection without proving who it is",
             Down::Silent => "was silent for too long",
             Down::Damaged => "sent bytes that are not this protocol, or were changed on the way",
             Down::Impostor => "could not prove to be the relay it should be",

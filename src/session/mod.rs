@@ -315,6 +315,11 @@ impl Session {
         }
     }
 
+    /// The peer's process has let go of the session. After its CLOSE that is no accident: nobody is left to tell of ours.
+    pub fn handle_forgotten(&mut self) {
+        self.lingered |= self.peer_closed.is_some();
+    }
+
     /// The shortest round trip since the newest lane came, if one was measured: what the path takes when nothing queues on it.
     pub fn round_trip(&self) -> Option<Duration> {
         self.round_trip

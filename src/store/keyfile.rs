@@ -2,9 +2,9 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -20,6 +20,8 @@ const READ_LIMIT: u64 = 4097;
 const OTHERS_MASK: u32 = 0o077;
 /// Mode of a new key file.
 const MODE: u32 = 0o600;
+/// Mode of a directory made for one.
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// Whether [`create`] may replace a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +86,14 @@ pub fn create(path: &Path, identity: &Identity, overwrite: Overwrite) -> Result<
     // The name is only durable when its directory is.
     File::open(parent)?.sync_all()?;
     Ok(())
+}
+
+/// Makes a directory that a key belongs into, with those above it, all for the owner only. One that is there stays as it is.
+///
+/// # Errors
+/// What the system says.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
 }
 
 /// A file under a temporary name, which goes away unless it is published.
@@ -325,6 +335,20 @@ mod tests {
         let kind = rustix::fs::FileType::Fifo;
         rustix::fs::mknodat(rustix::fs::CWD, &path, kind, rustix::fs::Mode::RUSR, 0).expect("makes");
         assert!(matches!(load(&path), Err(LoadError::NotRegular)));
+    }
+
+    #[test]
+    fn a_directory_for_keys_is_its_owners_alone() {
+        let directory = directory();
+        let (upper, lower) = (directory.path().join("upper"), directory.path().join("upper/lower"));
+        make_directory(&lower).expect("makes");
+        let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o7777;
+        assert_eq!((mode(&upper), mode(&lower)), (0o700, 0o700));
+        fs::set_permissions(&lower, fs::Permissions::from_mode(0o755)).expect("ours");
+        make_directory(&lower).expect("is there");
+        assert_eq!(mode(&lower), 0o755, "what is there is somebody's choice");
+        write(&directory.path().join("file"), b"", 0o600);
+        assert!(make_directory(&directory.path().join("file")).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::harness::{Input, Relay, Signal, World, exit};
-use crate::impair::Place;
+use crate::impair::{Command, Place, Shape};
 
 #[test]
 fn zero_is_done_and_acknowledged() {
@@ -99,6 +99,51 @@ fn five_is_an_absent_peer_and_six_an_absent_relay() {
     let address = format!("tcp://{}@{}", world.id("relay"), nobody.address);
     let done = world.party("east", &address).attach().args(["west:x", "--timeout", "0"]).run();
     done.expect(exit::NO_RELAY).expect_error("");
+}
+
+#[test]
+fn seven_is_partial_and_the_rest_is_there() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = relay.party("west");
+    std::fs::write(world.dir("tree").join("good"), "good").expect("a file");
+    crate::harness::Tool::new("mkfifo", &world.path("tree")).arg("pipe").run().expect(0);
+    world.dir("inbox");
+    let recv = west.waiting(west.recv().args(["x", "-d", "inbox"]));
+    relay.party("east").send().args(["tree", "west:x"]).run().expect(exit::PARTIAL).expect_error("1 of 3 items");
+    recv.wait();
+    assert_eq!(std::fs::read(world.path("inbox/tree/good")).expect("the good one"), b"good");
+}
+
+#[test]
+fn eight_is_what_does_not_prove_itself() {
+    let world = World::new();
+    let relay = world.relay();
+    for n in 0..3 {
+        // Message 2 of the handshake with the relay, changed on the way.
+        let (proxy, through) = relay.behind(Shape::default());
+        proxy.tell("flip down 100 0".parse::<Command>().expect("a command")).expect("told");
+        let east = world.party("east", &through);
+        let tools = [east.attach().arg("west:x"), east.send().args(["peers", "west:x"]), east.recv().arg("x")];
+        let tool = tools.into_iter().nth(n).expect("three tools");
+        tool.run().expect(exit::INTEGRITY).expect_output(b"").expect_error("could not prove");
+    }
+}
+
+#[test]
+fn hundred_and_twenty_four_is_a_deadline_that_passed_while_running() {
+    let world = World::new();
+    let mut relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let patience = ["--resume-timeout", "500ms"];
+    let recv = west.waiting(west.recv().arg("x").args(patience));
+    let mut send = east.send().args(["-", "west:x"]).args(patience).input(Input::Held).spawn();
+    send.write(b"x");
+    recv.wait_output(b"x");
+    relay.kill();
+    for running in [send, recv] {
+        running.wait().expect(exit::DEADLINE).expect_error("did not come back in time");
+    }
 }
 
 #[test]

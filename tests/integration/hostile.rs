@@ -12,7 +12,7 @@ use crate::impair::{Command, Shape};
 
 /// The absolute deadline of an unauthenticated connection is 10 s; the rest is for the machine.
 const CUT_OFF: Duration = Duration::from_secs(14);
-/// Half-open connections that a legitimate client must not feel.
+/// Half-open or creeping connections that a legitimate client must not feel.
 const CROWD: usize = 1000;
 
 /// Connects from an address of its own in 127/8, so that a crowd is many sources and not one.
@@ -176,28 +176,35 @@ fn creeping_connections_have_an_absolute_deadline() {
     let world = World::new();
     let relay = world.relay();
     let hello = first_words(&world);
+    let alone = transfer(&relay, 6);
     let started = Instant::now();
     let connect = |n| (connect_from(source(n), relay.socket()).expect("a connection"), Vec::new(), None);
-    let mut crowd: Vec<(TcpStream, Vec<u8>, Option<Duration>)> = (0..100).map(connect).collect();
+    let mut crowd: Vec<(TcpStream, Vec<u8>, Option<Duration>)> = (0..CROWD).map(connect).collect();
     let mut sent = 0;
-    let all_over = within(CUT_OFF, || {
-        // One byte a second, each of them right.
-        let due = usize::try_from(started.elapsed().as_secs()).unwrap_or(usize::MAX) + 1;
-        while sent < due.min(hello.len()) {
-            for (stream, ..) in &crowd {
-                let _ = (&*stream).write(&hello[sent..=sent]);
+    let (all_over, among) = std::thread::scope(|scope| {
+        // A legitimate client in the midst of them.
+        let among = scope.spawn(|| transfer(&relay, 7));
+        let all_over = within(CUT_OFF, || {
+            // One byte a second, each of them right.
+            let due = usize::try_from(started.elapsed().as_secs()).unwrap_or(usize::MAX) + 1;
+            while sent < due.min(hello.len()) {
+                for (stream, ..) in &crowd {
+                    let _ = (&*stream).write(&hello[sent..=sent]);
+                }
+                sent += 1;
             }
-            sent += 1;
-        }
-        for (stream, said, over) in crowd.iter_mut().filter(|(_, _, over)| over.is_none()) {
-            *over = is_over(stream, said).then(|| started.elapsed());
-        }
-        crowd.iter().all(|(_, _, over)| over.is_some())
+            for (stream, said, over) in crowd.iter_mut().filter(|(_, _, over)| over.is_none()) {
+                *over = is_over(stream, said).then(|| started.elapsed());
+            }
+            crowd.iter().all(|(_, _, over)| over.is_some())
+        });
+        (all_over, among.join().expect("the legitimate client"))
     });
+    assert!(among < 3 * alone + Duration::from_secs(2), "{among:?} among the crowd, {alone:?} alone");
     assert!(all_over, "a byte a second keeps a connection open");
     assert!(sent > 5, "they were cut off before they could creep");
     assert!(crowd.iter().all(|(_, said, _)| said.is_empty()), "half a message was answered");
-    transfer(&relay, 6);
+    transfer(&relay, 8);
 }
 
 #[test]
@@ -227,6 +234,7 @@ fn relay_without_descriptors_serves_again_when_it_has_some() {
     // It must neither die nor burn: what it cannot accept waits in the kernel until the deadline frees descriptors.
     let burnt = burnt_in_a_second(&[relay.process()]);
     assert!(burnt < 50, "{burnt} hundredths of a second of processor time while it had no descriptors");
+    relay.process().wait_error_line("vp-relay: error: cannot accept connections for now: too many open files");
     drop(crowd);
     transfer(&relay, 8);
 }

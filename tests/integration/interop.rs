@@ -22,7 +22,8 @@ fn ssh<'w>(world: &'w World, relay: &Relay<'w>) -> Ssh<'w> {
     ["host", "user"].into_iter().for_each(keygen);
     let path = |name: &str| world.path(name).display().to_string();
     let config = format!(
-        "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\n",
+        "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\n\
+         Subsystem sftp internal-sftp\n",
         path("host"),
         path("user.pub")
     );
@@ -43,9 +44,10 @@ fn ssh<'w>(world: &'w World, relay: &Relay<'w>) -> Ssh<'w> {
 }
 
 impl Ssh<'_> {
-    /// A shell command line at the near end, with `$SSH` the way to the far one.
+    /// A shell command line at the near end, with `$SSH` the way to the far one, and `$SCP` that for copies.
     fn sh(&self, line: &str) -> Tool {
-        Tool::new("sh", &self.world.path("")).env("SSH", &self.command).args(["-ec", line])
+        let scp = self.command.replacen("ssh", "scp", 1);
+        Tool::new("sh", &self.world.path("")).env("SSH", &self.command).env("SCP", scp).args(["-ec", line])
     }
 }
 
@@ -57,6 +59,21 @@ fn ssh_runs_a_command_and_keeps_its_streams_and_its_status() {
     ssh.sh("$SSH far 'echo out; echo err >&2; exit 7'").run().expect(7).expect_output(b"out\n");
     let tool = ssh.sh("$SSH far cat").input(crate::harness::Input::Random { seed: 1, bytes: 8 << 20 });
     tool.run().expect(0).expect_random(1, 8 << 20);
+}
+
+#[test]
+fn scp_copies_files_both_ways() {
+    let world = World::new();
+    let relay = world.relay();
+    let ssh = ssh(&world, &relay);
+    let bytes = 5 << 20;
+    Random::file(&world.path("file"), 4, bytes);
+    let there = world.path("there").display().to_string();
+    ssh.sh(&format!("$SCP -p file far:{there}")).run().expect(0);
+    ssh.sh(&format!("$SCP -p far:{there} back")).run().expect(0);
+    for name in ["there", "back"] {
+        assert_eq!(digest(&world.path(name)), Random::digest(4, bytes), "{name}");
+    }
 }
 
 #[test]
@@ -95,14 +112,24 @@ fn rsync_reaches_a_daemon_without_ssh() {
 }
 
 #[test]
-fn git_clones_through_ssh() {
+fn git_clones_pushes_and_fetches_through_ssh() {
     let world = World::new();
     let relay = world.relay();
     let ssh = ssh(&world, &relay);
     let work = repository(&world, 3 << 20);
-    let tool = ssh.sh(&format!("GIT_SSH_COMMAND=\"$SSH\" git clone -q far:{} copy", work.display()));
-    tool.run().expect(0);
+    let git = |line: &str| drop(ssh.sh(&format!("export GIT_SSH_COMMAND=\"$SSH\"; {line}")).run().expect(0));
+    let who = "-c user.name=t -c user.email=t@t";
+    git(&format!("git clone -q far:{} copy", work.display()));
     assert_eq!(digest(&world.path("copy/large")), Random::digest(1, 3 << 20));
+    git(&format!("cd copy; echo z > z; git add z; git {who} commit -qm third; git push -q origin main:pushed"));
+    git(&format!("cd work; echo w > w; git add w; git {who} commit -qm fourth"));
+    git("cd copy; git fetch -q origin");
+    let log = |dir: &str, branch: &str| {
+        let tool = Tool::new("git", &world.path(dir)).args(["log", "--format=%s", branch]);
+        String::from_utf8(tool.run().expect(0).stdout).expect("text")
+    };
+    assert_eq!(log("work", "pushed"), "third\nsecond\nfirst\n");
+    assert_eq!(log("copy", "origin/main"), "fourth\nsecond\nfirst\n");
 }
 
 #[test]

@@ -71,6 +71,25 @@ fn key_is_not_written_through_a_dangling_link_nor_into_a_missing_directory() {
 }
 
 #[test]
+fn directory_for_the_users_own_key_is_made_and_no_other() {
+    let world = World::new();
+    let home = world.dir("home");
+    let keygen = |path: &str| world.keygen().env("HOME", &home).arg("-o").arg(home.join(path));
+    keygen(".config/vp/key").run().expect(exit::DONE).expect_silence();
+    for (name, mode) in [(".config", 0o700), (".config/vp", 0o700), (".config/vp/key", 0o600)] {
+        let found = fs::metadata(home.join(name)).expect("it was made").permissions().mode();
+        assert_eq!(found & 0o7777, mode, "{name}");
+    }
+    let other = keygen(".confg/vp/key").run().expect(exit::CONFIG).expect_output(b"").expect_error("no such");
+    assert!(other.stderr.contains("hint: make the directory first: mkdir -p "), "{other}");
+    let below = world.path("xdg");
+    let typed = world.keygen().env("XDG_CONFIG_HOME", &below).arg("-o").arg(below.join("vp/second"));
+    typed.run().expect(exit::DONE).expect_silence();
+    assert_eq!(names(&home), [".config", ".config/vp", ".config/vp/key"]);
+    assert_eq!(names(&below), ["vp", "vp/second"]);
+}
+
+#[test]
 fn key_file_that_others_can_read_is_refused() {
     let world = World::new();
     for mode in [0o640, 0o604, 0o644, 0o660] {

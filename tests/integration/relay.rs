@@ -126,7 +126,12 @@ fn bad_allow_file_at_reload_is_reported_and_changes_nothing() {
     let peers = fs::read_to_string(world.path("peers")).expect("peers");
     world.write("peers", "east nonsense\n");
     relay.process().signal(Signal::HUP);
-    relay.process().wait_error_line("vp-relay: ");
+    let line = relay.process().wait_error_line("vp-relay: error: peers: the old list of peers stays in force: ");
+    assert!(line.contains("line 1, column 6"), "{line}");
+    fs::remove_file(world.path("peers")).expect("removed");
+    relay.process().signal(Signal::HUP);
+    let gone = "vp-relay: error: peers: the old list of peers stays in force: no such file";
+    relay.process().wait_error_line(gone);
     world.write("peers", &peers);
     works(&relay);
 }
@@ -202,6 +207,39 @@ fn any_number_of_workers_carries_many_circuits() {
             recv.wait().expect(exit::DONE).expect_random(n, 2_000_000);
         }
     }
+}
+
+#[test]
+fn little_memory_serves_many_circuits_beside_receivers_that_take_nothing() {
+    let world = World::new();
+    let relay = Relay::start(&world, &["--allow", "peers", "--workers", "1", "--memory", "1M"]);
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let bytes = 4_000_000;
+    let pairs: Vec<_> = (0..8u64)
+        .map(|n| {
+            // A frozen process must be thawed before its path counts as dead.
+            let patient = ["--dead-time", "60s"];
+            let recv = west.waiting(west.attach().args(["--listen", &*format!("pipe{n}")]).args(patient));
+            let send = east.attach().arg(format!("west:pipe{n}")).args(patient);
+            let send = send.input(Input::Random { seed: n, bytes }).spawn();
+            if n % 4 == 0 {
+                recv.wait_bytes(1);
+                recv.signal(Signal::STOP);
+            }
+            (n, send, recv)
+        })
+        .collect();
+    let (frozen, lively): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(n, ..)| n % 4 == 0);
+    for (n, send, recv) in lively {
+        send.wait().expect(exit::DONE).expect_silence();
+        recv.wait().expect(exit::DONE).expect_random(n, bytes);
+    }
+    for (n, send, recv) in frozen {
+        recv.signal(Signal::CONT);
+        send.wait().expect(exit::DONE);
+        recv.wait().expect(exit::DONE).expect_random(n, bytes);
+    }
+    assert!(relay.process().peak_kib() <= 24 << 10, "{} KiB", relay.process().peak_kib());
 }
 
 #[test]

@@ -69,6 +69,45 @@ fn memory_does_not_grow_with_the_stream() {
     recv.wait().expect(exit::DONE).expect_random(2, bytes);
 }
 
+/// Two receivers that take nothing, in either of two ways, and what everybody holds for them after a while.
+#[test]
+fn stuck_receivers_cost_bounded_memory_at_every_place() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let bytes = 400 * MIB;
+    let unread = west.waiting(west.recv().arg("unread").output(Output::Blocked).within(DEADLINE * 4));
+    let frozen = west.waiting(west.recv().arg("frozen").within(DEADLINE * 4));
+    let send = |app: &str| {
+        let tool = east.send().args(["-", &format!("west:{app}"), "--compress", "off"]).within(DEADLINE * 4);
+        // A frozen process has no path: it must be thawed before the time for that is over.
+        tool.args(["--dead-time", "60s"]).input(Input::Random { seed: 4, bytes }).spawn()
+    };
+    let mut senders = [send("unread"), send("frozen")];
+    frozen.wait_bytes(MIB);
+    frozen.signal(crate::harness::Signal::STOP);
+    // Until nothing moves any more: everything on the way is full.
+    let ticks = |senders: &[Running]| senders.iter().map(Running::cpu_ticks).sum::<u64>();
+    crate::harness::eventually("the senders wait", || {
+        let before = ticks(&senders);
+        crate::harness::within(Duration::from_millis(700), || false);
+        ticks(&senders) == before
+    });
+    for sender in &mut senders {
+        assert!(sender.is_running(), "it ended although nobody read\n{sender}");
+        assert!(sender.peak_kib() <= 64 << 10, "sender: {} KiB", sender.peak_kib());
+    }
+    assert!(unread.peak_kib() <= 64 << 10 && frozen.peak_kib() <= 64 << 10, "a receiver holds more than 64 MiB");
+    let most = 16 + 2 * 8;
+    assert!(relay.process().peak_kib() <= most << 10, "relay: {} KiB", relay.process().peak_kib());
+    frozen.signal(crate::harness::Signal::CONT);
+    unread.read_on();
+    for (sender, recv) in senders.into_iter().zip([unread, frozen]) {
+        sender.wait().expect(exit::DONE);
+        recv.wait().expect(exit::DONE).expect_random(4, bytes);
+    }
+}
+
 #[test]
 fn sender_waits_until_the_bytes_are_where_they_belong() {
     let world = World::new();
@@ -147,6 +186,23 @@ fn limit_holds_the_rate() {
 }
 
 #[test]
+fn limit_counts_what_goes_over_the_line() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let text = b"the same line again and again\n".repeat(1_000_000);
+    std::fs::write(world.path("text"), &text).expect("a file");
+    let tools = [send(&east, Input::Bytes(text.clone())), east.send().args(["text", "west:pipe"])];
+    for tool in tools {
+        let recv = waiting(&west);
+        // Uncompressed it would take half a minute.
+        let done = tool.args(["--limit", "1M", "--compress", "3"]).run().expect(exit::DONE);
+        assert!(done.took < Duration::from_secs(15), "took {:?}", done.took);
+        assert_eq!(recv.wait().expect(exit::DONE).digest, blake3::hash(&text));
+    }
+}
+
+#[test]
 fn command_at_the_receiver_gets_the_stream_and_its_success_is_the_senders() {
     let world = World::new();
     let relay = world.relay();
@@ -172,14 +228,21 @@ fn failing_command_at_the_receiver_is_a_failed_send_that_says_the_status() {
 }
 
 #[test]
-fn command_that_leaves_early_is_a_failed_send() {
+fn command_that_leaves_early_is_a_failed_send_with_its_status() {
     let world = World::new();
     let relay = world.relay();
     let (east, west) = (relay.party("east"), relay.party("west"));
-    let recv = west.waiting(west.recv().args(["pipe", "--exec", "head -c 10 >/dev/null; exit 1"]));
-    let done = send(&east, Input::Random { seed: 8, bytes: 50 * MIB }).run();
-    assert!(done.expect_error("").code() != Some(exit::DONE));
-    assert_ne!(recv.wait().code(), Some(exit::DONE));
+    Random::file(&world.path("file"), 8, 50 * MIB);
+    let stream = send(&east, Input::Random { seed: 8, bytes: 50 * MIB });
+    for tool in [stream, east.send().args(["file", "west:pipe"])] {
+        let recv = west.waiting(west.recv().args(["pipe", "--exec", "head -c 10 >/dev/null; exit 7"]));
+        tool.run().expect(exit::FAILED).expect_error("failed with status 7");
+        recv.wait().expect(exit::FAILED).expect_error("failed with status 7");
+    }
+    // One that had enough has not failed, but what it left is not received either.
+    let recv = west.waiting(west.recv().args(["pipe", "--exec", "head -c 10 >/dev/null"]));
+    east.send().args(["file", "west:pipe"]).run().expect(exit::FAILED).expect_error("");
+    recv.wait().expect(exit::FAILED).expect_error("");
 }
 
 #[test]

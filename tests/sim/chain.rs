@@ -244,6 +244,13 @@ impl World {
         })
     }
 
+    /// The session has a path and nothing is wrong with it.
+    fn is_calm(&mut self, side: usize) -> bool {
+        let end = &mut self.ends[side];
+        let flows = end.wire.as_ref().is_some_and(|wire| !wire.stalled) && end.node.is_attached();
+        flows && end.key.and_then(|key| end.node.session(key)).is_some_and(|session| session.has_lane())
+    }
+
     fn round(&mut self, most: usize) {
         for side in 0..2 {
             self.dial(side);
@@ -318,18 +325,32 @@ pub fn run(number: u64) -> u64 {
     );
 }
 
+/// An orderly end on a path that works needs a few round trips, and never the time that is kept for a lost path.
+const END_MAX: Duration = Duration::from_secs(4);
+
+/// Both close. Each lets go, as the tools do, some time after it has heard the other close.
 fn settle(mut world: World) -> u64 {
+    let calm = (0..2).all(|side| world.is_calm(side));
+    let began = world.now;
     for side in 0..2 {
         let end = &mut world.ends[side];
         let key = end.key.expect("it was up");
-        if let Some(session) = end.node.session(key) {
-            session.close(CloseCode::Done);
-        }
-        end.node.release(world.now, key);
+        end.node.session(key).expect("it was not let go").close(CloseCode::Done);
     }
     for _ in 0..2_000 {
         world.round(0);
+        for side in 0..2 {
+            let due = world.random.one_in(3);
+            let end = &mut world.ends[side];
+            let key = end.key.expect("it was up");
+            let heard = end.node.session(key).is_some_and(|s| s.peer_close_code().is_some() || s.failure().is_some());
+            if heard && due {
+                end.node.release(world.now, key);
+            }
+        }
         if world.ends.iter().all(|end| end.key.is_some_and(|key| !end.node.knows(key))) {
+            let took = world.now.duration_since(began);
+            assert!(!calm || took < END_MAX, "the end took {took:?} although nothing was wrong");
             return world.faults;
         }
         world.now += Duration::from_millis(15);

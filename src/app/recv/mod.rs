@@ -175,8 +175,7 @@ impl Tool for Recv {
 
     fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32) {
         match signal {
-            // There is nothing to read again, and the loop dials by itself.
-            HUP => {}
+            HUP => ctx.node.hurry(ctx.now),
             USR1 => (ctx.notices)(Notice::Status),
             signal => self.stop(ctx, ToolError::Signal(signal)),
         }

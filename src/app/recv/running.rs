@@ -11,7 +11,7 @@ use super::command::CommandLine;
 use super::inflow::Inflow;
 use super::job::{Engine, Order};
 use crate::app::client::{Context, FIRST_TOKEN, ToolError};
-use crate::app::ending::{Ending, Side, close_code};
+use crate::app::ending::{Ending, FAREWELL_TIME, INTERRUPTED_TIME, Side, close_code};
 use crate::app::transfer::decoder::{Decoder, Piece};
 use crate::app::transfer::messages::{Answer, Content, Hello, Offer, VERSION};
 use crate::app::transfer::outcome::Violation;
@@ -30,10 +30,6 @@ use std::time::{Duration, Instant};
 
 /// A caller that has a path to us and says nothing for so long is holding a place that others wait for.
 const GREETING_TIME: Duration = Duration::from_secs(30);
-/// A sender that knows the end is given so long to close the session as well; without a path it could take for ever.
-const FAREWELL_TIME: Duration = Duration::from_secs(15);
-/// After a signal the peer is given less: somebody waits.
-const INTERRUPTED_TIME: Duration = Duration::from_secs(2);
 /// Tokens of one session: its sink and its command.
 const TOKENS: usize = 2;
 

@@ -2,6 +2,7 @@
 //! block, which an engine may.
 
 use super::command::{CommandLine, status_number};
+use crate::app::transfer::CommandEnded;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsStr;
@@ -89,7 +90,14 @@ impl Feed {
 impl Write for Feed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.whole = false;
-        self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write(bytes)
+        match self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write(bytes) {
+            // It takes no more: its status says whether that was a failure of its own.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => match self.child.wait() {
+                0 => Err(error),
+                status => Err(io::Error::other(CommandEnded(status))),
+            },
+            other => other,
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -126,6 +134,20 @@ mod tests {
         feed.flush().expect("all there");
         drop(feed);
         assert_eq!(fed.wait(), 5);
+    }
+
+    #[test]
+    fn a_command_that_fails_before_it_has_everything_says_so_by_its_status() {
+        for (command, told) in [("exit 7", Some(7)), ("exit 0", None)] {
+            let (mut feed, _) = Feed::start(&line(command), b"x").expect("a shell");
+            let error = loop {
+                if let Err(error) = feed.write(&[0; 4096]) {
+                    break error;
+                }
+            };
+            let status = error.get_ref().and_then(|inner| inner.downcast_ref::<CommandEnded>());
+            assert_eq!(status.map(|ended| ended.0), told, "{command}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::listen::Acceptor;
 use super::mail::Package;
 use super::shared::{Shared, Stage};
-use super::{Allow, LogLevel};
+use super::{Allow, LogLine, Trouble};
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1};
 use mio::net::TcpStream;
 use std::net::SocketAddr;
@@ -52,7 +52,7 @@ impl Desk {
         if let Some(acceptor) = self.acceptor.as_mut().filter(|acceptor| acceptor.is_due(now))
             && let Some(error) = acceptor.accept(now, &mut accepted)
         {
-            self.shared.log(LogLevel::Error, &format!("cannot accept connections for now: {error}"));
+            self.shared.log(LogLine::Trouble(Trouble::Accept(error)));
         }
         accepted
     }
@@ -63,7 +63,7 @@ impl Desk {
         for signal in signals.take() {
             match signal {
                 HUP => reload(shared),
-                USR1 => shared.log(LogLevel::Status, &shared.status().to_string()),
+                USR1 => shared.log(LogLine::Status(shared.status())),
                 TERM | INT if shared.stage() == Stage::Serving => {
                     shared.ended_by(signal);
                     shared.drain(now);
@@ -91,13 +91,10 @@ pub fn reload(shared: &Arc<Shared>) {
                 // It fails if the relay has ended.
                 let _ = shared.inboxes[0].wake();
             }
-            Err(error) => {
-                let path = path.display();
-                shared.log(LogLevel::Error, &format!("{path}: {error}; the old list stays in force"));
-            }
+            Err(error) => shared.log(LogLine::Trouble(Trouble::Reload(path, error))),
         }
     });
     if let Err(error) = reader {
-        shared.log(LogLevel::Error, &format!("cannot reload: {error}"));
+        shared.log(LogLine::Trouble(Trouble::Thread(error)));
     }
 }

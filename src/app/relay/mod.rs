@@ -55,19 +55,50 @@ pub enum Allow {
     File(PathBuf),
 }
 
-/// How much a line of log matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Something does not work.
-    Error,
+/// Something for the log. Nothing in it is chosen freely by a peer.
+#[derive(Debug)]
+pub enum LogLine<'a> {
+    /// Something does not work, and the relay goes on.
+    Trouble(Trouble),
     /// The answer to SIGUSR1.
-    Status,
+    Status(Status),
     /// A connection's life.
-    Detail,
+    Detail(&'a str),
 }
 
-/// Where log lines go: one line each, nothing in it that a peer chose freely.
-pub type Log = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
+/// Where log lines go.
+pub type Log = Box<dyn Fn(LogLine<'_>) + Send + Sync>;
+
+/// What a relay can go on without.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Connections cannot be accepted for now.
+    Accept(io::Error),
+    /// The allow file was to be read again and cannot be used.
+    Reload(PathBuf, AllowError),
+    /// There is no thread to read it in.
+    Thread(io::Error),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Accept(_) => f.write_str("cannot accept connections for now"),
+            Trouble::Reload(..) => f.write_str("the old list of peers stays in force"),
+            Trouble::Thread(_) => f.write_str("cannot read the list of peers again"),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Trouble::Accept(error) | Trouble::Thread(error) => Some(error),
+            Trouble::Reload(_, AllowError::Read(error)) => Some(error),
+            Trouble::Reload(_, error) => Some(error),
+        }
+    }
+}
 
 /// What a relay is told.
 pub struct RelayOptions {
@@ -89,7 +120,7 @@ pub struct RelayOptions {
     pub drain: Duration,
     /// Whether HUP, INT, TERM and USR1 are this relay's; else [`Handle`] is the only way to end it.
     pub signals: bool,
-    /// Whether [`LogLevel::Detail`] is wanted.
+    /// Whether [`LogLine::Detail`] is wanted.
     pub details: bool,
     /// Where log lines go.
     pub log: Log,

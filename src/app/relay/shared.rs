@@ -1,7 +1,7 @@
 //! What all threads of a relay see.
 
 use super::mail::Inbox;
-use super::{Allow, Log, LogLevel, desk};
+use super::{Allow, Log, LogLine, desk};
 use crate::identity::PeerId;
 use crate::relay::{Budget, Limits, LinkId, Notice, Router, Why};
 use std::fmt;
@@ -112,8 +112,8 @@ impl Shared {
         }
     }
 
-    pub fn log(&self, level: LogLevel, line: &str) {
-        (self.log)(level, line);
+    pub fn log(&self, line: LogLine<'_>) {
+        (self.log)(line);
     }
 
     /// A connection's life, if anybody wants to know.
@@ -131,7 +131,7 @@ impl Shared {
             Notice::Detached(peer, why) => format!("{link}: detached {}: {}", Short(peer), Reason(why)),
             Notice::Stranger(why) => format!("{link}: never said who it is: {}", Reason(why)),
         };
-        self.log(LogLevel::Detail, &line);
+        self.log(LogLine::Detail(&line));
     }
 }
 

@@ -12,7 +12,7 @@ mod outflow;
 pub use outflow::Plain;
 
 use super::client::{Context, FIRST_TOKEN, Notice, Tool, ToolError};
-use super::ending::{Ending, Side, close_code};
+use super::ending::{Ending, FAREWELL_TIME, INTERRUPTED_TIME, Side, close_code};
 use super::pump::{Pump, tell};
 use super::transfer::{SendJob, SendOutcome, TransferError};
 use crate::identity::{AppName, PeerId};
@@ -25,10 +25,6 @@ use mio::Token;
 use outflow::Outflow;
 use std::time::{Duration, Instant};
 
-/// When the end is known the receiver is given so long to learn that we know; without a path it could take for ever.
-const FAREWELL_TIME: Duration = Duration::from_secs(15);
-/// After a signal it is given less: somebody waits.
-const INTERRUPTED_TIME: Duration = Duration::from_secs(2);
 /// Without a path for so long although our relay is there, files are offered to whoever now serves the application: a
 /// receiver that lives would have come back.
 const CALL_ANEW_AFTER: Duration = Duration::from_secs(4);
@@ -272,7 +268,11 @@ impl Send {
         if self.peer_closed.is_some() || failed {
             ctx.node.release(ctx.now, key);
         }
-        self.left |= !ctx.node.knows(key) || self.leave_at.is_none_or(|at| at <= ctx.now);
+        if self.leave_at.is_none_or(|at| at <= ctx.now) {
+            // The peer need not look for us: it is told that nobody is here any more.
+            ctx.node.abandon(ctx.now, key);
+        }
+        self.left |= !ctx.node.knows(key);
     }
 
     fn tell_news(&mut self, ctx: &mut Context<'_>) {
@@ -342,7 +342,7 @@ impl Tool for Send {
 
     fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32) {
         match signal {
-            HUP => {}
+            HUP => ctx.node.hurry(ctx.now),
             USR1 => (ctx.notices)(Notice::Status),
             signal => self.conclude(ctx, Err(ToolError::Signal(signal))),
         }

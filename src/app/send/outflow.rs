@@ -36,13 +36,14 @@ pub struct Plain {
     pub name: Vec<u8>,
     /// When to compress.
     pub compression: Compression,
-    /// Bytes of standard input in a second, at most.
+    /// Bytes sent in a second, at most: after compression.
     pub limit: Option<NonZeroU64>,
 }
 
 /// Result of one attempt to send a piece.
 enum Step {
-    Sent(usize),
+    /// So many bytes of standard input, as so many bytes of messages.
+    Sent(usize, usize),
     /// The session takes nothing now.
     Full,
     /// The source has nothing now.
@@ -165,9 +166,9 @@ impl Outflow {
                 break;
             }
             match self.step(session)? {
-                Step::Sent(count) => {
+                Step::Sent(count, bytes) => {
                     self.link.handle_room(now);
-                    self.account(now, count);
+                    self.account(now, count, bytes);
                     moved += count.max(1);
                 }
                 Step::End => self.end(registry),
@@ -203,11 +204,11 @@ impl Outflow {
         Offer::Finish { entries: 0, skipped: 0 }.encode(&mut self.packed);
     }
 
-    fn account(&mut self, now: Instant, count: usize) {
+    fn account(&mut self, now: Instant, count: usize, bytes: usize) {
         self.raw_bytes += u64::try_from(count).unwrap_or(0);
         if let Some((limit, _)) = &mut self.limit {
             // The debt is looked at before the next piece.
-            let _ = limit.take(now, count);
+            let _ = limit.take(now, bytes);
         }
     }
 
@@ -243,7 +244,7 @@ impl Outflow {
                 self.encoder.note_raw(count);
                 self.link.handle_content(count);
                 self.link.handle_sent(Instant::now(), HEADER_BYTES + count, &mut self.encoder);
-                Ok(Step::Sent(count))
+                Ok(Step::Sent(count, HEADER_BYTES + count))
             }
         }
     }
@@ -275,7 +276,7 @@ impl Outflow {
             Read::Bytes(count) => {
                 self.pack_raw();
                 self.encoder.note_raw(count);
-                Ok(Step::Sent(count))
+                Ok(Step::Sent(count, self.packed.len()))
             }
         }
     }
@@ -301,7 +302,7 @@ impl Outflow {
         }
         self.link.handle_content(self.block.len());
         self.link.handle_sent(end, self.packed.len(), &mut self.encoder);
-        Ok(Step::Sent(self.block.len()))
+        Ok(Step::Sent(self.block.len(), self.packed.len()))
     }
 }
 

@@ -53,3 +53,4 @@ pub use progress::{Progress, Snapshot};
 pub use receiver::{Destination, OnReceived, ReceiveJob, ReceivePolicy, Received};
 pub use sender::SendJob;
 pub use unblock::BlockDecoder;
+pub use writer::CommandEnded;

@@ -38,7 +38,7 @@ pub enum Status {
     Integrity = 4,
     /// None came about for reasons of the file systems on either side.
     LocalIo = 5,
-    /// Every item is there, but the receiver's command failed.
+    /// The receiver's command failed, after every item was there or before it had taken the only one.
     CommandFailed = 6,
 }
 
@@ -124,6 +124,7 @@ impl Tally {
         let failed = u64::from(failed) + u64::from(self.skipped) + u64::from(self.late);
         match () {
             () if self.damaged => Status::Integrity,
+            () if command_status != 0 && good == 0 => Status::CommandFailed,
             () if failed + u64::from(refused) > 0 && good > 0 => Status::Partial,
             () if failed > 0 => Status::LocalIo,
             () if refused > 0 => Status::Refused,

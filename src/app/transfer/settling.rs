@@ -89,6 +89,7 @@ impl Receiver<'_, '_> {
             let failure = self.tally.note_late(path.as_bytes(), fault);
             self.progress.warn(&failure);
         }
+        self.command_status = self.sink.command_status();
         if let Some(on_received) = &mut self.on_received {
             for (top, _) in self.tops.iter().filter(|(_, whole)| *whole) {
                 let status = on_received(top);

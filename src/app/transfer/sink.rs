@@ -75,4 +75,9 @@ pub(super) trait Sink {
 
     /// Nothing more comes; what went wrong with items already reported.
     fn finish(&mut self) -> Vec<(TreePath, Fault)>;
+
+    /// Of a command that ended before it had everything; else 0.
+    fn command_status(&self) -> i32 {
+        0
+    }
 }

@@ -6,7 +6,9 @@ use super::sink::{Offered, Settled, Sink, Verdict};
 use crate::store::Fault;
 use crate::store::names::TreePath;
 use crate::store::source::Kind;
-use std::io::Write;
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::time::Instant;
 
@@ -15,15 +17,38 @@ const ZEROS: [u8; 4 << 10] = [0; 4 << 10];
 /// What a stream without a name is called in reports.
 const UNNAMED: &[u8] = b"-";
 
+/// What a writer's error holds when it is a command that ended, with this status other than 0, before it had everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandEnded(pub i32);
+
+impl fmt::Display for CommandEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the command ended with status {}", self.0)
+    }
+}
+
+impl Error for CommandEnded {}
+
 /// Takes the bytes of one file or stream; the writer is closed when they are complete.
 pub(super) struct WriterSink {
     writer: Option<Box<dyn Write + Send>>,
     taken: bool,
+    command_status: i32,
 }
 
 impl WriterSink {
     pub fn new(writer: Box<dyn Write + Send>) -> Self {
-        Self { writer: Some(writer), taken: false }
+        Self { writer: Some(writer), taken: false, command_status: 0 }
+    }
+
+    fn note(&mut self, error: io::Error) -> Fault {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<CommandEnded>()) {
+            Some(CommandEnded(status)) => {
+                self.command_status = *status;
+                Fault::Cancelled
+            }
+            None => error.into(),
+        }
     }
 }
 
@@ -47,7 +72,8 @@ impl Sink for WriterSink {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        Ok(self.writer.as_mut().ok_or(Fault::Io)?.write_all(bytes)?)
+        let written = self.writer.as_mut().ok_or(Fault::Io)?.write_all(bytes);
+        written.map_err(|error| self.note(error))
     }
 
     fn skip(&mut self, mut zeros: u64) -> Result<(), Fault> {
@@ -80,5 +106,9 @@ impl Sink for WriterSink {
     fn finish(&mut self) -> Vec<(TreePath, Fault)> {
         self.writer = None;
         Vec::new()
+    }
+
+    fn command_status(&self) -> i32 {
+        self.command_status
     }
 }

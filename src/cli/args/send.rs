@@ -56,7 +56,7 @@ pub struct Send {
     #[arg(short, long, value_name = "HOW", default_value = "auto")]
     pub compress: Compress,
 
-    /// Send at most this many bytes a second
+    /// Send at most this many bytes a second, counted after compression
     #[arg(long, value_name = "RATE")]
     pub limit: Option<Rate>,
 

@@ -43,6 +43,7 @@ impl Tool for Attach {
             peer_name: Box::new(move |id| peer_name(&peers, id)),
         });
         let voice = voice(&context.report, &context.env, &party.peers, Some(ready));
+        let voice = if self.listen.is_none() { voice.of_dialler() } else { voice };
         let mut client = party.client(&self.connect, callers)?;
         drive(&mut client, &mut tool, voice)
     }

@@ -1,21 +1,28 @@
 //! `vp-keygen`: words to work.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::{Context, Tool, print_line};
 use crate::app::keygen::{KeygenError, KeygenOptions, run};
 use crate::cli::args::Keygen;
 use crate::cli::config::key_fault;
+use crate::cli::env::Env;
+use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
+use crate::cli::files::{ConfigFile, user_file};
 use crate::cli::report::Fault;
 use crate::store::keyfile::{CreateError, Overwrite};
 
 impl Tool for Keygen {
-    fn run(self, _: &Context) -> Result<Exit, Fault> {
+    fn run(self, context: &Context) -> Result<Exit, Fault> {
         let overwrite = if self.force { Overwrite::Replace } else { Overwrite::Never };
         let (path, options) = match (self.show_id, self.output) {
             (Some(path), _) => (path.clone(), KeygenOptions::ShowId { path }),
-            (None, Some(path)) => (path.clone(), KeygenOptions::Create { path, overwrite }),
+            (None, Some(path)) => {
+                let directory = own_directory(&path, &context.env);
+                (path.clone(), KeygenOptions::Create { path, overwrite, directory })
+            }
             (None, None) => (PathBuf::new(), KeygenOptions::Print),
         };
         let text = run(options).map_err(|error| match error {
@@ -27,10 +34,22 @@ impl Tool for Keygen {
     }
 }
 
-fn create_fault(path: &std::path::Path, error: &CreateError) -> Fault {
+/// The directory of `path`, if it is the one where this user's key belongs. Another that is missing may be a slip of the
+/// hand, and is not made.
+fn own_directory(path: &Path, env: &Env) -> Option<PathBuf> {
+    let own = user_file(ConfigFile::Key, env)?;
+    let typed = std::path::absolute(path).ok()?;
+    (typed.parent() == own.parent()).then(|| typed.parent().map(Path::to_owned)).flatten()
+}
+
+fn create_fault(path: &Path, error: &CreateError) -> Fault {
     let fault = Fault::about(Exit::Config, path, error);
     match error {
         CreateError::Exists => fault.hint("--force replaces it; the old key is lost"),
+        CreateError::Io(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
+            Some(parent) => fault.hint(format!("make the directory first: mkdir -p {}", printable(parent))),
+            None => fault,
+        },
         CreateError::Io(_) | CreateError::NotRegular | CreateError::NoName => fault,
     }
 }

@@ -94,9 +94,9 @@ fn time_of(patience: Patience) -> Duration {
 /// # Errors
 /// The tool ended without success.
 pub fn drive(client: &mut Client, tool: &mut dyn Tool, mut voice: Voice<'_>) -> Result<Exit, Fault> {
-    let end = client.run(tool, &mut |notice| voice.hear(&notice));
+    let end = client.run(tool, &mut |notice| voice.hear(&notice)).map_err(|error| voice.fault(&error));
     voice.finish();
-    end.map(|()| Exit::Done).map_err(|error| super::voice::fault(&error))
+    end.map(|()| Exit::Done)
 }
 
 /// The voice of a tool that connects.

@@ -8,10 +8,11 @@ use std::path::Path;
 
 use super::{Context, Tool};
 use crate::app::client::{PassedSocket, take_passed};
-use crate::app::relay::{Allow, AllowError, Limits, Log, LogLevel, RelayEnd, RelayError, RelayOptions};
+use crate::app::relay::{Allow, AllowError, Limits, Log, LogLine, RelayEnd, RelayError, RelayOptions, Trouble};
 use crate::cli::args::{Arguments, Output, Relay};
 use crate::cli::config::{key_fault, optional_key};
 use crate::cli::env::Env;
+use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::files::state_directory;
 use crate::cli::ready::{Otherwise, Ready};
@@ -86,10 +87,17 @@ fn passed_listeners() -> Result<Vec<TcpListener>, Fault> {
 /// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.
 fn log(output: Output) -> Log {
     let report = Report::new(Relay::MANUAL.name, output.verbosity(), output.format());
-    Box::new(move |level, line| match level {
-        LogLevel::Error => report.fault(&Fault::new(Exit::Failed, line)),
-        LogLevel::Status => report.status(line),
-        LogLevel::Detail => report.say(Level::Info, line),
+    Box::new(move |line| match line {
+        LogLine::Trouble(trouble) => {
+            let text = chain(&trouble);
+            let text = match &trouble {
+                Trouble::Reload(path, _) => format!("{}: {text}", printable(path)),
+                Trouble::Accept(_) | Trouble::Thread(_) => text,
+            };
+            report.fault(&Fault::new(Exit::Failed, text));
+        }
+        LogLine::Status(status) => report.status(&status.to_string()),
+        LogLine::Detail(line) => report.say(Level::Info, line),
     })
 }
 

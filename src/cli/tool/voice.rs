@@ -11,6 +11,9 @@ use crate::cli::report::{Fault, Level, Report, chain};
 use crate::identity::{PeerId, Peers};
 use crate::store::Fault as StoreFault;
 
+/// What to do about a relay that is another one than was meant.
+const COMPARE_ID: &str = "compare the id in the relay's address with the one vp-relay prints";
+
 /// The voice of one running tool.
 pub struct Voice<'a> {
     report: &'a Report,
@@ -19,6 +22,12 @@ pub struct Voice<'a> {
     audience: Audience,
     bar: Option<Progress>,
     relay_trouble: bool,
+    /// Why the last relay could not be used, in full.
+    relay_fault: Option<String>,
+    /// Ready is who has met the peer, not who can be met.
+    dials: bool,
+    /// What the tool is about, for whoever asks by SIGUSR1.
+    state: String,
 }
 
 /// The petname of a peer, or its id.
@@ -29,7 +38,25 @@ pub fn peer_name(peers: &Peers, id: &PeerId) -> String {
 impl<'a> Voice<'a> {
     /// A voice that knows the peers by name. `ready` gets the ready line once callers can find us.
     pub fn new(report: &'a Report, peers: &Peers, ready: Option<Ready>, audience: Audience) -> Voice<'a> {
-        Voice { report, peers: peers.clone(), ready, audience, bar: None, relay_trouble: false }
+        let state = "looking for a relay".to_owned();
+        Voice {
+            report,
+            peers: peers.clone(),
+            ready,
+            audience,
+            bar: None,
+            relay_trouble: false,
+            relay_fault: None,
+            dials: false,
+            state,
+        }
+    }
+
+    /// The voice of a tool that dials: it is ready once it has met the peer.
+    #[must_use]
+    pub fn of_dialler(mut self) -> Self {
+        self.dials = true;
+        self
     }
 
     fn name(&self, id: &PeerId) -> String {
@@ -46,6 +73,7 @@ impl<'a> Voice<'a> {
 
     /// Says what happened, as loudly as it deserves.
     pub fn hear(&mut self, notice: &Notice<'_>) {
+        self.note_state(notice);
         match notice {
             Notice::RelayUp(relay) => {
                 let text = format!("attached to {relay}");
@@ -57,24 +85,21 @@ impl<'a> Voice<'a> {
                 // Somebody who watches wonders; a log need not know.
                 if matches!(self.audience, Audience::Terminal) { self.warn(&text) } else { self.info(&text) }
             }
-            Notice::Up(peer, app) => self.info(&format!("connected to {}:{app}", self.name(peer))),
+            Notice::Up(peer, app) => self.met(peer, app),
             Notice::Lost(peer) => self.info(&format!("lost the path to {}, looking for another", self.name(peer))),
             Notice::Resumed(peer) => self.info(&format!("going on with {}", self.name(peer))),
             Notice::TurnedAway(peer, app) => {
                 self.warn(&format!("turned away a call of {} for {app}: not among the peers allowed", self.name(peer)));
             }
-            Notice::Attached(app) => self.attached(app),
+            Notice::Attached(app) => {
+                self.ready_once(&format!("attached {app}"));
+                self.info(&format!("attached {app}"));
+            }
             Notice::SessionFailed(peer, error) => {
                 let fault = fault(error);
                 self.warn(&format!("{}: {}", self.name(peer), fault.message));
             }
-            Notice::Progress { bytes, total, items, name } => {
-                let (done, all) = items.unwrap_or_default();
-                let totals = Totals { bytes: *total, items: all };
-                let bar = self.bar.get_or_insert_with(|| Progress::start(self.report, self.audience, totals));
-                bar.set_totals(totals);
-                bar.set(*bytes, done, &String::from_utf8_lossy(name));
-            }
+            Notice::Progress { bytes, total, items, name } => self.progress((*bytes, *total), *items, name),
             Notice::ItemFailed(name, fault) => self.warn(&format!("{}: {fault}", printable(*name))),
             Notice::Received(peer, items, bytes) => {
                 self.info(&format!("received {items} items, {bytes} bytes, from {}", self.name(peer)));
@@ -108,7 +133,7 @@ impl<'a> Voice<'a> {
                 self.report.status(&format!("{open} connections open, {served} since the start"));
             }
             Notice::Status => {
-                let line = self.bar.as_ref().map_or_else(|| "running".to_owned(), Progress::status_line);
+                let line = self.bar.as_ref().map_or_else(|| self.state.clone(), Progress::status_line);
                 self.report.status(&line);
             }
         }
@@ -122,13 +147,26 @@ impl<'a> Voice<'a> {
         ));
     }
 
+    fn progress(&mut self, bytes: (u64, Option<u64>), items: Option<(u64, Option<u64>)>, name: &[u8]) {
+        let (done, all) = items.unwrap_or_default();
+        let totals = Totals { bytes: bytes.1, items: all };
+        let bar = self.bar.get_or_insert_with(|| Progress::start(self.report, self.audience, totals));
+        bar.set_totals(totals);
+        bar.set(bytes.0, done, &String::from_utf8_lossy(name));
+    }
+
     /// The first break of a path is worth a line; every further try until it is back is not.
     fn relay_down(&mut self, relay: &str, why: Down, error: Option<&std::io::Error>) {
         let text = match error {
             Some(error) => format!("relay {relay} {why}: {}", chain(error)),
             None => format!("relay {relay} {why}"),
         };
-        if std::mem::replace(&mut self.relay_trouble, true) { self.info(&text) } else { self.warn(&text) }
+        if std::mem::replace(&mut self.relay_trouble, true) {
+            self.info(&text)
+        } else {
+            self.warn(&text)
+        }
+        self.relay_fault = Some(text);
     }
 
     fn ready_line(&mut self, line: &str) {
@@ -138,14 +176,50 @@ impl<'a> Voice<'a> {
         }
     }
 
-    fn attached(&mut self, app: &str) {
+    fn met(&mut self, peer: &PeerId, app: &str) {
+        let whom = format!("{}:{app}", self.name(peer));
+        if self.dials {
+            self.ready_once(&format!("connected {whom}"));
+        }
+        self.info(&format!("connected to {whom}"));
+    }
+
+    /// The one ready line of a tool with one thing to be ready for.
+    fn ready_once(&mut self, line: &str) {
         if let Some(mut ready) = self.ready.take() {
-            if let Err(error) = ready.line(&format!("attached {app}")) {
+            if let Err(error) = ready.line(line) {
                 self.warn(&format!("cannot write the ready line: {}", chain(&error)));
             }
-            ready.complete(&format!("attached {app}"));
+            ready.complete(line);
         }
-        self.info(&format!("attached {app}"));
+    }
+
+    /// What whoever asks by SIGUSR1 will hear.
+    fn note_state(&mut self, notice: &Notice<'_>) {
+        self.state = match notice {
+            Notice::RelayUp(relay) => format!("attached to {relay}"),
+            Notice::RelayDown(relay, why, _) => format!("relay {relay} {why}, trying again"),
+            Notice::Waiting(peer, app) => format!("waiting for {}:{app}", self.name(peer)),
+            Notice::Attached(app) => format!("waiting for calls of {app}"),
+            Notice::Up(peer, app) => format!("connected to {}:{app}", self.name(peer)),
+            Notice::Lost(peer) => format!("looking for another path to {}", self.name(peer)),
+            Notice::Resumed(peer) => format!("going on with {}", self.name(peer)),
+            Notice::SessionFailed(peer, _) | Notice::Received(peer, ..) => {
+                format!("waiting for calls, the last was of {}", self.name(peer))
+            }
+            _ => return,
+        };
+    }
+
+    /// How an end without success reads, with what only this run knows of it.
+    pub fn fault(&self, error: &ToolError) -> Fault {
+        let fault = fault(error);
+        match (error, &self.relay_fault) {
+            (ToolError::Node(Failure::NoRelay(why)), Some(text)) if *why != Down::Impostor => {
+                Fault { message: format!("no relay could be used: {text}"), ..fault }
+            }
+            _ => fault,
+        }
     }
 
     /// Ends the bar, if there is one, and tells the supervisor that the tool stops.
@@ -189,10 +263,10 @@ pub fn fault(error: &ToolError) -> Fault {
 fn node_fault(failure: Failure) -> Fault {
     match failure {
         Failure::NoRelay(Down::Impostor) => {
-            Fault::new(Exit::Integrity, "the relay could not prove to be the one in its address")
-                .hint("compare the id in the relay's address with the one vp-relay prints")
+            Fault::new(Exit::Integrity, "the relay could not prove to be the one in its address").hint(COMPARE_ID)
         }
-        Failure::NoRelay(why) => Fault::new(Exit::NoRelay, format!("no relay could be used: it {why}")),
+        Failure::NoRelay(Down::Unproven) => no_relay(Down::Unproven).hint(COMPARE_ID),
+        Failure::NoRelay(why) => no_relay(why),
         Failure::RefusedByRelay(CloseCode::Refused) => Fault::new(Exit::Refused, "the relay does not admit this key")
             .hint("the relay's operator admits it by a line in the file given with --allow"),
         Failure::RefusedByRelay(_) => Fault::new(Exit::Refused, "the relay turned this connection down"),
@@ -205,6 +279,10 @@ fn node_fault(failure: Failure) -> Fault {
         }
         Failure::SessionGone => Fault::new(Exit::Failed, "the peer's process ended before everything was settled"),
     }
+}
+
+fn no_relay(why: Down) -> Fault {
+    Fault::new(Exit::NoRelay, format!("no relay could be used: it {why}"))
 }
 
 fn transfer_fault(error: &TransferError) -> Fault {
@@ -227,15 +305,23 @@ fn items_fault(ending: &Ending) -> Fault {
     let counts = ending.counts;
     let good = u64::from(counts.committed) + u64::from(counts.exists);
     let bad = u64::from(counts.refused) + u64::from(counts.failed) + u64::from(ending.skipped);
-    let why = ending.first_fault.map_or_else(String::new, |fault| format!(": {fault}"));
     let message = match (good, bad) {
-        (0, 0 | 1) => format!("nothing was transferred{why}"),
-        (0, bad) => format!("none of {bad} items was transferred; the first{why}"),
-        (good, bad) => format!("{bad} of {} items were not transferred; the first{why}", good + bad),
+        (0, 0 | 1) => "nothing was transferred".to_owned(),
+        (0, bad) => format!("none of {bad} items was transferred"),
+        (good, bad) => format!("{bad} of {} items were not transferred", good + bad),
+    };
+    let message = match ending.first_fault {
+        Some(first) if bad > 1 => format!("{message}; the first: {first}"),
+        Some(only) => format!("{message}: {only}"),
+        // The sender has told its own people.
+        None if ending.skipped > 0 => format!("{message}: the sender could not offer what is missing"),
+        None => message,
     };
     let fault = Fault::new(exit, message);
     match (ending.first_fault, exit) {
         (Some(StoreFault::TreeNotTaken), _) => fault.hint("the receiver takes files and directories with -d DIR"),
+        (Some(StoreFault::Exists), _) => fault.hint("vp-recv --overwrite says what becomes of what is there"),
+        (Some(first), Exit::Partial) if first.is_refusal() => fault,
         (_, Exit::Partial) => fault.hint("run the same command again to send what is missing"),
         _ => fault,
     }

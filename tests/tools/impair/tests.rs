@@ -267,6 +267,6 @@ fn dropping_the_handle_ends_the_proxy() {
     let Pair { proxy, client, .. } = pair(Shape::default());
     let address = proxy.address();
     drop(proxy);
-    assert_eq!(read_to_end(&client).0, vec![]);
+    assert_eq!(read_to_end(&client).0, b"");
     assert!(TcpStream::connect_timeout(&address, DEADLINE).is_err());
 }

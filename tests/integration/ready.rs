@@ -1,0 +1,164 @@
+//! How others learn that a tool is ready, and what it says to programs: ready lines, systemd's socket, JSON.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::harness::{DEADLINE, Running, Signal, Tool, World, eventually, exit};
+
+/// Starts a tool with descriptor 3 going to a file, and waits for a whole line in it.
+fn line_on_three(world: &World, tool: Tool) -> (Running, String) {
+    let file = world.path("three");
+    let _ = std::fs::remove_file(&file);
+    let to_file = format!("exec \"$@\" 3>{}", file.display());
+    let running = tool.args(["--ready-fd", "3"]).under(["sh", "-c", &to_file, "sh"]).spawn();
+    let text = || std::fs::read_to_string(&file).unwrap_or_default();
+    eventually("a ready line", || text().ends_with('\n'));
+    (running, text())
+}
+
+#[test]
+fn every_tool_that_waits_says_when_it_is_ready() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let (listen, line) = line_on_three(&world, west.attach().args(["--listen", "talk", "--keep", "--exec", "cat"]));
+    assert_eq!(line, "attached talk\n");
+    let (recv, line) = line_on_three(&world, west.recv().args(["pipe", "--keep", "--exec", "cat"]));
+    assert_eq!(line, "attached pipe\n");
+    let held = || crate::harness::Input::Held;
+    let (dial, line) = line_on_three(&world, east.attach().arg("west:talk").input(held()));
+    assert_eq!(line, "connected west:talk\n");
+    let (send, line) = line_on_three(&world, east.send().args(["-", "west:pipe"]).input(held()));
+    assert_eq!(line, "connected west:pipe\n");
+    for running in [listen, recv, dial, send] {
+        running.kill().expect_silence().expect_output(b"");
+    }
+    let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--open", "--key"]).arg(world.key("relay"));
+    let (second, line) = line_on_three(&world, tool);
+    assert!(line.starts_with(&format!("listening tcp://{}@127.0.0.1:", world.id("relay"))), "{line}");
+    second.kill().expect_silence().expect_output(b"");
+}
+
+#[test]
+fn descriptor_that_is_not_open_is_a_usage_error() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = relay.party("west");
+    let listen = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--open", "--key"]).arg(world.key("relay"));
+    for tool in [west.attach().arg("east:x"), west.send().args(["peers", "east"]), west.recv().arg("x"), listen] {
+        tool.args(["--ready-fd", "99"]).run().expect(exit::USAGE).expect_output(b"").expect_error("--ready-fd");
+    }
+}
+
+/// What a supervisor hears next.
+fn heard(socket: &UnixDatagram) -> String {
+    let mut bytes = [0; 512];
+    let length = socket.recv(&mut bytes).expect("a message within the deadline");
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
+
+fn supervisor(path: &Path) -> UnixDatagram {
+    let socket = UnixDatagram::bind(path).expect("a socket");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+    socket
+}
+
+#[test]
+fn supervisor_hears_that_it_is_ready_and_that_it_stops() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--open", "--key"]).arg(world.key("relay"));
+    let held = || crate::harness::Input::Held;
+    let tools = [
+        ("relay", tool),
+        ("listener", west.attach().args(["--listen", "talk"]).input(held())),
+        ("receiver", west.recv().args(["pipe", "--keep", "--exec", "cat"])),
+        ("dialler", east.attach().arg("west:talk").input(held())),
+        ("sender", east.send().args(["-", "west:pipe"]).input(held())),
+    ];
+    let mut running = Vec::new();
+    for (name, tool) in tools {
+        let path = world.path(name);
+        let socket = supervisor(&path);
+        running.push(tool.env("NOTIFY_SOCKET", &path).spawn());
+        let said = heard(&socket);
+        assert!(said.starts_with("READY=1\n"), "{name}: {said:?}");
+        if name == "relay" {
+            running[0].signal(Signal::TERM);
+            assert_eq!(heard(&socket), "STOPPING=1");
+        }
+    }
+}
+
+#[test]
+fn every_line_of_json_is_one_object_and_the_error_has_code_and_hints() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let cases = [
+        (east.attach().args(["west:x", "--timeout", "0"]), 5),
+        (east.send().args(["peers", "west:x", "--timeout", "0"]), 5),
+        (west.recv().args(["x", "--timeout", "0"]), 5),
+        (east.send().args(["absent", "west:x"]), 1),
+        (world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--allow", "absent"]), 3),
+        (world.tool("vp-relay").args(["--listen", "127.0.0.1:0"]), 2),
+        (world.tool("vp-send").args(["--unheard-of"]), 2),
+    ];
+    for (tool, code) in cases {
+        let done = tool.arg("--json").run().expect(code).expect_output(b"");
+        let mut errors = 0;
+        for line in done.stderr.lines() {
+            let object: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON\n{done}"));
+            assert!(object["tool"].as_str().is_some_and(|tool| tool.starts_with("vp-")), "{done}");
+            if object["event"] == "error" {
+                errors += 1;
+                assert_eq!(object["code"], code, "{done}");
+                assert!(object["message"].as_str().is_some_and(|text| !text.is_empty()), "{done}");
+                assert!(object["hints"].is_array(), "{done}");
+            }
+        }
+        assert_eq!(errors, 1, "{done}");
+    }
+}
+
+#[test]
+fn errors_and_hints_are_one_line_each_in_lower_case_and_without_a_full_stop() {
+    let world = World::new();
+    let relay = world.relay();
+    let east = relay.party("east");
+    let absent = world.path("absent");
+    let cases = [
+        world.keygen().arg("-o").arg(world.key("east")),
+        world.keygen().arg("-y").arg(&absent),
+        world.keygen().arg("--unheard-of"),
+        world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--allow", "absent"]),
+        world.tool("vp-relay").args(["--listen", "127.0.0.1:0"]),
+        world.tool("vp-relay").args(["--listen", "nonsense", "--open"]),
+        east.attach().args(["west:x", "--timeout", "0"]),
+        east.attach().args(["west:x", "--timeout", "soon"]),
+        east.attach().arg("nobody:x"),
+        east.attach().args(["west:x", "--key"]).arg(&absent),
+        east.send().args(["absent", "west"]),
+        east.send().args(["-", "a", "west"]),
+        east.send().args(["-", "west", "--compress", "20"]),
+        east.recv().args(["x", "-d", "absent"]),
+        east.recv().args(["x", "--overwrite", "maybe"]),
+    ];
+    for tool in cases {
+        let done = tool.run();
+        assert_ne!(done.code(), Some(exit::DONE), "{done}");
+        let mut lines = done.stderr.lines();
+        let first = lines.next().unwrap_or_default();
+        let (_, message) = first.split_once(": error: ").unwrap_or_else(|| panic!("no error line\n{done}"));
+        let hints: Vec<_> = lines.map(|line| line.split_once(": hint: ").map(|(_, hint)| hint)).collect();
+        for text in hints.iter().copied().chain([Some(message)]) {
+            let text = text.unwrap_or_else(|| panic!("neither error nor hint\n{done}"));
+            // A path or an option may begin as it is written.
+            assert!(!text.starts_with(|c: char| c.is_ascii_uppercase()), "{done}");
+            assert!(!text.ends_with('.') && !text.contains("(os error"), "{done}");
+        }
+        assert!(done.took < DEADLINE.min(Duration::from_secs(30)));
+    }
+}
