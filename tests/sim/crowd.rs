@@ -479,6 +479,45 @@ pub fn fast_streams_that_stop_leave_credit() {
     assert_eq!(read, 200_000, "a stream that is read waits for those that are not");
 }
 
+/// Bytes of a read stream that come through when nobody reads the others and those came last, so that no byte is consumed
+/// any more when credit becomes scarce.
+pub fn comes_through_scarce_credit(canary: Option<Canary>) -> usize {
+    let mut world = quiet(None);
+    if let Some(canary) = canary {
+        world.sides[1].session.plant(canary);
+    }
+    let piece = vec![7; 1 << 18];
+    let unread = |world: &mut World| {
+        let id = world.sides[0].session.open_stream(world.now, "yes").expect("few streams");
+        for _ in 0..3 {
+            world.sides[0].session.write(id, &piece);
+            carry(world);
+        }
+    };
+    // 24 of 32 MiB are held; then 3 MiB are consumed, which is too little to be told; then nearly all the rest is held.
+    (0..96).for_each(|_| unread(&mut world));
+    let id = world.sides[0].session.open_stream(world.now, "yes").expect("few streams");
+    let pass = |world: &mut World, bytes: usize| {
+        let (mut sent, mut read) = (0, 0);
+        for _ in 0..100 {
+            sent += world.sides[0].session.write(id, &piece[..(bytes - sent).min(piece.len())]);
+            carry(world);
+            let now = world.now;
+            let far = &mut world.sides[1].session;
+            while !far.readable(id).is_empty() {
+                let count = far.readable(id).len();
+                far.read(id, count);
+                far.consume(now, id, count);
+                read += count;
+            }
+        }
+        read
+    };
+    assert_eq!(pass(&mut world, 3 << 20), 3 << 20, "there is credit");
+    (0..24).for_each(|_| unread(&mut world));
+    pass(&mut world, 200_000)
+}
+
 /// A round trip of 10 ms in which everything moves that can.
 fn carry(world: &mut World) {
     for side in 0..2 {

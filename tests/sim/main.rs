@@ -96,6 +96,12 @@ fn fast_streams_that_are_read_no_more_leave_credit_to_others() {
     crowd::fast_streams_that_stop_leave_credit();
 }
 
+#[test]
+fn credit_that_has_become_scarce_is_told_though_nobody_consumes() {
+    assert_eq!(crowd::comes_through_scarce_credit(None), 200_000);
+    assert!(crowd::comes_through_scarce_credit(Some(Canary::SilentCredit)) < 200_000, "it was never scarce");
+}
+
 /// Client, relay, client: relay deaths, cuts, black holes and clock jumps.
 #[test]
 fn nodes_find_each_other_again_whatever_happens_to_the_relay() {
