@@ -352,6 +352,27 @@ mod tests {
     }
 
     #[test]
+    fn a_circuit_goes_on_where_its_counts_wrap() {
+        let (mut now, trip) = (Instant::now(), Duration::from_millis(50));
+        let mut inward = Inward::new(now);
+        let (mut all, mut wrapped) = (0_u64, false);
+        while all < (1 << 33) {
+            // Whatever the client may send arrives a round trip later, at once, and goes on.
+            let window = credit_left(inward.announced, inward.received);
+            assert!(window >= CIRCUIT_WINDOW_START / 2, "{window} after {all}");
+            now += trip;
+            inward.receive(now, usize::try_from(window).unwrap()).unwrap();
+            if inward.free(now, window, Growth::Allowed) {
+                inward.announce(now);
+            }
+            all += u64::from(window);
+            wrapped |= u64::from(inward.received) < all;
+        }
+        assert!(wrapped && inward.buffered() == 0);
+        assert_eq!((inward.window.bytes(), inward.window.round_trip()), (CIRCUIT_WINDOW_MAX, trip));
+    }
+
+    #[test]
     fn a_circuit_is_overfull_by_what_waits_in_both_directions_together() {
         let (now, pool) = (Instant::now(), Pool::new(Budget::new(1 << 30)));
         let end = End { worker: 0, link: crate::relay::LinkId::new(1), circuit: 1 };
