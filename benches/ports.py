@@ -5,6 +5,7 @@ import os
 import re
 import select
 import selectors
+import shutil
 import socket
 import subprocess
 import sys
@@ -263,7 +264,6 @@ class Postgres:
         os.mkdir(place)
         if self.user:
             os.chmod(world.dir, 0o711)
-            import shutil
             shutil.chown(place, "postgres")
         self.world, self.port = world, free_port()
         data = os.path.join(place, "data")

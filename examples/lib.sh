@@ -16,9 +16,9 @@ finish() {
     local status=$? running
     trap '' INT TERM
     running=$(jobs -pr)
-    # shellcheck disable=SC2086 # one word for each process
     # Asked in another way, it would wait for its clients.
     [ -z "${database:-}" ] || kill -INT "$database" 2>/dev/null || true
+    # shellcheck disable=SC2086 # one word for each process
     if [ -n "$running" ]; then
         kill $running 2>/dev/null || true
         wait 2>/dev/null || true

@@ -71,13 +71,14 @@ impl Inward {
     /// Counts bytes that the kernel took towards the other side. True if it is time to send a CREDIT.
     pub fn free(&mut self, now: Instant, bytes: u32, growth: Growth) -> bool {
         self.freed = self.freed.wrapping_add(bytes);
-        if self.finished || !self.is_due() {
+        if self.finished {
             return false;
         }
+        // Not only when a CREDIT is due: where bytes go both ways, the headers of DATA tell all of it before that.
         if growth == Growth::Allowed {
             self.window.grow(now, self.received, self.buffered());
         }
-        true
+        self.is_due()
     }
 
     /// Enough has been freed and not been announced. In small steps: what is not announced yet is missing from the window.
@@ -274,7 +275,7 @@ impl Half {
 mod tests {
     use super::*;
     use crate::relay::block::{Budget, Pool};
-    use crate::wire::limits::CIRCUIT_WINDOW_MAX;
+    use crate::wire::limits::{CIRCUIT_WINDOW_MAX, RECORD_WIRE_MAX};
     use proptest::prelude::*;
 
     #[test]
@@ -319,6 +320,56 @@ mod tests {
         }
         assert!(passing.window.bytes() > CIRCUIT_WINDOW_START);
         assert_eq!(piling.window.bytes(), CIRCUIT_WINDOW_START);
+    }
+
+    #[test]
+    fn a_window_grows_though_the_headers_of_data_tell_all_credit_before_it_is_due() {
+        let now = Instant::now();
+        let mut inward = Inward::new(now);
+        for _ in 0..64 {
+            let step = CREDIT_STEP_MIN / 2;
+            inward.receive(now, usize::try_from(step).unwrap()).unwrap();
+            inward.free(now, step, Growth::Allowed);
+            inward.announce(now);
+        }
+        assert!(inward.window.bytes() > CIRCUIT_WINDOW_START);
+    }
+
+    #[test]
+    fn a_client_whose_bytes_are_all_gone_has_credit_for_a_record() {
+        let now = Instant::now();
+        for piece in [1_u32, 1000, 4099, 16_384, 65_535] {
+            let mut inward = Inward::new(now);
+            for _ in 0..2_000_000 / piece {
+                inward.receive(now, usize::try_from(piece).unwrap()).unwrap();
+                if inward.free(now, piece, Growth::Allowed) {
+                    inward.announce(now);
+                }
+                let left = usize::try_from(credit_left(inward.announced, inward.received)).unwrap();
+                assert!(left >= RECORD_WIRE_MAX, "{left} after {} in pieces of {piece}", inward.received);
+            }
+        }
+    }
+
+    #[test]
+    fn a_circuit_goes_on_where_its_counts_wrap() {
+        let (mut now, trip) = (Instant::now(), Duration::from_millis(50));
+        let mut inward = Inward::new(now);
+        let (mut all, mut wrapped) = (0_u64, false);
+        while all < (1 << 33) {
+            // Whatever the client may send arrives a round trip later, at once, and goes on.
+            let window = credit_left(inward.announced, inward.received);
+            assert!(window >= CIRCUIT_WINDOW_START / 2, "{window} after {all}");
+            now += trip;
+            inward.receive(now, usize::try_from(window).unwrap()).unwrap();
+            if inward.free(now, window, Growth::Allowed) {
+                inward.announce(now);
+            }
+            all += u64::from(window);
+            wrapped |= u64::from(inward.received) < all;
+        }
+        assert!(wrapped && inward.buffered() == 0);
+        assert_eq!((inward.window.bytes(), inward.window.round_trip()), (CIRCUIT_WINDOW_MAX, trip));
     }
 
     #[test]

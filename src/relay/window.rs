@@ -43,6 +43,11 @@ impl Window {
         self.bytes
     }
 
+    #[cfg(test)]
+    pub fn round_trip(&self) -> Duration {
+        self.round_trip
+    }
+
     /// The client is told that it may go beyond `before`, its last grant.
     pub fn handle_granted(&mut self, now: Instant, before: u32) {
         self.timed.get_or_insert((before, now));

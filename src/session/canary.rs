@@ -26,6 +26,8 @@ pub enum Canary {
     BulkFirst,
     /// Keeps the session's window as narrow as it is while streams that nobody reads fill it.
     NarrowSession,
+    /// Says nothing of credit that has become scarce.
+    SilentCredit,
     /// Goes on with a stream that the peer wants no more of.
     IgnoredStop,
     /// Opens streams whatever their number.

@@ -81,7 +81,11 @@ impl Session {
     }
 
     fn facts_due(&self, lane: &Lane) -> bool {
-        lane.pong.is_some() || lane.ping_due || self.tell_limits || self.news_due || lane.ack_due()
+        lane.pong.is_some() || lane.ping_due || self.tells_limits() || self.news_due || lane.ack_due()
+    }
+
+    fn tells_limits(&self) -> bool {
+        self.tell_limits || self.has_scarce_credit()
     }
 
     fn send_facts(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
@@ -104,7 +108,7 @@ impl Session {
         }
         self.news_facts(&mut facts, most);
         let limit = self.consumed_bytes + self.session_window.size();
-        if self.tell_limits || limit - self.session_limit >= self.session_window.size() / 4 {
+        if self.tells_limits() || limit - self.session_limit >= self.session_window.size() / 4 {
             self.tell_limits = false;
             self.session_limit = self.session_limit.max(limit);
             Frame::Limits { session: self.session_limit, streams: STREAMS_MAX }.encode(&mut facts);

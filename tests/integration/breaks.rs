@@ -4,24 +4,14 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::data::digest;
-use crate::harness::{DEADLINE, Input, Random, Relay, Running, World, eventually, exit, names, scale, within};
-use crate::impair::{Command, Impair, Shape};
+use crate::harness::sites::{path, tell};
+use crate::harness::{DEADLINE, Input, Random, Running, World, eventually, exit, names, scale, within};
+use crate::impair::{Impair, Shape};
 
 const MIB: u64 = 1 << 20;
 const BYTES: u64 = 32 * MIB;
 /// A dead path is noticed within 10 s by default; the rest is for the machine.
 const NOTICED: Duration = Duration::from_secs(13);
-
-fn tell(proxy: &Impair, line: &str) {
-    proxy.tell(line.parse::<Command>().expect("a command")).expect("told");
-}
-
-/// A path of 16 MiB/s with little in flight, so that a break meets bytes everywhere.
-fn path(relay: &Relay<'_>) -> (Impair, String) {
-    let (proxy, address) = relay.behind(Shape { queue_bytes: 128 << 10, ..Shape::default() });
-    tell(&proxy, "rate 16M");
-    (proxy, address)
-}
 
 /// The two ends of a transfer, and how to tell that it is whole.
 struct Transfer {

@@ -100,7 +100,7 @@ fn applications_of_one_peer_may_be_served_by_several_processes() {
     }
 }
 
-/// Ports in a row that are free now on two addresses; somebody may take them before we do, which a caller gets over.
+/// Ports in a row that were free a moment ago, on an address that hardly anybody uses.
 fn free_row(count: u16) -> u16 {
     for _ in 0..1000 {
         let first = Target::echo().at.port();

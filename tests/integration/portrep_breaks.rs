@@ -8,24 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::ports::{Mapping, Target, ask, connect, expect_reset, listening, try_connect, works};
-use crate::harness::{Random, Relay, World, eventually, exit, scale, within};
-use crate::impair::{Command, Impair, Shape};
+use crate::harness::sites::{path, tell};
+use crate::harness::{Random, World, eventually, exit, scale, within};
 
 const MIB: u64 = 1 << 20;
 const BYTES: u64 = 24 * MIB;
 /// A dead path is noticed within 10 s by default; the rest is for the machine.
 const NOTICED: Duration = Duration::from_secs(14);
-
-fn tell(proxy: &Impair, line: &str) {
-    proxy.tell(line.parse::<Command>().expect("a command")).expect("told");
-}
-
-/// A path of 16 MiB/s with little in flight, so that a break meets bytes everywhere.
-fn path(relay: &Relay<'_>) -> (Impair, String) {
-    let (proxy, address) = relay.behind(Shape { queue_bytes: 128 << 10, ..Shape::default() });
-    tell(&proxy, "rate 16M");
-    (proxy, address)
-}
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

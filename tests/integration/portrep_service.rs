@@ -107,6 +107,7 @@ fn a_socket_from_systemd_is_for_the_import_that_bears_its_name() {
     stream.write_all(b"ping").expect("written");
     let mut back = [0; 4];
     stream.read_exact(&mut back).expect("read");
+    assert_eq!(&back, b"ping");
     import.signal(Signal::TERM);
     import.wait().expect_signal(Signal::TERM);
     assert!(path.exists(), "whoever made the socket's file removes it");
@@ -131,6 +132,20 @@ fn a_socket_that_no_import_is_for_is_a_configuration_error() {
     let other_relay = relay.tool().under(other).input(Input::Passed(free().into())).run();
     // Its own port is taken by the relay that runs, so it says that, and nothing of a socket that was passed.
     other_relay.expect(exit::CONFIG).expect_error("cannot listen on");
+}
+
+#[test]
+fn a_command_knows_nothing_of_sockets_from_systemd() {
+    let world = World::new();
+    let relay = world.relay();
+    let target = Target::echo();
+    let _export = exporting(&relay, target.at);
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    // Neither the variables, which would mean sockets to it, nor the sockets.
+    let script = "env | grep ^LISTEN_; readlink /proc/$$/fd/* | grep socket; echo run";
+    let import = relay.party("east").portrep().args(["--import", "0=west:app", "--", "sh", "-c", script]);
+    let done = activated(import, listener).env("LISTEN_FDNAMES", "app").run();
+    done.expect(exit::DONE).expect_output(b"run\n").expect_silence();
 }
 
 #[test]

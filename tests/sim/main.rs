@@ -5,6 +5,7 @@
 
 mod chain;
 mod crowd;
+mod limits;
 mod pair;
 mod random;
 
@@ -83,17 +84,23 @@ fn every_canary_of_crowds_is_found() {
 
 #[test]
 fn whoever_opens_streams_without_end_ends_its_own_session() {
-    crowd::opens_without_end();
+    limits::opens_without_end();
 }
 
 #[test]
 fn streams_that_are_over_leave_their_places_though_nobody_has_looked() {
-    crowd::turns_over_at_the_limit();
+    limits::turns_over_at_the_limit();
 }
 
 #[test]
 fn fast_streams_that_are_read_no_more_leave_credit_to_others() {
-    crowd::fast_streams_that_stop_leave_credit();
+    limits::fast_streams_that_stop_leave_credit();
+}
+
+#[test]
+fn credit_that_has_become_scarce_is_told_though_nobody_consumes() {
+    assert_eq!(limits::comes_through_scarce_credit(None), 200_000);
+    assert!(limits::comes_through_scarce_credit(Some(Canary::SilentCredit)) < 200_000, "it was never scarce");
 }
 
 /// Client, relay, client: relay deaths, cuts, black holes and clock jumps.

@@ -21,6 +21,8 @@ pub struct Command {
     state: State,
     /// When the mappings must work.
     until: Option<Instant>,
+    /// Some peer was met. Before that the node knows better what is missing, and when its time is over.
+    met: bool,
     /// Why they did not when they were last probed.
     why_not: Option<CloseCode>,
     /// The user does not want to wait until they do.
@@ -47,7 +49,7 @@ impl Command {
             Wait::No => Some(now + ANSWER_TIME),
         };
         let state = if words.is_empty() { State::Over } else { State::ExpectMappings };
-        Command { words, state, until, why_not: None, hasty: wait == Wait::No }
+        Command { words, state, until, met: false, why_not: None, hasty: wait == Wait::No }
     }
 
     /// Whether it waits for the mappings.
@@ -65,6 +67,11 @@ impl Command {
         matches!(self.state, State::Ended(_))
     }
 
+    /// A peer is there.
+    pub fn handle_met(&mut self) {
+        self.met = true;
+    }
+
     /// A mapping that it needs does not work.
     pub fn handle_not_working(&mut self, why: CloseCode) {
         self.why_not = Some(why);
@@ -79,13 +86,14 @@ impl Command {
 
     /// When to look at it again.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.until.filter(|_| self.is_waiting())
+        self.until.filter(|_| self.is_waiting() && self.met)
     }
 
     /// Why it will not be run, if its time is over.
     fn poll_too_late(&self, now: Instant) -> Option<ToolError> {
         let late = self.until.is_some_and(|until| now >= until);
         match self.why_not {
+            _ if !self.met => None,
             Some(code) if late || self.hasty => Some(ToolError::PeerClosed(code)),
             None if late => Some(ToolError::Expired),
             _ => None,
@@ -101,9 +109,7 @@ impl Portrep {
         }
         if self.command.is_waiting() {
             let works = self.health.iter().all(|health| matches!(health, Health::Works(_)));
-            // Before anybody was met, the node knows better what is missing.
-            let too_late = self.command.poll_too_late(ctx.now).filter(|_| self.met);
-            match too_late {
+            match self.command.poll_too_late(ctx.now) {
                 _ if works && self.told_ready => self.start_command(ctx),
                 Some(error) => self.finish(Err(error)),
                 None => {}
@@ -156,5 +162,25 @@ impl Portrep {
                 child.terminate();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_nothing_comes_of_wakes_nobody() {
+        let now = Instant::now();
+        let late = now + ANSWER_TIME;
+        let mut command = Command::new(now, vec!["true".into()], Wait::No);
+        // It would be in the past for as long as nobody is met.
+        assert!(command.next_timeout().is_none() && command.poll_too_late(late).is_none());
+        command.handle_met();
+        assert_eq!(command.next_timeout(), Some(late));
+        assert!(command.poll_too_late(now).is_none());
+        assert!(matches!(command.poll_too_late(late), Some(ToolError::Expired)));
+        command.handle_not_working(CloseCode::TargetRefused);
+        assert!(matches!(command.poll_too_late(now), Some(ToolError::PeerClosed(CloseCode::TargetRefused))));
     }
 }

@@ -423,8 +423,10 @@ impl Tool for Portrep {
 
     fn next_timeout(&self) -> Option<Instant> {
         let doors = self.doors.iter().filter_map(Door::next_timeout);
-        let others = [self.desk.next_timeout(), self.routes.next_timeout(self.attached), self.next_probe()];
         let goodbye = self.stopping.as_ref().map(|(_, until)| *until);
-        doors.chain(others.into_iter().flatten()).chain(goodbye).chain(self.command.next_timeout()).min()
+        // Whoever is about to end calls nobody, probes nothing and runs nothing any more.
+        let plans = [self.routes.next_timeout(self.attached), self.next_probe(), self.command.next_timeout()];
+        let plans = plans.into_iter().flatten().filter(|_| goodbye.is_none());
+        doors.chain(plans).chain(self.desk.next_timeout()).chain(goodbye).min()
     }
 }

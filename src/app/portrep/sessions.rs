@@ -9,6 +9,7 @@ use crate::session::Event as SessionEvent;
 impl Portrep {
     pub(super) fn handle_up(&mut self, ctx: &mut Context<'_>, key: Key) {
         self.met = true;
+        self.command.handle_met();
         self.desk.tie(key);
         for needless in self.routes.promote(key) {
             ctx.node.abandon(ctx.now, needless);

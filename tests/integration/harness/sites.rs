@@ -7,10 +7,20 @@ use std::time::Duration;
 use super::{DEADLINE, Done, Relay, Running, Tool, World, within};
 use crate::impair::{Command, Impair, Shape};
 
-/// A path is this fast, bytes a second, so that what passes takes long enough to be disturbed.
-const RATE: &str = "rate 16M";
 /// Between two troubles, bytes, unless a test has more to move: no trouble meets an idle path.
 const BETWEEN_BYTES: u64 = 1 << 20;
+
+/// Does something to a path.
+pub fn tell(proxy: &Impair, line: &str) {
+    proxy.tell(line.parse::<Command>().expect("a command")).expect("told");
+}
+
+/// A path of 16 MiB/s with little in flight, so that a break meets bytes everywhere.
+pub fn path(relay: &Relay<'_>) -> (Impair, String) {
+    let (proxy, address) = relay.behind(Shape { queue_bytes: 128 << 10, ..Shape::default() });
+    tell(&proxy, "rate 16M");
+    (proxy, address)
+}
 
 /// Mappings from east to west, and what is between them.
 pub struct Sites<'w> {
@@ -39,8 +49,7 @@ impl<'w> Sites<'w> {
     /// With these words for `vp-portrep` at west and at east; an export and an import each at least.
     pub fn with(world: &'w World, west_words: Vec<String>, east_words: Vec<String>) -> Sites<'w> {
         let relay = world.relay();
-        let (up, east_relay) = relay.behind(Shape { queue_bytes: 128 << 10, ..Shape::default() });
-        let (down, west_relay) = relay.behind(Shape { queue_bytes: 128 << 10, ..Shape::default() });
+        let ((up, east_relay), (down, west_relay)) = (path(&relay), path(&relay));
         let long = 2 * DEADLINE * super::factor();
         let portrep = |name: &str, relay: &str, words: Vec<String>| {
             world.party(name, relay).portrep().args(words).within(long).spawn()
@@ -49,7 +58,6 @@ impl<'w> Sites<'w> {
         west.wait_line("serving ");
         let east = portrep("east", &east_relay, east_words);
         east.wait_line("listening ");
-        [&up, &down].into_iter().for_each(|proxy| tell(proxy, RATE));
         Sites { relay, up, down, _west: west, between_bytes: BETWEEN_BYTES, east }
     }
 
@@ -107,8 +115,4 @@ impl<'w> Sites<'w> {
         assert!(deaths >= 2, "the relay died {deaths} times\n{done}");
         done
     }
-}
-
-fn tell(proxy: &Impair, line: &str) {
-    proxy.tell(line.parse::<Command>().expect("a command")).expect("told");
 }
