@@ -23,7 +23,7 @@ verify() {
 # value UNIT KEY: what a unit says.
 value() { sed -n "s/^$2=//p" "$here/$1"; }
 
-# allowed SET...: the system calls of these sets, without those that are in an unwanted set.
+# calls SET...: the system calls of these sets. Allowed are those of one set without those of the unwanted.
 calls() {
     local word
     for word in $(systemd-analyze syscall-filter --no-pager "$@" | sed -n 's/^    \([@a-z_0-9-]*\).*/\1/p'); do

@@ -192,11 +192,15 @@ impl Routes {
     /// A session is up. If it is one that was asked for beside the first call of its route, it takes its place. Yields the
     /// calls that are needed no more.
     pub fn promote(&mut self, key: Key) -> Vec<Key> {
-        let mut routes = self.routes.iter_mut();
-        let Some(route) = routes.find(|route| route.also.iter().any(|other| other.call == Some(key))) else {
-            return Vec::new();
+        let leads =
+            |route: &&mut Route| route.key == Some(key) || route.also.iter().any(|other| other.call == Some(key));
+        let Some(route) = self.routes.iter_mut().find(leads) else { return Vec::new() };
+        let first = match route.lost {
+            // A session without a path keeps its grace.
+            Some(_) if route.key != Some(key) => route.heir.replace(key),
+            _ => route.key.replace(key).filter(|first| *first != key),
         };
-        let mut needless: Vec<Key> = route.key.replace(key).into_iter().collect();
+        let mut needless: Vec<Key> = first.into_iter().collect();
         for other in std::mem::take(&mut route.also) {
             match other.call {
                 Some(call) if call == key => route.app = other.app,
@@ -248,7 +252,6 @@ impl Routes {
         route.standing = Standing::Up;
         route.failures = 0;
         route.absent = false;
-        route.also.clear();
         Some(std::mem::take(&mut route.held))
     }
 

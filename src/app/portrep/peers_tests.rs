@@ -93,6 +93,24 @@ fn a_peer_that_is_absent_by_one_name_is_asked_for_by_the_others() {
     assert!(routes.part(now, depot, &Service { app: app("pg"), offset: 0 }), "which another process may serve");
 }
 
+#[test]
+fn when_the_first_call_is_answered_those_beside_it_are_needed_no_more() {
+    let (now, depot) = (Instant::now(), peer());
+    let mut routes = Routes::default();
+    let keys = keys(now);
+    routes.add(now, depot, &app("pg"));
+    routes.add(now, depot, &app("web"));
+    routes.route(depot, &app("pg")).unwrap().key = Some(keys[0]);
+    routes.handle_absent(keys[0]);
+    let [(route, _, name)] = &routes.unasked()[..] else { panic!("one is unasked") };
+    let (route, name) = (*route, name.clone());
+    routes.ask_too(route, name, keys[1]);
+    assert_eq!(routes.promote(keys[0]), [keys[1]], "or it would become a session of nobody");
+    assert_eq!(routes.rise(keys[0]), Some(Vec::new()));
+    assert_eq!(routes.promote(keys[0]), []);
+    assert!(routes.is_certain(depot, &app("pg")) && !routes.is_certain(depot, &app("web")));
+}
+
 /// A route that is up, and its session.
 fn up(now: Instant, depot: PeerId) -> (Routes, Vec<Key>) {
     let mut routes = Routes::default();
@@ -140,6 +158,23 @@ fn an_heir_that_answers_takes_over_and_the_old_session_has_its_grace() {
     assert_eq!(routes.rise(keys[1]), Some(Vec::new()));
     assert_eq!((routes.poll_faded(later), routes.next_timeout(None)), (None, Some(later + GRACE)));
     assert_eq!(routes.poll_faded(later + GRACE), Some(keys[0]));
+}
+
+#[test]
+fn whoever_answers_by_another_name_leaves_a_session_without_a_path_its_grace() {
+    let (now, depot) = (Instant::now(), peer());
+    let (mut routes, keys) = up(now, depot);
+    routes.add(now, depot, &app("web"));
+    routes.handle_lost(now, keys[0]);
+    call_heir(&mut routes, now + HEIR_AFTER, keys[1]);
+    routes.handle_absent(keys[1]);
+    routes.rest(now, keys[1]);
+    assert_eq!(routes.unasked().len(), 1);
+    routes.ask_too(0, app("web"), keys[2]);
+    assert_eq!(routes.promote(keys[2]), [], "the session is no call");
+    assert_eq!(routes.succeed(now, keys[2]), Some(keys[0]));
+    assert_eq!(routes.rise(keys[2]), Some(Vec::new()));
+    assert_eq!(routes.poll_faded(now + GRACE), Some(keys[0]));
 }
 
 #[test]
