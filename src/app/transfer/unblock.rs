@@ -36,7 +36,7 @@ impl BlockDecoder {
     /// own then, and stops with an error when the buffer is full.
     ///
     /// # Errors
-    /// [`BadBlock`] if it is no zstd frame, or holds more or less than declared.
+    /// `BadBlock` if it is no zstd frame, or holds more or less than declared.
     pub fn decode(&mut self, raw_length: usize, frame: &[u8]) -> Result<&[u8], BadBlock> {
         if raw_length > BLOCK_BYTES_MAX {
             return Err(BadBlock);
