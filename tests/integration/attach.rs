@@ -305,3 +305,18 @@ fn whatever_a_command_has_started_ends_with_it() {
         drop((dial, listen));
     }
 }
+
+#[test]
+fn caller_that_says_nothing_does_not_hold_a_lone_listener_for_ever() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let listen = west.waiting(west.attach().args(["--listen", "talk"]).input(Input::Held));
+    // It asks whether its port would work, is told no, and stays.
+    let import = east.portrep().args(["--import", "0=west:talk"]).spawn();
+    let done = listen.wait().expect(exit::INTEGRITY).expect_error("called and then said nothing");
+    // A caller has 30 s; one that is turned away because of what it asks is not what ended this.
+    assert!(done.took >= Duration::from_secs(25), "{done}");
+    done.expect_output(b"");
+    drop(import);
+}
