@@ -209,6 +209,17 @@ fn the_readme_maps_every_folder_and_its_links_lead_somewhere() {
     }
 }
 
+/// Every document that says what an identity rests on names both keys that must hold.
+#[test]
+fn documents_agree_on_what_an_identity_rests_on() {
+    for name in ["README.md", "PROTOCOL.md", "SECURITY.md", "man/src/vp.roff"] {
+        let text = read(name).split_whitespace().collect::<Vec<_>>().join(" ");
+        let both = ["Ed25519 and X25519", "X25519 and Ed25519"];
+        assert!(both.iter().any(|words| text.contains(words)), "{name}");
+        assert!(!text.contains("rests on Ed25519 alone"), "{name}");
+    }
+}
+
 #[test]
 fn command_lines_in_the_examples_parse() {
     let folders = fs::read_dir(root().join("examples")).expect("a folder").map(|entry| entry.expect("an entry").path());

@@ -1,7 +1,7 @@
 //! `vp-attach`: a session joined to standard input and output, or to a program.
 
 use super::client::{Context, FIRST_TOKEN, Notice, Tool, ToolError};
-use super::ending::{FAREWELL_TIME, INTERRUPTED_TIME};
+use super::ending::{FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME};
 use super::joint::{Joint, Way};
 use crate::identity::{AppName, PeerId};
 use crate::net::child::{Child, spawn};
@@ -72,7 +72,8 @@ struct Running {
 /// The tool.
 pub struct Attach {
     options: Options,
-    waiting: Vec<Key>,
+    /// Callers that have opened no stream yet, and until when they should.
+    waiting: Vec<(Key, Instant)>,
     running: BTreeMap<usize, Running>,
     /// Sessions whose end the peer has still to learn of, and when to stop waiting for that.
     closing: Vec<(Key, Instant)>,
@@ -160,7 +161,7 @@ impl Attach {
                 SessionEvent::StreamOpened { id, service } => {
                     // Whoever asks for anything else, or only whether it would work, is not joined to anything.
                     let meant = ctx.node.called(key).is_some_and(|(_, app)| app.as_str().as_bytes() == service);
-                    let place = self.waiting.iter().position(|waiting| *waiting == key && meant);
+                    let place = self.waiting.iter().position(|(waiting, _)| *waiting == key && meant);
                     let Some(place) = place else {
                         if let Some(session) = ctx.node.session(key) {
                             session.refuse_stream(id, CloseCode::Refused);
@@ -190,6 +191,21 @@ impl Attach {
         }
     }
 
+    /// Lets go of callers that have a path to us and say nothing. True if there were any.
+    fn check_greeting_times(&mut self, ctx: &mut Context<'_>) -> bool {
+        let mut silent = Vec::new();
+        for (key, until) in self.waiting.iter_mut().filter(|(_, until)| *until <= ctx.now) {
+            if ctx.node.session(*key).is_some_and(|session| session.has_lane()) {
+                silent.push(*key);
+            }
+            *until = ctx.now + GREETING_TIME;
+        }
+        for key in &silent {
+            self.session_failed(ctx, *key, ToolError::Protocol("called and then said nothing"), CloseCode::Protocol);
+        }
+        !silent.is_empty()
+    }
+
     /// One session of a tool that may go on has come to a bad end.
     fn session_failed(&mut self, ctx: &mut Context<'_>, key: Key, error: ToolError, code: CloseCode) {
         if let Some(session) = ctx.node.session(key) {
@@ -207,7 +223,7 @@ impl Attach {
 
     /// Takes the joint apart and lets the node settle the rest, within a bound: without a path it could take for ever.
     fn retire(&mut self, ctx: &mut Context<'_>, key: Key, time: Duration) {
-        self.waiting.retain(|waiting| *waiting != key);
+        self.waiting.retain(|(waiting, _)| *waiting != key);
         let slot = self.running.iter().find(|(_, running)| running.joint.key == key).map(|(slot, _)| *slot);
         if let Some(mut running) = slot.and_then(|slot| self.running.remove(&slot)) {
             if let Some(mut source) = running.joint.source.take() {
@@ -330,7 +346,7 @@ impl Tool for Attach {
                         }
                     }
                 }
-                End::Listen { .. } => self.waiting.push(*key),
+                End::Listen { .. } => self.waiting.push((*key, ctx.now + GREETING_TIME)),
             },
             Event::Failed { key, why } => {
                 let error = ToolError::Node(*why);
@@ -367,15 +383,20 @@ impl Tool for Attach {
 
     fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
         let mut moved = false;
-        let keys: Vec<Key> =
-            self.waiting.iter().copied().chain(self.running.values().map(|running| running.joint.key)).collect();
+        let keys: Vec<Key> = self
+            .waiting
+            .iter()
+            .map(|(key, _)| *key)
+            .chain(self.running.values().map(|running| running.joint.key))
+            .collect();
         for key in keys {
             self.handle_session_events(ctx, key);
             let failure = ctx.node.session(key).and_then(|session| session.failure());
-            if let (Some(error), true) = (failure, self.waiting.contains(&key)) {
+            if let (Some(error), true) = (failure, self.waiting.iter().any(|(waiting, _)| *waiting == key)) {
                 self.session_failed(ctx, key, error.into(), CloseCode::Protocol);
             }
         }
+        moved |= self.check_greeting_times(ctx);
         let slots: Vec<usize> = self.running.keys().copied().collect();
         for slot in slots {
             match self.pump_one(ctx, slot) {
@@ -420,7 +441,7 @@ impl Tool for Attach {
             ctx.node.unlisten(app);
         }
         let running = self.running.values().map(|running| running.joint.key);
-        let keys: Vec<Key> = self.waiting.iter().copied().chain(running).collect();
+        let keys: Vec<Key> = self.waiting.iter().map(|(key, _)| *key).chain(running).collect();
         for key in keys {
             if let Some(session) = ctx.node.session(key) {
                 session.close(CloseCode::Cancelled);
@@ -437,6 +458,6 @@ impl Tool for Attach {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.closing.iter().map(|(_, at)| *at).min()
+        self.closing.iter().chain(&self.waiting).map(|(_, at)| *at).min()
     }
 }

@@ -1,4 +1,5 @@
-//! What the end of a transfer means to the tool that ran it, on either side, and how long an end may take.
+//! What the end of a transfer means to the tool that ran it, on either side, and how long an end may take, and a
+//! beginning that does not come.
 
 use super::client::ToolError;
 use super::transfer::messages::ItemOutcome;
@@ -8,6 +9,8 @@ use crate::store::Fault;
 use crate::wire::CloseCode;
 use std::time::Duration;
 
+/// A caller that has a path to us and says nothing for so long is holding a place that others wait for.
+pub const GREETING_TIME: Duration = Duration::from_secs(30);
 /// When the end is known the peer is given so long to learn that we know; without a path it could take for ever.
 pub const FAREWELL_TIME: Duration = Duration::from_secs(15);
 /// After a signal it is given less: somebody waits.

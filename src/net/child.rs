@@ -21,7 +21,7 @@ pub struct Child {
 /// Whom a signal to a child reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
-    /// The shell alone.
+    /// The program alone.
     Process,
     /// The shell and everything it started, which is a process group of its own.
     Group,
@@ -38,10 +38,12 @@ pub struct Spawned {
     pub sink: Sink,
 }
 
-/// Runs `command` by the shell with `environment` added. Its standard error stays ours.
+/// Runs `command` by the shell with `environment` added. Its standard error stays ours. It is a process group of its own, so
+/// that what the shell has started ends with it. Nobody at a terminal talks to it, as its input and output are ours: that it
+/// is in the background there takes nothing from it, and what the terminal's keys say to us we pass on.
 pub fn spawn(command: &OsString, environment: &[(&str, String)]) -> io::Result<Spawned> {
     let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command).stdin(Stdio::piped()).stdout(Stdio::piped());
+    shell.arg("-c").arg(command).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
     for (name, value) in environment {
         shell.env(name, value);
     }
@@ -50,7 +52,7 @@ pub fn spawn(command: &OsString, environment: &[(&str, String)]) -> io::Result<S
     let source = Source::of_pipe(process.stdout.take().ok_or_else(missing)?)?;
     let sink = Sink::of_pipe(process.stdin.take().ok_or_else(missing)?)?;
     let ended = pidfd_open(Pid::from_child(&process), PidfdFlags::NONBLOCK)?;
-    Ok(Spawned { child: Child { process, ended, reach: Reach::Process }, source, sink })
+    Ok(Spawned { child: Child { process, ended, reach: Reach::Group }, source, sink })
 }
 
 /// A child that only takes bytes.
@@ -78,7 +80,9 @@ pub fn spawn_fed(command: &OsString, environment: &[(&str, OsString)]) -> io::Re
     Ok(Fed { child: Child { process, ended, reach: Reach::Group }, sink })
 }
 
-/// Runs a program with its arguments. Standard input, output and error stay ours.
+/// Runs a program with its arguments. Standard input, output and error stay ours, and so does the process group: a program
+/// that asks at a terminal (`psql` for a password) is stopped by the kernel unless it is in the foreground group. The
+/// terminal's keys reach all of that group anyway; a signal to us alone goes on to the program alone.
 pub fn run(words: &[OsString]) -> io::Result<Child> {
     let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("no program was named"))?;
     // The sockets that it names are ours.

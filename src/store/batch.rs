@@ -29,6 +29,8 @@ pub struct Landing {
     pub path: TreePath,
     /// The file to rename; `None` if it has its final name already (directories and links).
     pub part: Option<PartName>,
+    /// Size and hash of a file that was offered with them; a stream and what has no content have none.
+    pub content: Option<(u64, [u8; 32])>,
 }
 
 /// One item after the sync.
@@ -38,8 +40,17 @@ pub struct Landed {
     pub index: u32,
     /// Where it was to go.
     pub path: TreePath,
-    /// The last name it got, or why it has none.
-    pub result: Result<Vec<u8>, Fault>,
+    /// Where it is now, or why it is nowhere.
+    pub result: Result<Place, Fault>,
+}
+
+/// How an item has its final name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// It got this name.
+    Named(Vec<u8>),
+    /// Another transfer had put the same content there meanwhile.
+    Already,
 }
 
 /// The items that the next sync is for.
@@ -128,15 +139,23 @@ impl Batch {
     }
 }
 
-fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Vec<u8>, Fault> {
+fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Place, Fault> {
     let Some(part) = &item.part else {
-        return Ok(item.path.name().to_vec());
+        return Ok(Place::Named(item.path.name().to_vec()));
     };
-    let name = inbox.land(part, &item.path, overwrite)?;
+    let place = match (inbox.land(part, &item.path, overwrite), item.content) {
+        // Two transfers of the same file may run at once. Neither finds it there when it begins, and the first to land
+        // clears the other's part away. What this one brought is there all the same.
+        (Err(Fault::Exists | Fault::Busy), Some((size, hash))) if inbox.holds(&item.path, size, &hash)? => {
+            inbox.remove_part(item.path.parent(), part);
+            Place::Already
+        }
+        (named, _) => Place::Named(named?),
+    };
     for stale in inbox.parts_for(item.path.parent(), &part.key)? {
         inbox.remove_part(item.path.parent(), &stale);
     }
-    Ok(name)
+    Ok(place)
 }
 
 #[cfg(test)]
@@ -154,7 +173,8 @@ mod tests {
         let mut file = PartFile::create(&inbox.directory(b"").unwrap(), &part).unwrap();
         file.write(name.as_bytes()).unwrap();
         let file = file.finish(Some(0o640), Some(WHEN)).unwrap();
-        batch.add_file(now, Landing { index: 0, path, part: Some(part) }, file, 4);
+        let content = Some((4, *blake3::hash(name.as_bytes()).as_bytes()));
+        batch.add_file(now, Landing { index: 0, path, part: Some(part), content }, file, 4);
     }
 
     fn names(directory: &Path) -> Vec<String> {
@@ -180,6 +200,50 @@ mod tests {
             assert_eq!(names(home.path()), (0..count).map(|n| n.to_string()).collect::<Vec<_>>());
             assert_eq!(batch.deadline(), None);
         }
+    }
+
+    #[test]
+    fn what_another_transfer_has_put_there_meanwhile_counts_if_it_is_the_same() {
+        for (there, result) in [("name", Ok(Place::Already)), ("eman", Err(Fault::Exists)), ("n", Err(Fault::Exists))] {
+            let home = tempfile::tempdir().unwrap();
+            let mut inbox = Inbox::open(home.path()).unwrap();
+            let mut batch = Batch::default();
+            add(&mut batch, &mut inbox, "name", Instant::now());
+            std::fs::write(home.path().join("name"), there).unwrap();
+            let landed = batch.commit(&mut inbox, Overwrite::Never);
+            assert_eq!(landed[0].result, result, "{there}");
+            assert_eq!(names(home.path()), ["name"], "nothing half-made stays");
+            assert_eq!(std::fs::read_to_string(home.path().join("name")).unwrap(), there);
+        }
+    }
+
+    #[test]
+    fn a_part_that_the_faster_transfer_cleared_away_counts_if_its_content_is_there() {
+        for (there, result) in [(Some("name"), Ok(Place::Already)), (None, Err(Fault::Busy))] {
+            let home = tempfile::tempdir().unwrap();
+            let mut inbox = Inbox::open(home.path()).unwrap();
+            let mut batch = Batch::default();
+            add(&mut batch, &mut inbox, "name", Instant::now());
+            std::fs::remove_file(home.path().join(&names(home.path())[0])).unwrap();
+            if let Some(text) = there {
+                std::fs::write(home.path().join("name"), text).unwrap();
+            }
+            assert_eq!(batch.commit(&mut inbox, Overwrite::Never)[0].result, result);
+            assert_eq!(home.path().join("name").exists(), there.is_some());
+        }
+    }
+
+    #[test]
+    fn a_link_to_the_same_content_is_not_the_file() {
+        let home = tempfile::tempdir().unwrap();
+        let mut inbox = Inbox::open(home.path()).unwrap();
+        let mut batch = Batch::default();
+        add(&mut batch, &mut inbox, "name", Instant::now());
+        std::fs::write(home.path().join("other"), "name").unwrap();
+        std::os::unix::fs::symlink("other", home.path().join("name")).unwrap();
+        let landed = batch.commit(&mut inbox, Overwrite::Never);
+        assert_eq!(landed[0].result, Err(Fault::Exists));
+        assert_eq!(names(home.path()), ["name", "other"]);
     }
 
     #[test]
@@ -210,7 +274,7 @@ mod tests {
         assert!(!batch.is_due(start) && batch.is_due(start + BATCH_AGE_MAX));
         let path = TreePath::top(b"d").unwrap();
         for index in 1..u32::try_from(BATCH_ITEMS_MAX).unwrap() {
-            batch.add_name(start, Landing { index, path: path.clone(), part: None });
+            batch.add_name(start, Landing { index, path: path.clone(), part: None, content: None });
         }
         assert!(batch.is_due(start));
     }

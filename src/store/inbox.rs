@@ -5,7 +5,7 @@
 
 use super::fault::Fault;
 use super::names::{NAME_BYTES_MAX, TreePath};
-use super::part::{PartKey, PartName};
+use super::part::{PartKey, PartName, hash_range};
 use super::source::{Mtime, Stamp};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps};
@@ -268,6 +268,25 @@ impl Inbox {
             }
         }
         Err(Fault::Exists)
+    }
+
+    /// Whether a regular file of this size and hash is at `path`; then it is safe on disk, too.
+    ///
+    /// # Errors
+    /// As for [`Self::directory`], or what reading or syncing says.
+    pub fn holds(&mut self, path: &TreePath, size: u64, hash: &[u8; 32]) -> Result<bool, Fault> {
+        // Whatever cannot be opened as a file is not the same.
+        let Ok(file) = self.open_existing(path.parent(), path.name()) else { return Ok(false) };
+        if Stamp::of(&fstat(&file)?).size != size {
+            return Ok(false);
+        }
+        let mut hasher = blake3::Hasher::new();
+        hash_range(&file, &mut hasher, 0, size)?;
+        let same = hasher.finalize() == *hash;
+        if same {
+            fsync(&file)?;
+        }
+        Ok(same)
     }
 
     /// Sets a directory's permissions (if given) and its time of modification.

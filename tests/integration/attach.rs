@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Input, Output, Random, Relay, Running, Tool, World, burnt_in_a_second, eventually, exit};
+use crate::harness::{Input, Output, Random, Relay, Running, Signal, Tool, World, burnt_in_a_second, eventually, exit};
 use crate::impair::Shape;
 
 /// A waiting listener and a dialler, with standard input held open at both.
@@ -276,4 +276,47 @@ fn program_that_fails_ends_its_session_and_not_the_listener() {
     let again = east.attach().arg("west:bad").run().expect_output(b"");
     assert_eq!(done.code(), again.code());
     assert!(listen.is_running());
+}
+
+/// Whether a process runs: one that has ended and that nobody has asked about does not.
+fn runs(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+#[test]
+fn whatever_a_command_has_started_ends_with_it() {
+    let world = World::new();
+    let mut relay = world.relay();
+    for cause in ["listener told to end", "reader gone", "session broken"] {
+        let command = "sleep 1000 & echo sleeper $!; wait";
+        let listen = ["--listen", "nap", "--resume-timeout", "1s", "--exec", command];
+        let listen = relay.party("west").waiting(relay.party("west").attach().args(listen));
+        let dial = relay.party("east").attach().args(["west:nap", "--resume-timeout", "1s"]).input(Input::Held).spawn();
+        let line = dial.wait_line("sleeper ");
+        let sleeper = &line["sleeper ".len()..];
+        assert!(runs(sleeper), "{cause}: it does not even run");
+        match cause {
+            "listener told to end" => listen.signal(Signal::TERM),
+            "reader gone" => dial.signal(Signal::TERM),
+            _ => drop(relay.kill()),
+        }
+        eventually(cause, || !runs(sleeper));
+        drop((dial, listen));
+    }
+}
+
+#[test]
+fn caller_that_says_nothing_does_not_hold_a_lone_listener_for_ever() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let listen = west.waiting(west.attach().args(["--listen", "talk"]).input(Input::Held));
+    // It asks whether its port would work, is told no, and stays.
+    let import = east.portrep().args(["--import", "0=west:talk"]).spawn();
+    let done = listen.wait().expect(exit::INTEGRITY).expect_error("called and then said nothing");
+    // A caller has 30 s; one that is turned away because of what it asks is not what ended this.
+    assert!(done.took >= Duration::from_secs(25), "{done}");
+    done.expect_output(b"");
+    drop(import);
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::harness::data::{nasty_tree, on_disk};
-use crate::harness::{Input, Party, Random, Running, Tool, World, assert_same_tree, eventually, exit, names};
+use crate::harness::data::{digest, nasty_tree, on_disk};
+use crate::harness::{Input, Party, Random, Running, Signal, Tool, World, assert_same_tree, eventually, exit, names};
 use crate::impair::{Command, Shape};
 
 const MIB: u64 = 1 << 20;
@@ -269,6 +269,34 @@ fn daemon_takes_one_sender_after_the_other_and_runs_its_command_for_each_item() 
             .any(|log| fs::read_to_string(world.path(log)).is_ok_and(|text| text == "item\n".repeat(3)))
     });
     assert!(recv.is_running());
+}
+
+#[test]
+fn two_sends_of_the_same_file_at_once_both_succeed_and_of_different_ones_one() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    for (seed, seconds) in [(1, &[exit::DONE][..]), (2, &[exit::REFUSED, exit::FAILED])] {
+        let _ = fs::remove_dir_all(world.path("inbox"));
+        world.dir("inbox");
+        for (folder, seed) in [("one", 1), ("two", seed)] {
+            Random::file(&world.dir(folder).join("file"), seed, 256 << 10);
+        }
+        let _recv = inbox(&west, &["--keep"]);
+        let parts = || names(&world.path("inbox")).iter().filter(|name| name.starts_with(".vp-part.")).count();
+        // The slow one is stopped on its way, so that neither finds the other's file there when it begins.
+        let slow = east.send().args(["one/file", "west", "--limit", "64K"]).spawn();
+        eventually("one is on its way", || parts() == 1);
+        slow.signal(Signal::STOP);
+        let fast = east.send().args(["two/file", "west", "--limit", "64K"]).spawn();
+        eventually("two are on their way", || parts() == 2);
+        fast.wait().expect(exit::DONE).expect_silence();
+        slow.signal(Signal::CONT);
+        // Of two that differ the faster stays, and the slower hears that the name or its unfinished file was taken.
+        slow.wait().expect_one_of(seconds);
+        assert_eq!(names(&world.path("inbox")), ["file"], "nothing half-made stays");
+        assert_eq!(digest(&world.path("inbox/file")), digest(&world.path("two/file")));
+    }
 }
 
 #[test]

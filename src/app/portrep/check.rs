@@ -91,7 +91,8 @@ impl Check {
 
     fn handle_failure(&mut self, ctx: &mut Context<'_>, why: Failure) {
         let (hop, passage) = match why {
-            Failure::NoRelay(Down::Impostor) => (Hop::Relay, Passage::Wrong),
+            // A relay says nothing to who means another one: somebody is there who does not do what he should.
+            Failure::NoRelay(Down::Impostor | Down::Unproven) => (Hop::Relay, Passage::Wrong),
             Failure::NoRelay(_) => (Hop::Relay, Passage::Unreachable),
             Failure::RefusedByRelay(_) => (Hop::Relay, Passage::Refused),
             Failure::PeerAbsent | Failure::SessionGone => (Hop::Peer, Passage::Absent),

@@ -11,7 +11,7 @@ use super::command::CommandLine;
 use super::inflow::Inflow;
 use super::job::{Engine, Order};
 use crate::app::client::{Context, FIRST_TOKEN, ToolError};
-use crate::app::ending::{Ending, FAREWELL_TIME, INTERRUPTED_TIME, Side, close_code};
+use crate::app::ending::{Ending, FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, Side, close_code};
 use crate::app::transfer::decoder::{Decoder, Piece};
 use crate::app::transfer::messages::{Answer, Content, Hello, Offer, VERSION};
 use crate::app::transfer::outcome::Violation;
@@ -26,10 +26,8 @@ use crate::wire::CloseCode;
 use mio::Token;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// A caller that has a path to us and says nothing for so long is holding a place that others wait for.
-const GREETING_TIME: Duration = Duration::from_secs(30);
 /// Tokens of one session: its sink and its command.
 const TOKENS: usize = 2;
 

@@ -94,7 +94,7 @@ impl Receiver<'_, '_> {
                     self.settle_item(item, Fault::Integrity.into());
                     return Ok(());
                 }
-                self.complete(item, now);
+                self.complete(Offered { hash: Some(*hash), ..item }, now);
                 Ok(())
             }
             Current::Remains { index: current, .. } if current == index => Ok(()),

@@ -176,6 +176,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
             size: Some(entry.size),
             mode: Some(entry.mode),
             mtime: Some(entry.mtime),
+            hash: None,
         };
         if item.path.depth() == 1 && !self.tops_by_name.contains_key(item.path.as_bytes()) {
             self.tops_by_name.insert(item.path.as_bytes().to_vec(), self.tops.len());

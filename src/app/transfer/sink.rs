@@ -19,6 +19,8 @@ pub(super) struct Offered {
     pub size: Option<u64>,
     pub mode: Option<u16>,
     pub mtime: Option<Mtime>,
+    /// Of a file whose content has come and was right.
+    pub hash: Option<Hash>,
 }
 
 /// What a sink makes of an offered item.

@@ -3,7 +3,7 @@
 use super::messages::{IfDifferent, ItemOutcome};
 use super::sink::{Offered, Settled, Sink, Verdict};
 use crate::store::Fault;
-use crate::store::batch::{Batch, Landed, Landing};
+use crate::store::batch::{Batch, Landed, Landing, Place};
 use crate::store::inbox::{Inbox, Made, Overwrite, There};
 use crate::store::names::{TreePath, link_stays_inside};
 use crate::store::part::{PartFile, PartKey, PartName, adopt, hash_range};
@@ -126,7 +126,7 @@ impl TreeSink {
 }
 
 fn landing(item: &Offered, part: Option<PartName>) -> Landing {
-    Landing { index: item.index, path: item.path.clone(), part }
+    Landing { index: item.index, path: item.path.clone(), part, content: item.size.zip(item.hash) }
 }
 
 impl Sink for TreeSink {
@@ -149,7 +149,7 @@ impl Sink for TreeSink {
         if blocked {
             return Err(Fault::Exists);
         }
-        let item = Offered { index: 0, path, kind: Kind::File, size: None, mode: None, mtime: None };
+        let item = Offered { index: 0, path, kind: Kind::File, size: None, mode: None, mtime: None, hash: None };
         self.begin(&item, 0)?;
         Ok(item)
     }
@@ -243,7 +243,8 @@ impl Sink for TreeSink {
 fn settled(landed: Landed) -> Settled {
     let Landed { index, path, result } = landed;
     match result {
-        Ok(name) => {
+        Ok(Place::Already) => Settled { index, path, outcome: ItemOutcome::Exists, renamed: None },
+        Ok(Place::Named(name)) => {
             let renamed = (name != path.name()).then_some(name);
             Settled { index, path, outcome: ItemOutcome::Committed, renamed }
         }

@@ -64,7 +64,7 @@ impl Sink for WriterSink {
     fn begin_stream(&mut self, name: &[u8]) -> Result<Offered, Fault> {
         let named = TreePath::top(name).or_else(|_| TreePath::top(UNNAMED));
         let path = named.map_err(|_| Fault::Name)?;
-        Ok(Offered { index: 0, path, kind: Kind::File, size: None, mode: None, mtime: None })
+        Ok(Offered { index: 0, path, kind: Kind::File, size: None, mode: None, mtime: None, hash: None })
     }
 
     fn begin(&mut self, _: &Offered, _: u64) -> Result<(), Fault> {
