@@ -21,6 +21,10 @@ const BRIEF_WAIT: Duration = Duration::from_micros(200);
 /// A look that took longer than this had to give its core to somebody who had work for it. A thread that goes on looking
 /// then only gets in the way, and is late itself, because one that sleeps is woken ahead of those that run.
 const WANTED_BY_OTHERS: Duration = Duration::from_micros(25);
+/// It may happen now and then: what it weighs against a wait in which it did not.
+const WANTED_WEIGHT: u32 = 8;
+/// From here on it is no accident.
+const WANTED_MAX: u32 = 40;
 /// Waits without being awake after that.
 const RESTRAINT: u32 = 256;
 /// More bytes than this lately are bulk: what comes next comes soon anyway, and gathers meanwhile.
@@ -30,6 +34,8 @@ const BULK_BYTES: usize = 16 * 1024;
 #[derive(Debug, Default)]
 struct Patience {
     awake: Duration,
+    /// How often others wanted the core lately.
+    wanted: u32,
     /// Waits until being awake may be tried again.
     restraint: u32,
 }
@@ -46,9 +52,17 @@ impl Patience {
         }
     }
 
+    /// An event came while awake.
+    fn handle_caught(&mut self) {
+        self.wanted = self.wanted.saturating_sub(1);
+    }
+
     /// Others want the core.
     fn handle_wanted(&mut self) {
-        *self = Patience { awake: Duration::ZERO, restraint: RESTRAINT };
+        self.wanted += WANTED_WEIGHT;
+        if self.wanted >= WANTED_MAX {
+            *self = Patience { awake: Duration::ZERO, wanted: 0, restraint: RESTRAINT };
+        }
     }
 }
 
@@ -82,6 +96,7 @@ impl Waiter {
         while waited < awake {
             poll.poll(events, Some(Duration::ZERO))?;
             if !events.is_empty() {
+                self.patience.handle_caught();
                 return Ok(());
             }
             std::thread::yield_now();
@@ -129,7 +144,16 @@ mod tests {
     fn a_thread_whose_core_others_want_sleeps_for_many_waits() {
         let mut patience = Patience::default();
         patience.handle_waited(micros(30));
-        patience.handle_wanted();
+        for _ in 0..100 {
+            patience.handle_wanted();
+            for _ in 0..WANTED_WEIGHT {
+                patience.handle_caught();
+            }
+        }
+        assert_eq!(patience.awake, AWAKE_MIN, "now and then is no reason");
+        for _ in 0..WANTED_MAX / WANTED_WEIGHT {
+            patience.handle_wanted();
+        }
         for _ in 0..RESTRAINT {
             assert_eq!(patience.awake, Duration::ZERO);
             patience.handle_waited(micros(30));
