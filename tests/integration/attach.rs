@@ -279,7 +279,7 @@ fn program_that_fails_ends_its_session_and_not_the_listener() {
 }
 
 /// Whether a process runs: one that has ended and that nobody has asked about does not.
-fn runs(pid: &str) -> bool {
+pub fn runs(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }

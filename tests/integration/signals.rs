@@ -180,3 +180,32 @@ fn broken_pipe_at_the_receiver_is_its_status() {
     send.run().expect(exit::FAILED).expect_error("");
     recv.wait().expect(0).expect_output(b"141\n").expect_silence();
 }
+
+#[test]
+fn command_for_a_file_ends_with_a_receiver_that_is_told_to_end() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.write("file", &"content".repeat(100_000));
+    world.dir("inbox");
+    let nap = "sleep 1000 & echo sleeper $!; wait";
+    let reads = format!("cat >/dev/null; {nap}");
+    // In turn: run for what is in the directory, fed with all of it, and one that leaves most of it in the pipe.
+    for (app, words) in
+        [("a", vec!["-d", "inbox", "--exec", nap]), ("b", vec!["--exec", &reads]), ("c", vec!["--exec", nap])]
+    {
+        let recv = west.waiting(west.recv().arg(app).args(words));
+        let send = east.send().arg("file").arg(format!("west:{app}")).spawn();
+        let line = recv.wait_line("sleeper ");
+        let sleeper = &line["sleeper ".len()..];
+        assert!(crate::attach::runs(sleeper), "{app}: it does not even run");
+        let at = Instant::now();
+        recv.signal(Signal::TERM);
+        let done = recv.wait().expect_signal(Signal::TERM);
+        assert!(at.elapsed() < AT_ONCE, "{app} ended after {:?}\n{done}", at.elapsed());
+        send.wait().expect(exit::FAILED).expect_error("ended");
+        crate::harness::eventually("the command has ended", || !crate::attach::runs(sleeper));
+    }
+    // What had come whole stays, and nothing else.
+    assert_eq!(crate::harness::names(&world.path("inbox")), ["file"]);
+}

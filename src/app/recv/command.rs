@@ -1,12 +1,13 @@
 //! The command of `--exec`: what it is told, how it is fed or run, and what its end is called.
 
+use super::leash::{Leashed, TERMINATED};
 use crate::identity::AppName;
 use crate::net::child::{Fed, spawn_fed};
 use crate::store::names::TreePath;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -51,19 +52,28 @@ impl CommandLine {
         spawn_fed(&self.command, &self.environment(name))
     }
 
-    /// Runs it for an item that is in the receiver's directory, and waits for its end. Its input is empty, its output ours.
-    pub fn run(&self, directory: &Path, name: &[u8]) -> i32 {
+    /// Runs it for an item that is in the receiver's directory, and waits for its end, or ends it when it is let go of. Its
+    /// input is empty, its output ours.
+    pub fn run(&self, directory: &Path, name: &[u8], leashed: &Leashed) -> i32 {
+        if leashed.is_let_go() {
+            return TERMINATED;
+        }
         let path = directory.join(OsStr::from_bytes(name));
         let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(&self.command).stdin(Stdio::null());
+        shell.arg("-c").arg(&self.command).stdin(Stdio::null()).process_group(0);
         shell.envs(self.environment(name)).env("VP_PATH", path);
-        shell.status().map_or(CANNOT_RUN, status_number)
+        shell.spawn().map_or(CANNOT_RUN, |mut child| leashed.wait(&mut child))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn run(line: &CommandLine, directory: &Path) -> i32 {
+        let (_leash, leashed) = super::super::leash::pair().expect("a pipe");
+        line.run(directory, b"a", &leashed)
+    }
 
     fn line(command: &str) -> CommandLine {
         CommandLine { command: command.into(), peer: "east".into(), app: "orders".parse().expect("a name") }
@@ -74,13 +84,13 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let told = line("test \"$VP_PEER:$VP_APP:$VP_NAME\" = east:orders:a && test \"$VP_PATH\" = \"$PWD/a\"");
         let command = format!("cd '{}' && {}", directory.path().display(), told.command.to_string_lossy());
-        assert_eq!(line(&command).run(directory.path(), b"a"), 0);
+        assert_eq!(run(&line(&command), directory.path()), 0);
     }
 
     #[test]
     fn failures_have_the_numbers_of_shells() {
-        assert_eq!(line("exit 7").run(Path::new("/"), b"a"), 7);
-        assert_eq!(line("kill -TERM $$").run(Path::new("/"), b"a"), 143);
+        assert_eq!(run(&line("exit 7"), Path::new("/")), 7);
+        assert_eq!(run(&line("kill -TERM $$"), Path::new("/")), 143);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The engine's part of receiving: which job a session of files calls for.
 
 use super::command::CommandLine;
+use super::leash::Leashed;
 use super::writers::{Feed, Output};
 use crate::app::client::ToolError;
 use crate::app::pump::Pump;
@@ -37,11 +38,13 @@ impl Order {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn into_directory(self, waker: &Arc<Waker>, directory: PathBuf) -> Result<Engine, ToolError> {
+    pub fn into_directory(self, waker: &Arc<Waker>, directory: PathBuf, leashed: Leashed) -> Result<Engine, ToolError> {
         let base = directory.clone();
         let hook = self.command.clone().map(|command| -> Box<OnReceived<'static>> {
             // What had been here before has had its run.
-            Box::new(move |item: &Received| if item.fresh { command.run(&base, item.path.as_bytes()) } else { 0 })
+            Box::new(
+                move |item: &Received| if item.fresh { command.run(&base, item.path.as_bytes(), &leashed) } else { 0 },
+            )
         });
         self.start(waker, Destination::Directory(directory), hook)
     }
@@ -51,13 +54,18 @@ impl Order {
     ///
     /// # Errors
     /// There is no such output, or the system gives no process or thread.
-    pub fn into_writer(self, waker: &Arc<Waker>, name: &[u8]) -> Result<(Engine, Option<Arc<AtomicBool>>), ToolError> {
+    pub fn into_writer(
+        self,
+        waker: &Arc<Waker>,
+        name: &[u8],
+        leashed: Leashed,
+    ) -> Result<(Engine, Option<Arc<AtomicBool>>), ToolError> {
         let Some(command) = &self.command else {
             let (output, gone) = Output::stdout().map_err(io("opening standard output"))?;
             let engine = self.start(waker, Destination::Writer(Box::new(output)), None)?;
             return Ok((engine, Some(gone)));
         };
-        let (feed, fed) = Feed::start(command, name).map_err(io("starting the command"))?;
+        let (feed, fed) = Feed::start(command, name, leashed).map_err(io("starting the command"))?;
         let hook: Box<OnReceived<'static>> = Box::new(move |_: &Received| fed.wait());
         let engine = self.start(waker, Destination::Writer(Box::new(feed)), Some(hook))?;
         Ok((engine, None))

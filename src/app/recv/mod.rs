@@ -9,6 +9,7 @@
 mod command;
 mod inflow;
 mod job;
+mod leash;
 mod running;
 mod writers;
 

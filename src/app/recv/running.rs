@@ -10,6 +10,7 @@ use super::Options;
 use super::command::CommandLine;
 use super::inflow::Inflow;
 use super::job::{Engine, Order};
+use super::leash::{self, Leash, Leashed};
 use crate::app::client::{Context, FIRST_TOKEN, ToolError};
 use crate::app::ending::{Ending, FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, Side, close_code};
 use crate::app::transfer::decoder::{Decoder, Piece};
@@ -68,6 +69,8 @@ pub struct Running {
     /// Who sends.
     pub peer: PeerId,
     slot: usize,
+    /// Holds the command that an engine runs.
+    leash: Option<Leash>,
     stream: u32,
     work: Work,
     end: End,
@@ -97,6 +100,7 @@ impl Running {
             key,
             peer,
             slot,
+            leash: None,
             stream: 0,
             work: Work::Waiting,
             end: End::Open,
@@ -228,7 +232,8 @@ impl Running {
             Work::Greeting(_) if !unread => self.check_greeting_time(ctx),
             Work::Greeting(_) => match &options.directory {
                 Some(directory) => {
-                    let engine = self.order(options).into_directory(ctx.waker, directory.clone())?;
+                    let leashed = self.leash()?;
+                    let engine = self.order(options).into_directory(ctx.waker, directory.clone(), leashed)?;
                     self.work = Work::Files(engine, None);
                     Ok(true)
                 }
@@ -286,6 +291,12 @@ impl Running {
         Order { peer: self.peer, stream: self.stream, policy: options.policy, command }
     }
 
+    fn leash(&mut self) -> Result<Leashed, ToolError> {
+        let (leash, leashed) = leash::pair().map_err(|error| ToolError::Io("making a pipe", error))?;
+        self.leash = Some(leash);
+        Ok(leashed)
+    }
+
     /// Without a directory the first message decides: a stream is dealt with here, files need an engine.
     fn greet(&mut self, ctx: &mut Context<'_>, options: &Options) -> Step {
         let (Work::Greeting(decoder), Some(session)) = (&mut self.work, ctx.node.session(self.key)) else {
@@ -307,7 +318,8 @@ impl Running {
         match hello.content {
             Content::Stream => self.begin_stream(ctx, options, &hello),
             Content::Files => {
-                let (mut engine, gone) = self.order(options).into_writer(ctx.waker, &hello.name)?;
+                let leashed = self.leash()?;
+                let (mut engine, gone) = self.order(options).into_writer(ctx.waker, &hello.name, leashed)?;
                 let mut first = Vec::new();
                 Offer::Hello(hello).encode(&mut first);
                 engine.push_first(first);
@@ -402,10 +414,11 @@ impl Running {
         self.end = End::Closed(Err(error));
     }
 
-    /// Breaks off, because the tool has been told to stop. What becomes of it is of no interest any more.
+    /// Breaks off, because the tool has been told to stop: a command, too, is told to end. What becomes of it is of no interest any more.
     pub fn cut(&mut self, ctx: &mut Context<'_>) {
         self.forget_at = Some(ctx.now + INTERRUPTED_TIME);
         self.fail(ctx, ToolError::Expired, CloseCode::Cancelled);
+        self.leash = None;
     }
 
     /// Sees to it that both sides know: closes when the sender has taken note of the end, and lets go when it has closed

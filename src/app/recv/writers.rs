@@ -1,7 +1,8 @@
 //! Where an engine puts the bytes of a file that goes to no directory: standard output, or the input of a command. Both
 //! block, which an engine may.
 
-use super::command::{CommandLine, status_number};
+use super::command::CommandLine;
+use super::leash::{Leashed, TERMINATED, Waited};
 use crate::app::transfer::CommandEnded;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -63,12 +64,12 @@ pub struct Feed {
 
 /// A command that is being fed, for whoever waits for its end.
 #[derive(Clone)]
-pub struct Fed(Arc<Mutex<Child>>);
+pub struct Fed(Arc<Mutex<Child>>, Leashed);
 
 impl Fed {
-    /// Waits for the command's end.
+    /// Waits for the command's end, or ends it when it is let go of.
     pub fn wait(&self) -> i32 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).wait().map_or(-1, status_number)
+        self.1.wait(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -77,12 +78,16 @@ impl Feed {
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(line: &CommandLine, name: &[u8]) -> io::Result<(Feed, Fed)> {
+    pub fn start(line: &CommandLine, name: &[u8], leashed: Leashed) -> io::Result<(Feed, Fed)> {
         let mut shell = Command::new(OsStr::new("/bin/sh"));
         shell.arg("-c").arg(&line.command).stdin(Stdio::piped()).process_group(0);
         let mut child = shell.envs(line.environment(name)).spawn()?;
         let stdin = child.stdin.take();
-        let fed = Fed(Arc::new(Mutex::new(child)));
+        if let Some(stdin) = &stdin {
+            // Our end is ours alone. A command that takes no more must not keep its own end from being noticed.
+            rustix::io::ioctl_fionbio(stdin, true)?;
+        }
+        let fed = Fed(Arc::new(Mutex::new(child)), leashed);
         Ok((Feed { stdin, child: fed.clone(), whole: false }, fed))
     }
 }
@@ -90,7 +95,13 @@ impl Feed {
 impl Write for Feed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.whole = false;
-        match self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write(bytes) {
+        let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        if self.child.1.wait_for(&*stdin, PollFlags::OUT)? == Waited::LetGo {
+            return Err(io::Error::other(CommandEnded(TERMINATED)));
+        }
+        match stdin.write(bytes) {
+            // Room for less than a page is no room.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::Interrupted.into()),
             // It takes no more: its status says whether that was a failure of its own.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => match self.child.wait() {
                 0 => Err(error),
@@ -115,7 +126,7 @@ impl Drop for Feed {
         // It fails only if the command has ended, which is what was wanted; and its status is of no interest any more.
         let _ = kill_process_group(Pid::from_child(&child), Signal::TERM);
         self.stdin = None;
-        let _ = child.wait();
+        self.child.1.wait(&mut child);
     }
 }
 
@@ -123,13 +134,19 @@ impl Drop for Feed {
 mod tests {
     use super::*;
 
+    fn start(line: &CommandLine) -> (Feed, Fed, super::super::leash::Leash) {
+        let (leash, leashed) = super::super::leash::pair().expect("a pipe");
+        let (feed, fed) = Feed::start(line, b"x", leashed).expect("a shell");
+        (feed, fed, leash)
+    }
+
     fn line(command: &str) -> CommandLine {
         CommandLine { command: command.into(), peer: "east".into(), app: "orders".parse().expect("a name") }
     }
 
     #[test]
     fn a_command_gets_all_of_it_and_its_status_is_known() {
-        let (mut feed, fed) = Feed::start(&line("test \"$(cat)\" = abc && exit 5"), b"x").expect("a shell");
+        let (mut feed, fed, _leash) = start(&line("test \"$(cat)\" = abc && exit 5"));
         feed.write_all(b"abc").expect("a reader");
         feed.flush().expect("all there");
         drop(feed);
@@ -139,7 +156,7 @@ mod tests {
     #[test]
     fn a_command_that_fails_before_it_has_everything_says_so_by_its_status() {
         for (command, told) in [("exit 7", Some(7)), ("exit 0", None)] {
-            let (mut feed, _) = Feed::start(&line(command), b"x").expect("a shell");
+            let (mut feed, _, _leash) = start(&line(command));
             let error = loop {
                 if let Err(error) = feed.write(&[0; 4096]) {
                     break error;
@@ -155,7 +172,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let mark = directory.path().join("mark");
         let command = format!("cat | (cat; touch '{}')", mark.display());
-        let (mut feed, fed) = Feed::start(&line(&command), b"x").expect("a shell");
+        let (mut feed, fed, _leash) = start(&line(&command));
         feed.write_all(b"abc").expect("a reader");
         drop(feed);
         assert_eq!((fed.wait(), mark.exists()), (143, false));

@@ -1,0 +1,111 @@
+//! How the loop ends a command that an engine waits for in a thread of its own: it lets go of one end of a pipe, and whoever
+//! waits at the other end for a command, or for it to take more, tells the command's group to end and waits no longer.
+
+use super::command::status_number;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsFd;
+use std::process::Child;
+use std::sync::Arc;
+
+/// What shells say of a command that TERM has ended.
+pub const TERMINATED: i32 = 128 + 15;
+
+/// The loop's end. Dropping it ends the command.
+#[derive(Debug)]
+pub struct Leash(#[allow(dead_code, reason = "it is held, and never written to")] PipeWriter);
+
+/// The engine's end.
+#[derive(Clone, Debug)]
+pub struct Leashed(Arc<PipeReader>);
+
+/// What a wait ended by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// What was waited for.
+    Ready,
+    /// The command is to end.
+    LetGo,
+}
+
+/// Both ends.
+///
+/// # Errors
+/// No descriptor is left.
+pub fn pair() -> io::Result<(Leash, Leashed)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((Leash(writer), Leashed(Arc::new(reader))))
+}
+
+impl Leashed {
+    /// Whether the command is to end, or not even to begin.
+    pub fn is_let_go(&self) -> bool {
+        let mut fds = [PollFd::new(&*self.0, PollFlags::empty())];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+    }
+
+    /// Waits for a descriptor.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn wait_for(&self, fd: impl AsFd, flags: PollFlags) -> io::Result<Waited> {
+        loop {
+            let mut fds = [PollFd::new(&*self.0, PollFlags::empty()), PollFd::new(&fd, flags)];
+            match poll(&mut fds, None) {
+                Ok(_) if !fds[0].revents().is_empty() => return Ok(Waited::LetGo),
+                Ok(_) if !fds[1].revents().is_empty() => return Ok(Waited::Ready),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Waits for the end of a command that is a process group of its own, or ends it; its status.
+    pub fn wait(&self, child: &mut Child) -> i32 {
+        // Its number is its own only until its status has been asked for.
+        if let Ok(Some(status)) = child.try_wait() {
+            return status_number(status);
+        }
+        let pid = Pid::from_child(child);
+        let waited = pidfd_open(pid, PidfdFlags::empty())
+            .map_err(io::Error::from)
+            .and_then(|ended| self.wait_for(ended, PollFlags::IN));
+        if let Ok(Waited::LetGo) = waited {
+            // It fails only if the command has ended. One that takes no notice is not waited for: somebody waits for us.
+            let _ = kill_process_group(pid, Signal::TERM);
+            return TERMINATED;
+        }
+        child.wait().map_or(-1, status_number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    fn shell(command: &str) -> Child {
+        Command::new("/bin/sh").args(["-c", command]).process_group(0).spawn().expect("a shell")
+    }
+
+    #[test]
+    fn a_command_that_ends_by_itself_has_its_own_status_however_often_it_is_asked() {
+        let (_leash, leashed) = pair().expect("a pipe");
+        let mut child = shell("exit 7");
+        assert_eq!([leashed.wait(&mut child), leashed.wait(&mut child)], [7, 7]);
+    }
+
+    #[test]
+    fn one_that_is_let_go_of_ends_by_a_signal_while_it_is_waited_for() {
+        use std::os::unix::process::ExitStatusExt;
+        let (leash, leashed) = pair().expect("a pipe");
+        let mut child = shell("sleep 1000");
+        let waiting = std::thread::spawn(move || (leashed.wait(&mut child), child.wait()));
+        drop(leash);
+        let (status, ended) = waiting.join().expect("an end");
+        assert_eq!((status, ended.expect("a status").signal()), (TERMINATED, Some(15)));
+    }
+}
