@@ -18,7 +18,7 @@ pub const BLOCK_BYTES: usize = 64 * 1024;
 pub const COPY_MAX: usize = 8 * 1024;
 /// Small pieces that wait together share one buffer up to this size.
 const GATHER_MAX: usize = 16 * 1024;
-/// Blocks a pool keeps for the next read: one full circuit window. The rest goes back to the system.
+/// Blocks a pool keeps for the next read: 4 MiB. The rest goes back to the system.
 const FREE_BLOCKS_MAX: usize = 64;
 
 const _: () = assert!(COPY_MAX <= GATHER_MAX && GATHER_MAX < BLOCK_BYTES);

@@ -50,9 +50,17 @@ impl RelayCore {
         id
     }
 
-    /// Whether a connection should be read now. A relay that is not asked still bounds what it holds by credit.
+    /// Whether a connection should be read now. A relay that is not asked still bounds what it holds: it ends circuits.
     pub fn gate(&self, link: LinkId) -> Gate {
         self.homes.get(&link).map_or(Gate::Gone, |&worker| self.workers[worker].gate(link))
+    }
+
+    /// Bytes came in and were not handed over, because of [`RelayCore::gate`].
+    pub fn handle_held(&mut self, now: Instant, link: LinkId) {
+        if let Some(&worker) = self.homes.get(&link) {
+            self.workers[worker].handle_held(now, link);
+            self.settle(now);
+        }
     }
 
     /// Bytes came in; all are taken.

@@ -2,9 +2,12 @@ use super::super::testkit::{Client, Got, app, joined, relay, relay_with};
 use super::super::{Limits, Policy};
 use super::*;
 use crate::identity::Peers;
-use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START, DEAD_TIME};
+use crate::wire::limits::{CIRCUIT_WINDOW_START, DEAD_TIME};
 use crate::wire::{CloseCode, Control, Kind};
 use std::time::Duration;
+
+#[path = "core_congestion_tests.rs"]
+mod congestion;
 
 const WINDOW: usize = CIRCUIT_WINDOW_START as usize;
 
@@ -97,7 +100,9 @@ fn a_receiver_that_grants_nothing_bounds_what_the_relay_holds() {
     assert_eq!(bytes.len(), WINDOW);
     let Got::Credit(2, credit) = caller.all(now, &mut relay)[0] else { panic!() };
     let more = usize::try_from(credit).unwrap() - WINDOW;
-    caller.data(2, &numbered(more));
+    for piece in numbered(more).chunks(WINDOW) {
+        caller.data(2, piece);
+    }
     caller.flush(now, &mut relay);
     assert_eq!(callee.all(now, &mut relay), []);
     assert!((more..=more + WINDOW / 2).contains(&relay.used_bytes()), "{}", relay.used_bytes());
@@ -132,62 +137,6 @@ fn when_memory_is_short_a_circuit_that_gets_no_credit_is_ended() {
         assert_eq!(callee.all(now, &mut relay), if ended { vec![reset(1)] } else { vec![] });
         assert_eq!(caller.all(now, &mut relay), if ended { vec![reset(2)] } else { vec![] });
     }
-}
-
-/// Sends all that a client may over a path of 50 ms, again and again; yields the credit it comes to and what it has sent.
-fn widened(now: &mut Instant, relay: &mut RelayCore, from: (&mut Client, u32), to: (&mut Client, u32)) -> (u32, u32) {
-    let ((from, circuit), (to, far)) = (from, to);
-    to.bare(Kind::Credit, far, 1 << 30);
-    to.flush(*now, relay);
-    let (mut credit, mut sent) = (CIRCUIT_WINDOW_START, 0);
-    for _ in 0..20 {
-        *now += Duration::from_millis(50);
-        while sent < credit {
-            let count = (credit - sent).min(CIRCUIT_WINDOW_START / 2);
-            from.data(circuit, &numbered(usize::try_from(count).unwrap()));
-            from.flush(*now, relay);
-            sent += count;
-            to.all(*now, relay);
-        }
-        for got in from.all(*now, relay) {
-            let Got::Credit(_, more) = got else { panic!("{got:?}") };
-            credit = more;
-        }
-    }
-    (credit, sent)
-}
-
-#[test]
-fn a_circuit_that_fills_up_both_ways_is_ended_at_both_ends_and_lets_go_of_its_memory() {
-    let mut now = Instant::now();
-    let (mut relay, id) = relay(2);
-    let (mut caller, mut callee) = joined(now, &mut relay, id);
-    let there = widened(&mut now, &mut relay, (&mut caller, 2), (&mut callee, 1));
-    let back = widened(&mut now, &mut relay, (&mut callee, 1), (&mut caller, 2));
-    assert_eq!([there.0 - there.1, back.0 - back.1], [CIRCUIT_WINDOW_MAX; 2]);
-    assert_eq!(relay.used_bytes(), 0, "all has arrived");
-    // One way it may be full.
-    let piece = numbered(WINDOW / 2);
-    for _ in 0..CIRCUIT_WINDOW_MAX / (CIRCUIT_WINDOW_START / 2) {
-        caller.data(2, &piece);
-    }
-    caller.flush(now, &mut relay);
-    assert!(relay.used_bytes() >= 7 << 20);
-    for _ in 0..16 {
-        callee.data(1, &piece);
-    }
-    callee.flush(now, &mut relay);
-    assert!(relay.used_bytes() >= 8 << 20, "{}", relay.used_bytes());
-    callee.data(1, &piece);
-    callee.flush(now, &mut relay);
-    assert_eq!(relay.used_bytes(), 0);
-    assert_eq!(callee.all(now, &mut relay), [Got::Reset(1, CloseCode::Limit.to_wire())]);
-    assert_eq!(caller.all(now, &mut relay), [Got::Reset(2, CloseCode::Limit.to_wire())]);
-    // What comes after is skipped, and the links go on.
-    callee.data(1, &piece);
-    callee.bare(Kind::Ping, 0, 5);
-    callee.flush(now, &mut relay);
-    assert_eq!(callee.all(now, &mut relay), [Got::Pong(5)]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::LinkId;
 use super::block::{Buffer, Piece};
 use super::conn::{Conn, Greeted};
 use super::forward::{ENDING_MAX, Flow, Forwarder, Notice, Parcel, Why};
+use super::half::Arrival;
 use super::port::Port;
 use crate::link::{Frame, LinkError};
 use crate::wire::CloseCode;
@@ -89,13 +90,11 @@ impl Forwarder {
             return Flow::Continue;
         }
         port.raise_credit(circuit, credit);
-        let received = port.half(circuit).map(|half| (half.peer, half.inward.receive(now, piece.len())));
-        let Some((peer, Ok(()))) = received else {
+        let Some((peer, Ok(arrival))) = port.receive(now, circuit, piece.len()) else {
             self.end(now, id, CloseCode::Protocol);
             return Flow::Gone;
         };
-        port.charge(now, piece.len());
-        if port.half(circuit).is_some_and(|half| half.is_overfull()) {
+        if arrival == Arrival::Overflows {
             self.cut_circuit(now, (id, circuit), CloseCode::Limit);
             return Flow::Continue;
         }

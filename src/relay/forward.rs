@@ -220,7 +220,7 @@ impl Forwarder {
             None => Gate::Gone,
             Some(Conn::Greeting(_)) => Gate::Open,
             Some(Conn::Open(port)) if port.is_ending() => Gate::Gone,
-            Some(Conn::Open(port)) if port.is_backlogged() => Gate::Shut,
+            Some(Conn::Open(port)) if port.is_shut() => Gate::Shut,
             Some(Conn::Open(_)) => Gate::Open,
         }
     }
@@ -229,6 +229,7 @@ impl Forwarder {
     pub fn handle_blocks(&mut self, now: Instant, id: LinkId, blocks: &[Arc<Buffer>], filled: usize) {
         if let Some(Conn::Open(port)) = self.conns.get_mut(&id) {
             port.heartbeat.handle_received(now);
+            port.handle_read(now);
         }
         let mut left = filled;
         let mut blocks = blocks.iter();
@@ -263,10 +264,14 @@ impl Forwarder {
         }
     }
 
-    /// Input waits and was not read, for want of memory or because of [`Gate::Shut`]: the other side is not silent.
+    /// Input waits and was not read, for want of memory or because of [`Gate::Shut`]: the other side is not silent. Tell it
+    /// again and again while that is so: a circuit for which it lasts too long is ended.
     pub fn handle_held(&mut self, now: Instant, id: LinkId) {
-        if let Some(Conn::Open(port)) = self.conns.get_mut(&id) {
-            port.heartbeat.handle_received(now);
+        let Some(Conn::Open(port)) = self.conns.get_mut(&id) else { return };
+        port.heartbeat.handle_received(now);
+        if let Some(circuit) = port.handle_held(now) {
+            self.cut_circuit(now, (id, circuit), CloseCode::Limit);
+            self.run_orders(now);
         }
     }
 

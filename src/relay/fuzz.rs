@@ -122,6 +122,8 @@ impl World {
             let count = client.output.len().min(count);
             let bytes: Vec<u8> = client.output.drain(..count).collect();
             self.relay.handle_bytes(self.now, client.id, &bytes);
+        } else {
+            self.relay.handle_held(self.now, client.id);
         }
     }
 

@@ -8,7 +8,7 @@
 
 use super::End;
 use super::block::Piece;
-use super::window::{Growth, Window};
+use super::window::{COVERED, Growth, Window};
 use crate::link::credit_left;
 use crate::wire::CloseCode;
 use crate::wire::limits::CIRCUIT_WINDOW_START;
@@ -17,14 +17,36 @@ use std::time::{Duration, Instant};
 
 /// Least credit worth a frame of its own, bytes: a quarter of a DATA frame.
 const CREDIT_STEP_MIN: u32 = 64 * 1024;
+/// Credit that is told at the latest, bytes. What is told at once comes in at once, and may have to wait here.
+const CREDIT_STEP_MAX: u32 = 512 * 1024;
 
-/// What one circuit may hold here, both directions together, bytes. Both directions of a long path may have a large window,
-/// and then both clients' connections may come to a halt: rare enough to let the session find a new circuit.
+/// What one circuit may hold here, both directions together, bytes.
 pub const CIRCUIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A circuit that holds more than this is full, bytes. It leaves room for one more read from each of its links, 256 KiB, and
+/// for what one of them has in order for its client, which the other cannot see: 768 KiB.
+const FULL_FROM: usize = CIRCUIT_BYTES_MAX - 1536 * 1024;
+/// It is congested until it holds no more than this, bytes.
+const CONGESTED_UNTIL: usize = CIRCUIT_BYTES_MAX / 2;
+/// A direction in which no more than this waits has no part in that, bytes: what waits in the other must not shut the link
+/// that may bring the credit for it. It is also the size of a read.
+const PART_MIN: u32 = 256 * 1024;
+
+const _: () = assert!((COVERED as usize) < FULL_FROM);
 
 /// The client sent more than it was allowed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overrun;
+
+/// What bytes that came in have led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Nothing.
+    Usual,
+    /// The circuit has become congested: it gives no credit, and [`Half::is_full`] tells when its link is not to be read.
+    Congests,
+    /// The circuit holds more than it may, because its link was read all the same.
+    Overflows,
+}
 
 /// The direction from the client into the relay.
 #[derive(Debug)]
@@ -34,22 +56,23 @@ pub struct Inward {
     announced: u32,
     window: Window,
     finished: bool,
+    congested: bool,
 }
 
 impl Inward {
     fn new(now: Instant) -> Inward {
         let window = Window::new(now);
-        Inward { received: 0, freed: 0, announced: window.bytes(), window, finished: false }
+        Inward { received: 0, freed: 0, announced: window.bytes(), window, finished: false, congested: false }
     }
 
     /// Counts `bytes` that arrived.
-    pub fn receive(&mut self, now: Instant, bytes: usize) -> Result<(), Overrun> {
+    fn receive(&mut self, now: Instant, bytes: usize) -> Result<(), Overrun> {
         let bytes = u32::try_from(bytes).map_err(|_| Overrun)?;
         if self.finished || bytes > credit_left(self.announced, self.received) {
             return Err(Overrun);
         }
         self.received = self.received.wrapping_add(bytes);
-        self.window.handle_received(now, self.received);
+        self.window.handle_received(now, bytes, self.received);
         Ok(())
     }
 
@@ -63,6 +86,11 @@ impl Inward {
         self.finished
     }
 
+    /// Whether the client may send more than one last read.
+    fn may_bring_more(&self) -> bool {
+        !self.finished && credit_left(self.announced, self.received) > PART_MIN
+    }
+
     /// Bytes received and not yet in the kernel towards the other side.
     pub fn buffered(&self) -> u32 {
         self.received.wrapping_sub(self.freed)
@@ -71,24 +99,22 @@ impl Inward {
     /// Counts bytes that the kernel took towards the other side. True if it is time to send a CREDIT.
     pub fn free(&mut self, now: Instant, bytes: u32, growth: Growth) -> bool {
         self.freed = self.freed.wrapping_add(bytes);
-        if self.finished {
-            return false;
-        }
         // Not only when a CREDIT is due: where bytes go both ways, the headers of DATA tell all of it before that.
-        if growth == Growth::Allowed {
-            self.window.grow(now, self.received, self.buffered());
-        }
+        let growth = if self.congested { Growth::Held } else { growth };
+        self.window.handle_freed(now, bytes, self.buffered(), growth);
         self.is_due()
     }
 
     /// Enough has been freed and not been announced. In small steps: what is not announced yet is missing from the window.
-    fn is_due(&self) -> bool {
-        let step = (self.window.bytes() / 8).max(CREDIT_STEP_MIN);
-        self.target().wrapping_sub(self.announced) >= step
+    pub fn is_due(&self) -> bool {
+        let step = (self.window.bytes() / 8).clamp(CREDIT_STEP_MIN, CREDIT_STEP_MAX);
+        !self.finished && self.gain() >= step
     }
 
-    fn target(&self) -> u32 {
-        self.freed.wrapping_add(self.window.bytes())
+    /// Credit that could be told. A window that has shrunk has told more than it would now, for a while.
+    fn gain(&self) -> u32 {
+        let target = self.freed.wrapping_add(self.window.bytes());
+        if self.congested { 0 } else { credit_left(target, self.announced) }
     }
 
     /// The credit that the client knows of or is about to.
@@ -98,9 +124,9 @@ impl Inward {
 
     /// The credit to put into the next header: never less than before.
     pub fn announce(&mut self, now: Instant) -> u32 {
-        let target = self.target();
-        let before = std::mem::replace(&mut self.announced, target);
-        if self.announced != before {
+        let (before, gain) = (self.announced, self.gain());
+        if gain > 0 {
+            self.announced = before.wrapping_add(gain);
             self.window.handle_granted(now, before);
         }
         self.announced
@@ -259,10 +285,40 @@ impl Half {
         Half { peer, inward: Inward::new(now), outward: Outward::new(now), in_round: false, credit_queued: false }
     }
 
-    /// Whether the circuit holds more than it may. What came in here waits at the other half, what waits here came in there.
-    pub fn is_overfull(&self) -> bool {
+    /// What the circuit holds, bytes. What came in here waits at the other half, what waits here came in there.
+    fn held_bytes(&self) -> usize {
         let inward = usize::try_from(self.inward.buffered()).unwrap_or(usize::MAX);
-        inward.saturating_add(self.outward.queued_bytes) > CIRCUIT_BYTES_MAX
+        inward.saturating_add(self.outward.queued_bytes)
+    }
+
+    /// Counts `bytes` that arrived.
+    pub fn receive(&mut self, now: Instant, bytes: usize) -> Result<Arrival, Overrun> {
+        self.inward.receive(now, bytes)?;
+        if usize::try_from(self.inward.buffered()).unwrap_or(usize::MAX) > CIRCUIT_BYTES_MAX {
+            return Ok(Arrival::Overflows);
+        }
+        if self.inward.congested || !self.is_crowded() {
+            return Ok(Arrival::Usual);
+        }
+        self.inward.congested = true;
+        self.inward.window.shrink();
+        Ok(Arrival::Congests)
+    }
+
+    /// Whether the circuit holds much, and what came in here has a part in that.
+    fn is_crowded(&self) -> bool {
+        self.held_bytes() > FULL_FROM && self.inward.buffered() > PART_MIN
+    }
+
+    /// Whether the client's link may not be read now, for it may bring what the circuit has no room for.
+    pub fn is_full(&self) -> bool {
+        self.is_crowded() && self.inward.may_bring_more()
+    }
+
+    /// Whether the circuit is still congested, after bytes may have gone out.
+    pub fn stays_congested(&mut self) -> bool {
+        self.inward.congested &= self.held_bytes() > CONGESTED_UNTIL && self.inward.buffered() > PART_MIN;
+        self.inward.congested
     }
 
     /// Whether both directions have ended in order.
@@ -271,6 +327,9 @@ impl Half {
     }
 }
 
+#[cfg(test)]
+#[path = "half_congestion_tests.rs"]
+mod congestion_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,20 +428,7 @@ mod tests {
             wrapped |= u64::from(inward.received) < all;
         }
         assert!(wrapped && inward.buffered() == 0);
-        assert_eq!((inward.window.bytes(), inward.window.round_trip()), (CIRCUIT_WINDOW_MAX, trip));
-    }
-
-    #[test]
-    fn a_circuit_is_overfull_by_what_waits_in_both_directions_together() {
-        let (now, pool) = (Instant::now(), Pool::new(Budget::new(1 << 30)));
-        let end = End { worker: 0, link: crate::relay::LinkId::new(1), circuit: 1 };
-        let mut half = Half::new(now, end);
-        half.inward.announced = u32::MAX / 2;
-        half.inward.receive(now, CIRCUIT_BYTES_MAX - 100).unwrap();
-        half.outward.push(Piece::copied(&pool, &[0; 100]));
-        assert!(!half.is_overfull());
-        half.outward.push(Piece::copied(&pool, &[0; 1]));
-        assert!(half.is_overfull());
+        assert_eq!((inward.window.bytes(), inward.window.round_trip()), (CIRCUIT_WINDOW_MAX, Some(trip)));
     }
 
     proptest! {

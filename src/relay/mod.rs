@@ -30,6 +30,7 @@ mod port;
 mod rate;
 mod requests;
 mod router;
+mod standstill;
 #[cfg(test)]
 mod testkit;
 mod timers;

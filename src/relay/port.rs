@@ -1,10 +1,11 @@
 //! One link at its worker: the sealed channel, its circuits, and what waits to go out on it.
 
 use super::block::Piece;
-use super::half::Half;
+use super::half::{Arrival, Half, Overrun};
 use super::output::Output;
 use super::policy::Share;
 use super::rate::Rate;
+use super::standstill::{Standstill, State};
 use super::timers::Armed;
 use super::window::Growth;
 use super::{End, LinkId};
@@ -71,6 +72,9 @@ pub struct Port {
     items: VecDeque<Item>,
     pong: Option<u32>,
     round: VecDeque<u32>,
+    /// Circuits that are congested, in the order in which they became so.
+    congested: Vec<u32>,
+    standstill: Standstill,
     output: Output,
     ending: Option<Ending>,
 }
@@ -101,6 +105,8 @@ impl Port {
             items: VecDeque::new(),
             pong: None,
             round: VecDeque::new(),
+            congested: Vec::new(),
+            standstill: Standstill::new(now),
             output: owed,
             ending: None,
         }
@@ -112,9 +118,15 @@ impl Port {
         self.say(Control::Welcome { circuits: share.circuits });
     }
 
-    /// Counts bytes of a circuit that came in against the peer's rate.
-    pub fn charge(&mut self, now: Instant, bytes: usize) {
+    /// Counts bytes of a circuit that came in. None if it is not open.
+    pub fn receive(&mut self, now: Instant, circuit: u32, bytes: usize) -> Option<(End, Result<Arrival, Overrun>)> {
+        let half = self.half(circuit)?;
+        let (peer, arrival) = (half.peer, half.receive(now, bytes));
+        if arrival == Ok(Arrival::Congests) {
+            self.congested.push(circuit);
+        }
         self.rate.receive(now, bytes);
+        Some((peer, arrival))
     }
 
     /// Takes one frame off the front of `input`, or keeps the start of one; returns how much it used.
@@ -173,6 +185,34 @@ impl Port {
         self.items.len() >= BACKLOG_MAX
     }
 
+    /// Whether nothing may be read from it now: it is backlogged, or a circuit is full.
+    pub fn is_shut(&self) -> bool {
+        self.is_backlogged() || self.full().is_some()
+    }
+
+    /// The circuit for the sake of which the link is not read: of several the one that was congested first.
+    fn full(&self) -> Option<u32> {
+        let is_full = |circuit: &&u32| matches!(self.circuits.get(circuit), Some(Slot::Open(half)) if half.is_full());
+        self.congested.iter().find(is_full).copied()
+    }
+
+    /// Input waits and is not read. A circuit that the others of this link have waited for long enough.
+    pub fn handle_held(&mut self, now: Instant) -> Option<u32> {
+        let full = self.full();
+        let state = match full {
+            None => State::Moves,
+            Some(_) if self.circuits.len() == 1 => State::StandsAlone,
+            Some(_) => State::Stands,
+        };
+        self.standstill.set(now, state);
+        full.filter(|_| self.standstill.is_used_up())
+    }
+
+    /// Input was read.
+    pub fn handle_read(&mut self, now: Instant) {
+        self.standstill.set(now, State::Moves);
+    }
+
     /// When to look at it: it may be dead, or its rate may allow more.
     pub fn deadline(&self) -> Instant {
         let grant = if self.paced.is_empty() { None } else { self.rate.allows_from() };
@@ -187,6 +227,13 @@ impl Port {
 
     /// Tells the heartbeat what it has to know of the circuits, and grants what was held back.
     pub fn settle(&mut self, now: Instant) {
+        if !self.congested.is_empty() {
+            self.ease(now);
+        }
+        if self.standstill.stands() && self.full().is_none() {
+            // Whether or not there is anything to read.
+            self.standstill.set(now, State::Moves);
+        }
         if !self.paced.is_empty() && self.rate.allows(now) {
             self.items.extend(self.paced.drain(..).map(Item::Credit));
         }
@@ -277,14 +324,39 @@ impl Port {
 
     /// The kernel took bytes of a circuit that came from this client.
     pub fn free(&mut self, now: Instant, circuit: u32, bytes: u32, growth: Growth) {
-        // A large window would only let the peer get far ahead of its rate.
-        let growth = if self.rate.is_bounded() { Growth::Held } else { growth };
+        let growth = match growth {
+            // A large window would only let the peer get far ahead of its rate.
+            _ if self.rate.is_bounded() => Growth::Held,
+            Growth::Allowed if !self.standstill.may_be_risked(now, self.circuits.len() == 1) => Growth::Covered,
+            growth => growth,
+        };
+        if self.half(circuit).is_some_and(|half| half.inward.free(now, bytes, growth)) {
+            self.queue_credit(now, circuit);
+        }
+    }
+
+    fn queue_credit(&mut self, now: Instant, circuit: u32) {
         let Some(half) = self.half(circuit) else { return };
-        if half.inward.free(now, bytes, growth) && !std::mem::replace(&mut half.credit_queued, true) {
+        if !std::mem::replace(&mut half.credit_queued, true) {
             if self.rate.allows(now) {
                 self.items.push_back(Item::Credit(circuit));
             } else {
                 self.paced.push_back(circuit);
+            }
+        }
+    }
+
+    /// Forgets which circuits were congested and are no more, and grants them what they have room for.
+    fn ease(&mut self, now: Instant) {
+        let mut at = 0;
+        while let Some(&circuit) = self.congested.get(at) {
+            if self.half(circuit).is_some_and(Half::stays_congested) {
+                at += 1;
+                continue;
+            }
+            self.congested.remove(at);
+            if self.half(circuit).is_some_and(|half| half.inward.is_due()) {
+                self.queue_credit(now, circuit);
             }
         }
     }

@@ -169,6 +169,7 @@ impl Session {
             }
         }
         self.requeue.extend(later);
+        self.touch_waiting();
     }
 
     /// The error that ended the session.

@@ -11,7 +11,7 @@
 //!
 //! Invariants: what an application reads is a prefix of what the other wrote, whatever happens to lanes; a reliable frame
 //! is held from the moment it is sealed until the peer acknowledges its record, on whatever lane; memory is bounded by the
-//! windows granted, [`RETENTION_MAX`] and a few records; nothing a lane delivers counts before it authenticated.
+//! windows granted, [`SESSION_BYTES_MAX`] and a few records; nothing a lane delivers counts before it authenticated.
 //!
 //! Grammar: `handle_*` tells facts, verbs command, `poll_*` drains, time is an argument.
 
@@ -49,14 +49,20 @@ use window::Window;
 
 /// Credit of a fresh stream, bytes: known to both ends without a message.
 pub const STREAM_WINDOW_START: u64 = 256 * 1024;
-/// Largest window of a stream, bytes: 16 MiB carry 320 MiB/s at 50 ms.
-pub const STREAM_WINDOW_MAX: u64 = 16 * 1024 * 1024;
+/// Largest window of a stream, bytes: 32 MiB carry 600 MiB/s at 50 ms.
+pub const STREAM_WINDOW_MAX: u64 = 32 * 1024 * 1024;
 /// Credit of a fresh session over all its streams, bytes.
 pub const SESSION_WINDOW_START: u64 = 1024 * 1024;
-/// Largest window of a session, bytes: with the retention below it keeps a process under 64 MiB.
-pub const SESSION_WINDOW_MAX: u64 = 32 * 1024 * 1024;
+/// Largest window of a session, bytes: a stream that was fast and then is not read leaves something to the others.
+pub const SESSION_WINDOW_MAX: u64 = 44 * 1024 * 1024;
 /// Memory held for records the peer has not acknowledged; beyond it writers wait.
-pub const RETENTION_MAX: usize = 32 * 1024 * 1024;
+pub const RETENTION_MAX: usize = 40 * 1024 * 1024;
+/// What came and was not consumed, and what is retained, together, bytes: writers wait while it is more. It keeps a process
+/// under 64 MiB unless what is granted comes in while all that may be retained is: by a peer that sends and acknowledges
+/// nothing.
+pub const SESSION_BYTES_MAX: usize = 52 * 1024 * 1024;
+/// A window is told at the latest when so much of it is free, bytes: what is not told is missing from it.
+const TELL_MAX: u64 = 2 * 1024 * 1024;
 /// Streams a peer may have open at once.
 pub const STREAMS_MAX: u32 = 8192;
 /// Age at which a lane gives way to a fresh one with fresh keys. That is the rekey.
@@ -67,8 +73,6 @@ pub const LANE_RECORDS_MAX: u64 = 1 << 20;
 pub const DEAD_LANES_KEPT: usize = 16;
 /// How long an end that has closed, and heard the peer close, keeps looking for a lane to settle the last records.
 pub const LINGER: Duration = Duration::from_secs(10);
-/// Before the first answer to a ping: a path through a relay that is not far.
-const ROUND_TRIP_GUESS: Duration = Duration::from_millis(100);
 
 /// Which end of the session this is: the one that dialled numbers its streams evenly and dials again after a break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -323,10 +327,6 @@ impl Session {
     /// The shortest round trip since the newest lane came, if one was measured: what the path takes when nothing queues on it.
     pub fn round_trip(&self) -> Option<Duration> {
         self.round_trip
-    }
-
-    fn round_trip_or_guess(&self) -> Duration {
-        self.round_trip.unwrap_or(ROUND_TRIP_GUESS)
     }
 
     /// A lane that died in here: its circuit is of no more use.

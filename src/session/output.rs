@@ -3,7 +3,7 @@
 use super::canary::Canary;
 use super::frame::Frame;
 use super::lane::{Lane, LaneError, Retained, wire_bytes};
-use super::{RETENTION_MAX, STREAMS_MAX, Session};
+use super::{STREAMS_MAX, Session};
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ const FACTS_MAX: usize = 16 * 1024;
 /// Room for one fact of each kind, and as much again for one CONSUMED and LIMITS behind them.
 const FACTS_MIN: usize = 128;
 
-/// Memory for unacknowledged commands when [`RETENTION_MAX`] is used up by data.
+/// Memory for unacknowledged commands when what may be retained is used up by data.
 const CONTROL_SLACK: usize = 1024 * 1024;
 
 /// Output of one call: where it goes and how much it may be.
@@ -108,7 +108,7 @@ impl Session {
         }
         self.news_facts(&mut facts, most);
         let limit = self.consumed_bytes + self.session_window.size();
-        if self.tells_limits() || limit - self.session_limit >= self.session_window.size() / 4 {
+        if self.tells_limits() || self.session_window.worth_telling(self.session_limit, limit) {
             self.tell_limits = false;
             self.session_limit = self.session_limit.max(limit);
             Frame::Limits { session: self.session_limit, streams: STREAMS_MAX }.encode(&mut facts);
@@ -150,7 +150,7 @@ impl Session {
     fn send_control(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
         while let Some(front) = self.control.front() {
             // Commands wait longer than data before they wait for acknowledgements, but not for ever.
-            if !room.fits(front.len()) || self.retained_bytes >= RETENTION_MAX + CONTROL_SLACK {
+            if !room.fits(front.len()) || self.retained_bytes >= self.retention_max() + CONTROL_SLACK {
                 break;
             }
             let mut record = Vec::new();
@@ -177,13 +177,14 @@ impl Session {
         if self.planted.is(Canary::BulkFirst) {
             std::mem::swap(&mut self.brief, &mut self.bulk);
         }
+        let retention_max = self.retention_max();
         while let Some(id) = self.brief.pop_front().or_else(|| self.bulk.pop_front()) {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.queued = false;
             let Some(next) = stream.send.next_bytes() else { continue };
             let plaintext = usize::try_from(next).unwrap_or(usize::MAX) + super::frame::STREAM_HEADER_BYTES;
             let credit = self.sent_bytes + next <= self.peer_limit;
-            if !credit || !room.fits(plaintext) || self.retained_bytes >= RETENTION_MAX {
+            if !credit || !room.fits(plaintext) || self.retained_bytes >= retention_max {
                 stream.queued = true;
                 if stream.send.is_brief() {
                     self.brief.push_front(id)

@@ -198,7 +198,7 @@ impl RecvHalf {
     }
 
     /// The application has put `count` more bytes where they belong. Yields the count that really is new.
-    pub fn consume(&mut self, now: Instant, round_trip: Duration, count: u64) -> u64 {
+    pub fn consume(&mut self, now: Instant, round_trip: Option<Duration>, count: u64) -> u64 {
         let count = count.min(self.read - self.consumed);
         self.consumed += count;
         self.window.handle_consumed(now, round_trip, self.consumed);
@@ -309,7 +309,7 @@ mod tests {
         let mut half = RecvHalf::new(Instant::now());
         give(&mut half, &mut pool, b"abcdef", 0, false).unwrap();
         half.read(&mut pool, 2);
-        half.consume(Instant::now(), Duration::ZERO, 2);
+        half.consume(Instant::now(), None, 2);
         assert_eq!(half.handle_reset(&mut pool, 8, 10), Ok((4, 8)));
         assert_eq!(half.handle_reset(&mut pool, 8, 10), Ok((0, 0)));
         assert!(half.readable().is_empty());

@@ -4,7 +4,10 @@ use super::canary::Canary;
 use super::frame::{Frame, encode_open};
 use super::recv::RecvHalf;
 use super::send::SendHalf;
-use super::{Event, SESSION_WINDOW_MAX, STREAM_WINDOW_MAX, STREAM_WINDOW_START, STREAMS_MAX, Session};
+use super::{
+    Event, RETENTION_MAX, SESSION_BYTES_MAX, SESSION_WINDOW_MAX, STREAM_WINDOW_MAX, STREAM_WINDOW_START, STREAMS_MAX,
+    Session,
+};
 use crate::wire::CloseCode;
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::ops::Range;
@@ -97,7 +100,7 @@ impl Session {
 
     /// Room for the next bytes of a stream: put some there, then [`Session::commit`]. Empty is back-pressure.
     pub fn write_room(&mut self, id: u32) -> &mut [u8] {
-        let full = self.retained_bytes >= super::RETENTION_MAX;
+        let full = self.retained_bytes >= self.retention_max();
         self.retention_was_full |= full;
         match self.streams.get_mut(&id) {
             Some(stream) if full => {
@@ -178,7 +181,7 @@ impl Session {
 
     /// `count` bytes, read before, are where they belong. This is what the sender's exit status rests on.
     pub fn consume(&mut self, now: Instant, id: u32, count: usize) {
-        let trip = self.round_trip_or_guess();
+        let trip = self.round_trip;
         let window_max = self.stream_window_max();
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.recv.cap_window(window_max);
@@ -187,6 +190,7 @@ impl Session {
         let drained = stream.recv.is_drained();
         self.consumed_bytes += count;
         self.session_window.handle_consumed(now, trip, self.consumed_bytes);
+        self.touch_waiting();
         if drained {
             self.push_last_consumed(id);
         } else if count > 0 {
@@ -195,13 +199,26 @@ impl Session {
         self.reap(id);
     }
 
+    /// Bytes that came and were not consumed.
+    fn held_bytes(&self) -> u64 {
+        self.received_bytes.saturating_sub(self.consumed_bytes)
+    }
+
+    /// What may be retained now, next to what is held. Both are large at once only by a peer that sends much and hears
+    /// nothing.
+    pub(super) fn retention_max(&self) -> usize {
+        let held = usize::try_from(self.held_bytes()).unwrap_or(usize::MAX);
+        RETENTION_MAX.min(SESSION_BYTES_MAX.saturating_sub(held))
+    }
+
     /// A stream that is read fast may stop being read, and then holds its window. So among others it gets an eighth of what
-    /// is left of the session's, at first 4 MiB, which carry 80 MiB/s at 50 ms: a few that stop leave something to the rest.
+    /// is left of the session's, at first 5.5 MiB, which carry 110 MiB/s at 50 ms: a few that stop leave something to the rest.
     fn stream_window_max(&self) -> u64 {
-        let held = self.received_bytes.saturating_sub(self.consumed_bytes);
         match self.streams.len() {
             0 | 1 => STREAM_WINDOW_MAX,
-            _ => (SESSION_WINDOW_MAX.saturating_sub(held) / 8).clamp(STREAM_WINDOW_START, STREAM_WINDOW_MAX),
+            _ => {
+                (SESSION_WINDOW_MAX.saturating_sub(self.held_bytes()) / 8).clamp(STREAM_WINDOW_START, STREAM_WINDOW_MAX)
+            }
         }
     }
 
@@ -306,7 +323,7 @@ impl Session {
 
     /// Retention has room again: whoever was refused may write on.
     pub(super) fn touch_waiting(&mut self) {
-        if self.retention_was_full && self.retained_bytes < super::RETENTION_MAX {
+        if self.retention_was_full && self.retained_bytes < self.retention_max() {
             self.retention_was_full = false;
             let waiting =
                 self.streams.iter_mut().filter_map(|(id, stream)| stream.send.take_room_news().then_some(*id));
@@ -416,8 +433,7 @@ impl Session {
     /// Streams that nobody reads must not take the session's credit from the others, as long as memory allows. Half of the
     /// window, because a quarter may be consumed and not yet told, and a record needs a part of the rest.
     fn widen_session(&mut self) {
-        let held = self.received_bytes.saturating_sub(self.consumed_bytes);
-        let narrow = held > self.session_window.size() / 2;
+        let narrow = self.held_bytes() > self.session_window.size() / 2;
         if narrow && self.session_window.size() < SESSION_WINDOW_MAX && !self.planted.is(Canary::NarrowSession) {
             self.session_window.widen();
             self.tell_limits = true;
@@ -431,6 +447,8 @@ impl Session {
         self.early_pieces = self.early_pieces + stream.recv.early_pieces() - waited;
         self.received_bytes += fresh;
         self.consumed_bytes += lost;
+        self.session_window.skip(lost);
+        self.touch_waiting();
         if self.received_bytes > self.session_limit {
             return Err("sent beyond the session's credit");
         }

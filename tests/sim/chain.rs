@@ -168,6 +168,9 @@ impl World {
             if !up.is_empty() && matches!(relay.gate(wire.link), Gate::Open) {
                 relay.handle_bytes(self.now, wire.link, &up);
             } else {
+                if !up.is_empty() {
+                    relay.handle_held(self.now, wire.link);
+                }
                 up.into_iter().rev().for_each(|byte| wire.up.push_front(byte));
             }
             let down = wire.down.drain(..most.min(wire.down.len()));

@@ -131,8 +131,8 @@ pub fn comes_through_scarce_credit(canary: Option<Canary>) -> usize {
             carry(world);
         }
     };
-    // 24 of 32 MiB are held; then 3 MiB are consumed, which is too little to be told; then nearly all the rest is held.
-    (0..96).for_each(|_| unread(&mut world));
+    // 36 of 44 MiB are held; then 1.5 MiB are consumed, which is too little to be told; then nearly all the rest is held.
+    (0..144).for_each(|_| unread(&mut world));
     let id = world.sides[0].session.open_stream(world.now, "yes").expect("few streams");
     let pass = |world: &mut World, bytes: usize| {
         let (mut sent, mut read) = (0, 0);
@@ -150,8 +150,8 @@ pub fn comes_through_scarce_credit(canary: Option<Canary>) -> usize {
         }
         read
     };
-    assert_eq!(pass(&mut world, 3 << 20), 3 << 20, "there is credit");
-    (0..24).for_each(|_| unread(&mut world));
+    assert_eq!(pass(&mut world, 3 << 19), 3 << 19, "there is credit");
+    (0..28).for_each(|_| unread(&mut world));
     pass(&mut world, 200_000)
 }
 

@@ -227,7 +227,7 @@ fn limits_are_the_constants() {
     found.extend(constants!(bytes; noise: MESSAGE_1_BYTES MESSAGE_2_MAX CAPS_MAX));
     found.extend(constants!(u64::from; session: STREAM_WINDOW_START STREAM_WINDOW_MAX SESSION_WINDOW_START
         SESSION_WINDOW_MAX STREAMS_MAX LANE_RECORDS_MAX));
-    found.extend(constants!(bytes; session: RETENTION_MAX DEAD_LANES_KEPT));
+    found.extend(constants!(bytes; session: RETENTION_MAX SESSION_BYTES_MAX DEAD_LANES_KEPT));
     found.extend(constants!(seconds; session: LANE_LIFE LINGER));
     found.extend(constants!(bytes; frame: SERVICE_MAX));
     found.extend(constants!(seconds; node: TOMBSTONE_TIME));

@@ -33,7 +33,7 @@ const TURN_BYTES: usize = 1024 * 1024;
 /// Output is written right after input of this size, while it is still in the cache; smaller input gathers until the end of
 /// the turn, so that many small pieces for one link leave in one write.
 const WRITE_SOON_BYTES: usize = 32 * 1024;
-/// How soon to look again at links that may not be read now: memory is used up, another worker is behind, a rate is exceeded.
+/// How soon to look again at links that may not be read now: memory is used up, another worker is behind, a circuit is full.
 const HELD_WAIT: Duration = Duration::from_millis(2);
 
 /// A worker.

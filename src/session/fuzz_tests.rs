@@ -1,0 +1,142 @@
+//! The properties that the fuzzers look for, on a few cases each, and cases of credit and retention that need both ends.
+
+use super::*;
+use crate::session::frame::{Frame, encode_open};
+use crate::session::{RETENTION_MAX, SESSION_BYTES_MAX, SESSION_WINDOW_START, STREAM_WINDOW_START};
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn honest_ends_settle_whatever_happens_to_lanes(ops in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fuzz_session_ops(&ops);
+    }
+
+    #[test]
+    fn a_hostile_peer_ends_its_session_at_most(data in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fuzz_session_peer(&data);
+        fuzz_session_join(&data);
+    }
+}
+
+#[test]
+fn bytes_of_refused_streams_give_their_credit_back() {
+    let mut pair = Pair::new();
+    let each = usize::try_from(STREAM_WINDOW_START).unwrap();
+    let times = 3 * SESSION_WINDOW_START / STREAM_WINDOW_START;
+    for _ in 0..times {
+        let id = pair.ends[0].session.open_stream(pair.now, "drop").unwrap();
+        pair.ends[0].flows.insert(id, Flow::default());
+        for _ in 0..5 {
+            pair.write(0, id, each);
+            pair.send(0, 1 << 20);
+            pair.deliver(0, usize::MAX);
+        }
+        pair.ends[1].session.refuse_stream(id, CloseCode::Refused);
+        pair.ends[1].session.refuse_stream(id, CloseCode::Refused);
+        for side in [1, 0, 1, 0] {
+            pair.send(side, 1 << 20);
+            pair.deliver(side, usize::MAX);
+        }
+
+        assert_eq!(pair.ends[0].session.send_half(id), crate::session::Half::Broken(CloseCode::Refused.to_wire()));
+        pair.ends[0].session.release(id);
+        for end in &mut pair.ends {
+            end.flows.remove(&id);
+        }
+    }
+    assert_eq!(pair.ends.each_ref().map(|end| end.session.stream_count()), [0, 0]);
+    pair.open(0);
+    pair.write(0, u32::try_from(2 * times).unwrap(), 200_000);
+    pair.settle();
+}
+
+#[test]
+fn a_writer_that_waits_for_retention_hears_of_what_a_join_settles() {
+    let mut pair = Pair::new();
+    let exchange = |pair: &mut Pair| {
+        for side in [0, 1] {
+            pair.send(side, 1 << 20);
+            pair.deliver(side, usize::MAX);
+        }
+    };
+    let id = pair.ends[0].session.open_stream(pair.now, "drop").unwrap();
+    exchange(&mut pair);
+    pair.ends[0].session.write(id, &[7; 60_000]);
+    pair.send(0, 1 << 20);
+    pair.deliver(0, usize::MAX);
+    // The peer has all of it, and its acknowledgement never comes. Meanwhile retention is full.
+    let session = &mut pair.ends[0].session;
+    let more = RETENTION_MAX - session.retained_bytes;
+    assert!(more < RETENTION_MAX);
+    session.retained_bytes += more;
+    assert_eq!(session.write(id, &[7; 10]), 0);
+    session.retained_bytes -= more;
+    while session.poll_touched().is_some() {}
+    pair.cut(0);
+    pair.join(255);
+    (0..3).for_each(|_| exchange(&mut pair));
+    let session = &mut pair.ends[0].session;
+    assert_eq!((session.retained_bytes, session.poll_touched()), (0, Some(id)));
+}
+
+#[test]
+fn writers_wait_while_much_is_held_and_hear_when_it_is_consumed() {
+    let mut pair = Pair::new();
+    let id = pair.ends[0].session.open_stream(pair.now, "drop").unwrap();
+    pair.ends[0].session.write(id, b"1");
+    pair.send(0, 1 << 20);
+    pair.deliver(0, usize::MAX);
+    let now = pair.now;
+    let session = &mut pair.ends[1].session;
+    session.received_bytes += 40 << 20;
+    session.retained_bytes = SESSION_BYTES_MAX - (40 << 20) - 1;
+    assert_eq!(session.write(id, b"fits"), 0, "one byte is held");
+    while session.poll_touched().is_some() {}
+    session.received_bytes -= 40 << 20;
+    session.read(id, 1);
+    session.consume(now, id, 1);
+    assert_eq!((session.poll_touched(), session.write(id, b"fits")), (Some(id), 4));
+}
+
+/// Sends `record` again and again; the session answers into nothing. Yields the memory it held when it gave up.
+fn flood(record: impl Fn(u32) -> Vec<u8>, reads: bool) -> usize {
+    let now = Instant::now();
+    let ((mut sealer, _), keys) = channel();
+    let mut session = Session::new(now, Role::Responder, &EXPORT, keys, TIMES);
+    // As if data that nobody acknowledges had used up what may be held.
+    session.retained_bytes = RETENTION_MAX;
+    for n in 0..1000 {
+        let plain = record(n);
+        let mut wire = u16::try_from(plain.len() + 16).unwrap().to_be_bytes().to_vec();
+        sealer.seal_into(&plain, &mut wire).unwrap();
+        if let Err(error) = session.handle_bytes(now, 0, &wire) {
+            assert_eq!(error, SessionError::PeerMisbehaved("asked for more answers than it takes"));
+            return session.control.iter().map(Vec::len).sum::<usize>() + session.retained_bytes;
+        }
+        while let Some(event) = session.poll_event() {
+            if let Event::StreamOpened { id, .. } = event {
+                session.refuse_stream(id, CloseCode::Refused);
+            }
+        }
+        if reads {
+            session.poll_output(now, 0, &mut Vec::new(), 1 << 16);
+        }
+    }
+    panic!("the flood never ended");
+}
+
+#[test]
+fn a_peer_that_takes_no_answers_gets_no_further() {
+    let open_and_reset = |n: u32| {
+        let mut record = Vec::new();
+        for id in (n * 400..(n + 1) * 400).map(|n| 2 * n) {
+            encode_open(id, "a", &mut record);
+            Frame::Reset { id, code: 0, final_offset: 0 }.encode(&mut record);
+        }
+        record
+    };
+    for reads in [false, true] {
+        assert!(flood(open_and_reset, reads) < RETENTION_MAX + (2 << 20));
+    }
+}
