@@ -45,6 +45,13 @@ def need(program):
     return path
 
 
+def has_input(file):
+    """Whether there is something to read, within the deadline. With any number of files open, which select() has not."""
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(DEADLINE * 1000))
+
+
 class Process:
     """A process in a group of its own. Its peak memory is sampled, because the kernel's own figure at the end includes
     what the parent was before exec."""
@@ -62,7 +69,7 @@ class Process:
 
     def line(self, start):
         """The next line of standard output, which must begin with `start`: the rest of it."""
-        if not select.select([self.stdout], [], [], DEADLINE)[0]:
+        if not has_input(self.stdout):
             raise self.failure(f"no line {start!r}")
         text = self.stdout.readline()
         text = text.decode() if isinstance(text, bytes) else text
@@ -201,7 +208,7 @@ class World:
         process = self.party(program, who, *options, "--ready-fd", write, pass_fds=[write], **more)
         os.close(write)
         with os.fdopen(read) as ready:
-            if not select.select([ready], [], [], DEADLINE)[0] or not ready.readline().startswith("attached "):
+            if not has_input(ready) or not ready.readline().startswith("attached "):
                 process.wait(1)
                 raise process.failure("not ready")
         return process

@@ -33,6 +33,7 @@ mod router;
 mod standstill;
 #[cfg(test)]
 mod testkit;
+mod throughput;
 mod timers;
 mod window;
 

@@ -7,8 +7,8 @@
 //! A window beyond [`COVERED`] is more than the relay would hold. It is given to a path where bytes flow, in steps that
 //! leave room for what waits when they were too many, and is taken back when the circuit gets congested all the same.
 
+use super::throughput::Throughput;
 use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START};
-use crate::wire::throughput::Throughput;
 use std::time::{Duration, Instant};
 
 /// Up to here it grows at once and whatever the round trip, bytes: two DATA frames at each end of a short path.

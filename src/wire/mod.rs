@@ -1,7 +1,7 @@
 //! The bytes both ends of a link agree on: the frame header, the control messages, the close codes and the limits.
 //!
-//! This folder turns values into bytes and back, and has two things that links and sessions share: when silence means death
-//! ([`heartbeat`]), and how much a path carries ([`throughput`]). It holds no key and decides nothing about who may do what.
+//! This folder turns values into bytes and back, and says when silence means death ([`heartbeat`], which links and lanes
+//! share). It holds no key and decides nothing about who may do what.
 //!
 //! Invariants: no length is believed before it is compared with a cap of [`limits`]; a message has exactly one encoding,
 //! so whatever decodes also re-encodes to the same bytes; only [`control`] names the serialiser.
@@ -11,7 +11,6 @@ pub mod control;
 pub mod header;
 pub mod heartbeat;
 pub mod limits;
-pub mod throughput;
 
 pub use code::CloseCode;
 pub use control::{Control, ControlError, Name};
