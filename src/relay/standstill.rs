@@ -54,6 +54,9 @@ impl Standstill {
 
     /// What is not forgotten of the time it once stood still.
     fn left(&self, now: Instant) -> Duration {
+        if self.spent.is_zero() {
+            return Duration::ZERO;
+        }
         self.spent.saturating_sub(now.saturating_duration_since(self.at) / FORGOTTEN_AFTER)
     }
 

@@ -11,7 +11,7 @@ use super::throughput::Throughput;
 use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START};
 use std::time::{Duration, Instant};
 
-/// Up to here it grows at once and whatever the round trip, bytes: two DATA frames at each end of a short path.
+/// To this it grows in one step, however short the round trip, bytes: two DATA frames at each end of a short path.
 const GROWS_FREELY: u32 = 512 * 1024;
 /// It is so many times what comes in during a round trip: one is under way, one is ahead of it while the path speeds up, and
 /// one makes up for credit that is not told yet and for bursts.

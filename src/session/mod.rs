@@ -11,7 +11,7 @@
 //!
 //! Invariants: what an application reads is a prefix of what the other wrote, whatever happens to lanes; a reliable frame
 //! is held from the moment it is sealed until the peer acknowledges its record, on whatever lane; memory is bounded by the
-//! windows granted, [`SESSION_BYTES_MAX`] and a few records; nothing a lane delivers counts before it authenticated.
+//! windows granted, [`RETENTION_MAX`] and a few records; nothing a lane delivers counts before it authenticated.
 //!
 //! Grammar: `handle_*` tells facts, verbs command, `poll_*` drains, time is an argument.
 

@@ -204,8 +204,8 @@ impl Session {
         self.received_bytes.saturating_sub(self.consumed_bytes)
     }
 
-    /// What may be retained now, next to what is held. Both are large at once only by a peer that sends much and hears
-    /// nothing.
+    /// What may be retained now, next to what is held. Both are large at once only by a peer that sends much and
+    /// acknowledges nothing.
     pub(super) fn retention_max(&self) -> usize {
         let held = usize::try_from(self.held_bytes()).unwrap_or(usize::MAX);
         RETENTION_MAX.min(SESSION_BYTES_MAX.saturating_sub(held))

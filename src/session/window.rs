@@ -83,4 +83,15 @@ mod tests {
         window.handle_consumed(start + 33 * trip, Some(trip), 8000);
         assert_eq!(window.size(), 2048, "what was granted stays");
     }
+
+    #[test]
+    fn what_nobody_will_consume_lets_no_window_grow() {
+        let now = Instant::now();
+        for (skipped, size) in [(0, 512), (1000, 256)] {
+            let mut window = Window::new(now, 256, 4096);
+            window.skip(skipped);
+            window.handle_consumed(now, Some(Duration::from_millis(50)), 1000 + 100);
+            assert_eq!(window.size(), size, "{skipped}");
+        }
+    }
 }
