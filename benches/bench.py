@@ -240,6 +240,10 @@ def median(values):
     return statistics.median(values)
 
 
+def mean(values):
+    return statistics.mean(values)
+
+
 def free_port():
     """A port that was free a moment ago, for programs that cannot take port 0."""
     with socket.socket() as probe:
