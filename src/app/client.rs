@@ -114,6 +114,8 @@ pub enum ToolError {
     Node(Failure),
     /// The session ended before its work: no path came back in time.
     Expired,
+    /// The sender's process was gone and its peer began anew, after a part had gone to standard output.
+    BegunAnew,
     /// The peer broke the protocol.
     Protocol(&'static str),
     /// The peer ended the session with this code.

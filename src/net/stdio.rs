@@ -21,6 +21,16 @@ const PIPE_BUF: usize = 4096;
 /// Asked for pipes, so that a busy pipeline switches between processes less often; the kernel may say no.
 const PIPE_BYTES: usize = 1024 * 1024;
 
+/// The magic numbers of file systems that may find no room after they have taken bytes (statfs(2)).
+const NFS: i64 = 0x6969;
+const SMB: i64 = 0x517b;
+const SMB2: i64 = 0xfe53_4d42;
+const CIFS: i64 = 0xff53_4d42;
+const FUSE: i64 = 0x6573_5546;
+const CEPH: i64 = 0x00c3_6400;
+const AFS: i64 = 0x5346_414f;
+const V9FS: i64 = 0x0102_1997;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Always,
@@ -225,8 +235,20 @@ impl Sink {
         }
     }
 
-    /// Lets the reader see the end. Whatever the kernel says on the last close of the descriptor is an error of writing.
+    /// Brings out an error of what was written before. File systems of a network, and those that a process serves, may take
+    /// bytes and find only later that there is no room; a pipe, a terminal or a local file has taken what it has taken.
+    pub fn settle(&self) -> io::Result<()> {
+        let late = [NFS, SMB, SMB2, CIFS, FUSE, CEPH, AFS, V9FS];
+        let is_file = FileType::from_raw_mode(rustix::fs::fstat(&self.end.fd)?.st_mode) == FileType::RegularFile;
+        if is_file && rustix::fs::fstatfs(&self.end.fd).is_ok_and(|system| late.contains(&i64::from(system.f_type))) {
+            rustix::fs::fsync(&self.end.fd)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the reader see the end, once what was written is settled.
     pub fn close(mut self, registry: &Registry) -> io::Result<()> {
+        let settled = self.settle();
         self.end.deregister(registry);
         if self.end.way == Way::Socket {
             let _ = rustix::net::shutdown(&self.end.fd, rustix::net::Shutdown::Write);
@@ -236,7 +258,13 @@ impl Sink {
             let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
             rustix::stdio::dup2_stdout(null)?;
         }
-        Ok(())
+        settled
+    }
+}
+
+impl AsFd for Sink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.fd.as_fd()
     }
 }
 

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
-const CAP: Duration = Duration::from_secs(10);
+/// The longest time between two dials.
+pub const CAP: Duration = Duration::from_secs(10);
 
 pub struct Backoff {
     random: u64,

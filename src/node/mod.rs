@@ -20,6 +20,7 @@ mod circuits;
 pub mod fuzz;
 mod output;
 
+pub use backoff::CAP as REDIAL_MAX;
 pub use output::Output;
 
 use crate::identity::{AppName, Identity, PeerId};

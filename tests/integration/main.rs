@@ -8,6 +8,7 @@ mod harness;
 #[path = "../tools/impair/mod.rs"]
 mod impair;
 
+mod anew;
 mod attach;
 mod baddays;
 mod breaks;

@@ -69,11 +69,18 @@ pub struct Inflow {
     /// Answers on their way into the session.
     answers: Vec<u8>,
     finished: bool,
+    name: Vec<u8>,
 }
 
 impl Inflow {
     /// Begins behind the greeting, which `decoder` has read and found acceptable.
-    pub fn new(stream: u32, decoder: Decoder<Offer>, ends: (Sink, Option<Child>), bytes_max: Option<u64>) -> Inflow {
+    pub fn new(
+        stream: u32,
+        decoder: Decoder<Offer>,
+        ends: (Sink, Option<Child>),
+        bytes_max: Option<u64>,
+        name: Vec<u8>,
+    ) -> Inflow {
         let mut answers = Vec::new();
         Answer::Accepted.encode(&mut answers);
         Inflow {
@@ -92,6 +99,7 @@ impl Inflow {
             trouble: None,
             answers,
             finished: false,
+            name,
         }
     }
 
@@ -129,6 +137,17 @@ impl Inflow {
         Ok(())
     }
 
+    /// What the sender calls it.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Whether standard output has got anything of it, or its end.
+    pub fn has_put_out(&self) -> bool {
+        let to_command = self.child.is_some() || self.child_status.is_some();
+        !to_command && (self.taken_bytes > 0 || self.is_ended())
+    }
+
     /// Bytes that the sink has taken.
     pub fn taken_bytes(&self) -> u64 {
         self.taken_bytes
@@ -161,9 +180,9 @@ impl Inflow {
             child.deregister(registry);
             child.terminate();
         }
-        if let Some(sink) = self.sink.take() {
-            // Nothing more will be written: an error of closing changes nothing.
-            let _ = sink.close(registry);
+        if let Some(mut sink) = self.sink.take() {
+            // Standard output stays open: the next session may need it.
+            sink.deregister(registry);
         }
     }
 

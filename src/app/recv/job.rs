@@ -2,7 +2,7 @@
 
 use super::command::CommandLine;
 use super::leash::Leashed;
-use super::writers::{Feed, Output};
+use super::writers::{Feed, Output, OutputNews};
 use crate::app::client::ToolError;
 use crate::app::pump::Pump;
 use crate::app::transfer::{
@@ -12,7 +12,6 @@ use crate::identity::PeerId;
 use mio::Waker;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// An engine that receives files.
 pub type Engine = Pump<Result<ReceiveOutcome, TransferError>>;
@@ -49,8 +48,8 @@ impl Order {
         self.start(waker, Destination::Directory(directory), hook)
     }
 
-    /// Starts an engine for one file, called `name`, that goes to the command or to standard output. The flag says whether
-    /// the reader of the latter has gone.
+    /// Starts an engine for one file, called `name`, that goes to the command or to standard output, and yields news of the
+    /// latter. The first of `leashed` holds the command, the second what is written to either.
     ///
     /// # Errors
     /// There is no such output, or the system gives no process or thread.
@@ -58,12 +57,12 @@ impl Order {
         self,
         waker: &Arc<Waker>,
         name: &[u8],
-        leashed: Leashed,
-    ) -> Result<(Engine, Option<Arc<AtomicBool>>), ToolError> {
+        leashed: (Leashed, Leashed),
+    ) -> Result<(Engine, Option<Arc<OutputNews>>), ToolError> {
         let Some(command) = &self.command else {
-            let (output, gone) = Output::stdout().map_err(io("opening standard output"))?;
+            let (output, news) = Output::stdout(leashed.1).map_err(io("opening standard output"))?;
             let engine = self.start(waker, Destination::Writer(Box::new(output)), None)?;
-            return Ok((engine, Some(gone)));
+            return Ok((engine, Some(news)));
         };
         let (feed, fed) = Feed::start(command, name, leashed).map_err(io("starting the command"))?;
         let hook: Box<OnReceived<'static>> = Box::new(move |_: &Received| fed.wait());

@@ -11,6 +11,7 @@ mod inflow;
 mod job;
 mod leash;
 mod running;
+mod turns;
 mod writers;
 
 use super::client::{Context, Notice, Tool, ToolError};
@@ -22,11 +23,7 @@ use running::{Running, Turn};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
-/// A session without a path gives way to a new call of the same peer after this time. A process that lives is back sooner;
-/// one that was killed and started again should not have to wait for the other's `--resume-timeout`.
-const GIVES_WAY_AFTER: Duration = Duration::from_secs(3);
+use std::time::Instant;
 
 /// What `vp-recv` was asked to do.
 pub struct Options {
@@ -76,26 +73,33 @@ impl Recv {
         ctx.node.set_callers_max(self.options.sessions_max + lost);
     }
 
-    /// The session of the same peer that has to go before this one begins.
-    fn in_the_way(&self, slot: usize) -> Option<usize> {
-        let peer = self.running.get(&slot)?.peer;
-        let mut others = self.running.iter().filter(|(other, _)| **other < slot);
-        others.find(|(_, other)| other.peer == peer && other.lost_since().is_some()).map(|(other, _)| *other)
+    /// How many sessions are at work.
+    fn busy(&self) -> usize {
+        self.running.values().filter(|running| !running.is_waiting()).count()
     }
 
-    fn turn(&mut self, ctx: &mut Context<'_>, slot: usize) -> Turn {
-        if !self.running.get(&slot).is_some_and(Running::is_waiting) {
-            return Turn::Yes;
+    /// The session that gives way because others wait for a place, and when.
+    fn next_to_go(&self) -> Option<(usize, Instant)> {
+        if self.busy() < self.options.sessions_max || !self.running.values().any(Running::is_waiting) {
+            return None;
         }
-        if let Some(other) = self.in_the_way(slot).and_then(|other| self.running.get_mut(&other)) {
-            let gives_way = other.lost_since().is_some_and(|since| since + GIVES_WAY_AFTER <= ctx.now);
-            if gives_way && !other.is_superseded() {
-                other.supersede(ctx);
-            }
-            return Turn::NotYet;
+        let standings: Vec<_> = self.running.iter().map(|(slot, running)| (*slot, running.standing())).collect();
+        turns::gives_way(&standings)
+    }
+
+    /// Whoever waits for a place need not wait for those who are gone for good.
+    fn make_room(&mut self, ctx: &mut Context<'_>) {
+        while let Some((slot, at)) = self.next_to_go()
+            && at <= ctx.now
+            && let Some(running) = self.running.get_mut(&slot)
+        {
+            running.give_way(ctx);
         }
-        let busy = self.running.iter().filter(|(other, running)| **other != slot && !running.is_waiting()).count();
-        if busy < self.options.sessions_max { Turn::Yes } else { Turn::NotYet }
+    }
+
+    fn turn(&self, slot: usize) -> Turn {
+        let waits = self.running.get(&slot).is_some_and(Running::is_waiting);
+        if waits && self.busy() >= self.options.sessions_max { Turn::NotYet } else { Turn::Yes }
     }
 
     /// A session has come to its end.
@@ -159,9 +163,10 @@ impl Tool for Recv {
 
     fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
         let mut moved = false;
+        self.make_room(ctx);
         let slots: Vec<usize> = self.running.keys().copied().collect();
         for slot in slots {
-            let turn = self.turn(ctx, slot);
+            let turn = self.turn(slot);
             let Some(running) = self.running.get_mut(&slot) else { continue };
             moved |= running.pump(ctx, &self.options, turn);
             let Some(end) = running.take_end(ctx) else { continue };
@@ -187,11 +192,7 @@ impl Tool for Recv {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let gives_way = |(slot, _): (&usize, &Running)| {
-            let other = self.in_the_way(*slot).and_then(|other| self.running.get(&other))?;
-            other.lost_since().filter(|_| !other.is_superseded()).map(|since| since + GIVES_WAY_AFTER)
-        };
-        let waiting = self.running.iter().filter(|(_, running)| running.is_waiting()).filter_map(gives_way);
-        self.running.values().filter_map(Running::next_timeout).chain(waiting).min()
+        let gives_way = self.next_to_go().map(|(_, at)| at);
+        self.running.values().filter_map(Running::next_timeout).chain(gives_way).min()
     }
 }

@@ -6,29 +6,32 @@
 //!            └───────────────▶ engine into a directory ───┘
 //! ```
 
+mod greeting;
+
 use super::Options;
 use super::command::CommandLine;
 use super::inflow::Inflow;
 use super::job::{Engine, Order};
 use super::leash::{self, Leash, Leashed};
-use crate::app::client::{Context, FIRST_TOKEN, ToolError};
+use super::turns::Standing;
+use super::writers::OutputNews;
+use crate::app::client::{Context, FIRST_TOKEN, Notice, ToolError};
 use crate::app::ending::{Ending, FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, Side, close_code};
-use crate::app::transfer::decoder::{Decoder, Piece};
-use crate::app::transfer::messages::{Answer, Content, Hello, Offer, VERSION};
-use crate::app::transfer::outcome::Violation;
+use crate::app::transfer::decoder::Decoder;
+use crate::app::transfer::messages::Offer;
 use crate::app::transfer::{ReceiveOutcome, TransferError};
 use crate::identity::PeerId;
-use crate::net::child::Child;
-use crate::net::stdio::Sink;
 use crate::node::Key;
 use crate::session::{Event as SessionEvent, Half, Session};
-use crate::store::Fault;
 use crate::wire::CloseCode;
 use mio::Token;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+/// An engine that was told to break off is waited for no longer: what it has not renamed is a part file, to be resumed.
+const ENGINE_TIME: Duration = Duration::from_secs(5);
+/// Between two reports of how far a stream is.
+const REPORT_PAUSE: Duration = Duration::from_millis(100);
 /// Tokens of one session: its sink and its command.
 const TOKENS: usize = 2;
 
@@ -40,7 +43,7 @@ enum Work {
     /// A refusal on its way out.
     Refusing(Vec<u8>),
     Stream(Box<Inflow>),
-    Files(Engine, Option<Arc<AtomicBool>>),
+    Files(Engine, Option<Arc<OutputNews>>),
     Over,
 }
 
@@ -71,11 +74,17 @@ pub struct Running {
     slot: usize,
     /// Holds the command that an engine runs.
     leash: Option<Leash>,
+    /// Holds what an engine writes to. Nothing is written any more once the session has failed.
+    feeding: Option<Leash>,
     stream: u32,
     work: Work,
     end: End,
+    called_at: Instant,
     greet_by: Instant,
     forget_at: Option<Instant>,
+    /// Until when an engine may take to come to its end.
+    engine_by: Option<Instant>,
+    report_at: Option<Instant>,
     peer_closed: Option<CloseCode>,
     lost_since: Option<Instant>,
     superseded: bool,
@@ -101,11 +110,15 @@ impl Running {
             peer,
             slot,
             leash: None,
+            feeding: None,
             stream: 0,
             work: Work::Waiting,
             end: End::Open,
+            called_at: now,
             greet_by: now + GREETING_TIME,
             forget_at: None,
+            engine_by: None,
+            report_at: None,
             peer_closed: None,
             lost_since: None,
             superseded: false,
@@ -126,7 +139,7 @@ impl Running {
     /// When to pump without an event.
     pub fn next_timeout(&self) -> Option<Instant> {
         let waits = matches!(self.work, Work::Waiting | Work::Greeting(_));
-        [waits.then_some(self.greet_by), self.forget_at].into_iter().flatten().min()
+        [waits.then_some(self.greet_by), self.forget_at, self.engine_by].into_iter().flatten().min()
     }
 
     /// The session lost its path, or has one again.
@@ -149,11 +162,33 @@ impl Running {
         self.superseded
     }
 
-    /// Its peer has called anew: the process at the other end of this session is gone for good.
-    pub fn supersede(&mut self, ctx: &mut Context<'_>) {
-        self.superseded = true;
-        self.fail(ctx, ToolError::Expired, CloseCode::Cancelled);
+    /// What counts when others wait.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            peer: self.peer,
+            called_at: self.called_at,
+            lost_since: self.lost_since,
+            works: !self.is_waiting() && !matches!(self.end, End::Closed(_)),
+        }
+    }
+
+    /// Its peer has called anew: the process at the other end of this session is gone for good. The new one takes its place
+    /// unless standard output has got something: that cannot be taken back, and must be neither doubled nor continued.
+    pub fn give_way(&mut self, ctx: &mut Context<'_>) {
+        self.superseded = !self.has_put_out();
+        match (std::mem::replace(&mut self.end, End::Open), self.superseded) {
+            (End::Told(result), false) => self.end = End::Closed(result),
+            _ => self.fail(ctx, ToolError::BegunAnew, CloseCode::Cancelled),
+        }
         self.forget_at = Some(ctx.now);
+    }
+
+    fn has_put_out(&self) -> bool {
+        match &self.work {
+            Work::Stream(inflow) => inflow.has_put_out(),
+            Work::Files(_, Some(news)) => news.has_put_out(),
+            _ => false,
+        }
     }
 
     /// What it achieved so far.
@@ -232,7 +267,7 @@ impl Running {
             Work::Greeting(_) if !unread => self.check_greeting_time(ctx),
             Work::Greeting(_) => match &options.directory {
                 Some(directory) => {
-                    let leashed = self.leash()?;
+                    let leashed = hold(&mut self.leash)?;
                     let engine = self.order(options).into_directory(ctx.waker, directory.clone(), leashed)?;
                     self.work = Work::Files(engine, None);
                     Ok(true)
@@ -271,17 +306,6 @@ impl Running {
         }
     }
 
-    fn check_greeting_time(&mut self, ctx: &mut Context<'_>) -> Step {
-        if ctx.now < self.greet_by {
-            return Ok(false);
-        }
-        if ctx.node.session(self.key).is_some_and(|session| session.has_lane()) {
-            return Err(ToolError::Protocol("called and then said nothing"));
-        }
-        self.greet_by = ctx.now + GREETING_TIME;
-        Ok(false)
-    }
-
     fn order(&self, options: &Options) -> Order {
         let command = options.exec.clone().map(|command| CommandLine {
             command,
@@ -291,87 +315,14 @@ impl Running {
         Order { peer: self.peer, stream: self.stream, policy: options.policy, command }
     }
 
-    fn leash(&mut self) -> Result<Leashed, ToolError> {
-        let (leash, leashed) = leash::pair().map_err(|error| ToolError::Io("making a pipe", error))?;
-        self.leash = Some(leash);
-        Ok(leashed)
-    }
-
-    /// Without a directory the first message decides: a stream is dealt with here, files need an engine.
-    fn greet(&mut self, ctx: &mut Context<'_>, options: &Options) -> Step {
-        let (Work::Greeting(decoder), Some(session)) = (&mut self.work, ctx.node.session(self.key)) else {
-            return Ok(false);
-        };
-        let bytes = session.readable(self.stream);
-        let mut input = bytes;
-        let found = match decoder.next(&mut input).map_err(TransferError::from)? {
-            None => None,
-            Some(Piece::Message(Offer::Hello(hello))) => Some(hello),
-            Some(_) => return Err(TransferError::from(Violation::Hello).into()),
-        };
-        let used = bytes.len() - input.len();
-        session.read(self.stream, used);
-        let Some(hello) = found else { return Ok(true) };
-        if hello.version != VERSION {
-            return Ok(self.begin_refusing(Fault::Version));
-        }
-        match hello.content {
-            Content::Stream => self.begin_stream(ctx, options, &hello),
-            Content::Files => {
-                let leashed = self.leash()?;
-                let (mut engine, gone) = self.order(options).into_writer(ctx.waker, &hello.name, leashed)?;
-                let mut first = Vec::new();
-                Offer::Hello(hello).encode(&mut first);
-                engine.push_first(first);
-                self.work = Work::Files(engine, gone);
-                Ok(true)
-            }
-        }
-    }
-
-    fn begin_stream(&mut self, ctx: &mut Context<'_>, options: &Options, hello: &Hello) -> Step {
-        let Work::Greeting(decoder) = std::mem::replace(&mut self.work, Work::Over) else { return Ok(false) };
-        let (sink, child): (Sink, Option<Child>) = match self.order(options).command {
-            None => (Sink::stdout().map_err(|error| ToolError::Io("opening standard output", error))?, None),
-            Some(command) => {
-                let fed = command.feed(&hello.name).map_err(|error| ToolError::Io("starting the command", error))?;
-                (fed.sink, Some(fed.child))
-            }
-        };
-        let mut inflow = Inflow::new(self.stream, decoder, (sink, child), options.policy.bytes_max);
-        inflow
-            .register(ctx.registry, self.token(0), self.token(1))
-            .map_err(|error| ToolError::Io("watching a descriptor", error))?;
-        self.work = Work::Stream(Box::new(inflow));
-        Ok(true)
-    }
-
-    fn begin_refusing(&mut self, fault: Fault) -> bool {
-        let mut answer = Vec::new();
-        Answer::Refused(fault).encode(&mut answer);
-        self.work = Work::Refusing(answer);
-        true
-    }
-
-    fn refuse(&mut self, session: &mut Session) -> bool {
-        let Work::Refusing(answer) = &mut self.work else { return false };
-        let count = session.write(self.stream, answer);
-        answer.drain(..count);
-        if answer.is_empty() {
-            session.finish(self.stream);
-            self.end = End::Told(Err(TransferError::Refused(Fault::Version).into()));
-        }
-        true
-    }
-
     /// The engine's end is our end as soon as all it said is with the session.
     fn take_engine_end(&mut self, ctx: &mut Context<'_>) -> Step {
-        let Work::Files(engine, gone) = &mut self.work else { return Ok(false) };
+        let Work::Files(engine, output) = &mut self.work else { return Ok(false) };
         if !engine.is_flushed() && self.peer_closed.is_none() {
             return Ok(false);
         }
         let Some(end) = engine.take_end() else { return Ok(false) };
-        let output_gone = gone.as_ref().is_some_and(|gone| gone.load(Ordering::Relaxed));
+        let output_gone = output.as_ref().is_some_and(|news| news.is_gone());
         self.tell_news(ctx);
         self.work = Work::Over;
         let outcome = end.map_err(|_| ToolError::Broken)?;
@@ -392,8 +343,15 @@ impl Running {
     }
 
     fn tell_news(&mut self, ctx: &mut Context<'_>) {
-        let Work::Files(engine, _) = &mut self.work else { return };
-        crate::app::pump::tell(&engine.take_news(), ctx.notices);
+        match &mut self.work {
+            Work::Files(engine, _) => crate::app::pump::tell(&engine.take_news(), ctx.notices),
+            Work::Stream(inflow) if self.report_at.is_none_or(|at| at <= ctx.now) => {
+                self.report_at = Some(ctx.now + REPORT_PAUSE);
+                let bytes = inflow.taken_bytes();
+                (ctx.notices)(Notice::Progress { bytes, total: None, items: None, name: inflow.name() });
+            }
+            _ => {}
+        }
     }
 
     /// Comes to a bad end: the peer learns the code, a command learns that the rest is missing, an engine keeps what can be
@@ -407,6 +365,7 @@ impl Running {
             Work::Files(engine, _) => engine.close(),
             _ => {}
         }
+        self.feeding = None;
         if let Some(session) = ctx.node.session(self.key) {
             session.close(code);
         }
@@ -417,6 +376,7 @@ impl Running {
     /// Breaks off, because the tool has been told to stop: a command, too, is told to end. What becomes of it is of no interest any more.
     pub fn cut(&mut self, ctx: &mut Context<'_>) {
         self.forget_at = Some(ctx.now + INTERRUPTED_TIME);
+        self.engine_by = Some(ctx.now + ENGINE_TIME);
         self.fail(ctx, ToolError::Expired, CloseCode::Cancelled);
         self.leash = None;
     }
@@ -448,16 +408,17 @@ impl Running {
     /// The end, once the session has gone and nothing of ours is left running.
     pub fn take_end(&mut self, ctx: &mut Context<'_>) -> Option<Result<(), ToolError>> {
         let End::Closed(_) = self.end else { return None };
-        if self.forget_at.is_some_and(|at| at <= ctx.now) {
+        if self.forget_at.take_if(|at| *at <= ctx.now).is_some() {
             ctx.node.abandon(ctx.now, self.key);
         }
         if ctx.node.knows(self.key) {
             return None;
         }
         if let Work::Files(engine, _) = &mut self.work {
-            // It may be syncing what is complete; it wakes us when it is done.
-            // What it yields changes nothing any more.
-            drop(engine.take_end()?);
+            // It may be syncing what is complete; it wakes us when it is done. What it yields changes nothing any more.
+            if engine.take_end().is_none() && self.engine_by.is_none_or(|at| at > ctx.now) {
+                return None;
+            }
             self.work = Work::Over;
         }
         match std::mem::replace(&mut self.end, End::Open) {
@@ -473,6 +434,13 @@ impl Running {
             End::Told(result) | End::Closed(result) => self.end = End::Closed(result),
         }
     }
+}
+
+/// Holds something anew.
+fn hold(leash: &mut Option<Leash>) -> Result<Leashed, ToolError> {
+    let (ours, leashed) = leash::pair().map_err(|error| ToolError::Io("making a pipe", error))?;
+    *leash = Some(ours);
+    Ok(leashed)
 }
 
 /// With which code a session closes that ended by this error.

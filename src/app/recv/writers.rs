@@ -4,53 +4,81 @@
 use super::command::CommandLine;
 use super::leash::{Leashed, TERMINATED, Waited};
 use crate::app::transfer::CommandEnded;
-use rustix::event::{PollFd, PollFlags};
+use crate::net::Written;
+use crate::net::stdio::Sink;
+use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Standard output. Whoever started us may have made it non-blocking: then it is waited for.
+/// What becomes known of standard output while an engine writes to it.
+#[derive(Debug, Default)]
+pub struct OutputNews {
+    put_out: AtomicBool,
+    gone: AtomicBool,
+}
+
+impl OutputNews {
+    /// Whether it has got anything.
+    pub fn has_put_out(&self) -> bool {
+        self.put_out.load(Ordering::Relaxed)
+    }
+
+    /// Whether its reader has gone.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+}
+
+/// Standard output, waited for only as long as it is held.
 pub struct Output {
-    file: File,
-    gone: Arc<AtomicBool>,
+    sink: Sink,
+    news: Arc<OutputNews>,
+    leashed: Leashed,
 }
 
 impl Output {
-    /// Standard output, and a flag that says whether its reader has gone.
+    /// Standard output, and what becomes known of it.
     ///
     /// # Errors
     /// It is closed, or no descriptor is left.
-    pub fn stdout() -> io::Result<(Output, Arc<AtomicBool>)> {
-        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        let gone = Arc::new(AtomicBool::new(false));
-        Ok((Output { file, gone: Arc::clone(&gone) }, gone))
+    pub fn stdout(leashed: Leashed) -> io::Result<(Output, Arc<OutputNews>)> {
+        let news = Arc::new(OutputNews::default());
+        Ok((Output { sink: Sink::stdout()?, news: Arc::clone(&news), leashed }, news))
     }
 }
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        // Ahead of the first byte: whoever looks in between must not find that nothing has gone out.
+        self.news.put_out.store(true, Ordering::Relaxed);
         loop {
-            match self.file.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    rustix::event::poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], None)?;
+            match self.sink.try_write(bytes)? {
+                Written::Bytes(count) => return Ok(count),
+                Written::Later => match self.leashed.wait_for(&self.sink, PollFlags::OUT)? {
+                    Waited::Ready => self.sink.handle_ready(false),
+                    Waited::LetGo => return Err(io::Error::other("broken off")),
+                },
+                Written::Gone => {
+                    self.news.gone.store(true, Ordering::Relaxed);
+                    return Err(io::ErrorKind::BrokenPipe.into());
                 }
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    self.gone.store(true, Ordering::Relaxed);
-                    return Err(error);
-                }
-                other => return other,
             }
         }
     }
 
+    /// All is there.
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        // Nothing at all is something, too, if it is all there is.
+        self.news.put_out.store(true, Ordering::Relaxed);
+        self.sink.settle()
     }
 }
 
@@ -59,6 +87,7 @@ impl Write for Output {
 pub struct Feed {
     stdin: Option<ChildStdin>,
     child: Fed,
+    leashed: Leashed,
     whole: bool,
 }
 
@@ -74,11 +103,11 @@ impl Fed {
 }
 
 impl Feed {
-    /// Starts the command for a file of this name.
+    /// Starts the command for a file of this name. The first of `leashed` holds the command, the second what it is fed.
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(line: &CommandLine, name: &[u8], leashed: Leashed) -> io::Result<(Feed, Fed)> {
+    pub fn start(line: &CommandLine, name: &[u8], leashed: (Leashed, Leashed)) -> io::Result<(Feed, Fed)> {
         let mut shell = Command::new(OsStr::new("/bin/sh"));
         shell.arg("-c").arg(&line.command).stdin(Stdio::piped()).process_group(0);
         let mut child = shell.envs(line.environment(name)).spawn()?;
@@ -87,8 +116,8 @@ impl Feed {
             // Our end is ours alone. A command that takes no more must not keep its own end from being noticed.
             rustix::io::ioctl_fionbio(stdin, true)?;
         }
-        let fed = Fed(Arc::new(Mutex::new(child)), leashed);
-        Ok((Feed { stdin, child: fed.clone(), whole: false }, fed))
+        let fed = Fed(Arc::new(Mutex::new(child)), leashed.0);
+        Ok((Feed { stdin, child: fed.clone(), leashed: leashed.1, whole: false }, fed))
     }
 }
 
@@ -96,7 +125,7 @@ impl Write for Feed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.whole = false;
         let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        if self.child.1.wait_for(&*stdin, PollFlags::OUT)? == Waited::LetGo {
+        if self.leashed.wait_for(&*stdin, PollFlags::OUT)? == Waited::LetGo {
             return Err(io::Error::other(CommandEnded(TERMINATED)));
         }
         match stdin.write(bytes) {
@@ -126,18 +155,20 @@ impl Drop for Feed {
         // It fails only if the command has ended, which is what was wanted; and its status is of no interest any more.
         let _ = kill_process_group(Pid::from_child(&child), Signal::TERM);
         self.stdin = None;
-        self.child.1.wait(&mut child);
+        // One that takes no notice is waited for as long as the session is there.
+        self.leashed.wait(&mut child);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::leash::{self, Leash};
     use super::*;
 
-    fn start(line: &CommandLine) -> (Feed, Fed, super::super::leash::Leash) {
-        let (leash, leashed) = super::super::leash::pair().expect("a pipe");
-        let (feed, fed) = Feed::start(line, b"x", leashed).expect("a shell");
-        (feed, fed, leash)
+    fn start(line: &CommandLine) -> (Feed, Fed, [Leash; 2]) {
+        let (command, feeding) = (leash::pair().expect("a pipe"), leash::pair().expect("a pipe"));
+        let (feed, fed) = Feed::start(line, b"x", (command.1, feeding.1)).expect("a shell");
+        (feed, fed, [command.0, feeding.0])
     }
 
     fn line(command: &str) -> CommandLine {

@@ -221,7 +221,7 @@ impl fmt::Display for TransferError {
             Self::Truncated => f.write_str("the peer stopped in the middle of the transfer"),
             Self::Malformed(_) => f.write_str("the peer sent something unintelligible"),
             Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
-            Self::Refused(_) => f.write_str("the receiver refused the transfer"),
+            Self::Refused(_) => f.write_str("the transfer was refused"),
             Self::Inbox(_) => f.write_str("cannot use the directory"),
         }
     }

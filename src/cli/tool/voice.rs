@@ -239,6 +239,10 @@ pub fn fault(error: &ToolError) -> Fault {
         ToolError::Node(failure) => node_fault(*failure),
         ToolError::Expired => Fault::new(Exit::Deadline, "the connection broke and did not come back in time")
             .hint("--resume-timeout sets how long to wait"),
+        ToolError::BegunAnew => {
+            Fault::new(Exit::Deadline, "the sender was gone and began anew: what has been written is not all")
+                .hint("receive once more, into an empty place")
+        }
         ToolError::Protocol(what) => Fault::new(Exit::Integrity, format!("the peer broke the protocol: it {what}")),
         ToolError::PeerClosed(code) => closed_fault(*code),
         ToolError::Command(status) => Fault::new(Exit::Failed, format!("the command failed with status {status}")),
@@ -291,7 +295,13 @@ fn transfer_fault(error: &TransferError) -> Fault {
         TransferError::Refused(_) => Exit::Refused,
         TransferError::Closed(_) | TransferError::Truncated | TransferError::Inbox(_) => Exit::Failed,
     };
-    Fault::new(exit, chain(error))
+    let fault = Fault::new(exit, chain(error));
+    match error {
+        TransferError::Refused(StoreFault::Name) => {
+            fault.hint("what goes into a directory needs the name of a file there: vp-send --name gives a stream one")
+        }
+        _ => fault,
+    }
 }
 
 /// Some items, or all, are not where they belong. Each was named when it happened, up to a bound.

@@ -1,0 +1,72 @@
+//! Who gives way. A process that was killed and started again should not have to wait for `--resume-timeout` of the one that
+//! it was; and one that lives, and is only without a path, must not lose its place to another process of its peer.
+//!
+//! Nobody can see from here whether a process lives. But its peer's next call shows that the relay can be reached, and who
+//! lives dials at the latest [`crate::node::REDIAL_MAX`] after that.
+
+use crate::identity::PeerId;
+use crate::node::REDIAL_MAX;
+use std::time::{Duration, Instant};
+
+/// So long after both, the loss of its path and its peer's next call, a session gives way: dialling and joining take a few
+/// round trips more.
+const GIVES_WAY_AFTER: Duration = REDIAL_MAX.saturating_add(Duration::from_secs(2));
+
+/// What counts of one session.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Who sends.
+    pub peer: PeerId,
+    /// When it came up.
+    pub called_at: Instant,
+    /// Since when it has no path, if it has none.
+    pub lost_since: Option<Instant>,
+    /// Whether it has work to give up: it has begun, and not come to its end.
+    pub works: bool,
+}
+
+/// Of these sessions, by slots in the order in which they came, the one to give way first, and when: it works, has no path,
+/// and its peer has called again.
+pub fn gives_way(standings: &[(usize, Standing)]) -> Option<(usize, Instant)> {
+    let next_call = |slot: usize, peer: PeerId| {
+        let later = standings.iter().filter(|(other, standing)| *other > slot && standing.peer == peer);
+        later.filter(|(_, standing)| standing.lost_since.is_none()).map(|(_, standing)| standing.called_at).min()
+    };
+    let going = standings.iter().filter(|(_, standing)| standing.works).filter_map(|(slot, standing)| {
+        let since = standing.lost_since?.max(next_call(*slot, standing.peer)?);
+        Some((*slot, since + GIVES_WAY_AFTER))
+    });
+    going.min_by_key(|(_, at)| *at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(number: u8) -> PeerId {
+        PeerId::from_bytes([number; 32])
+    }
+
+    #[test]
+    fn only_a_session_without_a_path_whose_peer_called_again_gives_way() {
+        let start = Instant::now();
+        let second = |count| start + Duration::from_secs(count);
+        let works = |number, lost: Option<u64>| Standing {
+            peer: peer(number),
+            called_at: start,
+            lost_since: lost.map(second),
+            works: true,
+        };
+        let waits = |number, called| Standing { called_at: second(called), works: false, ..works(number, None) };
+        let due = |slot, from| Some((slot, second(from) + GIVES_WAY_AFTER));
+        assert_eq!(gives_way(&[(0, works(1, None)), (1, waits(1, 2))]), None, "it has its path");
+        assert_eq!(gives_way(&[(0, works(1, Some(1))), (1, waits(2, 2))]), None, "the caller is somebody else");
+        assert_eq!(gives_way(&[(0, works(1, Some(1))), (1, waits(1, 7))]), due(0, 7));
+        assert_eq!(gives_way(&[(0, works(1, Some(9))), (1, waits(1, 7))]), due(0, 9));
+        let lost = Standing { lost_since: Some(second(8)), ..waits(1, 7) };
+        assert_eq!(gives_way(&[(0, works(1, Some(9))), (1, lost)]), None, "the caller is gone as well");
+        assert_eq!(gives_way(&[(4, waits(1, 7)), (5, works(1, Some(9)))]), None, "the earlier call is no sign");
+        let crowd = [(0, works(1, Some(3))), (1, works(1, Some(2))), (2, works(1, None)), (3, waits(2, 5))];
+        assert_eq!(gives_way(&crowd), due(1, 2), "whoever waits; the one that is gone longest goes first");
+    }
+}
