@@ -22,14 +22,14 @@ const PIPE_BUF: usize = 4096;
 const PIPE_BYTES: usize = 1024 * 1024;
 
 /// The magic numbers of file systems that may find no room after they have taken bytes (statfs(2)).
-const NFS: i64 = 0x6969;
-const SMB: i64 = 0x517b;
-const SMB2: i64 = 0xfe53_4d42;
-const CIFS: i64 = 0xff53_4d42;
-const FUSE: i64 = 0x6573_5546;
-const CEPH: i64 = 0x00c3_6400;
-const AFS: i64 = 0x5346_414f;
-const V9FS: i64 = 0x0102_1997;
+const NFS: u64 = 0x6969;
+const SMB: u64 = 0x517b;
+const SMB2: u64 = 0xfe53_4d42;
+const CIFS: u64 = 0xff53_4d42;
+const FUSE: u64 = 0x6573_5546;
+const CEPH: u64 = 0x00c3_6400;
+const AFS: u64 = 0x5346_414f;
+const V9FS: u64 = 0x0102_1997;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -240,7 +240,8 @@ impl Sink {
     pub fn settle(&self) -> io::Result<()> {
         let late = [NFS, SMB, SMB2, CIFS, FUSE, CEPH, AFS, V9FS];
         let is_file = FileType::from_raw_mode(rustix::fs::fstat(&self.end.fd)?.st_mode) == FileType::RegularFile;
-        if is_file && rustix::fs::fstatfs(&self.end.fd).is_ok_and(|system| late.contains(&i64::from(system.f_type))) {
+        let kind = rustix::fs::fstatfs(&self.end.fd).ok().and_then(|system| u64::try_from(system.f_type).ok());
+        if is_file && kind.is_some_and(|kind| late.contains(&kind)) {
             rustix::fs::fsync(&self.end.fd)?;
         }
         Ok(())
