@@ -221,6 +221,7 @@ impl Node {
                     let keys = (established.sealer, established.opener);
                     let times = self.config.times;
                     let session = Session::new(now, Role::Initiator, &established.export, keys, times);
+                    let session = session.within(&self.budget);
                     self.bring_up(now, key, (session, id), established.peer);
                 }
                 Err(_) => self.fail(now, key, Failure::PeerUnauthentic),
@@ -319,6 +320,7 @@ impl Node {
                 circuit.used_for = Use::Lane { lane: 0, prelude: Vec::new() };
                 let keys = (established.sealer, established.opener);
                 let session = Session::new(now, Role::Responder, &established.export, keys, self.config.times);
+                let session = session.within(&self.budget);
                 self.bring_up(now, key, (session, id), established.peer);
                 self.handle_lane_bytes(now, id, &rest);
             }

@@ -293,5 +293,7 @@ mod tests {
             world.pass(Duration::from_millis(30));
         }
         assert!(world.ends.iter().all(|end| end.read > 10_000), "{:?}", world.ends.each_ref().map(|end| end.read));
+        // The node itself and its one session.
+        assert_eq!(world.ends.each_ref().map(|end| end.node.budget.sharers()), [2, 2], "sessions share one budget");
     }
 }

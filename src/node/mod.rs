@@ -23,7 +23,7 @@ mod output;
 pub use output::Output;
 
 use crate::identity::{AppName, Identity, PeerId};
-use crate::session::{Session, Times};
+use crate::session::{Budget, Session, Times};
 use crate::wire::{CloseCode, Name};
 use backoff::Backoff;
 use carrier::Carrier;
@@ -246,6 +246,8 @@ pub struct Node {
     next_circuit: u32,
     turn: u32,
     entries: HashMap<Key, Entry>,
+    /// What all of them may hold together.
+    budget: Budget,
     next_key: u64,
     apps: Vec<AppName>,
     findable: bool,
@@ -274,6 +276,7 @@ impl Node {
             next_circuit: 2,
             turn: 0,
             entries: HashMap::new(),
+            budget: Budget::default(),
             next_key: 0,
             apps: Vec::new(),
             findable: true,
