@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 pub use super::notice::Notice;
 pub use crate::net::passed::{Passed, PassedSocket, take_passed};
 pub use crate::net::tcp::Place;
-pub use crate::node::{Callers, Config, Down, Failure, Wait};
+pub use crate::node::{Aim, Callers, Config, Down, Failure, Step, Wait};
 pub use crate::session::{LANE_LIFE, Times};
 pub use crate::wire::CloseCode;
 
@@ -305,7 +305,7 @@ impl Client {
         if self.node.next_timeout().is_some_and(|at| at <= now) {
             self.node.handle_timeout(now);
         }
-        self.drive_line(now);
+        self.drive_line(now, notices);
         let mut moved = self.receive(now);
         while let Some(event) = self.node.poll_event() {
             self.tell(&event, notices);
@@ -338,11 +338,12 @@ impl Client {
                     notices(if lost { Notice::Lost(peer) } else { Notice::Resumed(peer) });
                 }
             }
+            Event::Circuit { number, step } => notices(Notice::Circuit(*number, step)),
             Event::Failed { .. } | Event::Fatal { .. } => {}
         }
     }
 
-    fn drive_line(&mut self, now: Instant) {
+    fn drive_line(&mut self, now: Instant, notices: &mut dyn FnMut(Notice<'_>)) {
         if !self.node.wants_carrier() {
             self.line = Line::Down;
             self.filled = 0;
@@ -351,20 +352,24 @@ impl Client {
             self.relay = relay;
             self.filled = 0;
             let address = &self.relays[relay];
+            notices(Notice::Dialling(address));
             let to = (address.host.as_str(), address.port);
             let dialled = Dialer::start(now, self.poll.registry(), CARRIER, to, &self.waker);
-            self.take_dialled(now, dialled);
+            self.take_dialled(now, dialled, notices);
         } else if let Line::Dialling(_) = self.line {
             let Line::Dialling(dialer) = std::mem::replace(&mut self.line, Line::Down) else { return };
             let dialled = dialer.advance(now, self.poll.registry());
-            self.take_dialled(now, dialled);
+            self.take_dialled(now, dialled, notices);
         }
     }
 
-    fn take_dialled(&mut self, now: Instant, dialled: Dialled) {
+    fn take_dialled(&mut self, now: Instant, dialled: Dialled, notices: &mut dyn FnMut(Notice<'_>)) {
         match dialled {
             Dialled::Later(dialer) => self.line = Line::Dialling(dialer),
             Dialled::Connected(stream) => {
+                if let (Ok(here), Ok(there)) = (stream.local_addr(), stream.peer_addr()) {
+                    notices(Notice::Connected(here, there));
+                }
                 self.line = Line::Up { stream, readable: true, writable: true, ended: false };
                 self.node.handle_connected(now);
             }

@@ -4,13 +4,20 @@ use super::client::ToolError;
 use super::portrep::{Hop, Passage, Referral};
 use crate::identity::{PeerId, RelayAddress};
 use crate::net::tcp::Place;
-use crate::node::Down;
+use crate::node::{Down, Step};
 use crate::store::Fault;
 use std::io;
+use std::net::SocketAddr;
 
 /// What a person may want to know while it happens.
 #[derive(Debug)]
 pub enum Notice<'a> {
+    /// A relay is dialled.
+    Dialling(&'a RelayAddress),
+    /// The relay's port took the connection: from here, to there.
+    Connected(SocketAddr, SocketAddr),
+    /// A step in the life of the circuit with this number.
+    Circuit(u32, &'a Step),
     /// The link to a relay is up.
     RelayUp(&'a RelayAddress),
     /// The link to a relay is gone or did not come up.

@@ -19,8 +19,10 @@ mod circuits;
 #[doc(hidden)]
 pub mod fuzz;
 mod output;
+mod step;
 
 pub use output::Output;
+pub use step::{Aim, Step};
 
 use crate::identity::{AppName, Identity, PeerId};
 use crate::session::{Budget, Session, Times};
@@ -156,6 +158,13 @@ pub enum Event {
     Fatal {
         /// Why.
         why: Failure,
+    },
+    /// Something of a circuit, for whoever looks for a fault.
+    Circuit {
+        /// Its number on the present link.
+        number: u32,
+        /// What.
+        step: Step,
     },
 }
 
