@@ -12,7 +12,7 @@ complete -c vp-attach -l keep -d 'Accept sessions until told to stop, a process 
 complete -c vp-attach -l send-only -d 'Send only: nothing goes to standard output'
 complete -c vp-attach -l recv-only -d 'Receive only: nothing is read from standard input'
 complete -c vp-attach -s q -l quiet -d 'Say nothing but errors'
-complete -c vp-attach -s v -l verbose -d 'Say what happens; twice: say more'
+complete -c vp-attach -s v -l verbose -d 'Say what happens; twice: also what helps to find a fault'
 complete -c vp-attach -l json -d 'Write messages and events as JSON, one object a line'
 complete -c vp-attach -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vp-attach -s V -l version -d 'Print version'

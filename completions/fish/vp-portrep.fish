@@ -41,7 +41,7 @@ complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l dead-time -d 'Tak
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -r
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l listen-when-up -d 'Listen only while the peer serves the export and reaches its target'
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -s q -l quiet -d 'Say nothing but errors'
-complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -s v -l verbose -d 'Say what happens; twice: say more'
+complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -s v -l verbose -d 'Say what happens; twice: also what helps to find a fault'
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -l json -d 'Write messages and events as JSON, one object a line'
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -s V -l version -d 'Print version'
@@ -55,7 +55,7 @@ complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l resume-t
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l dead-time -d 'Take a path for dead after this long without a sign of life' -r
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -r
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -s q -l quiet -d 'Say nothing but errors'
-complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -s v -l verbose -d 'Say what happens; twice: say more'
+complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -s v -l verbose -d 'Say what happens; twice: also what helps to find a fault'
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l json -d 'Write messages and events as JSON, one object a line'
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand help; and not __fish_seen_subcommand_from check help" -f -a "check" -d 'Say whether a mapping works, and if not, which hop fails'

@@ -15,7 +15,7 @@ complete -c vp-recv -l dead-time -d 'Take a path for dead after this long withou
 complete -c vp-recv -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -r
 complete -c vp-recv -l keep -d 'Receive until told to stop'
 complete -c vp-recv -s q -l quiet -d 'Say nothing but errors'
-complete -c vp-recv -s v -l verbose -d 'Say what happens; twice: say more'
+complete -c vp-recv -s v -l verbose -d 'Say what happens; twice: also what helps to find a fault'
 complete -c vp-recv -l json -d 'Write messages and events as JSON, one object a line'
 complete -c vp-recv -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vp-recv -s V -l version -d 'Print version'

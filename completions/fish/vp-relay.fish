@@ -10,7 +10,7 @@ complete -c vp-relay -l drain -d 'On SIGTERM, give clients this long to go elsew
 complete -c vp-relay -l ready-fd -d 'Write the ready lines to this descriptor instead of standard output' -r
 complete -c vp-relay -l open -d 'Serve anybody'
 complete -c vp-relay -s q -l quiet -d 'Say nothing but errors'
-complete -c vp-relay -s v -l verbose -d 'Say what happens; twice: say more'
+complete -c vp-relay -s v -l verbose -d 'Say what happens; twice: also what helps to find a fault'
 complete -c vp-relay -l json -d 'Write messages and events as JSON, one object a line'
 complete -c vp-relay -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vp-relay -s V -l version -d 'Print version'

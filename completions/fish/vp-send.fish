@@ -9,7 +9,7 @@ complete -c vp-send -l resume-timeout -d 'Keep a broken session alive at most th
 complete -c vp-send -l dead-time -d 'Take a path for dead after this long without a sign of life' -r
 complete -c vp-send -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -r
 complete -c vp-send -s q -l quiet -d 'Say nothing but errors'
-complete -c vp-send -s v -l verbose -d 'Say what happens; twice: say more'
+complete -c vp-send -s v -l verbose -d 'Say what happens; twice: also what helps to find a fault'
 complete -c vp-send -l json -d 'Write messages and events as JSON, one object a line'
 complete -c vp-send -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vp-send -s V -l version -d 'Print version'

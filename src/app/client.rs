@@ -8,14 +8,12 @@
 //! A turn does what can be done without waiting, then waits for the first of: an event, a timeout of the node or the tool.
 
 use super::ending::Ending;
-use super::portrep::{Hop, Passage, Referral};
 use super::transfer::TransferError;
-use crate::identity::{PeerId, RelayAddress};
+use crate::identity::RelayAddress;
 use crate::net::dial::{Dialer, Dialled};
 use crate::net::signals::Signals;
 use crate::net::wait::Waiter;
 use crate::node::{Event, Node};
-use crate::store::Fault;
 use crate::wire::limits::{CONTROL_BODY_MAX, DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Registry, Token, Waker};
@@ -26,9 +24,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
+pub use super::notice::Notice;
 pub use crate::net::passed::{Passed, PassedSocket, take_passed};
 pub use crate::net::tcp::Place;
-pub use crate::node::{Callers, Config, Down, Failure, Wait};
+pub use crate::node::{Aim, Callers, Config, Down, Failure, Step, Wait};
 pub use crate::session::{LANE_LIFE, Times};
 pub use crate::wire::CloseCode;
 
@@ -44,68 +43,6 @@ const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER
 const BUSY_TURNS: usize = 16;
 /// At the end the relay is given so long to read our last words.
 const PARTING_TIME: Duration = Duration::from_millis(300);
-
-/// What a person may want to know while it happens.
-#[derive(Debug)]
-pub enum Notice<'a> {
-    /// The link to a relay is up.
-    RelayUp(&'a RelayAddress),
-    /// The link to a relay is gone or did not come up.
-    RelayDown(&'a RelayAddress, Down, Option<&'a io::Error>),
-    /// The peer is not there yet.
-    Waiting(PeerId, &'a str),
-    /// The session is up.
-    Up(PeerId, &'a str),
-    /// The session lost its path and waits for another.
-    Lost(PeerId),
-    /// The session goes on.
-    Resumed(PeerId),
-    /// Somebody called who may not.
-    TurnedAway(PeerId, &'a str),
-    /// The application is registered: callers find it.
-    Attached(&'a str),
-    /// A session of a tool that goes on ended with a fault.
-    SessionFailed(PeerId, &'a ToolError),
-    /// Progress of a transfer: bytes and items done, and in all where known.
-    Progress {
-        /// Bytes where they belong.
-        bytes: u64,
-        /// Bytes in all.
-        total: Option<u64>,
-        /// Items where they belong, and in all where known.
-        items: Option<(u64, Option<u64>)>,
-        /// The present item, as bytes of unknown origin.
-        name: &'a [u8],
-    },
-    /// One item failed: its path, as bytes of unknown origin, and why. The others go on.
-    ItemFailed(&'a [u8], Fault),
-    /// A transfer of a tool that goes on is complete: from whom, how many items, and how many bytes came.
-    Received(PeerId, u64, u64),
-    /// An import listens here for connections to this peer's application.
-    Listening(&'a Place, PeerId, &'a str),
-    /// An export is registered: peers reach this target by this application.
-    Serving(&'a str, &'a str),
-    /// Everything that was asked for is there.
-    Ready,
-    /// How far a mapping works: one hop of it.
-    Hop(Hop, Passage),
-    /// An application's target cannot be reached, and why.
-    TargetFailed(&'a str, &'a str, &'a io::Error),
-    /// The RMI server behind this import sends its callers where no import listens.
-    Unmapped(PeerId, &'a str, &'a Referral),
-    /// An import cannot listen for now.
-    CannotListen(&'a Place, &'a io::Error),
-    /// Who may call was to be read again, and could not be.
-    NotReloaded,
-    /// It was, and nobody bears this name any more.
-    Unlisted(&'a str),
-    /// Connections cannot be accepted for now.
-    CannotAccept(&'a io::Error),
-    /// Somebody asked how it stands: connections now, and ever.
-    Connections(usize, u64),
-    /// Somebody asked how it stands.
-    Status,
-}
 
 /// Why a tool ended without success.
 #[derive(Debug)]
@@ -370,7 +307,7 @@ impl Client {
         if self.node.next_timeout().is_some_and(|at| at <= now) {
             self.node.handle_timeout(now);
         }
-        self.drive_line(now);
+        self.drive_line(now, notices);
         let mut moved = self.receive(now);
         while let Some(event) = self.node.poll_event() {
             self.tell(&event, notices);
@@ -403,11 +340,12 @@ impl Client {
                     notices(if lost { Notice::Lost(peer) } else { Notice::Resumed(peer) });
                 }
             }
+            Event::Circuit { number, step } => notices(Notice::Circuit(*number, step)),
             Event::Failed { .. } | Event::Fatal { .. } => {}
         }
     }
 
-    fn drive_line(&mut self, now: Instant) {
+    fn drive_line(&mut self, now: Instant, notices: &mut dyn FnMut(Notice<'_>)) {
         if !self.node.wants_carrier() {
             self.line = Line::Down;
             self.filled = 0;
@@ -416,20 +354,24 @@ impl Client {
             self.relay = relay;
             self.filled = 0;
             let address = &self.relays[relay];
+            notices(Notice::Dialling(address));
             let to = (address.host.as_str(), address.port);
             let dialled = Dialer::start(now, self.poll.registry(), CARRIER, to, &self.waker);
-            self.take_dialled(now, dialled);
+            self.take_dialled(now, dialled, notices);
         } else if let Line::Dialling(_) = self.line {
             let Line::Dialling(dialer) = std::mem::replace(&mut self.line, Line::Down) else { return };
             let dialled = dialer.advance(now, self.poll.registry());
-            self.take_dialled(now, dialled);
+            self.take_dialled(now, dialled, notices);
         }
     }
 
-    fn take_dialled(&mut self, now: Instant, dialled: Dialled) {
+    fn take_dialled(&mut self, now: Instant, dialled: Dialled, notices: &mut dyn FnMut(Notice<'_>)) {
         match dialled {
             Dialled::Later(dialer) => self.line = Line::Dialling(dialer),
             Dialled::Connected(stream) => {
+                if let (Ok(here), Ok(there)) = (stream.local_addr(), stream.peer_addr()) {
+                    notices(Notice::Connected(here, there));
+                }
                 self.line = Line::Up { stream, readable: true, writable: true, ended: false };
                 self.node.handle_connected(now);
             }

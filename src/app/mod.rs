@@ -7,6 +7,7 @@ pub mod client;
 pub mod ending;
 pub mod joint;
 pub mod keygen;
+mod notice;
 pub mod portrep;
 mod pump;
 pub mod recv;

@@ -67,7 +67,7 @@ pub fn key_fault(path: &Path, error: &LoadError) -> Fault {
 /// A named file is missing, or a line of it is wrong.
 pub fn peers(flag: Option<&Path>, env: &Env) -> Result<Peers, Fault> {
     let found = first(&candidates(ConfigFile::Peers, flag, env), |candidate| {
-        text(&candidate.path)?.map(|text| parsed(&candidate.path, Peers::parse(&text))).transpose()
+        contents(&candidate.path)?.map(|bytes| parsed(&candidate.path, Peers::read(&bytes))).transpose()
     })?;
     Ok(found.unwrap_or_default())
 }
@@ -82,7 +82,7 @@ pub fn relay_addresses(flags: &[RelayAddress], env: &Env) -> Result<Vec<RelayAdd
         RelaySource::Files(places) => places,
     };
     let found = first(&places, |candidate| {
-        text(&candidate.path)?.map(|text| parsed(&candidate.path, Relays::parse(&text))).transpose()
+        contents(&candidate.path)?.map(|bytes| parsed(&candidate.path, Relays::read(&bytes))).transpose()
     })?;
     let addresses: Vec<_> = found.map(|relays| relays.iter().cloned().collect()).unwrap_or_default();
     if addresses.is_empty() {
@@ -138,14 +138,9 @@ fn first<T>(places: &[Candidate], read: impl Fn(&Candidate) -> Result<Option<T>,
     Ok(None)
 }
 
-/// A text file, or `None` if there is none.
-fn text(path: &Path) -> Result<Option<String>, Fault> {
-    match bounded(path, FILE_MAX) {
-        Ok(bytes) => String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| Fault::new(Exit::Config, format!("{}: the file is not UTF-8 text", printable(path)))),
-        Err(error) => not_found_is_none(path, error),
-    }
+/// What a file says, or `None` if there is none.
+fn contents(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
+    bounded(path, FILE_MAX).map(Some).or_else(|error| not_found_is_none(path, error))
 }
 
 fn bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
@@ -177,8 +172,7 @@ fn load_credential(path: &Path) -> Result<Identity, LoadError> {
         return Err(LoadError::Exposed { mode });
     }
     let bytes = Zeroizing::new(bounded(path, CREDENTIAL_MAX)?);
-    let text = std::str::from_utf8(&bytes).map_err(|_| LoadError::NotText)?;
-    keyfile::parse(text).map_err(LoadError::Parse)
+    keyfile::read(&bytes).map_err(LoadError::Parse)
 }
 
 #[cfg(test)]
@@ -197,7 +191,7 @@ mod tests {
             home
         }
 
-        fn put(&self, name: &str, text: &str, mode: u32) {
+        fn put(&self, name: &str, text: impl AsRef<[u8]>, mode: u32) {
             let path = self.0.path().join("vp").join(name);
             fs::write(&path, text).expect("writable");
             fs::set_permissions(&path, Permissions::from_mode(mode)).expect("ours");
@@ -230,13 +224,13 @@ mod tests {
     fn a_key_that_others_can_read_is_refused_but_for_a_credential() {
         let home = Home::new();
         let identity = Identity::generate();
-        home.put("key", &keyfile::encode(&identity), 0o440);
+        home.put("key", keyfile::encode(&identity).as_bytes(), 0o440);
         let fault = key(None, &home.env()).err().expect("exposed");
         assert!(fault.message.contains("mode 0440") && fault.hints[0].starts_with("chmod 600 "), "{fault:?}");
         assert_eq!(key(None, &home.credentials()).map(|key| key.id()), Ok(identity.id()));
-        home.put("key", &keyfile::encode(&identity), 0o444);
+        home.put("key", keyfile::encode(&identity).as_bytes(), 0o444);
         assert!(key(None, &home.credentials()).is_err());
-        home.put("key", &keyfile::encode(&identity), 0o600);
+        home.put("key", keyfile::encode(&identity).as_bytes(), 0o600);
         assert_eq!(key(None, &home.env()).map(|key| key.id()), Ok(identity.id()));
     }
 
@@ -252,9 +246,27 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_that_is_no_text_is_named_alike_in_every_file() {
+        let home = Home::new();
+        for name in ["key", "peers", "relays"] {
+            home.put(name, b"# ours\n# Stra\xdfe\n", 0o600);
+        }
+        let said = "line 2, column 7: a byte that is not UTF-8 text";
+        let faults = [
+            key(None, &home.env()).err(),
+            key(None, &home.credentials()).err(),
+            peers(None, &home.env()).err(),
+            relay_addresses(&[], &home.env()).err(),
+        ];
+        for fault in faults.map(|fault| fault.expect("no text")) {
+            assert!(fault.message.ends_with(said) && fault.exit == Exit::Config, "{fault}");
+        }
+    }
+
+    #[test]
     fn names_are_looked_up_and_unknown_ones_say_what_to_do() {
         let home = Home::new();
-        home.put("peers", &format!("depot {}\n", id(1)), 0o644);
+        home.put("peers", format!("depot {}\n", id(1)), 0o644);
         let peers = peers(None, &home.env()).expect("a good file");
         assert_eq!(peer_ids(&["depot".into(), id(2).to_string()], &peers), Ok(vec![id(1), id(2)]));
         let unknown = address("dep\u{202e}ot:x", &peers).expect_err("malformed");
@@ -268,7 +280,7 @@ mod tests {
     fn relays_are_read_from_the_file_when_nothing_else_names_them() {
         let home = Home::new();
         assert_eq!(relay_addresses(&[], &home.env()).map_err(|fault| fault.exit), Err(Exit::Config));
-        home.put("relays", &format!("# ours\n{}@relay.example\n", id(3)), 0o644);
+        home.put("relays", format!("# ours\n{}@relay.example\n", id(3)), 0o644);
         assert_eq!(relay_addresses(&[], &home.env()).map(|relays| relays[0].id), Ok(id(3)));
     }
 }

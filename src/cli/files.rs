@@ -121,9 +121,7 @@ pub fn relays(flags: &[RelayAddress], env: &Env) -> Result<RelaySource, Variable
     if !flags.is_empty() {
         return Ok(RelaySource::Named(flags.to_vec()));
     }
-    let words = env.get("VP_RELAY").unwrap_or_default().as_bytes().split(u8::is_ascii_whitespace);
-    let named: Vec<_> =
-        words.filter(|word| !word.is_empty()).zip(1..).map(relay_word).collect::<Result<_, VariableError>>()?;
+    let named = variable_relays(env.get("VP_RELAY").unwrap_or_default().as_bytes())?;
     Ok(match named.is_empty() {
         true => RelaySource::Files(candidates(ConfigFile::Relays, None, env)),
         false => RelaySource::Named(named),
@@ -135,16 +133,18 @@ pub fn relays(flags: &[RelayAddress], env: &Env) -> Result<RelaySource, Variable
 pub struct VariableError {
     /// Which of its words, from 1.
     pub word: usize,
+    /// Where, in characters from the start of the variable, from 1.
+    pub column: usize,
     /// Why it is no relay address; `None` if it is not even UTF-8.
     pub cause: Option<RelayAddressError>,
 }
 
 impl fmt::Display for VariableError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VP_RELAY, word {}: the relay address ", self.word)?;
+        write!(f, "VP_RELAY, word {}, column {}: ", self.word, self.column)?;
         match &self.cause {
-            Some(cause) => cause.fmt(f),
-            None => f.write_str("is not text"),
+            Some(cause) => write!(f, "the relay address {cause}"),
+            None => f.write_str("a byte that is not UTF-8 text"),
         }
     }
 }
@@ -172,9 +172,22 @@ fn user_directory(env: &Env) -> Option<PathBuf> {
         .map(|directory| directory.join("vp"))
 }
 
-fn relay_word((word, number): (&[u8], usize)) -> Result<RelayAddress, VariableError> {
-    let text = std::str::from_utf8(word).map_err(|_| VariableError { word: number, cause: None })?;
-    text.parse().map_err(|cause| VariableError { word: number, cause: Some(cause) })
+fn variable_relays(value: &[u8]) -> Result<Vec<RelayAddress>, VariableError> {
+    let (mut at, mut number, mut found) = (0, 0, Vec::new());
+    for word in value.split(u8::is_ascii_whitespace) {
+        let fail = |offset: usize, cause| {
+            let before = String::from_utf8_lossy(&value[..at]).chars().count();
+            VariableError { word: number + 1, column: before + offset + 1, cause }
+        };
+        if !word.is_empty() {
+            let text = std::str::from_utf8(word)
+                .map_err(|error| fail(String::from_utf8_lossy(&word[..error.valid_up_to()]).chars().count(), None))?;
+            found.push(text.parse().map_err(|cause: RelayAddressError| fail(cause.offset(text), Some(cause)))?);
+            number += 1;
+        }
+        at += word.len() + 1;
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -248,10 +261,19 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_relay_variable_says_which_word() {
-        let env = Env::from_iter([("VP_RELAY", format!("{} nonsense", relay(1)))]);
-        let error = relays(&[], &env).expect_err("a mistake");
-        assert_eq!(error, VariableError { word: 2, cause: Some(RelayAddressError::MissingId) });
-        assert!(error.to_string().starts_with("VP_RELAY, word 2: "), "{error}");
+    fn a_bad_relay_variable_says_which_word_and_where() {
+        let error = |value: &[u8]| {
+            let env = Env::from_iter([("VP_RELAY", OsStr::from_bytes(value))]);
+            relays(&[], &env).expect_err("a mistake")
+        };
+        let good = relay(1).to_string();
+        let found = error(format!("{good} nonsense").as_bytes());
+        let column = good.len() + 2;
+        assert_eq!(found, VariableError { word: 2, column, cause: Some(RelayAddressError::MissingId) });
+        assert!(found.to_string().starts_with(&format!("VP_RELAY, word 2, column {column}: ")), "{found}");
+        let found = error(format!("tcp://{}", good.replacen("vp1qyq", "vp1qbq", 1)).as_bytes());
+        assert_eq!((found.word, found.column), (1, 11), "{found}");
+        let found = error(b"  vp1\xe9 ").to_string();
+        assert_eq!(found, "VP_RELAY, word 1, column 6: a byte that is not UTF-8 text");
     }
 }

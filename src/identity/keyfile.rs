@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::code::{self, CodeError};
 use super::id::looks_like_id;
 use super::key::Identity;
-use super::parse::{lines, words};
+use super::parse::{self, lines, words};
 
 const PREFIX: &str = "vp-secret-";
 const HRP: Hrp = Hrp::parse_unchecked(PREFIX);
@@ -37,6 +37,8 @@ pub struct KeyFileError {
 /// What is wrong at a place in a key file. Nothing here repeats what the file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyFileErrorKind {
+    /// A byte that is not UTF-8.
+    NotText,
     /// No line with a key.
     NoKey,
     /// An id, which is public, where the secret belongs.
@@ -53,6 +55,7 @@ impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}: ", self.line, self.column)?;
         match &self.kind {
+            KeyFileErrorKind::NotText => f.write_str(parse::NOT_TEXT),
             KeyFileErrorKind::NoKey => f.write_str("no key in this file"),
             KeyFileErrorKind::IdInsteadOfSecret => f.write_str("an id, which is public, instead of a secret key"),
             KeyFileErrorKind::BadSecret(error) => write!(f, "the secret key {error}"),
@@ -69,6 +72,15 @@ impl Error for KeyFileError {
             _ => None,
         }
     }
+}
+
+/// Reads a key file.
+///
+/// # Errors
+/// The first mistake, with line and column.
+pub fn read(bytes: &[u8]) -> Result<Identity, KeyFileError> {
+    let not_text = |(line, column)| KeyFileError { line, column, kind: KeyFileErrorKind::NotText };
+    parse::text(bytes).map_err(not_text).and_then(parse)
 }
 
 /// Reads the text of a key file.
@@ -159,6 +171,8 @@ mod tests {
         let secret = secret();
         let id = Identity::from_seed(&[9; 32]).id();
         assert_eq!(error(""), (1, 1, Kind::NoKey));
+        let latin = read(b"# caf\xe9\n").err().map(|error| error.to_string());
+        assert_eq!(latin.as_deref(), Some("line 1, column 6: a byte that is not UTF-8 text"));
         assert_eq!(error("# only\n# words\n"), (2, 1, Kind::NoKey));
         assert_eq!(error(&format!("\n {id}")), (2, 2, Kind::IdInsteadOfSecret));
         assert_eq!(error(&format!("{secret} x")), (1, secret.len() + 2, Kind::TrailingText));

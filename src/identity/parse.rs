@@ -21,6 +21,8 @@ pub struct ParseError {
 /// What is wrong at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParseErrorKind {
+    /// A byte that is not UTF-8.
+    NotText,
     /// The first word is no name.
     BadName(NameError),
     /// A petname may not begin with `vp1`: it would be taken for an id.
@@ -53,6 +55,12 @@ pub enum ParseErrorKind {
     },
 }
 
+impl ParseError {
+    pub(super) fn not_text((line, column): (usize, usize)) -> Self {
+        Self { line, column, kind: ParseErrorKind::NotText }
+    }
+}
+
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}: {}", self.line, self.column, self.kind)
@@ -73,6 +81,7 @@ impl Error for ParseError {
 impl fmt::Display for ParseErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotText => f.write_str(NOT_TEXT),
             Self::BadName(error) => write!(f, "the name {error}"),
             Self::NameLooksLikeId => f.write_str("a petname may not begin with vp1"),
             Self::MissingId => f.write_str("no id after the name"),
@@ -91,6 +100,18 @@ impl fmt::Display for ParseErrorKind {
             }
         }
     }
+}
+
+/// How every file says that a byte is not UTF-8.
+pub(super) const NOT_TEXT: &str = "a byte that is not UTF-8 text";
+
+/// A file as text, or line and column of its first byte that is not UTF-8.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, (usize, usize)> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        (before.matches('\n').count() + 1, line.chars().count() + 1)
+    })
 }
 
 /// A word of a line and the column of its first character.
@@ -126,6 +147,19 @@ mod tests {
     fn columns_count_characters() {
         let found: Vec<_> = words("  é \tb  ").map(|word| (word.column, word.text)).collect();
         assert_eq!(found, [(3, "é"), (6, "b")]);
+    }
+
+    #[test]
+    fn the_first_byte_that_is_no_text_has_a_place() {
+        assert_eq!(text("é\n".as_bytes()), Ok("é\n"));
+        for (bytes, place) in [
+            (&b"\xff"[..], (1, 1)),
+            (b"a\r\n\xc3\xa9 \xe9t\xe9", (2, 3)),
+            (b"# caf\xe9\n", (1, 6)),
+            (b"a\n\xc3", (2, 1)),
+        ] {
+            assert_eq!(text(bytes), Err(place), "{bytes:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::id::{PeerId, looks_like_id};
 use super::name;
-use super::parse::{ParseError, ParseErrorKind, Word, lines, words};
+use super::parse::{self, ParseError, ParseErrorKind, Word, lines, words};
 
 /// A line of the peers file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,14 @@ pub struct Peers {
 
 impl Peers {
     /// Reads a whole file.
+    ///
+    /// # Errors
+    /// The first mistake, with line and column.
+    pub fn read(bytes: &[u8]) -> Result<Self, ParseError> {
+        parse::text(bytes).map_err(ParseError::not_text).and_then(Self::parse)
+    }
+
+    /// The same, of a file that is known to be text.
     ///
     /// # Errors
     /// The first mistake, with line and column.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::code::CodeError;
 use super::id::PeerId;
-use super::parse::{ParseError, ParseErrorKind, lines, words};
+use super::parse::{self, ParseError, ParseErrorKind, lines, words};
 
 /// Longest DNS name in text (RFC 1035, 2.3.4, without the final dot).
 const HOST_MAX: usize = 253;
@@ -213,6 +213,17 @@ pub enum RelayAddressError {
     BadPath,
 }
 
+impl RelayAddressError {
+    /// Characters of `address`, which has this error, before the culprit.
+    pub fn offset(&self, address: &str) -> usize {
+        match self {
+            // A scheme that was read is ASCII.
+            Self::BadId(error) => address.find("://").map_or(0, |at| at + 3) + error.offset(),
+            _ => 0,
+        }
+    }
+}
+
 impl fmt::Display for RelayAddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -245,6 +256,14 @@ impl Relays {
     ///
     /// # Errors
     /// The first mistake, with line and column.
+    pub fn read(bytes: &[u8]) -> Result<Self, ParseError> {
+        parse::text(bytes).map_err(ParseError::not_text).and_then(Self::parse)
+    }
+
+    /// The same, of a file that is known to be text.
+    ///
+    /// # Errors
+    /// The first mistake, with line and column.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let mut relays: Vec<RelayAddress> = Vec::new();
         let mut line_of = Vec::new();
@@ -252,8 +271,9 @@ impl Relays {
             let mut words = words(content);
             let Some(word) = words.next() else { continue };
             let fail = |column, kind| ParseError { line, column, kind };
-            let relay: RelayAddress =
-                word.text.parse().map_err(|error| fail(word.column, ParseErrorKind::BadRelay(error)))?;
+            let relay: RelayAddress = word.text.parse().map_err(|error: RelayAddressError| {
+                fail(word.column + error.offset(word.text), ParseErrorKind::BadRelay(error))
+            })?;
             if let Some(extra) = words.next() {
                 return Err(fail(extra.column, ParseErrorKind::TrailingText));
             }

@@ -100,6 +100,15 @@ fn the_file_has_lines_comments_and_places() {
     assert_eq!(error("ID@a ID@b"), Some((1, 65, ParseErrorKind::TrailingText)));
     let again = ParseErrorKind::DuplicateRelay { first_line: 1 };
     assert_eq!(error("ID@a\nID@A:4433"), Some((2, 1, again)));
+    // A foreign character of an id is named where it is, as in the peers file.
+    for (before, column) in [("", 8), ("tcp://", 14), ("  wss://", 16)] {
+        let mut foreign = id().to_string();
+        foreign.replace_range(7..8, "b");
+        let text = format!("{before}{foreign}@a");
+        assert!(matches!(error(&text), Some((1, at, _)) if at == column), "{text}: {:?}", error(&text));
+    }
+    let latin = Relays::read(b"# ours\n\xe9").expect_err("no text");
+    assert_eq!((latin.line, latin.column, latin.kind), (2, 1, ParseErrorKind::NotText));
 }
 
 proptest! {

@@ -7,7 +7,7 @@
 //! ```
 
 use super::circuits::{Circuit, Use};
-use super::{Entry, Event, Failure, Key, Node, Phase, SESSIONS_MAX, Wait};
+use super::{Aim, Entry, Event, Failure, Key, Node, Phase, SESSIONS_MAX, Step, Wait};
 use crate::identity::{AppName, PeerId};
 use crate::noise::{ExpectFinal, Initiator, Purpose, Responder, Suite};
 use crate::session::{JoinRefused, Role, Session};
@@ -87,8 +87,13 @@ impl Node {
     fn connect(&mut self, to: PeerId, name: Name, wait_ms: u32, early: Vec<u8>) -> u32 {
         let circuit = self.next_circuit;
         self.next_circuit = self.next_circuit.checked_add(2).unwrap_or(2);
+        self.note(circuit, Step::Asked(to, aim(&name)));
         self.send_control(&Control::Connect { circuit, to, name, wait_ms, early });
         circuit
+    }
+
+    pub(super) fn note(&mut self, number: u32, step: Step) {
+        self.events.push_back(Event::Circuit { number, step });
     }
 
     pub(super) fn set_circuit(&mut self, key: Key, to: Option<u32>) {
@@ -127,6 +132,7 @@ impl Node {
     }
 
     fn handle_incoming(&mut self, now: Instant, circuit: u32, who: (PeerId, Name), early: &[u8]) {
+        let aim = aim(&who.1);
         let answer = match (who.1, early) {
             (Name::App(app), [FIRST_LANE, suite, message @ ..]) => {
                 self.answer_call(now, circuit, (who.0, app), (*suite, message))
@@ -136,6 +142,7 @@ impl Node {
             }
             _ => Err(CloseCode::Protocol),
         };
+        self.note(circuit, Step::Came(who.0, aim, answer.as_ref().err().copied()));
         let message = match answer {
             Ok(early) => Control::Accept { circuit, early },
             Err(code) => Control::Reject { circuit, code: code.to_wire() },
@@ -208,6 +215,7 @@ impl Node {
             return;
         }
         let Some(circuit) = self.circuits.remove(&id) else { return };
+        self.note(id, Step::Opened);
         let key = circuit.key;
         match circuit.used_for {
             Use::Calling(reply) => match reply.finish(early, &[]) {
@@ -221,6 +229,7 @@ impl Node {
                     let keys = (established.sealer, established.opener);
                     let times = self.config.times;
                     let session = Session::new(now, Role::Initiator, &established.export, keys, times);
+                    let session = session.within(&self.budget);
                     self.bring_up(now, key, (session, id), established.peer);
                 }
                 Err(_) => self.fail(now, key, Failure::PeerUnauthentic),
@@ -319,6 +328,7 @@ impl Node {
                 circuit.used_for = Use::Lane { lane: 0, prelude: Vec::new() };
                 let keys = (established.sealer, established.opener);
                 let session = Session::new(now, Role::Responder, &established.export, keys, self.config.times);
+                let session = session.within(&self.budget);
                 self.bring_up(now, key, (session, id), established.peer);
                 self.handle_lane_bytes(now, id, &rest);
             }
@@ -337,6 +347,7 @@ impl Node {
         }
         let joining = matches!(circuit.used_for, Use::Joining(_));
         self.circuits.remove(&id);
+        self.note(id, Step::Ended(code));
         self.set_circuit(key, None);
         match code {
             CloseCode::NotHere | CloseCode::PeerGone | CloseCode::Limit if joining => {}
@@ -376,6 +387,13 @@ impl Node {
         for app in self.apps.clone() {
             if findable { self.send_listen(Name::App(app)) } else { self.send_unlisten(Name::App(app)) }
         }
+    }
+}
+
+fn aim(name: &Name) -> Aim {
+    match name {
+        Name::App(app) => Aim::Session(app.clone()),
+        Name::Session(_) => Aim::Lane,
     }
 }
 

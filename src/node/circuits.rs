@@ -1,7 +1,7 @@
 //! Circuits of the present link: which lane each carries, its credit, and how frames find their way to sessions and back.
 
 use super::carrier::Carrier;
-use super::{Down, Event, Key, Node, Phase};
+use super::{Down, Event, Key, Node, Phase, Step};
 use crate::link::{Frame, credit_left};
 use crate::noise::{ExpectFinal, ExpectReply};
 use crate::session::{PendingJoin, Role};
@@ -165,6 +165,7 @@ impl Node {
 
     fn lose_circuit(&mut self, now: Instant, id: u32, code: CloseCode) {
         let Some(circuit) = self.circuits.remove(&id) else { return };
+        self.note(id, Step::Ended(code));
         let key = circuit.key;
         // A refusal by the callee's program: calling again would hear it again.
         let refused = code == CloseCode::Refused && matches!(circuit.used_for, Use::Lane { lane: 0, .. });

@@ -4,7 +4,7 @@
 //! that nobody asked for, bytes changed, doubled and dropped. Whatever it does, what one end reads is a prefix of what the
 //! other wrote, nobody gets further than the session handshake allows, and what a node holds stays bounded.
 
-use super::{Callers, Config, Down, Event, Key, Node, SESSIONS_MAX, Wait};
+use super::{Callers, Config, Down, Event, Key, Node, SESSIONS_MAX, Step, Wait};
 use crate::identity::{AppName, Identity};
 use crate::link::{Admitted, Answer, Answered, Frame, Link};
 use crate::session::{Event as SessionEvent, Times};
@@ -44,6 +44,8 @@ struct World {
     asked: Vec<(usize, u32, Name, Vec<u8>)>,
     accepted: Vec<(u32, Vec<u8>)>,
     bodies: Vec<(usize, u32, Vec<u8>)>,
+    /// What each node said of its circuits.
+    steps: [Vec<Step>; 2],
 }
 
 impl World {
@@ -62,7 +64,7 @@ impl World {
         });
         ends[1].node.listen(app());
         ends[0].key = Some(ends[0].node.call(now, ids[1], app()));
-        World { now, ends, asked: Vec::new(), accepted: Vec::new(), bodies: Vec::new() }
+        World { now, ends, asked: Vec::new(), accepted: Vec::new(), bodies: Vec::new(), steps: Default::default() }
     }
 
     /// Brings the link up, if the node wants one.
@@ -223,11 +225,15 @@ impl World {
         self.dial(side);
         let end = &mut self.ends[side];
         while let Some(event) = end.node.poll_event() {
-            if let Event::Up { key, .. } = event {
-                (end.key, end.stream, end.written, end.read) = (Some(key), None, 0, 0);
-                if side == 0 {
-                    end.stream = end.node.session(key).and_then(|session| session.open_stream(self.now, "x"));
+            match event {
+                Event::Up { key, .. } => {
+                    (end.key, end.stream, end.written, end.read) = (Some(key), None, 0, 0);
+                    if side == 0 {
+                        end.stream = end.node.session(key).and_then(|session| session.open_stream(self.now, "x"));
+                    }
                 }
+                Event::Circuit { step, .. } => self.steps[side].push(step),
+                _ => {}
             }
         }
         if let Some(session) = end.key.and_then(|key| end.node.session(key)) {
@@ -276,6 +282,7 @@ pub fn fuzz_hostile_relay(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Aim;
     use super::*;
 
     #[test]
@@ -293,5 +300,10 @@ mod tests {
             world.pass(Duration::from_millis(30));
         }
         assert!(world.ends.iter().all(|end| end.read > 10_000), "{:?}", world.ends.each_ref().map(|end| end.read));
+        assert!(world.steps[0].iter().any(|step| matches!(step, Step::Asked(_, Aim::Session(_)))), "{:?}", world.steps);
+        assert!(world.steps[0].contains(&Step::Opened) && world.steps[0].len() < 100, "{:?}", world.steps);
+        assert!(matches!(world.steps[1][..], [Step::Came(_, Aim::Session(_), None), ..]), "{:?}", world.steps);
+        // The node itself and its one session.
+        assert_eq!(world.ends.each_ref().map(|end| end.node.budget.sharers()), [2, 2], "sessions share one budget");
     }
 }

@@ -19,12 +19,14 @@ mod circuits;
 #[doc(hidden)]
 pub mod fuzz;
 mod output;
+mod step;
 
 pub use backoff::CAP as REDIAL_MAX;
 pub use output::Output;
+pub use step::{Aim, Step};
 
 use crate::identity::{AppName, Identity, PeerId};
-use crate::session::{Session, Times};
+use crate::session::{Budget, Session, Times};
 use crate::wire::{CloseCode, Name};
 use backoff::Backoff;
 use carrier::Carrier;
@@ -158,6 +160,13 @@ pub enum Event {
         /// Why.
         why: Failure,
     },
+    /// Something of a circuit, for whoever looks for a fault.
+    Circuit {
+        /// Its number on the present link.
+        number: u32,
+        /// What.
+        step: Step,
+    },
 }
 
 /// Why a carrier or link is gone.
@@ -247,6 +256,8 @@ pub struct Node {
     next_circuit: u32,
     turn: u32,
     entries: HashMap<Key, Entry>,
+    /// What all of them may hold together.
+    budget: Budget,
     next_key: u64,
     apps: Vec<AppName>,
     findable: bool,
@@ -275,6 +286,7 @@ impl Node {
             next_circuit: 2,
             turn: 0,
             entries: HashMap::new(),
+            budget: Budget::default(),
             next_key: 0,
             apps: Vec::new(),
             findable: true,

@@ -11,8 +11,8 @@ use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-const EXPORT: [u8; 32] = [7; 32];
-const TIMES: Times = Times {
+pub(super) const EXPORT: [u8; 32] = [7; 32];
+pub(super) const TIMES: Times = Times {
     dead_time: Duration::from_secs(10),
     resume_timeout: Duration::from_secs(1 << 30),
     lane_life: super::LANE_LIFE,
@@ -24,10 +24,10 @@ const STREAMS: usize = 6;
 /// Rounds of the quiet end of a run: each moves all bytes both ways.
 const ROUNDS_MAX: usize = 2000;
 
-type Keys = (Sealer, Opener);
+pub(super) type Keys = (Sealer, Opener);
 
 /// A channel between two ends, as a finished handshake leaves it.
-fn channel() -> (Keys, Keys) {
+pub(super) fn channel() -> (Keys, Keys) {
     let (initiator, first) = JoinInitiator::start(Suite::AesGcm, &EXPORT, b"", b"").expect("short arguments");
     let (_, ready) = JoinResponder::accept(Suite::AesGcm, &EXPORT, b"", &first).expect("own message");
     let (second, sealer, opener) = ready.reply(b"").expect("short arguments");

@@ -11,10 +11,12 @@
 //!
 //! Invariants: what an application reads is a prefix of what the other wrote, whatever happens to lanes; a reliable frame
 //! is held from the moment it is sealed until the peer acknowledges its record, on whatever lane; memory is bounded by the
-//! windows granted, [`RETENTION_MAX`] and a few records; nothing a lane delivers counts before it authenticated.
+//! windows granted, [`RETENTION_MAX`] and a few records, that of many sessions by what each has from the start and one
+//! [`Budget`]; nothing a lane delivers counts before it authenticated.
 //!
 //! Grammar: `handle_*` tells facts, verbs command, `poll_*` drains, time is an argument.
 
+mod budget;
 mod buffers;
 pub mod canary;
 pub mod frame;
@@ -30,6 +32,7 @@ mod send;
 mod streams;
 mod window;
 
+pub use budget::{Budget, GROWTH_MAX};
 pub use buffers::BUFFER_BYTES;
 pub use join::{JoinAnswer, JoinRefused, PendingJoin, fuzz_acks};
 pub use lane::LaneError;
@@ -38,6 +41,7 @@ pub use streams::Half;
 
 use crate::noise::{Opener, Sealer};
 use crate::wire::CloseCode;
+use budget::Share;
 use buffers::Pool;
 use canary::{Canary, Planted};
 use lane::{Lane, Retained};
@@ -57,6 +61,10 @@ pub const SESSION_WINDOW_START: u64 = 1024 * 1024;
 pub const SESSION_WINDOW_MAX: u64 = 44 * 1024 * 1024;
 /// Memory held for records the peer has not acknowledged; beyond it writers wait.
 pub const RETENTION_MAX: usize = 40 * 1024 * 1024;
+/// What of it needs no budget, bytes: twice what goes out before an acknowledgement may come back at all.
+const RETENTION_START: usize = 4 * 1024 * 1024;
+/// What is taken of the budget at once for more, bytes.
+const RETENTION_STEP: usize = 4 * 1024 * 1024;
 /// What came and was not consumed, and what is retained, together, bytes: writers wait while it is more. It keeps a process
 /// under 64 MiB unless what is granted comes in while all that may be retained is: by a peer that sends and acknowledges
 /// nothing.
@@ -164,7 +172,9 @@ pub struct Session {
     news_at: Option<Instant>,
     news_due: bool,
     join_acks: Vec<(u32, u64)>,
+    share: Share,
     retained_bytes: usize,
+    retention_granted: usize,
     retention_was_full: bool,
     sent_bytes: u64,
     peer_limit: u64,
@@ -213,7 +223,9 @@ impl Session {
             news_at: None,
             news_due: false,
             join_acks: Vec::new(),
+            share: Share::of(&Budget::default()),
             retained_bytes: 0,
+            retention_granted: RETENTION_START,
             retention_was_full: false,
             sent_bytes: 0,
             peer_limit: SESSION_WINDOW_START,

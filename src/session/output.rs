@@ -148,9 +148,11 @@ impl Session {
     }
 
     fn send_control(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
-        while let Some(front) = self.control.front() {
+        while let Some(first) = self.control.front().map(Vec::len) {
             // Commands wait longer than data before they wait for acknowledgements, but not for ever.
-            if !room.fits(front.len()) || self.retained_bytes >= self.retention_max() + CONTROL_SLACK {
+            let spent =
+                self.is_retention_full() && self.retained_bytes >= self.retention_max().saturating_add(CONTROL_SLACK);
+            if !room.fits(first) || spent {
                 break;
             }
             let mut record = Vec::new();
@@ -177,14 +179,14 @@ impl Session {
         if self.planted.is(Canary::BulkFirst) {
             std::mem::swap(&mut self.brief, &mut self.bulk);
         }
-        let retention_max = self.retention_max();
         while let Some(id) = self.brief.pop_front().or_else(|| self.bulk.pop_front()) {
+            let full = self.is_retention_full();
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.queued = false;
             let Some(next) = stream.send.next_bytes() else { continue };
             let plaintext = usize::try_from(next).unwrap_or(usize::MAX) + super::frame::STREAM_HEADER_BYTES;
             let credit = self.sent_bytes + next <= self.peer_limit;
-            if !credit || !room.fits(plaintext) || self.retained_bytes >= retention_max {
+            if !credit || !room.fits(plaintext) || full {
                 stream.queued = true;
                 if stream.send.is_brief() {
                     self.brief.push_front(id)

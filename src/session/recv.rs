@@ -201,7 +201,8 @@ impl RecvHalf {
     pub fn consume(&mut self, now: Instant, round_trip: Option<Duration>, count: u64) -> u64 {
         let count = count.min(self.read - self.consumed);
         self.consumed += count;
-        self.window.handle_consumed(now, round_trip, self.consumed);
+        // What is held of all streams is bounded by the session's window, and that by the budget.
+        self.window.handle_consumed(now, round_trip, self.consumed, |_| true);
         let told_enough = self.window.worth_telling(self.told, self.consumed);
         self.tell |= told_enough || (self.end == Some(self.consumed) && self.consumed > self.told);
         count

@@ -1,13 +1,11 @@
 //! What an application does with streams, and what the peer does to them.
 
+use super::budget::Share;
 use super::canary::Canary;
 use super::frame::{Frame, encode_open};
 use super::recv::RecvHalf;
 use super::send::SendHalf;
-use super::{
-    Event, RETENTION_MAX, SESSION_BYTES_MAX, SESSION_WINDOW_MAX, STREAM_WINDOW_MAX, STREAM_WINDOW_START, STREAMS_MAX,
-    Session,
-};
+use super::{Event, SESSION_WINDOW_MAX, STREAM_WINDOW_START, STREAMS_MAX, Session};
 use crate::wire::CloseCode;
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::ops::Range;
@@ -29,6 +27,11 @@ pub struct Stream {
     pub released: bool,
     end_told: bool,
     ours: bool,
+}
+
+/// Whether a step of a session's window is within its budget.
+fn takes(share: &mut Share, step: u64) -> bool {
+    usize::try_from(step).is_ok_and(|step| share.take(step))
 }
 
 /// How one direction of a stream stands.
@@ -100,7 +103,7 @@ impl Session {
 
     /// Room for the next bytes of a stream: put some there, then [`Session::commit`]. Empty is back-pressure.
     pub fn write_room(&mut self, id: u32) -> &mut [u8] {
-        let full = self.retained_bytes >= self.retention_max();
+        let full = self.is_retention_full();
         self.retention_was_full |= full;
         match self.streams.get_mut(&id) {
             Some(stream) if full => {
@@ -189,7 +192,8 @@ impl Session {
         let hurry = stream.recv.tell;
         let drained = stream.recv.is_drained();
         self.consumed_bytes += count;
-        self.session_window.handle_consumed(now, trip, self.consumed_bytes);
+        let share = &mut self.share;
+        self.session_window.handle_consumed(now, trip, self.consumed_bytes, |step| takes(share, step));
         self.touch_waiting();
         if drained {
             self.push_last_consumed(id);
@@ -197,29 +201,6 @@ impl Session {
             self.add_news(now, id, hurry);
         }
         self.reap(id);
-    }
-
-    /// Bytes that came and were not consumed.
-    fn held_bytes(&self) -> u64 {
-        self.received_bytes.saturating_sub(self.consumed_bytes)
-    }
-
-    /// What may be retained now, next to what is held. Both are large at once only by a peer that sends much and
-    /// acknowledges nothing.
-    pub(super) fn retention_max(&self) -> usize {
-        let held = usize::try_from(self.held_bytes()).unwrap_or(usize::MAX);
-        RETENTION_MAX.min(SESSION_BYTES_MAX.saturating_sub(held))
-    }
-
-    /// A stream that is read fast may stop being read, and then holds its window. So among others it gets an eighth of what
-    /// is left of the session's, at first 5.5 MiB, which carry 110 MiB/s at 50 ms: a few that stop leave something to the rest.
-    fn stream_window_max(&self) -> u64 {
-        match self.streams.len() {
-            0 | 1 => STREAM_WINDOW_MAX,
-            _ => {
-                (SESSION_WINDOW_MAX.saturating_sub(self.held_bytes()) / 8).clamp(STREAM_WINDOW_START, STREAM_WINDOW_MAX)
-            }
-        }
     }
 
     /// The peer would gain as much as it has left, or cannot send a whole record with that: most is held by streams that
@@ -323,7 +304,8 @@ impl Session {
 
     /// Retention has room again: whoever was refused may write on.
     pub(super) fn touch_waiting(&mut self) {
-        if self.retention_was_full && self.retained_bytes < self.retention_max() {
+        self.shrink_retention();
+        if self.retention_was_full && !self.is_retention_full() {
             self.retention_was_full = false;
             let waiting =
                 self.streams.iter_mut().filter_map(|(id, stream)| stream.send.take_room_news().then_some(*id));
@@ -432,11 +414,11 @@ impl Session {
 
     /// Streams that nobody reads must not take the session's credit from the others, as long as memory allows. Half of the
     /// window, because a quarter may be consumed and not yet told, and a record needs a part of the rest.
-    fn widen_session(&mut self) {
+    pub(super) fn widen_session(&mut self) {
         let narrow = self.held_bytes() > self.session_window.size() / 2;
         if narrow && self.session_window.size() < SESSION_WINDOW_MAX && !self.planted.is(Canary::NarrowSession) {
-            self.session_window.widen();
-            self.tell_limits = true;
+            let share = &mut self.share;
+            self.tell_limits |= self.session_window.widen(|step| takes(share, step));
         }
     }
 

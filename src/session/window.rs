@@ -23,13 +23,19 @@ impl Window {
 
     /// Half the window went through within two round trips: the window, not the consumer, was the limit. Double it. A small
     /// window doubles anyway; a large one that no path needs would only spread bytes under way over more memory than caches
-    /// hold, and so costs a tenth of the processor time.
-    pub fn handle_consumed(&mut self, now: Instant, round_trip: Option<Duration>, consumed: u64) {
+    /// hold, and so costs a tenth of the processor time. `may` is asked whether it may grow by so many bytes.
+    pub fn handle_consumed(
+        &mut self,
+        now: Instant,
+        round_trip: Option<Duration>,
+        consumed: u64,
+        may: impl FnOnce(u64) -> bool,
+    ) {
         if consumed.saturating_sub(self.epoch_offset) < self.size / 2 {
             return;
         }
         if self.size < self.freely || round_trip.is_some_and(|trip| now.duration_since(self.epoch_began) < 2 * trip) {
-            self.size = (self.size * 2).min(self.max).max(self.size);
+            self.widen(may);
         }
         self.epoch_began = now;
         self.epoch_offset = consumed;
@@ -45,9 +51,12 @@ impl Window {
         self.max = max;
     }
 
-    /// What was granted is taken up by what nobody consumes. Double it, for the others.
-    pub fn widen(&mut self) {
-        self.size = (self.size * 2).min(self.max).max(self.size);
+    /// Doubles the window, as far as its cap lets it and if it `may`. Yields whether it grew.
+    pub fn widen(&mut self, may: impl FnOnce(u64) -> bool) -> bool {
+        let step = (self.size * 2).min(self.max).saturating_sub(self.size);
+        let grows = step > 0 && may(step);
+        self.size += if grows { step } else { 0 };
+        grows
     }
 
     pub fn size(&self) -> u64 {
@@ -69,19 +78,33 @@ mod tests {
         let start = Instant::now();
         let trip = Duration::from_millis(50);
         let mut window = Window::new(start, 256, 2048);
-        window.handle_consumed(start + 10 * trip, Some(trip), 128);
+        window.handle_consumed(start + 10 * trip, Some(trip), 128, |_| true);
         assert_eq!(window.size(), 512, "small");
-        window.handle_consumed(start + 20 * trip, Some(trip), 400);
+        window.handle_consumed(start + 20 * trip, Some(trip), 400, |_| true);
         assert_eq!(window.size(), 1024, "small");
-        window.handle_consumed(start + 30 * trip, Some(trip), 1000);
+        window.handle_consumed(start + 30 * trip, Some(trip), 1000, |_| true);
         assert_eq!(window.size(), 1024, "the consumer was the limit");
-        window.handle_consumed(start + 31 * trip, Some(trip), 2000);
+        window.handle_consumed(start + 31 * trip, Some(trip), 2000, |_| true);
         assert_eq!(window.size(), 2048);
-        window.handle_consumed(start + 32 * trip, Some(trip), 4000);
+        window.handle_consumed(start + 32 * trip, Some(trip), 4000, |_| true);
         assert_eq!(window.size(), 2048, "never beyond its cap");
         window.cap(512);
-        window.handle_consumed(start + 33 * trip, Some(trip), 8000);
+        window.handle_consumed(start + 33 * trip, Some(trip), 8000, |_| true);
         assert_eq!(window.size(), 2048, "what was granted stays");
+    }
+
+    #[test]
+    fn a_window_that_may_not_grow_asks_again() {
+        let now = Instant::now();
+        let mut window = Window::new(now, 256, 700);
+        let mut asked = Vec::new();
+        for (consumed, may) in [(128, false), (256, true), (512, true), (1024, true)] {
+            window.handle_consumed(now, Some(Duration::from_millis(50)), consumed, |step| {
+                asked.push(step);
+                may
+            });
+        }
+        assert_eq!((asked, window.size()), (vec![256, 256, 188], 700));
     }
 
     #[test]
@@ -90,7 +113,7 @@ mod tests {
         for (skipped, size) in [(0, 512), (1000, 256)] {
             let mut window = Window::new(now, 256, 4096);
             window.skip(skipped);
-            window.handle_consumed(now, Some(Duration::from_millis(50)), 1000 + 100);
+            window.handle_consumed(now, Some(Duration::from_millis(50)), 1000 + 100, |_| true);
             assert_eq!(window.size(), size, "{skipped}");
         }
     }

@@ -56,8 +56,7 @@ pub fn load(path: &Path) -> Result<Identity, LoadError> {
     if bytes.len() > FILE_MAX {
         return Err(LoadError::TooLong);
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| LoadError::NotText)?;
-    keyfile::parse(text).map_err(LoadError::Parse)
+    keyfile::read(&bytes).map_err(LoadError::Parse)
 }
 
 /// Writes a new key file with mode 0600. It appears whole or not at all, and survives a crash once this returns.
@@ -146,9 +145,7 @@ pub enum LoadError {
     },
     /// More than 4096 bytes.
     TooLong,
-    /// Not UTF-8.
-    NotText,
-    /// Its text is no key.
+    /// What it says is no key.
     Parse(keyfile::KeyFileError),
 }
 
@@ -159,7 +156,6 @@ impl fmt::Display for LoadError {
             Self::NotRegular => f.write_str("the key file is not a regular file"),
             Self::Exposed { mode } => write!(f, "others can access the key file (mode {mode:04o})"),
             Self::TooLong => write!(f, "the key file has more than {FILE_MAX} bytes"),
-            Self::NotText => f.write_str("the key file is not text"),
             Self::Parse(error) => write!(f, "key file, {error}"),
         }
     }
@@ -227,6 +223,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::identity::keyfile::KeyFileErrorKind;
 
     fn directory() -> TempDir {
         TempDir::new().expect("a directory")
@@ -319,7 +316,7 @@ mod tests {
         write(&path, b"# nothing\n", 0o600);
         assert!(matches!(load(&path), Err(LoadError::Parse(error)) if error.line == 1));
         write(&path, &[0xff; 10], 0o600);
-        assert!(matches!(load(&path), Err(LoadError::NotText)));
+        assert!(matches!(load(&path), Err(LoadError::Parse(error)) if error.kind == KeyFileErrorKind::NotText));
         write(&path, &[b'#'; FILE_MAX + 1], 0o600);
         assert!(matches!(load(&path), Err(LoadError::TooLong)));
         let mut text = keyfile::encode(&Identity::generate()).as_bytes().to_vec();

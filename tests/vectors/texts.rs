@@ -64,6 +64,7 @@ fn ids_that_are_none() {
 
 fn file_class(kind: KeyFileErrorKind) -> &'static str {
     match kind {
+        KeyFileErrorKind::NotText => "not-text",
         KeyFileErrorKind::NoKey => "no-key",
         KeyFileErrorKind::IdInsteadOfSecret => "id-instead-of-secret",
         KeyFileErrorKind::BadSecret(_) => "bad-secret",
@@ -105,5 +106,8 @@ fn key_files() {
         let found = keyfile::parse(&file).map_err(|error| file_class(error.kind));
         assert_eq!(found.err(), Some(class), "{name}");
     }
+    let latin = [b"# caf\xe9\n", secret.as_bytes()].concat();
+    text.bad("latin-1", "not-text", &latin);
+    assert_eq!(keyfile::read(&latin).map_err(|error| file_class(error.kind)).err(), Some("not-text"));
     settle("keyfile.txt", &text.0);
 }

@@ -370,7 +370,7 @@ impl Tool for Portrep {
             }
             Event::Failed { key, why } => self.end_session(ctx, *key, &ToolError::Node(*why)),
             Event::Fatal { why } => self.finish(Err(ToolError::Node(*why))),
-            Event::TurnedAway { .. } => {}
+            Event::TurnedAway { .. } | Event::Circuit { .. } => {}
         }
     }
 

@@ -203,13 +203,13 @@ impl std::error::Error for AllowError {
 }
 
 fn read_policy(path: &Path, limits: Limits) -> Result<Policy, AllowError> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = File::open(path).map_err(AllowError::Read)?;
-    file.take(ALLOW_FILE_MAX + 1).read_to_string(&mut text).map_err(AllowError::Read)?;
-    if u64::try_from(text.len()).is_ok_and(|length| length > ALLOW_FILE_MAX) {
+    file.take(ALLOW_FILE_MAX + 1).read_to_end(&mut bytes).map_err(AllowError::Read)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > ALLOW_FILE_MAX) {
         return Err(AllowError::TooLong);
     }
-    let peers = Peers::parse(&text).map_err(AllowError::Parse)?;
+    let peers = Peers::read(&bytes).map_err(AllowError::Parse)?;
     Policy::only(&peers, limits).map_err(AllowError::Parse)
 }
 

@@ -375,6 +375,15 @@ fn a_removed_peer_is_cut_and_a_bad_file_changes_nothing() {
 }
 
 #[test]
+fn a_byte_of_the_allow_file_that_is_no_text_has_a_place() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("allow");
+    std::fs::write(&path, b"# ours\n# Stra\xdfe\n").unwrap();
+    let error = read_policy(&path, Limits::default()).unwrap_err().to_string();
+    assert_eq!(error, "line 2, column 7: a byte that is not UTF-8 text");
+}
+
+#[test]
 fn garbage_and_idle_connections_shut_nobody_out() {
     let relay = start(1, |_| {});
     let idle: Vec<_> = (0..200).map(|_| TcpStream::connect(relay.address).unwrap()).collect();

@@ -17,7 +17,7 @@ pub struct Output {
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Say what happens; twice: say more
+    /// Say what happens; twice: also what helps to find a fault
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 

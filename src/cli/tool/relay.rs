@@ -34,6 +34,7 @@ impl Tool for Relay {
         let mut ready = Ready::open(self.ready_fd, Otherwise::Stdout, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
         let identity = relay_key(self.key.as_deref(), &context.env)?;
+        self.say_limits();
         let relay = crate::app::relay::Relay::bind(self.options(identity, passed)).map_err(fault)?;
         for address in relay.addresses() {
             ready
@@ -51,6 +52,18 @@ impl Tool for Relay {
 }
 
 impl Relay {
+    /// What is in force, for whoever wonders why somebody was turned away.
+    fn say_limits(&self) {
+        let report = Report::new(Relay::MANUAL.name, self.output.verbosity(), self.output.format());
+        report.say(
+            Level::Debug,
+            &format!(
+                "links {}, of one peer {}, circuits of one peer {}, memory for bodies {}",
+                self.max_links, self.max_links_per_peer, self.max_circuits_per_peer, self.memory.0
+            ),
+        );
+    }
+
     fn options(self, identity: Identity, listeners: Vec<TcpListener>) -> RelayOptions {
         let count = |number: NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
         RelayOptions {

@@ -1,6 +1,6 @@
 //! What tools that connect say: news while they run, and how their end reads to a person.
 
-use crate::app::client::{CloseCode, Down, Failure, Notice, ToolError};
+use crate::app::client::{Aim, CloseCode, Down, Failure, Notice, Step, ToolError};
 use crate::app::ending::Ending;
 use crate::app::transfer::{Status, TransferError};
 use crate::cli::escape::printable;
@@ -67,6 +67,30 @@ impl<'a> Voice<'a> {
         self.report.say(Level::Info, text);
     }
 
+    fn debug(&self, text: &str) {
+        self.report.say(Level::Debug, text);
+    }
+
+    fn step(&self, step: &Step) -> String {
+        let whole = |peer: &PeerId, aim: &Aim| match aim {
+            Aim::Session(app) => format!("{}:{app}", self.name(peer)),
+            Aim::Lane => format!("a further lane with {}", self.name(peer)),
+        };
+        let whose = |peer: &PeerId, aim: &Aim| match aim {
+            Aim::Session(app) => format!("{} calls {app}", self.name(peer)),
+            Aim::Lane => format!("{} brings a further lane", self.name(peer)),
+        };
+        match step {
+            Step::Asked(peer, aim) => format!("asked for {}", whole(peer, aim)),
+            Step::Came(peer, aim, None) => format!("{}, by the relay's word: taken", whose(peer, aim)),
+            Step::Came(peer, aim, Some(code)) => {
+                format!("{}, by the relay's word: refused as {code:?}", whose(peer, aim))
+            }
+            Step::Opened => "open".to_owned(),
+            Step::Ended(code) => format!("ended: {code:?}"),
+        }
+    }
+
     fn warn(&self, text: &str) {
         self.report.say(Level::Warning, text);
     }
@@ -75,6 +99,9 @@ impl<'a> Voice<'a> {
     pub fn hear(&mut self, notice: &Notice<'_>) {
         self.note_state(notice);
         match notice {
+            Notice::Dialling(relay) => self.debug(&format!("dialling {relay}")),
+            Notice::Connected(here, there) => self.debug(&format!("connected from {here} to {there}, shaking hands")),
+            Notice::Circuit(number, step) => self.debug(&format!("circuit {number}: {}", self.step(step))),
             Notice::RelayUp(relay) => {
                 let text = format!("attached to {relay}");
                 if std::mem::take(&mut self.relay_trouble) { self.warn(&text) } else { self.info(&text) }
@@ -347,5 +374,63 @@ fn closed_fault(code: CloseCode) -> Fault {
         CloseCode::Protocol => Fault::new(Exit::Integrity, "the peer says that we broke the protocol"),
         CloseCode::Failed => Fault::new(Exit::Failed, "the program at the far side failed"),
         _ => Fault::new(Exit::Failed, "the peer ended the session before it had everything"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::report::{Format, Verbosity};
+    use std::io::Write;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn said(verbosity: Verbosity) -> String {
+        let page = Page::default();
+        let report = Report::to("vp-test", verbosity, Format::Text, Box::new(page.clone()));
+        let id = PeerId::from_bytes([1; 32]);
+        let peers = Peers::parse(&format!("shop {id}\n")).expect("a good file");
+        let mut voice = Voice::new(&report, &peers, None, Audience::Nobody);
+        let app: crate::identity::AppName = "backup".parse().expect("a name");
+        let relay = format!("{id}@relay.example").parse().expect("an address");
+        voice.hear(&Notice::Dialling(&relay));
+        voice.hear(&Notice::RelayUp(&relay));
+        for step in [
+            Step::Asked(id, Aim::Session(app.clone())),
+            Step::Came(id, Aim::Session(app), Some(CloseCode::NotHere)),
+            Step::Came(id, Aim::Lane, None),
+            Step::Ended(CloseCode::PeerGone),
+        ] {
+            voice.hear(&Notice::Circuit(2, &step));
+        }
+        let bytes = page.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn saying_it_twice_says_more() {
+        assert_eq!(said(Verbosity::Verbose).lines().count(), 1);
+        let more = said(Verbosity::Debug);
+        for line in [
+            "debug: dialling vp1",
+            "debug: circuit 2: asked for shop:backup",
+            "debug: circuit 2: shop calls backup, by the relay's word: refused as NotHere",
+            "debug: circuit 2: shop brings a further lane, by the relay's word: taken",
+            "debug: circuit 2: ended: PeerGone",
+        ] {
+            assert!(more.contains(line), "{line} is not in\n{more}");
+        }
     }
 }

@@ -1,0 +1,78 @@
+//! What tools that connect have to say while they run, before it has words.
+
+use super::client::ToolError;
+use super::portrep::{Hop, Passage, Referral};
+use crate::identity::{PeerId, RelayAddress};
+use crate::net::tcp::Place;
+use crate::node::{Down, Step};
+use crate::store::Fault;
+use std::io;
+use std::net::SocketAddr;
+
+/// What a person may want to know while it happens.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// A relay is dialled.
+    Dialling(&'a RelayAddress),
+    /// The relay's port took the connection: from here, to there.
+    Connected(SocketAddr, SocketAddr),
+    /// A step in the life of the circuit with this number.
+    Circuit(u32, &'a Step),
+    /// The link to a relay is up.
+    RelayUp(&'a RelayAddress),
+    /// The link to a relay is gone or did not come up.
+    RelayDown(&'a RelayAddress, Down, Option<&'a io::Error>),
+    /// The peer is not there yet.
+    Waiting(PeerId, &'a str),
+    /// The session is up.
+    Up(PeerId, &'a str),
+    /// The session lost its path and waits for another.
+    Lost(PeerId),
+    /// The session goes on.
+    Resumed(PeerId),
+    /// Somebody called who may not.
+    TurnedAway(PeerId, &'a str),
+    /// The application is registered: callers find it.
+    Attached(&'a str),
+    /// A session of a tool that goes on ended with a fault.
+    SessionFailed(PeerId, &'a ToolError),
+    /// Progress of a transfer: bytes and items done, and in all where known.
+    Progress {
+        /// Bytes where they belong.
+        bytes: u64,
+        /// Bytes in all.
+        total: Option<u64>,
+        /// Items where they belong, and in all where known.
+        items: Option<(u64, Option<u64>)>,
+        /// The present item, as bytes of unknown origin.
+        name: &'a [u8],
+    },
+    /// One item failed: its path, as bytes of unknown origin, and why. The others go on.
+    ItemFailed(&'a [u8], Fault),
+    /// A transfer of a tool that goes on is complete: from whom, how many items, and how many bytes came.
+    Received(PeerId, u64, u64),
+    /// An import listens here for connections to this peer's application.
+    Listening(&'a Place, PeerId, &'a str),
+    /// An export is registered: peers reach this target by this application.
+    Serving(&'a str, &'a str),
+    /// Everything that was asked for is there.
+    Ready,
+    /// How far a mapping works: one hop of it.
+    Hop(Hop, Passage),
+    /// An application's target cannot be reached, and why.
+    TargetFailed(&'a str, &'a str, &'a io::Error),
+    /// The RMI server behind this import sends its callers where no import listens.
+    Unmapped(PeerId, &'a str, &'a Referral),
+    /// An import cannot listen for now.
+    CannotListen(&'a Place, &'a io::Error),
+    /// Who may call was to be read again, and could not be.
+    NotReloaded,
+    /// It was, and nobody bears this name any more.
+    Unlisted(&'a str),
+    /// Connections cannot be accepted for now.
+    CannotAccept(&'a io::Error),
+    /// Somebody asked how it stands: connections now, and ever.
+    Connections(usize, u64),
+    /// Somebody asked how it stands.
+    Status,
+}

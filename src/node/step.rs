@@ -1,0 +1,26 @@
+//! The life of a circuit, told for whoever looks for a fault.
+
+use crate::identity::{AppName, PeerId};
+use crate::wire::CloseCode;
+
+/// What a circuit is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// A session with this application.
+    Session(AppName),
+    /// A further lane of a session.
+    Lane,
+}
+
+/// A step in a circuit's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// We ask the relay for it.
+    Asked(PeerId, Aim),
+    /// A peer, by the relay's word, asks for it; our answer is a refusal if there is a code.
+    Came(PeerId, Aim, Option<CloseCode>),
+    /// The other side has taken it.
+    Opened,
+    /// It has ended, or was not taken.
+    Ended(CloseCode),
+}
