@@ -1,4 +1,5 @@
-//! Finished files waiting for one common sync before they get their final names.
+//! Finished files waiting for one common sync before they get their final names; and what was there before, which
+//! somebody may have put there a moment ago without syncing it.
 //!
 //! ```text
 //!  part files ─▶ one fsync, or one syncfs ─▶ rename each ─▶ fsync each directory once ─▶ committed
@@ -31,6 +32,8 @@ pub struct Landing {
     pub part: Option<PartName>,
     /// Size and hash of a file that was offered with them; a stream and what has no content have none.
     pub content: Option<(u64, [u8; 32])>,
+    /// It was there before this transfer, the same: nobody may have synced it yet.
+    pub kept: bool,
 }
 
 /// One item after the sync.
@@ -49,7 +52,7 @@ pub struct Landed {
 pub enum Place {
     /// It got this name.
     Named(Vec<u8>),
-    /// Another transfer had put the same content there meanwhile.
+    /// It was there before, or another transfer had put the same content there meanwhile.
     Already,
 }
 
@@ -58,6 +61,7 @@ pub enum Place {
 pub struct Batch {
     items: Vec<Landing>,
     files: usize,
+    kept: usize,
     bytes: u64,
     since: Option<Instant>,
     /// The only file so far: it can be synced alone, without the rest of the file system.
@@ -65,16 +69,17 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Adds a finished file of this many bytes.
-    pub fn add_file(&mut self, now: Instant, landing: Landing, file: File, bytes: u64) {
+    /// Adds a finished file with this many bytes to sync. Without the file, the whole file system is synced for it.
+    pub fn add_file(&mut self, now: Instant, landing: Landing, file: Option<File>, bytes: u64) {
         self.files += 1;
-        self.lone = if self.files == 1 { Some(file) } else { None };
+        self.lone = if self.files == 1 { file } else { None };
         self.bytes = self.bytes.saturating_add(bytes);
         self.add_name(now, landing);
     }
 
     /// Adds an item that has no content of its own.
     pub fn add_name(&mut self, now: Instant, landing: Landing) {
+        self.kept += usize::from(landing.kept);
         self.items.push(landing);
         self.since.get_or_insert(now);
     }
@@ -99,12 +104,16 @@ impl Batch {
     /// pages it could not write, and would call the same file clean the next time.
     pub fn commit(&mut self, inbox: &mut Inbox, overwrite: Overwrite) -> Vec<Landed> {
         let batch = std::mem::take(self);
-        let synced = batch.sync(inbox);
+        let whole = batch.needs_all();
+        let synced = if whole { inbox.sync_all() } else { batch.sync_lone(inbox) };
+        let mut names_to_sync = Vec::with_capacity(batch.items.len());
         let mut landed: Vec<Landed> = batch
             .items
             .into_iter()
             .map(|item| {
                 let result = synced.and_then(|()| land(inbox, &item, overwrite));
+                // What had its name before everything was synced was synced with it.
+                names_to_sync.push(result.is_ok() && !(whole && item.kept));
                 if let (Err(_), Some(part)) = (&result, &item.part) {
                     inbox.remove_part(item.path.parent(), part);
                 }
@@ -112,7 +121,7 @@ impl Batch {
             })
             .collect();
         let mut directories: BTreeMap<&[u8], Result<(), Fault>> = BTreeMap::new();
-        for item in landed.iter().filter(|item| item.result.is_ok()) {
+        for (item, _) in landed.iter().zip(names_to_sync).filter(|(_, wanted)| *wanted) {
             let parent = item.path.parent();
             directories.entry(parent).or_insert_with(|| inbox.sync_directory(parent));
         }
@@ -128,18 +137,24 @@ impl Batch {
         landed
     }
 
-    fn sync(&self, inbox: &Inbox) -> Result<(), Fault> {
-        match (&self.lone, self.files) {
-            (_, 0) => Ok(()),
-            #[cfg(test)]
-            (Some(_), _) if inbox.planted_sync_fault.is_some() => inbox.sync_all(),
-            (Some(file), _) => Ok(file.sync_all()?),
-            (None, _) => inbox.sync_all(),
+    /// One sync of the file system is cheaper than one for each of several files, or of the directories of what was
+    /// there before.
+    fn needs_all(&self) -> bool {
+        self.files > usize::from(self.lone.is_some()) || self.kept > 1
+    }
+
+    fn sync_lone(&self, inbox: &Inbox) -> Result<(), Fault> {
+        match &self.lone {
+            Some(file) => inbox.sync_file(file),
+            None => Ok(()),
         }
     }
 }
 
 fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Place, Fault> {
+    if item.kept {
+        return Ok(Place::Already);
+    }
     let Some(part) = &item.part else {
         return Ok(Place::Named(item.path.name().to_vec()));
     };
@@ -160,6 +175,7 @@ fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Place
 
 #[cfg(test)]
 mod tests {
+    use super::super::inbox::Synced;
     use super::super::part::{PartFile, PartKey};
     use super::super::source::Mtime;
     use super::*;
@@ -174,7 +190,7 @@ mod tests {
         file.write(name.as_bytes()).unwrap();
         let file = file.finish(Some(0o640), Some(WHEN)).unwrap();
         let content = Some((4, *blake3::hash(name.as_bytes()).as_bytes()));
-        batch.add_file(now, Landing { index: 0, path, part: Some(part), content }, file, 4);
+        batch.add_file(now, Landing { index: 0, path, part: Some(part), content, kept: false }, Some(file), 4);
     }
 
     fn names(directory: &Path) -> Vec<String> {
@@ -263,6 +279,71 @@ mod tests {
         }
     }
 
+    /// Adds what is there before the transfer.
+    fn keep(batch: &mut Batch, inbox: &mut Inbox, name: &str) {
+        let path = TreePath::from_components(name.split('/').map(str::as_bytes)).unwrap();
+        let file = inbox.open_existing(path.parent(), path.name()).ok().map(File::from);
+        let landing = Landing { index: 0, path, part: None, content: None, kept: true };
+        match file {
+            Some(file) => batch.add_file(Instant::now(), landing, Some(file), 0),
+            None => batch.add_name(Instant::now(), landing),
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_is_synced_too_and_its_names_with_it() {
+        use Synced::{All, Directory, File};
+        for (kept, synced) in [
+            (&["f"][..], &[File, Directory(b"".to_vec())][..]),
+            (&["d"], &[Directory(b"".to_vec())]),
+            (&["d/l"], &[Directory(b"d".to_vec())]),
+            (&["d", "d/f", "d/g", "d/l", "f"], &[All]),
+        ] {
+            let home = tempfile::tempdir().unwrap();
+            std::fs::create_dir(home.path().join("d")).unwrap();
+            for file in ["f", "d/f", "d/g"] {
+                std::fs::write(home.path().join(file), "same").unwrap();
+            }
+            std::os::unix::fs::symlink("f", home.path().join("d/l")).unwrap();
+            let mut inbox = Inbox::open(home.path()).unwrap();
+            let mut batch = Batch::default();
+            kept.iter().for_each(|name| keep(&mut batch, &mut inbox, name));
+            let landed = batch.commit(&mut inbox, Overwrite::Never);
+            assert!(landed.iter().all(|item| item.result == Ok(Place::Already)));
+            assert_eq!(inbox.synced.borrow().as_slice(), synced, "{kept:?}");
+        }
+    }
+
+    #[test]
+    fn one_new_file_among_many_old_ones_costs_one_directory_on_top() {
+        let home = tempfile::tempdir().unwrap();
+        let mut inbox = Inbox::open(home.path()).unwrap();
+        let mut batch = Batch::default();
+        for number in 0..100 {
+            std::fs::create_dir(home.path().join(number.to_string())).unwrap();
+            keep(&mut batch, &mut inbox, &number.to_string());
+        }
+        add(&mut batch, &mut inbox, "new", Instant::now());
+        batch.commit(&mut inbox, Overwrite::Never);
+        assert_eq!(inbox.synced.borrow().as_slice(), [Synced::All, Synced::Directory(Vec::new())]);
+    }
+
+    #[test]
+    fn what_was_there_before_fails_with_the_sync_and_stays() {
+        for kept in [&["f"][..], &["d"], &["f", "d"]] {
+            let home = tempfile::tempdir().unwrap();
+            std::fs::write(home.path().join("f"), "same").unwrap();
+            std::fs::create_dir(home.path().join("d")).unwrap();
+            let mut inbox = Inbox::open(home.path()).unwrap();
+            inbox.planted_sync_fault = Some(Fault::Io);
+            let mut batch = Batch::default();
+            kept.iter().for_each(|name| keep(&mut batch, &mut inbox, name));
+            let landed = batch.commit(&mut inbox, Overwrite::Never);
+            assert!(landed.iter().all(|item| item.result == Err(Fault::Io)), "{kept:?}: {landed:?}");
+            assert_eq!(names(home.path()), ["d", "f"]);
+        }
+    }
+
     #[test]
     fn a_batch_is_due_when_old_or_full() {
         let home = tempfile::tempdir().unwrap();
@@ -274,7 +355,7 @@ mod tests {
         assert!(!batch.is_due(start) && batch.is_due(start + BATCH_AGE_MAX));
         let path = TreePath::top(b"d").unwrap();
         for index in 1..u32::try_from(BATCH_ITEMS_MAX).unwrap() {
-            batch.add_name(start, Landing { index, path: path.clone(), part: None, content: None });
+            batch.add_name(start, Landing { index, path: path.clone(), part: None, content: None, kept: false });
         }
         assert!(batch.is_due(start));
     }

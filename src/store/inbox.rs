@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::names::{NAME_BYTES_MAX, TreePath};
 use super::part::{PartKey, PartName, hash_range};
 use super::source::{Mtime, Stamp};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::fs::{fchmod, fstat, fsync, futimens, linkat, mkdirat, openat, openat2, readlinkat};
 use rustix::fs::{renameat, renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat};
@@ -70,6 +70,20 @@ pub struct Inbox {
     recent: Vec<OpenDirectory>,
     #[cfg(test)]
     pub(crate) planted_sync_fault: Option<Fault>,
+    #[cfg(test)]
+    pub(crate) synced: std::cell::RefCell<Vec<Synced>>,
+}
+
+/// What was synced, for tests.
+#[cfg(test)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Synced {
+    /// The whole file system.
+    All,
+    /// One file.
+    File,
+    /// The names in a directory.
+    Directory(Vec<u8>),
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -90,6 +104,8 @@ impl Inbox {
             recent: Vec::new(),
             #[cfg(test)]
             planted_sync_fault: None,
+            #[cfg(test)]
+            synced: std::cell::RefCell::default(),
         })
     }
 
@@ -284,7 +300,7 @@ impl Inbox {
         hash_range(&file, &mut hasher, 0, size)?;
         let same = hasher.finalize() == *hash;
         if same {
-            fsync(&file)?;
+            self.sync_file(&file)?;
         }
         Ok(same)
     }
@@ -308,10 +324,24 @@ impl Inbox {
     /// The first write-back failure since the inbox was opened.
     pub fn sync_all(&self) -> Result<(), Fault> {
         #[cfg(test)]
-        if let Some(fault) = self.planted_sync_fault {
-            return Err(fault);
-        }
+        self.note_sync(Synced::All)?;
         Ok(syncfs(&*self.root)?)
+    }
+
+    /// Writes one file of it to disk.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sync_file(&self, file: impl AsFd) -> Result<(), Fault> {
+        #[cfg(test)]
+        self.note_sync(Synced::File)?;
+        Ok(fsync(file)?)
+    }
+
+    #[cfg(test)]
+    fn note_sync(&self, what: Synced) -> Result<(), Fault> {
+        self.synced.borrow_mut().push(what);
+        self.planted_sync_fault.map_or(Ok(()), Err)
     }
 
     /// Writes the names in one directory to disk.
@@ -319,6 +349,8 @@ impl Inbox {
     /// # Errors
     /// What the system says.
     pub fn sync_directory(&mut self, path: &[u8]) -> Result<(), Fault> {
+        #[cfg(test)]
+        self.note_sync(Synced::Directory(path.to_vec()))?;
         match fsync(&*self.directory(path)?) {
             // Some file systems have nothing to sync in a directory, and say so.
             Ok(()) | Err(Errno::INVAL) => Ok(()),

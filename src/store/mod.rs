@@ -7,7 +7,7 @@
 //!
 //! Invariants: nothing outside the one root directory is touched, whatever the names are and whoever
 //! plants symbolic links meanwhile; a final name never shows a half-written file; what is reported as
-//! committed has been synced, and so has the directory that holds it; a file with a secret ([`keyfile`]) is readable by
+//! committed, or as having been there, has been synced, and so has the directory that holds it; a file with a secret ([`keyfile`]) is readable by
 //! its owner alone from its first byte on.
 
 pub mod batch;

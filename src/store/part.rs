@@ -14,7 +14,7 @@ use super::inbox::{Inbox, times};
 use super::names::{PART_PREFIX, TreePath};
 use super::source::Mtime;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Advice, AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{Advice, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::fs::{fadvise, fchmod, flock, fstat, ftruncate, futimens, openat, renameat, statat};
 use rustix::io::{Errno, pread};
 use std::fmt;
@@ -33,6 +33,8 @@ const READ_BYTES: usize = 256 << 10;
 /// less, and another run's transfer is not waited for.
 const LOCK_ATTEMPTS_MAX: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
+/// Permissions of a file while it is unfinished: nobody else's business, and writable for the run that goes on with it.
+const WRITABLE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Written bytes are pushed towards the disk in steps of this, so that the final sync finds
 /// little left to do.
 const WRITE_BEHIND_BYTES: u64 = 8 << 20;
@@ -123,26 +125,40 @@ pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Optio
         if theirs.key != ours.key || theirs.run == ours.run {
             continue;
         }
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = openat(&*directory, theirs.to_string(), flags, Mode::empty()) else {
+        let Ok(file) = open_unfinished(&directory, &theirs) else {
             continue;
         };
         if claim(&file, &directory, &theirs).is_err() {
             continue;
         }
         let stat = fstat(&file)?;
-        // Somebody else's file, or one with a second name, might change behind our back.
-        let private = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-            && stat.st_nlink == 1
-            && stat.st_uid == rustix::process::geteuid().as_raw();
         let (old, new) = (theirs.to_string(), ours.to_string());
-        if private && renameat(&*directory, old, &*directory, new).is_ok() {
+        if is_private(&stat) && renameat(&*directory, old, &*directory, new).is_ok() {
             inbox.forget_part(path.parent(), &theirs);
+            if stat.st_mode & WRITABLE.as_raw_mode() != WRITABLE.as_raw_mode() {
+                fchmod(&file, WRITABLE)?;
+            }
             let length = u64::try_from(stat.st_size).unwrap_or(0);
             return Ok(Some(Adopted { name: ours, file, length }));
         }
     }
     Ok(None)
+}
+
+/// Opens an unfinished file for reading, and for writing if it permits that: one that was complete when its run was
+/// killed has the permissions of the finished file already, and may be for reading only.
+fn open_unfinished(directory: &OwnedFd, name: &PartName) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let open = |how| openat(directory, name.to_string(), flags | how, Mode::empty());
+    // Some file systems lock only what is open for writing.
+    open(OFlags::RDWR).or_else(|errno| if errno == Errno::ACCESS { open(OFlags::RDONLY) } else { Err(errno) })
+}
+
+/// Somebody else's file, or one with a second name, might change behind our back.
+fn is_private(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && stat.st_nlink == 1
+        && stat.st_uid == rustix::process::geteuid().as_raw()
 }
 
 impl Adopted {
@@ -227,8 +243,7 @@ impl PartFile {
     /// What the system says.
     pub fn create(directory: &OwnedFd, name: &PartName) -> Result<Self, Fault> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let private = Mode::RUSR | Mode::WUSR;
-        let file = openat(directory, name.to_string(), flags | OFlags::CLOEXEC, private)?;
+        let file = openat(directory, name.to_string(), flags | OFlags::CLOEXEC, WRITABLE)?;
         claim(&file, directory, name)?;
         Ok(Self { file: file.into(), offset: 0, pushed: 0, set_length: false })
     }
@@ -336,6 +351,43 @@ mod tests {
         let lengths: Vec<u64> = states.iter().map(|state| state.0).collect();
         assert_eq!(lengths, [1 << 20, 2 << 20, 3_000_000]);
         assert_eq!(states[2].1.finalize(), blake3::hash(&content));
+    }
+
+    /// Does this without root's leave to open what its permissions forbid, which whoever runs tests may have.
+    fn without_privilege(work: impl FnOnce() + Send) {
+        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+        let unprivileged = || {
+            let mut sets = capabilities(None).unwrap();
+            sets.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+            set_capabilities(None, sets).unwrap(); // of this thread alone
+            work();
+        };
+        std::thread::scope(|scope| scope.spawn(unprivileged).join()).unwrap();
+    }
+
+    #[test]
+    fn a_complete_file_that_nobody_may_write_is_taken_over_all_the_same() {
+        let home = tempfile::tempdir().unwrap();
+        without_privilege(|| {
+            let path = TreePath::top(b"f").unwrap();
+            let mut inbox = Inbox::open(home.path()).unwrap();
+            let root = inbox.directory(b"").unwrap();
+            for (run, mode) in [(1, 0o444), (2, 0o400), (3, 0o555)] {
+                let left = name(&path, 4, run);
+                let mut file = PartFile::create(&root, &left).unwrap();
+                file.write(b"full").unwrap();
+                drop(file.finish(Some(mode), Some(WHEN)).unwrap()); // and killed before it got its name
+                let denied = fs::File::options().write(true).open(home.path().join(left.to_string())).unwrap_err();
+                assert_eq!(denied.kind(), std::io::ErrorKind::PermissionDenied, "so nothing is tested");
+                inbox = Inbox::open(home.path()).unwrap();
+                let ours = name(&path, 4, run + 10);
+                let adopted = adopt(&mut inbox, &path, ours).unwrap().expect("taken over");
+                assert_eq!(adopted.checkpoints(4, NonZeroU64::MIN).unwrap()[0].0, 4);
+                let file = PartFile::resume(&root, &ours, 4).unwrap().finish(Some(mode), None).unwrap();
+                assert_eq!(u32::from(mode), fstat(&file).unwrap().st_mode & 0o777);
+                fs::remove_file(home.path().join(ours.to_string())).unwrap();
+            }
+        });
     }
 
     #[test]

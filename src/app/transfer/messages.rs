@@ -59,8 +59,8 @@
 //!    one of the prefix lengths, then DATA, ZDATA and HOLE for exactly the rest of the file, then
 //!    FILE_END; or FILE_FAILED at any point. After HAVE: FILE_SAME, or FILE_DIFFERS if it was to be
 //!    left, or FILE_BEGIN at 0, or FILE_FAILED.
-//! 6. ITEM is final for its index, and comes once. *Committed* says: verified, synced, and renamed. If
-//!    it comes while the file is under way, the sender sends FILE_FAILED and goes on with the next.
+//! 6. ITEM is final for its index, and comes once. *Committed* says: verified, synced, and renamed.
+//!    *Exists* says: the same is there and synced, whoever put it there. If it comes while the file is under way, the sender sends FILE_FAILED and goes on with the next.
 //! 7. END{number of ENTRYs, skipped} comes when every ENTRY has been dealt with; DONE follows every ITEM.
 //!
 //! Faults: see [`FAULTS`]. Statuses: see [`super::Status`].

@@ -2,8 +2,7 @@
 
 use super::hashing::ContentHash;
 use super::messages::{
-    Answer, CHECKPOINTS_MAX, Content, ENTRIES_MAX, Entry, Hello, IfDifferent, ItemOutcome, OPEN_ENTRIES_MAX, Offer,
-    VERSION,
+    Answer, CHECKPOINTS_MAX, Content, ENTRIES_MAX, Entry, Hello, IfDifferent, OPEN_ENTRIES_MAX, Offer, VERSION,
 };
 use super::outcome::{Tally, Violation};
 use super::progress::{Meter, Progress};
@@ -114,10 +113,8 @@ impl<'p, 'a> Receiver<'p, 'a> {
             }
             (Offer::Entry(entry), Current::Nothing) => self.entry(entry, now),
             (Offer::Begin { index, offset }, Current::Nothing) => self.begin(index, offset),
-            (Offer::Same { index }, Current::Nothing) => self.compared(index, None, ItemOutcome::Exists),
-            (Offer::Differs { index }, Current::Nothing) => {
-                self.compared(index, Some(IfDifferent::Leave), Fault::Exists.into())
-            }
+            (Offer::Same { index }, Current::Nothing) => self.same(index, now),
+            (Offer::Differs { index }, Current::Nothing) => self.differs(index),
             (Offer::Finish { entries, skipped }, Current::Nothing) => self.finish(entries, skipped),
             (Offer::Failed { index, fault }, Current::Nothing) => {
                 let item = self.next_pending(index)?.item;
@@ -216,7 +213,6 @@ impl<'p, 'a> Receiver<'p, 'a> {
         let index = item.index;
         match verdict {
             Verdict::Taken => {}
-            Verdict::Settled(outcome) => self.settle_item(item, outcome),
             Verdict::Have(hash, otherwise) => {
                 self.answers.push(Answer::Have { index, otherwise, hash });
                 self.pending.push_back(Pending { item, expect: Expect::Comparison(otherwise) });
@@ -257,18 +253,28 @@ impl<'p, 'a> Receiver<'p, 'a> {
         Ok(())
     }
 
-    pub(super) fn compared(
-        &mut self,
-        index: u32,
-        only: Option<IfDifferent>,
-        outcome: ItemOutcome,
-    ) -> Result<(), Violation> {
+    /// The file that is here is the one that was offered.
+    pub(super) fn same(&mut self, index: u32, now: Instant) -> Result<(), Violation> {
+        let item = self.compared(index, None)?;
+        if let Some(settled) = self.sink.keep(now, item) {
+            self.settle(settled);
+        }
+        Ok(())
+    }
+
+    /// It is another one, and stays.
+    pub(super) fn differs(&mut self, index: u32) -> Result<(), Violation> {
+        let item = self.compared(index, Some(IfDifferent::Leave))?;
+        self.settle_item(item, Fault::Exists.into());
+        Ok(())
+    }
+
+    fn compared(&mut self, index: u32, only: Option<IfDifferent>) -> Result<Offered, Violation> {
         let Pending { item, expect } = self.next_pending(index)?;
         match expect {
             Expect::Comparison(otherwise) if only.is_none_or(|only| only == otherwise) => {
                 self.meter.bytes_done += item.size.unwrap_or(0);
-                self.settle_item(item, outcome);
-                Ok(())
+                Ok(item)
             }
             _ => Err(Violation::Order),
         }

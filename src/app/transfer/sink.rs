@@ -30,8 +30,6 @@ pub(super) enum Verdict {
     Want(Checkpoints),
     /// A file that may be the same.
     Have(Hash, IfDifferent),
-    /// Nothing more is needed.
-    Settled(ItemOutcome),
     /// Nothing more is needed, but it is not safe before the next commit.
     Taken,
 }
@@ -65,6 +63,9 @@ pub(super) trait Sink {
 
     /// The content was complete and right. `None`: safe with the next commit.
     fn complete(&mut self, now: Instant, item: Offered) -> Result<Option<Settled>, Fault>;
+
+    /// A file that was here already is what the sender has. `None`: safe with the next commit.
+    fn keep(&mut self, now: Instant, item: Offered) -> Option<Settled>;
 
     /// The rest of the content will not come.
     fn abandon(&mut self, item: &Offered, fault: Fault);

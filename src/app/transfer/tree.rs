@@ -8,6 +8,7 @@ use crate::store::inbox::{Inbox, Made, Overwrite, There};
 use crate::store::names::{TreePath, link_stays_inside};
 use crate::store::part::{PartFile, PartKey, PartName, adopt, hash_range};
 use crate::store::source::{Kind, Mtime};
+use std::fs::File;
 use std::num::NonZeroU64;
 use std::time::Instant;
 
@@ -90,10 +91,7 @@ impl TreeSink {
             mtime: item.mtime.unwrap_or(NO_TIME),
             made: made == Made::New,
         });
-        if made != Made::New {
-            return Ok(Verdict::Settled(ItemOutcome::Exists));
-        }
-        self.batch.add_name(now, landing(item, None));
+        self.batch.add_name(now, Landing { kept: made != Made::New, ..landing(item, None) });
         Ok(Verdict::Taken)
     }
 
@@ -103,7 +101,8 @@ impl TreeSink {
         }
         let there = self.inbox.look(&item.path)?;
         if matches!(&there, There::Link(known) if known == target) {
-            return Ok(Verdict::Settled(ItemOutcome::Exists));
+            self.batch.add_name(now, Landing { kept: true, ..landing(item, None) });
+            return Ok(Verdict::Taken);
         }
         let (parent, mtime) = (item.path.parent(), item.mtime.unwrap_or(NO_TIME));
         match (there, self.overwrite) {
@@ -126,7 +125,7 @@ impl TreeSink {
 }
 
 fn landing(item: &Offered, part: Option<PartName>) -> Landing {
-    Landing { index: item.index, path: item.path.clone(), part, content: item.size.zip(item.hash) }
+    Landing { index: item.index, path: item.path.clone(), part, content: item.size.zip(item.hash), kept: false }
 }
 
 impl Sink for TreeSink {
@@ -186,7 +185,7 @@ impl Sink for TreeSink {
         let bytes = file.offset();
         match file.finish(item.mode, item.mtime) {
             Ok(file) => {
-                self.batch.add_file(now, landing(&item, Some(name)), file, bytes);
+                self.batch.add_file(now, landing(&item, Some(name)), Some(file), bytes);
                 Ok(None)
             }
             Err(fault) => {
@@ -194,6 +193,16 @@ impl Sink for TreeSink {
                 Err(fault)
             }
         }
+    }
+
+    fn keep(&mut self, now: Instant, item: Offered) -> Option<Settled> {
+        // Whoever put it there may not have synced it: this receiver, too, if it was killed between renaming and syncing.
+        let file = match self.overwrite {
+            Overwrite::Never | Overwrite::Yes => self.inbox.open_existing(item.path.parent(), item.path.name()).ok(),
+            Overwrite::Rename => None, // it may have been one of the alternatives
+        };
+        self.batch.add_file(now, Landing { kept: true, ..landing(&item, None) }, file.map(File::from), 0);
+        None
     }
 
     fn abandon(&mut self, item: &Offered, fault: Fault) {

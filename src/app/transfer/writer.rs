@@ -91,6 +91,11 @@ impl Sink for WriterSink {
         Ok(Some(Settled { index, path, outcome: ItemOutcome::Committed, renamed: None }))
     }
 
+    fn keep(&mut self, _: Instant, item: Offered) -> Option<Settled> {
+        // Nothing is ever here already, and so nothing is ever compared.
+        Some(Settled { index: item.index, path: item.path, outcome: Fault::Io.into(), renamed: None })
+    }
+
     fn abandon(&mut self, _: &Offered, _: Fault) {
         self.writer = None;
     }

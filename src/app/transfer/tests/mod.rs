@@ -6,6 +6,7 @@ mod figures;
 mod happy;
 mod hostile_receiver;
 mod hostile_sender;
+mod kept;
 mod pace;
 mod policy;
 mod races;
