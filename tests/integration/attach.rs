@@ -229,7 +229,7 @@ fn session_ends_when_both_sides_have_ended_and_not_later() {
     for n in 0..20u64 {
         let done = east.attach().arg("west:echo").input(Input::Random { seed: n, bytes: 64 * n * n }).run();
         let done = done.expect(exit::DONE).expect_random(n, 64 * n * n);
-        assert!(done.took < Duration::from_secs(5), "session {n} took {:?}", done.took);
+        assert!(done.took < Duration::from_secs(9), "session {n} took {:?}", done.took);
     }
 }
 
@@ -261,7 +261,7 @@ fn program_that_ends_first_is_an_end_and_no_failure() {
     for input in [Input::Null, Input::Held, Input::Bytes(b"question".to_vec())] {
         let done = east.attach().args(["west:early"]).input(input).run();
         let done = done.expect(exit::DONE).expect_silence().expect_output(b"answer\n");
-        assert!(done.took < Duration::from_secs(5), "took {:?}", done.took);
+        assert!(done.took < Duration::from_secs(9), "took {:?}", done.took);
     }
 }
 

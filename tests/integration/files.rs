@@ -69,7 +69,7 @@ fn stream_can_be_kept_under_a_name() {
 fn many_small_files_need_no_round_trip_each() {
     let world = World::new();
     let relay = world.relay();
-    let delay = Shape { delay: std::time::Duration::from_millis(25), ..Shape::default() };
+    let delay = Shape { delay: std::time::Duration::from_millis(100), ..Shape::default() };
     let (_proxy, through) = relay.behind(delay);
     let (east, west) = (world.party("east", &through), relay.party("west"));
     let tree = world.dir("tree");
@@ -81,8 +81,8 @@ fn many_small_files_need_no_round_trip_each() {
     let done = east.send().args(["tree", "west"]).run().expect(exit::DONE);
     recv.wait().expect(exit::DONE);
     assert_same_tree(&tree, &world.path("inbox/tree"));
-    // A round trip each would be 50 s.
-    assert!(done.took.as_secs() < 15, "took {:?}", done.took);
+    // A round trip each would be 200 s.
+    assert!(done.took.as_secs() < 50, "took {:?}", done.took);
 }
 
 #[test]

@@ -10,8 +10,10 @@ use socket2::{Domain, Socket, Type};
 use crate::harness::{DEADLINE, Input, Random, Relay, World, burnt_in_a_second, exit, scale, within};
 use crate::impair::{Command, Shape};
 
-/// The absolute deadline of an unauthenticated connection is 10 s; the rest is for the machine.
-const CUT_OFF: Duration = Duration::from_secs(14);
+/// The absolute deadline of an unauthenticated connection.
+const UNKNOWN_MAX: Duration = Duration::from_secs(10);
+/// When it has passed; the rest is for the machine, and less than any other timer takes.
+const CUT_OFF: Duration = Duration::from_secs(18);
 /// Half-open or creeping connections that a legitimate client must not feel.
 const CROWD: usize = 1000;
 
@@ -57,6 +59,35 @@ fn transfer(relay: &Relay<'_>, seed: u64) -> Duration {
     dial.input(Input::Random { seed, bytes }).run().expect(exit::DONE).expect_silence();
     listen.wait().expect(exit::DONE).expect_random(seed, bytes);
     started.elapsed()
+}
+
+/// The fastest of some transfers while a crowd that began to come at this time is still there; none if it was cut off
+/// before the first was done, as on a machine with much other work.
+fn among_crowd(relay: &Relay<'_>, seed: u64, began: Instant) -> Option<Duration> {
+    let mut fastest = None;
+    for _ in 0..3 {
+        let took = transfer(relay, seed);
+        if began.elapsed() >= UNKNOWN_MAX {
+            break;
+        }
+        fastest = Some(fastest.map_or(took, |before: Duration| before.min(took)));
+    }
+    fastest
+}
+
+/// Makes crowds until one has had a transfer in its midst, and yields that one.
+fn some_crowd<T>(mut make: impl FnMut() -> (T, Option<Duration>)) -> (T, Duration) {
+    let found = (0..4).find_map(|_| {
+        let (crowd, among) = make();
+        Some(crowd).zip(among)
+    });
+    found.expect("a transfer before the crowd was cut off")
+}
+
+/// Asserts that a crowd has not been felt, by what a transfer took in its midst, and before and after it.
+fn assert_not_felt(relay: &Relay<'_>, before: Duration, among: Duration) {
+    let alone = before.max(transfer(relay, 9));
+    assert!(among < 3 * alone + Duration::from_secs(2), "{among:?} among the crowd, {alone:?} alone");
 }
 
 /// What a real client says first: recorded from one that meets a listener which says nothing.
@@ -145,29 +176,63 @@ fn thousand_half_open_connections_harm_nobody_and_end_at_the_deadline() {
     let relay = world.relay();
     let hello = first_words(&world);
     let alone = transfer(&relay, 3);
-    let started = Instant::now();
+    let connect = |n: usize| {
+        let stream = connect_from(source(n), relay.socket()).expect("a connection");
+        let words = [0, hello.len() / 2, hello.len()][n % 3];
+        // On a machine with much other work the first are cut off while the last are still coming.
+        let _ = (&stream).write_all(&hello[..words]);
+        stream
+    };
     // A third says nothing, a third half of the first message, a third all of it and no more.
-    let crowd: Vec<TcpStream> = (0..CROWD)
-        .map(|n| {
-            let stream = connect_from(source(n), relay.socket()).expect("a connection");
-            let words = [0, hello.len() / 2, hello.len()][n % 3];
-            (&stream).write_all(&hello[..words]).expect("room in the kernel");
-            stream
-        })
-        .collect();
-    let among = transfer(&relay, 4);
-    assert!(started.elapsed() < Duration::from_secs(10), "the crowd had already been cut off");
-    assert!(among < 3 * alone + Duration::from_secs(2), "{among:?} among the crowd, {alone:?} alone");
+    let ((crowd, whole), among) = some_crowd(|| {
+        let began = Instant::now();
+        let crowd: Vec<TcpStream> = (0..CROWD).map(connect).collect();
+        ((crowd, Instant::now()), among_crowd(&relay, 4, began))
+    });
     let mut said = Vec::new();
     let left = |said: &mut Vec<u8>| crowd.iter().filter(|stream| !is_over(stream, said)).count();
     assert!(
-        within(CUT_OFF, || left(&mut said) == 0),
+        within(CUT_OFF.saturating_sub(whole.elapsed()), || left(&mut said) == 0),
         "{} are still open after {:?}",
         left(&mut said),
-        started.elapsed()
+        whole.elapsed()
     );
     assert!(relay.process().peak_kib() < 64 << 10, "{} KiB", relay.process().peak_kib());
-    transfer(&relay, 5);
+    assert_not_felt(&relay, alone, among);
+}
+
+/// What became of a crowd that creeps.
+struct Creeping {
+    sent: usize,
+    said: Vec<u8>,
+    all_over: bool,
+}
+
+/// Lets a crowd say the first message by one byte a second, each of them right, until everybody has been cut off. Yields
+/// how long a transfer took in its midst too.
+fn creep(relay: &Relay<'_>, hello: &[u8]) -> (Creeping, Option<Duration>) {
+    let started = Instant::now();
+    let connect = |n| (connect_from(source(n), relay.socket()).expect("a connection"), false);
+    let mut crowd: Vec<(TcpStream, bool)> = (0..CROWD).map(connect).collect();
+    let (mut sent, mut said) = (0, Vec::new());
+    std::thread::scope(|scope| {
+        // A legitimate client in the midst of them.
+        let among = scope.spawn(|| among_crowd(relay, 7, started));
+        let all_over = within(CUT_OFF, || {
+            let due = usize::try_from(started.elapsed().as_secs()).unwrap_or(usize::MAX) + 1;
+            while sent < due.min(hello.len()) {
+                for (stream, _) in &crowd {
+                    let _ = (&*stream).write(&hello[sent..=sent]);
+                }
+                sent += 1;
+            }
+            for (stream, over) in crowd.iter_mut().filter(|(_, over)| !over) {
+                *over = is_over(stream, &mut said);
+            }
+            crowd.iter().all(|(_, over)| *over)
+        });
+        (Creeping { sent, said, all_over }, among.join().expect("the legitimate client"))
+    })
 }
 
 #[test]
@@ -177,34 +242,11 @@ fn creeping_connections_have_an_absolute_deadline() {
     let relay = world.relay();
     let hello = first_words(&world);
     let alone = transfer(&relay, 6);
-    let started = Instant::now();
-    let connect = |n| (connect_from(source(n), relay.socket()).expect("a connection"), Vec::new(), None);
-    let mut crowd: Vec<(TcpStream, Vec<u8>, Option<Duration>)> = (0..CROWD).map(connect).collect();
-    let mut sent = 0;
-    let (all_over, among) = std::thread::scope(|scope| {
-        // A legitimate client in the midst of them.
-        let among = scope.spawn(|| transfer(&relay, 7));
-        let all_over = within(CUT_OFF, || {
-            // One byte a second, each of them right.
-            let due = usize::try_from(started.elapsed().as_secs()).unwrap_or(usize::MAX) + 1;
-            while sent < due.min(hello.len()) {
-                for (stream, ..) in &crowd {
-                    let _ = (&*stream).write(&hello[sent..=sent]);
-                }
-                sent += 1;
-            }
-            for (stream, said, over) in crowd.iter_mut().filter(|(_, _, over)| over.is_none()) {
-                *over = is_over(stream, said).then(|| started.elapsed());
-            }
-            crowd.iter().all(|(_, _, over)| over.is_some())
-        });
-        (all_over, among.join().expect("the legitimate client"))
-    });
-    assert!(among < 3 * alone + Duration::from_secs(2), "{among:?} among the crowd, {alone:?} alone");
-    assert!(all_over, "a byte a second keeps a connection open");
-    assert!(sent > 5, "they were cut off before they could creep");
-    assert!(crowd.iter().all(|(_, said, _)| said.is_empty()), "half a message was answered");
-    transfer(&relay, 8);
+    let (crowd, among) = some_crowd(|| creep(&relay, &hello));
+    assert!(crowd.all_over, "a byte a second keeps a connection open");
+    assert!(crowd.sent > 5, "they were cut off before they could creep");
+    assert!(crowd.said.is_empty(), "half a message was answered");
+    assert_not_felt(&relay, alone, among);
 }
 
 #[test]

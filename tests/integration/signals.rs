@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{DEADLINE, Input, Running, Signal, World, exit};
 
 /// An end that waits for nobody, on a machine that has other work.
-const AT_ONCE: Duration = Duration::from_secs(6);
+const AT_ONCE: Duration = Duration::from_secs(9);
 
 /// Asks and takes the answer, which must be one line.
 fn asked(running: &Running, tool: &str) -> String {

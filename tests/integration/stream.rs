@@ -178,10 +178,9 @@ fn text_shrinks_on_the_wire_and_noise_does_not_grow() {
     let west = relay.party("west");
     let text = "2026-11-22 02:36:16 INSERT INTO orders VALUES (42, 'depot', 'west');\n".repeat(200_000).into_bytes();
     let noise = Random::bytes(5, text.len());
-    let wire = |data: &[u8], compress: &str| {
+    let wire = |data: &[u8], compress: &str, rate: &str| {
         let (proxy, through) = relay.behind(Shape::default());
-        // Compression pays on a path slower than it: 20 MB/s.
-        proxy.tell("rate 20M".parse::<Command>().expect("a command")).expect("told");
+        proxy.tell(format!("rate {rate}").parse::<Command>().expect("a command")).expect("told");
         let recv = waiting(&west);
         let east = world.party("east", &through);
         let tool = send(&east, Input::Bytes(data.to_vec())).args(["--compress", compress]);
@@ -190,11 +189,12 @@ fn text_shrinks_on_the_wire_and_noise_does_not_grow() {
         proxy.count().delivered[0]
     };
     let bytes = text.len() as u64;
-    assert!(wire(&text, "auto") < bytes / 4);
-    assert!(wire(&text, "9") < bytes / 10);
-    assert!(wire(&text, "off") > bytes);
+    // By itself it compresses on a path that is slower than that, even on a machine with other work.
+    assert!(wire(&text, "auto", "2M") < bytes / 4);
+    assert!(wire(&text, "9", "20M") < bytes / 10);
+    assert!(wire(&text, "off", "20M") > bytes);
     for compress in ["auto", "off", "1"] {
-        assert!(wire(&noise, compress) < bytes + bytes / 50, "noise grew with --compress {compress}");
+        assert!(wire(&noise, compress, "20M") < bytes + bytes / 50, "noise grew with --compress {compress}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is sent: streams that no compressor shrinks, trees that hold every kind of thing, and ways to compare them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -79,9 +79,49 @@ pub fn snapshot(root: &Path) -> BTreeMap<PathBuf, Entry> {
     entries
 }
 
-/// The names below `root`, for tests that care for nothing else.
+/// Shows everything below `root` that still has its name when it is looked at: whoever writes there may rename meanwhile.
+fn walk(root: &Path, mut see: impl FnMut(&Path, &fs::Metadata)) {
+    let mut todo = vec![fs::read_dir(root).expect("a directory to look at")];
+    while let Some(entries) = todo.pop() {
+        for entry in entries {
+            let path = entry.expect("a directory to look at").path();
+            let Some(meta) = there(fs::symlink_metadata(&path)) else { continue };
+            if meta.is_dir() {
+                todo.extend(there(fs::read_dir(&path)));
+            }
+            see(&path, &meta);
+        }
+    }
+}
+
+/// What was found, or nothing where the name was gone.
+#[track_caller]
+fn there<T>(found: io::Result<T>) -> Option<T> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        found => Some(found.expect("something to look at")),
+    }
+}
+
+/// The names below `root`, for tests that care for nothing else; also while somebody works there.
 pub fn names(root: &Path) -> Vec<String> {
-    snapshot(root).keys().map(|path| path.to_string_lossy().into_owned()).collect()
+    let mut names = BTreeSet::new();
+    walk(root, |path, _| {
+        names.insert(path.strip_prefix(root).expect("below the root").to_owned());
+    });
+    names.iter().map(|path| path.to_string_lossy().into_owned()).collect()
+}
+
+/// The lengths of all files below `root`, finished or not, bytes; also while somebody works there. One that is renamed
+/// meanwhile counts once.
+pub fn held(root: &Path) -> u64 {
+    let mut lengths = BTreeMap::new();
+    walk(root, |_, meta| {
+        if meta.is_file() {
+            lengths.insert(meta.ino(), meta.len());
+        }
+    });
+    lengths.values().sum()
 }
 
 /// Asserts that two trees hold the same, and names the first difference.

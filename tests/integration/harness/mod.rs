@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-pub use data::{Random, assert_same_content, assert_same_tree, names};
+pub use data::{Random, assert_same_content, assert_same_tree, held, names};
 pub use done::Done;
 pub use process::{DEADLINE, Input, Output, Running, Tool};
 pub use rustix::process::Signal;

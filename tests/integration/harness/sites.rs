@@ -68,34 +68,35 @@ impl<'w> Sites<'w> {
         address.unwrap_or_else(|| panic!("no address: {line}"))
     }
 
-    /// Bytes that have passed east's path, both ways.
-    pub fn passed(&self) -> u64 {
-        self.up.count().delivered.iter().sum()
-    }
-
     /// `kill -9` of the relay, and its start.
     pub fn restart_relay(&mut self) {
         self.relay.kill();
         self.relay.restart();
     }
 
-    /// Runs a program of east. Every megabyte it moves, or as much as was set, a path is cut or reset or the relay is killed, in turn. The program
-    /// must move some, or nothing was shown.
+    /// Runs a program of east. Every megabyte it moves one way, or as much as was set, a path is cut or reset or the relay
+    /// is killed, in turn. Paths break by themselves at their byte, and the one that is before the relay stops there until
+    /// the relay is killed: however late this thread looks, the program cannot get past. It must move some, or nothing was
+    /// shown.
     pub fn run_troubled(&mut self, tool: Tool) -> Done {
         let mut running = tool.within(DEADLINE * super::factor()).spawn();
         let mut troubles = 0;
         loop {
-            let goal = self.passed() + self.between_bytes;
-            within(DEADLINE, || self.passed() >= goal || !running.is_running());
-            if !running.is_running() {
+            let (proxy, fault) =
+                [(&self.up, "cut"), (&self.down, "reset"), (&self.up, "stall"), (&self.down, "cut")][troubles % 4];
+            let points = proxy.count().delivered.map(|bytes| bytes + self.between_bytes);
+            tell(proxy, &format!("at up {} {fault}", points[0]));
+            tell(proxy, &format!("at down {} {fault}", points[1]));
+            let has_met = || proxy.count().delivered.into_iter().zip(points).any(|(bytes, point)| bytes >= point);
+            within(DEADLINE, || has_met() || !running.is_running());
+            if !has_met() {
                 break;
             }
-            match troubles % 4 {
-                0 => tell(&self.up, "cut"),
-                1 => tell(&self.down, "reset"),
-                2 => self.restart_relay(),
-                _ => tell(&self.down, "cut"),
+            if fault == "stall" {
+                self.relay.kill();
+                self.relay.restart();
             }
+            tell(proxy, "heal");
             troubles += 1;
         }
         let done = running.wait();

@@ -39,7 +39,8 @@ fn random_input_comes_out_as_the_same_digest() {
 #[test]
 fn deadline_kills_the_whole_group_and_fails() {
     let home = tempdir().expect("a directory");
-    let tool = sh(home.path(), "sleep 1000 & echo $!; wait").within(Duration::from_millis(300));
+    // It bounds the wait for the line too.
+    let tool = sh(home.path(), "sleep 1000 & echo $!; wait").within(Duration::from_secs(3));
     let running = tool.spawn();
     let grandchild = running.wait_line("").trim().to_owned();
     let started = Instant::now();
