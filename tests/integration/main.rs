@@ -11,6 +11,7 @@ mod impair;
 mod attach;
 mod baddays;
 mod breaks;
+mod durable;
 mod escapes;
 mod exits;
 mod files;
