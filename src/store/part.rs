@@ -15,7 +15,9 @@ use super::names::{PART_PREFIX, TreePath};
 use super::source::Mtime;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Advice, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
-use rustix::fs::{fadvise, fchmod, flock, fstat, ftruncate, futimens, openat, renameat, statat};
+use rustix::fs::{
+    copy_file_range, fadvise, fchmod, flock, fstat, ftruncate, futimens, openat, renameat, statat, unlinkat,
+};
 use rustix::io::{Errno, pread};
 use std::fmt;
 use std::fs::File;
@@ -106,7 +108,7 @@ impl fmt::Display for PartName {
 /// Hash states over growing prefixes of a file: the length, and the state after that many bytes.
 pub type Checkpoints = Vec<(u64, blake3::Hasher)>;
 
-/// An unfinished file of an earlier run that is ours now.
+/// An unfinished file that is ours now: of an earlier run, or a copy of what another one has written so far.
 #[derive(Debug)]
 pub struct Adopted {
     /// Its new name.
@@ -115,12 +117,15 @@ pub struct Adopted {
     length: u64,
 }
 
-/// Takes over the unfinished file of this very version, if there is one and nobody writes it.
+/// Takes over the unfinished file of this very version, if there is one and nobody writes it. Of one that another run
+/// still writes, what is there so far is copied: that run may be waiting for a sender that is long dead, and may wait
+/// for minutes.
 ///
 /// # Errors
 /// What listing the directory says. A file that cannot be taken over is no error: it is not there.
 pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Option<Adopted>, Fault> {
     let directory = inbox.directory(path.parent())?;
+    let mut busy = None;
     for theirs in inbox.parts_for(path.parent(), &ours.key)? {
         if theirs.key != ours.key || theirs.run == ours.run {
             continue;
@@ -128,10 +133,15 @@ pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Optio
         let Ok(file) = open_unfinished(&directory, &theirs) else {
             continue;
         };
-        if claim(&file, &directory, &theirs).is_err() {
+        let claimed = claim(&file, &directory, &theirs);
+        let stat = fstat(&file)?;
+        if claimed.is_err() {
+            let length = u64::try_from(stat.st_size).unwrap_or(0);
+            if is_private(&stat) && length > busy.as_ref().map_or(0, |(_, longest)| *longest) {
+                busy = Some((file, length));
+            }
             continue;
         }
-        let stat = fstat(&file)?;
         let (old, new) = (theirs.to_string(), ours.to_string());
         if is_private(&stat) && renameat(&*directory, old, &*directory, new).is_ok() {
             inbox.forget_part(path.parent(), &theirs);
@@ -142,7 +152,32 @@ pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Optio
             return Ok(Some(Adopted { name: ours, file, length }));
         }
     }
-    Ok(None)
+    // Where there is no room for a copy, the transfer begins at the beginning, and says so itself.
+    Ok(busy.and_then(|(theirs, length)| copy_of(&theirs, length, &directory, ours).ok()))
+}
+
+/// Copies the first `length` bytes of a file that somebody else appends to into one of our own. Whether they are the
+/// right ones is for the sender to say, as with every unfinished file.
+fn copy_of(theirs: &OwnedFd, length: u64, directory: &OwnedFd, ours: PartName) -> Result<Adopted, Fault> {
+    let copy = PartFile::create(directory, &ours)?;
+    let copied = copy_bytes(theirs, &copy.file, length);
+    if copied.is_err() {
+        let _ = unlinkat(directory, ours.to_string(), AtFlags::empty());
+    }
+    copied.map(|()| Adopted { name: ours, file: copy.file.into(), length })
+}
+
+fn copy_bytes(from: &OwnedFd, to: &File, length: u64) -> Result<(), Fault> {
+    let (mut read, mut written) = (0, 0);
+    while written < length {
+        let left = usize::try_from(length - written).unwrap_or(usize::MAX);
+        match copy_file_range(from, Some(&mut read), to, Some(&mut written), left) {
+            Ok(0) => return Err(Fault::Changed),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Opens an unfinished file for reading, and for writing if it permits that: one that was complete when its run was
@@ -242,7 +277,7 @@ impl PartFile {
     /// # Errors
     /// What the system says.
     pub fn create(directory: &OwnedFd, name: &PartName) -> Result<Self, Fault> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file = openat(directory, name.to_string(), flags | OFlags::CLOEXEC, WRITABLE)?;
         claim(&file, directory, name)?;
         Ok(Self { file: file.into(), offset: 0, pushed: 0, set_length: false })
@@ -388,6 +423,31 @@ mod tests {
                 fs::remove_file(home.path().join(ours.to_string())).unwrap();
             }
         });
+    }
+
+    #[test]
+    fn what_another_run_still_writes_is_copied_and_left_to_it() {
+        let home = tempfile::tempdir().unwrap();
+        let path = TreePath::top(b"f").unwrap();
+        let content: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        let mut inbox = Inbox::open(home.path()).unwrap();
+        let root = inbox.directory(b"").unwrap();
+        let [theirs, shorter, ours] = [1, 2, 3].map(|run| name(&path, 4_000_000, run));
+        let mut writer = PartFile::create(&root, &theirs).unwrap();
+        writer.write(&content).unwrap();
+        let mut behind = PartFile::create(&root, &shorter).unwrap();
+        behind.write(&content[..10]).unwrap();
+        let adopted = adopt(&mut inbox, &path, ours).unwrap().expect("a copy");
+        writer.write(b"and on").unwrap();
+        let states = adopted.checkpoints(4_000_000, NonZeroU64::new(64).unwrap()).unwrap();
+        assert_eq!(states.last().unwrap().0, 3_000_000);
+        assert_eq!(states.last().unwrap().1.finalize(), blake3::hash(&content));
+        let mut copy = PartFile::resume(&root, &ours, 3_000_000).unwrap();
+        copy.write(b"otherwise").unwrap();
+        let read = |part: PartName| fs::read(home.path().join(part.to_string())).unwrap();
+        assert_eq!(read(theirs), [&content[..], b"and on"].concat());
+        assert_eq!(read(ours), [&content[..], b"otherwise"].concat());
+        assert_eq!(read(shorter).len(), 10);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub enum Extent {
 #[derive(Debug)]
 pub struct SourceFile {
     file: OwnedFd,
+    /// When it was opened.
     stamp: Stamp,
 }
 
@@ -39,8 +40,12 @@ impl SourceFile {
     /// # Errors
     /// [`Fault::Changed`] if it is not what the walk had seen, or what the system says.
     pub fn open(found: &Found) -> Result<Self, Fault> {
-        let source = Self { file: open(found)?, stamp: found.stamp };
-        source.check_unchanged()?;
+        let file = open(found)?;
+        let stamp = Stamp::of(&fstat(&file)?);
+        if !stamp.same_version(&found.stamp) {
+            return Err(Fault::Changed);
+        }
+        let source = Self { file, stamp };
         if source.stamp.size >= READ_AHEAD_FROM_BYTES {
             // Only advice: a file system that cannot take it is read all the same.
             let _ = fadvise(&source.file, 0, None, Advice::Sequential);
@@ -54,13 +59,24 @@ impl SourceFile {
         self.stamp.size
     }
 
-    /// Compares size, time of modification and inode with what the walk had seen.
+    /// Makes sure, when everything is read, that what was read is one version of the file: nobody has written it since it
+    /// was opened, not even somebody who put its time of modification back. `hash` is of what was read.
     ///
     /// # Errors
-    /// [`Fault::Changed`] if they differ, or what the system says.
-    pub fn check_unchanged(&self) -> Result<(), Fault> {
+    /// [`Fault::Changed`] if somebody has, or what the system says.
+    pub fn check_unchanged(&self, hash: &[u8; 32]) -> Result<(), Fault> {
         let now = Stamp::of(&fstat(&self.file)?);
-        if now.same_version(&self.stamp) { Ok(()) } else { Err(Fault::Changed) }
+        if !now.same_version(&self.stamp) {
+            return Err(Fault::Changed);
+        }
+        if now.changed == self.stamp.changed {
+            return Ok(());
+        }
+        // It got another name or other permissions, as a log that is rotated. Or it was written, and looks as if not.
+        let mut again = blake3::Hasher::new();
+        self.hash(&mut again, 0, self.size())?;
+        let settled = Stamp::of(&fstat(&self.file)?) == now;
+        if settled && again.finalize() == *hash { Ok(()) } else { Err(Fault::Changed) }
     }
 
     /// Which stretch of data or hole begins at `offset`, which lies below the size.
@@ -155,10 +171,52 @@ mod tests {
         fs::write(&path, b"one").unwrap();
         let seen = found(&path);
         let source = SourceFile::open(&seen).unwrap();
-        assert_eq!(source.check_unchanged(), Ok(()));
+        let hash = blake3::hash(b"one").into();
+        assert_eq!(source.check_unchanged(&hash), Ok(()));
         fs::write(&path, b"four").unwrap();
-        assert_eq!(source.check_unchanged(), Err(Fault::Changed));
+        assert_eq!(source.check_unchanged(&hash), Err(Fault::Changed));
         assert_eq!(SourceFile::open(&seen).unwrap_err(), Fault::Changed);
+    }
+
+    #[test]
+    fn putting_the_time_back_hides_a_change_only_from_before_the_file_is_opened() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("f");
+        fs::write(&path, b"one").unwrap();
+        let seen = found(&path);
+        let meddle = |text: &[u8]| {
+            let file = File::options().write(true).open(&path).unwrap();
+            let before = Stamp::of(&fstat(&file).unwrap()).changed;
+            // The clock of a file system ticks a hundred times a second or so.
+            while Stamp::of(&fstat(&file).unwrap()).changed == before {
+                file.write_all_at(text, 0).unwrap();
+                rustix::fs::futimens(&file, &super::super::inbox::times(seen.stamp.mtime)).unwrap();
+            }
+        };
+        meddle(b"two");
+        // Whatever it was before: what is read from here on is of one piece.
+        let source = SourceFile::open(&seen).unwrap();
+        let hash = blake3::hash(b"two").into();
+        assert_eq!(source.check_unchanged(&hash), Ok(()));
+        meddle(b"six");
+        assert_eq!(source.check_unchanged(&hash), Err(Fault::Changed));
+        assert!(SourceFile::open(&seen).is_ok());
+    }
+
+    #[test]
+    fn another_name_and_other_permissions_are_no_change() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("log");
+        fs::write(&path, b"one").unwrap();
+        let source = SourceFile::open(&found(&path)).unwrap();
+        let before = source.stamp.changed;
+        while Stamp::of(&fstat(&source.file).unwrap()).changed == before {
+            fs::rename(&path, home.path().join("log.1")).unwrap();
+            fs::rename(home.path().join("log.1"), &path).unwrap();
+            rustix::fs::fchmod(&source.file, rustix::fs::Mode::RUSR).unwrap();
+        }
+        assert_eq!(source.check_unchanged(blake3::hash(b"one").as_bytes()), Ok(()));
+        assert_eq!(source.check_unchanged(blake3::hash(b"torn").as_bytes()), Err(Fault::Changed));
     }
 
     #[test]

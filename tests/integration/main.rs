@@ -12,6 +12,7 @@ mod anew;
 mod attach;
 mod baddays;
 mod breaks;
+mod durable;
 mod escapes;
 mod exits;
 mod files;

@@ -38,6 +38,7 @@ mod settling;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod tops;
 mod tree;
 mod unblock;
 mod writer;

@@ -6,12 +6,13 @@ use super::messages::{
 };
 use super::outcome::{Tally, Violation};
 use super::progress::{Meter, Progress};
-use super::receiver::{OnReceived, ReceivePolicy, Received};
+use super::receiver::{OnReceived, ReceivePolicy};
 use super::sending::wide;
 use super::sink::{Offered, Sink, Verdict};
+use super::tops::Tops;
 use crate::store::Fault;
 use crate::store::part::Checkpoints;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroU64;
 use std::time::Instant;
 
@@ -63,8 +64,7 @@ pub(super) struct Receiver<'p, 'a> {
     pub seen: HashSet<u128>,
     pub promised_bytes: u64,
     pub answers: Vec<Answer>,
-    pub tops: Vec<(Received, bool)>,
-    pub tops_by_name: HashMap<Vec<u8>, usize>,
+    pub tops: Tops,
     pub tally: Tally,
     pub meter: Meter,
     pub received_bytes: u64,
@@ -91,8 +91,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
             seen: HashSet::new(),
             promised_bytes: 0,
             answers: Vec::new(),
-            tops: Vec::new(),
-            tops_by_name: HashMap::new(),
+            tops: Tops::default(),
             tally: Tally::default(),
             meter: Meter::default(),
             received_bytes: 0,
@@ -175,13 +174,11 @@ impl<'p, 'a> Receiver<'p, 'a> {
             mtime: Some(entry.mtime),
             hash: None,
         };
-        if item.path.depth() == 1 && !self.tops_by_name.contains_key(item.path.as_bytes()) {
-            self.tops_by_name.insert(item.path.as_bytes().to_vec(), self.tops.len());
-            let (path, kind) = (item.path.clone(), item.kind.clone());
-            self.tops.push((Received { path, kind, fresh: false }, true));
-        }
         match self.admit(&item).and_then(|checkpoints| self.sink.look(now, &item, checkpoints)) {
-            Ok(verdict) => self.answer(item, verdict),
+            Ok(verdict) => {
+                self.tops.add(&item.path, &item.kind);
+                self.answer(item, verdict);
+            }
             Err(fault) => self.settle_item(item, fault.into()),
         }
         Ok(())
@@ -192,6 +189,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
         if self.policy.items_max.is_some_and(|most| item.index >= most) {
             return Err(Fault::TooMany);
         }
+        self.tops.check_room(&item.path)?;
         let size = item.size.unwrap_or(0);
         let promised = self.promised_bytes.saturating_add(size);
         // A file longer than a signed offset cannot exist.

@@ -60,7 +60,7 @@ impl Sender<'_> {
         self.out.say(&Offer::Begin { index, offset })?;
         self.meter.bytes_done += offset;
         let content = self.send_content(wanted, file, offset, hasher.into())?;
-        Ok(match content.and_then(|hash| file.check_unchanged().map(|()| hash)) {
+        Ok(match content.and_then(|hash| file.check_unchanged(&hash).map(|()| hash)) {
             Ok(hash) => Offer::End { index, hash },
             Err(fault) => Offer::Failed { index, fault },
         })
@@ -149,8 +149,9 @@ impl Sender<'_> {
 fn hash_whole(file: &SourceFile) -> Content {
     let mut hasher = blake3::Hasher::new();
     file.hash(&mut hasher, 0, file.size())?;
-    file.check_unchanged()?;
-    Ok(*hasher.finalize().as_bytes())
+    let hash = *hasher.finalize().as_bytes();
+    file.check_unchanged(&hash)?;
+    Ok(hash)
 }
 
 /// The longest prefix that is the same on both sides, and the hash state after it. Prefixes rise,

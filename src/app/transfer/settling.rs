@@ -2,11 +2,9 @@
 
 use super::messages::{Answer, ItemOutcome};
 use super::outcome::{ReceiveOutcome, Status, Violation};
-use super::receiver::Received;
 use super::receiving::{Current, Receiver};
 use super::sink::{Offered, Settled};
 use crate::store::Fault;
-use crate::store::names::TreePath;
 use std::time::Instant;
 
 impl Receiver<'_, '_> {
@@ -38,17 +36,7 @@ impl Receiver<'_, '_> {
 
     pub(super) fn settle(&mut self, settled: Settled) {
         let Settled { index, path, outcome, renamed } = settled;
-        if let Some(at) = self.tops_by_name.get(path.first())
-            && let Some((top, whole)) = self.tops.get_mut(*at)
-        {
-            top.fresh |= outcome == ItemOutcome::Committed;
-            *whole &= matches!(outcome, ItemOutcome::Committed | ItemOutcome::Exists);
-            if let Some(name) = renamed.filter(|_| path.depth() == 1)
-                && let Ok(path) = TreePath::top(&name)
-            {
-                top.path = path;
-            }
-        }
+        self.tops.settle(&path, outcome, renamed.as_deref());
         self.settle_named(index, path.as_bytes(), outcome);
     }
 
@@ -73,9 +61,7 @@ impl Receiver<'_, '_> {
 
     pub(super) fn finish_stream(&mut self, now: Instant) {
         if let Current::Stream { item, .. } = std::mem::replace(&mut self.current, Current::Nothing) {
-            self.tops_by_name.insert(item.path.as_bytes().to_vec(), 0);
-            let (path, kind) = (item.path.clone(), item.kind.clone());
-            self.tops.push((Received { path, kind, fresh: true }, true));
+            self.tops.add(&item.path, &item.kind);
             self.unsettled += 1;
             self.complete(item, now);
         }
@@ -91,7 +77,7 @@ impl Receiver<'_, '_> {
         }
         self.command_status = self.sink.command_status();
         if let Some(on_received) = &mut self.on_received {
-            for (top, _) in self.tops.iter().filter(|(_, whole)| *whole) {
+            for top in self.tops.whole() {
                 let status = on_received(top);
                 if self.command_status == 0 {
                     self.command_status = status;

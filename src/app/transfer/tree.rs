@@ -15,6 +15,11 @@ use std::time::Instant;
 /// What a stream's part file is named after in place of a time: a stream has none.
 const NO_TIME: Mtime = Mtime { seconds: 0, nanos: 0 };
 
+/// Memory for the paths of directories, which are kept until everything is in them: 400,000 of a hundred bytes.
+const DIRECTORIES_BYTES_MAX: usize = 64 << 20;
+/// What one costs beside its path.
+const DIRECTORY_BYTES: usize = 64;
+
 /// A directory whose permissions and time are set when everything is in it.
 struct Unfinished {
     path: TreePath,
@@ -32,12 +37,23 @@ pub(super) struct TreeSink {
     batch: Batch,
     writing: Option<(PartName, PartFile)>,
     directories: Vec<Unfinished>,
+    /// For further ones of them.
+    pub directories_bytes_left: usize,
 }
 
 impl TreeSink {
     /// `run` makes the names of unfinished files unique: random.
     pub fn new(inbox: Inbox, overwrite: Overwrite, sender: [u8; 32], run: u64) -> Self {
-        Self { inbox, overwrite, sender, run, batch: Batch::default(), writing: None, directories: Vec::new() }
+        Self {
+            inbox,
+            overwrite,
+            sender,
+            run,
+            batch: Batch::default(),
+            writing: None,
+            directories: Vec::new(),
+            directories_bytes_left: DIRECTORIES_BYTES_MAX,
+        }
     }
 
     fn part_name(&self, item: &Offered) -> PartName {
@@ -78,6 +94,8 @@ impl TreeSink {
 
     fn look_directory(&mut self, now: Instant, item: &Offered) -> Result<Verdict, Fault> {
         let mode = item.mode.unwrap_or(0o700);
+        let price = item.path.as_bytes().len() + DIRECTORY_BYTES;
+        self.directories_bytes_left = self.directories_bytes_left.checked_sub(price).ok_or(Fault::TooMany)?;
         let made = self.inbox.make_directory(&item.path, mode)?;
         // A directory that was there keeps its permissions, unless they are those that an
         // interrupted transfer of the same tree would have left.

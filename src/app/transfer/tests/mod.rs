@@ -1,5 +1,6 @@
 //! Both engines, joined in memory, on real directories.
 
+mod bounds;
 mod breaks;
 mod disk;
 mod figures;
