@@ -2,7 +2,7 @@
 //!
 //! It walks source trees in a fixed order ([`source`]), reads files that must not change meanwhile
 //! ([`read`]), and puts files into a receiver's directory: under a temporary name beside the target
-//! ([`part`]), synced in batches, then renamed ([`batch`], [`inbox`]). It knows no protocol, no peer
+//! ([`part`]), synced in batches, then renamed ([`batch`], [`inbox`]), with a note of the command that is to follow ([`owed`]). It knows no protocol, no peer
 //! and no terminal, and it never waits for anything but the disk. Linux 5.6 or later (`openat2`).
 //!
 //! Invariants: nothing outside the one root directory is touched, whatever the names are and whoever
@@ -15,6 +15,7 @@ pub mod fault;
 pub mod inbox;
 pub mod keyfile;
 pub mod names;
+pub mod owed;
 pub mod part;
 pub mod read;
 pub mod source;

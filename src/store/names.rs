@@ -15,6 +15,8 @@ pub const DEPTH_MAX: usize = 64;
 pub const LINK_BYTES_MAX: usize = 4095;
 /// Unfinished files are called so; nobody else may.
 pub const PART_PREFIX: &str = ".vp-part.";
+/// Notes of commands that have yet to succeed begin like this.
+pub const OWED_PREFIX: &str = ".vp-owed.";
 
 /// What is wrong with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +74,9 @@ pub fn check_name(name: &[u8]) -> Result<(), NameFault> {
         return Err(NameFault::Control);
     }
     // Whatever the case: a directory may fold it.
-    let prefix = PART_PREFIX.as_bytes();
-    if name.len() >= prefix.len() && name[..prefix.len()].eq_ignore_ascii_case(prefix) {
+    let begins =
+        |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()));
+    if begins(PART_PREFIX) || begins(OWED_PREFIX) {
         return Err(NameFault::Reserved);
     }
     Ok(())

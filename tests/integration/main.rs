@@ -12,6 +12,7 @@ mod anew;
 mod attach;
 mod baddays;
 mod breaks;
+mod commands;
 mod durable;
 mod escapes;
 mod exits;

@@ -40,10 +40,7 @@ impl Order {
     pub fn into_directory(self, waker: &Arc<Waker>, directory: PathBuf, leashed: Leashed) -> Result<Engine, ToolError> {
         let base = directory.clone();
         let hook = self.command.clone().map(|command| -> Box<OnReceived<'static>> {
-            // What had been here before has had its run.
-            Box::new(
-                move |item: &Received| if item.fresh { command.run(&base, item.path.as_bytes(), &leashed) } else { 0 },
-            )
+            Box::new(move |item: &Received| command.run(&base, item.path.as_bytes(), &leashed))
         });
         self.start(waker, Destination::Directory(directory), hook)
     }

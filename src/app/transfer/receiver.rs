@@ -58,12 +58,11 @@ pub struct Received {
     pub path: TreePath,
     /// What it is.
     pub kind: Kind,
-    /// False if all of it had been here before.
-    pub fresh: bool,
 }
 
 /// Called for each [`Received`] when everything is safe, before the sender is told. Returns 0 or a
-/// status that then travels to the sender as that of a failed command.
+/// status that then travels to the sender as that of a failed command. In a directory it is called
+/// again, in a later transfer of the same, until it has returned 0, and then no more.
 pub type OnReceived<'a> = dyn FnMut(&Received) -> i32 + Send + 'a;
 
 /// What to receive, and how.
@@ -102,7 +101,9 @@ impl ReceiveJob<'_> {
             Destination::Directory(path) => {
                 let inbox = Inbox::open(&path).map_err(TransferError::Inbox)?;
                 let run = random().map_err(TransferError::Inbox)?;
-                Box::new(TreeSink::new(inbox, self.policy.overwrite, self.sender, run))
+                let mut sink = TreeSink::new(inbox, self.policy.overwrite, self.sender, run);
+                sink.owes_runs = self.on_received.is_some();
+                Box::new(sink)
             }
         };
         let mut receiver = Receiver::new(sink, self.policy, self.on_received, progress);

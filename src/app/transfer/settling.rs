@@ -3,7 +3,7 @@
 use super::messages::{Answer, ItemOutcome};
 use super::outcome::{ReceiveOutcome, Status, Violation};
 use super::receiving::{Current, Receiver};
-use super::sink::{Offered, Settled};
+use super::sink::{Offered, Owing, Settled};
 use crate::store::Fault;
 use std::time::Instant;
 
@@ -76,18 +76,31 @@ impl Receiver<'_, '_> {
             self.progress.warn(&failure);
         }
         self.command_status = self.sink.command_status();
-        if let Some(on_received) = &mut self.on_received {
-            for top in self.tops.whole() {
-                let status = on_received(top);
-                if self.command_status == 0 {
-                    self.command_status = status;
-                }
-            }
-        }
+        self.run_hook();
         let status = self.tally.status(self.command_status);
         let command_status = if status == Status::CommandFailed { self.command_status } else { 0 };
         self.answers.push(Answer::Done { status, counts: self.tally.counts, command_status });
         self.current = Current::Finished(None);
+    }
+
+    /// Runs the hook for each whole item that it is owed for. The first status other than 0 is the transfer's.
+    fn run_hook(&mut self) {
+        let Some(on_received) = &mut self.on_received else { return };
+        for (name, top) in self.tops.whole() {
+            let done = match self.sink.owed(name) {
+                Ok(None) => continue,
+                Ok(Some(owing)) => match (on_received(top), owing) {
+                    (0, Owing::Noted(owed)) => owed.settle().map(|()| 0),
+                    (status, _) => Ok(status),
+                },
+                Err(fault) => Err(fault),
+            };
+            match done {
+                Ok(status) if self.command_status == 0 => self.command_status = status,
+                Ok(_) => {}
+                Err(fault) => self.progress.warn(&self.tally.note_late(top.path.as_bytes(), fault)),
+            }
+        }
     }
 
     /// The transfer ended early: keeps what is complete, and what can be resumed.

@@ -4,6 +4,7 @@
 use super::messages::{Hash, IfDifferent, ItemOutcome};
 use crate::store::Fault;
 use crate::store::names::TreePath;
+use crate::store::owed::Owed;
 use crate::store::part::Checkpoints;
 use crate::store::source::{Kind, Mtime};
 use std::num::NonZeroU64;
@@ -44,6 +45,15 @@ pub(super) struct Settled {
     pub renamed: Option<Vec<u8>>,
 }
 
+/// A run that the hook is owed.
+#[derive(Debug)]
+pub(super) enum Owing {
+    /// Now or never.
+    Once,
+    /// Until it succeeds, in whichever transfer.
+    Noted(Owed),
+}
+
 /// Where content goes.
 pub(super) trait Sink {
     /// What to do about an item, keeping at most so many checkpoints.
@@ -78,6 +88,11 @@ pub(super) trait Sink {
 
     /// Nothing more comes; what went wrong with items already reported.
     fn finish(&mut self) -> Vec<(TreePath, Fault)>;
+
+    /// The run that the hook is owed for what the sender calls so, and which is whole. None if an earlier one succeeded.
+    fn owed(&mut self, _name: &[u8]) -> Result<Option<Owing>, Fault> {
+        Ok(Some(Owing::Once))
+    }
 
     /// Of a command that ended before it had everything; else 0.
     fn command_status(&self) -> i32 {

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// Memory for them. They were words of a command line, which has 2 MiB, or 20,000 names of a hundred bytes.
 const BYTES_MAX: usize = 32 << 20;
-/// What one costs beside its name, which is kept twice.
+/// What one costs beside its name, which is kept three times.
 const OVERHEAD_BYTES: usize = 256;
 
 /// Those that have been accepted so far.
@@ -23,6 +23,8 @@ pub(super) struct Tops {
 
 #[derive(Debug)]
 struct Top {
+    /// What the sender calls it.
+    name: Vec<u8>,
     received: Received,
     whole: bool,
 }
@@ -43,8 +45,8 @@ impl Tops {
         }
         self.bytes += price(path);
         self.by_name.insert(path.as_bytes().to_vec(), self.all.len());
-        let received = Received { path: path.clone(), kind: kind.clone(), fresh: false };
-        self.all.push(Top { received, whole: true });
+        let received = Received { path: path.clone(), kind: kind.clone() };
+        self.all.push(Top { name: path.as_bytes().to_vec(), received, whole: true });
     }
 
     /// Notes how an item in one of them, or one of them itself, has ended.
@@ -52,7 +54,6 @@ impl Tops {
         let Some(top) = self.by_name.get(path.first()).and_then(|at| self.all.get_mut(*at)) else {
             return;
         };
-        top.received.fresh |= outcome == ItemOutcome::Committed;
         top.whole &= matches!(outcome, ItemOutcome::Committed | ItemOutcome::Exists);
         if let Some(name) = renamed.filter(|_| path.depth() == 1)
             && let Ok(path) = TreePath::top(name)
@@ -61,9 +62,9 @@ impl Tops {
         }
     }
 
-    /// Those of which nothing is missing.
-    pub fn whole(&self) -> impl Iterator<Item = &Received> {
-        self.all.iter().filter(|top| top.whole).map(|top| &top.received)
+    /// Those of which nothing is missing: what the sender calls them, and what they are here.
+    pub fn whole(&self) -> impl Iterator<Item = (&[u8], &Received)> {
+        self.all.iter().filter(|top| top.whole).map(|top| (&top.name[..], &top.received))
     }
 
     #[cfg(test)]
@@ -73,7 +74,7 @@ impl Tops {
 }
 
 fn price(path: &TreePath) -> usize {
-    2 * path.as_bytes().len() + OVERHEAD_BYTES
+    3 * path.as_bytes().len() + OVERHEAD_BYTES
 }
 
 #[cfg(test)]
@@ -95,7 +96,7 @@ mod tests {
             }
         }
         assert!(tops.len() > 20_000 && refused > 0);
-        assert!(tops.len() * 2 * 255 < BYTES_MAX, "{} names", tops.len());
+        assert!(tops.len() * 3 * 255 < BYTES_MAX, "{} names", tops.len());
         let below = TreePath::from_components([&b"a"[..], b"b"]).unwrap();
         assert_eq!(tops.check_room(&below), Ok(()), "what is below one of them is not kept");
     }
@@ -108,9 +109,10 @@ mod tests {
         tops.add(&b, &Kind::File);
         tops.settle(&a, ItemOutcome::Exists, None);
         tops.settle(&b, ItemOutcome::Committed, Some(b"b.1"));
-        let told = |tops: &Tops| tops.whole().map(|top| (top.path.as_bytes().to_vec(), top.fresh)).collect::<Vec<_>>();
-        assert_eq!(told(&tops), [(b"a".to_vec(), false), (b"b.1".to_vec(), true)]);
+        let told =
+            |tops: &Tops| tops.whole().map(|(name, top)| [name, top.path.as_bytes()].concat()).collect::<Vec<_>>();
+        assert_eq!(told(&tops), [&b"aa"[..], b"bb.1"]);
         tops.settle(&a.child(b"x").unwrap(), Fault::Io.into(), None);
-        assert_eq!(told(&tops), [(b"b.1".to_vec(), true)]);
+        assert_eq!(told(&tops), [&b"bb.1"[..]]);
     }
 }

@@ -1,11 +1,12 @@
 //! A directory as the place where a transfer goes.
 
 use super::messages::{IfDifferent, ItemOutcome};
-use super::sink::{Offered, Settled, Sink, Verdict};
+use super::sink::{Offered, Owing, Settled, Sink, Verdict};
 use crate::store::Fault;
 use crate::store::batch::{Batch, Landed, Landing, Place};
 use crate::store::inbox::{Inbox, Made, Overwrite, There};
 use crate::store::names::{TreePath, link_stays_inside};
+use crate::store::owed;
 use crate::store::part::{PartFile, PartKey, PartName, adopt, hash_range};
 use crate::store::source::{Kind, Mtime};
 use std::fs::File;
@@ -39,6 +40,10 @@ pub(super) struct TreeSink {
     directories: Vec<Unfinished>,
     /// For further ones of them.
     pub directories_bytes_left: usize,
+    /// Whether a hook is owed a run for what comes.
+    pub owes_runs: bool,
+    /// Where that was noted last: most items follow others of the same tree.
+    owing: Vec<u8>,
 }
 
 impl TreeSink {
@@ -53,7 +58,26 @@ impl TreeSink {
             writing: None,
             directories: Vec::new(),
             directories_bytes_left: DIRECTORIES_BYTES_MAX,
+            owes_runs: false,
+            owing: Vec::new(),
         }
+    }
+
+    /// Something of an item is about to come: a run is owed for what it belongs to. True if that is news.
+    fn owe(&mut self, item: &Offered) -> Result<bool, Fault> {
+        let name = item.path.first();
+        if !self.owes_runs || self.owing == name {
+            return Ok(false);
+        }
+        let news = owed::owe(&mut self.inbox, name)?;
+        self.owing = name.to_vec();
+        Ok(news)
+    }
+
+    /// It was there already.
+    fn forgive(&mut self, item: &Offered) {
+        owed::forgive(&mut self.inbox, item.path.first());
+        self.owing.clear();
     }
 
     fn part_name(&self, item: &Offered) -> PartName {
@@ -96,7 +120,12 @@ impl TreeSink {
         let mode = item.mode.unwrap_or(0o700);
         let price = item.path.as_bytes().len() + DIRECTORY_BYTES;
         self.directories_bytes_left = self.directories_bytes_left.checked_sub(price).ok_or(Fault::TooMany)?;
-        let made = self.inbox.make_directory(&item.path, mode)?;
+        let news = self.owe(item)?;
+        let made = self.inbox.make_directory(&item.path, mode);
+        if news && !matches!(made, Ok(Made::New)) {
+            self.forgive(item);
+        }
+        let made = made?;
         // A directory that was there keeps its permissions, unless they are those that an
         // interrupted transfer of the same tree would have left.
         let set_mode = match made {
@@ -125,6 +154,7 @@ impl TreeSink {
         let (parent, mtime) = (item.path.parent(), item.mtime.unwrap_or(NO_TIME));
         match (there, self.overwrite) {
             (There::Nothing, _) => {
+                self.owe(item)?;
                 self.inbox.make_link(parent, item.path.name(), target, mtime)?;
                 self.batch.add_name(now, landing(item, None));
             }
@@ -132,6 +162,7 @@ impl TreeSink {
                 return Err(Fault::Exists);
             }
             (_, Overwrite::Yes | Overwrite::Rename) => {
+                self.owe(item)?;
                 // Made under the name of an unfinished file, then renamed like one.
                 let part = self.part_name(item);
                 self.inbox.make_link(parent, part.to_string().as_bytes(), target, mtime)?;
@@ -172,6 +203,7 @@ impl Sink for TreeSink {
     }
 
     fn begin(&mut self, item: &Offered, offset: u64) -> Result<(), Fault> {
+        self.owe(item)?;
         let directory = self.inbox.directory(item.path.parent())?;
         let name = self.part_name(item);
         let file = if offset > 0 {
@@ -234,6 +266,10 @@ impl Sink for TreeSink {
         if !resumable {
             self.inbox.remove_part(item.path.parent(), &name);
         }
+    }
+
+    fn owed(&mut self, name: &[u8]) -> Result<Option<Owing>, Fault> {
+        Ok(owed::owed(&mut self.inbox, name)?.map(Owing::Noted))
     }
 
     fn deadline(&self) -> Option<Instant> {

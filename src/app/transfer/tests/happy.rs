@@ -183,13 +183,40 @@ fn the_hook_sees_each_source_once_when_it_is_whole() {
     let mut receive = into(&inbox);
     receive.on_received = Some(Box::new(|received: &Received| {
         assert!(inbox.join("t/inner/f").exists());
-        seen.push((String::from_utf8_lossy(received.path.as_bytes()).into_owned(), received.fresh));
+        seen.push(String::from_utf8_lossy(received.path.as_bytes()).into_owned());
         if received.path.as_bytes() == b"f" { 3 } else { 0 }
     }));
     let (sent, got) = run(job(&[tree, file]), receive);
     assert_eq!((sent.status, sent.command_status), (Status::CommandFailed, Some(3)));
     assert_eq!((got.status, got.command_status), (Status::CommandFailed, Some(3)));
-    assert_eq!(seen, [("t".to_owned(), true), ("f".to_owned(), true)]);
+    assert_eq!(seen, ["t", "f"]);
+}
+
+#[test]
+fn the_hook_is_called_in_each_transfer_until_it_has_succeeded() {
+    let home = Home::new();
+    let tree = home.put("t/inner/f", b"x").parent().unwrap().parent().unwrap().to_path_buf();
+    let file = home.put("f", b"y");
+    let inbox = home.inbox();
+    let send = |status: i32, hooked: bool| {
+        let mut calls = 0;
+        let mut receive = into(&inbox);
+        if hooked {
+            receive.on_received = Some(Box::new(|_| {
+                calls += 1;
+                status
+            }));
+        }
+        run(job(&[tree.clone(), file.clone()]), receive);
+        calls
+    };
+    assert_eq!([send(7, true), send(7, true), send(0, true), send(0, true)], [2, 2, 2, 0]);
+    // What came without a hook is not owed one later.
+    std::fs::remove_dir_all(inbox.join("t")).unwrap();
+    assert_eq!([send(0, false), send(0, true)], [0, 0]);
+    // Of a tree that was there something that is new is enough.
+    std::fs::remove_file(inbox.join("t/inner/f")).unwrap();
+    assert_eq!([send(0, true), send(0, true)], [1, 0]);
 }
 
 #[test]
