@@ -7,7 +7,7 @@
 //! ```
 
 use super::{HELLO_BYTES, Link, hello};
-use crate::identity::{Identity, PeerId};
+use crate::identity::{Card, Identity, PeerId};
 use crate::noise::{ExpectFinal, ExpectReply, HandshakeError, Initiator, Purpose, Responder, Suite};
 use crate::wire::limits::{HANDSHAKE_MESSAGE_MAX, RECORD_PREFIX_BYTES, VERSION};
 use std::fmt;
@@ -54,6 +54,8 @@ pub struct Admitted {
     pub link: Link,
     /// Who is at the other side: proven.
     pub peer: PeerId,
+    /// The other side's card; whether it has expired is for who has a clock.
+    pub card: Box<Card>,
     /// Input bytes that belonged to the handshake; the rest are frames.
     pub used: usize,
 }
@@ -99,7 +101,7 @@ impl Dial {
         let (third, established) = self.reply.finish(second, &[])?;
         prefixed(&third, out);
         let link = Link::new(established.sealer, established.opener);
-        Ok(Ok(Admitted { link, peer: self.relay, used }))
+        Ok(Ok(Admitted { link, peer: self.relay, card: Box::new(established.card), used }))
     }
 }
 
@@ -142,7 +144,12 @@ impl Answer {
                 };
                 let established = expect.finish(third)?;
                 let link = Link::new(established.sealer, established.opener);
-                Ok(Answered::Admitted(Admitted { link, peer: established.peer, used }))
+                Ok(Answered::Admitted(Admitted {
+                    link,
+                    peer: established.peer,
+                    card: Box::new(established.card),
+                    used,
+                }))
             }
         }
     }

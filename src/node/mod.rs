@@ -16,6 +16,7 @@ mod backoff;
 mod calls;
 mod carrier;
 mod circuits;
+mod clock;
 #[doc(hidden)]
 pub mod fuzz;
 mod output;
@@ -30,6 +31,7 @@ use crate::wire::{CloseCode, Name};
 use backoff::Backoff;
 use carrier::Carrier;
 use circuits::Circuit;
+use clock::Clock;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -264,6 +266,7 @@ pub struct Node {
     out: Output,
     events: VecDeque<Event>,
     fatal: bool,
+    clock: Clock,
 }
 
 impl Node {
@@ -293,6 +296,7 @@ impl Node {
             out: Output::default(),
             events: VecDeque::new(),
             fatal: false,
+            clock: Clock::default(),
         }
     }
 
