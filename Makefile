@@ -2,18 +2,21 @@
 #
 #   make                                   build the tools
 #   make install PREFIX=/usr DESTDIR=pkg   install tools, manual pages and completions
+#   make install BINS=target/quick         the same with tools that were built there
 #   make install-doc                       only manual pages and completions, after `cargo install --path .`
 #   make try                               see them work on this machine
 #   make check                             what CI checks: style, lints, documents, examples, tests
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+BINS ?=
 CARGO ?= cargo
 INSTALL ?= install
 
 bindir = $(DESTDIR)$(PREFIX)/bin
 datadir = $(DESTDIR)$(PREFIX)/share
 TARGET = $(or $(CARGO_TARGET_DIR),target)/release
+FROM = $(or $(BINS),$(TARGET))
 TOOLS = $(patsubst src/bin/%.rs,%,$(wildcard src/bin/*.rs))
 
 .PHONY: all install install-bin install-doc uninstall try check lint-doc bless
@@ -23,9 +26,9 @@ all:
 
 install: install-bin install-doc
 
-install-bin: all
+install-bin: $(if $(BINS),,all)
 	$(INSTALL) -d $(bindir)
-	$(INSTALL) -m 755 $(TOOLS:%=$(TARGET)/%) $(bindir)
+	$(INSTALL) -m 755 $(TOOLS:%=$(FROM)/%) $(bindir)
 
 install-doc:
 	$(INSTALL) -d $(datadir)/man/man1 $(datadir)/man/man7 $(datadir)/bash-completion/completions

@@ -1,5 +1,7 @@
 //! What is written about the tools agrees with the tools. `BLESS=1 cargo test --test docs` rewrites what is generated.
 
+#[path = "docs/install.rs"]
+mod install;
 #[path = "docs/man.rs"]
 mod man;
 #[path = "docs/shell.rs"]

@@ -21,7 +21,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
 pub use super::notice::Notice;
@@ -304,6 +304,8 @@ impl Client {
     /// Everything that can be done without waiting, once. True if something moved.
     fn turn(&mut self, tool: &mut dyn Tool, notices: &mut dyn FnMut(Notice<'_>)) -> bool {
         let now = Instant::now();
+        let unix_time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.node.handle_clock(unix_time.as_secs());
         if self.node.next_timeout().is_some_and(|at| at <= now) {
             self.node.handle_timeout(now);
         }

@@ -47,6 +47,12 @@ impl Card {
         card
     }
 
+    #[cfg(test)]
+    pub(super) fn end_at(&mut self, signing: &Ed25519KeyPair, last_second: u64) {
+        self.not_after = last_second;
+        self.signature = sign(signing, CARD_LABEL, &self.signed_part());
+    }
+
     /// The card as bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; CARD_BYTES] {

@@ -7,7 +7,7 @@
 //! ```
 
 use super::{HELLO_BYTES, Link, hello};
-use crate::identity::{Identity, PeerId};
+use crate::identity::{Card, Identity, PeerId};
 use crate::noise::{ExpectFinal, ExpectReply, HandshakeError, Initiator, Purpose, Responder, Suite};
 use crate::wire::limits::{HANDSHAKE_MESSAGE_MAX, RECORD_PREFIX_BYTES, VERSION};
 use std::fmt;
@@ -54,6 +54,8 @@ pub struct Admitted {
     pub link: Link,
     /// Who is at the other side: proven.
     pub peer: PeerId,
+    /// The other side's card; whether it has expired is for who has a clock.
+    pub card: Box<Card>,
     /// Input bytes that belonged to the handshake; the rest are frames.
     pub used: usize,
 }
@@ -83,7 +85,10 @@ pub struct Dial {
 impl Dial {
     /// Starts a link to `relay`: the machine and the first bytes to send.
     pub fn new(identity: &Identity, relay: PeerId) -> Result<(Dial, Vec<u8>), HandshakeFailure> {
-        let suite = Suite::preferred();
+        Dial::with(Suite::preferred(), identity, relay)
+    }
+
+    fn with(suite: Suite, identity: &Identity, relay: PeerId) -> Result<(Dial, Vec<u8>), HandshakeFailure> {
         let (reply, first) = Initiator::start(suite, Purpose::Link, identity, relay, &[], &[])?;
         let mut out = hello(suite).to_vec();
         prefixed(&first, &mut out);
@@ -96,7 +101,7 @@ impl Dial {
         let (third, established) = self.reply.finish(second, &[])?;
         prefixed(&third, out);
         let link = Link::new(established.sealer, established.opener);
-        Ok(Ok(Admitted { link, peer: self.relay, used }))
+        Ok(Ok(Admitted { link, peer: self.relay, card: Box::new(established.card), used }))
     }
 }
 
@@ -139,7 +144,12 @@ impl Answer {
                 };
                 let established = expect.finish(third)?;
                 let link = Link::new(established.sealer, established.opener);
-                Ok(Answered::Admitted(Admitted { link, peer: established.peer, used }))
+                Ok(Answered::Admitted(Admitted {
+                    link,
+                    peer: established.peer,
+                    card: Box::new(established.card),
+                    used,
+                }))
             }
         }
     }
@@ -164,5 +174,73 @@ pub fn fuzz_answer(identity: &Identity, bytes: &[u8]) {
     if let Ok(Answered::More(answer, used)) = Answer::ExpectHello.handle_bytes(identity, bytes, &mut out) {
         assert!(out.len() <= used, "a reply is never longer than the request");
         let _ = answer.handle_bytes(identity, &bytes[used..], &mut out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Frame;
+    use super::*;
+    use crate::wire::Control;
+
+    fn more(answered: Answered) -> (Answer, usize) {
+        match answered {
+            Answered::More(answer, used) => (answer, used),
+            Answered::Admitted(_) => panic!("not yet"),
+        }
+    }
+
+    fn control(from: &mut Link, to: &mut Link, message: &Control) {
+        let mut out = Vec::new();
+        from.control(message, &mut out).expect("it fits");
+        let mut at = 0;
+        while at < out.len() {
+            let (used, frame) = to.advance(&out[at..]).expect("own bytes");
+            at += used;
+            if let Frame::Control(read) = frame {
+                assert_eq!((at, &read), (out.len(), message));
+                return;
+            }
+            assert!(used > 0, "the message did not come through");
+        }
+        panic!("no message came through");
+    }
+
+    #[test]
+    fn a_link_comes_up_with_either_suite() {
+        let [me, relay] = [1, 2].map(|byte| Identity::from_seed(&[byte; 32]));
+        for (suite, number) in [(Suite::AesGcm, 1), (Suite::ChaChaPoly, 2)] {
+            let (dial, first) = Dial::with(suite, &me, relay.id()).expect("starts");
+            assert_eq!(first[..4], [b'v', b'p', VERSION, number]);
+            let mut second = Vec::new();
+            let (waits, used) =
+                more(Answer::ExpectHello.handle_bytes(&relay, &first[..100], &mut second).expect("half"));
+            assert_eq!((used, second.len()), (0, 0), "nothing is said before message 1 is whole");
+            let (answer, used) = more(waits.handle_bytes(&relay, &first, &mut second).expect("message 1"));
+            assert_eq!(used, first.len());
+            let mut third = Vec::new();
+            let client = dial.handle_bytes(&second, &mut third).expect("message 2").ok().expect("whole");
+            let Ok(Answered::Admitted(admitted)) = answer.handle_bytes(&relay, &third, &mut Vec::new()) else {
+                panic!("not admitted")
+            };
+            assert_eq!((admitted.peer, client.peer, admitted.used), (me.id(), relay.id(), third.len()));
+            let (mut here, mut there) = (client.link, admitted.link);
+            control(&mut here, &mut there, &Control::Bye { code: 6 });
+            control(&mut there, &mut here, &Control::Welcome { circuits: 7 });
+        }
+    }
+
+    #[test]
+    fn a_hello_cannot_be_turned_into_one_of_the_other_suite() {
+        let [me, relay] = [1, 2].map(|byte| Identity::from_seed(&[byte; 32]));
+        let (_, first) = Dial::with(Suite::ChaChaPoly, &me, relay.id()).expect("starts");
+        for number in [0, 1, 3, 255] {
+            let mut changed = first.clone();
+            changed[3] = number;
+            let mut said = Vec::new();
+            let failure = Answer::ExpectHello.handle_bytes(&relay, &changed, &mut said).err().expect("refused");
+            assert_eq!(matches!(failure, HandshakeFailure::Noise(_)), number == 1, "{number}: {failure}");
+            assert!(said.is_empty());
+        }
     }
 }

@@ -219,7 +219,7 @@ impl Node {
         let key = circuit.key;
         match circuit.used_for {
             Use::Calling(reply) => match reply.finish(early, &[]) {
-                Ok((third, established)) => {
+                Ok((third, established)) if !self.clock.has_passed(&established.card) => {
                     let mut prelude = Vec::new();
                     let length = u16::try_from(third.len()).expect("handshake messages are below 2 KiB");
                     prelude.extend_from_slice(&length.to_be_bytes());
@@ -232,7 +232,7 @@ impl Node {
                     let session = session.within(&self.budget);
                     self.bring_up(now, key, (session, id), established.peer);
                 }
-                Err(_) => self.fail(now, key, Failure::PeerUnauthentic),
+                _ => self.fail(now, key, Failure::PeerUnauthentic),
             },
             Use::Joining(pending) => {
                 let Some(session) = self.session(key) else { return };
@@ -320,10 +320,11 @@ impl Node {
         let rest = gathered.split_off(RECORD_PREFIX_BYTES + length);
         match finished {
             Some(Ok(established))
-                if self
-                    .entries
-                    .get(&key)
-                    .is_some_and(|entry| self.config.callers.admit(&established.peer, &entry.app)) =>
+                if !self.clock.has_passed(&established.card)
+                    && self
+                        .entries
+                        .get(&key)
+                        .is_some_and(|entry| self.config.callers.admit(&established.peer, &entry.app)) =>
             {
                 circuit.used_for = Use::Lane { lane: 0, prelude: Vec::new() };
                 let keys = (established.sealer, established.opener);

@@ -144,6 +144,10 @@ impl Node {
                 *dial = Some(Box::new(unfinished));
                 0
             }
+            Ok(Ok(Admitted { card, .. })) if self.clock.has_passed(&card) => {
+                self.handle_down(now, Down::Impostor);
+                0
+            }
             Ok(Ok(Admitted { link, used, .. })) => {
                 let heartbeat = Heartbeat::new(now, Side::Client, self.config.times.dead_time);
                 self.carrier = Carrier::Up { link: Box::new(link), heartbeat, welcomed: false };

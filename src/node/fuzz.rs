@@ -44,19 +44,25 @@ struct World {
     asked: Vec<(usize, u32, Name, Vec<u8>)>,
     accepted: Vec<(u32, Vec<u8>)>,
     bodies: Vec<(usize, u32, Vec<u8>)>,
+    relay: Identity,
     /// What each node said of its circuits.
     steps: [Vec<Step>; 2],
 }
 
 impl World {
     fn new() -> World {
+        World::of([1, 2, RELAY_SEED[0]].map(|byte| Identity::from_seed(&[byte; 32])))
+    }
+
+    /// A caller, a callee and a relay.
+    fn of([caller, callee, relay]: [Identity; 3]) -> World {
         let now = Instant::now();
-        let identities = [1, 2].map(|byte| Identity::from_seed(&[byte; 32]));
+        let identities = [caller, callee];
         let ids = [identities[0].id(), identities[1].id()];
         let mut side = 0;
         let mut ends = identities.map(|identity| {
             let callers = if side == 1 { Callers::Only(vec![ids[0]]) } else { Callers::Nobody };
-            let relays = vec![Identity::from_seed(&RELAY_SEED).id()];
+            let relays = vec![relay.id()];
             let config =
                 Config { identity, relays, callers, wait: Wait::Forever, times: TIMES, callers_max: side, seed: 7 };
             side += 1;
@@ -64,7 +70,15 @@ impl World {
         });
         ends[1].node.listen(app());
         ends[0].key = Some(ends[0].node.call(now, ids[1], app()));
-        World { now, ends, asked: Vec::new(), accepted: Vec::new(), bodies: Vec::new(), steps: Default::default() }
+        World {
+            now,
+            ends,
+            asked: Vec::new(),
+            accepted: Vec::new(),
+            bodies: Vec::new(),
+            relay,
+            steps: Default::default(),
+        }
     }
 
     /// Brings the link up, if the node wants one.
@@ -76,11 +90,13 @@ impl World {
         end.link = None;
         end.node.handle_connected(now);
         let (first, mut out) = (take(&mut end.node, now), Vec::new());
-        let relay = Identity::from_seed(&RELAY_SEED);
-        let Ok(Answered::More(answer, _)) = Answer::ExpectHello.handle_bytes(&relay, &first, &mut out) else { return };
+        let Ok(Answered::More(answer, _)) = Answer::ExpectHello.handle_bytes(&self.relay, &first, &mut out) else {
+            return;
+        };
         end.node.handle_bytes(now, &out);
         let flight = take(&mut end.node, now);
-        let Ok(Answered::Admitted(Admitted { link, used, .. })) = answer.handle_bytes(&relay, &flight, &mut out) else {
+        let Ok(Answered::Admitted(Admitted { link, used, .. })) = answer.handle_bytes(&self.relay, &flight, &mut out)
+        else {
             return;
         };
         end.link = Some(link);
@@ -305,5 +321,33 @@ mod tests {
         assert!(matches!(world.steps[1][..], [Step::Came(_, Aim::Session(_), None), ..]), "{:?}", world.steps);
         // The node itself and its one session.
         assert_eq!(world.ends.each_ref().map(|end| end.node.budget.sharers()), [2, 2], "sessions share one budget");
+    }
+
+    /// Whether a session came about at noon, where one card ends at `last_second`.
+    fn meet(whose: usize, last_second: u64) -> bool {
+        let mut identities = [1, 2, RELAY_SEED[0]].map(|byte| Some(Identity::from_seed(&[byte; 32])));
+        identities[whose] = identities[whose].take().map(|identity| identity.until(last_second));
+        let mut world = World::of(identities.map(|identity| identity.expect("it is there")));
+        for end in &mut world.ends {
+            end.node.handle_clock(NOON);
+        }
+        (0..2).for_each(|side| world.settle(side));
+        world.step(0, 0);
+        world.step(6, 0);
+        for _ in 0..20 {
+            world.step(10, 255);
+            world.pass(Duration::from_millis(30));
+        }
+        world.ends.iter().all(|end| end.stream.is_some())
+    }
+
+    const NOON: u64 = 12 * 3600;
+
+    #[test]
+    fn nobody_takes_a_card_after_its_last_second() {
+        for (whose, name) in ["caller", "callee", "relay"].into_iter().enumerate() {
+            assert!(meet(whose, NOON), "the {name}'s last second");
+            assert!(!meet(whose, NOON - 1), "the {name}'s card has ended");
+        }
     }
 }

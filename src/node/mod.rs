@@ -16,6 +16,7 @@ mod backoff;
 mod calls;
 mod carrier;
 mod circuits;
+mod clock;
 #[doc(hidden)]
 pub mod fuzz;
 mod output;
@@ -31,6 +32,7 @@ use crate::wire::{CloseCode, Name};
 use backoff::Backoff;
 use carrier::Carrier;
 use circuits::Circuit;
+use clock::Clock;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -265,6 +267,7 @@ pub struct Node {
     out: Output,
     events: VecDeque<Event>,
     fatal: bool,
+    clock: Clock,
 }
 
 impl Node {
@@ -294,6 +297,7 @@ impl Node {
             out: Output::default(),
             events: VecDeque::new(),
             fatal: false,
+            clock: Clock::default(),
         }
     }
 

@@ -140,6 +140,18 @@ pub(super) fn prologue(
 mod tests {
     use super::*;
 
+    /// The kernel's word, which does not come through the same crate.
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[test]
+    fn the_preferred_suite_is_the_one_that_the_processor_is_made_for() {
+        let said = std::fs::read_to_string("/proc/cpuinfo").expect("linux");
+        let line = said.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
+        let has = |flag: &str| line.is_some_and(|line| line.split_whitespace().any(|word| word == flag));
+        let aes = has("aes") && (cfg!(target_arch = "aarch64") || has("pclmulqdq"));
+        assert_eq!(Suite::preferred(), if aes { Suite::AesGcm } else { Suite::ChaChaPoly });
+        assert_eq!(Suite::preferred(), Suite::preferred(), "each time");
+    }
+
     #[test]
     fn numbers_round_trip_and_others_are_refused() {
         for suite in Suite::ALL {

@@ -14,9 +14,15 @@ pub struct Limits {
     pub circuits_per_peer: u32,
 }
 
+impl Limits {
+    /// Those of a relay that was told nothing else. A running tool has one link, and hundreds of sessions have a circuit
+    /// each: a peer has room for them, and is far from taking what is there for all.
+    pub const DEFAULT: Limits = Limits { links: 16_384, links_per_peer: 256, circuits_per_peer: 1024 };
+}
+
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { links: 65_536, links_per_peer: 1024, circuits_per_peer: 4096 }
+        Limits::DEFAULT
     }
 }
 

@@ -52,7 +52,7 @@ impl Output {
 pub struct Connect {
     /// Meet at the relay with this address; may be repeated
     ///
-    /// An address is SCHEME://ID@HOST:PORT/PATH, as vp-relay prints it; ID@HOST is enough. Default: the addresses in
+    /// An address is tcp://ID@HOST:PORT, as vp-relay prints it; ID@HOST is enough. Default: the addresses in
     /// VP_RELAY, else those in the relays file.
     #[arg(short, long = "relay", value_name = "RELAY")]
     pub relays: Vec<RelayAddress>,

@@ -9,6 +9,7 @@ use clap::{ArgGroup, Parser};
 
 use super::manual::{Example, KEY_FILES, Manual, TEMPLATE};
 use super::{Arguments, Output};
+use crate::app::relay::Limits;
 use crate::cli::units::{Size, duration};
 
 const MANUAL: Manual = Manual {
@@ -66,15 +67,15 @@ pub struct Relay {
     pub open: bool,
 
     /// Links at a time
-    #[arg(long, value_name = "N", default_value = "16384", help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = count(Limits::DEFAULT.links), help_heading = "Limits")]
     pub max_links: NonZeroU32,
 
     /// Links of one peer at a time, where its line in the allow file says nothing else
-    #[arg(long, value_name = "N", default_value = "256", help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = count(Limits::DEFAULT.links_per_peer), help_heading = "Limits")]
     pub max_links_per_peer: NonZeroU32,
 
     /// Circuits of one peer at a time, where its line in the allow file says nothing else
-    #[arg(long, value_name = "N", default_value = "1024", help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = circuits(), help_heading = "Limits")]
     pub max_circuits_per_peer: NonZeroU32,
 
     /// Hold at most this many bytes on their way, over all circuits
@@ -96,6 +97,14 @@ pub struct Relay {
     /// How the tool speaks.
     #[command(flatten)]
     pub output: Output,
+}
+
+fn count(number: usize) -> NonZeroU32 {
+    u32::try_from(number).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX)
+}
+
+fn circuits() -> NonZeroU32 {
+    NonZeroU32::new(Limits::DEFAULT.circuits_per_peer).unwrap_or(NonZeroU32::MAX)
 }
 
 impl Arguments for Relay {

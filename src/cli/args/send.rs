@@ -18,7 +18,7 @@ const MANUAL: Manual = Manual {
     purpose: "send files, directories or a stream to a peer",
     examples: &[
         Example { does: "send files and directories", line: "vp-send report.pdf photos/ depot" },
-        Example { does: "send a stream of any length", line: "pg_dump shop | vp-send - depot:backup" },
+        Example { does: "send a stream of any length", line: "pg_dump -Fc shop | vp-send - depot:backup" },
         Example {
             does: "give the stream a name for a receiver that keeps files",
             line: "tar c src | vp-send - --name src.tar depot:drop",

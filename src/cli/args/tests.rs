@@ -145,6 +145,15 @@ fn portrep_maps_or_checks() {
 }
 
 #[test]
+fn a_relay_that_is_told_nothing_has_the_limits_that_the_documents_name() {
+    use crate::app::relay::Limits;
+    let relay = parse::<Relay>("vp-relay --open").expect("it parses");
+    let told = [relay.max_links, relay.max_links_per_peer, relay.max_circuits_per_peer].map(|number| number.get());
+    let Limits { links, links_per_peer, circuits_per_peer } = Limits::default();
+    assert_eq!(told.map(u64::from), [links as u64, links_per_peer as u64, circuits_per_peer.into()]);
+}
+
+#[test]
 fn verbosity_follows_the_flags() {
     for (flags, verbosity) in
         [("", Verbosity::Normal), (" -q", Verbosity::Quiet), (" -v", Verbosity::Verbose), (" -vvv", Verbosity::Debug)]
