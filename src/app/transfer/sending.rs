@@ -14,6 +14,16 @@ pub(super) fn wide(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
+/// So many zeros, in pieces as large as those in which other content comes.
+pub(super) fn zeros(mut count: u64) -> impl Iterator<Item = &'static [u8]> {
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    std::iter::from_fn(move || {
+        let now = usize::try_from(count).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        count -= wide(now);
+        (now > 0).then(|| &ZEROS[..now])
+    })
+}
+
 /// A file's end: its hash, or why there is none.
 type Content = Result<Hash, Fault>;
 
