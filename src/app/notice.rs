@@ -40,6 +40,8 @@ pub enum Notice<'a> {
     Progress {
         /// Bytes where they belong.
         bytes: u64,
+        /// Those of them that were there before, or are holes.
+        skipped: u64,
         /// Bytes in all.
         total: Option<u64>,
         /// Items where they belong, and in all where known.

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 
-use indicatif::{BinaryBytes, FormattedDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    BinaryBytes, FormattedDuration, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 
 use super::env::Env;
 use super::escape::printable;
@@ -14,9 +16,9 @@ const REDRAWS_PER_SECOND: u8 = 10;
 
 /// With a known total. No colours, so `NO_COLOR` has nothing to take away; the name gives way on narrow terminals.
 const KNOWN: &str =
-    "{wide_msg} {prefix}{binary_bytes}/{binary_total_bytes} [{bar:20}] {percent:>3}% {binary_bytes_per_sec} {eta} left";
+    "{wide_msg} {prefix}{binary_bytes}/{binary_total_bytes} [{bar:20}] {percent:>3}% {speed} {time_left} left";
 /// Of a stream, whose end nobody knows.
-const UNKNOWN: &str = "{wide_msg} {prefix}{binary_bytes} {binary_bytes_per_sec} {elapsed}";
+const UNKNOWN: &str = "{wide_msg} {prefix}{binary_bytes} {speed} {elapsed}";
 
 /// Whether a bar is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +51,20 @@ pub struct Totals {
     pub items: Option<u64>,
 }
 
+/// How much is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Bytes.
+    pub bytes: u64,
+    /// Those of them that did not have to be moved, and so say nothing about speed: an earlier run had done them.
+    pub skipped: u64,
+}
+
 /// How far a transfer is. Dropping it clears the bar, so that whatever comes next has a clean line.
 pub struct Progress {
     bar: ProgressBar,
+    /// Never drawn: counts only what had to be moved, and estimates speed and time from that.
+    moved: ProgressBar,
     totals: Totals,
     items: u64,
     name: String,
@@ -65,11 +78,22 @@ impl Progress {
             Audience::Nobody => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(totals.bytes, target);
+        let moved = ProgressBar::with_draw_target(totals.bytes, ProgressDrawTarget::hidden());
         let template = if totals.bytes.is_some() { KNOWN } else { UNKNOWN };
         // Both templates are constants, and a test renders them.
-        bar.set_style(ProgressStyle::with_template(template).expect("a constant template").progress_chars("=> "));
+        let style = ProgressStyle::with_template(template).expect("a constant template").progress_chars("=> ");
+        let (speed, left) = (moved.clone(), moved.clone());
+        // A drawing that fails has nobody to be told.
+        let style = style
+            .with_key("speed", move |_: &ProgressState, out: &mut dyn fmt::Write| {
+                let _ = write!(out, "{}/s", BinaryBytes(bytes_per_second(&speed)));
+            })
+            .with_key("time_left", move |_: &ProgressState, out: &mut dyn fmt::Write| {
+                let _ = write!(out, "{:#}", HumanDuration(left.eta()));
+            });
+        bar.set_style(style);
         report.share_terminal_with(bar.clone());
-        Self { bar, totals, items: 0, name: String::new() }
+        Self { bar, moved, totals, items: 0, name: String::new() }
     }
 
     /// Learns how much there is: a tree is counted while it is already being sent.
@@ -80,14 +104,8 @@ impl Progress {
         }
     }
 
-    /// Begins at what an earlier run has done, which says nothing about speed.
-    pub fn resume_at(&mut self, bytes: u64) {
-        self.bar.set_position(bytes);
-        self.bar.reset_eta();
-    }
-
     /// Tells how far it is. Cheap enough to be called for every piece.
-    pub fn set(&mut self, bytes: u64, items: u64, name: &str) {
+    pub fn set(&mut self, done: Amount, items: u64, name: &str) {
         if self.name != name {
             name.clone_into(&mut self.name);
             self.bar.set_message(printable(name));
@@ -96,20 +114,22 @@ impl Progress {
             self.items = items;
             self.bar.set_prefix(self.counted());
         }
-        self.bar.set_position(bytes);
+        if let Some(bytes) = self.totals.bytes {
+            self.moved.set_length(bytes.saturating_sub(done.skipped));
+        }
+        self.moved.set_position(done.bytes.saturating_sub(done.skipped));
+        self.bar.set_position(done.bytes);
     }
 
     /// One line on how far it is, for SIGUSR1.
     pub fn status_line(&self) -> String {
-        let eta = self.totals.bytes.map(|_| self.bar.eta());
+        let eta = self.totals.bytes.map(|_| self.moved.eta());
         Status {
             name: &printable(&self.name),
             counted: &self.counted(),
             bytes: self.bar.position(),
             total: self.totals.bytes,
-            // A rate is shown in whole bytes; `as` saturates here, and nothing is computed from it.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            bytes_per_second: self.bar.per_sec() as u64,
+            bytes_per_second: bytes_per_second(&self.moved),
             eta,
         }
         .to_string()
@@ -127,6 +147,12 @@ impl Progress {
             (items, Some(total)) => format!("{items}/{total} "),
         }
     }
+}
+
+/// A rate is shown in whole bytes; `as` saturates here, and nothing is computed from it.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn bytes_per_second(moved: &ProgressBar) -> u64 {
+    moved.per_sec() as u64
 }
 
 impl fmt::Debug for Progress {
@@ -196,7 +222,7 @@ mod tests {
     fn the_bar_shows_name_amount_and_share_and_then_goes() {
         let term = InMemoryTerm::new(5, 100);
         let mut progress = on(&term, Totals { bytes: Some(4096), items: Some(3) });
-        progress.set(1024, 1, "a\u{1b}[2Jb");
+        progress.set(Amount { bytes: 1024, skipped: 0 }, 1, "a\u{1b}[2Jb");
         progress.bar.tick();
         let shown = term.contents();
         assert!(shown.starts_with("a\\x1b[2Jb ") && shown.contains("1/3 1.00 KiB/4.00 KiB [=====>"), "{shown}");
@@ -210,12 +236,37 @@ mod tests {
     fn a_stream_has_no_share_and_an_error_finds_a_clean_line() {
         let term = InMemoryTerm::new(5, 60);
         let mut progress = on(&term, Totals::default());
-        progress.set(2048, 0, "stdin");
+        progress.set(Amount { bytes: 2048, skipped: 0 }, 0, "stdin");
         progress.bar.tick();
         let shown = term.contents();
         assert!(shown.contains("2.00 KiB") && !shown.contains('%'), "{shown}");
         drop(progress);
         assert_eq!(term.contents(), "");
+    }
+
+    /// Sets the amount again and again until the estimate has been made from it.
+    fn settle(progress: &mut Progress, done: Amount) {
+        let begin = std::time::Instant::now();
+        while begin.elapsed() < Duration::from_millis(50) {
+            progress.set(done, 0, "f");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_run_has_done_is_shown_and_does_not_count_for_speed() {
+        const TIB: u64 = 1 << 40;
+        for skipped in [2 * TIB, 0] {
+            let term = InMemoryTerm::new(5, 100);
+            let mut progress = on(&term, Totals { bytes: Some(4 * TIB), items: None });
+            settle(&mut progress, Amount { bytes: 2 * TIB, skipped });
+            progress.bar.tick();
+            let shown = term.contents();
+            assert!(shown.contains("2.00 TiB/4.00 TiB") && shown.contains(" 50% "), "{shown}");
+            let line = progress.status_line();
+            // Two tebibytes in a twentieth of a second would be left again at once.
+            assert_eq!(shown.contains(" 0 B/s "), skipped > 0, "{shown}");
+            assert_eq!(line.contains(", 0 B/s"), skipped > 0, "{line}");
+        }
     }
 
     #[test]

@@ -279,6 +279,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn names_that_the_file_system_takes_for_one_do_not_replace_each_other() {
+        for (folds, second) in [(true, Err(Fault::Duplicate)), (false, Ok(Place::Named(b"readme".to_vec())))] {
+            let home = tempfile::tempdir().unwrap();
+            let mut inbox = Inbox::open(home.path()).unwrap();
+            inbox.planted_folding = folds;
+            std::fs::write(home.path().join("other"), "there before").unwrap();
+            let mut batch = Batch::default();
+            ["README", "other"].iter().for_each(|name| add(&mut batch, &mut inbox, name, Instant::now()));
+            assert!(batch.commit(&mut inbox, Overwrite::Yes).iter().all(|item| item.result.is_ok()));
+            // As a file system that folds case would show it.
+            std::fs::hard_link(home.path().join("README"), home.path().join("readme")).unwrap();
+            ["readme", "README"].iter().for_each(|name| add(&mut batch, &mut inbox, name, Instant::now()));
+            let landed = batch.commit(&mut inbox, Overwrite::Yes);
+            assert_eq!(landed[0].result, second);
+            assert_eq!(landed[1].result, Ok(Place::Named(b"README".to_vec())), "the same name once more");
+            assert_eq!(std::fs::read_to_string(home.path().join("README")).unwrap(), "README");
+            assert_eq!(names(home.path()), ["README", "other", "readme"]);
+        }
+    }
+
+    #[test]
+    fn an_ordinary_file_system_folds_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let mut inbox = Inbox::open(home.path()).unwrap();
+        let mut batch = Batch::default();
+        ["README", "readme"].iter().for_each(|name| add(&mut batch, &mut inbox, name, Instant::now()));
+        assert!(batch.commit(&mut inbox, Overwrite::Yes).iter().all(|item| item.result.is_ok()));
+        assert_eq!(names(home.path()), ["README", "readme"]);
+    }
+
     /// Adds what is there before the transfer.
     fn keep(batch: &mut Batch, inbox: &mut Inbox, name: &str) {
         let path = TreePath::from_components(name.split('/').map(str::as_bytes)).unwrap();

@@ -11,7 +11,7 @@ use std::fmt;
 pub enum Fault {
     /// The name is empty, too long, too deep, reserved, or holds a control character.
     Name,
-    /// The same path was offered before in this transfer.
+    /// The same path was offered before in this transfer, or one that the receiver's file system takes for the same.
     Duplicate,
     /// Something else has that name already, and the policy says to leave it.
     Exists,

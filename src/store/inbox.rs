@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Resolve
 use rustix::fs::{fchmod, fstat, fsync, futimens, linkat, mkdirat, openat, openat2, readlinkat};
 use rustix::fs::{renameat, renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat};
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -62,12 +63,18 @@ struct OpenDirectory {
     directory: Rc<OwnedFd>,
     /// Unfinished files of earlier runs; listed when first asked for.
     parts: Option<Vec<PartName>>,
+    /// Whether names that differ only in case are one; found out when first asked.
+    folds_case: Option<bool>,
 }
 
 /// A receiver's directory.
 pub struct Inbox {
     root: Rc<OwnedFd>,
     recent: Vec<OpenDirectory>,
+    /// In directories that fold case: the files that got their names here, by device and inode, with a hash of the path.
+    landed: HashMap<(u64, u64), [u8; 16]>,
+    #[cfg(test)]
+    pub(crate) planted_folding: bool,
     #[cfg(test)]
     pub(crate) planted_sync_fault: Option<Fault>,
     #[cfg(test)]
@@ -102,6 +109,9 @@ impl Inbox {
         Ok(Self {
             root,
             recent: Vec::new(),
+            landed: HashMap::new(),
+            #[cfg(test)]
+            planted_folding: false,
             #[cfg(test)]
             planted_sync_fault: None,
             #[cfg(test)]
@@ -111,7 +121,7 @@ impl Inbox {
 
     fn remember(&mut self, path: &[u8], directory: Rc<OwnedFd>, parts: Option<Vec<PartName>>) {
         self.recent.truncate(OPEN_DIRECTORIES_MAX - 1);
-        self.recent.insert(0, OpenDirectory { path: path.to_vec(), directory, parts });
+        self.recent.insert(0, OpenDirectory { path: path.to_vec(), directory, parts, folds_case: None });
     }
 
     fn held(&mut self, path: &[u8]) -> Result<&mut OpenDirectory, Fault> {
@@ -263,11 +273,13 @@ impl Inbox {
     /// Gives a finished file its final name, in one step; returns that name.
     ///
     /// # Errors
-    /// [`Fault::Exists`] if it is taken and must stay; [`Fault::Busy`] if the part is gone.
+    /// [`Fault::Exists`] if it is taken and must stay; [`Fault::Busy`] if the part is gone; [`Fault::Duplicate`] if it
+    /// would replace what this inbox has put there under another name, which this file system takes for the same.
     pub fn land(&mut self, part: &PartName, path: &TreePath, overwrite: Overwrite) -> Result<Vec<u8>, Fault> {
         let directory = self.directory(path.parent())?;
         let part = part.to_string();
         if overwrite == Overwrite::Yes {
+            self.check_case(&directory, &part, path)?;
             renameat(&*directory, &part, &*directory, path.name()).map_err(part_gone)?;
             return Ok(path.name().to_vec());
         }
@@ -284,6 +296,30 @@ impl Inbox {
             }
         }
         Err(Fault::Exists)
+    }
+
+    /// Where case is folded, `README` and `readme` of one transfer must not silently become one file.
+    fn check_case(&mut self, directory: &OwnedFd, part: &str, path: &TreePath) -> Result<(), Fault> {
+        #[cfg(test)]
+        let planted = self.planted_folding;
+        #[cfg(not(test))]
+        let planted = false;
+        let held = self.held(path.parent())?;
+        let folds = *held.folds_case.get_or_insert_with(|| planted || folds_case(directory, part));
+        if !folds {
+            return Ok(());
+        }
+        let mut name = [0; 16];
+        blake3::Hasher::new().update(path.as_bytes()).finalize_xof().fill(&mut name);
+        if let Some(there) = identity(directory, path.name().as_ref())
+            && self.landed.get(&there).is_some_and(|landed| *landed != name)
+        {
+            return Err(Fault::Duplicate);
+        }
+        if let Some(ours) = identity(directory, part.as_ref()) {
+            self.landed.insert(ours, name);
+        }
+        Ok(())
     }
 
     /// Whether a regular file of this size and hash is at `path`; then it is safe on disk, too.
@@ -371,6 +407,18 @@ fn look_at(directory: &OwnedFd, name: &[u8]) -> Result<There, Fault> {
         FileType::Symlink => There::Link(readlinkat(directory, name, Vec::new())?.into_bytes()),
         _ => There::Other,
     })
+}
+
+/// Device and inode of what has this name.
+fn identity(directory: &OwnedFd, name: &[u8]) -> Option<(u64, u64)> {
+    let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some((stat.st_dev, stat.st_ino))
+}
+
+/// Whether an unfinished file, whose name is in lower case, is found under that name in capitals.
+fn folds_case(directory: &OwnedFd, part: &str) -> bool {
+    let found = identity(directory, part.to_ascii_uppercase().as_ref());
+    found.is_some() && found == identity(directory, part.as_ref())
 }
 
 fn alternative(name: &[u8], number: u32) -> Vec<u8> {

@@ -53,3 +53,24 @@ fn tree_that_is_there_already_is_found_to_be_the_same() {
     }
     assert_eq!(names(&world.path("inbox")).len(), 3003);
 }
+
+#[test]
+fn names_that_differ_only_in_case_are_two_files_on_an_ordinary_disk() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.dir("inbox");
+    world.dir("tree");
+    for words in ["first", "second"] {
+        let recv = west.waiting(west.recv().args(["drop", "-d", "inbox", "--overwrite", "yes"]));
+        for name in ["README", "readme"] {
+            world.write(&format!("tree/{name}"), &format!("{words} {name}"));
+        }
+        east.send().args(["tree", "west"]).run().expect(exit::DONE);
+        recv.wait().expect(exit::DONE);
+        for name in ["README", "readme"] {
+            let there = fs::read_to_string(world.path(&format!("inbox/tree/{name}"))).expect("a file");
+            assert_eq!(there, format!("{words} {name}"));
+        }
+    }
+}

@@ -233,7 +233,7 @@ fn limits_are_the_constants() {
     found.extend(constants!(seconds; node: TOMBSTONE_TIME));
     found.extend(constants!(bytes; messages: BLOCK_BYTES_MAX ZDATA_BYTES_MAX BODY_BYTES_MAX CHECKPOINTS_MAX
         OPEN_ENTRIES_MAX));
-    found.extend(constants!(u64::from; messages: ENTRIES_MAX));
+    found.extend(constants!(u64::from; messages: ENTRIES_MAX HOLE_BYTES_MAX));
     found.extend(constants!(bytes; names: DEPTH_MAX NAME_BYTES_MAX PATH_BYTES_MAX LINK_BYTES_MAX));
     let declared = include_str!("../../src/wire/limits.rs").lines();
     for name in declared.filter_map(|line| line.strip_prefix("pub const ")?.split(':').next()) {

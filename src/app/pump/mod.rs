@@ -245,6 +245,7 @@ pub fn tell(news: &News, notices: &mut dyn FnMut(Notice<'_>)) {
     if let Some(at) = &news.progress {
         notices(Notice::Progress {
             bytes: at.bytes,
+            skipped: at.bytes_skipped,
             total: at.bytes_total,
             items: Some((at.items, at.items_total)),
             name: &at.current,

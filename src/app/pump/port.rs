@@ -22,6 +22,8 @@ const REPORT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Progressed {
     /// Bytes that are dealt with.
     pub bytes: u64,
+    /// Those of them that did not have to be moved.
+    pub bytes_skipped: u64,
     /// Of so many, where known.
     pub bytes_total: Option<u64>,
     /// Items that are settled.
@@ -236,6 +238,7 @@ impl Progress for Teller {
         let mut state = self.shared.lock();
         let progress = state.news.progress.get_or_insert_default();
         progress.bytes = at.bytes_done;
+        progress.bytes_skipped = at.bytes_skipped;
         progress.bytes_total = at.bytes_total;
         progress.items = at.items_done;
         progress.items_total = at.items_total;

@@ -348,7 +348,7 @@ impl Running {
             Work::Stream(inflow) if self.report_at.is_none_or(|at| at <= ctx.now) => {
                 self.report_at = Some(ctx.now + REPORT_PAUSE);
                 let bytes = inflow.taken_bytes();
-                (ctx.notices)(Notice::Progress { bytes, total: None, items: None, name: inflow.name() });
+                (ctx.notices)(Notice::Progress { bytes, skipped: 0, total: None, items: None, name: inflow.name() });
             }
             _ => {}
         }

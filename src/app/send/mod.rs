@@ -282,7 +282,7 @@ impl Send {
                 self.report_at = Some(ctx.now + REPORT_PAUSE);
                 let name = if let What::Stream(plain) = &self.what { &plain.name[..] } else { &[] };
                 let bytes = outflow.raw_bytes();
-                (ctx.notices)(Notice::Progress { bytes, total: None, items: None, name });
+                (ctx.notices)(Notice::Progress { bytes, skipped: 0, total: None, items: None, name });
             }
             _ => {}
         }

@@ -14,6 +14,7 @@ impl Receiver<'_, '_> {
         let count = wide(bytes.len());
         self.received_bytes += count;
         self.advance(count)?;
+        self.meter.bytes_done += count;
         let written = match &mut self.current {
             Current::File { hasher, .. } => {
                 hasher.update(bytes);
@@ -31,6 +32,7 @@ impl Receiver<'_, '_> {
             return Err(Violation::Order);
         }
         self.advance(zeros)?;
+        self.meter.skip(zeros);
         if let Current::File { hasher, .. } = &mut self.current {
             hasher.update_zeros(zeros);
             let skipped = self.sink.skip(zeros);
@@ -39,7 +41,7 @@ impl Receiver<'_, '_> {
         Ok(())
     }
 
-    /// Counts content that is about to be taken, or passed over.
+    /// Moves on over content that is about to be taken, or passed over.
     pub(super) fn advance(&mut self, count: u64) -> Result<(), Violation> {
         let (offset, size) = match &mut self.current {
             Current::File { item, offset, .. } => (offset, item.size.unwrap_or(0)),
@@ -50,7 +52,6 @@ impl Receiver<'_, '_> {
             Current::Nothing | Current::Finished(_) => return Err(Violation::Order),
         };
         *offset = offset.checked_add(count).filter(|end| *end <= size).ok_or(Violation::Length)?;
-        self.meter.bytes_done += count;
         Ok(())
     }
 

@@ -4,13 +4,10 @@
 //! that: fed with pieces as they come in, it reaches little more than half its speed.
 
 use super::messages::Hash;
-use super::sending::wide;
+use super::sending::{wide, zeros};
 
 /// Sixteen chunks of BLAKE3, the widest that any processor takes at once.
 const STRIDE_BYTES: usize = 16 << 10;
-
-/// A hole is hashed as its zeros; so many are fed at once.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The hash of what has been fed so far.
 pub(super) struct ContentHash {
@@ -46,12 +43,8 @@ impl ContentHash {
     }
 
     /// Feeds so many zeros.
-    pub fn update_zeros(&mut self, mut count: u64) {
-        while count > 0 {
-            let now = usize::try_from(count).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-            self.update(&ZEROS[..now]);
-            count = count.saturating_sub(wide(now));
-        }
+    pub fn update_zeros(&mut self, count: u64) {
+        zeros(count).for_each(|piece| self.update(piece));
     }
 
     /// The hash of everything.

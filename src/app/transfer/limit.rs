@@ -7,6 +7,11 @@ use std::time::{Duration, Instant};
 /// ones are not.
 const BURST: Duration = Duration::from_millis(100);
 
+/// What is sent at once takes at most this part of a second at the rate, so that a slow transfer flows and does not jerk.
+const PIECES_PER_SECOND: u64 = 8;
+/// But is no smaller than this, whatever the rate: smaller pieces would be mostly headers.
+const PIECE_BYTES_MIN: usize = 1 << 10;
+
 /// A token bucket that may go into debt: a chunk is sent whole, and waited for afterwards.
 ///
 /// ```
@@ -45,6 +50,13 @@ impl RateLimit {
         self.paid_until.saturating_duration_since(now)
     }
 
+    /// How much should be sent at once at most.
+    #[must_use]
+    pub fn piece_bytes(&self) -> usize {
+        let piece = self.bytes_per_second.get() / PIECES_PER_SECOND;
+        usize::try_from(piece).unwrap_or(usize::MAX).max(PIECE_BYTES_MIN)
+    }
+
     fn price(&self, bytes: usize) -> Duration {
         let nanos = u128::try_from(bytes).unwrap_or(u128::MAX).saturating_mul(1_000_000_000)
             / u128::from(self.bytes_per_second.get());
@@ -81,6 +93,14 @@ mod tests {
         assert_eq!(limit.take(later, 100), Duration::ZERO);
         assert_eq!(limit.take(later, 100), Duration::from_millis(100));
         assert_eq!(limit.wait(later + Duration::from_millis(40)), Duration::from_millis(60));
+    }
+
+    #[test]
+    fn pieces_last_an_eighth_of_a_second_or_are_a_kibibyte() {
+        let now = Instant::now();
+        assert_eq!(limit(6_000, now).piece_bytes(), 1_024);
+        assert_eq!(limit(80_000, now).piece_bytes(), 10_000);
+        assert!(limit(u64::MAX, now).piece_bytes() > 1 << 30);
     }
 
     #[test]

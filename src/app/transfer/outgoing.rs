@@ -20,6 +20,8 @@ const RECEIVED_MAX: usize = 64;
 pub(super) struct Outgoing<'p> {
     port: &'p mut dyn Port,
     chunk: Vec<u8>,
+    /// A chunk that holds so much is sent; less than [`CHUNK_BYTES`] at a low rate.
+    chunk_bytes: usize,
     scratch: Vec<u8>,
     limit: Option<RateLimit>,
     link: LinkMeter,
@@ -32,13 +34,14 @@ pub(super) struct Outgoing<'p> {
 impl<'p> Outgoing<'p> {
     pub fn new(port: &'p mut dyn Port, encoder: BlockEncoder, limit: Option<RateLimit>, now: Instant) -> Self {
         let chunk = port.buffer();
+        let chunk_bytes = limit.as_ref().map_or(CHUNK_BYTES, |limit| limit.piece_bytes().min(CHUNK_BYTES));
         let link = LinkMeter::new(now);
         let (scratch, received) = (Vec::new(), VecDeque::new());
-        Self { port, chunk, scratch, limit, link, encoder, received, peer_finished: false }
+        Self { port, chunk, chunk_bytes, scratch, limit, link, encoder, received, peer_finished: false }
     }
 
     fn room(&self) -> usize {
-        CHUNK_BYTES.saturating_sub(self.chunk.len())
+        self.chunk_bytes.saturating_sub(self.chunk.len())
     }
 
     /// Sends a message with the next chunk.
@@ -69,7 +72,7 @@ impl<'p> Outgoing<'p> {
     /// Reads up to `max` bytes of the file straight into the chunk, as one DATA message, and
     /// returns them for hashing.
     pub fn read_raw(&mut self, file: &SourceFile, offset: u64, max: usize) -> Result<Result<&[u8], Fault>, PortClosed> {
-        if self.room() < HEADER_BYTES + PIECE_BYTES_MIN {
+        if self.room() < (HEADER_BYTES + PIECE_BYTES_MIN).min(self.chunk_bytes) {
             self.flush()?;
         }
         let begin = self.chunk.len();
@@ -177,5 +180,55 @@ impl<'p> Outgoing<'p> {
 
     pub fn recycle(&mut self, chunk: Vec<u8>) {
         self.port.recycle(chunk);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::blocks::Compression;
+    use super::super::memory::pair;
+    use super::super::messages::{Entry, RawPath};
+    use super::*;
+    use crate::store::names::TreePath;
+    use crate::store::source::{Kind, Mtime, Walk};
+    use std::num::NonZeroU64;
+
+    /// Lengths of the chunks in which a message and a file leave at this rate.
+    fn chunks(rate: Option<u64>, file_bytes: usize) -> Vec<usize> {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("f");
+        std::fs::write(&path, vec![7; file_bytes]).unwrap();
+        let file = SourceFile::open(&Walk::new(vec![path]).flatten().next().unwrap()).unwrap();
+        let (mut ours, mut theirs) = pair();
+        let now = Instant::now();
+        let limit = rate.map(|rate| RateLimit::new(NonZeroU64::new(rate).unwrap(), now));
+        let mut out = Outgoing::new(&mut ours, BlockEncoder::new(Compression::Off), limit, now);
+        let path = RawPath::from(&TreePath::top(&[b'n'; 200]).unwrap());
+        let (kind, mtime) = (Kind::Link(vec![b't'; 2_000]), Mtime { seconds: 0, nanos: 0 });
+        out.say(&Offer::Entry(Entry { index: 0, kind, mode: 0, mtime, size: 0, path })).unwrap();
+        let mut offset = 0;
+        while offset < file_bytes {
+            let begin = u64::try_from(offset).unwrap();
+            offset += out.read_raw(&file, begin, file_bytes - offset).unwrap().unwrap().len();
+        }
+        out.flush().unwrap();
+        drop(out);
+        drop(ours);
+        let mut lengths = Vec::new();
+        while let Some(chunk) = theirs.recv().unwrap() {
+            lengths.push(chunk.len());
+        }
+        lengths
+    }
+
+    #[test]
+    fn at_a_low_rate_chunks_are_short() {
+        let slow = chunks(Some(64 << 10), 20_000);
+        assert_eq!(slow[..slow.len() - 1], [8_192, 8_192], "{slow:?}");
+        // A message that is longer than such a chunk goes whole.
+        let slower = chunks(Some(8 << 10), 1_000);
+        assert!(slower[0] > 2_000 && slower[1..].iter().all(|length| *length <= 1_024), "{slower:?}");
+        assert_eq!(chunks(None, 20_000).len(), 1);
+        assert_eq!(chunks(Some(u64::MAX), 20_000).len(), 1);
     }
 }

@@ -7,6 +7,8 @@ use super::outcome::Failure;
 pub struct Snapshot<'a> {
     /// Content bytes that are dealt with: sent, received, or found to be there.
     pub bytes_done: u64,
+    /// Those of them that were there already, or are holes: dealt with in no time, so that they say nothing about speed.
+    pub bytes_skipped: u64,
     /// Of so many in all, where known.
     pub bytes_total: Option<u64>,
     /// Items that are settled, well or not.
@@ -37,15 +39,23 @@ impl Progress for () {
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     pub bytes_done: u64,
+    pub bytes_skipped: u64,
     pub bytes_total: Option<u64>,
     pub items_done: u64,
     pub items_total: Option<u64>,
 }
 
 impl Meter {
+    /// Counts bytes that need not be moved.
+    pub fn skip(&mut self, bytes: u64) {
+        self.bytes_done += bytes;
+        self.bytes_skipped += bytes;
+    }
+
     pub fn at<'a>(&self, current: &'a [u8]) -> Snapshot<'a> {
         Snapshot {
             bytes_done: self.bytes_done,
+            bytes_skipped: self.bytes_skipped,
             bytes_total: self.bytes_total,
             items_done: self.items_done,
             items_total: self.items_total,

@@ -243,7 +243,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
                 state.ok_or(Violation::Offset)?.1
             }
         };
-        self.meter.bytes_done += offset;
+        self.meter.skip(offset);
         match self.sink.begin(&item, offset) {
             Ok(()) => self.current = Current::File { item, offset, hasher: Box::new(hasher.into()) },
             Err(fault) => self.fail(item, offset, fault),
@@ -271,7 +271,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
         let Pending { item, expect } = self.next_pending(index)?;
         match expect {
             Expect::Comparison(otherwise) if only.is_none_or(|only| only == otherwise) => {
-                self.meter.bytes_done += item.size.unwrap_or(0);
+                self.meter.skip(item.size.unwrap_or(0));
                 Ok(item)
             }
             _ => Err(Violation::Order),

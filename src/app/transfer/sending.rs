@@ -14,6 +14,16 @@ pub(super) fn wide(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
+/// So many zeros, in pieces as large as those in which other content comes.
+pub(super) fn zeros(mut count: u64) -> impl Iterator<Item = &'static [u8]> {
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    std::iter::from_fn(move || {
+        let now = usize::try_from(count).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        count -= wide(now);
+        (now > 0).then(|| &ZEROS[..now])
+    })
+}
+
 /// A file's end: its hash, or why there is none.
 type Content = Result<Hash, Fault>;
 
@@ -33,10 +43,13 @@ impl Sender<'_> {
                 Ask::Compare(theirs, otherwise) => match hash_whole(&file) {
                     Err(fault) => Offer::Failed { index, fault },
                     Ok(ours) if ours == *theirs => {
-                        self.meter.bytes_done += file.size();
+                        self.meter.skip(file.size());
                         Offer::Same { index }
                     }
-                    Ok(_) if *otherwise == IfDifferent::Leave => Offer::Differs { index },
+                    Ok(_) if *otherwise == IfDifferent::Leave => {
+                        self.meter.skip(file.size());
+                        Offer::Differs { index }
+                    }
                     Ok(_) => self.send_from(&wanted, &file, &[])?,
                 },
             },
@@ -58,7 +71,7 @@ impl Sender<'_> {
             Err(fault) => return Ok(Offer::Failed { index, fault }),
         };
         self.out.say(&Offer::Begin { index, offset })?;
-        self.meter.bytes_done += offset;
+        self.meter.skip(offset);
         let content = self.send_content(wanted, file, offset, hasher.into())?;
         Ok(match content.and_then(|hash| file.check_unchanged(&hash).map(|()| hash)) {
             Ok(hash) => Offer::End { index, hash },
@@ -81,7 +94,7 @@ impl Sender<'_> {
                     let zeros = (until - offset).min(HOLE_BYTES_MAX);
                     self.out.say(&Offer::Hole(zeros))?;
                     hasher.update_zeros(zeros);
-                    self.meter.bytes_done += zeros;
+                    self.meter.skip(zeros);
                     offset += zeros;
                     offset // of which nothing is to be read
                 }

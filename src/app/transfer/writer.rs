@@ -1,7 +1,7 @@
 //! A writer as the place where a transfer goes: standard output, or a command's input.
 
 use super::messages::ItemOutcome;
-use super::sending::wide;
+use super::sending::zeros;
 use super::sink::{Offered, Settled, Sink, Verdict};
 use crate::store::Fault;
 use crate::store::names::TreePath;
@@ -12,8 +12,6 @@ use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::time::Instant;
 
-/// A hole is written as zeros, so many at once.
-const ZEROS: [u8; 4 << 10] = [0; 4 << 10];
 /// What a stream without a name is called in reports.
 const UNNAMED: &[u8] = b"-";
 
@@ -76,13 +74,8 @@ impl Sink for WriterSink {
         written.map_err(|error| self.note(error))
     }
 
-    fn skip(&mut self, mut zeros: u64) -> Result<(), Fault> {
-        while zeros > 0 {
-            let now = usize::try_from(zeros).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-            self.write(&ZEROS[..now])?;
-            zeros -= wide(now);
-        }
-        Ok(())
+    fn skip(&mut self, count: u64) -> Result<(), Fault> {
+        zeros(count).try_for_each(|piece| self.write(piece))
     }
 
     fn complete(&mut self, _: Instant, item: Offered) -> Result<Option<Settled>, Fault> {
@@ -115,5 +108,35 @@ impl Sink for WriterSink {
 
     fn command_status(&self) -> i32 {
         self.command_status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// Remembers how much it was given at once.
+    struct Pieces(Arc<Mutex<Vec<usize>>>);
+
+    impl Write for Pieces {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert!(bytes.iter().all(|byte| *byte == 0));
+            self.0.lock().unwrap().push(bytes.len());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_hole_is_written_in_large_pieces() {
+        let pieces = Arc::default();
+        let mut sink = WriterSink::new(Box::new(Pieces(Arc::clone(&pieces))));
+        sink.skip((1 << 20) + 5).unwrap();
+        let pieces = pieces.lock().unwrap();
+        assert_eq!((pieces.len(), pieces.iter().sum::<usize>()), (17, (1 << 20) + 5));
     }
 }

@@ -5,7 +5,7 @@ use crate::app::ending::Ending;
 use crate::app::transfer::{Status, TransferError};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
-use crate::cli::progress::{Audience, Progress, Totals};
+use crate::cli::progress::{Amount, Audience, Progress, Totals};
 use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::identity::{PeerId, Peers};
@@ -126,7 +126,11 @@ impl<'a> Voice<'a> {
                 let fault = fault(error);
                 self.warn(&format!("{}: {}", self.name(peer), fault.message));
             }
-            Notice::Progress { bytes, total, items, name } => self.progress((*bytes, *total), *items, name),
+            Notice::Progress { bytes, skipped, total, items, name } => {
+                let (done, all) = items.unwrap_or_default();
+                let bar = self.bar(Totals { bytes: *total, items: all });
+                bar.set(Amount { bytes: *bytes, skipped: *skipped }, done, &String::from_utf8_lossy(name));
+            }
             Notice::ItemFailed(name, fault) => self.warn(&format!("{}: {fault}", printable(*name))),
             Notice::Received(peer, items, bytes) => {
                 self.info(&format!("received {items} items, {bytes} bytes, from {}", self.name(peer)));
@@ -174,12 +178,10 @@ impl<'a> Voice<'a> {
         ));
     }
 
-    fn progress(&mut self, bytes: (u64, Option<u64>), items: Option<(u64, Option<u64>)>, name: &[u8]) {
-        let (done, all) = items.unwrap_or_default();
-        let totals = Totals { bytes: bytes.1, items: all };
+    fn bar(&mut self, totals: Totals) -> &mut Progress {
         let bar = self.bar.get_or_insert_with(|| Progress::start(self.report, self.audience, totals));
         bar.set_totals(totals);
-        bar.set(bytes.0, done, &String::from_utf8_lossy(name));
+        bar
     }
 
     /// The first break of a path is worth a line; every further try until it is back is not.

@@ -7,7 +7,9 @@ use crate::app::transfer::receiving::Receiver;
 use crate::app::transfer::tree::TreeSink;
 use crate::store::Fault;
 use crate::store::inbox::Inbox;
-use crate::store::source::Kind;
+use crate::store::names::TreePath;
+use crate::store::part::{PartFile, PartKey, PartName};
+use crate::store::source::{Kind, Mtime};
 use std::os::unix::fs::symlink;
 use std::time::Instant;
 
@@ -49,4 +51,48 @@ fn what_was_there_before_is_only_called_so_once_it_is_synced() {
         }
     }
     assert_eq!(names(&home.inbox().join("d")), ["f", "l"]);
+}
+
+/// The last that was reported: bytes done, and those of them that did not move.
+#[derive(Default)]
+struct Last(u64, u64);
+
+impl Progress for Last {
+    fn report(&mut self, at: Snapshot<'_>) {
+        (self.0, self.1) = (at.bytes_done, at.bytes_skipped);
+    }
+}
+
+#[test]
+fn what_need_not_move_is_counted_as_done_and_not_for_speed() {
+    let home = Home::new();
+    let files = [("different", 3), ("half", 100_000), ("new", 50), ("same", 2_000)];
+    let sources: Vec<_> = files.iter().map(|(name, bytes)| home.put(name, &noise(40, *bytes))).collect();
+    let hole = home.from("hole");
+    fs::File::create(&hole).unwrap().set_len(1 << 20).unwrap();
+    fs::write(home.inbox().join("same"), noise(40, 2_000)).unwrap();
+    fs::write(home.inbox().join("different"), b"???").unwrap();
+    // An earlier run got this far.
+    let mut early = Inbox::open(&home.inbox()).unwrap();
+    let path = TreePath::top(b"half").unwrap();
+    let meta = fs::metadata(&sources[1]).unwrap();
+    let mtime = Mtime { seconds: meta.mtime(), nanos: u32::try_from(meta.mtime_nsec()).unwrap() };
+    let name = PartName { key: PartKey::new(&SENDER, &path, 100_000, mtime), run: 5 };
+    let mut part = PartFile::create(&early.directory(b"").unwrap(), &name).unwrap();
+    part.write(&noise(40, 60_000)).unwrap();
+    drop(part);
+
+    let send = job(&[&sources[..], &[hole]].concat());
+    let (mut sending, mut receiving) = (Last::default(), Last::default());
+    let (mut ours, mut theirs) = pair();
+    let (sent, got) = thread::scope(|scope| {
+        let sender = scope.spawn(|| send.run(&mut ours, &mut sending));
+        let got = into(&home.inbox()).run(&mut theirs, &mut receiving);
+        (sender.join().unwrap().unwrap(), got.unwrap())
+    });
+    let total = 3 + 100_000 + 50 + 2_000 + (1 << 20);
+    for (last, moved) in [(sending, sent.sent_bytes), (receiving, got.received_bytes)] {
+        assert_eq!(moved, 40_000 + 50);
+        assert_eq!((last.0, last.1), (total, total - moved));
+    }
 }
