@@ -6,11 +6,12 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use crate::harness::data::digest;
-use crate::harness::{Input, Output, Party, Random, Running, Tool, World, eventually, exit, names};
+use crate::harness::{
+    Done, Input, Output, Party, Random, Relay, Running, Signal, Tool, World, assert_same_tree, eventually, exit, names,
+};
 use crate::impair::{Command, Shape};
 
 const MIB: u64 = 1 << 20;
-const NOT_DONE: [i32; 4] = [exit::FAILED, exit::PARTIAL, exit::REFUSED, exit::INTEGRITY];
 
 /// Runs a tool with a file system of its own mounted over `inbox`: only it sees that, and it goes with it. What is left in
 /// it at the end is written to the file `left`, and whether the status is kept is the shell's business.
@@ -37,13 +38,22 @@ fn full_disk_is_told_to_both_and_small_files_still_arrive() {
     let relay = world.relay();
     let (east, west) = (relay.party("east"), relay.party("west"));
     world.dir("inbox");
+    world.write("small", "small");
     Random::file(&world.path("large"), 1, 16 * MIB);
-    let recv = west.waiting(on_tmpfs(&world, "size=4m", west.recv().args(["drop", "-d", "inbox"])));
-    let done = east.send().args(["large", "west"]).run().expect_one_of(&NOT_DONE).expect_error("");
-    assert!(done.stderr.contains("space") || done.stderr.contains("full"), "the reason is not named\n{done}");
-    let done = recv.wait().expect_one_of(&NOT_DONE);
-    assert!(done.stderr.contains("space") || done.stderr.contains("full"), "the reason is not named\n{done}");
-    assert!(left(&world).iter().all(|name| name.starts_with(".vp-part.")), "{:?}", left(&world));
+    let cases = [
+        (vec!["large"], exit::FAILED, "error: nothing was transferred: no space left"),
+        (vec!["small", "large"], exit::PARTIAL, "error: 1 of 2 items were not transferred: no space left"),
+    ];
+    for (sources, code, line) in cases {
+        let recv = west.waiting(on_tmpfs(&world, "size=4m", west.recv().args(["drop", "-d", "inbox"])));
+        let sent = east.send().args(&sources).arg("west").run();
+        for done in [sent, recv.wait()] {
+            done.expect(code).expect_error(line);
+        }
+        let mut left = left(&world);
+        left.retain(|name| !name.starts_with(".vp-part."));
+        assert_eq!(left, sources[..sources.len() - 1], "what did not fit has a name");
+    }
 }
 
 #[test]
@@ -53,19 +63,11 @@ fn read_only_directory_is_told_to_both() {
     let (east, west) = (relay.party("east"), relay.party("west"));
     world.dir("inbox");
     world.write("file", "file");
-    let tool = west.recv().args(["drop", "-d", "inbox", "--ready-fd", "2"]);
-    let mut recv = on_tmpfs(&world, "ro", tool).spawn();
-    // Refusing at once is as good as refusing the first item.
-    let mut east_done = None;
-    eventually("it waits or has ended", || !recv.is_running() || recv.error_text().contains("attached "));
-    if recv.is_running() {
-        east_done = Some(east.send().args(["file", "west"]).run());
+    let recv = west.waiting(on_tmpfs(&world, "ro", west.recv().args(["drop", "-d", "inbox"])));
+    let sent = east.send().args(["file", "west"]).run();
+    for done in [sent, recv.wait()] {
+        done.expect(exit::FAILED).expect_error("error: nothing was transferred: read-only file system");
     }
-    if let Some(done) = east_done {
-        done.expect_one_of(&NOT_DONE).expect_error("");
-    }
-    let done = recv.wait().expect_one_of(&[exit::FAILED, exit::PARTIAL, exit::CONFIG]);
-    assert!(done.stderr.to_lowercase().contains("read-only"), "the reason is not named\n{done}");
     assert!(left(&world).is_empty());
 }
 
@@ -77,7 +79,7 @@ fn reader_of_standard_output_that_leaves_is_a_failed_send() {
     let line = format!("{} | head -c 1000 >/dev/null", west.recv().arg("x").shell_line());
     let recv = Tool::new("sh", &world.path("")).args(["-c", &line]).spawn();
     let done = east.send().args(["-", "west:x"]).input(Input::Random { seed: 1, bytes: 64 * MIB }).run();
-    assert_ne!(done.expect_error("").code(), Some(exit::DONE));
+    done.expect(exit::FAILED).expect_error("error: nothing was transferred: given up");
     // A reader that has enough is a quiet end, as for any filter.
     recv.wait().expect_silence();
 }
@@ -92,7 +94,8 @@ fn closed_standard_streams_are_never_somebody_elses_descriptor() {
     let closed = ["sh", "-c", "exec \"$@\" <&- >&-", "sh"];
     let recv = west.waiting(west.recv().arg("x").under(closed));
     let done = east.send().args(["-", "west:x"]).input(Input::Random { seed: 1, bytes: MIB }).run();
-    assert_eq!(done.code(), recv.wait().code(), "{done}");
+    done.expect(exit::DONE).expect_silence();
+    recv.wait().expect(exit::DONE);
     let recv = west.waiting(west.recv().arg("y"));
     east.send().args(["-", "west:y"]).under(closed).run().expect(exit::DONE);
     recv.wait().expect(exit::DONE).expect_output(b"");
@@ -106,8 +109,8 @@ fn full_standard_output_is_an_error_and_the_sender_hears_of_it() {
     let full = || Output::File("/dev/full".into());
     let recv = west.waiting(west.recv().arg("x").output(full()));
     let done = east.send().args(["-", "west:x"]).input(Input::Random { seed: 1, bytes: MIB }).run();
-    assert_ne!(done.expect_error("").code(), Some(exit::DONE));
-    assert_ne!(recv.wait().expect_error("").code(), Some(exit::DONE));
+    done.expect(exit::FAILED).expect_error("error: nothing was transferred: no space left");
+    recv.wait().expect(exit::FAILED).expect_error("error: writing output: no space left on device");
     world.keygen().output(full()).run().expect(exit::FAILED);
     for name in ["vp-relay", "vp-attach", "vp-send", "vp-recv", "vp-keygen"] {
         world.tool(name).arg("--help").output(full()).run().expect(exit::FAILED);
@@ -146,9 +149,10 @@ fn source_that_changes_while_read_is_not_delivered() {
         let send = east.send().args([what, "west", "--compress", "off"]).spawn();
         eventually("it flows", || proxy.count().delivered[0] > before + 2 * MIB);
         change(&path);
-        let done = send.wait().expect_one_of(&NOT_DONE).expect_error("");
-        assert!(done.stderr.contains("changed"), "{what}: the reason is not named\n{done}");
-        recv.wait();
+        let sent = send.wait();
+        for done in [sent, recv.wait()] {
+            done.expect(exit::FAILED).expect_error("error: nothing was transferred: changed");
+        }
         assert!(names(&world.path("inbox")).iter().all(|name| name.starts_with(".vp-part.")), "{what} was delivered");
         fs::remove_dir_all(world.path("inbox")).expect("removed");
     }
@@ -160,18 +164,41 @@ fn links_laid_in_the_inbox_are_not_followed() {
     let relay = world.relay();
     let (east, west) = (relay.party("east"), relay.party("west"));
     let outside = world.dir("outside");
+    fs::write(outside.join("victim"), "untouched").expect("a file");
     let tree = world.dir("tree");
-    fs::write(tree.join("file"), "sent").expect("a file");
+    fs::write(tree.join("victim"), "sent").expect("a file");
     world.write("single", "sent");
-    for overwrite in ["never", "rename", "yes"] {
+    world.write("other", "sent");
+    let links = [("tree", outside.clone()), ("single", outside.join("victim")), ("other", outside.join("absent"))];
+    let none = "error: none of 4 items was transferred; the first: already there";
+    let some = "error: 2 of 4 items were not transferred; the first: already there";
+    let cases: [(&str, i32, &str, &[&str]); 3] = [
+        ("never", exit::REFUSED, none, &[]),
+        ("rename", exit::PARTIAL, some, &["other.1", "single.1"]),
+        ("yes", exit::PARTIAL, some, &["other", "single"]),
+    ];
+    for (overwrite, code, line, made) in cases {
         let inbox_dir = world.dir("inbox");
-        symlink(&outside, inbox_dir.join("tree")).expect("a link");
-        symlink(outside.join("victim"), inbox_dir.join("single")).expect("a link");
+        links.iter().for_each(|(name, to)| symlink(to, inbox_dir.join(name)).expect("a link"));
         let recv = inbox(&west, &["--overwrite", overwrite]);
-        let done = east.send().args(["tree", "single", "west"]).run();
-        assert!(done.code().is_some(), "{done}");
-        recv.wait();
-        assert!(names(&outside).is_empty(), "--overwrite {overwrite} wrote through a link: {:?}", names(&outside));
+        let sent = east.send().args(["tree", "single", "other", "west"]).run();
+        for done in [sent, recv.wait()] {
+            done.expect(code).expect_error(line);
+        }
+        assert_eq!(names(&outside), ["victim"], "--overwrite {overwrite} wrote through a link");
+        assert_eq!(fs::read_to_string(outside.join("victim")).expect("the victim"), "untouched");
+        for (name, to) in &links {
+            let kept = fs::read_link(inbox_dir.join(name)).ok();
+            assert!(made.contains(name) || kept.as_ref() == Some(to), "--overwrite {overwrite}: {name}: {kept:?}");
+        }
+        let mut all: Vec<_> = links.iter().map(|(name, _)| *name).chain(made.iter().copied()).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(names(&inbox_dir), all, "--overwrite {overwrite}");
+        for name in made {
+            let meta = fs::symlink_metadata(inbox_dir.join(name)).expect("what was sent");
+            assert!(meta.is_file() && fs::read(inbox_dir.join(name)).expect("it") == b"sent", "{name}");
+        }
         fs::remove_dir_all(inbox_dir).expect("removed");
     }
 }
@@ -183,13 +210,13 @@ fn link_swapped_in_while_receiving_is_not_followed() {
     let (proxy, through) = relay.behind(Shape { queue_bytes: 64 << 10, ..Shape::default() });
     proxy.tell("rate 4M".parse::<Command>().expect("a command")).expect("told");
     let (east, west) = (world.party("east", &through), relay.party("west"));
-    let outside = world.dir("outside");
-    let below = world.dir("tree/below");
+    let (outside, below) = (world.dir("outside"), world.dir("tree/below"));
     for n in 0..40 {
         Random::file(&below.join(format!("{n:02}")), n, MIB / 4);
+        fs::write(outside.join(format!("{n:02}")), "untouched").expect("a file");
     }
     world.dir("inbox");
-    let recv = inbox(&west, &["--keep"]);
+    let mut recv = inbox(&west, &["--keep"]);
     let mut send = east.send().args(["tree", "west"]).spawn();
     let target = world.path("inbox/tree/below");
     let aside = world.path("aside");
@@ -204,10 +231,26 @@ fn link_swapped_in_while_receiving_is_not_followed() {
         }
     }
     assert!(swaps > 0, "the directory was never there to be swapped");
-    let done = send.wait();
-    assert!(done.code().is_some(), "{done}");
-    assert!(names(&outside).is_empty(), "wrote through a link: {:?}", names(&outside));
-    drop(recv);
+    let untouched = |what: &str| {
+        assert_eq!(names(&outside), names(&below), "{what}: something was made behind a link");
+        let is_untouched = |name: &String| fs::read(outside.join(name)).is_ok_and(|data| data == b"untouched");
+        assert!(names(&outside).iter().all(is_untouched), "{what}: something was written through a link");
+    };
+    // What came while the way to it was not the one that was agreed on has failed, and nothing else.
+    let done = send.wait().expect_one_of(&[exit::DONE, exit::PARTIAL]);
+    untouched("in between");
+    let whole: Vec<_> = names(&target).into_iter().filter(|name| !name.starts_with(".vp-part.")).collect();
+    let same = |name: &String| digest(&target.join(name)) == digest(&below.join(name));
+    assert!(whole.iter().all(same), "something else than was sent has its name");
+    assert_eq!(whole.len() == 40, done.code() == Some(exit::DONE), "{} of 40 are there\n{done}", whole.len());
+    if done.code() == Some(exit::PARTIAL) {
+        done.expect_error(&format!("error: {} of 42 items were not transferred", 40 - whole.len()));
+    }
+    // The receiver is none the worse for it.
+    assert!(recv.is_running(), "{recv}");
+    east.send().args(["tree", "west"]).run().expect(exit::DONE);
+    untouched("afterwards");
+    assert_same_tree(&world.path("tree"), &world.path("inbox/tree"));
 }
 
 #[test]
@@ -229,29 +272,63 @@ fn names_too_long_and_trees_too_deep_fail_alone() {
     world.dir("inbox");
     let recv = inbox(&west, &[]);
     east.send().args(["tree", "west"]).run().expect(exit::PARTIAL);
-    recv.wait();
+    recv.wait().expect(exit::PARTIAL);
     assert_eq!(fs::read_to_string(world.path("inbox/tree/good")).expect("the good one"), "good");
     assert_eq!(fs::read_to_string(world.path("inbox/tree").join(long)).expect("the long one"), "long");
     assert!(!names(&world.path("inbox")).iter().any(|name| name.ends_with("bottom")));
+}
+
+/// Sends a tree of two hundred files with fewer and fewer descriptors, until not all of it arrives: at first it must, as a
+/// batch of files needs no descriptor each. Yields the ends of sender and receiver, and how many files are there.
+fn with_fewer_descriptors(world: &World, relay: &Relay<'_>, limited: &str) -> (Done, Done, usize) {
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let tree = world.dir("tree");
+    (0..200).for_each(|n| fs::write(tree.join(n.to_string()), n.to_string()).expect("a file"));
+    let bitten = (10..=24).rev().find_map(|limit| {
+        let under = |who: &str, tool: Tool| match who == limited {
+            true => tool.under(["prlimit", &format!("--nofile={limit}"), "--"]),
+            false => tool,
+        };
+        let _ = fs::remove_dir_all(world.path("inbox"));
+        world.dir("inbox");
+        let recv = west.waiting(under("receiver", west.recv().args(["drop", "-d", "inbox"])));
+        let sent = under("sender", east.send().args(["tree", "west"])).run();
+        let whole = names(&world.path("inbox")).iter().filter(|name| name.starts_with("tree/")).count();
+        let received = recv.wait();
+        if sent.code() != Some(exit::DONE) {
+            return Some((sent, received, whole));
+        }
+        assert_eq!((received.code(), whole), (Some(exit::DONE), 200), "said done with {limit} descriptors\n{received}");
+        assert_same_tree(&tree, &world.path("inbox/tree"));
+        None
+    });
+    bitten.expect("a limit that is felt")
 }
 
 #[test]
 fn receiver_without_descriptors_fails_cleanly() {
     let world = World::new();
     let relay = world.relay();
-    let (east, west) = (relay.party("east"), relay.party("west"));
-    let tree = world.dir("tree");
-    for n in 0..200 {
-        fs::write(tree.join(n.to_string()), n.to_string()).expect("a file");
+    let (sent, received, whole) = with_fewer_descriptors(&world, &relay, "receiver");
+    let line = format!("error: {} of 201 items were not transferred; the first: too many open files", 200 - whole);
+    for done in [sent, received] {
+        done.expect(exit::PARTIAL).expect_error(&line);
     }
-    world.dir("inbox");
-    // As few as lets it start; a batch of files must not need a descriptor each.
-    let recv = west.recv().args(["drop", "-d", "inbox"]).under(["prlimit", "--nofile=40", "--"]);
-    let recv = west.waiting(recv);
-    let done = east.send().args(["tree", "west"]).run().expect_one_of(&[exit::DONE, exit::PARTIAL, exit::FAILED]);
-    recv.wait();
-    let whole = names(&world.path("inbox")).iter().filter(|name| name.starts_with("tree/")).count();
-    assert!(done.code() != Some(exit::DONE) || whole == 200, "said done with {whole} of 200");
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let recv = inbox(&west, &[]);
+    east.send().args(["tree", "west"]).run().expect(exit::DONE).expect_silence();
+    recv.wait().expect(exit::DONE);
+    assert_same_tree(&world.path("tree"), &world.path("inbox/tree"));
+}
+
+#[test]
+fn sender_without_descriptors_fails_cleanly() {
+    let world = World::new();
+    let relay = world.relay();
+    let (sent, received, whole) = with_fewer_descriptors(&world, &relay, "sender");
+    sent.expect(exit::FAILED).expect_error("error: nothing was transferred: too many open files");
+    received.expect(exit::FAILED).expect_error("error: nothing was transferred: the sender could not offer");
+    assert_eq!((whole, names(&world.path("inbox"))), (0, vec![]));
 }
 
 #[test]
@@ -261,12 +338,15 @@ fn unreadable_standard_input_is_an_error_and_never_an_end() {
     let (east, west) = (relay.party("east"), relay.party("west"));
     let mut recv = west.waiting(west.recv().args(["x", "--resume-timeout", "2s"]));
     let directory = ["sh", "-c", "exec \"$@\" <.", "sh"];
-    let done = east.send().args(["-", "west:x"]).under(directory).run().expect_error("directory");
-    assert_ne!(done.code(), Some(exit::DONE), "an unreadable input was taken for an empty one");
+    let done = east.send().args(["-", "west:x"]).under(directory).run();
+    done.expect(exit::FAILED).expect_error("error: reading standard input: is a directory");
     // Whether it had called before it noticed is its own affair.
     let heard = recv.ended_by(std::time::Instant::now() + crate::harness::SOON);
-    let done = if heard { recv.wait() } else { recv.kill() };
-    assert_ne!(done.expect_output(b"").code(), Some(exit::DONE));
+    match heard {
+        true => recv.wait().expect(exit::FAILED).expect_error("the peer ended the session before it had everything"),
+        false => recv.kill().expect_signal(Signal::KILL),
+    }
+    .expect_output(b"");
 }
 
 #[test]

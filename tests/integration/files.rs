@@ -229,7 +229,7 @@ fn absent_source_is_named_and_the_others_arrive() {
 }
 
 #[test]
-fn caps_on_size_and_number_refuse_before_anything_is_made() {
+fn cap_on_size_refuses_a_send_before_anything_is_made_and_cap_on_number_what_is_beyond_it() {
     let world = World::new();
     let relay = world.relay();
     let (east, west) = (relay.party("east"), relay.party("west"));
@@ -237,15 +237,29 @@ fn caps_on_size_and_number_refuse_before_anything_is_made() {
     for n in 0..10 {
         Random::file(&tree.join(n.to_string()), n, 100_000);
     }
-    world.dir("inbox");
-    for cap in [["--max-size", "500K"], ["--max-items", "5"]] {
+    let too_large = "error: the receiver refused the transfer: too large";
+    let too_many = "error: 6 of 11 items were not transferred; the first: too many items";
+    // What just fits, the directory counted as an item too, is taken.
+    let cases: [(_, i32, &str, usize); 5] = [
+        (["--max-size", "999999"], exit::REFUSED, too_large, 0),
+        (["--max-size", "99999"], exit::REFUSED, too_large, 0),
+        (["--max-size", "1000000"], exit::DONE, "", 11),
+        (["--max-items", "5"], exit::PARTIAL, too_many, 5),
+        (["--max-items", "11"], exit::DONE, "", 11),
+    ];
+    for (cap, code, line, made) in cases {
+        world.dir("inbox");
         let recv = inbox(&west, &cap);
-        let done = east.send().args(["tree", "west"]).run();
-        done.expect_one_of(&[exit::REFUSED, exit::PARTIAL]).expect_error("");
-        recv.wait().expect_one_of(&[exit::REFUSED, exit::PARTIAL, exit::FAILED]);
-        let whole = names(&world.path("inbox")).len();
-        assert!(whole < 11, "{cap:?}: all {whole} names arrived");
-        let _ = fs::remove_dir_all(world.path("inbox/tree"));
+        let sent = east.send().args(["tree", "west"]).run();
+        for done in [sent, recv.wait()] {
+            let done = done.expect(code);
+            let _ = if line.is_empty() { done } else { done.expect_error(line) };
+        }
+        let names = names(&world.path("inbox"));
+        assert_eq!(names.len(), made, "{cap:?}: {names:?}");
+        let whole = |name: &&String| digest(&world.path("inbox").join(name)) == digest(&world.path(name));
+        assert_eq!(names.iter().filter(|name| *name != "tree").filter(whole).count(), made.saturating_sub(1));
+        fs::remove_dir_all(world.path("inbox")).expect("removed");
     }
 }
 

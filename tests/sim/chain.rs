@@ -7,10 +7,25 @@ use std::time::{Duration, Instant};
 use vp::identity::Identity;
 use vp::node::{Callers, Config, Down, Event, Key, Node, Wait};
 use vp::relay::{Gate, Limits, LinkId, Policy, RelayCore};
+use vp::session::canary::Canary;
 use vp::session::{Event as SessionEvent, Half, Times};
 use vp::wire::CloseCode;
+use vp::wire::limits::CIRCUIT_WINDOW_START;
 
 const MEMORY: usize = 64 << 20;
+/// What both ends may have sent ahead through a relay that is emptied at every turn, bytes.
+const UNDER_WAY_MAX: usize = 2 * CIRCUIT_WINDOW_START as usize;
+/// What a circuit carries beside what the ends have to say, bytes: its handshake, and records around the content.
+const WORDS: usize = 8 << 10;
+
+/// What a good history tells.
+#[derive(Clone, Copy, Default)]
+pub struct Told {
+    /// Faults that it had.
+    pub faults: u64,
+    /// Bytes that the relay held at most.
+    pub held_most_bytes: usize,
+}
 
 /// A connection of one client to the relay: bytes under way, each way.
 struct Wire {
@@ -43,7 +58,9 @@ struct World {
     workers: usize,
     ends: [End; 2],
     piece_max: usize,
-    faults: u64,
+    told: Told,
+    /// A defect in the sessions of both ends.
+    canary: Option<Canary>,
 }
 
 fn seed(random: &mut Random) -> [u8; 32] {
@@ -53,7 +70,7 @@ fn seed(random: &mut Random) -> [u8; 32] {
 }
 
 impl World {
-    fn new(number: u64) -> World {
+    fn new(number: u64, canary: Option<Canary>) -> World {
         let mut random = Random::new(number);
         let now = Instant::now();
         let relay_seed = seed(&mut random);
@@ -94,7 +111,8 @@ impl World {
         ends[1].node.listen(app.clone());
         ends[0].key = Some(ends[0].node.call(now, ids[1], app));
         let (piece_max, workers) = ([1, 100, 5_000, 300_000][random.below(4)], 1 + random.below(3));
-        let mut world = World { random, now, relay_seed, relay: None, workers, ends, piece_max, faults: 0 };
+        let mut world =
+            World { random, now, relay_seed, relay: None, workers, ends, piece_max, told: Told::default(), canary };
         world.boot();
         world
     }
@@ -195,8 +213,11 @@ impl World {
             match event {
                 Event::Up { key, .. } => {
                     end.key = Some(key);
+                    let session = end.node.session(key).expect("it is up");
+                    if let Some(canary) = self.canary {
+                        session.plant(canary);
+                    }
                     if side == 0 {
-                        let session = end.node.session(key).expect("it is up");
                         end.stream = session.open_stream(self.now, "sim");
                     }
                 }
@@ -272,12 +293,14 @@ impl World {
             if relay.next_timeout().is_some_and(|at| at <= self.now) {
                 relay.handle_timeout(self.now);
             }
-            assert!(relay.used_bytes() <= MEMORY, "the relay's memory is bounded");
+            let (used, said) = (relay.used_bytes(), self.ends.iter().map(|end| end.data.len()).sum::<usize>());
+            self.told.held_most_bytes = self.told.held_most_bytes.max(used);
+            assert!(used <= (said + WORDS).min(UNDER_WAY_MAX), "the relay holds {used} bytes of {said}");
         }
     }
 
     fn harm(&mut self) {
-        self.faults += 1;
+        self.told.faults += 1;
         let side = self.random.below(2);
         match self.random.below(5) {
             0 => self.crash(),
@@ -292,9 +315,9 @@ impl World {
     }
 }
 
-/// Runs one history; panics when it goes wrong. Yields how many faults it had.
-pub fn run(number: u64) -> u64 {
-    let mut world = World::new(number);
+/// Runs one history; panics when it goes wrong.
+pub fn run(number: u64, canary: Option<Canary>) -> Told {
+    let mut world = World::new(number, canary);
     let one_in = [8, 40, 200][world.random.below(3)];
     for _ in 0..200 + world.random.below(300) {
         let most = world.random.skewed(60_000);
@@ -332,7 +355,7 @@ pub fn run(number: u64) -> u64 {
 const END_MAX: Duration = Duration::from_secs(4);
 
 /// Both close. Each lets go, as the tools do, some time after it has heard the other close.
-fn settle(mut world: World) -> u64 {
+fn settle(mut world: World) -> Told {
     let calm = (0..2).all(|side| world.is_calm(side));
     let began = world.now;
     for side in 0..2 {
@@ -354,7 +377,9 @@ fn settle(mut world: World) -> u64 {
         if world.ends.iter().all(|end| end.key.is_some_and(|key| !end.node.knows(key))) {
             let took = world.now.duration_since(began);
             assert!(!calm || took < END_MAX, "the end took {took:?} although nothing was wrong");
-            return world.faults;
+            let left = world.relay.as_ref().map_or(0, RelayCore::used_bytes);
+            assert_eq!(left, 0, "the relay holds bytes of circuits that are over");
+            return world.told;
         }
         world.now += Duration::from_millis(15);
     }

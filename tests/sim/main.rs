@@ -103,17 +103,38 @@ fn credit_that_has_become_scarce_is_told_though_nobody_consumes() {
     assert!(limits::comes_through_scarce_credit(Some(Canary::SilentCredit)) < 200_000, "it was never scarce");
 }
 
+/// Frames lost and doubled between the ends, ends that are lost, and counts that are wrong, through a relay too.
+#[test]
+fn every_canary_in_a_chain_is_found() {
+    let canaries = [
+        Canary::NoRequeue,
+        Canary::CopyAppended,
+        Canary::LostFin,
+        Canary::StaleLane,
+        Canary::AckAhead,
+        Canary::AckOffByOne,
+        Canary::ConsumedEarly,
+    ];
+    for canary in canaries {
+        let goes_wrong = |seed| std::panic::catch_unwind(|| chain::run(seed, Some(canary))).is_err();
+        assert!((0..count() / 4).any(goes_wrong), "{canary:?} was not found");
+    }
+}
+
 /// Client, relay, client: relay deaths, cuts, black holes and clock jumps.
 #[test]
 fn nodes_find_each_other_again_whatever_happens_to_the_relay() {
     if let Some(seed) = std::env::var("VP_SIM_CHAIN_SEED").ok().and_then(|text| text.parse().ok()) {
-        chain::run(seed);
+        chain::run(seed, None);
         return;
     }
-    let mut faults = 0;
+    let (mut faults, mut held) = (0, 0);
     for seed in 0..count() {
-        let run = std::panic::catch_unwind(|| chain::run(seed));
-        faults += run.unwrap_or_else(|_| panic!("seed {seed} (VP_SIM_CHAIN_SEED={seed})"));
+        let run = std::panic::catch_unwind(|| chain::run(seed, None));
+        let told = run.unwrap_or_else(|_| panic!("seed {seed} (VP_SIM_CHAIN_SEED={seed})"));
+        faults += told.faults;
+        held = held.max(told.held_most_bytes);
     }
     assert!(faults > count(), "the schedules did harm: {faults} faults");
+    assert!(held > 50_000, "the relay had much to forget: {held} bytes at most");
 }

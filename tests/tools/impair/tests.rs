@@ -110,6 +110,43 @@ fn one_byte_slices_pass_everything() {
 }
 
 #[test]
+fn slices_come_apart() {
+    // Of what is written at once, so much was there at the first look. Where it comes whole a late look sees all of it: then
+    // again.
+    let first_look = |slice: Option<usize>, enough: &dyn Fn(usize) -> bool| {
+        let mut pair = pair(Shape { slice: slice.and_then(NonZeroUsize::new), ..Shape::default() });
+        (0..1000).any(|_| {
+            pair.client.write_all(&pattern(1000)).expect("write");
+            let mut got = [0; 1000];
+            let first = (&pair.target).read(&mut got).expect("read");
+            (&pair.target).read_exact(&mut got[first..]).expect("read");
+            assert!(got[..] == pattern(1000), "other bytes");
+            enough(first)
+        })
+    };
+    assert!(first_look(Some(400), &|first| first == 400), "never in slices of what was asked for");
+    assert!(!first_look(Some(400), &|first| first % 400 != 0 && first != 1000), "slices of another size");
+    assert!(!first_look(None, &|first| first != 1000), "in slices though not told so");
+}
+
+#[test]
+fn jitter_holds_each_piece_back_for_another_time() {
+    let mut pair = pair(Shape { jitter: Duration::from_millis(100), ..Shape::default() });
+    let mut took: Vec<_> = (0..20)
+        .map(|_| {
+            let started = Instant::now();
+            pair.client.write_all(b"x").expect("write");
+            read_exactly(&pair.target, 1);
+            started.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    // Evenly distributed up to 100 ms, it is a second in all.
+    assert!(took.iter().sum::<Duration>() > Duration::from_millis(500), "{took:?}");
+    assert!(took[0] < took[19] / 2, "all alike: {took:?}");
+}
+
+#[test]
 fn delay_and_jitter_pass_everything() {
     let ms = Duration::from_millis(1);
     exchange(&pair(Shape { delay: 3 * ms, jitter: 5 * ms, ..Shape::default() }), 1 << 20);
