@@ -249,6 +249,7 @@ impl Relay {
             router: Arc::new(Mutex::new(Router::new(policy, count))),
             budget: Budget::new(memory_bytes),
             allow: options.allow,
+            reloads: desk::Reloads::default(),
             limits: options.limits,
             forwarded: (0..count).map(|_| AtomicU64::new(0)).collect(),
             drain: options.drain,

@@ -30,6 +30,7 @@ pub struct Shared {
     pub router: Arc<Mutex<Router>>,
     pub budget: Arc<Budget>,
     pub allow: Allow,
+    pub reloads: desk::Reloads,
     pub limits: Limits,
     /// Bytes of circuits that each worker has read.
     pub forwarded: Vec<AtomicU64>,

@@ -375,6 +375,41 @@ fn a_removed_peer_is_cut_and_a_bad_file_changes_nothing() {
 }
 
 #[test]
+fn a_list_that_was_slow_to_read_does_not_replace_a_newer_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("peers");
+    let replace = |text: &str| {
+        let fresh = directory.path().join("fresh");
+        std::fs::write(&fresh, text).unwrap();
+        std::fs::rename(&fresh, &path).unwrap();
+    };
+    let both = format!("one {}\ntwo {}\n", identity(1).id(), identity(2).id());
+    replace(&both);
+    let relay = start(1, |options| options.allow = Allow::File(path.clone()));
+    let (_caller, mut callee) = joined(relay.address, 1, 2);
+    // A file that is read for as long as this test likes: a pipe. It opens when the relay has opened it.
+    std::fs::remove_file(&path).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    relay.handle.reload();
+    let mut slow = std::fs::File::options().write(true).open(&path).unwrap();
+    replace(both.lines().next().unwrap());
+    relay.handle.reload();
+    // Whoever would read the new list at once has time for it, before the old one is there.
+    let _others: Vec<_> = (0..10).map(|_| Client::attach(relay.address, 1)).collect();
+    slow.write_all(both.as_bytes()).unwrap();
+    drop(slow);
+    assert_eq!(callee.control(), Control::Bye { code: CloseCode::Refused.to_wire() });
+    // The old list would be back by now.
+    for _ in 0..40 {
+        assert_eq!(Client::attach(relay.address, 2).control(), Control::Bye { code: CloseCode::Refused.to_wire() });
+    }
+    relay.handle.reload();
+    let mut known = Client::attach(relay.address, 1);
+    known.say(Control::Listen { name: app() });
+    assert_eq!(known.control(), Control::Listening { name: app() });
+}
+
+#[test]
 fn garbage_and_idle_connections_shut_nobody_out() {
     let relay = start(1, |_| {});
     let idle: Vec<_> = (0..200).map(|_| TcpStream::connect(relay.address).unwrap()).collect();
