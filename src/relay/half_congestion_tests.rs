@@ -2,8 +2,11 @@
 //! it is congested.
 
 use super::*;
-use crate::relay::block::{Budget, Pool};
+use crate::relay::block::{Budget, Piece, Pool};
 use crate::relay::standstill::{Standstill, State};
+use crate::wire::limits::CIRCUIT_WINDOW_START;
+use std::collections::VecDeque;
+use std::time::Duration;
 
 /// A half with these bytes waiting in each direction, inward with as much credit as can be.
 fn holding(inward: usize, outward: usize) -> Half {

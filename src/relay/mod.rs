@@ -24,7 +24,9 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzz;
 mod half;
+mod orders;
 mod output;
+mod outward;
 mod policy;
 mod port;
 mod rate;
