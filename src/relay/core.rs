@@ -71,6 +71,29 @@ impl RelayCore {
         }
     }
 
+    /// As [`RelayCore::handle_bytes`], into blocks of their own, as from a socket. False: memory is used up.
+    #[cfg(test)]
+    pub fn handle_read(&mut self, now: Instant, link: LinkId, bytes: &[u8]) -> bool {
+        let Some(&home) = self.homes.get(&link) else { return true };
+        let worker = &mut self.workers[home];
+        let mut blocks = Vec::new();
+        for chunk in bytes.chunks(super::BLOCK_BYTES) {
+            let Some(mut block) = worker.pool.take() else {
+                worker.handle_starved(now);
+                worker.handle_held(now, link);
+                self.settle(now);
+                return false;
+            };
+            let room = Arc::get_mut(&mut block).map(super::Buffer::bytes_mut);
+            room.into_iter().for_each(|room| room[..chunk.len()].copy_from_slice(chunk));
+            blocks.push(block);
+        }
+        worker.handle_blocks(now, link, &blocks, bytes.len());
+        drop(blocks);
+        self.settle(now);
+        true
+    }
+
     /// The carrier of a connection is gone.
     pub fn handle_closed(&mut self, now: Instant, link: LinkId) {
         if let Some(worker) = self.homes.remove(&link) {

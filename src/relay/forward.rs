@@ -123,7 +123,7 @@ pub struct Forwarder {
     pub(super) workers: usize,
     pub(super) identity: Arc<Identity>,
     router: Arc<Mutex<Router>>,
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
     pub(super) conns: HashMap<LinkId, Conn>,
     pub(super) orders: VecDeque<Order>,
     pub(super) parcels: VecDeque<(usize, Parcel)>,

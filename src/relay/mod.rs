@@ -10,7 +10,8 @@
 //! [`Router`] is asked about control messages and never sees a body. [`RelayCore`] puts them together without threads,
 //! for simulations. Nothing here knows a socket, a clock or a thread: bytes and instants come in as arguments.
 //!
-//! Invariants: a body is forwarded as it was read, never opened, and copied only if it is small; no circuit has more bytes
+//! Invariants: a body is forwarded as it was read, never opened, and copied only if it is small or has to wait
+//! where much memory lies idle around it; no circuit has more bytes
 //! here than the credit its sender was given; a header is sealed when its place in the output is final; a link that
 //! ends takes all its circuits with it at once; whatever a client sends ends at most its own link.
 

@@ -34,6 +34,8 @@ pub struct Output {
     /// Bytes of the first part that are gone.
     gone: usize,
     bytes: usize,
+    /// Memory that is kept for bodies beyond their bytes.
+    idle_bytes: usize,
 }
 
 impl Output {
@@ -45,6 +47,11 @@ impl Output {
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
+    }
+
+    /// Memory that is kept for bodies in it beyond their bytes.
+    pub fn idle_bytes(&self) -> usize {
+        self.idle_bytes
     }
 
     /// Appends a sealed header.
@@ -65,6 +72,7 @@ impl Output {
     pub fn body(&mut self, circuit: u32, piece: Piece) {
         if !piece.is_empty() {
             self.bytes += piece.len();
+            self.idle_bytes += piece.idle_bytes();
             self.parts.push_back(Part::Body { circuit, piece });
         }
     }
@@ -98,7 +106,9 @@ impl Output {
                 return;
             }
             self.gone = 0;
-            self.parts.pop_front();
+            if let Some(Part::Body { piece, .. }) = self.parts.pop_front() {
+                self.idle_bytes -= piece.idle_bytes();
+            }
         }
         // Idle links keep no memory for output.
         self.parts = VecDeque::new();

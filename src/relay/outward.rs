@@ -7,6 +7,11 @@ use crate::wire::limits::CIRCUIT_WINDOW_START;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+/// Memory that may be kept beyond the bytes that wait, for one client: four reads that brought little.
+const IDLE_MAX: usize = 256 * 1024;
+/// So much of a block is not worth copying the rest of it: a sixty-fourth.
+const IDLE_MIN: usize = 1024;
+
 /// How far the end of a direction has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tail {
@@ -21,6 +26,8 @@ enum Tail {
 pub struct Outward {
     queue: VecDeque<Piece>,
     queued_bytes: usize,
+    /// Memory that is kept beyond those bytes.
+    idle_bytes: usize,
     sent: u32,
     credit: u32,
     tail: Tail,
@@ -32,19 +39,42 @@ impl Outward {
     /// An empty queue, with the credit of a fresh circuit.
     pub fn new(now: Instant) -> Outward {
         let credit = CIRCUIT_WINDOW_START;
-        Outward { queue: VecDeque::new(), queued_bytes: 0, sent: 0, credit, tail: Tail::Open, moved: now }
+        Outward {
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            idle_bytes: 0,
+            sent: 0,
+            credit,
+            tail: Tail::Open,
+            moved: now,
+        }
     }
 
-    /// Queues bytes; those after a FIN are dropped, which only a broken caller can bring about.
-    pub fn push(&mut self, piece: Piece) {
+    /// Queues bytes; those after a FIN are dropped, which only a broken caller can bring about. They stay where they were
+    /// read, unless much memory is kept for little already, here or, `elsewhere_idle_bytes`, in order for the client: then
+    /// they get memory of their size. Where bytes flow, nothing waits that long.
+    pub fn push(&mut self, mut piece: Piece, elsewhere_idle_bytes: usize) {
         if self.tail != Tail::Open || piece.is_empty() {
             return;
         }
         self.queued_bytes += piece.len();
-        let gathered = self.queue.back_mut().is_some_and(|last| last.gather(&piece));
-        if !gathered {
-            self.queue.push_back(piece);
+        let mut follows = false;
+        if let Some(last) = self.queue.back_mut() {
+            self.idle_bytes -= last.idle_bytes();
+            let gathered = last.gather(&piece);
+            follows = !gathered && piece.follow(last);
+            self.idle_bytes += last.idle_bytes();
+            if gathered {
+                return;
+            }
         }
+        // What follows in the same block keeps nothing that was not kept before.
+        let idle = piece.idle_bytes();
+        if !follows && idle > IDLE_MIN && self.idle_bytes + elsewhere_idle_bytes + idle > IDLE_MAX {
+            piece = piece.compacted();
+        }
+        self.idle_bytes += piece.idle_bytes();
+        self.queue.push_back(piece);
     }
 
     /// The other side sends no more.
@@ -134,6 +164,7 @@ impl Outward {
             }
             left -= front.len();
             if let Some(piece) = self.queue.pop_front() {
+                self.idle_bytes -= piece.idle_bytes();
                 take(piece);
             }
         }

@@ -300,8 +300,9 @@ impl Port {
 
     /// Bytes for the client. Dropped if the circuit is gone.
     pub fn push(&mut self, circuit: u32, piece: Piece) {
+        let idle_bytes = self.output.idle_bytes();
         if let Some(half) = self.half(circuit) {
-            half.outward.push(piece);
+            half.outward.push(piece, idle_bytes);
             self.enter_round(circuit);
         }
     }
