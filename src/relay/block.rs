@@ -30,12 +30,43 @@ const _: () = assert!(COPY_MAX <= GATHER_MAX && GATHER_MAX < BLOCK_BYTES);
 pub struct Budget {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
+    /// What waits for those who take it slowly, as the workers last found.
+    slow_bytes: AtomicUsize,
+    /// What of it was let go of so far; wraps.
+    let_go_bytes: AtomicUsize,
 }
 
 impl Budget {
     /// A budget of this many bytes.
     pub fn new(limit_bytes: usize) -> Arc<Budget> {
-        Arc::new(Budget { limit_bytes, used_bytes: AtomicUsize::new(0) })
+        let [used_bytes, slow_bytes, let_go_bytes] = [(); 3].map(|()| AtomicUsize::new(0));
+        Arc::new(Budget { limit_bytes, used_bytes, slow_bytes, let_go_bytes })
+    }
+
+    /// Its size.
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
+    /// What waits for those who take it slowly, all workers together.
+    pub fn slow_bytes(&self) -> usize {
+        self.slow_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A worker that found `before` of that finds so much now.
+    pub fn set_slow_bytes(&self, before: usize, now: usize) {
+        self.slow_bytes.fetch_add(now, Ordering::Relaxed);
+        self.slow_bytes.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// What waited for the slow and was let go of so far; it wraps.
+    pub fn let_go_bytes(&self) -> usize {
+        self.let_go_bytes.load(Ordering::Relaxed)
+    }
+
+    /// So much more was let go of.
+    pub fn let_go(&self, bytes: usize) {
+        self.let_go_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Bytes in use now.

@@ -231,21 +231,6 @@ impl Forwarder {
         self.touch(now, id);
     }
 
-    /// Ends the circuits that hold memory for clients which give no credit.
-    pub(super) fn shed(&mut self, now: Instant) {
-        let mut stalled = Vec::new();
-        for (&id, conn) in &self.conns {
-            if let Conn::Open(port) = conn {
-                stalled.extend(port.stalled(now).map(|(circuit, _)| (id, circuit)));
-            }
-        }
-        // In an order that does not depend on where a table keeps them.
-        stalled.sort_unstable();
-        for (id, circuit) in stalled {
-            self.cut_circuit(now, (id, circuit), CloseCode::Limit);
-        }
-    }
-
     /// Ends a circuit here and at its other end, and what it holds with it.
     pub(super) fn cut_circuit(&mut self, now: Instant, (id, circuit): (LinkId, u32), code: CloseCode) {
         let Some(port) = self.port(id) else { return };

@@ -314,7 +314,7 @@ mod tests {
                         prop_assert_eq!(inward.receive(now, amount).is_ok(), fits);
                         if fits {
                             sent += amount as u64;
-                            outward.push(Piece::copied(&pool, &vec![0; amount]), 0);
+                            outward.push(now, Piece::copied(&pool, &vec![0; amount]), 0);
                         }
                     }
                     1 => {

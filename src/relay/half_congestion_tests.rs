@@ -13,7 +13,7 @@ fn holding(inward: usize, outward: usize) -> Half {
     let (now, pool) = (Instant::now(), Pool::new(Budget::new(1 << 30)));
     let mut half = Half::new(now, End { worker: 0, link: crate::relay::LinkId::new(1), circuit: 1 });
     half.inward.announced = u32::MAX / 2;
-    half.outward.push(Piece::copied(&pool, &vec![0; outward]), 0);
+    half.outward.push(now, Piece::copied(&pool, &vec![0; outward]), 0);
     assert_eq!(half.receive(now, inward), Ok(Arrival::Usual));
     half
 }

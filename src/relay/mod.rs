@@ -11,9 +11,9 @@
 //! for simulations. Nothing here knows a socket, a clock or a thread: bytes and instants come in as arguments.
 //!
 //! Invariants: a body is forwarded as it was read, never opened, and copied only if it is small or has to wait
-//! where much memory lies idle around it; no circuit has more bytes
-//! here than the credit its sender was given; a header is sealed when its place in the output is final; a link that
-//! ends takes all its circuits with it at once; whatever a client sends ends at most its own link.
+//! where much memory lies idle around it; no circuit has more bytes here than the credit its sender was given; what is in
+//! memory leaves it within seconds or can be let go of; a header is sealed when its place in the output is final; a link
+//! that ends takes all its circuits with it at once; whatever a client sends ends at most its own link.
 
 mod admission;
 mod block;
@@ -33,11 +33,13 @@ mod port;
 mod rate;
 mod requests;
 mod router;
+mod shed;
 mod standstill;
 #[cfg(test)]
 mod testkit;
 mod throughput;
 mod timers;
+mod wait;
 mod window;
 
 pub use self::core::RelayCore;

@@ -49,6 +49,11 @@ impl Output {
         self.parts.is_empty()
     }
 
+    /// Bytes in it.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Memory that is kept for bodies in it beyond their bytes.
     pub fn idle_bytes(&self) -> usize {
         self.idle_bytes

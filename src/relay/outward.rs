@@ -1,6 +1,7 @@
 //! What waits in a circuit for a client: bytes within its credit, then the end.
 
 use super::block::Piece;
+use super::wait::Wait;
 use crate::link::credit_left;
 use crate::wire::CloseCode;
 use crate::wire::limits::CIRCUIT_WINDOW_START;
@@ -33,6 +34,7 @@ pub struct Outward {
     tail: Tail,
     /// When bytes last left for the client.
     moved: Instant,
+    wait: Wait,
 }
 
 impl Outward {
@@ -47,17 +49,19 @@ impl Outward {
             credit,
             tail: Tail::Open,
             moved: now,
+            wait: Wait::default(),
         }
     }
 
     /// Queues bytes; those after a FIN are dropped, which only a broken caller can bring about. They stay where they were
     /// read, unless much memory is kept for little already, here or, `elsewhere_idle_bytes`, in order for the client: then
     /// they get memory of their size. Where bytes flow, nothing waits that long.
-    pub fn push(&mut self, mut piece: Piece, elsewhere_idle_bytes: usize) {
+    pub fn push(&mut self, now: Instant, mut piece: Piece, elsewhere_idle_bytes: usize) {
         if self.tail != Tail::Open || piece.is_empty() {
             return;
         }
         self.queued_bytes += piece.len();
+        self.wait.set(now, 0, self.queued_bytes);
         let mut follows = false;
         if let Some(last) = self.queue.back_mut() {
             self.idle_bytes -= last.idle_bytes();
@@ -120,10 +124,20 @@ impl Outward {
         self.queued_bytes.min(left)
     }
 
-    /// Bytes that the client has given no credit for in `time`. Clients grant on receipt, so such a client is broken, or
-    /// wants the relay to hold them for ever.
-    pub fn stalled_bytes(&self, now: Instant, time: Duration) -> usize {
-        if self.sendable() == 0 && now >= self.moved + time { self.queued_bytes } else { 0 }
+    /// Whether bytes have waited for so long, and the client gave no credit for any in that time. Clients grant on receipt,
+    /// so such a client is broken, or wants the relay to hold them for ever.
+    pub fn is_stalled(&self, now: Instant, time: Duration) -> bool {
+        self.sendable() == 0 && now >= self.moved + time && self.wait.lasts(now, time)
+    }
+
+    /// How long bytes wait here.
+    pub fn wait(&self) -> &Wait {
+        &self.wait
+    }
+
+    /// What it holds, bytes: those that wait, and memory that is kept beyond them.
+    pub fn held_bytes(&self) -> usize {
+        self.queued_bytes + self.idle_bytes
     }
 
     /// Whether there is anything to put on the link now: bytes with credit, or the FIN after the last byte.
@@ -156,6 +170,7 @@ impl Outward {
         // Below the credit, which is 32 bits.
         self.sent = self.sent.wrapping_add(u32::try_from(left).unwrap_or(0));
         self.queued_bytes -= left;
+        self.wait.set(now, left, self.queued_bytes);
         while left > 0 {
             let Some(front) = self.queue.front_mut() else { break };
             if front.len() > left {

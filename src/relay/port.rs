@@ -7,6 +7,7 @@ use super::policy::Share;
 use super::rate::Rate;
 use super::standstill::{Standstill, State};
 use super::timers::Armed;
+use super::wait::Wait;
 use super::window::Growth;
 use super::{End, LinkId};
 use crate::identity::PeerId;
@@ -14,16 +15,13 @@ use crate::link::{Frame, Heartbeat, Link, LinkError, Side};
 use crate::wire::limits::{DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use crate::wire::{CloseCode, Control, Header, Kind};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Control items that may wait for a client that does not read. Beyond it nothing more is offered to the link and nothing
 /// more is read from it.
 pub const BACKLOG_MAX: usize = 256;
 /// Bytes of one circuit before the next has its turn.
 const QUANTUM_BYTES: usize = 64 * 1024;
-
-/// How long a circuit may wait for its client's credit when memory is short: any path brings a grant back sooner.
-const STALL_MAX: Duration = Duration::from_secs(2);
 
 /// A circuit as its link knows it.
 #[derive(Debug)]
@@ -76,6 +74,8 @@ pub struct Port {
     congested: Vec<u32>,
     standstill: Standstill,
     output: Output,
+    /// How long what is in order waits.
+    wait: Wait,
     ending: Option<Ending>,
 }
 
@@ -108,6 +108,7 @@ impl Port {
             congested: Vec::new(),
             standstill: Standstill::new(now),
             output: owed,
+            wait: Wait::default(),
             ending: None,
         }
     }
@@ -254,14 +255,19 @@ impl Port {
         }
     }
 
-    /// Circuits with bytes that wait for a credit which does not come, with how many.
-    pub fn stalled(&self, now: Instant) -> impl Iterator<Item = (u32, usize)> {
-        self.circuits.iter().filter_map(move |(&circuit, slot)| match slot {
-            Slot::Open(half) => {
-                Some((circuit, half.outward.stalled_bytes(now, STALL_MAX))).filter(|(_, bytes)| *bytes > 0)
-            }
-            _ => None,
-        })
+    /// How long what is in order waits for the kernel.
+    pub fn wait(&self) -> &Wait {
+        &self.wait
+    }
+
+    /// What it holds, bytes: what is in order, and what waits in circuits.
+    pub fn held_bytes(&self) -> usize {
+        let in_order = self.output.bytes() + self.output.idle_bytes();
+        let waiting = self.circuits.values().map(|slot| match slot {
+            Slot::Open(half) => half.outward.held_bytes(),
+            Slot::Asking | Slot::Offered => 0,
+        });
+        in_order + waiting.sum::<usize>()
     }
 
     /// Opens a circuit that was asked for or offered.
@@ -299,10 +305,10 @@ impl Port {
     }
 
     /// Bytes for the client. Dropped if the circuit is gone.
-    pub fn push(&mut self, circuit: u32, piece: Piece) {
+    pub fn push(&mut self, now: Instant, circuit: u32, piece: Piece) {
         let idle_bytes = self.output.idle_bytes();
         if let Some(half) = self.half(circuit) {
-            half.outward.push(piece, idle_bytes);
+            half.outward.push(now, piece, idle_bytes);
             self.enter_round(circuit);
         }
     }
@@ -385,9 +391,12 @@ impl Port {
         &self.output
     }
 
-    /// As [`Port::output`], to say what the kernel took.
-    pub fn output_mut(&mut self) -> &mut Output {
-        &mut self.output
+    /// The kernel took `count` bytes of that, 0 if it would have blocked; `freed` is told of the bodies among them.
+    pub fn handle_written(&mut self, now: Instant, count: usize, freed: impl FnMut(u32, usize)) {
+        self.output.advance(count, freed);
+        self.wait.set(now, count, self.output.bytes());
+        let pending = self.has_output();
+        self.heartbeat.handle_written(now, count > 0, pending);
     }
 
     /// Whether anything waits to go out.
@@ -406,9 +415,11 @@ impl Port {
             } else if let Some(circuit) = self.round.pop_front() {
                 self.seal_data(now, circuit)?;
             } else {
-                return self.seal_bye(now);
+                self.seal_bye(now)?;
+                break;
             }
         }
+        self.wait.set(now, 0, self.output.bytes());
         Ok(())
     }
 

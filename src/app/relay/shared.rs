@@ -153,6 +153,7 @@ impl fmt::Display for Reason {
         match self.0 {
             Why::Closed => f.write_str("closed by the other side"),
             Why::Dead => f.write_str("not heard in time"),
+            Why::Slow => f.write_str("took too little while memory was used up"),
             Why::Garbage => f.write_str("sent what does not authenticate"),
             Why::Evicted => f.write_str("another connection took its place"),
             Why::Ended(code) => write!(f, "ended by the relay: {code:?}"),
