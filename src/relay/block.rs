@@ -25,11 +25,13 @@ const FREE_BLOCKS_MAX: usize = 64;
 
 const _: () = assert!(COPY_MAX <= GATHER_MAX && GATHER_MAX < BLOCK_BYTES);
 
-/// The bound on all memory that holds bodies, shared by the pools of all workers.
+/// The bound on all memory that holds bodies, and messages with bytes of clients, shared by the pools of all workers.
 #[derive(Debug)]
 pub struct Budget {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
+    /// What of that messages take.
+    message_bytes: AtomicUsize,
     /// What waits for those who take it slowly, as the workers last found.
     slow_bytes: AtomicUsize,
     /// What of it was let go of so far; wraps.
@@ -39,8 +41,8 @@ pub struct Budget {
 impl Budget {
     /// A budget of this many bytes.
     pub fn new(limit_bytes: usize) -> Arc<Budget> {
-        let [used_bytes, slow_bytes, let_go_bytes] = [(); 3].map(|()| AtomicUsize::new(0));
-        Arc::new(Budget { limit_bytes, used_bytes, slow_bytes, let_go_bytes })
+        let [used_bytes, message_bytes, slow_bytes, let_go_bytes] = [(); 4].map(|()| AtomicUsize::new(0));
+        Arc::new(Budget { limit_bytes, used_bytes, message_bytes, slow_bytes, let_go_bytes })
     }
 
     /// Its size.
@@ -79,6 +81,23 @@ impl Budget {
         self.used_bytes() < self.limit_bytes / 4 * 3
     }
 
+    /// Bytes of messages among those.
+    pub fn message_bytes(&self) -> usize {
+        self.message_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A message waits.
+    pub fn charge_message(&self, bytes: usize) {
+        self.charge(bytes);
+        self.message_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It has gone out.
+    pub fn discharge_message(&self, bytes: usize) {
+        self.discharge(bytes);
+        self.message_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     fn charge(&self, bytes: usize) {
         self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -111,7 +130,7 @@ impl Pool {
     }
 
     /// The budget behind the pool.
-    pub fn budget(&self) -> &Budget {
+    pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 

@@ -1,6 +1,7 @@
 //! What control messages and the router's orders do to the links of a worker; and how links end.
 
 use super::LinkId;
+use super::charge::Charge;
 use super::conn::Conn;
 use super::forward::{ENDING_MAX, Event, Flow, Forwarder, Notice, Parcel, Why};
 use super::port::{Port, Slot};
@@ -168,12 +169,18 @@ impl Forwarder {
         match order.what {
             What::Evict => {}
             What::Offer { .. } if port.is_ending() => {}
-            What::Offer { circuit, .. } if port.is_backlogged() => {
-                self.ask(|router, orders| router.reject(now, (id, circuit), CloseCode::Limit, orders));
-            }
             What::Offer { circuit, from, name, early } => {
-                port.circuits.insert(circuit, Slot::Offered);
-                port.say(Control::Incoming { circuit, from, name, early });
+                let charge = Charge::within(self.pool.budget(), early.len());
+                let is_full = charge.is_none();
+                if let Some(charge) = charge.filter(|_| !port.is_backlogged()) {
+                    port.circuits.insert(circuit, Slot::Offered);
+                    port.pass_on(Control::Incoming { circuit, from, name, early }, charge);
+                    return;
+                }
+                self.ask(|router, orders| router.reject(now, (id, circuit), CloseCode::Limit, orders));
+                if is_full {
+                    self.handle_starved(now);
+                }
             }
             What::Withdraw { circuit, code } => {
                 if matches!(port.circuits.get(&circuit), Some(Slot::Offered)) {
@@ -183,7 +190,8 @@ impl Forwarder {
             What::Opened { circuit, peer, early } => {
                 if matches!(port.circuits.get(&circuit), Some(Slot::Asking)) {
                     port.open(now, circuit, peer);
-                    port.say(Control::Opened { circuit, early });
+                    let charge = Charge::new(self.pool.budget(), early.len());
+                    port.pass_on(Control::Opened { circuit, early }, charge);
                 } else {
                     // The caller gave up while the callee accepted.
                     self.router().closed(id, 1);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::identity::PeerId;
+use crate::wire::limits::EARLY_MAX;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MEMORY: usize = 4 << 20;
@@ -133,4 +134,51 @@ fn what_moves_slowly_is_left_alone_while_half_of_the_memory_moves() {
     }
     assert!(relay.used_bytes() > MEMORY / 5, "{}", relay.used_bytes());
     assert!(slow.iter().all(|pair| !pair.ended));
+}
+
+#[test]
+fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go_of_them() {
+    let mut now = Instant::now();
+    let (mut relay, id) = small(2);
+    let mut caller = Client::attach(now, &mut relay, id, 2);
+    caller.all(now, &mut relay);
+    let (mut deaf, mut circuit, mut refused) = (Vec::new(), 0, 0);
+    for _ in 0..8 {
+        let mut callee = Client::attach(now, &mut relay, id, 1);
+        callee.say(Control::Listen { name: app("a") });
+        callee.flush(now, &mut relay);
+        // It takes a byte, and no more: what is put in order for it stays there.
+        callee.got(now, &mut relay, 1);
+        let to = callee.peer;
+        for _ in 0..100 {
+            circuit += 2;
+            caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early: vec![1; EARLY_MAX] });
+            caller.bare(Kind::Reset, circuit, 8);
+            caller.flush(now, &mut relay);
+            let got = caller.all(now, &mut relay);
+            refused += usize::from(got == [status(circuit, CloseCode::Limit)]);
+            callee.got(now, &mut relay, 1);
+        }
+        deaf.push(callee);
+    }
+    assert!(refused > 100, "{refused}");
+    assert!((MEMORY / 5..MEMORY / 4 + 10_000).contains(&relay.used_bytes()), "{}", relay.used_bytes());
+    // Somebody else is called once the deaf have been deaf for a while.
+    let mut hearing = Client::attach(now, &mut relay, id, 3);
+    hearing.say(Control::Listen { name: app("b") });
+    hearing.flush(now, &mut relay);
+    now += 3 * SECOND;
+    circuit += 2;
+    for (wanted, circuit) in [(CloseCode::Limit, circuit), (CloseCode::Done, circuit + 2)] {
+        caller.connect(circuit, hearing.peer, "b", 0);
+        caller.flush(now, &mut relay);
+        let heard =
+            hearing.all(now, &mut relay).iter().any(|got| matches!(got, Got::Control(Control::Incoming { .. })));
+        assert_eq!(heard, wanted == CloseCode::Done);
+        let got = caller.all(now, &mut relay);
+        assert_eq!(got, if heard { vec![] } else { vec![status(circuit, wanted)] });
+    }
+    assert!(deaf.iter().any(|callee| !relay.is_open(callee.id)));
+    deaf.iter().chain([&hearing]).for_each(|callee| relay.handle_closed(now, callee.id));
+    assert_eq!(relay.used_bytes(), 0);
 }

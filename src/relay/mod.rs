@@ -17,6 +17,7 @@
 
 mod admission;
 mod block;
+mod charge;
 mod conn;
 mod control;
 mod core;
@@ -49,7 +50,7 @@ pub use forward::{Event, Forwarder, Gate, Notice, Parcel, Transit, Why};
 pub use output::SLICES_MAX;
 pub use policy::{Limits, Policy, Share};
 pub use requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX};
-pub use router::{ANSWER_DEADLINE, Load, Router};
+pub use router::{ANSWER_DEADLINE, Load, NAMES_MAX, NAMES_PER_PEER_MAX, Router};
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
 //! The bytes of a link in their final order: headers sealed, bodies where they were read.
 
 use super::block::Piece;
+use super::charge::Charge;
 use crate::wire::limits::SEALED_HEADER_BYTES;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -13,7 +14,7 @@ const AHEAD_BYTES: usize = 512 * 1024;
 #[derive(Debug)]
 enum Part {
     Header([u8; SEALED_HEADER_BYTES]),
-    Sealed(Vec<u8>),
+    Sealed(Vec<u8>, Option<Charge>),
     Body { circuit: u32, piece: Piece },
 }
 
@@ -21,7 +22,7 @@ impl Part {
     fn bytes(&self) -> &[u8] {
         match self {
             Part::Header(bytes) => bytes,
-            Part::Sealed(bytes) => bytes,
+            Part::Sealed(bytes, _) => bytes,
             Part::Body { piece, .. } => piece.bytes(),
         }
     }
@@ -49,6 +50,11 @@ impl Output {
         self.parts.is_empty()
     }
 
+    /// Whether there are messages in it that are charged.
+    pub fn has_messages(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Sealed(_, Some(_))))
+    }
+
     /// Bytes in it.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -65,11 +71,11 @@ impl Output {
         self.parts.push_back(Part::Header(sealed));
     }
 
-    /// Appends other sealed bytes.
-    pub fn sealed(&mut self, bytes: Vec<u8>) {
+    /// Appends other sealed bytes, and what they are charged.
+    pub fn sealed(&mut self, bytes: Vec<u8>, charge: Option<Charge>) {
         if !bytes.is_empty() {
             self.bytes += bytes.len();
-            self.parts.push_back(Part::Sealed(bytes));
+            self.parts.push_back(Part::Sealed(bytes, charge));
         }
     }
 
@@ -136,7 +142,7 @@ mod tests {
                 let body = vec![n; 1 + usize::from(n) * 97];
                 output.header([n; SEALED_HEADER_BYTES]);
                 output.body(u32::from(n % 3), Piece::copied(&pool, &body));
-                output.sealed(vec![n; usize::from(n % 2) * 40]);
+                output.sealed(vec![n; usize::from(n % 2) * 40], None);
                 expected.extend([n; SEALED_HEADER_BYTES]);
                 expected.extend(&body);
                 expected.extend(vec![n; usize::from(n % 2) * 40]);

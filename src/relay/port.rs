@@ -1,6 +1,7 @@
 //! One link at its worker: the sealed channel, its circuits, and what waits to go out on it.
 
 use super::block::Piece;
+use super::charge::Charge;
 use super::half::{Arrival, Half, Overrun};
 use super::output::Output;
 use super::policy::Share;
@@ -37,7 +38,7 @@ pub enum Slot {
 /// Something without a body that waits to go out.
 #[derive(Debug)]
 enum Item {
-    Control(Control),
+    Control(Control, Option<Charge>),
     Credit(u32),
     Reset { circuit: u32, code: CloseCode },
 }
@@ -62,6 +63,8 @@ pub struct Port {
     pub dirty: bool,
     /// Its timer.
     pub armed: Armed,
+    /// How long what is in order waits for the kernel.
+    pub wait: Wait,
     /// The start of a frame whose rest has not arrived.
     tail: Vec<u8>,
     rate: Rate,
@@ -74,8 +77,6 @@ pub struct Port {
     congested: Vec<u32>,
     standstill: Standstill,
     output: Output,
-    /// How long what is in order waits.
-    wait: Wait,
     ending: Option<Ending>,
 }
 
@@ -154,7 +155,21 @@ impl Port {
 
     /// Queues a control message.
     pub fn say(&mut self, message: Control) {
-        self.items.push_back(Item::Control(message));
+        self.items.push_back(Item::Control(message, None));
+    }
+
+    /// Queues a message with bytes of another client.
+    pub fn pass_on(&mut self, message: Control, charge: Charge) {
+        self.items.push_back(Item::Control(message, Some(charge)));
+    }
+
+    fn charges(&self) -> impl Iterator<Item = &Charge> {
+        self.items.iter().filter_map(|item| if let Item::Control(_, charge) = item { charge.as_ref() } else { None })
+    }
+
+    /// Whether any of those have not gone out.
+    pub fn has_messages(&self) -> bool {
+        self.output.has_messages() || self.charges().next().is_some()
     }
 
     /// Answers a heartbeat; only the newest is answered.
@@ -255,19 +270,14 @@ impl Port {
         }
     }
 
-    /// How long what is in order waits for the kernel.
-    pub fn wait(&self) -> &Wait {
-        &self.wait
-    }
-
-    /// What it holds, bytes: what is in order, and what waits in circuits.
+    /// What it holds, bytes: what is in order, messages, and what waits in circuits.
     pub fn held_bytes(&self) -> usize {
         let in_order = self.output.bytes() + self.output.idle_bytes();
         let waiting = self.circuits.values().map(|slot| match slot {
             Slot::Open(half) => half.outward.held_bytes(),
             Slot::Asking | Slot::Offered => 0,
         });
-        in_order + waiting.sum::<usize>()
+        in_order + self.charges().map(Charge::bytes).sum::<usize>() + waiting.sum::<usize>()
     }
 
     /// Opens a circuit that was asked for or offered.
@@ -432,10 +442,10 @@ impl Port {
 
     fn seal_item(&mut self, now: Instant, item: Item) -> Result<(), LinkError> {
         match item {
-            Item::Control(message) => {
+            Item::Control(message, charge) => {
                 let mut sealed = Vec::new();
                 self.link.control(&message, &mut sealed)?;
-                self.output.sealed(sealed);
+                self.output.sealed(sealed, charge);
                 Ok(())
             }
             Item::Credit(circuit) => {
@@ -483,6 +493,6 @@ impl Port {
         let Some(ending) = self.ending.as_mut() else { return Ok(()) };
         ending.said = true;
         let message = Control::Bye { code: ending.code.to_wire() };
-        self.seal_item(now, Item::Control(message))
+        self.seal_item(now, Item::Control(message, None))
     }
 }

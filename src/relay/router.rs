@@ -14,6 +14,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+/// Names of all links. Each takes about 400 bytes.
+pub const NAMES_MAX: usize = 262_144;
+/// Names of all links of one peer: as many as sixteen links may have.
+pub const NAMES_PER_PEER_MAX: usize = 16 * LISTENERS_MAX;
 /// How long a listener may take to answer an INCOMING.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// A caller moves to the worker of its callee unless that worker has this many circuit ends more than its own. Sharing a
@@ -34,6 +38,7 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Holding {
     links: Vec<LinkId>,
+    names: usize,
     circuits: u32,
 }
 
@@ -57,6 +62,8 @@ pub struct Router {
     peers: HashMap<PeerId, Holding>,
     /// Listeners by name, the newest last.
     names: HashMap<(PeerId, Name), Vec<LinkId>>,
+    /// Names of links, all together.
+    names_held: usize,
     requests: Requests,
     load: Vec<Load>,
 }
@@ -72,6 +79,7 @@ impl Router {
             links: HashMap::new(),
             peers: HashMap::new(),
             names: HashMap::new(),
+            names_held: 0,
             requests: Requests::default(),
             load: vec![Load::default(); workers.max(1)],
         }
@@ -122,6 +130,7 @@ impl Router {
         let load = &mut self.load[entry.worker];
         load.links -= 1;
         load.circuits -= usize::try_from(entry.circuits).unwrap_or(0);
+        self.forget_names(&entry.peer, entry.names.len());
         if let Some(holding) = self.peers.get_mut(&entry.peer) {
             holding.links.retain(|&other| other != link);
             holding.circuits -= entry.circuits;
@@ -146,9 +155,13 @@ impl Router {
     pub fn listen(&mut self, now: Instant, link: LinkId, name: Name, orders: &mut Vec<Order>) -> Result<(), CloseCode> {
         let Some(entry) = self.links.get_mut(&link) else { return Ok(()) };
         if !entry.names.contains(&name) {
-            if entry.names.len() >= LISTENERS_MAX {
+            let Some(holding) = self.peers.get_mut(&entry.peer) else { return Ok(()) };
+            let most = entry.names.len() >= LISTENERS_MAX || holding.names >= NAMES_PER_PEER_MAX;
+            if most || self.names_held >= NAMES_MAX {
                 return Err(CloseCode::Limit);
             }
+            holding.names += 1;
+            self.names_held += 1;
             entry.names.push(name.clone());
             self.names.entry((entry.peer, name.clone())).or_default().push(link);
         }
@@ -166,9 +179,18 @@ impl Router {
     /// Forgets a name. What was offered under it may still be answered.
     pub fn unlisten(&mut self, link: LinkId, name: &Name) {
         let Some(entry) = self.links.get_mut(&link) else { return };
+        let before = entry.names.len();
         entry.names.retain(|other| other != name);
-        let peer = entry.peer;
+        let (peer, gone) = (entry.peer, before - entry.names.len());
+        self.forget_names(&peer, gone);
         self.remove_listener(peer, name.clone(), link);
+    }
+
+    fn forget_names(&mut self, peer: &PeerId, count: usize) {
+        self.names_held -= count;
+        if let Some(holding) = self.peers.get_mut(peer) {
+            holding.names -= count;
+        }
     }
 
     fn remove_listener(&mut self, peer: PeerId, name: Name, link: LinkId) {

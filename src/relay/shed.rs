@@ -6,10 +6,14 @@
 //! half of all memory at first, and halved each time that nobody was above it. So an honest peer that is slow loses something
 //! only when those that hold more have lost it. A sixteenth of memory at a time is enough: if not, the next time comes soon.
 //!
+//! Messages have a part of memory of their own (`charge.rs`). When that is used up, links that have some of it and do not take
+//! what is in order for them are dropped, whatever their peers hold.
+//!
 //! So what is in memory leaves it within a few seconds, or can be let go of.
 
 use super::LinkId;
 use super::block::Budget;
+use super::charge;
 use super::conn::Conn;
 use super::forward::{Forwarder, Parcel, Why};
 use super::port::Slot;
@@ -79,10 +83,12 @@ struct Slow {
     /// None: the link with all that is on it.
     circuit: Option<u32>,
     bytes: usize,
+    /// Whether it is a link with messages.
+    has_messages: bool,
 }
 
 impl Forwarder {
-    /// Memory is used up, and input waits for it. See the module: what this worker and the others let go of is what is lacking
+    /// Memory is used up, and input waits for it; or a call was refused for want of it. See the module: what this worker and the others let go of is what is lacking
     /// here. Tell it again while that is so.
     pub fn handle_starved(&mut self, now: Instant) {
         let Some(bar_bytes) = self.shortage.bar(now, self.pool.budget()) else { return };
@@ -104,11 +110,9 @@ impl Forwarder {
         let (pool, before) = (Arc::clone(&self.pool), self.shortage.slow_bytes);
         self.shortage.slow_bytes = by_peer.values().sum();
         pool.budget().set_slow_bytes(before, self.shortage.slow_bytes);
-        if !is_stuck(pool.budget()) {
-            return;
-        }
+        let (stuck, full) = (is_stuck(pool.budget()), charge::is_full(pool.budget()));
         let held = |holder: &Slow| by_peer.get(&holder.peer).copied().unwrap_or(0);
-        slow.retain(|holder| held(holder) >= bar_bytes);
+        slow.retain(|holder| (stuck && held(holder) >= bar_bytes) || (full && holder.has_messages));
         // In an order that does not depend on where a table keeps them.
         slow.sort_by_key(|holder| (Reverse(held(holder)), holder.since, holder.link, holder.circuit));
         let (mut let_go, enough) = (0, pool.budget().limit_bytes() / STEP_PART);
@@ -150,8 +154,9 @@ impl Forwarder {
         for (&link, conn) in &self.conns {
             let Conn::Open(port) = conn else { continue };
             let peer = port.peer;
-            if let Some(since) = lasting(port.wait()) {
-                slow.push(Slow { peer, since, link, circuit: None, bytes: port.held_bytes() });
+            if let Some(since) = lasting(&port.wait) {
+                let (bytes, has_messages) = (port.held_bytes(), port.has_messages());
+                slow.push(Slow { peer, since, link, circuit: None, bytes, has_messages });
                 continue;
             }
             for (&circuit, slot) in &port.circuits {
@@ -159,7 +164,7 @@ impl Forwarder {
                     && let Some(since) = lasting(half.outward.wait())
                 {
                     let bytes = half.outward.held_bytes();
-                    slow.push(Slow { peer, since, link, circuit: Some(circuit), bytes });
+                    slow.push(Slow { peer, since, link, circuit: Some(circuit), bytes, has_messages: false });
                 }
             }
         }
