@@ -1,6 +1,6 @@
 //! A whole relay without threads and sockets, for simulations and tests: every worker in one place, virtual time.
 
-use super::forward::{Event, Forwarder, Gate, Notice};
+use super::forward::{ENDING_MAX, Event, Forwarder, Gate, Notice};
 use super::output::SLICES_MAX;
 use super::router::{Load, Router};
 use super::{Budget, LinkId, Policy, Pool};
@@ -164,7 +164,7 @@ impl RelayCore {
 
     /// Ends every link with GOING AWAY.
     pub fn shut_down(&mut self, now: Instant) {
-        self.workers.iter_mut().for_each(|worker| worker.handle_shutdown(now));
+        self.workers.iter_mut().for_each(|worker| worker.handle_shutdown(now, now + ENDING_MAX));
         self.settle(now);
     }
 

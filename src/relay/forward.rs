@@ -322,12 +322,12 @@ impl Forwarder {
         self.run_orders(now);
     }
 
-    /// Ends every link with GOING AWAY, after what is queued for it, and drops every handshake.
-    pub fn handle_shutdown(&mut self, now: Instant) {
+    /// Ends every link with GOING AWAY, after what is queued for it, by `until` at the latest; and drops every handshake.
+    pub fn handle_shutdown(&mut self, now: Instant, until: Instant) {
         let ids: Vec<LinkId> = self.conns.keys().copied().collect();
         for id in ids {
             match self.conns.get_mut(&id) {
-                Some(Conn::Open(port)) => port.end(CloseCode::GoingAway, now + ENDING_MAX),
+                Some(Conn::Open(port)) => port.end(CloseCode::GoingAway, until),
                 _ => self.drop_conn(now, id, Why::Ended(CloseCode::GoingAway)),
             }
             self.touch(now, id);
@@ -415,6 +415,10 @@ impl Forwarder {
         match self.conns.get_mut(&id) {
             Some(Conn::Greeting(greeting)) => greeting.output.advance(count, |_, _| {}),
             Some(Conn::Open(port)) => {
+                if port.is_ending() && count > 0 {
+                    // It is not read any more: that it takes something shows that it lives.
+                    port.heartbeat.handle_received(now);
+                }
                 port.handle_written(now, count, |circuit, bytes| match freed.last_mut() {
                     Some((last, sum)) if *last == circuit => *sum += bytes,
                     _ => freed.push((circuit, bytes)),

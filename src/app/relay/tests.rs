@@ -297,7 +297,7 @@ fn circuits_between_workers_carry_bytes_too() {
 
 #[test]
 fn clients_that_take_nothing_cannot_keep_the_memory_of_all() {
-    let relay = start(1, |options| options.memory_bytes = 0);
+    let relay = start(1, |options| options.memory_bytes = MEMORY_PER_WORKER_MIN);
     let window = usize::try_from(CIRCUIT_WINDOW_START).unwrap();
     // Each holds a start window here: what its callee has credit for has passed, the rest waits.
     let hoarders: Vec<_> = (0..10_u8)
