@@ -4,9 +4,9 @@ complete -c vp-relay -s a -l allow -d 'Serve the peers in FILE and no others; re
 complete -c vp-relay -l max-links -d 'Links at a time' -r
 complete -c vp-relay -l max-links-per-peer -d 'Links of one peer at a time, where its line in the allow file says nothing else' -r
 complete -c vp-relay -l max-circuits-per-peer -d 'Circuits of one peer at a time, where its line in the allow file says nothing else' -r
-complete -c vp-relay -l memory -d 'Hold at most this many bytes on their way, over all circuits' -r
-complete -c vp-relay -l workers -d 'Forward in this many threads; default: one per core' -r
-complete -c vp-relay -l drain -d 'On SIGTERM, give clients this long to go elsewhere' -r
+complete -c vp-relay -l memory -d 'Hold at most this many bytes on their way, over all circuits; at least 1M for each worker' -r
+complete -c vp-relay -l workers -d 'Forward in this many threads; default: one per core, up to 256' -r
+complete -c vp-relay -l drain -d 'On SIGTERM, give clients this long to go elsewhere; it ends when all have' -r
 complete -c vp-relay -l ready-fd -d 'Write the ready lines to this descriptor instead of standard output' -r
 complete -c vp-relay -l open -d 'Serve anybody'
 complete -c vp-relay -s q -l quiet -d 'Say nothing but errors'

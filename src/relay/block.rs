@@ -18,22 +18,57 @@ pub const BLOCK_BYTES: usize = 64 * 1024;
 pub const COPY_MAX: usize = 8 * 1024;
 /// Small pieces that wait together share one buffer up to this size.
 const GATHER_MAX: usize = 16 * 1024;
+/// Such a buffer grows by this at least: what it has beyond its bytes is an eighth of them at most, when it takes no more.
+const GATHER_STEP: usize = 1024;
 /// Blocks a pool keeps for the next read: 4 MiB. The rest goes back to the system.
 const FREE_BLOCKS_MAX: usize = 64;
 
 const _: () = assert!(COPY_MAX <= GATHER_MAX && GATHER_MAX < BLOCK_BYTES);
 
-/// The bound on all memory that holds bodies, shared by the pools of all workers.
+/// The bound on all memory that holds bodies, and messages with bytes of clients, shared by the pools of all workers.
 #[derive(Debug)]
 pub struct Budget {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
+    /// What of that messages take.
+    message_bytes: AtomicUsize,
+    /// What waits for those who take it slowly, as the workers last found.
+    slow_bytes: AtomicUsize,
+    /// What of it was let go of so far; wraps.
+    let_go_bytes: AtomicUsize,
 }
 
 impl Budget {
     /// A budget of this many bytes.
     pub fn new(limit_bytes: usize) -> Arc<Budget> {
-        Arc::new(Budget { limit_bytes, used_bytes: AtomicUsize::new(0) })
+        let [used_bytes, message_bytes, slow_bytes, let_go_bytes] = [(); 4].map(|()| AtomicUsize::new(0));
+        Arc::new(Budget { limit_bytes, used_bytes, message_bytes, slow_bytes, let_go_bytes })
+    }
+
+    /// Its size.
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
+    /// What waits for those who take it slowly, all workers together.
+    pub fn slow_bytes(&self) -> usize {
+        self.slow_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A worker that found `before` of that finds so much now.
+    pub fn set_slow_bytes(&self, before: usize, now: usize) {
+        self.slow_bytes.fetch_add(now, Ordering::Relaxed);
+        self.slow_bytes.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// What waited for the slow and was let go of so far; it wraps.
+    pub fn let_go_bytes(&self) -> usize {
+        self.let_go_bytes.load(Ordering::Relaxed)
+    }
+
+    /// So much more was let go of.
+    pub fn let_go(&self, bytes: usize) {
+        self.let_go_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Bytes in use now.
@@ -44,6 +79,23 @@ impl Budget {
     /// Whether there is room to grant more than the least: below three quarters.
     pub fn is_ample(&self) -> bool {
         self.used_bytes() < self.limit_bytes / 4 * 3
+    }
+
+    /// Bytes of messages among those.
+    pub fn message_bytes(&self) -> usize {
+        self.message_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A message waits.
+    pub fn charge_message(&self, bytes: usize) {
+        self.charge(bytes);
+        self.message_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It has gone out.
+    pub fn discharge_message(&self, bytes: usize) {
+        self.discharge(bytes);
+        self.message_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn charge(&self, bytes: usize) {
@@ -78,7 +130,7 @@ impl Pool {
     }
 
     /// The budget behind the pool.
-    pub fn budget(&self) -> &Budget {
+    pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 
@@ -136,6 +188,9 @@ impl Buffer {
         if bytes.len() + more.len() > GATHER_MAX {
             return false;
         }
+        if bytes.capacity() - bytes.len() < more.len() {
+            bytes.reserve_exact(more.len().max(GATHER_STEP.min(GATHER_MAX - bytes.len())));
+        }
         bytes.extend_from_slice(more);
         let capacity = bytes.capacity();
         if capacity > self.charged {
@@ -163,20 +218,42 @@ impl Drop for Buffer {
 pub struct Piece {
     buffer: Arc<Buffer>,
     range: Range<usize>,
+    /// Bytes of the buffer that hold nothing of use, as far as this piece answers for them.
+    idle: usize,
 }
 
 impl Piece {
     /// The bytes `range` of `buffer`: shared if there are many, copied if there are few.
     pub fn new(buffer: &Arc<Buffer>, range: Range<usize>) -> Piece {
         if range.len() > COPY_MAX {
-            return Piece { buffer: Arc::clone(buffer), range };
+            let idle = buffer.charged.saturating_sub(range.len());
+            return Piece { buffer: Arc::clone(buffer), range, idle };
         }
         Piece::copied(&buffer.pool, &buffer.bytes()[range])
     }
 
     /// A piece with memory of its own, charged to `pool`.
     pub fn copied(pool: &Arc<Pool>, bytes: &[u8]) -> Piece {
-        Piece { buffer: pool.copy(bytes), range: 0..bytes.len() }
+        Piece { buffer: pool.copy(bytes), range: 0..bytes.len(), idle: 0 }
+    }
+
+    /// The same bytes in memory of just their size.
+    pub fn compacted(self) -> Piece {
+        Piece::copied(&self.buffer.pool, self.bytes())
+    }
+
+    /// Memory that is kept for this piece beyond its bytes. Of pieces of one buffer in a row the last answers for all.
+    pub fn idle_bytes(&self) -> usize {
+        self.idle
+    }
+
+    /// This piece follows another: if both are in one buffer, it takes over what that one answers for. Whether they are.
+    pub fn follow(&mut self, before: &mut Piece) -> bool {
+        let same = Arc::ptr_eq(&self.buffer, &before.buffer);
+        if same {
+            self.idle = std::mem::take(&mut before.idle).saturating_sub(self.len());
+        }
+        same
     }
 
     /// The memory behind it.
@@ -202,7 +279,7 @@ impl Piece {
     /// Takes off the first `count` bytes, at most all.
     pub fn split_front(&mut self, count: usize) -> Piece {
         let middle = self.range.start + count.min(self.range.len());
-        let front = Piece { buffer: Arc::clone(&self.buffer), range: self.range.start..middle };
+        let front = Piece { buffer: Arc::clone(&self.buffer), range: self.range.start..middle, idle: 0 };
         self.range.start = middle;
         front
     }
@@ -222,6 +299,7 @@ impl Piece {
         let gathered = at_end && buffer.append(more.bytes());
         if gathered {
             self.range.end += more.len();
+            self.idle = buffer.charged.saturating_sub(self.range.len());
         }
         gathered
     }
@@ -266,6 +344,38 @@ mod tests {
         assert_eq!((held.bytes(), piece.bytes()), (&b"a"[..], &b"bcd"[..]));
         drop((held, piece, more));
         assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_beyond_the_bytes_is_answered_for_once() {
+        let pool = Pool::new(Budget::new(BLOCK_BYTES));
+        let block = pool.take().unwrap();
+        let mut first = Piece::new(&block, 0..10_000);
+        assert_eq!(first.idle_bytes(), BLOCK_BYTES - 10_000);
+        let mut second = Piece::new(&block, 20_000..40_000);
+        assert!(second.follow(&mut first));
+        assert_eq!((first.idle_bytes(), second.idle_bytes()), (0, BLOCK_BYTES - 30_000));
+        let front = second.split_front(5000);
+        assert_eq!((front.idle_bytes(), second.idle_bytes()), (0, BLOCK_BYTES - 30_000));
+        let copy = second.compacted();
+        assert_eq!((copy.len(), copy.idle_bytes()), (15_000, 0));
+        let mut other = Piece::copied(&pool, &[1; 100]);
+        assert!(!other.follow(&mut first));
+    }
+
+    #[test]
+    fn a_buffer_that_gathers_is_hardly_larger_than_its_bytes() {
+        for size in [1, 10, 1000, 3000, 5000, COPY_MAX] {
+            let pool = Pool::new(Budget::new(BLOCK_BYTES));
+            let mut piece = Piece::copied(&pool, &vec![1; size]);
+            while piece.gather(&Piece::copied(&pool, &vec![2; size])) {}
+            let used = pool.budget().used_bytes();
+            assert!(
+                used <= piece.len() * 9 / 8 && used == piece.len() + piece.idle_bytes(),
+                "{used} for {}",
+                piece.len()
+            );
+        }
     }
 
     #[test]

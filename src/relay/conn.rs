@@ -75,7 +75,7 @@ impl Greeting {
                 Answered::More(answer, used) => {
                     self.answer = Some(answer);
                     self.input.drain(..used);
-                    self.output.sealed(reply);
+                    self.output.sealed(reply, None);
                     match (used, taken == input.len()) {
                         (0, true) => return Ok((taken, Greeted::More)),
                         // Every message is shorter than the buffer.
@@ -84,7 +84,7 @@ impl Greeting {
                     }
                 }
                 Answered::Admitted(admitted) => {
-                    self.output.sealed(reply);
+                    self.output.sealed(reply, None);
                     // What is behind the last message came with this input: earlier input was not enough for it.
                     let used = taken - (self.input.len() - admitted.used);
                     return Ok((used, Greeted::Admitted { link: Box::new(admitted.link), peer: admitted.peer }));

@@ -1,6 +1,7 @@
 //! What control messages and the router's orders do to the links of a worker; and how links end.
 
 use super::LinkId;
+use super::charge::Charge;
 use super::conn::Conn;
 use super::forward::{ENDING_MAX, Event, Flow, Forwarder, Notice, Parcel, Why};
 use super::port::{Port, Slot};
@@ -168,12 +169,18 @@ impl Forwarder {
         match order.what {
             What::Evict => {}
             What::Offer { .. } if port.is_ending() => {}
-            What::Offer { circuit, .. } if port.is_backlogged() => {
-                self.ask(|router, orders| router.reject(now, (id, circuit), CloseCode::Limit, orders));
-            }
             What::Offer { circuit, from, name, early } => {
-                port.circuits.insert(circuit, Slot::Offered);
-                port.say(Control::Incoming { circuit, from, name, early });
+                let charge = Charge::within(self.pool.budget(), early.len());
+                let is_full = charge.is_none();
+                if let Some(charge) = charge.filter(|_| !port.is_backlogged()) {
+                    port.circuits.insert(circuit, Slot::Offered);
+                    port.pass_on(Control::Incoming { circuit, from, name, early }, charge);
+                    return;
+                }
+                self.ask(|router, orders| router.reject(now, (id, circuit), CloseCode::Limit, orders));
+                if is_full {
+                    self.handle_starved(now);
+                }
             }
             What::Withdraw { circuit, code } => {
                 if matches!(port.circuits.get(&circuit), Some(Slot::Offered)) {
@@ -183,7 +190,8 @@ impl Forwarder {
             What::Opened { circuit, peer, early } => {
                 if matches!(port.circuits.get(&circuit), Some(Slot::Asking)) {
                     port.open(now, circuit, peer);
-                    port.say(Control::Opened { circuit, early });
+                    let charge = Charge::new(self.pool.budget(), early.len());
+                    port.pass_on(Control::Opened { circuit, early }, charge);
                 } else {
                     // The caller gave up while the callee accepted.
                     self.router().closed(id, 1);
@@ -229,21 +237,6 @@ impl Forwarder {
         }
         self.notice(id, Notice::Detached(peer, Why::Ended(code)));
         self.touch(now, id);
-    }
-
-    /// Ends the circuits that hold memory for clients which give no credit.
-    pub(super) fn shed(&mut self, now: Instant) {
-        let mut stalled = Vec::new();
-        for (&id, conn) in &self.conns {
-            if let Conn::Open(port) = conn {
-                stalled.extend(port.stalled(now).map(|(circuit, _)| (id, circuit)));
-            }
-        }
-        // In an order that does not depend on where a table keeps them.
-        stalled.sort_unstable();
-        for (id, circuit) in stalled {
-            self.cut_circuit(now, (id, circuit), CloseCode::Limit);
-        }
     }
 
     /// Ends a circuit here and at its other end, and what it holds with it.

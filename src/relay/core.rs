@@ -1,6 +1,6 @@
 //! A whole relay without threads and sockets, for simulations and tests: every worker in one place, virtual time.
 
-use super::forward::{Event, Forwarder, Gate, Notice};
+use super::forward::{ENDING_MAX, Event, Forwarder, Gate, Notice};
 use super::output::SLICES_MAX;
 use super::router::{Load, Router};
 use super::{Budget, LinkId, Policy, Pool};
@@ -69,6 +69,29 @@ impl RelayCore {
             self.workers[worker].handle_bytes(now, link, bytes);
             self.settle(now);
         }
+    }
+
+    /// As [`RelayCore::handle_bytes`], into blocks of their own, as from a socket. False: memory is used up.
+    #[cfg(test)]
+    pub fn handle_read(&mut self, now: Instant, link: LinkId, bytes: &[u8]) -> bool {
+        let Some(&home) = self.homes.get(&link) else { return true };
+        let worker = &mut self.workers[home];
+        let mut blocks = Vec::new();
+        for chunk in bytes.chunks(super::BLOCK_BYTES) {
+            let Some(mut block) = worker.pool.take() else {
+                worker.handle_starved(now);
+                worker.handle_held(now, link);
+                self.settle(now);
+                return false;
+            };
+            let room = Arc::get_mut(&mut block).map(super::Buffer::bytes_mut);
+            room.into_iter().for_each(|room| room[..chunk.len()].copy_from_slice(chunk));
+            blocks.push(block);
+        }
+        worker.handle_blocks(now, link, &blocks, bytes.len());
+        drop(blocks);
+        self.settle(now);
+        true
     }
 
     /// The carrier of a connection is gone.
@@ -141,7 +164,7 @@ impl RelayCore {
 
     /// Ends every link with GOING AWAY.
     pub fn shut_down(&mut self, now: Instant) {
-        self.workers.iter_mut().for_each(|worker| worker.handle_shutdown(now));
+        self.workers.iter_mut().for_each(|worker| worker.handle_shutdown(now, now + ENDING_MAX));
         self.settle(now);
     }
 

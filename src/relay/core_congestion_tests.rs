@@ -188,3 +188,40 @@ fn a_link_whose_circuit_has_drained_does_not_stand_still_though_nothing_more_com
         widened(&mut now, &mut relay, (&mut caller, 2), (&mut callee, 1), (before + CIRCUIT_WINDOW_MAX, sent));
     assert_eq!(credit - sent, CIRCUIT_WINDOW_MAX);
 }
+
+#[test]
+fn bytes_that_were_read_a_little_at_a_time_take_hardly_more_memory_than_there_are() {
+    for size in [500, 5000, 8200, 20_000, 40_000, 60_000] {
+        // Each read brings one frame, and now and then the callee takes a byte of what is put in order for it.
+        for every in [usize::MAX, 300_000, 1] {
+            let mut now = Instant::now();
+            let (mut relay, mut caller, mut callee, _) = wide(&mut now);
+            let (piece, mut sent) = (numbered(size), 0);
+            while relay.gate(caller.id) == Gate::Open {
+                caller.data(2, &piece);
+                assert!(relay.handle_read(now, caller.id, &std::mem::take(&mut caller.output)));
+                if (sent + size) / every > sent / every {
+                    callee.got(now, &mut relay, 1);
+                }
+                sent += size;
+            }
+            assert!(sent > 6 << 20, "{sent}");
+            let most = sent * 9 / 8 + (512 << 10);
+            assert!(relay.used_bytes() <= most, "{} for {sent} bytes, {size} a read", relay.used_bytes());
+        }
+    }
+}
+
+#[test]
+fn bytes_that_go_on_at_once_are_not_copied() {
+    let now = Instant::now();
+    let (mut relay, id) = relay(1);
+    let (mut caller, mut callee) = joined(now, &mut relay, id);
+    for _ in 0..8 {
+        caller.data(2, &numbered(10_000));
+        assert!(relay.handle_read(now, caller.id, &std::mem::take(&mut caller.output)));
+        assert_eq!(relay.used_bytes(), crate::relay::BLOCK_BYTES, "it stays in its block");
+        assert_eq!(callee.all(now, &mut relay), [Got::Data(1, numbered(10_000))]);
+        assert_eq!(relay.used_bytes(), 0);
+    }
+}

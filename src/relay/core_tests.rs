@@ -1,4 +1,4 @@
-use super::super::testkit::{Client, Got, app, joined, relay, relay_with};
+use super::super::testkit::{Client, Got, app, joined, joined_as, relay, relay_with};
 use super::super::{Limits, Policy};
 use super::*;
 use crate::identity::Peers;
@@ -8,6 +8,8 @@ use std::time::Duration;
 
 #[path = "core_congestion_tests.rs"]
 mod congestion;
+#[path = "core_memory_tests.rs"]
+mod memory;
 
 const WINDOW: usize = CIRCUIT_WINDOW_START as usize;
 

@@ -9,6 +9,7 @@ use super::output::SLICES_MAX;
 use super::policy::Policy;
 use super::port::Port;
 use super::router::{Order, Router};
+use super::shed::Shortage;
 use super::timers::Timers;
 use super::window::Growth;
 use super::{End, LinkId};
@@ -23,9 +24,6 @@ use std::time::{Duration, Instant};
 /// How long a link that ends may take to accept its last bytes.
 pub(super) const ENDING_MAX: Duration = Duration::from_secs(2);
 
-/// How often a worker looks for memory to take back.
-const SHED_INTERVAL: Duration = Duration::from_millis(100);
-
 /// Something for a link of another worker.
 #[derive(Debug)]
 pub enum Parcel {
@@ -39,8 +37,8 @@ pub enum Parcel {
     Reset(End, CloseCode),
     /// The kernel took bytes that came in on this end.
     Freed(End, u32),
-    /// Memory is used up: end the circuits that hold it for clients which give no credit.
-    Shed,
+    /// Memory is used up: let go of what waits for those who do not take it, if their peer holds so many bytes.
+    Shed(usize),
 }
 
 /// A link on its way to another worker.
@@ -91,6 +89,8 @@ pub enum Why {
     Closed,
     /// Nothing was heard, or nothing taken, for its dead time; or its handshake took too long.
     Dead,
+    /// What was for it waited for long, while memory was used up.
+    Slow,
     /// What it sent does not authenticate, or is not our protocol.
     Garbage,
     /// Another took its place.
@@ -123,7 +123,7 @@ pub struct Forwarder {
     pub(super) workers: usize,
     pub(super) identity: Arc<Identity>,
     router: Arc<Mutex<Router>>,
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
     pub(super) conns: HashMap<LinkId, Conn>,
     pub(super) orders: VecDeque<Order>,
     pub(super) parcels: VecDeque<(usize, Parcel)>,
@@ -134,8 +134,7 @@ pub struct Forwarder {
     dirty: VecDeque<LinkId>,
     events: VecDeque<Event>,
     freed: Vec<(u32, usize)>,
-    /// When memory was last found used up.
-    starved: Option<Instant>,
+    pub(super) shortage: Shortage,
     pub(super) forwarded_bytes: u64,
 }
 
@@ -162,7 +161,7 @@ impl Forwarder {
             dirty: VecDeque::new(),
             events: VecDeque::new(),
             freed: Vec::new(),
-            starved: None,
+            shortage: Shortage::default(),
             forwarded_bytes: 0,
         }
     }
@@ -275,18 +274,6 @@ impl Forwarder {
         }
     }
 
-    /// Memory is used up. Circuits whose clients take nothing are ended, here and at the other workers: what they hold is
-    /// what the others lack. What waits for a slow connection stays: that connection moves or dies.
-    pub fn handle_starved(&mut self, now: Instant) {
-        if self.starved.is_some_and(|at| now < at + SHED_INTERVAL) {
-            return;
-        }
-        self.starved = Some(now);
-        self.shed(now);
-        let others = (0..self.workers).filter(|worker| *worker != self.worker);
-        self.parcels.extend(others.map(|worker| (worker, Parcel::Shed)));
-    }
-
     /// The carrier is gone.
     pub fn handle_closed(&mut self, now: Instant, id: LinkId) {
         self.drop_conn(now, id, Why::Closed);
@@ -302,10 +289,10 @@ impl Forwarder {
     fn carry(&mut self, now: Instant, parcel: Parcel) {
         match parcel {
             Parcel::Order(order) => self.orders.push_back(order),
-            Parcel::Data(to, piece) => self.with_port(now, to.link, |port| port.push(to.circuit, piece)),
+            Parcel::Data(to, piece) => self.with_port(now, to.link, |port| port.push(now, to.circuit, piece)),
             Parcel::Fin(to) => self.with_port(now, to.link, |port| port.finish(to.circuit)),
             Parcel::Reset(to, code) => self.with_port(now, to.link, |port| port.lose(to.circuit, code)),
-            Parcel::Shed => self.shed(now),
+            Parcel::Shed(bar_bytes) => self.shed(now, bar_bytes),
             Parcel::Freed(to, bytes) => {
                 let growth = if self.pool.budget().is_ample() { Growth::Allowed } else { Growth::Held };
                 self.with_port(now, to.link, |port| port.free(now, to.circuit, bytes, growth));
@@ -335,12 +322,12 @@ impl Forwarder {
         self.run_orders(now);
     }
 
-    /// Ends every link with GOING AWAY, after what is queued for it, and drops every handshake.
-    pub fn handle_shutdown(&mut self, now: Instant) {
+    /// Ends every link with GOING AWAY, after what is queued for it, by `until` at the latest; and drops every handshake.
+    pub fn handle_shutdown(&mut self, now: Instant, until: Instant) {
         let ids: Vec<LinkId> = self.conns.keys().copied().collect();
         for id in ids {
             match self.conns.get_mut(&id) {
-                Some(Conn::Open(port)) => port.end(CloseCode::GoingAway, now + ENDING_MAX),
+                Some(Conn::Open(port)) => port.end(CloseCode::GoingAway, until),
                 _ => self.drop_conn(now, id, Why::Ended(CloseCode::GoingAway)),
             }
             self.touch(now, id);
@@ -428,12 +415,14 @@ impl Forwarder {
         match self.conns.get_mut(&id) {
             Some(Conn::Greeting(greeting)) => greeting.output.advance(count, |_, _| {}),
             Some(Conn::Open(port)) => {
-                port.output_mut().advance(count, |circuit, bytes| match freed.last_mut() {
+                if port.is_ending() && count > 0 {
+                    // It is not read any more: that it takes something shows that it lives.
+                    port.heartbeat.handle_received(now);
+                }
+                port.handle_written(now, count, |circuit, bytes| match freed.last_mut() {
                     Some((last, sum)) if *last == circuit => *sum += bytes,
                     _ => freed.push((circuit, bytes)),
                 });
-                let pending = port.has_output();
-                port.heartbeat.handle_written(now, count > 0, pending);
             }
             None => {}
         }

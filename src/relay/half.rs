@@ -7,13 +7,10 @@
 //! Counts are absolute and wrap at 2^32, as on the wire; windows are far smaller.
 
 use super::End;
-use super::block::Piece;
+use super::outward::Outward;
 use super::window::{COVERED, Growth, Window};
 use crate::link::credit_left;
-use crate::wire::CloseCode;
-use crate::wire::limits::CIRCUIT_WINDOW_START;
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Least credit worth a frame of its own, bytes: a quarter of a DATA frame.
 const CREDIT_STEP_MIN: u32 = 64 * 1024;
@@ -133,137 +130,6 @@ impl Inward {
     }
 }
 
-/// How far the end of a direction has got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tail {
-    Open,
-    FinQueued,
-    FinSent,
-    ResetQueued(CloseCode),
-}
-
-/// The direction from the relay to the client.
-#[derive(Debug)]
-pub struct Outward {
-    queue: VecDeque<Piece>,
-    queued_bytes: usize,
-    sent: u32,
-    credit: u32,
-    tail: Tail,
-    /// When bytes last left for the client.
-    moved: Instant,
-}
-
-impl Outward {
-    fn new(now: Instant) -> Outward {
-        let credit = CIRCUIT_WINDOW_START;
-        Outward { queue: VecDeque::new(), queued_bytes: 0, sent: 0, credit, tail: Tail::Open, moved: now }
-    }
-
-    /// Queues bytes; those after a FIN are dropped, which only a broken caller can bring about.
-    pub fn push(&mut self, piece: Piece) {
-        if self.tail != Tail::Open || piece.is_empty() {
-            return;
-        }
-        self.queued_bytes += piece.len();
-        let gathered = self.queue.back_mut().is_some_and(|last| last.gather(&piece));
-        if !gathered {
-            self.queue.push_back(piece);
-        }
-    }
-
-    /// The other side sends no more.
-    pub fn finish(&mut self) {
-        if self.tail == Tail::Open {
-            self.tail = Tail::FinQueued;
-        }
-    }
-
-    /// The circuit is gone, and RESET goes out behind what is queued. False if there is nothing to wait for, or no credit
-    /// for all of it: then it is time to forget the circuit.
-    pub fn reset_behind(&mut self, code: CloseCode) -> bool {
-        let waits = self.queued_bytes > 0 && self.sendable() == self.queued_bytes;
-        if waits {
-            self.tail = Tail::ResetQueued(code);
-        }
-        waits
-    }
-
-    /// The RESET, once it is next.
-    pub fn next_reset(&self) -> Option<CloseCode> {
-        match self.tail {
-            Tail::ResetQueued(code) if self.queued_bytes == 0 => Some(code),
-            _ => None,
-        }
-    }
-
-    /// The client's credit: the newest count wins, an older one changes nothing.
-    pub fn raise_credit(&mut self, credit: u32) {
-        if credit_left(credit, self.sent) > credit_left(self.credit, self.sent) {
-            self.credit = credit;
-        }
-    }
-
-    /// Bytes that may go out now.
-    pub fn sendable(&self) -> usize {
-        let left = usize::try_from(credit_left(self.credit, self.sent)).unwrap_or(usize::MAX);
-        self.queued_bytes.min(left)
-    }
-
-    /// Bytes that the client has given no credit for in `time`. Clients grant on receipt, so such a client is broken, or
-    /// wants the relay to hold them for ever.
-    pub fn stalled_bytes(&self, now: Instant, time: Duration) -> usize {
-        if self.sendable() == 0 && now >= self.moved + time { self.queued_bytes } else { 0 }
-    }
-
-    /// Whether there is anything to put on the link now: bytes with credit, or the FIN after the last byte.
-    pub fn is_ready(&self) -> bool {
-        self.sendable() > 0 || self.fin_is_next() || self.next_reset().is_some()
-    }
-
-    fn fin_is_next(&self) -> bool {
-        self.queued_bytes == 0 && self.tail == Tail::FinQueued
-    }
-
-    /// Takes the FIN if it is next.
-    pub fn take_fin(&mut self) -> bool {
-        let next = self.fin_is_next();
-        if next {
-            self.tail = Tail::FinSent;
-        }
-        next
-    }
-
-    /// Whether the FIN is out.
-    pub fn is_finished(&self) -> bool {
-        self.tail == Tail::FinSent
-    }
-
-    /// Counts `bytes` as sent and hands their pieces to `take`, in order. `bytes` is at most [`Outward::sendable`].
-    pub fn take(&mut self, now: Instant, bytes: usize, mut take: impl FnMut(Piece)) {
-        self.moved = now;
-        let mut left = bytes.min(self.sendable());
-        // Below the credit, which is 32 bits.
-        self.sent = self.sent.wrapping_add(u32::try_from(left).unwrap_or(0));
-        self.queued_bytes -= left;
-        while left > 0 {
-            let Some(front) = self.queue.front_mut() else { break };
-            if front.len() > left {
-                take(front.split_front(left));
-                break;
-            }
-            left -= front.len();
-            if let Some(piece) = self.queue.pop_front() {
-                take(piece);
-            }
-        }
-        if self.queue.is_empty() {
-            // A circuit that is open and quiet keeps no memory.
-            self.queue = VecDeque::new();
-        }
-    }
-}
-
 /// One half of an open circuit.
 #[derive(Debug)]
 pub struct Half {
@@ -288,7 +154,7 @@ impl Half {
     /// What the circuit holds, bytes. What came in here waits at the other half, what waits here came in there.
     fn held_bytes(&self) -> usize {
         let inward = usize::try_from(self.inward.buffered()).unwrap_or(usize::MAX);
-        inward.saturating_add(self.outward.queued_bytes)
+        inward.saturating_add(self.outward.queued_bytes())
     }
 
     /// Counts `bytes` that arrived.
@@ -333,9 +199,10 @@ mod congestion_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::block::{Budget, Pool};
-    use crate::wire::limits::{CIRCUIT_WINDOW_MAX, RECORD_WIRE_MAX};
+    use crate::relay::block::{Budget, Piece, Pool};
+    use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START, RECORD_WIRE_MAX};
     use proptest::prelude::*;
+    use std::time::Duration;
 
     #[test]
     fn a_client_may_send_its_window_and_not_a_byte_more() {
@@ -447,7 +314,7 @@ mod tests {
                         prop_assert_eq!(inward.receive(now, amount).is_ok(), fits);
                         if fits {
                             sent += amount as u64;
-                            outward.push(Piece::copied(&pool, &vec![0; amount]));
+                            outward.push(now, Piece::copied(&pool, &vec![0; amount]), 0);
                         }
                     }
                     1 => {
@@ -469,7 +336,7 @@ mod tests {
                     _ => outward.raise_credit(u32::try_from(client_credit / 2).unwrap()),
                 }
                 prop_assert!(taken <= client_credit);
-                prop_assert_eq!(outward.queued_bytes as u64, sent - taken);
+                prop_assert_eq!(outward.queued_bytes() as u64, sent - taken);
                 prop_assert_eq!(u64::from(inward.buffered()), sent - taken);
                 prop_assert!(inward.buffered() <= CIRCUIT_WINDOW_MAX);
             }

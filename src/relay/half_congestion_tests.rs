@@ -2,15 +2,18 @@
 //! it is congested.
 
 use super::*;
-use crate::relay::block::{Budget, Pool};
+use crate::relay::block::{Budget, Piece, Pool};
 use crate::relay::standstill::{Standstill, State};
+use crate::wire::limits::CIRCUIT_WINDOW_START;
+use std::collections::VecDeque;
+use std::time::Duration;
 
 /// A half with these bytes waiting in each direction, inward with as much credit as can be.
 fn holding(inward: usize, outward: usize) -> Half {
     let (now, pool) = (Instant::now(), Pool::new(Budget::new(1 << 30)));
     let mut half = Half::new(now, End { worker: 0, link: crate::relay::LinkId::new(1), circuit: 1 });
     half.inward.announced = u32::MAX / 2;
-    half.outward.push(Piece::copied(&pool, &vec![0; outward]));
+    half.outward.push(now, Piece::copied(&pool, &vec![0; outward]), 0);
     assert_eq!(half.receive(now, inward), Ok(Arrival::Usual));
     half
 }

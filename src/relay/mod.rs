@@ -10,12 +10,14 @@
 //! [`Router`] is asked about control messages and never sees a body. [`RelayCore`] puts them together without threads,
 //! for simulations. Nothing here knows a socket, a clock or a thread: bytes and instants come in as arguments.
 //!
-//! Invariants: a body is forwarded as it was read, never opened, and copied only if it is small; no circuit has more bytes
-//! here than the credit its sender was given; a header is sealed when its place in the output is final; a link that
-//! ends takes all its circuits with it at once; whatever a client sends ends at most its own link.
+//! Invariants: a body is forwarded as it was read, never opened, and copied only if it is small or has to wait
+//! where much memory lies idle around it; no circuit has more bytes here than the credit its sender was given; what is in
+//! memory leaves it within seconds or can be let go of; a header is sealed when its place in the output is final; a link
+//! that ends takes all its circuits with it at once; whatever a client sends ends at most its own link.
 
 mod admission;
 mod block;
+mod charge;
 mod conn;
 mod control;
 mod core;
@@ -24,17 +26,21 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzz;
 mod half;
+mod orders;
 mod output;
+mod outward;
 mod policy;
 mod port;
 mod rate;
 mod requests;
 mod router;
+mod shed;
 mod standstill;
 #[cfg(test)]
 mod testkit;
 mod throughput;
 mod timers;
+mod wait;
 mod window;
 
 pub use self::core::RelayCore;
@@ -44,7 +50,7 @@ pub use forward::{Event, Forwarder, Gate, Notice, Parcel, Transit, Why};
 pub use output::SLICES_MAX;
 pub use policy::{Limits, Policy, Share};
 pub use requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX};
-pub use router::{ANSWER_DEADLINE, Load, Router};
+pub use router::{ANSWER_DEADLINE, Load, NAMES_MAX, NAMES_PER_PEER_MAX, Router};
 
 use std::fmt;
 

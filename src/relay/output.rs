@@ -1,6 +1,7 @@
 //! The bytes of a link in their final order: headers sealed, bodies where they were read.
 
 use super::block::Piece;
+use super::charge::Charge;
 use crate::wire::limits::SEALED_HEADER_BYTES;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -13,7 +14,7 @@ const AHEAD_BYTES: usize = 512 * 1024;
 #[derive(Debug)]
 enum Part {
     Header([u8; SEALED_HEADER_BYTES]),
-    Sealed(Vec<u8>),
+    Sealed(Vec<u8>, Option<Charge>),
     Body { circuit: u32, piece: Piece },
 }
 
@@ -21,7 +22,7 @@ impl Part {
     fn bytes(&self) -> &[u8] {
         match self {
             Part::Header(bytes) => bytes,
-            Part::Sealed(bytes) => bytes,
+            Part::Sealed(bytes, _) => bytes,
             Part::Body { piece, .. } => piece.bytes(),
         }
     }
@@ -34,6 +35,8 @@ pub struct Output {
     /// Bytes of the first part that are gone.
     gone: usize,
     bytes: usize,
+    /// Memory that is kept for bodies beyond their bytes.
+    idle_bytes: usize,
 }
 
 impl Output {
@@ -47,17 +50,32 @@ impl Output {
         self.parts.is_empty()
     }
 
+    /// Whether there are messages in it that are charged.
+    pub fn has_messages(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Sealed(_, Some(_))))
+    }
+
+    /// Bytes in it.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Memory that is kept for bodies in it beyond their bytes.
+    pub fn idle_bytes(&self) -> usize {
+        self.idle_bytes
+    }
+
     /// Appends a sealed header.
     pub fn header(&mut self, sealed: [u8; SEALED_HEADER_BYTES]) {
         self.bytes += sealed.len();
         self.parts.push_back(Part::Header(sealed));
     }
 
-    /// Appends other sealed bytes.
-    pub fn sealed(&mut self, bytes: Vec<u8>) {
+    /// Appends other sealed bytes, and what they are charged.
+    pub fn sealed(&mut self, bytes: Vec<u8>, charge: Option<Charge>) {
         if !bytes.is_empty() {
             self.bytes += bytes.len();
-            self.parts.push_back(Part::Sealed(bytes));
+            self.parts.push_back(Part::Sealed(bytes, charge));
         }
     }
 
@@ -65,6 +83,7 @@ impl Output {
     pub fn body(&mut self, circuit: u32, piece: Piece) {
         if !piece.is_empty() {
             self.bytes += piece.len();
+            self.idle_bytes += piece.idle_bytes();
             self.parts.push_back(Part::Body { circuit, piece });
         }
     }
@@ -98,7 +117,9 @@ impl Output {
                 return;
             }
             self.gone = 0;
-            self.parts.pop_front();
+            if let Some(Part::Body { piece, .. }) = self.parts.pop_front() {
+                self.idle_bytes -= piece.idle_bytes();
+            }
         }
         // Idle links keep no memory for output.
         self.parts = VecDeque::new();
@@ -121,7 +142,7 @@ mod tests {
                 let body = vec![n; 1 + usize::from(n) * 97];
                 output.header([n; SEALED_HEADER_BYTES]);
                 output.body(u32::from(n % 3), Piece::copied(&pool, &body));
-                output.sealed(vec![n; usize::from(n % 2) * 40]);
+                output.sealed(vec![n; usize::from(n % 2) * 40], None);
                 expected.extend([n; SEALED_HEADER_BYTES]);
                 expected.extend(&body);
                 expected.extend(vec![n; usize::from(n % 2) * 40]);

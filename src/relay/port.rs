@@ -1,12 +1,14 @@
 //! One link at its worker: the sealed channel, its circuits, and what waits to go out on it.
 
 use super::block::Piece;
+use super::charge::Charge;
 use super::half::{Arrival, Half, Overrun};
 use super::output::Output;
 use super::policy::Share;
 use super::rate::Rate;
 use super::standstill::{Standstill, State};
 use super::timers::Armed;
+use super::wait::Wait;
 use super::window::Growth;
 use super::{End, LinkId};
 use crate::identity::PeerId;
@@ -14,16 +16,13 @@ use crate::link::{Frame, Heartbeat, Link, LinkError, Side};
 use crate::wire::limits::{DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use crate::wire::{CloseCode, Control, Header, Kind};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Control items that may wait for a client that does not read. Beyond it nothing more is offered to the link and nothing
 /// more is read from it.
 pub const BACKLOG_MAX: usize = 256;
 /// Bytes of one circuit before the next has its turn.
 const QUANTUM_BYTES: usize = 64 * 1024;
-
-/// How long a circuit may wait for its client's credit when memory is short: any path brings a grant back sooner.
-const STALL_MAX: Duration = Duration::from_secs(2);
 
 /// A circuit as its link knows it.
 #[derive(Debug)]
@@ -39,7 +38,7 @@ pub enum Slot {
 /// Something without a body that waits to go out.
 #[derive(Debug)]
 enum Item {
-    Control(Control),
+    Control(Control, Option<Charge>),
     Credit(u32),
     Reset { circuit: u32, code: CloseCode },
 }
@@ -64,6 +63,8 @@ pub struct Port {
     pub dirty: bool,
     /// Its timer.
     pub armed: Armed,
+    /// How long what is in order waits for the kernel.
+    pub wait: Wait,
     /// The start of a frame whose rest has not arrived.
     tail: Vec<u8>,
     rate: Rate,
@@ -108,6 +109,7 @@ impl Port {
             congested: Vec::new(),
             standstill: Standstill::new(now),
             output: owed,
+            wait: Wait::default(),
             ending: None,
         }
     }
@@ -153,7 +155,21 @@ impl Port {
 
     /// Queues a control message.
     pub fn say(&mut self, message: Control) {
-        self.items.push_back(Item::Control(message));
+        self.items.push_back(Item::Control(message, None));
+    }
+
+    /// Queues a message with bytes of another client.
+    pub fn pass_on(&mut self, message: Control, charge: Charge) {
+        self.items.push_back(Item::Control(message, Some(charge)));
+    }
+
+    fn charges(&self) -> impl Iterator<Item = &Charge> {
+        self.items.iter().filter_map(|item| if let Item::Control(_, charge) = item { charge.as_ref() } else { None })
+    }
+
+    /// Whether any of those have not gone out.
+    pub fn has_messages(&self) -> bool {
+        self.output.has_messages() || self.charges().next().is_some()
     }
 
     /// Answers a heartbeat; only the newest is answered.
@@ -254,14 +270,14 @@ impl Port {
         }
     }
 
-    /// Circuits with bytes that wait for a credit which does not come, with how many.
-    pub fn stalled(&self, now: Instant) -> impl Iterator<Item = (u32, usize)> {
-        self.circuits.iter().filter_map(move |(&circuit, slot)| match slot {
-            Slot::Open(half) => {
-                Some((circuit, half.outward.stalled_bytes(now, STALL_MAX))).filter(|(_, bytes)| *bytes > 0)
-            }
-            _ => None,
-        })
+    /// What it holds, bytes: what is in order, messages, and what waits in circuits.
+    pub fn held_bytes(&self) -> usize {
+        let in_order = self.output.bytes() + self.output.idle_bytes();
+        let waiting = self.circuits.values().map(|slot| match slot {
+            Slot::Open(half) => half.outward.held_bytes(),
+            Slot::Asking | Slot::Offered => 0,
+        });
+        in_order + self.charges().map(Charge::bytes).sum::<usize>() + waiting.sum::<usize>()
     }
 
     /// Opens a circuit that was asked for or offered.
@@ -299,9 +315,10 @@ impl Port {
     }
 
     /// Bytes for the client. Dropped if the circuit is gone.
-    pub fn push(&mut self, circuit: u32, piece: Piece) {
+    pub fn push(&mut self, now: Instant, circuit: u32, piece: Piece) {
+        let idle_bytes = self.output.idle_bytes();
         if let Some(half) = self.half(circuit) {
-            half.outward.push(piece);
+            half.outward.push(now, piece, idle_bytes);
             self.enter_round(circuit);
         }
     }
@@ -384,9 +401,12 @@ impl Port {
         &self.output
     }
 
-    /// As [`Port::output`], to say what the kernel took.
-    pub fn output_mut(&mut self) -> &mut Output {
-        &mut self.output
+    /// The kernel took `count` bytes of that, 0 if it would have blocked; `freed` is told of the bodies among them.
+    pub fn handle_written(&mut self, now: Instant, count: usize, freed: impl FnMut(u32, usize)) {
+        self.output.advance(count, freed);
+        self.wait.set(now, count, self.output.bytes());
+        let pending = self.has_output();
+        self.heartbeat.handle_written(now, count > 0, pending);
     }
 
     /// Whether anything waits to go out.
@@ -405,9 +425,11 @@ impl Port {
             } else if let Some(circuit) = self.round.pop_front() {
                 self.seal_data(now, circuit)?;
             } else {
-                return self.seal_bye(now);
+                self.seal_bye(now)?;
+                break;
             }
         }
+        self.wait.set(now, 0, self.output.bytes());
         Ok(())
     }
 
@@ -420,10 +442,10 @@ impl Port {
 
     fn seal_item(&mut self, now: Instant, item: Item) -> Result<(), LinkError> {
         match item {
-            Item::Control(message) => {
+            Item::Control(message, charge) => {
                 let mut sealed = Vec::new();
                 self.link.control(&message, &mut sealed)?;
-                self.output.sealed(sealed);
+                self.output.sealed(sealed, charge);
                 Ok(())
             }
             Item::Credit(circuit) => {
@@ -471,6 +493,6 @@ impl Port {
         let Some(ending) = self.ending.as_mut() else { return Ok(()) };
         ending.said = true;
         let message = Control::Bye { code: ending.code.to_wire() };
-        self.seal_item(now, Item::Control(message))
+        self.seal_item(now, Item::Control(message, None))
     }
 }

@@ -3,6 +3,7 @@
 //! It answers with [`Order`]s for links. It never sees the body of a circuit: an open circuit is a count to it.
 
 use super::admission::Admission;
+pub use super::orders::{Ask, Order, What};
 use super::policy::{Policy, Share};
 use super::requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX, Request, RequestId, Requests, Stage};
 use super::{End, LinkId};
@@ -13,88 +14,15 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+/// Names of all links. Each takes about 400 bytes.
+pub const NAMES_MAX: usize = 262_144;
+/// Names of all links of one peer: as many as sixteen links may have.
+pub const NAMES_PER_PEER_MAX: usize = 16 * LISTENERS_MAX;
 /// How long a listener may take to answer an INCOMING.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// A caller moves to the worker of its callee unless that worker has this many circuit ends more than its own. Sharing a
 /// worker saves the hop between threads; a hub with many callers should still use every core.
 const CROWDING_MAX: usize = 8;
-
-/// Something a link has to be told or has to do, by the worker that owns it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Order {
-    /// The worker that owns the link, as far as the router knows.
-    pub worker: usize,
-    /// The link.
-    pub link: LinkId,
-    /// What.
-    pub what: What,
-}
-
-/// See [`Order`].
-#[derive(Debug, PartialEq, Eq)]
-pub enum What {
-    /// Close an unauthenticated connection: another took its place.
-    Evict,
-    /// Put an INCOMING before the client.
-    Offer {
-        /// The new circuit's number.
-        circuit: u32,
-        /// Who calls.
-        from: PeerId,
-        /// What is called.
-        name: Name,
-        /// The first bytes of the lane.
-        early: Vec<u8>,
-    },
-    /// The INCOMING is void.
-    Withdraw {
-        /// Its circuit.
-        circuit: u32,
-        /// Why.
-        code: CloseCode,
-    },
-    /// The CONNECT is open.
-    Opened {
-        /// Its circuit.
-        circuit: u32,
-        /// The other half.
-        peer: End,
-        /// The first bytes back.
-        early: Vec<u8>,
-    },
-    /// The CONNECT waits for a listener.
-    Waiting {
-        /// Its circuit.
-        circuit: u32,
-    },
-    /// The CONNECT has failed.
-    Refuse {
-        /// Its circuit.
-        circuit: u32,
-        /// Why.
-        code: CloseCode,
-    },
-    /// End the link.
-    End {
-        /// Why.
-        code: CloseCode,
-    },
-}
-
-/// A CONNECT as the router takes it.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// The caller's number for it.
-    pub circuit: u32,
-    /// Whom to reach.
-    pub to: PeerId,
-    /// What to reach there.
-    pub name: Name,
-    /// How long to wait for a listener; zero does not wait.
-    pub wait: Duration,
-    /// The first bytes of the lane.
-    pub early: Vec<u8>,
-}
 
 #[derive(Debug)]
 struct Entry {
@@ -110,6 +38,7 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Holding {
     links: Vec<LinkId>,
+    names: usize,
     circuits: u32,
 }
 
@@ -133,6 +62,8 @@ pub struct Router {
     peers: HashMap<PeerId, Holding>,
     /// Listeners by name, the newest last.
     names: HashMap<(PeerId, Name), Vec<LinkId>>,
+    /// Names of links, all together.
+    names_held: usize,
     requests: Requests,
     load: Vec<Load>,
 }
@@ -148,6 +79,7 @@ impl Router {
             links: HashMap::new(),
             peers: HashMap::new(),
             names: HashMap::new(),
+            names_held: 0,
             requests: Requests::default(),
             load: vec![Load::default(); workers.max(1)],
         }
@@ -198,6 +130,7 @@ impl Router {
         let load = &mut self.load[entry.worker];
         load.links -= 1;
         load.circuits -= usize::try_from(entry.circuits).unwrap_or(0);
+        self.forget_names(&entry.peer, entry.names.len());
         if let Some(holding) = self.peers.get_mut(&entry.peer) {
             holding.links.retain(|&other| other != link);
             holding.circuits -= entry.circuits;
@@ -222,9 +155,13 @@ impl Router {
     pub fn listen(&mut self, now: Instant, link: LinkId, name: Name, orders: &mut Vec<Order>) -> Result<(), CloseCode> {
         let Some(entry) = self.links.get_mut(&link) else { return Ok(()) };
         if !entry.names.contains(&name) {
-            if entry.names.len() >= LISTENERS_MAX {
+            let Some(holding) = self.peers.get_mut(&entry.peer) else { return Ok(()) };
+            let most = entry.names.len() >= LISTENERS_MAX || holding.names >= NAMES_PER_PEER_MAX;
+            if most || self.names_held >= NAMES_MAX {
                 return Err(CloseCode::Limit);
             }
+            holding.names += 1;
+            self.names_held += 1;
             entry.names.push(name.clone());
             self.names.entry((entry.peer, name.clone())).or_default().push(link);
         }
@@ -242,9 +179,18 @@ impl Router {
     /// Forgets a name. What was offered under it may still be answered.
     pub fn unlisten(&mut self, link: LinkId, name: &Name) {
         let Some(entry) = self.links.get_mut(&link) else { return };
+        let before = entry.names.len();
         entry.names.retain(|other| other != name);
-        let peer = entry.peer;
+        let (peer, gone) = (entry.peer, before - entry.names.len());
+        self.forget_names(&peer, gone);
         self.remove_listener(peer, name.clone(), link);
+    }
+
+    fn forget_names(&mut self, peer: &PeerId, count: usize) {
+        self.names_held -= count;
+        if let Some(holding) = self.peers.get_mut(peer) {
+            holding.names -= count;
+        }
     }
 
     fn remove_listener(&mut self, peer: PeerId, name: Name, link: LinkId) {

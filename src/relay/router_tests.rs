@@ -360,6 +360,46 @@ fn apply(desk: &mut Desk, believed: &mut Believed, step: &Step) {
     }
 }
 
+fn numbered(n: usize) -> Name {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&n.to_be_bytes());
+    Name::Session(bytes)
+}
+
+#[test]
+fn names_are_bounded_for_a_link_for_a_peer_and_in_all() {
+    let mut desk = Desk::new(Limits::default());
+    let (mut listening, mut whose) = (Vec::new(), 0);
+    let fill = |desk: &mut Desk, listening: &mut Vec<_>, who: u8| {
+        let link = desk.attach(who);
+        for n in 0..=LISTENERS_MAX {
+            if desk.router.listen(desk.now, link, numbered(n), &mut desk.orders) == Err(CloseCode::Limit) {
+                listening.push((link, n));
+                return n;
+            }
+        }
+        panic!("a link without a bound");
+    };
+    while desk.router.names_held < NAMES_MAX {
+        whose += 1;
+        for _ in 0..NAMES_PER_PEER_MAX / LISTENERS_MAX {
+            assert_eq!(fill(&mut desk, &mut listening, whose), LISTENERS_MAX);
+        }
+        assert_eq!(fill(&mut desk, &mut listening, whose), 0, "one peer");
+    }
+    assert_eq!(desk.router.names_held, NAMES_MAX);
+    assert_eq!(fill(&mut desk, &mut listening, 255), 0, "all of them");
+    // What is given back is there for others, and giving back what one does not have changes nothing.
+    let (first, _) = listening[0];
+    desk.router.unlisten(first, &numbered(7));
+    desk.router.unlisten(first, &numbered(7));
+    assert_eq!(fill(&mut desk, &mut listening, 254), 1);
+    for (link, _) in listening {
+        desk.router.detach(desk.now, link, &mut desk.orders);
+    }
+    assert_eq!(desk.router.names_held, 0);
+}
+
 proptest! {
     /// Every request is answered once, every offer is answered or withdrawn once, and the counts always agree.
     #[test]

@@ -132,8 +132,13 @@ impl Client {
 
 /// A caller (circuit 2) and a callee (circuit 1) with an open circuit, nothing left to read at either.
 pub fn joined(now: Instant, relay: &mut RelayCore, relay_id: PeerId) -> (Client, Client) {
-    let mut callee = Client::attach(now, relay, relay_id, 1);
-    let mut caller = Client::attach(now, relay, relay_id, 2);
+    joined_as(now, relay, relay_id, (1, 2))
+}
+
+/// The same with the seeds of callee and caller. Of several links of a callee the newest is called.
+pub fn joined_as(now: Instant, relay: &mut RelayCore, relay_id: PeerId, seeds: (u8, u8)) -> (Client, Client) {
+    let mut callee = Client::attach(now, relay, relay_id, seeds.0);
+    let mut caller = Client::attach(now, relay, relay_id, seeds.1);
     callee.say(Control::Listen { name: app("a") });
     callee.flush(now, relay);
     caller.connect(2, callee.peer, "a", 0);

@@ -311,7 +311,7 @@ impl Inbox {
         }
         let mut name = [0; 16];
         blake3::Hasher::new().update(path.as_bytes()).finalize_xof().fill(&mut name);
-        if let Some(there) = identity(directory, path.name().as_ref())
+        if let Some(there) = identity(directory, path.name())
             && self.landed.get(&there).is_some_and(|landed| *landed != name)
         {
             return Err(Fault::Duplicate);

@@ -7,7 +7,8 @@ use super::{Allow, LogLine, Trouble};
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1};
 use mio::net::TcpStream;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -75,26 +76,83 @@ impl Desk {
     }
 }
 
-/// Reads the allow file again, in a thread of its own: disks may be slow, links must not wait for them.
+/// Who reads the allow file again. One at a time: of two, the later one to finish would win, and that may be the one that
+/// read the older file.
+#[derive(Debug, Default)]
+pub struct Reloads(Mutex<Reading>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reading {
+    #[default]
+    Nobody,
+    /// A thread reads.
+    Now,
+    /// A thread reads and was asked since it began: it reads once more.
+    NowAndAgain,
+}
+
+impl Reloads {
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file is to be read; true if the caller has to see to it.
+    fn ask(&self) -> bool {
+        let mut reading = self.reading();
+        let begins = *reading == Reading::Nobody;
+        *reading = if begins { Reading::Now } else { Reading::NowAndAgain };
+        begins
+    }
+
+    /// It has been read; true if it has to be read again.
+    fn done(&self) -> bool {
+        let mut reading = self.reading();
+        let again = *reading == Reading::NowAndAgain;
+        *reading = if again { Reading::Now } else { Reading::Nobody };
+        again
+    }
+
+    /// It is not read after all.
+    fn give_up(&self) {
+        *self.reading() = Reading::Nobody;
+    }
+}
+
+/// Reads the allow file again, in a thread of its own: disks may be slow, links must not wait for them. What is asked for
+/// while that thread reads it does when it has finished.
 pub fn reload(shared: &Arc<Shared>) {
     let Allow::File(path) = &shared.allow else { return };
-    let (path, shared_there) = (path.clone(), Arc::clone(shared));
-    let reader = thread::Builder::new().name("reload".into()).spawn(move || {
-        let shared = shared_there;
-        match super::read_policy(&path, shared.limits) {
-            Ok(policy) => {
-                let mut package = Package::Policy(Box::new(policy));
-                while let Err(back) = shared.inboxes[0].put(package) {
-                    package = back;
-                    thread::yield_now();
-                }
-                // It fails if the relay has ended.
-                let _ = shared.inboxes[0].wake();
+    if !shared.reloads.ask() {
+        return;
+    }
+    let (path, there) = (path.clone(), Arc::clone(shared));
+    let body = move || {
+        loop {
+            read_again(&path, &there);
+            if !there.reloads.done() {
+                return;
             }
-            Err(error) => shared.log(LogLine::Trouble(Trouble::Reload(path, error))),
         }
-    });
-    if let Err(error) = reader {
+    };
+    if let Err(error) = thread::Builder::new().name("reload".into()).spawn(body) {
+        shared.reloads.give_up();
         shared.log(LogLine::Trouble(Trouble::Thread(error)));
     }
+}
+
+fn read_again(path: &Path, shared: &Shared) {
+    let mut package = match super::read_policy(path, shared.limits) {
+        Ok(policy) => Package::Policy(Box::new(policy)),
+        Err(error) => return shared.log(LogLine::Trouble(Trouble::Reload(path.to_owned(), error))),
+    };
+    while let Err(back) = shared.inboxes[0].put(package) {
+        if shared.stage() != Stage::Serving {
+            // Nobody attaches any more, and nobody may look into that inbox again.
+            return;
+        }
+        package = back;
+        thread::yield_now();
+    }
+    // It fails if the relay has ended.
+    let _ = shared.inboxes[0].wake();
 }

@@ -6,8 +6,8 @@ use crate::relay::LinkId;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// How long a client may take to close.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long a client may take to close, while the relay serves.
+pub const LINGER: Duration = Duration::from_secs(1);
 /// Connections that linger at once; older ones are closed.
 const LINGERING_MAX: usize = 4096;
 /// Reads of one event: a client that goes on sending is not listened to.
@@ -22,11 +22,11 @@ pub struct Lingering {
 }
 
 impl Lingering {
-    /// Shuts down writing and keeps the socket.
-    pub fn take(&mut self, now: Instant, id: LinkId, socket: Socket) {
+    /// Shuts down writing and keeps the socket until then at the latest. Later calls name later times, or the end of all.
+    pub fn take(&mut self, until: Instant, id: LinkId, socket: Socket) {
         socket.finish();
         self.sockets.insert(id, socket);
-        self.deadlines.push_back((now + LINGER, id));
+        self.deadlines.push_back((until, id));
         if self.deadlines.len() > LINGERING_MAX {
             self.drop_first();
         }

@@ -44,7 +44,9 @@ use worker::{LISTENERS, SIGNALS, WAKER, Worker};
 /// Largest allow file, bytes: half a million peers.
 const ALLOW_FILE_MAX: u64 = 64 * 1024 * 1024;
 /// Least memory for bodies a worker works with, bytes: what it reads into, and some that waits.
-const MEMORY_PER_WORKER_MIN: usize = 1024 * 1024;
+pub const MEMORY_PER_WORKER_MIN: usize = 1024 * 1024;
+/// Workers where nobody says how many: one a core, as far as the usual memory goes.
+const WORKERS_USUAL_MAX: usize = 256;
 
 /// Who may attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +114,7 @@ pub struct RelayOptions {
     pub allow: Allow,
     /// What they may hold.
     pub limits: Limits,
-    /// Bytes of bodies on their way, in all.
+    /// Bytes of bodies on their way, in all; at least [`MEMORY_PER_WORKER_MIN`] for each worker.
     pub memory_bytes: usize,
     /// Threads; None for one a core.
     pub workers: Option<NonZeroUsize>,
@@ -142,6 +144,11 @@ pub enum RelayError {
     Listen(SocketAddr, io::Error),
     /// The allow file cannot be used.
     Allow(PathBuf, AllowError),
+    /// The memory is too little for so many workers.
+    Memory {
+        /// How many.
+        workers: usize,
+    },
     /// The system lacks something the relay needs: descriptors, threads.
     System(io::Error),
 }
@@ -162,6 +169,7 @@ impl fmt::Display for RelayError {
         match self {
             RelayError::Listen(address, _) => write!(f, "cannot listen on {address}"),
             RelayError::Allow(path, _) => write!(f, "cannot use {}", path.display()),
+            RelayError::Memory { workers } => write!(f, "too little memory for {workers} workers"),
             RelayError::System(_) => f.write_str("the system does not give what a relay needs"),
         }
     }
@@ -172,6 +180,7 @@ impl std::error::Error for RelayError {
         match self {
             RelayError::Listen(_, error) | RelayError::System(error) => Some(error),
             RelayError::Allow(_, error) => Some(error),
+            RelayError::Memory { .. } => None,
         }
     }
 }
@@ -226,6 +235,10 @@ impl Relay {
     /// # Errors
     /// See [`RelayError`].
     pub fn bind(options: RelayOptions) -> Result<Relay, RelayError> {
+        let workers = options.workers.map_or_else(usual_workers, NonZeroUsize::get);
+        if options.memory_bytes / MEMORY_PER_WORKER_MIN < workers {
+            return Err(RelayError::Memory { workers });
+        }
         let policy = match &options.allow {
             Allow::Anyone => Policy::open(options.limits),
             Allow::File(path) => {
@@ -239,18 +252,17 @@ impl Relay {
         let id = options.identity.id();
         let addresses = listeners.iter().map(|listener| Ok(format!("tcp://{id}@{}", listener.local_addr()?)));
         let addresses = addresses.collect::<io::Result<_>>()?;
-        let count = options.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-        let polls = (0..count).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
+        let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let inboxes = polls.iter().map(|poll| Ok(Inbox::new(Waker::new(poll.registry(), WAKER)?)));
         tcp::raise_descriptor_limit();
-        let memory_bytes = options.memory_bytes.max(count * MEMORY_PER_WORKER_MIN);
         let shared = Arc::new(Shared {
             inboxes: inboxes.collect::<io::Result<Vec<_>>>()?.into(),
-            router: Arc::new(Mutex::new(Router::new(policy, count))),
-            budget: Budget::new(memory_bytes),
+            router: Arc::new(Mutex::new(Router::new(policy, workers))),
+            budget: Budget::new(options.memory_bytes),
             allow: options.allow,
+            reloads: desk::Reloads::default(),
             limits: options.limits,
-            forwarded: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            forwarded: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             drain: options.drain,
             details: options.details,
             log: options.log,
@@ -312,6 +324,10 @@ impl Relay {
             signal => RelayEnd::Signal(signal),
         })
     }
+}
+
+fn usual_workers() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get).min(WORKERS_USUAL_MAX)
 }
 
 fn make_workers(polls: Vec<Poll>, shared: &Arc<Shared>, identity: Arc<Identity>) -> Vec<Worker> {

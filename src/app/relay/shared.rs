@@ -30,6 +30,7 @@ pub struct Shared {
     pub router: Arc<Mutex<Router>>,
     pub budget: Arc<Budget>,
     pub allow: Allow,
+    pub reloads: desk::Reloads,
     pub limits: Limits,
     /// Bytes of circuits that each worker has read.
     pub forwarded: Vec<AtomicU64>,
@@ -152,6 +153,7 @@ impl fmt::Display for Reason {
         match self.0 {
             Why::Closed => f.write_str("closed by the other side"),
             Why::Dead => f.write_str("not heard in time"),
+            Why::Slow => f.write_str("took too little while memory was used up"),
             Why::Garbage => f.write_str("sent what does not authenticate"),
             Why::Evicted => f.write_str("another connection took its place"),
             Why::Ended(code) => write!(f, "ended by the relay: {code:?}"),

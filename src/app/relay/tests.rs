@@ -297,7 +297,7 @@ fn circuits_between_workers_carry_bytes_too() {
 
 #[test]
 fn clients_that_take_nothing_cannot_keep_the_memory_of_all() {
-    let relay = start(1, |options| options.memory_bytes = 0);
+    let relay = start(1, |options| options.memory_bytes = MEMORY_PER_WORKER_MIN);
     let window = usize::try_from(CIRCUIT_WINDOW_START).unwrap();
     // Each holds a start window here: what its callee has credit for has passed, the rest waits.
     let hoarders: Vec<_> = (0..10_u8)
@@ -381,6 +381,41 @@ fn a_byte_of_the_allow_file_that_is_no_text_has_a_place() {
     std::fs::write(&path, b"# ours\n# Stra\xdfe\n").unwrap();
     let error = read_policy(&path, Limits::default()).unwrap_err().to_string();
     assert_eq!(error, "line 2, column 7: a byte that is not UTF-8 text");
+}
+
+#[test]
+fn a_list_that_was_slow_to_read_does_not_replace_a_newer_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("peers");
+    let replace = |text: &str| {
+        let fresh = directory.path().join("fresh");
+        std::fs::write(&fresh, text).unwrap();
+        std::fs::rename(&fresh, &path).unwrap();
+    };
+    let both = format!("one {}\ntwo {}\n", identity(1).id(), identity(2).id());
+    replace(&both);
+    let relay = start(1, |options| options.allow = Allow::File(path.clone()));
+    let (_caller, mut callee) = joined(relay.address, 1, 2);
+    // A file that is read for as long as this test likes: a pipe. It opens when the relay has opened it.
+    std::fs::remove_file(&path).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    relay.handle.reload();
+    let mut slow = std::fs::File::options().write(true).open(&path).unwrap();
+    replace(both.lines().next().unwrap());
+    relay.handle.reload();
+    // Whoever would read the new list at once has time for it, before the old one is there.
+    let _others: Vec<_> = (0..10).map(|_| Client::attach(relay.address, 1)).collect();
+    slow.write_all(both.as_bytes()).unwrap();
+    drop(slow);
+    assert_eq!(callee.control(), Control::Bye { code: CloseCode::Refused.to_wire() });
+    // The old list would be back by now.
+    for _ in 0..40 {
+        assert_eq!(Client::attach(relay.address, 2).control(), Control::Bye { code: CloseCode::Refused.to_wire() });
+    }
+    relay.handle.reload();
+    let mut known = Client::attach(relay.address, 1);
+    known.say(Control::Listen { name: app() });
+    assert_eq!(known.control(), Control::Listening { name: app() });
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use super::conn::{Found, Reader, Socket};
 use super::desk::Desk;
-use super::linger::Lingering;
+use super::linger::{LINGER, Lingering};
 use super::mail::{Outbox, Package};
 use super::shared::{Shared, Stage};
 use crate::net::wait::Waiter;
@@ -155,8 +155,14 @@ impl Worker {
             desk.close();
         }
         if stage == Stage::Draining {
-            self.forwarder.handle_shutdown(now);
+            self.forwarder.handle_shutdown(now, self.patience(now));
         }
+    }
+
+    /// Until when a client may take its last bytes and close: as long as there is when it is told to go elsewhere.
+    fn patience(&self, now: Instant) -> Instant {
+        let end = self.shared.deadline().filter(|_| self.stage == Stage::Draining);
+        end.unwrap_or(now + LINGER)
     }
 
     fn has_ended(&self, now: Instant) -> bool {
@@ -188,7 +194,7 @@ impl Worker {
                             self.forwarder.handle_arrival(now, *transit);
                             if self.stage == Stage::Draining {
                                 // It was on its way when the others were told.
-                                self.forwarder.handle_shutdown(now);
+                                self.forwarder.handle_shutdown(now, self.patience(now));
                             }
                         }
                         Err(_) => self.forwarder.handle_lost(now, *transit),
@@ -344,7 +350,7 @@ impl Worker {
                 }
                 Event::Finish(id) => {
                     if let Some(socket) = self.sockets.remove(&id) {
-                        self.lingering.take(now, id, socket);
+                        self.lingering.take(self.patience(now), id, socket);
                     }
                 }
                 Event::Move(to, transit) => {

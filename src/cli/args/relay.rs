@@ -58,7 +58,8 @@ pub struct Relay {
 
     /// Serve the peers in FILE and no others; read again on SIGHUP
     ///
-    /// Lines of NAME ID [circuits=N] [rate=SIZE] [links=N]. A peer whose line goes is cut.
+    /// Lines of NAME ID [circuits=N] [rate=SIZE] [links=N]; SIZE is the bytes a second that each of its links may send.
+    /// A peer whose line goes is cut.
     #[arg(short, long, value_name = "FILE")]
     pub allow: Option<PathBuf>,
 
@@ -78,15 +79,15 @@ pub struct Relay {
     #[arg(long, value_name = "N", default_value_t = circuits(), help_heading = "Limits")]
     pub max_circuits_per_peer: NonZeroU32,
 
-    /// Hold at most this many bytes on their way, over all circuits
+    /// Hold at most this many bytes on their way, over all circuits; at least 1M for each worker
     #[arg(long, value_name = "SIZE", default_value = "256M", help_heading = "Limits")]
     pub memory: Size,
 
-    /// Forward in this many threads; default: one per core
+    /// Forward in this many threads; default: one per core, up to 256
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub workers: Option<NonZeroU16>,
 
-    /// On SIGTERM, give clients this long to go elsewhere
+    /// On SIGTERM, give clients this long to go elsewhere; it ends when all have
     #[arg(long, value_name = "DUR", default_value = "5s", value_parser = duration, help_heading = "Limits")]
     pub drain: Duration,
 

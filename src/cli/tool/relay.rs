@@ -8,7 +8,9 @@ use std::path::Path;
 
 use super::{Context, Tool};
 use crate::app::client::{PassedSocket, take_passed};
-use crate::app::relay::{Allow, AllowError, Limits, Log, LogLine, RelayEnd, RelayError, RelayOptions, Trouble};
+use crate::app::relay::{
+    Allow, AllowError, Limits, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayEnd, RelayError, RelayOptions, Trouble,
+};
 use crate::cli::args::{Arguments, Output, Relay};
 use crate::cli::config::{key_fault, optional_key};
 use crate::cli::env::Env;
@@ -120,6 +122,11 @@ fn fault(error: RelayError) -> Fault {
             AllowError::Read(error) => Fault::about(Exit::Config, path, error),
             AllowError::TooLong | AllowError::Parse(_) => Fault::about(Exit::Config, path, reason),
         },
+        RelayError::Memory { workers } => {
+            let least = workers * MEMORY_PER_WORKER_MIN / (1024 * 1024);
+            Fault::new(Exit::Usage, format!("--memory is too little for {workers} workers"))
+                .hint(format!("give at least {least}M, or take fewer --workers"))
+        }
         RelayError::Listen(..) => Fault::new(Exit::Config, chain(&error)),
         RelayError::System(_) => Fault::new(Exit::Failed, chain(&error)),
     }

@@ -153,12 +153,7 @@ impl<'a> Voice<'a> {
                 self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
             }
             Notice::NotReloaded => self.warn("the peers file cannot be used: who may call stays as it was"),
-            Notice::Unlisted(name) => {
-                self.warn(&format!(
-                    "--allow: the peers file has no {} any more: nobody by that name may call",
-                    printable::<str>(name)
-                ));
-            }
+            Notice::Unlisted(name) => self.unlisted(name),
             Notice::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
             Notice::Connections(open, served) => {
                 self.report.status(&format!("{open} connections open, {served} since the start"));
@@ -168,6 +163,11 @@ impl<'a> Voice<'a> {
                 self.report.status(&line);
             }
         }
+    }
+
+    fn unlisted(&self, name: &str) {
+        let name = printable::<str>(name);
+        self.warn(&format!("--allow: the peers file has no {name} any more: nobody by that name may call"));
     }
 
     fn unmapped(&self, peer: &PeerId, app: &str, to: &str) {

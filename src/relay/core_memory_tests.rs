@@ -1,0 +1,184 @@
+//! What a relay does when its memory is used up, and what it counts as memory.
+
+use super::*;
+use crate::identity::PeerId;
+use crate::wire::limits::EARLY_MAX;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MEMORY: usize = 4 << 20;
+
+fn small(workers: usize) -> (RelayCore, PeerId) {
+    let identity = Identity::from_seed(&[0; 32]);
+    let id = identity.id();
+    (RelayCore::new(identity, Policy::open(Limits::default()), MEMORY, workers), id)
+}
+
+/// A circuit with a sender that sends what it may and a receiver that grants all there is.
+struct Pair {
+    caller: Client,
+    callee: Client,
+    credit: u32,
+    sent: u32,
+    received: usize,
+    ended: bool,
+}
+
+impl Pair {
+    fn new(now: Instant, relay: &mut RelayCore, id: PeerId, seeds: (u8, u8)) -> Pair {
+        let (mut caller, mut callee) = joined_as(now, relay, id, seeds);
+        callee.bare(Kind::Credit, 1, 1 << 30);
+        callee.flush(now, relay);
+        caller.all(now, relay);
+        Pair { caller, callee, credit: CIRCUIT_WINDOW_START, sent: 0, received: 0, ended: false }
+    }
+
+    /// Sends up to `most` bytes, a little at a time, as long as the relay reads.
+    fn send(&mut self, now: Instant, relay: &mut RelayCore, most: u32) {
+        let goal = self.credit.min(self.sent.saturating_add(most));
+        while !self.ended {
+            if self.caller.output.is_empty() {
+                let count = (goal - self.sent).min(60_000);
+                if count == 0 {
+                    return;
+                }
+                self.caller.data(2, &numbered(usize::try_from(count).unwrap()));
+                self.sent += count;
+            }
+            if !relay.handle_read(now, self.caller.id, &self.caller.output) {
+                return;
+            }
+            self.caller.output.clear();
+        }
+    }
+
+    /// The receiver takes up to `most` bytes off its connection, the sender all.
+    fn take(&mut self, now: Instant, relay: &mut RelayCore, most: usize) {
+        let got = self.callee.got(now, relay, most).into_iter().chain(self.caller.all(now, relay));
+        for got in got {
+            match got {
+                Got::Data(1, bytes) => self.received += bytes.len(),
+                Got::Credit(2, credit) => self.credit = credit,
+                Got::Reset(..) | Got::Closed => self.ended = true,
+                Got::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Both are alive.
+    fn beat(&mut self, now: Instant, relay: &mut RelayCore) {
+        for client in [&mut self.caller, &mut self.callee] {
+            relay.handle_held(now, client.id);
+        }
+    }
+}
+
+#[test]
+fn receivers_that_take_a_little_now_and_then_do_not_keep_the_memory_from_the_others() {
+    for workers in [1, 2] {
+        let start = Instant::now();
+        let (mut relay, id) = small(workers);
+        let mut hoarders: Vec<_> = (0..40).map(|_| Pair::new(start, &mut relay, id, (1, 2))).collect();
+        let mut slow = Pair::new(start, &mut relay, id, (3, 4));
+        let mut usual = Pair::new(start, &mut relay, id, (5, 6));
+        let (mut now, mut before, mut back) = (start, 0, None);
+        slow.send(now, &mut relay, u32::MAX);
+        while now < start + 30 * SECOND {
+            let at = now - start;
+            for pair in &mut hoarders {
+                pair.send(now, &mut relay, u32::MAX);
+                if at.as_millis() % 9000 == 0 && !pair.ended {
+                    pair.take(now, &mut relay, 4096);
+                }
+            }
+            slow.send(now, &mut relay, u32::MAX);
+            let most = if at.as_millis() % 1000 == 0 { 20_000 } else { 0 };
+            slow.take(now, &mut relay, most);
+            usual.send(now, &mut relay, 20_000);
+            usual.take(now, &mut relay, usize::MAX);
+            if at == SECOND {
+                assert!(!usual.caller.output.is_empty(), "{workers}: memory is used up");
+                before = usual.received;
+            } else if at > SECOND && usual.received > before {
+                back = back.or(Some(at));
+            }
+            let all = hoarders.iter_mut().filter(|pair| !pair.ended).chain([&mut slow, &mut usual]);
+            all.for_each(|pair| pair.beat(now, &mut relay));
+            now += Duration::from_millis(50);
+            relay.handle_timeout(now);
+        }
+        assert!(back.is_some_and(|at| at < 4 * SECOND), "{workers}: memory is back after {back:?}");
+        assert!(usual.received > 5_000_000, "{workers}: {} bytes", usual.received);
+        assert!(!usual.ended && !slow.ended, "{workers}: those who hold little are the last");
+        assert!(hoarders.iter().any(|pair| pair.ended));
+        assert!(slow.received > 400_000, "{workers}: {}", slow.received);
+    }
+}
+
+#[test]
+fn what_moves_slowly_is_left_alone_while_half_of_the_memory_moves() {
+    let start = Instant::now();
+    let (mut relay, id) = small(1);
+    let mut slow: Vec<_> = (0..8).map(|_| Pair::new(start, &mut relay, id, (1, 2))).collect();
+    let mut now = start;
+    while now < start + 20 * SECOND {
+        for pair in &mut slow {
+            pair.send(now, &mut relay, u32::MAX);
+            pair.take(now, &mut relay, 500);
+            pair.beat(now, &mut relay);
+        }
+        // Somebody finds no memory, time and again.
+        relay.handle_starved(now);
+        now += Duration::from_millis(50);
+        relay.handle_timeout(now);
+    }
+    assert!(relay.used_bytes() > MEMORY / 5, "{}", relay.used_bytes());
+    assert!(slow.iter().all(|pair| !pair.ended));
+}
+
+#[test]
+fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go_of_them() {
+    let mut now = Instant::now();
+    let (mut relay, id) = small(2);
+    let mut caller = Client::attach(now, &mut relay, id, 2);
+    caller.all(now, &mut relay);
+    let (mut deaf, mut circuit, mut refused) = (Vec::new(), 0, 0);
+    for _ in 0..8 {
+        let mut callee = Client::attach(now, &mut relay, id, 1);
+        callee.say(Control::Listen { name: app("a") });
+        callee.flush(now, &mut relay);
+        // It takes a byte, and no more: what is put in order for it stays there.
+        callee.got(now, &mut relay, 1);
+        let to = callee.peer;
+        for _ in 0..100 {
+            circuit += 2;
+            caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early: vec![1; EARLY_MAX] });
+            caller.bare(Kind::Reset, circuit, 8);
+            caller.flush(now, &mut relay);
+            let got = caller.all(now, &mut relay);
+            refused += usize::from(got == [status(circuit, CloseCode::Limit)]);
+            callee.got(now, &mut relay, 1);
+        }
+        deaf.push(callee);
+    }
+    assert!(refused > 100, "{refused}");
+    assert!((MEMORY / 5..MEMORY / 4 + 10_000).contains(&relay.used_bytes()), "{}", relay.used_bytes());
+    // Somebody else is called once the deaf have been deaf for a while.
+    let mut hearing = Client::attach(now, &mut relay, id, 3);
+    hearing.say(Control::Listen { name: app("b") });
+    hearing.flush(now, &mut relay);
+    now += 3 * SECOND;
+    circuit += 2;
+    for (wanted, circuit) in [(CloseCode::Limit, circuit), (CloseCode::Done, circuit + 2)] {
+        caller.connect(circuit, hearing.peer, "b", 0);
+        caller.flush(now, &mut relay);
+        let heard =
+            hearing.all(now, &mut relay).iter().any(|got| matches!(got, Got::Control(Control::Incoming { .. })));
+        assert_eq!(heard, wanted == CloseCode::Done);
+        let got = caller.all(now, &mut relay);
+        assert_eq!(got, if heard { vec![] } else { vec![status(circuit, wanted)] });
+    }
+    assert!(deaf.iter().any(|callee| !relay.is_open(callee.id)));
+    deaf.iter().chain([&hearing]).for_each(|callee| relay.handle_closed(now, callee.id));
+    assert_eq!(relay.used_bytes(), 0);
+}
