@@ -14,7 +14,7 @@ use crate::wire::limits::{RECORD_PLAINTEXT_MAX, RECORD_PREFIX_BYTES, RECORD_WIRE
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Records taken before the other side is told without waiting for a reason to write: 2 MiB in bulk, a quarter of what
+/// Records taken before the other side is told without waiting for a reason to write: 2 MiB in bulk, half of what
 /// a sender may always retain.
 const ACK_EVERY: u64 = 32;
 /// Longest wait before the other side is told: long enough to ride on an answer, short enough to free its buffers.
