@@ -30,6 +30,7 @@ mod portrep_rules;
 mod portrep_service;
 mod portrep_socks;
 mod portrep_sql;
+mod power;
 mod ready;
 mod refusals;
 mod relay;
