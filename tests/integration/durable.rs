@@ -69,7 +69,7 @@ fn names_that_differ_only_in_case_are_two_files_on_an_ordinary_disk() {
         east.send().args(["tree", "west"]).run().expect(exit::DONE);
         recv.wait().expect(exit::DONE);
         for name in ["README", "readme"] {
-            let there = fs::read_to_string(world.path(&format!("inbox/tree/{name}"))).expect("a file");
+            let there = fs::read_to_string(world.path(format!("inbox/tree/{name}"))).expect("a file");
             assert_eq!(there, format!("{words} {name}"));
         }
     }
