@@ -6,8 +6,9 @@
 //! The first field finds everything that was ever meant for one target, the second tells the
 //! version. The third makes the name ours alone: a later run takes an unfinished file over by
 //! renaming it, which succeeds once, and a run renames to a final name only what still has the
-//! name it gave. So a final name can only get bytes that the same run has verified. There is no
-//! state beside the file: what it holds is hashed again, and the sender says how much of it fits.
+//! name it gave. What another run still writes is copied, never taken. So a final name can only get
+//! bytes that the same run has verified. There is no state beside the file: what it holds is hashed
+//! again, and the sender says how much of it fits.
 
 use super::fault::Fault;
 use super::inbox::{Inbox, times};
