@@ -87,12 +87,12 @@ fn receivers_that_take_a_little_now_and_then_do_not_keep_the_memory_from_the_oth
             let at = now - start;
             for pair in &mut hoarders {
                 pair.send(now, &mut relay, u32::MAX);
-                if at.as_millis() % 9000 == 0 && !pair.ended {
+                if at.as_millis().is_multiple_of(9000) && !pair.ended {
                     pair.take(now, &mut relay, 4096);
                 }
             }
             slow.send(now, &mut relay, u32::MAX);
-            let most = if at.as_millis() % 1000 == 0 { 20_000 } else { 0 };
+            let most = if at.as_millis().is_multiple_of(1000) { 20_000 } else { 0 };
             slow.take(now, &mut relay, most);
             usual.send(now, &mut relay, 20_000);
             usual.take(now, &mut relay, usize::MAX);
