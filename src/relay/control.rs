@@ -5,6 +5,7 @@ use super::charge::Charge;
 use super::conn::Conn;
 use super::forward::{ENDING_MAX, Event, Flow, Forwarder, Notice, Parcel, Why};
 use super::port::{Port, Slot};
+use super::rate::Rate;
 use super::router::{Ask, Order, What};
 use crate::link::Frame;
 use crate::wire::{CloseCode, Control, Name};
@@ -209,6 +210,7 @@ impl Forwarder {
                     status(port, circuit, code);
                 }
             }
+            What::Pace { rate } => port.rate = Rate::new(rate),
             What::End { code } => self.end(now, id, code),
         }
     }

@@ -246,36 +246,70 @@ fn a_stranger_is_told_that_it_is_refused_and_a_removed_peer_is_cut() {
     assert_eq!(callee.all(now, &mut relay), [status(2, CloseCode::NotHere)]);
 }
 
-#[test]
-fn a_peer_with_a_rate_gets_its_credit_at_that_rate() {
-    let start = Instant::now();
+/// A policy for two peers, the second with these options.
+fn second_with(options: &str) -> Policy {
     let line = |seed: u8, options: &str| format!("peer{seed} {} {options}\n", Identity::from_seed(&[seed; 32]).id());
-    let peers = Peers::parse(&(line(1, "") + &line(2, "rate=100K"))).unwrap();
-    let (mut relay, id) = relay_with(Policy::only(&peers, Limits::default()).unwrap(), 1);
-    let (mut caller, mut callee) = joined(start, &mut relay, id);
-    let (mut now, mut sent, mut credit) = (start, 0, WINDOW);
-    while now < start + Duration::from_secs(20) {
+    let peers = Peers::parse(&(line(1, "") + &line(2, options))).unwrap();
+    Policy::only(&peers, Limits::default()).unwrap()
+}
+
+/// So many seconds of a caller that sends what it may and has heartbeats; `(credit, sent)` before and after that.
+fn send_for(
+    now: &mut Instant,
+    relay: &mut RelayCore,
+    (caller, callee): (&mut Client, &mut Client),
+    seconds: u64,
+    (mut credit, mut sent): (usize, usize),
+) -> (usize, usize) {
+    let end = *now + Duration::from_secs(seconds);
+    while *now < end {
         if credit > sent {
-            caller.data(2, &numbered(credit - sent));
-            sent = credit;
+            let most = (credit - sent).min(2 * WINDOW);
+            caller.data(2, &numbered(most));
+            sent += most;
         }
         // Heartbeats pass while credit is held back.
         caller.bare(Kind::Ping, 0, 1);
         callee.bare(Kind::Ping, 0, 1);
         callee.bare(Kind::Credit, 1, u32::try_from(sent + WINDOW).unwrap());
-        caller.flush(now, &mut relay);
-        callee.flush(now, &mut relay);
-        callee.all(now, &mut relay);
-        for got in caller.all(now, &mut relay) {
+        caller.flush(*now, relay);
+        callee.flush(*now, relay);
+        callee.all(*now, relay);
+        for got in caller.all(*now, relay) {
             match got {
                 Got::Credit(2, more) => credit = usize::try_from(more).unwrap(),
                 other => assert_eq!(other, Got::Pong(1)),
             }
         }
-        now += Duration::from_millis(100);
-        relay.handle_timeout(now);
+        *now += Duration::from_millis(100);
+        relay.handle_timeout(*now);
     }
+    (credit, sent)
+}
+
+#[test]
+fn a_peer_with_a_rate_gets_its_credit_at_that_rate() {
+    let mut now = Instant::now();
+    let (mut relay, id) = relay_with(second_with("rate=100K"), 1);
+    let (mut caller, mut callee) = joined(now, &mut relay, id);
+    let (_, sent) = send_for(&mut now, &mut relay, (&mut caller, &mut callee), 20, (WINDOW, 0));
     assert!((2_000_000..2_300_000).contains(&sent), "{sent}");
+}
+
+#[test]
+fn another_rate_holds_at_once_for_links_that_are_there() {
+    let mut now = Instant::now();
+    let (mut relay, id) = relay_with(second_with("rate=1K"), 2);
+    let (mut caller, mut callee) = joined(now, &mut relay, id);
+    let mut so_far = send_for(&mut now, &mut relay, (&mut caller, &mut callee), 5, (WINDOW, 0));
+    assert!(so_far.1 < 3 * WINDOW, "{so_far:?}");
+    for (options, least, most) in [("", 4_000_000, usize::MAX), ("rate=100K", 1_500_000, 2_700_000)] {
+        relay.set_policy(now, second_with(options));
+        let before = so_far.1;
+        so_far = send_for(&mut now, &mut relay, (&mut caller, &mut callee), 20, so_far);
+        let sent = so_far.1 - before;
+        assert!((least..most).contains(&sent), "{options}: {sent}");
+    }
 }
 
 #[test]

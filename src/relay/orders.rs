@@ -60,6 +60,11 @@ pub enum What {
         /// Why.
         code: CloseCode,
     },
+    /// Hold the link to this rate from now on.
+    Pace {
+        /// Bytes a second, None without a bound.
+        rate: Option<u64>,
+    },
     /// End the link.
     End {
         /// Why.

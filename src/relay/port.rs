@@ -65,9 +65,10 @@ pub struct Port {
     pub armed: Armed,
     /// How long what is in order waits for the kernel.
     pub wait: Wait,
+    /// What its client may send.
+    pub rate: Rate,
     /// The start of a frame whose rest has not arrived.
     tail: Vec<u8>,
-    rate: Rate,
     /// Circuits whose credit the rate holds back.
     paced: VecDeque<u32>,
     items: VecDeque<Item>,

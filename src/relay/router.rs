@@ -299,17 +299,20 @@ impl Router {
         self.links.get(&link).map(|entry| entry.worker)
     }
 
-    /// A new policy. Links of peers that it leaves out are ended; lower limits hold for what comes.
+    /// A new policy. Links of peers that it leaves out are ended, those of peers with another rate are held to that; lower
+    /// limits of numbers hold for what comes.
     pub fn set_policy(&mut self, policy: Policy, orders: &mut Vec<Order>) {
-        self.policy = policy;
+        let before = std::mem::replace(&mut self.policy, policy);
         for (peer, holding) in &self.peers {
-            if self.policy.share(peer).is_none() {
-                let workers = holding.links.iter().filter_map(|&link| Some((link, self.links.get(&link)?.worker)));
-                orders.extend(workers.map(|(link, worker)| Order {
-                    worker,
-                    link,
-                    what: What::End { code: CloseCode::Refused },
-                }));
+            let share = self.policy.share(peer);
+            if share.is_some_and(|share| before.share(peer).is_some_and(|before| before.rate == share.rate)) {
+                continue;
+            }
+            for &link in &holding.links {
+                let Some(entry) = self.links.get(&link) else { continue };
+                let end = What::End { code: CloseCode::Refused };
+                let what = share.map_or(end, |share| What::Pace { rate: share.rate });
+                orders.push(Order { worker: entry.worker, link, what });
             }
         }
     }

@@ -300,7 +300,7 @@ impl Believed {
                 }
                 What::Waiting { circuit } => assert!(self.asking.contains(&(link, circuit))),
                 What::Refuse { circuit, .. } => assert!(self.asking.remove(&(link, circuit)), "answered twice"),
-                What::Evict | What::End { .. } => {}
+                What::Evict | What::Pace { .. } | What::End { .. } => {}
             }
         }
     }

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Input, Relay, Signal, World, eventually, exit};
+use crate::harness::{Input, Party, Relay, Running, SOON, Signal, World, eventually, exit, within};
 
 /// A stream from east to west through this relay, as the shortest proof that it works.
 fn works(relay: &Relay<'_>) {
@@ -294,4 +294,100 @@ fn one_peer_can_be_held_to_its_limits() {
     third.expect_one_of(&[exit::REFUSED, exit::PEER_ABSENT]).expect_output(b"").expect_error("");
     assert_eq!(listen.out_bytes(), 0);
     drop(held);
+}
+
+/// A tool of this party that is attached and stays.
+fn holds(party: &Party<'_>, app: &str) -> Running {
+    party.waiting(party.attach().args(["--listen", app]).input(Input::Held))
+}
+
+/// Another tool of this party finds the relay at its limit, and gets in once `holder` has left.
+fn has_no_room_until_it_leaves(party: &Party<'_>, holder: Running) {
+    let third = || party.attach().args(["--listen", "more", "--timeout", "2s"]).input(Input::Held);
+    third().run().expect_one_of(&[exit::REFUSED, exit::NO_RELAY]).expect_output(b"").expect_error("at its limit");
+    holder.kill();
+    // A link that is gone is noticed soon, not at once.
+    eventually("there is room", || {
+        let running = third().args(["--ready-fd", "2"]).spawn();
+        within(SOON, || running.error_text().contains("attached "))
+    });
+}
+
+#[test]
+fn links_are_bounded_in_all_and_for_a_peer() {
+    let world = World::new();
+    let relay = Relay::start(&world, &["--allow", "peers", "--max-links", "2"]);
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let (_east, holder) = (holds(&east, "one"), holds(&west, "two"));
+    has_no_room_until_it_leaves(&east, holder);
+
+    let relay = Relay::start(&world, &["--allow", "peers", "--max-links-per-peer", "1"]);
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let (holder, _west) = (holds(&east, "one"), holds(&west, "two"));
+    has_no_room_until_it_leaves(&east, holder);
+}
+
+#[test]
+fn a_line_of_the_allow_file_limits_its_peer_and_no_other() {
+    let world = World::new();
+    let list = |options: &str| {
+        world.write("allow", &format!("east {} {options}\nwest {}\n", world.id("east"), world.id("west")));
+    };
+    list("links=1");
+    let relay = Relay::start(&world, &["--allow", "allow"]);
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let (_west, holder) = ([holds(&west, "one"), holds(&west, "two")], holds(&east, "three"));
+    has_no_room_until_it_leaves(&east, holder);
+
+    list("circuits=1");
+    let relay = Relay::start(&world, &["--allow", "allow"]);
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let (one, _two) = (holds(&west, "one"), holds(&west, "two"));
+    let mut dial = east.attach().arg("west:one").input(Input::Held).spawn();
+    dial.write(b"x");
+    one.wait_output(b"x");
+    let second = || east.attach().args(["west:two", "--timeout", "3s"]).input(Input::Held);
+    second().run().expect_one_of(&[exit::REFUSED, exit::PEER_ABSENT]).expect_output(b"").expect_error("");
+}
+
+#[test]
+fn a_rate_in_the_allow_file_is_kept_and_another_one_holds_at_once() {
+    let world = World::new();
+    let list = |options: &str| {
+        world.write("allow", &format!("east {} {options}\nwest {}\n", world.id("east"), world.id("west")));
+    };
+    list("rate=200K");
+    let relay = Relay::start(&world, &["--allow", "allow"]);
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let recv = west.waiting(west.attach().args(["--listen", "pipe"]));
+    let bytes = 40_000_000;
+    let send = east.attach().arg("west:pipe").input(Input::Random { seed: 1, bytes }).spawn();
+    // What it may send ahead is a window and half a second.
+    recv.wait_bytes(400_000);
+    let began = Instant::now();
+    recv.wait_bytes(1_000_000);
+    assert!(began.elapsed() > Duration::from_secs(1), "600 KB in {:?}", began.elapsed());
+    // The rest would take three minutes.
+    list("");
+    relay.process().signal(Signal::HUP);
+    send.wait().expect(exit::DONE);
+    recv.wait().expect(exit::DONE).expect_random(1, bytes);
+}
+
+#[test]
+fn without_a_number_of_workers_there_is_one_a_core() {
+    let world = World::new();
+    let cores = std::thread::available_parallelism().expect("a number").get();
+    for (words, expected) in [(&[][..], cores.min(256)), (&["--workers", "5"], 5)] {
+        let relay = Relay::start(&world, &[&["--open"], words].concat());
+        let workers = || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", relay.process().pid())).expect("threads");
+            let names = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+            // The first is the process itself.
+            1 + names.filter(|name| name.starts_with("worker ")).count()
+        };
+        eventually("its threads have their names", || workers() >= expected);
+        works(&relay);
+        assert_eq!(workers(), expected);
+    }
 }
