@@ -33,3 +33,4 @@ mod relay;
 mod resume;
 mod signals;
 mod stream;
+mod terminal;
