@@ -37,3 +37,4 @@ mod relay;
 mod resume;
 mod signals;
 mod stream;
+mod terminal;

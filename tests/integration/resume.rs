@@ -167,9 +167,11 @@ fn source_that_changed_in_between_is_sent_as_it_is_now() {
     let _recv = daemon(&west);
     let path = slow(&relay);
     send_until(&world, bytes / 2, &path, &["file", "west"]).kill();
-    let_go(&path.0);
+    let first = let_go(&path.0);
     Random::file(&world.path("file"), 4, bytes);
     world.party("east", &path.1).send().args(["file", "west"]).run().expect(exit::DONE);
+    let again = sent(&path.0) - first;
+    assert!(again > bytes, "only {again} of {bytes} new ones were sent");
     assert_eq!(digest(&world.path("inbox/file")), Random::digest(4, bytes));
     assert_eq!(names(&inbox), ["file"]);
 }
@@ -186,7 +188,7 @@ fn part_file_that_was_tampered_with_is_not_trusted() {
     let path = slow(&relay);
     send_until(&world, bytes / 2, &path, &["file", "west"]).kill();
     recv.kill();
-    let_go(&path.0);
+    let first = let_go(&path.0);
     let part = names(&inbox).into_iter().find(|name| name.starts_with(".vp-part.")).expect("a part file");
     let part = inbox.join(part);
     let mut data = fs::read(&part).expect("a part file");
@@ -195,6 +197,9 @@ fn part_file_that_was_tampered_with_is_not_trusted() {
     fs::write(&part, data).expect("a part file");
     let _recv = daemon(&west);
     world.party("east", &path.1).send().args(["file", "west"]).run().expect(exit::DONE);
+    // All from the altered byte on, and of what is before it no more than from the last state that fits.
+    let (again, wrong) = (sent(&path.0) - first, bytes - middle as u64);
+    assert!(again > wrong && again < wrong + MIB + SLACK, "{again} were sent, {wrong} were wrong or missing");
     assert_eq!(digest(&world.path("inbox/file")), Random::digest(5, bytes));
     assert_eq!(names(&inbox), ["file"]);
 }

@@ -8,6 +8,7 @@ pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod sites;
+pub mod terminal;
 #[cfg(test)]
 mod tests;
 

@@ -45,6 +45,8 @@ pub enum Output {
     Blocked,
     /// A file.
     File(PathBuf),
+    /// A descriptor of the test's own.
+    Passed(OwnedFd),
 }
 
 /// A program that is about to be started.
@@ -135,10 +137,11 @@ impl Tool {
             Input::Bytes(bytes) => (Stdio::piped(), Some(Box::new(io::Cursor::new(bytes)) as Box<dyn Read + Send>)),
             Input::Random { seed, bytes } => (Stdio::piped(), Some(Box::new(Random::new(seed).take(bytes)) as _)),
         };
-        let (stdout, flowing) = match &self.output {
+        let (stdout, flowing) = match self.output {
             Output::Seen => (Stdio::piped(), true),
             Output::Blocked => (Stdio::piped(), false),
             Output::File(path) => (File::create(path).expect("the output file").into(), true),
+            Output::Passed(descriptor) => (descriptor.into(), true),
         };
         let words: Vec<_> = self.under.iter().chain(&self.words).collect();
         let started = Instant::now();

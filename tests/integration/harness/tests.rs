@@ -116,6 +116,29 @@ fn every_difference_of_trees_is_found() {
 }
 
 #[test]
+fn names_and_lengths_are_told_while_somebody_renames() {
+    let dir = tempdir().expect("a directory");
+    let below = dir.path().join("below");
+    fs::create_dir(&below).expect("a directory");
+    fs::write(below.join("still"), [0; 100]).expect("a file");
+    std::thread::scope(|scope| {
+        let renamer = scope.spawn(|| {
+            for n in 0..3000 {
+                let (part, whole) = (below.join(format!("part{n}")), below.join(format!("whole{}", n % 10)));
+                fs::write(&part, [0; 7]).and_then(|()| fs::rename(&part, whole)).expect("a file");
+            }
+        });
+        while !renamer.is_finished() {
+            assert!(names(dir.path()).iter().any(|name| name == "below/still"));
+            assert!((100..100 + 13 * 7).contains(&held(dir.path())));
+        }
+    });
+    assert_eq!(names(dir.path()).len(), 12);
+    assert_eq!(held(dir.path()), 100 + 10 * 7);
+    assert!(fails(|| drop(names(&dir.path().join("absent")))));
+}
+
+#[test]
 fn sparse_file_takes_little_room() {
     let dir = tempdir().expect("a directory");
     sparse(&dir.path().join("s"), 8 << 20);

@@ -1,0 +1,86 @@
+//! On a terminal: progress where somebody watches and nowhere else, and streams that a person types and reads.
+
+use crate::harness::sites::tell;
+use crate::harness::terminal::Terminal;
+use crate::harness::{Input, Output, Random, Tool, World, eventually, exit};
+use crate::impair::Shape;
+
+const MIB: u64 = 1 << 20;
+/// Moves to the start of the line and clears it.
+const CLEARED: &str = "\r\u{1b}[2K";
+
+/// Sends a file to a directory over a path slow enough to be watched.
+fn transfer(world: &World, send: impl FnOnce(Tool) -> Tool, recv: impl FnOnce(Tool) -> Tool) {
+    let relay = world.relay();
+    let (proxy, through) = relay.behind(Shape { queue_bytes: 64 << 10, ..Shape::default() });
+    tell(&proxy, "rate 2M");
+    Random::file(&world.path("file"), 1, 4 * MIB);
+    world.dir("inbox");
+    let recv =
+        recv(relay.party("west").recv().args(["x", "-d", "inbox", "--ready-fd", "1"]).env("TERM", "xterm")).spawn();
+    recv.wait_line("attached x");
+    let send = send(world.party("east", &through).send().args(["file", "west:x"]).env("TERM", "xterm"));
+    send.run().expect(exit::DONE).expect_silence();
+    recv.wait().expect(exit::DONE).expect_silence();
+}
+
+#[test]
+fn progress_is_drawn_on_a_terminal_and_gone_at_the_end() {
+    let (world, east, west) = (World::new(), Terminal::new(), Terminal::new());
+    transfer(&world, |send| send.under(east.as_standard_error()), |recv| recv.under(west.as_standard_error()));
+    for terminal in [east, west] {
+        eventually("the line is clear again", || terminal.seen().ends_with(CLEARED));
+        let seen = terminal.seen();
+        let lines: Vec<_> = seen.strip_suffix(CLEARED).expect("a clear line").split(CLEARED).collect();
+        let is_bar = |line: &&str| line.contains("/4.00 MiB [") && line.contains('%') && line.chars().count() <= 80;
+        assert!(lines.iter().all(is_bar), "{lines:#?}");
+        let is_under_way = |line: &&str| line.starts_with("file ") && !line.contains("  0%") && !line.contains("100%");
+        assert!(lines.iter().any(is_under_way), "only its ends were drawn: {lines:#?}");
+    }
+}
+
+#[test]
+fn progress_is_drawn_nowhere_else() {
+    // Into a pipe: that nothing was said is part of every transfer here.
+    transfer(&World::new(), |send| send, |recv| recv);
+    // On a terminal that does not want it, or cannot redraw a line.
+    let (world, east, west) = (World::new(), Terminal::new(), Terminal::new());
+    let quiet = |send: Tool| send.arg("-q").under(east.as_standard_error());
+    let dumb = |recv: Tool| recv.env("TERM", "dumb").under(west.as_standard_error());
+    transfer(&world, quiet, dumb);
+    // What was written last would be seen last.
+    for terminal in [east, west] {
+        let mark = Tool::new("sh", &world.path("")).args(["-c", "echo end >&2"]).under(terminal.as_standard_error());
+        drop(mark.run().expect(exit::DONE));
+        terminal.wait_for("end\r\n");
+        assert_eq!(terminal.seen(), "end\r\n");
+    }
+}
+
+#[test]
+fn what_is_typed_and_what_comes_pass_without_waiting_for_each_other() {
+    let world = World::new();
+    let relay = world.relay();
+    let terminal = Terminal::unseen();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let mut listen = west.waiting(west.attach().args(["--listen", "talk"]).input(Input::Held));
+    let dial = east.attach().arg("west:talk").input(Input::Passed(terminal.line()));
+    let dial = dial.output(Output::Passed(terminal.line())).spawn();
+    // Nothing is typed yet, and nobody looks: the terminal is full long before this is all.
+    let flood = "x".repeat(63) + "\n";
+    let lines = 4_000;
+    listen.write(flood.repeat(lines).as_bytes());
+    terminal.types("typed\n");
+    listen.wait_output(b"typed\n");
+    terminal.look();
+    listen.write(b"from afar\n");
+    terminal.wait_for("from afar\r\n");
+    assert_eq!(terminal.seen().matches("x".repeat(63).as_str()).count(), lines);
+    assert!(terminal.is_blocking(), "others on this terminal would be told to try again");
+    // The end of the input, as a person types it.
+    terminal.types("more\n\u{4}");
+    listen.close_input();
+    listen.wait().expect(exit::DONE).expect_output(b"typed\nmore\n");
+    dial.wait().expect(exit::DONE).expect_silence();
+    assert!(terminal.is_blocking());
+}
