@@ -237,7 +237,7 @@ fn cap_on_size_refuses_a_send_before_anything_is_made_and_cap_on_number_what_is_
     for n in 0..10 {
         Random::file(&tree.join(n.to_string()), n, 100_000);
     }
-    let too_large = "error: the receiver refused the transfer: too large";
+    let too_large = "error: the transfer was refused: too large";
     let too_many = "error: 6 of 11 items were not transferred; the first: too many items";
     // What just fits, the directory counted as an item too, is taken.
     let cases: [(_, i32, &str, usize); 5] = [
