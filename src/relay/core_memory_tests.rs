@@ -8,9 +8,13 @@ const SECOND: Duration = Duration::from_secs(1);
 const MEMORY: usize = 4 << 20;
 
 fn small(workers: usize) -> (RelayCore, PeerId) {
+    of_size(MEMORY, workers)
+}
+
+fn of_size(memory_bytes: usize, workers: usize) -> (RelayCore, PeerId) {
     let identity = Identity::from_seed(&[0; 32]);
     let id = identity.id();
-    (RelayCore::new(identity, Policy::open(Limits::default()), MEMORY, workers), id)
+    (RelayCore::new(identity, Policy::open(Limits::default()), memory_bytes, workers), id)
 }
 
 /// A circuit with a sender that sends what it may and a receiver that grants all there is.
@@ -214,5 +218,30 @@ fn nobody_is_blamed_for_credit_that_was_not_read() {
         assert_eq!(relay.used_bytes() == 0, ended);
         // What was read held no credit.
         relay.handle_read(now, callee.id, &[]);
+    }
+}
+
+#[test]
+fn who_waits_for_a_link_that_is_dropped_for_being_slow_learns_of_it_at_once() {
+    for workers in [1, 2] {
+        let mut now = Instant::now();
+        let (mut relay, id) = of_size(2 * WINDOW, workers);
+        let (mut caller, mut callee) = joined(now, &mut relay, id);
+        caller.data(2, &numbered(WINDOW));
+        caller.flush(now, &mut relay);
+        callee.got(now, &mut relay, 1);
+        let mut other = Client::attach(now, &mut relay, id, 3);
+        other.connect(2, callee.peer, "a", 0);
+        other.flush(now, &mut relay);
+        assert!(matches!(other.all(now, &mut relay)[..], [Got::Control(Control::Welcome { .. })]));
+        now += 3 * SECOND;
+        for _ in 0..4 {
+            relay.handle_starved(now);
+            now += Duration::from_millis(100);
+        }
+        assert!(!relay.is_open(callee.id));
+        assert_eq!(other.all(now, &mut relay), [status(2, CloseCode::NotHere)]);
+        assert_eq!(caller.all(now, &mut relay).last(), Some(&Got::Reset(2, CloseCode::PeerGone.to_wire())));
+        assert_eq!(relay.used_bytes(), 0);
     }
 }

@@ -89,13 +89,14 @@ struct Slow {
 }
 
 impl Forwarder {
-    /// Memory is used up, and input waits for it; or a call was refused for want of it. See the module: what this worker and the others let go of is what is lacking
-    /// here. Tell it again while that is so.
+    /// Memory is used up, and input waits for it; or a call was refused for want of it. See the module: what this worker and
+    /// the others let go of is what is lacking here. Tell it again while that is so.
     pub fn handle_starved(&mut self, now: Instant) {
         let Some(bar_bytes) = self.shortage.bar(now, self.pool.budget()) else { return };
         self.shed(now, bar_bytes);
         let others = (0..self.workers).filter(|worker| *worker != self.worker);
         self.parcels.extend(others.map(|worker| (worker, Parcel::Shed(bar_bytes))));
+        self.run_orders(now);
     }
 
     /// Lets go of what gets no credit, and of what is stuck with peers that hold no less than the bar.
