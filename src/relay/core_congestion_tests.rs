@@ -225,3 +225,18 @@ fn bytes_that_go_on_at_once_are_not_copied() {
         assert_eq!(relay.used_bytes(), 0);
     }
 }
+
+#[test]
+fn full_blocks_are_not_copied_however_long_they_wait() {
+    let mut now = Instant::now();
+    let (mut relay, mut caller, mut callee, _) = wide(&mut now);
+    // As from a socket with much in it: four blocks, of which the header takes 32 bytes.
+    let body = numbered(4 * crate::relay::BLOCK_BYTES - 32);
+    for reads in 1..=16 {
+        caller.data(2, &body);
+        assert!(relay.handle_read(now, caller.id, &std::mem::take(&mut caller.output)));
+        assert_eq!(relay.used_bytes(), reads * 4 * crate::relay::BLOCK_BYTES);
+    }
+    assert!(callee.all(now, &mut relay) == [Got::Data(1, body.repeat(16))]);
+    assert_eq!(relay.used_bytes(), 0);
+}

@@ -228,6 +228,7 @@ impl Forwarder {
     pub fn handle_blocks(&mut self, now: Instant, id: LinkId, blocks: &[Arc<Buffer>], filled: usize) {
         if let Some(Conn::Open(port)) = self.conns.get_mut(&id) {
             port.heartbeat.handle_received(now);
+            port.unread = false;
             port.handle_read(now);
         }
         let mut left = filled;
@@ -268,6 +269,7 @@ impl Forwarder {
     pub fn handle_held(&mut self, now: Instant, id: LinkId) {
         let Some(Conn::Open(port)) = self.conns.get_mut(&id) else { return };
         port.heartbeat.handle_received(now);
+        port.unread = true;
         if let Some(circuit) = port.handle_held(now) {
             self.cut_circuit(now, (id, circuit), CloseCode::Limit);
             self.run_orders(now);
@@ -404,7 +406,7 @@ impl Forwarder {
         }
         match self.conns.get(&id) {
             Some(Conn::Greeting(greeting)) => greeting.output.slices(slices),
-            Some(Conn::Open(port)) => port.output().slices(slices),
+            Some(Conn::Open(port)) => port.output.slices(slices),
             None => 0,
         }
     }

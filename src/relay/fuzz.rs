@@ -18,6 +18,8 @@ const CLIENTS_MAX: usize = 5;
 /// Peers that are admitted; one more is known by key only.
 const PEERS: u8 = 3;
 const MEMORY_BYTES: usize = 4 << 20;
+/// Memory that a body or two use up.
+const LITTLE_BYTES: usize = 64 << 10;
 const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn identity(peer: u8) -> Identity {
@@ -38,14 +40,16 @@ struct World {
     relay: RelayCore,
     clients: Vec<Client>,
     ids: Vec<PeerId>,
+    /// Memory is used up soon.
+    little: bool,
 }
 
 impl World {
-    fn new(workers: usize) -> World {
+    fn new(workers: usize, memory_bytes: usize) -> World {
         let ids: Vec<PeerId> = (0..=PEERS).map(|peer| identity(peer).id()).collect();
         let limits = Limits { links: 64, links_per_peer: 4, circuits_per_peer: 12 };
-        let relay = RelayCore::new(identity(200), policy(&ids, limits), MEMORY_BYTES, workers);
-        World { now: Instant::now(), relay, clients: Vec::new(), ids }
+        let relay = RelayCore::new(identity(200), policy(&ids, limits, ""), memory_bytes, workers);
+        World { now: Instant::now(), relay, clients: Vec::new(), ids, little: memory_bytes == LITTLE_BYTES }
     }
 
     fn step(&mut self, op: u8, amount: u8) {
@@ -64,7 +68,8 @@ impl World {
             _ => {
                 let limits = Limits { circuits_per_peer: u32::from(amount), ..Limits::default() };
                 let known = &self.ids[..usize::from(amount % PEERS) + 1];
-                self.relay.set_policy(self.now, policy(known, limits));
+                let rate = if amount & 32 == 0 { "" } else { "rate=9K" };
+                self.relay.set_policy(self.now, policy(known, limits, rate));
             }
         }
         self.bury();
@@ -146,9 +151,16 @@ impl World {
     fn pass(&mut self, time: Duration) {
         self.now += time;
         self.relay.handle_timeout(self.now);
+        if self.is_starved() {
+            self.relay.handle_starved(self.now);
+        }
         if let Some(next) = self.relay.next_timeout() {
             assert!(next > self.now, "time alone settles what is due");
         }
+    }
+
+    fn is_starved(&self) -> bool {
+        self.little && self.relay.used_bytes() > LITTLE_BYTES / 2
     }
 
     fn leave(&mut self, at: usize) {
@@ -202,17 +214,18 @@ fn frame(link: &mut Link, (what, circuit): (u8, u32), amount: u8, out: &mut Vec<
     sealed.expect("a fresh key");
 }
 
-fn policy(known: &[PeerId], limits: Limits) -> Policy {
+fn policy(known: &[PeerId], limits: Limits, options: &str) -> Policy {
     let known = known.iter().take(usize::from(PEERS)).enumerate();
-    let text: String = known.map(|(n, id)| format!("p{n} {id}\n")).collect();
+    let text: String = known.map(|(n, id)| format!("p{n} {id} {options}\n")).collect();
     let peers = Peers::parse(&text).expect("a good file");
-    Policy::only(&peers, limits).expect("no options")
+    Policy::only(&peers, limits).expect("good options")
 }
 
 /// Fuzz entry: pairs of bytes are operations and their amounts; see the module's text.
 pub fn fuzz_relay_ops(data: &[u8]) {
     let Some((workers, ops)) = data.split_first() else { return };
-    let mut world = World::new(usize::from(workers % 2) + 1);
+    let memory_bytes = if workers & 2 == 0 { MEMORY_BYTES } else { LITTLE_BYTES };
+    let mut world = World::new(usize::from(workers % 2) + 1, memory_bytes);
     for op in ops.chunks_exact(2).take(OPS_MAX) {
         world.step(op[0], op[1]);
     }
@@ -235,7 +248,7 @@ mod tests {
     /// What the driver does can open a circuit and move bytes, or it would prove little.
     #[test]
     fn the_driver_reaches_open_circuits() {
-        let mut world = World::new(1);
+        let mut world = World::new(1, MEMORY_BYTES);
         for (op, amount) in
             [(0, 0), (0xf0, 1), (0x00, 64), (0x09, 255), (0x12, 64 + 2), (0x19, 255), (0x03, 1), (0x09, 255)]
         {

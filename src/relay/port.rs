@@ -67,6 +67,10 @@ pub struct Port {
     pub wait: Wait,
     /// What its client may send.
     pub rate: Rate,
+    /// Whether input waits that was not read: it may hold what the relay is waiting for.
+    pub unread: bool,
+    /// The output as far as [`Port::fill`] has put it in order.
+    pub output: Output,
     /// The start of a frame whose rest has not arrived.
     tail: Vec<u8>,
     /// Circuits whose credit the rate holds back.
@@ -77,7 +81,6 @@ pub struct Port {
     /// Circuits that are congested, in the order in which they became so.
     congested: Vec<u32>,
     standstill: Standstill,
-    output: Output,
     ending: Option<Ending>,
 }
 
@@ -95,6 +98,7 @@ impl Port {
             id,
             peer,
             rate: Rate::default(),
+            unread: false,
             link,
             heartbeat: Heartbeat::standard(now, Side::Relay),
             tail: Vec::new(),
@@ -395,11 +399,6 @@ impl Port {
         if half.outward.is_ready() && !std::mem::replace(&mut half.in_round, true) {
             self.round.push_back(circuit);
         }
-    }
-
-    /// The output as far as it is in order. Call [`Port::fill`] first.
-    pub fn output(&self) -> &Output {
-        &self.output
     }
 
     /// The kernel took `count` bytes of that, 0 if it would have blocked; `freed` is told of the bodies among them.

@@ -1,10 +1,11 @@
 //! When memory is used up: who has to let go of some, so that the others are read again.
 //!
-//! At once, circuits with bytes for which their clients give no credit. Beyond that, memory is *stuck* in what has waited for
-//! [`SLOW`]; as long as that is less than half, the rest moves. When it is more, it is let go of: links that do not take what
-//! is in order for them, and circuits that do not move on links that do. The peers that hold most are first: there is a bar,
-//! half of all memory at first, and halved each time that nobody was above it. So an honest peer that is slow loses something
-//! only when those that hold more have lost it. A sixteenth of memory at a time is enough: if not, the next time comes soon.
+//! At once, circuits with bytes for which their clients give no credit, as far as their links have been read. Beyond that,
+//! memory is *stuck* in what has waited for [`SLOW`]; as long as that is less than a quarter, the rest moves. When it is more,
+//! it is let go of: links that do not take what is in order for them, and circuits that do not move on links that do. The
+//! peers that hold most are first: there is a bar, half of all memory at first, and halved each time that nobody was above it.
+//! So an honest peer that is slow loses something only when those that hold more have lost it. A sixteenth of memory at a
+//! time is enough: if not, the next time comes soon.
 //!
 //! Messages have a part of memory of their own (`charge.rs`). When that is used up, links that have some of it and do not take
 //! what is in order for them are dropped, whatever their peers hold.
@@ -33,7 +34,7 @@ const FORGOTTEN: Duration = Duration::from_secs(1);
 /// are not read give up.
 const SLOW: Duration = Duration::from_secs(2);
 /// The part of memory that may be stuck.
-const STUCK_PART: usize = 2;
+const STUCK_PART: usize = 4;
 /// The part of memory that a worker lets go of at a time.
 const STEP_PART: usize = 16;
 
@@ -88,13 +89,14 @@ struct Slow {
 }
 
 impl Forwarder {
-    /// Memory is used up, and input waits for it; or a call was refused for want of it. See the module: what this worker and the others let go of is what is lacking
-    /// here. Tell it again while that is so.
+    /// Memory is used up, and input waits for it; or a call was refused for want of it. See the module: what this worker and
+    /// the others let go of is what is lacking here. Tell it again while that is so.
     pub fn handle_starved(&mut self, now: Instant) {
         let Some(bar_bytes) = self.shortage.bar(now, self.pool.budget()) else { return };
         self.shed(now, bar_bytes);
         let others = (0..self.workers).filter(|worker| *worker != self.worker);
         self.parcels.extend(others.map(|worker| (worker, Parcel::Shed(bar_bytes))));
+        self.run_orders(now);
     }
 
     /// Lets go of what gets no credit, and of what is stuck with peers that hold no less than the bar.
@@ -136,7 +138,11 @@ impl Forwarder {
     fn stalled(&self, now: Instant) -> Vec<(LinkId, u32)> {
         let mut stalled = Vec::new();
         for (&id, conn) in &self.conns {
+            // Credit may be in what was not read.
             let Conn::Open(port) = conn else { continue };
+            if port.unread {
+                continue;
+            }
             for (&circuit, slot) in &port.circuits {
                 if matches!(slot, Slot::Open(half) if half.outward.is_stalled(now, SLOW)) {
                     stalled.push((id, circuit));
