@@ -40,8 +40,10 @@ fn send_until(world: &World, bytes: u64, (proxy, through): &(Impair, String), wo
     send
 }
 
-/// Lets the path go on, until nobody uses it any more; yields what it has carried.
+/// Ends what was under way on the path, so that nothing arrives any more, and lets the next one go on; yields what it has
+/// carried.
 fn let_go(proxy: &Impair) -> u64 {
+    tell(proxy, "reset");
     tell(proxy, "heal");
     eventually("the path is left", || proxy.count().live == 0);
     sent(proxy)

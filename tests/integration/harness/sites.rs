@@ -89,14 +89,16 @@ impl<'w> Sites<'w> {
             tell(proxy, &format!("at down {} {fault}", points[1]));
             let has_met = || proxy.count().delivered.into_iter().zip(points).any(|(bytes, point)| bytes >= point);
             within(DEADLINE, || has_met() || !running.is_running());
-            if !has_met() {
-                break;
-            }
-            if fault == "stall" {
+            let met = has_met();
+            if met && fault == "stall" {
                 self.relay.kill();
                 self.relay.restart();
             }
+            // What has not happened must not wait for the next program.
             tell(proxy, "heal");
+            if !met {
+                break;
+            }
             troubles += 1;
         }
         let done = running.wait();
