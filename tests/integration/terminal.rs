@@ -1,5 +1,7 @@
 //! On a terminal: progress where somebody watches and nowhere else, and streams that a person types and reads.
 
+use std::io::Write;
+
 use crate::harness::sites::tell;
 use crate::harness::terminal::Terminal;
 use crate::harness::{Input, Output, Random, Tool, World, eventually, exit};
@@ -63,23 +65,28 @@ fn what_is_typed_and_what_comes_pass_without_waiting_for_each_other() {
     let relay = world.relay();
     let terminal = Terminal::unseen();
     let (east, west) = (relay.party("east"), relay.party("west"));
-    let mut listen = west.waiting(west.attach().args(["--listen", "talk"]).input(Input::Held));
+    let (input, mut afar) = std::io::pipe().expect("a pipe");
+    let listen = west.waiting(west.attach().args(["--listen", "talk"]).input(Input::Passed(input.into())));
     let dial = east.attach().arg("west:talk").input(Input::Passed(terminal.line()));
     let dial = dial.output(Output::Passed(terminal.line())).spawn();
     // Nothing is typed yet, and nobody looks: the terminal is full long before this is all.
     let flood = "x".repeat(63) + "\n";
     let lines = 4_000;
-    listen.write(flood.repeat(lines).as_bytes());
+    let all = flood.repeat(lines);
+    let flood_and_more = std::thread::spawn(move || afar.write_all(all.as_bytes()).map(|()| afar));
     terminal.types("typed\n");
     listen.wait_output(b"typed\n");
     terminal.look();
-    listen.write(b"from afar\n");
+    let shown = || terminal.seen().matches(flood.trim_end()).count();
+    eventually("all of it is on the terminal", || shown() == lines);
+    let mut afar = flood_and_more.join().expect("no panic").expect("all of it was taken");
+    afar.write_all(b"from afar\n").expect("a reader");
     terminal.wait_for("from afar\r\n");
-    assert_eq!(terminal.seen().matches("x".repeat(63).as_str()).count(), lines);
+    assert_eq!(shown(), lines);
     assert!(terminal.is_blocking(), "others on this terminal would be told to try again");
     // The end of the input, as a person types it.
     terminal.types("more\n\u{4}");
-    listen.close_input();
+    drop(afar);
     listen.wait().expect(exit::DONE).expect_output(b"typed\nmore\n");
     dial.wait().expect(exit::DONE).expect_silence();
     assert!(terminal.is_blocking());
