@@ -183,7 +183,10 @@ impl Joint {
 
     fn close_sink(&mut self, registry: &Registry) -> Result<(), ToolError> {
         match self.sink.take() {
-            Some(sink) => sink.close(registry).map_err(|error| ToolError::Io("closing output", error)),
+            Some(sink) => {
+                let settled = sink.settle();
+                settled.and(sink.close(registry)).map_err(|error| ToolError::Io("closing output", error))
+            }
             None => Ok(()),
         }
     }

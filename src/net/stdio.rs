@@ -201,6 +201,11 @@ impl Sink {
         self.gone |= closed;
     }
 
+    /// Whether people look at it.
+    pub fn is_terminal(&self) -> bool {
+        rustix::termios::isatty(&self.end.fd)
+    }
+
     /// Whether the reader has gone.
     pub fn is_gone(&self) -> bool {
         self.gone
@@ -237,19 +242,25 @@ impl Sink {
 
     /// Brings out an error of what was written before. File systems of a network, and those that a process serves, may take
     /// bytes and find only later that there is no room; a pipe, a terminal or a local file has taken what it has taken.
+    ///
+    /// This takes as long as they need, so a loop does it in a thread, with a descriptor of [`Sink::unsettled`].
     pub fn settle(&self) -> io::Result<()> {
+        self.unsettled()?.map_or(Ok(()), |fd| Ok(rustix::fs::fsync(fd)?))
+    }
+
+    /// A descriptor to sync, if [`Sink::settle`] would.
+    pub fn unsettled(&self) -> io::Result<Option<OwnedFd>> {
         let late = [NFS, SMB, SMB2, CIFS, FUSE, CEPH, AFS, V9FS];
         let is_file = FileType::from_raw_mode(rustix::fs::fstat(&self.end.fd)?.st_mode) == FileType::RegularFile;
         let kind = rustix::fs::fstatfs(&self.end.fd).ok().and_then(|system| u64::try_from(system.f_type).ok());
         if is_file && kind.is_some_and(|kind| late.contains(&kind)) {
-            rustix::fs::fsync(&self.end.fd)?;
+            return Ok(Some(self.end.fd.try_clone()?));
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Lets the reader see the end, once what was written is settled.
+    /// Lets the reader see the end.
     pub fn close(mut self, registry: &Registry) -> io::Result<()> {
-        let settled = self.settle();
         self.end.deregister(registry);
         if self.end.way == Way::Socket {
             let _ = rustix::net::shutdown(&self.end.fd, rustix::net::Shutdown::Write);
@@ -259,7 +270,7 @@ impl Sink {
             let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
             rustix::stdio::dup2_stdout(null)?;
         }
-        settled
+        Ok(())
     }
 }
 

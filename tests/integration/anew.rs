@@ -12,7 +12,7 @@ use crate::impair::{Command, Shape};
 
 /// A process without a path keeps its place for so long after its peer's next call: the longest time between two of its
 /// dials, and some.
-const KEPT: Duration = Duration::from_secs(12);
+const KEPT: Duration = Duration::from_secs(30);
 
 #[test]
 fn what_standard_output_has_got_is_never_continued_by_another_sender() {
@@ -46,6 +46,29 @@ fn what_standard_output_has_got_is_never_continued_by_another_sender() {
     assert_eq!(fs::read(out("stream")).expect("an output"), b"HALF\n");
     let part = fs::read(out("file")).expect("an output");
     assert!(part.len() < usize::try_from(bytes).expect("small") && Random::bytes(1, part.len()) == part);
+}
+
+#[test]
+fn file_that_standard_output_has_whole_is_not_written_again_for_a_sender_that_never_heard_so() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = relay.party("west");
+    let (proxy, through) = relay.behind(Shape::default());
+    // Less than may be sent without a word of the other side.
+    let bytes = 96 << 10;
+    Random::file(&world.path("file"), 1, bytes);
+    let out = world.path("out");
+    let recv = west.waiting(west.recv().arg("x").output(Output::File(out.clone())));
+    let send = world.party("east", &through).send().args(["file", "west:x", "--limit", "48K"]).spawn();
+    let length = || fs::metadata(&out).map_or(0, |data| data.len());
+    eventually("it is under way", || length() > 0);
+    proxy.tell("stall down".parse::<Command>().expect("a command")).expect("told");
+    eventually("all of it is there", || length() == bytes);
+    send.kill();
+    let again = relay.party("east").send().args(["file", "west:x"]).spawn();
+    recv.wait().expect(exit::DONE);
+    again.wait().expect(exit::FAILED);
+    assert_eq!(digest(&out), Random::digest(1, bytes));
 }
 
 #[test]

@@ -19,9 +19,12 @@ use crate::net::stdio::Sink;
 use crate::session::{Half, Session};
 use crate::store::Fault;
 use crate::wire::CloseCode;
-use mio::{Registry, Token};
+use mio::{Registry, Token, Waker};
 use rustix::io::Errno;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
 /// Bytes taken before others get their turn.
@@ -70,6 +73,9 @@ pub struct Inflow {
     answers: Vec<u8>,
     finished: bool,
     name: Vec<u8>,
+    waker: Arc<Waker>,
+    /// What a file system that is slow to find errors says at the end.
+    settling: Option<Receiver<io::Result<()>>>,
 }
 
 impl Inflow {
@@ -79,7 +85,8 @@ impl Inflow {
         decoder: Decoder<Offer>,
         ends: (Sink, Option<Child>),
         bytes_max: Option<u64>,
-        name: Vec<u8>,
+        name: &[u8],
+        waker: &Arc<Waker>,
     ) -> Inflow {
         let mut answers = Vec::new();
         Answer::Accepted.encode(&mut answers);
@@ -99,7 +106,9 @@ impl Inflow {
             trouble: None,
             answers,
             finished: false,
-            name,
+            name: name.to_vec(),
+            waker: Arc::clone(waker),
+            settling: None,
         }
     }
 
@@ -137,6 +146,11 @@ impl Inflow {
         Ok(())
     }
 
+    /// Whether it is shown to somebody as it comes, who needs no word on its progress in between.
+    pub fn is_watched(&self) -> bool {
+        self.sink.as_ref().is_some_and(Sink::is_terminal)
+    }
+
     /// What the sender calls it.
     pub fn name(&self) -> &[u8] {
         &self.name
@@ -145,7 +159,7 @@ impl Inflow {
     /// Whether standard output has got anything of it, or its end.
     pub fn has_put_out(&self) -> bool {
         let to_command = self.child.is_some() || self.child_status.is_some();
-        !to_command && (self.taken_bytes > 0 || self.is_ended())
+        !to_command && (self.taken_bytes > 0 || self.sink.is_none())
     }
 
     /// Bytes that the sink has taken.
@@ -347,22 +361,36 @@ impl Inflow {
         }
     }
 
-    /// The sender has ended. Closing the sink can bring out an error of writing.
+    /// The sender has ended. What the sink has taken may have yet to reach its place.
     fn end(&mut self, registry: &Registry) {
-        let outcome = match (self.phase, self.sink.take().map(|sink| sink.close(registry))) {
+        let result = self.sink.take().map_or(Ok(()), |sink| {
+            self.settling = sink.unsettled()?.map(|file| settle(file, &self.waker)).transpose()?;
+            sink.close(registry)
+        });
+        let outcome = match (self.phase, result) {
             (Phase::Passing(outcome), _) => outcome,
-            (_, Some(Err(error))) => self.note(Trouble::Io(error)),
+            (_, Err(error)) => self.note(Trouble::Io(error)),
             _ => ItemOutcome::Committed,
         };
         self.phase = Phase::Ended(outcome);
     }
 
+    /// Whether nothing is waited for any more that happens here. An error that shows late is one of writing.
+    fn is_settled(&mut self) -> bool {
+        let news = self.settling.as_ref().map(Receiver::try_recv);
+        match news {
+            Some(Err(TryRecvError::Empty)) => return false,
+            Some(Ok(Err(error))) => self.phase = Phase::Ended(self.note(Trouble::Io(error))),
+            _ => {}
+        }
+        self.settling = None;
+        self.child.is_none()
+    }
+
     /// Tells the sender how it ended, as soon as the command has.
     fn conclude(&mut self) -> bool {
+        let (Phase::Ended(_), true) = (self.phase, self.is_settled()) else { return false };
         let Phase::Ended(outcome) = self.phase else { return false };
-        if self.child.is_some() {
-            return false;
-        }
         let failed = self.child_status.filter(|status| *status != 0);
         let ending = Ending::of_stream(outcome, failed);
         self.tell_item(outcome);
@@ -388,6 +416,18 @@ impl Inflow {
         }
         count > 0
     }
+}
+
+/// Syncs a file in a thread; the waker tells when the result is there.
+fn settle(file: OwnedFd, waker: &Arc<Waker>) -> io::Result<Receiver<io::Result<()>>> {
+    let (teller, news) = channel();
+    let waker = Arc::clone(waker);
+    std::thread::Builder::new().name("settle".to_owned()).spawn(move || {
+        // Failing means that nobody waits for it any more.
+        let _ = teller.send(rustix::fs::fsync(file).map_err(io::Error::from));
+        let _ = waker.wake();
+    })?;
+    Ok(news)
 }
 
 /// Why a sink takes no more.

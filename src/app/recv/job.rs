@@ -33,16 +33,22 @@ fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> ToolError {
 }
 
 impl Order {
-    /// Starts an engine that puts items into `directory`.
+    /// Starts an engine that puts items into `directory`. The first of the two holds the command, the second what is waited
+    /// for until it may begin.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn into_directory(self, waker: &Arc<Waker>, directory: PathBuf, leashed: Leashed) -> Result<Engine, ToolError> {
+    pub fn into_directory(
+        self,
+        waker: &Arc<Waker>,
+        directory: PathBuf,
+        (leashed, held): (Leashed, Leashed),
+    ) -> Result<Engine, ToolError> {
         let base = directory.clone();
         let hook = self.command.clone().map(|command| -> Box<OnReceived<'static>> {
             Box::new(move |item: &Received| command.run(&base, item.path.as_bytes(), &leashed))
         });
-        self.start(waker, Destination::Directory(directory), hook)
+        self.start(waker, Destination::Directory(directory), hook, held)
     }
 
     /// Starts an engine for one file, called `name`, that goes to the command or to standard output, and yields news of the
@@ -58,12 +64,12 @@ impl Order {
     ) -> Result<(Engine, Option<Arc<OutputNews>>), ToolError> {
         let Some(command) = &self.command else {
             let (output, news) = Output::stdout(leashed.1).map_err(io("opening standard output"))?;
-            let engine = self.start(waker, Destination::Writer(Box::new(output)), None)?;
+            let engine = self.start(waker, Destination::Writer(Box::new(output)), None, leashed.0)?;
             return Ok((engine, Some(news)));
         };
-        let (feed, fed) = Feed::start(command, name, leashed).map_err(io("starting the command"))?;
+        let (feed, fed) = Feed::start(command, name, leashed.clone()).map_err(io("starting the command"))?;
         let hook: Box<OnReceived<'static>> = Box::new(move |_: &Received| fed.wait());
-        let engine = self.start(waker, Destination::Writer(Box::new(feed)), Some(hook))?;
+        let engine = self.start(waker, Destination::Writer(Box::new(feed)), Some(hook), leashed.1)?;
         Ok((engine, None))
     }
 
@@ -72,9 +78,11 @@ impl Order {
         waker: &Arc<Waker>,
         destination: Destination,
         on_received: Option<Box<OnReceived<'static>>>,
+        held: Leashed,
     ) -> Result<Engine, ToolError> {
         let sender = *self.peer.as_bytes();
-        let job = ReceiveJob { destination, policy: self.policy, sender, on_received };
+        let given_up = Box::new(move || held.is_let_go());
+        let job = ReceiveJob { destination, policy: self.policy, sender, on_received, given_up };
         Pump::start("receive", self.stream, waker, move |port, teller| job.run(port, teller))
             .map_err(io("starting a thread"))
     }

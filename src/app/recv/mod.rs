@@ -78,13 +78,16 @@ impl Recv {
         self.running.values().filter(|running| !running.is_waiting()).count()
     }
 
-    /// The session that gives way because others wait for a place, and when.
+    /// The session that gives way because others wait for a place, and when. For each that waits one is enough.
     fn next_to_go(&self) -> Option<(usize, Instant)> {
-        if self.busy() < self.options.sessions_max || !self.running.values().any(Running::is_waiting) {
+        let waiting = self.running.values().filter(|running| running.is_waiting()).count();
+        if waiting == 0 || self.busy() < self.options.sessions_max {
             return None;
         }
         let standings: Vec<_> = self.running.iter().map(|(slot, running)| (*slot, running.standing())).collect();
-        turns::gives_way(&standings)
+        let works = standings.iter().filter(|(_, standing)| standing.works).count();
+        let going = self.busy() - works;
+        turns::gives_way(&standings).filter(|_| going < waiting)
     }
 
     /// Whoever waits for a place need not wait for those who are gone for good.

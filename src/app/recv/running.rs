@@ -43,7 +43,7 @@ enum Work {
     /// A refusal on its way out.
     Refusing(Vec<u8>),
     Stream(Box<Inflow>),
-    Files(Engine, Option<Arc<OutputNews>>),
+    Files(Engine),
     Over,
 }
 
@@ -74,10 +74,12 @@ pub struct Running {
     slot: usize,
     /// Holds the command that an engine runs.
     leash: Option<Leash>,
-    /// Holds what an engine writes to. Nothing is written any more once the session has failed.
+    /// Holds what an engine waits for: its output, or another session with the same item. Not once the session has failed.
     feeding: Option<Leash>,
     stream: u32,
     work: Work,
+    /// Of standard output, if an engine writes to it.
+    output: Option<Arc<OutputNews>>,
     end: End,
     called_at: Instant,
     greet_by: Instant,
@@ -113,6 +115,7 @@ impl Running {
             feeding: None,
             stream: 0,
             work: Work::Waiting,
+            output: None,
             end: End::Open,
             called_at: now,
             greet_by: now + GREETING_TIME,
@@ -172,12 +175,16 @@ impl Running {
         }
     }
 
-    /// Its peer has called anew: the process at the other end of this session is gone for good. The new one takes its place
-    /// unless standard output has got something: that cannot be taken back, and must be neither doubled nor continued.
+    /// Its peer has called anew, and the process at the other end of this session is taken for gone. The new one takes its
+    /// place unless standard output has got something: that cannot be taken back, and must be neither doubled nor continued.
     pub fn give_way(&mut self, ctx: &mut Context<'_>) {
         self.superseded = !self.has_put_out();
         match (std::mem::replace(&mut self.end, End::Open), self.superseded) {
-            (End::Told(result), false) => self.end = End::Closed(result),
+            // What is told is done: another run would do it twice.
+            (End::Told(result), _) => {
+                self.superseded = false;
+                self.end = End::Closed(result);
+            }
             _ => self.fail(ctx, ToolError::BegunAnew, CloseCode::Cancelled),
         }
         self.forget_at = Some(ctx.now);
@@ -186,8 +193,8 @@ impl Running {
     fn has_put_out(&self) -> bool {
         match &self.work {
             Work::Stream(inflow) => inflow.has_put_out(),
-            Work::Files(_, Some(news)) => news.has_put_out(),
-            _ => false,
+            // An engine's end does not take back what it wrote.
+            _ => self.output.as_ref().is_some_and(|news| news.has_put_out()),
         }
     }
 
@@ -267,9 +274,9 @@ impl Running {
             Work::Greeting(_) if !unread => self.check_greeting_time(ctx),
             Work::Greeting(_) => match &options.directory {
                 Some(directory) => {
-                    let leashed = hold(&mut self.leash)?;
+                    let leashed = (hold(&mut self.leash)?, hold(&mut self.feeding)?);
                     let engine = self.order(options).into_directory(ctx.waker, directory.clone(), leashed)?;
-                    self.work = Work::Files(engine, None);
+                    self.work = Work::Files(engine);
                     Ok(true)
                 }
                 None => self.greet(ctx, options),
@@ -286,7 +293,7 @@ impl Running {
                 }
                 Ok(moved)
             }
-            Work::Files(engine, _) => {
+            Work::Files(engine) => {
                 let moved = engine.pump(ctx.now, session);
                 Ok(self.take_engine_end(ctx)? | moved)
             }
@@ -298,7 +305,7 @@ impl Running {
     fn handle_peer_closed(&mut self, code: CloseCode) -> Result<(), ToolError> {
         match &mut self.work {
             Work::Stream(inflow) if inflow.ending().is_some() => Ok(()),
-            Work::Files(engine, _) => {
+            Work::Files(engine) => {
                 engine.close();
                 Ok(())
             }
@@ -317,12 +324,12 @@ impl Running {
 
     /// The engine's end is our end as soon as all it said is with the session.
     fn take_engine_end(&mut self, ctx: &mut Context<'_>) -> Step {
-        let Work::Files(engine, output) = &mut self.work else { return Ok(false) };
+        let Work::Files(engine) = &mut self.work else { return Ok(false) };
         if !engine.is_flushed() && self.peer_closed.is_none() {
             return Ok(false);
         }
         let Some(end) = engine.take_end() else { return Ok(false) };
-        let output_gone = output.as_ref().is_some_and(|news| news.is_gone());
+        let output_gone = self.output.as_ref().is_some_and(|news| news.is_gone());
         self.tell_news(ctx);
         self.work = Work::Over;
         let outcome = end.map_err(|_| ToolError::Broken)?;
@@ -344,8 +351,8 @@ impl Running {
 
     fn tell_news(&mut self, ctx: &mut Context<'_>) {
         match &mut self.work {
-            Work::Files(engine, _) => crate::app::pump::tell(&engine.take_news(), ctx.notices),
-            Work::Stream(inflow) if self.report_at.is_none_or(|at| at <= ctx.now) => {
+            Work::Files(engine) => crate::app::pump::tell(&engine.take_news(), ctx.notices),
+            Work::Stream(inflow) if !inflow.is_watched() && self.report_at.is_none_or(|at| at <= ctx.now) => {
                 self.report_at = Some(ctx.now + REPORT_PAUSE);
                 let bytes = inflow.taken_bytes();
                 (ctx.notices)(Notice::Progress { bytes, skipped: 0, total: None, items: None, name: inflow.name() });
@@ -362,10 +369,11 @@ impl Running {
         }
         match &mut self.work {
             Work::Stream(inflow) => inflow.cut(ctx.registry),
-            Work::Files(engine, _) => engine.close(),
+            Work::Files(engine) => engine.close(),
             _ => {}
         }
         self.feeding = None;
+        self.forget_at = Some(ctx.now + FAREWELL_TIME);
         if let Some(session) = ctx.node.session(self.key) {
             session.close(code);
         }
@@ -375,9 +383,9 @@ impl Running {
 
     /// Breaks off, because the tool has been told to stop: a command, too, is told to end. What becomes of it is of no interest any more.
     pub fn cut(&mut self, ctx: &mut Context<'_>) {
-        self.forget_at = Some(ctx.now + INTERRUPTED_TIME);
         self.engine_by = Some(ctx.now + ENGINE_TIME);
         self.fail(ctx, ToolError::Expired, CloseCode::Cancelled);
+        self.forget_at = Some(ctx.now + INTERRUPTED_TIME);
         self.leash = None;
     }
 
@@ -414,7 +422,7 @@ impl Running {
         if ctx.node.knows(self.key) {
             return None;
         }
-        if let Work::Files(engine, _) = &mut self.work {
+        if let Work::Files(engine) = &mut self.work {
             // It may be syncing what is complete; it wakes us when it is done. What it yields changes nothing any more.
             if engine.take_end().is_none() && self.engine_by.is_none_or(|at| at > ctx.now) {
                 return None;

@@ -1,16 +1,16 @@
 //! Who gives way. A process that was killed and started again should not have to wait for `--resume-timeout` of the one that
 //! it was; and one that lives, and is only without a path, must not lose its place to another process of its peer.
 //!
-//! Nobody can see from here whether a process lives. But its peer's next call shows that the relay can be reached, and who
-//! lives dials at the latest [`crate::node::REDIAL_MAX`] after that.
+//! Nobody can see from here whether a process lives. But its peer's next call shows that the relay can be reached. Who lives
+//! is then at worst in the middle of a dial that will fail, waits once more, and dials again.
 
 use crate::identity::PeerId;
 use crate::node::REDIAL_MAX;
+use crate::wire::limits::HANDSHAKE_DEADLINE;
 use std::time::{Duration, Instant};
 
-/// So long after both, the loss of its path and its peer's next call, a session gives way: dialling and joining take a few
-/// round trips more.
-const GIVES_WAY_AFTER: Duration = REDIAL_MAX.saturating_add(Duration::from_secs(2));
+/// So long after both, the loss of its path and its peer's next call, a session gives way.
+const GIVES_WAY_AFTER: Duration = REDIAL_MAX.saturating_add(HANDSHAKE_DEADLINE.saturating_mul(2));
 
 /// What counts of one session.
 #[derive(Clone, Copy, Debug)]

@@ -57,6 +57,9 @@ impl Write for Output {
         if bytes.is_empty() {
             return Ok(0);
         }
+        if self.leashed.is_let_go() {
+            return Err(io::Error::other("broken off"));
+        }
         // Ahead of the first byte: whoever looks in between must not find that nothing has gone out.
         self.news.put_out.store(true, Ordering::Relaxed);
         loop {
@@ -155,8 +158,8 @@ impl Drop for Feed {
         // It fails only if the command has ended, which is what was wanted; and its status is of no interest any more.
         let _ = kill_process_group(Pid::from_child(&child), Signal::TERM);
         self.stdin = None;
-        // One that takes no notice is waited for as long as the session is there.
-        self.leashed.wait(&mut child);
+        // One that takes no notice is waited for, until the tool itself is to end: what follows may need what it holds.
+        self.child.1.wait(&mut child);
     }
 }
 

@@ -65,6 +65,9 @@ pub struct Received {
 /// again, in a later transfer of the same, until it has returned 0, and then no more.
 pub type OnReceived<'a> = dyn FnMut(&Received) -> i32 + Send + 'a;
 
+/// See [`ReceiveJob::given_up`].
+pub type GivenUp = Box<dyn Fn() -> bool + Send>;
+
 /// What to receive, and how.
 pub struct ReceiveJob<'a> {
     /// Where it goes.
@@ -75,6 +78,8 @@ pub struct ReceiveJob<'a> {
     pub sender: [u8; 32],
     /// Is told what has come.
     pub on_received: Option<Box<OnReceived<'a>>>,
+    /// Whether nobody wants the outcome any more: then nothing is waited for but the disk.
+    pub given_up: GivenUp,
 }
 
 impl fmt::Debug for ReceiveJob<'_> {
@@ -107,6 +112,7 @@ impl ReceiveJob<'_> {
             }
         };
         let mut receiver = Receiver::new(sink, self.policy, self.on_received, progress);
+        receiver.given_up = self.given_up;
         let mut line = Line { port, answers: Vec::new(), unanswered: 0 };
         let done = drive(&mut receiver, &mut line);
         if done.is_err() {

@@ -6,7 +6,7 @@ use super::messages::{
 };
 use super::outcome::{Tally, Violation};
 use super::progress::{Meter, Progress};
-use super::receiver::{OnReceived, ReceivePolicy};
+use super::receiver::{GivenUp, OnReceived, ReceivePolicy};
 use super::sending::wide;
 use super::sink::{Offered, Sink, Verdict};
 use super::tops::Tops;
@@ -55,6 +55,7 @@ pub(super) struct Receiver<'p, 'a> {
     pub sink: Box<dyn Sink>,
     pub policy: ReceivePolicy,
     pub on_received: Option<Box<OnReceived<'a>>>,
+    pub given_up: GivenUp,
     pub progress: &'p mut dyn Progress,
     pub current: Current,
     pub next_index: u32,
@@ -82,6 +83,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
             sink,
             policy,
             on_received,
+            given_up: Box::new(|| false),
             progress,
             current: Current::Greeting,
             next_index: 0,

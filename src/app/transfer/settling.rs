@@ -87,7 +87,7 @@ impl Receiver<'_, '_> {
     fn run_hook(&mut self) {
         let Some(on_received) = &mut self.on_received else { return };
         for (name, top) in self.tops.whole() {
-            let done = match self.sink.owed(name) {
+            let done = match self.sink.owed(name, &*self.given_up) {
                 Ok(None) => continue,
                 Ok(Some(owing)) => match (on_received(top), owing) {
                     (0, Owing::Noted(owed)) => owed.settle().map(|()| 0),

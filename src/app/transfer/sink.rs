@@ -89,8 +89,9 @@ pub(super) trait Sink {
     /// Nothing more comes; what went wrong with items already reported.
     fn finish(&mut self) -> Vec<(TreePath, Fault)>;
 
-    /// The run that the hook is owed for what the sender calls so, and which is whole. None if an earlier one succeeded.
-    fn owed(&mut self, _name: &[u8]) -> Result<Option<Owing>, Fault> {
+    /// The run that the hook is owed for what the sender calls so, and which is whole. None if an earlier one succeeded. Waits
+    /// while another transfer makes it, unless that is given up.
+    fn owed(&mut self, _name: &[u8], _given_up: &dyn Fn() -> bool) -> Result<Option<Owing>, Fault> {
         Ok(Some(Owing::Once))
     }
 

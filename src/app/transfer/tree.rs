@@ -6,7 +6,7 @@ use crate::store::Fault;
 use crate::store::batch::{Batch, Landed, Landing, Place};
 use crate::store::inbox::{Inbox, Made, Overwrite, There};
 use crate::store::names::{TreePath, link_stays_inside};
-use crate::store::owed;
+use crate::store::owed::Marker;
 use crate::store::part::{PartFile, PartKey, PartName, adopt, hash_range};
 use crate::store::source::{Kind, Mtime};
 use std::fs::File;
@@ -69,14 +69,14 @@ impl TreeSink {
         if !self.owes_runs || self.owing == name {
             return Ok(false);
         }
-        let news = owed::owe(&mut self.inbox, name)?;
+        let news = Marker(self.run).owe(&mut self.inbox, name)?;
         self.owing = name.to_vec();
         Ok(news)
     }
 
     /// It was there already.
     fn forgive(&mut self, item: &Offered) {
-        owed::forgive(&mut self.inbox, item.path.first());
+        Marker(self.run).forgive(&mut self.inbox, item.path.first());
         self.owing.clear();
     }
 
@@ -268,8 +268,9 @@ impl Sink for TreeSink {
         }
     }
 
-    fn owed(&mut self, name: &[u8]) -> Result<Option<Owing>, Fault> {
-        Ok(owed::owed(&mut self.inbox, name)?.map(Owing::Noted))
+    fn owed(&mut self, name: &[u8], given_up: &dyn Fn() -> bool) -> Result<Option<Owing>, Fault> {
+        let alone = self.overwrite == Overwrite::Rename;
+        Ok(Marker(self.run).owed(&mut self.inbox, name, alone, given_up)?.map(Owing::Noted))
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -52,7 +52,8 @@ impl Running {
                 let mut first = Vec::new();
                 Offer::Hello(hello).encode(&mut first);
                 engine.push_first(first);
-                self.work = Work::Files(engine, news);
+                self.output = news;
+                self.work = Work::Files(engine);
                 Ok(true)
             }
         }
@@ -67,7 +68,8 @@ impl Running {
                 (fed.sink, Some(fed.child))
             }
         };
-        let mut inflow = Inflow::new(self.stream, decoder, (sink, child), options.policy.bytes_max, hello.name.clone());
+        let most = options.policy.bytes_max;
+        let mut inflow = Inflow::new(self.stream, decoder, (sink, child), most, &hello.name, ctx.waker);
         inflow
             .register(ctx.registry, self.token(0), self.token(1))
             .map_err(|error| ToolError::Io("watching a descriptor", error))?;

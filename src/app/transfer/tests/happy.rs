@@ -156,6 +156,7 @@ fn one_file_goes_to_a_writer_and_a_tree_does_not() {
         policy: ReceivePolicy::default(),
         sender: SENDER,
         on_received,
+        given_up: Box::new(|| false),
     };
     let (sent, got) = run(job(from_ref(&file)), to_writer(None));
     assert_eq!((sent.status, got.status), (Status::Complete, Status::Complete));

@@ -39,6 +39,7 @@ pub(super) fn into(directory: &Path) -> ReceiveJob<'static> {
         policy: ReceivePolicy::default(),
         sender: SENDER,
         on_received: None,
+        given_up: Box::new(|| false),
     }
 }
 
