@@ -5,7 +5,7 @@ complete -c vp-recv -l overwrite -d 'What to do about a file that exists and dif
 rename\t'Give the new one a free name'
 yes\t'Replace the old one'"
 complete -c vp-recv -l max-size -d 'Refuse a send of more bytes than this' -r
-complete -c vp-recv -l max-items -d 'Refuse a send of more files and directories than this' -r
+complete -c vp-recv -l max-items -d 'Refuse a send of more files and directories than this; of one too large to be counted, what is beyond it' -r
 complete -c vp-recv -s r -l relay -d 'Meet at the relay with this address; may be repeated' -r
 complete -c vp-recv -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-recv -l peers -d 'Look names of peers up in this file' -r -F

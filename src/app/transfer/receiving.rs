@@ -132,9 +132,11 @@ impl<'p, 'a> Receiver<'p, 'a> {
     pub(super) fn greet(&mut self, hello: &Hello) {
         let totals = hello.totals.unwrap_or_default();
         let too_large = self.policy.bytes_max.is_some_and(|most| totals.bytes > most);
+        let too_many = self.policy.items_max.is_some_and(|most| totals.items > u64::from(most));
         let refused = match hello {
             Hello { version, .. } if *version != VERSION => Err(Fault::Version),
             _ if too_large => Err(Fault::TooLarge),
+            _ if too_many => Err(Fault::TooMany),
             Hello { content: Content::Files, .. } => Ok(Current::Nothing),
             Hello { content: Content::Stream, name, .. } => {
                 let begun = self.sink.begin_stream(name);

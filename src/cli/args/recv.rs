@@ -65,7 +65,7 @@ pub struct Recv {
     #[arg(long, value_name = "SIZE")]
     pub max_size: Option<Size>,
 
-    /// Refuse a send of more files and directories than this
+    /// Refuse a send of more files and directories than this; of one too large to be counted, what is beyond it
     #[arg(long, value_name = "N")]
     pub max_items: Option<NonZeroU64>,
 

@@ -120,9 +120,10 @@ fn limits_refuse_what_is_beyond_them() {
     let sources = [home.put("a", b"12345"), home.put("b", b"1234567890"), home.put("c", b"123")];
     let mut receive = into(&home.inbox());
     receive.policy.items_max = Some(2);
-    let (sent, _) = run(job(&sources), receive);
-    assert_eq!((sent.status, only_fault(&sent)), (Status::Partial, Fault::TooMany));
-    assert_eq!(names(&home.inbox()), ["a", "b"]);
+    let (sent, got) = run_over(pair(), job(&sources), receive);
+    assert!(matches!(sent, Err(TransferError::Refused(Fault::TooMany))), "{sent:?}");
+    assert!(matches!(got, Err(TransferError::Refused(Fault::TooMany))), "{got:?}");
+    assert!(names(&home.inbox()).is_empty());
     let mut receive = into(&home.inbox());
     receive.policy.bytes_max = Some(17);
     let (sent, got) = run_over(pair(), job(&sources), receive);
