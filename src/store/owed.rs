@@ -15,6 +15,7 @@ use super::names::OWED_PREFIX;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -45,14 +46,15 @@ impl Marker {
         format!("{}{:016x}", prefix_of(item), self.0)
     }
 
-    /// Notes that a run is owed for the item of this name. False if we had noted it before.
+    /// Notes that a run is owed for the item of this name. False if we had noted it before. It is as safe as the names in
+    /// the root are.
     ///
     /// # Errors
     /// What the system says.
     pub fn owe(self, inbox: &mut Inbox, item: &[u8]) -> Result<bool, Fault> {
         let flags = FLAGS | OFlags::CREATE | OFlags::EXCL;
         match openat(&*inbox.directory(b"")?, self.mark_of(item), flags, Mode::RUSR | Mode::WUSR) {
-            Ok(_) => inbox.sync_directory(b"").map(|()| true),
+            Ok(_) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
@@ -66,46 +68,55 @@ impl Marker {
         }
     }
 
-    /// The run that is owed for the item, if one is. Waits while somebody else makes it, unless that is given up.
-    /// `alone`: what others brought under this name is something else, so of their marks none is settled if we have one.
+    /// The run that is owed for the item, if one of these marks says so. Waits while somebody else makes it, unless that is
+    /// given up. `alone`: what others brought under this name is something else, so of their marks none is settled if we
+    /// have one.
     ///
     /// # Errors
     /// [`Fault::Busy`] if it was given up; what the system says.
     pub fn owed(
         self,
         inbox: &mut Inbox,
-        item: &[u8],
-        alone: bool,
+        listed: &Marks,
+        (item, alone): (&[u8], bool),
         given_up: &dyn Fn() -> bool,
     ) -> Result<Option<Owed>, Fault> {
         let root = inbox.directory(b"")?;
-        let mut found = list(&root, &prefix_of(item))?;
-        let ours = self.mark_of(item);
-        if alone && found.contains(&ours) {
-            found = vec![ours];
-        }
+        let (ours, prefix) = (self.mark_of(item), prefix_of(item));
+        let only_ours = alone && listed.0.contains(&ours);
         // All take them in the same order, so nobody waits for somebody who waits for him.
-        found.sort();
-        found.truncate(MARKS_MAX);
+        let found = listed.0.range(prefix.clone()..).take_while(|mark| mark.starts_with(&prefix));
         let mut marks = Vec::new();
-        for mark in found {
-            if let Some(file) = lock(&root, &mark, given_up)? {
-                marks.push((mark, file));
+        for mark in found.filter(|mark| !only_ours || **mark == ours).take(MARKS_MAX) {
+            if let Some(file) = lock(&root, mark, given_up)? {
+                marks.push((mark.clone(), file));
             }
         }
         Ok((!marks.is_empty()).then_some(Owed { root, marks }))
     }
 }
 
-fn list(root: &OwnedFd, prefix: &str) -> Result<Vec<String>, Fault> {
-    let mut found = Vec::new();
-    for entry in Dir::read_from(root)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.starts_with(prefix) {
-            found.push(name);
+/// The marks that are there at one time.
+#[derive(Debug)]
+pub struct Marks(BTreeSet<String>);
+
+impl Marks {
+    /// Looks.
+    ///
+    /// # Errors
+    /// What listing the directory says.
+    pub fn list(inbox: &mut Inbox) -> Result<Marks, Fault> {
+        let mut found = BTreeSet::new();
+        for entry in Dir::read_from(&*inbox.directory(b"")?)? {
+            let entry = entry?;
+            if let Ok(name) = entry.file_name().to_str()
+                && name.starts_with(OWED_PREFIX)
+            {
+                found.insert(name.to_owned());
+            }
         }
+        Ok(Marks(found))
     }
-    Ok(found)
 }
 
 /// The mark, once nobody else holds it; none if it has been removed.
@@ -154,7 +165,8 @@ mod tests {
     const TWO: Marker = Marker(2);
 
     fn look(inbox: &mut Inbox, marker: Marker, item: &[u8]) -> Option<Owed> {
-        marker.owed(inbox, item, false, &|| false).unwrap()
+        let marks = Marks::list(inbox).unwrap();
+        marker.owed(inbox, &marks, (item, false), &|| false).unwrap()
     }
 
     #[test]
@@ -198,7 +210,10 @@ mod tests {
         let mut inbox = Inbox::open(home.path()).unwrap();
         ONE.owe(&mut inbox, b"a").unwrap();
         TWO.owe(&mut inbox, b"a").unwrap();
-        let alone = |inbox: &mut Inbox, marker: Marker| marker.owed(inbox, b"a", true, &|| false).unwrap();
+        let alone = |inbox: &mut Inbox, marker: Marker| {
+            let marks = Marks::list(inbox).unwrap();
+            marker.owed(inbox, &marks, (b"a", true), &|| false).unwrap()
+        };
         alone(&mut inbox, TWO).expect("its own").settle().unwrap();
         alone(&mut inbox, Marker(3)).expect("what is left of others").settle().unwrap();
         assert!(alone(&mut inbox, ONE).is_none());
@@ -210,7 +225,8 @@ mod tests {
         let mut inbox = Inbox::open(home.path()).unwrap();
         ONE.owe(&mut inbox, b"a").unwrap();
         let run = look(&mut inbox, ONE, b"a").expect("a run");
-        let given_up = TWO.owed(&mut Inbox::open(home.path()).unwrap(), b"a", false, &|| true);
+        let marks = Marks::list(&mut inbox).unwrap();
+        let given_up = TWO.owed(&mut Inbox::open(home.path()).unwrap(), &marks, (b"a", false), &|| true);
         assert_eq!(given_up.unwrap_err(), Fault::Busy);
         let (told, news) = channel();
         let path = home.path().to_owned();
@@ -219,7 +235,7 @@ mod tests {
                 told.send(()).unwrap();
                 false
             };
-            TWO.owed(&mut Inbox::open(&path).unwrap(), b"a", false, &waits).unwrap().is_none()
+            TWO.owed(&mut Inbox::open(&path).unwrap(), &marks, (b"a", false), &waits).unwrap().is_none()
         });
         news.recv().expect("it waits");
         run.settle().unwrap();
@@ -232,6 +248,7 @@ mod tests {
         let mut inbox = Inbox::open(home.path()).unwrap();
         std::os::unix::fs::symlink("/dev/zero", home.path().join(ONE.mark_of(b"a"))).unwrap();
         assert!(!ONE.owe(&mut inbox, b"a").unwrap());
-        assert!(ONE.owed(&mut inbox, b"a", false, &|| false).is_err());
+        let marks = Marks::list(&mut inbox).unwrap();
+        assert!(ONE.owed(&mut inbox, &marks, (b"a", false), &|| false).is_err());
     }
 }

@@ -6,7 +6,7 @@ use crate::store::Fault;
 use crate::store::batch::{Batch, Landed, Landing, Place};
 use crate::store::inbox::{Inbox, Made, Overwrite, There};
 use crate::store::names::{TreePath, link_stays_inside};
-use crate::store::owed::Marker;
+use crate::store::owed::{Marker, Marks};
 use crate::store::part::{PartFile, PartKey, PartName, adopt, hash_range};
 use crate::store::source::{Kind, Mtime};
 use std::fs::File;
@@ -44,6 +44,8 @@ pub(super) struct TreeSink {
     pub owes_runs: bool,
     /// Where that was noted last: most items follow others of the same tree.
     owing: Vec<u8>,
+    /// As they were when everything had come.
+    marks: Option<Marks>,
 }
 
 impl TreeSink {
@@ -60,6 +62,7 @@ impl TreeSink {
             directories_bytes_left: DIRECTORIES_BYTES_MAX,
             owes_runs: false,
             owing: Vec::new(),
+            marks: None,
         }
     }
 
@@ -70,6 +73,10 @@ impl TreeSink {
             return Ok(false);
         }
         let news = Marker(self.run).owe(&mut self.inbox, name)?;
+        // The names in the root are synced with an item there, but not with one below it.
+        if news && item.path.depth() > 1 {
+            self.inbox.sync_directory(b"")?;
+        }
         self.owing = name.to_vec();
         Ok(news)
     }
@@ -269,8 +276,15 @@ impl Sink for TreeSink {
     }
 
     fn owed(&mut self, name: &[u8], given_up: &dyn Fn() -> bool) -> Result<Option<Owing>, Fault> {
-        let alone = self.overwrite == Overwrite::Rename;
-        Ok(Marker(self.run).owed(&mut self.inbox, name, alone, given_up)?.map(Owing::Noted))
+        // Those of earlier transfers, and ours: whoever makes one later runs the command himself.
+        let marks = match self.marks.take() {
+            Some(marks) => marks,
+            None => Marks::list(&mut self.inbox)?,
+        };
+        let which = (name, self.overwrite == Overwrite::Rename);
+        let owed = Marker(self.run).owed(&mut self.inbox, &marks, which, given_up);
+        self.marks = Some(marks);
+        Ok(owed?.map(Owing::Noted))
     }
 
     fn deadline(&self) -> Option<Instant> {
