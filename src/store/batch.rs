@@ -306,6 +306,41 @@ mod tests {
     }
 
     #[test]
+    fn a_part_that_is_gone_says_nothing_about_case() {
+        let home = tempfile::tempdir().unwrap();
+        let mut inbox = Inbox::open(home.path()).unwrap();
+        let mut batch = Batch::default();
+        add(&mut batch, &mut inbox, "gone", Instant::now());
+        std::fs::remove_file(home.path().join(&names(home.path())[0])).unwrap();
+        assert_eq!(batch.commit(&mut inbox, Overwrite::Yes)[0].result, Err(Fault::Busy));
+        inbox.planted_folding = true; // as the next part shows
+        add(&mut batch, &mut inbox, "README", Instant::now());
+        assert!(batch.commit(&mut inbox, Overwrite::Yes)[0].result.is_ok());
+        std::fs::hard_link(home.path().join("README"), home.path().join("readme")).unwrap();
+        add(&mut batch, &mut inbox, "readme", Instant::now());
+        assert_eq!(batch.commit(&mut inbox, Overwrite::Yes)[0].result, Err(Fault::Duplicate));
+    }
+
+    #[test]
+    fn second_names_that_were_there_are_kept_whether_case_is_folded_or_not() {
+        for folds in [true, false] {
+            let home = tempfile::tempdir().unwrap();
+            std::fs::write(home.path().join("1"), "same").unwrap();
+            for second in ["2", "a", "A"] {
+                std::fs::hard_link(home.path().join("1"), home.path().join(second)).unwrap();
+            }
+            let mut inbox = Inbox::open(home.path()).unwrap();
+            inbox.planted_folding = folds;
+            for name in ["1", "2", "a", "A"] {
+                assert_eq!(inbox.count_as_landed(&TreePath::top(name.as_bytes()).unwrap()), Ok(()), "{name}");
+            }
+            let mut batch = Batch::default();
+            add(&mut batch, &mut inbox, "new", Instant::now());
+            assert!(batch.commit(&mut inbox, Overwrite::Yes)[0].result.is_ok());
+        }
+    }
+
+    #[test]
     fn an_ordinary_file_system_folds_nothing() {
         let home = tempfile::tempdir().unwrap();
         let mut inbox = Inbox::open(home.path()).unwrap();

@@ -104,6 +104,12 @@ impl TreeSink {
         self.owing.clear();
     }
 
+    /// It is at its place, and nothing else of this transfer may replace it there.
+    fn count_as_landed(&mut self, item: &Offered) -> Result<(), Fault> {
+        // Only this policy replaces anything.
+        if self.overwrite == Overwrite::Yes { self.inbox.count_as_landed(&item.path) } else { Ok(()) }
+    }
+
     fn part_name(&self, item: &Offered) -> PartName {
         let (size, mtime) = (item.size.unwrap_or(u64::MAX), item.mtime.unwrap_or(NO_TIME));
         PartName { key: PartKey::new(&self.sender, &item.path, size, mtime), run: self.run }
@@ -176,6 +182,7 @@ impl TreeSink {
         }
         let there = self.inbox.look(&item.path)?;
         if matches!(&there, There::Link(known) if known == target) {
+            self.count_as_landed(item)?;
             let kept = Some(item.path.name().to_vec());
             self.batch.add_name(now, Landing { kept, ..landing(item, None) });
             return Ok(Verdict::Taken);
@@ -185,6 +192,7 @@ impl TreeSink {
             (There::Nothing, _) => {
                 self.owe(item)?;
                 self.inbox.make_link(parent, item.path.name(), target, mtime)?;
+                self.count_as_landed(item)?;
                 self.batch.add_name(now, landing(item, None));
             }
             (_, Overwrite::Never) | (There::Directory, Overwrite::Yes) => {
@@ -275,6 +283,9 @@ impl Sink for TreeSink {
     }
 
     fn keep(&mut self, now: Instant, item: Offered) -> Option<Settled> {
+        if let Err(fault) = self.count_as_landed(&item) {
+            return Some(Settled { index: item.index, path: item.path, outcome: fault.into(), renamed: None });
+        }
         // Whoever put it there may not have synced it: this receiver, too, if it was killed between renaming and syncing.
         let name = self.elsewhere.take(item.index).unwrap_or_else(|| item.path.name().to_vec());
         let file = self.inbox.open_existing(item.path.parent(), &name).ok();
