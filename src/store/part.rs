@@ -17,9 +17,10 @@ use super::source::Mtime;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Advice, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::fs::{
-    copy_file_range, fadvise, fchmod, flock, fstat, ftruncate, futimens, openat, renameat, statat, unlinkat,
+    copy_file_range, fadvise, fchmod, flock, fstat, fstatvfs, ftruncate, futimens, openat, renameat, statat, unlinkat,
 };
 use rustix::io::{Errno, pread};
+use std::cmp::Reverse;
 use std::fmt;
 use std::fs::File;
 use std::num::NonZeroU64;
@@ -36,6 +37,8 @@ const READ_BYTES: usize = 256 << 10;
 /// less, and another run's transfer is not waited for.
 const LOCK_ATTEMPTS_MAX: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
+/// A copy of what another run still writes may take this part of the room that is left: both go on growing.
+const COPY_PART: u64 = 2;
 /// Permissions of a file while it is unfinished: nobody else's business, and writable for the run that goes on with it.
 const WRITABLE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Written bytes are pushed towards the disk in steps of this, so that the final sync finds
@@ -118,28 +121,40 @@ pub struct Adopted {
     length: u64,
 }
 
-/// Takes over the unfinished file of this very version, if there is one and nobody writes it. Of one that another run
-/// still writes, what is there so far is copied: that run may be waiting for a sender that is long dead, and may wait
-/// for minutes.
+/// Takes over the longest unfinished file of this very version, if there is one. Of one that another run still writes, what
+/// is there so far is copied: that run may be waiting for a sender that is long dead, and may wait for minutes. Where a copy
+/// would take most of the room, the next longest serves, or none: then the transfer begins at the beginning.
 ///
 /// # Errors
 /// What listing the directory says. A file that cannot be taken over is no error: it is not there.
 pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Option<Adopted>, Fault> {
+    adopt_within(inbox, path, ours, free_bytes)
+}
+
+fn adopt_within(
+    inbox: &mut Inbox,
+    path: &TreePath,
+    ours: PartName,
+    free_bytes: impl Fn(&OwnedFd) -> u64,
+) -> Result<Option<Adopted>, Fault> {
     let directory = inbox.directory(path.parent())?;
-    let mut busy = None;
-    for theirs in inbox.parts_for(path.parent(), &ours.key)? {
-        if theirs.key != ours.key || theirs.run == ours.run {
-            continue;
-        }
+    let mut parts = inbox.parts_for(path.parent(), &ours.key)?;
+    parts.retain(|theirs| theirs.key == ours.key && theirs.run != ours.run);
+    parts.sort_by_cached_key(|theirs| {
+        let stat = statat(&*directory, theirs.to_string(), AtFlags::SYMLINK_NOFOLLOW);
+        Reverse(stat.map_or(0, |stat| stat.st_size))
+    });
+    for theirs in parts {
         let Ok(file) = open_unfinished(&directory, &theirs) else {
             continue;
         };
         let claimed = claim(&file, &directory, &theirs);
         let stat = fstat(&file)?;
+        let length = u64::try_from(stat.st_size).unwrap_or(0);
         if claimed.is_err() {
-            let length = u64::try_from(stat.st_size).unwrap_or(0);
-            if is_private(&stat) && length > busy.as_ref().map_or(0, |(_, longest)| *longest) {
-                busy = Some((file, length));
+            let is_of_use = is_private(&stat) && length > 0 && length <= free_bytes(&directory) / COPY_PART;
+            if is_of_use && let Ok(copy) = copy_of(&file, length, &directory, ours) {
+                return Ok(Some(copy));
             }
             continue;
         }
@@ -149,12 +164,15 @@ pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Optio
             if stat.st_mode & WRITABLE.as_raw_mode() != WRITABLE.as_raw_mode() {
                 fchmod(&file, WRITABLE)?;
             }
-            let length = u64::try_from(stat.st_size).unwrap_or(0);
             return Ok(Some(Adopted { name: ours, file, length }));
         }
     }
-    // Where there is no room for a copy, the transfer begins at the beginning, and says so itself.
-    Ok(busy.and_then(|(theirs, length)| copy_of(&theirs, length, &directory, ours).ok()))
+    Ok(None)
+}
+
+/// Room that is left on the file system of this directory.
+fn free_bytes(directory: &OwnedFd) -> u64 {
+    fstatvfs(directory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// Copies the first `length` bytes of a file that somebody else appends to into one of our own. Whether they are the

@@ -100,6 +100,41 @@ fn what_another_run_still_writes_is_copied_and_left_to_it() {
 }
 
 #[test]
+fn the_longest_unfinished_file_serves_whether_another_run_still_writes_it_or_not() {
+    for (written, left, copied) in [(1_000, 10, true), (10, 1_000, false)] {
+        let home = tempfile::tempdir().unwrap();
+        let path = TreePath::top(b"f").unwrap();
+        let mut inbox = Inbox::open(home.path()).unwrap();
+        let [theirs, old, ours] = [1, 2, 3].map(|run| name(&path, 4_000, run));
+        let mut writer = PartFile::create(&inbox.directory(b"").unwrap(), &theirs).unwrap();
+        writer.write(&vec![1; written]).unwrap();
+        fs::write(home.path().join(old.to_string()), vec![1; left]).unwrap();
+        assert_eq!(adopt(&mut inbox, &path, ours).unwrap().unwrap().length, 1_000);
+        let there = |part: PartName| home.path().join(part.to_string()).exists();
+        assert_eq!([there(theirs), there(old), there(ours)], [true, copied, true]);
+    }
+}
+
+#[test]
+fn what_another_run_still_writes_is_not_copied_where_that_would_take_the_room() {
+    for (free, left, adopted) in
+        [(2_000, None, Some(1_000)), (1_999, None, None), (1_999, Some(10), Some(10)), (0, Some(0), Some(0))]
+    {
+        let home = tempfile::tempdir().unwrap();
+        let path = TreePath::top(b"f").unwrap();
+        let mut inbox = Inbox::open(home.path()).unwrap();
+        let [theirs, old, ours] = [1, 2, 3].map(|run| name(&path, 4_000, run));
+        let mut writer = PartFile::create(&inbox.directory(b"").unwrap(), &theirs).unwrap();
+        writer.write(&[1; 1_000]).unwrap();
+        if let Some(left) = left {
+            fs::write(home.path().join(old.to_string()), vec![1; left]).unwrap();
+        }
+        let found = adopt_within(&mut inbox, &path, ours, |_| free).unwrap();
+        assert_eq!(found.map(|found| found.length), adopted.map(|length| length as u64), "{free}");
+    }
+}
+
+#[test]
 fn an_unfinished_file_of_another_version_or_in_use_is_left() {
     let home = tempfile::tempdir().unwrap();
     let path = TreePath::top(b"f").unwrap();
