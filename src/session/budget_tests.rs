@@ -1,4 +1,5 @@
 use super::super::fuzz::{EXPORT, TIMES, channel};
+use super::super::window::Window;
 use super::super::{Role, SESSION_WINDOW_START};
 use super::*;
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
@@ -86,18 +87,42 @@ fn what_was_denied_is_asked_for_again() {
     assert!(grown(&second) > 16 * MIB, "{}", grown(&second));
 }
 
-/// Moves what can be moved, for so many round trips; the responder reads the stream `reads` and no other.
-fn exchange(now: &mut Instant, ends: &mut (Session, Session), trips: usize, reads: u32) -> usize {
+/// No stream has this number.
+const NOBODY: u32 = u32::MAX;
+
+/// Writes to streams what there is room for and moves it, for so many round trips; the responder reads the stream `reads`
+/// and no other. Yields how many bytes it read.
+fn exchange(now: &mut Instant, ends: &mut (Session, Session), trips: usize, writes: &[u32], reads: u32) -> usize {
+    exchange_watched(now, ends, trips, writes, reads, |_, _, _| {})
+}
+
+/// The same; shows the responder whenever it has consumed something, and how much.
+fn exchange_watched(
+    now: &mut Instant,
+    ends: &mut (Session, Session),
+    trips: usize,
+    writes: &[u32],
+    reads: u32,
+    mut watch: impl FnMut(&Session, Instant, usize),
+) -> usize {
     let mut moved = 0;
     for _ in 0..trips {
         let mut wire = Vec::new();
-        ends.0.poll_output(*now, 0, &mut wire, 16 * MIB);
+        loop {
+            for id in writes {
+                while ends.0.write(*id, &[7; RECORD_PLAINTEXT_MAX]) > 0 {}
+            }
+            if ends.0.poll_output(*now, 0, &mut wire, 16 * MIB) == 0 {
+                break;
+            }
+        }
         *now += Duration::from_millis(25);
         ends.1.handle_bytes(*now, 0, &wire).unwrap();
         while let count @ 1.. = ends.1.readable(reads).len() {
             ends.1.read(reads, count);
             ends.1.consume(*now, reads, count);
             moved += count;
+            watch(&ends.1, *now, moved);
         }
         wire.clear();
         ends.1.handle_timeout(*now).unwrap();
@@ -114,19 +139,51 @@ fn with_nothing_left_streams_still_move_past_one_that_nobody_reads() {
     let mut now = Instant::now();
     for (bytes, window) in [(0, SESSION_WINDOW_START), (GROWTH_MAX, 2 * SESSION_WINDOW_START)] {
         let mut ends = pair(now, &Budget::new(bytes));
-        exchange(&mut now, &mut ends, 1, 0);
+        exchange(&mut now, &mut ends, 1, &[], NOBODY);
         let ids = [(); 2].map(|()| ends.0.open_stream(now, "drop").unwrap());
-        let mut moved = 0;
-        for _ in 0..40 {
-            for id in ids {
-                while ends.0.write(id, &[7; RECORD_PLAINTEXT_MAX]) > 0 {}
-            }
-            moved += exchange(&mut now, &mut ends, 1, ids[1]);
-        }
+        let moved = exchange(&mut now, &mut ends, 40, &ids, ids[1]);
         assert!(moved > 4 * MIB, "{moved}");
         assert!(ends.1.held_bytes() <= STREAM_WINDOW_START, "{}", ends.1.held_bytes());
         let size = ends.1.session_window.size();
         assert!(if bytes == 0 { size == window } else { size >= window }, "{size}");
         assert!(ends.0.retained_bytes <= RETENTION_START, "{}", ends.0.retained_bytes);
     }
+}
+
+#[test]
+fn a_stream_that_grew_alone_and_is_not_read_any_more_leaves_something_to_the_next() {
+    let mut now = Instant::now();
+    // Nothing to be had, or enough for a few steps; or all of it, of which a rival takes what is left on some round trip.
+    let poor = [0, 4 * MIB, 20 * MIB].map(|bytes| (bytes, 20, false));
+    for (bytes, trips, rival_comes) in poor.into_iter().chain((1..9).map(|trips| (GROWTH_MAX, trips, true))) {
+        let budget = Budget::new(bytes);
+        let mut ends = pair(now, &budget);
+        exchange(&mut now, &mut ends, 1, &[], NOBODY);
+        let first = ends.0.open_stream(now, "drop").unwrap();
+        exchange(&mut now, &mut ends, trips, &[first], first);
+        let mut rival = Share::of(&budget);
+        while rival_comes && budget.left_bytes() > 0 && rival.take(rival.step_max().max(1)) {}
+        exchange(&mut now, &mut ends, 20, &[first], NOBODY); // from here on nobody reads it
+        let window = ends.1.streams[&first].recv.window_size();
+        assert!(window >= 2 * STREAM_WINDOW_START && ends.1.held_bytes() > STREAM_WINDOW_START, "{window}");
+        let second = ends.0.open_stream(now, "drop").unwrap();
+        let moved = exchange(&mut now, &mut ends, 40, &[first, second], second);
+        assert!(moved > 4 * MIB, "{moved} beside {window}, budget {bytes}, {trips} round trips");
+    }
+}
+
+#[test]
+fn a_stream_alone_grows_as_if_its_session_did_not_bound_it() {
+    let mut now = Instant::now();
+    let mut ends = pair(now, &Budget::default());
+    exchange(&mut now, &mut ends, 1, &[], NOBODY);
+    let id = ends.0.open_stream(now, "drop").unwrap();
+    let mut unbounded: Option<Window> = None;
+    exchange_watched(&mut now, &mut ends, 30, &[id], id, |session, now, moved| {
+        let window = unbounded.get_or_insert_with(|| Window::new(now, STREAM_WINDOW_START, STREAM_WINDOW_MAX));
+        window.handle_consumed(now, session.round_trip, u64::try_from(moved).unwrap(), |_| true);
+        assert_eq!(session.streams[&id].recv.window_size(), window.size(), "{moved}");
+    });
+    assert_eq!(ends.1.streams[&id].recv.window_size(), STREAM_WINDOW_MAX);
+    assert_eq!(ends.1.session_window.size(), SESSION_WINDOW_MAX);
 }

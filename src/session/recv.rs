@@ -192,17 +192,29 @@ impl RecvHalf {
         }
     }
 
+    #[cfg(test)]
+    pub fn window_size(&self) -> u64 {
+        self.window.size()
+    }
+
     /// The window grows no further than to this.
     pub fn cap_window(&mut self, max: u64) {
         self.window.cap(max);
     }
 
-    /// The application has put `count` more bytes where they belong. Yields the count that really is new.
-    pub fn consume(&mut self, now: Instant, round_trip: Option<Duration>, count: u64) -> u64 {
+    /// The application has put `count` more bytes where they belong. `may` is asked whether the window may become so large.
+    /// Yields the count that really is new.
+    pub fn consume(
+        &mut self,
+        now: Instant,
+        round_trip: Option<Duration>,
+        count: u64,
+        may: impl FnOnce(u64) -> bool,
+    ) -> u64 {
         let count = count.min(self.read - self.consumed);
         self.consumed += count;
-        // What is held of all streams is bounded by the session's window, and that by the budget.
-        self.window.handle_consumed(now, round_trip, self.consumed, |_| true);
+        let size = self.window.size();
+        self.window.handle_consumed(now, round_trip, self.consumed, |step| may(size + step));
         let told_enough = self.window.worth_telling(self.told, self.consumed);
         self.tell |= told_enough || (self.end == Some(self.consumed) && self.consumed > self.told);
         count
@@ -310,7 +322,7 @@ mod tests {
         let mut half = RecvHalf::new(Instant::now());
         give(&mut half, &mut pool, b"abcdef", 0, false).unwrap();
         half.read(&mut pool, 2);
-        half.consume(Instant::now(), None, 2);
+        half.consume(Instant::now(), None, 2, |_| true);
         assert_eq!(half.handle_reset(&mut pool, 8, 10), Ok((4, 8)));
         assert_eq!(half.handle_reset(&mut pool, 8, 10), Ok((0, 0)));
         assert!(half.readable().is_empty());

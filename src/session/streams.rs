@@ -5,6 +5,7 @@ use super::canary::Canary;
 use super::frame::{Frame, encode_open};
 use super::recv::RecvHalf;
 use super::send::SendHalf;
+use super::window::Window;
 use super::{Event, SESSION_WINDOW_MAX, STREAM_WINDOW_START, STREAMS_MAX, Session};
 use crate::wire::CloseCode;
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
@@ -32,6 +33,13 @@ pub struct Stream {
 /// Whether a step of a session's window is within its budget.
 fn takes(share: &mut Share, step: u64) -> bool {
     usize::try_from(step).is_ok_and(|step| share.take(step))
+}
+
+/// Whether a stream's window of this size, whatever becomes of the stream, leaves the others enough of the session's. Widens
+/// that first, if need be.
+fn leaves_some(session: &mut Window, share: &mut Share, size: u64) -> bool {
+    let needed = size + STREAM_WINDOW_START;
+    session.size() >= needed || session.widen(|step| takes(share, step)) && session.size() >= needed
 }
 
 /// How one direction of a stream stands.
@@ -188,7 +196,9 @@ impl Session {
         let window_max = self.stream_window_max();
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.recv.cap_window(window_max);
-        let count = stream.recv.consume(now, trip, u64::try_from(count).unwrap_or(0));
+        let (session, share) = (&mut self.session_window, &mut self.share);
+        let may = |size| leaves_some(session, share, size);
+        let count = stream.recv.consume(now, trip, u64::try_from(count).unwrap_or(0), may);
         let hurry = stream.recv.tell;
         let drained = stream.recv.is_drained();
         self.consumed_bytes += count;

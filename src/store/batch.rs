@@ -32,8 +32,8 @@ pub struct Landing {
     pub part: Option<PartName>,
     /// Size and hash of a file that was offered with them; a stream and what has no content have none.
     pub content: Option<(u64, [u8; 32])>,
-    /// It was there before this transfer, the same: nobody may have synced it yet.
-    pub kept: bool,
+    /// It was there before this transfer, the same, under this name beside the one in `path`: nobody may have synced it yet.
+    pub kept: Option<Vec<u8>>,
 }
 
 /// One item after the sync.
@@ -52,8 +52,8 @@ pub struct Landed {
 pub enum Place {
     /// It got this name.
     Named(Vec<u8>),
-    /// It was there before, or another transfer had put the same content there meanwhile.
-    Already,
+    /// It was there before under this name, or another transfer had put the same content there meanwhile.
+    Already(Vec<u8>),
 }
 
 /// The items that the next sync is for.
@@ -79,7 +79,7 @@ impl Batch {
 
     /// Adds an item that has no content of its own.
     pub fn add_name(&mut self, now: Instant, landing: Landing) {
-        self.kept += usize::from(landing.kept);
+        self.kept += usize::from(landing.kept.is_some());
         self.items.push(landing);
         self.since.get_or_insert(now);
     }
@@ -113,7 +113,7 @@ impl Batch {
             .map(|item| {
                 let result = synced.and_then(|()| land(inbox, &item, overwrite));
                 // What had its name before everything was synced was synced with it.
-                names_to_sync.push(result.is_ok() && !(whole && item.kept));
+                names_to_sync.push(result.is_ok() && !(whole && item.kept.is_some()));
                 if let (Err(_), Some(part)) = (&result, &item.part) {
                     inbox.remove_part(item.path.parent(), part);
                 }
@@ -152,8 +152,8 @@ impl Batch {
 }
 
 fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Place, Fault> {
-    if item.kept {
-        return Ok(Place::Already);
+    if let Some(name) = &item.kept {
+        return Ok(Place::Already(name.clone()));
     }
     let Some(part) = &item.part else {
         return Ok(Place::Named(item.path.name().to_vec()));
@@ -163,7 +163,7 @@ fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Place
         // clears the other's part away. What this one brought is there all the same.
         (Err(Fault::Exists | Fault::Busy), Some((size, hash))) if inbox.holds(&item.path, size, &hash)? => {
             inbox.remove_part(item.path.parent(), part);
-            Place::Already
+            Place::Already(item.path.name().to_vec())
         }
         (named, _) => Place::Named(named?),
     };
@@ -190,7 +190,11 @@ mod tests {
         file.write(name.as_bytes()).unwrap();
         let file = file.finish(Some(0o640), Some(WHEN)).unwrap();
         let content = Some((4, *blake3::hash(name.as_bytes()).as_bytes()));
-        batch.add_file(now, Landing { index: 0, path, part: Some(part), content, kept: false }, Some(file), 4);
+        batch.add_file(now, Landing { index: 0, path, part: Some(part), content, kept: None }, Some(file), 4);
+    }
+
+    fn already(name: &str) -> Place {
+        Place::Already(name.as_bytes().to_vec())
     }
 
     fn names(directory: &Path) -> Vec<String> {
@@ -220,7 +224,8 @@ mod tests {
 
     #[test]
     fn what_another_transfer_has_put_there_meanwhile_counts_if_it_is_the_same() {
-        for (there, result) in [("name", Ok(Place::Already)), ("eman", Err(Fault::Exists)), ("n", Err(Fault::Exists))] {
+        for (there, result) in [("name", Ok(already("name"))), ("eman", Err(Fault::Exists)), ("n", Err(Fault::Exists))]
+        {
             let home = tempfile::tempdir().unwrap();
             let mut inbox = Inbox::open(home.path()).unwrap();
             let mut batch = Batch::default();
@@ -235,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_part_that_the_faster_transfer_cleared_away_counts_if_its_content_is_there() {
-        for (there, result) in [(Some("name"), Ok(Place::Already)), (None, Err(Fault::Busy))] {
+        for (there, result) in [(Some("name"), Ok(already("name"))), (None, Err(Fault::Busy))] {
             let home = tempfile::tempdir().unwrap();
             let mut inbox = Inbox::open(home.path()).unwrap();
             let mut batch = Batch::default();
@@ -301,6 +306,41 @@ mod tests {
     }
 
     #[test]
+    fn a_part_that_is_gone_says_nothing_about_case() {
+        let home = tempfile::tempdir().unwrap();
+        let mut inbox = Inbox::open(home.path()).unwrap();
+        let mut batch = Batch::default();
+        add(&mut batch, &mut inbox, "gone", Instant::now());
+        std::fs::remove_file(home.path().join(&names(home.path())[0])).unwrap();
+        assert_eq!(batch.commit(&mut inbox, Overwrite::Yes)[0].result, Err(Fault::Busy));
+        inbox.planted_folding = true; // as the next part shows
+        add(&mut batch, &mut inbox, "README", Instant::now());
+        assert!(batch.commit(&mut inbox, Overwrite::Yes)[0].result.is_ok());
+        std::fs::hard_link(home.path().join("README"), home.path().join("readme")).unwrap();
+        add(&mut batch, &mut inbox, "readme", Instant::now());
+        assert_eq!(batch.commit(&mut inbox, Overwrite::Yes)[0].result, Err(Fault::Duplicate));
+    }
+
+    #[test]
+    fn second_names_that_were_there_are_kept_whether_case_is_folded_or_not() {
+        for folds in [true, false] {
+            let home = tempfile::tempdir().unwrap();
+            std::fs::write(home.path().join("1"), "same").unwrap();
+            for second in ["2", "a", "A"] {
+                std::fs::hard_link(home.path().join("1"), home.path().join(second)).unwrap();
+            }
+            let mut inbox = Inbox::open(home.path()).unwrap();
+            inbox.planted_folding = folds;
+            for name in ["1", "2", "a", "A"] {
+                assert_eq!(inbox.count_as_landed(&TreePath::top(name.as_bytes()).unwrap()), Ok(()), "{name}");
+            }
+            let mut batch = Batch::default();
+            add(&mut batch, &mut inbox, "new", Instant::now());
+            assert!(batch.commit(&mut inbox, Overwrite::Yes)[0].result.is_ok());
+        }
+    }
+
+    #[test]
     fn an_ordinary_file_system_folds_nothing() {
         let home = tempfile::tempdir().unwrap();
         let mut inbox = Inbox::open(home.path()).unwrap();
@@ -314,7 +354,8 @@ mod tests {
     fn keep(batch: &mut Batch, inbox: &mut Inbox, name: &str) {
         let path = TreePath::from_components(name.split('/').map(str::as_bytes)).unwrap();
         let file = inbox.open_existing(path.parent(), path.name()).ok().map(File::from);
-        let landing = Landing { index: 0, path, part: None, content: None, kept: true };
+        let kept = Some(path.name().to_vec());
+        let landing = Landing { index: 0, path, part: None, content: None, kept };
         match file {
             Some(file) => batch.add_file(Instant::now(), landing, Some(file), 0),
             None => batch.add_name(Instant::now(), landing),
@@ -340,7 +381,7 @@ mod tests {
             let mut batch = Batch::default();
             kept.iter().for_each(|name| keep(&mut batch, &mut inbox, name));
             let landed = batch.commit(&mut inbox, Overwrite::Never);
-            assert!(landed.iter().all(|item| item.result == Ok(Place::Already)));
+            assert!(landed.iter().all(|item| item.result == Ok(Place::Already(item.path.name().to_vec()))));
             assert_eq!(inbox.synced.borrow().as_slice(), synced, "{kept:?}");
         }
     }
@@ -386,7 +427,7 @@ mod tests {
         assert!(!batch.is_due(start) && batch.is_due(start + BATCH_AGE_MAX));
         let path = TreePath::top(b"d").unwrap();
         for index in 1..u32::try_from(BATCH_ITEMS_MAX).unwrap() {
-            batch.add_name(start, Landing { index, path: path.clone(), part: None, content: None, kept: false });
+            batch.add_name(start, Landing { index, path: path.clone(), part: None, content: None, kept: None });
         }
         assert!(batch.is_due(start));
     }

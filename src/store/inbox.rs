@@ -71,7 +71,8 @@ struct OpenDirectory {
 pub struct Inbox {
     root: Rc<OwnedFd>,
     recent: Vec<OpenDirectory>,
-    /// In directories that fold case: the files that got their names here, by device and inode, with a hash of the path.
+    /// In directories that fold case, or may: the files and links that got their names here, or had them already, by device
+    /// and inode, with a hash of the path.
     landed: HashMap<(u64, u64), [u8; 16]>,
     #[cfg(test)]
     pub(crate) planted_folding: bool,
@@ -274,12 +275,12 @@ impl Inbox {
     ///
     /// # Errors
     /// [`Fault::Exists`] if it is taken and must stay; [`Fault::Busy`] if the part is gone; [`Fault::Duplicate`] if it
-    /// would replace what this inbox has put there under another name, which this file system takes for the same.
+    /// would replace what has come under another name, which this file system takes for the same.
     pub fn land(&mut self, part: &PartName, path: &TreePath, overwrite: Overwrite) -> Result<Vec<u8>, Fault> {
         let directory = self.directory(path.parent())?;
         let part = part.to_string();
         if overwrite == Overwrite::Yes {
-            self.check_case(&directory, &part, path)?;
+            self.check_case(&directory, part.as_bytes(), path)?;
             renameat(&*directory, &part, &*directory, path.name()).map_err(part_gone)?;
             return Ok(path.name().to_vec());
         }
@@ -299,27 +300,50 @@ impl Inbox {
     }
 
     /// Where case is folded, `README` and `readme` of one transfer must not silently become one file.
-    fn check_case(&mut self, directory: &OwnedFd, part: &str, path: &TreePath) -> Result<(), Fault> {
-        #[cfg(test)]
-        let planted = self.planted_folding;
-        #[cfg(not(test))]
-        let planted = false;
-        let held = self.held(path.parent())?;
-        let folds = *held.folds_case.get_or_insert_with(|| planted || folds_case(directory, part));
-        if !folds {
+    fn check_case(&mut self, directory: &OwnedFd, part: &[u8], path: &TreePath) -> Result<(), Fault> {
+        if self.folds_case(directory, path.parent(), part)? == Some(false) {
             return Ok(());
         }
-        let mut name = [0; 16];
-        blake3::Hasher::new().update(path.as_bytes()).finalize_xof().fill(&mut name);
-        if let Some(there) = identity(directory, path.name())
+        let name = short_hash(path);
+        if let Some((there, _)) = identity(directory, path.name())
             && self.landed.get(&there).is_some_and(|landed| *landed != name)
         {
             return Err(Fault::Duplicate);
         }
-        if let Some(ours) = identity(directory, part.as_ref()) {
+        if let Some((ours, _)) = identity(directory, part) {
             self.landed.insert(ours, name);
         }
         Ok(())
+    }
+
+    /// Counts the file or link that is at `path` as one that has landed there: so nothing else replaces it.
+    ///
+    /// # Errors
+    /// [`Fault::Duplicate`] if it has under another name; as for [`Self::directory`].
+    pub fn count_as_landed(&mut self, path: &TreePath) -> Result<(), Fault> {
+        let directory = self.directory(path.parent())?;
+        let folds = self.folds_case(&directory, path.parent(), path.name())?;
+        if folds != Some(false)
+            && let Some((there, is_only_name)) = identity(&directory, path.name())
+        {
+            let name = short_hash(path);
+            let landed = *self.landed.entry(there).or_insert(name);
+            if landed != name && folds == Some(true) && is_only_name {
+                return Err(Fault::Duplicate);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the directory folds case, as far as what has this name in it can tell.
+    fn folds_case(&mut self, directory: &OwnedFd, parent: &[u8], name: &[u8]) -> Result<Option<bool>, Fault> {
+        #[cfg(test)]
+        let planted = self.planted_folding.then_some(true);
+        #[cfg(not(test))]
+        let planted = None;
+        let held = self.held(parent)?;
+        held.folds_case = held.folds_case.or(planted).or_else(|| folds_case(directory, name));
+        Ok(held.folds_case)
     }
 
     /// Whether a regular file of this size and hash is at `path`; then it is safe on disk, too.
@@ -409,16 +433,28 @@ fn look_at(directory: &OwnedFd, name: &[u8]) -> Result<There, Fault> {
     })
 }
 
-/// Device and inode of what has this name.
-fn identity(directory: &OwnedFd, name: &[u8]) -> Option<(u64, u64)> {
+/// Device and inode of what has this name, and whether it has no other.
+fn identity(directory: &OwnedFd, name: &[u8]) -> Option<((u64, u64), bool)> {
     let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    Some((stat.st_dev, stat.st_ino))
+    Some(((stat.st_dev, stat.st_ino), stat.st_nlink == 1))
 }
 
-/// Whether an unfinished file, whose name is in lower case, is found under that name in capitals.
-fn folds_case(directory: &OwnedFd, part: &str) -> bool {
-    let found = identity(directory, part.to_ascii_uppercase().as_ref());
-    found.is_some() && found == identity(directory, part.as_ref())
+/// Whether what has this name is found, too, where capitals and small letters are exchanged. None if that shows nothing:
+/// it is gone, its name has no letters, or it has a second name, which may be that one.
+fn folds_case(directory: &OwnedFd, name: &[u8]) -> Option<bool> {
+    let exchange = |byte: &u8| if byte.is_ascii_alphabetic() { byte ^ 0x20 } else { *byte };
+    let exchanged: Vec<u8> = name.iter().map(exchange).collect();
+    let (ours, is_only_name) = identity(directory, name).filter(|_| exchanged != name)?;
+    match identity(directory, &exchanged) {
+        Some((found, _)) if found == ours => is_only_name.then_some(true),
+        _ => Some(false),
+    }
+}
+
+fn short_hash(path: &TreePath) -> [u8; 16] {
+    let mut hash = [0; 16];
+    blake3::Hasher::new().update(path.as_bytes()).finalize_xof().fill(&mut hash);
+    hash
 }
 
 fn alternative(name: &[u8], number: u32) -> Vec<u8> {

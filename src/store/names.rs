@@ -13,9 +13,9 @@ pub const PATH_BYTES_MAX: usize = 4096;
 pub const DEPTH_MAX: usize = 64;
 /// Longest target of a symbolic link: PATH_MAX less its terminator.
 pub const LINK_BYTES_MAX: usize = 4095;
-/// Unfinished files are called so; nobody else may.
+/// The names of unfinished files begin like this; no other may.
 pub const PART_PREFIX: &str = ".vp-part.";
-/// Notes of commands that have yet to succeed begin like this.
+/// Those of notes of commands that have yet to succeed begin like this, and no other may.
 pub const OWED_PREFIX: &str = ".vp-owed.";
 
 /// What is wrong with a name.
@@ -33,7 +33,7 @@ pub enum NameFault {
     TooLong,
     /// More than 64 components.
     TooDeep,
-    /// Begins like the name of an unfinished file.
+    /// Begins like the name of an unfinished file, or of a note of a command that has yet to succeed.
     Reserved,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for NameFault {
             Self::Control => "control character in a name",
             Self::TooLong => "name too long",
             Self::TooDeep => "nested too deeply",
-            Self::Reserved => "name reserved for unfinished files",
+            Self::Reserved => "name reserved for what vp keeps beside the files",
         })
     }
 }

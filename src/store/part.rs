@@ -17,9 +17,10 @@ use super::source::Mtime;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Advice, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::fs::{
-    copy_file_range, fadvise, fchmod, flock, fstat, ftruncate, futimens, openat, renameat, statat, unlinkat,
+    copy_file_range, fadvise, fchmod, flock, fstat, fstatvfs, ftruncate, futimens, openat, renameat, statat, unlinkat,
 };
 use rustix::io::{Errno, pread};
+use std::cmp::Reverse;
 use std::fmt;
 use std::fs::File;
 use std::num::NonZeroU64;
@@ -36,6 +37,8 @@ const READ_BYTES: usize = 256 << 10;
 /// less, and another run's transfer is not waited for.
 const LOCK_ATTEMPTS_MAX: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
+/// A copy of what another run still writes may take this part of the room that is left: both go on growing.
+const COPY_PART: u64 = 2;
 /// Permissions of a file while it is unfinished: nobody else's business, and writable for the run that goes on with it.
 const WRITABLE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Written bytes are pushed towards the disk in steps of this, so that the final sync finds
@@ -118,28 +121,40 @@ pub struct Adopted {
     length: u64,
 }
 
-/// Takes over the unfinished file of this very version, if there is one and nobody writes it. Of one that another run
-/// still writes, what is there so far is copied: that run may be waiting for a sender that is long dead, and may wait
-/// for minutes.
+/// Takes over the longest unfinished file of this very version, if there is one. Of one that another run still writes, what
+/// is there so far is copied: that run may be waiting for a sender that is long dead, and may wait for minutes. Where a copy
+/// would take most of the room, the next longest serves, or none: then the transfer begins at the beginning.
 ///
 /// # Errors
 /// What listing the directory says. A file that cannot be taken over is no error: it is not there.
 pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Option<Adopted>, Fault> {
+    adopt_within(inbox, path, ours, free_bytes)
+}
+
+fn adopt_within(
+    inbox: &mut Inbox,
+    path: &TreePath,
+    ours: PartName,
+    free_bytes: impl Fn(&OwnedFd) -> u64,
+) -> Result<Option<Adopted>, Fault> {
     let directory = inbox.directory(path.parent())?;
-    let mut busy = None;
-    for theirs in inbox.parts_for(path.parent(), &ours.key)? {
-        if theirs.key != ours.key || theirs.run == ours.run {
-            continue;
-        }
+    let mut parts = inbox.parts_for(path.parent(), &ours.key)?;
+    parts.retain(|theirs| theirs.key == ours.key && theirs.run != ours.run);
+    parts.sort_by_cached_key(|theirs| {
+        let stat = statat(&*directory, theirs.to_string(), AtFlags::SYMLINK_NOFOLLOW);
+        Reverse(stat.map_or(0, |stat| stat.st_size))
+    });
+    for theirs in parts {
         let Ok(file) = open_unfinished(&directory, &theirs) else {
             continue;
         };
         let claimed = claim(&file, &directory, &theirs);
         let stat = fstat(&file)?;
+        let length = u64::try_from(stat.st_size).unwrap_or(0);
         if claimed.is_err() {
-            let length = u64::try_from(stat.st_size).unwrap_or(0);
-            if is_private(&stat) && length > busy.as_ref().map_or(0, |(_, longest)| *longest) {
-                busy = Some((file, length));
+            let is_of_use = is_private(&stat) && length > 0 && length <= free_bytes(&directory) / COPY_PART;
+            if is_of_use && let Ok(copy) = copy_of(&file, length, &directory, ours) {
+                return Ok(Some(copy));
             }
             continue;
         }
@@ -149,12 +164,15 @@ pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Optio
             if stat.st_mode & WRITABLE.as_raw_mode() != WRITABLE.as_raw_mode() {
                 fchmod(&file, WRITABLE)?;
             }
-            let length = u64::try_from(stat.st_size).unwrap_or(0);
             return Ok(Some(Adopted { name: ours, file, length }));
         }
     }
-    // Where there is no room for a copy, the transfer begins at the beginning, and says so itself.
-    Ok(busy.and_then(|(theirs, length)| copy_of(&theirs, length, &directory, ours).ok()))
+    Ok(None)
+}
+
+/// Room that is left on the file system of this directory.
+fn free_bytes(directory: &OwnedFd) -> u64 {
+    fstatvfs(directory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// Copies the first `length` bytes of a file that somebody else appends to into one of our own. Whether they are the
@@ -349,118 +367,5 @@ impl PartFile {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    const WHEN: Mtime = Mtime { seconds: 5, nanos: 6 };
-
-    fn name(path: &TreePath, size: u64, run: u64) -> PartName {
-        PartName { key: PartKey::new(&[7; 32], path, size, WHEN), run }
-    }
-
-    #[test]
-    fn names_are_read_back_and_others_are_not_ours() {
-        let path = TreePath::top(b"f").unwrap();
-        let ours = name(&path, 9, 3);
-        assert_eq!(PartName::parse(ours.to_string().as_bytes()), Some(ours));
-        let upper = ours.to_string().to_uppercase();
-        for other in ["f", ".vp-part.", ".vp-part.1.2.3", &upper, &format!("{ours}.4")] {
-            assert_eq!(PartName::parse(other.as_bytes()), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn an_unfinished_file_is_taken_over_once_and_hashed() {
-        let home = tempfile::tempdir().unwrap();
-        let path = TreePath::top(b"f").unwrap();
-        let content: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
-        let old = name(&path, 4_000_000, 1);
-        fs::write(home.path().join(old.to_string()), &content).unwrap();
-        let ours = name(&path, 4_000_000, 2);
-        let mut inbox = Inbox::open(home.path()).unwrap();
-        let mut rival = Inbox::open(home.path()).unwrap();
-        assert_eq!(rival.parts_for(b"", &ours.key).unwrap(), [old]);
-        let adopted = adopt(&mut inbox, &path, ours).unwrap().unwrap();
-        assert!(adopt(&mut rival, &path, name(&path, 4_000_000, 3)).unwrap().is_none());
-        let states = adopted.checkpoints(4_000_000, NonZeroU64::new(64).unwrap()).unwrap();
-        let lengths: Vec<u64> = states.iter().map(|state| state.0).collect();
-        assert_eq!(lengths, [1 << 20, 2 << 20, 3_000_000]);
-        assert_eq!(states[2].1.finalize(), blake3::hash(&content));
-    }
-
-    /// Does this without root's leave to open what its permissions forbid, which whoever runs tests may have.
-    fn without_privilege(work: impl FnOnce() + Send) {
-        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-        let unprivileged = || {
-            let mut sets = capabilities(None).unwrap();
-            sets.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
-            set_capabilities(None, sets).unwrap(); // of this thread alone
-            work();
-        };
-        std::thread::scope(|scope| scope.spawn(unprivileged).join()).unwrap();
-    }
-
-    #[test]
-    fn a_complete_file_that_nobody_may_write_is_taken_over_all_the_same() {
-        let home = tempfile::tempdir().unwrap();
-        without_privilege(|| {
-            let path = TreePath::top(b"f").unwrap();
-            let mut inbox = Inbox::open(home.path()).unwrap();
-            let root = inbox.directory(b"").unwrap();
-            for (run, mode) in [(1, 0o444), (2, 0o400), (3, 0o555)] {
-                let left = name(&path, 4, run);
-                let mut file = PartFile::create(&root, &left).unwrap();
-                file.write(b"full").unwrap();
-                drop(file.finish(Some(mode), Some(WHEN)).unwrap()); // and killed before it got its name
-                let denied = fs::File::options().write(true).open(home.path().join(left.to_string())).unwrap_err();
-                assert_eq!(denied.kind(), std::io::ErrorKind::PermissionDenied, "so nothing is tested");
-                inbox = Inbox::open(home.path()).unwrap();
-                let ours = name(&path, 4, run + 10);
-                let adopted = adopt(&mut inbox, &path, ours).unwrap().expect("taken over");
-                assert_eq!(adopted.checkpoints(4, NonZeroU64::MIN).unwrap()[0].0, 4);
-                let file = PartFile::resume(&root, &ours, 4).unwrap().finish(Some(mode), None).unwrap();
-                assert_eq!(u32::from(mode), fstat(&file).unwrap().st_mode & 0o777);
-                fs::remove_file(home.path().join(ours.to_string())).unwrap();
-            }
-        });
-    }
-
-    #[test]
-    fn what_another_run_still_writes_is_copied_and_left_to_it() {
-        let home = tempfile::tempdir().unwrap();
-        let path = TreePath::top(b"f").unwrap();
-        let content: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
-        let mut inbox = Inbox::open(home.path()).unwrap();
-        let root = inbox.directory(b"").unwrap();
-        let [theirs, shorter, ours] = [1, 2, 3].map(|run| name(&path, 4_000_000, run));
-        let mut writer = PartFile::create(&root, &theirs).unwrap();
-        writer.write(&content).unwrap();
-        let mut behind = PartFile::create(&root, &shorter).unwrap();
-        behind.write(&content[..10]).unwrap();
-        let adopted = adopt(&mut inbox, &path, ours).unwrap().expect("a copy");
-        writer.write(b"and on").unwrap();
-        let states = adopted.checkpoints(4_000_000, NonZeroU64::new(64).unwrap()).unwrap();
-        assert_eq!(states.last().unwrap().0, 3_000_000);
-        assert_eq!(states.last().unwrap().1.finalize(), blake3::hash(&content));
-        let mut copy = PartFile::resume(&root, &ours, 3_000_000).unwrap();
-        copy.write(b"otherwise").unwrap();
-        let read = |part: PartName| fs::read(home.path().join(part.to_string())).unwrap();
-        assert_eq!(read(theirs), [&content[..], b"and on"].concat());
-        assert_eq!(read(ours), [&content[..], b"otherwise"].concat());
-        assert_eq!(read(shorter).len(), 10);
-    }
-
-    #[test]
-    fn an_unfinished_file_of_another_version_or_in_use_is_left() {
-        let home = tempfile::tempdir().unwrap();
-        let path = TreePath::top(b"f").unwrap();
-        let mut inbox = Inbox::open(home.path()).unwrap();
-        let root = inbox.directory(b"").unwrap();
-        let _writer = PartFile::create(&root, &name(&path, 5, 1)).unwrap();
-        fs::write(home.path().join(name(&path, 6, 1).to_string()), "x").unwrap();
-        assert!(adopt(&mut inbox, &path, name(&path, 5, 2)).unwrap().is_none());
-        assert!(adopt(&mut inbox, &path, name(&path, 7, 2)).unwrap().is_none());
-        assert!(adopt(&mut inbox, &path, name(&path, 6, 2)).unwrap().is_some());
-    }
-}
+#[path = "part_tests.rs"]
+mod tests;

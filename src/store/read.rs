@@ -75,8 +75,8 @@ impl SourceFile {
         // It got another name or other permissions, as a log that is rotated. Or it was written, and looks as if not.
         let mut again = blake3::Hasher::new();
         self.hash(&mut again, 0, self.size())?;
-        let settled = Stamp::of(&fstat(&self.file)?) == now;
-        if settled && again.finalize() == *hash { Ok(()) } else { Err(Fault::Changed) }
+        let settled = Stamp::of(&fstat(&self.file)?);
+        if is_untouched(&now, &settled) && again.finalize() == *hash { Ok(()) } else { Err(Fault::Changed) }
     }
 
     /// Which stretch of data or hole begins at `offset`, which lies below the size.
@@ -139,9 +139,14 @@ impl SourceFile {
     }
 }
 
+/// Nobody did anything to the file in between. Its blocks do not count: a file system may allocate them when it likes.
+fn is_untouched(before: &Stamp, after: &Stamp) -> bool {
+    after.same_version(before) && after.changed == before.changed
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::source::Walk;
+    use super::super::source::{Mtime, Walk};
     use super::*;
     use std::fs::{self, File};
     use std::os::unix::fs::FileExt;
@@ -217,6 +222,24 @@ mod tests {
         }
         assert_eq!(source.check_unchanged(blake3::hash(b"one").as_bytes()), Ok(()));
         assert_eq!(source.check_unchanged(blake3::hash(b"torn").as_bytes()), Err(Fault::Changed));
+    }
+
+    #[test]
+    fn blocks_that_are_allocated_late_are_no_change() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("f"), b"one").unwrap();
+        let late = found(&home.path().join("f")).stamp;
+        let early = Stamp { sparse: !late.sparse, ..late };
+        assert!(is_untouched(&early, &late) && is_untouched(&late, &early));
+        let seconds = late.mtime.seconds + 1;
+        for other in [
+            Stamp { size: 4, ..late },
+            Stamp { mtime: Mtime { seconds, ..late.mtime }, ..late },
+            Stamp { changed: Mtime { seconds, ..late.changed }, ..late },
+            Stamp { identity: (late.identity.0, 0), ..late },
+        ] {
+            assert!(!is_untouched(&late, &other), "{other:?}");
+        }
     }
 
     #[test]

@@ -60,7 +60,9 @@
 //!    FILE_END; or FILE_FAILED at any point. After HAVE: FILE_SAME, or FILE_DIFFERS if it was to be
 //!    left, or FILE_BEGIN at 0, or FILE_FAILED.
 //! 6. ITEM is final for its index, and comes once. *Committed* says: verified, synced, and renamed.
-//!    *Exists* says: the same is there and synced, whoever put it there. If it comes while the file is under way, the sender sends FILE_FAILED and goes on with the next.
+//!    *Exists* says: the same is there and synced, whoever put it there, under its name or, where both
+//!    are kept, under another. If an ITEM comes while its file is under way, the sender sends
+//!    FILE_FAILED and goes on with the next.
 //! 7. END{number of ENTRYs, skipped} comes when every ENTRY has been dealt with; DONE follows every ITEM.
 //!
 //! Faults: see [`FAULTS`]. Statuses: see [`super::Status`].

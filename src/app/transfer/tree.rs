@@ -1,6 +1,6 @@
 //! A directory as the place where a transfer goes.
 
-use super::messages::{IfDifferent, ItemOutcome};
+use super::messages::{IfDifferent, ItemOutcome, OPEN_ENTRIES_MAX};
 use super::sink::{Offered, Owing, Settled, Sink, Verdict};
 use crate::store::Fault;
 use crate::store::batch::{Batch, Landed, Landing, Place};
@@ -9,6 +9,7 @@ use crate::store::names::{TreePath, link_stays_inside};
 use crate::store::owed::{Marker, Marks};
 use crate::store::part::{PartFile, PartKey, PartName, adopt, hash_range};
 use crate::store::source::{Kind, Mtime};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::time::Instant;
@@ -29,6 +30,27 @@ struct Unfinished {
     made: bool,
 }
 
+/// Files that may be the ones being offered, but have another name here: their numbers and that name, while the sender has
+/// not said. It says so in order, so the last ones are those that are open.
+#[derive(Default)]
+struct Elsewhere(VecDeque<(u32, Vec<u8>)>);
+
+impl Elsewhere {
+    fn note(&mut self, index: u32, name: Vec<u8>) {
+        if self.0.len() >= OPEN_ENTRIES_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((index, name));
+    }
+
+    fn take(&mut self, index: u32) -> Option<Vec<u8>> {
+        while self.0.front().is_some_and(|(first, _)| *first < index) {
+            self.0.pop_front();
+        }
+        self.0.pop_front_if(|(first, _)| *first == index).map(|(_, name)| name)
+    }
+}
+
 /// The receiver's directory during one transfer.
 pub(super) struct TreeSink {
     inbox: Inbox,
@@ -37,6 +59,7 @@ pub(super) struct TreeSink {
     run: u64,
     batch: Batch,
     writing: Option<(PartName, PartFile)>,
+    elsewhere: Elsewhere,
     directories: Vec<Unfinished>,
     /// For further ones of them.
     pub directories_bytes_left: usize,
@@ -58,6 +81,7 @@ impl TreeSink {
             run,
             batch: Batch::default(),
             writing: None,
+            elsewhere: Elsewhere::default(),
             directories: Vec::new(),
             directories_bytes_left: DIRECTORIES_BYTES_MAX,
             owes_runs: false,
@@ -85,6 +109,12 @@ impl TreeSink {
     fn forgive(&mut self, item: &Offered) {
         Marker(self.run).forgive(&mut self.inbox, item.path.first());
         self.owing.clear();
+    }
+
+    /// It is at its place, and nothing else of this transfer may replace it there.
+    fn count_as_landed(&mut self, item: &Offered) -> Result<(), Fault> {
+        // Only this policy replaces anything.
+        if self.overwrite == Overwrite::Yes { self.inbox.count_as_landed(&item.path) } else { Ok(()) }
     }
 
     fn part_name(&self, item: &Offered) -> PartName {
@@ -115,6 +145,9 @@ impl TreeSink {
                 let file = self.inbox.open_existing(item.path.parent(), &name)?;
                 let mut hasher = blake3::Hasher::new();
                 hash_range(&file, &mut hasher, 0, size)?;
+                if name != item.path.name() {
+                    self.elsewhere.note(item.index, name);
+                }
                 let otherwise = if left_alone { IfDifferent::Leave } else { IfDifferent::Send };
                 Ok(Verdict::Have(*hasher.finalize().as_bytes(), otherwise))
             }
@@ -145,7 +178,8 @@ impl TreeSink {
             mtime: item.mtime.unwrap_or(NO_TIME),
             made: made == Made::New,
         });
-        self.batch.add_name(now, Landing { kept: made != Made::New, ..landing(item, None) });
+        let kept = (made != Made::New).then(|| item.path.name().to_vec());
+        self.batch.add_name(now, Landing { kept, ..landing(item, None) });
         Ok(Verdict::Taken)
     }
 
@@ -155,7 +189,9 @@ impl TreeSink {
         }
         let there = self.inbox.look(&item.path)?;
         if matches!(&there, There::Link(known) if known == target) {
-            self.batch.add_name(now, Landing { kept: true, ..landing(item, None) });
+            self.count_as_landed(item)?;
+            let kept = Some(item.path.name().to_vec());
+            self.batch.add_name(now, Landing { kept, ..landing(item, None) });
             return Ok(Verdict::Taken);
         }
         let (parent, mtime) = (item.path.parent(), item.mtime.unwrap_or(NO_TIME));
@@ -163,6 +199,7 @@ impl TreeSink {
             (There::Nothing, _) => {
                 self.owe(item)?;
                 self.inbox.make_link(parent, item.path.name(), target, mtime)?;
+                self.count_as_landed(item)?;
                 self.batch.add_name(now, landing(item, None));
             }
             (_, Overwrite::Never) | (There::Directory, Overwrite::Yes) => {
@@ -181,7 +218,7 @@ impl TreeSink {
 }
 
 fn landing(item: &Offered, part: Option<PartName>) -> Landing {
-    Landing { index: item.index, path: item.path.clone(), part, content: item.size.zip(item.hash), kept: false }
+    Landing { index: item.index, path: item.path.clone(), part, content: item.size.zip(item.hash), kept: None }
 }
 
 impl Sink for TreeSink {
@@ -253,12 +290,13 @@ impl Sink for TreeSink {
     }
 
     fn keep(&mut self, now: Instant, item: Offered) -> Option<Settled> {
+        if let Err(fault) = self.count_as_landed(&item) {
+            return Some(Settled { index: item.index, path: item.path, outcome: fault.into(), renamed: None });
+        }
         // Whoever put it there may not have synced it: this receiver, too, if it was killed between renaming and syncing.
-        let file = match self.overwrite {
-            Overwrite::Never | Overwrite::Yes => self.inbox.open_existing(item.path.parent(), item.path.name()).ok(),
-            Overwrite::Rename => None, // it may have been one of the alternatives
-        };
-        self.batch.add_file(now, Landing { kept: true, ..landing(&item, None) }, file.map(File::from), 0);
+        let name = self.elsewhere.take(item.index).unwrap_or_else(|| item.path.name().to_vec());
+        let file = self.inbox.open_existing(item.path.parent(), &name).ok();
+        self.batch.add_file(now, Landing { kept: Some(name), ..landing(&item, None) }, file.map(File::from), 0);
         None
     }
 
@@ -320,12 +358,11 @@ impl Sink for TreeSink {
 
 fn settled(landed: Landed) -> Settled {
     let Landed { index, path, result } = landed;
-    match result {
-        Ok(Place::Already) => Settled { index, path, outcome: ItemOutcome::Exists, renamed: None },
-        Ok(Place::Named(name)) => {
-            let renamed = (name != path.name()).then_some(name);
-            Settled { index, path, outcome: ItemOutcome::Committed, renamed }
-        }
-        Err(fault) => Settled { index, path, outcome: fault.into(), renamed: None },
-    }
+    let (outcome, name) = match result {
+        Ok(Place::Already(name)) => (ItemOutcome::Exists, Some(name)),
+        Ok(Place::Named(name)) => (ItemOutcome::Committed, Some(name)),
+        Err(fault) => (fault.into(), None),
+    };
+    let renamed = name.filter(|name| name != path.name());
+    Settled { index, path, outcome, renamed }
 }

@@ -53,6 +53,85 @@ fn what_was_there_before_is_only_called_so_once_it_is_synced() {
     assert_eq!(names(&home.inbox().join("d")), ["f", "l"]);
 }
 
+/// A receiver whose file system folds case, or is said to. Nothing but the test makes one name of two.
+fn overwriting<'p>(home: &Home, folds: bool, nobody: &'p mut ()) -> Receiver<'p, 'static> {
+    let mut inbox = Inbox::open(&home.inbox()).unwrap();
+    inbox.planted_folding = folds;
+    let sink = Box::new(TreeSink::new(inbox, Overwrite::Yes, SENDER, 1));
+    let mut receiver = Receiver::new(sink, ReceivePolicy::default(), None, nobody);
+    receiver.handle(hello(Content::Files, b""), Instant::now()).unwrap();
+    receiver
+}
+
+/// What each item has come to.
+fn outcomes(receiver: &mut Receiver<'_, '_>) -> Vec<(u32, ItemOutcome)> {
+    receiver.commit();
+    let item = |answer| if let Answer::Item { index, outcome } = answer { Some((index, outcome)) } else { None };
+    receiver.answers().filter_map(item).collect()
+}
+
+fn bring(receiver: &mut Receiver<'_, '_>, index: u32, content: &[u8]) {
+    receiver.handle(Offer::Begin { index, offset: 0 }, Instant::now()).unwrap();
+    receiver.content(content).unwrap();
+    receiver.handle(Offer::End { index, hash: blake3::hash(content).into() }, Instant::now()).unwrap();
+}
+
+#[test]
+fn what_is_kept_is_not_replaced_by_what_the_file_system_takes_for_the_same() {
+    for (folds, second) in [(true, ItemOutcome::Refused(Fault::Duplicate)), (false, ItemOutcome::Committed)] {
+        let home = Home::new();
+        fs::write(home.inbox().join("README"), "kept").unwrap();
+        fs::hard_link(home.inbox().join("README"), home.inbox().join("readme")).unwrap();
+        let mut nobody = ();
+        let mut receiver = overwriting(&home, folds, &mut nobody);
+        for (index, name) in [(0, b"README"), (1, b"readme")] {
+            receiver.handle(entry(index, Kind::File, 4, &[name]), Instant::now()).unwrap();
+        }
+        receiver.handle(Offer::Same { index: 0 }, Instant::now()).unwrap();
+        bring(&mut receiver, 1, b"else");
+        assert_eq!(outcomes(&mut receiver), [(0, ItemOutcome::Exists), (1, second)]);
+    }
+}
+
+#[test]
+fn what_was_replaced_meanwhile_under_another_name_is_not_said_to_be_there() {
+    let home = Home::new();
+    fs::write(home.inbox().join("README"), "kept").unwrap();
+    let mut nobody = ();
+    let mut receiver = overwriting(&home, true, &mut nobody);
+    for (index, name) in [(0, b"readme"), (1, b"README")] {
+        receiver.handle(entry(index, Kind::File, 4, &[name]), Instant::now()).unwrap();
+    }
+    bring(&mut receiver, 0, b"else");
+    assert_eq!(outcomes(&mut receiver), [(0, ItemOutcome::Committed)]);
+    fs::rename(home.inbox().join("readme"), home.inbox().join("README")).unwrap();
+    receiver.handle(Offer::Same { index: 1 }, Instant::now()).unwrap();
+    assert_eq!(outcomes(&mut receiver), [(1, ItemOutcome::Refused(Fault::Duplicate))]);
+}
+
+#[test]
+fn a_link_is_not_replaced_by_what_the_file_system_takes_for_the_same() {
+    let link = |index, name: &[u8], target: &[u8]| entry(index, Kind::Link(target.to_vec()), 0, &[b"d", name]);
+    for is_kept in [true, false] {
+        let home = Home::new();
+        let directory = home.inbox().join("d");
+        fs::create_dir(&directory).unwrap();
+        if is_kept {
+            symlink("x", directory.join("l")).unwrap();
+        }
+        let mut nobody = ();
+        let mut receiver = overwriting(&home, true, &mut nobody);
+        receiver.handle(entry(0, Kind::Directory, 0, &[b"d"]), Instant::now()).unwrap();
+        receiver.handle(link(1, b"l", b"x"), Instant::now()).unwrap();
+        fs::hard_link(directory.join("l"), directory.join("L")).unwrap();
+        receiver.handle(link(2, b"L", b"y"), Instant::now()).unwrap();
+        let first = if is_kept { ItemOutcome::Exists } else { ItemOutcome::Committed };
+        let all = [(0, ItemOutcome::Exists), (1, first), (2, ItemOutcome::Refused(Fault::Duplicate))];
+        assert_eq!(outcomes(&mut receiver), all);
+        assert_eq!(names(&directory), ["L", "l"], "nothing half-made stays");
+    }
+}
+
 /// The last that was reported: bytes done, and those of them that did not move.
 #[derive(Default)]
 struct Last(u64, u64);

@@ -115,6 +115,44 @@ fn a_renamed_source_is_told_to_the_hook_by_its_new_name() {
 }
 
 #[test]
+fn a_command_that_failed_for_a_renamed_source_is_run_again_for_that_and_not_for_the_other() {
+    for (other, source) in [(&b"not ours"[..], &b"new"[..]), (b"old", b"new"), (b"not ours", b"")] {
+        let home = Home::new();
+        let sources = [home.put("f", source), home.put("g", b"g")];
+        fs::write(home.inbox().join("f"), other).unwrap();
+        let mut seen = Vec::new();
+        for (command_status, expected) in [(5, Status::CommandFailed), (0, Status::NothingToDo)] {
+            let mut receive = into_with(&home.inbox(), Overwrite::Rename);
+            receive.on_received = Some(Box::new(|received: &Received| {
+                seen.push(received.path.as_bytes().to_vec());
+                command_status
+            }));
+            assert_eq!(run(job(&sources), receive).1.status, expected);
+        }
+        assert_eq!(seen, [&b"f.1"[..], b"g", b"f.1", b"g"]);
+        assert_eq!(fs::read(home.inbox().join("f")).unwrap(), other);
+    }
+}
+
+#[test]
+fn what_is_there_under_another_name_is_remembered_for_the_right_item() {
+    let home = Home::new();
+    let sources = ["a", "b", "c"].map(|name| home.put(name, b"content"));
+    ["a", "b"].iter().for_each(|name| fs::write(home.inbox().join(name), b"other").unwrap());
+    let mut seen = Vec::new();
+    for command_status in [5, 0] {
+        let mut receive = into_with(&home.inbox(), Overwrite::Rename);
+        receive.on_received = Some(Box::new(|received: &Received| {
+            seen.push(received.path.as_bytes().to_vec());
+            command_status
+        }));
+        run(job(&sources), receive);
+        fs::write(home.inbox().join("a.1"), b"CONTENT").unwrap();
+    }
+    assert_eq!(seen, [&b"a.1"[..], b"b.1", b"c", b"a.2", b"b.1", b"c"]);
+}
+
+#[test]
 fn limits_refuse_what_is_beyond_them() {
     let home = Home::new();
     let sources = [home.put("a", b"12345"), home.put("b", b"1234567890"), home.put("c", b"123")];
