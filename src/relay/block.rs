@@ -76,6 +76,11 @@ impl Budget {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether more is in use than may be: what was read is copied even if there is no room for it.
+    pub fn is_overdrawn(&self) -> bool {
+        self.used_bytes() > self.limit_bytes
+    }
+
     /// Whether there is room to grant more than the least: below three quarters.
     pub fn is_ample(&self) -> bool {
         self.used_bytes() < self.limit_bytes / 4 * 3
@@ -144,7 +149,8 @@ impl Pool {
         Some(Arc::new(Buffer { bytes: Bytes::Block(bytes), charged: BLOCK_BYTES, pool: Arc::clone(self) }))
     }
 
-    /// A buffer of its own for a few bytes. Never refused: credit bounds how many there are, and they count.
+    /// A buffer of its own for a few bytes. Never refused, but it counts: [`Reader::prepare`](super::Reader::prepare) lets nothing
+    /// be read that could be copied next.
     fn copy(self: &Arc<Pool>, bytes: &[u8]) -> Arc<Buffer> {
         self.budget.charge(bytes.len());
         Arc::new(Buffer { bytes: Bytes::Small(bytes.to_vec()), charged: bytes.len(), pool: Arc::clone(self) })

@@ -21,6 +21,8 @@ fn of_size(memory_bytes: usize, workers: usize) -> (RelayCore, PeerId) {
 struct Pair {
     caller: Client,
     callee: Client,
+    /// Bytes of a frame.
+    piece: u32,
     credit: u32,
     sent: u32,
     received: usize,
@@ -33,7 +35,7 @@ impl Pair {
         callee.bare(Kind::Credit, 1, 1 << 30);
         callee.flush(now, relay);
         caller.all(now, relay);
-        Pair { caller, callee, credit: CIRCUIT_WINDOW_START, sent: 0, received: 0, ended: false }
+        Pair { caller, callee, piece: 60_000, credit: CIRCUIT_WINDOW_START, sent: 0, received: 0, ended: false }
     }
 
     /// Sends up to `most` bytes, a little at a time, as long as the relay reads.
@@ -41,17 +43,16 @@ impl Pair {
         let goal = self.credit.min(self.sent.saturating_add(most));
         while !self.ended {
             if self.caller.output.is_empty() {
-                let count = (goal - self.sent).min(60_000);
+                let count = (goal - self.sent).min(self.piece);
                 if count == 0 {
                     return;
                 }
                 self.caller.data(2, &numbered(usize::try_from(count).unwrap()));
                 self.sent += count;
             }
-            if !relay.handle_read(now, self.caller.id, &self.caller.output) {
+            if !self.caller.pour(now, relay) {
                 return;
             }
-            self.caller.output.clear();
         }
     }
 
@@ -116,6 +117,38 @@ fn receivers_that_take_a_little_now_and_then_do_not_keep_the_memory_from_the_oth
         assert!(!usual.ended && !slow.ended, "{workers}: those who hold little are the last");
         assert!(hoarders.iter().any(|pair| pair.ended));
         assert!(slow.received > 400_000, "{workers}: {}", slow.received);
+    }
+}
+
+#[test]
+fn what_is_copied_takes_no_more_memory_than_there_is_and_a_read() {
+    for workers in [1, 2] {
+        let start = Instant::now();
+        let (mut relay, id) = small(workers);
+        let mut hoarders: Vec<_> = (0..60).map(|_| Pair::new(start, &mut relay, id, (1, 2))).collect();
+        let mut usual = Pair::new(start, &mut relay, id, (3, 4));
+        let (mut now, mut most) = (start, 0);
+        while now < start + 15 * SECOND {
+            for pair in &mut hoarders {
+                pair.piece = 8000;
+                pair.send(now, &mut relay, u32::MAX);
+                most = most.max(relay.used_bytes());
+                if now == start && !pair.ended {
+                    pair.take(now, &mut relay, 4096);
+                }
+            }
+            usual.send(now, &mut relay, 20_000);
+            usual.take(now, &mut relay, usize::MAX);
+            let all = hoarders.iter_mut().filter(|pair| !pair.ended).chain([&mut usual]);
+            all.for_each(|pair| pair.beat(now, &mut relay));
+            now += Duration::from_millis(50);
+            relay.handle_timeout(now);
+        }
+        let read = crate::relay::READ_BLOCKS * crate::relay::BLOCK_BYTES;
+        assert!((MEMORY / 2..=MEMORY + workers * read).contains(&most), "{workers}: {most}");
+        hoarders.iter_mut().for_each(|pair| pair.take(now, &mut relay, usize::MAX));
+        assert!(hoarders.iter().any(|pair| pair.ended), "{workers}: memory was used up");
+        assert!(usual.received > 1_000_000 && !usual.ended, "{workers}: {} bytes", usual.received);
     }
 }
 
