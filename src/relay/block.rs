@@ -253,6 +253,11 @@ impl Piece {
         self.idle
     }
 
+    /// Its part of the memory that it keeps, in which the other pieces of the same read have as large a part each.
+    pub fn kept_bytes(&self) -> usize {
+        self.buffer.charged / Arc::strong_count(&self.buffer)
+    }
+
     /// This piece follows another: if both are in one buffer, it takes over what that one answers for. Whether they are.
     pub fn follow(&mut self, before: &mut Piece) -> bool {
         let same = Arc::ptr_eq(&self.buffer, &before.buffer);
@@ -367,6 +372,18 @@ mod tests {
         assert_eq!((copy.len(), copy.idle_bytes()), (15_000, 0));
         let mut other = Piece::copied(&pool, &[1; 100]);
         assert!(!other.follow(&mut first));
+    }
+
+    #[test]
+    fn what_keeps_a_block_counts_as_that_however_little_of_it_is_left() {
+        let pool = Pool::new(Budget::new(BLOCK_BYTES));
+        let block = pool.take().unwrap();
+        let (mut first, second) = (Piece::new(&block, 0..10_000), Piece::new(&block, 20_000..40_000));
+        drop(block);
+        assert_eq!((first.kept_bytes(), second.kept_bytes()), (BLOCK_BYTES / 2, BLOCK_BYTES / 2));
+        drop(second);
+        drop(first.split_front(9_999));
+        assert_eq!((first.len(), first.kept_bytes()), (1, BLOCK_BYTES));
     }
 
     #[test]

@@ -153,6 +153,43 @@ fn what_is_copied_takes_no_more_memory_than_there_is_and_a_read() {
 }
 
 #[test]
+fn bytes_that_wait_for_credit_count_with_the_blocks_that_they_keep() {
+    for workers in [1, 2] {
+        let mut now = Instant::now();
+        let (mut relay, id) = small(workers);
+        let mut usual = Pair::new(now, &mut relay, id, (3, 4));
+        let frame = crate::relay::BLOCK_BYTES - 32;
+        let mut hoarders = Vec::new();
+        for _ in 0..70 {
+            let (mut caller, mut callee) = joined_as(now, &mut relay, id, (1, 2));
+            callee.bare(Kind::Credit, 1, u32::try_from(3 * frame - 1).unwrap());
+            callee.flush(now, &mut relay);
+            for _ in 0..3 {
+                caller.data(2, &numbered(frame));
+                caller.pour(now, &mut relay);
+                callee.all(now, &mut relay);
+                caller.all(now, &mut relay);
+            }
+            hoarders.push((caller, callee));
+        }
+        usual.send(now, &mut relay, 20_000);
+        assert!(!usual.caller.output.is_empty(), "{workers}: memory is used up");
+        for _ in 0..100 {
+            // There is always something that was not read: it could be the credit.
+            for client in hoarders.iter().flat_map(|(caller, callee)| [caller, callee]) {
+                relay.handle_held(now, client.id);
+            }
+            usual.send(now, &mut relay, 20_000);
+            usual.take(now, &mut relay, usize::MAX);
+            usual.beat(now, &mut relay);
+            now += Duration::from_millis(50);
+            relay.handle_timeout(now);
+        }
+        assert!(usual.received > 500_000 && !usual.ended, "{workers}: {}", usual.received);
+    }
+}
+
+#[test]
 fn what_moves_slowly_is_left_alone_while_most_of_the_memory_moves() {
     let start = Instant::now();
     let (mut relay, id) = small(1);

@@ -60,6 +60,16 @@ impl Output {
         self.bytes
     }
 
+    /// The memory that it keeps, bytes.
+    pub fn kept_bytes(&self) -> usize {
+        let kept = |part: &Part| match part {
+            Part::Body { piece, .. } => piece.kept_bytes(),
+            Part::Sealed(bytes, charge) => charge.as_ref().map_or(bytes.len(), Charge::bytes),
+            Part::Header(bytes) => bytes.len(),
+        };
+        self.parts.iter().map(kept).sum()
+    }
+
     /// Memory that is kept for bodies in it beyond their bytes.
     pub fn idle_bytes(&self) -> usize {
         self.idle_bytes

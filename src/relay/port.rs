@@ -275,14 +275,13 @@ impl Port {
         }
     }
 
-    /// What it holds, bytes: what is in order, messages, and what waits in circuits.
-    pub fn held_bytes(&self) -> usize {
-        let in_order = self.output.bytes() + self.output.idle_bytes();
+    /// The memory that it keeps, bytes: for what is in order, messages, and what waits in circuits.
+    pub fn kept_bytes(&self) -> usize {
         let waiting = self.circuits.values().map(|slot| match slot {
-            Slot::Open(half) => half.outward.held_bytes(),
+            Slot::Open(half) => half.outward.kept_bytes(),
             Slot::Asking | Slot::Offered => 0,
         });
-        in_order + self.charges().map(Charge::bytes).sum::<usize>() + waiting.sum::<usize>()
+        self.output.kept_bytes() + self.charges().map(Charge::bytes).sum::<usize>() + waiting.sum::<usize>()
     }
 
     /// Opens a circuit that was asked for or offered.

@@ -161,7 +161,7 @@ impl Forwarder {
             let Conn::Open(port) = conn else { continue };
             let peer = port.peer;
             if let Some(since) = lasting(&port.wait) {
-                let (bytes, has_messages) = (port.held_bytes(), port.has_messages());
+                let (bytes, has_messages) = (port.kept_bytes(), port.has_messages());
                 slow.push(Slow { peer, since, link, circuit: None, bytes, has_messages });
                 continue;
             }
@@ -169,7 +169,7 @@ impl Forwarder {
                 if let Slot::Open(half) = slot
                     && let Some(since) = lasting(half.outward.wait())
                 {
-                    let bytes = half.outward.held_bytes();
+                    let bytes = half.outward.kept_bytes();
                     slow.push(Slow { peer, since, link, circuit: Some(circuit), bytes, has_messages: false });
                 }
             }
