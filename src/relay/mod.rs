@@ -52,7 +52,7 @@ pub use output::SLICES_MAX;
 pub use policy::{Limits, Policy, Share};
 pub use reader::{READ_BLOCKS, Reader};
 pub use requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX};
-pub use router::{ANSWER_DEADLINE, Load, NAMES_MAX, NAMES_PER_PEER_MAX, Router};
+pub use router::{ANSWER_DEADLINE, Load, NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX, Router};
 
 use std::fmt;
 
