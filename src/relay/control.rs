@@ -44,6 +44,7 @@ impl Forwarder {
         match port.circuits.get(&circuit) {
             None => {}
             Some(Slot::Open(_)) => {
+                port.items.take_back(circuit);
                 if let Some(peer) = port.forget(circuit) {
                     self.deliver(now, peer, Parcel::Reset(peer, code));
                 }
@@ -55,6 +56,7 @@ impl Forwarder {
             }
             Some(Slot::Offered) => {
                 port.circuits.remove(&circuit);
+                port.items.take_back(circuit);
                 self.ask(|router, orders| router.reject(now, (id, circuit), code, orders));
             }
         }
@@ -140,6 +142,7 @@ impl Forwarder {
             Some(Slot::Offered) => port.circuits.remove(&circuit),
             Some(_) => return Err(CloseCode::Protocol),
         };
+        port.items.take_back(circuit);
         self.ask(|router, orders| router.reject(now, (id, circuit), code, orders));
         Ok(())
     }
@@ -183,11 +186,7 @@ impl Forwarder {
                     self.handle_starved(now);
                 }
             }
-            What::Withdraw { circuit, code } => {
-                if matches!(port.circuits.get(&circuit), Some(Slot::Offered)) {
-                    port.reset(circuit, code);
-                }
-            }
+            What::Withdraw { circuit, code } => port.withdraw(circuit, code),
             What::Opened { circuit, peer, early } => {
                 if matches!(port.circuits.get(&circuit), Some(Slot::Asking)) {
                     port.open(now, circuit, peer);

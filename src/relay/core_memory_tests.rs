@@ -217,7 +217,7 @@ fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go
     let mut caller = Client::attach(now, &mut relay, id, 2);
     caller.all(now, &mut relay);
     let (mut deaf, mut circuit, mut refused) = (Vec::new(), 0, 0);
-    for _ in 0..8 {
+    for _ in 0..18 {
         let mut callee = Client::attach(now, &mut relay, id, 1);
         callee.say(Control::Listen { name: app("a") });
         callee.flush(now, &mut relay);
@@ -227,11 +227,12 @@ fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go
         for _ in 0..100 {
             circuit += 2;
             caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early: vec![1; EARLY_MAX] });
+            caller.flush(now, &mut relay);
+            callee.got(now, &mut relay, 1);
             caller.bare(Kind::Reset, circuit, 8);
             caller.flush(now, &mut relay);
             let got = caller.all(now, &mut relay);
             refused += usize::from(got == [status(circuit, CloseCode::Limit)]);
-            callee.got(now, &mut relay, 1);
         }
         deaf.push(callee);
     }
@@ -254,6 +255,49 @@ fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go
     }
     assert!(deaf.iter().any(|callee| !relay.is_open(callee.id)));
     deaf.iter().chain([&hearing]).for_each(|callee| relay.handle_closed(now, callee.id));
+    assert_eq!(relay.used_bytes(), 0);
+}
+
+#[test]
+fn calls_that_are_withdrawn_before_they_go_out_take_no_memory() {
+    let now = Instant::now();
+    let (mut relay, id) = small(1);
+    let mut caller = Client::attach(now, &mut relay, id, 2);
+    caller.all(now, &mut relay);
+    let (mut deaf, mut circuit) = (Vec::new(), 0);
+    for _ in 0..4 {
+        let mut callee = Client::attach(now, &mut relay, id, 1);
+        callee.say(Control::Listen { name: app("a") });
+        callee.flush(now, &mut relay);
+        for n in 0..300_u32 {
+            circuit += 2;
+            let (to, early) = (callee.peer, vec![1; EARLY_MAX]);
+            caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early });
+            caller.flush(now, &mut relay);
+            if n < 10 {
+                callee.got(now, &mut relay, 1);
+            }
+            // An answer to what it has not been asked is no better than none.
+            let answer = if n % 2 == 0 { (&mut caller, circuit) } else { (&mut callee, 2 * n + 1) };
+            answer.0.bare(Kind::Reset, answer.1, 8);
+            answer.0.flush(now, &mut relay);
+            caller.all(now, &mut relay);
+        }
+        deaf.push(callee);
+    }
+    assert!(relay.used_bytes() < 4 * 10 * 2500, "{}", relay.used_bytes());
+    for callee in &mut deaf {
+        // It hears the end of nothing of which it has not heard before.
+        let (mut heard, mut ended) = (Vec::new(), Vec::new());
+        for got in callee.all(now, &mut relay) {
+            match got {
+                Got::Control(Control::Incoming { circuit, .. }) => heard.push(circuit),
+                Got::Reset(circuit, _) => ended.push(circuit),
+                _ => {}
+            }
+        }
+        assert!(!ended.is_empty() && ended.iter().all(|circuit| heard.contains(circuit)), "{ended:?} of {heard:?}");
+    }
     assert_eq!(relay.used_bytes(), 0);
 }
 

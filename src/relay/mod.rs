@@ -26,6 +26,7 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzz;
 mod half;
+mod items;
 mod orders;
 mod output;
 mod outward;
