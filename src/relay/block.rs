@@ -8,6 +8,7 @@
 //! A block is filled once, while nobody else holds it, and is only read afterwards. Its memory returns to the pool of the
 //! worker that took it when the last piece is gone, wherever that happens.
 
+use super::charge::Messages;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +32,7 @@ pub struct Budget {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
     /// What of that messages take.
-    message_bytes: AtomicUsize,
+    messages: Messages,
     /// What waits for those who take it slowly, as the workers last found.
     slow_bytes: AtomicUsize,
     /// What of it was let go of so far; wraps.
@@ -41,8 +42,9 @@ pub struct Budget {
 impl Budget {
     /// A budget of this many bytes.
     pub fn new(limit_bytes: usize) -> Arc<Budget> {
-        let [used_bytes, message_bytes, slow_bytes, let_go_bytes] = [(); 4].map(|()| AtomicUsize::new(0));
-        Arc::new(Budget { limit_bytes, used_bytes, message_bytes, slow_bytes, let_go_bytes })
+        let [used_bytes, slow_bytes, let_go_bytes] = [(); 3].map(|()| AtomicUsize::new(0));
+        let messages = Messages::default();
+        Arc::new(Budget { limit_bytes, used_bytes, messages, slow_bytes, let_go_bytes })
     }
 
     /// Its size.
@@ -86,28 +88,16 @@ impl Budget {
         self.used_bytes() < self.limit_bytes / 4 * 3
     }
 
-    /// Bytes of messages among those.
-    pub fn message_bytes(&self) -> usize {
-        self.message_bytes.load(Ordering::Relaxed)
+    /// Messages among those.
+    pub fn messages(&self) -> &Messages {
+        &self.messages
     }
 
-    /// A message waits.
-    pub fn charge_message(&self, bytes: usize) {
-        self.charge(bytes);
-        self.message_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// It has gone out.
-    pub fn discharge_message(&self, bytes: usize) {
-        self.discharge(bytes);
-        self.message_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    fn charge(&self, bytes: usize) {
+    pub(super) fn charge(&self, bytes: usize) {
         self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn discharge(&self, bytes: usize) {
+    pub(super) fn discharge(&self, bytes: usize) {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 

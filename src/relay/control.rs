@@ -174,23 +174,20 @@ impl Forwarder {
             What::Evict => {}
             What::Offer { .. } if port.is_ending() => {}
             What::Offer { circuit, from, name, early } => {
-                let charge = Charge::within(self.pool.budget(), early.len());
-                let is_full = charge.is_none();
+                let charge = Charge::within(self.pool.budget(), port.peer, early.len());
                 if let Some(charge) = charge.filter(|_| !port.is_backlogged()) {
                     port.circuits.insert(circuit, Slot::Offered);
                     port.pass_on(Control::Incoming { circuit, from, name, early }, charge);
                     return;
                 }
                 self.ask(|router, orders| router.reject(now, (id, circuit), CloseCode::Limit, orders));
-                if is_full {
-                    self.handle_starved(now);
-                }
+                self.handle_refused(now);
             }
             What::Withdraw { circuit, code } => port.withdraw(circuit, code),
             What::Opened { circuit, peer, early } => {
                 if matches!(port.circuits.get(&circuit), Some(Slot::Asking)) {
                     port.open(now, circuit, peer);
-                    let charge = Charge::new(self.pool.budget(), early.len());
+                    let charge = Charge::new(self.pool.budget(), port.peer, early.len());
                     port.pass_on(Control::Opened { circuit, early }, charge);
                 } else {
                     // The caller gave up while the callee accepted.

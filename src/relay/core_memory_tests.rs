@@ -216,9 +216,17 @@ fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go
     let (mut relay, id) = small(2);
     let mut caller = Client::attach(now, &mut relay, id, 2);
     caller.all(now, &mut relay);
-    let (mut deaf, mut circuit, mut refused) = (Vec::new(), 0, 0);
-    for _ in 0..18 {
-        let mut callee = Client::attach(now, &mut relay, id, 1);
+    // Somebody who is slow as well, and has more bytes than any of the others, but a single message.
+    let mut slow = Pair::new(now, &mut relay, id, (9, 8));
+    slow.send(now, &mut relay, u32::MAX);
+    caller.connect(2, slow.callee.peer, "a", 0);
+    caller.flush(now, &mut relay);
+    slow.take(now, &mut relay, 1);
+    let before = relay.used_bytes();
+    assert!(before > WINDOW);
+    let (mut deaf, mut circuit, mut refused) = (Vec::new(), 2, 0);
+    for n in 0..18 {
+        let mut callee = Client::attach(now, &mut relay, id, 11 + n / 3);
         callee.say(Control::Listen { name: app("a") });
         callee.flush(now, &mut relay);
         // It takes a byte, and no more: what is put in order for it stays there.
@@ -237,7 +245,8 @@ fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go
         deaf.push(callee);
     }
     assert!(refused > 100, "{refused}");
-    assert!((MEMORY / 5..MEMORY / 4 + 10_000).contains(&relay.used_bytes()), "{}", relay.used_bytes());
+    let messages = relay.used_bytes() - before;
+    assert!((MEMORY / 5..MEMORY / 4 + 10_000).contains(&messages), "{messages}");
     // Somebody else is called once the deaf have been deaf for a while.
     let mut hearing = Client::attach(now, &mut relay, id, 3);
     hearing.say(Control::Listen { name: app("b") });
@@ -254,8 +263,34 @@ fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go
         assert_eq!(got, if heard { vec![] } else { vec![status(circuit, wanted)] });
     }
     assert!(deaf.iter().any(|callee| !relay.is_open(callee.id)));
-    deaf.iter().chain([&hearing]).for_each(|callee| relay.handle_closed(now, callee.id));
+    assert!(relay.is_open(slow.callee.id), "it has not much of what is lacking");
+    deaf.iter().chain([&hearing, &slow.callee]).for_each(|callee| relay.handle_closed(now, callee.id));
     assert_eq!(relay.used_bytes(), 0);
+}
+
+#[test]
+fn a_peer_that_hears_none_of_its_calls_does_not_keep_the_others_from_theirs() {
+    let now = Instant::now();
+    let (mut relay, id) = small(1);
+    let mut caller = Client::attach(now, &mut relay, id, 2);
+    let mut hearing = Client::attach(now, &mut relay, id, 3);
+    let mut deaf = Client::attach(now, &mut relay, id, 1);
+    for callee in [&mut deaf, &mut hearing] {
+        callee.say(Control::Listen { name: app("a") });
+        callee.flush(now, &mut relay);
+        callee.all(now, &mut relay);
+    }
+    let (mut circuit, to) = (0, deaf.peer);
+    while caller.all(now, &mut relay).last() != Some(&status(circuit, CloseCode::Limit)) {
+        circuit += 2;
+        caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early: vec![1; EARLY_MAX] });
+        caller.flush(now, &mut relay);
+    }
+    // A quarter of a quarter.
+    assert!((MEMORY / 16..MEMORY / 15).contains(&relay.used_bytes()), "{}", relay.used_bytes());
+    caller.connect(circuit + 2, hearing.peer, "a", 0);
+    caller.flush(now, &mut relay);
+    assert!(matches!(hearing.all(now, &mut relay)[..], [Got::Control(Control::Incoming { .. })]));
 }
 
 #[test]

@@ -50,9 +50,13 @@ impl Output {
         self.parts.is_empty()
     }
 
-    /// Whether there are messages in it that are charged.
-    pub fn has_messages(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Sealed(_, Some(_))))
+    /// What messages in it are charged, bytes.
+    pub fn charged_bytes(&self) -> usize {
+        let charge = |part: &Part| match part {
+            Part::Sealed(_, Some(charge)) => charge.bytes(),
+            _ => 0,
+        };
+        self.parts.iter().map(charge).sum()
     }
 
     /// Bytes in it.

@@ -162,9 +162,9 @@ impl Port {
         self.items.push(Item::Control(message, Some(charge)));
     }
 
-    /// Whether any of those have not gone out.
-    pub fn has_messages(&self) -> bool {
-        self.output.has_messages() || self.items.charged_bytes() > 0
+    /// What those take that have not gone out, bytes.
+    pub fn message_bytes(&self) -> usize {
+        self.output.charged_bytes() + self.items.charged_bytes()
     }
 
     /// Answers a heartbeat; only the newest is answered.
