@@ -8,6 +8,7 @@
 //! A block is filled once, while nobody else holds it, and is only read afterwards. Its memory returns to the pool of the
 //! worker that took it when the last piece is gone, wherever that happens.
 
+use super::charge::Messages;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +32,7 @@ pub struct Budget {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
     /// What of that messages take.
-    message_bytes: AtomicUsize,
+    messages: Messages,
     /// What waits for those who take it slowly, as the workers last found.
     slow_bytes: AtomicUsize,
     /// What of it was let go of so far; wraps.
@@ -41,8 +42,9 @@ pub struct Budget {
 impl Budget {
     /// A budget of this many bytes.
     pub fn new(limit_bytes: usize) -> Arc<Budget> {
-        let [used_bytes, message_bytes, slow_bytes, let_go_bytes] = [(); 4].map(|()| AtomicUsize::new(0));
-        Arc::new(Budget { limit_bytes, used_bytes, message_bytes, slow_bytes, let_go_bytes })
+        let [used_bytes, slow_bytes, let_go_bytes] = [(); 3].map(|()| AtomicUsize::new(0));
+        let messages = Messages::default();
+        Arc::new(Budget { limit_bytes, used_bytes, messages, slow_bytes, let_go_bytes })
     }
 
     /// Its size.
@@ -76,33 +78,26 @@ impl Budget {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether more is in use than may be: what was read is copied even if there is no room for it.
+    pub fn is_overdrawn(&self) -> bool {
+        self.used_bytes() > self.limit_bytes
+    }
+
     /// Whether there is room to grant more than the least: below three quarters.
     pub fn is_ample(&self) -> bool {
         self.used_bytes() < self.limit_bytes / 4 * 3
     }
 
-    /// Bytes of messages among those.
-    pub fn message_bytes(&self) -> usize {
-        self.message_bytes.load(Ordering::Relaxed)
+    /// Messages among those.
+    pub fn messages(&self) -> &Messages {
+        &self.messages
     }
 
-    /// A message waits.
-    pub fn charge_message(&self, bytes: usize) {
-        self.charge(bytes);
-        self.message_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// It has gone out.
-    pub fn discharge_message(&self, bytes: usize) {
-        self.discharge(bytes);
-        self.message_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    fn charge(&self, bytes: usize) {
+    pub(super) fn charge(&self, bytes: usize) {
         self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn discharge(&self, bytes: usize) {
+    pub(super) fn discharge(&self, bytes: usize) {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
@@ -144,7 +139,8 @@ impl Pool {
         Some(Arc::new(Buffer { bytes: Bytes::Block(bytes), charged: BLOCK_BYTES, pool: Arc::clone(self) }))
     }
 
-    /// A buffer of its own for a few bytes. Never refused: credit bounds how many there are, and they count.
+    /// A buffer of its own for a few bytes. Never refused, but it counts: [`Reader::prepare`](super::Reader::prepare) lets nothing
+    /// be read that could be copied next.
     fn copy(self: &Arc<Pool>, bytes: &[u8]) -> Arc<Buffer> {
         self.budget.charge(bytes.len());
         Arc::new(Buffer { bytes: Bytes::Small(bytes.to_vec()), charged: bytes.len(), pool: Arc::clone(self) })
@@ -245,6 +241,11 @@ impl Piece {
     /// Memory that is kept for this piece beyond its bytes. Of pieces of one buffer in a row the last answers for all.
     pub fn idle_bytes(&self) -> usize {
         self.idle
+    }
+
+    /// Its part of the memory that it keeps, in which the other pieces of the same read have as large a part each.
+    pub fn kept_bytes(&self) -> usize {
+        self.buffer.charged / Arc::strong_count(&self.buffer)
     }
 
     /// This piece follows another: if both are in one buffer, it takes over what that one answers for. Whether they are.
@@ -361,6 +362,18 @@ mod tests {
         assert_eq!((copy.len(), copy.idle_bytes()), (15_000, 0));
         let mut other = Piece::copied(&pool, &[1; 100]);
         assert!(!other.follow(&mut first));
+    }
+
+    #[test]
+    fn what_keeps_a_block_counts_as_that_however_little_of_it_is_left() {
+        let pool = Pool::new(Budget::new(BLOCK_BYTES));
+        let block = pool.take().unwrap();
+        let (mut first, second) = (Piece::new(&block, 0..10_000), Piece::new(&block, 20_000..40_000));
+        drop(block);
+        assert_eq!((first.kept_bytes(), second.kept_bytes()), (BLOCK_BYTES / 2, BLOCK_BYTES / 2));
+        drop(second);
+        drop(first.split_front(9_999));
+        assert_eq!((first.len(), first.kept_bytes()), (1, BLOCK_BYTES));
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl Forwarder {
         match port.circuits.get(&circuit) {
             None => {}
             Some(Slot::Open(_)) => {
+                port.items.take_back(circuit);
                 if let Some(peer) = port.forget(circuit) {
                     self.deliver(now, peer, Parcel::Reset(peer, code));
                 }
@@ -55,6 +56,7 @@ impl Forwarder {
             }
             Some(Slot::Offered) => {
                 port.circuits.remove(&circuit);
+                port.items.take_back(circuit);
                 self.ask(|router, orders| router.reject(now, (id, circuit), code, orders));
             }
         }
@@ -140,6 +142,7 @@ impl Forwarder {
             Some(Slot::Offered) => port.circuits.remove(&circuit),
             Some(_) => return Err(CloseCode::Protocol),
         };
+        port.items.take_back(circuit);
         self.ask(|router, orders| router.reject(now, (id, circuit), code, orders));
         Ok(())
     }
@@ -171,27 +174,20 @@ impl Forwarder {
             What::Evict => {}
             What::Offer { .. } if port.is_ending() => {}
             What::Offer { circuit, from, name, early } => {
-                let charge = Charge::within(self.pool.budget(), early.len());
-                let is_full = charge.is_none();
+                let charge = Charge::within(self.pool.budget(), port.peer, early.len());
                 if let Some(charge) = charge.filter(|_| !port.is_backlogged()) {
                     port.circuits.insert(circuit, Slot::Offered);
                     port.pass_on(Control::Incoming { circuit, from, name, early }, charge);
                     return;
                 }
                 self.ask(|router, orders| router.reject(now, (id, circuit), CloseCode::Limit, orders));
-                if is_full {
-                    self.handle_starved(now);
-                }
+                self.handle_refused(now);
             }
-            What::Withdraw { circuit, code } => {
-                if matches!(port.circuits.get(&circuit), Some(Slot::Offered)) {
-                    port.reset(circuit, code);
-                }
-            }
+            What::Withdraw { circuit, code } => port.withdraw(circuit, code),
             What::Opened { circuit, peer, early } => {
                 if matches!(port.circuits.get(&circuit), Some(Slot::Asking)) {
                     port.open(now, circuit, peer);
-                    let charge = Charge::new(self.pool.budget(), early.len());
+                    let charge = Charge::new(self.pool.budget(), port.peer, early.len());
                     port.pass_on(Control::Opened { circuit, early }, charge);
                 } else {
                     // The caller gave up while the callee accepted.

@@ -3,7 +3,7 @@
 use super::forward::{ENDING_MAX, Event, Forwarder, Gate, Notice};
 use super::output::SLICES_MAX;
 use super::router::{Load, Router};
-use super::{Budget, LinkId, Policy, Pool};
+use super::{Budget, LinkId, Policy, Pool, Reader};
 use crate::identity::Identity;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -14,6 +14,7 @@ use std::time::Instant;
 /// A relay as a machine. Drain [`RelayCore::poll_output`] of every link and [`RelayCore::poll_closed`] after each call.
 pub struct RelayCore {
     workers: Vec<Forwarder>,
+    readers: Vec<Reader>,
     router: Arc<Mutex<Router>>,
     budget: Arc<Budget>,
     homes: BTreeMap<LinkId, usize>,
@@ -27,12 +28,15 @@ impl RelayCore {
         let workers = workers.max(1);
         let (identity, budget) = (Arc::new(identity), Budget::new(memory_bytes));
         let router = Arc::new(Mutex::new(Router::new(policy, workers)));
-        let forwarder = |index| {
+        let worker = |index| {
             let pool = Pool::new(Arc::clone(&budget));
-            Forwarder::new((index, workers), Arc::clone(&identity), Arc::clone(&router), pool)
+            let reader = Reader::new(Arc::clone(&pool));
+            (Forwarder::new((index, workers), Arc::clone(&identity), Arc::clone(&router), pool), reader)
         };
+        let (workers, readers) = (0..workers).map(worker).unzip();
         RelayCore {
-            workers: (0..workers).map(forwarder).collect(),
+            workers,
+            readers,
             router,
             budget,
             homes: BTreeMap::new(),
@@ -71,27 +75,33 @@ impl RelayCore {
         }
     }
 
-    /// As [`RelayCore::handle_bytes`], into blocks of their own, as from a socket. False: memory is used up.
-    #[cfg(test)]
-    pub fn handle_read(&mut self, now: Instant, link: LinkId, bytes: &[u8]) -> bool {
-        let Some(&home) = self.homes.get(&link) else { return true };
-        let worker = &mut self.workers[home];
-        let mut blocks = Vec::new();
-        for chunk in bytes.chunks(super::BLOCK_BYTES) {
-            let Some(mut block) = worker.pool.take() else {
+    /// As [`RelayCore::handle_bytes`], by way of its worker's reader, as from a socket. How many bytes were taken: fewer than
+    /// all if memory is used up.
+    pub fn handle_read(&mut self, now: Instant, link: LinkId, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while let Some(&home) = self.homes.get(&link) {
+            let (worker, reader) = (&mut self.workers[home], &mut self.readers[home]);
+            if !reader.prepare() {
                 worker.handle_starved(now);
                 worker.handle_held(now, link);
                 self.settle(now);
-                return false;
-            };
-            let room = Arc::get_mut(&mut block).map(super::Buffer::bytes_mut);
-            room.into_iter().for_each(|room| room[..chunk.len()].copy_from_slice(chunk));
-            blocks.push(block);
+                return taken;
+            }
+            let mut filled = 0;
+            for room in reader.rooms() {
+                let rest = &bytes[taken + filled..];
+                let count = rest.len().min(room.len());
+                room[..count].copy_from_slice(&rest[..count]);
+                filled += count;
+            }
+            worker.handle_blocks(now, link, reader.blocks(), filled);
+            self.settle(now);
+            taken += filled;
+            if taken == bytes.len() {
+                break;
+            }
         }
-        worker.handle_blocks(now, link, &blocks, bytes.len());
-        drop(blocks);
-        self.settle(now);
-        true
+        bytes.len()
     }
 
     /// The carrier of a connection is gone.
@@ -173,9 +183,9 @@ impl RelayCore {
         self.router.lock().unwrap_or_else(PoisonError::into_inner).load().to_vec()
     }
 
-    /// Bytes in use for bodies.
+    /// Bytes in use for bodies, without the blocks that are there for the next read.
     pub fn used_bytes(&self) -> usize {
-        self.budget.used_bytes()
+        self.budget.used_bytes() - self.readers.iter().map(Reader::free_bytes).sum::<usize>()
     }
 
     /// Carries parcels and links between workers until none is left.

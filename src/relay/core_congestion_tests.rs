@@ -199,7 +199,7 @@ fn bytes_that_were_read_a_little_at_a_time_take_hardly_more_memory_than_there_ar
             let (piece, mut sent) = (numbered(size), 0);
             while relay.gate(caller.id) == Gate::Open {
                 caller.data(2, &piece);
-                assert!(relay.handle_read(now, caller.id, &std::mem::take(&mut caller.output)));
+                assert!(caller.pour(now, &mut relay));
                 if (sent + size) / every > sent / every {
                     callee.got(now, &mut relay, 1);
                 }
@@ -219,7 +219,7 @@ fn bytes_that_go_on_at_once_are_not_copied() {
     let (mut caller, mut callee) = joined(now, &mut relay, id);
     for _ in 0..8 {
         caller.data(2, &numbered(10_000));
-        assert!(relay.handle_read(now, caller.id, &std::mem::take(&mut caller.output)));
+        assert!(caller.pour(now, &mut relay));
         assert_eq!(relay.used_bytes(), crate::relay::BLOCK_BYTES, "it stays in its block");
         assert_eq!(callee.all(now, &mut relay), [Got::Data(1, numbered(10_000))]);
         assert_eq!(relay.used_bytes(), 0);
@@ -234,7 +234,7 @@ fn full_blocks_are_not_copied_however_long_they_wait() {
     let body = numbered(4 * crate::relay::BLOCK_BYTES - 32);
     for reads in 1..=16 {
         caller.data(2, &body);
-        assert!(relay.handle_read(now, caller.id, &std::mem::take(&mut caller.output)));
+        assert!(caller.pour(now, &mut relay));
         assert_eq!(relay.used_bytes(), reads * 4 * crate::relay::BLOCK_BYTES);
     }
     assert!(callee.all(now, &mut relay) == [Got::Data(1, body.repeat(16))]);

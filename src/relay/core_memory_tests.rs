@@ -21,6 +21,8 @@ fn of_size(memory_bytes: usize, workers: usize) -> (RelayCore, PeerId) {
 struct Pair {
     caller: Client,
     callee: Client,
+    /// Bytes of a frame.
+    piece: u32,
     credit: u32,
     sent: u32,
     received: usize,
@@ -33,7 +35,7 @@ impl Pair {
         callee.bare(Kind::Credit, 1, 1 << 30);
         callee.flush(now, relay);
         caller.all(now, relay);
-        Pair { caller, callee, credit: CIRCUIT_WINDOW_START, sent: 0, received: 0, ended: false }
+        Pair { caller, callee, piece: 60_000, credit: CIRCUIT_WINDOW_START, sent: 0, received: 0, ended: false }
     }
 
     /// Sends up to `most` bytes, a little at a time, as long as the relay reads.
@@ -41,17 +43,16 @@ impl Pair {
         let goal = self.credit.min(self.sent.saturating_add(most));
         while !self.ended {
             if self.caller.output.is_empty() {
-                let count = (goal - self.sent).min(60_000);
+                let count = (goal - self.sent).min(self.piece);
                 if count == 0 {
                     return;
                 }
                 self.caller.data(2, &numbered(usize::try_from(count).unwrap()));
                 self.sent += count;
             }
-            if !relay.handle_read(now, self.caller.id, &self.caller.output) {
+            if !self.caller.pour(now, relay) {
                 return;
             }
-            self.caller.output.clear();
         }
     }
 
@@ -120,6 +121,75 @@ fn receivers_that_take_a_little_now_and_then_do_not_keep_the_memory_from_the_oth
 }
 
 #[test]
+fn what_is_copied_takes_no_more_memory_than_there_is_and_a_read() {
+    for workers in [1, 2] {
+        let start = Instant::now();
+        let (mut relay, id) = small(workers);
+        let mut hoarders: Vec<_> = (0..60).map(|_| Pair::new(start, &mut relay, id, (1, 2))).collect();
+        let mut usual = Pair::new(start, &mut relay, id, (3, 4));
+        let (mut now, mut most) = (start, 0);
+        while now < start + 15 * SECOND {
+            for pair in &mut hoarders {
+                pair.piece = 8000;
+                pair.send(now, &mut relay, u32::MAX);
+                most = most.max(relay.used_bytes());
+                if now == start && !pair.ended {
+                    pair.take(now, &mut relay, 4096);
+                }
+            }
+            usual.send(now, &mut relay, 20_000);
+            usual.take(now, &mut relay, usize::MAX);
+            let all = hoarders.iter_mut().filter(|pair| !pair.ended).chain([&mut usual]);
+            all.for_each(|pair| pair.beat(now, &mut relay));
+            now += Duration::from_millis(50);
+            relay.handle_timeout(now);
+        }
+        let read = crate::relay::READ_BLOCKS * crate::relay::BLOCK_BYTES;
+        assert!((MEMORY / 2..=MEMORY + workers * read).contains(&most), "{workers}: {most}");
+        hoarders.iter_mut().for_each(|pair| pair.take(now, &mut relay, usize::MAX));
+        assert!(hoarders.iter().any(|pair| pair.ended), "{workers}: memory was used up");
+        assert!(usual.received > 1_000_000 && !usual.ended, "{workers}: {} bytes", usual.received);
+    }
+}
+
+#[test]
+fn bytes_that_wait_for_credit_count_with_the_blocks_that_they_keep() {
+    for workers in [1, 2] {
+        let mut now = Instant::now();
+        let (mut relay, id) = small(workers);
+        let mut usual = Pair::new(now, &mut relay, id, (3, 4));
+        let frame = crate::relay::BLOCK_BYTES - 32;
+        let mut hoarders = Vec::new();
+        for _ in 0..70 {
+            let (mut caller, mut callee) = joined_as(now, &mut relay, id, (1, 2));
+            callee.bare(Kind::Credit, 1, u32::try_from(3 * frame - 1).unwrap());
+            callee.flush(now, &mut relay);
+            for _ in 0..3 {
+                caller.data(2, &numbered(frame));
+                caller.pour(now, &mut relay);
+                callee.all(now, &mut relay);
+                caller.all(now, &mut relay);
+            }
+            hoarders.push((caller, callee));
+        }
+        usual.send(now, &mut relay, 20_000);
+        assert!(!usual.caller.output.is_empty(), "{workers}: memory is used up");
+        for _ in 0..100 {
+            // There is always something that was not read: it could be the credit.
+            for client in hoarders.iter().flat_map(|(caller, callee)| [caller, callee]) {
+                relay.handle_held(now, client.id);
+            }
+            usual.send(now, &mut relay, 20_000);
+            usual.take(now, &mut relay, usize::MAX);
+            usual.beat(now, &mut relay);
+            now += Duration::from_millis(50);
+            relay.handle_timeout(now);
+        }
+        assert!(usual.received > 500_000 && !usual.ended, "{workers}: {}", usual.received);
+    }
+}
+
+#[test]
 fn what_moves_slowly_is_left_alone_while_most_of_the_memory_moves() {
     let start = Instant::now();
     let (mut relay, id) = small(1);
@@ -146,9 +216,17 @@ fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go
     let (mut relay, id) = small(2);
     let mut caller = Client::attach(now, &mut relay, id, 2);
     caller.all(now, &mut relay);
-    let (mut deaf, mut circuit, mut refused) = (Vec::new(), 0, 0);
-    for _ in 0..8 {
-        let mut callee = Client::attach(now, &mut relay, id, 1);
+    // Somebody who is slow as well, and has more bytes than any of the others, but a single message.
+    let mut slow = Pair::new(now, &mut relay, id, (9, 8));
+    slow.send(now, &mut relay, u32::MAX);
+    caller.connect(2, slow.callee.peer, "a", 0);
+    caller.flush(now, &mut relay);
+    slow.take(now, &mut relay, 1);
+    let before = relay.used_bytes();
+    assert!(before > WINDOW);
+    let (mut deaf, mut circuit, mut refused) = (Vec::new(), 2, 0);
+    for n in 0..18 {
+        let mut callee = Client::attach(now, &mut relay, id, 11 + n / 3);
         callee.say(Control::Listen { name: app("a") });
         callee.flush(now, &mut relay);
         // It takes a byte, and no more: what is put in order for it stays there.
@@ -157,16 +235,18 @@ fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go
         for _ in 0..100 {
             circuit += 2;
             caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early: vec![1; EARLY_MAX] });
+            caller.flush(now, &mut relay);
+            callee.got(now, &mut relay, 1);
             caller.bare(Kind::Reset, circuit, 8);
             caller.flush(now, &mut relay);
             let got = caller.all(now, &mut relay);
             refused += usize::from(got == [status(circuit, CloseCode::Limit)]);
-            callee.got(now, &mut relay, 1);
         }
         deaf.push(callee);
     }
     assert!(refused > 100, "{refused}");
-    assert!((MEMORY / 5..MEMORY / 4 + 10_000).contains(&relay.used_bytes()), "{}", relay.used_bytes());
+    let messages = relay.used_bytes() - before;
+    assert!((MEMORY / 5..MEMORY / 4 + 10_000).contains(&messages), "{messages}");
     // Somebody else is called once the deaf have been deaf for a while.
     let mut hearing = Client::attach(now, &mut relay, id, 3);
     hearing.say(Control::Listen { name: app("b") });
@@ -183,7 +263,76 @@ fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go
         assert_eq!(got, if heard { vec![] } else { vec![status(circuit, wanted)] });
     }
     assert!(deaf.iter().any(|callee| !relay.is_open(callee.id)));
-    deaf.iter().chain([&hearing]).for_each(|callee| relay.handle_closed(now, callee.id));
+    assert!(relay.is_open(slow.callee.id), "it has not much of what is lacking");
+    deaf.iter().chain([&hearing, &slow.callee]).for_each(|callee| relay.handle_closed(now, callee.id));
+    assert_eq!(relay.used_bytes(), 0);
+}
+
+#[test]
+fn a_peer_that_hears_none_of_its_calls_does_not_keep_the_others_from_theirs() {
+    let now = Instant::now();
+    let (mut relay, id) = small(1);
+    let mut caller = Client::attach(now, &mut relay, id, 2);
+    let mut hearing = Client::attach(now, &mut relay, id, 3);
+    let mut deaf = Client::attach(now, &mut relay, id, 1);
+    for callee in [&mut deaf, &mut hearing] {
+        callee.say(Control::Listen { name: app("a") });
+        callee.flush(now, &mut relay);
+        callee.all(now, &mut relay);
+    }
+    let (mut circuit, to) = (0, deaf.peer);
+    while caller.all(now, &mut relay).last() != Some(&status(circuit, CloseCode::Limit)) {
+        circuit += 2;
+        caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early: vec![1; EARLY_MAX] });
+        caller.flush(now, &mut relay);
+    }
+    // A quarter of a quarter.
+    assert!((MEMORY / 16..MEMORY / 15).contains(&relay.used_bytes()), "{}", relay.used_bytes());
+    caller.connect(circuit + 2, hearing.peer, "a", 0);
+    caller.flush(now, &mut relay);
+    assert!(matches!(hearing.all(now, &mut relay)[..], [Got::Control(Control::Incoming { .. })]));
+}
+
+#[test]
+fn calls_that_are_withdrawn_before_they_go_out_take_no_memory() {
+    let now = Instant::now();
+    let (mut relay, id) = small(1);
+    let mut caller = Client::attach(now, &mut relay, id, 2);
+    caller.all(now, &mut relay);
+    let (mut deaf, mut circuit) = (Vec::new(), 0);
+    for _ in 0..4 {
+        let mut callee = Client::attach(now, &mut relay, id, 1);
+        callee.say(Control::Listen { name: app("a") });
+        callee.flush(now, &mut relay);
+        for n in 0..300_u32 {
+            circuit += 2;
+            let (to, early) = (callee.peer, vec![1; EARLY_MAX]);
+            caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early });
+            caller.flush(now, &mut relay);
+            if n < 10 {
+                callee.got(now, &mut relay, 1);
+            }
+            // An answer to what it has not been asked is no better than none.
+            let answer = if n % 2 == 0 { (&mut caller, circuit) } else { (&mut callee, 2 * n + 1) };
+            answer.0.bare(Kind::Reset, answer.1, 8);
+            answer.0.flush(now, &mut relay);
+            caller.all(now, &mut relay);
+        }
+        deaf.push(callee);
+    }
+    assert!(relay.used_bytes() < 4 * 10 * 2500, "{}", relay.used_bytes());
+    for callee in &mut deaf {
+        // It hears the end of nothing of which it has not heard before.
+        let (mut heard, mut ended) = (Vec::new(), Vec::new());
+        for got in callee.all(now, &mut relay) {
+            match got {
+                Got::Control(Control::Incoming { circuit, .. }) => heard.push(circuit),
+                Got::Reset(circuit, _) => ended.push(circuit),
+                _ => {}
+            }
+        }
+        assert!(!ended.is_empty() && ended.iter().all(|circuit| heard.contains(circuit)), "{ended:?} of {heard:?}");
+    }
     assert_eq!(relay.used_bytes(), 0);
 }
 

@@ -9,7 +9,7 @@ use super::output::SLICES_MAX;
 use super::policy::Policy;
 use super::port::Port;
 use super::router::{Order, Router};
-use super::shed::Shortage;
+use super::shed::{Bar, Shortage};
 use super::timers::Timers;
 use super::window::Growth;
 use super::{End, LinkId};
@@ -38,7 +38,9 @@ pub enum Parcel {
     /// The kernel took bytes that came in on this end.
     Freed(End, u32),
     /// Memory is used up: let go of what waits for those who do not take it, if their peer holds so many bytes.
-    Shed(usize),
+    Shed(Bar),
+    /// Messages take all that they may: let go of those for links that do not take them.
+    ShedMessages,
 }
 
 /// A link on its way to another worker.
@@ -294,7 +296,8 @@ impl Forwarder {
             Parcel::Data(to, piece) => self.with_port(now, to.link, |port| port.push(now, to.circuit, piece)),
             Parcel::Fin(to) => self.with_port(now, to.link, |port| port.finish(to.circuit)),
             Parcel::Reset(to, code) => self.with_port(now, to.link, |port| port.lose(to.circuit, code)),
-            Parcel::Shed(bar_bytes) => self.shed(now, bar_bytes),
+            Parcel::Shed(bar) => self.handle_bar(now, bar),
+            Parcel::ShedMessages => self.shed_messages(now),
             Parcel::Freed(to, bytes) => {
                 let growth = if self.pool.budget().is_ample() { Growth::Allowed } else { Growth::Held };
                 self.with_port(now, to.link, |port| port.free(now, to.circuit, bytes, growth));

@@ -26,12 +26,14 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzz;
 mod half;
+mod items;
 mod orders;
 mod output;
 mod outward;
 mod policy;
 mod port;
 mod rate;
+mod reader;
 mod requests;
 mod router;
 mod shed;
@@ -49,8 +51,9 @@ pub use block::{BLOCK_BYTES, Budget, Buffer, Pool};
 pub use forward::{Event, Forwarder, Gate, Notice, Parcel, Transit, Why};
 pub use output::SLICES_MAX;
 pub use policy::{Limits, Policy, Share};
+pub use reader::{READ_BLOCKS, Reader};
 pub use requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX};
-pub use router::{ANSWER_DEADLINE, Load, NAMES_MAX, NAMES_PER_PEER_MAX, Router};
+pub use router::{ANSWER_DEADLINE, Load, NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX, Router};
 
 use std::fmt;
 

@@ -50,14 +50,28 @@ impl Output {
         self.parts.is_empty()
     }
 
-    /// Whether there are messages in it that are charged.
-    pub fn has_messages(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Sealed(_, Some(_))))
+    /// What messages in it are charged, bytes.
+    pub fn charged_bytes(&self) -> usize {
+        let charge = |part: &Part| match part {
+            Part::Sealed(_, Some(charge)) => charge.bytes(),
+            _ => 0,
+        };
+        self.parts.iter().map(charge).sum()
     }
 
     /// Bytes in it.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The memory that it keeps, bytes.
+    pub fn kept_bytes(&self) -> usize {
+        let kept = |part: &Part| match part {
+            Part::Body { piece, .. } => piece.kept_bytes(),
+            Part::Sealed(bytes, charge) => charge.as_ref().map_or(bytes.len(), Charge::bytes),
+            Part::Header(bytes) => bytes.len(),
+        };
+        self.parts.iter().map(kept).sum()
     }
 
     /// Memory that is kept for bodies in it beyond their bytes.

@@ -135,9 +135,9 @@ impl Outward {
         &self.wait
     }
 
-    /// What it holds, bytes: those that wait, and memory that is kept beyond them.
-    pub fn held_bytes(&self) -> usize {
-        self.queued_bytes + self.idle_bytes
+    /// The memory that it keeps, bytes. It looks at every piece, for what is left of one may keep a whole block.
+    pub fn kept_bytes(&self) -> usize {
+        self.queue.iter().map(Piece::kept_bytes).sum()
     }
 
     /// Whether there is anything to put on the link now: bytes with credit, or the FIN after the last byte.

@@ -3,6 +3,7 @@
 use super::block::Piece;
 use super::charge::Charge;
 use super::half::{Arrival, Half, Overrun};
+use super::items::{Item, Items};
 use super::output::Output;
 use super::policy::Share;
 use super::rate::Rate;
@@ -33,14 +34,6 @@ pub enum Slot {
     Offered,
     /// The circuit is open.
     Open(Box<Half>),
-}
-
-/// Something without a body that waits to go out.
-#[derive(Debug)]
-enum Item {
-    Control(Control, Option<Charge>),
-    Credit(u32),
-    Reset { circuit: u32, code: CloseCode },
 }
 
 /// A link that has been admitted.
@@ -75,7 +68,8 @@ pub struct Port {
     tail: Vec<u8>,
     /// Circuits whose credit the rate holds back.
     paced: VecDeque<u32>,
-    items: VecDeque<Item>,
+    /// What waits to go out ahead of bodies.
+    pub items: Items,
     pong: Option<u32>,
     round: VecDeque<u32>,
     /// Circuits that are congested, in the order in which they became so.
@@ -108,7 +102,7 @@ impl Port {
             dirty: false,
             armed: Armed::default(),
             paced: VecDeque::new(),
-            items: VecDeque::new(),
+            items: Items::default(),
             pong: None,
             round: VecDeque::new(),
             congested: Vec::new(),
@@ -160,21 +154,17 @@ impl Port {
 
     /// Queues a control message.
     pub fn say(&mut self, message: Control) {
-        self.items.push_back(Item::Control(message, None));
+        self.items.push(Item::Control(message, None));
     }
 
     /// Queues a message with bytes of another client.
     pub fn pass_on(&mut self, message: Control, charge: Charge) {
-        self.items.push_back(Item::Control(message, Some(charge)));
+        self.items.push(Item::Control(message, Some(charge)));
     }
 
-    fn charges(&self) -> impl Iterator<Item = &Charge> {
-        self.items.iter().filter_map(|item| if let Item::Control(_, charge) = item { charge.as_ref() } else { None })
-    }
-
-    /// Whether any of those have not gone out.
-    pub fn has_messages(&self) -> bool {
-        self.output.has_messages() || self.charges().next().is_some()
+    /// What those take that have not gone out, bytes.
+    pub fn message_bytes(&self) -> usize {
+        self.output.charged_bytes() + self.items.charged_bytes()
     }
 
     /// Answers a heartbeat; only the newest is answered.
@@ -256,13 +246,13 @@ impl Port {
             self.standstill.set(now, State::Moves);
         }
         if !self.paced.is_empty() && self.rate.allows(now) {
-            self.items.extend(self.paced.drain(..).map(Item::Credit));
+            self.paced.drain(..).for_each(|circuit| self.items.push(Item::Credit(circuit)));
         }
         let busy = !self.circuits.is_empty();
         self.heartbeat.set_busy(now, busy);
         if !busy && self.items.is_empty() && self.round.is_empty() {
             // A parked link keeps no memory for queues.
-            self.items = VecDeque::new();
+            self.items = Items::default();
             self.round = VecDeque::new();
         }
     }
@@ -275,14 +265,13 @@ impl Port {
         }
     }
 
-    /// What it holds, bytes: what is in order, messages, and what waits in circuits.
-    pub fn held_bytes(&self) -> usize {
-        let in_order = self.output.bytes() + self.output.idle_bytes();
+    /// The memory that it keeps, bytes: for what is in order, messages, and what waits in circuits.
+    pub fn kept_bytes(&self) -> usize {
         let waiting = self.circuits.values().map(|slot| match slot {
-            Slot::Open(half) => half.outward.held_bytes(),
+            Slot::Open(half) => half.outward.kept_bytes(),
             Slot::Asking | Slot::Offered => 0,
         });
-        in_order + self.charges().map(Charge::bytes).sum::<usize>() + waiting.sum::<usize>()
+        self.output.kept_bytes() + self.items.charged_bytes() + waiting.sum::<usize>()
     }
 
     /// Opens a circuit that was asked for or offered.
@@ -301,11 +290,22 @@ impl Port {
         }
     }
 
+    /// A call that was offered is void. The client learns that if it has learnt of the call.
+    pub fn withdraw(&mut self, circuit: u32, code: CloseCode) {
+        if !matches!(self.circuits.get(&circuit), Some(Slot::Offered)) {
+            return;
+        }
+        self.circuits.remove(&circuit);
+        if !self.items.take_back(circuit) {
+            self.items.push(Item::Reset { circuit, code });
+        }
+    }
+
     /// Forgets a circuit and tells the client.
     pub fn reset(&mut self, circuit: u32, code: CloseCode) {
         if self.circuits.contains_key(&circuit) {
             self.forget(circuit);
-            self.items.push_back(Item::Reset { circuit, code });
+            self.items.push(Item::Reset { circuit, code });
         }
     }
 
@@ -361,7 +361,7 @@ impl Port {
         let Some(half) = self.half(circuit) else { return };
         if !std::mem::replace(&mut half.credit_queued, true) {
             if self.rate.allows(now) {
-                self.items.push_back(Item::Credit(circuit));
+                self.items.push(Item::Credit(circuit));
             } else {
                 self.paced.push_back(circuit);
             }
@@ -420,7 +420,7 @@ impl Port {
         while self.output.has_room() && !self.has_said_bye() {
             if let Some(token) = self.pong.take() {
                 self.header(Header::bare(Kind::Pong, 0, token))?;
-            } else if let Some(item) = self.items.pop_front() {
+            } else if let Some(item) = self.items.pop() {
                 self.seal_item(now, item)?;
             } else if let Some(circuit) = self.round.pop_front() {
                 self.seal_data(now, circuit)?;

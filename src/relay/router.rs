@@ -14,8 +14,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Names of all links. Each takes about 400 bytes.
+/// Names of all links, beyond [`NAMES_FREE_PER_PEER`] of each peer. Each takes about 400 bytes.
 pub const NAMES_MAX: usize = 262_144;
+/// Names that a peer may have however many others have: what it asks for must not depend on them. With as many peers as there
+/// may be links it is as much again.
+pub const NAMES_FREE_PER_PEER: usize = 16;
 /// Names of all links of one peer: as many as sixteen links may have.
 pub const NAMES_PER_PEER_MAX: usize = 16 * LISTENERS_MAX;
 /// How long a listener may take to answer an INCOMING.
@@ -62,7 +65,7 @@ pub struct Router {
     peers: HashMap<PeerId, Holding>,
     /// Listeners by name, the newest last.
     names: HashMap<(PeerId, Name), Vec<LinkId>>,
-    /// Names of links, all together.
+    /// Names beyond those that each peer may have in any case, all together.
     names_held: usize,
     requests: Requests,
     load: Vec<Load>,
@@ -157,11 +160,12 @@ impl Router {
         if !entry.names.contains(&name) {
             let Some(holding) = self.peers.get_mut(&entry.peer) else { return Ok(()) };
             let most = entry.names.len() >= LISTENERS_MAX || holding.names >= NAMES_PER_PEER_MAX;
-            if most || self.names_held >= NAMES_MAX {
+            let is_free = holding.names < NAMES_FREE_PER_PEER;
+            if most || (!is_free && self.names_held >= NAMES_MAX) {
                 return Err(CloseCode::Limit);
             }
             holding.names += 1;
-            self.names_held += 1;
+            self.names_held += usize::from(!is_free);
             entry.names.push(name.clone());
             self.names.entry((entry.peer, name.clone())).or_default().push(link);
         }
@@ -187,9 +191,10 @@ impl Router {
     }
 
     fn forget_names(&mut self, peer: &PeerId, count: usize) {
-        self.names_held -= count;
         if let Some(holding) = self.peers.get_mut(peer) {
+            let before = holding.names.saturating_sub(NAMES_FREE_PER_PEER);
             holding.names -= count;
+            self.names_held -= before - holding.names.saturating_sub(NAMES_FREE_PER_PEER);
         }
     }
 

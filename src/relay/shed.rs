@@ -8,7 +8,7 @@
 //! time is enough: if not, the next time comes soon.
 //!
 //! Messages have a part of memory of their own (`charge.rs`). When that is used up, links that have some of it and do not take
-//! what is in order for them are dropped, whatever their peers hold.
+//! what is in order for them are dropped, those of the peers with most messages first. Nothing else is let go of for that.
 //!
 //! So what is in memory leaves it within a few seconds, or can be let go of.
 
@@ -44,30 +44,59 @@ pub struct Shortage {
     run: Option<Run>,
     /// What waits for the slow here, as last told to the others.
     slow_bytes: usize,
+    /// When it last looked for messages.
+    looked_for_messages: Option<Instant>,
+}
+
+/// Whose memory may be taken back, as one worker tells the others.
+#[derive(Clone, Copy, Debug)]
+pub struct Bar {
+    /// Peers that hold as much.
+    bytes: usize,
+    /// What had been let go of by then.
+    let_go_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Run {
     looked: Instant,
-    bar_bytes: usize,
-    let_go_bytes: usize,
+    bar: Bar,
 }
 
 impl Shortage {
     /// Memory is used up: the bar, if it is time to look again.
-    fn bar(&mut self, now: Instant, budget: &Budget) -> Option<usize> {
+    fn next_bar(&mut self, now: Instant, budget: &Budget) -> Option<Bar> {
         let (highest, let_go_bytes) = (budget.limit_bytes() / 2, budget.let_go_bytes());
-        let bar_bytes = match self.run {
+        let bytes = match self.run {
             Some(run) if now < run.looked + INTERVAL => return None,
             // What the workers told was true long ago, if ever. First they look.
             None => usize::MAX,
             Some(run) if now >= run.looked + FORGOTTEN => usize::MAX,
             _ if !is_stuck(budget) => highest,
-            Some(run) if run.let_go_bytes == let_go_bytes => run.bar_bytes.div_ceil(2).min(highest),
-            Some(run) => run.bar_bytes.saturating_mul(2).min(highest),
+            Some(Run { bar, .. }) if bar.let_go_bytes == let_go_bytes => bar.bytes.div_ceil(2).min(highest),
+            Some(Run { bar, .. }) => bar.bytes.saturating_mul(2).min(highest),
         };
-        self.run = Some(Run { looked: now, bar_bytes, let_go_bytes });
-        Some(bar_bytes)
+        let bar = Bar { bytes, let_go_bytes };
+        self.run = Some(Run { looked: now, bar });
+        Some(bar)
+    }
+
+    /// Another worker tells its bar. False if this one has looked just now: it need not for each of the others.
+    fn take_over(&mut self, now: Instant, bar: Bar) -> bool {
+        let is_time = self.run.is_none_or(|run| now >= run.looked + INTERVAL);
+        if is_time {
+            self.run = Some(Run { looked: now, bar });
+        }
+        is_time
+    }
+
+    /// Messages take all that they may: whether it is time to look again.
+    fn may_look_for_messages(&mut self, now: Instant) -> bool {
+        let is_time = self.looked_for_messages.is_none_or(|looked| now >= looked + INTERVAL);
+        if is_time {
+            self.looked_for_messages = Some(now);
+        }
+        is_time
     }
 }
 
@@ -84,23 +113,47 @@ struct Slow {
     /// None: the link with all that is on it.
     circuit: Option<u32>,
     bytes: usize,
-    /// Whether it is a link with messages.
-    has_messages: bool,
 }
 
 impl Forwarder {
-    /// Memory is used up, and input waits for it; or a call was refused for want of it. See the module: what this worker and
-    /// the others let go of is what is lacking here. Tell it again while that is so.
+    /// Memory is used up, and input waits for it. See the module: what this worker and the others let go of is what is lacking
+    /// here. Tell it again while that is so.
     pub fn handle_starved(&mut self, now: Instant) {
-        let Some(bar_bytes) = self.shortage.bar(now, self.pool.budget()) else { return };
-        self.shed(now, bar_bytes);
-        let others = (0..self.workers).filter(|worker| *worker != self.worker);
-        self.parcels.extend(others.map(|worker| (worker, Parcel::Shed(bar_bytes))));
+        let Some(bar) = self.shortage.next_bar(now, self.pool.budget()) else { return };
+        self.shed(now, bar);
+        self.tell_others(|| Parcel::Shed(bar));
         self.run_orders(now);
     }
 
+    /// Another worker is starved.
+    pub(super) fn handle_bar(&mut self, now: Instant, bar: Bar) {
+        if self.shortage.take_over(now, bar) {
+            self.shed(now, bar);
+        }
+    }
+
+    /// A call was refused, perhaps because messages take all that they may.
+    pub(super) fn handle_refused(&mut self, now: Instant) {
+        if charge::is_full(self.pool.budget()) && self.shortage.may_look_for_messages(now) {
+            self.drop_deaf(now);
+            self.tell_others(|| Parcel::ShedMessages);
+        }
+    }
+
+    /// Another worker refuses calls.
+    pub(super) fn shed_messages(&mut self, now: Instant) {
+        if charge::is_full(self.pool.budget()) && self.shortage.may_look_for_messages(now) {
+            self.drop_deaf(now);
+        }
+    }
+
+    fn tell_others(&mut self, parcel: impl Fn() -> Parcel) {
+        let others = (0..self.workers).filter(|worker| *worker != self.worker);
+        self.parcels.extend(others.map(|worker| (worker, parcel())));
+    }
+
     /// Lets go of what gets no credit, and of what is stuck with peers that hold no less than the bar.
-    pub(super) fn shed(&mut self, now: Instant, bar_bytes: usize) {
+    fn shed(&mut self, now: Instant, bar: Bar) {
         for (id, circuit) in self.stalled(now) {
             self.cut_circuit(now, (id, circuit), CloseCode::Limit);
         }
@@ -109,17 +162,18 @@ impl Forwarder {
         for holder in &slow {
             *by_peer.entry(holder.peer).or_insert(0) += holder.bytes;
         }
-        let (pool, before) = (Arc::clone(&self.pool), self.shortage.slow_bytes);
-        self.shortage.slow_bytes = by_peer.values().sum();
-        pool.budget().set_slow_bytes(before, self.shortage.slow_bytes);
-        let (stuck, full) = (is_stuck(pool.budget()), charge::is_full(pool.budget()));
+        let pool = Arc::clone(&self.pool);
+        let budget = pool.budget();
+        let slow_bytes = by_peer.values().sum();
+        budget.set_slow_bytes(std::mem::replace(&mut self.shortage.slow_bytes, slow_bytes), slow_bytes);
         let held = |holder: &Slow| by_peer.get(&holder.peer).copied().unwrap_or(0);
-        slow.retain(|holder| (stuck && held(holder) >= bar_bytes) || (full && holder.has_messages));
+        slow.retain(|holder| held(holder) >= bar.bytes);
         // In an order that does not depend on where a table keeps them.
         slow.sort_by_key(|holder| (Reverse(held(holder)), holder.since, holder.link, holder.circuit));
-        let (mut let_go, enough) = (0, pool.budget().limit_bytes() / STEP_PART);
+        let overdraft = budget.used_bytes().saturating_sub(budget.limit_bytes());
+        let (mut let_go, enough) = (0, budget.limit_bytes() / STEP_PART + overdraft);
         for Slow { link, circuit, bytes, .. } in slow {
-            if let_go >= enough {
+            if let_go >= enough || !is_stuck(budget) {
                 break;
             }
             match circuit {
@@ -128,10 +182,34 @@ impl Forwarder {
                 None => self.drop_conn(now, link, Why::Slow),
             }
             let_go += bytes;
+            self.shortage.slow_bytes -= bytes;
+            budget.set_slow_bytes(bytes, 0);
         }
-        pool.budget().let_go(let_go);
-        let left = self.shortage.slow_bytes.saturating_sub(let_go);
-        pool.budget().set_slow_bytes(std::mem::replace(&mut self.shortage.slow_bytes, left), left);
+        budget.let_go(let_go);
+    }
+
+    /// Drops links that do not take what is in order for them, messages among it: those of the peers with most messages,
+    /// wherever those wait.
+    fn drop_deaf(&mut self, now: Instant) {
+        let budget = Arc::clone(self.pool.budget());
+        let mut deaf = Vec::new();
+        for (&link, conn) in &self.conns {
+            if let Conn::Open(port) = conn
+                && let Some(since) = lasting(&port.wait, now)
+                && port.message_bytes() > 0
+            {
+                deaf.push((Reverse(budget.messages().bytes_for(&port.peer)), since, link, port.message_bytes()));
+            }
+        }
+        deaf.sort_unstable();
+        let (mut let_go, enough) = (0, charge::most_bytes(&budget) / STEP_PART);
+        for (_, _, link, bytes) in deaf {
+            if let_go >= enough {
+                break;
+            }
+            self.drop_conn(now, link, Why::Slow);
+            let_go += bytes;
+        }
     }
 
     /// Circuits with bytes that wait for a credit which does not come.
@@ -155,25 +233,47 @@ impl Forwarder {
 
     /// Links and circuits on which something has waited for long.
     fn slow(&self, now: Instant) -> Vec<Slow> {
-        let lasting = |wait: &Wait| wait.since().filter(|since| now >= *since + SLOW);
         let mut slow = Vec::new();
         for (&link, conn) in &self.conns {
             let Conn::Open(port) = conn else { continue };
             let peer = port.peer;
-            if let Some(since) = lasting(&port.wait) {
-                let (bytes, has_messages) = (port.held_bytes(), port.has_messages());
-                slow.push(Slow { peer, since, link, circuit: None, bytes, has_messages });
+            if let Some(since) = lasting(&port.wait, now) {
+                slow.push(Slow { peer, since, link, circuit: None, bytes: port.kept_bytes() });
                 continue;
             }
             for (&circuit, slot) in &port.circuits {
                 if let Slot::Open(half) = slot
-                    && let Some(since) = lasting(half.outward.wait())
+                    && let Some(since) = lasting(half.outward.wait(), now)
                 {
-                    let bytes = half.outward.held_bytes();
-                    slow.push(Slow { peer, since, link, circuit: Some(circuit), bytes, has_messages: false });
+                    slow.push(Slow { peer, since, link, circuit: Some(circuit), bytes: half.outward.kept_bytes() });
                 }
             }
         }
         slow
+    }
+}
+
+/// Since when something waits, if that is long.
+fn lasting(wait: &Wait, now: Instant) -> Option<Instant> {
+    wait.since().filter(|since| now >= *since + SLOW)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_looks_once_in_an_interval_however_many_others_are_starved() {
+        let (start, budget) = (Instant::now(), Budget::new(1 << 20));
+        let bar = |bytes| Bar { bytes, let_go_bytes: 0 };
+        let mut shortage = Shortage::default();
+        let looks = (0..100).filter(|n| shortage.take_over(start + *n * INTERVAL / 10, bar(1 << 18))).count();
+        assert_eq!(looks, 10);
+        // Nor for itself; then it goes on from where the others are.
+        budget.set_slow_bytes(0, 1 << 20);
+        assert!(shortage.next_bar(start + 99 * INTERVAL / 10, &budget).is_none());
+        assert_eq!(shortage.next_bar(start + 10 * INTERVAL, &budget).map(|bar| bar.bytes), Some(1 << 17));
+        let mut is_time = |n: u32| shortage.may_look_for_messages(start + n * INTERVAL / 10);
+        assert!(is_time(0) && !is_time(9) && is_time(10));
     }
 }

@@ -64,6 +64,13 @@ impl Client {
         relay.handle_bytes(now, self.id, &std::mem::take(&mut self.output));
     }
 
+    /// Hands over what is queued, as from a socket, as far as there is memory; whether that was all.
+    pub fn pour(&mut self, now: Instant, relay: &mut RelayCore) -> bool {
+        let taken = relay.handle_read(now, self.id, &self.output);
+        self.output.drain(..taken);
+        self.output.is_empty()
+    }
+
     /// Hands over what is queued, `step` bytes at a time.
     pub fn trickle(&mut self, now: Instant, relay: &mut RelayCore, step: usize) {
         for chunk in std::mem::take(&mut self.output).chunks(step) {

@@ -1,15 +1,11 @@
-//! One socket of a worker, and the memory it is read into.
+//! One socket of a worker.
 
 use crate::net::socket;
-use crate::relay::{Buffer, Pool};
+use crate::relay::{READ_BLOCKS, Reader};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use std::io::{self, IoSlice, IoSliceMut, Read};
-use std::sync::Arc;
-
-/// Blocks of one read: 256 KiB, a whole DATA frame.
-const BLOCKS: usize = 4;
 
 /// A connection's socket and what is known of its readiness.
 pub struct Socket {
@@ -68,8 +64,13 @@ impl Socket {
 
     /// Reads into free blocks.
     pub fn read(&mut self, reader: &mut Reader) -> Found {
-        let room = reader.room();
-        match reader.read(&mut self.stream) {
+        let mut slices = [(); READ_BLOCKS].map(|()| IoSliceMut::new(&mut []));
+        let (mut used, mut room) = (0, 0);
+        for (slice, block) in slices.iter_mut().zip(reader.rooms()) {
+            (used, room) = (used + 1, room + block.len());
+            *slice = IoSliceMut::new(block);
+        }
+        match self.stream.read_vectored(&mut slices[..used]) {
             Ok(0) => Found::End,
             // A short read has emptied the socket (epoll(7)); what comes later is a new event.
             Ok(count) if count < room && !self.hung_up => Found::Last(count),
@@ -113,49 +114,5 @@ impl Socket {
                 Err(_) => None,
             };
         }
-    }
-}
-
-/// The blocks that the next read goes to. What a read leaves unused, and what is not shared afterwards, is used again.
-pub struct Reader {
-    pool: Arc<Pool>,
-    blocks: Vec<Arc<Buffer>>,
-}
-
-impl Reader {
-    /// A reader that takes its blocks from `pool`.
-    pub fn new(pool: Arc<Pool>) -> Reader {
-        Reader { pool, blocks: Vec::with_capacity(BLOCKS) }
-    }
-
-    /// Gets blocks that nobody else holds. False: memory is used up, and nothing can be read until some is back.
-    pub fn prepare(&mut self) -> bool {
-        self.blocks.retain_mut(|block| Arc::get_mut(block).is_some());
-        while self.blocks.len() < BLOCKS {
-            let Some(block) = self.pool.take() else { break };
-            self.blocks.push(block);
-        }
-        !self.blocks.is_empty()
-    }
-
-    /// The blocks of the last read.
-    pub fn blocks(&self) -> &[Arc<Buffer>] {
-        &self.blocks
-    }
-
-    fn room(&self) -> usize {
-        self.blocks.iter().map(|block| block.bytes().len()).sum()
-    }
-
-    fn read(&mut self, from: &mut TcpStream) -> io::Result<usize> {
-        let mut slices = [(); BLOCKS].map(|()| IoSliceMut::new(&mut []));
-        let mut used = 0;
-        for (slice, block) in slices.iter_mut().zip(&mut self.blocks) {
-            // `prepare` has dropped every block that somebody else holds.
-            let Some(buffer) = Arc::get_mut(block) else { break };
-            *slice = IoSliceMut::new(buffer.bytes_mut());
-            used += 1;
-        }
-        from.read_vectored(&mut slices[..used])
     }
 }

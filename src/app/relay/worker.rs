@@ -4,13 +4,13 @@
 //! it; do what the machine asks; send others what is theirs. A link that has more to read than its share of a turn is
 //! read again in the next, which then does not wait.
 
-use super::conn::{Found, Reader, Socket};
+use super::conn::{Found, Socket};
 use super::desk::Desk;
 use super::linger::{LINGER, Lingering};
 use super::mail::{Outbox, Package};
 use super::shared::{Shared, Stage};
 use crate::net::wait::Waiter;
-use crate::relay::{Event, Forwarder, Gate, LinkId, SLICES_MAX};
+use crate::relay::{Event, Forwarder, Gate, LinkId, Reader, SLICES_MAX};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
 use std::collections::{HashMap, VecDeque};
