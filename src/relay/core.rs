@@ -76,7 +76,7 @@ impl RelayCore {
     }
 
     /// As [`RelayCore::handle_bytes`], by way of its worker's reader, as from a socket. How many bytes were taken: fewer than
-    /// all if memory is used up.
+    /// all if memory is used up. No bytes: there was nothing to read.
     pub fn handle_read(&mut self, now: Instant, link: LinkId, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while let Some(&home) = self.homes.get(&link) {
@@ -86,6 +86,10 @@ impl RelayCore {
                 worker.handle_held(now, link);
                 self.settle(now);
                 return taken;
+            }
+            if bytes.is_empty() {
+                worker.handle_empty(link);
+                break;
             }
             let mut filled = 0;
             for room in reader.rooms() {

@@ -365,7 +365,7 @@ fn nobody_is_blamed_for_credit_that_was_not_read() {
             relay.handle_bytes(now, callee.id, &[]);
         }
         assert_eq!(relay.used_bytes() == 0, ended);
-        // What was read held no credit.
+        // There is nothing more that could be credit.
         relay.handle_read(now, callee.id, &[]);
     }
 }

@@ -12,6 +12,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Forwarder {
+    /// A read has found nothing: whatever was not read before is no more than that.
+    pub fn handle_empty(&mut self, id: LinkId) {
+        if let Some(Conn::Open(port)) = self.conns.get_mut(&id) {
+            port.unread = false;
+        }
+    }
+
     /// Uses `block[*at..filled]`, a frame at a time.
     pub(super) fn feed(
         &mut self,

@@ -291,7 +291,10 @@ impl Worker {
             }
             let Some(socket) = self.sockets.get_mut(&id) else { return false };
             let (count, more) = match socket.read(&mut self.reader) {
-                Found::Nothing => return false,
+                Found::Nothing => {
+                    self.forwarder.handle_empty(id);
+                    return false;
+                }
                 Found::End => {
                     self.sockets.remove(&id);
                     self.forwarder.handle_closed(now, id);
