@@ -206,7 +206,7 @@ impl Forwarder {
                     status(port, circuit, code);
                 }
             }
-            What::Pace { rate } => port.rate = Rate::new(rate),
+            What::Pace { rate } => pace(port, rate),
             What::End { code } => self.end(now, id, code),
         }
     }
@@ -307,6 +307,18 @@ impl Forwarder {
             _ => None,
         }
     }
+}
+
+/// Holds a link to another rate. What its circuits may send because it was granted before is not paid for: at a low rate it
+/// would hold back all credit until long after the lanes are taken for dead. There is no more of it than there was.
+fn pace(port: &mut Port, rate: Option<u64>) {
+    let mut granted = 0;
+    for slot in port.circuits.values_mut().filter(|_| rate.is_some()) {
+        if let Slot::Open(half) = slot {
+            granted += u64::from(half.inward.restart());
+        }
+    }
+    port.rate = Rate::new(rate).after(granted);
 }
 
 fn status(port: &mut Port, circuit: u32, code: CloseCode) {

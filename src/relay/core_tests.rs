@@ -303,13 +303,28 @@ fn another_rate_holds_at_once_for_links_that_are_there() {
     let (mut caller, mut callee) = joined(now, &mut relay, id);
     let mut so_far = send_for(&mut now, &mut relay, (&mut caller, &mut callee), 5, (WINDOW, 0));
     assert!(so_far.1 < 3 * WINDOW, "{so_far:?}");
-    for (options, least, most) in [("", 4_000_000, usize::MAX), ("rate=100K", 1_500_000, 2_700_000)] {
+    // What was granted without a rate may still be used.
+    for (options, least, most) in [("", 4_000_000, usize::MAX), ("rate=100K", 1_500_000, 2_900_000)] {
         relay.set_policy(now, second_with(options));
         let before = so_far.1;
         so_far = send_for(&mut now, &mut relay, (&mut caller, &mut callee), 20, so_far);
         let sent = so_far.1 - before;
         assert!((least..most).contains(&sent), "{options}: {sent}");
     }
+}
+
+#[test]
+fn what_was_granted_before_a_lower_rate_does_not_hold_back_the_credit_after_it() {
+    let mut now = Instant::now();
+    let (mut relay, id) = relay_with(second_with(""), 1);
+    let (mut caller, mut callee) = joined(now, &mut relay, id);
+    let before = send_for(&mut now, &mut relay, (&mut caller, &mut callee), 5, (WINDOW, 0));
+    assert!(before.0 - before.1 >= 3 * WINDOW, "{before:?}");
+    relay.set_policy(now, second_with("rate=30K"));
+    let after = send_for(&mut now, &mut relay, (&mut caller, &mut callee), 6, before);
+    assert!(after.0 > before.0, "well within a dead time: {after:?}");
+    let end = send_for(&mut now, &mut relay, (&mut caller, &mut callee), 14, after);
+    assert!(end.1 < before.0 + 20 * 35_000, "{before:?} {end:?}");
 }
 
 #[test]

@@ -102,6 +102,12 @@ impl Inward {
         self.is_due()
     }
 
+    /// The client is held to a rate from now on. What it may send beyond the least, because it was granted before, bytes.
+    pub fn restart(&mut self) -> u32 {
+        self.window.restart();
+        credit_left(self.announced, self.received).saturating_sub(self.window.bytes())
+    }
+
     /// Enough has been freed and not been announced. In small steps: what is not announced yet is missing from the window.
     pub fn is_due(&self) -> bool {
         let step = (self.window.bytes() / 8).clamp(CREDIT_STEP_MIN, CREDIT_STEP_MAX);

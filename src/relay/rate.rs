@@ -12,12 +12,19 @@ pub struct Rate {
     bytes_per_second: Option<u64>,
     /// When everything that came in so far is paid for.
     paid: Option<Instant>,
+    /// Bytes to come that were granted before there was this bound: they are not paid for.
+    free_bytes: u64,
 }
 
 impl Rate {
     /// At most this many bytes a second.
     pub fn new(bytes_per_second: Option<u64>) -> Rate {
-        Rate { bytes_per_second, paid: None }
+        Rate { bytes_per_second, paid: None, free_bytes: 0 }
+    }
+
+    /// The same, apart from so many bytes that were granted before.
+    pub fn after(self, free_bytes: u64) -> Rate {
+        Rate { free_bytes, ..self }
     }
 
     /// Counts input.
@@ -26,6 +33,9 @@ impl Rate {
         let from = self.paid.map_or(now, |paid| paid.max(now));
         // 2^32 bytes a call and more would still fit: 2^32 × 10^9 < 2^64.
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let free = bytes.min(self.free_bytes);
+        self.free_bytes -= free;
+        let bytes = bytes - free;
         self.paid = Some(from + Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate.max(1)));
     }
 
@@ -62,6 +72,17 @@ mod tests {
             }
         }
         assert!((10_000..=10_700).contains(&got), "{got}");
+    }
+
+    #[test]
+    fn what_was_granted_before_is_not_paid_for_and_all_else_is() {
+        let now = Instant::now();
+        let mut rate = Rate::new(Some(1000)).after(100_000);
+        rate.receive(now, 60_000);
+        rate.receive(now, 40_300);
+        assert!(rate.allows(now));
+        rate.receive(now, 300);
+        assert!(!rate.allows(now));
     }
 
     #[test]

@@ -122,6 +122,11 @@ impl Window {
         self.bytes = self.bytes.max(wanted);
     }
 
+    /// The client is held to a rate from now on: as at the start.
+    pub fn restart(&mut self) {
+        self.bytes = self.bytes.min(CIRCUIT_WINDOW_START);
+    }
+
     /// The circuit holds too much. Half of what is covered, for the other direction may need as much.
     pub fn shrink(&mut self) {
         self.bytes = self.bytes.min(COVERED / 2);
