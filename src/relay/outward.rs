@@ -8,7 +8,8 @@ use crate::wire::limits::CIRCUIT_WINDOW_START;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Memory that may be kept beyond the bytes that wait, for one client: four reads that brought little.
+/// Memory that may be kept beyond the bytes that wait, for one circuit together with what is in order for its client: four
+/// reads that brought little.
 const IDLE_MAX: usize = 256 * 1024;
 /// So much of a block is not worth copying the rest of it: a sixty-fourth.
 const IDLE_MIN: usize = 1024;
