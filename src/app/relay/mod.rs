@@ -13,6 +13,7 @@ mod desk;
 mod linger;
 mod listen;
 mod mail;
+mod queue;
 mod shared;
 mod worker;
 

@@ -8,12 +8,13 @@ use super::conn::{Found, Socket};
 use super::desk::Desk;
 use super::linger::{LINGER, Lingering};
 use super::mail::{Outbox, Package};
+use super::queue::Queue;
 use super::shared::{Shared, Stage};
 use crate::net::wait::Waiter;
 use crate::relay::{Event, Forwarder, Gate, LinkId, Reader, SLICES_MAX};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -45,7 +46,7 @@ pub struct Worker {
     forwarder: Forwarder,
     sockets: HashMap<LinkId, Socket>,
     lingering: Lingering,
-    readable: VecDeque<LinkId>,
+    readable: Queue,
     reader: Reader,
     outbox: Outbox,
     /// Listeners and signals; the first worker has it.
@@ -54,6 +55,8 @@ pub struct Worker {
     hungry: bool,
     /// A link with input was passed over in this turn.
     held: bool,
+    /// No memory was left for a link in this turn, or the last.
+    starved: bool,
     stage: Stage,
 }
 
@@ -78,12 +81,13 @@ impl Worker {
             forwarder,
             sockets: HashMap::new(),
             lingering: Lingering::default(),
-            readable: VecDeque::new(),
+            readable: Queue::default(),
             reader,
             outbox,
             desk: None,
             hungry: false,
             held: false,
+            starved: false,
             stage: Stage::Serving,
         }
     }
@@ -236,7 +240,7 @@ impl Worker {
                 };
                 socket.hung_up |= event.is_read_closed() || event.is_error();
                 if (event.is_readable() || socket.hung_up) && !std::mem::replace(&mut socket.queued, true) {
-                    self.readable.push_back(id);
+                    self.readable.push(id);
                 }
                 if event.is_writable() && !std::mem::replace(&mut socket.writable, true) {
                     self.forwarder.handle_writable(now, id);
@@ -259,15 +263,17 @@ impl Worker {
 
     fn read(&mut self, now: Instant) {
         (self.hungry, self.held) = (false, false);
-        for _ in 0..self.readable.len() {
-            let Some(id) = self.readable.pop_front() else { break };
+        // A share is one read where memory is scarce: what there is goes round sooner.
+        let most = if std::mem::take(&mut self.starved) { 1 } else { TURN_BYTES };
+        self.readable.begin();
+        while let Some(id) = self.readable.next() {
             let again = match self.forwarder.gate(id) {
                 Gate::Gone => false,
-                Gate::Open if !self.outbox.is_full() => self.read_link(now, id),
+                Gate::Open if !self.outbox.is_full() => self.read_link(now, id, most),
                 Gate::Open | Gate::Shut => self.hold(now, id),
             };
             if again {
-                self.readable.push_back(id);
+                self.readable.put_back(id, !self.starved);
             } else if let Some(socket) = self.sockets.get_mut(&id) {
                 socket.queued = false;
             }
@@ -281,11 +287,12 @@ impl Worker {
         true
     }
 
-    /// Reads a link until it is empty or has had its share; true if it may have more.
-    fn read_link(&mut self, now: Instant, id: LinkId) -> bool {
+    /// Reads a link until it is empty or has had its share, about `most` bytes; true if it may have more.
+    fn read_link(&mut self, now: Instant, id: LinkId, most: usize) -> bool {
         let (mut taken, mut unwritten) = (0, 0);
-        while taken < TURN_BYTES {
+        while taken < most {
             if !self.reader.prepare() {
+                self.starved = true;
                 self.forwarder.handle_starved(now);
                 return self.hold(now, id);
             }

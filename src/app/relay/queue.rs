@@ -1,0 +1,84 @@
+//! Links whose sockets have input, in the order in which they are read.
+
+use crate::relay::LinkId;
+use std::collections::VecDeque;
+
+/// See the module. A turn is [`Queue::begin`], then [`Queue::next`] and perhaps [`Queue::put_back`] for each link.
+#[derive(Debug, Default)]
+pub struct Queue {
+    links: VecDeque<LinkId>,
+    /// Links that this turn has not come to.
+    left: usize,
+    /// Those of this turn that stand at the end of the queue, as far as they had their share.
+    served: usize,
+    starved: bool,
+}
+
+impl Queue {
+    /// A link has input.
+    pub fn push(&mut self, link: LinkId) {
+        self.links.push_back(link);
+    }
+
+    /// A turn begins. Links that the last one had no memory for are first: otherwise those ahead of them could take whatever
+    /// there is, again and again.
+    pub fn begin(&mut self) {
+        if std::mem::take(&mut self.starved) {
+            self.links.rotate_left(self.served.min(self.links.len()));
+        }
+        (self.left, self.served) = (self.links.len(), 0);
+    }
+
+    /// The next link of this turn.
+    pub fn next(&mut self) -> Option<LinkId> {
+        self.left = self.left.checked_sub(1)?;
+        self.links.pop_front()
+    }
+
+    /// A link is to be read again. `has_memory`: false once this turn has found none.
+    pub fn put_back(&mut self, link: LinkId, has_memory: bool) {
+        self.links.push_back(link);
+        self.starved |= !has_memory;
+        self.served += usize::from(!self.starved);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_that_found_no_memory_are_first_in_the_next_turn() {
+        let mut queue = Queue::default();
+        let mut reads = [0; 10];
+        (0..10).for_each(|n| queue.push(LinkId::new(n)));
+        for _ in 0..10 {
+            queue.begin();
+            let (mut memory, mut seen) = (3, 0);
+            while let Some(link) = queue.next() {
+                seen += 1;
+                reads[usize::try_from(link.get()).unwrap()] += usize::from(memory > 0);
+                queue.put_back(link, memory > 0);
+                memory -= usize::from(memory > 0);
+            }
+            assert_eq!(seen, 10);
+        }
+        assert_eq!(reads, [3; 10]);
+    }
+
+    #[test]
+    fn links_that_are_empty_leave_and_come_back_behind_the_others() {
+        let mut queue = Queue::default();
+        (1..=3).for_each(|n| queue.push(LinkId::new(n)));
+        queue.begin();
+        let first = queue.next().unwrap();
+        let second = queue.next().unwrap();
+        queue.put_back(second, true);
+        let third = queue.next().unwrap();
+        queue.put_back(third, true);
+        assert_eq!(queue.next(), None);
+        queue.push(first);
+        queue.begin();
+        assert_eq!([(); 4].map(|()| queue.next()), [Some(second), Some(third), Some(first), None]);
+    }
+}
