@@ -212,60 +212,67 @@ fn what_moves_slowly_is_left_alone_while_most_of_the_memory_moves() {
 
 #[test]
 fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go_of_them() {
-    let mut now = Instant::now();
-    let (mut relay, id) = small(2);
-    let mut caller = Client::attach(now, &mut relay, id, 2);
-    caller.all(now, &mut relay);
-    // Somebody who is slow as well, and has more bytes than any of the others, but a single message.
-    let mut slow = Pair::new(now, &mut relay, id, (9, 8));
-    slow.send(now, &mut relay, u32::MAX);
-    caller.connect(2, slow.callee.peer, "a", 0);
-    caller.flush(now, &mut relay);
-    slow.take(now, &mut relay, 1);
-    let before = relay.used_bytes();
-    assert!(before > WINDOW);
-    let (mut deaf, mut circuit, mut refused) = (Vec::new(), 2, 0);
-    for n in 0..18 {
-        let mut callee = Client::attach(now, &mut relay, id, 11 + n / 3);
-        callee.say(Control::Listen { name: app("a") });
-        callee.flush(now, &mut relay);
-        // It takes a byte, and no more: what is put in order for it stays there.
-        callee.got(now, &mut relay, 1);
-        let to = callee.peer;
-        for _ in 0..100 {
-            circuit += 2;
-            caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early: vec![1; EARLY_MAX] });
-            caller.flush(now, &mut relay);
-            callee.got(now, &mut relay, 1);
-            caller.bare(Kind::Reset, circuit, 8);
-            caller.flush(now, &mut relay);
-            let got = caller.all(now, &mut relay);
-            refused += usize::from(got == [status(circuit, CloseCode::Limit)]);
-        }
-        deaf.push(callee);
-    }
-    assert!(refused > 100, "{refused}");
-    let messages = relay.used_bytes() - before;
-    assert!((MEMORY / 5..MEMORY / 4 + 10_000).contains(&messages), "{messages}");
-    // Somebody else is called once the deaf have been deaf for a while.
-    let mut hearing = Client::attach(now, &mut relay, id, 3);
-    hearing.say(Control::Listen { name: app("b") });
-    hearing.flush(now, &mut relay);
-    now += 3 * SECOND;
-    circuit += 2;
-    for (wanted, circuit) in [(CloseCode::Limit, circuit), (CloseCode::Done, circuit + 2)] {
-        caller.connect(circuit, hearing.peer, "b", 0);
+    for workers in [1, 2] {
+        let mut now = Instant::now();
+        let (mut relay, id) = small(workers);
+        let mut caller = Client::attach(now, &mut relay, id, 2);
+        caller.all(now, &mut relay);
+        // Somebody who is slow as well, and has more bytes than any of the others, but a single message.
+        let mut slow = Pair::new(now, &mut relay, id, (9, 8));
+        slow.send(now, &mut relay, u32::MAX);
+        caller.connect(2, slow.callee.peer, "a", 0);
         caller.flush(now, &mut relay);
-        let heard =
-            hearing.all(now, &mut relay).iter().any(|got| matches!(got, Got::Control(Control::Incoming { .. })));
-        assert_eq!(heard, wanted == CloseCode::Done);
-        let got = caller.all(now, &mut relay);
-        assert_eq!(got, if heard { vec![] } else { vec![status(circuit, wanted)] });
+        slow.take(now, &mut relay, 1);
+        let (stalling, mut stalled) = stalled(now, &mut relay, id, (6, 7));
+        let before = relay.used_bytes();
+        assert!(before > WINDOW);
+        let (mut deaf, mut circuit, mut refused) = (Vec::new(), 2, 0);
+        for n in 0..18 {
+            let mut callee = Client::attach(now, &mut relay, id, 11 + n / 3);
+            callee.say(Control::Listen { name: app("a") });
+            callee.flush(now, &mut relay);
+            // It takes a byte, and no more: what is put in order for it stays there.
+            callee.got(now, &mut relay, 1);
+            let to = callee.peer;
+            for _ in 0..100 {
+                circuit += 2;
+                caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early: vec![1; EARLY_MAX] });
+                caller.flush(now, &mut relay);
+                callee.got(now, &mut relay, 1);
+                caller.bare(Kind::Reset, circuit, 8);
+                caller.flush(now, &mut relay);
+                let got = caller.all(now, &mut relay);
+                refused += usize::from(got == [status(circuit, CloseCode::Limit)]);
+            }
+            deaf.push(callee);
+        }
+        assert!(refused > 100, "{refused}");
+        let messages = relay.used_bytes() - before;
+        assert!((MEMORY / 5..MEMORY / 4 + 10_000).contains(&messages), "{messages}");
+        // Somebody else is called once the deaf have been deaf for a while.
+        let mut hearing = Client::attach(now, &mut relay, id, 3);
+        hearing.say(Control::Listen { name: app("b") });
+        hearing.flush(now, &mut relay);
+        now += 3 * SECOND;
+        circuit += 2;
+        for (wanted, circuit) in [(CloseCode::Limit, circuit), (CloseCode::Done, circuit + 2)] {
+            caller.connect(circuit, hearing.peer, "b", 0);
+            caller.flush(now, &mut relay);
+            let heard =
+                hearing.all(now, &mut relay).iter().any(|got| matches!(got, Got::Control(Control::Incoming { .. })));
+            assert_eq!(heard, wanted == CloseCode::Done);
+            let got = caller.all(now, &mut relay);
+            assert_eq!(got, if heard { vec![] } else { vec![status(circuit, wanted)] });
+        }
+        assert!(deaf.iter().any(|callee| !relay.is_open(callee.id)));
+        assert!(relay.is_open(slow.callee.id), "it has not much of what is lacking");
+        stalled.bare(Kind::Credit, 1, 1 << 20);
+        stalled.flush(now, &mut relay);
+        let got = stalled.all(now, &mut relay);
+        assert!(got == [Got::Data(1, numbered(WINDOW / 2))], "memory for bodies is not lacking");
+        deaf.iter().chain([&hearing, &slow.callee, &stalling]).for_each(|callee| relay.handle_closed(now, callee.id));
+        assert_eq!(relay.used_bytes(), 0);
     }
-    assert!(deaf.iter().any(|callee| !relay.is_open(callee.id)));
-    assert!(relay.is_open(slow.callee.id), "it has not much of what is lacking");
-    deaf.iter().chain([&hearing, &slow.callee]).for_each(|callee| relay.handle_closed(now, callee.id));
-    assert_eq!(relay.used_bytes(), 0);
 }
 
 #[test]
@@ -336,23 +343,27 @@ fn calls_that_are_withdrawn_before_they_go_out_take_no_memory() {
     assert_eq!(relay.used_bytes(), 0);
 }
 
+/// Caller and callee with a circuit whose start window has gone out. More waits for credit.
+fn stalled(now: Instant, relay: &mut RelayCore, id: PeerId, seeds: (u8, u8)) -> (Client, Client) {
+    let (mut caller, mut callee) = joined_as(now, relay, id, seeds);
+    for _ in 0..2 {
+        caller.data(2, &numbered(WINDOW / 2));
+    }
+    caller.flush(now, relay);
+    callee.all(now, relay);
+    for got in caller.all(now, relay) {
+        assert!(matches!(got, Got::Credit(2, _)), "{got:?}");
+    }
+    caller.data(2, &numbered(WINDOW / 2));
+    caller.flush(now, relay);
+    (caller, callee)
+}
+
 #[test]
 fn nobody_is_blamed_for_credit_that_was_not_read() {
     let mut now = Instant::now();
     let (mut relay, id) = small(1);
-    let (mut caller, callee) = joined(now, &mut relay, id);
-    for _ in 0..2 {
-        caller.data(2, &numbered(WINDOW / 2));
-    }
-    caller.flush(now, &mut relay);
-    // Its start window has gone out, and it has credit for more under way.
-    let mut taken = Vec::new();
-    relay.poll_output(now, callee.id, &mut taken, usize::MAX);
-    for got in caller.all(now, &mut relay) {
-        assert!(matches!(got, Got::Credit(2, _)), "{got:?}");
-    }
-    caller.data(2, &numbered(WINDOW / 2));
-    caller.flush(now, &mut relay);
+    let (_caller, callee) = stalled(now, &mut relay, id, (1, 2));
     for (unread, ended) in [(true, false), (false, true)] {
         for _ in 0..30 {
             now += Duration::from_millis(100);
