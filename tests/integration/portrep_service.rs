@@ -416,6 +416,25 @@ fn a_status_is_not_passed_on_when_what_was_left_is_lost() {
 }
 
 #[test]
+fn a_status_is_not_passed_on_when_what_came_after_the_path_had_gone_is_lost() {
+    let world = World::new();
+    let mut relay = world.relay();
+    let target = Target::kept();
+    let at = beside(&target);
+    let export = exporting(&relay, target.at);
+    let connect = format!("echo data >/dev/tcp/{}/{}", at.ip(), at.port());
+    let script = format!("touch began; until [ -e go ]; do sleep 0.01; done; {connect}");
+    let import = running(&relay, at, &["--resume-timeout", "1s", "--", "bash", "-c", &script]).spawn();
+    eventually("the command runs", || world.path("began").exists());
+    relay.kill();
+    import.wait_error_line("vp-portrep: warning: relay");
+    world.write("go", "");
+    let done = import.wait();
+    assert_ne!(done.code(), Some(exit::DONE), "bytes were lost, and it says that all is well\n{done}");
+    drop(export);
+}
+
+#[test]
 fn usr1_says_how_it_stands() {
     let world = World::new();
     let relay = world.relay();
