@@ -406,7 +406,7 @@ fn a_status_is_not_passed_on_when_what_was_left_is_lost() {
     let script = format!("cat data >/dev/tcp/{}/{}; touch ended", at.ip(), at.port());
     let words = ["--limit", "16K", "--resume-timeout", "1s", "--", "bash", "-c", &script];
     let import = running(&relay, at, &words).spawn();
-    drop(target.next());
+    assert_eq!(target.next().read(&mut [0; 1]).expect("a probe, which ends"), 0);
     let there = target.next();
     eventually("the command has ended", || world.path("ended").exists());
     relay.kill();
@@ -420,17 +420,23 @@ fn a_status_is_not_passed_on_when_what_came_after_the_path_had_gone_is_lost() {
     let world = World::new();
     let mut relay = world.relay();
     let target = Target::kept();
-    let at = beside(&target);
     let export = exporting(&relay, target.at);
-    let connect = format!("echo data >/dev/tcp/{}/{}", at.ip(), at.port());
-    let script = format!("touch began; until [ -e go ]; do sleep 0.01; done; {connect}");
-    let import = running(&relay, at, &["--resume-timeout", "1s", "--", "bash", "-c", &script]).spawn();
-    eventually("the command runs", || world.path("began").exists());
-    relay.kill();
-    import.wait_error_line("vp-portrep: warning: relay");
-    world.write("go", "");
-    let done = import.wait();
-    assert_ne!(done.code(), Some(exit::DONE), "bytes were lost, and it says that all is well\n{done}");
+    // One that ends, and one that goes on when what it left is lost: it hears nothing of that.
+    for (n, after) in ["", "; until [ -e lost ]; do sleep 0.01; done"].into_iter().enumerate() {
+        let at = beside(&target);
+        let connect = format!("echo data >/dev/tcp/{}/{}", at.ip(), at.port());
+        let script = format!("touch began{n}; until [ -e go{n} ]; do sleep 0.01; done; {connect}{after}");
+        let import = running(&relay, at, &["--resume-timeout", "1s", "--", "bash", "-c", &script]).spawn();
+        eventually("the command runs", || world.path(format!("began{n}")).exists());
+        relay.kill();
+        import.wait_error_line("vp-portrep: warning: relay");
+        world.write(&format!("go{n}"), "");
+        import.wait_error_line("vp-portrep: warning: west: ");
+        world.write("lost", "");
+        let done = import.wait();
+        assert_ne!(done.code(), Some(exit::DONE), "bytes were lost, and it says that all is well\n{done}");
+        relay.restart();
+    }
     drop(export);
 }
 

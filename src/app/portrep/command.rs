@@ -27,6 +27,8 @@ pub struct Command {
     why_not: Option<CloseCode>,
     /// The user does not want to wait until they do.
     hasty: bool,
+    /// A connection that it had done with was lost while it ran: nobody there heard of that.
+    lost: bool,
 }
 
 enum State {
@@ -49,7 +51,7 @@ impl Command {
             Wait::No => Some(now + ANSWER_TIME),
         };
         let state = if words.is_empty() { State::Over } else { State::ExpectMappings };
-        Command { words, state, until, met: false, why_not: None, hasty: wait == Wait::No }
+        Command { words, state, until, met: false, why_not: None, hasty: wait == Wait::No, lost: false }
     }
 
     /// Whether it waits for the mappings.
@@ -77,10 +79,13 @@ impl Command {
         self.why_not = Some(why);
     }
 
-    /// A session was lost with its connections. If some were of the command, it has not done what it thinks.
-    pub fn handle_lost(&mut self) {
-        if let State::Ended(outcome @ Ok(())) = &mut self.state {
-            *outcome = Err(ToolError::Expired);
+    /// A session was lost with its connections, some of them `left` by whoever had made them. If they were of the command,
+    /// it has not done what it thinks.
+    pub fn handle_lost(&mut self, left: bool) {
+        match &mut self.state {
+            State::Ended(outcome @ Ok(())) => *outcome = Err(ToolError::Expired),
+            State::Running(_) => self.lost |= left,
+            _ => {}
         }
     }
 
@@ -142,6 +147,7 @@ impl Portrep {
         let outcome = match child.try_wait() {
             Ok(None) => return,
             Ok(Some(status)) => match (status.code(), status.signal()) {
+                (Some(0), _) if self.command.lost => Err(ToolError::Expired),
                 (Some(0), _) => Ok(()),
                 (Some(code), _) => Err(ToolError::Exited(u8::try_from(code).unwrap_or(u8::MAX))),
                 (None, signal) => Err(ToolError::Killed(signal.unwrap_or_default())),

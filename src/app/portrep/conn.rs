@@ -155,6 +155,11 @@ impl Conn {
         self.start == Start::WhenTaken
     }
 
+    /// Whether our application has said its last word.
+    pub fn is_left(&self) -> bool {
+        self.ready.ended || !self.outward_open
+    }
+
     /// The system told something about the socket.
     pub fn handle_ready(&mut self, event: &mio::event::Event) {
         self.ready.readable |= event.is_readable() || event.is_read_closed();

@@ -137,6 +137,12 @@ impl Desk {
         }
     }
 
+    /// Whether the application at this end has said its last word, and so hears of no loss.
+    pub fn is_left(&mut self, owner: Owner) -> bool {
+        let Owner::Import(slot, _) = owner else { return false };
+        matches!(self.ends.get_mut(slot), Some(End::Conn(conn)) if conn.is_left())
+    }
+
     /// Looks at every connection, whatever was heard of it.
     pub fn rouse(&mut self) {
         for slot in self.ends.keys() {

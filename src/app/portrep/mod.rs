@@ -396,10 +396,11 @@ impl Tool for Portrep {
         self.drop_faded(ctx);
         self.call_routes(ctx);
         self.probe(ctx);
-        self.drive_command(ctx);
         self.desk.release_throttled(ctx.now);
         let accepted = self.accept(ctx);
         let moved = self.serve_queue(ctx);
+        // Behind the doors: one that waited is looked at now, or nothing may come that makes us look.
+        self.drive_command(ctx);
         self.judge_referrals(ctx);
         self.handle_patience(ctx);
         self.conclude(ctx);

@@ -56,8 +56,10 @@ impl Portrep {
         if let (Some(peer), true) = (ctx.node.peer(key), self.routes.is_fresh_failure(key)) {
             (ctx.notices)(Notice::SessionFailed(peer, error));
         }
-        if !self.desk.owners(key).is_empty() {
-            self.command.handle_lost();
+        let owners = self.desk.owners(key);
+        if !owners.is_empty() {
+            let left = owners.into_iter().any(|owner| self.desk.is_left(owner));
+            self.command.handle_lost(left);
         }
         self.forget_health(ctx.now, key);
         for slot in self.routes.rest(ctx.now, key) {

@@ -23,10 +23,19 @@ pub struct Target {
     kept: Arc<(Mutex<VecDeque<TcpStream>>, Condvar)>,
 }
 
+/// Each connection in a thread of its own.
+fn threaded(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Arc<Serve> {
+    let serve = Arc::new(serve);
+    Arc::new(move |stream| {
+        let serve = Arc::clone(&serve);
+        std::thread::Builder::new().stack_size(128 << 10).spawn(move || serve(stream)).expect("a thread");
+    })
+}
+
 impl Target {
     /// One that does this with each connection, in a thread of its own.
     pub fn serving(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Target {
-        Target::on((Ipv4Addr::LOCALHOST, 0).into(), Arc::new(serve))
+        Target::on((Ipv4Addr::LOCALHOST, 0).into(), threaded(serve))
     }
 
     /// One that gives back what it is sent, and the end too.
@@ -36,7 +45,7 @@ impl Target {
 
     /// The same at an address.
     pub fn echo_on(at: SocketAddr) -> Target {
-        Target::on(at, Arc::new(echo))
+        Target::on(at, threaded(echo))
     }
 
     /// One whose connections the test itself serves, in the order of their coming.
@@ -47,7 +56,8 @@ impl Target {
             mine.0.lock().expect("nobody panics here").push_back(patient(stream));
             mine.1.notify_all();
         };
-        Target { kept, ..Target::serving(keep) }
+        // In the accepting thread: threads of their own would come to the queue in any order.
+        Target { kept, ..Target::on((Ipv4Addr::LOCALHOST, 0).into(), Arc::new(keep)) }
     }
 
     fn on(at: SocketAddr, serve: Arc<Serve>) -> Target {
@@ -61,8 +71,7 @@ impl Target {
                 // Descriptors may be short, in tests that see to that.
                 let Ok(stream) = stream else { continue };
                 counted.fetch_add(1, Ordering::Relaxed);
-                let serve = Arc::clone(&serve);
-                std::thread::Builder::new().stack_size(128 << 10).spawn(move || serve(stream)).expect("a thread");
+                serve(stream);
             }
         });
         Target { at, accepted, kept: Arc::default() }
