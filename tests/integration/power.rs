@@ -34,6 +34,13 @@ impl Disk {
         None
     }
 
+    /// An inbox that the disk knows of, and of nothing that comes into it.
+    fn inbox(&self) {
+        let inbox = self.at.join("inbox");
+        fs::create_dir(&inbox).expect("an inbox");
+        Tool::new("sync", &self.at).arg("-f").arg(inbox).run().expect(0);
+    }
+
     fn mount(&self) -> bool {
         let done = Command::new("mount").args(["-o", "loop"]).args([&self.image, &self.at]).output();
         done.is_ok_and(|done| done.status.success())
@@ -77,9 +84,7 @@ fn what_was_acknowledged_outlives_a_power_cut() {
     }
     std::os::unix::fs::symlink("inner/7", world.path("tree/link")).expect("a link");
     for round in 0..scale() {
-        world.dir("disk/inbox");
-        // Of which all is known to the disk, but not what is in it.
-        Tool::new("sync", &world.path("")).arg("-f").arg(world.path("disk/inbox")).run().expect(0);
+        disk.inbox();
         let recv = receiver(&west, &[]);
         east.send().args(["file", "tree", "west:x"]).run().expect(exit::DONE);
         world.write("disk/inbox/unsynced", "nobody was told of this");
@@ -100,8 +105,7 @@ fn what_was_found_to_be_there_outlives_a_power_cut_too() {
     world.write("file", "content");
     world.dir("tree/inner");
     world.write("tree/inner/file", "content");
-    world.dir("disk/inbox");
-    Tool::new("sync", &world.path("")).arg("-f").arg(world.path("disk/inbox")).run().expect(0);
+    disk.inbox();
     // Somebody has put it there, and synced nothing.
     Tool::new("cp", &world.path("")).args(["-a", "file", "tree", "disk/inbox"]).run().expect(0);
     let recv = receiver(&west, &[]);
@@ -118,8 +122,7 @@ fn command_that_failed_before_a_power_cut_runs_after_it() {
     let relay = world.relay();
     let (east, west) = (relay.party("east"), relay.party("west"));
     world.write("file", "content");
-    world.dir("disk/inbox");
-    Tool::new("sync", &world.path("")).arg("-f").arg(world.path("disk/inbox")).run().expect(0);
+    disk.inbox();
     let recv = receiver(&west, &["--exec", "exit 42"]);
     east.send().args(["file", "west:x"]).run().expect(exit::FAILED).expect_error("42");
     disk.cut(recv);

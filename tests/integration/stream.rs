@@ -123,6 +123,7 @@ fn wide_path_that_stops_costs_the_relay_no_more_than_any_other() {
     for (received, stop) in [(200 * MIB, 300), (300 * MIB, 3000), (400 * MIB, 300), (500 * MIB, 3000)] {
         recv.wait_bytes(received);
         recv.signal(crate::harness::Signal::STOP);
+        // Nothing is waited for: this is how long the fault lasts.
         std::thread::sleep(Duration::from_millis(stop));
         recv.signal(crate::harness::Signal::CONT);
     }
