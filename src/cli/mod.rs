@@ -18,6 +18,7 @@ pub mod ready;
 pub mod report;
 mod tool;
 pub mod units;
+mod voice;
 
 pub use json::Value;
 pub use tool::{Context, Party, Tool, main, print_line};

@@ -1,7 +1,6 @@
 //! `vp-attach`: words to work.
 
 use super::party::{drive, voice};
-use super::voice::peer_name;
 use super::{Context, Party, Tool};
 use crate::app::attach::{self, Directions, End, Options};
 use crate::app::client::Callers;
@@ -10,6 +9,7 @@ use crate::cli::config::{address, peer_ids};
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
+use crate::cli::voice::peer_name;
 
 /// Sessions of `--keep` at once: a process each, so that a peer cannot fill the machine.
 const KEPT_SESSIONS_MAX: usize = 256;

@@ -8,7 +8,6 @@ mod portrep;
 mod recv;
 mod relay;
 mod send;
-mod voice;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};

@@ -1,6 +1,5 @@
 //! What every tool that connects needs before it can: who we are, whom we know, where to meet.
 
-use super::voice::Voice;
 use crate::app::client::{Callers, Client, Config, LANE_LIFE, Times, Tool, Wait};
 use crate::cli::args::Connect;
 use crate::cli::config;
@@ -11,6 +10,7 @@ use crate::cli::ready::Ready;
 use crate::cli::report::Fault;
 use crate::cli::report::{Report, chain};
 use crate::cli::units::Patience;
+use crate::cli::voice::Voice;
 use crate::identity::{Identity, PeerId, Peers, RelayAddress, Scheme};
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;

@@ -1,18 +1,18 @@
 //! `vp-portrep`: words to work.
 
-use super::party::{drive, voice, wait};
+use super::party::{self, drive, wait};
 use super::{Context, Party, Tool};
 use crate::app::client::{Callers, Notice, Place, take_passed};
-use crate::app::portrep::{self, APP_MAX, Options, ProxyVersion, Reloaded, Rules, Service, SetupError, Speaks};
+use crate::app::portrep::{self, APP_MAX, Options, ProxyVersion, Reloaded, Rules, Service, Speaks};
 use crate::cli::args::{
     Allow, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, Target, Where,
 };
 use crate::cli::config::{self, address, peer_ids};
-use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
 use crate::cli::units::Patience;
+use crate::cli::voice::{fault, setup_fault};
 use crate::identity::{AppName, PeerId, Peers};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -43,7 +43,7 @@ fn check(words: &Check, context: &Context) -> Result<Exit, Fault> {
     let to = address(&words.to, &party.peers)?;
     short_enough(&to.app)?;
     let mut tool = portrep::Check::new(to.peer, Service { app: to.app, offset: 0 });
-    let voice = voice(&context.report, &context.env, &party.peers, Some(ready));
+    let voice = party::voice(&context.report, &context.env, &party.peers, Some(ready));
     drive(&mut party.client(&connect, (Callers::Nobody, 0))?, &mut tool, voice)
 }
 
@@ -60,7 +60,7 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
     let party = Party::load(connect, &context.env)?;
     let options = options(mappings, connect, &party.peers, context)?;
     let mut tool = portrep::Portrep::new(Instant::now(), Options { passed, ..options }).map_err(|e| setup_fault(&e))?;
-    let mut voice = voice(&context.report, &context.env, &party.peers, Some(ready));
+    let mut voice = party::voice(&context.report, &context.env, &party.peers, Some(ready));
     let callers = (tool.callers(), CALLERS_MAX);
     let mut client = party.client(connect, callers)?;
     let end = client.run(&mut tool, &mut |notice| match notice {
@@ -69,7 +69,7 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
         notice => voice.hear(&notice),
     });
     voice.finish();
-    end.map(|()| Exit::Done).map_err(|error| super::voice::fault(&error))
+    end.map(|()| Exit::Done).map_err(|error| fault(&error))
 }
 
 fn options(mappings: &Mappings, connect: &Connect, peers: &Peers, context: &Context) -> Result<Options, Fault> {
@@ -179,16 +179,6 @@ fn short_enough(app: &AppName) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::new(Exit::Usage, format!("{app}: the name of a replicated port has at most {APP_MAX} characters")))
-}
-
-fn setup_fault(error: &SetupError) -> Fault {
-    match error {
-        SetupError::Listen(place, error) => {
-            let place = place.to_string();
-            Fault::new(Exit::Failed, format!("cannot listen on {}: {}", printable(&place), chain(error)))
-        }
-        SetupError::Resolve(..) | SetupError::Stray(_) => Fault::new(Exit::Config, chain(error)),
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! `vp-recv`: words to work.
 
 use super::party::{drive, voice};
-use super::voice::peer_name;
 use super::{Context, Party, Tool};
 use crate::app::recv::{self, Options};
 use crate::app::transfer::ReceivePolicy;
@@ -10,6 +9,7 @@ use crate::cli::config::peer_ids;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
+use crate::cli::voice::peer_name;
 use crate::store::inbox;
 use std::path::{Path, PathBuf};
 

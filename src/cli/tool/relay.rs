@@ -8,17 +8,15 @@ use std::path::Path;
 
 use super::{Context, Tool};
 use crate::app::client::{PassedSocket, take_passed};
-use crate::app::relay::{
-    Allow, AllowError, Limits, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayEnd, RelayError, RelayOptions, Trouble,
-};
-use crate::cli::args::{Arguments, Output, Relay};
+use crate::app::relay::{Allow, Limits, RelayEnd, RelayOptions};
+use crate::cli::args::{Arguments, Relay};
 use crate::cli::config::{key_fault, optional_key};
 use crate::cli::env::Env;
-use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::files::state_directory;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, Level, Report, Verbosity, chain};
+use crate::cli::voice::relay::{fault, log};
 use crate::identity::Identity;
 use crate::store::keyfile::{CreateError, LoadError, Overwrite, create, load};
 
@@ -97,39 +95,6 @@ fn passed_listeners() -> Result<Vec<TcpListener>, Fault> {
         PassedSocket::Unix(_) => Err(Fault::new(Exit::Config, "LISTEN_FDS: a relay listens on TCP sockets only")),
     });
     tcp.collect()
-}
-
-/// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.
-fn log(output: Output) -> Log {
-    let report = Report::new(Relay::MANUAL.name, output.verbosity(), output.format());
-    Box::new(move |line| match line {
-        LogLine::Trouble(trouble) => {
-            let text = chain(&trouble);
-            let text = match &trouble {
-                Trouble::Reload(path, _) => format!("{}: {text}", printable(path)),
-                Trouble::Accept(_) | Trouble::Thread(_) => text,
-            };
-            report.fault(&Fault::new(Exit::Failed, text));
-        }
-        LogLine::Status(status) => report.status(&status.to_string()),
-        LogLine::Detail(line) => report.say(Level::Info, line),
-    })
-}
-
-fn fault(error: RelayError) -> Fault {
-    match &error {
-        RelayError::Allow(path, reason) => match reason {
-            AllowError::Read(error) => Fault::about(Exit::Config, path, error),
-            AllowError::TooLong | AllowError::Parse(_) => Fault::about(Exit::Config, path, reason),
-        },
-        RelayError::Memory { workers } => {
-            let least = workers * MEMORY_PER_WORKER_MIN / (1024 * 1024);
-            Fault::new(Exit::Usage, format!("--memory is too little for {workers} workers"))
-                .hint(format!("give at least {least}M, or take fewer --workers"))
-        }
-        RelayError::Listen(..) => Fault::new(Exit::Config, chain(&error)),
-        RelayError::System(_) => Fault::new(Exit::Failed, chain(&error)),
-    }
 }
 
 /// The key named or found, else the one in the state directory, made there if need be.

@@ -1,18 +1,22 @@
-//! What tools that connect say: news while they run, and how their end reads to a person.
+//! The words that people read: news of the tools while they run, and how their end reads. What all say is here and in
+//! [`connect`], the rest in one file for each kind of work.
 
-use crate::app::client::{Aim, CloseCode, Down, Failure, Notice, Step, ToolError};
-use crate::app::ending::Ending;
-use crate::app::transfer::{Status, TransferError};
+mod connect;
+mod portrep;
+pub mod relay;
+mod transfer;
+
+use crate::app::client::{Aim, Down, Failure, Notice, Step, ToolError};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Amount, Audience, Progress, Totals};
 use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::identity::{PeerId, Peers};
-use crate::store::Fault as StoreFault;
+use connect::{closed_fault, node_fault};
+use transfer::{items_fault, transfer_fault};
 
-/// What to do about a relay that is another one than was meant.
-const COMPARE_ID: &str = "compare the id in the relay's address with the one vp-relay prints";
+pub use portrep::setup_fault;
 
 /// The voice of one running tool.
 pub struct Voice<'a> {
@@ -165,19 +169,6 @@ impl<'a> Voice<'a> {
         }
     }
 
-    fn unlisted(&self, name: &str) {
-        let name = printable::<str>(name);
-        self.warn(&format!("--allow: the peers file has no {name} any more: nobody by that name may call"));
-    }
-
-    fn unmapped(&self, peer: &PeerId, app: &str, to: &str) {
-        let (name, to) = (self.name(peer), printable(to));
-        self.warn(&format!(
-            "{name}:{app}: its RMI server sends callers to {to}, where no import listens: map that port under the same \
-             number, and set java.rmi.server.hostname at the server to where the import listens"
-        ));
-    }
-
     fn bar(&mut self, totals: Totals) -> &mut Progress {
         let bar = self.bar.get_or_insert_with(|| Progress::start(self.report, self.audience, totals));
         bar.set_totals(totals);
@@ -293,95 +284,10 @@ pub fn fault(error: &ToolError) -> Fault {
     }
 }
 
-fn node_fault(failure: Failure) -> Fault {
-    match failure {
-        Failure::NoRelay(Down::Impostor) => {
-            Fault::new(Exit::Integrity, "the relay could not prove to be the one in its address").hint(COMPARE_ID)
-        }
-        Failure::NoRelay(Down::Unproven) => no_relay(Down::Unproven).hint(COMPARE_ID),
-        Failure::NoRelay(why) => no_relay(why),
-        Failure::RefusedByRelay(CloseCode::Refused) => Fault::new(Exit::Refused, "the relay does not admit this key")
-            .hint("the relay's operator admits it by a line in the file given with --allow"),
-        Failure::RefusedByRelay(_) => Fault::new(Exit::Refused, "the relay turned this connection down"),
-        Failure::PeerAbsent => {
-            Fault::new(Exit::PeerAbsent, "the peer is not there, or does not serve this application")
-        }
-        Failure::RefusedByPeer(_) => Fault::new(Exit::Refused, "the peer refused the call"),
-        Failure::PeerUnauthentic => {
-            Fault::new(Exit::Integrity, "the other end could not prove to be the peer that was called")
-        }
-        Failure::SessionGone => Fault::new(Exit::Failed, "the peer's process ended before everything was settled"),
-    }
-}
-
-fn no_relay(why: Down) -> Fault {
-    Fault::new(Exit::NoRelay, format!("no relay could be used: it {why}"))
-}
-
-fn transfer_fault(error: &TransferError) -> Fault {
-    let exit = match error {
-        TransferError::Malformed(_) | TransferError::Violation(_) => Exit::Integrity,
-        TransferError::Refused(_) => Exit::Refused,
-        TransferError::Closed(_) | TransferError::Truncated | TransferError::Inbox(_) => Exit::Failed,
-    };
-    let fault = Fault::new(exit, chain(error));
-    match error {
-        TransferError::Refused(StoreFault::Name) => {
-            fault.hint("what goes into a directory needs the name of a file there: vp-send --name gives a stream one")
-        }
-        _ => fault,
-    }
-}
-
-/// Some items, or all, are not where they belong. Each was named when it happened, up to a bound.
-fn items_fault(ending: &Ending) -> Fault {
-    let exit = match ending.status {
-        Status::Partial => Exit::Partial,
-        Status::Refused => Exit::Refused,
-        Status::Integrity => Exit::Integrity,
-        _ => Exit::Failed,
-    };
-    let counts = ending.counts;
-    let good = u64::from(counts.committed) + u64::from(counts.exists);
-    let bad = u64::from(counts.refused) + u64::from(counts.failed) + u64::from(ending.skipped);
-    let message = match (good, bad) {
-        (0, 0 | 1) => "nothing was transferred".to_owned(),
-        (0, bad) => format!("none of {bad} items was transferred"),
-        (good, bad) => format!("{bad} of {} items were not transferred", good + bad),
-    };
-    let message = match ending.first_fault {
-        Some(first) if bad > 1 => format!("{message}; the first: {first}"),
-        Some(only) => format!("{message}: {only}"),
-        // The sender has told its own people.
-        None if ending.skipped > 0 => format!("{message}: the sender could not offer what is missing"),
-        None => message,
-    };
-    let fault = Fault::new(exit, message);
-    match (ending.first_fault, exit) {
-        (Some(StoreFault::TreeNotTaken), _) => fault.hint("the receiver takes files and directories with -d DIR"),
-        (Some(StoreFault::Exists), _) => fault.hint("vp-recv --overwrite says what becomes of what is there"),
-        (Some(first), Exit::Partial) if first.is_refusal() => fault,
-        (_, Exit::Partial) => fault.hint("run the same command again to send what is missing"),
-        _ => fault,
-    }
-}
-
-fn closed_fault(code: CloseCode) -> Fault {
-    match code {
-        CloseCode::Refused => Fault::new(Exit::Refused, "the peer refused"),
-        CloseCode::NotHere => Fault::new(Exit::Refused, "the peer does not export this, or not to us"),
-        CloseCode::TargetRefused => Fault::new(Exit::Failed, "the target refuses connections"),
-        CloseCode::TargetUnreachable => Fault::new(Exit::Failed, "the peer cannot reach the target"),
-        CloseCode::GoingAway => Fault::new(Exit::Failed, "the peer's process has ended"),
-        CloseCode::Protocol => Fault::new(Exit::Integrity, "the peer says that we broke the protocol"),
-        CloseCode::Failed => Fault::new(Exit::Failed, "the program at the far side failed"),
-        _ => Fault::new(Exit::Failed, "the peer ended the session before it had everything"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::client::CloseCode;
     use crate::cli::report::{Format, Verbosity};
     use std::io::Write;
     use std::sync::{Arc, Mutex, PoisonError};

@@ -1,0 +1,41 @@
+//! Words of `vp-relay`.
+
+use crate::app::relay::{AllowError, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble};
+use crate::cli::args::{Arguments, Output, Relay};
+use crate::cli::escape::printable;
+use crate::cli::exit::Exit;
+use crate::cli::report::{Fault, Level, Report, chain};
+
+/// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.
+pub fn log(output: Output) -> Log {
+    let report = Report::new(Relay::MANUAL.name, output.verbosity(), output.format());
+    Box::new(move |line| match line {
+        LogLine::Trouble(trouble) => {
+            let text = chain(&trouble);
+            let text = match &trouble {
+                Trouble::Reload(path, _) => format!("{}: {text}", printable(path)),
+                Trouble::Accept(_) | Trouble::Thread(_) => text,
+            };
+            report.fault(&Fault::new(Exit::Failed, text));
+        }
+        LogLine::Status(status) => report.status(&status.to_string()),
+        LogLine::Detail(line) => report.say(Level::Info, line),
+    })
+}
+
+/// Why a relay cannot begin, or go on.
+pub fn fault(error: RelayError) -> Fault {
+    match &error {
+        RelayError::Allow(path, reason) => match reason {
+            AllowError::Read(error) => Fault::about(Exit::Config, path, error),
+            AllowError::TooLong | AllowError::Parse(_) => Fault::about(Exit::Config, path, reason),
+        },
+        RelayError::Memory { workers } => {
+            let least = workers * MEMORY_PER_WORKER_MIN / (1024 * 1024);
+            Fault::new(Exit::Usage, format!("--memory is too little for {workers} workers"))
+                .hint(format!("give at least {least}M, or take fewer --workers"))
+        }
+        RelayError::Listen(..) => Fault::new(Exit::Config, chain(&error)),
+        RelayError::System(_) => Fault::new(Exit::Failed, chain(&error)),
+    }
+}

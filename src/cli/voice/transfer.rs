@@ -1,0 +1,56 @@
+//! Words of `vp-send` and `vp-recv`: how a transfer ends that is not whole.
+
+use crate::app::ending::Ending;
+use crate::app::transfer::{Status, TransferError};
+use crate::cli::exit::Exit;
+use crate::cli::report::{Fault, chain};
+use crate::store::Fault as StoreFault;
+
+/// Why a transfer came to no end.
+pub(super) fn transfer_fault(error: &TransferError) -> Fault {
+    let exit = match error {
+        TransferError::Malformed(_) | TransferError::Violation(_) => Exit::Integrity,
+        TransferError::Refused(_) => Exit::Refused,
+        TransferError::Closed(_) | TransferError::Truncated | TransferError::Inbox(_) => Exit::Failed,
+    };
+    let fault = Fault::new(exit, chain(error));
+    match error {
+        TransferError::Refused(StoreFault::Name) => {
+            fault.hint("what goes into a directory needs the name of a file there: vp-send --name gives a stream one")
+        }
+        _ => fault,
+    }
+}
+
+/// Some items, or all, are not where they belong. Each was named when it happened, up to a bound.
+pub(super) fn items_fault(ending: &Ending) -> Fault {
+    let exit = match ending.status {
+        Status::Partial => Exit::Partial,
+        Status::Refused => Exit::Refused,
+        Status::Integrity => Exit::Integrity,
+        _ => Exit::Failed,
+    };
+    let counts = ending.counts;
+    let good = u64::from(counts.committed) + u64::from(counts.exists);
+    let bad = u64::from(counts.refused) + u64::from(counts.failed) + u64::from(ending.skipped);
+    let message = match (good, bad) {
+        (0, 0 | 1) => "nothing was transferred".to_owned(),
+        (0, bad) => format!("none of {bad} items was transferred"),
+        (good, bad) => format!("{bad} of {} items were not transferred", good + bad),
+    };
+    let message = match ending.first_fault {
+        Some(first) if bad > 1 => format!("{message}; the first: {first}"),
+        Some(only) => format!("{message}: {only}"),
+        // The sender has told its own people.
+        None if ending.skipped > 0 => format!("{message}: the sender could not offer what is missing"),
+        None => message,
+    };
+    let fault = Fault::new(exit, message);
+    match (ending.first_fault, exit) {
+        (Some(StoreFault::TreeNotTaken), _) => fault.hint("the receiver takes files and directories with -d DIR"),
+        (Some(StoreFault::Exists), _) => fault.hint("vp-recv --overwrite says what becomes of what is there"),
+        (Some(first), Exit::Partial) if first.is_refusal() => fault,
+        (_, Exit::Partial) => fault.hint("run the same command again to send what is missing"),
+        _ => fault,
+    }
+}
