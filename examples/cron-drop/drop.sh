@@ -9,9 +9,12 @@
 # DIRECTORY/refused  they are moved here if sending them again cannot help
 
 set -u
+[ $# -ge 2 ] || { echo "usage: drop.sh DIRECTORY PEER[:APP] [OPTIONS of vp-send]" >&2; exit 2; }
 directory=$1
 peer=$2
 shift 2
+# cron's has /usr/bin and /bin; the tools are installed elsewhere.
+PATH=$PATH:/usr/local/bin${HOME:+:$HOME/.cargo/bin}
 
 # How long the far side may be out of reach before a person hears of it.
 patience_minutes=${DROP_PATIENCE_MINUTES:-120}

@@ -9,6 +9,8 @@
 # DEPOT_WAIT how long to wait for it, instead of two minutes
 
 set -u
+# cron's has /usr/bin and /bin; the tools are installed elsewhere.
+PATH=$PATH:/usr/local/bin${HOME:+:$HOME/.cargo/bin}
 directory=$(mktemp -d) || exit 1
 trap 'rm -rf "$directory"' EXIT
 export PGHOST=$directory
