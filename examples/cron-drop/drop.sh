@@ -55,7 +55,7 @@ for file in outbox/*; do
             status=1
             ;;
         *)
-            # Usage, configuration, integrity, disk: the same for the next file, so stop here.
+            # Usage, configuration, admission, integrity, disk: the same for the next file, so stop here.
             echo "$file: $message" >&2
             exit 1
             ;;

@@ -61,9 +61,21 @@ meet "${RELAY##*@}"
 drop 0 30s
 cmp "$drop/sent/1003.csv" "$inbox/1003.csv"
 
+say "the relay does not admit the shop any more: a person hears of it, and the order stays"
+again() { kill "$relay_pid" && wait "$relay_pid" || meet "${RELAY##*@}"; }
+cp "$work/peers" "$work/all"
+grep -v '^shop' "$work/all" >"$work/peers"
+again
+order 1004.csv 5
+drop 1 30s
+told 'does not admit this key'
+holds "$drop/outbox" 1004.csv
+[ -z "$(ls "$drop/refused")" ] || fail "it was taken for a refusal of the order"
+cp "$work/all" "$work/peers"
+again
+
 say "a second order of the same number and another content: refused, the first stays as it is"
 order 1001.csv 5
-order 1004.csv 5
 drop 1 30s
 told '1001.csv: refused'
 holds "$drop/refused" 1001.csv

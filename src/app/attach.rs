@@ -1,7 +1,7 @@
 //! `vp-attach`: a session joined to standard input and output, or to a program.
 
 use super::client::{Context, FIRST_TOKEN, Notice, Tool, ToolError};
-use super::ending::{FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME};
+use super::ending::{FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, held_until, status_number};
 use super::joint::{Joint, Way};
 use crate::identity::{AppName, PeerId};
 use crate::net::child::{Child, spawn};
@@ -65,6 +65,8 @@ struct Running {
     /// The close code the child's status calls for, once it has ended.
     child_code: Option<CloseCode>,
     status: i32,
+    /// The peer hears of that status not before.
+    held_until: Option<Instant>,
     peer_closed: Option<CloseCode>,
     closed: bool,
 }
@@ -138,7 +140,8 @@ impl Attach {
             joint = joint.may_lose_reader();
         }
         debug_assert!(peer.is_some());
-        let running = Running { joint, child, child_code: None, status: 0, peer_closed: None, closed: false };
+        let running =
+            Running { joint, child, child_code: None, status: 0, held_until: None, peer_closed: None, closed: false };
         self.running.insert(slot, running);
         Ok(())
     }
@@ -261,7 +264,9 @@ impl Attach {
             running.joint.end_inward(session, ctx.registry, CloseCode::Done).map_err(failed)?;
             moved = true;
         }
-        let working = running.child.is_some() && running.child_code.is_none();
+        running.held_until.take_if(|at| *at <= ctx.now);
+        let ended = running.child_code.is_some() && running.held_until.is_none();
+        let working = running.child.is_some() && !ended;
         let broken_off = running.peer_closed.is_some_and(|code| code != CloseCode::Done);
         let no_more = running.peer_closed.is_some() && session.readable(running.joint.stream).is_empty();
         if !running.closed && (broken_off || (!working && (running.joint.is_over() || no_more))) {
@@ -299,7 +304,7 @@ impl Attach {
         }
     }
 
-    fn reap_child(&mut self, slot: usize) -> io::Result<()> {
+    fn reap_child(&mut self, now: Instant, slot: usize) -> io::Result<()> {
         if let Some(orphan) = self.orphans.get_mut(&slot) {
             if orphan.try_wait()?.is_some() {
                 self.orphans.remove(&slot);
@@ -309,7 +314,8 @@ impl Attach {
         let Some(running) = self.running.get_mut(&slot) else { return Ok(()) };
         let Some(child) = &mut running.child else { return Ok(()) };
         if let Some(status) = child.try_wait()? {
-            running.status = status.code().unwrap_or(-1);
+            running.status = status_number(status);
+            running.held_until = held_until(now, running.status);
             running.child_code = Some(if status.success() { CloseCode::Done } else { CloseCode::Failed });
         }
         Ok(())
@@ -365,7 +371,7 @@ impl Tool for Attach {
         let place = event.token().0 - FIRST_TOKEN;
         let (slot, which) = (place / TOKENS, place % TOKENS);
         if which == 2 {
-            if let Err(error) = self.reap_child(slot) {
+            if let Err(error) = self.reap_child(ctx.now, slot) {
                 if let Some(key) = self.running.get(&slot).map(|running| running.joint.key) {
                     self.session_failed(ctx, key, ToolError::Io("waiting for the command", error), CloseCode::Failed);
                 }
@@ -444,7 +450,7 @@ impl Tool for Attach {
         let keys: Vec<Key> = self.waiting.iter().map(|(key, _)| *key).chain(running).collect();
         for key in keys {
             if let Some(session) = ctx.node.session(key) {
-                session.close(CloseCode::Cancelled);
+                session.close(CloseCode::GoingAway);
             }
             self.retire(ctx, key, INTERRUPTED_TIME);
         }
@@ -458,6 +464,7 @@ impl Tool for Attach {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.closing.iter().chain(&self.waiting).map(|(_, at)| *at).min()
+        let held = self.running.values().filter_map(|running| running.held_until);
+        self.closing.iter().chain(&self.waiting).map(|(_, at)| *at).chain(held).min()
     }
 }

@@ -53,6 +53,8 @@ pub enum ToolError {
     Expired,
     /// The sender's process was gone and its peer began anew, after a part had gone to standard output.
     BegunAnew,
+    /// The receiver's process ended in the middle, and no other took its place in time.
+    NotBack,
     /// The peer broke the protocol.
     Protocol(&'static str),
     /// The peer ended the session with this code.

@@ -7,7 +7,9 @@ use super::transfer::outcome::{Counts, Tally};
 use super::transfer::{Status, TransferError};
 use crate::store::Fault;
 use crate::wire::CloseCode;
-use std::time::Duration;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
 /// A caller that has a path to us and says nothing for so long is holding a place that others wait for.
 pub const GREETING_TIME: Duration = Duration::from_secs(30);
@@ -15,6 +17,24 @@ pub const GREETING_TIME: Duration = Duration::from_secs(30);
 pub const FAREWELL_TIME: Duration = Duration::from_secs(15);
 /// After a signal it is given less: somebody waits.
 pub const INTERRUPTED_TIME: Duration = Duration::from_secs(2);
+
+/// A signal's number is added to this, as shells do.
+const SIGNAL_BASE: i32 = 128;
+/// A command that somebody told to end may have been told together with us, as a supervisor and a terminal do it. Our own
+/// signal is waited for so long before the peer hears that the command failed: with it, we both are only going away.
+pub const TOGETHER_TIME: Duration = Duration::from_millis(300);
+/// The statuses of such a command, as shells count: by HUP, INT, QUIT, TERM.
+const TOLD_TO_END: [i32; 4] = [129, 130, 131, 143];
+
+/// The status of a process as one number, the way shells count: never 0 unless it succeeded.
+pub fn status_number(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| SIGNAL_BASE + signal)).unwrap_or(-1)
+}
+
+/// Until when the end of a command with this status is kept to ourselves, if it is.
+pub fn held_until(now: Instant, status: i32) -> Option<Instant> {
+    TOLD_TO_END.contains(&status).then(|| now + TOGETHER_TIME)
+}
 
 /// The end of a transfer, as both tools see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

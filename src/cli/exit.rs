@@ -11,11 +11,11 @@ pub enum Exit {
     Failed,
     /// The command line makes no sense.
     Usage,
-    /// A configuration file or a key cannot be used.
+    /// A configuration file or a key cannot be used, or no relay admits the key.
     Config,
-    /// The relay or the peer said no.
+    /// The peer said no.
     Refused,
-    /// The peer did not come before the deadline.
+    /// The peer did not come before the deadline, or left and did not come back.
     PeerAbsent,
     /// No relay could be reached before the deadline.
     NoRelay,
@@ -83,8 +83,8 @@ pub const TABLE: [Row; 12] = [
     row("0", "done, and the far side has acknowledged it all", Retry::Moot),
     row("1", "any other failure", Retry::Unknown),
     row("2", "usage", Retry::No),
-    row("3", "configuration or key problem", Retry::No),
-    row("4", "refused by relay or peer", Retry::No),
+    row("3", "configuration or key problem, or a relay that does not admit this key", Retry::No),
+    row("4", "refused by the peer: this application, these items", Retry::No),
     row("5", "peer not there before the deadline", Retry::Yes),
     row("6", "no relay reachable before the deadline", Retry::Yes),
     row("7", "partial: some items failed", Retry::Yes),

@@ -16,7 +16,7 @@ pub enum CloseCode {
     Limit = 4,
     /// The link of the other side is gone.
     PeerGone = 5,
-    /// The relay is going away; dial again.
+    /// A process was told to end: a relay's, then dial again; or the peer's, which may come back.
     GoingAway = 6,
     /// The other side broke the protocol.
     Protocol = 7,

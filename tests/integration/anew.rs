@@ -33,7 +33,7 @@ fn what_standard_output_has_got_is_never_continued_by_another_sender() {
     eventually("a part is there", || length("stream") == 5 && length("file") > 100_000);
     idle.wait_error_line("vp-recv: info: connected to east");
     [stream, file, nothing].into_iter().for_each(|sender| drop(sender.kill()));
-    let again = |args: [&str; 2], input| east.send().args(args).input(input).spawn();
+    let again = |args: [&str; 2], input| east.send().args(args).args(["--resume-timeout", "1s"]).input(input).spawn();
     let stream = again(["-", "west:stream"], Input::Bytes(b"WHOLE\n".to_vec()));
     let file = again(["file", "west:file"], Input::Null);
     let nothing = again(["-", "west:idle"], Input::Bytes(b"WHOLE\n".to_vec()));
@@ -41,7 +41,7 @@ fn what_standard_output_has_got_is_never_continued_by_another_sender() {
     idle.wait().expect(exit::DONE).expect_output(b"WHOLE\n");
     for (sender, receiver) in [stream, file].into_iter().zip(receiving) {
         receiver.wait().expect(exit::DEADLINE).expect_error("began anew");
-        sender.wait().expect(exit::FAILED).expect_error("ended the session before it had everything");
+        sender.wait().expect(exit::PEER_ABSENT).expect_error("ended");
     }
     assert_eq!(fs::read(out("stream")).expect("an output"), b"HALF\n");
     let part = fs::read(out("file")).expect("an output");
@@ -65,9 +65,9 @@ fn file_that_standard_output_has_whole_is_not_written_again_for_a_sender_that_ne
     proxy.tell("stall down".parse::<Command>().expect("a command")).expect("told");
     eventually("all of it is there", || length() == bytes);
     send.kill();
-    let again = relay.party("east").send().args(["file", "west:x"]).spawn();
+    let again = relay.party("east").send().args(["file", "west:x", "--resume-timeout", "1s"]).spawn();
     recv.wait().expect(exit::DONE);
-    again.wait().expect(exit::FAILED);
+    again.wait().expect(exit::PEER_ABSENT);
     assert_eq!(digest(&out), Random::digest(1, bytes));
 }
 
@@ -88,14 +88,15 @@ fn sender_without_a_path_for_a_while_keeps_its_place_before_another_of_its_peer(
         proxy.tell(fault.parse::<Command>().expect("a command")).expect("told");
     }
     let at = Instant::now();
-    let mut second = relay.party("east").send().args(["second", "west"]).spawn();
+    let second = relay.party("east").send().args(["second", "west", "--resume-timeout", "1s"]);
+    let mut second = second.spawn();
     eventually("it has been lost for longer than a moment", || at.elapsed() > KEPT / 2);
     assert!(second.is_running(), "it waits for its turn");
     proxy.tell("heal".parse::<Command>().expect("a command")).expect("told");
     first.wait().expect(exit::DONE);
     recv.wait().expect(exit::DONE);
     assert_eq!(digest(&world.path("inbox/first")), Random::digest(1, bytes));
-    second.wait().expect(exit::FAILED);
+    second.wait().expect(exit::PEER_ABSENT);
     assert!(!world.path("inbox/second").exists());
 }
 
@@ -127,11 +128,11 @@ fn receiver_told_to_end_does_not_wait_for_whoever_reads_its_output() {
     Tool::new("mkfifo", &world.path("")).arg("fifo").run().expect(0);
     let fifo = fs::File::options().read(true).write(true).open(world.path("fifo")).expect("a FIFO");
     let recv = west.waiting(west.recv().arg("x").output(Output::File(world.path("fifo"))));
-    let send = east.send().args(["file", "west:x"]).spawn();
+    let send = east.send().args(["file", "west:x", "--resume-timeout", "1s"]).spawn();
     eventually("it has begun to fill", || rustix::io::ioctl_fionread(&fifo).expect("a count") >= 64 << 10);
     let at = Instant::now();
     recv.signal(Signal::TERM);
     let done = recv.wait().expect_signal(Signal::TERM);
     assert!(at.elapsed() < Duration::from_secs(9), "ended after {:?}\n{done}", at.elapsed());
-    send.wait().expect(exit::FAILED).expect_error("ended the session");
+    send.wait().expect(exit::PEER_ABSENT).expect_error("ended");
 }

@@ -78,6 +78,13 @@ fn three_is_configuration() {
 }
 
 #[test]
+fn three_is_a_relay_that_does_not_admit_the_key() {
+    let world = World::new();
+    let relay = world.relay();
+    relay.party("stranger").send().args(["peers", "west:x"]).run().expect(exit::CONFIG).expect_error("does not admit");
+}
+
+#[test]
 fn four_is_refused() {
     let world = World::new();
     let relay = Relay::start(&world, &["--open"]);
@@ -85,7 +92,7 @@ fn four_is_refused() {
     let recv = west.waiting(west.recv().args(["x", "-d", "."]).args(["--max-size", "10"]));
     world.write("large", "more than ten bytes");
     let done = relay.party("east").send().args(["large", "west:x"]).run();
-    done.expect_one_of(&[exit::REFUSED, exit::PARTIAL]).expect_error("");
+    done.expect(exit::REFUSED).expect_error("");
     recv.wait();
 }
 

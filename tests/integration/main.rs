@@ -20,6 +20,7 @@ mod files;
 mod hostile;
 mod interop;
 mod keygen;
+mod leaving;
 mod portrep;
 mod portrep_breaks;
 mod portrep_ends;

@@ -246,7 +246,7 @@ fn exit_codes_of_what_never_comes_about() {
     }
     // The relay admits the key not.
     let done = stranger.portrep().args(import).args(["--timeout", "20s"]).run();
-    done.expect(exit::REFUSED).expect_error("relay");
+    done.expect(exit::CONFIG).expect_error("relay");
     // There is no relay.
     let (_held, nobody) = closed_port();
     let nowhere = world.party("east", &relay.address.replace(&relay.socket().to_string(), &nobody.to_string()));

@@ -216,7 +216,7 @@ fn check_names_the_hop_that_fails() {
     let done = done.expect_error("without proving who it is");
     assert!(done.stderr.contains("hint: compare the id in the relay's address"), "{done}");
     let done = relay.party("stranger").check("west:app").args(["--timeout", "2s"]).run();
-    done.expect(exit::REFUSED).expect_output(b"relay refused\n").expect_error("relay");
+    done.expect(exit::CONFIG).expect_output(b"relay refused\n").expect_error("relay");
     asked(&relay.address, "west:app").expect(exit::PEER_ABSENT).expect_output(b"relay ok\npeer absent\n");
     let target = Target::echo();
     let export = relay.party("west").portrep().arg("--export").arg(format!("app={}", target.at));

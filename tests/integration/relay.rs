@@ -121,13 +121,13 @@ fn hangup_admits_a_peer_that_was_added() {
     let relay = Relay::start(&world, &["--allow", "allow"]);
     let (east, west) = (relay.party("east"), relay.party("west"));
     let refused = east.attach().args(["west:pipe", "--timeout", "20s"]).run();
-    refused.expect(exit::REFUSED).expect_error("");
+    refused.expect(exit::CONFIG).expect_error("");
     world.write("allow", &format!("west {}\neast {}\n", world.id("west"), world.id("east")));
     relay.process().signal(Signal::HUP);
     let recv = west.waiting(west.attach().args(["--listen", "pipe"]));
     // The reload is announced by nothing but its effect.
     eventually("east is admitted", || {
-        east.attach().args(["west:pipe", "--timeout", "20s"]).run().expect_one_of(&[exit::DONE, exit::REFUSED]).code()
+        east.attach().args(["west:pipe", "--timeout", "20s"]).run().expect_one_of(&[exit::DONE, exit::CONFIG]).code()
             == Some(exit::DONE)
     });
     recv.wait().expect(exit::DONE).expect_output(b"");
@@ -291,7 +291,7 @@ fn one_peer_can_be_held_to_its_limits() {
         .collect();
     let listen = west.waiting(west.attach().args(["--listen", "third"]).input(Input::Held));
     let third = east.attach().args(["west:third", "--timeout", "3s"]).input(Input::Held).run();
-    third.expect_one_of(&[exit::REFUSED, exit::PEER_ABSENT]).expect_output(b"").expect_error("");
+    third.expect(exit::PEER_ABSENT).expect_output(b"").expect_error("");
     assert_eq!(listen.out_bytes(), 0);
     drop(held);
 }
@@ -304,7 +304,7 @@ fn holds(party: &Party<'_>, app: &str) -> Running {
 /// Another tool of this party finds the relay at its limit, and gets in once `holder` has left.
 fn has_no_room_until_it_leaves(party: &Party<'_>, holder: Running) {
     let third = || party.attach().args(["--listen", "more", "--timeout", "2s"]).input(Input::Held);
-    third().run().expect_one_of(&[exit::REFUSED, exit::NO_RELAY]).expect_output(b"").expect_error("at its limit");
+    third().run().expect(exit::NO_RELAY).expect_output(b"").expect_error("at its limit");
     holder.kill();
     // A link that is gone is noticed soon, not at once.
     eventually("there is room", || {
@@ -347,7 +347,7 @@ fn a_line_of_the_allow_file_limits_its_peer_and_no_other() {
     dial.write(b"x");
     one.wait_output(b"x");
     let second = || east.attach().args(["west:two", "--timeout", "3s"]).input(Input::Held);
-    second().run().expect_one_of(&[exit::REFUSED, exit::PEER_ABSENT]).expect_output(b"").expect_error("");
+    second().run().expect(exit::PEER_ABSENT).expect_output(b"").expect_error("");
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn peer_of_an_interrupted_program_hears_of_it_at_once() {
         told.signal(Signal::TERM);
         told.wait().expect_signal(Signal::TERM);
         let at = Instant::now();
-        let done = other.wait().expect(exit::FAILED).expect_error("ended");
+        let done = other.wait().expect(exit::PEER_ABSENT).expect_error("ended");
         assert!(at.elapsed() < AT_ONCE, "ended after {:?}\n{done}", at.elapsed());
     }
 }
@@ -165,7 +165,7 @@ fn receiver_whose_sender_left_ends_with_its_command_and_not_later() {
     send.wait().expect_signal(Signal::TERM);
     let at = Instant::now();
     std::fs::write(world.path("go"), "on\n").expect("a reader");
-    let done = recv.wait().expect(exit::FAILED).expect_error("ended the session");
+    let done = recv.wait().expect(exit::PEER_ABSENT).expect_error("ended");
     assert!(at.elapsed() < AT_ONCE, "ended after {:?}\n{done}", at.elapsed());
 }
 
@@ -195,7 +195,7 @@ fn command_for_a_file_ends_with_a_receiver_that_is_told_to_end() {
         [("a", vec!["-d", "inbox", "--exec", nap]), ("b", vec!["--exec", &reads]), ("c", vec!["--exec", nap])]
     {
         let recv = west.waiting(west.recv().arg(app).args(words));
-        let send = east.send().arg("file").arg(format!("west:{app}")).spawn();
+        let send = east.send().arg("file").arg(format!("west:{app}")).args(["--resume-timeout", "1s"]).spawn();
         let line = recv.wait_line("sleeper ");
         let sleeper = &line["sleeper ".len()..];
         assert!(crate::attach::runs(sleeper), "{app}: it does not even run");
@@ -203,7 +203,7 @@ fn command_for_a_file_ends_with_a_receiver_that_is_told_to_end() {
         recv.signal(Signal::TERM);
         let done = recv.wait().expect_signal(Signal::TERM);
         assert!(at.elapsed() < AT_ONCE, "{app} ended after {:?}\n{done}", at.elapsed());
-        send.wait().expect(exit::FAILED).expect_error("ended");
+        send.wait().expect(exit::PEER_ABSENT).expect_error("ended");
         crate::harness::eventually("the command has ended", || !crate::attach::runs(sleeper));
     }
     // What had come whole stays, and that its command has yet to succeed; nothing else.

@@ -7,19 +7,12 @@ use crate::store::names::TreePath;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
-/// A signal's number is added to this, as shells do.
-const SIGNAL_BASE: i32 = 128;
 /// What shells say of a command that cannot be run.
 const CANNOT_RUN: i32 = 126;
-
-/// The status of a process as one number, the way shells count: never 0 unless it succeeded.
-pub fn status_number(status: ExitStatus) -> i32 {
-    status.code().or_else(|| status.signal().map(|signal| SIGNAL_BASE + signal)).unwrap_or(-1)
-}
 
 /// A command and the session it is for.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@
 //! A byte is consumed, and so acknowledged to the sender, when the sink has taken it.
 
 use crate::app::client::ToolError;
-use crate::app::ending::{Ending, Side};
+use crate::app::ending::{Ending, Side, held_until, status_number};
 use crate::app::transfer::decoder::{Decoder, Piece};
 use crate::app::transfer::messages::{Answer, ItemOutcome, Offer};
 use crate::app::transfer::outcome::Violation;
@@ -58,6 +58,8 @@ pub struct Inflow {
     sink: Option<Sink>,
     child: Option<Child>,
     child_status: Option<i32>,
+    /// Its end is nobody else's business before.
+    held_until: Option<Instant>,
     decoder: Decoder<Offer>,
     blocks: BlockDecoder,
     /// So many bytes at the front of the session's stream are content for the sink.
@@ -95,6 +97,7 @@ impl Inflow {
             sink: Some(ends.0),
             child: ends.1,
             child_status: None,
+            held_until: None,
             decoder,
             blocks: BlockDecoder::default(),
             owed: 0,
@@ -134,16 +137,23 @@ impl Inflow {
     ///
     /// # Errors
     /// Its status cannot be had.
-    pub fn handle_child_ready(&mut self, registry: &Registry) -> Result<(), ToolError> {
+    pub fn handle_child_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), ToolError> {
         let Some(child) = &mut self.child else { return Ok(()) };
         let status = child.try_wait().map_err(|error| ToolError::Io("waiting for the command", error))?;
         if let Some(status) = status {
-            self.child_status = Some(super::command::status_number(status));
+            let status = status_number(status);
+            self.child_status = Some(status);
+            self.held_until = held_until(now, status);
             if let Some(child) = self.child.take() {
                 child.deregister(registry);
             }
         }
         Ok(())
+    }
+
+    /// When to pump without an event.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.held_until
     }
 
     /// Whether it is shown to somebody as it comes, who needs no word on its progress in between.
@@ -206,7 +216,7 @@ impl Inflow {
     /// The peer broke the protocol, or gave up.
     pub fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, ToolError> {
         let mut moved = self.pump_inward(now, session, registry)?;
-        moved |= self.conclude();
+        moved |= self.conclude(now);
         moved |= self.pump_answers(session);
         if let Half::Broken(code) = session.send_half(self.stream) {
             return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
@@ -376,7 +386,7 @@ impl Inflow {
     }
 
     /// Whether nothing is waited for any more that happens here. An error that shows late is one of writing.
-    fn is_settled(&mut self) -> bool {
+    fn is_settled(&mut self, now: Instant) -> bool {
         let news = self.settling.as_ref().map(Receiver::try_recv);
         match news {
             Some(Err(TryRecvError::Empty)) => return false,
@@ -384,12 +394,13 @@ impl Inflow {
             _ => {}
         }
         self.settling = None;
-        self.child.is_none()
+        self.held_until.take_if(|at| *at <= now);
+        self.child.is_none() && self.held_until.is_none()
     }
 
     /// Tells the sender how it ended, as soon as the command has.
-    fn conclude(&mut self) -> bool {
-        let (Phase::Ended(_), true) = (self.phase, self.is_settled()) else { return false };
+    fn conclude(&mut self, now: Instant) -> bool {
+        let (Phase::Ended(_), true) = (self.phase, self.is_settled(now)) else { return false };
         let Phase::Ended(outcome) = self.phase else { return false };
         let failed = self.child_status.filter(|status| *status != 0);
         let ending = Ending::of_stream(outcome, failed);

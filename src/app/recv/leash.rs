@@ -1,7 +1,7 @@
 //! How the loop ends a command that an engine waits for in a thread of its own: it lets go of one end of a pipe, and whoever
 //! waits at the other end for a command, or for it to take more, tells the command's group to end and waits no longer.
 
-use super::command::status_number;
+use crate::app::ending::{held_until, status_number};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -9,6 +9,7 @@ use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::process::Child;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What shells say of a command that TERM has ended.
 pub const TERMINATED: i32 = 128 + 15;
@@ -66,7 +67,7 @@ impl Leashed {
     pub fn wait(&self, child: &mut Child) -> i32 {
         // Its number is its own only until its status has been asked for.
         if let Ok(Some(status)) = child.try_wait() {
-            return status_number(status);
+            return self.held(status_number(status));
         }
         let pid = Pid::from_child(child);
         let waited = pidfd_open(pid, PidfdFlags::empty())
@@ -77,7 +78,20 @@ impl Leashed {
             let _ = kill_process_group(pid, Signal::TERM);
             return TERMINATED;
         }
-        child.wait().map_or(-1, status_number)
+        self.held(child.wait().map_or(-1, status_number))
+    }
+
+    /// The status of a command. One that somebody told to end has it only after the time in which we may be told as well.
+    fn held(&self, status: i32) -> i32 {
+        let Some(until) = held_until(Instant::now(), status) else { return status };
+        loop {
+            let mut fds = [PollFd::new(&*self.0, PollFlags::empty())];
+            let left = until.saturating_duration_since(Instant::now());
+            // What ended the wait shows in the session: one that we left hears nothing of this status.
+            if poll(&mut fds, Some(&Timespec::try_from(left).unwrap_or_default())) != Err(Errno::INTR) {
+                return status;
+            }
+        }
     }
 }
 

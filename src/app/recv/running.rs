@@ -142,7 +142,8 @@ impl Running {
     /// When to pump without an event.
     pub fn next_timeout(&self) -> Option<Instant> {
         let waits = matches!(self.work, Work::Waiting | Work::Greeting(_));
-        [waits.then_some(self.greet_by), self.forget_at, self.engine_by].into_iter().flatten().min()
+        let stream = if let Work::Stream(inflow) = &self.work { inflow.next_timeout() } else { None };
+        [waits.then_some(self.greet_by), self.forget_at, self.engine_by, stream].into_iter().flatten().min()
     }
 
     /// The session lost its path, or has one again.
@@ -208,7 +209,7 @@ impl Running {
         let Work::Stream(inflow) = &mut self.work else { return };
         if which == 0 {
             inflow.handle_sink_ready(event.is_error() || event.is_write_closed());
-        } else if let Err(error) = inflow.handle_child_ready(ctx.registry) {
+        } else if let Err(error) = inflow.handle_child_ready(ctx.now, ctx.registry) {
             self.fail(ctx, error, CloseCode::Cancelled);
         }
     }
@@ -384,7 +385,7 @@ impl Running {
     /// Breaks off, because the tool has been told to stop: a command, too, is told to end. What becomes of it is of no interest any more.
     pub fn cut(&mut self, ctx: &mut Context<'_>) {
         self.engine_by = Some(ctx.now + ENGINE_TIME);
-        self.fail(ctx, ToolError::Expired, CloseCode::Cancelled);
+        self.fail(ctx, ToolError::Expired, CloseCode::GoingAway);
         self.forget_at = Some(ctx.now + INTERRUPTED_TIME);
         self.leash = None;
     }

@@ -58,6 +58,9 @@ pub struct Send {
     /// A call beside a session that has no path.
     anew: Option<Key>,
     call_anew_at: Option<Instant>,
+    /// How long a receiver that left may stay away, and until when one that has left may.
+    patience: Duration,
+    back_by: Option<Instant>,
     stream: u32,
     work: Work,
     peer_closed: Option<CloseCode>,
@@ -68,14 +71,16 @@ pub struct Send {
 }
 
 impl Send {
-    /// A tool that has not begun.
-    pub fn new(to: (PeerId, AppName), what: What) -> Send {
+    /// A tool that has not begun. `patience` is how long a receiver that leaves in the middle may stay away.
+    pub fn new(to: (PeerId, AppName), what: What, patience: Duration) -> Send {
         Send {
             to,
             what,
             key: None,
             anew: None,
             call_anew_at: None,
+            patience,
+            back_by: None,
             stream: 0,
             work: Work::Calling,
             peer_closed: None,
@@ -112,8 +117,9 @@ impl Send {
         if self.anew.take_if(|anew| *anew == key).is_some() {
             self.forsake(ctx);
             self.key = Some(key);
+            self.back_by = None;
         }
-        if self.result.is_none() {
+        if self.result.is_none() && self.key == Some(key) {
             if let Err(error) = self.begin(ctx, key) {
                 self.conclude(ctx, Err(error));
             }
@@ -133,14 +139,29 @@ impl Send {
         }
     }
 
+    /// The receiver's process has ended. Whoever takes its place within the time is sent what is missing.
+    fn handle_left(&mut self, ctx: &mut Context<'_>) {
+        if let Some(key) = self.key.take() {
+            if let Some(session) = ctx.node.session(key) {
+                session.close(CloseCode::Done);
+            }
+            // Its process, if it still runs, waits for that.
+            ctx.node.release(ctx.now, key);
+        }
+        self.forsake(ctx);
+        self.back_by = Some(ctx.now + self.patience);
+        self.anew = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
+    }
+
     fn handle_failed(&mut self, ctx: &mut Context<'_>, key: Key, why: Failure) {
         let files = matches!(self.what, What::Files(_)) && self.result.is_none();
         if self.anew == Some(key) {
             self.anew = None;
             self.call_anew_at = Some(ctx.now + CALL_ANEW_AFTER);
+        } else if self.key != Some(key) {
+            // One that we have left.
         } else if files && why == Failure::SessionGone {
-            self.forsake(ctx);
-            self.key = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
+            self.handle_left(ctx);
         } else {
             self.conclude(ctx, Err(ToolError::Node(why)));
             // Nobody is left to say farewell to.
@@ -218,6 +239,10 @@ impl Send {
                         let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
                         Ok((true, Some(ending)))
                     }
+                    Some(Ok(Err(TransferError::Closed(_)))) if self.peer_closed == Some(CloseCode::GoingAway) => {
+                        self.handle_left(ctx);
+                        Ok((true, None))
+                    }
                     Some(Ok(Err(TransferError::Closed(error)))) => {
                         Err(self.peer_closed.map_or(TransferError::Closed(error).into(), ToolError::PeerClosed))
                     }
@@ -238,6 +263,7 @@ impl Send {
             }
             Err(ToolError::Transfer(error)) => (close_code(error), FAREWELL_TIME),
             Err(ToolError::Protocol(_)) => (CloseCode::Protocol, INTERRUPTED_TIME),
+            Err(ToolError::Signal(_)) => (CloseCode::GoingAway, INTERRUPTED_TIME),
             Err(_) => (CloseCode::Cancelled, INTERRUPTED_TIME),
         };
         self.tell_news(ctx);
@@ -247,6 +273,7 @@ impl Send {
         }
         self.work = Work::Over;
         self.call_anew_at = None;
+        self.back_by = None;
         if let Some(anew) = self.anew.take() {
             ctx.node.abandon(ctx.now, anew);
         }
@@ -315,7 +342,15 @@ impl Tool for Send {
     }
 
     fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
-        let Some(key) = self.key else { return false };
+        if self.back_by.is_some_and(|at| at <= ctx.now) {
+            self.conclude(ctx, Err(ToolError::NotBack));
+        }
+        let Some(key) = self.key else {
+            self.call_anew_if_due(ctx);
+            // Without a session there is nobody to say farewell to.
+            self.left |= self.result.is_some();
+            return false;
+        };
         if self.result.is_some() {
             self.take_leave(ctx, key);
             return false;
@@ -357,6 +392,6 @@ impl Tool for Send {
             Work::Stream(outflow) => outflow.next_timeout(Instant::now()),
             _ => None,
         };
-        [rate, self.leave_at, self.call_anew_at].into_iter().flatten().min()
+        [rate, self.leave_at, self.call_anew_at, self.back_by].into_iter().flatten().min()
     }
 }

@@ -85,7 +85,8 @@ pub fn wait(timeout: Patience) -> Wait {
     }
 }
 
-fn time_of(patience: Patience) -> Duration {
+/// The same as a number: a century is for ever.
+pub fn time_of(patience: Patience) -> Duration {
     patience.limit().unwrap_or(FOR_EVER)
 }
 

@@ -1,6 +1,6 @@
 //! `vp-send`: words to work.
 
-use super::party::{drive, voice};
+use super::party::{drive, time_of, voice};
 use super::{Context, Party, Tool};
 use crate::app::client::Callers;
 use crate::app::send::{self, Plain, What};
@@ -27,7 +27,7 @@ impl Tool for Send {
         self.sources_exist()?;
         let party = Party::load(&self.connect, &context.env)?;
         let to = address(&self.operands.to, &party.peers)?;
-        let mut tool = send::Send::new((to.peer, to.app), what);
+        let mut tool = send::Send::new((to.peer, to.app), what, time_of(self.connect.resume_timeout));
         let voice = voice(&context.report, &context.env, &party.peers, Some(ready)).of_dialler();
         let mut client = party.client(&self.connect, (Callers::Nobody, 0))?;
         drive(&mut client, &mut tool, voice)

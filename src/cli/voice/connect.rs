@@ -15,22 +15,30 @@ pub(super) fn node_fault(failure: Failure) -> Fault {
         }
         Failure::NoRelay(Down::Unproven) => no_relay(Down::Unproven).hint(COMPARE_ID),
         Failure::NoRelay(why) => no_relay(why),
-        Failure::RefusedByRelay(CloseCode::Refused) => Fault::new(Exit::Refused, "the relay does not admit this key")
+        Failure::RefusedByRelay(CloseCode::Refused) => Fault::new(Exit::Config, "the relay does not admit this key")
             .hint("the relay's operator admits it by a line in the file given with --allow"),
-        Failure::RefusedByRelay(_) => Fault::new(Exit::Refused, "the relay turned this connection down"),
+        Failure::RefusedByRelay(_) => Fault::new(Exit::Config, "the relay turned this connection down"),
         Failure::PeerAbsent => {
             Fault::new(Exit::PeerAbsent, "the peer is not there, or does not serve this application")
+        }
+        Failure::RefusedByPeer(CloseCode::Limit) => {
+            Fault::new(Exit::PeerAbsent, "the relay or the peer is at its limit of calls")
         }
         Failure::RefusedByPeer(_) => Fault::new(Exit::Refused, "the peer refused the call"),
         Failure::PeerUnauthentic => {
             Fault::new(Exit::Integrity, "the other end could not prove to be the peer that was called")
         }
-        Failure::SessionGone => Fault::new(Exit::Failed, "the peer's process ended before everything was settled"),
+        Failure::SessionGone => left(),
     }
 }
 
 fn no_relay(why: Down) -> Fault {
     Fault::new(Exit::NoRelay, format!("no relay could be used: it {why}"))
+}
+
+/// The peer's process was told to end, or killed: whoever tries again may find another.
+fn left() -> Fault {
+    Fault::new(Exit::PeerAbsent, "the peer's process ended before everything was settled")
 }
 
 /// Why the peer ended the session.
@@ -40,7 +48,7 @@ pub(super) fn closed_fault(code: CloseCode) -> Fault {
         CloseCode::NotHere => Fault::new(Exit::Refused, "the peer does not export this, or not to us"),
         CloseCode::TargetRefused => Fault::new(Exit::Failed, "the target refuses connections"),
         CloseCode::TargetUnreachable => Fault::new(Exit::Failed, "the peer cannot reach the target"),
-        CloseCode::GoingAway => Fault::new(Exit::Failed, "the peer's process has ended"),
+        CloseCode::GoingAway => left(),
         CloseCode::Protocol => Fault::new(Exit::Integrity, "the peer says that we broke the protocol"),
         CloseCode::Failed => Fault::new(Exit::Failed, "the program at the far side failed"),
         _ => Fault::new(Exit::Failed, "the peer ended the session before it had everything"),

@@ -263,6 +263,8 @@ pub fn fault(error: &ToolError) -> Fault {
             Fault::new(Exit::Deadline, "the sender was gone and began anew: what has been written is not all")
                 .hint("receive once more, into an empty place")
         }
+        ToolError::NotBack => Fault::new(Exit::PeerAbsent, "the receiver's process ended, and none came back in time")
+            .hint("run the same command again to send what is missing"),
         ToolError::Protocol(what) => Fault::new(Exit::Integrity, format!("the peer broke the protocol: it {what}")),
         ToolError::PeerClosed(code) => closed_fault(*code),
         ToolError::Command(status) => Fault::new(Exit::Failed, format!("the command failed with status {status}")),
