@@ -264,6 +264,20 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_skipped_in_every_file() {
+        let home = Home::new();
+        let identity = Identity::generate();
+        home.put("key", format!("\u{feff}{}", *keyfile::encode(&identity)), 0o600);
+        home.put("peers", format!("\u{feff}depot {}\r\n", id(1)), 0o644);
+        home.put("relays", format!("\u{feff}{}@relay.example\r\n", id(3)), 0o644);
+        for env in [home.env(), home.credentials()] {
+            assert_eq!(key(None, &env).map(|key| key.id()), Ok(identity.id()));
+        }
+        assert!(peers(None, &home.env()).expect("a good file").by_name("depot").is_some());
+        assert_eq!(relay_addresses(&[], &home.env()).map(|relays| relays[0].id), Ok(id(3)));
+    }
+
+    #[test]
     fn names_are_looked_up_and_unknown_ones_say_what_to_do() {
         let home = Home::new();
         home.put("peers", format!("depot {}\n", id(1)), 0o644);

@@ -105,8 +105,12 @@ impl fmt::Display for ParseErrorKind {
 /// How every file says that a byte is not UTF-8.
 pub(super) const NOT_TEXT: &str = "a byte that is not UTF-8 text";
 
-/// A file as text, or line and column of its first byte that is not UTF-8.
+/// What some editors put before the text of a file; it says nothing.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A file as text, without a byte order mark, or line and column of its first byte that is not UTF-8.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, (usize, usize)> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
         let before = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
         let line = before.rsplit('\n').next().unwrap_or_default();
@@ -160,6 +164,14 @@ mod tests {
         ] {
             assert_eq!(text(bytes), Err(place), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text_and_takes_no_column() {
+        assert_eq!(text("\u{feff}# é\n".as_bytes()), Ok("# é\n"));
+        assert_eq!(text(b"\xef\xbb\xbfa\xff"), Err((1, 2)));
+        assert_eq!(text("\u{feff}\u{feff}".as_bytes()), Ok("\u{feff}"), "the second is text");
+        assert_eq!(text(b"\xef\xbb"), Err((1, 1)));
     }
 
     #[test]
