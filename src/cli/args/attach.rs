@@ -25,7 +25,7 @@ const MANUAL: Manual = Manual {
 
 /// Join standard input and output to a peer
 #[derive(Parser, Clone, Debug)]
-#[command(name = MANUAL.name, version, help_template = TEMPLATE)]
+#[command(name = MANUAL.name, version, help_template = TEMPLATE, args_override_self = true)]
 #[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
 #[command(group = ArgGroup::new("end").required(true).args(["to", "listen"]))]
 #[command(group = ArgGroup::new("accepting").multiple(true).args(["from", "keep", "exec"]).conflicts_with("to"))]

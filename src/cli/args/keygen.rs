@@ -24,7 +24,7 @@ const MANUAL: Manual = Manual {
 
 /// Make a key, or show the id of one
 #[derive(Parser, Clone, Debug)]
-#[command(name = MANUAL.name, version, help_template = TEMPLATE)]
+#[command(name = MANUAL.name, version, help_template = TEMPLATE, args_override_self = true)]
 #[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
 pub struct Keygen {
     /// Write the new key to FILE and print its id

@@ -49,7 +49,7 @@ const VARIABLES: [&str; super::common::VARIABLES.len() + 1] = {
 
 /// Replicate TCP ports of one network in another
 #[derive(Parser, Clone, Debug)]
-#[command(name = MANUAL.name, version, help_template = TEMPLATE)]
+#[command(name = MANUAL.name, version, help_template = TEMPLATE, args_override_self = true)]
 #[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
 #[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub struct Portrep {

@@ -30,7 +30,7 @@ const MANUAL: Manual = Manual {
 ///
 /// A stream goes to standard output. Files need -d; nothing half-written ever has its final name there.
 #[derive(Parser, Clone, Debug)]
-#[command(name = MANUAL.name, version, help_template = TEMPLATE)]
+#[command(name = MANUAL.name, version, help_template = TEMPLATE, args_override_self = true)]
 #[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
 #[command(group = ArgGroup::new("sink").multiple(true).args(["directory", "exec"]))]
 pub struct Recv {

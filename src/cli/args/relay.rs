@@ -38,7 +38,7 @@ const MANUAL: Manual = Manual {
 
 /// Let peers behind firewalls meet, blindly
 #[derive(Parser, Clone, Debug)]
-#[command(name = MANUAL.name, version, help_template = TEMPLATE)]
+#[command(name = MANUAL.name, version, help_template = TEMPLATE, args_override_self = true)]
 #[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
 #[command(group = ArgGroup::new("who").required(true).args(["allow", "open"]))]
 pub struct Relay {

@@ -40,7 +40,7 @@ const OPERANDS: &str = "operands";
 /// Exit status 0 means that the peer has it all: a stream has been read, files are verified, on disk and under their
 /// final names.
 #[derive(Parser, Clone, Debug)]
-#[command(name = MANUAL.name, version, help_template = TEMPLATE)]
+#[command(name = MANUAL.name, version, help_template = TEMPLATE, args_override_self = true)]
 #[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
 #[command(override_usage = "vp-send [OPTIONS] <SOURCE>... <PEER[:APP]>")]
 pub struct Send {

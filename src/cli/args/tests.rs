@@ -77,7 +77,6 @@ fn send_takes_sources_and_then_one_address() {
         ("vp-send depot", ErrorKind::MissingRequiredArgument),
         ("vp-send a depot --compress 20", ErrorKind::ValueValidation),
         ("vp-send a depot --limit 0", ErrorKind::ValueValidation),
-        ("vp-send a depot --wait 1s --timeout 1s", ErrorKind::ArgumentConflict),
         ("vp-send a depot --relay relay.example:4433", ErrorKind::ValueValidation),
         ("vp-send a depot -q -v", ErrorKind::ArgumentConflict),
     ] {
@@ -161,4 +160,44 @@ fn verbosity_follows_the_flags() {
         let recv = parse::<Recv>(&format!("vp-recv{flags}")).expect("it parses");
         assert_eq!(recv.output().verbosity(), verbosity, "{flags}");
     }
+}
+
+#[test]
+fn an_option_given_twice_is_no_mistake_in_any_tool() {
+    const VALUES: [&str; 10] = ["1", "1s", "1M", "yes", "v1", "a", "127.0.0.1:1", "a=1", "1=a:b", RELAY];
+    const RELAY: &str = "vp1ue9ed36y33tfamjlx63y8f5qh5ymn23cj0wwe9w054v050y4l2js80fedd@relay.example";
+    for Entry { manual, command, complaint } in tools() {
+        let words =
+            |words: &[String]| complaint(&[&[manual.name.to_owned()], words].concat()).map(|error| error.kind());
+        let options = command
+            .get_arguments()
+            .filter(|option| !option.is_positional() && !matches!(option.get_id().as_str(), "help" | "version"));
+        for option in options {
+            let long = format!("--{}", option.get_long().expect("every option has a long name"));
+            let values: &[&str] = if option.get_action().takes_values() { &VALUES } else { &[""] };
+            let once = |value: &str| match value {
+                "" => vec![long.clone()],
+                value => vec![long.clone(), value.to_owned()],
+            };
+            let fits = |value: &&&str| {
+                !matches!(words(&once(value)), Some(ErrorKind::ValueValidation | ErrorKind::InvalidValue))
+            };
+            let value = values.iter().find(fits).unwrap_or_else(|| panic!("{} {long}: no value", manual.name));
+            let twice = [once(value), once(value)].concat();
+            assert_eq!(words(&twice), words(&once(value)), "{} {twice:?}", manual.name);
+        }
+    }
+    let check = parse::<Portrep>("vp-portrep check a:b --timeout 1s --timeout 2s --json --json");
+    assert_eq!(check.err(), None);
+}
+
+#[test]
+fn where_one_value_is_meant_the_last_one_is() {
+    let line = "vp-recv -d a --directory b --overwrite yes --overwrite rename --wait 1s --timeout 0 --keep --keep --from x --from y";
+    let recv = parse::<Recv>(line).expect("it parses");
+    assert_eq!(recv.directory, Some("b".into()));
+    assert_eq!(recv.overwrite, Overwrite::Rename);
+    assert_eq!(recv.connect.timeout.limit(), Some(Duration::ZERO));
+    assert_eq!(recv.from, ["x", "y"], "but several peers are several");
+    assert_eq!(parse::<Attach>("vp-attach a b").err(), Some(ErrorKind::UnknownArgument), "an operand is no option");
 }
