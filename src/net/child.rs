@@ -1,19 +1,25 @@
 //! A program run for a session, with pipes for its input and output and an event for its end.
 
 use super::stdio::{Sink, Source};
-use super::{deregister, register};
+use super::{deregister, reaper, register};
 use mio::{Interest, Registry, Token};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::ffi::OsString;
+use rustix::process::{Signal, kill_process, kill_process_group};
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+
+/// What a supervisor says to us and to nobody that we start: a command that answers in our name would be believed, and the
+/// sockets are ours.
+const OURS_ALONE: [&str; 7] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDNAMES"];
 
 /// A running child.
 #[derive(Debug)]
 pub struct Child {
     process: std::process::Child,
+    status: Option<ExitStatus>,
     ended: OwnedFd,
     reach: Reach,
 }
@@ -27,6 +33,13 @@ enum Reach {
     Group,
 }
 
+/// A command for the shell, which will be a process group of its own, so that what the shell has started ends with it.
+pub fn shell(command: &OsStr) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(command).process_group(0);
+    shell
+}
+
 /// A child and its pipes.
 #[derive(Debug)]
 pub struct Spawned {
@@ -38,21 +51,20 @@ pub struct Spawned {
     pub sink: Sink,
 }
 
-/// Runs `command` by the shell with `environment` added. Its standard error stays ours. It is a process group of its own, so
-/// that what the shell has started ends with it. Nobody at a terminal talks to it, as its input and output are ours: that it
-/// is in the background there takes nothing from it, and what the terminal's keys say to us we pass on.
-pub fn spawn(command: &OsString, environment: &[(&str, String)]) -> io::Result<Spawned> {
-    let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+/// Runs `command` by the shell with `environment` added. Its standard error stays ours. Nobody at a terminal talks to it, as
+/// its input and output are ours: that it is in the background there takes nothing from it, and what the terminal's keys say
+/// to us we pass on.
+pub fn spawn(command: &OsStr, environment: &[(&str, String)]) -> io::Result<Spawned> {
+    let mut shell = shell(command);
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped());
     for (name, value) in environment {
         shell.env(name, value);
     }
-    let mut process = shell.spawn()?;
+    let mut child = Child::start(&mut shell, Reach::Group)?;
     let missing = || io::Error::other("a pipe of the child is missing");
-    let source = Source::of_pipe(process.stdout.take().ok_or_else(missing)?)?;
-    let sink = Sink::of_pipe(process.stdin.take().ok_or_else(missing)?)?;
-    let ended = pidfd_open(Pid::from_child(&process), PidfdFlags::NONBLOCK)?;
-    Ok(Spawned { child: Child { process, ended, reach: Reach::Group }, source, sink })
+    let source = Source::of_pipe(child.process.stdout.take().ok_or_else(missing)?)?;
+    let sink = Sink::of_pipe(child.process.stdin.take().ok_or_else(missing)?)?;
+    Ok(Spawned { child, source, sink })
 }
 
 /// A child that only takes bytes.
@@ -64,20 +76,16 @@ pub struct Fed {
     pub sink: Sink,
 }
 
-/// Runs `command` by the shell with `environment` added. Its standard output and error stay ours. It is a process group of
-/// its own: when the bytes break off, a whole pipeline must end before any part of it takes the end of its input for the
-/// end of the data.
-pub fn spawn_fed(command: &OsString, environment: &[(&str, OsString)]) -> io::Result<Fed> {
-    let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command).stdin(Stdio::piped()).process_group(0);
+/// Runs `command` by the shell with `environment` added. Its standard output and error stay ours. When the bytes break off, a
+/// whole pipeline must end before any part of it takes the end of its input for the end of the data.
+pub fn spawn_fed(command: &OsStr, environment: &[(&str, OsString)]) -> io::Result<Fed> {
+    let mut shell = shell(command);
     for (name, value) in environment {
         shell.env(name, value);
     }
-    let mut process = shell.spawn()?;
-    let stdin = process.stdin.take().ok_or_else(|| io::Error::other("a pipe of the child is missing"))?;
-    let sink = Sink::of_pipe(stdin)?;
-    let ended = pidfd_open(Pid::from_child(&process), PidfdFlags::NONBLOCK)?;
-    Ok(Fed { child: Child { process, ended, reach: Reach::Group }, sink })
+    let mut child = Child::group(shell.stdin(Stdio::piped()))?;
+    let stdin = child.take_stdin().ok_or_else(|| io::Error::other("a pipe of the child is missing"))?;
+    Ok(Fed { child, sink: Sink::of_pipe(stdin)? })
 }
 
 /// Runs a program with its arguments. Standard input, output and error stay ours, and so does the process group: a program
@@ -85,13 +93,36 @@ pub fn spawn_fed(command: &OsString, environment: &[(&str, OsString)]) -> io::Re
 /// terminal's keys reach all of that group anyway; a signal to us alone goes on to the program alone.
 pub fn run(words: &[OsString]) -> io::Result<Child> {
     let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("no program was named"))?;
-    // The sockets that it names are ours.
-    let process = Command::new(program).args(arguments).env_remove("LISTEN_FDNAMES").spawn()?;
-    let ended = pidfd_open(Pid::from_child(&process), PidfdFlags::NONBLOCK)?;
-    Ok(Child { process, ended, reach: Reach::Process })
+    Child::start(Command::new(program).args(arguments), Reach::Process)
 }
 
 impl Child {
+    /// Starts what was prepared by [`shell`].
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn group(command: &mut Command) -> io::Result<Child> {
+        Child::start(command, Reach::Group)
+    }
+
+    fn start(command: &mut Command, reach: Reach) -> io::Result<Child> {
+        for name in OURS_ALONE {
+            command.env_remove(name);
+        }
+        let (process, ended) = reaper::spawn(command)?;
+        Ok(Child { process, status: None, ended, reach })
+    }
+
+    /// Our end of its standard input, if that is a pipe and nobody has it yet.
+    pub fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.process.stdin.take()
+    }
+
+    /// What becomes readable when it has ended.
+    pub fn ended(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+
     /// Lets an event with `token` tell of its end.
     pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         register(registry, &self.ended, token, Interest::READABLE)
@@ -104,16 +135,54 @@ impl Child {
 
     /// Its status, if it has ended.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.process.try_wait()
+        if self.status.is_none() {
+            self.status = reaper::try_wait(&mut self.process)?;
+        }
+        Ok(self.status)
     }
 
     /// Asks it to end.
     pub fn terminate(&self) {
-        let (pid, term) = (Pid::from_child(&self.process), rustix::process::Signal::TERM);
-        // It fails only if the child has ended, which is what was wanted.
-        let _ = match self.reach {
-            Reach::Process => rustix::process::kill_process(pid, term),
-            Reach::Group => rustix::process::kill_process_group(pid, term),
+        self.send(Signal::TERM);
+    }
+
+    /// Passes a signal on to it.
+    pub fn pass_on(&self, signal: i32) {
+        if let Some(signal) = Signal::from_named_raw(signal) {
+            self.send(signal);
+        }
+    }
+
+    fn send(&self, signal: Signal) {
+        let send = match self.reach {
+            Reach::Process => kill_process,
+            Reach::Group => kill_process_group,
         };
+        reaper::signal(&self.process, signal, send);
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            reaper::forget(&mut self.process);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_told_as_often_as_it_is_asked_for_and_a_child_that_has_ended_is_sent_nothing() {
+        let mut child = Child::group(&mut shell(OsStr::new("exit 7"))).expect("a shell");
+        let mut ended = [rustix::event::PollFd::new(&child.ended, rustix::event::PollFlags::IN)];
+        assert_eq!(rustix::event::poll(&mut ended, None), Ok(1));
+        for _ in 0..2 {
+            assert_eq!(child.try_wait().expect("a child").and_then(|status| status.code()), Some(7));
+        }
+        // Its number may be another's by now.
+        child.terminate();
     }
 }

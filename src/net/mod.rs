@@ -9,6 +9,7 @@
 pub mod child;
 pub mod dial;
 pub mod passed;
+pub mod reaper;
 pub mod signals;
 pub mod socket;
 pub mod stdio;

@@ -2,14 +2,13 @@
 
 use super::leash::{Leashed, TERMINATED};
 use crate::identity::AppName;
-use crate::net::child::{Fed, spawn_fed};
+use crate::net::child::{Child, Fed, shell, spawn_fed};
 use crate::store::names::TreePath;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// What shells say of a command that cannot be run.
 const CANNOT_RUN: i32 = 126;
@@ -52,10 +51,9 @@ impl CommandLine {
             return TERMINATED;
         }
         let path = directory.join(OsStr::from_bytes(name));
-        let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(&self.command).stdin(Stdio::null()).process_group(0);
-        shell.envs(self.environment(name)).env("VP_PATH", path);
-        shell.spawn().map_or(CANNOT_RUN, |mut child| leashed.wait(&mut child))
+        let mut shell = shell(&self.command);
+        shell.stdin(Stdio::null()).envs(self.environment(name)).env("VP_PATH", path);
+        Child::group(&mut shell).map_or(CANNOT_RUN, |mut child| leashed.wait(&mut child))
     }
 }
 

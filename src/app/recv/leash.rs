@@ -2,12 +2,11 @@
 //! waits at the other end for a command, or for it to take more, tells the command's group to end and waits no longer.
 
 use crate::app::ending::{held_until, status_number};
+use crate::net::child::Child;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
-use std::process::Child;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -65,20 +64,18 @@ impl Leashed {
 
     /// Waits for the end of a command that is a process group of its own, or ends it; its status.
     pub fn wait(&self, child: &mut Child) -> i32 {
-        // Its number is its own only until its status has been asked for.
         if let Ok(Some(status)) = child.try_wait() {
             return self.held(status_number(status));
         }
-        let pid = Pid::from_child(child);
-        let waited = pidfd_open(pid, PidfdFlags::empty())
-            .map_err(io::Error::from)
-            .and_then(|ended| self.wait_for(ended, PollFlags::IN));
-        if let Ok(Waited::LetGo) = waited {
-            // It fails only if the command has ended. One that takes no notice is not waited for: somebody waits for us.
-            let _ = kill_process_group(pid, Signal::TERM);
-            return TERMINATED;
+        match self.wait_for(child.ended(), PollFlags::IN) {
+            Ok(Waited::LetGo) => {
+                // One that takes no notice is not waited for: somebody waits for us.
+                child.terminate();
+                TERMINATED
+            }
+            Ok(Waited::Ready) => self.held(child.try_wait().ok().flatten().map_or(-1, status_number)),
+            Err(_) => -1,
         }
-        self.held(child.wait().map_or(-1, status_number))
     }
 
     /// The status of a command. One that somebody told to end has it only after the time in which we may be told as well.
@@ -98,11 +95,11 @@ impl Leashed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::CommandExt;
-    use std::process::Command;
+    use crate::net::child;
+    use std::ffi::OsStr;
 
     fn shell(command: &str) -> Child {
-        Command::new("/bin/sh").args(["-c", command]).process_group(0).spawn().expect("a shell")
+        Child::group(&mut child::shell(OsStr::new(command))).expect("a shell")
     }
 
     #[test]
@@ -117,9 +114,12 @@ mod tests {
         use std::os::unix::process::ExitStatusExt;
         let (leash, leashed) = pair().expect("a pipe");
         let mut child = shell("sleep 1000");
-        let waiting = std::thread::spawn(move || (leashed.wait(&mut child), child.wait()));
+        let waiting = std::thread::spawn(move || (leashed.wait(&mut child), child));
         drop(leash);
-        let (status, ended) = waiting.join().expect("an end");
-        assert_eq!((status, ended.expect("a status").signal()), (TERMINATED, Some(15)));
+        let (status, mut child) = waiting.join().expect("an end");
+        assert_eq!(status, TERMINATED);
+        let mut ended = [PollFd::from_borrowed_fd(child.ended(), PollFlags::IN)];
+        poll(&mut ended, None).expect("a descriptor");
+        assert_eq!(child.try_wait().expect("a child").and_then(|status| status.signal()), Some(15));
     }
 }

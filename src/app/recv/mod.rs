@@ -17,7 +17,7 @@ mod writers;
 use super::client::{Context, Notice, Tool, ToolError};
 use super::transfer::ReceivePolicy;
 use crate::identity::{AppName, PeerId};
-use crate::net::signals::{HUP, USR1};
+use crate::net::signals::Request;
 use crate::node::Event;
 use running::{Running, Turn};
 use std::collections::BTreeMap;
@@ -182,11 +182,11 @@ impl Tool for Recv {
         moved
     }
 
-    fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32) {
-        match signal {
-            HUP => ctx.node.hurry(ctx.now),
-            USR1 => (ctx.notices)(Notice::Status),
-            signal => self.stop(ctx, ToolError::Signal(signal)),
+    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
+        match request {
+            Request::Refresh => ctx.node.hurry(ctx.now),
+            Request::Status => (ctx.notices)(Notice::Status),
+            Request::End(signal) => self.stop(ctx, ToolError::Signal(signal)),
         }
     }
 

@@ -5,13 +5,11 @@ use super::command::CommandLine;
 use super::leash::{Leashed, TERMINATED, Waited};
 use crate::app::transfer::CommandEnded;
 use crate::net::Written;
+use crate::net::child::{Child, shell};
 use crate::net::stdio::Sink;
 use rustix::event::PollFlags;
-use rustix::process::{Pid, Signal, kill_process_group};
-use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -111,10 +109,9 @@ impl Feed {
     /// # Errors
     /// What the system says.
     pub fn start(line: &CommandLine, name: &[u8], leashed: (Leashed, Leashed)) -> io::Result<(Feed, Fed)> {
-        let mut shell = Command::new(OsStr::new("/bin/sh"));
-        shell.arg("-c").arg(&line.command).stdin(Stdio::piped()).process_group(0);
-        let mut child = shell.envs(line.environment(name)).spawn()?;
-        let stdin = child.stdin.take();
+        let mut shell = shell(&line.command);
+        let mut child = Child::group(shell.stdin(Stdio::piped()).envs(line.environment(name)))?;
+        let stdin = child.take_stdin();
         if let Some(stdin) = &stdin {
             // Our end is ours alone. A command that takes no more must not keep its own end from being noticed.
             rustix::io::ioctl_fionbio(stdin, true)?;
@@ -155,8 +152,7 @@ impl Drop for Feed {
             return;
         }
         let mut child = self.child.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // It fails only if the command has ended, which is what was wanted; and its status is of no interest any more.
-        let _ = kill_process_group(Pid::from_child(&child), Signal::TERM);
+        child.terminate();
         self.stdin = None;
         // One that takes no notice is waited for, until the tool itself is to end: what follows may need what it holds.
         self.child.1.wait(&mut child);
