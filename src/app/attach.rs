@@ -5,7 +5,7 @@ use super::ending::{FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, held_until, 
 use super::joint::{Joint, Way};
 use crate::identity::{AppName, PeerId};
 use crate::net::child::{Child, spawn};
-use crate::net::signals::{HUP, USR1};
+use crate::net::signals::Request;
 use crate::net::stdio::{Sink, Source};
 use crate::node::{Event, Key};
 use crate::session::Event as SessionEvent;
@@ -320,6 +320,25 @@ impl Attach {
         }
         Ok(())
     }
+
+    /// Ends every session, and nobody is waited for long.
+    fn interrupt(&mut self, ctx: &mut Context<'_>, signal: i32) {
+        self.stopping = Some(signal);
+        if let End::Listen { app, .. } = &self.options.end {
+            ctx.node.unlisten(app);
+        }
+        let running = self.running.values().map(|running| running.joint.key);
+        let keys: Vec<Key> = self.waiting.iter().map(|(key, _)| *key).chain(running).collect();
+        for key in keys {
+            if let Some(session) = ctx.node.session(key) {
+                session.close(CloseCode::GoingAway);
+            }
+            self.retire(ctx, key, INTERRUPTED_TIME);
+        }
+        // Those that were about to end anyway hold nobody up either.
+        let until = ctx.now + INTERRUPTED_TIME;
+        self.closing.iter_mut().for_each(|(_, at)| *at = until.min(*at));
+    }
 }
 
 impl From<crate::session::SessionError> for ToolError {
@@ -436,27 +455,12 @@ impl Tool for Attach {
         moved
     }
 
-    fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32) {
-        match signal {
-            HUP => return ctx.node.hurry(ctx.now),
-            USR1 => return (ctx.notices)(Notice::Status),
-            _ => {}
+    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
+        match request {
+            Request::Refresh => ctx.node.hurry(ctx.now),
+            Request::Status => (ctx.notices)(Notice::Status),
+            Request::End(signal) => self.interrupt(ctx, signal),
         }
-        self.stopping = Some(signal);
-        if let End::Listen { app, .. } = &self.options.end {
-            ctx.node.unlisten(app);
-        }
-        let running = self.running.values().map(|running| running.joint.key);
-        let keys: Vec<Key> = self.waiting.iter().map(|(key, _)| *key).chain(running).collect();
-        for key in keys {
-            if let Some(session) = ctx.node.session(key) {
-                session.close(CloseCode::GoingAway);
-            }
-            self.retire(ctx, key, INTERRUPTED_TIME);
-        }
-        // Those that were about to end anyway hold nobody up either.
-        let until = ctx.now + INTERRUPTED_TIME;
-        self.closing.iter_mut().for_each(|(_, at)| *at = until.min(*at));
     }
 
     fn outcome(&mut self) -> Option<Result<(), ToolError>> {

@@ -11,7 +11,8 @@ use super::ending::Ending;
 use super::transfer::TransferError;
 use crate::identity::RelayAddress;
 use crate::net::dial::{Dialer, Dialled};
-use crate::net::signals::Signals;
+use crate::net::reaper::adopt_orphans;
+use crate::net::signals::{Came, HUP, INT, Request, Signals, TERM, USR1};
 use crate::net::wait::Waiter;
 use crate::node::{Event, Node};
 use crate::wire::limits::{CONTROL_BODY_MAX, DATA_BODY_MAX, SEALED_HEADER_BYTES};
@@ -117,8 +118,12 @@ pub trait Tool {
     fn handle_ready(&mut self, ctx: &mut Context<'_>, event: &mio::event::Event);
     /// Moves what can be moved without waiting. True if anything was.
     fn pump(&mut self, ctx: &mut Context<'_>) -> bool;
-    /// SIGHUP, SIGUSR1, or the first SIGINT or SIGTERM.
-    fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32);
+    /// A signal came. Of those that end only the first is told; the second ends at once.
+    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request);
+    /// Whether a signal is for a command that the tool runs, and that has it by now. Then it is nothing to us.
+    fn hand_over(&mut self, _: &Came) -> bool {
+        false
+    }
     /// The end, once it has come.
     fn outcome(&mut self) -> Option<Result<(), ToolError>>;
     /// When to pump without an event.
@@ -172,7 +177,7 @@ pub struct Client {
 impl Client {
     /// A loop around a node. `config.relays` are the ids of `relays`, in the same order.
     pub fn new(config: Config, relays: Vec<RelayAddress>) -> io::Result<Client> {
-        use crate::net::signals::{HUP, INT, TERM, USR1};
+        adopt_orphans()?;
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let signals = Signals::new(&[HUP, INT, TERM, USR1])?;
@@ -191,6 +196,14 @@ impl Client {
             input: vec![0; INPUT_BYTES],
             filled: 0,
         })
+    }
+
+    /// Catches these signals too, which a tool means to hand over.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn catch(&mut self, signals: &[i32]) -> io::Result<()> {
+        signals.iter().try_for_each(|signal| self.signals.add(*signal))
     }
 
     /// Drives `tool` to its end.
@@ -245,7 +258,11 @@ impl Client {
                 }
             };
             let left = until.saturating_duration_since(now);
-            if gone || left.is_zero() || self.poll.poll(&mut events, Some(left)).is_err() {
+            let waited = match self.poll.poll(&mut events, Some(left)) {
+                Err(error) => error.kind() == io::ErrorKind::Interrupted,
+                Ok(()) => true,
+            };
+            if gone || left.is_zero() || !waited {
                 return;
             }
         }
@@ -286,12 +303,16 @@ impl Client {
                 }
             }
             SIGNALS => {
-                for signal in self.signals.take() {
-                    use crate::net::signals::{INT, TERM};
-                    if matches!(signal, INT | TERM) && std::mem::replace(&mut self.interrupted, true) {
-                        return Err(ToolError::Signal(signal));
+                for came in self.signals.take() {
+                    if tool.hand_over(&came) {
+                        continue;
                     }
-                    tool.handle_signal(&mut self.context(Instant::now(), notices), signal);
+                    match came.request {
+                        Request::End(signal) if std::mem::replace(&mut self.interrupted, true) => {
+                            return Err(ToolError::Signal(signal));
+                        }
+                        request => tool.handle_signal(&mut self.context(Instant::now(), notices), request),
+                    }
                 }
             }
             _ => tool.handle_ready(&mut self.context(Instant::now(), notices), event),

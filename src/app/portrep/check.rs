@@ -3,7 +3,7 @@
 use super::service::{Service, Wish};
 use crate::app::client::{CloseCode, Context, Down, Failure, Notice, Tool, ToolError};
 use crate::identity::PeerId;
-use crate::net::signals::{HUP, USR1};
+use crate::net::signals::Request;
 use crate::node::{Event, Key};
 use crate::session::Event as SessionEvent;
 use std::fmt;
@@ -187,8 +187,8 @@ impl Tool for Check {
         false
     }
 
-    fn handle_signal(&mut self, _: &mut Context<'_>, signal: i32) {
-        if !matches!(signal, HUP | USR1) {
+    fn handle_signal(&mut self, _: &mut Context<'_>, request: Request) {
+        if let Request::End(signal) = request {
             self.verdict = Some(Err(ToolError::Signal(signal)));
             self.finished = true;
         }

@@ -44,7 +44,7 @@ pub use targets::Target;
 
 use super::client::{Callers, CloseCode, Context, Failure, Notice, Passed, Place, Tool, ToolError, Wait};
 use crate::identity::{AppName, PeerId};
-use crate::net::signals::{HUP, USR1};
+use crate::net::signals::Request;
 use crate::net::tcp::{Listener, raise_descriptor_limit};
 use crate::node::{Event, Key};
 use command::Command;
@@ -407,14 +407,14 @@ impl Tool for Portrep {
         accepted || moved
     }
 
-    fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32) {
-        match signal {
-            HUP => self.handle_reload(ctx),
-            USR1 => {
+    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
+        match request {
+            Request::Refresh => self.handle_reload(ctx),
+            Request::Status => {
                 let (open, served) = self.desk.counts();
                 (ctx.notices)(Notice::Connections(open, served));
             }
-            _ => self.stop(ctx, Err(ToolError::Signal(signal)), CloseCode::GoingAway),
+            Request::End(signal) => self.stop(ctx, Err(ToolError::Signal(signal)), CloseCode::GoingAway),
         }
     }
 

@@ -4,7 +4,7 @@ use super::listen::Acceptor;
 use super::mail::Package;
 use super::shared::{Shared, Stage};
 use super::{Allow, LogLine, Trouble};
-use crate::net::signals::{HUP, INT, Signals, TERM, USR1};
+use crate::net::signals::{Request, Signals};
 use mio::net::TcpStream;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -61,16 +61,15 @@ impl Desk {
     /// Signals came.
     pub fn handle_signals(&mut self, now: Instant, shared: &Arc<Shared>) {
         let Some(signals) = &mut self.signals else { return };
-        for signal in signals.take() {
-            match signal {
-                HUP => reload(shared),
-                USR1 => shared.log(LogLine::Status(shared.status())),
-                TERM | INT if shared.stage() == Stage::Serving => {
+        for came in signals.take() {
+            match came.request {
+                Request::Refresh => reload(shared),
+                Request::Status => shared.log(LogLine::Status(shared.status())),
+                Request::End(signal) if shared.stage() == Stage::Serving => {
                     shared.ended_by(signal);
                     shared.drain(now);
                 }
-                TERM | INT => shared.end(),
-                _ => {}
+                Request::End(_) => shared.end(),
             }
         }
     }

@@ -20,6 +20,7 @@ mod worker;
 pub use shared::{Handle, Status};
 
 use crate::identity::{Identity, ParseError, Peers};
+use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1};
 use crate::net::tcp;
 pub use crate::relay::Limits;
@@ -276,6 +277,8 @@ impl Relay {
         let signals = if options.signals { Some(Signals::new(&[HUP, INT, TERM, USR1])?) } else { None };
         if let Some(signals) = &signals {
             signals.register(first.registry(), SIGNALS)?;
+            // The process is this relay's alone.
+            adopt_orphans()?;
         }
         first.take_desk(Desk::new(acceptor, signals, Arc::clone(&shared)));
         Ok(Relay { shared, workers, addresses })

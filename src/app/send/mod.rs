@@ -16,7 +16,7 @@ use super::ending::{Ending, FAREWELL_TIME, INTERRUPTED_TIME, Side, close_code};
 use super::pump::{Pump, tell};
 use super::transfer::{SendJob, SendOutcome, TransferError};
 use crate::identity::{AppName, PeerId};
-use crate::net::signals::{HUP, USR1};
+use crate::net::signals::Request;
 use crate::net::stdio::Source;
 use crate::node::{Event, Failure, Key};
 use crate::session::{Event as SessionEvent, Session};
@@ -375,11 +375,11 @@ impl Tool for Send {
         }
     }
 
-    fn handle_signal(&mut self, ctx: &mut Context<'_>, signal: i32) {
-        match signal {
-            HUP => ctx.node.hurry(ctx.now),
-            USR1 => (ctx.notices)(Notice::Status),
-            signal => self.conclude(ctx, Err(ToolError::Signal(signal))),
+    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
+        match request {
+            Request::Refresh => ctx.node.hurry(ctx.now),
+            Request::Status => (ctx.notices)(Notice::Status),
+            Request::End(signal) => self.conclude(ctx, Err(ToolError::Signal(signal))),
         }
     }
 

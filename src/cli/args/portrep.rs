@@ -98,7 +98,7 @@ pub struct Mappings {
 
     /// Let this peer use all exports, or the one named; default: every peer in the peers file
     ///
-    /// SIGHUP reads the peers file again. A name that has gone from it means nobody; connections of a peer who may no
+    /// SIGHUP reads the peers file again, where there is no terminal. A name that has gone from it means nobody; connections of a peer who may no
     /// more are reset, all others go on.
     #[arg(long, value_name = "[APP=]PEER", requires = "exports")]
     pub allow: Vec<Allow>,
