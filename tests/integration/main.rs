@@ -19,6 +19,7 @@ mod exits;
 mod files;
 mod hostile;
 mod interop;
+mod jobs;
 mod keygen;
 mod leaving;
 mod portrep;

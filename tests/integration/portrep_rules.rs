@@ -81,7 +81,7 @@ fn sighup_changes_who_may_and_cuts_nobody_else() {
     let target = Target::echo();
     let peers = world.write("west.peers", &format!("east {}\n", world.id("east")));
     let west = relay.party("west").knowing(peers);
-    let export = west.portrep().arg("--export").arg(format!("app={}", target.at)).spawn();
+    let export = west.portrep().detached().arg("--export").arg(format!("app={}", target.at)).spawn();
     export.wait_line("serving app ");
     let ((_one, east), (_two, stranger)) = (import(&relay, "east", "app"), import(&relay, "stranger", "app"));
     eventually("east may", || works(east));
@@ -118,7 +118,7 @@ fn sighup_takes_a_name_that_has_gone_for_nobody() {
     let both = format!("east {}\nstranger {}\n", world.id("east"), world.id("stranger"));
     let peers = world.write("west.peers", &both);
     let west = relay.party("west").knowing(peers);
-    let export = west.portrep().arg("--export").arg(format!("one={}", one.at));
+    let export = west.portrep().detached().arg("--export").arg(format!("one={}", one.at));
     let export = export.arg("--export").arg(format!("other={}", other.at));
     let export = export.args(["--allow", "one=east", "--allow", "other=stranger"]).spawn();
     export.wait_line("serving one ");

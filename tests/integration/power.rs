@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::harness::data::digest;
-use crate::harness::{Party, Random, Running, Tool, World, assert_same_tree, exit, scale, tell};
+use crate::harness::{Party, Random, Running, Tool, World, assert_same_tree, exit, scale, skip};
 
 /// Shuts the file system down that holds the directory, without flushing the journal (`EXT4_IOC_SHUTDOWN`, flag 2).
 const CUT: &str =
@@ -28,9 +28,7 @@ impl Disk {
         if made && disk.mount() {
             return Some(disk);
         }
-        tell("SKIPPED: power cuts need root, mkfs.ext4 and loop devices");
-        let everything = std::env::var_os("VP_TEST_EVERYTHING").is_some();
-        assert!(!everything, "every test must run here");
+        skip("power cuts need root, mkfs.ext4 and loop devices");
         None
     }
 

@@ -52,7 +52,7 @@ fn hangup_dials_at_once_instead_of_waiting() {
     let world = World::new();
     let east = world.party("east", &format!("tcp://{}@{at}", world.id("relay")));
     for tool in [east.attach().arg("west:x"), east.send().args(["peers", "west:x"]), east.recv().arg("x")] {
-        let running = tool.spawn();
+        let running = tool.detached().spawn();
         let started = Instant::now();
         // By itself it waits up to 10 s in the end: so many dials would take more than a minute.
         for n in 0..28 {

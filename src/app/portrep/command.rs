@@ -2,6 +2,9 @@
 //!
 //! It begins when every import works and every export is registered. When it has ended, the bytes it left in its
 //! connections may still be on their way: its status is passed on once the far side has them, or can have them no more.
+//!
+//! While it runs, the terminal's Ctrl-C and Ctrl-\ are its own, as under `env`: a client of a database cancels a query by it
+//! and needs its connection for that. It is in our process group, so it stops and goes on with us, too.
 
 use super::Portrep;
 use super::desk::End;
@@ -9,11 +12,17 @@ use super::imports::Door;
 use super::probes::Health;
 use super::slots::Slot;
 use crate::app::client::{CloseCode, Context, ToolError, Wait};
+use crate::net::child::Child;
+use crate::net::signals::{Came, INT, QUIT, USR2};
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 /// What the far side has for its answer when the user does not want to wait: longer than it gives its target.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
+/// What the command has for its end when it was asked to end.
+const END_TIME: Duration = Duration::from_secs(3);
+/// Signals that are for the command while it runs, and mean nothing to us.
+pub const HANDED_OVER: [i32; 3] = [INT, QUIT, USR2];
 
 /// See the module's text.
 pub struct Command {
@@ -29,6 +38,8 @@ pub struct Command {
     hasty: bool,
     /// A connection that it had done with was lost while it ran: nobody there heard of that.
     lost: bool,
+    /// It was asked to end by this signal, and has until then: the mappings stay for what it has to say at its end.
+    told: Option<(i32, Instant)>,
 }
 
 enum State {
@@ -51,7 +62,7 @@ impl Command {
             Wait::No => Some(now + ANSWER_TIME),
         };
         let state = if words.is_empty() { State::Over } else { State::ExpectMappings };
-        Command { words, state, until, met: false, why_not: None, hasty: wait == Wait::No, lost: false }
+        Command { words, state, until, met: false, why_not: None, hasty: wait == Wait::No, lost: false, told: None }
     }
 
     /// Whether it waits for the mappings.
@@ -91,7 +102,8 @@ impl Command {
 
     /// When to look at it again.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.until.filter(|_| self.is_waiting() && self.met)
+        let told = self.told.map(|(_, until)| until);
+        self.until.filter(|_| self.is_waiting() && self.met).or(told)
     }
 
     /// Why it will not be run, if its time is over.
@@ -118,6 +130,11 @@ impl Portrep {
                 _ if works && self.told_ready => self.start_command(ctx),
                 Some(error) => self.finish(Err(error)),
                 None => {}
+            }
+        }
+        if let Some((signal, until)) = self.command.told {
+            if !self.command.is_running() || ctx.now >= until {
+                return self.stop(ctx, Err(ToolError::Signal(signal)), CloseCode::GoingAway);
             }
         }
         let ended = self.command.has_ended() && !self.doors.iter().any(Door::has_waiting) && !self.desk.owes(ctx);
@@ -161,12 +178,38 @@ impl Portrep {
         self.desk.rouse();
     }
 
-    /// Asks the command to end too.
+    /// Asks the command to end too, if it runs.
     pub(super) fn terminate_command(&mut self) {
-        if let State::Running(slot) = self.command.state {
-            if let Some(End::Child(child)) = self.desk.ends.get_mut(slot) {
-                child.terminate();
+        if let Some(child) = self.child() {
+            child.terminate();
+        }
+    }
+
+    /// Asks the command to end by this signal. Then so do we.
+    pub(super) fn end_command(&mut self, now: Instant, signal: i32) {
+        if let Some(child) = self.child() {
+            child.pass_on(signal);
+        }
+        self.command.told = Some((signal, now + END_TIME));
+    }
+
+    /// Gives a running command what is for it: it alone says what Ctrl-C means. What the terminal says it has already.
+    pub(super) fn hand_to_command(&mut self, came: &Came) -> bool {
+        match self.child() {
+            Some(_) if came.typed => true,
+            Some(child) if HANDED_OVER.contains(&came.signal) => {
+                child.pass_on(came.signal);
+                true
             }
+            _ => false,
+        }
+    }
+
+    fn child(&mut self) -> Option<&mut Child> {
+        let State::Running(slot) = self.command.state else { return None };
+        match self.desk.ends.get_mut(slot) {
+            Some(End::Child(child)) => Some(child),
+            _ => None,
         }
     }
 }

@@ -34,6 +34,7 @@ mod targets;
 mod throttle;
 
 pub use check::{Check, Hop, Passage};
+pub use command::HANDED_OVER;
 pub use exports::Export;
 pub use imports::{Import, Speaks};
 pub use proxy::Version as ProxyVersion;
@@ -44,7 +45,7 @@ pub use targets::Target;
 
 use super::client::{Callers, CloseCode, Context, Failure, Notice, Passed, Place, Tool, ToolError, Wait};
 use crate::identity::{AppName, PeerId};
-use crate::net::signals::Request;
+use crate::net::signals::{Came, Request};
 use crate::net::tcp::{Listener, raise_descriptor_limit};
 use crate::node::{Event, Key};
 use command::Command;
@@ -407,6 +408,10 @@ impl Tool for Portrep {
         accepted || moved
     }
 
+    fn hand_over(&mut self, came: &Came) -> bool {
+        self.hand_to_command(came)
+    }
+
     fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
         match request {
             Request::Refresh => self.handle_reload(ctx),
@@ -414,6 +419,7 @@ impl Tool for Portrep {
                 let (open, served) = self.desk.counts();
                 (ctx.notices)(Notice::Connections(open, served));
             }
+            Request::End(signal) if self.command.is_running() => self.end_command(ctx.now, signal),
             Request::End(signal) => self.stop(ctx, Err(ToolError::Signal(signal)), CloseCode::GoingAway),
         }
     }

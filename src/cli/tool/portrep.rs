@@ -63,6 +63,11 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
     let mut voice = party::voice(&context.report, &context.env, &party.peers, Some(ready));
     let callers = (tool.callers(), CALLERS_MAX);
     let mut client = party.client(connect, callers)?;
+    if !mappings.run.is_empty() {
+        // Nobody else has any use for them: without a command they do what they always do.
+        let caught = client.catch(&portrep::HANDED_OVER);
+        caught.map_err(|error| Fault::new(Exit::Failed, format!("cannot catch signals: {}", chain(&error))))?;
+    }
     let end = client.run(&mut tool, &mut |notice| match notice {
         // Its ready lines are of its own.
         Notice::Attached(_) => {}

@@ -87,6 +87,12 @@ pub fn burnt_in_a_second(programs: &[&Running]) -> u64 {
     used() - before
 }
 
+/// Says that a test cannot run here, for want of this. A machine that must run every test fails instead.
+pub fn skip(want: &str) {
+    tell(&format!("SKIPPED: {want}"));
+    assert!(std::env::var_os("VP_TEST_EVERYTHING").is_none(), "every test must run here: {want}");
+}
+
 /// Says something that shows only if the test fails.
 #[expect(clippy::print_stderr, reason = "the test runner captures this and nothing else")]
 pub fn tell(text: &str) {
@@ -252,7 +258,7 @@ impl<'w> Relay<'w> {
 
     /// Its command line.
     pub fn tool(&self) -> Tool {
-        let tool = self.world.tool("vp-relay").arg("--listen").arg(self.socket().to_string());
+        let tool = self.world.tool("vp-relay").detached().arg("--listen").arg(self.socket().to_string());
         tool.arg("--key").arg(self.world.key("relay")).args(&self.args)
     }
 

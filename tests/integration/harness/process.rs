@@ -17,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group,
 
 use super::data::Random;
 use super::done::{Done, head};
+use super::terminal::Terminal;
 
 /// Everything a test waits for comes within this time, or the test fails. Generous: machines that run tests are shared.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -53,6 +54,7 @@ pub enum Output {
 pub struct Tool {
     words: Vec<OsString>,
     under: Vec<OsString>,
+    detached: bool,
     env: Vec<(OsString, OsString)>,
     home: PathBuf,
     input: Input,
@@ -66,6 +68,7 @@ impl Tool {
         Tool {
             words: vec![program.as_ref().to_owned()],
             under: Vec::new(),
+            detached: false,
             env: Vec::new(),
             home: home.to_owned(),
             input: Input::Null,
@@ -95,6 +98,18 @@ impl Tool {
     pub fn under<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Tool {
         self.under.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
         self
+    }
+
+    /// Starts it in a session of its own, away from the terminal of whoever runs the tests: SIGHUP means something else
+    /// where there is one.
+    pub fn detached(mut self) -> Tool {
+        self.detached = true;
+        self
+    }
+
+    /// Starts it with this as its controlling terminal, in the foreground there, and as descriptor 9.
+    pub fn at_terminal(self, terminal: &Terminal) -> Tool {
+        self.detached().under(terminal.opened_as("9<>"))
     }
 
     /// Sets standard input.
@@ -143,9 +158,15 @@ impl Tool {
             Output::File(path) => (File::create(path).expect("the output file").into(), true),
             Output::Passed(descriptor) => (descriptor.into(), true),
         };
-        let words: Vec<_> = self.under.iter().chain(&self.words).collect();
+        let detaching = OsString::from("setsid");
+        let detached = Some(&detaching).filter(|_| self.detached);
+        let words: Vec<_> = detached.into_iter().chain(&self.under).chain(&self.words).collect();
         let started = Instant::now();
-        let mut child = Command::new(words[0])
+        let mut command = Command::new(words[0]);
+        if !self.detached {
+            command.process_group(0);
+        }
+        let mut child = command
             .args(&words[1..])
             .env_clear()
             .envs(scrubbed(&self.home))
@@ -154,7 +175,6 @@ impl Tool {
             .stdin(stdin)
             .stdout(stdout)
             .stderr(Stdio::piped())
-            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{line}: {error}"));
         let mut stdin = child.stdin.take();
@@ -407,8 +427,9 @@ impl Running {
     }
 
     fn kill_group(&self) {
-        // A group that has no process left is what is wanted.
+        // A group that has no process left is what is wanted; one that is not there yet is a process that is about to lead it.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = kill_process(Pid::from_child(&self.child), Signal::KILL);
     }
 }
 

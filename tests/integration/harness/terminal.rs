@@ -31,7 +31,7 @@ impl Terminal {
 
     /// One whose output nobody takes until [`Terminal::look`].
     pub fn unseen() -> Terminal {
-        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
         grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("a terminal");
         let name = ptsname(&keyboard, Vec::new()).expect("its name").into_string().expect("text");
         let line = open(&*name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).expect("its other end");
@@ -65,7 +65,18 @@ impl Terminal {
 
     /// The words that run a program with this as its standard error.
     pub fn as_standard_error(&self) -> [String; 4] {
-        ["sh".into(), "-c".into(), format!("exec \"$@\" 2>{}", self.path.display()), "sh".into()]
+        self.opened_as("2>")
+    }
+
+    /// The words that run a program with this opened by a shell's redirection, such as `2>`.
+    pub fn opened_as(&self, redirection: &str) -> [String; 4] {
+        ["sh".into(), "-c".into(), format!("exec \"$@\" {redirection}{}", self.path.display()), "sh".into()]
+    }
+
+    /// The window is closed: whoever has it as a controlling terminal is told, and it can be used no more. Nobody may
+    /// [`look`](Terminal::look) at it.
+    pub fn close(self) {
+        drop(self.keyboard);
     }
 
     /// Types.

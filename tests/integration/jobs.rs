@@ -1,0 +1,244 @@
+//! Jobs of a shell and processes of a supervisor: whose the terminal's keys are, what a closed window ends, what a command
+//! is not told, and who is left when a container's first process has commands.
+
+use crate::harness::ports::Target;
+use crate::harness::terminal::Terminal;
+use crate::harness::{Input, Output, Running, Signal, Tool, World, burnt_in_a_second, eventually, exit, skip};
+
+/// A shell with job control at a terminal.
+fn shell(world: &World, terminal: &Terminal) -> Running {
+    let rc = world.write("rc", "PS1='ready> '; bind 'set enable-bracketed-paste off'; stty -echo\n");
+    let shell = Tool::new("bash", &world.path("")).args(["--noprofile", "--rcfile"]).arg(rc).arg("-i");
+    let shell = shell.env("TERM", "xterm").under(terminal.opened_as("2>")).at_terminal(terminal);
+    let shell = shell.input(Input::Passed(terminal.line())).output(Output::Passed(terminal.line())).spawn();
+    terminal.wait_for("ready> ");
+    shell
+}
+
+/// Types a line and waits for what the shell or its job then says, which it has not said before.
+fn types(terminal: &Terminal, typed: &str, awaited: &str) {
+    let said = terminal.seen().matches(awaited).count();
+    terminal.types(typed);
+    eventually(&format!("{awaited:?} after {typed:?}"), || terminal.seen().matches(awaited).count() > said);
+}
+
+/// A program that uses the port it is given for each line it is given, and takes no notice of Ctrl-C and Ctrl-\.
+const CLIENT: &str = r#"
+trap 'echo caught INT' INT
+trap 'echo caught QUIT' QUIT
+echo "client of $PPID"
+while read -r line; do
+    exec 3<>"/dev/tcp/$1/$2"
+    echo "$line" >&3
+    read -r answer <&3
+    echo "answer $answer"
+done
+exit 7"#;
+
+#[test]
+fn keys_of_the_terminal_are_for_the_command_and_the_mapping_lives_through_them() {
+    let (world, terminal) = (World::new(), Terminal::new());
+    let relay = world.relay();
+    let target = Target::echo();
+    let (at, client) = (([127, 0, 0, 2], target.at.port()), world.write("client", CLIENT));
+    let at = std::net::SocketAddr::from(at);
+    let _export = relay.party("west").portrep().arg("--export").arg(format!("app={}", target.at)).spawn();
+    let import = relay.party("east").portrep().arg("--import").arg(format!("{}:{}=west:app", at.ip(), at.port()));
+    let line = import.args(["--", "bash"]).arg(client).arg(at.ip().to_string()).arg(at.port().to_string()).shell_line();
+    let shell = shell(&world, &terminal);
+    types(&terminal, &format!("{line}\n"), "client of ");
+    for round in 0..2 {
+        types(&terminal, "\u{3}", "caught INT\r\n");
+        types(&terminal, "\u{1c}", "caught QUIT\r\n");
+        types(&terminal, &format!("line {round}\n"), &format!("answer line {round}\r\n"));
+        // Both stop, and both go on.
+        types(&terminal, "\u{1a}", "Stopped");
+        types(&terminal, "fg\n", "client");
+        types(&terminal, "back\n", "answer back\r\n");
+    }
+    // What is sent to the tool alone is passed on, once each.
+    let seen = terminal.seen();
+    let (_, after) = seen.split_once("client of ").expect("its first line");
+    let tool = after.lines().next().and_then(|pid| pid.trim().parse().ok()).and_then(rustix::process::Pid::from_raw);
+    let caught = || (terminal.seen().matches("caught INT").count(), terminal.seen().matches("caught QUIT").count());
+    assert_eq!(caught(), (2, 2), "{}", terminal.seen());
+    for (signal, name) in [(Signal::INT, "caught INT\r\n"), (Signal::QUIT, "caught QUIT\r\n")] {
+        let said = terminal.seen().matches(name).count();
+        rustix::process::kill_process(tool.expect("a number"), signal).expect("it runs");
+        eventually(name, || terminal.seen().matches(name).count() > said);
+    }
+    types(&terminal, "last\n", "answer last\r\n");
+    types(&terminal, "\u{4}", "ready> ");
+    types(&terminal, "echo \"status $?\"\n", "status 7\r\n");
+    assert_eq!(caught(), (3, 3), "{}", terminal.seen());
+    shell.kill();
+}
+
+#[test]
+fn interrupt_ends_the_tool_where_the_command_does_not_run_yet_and_a_command_that_it_kills() {
+    let (world, terminal) = (World::new(), Terminal::new());
+    let relay = world.relay();
+    let shell = shell(&world, &terminal);
+    let import =
+        relay.party("east").portrep().args(["-v", "--import", "0=west:app", "--", "sleep", "1000"]).shell_line();
+    types(&terminal, &format!("{import}; echo \"status $?\"\n"), "waiting for ");
+    types(&terminal, "\u{3}", "status 130\r\n");
+    let target = Target::echo();
+    let _export = relay.party("west").portrep().arg("--export").arg(format!("app={}", target.at)).spawn();
+    let import =
+        relay.party("east").portrep().args(["--import", "0=west:app", "--", "sh", "-c", "echo began; sleep 1000"]);
+    types(&terminal, &format!("{}; echo \"status $?\"\n", import.shell_line()), "began");
+    types(&terminal, "\u{3}", "status 130\r\n");
+    shell.kill();
+}
+
+/// Every tool that waits, waiting.
+fn waiting_tools(world: &World, relay: &crate::harness::Relay<'_>) -> Vec<(Tool, &'static str)> {
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let second = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--open", "--ready-fd", "2", "--key"]);
+    vec![
+        (second.arg(world.key("relay")), "listening "),
+        (west.attach().args(["--listen", "talk", "--keep", "--exec", "cat", "--ready-fd", "2"]), "attached "),
+        (west.recv().args(["pipe", "--keep", "--exec", "cat", "--ready-fd", "2"]), "attached "),
+        (east.send().args(["peers", "west:nobody", "-v"]), "vp-send: info: waiting for "),
+        (east.portrep().args(["--import", "0=west:app", "--ready-fd", "2"]), "listening "),
+    ]
+}
+
+#[test]
+fn closed_window_ends_every_tool_in_it() {
+    let world = World::new();
+    let relay = world.relay();
+    for (tool, line) in waiting_tools(&world, &relay) {
+        let terminal = Terminal::unseen();
+        let running = tool.at_terminal(&terminal).spawn();
+        running.wait_error_line(line);
+        terminal.close();
+        running.wait().expect_signal(Signal::HUP);
+    }
+}
+
+#[test]
+fn closed_window_ends_nobody_who_was_started_to_outlive_it() {
+    let world = World::new();
+    let relay = world.relay();
+    for (tool, line) in waiting_tools(&world, &relay) {
+        let terminal = Terminal::unseen();
+        let nohup = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"];
+        let mut running = tool.under(nohup).at_terminal(&terminal).spawn();
+        running.wait_error_line(line);
+        terminal.close();
+        running.signal(Signal::HUP);
+        assert!(running.is_running(), "{running}");
+        running.signal(Signal::TERM);
+        running.wait().expect_signal(Signal::TERM);
+    }
+}
+
+#[test]
+fn terminal_that_is_gone_neither_ends_nor_busies_whoever_speaks_to_it() {
+    let world = World::new();
+    let relay = world.relay();
+    let terminal = Terminal::unseen();
+    world.dir("inbox");
+    world.write("file", "content");
+    let recv = relay.party("west").recv().args(["x", "--keep", "-d", "inbox", "-vv", "--ready-fd", "1"]);
+    // In a session without a terminal, but with this one to write to.
+    let detached = ["setsid", "--wait"].map(String::from);
+    let recv = recv.env("TERM", "xterm").under(terminal.as_standard_error()).under(detached);
+    let recv = recv.spawn();
+    recv.wait_line("attached x");
+    terminal.close();
+    relay.party("east").send().args(["file", "west:x"]).run().expect(exit::DONE);
+    assert!(burnt_in_a_second(&[&recv]) < 50, "{recv}");
+    assert_eq!(std::fs::read_to_string(world.path("inbox/file")).ok().as_deref(), Some("content"));
+    recv.kill();
+}
+
+#[test]
+fn command_is_told_nothing_of_what_a_supervisor_said_to_the_tool() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.dir("inbox");
+    world.write("file", "content");
+    let told = |tool: Tool| {
+        tool.env("NOTIFY_SOCKET", "@vp-test-nobody")
+            .env("WATCHDOG_USEC", "1000000")
+            .env("WATCHDOG_PID", "1")
+            .env("LISTEN_FDS", "0")
+            .env("LISTEN_PID", "1")
+            .env("LISTEN_FDNAMES", "a")
+            .env("VP_TEST_KEPT", "kept")
+    };
+    let print = "env | grep -E '^(NOTIFY|WATCHDOG|LISTEN|VP_TEST)' >&2; cat >/dev/null";
+    let said = |done: crate::harness::Done| {
+        let lines: Vec<_> = done.stderr.lines().filter(|line| line.contains('=')).map(str::to_owned).collect();
+        assert_eq!(lines, ["VP_TEST_KEPT=kept"], "{done}");
+    };
+    // Fed with a stream, fed with a file, run for what is in the directory, joined to a peer, run while a mapping works.
+    let streamed = west.waiting(told(west.recv().args(["a", "--exec", print])));
+    east.send().args(["-", "west:a"]).run().expect(exit::DONE);
+    said(streamed.wait());
+    let fed = west.waiting(told(west.recv().args(["b", "--exec", print])));
+    east.send().args(["file", "west:b"]).run().expect(exit::DONE);
+    said(fed.wait());
+    let run = west.waiting(told(west.recv().args(["c", "-d", "inbox", "--exec", print])));
+    east.send().args(["file", "west:c"]).run().expect(exit::DONE);
+    said(run.wait());
+    let joined = west.waiting(told(west.attach().args(["--listen", "d", "--exec", print])));
+    east.attach().arg("west:d").run().expect(exit::DONE);
+    said(joined.wait());
+    let export = told(west.portrep().args(["--export", "e=127.0.0.1:9", "--", "sh", "-c", print]));
+    said(export.run());
+}
+
+/// The children of a process, also those that have ended.
+fn children(parent: u32) -> Vec<u32> {
+    let of = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // State and parent come behind the name, which is in brackets.
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+        (pid, parent)
+    };
+    let processes = std::fs::read_dir("/proc").expect("a process table").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.map(of).filter(|(_, of)| *of == Some(parent)).map(|(pid, _)| pid).collect()
+}
+
+/// What `unshare --fork` started.
+fn first_inside(unshare: &Running) -> u32 {
+    children(unshare.pid())[0]
+}
+
+#[test]
+fn first_process_of_a_container_leaves_no_zombies_and_loses_no_status() {
+    let container = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    if !Tool::new("true", std::path::Path::new("/")).under(container).run().status.success() {
+        return skip("a container of its own needs root and unshare");
+    }
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.dir("inbox");
+    // Orphans that end before, with and after the command; its own status must not be lost among theirs.
+    let command =
+        "for i in 1 2 3 4 5 6 7 8; do (sleep 0.0$i & exec true); done; (setsid sleep 0.2 & exec true); exit 7";
+    let recv = west.recv().args(["x", "--keep", "-d", "inbox", "--exec", command]).under(container);
+    let recv = west.waiting(recv);
+    for number in 0..10 {
+        let name = format!("file{number}");
+        world.write(&name, "content");
+        let done = east.send().args([&name, "west:x"]).run();
+        done.expect(exit::FAILED).expect_error("status 7");
+    }
+    eventually("nobody is left", || children(first_inside(&recv)).is_empty());
+    recv.kill();
+    // So does a relay, for whoever is started beside it.
+    let second = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--open", "--ready-fd", "2", "--key"]);
+    let beside = ["sh", "-c", "(sleep 0.3 & exec true); exec \"$@\"", "sh"];
+    let second = second.arg(world.key("relay")).under(container).under(beside).spawn();
+    second.wait_error_line("listening ");
+    eventually("nobody is left", || children(first_inside(&second)).is_empty());
+    second.kill();
+}
