@@ -187,28 +187,28 @@ impl Inbox {
     }
 
     /// The file that may be the very one being offered: at `path`, or, where alternatives are
-    /// made, at `path.1` and so on. Same size; the same time of modification is preferred.
-    /// Returns its name.
+    /// made, at `path.1` and so on. Same size, if one was announced; the same time of modification is
+    /// preferred. Returns its name and what it is.
     ///
     /// # Errors
     /// As for [`Self::look`].
     pub fn same_size(
         &mut self,
         path: &TreePath,
-        version: (u64, Mtime),
+        version: (Option<u64>, Mtime),
         overwrite: Overwrite,
-    ) -> Result<Option<Vec<u8>>, Fault> {
+    ) -> Result<Option<(Vec<u8>, Stamp)>, Fault> {
         let parent = self.directory(path.parent())?;
         let tried = if overwrite == Overwrite::Rename { ALTERNATIVES_MAX } else { 0 };
         let mut likely = None;
         for number in 0..=tried {
             let name = alternative(path.name(), number);
             match look_at(&parent, &name) {
-                Ok(There::File(stamp)) if stamp.size == version.0 => {
+                Ok(There::File(stamp)) if version.0.is_none_or(|size| size == stamp.size) => {
                     if stamp.mtime == version.1 {
-                        return Ok(Some(name));
+                        return Ok(Some((name, stamp)));
                     }
-                    likely = likely.or(Some(name));
+                    likely = likely.or(Some((name, stamp)));
                 }
                 Ok(There::Nothing) | Err(Fault::Name) => break,
                 Ok(_) => {}

@@ -11,6 +11,12 @@ use rustix::io::{Errno, pread};
 /// Read-ahead is asked for from this size on; below, one read takes the whole file.
 const READ_AHEAD_FROM_BYTES: u64 = 1 << 20;
 
+/// No file that is made up when it is read announces more than a page, which is 64 KiB at most.
+const MADE_UP_BYTES_MAX: u64 = 64 << 10;
+
+/// How much of such a file is read at once: whole files, nearly always.
+const UNMEASURED_PIECE_BYTES: usize = 64 << 10;
+
 /// A stretch of a file, from the offset asked about to `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
@@ -32,6 +38,21 @@ pub struct SourceFile {
     file: OwnedFd,
     /// When it was opened.
     stamp: Stamp,
+    unmeasured: bool,
+}
+
+/// Looks whether a file holds what its size says, where that is cheap to tell and often wrong: files in `/proc` and some that a
+/// program serves announce nothing, those in `/sys` a page, and all of them hold something else.
+pub fn measure_by_reading(found: &mut Found) {
+    let Stamp { size, blockless, .. } = found.stamp;
+    if size > MADE_UP_BYTES_MAX || (size > 0 && !blockless) {
+        return;
+    }
+    // What cannot be read now will not be later either, and the reason is told then.
+    let Ok(file) = open(found) else { return };
+    let mut byte = [0];
+    let count = pread(&file, &mut byte, size.saturating_sub(1));
+    found.unmeasured = matches!((size, count), (0, Ok(1..)) | (1.., Ok(0)));
 }
 
 impl SourceFile {
@@ -45,7 +66,7 @@ impl SourceFile {
         if !stamp.same_version(&found.stamp) {
             return Err(Fault::Changed);
         }
-        let source = Self { file, stamp };
+        let source = Self { file, stamp, unmeasured: found.unmeasured };
         if source.stamp.size >= READ_AHEAD_FROM_BYTES {
             // Only advice: a file system that cannot take it is read all the same.
             let _ = fadvise(&source.file, 0, None, Advice::Sequential);
@@ -53,18 +74,22 @@ impl SourceFile {
         Ok(source)
     }
 
-    /// Length in bytes.
+    /// Length in bytes; `None` if only its end will tell.
     #[must_use]
-    pub fn size(&self) -> u64 {
-        self.stamp.size
+    pub fn size(&self) -> Option<u64> {
+        (!self.unmeasured).then_some(self.stamp.size)
     }
 
     /// Makes sure, when everything is read, that what was read is one version of the file: nobody has written it since it
-    /// was opened, not even somebody who put its time of modification back. `hash` is of what was read.
+    /// was opened, not even somebody who put its time of modification back, and there is nothing behind its end. `hash` is of
+    /// what was read.
     ///
     /// # Errors
     /// [`Fault::Changed`] if somebody has, or what the system says.
     pub fn check_unchanged(&self, hash: &[u8; 32]) -> Result<(), Fault> {
+        if let Some(size) = self.size() {
+            self.check_end(size)?;
+        }
         let now = Stamp::of(&fstat(&self.file)?);
         if !now.same_version(&self.stamp) {
             return Err(Fault::Changed);
@@ -74,7 +99,7 @@ impl SourceFile {
         }
         // It got another name or other permissions, as a log that is rotated. Or it was written, and looks as if not.
         let mut again = blake3::Hasher::new();
-        self.hash(&mut again, 0, self.size())?;
+        self.hash_all(&mut again)?;
         let settled = Stamp::of(&fstat(&self.file)?);
         if is_untouched(&now, &settled) && again.finalize() == *hash { Ok(()) } else { Err(Fault::Changed) }
     }
@@ -84,8 +109,8 @@ impl SourceFile {
     /// # Errors
     /// What the system says.
     pub fn extent(&self, offset: u64) -> Result<Extent, Fault> {
-        let size = self.stamp.size;
-        if !self.stamp.sparse {
+        let size = self.size().unwrap_or(u64::MAX);
+        if self.unmeasured || !self.stamp.sparse {
             return Ok(Extent::Data { until: size });
         }
         match seek(&self.file, SeekFrom::Data(offset)) {
@@ -109,8 +134,40 @@ impl SourceFile {
         hash_range(&self.file, hasher, offset, until)
     }
 
+    /// Feeds all of it to a hash state.
+    ///
+    /// # Errors
+    /// As for [`Self::read_onto`].
+    pub fn hash_all(&self, hasher: &mut blake3::Hasher) -> Result<(), Fault> {
+        if let Some(size) = self.size() {
+            return self.hash(hasher, 0, size);
+        }
+        let (mut offset, mut buffer) = (0, Vec::new());
+        loop {
+            buffer.clear();
+            let count = self.read_onto(&mut buffer, offset, UNMEASURED_PIECE_BYTES)?;
+            if count == 0 {
+                return Ok(());
+            }
+            hasher.update(&buffer);
+            offset += u64::try_from(count).map_err(|_| Fault::Io)?;
+        }
+    }
+
+    /// A size that `stat` tells is not all that is to be said: what grows may not have told it yet.
+    fn check_end(&self, size: u64) -> Result<(), Fault> {
+        loop {
+            match pread(&self.file, &mut [0; 1], size) {
+                Ok(0) => return Ok(()),
+                Ok(_) => return Err(Fault::Changed),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
     /// Appends up to `max` bytes from `offset` to the buffer, within its capacity or growing it by
-    /// `max`. One system call; returns how many bytes came, never 0.
+    /// `max`. One system call; returns how many bytes came: 0 only at the end of a file of no known size.
     ///
     /// # Errors
     /// [`Fault::Changed`] at an end of file before its time, or what the system says.
@@ -135,7 +192,7 @@ impl SourceFile {
             }
         };
         buffer.truncate(begin + count);
-        if count == 0 { Err(Fault::Changed) } else { Ok(count) }
+        if count == 0 && !self.unmeasured { Err(Fault::Changed) } else { Ok(count) }
     }
 }
 
@@ -181,6 +238,43 @@ mod tests {
         fs::write(&path, b"four").unwrap();
         assert_eq!(source.check_unchanged(&hash), Err(Fault::Changed));
         assert_eq!(SourceFile::open(&seen).unwrap_err(), Fault::Changed);
+    }
+
+    #[test]
+    fn a_file_that_is_made_up_when_it_is_read_has_no_size_before() {
+        let mut made_up = found(std::path::Path::new("/proc/version"));
+        // Whoever believes what it says finds out at the end.
+        let believed = SourceFile::open(&made_up).unwrap();
+        assert_eq!(believed.size(), Some(0));
+        assert_eq!(believed.check_unchanged(blake3::hash(b"").as_bytes()), Err(Fault::Changed));
+        measure_by_reading(&mut made_up);
+        let source = SourceFile::open(&made_up).unwrap();
+        assert_eq!(source.size(), None);
+        assert_eq!(source.extent(0), Ok(Extent::Data { until: u64::MAX }));
+        let mut hasher = blake3::Hasher::new();
+        source.hash_all(&mut hasher).unwrap();
+        let content = fs::read("/proc/version").unwrap();
+        assert_eq!(hasher.finalize(), blake3::hash(&content));
+        let mut buffer = Vec::new();
+        let end = u64::try_from(content.len()).unwrap();
+        assert_eq!(source.read_onto(&mut buffer, end, 10), Ok(0));
+    }
+
+    #[test]
+    fn a_file_that_holds_what_it_says_has_its_size() {
+        let home = tempfile::tempdir().unwrap();
+        let lengths = [0, 1, 4_096, 5_000, 1 << 20];
+        for (hole, length) in [true, false].into_iter().flat_map(|hole| lengths.map(|length| (hole, length))) {
+            let path = home.path().join(length.to_string());
+            let file = File::create(&path).unwrap();
+            file.set_len(length).unwrap();
+            if !hole && length > 0 {
+                file.write_all_at(b"x", 0).unwrap();
+            }
+            let mut seen = found(&path);
+            measure_by_reading(&mut seen);
+            assert_eq!(SourceFile::open(&seen).unwrap().size(), Some(length));
+        }
     }
 
     #[test]

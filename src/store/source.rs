@@ -41,6 +41,8 @@ pub struct Stamp {
     pub identity: (u64, u64),
     /// Fewer blocks than its size needs: worth asking for holes.
     pub sparse: bool,
+    /// No blocks at all: empty, one hole, kept within its inode, or made up by the kernel when it is read.
+    pub blockless: bool,
 }
 
 impl Stamp {
@@ -58,6 +60,7 @@ impl Stamp {
             changed: Mtime { seconds: stat.st_ctime, nanos: nanos(stat.st_ctime_nsec) },
             identity: (stat.st_dev, stat.st_ino),
             sparse: regular && blocks.saturating_mul(512) < length,
+            blockless: regular && blocks == 0,
         }
     }
 
@@ -99,6 +102,14 @@ pub struct Found {
     pub stamp: Stamp,
     /// How to open it.
     pub origin: Origin,
+    /// Its size is known only when it has been read: see [`super::read::measure_by_reading`].
+    pub unmeasured: bool,
+}
+
+impl Found {
+    fn file(path: TreePath, stamp: Stamp, origin: Origin) -> Self {
+        Self { path, kind: Kind::File, stamp, origin, unmeasured: false }
+    }
 }
 
 /// One item that cannot be offered.
@@ -144,8 +155,7 @@ impl Walk {
         let name = top_name(source).ok_or_else(|| shown(Fault::Name))?;
         let path = TreePath::top(&name).map_err(|_| shown(Fault::Name))?;
         let stat = statat(CWD, source, AtFlags::empty()).map_err(|e| shown(e.into()))?;
-        let mut found =
-            Found { path, kind: Kind::File, stamp: Stamp::of(&stat), origin: Origin::Named(source.to_path_buf()) };
+        let mut found = Found::file(path, Stamp::of(&stat), Origin::Named(source.to_path_buf()));
         let type_ = FileType::from_raw_mode(stat.st_mode);
         if !matches!(type_, FileType::RegularFile | FileType::Directory) {
             return Err(shown(Fault::Special));
@@ -170,8 +180,7 @@ impl Walk {
         let shown = |fault| Skipped { path: [level.path.as_bytes(), b"/", name].concat(), fault };
         let path = level.path.child(name).map_err(|_| shown(Fault::Name))?;
         let stat = statat(&*level.directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| shown(e.into()))?;
-        let mut found =
-            Found { path, kind: Kind::File, stamp: Stamp::of(&stat), origin: Origin::Below(Rc::clone(&level.root)) };
+        let mut found = Found::file(path, Stamp::of(&stat), Origin::Below(Rc::clone(&level.root)));
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok((found, None)),
             FileType::Directory => {

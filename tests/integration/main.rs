@@ -16,6 +16,7 @@ mod commands;
 mod durable;
 mod escapes;
 mod exits;
+mod faithful;
 mod files;
 mod hostile;
 mod interop;

@@ -40,7 +40,7 @@ fn entry(index: u32, kind: u8, mode: u16, size: u64, path: &[u8], target: &[u8])
 
 fn offered(index: u32, kind: Kind, mode: u16, size: u64, path: RawPath) -> Offer {
     let mtime = Mtime { seconds: 1_700_000_000, nanos: 5 };
-    Offer::Entry(Entry { index, kind, mode, mtime, size, path })
+    Offer::Entry(Entry { index, kind, mode, mtime, size: (size != u64::MAX).then_some(size), path })
 }
 
 pub fn good_offers() -> Vec<(&'static str, Vec<u8>, Offer)> {
@@ -56,7 +56,16 @@ pub fn good_offers() -> Vec<(&'static str, Vec<u8>, Offer)> {
             entry(0, 1, 0o755, 0, b"\x01\x01a", b""),
             offered(0, Kind::Directory, 0o755, 0, path(&[b"a"])),
         ),
-        ("entry-file", entry(1, 0, 0o644, 6, b"\x02\x01a\x05b.txt", b""), offered(1, Kind::File, 0o644, 6, a_b)),
+        (
+            "entry-file",
+            entry(1, 0, 0o644, 6, b"\x02\x01a\x05b.txt", b""),
+            offered(1, Kind::File, 0o644, 6, a_b.clone()),
+        ),
+        (
+            "entry-file-of-no-known-size",
+            entry(1, 0, 0o444, u64::MAX, b"\x02\x01a\x05b.txt", b""),
+            offered(1, Kind::File, 0o444, u64::MAX, a_b),
+        ),
         (
             "entry-link",
             entry(2, 2, 0o777, 0, b"\x01\x01l", b"a/b.txt"),

@@ -44,7 +44,7 @@ impl Receiver<'_, '_> {
     /// Moves on over content that is about to be taken, or passed over.
     pub(super) fn advance(&mut self, count: u64) -> Result<(), Violation> {
         let (offset, size) = match &mut self.current {
-            Current::File { item, offset, .. } => (offset, item.size.unwrap_or(0)),
+            Current::File { item, offset, .. } => (offset, item.size.unwrap_or(u64::MAX)),
             Current::Remains { offset, size, .. } => (offset, *size),
             Current::Stream { bytes, .. } => (bytes, u64::MAX),
             Current::StreamRemains => return Ok(()),
@@ -55,9 +55,18 @@ impl Receiver<'_, '_> {
         Ok(())
     }
 
+    /// Whether so many bytes in all are more than this receiver takes. A file longer than a signed offset cannot exist.
+    pub(super) fn exceeds(&self, bytes: u64) -> bool {
+        bytes > self.policy.bytes_max.unwrap_or(u64::MAX).min(i64::MAX.unsigned_abs())
+    }
+
     pub(super) fn keep_or_fail(&mut self, written: Result<(), Fault>) {
         let too_large = match &self.current {
-            Current::Stream { bytes, .. } => self.policy.bytes_max.is_some_and(|most| *bytes > most),
+            Current::Stream { bytes, .. } => self.exceeds(*bytes),
+            // What has no size was not counted when it was announced.
+            Current::File { item, offset, .. } if item.size.is_none() => {
+                self.exceeds(self.promised_bytes.saturating_add(*offset))
+            }
             _ => false,
         };
         let written = if too_large { Err(Fault::TooLarge) } else { written };
@@ -79,7 +88,7 @@ impl Receiver<'_, '_> {
     /// Gives up the current file; what the sender has sent of it meanwhile is passed over.
     pub(super) fn fail(&mut self, item: Offered, offset: u64, fault: Fault) {
         self.sink.abandon(&item, fault);
-        let (index, size) = (item.index, item.size.unwrap_or(0));
+        let (index, size) = (item.index, item.size.unwrap_or(u64::MAX));
         self.current = Current::Remains { index, offset, size };
         self.settle_item(item, fault.into());
     }
@@ -87,7 +96,7 @@ impl Receiver<'_, '_> {
     pub(super) fn end(&mut self, index: u32, hash: &Hash, now: Instant) -> Result<(), Violation> {
         match std::mem::replace(&mut self.current, Current::Nothing) {
             Current::File { item, offset, hasher } if item.index == index => {
-                if item.size != Some(offset) {
+                if item.size.is_some_and(|size| size != offset) {
                     return Err(Violation::Length);
                 }
                 if hasher.finish() != *hash {
@@ -95,7 +104,10 @@ impl Receiver<'_, '_> {
                     self.settle_item(item, Fault::Integrity.into());
                     return Ok(());
                 }
-                self.complete(Offered { hash: Some(*hash), ..item }, now);
+                if item.size.is_none() {
+                    self.promised_bytes = self.promised_bytes.saturating_add(offset);
+                }
+                self.complete(Offered { size: Some(offset), hash: Some(*hash), ..item }, now);
                 Ok(())
             }
             Current::Remains { index: current, .. } if current == index => Ok(()),

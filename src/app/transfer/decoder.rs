@@ -228,9 +228,9 @@ mod tests {
         let name = proptest::collection::vec(any::<u8>(), 0..=63);
         let names = proptest::collection::vec(name, 1..=DEPTH);
         let kind = prop_oneof![
-            any::<u64>().prop_map(|size| (Kind::File, size)),
-            Just((Kind::Directory, 0)),
-            proptest::collection::vec(any::<u8>(), 1..200).prop_map(|t| (Kind::Link(t), 0)),
+            proptest::option::of(0..u64::MAX).prop_map(|size| (Kind::File, size)),
+            Just((Kind::Directory, Some(0))),
+            proptest::collection::vec(any::<u8>(), 1..200).prop_map(|t| (Kind::Link(t), Some(0))),
         ];
         let time = (any::<i64>(), 0..1_000_000_000_u32);
         (any::<u32>(), kind, 0..=0o777_u16, time, names).prop_map(

@@ -110,7 +110,7 @@ fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     out.extend_from_slice(&entry.mode.to_le_bytes());
     out.extend_from_slice(&entry.mtime.seconds.to_le_bytes());
     out.extend_from_slice(&entry.mtime.nanos.to_le_bytes());
-    out.extend_from_slice(&entry.size.to_le_bytes());
+    out.extend_from_slice(&entry.size.unwrap_or(SIZE_UNKNOWN).to_le_bytes());
     out.extend_from_slice(&entry.path.0);
     // The kernel gives no longer target than 4,095 bytes.
     out.extend_from_slice(&u16::try_from(target.len()).unwrap_or(u16::MAX).to_le_bytes());

@@ -19,7 +19,8 @@
 //!  01 HELLO        version u16 (1) ‖ kind u8 (0 stream, 1 files) ‖ flags u8 (1: totals known)
 //!                  ‖ items u64 ‖ bytes u64 (0 unless known) ‖ name length u8 ‖ name
 //!  02 ENTRY        index u32 ‖ kind u8 (0 file, 1 directory, 2 link) ‖ mode u16 (≤ 0o777)
-//!                  ‖ mtime s i64 ‖ mtime ns u32 (< 10^9) ‖ size u64 (0 unless file) ‖ path
+//!                  ‖ mtime s i64 ‖ mtime ns u32 (< 10^9) ‖ size u64 (0 unless file; all ones: told by
+//!                  its end) ‖ path
 //!                  ‖ target length u16 (0 unless link, then 1..=4095) ‖ target
 //!  03 FILE_BEGIN   index u32 ‖ offset u64
 //!  04 DATA         1..=262,144 bytes of the file or stream
@@ -56,8 +57,8 @@
 //! 4. The receiver answers each ENTRY in order: WANT (a file), HAVE (a file it may have already), or
 //!    at once ITEM. Directories and links only ever get ITEM.
 //! 5. The sender deals with WANT and HAVE in their order. After WANT: FILE_BEGIN, whose offset is 0 or
-//!    one of the prefix lengths, then DATA, ZDATA and HOLE for exactly the rest of the file, then
-//!    FILE_END; or FILE_FAILED at any point. After HAVE: FILE_SAME, or FILE_DIFFERS if it was to be
+//!    one of the prefix lengths, then DATA, ZDATA and HOLE for exactly the rest of the file (of one
+//!    without a size, for all there is), then FILE_END; or FILE_FAILED at any point. After HAVE: FILE_SAME, or FILE_DIFFERS if it was to be
 //!    left, or FILE_BEGIN at 0, or FILE_FAILED.
 //! 6. ITEM is final for its index, and comes once. *Committed* says: verified, synced, and renamed.
 //!    *Exists* says: the same is there and synced, whoever put it there, under its name or, where both
@@ -95,6 +96,9 @@ const _: () = assert!(OPEN_ENTRIES_MAX * (50 + 11) + 96 * 1_024 < super::port::A
 const _: () = assert!(OPEN_ENTRIES_MAX > 2 * crate::store::batch::BATCH_ITEMS_MAX);
 const _: () = assert!(BODY_BYTES_MAX > PATH_BYTES_MAX + DEPTH_MAX + LINK_BYTES_MAX + 64);
 const _: () = assert!(BODY_BYTES_MAX > CHECKPOINTS_MAX * 40 + 5);
+
+/// The size in an ENTRY that says none: no file is so long.
+pub(super) const SIZE_UNKNOWN: u64 = u64::MAX;
 
 /// BLAKE3 of some content.
 pub type Hash = [u8; 32];
@@ -196,8 +200,8 @@ pub struct Entry {
     pub mode: u16,
     /// Time of modification.
     pub mtime: Mtime,
-    /// Length of a file in bytes.
-    pub size: u64,
+    /// Length of a file in bytes; `None` if only its end will tell.
+    pub size: Option<u64>,
     /// Where it belongs.
     pub path: RawPath,
 }

@@ -70,7 +70,7 @@ impl<'p> Outgoing<'p> {
     }
 
     /// Reads up to `max` bytes of the file straight into the chunk, as one DATA message, and
-    /// returns them for hashing.
+    /// returns them for hashing: none at the end of a file of no known size.
     pub fn read_raw(&mut self, file: &SourceFile, offset: u64, max: usize) -> Result<Result<&[u8], Fault>, PortClosed> {
         if self.room() < (HEADER_BYTES + PIECE_BYTES_MIN).min(self.chunk_bytes) {
             self.flush()?;
@@ -79,6 +79,10 @@ impl<'p> Outgoing<'p> {
         let max = max.min(self.room() - HEADER_BYTES);
         self.chunk.extend_from_slice(&data_header(max));
         match file.read_onto(&mut self.chunk, offset, max) {
+            Ok(0) => {
+                self.chunk.truncate(begin);
+                Ok(Ok(&[]))
+            }
             Ok(count) => {
                 let body = begin + HEADER_BYTES;
                 self.chunk[begin..body].copy_from_slice(&data_header(count));
@@ -205,7 +209,7 @@ mod tests {
         let mut out = Outgoing::new(&mut ours, BlockEncoder::new(Compression::Off), limit, now);
         let path = RawPath::from(&TreePath::top(&[b'n'; 200]).unwrap());
         let (kind, mtime) = (Kind::Link(vec![b't'; 2_000]), Mtime { seconds: 0, nanos: 0 });
-        out.say(&Offer::Entry(Entry { index: 0, kind, mode: 0, mtime, size: 0, path })).unwrap();
+        out.say(&Offer::Entry(Entry { index: 0, kind, mode: 0, mtime, size: Some(0), path })).unwrap();
         let mut offset = 0;
         while offset < file_bytes {
             let begin = u64::try_from(offset).unwrap();

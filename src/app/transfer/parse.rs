@@ -119,14 +119,14 @@ fn parse_entry(fields: &mut Fields<'_>) -> Option<Entry> {
     let mode = fields.u16().filter(|mode| *mode <= 0o777)?;
     let seconds = fields.i64()?;
     let nanos = fields.u32().filter(|nanos| *nanos < 1_000_000_000)?;
-    let size = fields.u64()?;
+    let size = Some(fields.u64()?).filter(|size| *size != SIZE_UNKNOWN);
     let path = fields.path()?;
     let length = fields.u16()?.into();
     let target = fields.bytes(length)?;
     let kind = match kind {
         0 if target.is_empty() => Kind::File,
-        1 if target.is_empty() && size == 0 => Kind::Directory,
-        2 if (1..=LINK_BYTES_MAX).contains(&length) && size == 0 => Kind::Link(target.to_vec()),
+        1 if target.is_empty() && size == Some(0) => Kind::Directory,
+        2 if (1..=LINK_BYTES_MAX).contains(&length) && size == Some(0) => Kind::Link(target.to_vec()),
         _ => return None,
     };
     Some(Entry { index, kind, mode, mtime: Mtime { seconds, nanos }, size, path })

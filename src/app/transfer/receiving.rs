@@ -173,7 +173,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
             index: entry.index,
             path,
             kind: entry.kind,
-            size: Some(entry.size),
+            size: entry.size,
             mode: Some(entry.mode),
             mtime: Some(entry.mtime),
             hash: None,
@@ -196,9 +196,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
         self.tops.check_room(&item.path)?;
         let size = item.size.unwrap_or(0);
         let promised = self.promised_bytes.saturating_add(size);
-        // A file longer than a signed offset cannot exist.
-        let most = self.policy.bytes_max.unwrap_or(u64::MAX).min(i64::MAX.unsigned_abs());
-        if promised > most {
+        if self.exceeds(promised) {
             return Err(Fault::TooLarge);
         }
         let mut short = [0; 16];

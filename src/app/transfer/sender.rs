@@ -16,6 +16,7 @@ use super::port::{Port, TryRecv};
 use super::progress::{Meter, Progress};
 use crate::store::Fault;
 use crate::store::names::TreePath;
+use crate::store::read::measure_by_reading;
 use crate::store::source::{Found, Kind, Skipped, Walk, measure};
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -209,13 +210,16 @@ impl Sender<'_> {
         self.progress.warn(&failure);
     }
 
-    fn announce_one(&mut self, found: Found) -> Result<(), TransferError> {
+    fn announce_one(&mut self, mut found: Found) -> Result<(), TransferError> {
+        if found.kind == Kind::File {
+            measure_by_reading(&mut found);
+        }
         self.out.say(&Offer::Entry(Entry {
             index: self.next_index,
             kind: found.kind.clone(),
             mode: found.stamp.mode,
             mtime: found.stamp.mtime,
-            size: if found.kind == Kind::File { found.stamp.size } else { 0 },
+            size: (!found.unmeasured).then_some(found.stamp.size),
             path: RawPath::from(&found.path),
         }))?;
         self.next_index += 1;

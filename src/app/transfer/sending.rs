@@ -43,11 +43,11 @@ impl Sender<'_> {
                 Ask::Compare(theirs, otherwise) => match hash_whole(&file) {
                     Err(fault) => Offer::Failed { index, fault },
                     Ok(ours) if ours == *theirs => {
-                        self.meter.skip(file.size());
+                        self.meter.skip(file.size().unwrap_or(0));
                         Offer::Same { index }
                     }
                     Ok(_) if *otherwise == IfDifferent::Leave => {
-                        self.meter.skip(file.size());
+                        self.meter.skip(file.size().unwrap_or(0));
                         Offer::Differs { index }
                     }
                     Ok(_) => self.send_from(&wanted, &file, &[])?,
@@ -86,7 +86,8 @@ impl Sender<'_> {
         mut offset: u64,
         mut hasher: ContentHash,
     ) -> Result<Content, TransferError> {
-        while offset < file.size() {
+        let end = file.size().unwrap_or(u64::MAX);
+        while offset < end {
             let until = match file.extent(offset) {
                 Err(fault) => return Ok(Err(fault)),
                 Ok(Extent::Data { until }) => until,
@@ -101,6 +102,8 @@ impl Sender<'_> {
             };
             while offset < until {
                 match self.send_piece(file, offset, until - offset, &mut hasher)? {
+                    // Of what has no size the end is where nothing more comes.
+                    Ok(0) => return Ok(Ok(hasher.finish())),
                     Ok(sent) => offset += sent,
                     Err(fault) => return Ok(Err(fault)),
                 }
@@ -147,7 +150,9 @@ impl Sender<'_> {
                     return Ok(Err(fault));
                 }
                 hasher.update(&block);
-                self.out.pack(&block)?;
+                if !block.is_empty() {
+                    self.out.pack(&block)?;
+                }
                 let length = wide(block.len());
                 self.block = block;
                 length
@@ -161,7 +166,7 @@ impl Sender<'_> {
 
 fn hash_whole(file: &SourceFile) -> Content {
     let mut hasher = blake3::Hasher::new();
-    file.hash(&mut hasher, 0, file.size())?;
+    file.hash_all(&mut hasher)?;
     let hash = *hasher.finalize().as_bytes();
     file.check_unchanged(&hash)?;
     Ok(hash)
@@ -174,7 +179,7 @@ fn common_prefix(file: &SourceFile, prefixes: &[(u64, Hash)]) -> Result<(u64, bl
     let mut hasher = blake3::Hasher::new();
     let mut offset = 0;
     for (length, hash) in prefixes {
-        if *length > file.size() {
+        if file.size().is_none_or(|size| *length > size) {
             break;
         }
         file.hash(&mut hasher, offset, *length)?;

@@ -123,7 +123,7 @@ impl TreeSink {
     }
 
     fn look_file(&mut self, item: &Offered, checkpoints: NonZeroU64) -> Result<Verdict, Fault> {
-        let (size, mtime) = (item.size.unwrap_or(0), item.mtime.unwrap_or(NO_TIME));
+        let mtime = item.mtime.unwrap_or(NO_TIME);
         let there = self.inbox.look(&item.path)?;
         match (&there, self.overwrite) {
             (There::Directory, Overwrite::Yes) => return Err(Fault::Exists),
@@ -133,18 +133,20 @@ impl TreeSink {
         // Of a file that is left alone nothing unfinished can be of use.
         let left_alone = there != There::Nothing && self.overwrite == Overwrite::Never;
         let ours = self.part_name(item);
-        if !left_alone && let Some(part) = adopt(&mut self.inbox, &item.path, ours)? {
+        if let (false, Some(size)) = (left_alone, item.size)
+            && let Some(part) = adopt(&mut self.inbox, &item.path, ours)?
+        {
             return Ok(Verdict::Want(part.checkpoints(size, checkpoints)?));
         }
         let same = match there {
             There::Nothing => None,
-            _ => self.inbox.same_size(&item.path, (size, mtime), self.overwrite)?,
+            _ => self.inbox.same_size(&item.path, (item.size, mtime), self.overwrite)?,
         };
         match same {
-            Some(name) => {
+            Some((name, stamp)) => {
                 let file = self.inbox.open_existing(item.path.parent(), &name)?;
                 let mut hasher = blake3::Hasher::new();
-                hash_range(&file, &mut hasher, 0, size)?;
+                hash_range(&file, &mut hasher, 0, stamp.size)?;
                 if name != item.path.name() {
                     self.elsewhere.note(item.index, name);
                 }

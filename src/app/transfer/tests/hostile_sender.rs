@@ -142,7 +142,7 @@ fn sizes_that_lie_end_the_transfer() {
 fn absurd_sizes_are_refused_without_room_being_made() {
     let home = Home::new();
     let script = vec![
-        entry(0, Kind::File, u64::MAX, &[b"a"]).into(),
+        entry(0, Kind::File, u64::MAX - 1, &[b"a"]).into(),
         entry(1, Kind::File, 1 << 62, &[b"b"]).into(),
         entry(2, Kind::File, 1 << 62, &[b"c"]).into(),
         Offer::Failed { index: 1, fault: Fault::Io }.into(),

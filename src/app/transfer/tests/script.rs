@@ -18,7 +18,7 @@ pub(super) fn raw_path(names: &[&[u8]]) -> RawPath {
 }
 
 pub(super) fn entry(index: u32, kind: Kind, size: u64, names: &[&[u8]]) -> Offer {
-    Offer::Entry(Entry { index, kind, mode: 0o755, mtime: WHEN, size, path: raw_path(names) })
+    Offer::Entry(Entry { index, kind, mode: 0o755, mtime: WHEN, size: Some(size), path: raw_path(names) })
 }
 
 pub(super) fn hello(content: Content, name: &[u8]) -> Offer {
