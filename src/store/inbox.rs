@@ -4,6 +4,7 @@
 //! the file system. The last few directories stay open, so that most items cost no resolving.
 
 use super::fault::Fault;
+use super::folding::{Landed, folds_case};
 use super::names::{NAME_BYTES_MAX, TreePath};
 use super::part::{PartKey, PartName, hash_range};
 use super::source::{Mtime, Stamp};
@@ -12,7 +13,6 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Resolve
 use rustix::fs::{fchmod, fstat, fsync, futimens, linkat, mkdirat, openat, openat2, readlinkat};
 use rustix::fs::{renameat, renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat};
 use rustix::io::Errno;
-use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -71,9 +71,7 @@ struct OpenDirectory {
 pub struct Inbox {
     root: Rc<OwnedFd>,
     recent: Vec<OpenDirectory>,
-    /// In directories that fold case, or may: the files and links that got their names here, or had them already, by device
-    /// and inode, with a hash of the path.
-    landed: HashMap<(u64, u64), [u8; 16]>,
+    landed: Landed,
     #[cfg(test)]
     pub(crate) planted_folding: bool,
     #[cfg(test)]
@@ -110,7 +108,7 @@ impl Inbox {
         Ok(Self {
             root,
             recent: Vec::new(),
-            landed: HashMap::new(),
+            landed: Landed::default(),
             #[cfg(test)]
             planted_folding: false,
             #[cfg(test)]
@@ -304,35 +302,19 @@ impl Inbox {
         if self.folds_case(directory, path.parent(), part)? == Some(false) {
             return Ok(());
         }
-        let name = short_hash(path);
-        if let Some((there, _)) = identity(directory, path.name())
-            && self.landed.get(&there).is_some_and(|landed| *landed != name)
-        {
-            return Err(Fault::Duplicate);
-        }
-        if let Some((ours, _)) = identity(directory, part) {
-            self.landed.insert(ours, name);
-        }
-        Ok(())
+        self.landed.check(directory, part, path)
     }
 
-    /// Counts the file or link that is at `path` as one that has landed there: so nothing else replaces it.
+    /// Counts what is at `path` as one of those that have landed there: so nothing else replaces it.
     ///
     /// # Errors
     /// [`Fault::Duplicate`] if it has under another name; as for [`Self::directory`].
     pub fn count_as_landed(&mut self, path: &TreePath) -> Result<(), Fault> {
         let directory = self.directory(path.parent())?;
-        let folds = self.folds_case(&directory, path.parent(), path.name())?;
-        if folds != Some(false)
-            && let Some((there, is_only_name)) = identity(&directory, path.name())
-        {
-            let name = short_hash(path);
-            let landed = *self.landed.entry(there).or_insert(name);
-            if landed != name && folds == Some(true) && is_only_name {
-                return Err(Fault::Duplicate);
-            }
+        match self.folds_case(&directory, path.parent(), path.name())? {
+            Some(false) => Ok(()),
+            folds => self.landed.count(&directory, path, folds == Some(true)),
         }
-        Ok(())
     }
 
     /// Whether the directory folds case, as far as what has this name in it can tell.
@@ -431,30 +413,6 @@ fn look_at(directory: &OwnedFd, name: &[u8]) -> Result<There, Fault> {
         FileType::Symlink => There::Link(readlinkat(directory, name, Vec::new())?.into_bytes()),
         _ => There::Other,
     })
-}
-
-/// Device and inode of what has this name, and whether it has no other.
-fn identity(directory: &OwnedFd, name: &[u8]) -> Option<((u64, u64), bool)> {
-    let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    Some(((stat.st_dev, stat.st_ino), stat.st_nlink == 1))
-}
-
-/// Whether what has this name is found, too, where capitals and small letters are exchanged. None if that shows nothing:
-/// it is gone, its name has no letters, or it has a second name, which may be that one.
-fn folds_case(directory: &OwnedFd, name: &[u8]) -> Option<bool> {
-    let exchange = |byte: &u8| if byte.is_ascii_alphabetic() { byte ^ 0x20 } else { *byte };
-    let exchanged: Vec<u8> = name.iter().map(exchange).collect();
-    let (ours, is_only_name) = identity(directory, name).filter(|_| exchanged != name)?;
-    match identity(directory, &exchanged) {
-        Some((found, _)) if found == ours => is_only_name.then_some(true),
-        _ => Some(false),
-    }
-}
-
-fn short_hash(path: &TreePath) -> [u8; 16] {
-    let mut hash = [0; 16];
-    blake3::Hasher::new().update(path.as_bytes()).finalize_xof().fill(&mut hash);
-    hash
 }
 
 fn alternative(name: &[u8], number: u32) -> Vec<u8> {
