@@ -3,7 +3,7 @@ complete -c vp-recv -s d -l directory -d 'Put what comes into DIR, under the nam
 complete -c vp-recv -l exec -d 'Run CMD by /bin/sh for each item; if it fails, so does the send' -r
 complete -c vp-recv -l overwrite -d 'What to do about a file that exists and differs' -r -f -a "never\t'Refuse the item'
 rename\t'Give the new one a free name'
-yes\t'Replace the old one'"
+yes\t'Replace the old one, by whatever kind of thing is sent; a directory only if it is empty'"
 complete -c vp-recv -l max-size -d 'Refuse a send of more bytes than this' -r
 complete -c vp-recv -l max-items -d 'Refuse a send of more files and directories than this; of one too large to be counted, what is beyond it' -r
 complete -c vp-recv -s r -l relay -d 'Meet at the relay with this address; may be repeated' -r

@@ -15,6 +15,8 @@ pub enum Fault {
     Duplicate,
     /// Something else has that name already, and the policy says to leave it.
     Exists,
+    /// A directory with something in it has that name: no policy replaces it.
+    NotEmpty,
     /// The parent is missing, is not a directory, or is reached through a symbolic link.
     Parent,
     /// A symbolic link leads, or might lead, out of the tree that is sent.
@@ -60,6 +62,7 @@ impl Fault {
             Self::Name
                 | Self::Duplicate
                 | Self::Exists
+                | Self::NotEmpty
                 | Self::Parent
                 | Self::LinkTarget
                 | Self::TooLarge
@@ -81,7 +84,8 @@ impl From<Errno> for Fault {
             Errno::NOENT => Self::NotFound,
             Errno::MFILE | Errno::NFILE => Self::NoDescriptors,
             Errno::NAMETOOLONG => Self::Name,
-            Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY => Self::Exists,
+            Errno::EXIST | Errno::ISDIR => Self::Exists,
+            Errno::NOTEMPTY => Self::NotEmpty,
             // What RESOLVE_BENEATH, NO_SYMLINKS and NO_XDEV answer to a path that leads astray.
             Errno::LOOP | Errno::NOTDIR | Errno::XDEV => Self::Parent,
             _ => Self::Io,
@@ -101,6 +105,7 @@ impl fmt::Display for Fault {
             Self::Name => "name not acceptable",
             Self::Duplicate => "offered twice",
             Self::Exists => "already there",
+            Self::NotEmpty => "a directory with something in it is there",
             Self::Parent => "parent is not a directory of this tree",
             Self::LinkTarget => "link leads out of the tree",
             Self::TooLarge => "too large",

@@ -7,11 +7,12 @@ use super::fault::Fault;
 use super::folding::{Landed, folds_case};
 use super::names::{NAME_BYTES_MAX, TreePath};
 use super::part::{PartKey, PartName, hash_range};
+use super::replace::{is_empty_directory, part_gone, remove_for_directory, rename_over};
 use super::source::{Mtime, Stamp};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::fs::{fchmod, fstat, fsync, futimens, linkat, mkdirat, openat, openat2, readlinkat};
-use rustix::fs::{renameat, renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat};
+use rustix::fs::{renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat};
 use rustix::io::Errno;
 use std::io;
 use std::path::Path;
@@ -30,7 +31,7 @@ pub enum Overwrite {
     Never,
     /// Keep both: the new one becomes `name.1`, `name.2`, …
     Rename,
-    /// Replace files and links; never a directory.
+    /// Replace files, links and empty directories, by whatever is sent; never a directory with something in it.
     Yes,
 }
 
@@ -41,8 +42,11 @@ pub enum There {
     Nothing,
     /// A regular file.
     File(Stamp),
-    /// A directory.
-    Directory,
+    /// A directory, with something in it or not.
+    Directory {
+        /// Nothing.
+        empty: bool,
+    },
     /// A symbolic link and its target.
     Link(Vec<u8>),
     /// Something else.
@@ -175,6 +179,16 @@ impl Inbox {
         Ok(Made::New)
     }
 
+    /// Makes room for a directory where something else is that may be replaced.
+    ///
+    /// # Errors
+    /// [`Fault::Duplicate`] if that has come in this transfer, under a name that this file system takes for the same.
+    pub fn clear_for_directory(&mut self, path: &TreePath) -> Result<(), Fault> {
+        let directory = self.directory(path.parent())?;
+        self.count_as_landed(path)?;
+        remove_for_directory(&directory, path.name())
+    }
+
     /// What the path stands for.
     ///
     /// # Errors
@@ -279,7 +293,7 @@ impl Inbox {
         let part = part.to_string();
         if overwrite == Overwrite::Yes {
             self.check_case(&directory, part.as_bytes(), path)?;
-            renameat(&*directory, &part, &*directory, path.name()).map_err(part_gone)?;
+            rename_over(&directory, part.as_bytes(), path.name())?;
             return Ok(path.name().to_vec());
         }
         let tried = if overwrite == Overwrite::Rename { ALTERNATIVES_MAX } else { 0 };
@@ -409,7 +423,7 @@ fn look_at(directory: &OwnedFd, name: &[u8]) -> Result<There, Fault> {
     };
     Ok(match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => There::File(Stamp::of(&stat)),
-        FileType::Directory => There::Directory,
+        FileType::Directory => There::Directory { empty: is_empty_directory(directory, name)? },
         FileType::Symlink => There::Link(readlinkat(directory, name, Vec::new())?.into_bytes()),
         _ => There::Other,
     })
@@ -420,11 +434,6 @@ fn alternative(name: &[u8], number: u32) -> Vec<u8> {
         return name.to_vec();
     }
     [name, format!(".{number}").as_bytes()].concat()
-}
-
-/// Somebody took over or removed what we were about to rename.
-fn part_gone(errno: Errno) -> Fault {
-    if errno == Errno::NOENT { Fault::Busy } else { errno.into() }
 }
 
 fn rename_to_free(directory: &OwnedFd, part: &str, name: &[u8]) -> Result<(), Errno> {

@@ -19,6 +19,7 @@ pub mod names;
 pub mod owed;
 pub mod part;
 pub mod read;
+mod replace;
 pub mod source;
 
 pub use fault::Fault;

@@ -137,6 +137,37 @@ fn existing_file_is_kept_renamed_or_replaced_as_told() {
 }
 
 #[test]
+fn each_kind_of_thing_is_replaced_by_each_other_but_no_directory_with_something_in_it() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let tree = world.dir("tree");
+    fs::write(tree.join("now-file"), "content").expect("a file");
+    symlink("now-file", tree.join("now-link")).expect("a link");
+    fs::create_dir(tree.join("now-directory")).expect("a directory");
+    fs::write(tree.join("now-directory/below"), "below").expect("a file");
+    let there = world.dir("inbox/tree");
+    fs::create_dir(there.join("now-file")).expect("a directory");
+    fs::create_dir(there.join("now-link")).expect("a directory");
+    fs::write(there.join("now-directory"), "old").expect("a file");
+    let recv = inbox(&west, &["--overwrite", "yes"]);
+    east.send().args(["tree", "west"]).run().expect(exit::DONE).expect_silence();
+    recv.wait().expect(exit::DONE);
+    assert_same_tree(&tree, &there);
+    // The other way round the directory holds something.
+    world.write("now-directory", "a file");
+    fs::create_dir_all(world.path("inbox/now-directory/precious")).expect("a directory");
+    for source in [&["now-directory"][..], &["-", "--name", "now-directory"]] {
+        let recv = inbox(&west, &["--overwrite", "yes"]);
+        let done = east.send().args(source).arg("west").run().expect(exit::REFUSED);
+        let done = done.expect_error("a directory with something in it is there");
+        assert!(done.stderr.contains("hint: a directory with something in it stays"), "{done}");
+        recv.wait().expect(exit::REFUSED);
+        assert!(world.path("inbox/now-directory/precious").is_dir());
+    }
+}
+
+#[test]
 fn same_again_sends_nothing_again() {
     let world = World::new();
     let relay = world.relay();

@@ -104,7 +104,7 @@ pub(super) const SIZE_UNKNOWN: u64 = u64::MAX;
 pub type Hash = [u8; 32];
 
 /// The numbers of faults on the wire.
-pub const FAULTS: [(Fault, u8); 20] = [
+pub const FAULTS: [(Fault, u8); 21] = [
     (Fault::Name, 1),
     (Fault::Duplicate, 2),
     (Fault::Exists, 3),
@@ -125,6 +125,7 @@ pub const FAULTS: [(Fault, u8); 20] = [
     (Fault::Integrity, 18),
     (Fault::Cancelled, 19),
     (Fault::Io, 20),
+    (Fault::NotEmpty, 21),
 ];
 
 /// What a transfer carries.

@@ -125,10 +125,8 @@ impl TreeSink {
     fn look_file(&mut self, item: &Offered, checkpoints: NonZeroU64) -> Result<Verdict, Fault> {
         let mtime = item.mtime.unwrap_or(NO_TIME);
         let there = self.inbox.look(&item.path)?;
-        match (&there, self.overwrite) {
-            (There::Directory, Overwrite::Yes) => return Err(Fault::Exists),
-            (There::Nothing | There::File(_), _) | (_, Overwrite::Yes | Overwrite::Rename) => {}
-            (_, Overwrite::Never) => return Err(Fault::Exists),
+        if !matches!(there, There::File(_)) {
+            self.check_place(&there)?;
         }
         // Of a file that is left alone nothing unfinished can be of use.
         let left_alone = there != There::Nothing && self.overwrite == Overwrite::Never;
@@ -158,12 +156,35 @@ impl TreeSink {
         }
     }
 
+    /// Whether something else than what is there may get its name.
+    fn check_place(&self, there: &There) -> Result<(), Fault> {
+        match (there, self.overwrite) {
+            (There::Nothing, _) | (_, Overwrite::Rename) => Ok(()),
+            (There::Directory { empty: false }, _) => Err(Fault::NotEmpty),
+            (_, Overwrite::Yes) => Ok(()),
+            (_, Overwrite::Never) => Err(Fault::Exists),
+        }
+    }
+
+    /// Makes a directory, in the place of something else where that may be replaced.
+    fn make_directory(&mut self, item: &Offered, mode: u16) -> Result<Made, Fault> {
+        let made = match self.inbox.make_directory(&item.path, mode) {
+            Err(Fault::Exists) if self.overwrite == Overwrite::Yes => {
+                self.inbox.clear_for_directory(&item.path)?;
+                self.inbox.make_directory(&item.path, mode)
+            }
+            made => made,
+        }?;
+        self.count_as_landed(item)?;
+        Ok(made)
+    }
+
     fn look_directory(&mut self, now: Instant, item: &Offered) -> Result<Verdict, Fault> {
         let mode = item.mode.unwrap_or(0o700);
         let price = item.path.as_bytes().len() + DIRECTORY_BYTES;
         self.directories_bytes_left = self.directories_bytes_left.checked_sub(price).ok_or(Fault::TooMany)?;
         let news = self.owe(item)?;
-        let made = self.inbox.make_directory(&item.path, mode);
+        let made = self.make_directory(item, mode);
         if news && !matches!(made, Ok(Made::New)) {
             self.forgive(item);
         }
@@ -197,23 +218,17 @@ impl TreeSink {
             return Ok(Verdict::Taken);
         }
         let (parent, mtime) = (item.path.parent(), item.mtime.unwrap_or(NO_TIME));
-        match (there, self.overwrite) {
-            (There::Nothing, _) => {
-                self.owe(item)?;
-                self.inbox.make_link(parent, item.path.name(), target, mtime)?;
-                self.count_as_landed(item)?;
-                self.batch.add_name(now, landing(item, None));
-            }
-            (_, Overwrite::Never) | (There::Directory, Overwrite::Yes) => {
-                return Err(Fault::Exists);
-            }
-            (_, Overwrite::Yes | Overwrite::Rename) => {
-                self.owe(item)?;
-                // Made under the name of an unfinished file, then renamed like one.
-                let part = self.part_name(item);
-                self.inbox.make_link(parent, part.to_string().as_bytes(), target, mtime)?;
-                self.batch.add_name(now, landing(item, Some(part)));
-            }
+        self.check_place(&there)?;
+        self.owe(item)?;
+        if there == There::Nothing {
+            self.inbox.make_link(parent, item.path.name(), target, mtime)?;
+            self.count_as_landed(item)?;
+            self.batch.add_name(now, landing(item, None));
+        } else {
+            // Made under the name of an unfinished file, then renamed like one.
+            let part = self.part_name(item);
+            self.inbox.make_link(parent, part.to_string().as_bytes(), target, mtime)?;
+            self.batch.add_name(now, landing(item, Some(part)));
         }
         Ok(Verdict::Taken)
     }
@@ -235,14 +250,7 @@ impl Sink for TreeSink {
     fn begin_stream(&mut self, name: &[u8]) -> Result<Offered, Fault> {
         let path = TreePath::top(name).map_err(|_| Fault::Name)?;
         let there = self.inbox.look(&path)?;
-        let blocked = match self.overwrite {
-            Overwrite::Never => there != There::Nothing,
-            Overwrite::Yes => there == There::Directory,
-            Overwrite::Rename => false,
-        };
-        if blocked {
-            return Err(Fault::Exists);
-        }
+        self.check_place(&there)?;
         let item = Offered { index: 0, path, kind: Kind::File, size: None, mode: None, mtime: None, hash: None };
         self.begin(&item, 0)?;
         Ok(item)

@@ -93,6 +93,6 @@ pub enum Overwrite {
     Never,
     /// Give the new one a free name
     Rename,
-    /// Replace the old one
+    /// Replace the old one, by whatever kind of thing is sent; a directory only if it is empty
     Yes,
 }

@@ -6,6 +6,9 @@ use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
 use crate::store::Fault as StoreFault;
 
+const OVERWRITE: &str = "vp-recv --overwrite says what becomes of what is there";
+const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever --overwrite says: move it away there";
+
 /// Why a transfer came to no end.
 pub(super) fn transfer_fault(error: &TransferError) -> Fault {
     let exit = match error {
@@ -18,6 +21,8 @@ pub(super) fn transfer_fault(error: &TransferError) -> Fault {
         TransferError::Refused(StoreFault::Name) => {
             fault.hint("what goes into a directory needs the name of a file there: vp-send --name gives a stream one")
         }
+        TransferError::Refused(StoreFault::Exists) => fault.hint(OVERWRITE),
+        TransferError::Refused(StoreFault::NotEmpty) => fault.hint(FULL_DIRECTORY),
         _ => fault,
     }
 }
@@ -48,7 +53,8 @@ pub(super) fn items_fault(ending: &Ending) -> Fault {
     let fault = Fault::new(exit, message);
     match (ending.first_fault, exit) {
         (Some(StoreFault::TreeNotTaken), _) => fault.hint("the receiver takes files and directories with -d DIR"),
-        (Some(StoreFault::Exists), _) => fault.hint("vp-recv --overwrite says what becomes of what is there"),
+        (Some(StoreFault::Exists), _) => fault.hint(OVERWRITE),
+        (Some(StoreFault::NotEmpty), _) => fault.hint(FULL_DIRECTORY),
         (Some(first), Exit::Partial) if first.is_refusal() => fault,
         (_, Exit::Partial) => fault.hint("run the same command again to send what is missing"),
         _ => fault,

@@ -110,6 +110,26 @@ fn what_was_replaced_meanwhile_under_another_name_is_not_said_to_be_there() {
 }
 
 #[test]
+fn a_directory_is_not_replaced_by_what_the_file_system_takes_for_the_same() {
+    for is_there in [true, false] {
+        let home = Home::new();
+        if is_there {
+            fs::create_dir(home.inbox().join("README")).unwrap();
+        }
+        let mut nobody = ();
+        let mut receiver = overwriting(&home, true, &mut nobody);
+        receiver.handle(entry(0, Kind::Directory, 0, &[b"README"]), Instant::now()).unwrap();
+        // As a file system that folds case would show it.
+        fs::rename(home.inbox().join("README"), home.inbox().join("readme")).unwrap();
+        receiver.handle(entry(1, Kind::File, 4, &[b"readme"]), Instant::now()).unwrap();
+        bring(&mut receiver, 1, b"else");
+        let first = if is_there { ItemOutcome::Exists } else { ItemOutcome::Committed };
+        assert_eq!(outcomes(&mut receiver), [(0, first), (1, ItemOutcome::Refused(Fault::Duplicate))]);
+        assert!(home.inbox().join("readme").is_dir());
+    }
+}
+
+#[test]
 fn a_link_is_not_replaced_by_what_the_file_system_takes_for_the_same() {
     let link = |index, name: &[u8], target: &[u8]| entry(index, Kind::Link(target.to_vec()), 0, &[b"d", name]);
     for is_kept in [true, false] {

@@ -40,19 +40,73 @@ fn the_same_content_is_never_sent_or_touched_again() {
 }
 
 #[test]
-fn overwriting_replaces_files_and_links_but_no_directory() {
+fn overwriting_replaces_files_and_links_but_no_directory_with_something_in_it() {
     let home = Home::new();
     let sources = [home.put("dir", b"new"), home.put("file", b"new"), home.put("link", b"new")];
-    fs::create_dir(home.inbox().join("dir")).unwrap();
+    fs::create_dir_all(home.inbox().join("dir/below")).unwrap();
     fs::write(home.inbox().join("file"), b"old").unwrap();
     fs::write(home.from("outside"), b"outside").unwrap();
     symlink(home.from("outside"), home.inbox().join("link")).unwrap();
     let (sent, _) = run(job(&sources), into_with(&home.inbox(), Overwrite::Yes));
-    assert_eq!((sent.status, only_fault(&sent)), (Status::Partial, Fault::Exists));
-    assert!(home.inbox().join("dir").is_dir());
+    assert_eq!((sent.status, only_fault(&sent)), (Status::Partial, Fault::NotEmpty));
+    assert!(home.inbox().join("dir/below").is_dir());
     assert_eq!(fs::read(home.inbox().join("file")).unwrap(), b"new");
     assert_eq!(fs::read(home.inbox().join("link")).unwrap(), b"new");
     assert_eq!(fs::read(home.from("outside")).unwrap(), b"outside");
+}
+
+#[test]
+fn overwriting_replaces_each_kind_by_each_other() {
+    let make = |at: &Path, kind: &str| match kind {
+        "file" => fs::write(at, b"content").unwrap(),
+        "link" => symlink("target", at).unwrap(),
+        "directory" => fs::create_dir(at).unwrap(),
+        kind => panic!("{kind}"),
+    };
+    let kind = |at: &Path| match fs::symlink_metadata(at).unwrap().file_type() {
+        found if found.is_file() => "file",
+        found if found.is_symlink() => "link",
+        _ => "directory",
+    };
+    for (old, new) in
+        ["file", "link", "directory"].iter().flat_map(|old| ["file", "link", "directory"].map(|n| (*old, n)))
+    {
+        for overwrite in [Overwrite::Yes, Overwrite::Never] {
+            let home = Home::new();
+            let tree = home.from("t");
+            fs::create_dir(&tree).unwrap();
+            make(&tree.join("x"), new);
+            fs::create_dir(home.inbox().join("t")).unwrap();
+            make(&home.inbox().join("t/x"), old);
+            let (sent, _) = run(job(from_ref(&tree)), into_with(&home.inbox(), overwrite));
+            let stays = old != new && overwrite == Overwrite::Never;
+            assert_eq!(kind(&home.inbox().join("t/x")), if stays { old } else { new }, "{new} over {old}");
+            assert_eq!(names(&home.inbox().join("t")), ["x"]);
+            if stays {
+                assert_eq!(only_fault(&sent), Fault::Exists);
+            } else {
+                assert!(matches!(sent.status, Status::Complete | Status::NothingToDo), "{new} over {old}: {sent:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_directory_gets_after_it_was_looked_at_stays() {
+    let home = Home::new();
+    let mut inbox = crate::store::inbox::Inbox::open(&home.inbox()).unwrap();
+    let path = crate::store::names::TreePath::top(b"x").unwrap();
+    let part = crate::store::part::PartName {
+        key: crate::store::part::PartKey::new(&SENDER, &path, 0, crate::store::source::Mtime { seconds: 0, nanos: 0 }),
+        run: 1,
+    };
+    fs::write(home.inbox().join(part.to_string()), b"new").unwrap();
+    fs::create_dir(home.inbox().join("x")).unwrap();
+    fs::write(home.inbox().join("x/late"), b"late").unwrap();
+    assert_eq!(inbox.land(&part, &path, Overwrite::Yes), Err(Fault::NotEmpty));
+    assert_eq!(fs::read(home.inbox().join("x/late")).unwrap(), b"late");
+    fs::remove_file(home.inbox().join("x/late")).unwrap();
+    assert_eq!(inbox.land(&part, &path, Overwrite::Yes), Ok(b"x".to_vec()));
 }
 
 #[test]
