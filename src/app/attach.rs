@@ -1,7 +1,8 @@
 //! `vp-attach`: a session joined to standard input and output, or to a program.
 
+use super::callers::{Reload, reread};
 use super::client::{Context, FIRST_TOKEN, Notice, Tool, ToolError};
-use super::ending::{FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, held_until, status_number};
+use super::ending::{FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, OUTCAST_TIME, held_until, status_number};
 use super::joint::{Joint, Way};
 use crate::identity::{AppName, PeerId};
 use crate::net::child::{Child, spawn};
@@ -51,6 +52,8 @@ pub struct Options {
     pub directions: Directions,
     /// How the environment of a program names the peer: by petname, if it has one.
     pub peer_name: Box<dyn Fn(&PeerId) -> String>,
+    /// What SIGHUP does to a listener.
+    pub reload: Reload,
 }
 
 /// Tokens of one joint: its source, its sink, its child.
@@ -209,12 +212,28 @@ impl Attach {
         !silent.is_empty()
     }
 
+    /// Takes the new list of who may call. Sessions of those who may no more end.
+    fn handle_reload(&mut self, ctx: &mut Context<'_>) {
+        ctx.node.hurry(ctx.now);
+        if let End::Dial(..) = self.options.end {
+            return;
+        }
+        let Some(taken) = reread(ctx, &self.options.reload) else { return };
+        for key in taken.outcasts {
+            // Those that are about to end anyway have nothing left to say.
+            if !self.closing.iter().any(|(closing, _)| *closing == key) {
+                self.session_failed(ctx, key, ToolError::CastOut, CloseCode::Refused);
+            }
+        }
+    }
+
     /// One session of a tool that may go on has come to a bad end.
     fn session_failed(&mut self, ctx: &mut Context<'_>, key: Key, error: ToolError, code: CloseCode) {
         if let Some(session) = ctx.node.session(key) {
             session.close(code);
         }
-        self.retire(ctx, key, FAREWELL_TIME);
+        let time = if matches!(error, ToolError::CastOut) { OUTCAST_TIME } else { FAREWELL_TIME };
+        self.retire(ctx, key, time);
         if self.keeps() {
             if let Some(peer) = ctx.node.peer(key) {
                 (ctx.notices)(Notice::SessionFailed(peer, &error));
@@ -457,7 +476,7 @@ impl Tool for Attach {
 
     fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
         match request {
-            Request::Refresh => ctx.node.hurry(ctx.now),
+            Request::Refresh => self.handle_reload(ctx),
             Request::Status => (ctx.notices)(Notice::Status),
             Request::End(signal) => self.interrupt(ctx, signal),
         }

@@ -56,6 +56,8 @@ pub enum ToolError {
     BegunAnew,
     /// The receiver's process ended in the middle, and no other took its place in time.
     NotBack,
+    /// The peer may no more call us.
+    CastOut,
     /// The peer broke the protocol.
     Protocol(&'static str),
     /// The peer ended the session with this code.

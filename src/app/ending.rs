@@ -36,6 +36,9 @@ pub fn held_until(now: Instant, status: i32) -> Option<Instant> {
     TOLD_TO_END.contains(&status).then(|| now + TOGETHER_TIME)
 }
 
+/// A peer that may no more call is given less still.
+pub const OUTCAST_TIME: Duration = Duration::from_millis(500);
+
 /// The end of a transfer, as both tools see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {

@@ -3,6 +3,7 @@
 //! Nothing here parses a command line, prints, or ends the process: results and errors go back to the caller.
 
 pub mod attach;
+pub mod callers;
 pub mod client;
 pub mod ending;
 pub mod joint;

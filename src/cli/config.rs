@@ -61,15 +61,14 @@ pub fn key_fault(path: &Path, error: &LoadError) -> Fault {
     }
 }
 
-/// Who is called what. Nobody, if there is no file and none was named.
+/// Who is called what, if there is a file.
 ///
 /// # Errors
 /// A named file is missing, or a line of it is wrong.
-pub fn peers(flag: Option<&Path>, env: &Env) -> Result<Peers, Fault> {
-    let found = first(&candidates(ConfigFile::Peers, flag, env), |candidate| {
+pub fn peers(flag: Option<&Path>, env: &Env) -> Result<Option<Peers>, Fault> {
+    first(&candidates(ConfigFile::Peers, flag, env), |candidate| {
         contents(&candidate.path)?.map(|bytes| parsed(&candidate.path, Peers::read(&bytes))).transpose()
-    })?;
-    Ok(found.unwrap_or_default())
+    })
 }
 
 /// Where to meet, at least one.
@@ -273,7 +272,7 @@ mod tests {
         for env in [home.env(), home.credentials()] {
             assert_eq!(key(None, &env).map(|key| key.id()), Ok(identity.id()));
         }
-        assert!(peers(None, &home.env()).expect("a good file").by_name("depot").is_some());
+        assert!(peers(None, &home.env()).expect("a good file").expect("a file").by_name("depot").is_some());
         assert_eq!(relay_addresses(&[], &home.env()).map(|relays| relays[0].id), Ok(id(3)));
     }
 
@@ -281,7 +280,7 @@ mod tests {
     fn names_are_looked_up_and_unknown_ones_say_what_to_do() {
         let home = Home::new();
         home.put("peers", format!("depot {}\n", id(1)), 0o644);
-        let peers = peers(None, &home.env()).expect("a good file");
+        let peers = peers(None, &home.env()).expect("a good file").expect("a file");
         assert_eq!(peer_ids(&["depot".into(), id(2).to_string()], &peers), Ok(vec![id(1), id(2)]));
         let unknown = address("dep\u{202e}ot:x", &peers).expect_err("malformed");
         assert_eq!(unknown.exit, Exit::Usage);

@@ -16,6 +16,7 @@ mod json;
 pub mod progress;
 pub mod ready;
 pub mod report;
+mod roster;
 mod tool;
 pub mod units;
 mod voice;

@@ -7,7 +7,7 @@
 //! ```
 
 use super::circuits::{Circuit, Use};
-use super::{Aim, Entry, Event, Failure, Key, Node, Phase, SESSIONS_MAX, Step, Wait};
+use super::{Aim, Callers, Entry, Event, Failure, Key, Node, Phase, SESSIONS_MAX, Step, Wait};
 use crate::identity::{AppName, PeerId};
 use crate::noise::{ExpectFinal, Initiator, Purpose, Responder, Suite};
 use crate::session::{JoinRefused, Role, Session};
@@ -43,6 +43,35 @@ impl Node {
                 _ => {}
             }
         }
+    }
+
+    /// Changes who may call. Yields the sessions that the tool has of peers who may no more call what they called: they are
+    /// its to end. Calls that wait at the relay, because they were turned away before, are heard again.
+    pub fn set_callers(&mut self, now: Instant, callers: Callers) -> Vec<Key> {
+        self.config.callers = callers;
+        let mut outcasts = Vec::new();
+        for key in self.keys() {
+            let Some(entry) = self.entries.get(&key) else { continue };
+            let Phase::Up { session, announced, .. } = &entry.phase else { continue };
+            if session.role() != Role::Responder || self.config.callers.admit(&entry.peer, &entry.app) {
+                continue;
+            }
+            // Of the others the tool knows nothing.
+            if *announced { outcasts.push(key) } else { self.abandon(now, key) }
+        }
+        if self.findable {
+            for app in self.apps.clone() {
+                self.send_listen(Name::App(app));
+            }
+        }
+        outcasts
+    }
+
+    /// Changes how many sessions of callers the tool has at once. Those that are there stay.
+    pub fn set_callers_max(&mut self, most: usize) {
+        self.config.callers_max = most;
+        self.announce_next();
+        self.refresh_findable();
     }
 
     fn wait_ms(&self, now: Instant) -> u32 {

@@ -342,24 +342,6 @@ impl Node {
         }
     }
 
-    /// Changes who may call. Sessions go on. Calls that wait at the relay, because they were turned away before, are
-    /// heard again.
-    pub fn set_callers(&mut self, callers: Callers) {
-        self.config.callers = callers;
-        if self.findable {
-            for app in self.apps.clone() {
-                self.send_listen(Name::App(app));
-            }
-        }
-    }
-
-    /// Changes how many sessions of callers the tool has at once. Those that are there stay.
-    pub fn set_callers_max(&mut self, most: usize) {
-        self.config.callers_max = most;
-        self.announce_next();
-        self.refresh_findable();
-    }
-
     /// The session, once it is up.
     pub fn session(&mut self, key: Key) -> Option<&mut Session> {
         match &mut self.entries.get_mut(&key)?.phase {

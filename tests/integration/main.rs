@@ -37,6 +37,7 @@ mod power;
 mod ready;
 mod refusals;
 mod relay;
+mod reload;
 mod resume;
 mod signals;
 mod stream;

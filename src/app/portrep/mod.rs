@@ -43,8 +43,9 @@ pub use rules::{Rule, RuleError, Rules};
 pub use service::{APP_MAX, Service};
 pub use targets::Target;
 
+use super::callers::{Reload, Taken, reread};
 use super::client::{Callers, CloseCode, Context, Failure, Notice, Passed, Place, Tool, ToolError, Wait};
-use crate::identity::{AppName, PeerId};
+use crate::identity::AppName;
 use crate::net::signals::{Came, Request};
 use crate::net::tcp::{Listener, raise_descriptor_limit};
 use crate::node::{Event, Key};
@@ -70,17 +71,6 @@ const DESCRIPTORS_KEPT: usize = 64;
 const CONNECTIONS_MAX: usize = 8 * 8192;
 /// How long the end of sessions is waited for after a signal.
 const GOODBYE: Duration = Duration::from_secs(3);
-
-/// Reads again who may reach which export. None: as before.
-pub type Reload = Box<dyn FnMut() -> Option<Reloaded>>;
-
-/// Who may reach which export.
-pub struct Reloaded {
-    /// In the order of the exports.
-    pub allow: Vec<Vec<PeerId>>,
-    /// Names that nobody bears any more.
-    pub unknown: Vec<String>,
-}
 
 /// What `vp-portrep` was asked to do.
 pub struct Options {
@@ -285,12 +275,10 @@ impl Portrep {
     /// Takes the new lists of who may reach what. Connections of peers who may no more are reset, others go on.
     fn handle_reload(&mut self, ctx: &mut Context<'_>) {
         ctx.node.hurry(ctx.now);
-        let Some(again) = (self.reload)() else { return (ctx.notices)(Notice::NotReloaded) };
-        again.unknown.iter().for_each(|name| (ctx.notices)(Notice::Unlisted(name)));
-        for (gate, allow) in self.gates.iter_mut().zip(again.allow) {
+        let Some(Taken { callers: Callers::Each(again), .. }) = reread(ctx, &self.reload) else { return };
+        for (gate, (_, allow)) in self.gates.iter_mut().zip(again) {
             gate.allow = allow;
         }
-        ctx.node.set_callers(self.callers());
         for key in self.desk.keys() {
             let Some(peer) = ctx.node.peer(key) else { continue };
             for owner in self.desk.owners(key) {

@@ -14,6 +14,7 @@ mod running;
 mod turns;
 mod writers;
 
+use super::callers::{Reload, reread};
 use super::client::{Context, Notice, Tool, ToolError};
 use super::transfer::ReceivePolicy;
 use crate::identity::{AppName, PeerId};
@@ -41,6 +42,8 @@ pub struct Options {
     pub policy: ReceivePolicy,
     /// How the environment of the command names the peer: by petname, if it has one.
     pub peer_name: Box<dyn Fn(&PeerId) -> String>,
+    /// What SIGHUP does.
+    pub reload: Reload,
 }
 
 /// The tool.
@@ -65,6 +68,15 @@ impl Recv {
         self.stopping = true;
         self.running.values_mut().for_each(|running| running.cut(ctx));
         self.result = Some(Err(error));
+    }
+
+    /// Takes the new list of who may call. Sessions of those who may no more end.
+    fn handle_reload(&mut self, ctx: &mut Context<'_>) {
+        ctx.node.hurry(ctx.now);
+        let Some(taken) = reread(ctx, &self.options.reload) else { return };
+        for running in self.running.values_mut().filter(|running| taken.outcasts.contains(&running.key)) {
+            running.cast_out(ctx);
+        }
     }
 
     /// While a session has no path its peer's new process must find us.
@@ -184,7 +196,7 @@ impl Tool for Recv {
 
     fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
         match request {
-            Request::Refresh => ctx.node.hurry(ctx.now),
+            Request::Refresh => self.handle_reload(ctx),
             Request::Status => (ctx.notices)(Notice::Status),
             Request::End(signal) => self.stop(ctx, ToolError::Signal(signal)),
         }

@@ -16,7 +16,7 @@ use super::leash::{self, Leash, Leashed};
 use super::turns::Standing;
 use super::writers::OutputNews;
 use crate::app::client::{Context, FIRST_TOKEN, Notice, ToolError};
-use crate::app::ending::{Ending, FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, Side, close_code};
+use crate::app::ending::{Ending, FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, OUTCAST_TIME, Side, close_code};
 use crate::app::transfer::decoder::Decoder;
 use crate::app::transfer::messages::Offer;
 use crate::app::transfer::{ReceiveOutcome, TransferError};
@@ -387,6 +387,21 @@ impl Running {
         self.engine_by = Some(ctx.now + ENGINE_TIME);
         self.fail(ctx, ToolError::Expired, CloseCode::GoingAway);
         self.forget_at = Some(ctx.now + INTERRUPTED_TIME);
+        self.leash = None;
+    }
+
+    /// Ends at once: its peer may no more call. A command, too, is told to end.
+    pub fn cast_out(&mut self, ctx: &mut Context<'_>) {
+        self.engine_by = Some(ctx.now + ENGINE_TIME);
+        match std::mem::replace(&mut self.end, End::Open) {
+            // What it was told stands.
+            End::Told(result) => self.end = End::Closed(result),
+            end => {
+                self.end = end;
+                self.fail(ctx, ToolError::CastOut, CloseCode::Refused);
+            }
+        }
+        self.forget_at = Some(ctx.now + OUTCAST_TIME);
         self.leash = None;
     }
 

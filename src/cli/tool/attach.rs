@@ -9,7 +9,6 @@ use crate::cli::config::{address, peer_ids};
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
-use crate::cli::voice::peer_name;
 
 /// Sessions of `--keep` at once: a process each, so that a peer cannot fill the machine.
 const KEPT_SESSIONS_MAX: usize = 256;
@@ -31,7 +30,7 @@ impl Tool for Attach {
             }
             (None, None) => return Err(Fault::new(Exit::Usage, "say whom to dial, or --listen")),
         };
-        let peers = party.peers.clone();
+        let (names, roster, from_again) = (party.roster.clone(), party.roster.clone(), self.from.clone());
         let mut tool = attach::Attach::new(Options {
             end,
             exec: self.exec.clone().map(Into::into),
@@ -40,9 +39,10 @@ impl Tool for Attach {
                 (_, true) => Directions::RecvOnly,
                 _ => Directions::Both,
             },
-            peer_name: Box::new(move |id| peer_name(&peers, id)),
+            peer_name: Box::new(move |id| names.name(id)),
+            reload: Box::new(move || roster.callers_again(&from_again)),
         });
-        let voice = voice(&context.report, &context.env, &party.peers, Some(ready));
+        let voice = voice(&context.report, &context.env, &party.roster, Some(ready));
         let voice = if self.listen.is_none() { voice.of_dialler() } else { voice };
         let mut client = party.client(&self.connect, callers)?;
         drive(&mut client, &mut tool, voice)

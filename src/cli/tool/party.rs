@@ -9,6 +9,7 @@ use crate::cli::progress::Audience;
 use crate::cli::ready::Ready;
 use crate::cli::report::Fault;
 use crate::cli::report::{Report, chain};
+use crate::cli::roster::{Roster, everybody};
 use crate::cli::units::Patience;
 use crate::cli::voice::Voice;
 use crate::identity::{Identity, PeerId, Peers, RelayAddress, Scheme};
@@ -24,6 +25,8 @@ pub struct Party {
     pub identity: Identity,
     /// Whom we know.
     pub peers: Peers,
+    /// The same, to be read again.
+    pub roster: Roster,
     /// Where to meet; at least one.
     pub relays: Vec<RelayAddress>,
 }
@@ -34,20 +37,15 @@ impl Party {
     /// # Errors
     /// Something is missing or malformed; the message names it.
     pub fn load(connect: &Connect, env: &Env) -> Result<Self, Fault> {
-        Ok(Self {
-            identity: config::key(connect.key.as_deref(), env)?,
-            peers: config::peers(connect.peers.as_deref(), env)?,
-            relays: config::relay_addresses(&connect.relays, env)?,
-        })
+        let identity = config::key(connect.key.as_deref(), env)?;
+        let roster = Roster::load(connect.peers.clone(), env)?;
+        let peers = roster.peers().clone();
+        Ok(Self { identity, peers, roster, relays: config::relay_addresses(&connect.relays, env)? })
     }
 
     /// Whom to let call: those named, else every peer we know.
     pub fn callers(&self, from: Vec<PeerId>) -> Callers {
-        if from.is_empty() {
-            Callers::Only(self.peers.iter().map(|peer| peer.id).collect())
-        } else {
-            Callers::Only(from)
-        }
+        if from.is_empty() { everybody(&self.peers) } else { Callers::Only(from) }
     }
 
     /// The loop that a tool runs in.
@@ -101,6 +99,6 @@ pub fn drive(client: &mut Client, tool: &mut dyn Tool, mut voice: Voice<'_>) -> 
 }
 
 /// The voice of a tool that connects.
-pub fn voice<'a>(report: &'a Report, env: &Env, peers: &Peers, ready: Option<Ready>) -> Voice<'a> {
-    Voice::new(report, peers, ready, Audience::of_process(report, env))
+pub fn voice<'a>(report: &'a Report, env: &Env, roster: &Roster, ready: Option<Ready>) -> Voice<'a> {
+    Voice::new(report, roster, ready, Audience::of_process(report, env))
 }

@@ -2,15 +2,17 @@
 
 use super::party::{self, drive, wait};
 use super::{Context, Party, Tool};
+use crate::app::callers::Reread;
 use crate::app::client::{Callers, Notice, Place, take_passed};
-use crate::app::portrep::{self, APP_MAX, Options, ProxyVersion, Reloaded, Rules, Service, Speaks};
+use crate::app::portrep::{self, APP_MAX, Options, ProxyVersion, Rules, Service, Speaks};
 use crate::cli::args::{
     Allow, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, Target, Where,
 };
-use crate::cli::config::{self, address, peer_ids};
+use crate::cli::config::{address, peer_ids};
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
+use crate::cli::roster::Roster;
 use crate::cli::units::Patience;
 use crate::cli::voice::{fault, setup_fault};
 use crate::identity::{AppName, PeerId, Peers};
@@ -43,7 +45,7 @@ fn check(words: &Check, context: &Context) -> Result<Exit, Fault> {
     let to = address(&words.to, &party.peers)?;
     short_enough(&to.app)?;
     let mut tool = portrep::Check::new(to.peer, Service { app: to.app, offset: 0 });
-    let voice = party::voice(&context.report, &context.env, &party.peers, Some(ready));
+    let voice = party::voice(&context.report, &context.env, &party.roster, Some(ready));
     drive(&mut party.client(&connect, (Callers::Nobody, 0))?, &mut tool, voice)
 }
 
@@ -58,9 +60,9 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
     let ready = Ready::open(connect.ready_fd, otherwise, &context.env)
         .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
     let party = Party::load(connect, &context.env)?;
-    let options = options(mappings, connect, &party.peers, context)?;
+    let options = options(mappings, connect, &party.roster)?;
     let mut tool = portrep::Portrep::new(Instant::now(), Options { passed, ..options }).map_err(|e| setup_fault(&e))?;
-    let mut voice = party::voice(&context.report, &context.env, &party.peers, Some(ready));
+    let mut voice = party::voice(&context.report, &context.env, &party.roster, Some(ready));
     let callers = (tool.callers(), CALLERS_MAX);
     let mut client = party.client(connect, callers)?;
     if !mappings.run.is_empty() {
@@ -77,7 +79,8 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
     end.map(|()| Exit::Done).map_err(|error| fault(&error))
 }
 
-fn options(mappings: &Mappings, connect: &Connect, peers: &Peers, context: &Context) -> Result<Options, Fault> {
+fn options(mappings: &Mappings, connect: &Connect, roster: &Roster) -> Result<Options, Fault> {
+    let peers = &*roster.peers();
     let mut imports = Vec::new();
     for import in &mappings.imports {
         imports.extend(ports(import, peers, Speaks::Plain)?);
@@ -88,7 +91,7 @@ fn options(mappings: &Mappings, connect: &Connect, peers: &Peers, context: &Cont
         }
         imports.extend(ports(import, peers, Speaks::Socks)?);
     }
-    let (mappings_again, connect, env) = (mappings.clone(), connect.clone(), context.env.clone());
+    let (mappings_again, roster) = (mappings.clone(), roster.clone());
     Ok(Options {
         imports,
         exports: exports(mappings, peers)?,
@@ -102,10 +105,7 @@ fn options(mappings: &Mappings, connect: &Connect, peers: &Peers, context: &Cont
         max_connections: mappings.max_connections.map(|most| usize::try_from(most.get()).unwrap_or(usize::MAX)),
         run: mappings.run.clone(),
         wait: wait(connect.timeout),
-        reload: Box::new(move || {
-            let peers = config::peers(connect.peers.as_deref(), &env).ok()?;
-            Some(allowed_still(&mappings_again, &peers))
-        }),
+        reload: Box::new(move || roster.reread().then(|| allowed_still(&mappings_again, &roster.peers()))),
     })
 }
 
@@ -150,7 +150,7 @@ fn allowed_for(app: &AppName, allow: &[Allow], peers: &Peers) -> Result<Vec<Peer
 }
 
 /// The same when the peers file has changed. A name that has gone from it means nobody.
-fn allowed_still(mappings: &Mappings, peers: &Peers) -> Reloaded {
+fn allowed_still(mappings: &Mappings, peers: &Peers) -> Reread {
     let is_known = |allow: &Allow| peer_ids(std::slice::from_ref(&allow.peer), peers).is_ok();
     let (known, unknown): (Vec<Allow>, Vec<Allow>) = mappings.allow.iter().cloned().partition(is_known);
     let one = |app: &AppName| match mappings.allow.is_empty() {
@@ -158,8 +158,9 @@ fn allowed_still(mappings: &Mappings, peers: &Peers) -> Reloaded {
         false if known.is_empty() => None,
         false => allowed_for(app, &known, peers).ok(),
     };
-    let allow = mappings.exports.iter().map(|export| one(&export.app).unwrap_or_default()).collect();
-    Reloaded { allow, unknown: unknown.into_iter().map(|allow| allow.peer).collect() }
+    let exports = mappings.exports.iter().map(|export| &export.app);
+    let callers = Callers::Each(exports.map(|app| (app.clone(), one(app).unwrap_or_default())).collect());
+    Reread { callers, unknown: unknown.into_iter().map(|allow| allow.peer).collect() }
 }
 
 /// One import for each port of a range: the first port of the range is the first of the export.
@@ -226,7 +227,8 @@ mod tests {
         let hq = peers().iter().next().expect("a peer").id;
         let still = |words: &[&str]| {
             let again = allowed_still(&mappings(words), &peers());
-            (again.allow, again.unknown)
+            let Callers::Each(lists) = again.callers else { panic!("a list for each export") };
+            (lists.into_iter().map(|(_, allow)| allow).collect::<Vec<_>>(), again.unknown)
         };
         assert_eq!(still(&["--export", "pg=1", "--allow", "gone"]), (vec![vec![]], vec!["gone".to_owned()]));
         let both = ["--export", "pg=1", "--allow", "gone", "--allow", "hq"];

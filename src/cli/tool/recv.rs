@@ -9,7 +9,6 @@ use crate::cli::config::peer_ids;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
-use crate::cli::voice::peer_name;
 use crate::store::inbox;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +25,7 @@ impl Tool for Recv {
         // Standard output, or commands that write to it, are for one at a time.
         let most = if self.keep && directory.is_some() { KEPT_SESSIONS_MAX } else { 1 };
         let callers = (party.callers(from), most);
-        let peers = party.peers.clone();
+        let (names, roster, from_again) = (party.roster.clone(), party.roster.clone(), self.from.clone());
         let mut tool = recv::Recv::new(Options {
             app: self.app.clone(),
             keep: self.keep,
@@ -34,9 +33,10 @@ impl Tool for Recv {
             directory,
             exec: self.exec.clone().map(Into::into),
             policy: self.policy(),
-            peer_name: Box::new(move |id| peer_name(&peers, id)),
+            peer_name: Box::new(move |id| names.name(id)),
+            reload: Box::new(move || roster.callers_again(&from_again)),
         });
-        let voice = voice(&context.report, &context.env, &party.peers, Some(ready));
+        let voice = voice(&context.report, &context.env, &party.roster, Some(ready));
         let mut client = party.client(&self.connect, callers)?;
         drive(&mut client, &mut tool, voice)
     }

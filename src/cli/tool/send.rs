@@ -28,7 +28,7 @@ impl Tool for Send {
         let party = Party::load(&self.connect, &context.env)?;
         let to = address(&self.operands.to, &party.peers)?;
         let mut tool = send::Send::new((to.peer, to.app), what, time_of(self.connect.resume_timeout));
-        let voice = voice(&context.report, &context.env, &party.peers, Some(ready)).of_dialler();
+        let voice = voice(&context.report, &context.env, &party.roster, Some(ready)).of_dialler();
         let mut client = party.client(&self.connect, (Callers::Nobody, 0))?;
         drive(&mut client, &mut tool, voice)
     }

@@ -12,7 +12,8 @@ use crate::cli::exit::Exit;
 use crate::cli::progress::{Amount, Audience, Progress, Totals};
 use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
-use crate::identity::{PeerId, Peers};
+use crate::cli::roster::Roster;
+use crate::identity::PeerId;
 use connect::{closed_fault, node_fault};
 use transfer::{items_fault, transfer_fault};
 
@@ -21,7 +22,7 @@ pub use portrep::setup_fault;
 /// The voice of one running tool.
 pub struct Voice<'a> {
     report: &'a Report,
-    peers: Peers,
+    roster: Roster,
     ready: Option<Ready>,
     audience: Audience,
     bar: Option<Progress>,
@@ -34,18 +35,13 @@ pub struct Voice<'a> {
     state: String,
 }
 
-/// The petname of a peer, or its id.
-pub fn peer_name(peers: &Peers, id: &PeerId) -> String {
-    peers.by_id(id).map_or_else(|| id.to_string(), |peer| peer.name.clone())
-}
-
 impl<'a> Voice<'a> {
     /// A voice that knows the peers by name. `ready` gets the ready line once callers can find us.
-    pub fn new(report: &'a Report, peers: &Peers, ready: Option<Ready>, audience: Audience) -> Voice<'a> {
+    pub fn new(report: &'a Report, roster: &Roster, ready: Option<Ready>, audience: Audience) -> Voice<'a> {
         let state = "looking for a relay".to_owned();
         Voice {
             report,
-            peers: peers.clone(),
+            roster: roster.clone(),
             ready,
             audience,
             bar: None,
@@ -64,7 +60,7 @@ impl<'a> Voice<'a> {
     }
 
     fn name(&self, id: &PeerId) -> String {
-        peer_name(&self.peers, id)
+        self.roster.name(id)
     }
 
     fn info(&self, text: &str) {
@@ -156,7 +152,9 @@ impl<'a> Voice<'a> {
             Notice::CannotListen(place, error) => {
                 self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
             }
-            Notice::NotReloaded => self.warn("the peers file cannot be used: who may call stays as it was"),
+            Notice::NotReloaded => {
+                self.warn(&format!("who may call stays as it was: {}", self.roster.trouble()));
+            }
             Notice::Unlisted(name) => self.unlisted(name),
             Notice::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
             Notice::Connections(open, served) => {
@@ -265,6 +263,7 @@ pub fn fault(error: &ToolError) -> Fault {
         }
         ToolError::NotBack => Fault::new(Exit::PeerAbsent, "the receiver's process ended, and none came back in time")
             .hint("run the same command again to send what is missing"),
+        ToolError::CastOut => Fault::new(Exit::Config, "ended: it is not among the peers allowed any more"),
         ToolError::Protocol(what) => Fault::new(Exit::Integrity, format!("the peer broke the protocol: it {what}")),
         ToolError::PeerClosed(code) => closed_fault(*code),
         ToolError::Command(status) => Fault::new(Exit::Failed, format!("the command failed with status {status}")),
@@ -291,6 +290,7 @@ mod tests {
     use super::*;
     use crate::app::client::CloseCode;
     use crate::cli::report::{Format, Verbosity};
+    use crate::identity::Peers;
     use std::io::Write;
     use std::sync::{Arc, Mutex, PoisonError};
 
@@ -311,8 +311,8 @@ mod tests {
         let page = Page::default();
         let report = Report::to("vp-test", verbosity, Format::Text, Box::new(page.clone()));
         let id = PeerId::from_bytes([1; 32]);
-        let peers = Peers::parse(&format!("shop {id}\n")).expect("a good file");
-        let mut voice = Voice::new(&report, &peers, None, Audience::Nobody);
+        let roster = Roster::of(Peers::parse(&format!("shop {id}\n")).expect("a good file"));
+        let mut voice = Voice::new(&report, &roster, None, Audience::Nobody);
         let app: crate::identity::AppName = "backup".parse().expect("a name");
         let relay = format!("{id}@relay.example").parse().expect("an address");
         voice.hear(&Notice::Dialling(&relay));

@@ -10,7 +10,7 @@ use crate::identity::PeerId;
 impl Voice<'_> {
     pub(super) fn unlisted(&self, name: &str) {
         let name = printable::<str>(name);
-        self.warn(&format!("--allow: the peers file has no {name} any more: nobody by that name may call"));
+        self.warn(&format!("the peers file has no {name} any more: nobody by that name may call"));
     }
 
     pub(super) fn unmapped(&self, peer: &PeerId, app: &str, to: &str) {

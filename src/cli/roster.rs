@@ -1,0 +1,154 @@
+//! The peers file as it was read last. Whoever names peers shares it, so that a name means the same to all of a tool.
+
+use std::cell::{Ref, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::config;
+use super::env::Env;
+use super::exit::Exit;
+use super::report::Fault;
+use crate::app::callers::Reread;
+use crate::app::client::Callers;
+use crate::identity::{PeerId, Peers};
+
+/// See the module's text.
+#[derive(Clone)]
+pub struct Roster(Rc<Inner>);
+
+struct Inner {
+    /// The file that was named, if one was.
+    flag: Option<PathBuf>,
+    env: Env,
+    peers: RefCell<Peers>,
+    /// As it was before: names for those who have just gone.
+    former: RefCell<Peers>,
+    /// Why it could not be read again.
+    trouble: RefCell<Option<Fault>>,
+}
+
+impl Roster {
+    /// Reads the peers file, if there is one.
+    ///
+    /// # Errors
+    /// A named file is missing, or a line is wrong.
+    pub fn load(flag: Option<PathBuf>, env: &Env) -> Result<Self, Fault> {
+        let peers = config::peers(flag.as_deref(), env)?.unwrap_or_default();
+        Ok(Self::new(flag, env.clone(), peers))
+    }
+
+    fn new(flag: Option<PathBuf>, env: Env, peers: Peers) -> Self {
+        let (former, trouble) = (RefCell::default(), RefCell::default());
+        Self(Rc::new(Inner { flag, env, peers: RefCell::new(peers), former, trouble }))
+    }
+
+    /// One that stands in no file.
+    #[cfg(test)]
+    pub fn of(peers: Peers) -> Self {
+        Self::new(None, Env::default(), peers)
+    }
+
+    /// Who is called what.
+    pub fn peers(&self) -> Ref<'_, Peers> {
+        self.0.peers.borrow()
+    }
+
+    /// The petname of a peer, or its id.
+    pub fn name(&self, id: &PeerId) -> String {
+        let (now, before) = (self.peers(), self.0.former.borrow());
+        now.by_id(id).or_else(|| before.by_id(id)).map_or_else(|| id.to_string(), |peer| peer.name.clone())
+    }
+
+    /// Reads the file again. False, and all stays as it was, if it has a mistake, or is there no more: an empty file says that
+    /// nobody is known, none may be a slip of the hand.
+    pub fn reread(&self) -> bool {
+        let found = config::peers(self.0.flag.as_deref(), &self.0.env);
+        let found = found.and_then(|peers| match peers {
+            None if !self.peers().is_empty() => Err(Fault::new(Exit::Config, "there is no peers file any more")),
+            peers => Ok(peers.unwrap_or_default()),
+        });
+        let (good, trouble) = match found {
+            Ok(peers) => {
+                *self.0.former.borrow_mut() = self.0.peers.replace(peers);
+                (true, None)
+            }
+            Err(fault) => (false, Some(fault)),
+        };
+        *self.0.trouble.borrow_mut() = trouble;
+        good
+    }
+
+    /// Why it could not be read again, the last time.
+    pub fn trouble(&self) -> String {
+        self.0.trouble.borrow().as_ref().map_or_else(String::new, |fault| fault.message.clone())
+    }
+
+    /// Reads the file again for a tool that lets `from` call, or everybody where that is empty. A name that has gone from the
+    /// file means nobody, and never everybody.
+    pub fn callers_again(&self, from: &[String]) -> Option<Reread> {
+        if !self.reread() {
+            return None;
+        }
+        let peers = self.peers();
+        if from.is_empty() {
+            return Some(Reread { callers: everybody(&peers), unknown: Vec::new() });
+        }
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for name in from {
+            match config::peer_ids(std::slice::from_ref(name), &peers) {
+                Ok(ids) => known.extend(ids),
+                Err(_) => unknown.push(name.clone()),
+            }
+        }
+        Some(Reread { callers: Callers::Only(known), unknown })
+    }
+}
+
+/// Every peer there is.
+pub fn everybody(peers: &Peers) -> Callers {
+    Callers::Only(peers.iter().map(|peer| peer.id).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn id(byte: u8) -> PeerId {
+        PeerId::from_bytes([byte; 32])
+    }
+
+    fn only(ids: &[u8]) -> Callers {
+        Callers::Only(ids.iter().map(|byte| id(*byte)).collect())
+    }
+
+    #[test]
+    fn a_name_that_goes_means_nobody_and_a_file_that_cannot_be_read_changes_nothing() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (path, env) = (home.path().join("vp/peers"), Env::from_iter([("XDG_CONFIG_HOME", home.path())]));
+        fs::create_dir(home.path().join("vp")).expect("a directory");
+        let put = |text: String| fs::write(&path, text).expect("a file");
+        put(format!("a {}\nb {}\n", id(1), id(2)));
+        let roster = Roster::load(None, &env).expect("a good file");
+        let again = |from: &[&str]| {
+            let from: Vec<String> = from.iter().map(|name| (*name).to_owned()).collect();
+            roster.callers_again(&from).map(|reread| (reread.callers, reread.unknown))
+        };
+        assert_eq!(again(&[]), Some((only(&[1, 2]), vec![])));
+        put(format!("a {}\nc {}\n", id(1), id(3)));
+        assert_eq!(again(&["a", "b"]), Some((only(&[1]), vec!["b".to_owned()])));
+        assert_eq!(again(&["b"]), Some((only(&[]), vec!["b".to_owned()])));
+        assert_eq!(roster.name(&id(3)), "c");
+        put("a oops\n".to_owned());
+        assert_eq!(again(&[]), None);
+        assert!(roster.trouble().contains("/vp/peers: line 1, column 3"), "{}", roster.trouble());
+        fs::remove_file(&path).expect("it is there");
+        assert_eq!((again(&[]), roster.trouble()), (None, "there is no peers file any more".to_owned()));
+        assert_eq!(roster.name(&id(3)), "c");
+        put(String::new());
+        assert_eq!(again(&[]), Some((only(&[]), vec![])));
+        assert_eq!(roster.name(&id(3)), "c", "who has just gone keeps its name");
+        assert_eq!(again(&[]), Some((only(&[]), vec![])));
+        assert_eq!(roster.name(&id(3)), id(3).to_string());
+    }
+}
