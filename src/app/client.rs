@@ -27,6 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
 pub use super::notice::Notice;
 pub use crate::net::passed::{Passed, PassedSocket, take_passed};
+pub use crate::net::signals::{XCPU, outlive_file_limit};
 pub use crate::net::tcp::Place;
 pub use crate::node::{Aim, Callers, Config, Down, Failure, Step, Wait};
 pub use crate::session::{LANE_LIFE, Times};
@@ -182,7 +183,7 @@ impl Client {
         adopt_orphans()?;
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let signals = Signals::new(&[HUP, INT, TERM, USR1])?;
+        let signals = Signals::new(&[HUP, INT, TERM, USR1, XCPU])?;
         signals.register(poll.registry(), SIGNALS)?;
         Ok(Client {
             poll,

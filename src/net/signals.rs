@@ -9,6 +9,7 @@ use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 /// Signals and the pipe their handlers write to.
 pub struct Signals {
@@ -120,6 +121,12 @@ fn is_ignored(status: &str, signal: i32) -> bool {
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
+/// From now on a write beyond the limit on the length of files (`ulimit -f`) fails as one beyond the room on a disk does, instead
+/// of ending the process. By a handler, which no command that we run inherits, as it would inherit that the signal is ignored.
+pub fn outlive_file_limit() -> io::Result<()> {
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map(drop)
+}
+
 /// SIGHUP
 pub const HUP: i32 = signal_hook::consts::SIGHUP;
 /// SIGINT
@@ -128,6 +135,8 @@ pub const INT: i32 = SIGINT;
 pub const QUIT: i32 = SIGQUIT;
 /// SIGTERM
 pub const TERM: i32 = signal_hook::consts::SIGTERM;
+/// SIGXCPU: the limit on processor time is reached, and a harder one may follow.
+pub const XCPU: i32 = signal_hook::consts::SIGXCPU;
 /// SIGUSR1
 pub const USR1: i32 = signal_hook::consts::SIGUSR1;
 /// SIGUSR2

@@ -42,3 +42,4 @@ mod resume;
 mod signals;
 mod stream;
 mod terminal;
+mod ulimits;

@@ -21,7 +21,7 @@ pub use shared::{Handle, Status};
 
 use crate::identity::{Identity, ParseError, Peers};
 use crate::net::reaper::adopt_orphans;
-use crate::net::signals::{HUP, INT, Signals, TERM, USR1};
+use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
 use crate::net::tcp;
 pub use crate::relay::Limits;
 use crate::relay::{Budget, Forwarder, Policy, Pool, Reader, Router};
@@ -121,7 +121,7 @@ pub struct RelayOptions {
     pub workers: Option<NonZeroUsize>,
     /// How long clients get to go elsewhere at the end.
     pub drain: Duration,
-    /// Whether HUP, INT, TERM and USR1 are this relay's; else [`Handle`] is the only way to end it.
+    /// Whether HUP, INT, TERM, USR1 and XCPU are this relay's; else [`Handle`] is the only way to end it.
     pub signals: bool,
     /// Whether [`LogLine::Detail`] is wanted.
     pub details: bool,
@@ -274,7 +274,7 @@ impl Relay {
         let mut workers = make_workers(polls, &shared, Arc::new(options.identity));
         let first = &mut workers[0];
         let acceptor = Acceptor::new(listeners, first.registry(), LISTENERS)?;
-        let signals = if options.signals { Some(Signals::new(&[HUP, INT, TERM, USR1])?) } else { None };
+        let signals = if options.signals { Some(Signals::new(&[HUP, INT, TERM, USR1, XCPU])?) } else { None };
         if let Some(signals) = &signals {
             signals.register(first.registry(), SIGNALS)?;
             // The process is this relay's alone.

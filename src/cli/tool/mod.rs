@@ -21,6 +21,7 @@ use super::env::Env;
 use super::escape::printable;
 use super::exit::Exit;
 use super::report::{Fault, Format, Report, Verbosity, chain};
+use crate::app::client::outlive_file_limit;
 
 pub use party::Party;
 
@@ -45,6 +46,8 @@ pub struct Context {
 /// All of a tool's `main`: reads the command line, runs the tool, says how it ended.
 pub fn main<T: Tool>() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
+    // Where it cannot be had, such a write ends the tool, as it would any other program.
+    let _ = outlive_file_limit();
     match T::try_parse_from(&words) {
         Ok(tool) => {
             let output = tool.output();

@@ -17,6 +17,7 @@ use crate::cli::files::state_directory;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, Level, Report, Verbosity, chain};
 use crate::cli::voice::relay::{fault, log};
+use crate::cli::voice::signal_fault;
 use crate::identity::Identity;
 use crate::store::keyfile::{CreateError, LoadError, Overwrite, create, load};
 
@@ -44,10 +45,10 @@ impl Tool for Relay {
         let supervisor = ready.complete(&format!("{} listeners", relay.addresses().len()));
         let end = relay.run().map_err(fault);
         supervisor.stopping();
-        Ok(match end? {
-            RelayEnd::Signal(signal) => u8::try_from(signal).map_or(Exit::Failed, Exit::Signal),
-            RelayEnd::Stopped => Exit::Done,
-        })
+        match end? {
+            RelayEnd::Signal(signal) => Err(signal_fault(signal)),
+            RelayEnd::Stopped => Ok(Exit::Done),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ mod portrep;
 pub mod relay;
 mod transfer;
 
-use crate::app::client::{Aim, Down, Failure, Notice, Step, ToolError};
+use crate::app::client::{Aim, Down, Failure, Notice, Step, ToolError, XCPU};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Amount, Audience, Progress, Totals};
@@ -281,8 +281,14 @@ pub fn fault(error: &ToolError) -> Fault {
         ToolError::Killed(signal) => Fault::new(Exit::Signal(u8::try_from(*signal).unwrap_or(0)), ""),
         ToolError::OutputGone => Fault::new(Exit::Signal(13), ""),
         ToolError::Io(what, error) => Fault::new(Exit::Failed, format!("{what}: {}", chain(error))),
-        ToolError::Signal(signal) => Fault::new(Exit::Signal(u8::try_from(*signal).unwrap_or(0)), ""),
+        ToolError::Signal(signal) => signal_fault(*signal),
     }
+}
+
+/// Who sends a signal knows why; but that a limit was reached nobody may have seen.
+pub fn signal_fault(signal: i32) -> Fault {
+    let words = if signal == XCPU { "the limit on processor time is reached (ulimit -t)" } else { "" };
+    Fault::new(Exit::Signal(u8::try_from(signal).unwrap_or(0)), words)
 }
 
 #[cfg(test)]
