@@ -48,6 +48,8 @@ pub struct Ending {
     pub counts: Counts,
     /// Items that could not even be offered.
     pub skipped: u32,
+    /// Whether what did not come about would not the next time either.
+    pub lasting: bool,
     /// Why the first that did not come about did not.
     pub first_fault: Option<Fault>,
     /// Of the receiver's command, if it failed.
@@ -70,6 +72,7 @@ impl Ending {
             status,
             counts: tally.counts,
             skipped: tally.skipped,
+            lasting: tally.is_lasting(),
             first_fault: tally.failures.first().map(|failure| failure.fault),
             command_status,
         }
@@ -91,7 +94,8 @@ impl Ending {
             ItemOutcome::Failed(_) => counts.failed = 1,
         }
         let status = if command_status.is_some() { Status::CommandFailed } else { status };
-        Ending { status, counts, skipped: 0, first_fault: fault, command_status }
+        let lasting = fault.is_some_and(Fault::is_refusal);
+        Ending { status, counts, skipped: 0, lasting, first_fault: fault, command_status }
     }
 
     /// Whether the tool has done what it was asked for.

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::ProgressBar;
 
 use super::escape::{one_line, printable};
-use super::exit::Exit;
+use super::exit::{Exit, Retry};
 use super::json::{Object, Value};
 
 /// How much to say.
@@ -77,17 +77,26 @@ pub struct Fault {
     pub message: String,
     /// What the reader can do, one line each.
     pub hints: Vec<String>,
+    /// Whether running the same command again can help.
+    pub retry: Retry,
 }
 
 impl Fault {
     /// A fault without hints.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hints: Vec::new() }
+        Self { exit, message: message.into(), hints: Vec::new(), retry: exit.row().retry }
     }
 
     /// A fault about a file: its path, what went wrong, and the system's word on it.
     pub fn about(exit: Exit, path: &Path, error: &(dyn Error + 'static)) -> Self {
         Self::new(exit, format!("{}: {}", printable(path), chain(error)))
+    }
+
+    /// Says that running the same command again changes nothing.
+    #[must_use]
+    pub fn lasting(mut self) -> Self {
+        self.retry = Retry::No;
+        self
     }
 
     /// Adds a hint.
@@ -161,7 +170,7 @@ impl Report {
                     .field("code", Value::Number(fault.exit.code().into()))
                     .field("message", Value::Text(&fault.message))
                     .field("hints", Value::Texts(&fault.hints))
-                    .field("retryable", Value::Flag(fault.exit.row().retry.known())),
+                    .field("retryable", Value::Flag(fault.retry.known())),
             ),
         }
     }

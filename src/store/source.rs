@@ -248,6 +248,19 @@ pub fn measure(sources: Vec<PathBuf>, items_max: u64) -> Option<Totals> {
     Some(totals)
 }
 
+/// Whether this may be named as a source.
+///
+/// # Errors
+/// As the walk says of it: [`Fault::Name`], [`Fault::Special`], or what the system says.
+pub fn check_named(source: &Path) -> Result<(), Fault> {
+    let name = top_name(source).ok_or(Fault::Name)?;
+    TreePath::top(&name).map_err(|_| Fault::Name)?;
+    match FileType::from_raw_mode(statat(CWD, source, AtFlags::empty())?.st_mode) {
+        FileType::RegularFile | FileType::Directory => Ok(()),
+        _ => Err(Fault::Special),
+    }
+}
+
 /// The name a source gets at the receiver: its last component, or for `.` and `..` that of the
 /// directory they stand for.
 fn top_name(source: &Path) -> Option<Vec<u8>> {

@@ -109,17 +109,27 @@ fn five_is_an_absent_peer_and_six_an_absent_relay() {
 }
 
 #[test]
-fn seven_is_partial_and_the_rest_is_there() {
+fn seven_is_partial_where_the_rest_may_come_later_and_one_where_it_cannot() {
     let world = World::new();
     let relay = world.relay();
     let west = relay.party("west");
     std::fs::write(world.dir("tree").join("good"), "good").expect("a file");
     crate::harness::Tool::new("mkfifo", &world.path("tree")).arg("pipe").run().expect(0);
-    world.dir("inbox");
-    let recv = west.waiting(west.recv().args(["x", "-d", "inbox"]));
-    relay.party("east").send().args(["tree", "west:x"]).run().expect(exit::PARTIAL).expect_error("1 of 3 items");
-    recv.wait();
-    assert_eq!(std::fs::read(world.path("inbox/tree/good")).expect("the good one"), b"good");
+    for (also, code, retryable, bad) in [
+        (&["absent"][..], exit::PARTIAL, "\"retryable\":true", "2 of 4 items"),
+        (&[], exit::FAILED, "\"retryable\":false", "1 of 3 items"),
+    ] {
+        world.dir("inbox");
+        for json in [false, true] {
+            let recv = west.waiting(west.recv().args(["x", "-d", "inbox"]));
+            let send = relay.party("east").send().arg("tree").args(also).arg("west:x");
+            let done = if json { send.arg("--json").run() } else { send.run() }.expect(code);
+            assert!(done.stderr.contains(bad) && (!json || done.stderr.contains(retryable)), "{done}");
+            assert_eq!(done.stderr.contains("run the same command again"), code == exit::PARTIAL, "{done}");
+            recv.wait();
+        }
+        assert_eq!(std::fs::read(world.path("inbox/tree/good")).expect("the good one"), b"good");
+    }
 }
 
 #[test]

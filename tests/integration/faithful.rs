@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::harness::{Party, Running, World, exit, names};
+use crate::harness::{Input, Party, Running, World, exit, names};
 
 /// A receiver of files in the world's `inbox`.
 fn inbox(west: &Party<'_>, args: &[&str]) -> Running {
@@ -42,4 +42,35 @@ fn file_whose_size_says_nothing_of_its_content_arrives_whole() {
     east.send().args(["/proc/version", "west"]).run().expect(exit::REFUSED).expect_error("too large");
     recv.wait().expect(exit::REFUSED);
     assert!(names(&world.path("inbox")).is_empty());
+}
+
+#[test]
+fn what_no_receiver_takes_is_refused_before_anybody_is_called_and_with_what_to_do() {
+    let world = World::new();
+    // Nobody is there to be called.
+    let east = world.party("east", &format!("tcp://{}@127.0.0.1:1", world.id("relay")));
+    // What a shell makes of `<(dump)`.
+    let pipe = || east.send().args(["/dev/stdin", "west"]).input(Input::Bytes(b"a dump".to_vec()));
+    let done = pipe().run().expect(exit::USAGE).expect_error("/dev/stdin: not a file, directory or link");
+    assert!(done.stderr.contains("hint: ") && done.stderr.contains("vp-send - --name NAME"), "{done}");
+    let json = pipe().arg("--json").run().expect(exit::USAGE);
+    assert!(json.stderr.contains("\"retryable\":false"), "{json}");
+    world.write("bad\nname", "content");
+    let done = east.send().args(["bad\nname", "west"]).run().expect(exit::USAGE).expect_error("name not acceptable");
+    assert!(done.stderr.contains("hint: ") && done.stderr.contains("--name"), "{done}");
+}
+
+#[test]
+fn what_cannot_be_sent_beside_something_that_can_is_told_with_what_to_do() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.write("file", "content");
+    world.dir("inbox");
+    let recv = inbox(&west, &[]);
+    let send = east.send().args(["file", "/dev/stdin", "west"]).input(Input::Bytes(b"a dump".to_vec()));
+    let done = send.run().expect(exit::FAILED).expect_error("1 of 2 items were not transferred: not a file");
+    assert!(done.stderr.contains("vp-send - --name NAME"), "{done}");
+    recv.wait().expect(exit::PARTIAL);
+    assert_eq!(names(&world.path("inbox")), ["file"]);
 }

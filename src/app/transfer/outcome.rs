@@ -77,6 +77,8 @@ pub struct Tally {
     pub failures_unnamed: u32,
     damaged: bool,
     late: bool,
+    /// Of what failed something may come about when it is tried again.
+    passing: bool,
 }
 
 impl Tally {
@@ -105,7 +107,20 @@ impl Tally {
         self.note(path, fault)
     }
 
+    /// The sender could not offer so many, for reasons of its own.
+    pub(super) fn skipped_there(&mut self, skipped: u32) {
+        self.skipped = skipped;
+        self.passing |= skipped > 0;
+    }
+
+    /// Whether all that failed would fail again until somebody changes something.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        !self.passing
+    }
+
     fn note(&mut self, path: &[u8], fault: Fault) -> Failure {
+        self.passing |= !fault.is_refusal();
         self.damaged |= fault == Fault::Integrity;
         let failure = Failure { path: path.to_vec(), fault };
         if self.failures.len() < FAILURES_KEPT_MAX {

@@ -54,7 +54,7 @@ impl Receiver<'_, '_> {
         if entries != self.next_index || !self.pending.is_empty() {
             return Err(Violation::Order);
         }
-        self.tally.skipped = skipped;
+        self.tally.skipped_there(skipped);
         self.conclude();
         Ok(())
     }

@@ -11,11 +11,14 @@ use crate::cli::config::address;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
+use crate::cli::voice::SPECIAL;
+use crate::store::{self, source::check_named};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Stands for standard input among the sources.
 const STDIN: &str = "-";
+const NAME: &str = "no receiver takes this name: rename it, or send it as standard input with --name";
 /// Longest name that crosses the wire, and that a file can have.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -24,7 +27,7 @@ impl Tool for Send {
         let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
         let what = self.what()?;
-        self.sources_exist()?;
+        self.check_sources()?;
         let party = Party::load(&self.connect, &context.env)?;
         let to = address(&self.operands.to, &party.peers)?;
         let mut tool = send::Send::new((to.peer, to.app), what, time_of(self.connect.resume_timeout));
@@ -35,16 +38,16 @@ impl Tool for Send {
 }
 
 impl Send {
-    /// With nothing there to send nobody need be waited for. If some sources are there, the transfer tells of the others.
-    fn sources_exist(&self) -> Result<(), Fault> {
-        let mut missing = None;
+    /// With nothing that can be sent nobody need be waited for. If some of it can, the transfer tells of the rest.
+    fn check_sources(&self) -> Result<(), Fault> {
+        let mut refused = None;
         for source in &self.operands.sources {
-            match std::fs::symlink_metadata(source) {
-                Err(error) if !is_stdin(source) => missing = Some(Fault::about(Exit::Failed, source, &error)),
+            match check_named(source) {
+                Err(fault) if !is_stdin(source) => refused = Some(source_fault(source, fault)),
                 _ => return Ok(()),
             }
         }
-        missing.map_or(Ok(()), Err)
+        refused.map_or(Ok(()), Err)
     }
 
     fn what(&self) -> Result<What, Fault> {
@@ -68,6 +71,14 @@ impl Send {
             _ => Err(Fault::new(Exit::Usage, "- (standard input) must be the only source")
                 .hint("to send a file of that name, write ./-")),
         }
+    }
+}
+
+fn source_fault(source: &Path, why: store::Fault) -> Fault {
+    match why {
+        store::Fault::Special => Fault::about(Exit::Usage, source, &why).hint(SPECIAL),
+        store::Fault::Name => Fault::about(Exit::Usage, source, &why).hint(NAME),
+        _ => Fault::about(Exit::Failed, source, &why),
     }
 }
 

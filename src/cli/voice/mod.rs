@@ -15,6 +15,7 @@ use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::roster::Roster;
 use crate::identity::PeerId;
 use connect::{closed_fault, node_fault};
+pub use transfer::SPECIAL;
 use transfer::{items_fault, transfer_fault};
 
 pub use portrep::setup_fault;

@@ -7,6 +7,9 @@ use crate::cli::report::{Fault, chain};
 use crate::store::Fault as StoreFault;
 
 const OVERWRITE: &str = "vp-recv --overwrite says what becomes of what is there";
+/// What is told of a fifo, which may be one that a shell has made for what a program writes.
+pub const SPECIAL: &str =
+    "to send what a program writes, give it to vp-send as standard input: COMMAND | vp-send - --name NAME PEER";
 const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever --overwrite says: move it away there";
 
 /// Why a transfer came to no end.
@@ -30,6 +33,9 @@ pub(super) fn transfer_fault(error: &TransferError) -> Fault {
 /// Some items, or all, are not where they belong. Each was named when it happened, up to a bound.
 pub(super) fn items_fault(ending: &Ending) -> Fault {
     let exit = match ending.status {
+        // Who tries again whatever is partial would do so for ever.
+        Status::Partial if ending.lasting && ending.counts.refused > 0 => Exit::Refused,
+        Status::Partial if ending.lasting => Exit::Failed,
         Status::Partial => Exit::Partial,
         Status::Refused => Exit::Refused,
         Status::Integrity => Exit::Integrity,
@@ -51,12 +57,16 @@ pub(super) fn items_fault(ending: &Ending) -> Fault {
         None => message,
     };
     let fault = Fault::new(exit, message);
-    match (ending.first_fault, exit) {
-        (Some(StoreFault::TreeNotTaken), _) => fault.hint("the receiver takes files and directories with -d DIR"),
-        (Some(StoreFault::Exists), _) => fault.hint(OVERWRITE),
-        (Some(StoreFault::NotEmpty), _) => fault.hint(FULL_DIRECTORY),
-        (Some(first), Exit::Partial) if first.is_refusal() => fault,
-        (_, Exit::Partial) => fault.hint("run the same command again to send what is missing"),
+    let fault = if ending.lasting { fault.lasting() } else { fault };
+    let fault = match ending.first_fault {
+        Some(StoreFault::TreeNotTaken) => fault.hint("the receiver takes files and directories with -d DIR"),
+        Some(StoreFault::Exists) => fault.hint(OVERWRITE),
+        Some(StoreFault::NotEmpty) => fault.hint(FULL_DIRECTORY),
+        Some(StoreFault::Special) => fault.hint(SPECIAL),
+        _ => fault,
+    };
+    match exit {
+        Exit::Partial => fault.hint("run the same command again to send what is missing"),
         _ => fault,
     }
 }
