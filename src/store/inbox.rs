@@ -6,7 +6,7 @@
 use super::fault::Fault;
 use super::folding::{Landed, folds_case};
 use super::names::{NAME_BYTES_MAX, TreePath};
-use super::part::{PartKey, PartName, hash_range};
+use super::part::{PartKey, PartName, hash_range, remove_forsaken};
 use super::replace::{is_empty_directory, part_gone, remove_for_directory, rename_over};
 use super::source::{Mtime, Stamp};
 use rustix::fd::{AsFd, OwnedFd};
@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::SystemTime;
 
 /// Directories kept open: a walk's way down is rarely deeper, and 1,024 descriptors are usual.
 const OPEN_DIRECTORIES_MAX: usize = 32;
@@ -253,14 +254,18 @@ impl Inbox {
         Ok(())
     }
 
-    /// Unfinished files in this directory that were meant for `key`'s target, of any version.
+    /// Unfinished files in this directory that were meant for `key`'s target, of any version. Those that nobody will ask for any
+    /// more go when the directory is first looked at.
     ///
     /// # Errors
     /// As for [`Self::directory`], or what listing it says.
     pub fn parts_for(&mut self, parent: &[u8], key: &PartKey) -> Result<Vec<PartName>, Fault> {
         let held = self.held(parent)?;
         if held.parts.is_none() {
-            held.parts = Some(list_parts(&held.directory)?);
+            let mut parts = list_parts(&held.directory)?;
+            let now = SystemTime::now();
+            parts.retain(|part| !remove_forsaken(&held.directory, part, now));
+            held.parts = Some(parts);
         }
         let all = held.parts.as_deref().unwrap_or_default();
         Ok(all.iter().filter(|part| part.key.same_target(key)).copied().collect())

@@ -73,13 +73,15 @@ pub fn check_name(name: &[u8]) -> Result<(), NameFault> {
     if has_control(name) {
         return Err(NameFault::Control);
     }
-    // Whatever the case: a directory may fold it.
+    if is_reserved(name) { Err(NameFault::Reserved) } else { Ok(()) }
+}
+
+/// Whether it begins as the names of what vp keeps beside files do, whatever the case: a directory may fold it.
+#[must_use]
+pub fn is_reserved(name: &[u8]) -> bool {
     let begins =
         |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()));
-    if begins(PART_PREFIX) || begins(OWED_PREFIX) {
-        return Err(NameFault::Reserved);
-    }
-    Ok(())
+    begins(PART_PREFIX) || begins(OWED_PREFIX)
 }
 
 /// True if a terminal could take part of it for a command. Bytes that are not UTF-8 are looked at

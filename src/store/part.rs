@@ -25,12 +25,14 @@ use std::fmt;
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A hash state at every so many bytes at most; see [`Adopted::checkpoints`].
 const CHECKPOINT_STEP_BYTES: u64 = 1 << 20;
 /// Most checkpoints of one file: 64 hash states are 120 KiB.
 pub const CHECKPOINTS_MAX: usize = 64;
+/// Unfinished files are kept for so long: who has not come back after a month does not need to go on where he was.
+const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How much is read at once for hashing.
 const READ_BYTES: usize = 256 << 10;
 /// A file that somebody has locked is asked for so many times, with so long a pause: a fork takes
@@ -96,6 +98,28 @@ impl PartName {
         // Only what we would write ourselves: removing must hit the very file that was listed.
         (parsed.to_string() == text_of(name)?).then_some(parsed)
     }
+}
+
+/// Whether nobody will go on with an unfinished file of ours: nothing has been written to it for as long as [`KEPT_FOR`].
+/// Its time of modification may be that of the file it is for, as that is set just before it gets its name; then the time of
+/// its last reading is still that of its making.
+fn is_forsaken(stat: &Stat, now: SystemTime) -> bool {
+    let touched = Duration::from_secs(stat.st_mtime.max(stat.st_atime).try_into().unwrap_or(0));
+    let age = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(touched);
+    age > KEPT_FOR && is_private(stat)
+}
+
+/// Removes an unfinished file that nobody will ask for any more, and that nobody writes. True if it is gone.
+pub(super) fn remove_forsaken(directory: &OwnedFd, name: &PartName, now: SystemTime) -> bool {
+    let stat = statat(directory, name.to_string(), AtFlags::SYMLINK_NOFOLLOW);
+    if !stat.is_ok_and(|stat| is_forsaken(&stat, now)) {
+        return false;
+    }
+    let Ok(file) = open_unfinished(directory, name) else { return false };
+    if claim(&file, directory, name).is_err() || !fstat(&file).is_ok_and(|stat| is_forsaken(&stat, now)) {
+        return false;
+    }
+    unlinkat(directory, name.to_string(), AtFlags::empty()).is_ok()
 }
 
 fn text_of(name: &[u8]) -> Option<&str> {

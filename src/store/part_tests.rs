@@ -1,4 +1,5 @@
 use super::*;
+use rustix::fs::{Timespec, Timestamps};
 use std::fs;
 
 const WHEN: Mtime = Mtime { seconds: 5, nanos: 6 };
@@ -145,4 +146,38 @@ fn an_unfinished_file_of_another_version_or_in_use_is_left() {
     assert!(adopt(&mut inbox, &path, name(&path, 5, 2)).unwrap().is_none());
     assert!(adopt(&mut inbox, &path, name(&path, 7, 2)).unwrap().is_none());
     assert!(adopt(&mut inbox, &path, name(&path, 6, 2)).unwrap().is_some());
+}
+
+#[test]
+fn what_nobody_has_asked_for_in_a_month_goes_unless_somebody_writes_it() {
+    let day = |days: i64| Timespec { tv_sec: now_seconds() - days * 24 * 60 * 60, tv_nsec: 0 };
+    let home = tempfile::tempdir().unwrap();
+    let path = TreePath::top(b"f").unwrap();
+    let make = |run: u64, read: i64, written: i64| {
+        let part = name(&TreePath::top(b"other").unwrap(), 4, run);
+        let file = File::create(home.path().join(part.to_string())).unwrap();
+        futimens(&file, &Timestamps { last_access: day(read), last_modification: day(written) }).unwrap();
+        (part, file)
+    };
+    let (old, _) = make(1, 31, 31);
+    let (recent, _) = make(2, 29, 29);
+    // Finished a moment ago, with the time of the file that it is for.
+    let (finished, _) = make(3, 0, 400);
+    let (written, held) = make(4, 31, 31);
+    flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let second_name = home.path().join("second");
+    let (linked, _) = make(5, 31, 31);
+    fs::hard_link(home.path().join(linked.to_string()), &second_name).unwrap();
+    fs::write(home.path().join(".vp-part.notes"), "not ours").unwrap();
+    let mut inbox = Inbox::open(home.path()).unwrap();
+    let ours = inbox.parts_for(b"", &name(&path, 4, 9).key).unwrap();
+    assert!(ours.is_empty(), "they are for another target");
+    let there = |part: &PartName| home.path().join(part.to_string()).exists();
+    assert!(!there(&old));
+    assert!([recent, finished, written, linked].iter().all(there));
+    assert!(home.path().join(".vp-part.notes").exists());
+}
+
+fn now_seconds() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
 }

@@ -8,7 +8,7 @@
 //! ```
 
 use super::fault::Fault;
-use super::names::{TreePath, link_stays_inside};
+use super::names::{TreePath, is_reserved, link_stays_inside};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::fs::{fstat, openat, openat2, readlinkat, statat};
@@ -276,7 +276,8 @@ fn list(directory: &OwnedFd) -> Result<std::vec::IntoIter<Vec<u8>>, Fault> {
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
+        // What a receiver keeps beside its files is not anybody's to send on.
+        if name != b"." && name != b".." && !is_reserved(name) {
             names.push(name.to_vec());
         }
     }
@@ -354,6 +355,20 @@ mod tests {
                 name.to_owned()
             })
         );
+    }
+
+    #[test]
+    fn what_a_receiver_keeps_beside_its_files_is_left_out() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("t");
+        fs::create_dir_all(root.join("d")).unwrap();
+        let part = ".vp-part.00112233445566778899aabbccddeeff.0011223344556677.0123456789abcdef";
+        for name in [part, ".vp-part.x", ".VP-OWED.x", "d/.vp-owed.y", "d/.vp-par"] {
+            fs::write(root.join(name), "").unwrap();
+        }
+        assert_eq!(shown(Walk::new(vec![root.clone()])), ["t", "t/d", "t/d/.vp-par"]);
+        // Who names one has to hear of it.
+        assert_eq!(shown(Walk::new(vec![root.join(part)])), ["Name"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::harness::data::digest;
 use crate::harness::sites::tell;
 use crate::harness::{
-    Input, Party, Random, Relay, Running, World, assert_same_tree, eventually, exit, held, names, scale,
+    Input, Party, Random, Relay, Running, Tool, World, assert_same_tree, eventually, exit, held, names, scale,
 };
 use crate::impair::{Impair, Shape};
 
@@ -223,4 +223,26 @@ fn stream_to_a_program_cannot_be_resumed_and_says_so() {
     let got = |name: &String| name.starts_with("got.") && fs::read(world.path(name)).is_ok_and(|data| data == b"next");
     assert!(names(&world.path("")).iter().any(got));
     drop(recv);
+}
+
+#[test]
+fn leftovers_of_receivers_are_neither_sent_on_nor_kept_for_ever() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let part = |run: &str| format!(".vp-part.00112233445566778899aabbccddeeff.0011223344556677.{run}");
+    let (old, recent) = (part("0000000000000001"), part("0000000000000002"));
+    let tree = world.dir("tree");
+    let there = world.dir("inbox/tree");
+    for name in ["file", &old, ".vp-owed.x"] {
+        fs::write(tree.join(name), "content").expect("a file");
+    }
+    for name in [&old, &recent] {
+        fs::write(there.join(name), "begun").expect("a file");
+    }
+    Tool::new("touch", &there).args(["-d", "31 days ago", &old]).run().expect(0);
+    let recv = west.waiting(west.recv().args(["drop", "-d", "inbox"]));
+    east.send().args(["tree", "west"]).run().expect(exit::DONE).expect_silence();
+    recv.wait().expect(exit::DONE);
+    assert_eq!(names(&there), [&*recent, "file"]);
 }
