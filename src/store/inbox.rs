@@ -1,17 +1,17 @@
 //! The receiver's directory: the only place a transfer writes to, and only through its descriptor.
 //!
-//! Every path is resolved by `openat2` beneath the root, without symbolic links and without leaving
-//! the file system. The last few directories stay open, so that most items cost no resolving.
+//! Every path is resolved beneath the root by `folders`.
 
 use super::fault::Fault;
+use super::folders::{DIRECTORY, Folders};
 use super::folding::{Landed, folds_case};
 use super::names::{NAME_BYTES_MAX, TreePath};
 use super::part::{PartKey, PartName, hash_range, remove_forsaken};
 use super::replace::{is_empty_directory, part_gone, remove_for_directory, rename_over};
 use super::source::{Mtime, Stamp};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps};
-use rustix::fs::{fchmod, fstat, fsync, futimens, linkat, mkdirat, openat, openat2, readlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use rustix::fs::{fchmod, fstat, fsync, futimens, linkat, mkdirat, openat, readlinkat};
 use rustix::fs::{renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat};
 use rustix::io::Errno;
 use std::io;
@@ -19,8 +19,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-/// Directories kept open: a walk's way down is rarely deeper, and 1,024 descriptors are usual.
-const OPEN_DIRECTORIES_MAX: usize = 32;
 /// How many `name.1`, `name.2`, … are tried before giving up.
 const ALTERNATIVES_MAX: u32 = 9_999;
 
@@ -63,19 +61,9 @@ pub enum Made {
     Already(u16),
 }
 
-struct OpenDirectory {
-    path: Vec<u8>,
-    directory: Rc<OwnedFd>,
-    /// Unfinished files of earlier runs; listed when first asked for.
-    parts: Option<Vec<PartName>>,
-    /// Whether names that differ only in case are one; found out when first asked.
-    folds_case: Option<bool>,
-}
-
 /// A receiver's directory.
 pub struct Inbox {
-    root: Rc<OwnedFd>,
-    recent: Vec<OpenDirectory>,
+    folders: Folders,
     landed: Landed,
     #[cfg(test)]
     pub(crate) planted_folding: bool,
@@ -97,22 +85,14 @@ pub(crate) enum Synced {
     Directory(Vec<u8>),
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-const BENEATH: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_MAGICLINKS)
-    .union(ResolveFlags::NO_XDEV);
-
 impl Inbox {
     /// Opens the directory, which must exist. Links in this one path are followed.
     ///
     /// # Errors
     /// What the system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let root = Rc::new(openat(CWD, path, DIRECTORY, Mode::empty())?);
         Ok(Self {
-            root,
-            recent: Vec::new(),
+            folders: Folders::open(path)?,
             landed: Landed::default(),
             #[cfg(test)]
             planted_folding: false,
@@ -123,36 +103,12 @@ impl Inbox {
         })
     }
 
-    fn remember(&mut self, path: &[u8], directory: Rc<OwnedFd>, parts: Option<Vec<PartName>>) {
-        self.recent.truncate(OPEN_DIRECTORIES_MAX - 1);
-        self.recent.insert(0, OpenDirectory { path: path.to_vec(), directory, parts, folds_case: None });
-    }
-
-    fn held(&mut self, path: &[u8]) -> Result<&mut OpenDirectory, Fault> {
-        if let Some(at) = self.recent.iter().position(|held| held.path == path) {
-            self.recent[..=at].rotate_right(1);
-        } else {
-            let directory = if path.is_empty() {
-                Rc::clone(&self.root)
-            } else {
-                let flags = DIRECTORY | OFlags::NOFOLLOW;
-                match openat2(&*self.root, path, flags, Mode::empty(), BENEATH) {
-                    Ok(directory) => Rc::new(directory),
-                    Err(Errno::NOENT) => return Err(Fault::Parent),
-                    Err(errno) => return Err(errno.into()),
-                }
-            };
-            self.remember(path, directory, None);
-        }
-        Ok(&mut self.recent[0])
-    }
-
     /// The directory at this path below the root; empty means the root.
     ///
     /// # Errors
     /// [`Fault::Parent`] unless it is a directory reached without links.
     pub fn directory(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
-        Ok(Rc::clone(&self.held(path)?.directory))
+        Ok(Rc::clone(&self.folders.held(path)?.directory))
     }
 
     /// Makes a directory that its owner can fill, whatever `mode` says about that.
@@ -176,7 +132,7 @@ impl Inbox {
             return Ok(Made::Already(mode));
         }
         fchmod(&directory, usable)?; // the umask took its share of mkdirat's
-        self.remember(path.as_bytes(), Rc::new(directory), Some(Vec::new()));
+        self.folders.remember(path.as_bytes(), Rc::new(directory), Some(Vec::new()));
         Ok(Made::New)
     }
 
@@ -260,7 +216,7 @@ impl Inbox {
     /// # Errors
     /// As for [`Self::directory`], or what listing it says.
     pub fn parts_for(&mut self, parent: &[u8], key: &PartKey) -> Result<Vec<PartName>, Fault> {
-        let held = self.held(parent)?;
+        let held = self.folders.held(parent)?;
         if held.parts.is_none() {
             let mut parts = list_parts(&held.directory)?;
             let now = SystemTime::now();
@@ -273,7 +229,7 @@ impl Inbox {
 
     /// Takes an unfinished file off the list: it has been taken over, or removed.
     pub fn forget_part(&mut self, parent: &[u8], name: &PartName) {
-        if let Some(held) = self.recent.iter_mut().find(|held| held.path == parent)
+        if let Some(held) = self.folders.if_open(parent)
             && let Some(parts) = &mut held.parts
         {
             parts.retain(|part| part != name);
@@ -342,7 +298,7 @@ impl Inbox {
         let planted = self.planted_folding.then_some(true);
         #[cfg(not(test))]
         let planted = None;
-        let held = self.held(parent)?;
+        let held = self.folders.held(parent)?;
         held.folds_case = held.folds_case.or(planted).or_else(|| folds_case(directory, name));
         Ok(held.folds_case)
     }
@@ -386,7 +342,7 @@ impl Inbox {
     pub fn sync_all(&self) -> Result<(), Fault> {
         #[cfg(test)]
         self.note_sync(Synced::All)?;
-        Ok(syncfs(&*self.root)?)
+        Ok(syncfs(self.folders.root())?)
     }
 
     /// Writes one file of it to disk.

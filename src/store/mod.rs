@@ -12,6 +12,7 @@
 
 pub mod batch;
 pub mod fault;
+mod folders;
 mod folding;
 pub mod inbox;
 pub mod keyfile;
