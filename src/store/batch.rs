@@ -2,7 +2,7 @@
 //! somebody may have put there a moment ago without syncing it.
 //!
 //! ```text
-//!  part files ─▶ one fsync, or one syncfs ─▶ rename each ─▶ fsync each directory once ─▶ committed
+//!  part files ─▶ one fsync, or one syncfs a file system ─▶ rename each ─▶ fsync each directory once ─▶ committed
 //! ```
 
 use super::fault::Fault;
@@ -34,6 +34,13 @@ pub struct Landing {
     pub content: Option<(u64, [u8; 32])>,
     /// It was there before this transfer, the same, under this name beside the one in `path`: nobody may have synced it yet.
     pub kept: Option<Vec<u8>>,
+}
+
+impl Landing {
+    /// What has to be on disk for it: the directory that it is in.
+    fn folder(&self) -> &[u8] {
+        self.path.parent()
+    }
 }
 
 /// One item after the sync.
@@ -69,7 +76,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Adds a finished file with this many bytes to sync. Without the file, the whole file system is synced for it.
+    /// Adds a finished file with this many bytes to sync. Without the file, its whole file system is synced for it.
     pub fn add_file(&mut self, now: Instant, landing: Landing, file: Option<File>, bytes: u64) {
         self.files += 1;
         self.lone = if self.files == 1 { file } else { None };
@@ -105,7 +112,8 @@ impl Batch {
     pub fn commit(&mut self, inbox: &mut Inbox, overwrite: Overwrite) -> Vec<Landed> {
         let batch = std::mem::take(self);
         let whole = batch.needs_all();
-        let synced = if whole { inbox.sync_all() } else { batch.sync_lone(inbox) };
+        let synced =
+            if whole { inbox.sync_all(batch.items.iter().map(Landing::folder)) } else { batch.sync_lone(inbox) };
         let mut names_to_sync = Vec::with_capacity(batch.items.len());
         let mut landed: Vec<Landed> = batch
             .items

@@ -3,7 +3,7 @@
 //! Every path is resolved beneath the root by `folders`.
 
 use super::fault::Fault;
-use super::folders::{DIRECTORY, Folders};
+use super::folders::Folders;
 use super::folding::{Landed, folds_case};
 use super::names::{NAME_BYTES_MAX, TreePath};
 use super::part::{PartKey, PartName, hash_range, remove_forsaken};
@@ -12,7 +12,7 @@ use super::source::{Mtime, Stamp};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::fs::{fchmod, fstat, fsync, futimens, linkat, mkdirat, openat, readlinkat};
-use rustix::fs::{renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat};
+use rustix::fs::{renameat_with, statat, symlinkat, unlinkat, utimensat};
 use rustix::io::Errno;
 use std::io;
 use std::path::Path;
@@ -77,7 +77,7 @@ pub struct Inbox {
 #[cfg(test)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Synced {
-    /// The whole file system.
+    /// The whole file systems.
     All,
     /// One file.
     File,
@@ -124,15 +124,16 @@ impl Inbox {
         {
             return Err(errno.into());
         }
-        let flags = DIRECTORY | OFlags::NOFOLLOW;
-        let directory = openat(&*parent, path.name(), flags, Mode::empty())
-            .map_err(|errno| if matches!(errno, Errno::NOTDIR | Errno::LOOP) { Fault::Exists } else { errno.into() })?;
         if made.is_err() {
-            let mode = Stamp::of(&fstat(&directory)?).mode;
-            return Ok(Made::Already(mode));
+            // Somebody else's, or of an earlier transfer.
+            return match self.directory(path.as_bytes()) {
+                Ok(directory) => Ok(Made::Already(Stamp::of(&fstat(&*directory)?).mode)),
+                Err(Fault::Parent) if !self.is_directory(path) => Err(Fault::Exists),
+                Err(fault) => Err(fault),
+            };
         }
-        fchmod(&directory, usable)?; // the umask took its share of mkdirat's
-        self.folders.remember(path.as_bytes(), Rc::new(directory), Some(Vec::new()));
+        let directory = self.folders.take_in(path.parent(), path.as_bytes(), path.name())?;
+        fchmod(&*directory, usable)?; // the umask took its share of mkdirat's
         Ok(Made::New)
     }
 
@@ -144,6 +145,10 @@ impl Inbox {
         let directory = self.directory(path.parent())?;
         self.count_as_landed(path)?;
         remove_for_directory(&directory, path.name())
+    }
+
+    fn is_directory(&mut self, path: &TreePath) -> bool {
+        matches!(self.look(path), Ok(There::Directory { .. }))
     }
 
     /// What the path stands for.
@@ -335,14 +340,14 @@ impl Inbox {
         Ok(())
     }
 
-    /// Writes everything in the file system of the root to its disk.
+    /// Writes everything in the file systems of these directories to their disks.
     ///
     /// # Errors
-    /// The first write-back failure since the inbox was opened.
-    pub fn sync_all(&self) -> Result<(), Fault> {
+    /// The first write-back failure since the transfer came upon the file system.
+    pub fn sync_all<'p>(&self, directories: impl Iterator<Item = &'p [u8]>) -> Result<(), Fault> {
         #[cfg(test)]
         self.note_sync(Synced::All)?;
-        Ok(syncfs(self.folders.root())?)
+        self.folders.mounts.sync(directories)
     }
 
     /// Writes one file of it to disk.

@@ -3,19 +3,21 @@
 //! It walks source trees in a fixed order ([`source`]), reads files that must not change meanwhile
 //! ([`read`]), and puts files into a receiver's directory: under a temporary name beside the target
 //! ([`part`]), synced in batches, then renamed ([`batch`], [`inbox`]), with a note of the command that is to follow ([`owed`]). It knows no protocol, no peer
-//! and no terminal, and it never waits for anything but the disk. Linux 5.6 or later (`openat2`).
+//! and no terminal, and it never waits for anything but the disk.
 //!
 //! Invariants: nothing outside the one root directory is touched, whatever the names are and whoever
-//! plants symbolic links meanwhile; a final name never shows a half-written file; what is reported as
+//! plants symbolic links, or mounts file systems where a transfer has been, meanwhile; a final name never shows a half-written file; what is reported as
 //! committed, or as having been there, has been synced, and so has the directory that holds it; a file with a secret ([`keyfile`]) is readable by
 //! its owner alone from its first byte on.
 
 pub mod batch;
+mod beneath;
 pub mod fault;
 mod folders;
 mod folding;
 pub mod inbox;
 pub mod keyfile;
+mod mounts;
 pub mod names;
 pub mod owed;
 pub mod part;

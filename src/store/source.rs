@@ -7,11 +7,12 @@
 //!  t/b
 //! ```
 
+use super::beneath;
 use super::fault::Fault;
 use super::names::{TreePath, is_reserved, link_stays_inside};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
-use rustix::fs::{fstat, openat, openat2, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{fstat, openat, readlinkat, statat};
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -294,13 +295,7 @@ pub fn open(found: &Found) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     match &found.origin {
         Origin::Named(path) => Ok(openat(CWD, path, flags, Mode::empty())?),
-        Origin::Below(root) => Ok(openat2(
-            &**root,
-            found.path.below_first(),
-            flags | OFlags::NOFOLLOW,
-            Mode::empty(),
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
-        )?),
+        Origin::Below(root) => Ok(beneath::open(root, found.path.below_first(), flags)?),
     }
 }
 

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::harness::data::digest;
 use crate::harness::{
-    Done, Input, Output, Party, Random, Relay, Running, Signal, Tool, World, assert_same_tree, eventually, exit, names,
+    Done, Input, OLD_SYSTEM, Output, Party, Random, Relay, Running, Signal, Tool, World, assert_same_tree, eventually,
+    exit, names,
 };
 use crate::impair::{Command, Shape};
 
@@ -160,9 +161,14 @@ fn source_that_changes_while_read_is_not_delivered() {
 
 #[test]
 fn links_laid_in_the_inbox_are_not_followed() {
+    laid_links(&[]);
+    laid_links(&OLD_SYSTEM);
+}
+
+fn laid_links(filter: &[&str]) {
     let world = World::new();
     let relay = world.relay();
-    let (east, west) = (relay.party("east"), relay.party("west"));
+    let (east, west) = (relay.party("east").filtered(filter), relay.party("west").filtered(filter));
     let outside = world.dir("outside");
     fs::write(outside.join("victim"), "untouched").expect("a file");
     let tree = world.dir("tree");
@@ -209,11 +215,16 @@ fn links_laid_in_the_inbox_are_not_followed() {
 
 #[test]
 fn link_swapped_in_while_receiving_is_not_followed() {
+    swapped_link(&[]);
+    swapped_link(&OLD_SYSTEM);
+}
+
+fn swapped_link(filter: &[&str]) {
     let world = World::new();
     let relay = world.relay();
     let (proxy, through) = relay.behind(Shape { queue_bytes: 64 << 10, ..Shape::default() });
     proxy.tell("rate 4M".parse::<Command>().expect("a command")).expect("told");
-    let (east, west) = (world.party("east", &through), relay.party("west"));
+    let (east, west) = (world.party("east", &through).filtered(filter), relay.party("west").filtered(filter));
     let (outside, below) = (world.dir("outside"), world.dir("tree/below"));
     for n in 0..40 {
         Random::file(&below.join(format!("{n:02}")), n, MIB / 4);

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::harness::{Done, Input, World, exit, names};
+use crate::harness::{Done, Input, OLD_SYSTEM, World, exit, names};
 
 /// Clears the screen, forges a line, hides text, turns it around, is not UTF-8, is C1 as UTF-8 and as a bare byte.
 const HOSTILE: [&[u8]; 8] = [
@@ -43,9 +43,14 @@ fn every_hostile_name_would_be_seen() {
 
 #[test]
 fn hostile_names_in_a_tree_are_shown_harmlessly_at_both_ends() {
+    hostile_tree(&[]);
+    hostile_tree(&OLD_SYSTEM);
+}
+
+fn hostile_tree(filter: &[&str]) {
     let world = World::new();
     let relay = world.relay();
-    let (east, west) = (relay.party("east"), relay.party("west"));
+    let (east, west) = (relay.party("east").filtered(filter), relay.party("west").filtered(filter));
     let tree = world.dir("tree");
     fs::write(tree.join("good"), "good").expect("a file");
     for name in HOSTILE {

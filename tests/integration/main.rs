@@ -18,6 +18,7 @@ mod escapes;
 mod exits;
 mod faithful;
 mod files;
+mod filesystems;
 mod hostile;
 mod interop;
 mod jobs;

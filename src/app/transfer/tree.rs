@@ -358,7 +358,7 @@ impl Sink for TreeSink {
             }
         }
         if let Some(top) = directories.last()
-            && let Err(fault) = self.inbox.sync_all()
+            && let Err(fault) = self.inbox.sync_all(directories.iter().map(|directory| directory.path.as_bytes()))
         {
             faults.push((top.path.clone(), fault));
         }

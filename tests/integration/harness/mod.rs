@@ -165,7 +165,13 @@ impl World {
 
     /// A party that reaches the relay at `relay`.
     pub fn party(&self, name: &str, relay: &str) -> Party<'_> {
-        Party { world: self, name: name.to_owned(), relay: relay.to_owned(), peers: self.path("peers") }
+        Party {
+            world: self,
+            name: name.to_owned(),
+            relay: relay.to_owned(),
+            peers: self.path("peers"),
+            under: Vec::new(),
+        }
     }
 
     /// A relay that admits `east` and `west`.
@@ -180,7 +186,11 @@ pub struct Party<'w> {
     name: String,
     relay: String,
     peers: PathBuf,
+    under: Vec<String>,
 }
+
+/// Rules for [`Party::filtered`]: what old kernels do not have, and what filters of containers and hardened services refuse.
+pub const OLD_SYSTEM: [&str; 4] = ["openat2=ENOSYS", "statx=ENOSYS", "copy_file_range=ENOSYS", "renameat2=ENOSYS"];
 
 impl Party<'_> {
     /// The same party with a peers file of its own.
@@ -189,9 +199,19 @@ impl Party<'_> {
         self
     }
 
+    /// The same party, whose tools run under a system call filter with these rules; see `tests/tools/filtered.pl`.
+    pub fn filtered(mut self, rules: &[&str]) -> Self {
+        if !rules.is_empty() {
+            let words = ["perl", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/filtered.pl")];
+            self.under.extend(words.iter().chain(rules).chain(&["--"]).map(|word| (*word).to_owned()));
+        }
+        self
+    }
+
     fn tool(&self, name: &str) -> Tool {
         let world = self.world;
-        let tool = world.tool(name).arg("--relay").arg(&self.relay).arg("--key").arg(world.key(&self.name));
+        let tool =
+            world.tool(name).under(&self.under).arg("--relay").arg(&self.relay).arg("--key").arg(world.key(&self.name));
         tool.arg("--peers").arg(&self.peers)
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::Fault;
+use crate::store::inbox::Inbox;
 use std::io::Write;
 use std::process::Command;
 use std::slice::from_ref;
@@ -13,11 +14,7 @@ impl Mount {
     /// `None`, and a line that says so, where mounting is not permitted. With `VP_TEST_EVERYTHING` that fails the test.
     fn new(options: &str) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "vp-test"])
-            .arg(directory.path())
-            .output()
-            .is_ok_and(|done| done.status.success());
+        let mounted = mount(options, directory.path());
         if !mounted {
             let name = std::thread::current().name().unwrap_or("a test").to_owned();
             // Not by a macro: the test runner would keep it to itself.
@@ -37,6 +34,54 @@ impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(self.0.path()).status();
     }
+}
+
+fn mount(options: &str, at: &Path) -> bool {
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", options, "vp-test"]).arg(at);
+    mount.output().is_ok_and(|done| done.status.success())
+}
+
+/// Even while somebody has something open there.
+fn unmount(at: &Path) {
+    assert!(Command::new("umount").arg("-l").arg(at).status().unwrap().success());
+}
+
+#[test]
+fn what_is_mounted_in_the_directory_is_delivered_to_and_what_comes_later_is_not() {
+    // It takes what is mounted within with it when it goes.
+    let Some(disk) = Mount::new("size=4m") else {
+        return;
+    };
+    let root = disk.0.path();
+    let away: PathBuf = (0..40).map(|n| n.to_string()).collect::<Vec<_>>().join("/").into();
+    for directory in ["t/there", "t/later", "t/never"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    fs::create_dir_all(root.join(&away)).unwrap();
+    assert!(mount("size=1m", &root.join("t/there")));
+    let mut inbox = Inbox::open(root).unwrap();
+    let mut look = |path: &str| {
+        // Far enough away that nothing else stays open.
+        let far = away.ancestors().filter(|path| path.file_name().is_some());
+        far.for_each(|path| drop(inbox.directory(path.as_os_str().as_encoded_bytes()).unwrap()));
+        inbox.directory(path.as_bytes()).map(drop)
+    };
+    assert_eq!([look("t/there"), look("t/later")], [Ok(()), Ok(())]);
+    assert!(mount("size=1m", &root.join("t/later")));
+    assert!(mount("size=1m", &root.join("t/never")));
+    assert_eq!(look("t/later"), Err(Fault::Parent), "mounted where we had been");
+    fs::create_dir(root.join("t/later/below")).unwrap();
+    assert_eq!(look("t/later/below"), Err(Fault::Parent), "nor is what is below it followed");
+    assert_eq!(look("t/never"), Ok(()), "it was there when we came");
+    unmount(&root.join("t/later"));
+    assert_eq!(look("t/later"), Ok(()));
+    // Its numbers are not given to another one, as long as we hold it.
+    unmount(&root.join("t/there"));
+    assert_eq!(look("t/there"), Err(Fault::Parent), "taken away");
+    assert!(mount("size=1m", &root.join("t/there")));
+    assert_eq!(look("t/there"), Err(Fault::Parent), "and another put in its place");
+    ["t/there", "t/never"].iter().for_each(|at| unmount(&root.join(at)));
 }
 
 #[test]
