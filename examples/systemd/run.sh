@@ -47,6 +47,15 @@ service recv ${command//'/var/lib/vp-recv'/$work/recv.state}
 seq 1000 >"$work/order"
 XDG_CONFIG_HOME="$work/shop" vp-send -r "$RELAY" "$work/order" depot:orders --timeout 60s 2>"$work/send.log"
 cmp "$work/order" "$work/recv.state/orders/order"
+
+say "a tree comes, and what is added to it"
+mkdir -p "$work/day/2026"
+for part in a b; do
+    echo "$part" >"$work/day/2026/$part"
+    XDG_CONFIG_HOME="$work/shop" vp-send -r "$RELAY" "$work/day" depot:orders --timeout 60s 2>>"$work/send.log" \
+        || fail "the tree did not come: $(cat "$work/send.log" "$work/recv.log")"
+    diff -r "$work/day" "$work/recv.state/orders/day"
+done
 stop recv vp-recv@.service "$process"
 stop relay vp-relay.service "$relay"
 say "systemd: all as it should be"

@@ -5,6 +5,7 @@
 #
 #   CALL=ERRNO           the call fails so
 #   CALL:N&MASK=ERRNO    it does where its argument N, from 0 on, has one of these bits
+#   numbers=FILE         the numbers of calls, as `cc` tells them; before all others, if at all
 #   only=FILE            calls that are not named in this file, one a line, fail by EPERM
 #
 # The kernel's own filter (seccomp), and not a tracer: what runs under it is not slowed, and cannot get rid of it.
@@ -20,9 +21,11 @@ my ($NO_NEW_PRIVILEGES, $SET_FILTER) = (38, 1);
 
 # Numbers differ between machines: the C compiler knows those of this one.
 my %number;
-open(my $cc, "-|", "echo '#include <asm/unistd.h>' | cc -E -dM -") or die "cc: $!\n";
+my @told = @ARGV && $ARGV[0] =~ /^numbers=(.+)/ ? ("<", $1) : ("-|", "echo '#include <asm/unistd.h>' | cc -E -dM -");
+shift if $told[0] eq "<";
+open(my $cc, $told[0], $told[1]) or die "$told[1]: $!\n";
 while (<$cc>) { $number{$1} = $2 if /^#define __NR_(\w+) (\d+)$/ }
-close($cc) or die "cc cannot tell the numbers of system calls\n";
+close($cc) && %number or die "$told[1]: no numbers of system calls\n";
 
 my @filter;
 sub op { push @filter, pack("SCCL", @_) }
