@@ -122,7 +122,10 @@ impl Batch {
                 let result = synced.and_then(|()| land(inbox, &item, overwrite));
                 // What had its name before everything was synced was synced with it.
                 names_to_sync.push(result.is_ok() && !(whole && item.kept.is_some()));
-                if let (Err(_), Some(part)) = (&result, &item.part) {
+                // One that only lacks a way to its name is all there, for a receiver that may replace what has it.
+                if let (Err(fault), Some(part)) = (&result, &item.part)
+                    && *fault != Fault::OnlyReplaces
+                {
                     inbox.remove_part(item.path.parent(), part);
                 }
                 Landed { index: item.index, path: item.path, result }

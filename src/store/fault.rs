@@ -49,6 +49,10 @@ pub enum Fault {
     Integrity,
     /// Given up because the other side had given it up.
     Cancelled,
+    /// The file system can give a file its name only in such a way that it would replace another.
+    OnlyReplaces,
+    /// The file system has no symbolic links.
+    NoLinks,
     /// Any other failure to read, write or sync.
     Io,
 }
@@ -70,6 +74,8 @@ impl Fault {
                 | Self::Special
                 | Self::TreeNotTaken
                 | Self::Version
+                | Self::OnlyReplaces
+                | Self::NoLinks
         )
     }
 }
@@ -122,6 +128,8 @@ impl fmt::Display for Fault {
             Self::Busy => "another transfer is writing it",
             Self::Integrity => "content does not match its hash",
             Self::Cancelled => "given up",
+            Self::OnlyReplaces => "the file system has neither a rename that never replaces nor hard links",
+            Self::NoLinks => "the file system has no symbolic links",
             Self::Io => "input/output error",
         })
     }

@@ -7,12 +7,12 @@ use super::folders::Folders;
 use super::folding::{Landed, folds_case};
 use super::names::{NAME_BYTES_MAX, TreePath};
 use super::part::{PartKey, PartName, hash_range, remove_forsaken};
-use super::replace::{is_empty_directory, part_gone, remove_for_directory, rename_over};
+use super::replace::{is_empty_directory, remove_for_directory, rename_over, rename_to_free};
 use super::source::{Mtime, Stamp};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
-use rustix::fs::{fchmod, fstat, fsync, futimens, linkat, mkdirat, openat, readlinkat};
-use rustix::fs::{renameat_with, statat, symlinkat, unlinkat, utimensat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{fchmod, fstat, fsync, futimens, mkdirat, openat, readlinkat};
+use rustix::fs::{statat, symlinkat, unlinkat, utimensat};
 use rustix::io::Errno;
 use std::io;
 use std::path::Path;
@@ -206,10 +206,14 @@ impl Inbox {
     /// Makes a symbolic link under a free name, with its time of modification.
     ///
     /// # Errors
-    /// [`Fault::Exists`] if the name is taken.
+    /// [`Fault::Exists`] if the name is taken; [`Fault::NoLinks`] where there are none.
     pub fn make_link(&mut self, parent: &[u8], name: &[u8], target: &[u8], mtime: Mtime) -> Result<(), Fault> {
         let directory = self.directory(parent)?;
-        symlinkat(target, &*directory, name)?;
+        // What symlink(2) says of file systems without links, and some of those say themselves.
+        symlinkat(target, &*directory, name).map_err(|errno| match errno {
+            Errno::PERM | Errno::NOTSUP | Errno::NOSYS => Fault::NoLinks,
+            other => other.into(),
+        })?;
         // A link without its time is still the link: some file systems keep none.
         let _ = utimensat(&*directory, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW);
         Ok(())
@@ -252,8 +256,8 @@ impl Inbox {
     /// Gives a finished file its final name, in one step; returns that name.
     ///
     /// # Errors
-    /// [`Fault::Exists`] if it is taken and must stay; [`Fault::Busy`] if the part is gone; [`Fault::Duplicate`] if it
-    /// would replace what has come under another name, which this file system takes for the same.
+    /// [`Fault::Exists`] if it is taken and must stay; [`Fault::OnlyReplaces`] if the file system cannot tell; [`Fault::Busy`]
+    /// if the part is gone; [`Fault::Duplicate`] if it would replace what has come under another name, which this file system takes for the same.
     pub fn land(&mut self, part: &PartName, path: &TreePath, overwrite: Overwrite) -> Result<Vec<u8>, Fault> {
         let directory = self.directory(path.parent())?;
         let part = part.to_string();
@@ -269,9 +273,8 @@ impl Inbox {
                 break;
             }
             match rename_to_free(&directory, &part, &name) {
-                Ok(()) => return Ok(name),
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(part_gone(errno)),
+                Err(Fault::Exists) => {}
+                done => return done.map(|()| name),
             }
         }
         Err(Fault::Exists)
@@ -400,17 +403,6 @@ fn alternative(name: &[u8], number: u32) -> Vec<u8> {
         return name.to_vec();
     }
     [name, format!(".{number}").as_bytes()].concat()
-}
-
-fn rename_to_free(directory: &OwnedFd, part: &str, name: &[u8]) -> Result<(), Errno> {
-    match renameat_with(directory, part, directory, name, RenameFlags::NOREPLACE) {
-        // File systems without RENAME_NOREPLACE: a hard link never replaces either.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            linkat(directory, part, directory, name, AtFlags::empty())?;
-            unlinkat(directory, part, AtFlags::empty())
-        }
-        done => done,
-    }
 }
 
 fn list_parts(directory: &OwnedFd) -> Result<Vec<PartName>, Fault> {

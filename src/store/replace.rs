@@ -3,7 +3,7 @@
 
 use super::fault::Fault;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
 /// Whether the directory of this name holds nothing. One that may not be read is taken for one that does.
@@ -38,6 +38,32 @@ pub(super) fn rename_over(directory: &OwnedFd, from: &[u8], to: &[u8]) -> Result
         Ok(()) | Err(Errno::NOENT) => renameat(directory, from, directory, to).map_err(part_gone),
         Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Err(Fault::NotEmpty),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Gives an unfinished file a name that nothing has. There are two ways in which nothing is ever replaced; many file systems
+/// have one of them. A third, to take the name with an empty file and to replace that, would show a file that is not whole,
+/// and leave it there if we are killed.
+///
+/// # Errors
+/// [`Fault::Exists`] if something has it; [`Fault::OnlyReplaces`] where there is neither way; what the system says.
+pub(super) fn rename_to_free(directory: &OwnedFd, part: &str, name: &[u8]) -> Result<(), Fault> {
+    let refused = match renameat_with(directory, part, directory, name, RenameFlags::NOREPLACE) {
+        // The last is what filters answer to calls that they do not know.
+        Err(errno @ (Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM)) => errno,
+        done => return done.map_err(part_gone),
+    };
+    match linkat(directory, part, directory, name, AtFlags::empty()) {
+        Ok(()) => {
+            // The file has its name, and is whole. Another one that stays is nobody's business.
+            let _ = unlinkat(directory, part, AtFlags::empty());
+            Ok(())
+        }
+        Err(Errno::PERM | Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::MLINK) if refused == Errno::PERM => {
+            Err(refused.into())
+        }
+        Err(Errno::PERM | Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::MLINK) => Err(Fault::OnlyReplaces),
+        Err(errno) => Err(part_gone(errno)),
     }
 }
 

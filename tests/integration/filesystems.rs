@@ -1,9 +1,13 @@
 //! File systems, and systems, that cannot or may not do everything: what can be delivered is, and what cannot is said.
 
 use std::fs;
+use std::process::Command;
 
 use crate::harness::data::nasty_tree;
-use crate::harness::{OLD_SYSTEM, Party, Running, World, assert_same_tree, exit, names};
+use crate::harness::{
+    OLD_SYSTEM, Party, Random, Running, World, assert_same_content, assert_same_tree, exit, names, tell,
+};
+use crate::impair::Shape;
 
 /// A receiver of files in the world's `inbox`.
 fn inbox(west: &Party<'_>, args: &[&str]) -> Running {
@@ -33,5 +37,91 @@ fn trees_come_and_grow_where_newer_system_calls_are_refused() {
         recv.wait().expect(exit::DONE);
         assert_eq!(names(&world.path("inbox/tree/day/2026")), ["a", "b", "c"]);
         assert!(fs::read_dir(world.path("inbox")).expect("an inbox").count() == 1, "leftovers");
+    }
+}
+
+/// A small file system of the test's own, gone when dropped.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    /// None, and a line that says so, where mounting is not permitted.
+    fn new(at: std::path::PathBuf) -> Option<Mounted> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=4m,mode=755", "vp-test"]).arg(&at);
+        if mount.output().is_ok_and(|done| done.status.success()) {
+            return Some(Mounted(at));
+        }
+        tell("SKIPPED: mounting needs root");
+        assert!(std::env::var_os("VP_TEST_EVERYTHING").is_none(), "every test must run here");
+        None
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn what_is_mounted_in_the_inbox_is_delivered_to() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    nasty_tree(&world.path("tree/photos/2026"));
+    world.write("tree/beside", "on the disk around it");
+    let photos = world.dir("inbox/tree/photos");
+    let Some(_mounted) = Mounted::new(photos.clone()) else { return };
+    fs::write(photos.join("before"), "there before").expect("a file");
+    for overwrite in ["never", "rename", "yes"] {
+        let recv = inbox(&west, &["--overwrite", overwrite]);
+        world.write(&format!("tree/photos/{overwrite}"), overwrite);
+        east.send().args(["tree", "west"]).run().expect(exit::DONE).expect_silence();
+        recv.wait().expect(exit::DONE);
+        assert_eq!(fs::read_to_string(photos.join("before")).expect("it stays"), "there before");
+        fs::remove_file(photos.join("before")).expect("aside");
+        assert_same_content(&world.path("tree"), &world.path("inbox/tree"));
+        fs::write(photos.join("before"), "there before").expect("back");
+    }
+}
+
+#[test]
+fn without_a_rename_that_never_replaces_hard_links_serve_and_without_those_a_hint() {
+    let world = World::new();
+    let relay = world.relay();
+    let east = relay.party("east");
+    Random::file(&world.path("file"), 1, 1 << 20);
+    world.dir("inbox");
+    let none = "the file system has neither a rename that never replaces nor hard links";
+    for (refused, no_links) in [("EINVAL", "EPERM"), ("ENOSYS", "EOPNOTSUPP"), ("EOPNOTSUPP", "EMLINK")] {
+        let rule = format!("renameat2={refused}");
+        let west = relay.party("west").filtered(&[&rule, &format!("linkat={no_links}")]);
+        for overwrite in ["never", "rename"] {
+            let recv = inbox(&west, &["--overwrite", overwrite]);
+            let sent = east.send().args(["file", "west"]).run();
+            for done in [sent, recv.wait()] {
+                let done = done.expect(exit::REFUSED).expect_error(none);
+                assert!(done.stderr.contains("hint: vp-recv --overwrite yes"), "{done}");
+            }
+            assert!(!world.path("inbox/file").exists());
+        }
+        // What came is there still, and is not sent again.
+        let (proxy, through) = relay.behind(Shape::default());
+        let recv = inbox(&west, &["--overwrite", "yes"]);
+        world.party("east", &through).send().args(["file", "west"]).run().expect(exit::DONE);
+        recv.wait().expect(exit::DONE);
+        assert!(proxy.count().delivered[0] < 100_000, "it was sent once more");
+        assert_eq!(names(&world.path("inbox")), ["file"]);
+        fs::remove_file(world.path("inbox/file")).expect("removed");
+        let west = relay.party("west").filtered(&[&rule]);
+        for (content, code) in [("one", exit::DONE), ("another", exit::REFUSED)] {
+            world.write("note", content);
+            let recv = inbox(&west, &[]);
+            east.send().args(["note", "west"]).run().expect(code);
+            recv.wait().expect(code);
+            assert_eq!(fs::read_to_string(world.path("inbox/note")).expect("a file"), "one");
+        }
+        assert_eq!(names(&world.path("inbox")), ["note"]);
+        fs::remove_file(world.path("inbox/note")).expect("removed");
     }
 }

@@ -129,3 +129,22 @@ fn command_that_failed_before_a_power_cut_runs_after_it() {
     east.send().args(["file", "west:x"]).run().expect(exit::DONE);
     assert_eq!(fs::read(world.path("did")).expect("it ran"), b"did\n");
 }
+
+#[test]
+fn what_came_onto_a_disk_within_the_inbox_outlives_its_power_cut_too() {
+    let world = World::new();
+    let Some(disk) = Disk::new(&world) else { return };
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    for n in 0..50 {
+        world.dir("from/disk/tree");
+        world.write(&format!("from/disk/tree/{n}"), &format!("content {n}"));
+    }
+    world.write("from/disk/file", "content");
+    // The disk is mounted below what is received into, so nothing but its name tells where its files go.
+    let recv = west.waiting(west.recv().args(["x", "-d", ".", "--keep"]));
+    east.send().args(["from/disk", "west:x"]).run().expect(exit::DONE);
+    disk.cut(recv);
+    assert_same_tree(&world.path("from/disk/tree"), &world.path("disk/tree"));
+    assert_eq!(fs::read(world.path("disk/file")).expect("a file"), b"content");
+}

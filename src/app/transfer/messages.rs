@@ -104,7 +104,7 @@ pub(super) const SIZE_UNKNOWN: u64 = u64::MAX;
 pub type Hash = [u8; 32];
 
 /// The numbers of faults on the wire.
-pub const FAULTS: [(Fault, u8); 21] = [
+pub const FAULTS: [(Fault, u8); 23] = [
     (Fault::Name, 1),
     (Fault::Duplicate, 2),
     (Fault::Exists, 3),
@@ -126,6 +126,8 @@ pub const FAULTS: [(Fault, u8); 21] = [
     (Fault::Cancelled, 19),
     (Fault::Io, 20),
     (Fault::NotEmpty, 21),
+    (Fault::OnlyReplaces, 22),
+    (Fault::NoLinks, 23),
 ];
 
 /// What a transfer carries.

@@ -63,6 +63,9 @@ pub(super) fn items_fault(ending: &Ending) -> Fault {
         Some(StoreFault::Exists) => fault.hint(OVERWRITE),
         Some(StoreFault::NotEmpty) => fault.hint(FULL_DIRECTORY),
         Some(StoreFault::Special) => fault.hint(SPECIAL),
+        Some(StoreFault::OnlyReplaces) => {
+            fault.hint("vp-recv --overwrite yes needs neither, and replaces what has the name")
+        }
         _ => fault,
     };
     match exit {
