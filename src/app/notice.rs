@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 /// What a person may want to know while it happens.
 #[derive(Debug)]
 pub enum Notice<'a> {
+    /// A signal came, and the tool ends as soon as it can.
+    Stopping,
     /// A relay is dialled.
     Dialling(&'a RelayAddress),
     /// The relay's port took the connection: from here, to there.

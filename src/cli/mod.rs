@@ -2,11 +2,12 @@
 //! are looked at.
 //!
 //! It does no protocol, opens no connection and moves no payload: that is `app`. Invariants: nothing but
-//! [`report`] writes to standard error; every foreign text goes through [`escape::printable`]; no secret is taken
+//! [`report`], and the bar on a terminal, writes to standard error; every foreign text goes through [`escape::printable`]; no secret is taken
 //! from an argument or shown, but for the new key that `vp-keygen` is there to print; the environment is read once,
 //! into an [`env::Env`].
 
 pub mod args;
+mod bar;
 pub mod config;
 pub mod env;
 pub mod escape;
@@ -17,6 +18,7 @@ pub mod progress;
 pub mod ready;
 pub mod report;
 mod roster;
+mod screen;
 mod tool;
 pub mod units;
 mod voice;

@@ -2,23 +2,25 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{
-    BinaryBytes, FormattedDuration, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
-};
+use indicatif::{BinaryBytes, FormattedDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::bar::{Pace, View};
 use super::env::Env;
 use super::escape::printable;
 use super::report::{Format, Report, Verbosity};
+use super::screen::Screen;
 
 /// Redraws in a second: smooth to the eye, and too few to cost anything over a slow terminal line.
 const REDRAWS_PER_SECOND: u8 = 10;
-
-/// With a known total. No colours, so `NO_COLOR` has nothing to take away; the name gives way on narrow terminals.
-const KNOWN: &str =
-    "{wide_msg} {prefix}{binary_bytes}/{binary_total_bytes} [{bar:20}] {percent:>3}% {speed} {time_left} left";
-/// Of a stream, whose end nobody knows.
-const UNKNOWN: &str = "{wide_msg} {prefix}{binary_bytes} {speed} {elapsed}";
+/// Drawn so often when nothing happens: time passes, and a job comes back to the foreground.
+const IDLE_REDRAW: Duration = Duration::from_secs(1);
+/// Nothing has moved for so long: it is said to stall. The far side may well be busy for a second or two.
+const STALLED_AFTER: Duration = Duration::from_secs(5);
+/// Of a name at most so many characters can be shown on any terminal; the last of them.
+const NAME_MAX: usize = 200;
 
 /// Whether a bar is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,32 +70,70 @@ pub struct Progress {
     totals: Totals,
     items: u64,
     name: String,
+    shown: Arc<Mutex<Shown>>,
+}
+
+/// What the bar is drawn from, besides its position.
+struct Shown {
+    name: String,
+    counted: String,
+    /// When something moved last.
+    moved_at: Instant,
+}
+
+impl Shown {
+    /// How fast it goes, `done` of `total` being done, and so long from now on as `time` says.
+    fn pace(&self, (done, total): (u64, Option<u64>), moved: &ProgressBar, time: Duration) -> Pace {
+        if total == Some(done) {
+            Pace::Settling
+        } else if self.moved_at.elapsed() >= STALLED_AFTER {
+            Pace::Stalled
+        } else {
+            Pace::Moving(bytes_per_second(moved), time)
+        }
+    }
 }
 
 impl Progress {
     /// Begins. Messages of `report` will appear above the bar from now on.
     pub fn start(report: &Report, audience: Audience, totals: Totals) -> Self {
         let target = match audience {
-            Audience::Terminal => ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND),
+            Audience::Terminal => {
+                ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), REDRAWS_PER_SECOND)
+            }
             Audience::Nobody => ProgressDrawTarget::hidden(),
         };
+        let progress = Self::drawn(target, Screen::columns, totals);
+        if audience == Audience::Terminal {
+            progress.bar.enable_steady_tick(IDLE_REDRAW);
+        }
+        report.share_terminal_with(progress.bar.clone());
+        progress
+    }
+
+    /// Draws on `target`, in so many columns.
+    fn drawn(
+        target: ProgressDrawTarget,
+        columns: impl Fn() -> u16 + Clone + Send + Sync + 'static,
+        totals: Totals,
+    ) -> Self {
         let bar = ProgressBar::with_draw_target(totals.bytes, target);
         let moved = ProgressBar::with_draw_target(totals.bytes, ProgressDrawTarget::hidden());
-        let template = if totals.bytes.is_some() { KNOWN } else { UNKNOWN };
-        // Both templates are constants, and a test renders them.
-        let style = ProgressStyle::with_template(template).expect("a constant template").progress_chars("=> ");
-        let (speed, left) = (moved.clone(), moved.clone());
-        // A drawing that fails has nobody to be told.
-        let style = style
-            .with_key("speed", move |_: &ProgressState, out: &mut dyn fmt::Write| {
-                let _ = write!(out, "{}/s", BinaryBytes(bytes_per_second(&speed)));
-            })
-            .with_key("time_left", move |_: &ProgressState, out: &mut dyn fmt::Write| {
-                let _ = write!(out, "{:#}", HumanDuration(left.eta()));
-            });
-        bar.set_style(style);
-        report.share_terminal_with(bar.clone());
-        Self { bar, moved, totals, items: 0, name: String::new() }
+        let shown = Shown { name: String::new(), counted: String::new(), moved_at: Instant::now() };
+        let shown = Arc::new(Mutex::new(shown));
+        let (line_of, speed_of) = (Arc::clone(&shown), moved.clone());
+        let line = move |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let shown = lock(&line_of);
+            let (done, total) = (state.pos(), state.len());
+            let time = if total.is_some() { speed_of.eta() } else { state.elapsed() };
+            let pace = shown.pace((done, total), &speed_of, time);
+            let view = View { name: &shown.name, counted: &shown.counted, done, total, pace };
+            // A drawing that fails has nobody to be told.
+            let _ = out.write_str(&view.line(usize::from(columns())));
+        };
+        // The template is a constant, and a test renders it.
+        bar.set_style(ProgressStyle::with_template("{line}").expect("a constant template").with_key("line", line));
+        Self { bar, moved, totals, items: 0, name: String::new(), shown }
     }
 
     /// Learns how much there is: a tree is counted while it is already being sent.
@@ -106,13 +146,16 @@ impl Progress {
 
     /// Tells how far it is. Cheap enough to be called for every piece.
     pub fn set(&mut self, done: Amount, items: u64, name: &str) {
-        if self.name != name {
-            name.clone_into(&mut self.name);
-            self.bar.set_message(printable(name));
-        }
-        if self.items != items {
+        let renamed = self.name != name;
+        if renamed || self.items != items || self.bar.position() != done.bytes {
+            let mut shown = lock(&self.shown);
+            shown.moved_at = Instant::now();
+            if renamed {
+                name.clone_into(&mut self.name);
+                shown.name = printable(last_of(name));
+            }
             self.items = items;
-            self.bar.set_prefix(self.counted());
+            shown.counted = counted(items, self.totals.items);
         }
         if let Some(bytes) = self.totals.bytes {
             self.moved.set_length(bytes.saturating_sub(done.skipped));
@@ -123,29 +166,32 @@ impl Progress {
 
     /// One line on how far it is, for SIGUSR1.
     pub fn status_line(&self) -> String {
-        let eta = self.totals.bytes.map(|_| self.moved.eta());
-        Status {
-            name: &printable(&self.name),
-            counted: &self.counted(),
-            bytes: self.bar.position(),
-            total: self.totals.bytes,
-            bytes_per_second: bytes_per_second(&self.moved),
-            eta,
-        }
-        .to_string()
+        let (shown, done, total) = (lock(&self.shown), self.bar.position(), self.totals.bytes);
+        let pace = shown.pace((done, total), &self.moved, self.moved.eta());
+        Status { name: &printable(&self.name), counted: &shown.counted, bytes: done, total, pace }.to_string()
     }
 
     /// Ends, and clears the bar.
     pub fn finish(self) {
         self.bar.finish_and_clear();
     }
+}
 
-    fn counted(&self) -> String {
-        match (self.items, self.totals.items) {
-            (0, None) => String::new(),
-            (items, None) => format!("{items} items "),
-            (items, Some(total)) => format!("{items}/{total} "),
-        }
+fn lock(shown: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The end of a name, as far as it could be shown.
+fn last_of(name: &str) -> &str {
+    let start = name.char_indices().rev().nth(NAME_MAX - 1);
+    start.map_or(name, |(at, _)| &name[at..])
+}
+
+fn counted(items: u64, total: Option<u64>) -> String {
+    match (items, total) {
+        (0, None) => String::new(),
+        (items, None) => format!("{items} items "),
+        (items, Some(total)) => format!("{items}/{total} "),
     }
 }
 
@@ -166,8 +212,7 @@ struct Status<'a> {
     counted: &'a str,
     bytes: u64,
     total: Option<u64>,
-    bytes_per_second: u64,
-    eta: Option<std::time::Duration>,
+    pace: Pace,
 }
 
 impl fmt::Display for Status<'_> {
@@ -179,10 +224,13 @@ impl fmt::Display for Status<'_> {
         if let Some(total) = self.total {
             write!(f, " of {}", BinaryBytes(total))?;
         }
-        write!(f, ", {}/s", BinaryBytes(self.bytes_per_second))?;
-        match self.eta {
-            Some(eta) => write!(f, ", {} left", FormattedDuration(eta)),
-            None => Ok(()),
+        match (self.pace, self.total) {
+            (Pace::Moving(speed, left), Some(_)) => {
+                write!(f, ", {}/s, {} left", BinaryBytes(speed), FormattedDuration(left))
+            }
+            (Pace::Moving(speed, _), None) => write!(f, ", {}/s", BinaryBytes(speed)),
+            (Pace::Stalled, _) => f.write_str(", stalled"),
+            (Pace::Settling, _) => f.write_str(", finishing"),
         }
     }
 }
@@ -191,7 +239,6 @@ impl fmt::Display for Status<'_> {
 mod tests {
     use super::*;
     use indicatif::{InMemoryTerm, TermLike};
-    use std::time::Duration;
 
     #[test]
     fn a_bar_needs_a_capable_terminal_and_a_wish() {
@@ -212,10 +259,8 @@ mod tests {
     }
 
     fn on(term: &InMemoryTerm, totals: Totals) -> Progress {
-        let report = Report::to("vp-test", Verbosity::Normal, Format::Text, Box::new(io::sink()));
-        let progress = Progress::start(&report, Audience::Nobody, totals);
-        progress.bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(term.clone())));
-        progress
+        let width = term.width();
+        Progress::drawn(ProgressDrawTarget::term_like(Box::new(term.clone())), move || width, totals)
     }
 
     #[test]
@@ -270,17 +315,48 @@ mod tests {
     }
 
     #[test]
+    fn what_has_not_moved_for_a_while_is_said_to_stall_until_it_moves_again() {
+        let term = InMemoryTerm::new(5, 40);
+        let mut progress = on(&term, Totals { bytes: Some(4096), items: None });
+        progress.set(Amount { bytes: 1024, skipped: 0 }, 0, "f");
+        progress.bar.tick();
+        assert!(!term.contents().contains("stalled"), "{}", term.contents());
+        let before = Instant::now().checked_sub(STALLED_AFTER).expect("a clock that began before");
+        lock(&progress.shown).moved_at = before;
+        // The same again is no news.
+        progress.set(Amount { bytes: 1024, skipped: 0 }, 0, "f");
+        progress.bar.tick();
+        assert!(term.contents().ends_with(" 25% stalled"), "{}", term.contents());
+        assert_eq!(progress.status_line(), "f 1.00 KiB of 4.00 KiB, stalled");
+        progress.set(Amount { bytes: 1025, skipped: 0 }, 0, "f");
+        progress.bar.tick();
+        assert!(!term.contents().contains("stalled"), "{}", term.contents());
+        progress.set(Amount { bytes: 4096, skipped: 0 }, 0, "f");
+        progress.bar.tick();
+        assert!(term.contents().ends_with("100% finishing"), "{}", term.contents());
+    }
+
+    #[test]
+    fn the_end_of_a_name_is_shown_however_long_it_is() {
+        let term = InMemoryTerm::new(5, 40);
+        let mut progress = on(&term, Totals { bytes: Some(4096), items: None });
+        progress.set(Amount::default(), 0, &("directory/".repeat(100) + "the-file"));
+        progress.bar.tick();
+        assert!(term.contents().starts_with('…') && term.contents().contains("the-file "), "{}", term.contents());
+        assert!(term.contents().lines().count() == 1);
+    }
+
+    #[test]
     fn the_status_line_tells_what_is_known() {
         let mut status = Status {
             name: "a.iso",
             counted: "1/3 ",
             bytes: 1 << 30,
             total: Some(2 << 30),
-            bytes_per_second: 100 << 20,
-            eta: Some(Duration::from_secs(11)),
+            pace: Pace::Moving(100 << 20, Duration::from_secs(11)),
         };
         assert_eq!(status.to_string(), "a.iso 1/3 1.00 GiB of 2.00 GiB, 100.00 MiB/s, 00:00:11 left");
-        (status.name, status.counted, status.total, status.eta) = ("", "", None, None);
+        (status.name, status.counted, status.total) = ("", "", None);
         assert_eq!(status.to_string(), "1.00 GiB, 100.00 MiB/s");
     }
 }

@@ -1,9 +1,15 @@
 //! Jobs of a shell and processes of a supervisor: whose the terminal's keys are, what a closed window ends, what a command
 //! is not told, and who is left when a container's first process has commands.
 
+use std::time::Duration;
+
 use crate::harness::ports::Target;
-use crate::harness::terminal::Terminal;
-use crate::harness::{Input, Output, Running, Signal, Tool, World, burnt_in_a_second, eventually, exit, skip};
+use crate::harness::sites::tell;
+use crate::harness::terminal::{CLEARED, Terminal};
+use crate::harness::{
+    Input, Output, Random, Running, Signal, Tool, World, burnt_in_a_second, eventually, exit, names, skip, within,
+};
+use crate::impair::Shape;
 
 /// A shell with job control at a terminal.
 fn shell(world: &World, terminal: &Terminal) -> Running {
@@ -90,6 +96,63 @@ fn interrupt_ends_the_tool_where_the_command_does_not_run_yet_and_a_command_that
     types(&terminal, &format!("{}; echo \"status $?\"\n", import.shell_line()), "began");
     types(&terminal, "\u{3}", "status 130\r\n");
     shell.kill();
+}
+
+#[test]
+fn job_in_the_background_draws_nothing_and_stops_for_nothing_and_draws_once_it_is_in_the_foreground() {
+    let (world, terminal) = (World::new(), Terminal::new());
+    let relay = world.relay();
+    let (proxy, through) = relay.behind(Shape { queue_bytes: 16 << 10, ..Shape::default() });
+    tell(&proxy, "rate 256K");
+    Random::file(&world.path("file"), 1, 64 << 20);
+    world.dir("inbox");
+    let recv = relay.party("west").recv().args(["x", "-d", "inbox", "--ready-fd", "1"]).spawn();
+    recv.wait_line("attached x");
+    let part = || {
+        let parts =
+            names(&world.path("inbox")).into_iter().filter_map(|name| world.path("inbox").join(name).metadata().ok());
+        parts.map(|part| part.len()).max().unwrap_or(0)
+    };
+    let shell = shell(&world, &terminal);
+    let send = world.party("east", &through).send().args(["file", "west:x"]).shell_line();
+    types(&terminal, &format!("stty tostop; {send} &\n"), "[1]");
+    eventually("a second of it has arrived", || part() > 256 << 10);
+    types(&terminal, "jobs\n", "Running");
+    assert!(!terminal.seen().contains(CLEARED) && !terminal.seen().contains('%'), "{}", terminal.seen());
+    types(&terminal, "fg\n", "/64.00 MiB");
+    // Again in the background: it goes on, unseen.
+    types(&terminal, "\u{1a}", "Stopped");
+    types(&terminal, "bg\n", "&\r\n");
+    let (drawn, arrived) = (terminal.seen().matches(CLEARED).count(), part());
+    eventually("more of it has arrived", || part() > arrived + (256 << 10));
+    assert_eq!(terminal.seen().matches(CLEARED).count(), drawn, "{}", terminal.seen());
+    types(&terminal, "fg\n", "/64.00 MiB");
+    types(&terminal, "\u{3}", "ready> ");
+    let seen = terminal.seen();
+    let before = seen.strip_suffix("ready> ").expect("a prompt at the end");
+    assert!(before.ends_with(CLEARED), "the bar is still there: {before}");
+    shell.kill();
+    recv.kill();
+}
+
+#[test]
+fn tool_that_was_stopped_for_a_while_goes_on_and_blames_nobody() {
+    let world = World::new();
+    let relay = world.relay();
+    let listen = relay.party("west").attach().args(["--listen", "talk"]).input(Input::Held);
+    let listen = relay.party("west").waiting(listen);
+    // Less patient than the relay, so that it has to find out by itself whether its link is still there.
+    let dial = relay.party("east").attach().args(["west:talk", "--dead-time", "1s"]).input(Input::Held);
+    let mut dial = dial.spawn();
+    dial.write(b"before ");
+    listen.wait_output(b"before ");
+    dial.signal(Signal::STOP);
+    within(Duration::from_secs(4), || false);
+    dial.signal(Signal::CONT);
+    dial.write(b"after");
+    listen.wait_output(b"before after");
+    dial.kill().expect_silence();
+    listen.kill();
 }
 
 /// Every tool that waits, waiting.

@@ -3,13 +3,11 @@
 use std::io::Write;
 
 use crate::harness::sites::tell;
-use crate::harness::terminal::Terminal;
+use crate::harness::terminal::{CLEARED, Terminal};
 use crate::harness::{Input, Output, Random, Tool, World, eventually, exit};
 use crate::impair::Shape;
 
 const MIB: u64 = 1 << 20;
-/// Moves to the start of the line and clears it.
-const CLEARED: &str = "\r\u{1b}[2K";
 
 /// Sends a file to a directory over a path slow enough to be watched.
 fn transfer(world: &World, send: impl FnOnce(Tool) -> Tool, recv: impl FnOnce(Tool) -> Tool) {
@@ -39,6 +37,21 @@ fn progress_is_drawn_on_a_terminal_and_gone_at_the_end() {
         let is_under_way = |line: &&str| line.starts_with("file ") && !line.contains("  0%") && !line.contains("100%");
         assert!(lines.iter().any(is_under_way), "only its ends were drawn: {lines:#?}");
     }
+}
+
+#[test]
+fn progress_is_gone_after_each_transfer_of_a_receiver_that_goes_on() {
+    let (world, terminal) = (World::new(), Terminal::new());
+    let relay = world.relay();
+    world.dir("inbox");
+    Random::file(&world.path("file"), 1, 4 * MIB);
+    let recv = relay.party("west").recv().args(["x", "--keep", "-d", "inbox", "--ready-fd", "1"]).env("TERM", "xterm");
+    let recv = recv.under(terminal.as_standard_error()).spawn();
+    recv.wait_line("attached x");
+    relay.party("east").send().args(["file", "west:x"]).run().expect(exit::DONE);
+    terminal.wait_for("/4.00 MiB");
+    eventually("the line is clear", || terminal.seen().ends_with(CLEARED));
+    recv.kill();
 }
 
 #[test]

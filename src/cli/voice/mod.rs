@@ -100,6 +100,7 @@ impl<'a> Voice<'a> {
     pub fn hear(&mut self, notice: &Notice<'_>) {
         self.note_state(notice);
         match notice {
+            Notice::Stopping => {}
             Notice::Dialling(relay) => self.debug(&format!("dialling {relay}")),
             Notice::Connected(here, there) => self.debug(&format!("connected from {here} to {there}, shaking hands")),
             Notice::Circuit(number, step) => self.debug(&format!("circuit {number}: {}", self.step(step))),
@@ -141,11 +142,7 @@ impl<'a> Voice<'a> {
             }
             Notice::Serving(app, target) => self.ready_line(&format!("serving {app} {}", printable::<str>(target))),
             Notice::Hop(hop, passage) => self.ready_line(&format!("{hop} {passage}")),
-            Notice::Ready => {
-                if let Some(ready) = &self.ready {
-                    ready.tell("ready");
-                }
-            }
+            Notice::Ready => self.ready.iter().for_each(|ready| ready.tell("ready")),
             Notice::TargetFailed(app, target, error) => {
                 self.warn(&format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error)));
             }
@@ -165,6 +162,24 @@ impl<'a> Voice<'a> {
                 let line = self.bar.as_ref().map_or_else(|| self.state.clone(), Progress::status_line);
                 self.report.status(&line);
             }
+        }
+    }
+
+    /// Takes the bar away where there is nothing to watch any more.
+    fn note_end(&mut self, notice: &Notice<'_>) {
+        match notice {
+            Notice::Received(..) | Notice::SessionFailed(..) => self.end_bar(),
+            Notice::Stopping => {
+                self.end_bar();
+                self.audience = Audience::Nobody;
+            }
+            _ => {}
+        }
+    }
+
+    fn end_bar(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish();
         }
     }
 
@@ -215,6 +230,7 @@ impl<'a> Voice<'a> {
 
     /// What whoever asks by SIGUSR1 will hear.
     fn note_state(&mut self, notice: &Notice<'_>) {
+        self.note_end(notice);
         self.state = match notice {
             Notice::RelayUp(relay) => format!("attached to {relay}"),
             Notice::RelayDown(relay, why, _) => format!("relay {relay} {why}, trying again"),
@@ -242,13 +258,11 @@ impl<'a> Voice<'a> {
     }
 
     /// Ends the bar, if there is one, and tells the supervisor that the tool stops.
-    pub fn finish(self) {
+    pub fn finish(mut self) {
         if let Some(ready) = &self.ready {
             ready.stopping();
         }
-        if let Some(bar) = self.bar {
-            bar.finish();
-        }
+        self.end_bar();
     }
 }
 

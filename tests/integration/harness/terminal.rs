@@ -12,6 +12,9 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::eventually;
 
+/// Moves to the start of the line and clears it.
+pub const CLEARED: &str = "\r\u{1b}[2K";
+
 /// A terminal of 80 columns, as the kernel makes it: lines are edited and echoed, and a line end is shown as two bytes.
 pub struct Terminal {
     path: PathBuf,
