@@ -204,7 +204,7 @@ impl Node {
         let context = app.as_str().as_bytes();
         let (expect, second) = Responder::accept(suite, Purpose::Session, &self.config.identity, context, hello.1, &[])
             .map_err(|_| CloseCode::Refused)?;
-        let key = self.insert(Entry { peer: from, app, phase: Phase::Answering, released: false });
+        let key = self.insert(now, Entry { peer: from, app, phase: Phase::Answering, released: false });
         let state = Use::Answering { expect: Some(Box::new(expect)), gathered: Vec::new() };
         self.circuits.insert(circuit, Circuit::new(key, state));
         self.refresh_findable();

@@ -182,6 +182,8 @@ pub enum Down {
     Unproven,
     /// Nothing was heard for the dead time.
     Silent,
+    /// It was lost while this process was stopped, or because it had been.
+    Paused,
     /// What came was not this protocol, or was changed on the way.
     Damaged,
     /// The other side is not the relay it should be.
@@ -214,6 +216,7 @@ impl fmt::Display for Down {
             Down::Closed => "closed the connection",
             Down::Unproven => "closed the connection without proving who it is",
             Down::Silent => "was silent for too long",
+            Down::Paused => "has given up the connection, as this program was stopped for a while",
             Down::Damaged => "sent bytes that are not this protocol, or were changed on the way",
             Down::Impostor => "could not prove to be the relay it should be",
             Down::Said(CloseCode::GoingAway) => "is going away",
@@ -251,6 +254,8 @@ pub struct Node {
     refusals: usize,
     tried: usize,
     last_down: Down,
+    /// What is lost before then is lost because we were stopped.
+    paused_until: Option<Instant>,
     born: Instant,
     met: bool,
     listening_since: Option<Instant>,
@@ -282,6 +287,7 @@ impl Node {
             refusals: 0,
             tried: 0,
             last_down: Down::Unreachable,
+            paused_until: None,
             born: now,
             met: false,
             listening_since: None,
@@ -303,20 +309,20 @@ impl Node {
 
     /// Asks for a session with `peer`'s application. Its fate comes as events.
     pub fn call(&mut self, now: Instant, peer: PeerId, app: AppName) -> Key {
-        let key = self.insert(Entry {
-            peer,
-            app,
-            phase: Phase::Calling { circuit: None, not_before: None },
-            released: false,
-        });
+        let key = self.insert(
+            now,
+            Entry { peer, app, phase: Phase::Calling { circuit: None, not_before: None }, released: false },
+        );
         self.place_calls(now);
         key
     }
 
-    fn insert(&mut self, entry: Entry) -> Key {
+    fn insert(&mut self, now: Instant, entry: Entry) -> Key {
         let key = Key(self.next_key);
         self.next_key += 1;
         self.entries.insert(key, entry);
+        // The relay counts a call among the circuits of the link, and expects signs of life as often.
+        self.refresh_busy(now);
         key
     }
 

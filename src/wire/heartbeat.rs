@@ -48,6 +48,12 @@ impl Heartbeat {
         self.heard = now;
     }
 
+    /// We have not looked for a while: what may have come or gone meanwhile is yet to be seen, and silence counts from now on.
+    pub fn handle_pause(&mut self, now: Instant) {
+        self.heard = now;
+        self.stuck_since = self.stuck_since.map(|_| now);
+    }
+
     /// Output was offered to the carrier: it took something or nothing, and `pending` tells whether some is left.
     pub fn handle_written(&mut self, now: Instant, took: bool, pending: bool) {
         if !pending {
@@ -61,8 +67,10 @@ impl Heartbeat {
         if self.busy { self.dead_time } else { self.dead_time.max(IDLE_DEAD_TIME) }
     }
 
+    /// The other side has dead times of its own, those of the protocol at most: a user who is more patient still asks as often.
     fn interval(&self) -> Duration {
-        self.dead_after() / HEARTBEATS_PER_DEAD_TIME
+        let theirs = if self.busy { DEAD_TIME } else { IDLE_DEAD_TIME };
+        self.dead_after().min(theirs) / HEARTBEATS_PER_DEAD_TIME
     }
 
     /// The next instant at which [`Heartbeat::is_dead`] or [`Heartbeat::take_ping`] can turn true.
@@ -97,6 +105,37 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn whoever_did_not_look_asks_before_it_gives_up() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(start, Side::Client, 8 * SECOND);
+        beat.set_busy(start, true);
+        beat.handle_written(start, false, true);
+        let back = start + 60 * SECOND;
+        beat.handle_pause(back);
+        assert!(!beat.is_dead(back) && beat.take_ping(back));
+        assert!(beat.is_dead(back + 8 * SECOND));
+    }
+
+    #[test]
+    fn a_patient_client_asks_as_often_as_the_relay_expects() {
+        for (busy, expected) in [(true, DEAD_TIME), (false, IDLE_DEAD_TIME)] {
+            let start = Instant::now();
+            let mut client = Heartbeat::new(start, Side::Client, 600 * SECOND);
+            let mut relay = Heartbeat::standard(start, Side::Relay);
+            client.set_busy(start, busy);
+            relay.set_busy(start, busy);
+            while client.deadline() < start + 600 * SECOND {
+                let now = client.deadline();
+                assert!(now < relay.deadline(), "the relay hears nothing for {expected:?}");
+                if client.take_ping(now) {
+                    relay.handle_received(now);
+                    client.handle_received(now);
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_busy_client_asks_four_times_before_it_gives_up() {
