@@ -8,6 +8,7 @@
 //! A turn does what can be done without waiting, then waits for the first of: an event, a timeout of the node or the tool.
 
 use super::ending::Ending;
+use super::pauses::Pauses;
 use super::transfer::TransferError;
 use crate::identity::RelayAddress;
 use crate::net::dial::{Dialer, Dialled};
@@ -173,6 +174,7 @@ pub struct Client {
     last_error: Option<io::Error>,
     signals: Signals,
     interrupted: bool,
+    pauses: Pauses,
     input: Vec<u8>,
     filled: usize,
 }
@@ -196,6 +198,7 @@ impl Client {
             last_error: None,
             signals,
             interrupted: false,
+            pauses: Pauses::new(Instant::now(), SystemTime::now()),
             input: vec![0; INPUT_BYTES],
             filled: 0,
         })
@@ -236,6 +239,9 @@ impl Client {
                     return Err(ToolError::Io("waiting for events", error));
                 }
                 _ => {}
+            }
+            if self.pauses.notice(Instant::now(), SystemTime::now(), wait) {
+                self.node.handle_pause(Instant::now());
             }
             for event in &events {
                 self.handle_ready(tool, notices, event)?;
@@ -314,7 +320,12 @@ impl Client {
                         Request::End(signal) if std::mem::replace(&mut self.interrupted, true) => {
                             return Err(ToolError::Signal(signal));
                         }
-                        request => tool.handle_signal(&mut self.context(Instant::now(), notices), request),
+                        request => {
+                            if let Request::End(_) = request {
+                                notices(Notice::Stopping);
+                            }
+                            tool.handle_signal(&mut self.context(Instant::now(), notices), request);
+                        }
                     }
                 }
             }

@@ -9,6 +9,7 @@ pub mod ending;
 pub mod joint;
 pub mod keygen;
 mod notice;
+mod pauses;
 pub mod portrep;
 mod pump;
 pub mod recv;

@@ -4,7 +4,10 @@ use super::{Down, Event, Failure, Node, Phase, Wait};
 use crate::link::{Admitted, Dial, Frame, HandshakeFailure, Heartbeat, Link, LinkError, Side};
 use crate::wire::limits::HANDSHAKE_DEADLINE;
 use crate::wire::{CloseCode, Control, Name};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A link that was silent for the dead time after a pause is lost just behind it.
+const PAUSE_MARGIN: Duration = Duration::from_secs(1);
 
 pub enum Carrier {
     /// None; dial when the time has come.
@@ -54,6 +57,9 @@ impl Node {
         }
         let unproven = matches!((&self.carrier, why), (Carrier::Shaking { .. }, Down::Closed));
         let why = if unproven { Down::Unproven } else { why };
+        let was_up = matches!(self.carrier, Carrier::Up { .. });
+        let paused = self.paused_until.take().is_some_and(|until| was_up && now < until);
+        let why = if paused && matches!(why, Down::Closed | Down::Silent) { Down::Paused } else { why };
         // A relay that only ever took the connection has not shown that it is of use: keep backing off.
         if matches!(self.carrier, Carrier::Up { welcomed: true, .. }) {
             self.backoff.reset();
@@ -75,6 +81,20 @@ impl Node {
             self.fail_all(failure);
         } else if self.config.wait == Wait::No && !self.met && self.tried >= self.config.relays.len() {
             self.fail_all(Failure::NoRelay(why));
+        }
+    }
+
+    /// Whoever drives us was stopped for a while, and nobody answered for us. Silence counts from now on; and whoever has given
+    /// us up meanwhile was right.
+    pub fn handle_pause(&mut self, now: Instant) {
+        self.paused_until = Some(now + self.config.times.dead_time + PAUSE_MARGIN);
+        if let Carrier::Up { heartbeat, .. } = &mut self.carrier {
+            heartbeat.handle_pause(now);
+        }
+        for entry in self.entries.values_mut() {
+            if let Phase::Up { session, .. } = &mut entry.phase {
+                session.handle_pause(now);
+            }
         }
     }
 

@@ -407,6 +407,11 @@ impl Session {
         self.failed.map_or(Ok(()), Err)
     }
 
+    /// Whoever drives us was stopped for a while: silence counts from now on.
+    pub fn handle_pause(&mut self, now: Instant) {
+        self.lanes.values_mut().for_each(|lane| lane.heartbeat.handle_pause(now));
+    }
+
     /// Ends the session: the last frame of this direction. With [`CloseCode::Done`] what was written before still goes out
     /// first; with any other code what no lane has taken yet is dropped.
     pub fn close(&mut self, code: CloseCode) {

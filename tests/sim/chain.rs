@@ -34,6 +34,8 @@ struct Wire {
     down: VecDeque<u8>,
     /// Bytes stay where they are: a black hole.
     stalled: bool,
+    /// The relay has closed it.
+    closed: bool,
 }
 
 struct End {
@@ -59,6 +61,8 @@ struct World {
     ends: [End; 2],
     piece_max: usize,
     told: Told,
+    /// Links that were lost, of which end and why.
+    downs: Vec<(usize, Down)>,
     /// A defect in the sessions of both ends.
     canary: Option<Canary>,
 }
@@ -70,7 +74,7 @@ fn seed(random: &mut Random) -> [u8; 32] {
 }
 
 impl World {
-    fn new(number: u64, canary: Option<Canary>) -> World {
+    fn new(number: u64, canary: Option<Canary>, dead_time: Duration) -> World {
         let mut random = Random::new(number);
         let now = Instant::now();
         let relay_seed = seed(&mut random);
@@ -87,11 +91,7 @@ impl World {
                 callers: if side == 1 { Callers::Only(vec![ids[0]]) } else { Callers::Nobody },
                 callers_max: side,
                 wait: Wait::Forever,
-                times: Times {
-                    dead_time: Duration::from_secs(10),
-                    resume_timeout: Duration::from_secs(3_600),
-                    lane_life,
-                },
+                times: Times { dead_time, resume_timeout: Duration::from_secs(3_600), lane_life },
                 seed: random.next(),
             };
             let data = (0..random.below(most + 1)).map(|_| random.byte()).collect();
@@ -111,8 +111,18 @@ impl World {
         ends[1].node.listen(app.clone());
         ends[0].key = Some(ends[0].node.call(now, ids[1], app));
         let (piece_max, workers) = ([1, 100, 5_000, 300_000][random.below(4)], 1 + random.below(3));
-        let mut world =
-            World { random, now, relay_seed, relay: None, workers, ends, piece_max, told: Told::default(), canary };
+        let mut world = World {
+            random,
+            now,
+            relay_seed,
+            relay: None,
+            workers,
+            ends,
+            piece_max,
+            told: Told::default(),
+            downs: Vec::new(),
+            canary,
+        };
         world.boot();
         world
     }
@@ -151,7 +161,7 @@ impl World {
         match &mut self.relay {
             Some(relay) => {
                 let link = relay.handle_accept(self.now, IpAddr::V4(Ipv4Addr::LOCALHOST));
-                let wire = Wire { link, up: VecDeque::new(), down: VecDeque::new(), stalled: false };
+                let wire = Wire { link, up: VecDeque::new(), down: VecDeque::new(), stalled: false, closed: false };
                 self.ends[side].wire = Some(wire);
                 self.ends[side].node.handle_connected(self.now);
             }
@@ -197,13 +207,14 @@ impl World {
             end.rest.drain(..used);
         }
         while let Some(link) = relay.poll_closed() {
-            for end in &mut self.ends {
-                if end.wire.as_ref().is_some_and(|wire| wire.link == link) {
-                    end.wire = None;
-                    end.rest.clear();
-                    end.node.handle_down(self.now, Down::Closed);
-                }
+            for wire in self.ends.iter_mut().filter_map(|end| end.wire.as_mut()) {
+                wire.closed |= wire.link == link;
             }
+        }
+        let end = &mut self.ends[side];
+        if end.wire.take_if(|wire| wire.closed).is_some() {
+            end.rest.clear();
+            end.node.handle_down(self.now, Down::Closed);
         }
     }
 
@@ -221,6 +232,7 @@ impl World {
                         end.stream = session.open_stream(self.now, "sim");
                     }
                 }
+                Event::RelayDown { why, .. } => self.downs.push((side, why)),
                 Event::Failed { why, .. } | Event::Fatal { why } => panic!("side {side}: {why:?}"),
                 _ => {}
             }
@@ -276,7 +288,12 @@ impl World {
     }
 
     fn round(&mut self, most: usize) {
-        for side in 0..2 {
+        self.rounds(most, 0..2);
+    }
+
+    /// A round in which only these ends take part.
+    fn rounds(&mut self, most: usize, sides: std::ops::Range<usize>) {
+        for side in sides {
             self.dial(side);
             self.carry(side);
             self.events(side);
@@ -317,7 +334,7 @@ impl World {
 
 /// Runs one history; panics when it goes wrong.
 pub fn run(number: u64, canary: Option<Canary>) -> Told {
-    let mut world = World::new(number, canary);
+    let mut world = World::new(number, canary, Duration::from_secs(10));
     let one_in = [8, 40, 200][world.random.below(3)];
     for _ in 0..200 + world.random.below(300) {
         let most = world.random.skewed(60_000);
@@ -391,4 +408,55 @@ fn settle(mut world: World) -> Told {
         state += &format!(" side {side}: attached {attached}, lane, over, closed, failed: {left:?};");
     }
     panic!("the close was never settled:{state}");
+}
+
+/// One whose callee has ended calls it again, and nothing is wrong while it waits: its link stays for all that time, as does
+/// that of the callee, whom nobody calls.
+pub fn waits_for_a_callee_that_has_ended(number: u64, dead_time: Duration) {
+    let mut world = World::new(number, None, dead_time);
+    world.piece_max = 300_000;
+    world.ends.iter_mut().for_each(|end| end.data.clear());
+    let pass = |world: &mut World, time: Duration| {
+        let until = world.now + time;
+        while world.now < until {
+            world.round(1 << 20);
+            world.now += Duration::from_millis(20);
+        }
+    };
+    while world.ends.iter().any(|end| end.key.is_none()) {
+        pass(&mut world, Duration::from_millis(20));
+    }
+    let now = world.now;
+    let keys = [0, 1].map(|side| world.ends[side].key.take().expect("they have met"));
+    let (peer, app) = world.ends[0].node.called(keys[0]).expect("it is known");
+    world.ends[1].node.unlisten(&app);
+    for (end, key) in world.ends.iter_mut().zip(keys) {
+        end.node.abandon(now, key);
+    }
+    pass(&mut world, Duration::from_secs(2));
+    world.ends[0].node.call(world.now, peer, app);
+    pass(&mut world, Duration::from_secs(300));
+    assert_eq!(world.downs, [], "a link was lost with a dead time of {dead_time:?}");
+}
+
+/// The first end is stopped for so long, and both are there again afterwards: why links were lost.
+pub fn stops_for(pause: Duration, dead_time: Duration) -> Vec<(usize, Down)> {
+    let mut world = World::new(1, None, dead_time);
+    world.piece_max = 300_000;
+    world.ends.iter_mut().for_each(|end| end.data.clear());
+    let pass = |world: &mut World, time: Duration, sides: std::ops::Range<usize>| {
+        let until = world.now + time;
+        while world.now < until {
+            world.rounds(1 << 20, sides.clone());
+            world.now += Duration::from_millis(20);
+        }
+    };
+    while !(0..2).all(|side| world.is_calm(side)) {
+        pass(&mut world, Duration::from_millis(20), 0..2);
+    }
+    pass(&mut world, pause, 1..2);
+    world.ends[0].node.handle_pause(world.now);
+    pass(&mut world, Duration::from_secs(30), 0..2);
+    assert!((0..2).all(|side| world.is_calm(side)), "they did not meet again");
+    world.downs
 }

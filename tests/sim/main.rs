@@ -138,3 +138,21 @@ fn nodes_find_each_other_again_whatever_happens_to_the_relay() {
     assert!(faults > count(), "the schedules did harm: {faults} faults");
     assert!(held > 50_000, "the relay had much to forget: {held} bytes at most");
 }
+
+/// Of any patience: the relay's own does not depend on it.
+#[test]
+fn links_that_only_wait_show_signs_of_life() {
+    for seconds in [1, 10, 60, 600] {
+        (0..4).for_each(|seed| chain::waits_for_a_callee_that_has_ended(seed, std::time::Duration::from_secs(seconds)));
+    }
+}
+
+/// Nobody else is blamed for what breaks because a process was stopped; and one that was stopped briefly loses nothing.
+#[test]
+fn a_process_that_was_stopped_blames_nobody_else() {
+    use std::time::Duration;
+    use vp::node::Down;
+    let patient = Duration::from_secs(10);
+    assert_eq!(chain::stops_for(Duration::from_secs(8), Duration::from_secs(1)), []);
+    assert_eq!(chain::stops_for(Duration::from_secs(30), patient), [(0, Down::Paused)]);
+}
