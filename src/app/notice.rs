@@ -6,8 +6,10 @@ use crate::identity::{PeerId, RelayAddress};
 use crate::net::tcp::Place;
 use crate::node::{Down, Step};
 use crate::store::Fault;
+use crate::store::attributes::Unkept;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// What a person may want to know while it happens.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub enum Notice<'a> {
     },
     /// One item failed: its path, as bytes of unknown origin, and why. The others go on.
     ItemFailed(&'a [u8], Fault),
+    /// The file system of this directory did not keep what came with some items.
+    Unkept(&'a Path, Unkept),
     /// A transfer of a tool that goes on is complete: from whom, how many items, and how many bytes came.
     Received(PeerId, u64, u64),
     /// An import listens here for connections to this peer's application.

@@ -199,7 +199,7 @@ mod tests {
         let part = PartName { key: PartKey::new(&[0; 32], &path, 4, WHEN), run: 1 };
         let mut file = PartFile::create(&inbox.directory(b"").unwrap(), &part).unwrap();
         file.write(name.as_bytes()).unwrap();
-        let file = file.finish(Some(0o640), Some(WHEN)).unwrap();
+        let file = file.finish(Some(0o640), Some(WHEN)).unwrap().0;
         let content = Some((4, *blake3::hash(name.as_bytes()).as_bytes()));
         batch.add_file(now, Landing { index: 0, path, part: Some(part), content, kept: None }, Some(file), 4);
     }

@@ -2,6 +2,7 @@
 //!
 //! Every path is resolved beneath the root by `folders`.
 
+use super::attributes::{self, Unkept, is_lacking, times};
 use super::fault::Fault;
 use super::folders::Folders;
 use super::folding::{Landed, folds_case};
@@ -10,12 +11,14 @@ use super::part::{PartKey, PartName, hash_range, remove_forsaken};
 use super::replace::{is_empty_directory, remove_for_directory, rename_over, rename_to_free};
 use super::source::{Mtime, Stamp};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps};
-use rustix::fs::{fchmod, fstat, fsync, futimens, mkdirat, openat, readlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{fstat, fsync, mkdirat, openat, readlinkat};
 use rustix::fs::{statat, symlinkat, unlinkat, utimensat};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -63,8 +66,12 @@ pub enum Made {
 
 /// A receiver's directory.
 pub struct Inbox {
+    /// As it was named.
+    path: PathBuf,
     folders: Folders,
     landed: Landed,
+    /// What was not kept of the attributes of what came, and where that was first.
+    unkept: Option<(PathBuf, Unkept)>,
     #[cfg(test)]
     pub(crate) planted_folding: bool,
     #[cfg(test)]
@@ -92,7 +99,9 @@ impl Inbox {
     /// What the system says.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
+            path: path.to_owned(),
             folders: Folders::open(path)?,
+            unkept: None,
             landed: Landed::default(),
             #[cfg(test)]
             planted_folding: false,
@@ -133,7 +142,9 @@ impl Inbox {
             };
         }
         let directory = self.folders.take_in(path.parent(), path.as_bytes(), path.name())?;
-        fchmod(&*directory, usable)?; // the umask took its share of mkdirat's
+        // The umask took its share of mkdirat's.
+        let unkept = attributes::set(&*directory, Some(mode | 0o700), None)?;
+        self.note_unkept(path.parent(), unkept);
         Ok(Made::New)
     }
 
@@ -149,6 +160,25 @@ impl Inbox {
 
     fn is_directory(&mut self, path: &TreePath) -> bool {
         matches!(self.look(path), Ok(There::Directory { .. }))
+    }
+
+    /// Notes what was not kept of something in this directory.
+    pub fn note_unkept(&mut self, parent: &[u8], unkept: Unkept) {
+        if unkept.is_nothing() {
+            return;
+        }
+        let noted = self.unkept.get_or_insert_with(|| {
+            let below = self.folders.mounts.top_of(parent).unwrap_or_default();
+            let place = if below.is_empty() { self.path.clone() } else { self.path.join(OsStr::from_bytes(below)) };
+            (place, Unkept::default())
+        });
+        noted.1 = noted.1.or(unkept);
+    }
+
+    /// The directory of a file system that did not keep what came with some items, and what it did not. One stands for all.
+    #[must_use]
+    pub fn unkept(&self) -> Option<&(PathBuf, Unkept)> {
+        self.unkept.as_ref()
     }
 
     /// What the path stands for.
@@ -330,17 +360,13 @@ impl Inbox {
         Ok(same)
     }
 
-    /// Sets a directory's permissions (if given) and its time of modification.
+    /// Sets a directory's permissions (if given) and its time of modification, as far as the file system keeps them.
     ///
     /// # Errors
     /// What the system says.
-    pub fn finish_directory(&mut self, path: &TreePath, mode: Option<u16>, mtime: Mtime) -> Result<(), Fault> {
+    pub fn finish_directory(&mut self, path: &TreePath, mode: Option<u16>, mtime: Mtime) -> Result<Unkept, Fault> {
         let directory = self.directory(path.as_bytes())?;
-        futimens(&*directory, &times(mtime))?;
-        if let Some(mode) = mode {
-            fchmod(&*directory, Mode::from_raw_mode(u32::from(mode)))?;
-        }
-        Ok(())
+        attributes::set(&*directory, mode, Some(mtime))
     }
 
     /// Writes everything in the file systems of these directories to their disks.
@@ -377,9 +403,9 @@ impl Inbox {
         #[cfg(test)]
         self.note_sync(Synced::Directory(path.to_vec()))?;
         match fsync(&*self.directory(path)?) {
-            // Some file systems have nothing to sync in a directory, and say so.
-            Ok(()) | Err(Errno::INVAL) => Ok(()),
-            Err(errno) => Err(errno.into()),
+            // Some file systems cannot sync a directory alone, and say so.
+            Err(errno) if errno == Errno::BADF || is_lacking(errno) => self.folders.mounts.sync([path].into_iter()),
+            done => Ok(done?),
         }
     }
 }
@@ -411,13 +437,4 @@ fn list_parts(directory: &OwnedFd) -> Result<Vec<PartName>, Fault> {
         parts.extend(PartName::parse(entry?.file_name().to_bytes()));
     }
     Ok(parts)
-}
-
-/// Both times of a file for the kernel: access now-ish does not matter, so it is left alone.
-#[must_use]
-pub fn times(mtime: Mtime) -> Timestamps {
-    Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
-        last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() },
-    }
 }

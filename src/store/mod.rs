@@ -10,6 +10,7 @@
 //! committed, or as having been there, has been synced, and so has the directory that holds it; a file with a secret ([`keyfile`]) is readable by
 //! its owner alone from its first byte on.
 
+pub mod attributes;
 pub mod batch;
 mod beneath;
 pub mod fault;

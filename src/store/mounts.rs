@@ -40,6 +40,8 @@ fn described(directory: &OwnedFd) -> Option<u64> {
 
 struct Mount {
     identity: Identity,
+    /// Where it was found, below the root.
+    at: Vec<u8>,
     /// Its first directory. While this is open, no other mount gets the same numbers, and no failure to write is missed.
     pin: OwnedFd,
 }
@@ -55,7 +57,7 @@ impl Mounts {
     /// Begins with the root's.
     pub fn of_root(root: &OwnedFd) -> Result<Self, Errno> {
         let mut mounts = Self { all: Vec::new(), known: HashMap::new() };
-        let first = Mount { identity: Identity::of(root)?, pin: pin(root)? };
+        let first = Mount { identity: Identity::of(root)?, at: Vec::new(), pin: pin(root)? };
         mounts.all.push(first);
         mounts.known.insert(short_hash(b""), 0);
         Ok(mounts)
@@ -71,7 +73,7 @@ impl Mounts {
             Some(index) => index,
             None if self.all.len() >= MOUNTS_MAX => return Err(Fault::NoDescriptors),
             None => {
-                self.all.push(Mount { identity, pin: pin(directory)? });
+                self.all.push(Mount { identity, at: path.to_vec(), pin: pin(directory)? });
                 self.all.len() - 1
             }
         };
@@ -86,6 +88,11 @@ impl Mounts {
                 Ok(())
             }
         }
+    }
+
+    /// Where this directory's mount was found, if it has been looked at.
+    pub fn top_of(&self, path: &[u8]) -> Option<&[u8]> {
+        Some(&self.all.get(usize::from(self.of(path)?))?.at)
     }
 
     /// The mount of a directory, if that has been looked at.

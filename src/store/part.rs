@@ -10,15 +10,14 @@
 //! bytes that the same run has verified. There is no state beside the file: what it holds is hashed
 //! again, and the sender says how much of it fits.
 
+use super::attributes::{self, Unkept, is_lacking};
 use super::fault::Fault;
-use super::inbox::{Inbox, times};
+use super::inbox::Inbox;
 use super::names::{PART_PREFIX, TreePath};
 use super::source::Mtime;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Advice, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
-use rustix::fs::{
-    copy_file_range, fadvise, fchmod, flock, fstat, fstatvfs, ftruncate, futimens, openat, renameat, statat, unlinkat,
-};
+use rustix::fs::{copy_file_range, fadvise, flock, fstat, fstatvfs, ftruncate, openat, renameat, statat, unlinkat};
 use rustix::io::{Errno, pread};
 use std::cmp::Reverse;
 use std::fmt;
@@ -186,7 +185,8 @@ fn adopt_within(
         if is_private(&stat) && renameat(&*directory, old, &*directory, new).is_ok() {
             inbox.forget_part(path.parent(), &theirs);
             if stat.st_mode & WRITABLE.as_raw_mode() != WRITABLE.as_raw_mode() {
-                fchmod(&file, WRITABLE)?;
+                // Where that is refused, permissions mean nothing.
+                attributes::set(&file, Some(0o600), None)?;
             }
             return Ok(Some(Adopted { name: ours, file, length }));
         }
@@ -217,6 +217,27 @@ fn copy_bytes(from: &OwnedFd, to: &File, length: u64) -> Result<(), Fault> {
         match copy_file_range(from, Some(&mut read), to, Some(&mut written), left) {
             Ok(0) => return Err(Fault::Changed),
             Ok(_) | Err(Errno::INTR) => {}
+            // Not between these two, or not on this system: then as ever.
+            Err(errno) if is_lacking(errno) || errno == Errno::XDEV => {
+                return copy_by_reading(from, to, written, length);
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+fn copy_by_reading(from: &OwnedFd, to: &File, mut offset: u64, length: u64) -> Result<(), Fault> {
+    let mut buffer = vec![0; READ_BYTES];
+    while offset < length {
+        let most = usize::try_from(length - offset).map_or(READ_BYTES, |left| left.min(READ_BYTES));
+        match pread(from, &mut buffer[..most], offset) {
+            Ok(0) => return Err(Fault::Changed),
+            Ok(count) => {
+                to.write_all_at(&buffer[..count], offset)?;
+                offset += u64::try_from(count).map_err(|_| Fault::Io)?;
+            }
+            Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
@@ -372,21 +393,21 @@ impl PartFile {
     }
 
     /// Sets length, permissions and time of modification; the content is complete. Without
-    /// permissions it stays private, without a time it was modified just now.
+    /// permissions it stays private, without a time it was modified just now. What the file system does not keep of them is
+    /// told.
     ///
     /// # Errors
     /// What the system says.
-    pub fn finish(self, mode: Option<u16>, mtime: Option<Mtime>) -> Result<File, Fault> {
+    pub fn finish(self, mode: Option<u16>, mtime: Option<Mtime>) -> Result<(File, Unkept), Fault> {
         if self.set_length {
-            ftruncate(&self.file, self.offset)?;
+            match ftruncate(&self.file, self.offset) {
+                // Not every file system makes a file longer without a byte at its end.
+                Err(errno) if is_lacking(errno) && self.offset > 0 => self.file.write_all_at(&[0], self.offset - 1)?,
+                done => done?,
+            }
         }
-        if let Some(mode) = mode {
-            fchmod(&self.file, Mode::from_raw_mode(u32::from(mode & 0o777)))?;
-        }
-        if let Some(mtime) = mtime {
-            futimens(&self.file, &times(mtime))?;
-        }
-        Ok(self.file)
+        let unkept = attributes::set(&self.file, mode.map(|mode| mode & 0o777), mtime)?;
+        Ok((self.file, unkept))
     }
 }
 

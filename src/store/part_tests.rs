@@ -68,7 +68,7 @@ fn a_complete_file_that_nobody_may_write_is_taken_over_all_the_same() {
             let ours = name(&path, 4, run + 10);
             let adopted = adopt(&mut inbox, &path, ours).unwrap().expect("taken over");
             assert_eq!(adopted.checkpoints(4, NonZeroU64::MIN).unwrap()[0].0, 4);
-            let file = PartFile::resume(&root, &ours, 4).unwrap().finish(Some(mode), None).unwrap();
+            let file = PartFile::resume(&root, &ours, 4).unwrap().finish(Some(mode), None).unwrap().0;
             assert_eq!(u32::from(mode), fstat(&file).unwrap().st_mode & 0o777);
             fs::remove_file(home.path().join(ours.to_string())).unwrap();
         }
@@ -156,7 +156,7 @@ fn what_nobody_has_asked_for_in_a_month_goes_unless_somebody_writes_it() {
     let make = |run: u64, read: i64, written: i64| {
         let part = name(&TreePath::top(b"other").unwrap(), 4, run);
         let file = File::create(home.path().join(part.to_string())).unwrap();
-        futimens(&file, &Timestamps { last_access: day(read), last_modification: day(written) }).unwrap();
+        rustix::fs::futimens(&file, &Timestamps { last_access: day(read), last_modification: day(written) }).unwrap();
         (part, file)
     };
     let (old, _) = make(1, 31, 31);

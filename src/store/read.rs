@@ -289,7 +289,7 @@ mod tests {
             // The clock of a file system ticks a hundred times a second or so.
             while Stamp::of(&fstat(&file).unwrap()).changed == before {
                 file.write_all_at(text, 0).unwrap();
-                rustix::fs::futimens(&file, &super::super::inbox::times(seen.stamp.mtime)).unwrap();
+                rustix::fs::futimens(&file, &super::super::attributes::times(seen.stamp.mtime)).unwrap();
             }
         };
         meddle(b"two");

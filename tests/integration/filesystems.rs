@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::harness::data::nasty_tree;
+use crate::harness::data::{digest, nasty_tree};
 use crate::harness::{
     OLD_SYSTEM, Party, Random, Running, World, assert_same_content, assert_same_tree, exit, names, tell,
 };
@@ -123,5 +123,89 @@ fn without_a_rename_that_never_replaces_hard_links_serve_and_without_those_a_hin
         }
         assert_eq!(names(&world.path("inbox")), ["note"]);
         fs::remove_file(world.path("inbox/note")).expect("removed");
+    }
+}
+
+/// A tree without links, and what a FAT or a foreign server would refuse of it.
+fn attributes_refused(errno: &str) -> [String; 4] {
+    ["fchmod", "utimensat", "fchmodat", "chmod"].map(|call| format!("{call}={errno}"))
+}
+
+#[test]
+fn what_a_file_system_does_not_keep_is_said_once_and_the_rest_arrives() {
+    let world = World::new();
+    let relay = world.relay();
+    let east = relay.party("east");
+    let tree = world.dir("tree/empty").parent().expect("a tree").to_owned();
+    for name in ["a", "b", "empty/c"] {
+        world.write(&format!("tree/{name}"), name);
+    }
+    crate::harness::data::sparse(&tree.join("sparse"), 1 << 20);
+    for errno in ["EPERM", "EOPNOTSUPP"] {
+        let rules = attributes_refused(errno);
+        let all: Vec<&str> = rules.iter().map(String::as_str).chain(["ftruncate=EPERM"]).collect();
+        for (rules, what) in [(&all[..], "times and permissions"), (&all[..1], "permissions"), (&all[1..2], "times")] {
+            let _ = fs::remove_dir_all(world.path("inbox"));
+            world.dir("inbox");
+            let west = relay.party("west").filtered(rules);
+            for _ in 0..2 {
+                let recv = inbox(&west, &[]);
+                east.send().args(["tree", "west"]).run().expect(exit::DONE).expect_silence();
+                let done = recv.wait().expect(exit::DONE);
+                let said: Vec<_> = done.stderr.lines().filter(|line| !line.starts_with("attached")).collect();
+                let line = format!(
+                    "vp-recv: warning: {what} are not kept in {}: its file system refuses them",
+                    world.path("inbox").display()
+                );
+                assert!(said.len() <= 1 && said.iter().all(|said| *said == line), "{errno}: {done}");
+                for name in ["a", "b", "empty/c", "sparse"] {
+                    assert_eq!(digest(&tree.join(name)), digest(&world.path("inbox/tree").join(name)), "{name}");
+                }
+                world.write("tree/more", "more");
+            }
+            let _ = fs::remove_file(tree.join("more"));
+        }
+    }
+}
+
+#[test]
+fn without_a_sync_of_directories_the_file_system_is_synced_and_without_one_of_data_nothing_counts() {
+    let world = World::new();
+    let relay = world.relay();
+    let east = relay.party("east");
+    world.write("file", "content");
+    world.dir("inbox");
+    let west = relay.party("west").filtered(&["fsync=EINVAL"]);
+    world.dir("tree/empty");
+    let recv = inbox(&west, &[]);
+    east.send().args(["tree", "west"]).run().expect(exit::DONE).expect_silence();
+    recv.wait().expect(exit::DONE);
+    assert_eq!(names(&world.path("inbox")), ["tree", "tree/empty"]);
+    let recv = inbox(&west, &[]);
+    // Here it is the file's own that is refused.
+    east.send().args(["file", "west"]).run().expect(exit::FAILED).expect_error("input/output error");
+    recv.wait().expect(exit::FAILED);
+    assert_eq!(names(&world.path("inbox")), ["tree", "tree/empty"]);
+}
+
+#[test]
+fn links_are_refused_by_name_where_there_are_none_and_the_rest_arrives() {
+    let world = World::new();
+    let relay = world.relay();
+    let east = relay.party("east");
+    world.dir("tree");
+    world.write("tree/file", "content");
+    std::os::unix::fs::symlink("file", world.path("tree/link")).expect("a link");
+    for errno in ["EPERM", "EOPNOTSUPP", "ENOSYS"] {
+        world.dir("inbox");
+        let west = relay.party("west").filtered(&[&format!("symlinkat={errno}")]);
+        let recv = inbox(&west, &[]);
+        let sent = east.send().args(["tree", "west"]).run();
+        for done in [sent, recv.wait()] {
+            done.expect(exit::REFUSED)
+                .expect_error("1 of 3 items were not transferred: the file system has no symbolic links");
+        }
+        assert_eq!(names(&world.path("inbox/tree")), ["file"]);
+        fs::remove_dir_all(world.path("inbox")).expect("removed");
     }
 }

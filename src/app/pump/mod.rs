@@ -242,6 +242,9 @@ pub fn tell(news: &News, notices: &mut dyn FnMut(Notice<'_>)) {
     for failure in &news.failures {
         notices(Notice::ItemFailed(&failure.path, failure.fault));
     }
+    if let Some((place, what)) = &news.unkept {
+        notices(Notice::Unkept(place, *what));
+    }
     if let Some(at) = &news.progress {
         notices(Notice::Progress {
             bytes: at.bytes,

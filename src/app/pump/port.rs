@@ -3,8 +3,10 @@
 use super::{CHUNK_BYTES, OUTBOX_BYTES, WAKE_BYTES};
 use crate::app::transfer::outcome::Failure;
 use crate::app::transfer::{Port, PortClosed, Progress, Snapshot, TryRecv};
+use crate::store::attributes::Unkept;
 use mio::Waker;
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,8 @@ pub struct News {
     pub progress: Option<Progressed>,
     /// Items that did not come about.
     pub failures: Vec<Failure>,
+    /// The directory of a file system that did not keep the attributes of some, and which.
+    pub unkept: Option<(PathBuf, Unkept)>,
 }
 
 #[derive(Default)]
@@ -244,6 +248,12 @@ impl Progress for Teller {
         progress.items_total = at.items_total;
         progress.current.clear();
         progress.current.extend_from_slice(at.current);
+        self.shared.wake_loop(state);
+    }
+
+    fn unkept(&mut self, place: &Path, what: Unkept) {
+        let mut state = self.shared.lock();
+        state.news.unkept = Some((place.to_owned(), what));
         self.shared.wake_loop(state);
     }
 

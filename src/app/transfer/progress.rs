@@ -1,6 +1,8 @@
 //! What a person may want to see while a transfer runs.
 
 use super::outcome::Failure;
+use crate::store::attributes::Unkept;
+use std::path::Path;
 
 /// How far a transfer is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,6 +29,11 @@ pub trait Progress {
     /// An item will not come about; the others go on.
     fn warn(&mut self, failure: &Failure) {
         let _ = failure;
+    }
+
+    /// A directory's file system did not keep what came with some items; once, at the end.
+    fn unkept(&mut self, place: &Path, what: Unkept) {
+        let _ = (place, what);
     }
 }
 

@@ -75,12 +75,19 @@ impl Receiver<'_, '_> {
             let failure = self.tally.note_late(path.as_bytes(), fault);
             self.progress.warn(&failure);
         }
+        self.tell_unkept();
         self.command_status = self.sink.command_status();
         self.run_hook();
         let status = self.tally.status(self.command_status);
         let command_status = if status == Status::CommandFailed { self.command_status } else { 0 };
         self.answers.push(Answer::Done { status, counts: self.tally.counts, command_status });
         self.current = Current::Finished(None);
+    }
+
+    fn tell_unkept(&mut self) {
+        if let Some((place, what)) = self.sink.unkept() {
+            self.progress.unkept(place, *what);
+        }
     }
 
     /// Runs the hook for each whole item that it is owed for. The first status other than 0 is the transfer's.
@@ -106,6 +113,7 @@ impl Receiver<'_, '_> {
     /// The transfer ended early: keeps what is complete, and what can be resumed.
     pub(super) fn rescue(&mut self) {
         self.commit();
+        self.tell_unkept();
         match std::mem::replace(&mut self.current, Current::Finished(None)) {
             Current::File { item, .. } | Current::Stream { item, .. } => {
                 self.sink.abandon(&item, Fault::Cancelled);

@@ -3,11 +3,13 @@
 
 use super::messages::{Hash, IfDifferent, ItemOutcome};
 use crate::store::Fault;
+use crate::store::attributes::Unkept;
 use crate::store::names::TreePath;
 use crate::store::owed::Owed;
 use crate::store::part::Checkpoints;
 use crate::store::source::{Kind, Mtime};
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// One item whose names have been checked.
@@ -93,6 +95,11 @@ pub(super) trait Sink {
     /// while another transfer makes it, unless that is given up.
     fn owed(&mut self, _name: &[u8], _given_up: &dyn Fn() -> bool) -> Result<Option<Owing>, Fault> {
         Ok(Some(Owing::Once))
+    }
+
+    /// The directory of a file system that did not keep the attributes of what came, and which.
+    fn unkept(&self) -> Option<&(PathBuf, Unkept)> {
+        None
     }
 
     /// Of a command that ended before it had everything; else 0.

@@ -3,6 +3,7 @@
 use super::messages::{IfDifferent, ItemOutcome, OPEN_ENTRIES_MAX};
 use super::sink::{Offered, Owing, Settled, Sink, Verdict};
 use crate::store::Fault;
+use crate::store::attributes::Unkept;
 use crate::store::batch::{Batch, Landed, Landing, Place};
 use crate::store::inbox::{Inbox, Made, Overwrite, There};
 use crate::store::names::{TreePath, link_stays_inside};
@@ -12,6 +13,7 @@ use crate::store::source::{Kind, Mtime};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// What a stream's part file is named after in place of a time: a stream has none.
@@ -288,7 +290,8 @@ impl Sink for TreeSink {
         let (name, file) = self.writing.take().ok_or(Fault::Io)?;
         let bytes = file.offset();
         match file.finish(item.mode, item.mtime) {
-            Ok(file) => {
+            Ok((file, unkept)) => {
+                self.inbox.note_unkept(item.path.parent(), unkept);
                 self.batch.add_file(now, landing(&item, Some(name)), Some(file), bytes);
                 Ok(None)
             }
@@ -335,6 +338,10 @@ impl Sink for TreeSink {
         Ok(owed?.map(Owing::Noted))
     }
 
+    fn unkept(&self) -> Option<&(PathBuf, Unkept)> {
+        self.inbox.unkept()
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.batch.deadline()
     }
@@ -352,9 +359,11 @@ impl Sink for TreeSink {
         let mut faults = Vec::new();
         for Unfinished { path, mode, mtime, made } in &directories {
             let finished = self.inbox.finish_directory(path, *mode, *mtime);
-            // One that was there before may belong to somebody else: then it stays as it is.
-            if let (Err(fault), true) = (finished, *made) {
-                faults.push((path.clone(), fault));
+            match finished {
+                // One that was there before may belong to somebody else: then it stays as it is.
+                _ if !made => {}
+                Ok(unkept) => self.inbox.note_unkept(path.parent(), unkept),
+                Err(fault) => faults.push((path.clone(), fault)),
             }
         }
         if let Some(top) = directories.last()

@@ -134,6 +134,7 @@ impl<'a> Voice<'a> {
                 bar.set(Amount { bytes: *bytes, skipped: *skipped }, done, &String::from_utf8_lossy(name));
             }
             Notice::ItemFailed(name, fault) => self.warn(&format!("{}: {fault}", printable(*name))),
+            Notice::Unkept(place, what) => self.warn(&transfer::unkept(place, *what)),
             Notice::Received(peer, items, bytes) => {
                 self.info(&format!("received {items} items, {bytes} bytes, from {}", self.name(peer)));
             }

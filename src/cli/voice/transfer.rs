@@ -2,9 +2,12 @@
 
 use crate::app::ending::Ending;
 use crate::app::transfer::{Status, TransferError};
+use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
 use crate::store::Fault as StoreFault;
+use crate::store::attributes::Unkept;
+use std::path::Path;
 
 const OVERWRITE: &str = "vp-recv --overwrite says what becomes of what is there";
 /// What is told of a fifo, which may be one that a shell has made for what a program writes.
@@ -72,4 +75,14 @@ pub(super) fn items_fault(ending: &Ending) -> Fault {
         Exit::Partial => fault.hint("run the same command again to send what is missing"),
         _ => fault,
     }
+}
+
+/// What a file system did not keep of what came.
+pub(super) fn unkept(place: &Path, what: Unkept) -> String {
+    let what = match what {
+        Unkept { permissions: true, times: true } => "times and permissions",
+        Unkept { permissions: true, times: false } => "permissions",
+        Unkept { .. } => "times",
+    };
+    format!("{what} are not kept in {}: its file system refuses them", printable(place))
 }
