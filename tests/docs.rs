@@ -1,5 +1,7 @@
 //! What is written about the tools agrees with the tools. `BLESS=1 cargo test --test docs` rewrites what is generated.
 
+#[path = "docs/complete.rs"]
+mod complete;
 #[path = "docs/install.rs"]
 mod install;
 #[path = "docs/man.rs"]
@@ -87,9 +89,7 @@ fn completions_agree_with_the_tools() {
     let kinds = [(Shell::Bash, "bash", "", ""), (Shell::Zsh, "zsh", "_", ""), (Shell::Fish, "fish", "", ".fish")];
     for (shell, folder, before, after) in kinds {
         let script = |Entry { manual, mut command, .. }: Entry| {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut command, manual.name, &mut text);
-            (format!("{before}{}{after}", manual.name), String::from_utf8(text).expect("text"))
+            (format!("{before}{}{after}", manual.name), complete::script(shell, &mut command))
         };
         agree(&format!("completions/{folder}"), &tools().into_iter().map(script).collect::<Vec<_>>());
     }

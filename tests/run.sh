@@ -7,5 +7,5 @@ source tests/packages.sh
 # A linker and a C compiler for the build, then programs that the tests run through the tools.
 packages cc=gcc /usr/include/stdio.h=libc6-dev \
     ssh=openssh-client sshd=openssh-server rsync=rsync git=git curl=curl prlimit=util-linux mkfs.ext4=e2fsprogs \
-    /usr/lib/postgresql=postgresql redis-benchmark=redis-tools javac=default-jdk-headless
+    /usr/lib/postgresql=postgresql redis-benchmark=redis-tools javac=default-jdk-headless zsh=zsh fish=fish
 exec cargo test --locked --all-features --no-fail-fast "$@"

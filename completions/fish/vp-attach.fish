@@ -1,13 +1,29 @@
-complete -c vp-attach -s l -l listen -d 'Wait for a peer that dials this application' -r
-complete -c vp-attach -l from -d 'Accept this peer, by name or id; may be repeated; default: every peer in the peers file' -r
+function __vp_peers
+    set -l file $VP_PEERS
+    set -l words (commandline -opc)
+    set -l at (contains -i -- --peers $words)
+    if test -n "$at"; and test (math $at + 1) -le (count $words)
+        set file (string replace -r '^~/' "$HOME/" -- $words[(math $at + 1)])
+    else if test -z "$file"
+        set -l home $XDG_CONFIG_HOME
+        test -n "$home"; or set home $HOME/.config
+        set file $home/vp/peers
+        test -r $file; or set file /etc/vp/peers
+    end
+    set -l before (string match -r '^[^-].*=' -- (commandline -ct))
+    test -r $file; and string replace -rf '^([^#\s]+)\s.*' "$before\$1" <$file
+end
+
+complete -c vp-attach -s l -l listen -d 'Wait for a peer that dials this application' -x
+complete -c vp-attach -l from -d 'Accept this peer, by name or id; may be repeated; default: every peer in the peers file' -x -a '(__vp_peers)'
 complete -c vp-attach -l exec -d 'Join the peer to CMD, run by /bin/sh, instead of to standard input and output' -r
-complete -c vp-attach -s r -l relay -d 'Meet at the relay with this address; may be repeated' -r
+complete -c vp-attach -s r -l relay -d 'Meet at the relay with this address; may be repeated' -x
 complete -c vp-attach -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-attach -l peers -d 'Look names of peers up in this file' -r -F
-complete -c vp-attach -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -r
-complete -c vp-attach -l resume-timeout -d 'Keep a broken session alive at most this long while reconnecting; never keeps it for ever' -r
-complete -c vp-attach -l dead-time -d 'Take a path for dead after this long without a sign of life' -r
-complete -c vp-attach -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -r
+complete -c vp-attach -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -x
+complete -c vp-attach -l resume-timeout -d 'Keep a broken session alive at most this long while reconnecting; never keeps it for ever' -x
+complete -c vp-attach -l dead-time -d 'Take a path for dead after this long without a sign of life' -x
+complete -c vp-attach -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -x
 complete -c vp-attach -l keep -d 'Accept sessions until told to stop, a process for each'
 complete -c vp-attach -l send-only -d 'Send only: nothing goes to standard output'
 complete -c vp-attach -l recv-only -d 'Receive only: nothing is read from standard input'
@@ -16,3 +32,4 @@ complete -c vp-attach -s v -l verbose -d 'Say what happens; twice: also what hel
 complete -c vp-attach -l json -d 'Write messages and events as JSON, one object a line'
 complete -c vp-attach -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c vp-attach -s V -l version -d 'Print version'
+complete -c vp-attach -f -a '(__vp_peers)'

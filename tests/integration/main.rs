@@ -13,6 +13,7 @@ mod attach;
 mod baddays;
 mod breaks;
 mod commands;
+mod completions;
 mod durable;
 mod escapes;
 mod exits;
