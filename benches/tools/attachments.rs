@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use vp::identity::{AppName, RelayAddress};
-use vp::node::{Callers, Config, Event, Node, Wait};
+use vp::node::{Callers, Config, Event, Kind, Node, Wait};
 use vp::session::Times;
 use vp::store::keyfile;
 
@@ -90,6 +90,7 @@ impl Attachment {
         let now = Instant::now();
         let config = Config {
             identity: keyfile::load(&options.key)?,
+            kind: Kind::Pipe,
             relays: vec![options.relay.id],
             callers: Callers::Nobody,
             wait: Wait::Forever,

@@ -9,6 +9,7 @@
 
 use super::ending::Ending;
 use super::pauses::Pauses;
+use super::reminder::Reminder;
 use super::transfer::TransferError;
 use crate::identity::RelayAddress;
 use crate::net::dial::{Dialer, Dialled};
@@ -30,7 +31,7 @@ pub use super::notice::Notice;
 pub use crate::net::passed::{Passed, PassedSocket, take_passed};
 pub use crate::net::signals::{XCPU, outlive_file_limit};
 pub use crate::net::tcp::Place;
-pub use crate::node::{Aim, Callers, Config, Down, Failure, Step, Wait};
+pub use crate::node::{Aim, Callers, Config, Down, Failure, Kind, Step, Wait};
 pub use crate::session::{LANE_LIFE, Times};
 pub use crate::wire::CloseCode;
 
@@ -177,6 +178,7 @@ pub struct Client {
     pauses: Pauses,
     input: Vec<u8>,
     filled: usize,
+    reminder: Reminder,
 }
 
 impl Client {
@@ -201,6 +203,7 @@ impl Client {
             pauses: Pauses::new(Instant::now(), SystemTime::now()),
             input: vec![0; INPUT_BYTES],
             filled: 0,
+            reminder: Reminder::new(Instant::now()),
         })
     }
 
@@ -293,7 +296,8 @@ impl Client {
             Line::Dialling(dialer) => dialer.next_timeout(),
             _ => None,
         };
-        [self.node.next_timeout(), tool.next_timeout(), dialer].into_iter().flatten().min()
+        let reminder = (!self.node.has_met()).then_some(self.reminder.at());
+        [self.node.next_timeout(), tool.next_timeout(), dialer, reminder].into_iter().flatten().min()
     }
 
     fn handle_ready(
@@ -346,6 +350,9 @@ impl Client {
         if self.node.next_timeout().is_some_and(|at| at <= now) {
             self.node.handle_timeout(now);
         }
+        if !self.node.has_met() && self.reminder.take(now) {
+            notices(Notice::StillWaiting);
+        }
         self.drive_line(now, notices);
         let mut moved = self.receive(now);
         while let Some(event) = self.node.poll_event() {
@@ -371,6 +378,11 @@ impl Client {
             Event::Waiting { key } => {
                 if let Some((peer, app)) = self.node.called(*key) {
                     notices(Notice::Waiting(peer, app.as_str()));
+                }
+            }
+            Event::NotServed { key } => {
+                if let Some((peer, app)) = self.node.called(*key) {
+                    notices(Notice::NotServed(peer, app.as_str()));
                 }
             }
             Event::Lost { key } | Event::Resumed { key } => {

@@ -3,6 +3,7 @@
 
 use super::client::ToolError;
 use super::transfer::messages::ItemOutcome;
+pub use super::transfer::outcome::Side;
 use super::transfer::outcome::{Counts, Tally};
 use super::transfer::{Status, TransferError};
 use crate::store::Fault;
@@ -52,17 +53,10 @@ pub struct Ending {
     pub lasting: bool,
     /// Why the first that did not come about did not.
     pub first_fault: Option<Fault>,
+    /// Whose fault that was.
+    pub fault_side: Side,
     /// Of the receiver's command, if it failed.
     pub command_status: Option<i32>,
-}
-
-/// On whose side a command ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Ours: this is the receiver.
-    Here,
-    /// The peer's: this is the sender.
-    There,
 }
 
 impl Ending {
@@ -74,12 +68,13 @@ impl Ending {
             skipped: tally.skipped,
             lasting: tally.is_lasting(),
             first_fault: tally.failures.first().map(|failure| failure.fault),
+            fault_side: tally.failures.first().map_or(Side::Here, |failure| failure.side),
             command_status,
         }
     }
 
     /// Of a stream, which is one item.
-    pub fn of_stream(outcome: ItemOutcome, command_status: Option<i32>) -> Ending {
+    pub fn of_stream(outcome: ItemOutcome, command_status: Option<i32>, fault_side: Side) -> Ending {
         let mut counts = Counts::default();
         let (status, fault) = match outcome {
             ItemOutcome::Committed | ItemOutcome::Exists => (Status::Complete, None),
@@ -95,7 +90,7 @@ impl Ending {
         }
         let status = if command_status.is_some() { Status::CommandFailed } else { status };
         let lasting = fault.is_some_and(Fault::is_refusal);
-        Ending { status, counts, skipped: 0, lasting, first_fault: fault, command_status }
+        Ending { status, counts, skipped: 0, lasting, first_fault: fault, fault_side, command_status }
     }
 
     /// Whether the tool has done what it was asked for.
@@ -141,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_failed_command_is_told_on_both_sides_with_its_status() {
-        let ending = Ending::of_stream(ItemOutcome::Committed, Some(3));
+        let ending = Ending::of_stream(ItemOutcome::Committed, Some(3), Side::Here);
         assert!(matches!(ending.verdict(Side::Here), Err(ToolError::Command(3))));
         assert!(matches!(ending.verdict(Side::There), Err(ToolError::FarCommand(Some(3)))));
     }
@@ -149,7 +144,10 @@ mod tests {
     #[test]
     fn a_stream_that_was_not_taken_is_never_a_success() {
         for outcome in [ItemOutcome::Refused(Fault::TooLarge), ItemOutcome::Failed(Fault::Cancelled)] {
-            assert!(matches!(Ending::of_stream(outcome, None).verdict(Side::There), Err(ToolError::Items(_))));
+            assert!(matches!(
+                Ending::of_stream(outcome, None, Side::There).verdict(Side::There),
+                Err(ToolError::Items(_))
+            ));
         }
     }
 }

@@ -14,5 +14,6 @@ pub mod portrep;
 mod pump;
 pub mod recv;
 pub mod relay;
+mod reminder;
 pub mod send;
 pub mod transfer;

@@ -1,6 +1,7 @@
 //! What tools that connect have to say while they run, before it has words.
 
 use super::client::ToolError;
+use super::ending::Side;
 use super::portrep::{Hop, Passage, Referral};
 use crate::identity::{PeerId, RelayAddress};
 use crate::net::tcp::Place;
@@ -28,6 +29,10 @@ pub enum Notice<'a> {
     RelayDown(&'a RelayAddress, Down, Option<&'a io::Error>),
     /// The peer is not there yet.
     Waiting(PeerId, &'a str),
+    /// It takes long to meet anybody.
+    StillWaiting,
+    /// The peer is there, but nothing there answers to the application, or not to us.
+    NotServed(PeerId, &'a str),
     /// The session is up.
     Up(PeerId, &'a str),
     /// The session lost its path and waits for another.
@@ -40,6 +45,8 @@ pub enum Notice<'a> {
     Attached(&'a str),
     /// A session of a tool that goes on ended with a fault.
     SessionFailed(PeerId, &'a ToolError),
+    /// A session with this application of a peer did not come up or is over, and will be asked for again.
+    CallFailed(PeerId, &'a str, &'a ToolError),
     /// Progress of a transfer: bytes and items done, and in all where known.
     Progress {
         /// Bytes where they belong.
@@ -53,8 +60,8 @@ pub enum Notice<'a> {
         /// The present item, as bytes of unknown origin.
         name: &'a [u8],
     },
-    /// One item failed: its path, as bytes of unknown origin, and why. The others go on.
-    ItemFailed(&'a [u8], Fault),
+    /// One item failed: its path, as bytes of unknown origin, why, and on whose side. The others go on.
+    ItemFailed(&'a [u8], Fault, Side),
     /// The file system of this directory did not keep what came with some items.
     Unkept(&'a Path, Unkept),
     /// A transfer of a tool that goes on is complete: from whom, how many items, and how many bytes came.

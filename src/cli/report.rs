@@ -44,6 +44,8 @@ pub enum Format {
 pub enum Level {
     /// The tool goes on, but somebody should look.
     Warning,
+    /// Nothing is wrong, but it takes a while, or has come to an end.
+    Notice,
     /// Life of connections and items.
     Info,
     /// For finding faults.
@@ -54,14 +56,14 @@ impl Level {
     const fn word(self) -> &'static str {
         match self {
             Self::Warning => "warning",
-            Self::Info => "info",
+            Self::Notice | Self::Info => "info",
             Self::Debug => "debug",
         }
     }
 
     const fn needs(self) -> Verbosity {
         match self {
-            Self::Warning => Verbosity::Normal,
+            Self::Warning | Self::Notice => Verbosity::Normal,
             Self::Info => Verbosity::Verbose,
             Self::Debug => Verbosity::Debug,
         }
@@ -179,6 +181,13 @@ impl Report {
     pub fn say(&self, level: Level, message: &str) {
         if self.shows(level) {
             self.message(level.word(), message);
+        }
+    }
+
+    /// Says what to do about the warning before it.
+    pub fn advise(&self, hint: &str) {
+        if self.shows(Level::Warning) {
+            self.message("hint", hint);
         }
     }
 

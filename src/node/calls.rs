@@ -1,13 +1,14 @@
 //! How sessions come to be and come back: calls made, calls taken, lanes joined.
 //!
 //! ```text
-//! early bytes of CONNECT:  kind u8 (1 first lane, 2 further lane) ‖ suite u8 ‖ handshake message 1
+//! early bytes of CONNECT:  kind u8 (1 first lane, 2 further lane, 3 presence) ‖ suite u8 ‖ handshake message 1
 //! early bytes of ACCEPT:   handshake message 2
 //! first bytes of the circuit, from the caller of a first lane:  length u16 ‖ handshake message 3
 //! ```
 
 use super::circuits::{Circuit, Use};
-use super::{Aim, Callers, Entry, Event, Failure, Key, Node, Phase, SESSIONS_MAX, Step, Wait};
+use super::presence::{ASK, PRESENCE, Presence};
+use super::{Aim, Callers, Entry, Event, Failure, Key, Kind, Node, Phase, SESSIONS_MAX, Step, Wait};
 use crate::identity::{AppName, PeerId};
 use crate::noise::{ExpectFinal, Initiator, Purpose, Responder, Suite};
 use crate::session::{JoinRefused, Role, Session};
@@ -86,7 +87,8 @@ impl Node {
     }
 
     fn place_call(&mut self, now: Instant, key: Key) {
-        let Some(entry) = self.entries.get(&key) else { return };
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        entry.presence = Presence::Unknown;
         let (peer, app) = (entry.peer, entry.app.clone());
         let suite = Suite::preferred();
         let context = app.as_str().as_bytes();
@@ -113,7 +115,7 @@ impl Node {
         self.set_circuit(key, Some(circuit));
     }
 
-    fn connect(&mut self, to: PeerId, name: Name, wait_ms: u32, early: Vec<u8>) -> u32 {
+    pub(super) fn connect(&mut self, to: PeerId, name: Name, wait_ms: u32, early: Vec<u8>) -> u32 {
         let circuit = self.next_circuit;
         self.next_circuit = self.next_circuit.checked_add(2).unwrap_or(2);
         self.note(circuit, Step::Asked(to, aim(&name)));
@@ -162,7 +164,9 @@ impl Node {
 
     fn handle_incoming(&mut self, now: Instant, circuit: u32, who: (PeerId, Name), early: &[u8]) {
         let aim = aim(&who.1);
+        let asks = matches!(early, [ASK, ..]);
         let answer = match (who.1, early) {
+            (Name::Session(PRESENCE), [ASK, suite, message @ ..]) => self.answer_presence(&who.0, (*suite, message)),
             (Name::App(app), [FIRST_LANE, suite, message @ ..]) => {
                 self.answer_call(now, circuit, (who.0, app), (*suite, message))
             }
@@ -177,6 +181,10 @@ impl Node {
             Err(code) => Control::Reject { circuit, code: code.to_wire() },
         };
         self.send_control(&message);
+        if asks && matches!(message, Control::Accept { .. }) {
+            // All is said.
+            self.send_reset(circuit, CloseCode::Done);
+        }
         if let Some(circuit_state) = self.circuits.get_mut(&circuit) {
             let grant = circuit_state.open_credit();
             self.send_credit(circuit, grant);
@@ -201,10 +209,11 @@ impl Node {
             return Err(CloseCode::NotHere);
         }
         let suite = Suite::try_from(hello.0).map_err(|_| CloseCode::Protocol)?;
-        let context = app.as_str().as_bytes();
-        let (expect, second) = Responder::accept(suite, Purpose::Session, &self.config.identity, context, hello.1, &[])
-            .map_err(|_| CloseCode::Refused)?;
-        let key = self.insert(now, Entry { peer: from, app, phase: Phase::Answering, released: false });
+        let (context, caps) = (app.as_str().as_bytes(), self.config.kind.caps());
+        let (expect, second) =
+            Responder::accept(suite, Purpose::Session, &self.config.identity, context, hello.1, &caps)
+                .map_err(|_| CloseCode::Refused)?;
+        let key = self.insert(now, Entry::new(from, app, Phase::Answering));
         let state = Use::Answering { expect: Some(Box::new(expect)), gathered: Vec::new() };
         self.circuits.insert(circuit, Circuit::new(key, state));
         self.refresh_findable();
@@ -247,7 +256,13 @@ impl Node {
         self.note(id, Step::Opened);
         let key = circuit.key;
         match circuit.used_for {
+            Use::Asking(reply) => self.handle_presence(now, (id, key), *reply, early),
             Use::Calling(reply) => match reply.finish(early, &[]) {
+                Ok((_, established)) if self.clash(&established.caps).is_some() => {
+                    self.send_reset(id, CloseCode::Cancelled);
+                    let why = self.clash(&established.caps).unwrap_or(Failure::PeerUnauthentic);
+                    self.fail(now, key, why);
+                }
                 Ok((third, established)) if !self.clock.has_passed(&established.card) => {
                     let mut prelude = Vec::new();
                     let length = u16::try_from(third.len()).expect("handshake messages are below 2 KiB");
@@ -281,6 +296,13 @@ impl Node {
             let grant = circuit.open_credit();
             self.send_credit(id, grant);
         }
+    }
+
+    /// Why the callee is not what we call for, if it is not.
+    fn clash(&self, caps: &[u8]) -> Option<Failure> {
+        let ours = self.config.kind;
+        let theirs = Kind::of_caps(caps).filter(|theirs| !ours.goes_with(*theirs))?;
+        Some(Failure::WrongKind { ours, theirs })
     }
 
     fn bring_up(&mut self, now: Instant, key: Key, lane: (Session, u32), peer: PeerId) {
@@ -372,12 +394,17 @@ impl Node {
         if code == CloseCode::Waiting {
             if matches!(circuit.used_for, Use::Calling(_)) {
                 self.events.push_back(Event::Waiting { key });
+                self.want_presence(now, key);
             }
             return;
         }
         let joining = matches!(circuit.used_for, Use::Joining(_));
+        let asking = matches!(circuit.used_for, Use::Asking(_));
         self.circuits.remove(&id);
         self.note(id, Step::Ended(code));
+        if asking {
+            return self.handle_no_presence(now, key);
+        }
         self.set_circuit(key, None);
         match code {
             CloseCode::NotHere | CloseCode::PeerGone | CloseCode::Limit if joining => {}
@@ -385,7 +412,11 @@ impl Node {
             // The callee's process went in between: the call stands, the relay parks it.
             CloseCode::PeerGone => self.call_again(now, key),
             CloseCode::NotHere if self.config.wait != Wait::No => self.call_again(now, key),
-            CloseCode::NotHere => self.fail(now, key, Failure::PeerAbsent),
+            // It is not called again before it is known whether the peer is there, and then it ends.
+            CloseCode::NotHere => {
+                self.set_circuit(key, Some(id));
+                self.want_presence(now, key);
+            }
             code => self.fail(now, key, Failure::RefusedByPeer(code)),
         }
     }
@@ -414,6 +445,9 @@ impl Node {
             return;
         }
         self.findable = findable;
+        if !self.apps.is_empty() {
+            self.send_presence();
+        }
         for app in self.apps.clone() {
             if findable { self.send_listen(Name::App(app)) } else { self.send_unlisten(Name::App(app)) }
         }
@@ -423,11 +457,12 @@ impl Node {
 fn aim(name: &Name) -> Aim {
     match name {
         Name::App(app) => Aim::Session(app.clone()),
+        Name::Session(PRESENCE) => Aim::Presence,
         Name::Session(_) => Aim::Lane,
     }
 }
 
-fn early(kind: u8, suite: Suite, message: &[u8]) -> Vec<u8> {
+pub(super) fn early(kind: u8, suite: Suite, message: &[u8]) -> Vec<u8> {
     let mut bytes = vec![kind, suite.number()];
     bytes.extend_from_slice(message);
     bytes

@@ -187,6 +187,9 @@ impl Node {
 
     /// The link is up: everything we want from the relay goes out behind message 3, in the same flight.
     fn attach(&mut self, now: Instant) {
+        if self.listens_to_presence() {
+            self.send_presence();
+        }
         if self.findable {
             for app in self.apps.clone() {
                 self.send_listen(Name::App(app));

@@ -20,6 +20,8 @@ pub enum Use {
     Answering { expect: Option<Box<ExpectFinal>>, gathered: Vec<u8> },
     /// A further lane; waits for OPENED.
     Joining(Box<PendingJoin>),
+    /// Asks whether the peer is there; waits for OPENED.
+    Asking(Box<ExpectReply>),
     /// A lane. The prelude goes out ahead of its records.
     Lane { lane: u32, prelude: Vec<u8> },
 }
@@ -41,7 +43,7 @@ impl Circuit {
 
     /// Whether this end made the call and waits for the answer.
     pub fn awaits_opened(&self) -> bool {
-        matches!(self.used_for, Use::Calling(_) | Use::Joining(_))
+        matches!(self.used_for, Use::Calling(_) | Use::Joining(_) | Use::Asking(_))
     }
 
     /// The window a node grants: all of it at once, because lane bytes are taken on receipt and sessions bound memory.
@@ -99,7 +101,7 @@ impl Node {
         match circuit.used_for {
             Use::Lane { .. } => self.handle_lane_bytes(now, id, bytes),
             Use::Answering { .. } => self.handle_final(now, id, bytes),
-            Use::Calling(_) | Use::Joining(_) => return Err(Down::Damaged),
+            Use::Calling(_) | Use::Joining(_) | Use::Asking(_) => return Err(Down::Damaged),
         }
         if let Some(grant) = grant {
             self.send_credit(id, grant);
@@ -182,6 +184,9 @@ impl Node {
 
     fn circuit_lost(&mut self, now: Instant, id: u32, circuit: Circuit) {
         let key = circuit.key;
+        if let Use::Asking(_) = circuit.used_for {
+            return self.handle_no_presence(now, key);
+        }
         let Some(entry) = self.entries.get_mut(&key) else { return };
         match &mut entry.phase {
             Phase::Calling { .. } => self.call_again(now, key),

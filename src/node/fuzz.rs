@@ -63,8 +63,16 @@ impl World {
         let mut ends = identities.map(|identity| {
             let callers = if side == 1 { Callers::Only(vec![ids[0]]) } else { Callers::Nobody };
             let relays = vec![relay.id()];
-            let config =
-                Config { identity, relays, callers, wait: Wait::Forever, times: TIMES, callers_max: side, seed: 7 };
+            let config = Config {
+                identity,
+                kind: super::Kind::Pipe,
+                relays,
+                callers,
+                wait: Wait::Forever,
+                times: TIMES,
+                callers_max: side,
+                seed: 7,
+            };
             side += 1;
             End { node: Node::new(now, config), link: None, key: None, stream: None, written: 0, read: 0 }
         });

@@ -13,16 +13,21 @@
 //! that state calls for.
 
 mod backoff;
+mod callers;
 mod calls;
 mod carrier;
 mod circuits;
 mod clock;
 #[doc(hidden)]
 pub mod fuzz;
+mod kind;
 mod output;
+mod presence;
 mod step;
 
 pub use backoff::CAP as REDIAL_MAX;
+pub use callers::Callers;
+pub use kind::Kind;
 pub use output::Output;
 pub use step::{Aim, Step};
 
@@ -33,6 +38,7 @@ use backoff::Backoff;
 use carrier::Carrier;
 use circuits::Circuit;
 use clock::Clock;
+use presence::Presence;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -56,31 +62,12 @@ pub enum Wait {
     No,
 }
 
-/// Who may open sessions to this node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Callers {
-    /// Nobody calls.
-    Nobody,
-    /// These.
-    Only(Vec<PeerId>),
-    /// For each application its own. Whoever may call one is told nothing of the others.
-    Each(Vec<(AppName, Vec<PeerId>)>),
-}
-
-impl Callers {
-    fn admit(&self, peer: &PeerId, app: &AppName) -> bool {
-        match self {
-            Callers::Nobody => false,
-            Callers::Only(peers) => peers.contains(peer),
-            Callers::Each(apps) => apps.iter().any(|(known, peers)| known == app && peers.contains(peer)),
-        }
-    }
-}
-
 /// What a node is made of.
 pub struct Config {
     /// Who we are.
     pub identity: Identity,
+    /// What we do with sessions, those we ask for and those of callers.
+    pub kind: Kind,
     /// The relays by id, in order of preference.
     pub relays: Vec<PeerId>,
     /// Who may call.
@@ -121,6 +108,11 @@ pub enum Event {
     },
     /// The peer is not there; the relay will tell when it is.
     Waiting {
+        /// The session.
+        key: Key,
+    },
+    /// The peer is there, but nothing there answers to the application, or not to us. The relay will tell when it does.
+    NotServed {
         /// The session.
         key: Key,
     },
@@ -201,6 +193,15 @@ pub enum Failure {
     RefusedByRelay(CloseCode),
     /// The peer was not there in time.
     PeerAbsent,
+    /// The peer was there in time, but nothing there answered to the application, or not to us.
+    NotServed,
+    /// What answers to the application is of another kind.
+    WrongKind {
+        /// What we are.
+        ours: Kind,
+        /// What it is.
+        theirs: Kind,
+    },
     /// The peer, or the relay about this peer, said no with this code.
     RefusedByPeer(CloseCode),
     /// The other end could not prove to be the peer that was called.
@@ -232,6 +233,14 @@ struct Entry {
     app: AppName,
     phase: Phase,
     released: bool,
+    /// Of the peer of a call, while nobody answers to the application.
+    presence: Presence,
+}
+
+impl Entry {
+    fn new(peer: PeerId, app: AppName, phase: Phase) -> Entry {
+        Entry { peer, app, phase, released: false, presence: Presence::Unknown }
+    }
 }
 
 enum Phase {
@@ -309,10 +318,7 @@ impl Node {
 
     /// Asks for a session with `peer`'s application. Its fate comes as events.
     pub fn call(&mut self, now: Instant, peer: PeerId, app: AppName) -> Key {
-        let key = self.insert(
-            now,
-            Entry { peer, app, phase: Phase::Calling { circuit: None, not_before: None }, released: false },
-        );
+        let key = self.insert(now, Entry::new(peer, app, Phase::Calling { circuit: None, not_before: None }));
         self.place_calls(now);
         key
     }
@@ -414,6 +420,11 @@ impl Node {
         self.events.pop_front()
     }
 
+    /// Whether there ever was a session.
+    pub fn has_met(&self) -> bool {
+        self.met
+    }
+
     /// Whether the link to a relay is up.
     pub fn is_attached(&self) -> bool {
         matches!(self.carrier, Carrier::Up { .. })
@@ -457,7 +468,7 @@ impl Node {
                 // Somebody is on the way in.
                 self.listening_since = Some(now);
             } else {
-                let why = if self.is_attached() { Failure::PeerAbsent } else { Failure::NoRelay(self.last_down) };
+                let why = if self.is_attached() { self.absence() } else { Failure::NoRelay(self.last_down) };
                 self.fail_all(why);
             }
         }

@@ -10,6 +10,8 @@ pub enum Aim {
     Session(AppName),
     /// A further lane of a session.
     Lane,
+    /// To learn whether the peer is there.
+    Presence,
 }
 
 /// A step in a circuit's life.

@@ -380,7 +380,10 @@ impl Router {
         if self.requests.parked_by(caller) >= PARKED_PER_LINK_MAX {
             return self.fail(&request, CloseCode::Limit, orders);
         }
-        if !std::mem::replace(&mut request.told_waiting, true) {
+        // Nobody is told that he waits for a name that is no application's: whether somebody listens to it would show in
+        // when the word comes. See section 5.1 of PROTOCOL.md.
+        let is_app = matches!(request.name, Name::App(_));
+        if is_app && !std::mem::replace(&mut request.told_waiting, true) {
             orders.push(Order { worker, link: caller, what: What::Waiting { circuit } });
         }
         request.stage = Stage::Parked;

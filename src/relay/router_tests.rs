@@ -12,7 +12,7 @@ fn peer(n: u8) -> PeerId {
 }
 
 fn name(n: u8) -> Name {
-    Name::Session([n; 16])
+    Name::App(format!("app-{n}").parse().unwrap())
 }
 
 struct Desk {
@@ -92,6 +92,30 @@ fn nobody_there_means_at_once_without_patience_and_later_with_it() {
     desk.pass(SECOND);
     assert_eq!(desk.take(), [(caller, refuse(4, CloseCode::NotHere))]);
     assert_eq!(desk.router.next_timeout(), None);
+}
+
+/// Absent, and there but not for this caller: both are heard of when the time is up, and before that nothing is.
+#[test]
+fn a_name_that_is_no_applications_tells_nobody_who_is_there() {
+    let session = Name::Session([0; 16]);
+    let ask = |circuit| Ask { circuit, to: peer(1), name: session.clone(), wait: 3 * SECOND, early: vec![7] };
+    for is_there in [false, true] {
+        let mut desk = Desk::new(Limits::default());
+        let caller = desk.attach(2);
+        if is_there {
+            let callee = desk.attach(1);
+            desk.router.listen(desk.now, callee, session.clone(), &mut desk.orders).unwrap();
+            desk.router.connect(desk.now, caller, ask(2), &mut desk.orders);
+            assert!(matches!(desk.take()[..], [(to, What::Offer { circuit: 1, .. })] if to == callee));
+            desk.router.reject(desk.now, (callee, 1), CloseCode::NotHere, &mut desk.orders);
+        } else {
+            desk.router.connect(desk.now, caller, ask(2), &mut desk.orders);
+        }
+        desk.pass(2 * SECOND);
+        assert_eq!(desk.take(), [], "{is_there}");
+        desk.pass(SECOND);
+        assert_eq!(desk.take(), [(caller, refuse(2, CloseCode::NotHere))], "{is_there}");
+    }
 }
 
 #[test]

@@ -42,19 +42,24 @@ fn full_disk_is_told_to_both_and_small_files_still_arrive() {
     world.write("small", "small");
     Random::file(&world.path("large"), 1, 16 * MIB);
     let cases = [
-        (vec!["large"], exit::FAILED, "error: nothing was transferred: no space left"),
-        (vec!["small", "large"], exit::PARTIAL, "error: 1 of 2 items were not transferred: no space left"),
+        (vec!["large"], exit::FAILED, "error: nothing was transferred: at west: no space left"),
+        (vec!["small", "large"], exit::PARTIAL, "error: 1 of 2 items were not transferred: at west: no space left"),
     ];
     for (sources, code, line) in cases {
         let recv = west.waiting(on_tmpfs(&world, "size=4m", west.recv().args(["drop", "-d", "inbox"])));
         let sent = east.send().args(&sources).arg("west").run();
-        for done in [sent, recv.wait()] {
-            done.expect(code).expect_error(line);
-        }
+        both_hear([sent, recv.wait()], code, line);
         let mut left = left(&world);
         left.retain(|name| !name.starts_with(".vp-part."));
         assert_eq!(left, sources[..sources.len() - 1], "what did not fit has a name");
     }
+}
+
+/// Sender and receiver end alike, and the sender says where it happened.
+#[track_caller]
+fn both_hear([sent, received]: [Done; 2], code: i32, line: &str) {
+    sent.expect(code).expect_error(line);
+    received.expect(code).expect_error(&line.replace("at west: ", ""));
 }
 
 #[test]
@@ -66,9 +71,7 @@ fn read_only_directory_is_told_to_both() {
     world.write("file", "file");
     let recv = west.waiting(on_tmpfs(&world, "ro", west.recv().args(["drop", "-d", "inbox"])));
     let sent = east.send().args(["file", "west"]).run();
-    for done in [sent, recv.wait()] {
-        done.expect(exit::FAILED).expect_error("error: nothing was transferred: read-only file system");
-    }
+    both_hear([sent, recv.wait()], exit::FAILED, "error: nothing was transferred: at west: read-only file system");
     assert!(left(&world).is_empty());
 }
 
@@ -80,7 +83,7 @@ fn reader_of_standard_output_that_leaves_is_a_failed_send() {
     let line = format!("{} | head -c 1000 >/dev/null", west.recv().arg("x").shell_line());
     let recv = Tool::new("sh", &world.path("")).args(["-c", &line]).spawn();
     let done = east.send().args(["-", "west:x"]).input(Input::Random { seed: 1, bytes: 64 * MIB }).run();
-    done.expect(exit::FAILED).expect_error("error: nothing was transferred: given up");
+    done.expect(exit::FAILED).expect_error("error: nothing was transferred: at west: given up");
     // A reader that has enough is a quiet end, as for any filter.
     recv.wait().expect_silence();
 }
@@ -110,7 +113,7 @@ fn full_standard_output_is_an_error_and_the_sender_hears_of_it() {
     let full = || Output::File("/dev/full".into());
     let recv = west.waiting(west.recv().arg("x").output(full()));
     let done = east.send().args(["-", "west:x"]).input(Input::Random { seed: 1, bytes: MIB }).run();
-    done.expect(exit::FAILED).expect_error("error: nothing was transferred: no space left");
+    done.expect(exit::FAILED).expect_error("error: nothing was transferred: at west: no space left");
     recv.wait().expect(exit::FAILED).expect_error("error: writing output: no space left on device");
     world.keygen().output(full()).run().expect(exit::FAILED);
     for name in ["vp-relay", "vp-attach", "vp-send", "vp-recv", "vp-keygen"] {
@@ -151,8 +154,8 @@ fn source_that_changes_while_read_is_not_delivered() {
         eventually("it flows", || proxy.count().delivered[0] > before + 2 * MIB);
         change(&path);
         let sent = send.wait();
-        for done in [sent, recv.wait()] {
-            done.expect(exit::FAILED).expect_error("error: nothing was transferred: changed");
+        for (done, at) in [(sent, ""), (recv.wait(), "at the sender: ")] {
+            done.expect(exit::FAILED).expect_error(&format!("error: nothing was transferred: {at}changed"));
         }
         assert!(names(&world.path("inbox")).iter().all(|name| name.starts_with(".vp-part.")), "{what} was delivered");
         fs::remove_dir_all(world.path("inbox")).expect("removed");
@@ -176,8 +179,8 @@ fn laid_links(filter: &[&str]) {
     world.write("single", "sent");
     world.write("other", "sent");
     let links = [("tree", outside.clone()), ("single", outside.join("victim")), ("other", outside.join("absent"))];
-    let none = "error: none of 4 items was transferred; the first: already there";
-    let some = "error: 2 of 4 items were not transferred; the first: already there";
+    let none = "error: none of 4 items was transferred; the first: at west: already there";
+    let some = "error: 2 of 4 items were not transferred; the first: at west: already there";
     let cases: [(&str, i32, &str, &[&str]); 3] = [
         ("never", exit::REFUSED, none, &[]),
         ("rename", exit::REFUSED, some, &["other.1", "single.1"]),
@@ -188,9 +191,11 @@ fn laid_links(filter: &[&str]) {
         links.iter().for_each(|(name, to)| symlink(to, inbox_dir.join(name)).expect("a link"));
         let recv = inbox(&west, &["--overwrite", overwrite]);
         let sent = east.send().args(["tree", "single", "other", "west"]).run();
-        for done in [sent, recv.wait()] {
-            let done = done.expect(code);
-            let _ = if line.is_empty() { done } else { done.expect_error(line) };
+        if line.is_empty() {
+            sent.expect(code);
+            recv.wait().expect(code);
+        } else {
+            both_hear([sent, recv.wait()], code, line);
         }
         assert_eq!(names(&outside), ["victim"], "--overwrite {overwrite} wrote through a link");
         assert_eq!(fs::read_to_string(outside.join("victim")).expect("the victim"), "untouched");
@@ -325,10 +330,9 @@ fn receiver_without_descriptors_fails_cleanly() {
     let world = World::new();
     let relay = world.relay();
     let (sent, received, whole) = with_fewer_descriptors(&world, &relay, "receiver");
-    let line = format!("error: {} of 201 items were not transferred; the first: too many open files", 200 - whole);
-    for done in [sent, received] {
-        done.expect(exit::PARTIAL).expect_error(&line);
-    }
+    let line =
+        format!("error: {} of 201 items were not transferred; the first: at west: too many open files", 200 - whole);
+    both_hear([sent, received], exit::PARTIAL, &line);
     let (east, west) = (relay.party("east"), relay.party("west"));
     let recv = inbox(&west, &[]);
     east.send().args(["tree", "west"]).run().expect(exit::DONE).expect_silence();

@@ -242,7 +242,7 @@ fn exit_codes_of_what_never_comes_about() {
     // The peer is not there before the deadline, or at all.
     for timeout in ["500ms", "0"] {
         let done = east.portrep().args(import).args(["--timeout", timeout]).run();
-        done.expect(exit::PEER_ABSENT).expect_error("peer");
+        done.expect(exit::PEER_ABSENT).expect_error("west:app: west is not there");
     }
     // The relay admits the key not.
     let done = stranger.portrep().args(import).args(["--timeout", "20s"]).run();

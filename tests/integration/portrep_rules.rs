@@ -42,10 +42,10 @@ fn each_export_is_for_those_it_allows_and_looks_absent_to_others() {
         let other = if who == "east" { "theirs" } else { "mine" };
         let asked = |app: &str| {
             let done = relay.party(who).check(&format!("west:{app}")).args(["--timeout", "1s"]).run();
-            let done = done.expect(exit::PEER_ABSENT).expect_output(b"relay ok\npeer absent\n");
+            let done = done.expect(exit::PEER_ABSENT).expect_output(b"relay ok\npeer ok\nexport absent\n");
             done.stderr.replace(app, "APP")
         };
-        assert_eq!(asked(other), asked("nothing"), "{who} can tell what is exported to others");
+        assert_eq!(asked(other), asked("unheard-of"), "{who} can tell what is exported to others");
         // Neither over a session that is there for something else.
         let both = relay.party(who).portrep().arg("--import").arg(format!("0=west:{other}"));
         let own = if who == "east" { "mine" } else { "theirs" };

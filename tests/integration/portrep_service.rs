@@ -231,8 +231,8 @@ fn check_names_the_hop_that_fails() {
     // Somebody is there by this name who exports nothing: another tool.
     let listen = relay.party("west").attach().args(["--listen", "attached"]).input(Input::Held);
     let listen = relay.party("west").waiting(listen);
-    let done = east.check("west:attached").run().expect(exit::REFUSED).expect_error("peer");
-    done.expect_output(b"relay ok\npeer ok\nexport refused\n");
+    let done = east.check("west:attached").run().expect(exit::REFUSED).expect_error("it is a pipe (vp-attach)");
+    done.expect_output(b"relay ok\npeer ok\nexport wrong\n");
     assert_eq!(listen.out_bytes(), 0);
     drop(listen);
 }
@@ -245,7 +245,7 @@ fn check_takes_a_peer_that_hangs_for_absent() {
     let export = exporting(&relay, target.at);
     export.signal(Signal::STOP);
     let done = relay.party("east").check("west:app").args(["--timeout", "1s"]).run();
-    done.expect(exit::PEER_ABSENT).expect_output(b"relay ok\npeer absent\n").expect_error("peer");
+    done.expect(exit::PEER_ABSENT).expect_output(b"relay ok\npeer absent\n").expect_error("west is not there");
     export.signal(Signal::CONT);
     relay.party("east").check("west:app").run().expect(exit::DONE);
 }
@@ -342,7 +342,7 @@ fn a_mapping_that_never_works_ends_with_its_own_code_and_without_the_command() {
     drop(reserved);
     for timeout in ["1s", "0"] {
         let tool = |words: &[&str]| running(&relay, at, words).args(["--timeout", timeout, "--", "touch", "began"]);
-        tool(&[]).run().expect(exit::PEER_ABSENT).expect_error("peer");
+        tool(&[]).run().expect(exit::PEER_ABSENT).expect_error("west:app: west is not there");
         let export = exporting(&relay, nobody);
         tool(&[]).run().expect(exit::FAILED).expect_error("the target refuses");
         // A further mapping that is not exported.

@@ -42,14 +42,140 @@ fn peer_that_the_receiver_does_not_know_is_refused() {
 }
 
 #[test]
-fn unknown_application_and_absent_peer_look_alike() {
+fn to_a_stranger_an_unknown_application_and_a_closed_one_look_like_an_absent_peer() {
+    let world = World::new();
+    let relay = Relay::start(&world, &["--open"]);
+    let (stranger, west) = (relay.party("stranger"), relay.party("west"));
+    for timeout in ["0", "500ms"] {
+        let said = |app: &str| {
+            let done = stranger.attach().args([&format!("west:{app}"), "--timeout", timeout]).run();
+            done.expect(exit::PEER_ABSENT).expect_output(b"").stderr.replace(app, "APP")
+        };
+        let absent = said("nothing");
+        let listen = west.waiting(west.attach().args(["--listen", "something"]));
+        assert_eq!(said("nothing"), absent);
+        assert_eq!(said("something"), absent);
+        assert!(absent.contains("west:APP: west is not there, or not for us"), "{absent}");
+        listen.kill();
+    }
+}
+
+#[test]
+fn peer_that_is_admitted_learns_that_an_application_is_unknown_where_the_peer_is_there() {
     let world = World::new();
     let relay = world.relay();
     let (east, west) = (relay.party("east"), relay.party("west"));
-    let absent = east.attach().args(["west:nothing", "--timeout", "500ms"]).run().expect(exit::PEER_ABSENT);
-    let _listen = west.waiting(west.attach().args(["--listen", "something"]));
-    let unknown = east.attach().args(["west:nothing", "--timeout", "500ms"]).run().expect(exit::PEER_ABSENT);
-    assert_eq!(absent.stderr, unknown.stderr);
+    let dialler = |timeout: &str| east.attach().args(["west:Talk", "--timeout", timeout]).run();
+    dialler("1s").expect(exit::PEER_ABSENT).expect_error("west:Talk: west is not there, or not for us");
+    let at_west = [
+        west.attach().args(["--listen", "talk"]),
+        west.recv().args(["talk", "-d", "."]),
+        west.portrep().args(["--export", "talk=127.0.0.1:9"]),
+        // Both sides call, and nobody listens.
+        west.send().args(["peers", "east:Talk"]),
+    ];
+    for tool in at_west {
+        let there = tool.args(["-v"]).spawn();
+        there.wait_error_line_like("it is at the relay", |line| {
+            line.contains("attached to") || line.contains("attached talk") || line.contains("serving")
+        });
+        for timeout in ["0", "3s"] {
+            let done = dialler(timeout).expect(exit::PEER_ABSENT);
+            let done = done.expect_error("west:Talk: west is there, but nothing there receives 'Talk', or not from us");
+            assert!(done.stderr.contains("hint: small and capital letters differ"), "{done}");
+        }
+        there.kill();
+    }
+    // Who waits is told at once, goes on waiting, and is served when somebody comes.
+    let there = west.waiting(west.attach().args(["--listen", "talk"]).input(Input::Held));
+    let waits = east.send().args(["-", "west:orders"]).input(Input::Bytes(b"late".to_vec())).spawn();
+    waits.wait_error_line("vp-send: warning: west:orders: west is there, but nothing there receives 'orders'");
+    west.recv().arg("orders").run().expect(exit::DONE).expect_output(b"late");
+    waits.wait().expect(exit::DONE);
+    drop(there);
+}
+
+#[test]
+fn who_can_never_be_called_is_found_before_anything_is_dialled() {
+    let world = World::new();
+    // Nobody is there, and whoever looked would be told so.
+    let nobody = Place::reserve((std::net::Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    let east = world.party("east", &format!("tcp://{}@{}", world.id("relay"), nobody.address));
+    let relay = format!("{}:x", world.id("relay"));
+    for (address, why) in [
+        ("east:x", "east:x: that is this party itself"),
+        (&relay, "that is the id of the relay"),
+        ("nobody:x", "nobody:x: no peer of this name"),
+    ] {
+        let import = format!("0={address}");
+        let tools = [
+            east.attach().arg(address),
+            east.send().args(["peers", address]),
+            east.check(address),
+            east.portrep().args(["--import", &import]),
+            east.portrep().args(["--socks", &import]),
+        ];
+        for tool in tools {
+            let done = tool.run().expect(exit::CONFIG).expect_output(b"").expect_error(why);
+            assert!(done.stderr.contains(": hint: "), "{done}");
+        }
+    }
+}
+
+/// What is at the other end is another tool than was meant: who called ends and says what it is, who was called goes on.
+#[test]
+fn wrong_tool_at_the_other_end_is_named_and_nobody_else_ends() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let target = crate::harness::ports::Target::echo();
+    let export = west.portrep().arg("--export").arg(format!("port={}", target.at)).spawn();
+    export.wait_line("serving port ");
+    let mut pipe = west.waiting(west.attach().args(["--listen", "pipe"]).input(Input::Held));
+    let mut inbox = west.waiting(west.recv().arg("inbox"));
+    for (tool, said) in [
+        (east.send().args(["peers", "west:port"]), "west:port: it is a replicated port (vp-portrep), not a receiver"),
+        (east.send().args(["peers", "west:pipe"]), "west:pipe: it is a pipe (vp-attach), not a receiver (vp-recv)"),
+        (east.attach().arg("west:inbox"), "west:inbox: it is a receiver (vp-recv), not a pipe (vp-attach)"),
+    ] {
+        let done = tool.run().expect(exit::REFUSED).expect_output(b"").expect_error(said);
+        assert!(done.stderr.contains(": hint: "), "{done}");
+    }
+    for (app, what) in [("inbox", "a receiver (vp-recv)"), ("pipe", "a pipe (vp-attach)")] {
+        let said = format!("west:{app}: it is {what}, not a replicated port");
+        let done = east.check(&format!("west:{app}")).run().expect(exit::REFUSED).expect_error(&said);
+        done.expect_output(b"relay ok\npeer ok\nexport wrong\n");
+        let import = east.portrep().arg("--import").arg(format!("0=west:{app}")).spawn();
+        import.wait_error_line(&format!("vp-portrep: warning: west:{app}: it is {what}, not a replicated port"));
+        import.kill();
+    }
+    assert!(pipe.is_running() && inbox.is_running());
+    assert_eq!((pipe.out_bytes(), inbox.out_bytes()), (0, 0));
+    // A pipe may lead into a port, and those who were called by mistake still take what is for them.
+    let through = east.attach().arg("west:port").input(Input::Bytes(b"echo".to_vec())).run();
+    through.expect(exit::DONE).expect_output(b"echo");
+    east.send().args(["-", "west:inbox"]).input(Input::Bytes(b"right".to_vec())).run().expect(exit::DONE);
+    inbox.wait().expect(exit::DONE).expect_output(b"right");
+    drop((pipe, export));
+}
+
+#[test]
+fn relay_that_comes_back_with_another_key_is_told_of_while_the_tool_runs() {
+    let world = World::new();
+    let mut relay = world.relay();
+    let east = relay.party("east");
+    let recv = east.waiting(east.recv().arg("x"));
+    relay.kill();
+    recv.wait_error_line("vp-recv: warning: relay ");
+    relay.restart_as(
+        world
+            .tool("vp-relay")
+            .args(["--listen", &relay.socket().to_string(), "--open", "--key"])
+            .arg(world.key("stranger")),
+    );
+    recv.wait_error_line_like("another relay", |line| line.contains("warning") && line.contains("without proving"));
+    recv.wait_error_line("vp-recv: hint: compare the id in the relay's address");
+    recv.kill();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 use vp::identity::Identity;
-use vp::node::{Callers, Config, Down, Event, Key, Node, Wait};
+use vp::node::{Callers, Config, Down, Event, Key, Kind, Node, Wait};
 use vp::relay::{Gate, Limits, LinkId, Policy, RelayCore};
 use vp::session::canary::Canary;
 use vp::session::{Event as SessionEvent, Half, Times};
@@ -87,6 +87,7 @@ impl World {
         let mut ends = [0, 1].map(|side| {
             let config = Config {
                 identity: Identity::from_seed(&keys[side]),
+                kind: Kind::Pipe,
                 relays: vec![relay_id],
                 callers: if side == 1 { Callers::Only(vec![ids[0]]) } else { Callers::Nobody },
                 callers_max: side,

@@ -90,7 +90,12 @@ impl Check {
     }
 
     fn handle_failure(&mut self, ctx: &mut Context<'_>, why: Failure) {
+        if matches!(why, Failure::NotServed | Failure::WrongKind { .. }) {
+            Self::tell(ctx, Hop::Peer, Passage::Ok);
+        }
         let (hop, passage) = match why {
+            Failure::NotServed => (Hop::Export, Passage::Absent),
+            Failure::WrongKind { .. } => (Hop::Export, Passage::Wrong),
             // A relay says nothing to who means another one: somebody is there who does not do what he should.
             Failure::NoRelay(Down::Impostor | Down::Unproven) => (Hop::Relay, Passage::Wrong),
             Failure::NoRelay(_) => (Hop::Relay, Passage::Unreachable),
@@ -149,6 +154,8 @@ impl Tool for Check {
                     session.open_stream(ctx.now, &text);
                 }
             }
+            // It may come yet, but what was asked is whether it works now.
+            Event::NotServed { .. } => self.handle_failure(ctx, Failure::NotServed),
             Event::Failed { why, .. } | Event::Fatal { why } => self.handle_failure(ctx, *why),
             _ => {}
         }

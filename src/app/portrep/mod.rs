@@ -354,12 +354,12 @@ impl Tool for Portrep {
                 self.probe_all_soon(ctx.now);
             }
             // Only who does not want to wait hears that the peer is absent as a failure.
-            Event::Failed { why: Failure::PeerAbsent, .. } if !self.met => {
-                self.finish(Err(ToolError::Node(Failure::PeerAbsent)));
+            Event::Failed { why: why @ (Failure::PeerAbsent | Failure::NotServed), .. } if !self.met => {
+                self.finish(Err(ToolError::Node(*why)));
             }
             Event::Failed { key, why } => self.end_session(ctx, *key, &ToolError::Node(*why)),
             Event::Fatal { why } => self.finish(Err(ToolError::Node(*why))),
-            Event::TurnedAway { .. } | Event::Circuit { .. } => {}
+            Event::NotServed { .. } | Event::TurnedAway { .. } | Event::Circuit { .. } => {}
         }
     }
 

@@ -135,6 +135,15 @@ impl Routes {
         self.routes.iter().position(|route| route.key == Some(key) || route.heir == Some(key))
     }
 
+    /// Whom and what a session, or a call, is for.
+    pub fn called(&self, key: Key) -> Option<(PeerId, AppName)> {
+        self.routes.iter().find_map(|route| {
+            let other = route.also.iter().find(|other| other.call == Some(key)).map(|other| &other.app);
+            let own = (route.key == Some(key) || route.heir == Some(key)).then_some(&route.app);
+            other.or(own).map(|app| (route.peer, app.clone()))
+        })
+    }
+
     /// The number of the route for an application.
     pub fn leads(&self, peer: PeerId, app: &AppName) -> Option<usize> {
         self.homes.get(&(peer, app.clone())).map(|home| home.route)
@@ -325,8 +334,9 @@ impl Routes {
     }
 
     /// Whether this is the first failure since the route was last up.
-    pub fn is_fresh_failure(&mut self, key: Key) -> bool {
-        self.by_key(key).is_none_or(|route| route.failures == 0)
+    pub fn is_fresh_failure(&self, key: Key) -> bool {
+        let route = self.routes.iter().find(|route| route.key == Some(key));
+        route.is_none_or(|route| route.failures == 0)
     }
 
     /// When there is something to do, given since when we have had a relay.

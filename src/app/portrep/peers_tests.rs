@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::identity::Identity;
-use crate::node::{Callers, Config, Node, Wait};
+use crate::node::{Callers, Config, Kind, Node, Wait};
 use crate::session::Times;
 
 fn peer() -> PeerId {
@@ -22,6 +22,7 @@ fn keys(now: Instant) -> Vec<Key> {
     let times = Times { dead_time: PAUSE_MAX, resume_timeout: PAUSE_MAX, lane_life: PAUSE_MAX };
     let config = Config {
         identity: Identity::generate(),
+        kind: Kind::Ports,
         relays: vec![peer()],
         callers: Callers::Nobody,
         wait: Wait::Forever,

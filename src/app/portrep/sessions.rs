@@ -53,8 +53,8 @@ impl Portrep {
 
     /// A session, or the hope of one, is over: its connections are reset, and its peer is called again.
     pub(super) fn end_session(&mut self, ctx: &mut Context<'_>, key: Key, error: &ToolError) {
-        if let (Some(peer), true) = (ctx.node.peer(key), self.routes.is_fresh_failure(key)) {
-            (ctx.notices)(Notice::SessionFailed(peer, error));
+        if let Some((peer, app)) = self.routes.called(key).filter(|_| self.routes.is_fresh_failure(key)) {
+            (ctx.notices)(Notice::CallFailed(peer, app.as_str(), error));
         }
         let owners = self.desk.owners(key);
         if !owners.is_empty() {

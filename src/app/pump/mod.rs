@@ -240,7 +240,7 @@ impl State {
 /// Tells people an engine's news.
 pub fn tell(news: &News, notices: &mut dyn FnMut(Notice<'_>)) {
     for failure in &news.failures {
-        notices(Notice::ItemFailed(&failure.path, failure.fault));
+        notices(Notice::ItemFailed(&failure.path, failure.fault, failure.side));
     }
     if let Some((place, what)) = &news.unkept {
         notices(Notice::Unkept(place, *what));

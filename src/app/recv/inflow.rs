@@ -403,7 +403,7 @@ impl Inflow {
         let (Phase::Ended(_), true) = (self.phase, self.is_settled(now)) else { return false };
         let Phase::Ended(outcome) = self.phase else { return false };
         let failed = self.child_status.filter(|status| *status != 0);
-        let ending = Ending::of_stream(outcome, failed);
+        let ending = Ending::of_stream(outcome, failed, Side::Here);
         self.tell_item(outcome);
         let (status, counts, command_status) = (ending.status, ending.counts, failed.unwrap_or(0));
         Answer::Done { status, counts, command_status }.encode(&mut self.answers);

@@ -7,7 +7,7 @@
 //! Only blocks that are compressed pass through a buffer of their own.
 
 use crate::app::client::ToolError;
-use crate::app::ending::Ending;
+use crate::app::ending::{Ending, Side};
 use crate::app::transfer::blocks::{Encoded, Plan};
 use crate::app::transfer::decoder::{Decoder, Piece};
 use crate::app::transfer::encode::{HEADER_BYTES, data_header};
@@ -355,7 +355,7 @@ impl Answers {
             (Answer::Item { index: 0, outcome }, true, None) => self.item = Some(*outcome),
             (Answer::Done { status, counts, command_status }, true, Some(outcome)) if ended => {
                 let command = (*status == crate::app::transfer::Status::CommandFailed).then_some(*command_status);
-                let ending = Ending::of_stream(outcome, command);
+                let ending = Ending::of_stream(outcome, command, Side::There);
                 if ending.status != *status || ending.counts != *counts {
                     return Err(Violation::Counts.into());
                 }

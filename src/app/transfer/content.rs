@@ -130,7 +130,7 @@ impl Receiver<'_, '_> {
         match std::mem::replace(&mut self.current, Current::Nothing) {
             Current::File { item, .. } if item.index == index => {
                 self.sink.abandon(&item, fault);
-                self.settle_item(item, fault.into());
+                self.settle_given_up(item, fault);
                 Ok(())
             }
             Current::Remains { index: current, .. } if current == index => Ok(()),

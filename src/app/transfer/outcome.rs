@@ -55,6 +55,15 @@ impl Status {
     ];
 }
 
+/// On whose side something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Ours.
+    Here,
+    /// The peer's.
+    There,
+}
+
 /// One item that did not come about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -62,6 +71,8 @@ pub struct Failure {
     pub path: Vec<u8>,
     /// Why.
     pub fault: Fault,
+    /// Whose fault it is.
+    pub side: Side,
 }
 
 /// The sum of what happened so far.
@@ -82,7 +93,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn settle(&mut self, path: &[u8], outcome: ItemOutcome) -> Option<Failure> {
+    pub(super) fn settle(&mut self, path: &[u8], outcome: ItemOutcome, side: Side) -> Option<Failure> {
         let counts = &mut self.counts;
         match outcome {
             ItemOutcome::Committed => counts.committed += 1,
@@ -91,20 +102,20 @@ impl Tally {
             ItemOutcome::Failed(_) => counts.failed += 1,
         }
         match outcome {
-            ItemOutcome::Refused(fault) | ItemOutcome::Failed(fault) => Some(self.note(path, fault)),
+            ItemOutcome::Refused(fault) | ItemOutcome::Failed(fault) => Some(self.note(path, fault, side)),
             ItemOutcome::Committed | ItemOutcome::Exists => None,
         }
     }
 
     pub(super) fn skip(&mut self, path: &[u8], fault: Fault) -> Failure {
         self.skipped = self.skipped.saturating_add(1);
-        self.note(path, fault)
+        self.note(path, fault, Side::Here)
     }
 
     /// Something went wrong with an item after it was settled.
     pub(super) fn note_late(&mut self, path: &[u8], fault: Fault) -> Failure {
         self.late = true;
-        self.note(path, fault)
+        self.note(path, fault, Side::Here)
     }
 
     /// The sender could not offer so many, for reasons of its own.
@@ -119,10 +130,10 @@ impl Tally {
         !self.passing
     }
 
-    fn note(&mut self, path: &[u8], fault: Fault) -> Failure {
+    fn note(&mut self, path: &[u8], fault: Fault, side: Side) -> Failure {
         self.passing |= !fault.is_refusal();
         self.damaged |= fault == Fault::Integrity;
-        let failure = Failure { path: path.to_vec(), fault };
+        let failure = Failure { path: path.to_vec(), fault, side };
         if self.failures.len() < FAILURES_KEPT_MAX {
             self.failures.push(failure.clone());
         } else {
@@ -279,7 +290,7 @@ mod tests {
     fn status(outcomes: &[ItemOutcome], skipped: u32) -> Status {
         let mut tally = Tally { skipped, ..Tally::default() };
         for outcome in outcomes {
-            tally.settle(b"x", *outcome);
+            tally.settle(b"x", *outcome, Side::There);
         }
         tally.status(0)
     }
@@ -303,7 +314,7 @@ mod tests {
     fn names_of_failures_are_bounded() {
         let mut tally = Tally::default();
         for _ in 0..FAILURES_KEPT_MAX + 5 {
-            tally.settle(b"x", ItemOutcome::Failed(Fault::Io));
+            tally.settle(b"x", ItemOutcome::Failed(Fault::Io), Side::Here);
         }
         assert_eq!((tally.failures.len(), tally.failures_unnamed), (FAILURES_KEPT_MAX, 5));
         assert_eq!(tally.counts.failed, 1_005);

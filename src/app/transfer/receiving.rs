@@ -4,7 +4,7 @@ use super::hashing::ContentHash;
 use super::messages::{
     Answer, CHECKPOINTS_MAX, Content, ENTRIES_MAX, Entry, Hello, IfDifferent, OPEN_ENTRIES_MAX, Offer, VERSION,
 };
-use super::outcome::{Tally, Violation};
+use super::outcome::{Side, Tally, Violation};
 use super::progress::{Meter, Progress};
 use super::receiver::{GivenUp, OnReceived, ReceivePolicy};
 use super::sending::wide;
@@ -119,7 +119,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
             (Offer::Finish { entries, skipped }, Current::Nothing) => self.finish(entries, skipped),
             (Offer::Failed { index, fault }, Current::Nothing) => {
                 let item = self.next_pending(index)?.item;
-                self.settle_item(item, fault.into());
+                self.settle_given_up(item, fault);
                 Ok(())
             }
             (Offer::Failed { index, fault }, _) => self.broken_off(index, fault),
@@ -166,7 +166,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
         self.unsettled += 1;
         let Ok(path) = entry.path.check() else {
             let shown = entry.path.components().collect::<Vec<_>>().join(&b'/');
-            self.settle_named(entry.index, &shown, Fault::Name.into());
+            self.settle_named(entry.index, &shown, (Fault::Name.into(), Side::Here));
             return Ok(());
         };
         let item = Offered {

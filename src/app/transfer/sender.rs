@@ -10,7 +10,7 @@ use super::messages::{
     Answer, Content, ENTRIES_MAX, Entry, Hash, Hello, IfDifferent, ItemOutcome, OPEN_ENTRIES_MAX, Offer, RawPath,
     VERSION,
 };
-use super::outcome::{Counts, SendOutcome, Status, Tally, TransferError, Violation};
+use super::outcome::{Counts, SendOutcome, Side, Status, Tally, TransferError, Violation};
 use super::outgoing::Outgoing;
 use super::port::{Port, TryRecv};
 use super::progress::{Meter, Progress};
@@ -92,6 +92,8 @@ enum OpenState {
     Unanswered(Option<Box<Found>>),
     /// Wanted, or being compared.
     Answered,
+    /// Wanted, but we could not read it.
+    GivenUp,
     /// ITEM has come.
     Settled,
 }
@@ -292,7 +294,9 @@ impl Sender<'_> {
                 self.wanted.push_back(Wanted { index, found, ask });
                 Ok(())
             }
-            OpenState::Unanswered(None) | OpenState::Answered | OpenState::Settled => Err(Violation::Index),
+            OpenState::Unanswered(None) | OpenState::Answered | OpenState::GivenUp | OpenState::Settled => {
+                Err(Violation::Index)
+            }
         }
     }
 
@@ -300,12 +304,14 @@ impl Sender<'_> {
         let open = self.entry(index).ok_or(Violation::Index)?;
         let before = std::mem::replace(&mut open.state, OpenState::Settled);
         let path = open.path.clone();
+        // The receiver gives our own faults back to us.
+        let side = if matches!(before, OpenState::GivenUp) { Side::Here } else { Side::There };
         match before {
             OpenState::Unanswered(_) => self.unanswered -= 1,
-            OpenState::Answered => {}
+            OpenState::Answered | OpenState::GivenUp => {}
             OpenState::Settled => return Err(Violation::Index),
         }
-        if let Some(failure) = self.tally.settle(path.as_bytes(), outcome) {
+        if let Some(failure) = self.tally.settle(path.as_bytes(), outcome, side) {
             self.progress.warn(&failure);
         }
         self.meter.items_done += 1;
@@ -314,6 +320,13 @@ impl Sender<'_> {
             self.open.pop_front();
         }
         Ok(())
+    }
+
+    /// We cannot send it.
+    pub fn give_up(&mut self, index: u32) {
+        if let Some(state @ OpenState::Answered) = self.entry(index).map(|open| &mut open.state) {
+            *state = OpenState::GivenUp;
+        }
     }
 
     /// True if the receiver has settled it, well or not.

@@ -54,6 +54,9 @@ impl Sender<'_> {
                 },
             },
         };
+        if let Offer::Failed { .. } = end {
+            self.give_up(index);
+        }
         self.out.say(&end)?;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! How the receiving engine brings items, and the whole, to an end.
 
 use super::messages::{Answer, ItemOutcome};
-use super::outcome::{ReceiveOutcome, Status, Violation};
+use super::outcome::{ReceiveOutcome, Side, Status, Violation};
 use super::receiving::{Current, Receiver};
 use super::sink::{Offered, Owing, Settled};
 use crate::store::Fault;
@@ -37,13 +37,21 @@ impl Receiver<'_, '_> {
     pub(super) fn settle(&mut self, settled: Settled) {
         let Settled { index, path, outcome, renamed } = settled;
         self.tops.settle(&path, outcome, renamed.as_deref());
-        self.settle_named(index, path.as_bytes(), outcome);
+        self.settle_named(index, path.as_bytes(), (outcome, Side::Here));
     }
 
-    pub(super) fn settle_named(&mut self, index: u32, path: &[u8], outcome: ItemOutcome) {
+    /// The sender cannot send it.
+    pub(super) fn settle_given_up(&mut self, item: Offered, fault: Fault) {
+        let Offered { index, path, .. } = item;
+        let outcome = fault.into();
+        self.tops.settle(&path, outcome, None);
+        self.settle_named(index, path.as_bytes(), (outcome, Side::There));
+    }
+
+    pub(super) fn settle_named(&mut self, index: u32, path: &[u8], (outcome, side): (ItemOutcome, Side)) {
         self.unsettled = self.unsettled.saturating_sub(1);
         self.answers.push(Answer::Item { index, outcome });
-        if let Some(failure) = self.tally.settle(path, outcome) {
+        if let Some(failure) = self.tally.settle(path, outcome, side) {
             self.progress.warn(&failure);
         }
         self.meter.items_done += 1;

@@ -3,9 +3,9 @@
 use super::party::{drive, voice};
 use super::{Context, Party, Tool};
 use crate::app::attach::{self, Directions, End, Options};
-use crate::app::client::Callers;
+use crate::app::client::{Callers, Kind};
 use crate::cli::args::Attach;
-use crate::cli::config::{address, peer_ids};
+use crate::cli::config::peer_ids;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
@@ -21,7 +21,7 @@ impl Tool for Attach {
         let from = peer_ids(&self.from, &party.peers)?;
         let (end, callers) = match (&self.to, &self.listen) {
             (Some(to), _) => {
-                let to = address(to, &party.peers)?;
+                let to = party.address(to)?;
                 (End::Dial(to.peer, to.app), (Callers::Nobody, 0))
             }
             (None, Some(app)) => {
@@ -29,6 +29,11 @@ impl Tool for Attach {
                 (End::Listen { app: app.clone(), keep: self.keep }, (party.callers(from), most))
             }
             (None, None) => return Err(Fault::new(Exit::Usage, "say whom to dial, or --listen")),
+        };
+        let voice = voice(context, &party, ready);
+        let voice = match &end {
+            End::Dial(peer, app) => voice.of_dialler((*peer, app)),
+            End::Listen { app, .. } => voice.of_listener(app, self.keep),
         };
         let (names, roster, from_again) = (party.roster.clone(), party.roster.clone(), self.from.clone());
         let mut tool = attach::Attach::new(Options {
@@ -42,9 +47,7 @@ impl Tool for Attach {
             peer_name: Box::new(move |id| names.name(id)),
             reload: Box::new(move || roster.callers_again(&from_again)),
         });
-        let voice = voice(&context.report, &context.env, &party.roster, Some(ready));
-        let voice = if self.listen.is_none() { voice.of_dialler() } else { voice };
-        let mut client = party.client(&self.connect, callers)?;
+        let mut client = party.client(&self.connect, Kind::Pipe, callers)?;
         drive(&mut client, &mut tool, voice)
     }
 }

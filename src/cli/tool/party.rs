@@ -1,18 +1,20 @@
 //! What every tool that connects needs before it can: who we are, whom we know, where to meet.
 
-use crate::app::client::{Callers, Client, Config, LANE_LIFE, Times, Tool, Wait};
+use super::Context;
+use crate::app::client::{Callers, Client, Config, Kind, LANE_LIFE, Times, Tool, Wait};
 use crate::cli::args::Connect;
 use crate::cli::config;
 use crate::cli::env::Env;
+use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Audience;
 use crate::cli::ready::Ready;
 use crate::cli::report::Fault;
-use crate::cli::report::{Report, chain};
+use crate::cli::report::chain;
 use crate::cli::roster::{Roster, everybody};
 use crate::cli::units::Patience;
-use crate::cli::voice::Voice;
-use crate::identity::{Identity, PeerId, Peers, RelayAddress, Scheme};
+use crate::cli::voice::{Known, Voice};
+use crate::identity::{Address, Identity, PeerId, Peers, RelayAddress, Scheme};
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
@@ -43,6 +45,29 @@ impl Party {
         Ok(Self { identity, peers, roster, relays: config::relay_addresses(&connect.relays, env)? })
     }
 
+    /// Whom and what a person means by `PEER[:APP]`.
+    ///
+    /// # Errors
+    /// It is malformed or not in the peers file, or it is nobody who could be called: this party itself, or a relay.
+    pub fn address(&self, typed: &str) -> Result<Address, Fault> {
+        let address = config::address(typed, &self.peers)?;
+        let typed = printable(typed);
+        if address.peer == self.identity.id() {
+            let fault =
+                Fault::new(Exit::Config, format!("{typed}: that is this party itself: its id is that of our own key"));
+            return Err(fault.hint(match &address.name {
+                Some(name) => format!("the line of {name} in the peers file needs the id of the other side"),
+                None => "name the other side".to_owned(),
+            }));
+        }
+        if self.relays.iter().any(|relay| relay.id == address.peer) {
+            let fault =
+                Fault::new(Exit::Config, format!("{typed}: that is the id of the relay, which receives nothing"));
+            return Err(fault.hint("use the id that vp-keygen printed on the machine that receives"));
+        }
+        Ok(address)
+    }
+
     /// Whom to let call: those named, else every peer we know.
     pub fn callers(&self, from: Vec<PeerId>) -> Callers {
         if from.is_empty() { everybody(&self.peers) } else { Callers::Only(from) }
@@ -52,12 +77,13 @@ impl Party {
     ///
     /// # Errors
     /// A relay's address asks for what this version cannot do, or the system gives no event queue.
-    pub fn client(self, connect: &Connect, callers: (Callers, usize)) -> Result<Client, Fault> {
+    pub fn client(self, connect: &Connect, kind: Kind, callers: (Callers, usize)) -> Result<Client, Fault> {
         if let Some(relay) = self.relays.iter().find(|relay| !matches!(relay.scheme, None | Some(Scheme::Tcp))) {
             return Err(Fault::new(Exit::Config, format!("{relay}: only the carrier tcp is part of this version")));
         }
         let config = Config {
             identity: self.identity,
+            kind,
             relays: self.relays.iter().map(|relay| relay.id).collect(),
             callers: callers.0,
             callers_max: callers.1,
@@ -99,6 +125,7 @@ pub fn drive(client: &mut Client, tool: &mut dyn Tool, mut voice: Voice<'_>) -> 
 }
 
 /// The voice of a tool that connects.
-pub fn voice<'a>(report: &'a Report, env: &Env, roster: &Roster, ready: Option<Ready>) -> Voice<'a> {
-    Voice::new(report, roster, ready, Audience::of_process(report, env))
+pub fn voice<'a>(context: &'a Context, party: &Party, ready: Ready) -> Voice<'a> {
+    let known = Known { me: party.identity.id(), roster: &party.roster, relays: party.relays.len() };
+    Voice::new(&context.report, known, Some(ready), Audience::of_process(&context.report, &context.env))
 }

@@ -3,19 +3,18 @@
 use super::party::{self, drive, wait};
 use super::{Context, Party, Tool};
 use crate::app::callers::Reread;
-use crate::app::client::{Callers, Notice, Place, take_passed};
+use crate::app::client::{Callers, Kind, Notice, Place, take_passed};
 use crate::app::portrep::{self, APP_MAX, Options, ProxyVersion, Rules, Service, Speaks};
 use crate::cli::args::{
     Allow, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, Target, Where,
 };
-use crate::cli::config::{address, peer_ids};
+use crate::cli::config::peer_ids;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
-use crate::cli::roster::Roster;
 use crate::cli::units::Patience;
-use crate::cli::voice::{fault, setup_fault};
-use crate::identity::{AppName, PeerId, Peers};
+use crate::cli::voice::setup_fault;
+use crate::identity::{Address, AppName, PeerId, Peers};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -42,11 +41,11 @@ fn check(words: &Check, context: &Context) -> Result<Exit, Fault> {
     let ready = Ready::open(connect.ready_fd, Otherwise::Stdout, &context.env)
         .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
     let party = Party::load(&connect, &context.env)?;
-    let to = address(&words.to, &party.peers)?;
+    let to = party.address(&words.to)?;
     short_enough(&to.app)?;
+    let voice = party::voice(context, &party, ready).of_check(to.peer, &to.app);
     let mut tool = portrep::Check::new(to.peer, Service { app: to.app, offset: 0 });
-    let voice = party::voice(&context.report, &context.env, &party.roster, Some(ready));
-    drive(&mut party.client(&connect, (Callers::Nobody, 0))?, &mut tool, voice)
+    drive(&mut party.client(&connect, Kind::Ports, (Callers::Nobody, 0))?, &mut tool, voice)
 }
 
 fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Result<Exit, Fault> {
@@ -60,11 +59,15 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
     let ready = Ready::open(connect.ready_fd, otherwise, &context.env)
         .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
     let party = Party::load(connect, &context.env)?;
-    let options = options(mappings, connect, &party.roster)?;
+    let options = options(mappings, connect, &party)?;
+    let voice = party::voice(context, &party, ready);
+    let mut voice = match options.imports.first() {
+        Some(import) => voice.of_mapping(import.peer, &import.service.app),
+        None => voice,
+    };
     let mut tool = portrep::Portrep::new(Instant::now(), Options { passed, ..options }).map_err(|e| setup_fault(&e))?;
-    let mut voice = party::voice(&context.report, &context.env, &party.roster, Some(ready));
     let callers = (tool.callers(), CALLERS_MAX);
-    let mut client = party.client(connect, callers)?;
+    let mut client = party.client(connect, Kind::Ports, callers)?;
     if !mappings.run.is_empty() {
         // Nobody else has any use for them: without a command they do what they always do.
         let caught = client.catch(&portrep::HANDED_OVER);
@@ -75,26 +78,26 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
         Notice::Attached(_) => {}
         notice => voice.hear(&notice),
     });
+    let end = end.map_err(|error| voice.fault(&error));
     voice.finish();
-    end.map(|()| Exit::Done).map_err(|error| fault(&error))
+    end.map(|()| Exit::Done)
 }
 
-fn options(mappings: &Mappings, connect: &Connect, roster: &Roster) -> Result<Options, Fault> {
-    let peers = &*roster.peers();
+fn options(mappings: &Mappings, connect: &Connect, party: &Party) -> Result<Options, Fault> {
     let mut imports = Vec::new();
     for import in &mappings.imports {
-        imports.extend(ports(import, peers, Speaks::Plain)?);
+        imports.extend(ports(import, party.address(&import.to)?, Speaks::Plain)?);
     }
     for import in &mappings.socks {
         if matches!(import.at, Where::Tcp { ports, .. } if ports.first != ports.last) {
             return Err(Fault::new(Exit::Usage, "--socks: one port is enough for all targets"));
         }
-        imports.extend(ports(import, peers, Speaks::Socks)?);
+        imports.extend(ports(import, party.address(&import.to)?, Speaks::Socks)?);
     }
-    let (mappings_again, roster) = (mappings.clone(), roster.clone());
+    let (mappings_again, roster) = (mappings.clone(), party.roster.clone());
     Ok(Options {
         imports,
-        exports: exports(mappings, peers)?,
+        exports: exports(mappings, &party.peers)?,
         passed: Vec::new(),
         listen_when_up: mappings.listen_when_up,
         proxy: mappings.proxy_protocol.map(|version| match version {
@@ -164,8 +167,7 @@ fn allowed_still(mappings: &Mappings, peers: &Peers) -> Reread {
 }
 
 /// One import for each port of a range: the first port of the range is the first of the export.
-fn ports(import: &Import, peers: &Peers, speaks: Speaks) -> Result<Vec<portrep::Import>, Fault> {
-    let to = address(&import.to, peers)?;
+fn ports(import: &Import, to: Address, speaks: Speaks) -> Result<Vec<portrep::Import>, Fault> {
     short_enough(&to.app)?;
     let one = |at, offset| {
         let service = Service { app: to.app.clone(), offset };
@@ -205,11 +207,15 @@ mod tests {
     #[test]
     fn a_range_becomes_one_import_for_each_port() {
         let typed = mappings(&["--import", "1099-1101=hq:rmi"]);
-        let imports = ports(&typed.imports[0], &peers(), Speaks::Plain).expect("a known peer");
+        let to = |import: &Import| crate::cli::config::address(&import.to, &peers()).expect("a known peer");
+        let imports = ports(&typed.imports[0], to(&typed.imports[0]), Speaks::Plain).expect("short names");
         let shown: Vec<_> = imports.iter().map(|i| format!("{} {}", i.at, i.service)).collect();
         assert_eq!(shown, ["127.0.0.1:1099 rmi", "127.0.0.1:1100 rmi/1", "127.0.0.1:1101 rmi/2"]);
         let whole = mappings(&["--import", "1-65535=hq:all"]);
-        assert_eq!(ports(&whole.imports[0], &peers(), Speaks::Plain).map(|imports| imports.len()), Ok(65_535));
+        assert_eq!(
+            ports(&whole.imports[0], to(&whole.imports[0]), Speaks::Plain).map(|imports| imports.len()),
+            Ok(65_535)
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::party::{drive, voice};
 use super::{Context, Party, Tool};
+use crate::app::client::Kind;
 use crate::app::recv::{self, Options};
 use crate::app::transfer::ReceivePolicy;
 use crate::cli::args::{Overwrite, Recv};
@@ -36,8 +37,8 @@ impl Tool for Recv {
             peer_name: Box::new(move |id| names.name(id)),
             reload: Box::new(move || roster.callers_again(&from_again)),
         });
-        let voice = voice(&context.report, &context.env, &party.roster, Some(ready));
-        let mut client = party.client(&self.connect, callers)?;
+        let voice = voice(context, &party, ready).of_listener(&self.app, self.keep);
+        let mut client = party.client(&self.connect, Kind::Transfer, callers)?;
         drive(&mut client, &mut tool, voice)
     }
 }

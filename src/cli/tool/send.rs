@@ -2,12 +2,11 @@
 
 use super::party::{drive, time_of, voice};
 use super::{Context, Party, Tool};
-use crate::app::client::Callers;
+use crate::app::client::{Callers, Kind};
 use crate::app::send::{self, Plain, What};
 use crate::app::transfer::blocks::Level;
 use crate::app::transfer::{Compression, SendJob};
 use crate::cli::args::{Compress, Send};
-use crate::cli::config::address;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
@@ -29,10 +28,11 @@ impl Tool for Send {
         let what = self.what()?;
         self.check_sources()?;
         let party = Party::load(&self.connect, &context.env)?;
-        let to = address(&self.operands.to, &party.peers)?;
-        let mut tool = send::Send::new((to.peer, to.app), what, time_of(self.connect.resume_timeout));
-        let voice = voice(&context.report, &context.env, &party.roster, Some(ready)).of_dialler();
-        let mut client = party.client(&self.connect, (Callers::Nobody, 0))?;
+        let to = party.address(&self.operands.to)?;
+        let to = (to.peer, to.app);
+        let voice = voice(context, &party, ready).of_dialler((to.0, &to.1));
+        let mut tool = send::Send::new(to, what, time_of(self.connect.resume_timeout));
+        let mut client = party.client(&self.connect, Kind::Transfer, (Callers::Nobody, 0))?;
         drive(&mut client, &mut tool, voice)
     }
 }

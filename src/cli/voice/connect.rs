@@ -1,56 +1,187 @@
 //! Words of every tool that connects: how relays and peers fail it.
 
-use crate::app::client::{CloseCode, Down, Failure};
+use crate::app::client::{CloseCode, Down, Failure, Kind};
+use crate::app::ending::Side;
 use crate::cli::exit::Exit;
 use crate::cli::report::Fault;
+use crate::identity::PeerId;
 
 /// What to do about a relay that is another one than was meant.
-const COMPARE_ID: &str = "compare the id in the relay's address with the one vp-relay prints";
+const COMPARE_ID: &str = "compare the id in the relay's address with the one vp-relay prints: it is another relay, or it has \
+                          another key now";
 
-/// Why the node could not do it.
-pub(super) fn node_fault(failure: Failure) -> Fault {
-    match failure {
-        Failure::NoRelay(Down::Impostor) => {
-            Fault::new(Exit::Integrity, "the relay could not prove to be the one in its address").hint(COMPARE_ID)
+/// Whom something was wanted of, and by whom.
+pub struct Between<'a> {
+    /// The application at the peer, as `PEER:APP`, if one was called.
+    pub called: Option<String>,
+    /// The peer by name, as far as it is known; else who would have called.
+    pub peer: String,
+    /// The application, if there is one.
+    pub app: Option<&'a str>,
+    /// The relay, if one has been tried.
+    pub relay: Option<&'a str>,
+    /// Our own id.
+    pub me: &'a PeerId,
+}
+
+impl Between<'_> {
+    /// A fault of what was called.
+    fn fault(&self, exit: Exit, what: &str) -> Fault {
+        let start = self.called.as_ref().map(|called| format!("{called}: ")).unwrap_or_default();
+        Fault::new(exit, format!("{start}{what}"))
+    }
+
+    /// What to put before an accident on one side or the other, so that it is looked for where it happened.
+    pub fn at(&self, side: Side) -> String {
+        match (side, &self.called) {
+            (Side::Here, _) => String::new(),
+            (Side::There, Some(_)) => format!("at {}: ", self.peer),
+            (Side::There, None) => "at the sender: ".to_owned(),
         }
-        Failure::NoRelay(Down::Unproven) => no_relay(Down::Unproven).hint(COMPARE_ID),
-        Failure::NoRelay(why) => no_relay(why),
-        Failure::RefusedByRelay(CloseCode::Refused) => Fault::new(Exit::Config, "the relay does not admit this key")
-            .hint("the relay's operator admits it by a line in the file given with --allow"),
-        Failure::RefusedByRelay(_) => Fault::new(Exit::Config, "the relay turned this connection down"),
-        Failure::PeerAbsent => {
-            Fault::new(Exit::PeerAbsent, "the peer is not there, or does not serve this application")
-        }
-        Failure::RefusedByPeer(CloseCode::Limit) => {
-            Fault::new(Exit::PeerAbsent, "the relay or the peer is at its limit of calls")
-        }
-        Failure::RefusedByPeer(_) => Fault::new(Exit::Refused, "the peer refused the call"),
-        Failure::PeerUnauthentic => {
-            Fault::new(Exit::Integrity, "the other end could not prove to be the peer that was called")
-        }
-        Failure::SessionGone => left(),
+    }
+
+    fn relay(&self) -> String {
+        self.relay.map_or_else(|| "the relay".to_owned(), |relay| format!("relay {relay}"))
     }
 }
 
-fn no_relay(why: Down) -> Fault {
-    Fault::new(Exit::NoRelay, format!("no relay could be used: it {why}"))
+/// How the relay stands, and how loudly that deserves to be said.
+#[derive(Debug)]
+pub struct RelayTrouble {
+    /// It is the only one, so that its refusal is the end, and is said there.
+    is_lone: bool,
+    /// Why it could not be used, as last said.
+    said: Option<Down>,
+    /// The one that was last tried.
+    pub name: Option<String>,
+    /// Why it could not be used, in full.
+    pub fault: Option<String>,
+}
+
+impl RelayTrouble {
+    /// Of one of so many relays.
+    pub fn new(relays: usize) -> RelayTrouble {
+        RelayTrouble { is_lone: relays == 1, said: None, name: None, fault: None }
+    }
+
+    /// It is there. True if that is news to whoever heard that it was not.
+    pub fn handle_up(&mut self) -> bool {
+        self.said.take().is_some()
+    }
+
+    /// It is not. True if that is to be said.
+    pub fn handle_down(&mut self, relay: &str, why: Down, text: &str) -> bool {
+        self.name = Some(relay.to_owned());
+        self.fault = Some(text.to_owned());
+        // What a person has to mend is said even where the trouble began with something else.
+        let lasts = matches!(why, Down::Impostor | Down::Unproven | Down::Said(CloseCode::Refused));
+        let is_end = self.is_lone && matches!(why, Down::Impostor | Down::Said(CloseCode::Refused));
+        let is_news = self.said.is_none() || (lasts && self.said != Some(why));
+        if is_news {
+            self.said = Some(why);
+        }
+        is_news && !is_end
+    }
+}
+
+/// What to do about a relay, where more can be said than that it is to be tried again.
+pub fn advice(why: Down, me: &PeerId) -> Option<String> {
+    match why {
+        Down::Impostor | Down::Unproven => Some(COMPARE_ID.to_owned()),
+        Down::Said(CloseCode::Refused) => {
+            Some(format!("ask its operator for the line NAME {me} in the file that vp-relay was given with --allow"))
+        }
+        _ => None,
+    }
+}
+
+/// Why the node could not do it.
+pub fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
+    let (peer, me) = (&between.peer, between.me);
+    match failure {
+        Failure::NoRelay(Down::Impostor) => {
+            let what = format!("{} could not prove to be the one in its address", between.relay());
+            Fault::new(Exit::Integrity, what).hint(COMPARE_ID)
+        }
+        Failure::NoRelay(why) => {
+            let fault = Fault::new(Exit::NoRelay, format!("no relay could be used: {} {why}", between.relay()));
+            advice(why, me).into_iter().fold(fault, Fault::hint)
+        }
+        Failure::RefusedByRelay(CloseCode::Refused) => {
+            let fault = Fault::new(Exit::Config, format!("{} does not admit {me}, which is our key", between.relay()));
+            advice(Down::Said(CloseCode::Refused), me).into_iter().fold(fault, Fault::hint)
+        }
+        Failure::RefusedByRelay(_) => {
+            Fault::new(Exit::Config, format!("{} turned this connection down", between.relay()))
+        }
+        Failure::PeerAbsent if between.called.is_none() => {
+            let app = between.app.map(|app| format!(" for {app}")).unwrap_or_default();
+            Fault::new(Exit::PeerAbsent, format!("nobody called{app} in time"))
+        }
+        Failure::PeerAbsent => between.fault(Exit::PeerAbsent, &format!("{peer} is not there, or not for us")).hint(
+            format!("is a tool running at {peer}, attached to this relay, with the line NAME {me} in its peers file?"),
+        ),
+        Failure::NotServed => between.fault(Exit::PeerAbsent, &not_served(peer, between.app)).hint(CHECK_NAME),
+        Failure::WrongKind { ours, theirs } => {
+            let what = format!("it is {}, not {}", a(theirs), a(ours));
+            between.fault(Exit::Refused, &what).hint(instead(theirs, between))
+        }
+        Failure::RefusedByPeer(CloseCode::Limit) => {
+            between.fault(Exit::PeerAbsent, "the relay or the peer is at its limit of calls")
+        }
+        Failure::RefusedByPeer(_) => between.fault(Exit::Refused, &format!("{peer} refused the call")),
+        Failure::PeerUnauthentic => {
+            between.fault(Exit::Integrity, &format!("the other end could not prove to be {peer}"))
+        }
+        Failure::SessionGone => left(between),
+    }
+}
+
+/// What to look at when a peer is there and an application is not.
+pub const CHECK_NAME: &str = "small and capital letters differ in the name of an application; what is received for others \
+                              only does not show either";
+
+/// The peer is there, and the application is not.
+pub fn not_served(peer: &str, app: Option<&str>) -> String {
+    let app = app.map_or_else(|| "that".to_owned(), |app| format!("'{app}'"));
+    format!("{peer} is there, but nothing there receives {app}, or not from us")
+}
+
+fn a(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Pipe => "a pipe (vp-attach)",
+        Kind::Transfer => "a receiver (vp-recv)",
+        Kind::Ports => "a replicated port (vp-portrep)",
+    }
+}
+
+/// What to do with an application of this kind.
+fn instead(kind: Kind, between: &Between<'_>) -> String {
+    let whole = between.called.as_ref().unwrap_or(&between.peer);
+    match kind {
+        Kind::Pipe => format!("join it with vp-attach {whole}"),
+        Kind::Transfer => format!("send to it with vp-send SOURCE... {whole}"),
+        Kind::Ports => format!("bring it here with vp-portrep --import PORT={whole}"),
+    }
 }
 
 /// The peer's process was told to end, or killed: whoever tries again may find another.
-fn left() -> Fault {
-    Fault::new(Exit::PeerAbsent, "the peer's process ended before everything was settled")
+fn left(between: &Between<'_>) -> Fault {
+    between.fault(Exit::PeerAbsent, &format!("the process at {} ended before everything was settled", between.peer))
 }
 
 /// Why the peer ended the session.
-pub(super) fn closed_fault(code: CloseCode) -> Fault {
-    match code {
-        CloseCode::Refused => Fault::new(Exit::Refused, "the peer refused"),
-        CloseCode::NotHere => Fault::new(Exit::Refused, "the peer does not export this, or not to us"),
-        CloseCode::TargetRefused => Fault::new(Exit::Failed, "the target refuses connections"),
-        CloseCode::TargetUnreachable => Fault::new(Exit::Failed, "the peer cannot reach the target"),
-        CloseCode::GoingAway => left(),
-        CloseCode::Protocol => Fault::new(Exit::Integrity, "the peer says that we broke the protocol"),
-        CloseCode::Failed => Fault::new(Exit::Failed, "the program at the far side failed"),
-        _ => Fault::new(Exit::Failed, "the peer ended the session before it had everything"),
-    }
+pub fn closed_fault(code: CloseCode, between: &Between<'_>) -> Fault {
+    let peer = &between.peer;
+    let (exit, what) = match code {
+        CloseCode::GoingAway => return left(between),
+        CloseCode::Refused => (Exit::Refused, format!("{peer} refused")),
+        CloseCode::NotHere => (Exit::Refused, format!("{peer} does not export this, or not to us")),
+        CloseCode::TargetRefused => (Exit::Failed, format!("at {peer}: the target refuses connections")),
+        CloseCode::TargetUnreachable => (Exit::Failed, format!("at {peer}: the target cannot be reached")),
+        CloseCode::Protocol => (Exit::Integrity, format!("{peer} says that we broke the protocol")),
+        CloseCode::Failed => (Exit::Failed, format!("at {peer}: the program failed")),
+        _ => (Exit::Failed, format!("{peer} ended the session before it had everything")),
+    };
+    between.fault(exit, &what)
 }

@@ -13,8 +13,9 @@ use crate::cli::progress::{Amount, Audience, Progress, Totals};
 use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::roster::Roster;
-use crate::identity::PeerId;
-use connect::{closed_fault, node_fault};
+use crate::identity::{AppName, PeerId};
+use connect::{Between, CHECK_NAME, RelayTrouble, advice, closed_fault, node_fault, not_served};
+use std::collections::BTreeSet;
 pub use transfer::SPECIAL;
 use transfer::{items_fault, transfer_fault};
 
@@ -27,36 +28,88 @@ pub struct Voice<'a> {
     ready: Option<Ready>,
     audience: Audience,
     bar: Option<Progress>,
-    relay_trouble: bool,
-    /// Why the last relay could not be used, in full.
-    relay_fault: Option<String>,
-    /// Ready is who has met the peer, not who can be met.
-    dials: bool,
+    relay: RelayTrouble,
+    role: Role,
+    /// Who we are.
+    me: PeerId,
+    /// The last that was called, or may call: which application of whom.
+    about: (Option<PeerId>, String),
     /// What the tool is about, for whoever asks by SIGUSR1.
     state: String,
+    /// Whether that is to wait for something.
+    waits: bool,
+    /// What was said once and need not be said again.
+    said: BTreeSet<String>,
+}
+
+/// What counts of a tool for what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// It is ready when it has met the peer, not when it can be met.
+    Dials,
+    /// It waits for nothing that it is told is not there.
+    Asks,
+    /// To wait is its business: that need be said only once.
+    Serves,
+    /// None of these.
+    Other,
+}
+
+/// What a voice knows of its party.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// Who we are.
+    pub me: PeerId,
+    /// Whom we know.
+    pub roster: &'a Roster,
+    /// How many relays there are to use.
+    pub relays: usize,
 }
 
 impl<'a> Voice<'a> {
     /// A voice that knows the peers by name. `ready` gets the ready line once callers can find us.
-    pub fn new(report: &'a Report, roster: &Roster, ready: Option<Ready>, audience: Audience) -> Voice<'a> {
-        let state = "looking for a relay".to_owned();
+    pub fn new(report: &'a Report, known: Known<'_>, ready: Option<Ready>, audience: Audience) -> Voice<'a> {
         Voice {
             report,
-            roster: roster.clone(),
+            roster: known.roster.clone(),
             ready,
             audience,
             bar: None,
-            relay_trouble: false,
-            relay_fault: None,
-            dials: false,
-            state,
+            relay: RelayTrouble::new(known.relays),
+            role: Role::Other,
+            me: known.me,
+            about: (None, String::new()),
+            state: "looking for a relay".to_owned(),
+            waits: true,
+            said: BTreeSet::new(),
         }
     }
 
     /// The voice of a tool that dials: it is ready once it has met the peer.
     #[must_use]
-    pub fn of_dialler(mut self) -> Self {
-        self.dials = true;
+    pub fn of_dialler(mut self, to: (PeerId, &AppName)) -> Self {
+        self.role = Role::Dials;
+        self.about = (Some(to.0), to.1.to_string());
+        self
+    }
+
+    /// The voice of a tool that asks about an application.
+    #[must_use]
+    pub fn of_check(self, peer: PeerId, app: &AppName) -> Self {
+        Voice { about: (Some(peer), app.to_string()), role: Role::Asks, ..self }
+    }
+
+    /// The voice of a tool that calls this among others.
+    #[must_use]
+    pub fn of_mapping(self, peer: PeerId, app: &AppName) -> Self {
+        Voice { about: (Some(peer), app.to_string()), ..self }
+    }
+
+    /// The voice of a tool that is called.
+    #[must_use]
+    pub fn of_listener(mut self, app: &AppName, keep: bool) -> Self {
+        self.about = (None, app.to_string());
+        self.role = if keep { Role::Serves } else { Role::Other };
         self
     }
 
@@ -76,10 +129,12 @@ impl<'a> Voice<'a> {
         let whole = |peer: &PeerId, aim: &Aim| match aim {
             Aim::Session(app) => format!("{}:{app}", self.name(peer)),
             Aim::Lane => format!("a further lane with {}", self.name(peer)),
+            Aim::Presence => format!("{}, whether it is there", self.name(peer)),
         };
         let whose = |peer: &PeerId, aim: &Aim| match aim {
             Aim::Session(app) => format!("{} calls {app}", self.name(peer)),
             Aim::Lane => format!("{} brings a further lane", self.name(peer)),
+            Aim::Presence => format!("{} asks whether we are here", self.name(peer)),
         };
         match step {
             Step::Asked(peer, aim) => format!("asked for {}", whole(peer, aim)),
@@ -105,15 +160,18 @@ impl<'a> Voice<'a> {
             Notice::Connected(here, there) => self.debug(&format!("connected from {here} to {there}, shaking hands")),
             Notice::Circuit(number, step) => self.debug(&format!("circuit {number}: {}", self.step(step))),
             Notice::RelayUp(relay) => {
-                let text = format!("attached to {relay}");
-                if std::mem::take(&mut self.relay_trouble) { self.warn(&text) } else { self.info(&text) }
+                let level = if self.relay.handle_up() { Level::Notice } else { Level::Info };
+                self.report.say(level, &format!("attached to {relay}"));
             }
             Notice::RelayDown(relay, why, error) => self.relay_down(&relay.to_string(), *why, *error),
             Notice::Waiting(peer, app) => {
-                let text = format!("waiting for {}:{app}", self.name(peer));
-                // Somebody who watches wonders; a log need not know.
-                if matches!(self.audience, Audience::Terminal) { self.warn(&text) } else { self.info(&text) }
+                // Somebody who watches wonders; a log need not know before it has taken a while.
+                let watched = matches!(self.audience, Audience::Terminal);
+                let level = if watched { Level::Notice } else { Level::Info };
+                self.report.say(level, &format!("waiting for {}:{app}", self.name(peer)));
             }
+            Notice::NotServed(peer, app) => self.not_served(peer, app),
+            Notice::StillWaiting => self.still_waiting(),
             Notice::Up(peer, app) => self.met(peer, app),
             Notice::Lost(peer) => self.info(&format!("lost the path to {}, looking for another", self.name(peer))),
             Notice::Resumed(peer) => self.info(&format!("going on with {}", self.name(peer))),
@@ -125,44 +183,30 @@ impl<'a> Voice<'a> {
                 self.info(&format!("attached {app}"));
             }
             Notice::SessionFailed(peer, error) => {
-                let fault = fault(error);
-                self.warn(&format!("{}: {}", self.name(peer), fault.message));
+                let fault = fault(error, &self.between(Some(peer)));
+                let name = self.name(peer);
+                let named = fault.message.starts_with(&name);
+                let text = if named { fault.message } else { format!("{name}: {}", fault.message) };
+                self.warn(&text);
             }
             Notice::Progress { bytes, skipped, total, items, name } => {
                 let (done, all) = items.unwrap_or_default();
                 let bar = self.bar(Totals { bytes: *total, items: all });
                 bar.set(Amount { bytes: *bytes, skipped: *skipped }, done, &String::from_utf8_lossy(name));
             }
-            Notice::ItemFailed(name, fault) => self.warn(&format!("{}: {fault}", printable(*name))),
+            Notice::ItemFailed(name, fault, side) => {
+                let at = self.between(self.about.0.as_ref()).at(*side);
+                self.warn(&format!("{}: {at}{fault}", printable(*name)));
+            }
             Notice::Unkept(place, what) => self.warn(&transfer::unkept(place, *what)),
             Notice::Received(peer, items, bytes) => {
                 self.info(&format!("received {items} items, {bytes} bytes, from {}", self.name(peer)));
-            }
-            Notice::Listening(place, peer, app) => {
-                self.ready_line(&format!("listening {} {}:{app}", printable(&place.to_string()), self.name(peer)));
-            }
-            Notice::Serving(app, target) => self.ready_line(&format!("serving {app} {}", printable::<str>(target))),
-            Notice::Hop(hop, passage) => self.ready_line(&format!("{hop} {passage}")),
-            Notice::Ready => self.ready.iter().for_each(|ready| ready.tell("ready")),
-            Notice::TargetFailed(app, target, error) => {
-                self.warn(&format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error)));
-            }
-            Notice::Unmapped(peer, app, to) => self.unmapped(peer, app, &to.to_string()),
-            Notice::CannotListen(place, error) => {
-                self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
-            }
-            Notice::NotReloaded => {
-                self.warn(&format!("who may call stays as it was: {}", self.roster.trouble()));
-            }
-            Notice::Unlisted(name) => self.unlisted(name),
-            Notice::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
-            Notice::Connections(open, served) => {
-                self.report.status(&format!("{open} connections open, {served} since the start"));
             }
             Notice::Status => {
                 let line = self.bar.as_ref().map_or_else(|| self.state.clone(), Progress::status_line);
                 self.report.status(&line);
             }
+            notice => self.hear_ports(notice),
         }
     }
 
@@ -190,18 +234,38 @@ impl<'a> Voice<'a> {
         bar
     }
 
-    /// The first break of a path is worth a line; every further try until it is back is not.
+    /// The first break of a path is worth a line, and so is a relay that will not have us, or is not the one that it was;
+    /// every further try until it is back is not.
     fn relay_down(&mut self, relay: &str, why: Down, error: Option<&std::io::Error>) {
         let text = match error {
             Some(error) => format!("relay {relay} {why}: {}", chain(error)),
             None => format!("relay {relay} {why}"),
         };
-        if std::mem::replace(&mut self.relay_trouble, true) {
-            self.info(&text)
-        } else {
-            self.warn(&text)
+        if !self.relay.handle_down(relay, why, &text) {
+            return self.info(&text);
         }
-        self.relay_fault = Some(text);
+        self.warn(&text);
+        if let Some(advice) = advice(why, &self.me) {
+            self.report.advise(&advice);
+        }
+    }
+
+    /// The peer is there, but what was called is not.
+    fn not_served(&mut self, peer: &PeerId, app: &str) {
+        let name = self.name(peer);
+        let text = format!("{name}:{app}: {}", not_served(&name, Some(app)));
+        if self.role != Role::Asks && self.said.insert(text.clone()) {
+            self.warn(&format!("{text}; waiting for it"));
+            self.report.advise(CHECK_NAME);
+        }
+    }
+
+    /// It takes long, and nobody has seen anything of it.
+    fn still_waiting(&mut self) {
+        let is_news = self.said.insert(self.state.clone()) || self.role != Role::Serves;
+        if self.waits && is_news && !matches!(self.audience, Audience::Terminal) {
+            self.report.say(Level::Notice, &self.state);
+        }
     }
 
     fn ready_line(&mut self, line: &str) {
@@ -213,7 +277,7 @@ impl<'a> Voice<'a> {
 
     fn met(&mut self, peer: &PeerId, app: &str) {
         let whom = format!("{}:{app}", self.name(peer));
-        if self.dials {
+        if self.role == Role::Dials {
             self.ready_once(&format!("connected {whom}"));
         }
         self.info(&format!("connected to {whom}"));
@@ -232,6 +296,9 @@ impl<'a> Voice<'a> {
     /// What whoever asks by SIGUSR1 will hear.
     fn note_state(&mut self, notice: &Notice<'_>) {
         self.note_end(notice);
+        if let Notice::Waiting(peer, app) | Notice::NotServed(peer, app) = notice {
+            self.about = (Some(*peer), (*app).to_owned());
+        }
         self.state = match notice {
             Notice::RelayUp(relay) => format!("attached to {relay}"),
             Notice::RelayDown(relay, why, _) => format!("relay {relay} {why}, trying again"),
@@ -245,16 +312,30 @@ impl<'a> Voice<'a> {
             }
             _ => return,
         };
+        let waits = matches!(notice, Notice::RelayDown(..) | Notice::Waiting(..) | Notice::Attached(_));
+        self.waits = waits || (matches!(notice, Notice::NotServed(..)) && self.waits);
     }
 
     /// How an end without success reads, with what only this run knows of it.
     pub fn fault(&self, error: &ToolError) -> Fault {
-        let fault = fault(error);
-        match (error, &self.relay_fault) {
+        let fault = fault(error, &self.between(self.about.0.as_ref()));
+        match (error, &self.relay.fault) {
             (ToolError::Node(Failure::NoRelay(why)), Some(text)) if *why != Down::Impostor => {
                 Fault { message: format!("no relay could be used: {text}"), ..fault }
             }
             _ => fault,
+        }
+    }
+
+    fn between(&self, peer: Option<&PeerId>) -> Between<'_> {
+        let (called, app) = &self.about;
+        let name = |peer| self.name(peer);
+        Between {
+            called: called.as_ref().filter(|called| Some(*called) == peer).map(|peer| format!("{}:{app}", name(peer))),
+            peer: peer.map_or_else(|| "the peer".to_owned(), name),
+            app: Some(app.as_str()).filter(|app| !app.is_empty()),
+            relay: self.relay.name.as_deref(),
+            me: &self.me,
         }
     }
 
@@ -268,9 +349,10 @@ impl<'a> Voice<'a> {
 }
 
 /// How an end without success reads, and what it exits with.
-pub fn fault(error: &ToolError) -> Fault {
+fn fault(error: &ToolError, between: &Between<'_>) -> Fault {
+    let peer = &between.peer;
     match error {
-        ToolError::Node(failure) => node_fault(*failure),
+        ToolError::Node(failure) => node_fault(*failure, between),
         ToolError::Expired => Fault::new(Exit::Deadline, "the connection broke and did not come back in time")
             .hint("--resume-timeout sets how long to wait"),
         ToolError::BegunAnew => {
@@ -280,15 +362,15 @@ pub fn fault(error: &ToolError) -> Fault {
         ToolError::NotBack => Fault::new(Exit::PeerAbsent, "the receiver's process ended, and none came back in time")
             .hint("run the same command again to send what is missing"),
         ToolError::CastOut => Fault::new(Exit::Config, "ended: it is not among the peers allowed any more"),
-        ToolError::Protocol(what) => Fault::new(Exit::Integrity, format!("the peer broke the protocol: it {what}")),
-        ToolError::PeerClosed(code) => closed_fault(*code),
+        ToolError::Protocol(what) => Fault::new(Exit::Integrity, format!("{peer} broke the protocol: it {what}")),
+        ToolError::PeerClosed(code) => closed_fault(*code, between),
         ToolError::Command(status) => Fault::new(Exit::Failed, format!("the command failed with status {status}")),
         ToolError::FarCommand(Some(status)) => {
-            Fault::new(Exit::Failed, format!("the command at the far side failed with status {status}"))
+            Fault::new(Exit::Failed, format!("at {peer}: the command failed with status {status}"))
         }
-        ToolError::FarCommand(None) => Fault::new(Exit::Failed, "the program at the far side failed"),
-        ToolError::Transfer(error) => transfer_fault(error),
-        ToolError::Items(ending) => items_fault(ending),
+        ToolError::FarCommand(None) => Fault::new(Exit::Failed, format!("at {peer}: the program failed")),
+        ToolError::Transfer(error) => transfer_fault(error, between),
+        ToolError::Items(ending) => items_fault(ending, between),
         ToolError::NothingToDo => Fault::new(Exit::NothingToDo, "there was nothing to transfer"),
         ToolError::Broken => Fault::new(Exit::Failed, "a thread of this program came to a bad end"),
         ToolError::CannotRun(error) => Fault::new(Exit::Failed, format!("cannot run the command: {}", chain(error))),
@@ -334,7 +416,7 @@ mod tests {
         let report = Report::to("vp-test", verbosity, Format::Text, Box::new(page.clone()));
         let id = PeerId::from_bytes([1; 32]);
         let roster = Roster::of(Peers::parse(&format!("shop {id}\n")).expect("a good file"));
-        let mut voice = Voice::new(&report, &roster, None, Audience::Nobody);
+        let mut voice = Voice::new(&report, Known { me: id, roster: &roster, relays: 1 }, None, Audience::Nobody);
         let app: crate::identity::AppName = "backup".parse().expect("a name");
         let relay = format!("{id}@relay.example").parse().expect("an address");
         voice.hear(&Notice::Dialling(&relay));

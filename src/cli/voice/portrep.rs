@@ -1,6 +1,7 @@
 //! Words of `vp-portrep`.
 
 use super::Voice;
+use crate::app::client::Notice;
 use crate::app::portrep::SetupError;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
@@ -8,12 +9,51 @@ use crate::cli::report::{Fault, chain};
 use crate::identity::PeerId;
 
 impl Voice<'_> {
-    pub(super) fn unlisted(&self, name: &str) {
+    /// Says what happened to mappings.
+    pub(super) fn hear_ports(&mut self, notice: &Notice<'_>) {
+        match notice {
+            Notice::Listening(place, peer, app) => {
+                self.ready_line(&format!("listening {} {}:{app}", printable(&place.to_string()), self.name(peer)));
+            }
+            Notice::Serving(app, target) => self.ready_line(&format!("serving {app} {}", printable::<str>(target))),
+            Notice::Hop(hop, passage) => self.ready_line(&format!("{hop} {passage}")),
+            Notice::Ready => {
+                if let Some(ready) = &self.ready {
+                    ready.tell("ready");
+                }
+            }
+            Notice::CallFailed(peer, app, error) => {
+                self.about = (Some(*peer), (*app).to_owned());
+                let message = self.fault(error).message;
+                let whole = format!("{}:{app}", self.name(peer));
+                let named = message.starts_with(&whole);
+                self.warn(&if named { message } else { format!("{whole}: {message}") });
+            }
+            Notice::TargetFailed(app, target, error) => {
+                self.warn(&format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error)));
+            }
+            Notice::Unmapped(peer, app, to) => self.unmapped(peer, app, &to.to_string()),
+            Notice::CannotListen(place, error) => {
+                self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
+            }
+            Notice::NotReloaded => {
+                self.warn(&format!("who may call stays as it was: {}", self.roster.trouble()));
+            }
+            Notice::Unlisted(name) => self.unlisted(name),
+            Notice::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
+            Notice::Connections(open, served) => {
+                self.report.status(&format!("{open} connections open, {served} since the start"));
+            }
+            _ => {}
+        }
+    }
+
+    fn unlisted(&self, name: &str) {
         let name = printable::<str>(name);
         self.warn(&format!("the peers file has no {name} any more: nobody by that name may call"));
     }
 
-    pub(super) fn unmapped(&self, peer: &PeerId, app: &str, to: &str) {
+    fn unmapped(&self, peer: &PeerId, app: &str, to: &str) {
         let (name, to) = (self.name(peer), printable(to));
         self.warn(&format!(
             "{name}:{app}: its RMI server sends callers to {to}, where no import listens: map that port under the same \

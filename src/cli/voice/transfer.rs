@@ -1,5 +1,6 @@
 //! Words of `vp-send` and `vp-recv`: how a transfer ends that is not whole.
 
+use super::connect::Between;
 use crate::app::ending::Ending;
 use crate::app::transfer::{Status, TransferError};
 use crate::cli::escape::printable;
@@ -16,13 +17,20 @@ pub const SPECIAL: &str =
 const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever --overwrite says: move it away there";
 
 /// Why a transfer came to no end.
-pub(super) fn transfer_fault(error: &TransferError) -> Fault {
+pub(super) fn transfer_fault(error: &TransferError, between: &Between<'_>) -> Fault {
     let exit = match error {
         TransferError::Malformed(_) | TransferError::Violation(_) => Exit::Integrity,
         TransferError::Refused(_) => Exit::Refused,
         TransferError::Closed(_) | TransferError::Truncated | TransferError::Inbox(_) => Exit::Failed,
     };
-    let fault = Fault::new(exit, chain(error));
+    let peer = &between.peer;
+    let message = match error {
+        TransferError::Refused(fault) if between.called.is_some() => format!("{peer} refused the transfer: {fault}"),
+        TransferError::Truncated => format!("{peer} stopped in the middle of the transfer"),
+        TransferError::Violation(violation) => format!("{peer} broke the protocol: {violation}"),
+        _ => chain(error),
+    };
+    let fault = Fault::new(exit, message);
     match error {
         TransferError::Refused(StoreFault::Name) => {
             fault.hint("what goes into a directory needs the name of a file there: vp-send --name gives a stream one")
@@ -34,7 +42,7 @@ pub(super) fn transfer_fault(error: &TransferError) -> Fault {
 }
 
 /// Some items, or all, are not where they belong. Each was named when it happened, up to a bound.
-pub(super) fn items_fault(ending: &Ending) -> Fault {
+pub(super) fn items_fault(ending: &Ending, between: &Between<'_>) -> Fault {
     let exit = match ending.status {
         // Who tries again whatever is partial would do so for ever.
         Status::Partial if ending.lasting && ending.counts.refused > 0 => Exit::Refused,
@@ -53,8 +61,8 @@ pub(super) fn items_fault(ending: &Ending) -> Fault {
         (good, bad) => format!("{bad} of {} items were not transferred", good + bad),
     };
     let message = match ending.first_fault {
-        Some(first) if bad > 1 => format!("{message}; the first: {first}"),
-        Some(only) => format!("{message}: {only}"),
+        Some(first) if bad > 1 => format!("{message}; the first: {}{first}", between.at(ending.fault_side)),
+        Some(only) => format!("{message}: {}{only}", between.at(ending.fault_side)),
         // The sender has told its own people.
         None if ending.skipped > 0 => format!("{message}: the sender could not offer what is missing"),
         None => message,

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::data::Random;
 
 /// The kinds of lines that a tool says to people.
-const KINDS: [&str; 3] = [": error: ", ": hint: ", ": warning: "];
+const KINDS: [&str; 4] = [": error: ", ": hint: ", ": warning: ", ": info: "];
 
 /// How a program ended.
 pub struct Done {
@@ -80,7 +80,7 @@ impl Done {
         self
     }
 
-    /// Asserts exactly one `TOOL: error: …` line, that it holds `words`, and that only hints and warnings stand beside it.
+    /// Asserts exactly one `TOOL: error: …` line, that it holds `words`, and that only other lines for people stand beside it.
     #[track_caller]
     pub fn expect_error(self, words: &str) -> Done {
         let lines: Vec<_> = self.stderr.lines().filter(|line| line.contains(": error: ")).collect();
@@ -88,7 +88,7 @@ impl Done {
         assert!(lines[0].to_lowercase().contains(&words.to_lowercase()), "expected {words:?}\n{self}");
         // The ready line comes on standard error in these tests, for want of another descriptor.
         let known = |line: &&str| line.starts_with("attached ") || KINDS.iter().any(|kind| line.contains(kind));
-        assert!(self.stderr.lines().all(|line| known(&line)), "expected only error, hint and warning lines\n{self}");
+        assert!(self.stderr.lines().all(|line| known(&line)), "expected only lines for people\n{self}");
         self
     }
 }

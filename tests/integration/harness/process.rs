@@ -329,6 +329,12 @@ impl Running {
         self.line_of(&self.err, start, |line| line.starts_with(start))
     }
 
+    /// Waits for a line of standard error that is as wanted, and yields it.
+    #[track_caller]
+    pub fn wait_error_line_like(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.line_of(&self.err, what, wanted)
+    }
+
     /// Standard error so far.
     pub fn error_text(&self) -> String {
         String::from_utf8_lossy(&self.err.lock().kept).into_owned()
