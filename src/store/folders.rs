@@ -1,12 +1,14 @@
 //! The directories below a receiver's root, reached one name after the other, without symbolic links. The last few stay open,
 //! so that most items cost no resolving.
 
+use super::attributes;
 use super::beneath::{WAY, step};
 use super::fault::Fault;
 use super::mounts::Mounts;
 use super::part::PartName;
+use super::permits::Permits;
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, openat};
 use rustix::io::Errno;
 use std::io;
 use std::path::Path;
@@ -33,6 +35,7 @@ pub(super) struct Folders {
     root: Rc<OwnedFd>,
     recent: Vec<Folder>,
     pub mounts: Mounts,
+    pub permits: Permits,
 }
 
 impl Folders {
@@ -40,7 +43,7 @@ impl Folders {
     pub fn open(root: &Path) -> io::Result<Self> {
         let root = openat(CWD, root, DIRECTORY, Mode::empty())?;
         let mounts = Mounts::of_root(&root)?;
-        Ok(Self { root: Rc::new(root), recent: Vec::new(), mounts })
+        Ok(Self { root: Rc::new(root), recent: Vec::new(), mounts, permits: Permits::default() })
     }
 
     /// Keeps one open that was just made, or reached.
@@ -75,7 +78,7 @@ impl Folders {
         for end in ends {
             let parent = here.as_ref().unwrap_or(&*self.root);
             let flags = if end == path.len() { DIRECTORY } else { WAY };
-            let directory = match step(parent, &path[begin..end], flags) {
+            let directory = match enter(&mut self.permits, parent, (&path[..end], begin), flags) {
                 Err(Errno::NOENT) => return Err(Fault::Parent),
                 opened => opened?,
             };
@@ -96,4 +99,53 @@ impl Folders {
         self.remember(path, Rc::clone(&directory), Some(Vec::new()));
         Ok(directory)
     }
+
+    /// The one at this path, in which names are about to be made, changed or removed.
+    ///
+    /// # Errors
+    /// As for [`Self::held`].
+    pub fn fillable(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
+        let directory = Rc::clone(&self.held(path)?.directory);
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        if accessat(&directory, c".", access, AtFlags::empty()) == Err(Errno::ACCESS) {
+            self.permits.open_up(path, &directory);
+        }
+        Ok(directory)
+    }
+
+    /// Gives all directories that were opened up the permissions that they had.
+    pub fn close_up(&mut self) {
+        while let Some(path) = self.permits.deepest() {
+            // What has gone meanwhile needs none.
+            let directory = self.held(&path).map(|folder| Rc::clone(&folder.directory));
+            if let (Some(mode), Ok(directory)) = (self.permits.take(&path), directory) {
+                let _ = attributes::set(&*directory, Some(mode), None);
+            }
+        }
+    }
+}
+
+impl Drop for Folders {
+    fn drop(&mut self) {
+        self.close_up();
+    }
+}
+
+/// Enters the directory at this path, of which the name begins at `begin`. If it is ours, or that in which it is, and does not
+/// let us in, it is opened up.
+fn enter(
+    permits: &mut Permits,
+    parent: &OwnedFd,
+    (path, begin): (&[u8], usize),
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
+    let name = &path[begin..];
+    let mut entered = step(parent, name, flags);
+    if entered.as_ref().err() == Some(&Errno::ACCESS) {
+        permits.open_up(&path[..begin.saturating_sub(1)], parent);
+        let way = step(parent, name, WAY)?;
+        permits.open_up(path, &way);
+        entered = step(parent, name, flags);
+    }
+    entered
 }

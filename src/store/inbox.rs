@@ -120,6 +120,19 @@ impl Inbox {
         Ok(Rc::clone(&self.folders.held(path)?.directory))
     }
 
+    /// The same, if names are about to be made, changed or removed in it.
+    ///
+    /// # Errors
+    /// As for [`Self::directory`].
+    pub fn directory_to_fill(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
+        self.folders.fillable(path)
+    }
+
+    /// Gives the directories that had to be opened up for us the permissions that they had.
+    pub fn close_up(&mut self) {
+        self.folders.close_up();
+    }
+
     /// Makes a directory that its owner can fill, whatever `mode` says about that.
     ///
     /// # Errors
@@ -127,7 +140,10 @@ impl Inbox {
     pub fn make_directory(&mut self, path: &TreePath, mode: u16) -> Result<Made, Fault> {
         let parent = self.directory(path.parent())?;
         let usable = Mode::from_raw_mode(u32::from(mode | 0o700));
-        let made = mkdirat(&*parent, path.name(), usable);
+        let mut made = mkdirat(&*parent, path.name(), usable);
+        if made == Err(Errno::ACCESS) {
+            made = mkdirat(&*self.directory_to_fill(path.parent())?, path.name(), usable);
+        }
         if let Err(errno) = made
             && errno != Errno::EXIST
         {
@@ -136,7 +152,10 @@ impl Inbox {
         if made.is_err() {
             // Somebody else's, or of an earlier transfer.
             return match self.directory(path.as_bytes()) {
-                Ok(directory) => Ok(Made::Already(Stamp::of(&fstat(&*directory)?).mode)),
+                Ok(directory) => {
+                    let before = self.folders.permits.before(path.as_bytes());
+                    Ok(Made::Already(before.map_or(Stamp::of(&fstat(&*directory)?).mode, |mode| mode & 0o777)))
+                }
                 Err(Fault::Parent) if !self.is_directory(path) => Err(Fault::Exists),
                 Err(fault) => Err(fault),
             };
@@ -153,7 +172,7 @@ impl Inbox {
     /// # Errors
     /// [`Fault::Duplicate`] if that has come in this transfer, under a name that this file system takes for the same.
     pub fn clear_for_directory(&mut self, path: &TreePath) -> Result<(), Fault> {
-        let directory = self.directory(path.parent())?;
+        let directory = self.directory_to_fill(path.parent())?;
         self.count_as_landed(path)?;
         remove_for_directory(&directory, path.name())
     }
@@ -238,7 +257,7 @@ impl Inbox {
     /// # Errors
     /// [`Fault::Exists`] if the name is taken; [`Fault::NoLinks`] where there are none.
     pub fn make_link(&mut self, parent: &[u8], name: &[u8], target: &[u8], mtime: Mtime) -> Result<(), Fault> {
-        let directory = self.directory(parent)?;
+        let directory = self.directory_to_fill(parent)?;
         // What symlink(2) says of file systems without links, and some of those say themselves.
         symlinkat(target, &*directory, name).map_err(|errno| match errno {
             Errno::PERM | Errno::NOTSUP | Errno::NOSYS => Fault::NoLinks,
@@ -277,7 +296,7 @@ impl Inbox {
 
     /// Removes an unfinished file, if it is still there.
     pub fn remove_part(&mut self, parent: &[u8], name: &PartName) {
-        if let Ok(directory) = self.directory(parent) {
+        if let Ok(directory) = self.directory_to_fill(parent) {
             let _ = unlinkat(&*directory, name.to_string(), AtFlags::empty());
         }
         self.forget_part(parent, name);
@@ -289,7 +308,7 @@ impl Inbox {
     /// [`Fault::Exists`] if it is taken and must stay; [`Fault::OnlyReplaces`] if the file system cannot tell; [`Fault::Busy`]
     /// if the part is gone; [`Fault::Duplicate`] if it would replace what has come under another name, which this file system takes for the same.
     pub fn land(&mut self, part: &PartName, path: &TreePath, overwrite: Overwrite) -> Result<Vec<u8>, Fault> {
-        let directory = self.directory(path.parent())?;
+        let directory = self.directory_to_fill(path.parent())?;
         let part = part.to_string();
         if overwrite == Overwrite::Yes {
             self.check_case(&directory, part.as_bytes(), path)?;
@@ -360,13 +379,14 @@ impl Inbox {
         Ok(same)
     }
 
-    /// Sets a directory's permissions (if given) and its time of modification, as far as the file system keeps them.
+    /// Sets a directory's permissions (if given, or if it had to be opened up) and its time of modification, as far as the file system keeps them.
     ///
     /// # Errors
     /// What the system says.
     pub fn finish_directory(&mut self, path: &TreePath, mode: Option<u16>, mtime: Mtime) -> Result<Unkept, Fault> {
         let directory = self.directory(path.as_bytes())?;
-        attributes::set(&*directory, mode, Some(mtime))
+        let before = self.folders.permits.take(path.as_bytes());
+        attributes::set(&*directory, mode.or(before), Some(mtime))
     }
 
     /// Writes everything in the file systems of these directories to their disks.

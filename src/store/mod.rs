@@ -22,6 +22,7 @@ mod mounts;
 pub mod names;
 pub mod owed;
 pub mod part;
+mod permits;
 pub mod read;
 mod replace;
 pub mod source;

@@ -167,6 +167,9 @@ fn adopt_within(
         let stat = statat(&*directory, theirs.to_string(), AtFlags::SYMLINK_NOFOLLOW);
         Reverse(stat.map_or(0, |stat| stat.st_size))
     });
+    if !parts.is_empty() {
+        inbox.directory_to_fill(path.parent())?;
+    }
     for theirs in parts {
         let Ok(file) = open_unfinished(&directory, &theirs) else {
             continue;

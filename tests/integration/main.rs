@@ -25,6 +25,7 @@ mod interop;
 mod jobs;
 mod keygen;
 mod leaving;
+mod ordinary;
 mod portrep;
 mod portrep_breaks;
 mod portrep_ends;

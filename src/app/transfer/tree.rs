@@ -260,7 +260,7 @@ impl Sink for TreeSink {
 
     fn begin(&mut self, item: &Offered, offset: u64) -> Result<(), Fault> {
         self.owe(item)?;
-        let directory = self.inbox.directory(item.path.parent())?;
+        let directory = self.inbox.directory_to_fill(item.path.parent())?;
         let name = self.part_name(item);
         let file = if offset > 0 {
             PartFile::resume(&directory, &name, offset)?
@@ -366,6 +366,7 @@ impl Sink for TreeSink {
                 Err(fault) => faults.push((path.clone(), fault)),
             }
         }
+        self.inbox.close_up();
         if let Some(top) = directories.last()
             && let Err(fault) = self.inbox.sync_all(directories.iter().map(|directory| directory.path.as_bytes()))
         {

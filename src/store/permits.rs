@@ -1,0 +1,71 @@
+//! Directories of our own that do not let us work in them, as a tree may well have them. They do for as long as it takes, and
+//! then are again as they were. The owner alone gets more meanwhile, whatever happens to us: the next transfer of the same
+//! tree finds them as an interrupted one leaves them, and gives them the announced permissions.
+
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::{Mode, chmod, fchmod, fstat};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+
+/// What the owner needs to list, fill and pass a directory.
+const WORK: u16 = 0o700;
+/// Memory for the paths of those that are open at once.
+const BYTES_MAX: usize = 16 << 20;
+
+/// Those that are open, and the permissions they had; by depth, so that the deepest are closed first: a closed one hides what
+/// is below.
+#[derive(Default)]
+pub(super) struct Permits {
+    before: BTreeMap<(usize, Vec<u8>), u16>,
+    bytes: usize,
+}
+
+fn key(path: &[u8]) -> (usize, Vec<u8>) {
+    (path.iter().filter(|byte| **byte == b'/').count(), path.to_vec())
+}
+
+impl Permits {
+    /// Lets us work in this directory, if it is ours and did not. The root, of which the path is empty, is whoever's who
+    /// named it.
+    pub fn open_up(&mut self, path: &[u8], directory: &OwnedFd) {
+        let Ok(stat) = fstat(directory) else { return };
+        let mode = u16::try_from(stat.st_mode & 0o7777).unwrap_or(0);
+        let ours = stat.st_uid == rustix::process::geteuid().as_raw();
+        if path.is_empty() || !ours || mode & WORK == WORK || self.bytes + path.len() > BYTES_MAX {
+            return;
+        }
+        // Where this is refused, whoever needs it is told what he was told before.
+        if set(directory, mode | WORK).is_ok() {
+            self.before.entry(key(path)).or_insert_with(|| {
+                self.bytes += path.len();
+                mode
+            });
+        }
+    }
+
+    /// The permissions that a directory had before it was opened up.
+    pub fn before(&self, path: &[u8]) -> Option<u16> {
+        self.before.get(&key(path)).copied()
+    }
+
+    /// The same; it is up to the caller to give them back.
+    pub fn take(&mut self, path: &[u8]) -> Option<u16> {
+        let mode = self.before.remove(&key(path))?;
+        self.bytes -= path.len();
+        Some(mode)
+    }
+
+    /// The deepest of those that are open.
+    pub fn deepest(&self) -> Option<Vec<u8>> {
+        self.before.last_key_value().map(|((_, path), _)| path.clone())
+    }
+}
+
+/// Also of a directory that was opened only to be passed.
+fn set(directory: &OwnedFd, mode: u16) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(u32::from(mode));
+    match fchmod(directory, mode) {
+        Err(Errno::BADF) => chmod(format!("/proc/self/fd/{}", directory.as_raw_fd()), mode),
+        done => done,
+    }
+}
