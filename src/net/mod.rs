@@ -8,10 +8,11 @@
 
 pub mod child;
 pub mod dial;
+pub mod listen;
+pub mod options;
 pub mod passed;
 pub mod reaper;
 pub mod signals;
-pub mod socket;
 pub mod stdio;
 pub mod tcp;
 pub mod wait;

@@ -5,7 +5,7 @@ use super::desk::Owner;
 use super::peers::Standing;
 use super::service::Wish;
 use crate::app::client::{Context, Notice};
-use crate::net::tcp::Listener;
+use crate::net::listen::Listener;
 use crate::node::Key;
 use crate::wire::CloseCode;
 use std::time::{Duration, Instant};

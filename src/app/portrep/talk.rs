@@ -105,7 +105,8 @@ impl Portrep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::tcp::{Listener, Place};
+    use crate::net::listen::Listener;
+    use crate::net::tcp::Place;
     use std::io::{Read as _, Write as _};
 
     fn pair() -> (std::net::TcpStream, Talk) {

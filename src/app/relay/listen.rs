@@ -94,7 +94,7 @@ impl Acceptor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::tcp::bind;
+    use crate::net::listen::bind;
     use mio::Poll;
 
     #[test]

@@ -20,9 +20,10 @@ mod worker;
 pub use shared::{Handle, Status};
 
 use crate::identity::{Identity, ParseError, Peers};
+use crate::net::listen::bind;
 use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
-use crate::net::tcp;
+use crate::net::tcp::raise_descriptor_limit;
 pub use crate::relay::Limits;
 use crate::relay::{Budget, Forwarder, Policy, Pool, Reader, Router};
 use desk::Desk;
@@ -248,14 +249,14 @@ impl Relay {
         };
         let mut listeners = options.listeners;
         for address in options.listen {
-            listeners.push(tcp::bind(address).map_err(|error| RelayError::Listen(address, error))?);
+            listeners.push(bind(address).map_err(|error| RelayError::Listen(address, error))?);
         }
         let id = options.identity.id();
         let addresses = listeners.iter().map(|listener| Ok(format!("tcp://{id}@{}", listener.local_addr()?)));
         let addresses = addresses.collect::<io::Result<_>>()?;
         let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let inboxes = polls.iter().map(|poll| Ok(Inbox::new(Waker::new(poll.registry(), WAKER)?)));
-        tcp::raise_descriptor_limit();
+        raise_descriptor_limit();
         let shared = Arc::new(Shared {
             inboxes: inboxes.collect::<io::Result<Vec<_>>>()?.into(),
             router: Arc::new(Mutex::new(Router::new(policy, workers))),
