@@ -16,7 +16,7 @@ end
 
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_vp_portrep_global_optspecs
-    string join \n e/export= i/import= socks= allow= listen-when-up proxy-protocol= limit= max-connections= r/relay= k/key= peers= timeout= resume-timeout= dead-time= ready-fd= q/quiet v/verbose json h/help V/version
+    string join \n e/export= i/import= socks= allow= listen-when-up proxy-protocol= limit= keepalive= max-connections= r/relay= k/key= peers= timeout= resume-timeout= dead-time= ready-fd= q/quiet v/verbose json h/help V/version
 end
 
 function __fish_vp_portrep_needs_command
@@ -47,6 +47,7 @@ complete -c vp-portrep -l allow -d 'Let this peer use all exports, or the one na
 complete -c vp-portrep -l proxy-protocol -d 'Tell targets who connects, with the PROXY protocol' -r -f -a "v1\t'One line of text'
 v2\t'Binary; carries the verified id of the peer too'"
 complete -c vp-portrep -l limit -d 'Carry at most this many bytes a second each way' -x
+complete -c vp-portrep -l keepalive -d 'Ask silent connections of applications and targets after this time whether they are still there; 0: never' -x
 complete -c vp-portrep -l max-connections -d 'Connections at a time; further ones are reset' -x
 complete -c vp-portrep -s r -l relay -d 'Meet at the relay with this address; may be repeated' -x -x
 complete -c vp-portrep -s k -l key -d 'Be the party with this key' -r -F

@@ -76,6 +76,10 @@ pub enum Notice<'a> {
     Hop(Hop, Passage),
     /// An application's target cannot be reached, and why.
     TargetFailed(&'a str, &'a str, &'a io::Error),
+    /// The name of an application's target stands for nothing yet, and why. It is looked up again.
+    TargetUnknown(&'a str, &'a str, &'a io::Error),
+    /// It is known now.
+    TargetFound(&'a str, &'a str),
     /// The RMI server behind this import sends its callers where no import listens.
     Unmapped(PeerId, &'a str, &'a Referral),
     /// An import cannot listen for now.

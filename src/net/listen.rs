@@ -1,6 +1,6 @@
 //! Where connections come in: listeners, TCP or Unix.
 
-use super::options;
+use super::options::Purpose;
 use super::passed::PassedSocket;
 use super::tcp::{Place, Socket};
 use mio::event::Source;
@@ -83,14 +83,14 @@ impl Listener {
     ///
     /// # Errors
     /// None can be had now: mostly, descriptors are short.
-    pub fn try_accept(&self) -> io::Result<Option<Socket>> {
+    pub fn try_accept(&self, purpose: Purpose) -> io::Result<Option<Socket>> {
         loop {
             let result = match self {
                 Listener::Tcp(listener) => listener.accept().map(|(stream, _)| Socket::Tcp(stream)),
                 Listener::Unix { listener, .. } => listener.accept().map(|(stream, _)| Socket::Unix(stream)),
             };
             match result {
-                Ok(Socket::Tcp(stream)) if options::connection(&stream).is_err() => {} // It is gone already.
+                Ok(Socket::Tcp(stream)) if purpose.prepare(&stream).is_err() => {} // It is gone already.
                 Ok(socket) => return Ok(Some(socket)),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Ok(None),

@@ -9,6 +9,7 @@
 pub mod child;
 pub mod dial;
 pub mod listen;
+pub mod lookup;
 pub mod options;
 pub mod passed;
 pub mod reaper;
@@ -16,6 +17,7 @@ pub mod signals;
 pub mod stdio;
 pub mod tcp;
 pub mod wait;
+pub mod walk;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

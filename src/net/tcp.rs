@@ -1,6 +1,7 @@
 //! Connected sockets of unmodified applications, TCP or Unix.
 
-use super::{Read, Written, options};
+use super::options::Purpose;
+use super::{Read, Written};
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -45,11 +46,11 @@ impl Socket {
     ///
     /// # Errors
     /// It is known already that this leads nowhere.
-    pub fn connect(to: &Place) -> io::Result<Socket> {
+    pub fn connect(to: &Place, purpose: Purpose) -> io::Result<Socket> {
         Ok(match to {
             Place::Tcp(address) => {
                 let stream = TcpStream::connect(*address)?;
-                options::connection(&stream)?;
+                purpose.prepare(&stream)?;
                 Socket::Tcp(stream)
             }
             Place::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
@@ -136,6 +137,14 @@ impl Socket {
         }
     }
 
+    /// The socket itself, if it is TCP.
+    pub fn into_tcp(self) -> Option<TcpStream> {
+        match self {
+            Socket::Tcp(stream) => Some(stream),
+            Socket::Unix(_) => None,
+        }
+    }
+
     /// Lets events with `token` tell of it.
     ///
     /// # Errors
@@ -171,7 +180,7 @@ mod tests {
         let Place::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
         let theirs = std::net::TcpStream::connect(address).unwrap();
         let ours = loop {
-            if let Some(socket) = listener.try_accept().unwrap() {
+            if let Some(socket) = listener.try_accept(Purpose::Link).unwrap() {
                 break socket;
             }
         };
@@ -204,7 +213,7 @@ mod tests {
         let free = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let place = Place::Tcp(free.local_addr().unwrap());
         drop(free);
-        let refused = Socket::connect(&place).and_then(|socket| {
+        let refused = Socket::connect(&place, Purpose::Link).and_then(|socket| {
             loop {
                 if socket.is_connected()? {
                     return Ok(());

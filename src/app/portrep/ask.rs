@@ -1,25 +1,22 @@
 //! An export that serves many targets: a peer names one, and reaches it if the list allows what the name comes to.
 
 use super::Portrep;
+use super::approach::Approach;
 use super::desk::{End, Owner};
-use super::exports::{Dial, TARGET_TIME, connect_next};
+use super::exports::{Dial, TARGET_TIME};
 use super::rules::{Rules, canonical_name};
 use super::service::Wish;
 use super::slots::Slot;
 use super::socks::{self, Destination, Parsed};
-use super::targets::{Target, look_up};
+use super::targets::Target;
 use crate::app::client::Context;
+use crate::net::lookup::Lookup;
 use crate::net::tcp::Place;
+use crate::net::walk::Walk;
 use crate::node::Key;
 use crate::session::{Half, Session};
 use crate::wire::CloseCode;
-use mio::Waker;
-use std::collections::VecDeque;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::thread;
 use std::time::Instant;
 
 /// Names looked up at a time: a thread each, and the resolver may be slow.
@@ -33,14 +30,14 @@ pub struct Ask {
     pub stream: u32,
     gate: usize,
     said: Vec<u8>,
-    lookup: Option<Lookup>,
+    lookup: Option<Asked>,
 }
 
 /// A name on its way to its addresses.
-struct Lookup {
+struct Asked {
     name: String,
     port: u16,
-    found: Receiver<io::Result<Vec<IpAddr>>>,
+    found: Lookup,
 }
 
 impl Ask {
@@ -106,31 +103,25 @@ impl Portrep {
             Ok(Next::LookUp(name, port)) => {
                 if self.looking.len() >= LOOKUPS_MAX {
                     self.turn_down(ctx, slot, CloseCode::Limit);
-                } else if let Some(lookup) = begin_lookup(name, port, ctx.waker) {
-                    ask.lookup = Some(lookup);
+                } else if let Ok(found) = Lookup::start(&name, ctx.waker) {
+                    ask.lookup = Some(Asked { name, port, found });
                     self.looking.push(slot);
                 } else {
                     self.turn_down(ctx, slot, CloseCode::Limit);
                 }
             }
-            Ok(Next::Dial(addresses)) => self.dial_asked(ctx, slot, addresses),
+            Ok(Next::Dial(addresses)) => self.dial_asked(slot, addresses),
             Err(code) => self.turn_down(ctx, slot, code),
         }
         true
     }
 
-    fn dial_asked(&mut self, ctx: &mut Context<'_>, slot: Slot, addresses: Vec<SocketAddr>) {
-        let mut places: VecDeque<Place> = addresses.into_iter().map(Place::Tcp).collect();
-        let socket = match connect_next(ctx, slot, &mut places) {
-            Ok(socket) => socket,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                return self.turn_down(ctx, slot, CloseCode::TargetRefused);
-            }
-            Err(_) => return self.turn_down(ctx, slot, CloseCode::TargetUnreachable),
-        };
+    fn dial_asked(&mut self, slot: Slot, addresses: Vec<SocketAddr>) {
+        let walk = Walk::new(self.purpose(), slot.token(), addresses.into_iter().map(Place::Tcp));
         self.desk.ends.alter(slot, |end| match end {
             End::Ask(ask) => {
-                Some(End::Dial(Dial::new(socket, places, (ask.key, ask.stream), (ask.gate, Wish::Proxied))))
+                let approach = Approach::to_places(walk);
+                Some(End::Dial(Dial::new(approach, (ask.key, ask.stream), (ask.gate, Wish::Proxied))))
             }
             other => Some(other),
         });
@@ -150,10 +141,13 @@ fn next(ctx: &mut Context<'_>, ask: &mut Ask, rules: &Rules) -> Result<Next, Clo
         return Err(CloseCode::Cancelled);
     }
     if let Some(lookup) = &ask.lookup {
-        return match lookup.found.try_recv() {
-            Err(TryRecvError::Empty) => Ok(Next::Wait),
-            Ok(Ok(addresses)) => permitted(rules, Some(&lookup.name), &addresses, lookup.port),
-            Ok(Err(_)) | Err(TryRecvError::Disconnected) => Err(CloseCode::TargetUnreachable),
+        return match lookup.found.poll() {
+            None => Ok(Next::Wait),
+            Some(Ok(found)) => {
+                let addresses: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
+                permitted(rules, Some(&lookup.name), &addresses, lookup.port)
+            }
+            Some(Err(_)) => Err(CloseCode::TargetUnreachable),
         };
     }
     let (name, port) = match ask.hear(ctx.now, session)? {
@@ -171,15 +165,4 @@ fn next(ctx: &mut Context<'_>, ask: &mut Ask, rules: &Rules) -> Result<Next, Clo
 fn permitted(rules: &Rules, name: Option<&str>, addresses: &[IpAddr], port: u16) -> Result<Next, CloseCode> {
     let allowed = rules.allowed(name, addresses, port);
     if allowed.is_empty() { Err(CloseCode::Refused) } else { Ok(Next::Dial(allowed)) }
-}
-
-fn begin_lookup(name: String, port: u16, waker: &Arc<Waker>) -> Option<Lookup> {
-    let (sender, found) = channel();
-    let (host, waker) = (name.clone(), Arc::clone(waker));
-    let resolver = thread::Builder::new().name("resolver".into()).spawn(move || {
-        // Whoever asked may have given up: then nobody needs the answer.
-        let _ = sender.send(look_up(&host));
-        let _ = waker.wake();
-    });
-    resolver.ok().map(|_| Lookup { name, port, found })
 }

@@ -82,6 +82,7 @@ pub struct Desk {
     ties: HashMap<Key, HashMap<u32, Owner>>,
     queue: VecDeque<Slot>,
     patience: BinaryHeap<Reverse<(Instant, Slot)>>,
+    reminders: BinaryHeap<Reverse<(Instant, Slot)>>,
     /// How fast.
     pub throttle: Throttle,
     open: usize,
@@ -99,6 +100,7 @@ impl Desk {
             ties: HashMap::new(),
             queue: VecDeque::new(),
             patience: BinaryHeap::new(),
+            reminders: BinaryHeap::new(),
             throttle,
             open: 0,
             most,
@@ -208,6 +210,30 @@ impl Desk {
     /// A connection that waits for something does so until then.
     pub fn wait_until(&mut self, until: Instant, slot: Slot) {
         self.patience.push(Reverse((until, slot)));
+    }
+
+    /// A connection in the making is looked at then, whatever was heard of it.
+    pub fn remind(&mut self, at: Instant, slot: Slot) {
+        self.reminders.push(Reverse((at, slot)));
+    }
+
+    /// Looks at those whose time has come.
+    pub fn take_reminders(&mut self, now: Instant) {
+        while let Some(Reverse((_, slot))) = self.reminders.peek().copied().filter(|Reverse((at, _))| *at <= now) {
+            self.reminders.pop();
+            if let Some(End::Dial(_)) = self.ends.get_mut(slot) {
+                self.enqueue(slot);
+            }
+        }
+    }
+
+    /// Looks at all connections in the making of the export with this number.
+    pub fn rouse_dials(&mut self, gate: usize) {
+        for slot in self.ends.keys() {
+            if matches!(self.ends.get_mut(slot), Some(End::Dial(dial)) if dial.gate == gate) {
+                self.enqueue(slot);
+            }
+        }
     }
 
     /// The peer has not taken the stream of a connection, but somebody else may: it waits again.
@@ -383,7 +409,8 @@ impl Desk {
     /// When there is something to do without an event.
     pub fn next_timeout(&self) -> Option<Instant> {
         let patience = self.patience.peek().map(|Reverse((until, _))| *until);
-        patience.into_iter().chain(self.throttle.next_timeout()).min()
+        let reminder = self.reminders.peek().map(|Reverse((at, _))| *at);
+        patience.into_iter().chain(reminder).chain(self.throttle.next_timeout()).min()
     }
 }
 

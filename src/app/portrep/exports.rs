@@ -4,22 +4,26 @@
 //! is exported to others look alike to a peer.
 
 use super::Portrep;
+use super::approach::Approach;
 use super::ask::Ask;
 use super::conn::{Conn, Start};
 use super::desk::{End, Owner, Share};
+use super::names::Answer;
 use super::proxy;
 use super::service::{Service, Wish};
 use super::slots::Slot;
-use super::targets::{Resolved, Target};
+use super::targets::{Resolved, Route, Target};
 use crate::app::client::{Context, Notice};
 use crate::identity::{AppName, PeerId};
-use crate::net::tcp::{Place, Socket};
+use crate::net::lookup::Lookup;
+use crate::net::options::Purpose;
+use crate::net::tcp::Socket;
+use crate::net::walk::{Walk, Walked};
 use crate::node::Key;
 use crate::session::{Half, Session};
 use crate::wire::CloseCode;
-use std::collections::VecDeque;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a target has to take a connection, all its addresses together; and a peer to name one.
 pub const TARGET_TIME: Duration = Duration::from_secs(10);
@@ -58,20 +62,20 @@ impl Gate {
 
 /// A connection to a target in the making.
 pub struct Dial {
-    socket: Socket,
-    left: VecDeque<Place>,
+    approach: Approach,
     /// The session.
     pub key: Key,
     /// The stream that asks for it.
     pub stream: u32,
-    gate: usize,
+    /// The number of its export.
+    pub gate: usize,
     wish: Wish,
 }
 
 impl Dial {
-    /// Under way over this socket, with these places left, for this stream, by this export.
-    pub fn new(socket: Socket, left: VecDeque<Place>, stream: (Key, u32), what: (usize, Wish)) -> Dial {
-        Dial { socket, left, key: stream.0, stream: stream.1, gate: what.0, wish: what.1 }
+    /// On its way, for this stream, by this export.
+    pub fn new(approach: Approach, stream: (Key, u32), what: (usize, Wish)) -> Dial {
+        Dial { approach, key: stream.0, stream: stream.1, gate: what.0, wish: what.1 }
     }
 }
 
@@ -81,13 +85,8 @@ impl Portrep {
         match self.find(ctx, key, service) {
             Ok((gate, Wish::Proxied, _)) => self.listen_to(ctx, Ask::new(key, stream, gate)),
             // Which target is not known before somebody names it: being served is all there is to probe.
-            Ok((_, Wish::Probe, places)) if places.is_empty() => self.answer_probe(ctx, key, stream),
-            Ok((gate, wish, places)) => {
-                let asked = Asked { key, stream, gate, wish };
-                if let Err(error) = self.dial(ctx, &asked, places) {
-                    self.handle_target_failed(ctx, &asked, &error);
-                }
-            }
+            Ok((_, Wish::Probe, Route::Asked)) => self.answer_probe(ctx, key, stream),
+            Ok((gate, wish, route)) => self.dial(ctx, &Asked { key, stream, gate, wish }, route),
             Err(code) => {
                 if let Some(session) = ctx.node.session(key) {
                     session.refuse_stream(stream, code);
@@ -96,24 +95,21 @@ impl Portrep {
         }
     }
 
-    fn find(&self, ctx: &Context<'_>, key: Key, service: &[u8]) -> Result<(usize, Wish, VecDeque<Place>), CloseCode> {
+    fn find(&self, ctx: &Context<'_>, key: Key, service: &[u8]) -> Result<(usize, Wish, Route), CloseCode> {
         let (wish, service) = Service::parse(service).ok_or(CloseCode::NotHere)?;
         let peer = ctx.node.peer(key).ok_or(CloseCode::NotHere)?;
         let gate = self.gates.iter().position(|gate| gate.app == service.app).ok_or(CloseCode::NotHere)?;
         if !self.gates[gate].allow.contains(&peer) {
             return Err(CloseCode::NotHere);
         }
-        let proxied = matches!(self.gates[gate].resolved.target(), Target::Socks(_));
-        let places = self.gates[gate].resolved.places(service.offset);
-        let places = match (wish, places) {
-            (Wish::Proxied | Wish::Probe, None) if proxied && service.offset == 0 => Vec::new(),
-            (Wish::Connection | Wish::Probe, Some(places)) => places,
-            _ => return Err(CloseCode::NotHere),
-        };
+        let route = self.gates[gate].resolved.route(service.offset).ok_or(CloseCode::NotHere)?;
+        if wish != Wish::Probe && (wish == Wish::Proxied) != (route == Route::Asked) {
+            return Err(CloseCode::NotHere);
+        }
         if !self.desk.has_place_for(ctx, peer, self.share()) || self.stopping.is_some() {
             return Err(CloseCode::Limit);
         }
-        Ok((gate, wish, places.into()))
+        Ok((gate, wish, route))
     }
 
     fn share(&self) -> Share {
@@ -122,20 +118,29 @@ impl Portrep {
         if peers.all(|peer| Some(peer) == first) { Share::All } else { Share::Fair }
     }
 
-    /// Begins with the first place that does not fail at once.
-    fn dial(&mut self, ctx: &mut Context<'_>, asked: &Asked, mut places: VecDeque<Place>) -> io::Result<()> {
-        let slot = self.desk.ends.next();
-        let socket = connect_next(ctx, slot, &mut places)?;
-        let Asked { key, stream, gate, wish } = *asked;
-        let slot = self.desk.seat(End::Dial(Dial::new(socket, places, (key, stream), (gate, wish))));
-        self.desk.wait_until(ctx.now + TARGET_TIME, slot);
-        self.desk.own(key, stream, Owner::Export(slot, gate));
-        // On this machine and on quick networks it is there already.
-        self.desk.enqueue(slot);
-        Ok(())
+    /// What sockets of applications and targets are for.
+    pub(super) fn purpose(&self) -> Purpose {
+        Purpose::Application(self.keepalive)
     }
 
-    /// The target, or the peer, may have said something. True if the waiting is over.
+    /// Sets out for the target.
+    fn dial(&mut self, ctx: &mut Context<'_>, asked: &Asked, route: Route) {
+        let token = self.desk.ends.next().token();
+        let Asked { key, stream, gate, wish } = *asked;
+        let approach = match (route, self.gates[gate].resolved.name()) {
+            (Route::Port(port), Some(name)) => {
+                Approach::to_name(ctx.now, Walk::new(self.purpose(), token, []), port, name)
+            }
+            (Route::To(place), _) => Approach::to_places(Walk::new(self.purpose(), token, [place])),
+            (Route::Port(_) | Route::Asked, _) => Approach::to_places(Walk::new(self.purpose(), token, [])),
+        };
+        let slot = self.desk.seat(End::Dial(Dial::new(approach, (key, stream), (gate, wish))));
+        self.desk.wait_until(ctx.now + TARGET_TIME, slot);
+        self.desk.own(key, stream, Owner::Export(slot, gate));
+        self.desk.enqueue(slot);
+    }
+
+    /// The target, the resolver or the peer may have said something. True if the waiting is over.
     pub(super) fn advance_dial(&mut self, ctx: &mut Context<'_>, slot: Slot) -> bool {
         let Some(End::Dial(dial)) = self.desk.ends.get_mut(slot) else { return false };
         let gone = |session: &mut Session| matches!(session.recv_half(dial.stream), Half::Broken(_));
@@ -143,32 +148,64 @@ impl Portrep {
             self.desk.give_up(ctx, slot);
             return true;
         }
-        match dial.socket.is_connected() {
-            Ok(false) => false,
-            Ok(true) => {
-                self.handle_target_reached(ctx, slot);
-                true
+        let mut name = self.gates[dial.gate].resolved.name_mut();
+        let look = |host: &str| Lookup::start(host, ctx.waker);
+        match dial.approach.advance(ctx.now, ctx.registry, name.as_deref_mut(), look) {
+            Walked::Later => {
+                if let Some(at) = dial.approach.next_timeout(name.as_deref()) {
+                    self.desk.remind(at, slot);
+                }
+                return false;
             }
-            Err(error) => match connect_next(ctx, slot, &mut dial.left) {
-                Ok(socket) => {
-                    dial.socket = socket;
-                    self.desk.enqueue(slot);
-                    true
-                }
-                Err(last) => {
-                    let error = if last.kind() == io::ErrorKind::NotFound { error } else { last };
-                    self.fail_dial(ctx, slot, &error);
-                    true
-                }
-            },
+            Walked::Reached(socket) => self.handle_target_reached(ctx, slot, socket),
+            Walked::Failed(error) => self.fail_dial(ctx, slot, error),
+        }
+        true
+    }
+
+    /// Looks for the addresses of all targets.
+    pub(super) fn ask_names(&mut self, ctx: &Context<'_>) {
+        for name in self.gates.iter_mut().filter_map(|gate| gate.resolved.name_mut()) {
+            name.ask(ctx.now, |host| Lookup::start(host, ctx.waker));
         }
     }
 
-    fn handle_target_reached(&mut self, ctx: &mut Context<'_>, slot: Slot) {
+    /// Takes the answers of the resolver, and asks again for names that have led nowhere yet.
+    pub(super) fn tend_names(&mut self, ctx: &mut Context<'_>) {
+        for number in 0..self.gates.len() {
+            let gate = &mut self.gates[number];
+            let Some(name) = gate.resolved.name_mut() else { continue };
+            if name.next_timeout().is_some_and(|at| at <= ctx.now) {
+                name.ask(ctx.now, |host| Lookup::start(host, ctx.waker));
+            }
+            let Some(answer) = name.poll(ctx.now) else { continue };
+            let lost = name.addresses().is_empty();
+            match answer {
+                Answer::Found => {
+                    gate.failing = false;
+                    let target = gate.resolved.target().to_string();
+                    (ctx.notices)(Notice::TargetFound(gate.app.as_str(), &target));
+                }
+                Answer::Unknown(error) if lost && !std::mem::replace(&mut gate.failing, true) => {
+                    let target = gate.resolved.target().to_string();
+                    (ctx.notices)(Notice::TargetUnknown(gate.app.as_str(), &target, &error));
+                }
+                Answer::Known | Answer::Unknown(_) => {}
+            }
+            self.desk.rouse_dials(number);
+        }
+    }
+
+    /// When to ask again for a name.
+    pub(super) fn next_name(&self) -> Option<Instant> {
+        self.gates.iter().filter_map(|gate| gate.resolved.name()?.next_timeout()).min()
+    }
+
+    fn handle_target_reached(&mut self, ctx: &mut Context<'_>, slot: Slot, socket: Socket) {
         let Some(End::Dial(dial)) = self.desk.ends.get_mut(slot) else { return };
         let (key, stream, gate, wish) = (dial.key, dial.stream, dial.gate, dial.wish);
         let preface = match (self.proxy, ctx.node.peer(key)) {
-            (Some(version), Some(peer)) => proxy::header(version, dial.socket.addresses(), &peer),
+            (Some(version), Some(peer)) => proxy::header(version, socket.addresses(), &peer),
             _ => Vec::new(),
         };
         self.gates[gate].failing = false;
@@ -180,7 +217,7 @@ impl Portrep {
         let Some(session) = ctx.node.session(key) else { return };
         session.accept_stream(stream);
         self.desk.ends.alter(slot, |end| match end {
-            End::Dial(dial) => Some(End::Conn(Conn::new(dial.socket, key, stream, Start::Taken).with_preface(preface))),
+            End::Dial(_) => Some(End::Conn(Conn::new(socket, key, stream, Start::Taken).with_preface(preface))),
             other => Some(other),
         });
         self.desk.enqueue(slot);
@@ -198,28 +235,21 @@ impl Portrep {
     }
 
     /// No place of the target can be reached, or none answered in time.
-    pub(super) fn fail_dial(&mut self, ctx: &mut Context<'_>, slot: Slot, error: &io::Error) {
-        let Some(End::Dial(dial)) = self.desk.take(slot) else { return };
-        let asked = Asked { key: dial.key, stream: dial.stream, gate: dial.gate, wish: dial.wish };
-        self.desk.disown(asked.key, asked.stream);
-        self.handle_target_failed(ctx, &asked, error);
-    }
-
-    fn handle_target_failed(&mut self, ctx: &mut Context<'_>, asked: &Asked, error: &io::Error) {
-        let gate = &mut self.gates[asked.gate];
-        gate.resolved.handle_failure(ctx.now, ctx.waker);
+    pub(super) fn fail_dial(&mut self, ctx: &mut Context<'_>, slot: Slot, error: io::Error) {
+        let Some(End::Dial(mut dial)) = self.desk.take(slot) else { return };
+        // That somebody refused says more than that the time is over.
+        let error = dial.approach.take_fault().unwrap_or(error);
+        let gate = &mut self.gates[dial.gate];
         let ours = !matches!(gate.resolved.target(), Target::Socks(_));
         // Once an outage, not once a connection; and what peers choose is their own trouble.
         if ours && !std::mem::replace(&mut gate.failing, true) {
-            (ctx.notices)(Notice::TargetFailed(gate.app.as_str(), &gate.resolved.target().to_string(), error));
+            (ctx.notices)(Notice::TargetFailed(gate.app.as_str(), &gate.resolved.target().to_string(), &error));
         }
         let code = match error.kind() {
             io::ErrorKind::ConnectionRefused => CloseCode::TargetRefused,
             _ => CloseCode::TargetUnreachable,
         };
-        if let Some(session) = ctx.node.session(asked.key) {
-            session.refuse_stream(asked.stream, code);
-        }
+        self.desk.refuse_stream(ctx, (dial.key, dial.stream), code);
     }
 }
 
@@ -229,20 +259,4 @@ struct Asked {
     stream: u32,
     gate: usize,
     wish: Wish,
-}
-
-/// Begins to connect to the first place that does not fail at once.
-pub fn connect_next(ctx: &Context<'_>, slot: Slot, places: &mut VecDeque<Place>) -> io::Result<Socket> {
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    while let Some(place) = places.pop_front() {
-        let connected = Socket::connect(&place).and_then(|mut socket| {
-            socket.register(ctx.registry, slot.token())?;
-            Ok(socket)
-        });
-        match connected {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

@@ -166,9 +166,10 @@ impl Portrep {
 
     fn accept_at(&mut self, ctx: &mut Context<'_>, number: usize) -> bool {
         let Some(slot) = self.doors[number].slot else { return false };
+        let purpose = self.purpose();
         for done in 0..ACCEPT_BATCH {
             let Some(End::Door(listener, _)) = self.desk.ends.get_mut(slot) else { return done > 0 };
-            match listener.try_accept() {
+            match listener.try_accept(purpose) {
                 Ok(Some(socket)) => self.admit(ctx, number, socket),
                 Ok(None) => {
                     self.doors[number].ready = false;

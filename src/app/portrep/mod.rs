@@ -13,6 +13,7 @@
 //! broken connection for one that ended; a peer reaches what was exported to it and nothing else, and cannot tell what is
 //! exported to others; a connection costs nothing while nothing happens on it.
 
+mod approach;
 mod ask;
 mod check;
 mod command;
@@ -20,6 +21,7 @@ mod conn;
 mod desk;
 mod exports;
 mod imports;
+mod names;
 mod peers;
 mod probes;
 mod proxy;
@@ -47,6 +49,7 @@ use super::callers::{Reload, Taken, reread};
 use super::client::{Callers, CloseCode, Context, Failure, Notice, Passed, Place, Tool, ToolError, Wait};
 use crate::identity::AppName;
 use crate::net::listen::Listener;
+pub use crate::net::options::{KEEPALIVE_MAX, Keepalive};
 use crate::net::signals::{Came, Request};
 use crate::net::tcp::raise_descriptor_limit;
 use crate::node::{Event, Key};
@@ -87,6 +90,8 @@ pub struct Options {
     pub proxy: Option<ProxyVersion>,
     /// Bytes a second each way.
     pub limit: Option<NonZeroU64>,
+    /// When silent connections of applications and targets are asked whether they are still there.
+    pub keepalive: Keepalive,
     /// Connections at a time.
     pub max_connections: Option<usize>,
     /// A program and its arguments, to be run once every mapping works; or nothing.
@@ -104,8 +109,8 @@ pub enum SetupError {
     Listen(Place, io::Error),
     /// This socket was passed, and no import is for it.
     Stray(String),
-    /// The target of this export has no address.
-    Resolve(AppName, Target, io::Error),
+    /// No machine can have the name that the target of this export has.
+    BadName(AppName, Target),
 }
 
 impl fmt::Display for SetupError {
@@ -113,7 +118,9 @@ impl fmt::Display for SetupError {
         match self {
             SetupError::Listen(place, _) => write!(f, "cannot listen on {place}"),
             SetupError::Stray(socket) => write!(f, "no import is for the socket {socket} that was passed"),
-            SetupError::Resolve(app, target, _) => write!(f, "the target {target} of the export {app} has no address"),
+            SetupError::BadName(app, target) => {
+                write!(f, "the target {target} of the export {app}: no machine can have such a name")
+            }
         }
     }
 }
@@ -121,8 +128,8 @@ impl fmt::Display for SetupError {
 impl std::error::Error for SetupError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            SetupError::Listen(_, error) | SetupError::Resolve(_, _, error) => Some(error),
-            SetupError::Stray(_) => None,
+            SetupError::Listen(_, error) => Some(error),
+            SetupError::BadName(..) | SetupError::Stray(_) => None,
         }
     }
 }
@@ -138,6 +145,7 @@ pub struct Portrep {
     desk: Desk,
     listen_when_up: bool,
     proxy: Option<ProxyVersion>,
+    keepalive: Keepalive,
     reload: Reload,
     command: Command,
     /// The link to the relay is down, and not because it was never up yet.
@@ -157,16 +165,16 @@ pub struct Portrep {
 }
 
 impl Portrep {
-    /// Binds what is to be listened on and resolves what is to be served.
+    /// Binds what is to be listened on.
     ///
     /// # Errors
-    /// A port is taken, a name has no address.
+    /// A port is taken, nobody can have the name of a target.
     pub fn new(now: Instant, options: Options) -> Result<Portrep, SetupError> {
         let most = options.max_connections.unwrap_or(CONNECTIONS_MAX).min(spare_descriptors(options.imports.len()));
         let mut gates = Vec::new();
         for Export { app, target, allow } in options.exports {
             let resolved = Resolved::new(target.clone());
-            let resolved = resolved.map_err(|error| SetupError::Resolve(app.clone(), target, error))?;
+            let resolved = resolved.ok_or_else(|| SetupError::BadName(app.clone(), target))?;
             gates.push(Gate::new(app, resolved, allow));
         }
         let mut routes = Routes::default();
@@ -189,6 +197,7 @@ impl Portrep {
             desk: Desk::new(Throttle::new(now, options.limit), most),
             listen_when_up: options.listen_when_up,
             proxy: options.proxy,
+            keepalive: options.keepalive,
             reload: options.reload,
             command: Command::new(now, options.run, options.wait),
             stranded: false,
@@ -246,7 +255,7 @@ impl Portrep {
     fn handle_patience(&mut self, ctx: &mut Context<'_>) {
         while let Some(slot) = self.desk.poll_patience(ctx.now) {
             if let Some(End::Dial(_)) = self.desk.ends.get_mut(slot) {
-                self.fail_dial(ctx, slot, &io::ErrorKind::TimedOut.into());
+                self.fail_dial(ctx, slot, io::ErrorKind::TimedOut.into());
             } else {
                 self.desk.give_up(ctx, slot);
             }
@@ -318,6 +327,7 @@ impl Tool for Portrep {
         for gate in &self.gates {
             ctx.node.listen(gate.app.clone());
         }
+        self.ask_names(ctx);
         self.call_routes(ctx);
         if self.gates.is_empty() {
             self.tell_ready(ctx);
@@ -381,12 +391,13 @@ impl Tool for Portrep {
         for key in self.desk.keys() {
             self.drain_session(ctx, key);
         }
-        self.gates.iter_mut().for_each(|gate| gate.resolved.poll());
+        self.tend_names(ctx);
         self.poll_lookups(ctx);
         self.drop_faded(ctx);
         self.call_routes(ctx);
         self.probe(ctx);
         self.desk.release_throttled(ctx.now);
+        self.desk.take_reminders(ctx.now);
         let accepted = self.accept(ctx);
         let moved = self.serve_queue(ctx);
         // Behind the doors: one that waited is looked at now, or nothing may come that makes us look.
@@ -422,7 +433,8 @@ impl Tool for Portrep {
         let goodbye = self.stopping.as_ref().map(|(_, until)| *until);
         // Whoever is about to end calls nobody, probes nothing and runs nothing any more.
         let plans = [self.routes.next_timeout(self.attached), self.next_probe(), self.command.next_timeout()];
-        let plans = plans.into_iter().flatten().filter(|_| goodbye.is_none());
+        let plans = plans.into_iter().chain([self.next_name()]);
+        let plans = plans.flatten().filter(|_| goodbye.is_none());
         doors.chain(plans).chain(self.desk.next_timeout()).chain(goodbye).min()
     }
 }

@@ -106,6 +106,7 @@ impl Portrep {
 mod tests {
     use super::*;
     use crate::net::listen::Listener;
+    use crate::net::options::Purpose;
     use crate::net::tcp::Place;
     use std::io::{Read as _, Write as _};
 
@@ -114,7 +115,7 @@ mod tests {
         let Place::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
         let application = std::net::TcpStream::connect(address).unwrap();
         let socket = loop {
-            if let Some(socket) = listener.try_accept().unwrap() {
+            if let Some(socket) = listener.try_accept(Purpose::Link).unwrap() {
                 break socket;
             }
         };

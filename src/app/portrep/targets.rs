@@ -1,19 +1,14 @@
-//! What exports lead to, and which addresses that are: names resolved once, and again only after they led nowhere.
+//! What exports lead to.
 
-use super::rules::Rules;
+use super::names::Name;
+use super::rules::{Rules, canonical_name};
 use crate::net::tcp::Place;
-use mio::Waker;
 use std::fmt;
-use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::thread;
-use std::time::{Duration, Instant};
 
-/// Between two looks at the same name.
-const RESOLVE_PAUSE: Duration = Duration::from_secs(5);
+/// Longest part of a name between two dots (RFC 1035, section 2.3.4).
+const LABEL_MAX: usize = 63;
 
 /// What an export serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,26 +45,37 @@ impl fmt::Display for Target {
     }
 }
 
-/// A target and its addresses.
+/// A target, and the name it has, if its addresses are not written.
 #[derive(Debug)]
 pub struct Resolved {
     target: Target,
-    addresses: Vec<IpAddr>,
-    looking: Option<Receiver<io::Result<Vec<IpAddr>>>>,
-    look_after: Option<Instant>,
+    name: Option<Name>,
+}
+
+/// The way to one port of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// This place.
+    To(Place),
+    /// This port, wherever the target's name leads.
+    Port(u16),
+    /// What a peer will name.
+    Asked,
 }
 
 impl Resolved {
-    /// Resolves the target. It may take as long as the system's resolver does.
-    ///
-    /// # Errors
-    /// The name has no address.
-    pub fn new(target: Target) -> io::Result<Resolved> {
-        let addresses = match &target {
-            Target::Unix(_) | Target::Socks(_) => Vec::new(),
-            Target::Tcp { host, .. } => look_up(host)?,
+    /// Of a target whose name, if it has one, nobody has looked up. None: no machine can have such a name.
+    pub fn new(target: Target) -> Option<Resolved> {
+        let name = match &target {
+            Target::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => {
+                if !is_name(host) {
+                    return None;
+                }
+                Some(Name::new(host))
+            }
+            _ => None,
         };
-        Ok(Resolved { target, addresses, looking: None, look_after: None })
+        Some(Resolved { target, name })
     }
 
     /// What it is.
@@ -77,47 +83,27 @@ impl Resolved {
         &self.target
     }
 
-    /// Where to connect for the port of this offset, one after the other. None: there is no such port.
-    pub fn places(&self, offset: u16) -> Option<Vec<Place>> {
+    /// Its name.
+    pub fn name(&self) -> Option<&Name> {
+        self.name.as_ref()
+    }
+
+    /// Its name.
+    pub fn name_mut(&mut self) -> Option<&mut Name> {
+        self.name.as_mut()
+    }
+
+    /// The way to the port of this offset. None: there is no such port.
+    pub fn route(&self, offset: u16) -> Option<Route> {
         match &self.target {
-            Target::Socks(_) => None,
-            Target::Unix(path) => (offset == 0).then(|| vec![Place::Unix(path.clone())]),
-            Target::Tcp { first, last, .. } => {
+            Target::Socks(_) => (offset == 0).then_some(Route::Asked),
+            Target::Unix(path) => (offset == 0).then(|| Route::To(Place::Unix(path.clone()))),
+            Target::Tcp { host, first, last } => {
                 let port = port_at(*first, *last, offset)?;
-                Some(self.addresses.iter().map(|address| Place::Tcp(SocketAddr::new(*address, port))).collect())
+                let address = host.parse::<IpAddr>().ok();
+                Some(address.map_or(Route::Port(port), |address| Route::To(Place::Tcp((address, port).into()))))
             }
         }
-    }
-
-    /// None of the addresses led anywhere: perhaps the name has others now. The answer is for later connections.
-    pub fn handle_failure(&mut self, now: Instant, waker: &Arc<Waker>) {
-        let Target::Tcp { host, .. } = &self.target else { return };
-        let soon = self.look_after.is_some_and(|after| now < after);
-        if soon || self.looking.is_some() || host.parse::<IpAddr>().is_ok() {
-            return;
-        }
-        self.look_after = Some(now + RESOLVE_PAUSE);
-        let (sender, receiver) = channel();
-        let (host, waker) = (host.clone(), Arc::clone(waker));
-        let resolver = thread::Builder::new().name("resolver".into()).spawn(move || {
-            // The loop may have given up and gone: then nobody needs the answer.
-            let _ = sender.send(look_up(&host));
-            let _ = waker.wake();
-        });
-        // Without a thread the old addresses stay, until the next failure.
-        self.looking = resolver.is_ok().then_some(receiver);
-    }
-
-    /// Takes the answer of the resolver, if it came.
-    pub fn poll(&mut self) {
-        let Some(receiver) = &self.looking else { return };
-        match receiver.try_recv() {
-            Err(TryRecvError::Empty) => return,
-            Ok(Ok(addresses)) => self.addresses = addresses,
-            // The name is unknown for now: what it meant last is the best guess.
-            Ok(Err(_)) | Err(TryRecvError::Disconnected) => {}
-        }
-        self.looking = None;
     }
 }
 
@@ -126,21 +112,22 @@ fn port_at(first: u16, last: u16, offset: u16) -> Option<u16> {
     first.checked_add(offset).filter(|port| *port <= last)
 }
 
-/// The addresses of a name. It may take as long as the system's resolver does.
-///
-/// # Errors
-/// The name has none.
-pub fn look_up(host: &str) -> io::Result<Vec<IpAddr>> {
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    for found in (host, 0).to_socket_addrs()? {
-        if !addresses.contains(&found.ip()) {
-            addresses.push(found.ip());
-        }
-    }
-    if addresses.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-    }
-    Ok(addresses)
+/// Whether somebody may have such a name. What ends in a number is an address in one of its odder spellings, or nothing.
+fn is_name(host: &str) -> bool {
+    let Some(name) = canonical_name(host.as_bytes()) else { return false };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let number = last.bytes().all(|byte| byte.is_ascii_digit());
+    name.split('.').all(|label| label.len() <= LABEL_MAX) && (!number || is_odd_address(&name))
+}
+
+/// `127.1`, `2130706433`: the last number fills the bytes that the others leave (inet(3)).
+fn is_odd_address(text: &str) -> bool {
+    let mut numbers: Vec<&str> = text.split('.').collect();
+    let last = numbers.pop().and_then(|last| last.parse::<u32>().ok());
+    let left = 4 - u32::try_from(numbers.len()).unwrap_or(4).min(4);
+    numbers.iter().all(|number| number.parse::<u8>().is_ok())
+        && left > 0
+        && last.is_some_and(|last| u64::from(last) < 1 << (8 * left))
 }
 
 #[cfg(test)]
@@ -155,16 +142,27 @@ mod tests {
     #[test]
     fn an_offset_leads_to_a_port_of_the_range_and_to_no_other() {
         let range = Resolved::new(tcp("127.0.0.1", 1099, 1103)).unwrap();
-        assert_eq!(range.places(0), Some(vec![Place::Tcp("127.0.0.1:1099".parse().unwrap())]));
-        assert_eq!(range.places(4), Some(vec![Place::Tcp("127.0.0.1:1103".parse().unwrap())]));
-        assert_eq!((range.places(5), range.places(u16::MAX)), (None, None));
+        assert_eq!(range.route(0), Some(Route::To(Place::Tcp("127.0.0.1:1099".parse().unwrap()))));
+        assert_eq!(range.route(4), Some(Route::To(Place::Tcp("127.0.0.1:1103".parse().unwrap()))));
+        assert_eq!((range.route(5), range.route(u16::MAX)), (None, None));
         let socket = Resolved::new(Target::Unix("/run/db".into())).unwrap();
-        assert_eq!((socket.places(0).map(|places| places.len()), socket.places(1)), (Some(1), None));
+        assert_eq!((socket.route(0), socket.route(1)), (Some(Route::To(Place::Unix("/run/db".into()))), None));
+        let named = Resolved::new(tcp("db", 1099, 1100)).unwrap();
+        assert_eq!((named.route(1), named.route(2)), (Some(Route::Port(1100)), None));
     }
 
     #[test]
-    fn a_name_without_address_is_an_error() {
-        assert!(Resolved::new(tcp("no-such-host.invalid", 1, 1)).is_err());
+    fn a_name_that_nobody_can_have_is_told_from_one_that_nobody_has() {
+        for host in
+            ["db", "db.example.com", "no-such-host.invalid", "_x.db.", "127.1", "2130706433", "10.1.65535", "1a"]
+        {
+            assert!(Resolved::new(tcp(host, 1, 1)).is_some(), "{host}");
+        }
+        let long = ["a".repeat(64), vec!["a".repeat(60); 5].join(".")];
+        for host in ["a..b", ".", "d b", "d\u{fc}b", "10.0.0.300", "10.1.65536", "1.2.3.4.5", "db.7"].iter().copied() {
+            assert!(Resolved::new(tcp(host, 1, 1)).is_none(), "{host}");
+        }
+        assert!(long.iter().all(|host| Resolved::new(tcp(host, 1, 1)).is_none()));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Allow, Arguments, Connect, Export, Import, Output};
-use crate::cli::units::Rate;
+use crate::app::portrep::KEEPALIVE_MAX;
+use crate::cli::units::{Rate, UnitError, duration};
 
 const MANUAL: Manual = Manual {
     name: "vp-portrep",
@@ -115,6 +117,13 @@ pub struct Mappings {
     #[arg(long, value_name = "RATE")]
     pub limit: Option<Rate>,
 
+    /// Ask silent connections of applications and targets after this time whether they are still there; 0: never
+    ///
+    /// It keeps them alive in firewalls, which forget what is silent. One that does not answer nine times in a row is taken
+    /// for dead, and reset at the other end.
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = keepalive)]
+    pub keepalive: Duration,
+
     /// Connections at a time; further ones are reset
     ///
     /// Default: 65536, or what the limit of descriptors leaves. While more than half are taken, one peer among several gets
@@ -128,6 +137,11 @@ pub struct Mappings {
     /// delivered before its status is passed on.
     #[arg(last = true, value_name = "CMD")]
     pub run: Vec<OsString>,
+}
+
+/// A silence that the kernel can be told to wait for.
+fn keepalive(text: &str) -> Result<Duration, UnitError> {
+    duration(text).and_then(|time| if time > KEEPALIVE_MAX { Err(UnitError::TooLarge) } else { Ok(time) })
 }
 
 /// Something else to do than to replicate.

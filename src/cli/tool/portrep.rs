@@ -4,7 +4,7 @@ use super::party::{self, drive, wait};
 use super::{Context, Party, Tool};
 use crate::app::callers::Reread;
 use crate::app::client::{Callers, Kind, Notice, Place, take_passed};
-use crate::app::portrep::{self, APP_MAX, Options, ProxyVersion, Rules, Service, Speaks};
+use crate::app::portrep::{self, APP_MAX, Keepalive, Options, ProxyVersion, Rules, Service, Speaks};
 use crate::cli::args::{
     Allow, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, Target, Where,
 };
@@ -105,6 +105,7 @@ fn options(mappings: &Mappings, connect: &Connect, party: &Party) -> Result<Opti
             ProxyProtocol::V2 => ProxyVersion::V2,
         }),
         limit: mappings.limit.map(|rate| rate.0),
+        keepalive: Keepalive::after(mappings.keepalive),
         max_connections: mappings.max_connections.map(|most| usize::try_from(most.get()).unwrap_or(usize::MAX)),
         run: mappings.run.clone(),
         wait: wait(connect.timeout),

@@ -32,6 +32,14 @@ impl Voice<'_> {
             Notice::TargetFailed(app, target, error) => {
                 self.warn(&format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error)));
             }
+            Notice::TargetUnknown(app, target, error) => {
+                let target = printable::<str>(target);
+                self.warn(&format!(
+                    "{app}: cannot find {target} yet, looking it up again and again: {}",
+                    chain(*error)
+                ));
+            }
+            Notice::TargetFound(app, target) => self.info(&format!("{app}: found {}", printable::<str>(target))),
             Notice::Unmapped(peer, app, to) => self.unmapped(peer, app, &to.to_string()),
             Notice::CannotListen(place, error) => {
                 self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
@@ -69,6 +77,6 @@ pub fn setup_fault(error: &SetupError) -> Fault {
             let place = place.to_string();
             Fault::new(Exit::Failed, format!("cannot listen on {}: {}", printable(&place), chain(error)))
         }
-        SetupError::Resolve(..) | SetupError::Stray(_) => Fault::new(Exit::Config, chain(error)),
+        SetupError::BadName(..) | SetupError::Stray(_) => Fault::new(Exit::Config, chain(error)),
     }
 }

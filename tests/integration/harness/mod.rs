@@ -4,6 +4,7 @@
 
 pub mod data;
 pub mod done;
+pub mod hosts;
 pub mod ports;
 pub mod process;
 pub mod programs;

@@ -1,0 +1,273 @@
+//! From several places to one connection (RFC 8305, "happy eyeballs").
+//!
+//! A machine that is gone says nothing, and to wait for it would cost whoever waits all the patience he has. So the next
+//! place is tried a short while after the last, the first that answers is taken, and the others are closed.
+
+use super::options::Purpose;
+use super::tcp::{Place, Socket};
+use mio::{Registry, Token};
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Between two places, if the earlier one says nothing (section 5).
+const PAUSE: Duration = Duration::from_millis(250);
+/// Places that are tried at a time. The oldest makes room for the next one: it had a second and a half.
+const AT_ONCE: usize = 6;
+
+/// The walk.
+#[derive(Debug)]
+pub struct Walk {
+    purpose: Purpose,
+    token: Token,
+    /// All there were, in no matter what state.
+    known: Vec<Place>,
+    left: VecDeque<Place>,
+    trying: VecDeque<Socket>,
+    next_at: Option<Instant>,
+    fault: Option<io::Error>,
+}
+
+/// How far a walk is.
+#[derive(Debug)]
+pub enum Walked {
+    /// Call again after the next event or [`Walk::next_timeout`].
+    Later,
+    /// Somebody answered.
+    Reached(Socket),
+    /// Nobody is there; what was heard last, or a refusal. More places may be added.
+    Failed(io::Error),
+}
+
+impl Walk {
+    /// Towards these places. Events of its sockets have `token`.
+    pub fn new(purpose: Purpose, token: Token, places: impl IntoIterator<Item = Place>) -> Walk {
+        let mut walk = Walk {
+            purpose,
+            token,
+            known: Vec::new(),
+            left: VecDeque::new(),
+            trying: VecDeque::new(),
+            next_at: None,
+            fault: None,
+        };
+        walk.add(places);
+        walk
+    }
+
+    /// Adds places, but for those that were known before. Families take turns, the first one begins.
+    pub fn add(&mut self, places: impl IntoIterator<Item = Place>) {
+        let mut fresh = Vec::new();
+        for place in places {
+            if !self.known.contains(&place) {
+                self.known.push(place.clone());
+                fresh.push(place);
+            }
+        }
+        self.left.extend(interleaved(fresh));
+    }
+
+    /// Looks who has answered, and begins with the next place if it is time.
+    pub fn advance(&mut self, now: Instant, registry: &Registry) -> Walked {
+        loop {
+            if let Some(socket) = self.take_connected() {
+                return Walked::Reached(socket);
+            }
+            let due = self.trying.is_empty() || self.next_at.is_none_or(|at| at <= now);
+            let Some(place) = due.then(|| self.left.pop_front()).flatten() else { break };
+            self.begin(now, registry, &place);
+        }
+        if self.trying.is_empty() {
+            return Walked::Failed(self.fault.take().unwrap_or_else(|| io::ErrorKind::NotFound.into()));
+        }
+        Walked::Later
+    }
+
+    /// When to look again even without an event.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.next_at.filter(|_| !self.left.is_empty() && !self.trying.is_empty())
+    }
+
+    fn take_connected(&mut self) -> Option<Socket> {
+        let mut at = 0;
+        while let Some(socket) = self.trying.get(at) {
+            match socket.is_connected() {
+                Ok(true) => return self.trying.remove(at),
+                Ok(false) => at += 1,
+                Err(error) => {
+                    self.trying.remove(at);
+                    self.note(error);
+                    // Who has been turned away need not wait.
+                    self.next_at = None;
+                }
+            }
+        }
+        None
+    }
+
+    fn begin(&mut self, now: Instant, registry: &Registry, place: &Place) {
+        let socket = Socket::connect(place, self.purpose).and_then(|mut socket| {
+            socket.register(registry, self.token)?;
+            Ok(socket)
+        });
+        match socket {
+            Ok(socket) => {
+                if self.trying.len() >= AT_ONCE {
+                    self.trying.pop_front();
+                    self.note(io::ErrorKind::TimedOut.into());
+                }
+                self.trying.push_back(socket);
+                self.next_at = Some(now + PAUSE);
+            }
+            Err(error) => self.note(error),
+        }
+    }
+
+    /// Somebody who refuses is there, which says more than that somebody else is not.
+    fn note(&mut self, error: io::Error) {
+        let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        if !self.fault.as_ref().is_some_and(refused) {
+            self.fault = Some(error);
+        }
+    }
+}
+
+/// Section 4: the first place, then the first of the other family, then the second of the first one.
+fn interleaved(places: Vec<Place>) -> Vec<Place> {
+    let is_six = |place: &Place| matches!(place, Place::Tcp(address) if address.is_ipv6());
+    let first = places.first().is_some_and(is_six);
+    let (these, those): (Vec<Place>, Vec<Place>) = places.into_iter().partition(|place| is_six(place) == first);
+    let mut mixed = Vec::with_capacity(these.len() + those.len());
+    let (mut these, mut those) = (these.into_iter(), those.into_iter());
+    loop {
+        let pair = [these.next(), those.next()];
+        if pair == [None, None] {
+            return mixed;
+        }
+        mixed.extend(pair.into_iter().flatten());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::options::Keepalive;
+    use mio::{Events, Poll};
+    use socket2::{Domain, Socket as RawSocket, Type};
+    use std::net::SocketAddr;
+
+    fn tcp(text: &str) -> Place {
+        Place::Tcp(text.parse().unwrap())
+    }
+
+    /// An address that answers nothing: its backlog is full, so the kernel drops whatever asks for a connection.
+    struct Hole {
+        _listener: RawSocket,
+        _filling: Vec<RawSocket>,
+        at: Place,
+    }
+
+    impl Hole {
+        fn new() -> Hole {
+            let listener = RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+            listener.listen(0).unwrap();
+            let at = listener.local_addr().unwrap();
+            let filling = (0..4).map(|_| {
+                let socket = RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                socket.set_nonblocking(true).unwrap();
+                let _ = socket.connect(&at);
+                socket
+            });
+            Hole { _filling: filling.collect(), _listener: listener, at: Place::Tcp(at.as_socket().unwrap()) }
+        }
+    }
+
+    /// A port on which nobody listens, and that nobody else gets while the socket is held.
+    fn closed() -> (RawSocket, Place) {
+        let socket = RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        let at = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, Place::Tcp(at))
+    }
+
+    fn walk(places: Vec<Place>) -> Walk {
+        Walk::new(Purpose::Application(Keepalive::after(Duration::ZERO)), Token(1), places)
+    }
+
+    /// Its end, and how long it took.
+    fn walked(mut walk: Walk) -> (io::Result<Option<SocketAddr>>, Duration) {
+        let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
+        let began = Instant::now();
+        loop {
+            let now = Instant::now();
+            match walk.advance(now, poll.registry()) {
+                Walked::Reached(socket) => return (Ok(socket.addresses().map(|(_, to)| to)), began.elapsed()),
+                Walked::Failed(error) => return (Err(error), began.elapsed()),
+                Walked::Later => {}
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "it goes on and on");
+            let wait = walk.next_timeout().map_or(Duration::from_secs(1), |at| at.saturating_duration_since(now));
+            poll.poll(&mut events, Some(wait)).unwrap();
+        }
+    }
+
+    #[test]
+    fn one_that_says_nothing_costs_a_quarter_of_a_second() {
+        let (hole, good) = (Hole::new(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let at = good.local_addr().unwrap();
+        let (end, took) = walked(walk(vec![hole.at.clone(), Place::Tcp(at)]));
+        assert_eq!(end.unwrap(), Some(at));
+        assert!(took >= PAUSE, "the first one was not given its time: {took:?}");
+        let many = (0..AT_ONCE + 2).map(|_| Hole::new()).collect::<Vec<_>>();
+        let places = many.iter().map(|hole| hole.at.clone()).chain([Place::Tcp(at)]).collect();
+        assert_eq!(walked(walk(places)).0.unwrap(), Some(at), "more silent ones than are tried at a time");
+    }
+
+    #[test]
+    fn one_that_refuses_costs_nothing_and_is_what_is_told_of() {
+        let good = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = good.local_addr().unwrap();
+        let refusing: Vec<_> = (0..20).map(|_| closed()).collect();
+        let places = refusing.iter().map(|(_, place)| place.clone()).chain([Place::Tcp(at)]);
+        let (end, took) = walked(walk(places.collect()));
+        assert_eq!(end.unwrap(), Some(at));
+        assert!(took < 20 * PAUSE, "{took:?}");
+        // Nobody can connect to where all broadcast.
+        let (_held, refusing) = closed();
+        let nowhere = [refusing, tcp("255.255.255.255:9")];
+        assert_eq!(walked(walk(nowhere.to_vec())).0.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(walked(walk(Vec::new())).0.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn whoever_has_failed_goes_on_with_places_that_are_new() {
+        let good = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (_held, nobody) = closed();
+        let at = Place::Tcp(good.local_addr().unwrap());
+        let poll = Poll::new().unwrap();
+        let mut walk = walk(vec![nobody.clone()]);
+        let failed = |walk: &mut Walk| loop {
+            match walk.advance(Instant::now(), poll.registry()) {
+                Walked::Later => {}
+                Walked::Failed(_) => break true,
+                Walked::Reached(_) => break false,
+            }
+        };
+        assert!(failed(&mut walk));
+        walk.add([nobody.clone()]);
+        assert!(walk.left.is_empty(), "it is known");
+        walk.add([nobody, at]);
+        assert!(!failed(&mut walk));
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let places = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"].map(tcp).to_vec();
+        let expected = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1", "[::3]:1"].map(tcp);
+        assert_eq!(interleaved(places), expected);
+        let one_family = ["1.1.1.1:1", "1.1.1.2:1"].map(tcp);
+        assert_eq!(interleaved(one_family.to_vec()), one_family);
+        assert_eq!(interleaved(Vec::new()), []);
+    }
+}
