@@ -82,6 +82,8 @@ pub enum Notice<'a> {
     TargetFound(&'a str, &'a str),
     /// The RMI server behind this import sends its callers where no import listens.
     Unmapped(PeerId, &'a str, &'a Referral),
+    /// An import listens on an address that no interface has yet.
+    Absent(&'a Place),
     /// An import cannot listen for now.
     CannotListen(&'a Place, &'a io::Error),
     /// Who may call was to be read again, and could not be.

@@ -7,8 +7,9 @@ use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,12 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub enum Listener {
     /// TCP.
-    Tcp(TcpListener),
+    Tcp {
+        /// The socket.
+        listener: TcpListener,
+        /// No interface has its address yet.
+        absent: bool,
+    },
     /// Unix. Its name is removed with it, unless somebody has put another socket there.
     Unix {
         /// The socket.
@@ -35,10 +41,10 @@ impl Listener {
     /// Listens. A socket file that nobody listens on any more is replaced.
     ///
     /// # Errors
-    /// The place is in use, not of this machine, or needs privileges.
-    pub fn bind(at: &Place) -> io::Result<Listener> {
+    /// The place is in use, or needs privileges.
+    pub fn bind(at: &Place, four: &FourPorts) -> io::Result<Listener> {
         match at {
-            Place::Tcp(address) => Listener::of_std(bind(*address)?),
+            Place::Tcp(address) => bind(*address, four).and_then(Listener::of_bound),
             Place::Unix(path) => {
                 remove_dead(path)?;
                 let listener = UnixListener::bind(path)?;
@@ -53,7 +59,7 @@ impl Listener {
     /// It cannot be made non-blocking, or it has no name that anybody could connect to.
     pub fn of_passed(socket: PassedSocket) -> io::Result<Listener> {
         match socket {
-            PassedSocket::Tcp(listener) => Listener::of_std(listener),
+            PassedSocket::Tcp(listener) => Listener::of_bound(Bound { listener, absent: false }),
             PassedSocket::Unix(listener) => {
                 listener.set_nonblocking(true)?;
                 let address = listener.local_addr()?;
@@ -63,9 +69,14 @@ impl Listener {
         }
     }
 
-    fn of_std(listener: std::net::TcpListener) -> io::Result<Listener> {
-        listener.set_nonblocking(true)?;
-        Ok(Listener::Tcp(TcpListener::from_std(listener)))
+    fn of_bound(bound: Bound) -> io::Result<Listener> {
+        bound.listener.set_nonblocking(true)?;
+        Ok(Listener::Tcp { listener: TcpListener::from_std(bound.listener), absent: bound.absent })
+    }
+
+    /// Whether no interface has its address yet.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Listener::Tcp { absent: true, .. })
     }
 
     /// Where it is: with the port the system chose, if the port was 0.
@@ -74,7 +85,7 @@ impl Listener {
     /// The system does not say.
     pub fn place(&self) -> io::Result<Place> {
         match self {
-            Listener::Tcp(listener) => listener.local_addr().map(Place::Tcp),
+            Listener::Tcp { listener, .. } => listener.local_addr().map(Place::Tcp),
             Listener::Unix { path, .. } => Ok(Place::Unix(path.clone())),
         }
     }
@@ -86,7 +97,7 @@ impl Listener {
     pub fn try_accept(&self, purpose: Purpose) -> io::Result<Option<Socket>> {
         loop {
             let result = match self {
-                Listener::Tcp(listener) => listener.accept().map(|(stream, _)| Socket::Tcp(stream)),
+                Listener::Tcp { listener, .. } => listener.accept().map(|(stream, _)| Socket::Tcp(stream)),
                 Listener::Unix { listener, .. } => listener.accept().map(|(stream, _)| Socket::Unix(stream)),
             };
             match result {
@@ -107,7 +118,7 @@ impl Listener {
     /// The system has no memory for it.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Listener::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
+            Listener::Tcp { listener, .. } => listener.register(registry, token, Interest::READABLE),
             Listener::Unix { listener, .. } => listener.register(registry, token, Interest::READABLE),
         }
     }
@@ -141,20 +152,71 @@ fn remove_dead(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Binds an address: IPv6 ones for IPv6 and IPv4 alike if they are unspecified (`[::]`).
+/// Ports on which addresses of version 4 are listened on: `[::]` leaves these to them.
+///
+/// A socket of `[::]` serves both versions unless it is told not to, and then there is no room for one of `0.0.0.0`.
+#[derive(Clone, Debug, Default)]
+pub struct FourPorts(HashSet<u16>);
+
+impl FourPorts {
+    /// The ports of these places.
+    pub fn of<'a>(places: impl IntoIterator<Item = &'a Place>) -> FourPorts {
+        let addresses = places.into_iter().filter_map(|place| match place {
+            Place::Tcp(address) => Some(*address),
+            Place::Unix(_) => None,
+        });
+        addresses.collect()
+    }
+}
+
+impl FromIterator<SocketAddr> for FourPorts {
+    fn from_iter<T: IntoIterator<Item = SocketAddr>>(addresses: T) -> FourPorts {
+        // Port 0 becomes another one for each.
+        let four = addresses.into_iter().filter(|address| address.is_ipv4() && address.port() != 0);
+        FourPorts(four.map(|address| address.port()).collect())
+    }
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Bound {
+    /// The socket.
+    pub listener: std::net::TcpListener,
+    /// No interface has its address: nobody reaches it before one has.
+    pub absent: bool,
+}
+
+/// Listens on an address. One that no interface has yet, as at the start of a machine, is listened on all the same.
 ///
 /// # Errors
-/// The address is in use, or not of this machine, or needs privileges.
-pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+/// The address is in use, or needs privileges.
+pub fn bind(address: SocketAddr, four: &FourPorts) -> io::Result<Bound> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
+        socket.set_only_v6(!address.ip().is_unspecified() || four.0.contains(&address.port()))?;
     }
     // Whoever restarts must get its port back while old connections linger.
     socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
+    let bound = socket.bind(&address.into());
+    let absent = matches!(&bound, Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable);
+    if absent {
+        match address {
+            SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+            SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+        }
+        socket.bind(&address.into())?;
+    } else {
+        bound?;
+    }
     socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(Bound { listener: socket.into(), absent })
+}
+
+/// The addresses of `localhost`: of version 4, and of version 6 where the machine has it.
+pub fn loopbacks() -> Vec<IpAddr> {
+    let six = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let has_six = std::net::TcpListener::bind((six, 0)).is_ok();
+    [IpAddr::V4(Ipv4Addr::LOCALHOST)].into_iter().chain(has_six.then_some(six)).collect()
 }
 
 #[cfg(test)]
@@ -168,12 +230,52 @@ mod tests {
         let path = directory.path().join("db");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "a file without a listener");
-        let ours = Listener::bind(&Place::Unix(path.clone())).unwrap();
-        assert_eq!(Listener::bind(&Place::Unix(path.clone())).unwrap_err().kind(), ErrorKind::AddrInUse);
+        let ours = Listener::bind(&Place::Unix(path.clone()), &FourPorts::default()).unwrap();
+        assert_eq!(
+            Listener::bind(&Place::Unix(path.clone()), &FourPorts::default()).unwrap_err().kind(),
+            ErrorKind::AddrInUse
+        );
         drop(ours);
         assert!(!path.exists());
         std::fs::write(&path, "a file of somebody").unwrap();
-        assert!(Listener::bind(&Place::Unix(path.clone())).is_err());
+        assert!(Listener::bind(&Place::Unix(path.clone()), &FourPorts::default()).is_err());
         assert!(path.exists());
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn all_of_one_version_and_all_of_the_other_share_a_port_in_either_order() {
+        for order in [["0.0.0.0", "[::]"], ["[::]", "0.0.0.0"], ["127.0.0.1", "[::]"]] {
+            // A port that the kernel gives for version 4 may be taken for version 6.
+            let shared = (0..100).any(|_| {
+                let port =
+                    bind(address("127.0.0.1:0"), &FourPorts::default()).unwrap().listener.local_addr().unwrap().port();
+                let both = order.map(|ip| address(&format!("{ip}:{port}")));
+                let four: FourPorts = both.into_iter().collect();
+                let bound = both.map(|address| bind(address, &four));
+                bound.iter().all(Result::is_ok)
+            });
+            assert!(shared, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_no_interface_has_is_listened_on_and_known_to_be_absent() {
+        // Of the networks that are for documentation.
+        for nowhere in ["203.0.113.7:0", "[2001:db8::7]:0"] {
+            let bound = bind(address(nowhere), &FourPorts::default()).unwrap();
+            assert!(bound.absent, "{nowhere}");
+        }
+        assert!(!bind(address("127.0.0.1:0"), &FourPorts::default()).unwrap().absent);
+    }
+
+    #[test]
+    fn a_port_that_another_listens_on_is_in_use() {
+        let first = bind(address("127.0.0.1:0"), &FourPorts::default()).unwrap();
+        let again = bind(first.listener.local_addr().unwrap(), &FourPorts::default());
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::AddrInUse);
     }
 }

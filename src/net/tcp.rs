@@ -171,12 +171,12 @@ pub fn raise_descriptor_limit() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::listen::{Listener, bind};
+    use crate::net::listen::{FourPorts, Listener, bind};
     use std::io::ErrorKind;
 
     /// Both ends of a connection, the accepted one as we have it.
     fn pair() -> (std::net::TcpStream, Socket) {
-        let listener = Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+        let listener = Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap()), &FourPorts::default()).unwrap();
         let Place::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
         let theirs = std::net::TcpStream::connect(address).unwrap();
         let ours = loop {
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn nobody_there_is_an_error_at_once_or_soon() {
-        let free = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let free = bind("127.0.0.1:0".parse().unwrap(), &FourPorts::default()).unwrap().listener;
         let place = Place::Tcp(free.local_addr().unwrap());
         drop(free);
         let refused = Socket::connect(&place, Purpose::Link).and_then(|socket| {

@@ -26,6 +26,7 @@ mod jobs;
 mod keepalive;
 mod keygen;
 mod leaving;
+mod listening;
 mod names;
 mod ordinary;
 mod portrep;

@@ -114,6 +114,21 @@ fn a_socket_from_systemd_is_for_the_import_that_bears_its_name() {
 }
 
 #[test]
+fn a_passed_socket_of_one_version_of_ip_leaves_the_other_to_us() {
+    let world = World::new();
+    let relay = world.relay();
+    let target = Target::echo();
+    let _export = exporting(&relay, target.at);
+    let listener = TcpListener::bind(("0.0.0.0", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let imports = ["[::]", "0.0.0.0"].map(|ip| format!("--import={ip}:{port}=west:app"));
+    let import = activated(relay.party("east").portrep().args(imports), listener).spawn();
+    import.wait_line(&format!("listening [::]:{port} west:app"));
+    import.wait_line(&format!("listening 0.0.0.0:{port} west:app"));
+    assert!(works(([127, 0, 0, 1], port).into()) && works((std::net::Ipv6Addr::LOCALHOST, port).into()));
+}
+
+#[test]
 fn a_socket_that_no_import_is_for_is_a_configuration_error() {
     let world = World::new();
     let relay = world.relay();
@@ -131,7 +146,7 @@ fn a_socket_that_no_import_is_for_is_a_configuration_error() {
     let other = ["sh", "-c", "LISTEN_PID=1 LISTEN_FDS=1 exec \"$@\" 3<&0 </dev/null", "sh"];
     let other_relay = relay.tool().under(other).input(Input::Passed(free().into())).run();
     // Its own port is taken by the relay that runs, so it says that, and nothing of a socket that was passed.
-    other_relay.expect(exit::CONFIG).expect_error("cannot listen on");
+    other_relay.expect(exit::FAILED).expect_error("cannot listen on");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! the peer is not there, it is reset at once. If a call is under way, it waits for the answer. If the session is merely
 //! without a path for the moment, it goes ahead: the session has it.
 
+use super::Portrep;
 use super::conn::{Conn, Start};
 use super::desk::{End, Held, Owner, PATIENCE};
 use super::peers::Standing;
@@ -12,8 +13,7 @@ use super::service::{Service, Wish};
 use super::slots::Slot;
 use super::socks::Reply;
 use super::talk::Talk;
-use super::{Portrep, SetupError};
-use crate::app::client::{Context, Notice, Passed};
+use crate::app::client::{Context, Notice};
 use crate::identity::PeerId;
 use crate::net::listen::Listener;
 use crate::net::tcp::{Place, Socket};
@@ -39,6 +39,8 @@ pub struct Import {
     pub service: Service,
     /// What applications speak there.
     pub speaks: Speaks,
+    /// It has the port of the import before it, if the kernel chose that: both are `localhost`.
+    pub twin: bool,
 }
 
 /// What applications speak to a port that is listened on.
@@ -87,54 +89,15 @@ impl Door {
     }
 }
 
-/// Sockets that listened before we began.
-pub struct Found(Vec<(Listener, String)>);
-
-impl Found {
-    /// Of these.
-    ///
-    /// # Errors
-    /// One has no place that anybody could connect to.
-    pub fn new(passed: Vec<Passed>) -> Result<Found, SetupError> {
-        let mut found = Vec::new();
-        for Passed { socket, name } in passed {
-            let listener = Listener::of_passed(socket).map_err(|_| SetupError::Stray(name.clone()))?;
-            found.push((listener, name));
-        }
-        Ok(Found(found))
-    }
-
-    /// For each import the socket that is where it shall listen, else the one named like its application.
-    ///
-    /// # Errors
-    /// A socket is for none of them.
-    pub fn claim(&mut self, imports: &[Import]) -> Result<Vec<Option<Listener>>, SetupError> {
-        let by_place = |import: &Import, found: &(Listener, String)| found.0.place().is_ok_and(|at| at == import.at);
-        let by_name = |import: &Import, found: &(Listener, String)| found.1 == import.service.app.as_str();
-        let mut claimed: Vec<Option<Listener>> = imports.iter().map(|import| self.take(import, by_place)).collect();
-        for (import, listener) in imports.iter().zip(&mut claimed).filter(|(_, listener)| listener.is_none()) {
-            *listener = self.take(import, by_name);
-        }
-        match self.0.first() {
-            None => Ok(claimed),
-            Some((listener, name)) => {
-                Err(SetupError::Stray(listener.place().map_or_else(|_| name.clone(), |place| place.to_string())))
-            }
-        }
-    }
-
-    fn take(&mut self, import: &Import, fits: impl Fn(&Import, &(Listener, String)) -> bool) -> Option<Listener> {
-        let at = self.0.iter().position(|found| fits(import, found))?;
-        Some(self.0.remove(at).0)
-    }
-}
-
 impl Portrep {
     /// Lets a bound listener take connections.
     pub(super) fn open_door(&mut self, ctx: &mut Context<'_>, number: usize, mut listener: Listener) -> io::Result<()> {
         let slot = self.desk.ends.next();
         listener.register(ctx.registry, slot.token())?;
         let place = listener.place()?;
+        if listener.is_absent() {
+            (ctx.notices)(Notice::Absent(&place));
+        }
         let door = &mut self.doors[number];
         (ctx.notices)(Notice::Listening(&place, door.import.peer, door.import.service.app.as_str()));
         door.slot = Some(self.desk.ends.insert(End::Door(listener, number)));

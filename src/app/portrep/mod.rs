@@ -15,6 +15,7 @@
 
 mod approach;
 mod ask;
+mod bindings;
 mod check;
 mod command;
 mod conn;
@@ -48,15 +49,17 @@ pub use targets::Target;
 use super::callers::{Reload, Taken, reread};
 use super::client::{Callers, CloseCode, Context, Failure, Notice, Passed, Place, Tool, ToolError, Wait};
 use crate::identity::AppName;
-use crate::net::listen::Listener;
+pub use crate::net::listen::loopbacks;
+use crate::net::listen::{FourPorts, Listener};
 pub use crate::net::options::{KEEPALIVE_MAX, Keepalive};
 use crate::net::signals::{Came, Request};
 use crate::net::tcp::raise_descriptor_limit;
 use crate::node::{Event, Key};
+use bindings::{Found, bind_rest};
 use command::Command;
 use desk::{Desk, End, Owner};
 use exports::Gate;
-use imports::{Door, Found};
+use imports::Door;
 use peers::Routes;
 use probes::Health;
 use slots::Slot;
@@ -139,6 +142,7 @@ pub struct Portrep {
     doors: Vec<Door>,
     /// Listeners bound before the loop begins, for each door in turn.
     bound: Vec<Option<Listener>>,
+    four: FourPorts,
     health: Vec<Health>,
     gates: Vec<Gate>,
     routes: Routes,
@@ -180,18 +184,16 @@ impl Portrep {
         let mut routes = Routes::default();
         options.imports.iter().for_each(|import| routes.add(now, import.peer, &import.service.app));
         let mut found = Found::new(options.passed)?;
+        let four = FourPorts::of(options.imports.iter().map(|import| &import.at).chain(&found.places()));
         let mut bound = found.claim(&options.imports)?;
         if !options.listen_when_up {
-            for (import, listener) in options.imports.iter().zip(&mut bound).filter(|(_, listener)| listener.is_none())
-            {
-                let fresh = Listener::bind(&import.at).map_err(|e| SetupError::Listen(import.at.clone(), e))?;
-                *listener = Some(fresh);
-            }
+            bind_rest(&options.imports, &mut bound, &four)?;
         }
         Ok(Portrep {
             health: vec![Health::Unknown(now); options.imports.len()],
             doors: options.imports.into_iter().map(Door::new).collect(),
             bound,
+            four,
             gates,
             routes,
             desk: Desk::new(Throttle::new(now, options.limit), most),

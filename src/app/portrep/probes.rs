@@ -120,7 +120,7 @@ impl Portrep {
 
     fn bind(&mut self, ctx: &mut Context<'_>, number: usize) {
         let place = self.doors[number].import.at.clone();
-        let bound = Listener::bind(&place).and_then(|listener| self.open_door(ctx, number, listener));
+        let bound = Listener::bind(&place, &self.four).and_then(|listener| self.open_door(ctx, number, listener));
         if let Err(error) = bound {
             // Somebody has the port for now: the next probe tries again.
             (ctx.notices)(Notice::CannotListen(&place, &error));

@@ -105,13 +105,13 @@ impl Portrep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::listen::Listener;
+    use crate::net::listen::{FourPorts, Listener};
     use crate::net::options::Purpose;
     use crate::net::tcp::Place;
     use std::io::{Read as _, Write as _};
 
     fn pair() -> (std::net::TcpStream, Talk) {
-        let listener = Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+        let listener = Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap()), &FourPorts::default()).unwrap();
         let Place::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
         let application = std::net::TcpStream::connect(address).unwrap();
         let socket = loop {

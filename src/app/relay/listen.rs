@@ -94,8 +94,12 @@ impl Acceptor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::listen::bind;
+    use crate::net::listen::FourPorts;
     use mio::Poll;
+
+    fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+        crate::net::listen::bind(address, &FourPorts::default()).map(|bound| bound.listener)
+    }
 
     #[test]
     fn port_zero_becomes_a_port_and_both_families_reach_the_unspecified_address() {

@@ -20,7 +20,7 @@ mod worker;
 pub use shared::{Handle, Status};
 
 use crate::identity::{Identity, ParseError, Peers};
-use crate::net::listen::bind;
+use crate::net::listen::{FourPorts, bind};
 use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
 use crate::net::tcp::raise_descriptor_limit;
@@ -76,6 +76,8 @@ pub type Log = Box<dyn Fn(LogLine<'_>) + Send + Sync>;
 /// What a relay can go on without.
 #[derive(Debug)]
 pub enum Trouble {
+    /// No interface has this address yet: nobody reaches it before one has.
+    Absent(SocketAddr),
     /// Connections cannot be accepted for now.
     Accept(io::Error),
     /// The allow file was to be read again and cannot be used.
@@ -87,6 +89,7 @@ pub enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Trouble::Absent(address) => write!(f, "no network interface has the address {} yet", address.ip()),
             Trouble::Accept(_) => f.write_str("cannot accept connections for now"),
             Trouble::Reload(..) => f.write_str("the old list of peers stays in force"),
             Trouble::Thread(_) => f.write_str("cannot read the list of peers again"),
@@ -97,6 +100,7 @@ impl fmt::Display for Trouble {
 impl std::error::Error for Trouble {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Trouble::Absent(_) => None,
             Trouble::Accept(error) | Trouble::Thread(error) => Some(error),
             Trouble::Reload(_, AllowError::Read(error)) => Some(error),
             Trouble::Reload(_, error) => Some(error),
@@ -248,12 +252,16 @@ impl Relay {
             }
         };
         let mut listeners = options.listeners;
+        let four: FourPorts = addresses_of(&listeners)?.into_iter().chain(options.listen.iter().copied()).collect();
         for address in options.listen {
-            listeners.push(bind(address).map_err(|error| RelayError::Listen(address, error))?);
+            let bound = bind(address, &four).map_err(|error| RelayError::Listen(address, error))?;
+            if bound.absent {
+                (options.log)(LogLine::Trouble(Trouble::Absent(address)));
+            }
+            listeners.push(bound.listener);
         }
         let id = options.identity.id();
-        let addresses = listeners.iter().map(|listener| Ok(format!("tcp://{id}@{}", listener.local_addr()?)));
-        let addresses = addresses.collect::<io::Result<_>>()?;
+        let addresses = addresses_of(&listeners)?.iter().map(|address| format!("tcp://{id}@{address}")).collect();
         let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let inboxes = polls.iter().map(|poll| Ok(Inbox::new(Waker::new(poll.registry(), WAKER)?)));
         raise_descriptor_limit();
@@ -328,6 +336,10 @@ impl Relay {
             signal => RelayEnd::Signal(signal),
         })
     }
+}
+
+fn addresses_of(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
+    listeners.iter().map(TcpListener::local_addr).collect()
 }
 
 fn usual_workers() -> usize {

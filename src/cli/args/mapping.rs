@@ -40,13 +40,22 @@ pub enum Target {
 pub enum Where {
     /// These ports of an address of this machine. A range never includes 0; 0 alone takes a free port.
     Tcp {
-        /// Loopback unless written.
-        bind: IpAddr,
+        /// Loopback of version 4 unless written.
+        bind: Bind,
         /// The ports.
         ports: PortRange,
     },
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// This one.
+    Address(IpAddr),
+    /// `localhost`: loopback of both versions, where there are both.
+    Localhost,
 }
 
 /// `APP=TARGET`.
@@ -152,8 +161,9 @@ impl FromStr for Import {
             Some(path) => Where::Unix(socket(path)?),
             None => {
                 let (bind, ports) = match at.rsplit_once(':') {
-                    Some((bind, ports)) => (address(bind)?, ports),
-                    None => (Ipv4Addr::LOCALHOST.into(), at),
+                    Some(("localhost", ports)) => (Bind::Localhost, ports),
+                    Some((bind, ports)) => (Bind::Address(address(bind)?), ports),
+                    None => (Bind::Address(Ipv4Addr::LOCALHOST.into()), at),
                 };
                 let free = PortRange { first: 0, last: 0 };
                 Where::Tcp { bind, ports: if ports == "0" { free } else { ports.parse()? } }
@@ -276,14 +286,18 @@ mod tests {
     #[test]
     fn imports_listen_on_loopback_unless_told() {
         let at = |text: &str| text.parse::<Import>().map(|import| import.at);
-        let tcp = |bind: &str, ports| Ok(Where::Tcp { bind: bind.parse().expect("an address"), ports });
+        let tcp = |bind: &str, ports| {
+            let bind = Bind::Address(bind.parse().expect("an address"));
+            Ok(Where::Tcp { bind, ports })
+        };
         assert_eq!(at("5432=depot:pg"), tcp("127.0.0.1", one(5432)));
         assert_eq!(at("0=depot:pg"), tcp("127.0.0.1", one(0)));
         assert_eq!(at("[::]:5432=depot:pg"), tcp("::", one(5432)));
         assert_eq!(at("unix:/run/a=b=depot:pg"), Ok(Where::Unix("/run/a=b".into())));
         assert_eq!(at("5-4=depot:pg"), Err(MappingError::BackwardRange));
         assert_eq!(at("0-4=depot:pg"), Err(MappingError::BadPort));
-        assert_eq!(at("localhost:1=depot:pg"), Err(MappingError::BadAddress));
+        assert_eq!(at("localhost:1=depot:pg"), Ok(Where::Tcp { bind: Bind::Localhost, ports: one(1) }));
+        assert_eq!(at("elsewhere:1=depot:pg"), Err(MappingError::BadAddress), "a name may stand for anything");
         assert_eq!(at("+1=depot:pg"), Err(MappingError::BadPort));
         assert_eq!("1=depot:pg".parse::<Import>().map(|import| import.to), Ok("depot:pg".to_owned()));
         assert_eq!(at("depot:pg"), Err(MappingError::NoEquals), "which port?");
@@ -292,7 +306,7 @@ mod tests {
     #[test]
     fn the_number_is_the_same_on_both_sides_unless_told() {
         let range = PortRange { first: 1099, last: 1103 };
-        let at = |ports| Where::Tcp { bind: Ipv4Addr::LOCALHOST.into(), ports };
+        let at = |ports| Where::Tcp { bind: Bind::Address(Ipv4Addr::LOCALHOST.into()), ports };
         for (text, ports, to) in [
             ("depot:5432", one(5432), "depot:5432"),
             ("5432=depot", one(5432), "depot:5432"),

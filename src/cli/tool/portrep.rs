@@ -6,7 +6,7 @@ use crate::app::callers::Reread;
 use crate::app::client::{Callers, Kind, Notice, Place, take_passed};
 use crate::app::portrep::{self, APP_MAX, Keepalive, Options, ProxyVersion, Rules, Service, Speaks};
 use crate::cli::args::{
-    Allow, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, Target, Where,
+    Allow, Bind, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, Target, Where,
 };
 use crate::cli::config::peer_ids;
 use crate::cli::exit::Exit;
@@ -16,7 +16,7 @@ use crate::cli::units::Patience;
 use crate::cli::voice::setup_fault;
 use crate::identity::{Address, AppName, PeerId, Peers};
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// Sessions of callers at once: one for each peer and process.
@@ -170,15 +170,23 @@ fn allowed_still(mappings: &Mappings, peers: &Peers) -> Reread {
 /// One import for each port of a range: the first port of the range is the first of the export.
 fn ports(import: &Import, to: Address, speaks: Speaks) -> Result<Vec<portrep::Import>, Fault> {
     short_enough(&to.app)?;
-    let one = |at, offset| {
+    let one = |at, offset, twin| {
         let service = Service { app: to.app.clone(), offset };
-        portrep::Import { at, peer: to.peer, service, speaks }
+        portrep::Import { at, peer: to.peer, service, speaks, twin }
     };
     Ok(match &import.at {
-        Where::Unix(path) => vec![one(Place::Unix(path.clone()), 0)],
+        Where::Unix(path) => vec![one(Place::Unix(path.clone()), 0, false)],
         Where::Tcp { bind, ports: PortRange { first, last } } => {
-            let places = (*first..=*last).map(|port| Place::Tcp(SocketAddr::new(*bind, port)));
-            (0..).zip(places).map(|(offset, at)| one(at, offset)).collect()
+            let addresses = match bind {
+                Bind::Address(address) => vec![*address],
+                Bind::Localhost => portrep::loopbacks(),
+            };
+            let mut imports = Vec::new();
+            for port in *first..=*last {
+                let at = |address: &IpAddr| Place::Tcp(SocketAddr::new(*address, port));
+                imports.extend((0..).zip(&addresses).map(|(n, address)| one(at(address), port - first, n > 0)));
+            }
+            imports
         }
     })
 }

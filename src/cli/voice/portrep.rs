@@ -1,7 +1,7 @@
 //! Words of `vp-portrep`.
 
 use super::Voice;
-use crate::app::client::Notice;
+use crate::app::client::{Notice, Place};
 use crate::app::portrep::SetupError;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
@@ -41,6 +41,9 @@ impl Voice<'_> {
             }
             Notice::TargetFound(app, target) => self.info(&format!("{app}: found {}", printable::<str>(target))),
             Notice::Unmapped(peer, app, to) => self.unmapped(peer, app, &to.to_string()),
+            Notice::Absent(Place::Tcp(address)) => {
+                self.warn(&format!("no network interface has the address {} yet", address.ip()));
+            }
             Notice::CannotListen(place, error) => {
                 self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
             }

@@ -10,11 +10,12 @@ use crate::cli::report::{Fault, Level, Report, chain};
 pub fn log(output: Output) -> Log {
     let report = Report::new(Relay::MANUAL.name, output.verbosity(), output.format());
     Box::new(move |line| match line {
+        LogLine::Trouble(absent @ Trouble::Absent(_)) => report.say(Level::Warning, &absent.to_string()),
         LogLine::Trouble(trouble) => {
             let text = chain(&trouble);
             let text = match &trouble {
                 Trouble::Reload(path, _) => format!("{}: {text}", printable(path)),
-                Trouble::Accept(_) | Trouble::Thread(_) => text,
+                Trouble::Absent(_) | Trouble::Accept(_) | Trouble::Thread(_) => text,
             };
             report.fault(&Fault::new(Exit::Failed, text));
         }
@@ -35,7 +36,6 @@ pub fn fault(error: RelayError) -> Fault {
             Fault::new(Exit::Usage, format!("--memory is too little for {workers} workers"))
                 .hint(format!("give at least {least}M, or take fewer --workers"))
         }
-        RelayError::Listen(..) => Fault::new(Exit::Config, chain(&error)),
-        RelayError::System(_) => Fault::new(Exit::Failed, chain(&error)),
+        RelayError::Listen(..) | RelayError::System(_) => Fault::new(Exit::Failed, chain(&error)),
     }
 }
