@@ -390,3 +390,17 @@ use crate::session::x;
     assert_eq!(complaints(&Source::new("wire/a.rs", &guilty)), ["src/wire/a.rs:20: the core names std::fs"]);
     assert_eq!(complaints(&Source::new("wire/a_tests.rs", "use std::fs;\n")), [""; 0]);
 }
+
+/// Whoever starts a command elsewhere hands it what a supervisor said to us, and asks for a status that, as process 1, another
+/// may have asked for already.
+#[test]
+fn commands_are_started_in_one_place() {
+    for source in sources() {
+        let here = ["net/child.rs", "net/reaper.rs"].contains(&source.path.as_str());
+        assert!(
+            here || !source.code.contains("process::Command"),
+            "src/{}: commands are started by net/child.rs",
+            source.path
+        );
+    }
+}

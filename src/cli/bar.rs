@@ -76,7 +76,10 @@ impl View<'_> {
 
     fn pace(&self, time: impl Fn(Duration) -> String) -> String {
         match self.pace {
-            Pace::Moving(_, duration) => format!("{} {}", self.speed(), time(duration)),
+            // At no speed nobody knows how long it will last.
+            Pace::Moving(speed, duration) if speed > 0 || self.total.is_none() => {
+                format!("{} {}", self.speed(), time(duration))
+            }
             _ => self.speed(),
         }
     }
@@ -155,6 +158,7 @@ mod tests {
         let at = |pace, done| View { pace, done, ..view("a.iso") }.line(40);
         assert!(at(Pace::Stalled, 25 * MIB).ends_with(" 25% stalled"), "{}", at(Pace::Stalled, 25 * MIB));
         assert!(at(Pace::Settling, 100 * MIB).ends_with("100% finishing"));
+        assert!(at(Pace::Moving(0, Duration::ZERO), 0).ends_with("  0% 0 B/s"));
         let stream = View { total: None, pace: Pace::Stalled, ..view("dump") };
         assert_eq!(stream.line(40), "dump            12/300 25.00 MiB stalled");
     }

@@ -271,7 +271,7 @@ mod tests {
         progress.bar.tick();
         let shown = term.contents();
         assert!(shown.starts_with("a\\x1b[2Jb ") && shown.contains("1/3 1.00 KiB/4.00 KiB [=====>"), "{shown}");
-        assert!(shown.contains(" 25% ") && shown.ends_with("left"), "{shown}");
+        assert!(shown.contains(" 25% ") && shown.contains("/s"), "{shown}");
         assert!(shown.chars().count() <= usize::from(term.width()));
         progress.finish();
         assert_eq!(term.contents(), "");
@@ -309,7 +309,7 @@ mod tests {
             assert!(shown.contains("2.00 TiB/4.00 TiB") && shown.contains(" 50% "), "{shown}");
             let line = progress.status_line();
             // Two tebibytes in a twentieth of a second would be left again at once.
-            assert_eq!(shown.contains(" 0 B/s "), skipped > 0, "{shown}");
+            assert_eq!(shown.contains(" 0 B/s"), skipped > 0, "{shown}");
             assert_eq!(line.contains(", 0 B/s"), skipped > 0, "{line}");
         }
     }
