@@ -14,23 +14,19 @@ say "vp-relay as its unit starts it: it makes its key, tells that it is ready, e
 party shop
 party depot
 mkdir -m 700 "$work/relay.state" "$work/recv.state"
-make_key=$(value vp-relay.service ExecStartPre)
-make_key=${make_key//'/usr/local/bin/'/}
-make_key=${make_key//'/var/lib/vp/'/$work/relay.state/}
-made=$(env -i PATH="$PATH" bash -c "$make_key")
-env -i PATH="$PATH" bash -c "$make_key" >"$work/relay.again"
-[ ! -s "$work/relay.again" ] || fail "the relay's key was made anew"
-[ "$(stat -c %a "$work/relay.state/relay.key")" = 600 ] || fail "the relay's key is missing, or open to others"
 command=$(value vp-relay.service ExecStart)
 command=${command#/usr/local/bin/}
 command=${command/'[::]:4433'/127.0.0.1:0}
-command=${command/'/var/lib/vp/'/$work/relay.state/}
-# A key that it would find, as it would find /etc/vp/key: it is the receiver's.
+command=${command/'/etc/vp/allow'/$work/allow}
+cp "$work/peers" "$work/allow"
+# A key that a party would find, as it would find /etc/vp/key: it is the receiver's.
 environment=(VP_KEY="$work/depot/vp/key")
 # shellcheck disable=SC2086 # a command line is words
-service relay ${command/'/etc/vp/peers'/$work/peers}
+service relay $command
 relay=$process
 read -r _ RELAY <"$work/relay.out"
+made=$(vp-keygen -y "$work/relay.state/relay.key")
+[ "$(stat -c %a "$work/relay.state/relay.key")" = 600 ] || fail "the relay's key is open to others"
 [[ $RELAY == "tcp://$made@"* ]] || fail "the relay is $RELAY, not $made"
 
 say "vp-recv as its unit starts it: the key is a credential, a file comes"

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::env::Env;
 use super::escape::printable;
 use super::exit::Exit;
-use super::files::{Candidate, ConfigFile, Origin, RelaySource, candidates, relays, user_file};
+use super::files::{Candidate, ConfigFile, Origin, RelaySource, candidates, relay_key_candidates, relays, user_file};
 use super::report::Fault;
 use crate::identity::{Address, AddressError, Identity, PeerId, Peers, RelayAddress, Relays, keyfile};
 use crate::store::keyfile::{LoadError, load};
@@ -25,7 +25,7 @@ const CREDENTIAL_MAX: u64 = 4096;
 /// # Errors
 /// There is none, others can read it, or it is damaged.
 pub fn key(flag: Option<&Path>, env: &Env) -> Result<Identity, Fault> {
-    optional_key(flag, env)?.ok_or_else(|| {
+    first(&candidates(ConfigFile::Key, flag, env), key_at)?.ok_or_else(|| {
         let fault = Fault::new(Exit::Config, "no key found");
         match user_file(ConfigFile::Key, env) {
             Some(path) => fault.hint(format!("make one: vp-keygen -o {}", printable(&path))),
@@ -34,22 +34,24 @@ pub fn key(flag: Option<&Path>, env: &Env) -> Result<Identity, Fault> {
     })
 }
 
-/// The key of this party, or `None` if it has none: a relay then makes one.
+/// The key that somebody has given to a relay, or `None`: then it has one in its state directory.
 ///
 /// # Errors
 /// One was named and is missing, others can read it, or it is damaged.
-pub fn optional_key(flag: Option<&Path>, env: &Env) -> Result<Option<Identity>, Fault> {
-    first(&candidates(ConfigFile::Key, flag, env), |candidate| {
-        let loaded = match candidate.origin {
-            Origin::Credential => load_credential(&candidate.path),
-            _ => load(&candidate.path),
-        };
-        match loaded {
-            Ok(identity) => Ok(Some(identity)),
-            Err(LoadError::Io(error)) => not_found_is_none(&candidate.path, error),
-            Err(error) => Err(key_fault(&candidate.path, &error)),
-        }
-    })
+pub fn named_relay_key(flag: Option<&Path>, env: &Env) -> Result<Option<Identity>, Fault> {
+    first(&relay_key_candidates(flag, env), key_at)
+}
+
+fn key_at(candidate: &Candidate) -> Result<Option<Identity>, Fault> {
+    let loaded = match candidate.origin {
+        Origin::Credential => load_credential(&candidate.path),
+        _ => load(&candidate.path),
+    };
+    match loaded {
+        Ok(identity) => Ok(Some(identity)),
+        Err(LoadError::Io(error)) => not_found_is_none(&candidate.path, error),
+        Err(error) => Err(key_fault(&candidate.path, &error)),
+    }
 }
 
 /// What `error` about the key file at `path` means to a person.
@@ -215,7 +217,7 @@ mod tests {
         let fault = key(None, &home.env()).err().expect("no key");
         assert_eq!((fault.exit, fault.message.as_str()), (Exit::Config, "no key found"));
         assert!(fault.hints[0].starts_with("make one: vp-keygen -o /"), "{fault:?}");
-        let named = optional_key(Some(Path::new("/nonexistent/key")), &home.env()).err().expect("named and missing");
+        let named = named_relay_key(Some(Path::new("/nonexistent/key")), &home.env()).err().expect("named and missing");
         assert!(named.message.starts_with("/nonexistent/key: "), "{named}");
     }
 

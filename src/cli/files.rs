@@ -14,6 +14,9 @@ use crate::identity::{RelayAddress, RelayAddressError};
 /// The system's configuration directory, for services.
 pub const SYSTEM_DIRECTORY: &str = "/etc/vp";
 
+/// Name of a relay's key, in its state directory or among systemd's credentials.
+pub const RELAY_KEY: &str = "relay.key";
+
 /// A configuration file that every tool looks for in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigFile {
@@ -97,6 +100,15 @@ pub fn candidates(file: ConfigFile, flag: Option<&Path>, env: &Env) -> Vec<Candi
     .flatten()
     .map(|(directory, origin)| Candidate { path: directory.join(file.name()), origin })
     .collect()
+}
+
+/// Places to look for a relay's key that somebody has given to it. A party's key is not among them, wherever it may lie.
+pub fn relay_key_candidates(flag: Option<&Path>, env: &Env) -> Vec<Candidate> {
+    if let Some(path) = flag {
+        return vec![Candidate { path: path.to_owned(), origin: Origin::Flag }];
+    }
+    let credential = env.absolute("CREDENTIALS_DIRECTORY").map(|directory| directory.join(RELAY_KEY));
+    credential.map(|path| Candidate { path, origin: Origin::Credential }).into_iter().collect()
 }
 
 /// Where this user's `key` belongs when one is made: the first place of the user's own.

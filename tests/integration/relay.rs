@@ -59,10 +59,37 @@ fn without_a_key_it_makes_one_in_the_state_directory_and_keeps_it() {
         line.split('@').next().map(str::to_owned)
     };
     let first = start();
-    let files: Vec<_> = fs::read_dir(state.join("vp")).expect("a state directory").flatten().collect();
-    assert_eq!(files.len(), 1, "{files:?}");
-    assert_eq!(files[0].metadata().expect("a key").permissions().mode() & 0o7777, 0o600);
+    assert_eq!(crate::harness::names(&state.join("vp")), ["relay.id", "relay.key"]);
+    let key = fs::metadata(state.join("vp/relay.key")).expect("a key");
+    assert_eq!(key.permissions().mode() & 0o7777, 0o600);
     assert_eq!(start(), first);
+}
+
+#[test]
+fn relay_stays_the_same_when_its_user_makes_a_key_for_a_party_and_refuses_to_become_another() {
+    let world = World::new();
+    let home = world.dir("home");
+    let tool = || {
+        let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--open"]).env("HOME", &home);
+        tool.env("CREDENTIALS_DIRECTORY", home.join(".config/vp")).env("VP_KEY", world.key("east"))
+    };
+    let start = || {
+        let relay = tool().spawn();
+        let line = relay.wait_line("listening tcp://vp1");
+        relay.kill();
+        line.split('@').next().map(str::to_owned)
+    };
+    // In the order of the README.
+    let first = start();
+    world.keygen().env("HOME", &home).arg("-o").arg(home.join(".config/vp/key")).run().expect(exit::DONE);
+    assert_eq!(start(), first);
+    // One that it may not read, as root's may be, is none of its business.
+    fs::set_permissions(home.join(".config/vp/key"), fs::Permissions::from_mode(0o044)).expect("a mode");
+    assert_eq!(start(), first);
+    fs::remove_file(home.join(".local/state/vp/relay.key")).expect("it is there");
+    let done = tool().run().expect(exit::CONFIG).expect_output(b"").expect_error("is gone");
+    let id = first.as_deref().and_then(|line| line.strip_prefix("listening tcp://")).expect("an id");
+    assert!(done.stderr.contains(id) && done.stderr.contains("hint: put it back"), "{done}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
 
-use super::manual::{Example, KEY_FILES, Manual, TEMPLATE};
+use super::manual::{Example, Manual, TEMPLATE};
 use super::{Arguments, Output};
 use crate::app::relay::Limits;
 use crate::cli::units::{Size, duration};
@@ -18,13 +18,11 @@ const MANUAL: Manual = Manual {
     examples: &[
         Example {
             does: "serve the peers in a file on every address",
-            line: "vp-relay --listen [::]:4433 --allow /etc/vp/peers",
+            line: "vp-relay --listen [::]:4433 --allow /etc/vp/allow",
         },
         Example { does: "try things out on this machine", line: "vp-relay --listen 127.0.0.1:0 --open" },
     ],
     variables: &[
-        "VP_KEY",
-        "XDG_CONFIG_HOME",
         "XDG_STATE_HOME",
         "CREDENTIALS_DIRECTORY",
         "STATE_DIRECTORY",
@@ -33,7 +31,10 @@ const MANUAL: Manual = Manual {
         "NO_COLOR",
         "HOME",
     ],
-    files: &[KEY_FILES, ("~/.local/state/vp/relay.key", "the relay's key, made once if there is no other")],
+    files: &[
+        ("~/.local/state/vp/relay.key, $STATE_DIRECTORY/relay.key", "the relay's key, made once"),
+        ("~/.local/state/vp/relay.id, $STATE_DIRECTORY/relay.id", "which relay that is: another key is refused"),
+    ],
 };
 
 /// Let peers behind firewalls meet, blindly
@@ -52,8 +53,7 @@ pub struct Relay {
 
     /// Be the relay with this key
     ///
-    /// Default: VP_KEY, else the file key in a configuration directory, else relay.key in the state directory, which
-    /// is made when it is missing.
+    /// Default: relay.key in the state directory, which is made at the first start. A party's key is not looked at.
     #[arg(short, long, value_name = "FILE")]
     pub key: Option<PathBuf>,
 

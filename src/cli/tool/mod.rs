@@ -7,6 +7,7 @@ mod party;
 mod portrep;
 mod recv;
 mod relay;
+mod relay_key;
 mod send;
 
 use std::ffi::{OsStr, OsString};

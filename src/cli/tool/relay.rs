@@ -1,30 +1,19 @@
 //! `vp-relay`: words to work.
 
-use std::fs::DirBuilder;
 use std::net::TcpListener;
 use std::num::NonZeroU32;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 
+use super::relay_key::relay_key;
 use super::{Context, Tool};
 use crate::app::client::{PassedSocket, take_passed};
 use crate::app::relay::{Allow, Limits, RelayEnd, RelayOptions};
 use crate::cli::args::{Arguments, Relay};
-use crate::cli::config::{key_fault, optional_key};
-use crate::cli::env::Env;
 use crate::cli::exit::Exit;
-use crate::cli::files::state_directory;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, Level, Report, Verbosity, chain};
 use crate::cli::voice::relay::{fault, log};
 use crate::cli::voice::signal_fault;
 use crate::identity::Identity;
-use crate::store::keyfile::{CreateError, LoadError, Overwrite, create, load};
-
-/// Name of the key in the state directory.
-const STATE_KEY: &str = "relay.key";
-/// Nobody else looks into a state directory.
-const DIRECTORY_MODE: u32 = 0o700;
 
 impl Tool for Relay {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
@@ -96,57 +85,4 @@ fn passed_listeners() -> Result<Vec<TcpListener>, Fault> {
         PassedSocket::Unix(_) => Err(Fault::new(Exit::Config, "LISTEN_FDS: a relay listens on TCP sockets only")),
     });
     tcp.collect()
-}
-
-/// The key named or found, else the one in the state directory, made there if need be.
-fn relay_key(flag: Option<&Path>, env: &Env) -> Result<Identity, Fault> {
-    if let Some(identity) = optional_key(flag, env)? {
-        return Ok(identity);
-    }
-    let directory = state_directory(env).ok_or_else(|| {
-        Fault::new(Exit::Config, "no key, and no state directory to make one in")
-            .hint("name a key with --key, or set STATE_DIRECTORY")
-    })?;
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIRECTORY_MODE)
-        .create(&directory)
-        .map_err(|error| Fault::about(Exit::Config, &directory, &error))?;
-    let path = directory.join(STATE_KEY);
-    match load(&path) {
-        Ok(identity) => return Ok(identity),
-        Err(LoadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(key_fault(&path, &error)),
-    }
-    let identity = Identity::generate();
-    match create(&path, &identity, Overwrite::Never) {
-        Ok(()) => Ok(identity),
-        // Another relay that started at the same time was faster: its key is the key.
-        Err(CreateError::Exists) => load(&path).map_err(|error| key_fault(&path, &error)),
-        Err(error) => Err(Fault::about(Exit::Config, &path, &error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn a_relay_makes_its_key_once_and_keeps_it() {
-        let home = tempfile::tempdir().expect("a directory");
-        let env = Env::from_iter([("HOME", home.path())]);
-        let first = relay_key(None, &env).map(|identity| identity.id());
-        assert!(first.is_ok());
-        assert_eq!(relay_key(None, &env).map(|identity| identity.id()), first);
-        let directory = home.path().join(".local/state/vp");
-        let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
-        assert_eq!((mode(&directory), mode(&directory.join(STATE_KEY))), (DIRECTORY_MODE, 0o600));
-    }
-
-    #[test]
-    fn without_any_directory_it_says_so() {
-        let fault = relay_key(None, &Env::default()).err().expect("nowhere to go");
-        assert_eq!(fault.exit, Exit::Config);
-    }
 }
