@@ -173,7 +173,8 @@ fn examples_in_the_manual_pages_parse() {
         }
     }
     for (name, commands) in [("vp", 4), ("vp-portrep", 6)] {
-        let prose = read(format!("man/src/{name}.roff")).replace("\\-", "-").replace("\\(ti", "~");
+        let prose =
+            read(format!("man/src/{name}.roff")).replace("\\-", "-").replace("\\(ti", "~").replace("\\(aq", "'");
         let lines: String = prose.split(".EX\n").skip(1).filter_map(|rest| rest.split(".EE").next()).collect();
         assert_eq!(shell::commands(&lines).len(), commands, "{lines}");
         assert_eq!(complaints(&lines), [""; 0]);

@@ -14,7 +14,8 @@ function __vp_peers
     test -r $file; and string replace -rf '^([^#\s]+)\s.*' "$before\$1" <$file
 end
 
-complete -c vp-send -s n -l name -d 'Name of the stream from standard input at the receiver' -x
+complete -c vp-send -l exec -d 'Send what CMD writes, run by /bin/sh, as a stream' -r
+complete -c vp-send -s n -l name -d 'Name of the stream at the receiver' -x
 complete -c vp-send -s c -l compress -d 'Compress with zstd: auto (where it helps), off, or a level from 1 to 19' -x
 complete -c vp-send -l limit -d 'Send at most this many bytes a second, counted after compression' -x
 complete -c vp-send -s r -l relay -d 'Meet at the relay with this address; may be repeated' -x

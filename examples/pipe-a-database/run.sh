@@ -37,8 +37,8 @@ say "depot\$ vp-recv backup | pg_restore -d depot"
 XDG_CONFIG_HOME="$work/depot" vp-recv backup --from shop --timeout 60s 2>"$work/recv.log" \
     | pg_restore --exit-on-error --single-transaction -d depot 2>"$work/restore.log" &
 receiver=$!
-say "shop\$  pg_dump -Fc shop | vp-send - depot:backup"
-pg_dump -Fc shop | XDG_CONFIG_HOME="$work/shop" vp-send - depot:backup --timeout 60s 2>"$work/send.log"
+say "shop\$  vp-send --exec 'pg_dump -Fc shop' depot:backup"
+XDG_CONFIG_HOME="$work/shop" vp-send --exec 'pg_dump -Fc shop' depot:backup --timeout 60s 2>"$work/send.log"
 wait "$receiver" || fail "the receiving pipeline ended with status $?"
 contents depot | cmp "$work/shop.txt"
 
@@ -57,13 +57,21 @@ kill_hard "$sender"
 within 60 grep -q 'did not come back' "$work/recv.log"
 [ "$(psql -At -d again -c "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")" -eq 0 ] || fail "half a dump was restored"
 
+say "the dump fails half way: nothing is restored, and the send fails"
+status=0
+XDG_CONFIG_HOME="$work/shop" vp-send --exec 'pg_dump shop | head -c 9000000; exit 3' depot:backup --timeout 60s \
+    2>"$work/send.log" || status=$?
+[ "$status" -eq 1 ] || fail "a failed dump ended with status $status"
+grep -q 'the command failed with status 3' "$work/send.log" || fail "the status of the dump was not told"
+[ "$(psql -At -d again -c "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")" -eq 0 ] || fail "half a dump was restored"
+
 say "the same from its beginning: all is there when vp-send ends"
-pg_dump shop | XDG_CONFIG_HOME="$work/shop" vp-send - depot:backup --timeout 60s 2>"$work/send.log"
+XDG_CONFIG_HOME="$work/shop" vp-send --exec 'pg_dump shop' depot:backup --timeout 60s 2>"$work/send.log"
 contents again | cmp "$work/shop.txt"
 
 say "the same once more: its tables are there, psql fails, and so does the send"
 status=0
-pg_dump shop | XDG_CONFIG_HOME="$work/shop" vp-send - depot:backup --timeout 60s 2>"$work/send.log" || status=$?
+XDG_CONFIG_HOME="$work/shop" vp-send --exec 'pg_dump shop' depot:backup --timeout 60s 2>"$work/send.log" || status=$?
 [ "$status" -eq 1 ] || fail "a failed restore ended with status $status at the sender"
 grep -q 'failed with status 3' "$work/send.log" || fail "the sender was not told the status of psql"
 contents again | cmp "$work/shop.txt"

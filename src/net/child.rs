@@ -3,7 +3,7 @@
 use super::stdio::{Sink, Source};
 use super::{deregister, reaper, register};
 use mio::{Interest, Registry, Token};
-use rustix::process::{Signal, kill_process, kill_process_group};
+use rustix::process::{Signal, getpgrp, kill_process, kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -86,6 +86,33 @@ pub fn spawn_fed(command: &OsStr, environment: &[(&str, OsString)]) -> io::Resul
     let mut child = Child::group(shell.stdin(Stdio::piped()))?;
     let stdin = child.take_stdin().ok_or_else(|| io::Error::other("a pipe of the child is missing"))?;
     Ok(Fed { child, sink: Sink::of_pipe(stdin)? })
+}
+
+/// A child that only gives bytes.
+#[derive(Debug)]
+pub struct Giving {
+    /// The process.
+    pub child: Child,
+    /// Its standard output.
+    pub source: Source,
+}
+
+/// Runs `command` by the shell with `environment` added. Its standard input and error stay ours. It is a process group of its
+/// own, unless there is a terminal where we are in the foreground: there it may ask for a password, which the kernel allows to
+/// nobody else, and the terminal's keys reach it as well as us.
+pub fn spawn_giving(command: &OsStr, environment: &[(&str, String)]) -> io::Result<Giving> {
+    let mut shell = shell(command);
+    shell.stdout(Stdio::piped());
+    for (name, value) in environment {
+        shell.env(name, value);
+    }
+    let reach = if super::signals::is_in_foreground() { Reach::Process } else { Reach::Group };
+    if reach == Reach::Process {
+        shell.process_group(getpgrp().as_raw_pid());
+    }
+    let mut child = Child::start(&mut shell, reach)?;
+    let stdout = child.process.stdout.take().ok_or_else(|| io::Error::other("a pipe of the child is missing"))?;
+    Ok(Giving { child, source: Source::of_pipe(stdout)? })
 }
 
 /// Runs a program with its arguments. Standard input, output and error stay ours, and so does the process group: a program

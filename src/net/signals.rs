@@ -50,6 +50,12 @@ pub enum Request {
     End(i32),
 }
 
+/// Whether there is a terminal whose keys are for us.
+pub fn is_in_foreground() -> bool {
+    let terminal = open("/dev/tty", OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
+    terminal.and_then(rustix::termios::tcgetpgrp).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
 impl Signals {
     /// Catches `signals` from now on.
     pub fn new(signals: &[i32]) -> io::Result<Signals> {

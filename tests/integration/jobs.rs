@@ -12,7 +12,7 @@ use crate::harness::{
 use crate::impair::Shape;
 
 /// A shell with job control at a terminal.
-fn shell(world: &World, terminal: &Terminal) -> Running {
+pub fn shell(world: &World, terminal: &Terminal) -> Running {
     let rc = world.write("rc", "PS1='ready> '; bind 'set enable-bracketed-paste off'; stty -echo\n");
     let shell = Tool::new("bash", &world.path("")).args(["--noprofile", "--rcfile"]).arg(rc).arg("-i");
     let shell = shell.env("TERM", "xterm").under(terminal.opened_as("2>")).at_terminal(terminal);
@@ -22,7 +22,7 @@ fn shell(world: &World, terminal: &Terminal) -> Running {
 }
 
 /// Types a line and waits for what the shell or its job then says, which it has not said before.
-fn types(terminal: &Terminal, typed: &str, awaited: &str) {
+pub fn types(terminal: &Terminal, typed: &str, awaited: &str) {
     let said = terminal.seen().matches(awaited).count();
     terminal.types(typed);
     eventually(&format!("{awaited:?} after {typed:?}"), || terminal.seen().matches(awaited).count() > said);

@@ -40,6 +40,7 @@ mod portrep_service;
 mod portrep_socks;
 mod portrep_sql;
 mod power;
+mod produce;
 mod ready;
 mod refusals;
 mod relay;

@@ -1,4 +1,4 @@
-//! `vp-send`: standard input, or files and directories, to an application of a peer.
+//! `vp-send`: standard input, what a command writes, or files and directories, to an application of a peer.
 //!
 //! It calls, opens one stream, and stays until the receiver has told the end of it. A stream's own course is in `outflow`;
 //! files are the business of an engine of [`super::transfer`] in a thread of its own. It listens to nobody.
@@ -8,8 +8,10 @@
 //! have been killed and started again, they go on over a new session, with what is missing.
 
 mod outflow;
+mod producer;
 
 pub use outflow::Plain;
+pub use producer::CommandLine;
 
 use super::client::{Context, FIRST_TOKEN, Notice, Tool, ToolError};
 use super::ending::{Ending, FAREWELL_TIME, INTERRUPTED_TIME, Side, close_code};
@@ -17,12 +19,11 @@ use super::pump::{Pump, tell};
 use super::transfer::{SendJob, SendOutcome, TransferError};
 use crate::identity::{AppName, PeerId};
 use crate::net::signals::Request;
-use crate::net::stdio::Source;
 use crate::node::{Event, Failure, Key};
 use crate::session::{Event as SessionEvent, Session};
 use crate::wire::CloseCode;
 use mio::Token;
-use outflow::Outflow;
+use outflow::{Intake, Outflow};
 use std::time::{Duration, Instant};
 
 /// Without a path for so long although our relay is there, files are offered to whoever now serves the application: a
@@ -31,12 +32,15 @@ const CALL_ANEW_AFTER: Duration = Duration::from_secs(4);
 /// Between two looks at how far a stream is.
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
 const SOURCE: Token = Token(FIRST_TOKEN);
+const COMMAND: Token = Token(FIRST_TOKEN + 1);
 
 /// What to send.
 #[derive(Clone, Debug)]
 pub enum What {
     /// Standard input.
     Stream(Plain),
+    /// What a command writes; it is started once the receiver is there.
+    Command(CommandLine, Plain),
     /// Files and directories.
     Files(SendJob),
 }
@@ -96,14 +100,8 @@ impl Send {
         let Some(stream) = session.open_stream(ctx.now, self.to.1.as_str()) else { return Ok(()) };
         self.stream = stream;
         self.work = match &self.what {
-            What::Stream(plain) => {
-                let source = Source::stdin().map_err(|error| ToolError::Io("opening standard input", error))?;
-                let mut outflow = Outflow::new(ctx.now, stream, source, plain);
-                outflow
-                    .register(ctx.registry, SOURCE)
-                    .map_err(|error| ToolError::Io("watching standard input", error))?;
-                Work::Stream(Box::new(outflow))
-            }
+            What::Stream(plain) => stream_out(ctx, stream, Intake::stdin()?, plain)?,
+            What::Command(line, plain) => stream_out(ctx, stream, Intake::of_command(line)?, plain)?,
             What::Files(job) => {
                 let job = job.clone();
                 let pump = Pump::start("send", stream, ctx.waker, move |port, teller| job.run(port, teller));
@@ -263,13 +261,17 @@ impl Send {
             }
             Err(ToolError::Transfer(error)) => (close_code(error), FAREWELL_TIME),
             Err(ToolError::Protocol(_)) => (CloseCode::Protocol, INTERRUPTED_TIME),
+            // Whoever has taken the beginning must not take it for the whole: it is told for longer.
+            Err(ToolError::Command(_)) => (CloseCode::Failed, FAREWELL_TIME),
             Err(ToolError::Signal(_)) => (CloseCode::GoingAway, INTERRUPTED_TIME),
             Err(_) => (CloseCode::Cancelled, INTERRUPTED_TIME),
         };
         self.tell_news(ctx);
-        if let Work::Files(pump) = &mut self.work {
+        match &mut self.work {
             // Nothing here needs to be saved: the thread may end when it likes, or with the process.
-            pump.close();
+            Work::Files(pump) => pump.close(),
+            Work::Stream(outflow) => outflow.cut(ctx.registry),
+            Work::Calling | Work::Over => {}
         }
         self.work = Work::Over;
         self.call_anew_at = None;
@@ -307,13 +309,23 @@ impl Send {
             Work::Files(pump) => tell(&pump.take_news(), ctx.notices),
             Work::Stream(outflow) if self.report_at.is_none_or(|at| at <= ctx.now) => {
                 self.report_at = Some(ctx.now + REPORT_PAUSE);
-                let name = if let What::Stream(plain) = &self.what { &plain.name[..] } else { &[] };
+                let name = match &self.what {
+                    What::Stream(plain) | What::Command(_, plain) => &plain.name[..],
+                    What::Files(_) => &[],
+                };
                 let bytes = outflow.raw_bytes();
                 (ctx.notices)(Notice::Progress { bytes, skipped: 0, total: None, items: None, name });
             }
             _ => {}
         }
     }
+}
+
+fn stream_out(ctx: &Context<'_>, stream: u32, intake: Intake, plain: &Plain) -> Result<Work, ToolError> {
+    let mut outflow = Outflow::new(ctx.now, stream, intake, plain);
+    let watched = outflow.register(ctx.registry, SOURCE, COMMAND);
+    watched.map_err(|error| ToolError::Io("watching what is sent", error))?;
+    Ok(Work::Stream(Box::new(outflow)))
 }
 
 impl Tool for Send {
@@ -335,9 +347,12 @@ impl Tool for Send {
         }
     }
 
-    fn handle_ready(&mut self, _: &mut Context<'_>, event: &mio::event::Event) {
-        if let (SOURCE, Work::Stream(outflow)) = (event.token(), &mut self.work) {
+    fn handle_ready(&mut self, ctx: &mut Context<'_>, event: &mio::event::Event) {
+        let Work::Stream(outflow) = &mut self.work else { return };
+        if event.token() == SOURCE {
             outflow.handle_ready();
+        } else if let Err(error) = outflow.handle_command_ready(ctx.now, ctx.registry) {
+            self.conclude(ctx, Err(error));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Standard input as a transfer of kind *stream*: read straight into the session's records.
+//! Standard input, or what a command writes, as a transfer of kind *stream*: read straight into the session's records.
 //!
 //! ```text
 //! record of the session:  … ‖ DATA header, 5 bytes, filled in last ‖ bytes as they came from read(2)
@@ -6,6 +6,7 @@
 //!
 //! Only blocks that are compressed pass through a buffer of their own.
 
+use super::producer::{CommandLine, Producer};
 use crate::app::client::ToolError;
 use crate::app::ending::{Ending, Side};
 use crate::app::transfer::blocks::{Encoded, Plan};
@@ -40,6 +41,34 @@ pub struct Plain {
     pub limit: Option<NonZeroU64>,
 }
 
+/// Where the bytes come from.
+pub struct Intake {
+    /// What is read.
+    pub source: Source,
+    /// The command that writes it; none of standard input.
+    pub producer: Option<Producer>,
+}
+
+impl Intake {
+    /// Standard input.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn stdin() -> Result<Intake, ToolError> {
+        let source = Source::stdin().map_err(|error| ToolError::Io("opening standard input", error))?;
+        Ok(Intake { source, producer: None })
+    }
+
+    /// What a command writes, which is started.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn of_command(line: &CommandLine) -> Result<Intake, ToolError> {
+        let (source, producer) = line.start().map_err(|error| ToolError::Io("starting the command", error))?;
+        Ok(Intake { source, producer: Some(producer) })
+    }
+}
+
 /// Result of one attempt to send a piece.
 enum Step {
     /// So many bytes of standard input, as so many bytes of messages.
@@ -55,6 +84,8 @@ enum Step {
 pub struct Outflow {
     stream: u32,
     source: Option<Source>,
+    /// Who writes what the source gives, until it is known that all of it was written.
+    producer: Option<Producer>,
     /// The source has said so; a terminal says it once only.
     source_ended: bool,
     encoder: BlockEncoder,
@@ -73,7 +104,7 @@ pub struct Outflow {
 
 impl Outflow {
     /// Begins: the greeting is the first thing sent.
-    pub fn new(now: Instant, stream: u32, source: Source, plain: &Plain) -> Outflow {
+    pub fn new(now: Instant, stream: u32, intake: Intake, plain: &Plain) -> Outflow {
         let mut packed = Vec::new();
         let name = plain.name.clone();
         Offer::Hello(Hello { version: VERSION, content: Content::Stream, totals: None, name }).encode(&mut packed);
@@ -83,7 +114,8 @@ impl Outflow {
         });
         Outflow {
             stream,
-            source: Some(source),
+            source: Some(intake.source),
+            producer: intake.producer,
             source_ended: false,
             encoder: BlockEncoder::new(plain.compression),
             limit,
@@ -98,12 +130,30 @@ impl Outflow {
         }
     }
 
-    /// Lets events with `token` tell of standard input.
+    /// Lets events tell of the source and of its command.
     ///
     /// # Errors
     /// What the system says.
-    pub fn register(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
-        self.source.as_mut().map_or(Ok(()), |source| source.register(registry, token))
+    pub fn register(&mut self, registry: &Registry, source: Token, command: Token) -> std::io::Result<()> {
+        if let Some(producer) = &self.producer {
+            producer.register(registry, command)?;
+        }
+        self.source.as_mut().map_or(Ok(()), |end| end.register(registry, source))
+    }
+
+    /// The command has ended, or may have.
+    ///
+    /// # Errors
+    /// Its status cannot be had.
+    pub fn handle_command_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), ToolError> {
+        self.producer.as_mut().map_or(Ok(()), |producer| producer.handle_ready(now, registry))
+    }
+
+    /// Nothing more is wanted of the source, nor of its command.
+    pub fn cut(&mut self, registry: &Registry) {
+        if let Some(producer) = self.producer.take() {
+            producer.terminate(registry);
+        }
     }
 
     /// Standard input has news.
@@ -120,9 +170,10 @@ impl Outflow {
 
     /// When to pump without an event: the rate limit allows more.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
-        let (limit, _) = self.limit.as_ref().filter(|_| self.source.is_some())?;
-        let wait = limit.wait(now);
-        (!wait.is_zero()).then(|| now + wait)
+        let limit = self.limit.as_ref().filter(|_| self.source.is_some());
+        let wait = limit.map(|(limit, _)| limit.wait(now)).filter(|wait| !wait.is_zero());
+        let held = self.producer.as_ref().and_then(Producer::next_timeout);
+        wait.map(|wait| now + wait).into_iter().chain(held).min()
     }
 
     /// The end, once the receiver has told it.
@@ -133,14 +184,18 @@ impl Outflow {
     /// Moves what can be moved. True if anything was.
     ///
     /// # Errors
-    /// Standard input cannot be read, the peer broke the protocol, or it gave up.
+    /// The source cannot be read, its command failed, the peer broke the protocol, or it gave up.
     pub fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, ToolError> {
         let heard = self.answers.hear(now, session, self.stream, self.ended)?;
         if self.answers.ending.is_some() {
             return Ok(heard);
         }
         if self.answers.item.is_some() && !self.ended {
+            self.cut(registry);
             self.end(registry);
+        }
+        if let Some(status) = self.producer.as_mut().and_then(|producer| producer.failure(now)) {
+            return Err(ToolError::Command(status));
         }
         let sent = self.pump_outward(now, session, registry)?;
         if let Half::Broken(code) = session.send_half(self.stream) {
@@ -171,7 +226,14 @@ impl Outflow {
                     self.account(now, count, bytes);
                     moved += count.max(1);
                 }
-                Step::End => self.end(registry),
+                Step::End => {
+                    self.source_ended = true;
+                    // What has no more to say may still have failed.
+                    if !self.producer.as_ref().is_none_or(Producer::has_succeeded) {
+                        break;
+                    }
+                    self.end(registry);
+                }
                 Step::Dry => break,
                 Step::Full => {
                     self.link.handle_full(Instant::now());

@@ -18,10 +18,14 @@ const MANUAL: Manual = Manual {
     purpose: "send files, directories or a stream to a peer",
     examples: &[
         Example { does: "send files and directories", line: "vp-send report.pdf photos/ depot" },
-        Example { does: "send a stream of any length", line: "pg_dump -Fc shop | vp-send - depot:backup" },
+        Example {
+            does: "send what a command writes, and its end only if it succeeded",
+            line: "vp-send --exec 'pg_dump -Fc shop' depot:backup",
+        },
+        Example { does: "send a stream of any length", line: "tar c src | vp-send - depot:backup" },
         Example {
             does: "give the stream a name for a receiver that keeps files",
-            line: "tar c src | vp-send - --name src.tar depot:drop",
+            line: "vp-send --exec 'tar c src' --name src.tar depot:drop",
         },
         Example {
             does: "from cron: give up if nobody is there, take half the line",
@@ -32,6 +36,8 @@ const MANUAL: Manual = Manual {
     files: &[KEY_FILES, PEERS_FILES, RELAYS_FILES],
 };
 
+/// clap's id of [`Send::exec`].
+const EXEC: &str = "exec";
 /// clap's id of [`Operands`].
 const OPERANDS: &str = "operands";
 
@@ -42,13 +48,23 @@ const OPERANDS: &str = "operands";
 #[derive(Parser, Clone, Debug)]
 #[command(name = MANUAL.name, version, help_template = TEMPLATE, args_override_self = true)]
 #[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
-#[command(override_usage = "vp-send [OPTIONS] <SOURCE>... <PEER[:APP]>")]
+#[command(
+    override_usage = "vp-send [OPTIONS] <SOURCE>... <PEER[:APP]>\n       vp-send [OPTIONS] --exec <CMD> <PEER[:APP]>"
+)]
 pub struct Send {
     /// What to send, and to whom.
     #[command(flatten)]
     pub operands: Operands,
 
-    /// Name of the stream from standard input at the receiver
+    /// Send what CMD writes, run by /bin/sh, as a stream
+    ///
+    /// CMD is started when the receiver is there. The end of the stream is sent only when CMD has ended with 0;
+    /// otherwise the receiver drops what came, or ends its command, and the send fails. CMD finds the peer in VP_PEER
+    /// and the application in VP_APP.
+    #[arg(long, value_name = "CMD")]
+    pub exec: Option<String>,
+
+    /// Name of the stream at the receiver
     #[arg(short, long, value_name = "NAME")]
     pub name: Option<String>,
 
@@ -81,7 +97,7 @@ impl Arguments for Send {
 /// the word before an option for the last one, so it is given one list, which is divided here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operands {
-    /// Files and directories, or `-` for standard input; at least one.
+    /// Files and directories, or `-` for standard input; at least one, but none with `--exec`.
     pub sources: Vec<PathBuf>,
     /// Whom to send to, to be looked up in the peers file.
     pub to: String,
@@ -112,8 +128,13 @@ impl FromArgMatches for Operands {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut words: Vec<OsString> = matches.get_many(OPERANDS).unwrap_or_default().cloned().collect();
         let to = words.pop().map(OsString::into_string);
-        match (words.is_empty(), to) {
-            (false, Some(Ok(to))) => Ok(Self { sources: words.into_iter().map(PathBuf::from).collect(), to }),
+        let exec = matches.contains_id(EXEC);
+        match (words.is_empty() == exec, to) {
+            (true, Some(Ok(to))) => Ok(Self { sources: words.into_iter().map(PathBuf::from).collect(), to }),
+            (false, Some(Ok(_))) if exec => Err(clap::Error::raw(
+                ErrorKind::ArgumentConflict,
+                "--exec sends what its command writes: there is no other source beside it\n",
+            )),
             (_, Some(Err(_))) => Err(clap::Error::raw(ErrorKind::InvalidUtf8, "the peer's name is not UTF-8 text\n")),
             (_, _) => Err(clap::Error::raw(
                 ErrorKind::MissingRequiredArgument,

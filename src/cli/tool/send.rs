@@ -3,7 +3,7 @@
 use super::party::{drive, time_of, voice};
 use super::{Context, Party, Tool};
 use crate::app::client::{Callers, Kind};
-use crate::app::send::{self, Plain, What};
+use crate::app::send::{self, CommandLine, Plain, What};
 use crate::app::transfer::blocks::Level;
 use crate::app::transfer::{Compression, SendJob};
 use crate::cli::args::{Compress, Send};
@@ -25,10 +25,13 @@ impl Tool for Send {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
         let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
-        let what = self.what()?;
+        let mut what = self.what()?;
         self.check_sources()?;
         let party = Party::load(&self.connect, &context.env)?;
         let to = party.address(&self.operands.to)?;
+        if let What::Command(line, _) = &mut what {
+            line.environment = vec![("VP_PEER", party.roster.name(&to.peer)), ("VP_APP", to.app.to_string())];
+        }
         let to = (to.peer, to.app);
         let voice = voice(context, &party, ready).of_dialler((to.0, &to.1));
         let mut tool = send::Send::new(to, what, time_of(self.connect.resume_timeout));
@@ -58,6 +61,10 @@ impl Send {
         let name = self.name.clone().unwrap_or_default().into_bytes();
         if name.len() > NAME_BYTES_MAX {
             return Err(Fault::new(Exit::Usage, format!("--name: longer than {NAME_BYTES_MAX} bytes")));
+        }
+        if let Some(command) = self.exec.clone() {
+            let line = CommandLine { command: command.into(), environment: Vec::new() };
+            return Ok(What::Command(line, Plain { name, compression, limit }));
         }
         match streams {
             0 if self.name.is_some() => {
@@ -126,6 +133,7 @@ mod tests {
         let Ok(What::Stream(plain)) = what(&["-", "--name", "a.tar", "depot"]) else { panic!("a stream") };
         assert_eq!(plain.name, b"a.tar");
         assert_eq!(what(&["a", "--name", "b", "depot"]).err(), Some(Exit::Usage));
+        assert!(matches!(what(&["--exec", "tar c .", "--name", "a.tar", "depot"]), Ok(What::Command(..))));
         assert_eq!(what(&["-", "--name", &"x".repeat(256), "depot"]).err(), Some(Exit::Usage));
     }
 }
