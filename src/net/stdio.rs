@@ -106,6 +106,11 @@ pub struct Source {
     end: End,
 }
 
+/// Whether standard output is a terminal.
+pub fn is_output_terminal() -> bool {
+    io::IsTerminal::is_terminal(&io::stdout())
+}
+
 impl Source {
     /// Standard input.
     pub fn stdin() -> io::Result<Source> {

@@ -29,6 +29,8 @@ pub enum Fault {
     Special,
     /// A directory tree where only one file's bytes can be taken.
     TreeNotTaken,
+    /// A file, where there is but somebody's terminal to put it.
+    Terminal,
     /// The peer speaks another version of the transfer.
     Version,
     /// The source changed while it was read.
@@ -73,6 +75,7 @@ impl Fault {
                 | Self::TooMany
                 | Self::Special
                 | Self::TreeNotTaken
+                | Self::Terminal
                 | Self::Version
                 | Self::OnlyReplaces
                 | Self::NoLinks
@@ -118,6 +121,7 @@ impl fmt::Display for Fault {
             Self::TooMany => "too many items",
             Self::Special => "not a file, directory or link",
             Self::TreeNotTaken => "receiver takes one file, not a tree",
+            Self::Terminal => "the receiver would show it on a terminal",
             Self::Version => "another version of the transfer",
             Self::Changed => "changed while it was read",
             Self::NotFound => "no such file",

@@ -104,3 +104,28 @@ fn what_is_typed_and_what_comes_pass_without_waiting_for_each_other() {
     dial.wait().expect(exit::DONE).expect_silence();
     assert!(terminal.is_blocking());
 }
+
+#[test]
+fn file_is_not_written_to_a_terminal_and_a_stream_is() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.write("file", "%PDF-1.7");
+    for source in ["file", "."] {
+        let terminal = Terminal::new();
+        let recv = west.waiting(west.recv().arg("x").output(Output::Passed(terminal.line())));
+        let done = east.send().args([source, "west:x"]).run().expect(exit::REFUSED).expect_error("on a terminal");
+        assert!(done.stderr.contains("hint: vp-recv -d DIR puts files into a directory"), "{done}");
+        recv.wait().expect(exit::REFUSED).expect_error("on a terminal");
+        assert_eq!(terminal.seen(), "");
+    }
+    let terminal = Terminal::new();
+    let recv = west.waiting(west.recv().arg("x").output(Output::Passed(terminal.line())));
+    east.send().args(["-", "west:x"]).input(Input::Bytes(b"text\n".to_vec())).run().expect(exit::DONE);
+    recv.wait().expect(exit::DONE);
+    terminal.wait_for("text\r\n");
+    // Anywhere else one file is as welcome.
+    let recv = west.waiting(west.recv().arg("x"));
+    east.send().args(["file", "west:x"]).run().expect(exit::DONE);
+    recv.wait().expect(exit::DONE).expect_output(b"%PDF-1.7");
+}

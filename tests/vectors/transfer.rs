@@ -133,7 +133,7 @@ fn bad_offers() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("entry-link-without-a-target", "field", entry(0, 2, 0o777, 0, b"\x01\x01a", b"")),
         ("hole-of-nothing", "field", message(6, &[&le64(0)])),
         ("fault-0", "field", message(8, &[&le32(1), &[0]])),
-        ("fault-22", "field", message(8, &[&le32(1), &[22]])),
+        ("fault-25", "field", message(8, &[&le32(1), &[25]])),
         ("end-trailing", "field", message(11, &[&le32(2), &le32(0), &[0]])),
     ]
 }

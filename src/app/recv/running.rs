@@ -23,6 +23,7 @@ use crate::app::transfer::{ReceiveOutcome, TransferError};
 use crate::identity::PeerId;
 use crate::node::Key;
 use crate::session::{Event as SessionEvent, Half, Session};
+use crate::store::Fault;
 use crate::wire::CloseCode;
 use mio::Token;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ enum Work {
     /// For its first message.
     Greeting(Decoder<Offer>),
     /// A refusal on its way out.
-    Refusing(Vec<u8>),
+    Refusing(Fault, Vec<u8>),
     Stream(Box<Inflow>),
     Files(Engine),
     Over,
@@ -282,7 +283,7 @@ impl Running {
                 }
                 None => self.greet(ctx, options),
             },
-            Work::Refusing(_) | Work::Over => Ok(self.refuse(session)),
+            Work::Refusing(..) | Work::Over => Ok(self.refuse(session)),
             Work::Stream(inflow) => {
                 let moved = inflow.pump(ctx.now, session, ctx.registry)?;
                 self.achieved.bytes = inflow.taken_bytes();

@@ -104,7 +104,7 @@ pub(super) const SIZE_UNKNOWN: u64 = u64::MAX;
 pub type Hash = [u8; 32];
 
 /// The numbers of faults on the wire.
-pub const FAULTS: [(Fault, u8); 23] = [
+pub const FAULTS: [(Fault, u8); 24] = [
     (Fault::Name, 1),
     (Fault::Duplicate, 2),
     (Fault::Exists, 3),
@@ -128,6 +128,7 @@ pub const FAULTS: [(Fault, u8); 23] = [
     (Fault::NotEmpty, 21),
     (Fault::OnlyReplaces, 22),
     (Fault::NoLinks, 23),
+    (Fault::Terminal, 24),
 ];
 
 /// What a transfer carries.

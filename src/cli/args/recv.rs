@@ -28,7 +28,8 @@ const MANUAL: Manual = Manual {
 
 /// Receive a stream, files or directories from a peer
 ///
-/// A stream goes to standard output. Files need -d; nothing half-written ever has its final name there.
+/// A stream goes to standard output, and so does a single file unless that is a terminal. Files and directories need -d;
+/// nothing half-written ever has its final name there.
 #[derive(Parser, Clone, Debug)]
 #[command(name = MANUAL.name, version, help_template = TEMPLATE, args_override_self = true)]
 #[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]

@@ -36,6 +36,9 @@ pub(super) fn transfer_fault(error: &TransferError, between: &Between<'_>) -> Fa
             fault.hint("what goes into a directory needs the name of a file there: vp-send --name gives a stream one")
         }
         TransferError::Refused(StoreFault::Exists) => fault.hint(OVERWRITE),
+        TransferError::Refused(StoreFault::Terminal) => {
+            fault.hint("vp-recv -d DIR puts files into a directory; vp-recv > FILE takes one")
+        }
         TransferError::Refused(StoreFault::NotEmpty) => fault.hint(FULL_DIRECTORY),
         _ => fault,
     }

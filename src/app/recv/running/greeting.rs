@@ -46,6 +46,9 @@ impl Running {
         }
         match hello.content {
             Content::Stream => self.begin_stream(ctx, options, &hello),
+            Content::Files if options.exec.is_none() && crate::net::stdio::is_output_terminal() => {
+                Ok(self.begin_refusing(Fault::Terminal))
+            }
             Content::Files => {
                 let leashed = (hold(&mut self.leash)?, hold(&mut self.feeding)?);
                 let (mut engine, news) = self.order(options).into_writer(ctx.waker, &hello.name, leashed)?;
@@ -80,17 +83,17 @@ impl Running {
     fn begin_refusing(&mut self, fault: Fault) -> bool {
         let mut answer = Vec::new();
         Answer::Refused(fault).encode(&mut answer);
-        self.work = Work::Refusing(answer);
+        self.work = Work::Refusing(fault, answer);
         true
     }
 
     pub(super) fn refuse(&mut self, session: &mut Session) -> bool {
-        let Work::Refusing(answer) = &mut self.work else { return false };
+        let Work::Refusing(fault, answer) = &mut self.work else { return false };
         let count = session.write(self.stream, answer);
         answer.drain(..count);
         if answer.is_empty() {
             session.finish(self.stream);
-            self.end = End::Told(Err(TransferError::Refused(Fault::Version).into()));
+            self.end = End::Told(Err(TransferError::Refused(*fault).into()));
         }
         true
     }
