@@ -361,8 +361,24 @@ impl PartFile {
             opened => opened?,
         };
         claim(&file, directory, name)?;
-        ftruncate(&file, offset)?;
+        if fstat(&file)?.st_size.unsigned_abs() != offset {
+            match ftruncate(&file, offset) {
+                // Not every file system makes a file shorter.
+                Err(errno) if is_lacking(errno) => return Self::beginning_of(directory, name, offset),
+                done => done?,
+            }
+        }
         Ok(Self { file: file.into(), offset, pushed: offset, set_length: false })
+    }
+
+    /// Puts the first bytes of an unfinished file of ours into a new one that takes its name.
+    pub(super) fn beginning_of(directory: &OwnedFd, name: &PartName, length: u64) -> Result<Self, Fault> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let whole = openat(directory, name.to_string(), flags, Mode::empty())?;
+        unlinkat(directory, name.to_string(), AtFlags::empty())?;
+        let beginning = Self::create(directory, name)?;
+        copy_by_reading(&whole, &beginning.file, 0, length)?;
+        Ok(Self { offset: length, pushed: length, ..beginning })
     }
 
     /// Where the next byte goes.

@@ -181,3 +181,20 @@ fn what_nobody_has_asked_for_in_a_month_goes_unless_somebody_writes_it() {
 fn now_seconds() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
 }
+
+#[test]
+fn where_nothing_can_be_cut_off_the_beginning_is_copied() {
+    let home = tempfile::tempdir().unwrap();
+    let mut inbox = Inbox::open(home.path()).unwrap();
+    let root = inbox.directory(b"").unwrap();
+    let ours = name(&TreePath::top(b"f").unwrap(), 9, 1);
+    let mut part = PartFile::create(&root, &ours).unwrap();
+    part.write(b"beginning, and what does not fit").unwrap();
+    let mut part = PartFile::beginning_of(&root, &ours, 9).unwrap();
+    assert_eq!(part.offset(), 9);
+    part.skip(2);
+    part.write(b"!").unwrap();
+    drop(part.finish(None, None).unwrap());
+    assert_eq!(fs::read(home.path().join(ours.to_string())).unwrap(), b"beginning\0\0!");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+}

@@ -95,7 +95,7 @@ fn without_a_rename_that_never_replaces_hard_links_serve_and_without_those_a_hin
     let none = "the file system has neither a rename that never replaces nor hard links";
     for (refused, no_links) in [("EINVAL", "EPERM"), ("ENOSYS", "EOPNOTSUPP"), ("EOPNOTSUPP", "EMLINK")] {
         let rule = format!("renameat2={refused}");
-        let west = relay.party("west").filtered(&[&rule, &format!("linkat={no_links}")]);
+        let west = relay.party("west").filtered(&[&rule, &format!("linkat={no_links}"), "ftruncate=EPERM"]);
         for overwrite in ["never", "rename"] {
             let recv = inbox(&west, &["--overwrite", overwrite]);
             let sent = east.send().args(["file", "west"]).run();
