@@ -3,6 +3,7 @@
 need systemd-analyze systemd
 need socat socat
 need strace strace
+need cc gcc
 
 # verify UNIT...: systemd's own verdict on units, of which those with an instance are named with one.
 verify() {

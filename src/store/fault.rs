@@ -95,7 +95,7 @@ impl From<Errno> for Fault {
             Errno::NAMETOOLONG => Self::Name,
             Errno::EXIST | Errno::ISDIR => Self::Exists,
             Errno::NOTEMPTY => Self::NotEmpty,
-            // What RESOLVE_BENEATH, NO_SYMLINKS and NO_XDEV answer to a path that leads astray.
+            // What a path that leads astray answers.
             Errno::LOOP | Errno::NOTDIR | Errno::XDEV => Self::Parent,
             _ => Self::Io,
         }

@@ -69,3 +69,44 @@ fn set(directory: &OwnedFd, mode: u16) -> Result<(), Errno> {
         done => done,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::beneath::{WAY, step};
+    use super::*;
+    use rustix::fs::{CWD, OFlags, openat};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_of_ours_is_opened_once_and_the_deepest_is_closed_first() {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir_all(home.path().join("a/b")).unwrap();
+        let set_mode = |path: &str, mode| fs::set_permissions(home.path().join(path), fs::Permissions::from_mode(mode));
+        let mode = |path: &str| fs::metadata(home.path().join(path)).unwrap().permissions().mode() & 0o7777;
+        let root = openat(CWD, home.path(), OFlags::RDONLY, Mode::empty()).unwrap();
+        let a = step(&root, b"a", WAY).unwrap();
+        let b = step(&a, b"b", OFlags::RDONLY).unwrap();
+        let (own, tight) = (mode(""), [("a", 0o111), ("a/b", 0o1550)]);
+        tight.iter().rev().for_each(|(path, mode)| set_mode(path, *mode).unwrap());
+        set_mode("", 0o500).unwrap();
+        let mut permits = Permits::default();
+        for _ in 0..2 {
+            permits.open_up(b"", &root);
+            permits.open_up(b"a", &a);
+            permits.open_up(b"a/b", &b);
+        }
+        assert_eq!([mode(""), mode("a"), mode("a/b")], [0o500, 0o711, 0o1750]);
+        assert_eq!(
+            [permits.before(b"a"), permits.before(b"a/b"), permits.before(b"")],
+            [Some(0o111), Some(0o1550), None]
+        );
+        // Narrowed by somebody else meanwhile: what it was before we came counts.
+        set_mode("a", 0).unwrap();
+        permits.open_up(b"a", &a);
+        assert_eq!(permits.deepest().as_deref(), Some(&b"a/b"[..]));
+        assert_eq!([permits.take(b"a/b"), permits.take(b"a"), permits.take(b"a")], [Some(0o1550), Some(0o111), None]);
+        assert_eq!((permits.deepest(), permits.bytes), (None, 0));
+        set_mode("", own).unwrap();
+    }
+}
