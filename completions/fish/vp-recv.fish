@@ -15,7 +15,7 @@ function __vp_peers
 end
 
 complete -c vp-recv -l from -d 'Accept this peer, by name or id; may be repeated; default: every peer in the peers file' -x -a '(__vp_peers)'
-complete -c vp-recv -s d -l directory -d 'Put what comes into DIR, under the names that the sender gives' -x -a '(__fish_complete_directories)'
+complete -c vp-recv -s d -l directory -d 'Put what comes into DIR, under the names that the sender gives; DIR is made if its parent is there' -x -a '(__fish_complete_directories)'
 complete -c vp-recv -l exec -d 'Run CMD by /bin/sh for each item; if it fails, so does the send' -r
 complete -c vp-recv -l overwrite -d 'What to do about a file that exists and differs' -r -f -a "never\t'Refuse the item'
 rename\t'Give the new one a free name'

@@ -69,7 +69,11 @@ pub fn key_fault(path: &Path, error: &LoadError) -> Fault {
 /// A named file is missing, or a line of it is wrong.
 pub fn peers(flag: Option<&Path>, env: &Env) -> Result<Option<Peers>, Fault> {
     first(&candidates(ConfigFile::Peers, flag, env), |candidate| {
-        contents(&candidate.path)?.map(|bytes| parsed(&candidate.path, Peers::read(&bytes))).transpose()
+        let Some(bytes) = contents(&candidate.path)? else { return Ok(None) };
+        let peers = parsed(&candidate.path, Peers::read(&bytes))?;
+        // A relay's options may stand there; what is none was meant for something, and would not do it.
+        peers.iter().try_for_each(|peer| parsed(&candidate.path, peer.limits()).map(drop))?;
+        Ok(Some(peers.of_file(printable(&candidate.path))))
     })
 }
 
@@ -99,13 +103,42 @@ pub fn relay_addresses(flags: &[RelayAddress], env: &Env) -> Result<Vec<RelayAdd
 /// It is malformed, or the peers file does not have the name.
 pub fn address(typed: &str, peers: &Peers) -> Result<Address, Fault> {
     Address::parse(typed, peers).map_err(|error| {
-        let exit = if error == AddressError::UnknownName { Exit::Config } else { Exit::Usage };
-        let fault = Fault::new(exit, format!("{}: {error}", printable(typed)));
+        let file = peers.place().unwrap_or("the peers file");
+        let shown = printable(typed);
         match error {
-            AddressError::UnknownName => fault.hint("add a line NAME ID to the peers file, or use the id itself"),
-            _ => fault,
+            AddressError::UnknownName => {
+                let place =
+                    peers.place().map_or_else(|| ": there is no peers file".to_owned(), |at| format!(" in {at}"));
+                let fault = Fault::new(Exit::Config, format!("{shown}: {error}{place}"));
+                let near = nearest(typed.split(':').next().unwrap_or_default(), peers);
+                let fault = near.into_iter().fold(fault, |fault, name| fault.hint(format!("did you mean {name}?")));
+                fault.hint(format!("add a line NAME ID to {file}, or use the id itself"))
+            }
+            AddressError::Conflict { .. } => Fault::new(Exit::Config, format!("{shown}: {error} in {file}"))
+                .hint("take one of the two lines out: nobody is called that as long as both are there"),
+            _ => Fault::new(Exit::Usage, format!("{shown}: {error}")),
         }
     })
+}
+
+/// The name in the peers file that somebody may have meant: the same in other letters, or with one slip of the hand.
+fn nearest<'a>(typed: &str, peers: &'a Peers) -> Option<&'a str> {
+    let names = || peers.iter().map(|peer| peer.name.as_str());
+    let same = names().find(|name| name.eq_ignore_ascii_case(typed));
+    same.or_else(|| names().find(|name| is_one_slip(typed, name)))
+}
+
+/// One letter more, less, other, or two that changed places.
+fn is_one_slip(typed: &str, name: &str) -> bool {
+    let (a, b): (Vec<char>, Vec<char>) = (typed.chars().collect(), name.chars().collect());
+    let front = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    let (a, b) = (&a[front..], &b[front..]);
+    match (a, b) {
+        ([], [_]) | ([_], []) => true,
+        ([], _) | (_, []) => false,
+        ([x, y, tail @ ..], [v, w, rest @ ..]) if x == w && y == v && tail == rest => true,
+        ([_, tail @ ..], [_, rest @ ..]) => tail == rest || tail == b || a == rest,
+    }
 }
 
 /// The peers that `--from` and `--allow` name.

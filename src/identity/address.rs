@@ -34,7 +34,13 @@ impl Address {
             (id, peers.by_id(&id).map(|known| known.name.clone()))
         } else {
             name::check(peer).map_err(AddressError::BadName)?;
-            let known = peers.by_name(peer).ok_or(AddressError::UnknownName)?;
+            let known = peers.by_name(peer).ok_or_else(|| {
+                let conflict = peers.conflicts().iter().find(|conflict| conflict.name == peer);
+                conflict.map_or(AddressError::UnknownName, |conflict| AddressError::Conflict {
+                    first_line: conflict.first_line,
+                    line: conflict.line,
+                })
+            })?;
             (known.id, Some(known.name.clone()))
         };
         Ok(Self { peer, name, app })
@@ -60,6 +66,13 @@ pub enum AddressError {
     BadName(NameError),
     /// A possible petname that the peers file does not have.
     UnknownName,
+    /// Two lines of the peers file say different things of it.
+    Conflict {
+        /// The first, from 1.
+        first_line: usize,
+        /// Another.
+        line: usize,
+    },
     /// What follows the colon is no application name.
     BadApp(NameError),
 }
@@ -70,6 +83,9 @@ impl fmt::Display for AddressError {
             Self::BadId(error) => write!(f, "the id {error}"),
             Self::BadName(error) => write!(f, "the name {error}"),
             Self::UnknownName => f.write_str("no peer of this name"),
+            Self::Conflict { first_line, line } => {
+                write!(f, "lines {first_line} and {line} say different things of this name")
+            }
             Self::BadApp(error) => write!(f, "the application name {error}"),
         }
     }
@@ -80,7 +96,7 @@ impl Error for AddressError {
         match self {
             Self::BadId(source) => Some(source),
             Self::BadName(source) | Self::BadApp(source) => Some(source),
-            Self::UnknownName => None,
+            Self::UnknownName | Self::Conflict { .. } => None,
         }
     }
 }

@@ -27,5 +27,5 @@ pub(crate) use kdf::hkdf_sha256;
 pub use key::{Identity, Label};
 pub use name::{AppName, NAME_MAX, NameError};
 pub use parse::{ParseError, ParseErrorKind};
-pub use peers::{Peer, PeerLimits, PeerOption, Peers, fuzz_peers};
+pub use peers::{Conflict, Peer, PeerLimits, PeerOption, Peers, fuzz_peers};
 pub use relay::{RelayAddress, RelayAddressError, Relays, Scheme, fuzz_relays};

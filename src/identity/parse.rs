@@ -31,11 +31,6 @@ pub enum ParseErrorKind {
     MissingId,
     /// The second word is no id.
     BadId(CodeError),
-    /// The name was given before.
-    DuplicateName {
-        /// Line of the first.
-        first_line: usize,
-    },
     /// A word after the id that is not `key=value` with both sides present.
     BadOption,
     /// The same key twice on one line.
@@ -86,12 +81,9 @@ impl fmt::Display for ParseErrorKind {
             Self::NameLooksLikeId => f.write_str("a petname may not begin with vp1"),
             Self::MissingId => f.write_str("no id after the name"),
             Self::BadId(error) => write!(f, "the id {error}"),
-            Self::DuplicateName { first_line } => {
-                write!(f, "the name was used on line {first_line}")
-            }
             Self::BadOption => f.write_str("expected key=value"),
             Self::DuplicateOption => f.write_str("the option was given before on this line"),
-            Self::UnknownOption => f.write_str("unknown option"),
+            Self::UnknownOption => f.write_str("unknown option; circuits=N, links=N and rate=SIZE are known"),
             Self::BadValue => f.write_str("the value does not fit the option"),
             Self::TrailingText => f.write_str("unexpected text"),
             Self::BadRelay(error) => write!(f, "the relay address {error}"),

@@ -41,6 +41,14 @@ pub struct PeerLimits {
 }
 
 impl Peer {
+    /// Whether another line says the same, wherever it stands.
+    fn says_what(&self, other: &Self) -> bool {
+        let words = |peer: &Self| -> Vec<(String, String)> {
+            peer.options.iter().map(|option| (option.key.clone(), option.value.clone())).collect()
+        };
+        self.id == other.id && words(self) == words(other)
+    }
+
     /// The options as a relay reads them.
     ///
     /// # Errors
@@ -96,6 +104,19 @@ pub struct Peers {
     peers: Vec<Peer>,
     by_name: BTreeMap<String, usize>,
     by_id: BTreeMap<PeerId, usize>,
+    conflicts: Vec<Conflict>,
+    place: Option<String>,
+}
+
+/// Two lines that say different things of one name: nobody is called that until one of them goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The name.
+    pub name: String,
+    /// The first of the lines, from 1.
+    pub first_line: usize,
+    /// The first that differs from it.
+    pub line: usize,
 }
 
 impl Peers {
@@ -112,20 +133,51 @@ impl Peers {
     /// # Errors
     /// The first mistake, with line and column.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let mut peers = Self::default();
-        let mut line_of = Vec::new();
+        let mut found: Vec<(usize, Peer)> = Vec::new();
+        let mut first_of: BTreeMap<String, usize> = BTreeMap::new();
+        let mut conflicts: BTreeMap<String, Conflict> = BTreeMap::new();
         for (line, content) in lines(text) {
-            let (name_column, peer) = parse_line(line, content)?;
-            let index = peers.peers.len();
-            if let Some(first) = peers.by_name.insert(peer.name.clone(), index) {
-                let kind = ParseErrorKind::DuplicateName { first_line: line_of[first] };
-                return Err(ParseError { line, column: name_column, kind });
+            let peer = parse_line(line, content)?;
+            match first_of.get(&peer.name).map(|index| &found[*index]) {
+                // Typed or appended twice.
+                Some((_, first)) if first.says_what(&peer) => {}
+                Some((first_line, _)) => {
+                    let conflict = Conflict { name: peer.name.clone(), first_line: *first_line, line };
+                    conflicts.entry(peer.name).or_insert(conflict);
+                }
+                None => {
+                    first_of.insert(peer.name.clone(), found.len());
+                    found.push((line, peer));
+                }
             }
+        }
+        let mut peers = Self::default();
+        for (_, peer) in found.into_iter().filter(|(_, peer)| !conflicts.contains_key(&peer.name)) {
+            let index = peers.peers.len();
+            peers.by_name.insert(peer.name.clone(), index);
             peers.by_id.entry(peer.id).or_insert(index);
             peers.peers.push(peer);
-            line_of.push(line);
         }
+        peers.conflicts = conflicts.into_values().collect();
         Ok(peers)
+    }
+
+    /// The same, with the name of the file, for those who look in it for what it does not have.
+    #[must_use]
+    pub fn of_file(self, place: String) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
+    /// The name of the file.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
+    /// Names that two lines say different things of.
+    #[must_use]
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
     }
 
     /// The peer of this name.
@@ -173,8 +225,8 @@ impl<'a> IntoIterator for &'a Peers {
     }
 }
 
-/// One line with something on it; also the column of the name.
-fn parse_line(line: usize, content: &str) -> Result<(usize, Peer), ParseError> {
+/// One line with something on it.
+fn parse_line(line: usize, content: &str) -> Result<Peer, ParseError> {
     let fail = |column, kind| ParseError { line, column, kind };
     let end = content.trim_end().chars().count() + 1;
     let mut words = words(content);
@@ -200,7 +252,7 @@ fn parse_line(line: usize, content: &str) -> Result<(usize, Peer), ParseError> {
         }
         options.push(PeerOption { key: key.into(), value: value.into(), line, column: word.column });
     }
-    Ok((name.column, Peer { name: name.text.into(), id: peer_id, options }))
+    Ok(Peer { name: name.text.into(), id: peer_id, options })
 }
 
 /// Fuzz entry: an accepted file, printed line by line, is accepted again with the same peers.
@@ -275,12 +327,23 @@ mod tests {
         let broken = id(1).to_string().replacen("vp1", "vp1b", 1);
         let broken = &broken[..61];
         assert_eq!(error(&format!("a {broken}")), (1, 6, Kind::BadId(CodeError::BadCharacter { at: 3 })));
-        let twice = format!("a {}\n\n  a {}", id(1), id(2));
-        assert_eq!(error(&twice), (3, 3, Kind::DuplicateName { first_line: 1 }));
         assert_eq!(error(&format!("a {} open", id(1))), (1, 65, Kind::BadOption));
         assert_eq!(error(&format!("a {} =1", id(1))), (1, 65, Kind::BadOption));
         assert_eq!(error(&format!("a {} k=", id(1))), (1, 65, Kind::BadOption));
         assert_eq!(error(&format!("a {} k=1 k=2", id(1))), (1, 69, Kind::DuplicateOption));
+    }
+
+    #[test]
+    fn a_line_that_is_repeated_is_one_and_lines_that_differ_spoil_their_name_alone() {
+        let (one, two) = (id(1), id(2));
+        let peers = Peers::parse(&format!("a {one}\nb {two} links=2\n\na {one}\nb  {two} links=2 # again\n"));
+        assert_eq!(peers.map(|peers| (peers.len(), peers.conflicts().len())), Ok((2, 0)));
+        let text = format!("# head\na {one}\nb {two}\na {two}\na {two}\nc {one} links=1\nc {one} links=2\n");
+        let peers = Peers::parse(&text).expect("what is right in it");
+        let conflict = |name: &str, first_line, line| Conflict { name: name.into(), first_line, line };
+        assert_eq!(peers.conflicts(), [conflict("a", 2, 4), conflict("c", 6, 7)]);
+        assert_eq!(peers.iter().map(|peer| peer.name.as_str()).collect::<Vec<_>>(), ["b"]);
+        assert!(peers.by_name("a").is_none() && !peers.contains(&one));
     }
 
     #[test]

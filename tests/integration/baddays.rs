@@ -63,15 +63,16 @@ fn both_hear([sent, received]: [Done; 2], code: i32, line: &str) {
 }
 
 #[test]
-fn read_only_directory_is_told_to_both() {
+fn read_only_directory_is_found_before_anybody_sends() {
     let world = World::new();
     let relay = world.relay();
     let (east, west) = (relay.party("east"), relay.party("west"));
     world.dir("inbox");
     world.write("file", "file");
-    let recv = west.waiting(on_tmpfs(&world, "ro", west.recv().args(["drop", "-d", "inbox"])));
-    let sent = east.send().args(["file", "west"]).run();
-    both_hear([sent, recv.wait()], exit::FAILED, "error: nothing was transferred: at west: read-only file system");
+    // Found before anybody has come to send.
+    let recv = on_tmpfs(&world, "ro", west.recv().args(["drop", "-d", "inbox", "--keep"])).run();
+    recv.expect(exit::CONFIG).expect_error("inbox: read-only file system");
+    east.send().args(["file", "west", "--timeout", "0"]).run().expect(exit::PEER_ABSENT);
     assert!(left(&world).is_empty());
 }
 

@@ -20,6 +20,7 @@ mod exits;
 mod faithful;
 mod files;
 mod filesystems;
+mod firstday;
 mod hostile;
 mod interop;
 mod jobs;

@@ -140,7 +140,7 @@ pub fn reload(shared: &Arc<Shared>) {
 }
 
 fn read_again(path: &Path, shared: &Shared) {
-    let mut package = match super::read_policy(path, shared.limits) {
+    let mut package = match super::read_policy(path, shared.limits, &shared.log) {
         Ok(policy) => Package::Policy(Box::new(policy)),
         Err(error) => return shared.log(LogLine::Trouble(Trouble::Reload(path.to_owned(), error))),
     };

@@ -14,18 +14,20 @@ mod linger;
 mod listen;
 mod mail;
 mod queue;
+mod refusals;
 mod shared;
 mod worker;
 
 pub use shared::{Handle, Status};
 
-use crate::identity::{Identity, ParseError, Peers};
+use crate::identity::{Conflict, Identity, ParseError, PeerId, Peers};
 use crate::net::listen::{FourPorts, bind};
 use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
 use crate::net::tcp::raise_descriptor_limit;
 pub use crate::relay::Limits;
 use crate::relay::{Budget, Forwarder, Policy, Pool, Reader, Router};
+use crate::wire::CloseCode;
 use desk::Desk;
 use listen::Acceptor;
 use mail::Inbox;
@@ -68,6 +70,17 @@ pub enum LogLine<'a> {
     Status(Status),
     /// A connection's life.
     Detail(&'a str),
+    /// A peer was turned away, so often since the last line about it.
+    TurnedAway {
+        /// Who, proven.
+        peer: PeerId,
+        /// Why.
+        code: CloseCode,
+        /// How often.
+        times: u64,
+    },
+    /// Lines of the allow file say different things of one name, which is nobody's until one of them goes.
+    Conflict(&'a Path, &'a Conflict),
 }
 
 /// Where log lines go.
@@ -217,7 +230,7 @@ impl std::error::Error for AllowError {
     }
 }
 
-fn read_policy(path: &Path, limits: Limits) -> Result<Policy, AllowError> {
+fn read_policy(path: &Path, limits: Limits, log: &Log) -> Result<Policy, AllowError> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(AllowError::Read)?;
     file.take(ALLOW_FILE_MAX + 1).read_to_end(&mut bytes).map_err(AllowError::Read)?;
@@ -225,6 +238,7 @@ fn read_policy(path: &Path, limits: Limits) -> Result<Policy, AllowError> {
         return Err(AllowError::TooLong);
     }
     let peers = Peers::read(&bytes).map_err(AllowError::Parse)?;
+    peers.conflicts().iter().for_each(|conflict| log(LogLine::Conflict(path, conflict)));
     Policy::only(&peers, limits).map_err(AllowError::Parse)
 }
 
@@ -247,9 +261,8 @@ impl Relay {
         }
         let policy = match &options.allow {
             Allow::Anyone => Policy::open(options.limits),
-            Allow::File(path) => {
-                read_policy(path, options.limits).map_err(|error| RelayError::Allow(path.clone(), error))?
-            }
+            Allow::File(path) => read_policy(path, options.limits, &options.log)
+                .map_err(|error| RelayError::Allow(path.clone(), error))?,
         };
         let mut listeners = options.listeners;
         let four: FourPorts = addresses_of(&listeners)?.into_iter().chain(options.listen.iter().copied()).collect();
@@ -275,6 +288,7 @@ impl Relay {
             forwarded: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             drain: options.drain,
             details: options.details,
+            refusals: Mutex::default(),
             log: options.log,
             stage: AtomicU8::new(Stage::Serving as u8),
             deadline: OnceLock::new(),

@@ -1,16 +1,13 @@
 //! What all threads of a relay see.
 
 use super::mail::Inbox;
+use super::refusals::Refusals;
 use super::{Allow, Log, LogLine, desk};
-use crate::identity::PeerId;
 use crate::relay::{Budget, Limits, LinkId, Notice, Router, Why};
 use std::fmt;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Characters of an id in a log line: enough to tell peers apart.
-const SHORT_ID_CHARS: usize = 12;
 
 /// How far a relay's life is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +33,7 @@ pub struct Shared {
     pub forwarded: Vec<AtomicU64>,
     pub drain: Duration,
     pub details: bool,
+    pub refusals: Mutex<Refusals>,
     pub log: Log,
     pub stage: AtomicU8,
     pub deadline: OnceLock<Instant>,
@@ -119,30 +117,26 @@ impl Shared {
 
     /// A connection's life, if anybody wants to know.
     pub fn notice(&self, link: LinkId, notice: Notice) {
+        if let Notice::TurnedAway(peer, code) = notice {
+            let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(times) = refusals.take(Instant::now(), peer, code) {
+                self.log(LogLine::TurnedAway { peer, code, times });
+            }
+        }
         if !self.details {
             return;
         }
         let link = link.get();
         let line = match notice {
             Notice::Accepted(source) => format!("{link}: connection from {source}"),
-            Notice::Attached(peer) => format!("{link}: attached {}", Short(peer)),
+            Notice::Attached(peer) => format!("{link}: attached {peer}"),
             Notice::TurnedAway(peer, code) => {
-                format!("{link}: turned away {}: {}", Short(peer), Reason(Why::Ended(code)))
+                format!("{link}: turned away {peer}: {}", Reason(Why::Ended(code)))
             }
-            Notice::Detached(peer, why) => format!("{link}: detached {}: {}", Short(peer), Reason(why)),
+            Notice::Detached(peer, why) => format!("{link}: detached {peer}: {}", Reason(why)),
             Notice::Stranger(why) => format!("{link}: never said who it is: {}", Reason(why)),
         };
         self.log(LogLine::Detail(&line));
-    }
-}
-
-/// The first characters of an id.
-struct Short(PeerId);
-
-impl fmt::Display for Short {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        f.write_str(text.get(..SHORT_ID_CHARS).unwrap_or(&text))
     }
 }
 

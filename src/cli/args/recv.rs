@@ -43,7 +43,7 @@ pub struct Recv {
     #[arg(long, value_name = "PEER")]
     pub from: Vec<String>,
 
-    /// Put what comes into DIR, under the names that the sender gives
+    /// Put what comes into DIR, under the names that the sender gives; DIR is made if its parent is there
     #[arg(short, long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
 

@@ -26,7 +26,7 @@ impl Tool for Attach {
             }
             (None, Some(app)) => {
                 let most = if self.keep { KEPT_SESSIONS_MAX } else { 1 };
-                (End::Listen { app: app.clone(), keep: self.keep }, (party.callers(from), most))
+                (End::Listen { app: app.clone(), keep: self.keep }, (party.callers(from)?, most))
             }
             (None, None) => return Err(Fault::new(Exit::Usage, "say whom to dial, or --listen")),
         };

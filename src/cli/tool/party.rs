@@ -10,7 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::progress::Audience;
 use crate::cli::ready::Ready;
 use crate::cli::report::Fault;
-use crate::cli::report::chain;
+use crate::cli::report::{Level, chain};
 use crate::cli::roster::{Roster, everybody};
 use crate::cli::units::Patience;
 use crate::cli::voice::{Known, Voice};
@@ -69,8 +69,23 @@ impl Party {
     }
 
     /// Whom to let call: those named, else every peer we know.
-    pub fn callers(&self, from: Vec<PeerId>) -> Callers {
-        if from.is_empty() { everybody(&self.peers) } else { Callers::Only(from) }
+    ///
+    /// # Errors
+    /// There is nobody: to wait for calls would be to wait for ever.
+    pub fn callers(&self, from: Vec<PeerId>) -> Result<Callers, Fault> {
+        match (from.is_empty(), self.peers.is_empty()) {
+            (false, _) => Ok(Callers::Only(from)),
+            (true, false) => Ok(everybody(&self.peers)),
+            (true, true) => Err(self.nobody("--from")),
+        }
+    }
+
+    /// Nobody is known and nobody named who could call.
+    pub fn nobody(&self, option: &str) -> Fault {
+        let why =
+            self.peers.place().map_or_else(|| "there is no peers file".to_owned(), |at| format!("{at} names nobody"));
+        Fault::new(Exit::Config, format!("nobody could call: {why}, and there is no {option}"))
+            .hint(format!("put a line NAME ID for whoever may into the peers file, or name the id with {option}"))
     }
 
     /// The loop that a tool runs in.
@@ -126,6 +141,12 @@ pub fn drive(client: &mut Client, tool: &mut dyn Tool, mut voice: Voice<'_>) -> 
 
 /// The voice of a tool that connects.
 pub fn voice<'a>(context: &'a Context, party: &Party, ready: Ready) -> Voice<'a> {
+    for conflict in party.peers.conflicts() {
+        let file = party.peers.place().unwrap_or("the peers file");
+        let (name, first, line) = (&conflict.name, conflict.first_line, conflict.line);
+        let text = format!("{file}: lines {first} and {line} say different things of {name}: nobody is called that");
+        context.report.say(Level::Warning, &text);
+    }
     let known = Known { me: party.identity.id(), roster: &party.roster, relays: party.relays.len() };
     Voice::new(&context.report, known, Some(ready), Audience::of_process(&context.report, &context.env))
 }

@@ -60,6 +60,9 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
         .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
     let party = Party::load(connect, &context.env)?;
     let options = options(mappings, connect, &party)?;
+    if !mappings.exports.is_empty() && mappings.allow.is_empty() && party.peers.is_empty() {
+        return Err(party.nobody("--allow"));
+    }
     let voice = party::voice(context, &party, ready);
     let mut voice = match options.imports.first() {
         Some(import) => voice.of_mapping(import.peer, &import.service.app),

@@ -7,10 +7,13 @@ use crate::app::recv::{self, Options};
 use crate::app::transfer::ReceivePolicy;
 use crate::cli::args::{Overwrite, Recv};
 use crate::cli::config::peer_ids;
+use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
 use crate::store::inbox;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 
 /// Sessions of `--keep -d` at once: each has a thread, and windows of its own.
@@ -25,7 +28,7 @@ impl Tool for Recv {
         let from = peer_ids(&self.from, &party.peers)?;
         // Standard output, or commands that write to it, are for one at a time.
         let most = if self.keep && directory.is_some() { KEPT_SESSIONS_MAX } else { 1 };
-        let callers = (party.callers(from), most);
+        let callers = (party.callers(from)?, most);
         let (names, roster, from_again) = (party.roster.clone(), party.roster.clone(), self.from.clone());
         let mut tool = recv::Recv::new(Options {
             app: self.app.clone(),
@@ -58,11 +61,25 @@ impl Recv {
     }
 }
 
-/// Looks now whether the directory is there, instead of when somebody has come to send; and makes its path one that a
-/// command in another directory understands.
+/// Looks now whether the directory is there and can be written to, instead of when somebody has come to send, and makes it
+/// where that is no more than one step; and makes its path one that a command in another directory understands.
 fn usable_directory(path: &Path) -> Result<PathBuf, Fault> {
-    let about = |error: &std::io::Error| Fault::about(Exit::Failed, path, error);
+    let about = |error: &std::io::Error| Fault::about(Exit::Config, path, error);
+    let shown = printable(path);
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(about(&error).hint(format!("make it, and let it be yours: mkdir -p {shown}")));
+        }
+        _ => {}
+    }
     inbox::Inbox::open(path).map_err(|error| about(&error))?;
+    access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        let fault = about(&error.into());
+        match error {
+            Errno::ROFS => fault,
+            _ => fault.hint(format!("make it writable for the user that vp-recv runs as: chown or chmod u+wx {shown}")),
+        }
+    })?;
     std::path::absolute(path).map_err(|error| about(&error))
 }
 
@@ -80,8 +97,15 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_directory_is_told_at_once() {
+    fn a_directory_that_is_no_more_than_missing_is_made_and_any_other_is_told_of_at_once() {
         let fault = usable_directory(Path::new("/nonexistent/inbox")).expect_err("it is not there");
-        assert!(fault.message.starts_with("/nonexistent/inbox: "), "{fault}");
+        assert!(fault.message.starts_with("/nonexistent/inbox: ") && fault.exit == Exit::Config, "{fault}");
+        assert!(fault.hints[0].ends_with("mkdir -p /nonexistent/inbox"), "{fault:?}");
+        let home = tempfile::tempdir().expect("a directory");
+        let inbox = home.path().join("inbox");
+        assert_eq!(usable_directory(&inbox).as_deref(), Ok(&*inbox));
+        assert!(inbox.is_dir());
+        std::fs::write(home.path().join("file"), "").expect("a file");
+        assert_eq!(usable_directory(&home.path().join("file")).map_err(|fault| fault.exit), Err(Exit::Config));
     }
 }

@@ -1,10 +1,12 @@
 //! Words of `vp-relay`.
 
+use crate::app::client::CloseCode;
 use crate::app::relay::{AllowError, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble};
 use crate::cli::args::{Arguments, Output, Relay};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Level, Report, chain};
+use crate::identity::Conflict;
 
 /// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.
 pub fn log(output: Output) -> Log {
@@ -21,6 +23,20 @@ pub fn log(output: Output) -> Log {
         }
         LogLine::Status(status) => report.status(&status.to_string()),
         LogLine::Detail(line) => report.say(Level::Info, line),
+        LogLine::TurnedAway { peer, code, times } => {
+            let why = match code {
+                CloseCode::Refused => "it is not among the peers allowed",
+                CloseCode::Limit => "its links, or those of all, are as many as may be",
+                _ => "it came too late",
+            };
+            let times = if times > 1 { format!(", {times} times since this was last said") } else { String::new() };
+            report.say(Level::Warning, &format!("turned away {peer}: {why}{times}"));
+        }
+        LogLine::Conflict(path, Conflict { name, first_line, line }) => {
+            let path = printable(path);
+            let text = format!("{path}: lines {first_line} and {line} say different things of {name}: neither counts");
+            report.say(Level::Warning, &text);
+        }
     })
 }
 

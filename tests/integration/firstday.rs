@@ -1,0 +1,124 @@
+//! What somebody does on his first day: files with a slip in them, and tools that could never be of use.
+
+use crate::harness::{Done, Relay, Tool, World, eventually, exit};
+
+/// As somebody who may not write everywhere.
+fn as_ordinary_user(tool: Tool) -> Tool {
+    tool.under(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--"])
+}
+
+#[track_caller]
+fn expect_hint(done: &Done, words: &str) {
+    let found = done.stderr.lines().any(|line| line.contains(": hint: ") && line.contains(words));
+    assert!(found, "expected the hint {words:?}\n{done}");
+}
+
+#[test]
+fn name_that_is_not_in_the_peers_file_is_looked_for_nearby() {
+    let world = World::new();
+    let relay = world.relay();
+    world.write("peers", &format!("Depot {}\nshop {}\n", world.id("west"), world.id("stranger")));
+    let east = relay.party("east");
+    let file = world.path("peers");
+    for (typed, meant) in [("depot", Some("Depot")), ("sohp", Some("shop")), ("shoop", Some("shop")), ("hq", None)] {
+        let done = east.attach().arg(format!("{typed}:x")).run().expect(exit::CONFIG);
+        let done = done.expect_error(&format!("{typed}:x: no peer of this name in {}", file.display()));
+        match meant {
+            Some(name) => expect_hint(&done, &format!("did you mean {name}?")),
+            None => assert!(!done.stderr.contains("did you mean"), "{done}"),
+        }
+    }
+}
+
+#[test]
+fn line_repeated_in_the_peers_file_is_fine_and_lines_that_differ_spoil_their_name_alone() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (world.id("east"), world.id("west"));
+    world.write("peers", &format!("west {west}\neast {east}\nwest {west}\nhq {west}\nhq {east}\n"));
+    let (from, to) = (relay.party("east"), relay.party("west"));
+    let inbox = to.waiting(to.recv().args(["-d", "inbox", "--keep"]));
+    inbox.wait_error_line_like("both lines", |line| line.contains("lines 4 and 5 say different things of hq"));
+    let sent = from.send().args(["peers", "west"]).run().expect(exit::DONE);
+    assert!(sent.stderr.contains("vp-send: warning: "), "{sent}");
+    let done = from.send().args(["peers", "hq"]).run().expect(exit::CONFIG);
+    expect_hint(&done.expect_error("hq: lines 4 and 5 say different things of this name in "), "take one of the two");
+    // The relay's file is read in the same way.
+    let relay = Relay::start(&world, &["--allow", "peers"]);
+    relay
+        .process()
+        .wait_error_line_like("both lines", |line| line.contains("lines 4 and 5 say different things of hq"));
+}
+
+#[test]
+fn option_that_nobody_knows_is_refused_in_peers_files_of_all() {
+    let world = World::new();
+    let relay = world.relay();
+    let id = world.id("west");
+    world.write("odd", &format!("west {id} colour=red\n"));
+    let east = relay.party("east").knowing(world.path("odd"));
+    let said = "odd: line 1, column ";
+    let done = east.attach().arg("west:x").run().expect(exit::CONFIG).expect_error(said);
+    assert!(done.stderr.contains("unknown option; circuits=N"), "{done}");
+    let relay =
+        world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--allow", "odd", "--key"]).arg(world.key("relay"));
+    relay.run().expect(exit::CONFIG).expect_error(said);
+}
+
+#[test]
+fn nobody_who_could_call_is_found_at_the_start() {
+    let world = World::new();
+    let relay = world.relay();
+    world.write("nobody", "# nobody yet\n");
+    let west = relay.party("west").knowing(world.path("nobody"));
+    for tool in [
+        west.recv().args(["-d", "inbox", "--keep"]),
+        west.recv().arg("x"),
+        west.attach().args(["--listen", "x"]),
+        west.portrep().args(["--export", "pg=127.0.0.1:5432"]),
+    ] {
+        let done = tool.run().expect(exit::CONFIG).expect_output(b"").expect_error("nobody could call: ");
+        expect_hint(&done, "put a line NAME ID");
+    }
+    // Who is named by an id need not be in any file.
+    let from = west.waiting(west.recv().args(["x", "--from", &world.id("east")]));
+    from.kill();
+}
+
+#[test]
+fn inbox_is_made_or_refused_before_anybody_sends() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = relay.party("west");
+    west.waiting(west.recv().args(["-d", "inbox"])).kill();
+    assert!(world.path("inbox").is_dir(), "it was one step to make it");
+    let done =
+        west.recv().args(["-d", "no/such/inbox"]).run().expect(exit::CONFIG).expect_error("no/such/inbox: no such");
+    expect_hint(&done, "mkdir -p no/such/inbox");
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for name in [".", "west.key", "peers"] {
+        let owned = Tool::new("chown", &world.path(".")).args(["65534", name]).run();
+        owned.expect(0);
+    }
+    Tool::new("chown", &world.path(".")).args(["0", "inbox"]).run().expect(0);
+    let done = as_ordinary_user(west.recv().args(["-d", "inbox"])).run().expect(exit::CONFIG);
+    expect_hint(&done.expect_error("inbox: permission denied"), "writable");
+}
+
+#[test]
+fn relay_tells_its_operator_whom_it_turned_away_and_the_key_tells_its_owner() {
+    let world = World::new();
+    let relay = world.relay();
+    let stranger = world.id("stranger");
+    let line = format!("vp-relay: warning: turned away {stranger}: it is not among the peers allowed");
+    for _ in 0..3 {
+        let done = relay.party("stranger").send().args(["peers", "west:x"]).run().expect(exit::CONFIG);
+        let done = done.expect_error(&format!("relay {} does not admit {stranger}", relay.address));
+        expect_hint(&done, &format!("NAME {stranger}"));
+        relay.process().wait_error_line(&line);
+    }
+    let told = || relay.process().error_text().lines().filter(|said| said.starts_with(&line)).count();
+    eventually("it is told once in a minute", || told() == 1);
+}
