@@ -2,6 +2,7 @@
 
 use super::options::Purpose;
 use super::passed::PassedSocket;
+use super::socket_file::{self, Access, ListenError};
 use super::tcp::{Place, Socket};
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
@@ -10,11 +11,10 @@ use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Connections the kernel completes ahead of us: the usual `somaxconn`, for bursts of thousands a second.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// Where applications connect to.
 #[derive(Debug)]
@@ -38,17 +38,17 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Listens. A socket file that nobody listens on any more is replaced.
+    /// Listens. A socket file that nobody listens on any more is replaced; `access` says for whom the new one is.
     ///
     /// # Errors
     /// The place is in use, or needs privileges.
-    pub fn bind(at: &Place, four: &FourPorts) -> io::Result<Listener> {
+    pub fn bind(at: &Place, four: &FourPorts, access: Access) -> Result<Listener, ListenError> {
         match at {
-            Place::Tcp(address) => bind(*address, four).and_then(Listener::of_bound),
+            Place::Tcp(address) => Ok(bind(*address, four).and_then(Listener::of_bound)?),
             Place::Unix(path) => {
-                remove_dead(path)?;
-                let listener = UnixListener::bind(path)?;
-                Ok(Listener::Unix { listener, path: path.clone(), made: identity_of(path) })
+                let listener = socket_file::bind(path, access)?;
+                let made = socket_file::identity_of(path);
+                Ok(Listener::Unix { listener: UnixListener::from_std(listener), path: path.clone(), made })
             }
         }
     }
@@ -127,29 +127,12 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Listener::Unix { path, made, .. } = self {
-            if made.is_some() && *made == identity_of(path) {
+            if made.is_some() && *made == socket_file::identity_of(path) {
                 // Nobody connects to a file that is left over, so failing harms nobody.
                 let _ = std::fs::remove_file(path);
             }
         }
     }
-}
-
-fn identity_of(path: &Path) -> Option<(u64, u64)> {
-    let metadata = std::fs::symlink_metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
-}
-
-/// Removes a socket file without a listener. One with a listener, or another kind of file, stays in the way.
-fn remove_dead(path: &Path) -> io::Result<()> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    if is_socket {
-        match std::os::unix::net::UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return std::fs::remove_file(path),
-            _ => return Err(io::Error::from(io::ErrorKind::AddrInUse)),
-        }
-    }
-    Ok(())
 }
 
 /// Ports on which addresses of version 4 are listened on: `[::]` leaves these to them.
@@ -223,24 +206,6 @@ pub fn loopbacks() -> Vec<IpAddr> {
 mod tests {
     use super::*;
     use std::io::ErrorKind;
-
-    #[test]
-    fn a_dead_socket_file_is_replaced_a_live_one_is_not_and_ours_goes_with_us() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("db");
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        assert!(path.exists(), "a file without a listener");
-        let ours = Listener::bind(&Place::Unix(path.clone()), &FourPorts::default()).unwrap();
-        assert_eq!(
-            Listener::bind(&Place::Unix(path.clone()), &FourPorts::default()).unwrap_err().kind(),
-            ErrorKind::AddrInUse
-        );
-        drop(ours);
-        assert!(!path.exists());
-        std::fs::write(&path, "a file of somebody").unwrap();
-        assert!(Listener::bind(&Place::Unix(path.clone()), &FourPorts::default()).is_err());
-        assert!(path.exists());
-    }
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()

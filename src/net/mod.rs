@@ -6,6 +6,7 @@
 //! Invariants: a descriptor that others share is never switched to non-blocking mode, because that would switch it for
 //! them too; readiness is a hint, taken back by the first "would block"; nothing here waits.
 
+pub mod accounts;
 pub mod child;
 pub mod dial;
 pub mod listen;
@@ -14,6 +15,7 @@ pub mod options;
 pub mod passed;
 pub mod reaper;
 pub mod signals;
+pub mod socket_file;
 pub mod stdio;
 pub mod tcp;
 pub mod wait;

@@ -172,11 +172,14 @@ pub fn raise_descriptor_limit() -> u64 {
 mod tests {
     use super::*;
     use crate::net::listen::{FourPorts, Listener, bind};
+    use crate::net::socket_file::Access;
     use std::io::ErrorKind;
 
     /// Both ends of a connection, the accepted one as we have it.
     fn pair() -> (std::net::TcpStream, Socket) {
-        let listener = Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap()), &FourPorts::default()).unwrap();
+        let listener =
+            Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap()), &FourPorts::default(), Access::default())
+                .unwrap();
         let Place::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
         let theirs = std::net::TcpStream::connect(address).unwrap();
         let ours = loop {

@@ -48,6 +48,7 @@ mod relay;
 mod reload;
 mod resume;
 mod signals;
+mod socket_files;
 mod stream;
 mod terminal;
 mod ulimits;

@@ -4,6 +4,7 @@ use super::SetupError;
 use super::imports::Import;
 use crate::app::client::Passed;
 use crate::net::listen::{FourPorts, Listener};
+use crate::net::socket_file::ListenError;
 use crate::net::tcp::Place;
 use std::io;
 
@@ -69,7 +70,7 @@ pub fn bind_rest(imports: &[Import], listeners: &mut [Option<Listener>], four: &
         let import = &imports[number];
         let bound = match number.checked_sub(1).filter(|_| import.twin) {
             Some(before) => bind_twin(&imports[before], &mut listeners[before], import, four),
-            None => Listener::bind(&import.at, four),
+            None => Listener::bind(&import.at, four, import.access),
         };
         listeners[number] = Some(bound.map_err(|error| SetupError::Listen(import.at.clone(), error))?);
     }
@@ -83,7 +84,7 @@ fn bind_twin(
     listener: &mut Option<Listener>,
     second: &Import,
     four: &FourPorts,
-) -> io::Result<Listener> {
+) -> Result<Listener, ListenError> {
     let free = |place: &Place| matches!(place, Place::Tcp(address) if address.port() == 0);
     let mut tries = if free(&first.at) { TWIN_TRIES } else { 1 };
     loop {
@@ -92,9 +93,9 @@ fn bind_twin(
             (second, _) => second.clone(),
         };
         tries -= 1;
-        match Listener::bind(&place, four) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {
-                *listener = Some(Listener::bind(&first.at, four)?);
+        match Listener::bind(&place, four, second.access) {
+            Err(error) if error.reason().kind() == io::ErrorKind::AddrInUse && tries > 0 => {
+                *listener = Some(Listener::bind(&first.at, four, first.access)?);
             }
             bound => return bound,
         }

@@ -16,6 +16,7 @@ use super::talk::Talk;
 use crate::app::client::{Context, Notice};
 use crate::identity::PeerId;
 use crate::net::listen::Listener;
+use crate::net::socket_file::Access;
 use crate::net::tcp::{Place, Socket};
 use crate::node::Key;
 use crate::session::Event as SessionEvent;
@@ -33,6 +34,8 @@ const ACCEPT_BATCH: usize = 64;
 pub struct Import {
     /// Where.
     pub at: Place,
+    /// For whom, if it is a socket file.
+    pub access: Access,
     /// Whose export.
     pub peer: PeerId,
     /// Which.

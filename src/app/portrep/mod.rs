@@ -49,10 +49,12 @@ pub use targets::Target;
 use super::callers::{Reload, Taken, reread};
 use super::client::{Callers, CloseCode, Context, Failure, Notice, Passed, Place, Tool, ToolError, Wait};
 use crate::identity::AppName;
+pub use crate::net::accounts::{group_id, user_id};
 pub use crate::net::listen::loopbacks;
 use crate::net::listen::{FourPorts, Listener};
 pub use crate::net::options::{KEEPALIVE_MAX, Keepalive};
 use crate::net::signals::{Came, Request};
+pub use crate::net::socket_file::{Access, ListenError};
 use crate::net::tcp::raise_descriptor_limit;
 use crate::node::{Event, Key};
 use bindings::{Found, bind_rest};
@@ -109,7 +111,7 @@ pub struct Options {
 #[derive(Debug)]
 pub enum SetupError {
     /// This place cannot be listened on.
-    Listen(Place, io::Error),
+    Listen(Place, ListenError),
     /// This socket was passed, and no import is for it.
     Stray(String),
     /// No machine can have the name that the target of this export has.

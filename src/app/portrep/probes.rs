@@ -119,11 +119,12 @@ impl Portrep {
     }
 
     fn bind(&mut self, ctx: &mut Context<'_>, number: usize) {
-        let place = self.doors[number].import.at.clone();
-        let bound = Listener::bind(&place, &self.four).and_then(|listener| self.open_door(ctx, number, listener));
+        let (place, access) = (self.doors[number].import.at.clone(), self.doors[number].import.access);
+        let bound =
+            Listener::bind(&place, &self.four, access).and_then(|listener| Ok(self.open_door(ctx, number, listener)?));
         if let Err(error) = bound {
             // Somebody has the port for now: the next probe tries again.
-            (ctx.notices)(Notice::CannotListen(&place, &error));
+            (ctx.notices)(Notice::CannotListen(&place, error.reason()));
         }
     }
 

@@ -107,11 +107,14 @@ mod tests {
     use super::*;
     use crate::net::listen::{FourPorts, Listener};
     use crate::net::options::Purpose;
+    use crate::net::socket_file::Access;
     use crate::net::tcp::Place;
     use std::io::{Read as _, Write as _};
 
     fn pair() -> (std::net::TcpStream, Talk) {
-        let listener = Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap()), &FourPorts::default()).unwrap();
+        let listener =
+            Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap()), &FourPorts::default(), Access::default())
+                .unwrap();
         let Place::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
         let application = std::net::TcpStream::connect(address).unwrap();
         let socket = loop {

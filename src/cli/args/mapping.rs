@@ -46,7 +46,20 @@ pub enum Where {
         ports: PortRange,
     },
     /// A Unix socket.
-    Unix(PathBuf),
+    Unix(SocketFile),
+}
+
+/// `PATH,mode=660,user=NAME,group=NAME`, each but the path as wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SocketFile {
+    /// Its name.
+    pub path: PathBuf,
+    /// Its permissions.
+    pub mode: Option<u32>,
+    /// Its owner, to be looked up.
+    pub user: Option<String>,
+    /// Its group, to be looked up.
+    pub group: Option<String>,
 }
 
 /// An address to listen on.
@@ -100,6 +113,10 @@ pub enum MappingError {
     BackwardRange,
     /// Not an address of a machine; IPv6 goes in brackets.
     BadAddress,
+    /// Not permissions of a file.
+    BadMode,
+    /// Not something that a socket file can have.
+    BadOption,
     /// Not a target that peers may name.
     BadRule(RuleError),
 }
@@ -112,6 +129,10 @@ impl fmt::Display for MappingError {
             Self::BadApp(error) => write!(f, "the application name {error}"),
             Self::BadPort => f.write_str("a port is a number from 1 to 65535"),
             Self::BackwardRange => f.write_str("the range runs backwards"),
+            Self::BadMode => f.write_str("a mode is octal, at most 777"),
+            Self::BadOption => {
+                f.write_str("a socket file can have mode=, user= and group= behind commas, nothing else")
+            }
             Self::BadRule(error) => error.fmt(f),
             Self::BadAddress => f.write_str("not an IP address (IPv6 goes in brackets)"),
         }
@@ -158,7 +179,7 @@ impl FromStr for Import {
             equals => sides(text, equals)?,
         };
         let at = match at.strip_prefix("unix:") {
-            Some(path) => Where::Unix(socket(path)?),
+            Some(file) => Where::Unix(socket_file(file)?),
             None => {
                 let (bind, ports) = match at.rsplit_once(':') {
                     Some(("localhost", ports)) => (Bind::Localhost, ports),
@@ -227,6 +248,33 @@ fn socket(path: &str) -> Result<PathBuf, MappingError> {
     if path.is_empty() { Err(MappingError::Missing) } else { Ok(path.into()) }
 }
 
+/// What is behind the last commas, as long as it has an `=`: a path may have commas, too.
+fn socket_file(text: &str) -> Result<SocketFile, MappingError> {
+    let mut file = SocketFile::default();
+    let mut path = text;
+    while let Some((before, option)) = path.rsplit_once(',') {
+        let Some((name, value)) = option.split_once('=') else { break };
+        if value.is_empty() {
+            return Err(MappingError::Missing);
+        }
+        // The last one counts, and it comes first here.
+        match name {
+            "mode" => file.mode = Some(file.mode.map_or_else(|| mode(value), Ok)?),
+            "user" => file.user = file.user.or_else(|| Some(value.to_owned())),
+            "group" => file.group = file.group.or_else(|| Some(value.to_owned())),
+            _ => return Err(MappingError::BadOption),
+        }
+        path = before;
+    }
+    file.path = socket(path)?;
+    Ok(file)
+}
+
+fn mode(text: &str) -> Result<u32, MappingError> {
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777).ok_or(MappingError::BadMode)
+}
+
 fn rules(list: &str) -> Result<Vec<Rule>, MappingError> {
     list.split(',').map(|rule| rule.parse().map_err(MappingError::BadRule)).collect()
 }
@@ -293,7 +341,8 @@ mod tests {
         assert_eq!(at("5432=depot:pg"), tcp("127.0.0.1", one(5432)));
         assert_eq!(at("0=depot:pg"), tcp("127.0.0.1", one(0)));
         assert_eq!(at("[::]:5432=depot:pg"), tcp("::", one(5432)));
-        assert_eq!(at("unix:/run/a=b=depot:pg"), Ok(Where::Unix("/run/a=b".into())));
+        let file = |path: &str| SocketFile { path: path.into(), ..SocketFile::default() };
+        assert_eq!(at("unix:/run/a=b=depot:pg"), Ok(Where::Unix(file("/run/a=b"))));
         assert_eq!(at("5-4=depot:pg"), Err(MappingError::BackwardRange));
         assert_eq!(at("0-4=depot:pg"), Err(MappingError::BadPort));
         assert_eq!(at("localhost:1=depot:pg"), Ok(Where::Tcp { bind: Bind::Localhost, ports: one(1) }));
@@ -301,6 +350,26 @@ mod tests {
         assert_eq!(at("+1=depot:pg"), Err(MappingError::BadPort));
         assert_eq!("1=depot:pg".parse::<Import>().map(|import| import.to), Ok("depot:pg".to_owned()));
         assert_eq!(at("depot:pg"), Err(MappingError::NoEquals), "which port?");
+    }
+
+    #[test]
+    fn a_socket_file_may_be_for_somebody() {
+        let at = |text: &str| text.parse::<Import>().map(|import| import.at);
+        let file = |path: &str, mode, user: Option<&str>, group: Option<&str>| {
+            let (user, group) = (user.map(str::to_owned), group.map(str::to_owned));
+            Ok(Where::Unix(SocketFile { path: path.into(), mode, user, group }))
+        };
+        assert_eq!(at("unix:/run/db,mode=660=depot:pg"), file("/run/db", Some(0o660), None, None));
+        let all = "unix:/run/db,user=pg,group=www-data,mode=0600=depot:pg";
+        assert_eq!(at(all), file("/run/db", Some(0o600), Some("pg"), Some("www-data")));
+        assert_eq!(at("unix:/run/a,b=depot:pg"), file("/run/a,b", None, None, None));
+        assert_eq!(at("unix:/run/a,mode=600,mode=660=depot:pg"), file("/run/a", Some(0o660), None, None));
+        for mode in ["999", "1777", "rw", "+1", "-1"] {
+            assert_eq!(at(&format!("unix:/run/db,mode={mode}=depot:pg")), Err(MappingError::BadMode), "{mode}");
+        }
+        assert_eq!(at("unix:/run/db,mod=660=depot:pg"), Err(MappingError::BadOption));
+        assert_eq!(at("unix:/run/db,group==depot:pg"), Err(MappingError::Missing));
+        assert_eq!(at("unix:,mode=660=depot:pg"), Err(MappingError::Missing));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub use attach::Attach;
 pub use common::{Connect, Output};
 pub use keygen::Keygen;
 pub use manual::{Example, Manual};
-pub use mapping::{Allow, Bind, Export, Import, MappingError, PortRange, Target, Where};
+pub use mapping::{Allow, Bind, Export, Import, MappingError, PortRange, SocketFile, Target, Where};
 pub use portrep::{Check, Mappings, Portrep, PortrepCommand, ProxyProtocol};
 pub use recv::{Overwrite, Recv};
 pub use relay::Relay;

@@ -4,11 +4,13 @@ use super::party::{self, drive, wait};
 use super::{Context, Party, Tool};
 use crate::app::callers::Reread;
 use crate::app::client::{Callers, Kind, Notice, Place, take_passed};
-use crate::app::portrep::{self, APP_MAX, Keepalive, Options, ProxyVersion, Rules, Service, Speaks};
+use crate::app::portrep::{self, APP_MAX, Access, Keepalive, Options, ProxyVersion, Rules, Service, Speaks};
 use crate::cli::args::{
-    Allow, Bind, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, Target, Where,
+    Allow, Bind, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, SocketFile,
+    Target, Where,
 };
 use crate::cli::config::peer_ids;
+use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
@@ -173,12 +175,14 @@ fn allowed_still(mappings: &Mappings, peers: &Peers) -> Reread {
 /// One import for each port of a range: the first port of the range is the first of the export.
 fn ports(import: &Import, to: Address, speaks: Speaks) -> Result<Vec<portrep::Import>, Fault> {
     short_enough(&to.app)?;
-    let one = |at, offset, twin| {
+    let one = |at, offset| {
         let service = Service { app: to.app.clone(), offset };
-        portrep::Import { at, peer: to.peer, service, speaks, twin }
+        portrep::Import { at, access: Access::default(), peer: to.peer, service, speaks, twin: false }
     };
     Ok(match &import.at {
-        Where::Unix(path) => vec![one(Place::Unix(path.clone()), 0, false)],
+        Where::Unix(file) => {
+            vec![portrep::Import { access: access(file)?, ..one(Place::Unix(file.path.clone()), 0) }]
+        }
         Where::Tcp { bind, ports: PortRange { first, last } } => {
             let addresses = match bind {
                 Bind::Address(address) => vec![*address],
@@ -187,11 +191,30 @@ fn ports(import: &Import, to: Address, speaks: Speaks) -> Result<Vec<portrep::Im
             let mut imports = Vec::new();
             for port in *first..=*last {
                 let at = |address: &IpAddr| Place::Tcp(SocketAddr::new(*address, port));
-                imports.extend((0..).zip(&addresses).map(|(n, address)| one(at(address), port - first, n > 0)));
+                imports.extend(
+                    (0..)
+                        .zip(&addresses)
+                        .map(|(n, address)| portrep::Import { twin: n > 0, ..one(at(address), port - first) }),
+                );
             }
             imports
         }
     })
+}
+
+/// For whom a socket file is.
+fn access(file: &SocketFile) -> Result<Access, Fault> {
+    let id = |what, name: &Option<String>, look: fn(&str) -> std::io::Result<Option<u32>>| {
+        let Some(name) = name else { return Ok(None) };
+        let fault = |why: &str| Fault::new(Exit::Config, format!("{what}={}: {why}", printable::<str>(name)));
+        match look(name) {
+            Ok(Some(id)) => Ok(Some(id)),
+            Ok(None) => Err(fault(&format!("no {what} of this system is called that"))),
+            Err(error) => Err(fault(&chain(&error))),
+        }
+    };
+    let (user, group) = (id("user", &file.user, portrep::user_id)?, id("group", &file.group, portrep::group_id)?);
+    Ok(Access { mode: file.mode, user, group })
 }
 
 fn short_enough(app: &AppName) -> Result<(), Fault> {

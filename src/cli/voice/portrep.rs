@@ -2,7 +2,7 @@
 
 use super::Voice;
 use crate::app::client::{Notice, Place};
-use crate::app::portrep::SetupError;
+use crate::app::portrep::{ListenError, SetupError};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
@@ -77,8 +77,15 @@ impl Voice<'_> {
 pub fn setup_fault(error: &SetupError) -> Fault {
     match error {
         SetupError::Listen(place, error) => {
-            let place = place.to_string();
-            Fault::new(Exit::Failed, format!("cannot listen on {}: {}", printable(&place), chain(error)))
+            let (place, reason) = (place.to_string(), chain(error.reason()));
+            let place = printable(&place);
+            match error {
+                ListenError::Listen(_) => Fault::new(Exit::Failed, format!("cannot listen on {place}: {reason}")),
+                ListenError::Owner(_) => {
+                    Fault::new(Exit::Failed, format!("cannot give {place} to that user or group: {reason}"))
+                        .hint("only root may give it to another user, or to a group that it is not in itself")
+                }
+            }
         }
         SetupError::BadName(..) | SetupError::Stray(_) => Fault::new(Exit::Config, chain(error)),
     }
