@@ -7,7 +7,7 @@ use crate::harness::ports::Target;
 use crate::harness::sites::tell;
 use crate::harness::terminal::{CLEARED, Terminal};
 use crate::harness::{
-    Input, Output, Random, Running, Signal, Tool, World, burnt_in_a_second, eventually, exit, names, skip, within,
+    Input, Output, Random, Running, Signal, Tool, World, burnt_by, eventually, exit, names, skip, within,
 };
 use crate::impair::Shape;
 
@@ -207,13 +207,13 @@ fn terminal_that_is_gone_neither_ends_nor_busies_whoever_speaks_to_it() {
     world.write("file", "content");
     let recv = relay.party("west").recv().args(["x", "--keep", "-d", "inbox", "-vv", "--ready-fd", "1"]);
     // In a session without a terminal, but with this one to write to.
-    let detached = ["setsid", "--wait"].map(String::from);
+    let detached = ["setsid", "--wait", "setpriv", "--pdeathsig", "KILL"].map(String::from);
     let recv = recv.env("TERM", "xterm").under(terminal.as_standard_error()).under(detached);
     let recv = recv.spawn();
     recv.wait_line("attached x");
     terminal.close();
     relay.party("east").send().args(["file", "west:x"]).run().expect(exit::DONE);
-    assert!(burnt_in_a_second(&[&recv]) < 50, "{recv}");
+    assert!(burnt_by(&[first_inside(&recv)]) < 50, "{recv}");
     assert_eq!(std::fs::read_to_string(world.path("inbox/file")).ok().as_deref(), Some("content"));
     recv.kill();
 }
@@ -269,9 +269,9 @@ fn children(parent: u32) -> Vec<u32> {
     pids.map(of).filter(|(_, of)| *of == Some(parent)).map(|(pid, _)| pid).collect()
 }
 
-/// What `unshare --fork` started.
-fn first_inside(unshare: &Running) -> u32 {
-    children(unshare.pid())[0]
+/// What `unshare --fork` or `setsid --wait` started.
+fn first_inside(around: &Running) -> u32 {
+    children(around.pid())[0]
 }
 
 #[test]

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 pub use data::{Random, assert_same_content, assert_same_tree, held, names};
 pub use done::Done;
-pub use process::{DEADLINE, Input, Output, Running, Tool};
+pub use process::{DEADLINE, Input, Output, Running, Tool, cpu_ticks_of};
 pub use rustix::process::Signal;
 
 use crate::impair::{Impair, Place, Shape};
@@ -82,7 +82,13 @@ pub fn within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
 
 /// Processor time that programs use in the next second, all together, hundredths of a second.
 pub fn burnt_in_a_second(programs: &[&Running]) -> u64 {
-    let used = || programs.iter().map(|running| running.cpu_ticks()).sum::<u64>();
+    let pids: Vec<u32> = programs.iter().map(|running| running.pid()).collect();
+    burnt_by(&pids)
+}
+
+/// The same of processes by their numbers.
+pub fn burnt_by(pids: &[u32]) -> u64 {
+    let used = || pids.iter().map(|pid| cpu_ticks_of(*pid)).sum::<u64>();
     let before = used();
     within(Duration::from_secs(1), || false);
     used() - before

@@ -376,9 +376,7 @@ impl Running {
 
     /// Processor time used so far, hundredths of a second, while it runs.
     pub fn cpu_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("a running process");
-        let fields = stat.rsplit(')').next().expect("after the name").split_whitespace();
-        fields.skip(11).take(2).map(|word| word.parse::<u64>().expect("a number")).sum()
+        cpu_ticks_of(self.pid())
     }
 
     /// Waits for the end, however it ends. A passed deadline fails the test.
@@ -437,6 +435,13 @@ impl Running {
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = kill_process(Pid::from_child(&self.child), Signal::KILL);
     }
+}
+
+/// Processor time that a process has used so far, hundredths of a second, while it runs.
+pub fn cpu_ticks_of(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running process");
+    let fields = stat.rsplit(')').next().expect("after the name").split_whitespace();
+    fields.skip(11).take(2).map(|word| word.parse::<u64>().expect("a number")).sum()
 }
 
 impl Drop for Running {
