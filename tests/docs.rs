@@ -16,7 +16,7 @@ use std::process::Stdio;
 
 use clap_complete::Shell;
 use vp::cli::args::{Entry, tools};
-use vp::cli::exit::TABLE;
+use vp::cli::exit::shown;
 use vp::identity::PeerId;
 
 fn root() -> PathBuf {
@@ -67,9 +67,9 @@ fn every_manual_page_quotes_the_table_of_exit_statuses() {
         let (_, table) = page.split_once(".SH EXIT STATUS\n").unwrap_or_else(|| panic!("{name} has no table"));
         let table = table.split(".SH ").next().unwrap_or_default();
         let rows: Vec<_> = table.split(".TP\n").skip(1).collect();
-        assert_eq!(rows.len(), TABLE.len(), "{name}");
-        for (shown, row) in rows.iter().zip(TABLE) {
-            assert!(shown.starts_with(&format!(".B {}\n{}", row.code, row.meaning)), "{name}: {shown}");
+        assert_eq!(rows.len(), shown().count(), "{name}");
+        for (text, row) in rows.iter().zip(shown()) {
+            assert!(text.starts_with(&format!(".B {}\n{}", row.code, row.meaning)), "{name}: {text}");
         }
     }
 }
@@ -78,8 +78,13 @@ fn every_manual_page_quotes_the_table_of_exit_statuses() {
 fn every_option_is_in_its_manual_page() {
     for Entry { manual, command, .. } in tools() {
         let page = read(format!("man/{}.1", manual.name)).replace("\\-", "-");
-        for long in command.get_arguments().filter_map(|option| option.get_long()) {
-            assert!(page.contains(&format!("--{long}")), "{}: --{long}", manual.name);
+        let help = command.clone().render_long_help().to_string();
+        for option in command.get_arguments().filter(|option| option.get_long().is_some()) {
+            let others = option.get_visible_aliases().unwrap_or_default();
+            for long in option.get_long().into_iter().chain(others) {
+                assert!(page.contains(&format!("--{long}")), "{}: --{long}", manual.name);
+                assert!(option.is_hide_set() || help.contains(long), "{}: --{long} is not in --help", manual.name);
+            }
         }
     }
 }
@@ -191,7 +196,7 @@ fn command_lines_in_the_readme_parse() {
 #[test]
 fn the_readme_quotes_the_table_of_exit_statuses() {
     let readme = read("README.md");
-    for row in TABLE {
+    for row in shown() {
         let line = format!("| {} | {} | {} |", row.code, row.meaning, row.retry.word()).replace("|  |", "| |");
         assert!(readme.lines().any(|shown| shown == line), "{line}");
     }

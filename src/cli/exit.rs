@@ -94,6 +94,13 @@ pub const TABLE: [Row; 12] = [
     row("128+n", "ended by signal n", Retry::Moot),
 ];
 
+/// The rows that help texts and manual pages show: a status that no command line leads to is nobody's business. As it stands,
+/// there is always something to do: a source is there or it is a mistake.
+pub fn shown() -> impl Iterator<Item = Row> {
+    let nothing = Exit::NothingToDo.row();
+    TABLE.into_iter().filter(move |row| *row != nothing)
+}
+
 impl Exit {
     /// The number given to the system. A shell says 128+n of a program that signal n ended, and so do we.
     pub const fn code(self) -> u8 {

@@ -1,4 +1,4 @@
-//! Durations, sizes and rates as people type them: one whole number, one unit, nothing else.
+//! Durations, sizes and rates as people type them: `1h30m`, `0.5s`, `10k`, `1MB`.
 
 use std::error::Error;
 use std::fmt;
@@ -6,16 +6,22 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::identity::{Number, SizeError, size};
+
 /// Longest duration taken, seconds: a century. Adding it to any clock cannot overflow.
 pub const DURATION_MAX_SECONDS: u64 = 100 * 366 * 24 * 60 * 60;
 
-/// Units of a duration and their milliseconds. `ms` is told from `m` because the whole tail is compared.
-const DURATION_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+/// Units of a duration and their nanoseconds, in the order in which they may follow each other.
+const DURATION_UNITS: [(&str, u64); 5] = [
+    ("d", 24 * 60 * 60 * 1_000_000_000),
+    ("h", 60 * 60 * 1_000_000_000),
+    ("m", 60 * 1_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+];
 
-/// Units of a size and their bytes: powers of 1024, as in `dd` and `split`.
-const SIZE_UNITS: [(&str, u64); 5] = [("", 1), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
-
-/// How long to wait: for a time, or for ever. Typed `300ms`, `20s`, `10m`, `2h`, `0` or `never` (never give up).
+/// How long to wait: for a time, or for ever. Typed `300ms`, `0.5s`, `1h30m`, `1d`, `0` or
+/// `never` (never give up).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
     /// Give up after this time; zero means do not wait at all.
@@ -34,7 +40,7 @@ impl Patience {
     }
 }
 
-/// An amount of bytes. Typed `0`, `512`, `64K`, `2M`, `1G` or `1T`.
+/// An amount of bytes. Typed `0`, `512`, `64K`, `1.5G` or `1MB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
@@ -47,7 +53,7 @@ pub struct Rate(pub NonZeroU64);
 pub enum UnitError {
     /// There was nothing.
     Empty,
-    /// It does not start with a digit: signs, spaces and fractions are refused.
+    /// It does not start with a digit: signs and spaces are refused.
     NotANumber,
     /// A number of time without a unit. Only `0` may stand alone.
     NoDurationUnit,
@@ -65,10 +71,12 @@ impl fmt::Display for UnitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "a number is missing",
-            Self::NotANumber => "not a whole number",
-            Self::NoDurationUnit => "a unit is missing: ms, s, m or h",
-            Self::UnknownDurationUnit => "unknown unit: use ms, s, m or h",
-            Self::UnknownSizeUnit => "unknown unit: use K, M, G or T (powers of 1024)",
+            Self::NotANumber => "not a number",
+            Self::NoDurationUnit => "a unit is missing: ms, s, m, h or d",
+            Self::UnknownDurationUnit => "unknown unit: use ms, s, m, h and d, the larger first, as in 1h30m",
+            Self::UnknownSizeUnit => {
+                "unknown unit: use K, M, G or T (powers of 1024), or KB, MB, GB or TB (powers of 1000)"
+            }
             Self::TooLarge => "too large",
             Self::Zero => "must not be zero",
         })
@@ -92,9 +100,14 @@ impl FromStr for Size {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let (number, unit) = split(text)?;
-        let (_, factor) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or(UnitError::UnknownSizeUnit)?;
-        number.checked_mul(*factor).map(Self).ok_or(UnitError::TooLarge)
+        if text.is_empty() {
+            return Err(UnitError::Empty);
+        }
+        size(text).map(Self).map_err(|error| match error {
+            SizeError::NotANumber => UnitError::NotANumber,
+            SizeError::UnknownUnit => UnitError::UnknownSizeUnit,
+            SizeError::TooLarge => UnitError::TooLarge,
+        })
     }
 }
 
@@ -107,17 +120,29 @@ impl FromStr for Rate {
     }
 }
 
-/// Reads `300ms`, `20s`, `10m`, `2h` or `0`.
+/// Reads `300ms`, `0.5s`, `1h30m`, `1d` or `0`.
 ///
 /// # Errors
 /// [`UnitError`] says what is wrong with it.
 pub fn duration(text: &str) -> Result<Duration, UnitError> {
-    let (number, unit) = split(text)?;
-    if unit.is_empty() {
-        return if number == 0 { Ok(Duration::ZERO) } else { Err(UnitError::NoDurationUnit) };
+    let (mut rest, mut units, mut whole) = (text, &DURATION_UNITS[..], 0_u64);
+    if text.is_empty() {
+        return Err(UnitError::Empty);
     }
-    let (_, factor) = DURATION_UNITS.iter().find(|(name, _)| *name == unit).ok_or(UnitError::UnknownDurationUnit)?;
-    let time = number.checked_mul(*factor).map(Duration::from_millis).ok_or(UnitError::TooLarge)?;
+    while !rest.is_empty() {
+        let (number, behind) = Number::take(rest).ok_or(UnitError::NotANumber)?;
+        let length = behind.bytes().take_while(|byte| !byte.is_ascii_digit()).count();
+        let unit = behind.get(..length).ok_or(UnitError::UnknownDurationUnit)?;
+        if unit.is_empty() {
+            return if number.is_zero() && rest == text { Ok(Duration::ZERO) } else { Err(UnitError::NoDurationUnit) };
+        }
+        let at = units.iter().position(|(name, _)| *name == unit).ok_or(UnitError::UnknownDurationUnit)?;
+        // A century in nanoseconds fits 64 bits five times.
+        let part = number.times(units[at].1).ok_or(UnitError::TooLarge)?;
+        whole = whole.checked_add(part).ok_or(UnitError::TooLarge)?;
+        (rest, units) = (&behind[length..], &units[at + 1..]);
+    }
+    let time = Duration::from_nanos(whole);
     if time.as_secs() > DURATION_MAX_SECONDS { Err(UnitError::TooLarge) } else { Ok(time) }
 }
 
@@ -130,20 +155,6 @@ pub fn duration_above_zero(text: &str) -> Result<Duration, UnitError> {
     if time.is_zero() { Err(UnitError::Zero) } else { Ok(time) }
 }
 
-/// Splits the digits at the front from the unit behind them.
-fn split(text: &str) -> Result<(u64, &str), UnitError> {
-    if text.is_empty() {
-        return Err(UnitError::Empty);
-    }
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    if number.is_empty() || unit.starts_with(['.', ',']) {
-        return Err(UnitError::NotANumber);
-    }
-    // Only digits are left, so the one thing that can go wrong is their number.
-    number.parse().map(|number| (number, unit)).map_err(|_| UnitError::TooLarge)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,9 +162,19 @@ mod tests {
 
     #[test]
     fn durations_read_as_written() {
-        for (text, milliseconds) in
-            [("0", 0), ("0s", 0), ("300ms", 300), ("20s", 20_000), ("10m", 600_000), ("2h", 7_200_000), ("007s", 7_000)]
-        {
+        for (text, milliseconds) in [
+            ("0", 0),
+            ("0s", 0),
+            ("300ms", 300),
+            ("20s", 20_000),
+            ("0.5s", 500),
+            ("10m", 600_000),
+            ("2h", 7_200_000),
+            ("1h30m", 5_400_000),
+            ("1d", 86_400_000),
+            ("1d12h0.5s", 129_600_500),
+            ("007s", 7_000),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
     }
@@ -166,12 +187,15 @@ mod tests {
             ("-1s", UnitError::NotANumber),
             ("+1s", UnitError::NotANumber),
             (" 1s", UnitError::NotANumber),
-            ("1.5s", UnitError::NotANumber),
+            ("1.s", UnitError::NotANumber),
+            ("1m-1s", UnitError::UnknownDurationUnit),
             ("10", UnitError::NoDurationUnit),
             ("10x", UnitError::UnknownDurationUnit),
             ("10 s", UnitError::UnknownDurationUnit),
             ("10S", UnitError::UnknownDurationUnit),
-            ("1h30m", UnitError::UnknownDurationUnit),
+            ("1h30", UnitError::NoDurationUnit),
+            ("30m1h", UnitError::UnknownDurationUnit),
+            ("1m1m", UnitError::UnknownDurationUnit),
             ("99999999999999999999s", UnitError::TooLarge),
             ("18446744073709551615h", UnitError::TooLarge),
             ("9999999999h", UnitError::TooLarge),
@@ -189,16 +213,21 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_binary_and_strict() {
-        for (text, bytes) in
-            [("0", 0), ("512", 512), ("64K", 65_536), ("2M", 2 << 20), ("1G", 1 << 30), ("1T", 1 << 40)]
-        {
+    fn sizes_are_binary_unless_they_say_bytes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("64k", 65_536),
+            ("64KB", 64_000),
+            ("2M", 2 << 20),
+            ("1G", 1 << 30),
+            ("1T", 1 << 40),
+        ] {
             assert_eq!(text.parse::<Size>(), Ok(Size(bytes)), "{text}");
         }
         for (text, error) in [
-            ("64k", UnitError::UnknownSizeUnit),
-            ("64KB", UnitError::UnknownSizeUnit),
-            ("1,5M", UnitError::NotANumber),
+            ("64x", UnitError::UnknownSizeUnit),
+            ("1,5M", UnitError::UnknownSizeUnit),
             ("99999999T", UnitError::TooLarge),
             ("M", UnitError::NotANumber),
         ] {

@@ -18,6 +18,7 @@ mod name;
 mod parse;
 mod peers;
 mod relay;
+mod size;
 
 pub use address::{Address, AddressError, fuzz_address};
 pub use card::{CARD_BYTES, CARD_LABEL, Card, CardError, fuzz_card};
@@ -29,3 +30,4 @@ pub use name::{AppName, NAME_MAX, NameError};
 pub use parse::{ParseError, ParseErrorKind};
 pub use peers::{Conflict, Peer, PeerLimits, PeerOption, Peers, fuzz_peers};
 pub use relay::{RelayAddress, RelayAddressError, Relays, Scheme, fuzz_relays};
+pub use size::{Number, SizeError, size};

@@ -83,16 +83,9 @@ fn number<T: FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// `N` or `N` with one of `K M G T` (powers of 1024); not zero.
+/// An amount of bytes that is not zero.
 fn size(text: &str) -> Option<u64> {
-    let (digits, shift) = match text.bytes().last()? {
-        b'K' => (&text[..text.len() - 1], 10),
-        b'M' => (&text[..text.len() - 1], 20),
-        b'G' => (&text[..text.len() - 1], 30),
-        b'T' => (&text[..text.len() - 1], 40),
-        _ => (text, 0),
-    };
-    number::<u64>(digits)?.checked_mul(1 << shift).filter(|size| *size > 0)
+    super::size::size(text).ok().filter(|size| *size > 0)
 }
 
 /// The peers file: who is known, by name and by id.
@@ -356,7 +349,7 @@ mod tests {
         for (option, column) in [("links=-1", 71), ("links=+1", 71), ("circuits=4294967296", 74)] {
             assert_eq!(limits(option), Err((column, ParseErrorKind::BadValue)), "{option}");
         }
-        for option in ["rate=0", "rate=K", "rate=1k", "rate=1KK", "rate=16777216T", "rate=1é"] {
+        for option in ["rate=0", "rate=K", "rate=1x", "rate=1KK", "rate=16777216T", "rate=1é"] {
             assert_eq!(limits(option), Err((70, ParseErrorKind::BadValue)), "{option}");
         }
         assert_eq!(limits("rate=16777215T").map(|l| l.rate), Ok(Some(16_777_215 << 40)));

@@ -6,7 +6,7 @@ use clap::Command;
 use clap_mangen::Man;
 use vp::cli::args::{Entry, tools};
 use vp::cli::env::VARIABLES;
-use vp::cli::exit::TABLE;
+use vp::cli::exit::shown;
 
 /// Date of the release whose words these are: changes with the version, not with the day of the build.
 const DATE: &str = "2026-11-22";
@@ -79,11 +79,24 @@ fn synopsis(command: &mut Command) -> String {
 fn options(command: Command) -> String {
     let headings: Vec<String> =
         command.get_arguments().filter_map(|a| a.get_help_heading()).map(str::to_owned).collect();
+    let mut aliases: Vec<(String, Vec<String>)> = Vec::new();
+    for argument in command.get_arguments() {
+        let others = argument.get_visible_aliases().unwrap_or_default();
+        if let (Some(long), false) = (argument.get_long(), others.is_empty()) {
+            aliases.push((long.to_owned(), others.into_iter().map(str::to_owned).collect()));
+        }
+    }
     let mut page = Vec::new();
     Man::new(command).render_options_section(&mut page).expect("memory");
     let mut page = String::from_utf8(page).expect("text");
     for heading in headings {
         page = page.replace(&format!(".SH {}\n", heading.to_uppercase()), &format!(".SS {heading}\n"));
+    }
+    // clap_mangen leaves out the other names of an option, which --help shows.
+    for (long, others) in aliases {
+        let bold = |name: &str| format!("\\fB\\-\\-{}\\fR", text(name));
+        let all: String = others.iter().map(|other| format!(", {}", bold(other))).collect();
+        page = page.replacen(&bold(&long), &format!("{}{all}", bold(&long)), 1);
     }
     // A second paragraph of an option stays under its option.
     page.replace("\n\n", "\n.sp\n").replace("\n.br\n.sp\n.br\n", "\n.sp\n")
@@ -100,7 +113,7 @@ fn environment(variables: impl Iterator<Item = (&'static str, &'static str)>) ->
 fn exit_status() -> String {
     let mut page = String::new();
     heading(&mut page, "EXIT STATUS");
-    for row in TABLE {
+    for row in shown() {
         let retry = match row.retry.word() {
             "" => String::new(),
             "?" => " (trying again may help)".to_owned(),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::cli::env::VARIABLES;
-use crate::cli::exit::TABLE;
+use crate::cli::exit::shown;
 
 /// Manual of one tool.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ impl Manual {
             text.push('\n');
         }
         text.push_str("Exit status (retry?):\n");
-        for row in TABLE {
+        for row in shown() {
             let retry = if row.retry.word().is_empty() { String::new() } else { format!(" ({})", row.retry.word()) };
             let _ = writeln!(text, "  {:<6} {}{retry}", row.code, row.meaning);
         }

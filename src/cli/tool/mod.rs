@@ -131,7 +131,10 @@ mod tests {
     fn a_usage_error_is_one_line_and_hints() {
         let bad = fault::<Send>("vp-send", &["a", "depot", "--timeout", "10x"]);
         assert_eq!(bad.exit, Exit::Usage);
-        assert_eq!(bad.message, "invalid value '10x' for '--timeout <DUR>': unknown unit: use ms, s, m or h");
+        assert_eq!(
+            bad.message,
+            "invalid value '10x' for '--timeout <DUR>': unknown unit: use ms, s, m, h and d, the larger first, as in 1h30m"
+        );
         assert_eq!(bad.hints, ["try vp-send --help"]);
         let missing = fault::<Send>("vp-send", &[]);
         assert_eq!(missing.message, "the following required arguments were not provided: <SOURCE>...");
