@@ -15,6 +15,7 @@ function __vp_peers
 end
 
 complete -c vp-send -l exec -d 'Send what CMD writes, run by /bin/sh, as a stream' -r
+complete -c vp-send -l exclude -d 'Leave out what PATTERN matches, in the manner of .gitignore; may be repeated' -x
 complete -c vp-send -s n -l name -d 'Name of the stream at the receiver' -x
 complete -c vp-send -s c -l compress -d 'Compress with zstd: auto (where it helps), off, or a level from 1 to 19' -x
 complete -c vp-send -l limit -d 'Send at most this many bytes a second, counted after compression' -x
@@ -25,6 +26,7 @@ complete -c vp-send -l timeout -l wait -d 'Wait at most this long for a relay an
 complete -c vp-send -l resume-timeout -d 'Keep a broken session alive at most this long while reconnecting; never keeps it for ever' -x
 complete -c vp-send -l dead-time -d 'Take a path for dead after this long without a sign of life' -x
 complete -c vp-send -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -x
+complete -c vp-send -l dry-run -d 'List what would be sent, one path a line, and contact nobody'
 complete -c vp-send -s q -l quiet -d 'Say nothing but errors'
 complete -c vp-send -s v -l verbose -d 'Say what happens; twice: also what helps to find a fault'
 complete -c vp-send -l json -d 'Write messages and events as JSON, one object a line'

@@ -64,6 +64,8 @@ pub enum Notice<'a> {
     ItemFailed(&'a [u8], Fault, Side),
     /// The file system of this directory did not keep what came with some items.
     Unkept(&'a Path, Unkept),
+    /// A key in use lies in what is sent, and is left out: its path, as bytes of unknown origin.
+    KeyLeftOut(&'a [u8]),
     /// A transfer of a tool that goes on is complete: from whom, how many items, and how many bytes came.
     Received(PeerId, u64, u64),
     /// An import listens here for connections to this peer's application.

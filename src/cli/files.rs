@@ -111,6 +111,14 @@ pub fn relay_key_candidates(flag: Option<&Path>, env: &Env) -> Vec<Candidate> {
     credential.map(|path| Candidate { path, origin: Origin::Credential }).into_iter().collect()
 }
 
+/// Wherever a secret key may lie that these tools use here.
+pub fn secret_keys(flag: Option<&Path>, env: &Env) -> Vec<PathBuf> {
+    let ours = candidates(ConfigFile::Key, flag, env).into_iter().chain(candidates(ConfigFile::Key, None, env));
+    let relays = relay_key_candidates(None, env).into_iter().map(|candidate| candidate.path);
+    let made = state_directory(env).map(|directory| directory.join(RELAY_KEY));
+    ours.map(|candidate| candidate.path).chain(relays).chain(made).collect()
+}
+
 /// Where this user's `key` belongs when one is made: the first place of the user's own.
 pub fn user_file(file: ConfigFile, env: &Env) -> Option<PathBuf> {
     user_directory(env).map(|directory| directory.join(file.name()))

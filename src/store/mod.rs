@@ -20,6 +20,7 @@ pub mod inbox;
 pub mod keyfile;
 mod mounts;
 pub mod names;
+pub mod omit;
 pub mod owed;
 pub mod part;
 mod permits;

@@ -10,6 +10,7 @@
 use super::beneath;
 use super::fault::Fault;
 use super::names::{TreePath, is_reserved, link_stays_inside};
+use super::omit::{Omit, Why};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::fs::{fstat, openat, readlinkat, statat};
@@ -140,6 +141,10 @@ pub struct Walk {
     sources: std::vec::IntoIter<PathBuf>,
     tops: HashSet<Vec<u8>>,
     levels: Vec<Level>,
+    omit: Omit,
+    /// The first key that was left out, until somebody asks.
+    key: Option<Vec<u8>>,
+    keys_met: u64,
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -148,7 +153,40 @@ impl Walk {
     /// A walk over the sources in the order given. Nothing is read yet.
     #[must_use]
     pub fn new(sources: Vec<PathBuf>) -> Self {
-        Self { sources: sources.into_iter(), tops: HashSet::new(), levels: Vec::new() }
+        Self {
+            sources: sources.into_iter(),
+            tops: HashSet::new(),
+            levels: Vec::new(),
+            omit: Omit::default(),
+            key: None,
+            keys_met: 0,
+        }
+    }
+
+    /// One that leaves this out.
+    #[must_use]
+    pub fn without(self, omit: Omit) -> Self {
+        Self { omit, ..self }
+    }
+
+    /// The path of the first key in use that was left out, once.
+    pub fn take_key(&mut self) -> Option<Vec<u8>> {
+        self.key.take()
+    }
+
+    fn leaves_out(&mut self, step: &Step) -> bool {
+        let Some(why) = self.omit.why(step) else { return false };
+        if let Ok(found) = step {
+            if found.kind == Kind::Directory {
+                // Nor anything in it.
+                self.levels.pop();
+            }
+            if why == Why::Key {
+                self.key = (self.keys_met == 0).then(|| found.path.as_bytes().to_vec()).or(self.key.take());
+                self.keys_met += 1;
+            }
+        }
+        true
     }
 
     fn top(&mut self, source: &Path) -> Step {
@@ -210,6 +248,17 @@ impl Iterator for Walk {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
+        loop {
+            let step = self.step()?;
+            if !self.leaves_out(&step) {
+                return Some(step);
+            }
+        }
+    }
+}
+
+impl Walk {
+    fn step(&mut self) -> Option<Step> {
         while let Some(level) = self.levels.last_mut() {
             let Some(name) = level.names.next() else {
                 self.levels.pop();
@@ -237,9 +286,9 @@ pub struct Totals {
 /// Counts what there is to send, unless there are more than `items_max` items: then `None`, since
 /// counting would delay the first byte for longer than the figure is worth.
 #[must_use]
-pub fn measure(sources: Vec<PathBuf>, items_max: u64) -> Option<Totals> {
+pub fn measure(walk: Walk, items_max: u64) -> Option<Totals> {
     let mut totals = Totals::default();
-    for found in Walk::new(sources).flatten() {
+    for found in walk.flatten() {
         totals.items += 1;
         totals.bytes = totals.bytes.saturating_add(found.stamp.size);
         if totals.items > items_max {
@@ -327,8 +376,8 @@ mod tests {
         symlink("../c", root.join("a/link")).unwrap();
         let expected = ["t", "t/a", "t/a/link", "t/a/y", "t/b", "t/b/inner", "t/b/inner/f", "t/b/z", "t/c"];
         assert_eq!(shown(Walk::new(vec![root.clone()])), expected);
-        assert_eq!(measure(vec![root.clone()], 9), Some(Totals { items: 9, bytes: 20 }));
-        assert_eq!(measure(vec![root], 8), None);
+        assert_eq!(measure(Walk::new(vec![root.clone()]), 9), Some(Totals { items: 9, bytes: 20 }));
+        assert_eq!(measure(Walk::new(vec![root]), 8), None);
     }
 
     #[test]
@@ -350,6 +399,39 @@ mod tests {
                 name.to_owned()
             })
         );
+    }
+
+    #[test]
+    fn a_key_in_use_is_left_out_however_it_is_reached_and_so_is_what_a_pattern_names() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("t");
+        fs::create_dir_all(root.join("d/cache")).unwrap();
+        for file in ["d/key", "a.log", "d/b.log", "d/keep.log", "d/cache/x", "d/c"] {
+            fs::write(root.join(file), "").unwrap();
+        }
+        fs::hard_link(root.join("d/key"), root.join("other")).unwrap();
+        rustix::fs::mknodat(CWD, root.join("d/pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let stat = rustix::fs::stat(root.join("d/key")).unwrap();
+        let omit = |patterns: &[&str]| {
+            let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+            Omit::new(vec![(stat.st_dev, stat.st_ino)], &patterns).unwrap()
+        };
+        let walk = |patterns: &[&str]| Walk::new(vec![root.clone()]).without(omit(patterns));
+        let all = ["t", "t/a.log", "t/d", "t/d/b.log", "t/d/c", "t/d/cache", "t/d/cache/x", "t/d/keep.log", "Special"];
+        assert_eq!(shown(walk(&[])), all);
+        let some = walk(&["*.log", "!keep.log", "cache/", "pipe"]);
+        assert_eq!(shown(some), ["t", "t/d", "t/d/c", "t/d/keep.log"]);
+        // From the directory that is sent on, which is itself named by the user.
+        assert_eq!(
+            shown(walk(&["/a.log", "/b.log", "t", "d/**/x", "pipe", "c*"])),
+            ["t", "t/d", "t/d/b.log", "t/d/keep.log"]
+        );
+        let mut walk = walk(&[]);
+        assert_eq!((walk.by_ref().count(), walk.take_key(), walk.take_key()), (9, Some(b"t/d/key".to_vec()), None));
+        // Named by itself, through a link.
+        symlink(root.join("d/key"), home.path().join("link")).unwrap();
+        assert_eq!(Walk::new(vec![home.path().join("link")]).without(omit(&[])).count(), 0);
+        assert!(Omit::new(Vec::new(), &["[z-a]".to_owned()]).is_err());
     }
 
     #[test]

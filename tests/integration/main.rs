@@ -29,6 +29,7 @@ mod keygen;
 mod leaving;
 mod listening;
 mod names;
+mod omit;
 mod ordinary;
 mod portrep;
 mod portrep_breaks;

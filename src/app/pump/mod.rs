@@ -239,6 +239,9 @@ impl State {
 
 /// Tells people an engine's news.
 pub fn tell(news: &News, notices: &mut dyn FnMut(Notice<'_>)) {
+    if let Some(path) = &news.key {
+        notices(Notice::KeyLeftOut(path));
+    }
     for failure in &news.failures {
         notices(Notice::ItemFailed(&failure.path, failure.fault, failure.side));
     }

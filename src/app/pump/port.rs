@@ -43,6 +43,8 @@ pub struct News {
     pub progress: Option<Progressed>,
     /// Items that did not come about.
     pub failures: Vec<Failure>,
+    /// The path of a key that was left out.
+    pub key: Option<Vec<u8>>,
     /// The directory of a file system that did not keep the attributes of some, and which.
     pub unkept: Option<(PathBuf, Unkept)>,
 }
@@ -254,6 +256,12 @@ impl Progress for Teller {
     fn unkept(&mut self, place: &Path, what: Unkept) {
         let mut state = self.shared.lock();
         state.news.unkept = Some((place.to_owned(), what));
+        self.shared.wake_loop(state);
+    }
+
+    fn key_left_out(&mut self, path: &[u8]) {
+        let mut state = self.shared.lock();
+        state.news.key = Some(path.to_vec());
         self.shared.wake_loop(state);
     }
 

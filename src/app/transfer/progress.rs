@@ -31,6 +31,11 @@ pub trait Progress {
         let _ = failure;
     }
 
+    /// A key in use lies in what is sent, and is left out; told once.
+    fn key_left_out(&mut self, path: &[u8]) {
+        let _ = path;
+    }
+
     /// A directory's file system did not keep what came with some items; once, at the end.
     fn unkept(&mut self, place: &Path, what: Unkept) {
         let _ = (place, what);

@@ -16,6 +16,7 @@ use super::port::{Port, TryRecv};
 use super::progress::{Meter, Progress};
 use crate::store::Fault;
 use crate::store::names::TreePath;
+use crate::store::omit::Omit;
 use crate::store::read::measure_by_reading;
 use crate::store::source::{Found, Kind, Skipped, Walk, measure};
 use std::collections::VecDeque;
@@ -31,6 +32,8 @@ const COUNTED_ITEMS_MAX: u64 = 100_000;
 pub struct SendJob {
     /// Files and directories. A symbolic link named here stands for what it points to.
     pub sources: Vec<PathBuf>,
+    /// What is left out of them.
+    pub omit: Omit,
     /// A name for the whole, for people at the other end; may be empty.
     pub name: Vec<u8>,
     /// When to compress.
@@ -40,6 +43,12 @@ pub struct SendJob {
 }
 
 impl SendJob {
+    /// All that there is to send.
+    #[must_use]
+    pub fn walk(&self) -> Walk {
+        Walk::new(self.sources.clone()).without(self.omit.clone())
+    }
+
     /// Sends everything and waits until the receiver has it. Blocks; belongs into a thread.
     ///
     /// Items that cannot be sent are in the outcome; they stop nothing.
@@ -48,13 +57,13 @@ impl SendJob {
     /// When the transfer as a whole ended early; what was committed by then stays.
     pub fn run(self, port: &mut dyn Port, progress: &mut dyn Progress) -> Result<SendOutcome, TransferError> {
         let now = Instant::now();
-        let totals = measure(self.sources.clone(), COUNTED_ITEMS_MAX);
+        let totals = measure(self.walk(), COUNTED_ITEMS_MAX);
         let limit = self.limit.map(|rate| RateLimit::new(rate, now));
         let encoder = BlockEncoder::new(self.compression);
         let mut sender = Sender {
             out: Outgoing::new(port, encoder, limit, now),
             decoder: Decoder::default(),
-            walk: Some(Walk::new(self.sources)),
+            walk: Some(self.walk()),
             next_index: 0,
             open: VecDeque::new(),
             unanswered: 0,
@@ -194,7 +203,11 @@ impl Sender<'_> {
     fn announce(&mut self) -> Result<(), TransferError> {
         while self.open.len() < OPEN_ENTRIES_MAX {
             let Some(walk) = &mut self.walk else { break };
-            match walk.next() {
+            let next = walk.next();
+            if let Some(path) = walk.take_key() {
+                self.progress.key_left_out(&path);
+            }
+            match next {
                 None => self.walk = None,
                 Some(Err(skipped)) => self.skip(&skipped),
                 Some(Ok(found)) if self.next_index >= ENTRIES_MAX => {

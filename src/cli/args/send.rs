@@ -28,6 +28,10 @@ const MANUAL: Manual = Manual {
             line: "vp-send --exec 'tar c src' --name src.tar depot:drop",
         },
         Example {
+            does: "leave something out, and see what is left",
+            line: "vp-send --exclude '*.o' --dry-run src/ depot",
+        },
+        Example {
             does: "from cron: give up if nobody is there, take half the line",
             line: "vp-send --wait 5m --limit 6M outbox/ depot:orders",
         },
@@ -63,6 +67,17 @@ pub struct Send {
     /// and the application in VP_APP.
     #[arg(long, value_name = "CMD")]
     pub exec: Option<String>,
+
+    /// Leave out what PATTERN matches, in the manner of .gitignore; may be repeated
+    ///
+    /// *.o is a name anywhere, /build a path from the directory that is sent on, cache/ a directory, a/**/b anything
+    /// between; !PATTERN takes in again what one before it leaves out. What is named as a SOURCE is sent.
+    #[arg(long, value_name = "PATTERN", conflicts_with = "exec")]
+    pub exclude: Vec<String>,
+
+    /// List what would be sent, one path a line, and contact nobody
+    #[arg(long, conflicts_with = "exec")]
+    pub dry_run: bool,
 
     /// Name of the stream at the receiver
     #[arg(short, long, value_name = "NAME")]

@@ -1,6 +1,6 @@
 //! `vp-keygen`: words to work.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use super::{Context, Tool, print_line};
@@ -22,6 +22,11 @@ impl Tool for Keygen {
             (None, Some(path)) => {
                 let directory = own_directory(&path, &context.env);
                 (path.clone(), KeygenOptions::Create { path, overwrite, directory })
+            }
+            (None, None) if io::stdout().is_terminal() => {
+                let place = user_file(ConfigFile::Key, &context.env).unwrap_or_else(|| "FILE".into());
+                return Err(Fault::new(Exit::Usage, "a secret key is not shown on a terminal")
+                    .hint(format!("write it to a file: vp-keygen -o {}", printable(&place))));
             }
             (None, None) => (PathBuf::new(), KeygenOptions::Print),
         };

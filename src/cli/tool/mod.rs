@@ -3,6 +3,7 @@
 
 mod attach;
 mod keygen;
+mod omit;
 mod party;
 mod portrep;
 mod recv;

@@ -1,5 +1,6 @@
 //! `vp-send`: words to work.
 
+use super::omit::{list, omit};
 use super::party::{drive, time_of, voice};
 use super::{Context, Party, Tool};
 use crate::app::client::{Callers, Kind};
@@ -11,6 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
 use crate::cli::voice::SPECIAL;
+use crate::store::omit::Omit;
 use crate::store::{self, source::check_named};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,12 @@ impl Tool for Send {
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
         let mut what = self.what()?;
         self.check_sources()?;
+        if let What::Files(job) = &mut what {
+            job.omit = omit(&self, &context.env)?;
+            if self.dry_run {
+                return list(job, context);
+            }
+        }
         let party = Party::load(&self.connect, &context.env)?;
         let to = party.address(&self.operands.to)?;
         if let What::Command(line, _) = &mut what {
@@ -72,7 +80,10 @@ impl Send {
             }
             0 => {
                 let name = common_name(sources);
-                Ok(What::Files(SendJob { sources: sources.clone(), name, compression, limit }))
+                Ok(What::Files(SendJob { sources: sources.clone(), omit: Omit::default(), name, compression, limit }))
+            }
+            1 if self.dry_run || !self.exclude.is_empty() => {
+                Err(Fault::new(Exit::Usage, "--exclude and --dry-run are for files and directories"))
             }
             _ if sources.len() == 1 => Ok(What::Stream(Plain { name, compression, limit })),
             _ => Err(Fault::new(Exit::Usage, "- (standard input) must be the only source")

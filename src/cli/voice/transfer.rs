@@ -16,6 +16,11 @@ pub const SPECIAL: &str =
     "to send what a program writes, give it to vp-send as standard input: COMMAND | vp-send - --name NAME PEER";
 const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever --overwrite says: move it away there";
 
+/// A secret key lies in what is sent.
+pub fn key_left_out(path: &[u8]) -> String {
+    format!("{}: a secret key, which is not sent: left out", printable(path))
+}
+
 /// Why a transfer came to no end.
 pub(super) fn transfer_fault(error: &TransferError, between: &Between<'_>) -> Fault {
     let exit = match error {

@@ -1,0 +1,77 @@
+//! `vp-send --exclude` and `--dry-run`: what is left out, and what is left.
+
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::Context;
+use crate::app::transfer::SendJob;
+use crate::cli::args::Send;
+use crate::cli::env::Env;
+use crate::cli::escape::printable;
+use crate::cli::exit::Exit;
+use crate::cli::files::secret_keys;
+use crate::cli::report::{Fault, Level, chain};
+use crate::cli::voice::key_left_out;
+use crate::store::omit::Omit;
+use crate::store::source::Kind;
+
+/// What a send leaves out: secret keys that are in use here, and what the user's patterns say.
+///
+/// # Errors
+/// One is no pattern, or the user has named a key as what to send.
+pub fn omit(words: &Send, env: &Env) -> Result<Omit, Fault> {
+    let identity = |path: PathBuf| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let keys = secret_keys(words.connect.key.as_deref(), env).into_iter().filter_map(identity).collect();
+    let omit = Omit::new(keys, &words.exclude)
+        .map_err(|bad| Fault::new(Exit::Usage, format!("--exclude {}: {bad}", printable(&bad.0))))?;
+    let is_key = |source: &Path| identity(source.to_owned()).is_some_and(|it| omit.is_key(it));
+    match words.operands.sources.iter().find(|source| is_key(source)) {
+        Some(key) => {
+            Err(Fault::new(Exit::Usage, format!("{}: this is a secret key, which is not sent", printable(key)))
+                .hint(format!("others need the id alone: vp-keygen -y {}", printable(key))))
+        }
+        None => Ok(omit),
+    }
+}
+
+/// Lists what would be sent, under the names it would have, and says what cannot be.
+///
+/// # Errors
+/// Nothing of it could be sent, or some could not.
+pub fn list(job: &SendJob, context: &Context) -> Result<Exit, Fault> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let (mut good, mut bad) = (0_u64, 0_u64);
+    let mut walk = job.walk();
+    while let Some(step) = walk.next() {
+        if let Some(key) = walk.take_key() {
+            context.report.say(Level::Warning, &key_left_out(&key));
+        }
+        let written = match step {
+            Ok(found) => {
+                good += 1;
+                let end = if found.kind == Kind::Directory { "/" } else { "" };
+                writeln!(out, "{}{end}", printable(found.path.as_bytes()))
+            }
+            Err(skipped) => {
+                bad += 1;
+                context.report.say(Level::Warning, &format!("{}: {}", printable(&skipped.path[..]), skipped.fault));
+                Ok(())
+            }
+        };
+        written.map_err(|error| unwritten(&error))?;
+    }
+    if let Some(key) = walk.take_key() {
+        context.report.say(Level::Warning, &key_left_out(&key));
+    }
+    out.flush().map_err(|error| unwritten(&error))?;
+    match (good, bad) {
+        (_, 0) => Ok(Exit::Done),
+        (0, _) => Err(Fault::new(Exit::Failed, "nothing of it could be sent")),
+        (good, bad) => Err(Fault::new(Exit::Partial, format!("{bad} of {} items could not be sent", good + bad))),
+    }
+}
+
+fn unwritten(error: &io::Error) -> Fault {
+    Fault::new(Exit::Failed, format!("cannot write to standard output: {}", chain(error)))
+}

@@ -1,0 +1,78 @@
+//! What `vp-send` leaves out: secret keys in use, however they are reached, and what the user's patterns say; and what it
+//! would send, told without calling anybody.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::harness::terminal::Terminal;
+use crate::harness::{Output, Tool, World, exit, names};
+
+#[test]
+fn secret_keys_are_not_sent_along_with_the_home_they_lie_in() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = relay.party("west");
+    let home = world.dir("home");
+    world.dir("home/.config/vp");
+    world.dir("home/.local/state/vp");
+    fs::rename(world.key("east"), home.join("mine")).expect("a key");
+    symlink(home.join("mine"), world.key("east")).expect("a link");
+    for place in [".config/vp/key", ".local/state/vp/relay.key"] {
+        world.keygen().arg("-o").arg(home.join(place)).run().expect(exit::DONE);
+    }
+    fs::hard_link(home.join("mine"), home.join("copy")).expect("a link");
+    fs::write(home.join("letter"), "letter").expect("a file");
+    world.dir("inbox");
+    let recv = west.waiting(west.recv().args(["x", "-d", "inbox"]));
+    let send = relay.party("east").send().env("HOME", &home).args(["home", "west:x"]);
+    let done = send.run().expect(exit::DONE);
+    assert_eq!(done.stderr.lines().count(), 1, "one line\n{done}");
+    assert!(done.stderr.contains("vp-send: warning: home/.config/vp/key: a secret key, which is not sent"), "{done}");
+    recv.wait().expect(exit::DONE);
+    let came = [".config", ".config/vp", ".local", ".local/state", ".local/state/vp", "letter"];
+    assert_eq!(names(&world.path("inbox/home")), came);
+    // Who names it means it, and is told.
+    for name in ["home/mine", "home/copy", "home/.config/vp/key"] {
+        let done = relay.party("east").send().env("HOME", &home).args([name, "west:x"]).run();
+        done.expect(exit::USAGE).expect_error("this is a secret key");
+    }
+}
+
+#[test]
+fn patterns_leave_out_and_a_dry_run_shows_what_is_left_without_calling_anybody() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = relay.party("west");
+    world.dir("tree/build");
+    world.dir("tree/src");
+    for file in ["tree/a.o", "tree/src/b.o", "tree/src/b.c", "tree/build/out"] {
+        world.write(file, "");
+    }
+    let words = ["tree", "west:x", "--exclude", "*.o", "--exclude", "/build/"];
+    let left = b"tree/\ntree/src/\ntree/src/b.c\n";
+    // Nobody is there, not even a relay, a key or a peers file.
+    world.tool("vp-send").args(words).arg("--dry-run").run().expect(exit::DONE).expect_output(left).expect_silence();
+    world.dir("inbox");
+    let recv = west.waiting(west.recv().args(["x", "-d", "inbox"]));
+    relay.party("east").send().args(words).run().expect(exit::DONE).expect_silence();
+    recv.wait().expect(exit::DONE);
+    assert_eq!(names(&world.path("inbox/tree")), ["src", "src/b.c"]);
+    // What could not be sent is told as a send would tell it.
+    Tool::new("mkfifo", &world.path("tree")).arg("pipe").run().expect(0);
+    let done = world.tool("vp-send").args(words).arg("--dry-run").run().expect(exit::PARTIAL).expect_output(left);
+    done.expect_error("1 of 4 items");
+    for words in
+        [&["tree", "west", "--exclude", "[z-a]"][..], &["-", "west", "--dry-run"], &["-", "west", "--exclude", "a"]]
+    {
+        world.tool("vp-send").args(words).run().expect(exit::USAGE).expect_output(b"").expect_error("");
+    }
+}
+
+#[test]
+fn new_key_is_shown_on_no_terminal() {
+    let (world, terminal) = (World::new(), Terminal::new());
+    let done = world.keygen().output(Output::Passed(terminal.line())).run().expect(exit::USAGE);
+    let done = done.expect_error("a secret key is not shown on a terminal");
+    assert!(done.stderr.contains("hint: write it to a file: vp-keygen -o "), "{done}");
+    assert_eq!(terminal.seen(), "");
+}
