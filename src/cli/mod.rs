@@ -14,6 +14,7 @@ pub mod escape;
 pub mod exit;
 pub mod files;
 mod json;
+mod mixups;
 pub mod progress;
 pub mod ready;
 pub mod report;

@@ -70,9 +70,11 @@ fn title(name: &str, section: &str) -> String {
 /// clap's usage line, with the name set in bold.
 fn synopsis(command: &mut Command) -> String {
     let usage = command.render_usage().to_string();
-    let usage = usage.trim_start_matches("Usage: ").to_owned();
-    let (name, words) = usage.split_once(' ').unwrap_or((&usage, ""));
-    format!(".B {}\n{}", text(name), text(words))
+    let lines = usage.trim_start_matches("Usage: ").lines().map(|line| {
+        let (name, words) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        format!(".B {}\n{}", text(name), text(words))
+    });
+    lines.collect::<Vec<_>>().join("\n.br\n")
 }
 
 /// clap_mangen's options, whose headings become subsections of one section.

@@ -122,3 +122,42 @@ fn relay_tells_its_operator_whom_it_turned_away_and_the_key_tells_its_owner() {
     let told = || relay.process().error_text().lines().filter(|said| said.starts_with(&line)).count();
     eventually("it is told once in a minute", || told() == 1);
 }
+
+#[test]
+fn mixed_up_orders_are_refused_with_the_line_that_was_meant() {
+    let world = World::new();
+    let run = |line: &str| {
+        let mut words = line.split(' ');
+        world.tool(words.next().expect("a tool")).args(words).run()
+    };
+    for (line, hint) in [
+        ("vp-recv shop:backup", "vp-recv backup --from shop"),
+        ("vp-relay --listen 4433 --open", "vp-relay --listen [::]:4433"),
+        ("vp-portrep --import shop:pg=5434", "vp-portrep --import 5434=shop:pg"),
+        ("vp-portrep --import 5434:shop:pg", "vp-portrep --import 5434=shop:pg"),
+        ("vp-portrep -p 5434", "vp-portrep --import PORT=PEER:APP"),
+        ("vp-send -r photos depot", "vp-send photos PEER"),
+        ("vp-send --delete photos depot", "--overwrite yes"),
+        ("vp-send depot", "vp-send FILE depot"),
+        ("vp-portrep --limit 1M", "--import PORT=PEER:APP"),
+    ] {
+        let done = run(line).expect(exit::USAGE).expect_output(b"").expect_error("");
+        expect_hint(&done, hint);
+    }
+}
+
+#[test]
+fn flags_may_stand_before_check_and_a_peer_given_as_an_application_is_told_of() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let words = ["-v", "check", "west:x", "--timeout", "0", "--relay", &relay.address];
+    let check = world.tool("vp-portrep").args(words).arg("--key").arg(world.key("east")).arg("--peers");
+    check.arg(world.path("peers")).run().expect(exit::PEER_ABSENT).expect_output(b"relay ok\npeer absent\n");
+    let recv = west.waiting(west.recv().arg("east"));
+    recv.wait_error_line("vp-recv: hint: to receive from east alone: vp-recv --from east");
+    recv.kill();
+    let done = east.send().args(["west", "peers"]).run();
+    let done = done.expect_one_of(&[exit::FAILED, exit::CONFIG]).expect_output(b"");
+    expect_hint(&done, "vp-send peers west");
+}

@@ -21,6 +21,8 @@ pub use recv::{Overwrite, Recv};
 pub use relay::Relay;
 pub use send::{Compress, CompressError, Operands, Send};
 
+use std::ffi::OsString;
+
 use clap::{Command, Parser};
 
 /// A tool as the command line knows it.
@@ -31,6 +33,11 @@ pub trait Arguments: Parser {
     /// How it speaks; tools without such options speak as usual.
     fn output(&self) -> Output {
         Output::default()
+    }
+
+    /// The words in an order that clap understands.
+    fn arranged(words: Vec<OsString>) -> Vec<OsString> {
+        words
     }
 }
 

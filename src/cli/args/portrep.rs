@@ -38,6 +38,9 @@ const MANUAL: Manual = Manual {
     files: &[KEY_FILES, PEERS_FILES, RELAYS_FILES],
 };
 
+/// Flags that say how the tool speaks.
+const SAID: [&str; 7] = ["-v", "-vv", "-q", "--verbose", "--quiet", "--json", "-vvv"];
+
 /// As of every tool that connects, and one for a tool that listens.
 const VARIABLES: [&str; super::common::VARIABLES.len() + 1] = {
     let mut all = ["LISTEN_FDS"; super::common::VARIABLES.len() + 1];
@@ -53,6 +56,9 @@ const VARIABLES: [&str; super::common::VARIABLES.len() + 1] = {
 #[derive(Parser, Clone, Debug)]
 #[command(name = MANUAL.name, version, help_template = TEMPLATE, args_override_self = true)]
 #[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
+#[command(override_usage = "vp-portrep [OPTIONS] --export APP=TARGET [--allow [APP=]PEER]\n       \
+    vp-portrep [OPTIONS] --import WHERE=PEER:APP [-- CMD ARGS]\n       \
+    vp-portrep check [OPTIONS] PEER:APP")]
 #[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 pub struct Portrep {
     /// Something else to do than to replicate.
@@ -181,6 +187,16 @@ pub enum ProxyProtocol {
 
 impl Arguments for Portrep {
     const MANUAL: &'static Manual = &MANUAL;
+
+    /// What is said of the tool may stand before what it is to do.
+    fn arranged(mut words: Vec<OsString>) -> Vec<OsString> {
+        let is_said = |word: &OsString| word.to_str().is_some_and(|word| SAID.contains(&word));
+        let count = words.iter().skip(1).take_while(|word| is_said(word)).count();
+        if count > 0 && words.get(1 + count).is_some_and(|word| word == "check") {
+            words[1..=1 + count].rotate_right(1);
+        }
+        words
+    }
 
     fn output(&self) -> Output {
         match &self.command {

@@ -22,6 +22,7 @@ use super::args::Arguments;
 use super::env::Env;
 use super::escape::printable;
 use super::exit::Exit;
+use super::mixups::meant;
 use super::report::{Fault, Format, Report, Verbosity, chain};
 use crate::app::client::outlive_file_limit;
 
@@ -47,7 +48,7 @@ pub struct Context {
 
 /// All of a tool's `main`: reads the command line, runs the tool, says how it ended.
 pub fn main<T: Tool>() -> ExitCode {
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words = T::arranged(std::env::args_os().collect());
     // Where it cannot be had, such a write ends the tool, as it would any other program.
     let _ = outlive_file_limit();
     match T::try_parse_from(&words) {
@@ -60,7 +61,7 @@ pub fn main<T: Tool>() -> ExitCode {
         }
         Err(error) => {
             let report = Report::new(T::MANUAL.name, Verbosity::Normal, format_of::<T>(&words));
-            report.end(answer(T::MANUAL.name, &error))
+            report.end(answer(T::MANUAL.name, &error).map_err(|fault| with_line_meant(T::MANUAL.name, &words, fault)))
         }
     }
 }
@@ -103,6 +104,15 @@ fn usage_fault(tool: &str, error: &clap::Error) -> Fault {
     // The text repeats what was typed, which may have come from anywhere.
     let fault = Fault::new(Exit::Usage, printable(message));
     tips.fold(fault, |fault, tip| fault.hint(printable(tip))).hint(format!("try {tool} --help"))
+}
+
+/// Says first what was probably meant.
+fn with_line_meant(tool: &str, words: &[OsString], mut fault: Fault) -> Fault {
+    let typed: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(line) = meant(tool, &typed) {
+        fault.hints.insert(0, printable(&line));
+    }
+    fault
 }
 
 fn joined(paragraph: &str) -> String {

@@ -10,7 +10,7 @@ use crate::cli::config::peer_ids;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
-use crate::cli::report::{Fault, chain};
+use crate::cli::report::{Fault, Level, chain};
 use crate::store::inbox;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -40,6 +40,13 @@ impl Tool for Recv {
             peer_name: Box::new(move |id| names.name(id)),
             reload: Box::new(move || roster.callers_again(&from_again)),
         });
+        if party.peers.by_name(self.app.as_str()).is_some() {
+            let app = &self.app;
+            context
+                .report
+                .say(Level::Warning, &format!("{app} is taken for the name of an application, and is also a peer's"));
+            context.report.advise(&format!("to receive from {app} alone: vp-recv --from {app}"));
+        }
         let voice = voice(context, &party, ready).of_listener(&self.app, self.keep);
         let mut client = party.client(&self.connect, Kind::Transfer, callers)?;
         drive(&mut client, &mut tool, voice)

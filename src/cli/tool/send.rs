@@ -8,6 +8,7 @@ use crate::app::send::{self, CommandLine, Plain, What};
 use crate::app::transfer::blocks::Level;
 use crate::app::transfer::{Compression, SendJob};
 use crate::cli::args::{Compress, Send};
+use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
@@ -58,7 +59,16 @@ impl Send {
                 _ => return Ok(()),
             }
         }
-        refused.map_or(Ok(()), Err)
+        let Some(fault) = refused else { return Ok(()) };
+        let to = &self.operands.to;
+        // Whoever names the peer first has a file for the last word.
+        match &self.operands.sources[..] {
+            [peer] if Path::new(to).exists() => {
+                let line = format!("the peer comes last: vp-send {} {}", printable(to.as_str()), printable(peer));
+                Err(fault.hint(line))
+            }
+            _ => Err(fault),
+        }
     }
 
     fn what(&self) -> Result<What, Fault> {
