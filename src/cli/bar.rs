@@ -105,15 +105,10 @@ fn end_of(name: &str, columns: usize) -> String {
     if name.width() <= columns {
         return name.to_owned();
     }
-    let mut room = columns.saturating_sub(1);
-    let fits = |character: &char| {
-        let width = character.width().unwrap_or(0);
-        let fits = width <= room;
-        room -= width.min(room);
-        fits
-    };
-    let end: Vec<char> = name.chars().rev().take_while(fits).collect();
-    if end.is_empty() { String::new() } else { "…".chars().chain(end.into_iter().rev()).collect() }
+    // Measured as a whole: a character may be wider or narrower beside another. None begins with a mark of another's.
+    let starts = name.char_indices().rev().filter(|(_, character)| character.width() != Some(0));
+    let ends = starts.map(|(at, _)| format!("…{}", &name[at..]));
+    ends.take_while(|end| end.width() <= columns).last().unwrap_or_default()
 }
 
 /// The start of figures, which are of one column each.
@@ -169,6 +164,13 @@ mod tests {
             (share(0, 0, 100), share(1, 2, 100), share(3, 2, 100), share(u64::MAX, u64::MAX, 20)),
             (100, 50, 100, 20)
         );
+    }
+
+    #[test]
+    fn characters_without_a_width_need_no_room_and_get_none_alone() {
+        assert_eq!(end_of("\u{1bfc}\u{16ff0}", 0), "");
+        assert_eq!(end_of("ab\u{301}", 1), "");
+        assert_eq!(end_of("abcd\u{301}", 3), "…cd\u{301}");
     }
 
     proptest! {
