@@ -25,8 +25,9 @@ const CREDENTIAL_MAX: u64 = 4096;
 /// # Errors
 /// There is none, others can read it, or it is damaged.
 pub fn key(flag: Option<&Path>, env: &Env) -> Result<Identity, Fault> {
-    first(&candidates(ConfigFile::Key, flag, env), key_at)?.ok_or_else(|| {
-        let fault = Fault::new(Exit::Config, "no key found");
+    let places = candidates(ConfigFile::Key, flag, env);
+    first(&places, key_at)?.ok_or_else(|| {
+        let fault = Fault::new(Exit::Config, format!("no key found: {}", nowhere(&places)));
         match user_file(ConfigFile::Key, env) {
             Some(path) => fault.hint(format!("make one: vp-keygen -o {}", printable(&path))),
             None => fault.hint("name one with --key or VP_KEY"),
@@ -77,6 +78,17 @@ pub fn peers(flag: Option<&Path>, env: &Env) -> Result<Option<Peers>, Fault> {
     })
 }
 
+/// Nobody, where there is no such file.
+pub fn no_peers(flag: Option<&Path>, env: &Env) -> Peers {
+    Peers::absent(nowhere(&candidates(ConfigFile::Peers, flag, env)))
+}
+
+/// That files are not there, by their paths.
+fn nowhere(places: &[Candidate]) -> String {
+    let places: Vec<_> = places.iter().map(|place| format!("no {}", printable(&place.path))).collect();
+    format!("there is {}", places.join(" and "))
+}
+
 /// Where to meet, at least one.
 ///
 /// # Errors
@@ -87,14 +99,17 @@ pub fn relay_addresses(flags: &[RelayAddress], env: &Env) -> Result<Vec<RelayAdd
         RelaySource::Files(places) => places,
     };
     let found = first(&places, |candidate| {
-        contents(&candidate.path)?.map(|bytes| parsed(&candidate.path, Relays::read(&bytes))).transpose()
+        let Some(bytes) = contents(&candidate.path)? else { return Ok(None) };
+        let relays = parsed(&candidate.path, Relays::read(&bytes))?;
+        Ok(Some((relays.into_vec(), printable(&candidate.path))))
     })?;
-    let addresses: Vec<_> = found.map(|relays| relays.iter().cloned().collect()).unwrap_or_default();
-    if addresses.is_empty() {
-        return Err(Fault::new(Exit::Config, "no relay named")
-            .hint("name one with --relay or VP_RELAY, or put its address into the relays file"));
-    }
-    Ok(addresses)
+    let none = match found {
+        Some((addresses, _)) if !addresses.is_empty() => return Ok(addresses),
+        Some((_, path)) => format!("{path} names none"),
+        None => nowhere(&places),
+    };
+    Err(Fault::new(Exit::Config, format!("no relay named: {none}"))
+        .hint("name one with --relay or VP_RELAY, or put its address into the relays file"))
 }
 
 /// The address that a person typed.
@@ -107,18 +122,28 @@ pub fn address(typed: &str, peers: &Peers) -> Result<Address, Fault> {
         let shown = printable(typed);
         match error {
             AddressError::UnknownName => {
-                let place =
-                    peers.place().map_or_else(|| ": there is no peers file".to_owned(), |at| format!(" in {at}"));
-                let fault = Fault::new(Exit::Config, format!("{shown}: {error}{place}"));
-                let near = nearest(typed.split(':').next().unwrap_or_default(), peers);
-                let fault = near.into_iter().fold(fault, |fault, name| fault.hint(format!("did you mean {name}?")));
-                fault.hint(format!("add a line NAME ID to {file}, or use the id itself"))
+                let place = peers.place().map_or_else(|| format!(": {}", peers.absence()), |at| format!(" in {at}"));
+                let fault = |tail| Fault::new(Exit::Config, format!("{shown}: {error}{place}{tail}"));
+                match probably(typed, peers) {
+                    Some(meant) => fault(format!("; did you mean {meant}?")),
+                    None => fault(String::new()),
+                }
+                .hint(format!("add a line NAME ID to {file}, or use the id itself"))
             }
             AddressError::Conflict { .. } => Fault::new(Exit::Config, format!("{shown}: {error} in {file}"))
                 .hint("take one of the two lines out: nobody is called that as long as both are there"),
             _ => Fault::new(Exit::Usage, format!("{shown}: {error}")),
         }
     })
+}
+
+/// The address that somebody may have meant whose peer nobody knows: of a name like it, or with both words in order.
+fn probably(typed: &str, peers: &Peers) -> Option<String> {
+    match typed.split_once(':') {
+        Some((app, peer)) if peers.by_name(peer).is_some() => Some(format!("{peer}:{app}")),
+        Some((peer, app)) => nearest(peer, peers).map(|name| format!("{name}:{app}")),
+        None => nearest(typed, peers).map(str::to_owned),
+    }
 }
 
 /// The name in the peers file that somebody may have meant: the same in other letters, or with one slip of the hand.
@@ -248,8 +273,9 @@ mod tests {
     fn a_missing_key_says_how_to_make_one() {
         let home = Home::new();
         let fault = key(None, &home.env()).err().expect("no key");
-        assert_eq!((fault.exit, fault.message.as_str()), (Exit::Config, "no key found"));
-        assert!(fault.hints[0].starts_with("make one: vp-keygen -o /"), "{fault:?}");
+        let said = format!("no key found: there is no {} and no /etc/vp/key", home.0.path().join("vp/key").display());
+        assert_eq!((fault.exit, fault.message), (Exit::Config, said));
+        assert!(fault.hints[0].starts_with("make one: vp-keygen -o /"), "{:?}", fault.hints);
         let named = named_relay_key(Some(Path::new("/nonexistent/key")), &home.env()).err().expect("named and missing");
         assert!(named.message.starts_with("/nonexistent/key: "), "{named}");
     }
@@ -325,9 +351,26 @@ mod tests {
     }
 
     #[test]
+    fn who_is_not_found_is_named_with_the_file_and_with_who_may_be_meant() {
+        let text = format!("Depot {}\neast {}\n", id(1), id(2));
+        let known = Peers::parse(&text).expect("a good file").of_file("/c/peers".to_owned());
+        let meant = |typed: &str| address(typed, &known).expect_err("unknown").message;
+        assert_eq!(meant("depot"), "depot: no peer of this name in /c/peers; did you mean Depot?");
+        assert_eq!(meant("Dpeot:pg"), "Dpeot:pg: no peer of this name in /c/peers; did you mean Depot:pg?");
+        assert_eq!(meant("pg:east"), "pg:east: no peer of this name in /c/peers; did you mean east:pg?");
+        assert_eq!(meant("hq:x"), "hq:x: no peer of this name in /c/peers");
+        let none = no_peers(None, &Env::from_iter([("XDG_CONFIG_HOME", "/c")]));
+        let fault = address("hq", &none).expect_err("unknown");
+        assert_eq!(fault.message, "hq: no peer of this name: there is no /c/vp/peers and no /etc/vp/peers");
+    }
+
+    #[test]
     fn relays_are_read_from_the_file_when_nothing_else_names_them() {
         let home = Home::new();
-        assert_eq!(relay_addresses(&[], &home.env()).map_err(|fault| fault.exit), Err(Exit::Config));
+        let none = || relay_addresses(&[], &home.env()).expect_err("no relay");
+        assert!(none().message.ends_with("/vp/relays and no /etc/vp/relays"), "{}", none());
+        home.put("relays", "# ours\n", 0o644);
+        assert!(none().message.ends_with("/vp/relays names none") && none().exit == Exit::Config, "{}", none());
         home.put("relays", format!("# ours\n{}@relay.example\n", id(3)), 0o644);
         assert_eq!(relay_addresses(&[], &home.env()).map(|relays| relays[0].id), Ok(id(3)));
     }

@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::report::Fault;
 use crate::app::callers::Reread;
 use crate::app::client::Callers;
-use crate::identity::{PeerId, Peers};
+use crate::identity::{Conflict, PeerId, Peers};
 
 /// See the module's text.
 #[derive(Clone)]
@@ -33,7 +33,8 @@ impl Roster {
     /// # Errors
     /// A named file is missing, or a line is wrong.
     pub fn load(flag: Option<PathBuf>, env: &Env) -> Result<Self, Fault> {
-        let peers = config::peers(flag.as_deref(), env)?.unwrap_or_default();
+        let peers = config::peers(flag.as_deref(), env)?;
+        let peers = peers.unwrap_or_else(|| config::no_peers(flag.as_deref(), env));
         Ok(Self::new(flag, env.clone(), peers))
     }
 
@@ -65,7 +66,7 @@ impl Roster {
         let found = config::peers(self.0.flag.as_deref(), &self.0.env);
         let found = found.and_then(|peers| match peers {
             None if !self.peers().is_empty() => Err(Fault::new(Exit::Config, "there is no peers file any more")),
-            peers => Ok(peers.unwrap_or_default()),
+            peers => Ok(peers.unwrap_or_else(|| config::no_peers(self.0.flag.as_deref(), &self.0.env))),
         });
         let (good, trouble) = match found {
             Ok(peers) => {
@@ -83,6 +84,18 @@ impl Roster {
         self.0.trouble.borrow().as_ref().map_or_else(String::new, |fault| fault.message.clone())
     }
 
+    /// Of each name that means nobody because lines contradict each other: the name, and which lines.
+    pub fn conflicts(&self) -> Vec<(String, String)> {
+        let peers = self.peers();
+        let file = peers.place().unwrap_or("the peers file");
+        let said = peers.conflicts().iter().map(|Conflict { name, first_line, line }| {
+            let text =
+                format!("{file}: lines {first_line} and {line} say different things of {name}: nobody is called that");
+            (name.clone(), text)
+        });
+        said.collect()
+    }
+
     /// Reads the file again for a tool that lets `from` call, or everybody where that is empty. A name that has gone from the
     /// file means nobody, and never everybody.
     pub fn callers_again(&self, from: &[String]) -> Option<Reread> {
@@ -91,7 +104,8 @@ impl Roster {
         }
         let peers = self.peers();
         if from.is_empty() {
-            return Some(Reread { callers: everybody(&peers), unknown: Vec::new() });
+            let unknown = peers.conflicts().iter().map(|conflict| conflict.name.clone()).collect();
+            return Some(Reread { callers: everybody(&peers), unknown });
         }
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for name in from {
@@ -139,6 +153,16 @@ mod tests {
         assert_eq!(again(&["a", "b"]), Some((only(&[1]), vec!["b".to_owned()])));
         assert_eq!(again(&["b"]), Some((only(&[]), vec!["b".to_owned()])));
         assert_eq!(roster.name(&id(3)), "c");
+        put(format!("b {}\na {}\na {}\n", id(2), id(1), id(3)));
+        assert_eq!(again(&[]), Some((only(&[2]), vec!["a".to_owned()])));
+        assert_eq!(again(&["a", "b"]), Some((only(&[2]), vec!["a".to_owned()])));
+        assert!(
+            roster.conflicts()[0]
+                .1
+                .ends_with("/vp/peers: lines 2 and 3 say different things of a: nobody is called that")
+        );
+        put(format!("a {}\nc {}\n", id(1), id(3)));
+        assert_eq!(again(&[]), Some((only(&[1, 3]), vec![])));
         put("a oops\n".to_owned());
         assert_eq!(again(&[]), None);
         assert!(roster.trouble().contains("/vp/peers: line 1, column 3"), "{}", roster.trouble());

@@ -43,11 +43,6 @@ pub enum ParseErrorKind {
     TrailingText,
     /// Not a relay address.
     BadRelay(RelayAddressError),
-    /// The relay was given before.
-    DuplicateRelay {
-        /// Line of the first.
-        first_line: usize,
-    },
 }
 
 impl ParseError {
@@ -87,9 +82,6 @@ impl fmt::Display for ParseErrorKind {
             Self::BadValue => f.write_str("the value does not fit the option"),
             Self::TrailingText => f.write_str("unexpected text"),
             Self::BadRelay(error) => write!(f, "the relay address {error}"),
-            Self::DuplicateRelay { first_line } => {
-                write!(f, "the relay was given on line {first_line}")
-            }
         }
     }
 }

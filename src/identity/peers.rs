@@ -99,6 +99,7 @@ pub struct Peers {
     by_id: BTreeMap<PeerId, usize>,
     conflicts: Vec<Conflict>,
     place: Option<String>,
+    absence: Option<String>,
 }
 
 /// Two lines that say different things of one name: nobody is called that until one of them goes.
@@ -159,6 +160,18 @@ impl Peers {
     #[must_use]
     pub fn of_file(self, place: String) -> Self {
         Self { place: Some(place), ..self }
+    }
+
+    /// Nobody, because there is no file; where none is, is for those who look for what it does not have.
+    #[must_use]
+    pub fn absent(absence: String) -> Self {
+        Self { absence: Some(absence), ..Self::default() }
+    }
+
+    /// Where there is no file, in words.
+    #[must_use]
+    pub fn absence(&self) -> &str {
+        self.absence.as_deref().unwrap_or("there is no peers file")
     }
 
     /// The name of the file.

@@ -247,7 +247,7 @@ impl Error for RelayAddressError {
     }
 }
 
-/// The relays file: one address a line, in order of preference, `#` comments.
+/// The relays file: one address a line, in order of preference, `#` comments. The same address again says nothing new.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Relays(Vec<RelayAddress>);
 
@@ -266,7 +266,6 @@ impl Relays {
     /// The first mistake, with line and column.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let mut relays: Vec<RelayAddress> = Vec::new();
-        let mut line_of = Vec::new();
         for (line, content) in lines(text) {
             let mut words = words(content);
             let Some(word) = words.next() else { continue };
@@ -277,12 +276,9 @@ impl Relays {
             if let Some(extra) = words.next() {
                 return Err(fail(extra.column, ParseErrorKind::TrailingText));
             }
-            if let Some(first) = relays.iter().position(|known| *known == relay) {
-                let kind = ParseErrorKind::DuplicateRelay { first_line: line_of[first] };
-                return Err(fail(word.column, kind));
+            if !relays.contains(&relay) {
+                relays.push(relay);
             }
-            relays.push(relay);
-            line_of.push(line);
         }
         Ok(Self(relays))
     }

@@ -96,6 +96,68 @@ fn peer_that_is_admitted_learns_that_an_application_is_unknown_where_the_peer_is
 }
 
 #[test]
+fn what_is_not_found_is_named_with_the_files_that_do_not_have_it() {
+    let world = World::new();
+    let relay = world.relay();
+    let east = relay.party("east");
+    let peers = world.path("peers").display().to_string();
+    let meant = format!("West:x: no peer of this name in {peers}; did you mean west:x?");
+    let import = ["--import", "0=West:x"];
+    for tool in [east.attach().arg("West:x"), east.send().args(["peers", "West:x"]), east.portrep().args(import)] {
+        tool.run().expect(exit::CONFIG).expect_output(b"").expect_error(&meant);
+    }
+    east.recv().args(["x", "--from", "West"]).run().expect(exit::CONFIG).expect_error("did you mean west?");
+    let home = world.dir("home/vp");
+    let lost = || world.tool("vp-attach").env("XDG_CONFIG_HOME", world.path("home"));
+    let no = |file: &str| format!("there is no {} and no /etc/vp/{file}", home.join(file).display());
+    lost().arg("west:x").run().expect(exit::CONFIG).expect_error(&format!("no key found: {}", no("key")));
+    fs::copy(world.key("east"), home.join("key")).expect("a key");
+    let named = lost().args(["west:x", "--relay", &relay.address]).run();
+    named.expect(exit::CONFIG).expect_error(&format!("west:x: no peer of this name: {}", no("peers")));
+    let listen = lost().args(["--listen", "x", "--relay", &relay.address]).run();
+    listen.expect(exit::CONFIG).expect_error(&format!("nobody could call: {}", no("peers")));
+    lost().arg("west:x").run().expect(exit::CONFIG).expect_error(&format!("no relay named: {}", no("relays")));
+}
+
+#[test]
+fn line_that_is_there_twice_spoils_nothing_and_lines_that_contradict_each_other_only_their_name() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let text = fs::read_to_string(world.path("peers")).expect("a peers file");
+    let peers = |extra: &str| {
+        world.write("others", &format!("{text}{text}{extra}"));
+        ["--peers".to_owned(), world.path("others").display().to_string()]
+    };
+    let once = Input::Bytes(b"once".to_vec());
+    let recv = west.waiting(west.recv().arg("x").args(peers("")));
+    east.send().args(["-", "west:x"]).args(peers("")).input(once).run().expect(exit::DONE).expect_silence();
+    recv.wait().expect(exit::DONE).expect_output(b"once");
+
+    // At the start, and when the file is read again.
+    let north = format!("north {}\nnorth {}\n", world.id("relay"), world.id("west"));
+    for again in [false, true] {
+        let recv = west.recv().arg("x").args(peers(if again { "" } else { &north })).detached();
+        let recv = west.waiting(recv);
+        if again {
+            peers(&north);
+            recv.signal(Signal::HUP);
+        }
+        let ends = "say different things of north: nobody is called that";
+        recv.wait_error_line_like("a warning", |line| line.ends_with(ends));
+        east.send().args(["-", "west:x"]).run().expect(exit::DONE).expect_silence();
+        recv.wait().expect(exit::DONE);
+    }
+    let west_twice = format!("west {}\n", world.id("relay"));
+    let done = east.send().args(["-", "west:x"]).args(peers(&west_twice)).run().expect(exit::CONFIG);
+    done.expect_error("west:x: lines ").expect_error("say different things");
+
+    let unknown = format!("south {} colour=red\n", world.id("relay"));
+    let done = east.send().args(["-", "west:x"]).args(peers(&unknown)).run().expect(exit::CONFIG);
+    done.expect_error("others: line ").expect_error("unknown option");
+}
+
+#[test]
 fn who_can_never_be_called_is_found_before_anything_is_dialled() {
     let world = World::new();
     // Nobody is there, and whoever looked would be told so.

@@ -96,8 +96,8 @@ fn relay_stays_the_same_when_its_user_makes_a_key_for_a_party_and_refuses_to_bec
 fn bad_allow_file_is_named_with_line_and_column_and_nothing_listens() {
     let world = World::new();
     let id = world.id("east");
-    let twice = format!("# ok\n\neast {id}\neast {id}\n");
-    for (text, place) in [("east vp1nonsense\n", "line 1, column 6"), (&twice, "line 4, column 1")] {
+    let unknown = format!("# ok\n\neast {id}\n{id}\n");
+    for (text, place) in [("east vp1nonsense\n", "line 1, column 6"), (&unknown, "line 4, column 1")] {
         world.write("allow", text);
         let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--allow", "allow"]);
         let done = tool.arg("--key").arg(world.key("relay")).run().expect(exit::CONFIG).expect_output(b"");

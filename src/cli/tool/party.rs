@@ -9,8 +9,7 @@ use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Audience;
 use crate::cli::ready::Ready;
-use crate::cli::report::Fault;
-use crate::cli::report::{Level, chain};
+use crate::cli::report::{Fault, Level, chain};
 use crate::cli::roster::{Roster, everybody};
 use crate::cli::units::Patience;
 use crate::cli::voice::{Known, Voice};
@@ -82,8 +81,7 @@ impl Party {
 
     /// Nobody is known and nobody named who could call.
     pub fn nobody(&self, option: &str) -> Fault {
-        let why =
-            self.peers.place().map_or_else(|| "there is no peers file".to_owned(), |at| format!("{at} names nobody"));
+        let why = self.peers.place().map_or_else(|| self.peers.absence().to_owned(), |at| format!("{at} names nobody"));
         Fault::new(Exit::Config, format!("nobody could call: {why}, and there is no {option}"))
             .hint(format!("put a line NAME ID for whoever may into the peers file, or name the id with {option}"))
     }
@@ -141,10 +139,7 @@ pub fn drive(client: &mut Client, tool: &mut dyn Tool, mut voice: Voice<'_>) -> 
 
 /// The voice of a tool that connects.
 pub fn voice<'a>(context: &'a Context, party: &Party, ready: Ready) -> Voice<'a> {
-    for conflict in party.peers.conflicts() {
-        let file = party.peers.place().unwrap_or("the peers file");
-        let (name, first, line) = (&conflict.name, conflict.first_line, conflict.line);
-        let text = format!("{file}: lines {first} and {line} say different things of {name}: nobody is called that");
+    for (_, text) in party.roster.conflicts() {
         context.report.say(Level::Warning, &text);
     }
     let known = Known { me: party.identity.id(), roster: &party.roster, relays: party.relays.len() };

@@ -173,7 +173,8 @@ fn allowed_still(mappings: &Mappings, peers: &Peers) -> Reread {
     };
     let exports = mappings.exports.iter().map(|export| &export.app);
     let callers = Callers::Each(exports.map(|app| (app.clone(), one(app).unwrap_or_default())).collect());
-    Reread { callers, unknown: unknown.into_iter().map(|allow| allow.peer).collect() }
+    let spoilt = peers.conflicts().iter().filter(|_| mappings.allow.is_empty()).map(|conflict| conflict.name.clone());
+    Reread { callers, unknown: unknown.into_iter().map(|allow| allow.peer).chain(spoilt).collect() }
 }
 
 /// One import for each port of a range: the first port of the range is the first of the export.

@@ -60,6 +60,9 @@ impl Voice<'_> {
     }
 
     fn unlisted(&self, name: &str) {
+        if let Some((_, text)) = self.roster.conflicts().into_iter().find(|(conflicting, _)| conflicting == name) {
+            return self.warn(&text);
+        }
         let name = printable::<str>(name);
         self.warn(&format!("the peers file has no {name} any more: nobody by that name may call"));
     }
