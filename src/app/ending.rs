@@ -77,14 +77,14 @@ impl Ending {
     pub fn of_stream(outcome: ItemOutcome, command_status: Option<i32>, fault_side: Side) -> Ending {
         let mut counts = Counts::default();
         let (status, fault) = match outcome {
-            ItemOutcome::Committed | ItemOutcome::Exists => (Status::Complete, None),
+            ItemOutcome::Committed | ItemOutcome::Exists | ItemOutcome::ExistsUnlike => (Status::Complete, None),
             ItemOutcome::Refused(fault) => (Status::Refused, Some(fault)),
             ItemOutcome::Failed(Fault::Integrity) => (Status::Integrity, Some(Fault::Integrity)),
             ItemOutcome::Failed(fault) => (Status::LocalIo, Some(fault)),
         };
         match outcome {
             ItemOutcome::Committed => counts.committed = 1,
-            ItemOutcome::Exists => counts.exists = 1,
+            ItemOutcome::Exists | ItemOutcome::ExistsUnlike => counts.exists = 1,
             ItemOutcome::Refused(_) => counts.refused = 1,
             ItemOutcome::Failed(_) => counts.failed = 1,
         }

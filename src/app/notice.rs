@@ -66,6 +66,9 @@ pub enum Notice<'a> {
     Unkept(&'a Path, Unkept),
     /// A key in use lies in what is sent, and is left out: its path, as bytes of unknown origin.
     KeyLeftOut(&'a [u8]),
+    /// So many items were at the receiver with another mode or time than at the sender, and keep them: the path of the first, as
+    /// bytes of unknown origin.
+    Unlike(&'a [u8], u32),
     /// A transfer of a tool that goes on is complete: from whom, how many items, and how many bytes came.
     Received(PeerId, u64, u64),
     /// An import listens here for connections to this peer's application.

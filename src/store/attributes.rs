@@ -2,9 +2,9 @@
 //! space, those of other systems over a network. A file that is whole and has its name is not given up for them.
 
 use super::fault::Fault;
-use super::source::Mtime;
+use super::source::{Mtime, Stamp};
 use rustix::fd::AsFd;
-use rustix::fs::{Mode, Timespec, Timestamps, fchmod, futimens};
+use rustix::fs::{Mode, Timespec, Timestamps, fchmod, fstat, futimens};
 use rustix::io::Errno;
 
 /// What a file system was asked to keep, and refused.
@@ -60,6 +60,35 @@ pub fn times(mtime: Mtime) -> Timestamps {
     }
 }
 
+/// What was announced of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// Permission bits, 0o777 at most.
+    pub mode: u16,
+    /// Time of modification.
+    pub mtime: Mtime,
+}
+
+impl Attributes {
+    /// Whether a file has others. Where its time has no fraction of a second, its file system may keep none, and no odd seconds
+    /// either, as FAT does.
+    #[must_use]
+    pub fn differ_from(&self, stamp: &Stamp) -> bool {
+        let rough = stamp.mtime.nanos == 0 && self.mtime.seconds.abs_diff(stamp.mtime.seconds) < 2;
+        self.mode != stamp.mode || (self.mtime != stamp.mtime && !rough)
+    }
+
+    /// Gives a file these, as far as it has others; what its file system does not keep.
+    ///
+    /// # Errors
+    /// Whatever else the system says.
+    pub fn set(&self, file: impl AsFd) -> Result<Unkept, Fault> {
+        let stamp = Stamp::of(&fstat(&file)?);
+        let (mode, mtime) = (Some(self.mode), Some(self.mtime));
+        set(file, mode.filter(|mode| *mode != stamp.mode), mtime.filter(|mtime| *mtime != stamp.mtime))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +99,19 @@ mod tests {
         assert!(lacking.into_iter().all(is_lacking));
         let failing = [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::STALE, Errno::BADF, Errno::NODEV];
         assert!(!failing.into_iter().any(is_lacking));
+    }
+
+    #[test]
+    fn a_time_that_a_file_system_could_not_keep_is_no_other_one() {
+        let home = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(home.path().join("f")).unwrap();
+        let differ = |theirs: (i64, u32), ours: (i64, u32)| {
+            let [theirs, ours] = [theirs, ours].map(|(seconds, nanos)| Mtime { seconds, nanos });
+            futimens(&file, &times(ours)).unwrap();
+            let stamp = Stamp::of(&fstat(&file).unwrap());
+            Attributes { mode: stamp.mode, mtime: theirs }.differ_from(&stamp)
+        };
+        assert!(!differ((1_001, 5), (1_001, 5)) && !differ((1_001, 5), (1_001, 0)) && !differ((1_001, 5), (1_000, 0)));
+        assert!(differ((1_002, 0), (1_000, 0)) && differ((1_001, 5), (1_001, 4)) && differ((0, 0), (1_000, 0)));
     }
 }

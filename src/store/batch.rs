@@ -34,6 +34,8 @@ pub struct Landing {
     pub content: Option<(u64, [u8; 32])>,
     /// It was there before this transfer, the same, under this name beside the one in `path`: nobody may have synced it yet.
     pub kept: Option<Vec<u8>>,
+    /// What was there has another mode or time than was announced, and keeps them.
+    pub unlike: bool,
 }
 
 impl Landing {
@@ -52,6 +54,8 @@ pub struct Landed {
     pub path: TreePath,
     /// Where it is now, or why it is nowhere.
     pub result: Result<Place, Fault>,
+    /// As it was in its [`Landing`].
+    pub unlike: bool,
 }
 
 /// How an item has its final name.
@@ -128,7 +132,7 @@ impl Batch {
                 {
                     inbox.remove_part(item.path.parent(), part);
                 }
-                Landed { index: item.index, path: item.path, result }
+                Landed { index: item.index, path: item.path, result, unlike: item.unlike }
             })
             .collect();
         let mut directories: BTreeMap<&[u8], Result<(), Fault>> = BTreeMap::new();
@@ -201,7 +205,12 @@ mod tests {
         file.write(name.as_bytes()).unwrap();
         let file = file.finish(Some(0o640), Some(WHEN)).unwrap().0;
         let content = Some((4, *blake3::hash(name.as_bytes()).as_bytes()));
-        batch.add_file(now, Landing { index: 0, path, part: Some(part), content, kept: None }, Some(file), 4);
+        batch.add_file(
+            now,
+            Landing { index: 0, path, part: Some(part), content, kept: None, unlike: false },
+            Some(file),
+            4,
+        );
     }
 
     fn already(name: &str) -> Place {
@@ -366,7 +375,7 @@ mod tests {
         let path = TreePath::from_components(name.split('/').map(str::as_bytes)).unwrap();
         let file = inbox.open_existing(path.parent(), path.name()).ok().map(File::from);
         let kept = Some(path.name().to_vec());
-        let landing = Landing { index: 0, path, part: None, content: None, kept };
+        let landing = Landing { index: 0, path, part: None, content: None, kept, unlike: false };
         match file {
             Some(file) => batch.add_file(Instant::now(), landing, Some(file), 0),
             None => batch.add_name(Instant::now(), landing),
@@ -438,7 +447,10 @@ mod tests {
         assert!(!batch.is_due(start) && batch.is_due(start + BATCH_AGE_MAX));
         let path = TreePath::top(b"d").unwrap();
         for index in 1..u32::try_from(BATCH_ITEMS_MAX).unwrap() {
-            batch.add_name(start, Landing { index, path: path.clone(), part: None, content: None, kept: None });
+            batch.add_name(
+                start,
+                Landing { index, path: path.clone(), part: None, content: None, kept: None, unlike: false },
+            );
         }
         assert!(batch.is_due(start));
     }

@@ -2,9 +2,10 @@
 //! content has changed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::harness::{Input, Party, Running, World, exit, names};
+use crate::harness::{Input, Party, Running, World, assert_same_tree, exit, names};
 
 /// A receiver of files in the world's `inbox`.
 fn inbox(west: &Party<'_>, args: &[&str]) -> Running {
@@ -73,4 +74,43 @@ fn what_cannot_be_sent_beside_something_that_can_is_told_with_what_to_do() {
     assert!(done.stderr.contains("vp-send - --name NAME"), "{done}");
     recv.wait().expect(exit::PARTIAL);
     assert_eq!(names(&world.path("inbox")), ["file"]);
+}
+
+#[test]
+fn mode_and_time_follow_where_files_are_replaced_and_elsewhere_it_is_said_that_they_stay() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let tree = world.dir("tree");
+    fs::create_dir(tree.join("below")).expect("a directory");
+    for name in ["one", "below/two"] {
+        fs::write(tree.join(name), name).expect("a file");
+    }
+    world.dir("inbox");
+    let deliver = |args: &[&str]| {
+        let recv = inbox(&west, args);
+        let sent = east.send().args(["tree", "west"]).run().expect(exit::DONE);
+        [sent, recv.wait().expect(exit::DONE)]
+    };
+    for done in deliver(&[]) {
+        assert!(!done.stderr.contains("warning"), "{done}");
+    }
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
+    mode(&tree.join("one"), 0o755);
+    mode(&tree.join("below"), 0o750);
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(1_000_000_000_123_456_789);
+    fs::File::open(tree.join("below/two")).and_then(|file| file.set_modified(time)).expect("a time");
+    for args in [&[][..], &["--overwrite", "rename"]] {
+        for done in deliver(args) {
+            let said: Vec<_> = done.stderr.lines().filter(|line| line.contains(": warning: ")).collect();
+            assert!(said.len() == 1 && said[0].contains(" and 2 more: already there with other permissions"), "{done}");
+        }
+        assert_eq!(fs::metadata(world.path("inbox/tree/one")).expect("it").permissions().mode() & 0o777, 0o644);
+    }
+    for args in [&["--overwrite", "yes"][..], &["--overwrite", "yes"], &[]] {
+        for done in deliver(args) {
+            assert!(!done.stderr.contains("warning"), "{done}");
+        }
+        assert_same_tree(&tree, &world.path("inbox/tree"));
+    }
 }

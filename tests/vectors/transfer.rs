@@ -100,6 +100,11 @@ pub fn good_answers() -> Vec<(&'static str, Vec<u8>, Answer)> {
             Answer::Item { index: 1, outcome: ItemOutcome::Committed },
         ),
         (
+            "item-exists-unlike",
+            message(0x45, &[&le32(0), &[4, 0]]),
+            Answer::Item { index: 0, outcome: ItemOutcome::ExistsUnlike },
+        ),
+        (
             "item-failed",
             message(0x45, &[&le32(1), &[3, 14]]),
             Answer::Item { index: 1, outcome: ItemOutcome::Failed(Fault::NoSpace) },
@@ -144,7 +149,8 @@ fn bad_answers() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("an-offer", "type", message(11, &[])),
         ("accepted-with-a-body", "field", message(0x41, &[&[0]])),
         ("want-not-rising", "field", twice),
-        ("item-of-a-fifth-kind", "field", message(0x45, &[&le32(1), &[4, 1]])),
+        ("item-of-a-sixth-kind", "field", message(0x45, &[&le32(1), &[5, 0]])),
+        ("item-unlike-with-a-fault", "field", message(0x45, &[&le32(1), &[4, 1]])),
         ("item-committed-with-a-fault", "field", message(0x45, &[&le32(1), &[0, 1]])),
         ("done-status-7", "field", message(0x46, &[&[7], &[0; 20]])),
     ]

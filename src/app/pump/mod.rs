@@ -248,6 +248,9 @@ pub fn tell(news: &News, notices: &mut dyn FnMut(Notice<'_>)) {
     if let Some((place, what)) = &news.unkept {
         notices(Notice::Unkept(place, *what));
     }
+    if let Some(unlike) = &news.unlike {
+        notices(Notice::Unlike(&unlike.first, unlike.count));
+    }
     if let Some(at) = &news.progress {
         notices(Notice::Progress {
             bytes: at.bytes,

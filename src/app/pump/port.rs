@@ -1,7 +1,7 @@
 //! The engine's side: what it reads, writes and tells, and the state that both sides share.
 
 use super::{CHUNK_BYTES, OUTBOX_BYTES, WAKE_BYTES};
-use crate::app::transfer::outcome::Failure;
+use crate::app::transfer::outcome::{Failure, Unlike};
 use crate::app::transfer::{Port, PortClosed, Progress, Snapshot, TryRecv};
 use crate::store::attributes::Unkept;
 use mio::Waker;
@@ -47,6 +47,8 @@ pub struct News {
     pub key: Option<Vec<u8>>,
     /// The directory of a file system that did not keep the attributes of some, and which.
     pub unkept: Option<(PathBuf, Unkept)>,
+    /// Items that were there and keep another mode or time.
+    pub unlike: Option<Unlike>,
 }
 
 #[derive(Default)]
@@ -262,6 +264,12 @@ impl Progress for Teller {
     fn key_left_out(&mut self, path: &[u8]) {
         let mut state = self.shared.lock();
         state.news.key = Some(path.to_vec());
+        self.shared.wake_loop(state);
+    }
+
+    fn remark(&mut self, unlike: &Unlike) {
+        let mut state = self.shared.lock();
+        state.news.unlike = Some(unlike.clone());
         self.shared.wake_loop(state);
     }
 

@@ -275,6 +275,7 @@ mod tests {
         let outcome = prop_oneof![
             Just(ItemOutcome::Committed),
             Just(ItemOutcome::Exists),
+            Just(ItemOutcome::ExistsUnlike),
             fault().prop_map(ItemOutcome::Refused),
             fault().prop_map(ItemOutcome::Failed),
         ];

@@ -143,6 +143,7 @@ impl Answer {
                     ItemOutcome::Exists => [1, 0],
                     ItemOutcome::Refused(fault) => [2, fault_number(*fault)],
                     ItemOutcome::Failed(fault) => [3, fault_number(*fault)],
+                    ItemOutcome::ExistsUnlike => [4, 0],
                 };
                 indexed(out, ITEM, *index, &end);
             }

@@ -40,8 +40,8 @@
 //!  42 REFUSED      fault u8
 //!  43 WANT         index u32 ‖ count u8 (0..=64) ‖ count × (prefix length u64 ‖ hash), rising
 //!  44 HAVE         index u32 ‖ if different u8 (0 leave it, 1 send it) ‖ hash
-//!  45 ITEM         index u32 ‖ outcome u8 (0 committed, 1 exists, 2 refused, 3 failed) ‖ fault u8
-//!                  (0 for outcomes 0 and 1)
+//!  45 ITEM         index u32 ‖ outcome u8 (0 committed, 1 exists, 2 refused, 3 failed, 4 exists with
+//!                  another mode or time, which stay) ‖ fault u8 (0 unless refused or failed)
 //!  46 DONE         status u8 ‖ committed u32 ‖ exists u32 ‖ refused u32 ‖ failed u32
 //!                  ‖ command status i32 (0 unless status is 6)
 //! ```
@@ -275,6 +275,8 @@ pub enum ItemOutcome {
     Committed,
     /// The same was there already.
     Exists,
+    /// The same was there already, but for its mode or its time of modification, which stay.
+    ExistsUnlike,
     /// The receiver will not have it.
     Refused(Fault),
     /// Something went wrong.

@@ -75,6 +75,15 @@ pub struct Failure {
     pub side: Side,
 }
 
+/// Items that were there already and keep another mode or time than the sender's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlike {
+    /// The path of the first, as bytes of unknown origin: escape before showing.
+    pub first: Vec<u8>,
+    /// How many there are.
+    pub count: u32,
+}
+
 /// The sum of what happened so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -86,6 +95,8 @@ pub struct Tally {
     pub failures: Vec<Failure>,
     /// Failures beyond those.
     pub failures_unnamed: u32,
+    /// Items that were there but for their mode or time, if there are any.
+    pub unlike: Option<Unlike>,
     damaged: bool,
     late: bool,
     /// Of what failed something may come about when it is tried again.
@@ -97,13 +108,16 @@ impl Tally {
         let counts = &mut self.counts;
         match outcome {
             ItemOutcome::Committed => counts.committed += 1,
-            ItemOutcome::Exists => counts.exists += 1,
+            ItemOutcome::Exists | ItemOutcome::ExistsUnlike => counts.exists += 1,
             ItemOutcome::Refused(_) => counts.refused += 1,
             ItemOutcome::Failed(_) => counts.failed += 1,
         }
+        if outcome == ItemOutcome::ExistsUnlike {
+            self.unlike.get_or_insert_with(|| Unlike { first: path.to_vec(), count: 0 }).count += 1;
+        }
         match outcome {
             ItemOutcome::Refused(fault) | ItemOutcome::Failed(fault) => Some(self.note(path, fault, side)),
-            ItemOutcome::Committed | ItemOutcome::Exists => None,
+            ItemOutcome::Committed | ItemOutcome::Exists | ItemOutcome::ExistsUnlike => None,
         }
     }
 

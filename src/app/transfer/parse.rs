@@ -193,6 +193,7 @@ fn parse_outcome(fields: &mut Fields<'_>) -> Option<ItemOutcome> {
         1 if fields.u8()? == 0 => ItemOutcome::Exists,
         2 => ItemOutcome::Refused(fields.fault()?),
         3 => ItemOutcome::Failed(fields.fault()?),
+        4 if fields.u8()? == 0 => ItemOutcome::ExistsUnlike,
         _ => return None,
     })
 }

@@ -1,6 +1,6 @@
 //! What a person may want to see while a transfer runs.
 
-use super::outcome::Failure;
+use super::outcome::{Failure, Unlike};
 use crate::store::attributes::Unkept;
 use std::path::Path;
 
@@ -39,6 +39,11 @@ pub trait Progress {
     /// A directory's file system did not keep what came with some items; once, at the end.
     fn unkept(&mut self, place: &Path, what: Unkept) {
         let _ = (place, what);
+    }
+
+    /// At the end: these were there, and keep what is different.
+    fn remark(&mut self, unlike: &Unlike) {
+        let _ = unlike;
     }
 }
 

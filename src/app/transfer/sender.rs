@@ -191,6 +191,9 @@ impl Sender<'_> {
             return Err(Violation::Counts.into());
         }
         let command_status = (done.status == Status::CommandFailed).then_some(done.command_status);
+        if let Some(unlike) = &self.tally.unlike {
+            self.progress.remark(unlike);
+        }
         // The receiver may know of something worse that no single item tells.
         let status = match self.tally.status(command_status.unwrap_or(0)) {
             Status::Complete | Status::NothingToDo => done.status,

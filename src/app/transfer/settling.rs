@@ -84,6 +84,9 @@ impl Receiver<'_, '_> {
             self.progress.warn(&failure);
         }
         self.tell_unkept();
+        if let Some(unlike) = &self.tally.unlike {
+            self.progress.remark(unlike);
+        }
         self.command_status = self.sink.command_status();
         self.run_hook();
         let status = self.tally.status(self.command_status);

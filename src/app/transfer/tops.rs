@@ -54,7 +54,7 @@ impl Tops {
         let Some(top) = self.by_name.get(path.first()).and_then(|at| self.all.get_mut(*at)) else {
             return;
         };
-        top.whole &= matches!(outcome, ItemOutcome::Committed | ItemOutcome::Exists);
+        top.whole &= matches!(outcome, ItemOutcome::Committed | ItemOutcome::Exists | ItemOutcome::ExistsUnlike);
         if let Some(name) = renamed.filter(|_| path.depth() == 1)
             && let Ok(path) = TreePath::top(name)
         {

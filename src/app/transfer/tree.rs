@@ -3,13 +3,15 @@
 use super::messages::{IfDifferent, ItemOutcome, OPEN_ENTRIES_MAX};
 use super::sink::{Offered, Owing, Settled, Sink, Verdict};
 use crate::store::Fault;
-use crate::store::attributes::Unkept;
+use crate::store::attributes::{Attributes, Unkept};
 use crate::store::batch::{Batch, Landed, Landing, Place};
 use crate::store::inbox::{Inbox, Made, Overwrite, There};
 use crate::store::names::{TreePath, link_stays_inside};
 use crate::store::owed::{Marker, Marks};
 use crate::store::part::{PartFile, PartKey, PartName, adopt, hash_range};
-use crate::store::source::{Kind, Mtime};
+use crate::store::source::{Kind, Mtime, Stamp};
+use rustix::fd::OwnedFd;
+use rustix::fs::fstat;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::num::NonZeroU64;
@@ -158,6 +160,18 @@ impl TreeSink {
         }
     }
 
+    /// Gives a file that was here the announced mode and time where it may be replaced. False if it has others still.
+    fn follow(&mut self, item: &Offered, file: &OwnedFd) -> bool {
+        let (Some(mode), Some(mtime)) = (item.mode, item.mtime) else { return true };
+        let announced = Attributes { mode, mtime };
+        if self.overwrite == Overwrite::Yes {
+            let unkept = announced.set(file);
+            // What cannot be kept there is told as it is of what has come.
+            return unkept.map(|unkept| self.inbox.note_unkept(item.path.parent(), unkept)).is_ok();
+        }
+        fstat(file).is_ok_and(|stat| !announced.differ_from(&Stamp::of(&stat)))
+    }
+
     /// Whether something else than what is there may get its name.
     fn check_place(&self, there: &There) -> Result<(), Fault> {
         match (there, self.overwrite) {
@@ -204,7 +218,9 @@ impl TreeSink {
             made: made == Made::New,
         });
         let kept = (made != Made::New).then(|| item.path.name().to_vec());
-        self.batch.add_name(now, Landing { kept, ..landing(item, None) });
+        // Its time becomes the announced one in any case.
+        let unlike = !set_mode && !matches!(made, Made::Already(before) if before == mode);
+        self.batch.add_name(now, Landing { kept, unlike, ..landing(item, None) });
         Ok(Verdict::Taken)
     }
 
@@ -237,7 +253,14 @@ impl TreeSink {
 }
 
 fn landing(item: &Offered, part: Option<PartName>) -> Landing {
-    Landing { index: item.index, path: item.path.clone(), part, content: item.size.zip(item.hash), kept: None }
+    Landing {
+        index: item.index,
+        path: item.path.clone(),
+        part,
+        content: item.size.zip(item.hash),
+        kept: None,
+        unlike: false,
+    }
 }
 
 impl Sink for TreeSink {
@@ -308,9 +331,16 @@ impl Sink for TreeSink {
         }
         // Whoever put it there may not have synced it: this receiver, too, if it was killed between renaming and syncing.
         let name = self.elsewhere.take(item.index).unwrap_or_else(|| item.path.name().to_vec());
-        let file = self.inbox.open_existing(item.path.parent(), &name).ok();
-        self.batch.add_file(now, Landing { kept: Some(name), ..landing(&item, None) }, file.map(File::from), 0);
-        None
+        match self.inbox.open_existing(item.path.parent(), &name) {
+            Ok(file) => {
+                let unlike = !self.follow(&item, &file);
+                let landing = Landing { kept: Some(name), unlike, ..landing(&item, None) };
+                self.batch.add_file(now, landing, Some(File::from(file)), 0);
+                None
+            }
+            // Somebody has taken it away since it was compared.
+            Err(fault) => Some(Settled { index: item.index, path: item.path, outcome: fault.into(), renamed: None }),
+        }
     }
 
     fn abandon(&mut self, item: &Offered, fault: Fault) {
@@ -377,8 +407,9 @@ impl Sink for TreeSink {
 }
 
 fn settled(landed: Landed) -> Settled {
-    let Landed { index, path, result } = landed;
+    let Landed { index, path, result, unlike } = landed;
     let (outcome, name) = match result {
+        Ok(Place::Already(name)) if unlike => (ItemOutcome::ExistsUnlike, Some(name)),
         Ok(Place::Already(name)) => (ItemOutcome::Exists, Some(name)),
         Ok(Place::Named(name)) => (ItemOutcome::Committed, Some(name)),
         Err(fault) => (fault.into(), None),

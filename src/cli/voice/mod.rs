@@ -17,7 +17,7 @@ use crate::identity::{AppName, PeerId};
 use connect::{Between, CHECK_NAME, RelayTrouble, advice, closed_fault, node_fault, not_served};
 use std::collections::BTreeSet;
 pub use transfer::{SPECIAL, key_left_out};
-use transfer::{items_fault, transfer_fault};
+use transfer::{items_fault, transfer_fault, unlike};
 
 pub use portrep::setup_fault;
 
@@ -194,6 +194,7 @@ impl<'a> Voice<'a> {
                 let bar = self.bar(Totals { bytes: *total, items: all });
                 bar.set(Amount { bytes: *bytes, skipped: *skipped }, done, &String::from_utf8_lossy(name));
             }
+            Notice::Unlike(first, count) => self.warn(&unlike(first, *count)),
             Notice::KeyLeftOut(name) => self.warn(&key_left_out(name)),
             Notice::ItemFailed(name, fault, side) => {
                 let at = self.between(self.about.0.as_ref()).at(*side);

@@ -49,6 +49,15 @@ pub(super) fn transfer_fault(error: &TransferError, between: &Between<'_>) -> Fa
     }
 }
 
+/// Some items were there with another mode or time, and keep them.
+pub(super) fn unlike(first: &[u8], count: u32) -> String {
+    let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+    let first = printable(first);
+    format!(
+        "{first}{more}: already there with other permissions or another time, which stay: vp-recv --overwrite yes sets them"
+    )
+}
+
 /// Some items, or all, are not where they belong. Each was named when it happened, up to a bound.
 pub(super) fn items_fault(ending: &Ending, between: &Between<'_>) -> Fault {
     let exit = match ending.status {

@@ -1,11 +1,12 @@
 //! What was at the receiver before the transfer, and the promise that goes with "it is there".
 
-use super::script::{entry, hello};
+use super::script::{WHEN, entry, hello};
 use super::*;
 use crate::app::transfer::messages::*;
 use crate::app::transfer::receiving::Receiver;
 use crate::app::transfer::tree::TreeSink;
 use crate::store::Fault;
+use crate::store::attributes::Attributes;
 use crate::store::inbox::Inbox;
 use crate::store::names::TreePath;
 use crate::store::part::{PartFile, PartKey, PartName};
@@ -37,6 +38,11 @@ fn what_was_there_before_is_only_called_so_once_it_is_synced() {
     fs::create_dir(home.inbox().join("d")).unwrap();
     fs::write(home.inbox().join("d/f"), b"same").unwrap();
     symlink("f", home.inbox().join("d/l")).unwrap();
+    // As they will be announced.
+    let announced = Attributes { mode: 0o755, mtime: WHEN };
+    for path in ["d", "d/f"] {
+        announced.set(std::fs::File::open(home.inbox().join(path)).unwrap()).unwrap();
+    }
     let link = Kind::Link(b"f".to_vec());
     for overwrite in [Overwrite::Never, Overwrite::Rename, Overwrite::Yes] {
         for offers in [

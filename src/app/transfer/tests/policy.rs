@@ -1,7 +1,7 @@
 //! Names that are taken, limits, and sources that are not what they were.
 
 use super::*;
-use crate::app::transfer::outcome::Failure;
+use crate::app::transfer::outcome::{Failure, Unlike};
 use crate::store::Fault;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, symlink};
@@ -27,16 +27,22 @@ fn what_is_there_stays_unless_told_otherwise() {
 }
 
 #[test]
-fn the_same_content_is_never_sent_or_touched_again() {
+fn the_same_content_is_never_sent_again_and_touched_only_where_files_are_replaced() {
     let home = Home::new();
     let file = home.put("f", b"same");
     fs::write(home.inbox().join("f"), b"same").unwrap();
-    let before = picture(&home.inbox().join("f"));
-    for overwrite in [Overwrite::Never, Overwrite::Rename, Overwrite::Yes] {
-        let (sent, _) = run(job(from_ref(&file)), into_with(&home.inbox(), overwrite));
+    rustix::fs::chmod(&file, rustix::fs::Mode::from_raw_mode(0o751)).unwrap();
+    File::open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let there = home.inbox().join("f");
+    let before = picture(&there);
+    for overwrite in [Overwrite::Never, Overwrite::Rename, Overwrite::Yes, Overwrite::Never] {
+        let stays = picture(&there) == before && overwrite != Overwrite::Yes;
+        let (sent, got) = run(job(from_ref(&file)), into_with(&home.inbox(), overwrite));
         assert_eq!((sent.status, sent.sent_bytes), (Status::NothingToDo, 0));
+        let told = stays.then(|| Unlike { first: b"f".to_vec(), count: 1 });
+        assert_eq!((&sent.tally.unlike, &got.tally.unlike), (&told, &told), "{overwrite:?}");
+        assert_eq!(picture(&there), if stays { before.clone() } else { picture(&file) }, "{overwrite:?}");
     }
-    assert_eq!(picture(&home.inbox().join("f")), before);
 }
 
 #[test]
