@@ -9,6 +9,8 @@ use vp::identity::{Card, Identity, PeerId, keyfile};
 use vp::link::{Answer, Answered};
 use vp::noise::{JoinResponder, Purpose, Responder, Suite};
 
+#[path = "vectors/content.rs"]
+mod content;
 #[path = "vectors/document.rs"]
 mod document;
 #[path = "vectors/reference.rs"]

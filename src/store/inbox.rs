@@ -3,11 +3,13 @@
 //! Every path is resolved beneath the root by `folders`.
 
 use super::attributes::{self, Unkept, is_lacking, times};
+use super::content::ContentHash;
+use super::extent::hash_range;
 use super::fault::Fault;
 use super::folders::Folders;
 use super::folding::{Landed, folds_case};
 use super::names::{NAME_BYTES_MAX, TreePath};
-use super::part::{PartKey, PartName, hash_range, remove_forsaken};
+use super::part::{PartKey, PartName, remove_forsaken};
 use super::replace::{is_empty_directory, remove_for_directory, rename_over, rename_to_free};
 use super::source::{Mtime, Stamp};
 use rustix::fd::{AsFd, OwnedFd};
@@ -370,9 +372,9 @@ impl Inbox {
         if Stamp::of(&fstat(&file)?).size != size {
             return Ok(false);
         }
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = ContentHash::default();
         hash_range(&file, &mut hasher, 0, size)?;
-        let same = hasher.finalize() == *hash;
+        let same = hasher.hash() == *hash;
         if same {
             self.sync_file(&file)?;
         }

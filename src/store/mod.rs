@@ -13,6 +13,8 @@
 pub mod attributes;
 pub mod batch;
 mod beneath;
+pub mod content;
+pub mod extent;
 pub mod fault;
 mod folders;
 mod folding;

@@ -11,10 +11,12 @@
 //! again, and the sender says how much of it fits.
 
 use super::attributes::{self, Unkept, is_lacking};
+use super::content::ContentHash;
+use super::extent::{Extent, extent_of, hash_range};
 use super::fault::Fault;
 use super::inbox::Inbox;
 use super::names::{PART_PREFIX, TreePath};
-use super::source::Mtime;
+use super::source::{Mtime, Stamp};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Advice, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::fs::{copy_file_range, fadvise, flock, fstat, fstatvfs, ftruncate, openat, renameat, statat, unlinkat};
@@ -32,7 +34,7 @@ const CHECKPOINT_STEP_BYTES: u64 = 1 << 20;
 pub const CHECKPOINTS_MAX: usize = 64;
 /// Unfinished files are kept for so long: who has not come back after a month does not need to go on where he was.
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How much is read at once for hashing.
+/// How much is read at once where the system does not copy.
 const READ_BYTES: usize = 256 << 10;
 /// A file that somebody has locked is asked for so many times, with so long a pause: a fork takes
 /// less, and another run's transfer is not waited for.
@@ -133,7 +135,7 @@ impl fmt::Display for PartName {
 }
 
 /// Hash states over growing prefixes of a file: the length, and the state after that many bytes.
-pub type Checkpoints = Vec<(u64, blake3::Hasher)>;
+pub type Checkpoints = Vec<(u64, ContentHash)>;
 
 /// An unfinished file that is ours now: of an earlier run, or a copy of what another one has written so far.
 #[derive(Debug)]
@@ -213,16 +215,31 @@ fn copy_of(theirs: &OwnedFd, length: u64, directory: &OwnedFd, ours: PartName) -
     copied.map(|()| Adopted { name: ours, file: copy.file.into(), length })
 }
 
+/// What is a hole there is none of it copied, and becomes one here.
 fn copy_bytes(from: &OwnedFd, to: &File, length: u64) -> Result<(), Fault> {
-    let (mut read, mut written) = (0, 0);
-    while written < length {
-        let left = usize::try_from(length - written).unwrap_or(usize::MAX);
+    let sparse = Stamp::of(&fstat(from)?).sparse;
+    let mut offset = 0;
+    while offset < length {
+        let extent = if sparse { extent_of(from, offset, length) } else { Extent::Data { until: length } };
+        let (Extent::Data { until } | Extent::Hole { until }) = extent;
+        if let Extent::Data { .. } = extent {
+            copy_data(from, to, offset, until)?;
+        }
+        offset = until;
+    }
+    if sparse { Ok(ftruncate(to, length)?) } else { Ok(()) }
+}
+
+fn copy_data(from: &OwnedFd, to: &File, offset: u64, until: u64) -> Result<(), Fault> {
+    let (mut read, mut written) = (offset, offset);
+    while written < until {
+        let left = usize::try_from(until - written).unwrap_or(usize::MAX);
         match copy_file_range(from, Some(&mut read), to, Some(&mut written), left) {
             Ok(0) => return Err(Fault::Changed),
             Ok(_) | Err(Errno::INTR) => {}
             // Not between these two, or not on this system: then as ever.
             Err(errno) if is_lacking(errno) || errno == Errno::XDEV => {
-                return copy_by_reading(from, to, written, length);
+                return copy_by_reading(from, to, written, until);
             }
             Err(errno) => return Err(errno.into()),
         }
@@ -274,38 +291,16 @@ impl Adopted {
         let length = self.length.min(size);
         let step = length.div_ceil(count.get()).max(CHECKPOINT_STEP_BYTES);
         let mut states = Vec::new();
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = ContentHash::default();
         let mut offset = 0;
         while offset < length {
             let until = (offset + step).min(length);
             hash_range(&self.file, &mut hasher, offset, until)?;
             offset = until;
-            states.push((offset, hasher.clone()));
+            states.push((offset, hasher.checkpoint()));
         }
         Ok(states)
     }
-}
-
-/// Feeds the bytes from `offset` to `until` to a hash state.
-///
-/// # Errors
-/// [`Fault::Changed`] if the file ends before, or what reading says.
-pub fn hash_range(file: &OwnedFd, hasher: &mut blake3::Hasher, mut offset: u64, until: u64) -> Result<(), Fault> {
-    let at_once = |left: u64| usize::try_from(left).map_or(READ_BYTES, |left| left.min(READ_BYTES));
-    let mut buffer = vec![0; at_once(until.saturating_sub(offset))];
-    while offset < until {
-        let wanted = at_once(until - offset);
-        match pread(file, &mut buffer[..wanted], offset) {
-            Ok(0) => return Err(Fault::Changed),
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                offset += u64::try_from(count).map_err(|_| Fault::Io)?;
-            }
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
 }
 
 /// Locks the file and makes sure that it still has this name. As nobody renames an unfinished file

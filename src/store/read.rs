@@ -1,11 +1,13 @@
 //! Reads one file of which nothing may change while it is read.
 
+use super::content::ContentHash;
+use super::extent::{Extent, extent_of, hash_range};
 use super::fault::Fault;
-use super::part::hash_range;
+
 use super::source::{Found, Stamp, open};
 use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Advice, SeekFrom, fadvise, fstat, seek};
+use rustix::fs::{Advice, fadvise, fstat};
 use rustix::io::{Errno, pread};
 
 /// Read-ahead is asked for from this size on; below, one read takes the whole file.
@@ -16,21 +18,6 @@ const MADE_UP_BYTES_MAX: u64 = 64 << 10;
 
 /// How much of such a file is read at once: whole files, nearly always.
 const UNMEASURED_PIECE_BYTES: usize = 64 << 10;
-
-/// A stretch of a file, from the offset asked about to `until`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
-    /// Bytes to read.
-    Data {
-        /// Offset of the first byte after the stretch.
-        until: u64,
-    },
-    /// Zeros that take no room on disk.
-    Hole {
-        /// Offset of the first byte after the stretch.
-        until: u64,
-    },
-}
 
 /// An open source file, pinned to the version the walk had seen.
 #[derive(Debug)]
@@ -98,39 +85,27 @@ impl SourceFile {
             return Ok(());
         }
         // It got another name or other permissions, as a log that is rotated. Or it was written, and looks as if not.
-        let mut again = blake3::Hasher::new();
+        let mut again = ContentHash::default();
         self.hash_all(&mut again)?;
         let settled = Stamp::of(&fstat(&self.file)?);
-        if is_untouched(&now, &settled) && again.finalize() == *hash { Ok(()) } else { Err(Fault::Changed) }
+        if is_untouched(&now, &settled) && again.hash() == *hash { Ok(()) } else { Err(Fault::Changed) }
     }
 
     /// Which stretch of data or hole begins at `offset`, which lies below the size.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn extent(&self, offset: u64) -> Result<Extent, Fault> {
+    #[must_use]
+    pub fn extent(&self, offset: u64) -> Extent {
         let size = self.size().unwrap_or(u64::MAX);
         if self.unmeasured || !self.stamp.sparse {
-            return Ok(Extent::Data { until: size });
+            return Extent::Data { until: size };
         }
-        match seek(&self.file, SeekFrom::Data(offset)) {
-            Ok(data) if data > offset => Ok(Extent::Hole { until: data.min(size) }),
-            Ok(_) => match seek(&self.file, SeekFrom::Hole(offset)) {
-                Ok(hole) if hole > offset => Ok(Extent::Data { until: hole.min(size) }),
-                _ => Ok(Extent::Data { until: size }),
-            },
-            // Nothing but a hole up to the end.
-            Err(Errno::NXIO) => Ok(Extent::Hole { until: size }),
-            // A file system without SEEK_DATA: then it is all data.
-            Err(_) => Ok(Extent::Data { until: size }),
-        }
+        extent_of(&self.file, offset, size)
     }
 
     /// Feeds the bytes from `offset` to `until` to a hash state.
     ///
     /// # Errors
     /// As for [`Self::read_onto`].
-    pub fn hash(&self, hasher: &mut blake3::Hasher, offset: u64, until: u64) -> Result<(), Fault> {
+    pub fn hash(&self, hasher: &mut ContentHash, offset: u64, until: u64) -> Result<(), Fault> {
         hash_range(&self.file, hasher, offset, until)
     }
 
@@ -138,7 +113,7 @@ impl SourceFile {
     ///
     /// # Errors
     /// As for [`Self::read_onto`].
-    pub fn hash_all(&self, hasher: &mut blake3::Hasher) -> Result<(), Fault> {
+    pub fn hash_all(&self, hasher: &mut ContentHash) -> Result<(), Fault> {
         if let Some(size) = self.size() {
             return self.hash(hasher, 0, size);
         }
@@ -250,11 +225,11 @@ mod tests {
         measure_by_reading(&mut made_up);
         let source = SourceFile::open(&made_up).unwrap();
         assert_eq!(source.size(), None);
-        assert_eq!(source.extent(0), Ok(Extent::Data { until: u64::MAX }));
-        let mut hasher = blake3::Hasher::new();
+        assert_eq!(source.extent(0), Extent::Data { until: u64::MAX });
+        let mut hasher = ContentHash::default();
         source.hash_all(&mut hasher).unwrap();
         let content = fs::read("/proc/version").unwrap();
-        assert_eq!(hasher.finalize(), blake3::hash(&content));
+        assert_eq!(hasher.hash(), *blake3::hash(&content).as_bytes());
         let mut buffer = Vec::new();
         let end = u64::try_from(content.len()).unwrap();
         assert_eq!(source.read_onto(&mut buffer, end, 10), Ok(0));
@@ -344,8 +319,8 @@ mod tests {
         file.set_len(4 << 20).unwrap();
         file.write_all_at(&[1; 65_536], 1 << 20).unwrap();
         let source = SourceFile::open(&found(&path)).unwrap();
-        assert_eq!(source.extent(0), Ok(Extent::Hole { until: 1 << 20 }));
-        assert_eq!(source.extent(1 << 20), Ok(Extent::Data { until: (1 << 20) + 65_536 }));
-        assert_eq!(source.extent(2 << 20), Ok(Extent::Hole { until: 4 << 20 }));
+        assert_eq!(source.extent(0), Extent::Hole { until: 1 << 20 });
+        assert_eq!(source.extent(1 << 20), Extent::Data { until: (1 << 20) + 65_536 });
+        assert_eq!(source.extent(2 << 20), Extent::Hole { until: 4 << 20 });
     }
 }

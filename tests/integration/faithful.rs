@@ -2,10 +2,11 @@
 //! content has changed.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
-use crate::harness::{Input, Party, Running, World, assert_same_tree, exit, names};
+use crate::harness::data::{on_disk, sparse};
+use crate::harness::{Input, Party, Running, World, assert_same_tree, exit, names, tell};
 
 /// A receiver of files in the world's `inbox`.
 fn inbox(west: &Party<'_>, args: &[&str]) -> Running {
@@ -113,4 +114,49 @@ fn mode_and_time_follow_where_files_are_replaced_and_elsewhere_it_is_said_that_t
         }
         assert_same_tree(&tree, &world.path("inbox/tree"));
     }
+}
+
+#[test]
+fn hole_costs_what_its_description_costs_however_long_it_is() {
+    const LENGTH: u64 = 1 << 40;
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let source = world.path("disk");
+    let made = fs::File::create(&source).and_then(|file| file.set_len(LENGTH));
+    if made.is_err() {
+        // A file system without such files has none to send.
+        tell("SKIPPED: no file of 1 TiB can be made here");
+        return;
+    }
+    sparse(&source, LENGTH);
+    let inbox_dir = world.dir("inbox");
+    let deliver = |args: &[&str]| {
+        let recv = inbox(&west, args);
+        let sent = east.send().args(["disk", "west"]).run().expect(exit::DONE);
+        recv.wait().expect(exit::DONE);
+        sent.took
+    };
+    // To hash it takes minutes on each side; there are three ways to come to know that it is the same.
+    let mut took = deliver(&[]);
+    let there = inbox_dir.join("disk");
+    took += deliver(&[]);
+    fs::File::options()
+        .write(true)
+        .open(&there)
+        .and_then(|file| file.write_all_at(b"else", LENGTH / 2))
+        .expect("written");
+    took += deliver(&["--overwrite", "yes"]);
+    assert!(took.as_secs() < 40, "took {took:?}");
+    assert_eq!(fs::metadata(&there).expect("it").len(), LENGTH);
+    assert!(on_disk(&there) < 1 << 20, "{} bytes on disk", on_disk(&there));
+    let ends = |path: &Path| {
+        let file = fs::File::open(path).expect("it");
+        [0, LENGTH / 2, LENGTH - 4096].map(|at| {
+            let mut bytes = vec![0; 4096];
+            file.read_exact_at(&mut bytes, at).expect("read");
+            bytes
+        })
+    };
+    assert_eq!(ends(&there), ends(&source));
 }

@@ -99,7 +99,7 @@ impl Receiver<'_, '_> {
                 if item.size.is_some_and(|size| size != offset) {
                     return Err(Violation::Length);
                 }
-                if hasher.finish() != *hash {
+                if hasher.hash() != *hash {
                     self.sink.abandon(&item, Fault::Integrity);
                     self.settle_item(item, Fault::Integrity.into());
                     return Ok(());

@@ -11,7 +11,7 @@
 //!
 //! A body has exactly the fields below: what is missing, left over, out of range or of an unknown
 //! type ends the transfer. `path` is `count u8 (1..=64) ‖ count × (length u8 ‖ bytes)`, at most
-//! 4,096 bytes with one separator between components. `hash` is BLAKE3, 32 bytes.
+//! 4,096 bytes with one separator between components. `hash` has 32 bytes: see [`crate::store::content`].
 //!
 //! Sender to receiver:
 //!
@@ -79,8 +79,8 @@ pub const VERSION: u16 = 1;
 pub const BLOCK_BYTES_MAX: usize = 256 << 10;
 /// Longest body of ZDATA: a block that zstd could not shrink, with its overhead.
 pub const ZDATA_BYTES_MAX: usize = BLOCK_BYTES_MAX + 1_024 + 4;
-/// Most zeros in one HOLE: they are hashed on both sides, and either should notice within a
-/// second that the other has gone.
+/// Most zeros in one HOLE: a receiver without a file to leave a hole in writes them, and should notice within a second that
+/// the sender has gone.
 pub const HOLE_BYTES_MAX: u64 = 1 << 30;
 /// Longest body of any other message: an ENTRY with the longest path and target.
 pub const BODY_BYTES_MAX: usize = 16 << 10;
@@ -100,8 +100,7 @@ const _: () = assert!(BODY_BYTES_MAX > CHECKPOINTS_MAX * 40 + 5);
 /// The size in an ENTRY that says none: no file is so long.
 pub(super) const SIZE_UNKNOWN: u64 = u64::MAX;
 
-/// BLAKE3 of some content.
-pub type Hash = [u8; 32];
+pub use crate::store::content::Hash;
 
 /// The numbers of faults on the wire.
 pub const FAULTS: [(Fault, u8); 24] = [

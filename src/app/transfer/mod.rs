@@ -19,7 +19,6 @@ pub mod blocks;
 mod content;
 pub mod decoder;
 pub mod encode;
-mod hashing;
 pub mod limit;
 pub mod link;
 #[cfg(test)]

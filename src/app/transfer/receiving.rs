@@ -1,6 +1,5 @@
 //! What the receiving engine makes of each message.
 
-use super::hashing::ContentHash;
 use super::messages::{
     Answer, CHECKPOINTS_MAX, Content, ENTRIES_MAX, Entry, Hello, IfDifferent, OPEN_ENTRIES_MAX, Offer, VERSION,
 };
@@ -11,12 +10,13 @@ use super::sending::wide;
 use super::sink::{Offered, Sink, Verdict};
 use super::tops::Tops;
 use crate::store::Fault;
+use crate::store::content::ContentHash;
 use crate::store::part::Checkpoints;
 use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroU64;
 use std::time::Instant;
 
-/// Hash states kept at once for files that may be resumed, beyond one each: 2 MiB.
+/// Hash states kept at once for files that may be resumed, beyond one each: 2 MiB, or twice that of files with blank blocks.
 const CHECKPOINTS_KEPT_MAX: usize = 1_024;
 
 /// An item that was answered, and that the sender has to say something about.
@@ -219,7 +219,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
             }
             Verdict::Want(states) => {
                 self.checkpoints += states.len();
-                let prefixes = states.iter().map(|(length, state)| (*length, *state.finalize().as_bytes())).collect();
+                let prefixes = states.iter().map(|(length, state)| (*length, state.hash())).collect();
                 self.answers.push(Answer::Want { index, prefixes });
                 self.pending.push_back(Pending { item, expect: Expect::Content(states) });
             }
@@ -238,7 +238,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
         let Pending { item, expect } = self.next_pending(index)?;
         let hasher = match expect {
             Expect::Comparison(IfDifferent::Leave) => return Err(Violation::Order),
-            _ if offset == 0 => blake3::Hasher::new(),
+            _ if offset == 0 => ContentHash::default(),
             Expect::Comparison(IfDifferent::Send) => return Err(Violation::Offset),
             Expect::Content(states) => {
                 let state = states.into_iter().find(|(length, _)| *length == offset);
@@ -247,7 +247,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
         };
         self.meter.skip(offset);
         match self.sink.begin(&item, offset) {
-            Ok(()) => self.current = Current::File { item, offset, hasher: Box::new(hasher.into()) },
+            Ok(()) => self.current = Current::File { item, offset, hasher: Box::new(hasher) },
             Err(fault) => self.fail(item, offset, fault),
         }
         Ok(())

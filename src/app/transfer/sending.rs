@@ -1,13 +1,14 @@
 //! What the sending engine does with one file that the receiver asked about.
 
 use super::blocks::Plan;
-use super::hashing::ContentHash;
 use super::messages::{HOLE_BYTES_MAX, Hash, IfDifferent, Offer};
 use super::outcome::TransferError;
 use super::port::PortClosed;
 use super::sender::{Ask, Sender, Wanted};
 use crate::store::Fault;
-use crate::store::read::{Extent, SourceFile};
+use crate::store::content::ContentHash;
+use crate::store::extent::Extent;
+use crate::store::read::SourceFile;
 
 /// A length in memory as a length in a file: never more than 64 bits.
 pub(super) fn wide(length: usize) -> u64 {
@@ -75,7 +76,7 @@ impl Sender<'_> {
         };
         self.out.say(&Offer::Begin { index, offset })?;
         self.meter.skip(offset);
-        let content = self.send_content(wanted, file, offset, hasher.into())?;
+        let content = self.send_content(wanted, file, offset, hasher)?;
         Ok(match content.and_then(|hash| file.check_unchanged(&hash).map(|()| hash)) {
             Ok(hash) => Offer::End { index, hash },
             Err(fault) => Offer::Failed { index, fault },
@@ -92,9 +93,8 @@ impl Sender<'_> {
         let end = file.size().unwrap_or(u64::MAX);
         while offset < end {
             let until = match file.extent(offset) {
-                Err(fault) => return Ok(Err(fault)),
-                Ok(Extent::Data { until }) => until,
-                Ok(Extent::Hole { until }) => {
+                Extent::Data { until } => until,
+                Extent::Hole { until } => {
                     let zeros = (until - offset).min(HOLE_BYTES_MAX);
                     self.out.say(&Offer::Hole(zeros))?;
                     hasher.update_zeros(zeros);
@@ -106,7 +106,7 @@ impl Sender<'_> {
             while offset < until {
                 match self.send_piece(file, offset, until - offset, &mut hasher)? {
                     // Of what has no size the end is where nothing more comes.
-                    Ok(0) => return Ok(Ok(hasher.finish())),
+                    Ok(0) => return Ok(Ok(hasher.hash())),
                     Ok(sent) => offset += sent,
                     Err(fault) => return Ok(Err(fault)),
                 }
@@ -118,7 +118,7 @@ impl Sender<'_> {
                 return Ok(Err(Fault::Cancelled));
             }
         }
-        Ok(Ok(hasher.finish()))
+        Ok(Ok(hasher.hash()))
     }
 
     /// Reports where we are and listens; false if the receiver has given the file up.
@@ -168,18 +168,18 @@ impl Sender<'_> {
 }
 
 fn hash_whole(file: &SourceFile) -> Content {
-    let mut hasher = blake3::Hasher::new();
+    let mut hasher = ContentHash::default();
     file.hash_all(&mut hasher)?;
-    let hash = *hasher.finalize().as_bytes();
+    let hash = hasher.hash();
     file.check_unchanged(&hash)?;
     Ok(hash)
 }
 
 /// The longest prefix that is the same on both sides, and the hash state after it. Prefixes rise,
 /// so that the first that differs is the last that need be looked at.
-fn common_prefix(file: &SourceFile, prefixes: &[(u64, Hash)]) -> Result<(u64, blake3::Hasher), Fault> {
-    let mut common = (0, blake3::Hasher::new());
-    let mut hasher = blake3::Hasher::new();
+fn common_prefix(file: &SourceFile, prefixes: &[(u64, Hash)]) -> Result<(u64, ContentHash), Fault> {
+    let mut common = (0, ContentHash::default());
+    let mut hasher = ContentHash::default();
     let mut offset = 0;
     for (length, hash) in prefixes {
         if file.size().is_none_or(|size| *length > size) {
@@ -187,10 +187,10 @@ fn common_prefix(file: &SourceFile, prefixes: &[(u64, Hash)]) -> Result<(u64, bl
         }
         file.hash(&mut hasher, offset, *length)?;
         offset = *length;
-        if hasher.finalize().as_bytes() != hash {
+        if hasher.hash() != *hash {
             break;
         }
-        common = (offset, hasher.clone());
+        common = (offset, hasher.checkpoint());
     }
     Ok(common)
 }

@@ -5,10 +5,12 @@ use super::sink::{Offered, Owing, Settled, Sink, Verdict};
 use crate::store::Fault;
 use crate::store::attributes::{Attributes, Unkept};
 use crate::store::batch::{Batch, Landed, Landing, Place};
+use crate::store::content::ContentHash;
+use crate::store::extent::hash_range;
 use crate::store::inbox::{Inbox, Made, Overwrite, There};
 use crate::store::names::{TreePath, link_stays_inside};
 use crate::store::owed::{Marker, Marks};
-use crate::store::part::{PartFile, PartKey, PartName, adopt, hash_range};
+use crate::store::part::{PartFile, PartKey, PartName, adopt};
 use crate::store::source::{Kind, Mtime, Stamp};
 use rustix::fd::OwnedFd;
 use rustix::fs::fstat;
@@ -147,13 +149,13 @@ impl TreeSink {
         match same {
             Some((name, stamp)) => {
                 let file = self.inbox.open_existing(item.path.parent(), &name)?;
-                let mut hasher = blake3::Hasher::new();
+                let mut hasher = ContentHash::default();
                 hash_range(&file, &mut hasher, 0, stamp.size)?;
                 if name != item.path.name() {
                     self.elsewhere.note(item.index, name);
                 }
                 let otherwise = if left_alone { IfDifferent::Leave } else { IfDifferent::Send };
-                Ok(Verdict::Have(*hasher.finalize().as_bytes(), otherwise))
+                Ok(Verdict::Have(hasher.hash(), otherwise))
             }
             None if left_alone => Err(Fault::Exists),
             None => Ok(Verdict::Want(Vec::new())),
