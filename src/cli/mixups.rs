@@ -8,6 +8,7 @@ pub fn meant(tool: &str, words: &[String]) -> Option<String> {
         "vp-recv" => recv(words),
         "vp-relay" => relay(words),
         "vp-portrep" => portrep(words),
+        "vp-attach" => attach(words),
         _ => None,
     }
 }
@@ -50,7 +51,16 @@ fn recv(words: &[String]) -> Option<String> {
     Some(format!("vp-recv is called, and calls nobody: vp-recv {app} --from {peer}"))
 }
 
+fn attach(words: &[String]) -> Option<String> {
+    has(words, &["-p", "--port"]).then(|| {
+        "an application is named, not a port: vp-attach PEER:APP; the relay's port is in its address".to_owned()
+    })
+}
+
 fn relay(words: &[String]) -> Option<String> {
+    if let Some(port) = values(words, "--port", "-p").next() {
+        return Some(format!("vp-relay --listen [::]:{port}, for every address of this machine"));
+    }
     let odd = values(words, "--listen", "-l").find(|value| value.parse::<std::net::SocketAddr>().is_err())?;
     let port = odd.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok()).unwrap_or("4433");
     Some(format!("an address and a port are wanted: vp-relay --listen [::]:{port}, for every address of this machine"))
@@ -64,11 +74,20 @@ fn portrep(words: &[String]) -> Option<String> {
     }
     let import = values(words, "--import", "-i").find_map(swapped_import);
     let import = import.map(|line| format!("vp-portrep --import {line}"));
+    let import = import.or_else(|| unmarked(words));
     import.or_else(|| {
         let export = values(words, "--export", "-e")
             .find_map(|value| value.split_once('=').filter(|(target, _)| target.contains(':')));
         export.map(|(target, app)| format!("vp-portrep --export {app}={target}"))
     })
+}
+
+/// `shop:pg` alone, which may be meant to be here, or only to be tried.
+fn unmarked(words: &[String]) -> Option<String> {
+    let [word] = words else { return None };
+    let (peer, app) =
+        word.split_once(':').filter(|(peer, _)| !peer.starts_with('-') && peer.parse::<u16>().is_err())?;
+    Some(format!("vp-portrep --import PORT={peer}:{app} has it here, vp-portrep check {peer}:{app} tries it"))
 }
 
 /// `shop:pg=5434` and `5434:shop:pg` for `5434=shop:pg`.
@@ -100,6 +119,10 @@ mod tests {
             ("vp-portrep --import shop:pg=5434", "vp-portrep --import 5434=shop:pg"),
             ("vp-portrep --import=5434:shop:pg", "vp-portrep --import 5434=shop:pg"),
             ("vp-portrep --export 10.0.0.7:5432=pg", "vp-portrep --export pg=10.0.0.7:5432"),
+            ("vp-portrep --import 5434:shop:5432", "vp-portrep --import 5434=shop:5432"),
+            ("vp-portrep shop:pg", "vp-portrep --import PORT=shop:pg"),
+            ("vp-relay --open -p 4433", "vp-relay --listen [::]:4433"),
+            ("vp-attach -p 22 shop", "vp-attach PEER:APP"),
             ("vp-portrep -p 5432", "vp-portrep --import PORT=PEER:APP"),
         ] {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();

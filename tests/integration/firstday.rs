@@ -24,7 +24,7 @@ fn name_that_is_not_in_the_peers_file_is_looked_for_nearby() {
         let done = east.attach().arg(format!("{typed}:x")).run().expect(exit::CONFIG);
         let done = done.expect_error(&format!("{typed}:x: no peer of this name in {}", file.display()));
         match meant {
-            Some(name) => expect_hint(&done, &format!("did you mean {name}?")),
+            Some(name) => assert!(done.stderr.contains(&format!("; did you mean {name}:x?")), "{done}"),
             None => assert!(!done.stderr.contains("did you mean"), "{done}"),
         }
     }
@@ -135,6 +135,10 @@ fn mixed_up_orders_are_refused_with_the_line_that_was_meant() {
         ("vp-relay --listen 4433 --open", "vp-relay --listen [::]:4433"),
         ("vp-portrep --import shop:pg=5434", "vp-portrep --import 5434=shop:pg"),
         ("vp-portrep --import 5434:shop:pg", "vp-portrep --import 5434=shop:pg"),
+        ("vp-portrep --import 5434:shop:5432", "vp-portrep --import 5434=shop:5432"),
+        ("vp-portrep shop:pg", "vp-portrep check shop:pg"),
+        ("vp-relay --open -p 4433", "vp-relay --listen [::]:4433"),
+        ("vp-attach -p 22 shop", "vp-attach PEER:APP"),
         ("vp-portrep -p 5434", "vp-portrep --import PORT=PEER:APP"),
         ("vp-send -r photos depot", "vp-send photos PEER"),
         ("vp-send --delete photos depot", "--overwrite yes"),
@@ -160,4 +164,9 @@ fn flags_may_stand_before_check_and_a_peer_given_as_an_application_is_told_of() 
     let done = east.send().args(["west", "peers"]).run();
     let done = done.expect_one_of(&[exit::FAILED, exit::CONFIG]).expect_output(b"");
     expect_hint(&done, "vp-send peers west");
+    world.write("west", "a file that is called like a peer");
+    let done = east.send().args(["west", "peers", "notes"]).run().expect(exit::CONFIG).expect_output(b"");
+    expect_hint(&done, "vp-send peers notes west");
+    let known = west.waiting(west.recv().args(["east", "--from", "east"]));
+    assert_eq!(known.error_text().matches("hint").count(), 0, "{}", known.error_text());
 }

@@ -235,7 +235,9 @@ impl FromStr for PortRange {
 /// The ports of `PEER:PORTS`: what is exported by a number is imported by the same one.
 fn same_number(address: &str) -> Result<&str, MappingError> {
     let (peer, ports) = address.rsplit_once(':').ok_or(MappingError::NoEquals)?;
-    if peer.is_empty() || ports.parse::<PortRange>().is_err() { Err(MappingError::NoEquals) } else { Ok(ports) }
+    // `5434:depot:5432` is an order of ssh: it has no peer that anybody could be called.
+    let is_peer = !peer.is_empty() && !peer.contains(':');
+    if is_peer && ports.parse::<PortRange>().is_ok() { Ok(ports) } else { Err(MappingError::NoEquals) }
 }
 
 fn sides(text: &str, equals: Option<usize>) -> Result<(&str, &str), MappingError> {
@@ -386,7 +388,9 @@ mod tests {
             assert_eq!(text.parse(), Ok(Import { at: at(ports), to: to.to_owned() }), "{text}");
         }
         assert_eq!("0=depot".parse::<Import>().map(|import| import.to), Ok("depot".to_owned()));
-        assert_eq!(":5432".parse::<Import>(), Err(MappingError::NoEquals));
+        for text in [":5432", "5434:shop:5432", "127.0.0.1:5434:shop:5432"] {
+            assert_eq!(text.parse::<Import>(), Err(MappingError::NoEquals), "{text}");
+        }
     }
 
     #[test]

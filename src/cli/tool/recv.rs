@@ -40,7 +40,8 @@ impl Tool for Recv {
             peer_name: Box::new(move |id| names.name(id)),
             reload: Box::new(move || roster.callers_again(&from_again)),
         });
-        if party.peers.by_name(self.app.as_str()).is_some() {
+        // Whoever names the peers knows what is an application.
+        if self.from.is_empty() && party.peers.by_name(self.app.as_str()).is_some() {
             let app = &self.app;
             context
                 .report

@@ -13,6 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
 use crate::cli::voice::SPECIAL;
+use crate::identity::Address;
 use crate::store::omit::Omit;
 use crate::store::{self, source::check_named};
 use std::os::unix::ffi::OsStrExt;
@@ -37,7 +38,7 @@ impl Tool for Send {
             }
         }
         let party = Party::load(&self.connect, &context.env)?;
-        let to = party.address(&self.operands.to)?;
+        let to = party.address(&self.operands.to).map_err(|fault| self.peer_first(&party, fault))?;
         if let What::Command(line, _) = &mut what {
             line.environment = vec![("VP_PEER", party.roster.name(&to.peer)), ("VP_APP", to.app.to_string())];
         }
@@ -68,6 +69,21 @@ impl Send {
                 Err(fault.hint(line))
             }
             _ => Err(fault),
+        }
+    }
+
+    /// A last word that is no peer, and a first one that is: files may have the names of peers, so this is said only now.
+    fn peer_first(&self, party: &Party, fault: Fault) -> Fault {
+        let Some((first, files)) = self.operands.sources.split_first() else { return fault };
+        match first.to_str().filter(|word| Address::parse(word, &party.peers).is_ok()) {
+            Some(peer) => {
+                let files: String = files.iter().map(|file| format!("{} ", printable(file))).collect();
+                fault.hint(format!(
+                    "the peer comes last: vp-send {files}{} {peer}",
+                    printable(self.operands.to.as_str())
+                ))
+            }
+            None => fault,
         }
     }
 
