@@ -67,10 +67,9 @@ fn relay(words: &[String]) -> Option<String> {
 }
 
 fn portrep(words: &[String]) -> Option<String> {
+    let both = || "vp-portrep --import PORT=PEER:APP brings a port here, --export APP=HOST:PORT offers one".to_owned();
     if has(words, &["-p", "-L", "-R", "--port"]) {
-        return Some(
-            "vp-portrep --import PORT=PEER:APP brings a port here, --export APP=HOST:PORT offers one".to_owned(),
-        );
+        return Some(both());
     }
     let import = values(words, "--import", "-i").find_map(swapped_import);
     let import = import.map(|line| format!("vp-portrep --import {line}"));
@@ -78,7 +77,9 @@ fn portrep(words: &[String]) -> Option<String> {
     import.or_else(|| {
         let export = values(words, "--export", "-e")
             .find_map(|value| value.split_once('=').filter(|(target, _)| target.contains(':')));
-        export.map(|(target, app)| format!("vp-portrep --export {app}={target}"))
+        let export = export.map(|(target, app)| format!("vp-portrep --export {app}={target}"));
+        let is_mapping = |word: &String| ["-e", "-i", "--e", "--i", "--s"].iter().any(|start| word.starts_with(start));
+        export.or_else(|| (!words.iter().any(is_mapping) && !has(words, &["check"])).then(both))
     })
 }
 
@@ -123,6 +124,7 @@ mod tests {
             ("vp-portrep shop:pg", "vp-portrep --import PORT=shop:pg"),
             ("vp-relay --open -p 4433", "vp-relay --listen [::]:4433"),
             ("vp-attach -p 22 shop", "vp-attach PEER:APP"),
+            ("vp-portrep --limit 1M -- psql", "vp-portrep --import PORT=PEER:APP"),
             ("vp-portrep -p 5432", "vp-portrep --import PORT=PEER:APP"),
         ] {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();

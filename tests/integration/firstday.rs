@@ -147,7 +147,9 @@ fn mixed_up_orders_are_refused_with_the_line_that_was_meant() {
     ] {
         let done = run(line).expect(exit::USAGE).expect_output(b"").expect_error("");
         expect_hint(&done, hint);
+        assert_eq!(done.stderr.lines().filter(|line| line.contains(": hint: ")).count(), 2, "{done}");
     }
+    run("vp-portrep").expect(exit::USAGE).expect_error("--export <APP=TARGET>|--import <WHERE=PEER:APP>|--socks");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Allow, Arguments, Connect, Export, Import, Output};
@@ -60,6 +60,7 @@ const VARIABLES: [&str; super::common::VARIABLES.len() + 1] = {
     vp-portrep [OPTIONS] --import WHERE=PEER:APP [-- CMD ARGS]\n       \
     vp-portrep check [OPTIONS] PEER:APP")]
 #[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+#[command(group = ArgGroup::new("mapping").required(true).multiple(true).args(["exports", "imports", "socks"]))]
 pub struct Portrep {
     /// Something else to do than to replicate.
     #[command(subcommand)]
@@ -80,7 +81,7 @@ pub struct Portrep {
 
 /// What to replicate.
 #[derive(Args, Clone, Debug)]
-#[group(id = "mapping", required = true, multiple = true)]
+#[group(skip)]
 pub struct Mappings {
     /// Serve HOST:PORT, a range HOST:PORT-PORT, or unix:PATH under this name; may be repeated
     ///

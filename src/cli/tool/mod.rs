@@ -106,11 +106,13 @@ fn usage_fault(tool: &str, error: &clap::Error) -> Fault {
     tips.fold(fault, |fault, tip| fault.hint(printable(tip))).hint(format!("try {tool} --help"))
 }
 
-/// Says first what was probably meant.
+/// Says what was probably meant.
 fn with_line_meant(tool: &str, words: &[OsString], mut fault: Fault) -> Fault {
     let typed: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(line) = meant(tool, &typed) {
-        fault.hints.insert(0, printable(&line));
+        // What clap proposes is near in letters, and far from what was meant: --dead-time for --delete.
+        let tips = fault.hints.len().saturating_sub(1);
+        fault.hints.splice(..tips, [printable(&line)]);
     }
     fault
 }

@@ -51,10 +51,6 @@ fn check(words: &Check, context: &Context) -> Result<Exit, Fault> {
 }
 
 fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Result<Exit, Fault> {
-    if mappings.exports.is_empty() && mappings.imports.is_empty() && mappings.socks.is_empty() {
-        return Err(Fault::new(Exit::Usage, "nothing to replicate")
-            .hint("vp-portrep --import PORT=PEER:APP brings a port here, --export APP=HOST:PORT offers one"));
-    }
     // First of all: later their numbers may mean other files.
     let passed = take_passed().map_err(|error| Fault::new(Exit::Config, format!("LISTEN_FDS: {}", chain(&error))))?;
     if mappings.listen_when_up && !passed.is_empty() {
