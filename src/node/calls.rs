@@ -445,11 +445,15 @@ impl Node {
             return;
         }
         self.findable = findable;
-        if !self.apps.is_empty() {
+        if !findable && !self.apps.is_empty() {
             self.send_presence();
         }
         for app in self.apps.clone() {
             if findable { self.send_listen(Name::App(app)) } else { self.send_unlisten(Name::App(app)) }
+        }
+        // The last to come and the first to go: see where the link comes up.
+        if findable && !self.apps.is_empty() {
+            self.send_presence();
         }
     }
 }

@@ -187,13 +187,14 @@ impl Node {
 
     /// The link is up: everything we want from the relay goes out behind message 3, in the same flight.
     fn attach(&mut self, now: Instant) {
-        if self.listens_to_presence() {
-            self.send_presence();
-        }
         if self.findable {
             for app in self.apps.clone() {
                 self.send_listen(Name::App(app));
             }
+        }
+        // After them: whoever waits for one of them is not to hear first that we are here without it.
+        if self.listens_to_presence() {
+            self.send_presence();
         }
         for key in self.keys() {
             if let Some(Phase::Up { session, .. }) = self.entries.get(&key).map(|entry| &entry.phase) {

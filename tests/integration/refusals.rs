@@ -158,6 +158,18 @@ fn line_that_is_there_twice_spoils_nothing_and_lines_that_contradict_each_other_
 }
 
 #[test]
+fn whoever_was_there_first_is_not_told_that_the_peer_who_comes_does_not_receive() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let waits = east.send().args(["-", "west:orders", "-v"]).input(Input::Bytes(b"early".to_vec())).spawn();
+    waits.wait_error_line_like("it waits", |line| line.contains("waiting for west"));
+    west.recv().arg("orders").run().expect(exit::DONE).expect_output(b"early");
+    let done = waits.wait().expect(exit::DONE);
+    assert!(!done.stderr.contains("nothing there receives"), "{done}");
+}
+
+#[test]
 fn who_can_never_be_called_is_found_before_anything_is_dialled() {
     let world = World::new();
     // Nobody is there, and whoever looked would be told so.
