@@ -4,6 +4,7 @@
 use super::attributes;
 use super::beneath::{WAY, step};
 use super::fault::Fault;
+use super::folding::Case;
 use super::mounts::Mounts;
 use super::part::PartName;
 use super::permits::Permits;
@@ -26,8 +27,8 @@ pub(super) struct Folder {
     pub directory: Rc<OwnedFd>,
     /// Unfinished files of earlier runs; listed when first asked for.
     pub parts: Option<Vec<PartName>>,
-    /// Whether names that differ only in case are one; found out when first asked.
-    pub folds_case: Option<bool>,
+    /// What names that differ only in case are taken for; found out when first asked.
+    pub case: Option<Case>,
 }
 
 /// The root, and those below it that were used last.
@@ -49,7 +50,7 @@ impl Folders {
     /// Keeps one open that was just made, or reached.
     fn remember(&mut self, path: &[u8], directory: Rc<OwnedFd>, parts: Option<Vec<PartName>>) {
         self.recent.truncate(OPEN_DIRECTORIES_MAX - 1);
-        self.recent.insert(0, Folder { path: path.to_vec(), directory, parts, folds_case: None });
+        self.recent.insert(0, Folder { path: path.to_vec(), directory, parts, case: None });
     }
 
     /// The one at this path, if it is open.

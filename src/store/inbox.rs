@@ -7,7 +7,7 @@ use super::content::ContentHash;
 use super::extent::hash_range;
 use super::fault::Fault;
 use super::folders::Folders;
-use super::folding::{Landed, folds_case};
+use super::folding::{Case, Landed, case_of};
 use super::names::{NAME_BYTES_MAX, TreePath};
 use super::part::{PartKey, PartName, remove_forsaken};
 use super::replace::{is_empty_directory, remove_for_directory, rename_over, rename_to_free};
@@ -333,10 +333,10 @@ impl Inbox {
 
     /// Where case is folded, `README` and `readme` of one transfer must not silently become one file.
     fn check_case(&mut self, directory: &OwnedFd, part: &[u8], path: &TreePath) -> Result<(), Fault> {
-        if self.folds_case(directory, path.parent(), part)? == Some(false) {
-            return Ok(());
+        match self.case(directory, path.parent(), part)? {
+            Some(Case::Kept) => Ok(()),
+            case => self.landed.check(directory, part, path, case),
         }
-        self.landed.check(directory, part, path)
     }
 
     /// Counts what is at `path` as one of those that have landed there: so nothing else replaces it.
@@ -345,21 +345,21 @@ impl Inbox {
     /// [`Fault::Duplicate`] if it has under another name; as for [`Self::directory`].
     pub fn count_as_landed(&mut self, path: &TreePath) -> Result<(), Fault> {
         let directory = self.directory(path.parent())?;
-        match self.folds_case(&directory, path.parent(), path.name())? {
-            Some(false) => Ok(()),
-            folds => self.landed.count(&directory, path, folds == Some(true)),
+        match self.case(&directory, path.parent(), path.name())? {
+            Some(Case::Kept) => Ok(()),
+            case => self.landed.count(&directory, path, case),
         }
     }
 
-    /// Whether the directory folds case, as far as what has this name in it can tell.
-    fn folds_case(&mut self, directory: &OwnedFd, parent: &[u8], name: &[u8]) -> Result<Option<bool>, Fault> {
+    /// What the directory does with case, as far as what has this name in it can tell.
+    fn case(&mut self, directory: &OwnedFd, parent: &[u8], name: &[u8]) -> Result<Option<Case>, Fault> {
         #[cfg(test)]
-        let planted = self.planted_folding.then_some(true);
+        let planted = self.planted_folding.then_some(Case::Folded);
         #[cfg(not(test))]
         let planted = None;
         let held = self.folders.held(parent)?;
-        held.folds_case = held.folds_case.or(planted).or_else(|| folds_case(directory, name));
-        Ok(held.folds_case)
+        held.case = held.case.or(planted).or_else(|| case_of(directory, name));
+        Ok(held.case)
     }
 
     /// Whether a regular file of this size and hash is at `path`; then it is safe on disk, too.
