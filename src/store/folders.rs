@@ -72,6 +72,11 @@ impl Folders {
         Ok(&mut self.recent[0])
     }
 
+    /// Lets go of those that are open: what has been moved, or mounted, over one of them shows when it is reached again.
+    pub fn let_go(&mut self) {
+        self.recent.clear();
+    }
+
     /// Opens what is at this path from the root on, and looks at every directory on the way.
     fn reach(&mut self, path: &[u8]) -> Result<OwnedFd, Fault> {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([path.len()]);

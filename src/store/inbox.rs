@@ -122,6 +122,11 @@ impl Inbox {
         Ok(Rc::clone(&self.folders.held(path)?.directory))
     }
 
+    /// From here on directories are reached anew: at their paths may be something else by now.
+    pub fn look_anew(&mut self) {
+        self.folders.let_go();
+    }
+
     /// The same, if names are about to be made, changed or removed in it.
     ///
     /// # Errors

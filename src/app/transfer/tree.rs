@@ -389,9 +389,13 @@ impl Sink for TreeSink {
         // directory that its owner may not enter any more hides what is below.
         directories.sort_by_cached_key(|directory| std::cmp::Reverse(directory.path.depth()));
         let mut faults = Vec::new();
+        // Done is what is found at its place, not what went into something that was there a moment ago.
+        self.inbox.look_anew();
         for Unfinished { path, mode, mtime, made } in &directories {
             let finished = self.inbox.finish_directory(path, *mode, *mtime);
             match finished {
+                // Whoever sends it again finds what is missing.
+                Err(Fault::Parent) => faults.push((path.clone(), Fault::NotFound)),
                 // One that was there before may belong to somebody else: then it stays as it is.
                 _ if !made => {}
                 Ok(unkept) => self.inbox.note_unkept(path.parent(), unkept),

@@ -60,20 +60,23 @@ pub(super) fn unlike(first: &[u8], count: u32) -> String {
 
 /// Some items, or all, are not where they belong. Each was named when it happened, up to a bound.
 pub(super) fn items_fault(ending: &Ending, between: &Between<'_>) -> Fault {
+    let counts = ending.counts;
+    let good = u64::from(counts.committed) + u64::from(counts.exists);
+    let bad = u64::from(counts.refused) + u64::from(counts.failed) + u64::from(ending.skipped);
     let exit = match ending.status {
+        // What came last, the directories.
+        Status::Partial if bad == 0 => Exit::Partial,
         // Who tries again whatever is partial would do so for ever.
-        Status::Partial if ending.lasting && ending.counts.refused > 0 => Exit::Refused,
+        Status::Partial if ending.lasting && counts.refused > 0 => Exit::Refused,
         Status::Partial if ending.lasting => Exit::Failed,
         Status::Partial => Exit::Partial,
         Status::Refused => Exit::Refused,
         Status::Integrity => Exit::Integrity,
         _ => Exit::Failed,
     };
-    let counts = ending.counts;
-    let good = u64::from(counts.committed) + u64::from(counts.exists);
-    let bad = u64::from(counts.refused) + u64::from(counts.failed) + u64::from(ending.skipped);
     let message = match (good, bad) {
         (0, 0 | 1) => "nothing was transferred".to_owned(),
+        (good, 0) => format!("all {good} items came, but not every directory is in its place and in order"),
         (0, bad) => format!("none of {bad} items was transferred"),
         (good, bad) => format!("{bad} of {} items were not transferred", good + bad),
     };
@@ -85,7 +88,7 @@ pub(super) fn items_fault(ending: &Ending, between: &Between<'_>) -> Fault {
         None => message,
     };
     let fault = Fault::new(exit, message);
-    let fault = if ending.lasting { fault.lasting() } else { fault };
+    let fault = if ending.lasting && exit != Exit::Partial { fault.lasting() } else { fault };
     let fault = match ending.first_fault {
         Some(StoreFault::TreeNotTaken) => fault.hint("the receiver takes files and directories with -d DIR"),
         Some(StoreFault::Exists) => fault.hint(OVERWRITE),

@@ -115,6 +115,34 @@ fn what_was_replaced_meanwhile_under_another_name_is_not_said_to_be_there() {
     assert_eq!(outcomes(&mut receiver), [(1, ItemOutcome::Refused(Fault::Duplicate))]);
 }
 
+/// Whoever is told that all is there looks for it where it belongs.
+#[test]
+fn what_went_into_a_directory_that_was_moved_away_meanwhile_is_not_called_complete() {
+    for (was_there, stays, status) in
+        [(true, true, Status::Complete), (true, false, Status::Partial), (false, false, Status::Partial)]
+    {
+        let home = Home::new();
+        let (tree, elsewhere) = (home.inbox().join("t"), home.inbox().join("elsewhere"));
+        fs::create_dir(&elsewhere).unwrap();
+        if was_there {
+            fs::create_dir(&tree).unwrap();
+        }
+        let mut nobody = ();
+        let mut receiver = overwriting(&home, false, &mut nobody);
+        receiver.handle(entry(0, Kind::Directory, 0, &[b"t"]), Instant::now()).unwrap();
+        receiver.handle(entry(1, Kind::File, 4, &[b"t", b"f"]), Instant::now()).unwrap();
+        bring(&mut receiver, 1, b"text");
+        if !stays {
+            fs::rename(&tree, home.inbox().join("moved")).unwrap();
+            std::os::unix::fs::symlink("elsewhere", &tree).unwrap();
+        }
+        receiver.handle(Offer::Finish { entries: 2, skipped: 0 }, Instant::now()).unwrap();
+        let done = receiver.answers().last();
+        assert!(matches!(done, Some(Answer::Done { status: said, .. }) if said == status), "{done:?}");
+        assert_eq!(names(&elsewhere), [""; 0]);
+    }
+}
+
 #[test]
 fn a_directory_is_not_replaced_by_what_the_file_system_takes_for_the_same() {
     for is_there in [true, false] {
