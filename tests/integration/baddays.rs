@@ -305,7 +305,7 @@ fn with_fewer_descriptors(world: &World, relay: &Relay<'_>, limited: &str) -> (D
     let (east, west) = (relay.party("east"), relay.party("west"));
     let tree = world.dir("tree");
     (0..200).for_each(|n| fs::write(tree.join(n.to_string()), n.to_string()).expect("a file"));
-    let bitten = (10..=24).rev().find_map(|limit| {
+    let bitten = (4..=24).rev().find_map(|limit| {
         let under = |who: &str, tool: Tool| match who == limited {
             true => tool.under(["prlimit", &format!("--nofile={limit}"), "--"]),
             false => tool,

@@ -350,7 +350,7 @@ fn nothing_to_receive_into_is_a_clear_error() {
     let relay = world.relay();
     let west = relay.party("west");
     world.write("file", "not a directory");
-    for dir in ["absent", "file"] {
+    for dir in ["absent/deeper", "file"] {
         let done = west.recv().args(["drop", "-d", dir]).run();
         done.expect_one_of(&[exit::FAILED, exit::CONFIG, exit::USAGE]).expect_error(dir);
     }

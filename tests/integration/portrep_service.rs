@@ -446,7 +446,7 @@ fn a_status_is_not_passed_on_when_what_came_after_the_path_had_gone_is_lost() {
         relay.kill();
         import.wait_error_line("vp-portrep: warning: relay");
         world.write(&format!("go{n}"), "");
-        import.wait_error_line("vp-portrep: warning: west: ");
+        import.wait_error_line("vp-portrep: warning: west:app: ");
         world.write("lost", "");
         let done = import.wait();
         assert_ne!(done.code(), Some(exit::DONE), "bytes were lost, and it says that all is well\n{done}");

@@ -143,7 +143,7 @@ fn errors_and_hints_are_one_line_each_in_lower_case_and_without_a_full_stop() {
         east.send().args(["absent", "west"]),
         east.send().args(["-", "a", "west"]),
         east.send().args(["-", "west", "--compress", "20"]),
-        east.recv().args(["x", "-d", "absent"]),
+        east.recv().args(["x", "-d", "absent/deeper"]),
         east.recv().args(["x", "--overwrite", "maybe"]),
     ];
     for tool in cases {

@@ -24,8 +24,8 @@ fn file_too_long_for_the_receiver_fails_alone_and_the_rest_arrives() {
     world.dir("inbox");
     let recv = west.waiting(west.recv().args(["drop", "-d", "inbox"]).under(SHORT_FILES));
     let done = east.send().args(["tree", "west"]).run().expect(exit::REFUSED);
-    assert!(done.stderr.contains("warning: tree/long: too large"), "{done}");
-    assert!(done.stderr.contains("warning: tree/hole: too large"), "{done}");
+    assert!(done.stderr.contains("warning: tree/long: at west: too large"), "{done}");
+    assert!(done.stderr.contains("warning: tree/hole: at west: too large"), "{done}");
     recv.wait().expect(exit::REFUSED);
     assert_eq!(names(&world.path("inbox/tree")), ["a", "just", "z"]);
     assert_eq!(digest(&world.path("inbox/tree/just")), digest(&tree.join("just")));
