@@ -113,7 +113,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Self::Name => "name not acceptable",
             Self::Duplicate => "offered twice",
-            Self::Exists => "already there",
+            Self::Exists => "exists and differs",
             Self::NotEmpty => "a directory with something in it is there",
             Self::Parent => "parent is not a directory of this tree",
             Self::LinkTarget => "link leads out of the tree",

@@ -180,8 +180,8 @@ fn laid_links(filter: &[&str]) {
     world.write("single", "sent");
     world.write("other", "sent");
     let links = [("tree", outside.clone()), ("single", outside.join("victim")), ("other", outside.join("absent"))];
-    let none = "error: none of 4 items was transferred; the first: at west: already there";
-    let some = "error: 2 of 4 items were not transferred; the first: at west: already there";
+    let none = "error: none of 4 items was transferred; the first: at west: exists and differs";
+    let some = "error: 2 of 4 items were not transferred; the first: at west: exists and differs";
     let cases: [(&str, i32, &str, &[&str]); 3] = [
         ("never", exit::REFUSED, none, &[]),
         ("rename", exit::REFUSED, some, &["other.1", "single.1"]),
