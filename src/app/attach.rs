@@ -232,6 +232,7 @@ impl Attach {
         if let Some(session) = ctx.node.session(key) {
             session.close(code);
         }
+        self.tell_end(ctx, key, Some(&error));
         let time = if matches!(error, ToolError::CastOut) { OUTCAST_TIME } else { FAREWELL_TIME };
         self.retire(ctx, key, time);
         if self.keeps() {
@@ -240,6 +241,14 @@ impl Attach {
             }
         } else {
             self.result = Err(error);
+        }
+    }
+
+    /// Tells how a joint ended, if there was one.
+    fn tell_end(&self, ctx: &mut Context<'_>, key: Key, error: Option<&ToolError>) {
+        let running = self.running.values().find(|running| running.joint.key == key);
+        if let (Some(running), Some((peer, app))) = (running, ctx.node.called(key)) {
+            (ctx.notices)(Notice::Joined(peer, app.as_str(), &running.joint.end(error)));
         }
     }
 
@@ -298,6 +307,7 @@ impl Attach {
             if let Err(error) = Self::verdict(running) {
                 return Err((key, error));
             }
+            self.tell_end(ctx, key, None);
             self.retire(ctx, key, FAREWELL_TIME);
             return Ok(true);
         }
@@ -352,6 +362,7 @@ impl Attach {
             if let Some(session) = ctx.node.session(key) {
                 session.close(CloseCode::GoingAway);
             }
+            self.tell_end(ctx, key, Some(&ToolError::Signal(signal)));
             self.retire(ctx, key, INTERRUPTED_TIME);
         }
         // Those that were about to end anyway hold nobody up either.

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
-pub use super::notice::Notice;
+pub use super::notice::{Item, Joined, Notice, Transfer};
 pub use crate::net::passed::{Passed, PassedSocket, take_passed};
 pub use crate::net::signals::{XCPU, outlive_file_limit};
 pub use crate::net::tcp::Place;

@@ -1,6 +1,6 @@
 //! One stream of a session joined to one source and one sink, each direction ending on its own.
 
-use super::client::{Context, ToolError};
+use super::client::{Context, Joined, ToolError};
 use crate::net::stdio::{Sink, Source};
 use crate::net::{Read, Written};
 use crate::node::Key;
@@ -23,6 +23,10 @@ pub enum Way {
     Cut(CloseCode),
 }
 
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
 /// See the module's text.
 pub struct Joint {
     /// The session.
@@ -33,6 +37,9 @@ pub struct Joint {
     pub source: Option<Source>,
     /// Where bytes of the peer go, until they end.
     pub sink: Option<Sink>,
+    /// Bytes that were taken from the source, and that the sink has taken.
+    moved: (u64, u64),
+    since: Instant,
     outward: Way,
     inward: Way,
     sink_gone: bool,
@@ -56,6 +63,8 @@ impl Joint {
             stream,
             source,
             sink,
+            moved: (0, 0),
+            since: Instant::now(),
             outward: Way::Open,
             inward,
             sink_gone: false,
@@ -67,6 +76,12 @@ impl Joint {
     pub fn may_lose_reader(mut self) -> Joint {
         self.gone_code = CloseCode::Done;
         self
+    }
+
+    /// How it ended: in order, or by this error.
+    pub fn end<'a>(&self, error: Option<&'a ToolError>) -> Joined<'a> {
+        let (sent, received) = self.moved;
+        Joined { sent, received, took: self.since.elapsed(), is_reset: error.is_some(), error }
     }
 
     /// Bytes to the peer: the direction's state.
@@ -111,6 +126,7 @@ impl Joint {
             match source.try_read(room).map_err(|error| ToolError::Io("reading input", error))? {
                 Read::Bytes(count) => {
                     session.commit(self.stream, count);
+                    self.moved.0 += wide(count);
                     moved += count;
                 }
                 Read::Later => break,
@@ -146,6 +162,7 @@ impl Joint {
                 Written::Bytes(count) => {
                     session.read(self.stream, count);
                     session.consume(now, self.stream, count);
+                    self.moved.1 += wide(count);
                     moved += count;
                 }
                 Written::Later => break,

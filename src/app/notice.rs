@@ -1,16 +1,81 @@
 //! What tools that connect have to say while they run, before it has words.
 
 use super::client::ToolError;
-use super::ending::Side;
 use super::portrep::{Hop, Passage, Referral};
+use super::transfer::messages::{Hash, ItemOutcome};
+use super::transfer::outcome::{Counts, Failure};
+use super::transfer::{ItemEnd, ItemKind};
 use crate::identity::{PeerId, RelayAddress};
 use crate::net::tcp::Place;
 use crate::node::{Down, Step};
-use crate::store::Fault;
 use crate::store::attributes::Unkept;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
+
+/// How one item ended: [`ItemEnd`], to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its path as the sender says it, as bytes of unknown origin; of a stream, its name, which may be empty.
+    pub path: Vec<u8>,
+    /// What it is, where that is known.
+    pub kind: Option<ItemKind>,
+    /// Length of its content.
+    pub bytes: u64,
+    /// BLAKE3 of the content, if it is at both ends and was computed.
+    pub hash: Option<Hash>,
+    /// The last name that it got at the receiver, if that is another.
+    pub renamed: Option<Vec<u8>>,
+    /// What became of it.
+    pub outcome: ItemOutcome,
+    /// How long there was work on it.
+    pub took: Duration,
+}
+
+impl From<ItemEnd<'_>> for Item {
+    fn from(end: ItemEnd<'_>) -> Item {
+        Item {
+            path: end.path.to_vec(),
+            kind: end.kind,
+            bytes: end.bytes,
+            hash: end.hash,
+            renamed: end.renamed.map(<[u8]>::to_vec),
+            outcome: end.outcome,
+            took: end.took,
+        }
+    }
+}
+
+/// How a transfer ended.
+#[derive(Debug)]
+pub struct Transfer<'a> {
+    /// Items by their end, as far as it is known.
+    pub counts: Counts,
+    /// Items that could not even be offered.
+    pub left_out: u32,
+    /// Bytes of content that were moved, before compression.
+    pub bytes: u64,
+    /// From the first word to the last.
+    pub took: Duration,
+    /// Why it was no success.
+    pub error: Option<&'a ToolError>,
+}
+
+/// How something that was joined to a peer ended.
+#[derive(Debug)]
+pub struct Joined<'a> {
+    /// Bytes to the peer.
+    pub sent: u64,
+    /// Bytes of the peer.
+    pub received: u64,
+    /// How long it lasted.
+    pub took: Duration,
+    /// Why it did not end in order, where that has a reason of its own.
+    pub error: Option<&'a ToolError>,
+    /// It was reset.
+    pub is_reset: bool,
+}
 
 /// What a person may want to know while it happens.
 #[derive(Debug)]
@@ -60,8 +125,8 @@ pub enum Notice<'a> {
         /// The present item, as bytes of unknown origin.
         name: &'a [u8],
     },
-    /// One item failed: its path, as bytes of unknown origin, why, and on whose side. The others go on.
-    ItemFailed(&'a [u8], Fault, Side),
+    /// One item failed, or something went wrong with it afterwards. The others go on.
+    ItemFailed(&'a Failure),
     /// The file system of this directory did not keep what came with some items.
     Unkept(&'a Path, Unkept),
     /// A key in use lies in what is sent, and is left out: its path, as bytes of unknown origin.
@@ -69,8 +134,12 @@ pub enum Notice<'a> {
     /// So many items were at the receiver with another mode or time than at the sender, and keep them: the path of the first, as
     /// bytes of unknown origin.
     Unlike(&'a [u8], u32),
-    /// A transfer of a tool that goes on is complete: from whom, how many items, and how many bytes came.
-    Received(PeerId, u64, u64),
+    /// One item of a transfer with this peer came to its end, well or not. Told only to who asked for each.
+    Item(PeerId, &'a str, &'a Item),
+    /// A transfer came to its end, well or not.
+    Transferred(PeerId, &'a str, &'a Transfer<'a>),
+    /// One connection, or the one pair of standard input and output, that was joined to this peer came to its end.
+    Joined(PeerId, &'a str, &'a Joined<'a>),
     /// An import listens here for connections to this peer's application.
     Listening(&'a Place, PeerId, &'a str),
     /// An export is registered: peers reach this target by this application.

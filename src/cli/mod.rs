@@ -11,6 +11,7 @@ mod bar;
 pub mod config;
 pub mod env;
 pub mod escape;
+mod events;
 pub mod exit;
 pub mod files;
 mod json;
@@ -24,5 +25,4 @@ mod tool;
 pub mod units;
 mod voice;
 
-pub use json::Value;
 pub use tool::{Context, Party, Tool, main, print_line};

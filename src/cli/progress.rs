@@ -10,6 +10,7 @@ use indicatif::{BinaryBytes, FormattedDuration, ProgressBar, ProgressDrawTarget,
 use super::bar::{Pace, View};
 use super::env::Env;
 use super::escape::printable;
+use super::events;
 use super::report::{Format, Report, Verbosity};
 use super::screen::Screen;
 
@@ -169,6 +170,21 @@ impl Progress {
         let (shown, done, total) = (lock(&self.shown), self.bar.position(), self.totals.bytes);
         let pace = shown.pace((done, total), &self.moved, self.moved.eta());
         Status { name: &printable(&self.name), counted: &shown.counted, bytes: done, total, pace }.to_string()
+    }
+
+    /// The same as an event, without the name.
+    pub fn status(&self) -> events::Status {
+        let left = self.totals.bytes.map(|_| self.moved.eta().as_secs());
+        events::Status {
+            message: self.status_line(),
+            items: Some(self.items),
+            items_total: self.totals.items,
+            bytes: Some(self.bar.position()),
+            bytes_total: self.totals.bytes,
+            bytes_per_second: Some(bytes_per_second(&self.moved)),
+            seconds_left: left,
+            ..events::Status::default()
+        }
     }
 
     /// Ends, and clears the bar.

@@ -7,13 +7,14 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use indicatif::ProgressBar;
 
 use super::escape::{one_line, printable};
+use super::events::{self, End, Event, Status};
 use super::exit::{Exit, Retry};
-use super::json::{Object, Value};
 
 /// How much to say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +123,9 @@ pub struct Report {
     tool: &'static str,
     verbosity: Verbosity,
     format: Format,
+    began: Instant,
+    /// What the last event will say.
+    sums: Mutex<End>,
     out: Mutex<Output>,
 }
 
@@ -139,7 +143,8 @@ impl Report {
 
     /// A report to anywhere.
     pub fn to(tool: &'static str, verbosity: Verbosity, format: Format, sink: Box<dyn Write + Send>) -> Self {
-        Self { tool, verbosity, format, out: Mutex::new(Output { sink, bar: None }) }
+        let (began, sums) = (Instant::now(), Mutex::default());
+        Self { tool, verbosity, format, began, sums, out: Mutex::new(Output { sink, bar: None }) }
     }
 
     /// How much this report says.
@@ -150,6 +155,11 @@ impl Report {
     /// How this report says it.
     pub const fn format(&self) -> Format {
         self.format
+    }
+
+    /// Whether the end of each item is told.
+    pub fn tells_items(&self) -> bool {
+        self.format == Format::Json || self.shows(Level::Info)
     }
 
     /// Whether lines of this level are shown: ask before collecting what is costly.
@@ -166,49 +176,67 @@ impl Report {
                     self.line("hint", hint);
                 }
             }
-            Format::Json => self.object(
-                Object::event("error")
-                    .field("tool", Value::Text(self.tool))
-                    .field("code", Value::Number(fault.exit.code().into()))
-                    .field("message", Value::Text(&fault.message))
-                    .field("hints", Value::Texts(&fault.hints))
-                    .field("retryable", Value::Flag(fault.retry.known())),
-            ),
+            Format::Json => self.event(&Event::Error {
+                code: fault.exit.code(),
+                message: fault.message.clone(),
+                hints: fault.hints.clone(),
+                retryable: fault.retry.known(),
+            }),
         }
     }
 
     /// Says one line, if its level is asked for. Foreign text in it goes through [`super::escape::printable`] first.
     pub fn say(&self, level: Level, message: &str) {
-        if self.shows(level) {
-            self.message(level.word(), message);
+        if !self.shows(level) {
+            return;
+        }
+        let message = message.to_owned();
+        match (self.format, level) {
+            (Format::Text, _) => self.line(level.word(), &message),
+            (Format::Json, Level::Warning) => self.event(&Event::Warning { message }),
+            (Format::Json, Level::Notice | Level::Info) => self.event(&Event::Info { message }),
+            (Format::Json, Level::Debug) => self.event(&Event::Debug { message }),
         }
     }
 
     /// Says what to do about the warning before it.
     pub fn advise(&self, hint: &str) {
-        if self.shows(Level::Warning) {
-            self.message("hint", hint);
+        if !self.shows(Level::Warning) {
+            return;
+        }
+        match self.format {
+            Format::Text => self.line("hint", hint),
+            Format::Json => self.event(&Event::Hint { message: hint.to_owned() }),
         }
     }
 
-    /// Tells of something that happened: `name key=value …` at `-v`, an object of that name with `--json`.
-    pub fn event(&self, name: &'static str, fields: &[(&'static str, Value<'_>)]) {
-        match self.format {
-            Format::Text if self.shows(Level::Info) => {
-                let words: String = fields.iter().map(|(key, value)| format!(" {key}={}", plain(value))).collect();
-                self.line(Level::Info.word(), &format!("{name}{words}"));
-            }
-            Format::Text => {}
-            Format::Json => {
-                let start = Object::event(name).field("tool", Value::Text(self.tool));
-                self.object(fields.iter().fold(start, |object, (key, value)| object.field(key, *value)));
-            }
+    /// With `--json`, tells of something that happened; whoever asked for it wants all of it, at every verbosity. As text it
+    /// is said in words of its own, or not at all.
+    pub fn event(&self, event: &Event) {
+        if self.format == Format::Json {
+            self.sums().count(event);
+            self.write(&(self.render(event) + "\n"));
         }
+    }
+
+    /// An event as a line for elsewhere, without its line feed.
+    pub fn render(&self, event: &Event) -> String {
+        events::line(self.tool, event)
     }
 
     /// Answers a request for the state of things (SIGUSR1). Shown at every verbosity: somebody asked.
-    pub fn status(&self, message: &str) {
-        self.message("status", message);
+    pub fn status(&self, status: Status) {
+        match self.format {
+            Format::Text => self.line("status", &status.message),
+            Format::Json => {
+                let party = self.sums().party.clone();
+                self.event(&Event::Status(Box::new(Status { party, ..status })));
+            }
+        }
+    }
+
+    fn sums(&self) -> MutexGuard<'_, End> {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on lines appear above this bar instead of through it.
@@ -218,33 +246,25 @@ impl Report {
 
     /// Turns the end of a tool into its exit status, saying what must be said.
     pub fn end(&self, end: Result<Exit, Fault>) -> ExitCode {
-        match end {
-            Ok(exit) => exit.into(),
+        let (exit, retry) = match end {
+            Ok(exit) => (exit, exit.row().retry),
             Err(fault) => {
                 // An end by a signal, or by a reader that went, is nobody's news: the status tells.
                 if !fault.message.is_empty() {
                     self.fault(&fault);
                 }
-                fault.exit.into()
+                (fault.exit, fault.retry)
             }
-        }
-    }
-
-    fn message(&self, word: &str, message: &str) {
-        match self.format {
-            Format::Text => self.line(word, message),
-            Format::Json => self.object(
-                Object::event(word).field("tool", Value::Text(self.tool)).field("message", Value::Text(message)),
-            ),
-        }
+        };
+        let duration = events::seconds(self.began.elapsed());
+        let (code, retryable) = (exit.code(), retry.known());
+        let sums = self.sums().clone();
+        self.event(&Event::End(End { code, retryable, duration, ..sums }));
+        exit.into()
     }
 
     fn line(&self, word: &str, message: &str) {
         self.write(&format!("{}: {word}: {}\n", self.tool, one_line(message)));
-    }
-
-    fn object(&self, object: Object) {
-        self.write(&(object.end() + "\n"));
     }
 
     fn write(&self, line: &str) {
@@ -289,19 +309,10 @@ fn words(error: &(dyn Error + 'static)) -> String {
     characters.next().map(|first| first.to_ascii_lowercase().to_string() + characters.as_str()).unwrap_or_default()
 }
 
-fn plain(value: &Value<'_>) -> String {
-    match value {
-        Value::Text(text) => (*text).to_owned(),
-        Value::Texts(texts) => texts.join(","),
-        Value::Number(number) => number.to_string(),
-        Value::Flag(Some(flag)) => flag.to_string(),
-        Value::Flag(None) => "unknown".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::events::{Party, Transfer};
     use std::sync::Arc;
 
     #[derive(Clone, Default)]
@@ -329,14 +340,14 @@ mod tests {
         report.say(Level::Warning, "w");
         report.say(Level::Info, "i");
         report.say(Level::Debug, "d");
-        report.event("joined", &[("peer", Value::Text("depot")), ("lanes", Value::Number(1))]);
+        report.event(&Event::Ready);
     }
 
     #[test]
     fn each_verbosity_adds_to_the_one_before() {
         let error = "vp-test: error: depot is not there\nvp-test: hint: start vp-recv there\n";
         let normal = format!("{error}vp-test: warning: w\n");
-        let verbose = format!("{normal}vp-test: info: i\nvp-test: info: joined peer=depot lanes=1\n");
+        let verbose = format!("{normal}vp-test: info: i\n");
         assert_eq!(said(Verbosity::Quiet, Format::Text, all_levels), error);
         assert_eq!(said(Verbosity::Normal, Format::Text, all_levels), normal);
         assert_eq!(said(Verbosity::Verbose, Format::Text, all_levels), verbose);
@@ -381,5 +392,25 @@ mod tests {
             assert_eq!(report.end(Ok(Exit::Done)), ExitCode::SUCCESS);
         });
         assert_eq!(text, "vp-test: error: no key\n");
+    }
+
+    #[test]
+    fn the_last_event_has_the_status_and_the_sums() {
+        let transfer = |committed, failed| {
+            let party = Party { peer: Some("depot".to_owned()), ..Party::default() };
+            let (exists, refused, left_out, bytes, result, reason, duration) = (1, 0, 0, 10, "complete", None, 1.0);
+            let transfer =
+                Transfer { party, committed, exists, refused, failed, left_out, bytes, result, reason, duration };
+            Event::Transfer(transfer)
+        };
+        let lines = said(Verbosity::Quiet, Format::Json, |report| {
+            report.event(&transfer(3, 0));
+            report.event(&transfer(0, 2));
+            assert_eq!(report.end(Ok(Exit::Partial)), ExitCode::from(7));
+        });
+        let last: serde_json::Value = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
+        let numbers = ["code", "items", "items_failed", "connections", "bytes"].map(|field| last[field].as_u64());
+        assert_eq!(numbers, [7, 5, 2, 0, 20].map(Some), "{last}");
+        assert_eq!((&last["event"], &last["peer"], &last["retryable"]), (&"end".into(), &"depot".into(), &true.into()));
     }
 }

@@ -44,7 +44,8 @@ fn below(folder: &Path) -> BTreeMap<String, u32> {
 
 /// Where each file goes, and the one of this tree that it is a copy of, if it is one.
 fn expected() -> BTreeMap<String, Option<String>> {
-    let mut files = BTreeMap::from([("usr/share/man/man7/vp.7".to_owned(), Some("man/vp.7".to_owned()))]);
+    let overview = |page: &str| (format!("usr/share/man/man7/{page}.7"), Some(format!("man/{page}.7")));
+    let mut files = BTreeMap::from(["vp", "vp-events"].map(overview));
     for tool in tools() {
         let name = tool.manual.name;
         files.insert(format!("usr/bin/{name}"), None);

@@ -56,7 +56,18 @@ pub fn overview(prose: &str) -> String {
     }
     heading(&mut page, "SEE ALSO");
     let names = tools().iter().map(|tool| format!(".BR {} (1)", text(tool.manual.name))).collect::<Vec<_>>();
-    put(&mut page, &names.join(" ,\n"));
+    put(&mut page, &format!("{} ,\n.BR vp\\-events (7)", names.join(" ,\n")));
+    page
+}
+
+/// The page about `--json`, section 7.
+pub fn events(prose: &str) -> String {
+    let mut page = title("vp-events", "7");
+    heading(&mut page, "NAME");
+    put(&mut page, "vp\\-events \\- what the tools of vp write with \\-\\-json");
+    page.push_str(prose);
+    heading(&mut page, "SEE ALSO");
+    put(&mut page, ".BR vp (7)");
     page
 }
 

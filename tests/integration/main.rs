@@ -16,6 +16,7 @@ mod commands;
 mod completions;
 mod durable;
 mod escapes;
+mod events;
 mod exits;
 mod faithful;
 mod files;

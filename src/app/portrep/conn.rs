@@ -11,6 +11,8 @@
 
 use super::rmi::{Referral, Watch};
 use super::socks::Reply;
+use crate::app::client::Joined;
+use crate::identity::AppName;
 use crate::net::tcp::Socket;
 use crate::net::{Read, Written};
 use crate::node::Key;
@@ -71,6 +73,15 @@ struct Readiness {
     broken: bool,
 }
 
+/// What is known of a connection at its end.
+#[derive(Debug)]
+struct Account {
+    app: AppName,
+    sent: u64,
+    received: u64,
+    since: Instant,
+}
+
 /// The connection.
 #[derive(Debug)]
 pub struct Conn {
@@ -90,13 +101,15 @@ pub struct Conn {
     /// What an application asked of the SOCKS server, which owes it an answer; empty for everybody else.
     asked: Vec<u8>,
     watch: Watch,
+    /// Whom it is for, what it has moved, and since when.
+    account: Account,
     /// It is in the queue of those with something to do.
     pub queued: bool,
 }
 
 impl Conn {
     /// Joins them. The socket may have news already, its end included.
-    pub fn new(socket: Socket, key: Key, stream: u32, start: Start) -> Conn {
+    pub fn new(socket: Socket, (key, stream): (Key, u32), start: Start, app: AppName) -> Conn {
         let ready = Readiness { readable: true, writable: true, ending: true, ended: false, broken: false };
         Conn {
             socket,
@@ -110,6 +123,7 @@ impl Conn {
             preface: Vec::new(),
             asked: Vec::new(),
             watch: Watch::Off,
+            account: Account { app, sent: 0, received: 0, since: Instant::now() },
             queued: false,
         }
     }
@@ -130,6 +144,12 @@ impl Conn {
     pub fn with_watch(mut self, watch: Watch) -> Conn {
         self.watch = watch;
         self
+    }
+
+    /// Which application it is for, and how it ended if it ends now.
+    pub fn end(&self, is_reset: bool) -> (&AppName, Joined<'static>) {
+        let Account { app, sent, received, since } = &self.account;
+        (app, Joined { sent: *sent, received: *received, took: since.elapsed(), error: None, is_reset })
     }
 
     /// The next place that it sends it to.
@@ -190,12 +210,14 @@ impl Conn {
             Err(_) if self.outward_open && !self.ready.ended => return self.cut(session),
             Err(_) => self.want_no_more(session),
         };
+        self.account.received += u64::try_from(inward).unwrap_or(u64::MAX);
         let outward = match self.pump_outward(session, most.outward) {
             Ok(count) => count,
             Err(_) => return self.cut(session),
         };
         moved.inward += inward;
         moved.outward += outward;
+        self.account.sent += u64::try_from(outward).unwrap_or(u64::MAX);
         if self.ready.broken && !self.outward_open && self.inward_open {
             // An error that no read will meet any more, because the end was read before.
             self.want_no_more(session);

@@ -10,7 +10,7 @@ use super::slots::{Slot, Slots};
 use super::socks::Reply;
 use super::talk::Talk;
 use super::throttle::Throttle;
-use crate::app::client::Context;
+use crate::app::client::{Context, Notice};
 use crate::identity::PeerId;
 use crate::net::child::Child;
 use crate::net::listen::Listener;
@@ -335,14 +335,15 @@ impl Desk {
             Step::Waits if most.is_choked() => self.throttle.hold(slot),
             Step::Waits => {}
             Step::Again => self.enqueue(slot),
-            Step::Over | Step::Broken => self.drop_conn(ctx, slot),
+            Step::Over | Step::Broken => self.drop_conn(ctx, slot, step == Step::Broken),
         }
         moved != Traffic::default() || matches!(step, Step::Over | Step::Broken)
     }
 
     /// Ends a connection that has ended in both directions or was reset.
-    fn drop_conn(&mut self, ctx: &mut Context<'_>, slot: Slot) {
+    fn drop_conn(&mut self, ctx: &mut Context<'_>, slot: Slot, is_reset: bool) {
         if let Some(End::Conn(conn)) = self.take(slot) {
+            tell_end(ctx, &conn, is_reset);
             self.disown(conn.key, conn.stream);
             let session = ctx.node.session(conn.key);
             conn.close(session);
@@ -358,6 +359,7 @@ impl Desk {
     pub fn refuse(&mut self, ctx: &mut Context<'_>, slot: Slot, reply: Reply) {
         match self.take(slot) {
             Some(End::Conn(conn)) => {
+                tell_end(ctx, &conn, true);
                 self.disown(conn.key, conn.stream);
                 let session = ctx.node.session(conn.key);
                 let (socket, asked) = conn.give_up(session);
@@ -411,6 +413,14 @@ impl Desk {
         let patience = self.patience.peek().map(|Reverse((until, _))| *until);
         let reminder = self.reminders.peek().map(|Reverse((at, _))| *at);
         patience.into_iter().chain(reminder).chain(self.throttle.next_timeout()).min()
+    }
+}
+
+/// Tells of the end of a connection that the far side had taken.
+fn tell_end(ctx: &mut Context<'_>, conn: &Conn, is_reset: bool) {
+    if let (Some(peer), true) = (ctx.node.peer(conn.key), conn.is_taken()) {
+        let (app, joined) = conn.end(is_reset);
+        (ctx.notices)(Notice::Joined(peer, app.as_str(), &joined));
     }
 }
 

@@ -216,8 +216,12 @@ impl Portrep {
         }
         let Some(session) = ctx.node.session(key) else { return };
         session.accept_stream(stream);
+        let app = self.gates[gate].app.clone();
         self.desk.ends.alter(slot, |end| match end {
-            End::Dial(_) => Some(End::Conn(Conn::new(socket, key, stream, Start::Taken).with_preface(preface))),
+            End::Dial(_) => {
+                let conn = Conn::new(socket, (key, stream), Start::Taken, app);
+                Some(End::Conn(conn.with_preface(preface)))
+            }
             other => Some(other),
         });
         self.desk.enqueue(slot);

@@ -210,9 +210,10 @@ impl Portrep {
         let Some(stream) = opened else { return self.desk.give_up(ctx, slot) };
         // Who names targets to the SOCKS server can follow an RMI server's answers.
         let watch = if wish == Wish::Connection { Watch::begin() } else { Watch::Off };
+        let app = import.service.app.clone();
         self.desk.ends.alter(slot, |end| match end {
             End::Held(held) => {
-                let conn = Conn::new(held.socket, key, stream, start).with_asked(held.asked);
+                let conn = Conn::new(held.socket, (key, stream), start, app).with_asked(held.asked);
                 Some(End::Conn(conn.with_watch(watch)))
             }
             other => Some(other),

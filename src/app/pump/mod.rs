@@ -20,6 +20,7 @@ pub use port::{News, Teller, ThreadPort};
 use super::client::Notice;
 use super::transfer::CHUNK_BYTES;
 use super::transfer::port::ANSWER_BYTES;
+use crate::identity::PeerId;
 use crate::session::{Half, Session};
 use mio::Waker;
 use port::{Shared, State};
@@ -189,7 +190,13 @@ impl<T: Send + 'static> Pump<T> {
 
     /// What the engine wants people to know.
     pub fn take_news(&mut self) -> News {
-        std::mem::take(&mut self.shared.lock().news)
+        let mut state = self.shared.lock();
+        let news = std::mem::take(&mut state.news);
+        if !news.items.is_empty() {
+            // It may have waited to tell more.
+            self.shared.wake_engine(state);
+        }
+        news
     }
 
     /// Whether the engine has come to its end, and all it said is in the session.
@@ -237,13 +244,16 @@ impl State {
     }
 }
 
-/// Tells people an engine's news.
-pub fn tell(news: &News, notices: &mut dyn FnMut(Notice<'_>)) {
+/// Tells people news of an engine that works for an application and this peer.
+pub fn tell(news: &News, whose: (PeerId, &str), notices: &mut dyn FnMut(Notice<'_>)) {
     if let Some(path) = &news.key {
         notices(Notice::KeyLeftOut(path));
     }
+    for item in &news.items {
+        notices(Notice::Item(whose.0, whose.1, item));
+    }
     for failure in &news.failures {
-        notices(Notice::ItemFailed(&failure.path, failure.fault, failure.side));
+        notices(Notice::ItemFailed(failure));
     }
     if let Some((place, what)) = &news.unkept {
         notices(Notice::Unkept(place, *what));

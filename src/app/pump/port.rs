@@ -1,8 +1,9 @@
 //! The engine's side: what it reads, writes and tells, and the state that both sides share.
 
 use super::{CHUNK_BYTES, OUTBOX_BYTES, WAKE_BYTES};
+use crate::app::notice::Item;
 use crate::app::transfer::outcome::{Failure, Unlike};
-use crate::app::transfer::{Port, PortClosed, Progress, Snapshot, TryRecv};
+use crate::app::transfer::{ItemEnd, Port, PortClosed, Progress, Snapshot, TryRecv};
 use crate::store::attributes::Unkept;
 use mio::Waker;
 use std::collections::VecDeque;
@@ -16,6 +17,8 @@ const SMALL_BYTES: usize = 8 * 1024;
 const FULL_BYTES: usize = CHUNK_BYTES - 2 * 1024;
 /// Failures named one by one; the end tells how many there were.
 const FAILURES_TOLD_MAX: usize = 1_000;
+/// Ends of items that wait to be told; an engine that has more waits for the loop.
+const ITEMS_WAITING_MAX: usize = 1_024;
 /// Between two reports of progress: as often as a bar is drawn.
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -49,6 +52,8 @@ pub struct News {
     pub unkept: Option<(PathBuf, Unkept)>,
     /// Items that were there and keep another mode or time.
     pub unlike: Option<Unlike>,
+    /// Items that came to their end, if each is to be told.
+    pub items: Vec<Item>,
 }
 
 #[derive(Default)]
@@ -228,11 +233,17 @@ pub struct Teller {
     shared: Arc<Shared>,
     next_report: Instant,
     told: usize,
+    tells_items: bool,
 }
 
 impl Teller {
     pub(super) fn new(shared: Arc<Shared>) -> Teller {
-        Teller { shared, next_report: Instant::now(), told: 0 }
+        Teller { shared, next_report: Instant::now(), told: 0, tells_items: false }
+    }
+
+    /// Whether the end of each item is to be told.
+    pub fn tell_items(&mut self, wanted: bool) {
+        self.tells_items = wanted;
     }
 }
 
@@ -270,6 +281,23 @@ impl Progress for Teller {
     fn remark(&mut self, unlike: &Unlike) {
         let mut state = self.shared.lock();
         state.news.unlike = Some(unlike.clone());
+        self.shared.wake_loop(state);
+    }
+
+    fn settled(&mut self, item: ItemEnd<'_>) {
+        if !self.tells_items {
+            return;
+        }
+        let mut state = self.shared.lock();
+        while state.news.items.len() >= ITEMS_WAITING_MAX && !state.closed {
+            if state.loop_sleeps {
+                self.shared.wake_loop(state);
+                state = self.shared.lock();
+            }
+            state = self.shared.wait(state, None);
+        }
+        // The end of a closed one is short: what is complete by now, at most a batch.
+        state.news.items.push(Item::from(item));
         self.shared.wake_loop(state);
     }
 

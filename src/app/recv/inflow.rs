@@ -7,17 +7,18 @@
 //!
 //! A byte is consumed, and so acknowledged to the sender, when the sink has taken it.
 
-use crate::app::client::ToolError;
+use crate::app::client::{Item, ToolError};
 use crate::app::ending::{Ending, Side, held_until, status_number};
 use crate::app::transfer::decoder::{Decoder, Piece};
 use crate::app::transfer::messages::{Answer, ItemOutcome, Offer};
 use crate::app::transfer::outcome::Violation;
-use crate::app::transfer::{BlockDecoder, TransferError};
+use crate::app::transfer::{BlockDecoder, ItemKind, TransferError};
 use crate::net::Written;
 use crate::net::child::Child;
 use crate::net::stdio::Sink;
 use crate::session::{Half, Session};
 use crate::store::Fault;
+use crate::store::content::ContentHash;
 use crate::wire::CloseCode;
 use mio::{Registry, Token, Waker};
 use rustix::io::Errno;
@@ -66,6 +67,8 @@ pub struct Inflow {
     owed: usize,
     unpacked: Unpacked,
     taken_bytes: u64,
+    /// Of what the sink has taken, and since when, if somebody wants to know.
+    watched: Option<(Box<ContentHash>, Instant)>,
     bytes_max: Option<u64>,
     phase: Phase,
     item_told: bool,
@@ -103,6 +106,7 @@ impl Inflow {
             owed: 0,
             unpacked: Unpacked::default(),
             taken_bytes: 0,
+            watched: None,
             bytes_max,
             phase: Phase::Taking,
             item_told: false,
@@ -113,6 +117,25 @@ impl Inflow {
             waker: Arc::clone(waker),
             settling: None,
         }
+    }
+
+    /// Computes the hash of what is taken, if that is wanted.
+    pub fn telling_item(mut self, now: Instant, wanted: bool) -> Inflow {
+        self.watched = wanted.then(|| (Box::default(), now));
+        self
+    }
+
+    /// How it ended, as the one item of its transfer, once the sender has been told it and if that is wanted.
+    pub fn item(&self) -> Option<Item> {
+        let ((hasher, since), Phase::Told(ending)) = (self.watched.as_ref()?, self.phase) else { return None };
+        let outcome = match (ending.counts.committed, ending.first_fault) {
+            (0, Some(fault)) => fault.into(),
+            _ => ItemOutcome::Committed,
+        };
+        let hash = (outcome == ItemOutcome::Committed).then(|| hasher.hash());
+        let (path, bytes) = (self.name.clone(), self.taken_bytes);
+        let kind = Some(ItemKind::Stream);
+        Some(Item { path, kind, bytes, hash, renamed: None, outcome, took: since.elapsed() })
     }
 
     /// Lets events tell of the sink and of the command's end.
@@ -302,7 +325,12 @@ impl Inflow {
         let result = match (&mut self.sink, self.phase) {
             (Some(_), Phase::Taking) if too_large => Err(Trouble::TooLarge),
             (Some(sink), Phase::Taking) => match sink.try_write(bytes) {
-                Ok(Written::Bytes(count)) => Ok(count),
+                Ok(Written::Bytes(count)) => {
+                    if let Some((hasher, _)) = &mut self.watched {
+                        hasher.update(&bytes[..count]);
+                    }
+                    Ok(count)
+                }
                 Ok(Written::Later) => Ok(0),
                 Ok(Written::Gone) => Err(Trouble::Gone),
                 Err(error) => Err(Trouble::Io(error)),

@@ -26,6 +26,8 @@ pub struct Order {
     pub policy: ReceivePolicy,
     /// The command, if there is one.
     pub command: Option<CommandLine>,
+    /// The end of each item is to be told.
+    pub tells_items: bool,
 }
 
 fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> ToolError {
@@ -83,7 +85,11 @@ impl Order {
         let sender = *self.peer.as_bytes();
         let given_up = Box::new(move || held.is_let_go());
         let job = ReceiveJob { destination, policy: self.policy, sender, on_received, given_up };
-        Pump::start("receive", self.stream, waker, move |port, teller| job.run(port, teller))
-            .map_err(io("starting a thread"))
+        let tells_items = self.tells_items;
+        let pump = Pump::start("receive", self.stream, waker, move |port, teller| {
+            teller.tell_items(tells_items);
+            job.run(port, teller)
+        });
+        pump.map_err(io("starting a thread"))
     }
 }

@@ -40,6 +40,8 @@ pub struct Options {
     pub exec: Option<OsString>,
     /// What is taken.
     pub policy: ReceivePolicy,
+    /// The end of each item is to be told.
+    pub tells_items: bool,
     /// How the environment of the command names the peer: by petname, if it has one.
     pub peer_name: Box<dyn Fn(&PeerId) -> String>,
     /// What SIGHUP does.
@@ -119,7 +121,13 @@ impl Recv {
 
     /// A session has come to its end.
     fn conclude(&mut self, ctx: &mut Context<'_>, running: &Running, end: Result<(), ToolError>) {
-        if self.stopping || running.is_superseded() {
+        if running.is_superseded() {
+            return;
+        }
+        if let Some(transfer) = running.transfer(ctx.now, end.as_ref().err()) {
+            (ctx.notices)(Notice::Transferred(running.peer, self.options.app.as_str(), &transfer));
+        }
+        if self.stopping {
             return;
         }
         if !self.options.keep {
@@ -130,12 +138,8 @@ impl Recv {
             self.result = Some(end);
             return;
         }
-        match end {
-            Ok(()) => {
-                let achieved = running.achieved();
-                (ctx.notices)(Notice::Received(running.peer, achieved.items, achieved.bytes));
-            }
-            Err(error) => (ctx.notices)(Notice::SessionFailed(running.peer, &error)),
+        if let Err(error) = end {
+            (ctx.notices)(Notice::SessionFailed(running.peer, &error));
         }
     }
 }

@@ -15,12 +15,12 @@ use super::job::{Engine, Order};
 use super::leash::{self, Leash, Leashed};
 use super::turns::Standing;
 use super::writers::OutputNews;
-use crate::app::client::{Context, FIRST_TOKEN, Notice, ToolError};
+use crate::app::client::{Context, FIRST_TOKEN, Notice, ToolError, Transfer};
 use crate::app::ending::{Ending, FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, OUTCAST_TIME, Side, close_code};
 use crate::app::transfer::decoder::Decoder;
 use crate::app::transfer::messages::Offer;
 use crate::app::transfer::{ReceiveOutcome, TransferError};
-use crate::identity::PeerId;
+use crate::identity::{AppName, PeerId};
 use crate::node::Key;
 use crate::session::{Event as SessionEvent, Half, Session};
 use crate::store::Fault;
@@ -60,10 +60,12 @@ enum End {
 /// What a session achieved.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Achieved {
-    /// Items that came.
-    pub items: u64,
+    /// Since when there is work.
+    began: Option<Instant>,
+    /// The end of it, once that is known.
+    ending: Option<Ending>,
     /// Bytes that came.
-    pub bytes: u64,
+    bytes: u64,
 }
 
 /// See the module's text.
@@ -200,9 +202,12 @@ impl Running {
         }
     }
 
-    /// What it achieved so far.
-    pub fn achieved(&self) -> Achieved {
-        self.achieved
+    /// The whole, if the peer ever began to send.
+    pub fn transfer<'a>(&self, now: Instant, error: Option<&'a ToolError>) -> Option<Transfer<'a>> {
+        let Achieved { began, ending, bytes } = self.achieved;
+        let counts = ending.map(|ending| ending.counts).unwrap_or_default();
+        let left_out = ending.map_or(0, |ending| ending.skipped);
+        Some(Transfer { counts, left_out, bytes, took: now.saturating_duration_since(began?), error })
     }
 
     /// An event of this session's sink (0) or command (1).
@@ -234,7 +239,7 @@ impl Running {
                 }
             }
         }
-        self.tell_news(ctx);
+        self.tell_news(ctx, &options.app);
         moved | self.settle(ctx)
     }
 
@@ -251,6 +256,7 @@ impl Running {
                         self.stream = id;
                         session.accept_stream(id);
                         self.work = Work::Greeting(Decoder::default());
+                        self.achieved.began = Some(ctx.now);
                     } else {
                         session.refuse_stream(id, CloseCode::Refused);
                     }
@@ -285,10 +291,14 @@ impl Running {
             },
             Work::Refusing(..) | Work::Over => Ok(self.refuse(session)),
             Work::Stream(inflow) => {
-                let moved = inflow.pump(ctx.now, session, ctx.registry)?;
+                let moved = inflow.pump(ctx.now, session, ctx.registry);
                 self.achieved.bytes = inflow.taken_bytes();
+                let moved = moved?;
                 if let Some(ending) = inflow.ending() {
-                    self.achieved.items = 1;
+                    let news = self.achieved.ending.replace(ending).is_none();
+                    if let Some(item) = inflow.item().filter(|_| news) {
+                        (ctx.notices)(Notice::Item(self.peer, options.app.as_str(), &item));
+                    }
                     if inflow.is_flushed() {
                         self.end = End::Told(inflow.verdict(&ending));
                     }
@@ -297,7 +307,7 @@ impl Running {
             }
             Work::Files(engine) => {
                 let moved = engine.pump(ctx.now, session);
-                Ok(self.take_engine_end(ctx)? | moved)
+                Ok(self.take_engine_end(ctx, &options.app)? | moved)
             }
         }
     }
@@ -321,18 +331,19 @@ impl Running {
             peer: (options.peer_name)(&self.peer),
             app: options.app.clone(),
         });
-        Order { peer: self.peer, stream: self.stream, policy: options.policy, command }
+        let tells_items = options.tells_items;
+        Order { peer: self.peer, stream: self.stream, policy: options.policy, command, tells_items }
     }
 
     /// The engine's end is our end as soon as all it said is with the session.
-    fn take_engine_end(&mut self, ctx: &mut Context<'_>) -> Step {
+    fn take_engine_end(&mut self, ctx: &mut Context<'_>, app: &AppName) -> Step {
         let Work::Files(engine) = &mut self.work else { return Ok(false) };
         if !engine.is_flushed() && self.peer_closed.is_none() {
             return Ok(false);
         }
         let Some(end) = engine.take_end() else { return Ok(false) };
         let output_gone = self.output.as_ref().is_some_and(|news| news.is_gone());
-        self.tell_news(ctx);
+        self.tell_news(ctx, app);
         self.work = Work::Over;
         let outcome = end.map_err(|_| ToolError::Broken)?;
         let verdict = match outcome {
@@ -347,13 +358,16 @@ impl Running {
 
     fn verdict(&mut self, outcome: &ReceiveOutcome) -> Result<(), ToolError> {
         let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
-        self.achieved = Achieved { items: ending.counts.committed.into(), bytes: outcome.received_bytes };
+        self.achieved.ending = Some(ending);
+        self.achieved.bytes = outcome.received_bytes;
         ending.verdict(Side::Here)
     }
 
-    fn tell_news(&mut self, ctx: &mut Context<'_>) {
+    fn tell_news(&mut self, ctx: &mut Context<'_>, app: &AppName) {
         match &mut self.work {
-            Work::Files(engine) => crate::app::pump::tell(&engine.take_news(), ctx.notices),
+            Work::Files(engine) => {
+                crate::app::pump::tell(&engine.take_news(), (self.peer, app.as_str()), ctx.notices);
+            }
             Work::Stream(inflow) if !inflow.is_watched() && self.report_at.is_none_or(|at| at <= ctx.now) => {
                 self.report_at = Some(ctx.now + REPORT_PAUSE);
                 let bytes = inflow.taken_bytes();

@@ -7,6 +7,7 @@
 //! from standard input is sent at most once, so a stream is never begun again. Files are: should the receiver's process
 //! have been killed and started again, they go on over a new session, with what is missing.
 
+mod course;
 mod outflow;
 mod producer;
 
@@ -22,6 +23,7 @@ use crate::net::signals::Request;
 use crate::node::{Event, Failure, Key};
 use crate::session::{Event as SessionEvent, Session};
 use crate::wire::CloseCode;
+use course::Course;
 use mio::Token;
 use outflow::{Intake, Outflow};
 use std::time::{Duration, Instant};
@@ -72,6 +74,7 @@ pub struct Send {
     leave_at: Option<Instant>,
     left: bool,
     report_at: Option<Instant>,
+    course: Course,
 }
 
 impl Send {
@@ -92,19 +95,33 @@ impl Send {
             leave_at: None,
             left: false,
             report_at: None,
+            course: Course::default(),
         }
+    }
+
+    /// With news of the end of each item.
+    #[must_use]
+    pub fn telling_items(mut self, wanted: bool) -> Send {
+        self.course.tells_items = wanted;
+        self
     }
 
     fn begin(&mut self, ctx: &mut Context<'_>, key: Key) -> Result<(), ToolError> {
         let Some(session) = ctx.node.session(key) else { return Ok(()) };
         let Some(stream) = session.open_stream(ctx.now, self.to.1.as_str()) else { return Ok(()) };
         self.stream = stream;
+        self.course.begin(ctx.now);
         self.work = match &self.what {
-            What::Stream(plain) => stream_out(ctx, stream, Intake::stdin()?, plain)?,
-            What::Command(line, plain) => stream_out(ctx, stream, Intake::of_command(line)?, plain)?,
+            What::Stream(plain) => stream_out(ctx, stream, (Intake::stdin()?, plain), self.course.tells_items)?,
+            What::Command(line, plain) => {
+                stream_out(ctx, stream, (Intake::of_command(line)?, plain), self.course.tells_items)?
+            }
             What::Files(job) => {
-                let job = job.clone();
-                let pump = Pump::start("send", stream, ctx.waker, move |port, teller| job.run(port, teller));
+                let (job, tells_items) = (job.clone(), self.course.tells_items);
+                let pump = Pump::start("send", stream, ctx.waker, move |port, teller| {
+                    teller.tell_items(tells_items);
+                    job.run(port, teller)
+                });
                 Work::Files(pump.map_err(|error| ToolError::Io("starting a thread", error))?)
             }
         };
@@ -217,8 +234,9 @@ impl Send {
         match &mut self.work {
             Work::Calling | Work::Over => Ok((false, None)),
             Work::Stream(outflow) => {
-                let moved = outflow.pump(ctx.now, session, ctx.registry)?;
-                let ending = outflow.ending();
+                let moved = outflow.pump(ctx.now, session, ctx.registry);
+                self.course.bytes = outflow.raw_bytes();
+                let (moved, ending) = (moved?, outflow.ending());
                 match self.peer_closed {
                     Some(code) if ending.is_none() => Err(ToolError::PeerClosed(code)),
                     _ => Ok((moved, ending)),
@@ -234,6 +252,7 @@ impl Send {
                     None => Ok((moved, None)),
                     Some(Err(_)) => Err(ToolError::Broken),
                     Some(Ok(Ok(outcome))) => {
+                        self.course.bytes = outcome.sent_bytes;
                         let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
                         Ok((true, Some(ending)))
                     }
@@ -267,6 +286,7 @@ impl Send {
             Err(_) => (CloseCode::Cancelled, INTERRUPTED_TIME),
         };
         self.tell_news(ctx);
+        self.tell_end(ctx, result.as_ref().err());
         match &mut self.work {
             // Nothing here needs to be saved: the thread may end when it likes, or with the process.
             Work::Files(pump) => pump.close(),
@@ -304,9 +324,22 @@ impl Send {
         self.left |= !ctx.node.knows(key);
     }
 
+    fn tell_end(&mut self, ctx: &mut Context<'_>, error: Option<&ToolError>) {
+        let (peer, app) = (self.to.0, self.to.1.as_str());
+        if let (Work::Stream(outflow), What::Stream(plain) | What::Command(_, plain)) = (&mut self.work, &self.what)
+            && let Some(item) = outflow.item(&plain.name, self.course.took(ctx.now))
+            && self.course.tells_items
+        {
+            (ctx.notices)(Notice::Item(peer, app, &item));
+        }
+        if let Some(transfer) = self.course.end(ctx.now, error) {
+            (ctx.notices)(Notice::Transferred(peer, app, &transfer));
+        }
+    }
+
     fn tell_news(&mut self, ctx: &mut Context<'_>) {
         match &mut self.work {
-            Work::Files(pump) => tell(&pump.take_news(), ctx.notices),
+            Work::Files(pump) => tell(&pump.take_news(), (self.to.0, self.to.1.as_str()), ctx.notices),
             Work::Stream(outflow) if self.report_at.is_none_or(|at| at <= ctx.now) => {
                 self.report_at = Some(ctx.now + REPORT_PAUSE);
                 let name = match &self.what {
@@ -321,8 +354,13 @@ impl Send {
     }
 }
 
-fn stream_out(ctx: &Context<'_>, stream: u32, intake: Intake, plain: &Plain) -> Result<Work, ToolError> {
-    let mut outflow = Outflow::new(ctx.now, stream, intake, plain);
+fn stream_out(
+    ctx: &Context<'_>,
+    stream: u32,
+    (intake, plain): (Intake, &Plain),
+    hashes: bool,
+) -> Result<Work, ToolError> {
+    let mut outflow = Outflow::new(ctx.now, stream, intake, plain).hashing(hashes);
     let watched = outflow.register(ctx.registry, SOURCE, COMMAND);
     watched.map_err(|error| ToolError::Io("watching what is sent", error))?;
     Ok(Work::Stream(Box::new(outflow)))
@@ -380,6 +418,7 @@ impl Tool for Send {
                 moved
             }
             Ok((_, Some(ending))) => {
+                self.course.ending = Some(ending);
                 self.conclude(ctx, ending.verdict(Side::There));
                 true
             }

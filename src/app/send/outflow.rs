@@ -7,21 +7,22 @@
 //! Only blocks that are compressed pass through a buffer of their own.
 
 use super::producer::{CommandLine, Producer};
-use crate::app::client::ToolError;
+use crate::app::client::{Item, ToolError};
 use crate::app::ending::{Ending, Side};
 use crate::app::transfer::blocks::{Encoded, Plan};
 use crate::app::transfer::decoder::{Decoder, Piece};
 use crate::app::transfer::encode::{HEADER_BYTES, data_header};
 use crate::app::transfer::messages::{Answer, Content, Hello, ItemOutcome, Offer, VERSION};
 use crate::app::transfer::outcome::Violation;
-use crate::app::transfer::{BlockEncoder, Compression, LinkMeter, RateLimit, TransferError};
+use crate::app::transfer::{BlockEncoder, Compression, ItemKind, LinkMeter, RateLimit, TransferError};
 use crate::net::Read;
 use crate::net::stdio::Source;
 use crate::session::{Half, Session};
+use crate::store::content::ContentHash;
 use crate::wire::CloseCode;
 use mio::{Registry, Token};
 use std::num::NonZeroU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bytes sent before others get their turn.
 const TURN_BYTES: usize = 1024 * 1024;
@@ -97,6 +98,8 @@ pub struct Outflow {
     packed: Vec<u8>,
     packed_at: usize,
     raw_bytes: u64,
+    /// Of what was sent, if somebody wants to know.
+    hasher: Option<Box<ContentHash>>,
     ended: bool,
     finished: bool,
     answers: Answers,
@@ -124,10 +127,33 @@ impl Outflow {
             packed,
             packed_at: 0,
             raw_bytes: 0,
+            hasher: None,
             ended: false,
             finished: false,
             answers: Answers::default(),
         }
+    }
+
+    /// Computes the hash of what is sent, if that is wanted.
+    pub fn hashing(mut self, wanted: bool) -> Outflow {
+        self.hasher = wanted.then(Box::default);
+        self
+    }
+
+    /// How it ended, as the one item of its transfer, once the receiver has told it.
+    pub fn item(&self, name: &[u8], took: Duration) -> Option<Item> {
+        let outcome = self.answers.item?;
+        let is_there = matches!(outcome, ItemOutcome::Committed | ItemOutcome::Exists | ItemOutcome::ExistsUnlike);
+        let hasher = self.hasher.as_ref().filter(|_| is_there);
+        Some(Item {
+            path: name.to_vec(),
+            kind: Some(ItemKind::Stream),
+            bytes: self.raw_bytes,
+            hash: hasher.map(|hasher| hasher.hash()),
+            renamed: None,
+            outcome,
+            took,
+        })
     }
 
     /// Lets events tell of the source and of its command.
@@ -301,6 +327,9 @@ impl Outflow {
             Read::End => Ok(Step::End),
             Read::Later => Ok(Step::Dry),
             Read::Bytes(count) => {
+                if let Some(hasher) = &mut self.hasher {
+                    hasher.update(&room[HEADER_BYTES..HEADER_BYTES + count]);
+                }
                 room[..HEADER_BYTES].copy_from_slice(&data_header(count));
                 session.commit(self.stream, HEADER_BYTES + count);
                 self.encoder.note_raw(count);
@@ -327,6 +356,9 @@ impl Outflow {
             }
         }
         self.block.truncate(filled);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&self.block);
+        }
         self.source_ended = last == Read::End;
         Ok(if filled > 0 { Read::Bytes(filled) } else { last })
     }

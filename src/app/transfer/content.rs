@@ -16,11 +16,10 @@ impl Receiver<'_, '_> {
         self.advance(count)?;
         self.meter.bytes_done += count;
         let written = match &mut self.current {
-            Current::File { hasher, .. } => {
+            Current::File { hasher, .. } | Current::Stream { hasher, .. } => {
                 hasher.update(bytes);
                 self.sink.write(bytes)
             }
-            Current::Stream { .. } => self.sink.write(bytes),
             _ => Ok(()),
         };
         self.keep_or_fail(written);
@@ -107,6 +106,8 @@ impl Receiver<'_, '_> {
                 if item.size.is_none() {
                     self.promised_bytes = self.promised_bytes.saturating_add(offset);
                 }
+                self.note_hash(index, hash);
+                self.underway.entry(index).and_modify(|underway| underway.bytes = offset);
                 self.complete(Offered { size: Some(offset), hash: Some(*hash), ..item }, now);
                 Ok(())
             }

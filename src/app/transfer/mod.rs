@@ -40,6 +40,7 @@ mod tests;
 mod tops;
 mod tree;
 mod unblock;
+mod underway;
 mod writer;
 
 pub use crate::store::Fault;
@@ -49,7 +50,7 @@ pub use limit::RateLimit;
 pub use link::LinkMeter;
 pub use outcome::{ReceiveOutcome, SendOutcome, Status, TransferError};
 pub use port::{CHUNK_BYTES, Port, PortClosed, TryRecv};
-pub use progress::{Progress, Snapshot};
+pub use progress::{ItemEnd, ItemKind, Progress, Snapshot};
 pub use receiver::{Destination, OnReceived, ReceiveJob, ReceivePolicy, Received};
 pub use sender::SendJob;
 pub use unblock::BlockDecoder;

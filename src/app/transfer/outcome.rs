@@ -73,6 +73,8 @@ pub struct Failure {
     pub fault: Fault,
     /// Whose fault it is.
     pub side: Side,
+    /// It had come to a good end before.
+    pub late: bool,
 }
 
 /// Items that were there already and keep another mode or time than the sender's.
@@ -129,7 +131,8 @@ impl Tally {
     /// Something went wrong with an item after it was settled.
     pub(super) fn note_late(&mut self, path: &[u8], fault: Fault) -> Failure {
         self.late = true;
-        self.note(path, fault, Side::Here)
+        let failure = self.note(path, fault, Side::Here);
+        Failure { late: true, ..failure }
     }
 
     /// The sender could not offer so many, for reasons of its own.
@@ -147,7 +150,7 @@ impl Tally {
     fn note(&mut self, path: &[u8], fault: Fault, side: Side) -> Failure {
         self.passing |= !fault.is_refusal();
         self.damaged |= fault == Fault::Integrity;
-        let failure = Failure { path: path.to_vec(), fault, side };
+        let failure = Failure { path: path.to_vec(), fault, side, late: false };
         if self.failures.len() < FAILURES_KEPT_MAX {
             self.failures.push(failure.clone());
         } else {

@@ -1,8 +1,10 @@
 //! What a person may want to see while a transfer runs.
 
+use super::messages::{Hash, ItemOutcome};
 use super::outcome::{Failure, Unlike};
 use crate::store::attributes::Unkept;
 use std::path::Path;
+use std::time::Duration;
 
 /// How far a transfer is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,12 +23,49 @@ pub struct Snapshot<'a> {
     pub current: &'a [u8],
 }
 
+/// What an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// Bytes of a length that was not known before.
+    Stream,
+}
+
+/// How one item ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemEnd<'a> {
+    /// Its path as the sender says it, as bytes of unknown origin; of a stream, its name, which may be empty.
+    pub path: &'a [u8],
+    /// What it is, where that is known.
+    pub kind: Option<ItemKind>,
+    /// Length of its content.
+    pub bytes: u64,
+    /// BLAKE3 of the content, if it is at both ends and was computed.
+    pub hash: Option<Hash>,
+    /// The last name that it got at the receiver, if that is another.
+    pub renamed: Option<&'a [u8]>,
+    /// What became of it.
+    pub outcome: ItemOutcome,
+    /// How long there was work on it.
+    pub took: Duration,
+}
+
 /// Is told how a transfer goes on; called often, so it should be quick.
 pub trait Progress {
     /// Something moved.
     fn report(&mut self, at: Snapshot<'_>);
 
-    /// An item will not come about; the others go on.
+    /// An item came to its end, well or not.
+    fn settled(&mut self, item: ItemEnd<'_>) {
+        let _ = item;
+    }
+
+    /// An item will not come about, or something went wrong with it afterwards; the others go on.
     fn warn(&mut self, failure: &Failure) {
         let _ = failure;
     }

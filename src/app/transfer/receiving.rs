@@ -1,18 +1,19 @@
 //! What the receiving engine makes of each message.
 
 use super::messages::{
-    Answer, CHECKPOINTS_MAX, Content, ENTRIES_MAX, Entry, Hello, IfDifferent, OPEN_ENTRIES_MAX, Offer, VERSION,
+    Answer, CHECKPOINTS_MAX, Content, ENTRIES_MAX, Entry, Hash, Hello, IfDifferent, OPEN_ENTRIES_MAX, Offer, VERSION,
 };
 use super::outcome::{Side, Tally, Violation};
-use super::progress::{Meter, Progress};
+use super::progress::{ItemKind, Meter, Progress};
 use super::receiver::{GivenUp, OnReceived, ReceivePolicy};
 use super::sending::wide;
 use super::sink::{Offered, Sink, Verdict};
 use super::tops::Tops;
+use super::underway::Underway;
 use crate::store::Fault;
 use crate::store::content::ContentHash;
 use crate::store::part::Checkpoints;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::num::NonZeroU64;
 use std::time::Instant;
 
@@ -43,7 +44,7 @@ pub(super) enum Current {
     /// The rest of a file that has failed here.
     Remains { index: u32, offset: u64, size: u64 },
     /// A stream.
-    Stream { item: Offered, bytes: u64 },
+    Stream { item: Offered, bytes: u64, hasher: Box<ContentHash> },
     /// A stream that has failed here.
     StreamRemains,
     /// The end.
@@ -60,6 +61,8 @@ pub(super) struct Receiver<'p, 'a> {
     pub current: Current,
     pub next_index: u32,
     pub unsettled: usize,
+    /// Those that are not settled, by number.
+    pub underway: BTreeMap<u32, Underway>,
     pub pending: VecDeque<Pending>,
     pub checkpoints: usize,
     pub seen: HashSet<u128>,
@@ -88,6 +91,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
             current: Current::Greeting,
             next_index: 0,
             unsettled: 0,
+            underway: BTreeMap::new(),
             pending: VecDeque::new(),
             checkpoints: 0,
             seen: HashSet::new(),
@@ -140,7 +144,9 @@ impl<'p, 'a> Receiver<'p, 'a> {
             Hello { content: Content::Files, .. } => Ok(Current::Nothing),
             Hello { content: Content::Stream, name, .. } => {
                 let begun = self.sink.begin_stream(name);
-                begun.map(|item| Current::Stream { item, bytes: 0 })
+                self.underway.insert(0, Underway::new(ItemKind::Stream, 0));
+                let hasher = Box::default();
+                begun.map(|item| Current::Stream { item, bytes: 0, hasher })
             }
         };
         if let Some(totals) = hello.totals {
@@ -164,6 +170,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
         }
         self.next_index += 1;
         self.unsettled += 1;
+        self.underway.insert(entry.index, Underway::new(ItemKind::from(&entry.kind), entry.size.unwrap_or(0)));
         let Ok(path) = entry.path.check() else {
             let shown = entry.path.components().collect::<Vec<_>>().join(&b'/');
             self.settle_named(entry.index, &shown, (Fault::Name.into(), Side::Here));
@@ -214,6 +221,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
         match verdict {
             Verdict::Taken => {}
             Verdict::Have(hash, otherwise) => {
+                self.note_hash(index, &hash);
                 self.answers.push(Answer::Have { index, otherwise, hash });
                 self.pending.push_back(Pending { item, expect: Expect::Comparison(otherwise) });
             }
@@ -246,6 +254,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
             }
         };
         self.meter.skip(offset);
+        self.underway.entry(index).and_modify(|underway| underway.since = Instant::now());
         match self.sink.begin(&item, offset) {
             Ok(()) => self.current = Current::File { item, offset, hasher: Box::new(hasher) },
             Err(fault) => self.fail(item, offset, fault),
@@ -267,6 +276,11 @@ impl<'p, 'a> Receiver<'p, 'a> {
         let item = self.compared(index, Some(IfDifferent::Leave))?;
         self.settle_item(item, Fault::Exists.into());
         Ok(())
+    }
+
+    /// This is the content that the item has.
+    pub(super) fn note_hash(&mut self, index: u32, hash: &Hash) {
+        self.underway.entry(index).and_modify(|underway| underway.hash = Some(*hash));
     }
 
     fn compared(&mut self, index: u32, only: Option<IfDifferent>) -> Result<Offered, Violation> {

@@ -13,7 +13,8 @@ use super::messages::{
 use super::outcome::{Counts, SendOutcome, Side, Status, Tally, TransferError, Violation};
 use super::outgoing::Outgoing;
 use super::port::{Port, TryRecv};
-use super::progress::{Meter, Progress};
+use super::progress::{ItemEnd, ItemKind, Meter, Progress};
+use super::underway::Underway;
 use crate::store::Fault;
 use crate::store::names::TreePath;
 use crate::store::omit::Omit;
@@ -22,7 +23,7 @@ use crate::store::source::{Found, Kind, Skipped, Walk, measure};
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Sources of more items than this are sent without counting them first.
 const COUNTED_ITEMS_MAX: u64 = 100_000;
@@ -94,6 +95,7 @@ impl SendJob {
 struct Open {
     path: TreePath,
     state: OpenState,
+    underway: Underway,
 }
 
 enum OpenState {
@@ -226,6 +228,15 @@ impl Sender<'_> {
     fn skip(&mut self, skipped: &Skipped) {
         let failure = self.tally.skip(&skipped.path, skipped.fault);
         self.progress.warn(&failure);
+        self.progress.settled(ItemEnd {
+            path: &skipped.path,
+            kind: None,
+            bytes: 0,
+            hash: None,
+            renamed: None,
+            outcome: ItemOutcome::Failed(skipped.fault),
+            took: Duration::ZERO,
+        });
     }
 
     fn announce_one(&mut self, mut found: Found) -> Result<(), TransferError> {
@@ -243,8 +254,9 @@ impl Sender<'_> {
         self.next_index += 1;
         self.unanswered += 1;
         let path = found.path.clone();
+        let underway = Underway::new(ItemKind::from(&found.kind), found.stamp.size);
         let file = (found.kind == Kind::File).then(|| Box::new(found));
-        self.open.push_back(Open { path, state: OpenState::Unanswered(file) });
+        self.open.push_back(Open { path, state: OpenState::Unanswered(file), underway });
         Ok(())
     }
 
@@ -322,11 +334,13 @@ impl Sender<'_> {
         let path = open.path.clone();
         // The receiver gives our own faults back to us.
         let side = if matches!(before, OpenState::GivenUp) { Side::Here } else { Side::There };
+        let underway = std::mem::replace(&mut open.underway, Underway::new(ItemKind::File, 0));
         match before {
             OpenState::Unanswered(_) => self.unanswered -= 1,
             OpenState::Answered | OpenState::GivenUp => {}
             OpenState::Settled => return Err(Violation::Index),
         }
+        self.progress.settled(underway.end(path.as_bytes(), outcome));
         if let Some(failure) = self.tally.settle(path.as_bytes(), outcome, side) {
             self.progress.warn(&failure);
         }
@@ -343,6 +357,11 @@ impl Sender<'_> {
         if let Some(state @ OpenState::Answered) = self.entry(index).map(|open| &mut open.state) {
             *state = OpenState::GivenUp;
         }
+    }
+
+    /// What is known of an item that the receiver has not settled.
+    pub fn underway(&mut self, index: u32) -> Option<&mut Underway> {
+        self.entry(index).map(|open| &mut open.underway)
     }
 
     /// True if the receiver has settled it, well or not.

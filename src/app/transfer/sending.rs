@@ -9,6 +9,7 @@ use crate::store::Fault;
 use crate::store::content::ContentHash;
 use crate::store::extent::Extent;
 use crate::store::read::SourceFile;
+use std::time::Instant;
 
 /// A length in memory as a length in a file: never more than 64 bits.
 pub(super) fn wide(length: usize) -> u64 {
@@ -37,6 +38,7 @@ impl Sender<'_> {
             return Ok(());
         }
         self.progress.report(self.meter.at(wanted.found.path.as_bytes()));
+        let (begin, before) = (Instant::now(), self.sent_bytes);
         let end = match SourceFile::open(&wanted.found) {
             Err(fault) => Offer::Failed { index, fault },
             Ok(file) => match &wanted.ask {
@@ -55,6 +57,17 @@ impl Sender<'_> {
                 },
             },
         };
+        let sent = self.sent_bytes - before;
+        if let Some(underway) = self.underway(index) {
+            underway.since = begin;
+            if wanted.found.unmeasured {
+                underway.bytes = sent;
+            }
+            underway.hash = match (&end, &wanted.ask) {
+                (Offer::End { hash, .. }, _) | (Offer::Same { .. }, Ask::Compare(hash, _)) => Some(*hash),
+                _ => None,
+            };
+        }
         if let Offer::Failed { .. } = end {
             self.give_up(index);
         }

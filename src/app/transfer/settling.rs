@@ -37,6 +37,9 @@ impl Receiver<'_, '_> {
     pub(super) fn settle(&mut self, settled: Settled) {
         let Settled { index, path, outcome, renamed } = settled;
         self.tops.settle(&path, outcome, renamed.as_deref());
+        if let (Some(underway), Some(name)) = (self.underway.get_mut(&index), renamed) {
+            underway.renamed = Some(name).filter(|name| name != path.name());
+        }
         self.settle_named(index, path.as_bytes(), (outcome, Side::Here));
     }
 
@@ -51,6 +54,9 @@ impl Receiver<'_, '_> {
     pub(super) fn settle_named(&mut self, index: u32, path: &[u8], (outcome, side): (ItemOutcome, Side)) {
         self.unsettled = self.unsettled.saturating_sub(1);
         self.answers.push(Answer::Item { index, outcome });
+        if let Some(underway) = self.underway.remove(&index) {
+            self.progress.settled(underway.end(path, outcome));
+        }
         if let Some(failure) = self.tally.settle(path, outcome, side) {
             self.progress.warn(&failure);
         }
@@ -68,7 +74,11 @@ impl Receiver<'_, '_> {
     }
 
     pub(super) fn finish_stream(&mut self, now: Instant) {
-        if let Current::Stream { item, .. } = std::mem::replace(&mut self.current, Current::Nothing) {
+        if let Current::Stream { item, bytes, hasher } = std::mem::replace(&mut self.current, Current::Nothing) {
+            let hash = hasher.hash();
+            self.underway.entry(item.index).and_modify(|underway| underway.bytes = bytes);
+            self.note_hash(item.index, &hash);
+            let item = Offered { hash: Some(hash), ..item };
             self.tops.add(&item.path, &item.kind);
             self.unsettled += 1;
             self.complete(item, now);

@@ -23,8 +23,8 @@ pub struct Output {
 
     /// Write messages and events as JSON, one object a line
     ///
-    /// They go to standard error, in place of the lines for people. An error has the fields event, tool, code,
-    /// message, hints and retryable.
+    /// They go to standard error, in place of the lines for people: one for the end of each item, connection and transfer,
+    /// one for the end of the tool, and others. vp-events(7) lists them with their fields.
     #[arg(long)]
     pub json: bool,
 }

@@ -37,6 +37,7 @@ impl Tool for Recv {
             directory,
             exec: self.exec.clone().map(Into::into),
             policy: self.policy(),
+            tells_items: context.report.tells_items(),
             peer_name: Box::new(move |id| names.name(id)),
             reload: Box::new(move || roster.callers_again(&from_again)),
         });

@@ -44,7 +44,8 @@ impl Tool for Send {
         }
         let to = (to.peer, to.app);
         let voice = voice(context, &party, ready).of_dialler((to.0, &to.1));
-        let mut tool = send::Send::new(to, what, time_of(self.connect.resume_timeout));
+        let resume = time_of(self.connect.resume_timeout);
+        let mut tool = send::Send::new(to, what, resume).telling_items(context.report.tells_items());
         let mut client = party.client(&self.connect, Kind::Transfer, (Callers::Nobody, 0))?;
         drive(&mut client, &mut tool, voice)
     }

@@ -2,12 +2,12 @@
 //! [`connect`], the rest in one file for each kind of work.
 
 mod connect;
+mod events;
 mod portrep;
 pub mod relay;
 mod transfer;
 
 use crate::app::client::{Aim, Down, Failure, Notice, Step, ToolError, XCPU};
-use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Amount, Audience, Progress, Totals};
 use crate::cli::ready::Ready;
@@ -40,6 +40,10 @@ pub struct Voice<'a> {
     waits: bool,
     /// What was said once and need not be said again.
     said: BTreeSet<String>,
+    /// The item under way, as bytes of unknown origin.
+    current: Vec<u8>,
+    /// What is being heard has been told as an event, and needs no words.
+    is_told: bool,
 }
 
 /// What counts of a tool for what it says.
@@ -82,6 +86,8 @@ impl<'a> Voice<'a> {
             state: "looking for a relay".to_owned(),
             waits: true,
             said: BTreeSet::new(),
+            current: Vec::new(),
+            is_told: false,
         }
     }
 
@@ -117,12 +123,18 @@ impl<'a> Voice<'a> {
         self.roster.name(id)
     }
 
+    fn say(&self, level: Level, text: &str) {
+        if !self.is_told {
+            self.report.say(level, text);
+        }
+    }
+
     fn info(&self, text: &str) {
-        self.report.say(Level::Info, text);
+        self.say(Level::Info, text);
     }
 
     fn debug(&self, text: &str) {
-        self.report.say(Level::Debug, text);
+        self.say(Level::Debug, text);
     }
 
     fn step(&self, step: &Step) -> String {
@@ -148,12 +160,13 @@ impl<'a> Voice<'a> {
     }
 
     fn warn(&self, text: &str) {
-        self.report.say(Level::Warning, text);
+        self.say(Level::Warning, text);
     }
 
     /// Says what happened, as loudly as it deserves.
     pub fn hear(&mut self, notice: &Notice<'_>) {
         self.note_state(notice);
+        self.tell_event(notice);
         match notice {
             Notice::Stopping => {}
             Notice::Dialling(relay) => self.debug(&format!("dialling {relay}")),
@@ -161,14 +174,14 @@ impl<'a> Voice<'a> {
             Notice::Circuit(number, step) => self.debug(&format!("circuit {number}: {}", self.step(step))),
             Notice::RelayUp(relay) => {
                 let level = if self.relay.handle_up() { Level::Notice } else { Level::Info };
-                self.report.say(level, &format!("attached to {relay}"));
+                self.say(level, &format!("attached to {relay}"));
             }
             Notice::RelayDown(relay, why, error) => self.relay_down(&relay.to_string(), *why, *error),
             Notice::Waiting(peer, app) => {
                 // Somebody who watches wonders; a log need not know before it has taken a while.
                 let watched = matches!(self.audience, Audience::Terminal);
                 let level = if watched { Level::Notice } else { Level::Info };
-                self.report.say(level, &format!("waiting for {}:{app}", self.name(peer)));
+                self.say(level, &format!("waiting for {}:{app}", self.name(peer)));
             }
             Notice::NotServed(peer, app) => self.not_served(peer, app),
             Notice::StillWaiting => self.still_waiting(),
@@ -191,31 +204,24 @@ impl<'a> Voice<'a> {
             }
             Notice::Progress { bytes, skipped, total, items, name } => {
                 let (done, all) = items.unwrap_or_default();
+                (*name).clone_into(&mut self.current);
                 let bar = self.bar(Totals { bytes: *total, items: all });
                 bar.set(Amount { bytes: *bytes, skipped: *skipped }, done, &String::from_utf8_lossy(name));
             }
             Notice::Unlike(first, count) => self.warn(&unlike(first, *count)),
             Notice::KeyLeftOut(name) => self.warn(&key_left_out(name)),
-            Notice::ItemFailed(name, fault, side) => {
-                let at = self.between(self.about.0.as_ref()).at(*side);
-                self.warn(&format!("{}: {at}{fault}", printable(*name)));
+            Notice::Status => self.report.status(self.status()),
+            notice => {
+                self.hear_transfer(notice);
+                self.hear_ports(notice);
             }
-            Notice::Unkept(place, what) => self.warn(&transfer::unkept(place, *what)),
-            Notice::Received(peer, items, bytes) => {
-                self.info(&format!("received {items} items, {bytes} bytes, from {}", self.name(peer)));
-            }
-            Notice::Status => {
-                let line = self.bar.as_ref().map_or_else(|| self.state.clone(), Progress::status_line);
-                self.report.status(&line);
-            }
-            notice => self.hear_ports(notice),
         }
     }
 
     /// Takes the bar away where there is nothing to watch any more.
     fn note_end(&mut self, notice: &Notice<'_>) {
         match notice {
-            Notice::Received(..) | Notice::SessionFailed(..) => self.end_bar(),
+            Notice::Transferred(..) | Notice::SessionFailed(..) => self.end_bar(),
             Notice::Stopping => {
                 self.end_bar();
                 self.audience = Audience::Nobody;
@@ -266,14 +272,14 @@ impl<'a> Voice<'a> {
     fn still_waiting(&mut self) {
         let is_news = self.said.insert(self.state.clone()) || self.role != Role::Serves;
         if self.waits && is_news && !matches!(self.audience, Audience::Terminal) {
-            self.report.say(Level::Notice, &self.state);
+            self.say(Level::Notice, &self.state);
         }
     }
 
     fn ready_line(&mut self, line: &str) {
         let written = self.ready.as_mut().map_or(Ok(()), |ready| ready.line(line));
         if let Err(error) = written {
-            self.warn(&format!("cannot write a ready line: {}", chain(&error)));
+            self.report.say(Level::Warning, &format!("cannot write a ready line: {}", chain(&error)));
         }
     }
 
@@ -289,7 +295,7 @@ impl<'a> Voice<'a> {
     fn ready_once(&mut self, line: &str) {
         if let Some(mut ready) = self.ready.take() {
             if let Err(error) = ready.line(line) {
-                self.warn(&format!("cannot write the ready line: {}", chain(&error)));
+                self.report.say(Level::Warning, &format!("cannot write the ready line: {}", chain(&error)));
             }
             ready.complete(line);
         }
@@ -309,7 +315,7 @@ impl<'a> Voice<'a> {
             Notice::Up(peer, app) => format!("connected to {}:{app}", self.name(peer)),
             Notice::Lost(peer) => format!("looking for another path to {}", self.name(peer)),
             Notice::Resumed(peer) => format!("going on with {}", self.name(peer)),
-            Notice::SessionFailed(peer, _) | Notice::Received(peer, ..) => {
+            Notice::SessionFailed(peer, _) | Notice::Transferred(peer, ..) => {
                 format!("waiting for calls, the last was of {}", self.name(peer))
             }
             _ => return,

@@ -1,9 +1,10 @@
 //! Words of `vp-portrep`.
 
 use super::Voice;
-use crate::app::client::{Notice, Place};
+use crate::app::client::{Joined, Notice, Place};
 use crate::app::portrep::{ListenError, SetupError};
 use crate::cli::escape::printable;
+use crate::cli::events::{Status, seconds};
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
 use crate::identity::PeerId;
@@ -16,7 +17,7 @@ impl Voice<'_> {
                 self.ready_line(&format!("listening {} {}:{app}", printable(&place.to_string()), self.name(peer)));
             }
             Notice::Serving(app, target) => self.ready_line(&format!("serving {app} {}", printable::<str>(target))),
-            Notice::Hop(hop, passage) => self.ready_line(&format!("{hop} {passage}")),
+            Notice::Hop(hop, passage) => self.tell_hop(&hop.to_string(), &passage.to_string()),
             Notice::Ready => {
                 if let Some(ready) = &self.ready {
                     ready.tell("ready");
@@ -53,7 +54,13 @@ impl Voice<'_> {
             Notice::Unlisted(name) => self.unlisted(name),
             Notice::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
             Notice::Connections(open, served) => {
-                self.report.status(&format!("{open} connections open, {served} since the start"));
+                let message = format!("{open} connections open, {served} since the start");
+                let connections = u64::try_from(*open).ok();
+                let connections_total = Some(*served);
+                self.report.status(Status { message, connections, connections_total, ..Status::default() });
+            }
+            Notice::Joined(peer, app, joined) => {
+                self.info(&joined_line(joined, &format!("{}:{app}", self.name(peer))));
             }
             _ => {}
         }
@@ -74,6 +81,13 @@ impl Voice<'_> {
              number, and set java.rmi.server.hostname at the server to where the import listens"
         ));
     }
+}
+
+/// How one connection, or the one pair of standard input and output, ended.
+fn joined_line(joined: &Joined<'_>, whom: &str) -> String {
+    let (sent, received, took) = (joined.sent, joined.received, seconds(joined.took));
+    let how = if joined.is_reset { "reset" } else { "ended" };
+    format!("connection with {whom} {how}: {sent} bytes sent, {received} received, in {took} s")
 }
 
 /// Why a mapping cannot begin.

@@ -4,6 +4,7 @@ use crate::app::client::CloseCode;
 use crate::app::relay::{AllowError, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble};
 use crate::cli::args::{Arguments, Output, Relay};
 use crate::cli::escape::printable;
+use crate::cli::events::Status;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::identity::Conflict;
@@ -21,7 +22,7 @@ pub fn log(output: Output) -> Log {
             };
             report.fault(&Fault::new(Exit::Failed, text));
         }
-        LogLine::Status(status) => report.status(&status.to_string()),
+        LogLine::Status(status) => report.status(Status { message: status.to_string(), ..Status::default() }),
         LogLine::Detail(line) => report.say(Level::Info, line),
         LogLine::TurnedAway { peer, code, times } => {
             let why = match code {

@@ -1,11 +1,17 @@
-//! Words of `vp-send` and `vp-recv`: how a transfer ends that is not whole.
+//! Words of `vp-send` and `vp-recv`: what came, and how a transfer ends that is not whole.
 
 use super::connect::Between;
+use super::{Role, Voice};
+use crate::app::client::{Item, Notice, Transfer};
 use crate::app::ending::Ending;
+use crate::app::transfer::ItemKind;
+use crate::app::transfer::messages::ItemOutcome;
+use crate::app::transfer::outcome::Counts;
 use crate::app::transfer::{Status, TransferError};
 use crate::cli::escape::printable;
+use crate::cli::events::seconds;
 use crate::cli::exit::Exit;
-use crate::cli::report::{Fault, chain};
+use crate::cli::report::{Fault, Format, chain};
 use crate::store::Fault as StoreFault;
 use crate::store::attributes::Unkept;
 use std::path::Path;
@@ -19,6 +25,58 @@ const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever -
 /// A secret key lies in what is sent.
 pub fn key_left_out(path: &[u8]) -> String {
     format!("{}: a secret key, which is not sent: left out", printable(path))
+}
+
+impl Voice<'_> {
+    /// Says what happened to items and transfers.
+    pub(super) fn hear_transfer(&mut self, notice: &Notice<'_>) {
+        match notice {
+            // As an event each item is told anyway.
+            Notice::ItemFailed(failure) if self.report.format() == Format::Json && !failure.late => {}
+            Notice::ItemFailed(failure) => {
+                let at = self.between(self.about.0.as_ref()).at(failure.side);
+                self.warn(&format!("{}: {at}{}", printable(&failure.path[..]), failure.fault));
+            }
+            Notice::Unkept(place, what) => self.warn(&unkept(place, *what)),
+            Notice::Item(_, _, item) => {
+                if let Some(line) = item_line(item) {
+                    self.info(&line);
+                }
+            }
+            Notice::Transferred(peer, app, transfer) => {
+                if transfer.error.is_none() || transfer.counts != Counts::default() {
+                    let whom = format!("{}:{app}", self.name(peer));
+                    self.info(&transfer_line(transfer, self.role == Role::Dials, &whom));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// One item that is where it belongs. Of the others there is a warning.
+fn item_line(item: &Item) -> Option<String> {
+    let name = printable(&item.path[..]);
+    let name = if name.is_empty() { "-" } else { &name };
+    let what = match item.kind {
+        Some(ItemKind::Directory) => "directory".to_owned(),
+        Some(ItemKind::Link) => "link".to_owned(),
+        Some(ItemKind::File | ItemKind::Stream) | None => format!("{} bytes", item.bytes),
+    };
+    match item.outcome {
+        ItemOutcome::Committed => Some(format!("{name}: {what}")),
+        ItemOutcome::Exists | ItemOutcome::ExistsUnlike => Some(format!("{name}: {what}, there already")),
+        ItemOutcome::Refused(_) | ItemOutcome::Failed(_) => None,
+    }
+}
+
+/// The totals of a transfer.
+fn transfer_line(transfer: &Transfer<'_>, sends: bool, whom: &str) -> String {
+    let (verb, way) = if sends { ("sent", "to") } else { ("received", "from") };
+    let (counts, bytes, took) = (transfer.counts, transfer.bytes, seconds(transfer.took));
+    let there = if counts.exists > 0 { format!(", {} there already", counts.exists) } else { String::new() };
+    let items = if counts.committed == 1 { "item" } else { "items" };
+    format!("{verb} {} {items}, {bytes} bytes, {way} {whom} in {took} s{there}", counts.committed)
 }
 
 /// Why a transfer came to no end.
@@ -106,7 +164,7 @@ pub(super) fn items_fault(ending: &Ending, between: &Between<'_>) -> Fault {
 }
 
 /// What a file system did not keep of what came.
-pub(super) fn unkept(place: &Path, what: Unkept) -> String {
+fn unkept(place: &Path, what: Unkept) -> String {
     let what = match what {
         Unkept { permissions: true, times: true } => "times and permissions",
         Unkept { permissions: true, times: false } => "permissions",

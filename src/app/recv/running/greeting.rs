@@ -73,6 +73,7 @@ impl Running {
         };
         let most = options.policy.bytes_max;
         let mut inflow = Inflow::new(self.stream, decoder, (sink, child), most, &hello.name, ctx.waker);
+        inflow = inflow.telling_item(ctx.now, options.tells_items);
         inflow
             .register(ctx.registry, self.token(0), self.token(1))
             .map_err(|error| ToolError::Io("watching a descriptor", error))?;
