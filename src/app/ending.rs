@@ -77,7 +77,8 @@ impl Ending {
     pub fn of_stream(outcome: ItemOutcome, command_status: Option<i32>, fault_side: Side) -> Ending {
         let mut counts = Counts::default();
         let (status, fault) = match outcome {
-            ItemOutcome::Committed | ItemOutcome::Exists | ItemOutcome::ExistsUnlike => (Status::Complete, None),
+            ItemOutcome::Committed => (Status::Complete, None),
+            ItemOutcome::Exists | ItemOutcome::ExistsUnlike => (Status::NothingToDo, None),
             ItemOutcome::Refused(fault) => (Status::Refused, Some(fault)),
             ItemOutcome::Failed(Fault::Integrity) => (Status::Integrity, Some(Fault::Integrity)),
             ItemOutcome::Failed(fault) => (Status::LocalIo, Some(fault)),
@@ -132,6 +133,7 @@ mod tests {
         assert!(matches!(nothing.verdict(Side::There), Err(ToolError::NothingToDo)));
         let counts = Counts { exists: 2, ..Counts::default() };
         assert!(Ending { counts, ..nothing }.verdict(Side::There).is_ok());
+        assert!(Ending::of_stream(ItemOutcome::Exists, None, Side::There).verdict(Side::There).is_ok());
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 /// How many `name.1`, `name.2`, … are tried before giving up.
-const ALTERNATIVES_MAX: u32 = 9_999;
+pub const ALTERNATIVES_MAX: u32 = 9_999;
 
 /// What to do where a name is taken already by something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -451,7 +451,8 @@ fn look_at(directory: &OwnedFd, name: &[u8]) -> Result<There, Fault> {
     })
 }
 
-fn alternative(name: &[u8], number: u32) -> Vec<u8> {
+/// The name that is tried after so many were taken.
+pub fn alternative(name: &[u8], number: u32) -> Vec<u8> {
     if number == 0 {
         return name.to_vec();
     }

@@ -15,6 +15,7 @@
 //! name; one item's failure never stops the others; whatever a peer sends, memory stays bounded,
 //! and the receiver's directory is the only place that is written to.
 
+mod beside;
 pub mod blocks;
 mod content;
 pub mod decoder;

@@ -1,5 +1,6 @@
 //! A directory as the place where a transfer goes.
 
+use super::beside::Beside;
 use super::messages::{IfDifferent, ItemOutcome, OPEN_ENTRIES_MAX};
 use super::sink::{Offered, Owing, Settled, Sink, Verdict};
 use crate::store::Fault;
@@ -7,7 +8,7 @@ use crate::store::attributes::{Attributes, Unkept};
 use crate::store::batch::{Batch, Landed, Landing, Place};
 use crate::store::content::ContentHash;
 use crate::store::extent::hash_range;
-use crate::store::inbox::{Inbox, Made, Overwrite, There};
+use crate::store::inbox::{ALTERNATIVES_MAX, Inbox, Made, Overwrite, There, alternative};
 use crate::store::names::{TreePath, link_stays_inside};
 use crate::store::owed::{Marker, Marks};
 use crate::store::part::{PartFile, PartKey, PartName, adopt};
@@ -57,6 +58,14 @@ impl Elsewhere {
     }
 }
 
+/// Where content goes.
+enum Writing {
+    /// Into a part file, for which a run is owed since it was begun, or not.
+    Part { name: PartName, file: PartFile, owed: bool },
+    /// Nowhere: a stream may be the file that is there and stays.
+    Beside(Beside),
+}
+
 /// The receiver's directory during one transfer.
 pub(super) struct TreeSink {
     inbox: Inbox,
@@ -64,7 +73,7 @@ pub(super) struct TreeSink {
     sender: [u8; 32],
     run: u64,
     batch: Batch,
-    writing: Option<(PartName, PartFile)>,
+    writing: Option<Writing>,
     elsewhere: Elsewhere,
     directories: Vec<Unfinished>,
     /// For further ones of them.
@@ -197,6 +206,26 @@ impl TreeSink {
         Ok(made)
     }
 
+    /// Whether a stream of this length, which would get a free name, is what has the last of those names.
+    fn holds_stream(&mut self, item: &Offered, bytes: u64) -> Result<bool, Fault> {
+        let (None, Some(hash), Overwrite::Rename) = (item.size, item.hash, self.overwrite) else { return Ok(false) };
+        let mut last = None;
+        for number in 0..=ALTERNATIVES_MAX {
+            let Ok(path) = TreePath::top(&alternative(item.path.name(), number)) else { break };
+            match self.inbox.look(&path)? {
+                There::Nothing => break,
+                There::File(stamp) if stamp.size == bytes => last = Some(path),
+                _ => last = None,
+            }
+        }
+        let Some(path) = last else { return Ok(false) };
+        let same = self.inbox.holds(&path, bytes, &hash)?;
+        if same && path != item.path {
+            self.elsewhere.note(item.index, path.name().to_vec());
+        }
+        Ok(same)
+    }
+
     fn look_directory(&mut self, now: Instant, item: &Offered) -> Result<Verdict, Fault> {
         let mode = item.mode.unwrap_or(0o700);
         let price = item.path.as_bytes().len() + DIRECTORY_BYTES;
@@ -277,14 +306,22 @@ impl Sink for TreeSink {
     fn begin_stream(&mut self, name: &[u8]) -> Result<Offered, Fault> {
         let path = TreePath::top(name).map_err(|_| Fault::Name)?;
         let there = self.inbox.look(&path)?;
-        self.check_place(&there)?;
         let item = Offered { index: 0, path, kind: Kind::File, size: None, mode: None, mtime: None, hash: None };
-        self.begin(&item, 0)?;
+        match (&there, self.overwrite) {
+            (There::File(_), Overwrite::Never) => {
+                let file = self.inbox.open_existing(item.path.parent(), item.path.name())?;
+                self.writing = Some(Writing::Beside(Beside::new(File::from(file))));
+            }
+            _ => {
+                self.check_place(&there)?;
+                self.begin(&item, 0)?;
+            }
+        }
         Ok(item)
     }
 
     fn begin(&mut self, item: &Offered, offset: u64) -> Result<(), Fault> {
-        self.owe(item)?;
+        let owed = self.owe(item)?;
         let directory = self.inbox.directory_to_fill(item.path.parent())?;
         let name = self.part_name(item);
         let file = if offset > 0 {
@@ -296,28 +333,45 @@ impl Sink for TreeSink {
                 created => created?,
             }
         };
-        self.writing = Some((name, file));
+        self.writing = Some(Writing::Part { name, file, owed });
         Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.writing.as_mut().map_or(Err(Fault::Io), |(_, file)| file.write(bytes))
+        match &mut self.writing {
+            Some(Writing::Part { file, .. }) => file.write(bytes),
+            Some(Writing::Beside(beside)) => beside.compare(bytes),
+            None => Err(Fault::Io),
+        }
     }
 
     fn skip(&mut self, zeros: u64) -> Result<(), Fault> {
-        self.writing.as_mut().map_or(Err(Fault::Io), |(_, file)| {
-            file.skip(zeros);
-            Ok(())
-        })
+        match &mut self.writing {
+            Some(Writing::Part { file, .. }) => file.skip(zeros),
+            // A stream has no holes.
+            Some(Writing::Beside(_)) | None => return Err(Fault::Io),
+        }
+        Ok(())
     }
 
     fn complete(&mut self, now: Instant, item: Offered) -> Result<Option<Settled>, Fault> {
-        let (name, file) = self.writing.take().ok_or(Fault::Io)?;
+        let (name, file, owed) = match self.writing.take().ok_or(Fault::Io)? {
+            Writing::Part { name, file, owed } => (name, file, owed),
+            Writing::Beside(beside) => return beside.finish().map(|()| self.keep(now, item)),
+        };
         let bytes = file.offset();
+        if self.holds_stream(&item, bytes)? {
+            self.inbox.remove_part(item.path.parent(), &name);
+            if owed {
+                self.forgive(&item);
+            }
+            return Ok(self.keep(now, item));
+        }
         match file.finish(item.mode, item.mtime) {
             Ok((file, unkept)) => {
                 self.inbox.note_unkept(item.path.parent(), unkept);
-                self.batch.add_file(now, landing(&item, Some(name)), Some(file), bytes);
+                let content = Some(bytes).zip(item.hash);
+                self.batch.add_file(now, Landing { content, ..landing(&item, Some(name)) }, Some(file), bytes);
                 Ok(None)
             }
             Err(fault) => {
@@ -346,7 +400,7 @@ impl Sink for TreeSink {
     }
 
     fn abandon(&mut self, item: &Offered, fault: Fault) {
-        let Some((name, file)) = self.writing.take() else {
+        let Some(Writing::Part { name, file, .. }) = self.writing.take() else {
             return;
         };
         // What could be of use to the same transfer tried again stays; a stream cannot be.

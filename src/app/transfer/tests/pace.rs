@@ -22,7 +22,7 @@ fn a_stream_with_a_name_becomes_a_file() {
     assert_eq!(got.unwrap().status, Status::Complete);
     assert!(matches!(answers[..], [Answer::Accepted, Answer::Item { .. }, Answer::Done { .. }]));
     assert_eq!(fs::read(home.inbox().join("dump.sql")).unwrap(), b"one two");
-    for (name, fault) in [(&b"dump.sql"[..], Fault::Exists), (b"", Fault::Name), (b"../x", Fault::Name)] {
+    for (name, fault) in [(&b""[..], Fault::Name), (b"../x", Fault::Name)] {
         let (answers, _) = play(into(&home.inbox()), stream(name));
         assert_eq!(answers, [Answer::Refused(fault)]);
     }
@@ -37,6 +37,51 @@ fn a_stream_with_a_name_becomes_a_file() {
     let (_, got) = play(into(&home.inbox()), cut);
     assert!(matches!(got, Err(TransferError::Truncated)));
     assert_eq!(names(&home.inbox()), ["dump.sql"], "a broken stream leaves nothing");
+}
+
+/// A stream of this name in these pieces, into an inbox with this policy: its outcome and the status of the whole.
+fn streamed(home: &Home, name: &[u8], pieces: &[&'static [u8]], overwrite: Overwrite) -> (ItemOutcome, Status) {
+    let begin: Say = hello(Content::Stream, name).into();
+    let end: Say = Offer::Finish { entries: 0, skipped: 0 }.into();
+    let data = pieces.iter().map(|piece| Say::Data(piece));
+    let script: Vec<Say> = [begin].into_iter().chain(data).chain([end]).collect();
+    let mut receive = into(&home.inbox());
+    receive.policy.overwrite = overwrite;
+    let (answers, got) = play(receive, script);
+    let [Answer::Accepted, Answer::Item { index: 0, outcome }, Answer::Done { status, .. }] = answers[..] else {
+        panic!("{answers:?}");
+    };
+    assert_eq!(got.map(|got| got.status).unwrap(), status);
+    (outcome, status)
+}
+
+#[test]
+fn a_stream_that_is_there_already_is_welcome_and_another_is_refused() {
+    let home = Home::new();
+    let keep = Overwrite::Never;
+    let there = (ItemOutcome::Exists, Status::NothingToDo);
+    let refused = (ItemOutcome::Refused(Fault::Exists), Status::Refused);
+    assert_eq!(streamed(&home, b"a", &[b"one ", b"two"], keep), (ItemOutcome::Committed, Status::Complete));
+    assert_eq!(streamed(&home, b"a", &[b"one", b" two"], keep), there);
+    for other in [&[&b"one "[..], b"too"][..], &[b"one ", b"two", b"!"], &[b"one "], &[]] {
+        assert_eq!(streamed(&home, b"a", other, keep), refused, "{other:?}");
+    }
+    assert_eq!(names(&home.inbox()), ["a"]);
+    assert_eq!(fs::read(home.inbox().join("a")).unwrap(), b"one two");
+    std::os::unix::fs::symlink("a", home.inbox().join("link")).unwrap();
+    let begin = vec![hello(Content::Stream, b"link").into(), Say::Data(b"one two")];
+    assert_eq!(play(into(&home.inbox()), begin).0, [Answer::Refused(Fault::Exists)], "a link is no such file");
+}
+
+#[test]
+fn a_stream_that_would_be_renamed_is_kept_once() {
+    let home = Home::new();
+    let committed = (ItemOutcome::Committed, Status::Complete);
+    for (piece, expected) in [(&b"1"[..], committed), (b"22", committed)] {
+        assert_eq!(streamed(&home, b"a", &[piece], Overwrite::Rename), expected);
+        assert_eq!(streamed(&home, b"a", &[piece], Overwrite::Rename), (ItemOutcome::Exists, Status::NothingToDo));
+    }
+    assert_eq!(names(&home.inbox()), ["a", "a.1"]);
 }
 
 #[test]
