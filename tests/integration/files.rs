@@ -66,6 +66,38 @@ fn stream_can_be_kept_under_a_name() {
 }
 
 #[test]
+fn nightly_stream_is_welcome_again_and_refused_when_it_differs() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.dir("inbox");
+    let night = |receive: &[&str], name: &str, seed: u64, code: i32| {
+        let recv = inbox(&west, &[receive, &["--exec", "echo >>ran"]].concat());
+        let input = Input::Random { seed, bytes: MIB };
+        let send = east.send().args(["-", "west", "--name", name]).input(input).run().expect(code);
+        (send, recv.wait().expect(code))
+    };
+    let ran = || read(&world.path("ran")).lines().count();
+    night(&[], "dump", 1, exit::DONE);
+    let (send, recv) = night(&[], "dump", 1, exit::DONE);
+    assert_eq!((ran(), send.stderr, recv.stderr), (1, String::new(), "attached drop\n".to_owned()), "it was there");
+    let (send, _) = night(&[], "dump", 2, exit::REFUSED);
+    assert!(
+        send.stderr.starts_with("vp-send: error: nothing was transferred: at west: exists and differs\n"),
+        "{send}"
+    );
+    assert!(send.stderr.contains("hint: send it under another name, with the date in it"), "{send}");
+    night(&[], "dump-2026-11-30", 2, exit::DONE);
+    assert_eq!((names(&world.path("inbox")), ran()), (vec!["dump".into(), "dump-2026-11-30".into()], 2));
+    night(&["--overwrite", "rename"], "dump", 2, exit::DONE);
+    night(&["--overwrite", "rename"], "dump", 2, exit::DONE);
+    assert_eq!((digest(&world.path("inbox/dump.1")), ran()), (Random::digest(2, MIB), 3), "kept once");
+    night(&["--overwrite", "yes"], "dump", 2, exit::DONE);
+    assert_eq!(digest(&world.path("inbox/dump")), Random::digest(2, MIB));
+    assert_eq!(names(&world.path("inbox")), ["dump", "dump-2026-11-30", "dump.1"], "nothing is left over");
+}
+
+#[test]
 fn many_small_files_need_no_round_trip_each() {
     let world = World::new();
     let relay = world.relay();

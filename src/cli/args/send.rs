@@ -32,6 +32,10 @@ const MANUAL: Manual = Manual {
             line: "vp-send --exclude '*.o' --dry-run src/ depot",
         },
         Example {
+            does: "every night, under a name of its own (in a crontab % is written \\%)",
+            line: "vp-send --exec 'pg_dump -Fc shop' --name \"shop-$(date +%F).dump\" depot:backup",
+        },
+        Example {
             does: "from cron: give up if nobody is there, take half the line",
             line: "vp-send --wait 5m --limit 6M outbox/ depot:orders",
         },

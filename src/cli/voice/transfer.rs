@@ -16,7 +16,9 @@ use crate::store::Fault as StoreFault;
 use crate::store::attributes::Unkept;
 use std::path::Path;
 
-const OVERWRITE: &str = "vp-recv --overwrite says what becomes of what is there";
+/// What to do about what is kept because it differs.
+const OVERWRITE: &str =
+    "send it under another name, with the date in it for example, or receive with --overwrite yes or rename";
 /// What is told of a fifo, which may be one that a shell has made for what a program writes.
 pub const SPECIAL: &str =
     "to send what a program writes, give it to vp-send as standard input: COMMAND | vp-send - --name NAME PEER";
@@ -95,10 +97,10 @@ pub(super) fn transfer_fault(error: &TransferError, between: &Between<'_>) -> Fa
     };
     let fault = Fault::new(exit, message);
     match error {
+        TransferError::Refused(StoreFault::Exists) => fault.hint(OVERWRITE),
         TransferError::Refused(StoreFault::Name) => {
             fault.hint("what goes into a directory needs the name of a file there: vp-send --name gives a stream one")
         }
-        TransferError::Refused(StoreFault::Exists) => fault.hint(OVERWRITE),
         TransferError::Refused(StoreFault::Terminal) => {
             fault.hint("vp-recv -d DIR puts files into a directory; vp-recv > FILE takes one")
         }
