@@ -371,15 +371,6 @@ impl Attach {
     }
 }
 
-impl From<crate::session::SessionError> for ToolError {
-    fn from(error: crate::session::SessionError) -> ToolError {
-        match error {
-            crate::session::SessionError::PeerMisbehaved(what) => ToolError::Protocol(what),
-            crate::session::SessionError::Expired => ToolError::Expired,
-        }
-    }
-}
-
 impl Tool for Attach {
     fn start(&mut self, ctx: &mut Context<'_>) {
         match &self.options.end {

@@ -6,6 +6,7 @@ use super::transfer::messages::ItemOutcome;
 pub use super::transfer::outcome::Side;
 use super::transfer::outcome::{Counts, Tally};
 use super::transfer::{Status, TransferError};
+use crate::session::SessionError;
 use crate::store::Fault;
 use crate::wire::CloseCode;
 use std::os::unix::process::ExitStatusExt;
@@ -109,6 +110,15 @@ impl Ending {
             (Status::CommandFailed, status) if side == Side::Here => Err(ToolError::Command(status.unwrap_or(-1))),
             (Status::CommandFailed, status) => Err(ToolError::FarCommand(status)),
             _ => Err(ToolError::Items(*self)),
+        }
+    }
+}
+
+impl From<SessionError> for ToolError {
+    fn from(error: SessionError) -> ToolError {
+        match error {
+            SessionError::PeerMisbehaved(what) => ToolError::Protocol(what),
+            SessionError::Expired => ToolError::Expired,
         }
     }
 }
