@@ -18,6 +18,9 @@ complete -c vp-send -l exec -d 'Send what CMD writes, run by /bin/sh, as a strea
 complete -c vp-send -l exclude -d 'Leave out what PATTERN matches, in the manner of .gitignore; may be repeated' -x
 complete -c vp-send -s n -l name -d 'Name of the stream at the receiver' -x
 complete -c vp-send -s c -l compress -d 'Compress with zstd: auto (where it helps), off, or a level from 1 to 19' -x
+complete -c vp-send -l links -d 'What to do with symbolic links in directories' -r -f -a "keep\t'Send them as links; leave out, and count in a warning, those that lead out of what is sent'
+skip\t'Leave all of them out'
+follow\t'Send what they lead to in their place'"
 complete -c vp-send -l limit -d 'Send at most this many bytes a second, counted after compression' -x
 complete -c vp-send -s r -l relay -d 'Meet at the relay with this address; may be repeated' -x
 complete -c vp-send -s k -l key -d 'Be the party with this key' -r -F

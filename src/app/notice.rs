@@ -9,6 +9,7 @@ use crate::identity::{PeerId, RelayAddress};
 use crate::net::tcp::Place;
 use crate::node::{Down, Step};
 use crate::store::attributes::Unkept;
+use crate::store::links::LeftOut;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -134,6 +135,8 @@ pub enum Notice<'a> {
     /// So many items were at the receiver with another mode or time than at the sender, and keep them: the path of the first, as
     /// bytes of unknown origin.
     Unlike(&'a [u8], u32),
+    /// These links of what is sent were left out.
+    LinksLeftOut(&'a LeftOut),
     /// One item of a transfer with this peer came to its end, well or not. Told only to who asked for each.
     Item(PeerId, &'a str, &'a Item),
     /// A transfer came to its end, well or not.

@@ -20,6 +20,7 @@ mod folders;
 mod folding;
 pub mod inbox;
 pub mod keyfile;
+pub mod links;
 mod mounts;
 pub mod names;
 pub mod omit;

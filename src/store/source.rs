@@ -1,4 +1,4 @@
-//! Walks what is to be sent, in a fixed order, without recursion and without following links.
+//! Walks what is to be sent, in a fixed order and without recursion. Links are followed only where that is asked for.
 //!
 //! ```text
 //!  t            a directory comes before what is in it; names in byte order
@@ -9,11 +9,13 @@
 
 use super::beneath;
 use super::fault::Fault;
+use super::links::{LeftOut, Links};
 use super::names::{TreePath, is_reserved, link_stays_inside};
 use super::omit::{Omit, Why};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::fs::{fstat, openat, readlinkat, statat};
+use rustix::io::Errno;
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -91,6 +93,8 @@ pub enum Origin {
     Named(PathBuf),
     /// Below a directory the user named; no link is followed.
     Below(Rc<OwnedFd>),
+    /// The same, but whatever links are on the way are followed.
+    Through(Rc<OwnedFd>),
 }
 
 /// One item to offer.
@@ -132,6 +136,8 @@ struct Level {
     directory: Rc<OwnedFd>,
     names: std::vec::IntoIter<Vec<u8>>,
     root: Rc<OwnedFd>,
+    /// Device and inode number.
+    identity: (u64, u64),
 }
 
 /// The walk over one or more sources.
@@ -145,6 +151,8 @@ pub struct Walk {
     /// The first key that was left out, until somebody asks.
     key: Option<Vec<u8>>,
     keys_met: u64,
+    links: Links,
+    left_out: LeftOut,
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -160,6 +168,8 @@ impl Walk {
             omit: Omit::default(),
             key: None,
             keys_met: 0,
+            links: Links::Keep,
+            left_out: LeftOut::new(Links::Keep),
         }
     }
 
@@ -189,6 +199,18 @@ impl Walk {
         true
     }
 
+    /// One that does this with links.
+    #[must_use]
+    pub fn with_links(self, links: Links) -> Self {
+        Self { links, left_out: LeftOut::new(links), ..self }
+    }
+
+    /// The links that were left out so far.
+    #[must_use]
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
     fn top(&mut self, source: &Path) -> Step {
         let shown = |fault| Skipped { path: source.as_os_str().as_bytes().to_vec(), fault };
         let name = top_name(source).ok_or_else(|| shown(Fault::Name))?;
@@ -207,37 +229,54 @@ impl Walk {
             let directory = opened.map_err(|e| shown(e.into()))?;
             found.kind = Kind::Directory;
             found.stamp = Stamp::of(&fstat(&*directory).map_err(|e| shown(e.into()))?);
-            found.origin = Origin::Below(Rc::clone(&directory));
+            found.origin = self.origin(&directory);
             let names = list(&directory).map_err(&shown)?;
-            let (path, root) = (found.path.clone(), Rc::clone(&directory));
-            self.levels.push(Level { path, directory, names, root });
+            let (path, root, identity) = (found.path.clone(), Rc::clone(&directory), found.stamp.identity);
+            self.levels.push(Level { path, directory, names, root, identity });
         }
         Ok(found)
     }
 
-    fn inner(level: &Level, name: &[u8]) -> Result<(Found, Option<Level>), Skipped> {
+    fn origin(&self, root: &Rc<OwnedFd>) -> Origin {
+        let root = Rc::clone(root);
+        if self.links == Links::Follow { Origin::Through(root) } else { Origin::Below(root) }
+    }
+
+    /// What is called so in a directory. None if it is a link that is to be left out.
+    fn inner(&self, level: &Level, name: &[u8]) -> Result<Option<(Found, Option<Level>)>, Skipped> {
         let shown = |fault| Skipped { path: [level.path.as_bytes(), b"/", name].concat(), fault };
         let path = level.path.child(name).map_err(|_| shown(Fault::Name))?;
-        let stat = statat(&*level.directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| shown(e.into()))?;
-        let mut found = Found::file(path, Stamp::of(&stat), Origin::Below(Rc::clone(&level.root)));
+        let follows = self.links == Links::Follow;
+        let (at, open) = match follows {
+            true => (AtFlags::empty(), DIRECTORY),
+            false => (AtFlags::SYMLINK_NOFOLLOW, DIRECTORY | OFlags::NOFOLLOW),
+        };
+        let stat = match statat(&*level.directory, name, at) {
+            // A link that leads to itself.
+            Err(Errno::LOOP) if follows => return Ok(None),
+            stat => stat.map_err(|e| shown(e.into()))?,
+        };
+        let mut found = Found::file(path, Stamp::of(&stat), self.origin(&level.root));
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok((found, None)),
+            FileType::RegularFile => Ok(Some((found, None))),
+            // Only a link leads back into a directory that is being listed.
+            FileType::Directory if self.levels.iter().any(|level| level.identity == found.stamp.identity) => Ok(None),
             FileType::Directory => {
-                let flags = DIRECTORY | OFlags::NOFOLLOW;
                 let directory =
-                    openat(&*level.directory, name, flags, Mode::empty()).map(Rc::new).map_err(|e| shown(e.into()))?;
+                    openat(&*level.directory, name, open, Mode::empty()).map(Rc::new).map_err(|e| shown(e.into()))?;
                 found.kind = Kind::Directory;
                 let names = list(&directory).map_err(&shown)?;
-                let (path, root) = (found.path.clone(), Rc::clone(&level.root));
-                Ok((found, Some(Level { path, directory, names, root })))
+                let (path, root, identity) = (found.path.clone(), Rc::clone(&level.root), found.stamp.identity);
+                Ok(Some((found, Some(Level { path, directory, names, root, identity }))))
             }
+            FileType::Symlink if self.links == Links::Skip => Ok(None),
             FileType::Symlink => {
                 let target = readlinkat(&*level.directory, name, Vec::new()).map_err(|e| shown(e.into()))?.into_bytes();
                 if !link_stays_inside(&found.path, &target) {
-                    return Err(shown(Fault::LinkTarget));
+                    return Ok(None);
                 }
                 found.kind = Kind::Link(target);
-                Ok((found, None))
+                Ok(Some((found, None)))
             }
             _ => Err(shown(Fault::Special)),
         }
@@ -264,10 +303,22 @@ impl Walk {
                 self.levels.pop();
                 continue;
             };
-            return Some(Self::inner(level, &name).map(|(found, deeper)| {
-                self.levels.extend(deeper);
-                found
-            }));
+            let Some(level) = self.levels.last() else { continue };
+            match self.inner(level, &name).transpose() {
+                None => {
+                    let path = [level.path.as_bytes(), b"/", &name].concat();
+                    let step = Err(Skipped { path, fault: Fault::LinkTarget });
+                    // Of what a pattern names nothing is said.
+                    if let (None, Err(link)) = (self.omit.why(&step), step) {
+                        self.left_out.add(&link.path);
+                    }
+                }
+                Some(Err(skipped)) => return Some(Err(skipped)),
+                Some(Ok((found, deeper))) => {
+                    self.levels.extend(deeper);
+                    return Some(Ok(found));
+                }
+            }
         }
         let source = self.sources.next()?;
         Some(self.top(&source))
@@ -335,8 +386,8 @@ fn list(directory: &OwnedFd) -> Result<std::vec::IntoIter<Vec<u8>>, Fault> {
     Ok(names.into_iter())
 }
 
-/// Opens a found file for reading. A fifo put there meanwhile does not block, a link is not
-/// followed.
+/// Opens a found file for reading. A fifo put there meanwhile does not block, and a link is not followed unless it was
+/// before.
 ///
 /// # Errors
 /// What the system says, as a fault of this item.
@@ -344,122 +395,11 @@ pub fn open(found: &Found) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     match &found.origin {
         Origin::Named(path) => Ok(openat(CWD, path, flags, Mode::empty())?),
+        Origin::Through(root) => Ok(openat(&**root, found.path.below_first(), flags, Mode::empty())?),
         Origin::Below(root) => Ok(beneath::open(root, found.path.below_first(), flags)?),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    fn shown(steps: Walk) -> Vec<String> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        steps
-            .map(|step| match step {
-                Ok(found) => text(found.path.as_bytes()),
-                Err(skipped) => format!("{:?}", skipped.fault),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_walk_is_sorted_and_parents_come_first() {
-        let home = tempfile::tempdir().unwrap();
-        let root = home.path().join("t");
-        fs::create_dir_all(root.join("b/inner")).unwrap();
-        fs::create_dir(root.join("a")).unwrap();
-        for file in ["b/z", "b/inner/f", "a/y", "c"] {
-            fs::write(root.join(file), "12345").unwrap();
-        }
-        symlink("../c", root.join("a/link")).unwrap();
-        let expected = ["t", "t/a", "t/a/link", "t/a/y", "t/b", "t/b/inner", "t/b/inner/f", "t/b/z", "t/c"];
-        assert_eq!(shown(Walk::new(vec![root.clone()])), expected);
-        assert_eq!(measure(Walk::new(vec![root.clone()]), 9), Some(Totals { items: 9, bytes: 20 }));
-        assert_eq!(measure(Walk::new(vec![root]), 8), None);
-    }
-
-    #[test]
-    fn what_cannot_be_sent_is_named_and_the_rest_goes_on() {
-        let home = tempfile::tempdir().unwrap();
-        let root = home.path().join("t");
-        fs::create_dir(&root).unwrap();
-        symlink("/etc/passwd", root.join("abs")).unwrap();
-        fs::write(root.join("bad\nname"), "").unwrap();
-        fs::write(root.join("good"), "").unwrap();
-        rustix::fs::mknodat(CWD, root.join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
-        let missing = home.path().join("missing");
-        let walk = Walk::new(vec![root.clone(), missing, root]);
-        assert_eq!(
-            shown(walk),
-            ["t", "LinkTarget", "Name", "good", "Special", "NotFound", "Duplicate"].map(|name| if name == "good" {
-                "t/good".to_owned()
-            } else {
-                name.to_owned()
-            })
-        );
-    }
-
-    #[test]
-    fn a_key_in_use_is_left_out_however_it_is_reached_and_so_is_what_a_pattern_names() {
-        let home = tempfile::tempdir().unwrap();
-        let root = home.path().join("t");
-        fs::create_dir_all(root.join("d/cache")).unwrap();
-        for file in ["d/key", "a.log", "d/b.log", "d/keep.log", "d/cache/x", "d/c"] {
-            fs::write(root.join(file), "").unwrap();
-        }
-        fs::hard_link(root.join("d/key"), root.join("other")).unwrap();
-        rustix::fs::mknodat(CWD, root.join("d/pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
-        let stat = rustix::fs::stat(root.join("d/key")).unwrap();
-        let omit = |patterns: &[&str]| {
-            let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
-            Omit::new(vec![(stat.st_dev, stat.st_ino)], &patterns).unwrap()
-        };
-        let walk = |patterns: &[&str]| Walk::new(vec![root.clone()]).without(omit(patterns));
-        let all = ["t", "t/a.log", "t/d", "t/d/b.log", "t/d/c", "t/d/cache", "t/d/cache/x", "t/d/keep.log", "Special"];
-        assert_eq!(shown(walk(&[])), all);
-        let some = walk(&["*.log", "!keep.log", "cache/", "pipe"]);
-        assert_eq!(shown(some), ["t", "t/d", "t/d/c", "t/d/keep.log"]);
-        // From the directory that is sent on, which is itself named by the user.
-        assert_eq!(
-            shown(walk(&["/a.log", "/b.log", "t", "d/**/x", "pipe", "c*"])),
-            ["t", "t/d", "t/d/b.log", "t/d/keep.log"]
-        );
-        let mut walk = walk(&[]);
-        assert_eq!((walk.by_ref().count(), walk.take_key(), walk.take_key()), (9, Some(b"t/d/key".to_vec()), None));
-        // Named by itself, through a link.
-        symlink(root.join("d/key"), home.path().join("link")).unwrap();
-        assert_eq!(Walk::new(vec![home.path().join("link")]).without(omit(&[])).count(), 0);
-        assert!(Omit::new(Vec::new(), &["[z-a]".to_owned()]).is_err());
-    }
-
-    #[test]
-    fn what_a_receiver_keeps_beside_its_files_is_left_out() {
-        let home = tempfile::tempdir().unwrap();
-        let root = home.path().join("t");
-        fs::create_dir_all(root.join("d")).unwrap();
-        let part = ".vp-part.00112233445566778899aabbccddeeff.0011223344556677.0123456789abcdef";
-        for name in [part, ".vp-part.x", ".VP-OWED.x", "d/.vp-owed.y", "d/.vp-par"] {
-            fs::write(root.join(name), "").unwrap();
-        }
-        assert_eq!(shown(Walk::new(vec![root.clone()])), ["t", "t/d", "t/d/.vp-par"]);
-        // Who names one has to hear of it.
-        assert_eq!(shown(Walk::new(vec![root.join(part)])), ["Name"]);
-    }
-
-    #[test]
-    fn a_link_swapped_in_after_the_walk_is_not_followed() {
-        let home = tempfile::tempdir().unwrap();
-        let root = home.path().join("t");
-        fs::create_dir_all(root.join("d")).unwrap();
-        fs::write(root.join("d/f"), "inside").unwrap();
-        let found = Walk::new(vec![root.clone()]).flatten().last().unwrap();
-        assert!(open(&found).is_ok());
-        fs::create_dir(home.path().join("outside")).unwrap();
-        fs::write(home.path().join("outside/f"), "secret").unwrap();
-        fs::rename(root.join("d"), root.join("old")).unwrap();
-        symlink("../outside", root.join("d")).unwrap();
-        assert_eq!(open(&found).unwrap_err(), Fault::Parent);
-    }
-}
+#[path = "source_tests.rs"]
+mod tests;

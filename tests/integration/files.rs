@@ -98,6 +98,43 @@ fn nightly_stream_is_welcome_again_and_refused_when_it_differs() {
 }
 
 #[test]
+fn links_that_lead_out_are_said_once_and_fail_nothing() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let tree = world.dir("tree");
+    fs::write(world.dir("beside").join("file"), "outside").expect("a file");
+    fs::write(tree.join("a"), "inside").expect("a file");
+    for (name, target) in [("in", "a"), ("out", "../beside"), ("passwd", "/etc/passwd"), ("round", ".")] {
+        symlink(target, tree.join(name)).expect("a link");
+    }
+    let kept =
+        "vp-send: warning: 2 links that lead out of what is sent are left out, the first: tree/out; see --links\n";
+    let back = "vp-send: warning: 1 link that leads back into a directory above is left out: tree/round; see --links\n";
+    let cases: [(&[&str], &str, &[&str]); 4] = [
+        (&[], kept, &["tree", "tree/a", "tree/in", "tree/round"]),
+        (&["--links", "keep"], kept, &["tree", "tree/a", "tree/in", "tree/round"]),
+        (&["--links", "skip"], "", &["tree", "tree/a"]),
+        (&["--links", "follow"], back, &["tree", "tree/a", "tree/in", "tree/out", "tree/out/file", "tree/passwd"]),
+    ];
+    for (number, (words, said, there)) in cases.into_iter().enumerate() {
+        let place = format!("inbox-{number}");
+        world.dir(&place);
+        // The second time nothing is missing, and still nothing fails.
+        for _ in 0..2 {
+            let recv = west.waiting(west.recv().args(["drop", "-d", &place]));
+            let send = east.send().args(["tree", "west"]).args(words).run().expect(exit::DONE);
+            recv.wait().expect(exit::DONE);
+            assert_eq!(send.stderr, said, "{words:?}");
+            assert_eq!(names(&world.path(&place)), there, "{words:?}");
+        }
+    }
+    assert_eq!(read(&world.path("inbox-3/tree/out/file")), "outside");
+    let listed = east.send().args(["--dry-run", "--links", "skip", "tree", "west"]).run().expect(exit::DONE);
+    listed.expect_output(b"tree/\ntree/a\n").expect_silence();
+}
+
+#[test]
 fn many_small_files_need_no_round_trip_each() {
     let world = World::new();
     let relay = world.relay();

@@ -261,6 +261,9 @@ pub fn tell(news: &News, whose: (PeerId, &str), notices: &mut dyn FnMut(Notice<'
     if let Some(unlike) = &news.unlike {
         notices(Notice::Unlike(&unlike.first, unlike.count));
     }
+    if let Some(left_out) = &news.left_out {
+        notices(Notice::LinksLeftOut(left_out));
+    }
     if let Some(at) = &news.progress {
         notices(Notice::Progress {
             bytes: at.bytes,

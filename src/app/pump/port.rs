@@ -5,6 +5,7 @@ use crate::app::notice::Item;
 use crate::app::transfer::outcome::{Failure, Unlike};
 use crate::app::transfer::{ItemEnd, Port, PortClosed, Progress, Snapshot, TryRecv};
 use crate::store::attributes::Unkept;
+use crate::store::links::LeftOut;
 use mio::Waker;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,8 @@ pub struct News {
     pub unkept: Option<(PathBuf, Unkept)>,
     /// Items that were there and keep another mode or time.
     pub unlike: Option<Unlike>,
+    /// Links that were left out, once they are counted.
+    pub left_out: Option<LeftOut>,
     /// Items that came to their end, if each is to be told.
     pub items: Vec<Item>,
 }
@@ -299,6 +302,14 @@ impl Progress for Teller {
         // The end of a closed one is short: what is complete by now, at most a batch.
         state.news.items.push(Item::from(item));
         self.shared.wake_loop(state);
+    }
+
+    fn links_left_out(&mut self, left_out: &LeftOut) {
+        if left_out.count > 0 {
+            let mut state = self.shared.lock();
+            state.news.left_out = Some(left_out.clone());
+            self.shared.wake_loop(state);
+        }
     }
 
     fn warn(&mut self, failure: &Failure) {

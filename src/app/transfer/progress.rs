@@ -3,6 +3,7 @@
 use super::messages::{Hash, ItemOutcome};
 use super::outcome::{Failure, Unlike};
 use crate::store::attributes::Unkept;
+use crate::store::links::LeftOut;
 use std::path::Path;
 use std::time::Duration;
 
@@ -63,6 +64,11 @@ pub trait Progress {
     /// An item came to its end, well or not.
     fn settled(&mut self, item: ItemEnd<'_>) {
         let _ = item;
+    }
+
+    /// Everything has been walked, and these links were left out on the way.
+    fn links_left_out(&mut self, left_out: &LeftOut) {
+        let _ = left_out;
     }
 
     /// An item will not come about, or something went wrong with it afterwards; the others go on.

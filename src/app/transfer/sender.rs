@@ -16,6 +16,7 @@ use super::port::{Port, TryRecv};
 use super::progress::{ItemEnd, ItemKind, Meter, Progress};
 use super::underway::Underway;
 use crate::store::Fault;
+use crate::store::links::Links;
 use crate::store::names::TreePath;
 use crate::store::omit::Omit;
 use crate::store::read::measure_by_reading;
@@ -35,6 +36,8 @@ pub struct SendJob {
     pub sources: Vec<PathBuf>,
     /// What is left out of them.
     pub omit: Omit,
+    /// What becomes of symbolic links.
+    pub links: Links,
     /// A name for the whole, for people at the other end; may be empty.
     pub name: Vec<u8>,
     /// When to compress.
@@ -47,7 +50,7 @@ impl SendJob {
     /// All that there is to send.
     #[must_use]
     pub fn walk(&self) -> Walk {
-        Walk::new(self.sources.clone()).without(self.omit.clone())
+        Walk::new(self.sources.clone()).without(self.omit.clone()).with_links(self.links)
     }
 
     /// Sends everything and waits until the receiver has it. Blocks; belongs into a thread.
@@ -213,7 +216,10 @@ impl Sender<'_> {
                 self.progress.key_left_out(&path);
             }
             match next {
-                None => self.walk = None,
+                None => {
+                    self.progress.links_left_out(walk.left_out());
+                    self.walk = None;
+                }
                 Some(Err(skipped)) => self.skip(&skipped),
                 Some(Ok(found)) if self.next_index >= ENTRIES_MAX => {
                     let path = found.path.as_bytes().to_vec();

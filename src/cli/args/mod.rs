@@ -19,7 +19,7 @@ pub use mapping::{Allow, Bind, Export, Import, MappingError, PortRange, SocketFi
 pub use portrep::{Check, Mappings, Portrep, PortrepCommand, ProxyProtocol};
 pub use recv::{Overwrite, Recv};
 pub use relay::Relay;
-pub use send::{Compress, CompressError, Operands, Send};
+pub use send::{Compress, CompressError, LinksHow, Operands, Send};
 
 use std::ffi::OsString;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::error::ErrorKind;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, value_parser};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, ValueEnum, value_parser};
 
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Arguments, Connect, Output};
@@ -91,6 +91,10 @@ pub struct Send {
     #[arg(short, long, value_name = "HOW", default_value = "auto")]
     pub compress: Compress,
 
+    /// What to do with symbolic links in directories
+    #[arg(long, value_name = "HOW", default_value = "keep")]
+    pub links: LinksHow,
+
     /// Send at most this many bytes a second, counted after compression
     #[arg(long, value_name = "RATE")]
     pub limit: Option<Rate>,
@@ -166,6 +170,17 @@ impl FromArgMatches for Operands {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// What to do with symbolic links in directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LinksHow {
+    /// Send them as links; leave out, and count in a warning, those that lead out of what is sent
+    Keep,
+    /// Leave all of them out
+    Skip,
+    /// Send what they lead to in their place
+    Follow,
 }
 
 /// What to compress.

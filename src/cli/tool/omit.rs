@@ -12,7 +12,7 @@ use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::files::secret_keys;
 use crate::cli::report::{Fault, Level, chain};
-use crate::cli::voice::key_left_out;
+use crate::cli::voice::{key_left_out, left_out_level, left_out_line};
 use crate::store::omit::Omit;
 use crate::store::source::Kind;
 
@@ -63,6 +63,10 @@ pub fn list(job: &SendJob, context: &Context) -> Result<Exit, Fault> {
     }
     if let Some(key) = walk.take_key() {
         context.report.say(Level::Warning, &key_left_out(&key));
+    }
+    let left_out = walk.left_out();
+    if left_out.count > 0 {
+        context.report.say(left_out_level(left_out), &left_out_line(left_out));
     }
     out.flush().map_err(|error| unwritten(&error))?;
     match (good, bad) {

@@ -7,13 +7,14 @@ use crate::app::client::{Callers, Kind};
 use crate::app::send::{self, CommandLine, Plain, What};
 use crate::app::transfer::blocks::Level;
 use crate::app::transfer::{Compression, SendJob};
-use crate::cli::args::{Compress, Send};
+use crate::cli::args::{Compress, LinksHow, Send};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
 use crate::cli::voice::SPECIAL;
 use crate::identity::Address;
+use crate::store::links::Links;
 use crate::store::omit::Omit;
 use crate::store::{self, source::check_named};
 use std::os::unix::ffi::OsStrExt;
@@ -107,7 +108,13 @@ impl Send {
             }
             0 => {
                 let name = common_name(sources);
-                Ok(What::Files(SendJob { sources: sources.clone(), omit: Omit::default(), name, compression, limit }))
+                let links = match self.links {
+                    LinksHow::Keep => Links::Keep,
+                    LinksHow::Skip => Links::Skip,
+                    LinksHow::Follow => Links::Follow,
+                };
+                let omit = Omit::default();
+                Ok(What::Files(SendJob { sources: sources.clone(), omit, links, name, compression, limit }))
             }
             1 if self.dry_run || !self.exclude.is_empty() => {
                 Err(Fault::new(Exit::Usage, "--exclude and --dry-run are for files and directories"))

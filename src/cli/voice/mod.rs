@@ -16,7 +16,7 @@ use crate::cli::roster::Roster;
 use crate::identity::{AppName, PeerId};
 use connect::{Between, CHECK_NAME, RelayTrouble, advice, closed_fault, node_fault, not_served};
 use std::collections::BTreeSet;
-pub use transfer::{SPECIAL, key_left_out};
+pub use transfer::{SPECIAL, key_left_out, left_out_level, left_out_line};
 use transfer::{items_fault, transfer_fault, unlike};
 
 pub use portrep::setup_fault;
@@ -44,6 +44,8 @@ pub struct Voice<'a> {
     current: Vec<u8>,
     /// What is being heard has been told as an event, and needs no words.
     is_told: bool,
+    /// Nothing more is said of links: a send that begins anew meets the same.
+    links_told: bool,
 }
 
 /// What counts of a tool for what it says.
@@ -88,6 +90,7 @@ impl<'a> Voice<'a> {
             said: BTreeSet::new(),
             current: Vec::new(),
             is_told: false,
+            links_told: false,
         }
     }
 

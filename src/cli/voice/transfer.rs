@@ -11,9 +11,10 @@ use crate::app::transfer::{Status, TransferError};
 use crate::cli::escape::printable;
 use crate::cli::events::seconds;
 use crate::cli::exit::Exit;
-use crate::cli::report::{Fault, Format, chain};
+use crate::cli::report::{Fault, Format, Level, chain};
 use crate::store::Fault as StoreFault;
 use crate::store::attributes::Unkept;
+use crate::store::links::{LeftOut, Links};
 use std::path::Path;
 
 /// What to do about what is kept because it differs.
@@ -39,6 +40,7 @@ impl Voice<'_> {
                 let at = self.between(self.about.0.as_ref()).at(failure.side);
                 self.warn(&format!("{}: {at}{}", printable(&failure.path[..]), failure.fault));
             }
+            Notice::LinksLeftOut(left_out) => self.tell_left_out(left_out),
             Notice::Unkept(place, what) => self.warn(&unkept(place, *what)),
             Notice::Item(_, _, item) => {
                 if let Some(line) = item_line(item) {
@@ -79,6 +81,34 @@ fn transfer_line(transfer: &Transfer<'_>, sends: bool, whom: &str) -> String {
     let there = if counts.exists > 0 { format!(", {} there already", counts.exists) } else { String::new() };
     let items = if counts.committed == 1 { "item" } else { "items" };
     format!("{verb} {} {items}, {bytes} bytes, {way} {whom} in {took} s{there}", counts.committed)
+}
+
+impl Voice<'_> {
+    /// Once a run, as loudly as it deserves.
+    fn tell_left_out(&mut self, left_out: &LeftOut) {
+        if !std::mem::replace(&mut self.links_told, true) {
+            self.say(left_out_level(left_out), &left_out_line(left_out));
+        }
+    }
+}
+
+/// Whoever asked for links to be left out need not hear that they were.
+pub fn left_out_level(left_out: &LeftOut) -> Level {
+    if left_out.links == Links::Skip { Level::Info } else { Level::Warning }
+}
+
+/// Links that are not sent.
+pub fn left_out_line(LeftOut { links, count, first }: &LeftOut) -> String {
+    let first = printable(&first[..]);
+    let whither = match links {
+        Links::Skip => "",
+        Links::Keep => " that lead out of what is sent",
+        Links::Follow => " that lead back into a directory above",
+    };
+    match count {
+        1 => format!("1 link{} is left out: {first}; see --links", whither.replacen("lead", "leads", 1)),
+        _ => format!("{count} links{whither} are left out, the first: {first}; see --links"),
+    }
 }
 
 /// Why a transfer came to no end.
