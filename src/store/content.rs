@@ -6,7 +6,7 @@
 //! ```
 //! So a hole costs what its description costs, on both sides, and whether it is one or zeros that take room changes nothing.
 //!
-//! BLAKE3 works on [`STRIDE_BYTES`] at once where the processor can, but only on whole ones that begin at a multiple of
+//! BLAKE3 works on 16 KiB at once where the processor can, but only on whole ones that begin at a multiple of
 //! that: fed with pieces as they come in, it reaches little more than half its speed.
 
 /// BLAKE3 of some content, or what stands for it.
