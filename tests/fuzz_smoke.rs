@@ -160,8 +160,13 @@ fn vectors(file: &str) -> BTreeMap<String, String> {
 /// Seeds out of the vectors, by entry and name.
 fn seeds_of_vectors() -> Vec<(&'static str, String, Vec<u8>)> {
     let mut seeds = Vec::new();
-    let whole =
-        [("frames", "session.txt"), ("header", "frames.txt"), ("control", "control.txt"), ("key_file", "keyfile.txt")];
+    let whole = [
+        ("claim", "claim.txt"),
+        ("frames", "session.txt"),
+        ("header", "frames.txt"),
+        ("control", "control.txt"),
+        ("key_file", "keyfile.txt"),
+    ];
     for (entry, file) in whole {
         seeds.extend(vectors(file).into_iter().map(|(name, hex)| (entry, name, unhex(&hex))));
     }

@@ -96,6 +96,7 @@ impl Attachment {
             wait: Wait::Forever,
             times: Times { dead_time: DEADLINE, resume_timeout: DEADLINE, lane_life: vp::session::LANE_LIFE },
             callers_max: 1,
+            exclusive: false,
             seed: n as u64,
         };
         let mut node = Node::new(now, config);

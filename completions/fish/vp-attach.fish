@@ -25,6 +25,7 @@ complete -c vp-attach -l resume-timeout -d 'Keep a broken session alive at most 
 complete -c vp-attach -l dead-time -d 'Take a path for dead after this long without a sign of life' -x
 complete -c vp-attach -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -x
 complete -c vp-attach -l keep -d 'Accept sessions until told to stop, a process for each'
+complete -c vp-attach -l exclusive -d 'Leave it to another process with this key that receives the same: of two, the newer one ends with status 3'
 complete -c vp-attach -l send-only -d 'Send only: nothing goes to standard output'
 complete -c vp-attach -l recv-only -d 'Receive only: nothing is read from standard input'
 complete -c vp-attach -s q -l quiet -d 'Say nothing but errors'

@@ -16,7 +16,7 @@ end
 
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_vp_portrep_global_optspecs
-    string join \n e/export= i/import= socks= allow= listen-when-up proxy-protocol= limit= keepalive= max-connections= r/relay= k/key= peers= timeout= resume-timeout= dead-time= ready-fd= q/quiet v/verbose json h/help V/version
+    string join \n e/export= i/import= socks= allow= exclusive listen-when-up proxy-protocol= limit= keepalive= max-connections= r/relay= k/key= peers= timeout= resume-timeout= dead-time= ready-fd= q/quiet v/verbose json h/help V/version
 end
 
 function __fish_vp_portrep_needs_command
@@ -56,6 +56,7 @@ complete -c vp-portrep -l timeout -l wait -d 'Wait at most this long for a relay
 complete -c vp-portrep -l resume-timeout -d 'Keep a broken session alive at most this long while reconnecting; never keeps it for ever' -x -x
 complete -c vp-portrep -l dead-time -d 'Take a path for dead after this long without a sign of life' -x -x
 complete -c vp-portrep -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -x -x
+complete -c vp-portrep -l exclusive -d 'Leave it to another process with this key that exports the same: of two, the newer one ends with status 3'
 complete -c vp-portrep -l listen-when-up -d 'Listen only while the peer serves the export and reaches its target'
 complete -c vp-portrep -s q -l quiet -d 'Say nothing but errors'
 complete -c vp-portrep -s v -l verbose -d 'Say what happens; twice: also what helps to find a fault'

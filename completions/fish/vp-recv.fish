@@ -30,6 +30,7 @@ complete -c vp-recv -l resume-timeout -d 'Keep a broken session alive at most th
 complete -c vp-recv -l dead-time -d 'Take a path for dead after this long without a sign of life' -x
 complete -c vp-recv -l ready-fd -d 'Write the line that says the tool is ready to this descriptor' -x
 complete -c vp-recv -l keep -d 'Receive until told to stop'
+complete -c vp-recv -l exclusive -d 'Leave it to another process with this key that receives the same: of two, the newer one ends with status 3'
 complete -c vp-recv -s q -l quiet -d 'Say nothing but errors'
 complete -c vp-recv -s v -l verbose -d 'Say what happens; twice: also what helps to find a fault'
 complete -c vp-recv -l json -d 'Write messages and events as JSON, one object a line'

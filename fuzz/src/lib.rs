@@ -11,12 +11,13 @@ use vp::{link, node, noise, relay, session, wire};
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries.
-pub const ENTRIES: [Entry; 26] = [
+pub const ENTRIES: [Entry; 27] = [
     ("acks", session::fuzz_acks),
     ("address", fuzz_address),
     ("answer", answer),
     ("block", block),
     ("card", fuzz_card),
+    ("claim", node::fuzz_claim),
     ("control", wire::control::fuzz_control),
     ("frames", session::frame::fuzz_frames),
     ("handshake", noise::fuzz_handshake),

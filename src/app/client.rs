@@ -31,7 +31,7 @@ pub use super::notice::{Item, Joined, Notice, Transfer};
 pub use crate::net::passed::{Passed, PassedSocket, take_passed};
 pub use crate::net::signals::{XCPU, outlive_file_limit};
 pub use crate::net::tcp::Place;
-pub use crate::node::{Aim, Callers, Config, Down, Failure, Kind, Step, Wait};
+pub use crate::node::{Aim, Callers, Config, Down, Failure, Kind, Sharing, Step, Wait};
 pub use crate::session::{LANE_LIFE, Times};
 pub use crate::wire::CloseCode;
 
@@ -374,6 +374,7 @@ impl Client {
             }
             Event::Up { peer, app, .. } => notices(Notice::Up(*peer, app.as_str())),
             Event::TurnedAway { peer, app } => notices(Notice::TurnedAway(*peer, app.as_str())),
+            Event::Shared { app, how } => notices(Notice::Shared(app.as_str(), *how, &self.relays[self.relay])),
             Event::Listening { app } => notices(Notice::Attached(app.as_str())),
             Event::Waiting { key } => {
                 if let Some((peer, app)) = self.node.called(*key) {

@@ -7,7 +7,7 @@ use super::transfer::outcome::{Counts, Failure};
 use super::transfer::{ItemEnd, ItemKind};
 use crate::identity::{PeerId, RelayAddress};
 use crate::net::tcp::Place;
-use crate::node::{Down, Step};
+use crate::node::{Down, Sharing, Step};
 use crate::store::attributes::Unkept;
 use crate::store::links::LeftOut;
 use std::io;
@@ -93,6 +93,8 @@ pub enum Notice<'a> {
     RelayUp(&'a RelayAddress),
     /// The link to a relay is gone or did not come up.
     RelayDown(&'a RelayAddress, Down, Option<&'a io::Error>),
+    /// Another process with our key receives this application at this relay.
+    Shared(&'a str, Sharing, &'a RelayAddress),
     /// The peer is not there yet.
     Waiting(PeerId, &'a str),
     /// It takes long to meet anybody.

@@ -1,13 +1,14 @@
 //! How sessions come to be and come back: calls made, calls taken, lanes joined.
 //!
 //! ```text
-//! early bytes of CONNECT:  kind u8 (1 first lane, 2 further lane, 3 presence) ‖ suite u8 ‖ handshake message 1
+//! early bytes of CONNECT:  kind u8 (1 first lane, 2 further lane, 3 presence, 4 claim) ‖ suite u8 ‖ handshake message 1
 //! early bytes of ACCEPT:   handshake message 2
 //! first bytes of the circuit, from the caller of a first lane:  length u16 ‖ handshake message 3
 //! ```
 
 use super::circuits::{Circuit, Use};
 use super::presence::{ASK, PRESENCE, Presence};
+use super::sibling::{CLAIM, SIBLING};
 use super::{Aim, Callers, Entry, Event, Failure, Key, Kind, Node, Phase, SESSIONS_MAX, Step, Wait};
 use crate::identity::{AppName, PeerId};
 use crate::noise::{ExpectFinal, Initiator, Purpose, Responder, Suite};
@@ -62,7 +63,7 @@ impl Node {
         }
         if self.findable {
             for app in self.apps.clone() {
-                self.send_listen(Name::App(app));
+                self.send_listen_app(app);
             }
         }
         outcasts
@@ -146,6 +147,7 @@ impl Node {
                 self.listening_since.get_or_insert(now);
                 self.events.push_back(Event::Listening { app });
             }
+            Control::Listening { name: Name::Session(SIBLING) } => self.ask_siblings(now),
             Control::Listening { name: Name::Session(_) } => {}
             Control::Incoming { circuit, from, name, early } => {
                 self.handle_incoming(now, circuit, (from, name), &early)
@@ -164,9 +166,10 @@ impl Node {
 
     fn handle_incoming(&mut self, now: Instant, circuit: u32, who: (PeerId, Name), early: &[u8]) {
         let aim = aim(&who.1);
-        let asks = matches!(early, [ASK, ..]);
+        let asks = matches!(early, [ASK | CLAIM, ..]);
         let answer = match (who.1, early) {
             (Name::Session(PRESENCE), [ASK, suite, message @ ..]) => self.answer_presence(&who.0, (*suite, message)),
+            (Name::Session(SIBLING), [CLAIM, suite, rest @ ..]) => self.answer_claim(now, &who.0, (*suite, rest)),
             (Name::App(app), [FIRST_LANE, suite, message @ ..]) => {
                 self.answer_call(now, circuit, (who.0, app), (*suite, message))
             }
@@ -256,6 +259,7 @@ impl Node {
         self.note(id, Step::Opened);
         let key = circuit.key;
         match circuit.used_for {
+            Use::Claiming { app, reply } => self.handle_claim_answer(now, (id, app), *reply, early),
             Use::Asking(reply) => self.handle_presence(now, (id, key), *reply, early),
             Use::Calling(reply) => match reply.finish(early, &[]) {
                 Ok((_, established)) if self.clash(&established.caps).is_some() => {
@@ -400,8 +404,12 @@ impl Node {
         }
         let joining = matches!(circuit.used_for, Use::Joining(_));
         let asking = matches!(circuit.used_for, Use::Asking(_));
+        let claimed = circuit.claimed();
         self.circuits.remove(&id);
         self.note(id, Step::Ended(code));
+        if let Some(app) = claimed {
+            return self.hold(now, &app);
+        }
         if asking {
             return self.handle_no_presence(now, key);
         }
@@ -449,7 +457,7 @@ impl Node {
             self.send_presence();
         }
         for app in self.apps.clone() {
-            if findable { self.send_listen(Name::App(app)) } else { self.send_unlisten(Name::App(app)) }
+            if findable { self.send_listen_app(app) } else { self.send_unlisten(Name::App(app)) }
         }
         // The last to come and the first to go: see where the link comes up.
         if findable && !self.apps.is_empty() {
@@ -462,6 +470,7 @@ fn aim(name: &Name) -> Aim {
     match name {
         Name::App(app) => Aim::Session(app.clone()),
         Name::Session(PRESENCE) => Aim::Presence,
+        Name::Session(SIBLING) => Aim::Sibling,
         Name::Session(_) => Aim::Lane,
     }
 }

@@ -1,5 +1,6 @@
 //! The carrier's life: dialled, shaken hands with, up, gone; and what follows from each.
 
+use super::sibling::SIBLING;
 use super::{Down, Event, Failure, Node, Phase, Wait};
 use crate::link::{Admitted, Dial, Frame, HandshakeFailure, Heartbeat, Link, LinkError, Side};
 use crate::wire::limits::HANDSHAKE_DEADLINE;
@@ -189,12 +190,16 @@ impl Node {
     fn attach(&mut self, now: Instant) {
         if self.findable {
             for app in self.apps.clone() {
-                self.send_listen(Name::App(app));
+                self.send_listen_app(app);
             }
         }
         // After them: whoever waits for one of them is not to hear first that we are here without it.
         if self.listens_to_presence() {
             self.send_presence();
+        }
+        if !self.apps.is_empty() {
+            self.siblings.forget_answers();
+            self.send_listen(Name::Session(SIBLING));
         }
         for key in self.keys() {
             if let Some(Phase::Up { session, .. }) = self.entries.get(&key).map(|entry| &entry.phase) {

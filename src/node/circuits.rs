@@ -2,6 +2,7 @@
 
 use super::carrier::Carrier;
 use super::{Down, Event, Key, Node, Phase, Step};
+use crate::identity::AppName;
 use crate::link::{Frame, credit_left};
 use crate::noise::{ExpectFinal, ExpectReply};
 use crate::session::{PendingJoin, Role};
@@ -22,6 +23,8 @@ pub enum Use {
     Joining(Box<PendingJoin>),
     /// Asks whether the peer is there; waits for OPENED.
     Asking(Box<ExpectReply>),
+    /// Asks whether another process of our key receives the application; waits for OPENED.
+    Claiming { app: AppName, reply: Box<ExpectReply> },
     /// A lane. The prelude goes out ahead of its records.
     Lane { lane: u32, prelude: Vec<u8> },
 }
@@ -43,7 +46,15 @@ impl Circuit {
 
     /// Whether this end made the call and waits for the answer.
     pub fn awaits_opened(&self) -> bool {
-        matches!(self.used_for, Use::Calling(_) | Use::Joining(_) | Use::Asking(_))
+        matches!(self.used_for, Use::Calling(_) | Use::Joining(_) | Use::Asking(_) | Use::Claiming { .. })
+    }
+
+    /// The application about which others of our key are asked.
+    pub fn claimed(&self) -> Option<AppName> {
+        match &self.used_for {
+            Use::Claiming { app, .. } => Some(app.clone()),
+            _ => None,
+        }
     }
 
     /// The window a node grants: all of it at once, because lane bytes are taken on receipt and sessions bound memory.
@@ -101,7 +112,7 @@ impl Node {
         match circuit.used_for {
             Use::Lane { .. } => self.handle_lane_bytes(now, id, bytes),
             Use::Answering { .. } => self.handle_final(now, id, bytes),
-            Use::Calling(_) | Use::Joining(_) | Use::Asking(_) => return Err(Down::Damaged),
+            Use::Calling(_) | Use::Joining(_) | Use::Asking(_) | Use::Claiming { .. } => return Err(Down::Damaged),
         }
         if let Some(grant) = grant {
             self.send_credit(id, grant);
@@ -168,6 +179,9 @@ impl Node {
     fn lose_circuit(&mut self, now: Instant, id: u32, code: CloseCode) {
         let Some(circuit) = self.circuits.remove(&id) else { return };
         self.note(id, Step::Ended(code));
+        if let Some(app) = circuit.claimed() {
+            return self.hold(now, &app);
+        }
         let key = circuit.key;
         // A refusal by the callee's program: calling again would hear it again.
         let refused = code == CloseCode::Refused && matches!(circuit.used_for, Use::Lane { lane: 0, .. });

@@ -49,6 +49,8 @@ pub enum Failure {
     PeerUnauthentic,
     /// The session was known no more when a lane wanted to join: its other process is gone.
     SessionGone,
+    /// Another process with our key receives the same, and one of the two is to be the only one.
+    Yielded,
 }
 
 impl fmt::Display for Down {

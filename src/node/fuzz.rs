@@ -71,6 +71,7 @@ impl World {
                 wait: Wait::Forever,
                 times: TIMES,
                 callers_max: side,
+                exclusive: false,
                 seed: 7,
             };
             side += 1;

@@ -17,6 +17,7 @@ mod callers;
 mod calls;
 mod carrier;
 mod circuits;
+mod claim;
 mod clock;
 mod failure;
 #[doc(hidden)]
@@ -24,13 +25,16 @@ pub mod fuzz;
 mod kind;
 mod output;
 mod presence;
+mod sibling;
 mod step;
 
 pub use backoff::CAP as REDIAL_MAX;
 pub use callers::Callers;
+pub use claim::{Claim, fuzz_claim};
 pub use failure::{Down, Failure};
 pub use kind::Kind;
 pub use output::Output;
+pub use sibling::Sharing;
 pub use step::{Aim, Step};
 
 use crate::identity::{AppName, Identity, PeerId};
@@ -41,6 +45,7 @@ use carrier::Carrier;
 use circuits::Circuit;
 use clock::Clock;
 use presence::Presence;
+use sibling::{SIBLING, Siblings};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -79,7 +84,9 @@ pub struct Config {
     pub times: Times,
     /// Sessions that callers may have open at once; with none free the node is not to be found.
     pub callers_max: usize,
-    /// Randomness for back-off.
+    /// Whether this process is to be the only one of its key that receives what it receives.
+    pub exclusive: bool,
+    /// Randomness for back-off, and to tell this process from others of its key.
     pub seed: u64,
 }
 
@@ -106,6 +113,13 @@ pub enum Event {
     Listening {
         /// The application.
         app: AppName,
+    },
+    /// Another process with our key receives the same.
+    Shared {
+        /// The application.
+        app: AppName,
+        /// Who came to whom.
+        how: Sharing,
     },
     /// The peer is not there; the relay will tell when it is.
     Waiting {
@@ -212,6 +226,7 @@ pub struct Node {
     budget: Budget,
     next_key: u64,
     apps: Vec<AppName>,
+    siblings: Siblings,
     findable: bool,
     tombstones: VecDeque<([u8; 16], Instant)>,
     out: Output,
@@ -224,6 +239,7 @@ impl Node {
     /// A node that will dial as soon as it is driven.
     pub fn new(now: Instant, config: Config) -> Node {
         let backoff = Backoff::new(config.seed);
+        let siblings = Siblings::new(config.seed, config.exclusive);
         Node {
             config,
             carrier: Carrier::Idle { dial_at: now },
@@ -243,6 +259,7 @@ impl Node {
             budget: Budget::default(),
             next_key: 0,
             apps: Vec::new(),
+            siblings,
             findable: true,
             tombstones: VecDeque::new(),
             out: Output::default(),
@@ -270,15 +287,16 @@ impl Node {
 
     /// Lets peers call this application from now on.
     pub fn listen(&mut self, app: AppName) {
-        if self.findable {
-            self.send_listen(Name::App(app.clone()));
-        }
+        self.siblings.add(app.clone());
+        self.send_listen_app(app.clone());
+        self.send_listen(Name::Session(SIBLING));
         self.apps.push(app);
     }
 
     /// No more callers for this application; sessions go on.
     pub fn unlisten(&mut self, app: &AppName) {
         self.apps.retain(|known| known != app);
+        self.siblings.remove(app);
         self.send_unlisten(Name::App(app.clone()));
     }
 

@@ -12,6 +12,8 @@ pub enum Aim {
     Lane,
     /// To learn whether the peer is there.
     Presence,
+    /// To learn whether another process of this key receives the same.
+    Sibling,
 }
 
 /// A step in a circuit's life.

@@ -49,6 +49,7 @@ mod refusals;
 mod relay;
 mod reload;
 mod resume;
+mod siblings;
 mod signals;
 mod socket_files;
 mod stream;

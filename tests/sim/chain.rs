@@ -93,6 +93,7 @@ impl World {
                 callers_max: side,
                 wait: Wait::Forever,
                 times: Times { dead_time, resume_timeout: Duration::from_secs(3_600), lane_life },
+                exclusive: false,
                 seed: random.next(),
             };
             let data = (0..random.below(most + 1)).map(|_| random.byte()).collect();

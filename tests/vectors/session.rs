@@ -3,6 +3,7 @@
 
 use super::{Text, counting, hkdf, settle};
 use std::time::{Duration, Instant};
+use vp::node::Claim;
 use vp::noise::{JoinInitiator, JoinResponder, Suite};
 use vp::session::frame::{Frame, encode_open, stream_header};
 use vp::session::{LANE_LIFE, Role, Session, SessionSecret, Times};
@@ -180,6 +181,37 @@ fn joins_of_sessions() {
         assert!(answer(&payload).is_err(), "{name}");
     }
     settle("join.txt", &text.0);
+}
+
+#[test]
+fn claims_of_processes() {
+    let claim = |number, held, exclusive, name: &[u8]| cat(&[&le64(number), &le32(held), &[exclusive], name]);
+    let good = [
+        ("claim", claim(0x0102_0304_0506_0708, 0, 1, b"orders"), Some((0x0102_0304_0506_0708, 0, true, "orders"))),
+        ("claim-held", claim(7, 61, 0, b"x"), Some((7, 61, false, "x"))),
+    ];
+    let bad = [
+        ("claim-cut", le64(7).to_vec()),
+        ("claim-without-a-name", claim(7, 0, 0, b"")),
+        ("claim-exclusive-2", claim(7, 0, 2, b"x")),
+        ("claim-of-what-is-no-name", claim(7, 0, 0, b"a b")),
+        ("claim-of-too-long-a-name", claim(7, 0, 0, &[b'a'; 65])),
+    ];
+    let mut text = Text::default();
+    text.comment(
+        "What a process says of itself when it asks for others of its key: `ok NAME BYTES`, `bad NAME CLASS BYTES`.",
+    );
+    for (name, bytes, expected) in good {
+        text.ok(name, &bytes);
+        let read = Claim::decode(&bytes).expect("a claim");
+        assert_eq!(Some((read.number, read.held, read.exclusive, read.app.as_str())), expected, "{name}");
+        assert_eq!(read.encode(), bytes, "{name}");
+    }
+    for (name, bytes) in bad {
+        text.bad(name, "malformed", &bytes);
+        assert_eq!(Claim::decode(&bytes), None, "{name}");
+    }
+    settle("claim.txt", &text.0);
 }
 
 #[test]

@@ -100,7 +100,8 @@ impl Check {
             Failure::NoRelay(Down::Impostor | Down::Unproven) => (Hop::Relay, Passage::Wrong),
             Failure::NoRelay(_) => (Hop::Relay, Passage::Unreachable),
             Failure::RefusedByRelay(_) => (Hop::Relay, Passage::Refused),
-            Failure::PeerAbsent | Failure::SessionGone => (Hop::Peer, Passage::Absent),
+            // A check receives nothing that another could receive too.
+            Failure::PeerAbsent | Failure::SessionGone | Failure::Yielded => (Hop::Peer, Passage::Absent),
             Failure::RefusedByPeer(_) => (Hop::Peer, Passage::Refused),
             Failure::PeerUnauthentic => (Hop::Peer, Passage::Wrong),
         };

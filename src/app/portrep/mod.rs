@@ -374,7 +374,7 @@ impl Tool for Portrep {
             }
             Event::Failed { key, why } => self.end_session(ctx, *key, &ToolError::Node(*why)),
             Event::Fatal { why } => self.finish(Err(ToolError::Node(*why))),
-            Event::NotServed { .. } | Event::TurnedAway { .. } | Event::Circuit { .. } => {}
+            Event::NotServed { .. } | Event::TurnedAway { .. } | Event::Circuit { .. } | Event::Shared { .. } => {}
         }
     }
 

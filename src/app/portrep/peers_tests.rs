@@ -28,6 +28,7 @@ fn keys(now: Instant) -> Vec<Key> {
         wait: Wait::Forever,
         times,
         callers_max: 1,
+        exclusive: false,
         seed: 1,
     };
     let mut node = Node::new(now, config);

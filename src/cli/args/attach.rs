@@ -28,7 +28,7 @@ const MANUAL: Manual = Manual {
 #[command(name = MANUAL.name, version, help_template = TEMPLATE, args_override_self = true)]
 #[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
 #[command(group = ArgGroup::new("end").required(true).args(["to", "listen"]))]
-#[command(group = ArgGroup::new("accepting").multiple(true).args(["from", "keep", "exec"]).conflicts_with("to"))]
+#[command(group = ArgGroup::new("accepting").multiple(true).args(["from", "keep", "exec", "exclusive"]).conflicts_with("to"))]
 pub struct Attach {
     /// Dial this application of this peer; without :APP, the application drop
     #[arg(value_name = "PEER[:APP]")]
@@ -45,6 +45,13 @@ pub struct Attach {
     /// Accept sessions until told to stop, a process for each
     #[arg(long, requires = "exec")]
     pub keep: bool,
+
+    /// Leave it to another process with this key that receives the same: of two, the newer one ends with status 3
+    ///
+    /// It is enough that one of the two says so. Without it both go on, each says that there is another, and calls come to the
+    /// one that attached to the relay last. A process that is gone does not count, and one at another relay is not seen.
+    #[arg(long)]
+    pub exclusive: bool,
 
     /// Join the peer to CMD, run by /bin/sh, instead of to standard input and output
     ///

@@ -115,6 +115,13 @@ pub struct Mappings {
     #[arg(long, value_name = "[APP=]PEER", requires = "exports")]
     pub allow: Vec<Allow>,
 
+    /// Leave it to another process with this key that exports the same: of two, the newer one ends with status 3
+    ///
+    /// It is enough that one of the two says so. Without it both go on, each says that there is another, and calls come to the
+    /// one that attached to the relay last. A process that is gone does not count, and one at another relay is not seen.
+    #[arg(long, requires = "exports")]
+    pub exclusive: bool,
+
     /// Listen only while the peer serves the export and reaches its target
     #[arg(long)]
     pub listen_when_up: bool,

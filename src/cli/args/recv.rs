@@ -51,6 +51,13 @@ pub struct Recv {
     #[arg(long, requires = "sink")]
     pub keep: bool,
 
+    /// Leave it to another process with this key that receives the same: of two, the newer one ends with status 3
+    ///
+    /// It is enough that one of the two says so. Without it both go on, each says that there is another, and calls come to the
+    /// one that attached to the relay last. A process that is gone does not count, and one at another relay is not seen.
+    #[arg(long)]
+    pub exclusive: bool,
+
     /// Run CMD by /bin/sh for each item; if it fails, so does the send
     ///
     /// A stream is its standard input; with -d it runs when the item has its final name. CMD finds the peer in

@@ -1,9 +1,9 @@
 //! `vp-attach`: words to work.
 
-use super::party::{drive, voice};
+use super::party::{Called, drive, voice};
 use super::{Context, Party, Tool};
 use crate::app::attach::{self, Directions, End, Options};
-use crate::app::client::{Callers, Kind};
+use crate::app::client::Kind;
 use crate::cli::args::Attach;
 use crate::cli::config::peer_ids;
 use crate::cli::exit::Exit;
@@ -19,14 +19,15 @@ impl Tool for Attach {
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
         let party = Party::load(&self.connect, &context.env)?;
         let from = peer_ids(&self.from, &party.peers)?;
-        let (end, callers) = match (&self.to, &self.listen) {
+        let (end, called) = match (&self.to, &self.listen) {
             (Some(to), _) => {
                 let to = party.address(to)?;
-                (End::Dial(to.peer, to.app), (Callers::Nobody, 0))
+                (End::Dial(to.peer, to.app), Called::nobody())
             }
             (None, Some(app)) => {
                 let most = if self.keep { KEPT_SESSIONS_MAX } else { 1 };
-                (End::Listen { app: app.clone(), keep: self.keep }, (party.callers(from)?, most))
+                let called = Called { by: party.callers(from)?, most, exclusive: self.exclusive };
+                (End::Listen { app: app.clone(), keep: self.keep }, called)
             }
             (None, None) => return Err(Fault::new(Exit::Usage, "say whom to dial, or --listen")),
         };
@@ -47,7 +48,7 @@ impl Tool for Attach {
             peer_name: Box::new(move |id| names.name(id)),
             reload: Box::new(move || roster.callers_again(&from_again)),
         });
-        let mut client = party.client(&self.connect, Kind::Pipe, callers)?;
+        let mut client = party.client(&self.connect, Kind::Pipe, called)?;
         drive(&mut client, &mut tool, voice)
     }
 }

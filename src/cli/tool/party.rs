@@ -20,6 +20,23 @@ use std::time::Duration;
 /// "For ever" where a machine wants a number: a century.
 const FOR_EVER: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
+/// Who may call a tool.
+pub struct Called {
+    /// Whom to let call.
+    pub by: Callers,
+    /// How many of their sessions there may be at once.
+    pub most: usize,
+    /// Whether no other process of this key is to be called.
+    pub exclusive: bool,
+}
+
+impl Called {
+    /// Of a tool that only calls.
+    pub fn nobody() -> Self {
+        Self { by: Callers::Nobody, most: 0, exclusive: false }
+    }
+}
+
 /// This party and its surroundings.
 pub struct Party {
     /// Who we are.
@@ -90,7 +107,7 @@ impl Party {
     ///
     /// # Errors
     /// A relay's address asks for what this version cannot do, or the system gives no event queue.
-    pub fn client(self, connect: &Connect, kind: Kind, callers: (Callers, usize)) -> Result<Client, Fault> {
+    pub fn client(self, connect: &Connect, kind: Kind, called: Called) -> Result<Client, Fault> {
         if let Some(relay) = self.relays.iter().find(|relay| !matches!(relay.scheme, None | Some(Scheme::Tcp))) {
             return Err(Fault::new(Exit::Config, format!("{relay}: only the carrier tcp is part of this version")));
         }
@@ -98,8 +115,9 @@ impl Party {
             identity: self.identity,
             kind,
             relays: self.relays.iter().map(|relay| relay.id).collect(),
-            callers: callers.0,
-            callers_max: callers.1,
+            callers: called.by,
+            callers_max: called.most,
+            exclusive: called.exclusive,
             wait: wait(connect.timeout),
             times: Times {
                 dead_time: connect.dead_time,

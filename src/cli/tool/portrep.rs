@@ -1,6 +1,6 @@
 //! `vp-portrep`: words to work.
 
-use super::party::{self, drive, wait};
+use super::party::{self, Called, drive, wait};
 use super::{Context, Party, Tool};
 use crate::app::callers::Reread;
 use crate::app::client::{Callers, Kind, Notice, Place, take_passed};
@@ -47,7 +47,7 @@ fn check(words: &Check, context: &Context) -> Result<Exit, Fault> {
     short_enough(&to.app)?;
     let voice = party::voice(context, &party, ready).of_check(to.peer, &to.app);
     let mut tool = portrep::Check::new(to.peer, Service { app: to.app, offset: 0 });
-    drive(&mut party.client(&connect, Kind::Ports, (Callers::Nobody, 0))?, &mut tool, voice)
+    drive(&mut party.client(&connect, Kind::Ports, Called::nobody())?, &mut tool, voice)
 }
 
 fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Result<Exit, Fault> {
@@ -71,8 +71,8 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
         None => voice,
     };
     let mut tool = portrep::Portrep::new(Instant::now(), Options { passed, ..options }).map_err(|e| setup_fault(&e))?;
-    let callers = (tool.callers(), CALLERS_MAX);
-    let mut client = party.client(connect, Kind::Ports, callers)?;
+    let called = Called { by: tool.callers(), most: CALLERS_MAX, exclusive: mappings.exclusive };
+    let mut client = party.client(connect, Kind::Ports, called)?;
     if !mappings.run.is_empty() {
         // Nobody else has any use for them: without a command they do what they always do.
         let caught = client.catch(&portrep::HANDED_OVER);

@@ -1,6 +1,6 @@
 //! `vp-recv`: words to work.
 
-use super::party::{drive, voice};
+use super::party::{Called, drive, voice};
 use super::{Context, Party, Tool};
 use crate::app::client::Kind;
 use crate::app::recv::{self, Options};
@@ -28,7 +28,7 @@ impl Tool for Recv {
         let from = peer_ids(&self.from, &party.peers)?;
         // Standard output, or commands that write to it, are for one at a time.
         let most = if self.keep && directory.is_some() { KEPT_SESSIONS_MAX } else { 1 };
-        let callers = (party.callers(from)?, most);
+        let called = Called { by: party.callers(from)?, most, exclusive: self.exclusive };
         let (names, roster, from_again) = (party.roster.clone(), party.roster.clone(), self.from.clone());
         let mut tool = recv::Recv::new(Options {
             app: self.app.clone(),
@@ -50,7 +50,7 @@ impl Tool for Recv {
             context.report.advise(&format!("to receive from {app} alone: vp-recv --from {app}"));
         }
         let voice = voice(context, &party, ready).of_listener(&self.app, self.keep);
-        let mut client = party.client(&self.connect, Kind::Transfer, callers)?;
+        let mut client = party.client(&self.connect, Kind::Transfer, called)?;
         drive(&mut client, &mut tool, voice)
     }
 }

@@ -1,9 +1,9 @@
 //! `vp-send`: words to work.
 
 use super::omit::{list, omit};
-use super::party::{drive, time_of, voice};
+use super::party::{Called, drive, time_of, voice};
 use super::{Context, Party, Tool};
-use crate::app::client::{Callers, Kind};
+use crate::app::client::Kind;
 use crate::app::send::{self, CommandLine, Plain, What};
 use crate::app::transfer::blocks::Level;
 use crate::app::transfer::{Compression, SendJob};
@@ -47,7 +47,7 @@ impl Tool for Send {
         let voice = voice(context, &party, ready).of_dialler((to.0, &to.1));
         let resume = time_of(self.connect.resume_timeout);
         let mut tool = send::Send::new(to, what, resume).telling_items(context.report.tells_items());
-        let mut client = party.client(&self.connect, Kind::Transfer, (Callers::Nobody, 0))?;
+        let mut client = party.client(&self.connect, Kind::Transfer, Called::nobody())?;
         drive(&mut client, &mut tool, voice)
     }
 }

@@ -1,6 +1,6 @@
 //! Words of every tool that connects: how relays and peers fail it.
 
-use crate::app::client::{CloseCode, Down, Failure, Kind};
+use crate::app::client::{CloseCode, Down, Failure, Kind, Sharing};
 use crate::app::ending::Side;
 use crate::cli::exit::Exit;
 use crate::cli::report::Fault;
@@ -9,6 +9,21 @@ use crate::identity::PeerId;
 /// What to do about a relay that is another one than was meant.
 const COMPARE_ID: &str = "compare the id in the relay's address with the one vp-relay prints: it is another relay, or it has \
                           another key now";
+
+/// What to do about another process with our key, where it may or may not be our own.
+const IF_COPIED: &str = "if you know of no other, somebody has a copy of the key: make a new one with vp-keygen, and give its \
+                         id to your peers";
+
+/// Another process with our key receives the same: what to say of that, and what to do about it.
+pub fn shared(app: &str, how: Sharing, relay: &str) -> Option<(String, [&'static str; 2])> {
+    let goes = match how {
+        Sharing::Joined => "what comes now comes to this one",
+        Sharing::Overtaken => "what comes now goes to that one",
+        Sharing::Yielded => return None,
+    };
+    let text = format!("another process with this key receives '{app}' at {relay}, too: {goes}");
+    Some((text, ["end one of the two; with --exclusive the newer one ends by itself", IF_COPIED]))
+}
 
 /// Whom something was wanted of, and by whom.
 pub struct Between<'a> {
@@ -134,6 +149,12 @@ pub fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
             between.fault(Exit::Integrity, &format!("the other end could not prove to be {peer}"))
         }
         Failure::SessionGone => left(between),
+        Failure::Yielded => {
+            let app = between.app.map_or_else(|| "the same".to_owned(), |app| format!("'{app}'"));
+            let what =
+                format!("another process with this key receives {app} already, and --exclusive leaves it to that one");
+            Fault::new(Exit::Config, what).hint(IF_COPIED)
+        }
     }
 }
 

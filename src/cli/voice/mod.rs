@@ -7,7 +7,7 @@ mod portrep;
 pub mod relay;
 mod transfer;
 
-use crate::app::client::{Aim, Down, Failure, Notice, Step, ToolError, XCPU};
+use crate::app::client::{Aim, Down, Failure, Notice, Sharing, Step, ToolError, XCPU};
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Amount, Audience, Progress, Totals};
 use crate::cli::ready::Ready;
@@ -145,11 +145,13 @@ impl<'a> Voice<'a> {
             Aim::Session(app) => format!("{}:{app}", self.name(peer)),
             Aim::Lane => format!("a further lane with {}", self.name(peer)),
             Aim::Presence => format!("{}, whether it is there", self.name(peer)),
+            Aim::Sibling => "another process with this key, whether it is there".to_owned(),
         };
         let whose = |peer: &PeerId, aim: &Aim| match aim {
             Aim::Session(app) => format!("{} calls {app}", self.name(peer)),
             Aim::Lane => format!("{} brings a further lane", self.name(peer)),
             Aim::Presence => format!("{} asks whether we are here", self.name(peer)),
+            Aim::Sibling => format!("{} asks for another process of its key", self.name(peer)),
         };
         match step {
             Step::Asked(peer, aim) => format!("asked for {}", whole(peer, aim)),
@@ -180,6 +182,7 @@ impl<'a> Voice<'a> {
                 self.say(level, &format!("attached to {relay}"));
             }
             Notice::RelayDown(relay, why, error) => self.relay_down(&relay.to_string(), *why, *error),
+            Notice::Shared(app, how, relay) => self.shared(app, *how, &relay.to_string()),
             Notice::Waiting(peer, app) => {
                 // Somebody who watches wonders; a log need not know before it has taken a while.
                 let watched = matches!(self.audience, Audience::Terminal);
@@ -258,6 +261,18 @@ impl<'a> Voice<'a> {
         self.warn(&text);
         if let Some(advice) = advice(why, &self.me) {
             self.report.advise(&advice);
+        }
+    }
+
+    /// Another process with our key receives the same.
+    fn shared(&mut self, app: &str, how: Sharing, relay: &str) {
+        match connect::shared(app, how, relay) {
+            Some((text, hints)) => {
+                self.warn(&text);
+                hints.iter().for_each(|hint| self.report.advise(hint));
+            }
+            // The end tells, and is about this.
+            None => self.about = (None, app.to_owned()),
         }
     }
 
