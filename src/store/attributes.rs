@@ -3,8 +3,8 @@
 
 use super::fault::Fault;
 use super::source::{Mtime, Stamp};
-use rustix::fd::AsFd;
-use rustix::fs::{Mode, Timespec, Timestamps, fchmod, fstat, futimens};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, fchmod, fstat, futimens, openat, unlinkat};
 use rustix::io::Errno;
 
 /// What a file system was asked to keep, and refused.
@@ -78,6 +78,29 @@ impl Attributes {
         self.mode != stamp.mode || (self.mtime != stamp.mtime && !rough)
     }
 
+    /// These as far as they are kept, and what a file has instead of the others.
+    #[must_use]
+    pub fn kept(self, unkept: Unkept, stamp: &Stamp) -> Self {
+        Self {
+            mode: if unkept.permissions { stamp.mode } else { self.mode },
+            mtime: if unkept.times { stamp.mtime } else { self.mtime },
+        }
+    }
+
+    /// What of these a directory's file system would not keep: it is tried out on an empty file of that name, which nobody else
+    /// has. Where that file cannot be made, nothing is known to be lost.
+    pub(super) fn unkept_in(self, directory: &OwnedFd, name: &str) -> Unkept {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(probe) = openat(directory, name, flags, Mode::RUSR | Mode::WUSR) else { return Unkept::default() };
+        let shown = self.set(&probe).and_then(|_| Ok(Stamp::of(&fstat(&probe)?)));
+        // One that stays is an unfinished file of ours, which goes when it is old.
+        let _ = unlinkat(directory, name, AtFlags::empty());
+        shown.map_or(Unkept::default(), |shown| Unkept {
+            permissions: shown.mode != self.mode,
+            times: shown.mtime != self.mtime,
+        })
+    }
+
     /// Gives a file these, as far as it has others; what its file system does not keep.
     ///
     /// # Errors
@@ -99,6 +122,22 @@ mod tests {
         assert!(lacking.into_iter().all(is_lacking));
         let failing = [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::STALE, Errno::BADF, Errno::NODEV];
         assert!(!failing.into_iter().any(is_lacking));
+    }
+
+    #[test]
+    fn what_is_kept_is_tried_out_and_nothing_stays_of_that() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = OwnedFd::from(std::fs::File::open(home.path()).unwrap());
+        let announced = Attributes { mode: 0o751, mtime: Mtime { seconds: 1_000, nanos: 5 } };
+        assert_eq!(announced.unkept_in(&directory, "probe"), Unkept::default());
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+        std::fs::write(home.path().join("probe"), "somebody's").unwrap();
+        assert_eq!(announced.unkept_in(&directory, "probe"), Unkept::default());
+        assert_eq!(std::fs::read(home.path().join("probe")).unwrap(), b"somebody's");
+        let stamp = Stamp::of(&fstat(std::fs::File::open(home.path().join("probe")).unwrap()).unwrap());
+        let nothing = Unkept { permissions: true, times: true };
+        assert!(announced.differ_from(&stamp) && !announced.kept(nothing, &stamp).differ_from(&stamp));
+        assert!(announced.kept(Unkept { permissions: true, times: false }, &stamp).differ_from(&stamp));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Every path is resolved beneath the root by `folders`.
 
-use super::attributes::{self, Unkept, is_lacking, times};
+use super::attributes::{self, Attributes, Unkept, is_lacking, times};
 use super::content::ContentHash;
 use super::extent::hash_range;
 use super::fault::Fault;
@@ -186,6 +186,12 @@ impl Inbox {
 
     fn is_directory(&mut self, path: &TreePath) -> bool {
         matches!(self.look(path), Ok(There::Directory { .. }))
+    }
+
+    /// What of this the file system of a directory would not keep, tried out under a name that is ours alone.
+    pub fn would_lose(&mut self, parent: &[u8], probe: &PartName, announced: Attributes) -> Unkept {
+        let directory = self.directory(parent);
+        directory.map_or(Unkept::default(), |directory| announced.unkept_in(&directory, &probe.to_string()))
     }
 
     /// Notes what was not kept of something in this directory.

@@ -180,7 +180,14 @@ impl TreeSink {
             // What cannot be kept there is told as it is of what has come.
             return unkept.map(|unkept| self.inbox.note_unkept(item.path.parent(), unkept)).is_ok();
         }
-        fstat(file).is_ok_and(|stat| !announced.differ_from(&Stamp::of(&stat)))
+        let Ok(stamp) = fstat(file).map(|stat| Stamp::of(&stat)) else { return false };
+        !announced.differ_from(&stamp) || !announced.kept(self.would_lose(item, announced), &stamp).differ_from(&stamp)
+    }
+
+    /// What of this the file system would not keep where the item is: nobody need hear that it is otherwise there.
+    fn would_lose(&mut self, item: &Offered, announced: Attributes) -> Unkept {
+        let probe = self.part_name(item);
+        self.inbox.would_lose(item.path.parent(), &probe, announced)
     }
 
     /// Whether something else than what is there may get its name.
@@ -250,7 +257,10 @@ impl TreeSink {
         });
         let kept = (made != Made::New).then(|| item.path.name().to_vec());
         // Its time becomes the announced one in any case.
-        let unlike = !set_mode && !matches!(made, Made::Already(before) if before == mode);
+        let announced = Attributes { mode, mtime: item.mtime.unwrap_or(NO_TIME) };
+        let unlike = !set_mode
+            && !matches!(made, Made::Already(before) if before == mode)
+            && !self.would_lose(item, announced).permissions;
         self.batch.add_name(now, Landing { kept, unlike, ..landing(item, None) });
         Ok(Verdict::Taken)
     }
