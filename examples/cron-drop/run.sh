@@ -68,7 +68,7 @@ grep -v '^shop' "$work/all" >"$work/peers"
 again
 order 1004.csv 5
 drop 1 30s
-told 'does not admit this key'
+told 'does not admit'
 holds "$drop/outbox" 1004.csv
 [ -z "$(ls "$drop/refused")" ] || fail "it was taken for a refusal of the order"
 cp "$work/all" "$work/peers"
