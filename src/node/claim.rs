@@ -1,22 +1,22 @@
 //! What a process says of itself when it asks whether another of its key receives the same.
 //!
 //! ```text
-//! number u64 ‖ held u32 ‖ exclusive u8 (0 or 1) ‖ name of the application
+//! number u64 ‖ held u64 ‖ exclusive u8 (0 or 1) ‖ name of the application
 //! ```
 
 use crate::identity::AppName;
 use std::cmp::Reverse;
 
 /// Before the application's name.
-const HEAD_BYTES: usize = 8 + 4 + 1;
+const HEAD_BYTES: usize = 8 + 8 + 1;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Tells processes apart.
     pub number: u64,
-    /// For how many seconds it has received this, plus one; 0 if it does not yet.
-    pub held: u32,
+    /// For how many milliseconds it has received this, plus one; 0 if it does not yet.
+    pub held: u64,
     /// Whether it means to be the only one.
     pub exclusive: bool,
     /// What it receives.
@@ -42,14 +42,14 @@ impl Claim {
     pub fn decode(bytes: &[u8]) -> Option<Claim> {
         let (head, app) = bytes.split_first_chunk::<HEAD_BYTES>()?;
         let (number, rest) = head.split_first_chunk::<8>()?;
-        let (held, rest) = rest.split_first_chunk::<4>()?;
+        let (held, rest) = rest.split_first_chunk::<8>()?;
         let exclusive = match rest {
             [0] => false,
             [1] => true,
             _ => return None,
         };
         let app = std::str::from_utf8(app).ok()?.parse().ok()?;
-        Some(Claim { number: u64::from_le_bytes(*number), held: u32::from_le_bytes(*held), exclusive, app })
+        Some(Claim { number: u64::from_le_bytes(*number), held: u64::from_le_bytes(*held), exclusive, app })
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn claim(number: u64, held: u32) -> Claim {
+    fn claim(number: u64, held: u64) -> Claim {
         Claim { number, held, exclusive: false, app: "x".parse().expect("a name") }
     }
 
@@ -77,7 +77,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn of_two_one_is_older_and_both_know_which(a in (0u64..4, 0u32..3), b in (0u64..4, 0u32..3)) {
+        fn of_two_one_is_older_and_both_know_which(a in (0u64..4, 0u64..3), b in (0u64..4, 0u64..3)) {
             let (one, other) = (claim(a.0, a.1), claim(b.0, b.1));
             prop_assert_eq!(one.is_older_than(&other), one != other && !other.is_older_than(&one));
         }

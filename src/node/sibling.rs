@@ -89,8 +89,8 @@ impl Siblings {
 
     fn claim(&self, now: Instant, app: &AppName) -> Option<Claim> {
         let since = self.apps.get(app)?.since;
-        let seconds = |since| u32::try_from(now.saturating_duration_since(since).as_secs()).unwrap_or(u32::MAX);
-        let held = since.map_or(0, |since| seconds(since).saturating_add(1));
+        let millis = |since| u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
+        let held = since.map_or(0, |since| millis(since).saturating_add(1));
         Some(Claim { number: self.number, held, exclusive: self.exclusive, app: app.clone() })
     }
 

@@ -1,9 +1,10 @@
 //! Two processes of one key that receive the same: both are told, unless one is to be the only one.
 
+use std::fs;
 use std::time::Duration;
 
 use crate::harness::sites::tell;
-use crate::harness::{Input, Party, Relay, Running, Signal, Tool, World, exit};
+use crate::harness::{Input, Party, Relay, Running, Signal, Tool, World, eventually, exit};
 use crate::impair::Shape;
 
 /// Where a relay gives up waiting for a listener that does not answer.
@@ -128,4 +129,24 @@ fn with_exclusive_the_first_stays_whichever_says_so() {
         first.signal(Signal::TERM);
         first.wait().expect_signal(Signal::TERM);
     }
+}
+
+#[test]
+fn newer_one_leaves_its_callers_to_the_older_one_that_comes_back() {
+    let world = World::new();
+    let relay = world.relay();
+    let (proxy, through) = relay.behind(Shape::default());
+    let older = start(into(&world, &world.party("west", &through), "older").arg("--exclusive"));
+    tell(&proxy, "refuse");
+    tell(&proxy, "cut");
+    older.wait_error_line("vp-recv: warning: relay ");
+    let newer = start(into(&world, &relay.party("west"), "newer"));
+    fs::write(world.path("large"), vec![7; 4 << 20]).expect("a file");
+    let send = relay.party("east").send().args(["large", "west:x", "--limit", "1M"]).spawn();
+    eventually("it has begun", || fs::read_dir(world.path("newer")).is_ok_and(|all| all.count() > 0));
+    tell(&proxy, "heal");
+    older.signal(Signal::HUP);
+    newer.wait().expect(exit::CONFIG).expect_error("another process with this key receives 'x' already");
+    send.wait().expect(exit::DONE);
+    assert!(world.path("older").join("large").exists());
 }

@@ -185,10 +185,10 @@ fn joins_of_sessions() {
 
 #[test]
 fn claims_of_processes() {
-    let claim = |number, held, exclusive, name: &[u8]| cat(&[&le64(number), &le32(held), &[exclusive], name]);
+    let claim = |number, held, exclusive, name: &[u8]| cat(&[&le64(number), &le64(held), &[exclusive], name]);
     let good = [
         ("claim", claim(0x0102_0304_0506_0708, 0, 1, b"orders"), Some((0x0102_0304_0506_0708, 0, true, "orders"))),
-        ("claim-held", claim(7, 61, 0, b"x"), Some((7, 61, false, "x"))),
+        ("claim-held", claim(7, 60_001, 0, b"x"), Some((7, 60_001, false, "x"))),
     ];
     let bad = [
         ("claim-cut", le64(7).to_vec()),
