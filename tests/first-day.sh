@@ -218,7 +218,7 @@ next 'shop$ *vp-portrep --import 5432=depot:pg -- '
 [ "$(query)" = 'from the depot' ] || fail "the command did not get the database"
 stop "$exporter"
 
-step "cron-drop: what its README says for the receiver, and for the sender with a crontab of its own"
+step "cron-drop: what its README says for the receiver"
 drop=$project/examples/cron-drop
 # Mail of cron's, which comes only if a job has said something.
 on shop rm -f /usr/sbin/sendmail
@@ -234,6 +234,15 @@ root depot "$drop" "$line"
 next 'vp-recv '
 leave depot "$line" inbox
 receiver=$process
+step "README: the first file"
+as shop 'mkdir outbox sent && seq 9 >outbox/1001.csv'
+text README.md '## More to do with it'
+next 'vp-send *depot:orders'
+as shop "$line"
+as shop '[ -e sent/1001.csv ]' || fail "the file was not moved"
+cmp "/proc/${machine[shop]}/root/home/shop/sent/1001.csv" "/proc/${machine[depot]}/root/srv/orders/in/1001.csv"
+
+step "cron-drop: what its README says for the sender, with a crontab of his own"
 # A job that the user has already; whoever adds one keeps it.
 as shop 'echo "0 4 1 1 * true" | crontab -'
 text "$drop/README.md" '## The sender'
@@ -258,9 +267,9 @@ end_cron() {
 }
 delivered() { [ -s "/proc/${machine[depot]}/root/srv/orders/in/$1" ] && [ -e "/proc/${machine[shop]}/root/srv/orders/sent/$1" ]; }
 order() { as shop "seq 1000 >/srv/orders/.$1 && mv /srv/orders/.$1 /srv/orders/outbox/$1"; }
-order 1001.csv
+order 1002.csv
 five_minutes_of_cron
-within 40 delivered 1001.csv
+within 40 delivered 1002.csv
 end_cron
 
 step "cron-drop: the same as a job of the system"
@@ -269,9 +278,9 @@ text "$drop/README.md" '### As a job of the system'
 next 'install '
 root shop "$drop" "$line"
 all_typed
-order 1002.csv
+order 1003.csv
 five_minutes_of_cron
-within 40 delivered 1002.csv
+within 40 delivered 1003.csv
 end_cron
 [ ! -s "$work/mail" ] || fail "cron has sent mail: $(cat "$work/mail")"
 
@@ -280,12 +289,12 @@ stop "$relay"
 as relay "echo 'depot $depot_id' >allow"
 leave relay 'vp-relay --listen [::]:4433 --allow allow' relay
 relay=$process
-order 1003.csv
+order 1004.csv
 five_minutes_of_cron
-within 40 grep -q '1003.csv' "$work/mail"
+within 40 grep -q '1004.csv' "$work/mail"
 end_cron
 grep -q "$shop_id" "$work/mail" || fail "the mail does not say whom the relay does not admit: $(cat "$work/mail")"
-[ -e "/proc/${machine[shop]}/root/srv/orders/outbox/1003.csv" ] || fail "the order was taken out of the outbox"
+[ -e "/proc/${machine[shop]}/root/srv/orders/outbox/1004.csv" ] || fail "the order was taken out of the outbox"
 stop "$relay"
 stop "$receiver"
 step "from nothing to a delivery by cron: all as it should be"
