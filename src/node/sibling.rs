@@ -32,6 +32,8 @@ pub enum Sharing {
     Joined,
     /// Another came to us: what comes now goes there.
     Overtaken,
+    /// One of the two is to be the only one, and we are the older: the other one ends.
+    Kept,
     /// One of the two is to be the only one, and we are the newer: we end.
     Yielded,
 }
@@ -169,8 +171,7 @@ impl Node {
         let one = ours.exclusive || theirs.exclusive;
         match (one, older) {
             (true, false) => self.give_way(ours.app),
-            // The other one ends, and says why.
-            (true, true) => {}
+            (true, true) => self.tell_shared(now, ours.app, Sharing::Kept),
             (false, _) => self.tell_shared(now, ours.app, Sharing::Overtaken),
         }
         Ok(second)
@@ -188,7 +189,7 @@ impl Node {
         };
         match (one, older) {
             (true, true) => return self.give_way(app),
-            (true, false) => {}
+            (true, false) => self.tell_shared(now, app.clone(), Sharing::Kept),
             (false, _) => self.tell_shared(now, app.clone(), Sharing::Joined),
         }
         self.hold(now, &app);

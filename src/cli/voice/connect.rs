@@ -15,14 +15,19 @@ const IF_COPIED: &str = "if you know of no other, somebody has a copy of the key
                          id to your peers";
 
 /// Another process with our key receives the same: what to say of that, and what to do about it.
-pub fn shared(app: &str, how: Sharing, relay: &str) -> Option<(String, [&'static str; 2])> {
-    let goes = match how {
-        Sharing::Joined => "what comes now comes to this one",
-        Sharing::Overtaken => "what comes now goes to that one",
-        Sharing::Yielded => return None,
+pub fn shared(app: &str, how: Sharing, relay: &str) -> Option<(String, Vec<&'static str>)> {
+    let too = |goes| {
+        let text = format!("another process with this key receives '{app}' at {relay}, too: {goes}");
+        (text, vec!["end one of the two; with --exclusive the newer one ends by itself", IF_COPIED])
     };
-    let text = format!("another process with this key receives '{app}' at {relay}, too: {goes}");
-    Some((text, ["end one of the two; with --exclusive the newer one ends by itself", IF_COPIED]))
+    Some(match how {
+        Sharing::Joined => too("what comes now comes to this one"),
+        Sharing::Overtaken => too("what comes now goes to that one"),
+        Sharing::Kept => {
+            (format!("another process with this key came for '{app}' at {relay}, and has to end"), vec![IF_COPIED])
+        }
+        Sharing::Yielded => return None,
+    })
 }
 
 /// Whom something was wanted of, and by whom.
