@@ -25,7 +25,15 @@ fn values<'a>(words: &'a [String], long: &'a str, short: &'a str) -> impl Iterat
 }
 
 fn send(words: &[String]) -> Option<String> {
+    if let [flag, command] = words
+        && flag == "--exec"
+    {
+        return Some(format!("to whom is missing: vp-send --exec '{command}' PEER[:APP]"));
+    }
     if let Some(odd) = values(words, "--relay", "-r").find(|value| !value.contains('@')) {
+        if odd.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+            return Some(format!("the relay's id is missing: -r ID@{odd}, as vp-relay printed it"));
+        }
         return Some(format!("-r names a relay; directories are sent whole without an option: vp-send {odd} PEER"));
     }
     if has(words, &["--delete", "--delete-after", "--remove"]) {
@@ -35,6 +43,11 @@ fn send(words: &[String]) -> Option<String> {
     }
     if has(words, &["-a", "-p", "-R", "-z", "-P"]) {
         return Some("directories, modes, times and compression need no option: vp-send SOURCE... PEER".to_owned());
+    }
+    if has(words, &["--overwrite", "--from", "--keep", "-d", "--directory"]) {
+        return Some(
+            "that is for the receiver to say: vp-recv [APP] --from PEER -d DIR --overwrite yes --keep".to_owned(),
+        );
     }
     let one = |word: &&String| !word.starts_with('-');
     match words.iter().filter(one).collect::<Vec<_>>()[..] {
@@ -46,6 +59,12 @@ fn send(words: &[String]) -> Option<String> {
 }
 
 fn recv(words: &[String]) -> Option<String> {
+    if let Some(odd) = values(words, "--relay", "-r").find(|value| !value.contains('@')) {
+        return Some(format!("-r names a relay; files go into a directory by vp-recv -d {odd}"));
+    }
+    if has(words, &["-p", "-o", "--to", "--output"]) {
+        return Some("a peer is named by --from PEER, a directory by -d DIR".to_owned());
+    }
     let address = words.iter().find_map(|word| word.split_once(':').filter(|(peer, _)| !peer.starts_with('-')));
     let (peer, app) = address?;
     Some(format!("vp-recv is called, and calls nobody: vp-recv {app} --from {peer}"))
@@ -112,9 +131,14 @@ mod tests {
         for (line, meant_part) in [
             ("vp-send depot", "vp-send FILE depot"),
             ("vp-send -r photos depot", "vp-send photos PEER"),
+            ("vp-send -r 127.0.0.1:4433 a depot", "-r ID@127.0.0.1:4433"),
+            ("vp-send --exec dump", "vp-send --exec 'dump' PEER"),
+            ("vp-send --overwrite yes a depot", "vp-recv [APP]"),
             ("vp-send --delete a depot", "--overwrite yes"),
             ("vp-send -p a depot", "vp-send SOURCE... PEER"),
             ("vp-recv shop:backup", "vp-recv backup --from shop"),
+            ("vp-recv -r photos", "vp-recv -d photos"),
+            ("vp-recv -p shop", "--from PEER"),
             ("vp-relay --listen 4433 --open", "vp-relay --listen [::]:4433"),
             ("vp-relay --listen=:443 --open", "vp-relay --listen [::]:443"),
             ("vp-portrep --import shop:pg=5434", "vp-portrep --import 5434=shop:pg"),
