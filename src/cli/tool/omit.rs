@@ -41,7 +41,7 @@ pub fn omit(words: &Send, env: &Env) -> Result<Omit, Fault> {
 /// Nothing of it could be sent, or some could not.
 pub fn list(job: &SendJob, context: &Context) -> Result<Exit, Fault> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let (mut good, mut bad) = (0_u64, 0_u64);
+    let (mut good, mut bad, mut passing) = (0_u64, 0_u64, false);
     let mut walk = job.walk();
     while let Some(step) = walk.next() {
         if let Some(key) = walk.take_key() {
@@ -55,6 +55,7 @@ pub fn list(job: &SendJob, context: &Context) -> Result<Exit, Fault> {
             }
             Err(skipped) => {
                 bad += 1;
+                passing |= !skipped.fault.is_refusal();
                 context.report.say(Level::Warning, &format!("{}: {}", printable(&skipped.path[..]), skipped.fault));
                 Ok(())
             }
@@ -72,7 +73,11 @@ pub fn list(job: &SendJob, context: &Context) -> Result<Exit, Fault> {
     match (good, bad) {
         (_, 0) => Ok(Exit::Done),
         (0, _) => Err(Fault::new(Exit::Failed, "nothing of it could be sent")),
-        (good, bad) => Err(Fault::new(Exit::Partial, format!("{bad} of {} items could not be sent", good + bad))),
+        (good, bad) => {
+            // As the run itself would end.
+            let exit = if passing { Exit::Partial } else { Exit::Failed };
+            Err(Fault::new(exit, format!("{bad} of {} items could not be sent", good + bad)))
+        }
     }
 }
 
