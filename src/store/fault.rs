@@ -132,7 +132,7 @@ impl fmt::Display for Fault {
             Self::Busy => "another transfer is writing it",
             Self::Integrity => "content does not match its hash",
             Self::Cancelled => "given up",
-            Self::OnlyReplaces => "the file system has neither a rename that never replaces nor hard links",
+            Self::OnlyReplaces => "the file system has neither a rename that never replaces nor hard links, which only --overwrite yes does without",
             Self::NoLinks => "the file system has no symbolic links",
             Self::Io => "input/output error",
         })

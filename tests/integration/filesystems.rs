@@ -92,7 +92,7 @@ fn without_a_rename_that_never_replaces_hard_links_serve_and_without_those_a_hin
     let east = relay.party("east");
     Random::file(&world.path("file"), 1, 1 << 20);
     world.dir("inbox");
-    let none = "the file system has neither a rename that never replaces nor hard links";
+    let none = "the file system has neither a rename that never replaces nor hard links, which only --overwrite yes does without";
     for (refused, no_links) in [("EINVAL", "EPERM"), ("ENOSYS", "EOPNOTSUPP"), ("EOPNOTSUPP", "EMLINK")] {
         let rule = format!("renameat2={refused}");
         let west = relay.party("west").filtered(&[&rule, &format!("linkat={no_links}"), "ftruncate=EPERM"]);

@@ -184,9 +184,7 @@ pub(super) fn items_fault(ending: &Ending, between: &Between<'_>) -> Fault {
         Some(StoreFault::Exists) => fault.hint(OVERWRITE),
         Some(StoreFault::NotEmpty) => fault.hint(FULL_DIRECTORY),
         Some(StoreFault::Special) => fault.hint(SPECIAL),
-        Some(StoreFault::OnlyReplaces) => {
-            fault.hint("vp-recv --overwrite yes needs neither, and replaces what has the name")
-        }
+        Some(StoreFault::OnlyReplaces) => fault.hint("vp-recv --overwrite yes replaces what has the name"),
         _ => fault,
     };
     match exit {
