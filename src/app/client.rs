@@ -270,12 +270,12 @@ impl Client {
                 }
             };
             let left = until.saturating_duration_since(now);
-            let waited = match self.poll.poll(&mut events, Some(left)) {
-                Err(error) => error.kind() == io::ErrorKind::Interrupted,
-                Ok(()) => true,
-            };
-            if gone || left.is_zero() || !waited {
+            if gone || left.is_zero() {
                 return;
+            }
+            match self.poll.poll(&mut events, Some(left)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
+                _ => {}
             }
         }
     }

@@ -332,3 +332,21 @@ fn interrupted_sender_ends_as_a_signal_and_the_receiver_hears_of_it() {
     // An orderly end is told: nobody waits for the resume timeout of ten minutes.
     assert_ne!(recv.wait().expect_output(b"some").expect_error("").code(), Some(exit::DONE));
 }
+
+/// A tool that parts waits for the relay to close, 300 ms at most, and no longer than until it has.
+#[test]
+fn few_bytes_take_no_time_that_is_only_waited() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let send = || {
+        let recv = west.waiting(west.recv().arg("x"));
+        let begun = Instant::now();
+        east.send().args(["-", "west:x"]).run().expect(exit::DONE);
+        recv.wait().expect(exit::DONE);
+        begun.elapsed()
+    };
+    // Whatever else the machine does, the quickest of some shows what is waited for each time.
+    let quickest = (0..10).map(|_| send()).min().expect("some");
+    assert!(quickest < Duration::from_millis(250), "{quickest:?}");
+}
