@@ -6,7 +6,11 @@
 
 set -euo pipefail
 if [ "${VP_FIRST_DAY:-}" != inside ]; then
-    [ "$(id -u)" -eq 0 ] || { echo "needs root: it makes users and networks of its own" >&2; exit 1; }
+    if [ "$(id -u)" -ne 0 ] || ! unshare --mount --net --pid --fork true 2>/dev/null; then
+        echo "SKIPPED: it makes users and networks of its own, which is not permitted here"
+        [ -z "${VP_TEST_EVERYTHING:-}" ]
+        exit
+    fi
     cd "$(dirname "$0")/.."
     source tests/packages.sh
     packages ip=iproute2 nft=nftables unshare=util-linux make=make cron=cron faketime=faketime su=util-linux \
@@ -37,6 +41,7 @@ machine() {
             mount -t overlay -o "lowerdir=$place,upperdir=$2/$1.disk$place.new,workdir=$2/$1.disk$place.work" disk "$place"
         done
         for place in /home /srv /run /var/spool/cron; do mount -t tmpfs -o mode=755 disk "$place"; done
+        mount -t tmpfs -o mode=1777 disk /dev/shm
         # Nothing of what the machine below us may have.
         rm -rf /etc/vp /etc/cron.d/* /usr/local/bin/vp-* /usr/local/bin/drop.sh
         install -d -o root -g crontab -m 1730 /var/spool/cron/crontabs

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Between two lines about one peer.
 const PAUSE: Duration = Duration::from_secs(60);
-/// Peers that are remembered; with more of them at once, some are told of anew.
-const PEERS_MAX: usize = 1024;
+/// Peers that are remembered, and so lines a minute: whoever makes a key for each attempt is told of no more often.
+const PEERS_MAX: usize = 128;
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -21,8 +21,8 @@ impl Refusals {
         if self.0.len() >= PEERS_MAX {
             self.0.retain(|_, (told, _)| now < *told + PAUSE);
         }
-        if self.0.len() >= PEERS_MAX {
-            self.0.clear();
+        if self.0.len() >= PEERS_MAX && !self.0.contains_key(&(peer, code.to_wire())) {
+            return None;
         }
         match self.0.get_mut(&(peer, code.to_wire())) {
             Some((told, count)) if now < *told + PAUSE => {
@@ -64,7 +64,8 @@ mod tests {
         for n in 0..u32::try_from(3 * PEERS_MAX).unwrap() {
             let mut id = [0; 32];
             id[..4].copy_from_slice(&n.to_le_bytes());
-            assert_eq!(refusals.take(now, PeerId::from_bytes(id), CloseCode::Refused), Some(1));
+            let told = refusals.take(now, PeerId::from_bytes(id), CloseCode::Refused);
+            assert_eq!(told, ((n as usize) < PEERS_MAX).then_some(1));
             assert!(refusals.0.len() <= PEERS_MAX);
         }
     }
