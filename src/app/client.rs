@@ -237,14 +237,12 @@ impl Client {
             } else {
                 self.next_timeout(tool).map(|at| at.saturating_duration_since(now))
             };
+            self.pauses.expect(wait);
             match self.waiter.wait(&mut self.poll, &mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(ToolError::Io("waiting for events", error));
                 }
                 _ => {}
-            }
-            if self.pauses.notice(Instant::now(), SystemTime::now(), wait) {
-                self.node.handle_pause(Instant::now());
             }
             for event in &events {
                 self.handle_ready(tool, notices, event)?;
@@ -344,9 +342,11 @@ impl Client {
 
     /// Everything that can be done without waiting, once. True if something moved.
     fn turn(&mut self, tool: &mut dyn Tool, notices: &mut dyn FnMut(Notice<'_>)) -> bool {
-        let now = Instant::now();
-        let unix_time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.node.handle_clock(unix_time.as_secs());
+        let (now, calendar) = (Instant::now(), SystemTime::now());
+        if self.pauses.notice(now, calendar) {
+            self.node.handle_pause(now);
+        }
+        self.node.handle_clock(calendar.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs());
         if self.node.next_timeout().is_some_and(|at| at <= now) {
             self.node.handle_timeout(now);
         }
