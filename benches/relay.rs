@@ -14,10 +14,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vp::app::relay::{Allow, Relay, RelayOptions};
 use vp::identity::{Identity, PeerId};
 use vp::link::{Dial, Frame, Link, credit_left};
 use vp::relay::Limits;
+use vp::server::{Allow, Relay, RelayOptions};
 use vp::wire::limits::{CIRCUIT_WINDOW_START, CLIENT_WINDOW, DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use vp::wire::{Control, Header, Kind, Name};
 

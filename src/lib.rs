@@ -1,9 +1,9 @@
 //! A private pipe between two parties behind firewalls, through a relay that can read nothing.
 //!
 //! ```text
-//! stdin ─▶ app ─▶ session.stream ─▶ lane.record (sealed end to end) ─▶ link.frame (header sealed to the relay) ─▶ carrier
+//! stdin ─▶ tool ─▶ session.stream ─▶ lane.record (sealed end to end) ─▶ link.frame (header sealed to the relay) ─▶ carrier
 //!                                                                                                                  │
-//! stdout ◀─ app ◀─ session.stream ◀─ lane.record ◀───── link.frame ◀──────── relay: open 32 bytes, seal 32 bytes ◀─┘
+//! stdout ◀─ tool ◀─ session.stream ◀─ lane.record ◀───── link.frame ◀──────── relay: open 32 bytes, seal 32 bytes ◀─┘
 //! ```
 //!
 //! # Map
@@ -12,13 +12,15 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`identity`] | keys, ids, cards; the texts that people write |
+//! | [`identity`] | who a peer is and what it signs: keys, ids, cards |
+//! | [`names`] | what people type and keep in files |
 //! | [`noise`] | the handshake and the sealed channel |
 //! | [`wire`] | bytes on which both ends of a link agree; limits, close codes |
-//! | [`link`] | frames between a client and its relay |
+//! | [`link`] | frames between a client and its relay; when a link is dead |
 //! | [`session`] | streams end to end, over lanes that die and are replaced |
 //! | [`relay`] | what a relay decides |
 //! | [`node`] | what a client decides |
+//! | [`ports`] | what a replicated port says and hears, foreign bytes included |
 //!
 //! The shell touches the world:
 //!
@@ -26,10 +28,13 @@
 //! |---|---|
 //! | [`net`] | sockets, standard input and output, children, signals |
 //! | [`store`] | files that appear whole or not at all |
-//! | [`app`] | what each tool does with a session |
+//! | [`transfer`] | the file protocol, for files and streams alike |
+//! | [`run`] | the loop of every tool that connects, and what goes with it |
+//! | [`tools`] | what each tool does with a session |
+//! | [`server`] | the relay's process |
 //! | [`cli`] | options, words for people, exit statuses |
 //!
-//! Arrows run down from `cli` and `app` to `identity`, never up; `tests/purity.rs` fails when one does.
+//! Arrows run down from `cli` over `tools` and `server` to `identity`, never up; `tests/purity.rs` fails when one does.
 //!
 //! # Invariants
 //!
@@ -44,14 +49,19 @@
 //!
 //! Functions named `fuzz_*` are entries for fuzzers and no part of the interface.
 
-pub mod app;
 pub mod cli;
 pub mod identity;
 pub mod link;
+pub mod names;
 pub mod net;
 pub mod node;
 pub mod noise;
+pub mod ports;
 pub mod relay;
+pub mod run;
+pub mod server;
 pub mod session;
 pub mod store;
+pub mod tools;
+pub mod transfer;
 pub mod wire;

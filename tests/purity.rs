@@ -31,22 +31,27 @@ const FORBIDDEN_IN_CORE: [&str; 19] = [
 ];
 
 /// Pure folders, which tests and fuzzers can drive without a system under them.
-const CORE: [&str; 7] = ["identity", "noise", "wire", "link", "session", "relay", "node"];
+const CORE: [&str; 9] = ["identity", "names", "noise", "wire", "link", "session", "relay", "node", "ports"];
 
 /// Who may use whom. A folder may always use itself.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("identity", &[]),
-    ("noise", &["identity"]),
-    ("wire", &["identity"]),
-    ("link", &["noise", "wire", "identity"]),
-    ("session", &["noise", "wire", "identity"]),
-    ("relay", &["link", "wire", "noise", "identity"]),
-    ("node", &["session", "link", "wire", "noise", "identity"]),
+    ("names", &["identity"]),
+    ("noise", &["names", "identity"]),
+    ("wire", &["names", "identity"]),
+    ("link", &["noise", "wire", "names", "identity"]),
+    ("session", &["link", "noise", "wire", "names", "identity"]),
+    ("relay", &["link", "wire", "noise", "names", "identity"]),
+    ("node", &["session", "link", "wire", "noise", "names", "identity"]),
+    ("ports", &["names", "identity"]),
     ("net", &[]),
-    ("store", &["identity"]),
-    ("app", &["identity", "noise", "wire", "link", "session", "relay", "node", "net", "store"]),
-    ("cli", &["app", "identity", "store"]),
-    ("bin", &["cli", "app"]),
+    ("store", &["names", "identity"]),
+    ("transfer", &["run", "session", "wire", "store", "names", "identity"]),
+    ("run", &["tools", "transfer", "ports", "node", "session", "wire", "names", "identity", "net", "store"]),
+    ("tools", &["run", "transfer", "ports", "node", "session", "wire", "names", "identity", "net", "store"]),
+    ("server", &["relay", "wire", "link", "names", "identity", "net"]),
+    ("cli", &["tools", "server", "run", "transfer", "ports", "names", "identity", "store"]),
+    ("bin", &["cli"]),
 ];
 
 /// The one file that names bincode.
@@ -358,9 +363,9 @@ fn planted_violations_are_found() {
         assert!(found.len() == 1 && found[0].contains(complaint), "{path}: {found:?}");
     }
     let long = format!("impl A {{\n    pub fn f() {{\n{}    }}\n}}\n", "        g();\n".repeat(FUNCTION_LINES_MAX));
-    assert_eq!(complaints(&Source::new("app/a.rs", &long)), ["src/app/a.rs:2: a function of 72 lines"]);
+    assert_eq!(complaints(&Source::new("tools/a.rs", &long)), ["src/tools/a.rs:2: a function of 72 lines"]);
     let file = "a\n".repeat(FILE_LINES_MAX + 1);
-    assert_eq!(complaints(&Source::new("app/a.rs", &file)), ["src/app/a.rs:501: more than 500 lines"]);
+    assert_eq!(complaints(&Source::new("tools/a.rs", &file)), ["src/tools/a.rs:501: more than 500 lines"]);
 }
 
 #[test]

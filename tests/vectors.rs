@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use aws_lc_rs::kem::{Ciphertext, DecapsulationKey, ML_KEM_768};
-use vp::identity::{Card, Identity, PeerId, keyfile};
+use vp::identity::{Card, Identity, PeerId};
 use vp::link::{Answer, Answered};
+use vp::names::keyfile;
 use vp::noise::{JoinResponder, Purpose, Responder, Suite};
 
 #[path = "vectors/content.rs"]

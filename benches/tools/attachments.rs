@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use vp::identity::{AppName, RelayAddress};
+use vp::names::{AppName, RelayAddress};
 use vp::node::{Callers, Config, Event, Kind, Node, Wait};
 use vp::session::Times;
 use vp::store::keyfile;

@@ -1,10 +1,12 @@
 //! Every place of the library that takes foreign bytes, by name: what the fuzz targets run, and what the smoke test in
 //! `tests/fuzz_smoke.rs` runs without a fuzzer.
 
-use vp::app::portrep::{rmi, service, socks};
-use vp::app::transfer::{BlockDecoder, decoder};
-use vp::identity::{Identity, fuzz_address, fuzz_card, fuzz_peer_id, fuzz_peers, fuzz_relays, keyfile};
+use vp::identity::{Identity, fuzz_card, fuzz_peer_id};
+use vp::names::{fuzz_address, fuzz_peers, fuzz_relays, keyfile};
+use vp::ports::{service, socks};
 use vp::store::names::{TreePath, link_stays_inside};
+use vp::tools::ports::rmi;
+use vp::transfer::{BlockDecoder, decoder};
 use vp::{link, node, noise, relay, session, wire};
 
 /// An entry: its name, which is also that of its target and its corpus, and what it does with bytes.

@@ -12,7 +12,8 @@ use super::escape::printable;
 use super::exit::Exit;
 use super::files::{Candidate, ConfigFile, Origin, RelaySource, candidates, relay_key_candidates, relays, user_file};
 use super::report::Fault;
-use crate::identity::{Address, AddressError, Identity, PeerId, Peers, RelayAddress, Relays, keyfile};
+use crate::identity::{Identity, PeerId};
+use crate::names::{Address, AddressError, Peers, RelayAddress, Relays, keyfile};
 use crate::store::keyfile::{LoadError, load};
 
 /// Longest peers or relays file: some 100,000 lines. Bounds what is read of a file that is none.

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::env::Env;
-use crate::identity::{RelayAddress, RelayAddressError};
+use crate::names::{RelayAddress, RelayAddressError};
 
 /// The system's configuration directory, for services.
 pub const SYSTEM_DIRECTORY: &str = "/etc/vp";

@@ -8,9 +8,10 @@ use super::config;
 use super::env::Env;
 use super::exit::Exit;
 use super::report::Fault;
-use crate::app::callers::Reread;
-use crate::app::client::Callers;
-use crate::identity::{Conflict, PeerId, Peers};
+use crate::identity::PeerId;
+use crate::names::{Conflict, Peers};
+use crate::run::callers::Reread;
+use crate::run::event_loop::Callers;
 
 /// See the module's text.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::identity::{Number, SizeError, size};
+use crate::names::{Number, SizeError, size};
 
 /// Longest duration taken, seconds: a century. Adding it to any clock cannot overflow.
 pub const DURATION_MAX_SECONDS: u64 = 100 * 366 * 24 * 60 * 60;

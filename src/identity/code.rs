@@ -67,7 +67,7 @@ impl Error for CodeError {}
 
 impl CodeError {
     /// Characters before the culprit, for a column number.
-    pub(super) fn offset(&self) -> usize {
+    pub(crate) fn offset(&self) -> usize {
         match self {
             Self::BadCharacter { at } => *at,
             _ => 0,
@@ -76,7 +76,7 @@ impl CodeError {
 }
 
 /// Reads `prefix1…` into its 32 bytes. All lower or all upper case, nothing before or after.
-pub(super) fn decode(prefix: &'static str, text: &str) -> Result<Zeroizing<[u8; 32]>, CodeError> {
+pub(crate) fn decode(prefix: &'static str, text: &str) -> Result<Zeroizing<[u8; 32]>, CodeError> {
     // From here on every character is one byte, so byte positions are character positions.
     if let Some(at) = text.chars().position(|c| !c.is_ascii_graphic()) {
         return Err(CodeError::BadCharacter { at });

@@ -69,7 +69,7 @@ impl FromStr for PeerId {
 }
 
 /// Whether a word is meant as an id rather than as a petname: it begins with `vp1` in any case.
-pub(super) fn looks_like_id(word: &str) -> bool {
+pub(crate) fn looks_like_id(word: &str) -> bool {
     word.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("vp1"))
 }
 

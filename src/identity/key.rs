@@ -91,7 +91,7 @@ impl Identity {
     }
 
     /// The seed, for the key file only.
-    pub(super) fn seed(&self) -> &Zeroizing<[u8; 32]> {
+    pub(crate) fn seed(&self) -> &Zeroizing<[u8; 32]> {
         &self.seed
     }
 }

@@ -1,4 +1,5 @@
-//! The link between a client and its relay: handshake, sealed frame headers, control messages, heartbeat.
+//! The link between a client and its relay: handshake, sealed frame headers, control messages, and the heartbeat, which lanes
+//! have too.
 //!
 //! A link turns the bytes of one carrier into frames and frames into bytes. It knows no socket and no circuit: what a
 //! circuit is, who may open one and how much credit it has is decided above ([`crate::node`] at a client,
@@ -9,8 +10,9 @@
 
 mod frames;
 mod handshake;
+pub mod heartbeat;
 
-pub use crate::wire::heartbeat::{Heartbeat, Side};
+pub use crate::link::heartbeat::{Heartbeat, Side};
 pub use frames::{Frame, Link, LinkError, credit_left};
 pub use handshake::{Admitted, Answer, Answered, Dial, HandshakeFailure, fuzz_answer};
 

@@ -1,6 +1,7 @@
 //! Who may call.
 
-use crate::identity::{AppName, PeerId};
+use crate::identity::PeerId;
+use crate::names::AppName;
 
 /// Who may open sessions to this node.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Circuits of the present link: which lane each carries, its credit, and how frames find their way to sessions and back.
 
-use super::carrier::Carrier;
+use super::uplink::Carrier;
 use super::{Down, Event, Key, Node, Phase, Step};
-use crate::identity::AppName;
 use crate::link::{Frame, credit_left};
+use crate::names::AppName;
 use crate::noise::{ExpectFinal, ExpectReply};
 use crate::session::{PendingJoin, Role};
 use crate::wire::limits::{CIRCUIT_WINDOW_START, CLIENT_WINDOW, DATA_BODY_MAX, SEALED_HEADER_BYTES};

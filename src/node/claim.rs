@@ -4,7 +4,7 @@
 //! number u64 ‖ held u64 ‖ exclusive u8 (0 or 1) ‖ name of the application
 //! ```
 
-use crate::identity::AppName;
+use crate::names::AppName;
 use std::cmp::Reverse;
 
 /// Before the application's name.

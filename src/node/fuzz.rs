@@ -5,8 +5,9 @@
 //! other wrote, nobody gets further than the session handshake allows, and what a node holds stays bounded.
 
 use super::{Callers, Config, Down, Event, Key, Node, SESSIONS_MAX, Step, Wait};
-use crate::identity::{AppName, Identity};
+use crate::identity::Identity;
 use crate::link::{Admitted, Answer, Answered, Frame, Link};
+use crate::names::AppName;
 use crate::session::{Event as SessionEvent, Times};
 use crate::wire::{Control, Header, Kind, Name};
 use std::time::{Duration, Instant};

@@ -15,7 +15,6 @@
 mod backoff;
 mod callers;
 mod calls;
-mod carrier;
 mod circuits;
 mod claim;
 mod clock;
@@ -27,6 +26,7 @@ mod output;
 mod presence;
 mod sibling;
 mod step;
+mod uplink;
 
 pub use backoff::CAP as REDIAL_MAX;
 pub use callers::Callers;
@@ -37,17 +37,18 @@ pub use output::Output;
 pub use sibling::Sharing;
 pub use step::{Aim, Step};
 
-use crate::identity::{AppName, Identity, PeerId};
+use crate::identity::{Identity, PeerId};
+use crate::names::AppName;
 use crate::session::{Budget, Session, Times};
 use crate::wire::{CloseCode, Name};
 use backoff::Backoff;
-use carrier::Carrier;
 use circuits::Circuit;
 use clock::Clock;
 use presence::Presence;
 use sibling::{SIBLING, Siblings};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
+use uplink::Carrier;
 
 /// A listener that does not wait gives callers the relay has parked so long to come in.
 const CALLERS_TIME: Duration = Duration::from_secs(1);

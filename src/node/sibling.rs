@@ -8,7 +8,8 @@
 use super::circuits::{Circuit, Use};
 use super::claim::Claim;
 use super::{Event, Failure, Key, Node, Phase};
-use crate::identity::{AppName, PeerId};
+use crate::identity::PeerId;
+use crate::names::AppName;
 use crate::noise::{ExpectReply, Initiator, MESSAGE_1_BYTES, Purpose, Responder, Suite};
 use crate::wire::{CloseCode, Name};
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! The life of a circuit, told for whoever looks for a fault.
 
-use crate::identity::{AppName, PeerId};
+use crate::identity::PeerId;
+use crate::names::AppName;
 use crate::wire::CloseCode;
 
 /// What a circuit is for.

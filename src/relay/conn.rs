@@ -1,7 +1,7 @@
 //! A connection at its worker: first a handshake, then a port.
 
+use super::attached::Port;
 use super::output::Output;
-use super::port::Port;
 use super::timers::Armed;
 use crate::identity::{Identity, PeerId};
 use crate::link::{Answer, Answered, HandshakeFailure, Link};

@@ -1,12 +1,12 @@
 //! What control messages and the router's orders do to the links of a worker; and how links end.
 
 use super::LinkId;
-use super::charge::Charge;
+use super::attached::{Port, Slot};
+use super::circuit::rate::Rate;
 use super::conn::Conn;
-use super::forward::{ENDING_MAX, Event, Flow, Forwarder, Notice, Parcel, Why};
-use super::port::{Port, Slot};
-use super::rate::Rate;
+use super::memory::messages::Charge;
 use super::router::{Ask, Order, What};
+use super::worker::{ENDING_MAX, Event, Flow, Forwarder, Notice, Parcel, Why};
 use crate::link::Frame;
 use crate::wire::{CloseCode, Control, Name};
 use std::time::{Duration, Instant};

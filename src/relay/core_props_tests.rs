@@ -1,7 +1,7 @@
 //! Any schedule: two callers and a callee on one to three workers, bytes in pieces of any size, cuts and resets.
 
-use super::super::testkit::{Client, Got, app, relay};
 use super::*;
+use crate::relay::testkit::{Client, Got, app, relay};
 use crate::wire::limits::CIRCUIT_WINDOW_START;
 use crate::wire::{CloseCode, Control, Kind};
 use proptest::prelude::*;

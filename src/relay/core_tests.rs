@@ -1,7 +1,7 @@
-use super::super::testkit::{Client, Got, app, joined, joined_as, relay, relay_with};
-use super::super::{Limits, Policy};
 use super::*;
-use crate::identity::Peers;
+use crate::names::Peers;
+use crate::relay::testkit::{Client, Got, app, joined, joined_as, relay, relay_with};
+use crate::relay::{Limits, Policy};
 use crate::wire::limits::{CIRCUIT_WINDOW_START, DEAD_TIME};
 use crate::wire::{CloseCode, Control, Kind};
 use std::time::Duration;

@@ -5,8 +5,9 @@
 //! all have left the relay holds nothing.
 
 use super::{Limits, LinkId, Load, Policy, RelayCore};
-use crate::identity::{Identity, PeerId, Peers};
+use crate::identity::{Identity, PeerId};
 use crate::link::{Dial, Frame, Link};
+use crate::names::Peers;
 use crate::wire::{Control, Header, Kind, Name};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

@@ -15,45 +15,32 @@
 //! memory leaves it within seconds or can be let go of; a header is sealed when its place in the output is final; a link
 //! that ends takes all its circuits with it at once; whatever a client sends ends at most its own link.
 
-mod admission;
-mod block;
-mod charge;
+mod attached;
+mod circuit;
 mod conn;
 mod control;
-mod core;
-mod feed;
-mod forward;
 #[doc(hidden)]
 pub mod fuzz;
-mod half;
+mod input;
 mod items;
-mod orders;
+mod memory;
 mod output;
-mod outward;
-mod policy;
-mod port;
-mod rate;
-mod reader;
-mod requests;
 mod router;
-mod shed;
-mod standstill;
 #[cfg(test)]
 mod testkit;
-mod throughput;
 mod timers;
-mod wait;
-mod window;
+mod whole;
+mod worker;
 
-pub use self::core::RelayCore;
-pub use admission::{UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX};
-pub use block::{BLOCK_BYTES, Budget, Buffer, Pool};
-pub use forward::{Event, Forwarder, Gate, Notice, Parcel, Transit, Why};
+pub use memory::block::{BLOCK_BYTES, Budget, Buffer, Pool};
+pub use memory::reader::{READ_BLOCKS, Reader};
 pub use output::SLICES_MAX;
-pub use policy::{Limits, Policy, Share};
-pub use reader::{READ_BLOCKS, Reader};
-pub use requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX};
+pub use router::admission::{UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX};
+pub use router::policy::{Limits, Policy, Share};
+pub use router::requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX};
 pub use router::{ANSWER_DEADLINE, Load, NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX, Router};
+pub use whole::RelayCore;
+pub use worker::{Event, Forwarder, Gate, Notice, Parcel, Transit, Why};
 
 use std::fmt;
 

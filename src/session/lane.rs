@@ -8,8 +8,8 @@
 
 use super::buffers::{BUFFER_BYTES, COPY_BELOW, Pool};
 use super::send::Record;
+use crate::link::heartbeat::{Heartbeat, Side};
 use crate::noise::{OpenError, Opener, SealError, Sealer};
-use crate::wire::heartbeat::{Heartbeat, Side};
 use crate::wire::limits::{RECORD_PLAINTEXT_MAX, RECORD_PREFIX_BYTES, RECORD_WIRE_MAX, TAG_BYTES};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

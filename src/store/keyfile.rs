@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use crate::identity::{Identity, keyfile};
+use crate::identity::Identity;
+use crate::names::keyfile;
 
 /// Longest key file: the key itself and room for comments. Bounds what is read of a file that is none.
 const FILE_MAX: usize = 4096;
@@ -223,7 +224,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::identity::keyfile::KeyFileErrorKind;
+    use crate::names::keyfile::KeyFileErrorKind;
 
     fn directory() -> TempDir {
         TempDir::new().expect("a directory")

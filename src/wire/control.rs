@@ -4,7 +4,8 @@
 //! one encoding: trailing bytes, over-long integers and anything else that would not re-encode to itself are refused.
 
 use super::limits::{CONTROL_BODY_MAX, EARLY_MAX, TAG_BYTES};
-use crate::identity::{AppName, PeerId};
+use crate::identity::PeerId;
+use crate::names::AppName;
 use bincode::{Decode, Encode, config};
 use std::fmt;
 

@@ -1,7 +1,6 @@
 //! The bytes both ends of a link agree on: the frame header, the control messages, the close codes and the limits.
 //!
-//! This folder turns values into bytes and back, and says when silence means death ([`heartbeat`], which links and lanes
-//! share). It holds no key and decides nothing about who may do what.
+//! This folder turns values into bytes and back. It holds no key and decides nothing about who may do what.
 //!
 //! Invariants: no length is believed before it is compared with a cap of [`limits`]; a message has exactly one encoding,
 //! so whatever decodes also re-encodes to the same bytes; only [`control`] names the serialiser.
@@ -9,7 +8,6 @@
 pub mod code;
 pub mod control;
 pub mod header;
-pub mod heartbeat;
 pub mod limits;
 
 pub use code::CloseCode;

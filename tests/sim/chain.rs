@@ -109,7 +109,7 @@ impl World {
                 got: 0,
             }
         });
-        let app: vp::identity::AppName = "sim".parse().expect("a name");
+        let app: vp::names::AppName = "sim".parse().expect("a name");
         ends[1].node.listen(app.clone());
         ends[0].key = Some(ends[0].node.call(now, ids[1], app));
         let (piece_max, workers) = ([1, 100, 5_000, 300_000][random.below(4)], 1 + random.below(3));

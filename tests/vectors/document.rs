@@ -4,7 +4,7 @@ use super::{path, session, transfer, unhex, wire};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
-use vp::app::transfer::{encode, messages, outcome::Status};
+use vp::transfer::{encode, messages, outcome::Status};
 use vp::wire::{CloseCode, Header, Kind, limits};
 
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
@@ -216,7 +216,7 @@ macro_rules! constants {
 
 #[test]
 fn limits_are_the_constants() {
-    use vp::{identity, node, noise, session, session::frame, store::names};
+    use vp::{identity, names, node, noise, session, session::frame, store::names as paths};
     let mut found = BTreeMap::new();
     found.extend(
         constants!(u64::from; limits: VERSION CIRCUIT_WINDOW_START CIRCUIT_WINDOW_MAX CLIENT_WINDOW HEARTBEATS_PER_DEAD_TIME),
@@ -224,7 +224,8 @@ fn limits_are_the_constants() {
     found.extend(constants!(bytes; limits: HEADER_BYTES TAG_BYTES SEALED_HEADER_BYTES DATA_BODY_MAX CONTROL_BODY_MAX
         RECORD_PREFIX_BYTES RECORD_PLAINTEXT_MAX RECORD_WIRE_MAX HANDSHAKE_MESSAGE_MAX EARLY_MAX LISTENERS_MAX));
     found.extend(constants!(seconds; limits: HANDSHAKE_DEADLINE DEAD_TIME IDLE_DEAD_TIME));
-    found.extend(constants!(bytes; identity: NAME_MAX CARD_BYTES));
+    found.extend(constants!(bytes; identity: CARD_BYTES));
+    found.extend(constants!(bytes; names: NAME_MAX));
     found.extend(constants!(bytes; noise: MESSAGE_1_BYTES MESSAGE_2_MAX CAPS_MAX));
     found.extend(constants!(u64::from; session: STREAM_WINDOW_START STREAM_WINDOW_MAX SESSION_WINDOW_START
         SESSION_WINDOW_MAX STREAMS_MAX LANE_RECORDS_MAX));
@@ -235,7 +236,7 @@ fn limits_are_the_constants() {
     found.extend(constants!(bytes; messages: BLOCK_BYTES_MAX ZDATA_BYTES_MAX BODY_BYTES_MAX CHECKPOINTS_MAX
         OPEN_ENTRIES_MAX));
     found.extend(constants!(u64::from; messages: ENTRIES_MAX HOLE_BYTES_MAX));
-    found.extend(constants!(bytes; names: DEPTH_MAX NAME_BYTES_MAX PATH_BYTES_MAX LINK_BYTES_MAX));
+    found.extend(constants!(bytes; paths: DEPTH_MAX NAME_BYTES_MAX PATH_BYTES_MAX LINK_BYTES_MAX));
     let declared = include_str!("../../src/wire/limits.rs").lines();
     for name in declared.filter_map(|line| line.strip_prefix("pub const ")?.split(':').next()) {
         assert!(found.contains_key(name), "{name} of wire/limits.rs is not compared");

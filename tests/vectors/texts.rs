@@ -1,8 +1,8 @@
 //! Ids and key files that are not to be accepted, each with the reason that a person is given.
 
 use super::{Text, counting, settle};
-use vp::identity::keyfile::{self, KeyFileErrorKind};
 use vp::identity::{CodeError, Identity, PeerId};
+use vp::names::keyfile::{self, KeyFileErrorKind};
 
 /// The id of `identity.txt`.
 fn good_id() -> String {

@@ -4,7 +4,7 @@ use clap::{ArgGroup, Parser};
 
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Arguments, Connect, Output};
-use crate::identity::AppName;
+use crate::names::AppName;
 
 const MANUAL: Manual = Manual {
     name: "vp-attach",

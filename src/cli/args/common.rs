@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 
 use crate::cli::report::{Format, Verbosity};
 use crate::cli::units::{Patience, duration_above_zero};
-use crate::identity::RelayAddress;
+use crate::names::RelayAddress;
 
 /// How the tool speaks.
 #[derive(Args, Clone, Copy, Debug, Default)]

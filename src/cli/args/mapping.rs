@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::app::portrep::{Rule, RuleError};
-use crate::identity::{AppName, NameError};
+use crate::names::{AppName, NameError};
+use crate::ports::{Rule, RuleError};
 
 /// Ports from the first to the last, both included; often one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Allow, Arguments, Connect, Export, Import, Output};
-use crate::app::portrep::KEEPALIVE_MAX;
 use crate::cli::units::{Rate, UnitError, duration};
+use crate::tools::ports::KEEPALIVE_MAX;
 
 const MANUAL: Manual = Manual {
     name: "vp-portrep",

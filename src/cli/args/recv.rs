@@ -8,7 +8,7 @@ use clap::{ArgGroup, Parser, ValueEnum};
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Arguments, Connect, Output};
 use crate::cli::units::Size;
-use crate::identity::AppName;
+use crate::names::AppName;
 
 const MANUAL: Manual = Manual {
     name: "vp-recv",

@@ -9,8 +9,8 @@ use clap::{ArgGroup, Parser};
 
 use super::manual::{Example, Manual, TEMPLATE};
 use super::{Arguments, Output};
-use crate::app::relay::Limits;
 use crate::cli::units::{Size, duration};
+use crate::server::Limits;
 
 const MANUAL: Manual = Manual {
     name: "vp-relay",

@@ -2,13 +2,13 @@
 
 use super::party::{Called, drive, voice};
 use super::{Context, Party, Tool};
-use crate::app::attach::{self, Directions, End, Options};
-use crate::app::client::Kind;
 use crate::cli::args::Attach;
 use crate::cli::config::peer_ids;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
+use crate::run::event_loop::Kind;
+use crate::tools::attach::{self, Directions, End, Options};
 
 /// Sessions of `--keep` at once: a process each, so that a peer cannot fill the machine.
 const KEPT_SESSIONS_MAX: usize = 256;

@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use super::{Context, Tool, print_line};
-use crate::app::keygen::{KeygenError, KeygenOptions, run};
 use crate::cli::args::Keygen;
 use crate::cli::config::key_fault;
 use crate::cli::env::Env;
@@ -13,6 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::files::{ConfigFile, user_file};
 use crate::cli::report::Fault;
 use crate::store::keyfile::{CreateError, Overwrite};
+use crate::tools::keygen::{KeygenError, KeygenOptions, run};
 
 impl Tool for Keygen {
     fn run(self, context: &Context) -> Result<Exit, Fault> {

@@ -5,7 +5,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Context;
-use crate::app::transfer::SendJob;
 use crate::cli::args::Send;
 use crate::cli::env::Env;
 use crate::cli::escape::printable;
@@ -15,6 +14,7 @@ use crate::cli::report::{Fault, Level, chain};
 use crate::cli::voice::{key_left_out, left_out_level, left_out_line};
 use crate::store::omit::Omit;
 use crate::store::source::Kind;
+use crate::transfer::SendJob;
 
 /// What a send leaves out: secret keys that are in use here, and what the user's patterns say.
 ///

@@ -1,7 +1,6 @@
 //! What every tool that connects needs before it can: who we are, whom we know, where to meet.
 
 use super::Context;
-use crate::app::client::{Callers, Client, Config, Kind, LANE_LIFE, Times, Tool, Wait};
 use crate::cli::args::Connect;
 use crate::cli::config;
 use crate::cli::env::Env;
@@ -13,7 +12,9 @@ use crate::cli::report::{Fault, Level, chain};
 use crate::cli::roster::{Roster, everybody};
 use crate::cli::units::Patience;
 use crate::cli::voice::{Known, Voice};
-use crate::identity::{Address, Identity, PeerId, Peers, RelayAddress, Scheme};
+use crate::identity::{Identity, PeerId};
+use crate::names::{Address, Peers, RelayAddress, Scheme};
+use crate::run::event_loop::{Callers, Client, Config, Kind, LANE_LIFE, Times, Tool, Wait};
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 

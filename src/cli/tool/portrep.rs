@@ -2,9 +2,6 @@
 
 use super::party::{self, Called, drive, wait};
 use super::{Context, Party, Tool};
-use crate::app::callers::Reread;
-use crate::app::client::{Callers, Kind, Notice, Place, take_passed};
-use crate::app::portrep::{self, APP_MAX, Access, Keepalive, Options, ProxyVersion, Rules, Service, Speaks};
 use crate::cli::args::{
     Allow, Bind, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, SocketFile,
     Target, Where,
@@ -16,7 +13,12 @@ use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
 use crate::cli::units::Patience;
 use crate::cli::voice::setup_fault;
-use crate::identity::{Address, AppName, PeerId, Peers};
+use crate::identity::PeerId;
+use crate::names::{Address, AppName, Peers};
+use crate::ports::{APP_MAX, ProxyVersion, Rules, Service};
+use crate::run::callers::Reread;
+use crate::run::event_loop::{Callers, Kind, Notice, Place, take_passed};
+use crate::tools::ports::{self as portrep, Access, Keepalive, Options, Speaks};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};

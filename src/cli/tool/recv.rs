@@ -2,16 +2,16 @@
 
 use super::party::{Called, drive, voice};
 use super::{Context, Party, Tool};
-use crate::app::client::Kind;
-use crate::app::recv::{self, Options};
-use crate::app::transfer::ReceivePolicy;
 use crate::cli::args::{Overwrite, Recv};
 use crate::cli::config::peer_ids;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, Level, chain};
+use crate::run::event_loop::Kind;
 use crate::store::inbox;
+use crate::tools::recv::{self, Options};
+use crate::transfer::ReceivePolicy;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};

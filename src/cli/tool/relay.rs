@@ -5,8 +5,6 @@ use std::num::NonZeroU32;
 
 use super::relay_key::relay_key;
 use super::{Context, Tool};
-use crate::app::client::{PassedSocket, take_passed};
-use crate::app::relay::{Allow, Limits, RelayEnd, RelayOptions};
 use crate::cli::args::{Arguments, Relay};
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
@@ -14,6 +12,8 @@ use crate::cli::report::{Fault, Level, Report, Verbosity, chain};
 use crate::cli::voice::relay::{fault, log};
 use crate::cli::voice::signal_fault;
 use crate::identity::Identity;
+use crate::run::event_loop::{PassedSocket, take_passed};
+use crate::server::{Allow, Limits, RelayEnd, RelayOptions};
 
 impl Tool for Relay {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
@@ -25,7 +25,7 @@ impl Tool for Relay {
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
         let identity = relay_key(self.key.as_deref(), &context.env)?;
         self.say_limits();
-        let relay = crate::app::relay::Relay::bind(self.options(identity, passed)).map_err(fault)?;
+        let relay = crate::server::Relay::bind(self.options(identity, passed)).map_err(fault)?;
         for address in relay.addresses() {
             ready
                 .line(&format!("listening {address}"))

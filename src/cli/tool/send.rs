@@ -3,20 +3,20 @@
 use super::omit::{list, omit};
 use super::party::{Called, drive, time_of, voice};
 use super::{Context, Party, Tool};
-use crate::app::client::Kind;
-use crate::app::send::{self, CommandLine, Plain, What};
-use crate::app::transfer::blocks::Level;
-use crate::app::transfer::{Compression, SendJob};
 use crate::cli::args::{Compress, LinksHow, Send};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
 use crate::cli::voice::SPECIAL;
-use crate::identity::Address;
+use crate::names::Address;
+use crate::run::event_loop::Kind;
 use crate::store::links::Links;
 use crate::store::omit::Omit;
 use crate::store::{self, source::check_named};
+use crate::tools::send::{self, CommandLine, Plain, What};
+use crate::transfer::blocks::Level;
+use crate::transfer::{Compression, SendJob};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 

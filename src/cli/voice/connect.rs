@@ -1,10 +1,10 @@
 //! Words of every tool that connects: how relays and peers fail it.
 
-use crate::app::client::{CloseCode, Down, Failure, Kind, Sharing};
-use crate::app::ending::Side;
 use crate::cli::exit::Exit;
 use crate::cli::report::Fault;
 use crate::identity::PeerId;
+use crate::run::event_loop::{CloseCode, Down, Failure, Kind, Sharing};
+use crate::run::farewell::Side;
 
 /// What to do about a relay that is another one than was meant.
 const COMPARE_ID: &str = "compare the id in the relay's address with the one vp-relay prints: it is another relay, or it has \

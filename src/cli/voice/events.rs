@@ -1,12 +1,12 @@
 //! What a tool has to say, as events, and what it is asked for.
 
 use super::Voice;
-use crate::app::client::{self, Notice, ToolError};
-use crate::app::transfer::ItemKind;
-use crate::app::transfer::messages::ItemOutcome;
 use crate::cli::events::{Connection, Event, Item, Party, Status, Transfer, file_name, seconds};
 use crate::cli::report::{Format, chain};
 use crate::identity::PeerId;
+use crate::run::event_loop::{self as client, Notice, ToolError};
+use crate::transfer::ItemKind;
+use crate::transfer::messages::ItemOutcome;
 
 impl Voice<'_> {
     /// With `--json`, tells what happened as an event, if it is one. Then it needs no words.

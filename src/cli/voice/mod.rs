@@ -7,13 +7,14 @@ mod portrep;
 pub mod relay;
 mod transfer;
 
-use crate::app::client::{Aim, Down, Failure, Notice, Sharing, Step, ToolError, XCPU};
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Amount, Audience, Progress, Totals};
 use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::roster::Roster;
-use crate::identity::{AppName, PeerId};
+use crate::identity::PeerId;
+use crate::names::AppName;
+use crate::run::event_loop::{Aim, Down, Failure, Notice, Sharing, Step, ToolError, XCPU};
 use connect::{Between, CHECK_NAME, RelayTrouble, advice, closed_fault, node_fault, not_served};
 use std::collections::BTreeSet;
 pub use transfer::{SPECIAL, key_left_out, left_out_level, left_out_line};
@@ -418,9 +419,9 @@ pub fn signal_fault(signal: i32) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::client::CloseCode;
     use crate::cli::report::{Format, Verbosity};
-    use crate::identity::Peers;
+    use crate::names::Peers;
+    use crate::run::event_loop::CloseCode;
     use std::io::Write;
     use std::sync::{Arc, Mutex, PoisonError};
 
@@ -443,7 +444,7 @@ mod tests {
         let id = PeerId::from_bytes([1; 32]);
         let roster = Roster::of(Peers::parse(&format!("shop {id}\n")).expect("a good file"));
         let mut voice = Voice::new(&report, Known { me: id, roster: &roster, relays: 1 }, None, Audience::Nobody);
-        let app: crate::identity::AppName = "backup".parse().expect("a name");
+        let app: crate::names::AppName = "backup".parse().expect("a name");
         let relay = format!("{id}@relay.example").parse().expect("an address");
         voice.hear(&Notice::Dialling(&relay));
         voice.hear(&Notice::RelayUp(&relay));

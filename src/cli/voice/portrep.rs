@@ -1,13 +1,13 @@
 //! Words of `vp-portrep`.
 
 use super::Voice;
-use crate::app::client::{Joined, Notice, Place};
-use crate::app::portrep::{ListenError, SetupError};
 use crate::cli::escape::printable;
 use crate::cli::events::{Status, seconds};
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
 use crate::identity::PeerId;
+use crate::run::event_loop::{Joined, Notice, Place};
+use crate::tools::ports::{ListenError, SetupError};
 
 impl Voice<'_> {
     /// Says what happened to mappings.

@@ -1,13 +1,13 @@
 //! Words of `vp-relay`.
 
-use crate::app::client::CloseCode;
-use crate::app::relay::{AllowError, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble};
 use crate::cli::args::{Arguments, Output, Relay};
 use crate::cli::escape::printable;
 use crate::cli::events::Status;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Level, Report, chain};
-use crate::identity::Conflict;
+use crate::names::Conflict;
+use crate::run::event_loop::CloseCode;
+use crate::server::{AllowError, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble};
 
 /// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.
 pub fn log(output: Output) -> Log {

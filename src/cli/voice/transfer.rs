@@ -2,19 +2,19 @@
 
 use super::connect::Between;
 use super::{Role, Voice};
-use crate::app::client::{Item, Notice, Transfer};
-use crate::app::ending::Ending;
-use crate::app::transfer::ItemKind;
-use crate::app::transfer::messages::ItemOutcome;
-use crate::app::transfer::outcome::Counts;
-use crate::app::transfer::{Status, TransferError};
 use crate::cli::escape::printable;
 use crate::cli::events::seconds;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Format, Level, chain};
+use crate::run::event_loop::{Item, Notice, Transfer};
+use crate::run::farewell::Ending;
 use crate::store::Fault as StoreFault;
 use crate::store::attributes::Unkept;
 use crate::store::links::{LeftOut, Links};
+use crate::transfer::ItemKind;
+use crate::transfer::messages::ItemOutcome;
+use crate::transfer::outcome::Counts;
+use crate::transfer::{Status, TransferError};
 use std::path::Path;
 
 /// What to do about what is kept because it differs.

@@ -1,0 +1,20 @@
+//! What people type and keep in files: names, addresses, sizes, and the text of the peers, relays and key files.
+//!
+//! Everything here is a function of its input: text in, values or an error with line and column out. No file is opened:
+//! `store` and `cli` read and write them. Invariants: no input makes a parser panic; every text that is accepted prints to a
+//! text that parses to the same value.
+
+mod address;
+mod app;
+pub mod keyfile;
+mod lines;
+mod peers;
+mod relay;
+mod size;
+
+pub use address::{Address, AddressError, fuzz_address};
+pub use app::{AppName, NAME_MAX, NameError};
+pub use lines::{ParseError, ParseErrorKind};
+pub use peers::{Conflict, Peer, PeerLimits, PeerOption, Peers, fuzz_peers};
+pub use relay::{RelayAddress, RelayAddressError, Relays, Scheme, fuzz_relays};
+pub use size::{Number, SizeError, size};

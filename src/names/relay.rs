@@ -1,0 +1,327 @@
+//! `[SCHEME://]ID@HOST[:PORT][/PATH]`: where a relay is and who it must be; and the relays file, one a line.
+
+use std::error::Error;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use super::lines::{self as parse, ParseError, ParseErrorKind, lines, words};
+use crate::identity::code::CodeError;
+use crate::identity::id::PeerId;
+
+/// Longest DNS name in text (RFC 1035, 2.3.4, without the final dot).
+const HOST_MAX: usize = 253;
+/// Longest DNS label (RFC 1035, 2.3.4).
+const LABEL_MAX: usize = 63;
+/// Longest path: fits any proxy's request line with room to spare.
+const PATH_MAX: usize = 1024;
+
+/// How to carry a link to a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain TCP; Noise alone protects.
+    Tcp,
+    /// TLS outside Noise.
+    Tls,
+    /// WebSocket.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
+    /// HTTP requests.
+    Http,
+    /// HTTP requests over TLS.
+    Https,
+}
+
+impl Scheme {
+    const ALL: [Self; 6] = [Self::Tcp, Self::Tls, Self::Ws, Self::Wss, Self::Http, Self::Https];
+
+    /// The text before `://`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that an address without one means.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Tcp => RelayAddress::DEFAULT_PORT,
+            Self::Tls | Self::Wss | Self::Https => 443,
+            Self::Ws | Self::Http => 80,
+        }
+    }
+
+    /// Whether requests name a path.
+    const fn has_path(self) -> bool {
+        !matches!(self, Self::Tcp | Self::Tls)
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Where a relay is, and the key it must prove to have.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RelayAddress {
+    /// How to reach it; `None` lets the tool try carriers in order.
+    pub scheme: Option<Scheme>,
+    /// Who must answer.
+    pub id: PeerId,
+    /// A DNS name in lower case, an IPv4 address, or an IPv6 address without brackets.
+    pub host: String,
+    /// The port written, or the scheme's default.
+    pub port: u16,
+    /// The path from its `/` on, with a query if there is one; empty if none was written.
+    pub path: String,
+}
+
+impl RelayAddress {
+    /// The port of an address with neither port nor scheme.
+    pub const DEFAULT_PORT: u16 = 4433;
+
+    fn default_port(scheme: Option<Scheme>) -> u16 {
+        scheme.map_or(Self::DEFAULT_PORT, Scheme::default_port)
+    }
+}
+
+impl fmt::Display for RelayAddress {
+    /// A text that parses to the same address. The port is always written, so that nobody has to know the defaults.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scheme) = self.scheme {
+            write!(f, "{scheme}://")?;
+        }
+        if self.host.contains(':') {
+            write!(f, "{}@[{}]", self.id, self.host)?;
+        } else {
+            write!(f, "{}@{}", self.id, self.host)?;
+        }
+        write!(f, ":{}{}", self.port, self.path)
+    }
+}
+
+impl FromStr for RelayAddress {
+    type Err = RelayAddressError;
+
+    fn from_str(text: &str) -> Result<Self, RelayAddressError> {
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (Some(parse_scheme(scheme)?), rest),
+            None => (None, text),
+        };
+        let (id, rest) = rest.split_once('@').ok_or(RelayAddressError::MissingId)?;
+        let id = id.parse().map_err(RelayAddressError::BadId)?;
+        let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = split_port(place)?;
+        let host = parse_host(host)?;
+        let port = port.map_or(Ok(Self::default_port(scheme)), parse_port)?;
+        check_path(scheme, path)?;
+        Ok(Self { scheme, id, host, port, path: path.to_owned() })
+    }
+}
+
+fn parse_scheme(text: &str) -> Result<Scheme, RelayAddressError> {
+    let found = Scheme::ALL.into_iter().find(|scheme| scheme.as_str() == text);
+    found.ok_or(RelayAddressError::UnknownScheme)
+}
+
+/// Splits `HOST[:PORT]`; brackets are kept.
+fn split_port(place: &str) -> Result<(&str, Option<&str>), RelayAddressError> {
+    if !place.starts_with('[') {
+        return Ok(match place.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (place, None),
+        });
+    }
+    let end = place.find(']').ok_or(RelayAddressError::BadHost)? + 1;
+    match place.split_at(end) {
+        (host, "") => Ok((host, None)),
+        (host, port) => Ok((host, Some(port.strip_prefix(':').ok_or(RelayAddressError::BadHost)?))),
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16, RelayAddressError> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let port = if digits { text.parse().ok() } else { None };
+    port.filter(|port| *port != 0).ok_or(RelayAddressError::BadPort)
+}
+
+fn parse_host(text: &str) -> Result<String, RelayAddressError> {
+    if let Some(inner) = text.strip_prefix('[') {
+        let inner = inner.strip_suffix(']').ok_or(RelayAddressError::BadHost)?;
+        let address: Ipv6Addr = inner.parse().map_err(|_| RelayAddressError::BadHost)?;
+        return Ok(address.to_string());
+    }
+    let label_ok = |label: &str| {
+        (1..=LABEL_MAX).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() > HOST_MAX || !text.split('.').all(label_ok) {
+        return Err(RelayAddressError::BadHost);
+    }
+    // A name whose last label is a number is an address or a mistake (WHATWG URL, "ends in a number").
+    let last = text.rsplit('.').next().unwrap_or_default();
+    if last.bytes().all(|b| b.is_ascii_digit()) {
+        let address: Ipv4Addr = text.parse().map_err(|_| RelayAddressError::BadHost)?;
+        return Ok(address.to_string());
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+/// Characters of a path and a query (RFC 3986, 3.3 and 3.4); `#` begins a comment in the relays file.
+fn check_path(scheme: Option<Scheme>, path: &str) -> Result<(), RelayAddressError> {
+    if path.is_empty() {
+        return Ok(());
+    }
+    if scheme.is_some_and(|scheme| !scheme.has_path()) {
+        return Err(RelayAddressError::PathWithoutHttp);
+    }
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%?".contains(&b);
+    if path.len() > PATH_MAX || !path.bytes().all(allowed) {
+        return Err(RelayAddressError::BadPath);
+    }
+    Ok(())
+}
+
+/// Why a text is no relay address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayAddressError {
+    /// The scheme is none of `tcp tls ws wss http https`.
+    UnknownScheme,
+    /// No `ID@` before the host: without it, anyone could play the relay.
+    MissingId,
+    /// What is before the `@` is no id.
+    BadId(CodeError),
+    /// No DNS name, IPv4 address, or IPv6 address in brackets.
+    BadHost,
+    /// Not a number from 1 to 65535.
+    BadPort,
+    /// A path with `tcp` or `tls`, which have none.
+    PathWithoutHttp,
+    /// A character that a path cannot have, or more than 1024 of them.
+    BadPath,
+}
+
+impl RelayAddressError {
+    /// Characters of `address`, which has this error, before the culprit.
+    pub fn offset(&self, address: &str) -> usize {
+        match self {
+            // A scheme that was read is ASCII.
+            Self::BadId(error) => address.find("://").map_or(0, |at| at + 3) + error.offset(),
+            _ => 0,
+        }
+    }
+}
+
+impl fmt::Display for RelayAddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownScheme => f.write_str("has a scheme other than tcp tls ws wss http https"),
+            Self::MissingId => f.write_str("has no ID@ before the host"),
+            Self::BadId(error) => write!(f, "has an id that {error}"),
+            Self::BadHost => f.write_str("has no valid host"),
+            Self::BadPort => f.write_str("has a port that is not 1 to 65535"),
+            Self::PathWithoutHttp => f.write_str("has a path, which tcp and tls do not use"),
+            Self::BadPath => f.write_str("has a path with characters that a path cannot have"),
+        }
+    }
+}
+
+impl Error for RelayAddressError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::BadId(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// The relays file: one address a line, in order of preference, `#` comments. The same address again says nothing new.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Relays(Vec<RelayAddress>);
+
+impl Relays {
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// The first mistake, with line and column.
+    pub fn read(bytes: &[u8]) -> Result<Self, ParseError> {
+        parse::text(bytes).map_err(ParseError::not_text).and_then(Self::parse)
+    }
+
+    /// The same, of a file that is known to be text.
+    ///
+    /// # Errors
+    /// The first mistake, with line and column.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let mut relays: Vec<RelayAddress> = Vec::new();
+        for (line, content) in lines(text) {
+            let mut words = words(content);
+            let Some(word) = words.next() else { continue };
+            let fail = |column, kind| ParseError { line, column, kind };
+            let relay: RelayAddress = word.text.parse().map_err(|error: RelayAddressError| {
+                fail(word.column + error.offset(word.text), ParseErrorKind::BadRelay(error))
+            })?;
+            if let Some(extra) = words.next() {
+                return Err(fail(extra.column, ParseErrorKind::TrailingText));
+            }
+            if !relays.contains(&relay) {
+                relays.push(relay);
+            }
+        }
+        Ok(Self(relays))
+    }
+
+    /// The addresses, in the order of the file.
+    pub fn iter(&self) -> std::slice::Iter<'_, RelayAddress> {
+        self.0.iter()
+    }
+
+    /// The addresses, in the order of the file.
+    #[must_use]
+    pub fn as_slice(&self) -> &[RelayAddress] {
+        &self.0
+    }
+
+    /// The addresses themselves.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<RelayAddress> {
+        self.0
+    }
+}
+
+impl<'a> IntoIterator for &'a Relays {
+    type Item = &'a RelayAddress;
+    type IntoIter = std::slice::Iter<'a, RelayAddress>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// Fuzz entry: accepted addresses print to texts with the same meaning.
+#[doc(hidden)]
+pub fn fuzz_relays(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(relays) = Relays::parse(text) {
+        let printed: String = relays.iter().map(|relay| format!("{relay}\n")).collect();
+        assert_eq!(Relays::parse(&printed), Ok(relays));
+    }
+}
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

@@ -1,0 +1,88 @@
+//! What the router is asked for and what it orders.
+
+use crate::identity::PeerId;
+use crate::relay::{End, LinkId};
+use crate::wire::{CloseCode, Name};
+use std::time::Duration;
+
+/// Something a link has to be told or has to do, by the worker that owns it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The worker that owns the link, as far as the router knows.
+    pub worker: usize,
+    /// The link.
+    pub link: LinkId,
+    /// What.
+    pub what: What,
+}
+
+/// See [`Order`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum What {
+    /// Close an unauthenticated connection: another took its place.
+    Evict,
+    /// Put an INCOMING before the client.
+    Offer {
+        /// The new circuit's number.
+        circuit: u32,
+        /// Who calls.
+        from: PeerId,
+        /// What is called.
+        name: Name,
+        /// The first bytes of the lane.
+        early: Vec<u8>,
+    },
+    /// The INCOMING is void.
+    Withdraw {
+        /// Its circuit.
+        circuit: u32,
+        /// Why.
+        code: CloseCode,
+    },
+    /// The CONNECT is open.
+    Opened {
+        /// Its circuit.
+        circuit: u32,
+        /// The other half.
+        peer: End,
+        /// The first bytes back.
+        early: Vec<u8>,
+    },
+    /// The CONNECT waits for a listener.
+    Waiting {
+        /// Its circuit.
+        circuit: u32,
+    },
+    /// The CONNECT has failed.
+    Refuse {
+        /// Its circuit.
+        circuit: u32,
+        /// Why.
+        code: CloseCode,
+    },
+    /// Hold the link to this rate from now on.
+    Pace {
+        /// Bytes a second, None without a bound.
+        rate: Option<u64>,
+    },
+    /// End the link.
+    End {
+        /// Why.
+        code: CloseCode,
+    },
+}
+
+/// A CONNECT as the router takes it.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The caller's number for it.
+    pub circuit: u32,
+    /// Whom to reach.
+    pub to: PeerId,
+    /// What to reach there.
+    pub name: Name,
+    /// How long to wait for a listener; zero does not wait.
+    pub wait: Duration,
+    /// The first bytes of the lane.
+    pub early: Vec<u8>,
+}

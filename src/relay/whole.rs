@@ -1,0 +1,233 @@
+//! A whole relay without threads and sockets, for simulations and tests: every worker in one place, virtual time.
+
+use super::output::SLICES_MAX;
+use super::router::{Load, Router};
+use super::worker::{ENDING_MAX, Event, Forwarder, Gate, Notice};
+use super::{Budget, LinkId, Policy, Pool, Reader};
+use crate::identity::Identity;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// A relay as a machine. Drain [`RelayCore::poll_output`] of every link and [`RelayCore::poll_closed`] after each call.
+pub struct RelayCore {
+    workers: Vec<Forwarder>,
+    readers: Vec<Reader>,
+    router: Arc<Mutex<Router>>,
+    budget: Arc<Budget>,
+    homes: BTreeMap<LinkId, usize>,
+    closed: VecDeque<LinkId>,
+    notices: VecDeque<(LinkId, Notice)>,
+}
+
+impl RelayCore {
+    /// A relay of this identity; bodies take at most `memory_bytes`; `workers` (at least one) take turns.
+    pub fn new(identity: Identity, policy: Policy, memory_bytes: usize, workers: usize) -> RelayCore {
+        let workers = workers.max(1);
+        let (identity, budget) = (Arc::new(identity), Budget::new(memory_bytes));
+        let router = Arc::new(Mutex::new(Router::new(policy, workers)));
+        let worker = |index| {
+            let pool = Pool::new(Arc::clone(&budget));
+            let reader = Reader::new(Arc::clone(&pool));
+            (Forwarder::new((index, workers), Arc::clone(&identity), Arc::clone(&router), pool), reader)
+        };
+        let (workers, readers) = (0..workers).map(worker).unzip();
+        RelayCore {
+            workers,
+            readers,
+            router,
+            budget,
+            homes: BTreeMap::new(),
+            closed: VecDeque::new(),
+            notices: VecDeque::new(),
+        }
+    }
+
+    /// A connection from `source` came in.
+    pub fn handle_accept(&mut self, now: Instant, source: IpAddr) -> LinkId {
+        let (id, worker) = self.workers[0].greet(now, source);
+        self.homes.insert(id, worker);
+        self.workers[worker].handle_accepted(now, id);
+        self.settle(now);
+        id
+    }
+
+    /// Whether a connection should be read now. A relay that is not asked still bounds what it holds: it ends circuits.
+    pub fn gate(&self, link: LinkId) -> Gate {
+        self.homes.get(&link).map_or(Gate::Gone, |&worker| self.workers[worker].gate(link))
+    }
+
+    /// Bytes came in and were not handed over, because of [`RelayCore::gate`].
+    pub fn handle_held(&mut self, now: Instant, link: LinkId) {
+        if let Some(&worker) = self.homes.get(&link) {
+            self.workers[worker].handle_held(now, link);
+            self.settle(now);
+        }
+    }
+
+    /// Bytes came in; all are taken.
+    pub fn handle_bytes(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
+        if let Some(&worker) = self.homes.get(&link) {
+            self.workers[worker].handle_bytes(now, link, bytes);
+            self.settle(now);
+        }
+    }
+
+    /// As [`RelayCore::handle_bytes`], by way of its worker's reader, as from a socket. How many bytes were taken: fewer than
+    /// all if memory is used up. No bytes: there was nothing to read.
+    pub fn handle_read(&mut self, now: Instant, link: LinkId, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while let Some(&home) = self.homes.get(&link) {
+            let (worker, reader) = (&mut self.workers[home], &mut self.readers[home]);
+            if !reader.prepare() {
+                worker.handle_starved(now);
+                worker.handle_held(now, link);
+                self.settle(now);
+                return taken;
+            }
+            if bytes.is_empty() {
+                worker.handle_empty(link);
+                break;
+            }
+            let mut filled = 0;
+            for room in reader.rooms() {
+                let rest = &bytes[taken + filled..];
+                let count = rest.len().min(room.len());
+                room[..count].copy_from_slice(&rest[..count]);
+                filled += count;
+            }
+            worker.handle_blocks(now, link, reader.blocks(), filled);
+            self.settle(now);
+            taken += filled;
+            if taken == bytes.len() {
+                break;
+            }
+        }
+        bytes.len()
+    }
+
+    /// The carrier of a connection is gone.
+    pub fn handle_closed(&mut self, now: Instant, link: LinkId) {
+        if let Some(worker) = self.homes.remove(&link) {
+            self.workers[worker].handle_closed(now, link);
+            self.settle(now);
+        }
+    }
+
+    /// Appends up to `max` bytes for a connection's carrier to `out`; returns how many.
+    pub fn poll_output(&mut self, now: Instant, link: LinkId, out: &mut Vec<u8>, max: usize) -> usize {
+        let mut total = 0;
+        while let Some(&worker) = self.homes.get(&link) {
+            let before = out.len();
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let used = self.workers[worker].output(now, link, &mut slices);
+            for slice in &slices[..used] {
+                let room = max - total - (out.len() - before);
+                out.extend_from_slice(&slice[..slice.len().min(room)]);
+            }
+            let count = out.len() - before;
+            if count == 0 {
+                break;
+            }
+            total += count;
+            self.workers[worker].handle_written(now, link, count);
+            self.settle(now);
+        }
+        total
+    }
+
+    /// A connection that the relay has closed; what it had to say has been drained before.
+    pub fn poll_closed(&mut self) -> Option<LinkId> {
+        self.closed.pop_front()
+    }
+
+    /// Whether the relay has not closed a connection, nor been told that it is gone.
+    pub fn is_open(&self, link: LinkId) -> bool {
+        self.homes.contains_key(&link)
+    }
+
+    /// What happened, in order.
+    pub fn poll_notice(&mut self) -> Option<(LinkId, Notice)> {
+        self.notices.pop_front()
+    }
+
+    /// When [`RelayCore::handle_timeout`] has something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.workers.iter().filter_map(Forwarder::next_timeout).min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.workers.iter_mut().for_each(|worker| worker.handle_timeout(now));
+        self.settle(now);
+    }
+
+    /// Memory is used up: see [`Forwarder::handle_starved`].
+    pub fn handle_starved(&mut self, now: Instant) {
+        self.workers[0].handle_starved(now);
+        self.settle(now);
+    }
+
+    /// A new policy: links that it leaves out are ended.
+    pub fn set_policy(&mut self, now: Instant, policy: Policy) {
+        self.workers[0].set_policy(now, policy);
+        self.settle(now);
+    }
+
+    /// Ends every link with GOING AWAY.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.workers.iter_mut().for_each(|worker| worker.handle_shutdown(now, now + ENDING_MAX));
+        self.settle(now);
+    }
+
+    /// What each worker carries.
+    pub fn load(&self) -> Vec<Load> {
+        self.router.lock().unwrap_or_else(PoisonError::into_inner).load().to_vec()
+    }
+
+    /// Bytes in use for bodies, without the blocks that are there for the next read.
+    pub fn used_bytes(&self) -> usize {
+        self.budget.used_bytes() - self.readers.iter().map(Reader::free_bytes).sum::<usize>()
+    }
+
+    /// Carries parcels and links between workers until none is left.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            let mut parcels = Vec::new();
+            let mut moves = Vec::new();
+            for worker in &mut self.workers {
+                while worker.poll_output().is_some() {}
+                parcels.extend(std::iter::from_fn(|| worker.poll_parcel()));
+                while let Some(event) = worker.poll_event() {
+                    match event {
+                        Event::Close(id) | Event::Finish(id) => {
+                            self.homes.remove(&id);
+                            self.closed.push_back(id);
+                        }
+                        Event::Move(to, transit) => moves.push((to, transit)),
+                        Event::Notice(id, notice) => self.notices.push_back((id, notice)),
+                    }
+                }
+            }
+            if parcels.is_empty() && moves.is_empty() {
+                return;
+            }
+            for (worker, parcel) in parcels {
+                self.workers[worker].handle_parcel(now, parcel);
+            }
+            for (to, transit) in moves {
+                self.homes.insert(transit.link(), to);
+                self.workers[to].handle_arrival(now, transit);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "core_props_tests.rs"]
+mod props;
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

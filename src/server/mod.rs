@@ -1,0 +1,402 @@
+//! `vp-relay`: the machines of [`crate::relay`] with sockets, threads, signals and the clock.
+//!
+//! ```text
+//!   thread 0: listeners, signals, links ◀── inbox ──▶ thread 1: links ◀── inbox ──▶ …
+//!        └─────────── one Router behind a lock, asked for control messages only ──────┘
+//! ```
+//! It decides nothing that the machines decide, prints nothing and does not end the process. Invariants: bodies cross
+//! between threads through bounded queues and never under a lock; no disk and no name service is waited for in a thread
+//! that serves links; every thread ends when the relay does, at the latest when its time to drain is over.
+
+mod conn;
+mod desk;
+mod linger;
+mod listen;
+mod mail;
+mod queue;
+mod refusals;
+mod shared;
+mod worker;
+
+pub use shared::{Handle, Status};
+
+use crate::identity::{Identity, PeerId};
+use crate::names::{Conflict, ParseError, Peers};
+use crate::net::listen::{FourPorts, bind};
+use crate::net::reaper::adopt_orphans;
+use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
+use crate::net::tcp::raise_descriptor_limit;
+pub use crate::relay::Limits;
+use crate::relay::{Budget, Forwarder, Policy, Pool, Reader, Router};
+use crate::wire::CloseCode;
+use desk::Desk;
+use listen::Acceptor;
+use mail::Inbox;
+use mio::{Poll, Waker};
+use shared::{Shared, Stage};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+use worker::{LISTENERS, SIGNALS, WAKER, Worker};
+
+/// Largest allow file, bytes: half a million peers.
+const ALLOW_FILE_MAX: u64 = 64 * 1024 * 1024;
+/// Least memory for bodies a worker works with, bytes: what it reads into, and some that waits.
+pub const MEMORY_PER_WORKER_MIN: usize = 1024 * 1024;
+/// Workers where nobody says how many: one a core, as far as the usual memory goes.
+const WORKERS_USUAL_MAX: usize = 256;
+
+/// Who may attach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allow {
+    /// Everybody.
+    Anyone,
+    /// The peers in a file, which is read again on SIGHUP.
+    File(PathBuf),
+}
+
+/// Something for the log. Nothing in it is chosen freely by a peer.
+#[derive(Debug)]
+pub enum LogLine<'a> {
+    /// Something does not work, and the relay goes on.
+    Trouble(Trouble),
+    /// The answer to SIGUSR1.
+    Status(Status),
+    /// A connection's life.
+    Detail(&'a str),
+    /// A peer was turned away, so often since the last line about it.
+    TurnedAway {
+        /// Who, proven.
+        peer: PeerId,
+        /// Why.
+        code: CloseCode,
+        /// How often.
+        times: u64,
+    },
+    /// Lines of the allow file say different things of one name, which is nobody's until one of them goes.
+    Conflict(&'a Path, &'a Conflict),
+}
+
+/// Where log lines go.
+pub type Log = Box<dyn Fn(LogLine<'_>) + Send + Sync>;
+
+/// What a relay can go on without.
+#[derive(Debug)]
+pub enum Trouble {
+    /// No interface has this address yet: nobody reaches it before one has.
+    Absent(SocketAddr),
+    /// Connections cannot be accepted for now.
+    Accept(io::Error),
+    /// The allow file was to be read again and cannot be used.
+    Reload(PathBuf, AllowError),
+    /// There is no thread to read it in.
+    Thread(io::Error),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Absent(address) => write!(f, "no network interface has the address {} yet", address.ip()),
+            Trouble::Accept(_) => f.write_str("cannot accept connections for now"),
+            Trouble::Reload(..) => f.write_str("the old list of peers stays in force"),
+            Trouble::Thread(_) => f.write_str("cannot read the list of peers again"),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Trouble::Absent(_) => None,
+            Trouble::Accept(error) | Trouble::Thread(error) => Some(error),
+            Trouble::Reload(_, AllowError::Read(error)) => Some(error),
+            Trouble::Reload(_, error) => Some(error),
+        }
+    }
+}
+
+/// What a relay is told.
+pub struct RelayOptions {
+    /// Who it is.
+    pub identity: Identity,
+    /// Addresses to listen on; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Sockets that listen already, as systemd passes them.
+    pub listeners: Vec<TcpListener>,
+    /// Who may attach.
+    pub allow: Allow,
+    /// What they may hold.
+    pub limits: Limits,
+    /// Bytes of bodies on their way, in all; at least [`MEMORY_PER_WORKER_MIN`] for each worker.
+    pub memory_bytes: usize,
+    /// Threads; None for one a core.
+    pub workers: Option<NonZeroUsize>,
+    /// How long clients get to go elsewhere at the end.
+    pub drain: Duration,
+    /// Whether HUP, INT, TERM, USR1 and XCPU are this relay's; else [`Handle`] is the only way to end it.
+    pub signals: bool,
+    /// Whether [`LogLine::Detail`] is wanted.
+    pub details: bool,
+    /// Where log lines go.
+    pub log: Log,
+}
+
+/// How a relay ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayEnd {
+    /// By this signal.
+    Signal(i32),
+    /// By [`Handle::stop`].
+    Stopped,
+}
+
+/// Why a relay did not start or could not go on.
+#[derive(Debug)]
+pub enum RelayError {
+    /// An address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The allow file cannot be used.
+    Allow(PathBuf, AllowError),
+    /// The memory is too little for so many workers.
+    Memory {
+        /// How many.
+        workers: usize,
+    },
+    /// The system lacks something the relay needs: descriptors, threads.
+    System(io::Error),
+}
+
+/// Why an allow file cannot be used.
+#[derive(Debug)]
+pub enum AllowError {
+    /// It cannot be read.
+    Read(io::Error),
+    /// It is beyond its cap.
+    TooLong,
+    /// It has a mistake.
+    Parse(ParseError),
+}
+
+impl fmt::Display for RelayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RelayError::Listen(address, _) => write!(f, "cannot listen on {address}"),
+            RelayError::Allow(path, _) => write!(f, "cannot use {}", path.display()),
+            RelayError::Memory { workers } => write!(f, "too little memory for {workers} workers"),
+            RelayError::System(_) => f.write_str("the system does not give what a relay needs"),
+        }
+    }
+}
+
+impl std::error::Error for RelayError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RelayError::Listen(_, error) | RelayError::System(error) => Some(error),
+            RelayError::Allow(_, error) => Some(error),
+            RelayError::Memory { .. } => None,
+        }
+    }
+}
+
+impl From<io::Error> for RelayError {
+    fn from(error: io::Error) -> RelayError {
+        RelayError::System(error)
+    }
+}
+
+impl fmt::Display for AllowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AllowError::Read(error) => error.fmt(f),
+            AllowError::TooLong => f.write_str("too long for a peers file"),
+            AllowError::Parse(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AllowError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            AllowError::Read(error) => error.source(),
+            AllowError::TooLong => None,
+            AllowError::Parse(error) => error.source(),
+        }
+    }
+}
+
+fn read_policy(path: &Path, limits: Limits, log: &Log) -> Result<Policy, AllowError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(AllowError::Read)?;
+    file.take(ALLOW_FILE_MAX + 1).read_to_end(&mut bytes).map_err(AllowError::Read)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > ALLOW_FILE_MAX) {
+        return Err(AllowError::TooLong);
+    }
+    let peers = Peers::read(&bytes).map_err(AllowError::Parse)?;
+    peers.conflicts().iter().for_each(|conflict| log(LogLine::Conflict(path, conflict)));
+    Policy::only(&peers, limits).map_err(AllowError::Parse)
+}
+
+/// A relay that listens and does not serve yet.
+pub struct Relay {
+    shared: Arc<Shared>,
+    workers: Vec<Worker>,
+    addresses: Vec<String>,
+}
+
+impl Relay {
+    /// Reads the allow file, binds the listeners and gets everything that can fail.
+    ///
+    /// # Errors
+    /// See [`RelayError`].
+    pub fn bind(options: RelayOptions) -> Result<Relay, RelayError> {
+        let workers = options.workers.map_or_else(usual_workers, NonZeroUsize::get);
+        if options.memory_bytes / MEMORY_PER_WORKER_MIN < workers {
+            return Err(RelayError::Memory { workers });
+        }
+        let policy = match &options.allow {
+            Allow::Anyone => Policy::open(options.limits),
+            Allow::File(path) => read_policy(path, options.limits, &options.log)
+                .map_err(|error| RelayError::Allow(path.clone(), error))?,
+        };
+        let mut listeners = options.listeners;
+        let four: FourPorts = addresses_of(&listeners)?.into_iter().chain(options.listen.iter().copied()).collect();
+        for address in options.listen {
+            let bound = bind(address, &four).map_err(|error| RelayError::Listen(address, error))?;
+            if bound.absent {
+                (options.log)(LogLine::Trouble(Trouble::Absent(address)));
+            }
+            listeners.push(bound.listener);
+        }
+        let id = options.identity.id();
+        let addresses = addresses_of(&listeners)?.iter().map(|address| format!("tcp://{id}@{address}")).collect();
+        let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
+        let inboxes = polls.iter().map(|poll| Ok(Inbox::new(Waker::new(poll.registry(), WAKER)?)));
+        raise_descriptor_limit();
+        let shared = Arc::new(Shared {
+            inboxes: inboxes.collect::<io::Result<Vec<_>>>()?.into(),
+            router: Arc::new(Mutex::new(Router::new(policy, workers))),
+            budget: Budget::new(options.memory_bytes),
+            allow: options.allow,
+            reloads: desk::Reloads::default(),
+            limits: options.limits,
+            forwarded: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            drain: options.drain,
+            details: options.details,
+            refusals: Mutex::default(),
+            log: options.log,
+            stage: AtomicU8::new(Stage::Serving as u8),
+            deadline: OnceLock::new(),
+            signal: AtomicI32::new(0),
+        });
+        let mut workers = make_workers(polls, &shared, Arc::new(options.identity));
+        let first = &mut workers[0];
+        let acceptor = Acceptor::new(listeners, first.registry(), LISTENERS)?;
+        let signals = if options.signals { Some(Signals::new(&[HUP, INT, TERM, USR1, XCPU])?) } else { None };
+        if let Some(signals) = &signals {
+            signals.register(first.registry(), SIGNALS)?;
+            // The process is this relay's alone.
+            adopt_orphans()?;
+        }
+        first.take_desk(Desk::new(acceptor, signals, Arc::clone(&shared)));
+        Ok(Relay { shared, workers, addresses })
+    }
+
+    /// Its addresses, one a listener, as other tools take them: `tcp://ID@IP:PORT`.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// A hand on it.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
+    }
+
+    /// Serves until it is ended. This thread is the first worker.
+    ///
+    /// # Errors
+    /// A thread cannot be made, or the system's readiness facility fails.
+    pub fn run(mut self) -> Result<RelayEnd, RelayError> {
+        let first = self.workers.remove(0);
+        let mut threads = Vec::new();
+        for (index, worker) in self.workers.into_iter().enumerate() {
+            let shared = Arc::clone(&self.shared);
+            let body = move || {
+                // One worker that fails or panics must not leave half a relay.
+                watched(&shared, worker)
+            };
+            let name = format!("worker {}", index + 1);
+            match thread::Builder::new().name(name).spawn(body) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    self.shared.end();
+                    return Err(error.into());
+                }
+            }
+        }
+        let mut result = watched(&self.shared, first);
+        for thread in threads {
+            let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
+            result = result.and(ended);
+        }
+        result?;
+        Ok(match self.shared.signal.load(Ordering::Acquire) {
+            0 => RelayEnd::Stopped,
+            signal => RelayEnd::Signal(signal),
+        })
+    }
+}
+
+fn addresses_of(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
+    listeners.iter().map(TcpListener::local_addr).collect()
+}
+
+fn usual_workers() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get).min(WORKERS_USUAL_MAX)
+}
+
+fn make_workers(polls: Vec<Poll>, shared: &Arc<Shared>, identity: Arc<Identity>) -> Vec<Worker> {
+    let count = polls.len();
+    let make = |(index, poll)| {
+        let pool = Pool::new(Arc::clone(&shared.budget));
+        let (identity, router) = (Arc::clone(&identity), Arc::clone(&shared.router));
+        let forwarder = Forwarder::new((index, count), identity, router, Arc::clone(&pool));
+        Worker::new(index, poll, Arc::clone(shared), forwarder, Reader::new(pool))
+    };
+    polls.into_iter().enumerate().map(make).collect()
+}
+
+/// Runs a worker; if it fails or panics, ends all of them.
+fn watched(shared: &Shared, worker: Worker) -> io::Result<()> {
+    struct EndAll<'a>(Option<&'a Shared>);
+    impl Drop for EndAll<'_> {
+        fn drop(&mut self) {
+            if let Some(shared) = self.0 {
+                shared.end();
+            }
+        }
+    }
+    let mut end = EndAll(Some(shared));
+    worker.run()?;
+    end.0 = None;
+    Ok(())
+}
+
+/// Binds and serves; `on_ready` gets each address line, `tcp://ID@IP:PORT`, before the first connection is taken.
+///
+/// # Errors
+/// See [`RelayError`].
+pub fn run(options: RelayOptions, mut on_ready: impl FnMut(&str)) -> Result<RelayEnd, RelayError> {
+    let relay = Relay::bind(options)?;
+    relay.addresses().iter().for_each(|address| on_ready(address));
+    relay.run()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,496 @@
+//! `vp-attach`: a session joined to standard input and output, or to a program.
+
+use crate::identity::PeerId;
+use crate::names::AppName;
+use crate::net::child::{Child, spawn};
+use crate::net::signals::Request;
+use crate::net::stdio::{Sink, Source};
+use crate::node::{Event, Key};
+use crate::run::callers::{Reload, reread};
+use crate::run::event_loop::{Context, FIRST_TOKEN, Notice, Tool, ToolError};
+use crate::run::farewell::{FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, OUTCAST_TIME, held_until, status_number};
+use crate::run::joint::{Joint, Way};
+use crate::session::Event as SessionEvent;
+use crate::wire::CloseCode;
+use mio::Token;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Which end this is.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// Calls this application of this peer.
+    Dial(PeerId, AppName),
+    /// Waits for callers of this application.
+    Listen {
+        /// The application.
+        app: AppName,
+        /// Goes on after the first session.
+        keep: bool,
+    },
+}
+
+/// Which directions are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directions {
+    /// Both.
+    Both,
+    /// Ours to the peer only.
+    SendOnly,
+    /// The peer's to us only.
+    RecvOnly,
+}
+
+/// What `vp-attach` was asked to do.
+pub struct Options {
+    /// Which end.
+    pub end: End,
+    /// The program to join sessions to, instead of standard input and output.
+    pub exec: Option<OsString>,
+    /// Which directions are joined.
+    pub directions: Directions,
+    /// How the environment of a program names the peer: by petname, if it has one.
+    pub peer_name: Box<dyn Fn(&PeerId) -> String>,
+    /// What SIGHUP does to a listener.
+    pub reload: Reload,
+}
+
+/// Tokens of one joint: its source, its sink, its child.
+const TOKENS: usize = 4;
+
+/// Where a session's bytes come from and go to, and the program that is both.
+type Ends = (Option<Source>, Option<Sink>, Option<Child>);
+
+struct Running {
+    joint: Joint,
+    child: Option<Child>,
+    /// The close code the child's status calls for, once it has ended.
+    child_code: Option<CloseCode>,
+    status: i32,
+    /// The peer hears of that status not before.
+    held_until: Option<Instant>,
+    peer_closed: Option<CloseCode>,
+    closed: bool,
+}
+
+/// The tool.
+pub struct Attach {
+    options: Options,
+    /// Callers that have opened no stream yet, and until when they should.
+    waiting: Vec<(Key, Instant)>,
+    running: BTreeMap<usize, Running>,
+    /// Sessions whose end the peer has still to learn of, and when to stop waiting for that.
+    closing: Vec<(Key, Instant)>,
+    orphans: BTreeMap<usize, Child>,
+    next_slot: usize,
+    result: Result<(), ToolError>,
+    finished: bool,
+    stopping: Option<i32>,
+}
+
+impl Attach {
+    /// A tool that has not begun.
+    pub fn new(options: Options) -> Attach {
+        Attach {
+            options,
+            waiting: Vec::new(),
+            running: BTreeMap::new(),
+            closing: Vec::new(),
+            orphans: BTreeMap::new(),
+            next_slot: 0,
+            result: Ok(()),
+            finished: false,
+            stopping: None,
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        matches!(self.options.end, End::Listen { keep: true, .. })
+    }
+
+    fn finish(&mut self, result: Result<(), ToolError>) {
+        if !self.finished {
+            self.finished = true;
+            self.result = result;
+        }
+    }
+
+    fn begin(&mut self, ctx: &mut Context<'_>, key: Key, stream: u32) -> Result<(), ToolError> {
+        let peer = ctx.node.peer(key);
+        let (mut source, mut sink, child) = self.ends(ctx, key)?;
+        match self.options.directions {
+            Directions::Both => {}
+            Directions::SendOnly => sink = None,
+            Directions::RecvOnly => source = None,
+        }
+        let slot = self.next_slot;
+        self.next_slot += 1;
+        let base = FIRST_TOKEN + slot * TOKENS;
+        let io = |error| ToolError::Io("watching a descriptor", error);
+        if let Some(source) = &mut source {
+            source.register(ctx.registry, Token(base)).map_err(io)?;
+        }
+        if let Some(sink) = &mut sink {
+            sink.register(ctx.registry, Token(base + 1)).map_err(io)?;
+        }
+        if let Some(child) = &child {
+            child.register(ctx.registry, Token(base + 2)).map_err(io)?;
+        }
+        let Some(session) = ctx.node.session(key) else { return Ok(()) };
+        let mut joint = Joint::new(session, key, stream, (source, sink));
+        if self.options.exec.is_some() {
+            joint = joint.may_lose_reader();
+        }
+        debug_assert!(peer.is_some());
+        let running =
+            Running { joint, child, child_code: None, status: 0, held_until: None, peer_closed: None, closed: false };
+        self.running.insert(slot, running);
+        Ok(())
+    }
+
+    fn ends(&self, ctx: &Context<'_>, key: Key) -> Result<Ends, ToolError> {
+        let Some(command) = &self.options.exec else {
+            let source = Source::stdin().map_err(|error| ToolError::Io("opening standard input", error))?;
+            let sink = Sink::stdout().map_err(|error| ToolError::Io("opening standard output", error))?;
+            return Ok((Some(source), Some(sink), None));
+        };
+        let (peer, app) = ctx.node.called(key).ok_or(ToolError::Expired)?;
+        let environment = [("VP_PEER", (self.options.peer_name)(&peer)), ("VP_APP", app.to_string())];
+        let spawned = spawn(command, &environment).map_err(|error| ToolError::Io("starting the command", error))?;
+        Ok((Some(spawned.source), Some(spawned.sink), Some(spawned.child)))
+    }
+
+    fn handle_session_events(&mut self, ctx: &mut Context<'_>, key: Key) {
+        while let Some(event) = ctx.node.session(key).and_then(crate::session::Session::poll_event) {
+            match event {
+                SessionEvent::StreamOpened { id, service } => {
+                    // Whoever asks for anything else, or only whether it would work, is not joined to anything.
+                    let meant = ctx.node.called(key).is_some_and(|(_, app)| app.as_str().as_bytes() == service);
+                    let place = self.waiting.iter().position(|(waiting, _)| *waiting == key && meant);
+                    let Some(place) = place else {
+                        if let Some(session) = ctx.node.session(key) {
+                            session.refuse_stream(id, CloseCode::Refused);
+                        }
+                        continue;
+                    };
+                    self.waiting.swap_remove(place);
+                    if let Some(session) = ctx.node.session(key) {
+                        session.accept_stream(id);
+                    }
+                    if let Err(error) = self.begin(ctx, key, id) {
+                        self.session_failed(ctx, key, error, CloseCode::Failed);
+                    }
+                }
+                SessionEvent::StreamRefused { code, .. } => {
+                    let code = CloseCode::from_wire(code);
+                    self.session_failed(ctx, key, ToolError::PeerClosed(code), CloseCode::Done);
+                }
+                SessionEvent::Closed { code } => {
+                    let running = self.running.values_mut().find(|running| running.joint.key == key);
+                    if let Some(running) = running {
+                        running.peer_closed = Some(CloseCode::from_wire(code));
+                    }
+                }
+                SessionEvent::StreamAccepted { .. } => {}
+            }
+        }
+    }
+
+    /// Lets go of callers that have a path to us and say nothing. True if there were any.
+    fn check_greeting_times(&mut self, ctx: &mut Context<'_>) -> bool {
+        let mut silent = Vec::new();
+        for (key, until) in self.waiting.iter_mut().filter(|(_, until)| *until <= ctx.now) {
+            if ctx.node.session(*key).is_some_and(|session| session.has_lane()) {
+                silent.push(*key);
+            }
+            *until = ctx.now + GREETING_TIME;
+        }
+        for key in &silent {
+            self.session_failed(ctx, *key, ToolError::Protocol("called and then said nothing"), CloseCode::Protocol);
+        }
+        !silent.is_empty()
+    }
+
+    /// Takes the new list of who may call. Sessions of those who may no more end.
+    fn handle_reload(&mut self, ctx: &mut Context<'_>) {
+        ctx.node.hurry(ctx.now);
+        if let End::Dial(..) = self.options.end {
+            return;
+        }
+        let Some(taken) = reread(ctx, &self.options.reload) else { return };
+        for key in taken.outcasts {
+            // Those that are about to end anyway have nothing left to say.
+            if !self.closing.iter().any(|(closing, _)| *closing == key) {
+                self.session_failed(ctx, key, ToolError::CastOut, CloseCode::Refused);
+            }
+        }
+    }
+
+    /// One session of a tool that may go on has come to a bad end.
+    fn session_failed(&mut self, ctx: &mut Context<'_>, key: Key, error: ToolError, code: CloseCode) {
+        if let Some(session) = ctx.node.session(key) {
+            session.close(code);
+        }
+        self.tell_end(ctx, key, Some(&error));
+        let time = if matches!(error, ToolError::CastOut) { OUTCAST_TIME } else { FAREWELL_TIME };
+        self.retire(ctx, key, time);
+        if self.keeps() {
+            if let Some(peer) = ctx.node.peer(key) {
+                (ctx.notices)(Notice::SessionFailed(peer, &error));
+            }
+        } else {
+            self.result = Err(error);
+        }
+    }
+
+    /// Tells how a joint ended, if there was one.
+    fn tell_end(&self, ctx: &mut Context<'_>, key: Key, error: Option<&ToolError>) {
+        let running = self.running.values().find(|running| running.joint.key == key);
+        if let (Some(running), Some((peer, app))) = (running, ctx.node.called(key)) {
+            (ctx.notices)(Notice::Joined(peer, app.as_str(), &running.joint.end(error)));
+        }
+    }
+
+    /// Takes the joint apart and lets the node settle the rest, within a bound: without a path it could take for ever.
+    fn retire(&mut self, ctx: &mut Context<'_>, key: Key, time: Duration) {
+        self.waiting.retain(|(waiting, _)| *waiting != key);
+        let slot = self.running.iter().find(|(_, running)| running.joint.key == key).map(|(slot, _)| *slot);
+        if let Some(mut running) = slot.and_then(|slot| self.running.remove(&slot)) {
+            if let Some(mut source) = running.joint.source.take() {
+                source.deregister(ctx.registry);
+            }
+            if let Some(sink) = running.joint.sink.take() {
+                // Nothing more will be written: an error of closing changes nothing.
+                let _ = sink.close(ctx.registry);
+            }
+            if let Some(child) = running.child.take().filter(|_| running.child_code.is_none()) {
+                // It stays until its end can be collected, or it would be a zombie for as long as we live.
+                child.terminate();
+                self.orphans.extend(slot.map(|slot| (slot, child)));
+            }
+        }
+        ctx.node.release(ctx.now, key);
+        self.closing.push((key, ctx.now + time));
+    }
+
+    fn pump_one(&mut self, ctx: &mut Context<'_>, slot: usize) -> Result<bool, (Key, ToolError)> {
+        let Some(running) = self.running.get_mut(&slot) else { return Ok(false) };
+        let key = running.joint.key;
+        let failed = |error| (key, error);
+        let mut moved = running.joint.pump(ctx).map_err(failed)?;
+        // With nobody left to read, what is still to be sent counts only if all of it is here already.
+        if running.joint.is_sink_gone() && self.options.exec.is_none() && running.joint.source.is_some() {
+            return Err((key, ToolError::OutputGone));
+        }
+        let Some(session) = ctx.node.session(key) else { return Err((key, ToolError::Expired)) };
+        if let Some(error) = session.failure() {
+            return Err((key, error.into()));
+        }
+        if running.child_code.is_some() && running.joint.source.is_none() && running.joint.inward() == Way::Open {
+            // The program has ended and all it wrote is on its way: what it did not read is not wanted.
+            running.joint.end_inward(session, ctx.registry, CloseCode::Done).map_err(failed)?;
+            moved = true;
+        }
+        running.held_until.take_if(|at| *at <= ctx.now);
+        let ended = running.child_code.is_some() && running.held_until.is_none();
+        let working = running.child.is_some() && !ended;
+        let broken_off = running.peer_closed.is_some_and(|code| code != CloseCode::Done);
+        let no_more = running.peer_closed.is_some() && session.readable(running.joint.stream).is_empty();
+        if !running.closed && (broken_off || (!working && (running.joint.is_over() || no_more))) {
+            running.closed = true;
+            session.close(running.child_code.unwrap_or(CloseCode::Done));
+            moved = true;
+        }
+        // The peer's last word carries the fate of its program, so it is waited for.
+        if running.closed && running.peer_closed.is_some() {
+            if let Err(error) = Self::verdict(running) {
+                return Err((key, error));
+            }
+            self.tell_end(ctx, key, None);
+            self.retire(ctx, key, FAREWELL_TIME);
+            return Ok(true);
+        }
+        Ok(moved)
+    }
+
+    fn verdict(running: &Running) -> Result<(), ToolError> {
+        let cut = [running.joint.outward(), running.joint.inward()].into_iter().find_map(|way| match way {
+            Way::Cut(code) if code != CloseCode::Done => Some(code),
+            _ => None,
+        });
+        if running.child_code == Some(CloseCode::Failed) {
+            return Err(ToolError::Command(running.status));
+        }
+        if running.joint.is_sink_gone() && running.child_code.is_none() {
+            return Err(ToolError::OutputGone);
+        }
+        match running.peer_closed.filter(|code| *code != CloseCode::Done).or(cut) {
+            Some(CloseCode::Failed) => Err(ToolError::FarCommand(None)),
+            Some(code) => Err(ToolError::PeerClosed(code)),
+            None if !running.joint.is_over() => Err(ToolError::PeerClosed(CloseCode::Cancelled)),
+            None => Ok(()),
+        }
+    }
+
+    fn reap_child(&mut self, now: Instant, slot: usize) -> io::Result<()> {
+        if let Some(orphan) = self.orphans.get_mut(&slot) {
+            if orphan.try_wait()?.is_some() {
+                self.orphans.remove(&slot);
+            }
+            return Ok(());
+        }
+        let Some(running) = self.running.get_mut(&slot) else { return Ok(()) };
+        let Some(child) = &mut running.child else { return Ok(()) };
+        if let Some(status) = child.try_wait()? {
+            running.status = status_number(status);
+            running.held_until = held_until(now, running.status);
+            running.child_code = Some(if status.success() { CloseCode::Done } else { CloseCode::Failed });
+        }
+        Ok(())
+    }
+
+    /// Ends every session, and nobody is waited for long.
+    fn interrupt(&mut self, ctx: &mut Context<'_>, signal: i32) {
+        self.stopping = Some(signal);
+        if let End::Listen { app, .. } = &self.options.end {
+            ctx.node.unlisten(app);
+        }
+        let running = self.running.values().map(|running| running.joint.key);
+        let keys: Vec<Key> = self.waiting.iter().map(|(key, _)| *key).chain(running).collect();
+        for key in keys {
+            if let Some(session) = ctx.node.session(key) {
+                session.close(CloseCode::GoingAway);
+            }
+            self.tell_end(ctx, key, Some(&ToolError::Signal(signal)));
+            self.retire(ctx, key, INTERRUPTED_TIME);
+        }
+        // Those that were about to end anyway hold nobody up either.
+        let until = ctx.now + INTERRUPTED_TIME;
+        self.closing.iter_mut().for_each(|(_, at)| *at = until.min(*at));
+    }
+}
+
+impl Tool for Attach {
+    fn start(&mut self, ctx: &mut Context<'_>) {
+        match &self.options.end {
+            End::Dial(peer, app) => {
+                ctx.node.call(ctx.now, *peer, app.clone());
+            }
+            End::Listen { app, .. } => ctx.node.listen(app.clone()),
+        }
+    }
+
+    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
+        match event {
+            Event::Up { key, app, .. } => match self.options.end {
+                End::Dial(..) => {
+                    let stream = ctx.node.session(*key).and_then(|s| s.open_stream(ctx.now, app.as_str()));
+                    if let Some(stream) = stream {
+                        if let Err(error) = self.begin(ctx, *key, stream) {
+                            self.session_failed(ctx, *key, error, CloseCode::Failed);
+                        }
+                    }
+                }
+                End::Listen { .. } => self.waiting.push((*key, ctx.now + GREETING_TIME)),
+            },
+            Event::Failed { key, why } => {
+                let error = ToolError::Node(*why);
+                if self.keeps() {
+                    self.session_failed(ctx, *key, error, CloseCode::Done);
+                } else {
+                    self.finish(Err(error));
+                }
+            }
+            Event::Fatal { why } => self.finish(Err(ToolError::Node(*why))),
+            _ => {}
+        }
+    }
+
+    fn handle_ready(&mut self, ctx: &mut Context<'_>, event: &mio::event::Event) {
+        let place = event.token().0 - FIRST_TOKEN;
+        let (slot, which) = (place / TOKENS, place % TOKENS);
+        if which == 2 {
+            if let Err(error) = self.reap_child(ctx.now, slot) {
+                if let Some(key) = self.running.get(&slot).map(|running| running.joint.key) {
+                    self.session_failed(ctx, key, ToolError::Io("waiting for the command", error), CloseCode::Failed);
+                }
+            }
+            return;
+        }
+        let Some(running) = self.running.get_mut(&slot) else { return };
+        match (which, &mut running.joint.source, &mut running.joint.sink) {
+            (0, Some(source), _) => source.handle_ready(),
+            // A reader that went is noticed by writing to it: there may be nothing left to write.
+            (1, _, Some(sink)) => sink.handle_ready(false),
+            _ => {}
+        }
+    }
+
+    fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        let keys: Vec<Key> = self
+            .waiting
+            .iter()
+            .map(|(key, _)| *key)
+            .chain(self.running.values().map(|running| running.joint.key))
+            .collect();
+        for key in keys {
+            self.handle_session_events(ctx, key);
+            let failure = ctx.node.session(key).and_then(|session| session.failure());
+            if let (Some(error), true) = (failure, self.waiting.iter().any(|(waiting, _)| *waiting == key)) {
+                self.session_failed(ctx, key, error.into(), CloseCode::Protocol);
+            }
+        }
+        moved |= self.check_greeting_times(ctx);
+        let slots: Vec<usize> = self.running.keys().copied().collect();
+        for slot in slots {
+            match self.pump_one(ctx, slot) {
+                Ok(any) => moved |= any,
+                Err((key, error)) => {
+                    let code = match &error {
+                        ToolError::Command(_) => CloseCode::Failed,
+                        _ => CloseCode::Cancelled,
+                    };
+                    self.session_failed(ctx, key, error, code);
+                    moved = true;
+                }
+            }
+        }
+        for (key, _) in self.closing.iter().filter(|(_, at)| *at <= ctx.now) {
+            ctx.node.abandon(ctx.now, *key);
+        }
+        self.closing.retain(|(key, _)| ctx.node.knows(*key));
+        if self.finished {
+            return moved;
+        }
+        let idle = self.running.is_empty() && self.closing.is_empty() && self.waiting.is_empty();
+        let begun = self.next_slot > 0 || self.result.is_err();
+        if idle && self.stopping.is_some() {
+            let signal = self.stopping.unwrap_or_default();
+            self.finish(Err(ToolError::Signal(signal)));
+        } else if idle && begun && !self.keeps() {
+            let result = std::mem::replace(&mut self.result, Ok(()));
+            self.finish(result);
+        }
+        moved
+    }
+
+    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
+        match request {
+            Request::Refresh => self.handle_reload(ctx),
+            Request::Status => (ctx.notices)(Notice::Status),
+            Request::End(signal) => self.interrupt(ctx, signal),
+        }
+    }
+
+    fn outcome(&mut self) -> Option<Result<(), ToolError>> {
+        self.finished.then(|| std::mem::replace(&mut self.result, Ok(())))
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let held = self.running.values().filter_map(|running| running.held_until);
+        self.closing.iter().chain(&self.waiting).map(|(_, at)| *at).chain(held).min()
+    }
+}

@@ -1,0 +1,212 @@
+//! `vp-portrep check`: whether a mapping works, hop by hop.
+
+use crate::identity::PeerId;
+use crate::net::signals::Request;
+use crate::node::{Event, Key};
+use crate::ports::service::{Service, Wish};
+use crate::run::event_loop::{CloseCode, Context, Down, Failure, Notice, Tool, ToolError};
+use crate::session::Event as SessionEvent;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How long the far side has for its answer: longer than it gives its target.
+const ANSWER_TIME: Duration = Duration::from_secs(15);
+/// How long the end of the session is waited for.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A part of the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// From here to a relay.
+    Relay,
+    /// From the relay to the peer.
+    Peer,
+    /// From the peer's key to what it may use.
+    Export,
+    /// From the peer to the target.
+    Target,
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hop::Relay => "relay",
+            Hop::Peer => "peer",
+            Hop::Export => "export",
+            Hop::Target => "target",
+        })
+    }
+}
+
+/// What became of a hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// It works.
+    Ok,
+    /// Nobody is there.
+    Absent,
+    /// Somebody is there and says no.
+    Refused,
+    /// There is no way.
+    Unreachable,
+    /// There may be a way, but nobody answers.
+    Silent,
+    /// Somebody is there who should not be, or who does not do what he should.
+    Wrong,
+}
+
+impl fmt::Display for Passage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Passage::Ok => "ok",
+            Passage::Absent => "absent",
+            Passage::Refused => "refused",
+            Passage::Unreachable => "unreachable",
+            Passage::Silent => "silent",
+            Passage::Wrong => "wrong",
+        })
+    }
+}
+
+/// The tool.
+pub struct Check {
+    peer: PeerId,
+    service: Service,
+    relay_told: bool,
+    key: Option<Key>,
+    deadline: Option<Instant>,
+    verdict: Option<Result<(), ToolError>>,
+    finished: bool,
+}
+
+impl Check {
+    /// Of this service of a peer.
+    pub fn new(peer: PeerId, service: Service) -> Check {
+        Check { peer, service, relay_told: false, key: None, deadline: None, verdict: None, finished: false }
+    }
+
+    fn tell(ctx: &mut Context<'_>, hop: Hop, passage: Passage) {
+        (ctx.notices)(Notice::Hop(hop, passage));
+    }
+
+    fn handle_failure(&mut self, ctx: &mut Context<'_>, why: Failure) {
+        if matches!(why, Failure::NotServed | Failure::WrongKind { .. }) {
+            Self::tell(ctx, Hop::Peer, Passage::Ok);
+        }
+        let (hop, passage) = match why {
+            Failure::NotServed => (Hop::Export, Passage::Absent),
+            Failure::WrongKind { .. } => (Hop::Export, Passage::Wrong),
+            // A relay says nothing to who means another one: somebody is there who does not do what he should.
+            Failure::NoRelay(Down::Impostor | Down::Unproven) => (Hop::Relay, Passage::Wrong),
+            Failure::NoRelay(_) => (Hop::Relay, Passage::Unreachable),
+            Failure::RefusedByRelay(_) => (Hop::Relay, Passage::Refused),
+            // A check receives nothing that another could receive too.
+            Failure::PeerAbsent | Failure::SessionGone | Failure::Yielded => (Hop::Peer, Passage::Absent),
+            Failure::RefusedByPeer(_) => (Hop::Peer, Passage::Refused),
+            Failure::PeerUnauthentic => (Hop::Peer, Passage::Wrong),
+        };
+        Self::tell(ctx, hop, passage);
+        self.verdict = Some(Err(ToolError::Node(why)));
+        self.finished = true;
+    }
+
+    /// The far side has answered, or the session has ended without an answer.
+    fn conclude(&mut self, ctx: &mut Context<'_>, key: Key, result: Result<(), ToolError>) {
+        self.verdict.get_or_insert(result);
+        if let Some(session) = ctx.node.session(key) {
+            session.close(CloseCode::Done);
+        }
+        ctx.node.release(ctx.now, key);
+        self.deadline = Some(ctx.now + GOODBYE);
+    }
+
+    fn handle_answer(&mut self, ctx: &mut Context<'_>, key: Key, refused: Option<CloseCode>) {
+        let target = match refused {
+            None => Passage::Ok,
+            Some(CloseCode::TargetRefused) => Passage::Refused,
+            Some(CloseCode::TargetUnreachable) => Passage::Unreachable,
+            Some(code) => {
+                Self::tell(ctx, Hop::Export, Passage::Refused);
+                return self.conclude(ctx, key, Err(ToolError::PeerClosed(code)));
+            }
+        };
+        Self::tell(ctx, Hop::Export, Passage::Ok);
+        Self::tell(ctx, Hop::Target, target);
+        self.conclude(ctx, key, refused.map_or(Ok(()), |code| Err(ToolError::PeerClosed(code))));
+    }
+}
+
+impl Tool for Check {
+    fn start(&mut self, ctx: &mut Context<'_>) {
+        ctx.node.call(ctx.now, self.peer, self.service.app.clone());
+    }
+
+    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
+        match event {
+            Event::RelayUp { .. } if !std::mem::replace(&mut self.relay_told, true) => {
+                Self::tell(ctx, Hop::Relay, Passage::Ok);
+            }
+            Event::Up { key, .. } => {
+                Self::tell(ctx, Hop::Peer, Passage::Ok);
+                self.key = Some(*key);
+                self.deadline = Some(ctx.now + ANSWER_TIME);
+                let text = self.service.text(Wish::Probe);
+                if let Some(session) = ctx.node.session(*key) {
+                    session.open_stream(ctx.now, &text);
+                }
+            }
+            // It may come yet, but what was asked is whether it works now.
+            Event::NotServed { .. } => self.handle_failure(ctx, Failure::NotServed),
+            Event::Failed { why, .. } | Event::Fatal { why } => self.handle_failure(ctx, *why),
+            _ => {}
+        }
+    }
+
+    fn handle_ready(&mut self, _: &mut Context<'_>, _: &mio::event::Event) {}
+
+    fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
+        let Some(key) = self.key else { return false };
+        let failure = ctx.node.session(key).and_then(|session| session.failure());
+        if let (Some(error), None) = (failure, &self.verdict) {
+            self.conclude(ctx, key, Err(error.into()));
+        }
+        while let Some(event) = ctx.node.session(key).and_then(|session| session.poll_event()) {
+            match event {
+                SessionEvent::StreamAccepted { .. } => self.handle_answer(ctx, key, None),
+                SessionEvent::StreamRefused { code, .. } => {
+                    self.handle_answer(ctx, key, Some(CloseCode::from_wire(code)));
+                }
+                SessionEvent::Closed { code } => {
+                    self.conclude(ctx, key, Err(ToolError::PeerClosed(CloseCode::from_wire(code))));
+                }
+                SessionEvent::StreamOpened { id, .. } => {
+                    if let Some(session) = ctx.node.session(key) {
+                        session.refuse_stream(id, CloseCode::NotHere);
+                    }
+                }
+            }
+        }
+        let late = self.deadline.is_some_and(|at| at <= ctx.now);
+        if late && self.verdict.is_none() {
+            Self::tell(ctx, Hop::Export, Passage::Silent);
+            self.verdict = Some(Err(ToolError::Expired));
+        }
+        self.finished |= self.verdict.is_some() && (late || !ctx.node.knows(key));
+        false
+    }
+
+    fn handle_signal(&mut self, _: &mut Context<'_>, request: Request) {
+        if let Request::End(signal) = request {
+            self.verdict = Some(Err(ToolError::Signal(signal)));
+            self.finished = true;
+        }
+    }
+
+    fn outcome(&mut self) -> Option<Result<(), ToolError>> {
+        if self.finished { self.verdict.take() } else { None }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+}

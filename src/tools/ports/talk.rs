@@ -1,0 +1,170 @@
+//! The SOCKS server of an import: what an application says before it is joined to a stream.
+//!
+//! Exactly what belongs to the greeting and the request is read, so that what an application sends behind them is there
+//! for whoever comes next.
+
+use super::Portrep;
+use super::desk::{End, Held};
+use super::slots::Slot;
+use crate::net::Read;
+use crate::net::tcp::Socket;
+use crate::ports::socks::{self, Parsed, Reply};
+use crate::run::event_loop::Context;
+
+/// An application that has not yet said what it wants.
+pub struct Talk {
+    /// The connection.
+    pub socket: Socket,
+    import: usize,
+    greeted: bool,
+    said: Vec<u8>,
+}
+
+/// What came of listening to it.
+enum Turn {
+    /// It has more to say.
+    Later,
+    /// It wants this destination.
+    Wants(Vec<u8>),
+    /// It is no application of SOCKS 5, or it has gone; and what to answer.
+    Bad(Option<Reply>),
+}
+
+impl Talk {
+    /// With a connection that this import accepted.
+    pub fn new(socket: Socket, import: usize) -> Talk {
+        Talk { socket, import, greeted: false, said: Vec::new() }
+    }
+
+    fn advance(&mut self) -> Turn {
+        loop {
+            let more = if self.greeted {
+                match socks::request(&self.said) {
+                    Parsed::Done(field, _) => return Turn::Wants(self.said[field].to_vec()),
+                    Parsed::Bad(reply) => return Turn::Bad(reply),
+                    Parsed::More(count) => count,
+                }
+            } else {
+                match socks::greeting(&self.said) {
+                    Parsed::Done(acceptable, _) => match self.greet(acceptable) {
+                        true => continue,
+                        false => return Turn::Bad(None),
+                    },
+                    Parsed::Bad(reply) => return Turn::Bad(reply),
+                    Parsed::More(count) => count,
+                }
+            };
+            let at = self.said.len();
+            self.said.resize(at + more, 0);
+            let read = self.socket.try_read(&mut self.said[at..]);
+            let count = if let Ok(Read::Bytes(count)) = read { count } else { 0 };
+            self.said.truncate(at + count);
+            match read {
+                Ok(Read::Bytes(_)) => {}
+                Ok(Read::Later) => return Turn::Later,
+                Ok(Read::End) | Err(_) => return Turn::Bad(None),
+            }
+        }
+    }
+
+    /// True if it may go on.
+    fn greet(&mut self, acceptable: bool) -> bool {
+        self.greeted = true;
+        self.said.clear();
+        // A fresh connection has room for two bytes.
+        self.socket.try_write(&socks::greeting_answer(acceptable)).is_ok() && acceptable
+    }
+}
+
+impl Portrep {
+    /// An application may have said more. True if it has said all.
+    pub(super) fn advance_talk(&mut self, ctx: &mut Context<'_>, slot: Slot) -> bool {
+        let Some(End::Talk(talk)) = self.desk.ends.get_mut(slot) else { return false };
+        let number = talk.import;
+        let (asked, bad) = match talk.advance() {
+            Turn::Later => return false,
+            Turn::Wants(destination) => (destination, None),
+            Turn::Bad(reply) => (Vec::new(), Some(reply)),
+        };
+        self.desk.ends.alter(slot, |end| match end {
+            End::Talk(talk) => {
+                // Whoever is answered is one that waits for an answer.
+                let asked = if matches!(bad, Some(Some(_))) { talk.said } else { asked };
+                Some(End::Held(Held { socket: talk.socket, import: number, asked }))
+            }
+            other => Some(other),
+        });
+        match bad {
+            None => self.place(ctx, slot, number),
+            Some(reply) => self.desk.refuse(ctx, slot, reply.unwrap_or(Reply::Failure)),
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::listen::{FourPorts, Listener};
+    use crate::net::options::Purpose;
+    use crate::net::socket_file::Access;
+    use crate::net::tcp::Place;
+    use std::io::{Read as _, Write as _};
+
+    fn pair() -> (std::net::TcpStream, Talk) {
+        let listener =
+            Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap()), &FourPorts::default(), Access::default())
+                .unwrap();
+        let Place::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
+        let application = std::net::TcpStream::connect(address).unwrap();
+        let socket = loop {
+            if let Some(socket) = listener.try_accept(Purpose::Link).unwrap() {
+                break socket;
+            }
+        };
+        (application, Talk::new(socket, 0))
+    }
+
+    fn until_decided(talk: &mut Talk) -> Turn {
+        loop {
+            match talk.advance() {
+                Turn::Later => std::thread::yield_now(),
+                turn => return turn,
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_is_read_and_nothing_behind_it() {
+        let (mut application, mut talk) = pair();
+        application.write_all(b"\x05\x01\x00\x05\x01\x00\x03\x02db\x15\x38hello").unwrap();
+        let Turn::Wants(destination) = until_decided(&mut talk) else { panic!("a good request") };
+        assert_eq!(destination, b"\x03\x02db\x15\x38");
+        let mut answer = [0; 2];
+        application.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [5, 0]);
+        let mut rest = [0; 16];
+        assert!(matches!(talk.socket.try_read(&mut rest), Ok(Read::Bytes(5))));
+    }
+
+    #[test]
+    fn who_offers_no_way_without_authentication_is_told_so() {
+        let (mut application, mut talk) = pair();
+        application.write_all(&[5, 1, 2]).unwrap();
+        assert!(matches!(until_decided(&mut talk), Turn::Bad(None)));
+        let mut answer = [0; 2];
+        application.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [5, 0xff]);
+    }
+
+    #[test]
+    fn what_is_no_socks_and_what_ends_early_is_bad() {
+        let (mut application, mut talk) = pair();
+        application.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        assert!(matches!(until_decided(&mut talk), Turn::Bad(None)));
+        let (mut application, mut talk) = pair();
+        application.write_all(&[5, 1, 0, 5]).unwrap();
+        drop(application);
+        assert!(matches!(until_decided(&mut talk), Turn::Bad(None)));
+    }
+}

@@ -1,0 +1,477 @@
+//! A transfer of kind *stream* to standard output or to a command: written straight from the session's records.
+//!
+//! ```text
+//! greeting ─▶ taking ─▶ (command ends) ─▶ told ─▶ over
+//!                └─▶ passing over what still comes, after a failure here ─▶ told
+//! ```
+//!
+//! A byte is consumed, and so acknowledged to the sender, when the sink has taken it.
+
+use crate::net::Written;
+use crate::net::child::Child;
+use crate::net::stdio::Sink;
+use crate::run::event_loop::{Item, ToolError};
+use crate::run::farewell::{Ending, Side, held_until, status_number};
+use crate::session::{Half, Session};
+use crate::store::Fault;
+use crate::store::content::ContentHash;
+use crate::transfer::decoder::{Decoder, Piece};
+use crate::transfer::messages::{Answer, ItemOutcome, Offer};
+use crate::transfer::outcome::Violation;
+use crate::transfer::{BlockDecoder, ItemKind, TransferError};
+use crate::wire::CloseCode;
+use mio::{Registry, Token, Waker};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::Instant;
+
+/// Bytes taken before others get their turn.
+const TURN_BYTES: usize = 1024 * 1024;
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The sink takes what comes.
+    Taking,
+    /// It failed; what still comes is not wanted.
+    Passing(ItemOutcome),
+    /// The sender has ended; the command may still run.
+    Ended(ItemOutcome),
+    /// The sender has been told everything.
+    Told(Ending),
+}
+
+/// Bytes that came in packed, and are not with the sink yet.
+#[derive(Default)]
+struct Unpacked {
+    bytes: Vec<u8>,
+    at: usize,
+    /// What they took in the session: consumed when all of them are gone.
+    packed_length: usize,
+}
+
+/// See the module's text.
+pub struct Inflow {
+    stream: u32,
+    sink: Option<Sink>,
+    child: Option<Child>,
+    child_status: Option<i32>,
+    /// Its end is nobody else's business before.
+    held_until: Option<Instant>,
+    decoder: Decoder<Offer>,
+    blocks: BlockDecoder,
+    /// So many bytes at the front of the session's stream are content for the sink.
+    owed: usize,
+    unpacked: Unpacked,
+    taken_bytes: u64,
+    /// Of what the sink has taken, and since when, if somebody wants to know.
+    watched: Option<(Box<ContentHash>, Instant)>,
+    bytes_max: Option<u64>,
+    phase: Phase,
+    item_told: bool,
+    /// What went wrong here, if that says more than the transfer's own end.
+    trouble: Option<ToolError>,
+    /// Answers on their way into the session.
+    answers: Vec<u8>,
+    finished: bool,
+    name: Vec<u8>,
+    waker: Arc<Waker>,
+    /// What a file system that is slow to find errors says at the end.
+    settling: Option<Receiver<io::Result<()>>>,
+}
+
+impl Inflow {
+    /// Begins behind the greeting, which `decoder` has read and found acceptable.
+    pub fn new(
+        stream: u32,
+        decoder: Decoder<Offer>,
+        ends: (Sink, Option<Child>),
+        bytes_max: Option<u64>,
+        name: &[u8],
+        waker: &Arc<Waker>,
+    ) -> Inflow {
+        let mut answers = Vec::new();
+        Answer::Accepted.encode(&mut answers);
+        Inflow {
+            stream,
+            sink: Some(ends.0),
+            child: ends.1,
+            child_status: None,
+            held_until: None,
+            decoder,
+            blocks: BlockDecoder::default(),
+            owed: 0,
+            unpacked: Unpacked::default(),
+            taken_bytes: 0,
+            watched: None,
+            bytes_max,
+            phase: Phase::Taking,
+            item_told: false,
+            trouble: None,
+            answers,
+            finished: false,
+            name: name.to_vec(),
+            waker: Arc::clone(waker),
+            settling: None,
+        }
+    }
+
+    /// Computes the hash of what is taken, if that is wanted.
+    pub fn telling_item(mut self, now: Instant, wanted: bool) -> Inflow {
+        self.watched = wanted.then(|| (Box::default(), now));
+        self
+    }
+
+    /// How it ended, as the one item of its transfer, once the sender has been told it and if that is wanted.
+    pub fn item(&self) -> Option<Item> {
+        let ((hasher, since), Phase::Told(ending)) = (self.watched.as_ref()?, self.phase) else { return None };
+        let outcome = match (ending.counts.committed, ending.first_fault) {
+            (0, Some(fault)) => fault.into(),
+            _ => ItemOutcome::Committed,
+        };
+        let hash = (outcome == ItemOutcome::Committed).then(|| hasher.hash());
+        let (path, bytes) = (self.name.clone(), self.taken_bytes);
+        let kind = Some(ItemKind::Stream);
+        Some(Item { path, kind, bytes, hash, renamed: None, outcome, took: since.elapsed() })
+    }
+
+    /// Lets events tell of the sink and of the command's end.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn register(&mut self, registry: &Registry, sink: Token, child: Token) -> io::Result<()> {
+        if let Some(end) = &mut self.sink {
+            end.register(registry, sink)?;
+        }
+        self.child.as_ref().map_or(Ok(()), |process| process.register(registry, child))
+    }
+
+    /// The sink has news; `closed` if its reader has gone.
+    pub fn handle_sink_ready(&mut self, closed: bool) {
+        if let Some(sink) = &mut self.sink {
+            sink.handle_ready(closed);
+        }
+    }
+
+    /// The command has ended, or may have.
+    ///
+    /// # Errors
+    /// Its status cannot be had.
+    pub fn handle_child_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), ToolError> {
+        let Some(child) = &mut self.child else { return Ok(()) };
+        let status = child.try_wait().map_err(|error| ToolError::Io("waiting for the command", error))?;
+        if let Some(status) = status {
+            let status = status_number(status);
+            self.child_status = Some(status);
+            self.held_until = held_until(now, status);
+            if let Some(child) = self.child.take() {
+                child.deregister(registry);
+            }
+        }
+        Ok(())
+    }
+
+    /// When to pump without an event.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.held_until
+    }
+
+    /// Whether it is shown to somebody as it comes, who needs no word on its progress in between.
+    pub fn is_watched(&self) -> bool {
+        self.sink.as_ref().is_some_and(Sink::is_terminal)
+    }
+
+    /// What the sender calls it.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Whether standard output has got anything of it, or its end.
+    pub fn has_put_out(&self) -> bool {
+        let to_command = self.child.is_some() || self.child_status.is_some();
+        !to_command && (self.taken_bytes > 0 || self.sink.is_none())
+    }
+
+    /// Bytes that the sink has taken.
+    pub fn taken_bytes(&self) -> u64 {
+        self.taken_bytes
+    }
+
+    /// The end for our side, once the sender has been told everything.
+    pub fn ending(&self) -> Option<Ending> {
+        match self.phase {
+            Phase::Told(ending) => Some(ending),
+            _ => None,
+        }
+    }
+
+    /// Whether all that was to be told is with the session.
+    pub fn is_flushed(&self) -> bool {
+        self.finished
+    }
+
+    /// What the end means for our side.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn verdict(&mut self, ending: &Ending) -> Result<(), ToolError> {
+        self.trouble.take().map_or_else(|| ending.verdict(Side::Here), Err)
+    }
+
+    /// Breaks off. A command is ended before it can take this for the end of the data.
+    pub fn cut(&mut self, registry: &Registry) {
+        if let Some(child) = self.child.take() {
+            child.deregister(registry);
+            child.terminate();
+        }
+        if let Some(mut sink) = self.sink.take() {
+            // Standard output stays open: the next session may need it.
+            sink.deregister(registry);
+        }
+    }
+
+    /// Moves what can be moved. True if anything was.
+    ///
+    /// # Errors
+    /// The peer broke the protocol, or gave up.
+    pub fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, ToolError> {
+        let mut moved = self.pump_inward(now, session, registry)?;
+        moved |= self.conclude(now);
+        moved |= self.pump_answers(session);
+        if let Half::Broken(code) = session.send_half(self.stream) {
+            return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
+        }
+        Ok(moved)
+    }
+
+    fn pump_inward(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, ToolError> {
+        let mut moved = 0;
+        if self.phase == Phase::Taking && self.sink.as_ref().is_some_and(Sink::is_gone) {
+            self.fail(registry, Trouble::Gone);
+        }
+        while moved < TURN_BYTES && !self.is_ended() {
+            let taken = if self.unpacked.bytes.is_empty() && self.owed == 0 {
+                self.next_message(now, session, registry)?
+            } else {
+                self.write_content(now, session, registry)
+            };
+            if taken == 0 {
+                break;
+            }
+            moved += taken;
+        }
+        if !self.is_ended() {
+            if let Half::Broken(code) = session.recv_half(self.stream) {
+                return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
+            }
+            if session.is_read_out(self.stream) && self.owed == 0 && self.unpacked.bytes.is_empty() {
+                return Err(TransferError::Truncated.into());
+            }
+        }
+        Ok(moved > 0)
+    }
+
+    fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_) | Phase::Told(_))
+    }
+
+    /// Reads the next message, or the header of the next content. Yields how many bytes of the session that took; 0 when
+    /// more must come first.
+    fn next_message(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<usize, ToolError> {
+        let bytes = session.readable(self.stream);
+        let mut input = bytes;
+        let piece = self.decoder.next(&mut input).map_err(TransferError::from)?;
+        let mut used = bytes.len() - input.len();
+        let mut finish = false;
+        match piece {
+            None => {}
+            Some(Piece::Data(content)) => {
+                used -= content.len();
+                self.owed = content.len();
+            }
+            Some(Piece::Packed { raw_length, frame }) => {
+                let raw = self.blocks.decode(raw_length, frame).map_err(|_| TransferError::from(Violation::Block))?;
+                self.unpacked.bytes.extend_from_slice(raw);
+                self.unpacked.packed_length = used;
+            }
+            Some(Piece::Message(Offer::Finish { entries: 0, skipped: 0 })) => finish = true,
+            Some(Piece::Message(Offer::Hello(_))) => return Err(TransferError::from(Violation::Hello).into()),
+            Some(Piece::Message(_)) => return Err(TransferError::from(Violation::Order).into()),
+        }
+        session.read(self.stream, used);
+        if self.unpacked.bytes.is_empty() {
+            session.consume(now, self.stream, used);
+        }
+        if finish {
+            self.end(registry);
+        }
+        Ok(used.max(usize::from(self.owed > 0)))
+    }
+
+    /// Brings content to the sink. Yields how many bytes it took.
+    fn write_content(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> usize {
+        let packed = !self.unpacked.bytes.is_empty();
+        let bytes = if packed {
+            &self.unpacked.bytes[self.unpacked.at..]
+        } else {
+            let bytes = session.readable(self.stream);
+            &bytes[..bytes.len().min(self.owed)]
+        };
+        let wanted = u64::try_from(bytes.len()).unwrap_or(u64::MAX).saturating_add(self.taken_bytes);
+        let too_large = self.bytes_max.is_some_and(|most| wanted > most);
+        let result = match (&mut self.sink, self.phase) {
+            (Some(_), Phase::Taking) if too_large => Err(Trouble::TooLarge),
+            (Some(sink), Phase::Taking) => match sink.try_write(bytes) {
+                Ok(Written::Bytes(count)) => {
+                    if let Some((hasher, _)) = &mut self.watched {
+                        hasher.update(&bytes[..count]);
+                    }
+                    Ok(count)
+                }
+                Ok(Written::Later) => Ok(0),
+                Ok(Written::Gone) => Err(Trouble::Gone),
+                Err(error) => Err(Trouble::Io(error)),
+            },
+            _ => Ok(bytes.len()),
+        };
+        match result {
+            Ok(count) => {
+                self.advance(now, session, packed, count);
+                count
+            }
+            Err(trouble) => {
+                self.fail(registry, trouble);
+                // Something changed: what is there is looked at again.
+                1
+            }
+        }
+    }
+
+    fn advance(&mut self, now: Instant, session: &mut Session, packed: bool, count: usize) {
+        if self.phase == Phase::Taking {
+            self.taken_bytes += u64::try_from(count).unwrap_or(0);
+        }
+        if !packed {
+            self.owed -= count;
+            session.read(self.stream, count);
+            session.consume(now, self.stream, count);
+            return;
+        }
+        self.unpacked.at += count;
+        if self.unpacked.at == self.unpacked.bytes.len() {
+            self.unpacked.bytes.clear();
+            self.unpacked.at = 0;
+            session.consume(now, self.stream, self.unpacked.packed_length);
+        }
+    }
+
+    /// The sink takes no more: the sender is told at once that the rest is not wanted.
+    fn fail(&mut self, registry: &Registry, trouble: Trouble) {
+        if let Some(sink) = self.sink.take() {
+            // It has failed already.
+            let _ = sink.close(registry);
+        }
+        let outcome = self.note(trouble);
+        self.tell_item(outcome);
+        self.phase = Phase::Passing(outcome);
+    }
+
+    /// What a trouble means for the sender; what it means for us is kept.
+    fn note(&mut self, trouble: Trouble) -> ItemOutcome {
+        match trouble {
+            Trouble::TooLarge => Fault::TooLarge.into(),
+            Trouble::Gone => {
+                // Of a command the status says more.
+                if self.child.is_none() && self.child_status.is_none() {
+                    self.trouble = Some(ToolError::OutputGone);
+                }
+                Fault::Cancelled.into()
+            }
+            Trouble::Io(error) => {
+                let fault = Errno::from_io_error(&error).map_or(Fault::Io, Fault::from);
+                self.trouble = Some(ToolError::Io("writing output", error));
+                // Whatever it was, it is no decision of ours.
+                ItemOutcome::Failed(fault)
+            }
+        }
+    }
+
+    /// The sender has ended. What the sink has taken may have yet to reach its place.
+    fn end(&mut self, registry: &Registry) {
+        let result = self.sink.take().map_or(Ok(()), |sink| {
+            self.settling = sink.unsettled()?.map(|file| settle(file, &self.waker)).transpose()?;
+            sink.close(registry)
+        });
+        let outcome = match (self.phase, result) {
+            (Phase::Passing(outcome), _) => outcome,
+            (_, Err(error)) => self.note(Trouble::Io(error)),
+            _ => ItemOutcome::Committed,
+        };
+        self.phase = Phase::Ended(outcome);
+    }
+
+    /// Whether nothing is waited for any more that happens here. An error that shows late is one of writing.
+    fn is_settled(&mut self, now: Instant) -> bool {
+        let news = self.settling.as_ref().map(Receiver::try_recv);
+        match news {
+            Some(Err(TryRecvError::Empty)) => return false,
+            Some(Ok(Err(error))) => self.phase = Phase::Ended(self.note(Trouble::Io(error))),
+            _ => {}
+        }
+        self.settling = None;
+        self.held_until.take_if(|at| *at <= now);
+        self.child.is_none() && self.held_until.is_none()
+    }
+
+    /// Tells the sender how it ended, as soon as the command has.
+    fn conclude(&mut self, now: Instant) -> bool {
+        let (Phase::Ended(_), true) = (self.phase, self.is_settled(now)) else { return false };
+        let Phase::Ended(outcome) = self.phase else { return false };
+        let failed = self.child_status.filter(|status| *status != 0);
+        let ending = Ending::of_stream(outcome, failed, Side::Here);
+        self.tell_item(outcome);
+        let (status, counts, command_status) = (ending.status, ending.counts, failed.unwrap_or(0));
+        Answer::Done { status, counts, command_status }.encode(&mut self.answers);
+        self.phase = Phase::Told(ending);
+        true
+    }
+
+    fn tell_item(&mut self, outcome: ItemOutcome) {
+        if !std::mem::replace(&mut self.item_told, true) {
+            Answer::Item { index: 0, outcome }.encode(&mut self.answers);
+        }
+    }
+
+    fn pump_answers(&mut self, session: &mut Session) -> bool {
+        let count = session.write(self.stream, &self.answers);
+        self.answers.drain(..count);
+        if self.answers.is_empty() && !self.finished && matches!(self.phase, Phase::Told(_)) {
+            self.finished = true;
+            session.finish(self.stream);
+            return true;
+        }
+        count > 0
+    }
+}
+
+/// Syncs a file in a thread; the waker tells when the result is there.
+fn settle(file: OwnedFd, waker: &Arc<Waker>) -> io::Result<Receiver<io::Result<()>>> {
+    let (teller, news) = channel();
+    let waker = Arc::clone(waker);
+    std::thread::Builder::new().name("settle".to_owned()).spawn(move || {
+        // Failing means that nobody waits for it any more.
+        let _ = teller.send(rustix::fs::fsync(file).map_err(io::Error::from));
+        let _ = waker.wake();
+    })?;
+    Ok(news)
+}
+
+/// Why a sink takes no more.
+enum Trouble {
+    TooLarge,
+    Gone,
+    Io(io::Error),
+}

@@ -1,0 +1,93 @@
+//! The engine's part of receiving: which job a session of files calls for.
+
+use super::command::CommandLine;
+use super::leash::Leashed;
+use super::writers::{Feed, Output, OutputNews};
+use crate::identity::PeerId;
+use crate::run::engine::Pump;
+use crate::run::event_loop::ToolError;
+use crate::transfer::{Destination, OnReceived, ReceiveJob, ReceiveOutcome, ReceivePolicy, Received, TransferError};
+use mio::Waker;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// An engine that receives files.
+pub type Engine = Pump<Result<ReceiveOutcome, TransferError>>;
+
+/// What an engine needs to know of its session.
+pub struct Order {
+    /// Who sends.
+    pub peer: PeerId,
+    /// The stream.
+    pub stream: u32,
+    /// What is taken.
+    pub policy: ReceivePolicy,
+    /// The command, if there is one.
+    pub command: Option<CommandLine>,
+    /// The end of each item is to be told.
+    pub tells_items: bool,
+}
+
+fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> ToolError {
+    move |error| ToolError::Io(what, error)
+}
+
+impl Order {
+    /// Starts an engine that puts items into `directory`. The first of the two holds the command, the second what is waited
+    /// for until it may begin.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn into_directory(
+        self,
+        waker: &Arc<Waker>,
+        directory: PathBuf,
+        (leashed, held): (Leashed, Leashed),
+    ) -> Result<Engine, ToolError> {
+        let base = directory.clone();
+        let hook = self.command.clone().map(|command| -> Box<OnReceived<'static>> {
+            Box::new(move |item: &Received| command.run(&base, item.path.as_bytes(), &leashed))
+        });
+        self.start(waker, Destination::Directory(directory), hook, held)
+    }
+
+    /// Starts an engine for one file, called `name`, that goes to the command or to standard output, and yields news of the
+    /// latter. The first of `leashed` holds the command, the second what is written to either.
+    ///
+    /// # Errors
+    /// There is no such output, or the system gives no process or thread.
+    pub fn into_writer(
+        self,
+        waker: &Arc<Waker>,
+        name: &[u8],
+        leashed: (Leashed, Leashed),
+    ) -> Result<(Engine, Option<Arc<OutputNews>>), ToolError> {
+        let Some(command) = &self.command else {
+            let (output, news) = Output::stdout(leashed.1).map_err(io("opening standard output"))?;
+            let engine = self.start(waker, Destination::Writer(Box::new(output)), None, leashed.0)?;
+            return Ok((engine, Some(news)));
+        };
+        let (feed, fed) = Feed::start(command, name, leashed.clone()).map_err(io("starting the command"))?;
+        let hook: Box<OnReceived<'static>> = Box::new(move |_: &Received| fed.wait());
+        let engine = self.start(waker, Destination::Writer(Box::new(feed)), Some(hook), leashed.1)?;
+        Ok((engine, None))
+    }
+
+    fn start(
+        self,
+        waker: &Arc<Waker>,
+        destination: Destination,
+        on_received: Option<Box<OnReceived<'static>>>,
+        held: Leashed,
+    ) -> Result<Engine, ToolError> {
+        let sender = *self.peer.as_bytes();
+        let given_up = Box::new(move || held.is_let_go());
+        let job = ReceiveJob { destination, policy: self.policy, sender, on_received, given_up };
+        let tells_items = self.tells_items;
+        let pump = Pump::start("receive", self.stream, waker, move |port, teller| {
+            teller.tell_items(tells_items);
+            job.run(port, teller)
+        });
+        pump.map_err(io("starting a thread"))
+    }
+}

@@ -1,0 +1,218 @@
+//! `vp-recv`: what peers send goes to standard output, to a command, or into a directory.
+//!
+//! It answers calls and decides when to stop; a session's own course is in `running`, a stream's in `inflow`, and files
+//! are the business of an engine of [`crate::transfer`] in a thread of its own. It dials nobody.
+//!
+//! Invariants: without `keep` exactly one transfer decides the end; a session's failure never stops others; the sender is
+//! told of success only after the bytes are where they belong.
+
+mod command;
+mod inflow;
+mod job;
+mod leash;
+mod running;
+mod turns;
+mod writers;
+
+use crate::identity::PeerId;
+use crate::names::AppName;
+use crate::net::signals::Request;
+use crate::node::Event;
+use crate::run::callers::{Reload, reread};
+use crate::run::event_loop::{Context, Notice, Tool, ToolError};
+use crate::transfer::ReceivePolicy;
+use running::{Running, Turn};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What `vp-recv` was asked to do.
+pub struct Options {
+    /// The application to receive for.
+    pub app: AppName,
+    /// Goes on after the first transfer.
+    pub keep: bool,
+    /// Sessions at once, as the node was told.
+    pub sessions_max: usize,
+    /// Where items go; else bytes go to the command or to standard output.
+    pub directory: Option<PathBuf>,
+    /// The command: fed with each stream, or run for each item in the directory.
+    pub exec: Option<OsString>,
+    /// What is taken.
+    pub policy: ReceivePolicy,
+    /// The end of each item is to be told.
+    pub tells_items: bool,
+    /// How the environment of the command names the peer: by petname, if it has one.
+    pub peer_name: Box<dyn Fn(&PeerId) -> String>,
+    /// What SIGHUP does.
+    pub reload: Reload,
+}
+
+/// The tool.
+pub struct Recv {
+    options: Options,
+    running: BTreeMap<usize, Running>,
+    next_slot: usize,
+    /// The end of a tool that does not keep on, or that was told to stop.
+    result: Option<Result<(), ToolError>>,
+    stopping: bool,
+}
+
+impl Recv {
+    /// A tool that has not begun.
+    pub fn new(options: Options) -> Recv {
+        Recv { options, running: BTreeMap::new(), next_slot: 0, result: None, stopping: false }
+    }
+
+    /// No more callers, and those that are here are cut off.
+    fn stop(&mut self, ctx: &mut Context<'_>, error: ToolError) {
+        ctx.node.unlisten(&self.options.app);
+        self.stopping = true;
+        self.running.values_mut().for_each(|running| running.cut(ctx));
+        self.result = Some(Err(error));
+    }
+
+    /// Takes the new list of who may call. Sessions of those who may no more end.
+    fn handle_reload(&mut self, ctx: &mut Context<'_>) {
+        ctx.node.hurry(ctx.now);
+        let Some(taken) = reread(ctx, &self.options.reload) else { return };
+        for running in self.running.values_mut().filter(|running| taken.outcasts.contains(&running.key)) {
+            running.cast_out(ctx);
+        }
+    }
+
+    /// While a session has no path its peer's new process must find us.
+    fn refresh_callers(&mut self, ctx: &mut Context<'_>) {
+        let lost = self.running.values().filter(|running| running.lost_since().is_some()).count();
+        ctx.node.set_callers_max(self.options.sessions_max + lost);
+    }
+
+    /// How many sessions are at work.
+    fn busy(&self) -> usize {
+        self.running.values().filter(|running| !running.is_waiting()).count()
+    }
+
+    /// The session that gives way because others wait for a place, and when. For each that waits one is enough.
+    fn next_to_go(&self) -> Option<(usize, Instant)> {
+        let waiting = self.running.values().filter(|running| running.is_waiting()).count();
+        if waiting == 0 || self.busy() < self.options.sessions_max {
+            return None;
+        }
+        let standings: Vec<_> = self.running.iter().map(|(slot, running)| (*slot, running.standing())).collect();
+        let works = standings.iter().filter(|(_, standing)| standing.works).count();
+        let going = self.busy() - works;
+        turns::gives_way(&standings).filter(|_| going < waiting)
+    }
+
+    /// Whoever waits for a place need not wait for those who are gone for good.
+    fn make_room(&mut self, ctx: &mut Context<'_>) {
+        while let Some((slot, at)) = self.next_to_go()
+            && at <= ctx.now
+            && let Some(running) = self.running.get_mut(&slot)
+        {
+            running.give_way(ctx);
+        }
+    }
+
+    fn turn(&self, slot: usize) -> Turn {
+        let waits = self.running.get(&slot).is_some_and(Running::is_waiting);
+        if waits && self.busy() >= self.options.sessions_max { Turn::NotYet } else { Turn::Yes }
+    }
+
+    /// A session has come to its end.
+    fn conclude(&mut self, ctx: &mut Context<'_>, running: &Running, end: Result<(), ToolError>) {
+        if running.is_superseded() {
+            return;
+        }
+        if let Some(transfer) = running.transfer(ctx.now, end.as_ref().err()) {
+            (ctx.notices)(Notice::Transferred(running.peer, self.options.app.as_str(), &transfer));
+        }
+        if self.stopping {
+            return;
+        }
+        if !self.options.keep {
+            // Whoever called meanwhile and was waiting for a turn is turned away.
+            self.running.values_mut().for_each(|running| running.cut(ctx));
+            self.stopping = true;
+            ctx.node.unlisten(&self.options.app);
+            self.result = Some(end);
+            return;
+        }
+        if let Err(error) = end {
+            (ctx.notices)(Notice::SessionFailed(running.peer, &error));
+        }
+    }
+}
+
+impl Tool for Recv {
+    fn start(&mut self, ctx: &mut Context<'_>) {
+        ctx.node.listen(self.options.app.clone());
+    }
+
+    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
+        match event {
+            Event::Up { key, peer, .. } => {
+                let slot = self.next_slot;
+                self.next_slot += 1;
+                self.running.insert(slot, Running::new(ctx.now, slot, *key, *peer));
+            }
+            Event::Lost { key } | Event::Resumed { key } => {
+                let lost_since = matches!(event, Event::Lost { .. }).then_some(ctx.now);
+                if let Some(running) = self.running.values_mut().find(|running| running.key == *key) {
+                    running.handle_path(lost_since);
+                }
+                self.refresh_callers(ctx);
+            }
+            Event::Failed { key, why } => {
+                if let Some(running) = self.running.values_mut().find(|running| running.key == *key) {
+                    running.handle_gone(ctx, ToolError::Node(*why));
+                }
+            }
+            Event::Fatal { why } => self.stop(ctx, ToolError::Node(*why)),
+            _ => {}
+        }
+    }
+
+    fn handle_ready(&mut self, ctx: &mut Context<'_>, event: &mio::event::Event) {
+        let (slot, which) = Running::place_of(event.token());
+        if let Some(running) = self.running.get_mut(&slot) {
+            running.handle_ready(ctx, which, event);
+        }
+    }
+
+    fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        self.make_room(ctx);
+        let slots: Vec<usize> = self.running.keys().copied().collect();
+        for slot in slots {
+            let turn = self.turn(slot);
+            let Some(running) = self.running.get_mut(&slot) else { continue };
+            moved |= running.pump(ctx, &self.options, turn);
+            let Some(end) = running.take_end(ctx) else { continue };
+            if let Some(running) = self.running.remove(&slot) {
+                self.conclude(ctx, &running, end);
+                self.refresh_callers(ctx);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
+        match request {
+            Request::Refresh => self.handle_reload(ctx),
+            Request::Status => (ctx.notices)(Notice::Status),
+            Request::End(signal) => self.stop(ctx, ToolError::Signal(signal)),
+        }
+    }
+
+    fn outcome(&mut self) -> Option<Result<(), ToolError>> {
+        if self.running.is_empty() && self.stopping { self.result.take() } else { None }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let gives_way = self.next_to_go().map(|(_, at)| at);
+        self.running.values().filter_map(Running::next_timeout).chain(gives_way).min()
+    }
+}

@@ -1,0 +1,493 @@
+//! One session of `vp-recv`, from the peer's call until both sides know how it ended.
+//!
+//! ```text
+//! waiting for the stream ─▶ greeting ─▶ stream to a sink ─┐
+//!            │                 └──────▶ engine to a writer ├─▶ told, sender takes note ─▶ closed ─▶ settled
+//!            └───────────────▶ engine into a directory ───┘
+//! ```
+
+mod greeting;
+
+use super::Options;
+use super::command::CommandLine;
+use super::inflow::Inflow;
+use super::job::{Engine, Order};
+use super::leash::{self, Leash, Leashed};
+use super::turns::Standing;
+use super::writers::OutputNews;
+use crate::identity::PeerId;
+use crate::names::AppName;
+use crate::node::Key;
+use crate::run::event_loop::{Context, FIRST_TOKEN, Notice, ToolError, Transfer};
+use crate::run::farewell::{Ending, FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, OUTCAST_TIME, Side, close_code};
+use crate::session::{Event as SessionEvent, Half, Session};
+use crate::store::Fault;
+use crate::transfer::decoder::Decoder;
+use crate::transfer::messages::Offer;
+use crate::transfer::{ReceiveOutcome, TransferError};
+use crate::wire::CloseCode;
+use mio::Token;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// An engine that was told to break off is waited for no longer: what it has not renamed is a part file, to be resumed.
+const ENGINE_TIME: Duration = Duration::from_secs(5);
+/// Between two reports of how far a stream is.
+const REPORT_PAUSE: Duration = Duration::from_millis(100);
+/// Tokens of one session: its sink and its command.
+const TOKENS: usize = 2;
+
+enum Work {
+    /// For the peer to open its stream.
+    Waiting,
+    /// For its first message.
+    Greeting(Decoder<Offer>),
+    /// A refusal on its way out.
+    Refusing(Fault, Vec<u8>),
+    Stream(Box<Inflow>),
+    Files(Engine),
+    Over,
+}
+
+/// What is known about the end.
+enum End {
+    Open,
+    /// The sender has been told, in the transfer's own words, and should take note.
+    Told(Result<(), ToolError>),
+    /// The session is closed from our side, and goes when the peer knows.
+    Closed(Result<(), ToolError>),
+}
+
+/// What a session achieved.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Achieved {
+    /// Since when there is work.
+    began: Option<Instant>,
+    /// The end of it, once that is known.
+    ending: Option<Ending>,
+    /// Bytes that came.
+    bytes: u64,
+}
+
+/// See the module's text.
+pub struct Running {
+    /// The session.
+    pub key: Key,
+    /// Who sends.
+    pub peer: PeerId,
+    slot: usize,
+    /// Holds the command that an engine runs.
+    leash: Option<Leash>,
+    /// Holds what an engine waits for: its output, or another session with the same item. Not once the session has failed.
+    feeding: Option<Leash>,
+    stream: u32,
+    work: Work,
+    /// Of standard output, if an engine writes to it.
+    output: Option<Arc<OutputNews>>,
+    end: End,
+    called_at: Instant,
+    greet_by: Instant,
+    forget_at: Option<Instant>,
+    /// Until when an engine may take to come to its end.
+    engine_by: Option<Instant>,
+    report_at: Option<Instant>,
+    peer_closed: Option<CloseCode>,
+    lost_since: Option<Instant>,
+    superseded: bool,
+    achieved: Achieved,
+}
+
+/// Whether a session may begin its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It may.
+    Yes,
+    /// Others come first; what the peer sends meanwhile stays in the session.
+    NotYet,
+}
+
+type Step = Result<bool, ToolError>;
+
+impl Running {
+    /// A session that has just come up.
+    pub fn new(now: Instant, slot: usize, key: Key, peer: PeerId) -> Running {
+        Running {
+            key,
+            peer,
+            slot,
+            leash: None,
+            feeding: None,
+            stream: 0,
+            work: Work::Waiting,
+            output: None,
+            end: End::Open,
+            called_at: now,
+            greet_by: now + GREETING_TIME,
+            forget_at: None,
+            engine_by: None,
+            report_at: None,
+            peer_closed: None,
+            lost_since: None,
+            superseded: false,
+            achieved: Achieved::default(),
+        }
+    }
+
+    /// The slot and the end that a token stands for.
+    pub fn place_of(token: Token) -> (usize, usize) {
+        let place = token.0 - FIRST_TOKEN;
+        (place / TOKENS, place % TOKENS)
+    }
+
+    fn token(&self, which: usize) -> Token {
+        Token(FIRST_TOKEN + self.slot * TOKENS + which)
+    }
+
+    /// When to pump without an event.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let waits = matches!(self.work, Work::Waiting | Work::Greeting(_));
+        let stream = if let Work::Stream(inflow) = &self.work { inflow.next_timeout() } else { None };
+        [waits.then_some(self.greet_by), self.forget_at, self.engine_by, stream].into_iter().flatten().min()
+    }
+
+    /// The session lost its path, or has one again.
+    pub fn handle_path(&mut self, lost_since: Option<Instant>) {
+        self.lost_since = lost_since;
+    }
+
+    /// Since when it has no path, if it has none.
+    pub fn lost_since(&self) -> Option<Instant> {
+        self.lost_since
+    }
+
+    /// Whether it has not begun its work.
+    pub fn is_waiting(&self) -> bool {
+        matches!((&self.work, &self.end), (Work::Waiting, End::Open))
+    }
+
+    /// Whether another session of the same peer took its place.
+    pub fn is_superseded(&self) -> bool {
+        self.superseded
+    }
+
+    /// What counts when others wait.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            peer: self.peer,
+            called_at: self.called_at,
+            lost_since: self.lost_since,
+            works: !self.is_waiting() && !matches!(self.end, End::Closed(_)),
+        }
+    }
+
+    /// Its peer has called anew, and the process at the other end of this session is taken for gone. The new one takes its
+    /// place unless standard output has got something: that cannot be taken back, and must be neither doubled nor continued.
+    pub fn give_way(&mut self, ctx: &mut Context<'_>) {
+        self.superseded = !self.has_put_out();
+        match (std::mem::replace(&mut self.end, End::Open), self.superseded) {
+            // What is told is done: another run would do it twice.
+            (End::Told(result), _) => {
+                self.superseded = false;
+                self.end = End::Closed(result);
+            }
+            _ => self.fail(ctx, ToolError::BegunAnew, CloseCode::Cancelled),
+        }
+        self.forget_at = Some(ctx.now);
+    }
+
+    fn has_put_out(&self) -> bool {
+        match &self.work {
+            Work::Stream(inflow) => inflow.has_put_out(),
+            // An engine's end does not take back what it wrote.
+            _ => self.output.as_ref().is_some_and(|news| news.has_put_out()),
+        }
+    }
+
+    /// The whole, if the peer ever began to send.
+    pub fn transfer<'a>(&self, now: Instant, error: Option<&'a ToolError>) -> Option<Transfer<'a>> {
+        let Achieved { began, ending, bytes } = self.achieved;
+        let counts = ending.map(|ending| ending.counts).unwrap_or_default();
+        let left_out = ending.map_or(0, |ending| ending.skipped);
+        Some(Transfer { counts, left_out, bytes, took: now.saturating_duration_since(began?), error })
+    }
+
+    /// An event of this session's sink (0) or command (1).
+    pub fn handle_ready(&mut self, ctx: &mut Context<'_>, which: usize, event: &mio::event::Event) {
+        let Work::Stream(inflow) = &mut self.work else { return };
+        if which == 0 {
+            inflow.handle_sink_ready(event.is_error() || event.is_write_closed());
+        } else if let Err(error) = inflow.handle_child_ready(ctx.now, ctx.registry) {
+            self.fail(ctx, error, CloseCode::Cancelled);
+        }
+    }
+
+    /// Moves what can be moved. True if anything was.
+    pub fn pump(&mut self, ctx: &mut Context<'_>, options: &Options, turn: Turn) -> bool {
+        let mut moved = false;
+        if turn == Turn::NotYet {
+            // It waits for us, not we for it.
+            self.greet_by = ctx.now + GREETING_TIME;
+        } else {
+            moved = self.handle_session_events(ctx);
+        }
+        if let End::Open = self.end {
+            match self.advance(ctx, options) {
+                Ok(any) => moved |= any,
+                Err(error) => {
+                    let code = code_for(&error);
+                    self.fail(ctx, error, code);
+                    moved = true;
+                }
+            }
+        }
+        self.tell_news(ctx, &options.app);
+        moved | self.settle(ctx)
+    }
+
+    fn handle_session_events(&mut self, ctx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        let called = if let Work::Waiting = self.work { ctx.node.called(self.key) } else { None };
+        let app = called.map(|(_, app)| app.as_str().as_bytes().to_vec());
+        while let Some(event) = ctx.node.session(self.key).and_then(Session::poll_event) {
+            any = true;
+            match (event, ctx.node.session(self.key)) {
+                (SessionEvent::StreamOpened { id, service }, Some(session)) => {
+                    // Whoever asks for anything else, or only whether it would work, does not send.
+                    if let (Work::Waiting, true) = (&self.work, app.as_deref() == Some(&service[..])) {
+                        self.stream = id;
+                        session.accept_stream(id);
+                        self.work = Work::Greeting(Decoder::default());
+                        self.achieved.began = Some(ctx.now);
+                    } else {
+                        session.refuse_stream(id, CloseCode::Refused);
+                    }
+                }
+                (SessionEvent::Closed { code }, _) => self.peer_closed = Some(CloseCode::from_wire(code)),
+                _ => {}
+            }
+        }
+        any
+    }
+
+    fn advance(&mut self, ctx: &mut Context<'_>, options: &Options) -> Step {
+        let Some(session) = ctx.node.session(self.key) else { return Err(ToolError::Expired) };
+        if let Some(error) = session.failure() {
+            return Err(error.into());
+        }
+        let unread = !session.readable(self.stream).is_empty();
+        if let (Some(code), false) = (self.peer_closed, unread) {
+            self.handle_peer_closed(code)?;
+        }
+        match &mut self.work {
+            Work::Waiting => self.check_greeting_time(ctx),
+            Work::Greeting(_) if !unread => self.check_greeting_time(ctx),
+            Work::Greeting(_) => match &options.directory {
+                Some(directory) => {
+                    let leashed = (hold(&mut self.leash)?, hold(&mut self.feeding)?);
+                    let engine = self.order(options).into_directory(ctx.waker, directory.clone(), leashed)?;
+                    self.work = Work::Files(engine);
+                    Ok(true)
+                }
+                None => self.greet(ctx, options),
+            },
+            Work::Refusing(..) | Work::Over => Ok(self.refuse(session)),
+            Work::Stream(inflow) => {
+                let moved = inflow.pump(ctx.now, session, ctx.registry);
+                self.achieved.bytes = inflow.taken_bytes();
+                let moved = moved?;
+                if let Some(ending) = inflow.ending() {
+                    let news = self.achieved.ending.replace(ending).is_none();
+                    if let Some(item) = inflow.item().filter(|_| news) {
+                        (ctx.notices)(Notice::Item(self.peer, options.app.as_str(), &item));
+                    }
+                    if inflow.is_flushed() {
+                        self.end = End::Told(inflow.verdict(&ending));
+                    }
+                }
+                Ok(moved)
+            }
+            Work::Files(engine) => {
+                let moved = engine.pump(ctx.now, session);
+                Ok(self.take_engine_end(ctx, &options.app)? | moved)
+            }
+        }
+    }
+
+    /// The peer has closed, and nothing of it is left to read. Whoever has been told the end may do so, and an engine may
+    /// have told it without our knowing yet.
+    fn handle_peer_closed(&mut self, code: CloseCode) -> Result<(), ToolError> {
+        match &mut self.work {
+            Work::Stream(inflow) if inflow.ending().is_some() => Ok(()),
+            Work::Files(engine) => {
+                engine.close();
+                Ok(())
+            }
+            _ => Err(ToolError::PeerClosed(code)),
+        }
+    }
+
+    fn order(&self, options: &Options) -> Order {
+        let command = options.exec.clone().map(|command| CommandLine {
+            command,
+            peer: (options.peer_name)(&self.peer),
+            app: options.app.clone(),
+        });
+        let tells_items = options.tells_items;
+        Order { peer: self.peer, stream: self.stream, policy: options.policy, command, tells_items }
+    }
+
+    /// The engine's end is our end as soon as all it said is with the session.
+    fn take_engine_end(&mut self, ctx: &mut Context<'_>, app: &AppName) -> Step {
+        let Work::Files(engine) = &mut self.work else { return Ok(false) };
+        if !engine.is_flushed() && self.peer_closed.is_none() {
+            return Ok(false);
+        }
+        let Some(end) = engine.take_end() else { return Ok(false) };
+        let output_gone = self.output.as_ref().is_some_and(|news| news.is_gone());
+        self.tell_news(ctx, app);
+        self.work = Work::Over;
+        let outcome = end.map_err(|_| ToolError::Broken)?;
+        let verdict = match outcome {
+            _ if output_gone => Err(ToolError::OutputGone),
+            Ok(outcome) => self.verdict(&outcome),
+            Err(error @ TransferError::Refused(_)) => Err(error.into()),
+            Err(error) => return Err(self.peer_closed.map_or(error.into(), ToolError::PeerClosed)),
+        };
+        self.end = End::Told(verdict);
+        Ok(true)
+    }
+
+    fn verdict(&mut self, outcome: &ReceiveOutcome) -> Result<(), ToolError> {
+        let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
+        self.achieved.ending = Some(ending);
+        self.achieved.bytes = outcome.received_bytes;
+        ending.verdict(Side::Here)
+    }
+
+    fn tell_news(&mut self, ctx: &mut Context<'_>, app: &AppName) {
+        match &mut self.work {
+            Work::Files(engine) => {
+                crate::run::engine::tell(&engine.take_news(), (self.peer, app.as_str()), ctx.notices);
+            }
+            Work::Stream(inflow) if !inflow.is_watched() && self.report_at.is_none_or(|at| at <= ctx.now) => {
+                self.report_at = Some(ctx.now + REPORT_PAUSE);
+                let bytes = inflow.taken_bytes();
+                (ctx.notices)(Notice::Progress { bytes, skipped: 0, total: None, items: None, name: inflow.name() });
+            }
+            _ => {}
+        }
+    }
+
+    /// Comes to a bad end: the peer learns the code, a command learns that the rest is missing, an engine keeps what can be
+    /// resumed.
+    pub fn fail(&mut self, ctx: &mut Context<'_>, error: ToolError, code: CloseCode) {
+        if let End::Closed(_) = self.end {
+            return;
+        }
+        match &mut self.work {
+            Work::Stream(inflow) => inflow.cut(ctx.registry),
+            Work::Files(engine) => engine.close(),
+            _ => {}
+        }
+        self.feeding = None;
+        self.forget_at = Some(ctx.now + FAREWELL_TIME);
+        if let Some(session) = ctx.node.session(self.key) {
+            session.close(code);
+        }
+        ctx.node.release(ctx.now, self.key);
+        self.end = End::Closed(Err(error));
+    }
+
+    /// Breaks off, because the tool has been told to stop: a command, too, is told to end. What becomes of it is of no interest any more.
+    pub fn cut(&mut self, ctx: &mut Context<'_>) {
+        self.engine_by = Some(ctx.now + ENGINE_TIME);
+        self.fail(ctx, ToolError::Expired, CloseCode::GoingAway);
+        self.forget_at = Some(ctx.now + INTERRUPTED_TIME);
+        self.leash = None;
+    }
+
+    /// Ends at once: its peer may no more call. A command, too, is told to end.
+    pub fn cast_out(&mut self, ctx: &mut Context<'_>) {
+        self.engine_by = Some(ctx.now + ENGINE_TIME);
+        match std::mem::replace(&mut self.end, End::Open) {
+            // What it was told stands.
+            End::Told(result) => self.end = End::Closed(result),
+            end => {
+                self.end = end;
+                self.fail(ctx, ToolError::CastOut, CloseCode::Refused);
+            }
+        }
+        self.forget_at = Some(ctx.now + OUTCAST_TIME);
+        self.leash = None;
+    }
+
+    /// Sees to it that both sides know: closes when the sender has taken note of the end, and lets go when it has closed
+    /// as well. True if something moved.
+    fn settle(&mut self, ctx: &mut Context<'_>) -> bool {
+        let failed = ctx.node.session(self.key).is_none_or(|session| session.failure().is_some());
+        let peer_closed = self.peer_closed.is_some() || failed;
+        if let (End::Closed(_), true) = (&self.end, peer_closed) {
+            ctx.node.release(ctx.now, self.key);
+        }
+        let End::Told(_) = self.end else { return false };
+        let stream = self.stream;
+        let noted = ctx.node.session(self.key).is_none_or(|session| session.send_half(stream) == Half::Done);
+        if !noted && !peer_closed {
+            return false;
+        }
+        if let End::Told(result) = std::mem::replace(&mut self.end, End::Open) {
+            self.end = End::Closed(result);
+        }
+        self.forget_at = Some(ctx.now + FAREWELL_TIME);
+        if let Some(session) = ctx.node.session(self.key) {
+            session.close(CloseCode::Done);
+        }
+        true
+    }
+
+    /// The end, once the session has gone and nothing of ours is left running.
+    pub fn take_end(&mut self, ctx: &mut Context<'_>) -> Option<Result<(), ToolError>> {
+        let End::Closed(_) = self.end else { return None };
+        if self.forget_at.take_if(|at| *at <= ctx.now).is_some() {
+            ctx.node.abandon(ctx.now, self.key);
+        }
+        if ctx.node.knows(self.key) {
+            return None;
+        }
+        if let Work::Files(engine) = &mut self.work {
+            // It may be syncing what is complete; it wakes us when it is done. What it yields changes nothing any more.
+            if engine.take_end().is_none() && self.engine_by.is_none_or(|at| at > ctx.now) {
+                return None;
+            }
+            self.work = Work::Over;
+        }
+        match std::mem::replace(&mut self.end, End::Open) {
+            End::Closed(result) => Some(result),
+            End::Open | End::Told(_) => None,
+        }
+    }
+
+    /// The node has given the session up. After the sender was told everything that changes nothing for us.
+    pub fn handle_gone(&mut self, ctx: &mut Context<'_>, error: ToolError) {
+        match std::mem::replace(&mut self.end, End::Open) {
+            End::Open => self.fail(ctx, error, CloseCode::Done),
+            End::Told(result) | End::Closed(result) => self.end = End::Closed(result),
+        }
+    }
+}
+
+/// Holds something anew.
+fn hold(leash: &mut Option<Leash>) -> Result<Leashed, ToolError> {
+    let (ours, leashed) = leash::pair().map_err(|error| ToolError::Io("making a pipe", error))?;
+    *leash = Some(ours);
+    Ok(leashed)
+}
+
+/// With which code a session closes that ended by this error.
+fn code_for(error: &ToolError) -> CloseCode {
+    match error {
+        ToolError::Transfer(error) => close_code(error),
+        ToolError::Protocol(_) => CloseCode::Protocol,
+        _ => CloseCode::Cancelled,
+    }
+}

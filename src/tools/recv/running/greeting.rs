@@ -1,0 +1,101 @@
+//! The peer's first message: what it means without a directory, and when it does not come.
+
+use super::{End, Running, Step, Work, hold};
+use crate::net::child::Child;
+use crate::net::stdio::Sink;
+use crate::run::event_loop::{Context, ToolError};
+use crate::run::farewell::GREETING_TIME;
+use crate::session::Session;
+use crate::store::Fault;
+use crate::tools::recv::Options;
+use crate::tools::recv::inflow::Inflow;
+use crate::transfer::TransferError;
+use crate::transfer::decoder::Piece;
+use crate::transfer::messages::{Answer, Content, Hello, Offer, VERSION};
+use crate::transfer::outcome::Violation;
+
+impl Running {
+    pub(super) fn check_greeting_time(&mut self, ctx: &mut Context<'_>) -> Step {
+        if ctx.now < self.greet_by {
+            return Ok(false);
+        }
+        if ctx.node.session(self.key).is_some_and(|session| session.has_lane()) {
+            return Err(ToolError::Protocol("called and then said nothing"));
+        }
+        self.greet_by = ctx.now + GREETING_TIME;
+        Ok(false)
+    }
+
+    /// Without a directory the first message decides: a stream is dealt with here, files need an engine.
+    pub(super) fn greet(&mut self, ctx: &mut Context<'_>, options: &Options) -> Step {
+        let (Work::Greeting(decoder), Some(session)) = (&mut self.work, ctx.node.session(self.key)) else {
+            return Ok(false);
+        };
+        let bytes = session.readable(self.stream);
+        let mut input = bytes;
+        let found = match decoder.next(&mut input).map_err(TransferError::from)? {
+            None => None,
+            Some(Piece::Message(Offer::Hello(hello))) => Some(hello),
+            Some(_) => return Err(TransferError::from(Violation::Hello).into()),
+        };
+        let used = bytes.len() - input.len();
+        session.read(self.stream, used);
+        let Some(hello) = found else { return Ok(true) };
+        if hello.version != VERSION {
+            return Ok(self.begin_refusing(Fault::Version));
+        }
+        match hello.content {
+            Content::Stream => self.begin_stream(ctx, options, &hello),
+            Content::Files if options.exec.is_none() && crate::net::stdio::is_output_terminal() => {
+                Ok(self.begin_refusing(Fault::Terminal))
+            }
+            Content::Files => {
+                let leashed = (hold(&mut self.leash)?, hold(&mut self.feeding)?);
+                let (mut engine, news) = self.order(options).into_writer(ctx.waker, &hello.name, leashed)?;
+                let mut first = Vec::new();
+                Offer::Hello(hello).encode(&mut first);
+                engine.push_first(first);
+                self.output = news;
+                self.work = Work::Files(engine);
+                Ok(true)
+            }
+        }
+    }
+
+    fn begin_stream(&mut self, ctx: &mut Context<'_>, options: &Options, hello: &Hello) -> Step {
+        let Work::Greeting(decoder) = std::mem::replace(&mut self.work, Work::Over) else { return Ok(false) };
+        let (sink, child): (Sink, Option<Child>) = match self.order(options).command {
+            None => (Sink::stdout().map_err(|error| ToolError::Io("opening standard output", error))?, None),
+            Some(command) => {
+                let fed = command.feed(&hello.name).map_err(|error| ToolError::Io("starting the command", error))?;
+                (fed.sink, Some(fed.child))
+            }
+        };
+        let most = options.policy.bytes_max;
+        let mut inflow = Inflow::new(self.stream, decoder, (sink, child), most, &hello.name, ctx.waker);
+        inflow = inflow.telling_item(ctx.now, options.tells_items);
+        inflow
+            .register(ctx.registry, self.token(0), self.token(1))
+            .map_err(|error| ToolError::Io("watching a descriptor", error))?;
+        self.work = Work::Stream(Box::new(inflow));
+        Ok(true)
+    }
+
+    fn begin_refusing(&mut self, fault: Fault) -> bool {
+        let mut answer = Vec::new();
+        Answer::Refused(fault).encode(&mut answer);
+        self.work = Work::Refusing(fault, answer);
+        true
+    }
+
+    pub(super) fn refuse(&mut self, session: &mut Session) -> bool {
+        let Work::Refusing(fault, answer) = &mut self.work else { return false };
+        let count = session.write(self.stream, answer);
+        answer.drain(..count);
+        if answer.is_empty() {
+            session.finish(self.stream);
+            self.end = End::Told(Err(TransferError::Refused(*fault).into()));
+        }
+        true
+    }
+}

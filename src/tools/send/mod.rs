@@ -1,0 +1,452 @@
+//! `vp-send`: standard input, what a command writes, or files and directories, to an application of a peer.
+//!
+//! It calls, opens one stream, and stays until the receiver has told the end of it. A stream's own course is in `outflow`;
+//! files are the business of an engine of [`crate::transfer`] in a thread of its own. It listens to nobody.
+//!
+//! Invariants: success is what the receiver said after everything was where it belongs, never what we sent; what is read
+//! from standard input is sent at most once, so a stream is never begun again. Files are: should the receiver's process
+//! have been killed and started again, they go on over a new session, with what is missing.
+
+mod course;
+mod outflow;
+mod producer;
+
+pub use outflow::Plain;
+pub use producer::CommandLine;
+
+use crate::identity::PeerId;
+use crate::names::AppName;
+use crate::net::signals::Request;
+use crate::node::{Event, Failure, Key};
+use crate::run::engine::{Pump, tell};
+use crate::run::event_loop::{Context, FIRST_TOKEN, Notice, Tool, ToolError};
+use crate::run::farewell::{Ending, FAREWELL_TIME, INTERRUPTED_TIME, Side, close_code};
+use crate::session::{Event as SessionEvent, Session};
+use crate::transfer::{SendJob, SendOutcome, TransferError};
+use crate::wire::CloseCode;
+use course::Course;
+use mio::Token;
+use outflow::{Intake, Outflow};
+use std::time::{Duration, Instant};
+
+/// Without a path for so long although our relay is there, files are offered to whoever now serves the application: a
+/// receiver that lives would have come back.
+const CALL_ANEW_AFTER: Duration = Duration::from_secs(4);
+/// Between two looks at how far a stream is.
+const REPORT_PAUSE: Duration = Duration::from_millis(100);
+const SOURCE: Token = Token(FIRST_TOKEN);
+const COMMAND: Token = Token(FIRST_TOKEN + 1);
+
+/// What to send.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// Standard input.
+    Stream(Plain),
+    /// What a command writes; it is started once the receiver is there.
+    Command(CommandLine, Plain),
+    /// Files and directories.
+    Files(SendJob),
+}
+
+enum Work {
+    /// Nothing can be done before there is a session.
+    Calling,
+    Stream(Box<Outflow>),
+    Files(Pump<Result<SendOutcome, TransferError>>),
+    /// The end is known.
+    Over,
+}
+
+/// The tool.
+pub struct Send {
+    to: (PeerId, AppName),
+    what: What,
+    key: Option<Key>,
+    /// A call beside a session that has no path.
+    anew: Option<Key>,
+    call_anew_at: Option<Instant>,
+    /// How long a receiver that left may stay away, and until when one that has left may.
+    patience: Duration,
+    back_by: Option<Instant>,
+    stream: u32,
+    work: Work,
+    peer_closed: Option<CloseCode>,
+    result: Option<Result<(), ToolError>>,
+    leave_at: Option<Instant>,
+    left: bool,
+    report_at: Option<Instant>,
+    course: Course,
+}
+
+impl Send {
+    /// A tool that has not begun. `patience` is how long a receiver that leaves in the middle may stay away.
+    pub fn new(to: (PeerId, AppName), what: What, patience: Duration) -> Send {
+        Send {
+            to,
+            what,
+            key: None,
+            anew: None,
+            call_anew_at: None,
+            patience,
+            back_by: None,
+            stream: 0,
+            work: Work::Calling,
+            peer_closed: None,
+            result: None,
+            leave_at: None,
+            left: false,
+            report_at: None,
+            course: Course::default(),
+        }
+    }
+
+    /// With news of the end of each item.
+    #[must_use]
+    pub fn telling_items(mut self, wanted: bool) -> Send {
+        self.course.tells_items = wanted;
+        self
+    }
+
+    fn begin(&mut self, ctx: &mut Context<'_>, key: Key) -> Result<(), ToolError> {
+        let Some(session) = ctx.node.session(key) else { return Ok(()) };
+        let Some(stream) = session.open_stream(ctx.now, self.to.1.as_str()) else { return Ok(()) };
+        self.stream = stream;
+        self.course.begin(ctx.now);
+        self.work = match &self.what {
+            What::Stream(plain) => stream_out(ctx, stream, (Intake::stdin()?, plain), self.course.tells_items)?,
+            What::Command(line, plain) => {
+                stream_out(ctx, stream, (Intake::of_command(line)?, plain), self.course.tells_items)?
+            }
+            What::Files(job) => {
+                let (job, tells_items) = (job.clone(), self.course.tells_items);
+                let pump = Pump::start("send", stream, ctx.waker, move |port, teller| {
+                    teller.tell_items(tells_items);
+                    job.run(port, teller)
+                });
+                Work::Files(pump.map_err(|error| ToolError::Io("starting a thread", error))?)
+            }
+        };
+        Ok(())
+    }
+
+    fn handle_up(&mut self, ctx: &mut Context<'_>, key: Key) {
+        if self.anew.take_if(|anew| *anew == key).is_some() {
+            self.forsake(ctx);
+            self.key = Some(key);
+            self.back_by = None;
+        }
+        if self.result.is_none() && self.key == Some(key) {
+            if let Err(error) = self.begin(ctx, key) {
+                self.conclude(ctx, Err(error));
+            }
+        }
+    }
+
+    /// Leaves a session whose other end is gone. Its engine ends when it notices.
+    fn forsake(&mut self, ctx: &mut Context<'_>) {
+        if let Work::Files(pump) = &mut self.work {
+            pump.close();
+        }
+        self.work = Work::Calling;
+        self.peer_closed = None;
+        self.call_anew_at = None;
+        if let Some(key) = self.key.take() {
+            ctx.node.abandon(ctx.now, key);
+        }
+    }
+
+    /// The receiver's process has ended. Whoever takes its place within the time is sent what is missing.
+    fn handle_left(&mut self, ctx: &mut Context<'_>) {
+        if let Some(key) = self.key.take() {
+            if let Some(session) = ctx.node.session(key) {
+                session.close(CloseCode::Done);
+            }
+            // Its process, if it still runs, waits for that.
+            ctx.node.release(ctx.now, key);
+        }
+        self.forsake(ctx);
+        self.back_by = Some(ctx.now + self.patience);
+        self.anew = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
+    }
+
+    fn handle_failed(&mut self, ctx: &mut Context<'_>, key: Key, why: Failure) {
+        let files = matches!(self.what, What::Files(_)) && self.result.is_none();
+        if self.anew == Some(key) {
+            self.anew = None;
+            self.call_anew_at = Some(ctx.now + CALL_ANEW_AFTER);
+        } else if self.key != Some(key) {
+            // One that we have left.
+        } else if files && why == Failure::SessionGone {
+            self.handle_left(ctx);
+        } else {
+            self.conclude(ctx, Err(ToolError::Node(why)));
+            // Nobody is left to say farewell to.
+            self.left = true;
+        }
+    }
+
+    /// The session lost its path, or has one again.
+    fn handle_path(&mut self, ctx: &mut Context<'_>, lost: bool) {
+        let files = matches!(self.what, What::Files(_)) && self.result.is_none();
+        self.call_anew_at = (lost && files).then_some(ctx.now + CALL_ANEW_AFTER);
+        if let (false, Some(anew)) = (lost, self.anew.take()) {
+            ctx.node.abandon(ctx.now, anew);
+        }
+    }
+
+    fn call_anew_if_due(&mut self, ctx: &mut Context<'_>) {
+        if self.call_anew_at.is_none_or(|at| at > ctx.now) || self.result.is_some() {
+            return;
+        }
+        if ctx.node.is_attached() {
+            self.call_anew_at = None;
+            self.anew = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
+        } else {
+            self.call_anew_at = Some(ctx.now + CALL_ANEW_AFTER);
+        }
+    }
+
+    fn handle_session_events(&mut self, ctx: &mut Context<'_>, key: Key) -> Result<(), ToolError> {
+        while let Some(event) = ctx.node.session(key).and_then(Session::poll_event) {
+            match event {
+                SessionEvent::StreamRefused { code, .. } => {
+                    return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
+                }
+                SessionEvent::Closed { code } => self.peer_closed = Some(CloseCode::from_wire(code)),
+                SessionEvent::StreamOpened { id, .. } => {
+                    if let Some(session) = ctx.node.session(key) {
+                        session.refuse_stream(id, CloseCode::Refused);
+                    }
+                }
+                SessionEvent::StreamAccepted { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what can be moved; the end, if it has come.
+    fn advance(&mut self, ctx: &mut Context<'_>, key: Key) -> Result<(bool, Option<Ending>), ToolError> {
+        self.handle_session_events(ctx, key)?;
+        let Some(session) = ctx.node.session(key) else { return Err(ToolError::Expired) };
+        if let Some(error) = session.failure() {
+            return Err(error.into());
+        }
+        let unread = !session.readable(self.stream).is_empty();
+        match &mut self.work {
+            Work::Calling | Work::Over => Ok((false, None)),
+            Work::Stream(outflow) => {
+                let moved = outflow.pump(ctx.now, session, ctx.registry);
+                self.course.bytes = outflow.raw_bytes();
+                let (moved, ending) = (moved?, outflow.ending());
+                match self.peer_closed {
+                    Some(code) if ending.is_none() => Err(ToolError::PeerClosed(code)),
+                    _ => Ok((moved, ending)),
+                }
+            }
+            Work::Files(pump) => {
+                let moved = pump.pump(ctx.now, session);
+                if self.peer_closed.is_some() && !unread {
+                    // An engine that has heard the end does not mind.
+                    pump.close();
+                }
+                match pump.take_end() {
+                    None => Ok((moved, None)),
+                    Some(Err(_)) => Err(ToolError::Broken),
+                    Some(Ok(Ok(outcome))) => {
+                        self.course.bytes = outcome.sent_bytes;
+                        let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
+                        Ok((true, Some(ending)))
+                    }
+                    Some(Ok(Err(TransferError::Closed(_)))) if self.peer_closed == Some(CloseCode::GoingAway) => {
+                        self.handle_left(ctx);
+                        Ok((true, None))
+                    }
+                    Some(Ok(Err(TransferError::Closed(error)))) => {
+                        Err(self.peer_closed.map_or(TransferError::Closed(error).into(), ToolError::PeerClosed))
+                    }
+                    Some(Ok(Err(error))) => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// The end is known: the peer is told that we know, within bounds.
+    fn conclude(&mut self, ctx: &mut Context<'_>, result: Result<(), ToolError>) {
+        if self.result.is_some() {
+            return;
+        }
+        let (code, time) = match &result {
+            Ok(()) | Err(ToolError::Items(_) | ToolError::NothingToDo | ToolError::FarCommand(_)) => {
+                (CloseCode::Done, FAREWELL_TIME)
+            }
+            Err(ToolError::Transfer(error)) => (close_code(error), FAREWELL_TIME),
+            Err(ToolError::Protocol(_)) => (CloseCode::Protocol, INTERRUPTED_TIME),
+            // Whoever has taken the beginning must not take it for the whole: it is told for longer.
+            Err(ToolError::Command(_)) => (CloseCode::Failed, FAREWELL_TIME),
+            Err(ToolError::Signal(_)) => (CloseCode::GoingAway, INTERRUPTED_TIME),
+            Err(_) => (CloseCode::Cancelled, INTERRUPTED_TIME),
+        };
+        self.tell_news(ctx);
+        self.tell_end(ctx, result.as_ref().err());
+        match &mut self.work {
+            // Nothing here needs to be saved: the thread may end when it likes, or with the process.
+            Work::Files(pump) => pump.close(),
+            Work::Stream(outflow) => outflow.cut(ctx.registry),
+            Work::Calling | Work::Over => {}
+        }
+        self.work = Work::Over;
+        self.call_anew_at = None;
+        self.back_by = None;
+        if let Some(anew) = self.anew.take() {
+            ctx.node.abandon(ctx.now, anew);
+        }
+        self.result = Some(result);
+        self.leave_at = Some(ctx.now + time);
+        if let Some(key) = self.key {
+            match ctx.node.session(key) {
+                Some(session) => session.close(code),
+                None => ctx.node.release(ctx.now, key),
+            }
+        }
+    }
+
+    /// Stays until the peer has closed as well, so that it need not wonder what became of us.
+    fn take_leave(&mut self, ctx: &mut Context<'_>, key: Key) {
+        // Whatever else it says changes nothing any more.
+        let _ = self.handle_session_events(ctx, key);
+        let failed = ctx.node.session(key).is_some_and(|session| session.failure().is_some());
+        if self.peer_closed.is_some() || failed {
+            ctx.node.release(ctx.now, key);
+        }
+        if self.leave_at.is_none_or(|at| at <= ctx.now) {
+            // The peer need not look for us: it is told that nobody is here any more.
+            ctx.node.abandon(ctx.now, key);
+        }
+        self.left |= !ctx.node.knows(key);
+    }
+
+    fn tell_end(&mut self, ctx: &mut Context<'_>, error: Option<&ToolError>) {
+        let (peer, app) = (self.to.0, self.to.1.as_str());
+        if let (Work::Stream(outflow), What::Stream(plain) | What::Command(_, plain)) = (&mut self.work, &self.what)
+            && let Some(item) = outflow.item(&plain.name, self.course.took(ctx.now))
+            && self.course.tells_items
+        {
+            (ctx.notices)(Notice::Item(peer, app, &item));
+        }
+        if let Some(transfer) = self.course.end(ctx.now, error) {
+            (ctx.notices)(Notice::Transferred(peer, app, &transfer));
+        }
+    }
+
+    fn tell_news(&mut self, ctx: &mut Context<'_>) {
+        match &mut self.work {
+            Work::Files(pump) => tell(&pump.take_news(), (self.to.0, self.to.1.as_str()), ctx.notices),
+            Work::Stream(outflow) if self.report_at.is_none_or(|at| at <= ctx.now) => {
+                self.report_at = Some(ctx.now + REPORT_PAUSE);
+                let name = match &self.what {
+                    What::Stream(plain) | What::Command(_, plain) => &plain.name[..],
+                    What::Files(_) => &[],
+                };
+                let bytes = outflow.raw_bytes();
+                (ctx.notices)(Notice::Progress { bytes, skipped: 0, total: None, items: None, name });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn stream_out(
+    ctx: &Context<'_>,
+    stream: u32,
+    (intake, plain): (Intake, &Plain),
+    hashes: bool,
+) -> Result<Work, ToolError> {
+    let mut outflow = Outflow::new(ctx.now, stream, intake, plain).hashing(hashes);
+    let watched = outflow.register(ctx.registry, SOURCE, COMMAND);
+    watched.map_err(|error| ToolError::Io("watching what is sent", error))?;
+    Ok(Work::Stream(Box::new(outflow)))
+}
+
+impl Tool for Send {
+    fn start(&mut self, ctx: &mut Context<'_>) {
+        self.key = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
+    }
+
+    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
+        match event {
+            Event::Up { key, .. } => self.handle_up(ctx, *key),
+            Event::Lost { key } if self.key == Some(*key) => self.handle_path(ctx, true),
+            Event::Resumed { key } if self.key == Some(*key) => self.handle_path(ctx, false),
+            Event::Failed { key, why } => self.handle_failed(ctx, *key, *why),
+            Event::Fatal { why } => {
+                self.conclude(ctx, Err(ToolError::Node(*why)));
+                self.left = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_ready(&mut self, ctx: &mut Context<'_>, event: &mio::event::Event) {
+        let Work::Stream(outflow) = &mut self.work else { return };
+        if event.token() == SOURCE {
+            outflow.handle_ready();
+        } else if let Err(error) = outflow.handle_command_ready(ctx.now, ctx.registry) {
+            self.conclude(ctx, Err(error));
+        }
+    }
+
+    fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
+        if self.back_by.is_some_and(|at| at <= ctx.now) {
+            self.conclude(ctx, Err(ToolError::NotBack));
+        }
+        let Some(key) = self.key else {
+            self.call_anew_if_due(ctx);
+            // Without a session there is nobody to say farewell to.
+            self.left |= self.result.is_some();
+            return false;
+        };
+        if self.result.is_some() {
+            self.take_leave(ctx, key);
+            return false;
+        }
+        if let Work::Calling = self.work {
+            return false;
+        }
+        self.call_anew_if_due(ctx);
+        match self.advance(ctx, key) {
+            Ok((moved, None)) => {
+                self.tell_news(ctx);
+                moved
+            }
+            Ok((_, Some(ending))) => {
+                self.course.ending = Some(ending);
+                self.conclude(ctx, ending.verdict(Side::There));
+                true
+            }
+            Err(error) => {
+                self.conclude(ctx, Err(error));
+                true
+            }
+        }
+    }
+
+    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
+        match request {
+            Request::Refresh => ctx.node.hurry(ctx.now),
+            Request::Status => (ctx.notices)(Notice::Status),
+            Request::End(signal) => self.conclude(ctx, Err(ToolError::Signal(signal))),
+        }
+    }
+
+    fn outcome(&mut self) -> Option<Result<(), ToolError>> {
+        if self.left { self.result.take() } else { None }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let rate = match &self.work {
+            Work::Stream(outflow) => outflow.next_timeout(Instant::now()),
+            _ => None,
+        };
+        [rate, self.leave_at, self.call_anew_at, self.back_by].into_iter().flatten().min()
+    }
+}

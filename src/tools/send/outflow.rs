@@ -1,0 +1,463 @@
+//! Standard input, or what a command writes, as a transfer of kind *stream*: read straight into the session's records.
+//!
+//! ```text
+//! record of the session:  … ‖ DATA header, 5 bytes, filled in last ‖ bytes as they came from read(2)
+//! ```
+//!
+//! Only blocks that are compressed pass through a buffer of their own.
+
+use super::producer::{CommandLine, Producer};
+use crate::net::Read;
+use crate::net::stdio::Source;
+use crate::run::event_loop::{Item, ToolError};
+use crate::run::farewell::{Ending, Side};
+use crate::session::{Half, Session};
+use crate::store::content::ContentHash;
+use crate::transfer::blocks::{Encoded, Plan};
+use crate::transfer::decoder::{Decoder, Piece};
+use crate::transfer::encode::{HEADER_BYTES, data_header};
+use crate::transfer::messages::{Answer, Content, Hello, ItemOutcome, Offer, VERSION};
+use crate::transfer::outcome::Violation;
+use crate::transfer::{BlockEncoder, Compression, ItemKind, LinkMeter, RateLimit, TransferError};
+use crate::wire::CloseCode;
+use mio::{Registry, Token};
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
+
+/// Bytes sent before others get their turn.
+const TURN_BYTES: usize = 1024 * 1024;
+/// Less room than this at the end of a record is filled by copying, instead of by a read of its own.
+const ROOM_MIN: usize = 1024;
+/// With a limit, pieces are what flows in a tenth of a second, but never smaller than this.
+const PIECE_MIN: usize = 512;
+
+/// What to send, and how.
+#[derive(Clone, Debug)]
+pub struct Plain {
+    /// Name of the stream at the receiver; may be empty.
+    pub name: Vec<u8>,
+    /// When to compress.
+    pub compression: Compression,
+    /// Bytes sent in a second, at most: after compression.
+    pub limit: Option<NonZeroU64>,
+}
+
+/// Where the bytes come from.
+pub struct Intake {
+    /// What is read.
+    pub source: Source,
+    /// The command that writes it; none of standard input.
+    pub producer: Option<Producer>,
+}
+
+impl Intake {
+    /// Standard input.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn stdin() -> Result<Intake, ToolError> {
+        let source = Source::stdin().map_err(|error| ToolError::Io("opening standard input", error))?;
+        Ok(Intake { source, producer: None })
+    }
+
+    /// What a command writes, which is started.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn of_command(line: &CommandLine) -> Result<Intake, ToolError> {
+        let (source, producer) = line.start().map_err(|error| ToolError::Io("starting the command", error))?;
+        Ok(Intake { source, producer: Some(producer) })
+    }
+}
+
+/// Result of one attempt to send a piece.
+enum Step {
+    /// So many bytes of standard input, as so many bytes of messages.
+    Sent(usize, usize),
+    /// The session takes nothing now.
+    Full,
+    /// The source has nothing now.
+    Dry,
+    End,
+}
+
+/// See the module's text.
+pub struct Outflow {
+    stream: u32,
+    source: Option<Source>,
+    /// Who writes what the source gives, until it is known that all of it was written.
+    producer: Option<Producer>,
+    /// The source has said so; a terminal says it once only.
+    source_ended: bool,
+    encoder: BlockEncoder,
+    limit: Option<(RateLimit, usize)>,
+    link: LinkMeter,
+    /// Raw bytes on their way into the encoder.
+    block: Vec<u8>,
+    /// Whole messages on their way into the session, of which so many bytes are there.
+    packed: Vec<u8>,
+    packed_at: usize,
+    raw_bytes: u64,
+    /// Of what was sent, if somebody wants to know.
+    hasher: Option<Box<ContentHash>>,
+    ended: bool,
+    finished: bool,
+    answers: Answers,
+}
+
+impl Outflow {
+    /// Begins: the greeting is the first thing sent.
+    pub fn new(now: Instant, stream: u32, intake: Intake, plain: &Plain) -> Outflow {
+        let mut packed = Vec::new();
+        let name = plain.name.clone();
+        Offer::Hello(Hello { version: VERSION, content: Content::Stream, totals: None, name }).encode(&mut packed);
+        let limit = plain.limit.map(|rate| {
+            let piece = usize::try_from(rate.get() / 10).unwrap_or(usize::MAX).max(PIECE_MIN);
+            (RateLimit::new(rate, now), piece)
+        });
+        Outflow {
+            stream,
+            source: Some(intake.source),
+            producer: intake.producer,
+            source_ended: false,
+            encoder: BlockEncoder::new(plain.compression),
+            limit,
+            link: LinkMeter::new(now),
+            block: Vec::new(),
+            packed,
+            packed_at: 0,
+            raw_bytes: 0,
+            hasher: None,
+            ended: false,
+            finished: false,
+            answers: Answers::default(),
+        }
+    }
+
+    /// Computes the hash of what is sent, if that is wanted.
+    pub fn hashing(mut self, wanted: bool) -> Outflow {
+        self.hasher = wanted.then(Box::default);
+        self
+    }
+
+    /// How it ended, as the one item of its transfer, once the receiver has told it.
+    pub fn item(&self, name: &[u8], took: Duration) -> Option<Item> {
+        let outcome = self.answers.item?;
+        let is_there = matches!(outcome, ItemOutcome::Committed | ItemOutcome::Exists | ItemOutcome::ExistsUnlike);
+        let hasher = self.hasher.as_ref().filter(|_| is_there);
+        Some(Item {
+            path: name.to_vec(),
+            kind: Some(ItemKind::Stream),
+            bytes: self.raw_bytes,
+            hash: hasher.map(|hasher| hasher.hash()),
+            renamed: None,
+            outcome,
+            took,
+        })
+    }
+
+    /// Lets events tell of the source and of its command.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn register(&mut self, registry: &Registry, source: Token, command: Token) -> std::io::Result<()> {
+        if let Some(producer) = &self.producer {
+            producer.register(registry, command)?;
+        }
+        self.source.as_mut().map_or(Ok(()), |end| end.register(registry, source))
+    }
+
+    /// The command has ended, or may have.
+    ///
+    /// # Errors
+    /// Its status cannot be had.
+    pub fn handle_command_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), ToolError> {
+        self.producer.as_mut().map_or(Ok(()), |producer| producer.handle_ready(now, registry))
+    }
+
+    /// Nothing more is wanted of the source, nor of its command.
+    pub fn cut(&mut self, registry: &Registry) {
+        if let Some(producer) = self.producer.take() {
+            producer.terminate(registry);
+        }
+    }
+
+    /// Standard input has news.
+    pub fn handle_ready(&mut self) {
+        if let Some(source) = &mut self.source {
+            source.handle_ready();
+        }
+    }
+
+    /// Bytes of standard input that were sent.
+    pub fn raw_bytes(&self) -> u64 {
+        self.raw_bytes
+    }
+
+    /// When to pump without an event: the rate limit allows more.
+    pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        let limit = self.limit.as_ref().filter(|_| self.source.is_some());
+        let wait = limit.map(|(limit, _)| limit.wait(now)).filter(|wait| !wait.is_zero());
+        let held = self.producer.as_ref().and_then(Producer::next_timeout);
+        wait.map(|wait| now + wait).into_iter().chain(held).min()
+    }
+
+    /// The end, once the receiver has told it.
+    pub fn ending(&self) -> Option<Ending> {
+        self.answers.ending
+    }
+
+    /// Moves what can be moved. True if anything was.
+    ///
+    /// # Errors
+    /// The source cannot be read, its command failed, the peer broke the protocol, or it gave up.
+    pub fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, ToolError> {
+        let heard = self.answers.hear(now, session, self.stream, self.ended)?;
+        if self.answers.ending.is_some() {
+            return Ok(heard);
+        }
+        if self.answers.item.is_some() && !self.ended {
+            self.cut(registry);
+            self.end(registry);
+        }
+        if let Some(status) = self.producer.as_mut().and_then(|producer| producer.failure(now)) {
+            return Err(ToolError::Command(status));
+        }
+        let sent = self.pump_outward(now, session, registry)?;
+        if let Half::Broken(code) = session.send_half(self.stream) {
+            return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
+        }
+        Ok(heard || sent)
+    }
+
+    fn pump_outward(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, ToolError> {
+        let mut moved = 0;
+        while moved < TURN_BYTES && !self.finished {
+            if !self.flush(session) {
+                // Not `now`: compressing since then was no waiting.
+                self.link.handle_full(Instant::now());
+                break;
+            }
+            if self.ended {
+                session.finish(self.stream);
+                self.finished = true;
+                return Ok(true);
+            }
+            if self.limit.as_ref().is_some_and(|(limit, _)| !limit.wait(now).is_zero()) {
+                break;
+            }
+            match self.step(session)? {
+                Step::Sent(count, bytes) => {
+                    self.link.handle_room(now);
+                    self.account(now, count, bytes);
+                    moved += count.max(1);
+                }
+                Step::End => {
+                    self.source_ended = true;
+                    // What has no more to say may still have failed.
+                    if !self.producer.as_ref().is_none_or(Producer::has_succeeded) {
+                        break;
+                    }
+                    self.end(registry);
+                }
+                Step::Dry => break,
+                Step::Full => {
+                    self.link.handle_full(Instant::now());
+                    break;
+                }
+            }
+        }
+        Ok(moved > 0)
+    }
+
+    /// Brings whole messages into the session. True if none is left.
+    fn flush(&mut self, session: &mut Session) -> bool {
+        if self.packed.is_empty() {
+            return true;
+        }
+        self.packed_at += session.write(self.stream, &self.packed[self.packed_at..]);
+        let done = self.packed_at == self.packed.len();
+        if done {
+            self.packed.clear();
+            self.packed_at = 0;
+        }
+        done
+    }
+
+    fn end(&mut self, registry: &Registry) {
+        if let Some(mut source) = self.source.take() {
+            source.deregister(registry);
+        }
+        self.ended = true;
+        Offer::Finish { entries: 0, skipped: 0 }.encode(&mut self.packed);
+    }
+
+    fn account(&mut self, now: Instant, count: usize, bytes: usize) {
+        self.raw_bytes += u64::try_from(count).unwrap_or(0);
+        if let Some((limit, _)) = &mut self.limit {
+            // The debt is looked at before the next piece.
+            let _ = limit.take(now, bytes);
+        }
+    }
+
+    /// Sends one piece. Nothing is packed when this is called.
+    fn step(&mut self, session: &mut Session) -> Result<Step, ToolError> {
+        if self.source_ended {
+            return Ok(Step::End);
+        }
+        let piece = self.limit.as_ref().map_or(usize::MAX, |(_, piece)| *piece);
+        match self.encoder.plan() {
+            Plan::Raw(most) => self.step_raw(session, most.min(piece)),
+            Plan::Compress(most) => self.step_compressed(most.min(piece)),
+        }
+    }
+
+    fn step_raw(&mut self, session: &mut Session, most: usize) -> Result<Step, ToolError> {
+        let Some(source) = &mut self.source else { return Ok(Step::End) };
+        let room = session.write_room(self.stream);
+        if room.is_empty() {
+            return Ok(Step::Full);
+        }
+        if room.len() < ROOM_MIN {
+            return self.step_copied(most.min(ROOM_MIN));
+        }
+        let most = most.min(room.len() - HEADER_BYTES);
+        let read = source.try_read(&mut room[HEADER_BYTES..HEADER_BYTES + most]);
+        match read.map_err(|error| ToolError::Io("reading standard input", error))? {
+            Read::End => Ok(Step::End),
+            Read::Later => Ok(Step::Dry),
+            Read::Bytes(count) => {
+                if let Some(hasher) = &mut self.hasher {
+                    hasher.update(&room[HEADER_BYTES..HEADER_BYTES + count]);
+                }
+                room[..HEADER_BYTES].copy_from_slice(&data_header(count));
+                session.commit(self.stream, HEADER_BYTES + count);
+                self.encoder.note_raw(count);
+                self.link.handle_content(count);
+                self.link.handle_sent(Instant::now(), HEADER_BYTES + count, &mut self.encoder);
+                Ok(Step::Sent(count, HEADER_BYTES + count))
+            }
+        }
+    }
+
+    /// Fills the block with up to `most` bytes.
+    fn gather(&mut self, most: usize) -> Result<Read, ToolError> {
+        let Some(source) = &mut self.source else { return Ok(Read::End) };
+        self.block.resize(most, 0);
+        let mut filled = 0;
+        let mut last = Read::Later;
+        while filled < most {
+            last = source
+                .try_read(&mut self.block[filled..])
+                .map_err(|error| ToolError::Io("reading standard input", error))?;
+            match last {
+                Read::Bytes(count) => filled += count,
+                Read::Later | Read::End => break,
+            }
+        }
+        self.block.truncate(filled);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&self.block);
+        }
+        self.source_ended = last == Read::End;
+        Ok(if filled > 0 { Read::Bytes(filled) } else { last })
+    }
+
+    fn step_copied(&mut self, most: usize) -> Result<Step, ToolError> {
+        match self.gather(most)? {
+            Read::End => Ok(Step::End),
+            Read::Later => Ok(Step::Dry),
+            Read::Bytes(count) => {
+                self.pack_raw();
+                self.encoder.note_raw(count);
+                Ok(Step::Sent(count, self.packed.len()))
+            }
+        }
+    }
+
+    fn pack_raw(&mut self) {
+        self.packed.extend_from_slice(&data_header(self.block.len()));
+        self.packed.extend_from_slice(&self.block);
+    }
+
+    fn step_compressed(&mut self, most: usize) -> Result<Step, ToolError> {
+        match self.gather(most)? {
+            Read::End => return Ok(Step::End),
+            Read::Later => return Ok(Step::Dry),
+            Read::Bytes(_) => {}
+        }
+        let begin = Instant::now();
+        let encoded = self.encoder.encode(&self.block, &mut self.packed);
+        let end = Instant::now();
+        self.encoder.note_effort(end - begin);
+        if encoded == Encoded::Raw {
+            self.pack_raw();
+            self.encoder.note_raw(self.block.len());
+        }
+        self.link.handle_content(self.block.len());
+        self.link.handle_sent(end, self.packed.len(), &mut self.encoder);
+        Ok(Step::Sent(self.block.len(), self.packed.len()))
+    }
+}
+
+/// What the receiver says about a stream, in order.
+#[derive(Default)]
+struct Answers {
+    decoder: Decoder<Answer>,
+    accepted: bool,
+    item: Option<ItemOutcome>,
+    ending: Option<Ending>,
+}
+
+impl Answers {
+    fn hear(&mut self, now: Instant, session: &mut Session, stream: u32, ended: bool) -> Result<bool, ToolError> {
+        let mut heard = Vec::new();
+        loop {
+            let bytes = session.readable(stream);
+            if bytes.is_empty() {
+                break;
+            }
+            let (mut input, count) = (bytes, bytes.len());
+            while let Some(piece) = self.decoder.next(&mut input).map_err(TransferError::from)? {
+                // The decoder lets no content through in this direction.
+                if let Piece::Message(answer) = piece {
+                    heard.push(answer);
+                }
+            }
+            session.read(stream, count);
+            session.consume(now, stream, count);
+        }
+        let any = !heard.is_empty();
+        for answer in heard {
+            self.handle(&answer, ended)?;
+        }
+        if self.ending.is_none() {
+            if let Half::Broken(code) = session.recv_half(stream) {
+                return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
+            }
+            if session.is_read_out(stream) {
+                return Err(TransferError::Truncated.into());
+            }
+        }
+        Ok(any)
+    }
+
+    fn handle(&mut self, answer: &Answer, ended: bool) -> Result<(), TransferError> {
+        match (answer, self.accepted, self.item) {
+            (Answer::Accepted, false, _) => self.accepted = true,
+            (Answer::Refused(fault), false, _) => return Err(TransferError::Refused(*fault)),
+            (Answer::Item { index: 0, outcome }, true, None) => self.item = Some(*outcome),
+            (Answer::Done { status, counts, command_status }, true, Some(outcome)) if ended => {
+                let command = (*status == crate::transfer::Status::CommandFailed).then_some(*command_status);
+                let ending = Ending::of_stream(outcome, command, Side::There);
+                if ending.status != *status || ending.counts != *counts {
+                    return Err(Violation::Counts.into());
+                }
+                self.ending = Some(ending);
+            }
+            (_, false, _) => return Err(Violation::Hello.into()),
+            _ => return Err(Violation::Order.into()),
+        }
+        Ok(())
+    }
+}
