@@ -27,9 +27,9 @@ def tool(name):
     return os.path.join(TARGET, name)
 
 
-def example(name):
+def helper(name):
     """One of the benchmark's own programs."""
-    return os.path.join(TARGET, "examples", name)
+    return os.path.join(TARGET, name)
 
 
 class Missing(Exception):
@@ -215,7 +215,7 @@ class World:
 
     def impair(self, target, *options):
         """The impairment proxy before `HOST:PORT`; the process and its own address."""
-        proxy = self.start([example("impair"), "--target", target, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        proxy = self.start([helper("impair"), "--target", target, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         return proxy, proxy.line("listening ")
 
     def random_file(self, name, size):

@@ -3,7 +3,7 @@
 import subprocess
 import time
 
-from bench import World, example, many_files
+from bench import World, helper, many_files
 
 
 def idle(table, options):
@@ -14,7 +14,7 @@ def idle(table, options):
     with World() as world:
         relay = world.start_relay("--max-links", 2 * count, "--max-links-per-peer", 2 * count)
         empty = relay.proportional_memory()
-        command = [example("attachments"), "--relay", world.address, "--key", world.path("west.key"), "--count", count]
+        command = [helper("attachments"), "--relay", world.address, "--key", world.path("west.key"), "--count", count]
         load = world.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         attached = load.line("attached ")
         if attached != str(count):

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from bench import GIB, MIB, World, example, free_port, host_port, median, need, tool
+from bench import GIB, MIB, World, free_port, helper, host_port, median, need, tool
 
 
 def rtt(table, options):
@@ -31,14 +31,14 @@ def attach_command(world, to):
 
 def ping(world, *command):
     """Median round trip, microseconds."""
-    process = world.start([example("ping"), *command], stdout=subprocess.PIPE)
+    process = world.start([helper("ping"), *command], stdout=subprocess.PIPE)
     micros = float(process.line("median ").split()[0])
     process.expect()
     return micros
 
 
 def socat(world, count):
-    echo = world.start([example("ping"), "echo"], stdout=subprocess.PIPE)
+    echo = world.start([helper("ping"), "echo"], stdout=subprocess.PIPE)
     target, port = echo.line("listening "), free_port()
     relay = world.start([need("socat"), f"TCP-LISTEN:{port},bind=127.0.0.1,nodelay,reuseaddr,fork", f"TCP:{target},nodelay"])
     # The probe's connection would be the one that echo serves; the listener is seen in the kernel's table instead.

@@ -11,6 +11,6 @@ set -eu
 cd "$(dirname "$0")/.."
 case " $* " in
 *" --list "*) ;;
-*) cargo build --release --bins --examples >&2 ;;
+*) cargo build --release --workspace --bins >&2 ;;
 esac
 exec python3 benches/run.py "$@"

@@ -4,7 +4,7 @@ import subprocess
 import threading
 import time
 
-from bench import GIB, MIB, World, example, mean, median
+from bench import GIB, MIB, World, helper, mean, median
 
 
 class Run:
@@ -17,11 +17,11 @@ class Run:
 
 
 def limit(world, size):
-    receive = world.start([example("limit"), "receive"], stdout=subprocess.PIPE)
-    relay = world.start([example("limit"), "relay", receive.line("listening ")], stdout=subprocess.PIPE)
+    receive = world.start([helper("limit"), "receive"], stdout=subprocess.PIPE)
+    relay = world.start([helper("limit"), "relay", receive.line("listening ")], stdout=subprocess.PIPE)
     at = relay.line("listening ")
     started = time.perf_counter()
-    send = world.start([example("limit"), "send", at, size])
+    send = world.start([helper("limit"), "send", at, size])
     for process in (receive, relay, send):
         process.expect()
     took = max(process.started + process.took for process in (receive, send)) - started

@@ -8,4 +8,4 @@ source tests/packages.sh
 packages cc=gcc /usr/include/stdio.h=libc6-dev \
     ssh=openssh-client sshd=openssh-server rsync=rsync git=git curl=curl prlimit=util-linux mkfs.ext4=e2fsprogs \
     /usr/lib/postgresql=postgresql redis-benchmark=redis-tools javac=default-jdk-headless zsh=zsh fish=fish
-exec cargo test --locked --all-features --no-fail-fast "$@"
+exec cargo test --locked --no-fail-fast "$@"

@@ -10,7 +10,7 @@ set -euo pipefail
 minutes=${1:-10}
 RANDOM=$(( ${2:-$$} % 32768 ))
 cd "$(dirname "$0")/.."
-cargo build --quiet --release --bins --example impair
+cargo build --quiet --release --workspace --bins
 bin=$PWD/${CARGO_TARGET_DIR:-target}/release
 dir=$(mktemp -d "${TMPDIR:-/tmp}/vp-soak-XXXXXX")
 pids=()
@@ -59,7 +59,7 @@ port=${address##*@}
 # start_proxy NAME: a path of its own to the relay, commands go to descriptor $NAME_in; prints nothing.
 start_proxy() {
   mkfifo "$dir/$1.in"
-  "$bin/examples/impair" --target "$port" --delay 2ms --jitter 3ms < "$dir/$1.in" > "$dir/$1.out" &
+  "$bin/impair" --target "$port" --delay 2ms --jitter 3ms < "$dir/$1.in" > "$dir/$1.out" &
   pids+=($!)
   exec {fd}> "$dir/$1.in"
   printf -v "$1_in" %s "$fd"

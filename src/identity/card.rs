@@ -158,6 +158,7 @@ impl Error for CardError {
 
 /// Fuzz entry: what decodes encodes to the same bytes.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_card(data: &[u8]) {
     if let Ok(card) = Card::decode_verified(data) {
         assert_eq!(card.encode(), data);

@@ -87,6 +87,7 @@ impl Error for BadSignature {}
 
 /// Fuzz entry: an accepted text prints to itself in lower case.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_peer_id(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(id) = text.parse::<PeerId>()

@@ -9,8 +9,12 @@ pub(crate) mod id;
 mod kdf;
 mod key;
 
-pub use card::{CARD_BYTES, CARD_LABEL, Card, CardError, fuzz_card};
+#[cfg(feature = "fuzzing")]
+pub use card::fuzz_card;
+pub use card::{CARD_BYTES, CARD_LABEL, Card, CardError};
 pub use code::CodeError;
-pub use id::{BadSignature, PeerId, SIGNATURE_BYTES, fuzz_peer_id};
+#[cfg(feature = "fuzzing")]
+pub use id::fuzz_peer_id;
+pub use id::{BadSignature, PeerId, SIGNATURE_BYTES};
 pub(crate) use kdf::hkdf_sha256;
 pub use key::{Identity, Label};

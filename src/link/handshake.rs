@@ -169,6 +169,7 @@ impl Answer {
 }
 
 /// Fuzz entry: any bytes at a relay's open port.
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_answer(identity: &Identity, bytes: &[u8]) {
     let mut out = Vec::new();
     if let Ok(Answered::More(answer, used)) = Answer::ExpectHello.handle_bytes(identity, bytes, &mut out) {

@@ -14,7 +14,9 @@ pub mod heartbeat;
 
 pub use crate::link::heartbeat::{Heartbeat, Side};
 pub use frames::{Frame, Link, LinkError, credit_left};
-pub use handshake::{Admitted, Answer, Answered, Dial, HandshakeFailure, fuzz_answer};
+#[cfg(feature = "fuzzing")]
+pub use handshake::fuzz_answer;
+pub use handshake::{Admitted, Answer, Answered, Dial, HandshakeFailure};
 
 use crate::noise::Suite;
 

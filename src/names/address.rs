@@ -103,6 +103,7 @@ impl Error for AddressError {
 
 /// Fuzz entry: an accepted address prints to a text with the same meaning.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_address(data: &[u8]) {
     let id = PeerId::from_bytes([0; 32]);
     let peers = Peers::parse(&format!("a {id}")).expect("a good file");

@@ -124,6 +124,7 @@ pub fn encode(identity: &Identity) -> Zeroizing<String> {
 
 /// Fuzz entry: an accepted file, written anew, is the same identity.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_key_file(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(identity) = parse(text)

@@ -12,9 +12,15 @@ mod peers;
 mod relay;
 mod size;
 
-pub use address::{Address, AddressError, fuzz_address};
+#[cfg(feature = "fuzzing")]
+pub use address::fuzz_address;
+pub use address::{Address, AddressError};
 pub use app::{AppName, NAME_MAX, NameError};
 pub use lines::{ParseError, ParseErrorKind};
-pub use peers::{Conflict, Peer, PeerLimits, PeerOption, Peers, fuzz_peers};
-pub use relay::{RelayAddress, RelayAddressError, Relays, Scheme, fuzz_relays};
+#[cfg(feature = "fuzzing")]
+pub use peers::fuzz_peers;
+pub use peers::{Conflict, Peer, PeerLimits, PeerOption, Peers};
+#[cfg(feature = "fuzzing")]
+pub use relay::fuzz_relays;
+pub use relay::{RelayAddress, RelayAddressError, Relays, Scheme};
 pub use size::{Number, SizeError, size};

@@ -263,6 +263,7 @@ fn parse_line(line: usize, content: &str) -> Result<Peer, ParseError> {
 
 /// Fuzz entry: an accepted file, printed line by line, is accepted again with the same peers.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_peers(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

@@ -312,6 +312,7 @@ impl<'a> IntoIterator for &'a Relays {
 
 /// Fuzz entry: accepted addresses print to texts with the same meaning.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_relays(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

@@ -54,6 +54,7 @@ impl Claim {
 }
 
 /// Fuzz entry: whatever decodes has one encoding.
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_claim(bytes: &[u8]) {
     if let Some(claim) = Claim::decode(bytes) {
         assert_eq!(claim.encode(), bytes);

@@ -20,6 +20,7 @@ mod claim;
 mod clock;
 mod failure;
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod kind;
 mod output;
@@ -30,7 +31,9 @@ mod uplink;
 
 pub use backoff::CAP as REDIAL_MAX;
 pub use callers::Callers;
-pub use claim::{Claim, fuzz_claim};
+pub use claim::Claim;
+#[cfg(feature = "fuzzing")]
+pub use claim::fuzz_claim;
 pub use failure::{Down, Failure};
 pub use kind::Kind;
 pub use output::Output;

@@ -347,6 +347,7 @@ impl Error for HandshakeError {}
 
 /// Fuzz entry: foreign bytes as every message, to both roles. The first byte picks suite and step.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_handshake(data: &[u8]) {
     let [choice, message @ ..] = data else { return };
     let suite = Suite::ALL[usize::from(choice & 1)];

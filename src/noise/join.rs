@@ -152,6 +152,7 @@ fn take_payload(mut payload: Zeroizing<Vec<u8>>) -> Vec<u8> {
 
 /// Fuzz entry: foreign bytes as either message. The first byte picks suite and message.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_join(data: &[u8]) {
     let [choice, message @ ..] = data else { return };
     let (suite, psk) = (Suite::ALL[usize::from(choice & 1)], [1; 32]);

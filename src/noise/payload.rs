@@ -142,6 +142,7 @@ fn take_last(bytes: &[u8], max: usize) -> Result<&[u8], HandshakeError> {
 
 /// Fuzz entry: foreign bytes as the payload of each message; what decodes has one encoding.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_payload(data: &[u8]) {
     let same = |encoded: Result<Vec<u8>, HandshakeError>| assert_eq!(encoded.as_deref(), Ok(data));
     if let Ok(hello) = Hello::decode(data) {

@@ -70,6 +70,7 @@ fn offset(digits: &str) -> Option<u16> {
 
 /// Whatever a peer sends is read as nothing, or as what would be written again the same.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_service(data: &[u8]) {
     if let Some((wish, service)) = Service::parse(data) {
         assert_eq!(service.text(wish).as_bytes(), data);

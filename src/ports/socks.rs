@@ -121,6 +121,7 @@ pub fn destination(input: &[u8]) -> Parsed<Destination> {
 
 /// Whatever is sent is read the same in one piece and byte by byte, and never asks for more than the longest request.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_socks(data: &[u8]) {
     fn check<T: PartialEq + std::fmt::Debug>(data: &[u8], read: impl Fn(&[u8]) -> Parsed<T>) {
         let whole = read(data);

@@ -20,6 +20,7 @@ mod circuit;
 mod conn;
 mod control;
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod input;
 mod items;

@@ -240,6 +240,7 @@ pub fn stream_header(id: u32, offset: u64, length: usize, fin: bool) -> [u8; STR
 }
 
 /// Fuzz entry: any record is a run of frames that re-encode to themselves, or is refused.
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_frames(record: &[u8]) {
     let mut at = 0;
     while at < record.len() {

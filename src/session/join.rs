@@ -70,6 +70,7 @@ fn decode_acks(bytes: &[u8]) -> Result<Acks, JoinRefused> {
 }
 
 /// Fuzz entry: what a join carries.
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_acks(bytes: &[u8]) {
     if let Ok(acks) = decode_acks(bytes) {
         let mut again = Vec::new();

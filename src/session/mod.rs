@@ -21,6 +21,7 @@ mod buffers;
 pub mod canary;
 pub mod frame;
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod input;
 mod join;
@@ -34,7 +35,9 @@ mod window;
 
 pub use budget::{Budget, GROWTH_MAX};
 pub use buffers::BUFFER_BYTES;
-pub use join::{JoinAnswer, JoinRefused, PendingJoin, fuzz_acks};
+#[cfg(feature = "fuzzing")]
+pub use join::fuzz_acks;
+pub use join::{JoinAnswer, JoinRefused, PendingJoin};
 pub use lane::LaneError;
 pub use secret::SessionSecret;
 pub use streams::Half;

@@ -190,6 +190,7 @@ pub fn peek_hello(mut bytes: &[u8]) -> Result<Option<Hello>, Malformed> {
 /// Decodes arbitrary bytes in both directions, in pieces of `1 + first byte` bytes: what a
 /// fuzzer calls. Whatever decodes must encode to the bytes it came from.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz(bytes: &[u8]) {
     let Some((step, bytes)) = bytes.split_first() else {
         return;
@@ -198,6 +199,7 @@ pub fn fuzz(bytes: &[u8]) {
     fuzz_direction::<Answer>(usize::from(*step) + 1, bytes, Answer::encode);
 }
 
+#[cfg(feature = "fuzzing")]
 fn fuzz_direction<M: Direction>(step: usize, bytes: &[u8], encode: fn(&M, &mut Vec<u8>)) {
     let mut decoder = Decoder::<M>::default();
     let mut again = Vec::new();

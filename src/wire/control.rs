@@ -245,6 +245,7 @@ impl TryFrom<Wire> for Control {
 }
 
 /// Fuzz entry: whatever decodes has one encoding.
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_control(bytes: &[u8]) {
     if let Ok(message) = Control::decode(bytes) {
         assert_eq!(message.encode().as_deref(), Ok(bytes));

@@ -122,6 +122,7 @@ impl Header {
 }
 
 /// Fuzz entry: whatever decodes has one encoding.
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_header(bytes: &[u8]) {
     if let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() {
         if let Ok(header) = Header::decode(bytes) {

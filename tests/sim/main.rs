@@ -1,6 +1,6 @@
 //! Deterministic simulation: the pure machines under virtual time, cut, stalled, split and resumed by a seed.
 //!
-//! A seed is a whole history: print it and it can be run again (`VP_SIM_SEED=n cargo test --test sim --features canaries`). `VP_SIM_COUNT`
+//! A seed is a whole history: print it and it can be run again (`VP_SIM_SEED=n cargo test --test sim`). `VP_SIM_COUNT`
 //! sets how many seeds a run takes. Each planted defect (canary) must be found, or the simulation proves nothing.
 
 mod chain;

@@ -228,6 +228,7 @@ fn is_at(host: &str, bound: IpAddr) -> bool {
 
 /// Whatever a server answers, in whatever pieces, the same is found, and each finding is written there.
 #[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub fn fuzz_rmi(data: &[u8]) {
     let whole = findings(&[data]);
     let pieces: Vec<&[u8]> = data.chunks(1).collect();
@@ -239,6 +240,7 @@ pub fn fuzz_rmi(data: &[u8]) {
     }
 }
 
+#[cfg(feature = "fuzzing")]
 fn findings(answers: &[&[u8]]) -> Vec<Referral> {
     let mut watch = Watch::begin();
     watch.handle_client(&MAGIC);
