@@ -11,6 +11,7 @@ use super::env::Env;
 use super::escape::printable;
 use super::exit::Exit;
 use super::files::{Candidate, ConfigFile, Origin, RelaySource, candidates, relay_key_candidates, relays, user_file};
+use super::mixups;
 use super::report::Fault;
 use crate::identity::{Identity, PeerId};
 use crate::names::{Address, AddressError, Peers, RelayAddress, Relays, keyfile};
@@ -121,19 +122,20 @@ pub fn address(typed: &str, peers: &Peers) -> Result<Address, Fault> {
     Address::parse(typed, peers).map_err(|error| {
         let file = peers.place().unwrap_or("the peers file");
         let shown = printable(typed);
+        let foreign = mixups::address(typed).map(|line| printable(&line));
         match error {
             AddressError::UnknownName => {
                 let place = peers.place().map_or_else(|| format!(": {}", peers.absence()), |at| format!(" in {at}"));
                 let fault = |tail| Fault::new(Exit::Config, format!("{shown}: {error}{place}{tail}"));
-                match probably(typed, peers) {
+                let fault = match probably(typed, peers) {
                     Some(meant) => fault(format!("; did you mean {meant}?")),
                     None => fault(String::new()),
-                }
-                .hint(format!("add a line NAME ID to {file}, or use the id itself"))
+                };
+                fault.hint(foreign.unwrap_or_else(|| format!("add a line NAME ID to {file}, or use the id itself")))
             }
             AddressError::Conflict { .. } => Fault::new(Exit::Config, format!("{shown}: {error} in {file}"))
                 .hint("take one of the two lines out: nobody is called that as long as both are there"),
-            _ => Fault::new(Exit::Usage, format!("{shown}: {error}")),
+            _ => foreign.into_iter().fold(Fault::new(Exit::Usage, format!("{shown}: {error}")), Fault::hint),
         }
     })
 }
@@ -155,7 +157,7 @@ fn nearest<'a>(typed: &str, peers: &'a Peers) -> Option<&'a str> {
 }
 
 /// One letter more, less, other, or two that changed places.
-fn is_one_slip(typed: &str, name: &str) -> bool {
+pub fn is_one_slip(typed: &str, name: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (typed.chars().collect(), name.chars().collect());
     let front = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a[front..], &b[front..]);
@@ -176,7 +178,12 @@ pub fn peer_ids(typed: &[String], peers: &Peers) -> Result<Vec<PeerId>, Fault> {
         .iter()
         .map(|one| match one.contains(':') {
             true => {
-                Err(Fault::new(Exit::Usage, format!("{}: a peer is wanted here, without application", printable(one))))
+                let fault =
+                    Fault::new(Exit::Usage, format!("{}: a peer is wanted here, without application", printable(one)));
+                Err(match one.split_once(':').filter(|(peer, _)| peers.by_name(peer).is_some()) {
+                    Some((peer, _)) => fault.hint(format!("name the peer alone: {peer}")),
+                    None => fault,
+                })
             }
             false => address(one, peers).map(|address| address.peer),
         })
@@ -200,7 +207,13 @@ fn first<T>(places: &[Candidate], read: impl Fn(&Candidate) -> Result<Option<T>,
 
 /// What a file says, or `None` if there is none.
 fn contents(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
-    bounded(path, FILE_MAX).map(Some).or_else(|error| not_found_is_none(path, error))
+    bounded(path, FILE_MAX).map(Some).or_else(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => {
+            let text = format!("{}: too large: it may have at most {} MiB", printable(path), FILE_MAX >> 20);
+            Err(Fault::new(Exit::Config, text))
+        }
+        _ => not_found_is_none(path, error),
+    })
 }
 
 fn bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
@@ -231,7 +244,11 @@ fn load_credential(path: &Path) -> Result<Identity, LoadError> {
     if mode & 0o007 != 0 {
         return Err(LoadError::Exposed { mode });
     }
-    let bytes = Zeroizing::new(bounded(path, CREDENTIAL_MAX)?);
+    let bytes = bounded(path, CREDENTIAL_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => LoadError::TooLong,
+        _ => error.into(),
+    })?;
+    let bytes = Zeroizing::new(bytes);
     keyfile::read(&bytes).map_err(LoadError::Parse)
 }
 

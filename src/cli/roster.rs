@@ -10,17 +10,24 @@ use super::exit::Exit;
 use super::report::Fault;
 use crate::identity::PeerId;
 use crate::names::{Conflict, Peers};
-use crate::run::callers::Reread;
+use crate::run::callers::{Reload, Reread};
 use crate::run::event_loop::Callers;
 
 /// See the module's text.
 #[derive(Clone)]
 pub struct Roster(Rc<Inner>);
 
-struct Inner {
-    /// The file that was named, if one was.
+/// Where the file is.
+struct Place {
+    /// The one that was named, if one was.
     flag: Option<PathBuf>,
     env: Env,
+}
+
+struct Inner {
+    place: Place,
+    /// Who is named and calls nobody: this party itself, relays.
+    silent: Vec<PeerId>,
     peers: RefCell<Peers>,
     /// As it was before: names for those who have just gone.
     former: RefCell<Peers>,
@@ -29,25 +36,25 @@ struct Inner {
 }
 
 impl Roster {
-    /// Reads the peers file, if there is one.
+    /// Reads the peers file, if there is one. Those in `silent` never call.
     ///
     /// # Errors
     /// A named file is missing, or a line is wrong.
-    pub fn load(flag: Option<PathBuf>, env: &Env) -> Result<Self, Fault> {
+    pub fn load(flag: Option<PathBuf>, env: &Env, silent: Vec<PeerId>) -> Result<Self, Fault> {
         let peers = config::peers(flag.as_deref(), env)?;
         let peers = peers.unwrap_or_else(|| config::no_peers(flag.as_deref(), env));
-        Ok(Self::new(flag, env.clone(), peers))
+        Ok(Self::new(Place { flag, env: env.clone() }, peers, silent))
     }
 
-    fn new(flag: Option<PathBuf>, env: Env, peers: Peers) -> Self {
+    fn new(place: Place, peers: Peers, silent: Vec<PeerId>) -> Self {
         let (former, trouble) = (RefCell::default(), RefCell::default());
-        Self(Rc::new(Inner { flag, env, peers: RefCell::new(peers), former, trouble }))
+        Self(Rc::new(Inner { place, silent, peers: RefCell::new(peers), former, trouble }))
     }
 
     /// One that stands in no file.
     #[cfg(test)]
     pub fn of(peers: Peers) -> Self {
-        Self::new(None, Env::default(), peers)
+        Self::new(Place { flag: None, env: Env::default() }, peers, Vec::new())
     }
 
     /// Who is called what.
@@ -64,10 +71,11 @@ impl Roster {
     /// Reads the file again. False, and all stays as it was, if it has a mistake, or is there no more: an empty file says that
     /// nobody is known, none may be a slip of the hand.
     pub fn reread(&self) -> bool {
-        let found = config::peers(self.0.flag.as_deref(), &self.0.env);
+        let Place { flag, env } = &self.0.place;
+        let found = config::peers(flag.as_deref(), env);
         let found = found.and_then(|peers| match peers {
             None if !self.peers().is_empty() => Err(Fault::new(Exit::Config, "there is no peers file any more")),
-            peers => Ok(peers.unwrap_or_else(|| config::no_peers(self.0.flag.as_deref(), &self.0.env))),
+            peers => Ok(peers.unwrap_or_else(|| config::no_peers(flag.as_deref(), env))),
         });
         let (good, trouble) = match found {
             Ok(peers) => {
@@ -97,6 +105,23 @@ impl Roster {
         said.collect()
     }
 
+    /// Whether nobody of these can ever call.
+    pub fn is_nobody(&self, callers: &Callers) -> bool {
+        let are_silent = |ids: &[PeerId]| ids.iter().all(|id| self.0.silent.contains(id));
+        match callers {
+            Callers::Nobody => true,
+            Callers::Only(ids) => are_silent(ids),
+            Callers::Each(apps) => apps.iter().all(|(_, ids)| are_silent(ids)),
+        }
+    }
+
+    /// The way to read again who may call a tool that lets `from` call. Of lines that contradict each other the start tells.
+    pub fn reload(&self, from: &[String]) -> Reload {
+        let (roster, from) = (self.clone(), from.to_vec());
+        let told = self.conflicts().into_iter().map(|(name, _)| name);
+        Reload::new(told.collect(), move || roster.callers_again(&from))
+    }
+
     /// Reads the file again for a tool that lets `from` call, or everybody where that is empty. A name that has gone from the
     /// file means nobody, and never everybody.
     pub fn callers_again(&self, from: &[String]) -> Option<Reread> {
@@ -106,7 +131,8 @@ impl Roster {
         let peers = self.peers();
         if from.is_empty() {
             let unknown = peers.conflicts().iter().map(|conflict| conflict.name.clone()).collect();
-            return Some(Reread { callers: everybody(&peers), unknown });
+            let callers = everybody(&peers);
+            return Some(Reread { is_nobody: self.is_nobody(&callers), callers, unknown });
         }
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for name in from {
@@ -115,7 +141,8 @@ impl Roster {
                 Err(_) => unknown.push(name.clone()),
             }
         }
-        Some(Reread { callers: Callers::Only(known), unknown })
+        let callers = Callers::Only(known);
+        Some(Reread { is_nobody: self.is_nobody(&callers), callers, unknown })
     }
 }
 
@@ -144,7 +171,7 @@ mod tests {
         fs::create_dir(home.path().join("vp")).expect("a directory");
         let put = |text: String| fs::write(&path, text).expect("a file");
         put(format!("a {}\nb {}\n", id(1), id(2)));
-        let roster = Roster::load(None, &env).expect("a good file");
+        let roster = Roster::load(None, &env, Vec::new()).expect("a good file");
         let again = |from: &[&str]| {
             let from: Vec<String> = from.iter().map(|name| (*name).to_owned()).collect();
             roster.callers_again(&from).map(|reread| (reread.callers, reread.unknown))

@@ -51,35 +51,62 @@ pub struct Rate(pub NonZeroU64);
 /// Why a typed value was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnitError {
-    /// There was nothing.
-    Empty,
-    /// It does not start with a digit: signs and spaces are refused.
-    NotANumber,
+    /// Not a duration: no number first, a space, or a unit that is none.
+    NotADuration,
+    /// The same, where waiting for ever would be taken, too.
+    NotPatience,
+    /// For ever, where it cannot be meant.
+    NeverEnds,
     /// A number of time without a unit. Only `0` may stand alone.
     NoDurationUnit,
-    /// The unit of a duration is none of ours.
-    UnknownDurationUnit,
-    /// The unit of a size is none of ours.
-    UnknownSizeUnit,
-    /// More than the program can count, or a duration of more than a century.
-    TooLarge,
+    /// A unit twice, or the smaller before the larger.
+    UnitOrder,
+    /// A duration of more than this.
+    LongerThan(Duration),
+    /// Not an amount of bytes.
+    NotASize,
+    /// More bytes than the program can count.
+    SizeTooLarge,
+    /// Not a number of things.
+    NotACount,
+    /// A number of things beyond this.
+    MoreThan(u64),
     /// Zero where zero makes no sense.
     Zero,
+    /// Not the number of a descriptor.
+    NotADescriptor,
 }
 
 impl fmt::Display for UnitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "a number is missing",
-            Self::NotANumber => "not a number",
-            Self::NoDurationUnit => "a unit is missing: ms, s, m, h or d",
-            Self::UnknownDurationUnit => "unknown unit: use ms, s, m, h and d, the larger first, as in 1h30m",
-            Self::UnknownSizeUnit => {
-                "unknown unit: use K, M, G or T (powers of 1024), or KB, MB, GB or TB (powers of 1000)"
+        match self {
+            Self::NotADuration => f.write_str("not a duration: numbers with ms, s, m, h or d, as in 90s or 1h30m"),
+            Self::NotPatience => {
+                f.write_str("not a duration: numbers with ms, s, m, h or d, as in 90s or 1h30m, or 0, or never")
             }
-            Self::TooLarge => "too large",
-            Self::Zero => "must not be zero",
-        })
+            Self::NeverEnds => f.write_str("this cannot be for ever: give a duration, as in 90s or 1h30m"),
+            Self::NoDurationUnit => f.write_str("a unit is missing: ms, s, m, h or d, as in 90s or 1h30m"),
+            Self::UnitOrder => f.write_str("the larger unit comes first, and each once, as in 1h30m"),
+            Self::LongerThan(most) => write!(f, "at most {} is taken", shown(*most)),
+            Self::NotASize => f.write_str(
+                "not a size: a number, with K, M, G or T (of 1024) or KB, MB, GB or TB (of 1000) if wanted, as in 500M",
+            ),
+            Self::SizeTooLarge => write!(f, "at most {}T is taken", u64::MAX >> 40),
+            Self::NotACount => {
+                f.write_str("not a number: digits, with k (thousand) or M (million) if wanted, as in 500 or 10k")
+            }
+            Self::MoreThan(most) => write!(f, "at most {most} is taken"),
+            Self::Zero => f.write_str("it must be more than 0"),
+            Self::NotADescriptor => f.write_str("a descriptor is given by its number, as in 3"),
+        }
+    }
+}
+
+/// A limit as it would be typed.
+fn shown(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds % (24 * 60 * 60) == 0 => format!("{}d", seconds / (24 * 60 * 60)),
+        seconds => format!("{seconds}s"),
     }
 }
 
@@ -91,7 +118,10 @@ impl FromStr for Patience {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         match text {
             "never" => Ok(Self::Endless),
-            _ => duration(text).map(Self::For),
+            _ => duration(text).map(Self::For).map_err(|error| match error {
+                UnitError::NotADuration => UnitError::NotPatience,
+                other => other,
+            }),
         }
     }
 }
@@ -100,13 +130,9 @@ impl FromStr for Size {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        if text.is_empty() {
-            return Err(UnitError::Empty);
-        }
         size(text).map(Self).map_err(|error| match error {
-            SizeError::NotANumber => UnitError::NotANumber,
-            SizeError::UnknownUnit => UnitError::UnknownSizeUnit,
-            SizeError::TooLarge => UnitError::TooLarge,
+            SizeError::NotANumber | SizeError::UnknownUnit => UnitError::NotASize,
+            SizeError::TooLarge => UnitError::SizeTooLarge,
         })
     }
 }
@@ -120,30 +146,64 @@ impl FromStr for Rate {
     }
 }
 
+/// Reads a number of things that is not zero: `500`, `10k`, `2M`. Things are counted in thousands, as bytes are not.
+///
+/// # Errors
+/// [`UnitError`] says what is wrong with it.
+pub fn count<T: TryFrom<NonZeroU64>>(text: &str) -> Result<T, UnitError> {
+    let most = u64::MAX >> (u64::BITS as usize - 8 * size_of::<T>().clamp(1, 8));
+    let (number, unit) = Number::take(text).ok_or(UnitError::NotACount)?;
+    let factor = match unit {
+        "" => 1,
+        "k" | "K" => 1_000,
+        "m" | "M" => 1_000_000,
+        _ => return Err(UnitError::NotACount),
+    };
+    // Half a thing is none.
+    let many = number.whole(factor).ok_or(UnitError::NotACount)?;
+    let many = NonZeroU64::new(many.ok_or(UnitError::MoreThan(most))?).ok_or(UnitError::Zero)?;
+    many.try_into().map_err(|_| UnitError::MoreThan(most))
+}
+
+/// Reads the number of a descriptor.
+///
+/// # Errors
+/// It is none.
+pub fn descriptor(text: &str) -> Result<u16, UnitError> {
+    text.parse().map_err(|_| UnitError::NotADescriptor)
+}
+
 /// Reads `300ms`, `0.5s`, `1h30m`, `1d` or `0`.
 ///
 /// # Errors
 /// [`UnitError`] says what is wrong with it.
 pub fn duration(text: &str) -> Result<Duration, UnitError> {
     let (mut rest, mut units, mut whole) = (text, &DURATION_UNITS[..], 0_u64);
-    if text.is_empty() {
-        return Err(UnitError::Empty);
+    let too_long = UnitError::LongerThan(Duration::from_secs(DURATION_MAX_SECONDS));
+    match text {
+        "" => return Err(UnitError::NotADuration),
+        "never" => return Err(UnitError::NeverEnds),
+        _ => {}
     }
     while !rest.is_empty() {
-        let (number, behind) = Number::take(rest).ok_or(UnitError::NotANumber)?;
+        let (number, behind) = Number::take(rest).ok_or(UnitError::NotADuration)?;
         let length = behind.bytes().take_while(|byte| !byte.is_ascii_digit()).count();
-        let unit = behind.get(..length).ok_or(UnitError::UnknownDurationUnit)?;
+        let unit = behind.get(..length).ok_or(UnitError::NotADuration)?;
         if unit.is_empty() {
             return if number.is_zero() && rest == text { Ok(Duration::ZERO) } else { Err(UnitError::NoDurationUnit) };
         }
-        let at = units.iter().position(|(name, _)| *name == unit).ok_or(UnitError::UnknownDurationUnit)?;
+        let is_unit = |(name, _): &(&str, u64)| *name == unit;
+        let at = units.iter().position(is_unit).ok_or(match DURATION_UNITS.iter().any(is_unit) {
+            true => UnitError::UnitOrder,
+            false => UnitError::NotADuration,
+        })?;
         // A century in nanoseconds fits 64 bits five times.
-        let part = number.times(units[at].1).ok_or(UnitError::TooLarge)?;
-        whole = whole.checked_add(part).ok_or(UnitError::TooLarge)?;
+        let part = number.times(units[at].1).ok_or(too_long)?;
+        whole = whole.checked_add(part).ok_or(too_long)?;
         (rest, units) = (&behind[length..], &units[at + 1..]);
     }
     let time = Duration::from_nanos(whole);
-    if time.as_secs() > DURATION_MAX_SECONDS { Err(UnitError::TooLarge) } else { Ok(time) }
+    if time.as_secs() > DURATION_MAX_SECONDS { Err(too_long) } else { Ok(time) }
 }
 
 /// Reads a duration that must not be zero.
@@ -159,6 +219,9 @@ pub fn duration_above_zero(text: &str) -> Result<Duration, UnitError> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::num::{NonZeroU16, NonZeroU32};
+
+    const CENTURY: UnitError = UnitError::LongerThan(Duration::from_secs(DURATION_MAX_SECONDS));
 
     #[test]
     fn durations_read_as_written() {
@@ -182,23 +245,26 @@ mod tests {
     #[test]
     fn bad_durations_say_what_is_wrong() {
         for (text, error) in [
-            ("", UnitError::Empty),
-            ("s", UnitError::NotANumber),
-            ("-1s", UnitError::NotANumber),
-            ("+1s", UnitError::NotANumber),
-            (" 1s", UnitError::NotANumber),
-            ("1.s", UnitError::NotANumber),
-            ("1m-1s", UnitError::UnknownDurationUnit),
+            ("", UnitError::NotADuration),
+            ("s", UnitError::NotADuration),
+            ("-1s", UnitError::NotADuration),
+            ("+1s", UnitError::NotADuration),
+            (" 1s", UnitError::NotADuration),
+            ("1.s", UnitError::NotADuration),
+            ("1m-1s", UnitError::NotADuration),
             ("10", UnitError::NoDurationUnit),
-            ("10x", UnitError::UnknownDurationUnit),
-            ("10 s", UnitError::UnknownDurationUnit),
-            ("10S", UnitError::UnknownDurationUnit),
+            ("10x", UnitError::NotADuration),
+            ("10 s", UnitError::NotADuration),
+            ("1 h", UnitError::NotADuration),
+            ("10S", UnitError::NotADuration),
+            ("1e3", UnitError::NotADuration),
+            ("never", UnitError::NeverEnds),
             ("1h30", UnitError::NoDurationUnit),
-            ("30m1h", UnitError::UnknownDurationUnit),
-            ("1m1m", UnitError::UnknownDurationUnit),
-            ("99999999999999999999s", UnitError::TooLarge),
-            ("18446744073709551615h", UnitError::TooLarge),
-            ("9999999999h", UnitError::TooLarge),
+            ("30m1h", UnitError::UnitOrder),
+            ("1m1m", UnitError::UnitOrder),
+            ("99999999999999999999s", CENTURY),
+            ("18446744073709551615h", CENTURY),
+            ("9999999999h", CENTURY),
         ] {
             assert_eq!(duration(text), Err(error), "{text}");
         }
@@ -209,7 +275,7 @@ mod tests {
     fn patience_knows_for_ever() {
         assert_eq!("never".parse::<Patience>().map(Patience::limit), Ok(None));
         assert_eq!("0".parse::<Patience>().map(Patience::limit), Ok(Some(Duration::ZERO)));
-        assert_eq!("Never".parse::<Patience>(), Err(UnitError::NotANumber));
+        assert_eq!("Never".parse::<Patience>(), Err(UnitError::NotPatience));
     }
 
     #[test]
@@ -226,15 +292,52 @@ mod tests {
             assert_eq!(text.parse::<Size>(), Ok(Size(bytes)), "{text}");
         }
         for (text, error) in [
-            ("64x", UnitError::UnknownSizeUnit),
-            ("1,5M", UnitError::UnknownSizeUnit),
-            ("99999999T", UnitError::TooLarge),
-            ("M", UnitError::NotANumber),
+            ("", UnitError::NotASize),
+            ("64x", UnitError::NotASize),
+            ("1,5M", UnitError::NotASize),
+            ("5 MB", UnitError::NotASize),
+            ("1e3", UnitError::NotASize),
+            ("99999999T", UnitError::SizeTooLarge),
+            ("M", UnitError::NotASize),
         ] {
             assert_eq!(text.parse::<Size>(), Err(error), "{text}");
         }
         assert_eq!("0M".parse::<Rate>(), Err(UnitError::Zero));
         assert_eq!("1M".parse::<Rate>().map(|rate| rate.0.get()), Ok(1 << 20));
+    }
+
+    #[test]
+    fn things_are_counted_in_thousands() {
+        for (text, things) in [("1", 1), ("10k", 10_000), ("10K", 10_000), ("1.5k", 1_500), ("2M", 2_000_000)] {
+            assert_eq!(count::<NonZeroU32>(text).map(NonZeroU32::get), Ok(things), "{text}");
+        }
+        for (text, error) in [
+            ("", UnitError::NotACount),
+            ("k", UnitError::NotACount),
+            ("-1", UnitError::NotACount),
+            ("1.5", UnitError::NotACount),
+            ("10kB", UnitError::NotACount),
+            ("1 k", UnitError::NotACount),
+            ("never", UnitError::NotACount),
+            ("0", UnitError::Zero),
+            ("66k", UnitError::MoreThan(65_535)),
+            ("99999999999999999999999999999999", UnitError::MoreThan(65_535)),
+        ] {
+            assert_eq!(count::<NonZeroU16>(text), Err(error), "{text}");
+        }
+        assert_eq!(count::<NonZeroU64>("18446744073709551615").map(NonZeroU64::get), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_an_example_or_the_limit() {
+        for error in [UnitError::NotADuration, UnitError::NotPatience, UnitError::NeverEnds, UnitError::UnitOrder] {
+            assert!(error.to_string().contains("as in ") && error.to_string().contains("1h30m"), "{error}");
+        }
+        assert_eq!(CENTURY.to_string(), "at most 36600d is taken");
+        let most = UnitError::SizeTooLarge.to_string();
+        assert_eq!(most, "at most 16777215T is taken");
+        assert!("16777215T".parse::<Size>().is_ok() && "16777216T".parse::<Size>().is_err());
+        assert!(duration("36600d").is_ok() && duration("36601d").is_err());
     }
 
     proptest! {

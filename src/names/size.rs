@@ -75,6 +75,13 @@ impl Number {
         u64::try_from(product / 10_u128.pow(self.places)).ok()
     }
 
+    /// So many times a factor, if nothing is left behind the point; `Some(None)` is more than 64 bits count.
+    pub fn whole(self, factor: u64) -> Option<Option<u64>> {
+        let Some(product) = self.digits.checked_mul(u128::from(factor)) else { return Some(None) };
+        let scale = 10_u128.pow(self.places);
+        (product % scale == 0).then(|| u64::try_from(product / scale).ok())
+    }
+
     /// Whether it is nothing.
     pub fn is_zero(self) -> bool {
         self.digits == 0

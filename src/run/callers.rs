@@ -3,8 +3,21 @@
 use super::event_loop::{Callers, Context, Notice};
 use crate::node::Key;
 
-/// Reads again who may call. None: it cannot be read, and everything stays as it was.
-pub type Reload = Box<dyn Fn() -> Option<Reread>>;
+/// Reads again who may call, as often as it is told to.
+pub struct Reload {
+    read: Box<dyn Fn() -> Option<Reread>>,
+    /// Names that have been told of as nobody's.
+    unknown: Vec<String>,
+    is_nobody: bool,
+}
+
+impl Reload {
+    /// By this way, which gives none if it cannot be read: then everything stays as it was. Of the names in `unknown` it has
+    /// been said that nobody bears them.
+    pub fn new(unknown: Vec<String>, read: impl Fn() -> Option<Reread> + 'static) -> Reload {
+        Reload { read: Box::new(read), unknown, is_nobody: false }
+    }
+}
 
 /// Who may call now.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,6 +26,8 @@ pub struct Reread {
     pub callers: Callers,
     /// Names on the command line that nobody bears any more.
     pub unknown: Vec<String>,
+    /// Whether nobody who exists may call.
+    pub is_nobody: bool,
 }
 
 /// What came of reading again.
@@ -23,13 +38,19 @@ pub struct Taken {
     pub outcasts: Vec<Key>,
 }
 
-/// Takes the new list, which the node then goes by, and says what is wrong with it. None if all stays as it was.
-pub fn reread(ctx: &mut Context<'_>, reload: &Reload) -> Option<Taken> {
-    let Some(again) = reload() else {
+/// Takes the new list, which the node then goes by, and says what is wrong with it, once until it changes. None if all stays
+/// as it was.
+pub fn reread(ctx: &mut Context<'_>, reload: &mut Reload) -> Option<Taken> {
+    let Some(again) = (reload.read)() else {
         (ctx.notices)(Notice::NotReloaded);
         return None;
     };
-    again.unknown.iter().for_each(|name| (ctx.notices)(Notice::Unlisted(name)));
+    let news = again.unknown.iter().filter(|name| !reload.unknown.contains(name));
+    news.for_each(|name| (ctx.notices)(Notice::Unlisted(name)));
+    if again.is_nobody && !reload.is_nobody {
+        (ctx.notices)(Notice::NobodyMayCall);
+    }
+    (reload.unknown, reload.is_nobody) = (again.unknown, again.is_nobody);
     let outcasts = ctx.node.set_callers(ctx.now, again.callers.clone());
     Some(Taken { callers: again.callers, outcasts })
 }

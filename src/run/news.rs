@@ -170,6 +170,8 @@ pub enum Notice<'a> {
     NotReloaded,
     /// It was, and nobody bears this name any more.
     Unlisted(&'a str),
+    /// It was, and there is nobody left who may.
+    NobodyMayCall,
     /// Connections cannot be accepted for now.
     CannotAccept(&'a io::Error),
     /// Somebody asked how it stands: connections now, and ever.

@@ -77,8 +77,11 @@ impl Desk {
 
 /// Who reads the allow file again. One at a time: of two, the later one to finish would win, and that may be the one that
 /// read the older file.
-#[derive(Debug, Default)]
-pub struct Reloads(Mutex<Reading>);
+#[derive(Debug)]
+pub struct Reloads {
+    reading: Mutex<Reading>,
+    told: Mutex<super::Told>,
+}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Reading {
@@ -91,8 +94,13 @@ enum Reading {
 }
 
 impl Reloads {
+    /// Of a file of which this has been said.
+    pub(super) fn new(told: super::Told) -> Reloads {
+        Reloads { reading: Mutex::default(), told: Mutex::new(told) }
+    }
+
     fn reading(&self) -> MutexGuard<'_, Reading> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file is to be read; true if the caller has to see to it.
@@ -140,7 +148,10 @@ pub fn reload(shared: &Arc<Shared>) {
 }
 
 fn read_again(path: &Path, shared: &Shared) {
-    let mut package = match super::read_policy(path, shared.limits, &shared.log) {
+    let mut told = shared.reloads.told.lock().unwrap_or_else(PoisonError::into_inner);
+    let read = super::read_policy(path, shared.limits, &mut told, &shared.log);
+    drop(told);
+    let mut package = match read {
         Ok(policy) => Package::Policy(Box::new(policy)),
         Err(error) => return shared.log(LogLine::Trouble(Trouble::Reload(path.to_owned(), error))),
     };

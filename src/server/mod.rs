@@ -82,6 +82,8 @@ pub enum LogLine<'a> {
     },
     /// Lines of the allow file say different things of one name, which is nobody's until one of them goes.
     Conflict(&'a Path, &'a Conflict),
+    /// The allow file names nobody.
+    Nobody(&'a Path),
 }
 
 /// Where log lines go.
@@ -215,7 +217,7 @@ impl fmt::Display for AllowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AllowError::Read(error) => error.fmt(f),
-            AllowError::TooLong => f.write_str("too long for a peers file"),
+            AllowError::TooLong => write!(f, "too large: it may have at most {} MiB", ALLOW_FILE_MAX >> 20),
             AllowError::Parse(error) => error.fmt(f),
         }
     }
@@ -231,7 +233,14 @@ impl std::error::Error for AllowError {
     }
 }
 
-fn read_policy(path: &Path, limits: Limits, log: &Log) -> Result<Policy, AllowError> {
+/// What has been said of an allow file: it is said again only when it has changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    conflicts: Vec<Conflict>,
+    is_nobody: bool,
+}
+
+fn read_policy(path: &Path, limits: Limits, told: &mut Told, log: &Log) -> Result<Policy, AllowError> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(AllowError::Read)?;
     file.take(ALLOW_FILE_MAX + 1).read_to_end(&mut bytes).map_err(AllowError::Read)?;
@@ -239,8 +248,15 @@ fn read_policy(path: &Path, limits: Limits, log: &Log) -> Result<Policy, AllowEr
         return Err(AllowError::TooLong);
     }
     let peers = Peers::read(&bytes).map_err(AllowError::Parse)?;
-    peers.conflicts().iter().for_each(|conflict| log(LogLine::Conflict(path, conflict)));
-    Policy::only(&peers, limits).map_err(AllowError::Parse)
+    let policy = Policy::only(&peers, limits).map_err(AllowError::Parse)?;
+    let now = Told { conflicts: peers.conflicts().to_vec(), is_nobody: peers.is_empty() };
+    let news = now.conflicts.iter().filter(|conflict| !told.conflicts.contains(conflict));
+    news.for_each(|conflict| log(LogLine::Conflict(path, conflict)));
+    if now.is_nobody && !told.is_nobody {
+        log(LogLine::Nobody(path));
+    }
+    *told = now;
+    Ok(policy)
 }
 
 /// A relay that listens and does not serve yet.
@@ -260,9 +276,10 @@ impl Relay {
         if options.memory_bytes / MEMORY_PER_WORKER_MIN < workers {
             return Err(RelayError::Memory { workers });
         }
+        let mut told = Told::default();
         let policy = match &options.allow {
             Allow::Anyone => Policy::open(options.limits),
-            Allow::File(path) => read_policy(path, options.limits, &options.log)
+            Allow::File(path) => read_policy(path, options.limits, &mut told, &options.log)
                 .map_err(|error| RelayError::Allow(path.clone(), error))?,
         };
         let mut listeners = options.listeners;
@@ -284,7 +301,7 @@ impl Relay {
             router: Arc::new(Mutex::new(Router::new(policy, workers))),
             budget: Budget::new(options.memory_bytes),
             allow: options.allow,
-            reloads: desk::Reloads::default(),
+            reloads: desk::Reloads::new(told),
             limits: options.limits,
             forwarded: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             drain: options.drain,

@@ -46,10 +46,6 @@ pub fn load(path: &Path) -> Result<Identity, LoadError> {
     if !metadata.is_file() {
         return Err(LoadError::NotRegular);
     }
-    let mode = metadata.mode() & 0o7777;
-    if mode & OTHERS_MASK != 0 {
-        return Err(LoadError::Exposed { mode });
-    }
     // One byte more than allowed tells a file that is too long from one that just fits, without a second look. The
     // buffer has room for all of it, so the secret is not left behind in one that was outgrown.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX + 1));
@@ -57,7 +53,13 @@ pub fn load(path: &Path) -> Result<Identity, LoadError> {
     if bytes.len() > FILE_MAX {
         return Err(LoadError::TooLong);
     }
-    keyfile::read(&bytes).map_err(LoadError::Parse)
+    // What is no key at all is not to be told of its permissions.
+    let identity = keyfile::read(&bytes).map_err(LoadError::Parse)?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & OTHERS_MASK != 0 {
+        return Err(LoadError::Exposed { mode });
+    }
+    Ok(identity)
 }
 
 /// Writes a new key file with mode 0600. It appears whole or not at all, and survives a crash once this returns.
@@ -72,6 +74,7 @@ pub fn create(path: &Path, identity: &Identity, overwrite: Overwrite) -> Result<
     };
     // Told apart before any work; the race against somebody who makes the name now is decided by `publish`.
     match (fs::symlink_metadata(path), overwrite) {
+        (Ok(_), _) if path.is_dir() => return Err(CreateError::Directory),
         (Ok(_), Overwrite::Never) => return Err(CreateError::Exists),
         (Ok(metadata), Overwrite::Replace) if !metadata.is_file() => {
             return Err(CreateError::NotRegular);
@@ -156,8 +159,8 @@ impl fmt::Display for LoadError {
             Self::Io(_) => f.write_str("the key file cannot be read"),
             Self::NotRegular => f.write_str("the key file is not a regular file"),
             Self::Exposed { mode } => write!(f, "others can access the key file (mode {mode:04o})"),
-            Self::TooLong => write!(f, "the key file has more than {FILE_MAX} bytes"),
-            Self::Parse(error) => write!(f, "key file, {error}"),
+            Self::TooLong => write!(f, "not a key of vp: a key file has at most {FILE_MAX} bytes"),
+            Self::Parse(error) => write!(f, "not a key of vp: {error}"),
         }
     }
 }
@@ -185,6 +188,8 @@ pub enum CreateError {
     Io(io::Error),
     /// Something has this name.
     Exists,
+    /// A directory has this name.
+    Directory,
     /// What has this name is no regular file, and is not replaced even when asked to.
     NotRegular,
     /// The path ends in no name.
@@ -196,6 +201,7 @@ impl fmt::Display for CreateError {
         f.write_str(match self {
             Self::Io(_) => "the key file cannot be written",
             Self::Exists => "the key file exists",
+            Self::Directory => "this is a directory, and a file is wanted",
             Self::NotRegular => "the name belongs to something that is not a regular file",
             Self::NoName => "the path ends in no file name",
         })
@@ -276,7 +282,7 @@ mod tests {
         assert!(!target.exists());
         let folder = directory.path().join("folder");
         fs::create_dir(&folder).expect("makes");
-        assert!(matches!(create(&folder, &identity, Overwrite::Replace), Err(CreateError::NotRegular)));
+        assert!(matches!(create(&folder, &identity, Overwrite::Replace), Err(CreateError::Directory)));
         assert!(matches!(create(Path::new("/"), &identity, Overwrite::Never), Err(CreateError::NoName)));
         assert_eq!(names(&directory).len(), 2);
     }

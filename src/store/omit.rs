@@ -30,13 +30,42 @@ pub enum Why {
     Pattern,
 }
 
-/// Not a pattern: which one.
+/// A pattern that could never match, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadPattern(pub String);
+pub struct BadPattern {
+    /// As it was given.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub why: PatternFault,
+}
+
+/// What is wrong with a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PatternFault {
+    /// Nothing, or blanks, or nothing but marks.
+    Empty,
+    /// It starts as a comment of a file of patterns does.
+    Comment,
+    /// A step that no path below a directory has: `.` or `..`.
+    Step,
+    /// In the words of whoever reads patterns.
+    Syntax(String),
+}
+
+impl fmt::Display for PatternFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("it names nothing"),
+            Self::Comment => f.write_str("it starts with #, as a comment does: write \\#"),
+            Self::Step => f.write_str("paths start below the directory that is sent, and have no . or .. in them"),
+            Self::Syntax(words) => f.write_str(words),
+        }
+    }
+}
 
 impl fmt::Display for BadPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a pattern")
+        self.why.fmt(f)
     }
 }
 
@@ -49,10 +78,16 @@ impl Omit {
     /// One is no pattern.
     pub fn new(keys: Vec<(u64, u64)>, patterns: &[String]) -> Result<Self, BadPattern> {
         let mut builder = GitignoreBuilder::new("");
+        builder.allow_unclosed_class(false);
         for pattern in patterns {
-            builder.add_line(None, pattern).map_err(|_| BadPattern(pattern.clone()))?;
+            let bad = |why| BadPattern { pattern: pattern.clone(), why };
+            check(pattern).map_err(bad)?;
+            builder.add_line(None, pattern).map_err(|error| bad(PatternFault::Syntax(words(error))))?;
         }
-        let patterns = builder.build().map_err(|_| BadPattern(patterns.join(" ")))?;
+        let patterns = builder.build().map_err(|error| {
+            let (pattern, why) = (patterns.join(" "), PatternFault::Syntax(words(error)));
+            BadPattern { pattern, why }
+        })?;
         Ok(Self { keys, patterns })
     }
 
@@ -73,5 +108,52 @@ impl Omit {
         let at = path.iter().position(|byte| *byte == b'/')?;
         let below = Path::new(OsStr::from_bytes(&path[at + 1..]));
         self.patterns.matched(below, is_directory).is_ignore().then_some(Why::Pattern)
+    }
+}
+
+/// Refuses what the reader of patterns takes and which then matches nothing.
+fn check(pattern: &str) -> Result<(), PatternFault> {
+    if pattern.starts_with('#') {
+        return Err(PatternFault::Comment);
+    }
+    let path = pattern.strip_prefix('!').unwrap_or(pattern).trim();
+    if path.split('/').all(str::is_empty) {
+        return Err(PatternFault::Empty);
+    }
+    if path.split('/').any(|step| matches!(step, "." | "..")) {
+        return Err(PatternFault::Step);
+    }
+    Ok(())
+}
+
+/// What is wrong, without the pattern, which is named already.
+fn words(error: ignore::Error) -> String {
+    match error {
+        ignore::Error::Glob { err, .. } => err,
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pattern_that_could_never_match_is_refused_with_what_is_wrong() {
+        let why = |pattern: &str| Omit::new(Vec::new(), &[pattern.to_owned()]).map(drop).map_err(|bad| bad.why);
+        for pattern in ["", " ", "/", "!", "!/", "//"] {
+            assert_eq!(why(pattern), Err(PatternFault::Empty), "{pattern:?}");
+        }
+        assert_eq!(why("# x"), Err(PatternFault::Comment));
+        for pattern in ["./build", "../x", "a/../b", "!./x", "."] {
+            assert_eq!(why(pattern), Err(PatternFault::Step), "{pattern:?}");
+        }
+        for pattern in ["[", "a[b", "{a,b", "[z-a]", "a\\"] {
+            let Err(PatternFault::Syntax(words)) = why(pattern) else { panic!("{pattern:?} is taken") };
+            assert!(!words.is_empty() && !words.contains('\n'), "{pattern:?}: {words}");
+        }
+        for pattern in ["*.o", "/build", "cache/", "a/**/b", "!keep", "[a-z]*", "\\#x", "...", ".git", "**"] {
+            assert_eq!(why(pattern), Ok(()), "{pattern:?}");
+        }
     }
 }

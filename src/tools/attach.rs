@@ -219,7 +219,7 @@ impl Attach {
         if let End::Dial(..) = self.options.end {
             return;
         }
-        let Some(taken) = reread(ctx, &self.options.reload) else { return };
+        let Some(taken) = reread(ctx, &mut self.options.reload) else { return };
         for key in taken.outcasts {
             // Those that are about to end anyway have nothing left to say.
             if !self.closing.iter().any(|(closing, _)| *closing == key) {

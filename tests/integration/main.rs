@@ -29,6 +29,7 @@ mod keepalive;
 mod keygen;
 mod leaving;
 mod listening;
+mod mixups;
 mod names;
 mod omit;
 mod ordinary;

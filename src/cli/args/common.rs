@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 use crate::cli::report::{Format, Verbosity};
-use crate::cli::units::{Patience, duration_above_zero};
+use crate::cli::units::{Patience, descriptor, duration_above_zero};
 use crate::names::RelayAddress;
 
 /// How the tool speaks.
@@ -70,19 +70,19 @@ pub struct Connect {
     pub peers: Option<PathBuf>,
 
     /// Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever
-    #[arg(long, visible_alias = "wait", value_name = "DUR", default_value = "never")]
+    #[arg(long, visible_alias = "wait", value_name = "DUR", default_value = "never", allow_hyphen_values = true)]
     pub timeout: Patience,
 
     /// Keep a broken session alive at most this long while reconnecting; never keeps it for ever
-    #[arg(long, value_name = "DUR", default_value = "10m")]
+    #[arg(long, value_name = "DUR", default_value = "10m", allow_hyphen_values = true)]
     pub resume_timeout: Patience,
 
     /// Take a path for dead after this long without a sign of life
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = duration_above_zero)]
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = duration_above_zero, allow_hyphen_values = true)]
     pub dead_time: Duration,
 
     /// Write the line that says the tool is ready to this descriptor
-    #[arg(long, value_name = "FD")]
+    #[arg(long, value_name = "FD", value_parser = descriptor)]
     pub ready_fd: Option<u16>,
 }
 

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgGroup, Args, Command, Parser, Subcommand, ValueEnum};
 
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Allow, Arguments, Connect, Export, Import, Output};
-use crate::cli::units::{Rate, UnitError, duration};
+use crate::cli::units::{Rate, UnitError, count, duration};
 use crate::tools::ports::KEEPALIVE_MAX;
 
 const MANUAL: Manual = Manual {
@@ -37,9 +37,6 @@ const MANUAL: Manual = Manual {
     variables: &VARIABLES,
     files: &[KEY_FILES, PEERS_FILES, RELAYS_FILES],
 };
-
-/// Flags that say how the tool speaks.
-const SAID: [&str; 7] = ["-v", "-vv", "-q", "--verbose", "--quiet", "--json", "-vvv"];
 
 /// As of every tool that connects, and one for a tool that listens.
 const VARIABLES: [&str; super::common::VARIABLES.len() + 1] = {
@@ -131,21 +128,21 @@ pub struct Mappings {
     pub proxy_protocol: Option<ProxyProtocol>,
 
     /// Carry at most this many bytes a second each way
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
     pub limit: Option<Rate>,
 
     /// Ask silent connections of applications and targets after this time whether they are still there; 0: never
     ///
     /// It keeps them alive in firewalls, which forget what is silent. One that does not answer nine times in a row is taken
     /// for dead, and reset at the other end.
-    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = keepalive)]
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = keepalive, allow_hyphen_values = true)]
     pub keepalive: Duration,
 
     /// Connections at a time; further ones are reset
     ///
     /// Default: 65536, or what the limit of descriptors leaves. While more than half are taken, one peer among several gets
     /// at most seven eighths of them. A peer has at most 8192 in any case.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<NonZeroU32>, allow_hyphen_values = true)]
     pub max_connections: Option<NonZeroU32>,
 
     /// Run CMD once the mappings work, and end with its status
@@ -158,7 +155,8 @@ pub struct Mappings {
 
 /// A silence that the kernel can be told to wait for.
 fn keepalive(text: &str) -> Result<Duration, UnitError> {
-    duration(text).and_then(|time| if time > KEEPALIVE_MAX { Err(UnitError::TooLarge) } else { Ok(time) })
+    duration(text)
+        .and_then(|time| if time > KEEPALIVE_MAX { Err(UnitError::LongerThan(KEEPALIVE_MAX)) } else { Ok(time) })
 }
 
 /// Something else to do than to replicate.
@@ -196,12 +194,10 @@ pub enum ProxyProtocol {
 impl Arguments for Portrep {
     const MANUAL: &'static Manual = &MANUAL;
 
-    /// What is said of the tool may stand before what it is to do.
+    /// Options of `check` may stand before it, as elsewhere options stand before everything.
     fn arranged(mut words: Vec<OsString>) -> Vec<OsString> {
-        let is_said = |word: &OsString| word.to_str().is_some_and(|word| SAID.contains(&word));
-        let count = words.iter().skip(1).take_while(|word| is_said(word)).count();
-        if count > 0 && words.get(1 + count).is_some_and(|word| word == "check") {
-            words[1..=1 + count].rotate_right(1);
+        if let Some(at) = check_behind_options(&words) {
+            words[1..=at].rotate_right(1);
         }
         words
     }
@@ -212,4 +208,35 @@ impl Arguments for Portrep {
             None => self.output,
         }
     }
+}
+
+/// Where `check` stands, if nothing but its own options, with their values, is before it.
+fn check_behind_options(words: &[OsString]) -> Option<usize> {
+    let check = Check::augment_args(Command::new("check"));
+    let mut at = 1;
+    loop {
+        let word = words.get(at)?.to_str()?;
+        if word == "check" {
+            return Some(at);
+        }
+        at += if takes_next(&check, word)? { 2 } else { 1 };
+    }
+}
+
+/// Whether the value of this option, or bundle of short ones, is the next word. None if it is no option of `command`.
+fn takes_next(command: &Command, word: &str) -> Option<bool> {
+    let wants = |arg: &Arg| arg.get_action().takes_values();
+    if let Some(long) = word.strip_prefix("--") {
+        let (name, value) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
+        let is_named = |arg: &&Arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&name));
+        return command.get_arguments().find(is_named).map(|arg| wants(arg) && value.is_none());
+    }
+    let letters = word.strip_prefix('-').filter(|letters| !letters.is_empty())?;
+    for (index, letter) in letters.char_indices() {
+        let arg = command.get_arguments().find(|arg| arg.get_short() == Some(letter))?;
+        if wants(arg) {
+            return Some(index + letter.len_utf8() == letters.len());
+        }
+    }
+    Some(false)
 }

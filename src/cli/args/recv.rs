@@ -7,7 +7,7 @@ use clap::{ArgGroup, Parser, ValueEnum};
 
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Arguments, Connect, Output};
-use crate::cli::units::Size;
+use crate::cli::units::{Size, count};
 use crate::names::AppName;
 
 const MANUAL: Manual = Manual {
@@ -70,11 +70,11 @@ pub struct Recv {
     pub overwrite: Overwrite,
 
     /// Refuse a send of more bytes than this
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub max_size: Option<Size>,
 
     /// Refuse a send of more files and directories than this; of one too large to be counted, what is beyond it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<NonZeroU64>, allow_hyphen_values = true)]
     pub max_items: Option<NonZeroU64>,
 
     /// How to reach relays and peers.

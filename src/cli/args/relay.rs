@@ -9,7 +9,7 @@ use clap::{ArgGroup, Parser};
 
 use super::manual::{Example, Manual, TEMPLATE};
 use super::{Arguments, Output};
-use crate::cli::units::{Size, duration};
+use crate::cli::units::{Size, count, descriptor, duration};
 use crate::server::Limits;
 
 const MANUAL: Manual = Manual {
@@ -69,31 +69,31 @@ pub struct Relay {
     pub open: bool,
 
     /// Links at a time
-    #[arg(long, value_name = "N", default_value_t = count(Limits::DEFAULT.links), help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = number(Limits::DEFAULT.links), value_parser = count::<NonZeroU32>, allow_hyphen_values = true, help_heading = "Limits")]
     pub max_links: NonZeroU32,
 
     /// Links of one peer at a time, where its line in the allow file says nothing else
-    #[arg(long, value_name = "N", default_value_t = count(Limits::DEFAULT.links_per_peer), help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = number(Limits::DEFAULT.links_per_peer), value_parser = count::<NonZeroU32>, allow_hyphen_values = true, help_heading = "Limits")]
     pub max_links_per_peer: NonZeroU32,
 
     /// Circuits of one peer at a time, where its line in the allow file says nothing else
-    #[arg(long, value_name = "N", default_value_t = circuits(), help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value_t = circuits(), value_parser = count::<NonZeroU32>, allow_hyphen_values = true, help_heading = "Limits")]
     pub max_circuits_per_peer: NonZeroU32,
 
     /// Hold at most this many bytes on their way, over all circuits; at least 1M for each worker
-    #[arg(long, value_name = "SIZE", default_value = "256M", help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", default_value = "256M", allow_hyphen_values = true, help_heading = "Limits")]
     pub memory: Size,
 
     /// Forward in this many threads; default: one per core, up to 256
-    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[arg(long, value_name = "N", value_parser = count::<NonZeroU16>, allow_hyphen_values = true, help_heading = "Limits")]
     pub workers: Option<NonZeroU16>,
 
     /// On SIGTERM, give clients this long to go elsewhere; it ends when all have
-    #[arg(long, value_name = "DUR", default_value = "5s", value_parser = duration, help_heading = "Limits")]
+    #[arg(long, value_name = "DUR", default_value = "5s", value_parser = duration, allow_hyphen_values = true, help_heading = "Limits")]
     pub drain: Duration,
 
     /// Write the ready lines to this descriptor instead of standard output
-    #[arg(long, value_name = "FD")]
+    #[arg(long, value_name = "FD", value_parser = descriptor)]
     pub ready_fd: Option<u16>,
 
     /// How the tool speaks.
@@ -101,8 +101,8 @@ pub struct Relay {
     pub output: Output,
 }
 
-fn count(number: usize) -> NonZeroU32 {
-    u32::try_from(number).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX)
+fn number(most: usize) -> NonZeroU32 {
+    u32::try_from(most).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX)
 }
 
 fn circuits() -> NonZeroU32 {

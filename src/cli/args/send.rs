@@ -88,7 +88,7 @@ pub struct Send {
     pub name: Option<String>,
 
     /// Compress with zstd: auto (where it helps), off, or a level from 1 to 19
-    #[arg(short, long, value_name = "HOW", default_value = "auto")]
+    #[arg(short, long, value_name = "HOW", default_value = "auto", allow_hyphen_values = true)]
     pub compress: Compress,
 
     /// What to do with symbolic links in directories
@@ -96,7 +96,7 @@ pub struct Send {
     pub links: LinksHow,
 
     /// Send at most this many bytes a second, counted after compression
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
     pub limit: Option<Rate>,
 
     /// How to reach relays and peers.

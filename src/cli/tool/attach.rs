@@ -36,7 +36,7 @@ impl Tool for Attach {
             End::Dial(peer, app) => voice.of_dialler((*peer, app)),
             End::Listen { app, .. } => voice.of_listener(app, self.keep),
         };
-        let (names, roster, from_again) = (party.roster.clone(), party.roster.clone(), self.from.clone());
+        let names = party.roster.clone();
         let mut tool = attach::Attach::new(Options {
             end,
             exec: self.exec.clone().map(Into::into),
@@ -46,7 +46,7 @@ impl Tool for Attach {
                 _ => Directions::Both,
             },
             peer_name: Box::new(move |id| names.name(id)),
-            reload: Box::new(move || roster.callers_again(&from_again)),
+            reload: party.roster.reload(&self.from),
         });
         let mut client = party.client(&self.connect, Kind::Pipe, called)?;
         drive(&mut client, &mut tool, voice)

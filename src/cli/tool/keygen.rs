@@ -55,6 +55,9 @@ fn create_fault(path: &Path, error: &CreateError) -> Fault {
             Some(parent) => fault.hint(format!("make the directory first: mkdir -p {}", printable(parent))),
             None => fault,
         },
+        CreateError::Directory => {
+            fault.hint(format!("name the file in it: vp-keygen -o {}", printable(&path.join("key"))))
+        }
         CreateError::Io(_) | CreateError::NotRegular | CreateError::NoName => fault,
     }
 }

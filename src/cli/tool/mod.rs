@@ -16,13 +16,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::Arguments;
 use super::env::Env;
 use super::escape::printable;
 use super::exit::Exit;
-use super::mixups::meant;
+use super::mixups::{Refused, meant, tip};
 use super::report::{Fault, Format, Report, Verbosity, chain};
 use crate::run::event_loop::outlive_file_limit;
 
@@ -61,7 +61,7 @@ pub fn main<T: Tool>() -> ExitCode {
         }
         Err(error) => {
             let report = Report::new(T::MANUAL.name, Verbosity::Normal, format_of::<T>(&words));
-            report.end(answer(T::MANUAL.name, &error).map_err(|fault| with_line_meant(T::MANUAL.name, &words, fault)))
+            report.end(answer(T::MANUAL.name, &words, &error))
         }
     }
 }
@@ -82,9 +82,9 @@ fn stdout_fault(error: &io::Error) -> Fault {
 }
 
 /// What clap has to say: help and version are data and go to standard output, anything else is a fault.
-fn answer(tool: &str, error: &clap::Error) -> Result<Exit, Fault> {
+fn answer(tool: &str, words: &[OsString], error: &clap::Error) -> Result<Exit, Fault> {
     if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return Err(usage_fault(tool, error));
+        return Err(usage_fault(tool, words, error));
     }
     match error.print().and_then(|()| io::stdout().flush()) {
         Ok(()) => Ok(Exit::Done),
@@ -94,27 +94,28 @@ fn answer(tool: &str, error: &clap::Error) -> Result<Exit, Fault> {
     }
 }
 
-/// Puts clap's paragraphs into our form: one line for the error, one for each tip.
-fn usage_fault(tool: &str, error: &clap::Error) -> Fault {
+/// Puts clap's paragraphs into our form: one line for the error, one for what was meant. What clap proposes is near in
+/// letters and often far from what was meant, so it is weighed first.
+fn usage_fault(tool: &str, words: &[OsString], error: &clap::Error) -> Fault {
     let text = error.render().to_string();
-    let mut paragraphs = text.split("\n\n");
-    let message = joined(paragraphs.next().unwrap_or_default());
+    let message = joined(text.split("\n\n").next().unwrap_or_default());
     let message = message.strip_prefix("error: ").unwrap_or(&message);
-    let tips = paragraphs.flat_map(str::lines).filter_map(|line| line.trim_start().strip_prefix("tip: "));
+    let typed: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let unknown =
+        (error.kind() == ErrorKind::UnknownArgument).then(|| context(error, ContextKind::InvalidArg)).flatten();
+    let refused = Refused { tool, words: &typed, unknown };
+    let line = meant(refused).or_else(|| tip(refused, context(error, ContextKind::SuggestedArg)));
     // The text repeats what was typed, which may have come from anywhere.
     let fault = Fault::new(Exit::Usage, printable(message));
-    tips.fold(fault, |fault, tip| fault.hint(printable(tip))).hint(format!("try {tool} --help"))
+    line.iter().fold(fault, |fault, line| fault.hint(printable(line))).hint(format!("try {tool} --help"))
 }
 
-/// Says what was probably meant.
-fn with_line_meant(tool: &str, words: &[OsString], mut fault: Fault) -> Fault {
-    let typed: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    if let Some(line) = meant(tool, &typed) {
-        // What clap proposes is near in letters, and far from what was meant: --dead-time for --delete.
-        let tips = fault.hints.len().saturating_sub(1);
-        fault.hints.splice(..tips, [printable(&line)]);
+/// A word that clap complains of.
+fn context(error: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word),
+        _ => None,
     }
-    fault
 }
 
 fn joined(paragraph: &str) -> String {
@@ -137,7 +138,8 @@ mod tests {
 
     fn fault<T: Parser>(tool: &str, words: &[&str]) -> Fault {
         let error = T::try_parse_from([tool].iter().chain(words)).err().expect("a mistake");
-        answer(tool, &error).expect_err("not a question")
+        let words: Vec<OsString> = [tool].iter().chain(words).map(OsString::from).collect();
+        answer(tool, &words, &error).expect_err("not a question")
     }
 
     #[test]
@@ -146,7 +148,7 @@ mod tests {
         assert_eq!(bad.exit, Exit::Usage);
         assert_eq!(
             bad.message,
-            "invalid value '10x' for '--timeout <DUR>': unknown unit: use ms, s, m, h and d, the larger first, as in 1h30m"
+            "invalid value '10x' for '--timeout <DUR>': not a duration: numbers with ms, s, m, h or d, as in 90s or 1h30m, or 0, or never"
         );
         assert_eq!(bad.hints, ["try vp-send --help"]);
         let missing = fault::<Send>("vp-send", &[]);
@@ -159,7 +161,7 @@ mod tests {
     fn a_tip_becomes_a_hint() {
         let typo = fault::<Keygen>("vp-keygen", &["--forse"]);
         assert_eq!(typo.message, "unexpected argument '--forse' found");
-        assert!(typo.hints[0].contains("'--force'") && typo.hints.len() == 2, "{typo:?}");
+        assert_eq!(typo.hints, ["did you mean --force?", "try vp-keygen --help"]);
     }
 
     #[test]

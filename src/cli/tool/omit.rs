@@ -24,7 +24,7 @@ pub fn omit(words: &Send, env: &Env) -> Result<Omit, Fault> {
     let identity = |path: PathBuf| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     let keys = secret_keys(words.connect.key.as_deref(), env).into_iter().filter_map(identity).collect();
     let omit = Omit::new(keys, &words.exclude)
-        .map_err(|bad| Fault::new(Exit::Usage, format!("--exclude {}: {bad}", printable(&bad.0))))?;
+        .map_err(|bad| Fault::new(Exit::Usage, format!("--exclude '{}': {bad}", printable(&bad.pattern))))?;
     let is_key = |source: &Path| identity(source.to_owned()).is_some_and(|it| omit.is_key(it));
     match words.operands.sources.iter().find(|source| is_key(source)) {
         Some(key) => {

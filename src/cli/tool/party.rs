@@ -57,9 +57,12 @@ impl Party {
     /// Something is missing or malformed; the message names it.
     pub fn load(connect: &Connect, env: &Env) -> Result<Self, Fault> {
         let identity = config::key(connect.key.as_deref(), env)?;
-        let roster = Roster::load(connect.peers.clone(), env)?;
+        // What is wrong with the peers file is said before what is wrong with the relays.
+        let relays = config::relay_addresses(&connect.relays, env);
+        let ids = relays.iter().flatten().map(|relay| relay.id);
+        let roster = Roster::load(connect.peers.clone(), env, ids.chain([identity.id()]).collect())?;
         let peers = roster.peers().clone();
-        Ok(Self { identity, peers, roster, relays: config::relay_addresses(&connect.relays, env)? })
+        Ok(Self { identity, peers, roster, relays: relays? })
     }
 
     /// Whom and what a person means by `PEER[:APP]`.
@@ -90,17 +93,29 @@ impl Party {
     /// # Errors
     /// There is nobody: to wait for calls would be to wait for ever.
     pub fn callers(&self, from: Vec<PeerId>) -> Result<Callers, Fault> {
-        match (from.is_empty(), self.peers.is_empty()) {
-            (false, _) => Ok(Callers::Only(from)),
-            (true, false) => Ok(everybody(&self.peers)),
-            (true, true) => Err(self.nobody("--from")),
-        }
+        let callers = if from.is_empty() { everybody(&self.peers) } else { Callers::Only(from.clone()) };
+        if self.roster.is_nobody(&callers) { Err(self.nobody("--from", &from)) } else { Ok(callers) }
     }
 
-    /// Nobody is known and nobody named who could call.
-    pub fn nobody(&self, option: &str) -> Fault {
-        let why = self.peers.place().map_or_else(|| self.peers.absence().to_owned(), |at| format!("{at} names nobody"));
-        Fault::new(Exit::Config, format!("nobody could call: {why}, and there is no {option}"))
+    /// Of those that `option` names, or else the peers file, nobody could call: there are none, or only such as never do.
+    pub fn nobody(&self, option: &str, named: &[PeerId]) -> Fault {
+        let ids: Vec<PeerId> = match named {
+            [] => self.peers.iter().map(|peer| peer.id).collect(),
+            named => named.to_vec(),
+        };
+        let only = match ids.iter().all(|id| *id == self.identity.id()) {
+            _ if ids.is_empty() => "nobody",
+            true => "only this party itself",
+            false => "only this party itself or a relay",
+        };
+        let fault = |why| Fault::new(Exit::Config, format!("nobody could call: {why}"));
+        if !named.is_empty() {
+            return fault(format!("{option} names {only}"))
+                .hint("name the other side, by the id that its vp-keygen printed");
+        }
+        let place = self.peers.place();
+        let why = place.map_or_else(|| self.peers.absence().to_owned(), |at| format!("{at} names {only}"));
+        fault(format!("{why}, and there is no {option}"))
             .hint(format!("put a line NAME ID for whoever may into the peers file, or name the id with {option}"))
     }
 

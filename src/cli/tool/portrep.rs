@@ -10,13 +10,13 @@ use crate::cli::config::peer_ids;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
-use crate::cli::report::{Fault, chain};
+use crate::cli::report::{Fault, Level, chain};
 use crate::cli::units::Patience;
 use crate::cli::voice::setup_fault;
 use crate::identity::PeerId;
 use crate::names::{Address, AppName, Peers};
 use crate::ports::{APP_MAX, ProxyVersion, Rules, Service};
-use crate::run::callers::Reread;
+use crate::run::callers::{Reload, Reread};
 use crate::run::event_loop::{Callers, Kind, Notice, Place, take_passed};
 use crate::tools::ports::{self as portrep, Access, Keepalive, Options, Speaks};
 use std::collections::BTreeSet;
@@ -64,8 +64,8 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
         .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
     let party = Party::load(connect, &context.env)?;
     let options = options(mappings, connect, &party)?;
-    if !mappings.exports.is_empty() && mappings.allow.is_empty() && party.peers.is_empty() {
-        return Err(party.nobody("--allow"));
+    for app in unreachable(mappings, &options.exports, &party)? {
+        context.report.say(Level::Warning, &format!("{app}: nobody may use it: every --allow is for another export"));
     }
     let voice = party::voice(context, &party, ready);
     let mut voice = match options.imports.first() {
@@ -102,6 +102,7 @@ fn options(mappings: &Mappings, connect: &Connect, party: &Party) -> Result<Opti
         imports.extend(ports(import, party.address(&import.to)?, Speaks::Socks)?);
     }
     let (mappings_again, roster) = (mappings.clone(), party.roster.clone());
+    let told = roster.conflicts().into_iter().map(|(name, _)| name);
     Ok(Options {
         imports,
         exports: exports(mappings, &party.peers)?,
@@ -116,8 +117,29 @@ fn options(mappings: &Mappings, connect: &Connect, party: &Party) -> Result<Opti
         max_connections: mappings.max_connections.map(|most| usize::try_from(most.get()).unwrap_or(usize::MAX)),
         run: mappings.run.clone(),
         wait: wait(connect.timeout),
-        reload: Box::new(move || roster.reread().then(|| allowed_still(&mappings_again, &roster.peers()))),
+        reload: Reload::new(told.collect(), move || {
+            let again = roster.reread().then(|| allowed_still(&mappings_again, &roster.peers()))?;
+            Some(Reread { is_nobody: !mappings_again.exports.is_empty() && roster.is_nobody(&again.callers), ..again })
+        }),
     })
+}
+
+/// The exports that nobody could use.
+///
+/// # Errors
+/// There are exports, and all are such.
+fn unreachable<'a>(
+    mappings: &Mappings,
+    exports: &'a [portrep::Export],
+    party: &Party,
+) -> Result<Vec<&'a AppName>, Fault> {
+    let is_idle = |export: &&portrep::Export| party.roster.is_nobody(&Callers::Only(export.allow.clone()));
+    let idle: Vec<&AppName> = exports.iter().filter(is_idle).map(|export| &export.app).collect();
+    if exports.is_empty() || idle.len() < exports.len() {
+        return Ok(idle);
+    }
+    let names: Vec<String> = mappings.allow.iter().map(|allow| allow.peer.clone()).collect();
+    Err(party.nobody("--allow", &peer_ids(&names, &party.peers)?))
 }
 
 fn exports(mappings: &Mappings, peers: &Peers) -> Result<Vec<portrep::Export>, Fault> {
@@ -172,7 +194,7 @@ fn allowed_still(mappings: &Mappings, peers: &Peers) -> Reread {
     let exports = mappings.exports.iter().map(|export| &export.app);
     let callers = Callers::Each(exports.map(|app| (app.clone(), one(app).unwrap_or_default())).collect());
     let spoilt = peers.conflicts().iter().filter(|_| mappings.allow.is_empty()).map(|conflict| conflict.name.clone());
-    Reread { callers, unknown: unknown.into_iter().map(|allow| allow.peer).chain(spoilt).collect() }
+    Reread { callers, is_nobody: false, unknown: unknown.into_iter().map(|allow| allow.peer).chain(spoilt).collect() }
 }
 
 /// One import for each port of a range: the first port of the range is the first of the export.

@@ -8,6 +8,7 @@ use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, Level, chain};
+use crate::cli::voice::Limits;
 use crate::run::event_loop::Kind;
 use crate::store::inbox;
 use crate::tools::recv::{self, Options};
@@ -29,7 +30,7 @@ impl Tool for Recv {
         // Standard output, or commands that write to it, are for one at a time.
         let most = if self.keep && directory.is_some() { KEPT_SESSIONS_MAX } else { 1 };
         let called = Called { by: party.callers(from)?, most, exclusive: self.exclusive };
-        let (names, roster, from_again) = (party.roster.clone(), party.roster.clone(), self.from.clone());
+        let names = party.roster.clone();
         let mut tool = recv::Recv::new(Options {
             app: self.app.clone(),
             keep: self.keep,
@@ -39,8 +40,10 @@ impl Tool for Recv {
             policy: self.policy(),
             tells_items: context.report.tells_items(),
             peer_name: Box::new(move |id| names.name(id)),
-            reload: Box::new(move || roster.callers_again(&from_again)),
+            reload: party.roster.reload(&self.from),
         });
+        let ReceivePolicy { bytes_max: size, items_max: items, .. } = self.policy();
+        let limits = Limits { size, items };
         // Whoever names the peers knows what is an application.
         if self.from.is_empty() && party.peers.by_name(self.app.as_str()).is_some() {
             let app = &self.app;
@@ -49,7 +52,7 @@ impl Tool for Recv {
                 .say(Level::Warning, &format!("{app} is taken for the name of an application, and is also a peer's"));
             context.report.advise(&format!("to receive from {app} alone: vp-recv --from {app}"));
         }
-        let voice = voice(context, &party, ready).of_listener(&self.app, self.keep);
+        let voice = voice(context, &party, ready).of_listener(&self.app, self.keep).with_limits(limits);
         let mut client = party.client(&self.connect, Kind::Transfer, called)?;
         drive(&mut client, &mut tool, voice)
     }

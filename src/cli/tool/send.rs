@@ -4,10 +4,12 @@ use super::omit::{list, omit};
 use super::party::{Called, drive, time_of, voice};
 use super::{Context, Party, Tool};
 use crate::cli::args::{Compress, LinksHow, Send};
+use crate::cli::env::Env;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
+use crate::cli::roster::Roster;
 use crate::cli::voice::SPECIAL;
 use crate::names::Address;
 use crate::run::event_loop::Kind;
@@ -31,7 +33,7 @@ impl Tool for Send {
         let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
         let mut what = self.what()?;
-        self.check_sources()?;
+        self.check_sources(&context.env)?;
         if let What::Files(job) = &mut what {
             job.omit = omit(&self, &context.env)?;
             if self.dry_run {
@@ -39,7 +41,7 @@ impl Tool for Send {
             }
         }
         let party = Party::load(&self.connect, &context.env)?;
-        let to = party.address(&self.operands.to).map_err(|fault| self.peer_first(&party, fault))?;
+        let to = party.address(&self.operands.to).map_err(|fault| self.peer_elsewhere(&party, fault))?;
         if let What::Command(line, _) = &mut what {
             line.environment = vec![("VP_PEER", party.roster.name(&to.peer)), ("VP_APP", to.app.to_string())];
         }
@@ -52,9 +54,24 @@ impl Tool for Send {
     }
 }
 
+/// A slip in the order of words.
+fn usage(fault: Fault) -> Fault {
+    Fault { exit: Exit::Usage, ..fault.lasting() }
+}
+
+fn listed(files: &[PathBuf]) -> String {
+    files.iter().map(|file| format!("{} ", printable(file))).collect()
+}
+
+/// The peer was named first.
+fn misplaced(fault: Fault, peer: &str, files: &[PathBuf], to: &str) -> Fault {
+    let line = format!("the peer comes last: vp-send {}{} {}", listed(files), printable(to), printable(peer));
+    usage(Fault { hints: Vec::new(), ..fault }).hint(line)
+}
+
 impl Send {
     /// With nothing that can be sent nobody need be waited for. If some of it can, the transfer tells of the rest.
-    fn check_sources(&self) -> Result<(), Fault> {
+    fn check_sources(&self, env: &Env) -> Result<(), Fault> {
         let mut refused = None;
         for source in &self.operands.sources {
             match check_named(source) {
@@ -63,28 +80,34 @@ impl Send {
             }
         }
         let Some(fault) = refused else { return Ok(()) };
-        let to = &self.operands.to;
+        let (sources, to) = (&self.operands.sources, &self.operands.to);
         // Whoever names the peer first has a file for the last word.
-        match &self.operands.sources[..] {
-            [peer] if Path::new(to).exists() => {
-                let line = format!("the peer comes last: vp-send {} {}", printable(to.as_str()), printable(peer));
-                Err(fault.hint(line))
-            }
+        let peers = Roster::load(self.connect.peers.clone(), env, Vec::new())
+            .map(|roster| roster.peers().clone())
+            .unwrap_or_default();
+        let is_peer = |word: &str| Address::parse(word, &peers).is_ok();
+        let first = sources.first().and_then(|first| first.to_str()).filter(|first| is_peer(first));
+        match first {
+            Some(peer) if Path::new(to).exists() && !is_peer(to) => Err(misplaced(fault, peer, &sources[1..], to)),
             _ => Err(fault),
         }
     }
 
-    /// A last word that is no peer, and a first one that is: files may have the names of peers, so this is said only now.
-    fn peer_first(&self, party: &Party, fault: Fault) -> Fault {
-        let Some((first, files)) = self.operands.sources.split_first() else { return fault };
-        match first.to_str().filter(|word| Address::parse(word, &party.peers).is_ok()) {
-            Some(peer) => {
-                let files: String = files.iter().map(|file| format!("{} ", printable(file))).collect();
-                fault.hint(format!(
-                    "the peer comes last: vp-send {files}{} {peer}",
-                    printable(self.operands.to.as_str())
-                ))
-            }
+    /// A last word that is no peer, and one before it that is: files may have the names of peers, so this is said only now.
+    fn peer_elsewhere(&self, party: &Party, fault: Fault) -> Fault {
+        let (sources, to) = (&self.operands.sources, &self.operands.to);
+        let Some((last, before)) = sources.split_last() else { return fault };
+        let peer_of =
+            |word: &'_ Path| word.to_str().filter(|word| Address::parse(word, &party.peers).is_ok()).map(str::to_owned);
+        // `vp-send FILE PEER APP`
+        if let Some(peer) = peer_of(last).filter(|peer| !before.is_empty() && !peer.contains(':') && !last.exists()) {
+            let files = listed(before);
+            let line =
+                format!("the application comes behind a colon: vp-send {files}{peer}:{}", printable(to.as_str()));
+            return usage(fault).hint(line);
+        }
+        match peer_of(&sources[0]) {
+            Some(peer) => misplaced(fault, &peer, &sources[1..], to),
             None => fault,
         }
     }

@@ -1,5 +1,6 @@
 //! Words of every tool that connects: how relays and peers fail it.
 
+use super::transfer::Limits;
 use crate::cli::exit::Exit;
 use crate::cli::report::Fault;
 use crate::identity::PeerId;
@@ -42,6 +43,8 @@ pub struct Between<'a> {
     pub relay: Option<&'a str>,
     /// Our own id.
     pub me: &'a PeerId,
+    /// What this side takes in one transfer.
+    pub limits: Limits,
 }
 
 impl Between<'_> {
@@ -147,7 +150,9 @@ pub fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
             between.fault(Exit::Refused, &what).hint(instead(theirs, between))
         }
         Failure::RefusedByPeer(CloseCode::Limit) => {
-            between.fault(Exit::PeerAbsent, "the relay or the peer is at its limit of calls")
+            between.fault(Exit::PeerAbsent, "the relay or the peer is at its limit of calls").hint(
+                "a relay's is --max-circuits-per-peer or circuits= in its allow file; a peer without --keep takes one at a time",
+            )
         }
         Failure::RefusedByPeer(_) => between.fault(Exit::Refused, &format!("{peer} refused the call")),
         Failure::PeerUnauthentic => {

@@ -3,6 +3,7 @@
 
 mod connect;
 mod events;
+mod listen;
 mod portrep;
 pub mod relay;
 mod transfer;
@@ -17,9 +18,10 @@ use crate::names::AppName;
 use crate::run::event_loop::{Aim, Down, Failure, Notice, Sharing, Step, ToolError, XCPU};
 use connect::{Between, CHECK_NAME, RelayTrouble, advice, closed_fault, node_fault, not_served};
 use std::collections::BTreeSet;
-pub use transfer::{SPECIAL, key_left_out, left_out_level, left_out_line};
+pub use transfer::{Limits, SPECIAL, key_left_out, left_out_level, left_out_line};
 use transfer::{items_fault, transfer_fault, unlike};
 
+pub use listen::listen_fault;
 pub use portrep::setup_fault;
 
 /// The voice of one running tool.
@@ -47,6 +49,8 @@ pub struct Voice<'a> {
     is_told: bool,
     /// Nothing more is said of links: a send that begins anew meets the same.
     links_told: bool,
+    /// What this side takes.
+    limits: Limits,
 }
 
 /// What counts of a tool for what it says.
@@ -92,6 +96,7 @@ impl<'a> Voice<'a> {
             current: Vec::new(),
             is_told: false,
             links_told: false,
+            limits: Limits::default(),
         }
     }
 
@@ -121,6 +126,12 @@ impl<'a> Voice<'a> {
         self.about = (None, app.to_string());
         self.role = if keep { Role::Serves } else { Role::Other };
         self
+    }
+
+    /// The voice of a tool that takes no more than this in one transfer.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Voice { limits, ..self }
     }
 
     fn name(&self, id: &PeerId) -> String {
@@ -363,6 +374,7 @@ impl<'a> Voice<'a> {
             app: Some(app.as_str()).filter(|app| !app.is_empty()),
             relay: self.relay.name.as_deref(),
             me: &self.me,
+            limits: self.limits,
         }
     }
 

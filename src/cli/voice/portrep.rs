@@ -1,6 +1,6 @@
 //! Words of `vp-portrep`.
 
-use super::Voice;
+use super::{Voice, listen_fault};
 use crate::cli::escape::printable;
 use crate::cli::events::{Status, seconds};
 use crate::cli::exit::Exit;
@@ -46,12 +46,19 @@ impl Voice<'_> {
                 self.warn(&format!("no network interface has the address {} yet", address.ip()));
             }
             Notice::CannotListen(place, error) => {
-                self.warn(&format!("cannot listen on {}: {}", printable(&place.to_string()), chain(*error)));
+                let fault = listen_fault(&place.to_string(), error);
+                self.warn(&fault.message);
+                fault.hints.iter().for_each(|hint| self.report.advise(hint));
             }
             Notice::NotReloaded => {
                 self.warn(&format!("who may call stays as it was: {}", self.roster.trouble()));
             }
             Notice::Unlisted(name) => self.unlisted(name),
+            Notice::NobodyMayCall => {
+                self.warn("nobody may call now");
+                let file = self.roster.peers().place().unwrap_or("the peers file").to_owned();
+                self.report.advise(&format!("put a line NAME ID for whoever may into {file}, and send SIGHUP again"));
+            }
             Notice::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
             Notice::Connections(open, served) => {
                 let message = format!("{open} connections open, {served} since the start");
@@ -94,11 +101,11 @@ fn joined_line(joined: &Joined<'_>, whom: &str) -> String {
 pub fn setup_fault(error: &SetupError) -> Fault {
     match error {
         SetupError::Listen(place, error) => {
-            let (place, reason) = (place.to_string(), chain(error.reason()));
-            let place = printable(&place);
+            let place = place.to_string();
             match error {
-                ListenError::Listen(_) => Fault::new(Exit::Failed, format!("cannot listen on {place}: {reason}")),
-                ListenError::Owner(_) => {
+                ListenError::Listen(error) => listen_fault(&place, error),
+                ListenError::Owner(error) => {
+                    let (place, reason) = (printable(&place), chain(error));
                     Fault::new(Exit::Failed, format!("cannot give {place} to that user or group: {reason}"))
                         .hint("only root may give it to another user, or to a group that it is not in itself")
                 }

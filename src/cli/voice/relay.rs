@@ -5,9 +5,11 @@ use crate::cli::escape::printable;
 use crate::cli::events::Status;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Level, Report, chain};
+use crate::cli::voice::listen_fault;
 use crate::names::Conflict;
 use crate::run::event_loop::CloseCode;
 use crate::server::{AllowError, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble};
+use std::io;
 
 /// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.
 pub fn log(output: Output) -> Log {
@@ -27,11 +29,17 @@ pub fn log(output: Output) -> Log {
         LogLine::TurnedAway { peer, code, times } => {
             let why = match code {
                 CloseCode::Refused => "it is not among the peers allowed",
-                CloseCode::Limit => "its links, or those of all, are as many as may be",
+                CloseCode::Limit => {
+                    "its links, or those of all, are as many as --max-links-per-peer, links= or --max-links allow"
+                }
                 _ => "it came too late",
             };
             let times = if times > 1 { format!(", {times} times since this was last said") } else { String::new() };
             report.say(Level::Warning, &format!("turned away {peer}: {why}{times}"));
+        }
+        LogLine::Nobody(path) => {
+            report.say(Level::Warning, &format!("{}: it names nobody, so nobody is admitted", printable(path)));
+            report.advise("put a line NAME ID for each peer into it, and send SIGHUP");
         }
         LogLine::Conflict(path, Conflict { name, first_line, line }) => {
             let path = printable(path);
@@ -45,6 +53,10 @@ pub fn log(output: Output) -> Log {
 pub fn fault(error: RelayError) -> Fault {
     match &error {
         RelayError::Allow(path, reason) => match reason {
+            AllowError::Read(error) if error.kind() == io::ErrorKind::NotFound => {
+                Fault::about(Exit::Config, path, error)
+                    .hint("--allow names a file, with a line NAME ID for each peer that may connect")
+            }
             AllowError::Read(error) => Fault::about(Exit::Config, path, error),
             AllowError::TooLong | AllowError::Parse(_) => Fault::about(Exit::Config, path, reason),
         },
@@ -53,6 +65,7 @@ pub fn fault(error: RelayError) -> Fault {
             Fault::new(Exit::Usage, format!("--memory is too little for {workers} workers"))
                 .hint(format!("give at least {least}M, or take fewer --workers"))
         }
-        RelayError::Listen(..) | RelayError::System(_) => Fault::new(Exit::Failed, chain(&error)),
+        RelayError::Listen(address, error) => listen_fault(&address.to_string(), error),
+        RelayError::System(_) => Fault::new(Exit::Failed, chain(&error)),
     }
 }

@@ -12,7 +12,7 @@ use crate::store::Fault as StoreFault;
 use crate::store::attributes::Unkept;
 use crate::store::links::{LeftOut, Links};
 use crate::transfer::ItemKind;
-use crate::transfer::messages::ItemOutcome;
+use crate::transfer::messages::{ENTRIES_MAX, ItemOutcome};
 use crate::transfer::outcome::Counts;
 use crate::transfer::{Status, TransferError};
 use std::path::Path;
@@ -24,6 +24,15 @@ const OVERWRITE: &str =
 pub const SPECIAL: &str =
     "to send what a program writes, give it to vp-send as standard input: COMMAND | vp-send - --name NAME PEER";
 const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever --overwrite says: move it away there";
+
+/// What this side takes in one transfer, if the user has said so.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Files, directories and links.
+    pub items: Option<u32>,
+}
 
 /// A secret key lies in what is sent.
 pub fn key_left_out(path: &[u8]) -> String {
@@ -135,8 +144,27 @@ pub(super) fn transfer_fault(error: &TransferError, between: &Between<'_>) -> Fa
             fault.hint("vp-recv -d DIR puts files into a directory; vp-recv > FILE takes one")
         }
         TransferError::Refused(StoreFault::NotEmpty) => fault.hint(FULL_DIRECTORY),
+        TransferError::Refused(StoreFault::TooLarge) => fault.hint(too_large(between)),
+        TransferError::Refused(StoreFault::TooMany) => fault.hint(too_many(between)),
         _ => fault,
     }
+}
+
+/// Which limit is too small for what is sent, and who sets it.
+fn too_large(between: &Between<'_>) -> String {
+    let option = match between.limits.size {
+        Some(size) => format!("--max-size {size} of this vp-recv"),
+        None => "--max-size of the receiver's vp-recv".to_owned(),
+    };
+    format!("the limit is {option}, or of the system for a file there (ulimit -f, its file system)")
+}
+
+fn too_many(between: &Between<'_>) -> String {
+    let option = match between.limits.items {
+        Some(items) => format!("--max-items {items} of this vp-recv"),
+        None => "--max-items of the receiver's vp-recv".to_owned(),
+    };
+    format!("the limit is {option}, and {ENTRIES_MAX} in any case: send a part at a time")
 }
 
 /// Some items were there with another mode or time, and keep them.
@@ -183,6 +211,8 @@ pub(super) fn items_fault(ending: &Ending, between: &Between<'_>) -> Fault {
         Some(StoreFault::TreeNotTaken) => fault.hint("the receiver takes files and directories with -d DIR"),
         Some(StoreFault::Exists) => fault.hint(OVERWRITE),
         Some(StoreFault::NotEmpty) => fault.hint(FULL_DIRECTORY),
+        Some(StoreFault::TooLarge) => fault.hint(too_large(between)),
+        Some(StoreFault::TooMany) => fault.hint(too_many(between)),
         Some(StoreFault::Special) => fault.hint(SPECIAL),
         Some(StoreFault::OnlyReplaces) => fault.hint("vp-recv --overwrite yes replaces what has the name"),
         _ => fault,

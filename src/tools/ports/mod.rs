@@ -283,7 +283,7 @@ impl Portrep {
     /// Takes the new lists of who may reach what. Connections of peers who may no more are reset, others go on.
     fn handle_reload(&mut self, ctx: &mut Context<'_>) {
         ctx.node.hurry(ctx.now);
-        let Some(Taken { callers: Callers::Each(again), .. }) = reread(ctx, &self.reload) else { return };
+        let Some(Taken { callers: Callers::Each(again), .. }) = reread(ctx, &mut self.reload) else { return };
         for (gate, (_, allow)) in self.gates.iter_mut().zip(again) {
             gate.allow = allow;
         }

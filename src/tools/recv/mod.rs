@@ -76,7 +76,7 @@ impl Recv {
     /// Takes the new list of who may call. Sessions of those who may no more end.
     fn handle_reload(&mut self, ctx: &mut Context<'_>) {
         ctx.node.hurry(ctx.now);
-        let Some(taken) = reread(ctx, &self.options.reload) else { return };
+        let Some(taken) = reread(ctx, &mut self.options.reload) else { return };
         for running in self.running.values_mut().filter(|running| taken.outcasts.contains(&running.key)) {
             running.cast_out(ctx);
         }
