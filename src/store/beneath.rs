@@ -5,6 +5,7 @@
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
+use std::rc::Rc;
 
 /// A directory on the way: it need not be readable.
 pub(super) const WAY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
@@ -32,6 +33,36 @@ pub(super) fn open(root: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd
         here = Some(step(here.as_ref().unwrap_or(root), name, if last { flags } else { WAY })?);
     }
     here.ok_or(Errno::XDEV)
+}
+
+/// The directory below a root in which something was opened last. It stays open: most files follow others of the same one.
+#[derive(Debug, Default)]
+pub struct Nearby {
+    last: Option<Reached>,
+}
+
+#[derive(Debug)]
+struct Reached {
+    root: Rc<OwnedFd>,
+    path: Vec<u8>,
+    directory: OwnedFd,
+}
+
+impl Nearby {
+    /// Opens what has this path below the root, as [`open`] does.
+    ///
+    /// # Errors
+    /// As for [`open`].
+    pub(super) fn open(&mut self, root: &Rc<OwnedFd>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        let Some(end) = path.iter().rposition(|byte| *byte == b'/') else { return step(root, path, flags) };
+        let (parent, name) = (&path[..end], &path[end + 1..]);
+        if let Some(last) = self.last.as_ref().filter(|last| Rc::ptr_eq(&last.root, root) && last.path == parent) {
+            return step(&last.directory, name, flags);
+        }
+        let directory = open(root, parent, WAY)?;
+        let last = self.last.insert(Reached { root: Rc::clone(root), path: parent.to_vec(), directory });
+        step(&last.directory, name, flags)
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +94,38 @@ mod tests {
         for astray in ["", "/", ".", "..", "../secret", "a/../../secret", "/etc/passwd", "a//b", "a/b/"] {
             assert_eq!(reach(astray), Err(Errno::XDEV), "{astray}");
         }
+    }
+
+    #[test]
+    fn a_directory_at_hand_serves_what_is_in_it_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let root = |name: &str| {
+            for directory in ["a/b", "c"] {
+                fs::create_dir_all(home.path().join(name).join(directory)).unwrap();
+                fs::write(home.path().join(name).join(directory).join("file"), [name, directory].join("/")).unwrap();
+            }
+            symlink("file", home.path().join(name).join("a/b/link")).unwrap();
+            Rc::new(openat(CWD, home.path().join(name), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap())
+        };
+        let roots = [root("one"), root("two")];
+        let mut nearby = Nearby::default();
+        let mut reach = |root: usize, path: &str| {
+            let opened = nearby.open(&roots[root], path.as_bytes(), OFlags::RDONLY)?;
+            Ok(std::io::read_to_string(fs::File::from(opened)).unwrap())
+        };
+        assert_eq!(reach(0, "a/b/file").as_deref(), Ok("one/a/b"));
+        assert_eq!(reach(1, "a/b/file").as_deref(), Ok("two/a/b"));
+        assert_eq!([reach(1, "a/b/link"), reach(1, "a/b/none")], [Err(Errno::LOOP), Err(Errno::NOENT)]);
+        for astray in ["a/b/..", "a/b/", "a/../c/file", "a//b/file", "/file", "..", ""] {
+            assert_eq!(reach(1, astray), Err(Errno::XDEV), "{astray}");
+        }
+        assert_eq!(reach(1, "c/file").as_deref(), Ok("two/c"));
+        // What has been reached without a link on the way is where it was, whatever takes its place.
+        fs::rename(home.path().join("two/c"), home.path().join("two/d")).unwrap();
+        symlink("../one/c", home.path().join("two/c")).unwrap();
+        assert_eq!(reach(1, "c/file").as_deref(), Ok("two/c"));
+        assert_eq!(reach(1, "d/file").as_deref(), Ok("two/c"));
+        assert_eq!(reach(1, "c/file"), Err(Errno::NOTDIR));
     }
 
     #[test]

@@ -135,6 +135,17 @@ impl Inbox {
         self.folders.fillable(path)
     }
 
+    /// Makes, changes or removes names in the directory. Only one that does not let us is looked at more closely: nearly all do.
+    ///
+    /// # Errors
+    /// As for [`Self::directory`], or what the work says.
+    pub fn fill<T>(&mut self, path: &[u8], work: impl Fn(&OwnedFd) -> Result<T, Fault>) -> Result<T, Fault> {
+        match work(&*self.directory(path)?) {
+            Err(Fault::Denied) => work(&*self.directory_to_fill(path)?),
+            done => done,
+        }
+    }
+
     /// Gives the directories that had to be opened up for us the permissions that they had.
     pub fn close_up(&mut self) {
         self.folders.close_up();
@@ -287,6 +298,18 @@ impl Inbox {
     /// # Errors
     /// As for [`Self::directory`], or what listing it says.
     pub fn parts_for(&mut self, parent: &[u8], key: &PartKey) -> Result<Vec<PartName>, Fault> {
+        Ok(self.parts(parent)?.iter().filter(|part| part.key.same_target(key)).copied().collect())
+    }
+
+    /// Whether there are any unfinished files in this directory, whatever they were meant for.
+    ///
+    /// # Errors
+    /// As for [`Self::parts_for`].
+    pub fn has_parts(&mut self, parent: &[u8]) -> Result<bool, Fault> {
+        Ok(!self.parts(parent)?.is_empty())
+    }
+
+    fn parts(&mut self, parent: &[u8]) -> Result<&[PartName], Fault> {
         let held = self.folders.held(parent)?;
         if held.parts.is_none() {
             let mut parts = list_parts(&held.directory)?;
@@ -294,8 +317,7 @@ impl Inbox {
             parts.retain(|part| !remove_forsaken(&held.directory, part, now));
             held.parts = Some(parts);
         }
-        let all = held.parts.as_deref().unwrap_or_default();
-        Ok(all.iter().filter(|part| part.key.same_target(key)).copied().collect())
+        Ok(held.parts.as_deref().unwrap_or_default())
     }
 
     /// Takes an unfinished file off the list: it has been taken over, or removed.
@@ -321,11 +343,11 @@ impl Inbox {
     /// [`Fault::Exists`] if it is taken and must stay; [`Fault::OnlyReplaces`] if the file system cannot tell; [`Fault::Busy`]
     /// if the part is gone; [`Fault::Duplicate`] if it would replace what has come under another name, which this file system takes for the same.
     pub fn land(&mut self, part: &PartName, path: &TreePath, overwrite: Overwrite) -> Result<Vec<u8>, Fault> {
-        let directory = self.directory_to_fill(path.parent())?;
         let part = part.to_string();
         if overwrite == Overwrite::Yes {
+            let directory = self.directory(path.parent())?;
             self.check_case(&directory, part.as_bytes(), path)?;
-            rename_over(&directory, part.as_bytes(), path.name())?;
+            self.fill(path.parent(), |directory| rename_over(directory, part.as_bytes(), path.name()))?;
             return Ok(path.name().to_vec());
         }
         let tried = if overwrite == Overwrite::Rename { ALTERNATIVES_MAX } else { 0 };
@@ -334,7 +356,7 @@ impl Inbox {
             if name.len() > NAME_BYTES_MAX {
                 break;
             }
-            match rename_to_free(&directory, &part, &name) {
+            match self.fill(path.parent(), |directory| rename_to_free(directory, &part, &name)) {
                 Err(Fault::Exists) => {}
                 done => return done.map(|()| name),
             }

@@ -12,7 +12,7 @@
 
 pub mod attributes;
 pub mod batch;
-mod beneath;
+pub mod beneath;
 pub mod content;
 pub mod extent;
 pub mod fault;

@@ -1,14 +1,15 @@
 //! Reads one file of which nothing may change while it is read.
 
+use super::beneath::Nearby;
 use super::content::ContentHash;
 use super::extent::{Extent, extent_of, hash_range};
 use super::fault::Fault;
-
 use super::source::{Found, Stamp, open};
 use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Advice, fadvise, fstat};
 use rustix::io::{Errno, pread};
+use std::cell::Cell;
 
 /// Read-ahead is asked for from this size on; below, one read takes the whole file.
 const READ_AHEAD_FROM_BYTES: u64 = 1 << 20;
@@ -26,6 +27,8 @@ pub struct SourceFile {
     /// When it was opened.
     stamp: Stamp,
     unmeasured: bool,
+    /// Reading has found the end where the size says.
+    end_seen: Cell<bool>,
 }
 
 /// Looks whether a file holds what its size says, where that is cheap to tell and often wrong: files in `/proc` and some that a
@@ -36,7 +39,7 @@ pub fn measure_by_reading(found: &mut Found) {
         return;
     }
     // What cannot be read now will not be later either, and the reason is told then.
-    let Ok(file) = open(found) else { return };
+    let Ok(file) = open(found, &mut Nearby::default()) else { return };
     let mut byte = [0];
     let count = pread(&file, &mut byte, size.saturating_sub(1));
     found.unmeasured = matches!((size, count), (0, Ok(1..)) | (1.., Ok(0)));
@@ -48,12 +51,20 @@ impl SourceFile {
     /// # Errors
     /// [`Fault::Changed`] if it is not what the walk had seen, or what the system says.
     pub fn open(found: &Found) -> Result<Self, Fault> {
-        let file = open(found)?;
+        Self::open_nearby(found, &mut Nearby::default())
+    }
+
+    /// Opens the file, one of several that are opened one after the other.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_nearby(found: &Found, nearby: &mut Nearby) -> Result<Self, Fault> {
+        let file = open(found, nearby)?;
         let stamp = Stamp::of(&fstat(&file)?);
         if !stamp.same_version(&found.stamp) {
             return Err(Fault::Changed);
         }
-        let source = Self { file, stamp, unmeasured: found.unmeasured };
+        let source = Self { file, stamp, unmeasured: found.unmeasured, end_seen: Cell::new(false) };
         if source.stamp.size >= READ_AHEAD_FROM_BYTES {
             // Only advice: a file system that cannot take it is read all the same.
             let _ = fadvise(&source.file, 0, None, Advice::Sequential);
@@ -74,7 +85,7 @@ impl SourceFile {
     /// # Errors
     /// [`Fault::Changed`] if somebody has, or what the system says.
     pub fn check_unchanged(&self, hash: &[u8; 32]) -> Result<(), Fault> {
-        if let Some(size) = self.size() {
+        if let (Some(size), false) = (self.size(), self.end_seen.get()) {
             self.check_end(size)?;
         }
         let now = Stamp::of(&fstat(&self.file)?);
@@ -142,19 +153,27 @@ impl SourceFile {
     }
 
     /// Appends up to `max` bytes from `offset` to the buffer, within its capacity or growing it by
-    /// `max`. One system call; returns how many bytes came: 0 only at the end of a file of no known size.
+    /// `max`. One system call; returns how many bytes came: 0 only at the end of a file of no known size. A read up to the
+    /// end asks for a byte behind it: so it need not be asked for later.
     ///
     /// # Errors
-    /// [`Fault::Changed`] at an end of file before its time, or what the system says.
+    /// [`Fault::Changed`] at an end of file before its time, and at none at its time, or what the system says.
     pub fn read_onto(&self, buffer: &mut Vec<u8>, offset: u64, max: usize) -> Result<usize, Fault> {
         let begin = buffer.len();
         let spare = buffer.capacity() - begin;
-        let count = loop {
-            let done = if spare > 0 && spare <= max {
+        let is_last =
+            self.size().is_some_and(|size| u64::try_from(max).is_ok_and(|max| offset.checked_add(max) == Some(size)));
+        let (asked, count) = loop {
+            let asked = if (1..=max.saturating_add(1)).contains(&spare) {
+                spare
+            } else {
+                max.saturating_add(usize::from(is_last))
+            };
+            let done = if asked == spare {
                 // The usual case for large files: straight into memory nobody has zeroed.
                 pread(&self.file, spare_capacity(buffer), offset)
             } else {
-                buffer.resize(begin + max, 0);
+                buffer.resize(begin + asked, 0);
                 pread(&self.file, &mut buffer[begin..], offset)
             };
             match done {
@@ -163,11 +182,17 @@ impl SourceFile {
                     buffer.truncate(begin);
                     return Err(errno.into());
                 }
-                Ok(count) => break count,
+                Ok(count) => break (asked, count),
             }
         };
-        buffer.truncate(begin + count);
-        if count == 0 && !self.unmeasured { Err(Fault::Changed) } else { Ok(count) }
+        let taken = count.min(max);
+        buffer.truncate(begin + taken);
+        if (count == 0 && !self.unmeasured) || (is_last && count > max) {
+            buffer.truncate(begin);
+            return Err(Fault::Changed);
+        }
+        self.end_seen.set(is_last && count == max && asked > max);
+        Ok(taken)
     }
 }
 
@@ -213,6 +238,31 @@ mod tests {
         fs::write(&path, b"four").unwrap();
         assert_eq!(source.check_unchanged(&hash), Err(Fault::Changed));
         assert_eq!(SourceFile::open(&seen).unwrap_err(), Fault::Changed);
+    }
+
+    #[test]
+    fn what_grows_is_noticed_before_its_end_is_read_and_afterwards() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("f");
+        for capacity in [0, 2, 3, 4, 5, 100] {
+            fs::write(&path, b"one").unwrap();
+            let source = SourceFile::open(&found(&path)).unwrap();
+            let read = |offset: u64, max: usize| {
+                let mut buffer = Vec::with_capacity(capacity);
+                source.read_onto(&mut buffer, offset, max).map(|count| (count, buffer))
+            };
+            let whole = if capacity == 2 { Ok((2, b"on".to_vec())) } else { Ok((3, b"one".to_vec())) };
+            assert_eq!(read(0, 3), whole, "{capacity}");
+            assert_eq!(source.end_seen.get(), ![2, 3].contains(&capacity), "{capacity}");
+            let hash = blake3::hash(b"one").into();
+            assert_eq!(source.check_unchanged(&hash), Ok(()));
+            fs::write(&path, b"four").unwrap();
+            assert_eq!(source.check_unchanged(&hash), Err(Fault::Changed));
+            assert_eq!(read(1, 1), Ok((1, b"o".to_vec())), "what is not the end says nothing of it");
+            assert!(!source.end_seen.get());
+            // Without room for a byte more there is none.
+            assert_eq!(read(0, 3).is_err(), ![2, 3].contains(&capacity), "{capacity}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!  t/b
 //! ```
 
-use super::beneath;
+use super::beneath::Nearby;
 use super::fault::Fault;
 use super::links::{LeftOut, Links};
 use super::names::{TreePath, is_reserved, link_stays_inside};
@@ -391,12 +391,12 @@ fn list(directory: &OwnedFd) -> Result<std::vec::IntoIter<Vec<u8>>, Fault> {
 ///
 /// # Errors
 /// What the system says, as a fault of this item.
-pub fn open(found: &Found) -> Result<OwnedFd, Fault> {
+pub fn open(found: &Found, nearby: &mut Nearby) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     match &found.origin {
         Origin::Named(path) => Ok(openat(CWD, path, flags, Mode::empty())?),
         Origin::Through(root) => Ok(openat(&**root, found.path.below_first(), flags, Mode::empty())?),
-        Origin::Below(root) => Ok(beneath::open(root, found.path.below_first(), flags)?),
+        Origin::Below(root) => Ok(nearby.open(root, found.path.below_first(), flags)?),
     }
 }
 

@@ -104,7 +104,11 @@ fn what_a_link_led_to_is_what_is_opened() {
         .flatten()
         .filter(|found| found.path.as_bytes().ends_with(b"f") || found.path.as_bytes() == b"t/out-file")
         .collect();
-    assert!(found.len() == 3 && found.iter().all(|found| open(found).is_ok() && found.stamp.size == 4), "{found:?}");
+    assert!(
+        found.len() == 3
+            && found.iter().all(|found| open(found, &mut Nearby::default()).is_ok() && found.stamp.size == 4),
+        "{found:?}"
+    );
     symlink("nowhere", root.join("dangling")).unwrap();
     let mut walk = Walk::new(vec![root]).with_links(Links::Follow);
     assert!(
@@ -166,10 +170,11 @@ fn a_link_swapped_in_after_the_walk_is_not_followed() {
     fs::create_dir_all(root.join("d")).unwrap();
     fs::write(root.join("d/f"), "inside").unwrap();
     let found = Walk::new(vec![root.clone()]).flatten().last().unwrap();
-    assert!(open(&found).is_ok());
+    let mut nearby = Nearby::default();
+    assert!(open(&found, &mut nearby).is_ok());
     fs::create_dir(home.path().join("outside")).unwrap();
     fs::write(home.path().join("outside/f"), "secret").unwrap();
     fs::rename(root.join("d"), root.join("old")).unwrap();
     symlink("../outside", root.join("d")).unwrap();
-    assert_eq!(open(&found).unwrap_err(), Fault::Parent);
+    assert_eq!(open(&found, &mut Nearby::default()).unwrap_err(), Fault::Parent);
 }

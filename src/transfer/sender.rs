@@ -16,6 +16,7 @@ use super::port::{Port, TryRecv};
 use super::progress::{ItemEnd, ItemKind, Meter, Progress};
 use super::underway::Underway;
 use crate::store::Fault;
+use crate::store::beneath::Nearby;
 use crate::store::links::Links;
 use crate::store::names::TreePath;
 use crate::store::omit::Omit;
@@ -74,6 +75,7 @@ impl SendJob {
             wanted: VecDeque::new(),
             tally: Tally::default(),
             block: Vec::new(),
+            nearby: Nearby::default(),
             sent_bytes: 0,
             meter: Meter {
                 bytes_total: totals.map(|totals| totals.bytes),
@@ -146,6 +148,8 @@ pub(super) struct Sender<'p> {
     tally: Tally,
     /// Where blocks are read that may be compressed.
     pub block: Vec<u8>,
+    /// Where the file that was sent last is.
+    pub nearby: Nearby,
     pub sent_bytes: u64,
     pub meter: Meter,
     pub progress: &'p mut dyn Progress,

@@ -39,7 +39,7 @@ impl Sender<'_> {
         }
         self.progress.report(self.meter.at(wanted.found.path.as_bytes()));
         let (begin, before) = (Instant::now(), self.sent_bytes);
-        let end = match SourceFile::open(&wanted.found) {
+        let end = match SourceFile::open_nearby(&wanted.found, &mut self.nearby) {
             Err(fault) => Offer::Failed { index, fault },
             Ok(file) => match &wanted.ask {
                 Ask::Content(prefixes) => self.send_from(&wanted, &file, prefixes)?,

@@ -145,8 +145,9 @@ impl TreeSink {
         }
         // Of a file that is left alone nothing unfinished can be of use.
         let left_alone = there != There::Nothing && self.overwrite == Overwrite::Never;
-        let ours = self.part_name(item);
         if let (false, Some(size)) = (left_alone, item.size)
+            && self.inbox.has_parts(item.path.parent())?
+            && let ours = self.part_name(item)
             && let Some(part) = adopt(&mut self.inbox, &item.path, ours)?
         {
             return Ok(Verdict::Want(part.checkpoints(size, checkpoints)?));
@@ -332,17 +333,15 @@ impl Sink for TreeSink {
 
     fn begin(&mut self, item: &Offered, offset: u64) -> Result<(), Fault> {
         let owed = self.owe(item)?;
-        let directory = self.inbox.directory_to_fill(item.path.parent())?;
         let name = self.part_name(item);
-        let file = if offset > 0 {
-            PartFile::resume(&directory, &name, offset)?
-        } else {
-            match PartFile::create(&directory, &name) {
-                // Adopted, but not even the first prefix fitted.
-                Err(Fault::Exists) => PartFile::resume(&directory, &name, 0)?,
-                created => created?,
-            }
-        };
+        let file = self.inbox.fill(item.path.parent(), |directory| match offset {
+            // Adopted, but not even the first prefix may have fitted.
+            0 => PartFile::create(directory, &name).or_else(|fault| match fault {
+                Fault::Exists => PartFile::resume(directory, &name, 0),
+                other => Err(other),
+            }),
+            _ => PartFile::resume(directory, &name, offset),
+        })?;
         self.writing = Some(Writing::Part { name, file, owed });
         Ok(())
     }
