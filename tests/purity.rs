@@ -3,7 +3,7 @@
 //! A text scan, not a parser: it relies on rustfmt's layout, which CI checks, and removes comments, strings and test
 //! modules before it looks. Each rule has a planted violation that it must find.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +56,18 @@ const ARROWS: [(&str, &[&str]); 17] = [
 
 /// The one file that names bincode.
 const BINCODE_FILE: &str = "wire/control.rs";
+/// Most fields of a struct in the core: what is more has owners in it that want a type of their own.
+const FIELDS_MAX: usize = 12;
+/// Structs of the core with more, and why.
+const MANY_FIELDS: [(&str, &str); 5] = [
+    ("Node", "to be cut by owner"),
+    ("Port", "to be cut by owner"),
+    ("Forwarder", "to be cut by owner"),
+    ("Lane", "to be cut by owner"),
+    ("Session", "to be cut by owner"),
+];
+/// Folders in which files use each other in circles still.
+const CIRCLES: [&str; 8] = ["cli", "node", "relay", "run", "server", "store", "tools", "transfer"];
 /// Longest file, lines, tests included.
 const FILE_LINES_MAX: usize = 500;
 /// Longest function, lines from `fn` to its closing brace.
@@ -305,6 +317,118 @@ fn long_functions(source: &Source) -> Vec<String> {
     found
 }
 
+/// Structs of the core with too many fields, and the fields that they have.
+fn large_structs(source: &Source) -> Vec<(String, usize)> {
+    if !CORE.contains(&source.folder()) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let mut open: Option<(String, String, usize)> = None;
+    for line in source.code.lines() {
+        let words = line.trim_start();
+        let indent = &line[..line.len() - words.len()];
+        match &mut open {
+            Some((name, outer, fields)) => {
+                if words.starts_with('}') && indent == outer {
+                    found.push((std::mem::take(name), *fields));
+                    open = None;
+                } else if indent.len() == outer.len() + 4 && words.contains(": ") && !words.starts_with('#') {
+                    *fields += 1;
+                }
+            }
+            None => {
+                let head =
+                    words.split_once("struct ").filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
+                if let Some((_, rest)) = head.filter(|_| words.ends_with('{')) {
+                    open = Some((first_name(rest).to_owned(), indent.to_owned(), 0));
+                }
+            }
+        }
+    }
+    found.retain(|(_, fields)| *fields > FIELDS_MAX);
+    found
+}
+
+fn too_many_fields(source: &Source) -> Vec<String> {
+    let large =
+        large_structs(source).into_iter().filter(|(name, _)| !MANY_FIELDS.iter().any(|(known, _)| known == name));
+    large.map(|(name, fields)| format!("src/{}: {name} has {fields} fields", source.path)).collect()
+}
+
+/// The module of a file: `session::frame` of `session/frame.rs`.
+fn module(path: &str) -> String {
+    path.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::")
+}
+
+/// The files of the same folder that a file uses, other than those above and below it: those have to know each other.
+fn uses(source: &Source, modules: &BTreeSet<String>) -> BTreeSet<String> {
+    let here = module(&source.path);
+    let mut found = BTreeSet::new();
+    for line in source.code.lines() {
+        for (at, _) in line.match_indices("::") {
+            let start =
+                line[..at].rfind(|letter: char| !letter.is_alphanumeric() && letter != '_').map_or(0, |at| at + 1);
+            if line[..start].ends_with("::") {
+                continue;
+            }
+            let end = line[start..]
+                .find(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != ':')
+                .map_or(line.len(), |end| start + end);
+            let mut names: Vec<&str> = line[start..end].split("::").filter(|name| !name.is_empty()).collect();
+            let mut base: Vec<&str> = here.split("::").collect();
+            match names.first() {
+                Some(&"crate") => base.clear(),
+                Some(&"super") => {}
+                _ => continue,
+            }
+            while matches!(names.first(), Some(&"super" | &"crate")) {
+                if names.remove(0) == "super" {
+                    base.pop();
+                }
+            }
+            base.extend(names);
+            while !base.is_empty() && !modules.contains(&base.join("::")) {
+                base.pop();
+            }
+            found.insert(base.join("::"));
+        }
+    }
+    let family = |other: &String| {
+        let (one, two) = (format!("{here}::"), format!("{other}::"));
+        one.starts_with(&two) || two.starts_with(&one)
+    };
+    found.retain(|other| !other.is_empty() && !family(other));
+    found
+}
+
+/// Files that use each other, directly or round several corners.
+fn circles(sources: &[Source]) -> Vec<String> {
+    let modules: BTreeSet<String> = sources.iter().map(|source| module(&source.path)).collect();
+    let graph: BTreeMap<String, BTreeSet<String>> =
+        sources.iter().map(|source| (module(&source.path), uses(source, &modules))).collect();
+    let reach = |from: &String| {
+        let mut seen = BTreeSet::new();
+        let mut next: Vec<&String> = graph[from].iter().collect();
+        while let Some(module) = next.pop() {
+            if seen.insert(module.clone()) {
+                next.extend(graph.get(module).into_iter().flatten());
+            }
+        }
+        seen
+    };
+    let reached: BTreeMap<&String, BTreeSet<String>> = graph.keys().map(|module| (module, reach(module))).collect();
+    let mut found = BTreeSet::new();
+    for (module, others) in &reached {
+        let circle: BTreeSet<&String> =
+            others.iter().filter(|other| reached.get(other).is_some_and(|back| back.contains(*module))).collect();
+        if !circle.is_empty() {
+            found.insert(circle.into_iter().cloned().collect::<Vec<_>>().join(", "));
+        }
+    }
+    found.retain(|circle| !CIRCLES.contains(&circle.split("::").next().unwrap_or_default()));
+    found.into_iter().map(|circle| format!("files that use each other: {circle}")).collect()
+}
+
 /// All of it must hold for every file.
 fn complaints(source: &Source) -> Vec<String> {
     let mut all = impurities(source);
@@ -312,6 +436,7 @@ fn complaints(source: &Source) -> Vec<String> {
     all.extend(backward_arrows(source));
     all.extend(long_file(source));
     all.extend(long_functions(source));
+    all.extend(too_many_fields(source));
     all
 }
 
@@ -319,7 +444,8 @@ fn complaints(source: &Source) -> Vec<String> {
 fn the_source_keeps_the_rules() {
     let sources = sources();
     assert!(sources.iter().any(|source| source.path == "lib.rs"), "the scan found no source");
-    let complaints: BTreeSet<_> = sources.iter().flat_map(complaints).collect();
+    let mut complaints: BTreeSet<_> = sources.iter().flat_map(complaints).collect();
+    complaints.extend(circles(&sources));
     let complaints: Vec<_> = complaints.into_iter().collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
@@ -364,6 +490,16 @@ fn planted_violations_are_found() {
     }
     let long = format!("impl A {{\n    pub fn f() {{\n{}    }}\n}}\n", "        g();\n".repeat(FUNCTION_LINES_MAX));
     assert_eq!(complaints(&Source::new("tools/a.rs", &long)), ["src/tools/a.rs:2: a function of 72 lines"]);
+    let large = format!("struct Big {{\n{}}}\n", "    a: u8,\n".repeat(FIELDS_MAX + 1));
+    assert_eq!(complaints(&Source::new("wire/a.rs", &large)), ["src/wire/a.rs: Big has 13 fields"]);
+    let circle = [
+        Source::new("wire/mod.rs", "mod a;\nmod b;\nmod c;\nuse a::A;\n"),
+        Source::new("wire/a.rs", "use super::b::B;\nuse super::Top;\n"),
+        Source::new("wire/b.rs", "use crate::wire::c::{C, D};\n"),
+        Source::new("wire/c.rs", "fn f(_: super::a::A) {}\n"),
+    ];
+    assert_eq!(circles(&circle), ["files that use each other: wire::a, wire::b, wire::c"]);
+    assert_eq!(circles(&circle[..3]), [""; 0]);
     let file = "a\n".repeat(FILE_LINES_MAX + 1);
     assert_eq!(complaints(&Source::new("tools/a.rs", &file)), ["src/tools/a.rs:501: more than 500 lines"]);
 }

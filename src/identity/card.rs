@@ -5,8 +5,8 @@ use std::fmt;
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 
-use super::id::{BadSignature, PeerId, SIGNATURE_BYTES};
-use super::key::{Label, id_of, sign};
+use super::id::PeerId;
+use super::signature::{BadSignature, Label, SIGNATURE_BYTES, sign};
 
 const VERSION: u8 = 1;
 /// What the signature covers: version, id, two keys, serial, expiry.
@@ -40,7 +40,7 @@ pub struct Card {
 impl Card {
     /// The first card of a key pair: serial 0, without expiry and without an ML-KEM key.
     pub(super) fn issue(signing: &Ed25519KeyPair, x25519: [u8; 32]) -> Self {
-        let (id, mlkem_hash) = (id_of(signing), [0; 32]);
+        let (id, mlkem_hash) = (PeerId::of(signing), [0; 32]);
         let signature = [0; SIGNATURE_BYTES];
         let mut card = Self { id, x25519, mlkem_hash, serial: 0, not_after: 0, signature };
         card.signature = sign(signing, CARD_LABEL, &card.signed_part());

@@ -1,22 +1,18 @@
 //! The peer id: the only thing people exchange.
 
-use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use bech32::{Bech32m, Hrp};
 
 use super::code::{self, CodeError};
-use super::key::Label;
+use super::signature::{BadSignature, Label, SIGNATURE_BYTES};
 
 const PREFIX: &str = "vp";
 const HRP: Hrp = Hrp::parse_unchecked(PREFIX);
 /// Characters of an id that `Debug` shows: enough to tell peers apart in a log.
 const SHORT_CHARS: usize = 11;
-
-/// Length of an Ed25519 signature.
-pub const SIGNATURE_BYTES: usize = 64;
 
 /// A peer's long-term public name: its 32-byte Ed25519 public key.
 ///
@@ -36,6 +32,12 @@ impl PeerId {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// The id of a key pair.
+    pub(super) fn of(signing: &Ed25519KeyPair) -> Self {
+        // An Ed25519 public key has 32 bytes (RFC 8032, 5.1.5).
+        Self(signing.public_key().as_ref().try_into().expect("32-byte public key"))
     }
 
     /// Checks that this peer signed `message` for the purpose that `label` names (RFC 8032).
@@ -72,18 +74,6 @@ impl FromStr for PeerId {
 pub(crate) fn looks_like_id(word: &str) -> bool {
     word.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("vp1"))
 }
-
-/// A signature is not this peer's for this message and purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BadSignature;
-
-impl fmt::Display for BadSignature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("bad signature")
-    }
-}
-
-impl Error for BadSignature {}
 
 /// Fuzz entry: an accepted text prints to itself in lower case.
 #[doc(hidden)]

@@ -8,13 +8,15 @@ pub(crate) mod code;
 pub(crate) mod id;
 mod kdf;
 mod key;
+mod signature;
 
 #[cfg(feature = "fuzzing")]
 pub use card::fuzz_card;
 pub use card::{CARD_BYTES, CARD_LABEL, Card, CardError};
 pub use code::CodeError;
+pub use id::PeerId;
 #[cfg(feature = "fuzzing")]
 pub use id::fuzz_peer_id;
-pub use id::{BadSignature, PeerId, SIGNATURE_BYTES};
 pub(crate) use kdf::hkdf_sha256;
-pub use key::{Identity, Label};
+pub use key::Identity;
+pub use signature::{BadSignature, Label, SIGNATURE_BYTES};

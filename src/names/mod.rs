@@ -10,6 +10,7 @@ pub mod keyfile;
 mod lines;
 mod peers;
 mod relay;
+mod relays;
 mod size;
 
 #[cfg(feature = "fuzzing")]
@@ -20,7 +21,8 @@ pub use lines::{ParseError, ParseErrorKind};
 #[cfg(feature = "fuzzing")]
 pub use peers::fuzz_peers;
 pub use peers::{Conflict, Peer, PeerLimits, PeerOption, Peers};
+pub use relay::{RelayAddress, RelayAddressError, Scheme};
+pub use relays::Relays;
 #[cfg(feature = "fuzzing")]
-pub use relay::fuzz_relays;
-pub use relay::{RelayAddress, RelayAddressError, Relays, Scheme};
+pub use relays::fuzz_relays;
 pub use size::{Number, SizeError, size};

@@ -1,11 +1,10 @@
-//! `[SCHEME://]ID@HOST[:PORT][/PATH]`: where a relay is and who it must be; and the relays file, one a line.
+//! `[SCHEME://]ID@HOST[:PORT][/PATH]`: where a relay is and who it must be.
 
 use std::error::Error;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::lines::{self as parse, ParseError, ParseErrorKind, lines, words};
 use crate::identity::code::CodeError;
 use crate::identity::id::PeerId;
 
@@ -244,82 +243,6 @@ impl Error for RelayAddressError {
             Self::BadId(source) => Some(source),
             _ => None,
         }
-    }
-}
-
-/// The relays file: one address a line, in order of preference, `#` comments. The same address again says nothing new.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Relays(Vec<RelayAddress>);
-
-impl Relays {
-    /// Reads a whole file.
-    ///
-    /// # Errors
-    /// The first mistake, with line and column.
-    pub fn read(bytes: &[u8]) -> Result<Self, ParseError> {
-        parse::text(bytes).map_err(ParseError::not_text).and_then(Self::parse)
-    }
-
-    /// The same, of a file that is known to be text.
-    ///
-    /// # Errors
-    /// The first mistake, with line and column.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let mut relays: Vec<RelayAddress> = Vec::new();
-        for (line, content) in lines(text) {
-            let mut words = words(content);
-            let Some(word) = words.next() else { continue };
-            let fail = |column, kind| ParseError { line, column, kind };
-            let relay: RelayAddress = word.text.parse().map_err(|error: RelayAddressError| {
-                fail(word.column + error.offset(word.text), ParseErrorKind::BadRelay(error))
-            })?;
-            if let Some(extra) = words.next() {
-                return Err(fail(extra.column, ParseErrorKind::TrailingText));
-            }
-            if !relays.contains(&relay) {
-                relays.push(relay);
-            }
-        }
-        Ok(Self(relays))
-    }
-
-    /// The addresses, in the order of the file.
-    pub fn iter(&self) -> std::slice::Iter<'_, RelayAddress> {
-        self.0.iter()
-    }
-
-    /// The addresses, in the order of the file.
-    #[must_use]
-    pub fn as_slice(&self) -> &[RelayAddress] {
-        &self.0
-    }
-
-    /// The addresses themselves.
-    #[must_use]
-    pub fn into_vec(self) -> Vec<RelayAddress> {
-        self.0
-    }
-}
-
-impl<'a> IntoIterator for &'a Relays {
-    type Item = &'a RelayAddress;
-    type IntoIter = std::slice::Iter<'a, RelayAddress>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-/// Fuzz entry: accepted addresses print to texts with the same meaning.
-#[doc(hidden)]
-#[cfg(feature = "fuzzing")]
-pub fn fuzz_relays(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else {
-        return;
-    };
-    if let Ok(relays) = Relays::parse(text) {
-        let printed: String = relays.iter().map(|relay| format!("{relay}\n")).collect();
-        assert_eq!(Relays::parse(&printed), Ok(relays));
     }
 }
 

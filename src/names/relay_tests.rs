@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::names::relays::fuzz_relays;
 
 fn id() -> PeerId {
     PeerId::from_bytes([5; 32])
@@ -86,28 +87,6 @@ fn what_is_wrong_has_a_name() {
     ] {
         assert_eq!(parse(text), Err(error), "{text}");
     }
-}
-
-#[test]
-fn the_file_has_lines_comments_and_places() {
-    let file = |text: &str| Relays::parse(&text.replace("ID", &id().to_string()));
-    let relays = file("# relays\nID@a # first\n\n  tls://ID@b\n").expect("a good file");
-    let hosts: Vec<_> = relays.iter().map(|relay| relay.host.as_str()).collect();
-    assert_eq!(hosts, ["a", "b"]);
-    let error = |text: &str| file(text).map_err(|error| (error.line, error.column, error.kind)).err();
-    let kind = ParseErrorKind::BadRelay(RelayAddressError::MissingId);
-    assert_eq!(error("\n  nonsense"), Some((2, 3, kind)));
-    assert_eq!(error("ID@a ID@b"), Some((1, 65, ParseErrorKind::TrailingText)));
-    assert_eq!(file("ID@a\nID@b\nID@A:4433").map(|relays| relays.as_slice().len()), Ok(2), "one of them twice");
-    // A foreign character of an id is named where it is, as in the peers file.
-    for (before, column) in [("", 8), ("tcp://", 14), ("  wss://", 16)] {
-        let mut foreign = id().to_string();
-        foreign.replace_range(7..8, "b");
-        let text = format!("{before}{foreign}@a");
-        assert!(matches!(error(&text), Some((1, at, _)) if at == column), "{text}: {:?}", error(&text));
-    }
-    let latin = Relays::read(b"# ours\n\xe9").expect_err("no text");
-    assert_eq!((latin.line, latin.column, latin.kind), (2, 1, ParseErrorKind::NotText));
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use super::options::Purpose;
 use super::passed::PassedSocket;
-use super::socket_file::{self, Access, ListenError};
+use super::socket_file::{self, Access, BACKLOG, ListenError};
 use super::tcp::{Place, Socket};
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
@@ -12,9 +12,6 @@ use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-
-/// Connections the kernel completes ahead of us: the usual `somaxconn`, for bursts of thousands a second.
-pub(super) const BACKLOG: i32 = 4096;
 
 /// Where applications connect to.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! Socket files: made for whom they are meant before anybody can connect to them.
 
-use super::listen::BACKLOG;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chmod, chownat, fchmod, fstat, open};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
@@ -9,6 +8,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+
+/// Connections the kernel completes ahead of us: the usual `somaxconn`, for bursts of thousands a second.
+pub(super) const BACKLOG: i32 = 4096;
 
 /// Who may connect to a socket file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

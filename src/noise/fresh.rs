@@ -8,7 +8,7 @@ use aws_lc_rs::rand;
 use snow::resolvers::BoxedCryptoResolver;
 use zeroize::Zeroizing;
 
-use super::handshake::HandshakeError;
+use super::error::HandshakeError;
 use super::resolver::AwsLc;
 
 /// An ML-KEM-768 encapsulation key.

@@ -22,15 +22,14 @@
 //! **Roles.** The prologue names the responder, so a message 1 for one peer fails at every other, and nothing that a
 //! peer sent can be reflected to it as an answer.
 
-use std::error::Error;
-use std::fmt;
-
 use aws_lc_rs::digest;
 use snow::{Builder, HandshakeState};
+use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::identity::{CARD_BYTES, Card, Identity, PeerId, hkdf_sha256};
 
+use super::error::HandshakeError;
 use super::fresh::{Fresh, KemKey, Secret, System};
 use super::payload::{Final, HANDSHAKE_MESSAGE_MAX, Hello, MESSAGE_1_BYTES, Reply};
 use super::sealed::{Opener, Sealer, split};
@@ -305,45 +304,6 @@ impl fmt::Debug for Established {
         f.debug_struct("Established").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
-
-/// Why a handshake ended. To the outside all look the same: silence, and the end of the carrier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandshakeError {
-    /// Wrong key, wrong peer, wrong purpose or version, altered or cut message, or bytes that never were one.
-    Unauthentic,
-    /// The message opened, but what it carries is laid out otherwise: an incompatible peer.
-    Malformed,
-    /// The caller's own part is too long.
-    TooLong(Part),
-    /// The system's random numbers failed.
-    Entropy,
-}
-
-/// A part of a handshake that the caller provides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// The context in the prologue.
-    Context,
-    /// The capabilities.
-    Caps,
-    /// The payload of the last message, or of a join.
-    Payload,
-}
-
-impl fmt::Display for HandshakeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unauthentic => "the handshake is not authentic",
-            Self::Malformed => "the peer's handshake is of another kind",
-            Self::TooLong(Part::Context) => "the context is too long for a handshake",
-            Self::TooLong(Part::Caps) => "the capabilities are too long for a handshake",
-            Self::TooLong(Part::Payload) => "the payload is too long for a handshake",
-            Self::Entropy => "no random numbers for the handshake",
-        })
-    }
-}
-
-impl Error for HandshakeError {}
 
 /// Fuzz entry: foreign bytes as every message, to both roles. The first byte picks suite and step.
 #[doc(hidden)]

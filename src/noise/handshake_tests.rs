@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::error::Part;
 use super::*;
 use crate::noise::{CAPS_MAX, MESSAGE_2_MAX, OpenError, PAYLOAD_MAX};
 

@@ -12,8 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::identity::PeerId;
 
+use super::error::{HandshakeError, Part};
 use super::fresh::{Fresh, System};
-use super::handshake::{HandshakeError, Part, opaque, read, write};
+use super::handshake::{opaque, read, write};
 use super::payload::HANDSHAKE_MESSAGE_MAX;
 use super::sealed::{Opener, Sealer, TAG_BYTES, split};
 use super::suite::{Purpose, Suite, prologue};

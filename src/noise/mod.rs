@@ -13,6 +13,7 @@
 //! What the handshake does not hide: its kind and its sizes, and from somebody who can guess the responder's id, that
 //! the guess is right (message 1 is bound to that id under a key that anyone can compute).
 
+mod error;
 mod fresh;
 mod handshake;
 mod join;
@@ -23,9 +24,10 @@ mod suite;
 #[cfg(test)]
 mod vectors;
 
+pub use error::{HandshakeError, Part};
 #[cfg(feature = "fuzzing")]
 pub use handshake::fuzz_handshake;
-pub use handshake::{Established, ExpectFinal, ExpectReply, HandshakeError, Initiator, Part, Responder};
+pub use handshake::{Established, ExpectFinal, ExpectReply, Initiator, Responder};
 #[cfg(feature = "fuzzing")]
 pub use join::fuzz_join;
 pub use join::{ExpectJoinReply, JOIN_PAYLOAD_MAX, JoinInitiator, JoinReady, JoinResponder};

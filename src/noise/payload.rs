@@ -9,8 +9,8 @@
 
 use crate::identity::CARD_BYTES;
 
+use super::error::{HandshakeError, Part};
 use super::fresh::{CT_BYTES, EK_BYTES, SECRET_BYTES};
-use super::handshake::{HandshakeError, Part};
 use super::sealed::TAG_BYTES;
 
 /// An X25519 key in the clear.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::identity::PeerId;
 
-use super::handshake::{HandshakeError, Part};
+use super::error::{HandshakeError, Part};
 
 /// First bytes of every prologue: another version of the protocol fails in message 1.
 const PROTOCOL: &[u8] = b"vp/1";

@@ -8,8 +8,9 @@ use snow::{Builder, HandshakeState};
 
 use crate::identity::Identity;
 
+use super::error::HandshakeError;
 use super::fresh::{CT_BYTES, EK_BYTES, Fresh, KemKey, Secret};
-use super::handshake::{self, HandshakeError, read, write};
+use super::handshake::{self, read, write};
 use super::resolver::AwsLc;
 use super::sealed::{Opener, Sealer, split};
 use super::suite::{Purpose, Suite, prologue};
