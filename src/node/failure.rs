@@ -1,8 +1,7 @@
-//! What goes wrong with relays and calls, and what it is called.
+//! What goes wrong with relays and calls.
 
 use super::Kind;
 use crate::wire::CloseCode;
-use std::fmt;
 
 /// Why a carrier or link is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,22 +50,4 @@ pub enum Failure {
     SessionGone,
     /// Another process with our key receives the same, and one of the two is to be the only one.
     Yielded,
-}
-
-impl fmt::Display for Down {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Down::Unreachable => "could not be reached",
-            Down::Closed => "closed the connection",
-            Down::Unproven => "closed the connection without proving who it is",
-            Down::Silent => "was silent for too long",
-            Down::Paused => "has given up the connection, as this program was stopped for a while",
-            Down::Damaged => "sent bytes that are not this protocol, or were changed on the way",
-            Down::Impostor => "could not prove to be the relay it should be",
-            Down::Said(CloseCode::GoingAway) => "is going away",
-            Down::Said(CloseCode::Refused) => "does not admit this key",
-            Down::Said(CloseCode::Limit) => "is at its limit",
-            Down::Said(_) => "ended the connection",
-        })
-    }
 }

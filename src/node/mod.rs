@@ -18,6 +18,8 @@ mod calls;
 mod circuits;
 mod claim;
 mod clock;
+mod config;
+mod event;
 mod failure;
 #[doc(hidden)]
 #[cfg(feature = "fuzzing")]
@@ -34,15 +36,17 @@ pub use callers::Callers;
 pub use claim::Claim;
 #[cfg(feature = "fuzzing")]
 pub use claim::fuzz_claim;
+pub use config::{Config, Wait};
+pub use event::{Event, Key};
 pub use failure::{Down, Failure};
 pub use kind::Kind;
 pub use output::Output;
 pub use sibling::Sharing;
 pub use step::{Aim, Step};
 
-use crate::identity::{Identity, PeerId};
+use crate::identity::PeerId;
 use crate::names::AppName;
-use crate::session::{Budget, Session, Times};
+use crate::session::{Budget, Session};
 use crate::wire::{CloseCode, Name};
 use backoff::Backoff;
 use circuits::Circuit;
@@ -60,127 +64,6 @@ pub const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
 const TOMBSTONES_MAX: usize = 256;
 /// Sessions a process holds at once, those under way included.
 const SESSIONS_MAX: usize = 1024;
-
-/// How long to wait for a relay and for the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// For ever.
-    Forever,
-    /// At most so long.
-    AtMost(Duration),
-    /// Not at all: each relay is tried once, the peer is there or not.
-    No,
-}
-
-/// What a node is made of.
-pub struct Config {
-    /// Who we are.
-    pub identity: Identity,
-    /// What we do with sessions, those we ask for and those of callers.
-    pub kind: Kind,
-    /// The relays by id, in order of preference.
-    pub relays: Vec<PeerId>,
-    /// Who may call.
-    pub callers: Callers,
-    /// How long to wait for relay and peer.
-    pub wait: Wait,
-    /// Times of sessions; the dead time is also the link's.
-    pub times: Times,
-    /// Sessions that callers may have open at once; with none free the node is not to be found.
-    pub callers_max: usize,
-    /// Whether this process is to be the only one of its key that receives what it receives.
-    pub exclusive: bool,
-    /// Randomness for back-off, and to tell this process from others of its key.
-    pub seed: u64,
-}
-
-/// A session, from the moment it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(u64);
-
-/// What happened, for the tool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The link to a relay is up.
-    RelayUp {
-        /// Its place in the list of relays.
-        relay: usize,
-    },
-    /// The link to a relay is gone, or did not come up.
-    RelayDown {
-        /// Its place in the list of relays.
-        relay: usize,
-        /// Why.
-        why: Down,
-    },
-    /// The relay has registered the application: callers find it now.
-    Listening {
-        /// The application.
-        app: AppName,
-    },
-    /// Another process with our key receives the same.
-    Shared {
-        /// The application.
-        app: AppName,
-        /// Who came to whom.
-        how: Sharing,
-    },
-    /// The peer is not there; the relay will tell when it is.
-    Waiting {
-        /// The session.
-        key: Key,
-    },
-    /// The peer is there, but nothing there answers to the application, or not to us. The relay will tell when it does.
-    NotServed {
-        /// The session.
-        key: Key,
-    },
-    /// The session is up.
-    Up {
-        /// The session.
-        key: Key,
-        /// Who is at the other end, proven.
-        peer: PeerId,
-        /// The application that was called.
-        app: AppName,
-    },
-    /// The session has no lane and waits for one.
-    Lost {
-        /// The session.
-        key: Key,
-    },
-    /// The session has a lane again.
-    Resumed {
-        /// The session.
-        key: Key,
-    },
-    /// The session asked for did not come up, or came to an end for a reason outside of it.
-    Failed {
-        /// The session.
-        key: Key,
-        /// Why.
-        why: Failure,
-    },
-    /// Somebody called who may not.
-    TurnedAway {
-        /// By the relay's word.
-        peer: PeerId,
-        /// The application that was called.
-        app: AppName,
-    },
-    /// Nothing more can come of this node.
-    Fatal {
-        /// Why.
-        why: Failure,
-    },
-    /// Something of a circuit, for whoever looks for a fault.
-    Circuit {
-        /// Its number on the present link.
-        number: u32,
-        /// What.
-        step: Step,
-    },
-}
 
 struct Entry {
     peer: PeerId,

@@ -107,6 +107,23 @@ impl RelayTrouble {
     }
 }
 
+/// What a relay did, to stand behind its name.
+pub fn down(why: Down) -> &'static str {
+    match why {
+        Down::Unreachable => "could not be reached",
+        Down::Closed => "closed the connection",
+        Down::Unproven => "closed the connection without proving who it is",
+        Down::Silent => "was silent for too long",
+        Down::Paused => "has given up the connection, as this program was stopped for a while",
+        Down::Damaged => "sent bytes that are not this protocol, or were changed on the way",
+        Down::Impostor => "could not prove to be the relay it should be",
+        Down::Said(CloseCode::GoingAway) => "is going away",
+        Down::Said(CloseCode::Refused) => "does not admit this key",
+        Down::Said(CloseCode::Limit) => "is at its limit",
+        Down::Said(_) => "ended the connection",
+    }
+}
+
 /// What to do about a relay, where more can be said than that it is to be tried again.
 pub fn advice(why: Down, me: &PeerId) -> Option<String> {
     match why {
@@ -127,7 +144,7 @@ pub fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
             Fault::new(Exit::Integrity, what).hint(COMPARE_ID)
         }
         Failure::NoRelay(why) => {
-            let fault = Fault::new(Exit::NoRelay, format!("no relay could be used: {} {why}", between.relay()));
+            let fault = Fault::new(Exit::NoRelay, format!("no relay could be used: {} {}", between.relay(), down(why)));
             advice(why, me).into_iter().fold(fault, Fault::hint)
         }
         Failure::RefusedByRelay(CloseCode::Refused) => {

@@ -1,6 +1,7 @@
 //! What a tool has to say, as events, and what it is asked for.
 
 use super::Voice;
+use super::connect::down;
 use crate::cli::events::{Connection, Event, Item, Party, Status, Transfer, file_name, seconds};
 use crate::cli::report::{Format, chain};
 use crate::identity::PeerId;
@@ -31,7 +32,8 @@ impl Voice<'_> {
         Some(match notice {
             Notice::RelayUp(relay) => Event::RelayUp { relay: relay.to_string() },
             Notice::RelayDown(relay, why, error) => {
-                let reason = error.map_or_else(|| why.to_string(), |error| format!("{why}: {}", chain(error)));
+                let reason =
+                    error.map_or_else(|| down(*why).to_owned(), |error| format!("{}: {}", down(*why), chain(error)));
                 Event::RelayDown { relay: relay.to_string(), reason }
             }
             Notice::Attached(app) => Event::Attached { application: (*app).to_owned() },

@@ -263,9 +263,10 @@ impl<'a> Voice<'a> {
     /// The first break of a path is worth a line, and so is a relay that will not have us, or is not the one that it was;
     /// every further try until it is back is not.
     fn relay_down(&mut self, relay: &str, why: Down, error: Option<&std::io::Error>) {
+        let what = connect::down(why);
         let text = match error {
-            Some(error) => format!("relay {relay} {why}: {}", chain(error)),
-            None => format!("relay {relay} {why}"),
+            Some(error) => format!("relay {relay} {what}: {}", chain(error)),
+            None => format!("relay {relay} {what}"),
         };
         if !self.relay.handle_down(relay, why, &text) {
             return self.info(&text);
@@ -339,7 +340,7 @@ impl<'a> Voice<'a> {
         }
         self.state = match notice {
             Notice::RelayUp(relay) => format!("attached to {relay}"),
-            Notice::RelayDown(relay, why, _) => format!("relay {relay} {why}, trying again"),
+            Notice::RelayDown(relay, why, _) => format!("relay {relay} {}, trying again", connect::down(*why)),
             Notice::Waiting(peer, app) => format!("waiting for {}:{app}", self.name(peer)),
             Notice::Attached(app) => format!("waiting for calls of {app}"),
             Notice::Up(peer, app) => format!("connected to {}:{app}", self.name(peer)),
