@@ -131,7 +131,10 @@ pub fn address(typed: &str, peers: &Peers) -> Result<Address, Fault> {
                     Some(meant) => fault(format!("; did you mean {meant}?")),
                     None => fault(String::new()),
                 };
-                fault.hint(foreign.unwrap_or_else(|| format!("add a line NAME ID to {file}, or use the id itself")))
+                foreign
+                    .into_iter()
+                    .fold(fault, Fault::hint)
+                    .hint(format!("add a line NAME ID to {file}, or use the id itself"))
             }
             AddressError::Conflict { .. } => Fault::new(Exit::Config, format!("{shown}: {error} in {file}"))
                 .hint("take one of the two lines out: nobody is called that as long as both are there"),
@@ -185,7 +188,10 @@ pub fn peer_ids(typed: &[String], peers: &Peers) -> Result<Vec<PeerId>, Fault> {
                     None => fault,
                 })
             }
-            false => address(one, peers).map(|address| address.peer),
+            false => address(one, peers).map(|address| address.peer).map_err(|fault| match mixups::one_of_many(one) {
+                Some(line) => Fault { hints: vec![printable(&line)], ..fault },
+                None => fault,
+            }),
         })
         .collect()
 }

@@ -79,7 +79,9 @@ impl fmt::Display for ParseErrorKind {
             Self::BadOption => f.write_str("expected key=value"),
             Self::DuplicateOption => f.write_str("the option was given before on this line"),
             Self::UnknownOption => f.write_str("unknown option; circuits=N, links=N and rate=SIZE are known"),
-            Self::BadValue => f.write_str("the value does not fit the option"),
+            Self::BadValue => {
+                f.write_str("the value does not fit: circuits= and links= take digits, rate= a size above 0, as in 10M")
+            }
             Self::TrailingText => f.write_str("unexpected text"),
             Self::BadRelay(error) => write!(f, "the relay address {error}"),
         }

@@ -149,12 +149,16 @@ fn words_in_the_wrong_order_end_as_usage_with_the_right_line() {
         (&["west", "f.txt", "f.txt"], "hint: the peer comes last: vp-send f.txt f.txt west\n"),
         (&["f.txt", "west", "orders"], "hint: the application comes behind a colon: vp-send f.txt west:orders\n"),
         (&["f.txt", "me@west:x"], "without a user: west:x\n"),
-        (&["f.txt", "west:/tmp/x"], "the receiver chooses the directory: west:APP"),
+        (&["f.txt", "west:/tmp/x"], "west:APP; the other end says where that leads"),
         (&["f.txt", "west/orders"], "west:orders\n"),
     ] {
         let done = east.send().args(words).args(["--timeout", "0"]).run().expect(exit::USAGE);
         assert!(done.stderr.contains(line), "{done}");
     }
+    let everybody = relay.party("west").recv().args(["--from", "*"]).run().expect(exit::USAGE);
+    assert!(everybody.stderr.contains("everybody in the peers file may: leave the option out"), "{everybody}");
+    let swapped = east.portrep().args(["--export", "pg=5432", "--allow", "west=pg"]).run().expect(exit::USAGE);
+    assert!(swapped.stderr.contains("hint: the export comes first: --allow pg=west"), "{swapped}");
     let alone = world.tool("vp-send").arg("f.txt").run().expect(exit::USAGE);
     assert!(alone.stderr.contains("hint: to whom is missing: vp-send f.txt PEER[:APP]"), "{alone}");
     // A file that is not there is a file that is not there, whatever the peer is called.

@@ -19,7 +19,8 @@ pub fn address(typed: &str) -> Option<String> {
     if let Some((_, peer)) = typed.rsplit_once('=') {
         return Some(format!("{form}, without a port: {peer}"));
     }
-    if is_host(typed) {
+    let name = typed.split(':').next().unwrap_or_default();
+    if is_host(typed) || (name.contains('.') && !name.contains('/')) {
         return Some(
             "a peer is a name of the peers file, not a host: the only host is in the relay's address".to_owned(),
         );
@@ -30,7 +31,7 @@ pub fn address(typed: &str) -> Option<String> {
             Some(format!("{form}: {}", with_app(peer, app.trim_start_matches(':'))))
         }
         Some((peer, app)) if app.contains(['/', '~']) => Some(format!(
-            "{form}, and the receiver chooses the directory: {}, there vp-recv APP -d DIR",
+            "{form}: {}; the other end says where that leads, such as vp-recv APP -d DIR",
             with_app(peer, app.trim_end_matches('/'))
         )),
         Some((peer, app)) => app.contains(':').then(|| {
@@ -42,6 +43,15 @@ pub fn address(typed: &str) -> Option<String> {
             Some(format!("{form}: {}", with_app(peer, app)))
         }
     }
+}
+
+/// What somebody meant who named many peers, or all, where one is named.
+pub fn one_of_many(typed: &str) -> Option<String> {
+    if ["*", "all", "any", "ANY", "ALL"].contains(&typed) {
+        return Some("where nobody is named, everybody in the peers file may: leave the option out".to_owned());
+    }
+    let first = typed.split(',').next().filter(|first| *first != typed)?;
+    Some(format!("each has an option of its own, as often as wanted: the first names {first}"))
 }
 
 /// An address of IP, or a network, with or without a port.
@@ -66,10 +76,13 @@ fn with_app(peer: &str, app: &str) -> String {
 
 /// An address to listen on that somebody meant, with a port.
 pub(super) fn listening(typed: &str) -> String {
+    let typed = typed.split_once("://").map_or(typed, |(_, rest)| rest);
     let is_port = |port: &str| port.parse::<u16>().is_ok();
     let (host, port) = match typed.rsplit_once(':') {
         Some((host, port)) if is_port(port) => (host, port),
         None if is_port(typed) => ("", typed),
+        // A port beyond 65535.
+        Some((host, _)) if host.parse::<IpAddr>().is_ok() => (host, "4433"),
         _ => (typed, "4433"),
     };
     match host.trim_matches(['[', ']']) {
@@ -92,9 +105,9 @@ mod tests {
             ("user@depot:x", "without a user: depot:x"),
             ("user@depot", "without a user: depot:APP"),
             ("user@depot:/srv/x", "without a user: depot:APP"),
-            ("depot:/tmp/x", "depot:APP, there vp-recv APP -d DIR"),
-            ("depot:~/x", "the receiver chooses the directory"),
-            ("depot:orders/", "depot:orders, there"),
+            ("depot:/tmp/x", "PEER[:APP]: depot:APP; the other end"),
+            ("depot:~/x", "vp-recv APP -d DIR"),
+            ("depot:orders/", "depot:orders; the other end"),
             ("depot/orders", "PEER[:APP]: depot:orders"),
             ("depot::orders", "PEER[:APP]: depot:orders"),
             ("depot:", "depot:drop"),
@@ -108,12 +121,20 @@ mod tests {
             ("10.0.0.0/8", "not a host"),
             ("[::1]:22", "not a host"),
             ("::1", "not a host"),
+            ("db.example.com:5432", "not a host"),
         ] {
             let found = address(typed).unwrap_or_default();
             assert!(found.contains(part), "{typed}: {found}");
         }
         assert_eq!(address("depot"), None);
         assert_eq!(address("depot:pg"), None);
+    }
+
+    #[test]
+    fn many_are_named_one_by_one() {
+        assert!(one_of_many("*").is_some_and(|line| line.contains("leave the option out")));
+        assert!(one_of_many("shop,depot").is_some_and(|line| line.contains("the first names shop")));
+        assert_eq!(one_of_many("shop"), None);
     }
 
     #[test]
@@ -124,6 +145,8 @@ mod tests {
             ("*:443", "[::]:443"),
             ("0.0.0.0", "0.0.0.0:4433"),
             ("localhost:1", "127.0.0.1:1"),
+            ("127.0.0.1:99999", "127.0.0.1:4433"),
+            ("tcp://10.0.0.1:1", "10.0.0.1:1"),
             ("::1", "[::]:1"),
             ("[::1]", "[::1]:4433"),
             ("relay.example.com:443", "[::]:443"),

@@ -5,7 +5,7 @@ mod address;
 mod options;
 mod ports;
 
-pub use address::address;
+pub use address::{address, one_of_many};
 pub use options::tip;
 
 use std::net::IpAddr;
@@ -24,6 +24,9 @@ pub struct Refused<'a> {
 
 /// The line that somebody meant who typed these words and had them refused.
 pub fn meant(refused: Refused<'_>) -> Option<String> {
+    if let Some(line) = nameless_relay(refused) {
+        return Some(line);
+    }
     match refused.tool {
         "vp-keygen" => keygen(refused),
         "vp-send" => send(refused),
@@ -66,11 +69,19 @@ impl<'a> Refused<'a> {
     }
 }
 
+/// A relay without its id: a host, with or without a port or a scheme.
+fn nameless_relay(refused: Refused<'_>) -> Option<String> {
+    let odd = refused.values("--relay", "-r").find(|value| !value.contains('@'))?;
+    let host = odd.split_once("://").map_or(odd, |(_, host)| host);
+    let is_host = host != odd || (host.contains(['.', ':']) && !Path::new(host).exists() && !host.starts_with('.'));
+    is_host.then(|| format!("the relay's id is missing: -r ID@{host}, as vp-relay printed it"))
+}
+
 fn keygen(refused: Refused<'_>) -> Option<String> {
     if refused.knows_no(&["-t", "-b", "-N", "-C", "-P"]) {
         return Some("a key has one kind, no passphrase and no comment: vp-keygen -o FILE".to_owned());
     }
-    if refused.knows_no(&["-l", "-k", "-i", "--key", "--id"]) {
+    if refused.knows_no(&["-l", "-k", "-i", "--key", "--id", "--pubkey", "--public"]) {
         return Some(format!("the id of a key is shown by vp-keygen -y {}", refused.value_or("FILE")));
     }
     if refused.knows_no(&["-f"]) {
@@ -91,13 +102,14 @@ fn send(refused: Refused<'_>) -> Option<String> {
         return Some(format!("to whom is missing: vp-send --exec '{command}' PEER[:APP]"));
     }
     if let Some(odd) = refused.values("--relay", "-r").find(|value| !value.contains('@')) {
-        if odd.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
-            return Some(format!("the relay's id is missing: -r ID@{odd}, as vp-relay printed it"));
-        }
         return Some(format!("-r names a relay; directories are sent whole without an option: vp-send {odd} PEER"));
     }
     if let Some(unknown) = refused.unknown {
         return send_unknown(refused, unknown);
+    }
+    if refused.words.last().is_some_and(|word| word.starts_with('-') && word != "-") {
+        // The value of that option is missing, and what is a value here is not known.
+        return None;
     }
     match refused.plain()[..] {
         [file] if file == "-" || Path::new(file).exists() => {
@@ -113,11 +125,15 @@ fn send(refused: Refused<'_>) -> Option<String> {
     }
 }
 
+/// Where ports are, and where they are not.
+const PORT: &str = "the only port is the relay's, in its address: -r ID@HOST:PORT";
+
 fn send_unknown(refused: Refused<'_>, unknown: &str) -> Option<String> {
     Some(match unknown {
         "--delete" | "--delete-after" | "--remove" => {
             "nothing is ever deleted at the receiver; vp-recv -d DIR --overwrite yes replaces what differs".to_owned()
         }
+        "-p" | "-P" | "--port" if refused.value_or("").parse::<u16>().is_ok() => PORT.to_owned(),
         "-a" | "-p" | "-R" | "-z" | "-P" | "-C" | "--archive" | "--recursive" => {
             "directories, modes, times and compression need no option: vp-send SOURCE... PEER".to_owned()
         }
@@ -130,8 +146,10 @@ fn send_unknown(refused: Refused<'_>, unknown: &str) -> Option<String> {
             "patterns are given one by one, as often as wanted: --exclude PATTERN, and --exclude '!PATTERN' takes in again"
                 .to_owned()
         }
+        "--files-from" => "files are named one by one, before the peer: vp-send SOURCE... PEER".to_owned(),
+        "-e" | "--rsh" => "no other program carries what is sent; --exec CMD sends what CMD writes".to_owned(),
         "-i" | "--identity" => format!("a key is named by -k {}", refused.value_or("FILE")),
-        "--to" | "-t" => format!("to whom is the last word: vp-send SOURCE... {}", refused.value_or("PEER[:APP]")),
+        "--to" | "-t" | "--host" => format!("to whom is the last word: vp-send SOURCE... {}", refused.value_or("PEER[:APP]")),
         _ => return None,
     })
 }
@@ -161,14 +179,22 @@ fn recv(refused: Refused<'_>) -> Option<String> {
         }
         _ => {}
     }
-    let address = refused.plain().into_iter().find_map(|word| word.split_once(':'));
+    let bare = |word: &'_ str| {
+        let word = word.split_once("://").map_or(word, |(_, rest)| rest);
+        word.split_once('@').map_or(word, |(_, rest)| rest).replacen('/', ":", usize::from(!word.contains(':')))
+    };
+    let foreign = |word: &&str| word.contains(':') || word.contains('@');
+    let called = refused.plain().into_iter().find(foreign).map(bare);
+    let address = called.as_deref().and_then(|word| word.split_once(':'));
     if let Some((peer, app)) = address.filter(|(peer, app)| !peer.is_empty() && !app.contains(['/', ':'])) {
         return Some(format!("vp-recv is called, and calls nobody: vp-recv {app} --from {peer}"));
     }
     let plain = refused.plain();
     match (refused.unknown, &plain[..]) {
         (Some(unknown), [peer, app]) if *app == unknown => {
-            return Some(format!("one word names the application: vp-recv {app} --from {peer}"));
+            return Some(format!(
+                "one word names the application: vp-recv {app} --from {peer}, or vp-recv {peer} -d {app}"
+            ));
         }
         (None, [path]) if path.contains('/') => {
             return Some(format!("a word alone names an application; a directory is named by vp-recv -d {path}"));
@@ -191,8 +217,17 @@ fn attach(refused: Refused<'_>) -> Option<String> {
     if refused.knows_no(&["-p", "--port"]) {
         return Some(named());
     }
-    if refused.knows_no(&["-e", "-c", "--sh-exec"]) {
-        return Some(format!("a command is named by --exec '{}'", refused.value_or("CMD")));
+    match refused.unknown {
+        Some("-e" | "-c" | "--sh-exec") => {
+            return Some(format!("a command is named by --exec '{}'", refused.value_or("CMD")));
+        }
+        Some("-i" | "--identity") => return Some(format!("a key is named by -k {}", refused.value_or("FILE"))),
+        Some("-J") => return Some("a relay is named by -r ID@HOST:PORT".to_owned()),
+        Some("-w") => return Some(format!("how long to wait is said by --timeout {}s", refused.value_or("5"))),
+        Some("-L" | "-R" | "-D" | "-W") => {
+            return Some("ports are replicated by vp-portrep: vp-portrep --import PORT=PEER:APP".to_owned());
+        }
+        _ => {}
     }
     if let Some(odd) = refused.values("--listen", "-l").find(|value| value.contains(':')) {
         let (peer, app) = odd.split_once(':')?;
@@ -213,6 +248,9 @@ fn attach(refused: Refused<'_>) -> Option<String> {
                 Err(_) => format!("vp-attach {peer}:{app}"),
             });
         }
+        (Some(unknown), [peer, ..]) if !unknown.starts_with('-') && peer.contains(':') && peer != &unknown => {
+            return Some("what runs at the other end is said there: vp-attach --listen APP --exec CMD".to_owned());
+        }
         _ => {}
     }
     if refused.unknown.is_some() {
@@ -221,7 +259,7 @@ fn attach(refused: Refused<'_>) -> Option<String> {
     if refused.words.iter().any(|word| word == "-") {
         return Some("standard input and output are joined without a word: vp-attach PEER:APP".to_owned());
     }
-    if refused.has(&["--listen", "-l"]) {
+    if refused.has(&["--listen"]) || refused.words.iter().any(|word| word.starts_with("-l")) {
         if refused.has(&["--keep"]) && !refused.has(&["--exec"]) && refused.plain().len() < 3 {
             return Some(
                 "each session needs a command of its own: vp-attach --listen APP --keep --exec CMD".to_owned(),
@@ -240,13 +278,17 @@ fn attach(refused: Refused<'_>) -> Option<String> {
 fn relay(refused: Refused<'_>) -> Option<String> {
     let every = |port: &str| format!("vp-relay --listen [::]:{port}, for every address of this machine");
     if let Some(port) = refused.values("--port", "-p").next() {
-        return Some(every(port));
+        return Some(every(port.rsplit(':').next().unwrap_or(port)));
+    }
+    if refused.knows_no(&["--peers"]) {
+        return Some(format!("who may connect is said by --allow {}", refused.value_or("FILE")));
     }
     if refused.knows_no(&["--daemon", "-d", "-D", "--background"]) {
         return Some(foreground("vp-relay serves until it is told to stop"));
     }
     let bind = ["--bind", "--address", "--host"].iter().find_map(|flag| refused.values(flag, flag).next());
-    let alone = || refused.unknown.filter(|unknown| !unknown.starts_with('-'));
+    let is_place = |word: &&str| !word.starts_with('-') && word.contains(|c: char| c.is_ascii_digit() || c == ':');
+    let alone = || refused.unknown.filter(is_place);
     if let Some(place) = bind.or_else(alone) {
         return Some(match place.parse::<u16>() {
             Ok(_) => every(place),
@@ -286,6 +328,13 @@ mod tests {
     }
 
     #[test]
+    fn word_that_means_nothing_gets_no_line_that_leads_astray() {
+        for line in ["vp-relay start", "vp-send f.txt -k", "vp-send a depot --timeout 10x", "vp-recv -q -v"] {
+            assert_eq!(hint(line), None, "{line}");
+        }
+    }
+
+    #[test]
     fn each_mixed_up_order_has_its_line() {
         for (line, meant_part) in [
             ("vp-send depot", "vp-send FILE depot"),
@@ -319,6 +368,28 @@ mod tests {
             ("vp-send a --to depot", "vp-send SOURCE... depot"),
             ("vp-send -n a depot", "--dry-run a depot"),
             ("vp-recv shop backup", "vp-recv backup --from shop"),
+            ("vp-recv orders in", "vp-recv orders -d in"),
+            ("vp-recv user@shop:backup", "vp-recv backup --from shop"),
+            ("vp-recv rsync://shop/backup", "vp-recv backup --from shop"),
+            ("vp-send a depot --relay relay.example.com", "-r ID@relay.example.com"),
+            ("vp-attach -r https://relay.example.com:443 depot:x", "-r ID@relay.example.com:443"),
+            ("vp-send a depot -p 4433", "the only port is the relay's"),
+            ("vp-send a --host depot", "vp-send SOURCE... depot"),
+            ("vp-send --files-from list depot", "one by one"),
+            ("vp-attach -lvp 22", "one side waits"),
+            ("vp-attach -L 22:localhost:22 depot", "vp-portrep"),
+            ("vp-attach depot:ssh whoami", "--exec CMD"),
+            ("vp-attach -w 5 depot:y", "--timeout 5s"),
+            ("vp-attach -i key depot:y", "-k key"),
+            ("vp-relay -p 4433:4433 --open", "--listen [::]:4433,"),
+            ("vp-relay --listen tcp://0.0.0.0:4433 --open", "--listen 0.0.0.0:4433"),
+            ("vp-relay --peers x --open", "--allow x"),
+            ("vp-keygen --pubkey key", "vp-keygen -y key"),
+            ("vp-portrep -NL 5432:localhost:5432 depot", "--import 5432=depot:APP"),
+            ("vp-portrep --export pg=/run/pg.sock", "--export pg=unix:/run/pg.sock"),
+            ("vp-portrep --import /tmp/pg.sock=depot:pg", "--import unix:/tmp/pg.sock=depot:pg"),
+            ("vp-portrep --import 5432,5433=depot:pg", "--import 5432=depot:APP"),
+            ("vp-portrep --import 5432:5433=depot:pg", "--import 5432-5433=depot:pg"),
             ("vp-recv ./inbox", "vp-recv -d ./inbox"),
             ("vp-recv -d inbox -f shop", "--from shop"),
             ("vp-recv -o out.txt", "vp-recv > out.txt"),

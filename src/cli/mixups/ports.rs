@@ -44,11 +44,16 @@ fn both() -> String {
 
 /// `-L`, `-R` and `-D` of ssh. Who has the target chooses it, so such an order is one at each end.
 fn forwarding(refused: Refused<'_>) -> Option<String> {
-    let value = |flag| refused.values(flag, flag).next();
-    if let Some(at) = value("-D") {
+    // Bundled, as in -NL.
+    let is_it = |word: &str, letter: char| word.starts_with('-') && !word.starts_with("--") && word.ends_with(letter);
+    let value = |letter| {
+        let pairs = refused.words.iter().zip(refused.words.iter().skip(1));
+        pairs.filter(|(word, _)| is_it(word, letter)).map(|(_, value)| value.as_str()).next()
+    };
+    if let Some(at) = value('D') {
         return Some(format!("vp-portrep --socks {at}=PEER:APP, where PEER exports APP=socks:TARGET,..."));
     }
-    let (spec, here) = value("-L").map(|spec| (spec, true)).or_else(|| value("-R").map(|spec| (spec, false)))?;
+    let (spec, here) = value('L').map(|spec| (spec, true)).or_else(|| value('R').map(|spec| (spec, false)))?;
     let mut parts = spec.rsplitn(3, ':');
     let (port, host, at) = (parts.next()?, parts.next()?, parts.next()?);
     let peer = refused.plain().last().copied().filter(|word| *word != spec && !word.contains(':')).unwrap_or("PEER");
@@ -104,6 +109,16 @@ fn meant_import(value: &str) -> Option<String> {
         return None;
     }
     if let Some((left, right)) = value.split_once('=') {
+        let each = left.split([',', ':']).all(is_port).then(|| left.split_once([',', ':'])).flatten();
+        match each {
+            Some((first, _)) if left.contains(',') => {
+                let peer = right.split(':').next().unwrap_or(right);
+                return Some(format!("{first}={peer}:APP, and one --import for each of the others"));
+            }
+            Some((first, last)) => return Some(format!("{first}-{last}={right}")),
+            None if left.starts_with(['/', '.']) => return Some(format!("unix:{left}={right}")),
+            None => {}
+        }
         let app = || {
             right.split_once(':').filter(|(_, port)| is_port(port)).map(|(peer, port)| format!("{port}={peer}:{left}"))
         };
@@ -139,6 +154,9 @@ fn meant_export(value: &str) -> Option<String> {
     }
     if let Some((_, target)) = right.split_once("://") {
         return Some(format!("{left}={}", target.trim_end_matches('/')));
+    }
+    if right.starts_with(['/', '.']) {
+        return Some(format!("{left}=unix:{right}"));
     }
     (!right.contains([':', ','])).then(|| format!("{left}={right}:PORT"))
 }

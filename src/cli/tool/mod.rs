@@ -104,7 +104,7 @@ fn usage_fault(tool: &str, words: &[OsString], error: &clap::Error) -> Fault {
     let unknown =
         (error.kind() == ErrorKind::UnknownArgument).then(|| context(error, ContextKind::InvalidArg)).flatten();
     let refused = Refused { tool, words: &typed, unknown };
-    let line = meant(refused).or_else(|| tip(refused, context(error, ContextKind::SuggestedArg)));
+    let line = meant(refused).or_else(|| tip(refused));
     // The text repeats what was typed, which may have come from anywhere.
     let fault = Fault::new(Exit::Usage, printable(message));
     line.iter().fold(fault, |fault, line| fault.hint(printable(line))).hint(format!("try {tool} --help"))

@@ -170,7 +170,11 @@ fn allowed(mappings: &Mappings, peers: &Peers) -> Result<Vec<Vec<PeerId>>, Fault
     let strangers = mappings.allow.iter().filter_map(|allow| allow.app.as_ref());
     for app in strangers {
         if !mappings.exports.iter().any(|export| export.app == *app) {
-            return Err(Fault::new(Exit::Usage, format!("--allow: {app} is not exported")));
+            let swapped = mappings.allow.iter().find(|allow| allow.app.as_ref() == Some(app));
+            let meant = swapped.filter(|allow| mappings.exports.iter().any(|export| export.app.as_str() == allow.peer));
+            let hints = meant.map(|allow| format!("the export comes first: --allow {}={app}", printable(&allow.peer)));
+            let fault = Fault::new(Exit::Usage, format!("--allow: {app} is not exported"));
+            return Err(hints.into_iter().fold(fault, Fault::hint));
         }
     }
     mappings.exports.iter().map(|export| allowed_for(&export.app, &mappings.allow, peers)).collect()
