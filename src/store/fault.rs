@@ -120,7 +120,7 @@ impl fmt::Display for Fault {
             Self::TooLarge => "too large",
             Self::TooMany => "too many items",
             Self::Special => "not a file, directory or link",
-            Self::TreeNotTaken => "receiver takes one file, not a tree",
+            Self::TreeNotTaken => "it is more than one file, and the receiver has no directory for it",
             Self::Terminal => "the receiver would show it on a terminal",
             Self::Version => "another version of the transfer",
             Self::Changed => "changed while it was read",

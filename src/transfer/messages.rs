@@ -155,6 +155,14 @@ pub struct Hello {
     pub name: Vec<u8>,
 }
 
+impl Hello {
+    /// Whether it is certain that more follows than one file: a directory, or several files.
+    #[must_use]
+    pub fn is_several(&self) -> bool {
+        self.content == Content::Files && self.totals.is_some_and(|totals| totals.items > 1)
+    }
+}
+
 /// Components as they came: not looked at yet, so that a bad name costs its item and no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawPath(pub(super) Vec<u8>);

@@ -56,7 +56,7 @@ impl Status {
 }
 
 /// On whose side something happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// Ours.
     Here,

@@ -139,6 +139,8 @@ impl<'p, 'a> Receiver<'p, 'a> {
         let too_many = self.policy.items_max.is_some_and(|most| totals.items > u64::from(most));
         let refused = match hello {
             Hello { version, .. } if *version != VERSION => Err(Fault::Version),
+            // Told of each item it would be the same, many times.
+            _ if hello.is_several() && !self.sink.takes_several() => Err(Fault::TreeNotTaken),
             _ if too_large => Err(Fault::TooLarge),
             _ if too_many => Err(Fault::TooMany),
             Hello { content: Content::Files, .. } => Ok(Current::Nothing),

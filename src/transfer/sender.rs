@@ -21,7 +21,7 @@ use crate::store::links::Links;
 use crate::store::names::TreePath;
 use crate::store::omit::Omit;
 use crate::store::read::measure_by_reading;
-use crate::store::source::{Found, Kind, Skipped, Walk, measure};
+use crate::store::source::{Found, Kind, Skipped, Step, Walk, measure};
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -69,6 +69,7 @@ impl SendJob {
             out: Outgoing::new(port, encoder, limit, now),
             decoder: Decoder::default(),
             walk: Some(self.walk()),
+            held_back: None,
             next_index: 0,
             open: VecDeque::new(),
             unanswered: 0,
@@ -140,6 +141,8 @@ pub(super) struct Sender<'p> {
     pub out: Outgoing<'p>,
     decoder: Decoder<Answer>,
     walk: Option<Walk>,
+    /// What the walk has come upon and nobody is told before the receiver has accepted: the end of the walk is `None`.
+    held_back: Option<Option<Step>>,
     next_index: u32,
     /// The items from `next_index - open.len()` on.
     open: VecDeque<Open>,
@@ -215,7 +218,12 @@ impl Sender<'_> {
     fn announce(&mut self) -> Result<(), TransferError> {
         while self.open.len() < OPEN_ENTRIES_MAX {
             let Some(walk) = &mut self.walk else { break };
-            let next = walk.next();
+            let next = self.held_back.take().unwrap_or_else(|| walk.next());
+            if !self.accepted && !matches!(next, Some(Ok(_))) {
+                // Where all is refused, what else is amiss with it is no news.
+                self.held_back = Some(next);
+                break;
+            }
             if let Some(path) = walk.take_key() {
                 self.progress.key_left_out(&path);
             }

@@ -58,6 +58,11 @@ pub(super) enum Owing {
 
 /// Where content goes.
 pub(super) trait Sink {
+    /// Whether it takes more than one file.
+    fn takes_several(&self) -> bool {
+        true
+    }
+
     /// What to do about an item, keeping at most so many checkpoints.
     fn look(&mut self, now: Instant, item: &Offered, checkpoints: NonZeroU64) -> Result<Verdict, Fault>;
 

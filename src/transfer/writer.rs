@@ -51,6 +51,10 @@ impl WriterSink {
 }
 
 impl Sink for WriterSink {
+    fn takes_several(&self) -> bool {
+        false
+    }
+
     fn look(&mut self, _: Instant, item: &Offered, _: NonZeroU64) -> Result<Verdict, Fault> {
         if item.kind != Kind::File || item.path.depth() != 1 || self.taken {
             return Err(Fault::TreeNotTaken);

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Done, Input, Relay, Signal, World, exit, within};
+use crate::harness::{Done, Input, Relay, Signal, Tool, World, exit, within};
 use crate::impair::Place;
 
 fn refused(done: Done, code: i32) {
@@ -414,5 +414,45 @@ fn two_listeners_of_one_name_do_not_share_a_session() {
     } else {
         second.expect_output(b"");
         first.wait().expect(exit::DONE).expect_random(5, bytes);
+    }
+}
+
+#[test]
+fn a_receiver_without_a_directory_refuses_more_than_one_file_as_a_whole() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.dir("tree/sub");
+    for number in 0..40 {
+        world.write(&format!("tree/sub/{number}"), "content");
+    }
+    // Neither what cannot be sent nor a link that leads out is news where nothing is taken.
+    Tool::new("mkfifo", &world.path("tree")).arg("pipe").run().expect(0);
+    std::os::unix::fs::symlink("/", world.path("tree/out")).expect("a link");
+    for file in ["one", "two"] {
+        world.write(file, file);
+    }
+    for sources in [&["tree"][..], &["one", "two"]] {
+        for how in [&[][..], &["--exec", "cat > started"], &["--keep", "--exec", "cat > started"]] {
+            let recv = west.waiting(west.recv().arg("x").args(how));
+            let send = || east.send().args(sources);
+            let done = send().arg("west:x").run().expect(exit::REFUSED);
+            let why = "west refused the transfer: it is more than one file, and the receiver has no directory for it";
+            let hint = "files and directories need a receiver that was started with vp-recv -d DIR";
+            let whole = format!("vp-send: error: {why}\nvp-send: hint: {hint}\n");
+            assert_eq!(done.stderr, whole, "{done}");
+            if how.contains(&"--keep") {
+                assert!(!world.path("started").exists(), "no command is started for it");
+                // The next one finds it there, and one file is taken.
+                east.send().args(["one", "west:x"]).run().expect(exit::DONE).expect_silence();
+                assert_eq!(fs::read(world.path("started")).expect("what came"), b"one");
+                fs::remove_file(world.path("started")).expect("a file");
+                let said = recv.kill().stderr;
+                assert_eq!(said.matches("warning: east: the transfer was refused: it is more").count(), 1, "{said}");
+            } else {
+                recv.wait().expect(exit::REFUSED).expect_output(b"").expect_error("it is more than one file");
+            }
+            assert!(!world.path("started").exists(), "no command is started for it");
+        }
     }
 }

@@ -23,6 +23,7 @@ const OVERWRITE: &str =
 /// What is told of a fifo, which may be one that a shell has made for what a program writes.
 pub const SPECIAL: &str =
     "to send what a program writes, give it to vp-send as standard input: COMMAND | vp-send - --name NAME PEER";
+const NO_DIRECTORY: &str = "files and directories need a receiver that was started with vp-recv -d DIR";
 const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever --overwrite says: move it away there";
 
 /// What this side takes in one transfer, if the user has said so.
@@ -143,6 +144,7 @@ pub(super) fn transfer_fault(error: &TransferError, between: &Between<'_>) -> Fa
         TransferError::Refused(StoreFault::Terminal) => {
             fault.hint("vp-recv -d DIR puts files into a directory; vp-recv > FILE takes one")
         }
+        TransferError::Refused(StoreFault::TreeNotTaken) => fault.hint(NO_DIRECTORY),
         TransferError::Refused(StoreFault::NotEmpty) => fault.hint(FULL_DIRECTORY),
         TransferError::Refused(StoreFault::TooLarge) => fault.hint(too_large(between)),
         TransferError::Refused(StoreFault::TooMany) => fault.hint(too_many(between)),
@@ -208,7 +210,7 @@ pub(super) fn items_fault(ending: &Ending, between: &Between<'_>) -> Fault {
     let fault = Fault::new(exit, message);
     let fault = if ending.lasting && exit != Exit::Partial { fault.lasting() } else { fault };
     let fault = match ending.first_fault {
-        Some(StoreFault::TreeNotTaken) => fault.hint("the receiver takes files and directories with -d DIR"),
+        Some(StoreFault::TreeNotTaken) => fault.hint(NO_DIRECTORY),
         Some(StoreFault::Exists) => fault.hint(OVERWRITE),
         Some(StoreFault::NotEmpty) => fault.hint(FULL_DIRECTORY),
         Some(StoreFault::TooLarge) => fault.hint(too_large(between)),

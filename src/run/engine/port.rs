@@ -2,12 +2,13 @@
 
 use super::{CHUNK_BYTES, OUTBOX_BYTES, WAKE_BYTES};
 use crate::run::news::Item;
+use crate::store::Fault;
 use crate::store::attributes::Unkept;
 use crate::store::links::LeftOut;
-use crate::transfer::outcome::{Failure, Unlike};
+use crate::transfer::outcome::{Failure, Side, Unlike};
 use crate::transfer::{ItemEnd, Port, PortClosed, Progress, Snapshot, TryRecv};
 use mio::Waker;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -236,12 +237,28 @@ pub struct Teller {
     shared: Arc<Shared>,
     next_report: Instant,
     told: usize,
+    /// What has been told of all that it is about.
+    told_once: HashSet<(Fault, Side, Vec<u8>)>,
+    /// Where files are made.
+    made: Side,
     tells_items: bool,
 }
 
 impl Teller {
     pub(super) fn new(shared: Arc<Shared>) -> Teller {
-        Teller { shared, next_report: Instant::now(), told: 0, tells_items: false }
+        Teller {
+            shared,
+            next_report: Instant::now(),
+            told: 0,
+            told_once: HashSet::new(),
+            made: Side::There,
+            tells_items: false,
+        }
+    }
+
+    /// The engine is the receiver's.
+    pub fn is_receivers(&mut self) {
+        self.made = Side::Here;
     }
 
     /// Whether the end of each item is to be told.
@@ -313,11 +330,78 @@ impl Progress for Teller {
     }
 
     fn warn(&mut self, failure: &Failure) {
+        if let Some(reach) = reach(failure, self.made)
+            && (self.told_once.len() >= FAILURES_TOLD_MAX
+                || !self.told_once.insert((failure.fault, failure.side, reach.to_vec())))
+        {
+            return;
+        }
         self.told += 1;
         if self.told <= FAILURES_TOLD_MAX {
             let mut state = self.shared.lock();
             state.news.failures.push(failure.clone());
             self.shared.wake_loop(state);
         }
+    }
+}
+
+/// The directory of which all has this fault once one item has it, if that is so; the empty path is the whole transfer. Told of
+/// each item, it would bury the rest; the end tells how many there are.
+fn reach(failure: &Failure, made: Side) -> Option<&[u8]> {
+    match (failure.fault, failure.side) {
+        _ if failure.late => None,
+        (Fault::TreeNotTaken | Fault::TooMany | Fault::ReadOnly | Fault::NoSpace | Fault::NoDescriptors, _) => {
+            Some(b"")
+        }
+        // A directory that is not there, or that lets nobody make a file.
+        (Fault::Parent | Fault::Denied, side) if side == made => {
+            Some(failure.path.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |end| &failure.path[..end]))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(made: Side, failures: &[(Fault, Side, &str)]) -> Vec<String> {
+        let poll = mio::Poll::new().unwrap();
+        let shared = Arc::new(Shared::new(Arc::new(Waker::new(poll.registry(), mio::Token(0)).unwrap())));
+        let mut teller = Teller { made, ..Teller::new(Arc::clone(&shared)) };
+        for (fault, side, path) in failures {
+            teller.warn(&Failure { path: path.as_bytes().to_vec(), fault: *fault, side: *side, late: false });
+        }
+        let failures = std::mem::take(&mut shared.lock().news.failures);
+        failures.into_iter().map(|failure| String::from_utf8(failure.path).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_ails_all_of_a_transfer_or_of_a_directory_is_told_once() {
+        use Fault::{Denied, Exists, NoSpace, Parent, ReadOnly};
+        use Side::{Here, There};
+        let all = [
+            (NoSpace, There, "t/a"),
+            (NoSpace, There, "t/b"),
+            (ReadOnly, There, "t/a"),
+            (NoSpace, Here, "t/c"),
+            (Denied, There, "t/d/1"),
+            (Denied, There, "t/d/2"),
+            (Denied, There, "t/e/1"),
+            (Parent, There, "t/e/1"),
+            (Parent, There, "t/e/2"),
+        ];
+        assert_eq!(told(There, &all), ["t/a", "t/a", "t/c", "t/d/1", "t/e/1", "t/e/1"]);
+        // Of files that cannot be read, and of what differs, each is told.
+        let each = [(Denied, Here, "t/1"), (Denied, Here, "t/2"), (Exists, There, "t/3"), (Exists, There, "t/4")];
+        assert_eq!(told(There, &each), ["t/1", "t/2", "t/3", "t/4"]);
+        assert_eq!(told(Here, &each), ["t/1", "t/3", "t/4"]);
+    }
+
+    #[test]
+    fn no_more_is_kept_or_told_than_the_bound() {
+        let paths: Vec<String> = (0..2 * FAILURES_TOLD_MAX).map(|number| format!("{number}/f")).collect();
+        let failures = paths.iter().map(|path| (Fault::Denied, Side::There, &path[..]));
+        assert_eq!(told(Side::There, &failures.collect::<Vec<_>>()).len(), FAILURES_TOLD_MAX);
     }
 }

@@ -1,5 +1,6 @@
 //! What works when nothing goes wrong.
 
+use super::super::memory::pair;
 use super::*;
 use std::ffi::OsStr;
 use std::fs::{File, FileTimes, Permissions};
@@ -168,9 +169,16 @@ fn one_file_goes_to_a_writer_and_a_tree_does_not() {
 
     shared.0.lock().unwrap().clear();
     let tree = home.put("t/inner", b"x").parent().unwrap().to_path_buf();
-    let (sent, _) = run(job(&[tree]), to_writer(None));
+    // Of one item it is told when that comes.
+    let empty = home.from("empty");
+    fs::create_dir_all(&empty).unwrap();
+    let (sent, _) = run(job(&[empty]), to_writer(None));
     assert_eq!(sent.status, Status::Refused);
     assert!(sent.tally.failures.iter().all(|failure| failure.fault == crate::store::Fault::TreeNotTaken));
+    let (sent, got) = run_over(pair(), job(&[tree]), to_writer(None));
+    for end in [sent.map(drop), got.map(drop)] {
+        assert!(matches!(end, Err(TransferError::Refused(crate::store::Fault::TreeNotTaken))), "{end:?}");
+    }
     assert!(shared.0.lock().unwrap().is_empty());
 }
 

@@ -44,6 +44,10 @@ impl Running {
         if hello.version != VERSION {
             return Ok(self.begin_refusing(Fault::Version));
         }
+        // Before a command is started for it.
+        if hello.is_several() {
+            return Ok(self.begin_refusing(Fault::TreeNotTaken));
+        }
         match hello.content {
             Content::Stream => self.begin_stream(ctx, options, &hello),
             Content::Files if options.exec.is_none() && crate::net::stdio::is_output_terminal() => {
