@@ -12,6 +12,8 @@ pub enum Down {
     Closed,
     /// The connection ended before the handshake did: a relay does that to who means another one.
     Unproven,
+    /// It took the connection, and nothing was heard of it.
+    Mute,
     /// Nothing was heard for the dead time.
     Silent,
     /// It was lost while this process was stopped, or because it had been.

@@ -309,7 +309,7 @@ impl Node {
                 // Somebody is on the way in.
                 self.listening_since = Some(now);
             } else {
-                let why = if self.is_attached() { self.absence() } else { Failure::NoRelay(self.last_down) };
+                let why = if self.is_attached() { self.absence() } else { Failure::NoRelay(self.lack()) };
                 self.fail_all(why);
             }
         }

@@ -99,6 +99,11 @@ impl Node {
         }
     }
 
+    /// Why no relay is there, as far as is known.
+    pub(super) fn lack(&self) -> Down {
+        if let Carrier::Shaking { .. } = self.carrier { Down::Mute } else { self.last_down }
+    }
+
     pub(super) fn carrier_deadline(&self) -> Option<Instant> {
         match &self.carrier {
             Carrier::Idle { .. } if self.fatal => None,
@@ -112,7 +117,7 @@ impl Node {
         let why = match &mut self.carrier {
             Carrier::Idle { .. } => return,
             Carrier::Dialling { give_up_at } if now >= *give_up_at => Down::Unreachable,
-            Carrier::Shaking { give_up_at, .. } if now >= *give_up_at => Down::Silent,
+            Carrier::Shaking { give_up_at, .. } if now >= *give_up_at => Down::Mute,
             Carrier::Up { heartbeat, .. } if heartbeat.is_dead(now) => Down::Silent,
             Carrier::Up { heartbeat, link, .. } => {
                 if heartbeat.take_ping(now) && link.ping(0, &mut self.out.bytes).is_err() {

@@ -56,7 +56,7 @@ pub struct Ending {
     pub first_fault: Option<Fault>,
     /// Whose fault that was.
     pub fault_side: Side,
-    /// Of the receiver's command, if it failed.
+    /// Of the receiver's command, if it failed; 0 if it only did not take everything.
     pub command_status: Option<i32>,
 }
 
@@ -120,6 +120,14 @@ impl From<SessionError> for ToolError {
             SessionError::PeerMisbehaved(what) => ToolError::Protocol(what),
             SessionError::Expired => ToolError::Expired,
         }
+    }
+}
+
+/// What it means that the peer closed the session by this number before its work was done.
+pub fn closed_by_peer(number: u16) -> ToolError {
+    match CloseCode::status_in(number) {
+        Some(status) => ToolError::FarCommand(Some(status)),
+        None => ToolError::PeerClosed(CloseCode::from_wire(number)),
     }
 }
 

@@ -418,11 +418,20 @@ impl Session {
     /// Ends the session: the last frame of this direction. With [`CloseCode::Done`] what was written before still goes out
     /// first; with any other code what no lane has taken yet is dropped.
     pub fn close(&mut self, code: CloseCode) {
+        self.close_by(code.to_wire());
+    }
+
+    /// Ends it as with [`CloseCode::Failed`], and says with which status the program failed.
+    pub fn close_failed(&mut self, status: i32) {
+        self.close_by(CloseCode::failed_with(status));
+    }
+
+    fn close_by(&mut self, number: u16) {
         if self.closing.is_some() {
             return;
         }
-        self.closing = Some(code.to_wire());
-        if code != CloseCode::Done {
+        self.closing = Some(number);
+        if number != CloseCode::Done.to_wire() {
             for stream in self.streams.values_mut() {
                 stream.send.reset(&mut self.pool);
             }

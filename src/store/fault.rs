@@ -49,7 +49,7 @@ pub enum Fault {
     Busy,
     /// What arrived is not what was sent.
     Integrity,
-    /// Given up because the other side had given it up.
+    /// Whoever reads it stopped reading; or given up because the other side had given it up.
     Cancelled,
     /// The file system can give a file its name only in such a way that it would replace another.
     OnlyReplaces,
@@ -91,6 +91,7 @@ impl From<Errno> for Fault {
             Errno::ROFS => Self::ReadOnly,
             Errno::ACCESS | Errno::PERM => Self::Denied,
             Errno::NOENT => Self::NotFound,
+            Errno::PIPE => Self::Cancelled,
             Errno::MFILE | Errno::NFILE => Self::NoDescriptors,
             Errno::NAMETOOLONG => Self::Name,
             Errno::EXIST | Errno::ISDIR => Self::Exists,
@@ -104,6 +105,9 @@ impl From<Errno> for Fault {
 
 impl From<std::io::Error> for Fault {
     fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::Cancelled;
+        }
         Errno::from_io_error(&error).map_or(Self::Io, Self::from)
     }
 }
@@ -131,7 +135,7 @@ impl fmt::Display for Fault {
             Self::NoDescriptors => "too many open files",
             Self::Busy => "another transfer is writing it",
             Self::Integrity => "content does not match its hash",
-            Self::Cancelled => "given up",
+            Self::Cancelled => "its reader stopped before the end",
             Self::OnlyReplaces => "the file system has neither a rename that never replaces nor hard links, which only --overwrite yes does without",
             Self::NoLinks => "the file system has no symbolic links",
             Self::Io => "input/output error",

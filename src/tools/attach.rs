@@ -1,5 +1,7 @@
 //! `vp-attach`: a session joined to standard input and output, or to a program.
 
+mod running;
+
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::child::{Child, spawn};
@@ -13,6 +15,7 @@ use crate::run::joint::{Joint, Way};
 use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
 use mio::Token;
+use running::Running;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -62,18 +65,6 @@ const TOKENS: usize = 4;
 
 /// Where a session's bytes come from and go to, and the program that is both.
 type Ends = (Option<Source>, Option<Sink>, Option<Child>);
-
-struct Running {
-    joint: Joint,
-    child: Option<Child>,
-    /// The close code the child's status calls for, once it has ended.
-    child_code: Option<CloseCode>,
-    status: i32,
-    /// The peer hears of that status not before.
-    held_until: Option<Instant>,
-    peer_closed: Option<CloseCode>,
-    closed: bool,
-}
 
 /// The tool.
 pub struct Attach {
@@ -144,9 +135,7 @@ impl Attach {
             joint = joint.may_lose_reader();
         }
         debug_assert!(peer.is_some());
-        let running =
-            Running { joint, child, child_code: None, status: 0, held_until: None, peer_closed: None, closed: false };
-        self.running.insert(slot, running);
+        self.running.insert(slot, Running::new(joint, child));
         Ok(())
     }
 
@@ -190,7 +179,7 @@ impl Attach {
                 SessionEvent::Closed { code } => {
                     let running = self.running.values_mut().find(|running| running.joint.key == key);
                     if let Some(running) = running {
-                        running.peer_closed = Some(CloseCode::from_wire(code));
+                        running.peer_closed = Some(code);
                     }
                 }
                 SessionEvent::StreamAccepted { .. } => {}
@@ -231,7 +220,10 @@ impl Attach {
     /// One session of a tool that may go on has come to a bad end.
     fn session_failed(&mut self, ctx: &mut Context<'_>, key: Key, error: ToolError, code: CloseCode) {
         if let Some(session) = ctx.node.session(key) {
-            session.close(code);
+            match &error {
+                ToolError::Command(status) => session.close_failed(*status),
+                _ => session.close(code),
+            }
         }
         self.tell_end(ctx, key, Some(&error));
         let time = if matches!(error, ToolError::CastOut) { OUTCAST_TIME } else { FAREWELL_TIME };
@@ -296,16 +288,15 @@ impl Attach {
         running.held_until.take_if(|at| *at <= ctx.now);
         let ended = running.child_code.is_some() && running.held_until.is_none();
         let working = running.child.is_some() && !ended;
-        let broken_off = running.peer_closed.is_some_and(|code| code != CloseCode::Done);
+        let broken_off = running.peer_closed.is_some_and(|number| number != CloseCode::Done.to_wire());
         let no_more = running.peer_closed.is_some() && session.readable(running.joint.stream).is_empty();
         if !running.closed && (broken_off || (!working && (running.joint.is_over() || no_more))) {
-            running.closed = true;
-            session.close(running.child_code.unwrap_or(CloseCode::Done));
+            running.close(session);
             moved = true;
         }
         // The peer's last word carries the fate of its program, so it is waited for.
         if running.closed && running.peer_closed.is_some() {
-            if let Err(error) = Self::verdict(running) {
+            if let Err(error) = running.verdict() {
                 return Err((key, error));
             }
             self.tell_end(ctx, key, None);
@@ -313,25 +304,6 @@ impl Attach {
             return Ok(true);
         }
         Ok(moved)
-    }
-
-    fn verdict(running: &Running) -> Result<(), ToolError> {
-        let cut = [running.joint.outward(), running.joint.inward()].into_iter().find_map(|way| match way {
-            Way::Cut(code) if code != CloseCode::Done => Some(code),
-            _ => None,
-        });
-        if running.child_code == Some(CloseCode::Failed) {
-            return Err(ToolError::Command(running.status));
-        }
-        if running.joint.is_sink_gone() && running.child_code.is_none() {
-            return Err(ToolError::OutputGone);
-        }
-        match running.peer_closed.filter(|code| *code != CloseCode::Done).or(cut) {
-            Some(CloseCode::Failed) => Err(ToolError::FarCommand(None)),
-            Some(code) => Err(ToolError::PeerClosed(code)),
-            None if !running.joint.is_over() => Err(ToolError::PeerClosed(CloseCode::Cancelled)),
-            None => Ok(()),
-        }
     }
 
     fn reap_child(&mut self, now: Instant, slot: usize) -> io::Result<()> {

@@ -43,7 +43,8 @@
 //!  45 ITEM         index u32 ‖ outcome u8 (0 committed, 1 exists, 2 refused, 3 failed, 4 exists with
 //!                  another mode or time, which stay) ‖ fault u8 (0 unless refused or failed)
 //!  46 DONE         status u8 ‖ committed u32 ‖ exists u32 ‖ refused u32 ‖ failed u32
-//!                  ‖ command status i32 (0 unless status is 6)
+//!                  ‖ command status i32 (0 unless status is 6; with it, 0 says that the command
+//!                  wanted no more)
 //! ```
 //!
 //! # Rules
@@ -332,7 +333,7 @@ pub enum Answer {
         status: Status,
         /// In numbers.
         counts: Counts,
-        /// Of the command run at the receiver, if it failed; else 0.
+        /// Of the command run at the receiver, if it failed; else 0, also if it ended well without taking everything.
         command_status: i32,
     },
 }

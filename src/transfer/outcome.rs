@@ -159,19 +159,19 @@ impl Tally {
         failure
     }
 
-    /// The whole in one word.
+    /// The whole in one word. With the status of the command, if it failed or did not take everything.
     #[must_use]
-    pub fn status(&self, command_status: i32) -> Status {
+    pub fn status(&self, command_status: Option<i32>) -> Status {
         let Counts { committed, exists, refused, failed } = self.counts;
         let good = u64::from(committed) + u64::from(exists);
         let failed = u64::from(failed) + u64::from(self.skipped) + u64::from(self.late);
         match () {
             () if self.damaged => Status::Integrity,
-            () if command_status != 0 && good == 0 => Status::CommandFailed,
+            () if command_status.is_some() && good == 0 => Status::CommandFailed,
             () if failed + u64::from(refused) > 0 && good > 0 => Status::Partial,
             () if failed > 0 => Status::LocalIo,
             () if refused > 0 => Status::Refused,
-            () if command_status != 0 => Status::CommandFailed,
+            () if command_status.is_some() => Status::CommandFailed,
             () if committed == 0 => Status::NothingToDo,
             () => Status::Complete,
         }
@@ -187,7 +187,7 @@ pub struct SendOutcome {
     pub tally: Tally,
     /// Content bytes that were sent, before compression, holes not counted.
     pub sent_bytes: u64,
-    /// Of the receiver's command, if it failed.
+    /// Of the receiver's command, if it failed; 0 if it only did not take everything.
     pub command_status: Option<i32>,
 }
 
@@ -200,7 +200,7 @@ pub struct ReceiveOutcome {
     pub tally: Tally,
     /// Content bytes that came, after decompression, holes not counted.
     pub received_bytes: u64,
-    /// Of the command that was run, if it failed.
+    /// Of the command that was run, if it failed; 0 if it only did not take everything.
     pub command_status: Option<i32>,
 }
 
@@ -309,7 +309,7 @@ mod tests {
         for outcome in outcomes {
             tally.settle(b"x", *outcome, Side::There);
         }
-        tally.status(0)
+        tally.status(None)
     }
 
     #[test]
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(status(&[Refused(Fault::Name), Failed(Fault::Io)], 0), Status::LocalIo);
         assert_eq!(status(&[], 1), Status::LocalIo);
         assert_eq!(status(&[Committed, Failed(Fault::Integrity)], 0), Status::Integrity);
-        assert_eq!(Tally::default().status(3), Status::CommandFailed);
+        assert_eq!(Tally::default().status(Some(3)), Status::CommandFailed);
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(super) struct Receiver<'p, 'a> {
     pub tally: Tally,
     pub meter: Meter,
     pub received_bytes: u64,
-    pub command_status: i32,
+    pub command_status: Option<i32>,
 }
 
 impl<'p, 'a> Receiver<'p, 'a> {
@@ -101,7 +101,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
             tally: Tally::default(),
             meter: Meter::default(),
             received_bytes: 0,
-            command_status: 0,
+            command_status: None,
         }
     }
 

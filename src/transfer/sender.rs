@@ -207,7 +207,7 @@ impl Sender<'_> {
             self.progress.remark(unlike);
         }
         // The receiver may know of something worse that no single item tells.
-        let status = match self.tally.status(command_status.unwrap_or(0)) {
+        let status = match self.tally.status(command_status) {
             Status::Complete | Status::NothingToDo => done.status,
             ours => ours,
         };

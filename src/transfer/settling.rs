@@ -100,7 +100,7 @@ impl Receiver<'_, '_> {
         self.command_status = self.sink.command_status();
         self.run_hook();
         let status = self.tally.status(self.command_status);
-        let command_status = if status == Status::CommandFailed { self.command_status } else { 0 };
+        let command_status = self.command_status.filter(|_| status == Status::CommandFailed).unwrap_or(0);
         self.answers.push(Answer::Done { status, counts: self.tally.counts, command_status });
         self.current = Current::Finished(None);
     }
@@ -124,8 +124,8 @@ impl Receiver<'_, '_> {
                 Err(fault) => Err(fault),
             };
             match done {
-                Ok(status) if self.command_status == 0 => self.command_status = status,
-                Ok(_) => {}
+                Ok(0) => {}
+                Ok(status) => drop(self.command_status.get_or_insert(status)),
                 Err(fault) => self.progress.warn(&self.tally.note_late(top.path.as_bytes(), fault)),
             }
         }
@@ -157,7 +157,7 @@ impl Receiver<'_, '_> {
             status: self.tally.status(self.command_status),
             tally: self.tally,
             received_bytes: self.received_bytes,
-            command_status: (self.command_status != 0).then_some(self.command_status),
+            command_status: self.command_status,
         }
     }
 }

@@ -107,8 +107,8 @@ pub(super) trait Sink {
         None
     }
 
-    /// Of a command that ended before it had everything; else 0.
-    fn command_status(&self) -> i32 {
-        0
+    /// Of a command that ended before it had everything: 0 if it only wanted no more.
+    fn command_status(&self) -> Option<i32> {
+        None
     }
 }

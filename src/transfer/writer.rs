@@ -15,7 +15,8 @@ use std::time::Instant;
 /// What a stream without a name is called in reports.
 const UNNAMED: &[u8] = b"-";
 
-/// What a writer's error holds when it is a command that ended, with this status other than 0, before it had everything.
+/// What a writer's error holds when it is a command that ended with this status before it had everything. With 0, it wanted
+/// no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommandEnded(pub i32);
 
@@ -31,18 +32,18 @@ impl Error for CommandEnded {}
 pub(super) struct WriterSink {
     writer: Option<Box<dyn Write + Send>>,
     taken: bool,
-    command_status: i32,
+    command_status: Option<i32>,
 }
 
 impl WriterSink {
     pub fn new(writer: Box<dyn Write + Send>) -> Self {
-        Self { writer: Some(writer), taken: false, command_status: 0 }
+        Self { writer: Some(writer), taken: false, command_status: None }
     }
 
     fn note(&mut self, error: io::Error) -> Fault {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<CommandEnded>()) {
             Some(CommandEnded(status)) => {
-                self.command_status = *status;
+                self.command_status = Some(*status);
                 Fault::Cancelled
             }
             None => error.into(),
@@ -110,7 +111,7 @@ impl Sink for WriterSink {
         Vec::new()
     }
 
-    fn command_status(&self) -> i32 {
+    fn command_status(&self) -> Option<i32> {
         self.command_status
     }
 }

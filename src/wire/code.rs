@@ -32,6 +32,10 @@ pub enum CloseCode {
     TargetUnreachable = 12,
 }
 
+/// From here on a number says that a program at the far side failed, and its status: that much less than the number. Whoever
+/// does not know them reads [`CloseCode::Failed`].
+const STATUSES: u16 = 256;
+
 impl CloseCode {
     const ALL: [CloseCode; 13] = [
         CloseCode::Done,
@@ -58,6 +62,18 @@ impl CloseCode {
     pub fn from_wire(number: u16) -> CloseCode {
         Self::ALL.get(usize::from(number)).copied().unwrap_or(CloseCode::Failed)
     }
+
+    /// The number of [`CloseCode::Failed`] with the status of the program, as shells count, where it has one of 1 to 255.
+    pub fn failed_with(status: i32) -> u16 {
+        let status = u8::try_from(status).ok().filter(|status| *status > 0);
+        status.map_or(CloseCode::Failed.to_wire(), |status| STATUSES + u16::from(status))
+    }
+
+    /// The status of the program that a number tells of, if it does.
+    pub fn status_in(number: u16) -> Option<i32> {
+        let status = u8::try_from(number.checked_sub(STATUSES)?).ok().filter(|status| *status > 0);
+        status.map(i32::from)
+    }
 }
 
 #[cfg(test)]
@@ -71,5 +87,18 @@ mod tests {
         }
         assert_eq!(CloseCode::from_wire(13), CloseCode::Failed);
         assert_eq!(CloseCode::from_wire(u16::MAX), CloseCode::Failed);
+    }
+
+    #[test]
+    fn a_failed_program_is_told_with_its_status_to_whoever_knows_the_numbers() {
+        for status in 1..=255 {
+            let number = CloseCode::failed_with(status);
+            assert_eq!((CloseCode::from_wire(number), CloseCode::status_in(number)), (CloseCode::Failed, Some(status)));
+        }
+        for status in [-1, 0, 256, i32::MAX] {
+            assert_eq!(CloseCode::failed_with(status), CloseCode::Failed.to_wire(), "{status}");
+        }
+        let others = CloseCode::ALL.map(CloseCode::to_wire).into_iter().chain([13, 256, 512, u16::MAX]);
+        assert!(others.map(CloseCode::status_in).all(|status| status.is_none()));
     }
 }

@@ -84,7 +84,8 @@ fn reader_of_standard_output_that_leaves_is_a_failed_send() {
     let line = format!("{} | head -c 1000 >/dev/null", west.recv().arg("x").shell_line());
     let recv = Tool::new("sh", &world.path("")).args(["-c", &line]).spawn();
     let done = east.send().args(["-", "west:x"]).input(Input::Random { seed: 1, bytes: 64 * MIB }).run();
-    done.expect(exit::FAILED).expect_error("error: nothing was transferred: at west: given up");
+    done.expect(exit::FAILED)
+        .expect_error("error: nothing was transferred: at west: its reader stopped before the end");
     // A reader that has enough is a quiet end, as for any filter.
     recv.wait().expect_silence();
 }
@@ -155,7 +156,7 @@ fn source_that_changes_while_read_is_not_delivered() {
         eventually("it flows", || proxy.count().delivered[0] > before + 2 * MIB);
         change(&path);
         let sent = send.wait();
-        for (done, at) in [(sent, ""), (recv.wait(), "at the sender: ")] {
+        for (done, at) in [(sent, ""), (recv.wait(), "at east: ")] {
             done.expect(exit::FAILED).expect_error(&format!("error: nothing was transferred: {at}changed"));
         }
         assert!(names(&world.path("inbox")).iter().all(|name| name.starts_with(".vp-part.")), "{what} was delivered");
@@ -368,7 +369,7 @@ fn unreadable_standard_input_is_an_error_and_never_an_end() {
     // Whether it had called before it noticed is its own affair.
     let heard = recv.ended_by(std::time::Instant::now() + crate::harness::SOON);
     match heard {
-        true => recv.wait().expect(exit::FAILED).expect_error("the peer ended the session before it had everything"),
+        true => recv.wait().expect(exit::FAILED).expect_error("east ended the session before it had everything"),
         false => recv.kill().expect_signal(Signal::KILL),
     }
     .expect_output(b"");

@@ -350,7 +350,8 @@ fn cap_on_size_or_number_refuses_a_send_before_anything_is_made() {
         world.dir("inbox");
         let recv = inbox(&west, &cap);
         let sent = east.send().args(["tree", "west"]).run();
-        for (done, start) in [(sent, "west refused the transfer"), (recv.wait(), "the transfer was refused")] {
+        for (done, start) in [(sent, "west:drop: west refused the transfer"), (recv.wait(), "the transfer was refused")]
+        {
             let done = done.expect(code);
             let why = line.trim_start_matches(" refused");
             let _ = if line.is_empty() { done } else { done.expect_error(&format!("error: {start}{why}")) };

@@ -50,7 +50,10 @@ fn receiver_that_does_not_come_back_in_time_is_an_absent_peer() {
         let (send, recv) = under_way(&world, &relay, words, "300ms");
         recv.signal(Signal::TERM);
         recv.wait().expect_signal(Signal::TERM);
-        let done = send.wait().expect(exit::PEER_ABSENT).expect_error("none came back in time");
+        let done = send
+            .wait()
+            .expect(exit::PEER_ABSENT)
+            .expect_error("west:x: the receiver's process ended, and none came back in time");
         assert!(done.stderr.contains("hint: run the same command again"), "{done}");
     }
 }

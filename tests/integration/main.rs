@@ -41,6 +41,7 @@ mod refusals;
 mod relay;
 mod reload;
 mod resume;
+mod said;
 mod siblings;
 mod signals;
 mod socket_files;

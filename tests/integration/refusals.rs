@@ -81,8 +81,9 @@ fn peer_that_is_admitted_learns_that_an_application_is_unknown_where_the_peer_is
         });
         for timeout in ["0", "3s"] {
             let done = dialler(timeout).expect(exit::PEER_ABSENT);
-            let done = done.expect_error("west:Talk: west is there, but nothing there receives 'Talk', or not from us");
+            let done = done.expect_error("west:Talk: west is there, but nothing there serves 'Talk', or not for us");
             assert!(done.stderr.contains("hint: small and capital letters differ"), "{done}");
+            assert_eq!(done.stderr.matches("west is there").count(), 1, "said twice\n{done}");
         }
         there.kill();
     }

@@ -53,7 +53,8 @@ fn both_are_told_of_a_second_process_and_what_to_do() {
         let (name, tool) = begin();
         let first = start(tool);
         let second = start(begin().1);
-        let line = format!("{name}: warning: another process with this key receives 'x' at {}, too: ", relay.address);
+        let does = if name == "vp-recv" { "receives" } else { "serves" };
+        let line = format!("{name}: warning: another process with this key {does} 'x' at {}, too: ", relay.address);
         first.wait_error_line(&format!("{line}what comes now goes to that one"));
         second.wait_error_line(&format!("{line}what comes now comes to this one"));
         for either in [first, second] {

@@ -9,6 +9,7 @@ use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
 use crate::run::event_loop::Kind;
 use crate::tools::attach::{self, Directions, End, Options};
+use std::ffi::OsStr;
 
 /// Sessions of `--keep` at once: a process each, so that a peer cannot fill the machine.
 const KEPT_SESSIONS_MAX: usize = 256;
@@ -31,7 +32,7 @@ impl Tool for Attach {
             }
             (None, None) => return Err(Fault::new(Exit::Usage, "say whom to dial, or --listen")),
         };
-        let voice = voice(context, &party, ready);
+        let voice = voice(context, &party, ready).with_command(self.exec.as_deref().map(OsStr::new));
         let voice = match &end {
             End::Dial(peer, app) => voice.of_dialler((*peer, app)),
             End::Listen { app, .. } => voice.of_listener(app, self.keep),

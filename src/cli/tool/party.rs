@@ -48,6 +48,8 @@ pub struct Party {
     pub roster: Roster,
     /// Where to meet; at least one.
     pub relays: Vec<RelayAddress>,
+    /// How long to wait for a relay and for a peer.
+    pub patience: Patience,
 }
 
 impl Party {
@@ -62,7 +64,7 @@ impl Party {
         let ids = relays.iter().flatten().map(|relay| relay.id);
         let roster = Roster::load(connect.peers.clone(), env, ids.chain([identity.id()]).collect())?;
         let peers = roster.peers().clone();
-        Ok(Self { identity, peers, roster, relays: relays? })
+        Ok(Self { identity, peers, roster, relays: relays?, patience: connect.timeout })
     }
 
     /// Whom and what a person means by `PEER[:APP]`.
@@ -134,7 +136,7 @@ impl Party {
             callers: called.by,
             callers_max: called.most,
             exclusive: called.exclusive,
-            wait: wait(connect.timeout),
+            wait: wait(self.patience),
             times: Times {
                 dead_time: connect.dead_time,
                 resume_timeout: time_of(connect.resume_timeout),
@@ -176,6 +178,7 @@ pub fn voice<'a>(context: &'a Context, party: &Party, ready: Ready) -> Voice<'a>
     for (_, text) in party.roster.conflicts() {
         context.report.say(Level::Warning, &text);
     }
-    let known = Known { me: party.identity.id(), roster: &party.roster, relays: party.relays.len() };
+    let (me, relays, patience) = (party.identity.id(), party.relays.len(), party.patience.limit());
+    let known = Known { me, roster: &party.roster, relays, patience };
     Voice::new(&context.report, known, Some(ready), Audience::of_process(&context.report, &context.env))
 }

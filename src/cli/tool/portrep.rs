@@ -20,6 +20,7 @@ use crate::run::callers::{Reload, Reread};
 use crate::run::event_loop::{Callers, Kind, Notice, Place, take_passed};
 use crate::tools::ports::{self as portrep, Access, Keepalive, Options, Speaks};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -67,7 +68,7 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
     for app in unreachable(mappings, &options.exports, &party)? {
         context.report.say(Level::Warning, &format!("{app}: nobody may use it: every --allow is for another export"));
     }
-    let voice = party::voice(context, &party, ready);
+    let voice = party::voice(context, &party, ready).with_command(mappings.run.first().map(OsStr::new));
     let mut voice = match options.imports.first() {
         Some(import) => voice.of_mapping(import.peer, &import.service.app),
         None => voice,

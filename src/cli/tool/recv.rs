@@ -15,6 +15,7 @@ use crate::tools::recv::{self, Options};
 use crate::transfer::ReceivePolicy;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Sessions of `--keep -d` at once: each has a thread, and windows of its own.
@@ -52,7 +53,8 @@ impl Tool for Recv {
                 .say(Level::Warning, &format!("{app} is taken for the name of an application, and is also a peer's"));
             context.report.advise(&format!("to receive from {app} alone: vp-recv --from {app}"));
         }
-        let voice = voice(context, &party, ready).of_listener(&self.app, self.keep).with_limits(limits);
+        let voice = voice(context, &party, ready).of_listener(&self.app, self.keep).of_transfer().with_limits(limits);
+        let voice = voice.with_command(self.exec.as_deref().map(OsStr::new));
         let mut client = party.client(&self.connect, Kind::Transfer, called)?;
         drive(&mut client, &mut tool, voice)
     }

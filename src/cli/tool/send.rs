@@ -19,6 +19,7 @@ use crate::store::{self, source::check_named};
 use crate::tools::send::{self, CommandLine, Plain, What};
 use crate::transfer::blocks::Level;
 use crate::transfer::{Compression, SendJob};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -46,7 +47,8 @@ impl Tool for Send {
             line.environment = vec![("VP_PEER", party.roster.name(&to.peer)), ("VP_APP", to.app.to_string())];
         }
         let to = (to.peer, to.app);
-        let voice = voice(context, &party, ready).of_dialler((to.0, &to.1));
+        let voice = voice(context, &party, ready).of_dialler((to.0, &to.1)).of_transfer();
+        let voice = voice.with_command(self.exec.as_deref().map(OsStr::new));
         let resume = time_of(self.connect.resume_timeout);
         let mut tool = send::Send::new(to, what, resume).telling_items(context.report.tells_items());
         let mut client = party.client(&self.connect, Kind::Transfer, Called::nobody())?;

@@ -11,14 +11,18 @@ use crate::run::farewell::Side;
 const COMPARE_ID: &str = "compare the id in the relay's address with the one vp-relay prints: it is another relay, or it has \
                           another key now";
 
+/// What to do about a port that takes connections and says nothing.
+const IS_IT_A_RELAY: &str = "see whether it is vp-relay that listens there, and whether it hangs: something else, or \
+                             something on the way, may have taken the connection";
+
 /// What to do about another process with our key, where it may or may not be our own.
 const IF_COPIED: &str = "if you know of no other, somebody has a copy of the key: make a new one with vp-keygen, and give its \
                          id to your peers";
 
 /// Another process with our key receives the same: what to say of that, and what to do about it.
-pub fn shared(app: &str, how: Sharing, relay: &str) -> Option<(String, Vec<&'static str>)> {
+pub fn shared(verb: Verb, app: &str, how: Sharing, relay: &str) -> Option<(String, Vec<&'static str>)> {
     let too = |goes| {
-        let text = format!("another process with this key receives '{app}' at {relay}, too: {goes}");
+        let text = format!("another process with this key {} '{app}' at {relay}, too: {goes}", verb.word());
         (text, vec!["end one of the two; with --exclusive the newer one ends by itself", IF_COPIED])
     };
     Some(match how {
@@ -31,6 +35,33 @@ pub fn shared(app: &str, how: Sharing, relay: &str) -> Option<(String, Vec<&'sta
     })
 }
 
+/// What a process does for an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// It takes what is sent: `vp-recv`.
+    Receives,
+    /// It answers: `vp-attach`, `vp-portrep`.
+    Serves,
+}
+
+impl Verb {
+    /// As it stands in a sentence.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verb::Receives => "receives",
+            Verb::Serves => "serves",
+        }
+    }
+
+    /// Who does it.
+    pub fn doer(self) -> &'static str {
+        match self {
+            Verb::Receives => "the receiver",
+            Verb::Serves => "the process that served it",
+        }
+    }
+}
+
 /// Whom something was wanted of, and by whom.
 pub struct Between<'a> {
     /// The application at the peer, as `PEER:APP`, if one was called.
@@ -41,6 +72,10 @@ pub struct Between<'a> {
     pub app: Option<&'a str>,
     /// The relay, if one has been tried.
     pub relay: Option<&'a str>,
+    /// What is done for an application: it is received, or served.
+    pub verb: Verb,
+    /// Our own command, as it may be called, if there is one.
+    pub command: Option<&'a str>,
     /// Our own id.
     pub me: &'a PeerId,
     /// What this side takes in one transfer.
@@ -49,61 +84,26 @@ pub struct Between<'a> {
 
 impl Between<'_> {
     /// A fault of what was called.
-    fn fault(&self, exit: Exit, what: &str) -> Fault {
+    pub fn fault(&self, exit: Exit, what: &str) -> Fault {
         let start = self.called.as_ref().map(|called| format!("{called}: ")).unwrap_or_default();
         Fault::new(exit, format!("{start}{what}"))
     }
 
     /// What to put before an accident on one side or the other, so that it is looked for where it happened.
     pub fn at(&self, side: Side) -> String {
-        match (side, &self.called) {
-            (Side::Here, _) => String::new(),
-            (Side::There, Some(_)) => format!("at {}: ", self.peer),
-            (Side::There, None) => "at the sender: ".to_owned(),
+        match side {
+            Side::Here => String::new(),
+            Side::There => format!("at {}: ", self.peer),
         }
+    }
+
+    /// Our command, to be put behind what is said of it.
+    pub fn named_command(&self) -> String {
+        self.command.map(|command| format!(": {command}")).unwrap_or_default()
     }
 
     fn relay(&self) -> String {
         self.relay.map_or_else(|| "the relay".to_owned(), |relay| format!("relay {relay}"))
-    }
-}
-
-/// How the relay stands, and how loudly that deserves to be said.
-#[derive(Debug)]
-pub struct RelayTrouble {
-    /// It is the only one, so that its refusal is the end, and is said there.
-    is_lone: bool,
-    /// Why it could not be used, as last said.
-    said: Option<Down>,
-    /// The one that was last tried.
-    pub name: Option<String>,
-    /// Why it could not be used, in full.
-    pub fault: Option<String>,
-}
-
-impl RelayTrouble {
-    /// Of one of so many relays.
-    pub fn new(relays: usize) -> RelayTrouble {
-        RelayTrouble { is_lone: relays == 1, said: None, name: None, fault: None }
-    }
-
-    /// It is there. True if that is news to whoever heard that it was not.
-    pub fn handle_up(&mut self) -> bool {
-        self.said.take().is_some()
-    }
-
-    /// It is not. True if that is to be said.
-    pub fn handle_down(&mut self, relay: &str, why: Down, text: &str) -> bool {
-        self.name = Some(relay.to_owned());
-        self.fault = Some(text.to_owned());
-        // What a person has to mend is said even where the trouble began with something else.
-        let lasts = matches!(why, Down::Impostor | Down::Unproven | Down::Said(CloseCode::Refused));
-        let is_end = self.is_lone && matches!(why, Down::Impostor | Down::Said(CloseCode::Refused));
-        let is_news = self.said.is_none() || (lasts && self.said != Some(why));
-        if is_news {
-            self.said = Some(why);
-        }
-        is_news && !is_end
     }
 }
 
@@ -113,6 +113,7 @@ pub fn down(why: Down) -> &'static str {
         Down::Unreachable => "could not be reached",
         Down::Closed => "closed the connection",
         Down::Unproven => "closed the connection without proving who it is",
+        Down::Mute => "took the connection and said nothing",
         Down::Silent => "was silent for too long",
         Down::Paused => "has given up the connection, as this program was stopped for a while",
         Down::Damaged => "sent bytes that are not this protocol, or were changed on the way",
@@ -128,6 +129,7 @@ pub fn down(why: Down) -> &'static str {
 pub fn advice(why: Down, me: &PeerId) -> Option<String> {
     match why {
         Down::Impostor | Down::Unproven => Some(COMPARE_ID.to_owned()),
+        Down::Mute => Some(IS_IT_A_RELAY.to_owned()),
         Down::Said(CloseCode::Refused) => {
             Some(format!("ask its operator for the line NAME {me} in the file that vp-relay was given with --allow"))
         }
@@ -161,7 +163,9 @@ pub fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
         Failure::PeerAbsent => between.fault(Exit::PeerAbsent, &format!("{peer} is not there, or not for us")).hint(
             format!("is a tool running at {peer}, attached to this relay, with the line NAME {me} in its peers file?"),
         ),
-        Failure::NotServed => between.fault(Exit::PeerAbsent, &not_served(peer, between.app)).hint(CHECK_NAME),
+        Failure::NotServed => {
+            between.fault(Exit::PeerAbsent, &not_served(between.verb, peer, between.app)).hint(CHECK_NAME)
+        }
         Failure::WrongKind { ours, theirs } => {
             let what = format!("it is {}, not {}", a(theirs), a(ours));
             between.fault(Exit::Refused, &what).hint(instead(theirs, between))
@@ -178,21 +182,23 @@ pub fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
         Failure::SessionGone => left(between),
         Failure::Yielded => {
             let app = between.app.map_or_else(|| "the same".to_owned(), |app| format!("'{app}'"));
+            let verb = between.verb.word();
             let what =
-                format!("another process with this key receives {app} already, and --exclusive leaves it to that one");
+                format!("another process with this key {verb} {app} already, and --exclusive leaves it to that one");
             Fault::new(Exit::Config, what).hint(IF_COPIED)
         }
     }
 }
 
 /// What to look at when a peer is there and an application is not.
-pub const CHECK_NAME: &str = "small and capital letters differ in the name of an application; what is received for others \
-                              only does not show either";
+pub const CHECK_NAME: &str = "small and capital letters differ in the name of an application; what is there for others only \
+                              does not show either";
 
 /// The peer is there, and the application is not.
-pub fn not_served(peer: &str, app: Option<&str>) -> String {
+pub fn not_served(verb: Verb, peer: &str, app: Option<&str>) -> String {
     let app = app.map_or_else(|| "that".to_owned(), |app| format!("'{app}'"));
-    format!("{peer} is there, but nothing there receives {app}, or not from us")
+    let (verb, of) = (verb.word(), if verb == Verb::Receives { "from" } else { "for" });
+    format!("{peer} is there, but nothing there {verb} {app}, or not {of} us")
 }
 
 fn a(kind: Kind) -> &'static str {
@@ -223,7 +229,10 @@ pub fn closed_fault(code: CloseCode, between: &Between<'_>) -> Fault {
     let peer = &between.peer;
     let (exit, what) = match code {
         CloseCode::GoingAway => return left(between),
-        CloseCode::Refused => (Exit::Refused, format!("{peer} refused")),
+        CloseCode::Refused => {
+            let fault = between.fault(Exit::Refused, &format!("{peer} does not allow this key any more"));
+            return fault.hint(format!("ask {peer} for the line NAME {} in its peers file", between.me));
+        }
         CloseCode::NotHere => (Exit::Refused, format!("{peer} does not export this, or not to us")),
         CloseCode::TargetRefused => (Exit::Failed, format!("at {peer}: the target refuses connections")),
         CloseCode::TargetUnreachable => (Exit::Failed, format!("at {peer}: the target cannot be reached")),

@@ -1,12 +1,15 @@
 //! The words that people read: news of the tools while they run, and how their end reads. What all say is here and in
 //! [`connect`], the rest in one file for each kind of work.
 
+mod command;
 mod connect;
 mod events;
 mod listen;
+mod meeting;
 mod portrep;
 pub mod relay;
 mod transfer;
+mod trouble;
 
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Amount, Audience, Progress, Totals};
@@ -15,14 +18,20 @@ use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::roster::Roster;
 use crate::identity::PeerId;
 use crate::names::AppName;
-use crate::run::event_loop::{Aim, Down, Failure, Notice, Sharing, Step, ToolError, XCPU};
-use connect::{Between, CHECK_NAME, RelayTrouble, advice, closed_fault, node_fault, not_served};
+use crate::run::event_loop::{Aim, Failure, Notice, Step, ToolError, XCPU};
+use connect::{Between, Verb, closed_fault, node_fault};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::time::Duration;
 pub use transfer::{Limits, SPECIAL, key_left_out, left_out_level, left_out_line};
 use transfer::{items_fault, transfer_fault, unlike};
+use trouble::RelayTrouble;
 
 pub use listen::listen_fault;
 pub use portrep::setup_fault;
+
+/// Whoever gives up within this time says why when it does, and need not be warned of it before.
+const SOON: Duration = Duration::from_secs(10);
 
 /// The voice of one running tool.
 pub struct Voice<'a> {
@@ -33,6 +42,13 @@ pub struct Voice<'a> {
     bar: Option<Progress>,
     relay: RelayTrouble,
     role: Role,
+    verb: Verb,
+    /// Our own command, as it may be called.
+    command: Option<String>,
+    /// It ends soon if it meets nobody, and tells then why.
+    ends_soon: bool,
+    /// Whom it has met last, and by which application.
+    met: Option<(PeerId, String)>,
     /// Who we are.
     me: PeerId,
     /// The last that was called, or may call: which application of whom.
@@ -75,6 +91,8 @@ pub struct Known<'a> {
     pub roster: &'a Roster,
     /// How many relays there are to use.
     pub relays: usize,
+    /// How long to wait for a peer, unless for ever.
+    pub patience: Option<Duration>,
 }
 
 impl<'a> Voice<'a> {
@@ -88,6 +106,10 @@ impl<'a> Voice<'a> {
             bar: None,
             relay: RelayTrouble::new(known.relays),
             role: Role::Other,
+            verb: Verb::Serves,
+            command: None,
+            ends_soon: known.patience.is_some_and(|patience| patience <= SOON),
+            met: None,
             me: known.me,
             about: (None, String::new()),
             state: "looking for a relay".to_owned(),
@@ -132,6 +154,18 @@ impl<'a> Voice<'a> {
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Voice { limits, ..self }
+    }
+
+    /// The voice of a tool that sends or receives.
+    #[must_use]
+    pub fn of_transfer(self) -> Self {
+        Voice { verb: Verb::Receives, ..self }
+    }
+
+    /// The voice of a tool with a command of its own.
+    #[must_use]
+    pub fn with_command(self, command: Option<&OsStr>) -> Self {
+        Voice { command: command.and_then(command::name), ..self }
     }
 
     fn name(&self, id: &PeerId) -> String {
@@ -186,8 +220,14 @@ impl<'a> Voice<'a> {
         self.tell_event(notice);
         match notice {
             Notice::Stopping => {}
-            Notice::Dialling(relay) => self.debug(&format!("dialling {relay}")),
-            Notice::Connected(here, there) => self.debug(&format!("connected from {here} to {there}, shaking hands")),
+            Notice::Dialling(relay) => {
+                self.relay.handle_dialling(&relay.to_string());
+                self.debug(&format!("dialling {relay}"));
+            }
+            Notice::Connected(here, there) => {
+                self.relay.handle_connected();
+                self.debug(&format!("connected from {here} to {there}, shaking hands"));
+            }
             Notice::Circuit(number, step) => self.debug(&format!("circuit {number}: {}", self.step(step))),
             Notice::RelayUp(relay) => {
                 let level = if self.relay.handle_up() { Level::Notice } else { Level::Info };
@@ -195,12 +235,7 @@ impl<'a> Voice<'a> {
             }
             Notice::RelayDown(relay, why, error) => self.relay_down(&relay.to_string(), *why, *error),
             Notice::Shared(app, how, relay) => self.shared(app, *how, &relay.to_string()),
-            Notice::Waiting(peer, app) => {
-                // Somebody who watches wonders; a log need not know before it has taken a while.
-                let watched = matches!(self.audience, Audience::Terminal);
-                let level = if watched { Level::Notice } else { Level::Info };
-                self.say(level, &format!("waiting for {}:{app}", self.name(peer)));
-            }
+            Notice::Waiting(peer, app) => self.waiting(peer, app),
             Notice::NotServed(peer, app) => self.not_served(peer, app),
             Notice::StillWaiting => self.still_waiting(),
             Notice::Up(peer, app) => self.met(peer, app),
@@ -260,53 +295,6 @@ impl<'a> Voice<'a> {
         bar
     }
 
-    /// The first break of a path is worth a line, and so is a relay that will not have us, or is not the one that it was;
-    /// every further try until it is back is not.
-    fn relay_down(&mut self, relay: &str, why: Down, error: Option<&std::io::Error>) {
-        let what = connect::down(why);
-        let text = match error {
-            Some(error) => format!("relay {relay} {what}: {}", chain(error)),
-            None => format!("relay {relay} {what}"),
-        };
-        if !self.relay.handle_down(relay, why, &text) {
-            return self.info(&text);
-        }
-        self.warn(&text);
-        if let Some(advice) = advice(why, &self.me) {
-            self.report.advise(&advice);
-        }
-    }
-
-    /// Another process with our key receives the same.
-    fn shared(&mut self, app: &str, how: Sharing, relay: &str) {
-        match connect::shared(app, how, relay) {
-            Some((text, hints)) => {
-                self.warn(&text);
-                hints.iter().for_each(|hint| self.report.advise(hint));
-            }
-            // The end tells, and is about this.
-            None => self.about = (None, app.to_owned()),
-        }
-    }
-
-    /// The peer is there, but what was called is not.
-    fn not_served(&mut self, peer: &PeerId, app: &str) {
-        let name = self.name(peer);
-        let text = format!("{name}:{app}: {}", not_served(&name, Some(app)));
-        if self.role != Role::Asks && self.said.insert(text.clone()) {
-            self.warn(&format!("{text}; waiting for it"));
-            self.report.advise(CHECK_NAME);
-        }
-    }
-
-    /// It takes long, and nobody has seen anything of it.
-    fn still_waiting(&mut self) {
-        let is_news = self.said.insert(self.state.clone()) || self.role != Role::Serves;
-        if self.waits && is_news && !matches!(self.audience, Audience::Terminal) {
-            self.say(Level::Notice, &self.state);
-        }
-    }
-
     fn ready_line(&mut self, line: &str) {
         let written = self.ready.as_mut().map_or(Ok(()), |ready| ready.line(line));
         if let Err(error) = written {
@@ -315,6 +303,7 @@ impl<'a> Voice<'a> {
     }
 
     fn met(&mut self, peer: &PeerId, app: &str) {
+        self.met = Some((*peer, app.to_owned()));
         let whom = format!("{}:{app}", self.name(peer));
         if self.role == Role::Dials {
             self.ready_once(&format!("connected {whom}"));
@@ -355,25 +344,27 @@ impl<'a> Voice<'a> {
         self.waits = waits || (matches!(notice, Notice::NotServed(..)) && self.waits);
     }
 
-    /// How an end without success reads, with what only this run knows of it.
+    /// How an end without success reads, with what only this run knows of it. What was said before is not said again.
     pub fn fault(&self, error: &ToolError) -> Fault {
         let fault = fault(error, &self.between(self.about.0.as_ref()));
-        match (error, &self.relay.fault) {
-            (ToolError::Node(Failure::NoRelay(why)), Some(text)) if *why != Down::Impostor => {
-                Fault { message: format!("no relay could be used: {text}"), ..fault }
-            }
+        match error {
+            ToolError::Node(Failure::NoRelay(why)) => self.no_relay(*why, fault),
+            ToolError::Node(Failure::NotServed) => self.never_served(fault),
             _ => fault,
         }
     }
 
     fn between(&self, peer: Option<&PeerId>) -> Between<'_> {
         let (called, app) = &self.about;
+        let peer = peer.or(self.met.as_ref().map(|(peer, _)| peer));
         let name = |peer| self.name(peer);
         Between {
             called: called.as_ref().filter(|called| Some(*called) == peer).map(|peer| format!("{}:{app}", name(peer))),
             peer: peer.map_or_else(|| "the peer".to_owned(), name),
             app: Some(app.as_str()).filter(|app| !app.is_empty()),
             relay: self.relay.name.as_deref(),
+            verb: self.verb,
+            command: self.command.as_deref(),
             me: &self.me,
             limits: self.limits,
         }
@@ -393,27 +384,34 @@ fn fault(error: &ToolError, between: &Between<'_>) -> Fault {
     let peer = &between.peer;
     match error {
         ToolError::Node(failure) => node_fault(*failure, between),
-        ToolError::Expired => Fault::new(Exit::Deadline, "the connection broke and did not come back in time")
+        ToolError::Expired => between
+            .fault(Exit::Deadline, "the connection broke and did not come back in time")
             .hint("--resume-timeout sets how long to wait"),
         ToolError::BegunAnew => {
             Fault::new(Exit::Deadline, "the sender was gone and began anew: what has been written is not all")
                 .hint("receive once more, into an empty place")
         }
-        ToolError::NotBack => Fault::new(Exit::PeerAbsent, "the receiver's process ended, and none came back in time")
+        ToolError::NotBack => between
+            .fault(Exit::PeerAbsent, "the receiver's process ended, and none came back in time")
             .hint("run the same command again to send what is missing"),
         ToolError::CastOut => Fault::new(Exit::Config, "ended: it is not among the peers allowed any more"),
-        ToolError::Protocol(what) => Fault::new(Exit::Integrity, format!("{peer} broke the protocol: it {what}")),
+        ToolError::Protocol(what) => between.fault(Exit::Integrity, &format!("{peer} broke the protocol: it {what}")),
         ToolError::PeerClosed(code) => closed_fault(*code, between),
-        ToolError::Command(status) => Fault::new(Exit::Failed, format!("the command failed with status {status}")),
-        ToolError::FarCommand(Some(status)) => {
-            Fault::new(Exit::Failed, format!("at {peer}: the command failed with status {status}"))
+        ToolError::Command(status) => {
+            Fault::new(Exit::Failed, format!("{}{}", command::ended(*status), between.named_command()))
         }
-        ToolError::FarCommand(None) => Fault::new(Exit::Failed, format!("at {peer}: the program failed")),
+        ToolError::FarCommand(Some(status)) => {
+            between.fault(Exit::Failed, &format!("at {peer}: {}", command::ended(*status)))
+        }
+        ToolError::FarCommand(None) => between.fault(Exit::Failed, &format!("at {peer}: the program failed")),
         ToolError::Transfer(error) => transfer_fault(error, between),
         ToolError::Items(ending) => items_fault(ending, between),
         ToolError::NothingToDo => Fault::new(Exit::NothingToDo, "there was nothing to transfer"),
         ToolError::Broken => Fault::new(Exit::Failed, "a thread of this program came to a bad end"),
-        ToolError::CannotRun(error) => Fault::new(Exit::Failed, format!("cannot run the command: {}", chain(error))),
+        ToolError::CannotRun(error) => {
+            let command = between.named_command();
+            Fault::new(Exit::Failed, format!("cannot run the command: {}{command}", chain(error)))
+        }
         // The command itself has said what there was to say.
         ToolError::Exited(status) => Fault::new(Exit::Command(*status), ""),
         ToolError::Killed(signal) => Fault::new(Exit::Signal(u8::try_from(*signal).unwrap_or(0)), ""),
@@ -451,26 +449,33 @@ mod tests {
         }
     }
 
-    fn said(verbosity: Verbosity) -> String {
+    /// What a voice says that knows `shop`, and waits so long at most for its one relay and for a peer.
+    pub(super) fn spoken(verbosity: Verbosity, patience: Option<Duration>, say: impl FnOnce(Voice<'_>)) -> String {
         let page = Page::default();
         let report = Report::to("vp-test", verbosity, Format::Text, Box::new(page.clone()));
         let id = PeerId::from_bytes([1; 32]);
         let roster = Roster::of(Peers::parse(&format!("shop {id}\n")).expect("a good file"));
-        let mut voice = Voice::new(&report, Known { me: id, roster: &roster, relays: 1 }, None, Audience::Nobody);
-        let app: crate::names::AppName = "backup".parse().expect("a name");
-        let relay = format!("{id}@relay.example").parse().expect("an address");
-        voice.hear(&Notice::Dialling(&relay));
-        voice.hear(&Notice::RelayUp(&relay));
-        for step in [
-            Step::Asked(id, Aim::Session(app.clone())),
-            Step::Came(id, Aim::Session(app), Some(CloseCode::NotHere)),
-            Step::Came(id, Aim::Lane, None),
-            Step::Ended(CloseCode::PeerGone),
-        ] {
-            voice.hear(&Notice::Circuit(2, &step));
-        }
+        say(Voice::new(&report, Known { me: id, roster: &roster, relays: 1, patience }, None, Audience::Nobody));
         let bytes = page.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         String::from_utf8(bytes).expect("text")
+    }
+
+    fn said(verbosity: Verbosity) -> String {
+        let id = PeerId::from_bytes([1; 32]);
+        let app: crate::names::AppName = "backup".parse().expect("a name");
+        let relay = format!("{id}@relay.example").parse().expect("an address");
+        spoken(verbosity, None, |mut voice| {
+            voice.hear(&Notice::Dialling(&relay));
+            voice.hear(&Notice::RelayUp(&relay));
+            for step in [
+                Step::Asked(id, Aim::Session(app.clone())),
+                Step::Came(id, Aim::Session(app), Some(CloseCode::NotHere)),
+                Step::Came(id, Aim::Lane, None),
+                Step::Ended(CloseCode::PeerGone),
+            ] {
+                voice.hear(&Notice::Circuit(2, &step));
+            }
+        })
     }
 
     #[test]

@@ -46,6 +46,8 @@ impl Voice<'_> {
         match notice {
             // As an event each item is told anyway.
             Notice::ItemFailed(failure) if self.report.format() == Format::Json && !failure.late => {}
+            // It is the only one, and the end tells more.
+            Notice::ItemFailed(failure) if failure.fault == StoreFault::Cancelled => {}
             Notice::ItemFailed(failure) => {
                 let at = self.between(self.about.0.as_ref()).at(failure.side);
                 self.warn(&format!("{}: {at}{}", printable(&failure.path[..]), failure.fault));
@@ -135,7 +137,7 @@ pub(super) fn transfer_fault(error: &TransferError, between: &Between<'_>) -> Fa
         TransferError::Violation(violation) => format!("{peer} broke the protocol: {violation}"),
         _ => chain(error),
     };
-    let fault = Fault::new(exit, message);
+    let fault = between.fault(exit, &message);
     match error {
         TransferError::Refused(StoreFault::Exists) => fault.hint(OVERWRITE),
         TransferError::Refused(StoreFault::Name) => {

@@ -430,7 +430,9 @@ impl Inflow {
     fn conclude(&mut self, now: Instant) -> bool {
         let (Phase::Ended(_), true) = (self.phase, self.is_settled(now)) else { return false };
         let Phase::Ended(outcome) = self.phase else { return false };
-        let failed = self.child_status.filter(|status| *status != 0);
+        // One that ended well and left something unread has not failed, but it has not taken it all either.
+        let unread = outcome == ItemOutcome::Failed(Fault::Cancelled);
+        let failed = self.child_status.filter(|status| *status != 0 || unread);
         let ending = Ending::of_stream(outcome, failed, Side::Here);
         self.tell_item(outcome);
         let (status, counts, command_status) = (ending.status, ending.counts, failed.unwrap_or(0));

@@ -19,7 +19,9 @@ use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::node::Key;
 use crate::run::event_loop::{Context, FIRST_TOKEN, Notice, ToolError, Transfer};
-use crate::run::farewell::{Ending, FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, OUTCAST_TIME, Side, close_code};
+use crate::run::farewell::{
+    Ending, FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, OUTCAST_TIME, Side, close_code, closed_by_peer,
+};
 use crate::session::{Event as SessionEvent, Half, Session};
 use crate::store::Fault;
 use crate::transfer::decoder::Decoder;
@@ -91,7 +93,8 @@ pub struct Running {
     /// Until when an engine may take to come to its end.
     engine_by: Option<Instant>,
     report_at: Option<Instant>,
-    peer_closed: Option<CloseCode>,
+    /// By which number the peer has closed.
+    peer_closed: Option<u16>,
     lost_since: Option<Instant>,
     superseded: bool,
     achieved: Achieved,
@@ -262,7 +265,7 @@ impl Running {
                         session.refuse_stream(id, CloseCode::Refused);
                     }
                 }
-                (SessionEvent::Closed { code }, _) => self.peer_closed = Some(CloseCode::from_wire(code)),
+                (SessionEvent::Closed { code }, _) => self.peer_closed = Some(code),
                 _ => {}
             }
         }
@@ -275,8 +278,8 @@ impl Running {
             return Err(error.into());
         }
         let unread = !session.readable(self.stream).is_empty();
-        if let (Some(code), false) = (self.peer_closed, unread) {
-            self.handle_peer_closed(code)?;
+        if let (Some(number), false) = (self.peer_closed, unread) {
+            self.handle_peer_closed(number)?;
         }
         match &mut self.work {
             Work::Waiting => self.check_greeting_time(ctx),
@@ -315,14 +318,14 @@ impl Running {
 
     /// The peer has closed, and nothing of it is left to read. Whoever has been told the end may do so, and an engine may
     /// have told it without our knowing yet.
-    fn handle_peer_closed(&mut self, code: CloseCode) -> Result<(), ToolError> {
+    fn handle_peer_closed(&mut self, number: u16) -> Result<(), ToolError> {
         match &mut self.work {
             Work::Stream(inflow) if inflow.ending().is_some() => Ok(()),
             Work::Files(engine) => {
                 engine.close();
                 Ok(())
             }
-            _ => Err(ToolError::PeerClosed(code)),
+            _ => Err(closed_by_peer(number)),
         }
     }
 
@@ -351,7 +354,7 @@ impl Running {
             _ if output_gone => Err(ToolError::OutputGone),
             Ok(outcome) => self.verdict(&outcome),
             Err(error @ TransferError::Refused(_)) => Err(error.into()),
-            Err(error) => return Err(self.peer_closed.map_or(error.into(), ToolError::PeerClosed)),
+            Err(error) => return Err(self.peer_closed.map_or(error.into(), closed_by_peer)),
         };
         self.end = End::Told(verdict);
         Ok(true)

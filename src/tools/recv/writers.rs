@@ -132,10 +132,9 @@ impl Write for Feed {
             // Room for less than a page is no room.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::Interrupted.into()),
             // It takes no more: its status says whether that was a failure of its own.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => match self.child.wait() {
-                0 => Err(error),
-                status => Err(io::Error::other(CommandEnded(status))),
-            },
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Err(io::Error::other(CommandEnded(self.child.wait())))
+            }
             other => other,
         }
     }
@@ -185,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_command_that_fails_before_it_has_everything_says_so_by_its_status() {
-        for (command, told) in [("exit 7", Some(7)), ("exit 0", None)] {
+        for (command, told) in [("exit 7", Some(7)), ("exit 0", Some(0)), ("exec <&-; sleep 0.01", Some(0))] {
             let (mut feed, _, _leash) = start(&line(command));
             let error = loop {
                 if let Err(error) = feed.write(&[0; 4096]) {

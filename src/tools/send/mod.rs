@@ -304,7 +304,10 @@ impl Send {
         self.leave_at = Some(ctx.now + time);
         if let Some(key) = self.key {
             match ctx.node.session(key) {
-                Some(session) => session.close(code),
+                Some(session) => match &self.result {
+                    Some(Err(ToolError::Command(status))) => session.close_failed(*status),
+                    _ => session.close(code),
+                },
                 None => ctx.node.release(ctx.now, key),
             }
         }

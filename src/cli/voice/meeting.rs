@@ -1,0 +1,201 @@
+//! Words on the way to a peer: relays that fail, waiting, and what is not there.
+
+use super::connect::{self, CHECK_NAME, advice, not_served};
+use super::{Role, Voice};
+use crate::cli::progress::Audience;
+use crate::cli::report::{Fault, Format, Level, chain};
+use crate::identity::PeerId;
+use crate::run::event_loop::{Down, Sharing};
+
+impl Voice<'_> {
+    /// Why nothing was met will be said by the end, and soon.
+    fn is_about_to_end(&self) -> bool {
+        self.ends_soon && self.met.is_none()
+    }
+
+    /// Whether a warning has been read by whoever reads the error.
+    fn warns_in_words(&self) -> bool {
+        self.report.format() == Format::Text && self.report.shows(Level::Warning)
+    }
+
+    /// The first break of a path is worth a line, and so is a relay that will not have us, or is not the one that it was;
+    /// every further try until it is back is not.
+    pub(super) fn relay_down(&mut self, relay: &str, why: Down, error: Option<&std::io::Error>) {
+        let what = connect::down(why);
+        let text = match error {
+            Some(error) => format!("relay {relay} {what}: {}", chain(error)),
+            None => format!("relay {relay} {what}"),
+        };
+        if !self.relay.handle_down(relay, why, (&text, self.is_about_to_end())) {
+            return self.info(&text);
+        }
+        self.warn(&text);
+        if let Some(advice) = advice(why, &self.me) {
+            self.report.advise(&advice);
+        }
+    }
+
+    /// No relay could be used until the end.
+    pub(super) fn no_relay(&self, why: Down, fault: Fault) -> Fault {
+        match self.relay.reason(why) {
+            None => fault,
+            Some(text) if self.warns_in_words() && self.relay.has_said(text) => {
+                Fault { message: "no relay could be used in time".to_owned(), hints: Vec::new(), ..fault }
+            }
+            Some(text) => Fault { message: format!("no relay could be used: {text}"), ..fault },
+        }
+    }
+
+    /// Another process with our key receives the same.
+    pub(super) fn shared(&mut self, app: &str, how: Sharing, relay: &str) {
+        match connect::shared(self.verb, app, how, relay) {
+            Some((text, hints)) => {
+                self.warn(&text);
+                hints.iter().for_each(|hint| self.report.advise(hint));
+            }
+            // The end tells, and is about this.
+            None => self.about = (None, app.to_owned()),
+        }
+    }
+
+    /// What is said of a peer that was met by this application, and has left.
+    fn left(&self, peer: &PeerId, app: &str) -> Option<String> {
+        let was_met = self.met.as_ref().is_some_and(|(who, what)| (who, what.as_str()) == (peer, app));
+        let (name, doer) = (self.name(peer), self.verb.doer());
+        was_met.then(|| format!("{name}:{app}: {doer} has left; waiting for it to come back"))
+    }
+
+    /// The peer is not there yet, or no more.
+    pub(super) fn waiting(&mut self, peer: &PeerId, app: &str) {
+        if let Some(text) = self.left(peer, app) {
+            if self.said.insert(text.clone()) {
+                self.warn(&text);
+            }
+            return;
+        }
+        // Somebody who watches wonders; a log need not know before it has taken a while.
+        let watched = matches!(self.audience, Audience::Terminal);
+        let level = if watched { Level::Notice } else { Level::Info };
+        self.say(level, &format!("waiting for {}:{app}", self.name(peer)));
+    }
+
+    fn absence(&self, peer: &PeerId, app: &str) -> String {
+        let name = self.name(peer);
+        format!("{name}:{app}: {}", not_served(self.verb, &name, Some(app)))
+    }
+
+    /// The peer is there, but what was called is not.
+    pub(super) fn not_served(&mut self, peer: &PeerId, app: &str) {
+        if self.left(peer, app).is_some() {
+            return self.waiting(peer, app);
+        }
+        let text = self.absence(peer, app);
+        if self.role != Role::Asks && !self.is_about_to_end() && self.said.insert(text.clone()) {
+            self.warn(&format!("{text}; waiting for it"));
+            self.report.advise(CHECK_NAME);
+        }
+    }
+
+    /// It was not until the end.
+    pub(super) fn never_served(&self, fault: Fault) -> Fault {
+        let (Some(peer), app) = &self.about else { return fault };
+        if !self.said.contains(&fault.message) || !self.warns_in_words() {
+            return fault;
+        }
+        let message = format!("{}:{app}: it was not there in time", self.name(peer));
+        Fault { message, hints: Vec::new(), ..fault }
+    }
+
+    /// It takes long, and nobody has seen anything of it.
+    pub(super) fn still_waiting(&mut self) {
+        let is_news = self.said.insert(self.state.clone()) || self.role != Role::Serves;
+        if self.waits && is_news && !matches!(self.audience, Audience::Terminal) {
+            self.say(Level::Notice, &self.state);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connect::down;
+    use super::super::tests::spoken;
+    use crate::cli::report::Verbosity;
+    use crate::identity::PeerId;
+    use crate::names::{AppName, RelayAddress};
+    use crate::run::event_loop::{Down, Failure, Notice, ToolError};
+    use std::time::Duration;
+
+    const BRIEF: Duration = Duration::from_secs(5);
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn shop() -> PeerId {
+        PeerId::from_bytes([1; 32])
+    }
+
+    fn relay() -> RelayAddress {
+        format!("{}@relay.example", shop()).parse().expect("an address")
+    }
+
+    /// The lines of a tool that calls `shop:x`, hears this, and ends by that.
+    fn lines(patience: Duration, notices: &[Notice<'_>], end: Failure) -> Vec<String> {
+        let app: AppName = "x".parse().expect("a name");
+        let mut error = Vec::new();
+        let text = spoken(Verbosity::Normal, Some(patience), |voice| {
+            let mut voice = voice.of_dialler((shop(), &app)).of_transfer();
+            notices.iter().for_each(|notice| voice.hear(notice));
+            let fault = voice.fault(&ToolError::Node(end));
+            error.push(format!("error: {}", fault.message));
+            error.extend(fault.hints.iter().map(|hint| format!("hint: {hint}")));
+        });
+        let before = text.lines().map(|line| line.trim_start_matches("vp-test: ").to_owned());
+        before.chain(error).collect()
+    }
+
+    fn starts(lines: &[String]) -> Vec<&str> {
+        lines.iter().map(|line| line.split(':').next().unwrap_or_default()).collect()
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_once_by_a_warning_or_by_the_end() {
+        let absent = [Notice::NotServed(shop(), "x")];
+        let brief = lines(BRIEF, &absent, Failure::NotServed);
+        assert_eq!(starts(&brief), ["error", "hint"], "{brief:?}");
+        assert!(
+            brief[0].contains("shop:x: shop is there, but nothing there receives 'x', or not from us"),
+            "{brief:?}"
+        );
+        let long = lines(LONG, &absent, Failure::NotServed);
+        assert_eq!(starts(&long), ["warning", "hint", "error"], "{long:?}");
+        assert_eq!(long[2], "error: shop:x: it was not there in time");
+    }
+
+    #[test]
+    fn a_relay_that_fails_is_told_of_once_by_a_warning_or_by_the_end() {
+        let relay = relay();
+        for (why, hints) in [(Down::Unreachable, 0), (Down::Mute, 1)] {
+            let notices = [Notice::Dialling(&relay), Notice::RelayDown(&relay, why, None), Notice::Dialling(&relay)];
+            let reason = format!("relay {relay} {}", down(why));
+            let brief = lines(BRIEF, &notices, Failure::NoRelay(why));
+            assert_eq!((brief.len(), &brief[0]), (1 + hints, &format!("error: no relay could be used: {reason}")));
+            let long = lines(LONG, &notices, Failure::NoRelay(why));
+            assert_eq!((long.len(), &long[0]), (2 + hints, &format!("warning: {reason}")));
+            assert_eq!(long[1 + hints], "error: no relay could be used in time");
+        }
+    }
+
+    #[test]
+    fn a_relay_that_says_nothing_until_the_end_is_named() {
+        let (relay, at) = (relay(), "127.0.0.1:1".parse().expect("an address"));
+        let mute = lines(BRIEF, &[Notice::Dialling(&relay), Notice::Connected(at, at)], Failure::NoRelay(Down::Mute));
+        assert_eq!(starts(&mute), ["error", "hint"], "{mute:?}");
+        assert!(mute[0].contains(&format!("relay {relay} took the connection and said nothing")), "{mute:?}");
+    }
+
+    #[test]
+    fn who_was_met_and_is_gone_has_left_and_is_waited_for() {
+        let gone = [Notice::Up(shop(), "x"), Notice::Waiting(shop(), "x"), Notice::NotServed(shop(), "x")];
+        let said = lines(BRIEF, &gone, Failure::PeerAbsent);
+        assert_eq!(said[0], "warning: shop:x: the receiver has left; waiting for it to come back");
+        assert_eq!(starts(&said)[1..], ["error", "hint"], "{said:?}");
+    }
+}
