@@ -17,6 +17,7 @@
 //! | [`noise`] | the handshake and the sealed channel |
 //! | [`wire`] | bytes on which both ends of a link agree; limits, close codes |
 //! | [`link`] | frames between a client and its relay; when a link is dead |
+//! | [`lane`] | records end to end over one pipe, and what must be sent again when it breaks |
 //! | [`session`] | streams end to end, over lanes that die and are replaced |
 //! | [`relay`] | what a relay decides |
 //! | [`node`] | what a client decides |
@@ -51,6 +52,7 @@
 
 pub mod cli;
 pub mod identity;
+pub mod lane;
 pub mod link;
 pub mod names;
 pub mod net;

@@ -31,16 +31,17 @@ const FORBIDDEN_IN_CORE: [&str; 19] = [
 ];
 
 /// Pure folders, which tests and fuzzers can drive without a system under them.
-const CORE: [&str; 9] = ["identity", "names", "noise", "wire", "link", "session", "relay", "node", "ports"];
+const CORE: [&str; 10] = ["identity", "names", "noise", "wire", "link", "lane", "session", "relay", "node", "ports"];
 
 /// Who may use whom. A folder may always use itself.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("identity", &[]),
     ("names", &["identity"]),
     ("noise", &["names", "identity"]),
     ("wire", &["names", "identity"]),
     ("link", &["noise", "wire", "names", "identity"]),
-    ("session", &["link", "noise", "wire", "names", "identity"]),
+    ("lane", &["link", "noise", "wire", "names", "identity"]),
+    ("session", &["lane", "noise", "wire", "names", "identity"]),
     ("relay", &["link", "wire", "noise", "names", "identity"]),
     ("node", &["session", "link", "wire", "noise", "names", "identity"]),
     ("ports", &["names", "identity"]),
@@ -476,6 +477,7 @@ fn planted_violations_are_found() {
         ("relay/a.rs", "fn f() {\n    eprintln!(\"x\");\n}\n", "the core names println!("),
         ("link/a.rs", "use bincode::config;\n", "only wire/control.rs names bincode"),
         ("wire/a.rs", "use crate::session::Session;\n", "wire may not use session"),
+        ("lane/a.rs", "use crate::session::frame::Frame;\n", "lane may not use session"),
         ("net/a.rs", "fn f() -> crate::identity::PeerId {\n", "net may not use identity"),
         ("wire/a.rs", "use std::{collections::BTreeMap, net::{IpAddr, TcpStream}};\n", "the core names std::net::Tcp"),
         ("wire/mod.rs", "use super::session::Session;\n", "wire may not use session"),

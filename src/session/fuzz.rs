@@ -4,7 +4,8 @@
 //! other, what is read must be what was written, and when the faults stop everything must arrive. [`fuzz_session_peer`]
 //! puts a hostile peer with genuine keys at the other end: whatever it sends may end the session and nothing else.
 
-use super::{Event, Role, Session, SessionError, SessionSecret, Times};
+use super::{Event, Role, Session, SessionError, Times};
+use crate::lane::SessionSecret;
 use crate::noise::{JoinInitiator, JoinResponder, Opener, Sealer, Suite};
 use crate::wire::CloseCode;
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;

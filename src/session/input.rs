@@ -1,9 +1,9 @@
 //! What comes out of a lane: records into frames, frames into what they mean.
 
-use super::buffers;
 use super::canary::Canary;
 use super::frame::Frame;
 use super::{Event, Session, SessionError};
+use crate::lane::COPY_BELOW;
 use std::time::Instant;
 
 /// Commands that may wait for a lane: four for each stream that the two sides may have. Only a peer that calls for answers
@@ -61,7 +61,7 @@ impl Session {
         while at < length {
             let (frame, next) = Frame::decode(&record[..length], at).map_err(|_| "sent a malformed frame")?;
             at = next;
-            let large = matches!(&frame, Frame::Stream { at, .. } if at.len() >= buffers::COPY_BELOW);
+            let large = matches!(&frame, Frame::Stream { at, .. } if at.len() >= COPY_BELOW);
             if large && at != length {
                 // Its buffer goes to the application, so nothing may follow in the record; nobody has reason to.
                 return Err("sent frames behind a large piece");

@@ -10,8 +10,8 @@
 //! Message 1 may be a replay: it proves knowledge of the key at some time. So it changes nothing but the set of
 //! unconfirmed lanes, of which there is one.
 
-use super::lane::{Lane, Retained};
 use super::{DEAD_LANES_KEPT, Role, Session, SessionError};
+use crate::lane::{Lane, Retained};
 use crate::noise::{ExpectJoinReply, HandshakeError, JoinInitiator, JoinResponder, Suite};
 use std::time::Instant;
 

@@ -17,7 +17,6 @@
 //! Grammar: `handle_*` tells facts, verbs command, `poll_*` drains, time is an argument.
 
 mod budget;
-mod buffers;
 pub mod canary;
 pub mod frame;
 #[doc(hidden)]
@@ -25,29 +24,23 @@ pub mod frame;
 pub mod fuzz;
 mod input;
 mod join;
-mod lane;
 mod output;
 mod recv;
-mod secret;
 mod send;
 mod streams;
 mod window;
 
 pub use budget::{Budget, GROWTH_MAX};
-pub use buffers::BUFFER_BYTES;
 #[cfg(feature = "fuzzing")]
 pub use join::fuzz_acks;
 pub use join::{JoinAnswer, JoinRefused, PendingJoin};
-pub use lane::LaneError;
-pub use secret::SessionSecret;
 pub use streams::Half;
 
+use crate::lane::{Lane, Pool, Retained, SessionSecret};
 use crate::noise::{Opener, Sealer};
 use crate::wire::CloseCode;
 use budget::Share;
-use buffers::Pool;
 use canary::{Canary, Planted};
-use lane::{Lane, Retained};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -2,8 +2,8 @@
 
 use super::canary::Canary;
 use super::frame::Frame;
-use super::lane::{Lane, LaneError, Retained, wire_bytes};
 use super::{STREAMS_MAX, Session};
+use crate::lane::{Lane, LaneError, Retained, wire_bytes};
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::time::Instant;
 

@@ -7,9 +7,9 @@
 //!        └ put where it belongs by the application
 //! ```
 
-use super::buffers::{BUFFER_BYTES, COPY_BELOW, Piece, Pool};
 use super::window::Window;
 use super::{STREAM_WINDOW_MAX, STREAM_WINDOW_START};
+use crate::lane::{BUFFER_BYTES, COPY_BELOW, Piece, Pool};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};

@@ -4,8 +4,8 @@
 //! application ─▶ tail (filling) ─▶ ready (whole records) ─▶ lane
 //! ```
 
-use super::buffers::Pool;
 use super::frame::{STREAM_HEADER_BYTES, stream_header};
+use crate::lane::{Pool, Record};
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::collections::VecDeque;
 
@@ -14,12 +14,6 @@ const READY_MAX: usize = 4;
 
 /// What an interactive stream has under way at most: a keystroke, a query, a small answer.
 const BRIEF_BYTES: usize = 4096;
-
-/// Plaintext of one record, ready to be sealed.
-pub struct Record {
-    pub buffer: Vec<u8>,
-    pub length: usize,
-}
 
 pub struct SendHalf {
     id: u32,

@@ -332,7 +332,7 @@ impl Session {
                 self.news.push_back(id);
             }
             self.news_due |= hurry;
-            self.news_at.get_or_insert(now + super::lane::ACK_DELAY);
+            self.news_at.get_or_insert(now + crate::lane::ACK_DELAY);
         }
     }
 

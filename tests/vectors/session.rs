@@ -3,10 +3,11 @@
 
 use super::{Text, counting, hkdf, settle};
 use std::time::{Duration, Instant};
+use vp::lane::SessionSecret;
 use vp::node::Claim;
 use vp::noise::{JoinInitiator, JoinResponder, Suite};
 use vp::session::frame::{Frame, encode_open, stream_header};
-use vp::session::{LANE_LIFE, Role, Session, SessionSecret, Times};
+use vp::session::{LANE_LIFE, Role, Session, Times};
 
 fn le32(number: u32) -> [u8; 4] {
     number.to_le_bytes()

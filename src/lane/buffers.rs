@@ -10,7 +10,7 @@ const KEPT_MAX: usize = 64;
 
 /// A stack of buffers: the last one given back is the warmest in the cache.
 #[derive(Default)]
-pub struct Pool {
+pub(crate) struct Pool {
     free: Vec<Vec<u8>>,
 }
 
@@ -28,8 +28,14 @@ impl Pool {
     }
 }
 
+/// Plaintext of one record, ready to be sealed.
+pub(crate) struct Record {
+    pub buffer: Vec<u8>,
+    pub length: usize,
+}
+
 /// Part of a buffer.
-pub struct Piece {
+pub(crate) struct Piece {
     pub buffer: Vec<u8>,
     pub start: usize,
     pub end: usize,
@@ -46,4 +52,4 @@ impl Piece {
 }
 
 /// Below this a piece is copied, so that a few bytes never pin a whole buffer.
-pub const COPY_BELOW: usize = BUFFER_BYTES / 4;
+pub(crate) const COPY_BELOW: usize = BUFFER_BYTES / 4;

@@ -6,8 +6,13 @@
 //!        acked ≤ sent;  (acked, sent] is retained, reliable records only
 //! ```
 
-use super::buffers::{BUFFER_BYTES, COPY_BELOW, Pool};
-use super::send::Record;
+mod buffers;
+mod first;
+
+pub use buffers::BUFFER_BYTES;
+pub(crate) use buffers::{COPY_BELOW, Piece, Pool, Record};
+pub use first::SessionSecret;
+
 use crate::link::heartbeat::{Heartbeat, Side};
 use crate::noise::{OpenError, Opener, SealError, Sealer};
 use crate::wire::limits::{RECORD_PLAINTEXT_MAX, RECORD_PREFIX_BYTES, RECORD_WIRE_MAX, TAG_BYTES};
@@ -18,10 +23,10 @@ use std::time::{Duration, Instant};
 /// a sender may always retain.
 const ACK_EVERY: u64 = 32;
 /// Longest wait before the other side is told: long enough to ride on an answer, short enough to free its buffers.
-pub const ACK_DELAY: Duration = Duration::from_millis(25);
+pub(crate) const ACK_DELAY: Duration = Duration::from_millis(25);
 
 /// The plaintext of a sent record, kept until the peer says that it took it.
-pub enum Retained {
+pub(crate) enum Retained {
     Large(Record),
     Small(Box<[u8]>),
 }
@@ -82,7 +87,7 @@ impl From<SealError> for LaneError {
     }
 }
 
-pub struct Lane {
+pub(crate) struct Lane {
     pub id: u32,
     pub born: Instant,
     pub is_old: bool,
@@ -254,7 +259,7 @@ fn wire_length(bytes: &[u8]) -> Result<Option<usize>, LaneError> {
 }
 
 /// Wire bytes of a record with `plaintext` bytes.
-pub fn wire_bytes(plaintext: usize) -> usize {
+pub(crate) fn wire_bytes(plaintext: usize) -> usize {
     RECORD_PREFIX_BYTES + plaintext + TAG_BYTES
 }
 
