@@ -7,14 +7,14 @@ use vp::ports::{service, socks};
 use vp::store::names::{TreePath, link_stays_inside};
 use vp::tools::ports::rmi;
 use vp::transfer::{BlockDecoder, decoder};
-use vp::{link, node, noise, relay, session, wire};
+use vp::{lane, link, node, noise, relay, session, wire};
 
 /// An entry: its name, which is also that of its target and its corpus, and what it does with bytes.
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries.
 pub const ENTRIES: [Entry; 27] = [
-    ("acks", session::fuzz_acks),
+    ("acks", lane::fuzz_counts),
     ("address", fuzz_address),
     ("answer", answer),
     ("block", block),

@@ -113,20 +113,20 @@ impl Session {
 
     /// Whether writers must wait. Asks for more room first, if it is the budget that bounds it.
     pub(super) fn is_retention_full(&mut self) -> bool {
-        while self.retained_bytes >= self.retention_granted
-            && self.retained_bytes < self.retention_cap()
+        while self.ledger.retained_bytes() >= self.retention_granted
+            && self.ledger.retained_bytes() < self.retention_cap()
             && self.share.take(RETENTION_STEP)
         {
             self.retention_granted += RETENTION_STEP;
         }
-        self.retained_bytes >= self.retention_max()
+        self.ledger.retained_bytes() >= self.retention_max()
     }
 
     /// Room that is not used any more is for others. One step of it stays, so that a path that needs it does not ask anew
     /// for each record.
     pub(super) fn shrink_retention(&mut self) {
         while self.retention_granted > RETENTION_START
-            && self.retention_granted >= self.retained_bytes + 2 * RETENTION_STEP
+            && self.retention_granted >= self.ledger.retained_bytes() + 2 * RETENTION_STEP
         {
             self.retention_granted -= RETENTION_STEP;
             self.share.give_back(RETENTION_STEP);

@@ -31,7 +31,7 @@ fn press(session: &mut Session) {
     }
     session.received_bytes = 0;
     for _ in 0..20 {
-        session.retained_bytes = session.retention_granted;
+        session.ledger.set_retained_bytes(session.retention_granted);
         session.is_retention_full();
     }
 }
@@ -45,7 +45,7 @@ fn one_session_grows_to_its_full_windows_and_gives_them_back() {
     assert_eq!((session.retention_granted, session.is_retention_full()), (RETENTION_MAX, true));
     assert_eq!(budget.left_bytes(), GROWTH_MAX - 79 * MIB);
     // What is acknowledged need not be retained, and its room is for others at once.
-    session.retained_bytes = 0;
+    session.ledger.set_retained_bytes(0);
     session.shrink_retention();
     assert_eq!(session.retention_granted, RETENTION_STEP);
     assert_eq!(budget.left_bytes(), GROWTH_MAX - 43 * MIB);
@@ -146,7 +146,7 @@ fn with_nothing_left_streams_still_move_past_one_that_nobody_reads() {
         assert!(ends.1.held_bytes() <= STREAM_WINDOW_START, "{}", ends.1.held_bytes());
         let size = ends.1.session_window.size();
         assert!(if bytes == 0 { size == window } else { size >= window }, "{size}");
-        assert!(ends.0.retained_bytes <= RETENTION_START, "{}", ends.0.retained_bytes);
+        assert!(ends.0.ledger.retained_bytes() <= RETENTION_START, "{}", ends.0.ledger.retained_bytes());
     }
 }
 
@@ -181,7 +181,7 @@ fn a_stream_alone_grows_as_if_its_session_did_not_bound_it() {
     let mut unbounded: Option<Window> = None;
     exchange_watched(&mut now, &mut ends, 30, &[id], id, |session, now, moved| {
         let window = unbounded.get_or_insert_with(|| Window::new(now, STREAM_WINDOW_START, STREAM_WINDOW_MAX));
-        window.handle_consumed(now, session.round_trip, u64::try_from(moved).unwrap(), |_| true);
+        window.handle_consumed(now, session.lanes.round_trip(), u64::try_from(moved).unwrap(), |_| true);
         assert_eq!(session.streams[&id].recv.window_size(), window.size(), "{moved}");
     });
     assert_eq!(ends.1.streams[&id].recv.window_size(), STREAM_WINDOW_MAX);

@@ -5,7 +5,7 @@
 //! puts a hostile peer with genuine keys at the other end: whatever it sends may end the session and nothing else.
 
 use super::{Event, Role, Session, SessionError, Times};
-use crate::lane::SessionSecret;
+use crate::lane::JoinSecret;
 use crate::noise::{JoinInitiator, JoinResponder, Opener, Sealer, Suite};
 use crate::wire::CloseCode;
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
@@ -377,7 +377,7 @@ pub fn fuzz_session_join(data: &[u8]) {
     let (_, keys) = channel();
     let mut session = Session::new(now, Role::Responder, &EXPORT, keys, TIMES);
     let _ = session.handle_bytes(now, 0, data);
-    let secret = SessionSecret::derive(&EXPORT);
+    let secret = JoinSecret::derive(&EXPORT);
     let payload = &data[..data.len().min(1024)];
     let made = JoinInitiator::start(Suite::AesGcm, secret.join_psk(), &secret.rendezvous(), payload);
     if let Ok((_, message)) = made

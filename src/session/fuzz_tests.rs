@@ -67,17 +67,17 @@ fn a_writer_that_waits_for_retention_hears_of_what_a_join_settles() {
     pair.deliver(0, usize::MAX);
     // The peer has all of it, and its acknowledgement never comes. Meanwhile retention is full.
     let session = &mut pair.ends[0].session;
-    let more = RETENTION_MAX - session.retained_bytes;
-    assert!(more < RETENTION_MAX);
-    session.retained_bytes += more;
+    let held = session.ledger.retained_bytes();
+    assert!(held > 0);
+    session.ledger.set_retained_bytes(RETENTION_MAX);
     assert_eq!(session.write(id, &[7; 10]), 0);
-    session.retained_bytes -= more;
+    session.ledger.set_retained_bytes(held);
     while session.poll_touched().is_some() {}
     pair.cut(0);
     pair.join(255);
     (0..3).for_each(|_| exchange(&mut pair));
     let session = &mut pair.ends[0].session;
-    assert_eq!((session.retained_bytes, session.poll_touched()), (0, Some(id)));
+    assert_eq!((session.ledger.retained_bytes(), session.poll_touched()), (0, Some(id)));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn writers_wait_while_much_is_held_and_hear_when_it_is_consumed() {
     let now = pair.now;
     let session = &mut pair.ends[1].session;
     session.received_bytes += 40 << 20;
-    session.retained_bytes = SESSION_BYTES_MAX - (40 << 20) - 1;
+    session.ledger.set_retained_bytes(SESSION_BYTES_MAX - (40 << 20) - 1);
     assert_eq!(session.write(id, b"fits"), 0, "one byte is held");
     while session.poll_touched().is_some() {}
     session.received_bytes -= 40 << 20;
@@ -105,14 +105,14 @@ fn flood(record: impl Fn(u32) -> Vec<u8>, reads: bool) -> usize {
     let ((mut sealer, _), keys) = channel();
     let mut session = Session::new(now, Role::Responder, &EXPORT, keys, TIMES);
     // As if data that nobody acknowledges had used up what may be held.
-    session.retained_bytes = RETENTION_MAX;
+    session.ledger.set_retained_bytes(RETENTION_MAX);
     for n in 0..1000 {
         let plain = record(n);
         let mut wire = u16::try_from(plain.len() + 16).unwrap().to_be_bytes().to_vec();
         sealer.seal_into(&plain, &mut wire).unwrap();
         if let Err(error) = session.handle_bytes(now, 0, &wire) {
             assert_eq!(error, SessionError::PeerMisbehaved("asked for more answers than it takes"));
-            return session.control.iter().map(Vec::len).sum::<usize>() + session.retained_bytes;
+            return session.control.iter().map(Vec::len).sum::<usize>() + session.ledger.retained_bytes();
         }
         while let Some(event) = session.poll_event() {
             if let Event::StreamOpened { id, .. } = event {

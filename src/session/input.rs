@@ -20,12 +20,11 @@ impl Session {
         let mut at = 0;
         let mut record = self.pool.take();
         while at < input.len() {
-            let Some(lane) = self.lanes.get_mut(&lane_id) else { break };
-            lane.heartbeat.handle_received(now);
-            match lane.open(&input[at..], &mut record) {
-                Ok((used, opened)) => {
-                    at += used;
-                    if let Some(length) = opened {
+            let Some(lane) = self.lanes.get(lane_id) else { break };
+            match lane.open(now, &input[at..], &mut record) {
+                Ok(opened) => {
+                    at += opened.used;
+                    if let Some(length) = opened.record {
                         let result = self.handle_record(now, lane_id, &mut record, length);
                         if let Err(what) = result {
                             self.failed = Some(SessionError::PeerMisbehaved(what));
@@ -34,18 +33,13 @@ impl Session {
                     }
                 }
                 Err(_) => {
-                    self.kill_lane(now, lane_id);
+                    self.lanes.kill(now, lane_id, &mut self.ledger);
                     break;
                 }
             }
         }
         self.pool.give(record);
         Ok(())
-    }
-
-    pub(super) fn kill_lane(&mut self, now: Instant, lane: u32) {
-        self.drop_lane(now, lane);
-        self.dead_lanes.push_back(lane);
     }
 
     fn handle_record(
@@ -55,8 +49,10 @@ impl Session {
         record: &mut Vec<u8>,
         length: usize,
     ) -> Result<(), &'static str> {
-        self.heard = true;
-        self.confirm(now, lane_id);
+        if self.lanes.handle_record(now, lane_id, &mut self.ledger) {
+            let counts = self.ledger.take_join_counts();
+            self.settle_dead(counts);
+        }
         let (mut at, mut reliable) = (0, false);
         while at < length {
             let (frame, next) = Frame::decode(&record[..length], at).map_err(|_| "sent a malformed frame")?;
@@ -69,8 +65,8 @@ impl Session {
             reliable |= self.handle_frame(now, lane_id, frame, record)?;
         }
         if reliable {
-            if let Some(lane) = self.lanes.get_mut(&lane_id) {
-                lane.handle_taken(now);
+            if let Some(lane) = self.lanes.get(lane_id) {
+                lane.taken.note_reliable(now);
             }
         }
         if self.control.len() > CONTROL_MAX {
@@ -126,13 +122,13 @@ impl Session {
                 return Ok(false);
             }
             Frame::Ping(token) => {
-                if let Some(lane) = self.lanes.get_mut(&lane) {
-                    lane.pong = Some(token);
+                if let Some(lane) = self.lanes.get(lane) {
+                    lane.path.handle_ping(token);
                 }
                 return Ok(false);
             }
             Frame::Pong(token) => {
-                self.handle_pong(now, lane, token);
+                self.lanes.handle_pong(now, lane, token);
                 return Ok(false);
             }
         }
@@ -141,12 +137,9 @@ impl Session {
 
     fn handle_lane_ack(&mut self, lane: u32, records: u64) -> Result<(), &'static str> {
         let records = if self.planted.is(Canary::AckOffByOne) { records + 1 } else { records };
-        if let Some(lane) = self.lanes.get_mut(&lane) {
-            match lane.handle_ack(&mut self.pool, records) {
-                Ok(freed) => {
-                    self.retained_bytes -= freed;
-                    self.touch_waiting();
-                }
+        if let Some(lane) = self.lanes.get(lane) {
+            match self.ledger.handle_ack(&mut self.pool, lane, records) {
+                Ok(()) => self.touch_waiting(),
                 Err(_) if self.planted.is(Canary::AckOffByOne) => {}
                 Err(what) => return Err(what),
             }
@@ -154,17 +147,9 @@ impl Session {
         Ok(())
     }
 
-    fn handle_pong(&mut self, now: Instant, lane: u32, token: u32) {
-        let Some(lane) = self.lanes.get_mut(&lane) else { return };
-        if let Some((_, asked)) = lane.ping_sent.take_if(|(sent, _)| *sent == token) {
-            let sample = now.duration_since(asked);
-            self.round_trip = Some(self.round_trip.map_or(sample, |shortest| shortest.min(sample)));
-        }
-    }
-
     fn hurry_ack(&mut self, lane: u32) {
-        if let Some(lane) = self.lanes.get_mut(&lane) {
-            lane.hurry_ack();
+        if let Some(lane) = self.lanes.get(lane) {
+            lane.taken.hurry();
         }
     }
 }

@@ -30,18 +30,16 @@ mod send;
 mod streams;
 mod window;
 
+pub use crate::lane::{JoinAnswer, JoinRefused, PendingJoin};
 pub use budget::{Budget, GROWTH_MAX};
-#[cfg(feature = "fuzzing")]
-pub use join::fuzz_acks;
-pub use join::{JoinAnswer, JoinRefused, PendingJoin};
 pub use streams::Half;
 
-use crate::lane::{Lane, Pool, Retained, SessionSecret};
+use crate::lane::{JoinSecret, Lane, LaneTimes, Lanes, Ledger, Pool};
 use crate::noise::{Opener, Sealer};
 use crate::wire::CloseCode;
 use budget::Share;
 use canary::{Canary, Planted};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 use streams::Stream;
@@ -71,10 +69,6 @@ const TELL_MAX: u64 = 2 * 1024 * 1024;
 pub const STREAMS_MAX: u32 = 8192;
 /// Age at which a lane gives way to a fresh one with fresh keys. That is the rekey.
 pub const LANE_LIFE: Duration = Duration::from_secs(60 * 60);
-/// Records in one direction after which it does so as well: 64 GiB, if they are full.
-pub const LANE_RECORDS_MAX: u64 = 1 << 20;
-/// Dead lanes whose acknowledgements are remembered for the peer.
-pub const DEAD_LANES_KEPT: usize = 16;
 /// How long an end that has closed, and heard the peer close, keeps looking for a lane to settle the last records.
 pub const LINGER: Duration = Duration::from_secs(10);
 
@@ -151,25 +145,20 @@ pub struct Times {
 pub struct Session {
     role: Role,
     times: Times,
-    secret: SessionSecret,
+    secret: JoinSecret,
     streams: HashMap<u32, Stream>,
     brief: VecDeque<u32>,
     bulk: VecDeque<u32>,
     touched: VecDeque<u32>,
     next_stream: u32,
     next_peer_stream: u32,
-    lanes: BTreeMap<u32, Lane>,
-    next_lane: u32,
-    dead: BTreeMap<u32, VecDeque<(u64, Retained)>>,
-    taken_on_dead: BTreeMap<u32, u64>,
-    requeue: VecDeque<Retained>,
+    lanes: Lanes,
+    ledger: Ledger,
     control: VecDeque<Vec<u8>>,
     news: VecDeque<u32>,
     news_at: Option<Instant>,
     news_due: bool,
-    join_acks: Vec<(u32, u64)>,
     share: Share,
-    retained_bytes: usize,
     retention_granted: usize,
     retention_was_full: bool,
     sent_bytes: u64,
@@ -180,15 +169,11 @@ pub struct Session {
     session_window: Window,
     session_limit: u64,
     tell_limits: bool,
-    round_trip: Option<Duration>,
-    no_lane_since: Option<Instant>,
     closing: Option<u16>,
     close_queued: bool,
     peer_closed: Option<u16>,
     lingered: bool,
-    heard: bool,
     failed: Option<SessionError>,
-    dead_lanes: VecDeque<u32>,
     events: VecDeque<Event>,
     pool: Pool,
     scratch: Vec<u8>,
@@ -202,25 +187,20 @@ impl Session {
         let mut session = Session {
             role,
             times,
-            secret: SessionSecret::derive(export),
+            secret: JoinSecret::derive(export),
             streams: HashMap::new(),
             brief: VecDeque::new(),
             bulk: VecDeque::new(),
             touched: VecDeque::new(),
             next_stream: first,
             next_peer_stream: 1 - first,
-            lanes: BTreeMap::new(),
-            next_lane: 1,
-            dead: BTreeMap::new(),
-            taken_on_dead: BTreeMap::new(),
-            requeue: VecDeque::new(),
+            lanes: Lanes::new(LaneTimes { dead: times.dead_time, life: times.lane_life }),
+            ledger: Ledger::default(),
             control: VecDeque::new(),
             news: VecDeque::new(),
             news_at: None,
             news_due: false,
-            join_acks: Vec::new(),
             share: Share::of(&Budget::default()),
-            retained_bytes: 0,
             retention_granted: RETENTION_START,
             retention_was_full: false,
             sent_bytes: 0,
@@ -231,25 +211,20 @@ impl Session {
             session_window: Window::new(now, SESSION_WINDOW_START, SESSION_WINDOW_MAX),
             session_limit: SESSION_WINDOW_START,
             tell_limits: false,
-            round_trip: None,
-            no_lane_since: None,
             closing: None,
             close_queued: false,
             peer_closed: None,
             lingered: false,
-            heard: false,
             failed: None,
-            dead_lanes: VecDeque::new(),
             events: VecDeque::new(),
             pool: Pool::default(),
             scratch: Vec::new(),
             planted: Planted::default(),
         };
-        let mut lane = Lane::new(now, 0, keys, times.dead_time);
+        let lane = Lane::new(now, 0, keys, times.dead_time);
         // The responder has seen the initiator's last handshake message; the initiator waits for a first record, so that it
         // never says anything to a peer that may not have heard of this session.
-        lane.confirmed = role == Role::Responder;
-        session.add_lane(now, lane);
+        session.add_lane(now, if role == Role::Responder { lane.confirmed() } else { lane });
         session
     }
 
@@ -269,15 +244,8 @@ impl Session {
         self.role
     }
 
-    fn add_lane(&mut self, now: Instant, mut lane: Lane) {
-        // A ping at once: it confirms the lane to a responder and measures the path.
-        let token = lane.id;
-        lane.ping_sent = Some((token, now));
-        lane.ping_due = true;
-        self.next_lane = self.next_lane.max(lane.id + 1);
-        self.lanes.insert(lane.id, lane);
-        self.no_lane_since = None;
-        self.round_trip = None;
+    fn add_lane(&mut self, now: Instant, lane: Lane) {
+        self.lanes.add(lane);
         if !self.planted.is(Canary::NoSnapshot) {
             self.tell_limits = true;
             let ids: Vec<u32> = self.streams.keys().copied().collect();
@@ -292,39 +260,28 @@ impl Session {
 
     /// Whether the lane has been used long enough: the initiator should join with a fresh one while this one still works.
     pub fn wants_fresh_lane(&self) -> bool {
-        let worn = |lane: &Lane| lane.is_old || lane.records() >= LANE_RECORDS_MAX;
-        self.role == Role::Initiator && self.lanes.values().all(worn) && self.has_lane() && self.closing.is_none()
+        self.role == Role::Initiator && self.lanes.are_worn() && self.closing.is_none()
     }
 
     /// Whether a record of the peer ever came in: for an initiator, that the peer knows of the session; for a responder,
     /// that the initiator knows that.
     pub fn is_heard(&self) -> bool {
-        self.heard
+        self.lanes.is_heard()
     }
 
     /// Whether a lane is there and its other end has shown itself.
     pub fn is_confirmed(&self, lane: u32) -> bool {
-        self.lanes.get(&lane).is_some_and(|lane| lane.confirmed)
+        self.lanes.is_confirmed(lane)
     }
 
     /// Whether a lane is there.
     pub fn has_lane(&self) -> bool {
-        !self.lanes.is_empty()
+        self.lanes.has_any()
     }
 
     /// The lane's circuit is gone. What it had under way waits for the next lane.
     pub fn drop_lane(&mut self, now: Instant, lane: u32) {
-        let Some(lane) = self.lanes.remove(&lane) else { return };
-        self.taken_on_dead.insert(lane.id, lane.taken);
-        while self.taken_on_dead.len() > DEAD_LANES_KEPT {
-            self.taken_on_dead.pop_first();
-        }
-        if !lane.everything_acked() {
-            self.dead.insert(lane.id, lane.into_retained());
-        }
-        if self.lanes.is_empty() {
-            self.no_lane_since = Some(now);
-        }
+        self.lanes.drop(now, lane, &mut self.ledger);
     }
 
     /// The peer's process has let go of the session. After its CLOSE that is no accident: nobody is left to tell of ours.
@@ -334,12 +291,12 @@ impl Session {
 
     /// The shortest round trip since the newest lane came, if one was measured: what the path takes when nothing queues on it.
     pub fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+        self.lanes.round_trip()
     }
 
     /// A lane that died in here: its circuit is of no more use.
     pub fn poll_dead_lane(&mut self) -> Option<u32> {
-        self.dead_lanes.pop_front()
+        self.lanes.poll_dead()
     }
 
     /// A stream with news since it was last asked for: bytes to read, an end, room to write again, or all consumed. With
@@ -362,41 +319,26 @@ impl Session {
         if self.failed.is_some() {
             return None;
         }
-        let lanes = self.lanes.values().flat_map(|lane| [Some(lane.heartbeat.deadline()), lane.ack_at()]);
-        let expiry = self.no_lane_since.map(|since| since + self.times.resume_timeout);
-        let linger = self.linger_until();
-        let ages = self.lanes.values().filter(|lane| !lane.is_old && self.role == Role::Initiator);
-        let worn = ages.map(|lane| lane.born + self.times.lane_life).min();
+        let expiry = self.lanes.none_since().map(|since| since + self.times.resume_timeout);
+        let worn = self.lanes.next_worn().filter(|_| self.role == Role::Initiator);
         let news = self.news_at.filter(|_| self.has_lane());
-        lanes.chain([expiry, news, linger, worn]).flatten().min()
+        [self.lanes.next_timeout(), expiry, news, self.linger_until(), worn].into_iter().flatten().min()
     }
 
     /// Both ends want to end and no lane is left to say so: the other is most likely gone.
     fn linger_until(&self) -> Option<Instant> {
         let both = self.peer_closed.is_some() && self.closing.is_some() && !self.lingered;
-        self.no_lane_since.filter(|_| both).map(|since| since + LINGER)
+        self.lanes.none_since().filter(|_| both).map(|since| since + LINGER)
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
-        let dead: Vec<u32> =
-            self.lanes.iter().filter(|(_, lane)| lane.heartbeat.is_dead(now)).map(|(id, _)| *id).collect();
-        for id in dead {
-            self.kill_lane(now, id);
-        }
+        self.lanes.handle_timeout(now, &mut self.ledger);
         if self.news_at.take_if(|at| *at <= now).is_some() {
             self.news_due = true;
         }
-        for lane in self.lanes.values_mut() {
-            lane.handle_timeout(now);
-            lane.is_old |= now >= lane.born + self.times.lane_life;
-            if lane.heartbeat.take_ping(now) {
-                lane.ping_sent = Some((lane.id, now));
-                lane.ping_due = true;
-            }
-        }
         self.lingered |= self.linger_until().is_some_and(|at| at <= now);
-        let expired = self.no_lane_since.is_some_and(|since| now >= since + self.times.resume_timeout);
+        let expired = self.lanes.none_since().is_some_and(|since| now >= since + self.times.resume_timeout);
         if expired && self.failed.is_none() {
             self.failed = Some(SessionError::Expired);
         }
@@ -405,7 +347,7 @@ impl Session {
 
     /// Whoever drives us was stopped for a while: silence counts from now on.
     pub fn handle_pause(&mut self, now: Instant) {
-        self.lanes.values_mut().for_each(|lane| lane.heartbeat.handle_pause(now));
+        self.lanes.handle_pause(now);
     }
 
     /// Ends the session: the last frame of this direction. With [`CloseCode::Done`] what was written before still goes out
@@ -434,7 +376,7 @@ impl Session {
     /// The peer knows that we closed, and what it waits for from us has gone out; or nobody is left to tell.
     pub fn is_over(&self) -> bool {
         let told = self.close_queued && self.has_lane() && self.everything_acked();
-        let owing = self.lanes.values().any(|lane| self.peer_closed.is_some() && lane.ack_due());
+        let owing = self.peer_closed.is_some() && self.lanes.owe_acks();
         (told && !owing) || self.lingered
     }
 
@@ -449,9 +391,6 @@ impl Session {
     }
 
     fn everything_acked(&self) -> bool {
-        self.control.is_empty()
-            && self.requeue.is_empty()
-            && self.dead.is_empty()
-            && self.lanes.values().all(Lane::everything_acked)
+        self.control.is_empty() && self.ledger.is_settled() && self.lanes.are_acknowledged()
     }
 }

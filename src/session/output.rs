@@ -37,23 +37,25 @@ impl Session {
     /// Appends whole records for a lane to `out`, at most `budget` bytes of them. Yields how many bytes that was; 0 when
     /// there is nothing to say or no room to say it.
     pub fn poll_output(&mut self, now: Instant, lane_id: u32, out: &mut Vec<u8>, budget: usize) -> usize {
-        let Some(mut lane) = self.lanes.remove(&lane_id) else { return 0 };
+        let Some(mut lane) = self.lanes.lend(lane_id) else { return 0 };
         let before = out.len();
         let mut room = Room { out, left: budget };
         // A joined lane carries nothing of a responder before its other end has shown that it is there.
-        let result = if lane.confirmed { self.fill(&mut lane, &mut room) } else { Ok(()) };
+        let result = if lane.is_confirmed() { self.fill(&mut lane, &mut room) } else { Ok(()) };
         let written = out.len() - before;
-        self.lanes.insert(lane_id, lane);
+        self.lanes.give_back(lane);
         if result.is_err() {
-            self.kill_lane(now, lane_id);
+            self.lanes.kill(now, lane_id, &mut self.ledger);
         }
         written
     }
 
     fn fill(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
         self.queue_close();
-        let something =
-            !self.requeue.is_empty() || !self.control.is_empty() || !self.brief.is_empty() || !self.bulk.is_empty();
+        let something = self.ledger.next_again().is_some()
+            || !self.control.is_empty()
+            || !self.brief.is_empty()
+            || !self.bulk.is_empty();
         if something || self.facts_due(lane) {
             self.send_facts(lane, room)?;
         }
@@ -61,10 +63,10 @@ impl Session {
             self.send_streams(lane, room)?;
         }
         self.send_again(lane, room)?;
-        if self.requeue.is_empty() {
+        if self.ledger.next_again().is_none() {
             self.send_control(lane, room)?;
         }
-        if self.requeue.is_empty() && self.control.is_empty() {
+        if self.ledger.next_again().is_none() && self.control.is_empty() {
             self.send_streams(lane, room)?;
         }
         Ok(())
@@ -81,7 +83,7 @@ impl Session {
     }
 
     fn facts_due(&self, lane: &Lane) -> bool {
-        lane.pong.is_some() || lane.ping_due || self.tells_limits() || self.news_due || lane.ack_due()
+        lane.path.is_due() || self.tells_limits() || self.news_due || lane.taken.is_due()
     }
 
     fn tells_limits(&self) -> bool {
@@ -95,16 +97,15 @@ impl Session {
         }
         let mut facts = std::mem::take(&mut self.scratch);
         facts.clear();
-        if let Some(token) = lane.pong.take() {
+        if let Some(token) = lane.path.take_pong() {
             Frame::Pong(token).encode(&mut facts);
         }
-        if std::mem::take(&mut lane.ping_due) {
-            Frame::Ping(lane.id).encode(&mut facts);
+        if let Some(token) = lane.path.take_ping() {
+            Frame::Ping(token).encode(&mut facts);
         }
-        if lane.has_ack_news() {
+        if lane.taken.has_news() {
             let ahead = u64::from(self.planted.is(Canary::AckAhead));
-            Frame::LaneAck { lane: lane.id, records: lane.taken + ahead }.encode(&mut facts);
-            lane.handle_told();
+            Frame::LaneAck { lane: lane.id, records: lane.taken.tell() + ahead }.encode(&mut facts);
         }
         self.news_facts(&mut facts, most);
         let limit = self.consumed_bytes + self.session_window.size();
@@ -136,13 +137,9 @@ impl Session {
     }
 
     fn send_again(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
-        while let Some(record) = self.requeue.pop_front() {
-            if !room.fits(record.bytes().len()) {
-                self.requeue.push_front(record);
-                break;
-            }
+        while let Some(record) = self.ledger.next_again().filter(|record| room.fits(record.bytes().len())) {
             room.seal(lane, record.bytes())?;
-            lane.retain(record);
+            self.ledger.keep_again(lane);
         }
         Ok(())
     }
@@ -150,8 +147,8 @@ impl Session {
     fn send_control(&mut self, lane: &mut Lane, room: &mut Room<'_>) -> Result<(), LaneError> {
         while let Some(first) = self.control.front().map(Vec::len) {
             // Commands wait longer than data before they wait for acknowledgements, but not for ever.
-            let spent =
-                self.is_retention_full() && self.retained_bytes >= self.retention_max().saturating_add(CONTROL_SLACK);
+            let spent = self.is_retention_full()
+                && self.ledger.retained_bytes() >= self.retention_max().saturating_add(CONTROL_SLACK);
             if !room.fits(first) || spent {
                 break;
             }
@@ -164,14 +161,9 @@ impl Session {
                 record.extend(self.control.pop_front().unwrap_or_default());
             }
             room.seal(lane, &record)?;
-            self.keep(lane, Retained::Small(record.into()));
+            self.ledger.keep(lane, Retained::Small(record.into()));
         }
         Ok(())
-    }
-
-    fn keep(&mut self, lane: &mut Lane, record: Retained) {
-        self.retained_bytes += record.held();
-        lane.retain(record);
     }
 
     /// Brief streams first, bulk in turn, a record each.
@@ -207,7 +199,7 @@ impl Session {
                 continue;
             }
             let record = Retained::new(&mut self.pool, record);
-            self.keep(lane, record);
+            self.ledger.keep(lane, record);
         }
         Ok(())
     }

@@ -192,7 +192,7 @@ impl Session {
 
     /// `count` bytes, read before, are where they belong. This is what the sender's exit status rests on.
     pub fn consume(&mut self, now: Instant, id: u32, count: usize) {
-        let trip = self.round_trip;
+        let trip = self.lanes.round_trip();
         let window_max = self.stream_window_max();
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.recv.cap_window(window_max);

@@ -216,7 +216,7 @@ macro_rules! constants {
 
 #[test]
 fn limits_are_the_constants() {
-    use vp::{identity, names, node, noise, session, session::frame, store::names as paths};
+    use vp::{identity, lane, names, node, noise, session, session::frame, store::names as paths};
     let mut found = BTreeMap::new();
     found.extend(
         constants!(u64::from; limits: VERSION CIRCUIT_WINDOW_START CIRCUIT_WINDOW_MAX CLIENT_WINDOW HEARTBEATS_PER_DEAD_TIME),
@@ -228,8 +228,10 @@ fn limits_are_the_constants() {
     found.extend(constants!(bytes; names: NAME_MAX));
     found.extend(constants!(bytes; noise: MESSAGE_1_BYTES MESSAGE_2_MAX CAPS_MAX));
     found.extend(constants!(u64::from; session: STREAM_WINDOW_START STREAM_WINDOW_MAX SESSION_WINDOW_START
-        SESSION_WINDOW_MAX STREAMS_MAX LANE_RECORDS_MAX));
-    found.extend(constants!(bytes; session: RETENTION_MAX SESSION_BYTES_MAX DEAD_LANES_KEPT));
+        SESSION_WINDOW_MAX STREAMS_MAX ));
+    found.extend(constants!(u64::from; lane: LANE_RECORDS_MAX));
+    found.extend(constants!(bytes; lane: DEAD_LANES_KEPT));
+    found.extend(constants!(bytes; session: RETENTION_MAX SESSION_BYTES_MAX));
     found.extend(constants!(seconds; session: LANE_LIFE LINGER));
     found.extend(constants!(bytes; frame: SERVICE_MAX));
     found.extend(constants!(seconds; node: TOMBSTONE_TIME));

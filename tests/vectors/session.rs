@@ -3,7 +3,7 @@
 
 use super::{Text, counting, hkdf, settle};
 use std::time::{Duration, Instant};
-use vp::lane::SessionSecret;
+use vp::lane::JoinSecret;
 use vp::node::Claim;
 use vp::noise::{JoinInitiator, JoinResponder, Suite};
 use vp::session::frame::{Frame, encode_open, stream_header};
@@ -160,7 +160,7 @@ fn joins_of_sessions() {
     let now = Instant::now();
     let (export, label) = (counting(EXPORT_FROM), b"vp/1 session");
     let (rendezvous, psk) = (hkdf(label, &export, b"rendezvous id"), hkdf(label, &export, b"join psk"));
-    let derived = SessionSecret::derive(&export);
+    let derived = JoinSecret::derive(&export);
     assert_eq!((derived.rendezvous().as_slice(), derived.join_psk()), (&rendezvous[..16], &psk));
     let mut text = Text::default();
     text.comment("What a session derives from its first handshake's export.");
@@ -224,7 +224,7 @@ fn the_library_joins_with_the_payload_of_the_vector() {
     initiator.handle_bytes(now, 0, &wire).expect("one record");
     initiator.drop_lane(now, 0);
     let (_, message) = initiator.start_join(Suite::AesGcm).expect("joins");
-    let secret = SessionSecret::derive(&counting(EXPORT_FROM));
+    let secret = JoinSecret::derive(&counting(EXPORT_FROM));
     let opened = JoinResponder::accept(Suite::AesGcm, secret.join_psk(), &secret.rendezvous(), &message);
     let (payload, ready) = opened.expect("authentic");
     assert_eq!(payload, good_joins()[0].1);
