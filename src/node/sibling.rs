@@ -47,7 +47,12 @@ fn caps(older: bool, exclusive: bool) -> [u8; 2] {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     Wanted,
-    Asked,
+    /// Under way. What it says counts until it is answered: the other one may be asking, too, and both are to compare the
+    /// same two claims, however long those take.
+    Asked {
+        held: u64,
+    },
+    Answered,
 }
 
 #[derive(Debug)]
@@ -91,16 +96,22 @@ impl Siblings {
     }
 
     fn claim(&self, now: Instant, app: &AppName) -> Option<Claim> {
-        let since = self.apps.get(app)?.since;
+        let Standing { question, since, .. } = self.apps.get(app)?;
         let millis = |since| u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
-        let held = since.map_or(0, |since| millis(since).saturating_add(1));
+        let held = match question {
+            Question::Asked { held } => *held,
+            Question::Wanted | Question::Answered => since.map_or(0, |since| millis(since).saturating_add(1)),
+        };
         Some(Claim { number: self.number, held, exclusive: self.exclusive, app: app.clone() })
     }
 
-    fn next_wanted(&mut self) -> Option<AppName> {
-        let (app, standing) = self.apps.iter_mut().find(|(_, standing)| standing.question == Question::Wanted)?;
-        standing.question = Question::Asked;
-        Some(app.clone())
+    fn next_wanted(&mut self, now: Instant) -> Option<Claim> {
+        let wanted = self.apps.iter().find(|(_, standing)| standing.question == Question::Wanted);
+        let claim = self.claim(now, wanted?.0)?;
+        if let Some(standing) = self.apps.get_mut(&claim.app) {
+            standing.question = Question::Asked { held: claim.held };
+        }
+        Some(claim)
     }
 
     /// Whether it is to be told that this is shared.
@@ -117,6 +128,9 @@ impl Siblings {
     fn hold(&mut self, now: Instant, app: &AppName) -> bool {
         let Some(standing) = self.apps.get_mut(app) else { return false };
         let is_new = standing.since.is_none();
+        if let Question::Asked { .. } = standing.question {
+            standing.question = Question::Answered;
+        }
         standing.since.get_or_insert(now);
         is_new
     }
@@ -134,17 +148,17 @@ impl Node {
     pub(super) fn ask_siblings(&mut self, now: Instant) {
         while self.is_attached()
             && self.circuits.values().filter(|c| matches!(c.used_for, Use::Claiming { .. })).count() < ASKING_MAX
-            && let Some(app) = self.siblings.next_wanted()
+            && let Some(claim) = self.siblings.next_wanted(now)
         {
-            self.ask_sibling(now, app);
+            self.ask_sibling(now, claim);
         }
         self.refresh_busy(now);
     }
 
-    fn ask_sibling(&mut self, now: Instant, app: AppName) {
-        let Some(claim) = self.siblings.claim(now, &app) else { return };
+    fn ask_sibling(&mut self, now: Instant, claim: Claim) {
         let (suite, context, us) = (Suite::preferred(), claim.encode(), self.config.identity.id());
         let started = Initiator::start(suite, Purpose::Session, &self.config.identity, us, &context, &[]);
+        let app = claim.app;
         let Ok((reply, first)) = started else { return self.hold(now, &app) };
         let mut early = super::calls::early(CLAIM, suite, &first);
         early.extend_from_slice(&context);
@@ -219,5 +233,70 @@ impl Node {
             }
         }
         self.fail_all(Failure::Yielded);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DELAY: Duration = Duration::from_millis(40);
+
+    fn app() -> AppName {
+        "x".parse().expect("a name")
+    }
+
+    /// A process that has received it since then, if it does, and has not asked on its new link.
+    fn process(number: u64, since: Option<Instant>) -> Siblings {
+        let mut siblings = Siblings::new(number, true);
+        siblings.add(app());
+        siblings.apps.values_mut().for_each(|standing| standing.since = since);
+        siblings
+    }
+
+    fn millis(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
+
+    /// Each has its question on the way before it hears that of the other.
+    #[test]
+    fn of_two_whose_questions_cross_exactly_one_is_older_and_both_know_which() {
+        // For how long each has received it, which number each has, and how much later the second asks.
+        let rows = [
+            ((Some(5000), 1), (Some(5000), 2), 0),
+            ((Some(5000), 2), (Some(5000), 1), 0),
+            ((Some(5000), 1), (Some(5010), 2), 0),
+            ((Some(5010), 1), (Some(5000), 2), 30),
+            ((Some(5000), 1), (Some(5039), 2), 39),
+            ((Some(5000), 9), (Some(9000), 2), 10),
+            ((None, 1), (None, 2), 20),
+            ((None, 2), (None, 1), 20),
+            ((None, 1), (Some(1), 2), 20),
+            ((Some(20), 1), (None, 2), 20),
+        ];
+        let start = Instant::now() + Duration::from_secs(60);
+        for row @ ((one_held, one_number), (two_held, two_number), later) in rows {
+            let since = |held: Option<u64>| held.map(|held| start - millis(held));
+            let (mut one, mut two) = (process(one_number, since(one_held)), process(two_number, since(two_held)));
+            let (asks_at, also_at) = (start, start + millis(later));
+            let first = one.next_wanted(asks_at).expect("a question");
+            let second = two.next_wanted(also_at).expect("a question");
+            let at_two = two.claim(asks_at + DELAY, &app()).expect("it receives it");
+            let at_one = one.claim(also_at + DELAY, &app()).expect("it receives it");
+            let (two_is_older, one_is_older) = (at_two.is_older_than(&first), at_one.is_older_than(&second));
+            assert_ne!(two_is_older, one_is_older, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_has_its_answer_counts_on() {
+        let start = Instant::now();
+        let mut siblings = process(1, None);
+        assert_eq!(siblings.next_wanted(start).map(|claim| claim.held), Some(0));
+        assert_eq!(siblings.claim(start + DELAY, &app()).map(|claim| claim.held), Some(0));
+        assert!(siblings.hold(start + DELAY, &app()) && siblings.next_wanted(start + DELAY).is_none());
+        assert_eq!(siblings.claim(start + 2 * DELAY, &app()).map(|claim| claim.held), Some(41));
+        siblings.forget_answers();
+        assert_eq!(siblings.next_wanted(start + 3 * DELAY).map(|claim| claim.held), Some(81));
     }
 }
