@@ -438,7 +438,8 @@ fn a_receiver_without_a_directory_refuses_more_than_one_file_as_a_whole() {
             let recv = west.waiting(west.recv().arg("x").args(how));
             let send = || east.send().args(sources);
             let done = send().arg("west:x").run().expect(exit::REFUSED);
-            let why = "west refused the transfer: it is more than one file, and the receiver has no directory for it";
+            let why =
+                "west:x: west refused the transfer: it is more than one file, and the receiver has no directory for it";
             let hint = "files and directories need a receiver that was started with vp-recv -d DIR";
             let whole = format!("vp-send: error: {why}\nvp-send: hint: {hint}\n");
             assert_eq!(done.stderr, whole, "{done}");
