@@ -7,8 +7,8 @@
 //!                        Router (one for all workers) ─────────────┘
 //! ```
 //! One [`Forwarder`] serves the links of one worker; what concerns a link of another worker leaves it as a [`Parcel`]. The one
-//! [`Router`] is asked about control messages and never sees a body. [`RelayCore`] puts them together without threads,
-//! for simulations. Nothing here knows a socket, a clock or a thread: bytes and instants come in as arguments.
+//! [`Router`] is asked about control messages and never sees a body. `RelayCore` puts them together without threads,
+//! for tests, the simulation and fuzzing, and is compiled only there. Nothing here knows a socket, a clock or a thread: bytes and instants come in as arguments.
 //!
 //! Invariants: a body is forwarded as it was read, never opened, and copied only if it is small or has to wait
 //! where much memory lies idle around it; no circuit has more bytes here than the credit its sender was given; what is in
@@ -28,8 +28,9 @@ mod memory;
 mod output;
 mod router;
 #[cfg(test)]
-mod testkit;
+mod tests;
 mod timers;
+#[cfg(any(feature = "canaries", feature = "fuzzing"))]
 mod whole;
 mod worker;
 
@@ -40,6 +41,7 @@ pub use router::admission::{UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX}
 pub use router::policy::{Limits, Policy, Share};
 pub use router::requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX};
 pub use router::{ANSWER_DEADLINE, Load, NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX, Router};
+#[cfg(any(feature = "canaries", feature = "fuzzing"))]
 pub use whole::RelayCore;
 pub use worker::{Event, Forwarder, Gate, Notice, Parcel, Transit, Why};
 

@@ -224,10 +224,3 @@ impl RelayCore {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "core_props_tests.rs"]
-mod props;
-#[cfg(test)]
-#[path = "core_tests.rs"]
-mod tests;

@@ -1,8 +1,8 @@
 //! A client for tests: the other end of a link, without a session on top.
 
-use super::{LinkId, RelayCore};
 use crate::identity::{Identity, PeerId};
 use crate::link::{Dial, Frame, Link};
+use crate::relay::{Limits, LinkId, Policy, RelayCore};
 use crate::wire::limits::CIRCUIT_WINDOW_START;
 use crate::wire::{Control, Header, Kind, Name};
 use std::time::Instant;
@@ -30,10 +30,10 @@ pub struct Client {
 }
 
 pub fn relay(workers: usize) -> (RelayCore, PeerId) {
-    relay_with(super::Policy::open(super::Limits::default()), workers)
+    relay_with(Policy::open(Limits::default()), workers)
 }
 
-pub fn relay_with(policy: super::Policy, workers: usize) -> (RelayCore, PeerId) {
+pub fn relay_with(policy: Policy, workers: usize) -> (RelayCore, PeerId) {
     let identity = Identity::from_seed(&[0; 32]);
     let id = identity.id();
     (RelayCore::new(identity, policy, 64 << 20, workers), id)

@@ -1,15 +1,18 @@
-use super::*;
+//! A whole relay and its clients: what they say and what they hear.
+
+use super::{Gate, Limits, Policy, RelayCore};
+use crate::identity::Identity;
 use crate::names::Peers;
-use crate::relay::testkit::{Client, Got, app, joined, joined_as, relay, relay_with};
-use crate::relay::{Limits, Policy};
 use crate::wire::limits::{CIRCUIT_WINDOW_START, DEAD_TIME};
 use crate::wire::{CloseCode, Control, Kind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-#[path = "core_congestion_tests.rs"]
 mod congestion;
-#[path = "core_memory_tests.rs"]
 mod memory;
+mod props;
+mod testkit;
+
+use testkit::{Client, Got, app, joined, joined_as, relay, relay_with};
 
 const WINDOW: usize = CIRCUIT_WINDOW_START as usize;
 

@@ -1,11 +1,11 @@
 //! Any schedule: two callers and a callee on one to three workers, bytes in pieces of any size, cuts and resets.
 
-use super::*;
-use crate::relay::testkit::{Client, Got, app, relay};
+use super::testkit::{Client, Got, app, relay};
+use crate::relay::{Load, RelayCore};
 use crate::wire::limits::CIRCUIT_WINDOW_START;
 use crate::wire::{CloseCode, Control, Kind};
 use proptest::prelude::*;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Clone, Debug)]
 enum Step {
