@@ -4,7 +4,7 @@
 //! their credit, stop reading, leave. Whatever they do, every other client can still read what the relay sends it, and when
 //! all have left the relay holds nothing.
 
-use super::{Limits, LinkId, Load, Policy, RelayCore};
+use super::{ConnId, Limits, Load, Policy, RelayCore};
 use crate::identity::{Identity, PeerId};
 use crate::link::{Dial, Frame, Link};
 use crate::names::Peers;
@@ -28,7 +28,7 @@ fn identity(peer: u8) -> Identity {
 }
 
 struct Client {
-    id: LinkId,
+    id: ConnId,
     /// None: a stranger that never shook hands.
     link: Option<Link>,
     input: Vec<u8>,
@@ -124,7 +124,7 @@ impl World {
     /// Hands over up to `count` queued bytes, if the relay would read them.
     fn flush(&mut self, at: usize, count: usize) {
         let client = &mut self.clients[at];
-        if self.relay.gate(client.id) == super::Gate::Open {
+        if self.relay.may_read(client.id) == super::MayRead::Now {
             let count = client.output.len().min(count);
             let bytes: Vec<u8> = client.output.drain(..count).collect();
             self.relay.handle_bytes(self.now, client.id, &bytes);

@@ -1,25 +1,28 @@
 //! A whole relay without threads and sockets, for simulations and tests: every worker in one place, virtual time.
 
+use super::events::{Event, MayRead, Notice};
 use super::output::SLICES_MAX;
-use super::router::{Load, Router};
-use super::worker::{ENDING_MAX, Event, Forwarder, Gate, Notice};
-use super::{Budget, LinkId, Policy, Pool, Reader};
+use super::router::Load;
+use super::router::common::Common;
+use super::switch::ENDING_MAX;
+use super::worker::{Forwarder, Place};
+use super::{Budget, ConnId, Policy, Pool, Reader};
 use crate::identity::Identity;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A relay as a machine. Drain [`RelayCore::poll_output`] of every link and [`RelayCore::poll_closed`] after each call.
 pub struct RelayCore {
     workers: Vec<Forwarder>,
     readers: Vec<Reader>,
-    router: Arc<Mutex<Router>>,
+    common: Arc<Common>,
     budget: Arc<Budget>,
-    homes: BTreeMap<LinkId, usize>,
-    closed: VecDeque<LinkId>,
-    notices: VecDeque<(LinkId, Notice)>,
+    homes: BTreeMap<ConnId, usize>,
+    closed: VecDeque<ConnId>,
+    notices: VecDeque<(ConnId, Notice)>,
 }
 
 impl RelayCore {
@@ -27,17 +30,18 @@ impl RelayCore {
     pub fn new(identity: Identity, policy: Policy, memory_bytes: usize, workers: usize) -> RelayCore {
         let workers = workers.max(1);
         let (identity, budget) = (Arc::new(identity), Budget::new(memory_bytes));
-        let router = Arc::new(Mutex::new(Router::new(policy, workers)));
-        let worker = |index| {
+        let common = Common::new(policy, workers);
+        let worker = |worker| {
             let pool = Pool::new(Arc::clone(&budget));
             let reader = Reader::new(Arc::clone(&pool));
-            (Forwarder::new((index, workers), Arc::clone(&identity), Arc::clone(&router), pool), reader)
+            let place = Place { worker, workers };
+            (Forwarder::new(place, Arc::clone(&identity), Arc::clone(&common), pool), reader)
         };
         let (workers, readers) = (0..workers).map(worker).unzip();
         RelayCore {
             workers,
             readers,
-            router,
+            common,
             budget,
             homes: BTreeMap::new(),
             closed: VecDeque::new(),
@@ -46,7 +50,7 @@ impl RelayCore {
     }
 
     /// A connection from `source` came in.
-    pub fn handle_accept(&mut self, now: Instant, source: IpAddr) -> LinkId {
+    pub fn handle_accept(&mut self, now: Instant, source: IpAddr) -> ConnId {
         let (id, worker) = self.workers[0].greet(now, source);
         self.homes.insert(id, worker);
         self.workers[worker].handle_accepted(now, id);
@@ -55,40 +59,40 @@ impl RelayCore {
     }
 
     /// Whether a connection should be read now. A relay that is not asked still bounds what it holds: it ends circuits.
-    pub fn gate(&self, link: LinkId) -> Gate {
-        self.homes.get(&link).map_or(Gate::Gone, |&worker| self.workers[worker].gate(link))
+    pub fn may_read(&self, conn: ConnId) -> MayRead {
+        self.homes.get(&conn).map_or(MayRead::Never, |&worker| self.workers[worker].may_read(conn))
     }
 
-    /// Bytes came in and were not handed over, because of [`RelayCore::gate`].
-    pub fn handle_held(&mut self, now: Instant, link: LinkId) {
-        if let Some(&worker) = self.homes.get(&link) {
-            self.workers[worker].handle_held(now, link);
+    /// Bytes came in and were not handed over, because of [`RelayCore::may_read`].
+    pub fn handle_held(&mut self, now: Instant, conn: ConnId) {
+        if let Some(&worker) = self.homes.get(&conn) {
+            self.workers[worker].handle_held(now, conn);
             self.settle(now);
         }
     }
 
     /// Bytes came in; all are taken.
-    pub fn handle_bytes(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
-        if let Some(&worker) = self.homes.get(&link) {
-            self.workers[worker].handle_bytes(now, link, bytes);
+    pub fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+        if let Some(&worker) = self.homes.get(&conn) {
+            self.workers[worker].handle_bytes(now, conn, bytes);
             self.settle(now);
         }
     }
 
     /// As [`RelayCore::handle_bytes`], by way of its worker's reader, as from a socket. How many bytes were taken: fewer than
     /// all if memory is used up. No bytes: there was nothing to read.
-    pub fn handle_read(&mut self, now: Instant, link: LinkId, bytes: &[u8]) -> usize {
+    pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) -> usize {
         let mut taken = 0;
-        while let Some(&home) = self.homes.get(&link) {
+        while let Some(&home) = self.homes.get(&conn) {
             let (worker, reader) = (&mut self.workers[home], &mut self.readers[home]);
             if !reader.prepare() {
                 worker.handle_starved(now);
-                worker.handle_held(now, link);
+                worker.handle_held(now, conn);
                 self.settle(now);
                 return taken;
             }
             if bytes.is_empty() {
-                worker.handle_empty(link);
+                worker.handle_empty(conn);
                 break;
             }
             let mut filled = 0;
@@ -98,7 +102,7 @@ impl RelayCore {
                 room[..count].copy_from_slice(&rest[..count]);
                 filled += count;
             }
-            worker.handle_blocks(now, link, reader.blocks(), filled);
+            worker.handle_blocks(now, conn, reader.blocks(), filled);
             self.settle(now);
             taken += filled;
             if taken == bytes.len() {
@@ -109,20 +113,20 @@ impl RelayCore {
     }
 
     /// The carrier of a connection is gone.
-    pub fn handle_closed(&mut self, now: Instant, link: LinkId) {
-        if let Some(worker) = self.homes.remove(&link) {
-            self.workers[worker].handle_closed(now, link);
+    pub fn handle_closed(&mut self, now: Instant, conn: ConnId) {
+        if let Some(worker) = self.homes.remove(&conn) {
+            self.workers[worker].handle_closed(now, conn);
             self.settle(now);
         }
     }
 
     /// Appends up to `max` bytes for a connection's carrier to `out`; returns how many.
-    pub fn poll_output(&mut self, now: Instant, link: LinkId, out: &mut Vec<u8>, max: usize) -> usize {
+    pub fn poll_output(&mut self, now: Instant, conn: ConnId, out: &mut Vec<u8>, max: usize) -> usize {
         let mut total = 0;
-        while let Some(&worker) = self.homes.get(&link) {
+        while let Some(&worker) = self.homes.get(&conn) {
             let before = out.len();
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let used = self.workers[worker].output(now, link, &mut slices);
+            let used = self.workers[worker].output(now, conn, &mut slices);
             for slice in &slices[..used] {
                 let room = max - total - (out.len() - before);
                 out.extend_from_slice(&slice[..slice.len().min(room)]);
@@ -132,24 +136,24 @@ impl RelayCore {
                 break;
             }
             total += count;
-            self.workers[worker].handle_written(now, link, count);
+            self.workers[worker].handle_written(now, conn, count);
             self.settle(now);
         }
         total
     }
 
     /// A connection that the relay has closed; what it had to say has been drained before.
-    pub fn poll_closed(&mut self) -> Option<LinkId> {
+    pub fn poll_closed(&mut self) -> Option<ConnId> {
         self.closed.pop_front()
     }
 
     /// Whether the relay has not closed a connection, nor been told that it is gone.
-    pub fn is_open(&self, link: LinkId) -> bool {
-        self.homes.contains_key(&link)
+    pub fn is_open(&self, conn: ConnId) -> bool {
+        self.homes.contains_key(&conn)
     }
 
     /// What happened, in order.
-    pub fn poll_notice(&mut self) -> Option<(LinkId, Notice)> {
+    pub fn poll_notice(&mut self) -> Option<(ConnId, Notice)> {
         self.notices.pop_front()
     }
 
@@ -176,7 +180,7 @@ impl RelayCore {
         self.settle(now);
     }
 
-    /// Ends every link with GOING AWAY.
+    /// Ends every conn with GOING AWAY.
     pub fn shut_down(&mut self, now: Instant) {
         self.workers.iter_mut().for_each(|worker| worker.handle_shutdown(now, now + ENDING_MAX));
         self.settle(now);
@@ -184,7 +188,7 @@ impl RelayCore {
 
     /// What each worker carries.
     pub fn load(&self) -> Vec<Load> {
-        self.router.lock().unwrap_or_else(PoisonError::into_inner).load().to_vec()
+        self.common.load()
     }
 
     /// Bytes in use for bodies, without the blocks that are there for the next read.
@@ -192,34 +196,34 @@ impl RelayCore {
         self.budget.used_bytes() - self.readers.iter().map(Reader::free_bytes).sum::<usize>()
     }
 
-    /// Carries parcels and links between workers until none is left.
+    /// Carries messages and links between workers until none is left.
     fn settle(&mut self, now: Instant) {
         loop {
-            let mut parcels = Vec::new();
+            let mut messages = Vec::new();
             let mut moves = Vec::new();
             for worker in &mut self.workers {
                 while worker.poll_output().is_some() {}
-                parcels.extend(std::iter::from_fn(|| worker.poll_parcel()));
+                messages.extend(std::iter::from_fn(|| worker.poll_message()));
                 while let Some(event) = worker.poll_event() {
                     match event {
                         Event::Close(id) | Event::Finish(id) => {
                             self.homes.remove(&id);
                             self.closed.push_back(id);
                         }
-                        Event::Move(to, transit) => moves.push((to, transit)),
+                        Event::Move(to, moving) => moves.push((to, moving)),
                         Event::Notice(id, notice) => self.notices.push_back((id, notice)),
                     }
                 }
             }
-            if parcels.is_empty() && moves.is_empty() {
+            if messages.is_empty() && moves.is_empty() {
                 return;
             }
-            for (worker, parcel) in parcels {
-                self.workers[worker].handle_parcel(now, parcel);
+            for (worker, message) in messages {
+                self.workers[worker].handle_message(now, message);
             }
-            for (to, transit) in moves {
-                self.homes.insert(transit.link(), to);
-                self.workers[to].handle_arrival(now, transit);
+            for (to, moving) in moves {
+                self.homes.insert(moving.conn(), to);
+                self.workers[to].handle_arrival(now, moving);
             }
         }
     }

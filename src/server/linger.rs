@@ -2,7 +2,7 @@
 //! not lost to a reset, which is what closing a socket with unread input does.
 
 use super::conn::Socket;
-use crate::relay::LinkId;
+use crate::relay::ConnId;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -16,14 +16,14 @@ const READS_MAX: usize = 16;
 /// See the module's words.
 #[derive(Default)]
 pub struct Lingering {
-    sockets: BTreeMap<LinkId, Socket>,
+    sockets: BTreeMap<ConnId, Socket>,
     /// Deadlines in the order in which they pass.
-    deadlines: VecDeque<(Instant, LinkId)>,
+    deadlines: VecDeque<(Instant, ConnId)>,
 }
 
 impl Lingering {
     /// Shuts down writing and keeps the socket until then at the latest. Later calls name later times, or the end of all.
-    pub fn take(&mut self, until: Instant, id: LinkId, socket: Socket) {
+    pub fn take(&mut self, until: Instant, id: ConnId, socket: Socket) {
         socket.finish();
         self.sockets.insert(id, socket);
         self.deadlines.push_back((until, id));
@@ -34,7 +34,7 @@ impl Lingering {
     }
 
     /// Throws input away; closes when the client has.
-    pub fn handle_event(&mut self, id: LinkId) {
+    pub fn handle_event(&mut self, id: ConnId) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         if socket.discard(READS_MAX) {
             self.sockets.remove(&id);

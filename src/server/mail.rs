@@ -1,6 +1,6 @@
 //! What workers send each other: bounded queues without locks, and one wake-up a batch.
 
-use crate::relay::{LinkId, Parcel, Policy, Transit};
+use crate::relay::{ConnId, MovingLink, Policy, WorkerMessage};
 use crossbeam_queue::ArrayQueue;
 use mio::Waker;
 use mio::net::TcpStream;
@@ -16,12 +16,12 @@ const KEPT_MAX: usize = 1024;
 
 /// Something for another worker.
 pub enum Package {
-    /// For a link.
-    Parcel(Parcel),
+    /// For a link or a circuit.
+    Message(WorkerMessage),
     /// A connection that was accepted and placed there.
-    Accepted(LinkId, TcpStream),
+    Accepted(ConnId, TcpStream),
     /// A link that moves there.
-    Arrival(TcpStream, Box<Transit>),
+    Arrival(TcpStream, Box<MovingLink>),
     /// A policy that was read from disk; for the worker that watches signals.
     Policy(Box<Policy>),
 }
@@ -115,11 +115,12 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::End;
+    use crate::relay::{EndId, LinkId, ToEnd};
     use mio::{Events, Poll, Token};
 
     fn fin(n: u32) -> Package {
-        Package::Parcel(Parcel::Fin(End { worker: 0, link: LinkId::new(1), circuit: n }))
+        let end = EndId { worker: 0, link: LinkId::new(1), circuit: n };
+        Package::Message(WorkerMessage::ToEnd(end, ToEnd::Fin))
     }
 
     #[test]
@@ -139,7 +140,7 @@ mod tests {
             assert_eq!(events.iter().count(), 1);
             inboxes[0].awake();
             while let Some(package) = inboxes[0].take() {
-                let Package::Parcel(Parcel::Fin(end)) = package else { panic!() };
+                let Package::Message(WorkerMessage::ToEnd(end, ToEnd::Fin)) = package else { panic!() };
                 assert_eq!(end.circuit, seen);
                 seen += 1;
             }

@@ -27,7 +27,7 @@ use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
 use crate::net::tcp::raise_descriptor_limit;
 pub use crate::relay::Limits;
-use crate::relay::{Budget, Forwarder, Policy, Pool, Reader, Router};
+use crate::relay::{Budget, Common, Forwarder, Place, Policy, Pool, Reader};
 use crate::wire::CloseCode;
 use desk::Desk;
 use listen::Acceptor;
@@ -298,7 +298,7 @@ impl Relay {
         raise_descriptor_limit();
         let shared = Arc::new(Shared {
             inboxes: inboxes.collect::<io::Result<Vec<_>>>()?.into(),
-            router: Arc::new(Mutex::new(Router::new(policy, workers))),
+            common: Common::new(policy, workers),
             budget: Budget::new(options.memory_bytes),
             allow: options.allow,
             reloads: desk::Reloads::new(told),
@@ -379,12 +379,12 @@ fn usual_workers() -> usize {
 }
 
 fn make_workers(polls: Vec<Poll>, shared: &Arc<Shared>, identity: Arc<Identity>) -> Vec<Worker> {
-    let count = polls.len();
-    let make = |(index, poll)| {
+    let workers = polls.len();
+    let make = |(worker, poll)| {
         let pool = Pool::new(Arc::clone(&shared.budget));
-        let (identity, router) = (Arc::clone(&identity), Arc::clone(&shared.router));
-        let forwarder = Forwarder::new((index, count), identity, router, Arc::clone(&pool));
-        Worker::new(index, poll, Arc::clone(shared), forwarder, Reader::new(pool))
+        let (identity, common) = (Arc::clone(&identity), Arc::clone(&shared.common));
+        let forwarder = Forwarder::new(Place { worker, workers }, identity, common, Arc::clone(&pool));
+        Worker::new(worker, poll, Arc::clone(shared), forwarder, Reader::new(pool))
     };
     polls.into_iter().enumerate().map(make).collect()
 }

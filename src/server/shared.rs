@@ -3,7 +3,7 @@
 use super::mail::Inbox;
 use super::refusals::Refusals;
 use super::{Allow, Log, LogLine, desk};
-use crate::relay::{Budget, Limits, LinkId, Notice, Router, Why};
+use crate::relay::{Budget, Common, ConnId, Limits, Notice, Why};
 use std::fmt;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -24,7 +24,7 @@ pub enum Stage {
 /// What all threads of a relay see.
 pub struct Shared {
     pub inboxes: Arc<[Inbox]>,
-    pub router: Arc<Mutex<Router>>,
+    pub common: Arc<Common>,
     pub budget: Arc<Budget>,
     pub allow: Allow,
     pub reloads: desk::Reloads,
@@ -101,7 +101,7 @@ impl Shared {
     }
 
     pub fn status(&self) -> Status {
-        let load = self.router.lock().unwrap_or_else(PoisonError::into_inner).load().to_vec();
+        let load = self.common.load();
         let ends: usize = load.iter().map(|load| load.circuits).sum();
         Status {
             links: load.iter().map(|load| load.links).sum(),
@@ -116,7 +116,7 @@ impl Shared {
     }
 
     /// A connection's life, if anybody wants to know.
-    pub fn notice(&self, link: LinkId, notice: Notice) {
+    pub fn notice(&self, conn: ConnId, notice: Notice) {
         if let Notice::TurnedAway(peer, code) = notice {
             let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(times) = refusals.take(Instant::now(), peer, code) {
@@ -126,15 +126,15 @@ impl Shared {
         if !self.details {
             return;
         }
-        let link = link.get();
+        let conn = conn.get();
         let line = match notice {
-            Notice::Accepted(source) => format!("{link}: connection from {source}"),
-            Notice::Attached(peer) => format!("{link}: attached {peer}"),
+            Notice::Accepted(source) => format!("{conn}: connection from {source}"),
+            Notice::Attached(peer) => format!("{conn}: attached {peer}"),
             Notice::TurnedAway(peer, code) => {
-                format!("{link}: turned away {peer}: {}", Reason(Why::Ended(code)))
+                format!("{conn}: turned away {peer}: {}", Reason(Why::Ended(code)))
             }
-            Notice::Detached(peer, why) => format!("{link}: detached {peer}: {}", Reason(why)),
-            Notice::Stranger(why) => format!("{link}: never said who it is: {}", Reason(why)),
+            Notice::Detached(peer, why) => format!("{conn}: detached {peer}: {}", Reason(why)),
+            Notice::Stranger(why) => format!("{conn}: never said who it is: {}", Reason(why)),
         };
         self.log(LogLine::Detail(&line));
     }

@@ -273,7 +273,7 @@ fn circuits_between_workers_carry_bytes_too() {
         caller.circuit = 2;
         callers.push(caller);
     }
-    let loads: Vec<_> = relay.handle.0.router.lock().unwrap().load().to_vec();
+    let loads: Vec<_> = relay.handle.0.common.load();
     assert!(loads.iter().all(|load| load.circuits > 0), "{loads:?}");
     let expected: Vec<Vec<u8>> = (0..24).map(|n| numbered(100_000 + n)).collect();
     let senders: Vec<_> = callers

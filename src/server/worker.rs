@@ -11,7 +11,7 @@ use super::mail::{Outbox, Package};
 use super::queue::Queue;
 use super::shared::{Shared, Stage};
 use crate::net::wait::Waiter;
-use crate::relay::{Event, Forwarder, Gate, LinkId, Reader, SLICES_MAX};
+use crate::relay::{ConnId, Event, Forwarder, MayRead, Reader, SLICES_MAX};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
 use std::collections::HashMap;
@@ -44,7 +44,7 @@ pub struct Worker {
     waiter: Waiter,
     shared: Arc<Shared>,
     forwarder: Forwarder,
-    sockets: HashMap<LinkId, Socket>,
+    sockets: HashMap<ConnId, Socket>,
     lingering: Lingering,
     readable: Queue,
     reader: Reader,
@@ -60,13 +60,13 @@ pub struct Worker {
     stage: Stage,
 }
 
-fn token(link: LinkId) -> Token {
+fn token(conn: ConnId) -> Token {
     // Numbers are given out one by one from 1; the largest tokens stay free.
-    Token(usize::try_from(link.get()).unwrap_or(0))
+    Token(usize::try_from(conn.get()).unwrap_or(0))
 }
 
-fn link(token: Token) -> LinkId {
-    LinkId::new(u64::try_from(token.0).unwrap_or(u64::MAX))
+fn conn(token: Token) -> ConnId {
+    ConnId::new(u64::try_from(token.0).unwrap_or(u64::MAX))
 }
 
 impl Worker {
@@ -188,20 +188,20 @@ impl Worker {
         for _ in 0..inbox.len() {
             let Some(package) = inbox.take() else { break };
             match package {
-                Package::Parcel(parcel) => self.forwarder.handle_parcel(now, parcel),
+                Package::Message(message) => self.forwarder.handle_message(now, message),
                 Package::Accepted(id, stream) => self.take_in(now, id, stream),
                 Package::Policy(policy) => self.forwarder.set_policy(now, *policy),
-                Package::Arrival(stream, transit) => {
-                    match Socket::adopt(self.poll.registry(), stream, token(transit.link())) {
+                Package::Arrival(stream, moving) => {
+                    match Socket::adopt(self.poll.registry(), stream, token(moving.conn())) {
                         Ok(socket) => {
-                            self.sockets.insert(transit.link(), socket);
-                            self.forwarder.handle_arrival(now, *transit);
+                            self.sockets.insert(moving.conn(), socket);
+                            self.forwarder.handle_arrival(now, *moving);
                             if self.stage == Stage::Draining {
                                 // It was on its way when the others were told.
                                 self.forwarder.handle_shutdown(now, self.patience(now));
                             }
                         }
-                        Err(_) => self.forwarder.handle_lost(now, *transit),
+                        Err(_) => self.forwarder.handle_lost(now, *moving),
                     }
                 }
             }
@@ -209,7 +209,7 @@ impl Worker {
     }
 
     /// A connection that was placed here.
-    fn take_in(&mut self, now: Instant, id: LinkId, stream: TcpStream) {
+    fn take_in(&mut self, now: Instant, id: ConnId, stream: TcpStream) {
         self.forwarder.handle_accepted(now, id);
         match Socket::new(self.poll.registry(), stream, token(id)) {
             Ok(socket) if self.stage == Stage::Serving => {
@@ -233,7 +233,7 @@ impl Worker {
                 }
             }
             token => {
-                let id = link(token);
+                let id = conn(token);
                 let Some(socket) = self.sockets.get_mut(&id) else {
                     self.lingering.handle_event(id);
                     return;
@@ -267,10 +267,10 @@ impl Worker {
         let most = if std::mem::take(&mut self.starved) { 1 } else { TURN_BYTES };
         self.readable.begin();
         while let Some(id) = self.readable.next() {
-            let again = match self.forwarder.gate(id) {
-                Gate::Gone => false,
-                Gate::Open if !self.outbox.is_full() => self.read_link(now, id, most),
-                Gate::Open | Gate::Shut => self.hold(now, id),
+            let again = match self.forwarder.may_read(id) {
+                MayRead::Never => false,
+                MayRead::Now if !self.outbox.is_full() => self.read_link(now, id, most),
+                MayRead::Now | MayRead::Later => self.hold(now, id),
             };
             if again {
                 self.readable.put_back(id, !self.starved);
@@ -281,14 +281,14 @@ impl Worker {
     }
 
     /// Leaves a link's input where it is for a while; true, because it is to be read again.
-    fn hold(&mut self, now: Instant, id: LinkId) -> bool {
+    fn hold(&mut self, now: Instant, id: ConnId) -> bool {
         self.held = true;
         self.forwarder.handle_held(now, id);
         true
     }
 
     /// Reads a link until it is empty or has had its share, about `most` bytes; true if it may have more.
-    fn read_link(&mut self, now: Instant, id: LinkId, most: usize) -> bool {
+    fn read_link(&mut self, now: Instant, id: ConnId, most: usize) -> bool {
         let (mut taken, mut unwritten) = (0, 0);
         while taken < most {
             if !self.reader.prepare() {
@@ -321,7 +321,7 @@ impl Worker {
             if !more {
                 return false;
             }
-            if self.forwarder.gate(id) != Gate::Open {
+            if self.forwarder.may_read(id) != MayRead::Now {
                 break;
             }
         }
@@ -363,19 +363,18 @@ impl Worker {
                         self.lingering.take(self.patience(now), id, socket);
                     }
                 }
-                Event::Move(to, transit) => {
-                    let stream =
-                        self.sockets.remove(&transit.link()).map(|socket| socket.release(self.poll.registry()));
+                Event::Move(to, moving) => {
+                    let stream = self.sockets.remove(&moving.conn()).map(|socket| socket.release(self.poll.registry()));
                     match stream {
-                        Some(Ok(stream)) => self.outbox.put(to, Package::Arrival(stream, Box::new(transit))),
-                        _ => self.forwarder.handle_lost(now, transit),
+                        Some(Ok(stream)) => self.outbox.put(to, Package::Arrival(stream, Box::new(moving))),
+                        _ => self.forwarder.handle_lost(now, moving),
                     }
                 }
                 Event::Notice(id, notice) => self.shared.notice(id, notice),
             }
         }
-        while let Some((worker, parcel)) = self.forwarder.poll_parcel() {
-            self.outbox.put(worker, Package::Parcel(parcel));
+        while let Some((worker, message)) = self.forwarder.poll_message() {
+            self.outbox.put(worker, Package::Message(message));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 use vp::identity::Identity;
 use vp::node::{Callers, Config, Down, Event, Key, Kind, Node, Wait};
-use vp::relay::{Gate, Limits, LinkId, Policy, RelayCore};
+use vp::relay::{ConnId, Limits, MayRead, Policy, RelayCore};
 use vp::session::canary::Canary;
 use vp::session::{Event as SessionEvent, Half, Times};
 use vp::wire::CloseCode;
@@ -29,7 +29,7 @@ pub struct Told {
 
 /// A connection of one client to the relay: bytes under way, each way.
 struct Wire {
-    link: LinkId,
+    link: ConnId,
     up: VecDeque<u8>,
     down: VecDeque<u8>,
     /// Bytes stay where they are: a black hole.
@@ -195,7 +195,7 @@ impl World {
         }
         for _ in 0..if most < 100 { 30 } else { 2 } {
             let up: Vec<u8> = wire.up.drain(..most.min(wire.up.len())).collect();
-            if !up.is_empty() && matches!(relay.gate(wire.link), Gate::Open) {
+            if !up.is_empty() && matches!(relay.may_read(wire.link), MayRead::Now) {
                 relay.handle_bytes(self.now, wire.link, &up);
             } else {
                 if !up.is_empty() {

@@ -1,21 +1,15 @@
-//! One half of an open circuit: what a link sends into it, what goes out to the link, and the credit of both.
+//! One end of an open circuit: what its client sends into it, what goes out to its client, and when it is full.
 //!
 //! ```text
-//!   client ── DATA ──▶ │ inward │ ──▶ the other half's outward queue ──▶ its client
-//!   client ◀── DATA ── │ outward queue │ ◀── the other half's inward
+//!   client ── DATA ──▶ │ inward │ ──▶ the other end's outward queue ──▶ its client
+//!   client ◀── DATA ── │ outward queue │ ◀── the other end's inward
 //! ```
-//! Counts are absolute and wrap at 2^32, as on the wire; windows are far smaller.
 
+use super::inward::{Inward, Overrun};
 use super::outward::Outward;
-use super::window::{COVERED, Growth, Window};
-use crate::link::credit_left;
-use crate::relay::End;
+use super::window::COVERED;
+use crate::relay::EndId;
 use std::time::Instant;
-
-/// Least credit worth a frame of its own, bytes: a quarter of a DATA frame.
-const CREDIT_STEP_MIN: u32 = 64 * 1024;
-/// Credit that is told at the latest, bytes. What is told at once comes in at once, and may have to wait here.
-const CREDIT_STEP_MAX: u32 = 512 * 1024;
 
 /// What one circuit may hold here, both directions together, bytes.
 pub const CIRCUIT_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -30,117 +24,22 @@ const PART_MIN: u32 = 256 * 1024;
 
 const _: () = assert!((COVERED as usize) < FULL_FROM);
 
-/// The client sent more than it was allowed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overrun;
-
 /// What bytes that came in have led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// Nothing.
     Usual,
-    /// The circuit has become congested: it gives no credit, and [`Half::is_full`] tells when its link is not to be read.
+    /// The circuit has become congested: it gives no credit, and [`End::is_full`] tells when its link is not to be read.
     Congests,
     /// The circuit holds more than it may, because its link was read all the same.
     Overflows,
 }
 
-/// The direction from the client into the relay.
+/// See the module.
 #[derive(Debug)]
-pub struct Inward {
-    received: u32,
-    freed: u32,
-    announced: u32,
-    window: Window,
-    finished: bool,
-    congested: bool,
-}
-
-impl Inward {
-    fn new(now: Instant) -> Inward {
-        let window = Window::new(now);
-        Inward { received: 0, freed: 0, announced: window.bytes(), window, finished: false, congested: false }
-    }
-
-    /// Counts `bytes` that arrived.
-    fn receive(&mut self, now: Instant, bytes: usize) -> Result<(), Overrun> {
-        let bytes = u32::try_from(bytes).map_err(|_| Overrun)?;
-        if self.finished || bytes > credit_left(self.announced, self.received) {
-            return Err(Overrun);
-        }
-        self.received = self.received.wrapping_add(bytes);
-        self.window.handle_received(now, bytes, self.received);
-        Ok(())
-    }
-
-    /// The client sends no more.
-    pub fn finish(&mut self) {
-        self.finished = true;
-    }
-
-    /// Whether the client has said so.
-    pub fn is_finished(&self) -> bool {
-        self.finished
-    }
-
-    /// Whether the client may send more than one last read.
-    fn may_bring_more(&self) -> bool {
-        !self.finished && credit_left(self.announced, self.received) > PART_MIN
-    }
-
-    /// Bytes received and not yet in the kernel towards the other side.
-    pub fn buffered(&self) -> u32 {
-        self.received.wrapping_sub(self.freed)
-    }
-
-    /// Counts bytes that the kernel took towards the other side. True if it is time to send a CREDIT.
-    pub fn free(&mut self, now: Instant, bytes: u32, growth: Growth) -> bool {
-        self.freed = self.freed.wrapping_add(bytes);
-        // Not only when a CREDIT is due: where bytes go both ways, the headers of DATA tell all of it before that.
-        let growth = if self.congested { Growth::Held } else { growth };
-        self.window.handle_freed(now, bytes, self.buffered(), growth);
-        self.is_due()
-    }
-
-    /// The client is held to a rate from now on. What it may send beyond the least, because it was granted before, bytes.
-    pub fn restart(&mut self) -> u32 {
-        self.window.restart();
-        credit_left(self.announced, self.received).saturating_sub(self.window.bytes())
-    }
-
-    /// Enough has been freed and not been announced. In small steps: what is not announced yet is missing from the window.
-    pub fn is_due(&self) -> bool {
-        let step = (self.window.bytes() / 8).clamp(CREDIT_STEP_MIN, CREDIT_STEP_MAX);
-        !self.finished && self.gain() >= step
-    }
-
-    /// Credit that could be told. A window that has shrunk has told more than it would now, for a while.
-    fn gain(&self) -> u32 {
-        let target = self.freed.wrapping_add(self.window.bytes());
-        if self.congested { 0 } else { credit_left(target, self.announced) }
-    }
-
-    /// The credit that the client knows of or is about to.
-    pub fn announced(&self) -> u32 {
-        self.announced
-    }
-
-    /// The credit to put into the next header: never less than before.
-    pub fn announce(&mut self, now: Instant) -> u32 {
-        let (before, gain) = (self.announced, self.gain());
-        if gain > 0 {
-            self.announced = before.wrapping_add(gain);
-            self.window.handle_granted(now, before);
-        }
-        self.announced
-    }
-}
-
-/// One half of an open circuit.
-#[derive(Debug)]
-pub struct Half {
-    /// The other half.
-    pub peer: End,
+pub struct End {
+    /// The other end.
+    pub far: EndId,
     /// From the client.
     pub inward: Inward,
     /// To the client.
@@ -151,13 +50,13 @@ pub struct Half {
     pub credit_queued: bool,
 }
 
-impl Half {
-    /// A fresh half, both windows at their start.
-    pub fn new(now: Instant, peer: End) -> Half {
-        Half { peer, inward: Inward::new(now), outward: Outward::new(now), in_round: false, credit_queued: false }
+impl End {
+    /// A fresh end, both windows at their start.
+    pub fn new(now: Instant, far: EndId) -> End {
+        End { far, inward: Inward::new(now), outward: Outward::new(now), in_round: false, credit_queued: false }
     }
 
-    /// What the circuit holds, bytes. What came in here waits at the other half, what waits here came in there.
+    /// What the circuit holds, bytes. What came in here waits at the other end, what waits here came in there.
     fn held_bytes(&self) -> usize {
         let inward = usize::try_from(self.inward.buffered()).unwrap_or(usize::MAX);
         inward.saturating_add(self.outward.queued_bytes())
@@ -169,11 +68,10 @@ impl Half {
         if usize::try_from(self.inward.buffered()).unwrap_or(usize::MAX) > CIRCUIT_BYTES_MAX {
             return Ok(Arrival::Overflows);
         }
-        if self.inward.congested || !self.is_crowded() {
+        if self.inward.is_congested() || !self.is_crowded() {
             return Ok(Arrival::Usual);
         }
-        self.inward.congested = true;
-        self.inward.window.shrink();
+        self.inward.congest();
         Ok(Arrival::Congests)
     }
 
@@ -184,13 +82,13 @@ impl Half {
 
     /// Whether the client's link may not be read now, for it may bring what the circuit has no room for.
     pub fn is_full(&self) -> bool {
-        self.is_crowded() && self.inward.may_bring_more()
+        self.is_crowded() && self.inward.may_bring_more_than(PART_MIN)
     }
 
-    /// Whether the circuit is still congested, after bytes may have gone out.
-    pub fn stays_congested(&mut self) -> bool {
-        self.inward.congested &= self.held_bytes() > CONGESTED_UNTIL && self.inward.buffered() > PART_MIN;
-        self.inward.congested
+    /// Whether it is congested, and has not drained far enough for that to be over.
+    pub fn remains_congested(&self) -> bool {
+        let is_high = self.held_bytes() > CONGESTED_UNTIL && self.inward.buffered() > PART_MIN;
+        self.inward.is_congested() && is_high
     }
 
     /// Whether both directions have ended in order.
@@ -200,152 +98,40 @@ impl Half {
 }
 
 #[cfg(test)]
-#[path = "half_congestion_tests.rs"]
-mod congestion_tests;
-#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::LinkId;
     use crate::relay::memory::block::{Budget, Piece, Pool};
-    use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START, RECORD_WIRE_MAX};
-    use proptest::prelude::*;
-    use std::time::Duration;
+
+    /// An end with these bytes waiting in each direction, inward with as much credit as can be.
+    fn holding(inward: usize, outward: usize) -> End {
+        let (now, pool) = (Instant::now(), Pool::new(Budget::new(1 << 30)));
+        let mut end = End::new(now, EndId { worker: 0, link: LinkId::new(1), circuit: 1 });
+        end.inward.grant_for_test(u32::MAX / 2);
+        end.outward.push(now, Piece::copied(&pool, &vec![0; outward]), 0);
+        assert_eq!(end.receive(now, inward), Ok(Arrival::Usual));
+        end
+    }
 
     #[test]
-    fn a_client_may_send_its_window_and_not_a_byte_more() {
+    fn a_circuit_is_full_by_what_waits_in_both_directions_together_if_this_one_has_a_part_in_it() {
         let now = Instant::now();
-        let mut inward = Inward::new(now);
-        let window = usize::try_from(CIRCUIT_WINDOW_START).unwrap();
-        assert_eq!(inward.receive(now, window), Ok(()));
-        assert_eq!(inward.receive(now, 1), Err(Overrun));
-        assert!(!inward.free(now, 1000, Growth::Held));
-        assert_eq!(inward.receive(now, 1), Err(Overrun), "credit that was not announced is none");
-        assert!(inward.free(now, CIRCUIT_WINDOW_START / 2, Growth::Held));
-        inward.announce(now);
-        assert_eq!(inward.receive(now, 1000 + window / 2), Ok(()));
-        assert_eq!(inward.receive(now, 1), Err(Overrun));
-    }
-
-    #[test]
-    fn nothing_comes_after_a_fin() {
-        let now = Instant::now();
-        let mut inward = Inward::new(now);
-        inward.finish();
-        assert_eq!(inward.receive(now, 1), Err(Overrun));
-        assert!(!inward.free(now, u32::MAX / 2, Growth::Allowed));
-    }
-
-    #[test]
-    fn a_window_grows_when_bytes_pass_through_and_not_when_they_pile_up() {
-        let now = Instant::now();
-        let quarter = CIRCUIT_WINDOW_START / 4;
-        let bytes = usize::try_from(quarter).unwrap();
-        let (mut passing, mut piling) = (Inward::new(now), Inward::new(now));
-        // Two quarters wait all the time.
-        piling.receive(now, 2 * bytes).unwrap();
-        for _ in 0..64 {
-            for inward in [&mut passing, &mut piling] {
-                inward.receive(now, bytes).unwrap();
-                if inward.free(now, quarter, Growth::Allowed) {
-                    inward.announce(now);
-                }
-            }
+        let part = usize::try_from(PART_MIN).unwrap();
+        for (inward, outward) in [(FULL_FROM, 0), (2 * part, FULL_FROM - 2 * part)] {
+            let mut end = holding(inward, outward);
+            assert!(!end.is_full());
+            assert_eq!(end.receive(now, 1), Ok(Arrival::Congests));
+            assert_eq!(end.receive(now, 1), Ok(Arrival::Usual), "once");
+            assert!(end.is_full() && end.remains_congested());
+            end.inward.finish();
+            assert!(!end.is_full(), "nothing more can come");
         }
-        assert!(passing.window.bytes() > CIRCUIT_WINDOW_START);
-        assert_eq!(piling.window.bytes(), CIRCUIT_WINDOW_START);
-    }
-
-    #[test]
-    fn a_window_grows_though_the_headers_of_data_tell_all_credit_before_it_is_due() {
-        let now = Instant::now();
-        let mut inward = Inward::new(now);
-        for _ in 0..64 {
-            let step = CREDIT_STEP_MIN / 2;
-            inward.receive(now, usize::try_from(step).unwrap()).unwrap();
-            inward.free(now, step, Growth::Allowed);
-            inward.announce(now);
-        }
-        assert!(inward.window.bytes() > CIRCUIT_WINDOW_START);
-    }
-
-    #[test]
-    fn a_client_whose_bytes_are_all_gone_has_credit_for_a_record() {
-        let now = Instant::now();
-        for piece in [1_u32, 1000, 4099, 16_384, 65_535] {
-            let mut inward = Inward::new(now);
-            for _ in 0..2_000_000 / piece {
-                inward.receive(now, usize::try_from(piece).unwrap()).unwrap();
-                if inward.free(now, piece, Growth::Allowed) {
-                    inward.announce(now);
-                }
-                let left = usize::try_from(credit_left(inward.announced, inward.received)).unwrap();
-                assert!(left >= RECORD_WIRE_MAX, "{left} after {} in pieces of {piece}", inward.received);
-            }
-        }
-    }
-
-    #[test]
-    fn a_circuit_goes_on_where_its_counts_wrap() {
-        let (mut now, trip) = (Instant::now(), Duration::from_millis(50));
-        let mut inward = Inward::new(now);
-        let (mut all, mut wrapped) = (0_u64, false);
-        while all < (1 << 33) {
-            // Whatever the client may send arrives a round trip later, at once, and goes on.
-            let window = credit_left(inward.announced, inward.received);
-            assert!(window >= CIRCUIT_WINDOW_START / 2, "{window} after {all}");
-            now += trip;
-            inward.receive(now, usize::try_from(window).unwrap()).unwrap();
-            if inward.free(now, window, Growth::Allowed) {
-                inward.announce(now);
-            }
-            all += u64::from(window);
-            wrapped |= u64::from(inward.received) < all;
-        }
-        assert!(wrapped && inward.buffered() == 0);
-        assert_eq!((inward.window.bytes(), inward.window.round_trip()), (CIRCUIT_WINDOW_MAX, Some(trip)));
-    }
-
-    proptest! {
-        /// Whatever the order of sends, frees and credits: no count goes negative, the buffer stays within the window.
-        #[test]
-        fn credit_holds_for_any_schedule(steps in proptest::collection::vec((0u8..4, 1usize..200_000), 1..200)) {
-            let pool = Pool::new(Budget::new(1 << 30));
-            let now = Instant::now();
-            let (mut inward, mut outward) = (Inward::new(now), Outward::new(now));
-            let (mut allowed, mut sent, mut taken) = (u64::from(CIRCUIT_WINDOW_START), 0_u64, 0_u64);
-            let mut client_credit = u64::from(CIRCUIT_WINDOW_START);
-            for (step, amount) in steps {
-                match step {
-                    0 => {
-                        let fits = sent + amount as u64 <= allowed;
-                        prop_assert_eq!(inward.receive(now, amount).is_ok(), fits);
-                        if fits {
-                            sent += amount as u64;
-                            outward.push(now, Piece::copied(&pool, &vec![0; amount]), 0);
-                        }
-                    }
-                    1 => {
-                        let count = outward.sendable().min(amount);
-                        let mut got = 0;
-                        outward.take(now, count, |piece| got += piece.len());
-                        prop_assert_eq!(got, count);
-                        taken += count as u64;
-                        if inward.free(now, u32::try_from(count).unwrap(), Growth::Allowed) {
-                            let announced = u64::from(inward.announce(now));
-                            prop_assert!(announced >= allowed);
-                            allowed = announced;
-                        }
-                    }
-                    2 => {
-                        client_credit += amount as u64;
-                        outward.raise_credit(u32::try_from(client_credit).unwrap());
-                    }
-                    _ => outward.raise_credit(u32::try_from(client_credit / 2).unwrap()),
-                }
-                prop_assert!(taken <= client_credit);
-                prop_assert_eq!(outward.queued_bytes() as u64, sent - taken);
-                prop_assert_eq!(u64::from(inward.buffered()), sent - taken);
-                prop_assert!(inward.buffered() <= CIRCUIT_WINDOW_MAX);
-            }
-        }
+        let mut small = holding(part - 1, FULL_FROM);
+        assert_eq!(small.receive(now, 1), Ok(Arrival::Usual));
+        assert!(!small.is_full());
+        assert_eq!(small.receive(now, 1), Ok(Arrival::Congests));
+        let mut huge = holding(FULL_FROM, 0);
+        assert_eq!(huge.receive(now, CIRCUIT_BYTES_MAX - FULL_FROM), Ok(Arrival::Congests));
+        assert_eq!(huge.receive(now, 1), Ok(Arrival::Overflows));
     }
 }

@@ -5,7 +5,7 @@
 //! open with nothing, or a byte a second, always is. So a thousand of those shut nobody out, not even from their own
 //! address.
 
-use crate::relay::LinkId;
+use crate::relay::ConnId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
@@ -32,41 +32,89 @@ impl Source {
     }
 }
 
-/// The unauthenticated connections, oldest first: link ids only grow.
-#[derive(Debug, Default)]
+/// The unauthenticated connections, oldest first: their ids only grow.
+#[derive(Debug)]
 pub struct Admission {
-    waiting: BTreeMap<LinkId, Source>,
-    by_source: HashMap<Source, BTreeSet<LinkId>>,
+    last: u64,
+    waiting: BTreeMap<ConnId, Waiting>,
+    by_source: HashMap<Source, BTreeSet<ConnId>>,
+    /// How many each worker has.
+    load: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    source: Source,
+    worker: usize,
+}
+
+/// A connection that came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its id.
+    pub conn: ConnId,
+    /// The worker that serves it.
+    pub worker: usize,
+    /// The connection that has to go for it, if a cap is reached.
+    pub evicted: Option<Evicted>,
+}
+
+/// A connection that another took the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evicted {
+    /// Its id.
+    pub conn: ConnId,
+    /// The worker that served it.
+    pub worker: usize,
 }
 
 impl Admission {
-    /// A connection came in. Returns the one that has to go for it, if a cap is reached.
-    pub fn enter(&mut self, link: LinkId, address: IpAddr) -> Option<LinkId> {
+    /// For so many workers.
+    pub fn new(workers: usize) -> Admission {
+        Admission { last: 0, waiting: BTreeMap::new(), by_source: HashMap::new(), load: vec![0; workers] }
+    }
+
+    /// A connection came in, while the workers have so many links each. It goes to the one with the fewest of both.
+    pub fn enter(&mut self, address: IpAddr, links: &[usize]) -> Placed {
+        self.last += 1;
+        let conn = ConnId::new(self.last);
+        let all = self.load.iter().zip(links).map(|(unauthenticated, links)| unauthenticated + links);
+        let worker = all.enumerate().min_by_key(|&(_, all)| all).map_or(0, |(worker, _)| worker);
         let source = Source::of(address);
         let of_source = self.by_source.get(&source);
-        let full = of_source.filter(|links| links.len() >= UNAUTHENTICATED_PER_SOURCE_MAX);
-        let evicted = match full {
-            Some(links) => links.first().copied(),
+        let full = of_source.filter(|conns| conns.len() >= UNAUTHENTICATED_PER_SOURCE_MAX);
+        let oldest = match full {
+            Some(conns) => conns.first().copied(),
             None if self.waiting.len() >= UNAUTHENTICATED_MAX => self.waiting.keys().next().copied(),
             None => None,
         };
-        if let Some(oldest) = evicted {
-            self.leave(oldest);
-        }
-        self.waiting.insert(link, source);
-        self.by_source.entry(source).or_default().insert(link);
-        evicted
+        let evicted = oldest.and_then(|conn| self.take(conn).map(|waiting| Evicted { conn, worker: waiting.worker }));
+        self.waiting.insert(conn, Waiting { source, worker });
+        self.by_source.entry(source).or_default().insert(conn);
+        self.load[worker] += 1;
+        Placed { conn, worker, evicted }
     }
 
-    /// A connection is authenticated or gone. Unknown ones are ignored.
-    pub fn leave(&mut self, link: LinkId) {
-        let Some(source) = self.waiting.remove(&link) else { return };
-        if let Some(links) = self.by_source.get_mut(&source) {
-            links.remove(&link);
-            if links.is_empty() {
-                self.by_source.remove(&source);
+    /// A connection is authenticated or gone. False if it was not among them: evicted a moment ago, or gone before.
+    pub fn leave(&mut self, conn: ConnId) -> bool {
+        self.take(conn).is_some()
+    }
+
+    /// How many each worker has.
+    pub fn load(&self) -> &[usize] {
+        &self.load
+    }
+
+    fn take(&mut self, conn: ConnId) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&conn)?;
+        if let Some(conns) = self.by_source.get_mut(&waiting.source) {
+            conns.remove(&conn);
+            if conns.is_empty() {
+                self.by_source.remove(&waiting.source);
             }
         }
+        self.load[waiting.worker] -= 1;
+        Some(waiting)
     }
 }
 
@@ -78,43 +126,67 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
+    /// One worker, whose connections all wait. Each has its number, counted from 1.
+    struct One(Admission);
+
+    impl One {
+        fn new() -> One {
+            One(Admission::new(1))
+        }
+
+        /// The number of the one that has to go.
+        fn enter(&mut self, address: IpAddr) -> Option<u64> {
+            self.0.enter(address, &[0]).evicted.map(|evicted| evicted.conn.get())
+        }
+    }
+
     #[test]
     fn a_full_source_loses_its_own_oldest() {
-        let mut admission = Admission::default();
-        assert_eq!(admission.enter(LinkId::new(1), v4(9)), None);
-        for n in 2..34 {
-            assert_eq!(admission.enter(LinkId::new(n), v4(1)), None);
+        let mut admission = One::new();
+        assert_eq!(admission.enter(v4(9)), None);
+        for _ in 2..34 {
+            assert_eq!(admission.enter(v4(1)), None);
         }
-        assert_eq!(admission.enter(LinkId::new(34), v4(1)), Some(LinkId::new(2)));
-        admission.leave(LinkId::new(5));
-        assert_eq!(admission.enter(LinkId::new(35), v4(1)), None);
+        assert_eq!(admission.enter(v4(1)), Some(2));
+        assert!(admission.0.leave(ConnId::new(5)) && !admission.0.leave(ConnId::new(5)));
+        assert_eq!(admission.enter(v4(1)), None);
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
-        assert_eq!(admission.enter(LinkId::new(36), mapped), Some(LinkId::new(3)));
+        assert_eq!(admission.enter(mapped), Some(3));
     }
 
     #[test]
     fn a_network_of_ipv6_is_one_source() {
-        let mut admission = Admission::default();
+        let mut admission = One::new();
         for n in 0..32_u16 {
             let address = IpAddr::from([0x2001, 0xdb8, 0, 1, n, n, n, n]);
-            assert_eq!(admission.enter(LinkId::new(u64::from(n)), address), None);
+            assert_eq!(admission.enter(address), None);
         }
         let same = IpAddr::from([0x2001, 0xdb8, 0, 1, 9, 9, 9, 9]);
-        assert_eq!(admission.enter(LinkId::new(40), same), Some(LinkId::new(0)));
+        assert_eq!(admission.enter(same), Some(1));
         let other = IpAddr::from([0x2001, 0xdb8, 0, 2, 9, 9, 9, 9]);
-        assert_eq!(admission.enter(LinkId::new(41), other), None);
+        assert_eq!(admission.enter(other), None);
     }
 
     #[test]
     fn a_full_relay_loses_the_oldest_of_all_and_never_holds_more() {
-        let mut admission = Admission::default();
-        for n in 0..3000_u64 {
+        let mut admission = One::new();
+        for n in 1..=3000_u64 {
             let [a, b] = u16::try_from(n / 8).unwrap().to_be_bytes();
-            let evicted = admission.enter(LinkId::new(n), IpAddr::from([10, 0, a, b]));
-            assert_eq!(evicted, n.checked_sub(1024).map(LinkId::new));
+            let evicted = admission.enter(IpAddr::from([10, 0, a, b]));
+            assert_eq!(evicted, n.checked_sub(1024).filter(|n| *n > 0));
         }
-        assert_eq!(admission.waiting.len(), UNAUTHENTICATED_MAX);
-        (0..3000).for_each(|n| admission.leave(LinkId::new(n)));
-        assert!(admission.waiting.is_empty() && admission.by_source.is_empty());
+        assert_eq!((admission.0.waiting.len(), admission.0.load()), (UNAUTHENTICATED_MAX, &[UNAUTHENTICATED_MAX][..]));
+        assert_eq!((1..=3000).filter(|n| admission.0.leave(ConnId::new(*n))).count(), UNAUTHENTICATED_MAX);
+        assert!(admission.0.waiting.is_empty() && admission.0.by_source.is_empty() && admission.0.load() == [0]);
+    }
+
+    #[test]
+    fn a_connection_goes_to_the_worker_with_the_fewest_and_one_that_is_evicted_is_told_with_its_own() {
+        let mut admission = Admission::new(2);
+        assert_eq!([(); 3].map(|()| admission.enter(v4(1), &[1, 0]).worker), [1, 0, 1]);
+        assert!((4..=32).all(|_| admission.enter(v4(1), &[40, 0]).worker == 1));
+        let placed = admission.enter(v4(1), &[40, 0]);
+        assert_eq!(placed.evicted, Some(Evicted { conn: ConnId::new(1), worker: 1 }));
+        assert_eq!((placed.conn, admission.load()), (ConnId::new(33), &[1, 31][..]));
     }
 }

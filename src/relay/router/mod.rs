@@ -1,21 +1,21 @@
 //! Who is attached, who listens, who waits for whom. One router serves all workers of a relay.
 //!
-//! It answers with [`Order`]s for links. It never sees the body of a circuit: an open circuit is a count to it.
+//! It answers with [`Order`]s for links. It knows no connection, and never sees the body of a circuit: an open circuit is a
+//! count to it.
 
 pub(super) mod admission;
+pub(super) mod common;
 pub(super) mod orders;
 pub(super) mod policy;
 pub(super) mod requests;
-use super::{End, LinkId};
+use super::{EndId, LinkId};
 use crate::identity::PeerId;
 use crate::wire::limits::{EARLY_MAX, LISTENERS_MAX};
 use crate::wire::{CloseCode, Control, Name};
-use admission::Admission;
 pub use orders::{Ask, Order, What};
 use policy::{Policy, Share};
 use requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX, Request, RequestId, Requests, Stage};
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Names of all links, beyond [`NAMES_FREE_PER_PEER`] of each peer. Each takes about 400 bytes.
@@ -52,7 +52,7 @@ struct Holding {
 /// What a worker carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Connections, authenticated or not.
+    /// Links.
     pub links: usize,
     /// Ends of circuits.
     pub circuits: usize,
@@ -62,9 +62,6 @@ pub struct Load {
 #[derive(Debug)]
 pub struct Router {
     policy: Policy,
-    last_link: u64,
-    admission: Admission,
-    greeting: HashMap<LinkId, usize>,
     links: HashMap<LinkId, Entry>,
     peers: HashMap<PeerId, Holding>,
     /// Listeners by name, the newest last.
@@ -80,9 +77,6 @@ impl Router {
     pub fn new(policy: Policy, workers: usize) -> Router {
         Router {
             policy,
-            last_link: 0,
-            admission: Admission::default(),
-            greeting: HashMap::new(),
             links: HashMap::new(),
             peers: HashMap::new(),
             names: HashMap::new(),
@@ -92,34 +86,8 @@ impl Router {
         }
     }
 
-    /// A connection came in: its id and its worker, the one with the fewest.
-    pub fn greet(&mut self, source: IpAddr, orders: &mut Vec<Order>) -> (LinkId, usize) {
-        self.last_link += 1;
-        let link = LinkId::new(self.last_link);
-        let least = self.load.iter().enumerate().min_by_key(|(_, load)| load.links);
-        let worker = least.map_or(0, |(worker, _)| worker);
-        if let Some(evicted) = self.admission.enter(link, source)
-            && let Some(worker) = self.forget_greeting(evicted)
-        {
-            orders.push(Order { worker, link: evicted, what: What::Evict });
-        }
-        self.greeting.insert(link, worker);
-        self.load[worker].links += 1;
-        (link, worker)
-    }
-
-    /// An unauthenticated connection is gone.
-    pub fn forget_greeting(&mut self, link: LinkId) -> Option<usize> {
-        self.admission.leave(link);
-        let worker = self.greeting.remove(&link)?;
-        self.load[worker].links -= 1;
-        Some(worker)
-    }
-
-    /// A connection has proven to be `peer`'s. Its share, or why it may not stay.
-    pub fn attach(&mut self, link: LinkId, peer: PeerId) -> Result<Share, CloseCode> {
-        // Evicted a moment ago: the client may dial again.
-        let worker = self.forget_greeting(link).ok_or(CloseCode::GoingAway)?;
+    /// A link has proven to be `peer`'s, at this worker. Its share, or why it may not stay.
+    pub fn attach(&mut self, link: LinkId, worker: usize, peer: PeerId) -> Result<Share, CloseCode> {
         let share = self.policy.share(&peer).ok_or(CloseCode::Refused)?;
         let holding = self.peers.get(&peer).map_or(0, |holding| holding.links.len());
         if self.links.len() >= self.policy.limits().links || holding >= share.links {
@@ -233,21 +201,21 @@ impl Router {
             tried: Vec::new(),
             stage: Stage::Parked,
         };
-        let id = self.requests.fresh();
+        let id = self.requests.issue_id();
         self.settle(now, id, request, orders);
     }
 
-    /// A listener takes what it was offered: the other half for it, or None if the offer is void by now.
-    pub fn accept(&mut self, link: LinkId, circuit: u32, early: Vec<u8>, orders: &mut Vec<Order>) -> Option<End> {
+    /// A listener takes what it was offered: the other end for it, or None if the offer is void by now.
+    pub fn accept(&mut self, link: LinkId, circuit: u32, early: Vec<u8>, orders: &mut Vec<Order>) -> Option<EndId> {
         debug_assert!(early.len() <= EARLY_MAX);
         let id = self.requests.of_callee((link, circuit))?;
         let request = self.requests.take(id)?;
         let (caller, asked) = request.caller;
         let (caller_worker, callee_worker) = (self.worker_of(caller)?, self.worker_of(link)?);
-        let peer = End { worker: callee_worker, link, circuit };
-        let what = What::Opened { circuit: asked, peer, early };
+        let far = EndId { worker: callee_worker, link, circuit };
+        let what = What::Opened { circuit: asked, far, early };
         orders.push(Order { worker: caller_worker, link: caller, what });
-        Some(End { worker: caller_worker, link: caller, circuit: asked })
+        Some(EndId { worker: caller_worker, link: caller, circuit: asked })
     }
 
     /// A listener declines what it was offered. One that says it is not there is treated as if it were not: the request
@@ -281,9 +249,9 @@ impl Router {
         self.release(link, count);
     }
 
-    /// Where `link` should be before `message` is acted upon, if not where it is. The answer counts as done: the worker
-    /// that asked has to send it there.
-    pub fn place(&mut self, link: LinkId, message: &Control) -> Option<usize> {
+    /// Moves `link` to the worker where it should be before `message` is acted upon, if it is not there: the worker that asks
+    /// has to send it there.
+    pub fn relocate(&mut self, link: LinkId, message: &Control) -> Option<usize> {
         let entry = self.links.get(&link)?;
         if entry.circuits > 0 {
             return None;
@@ -357,6 +325,7 @@ impl Router {
     }
 
     /// Requests that are parked or offered.
+    #[cfg(test)]
     pub fn requests(&self) -> usize {
         self.requests.len()
     }
@@ -366,7 +335,7 @@ impl Router {
         let listeners = self.names.get(&(request.to, request.name.clone()));
         let listener = listeners.and_then(|all| all.iter().rev().find(|link| !request.tried.contains(link)).copied());
         if let Some(link) = listener {
-            let Some((worker, circuit)) = self.number(link).filter(|_| self.has_room(&request.to)) else {
+            let Some((worker, circuit)) = self.issue_number(link).filter(|_| self.has_room(&request.to)) else {
                 return self.fail(&request, CloseCode::Limit, orders);
             };
             self.hold(link);
@@ -413,8 +382,8 @@ impl Router {
         }
     }
 
-    /// The next number for an INCOMING on a link, with its worker.
-    fn number(&mut self, link: LinkId) -> Option<(usize, u32)> {
+    /// Uses up the next number for an INCOMING on a link; with its worker.
+    fn issue_number(&mut self, link: LinkId) -> Option<(usize, u32)> {
         let entry = self.links.get_mut(&link)?;
         let circuit = entry.next_circuit?;
         entry.next_circuit = circuit.checked_add(2);

@@ -1,7 +1,7 @@
 //! What the router is asked for and what it orders.
 
 use crate::identity::PeerId;
-use crate::relay::{End, LinkId};
+use crate::relay::{EndId, LinkId};
 use crate::wire::{CloseCode, Name};
 use std::time::Duration;
 
@@ -19,8 +19,6 @@ pub struct Order {
 /// See [`Order`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum What {
-    /// Close an unauthenticated connection: another took its place.
-    Evict,
     /// Put an INCOMING before the client.
     Offer {
         /// The new circuit's number.
@@ -43,8 +41,8 @@ pub enum What {
     Opened {
         /// Its circuit.
         circuit: u32,
-        /// The other half.
-        peer: End,
+        /// The other end.
+        far: EndId,
         /// The first bytes back.
         early: Vec<u8>,
     },

@@ -81,8 +81,8 @@ impl Requests {
         self.all.len()
     }
 
-    /// A name for a request that is about to be put in.
-    pub fn fresh(&mut self) -> RequestId {
+    /// A new name, for a request that is about to be put in.
+    pub fn issue_id(&mut self) -> RequestId {
         self.next += 1;
         RequestId(self.next)
     }

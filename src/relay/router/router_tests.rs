@@ -1,3 +1,4 @@
+use super::admission::Admission;
 use super::policy::Limits;
 use super::*;
 use crate::names::Peers;
@@ -15,21 +16,36 @@ fn name(n: u8) -> Name {
     Name::App(format!("app-{n}").parse().unwrap())
 }
 
-struct Desk {
+struct World {
+    admission: Admission,
     router: Router,
     orders: Vec<Order>,
     now: Instant,
 }
 
-impl Desk {
-    fn new(limits: Limits) -> Desk {
-        Desk { router: Router::new(Policy::open(limits), 2), orders: Vec::new(), now: Instant::now() }
+impl World {
+    fn new(limits: Limits) -> World {
+        World {
+            admission: Admission::new(2),
+            router: Router::new(Policy::open(limits), 2),
+            orders: Vec::new(),
+            now: Instant::now(),
+        }
     }
 
     fn attach(&mut self, who: u8) -> LinkId {
-        let (link, _) = self.router.greet([10, 0, 0, who].into(), &mut self.orders);
-        self.router.attach(link, peer(who)).unwrap();
+        let (link, admitted) = self.try_attach(who);
+        admitted.unwrap();
         link
+    }
+
+    /// A connection comes in and is authenticated at once.
+    fn try_attach(&mut self, who: u8) -> (LinkId, Result<Share, CloseCode>) {
+        let links: Vec<usize> = self.router.load().iter().map(|load| load.links).collect();
+        let placed = self.admission.enter([10, 0, 0, who].into(), &links);
+        assert!(self.admission.leave(placed.conn));
+        let link = placed.conn.link();
+        (link, self.router.attach(link, placed.worker, peer(who)))
     }
 
     fn listen(&mut self, link: LinkId, what: u8) {
@@ -62,36 +78,36 @@ fn refuse(circuit: u32, code: CloseCode) -> What {
 
 #[test]
 fn the_newest_listener_is_offered_and_its_death_passes_the_offer_on() {
-    let mut desk = Desk::new(Limits::default());
-    let (old, new, caller) = (desk.attach(1), desk.attach(1), desk.attach(2));
-    desk.listen(old, 0);
-    desk.listen(new, 0);
-    desk.connect(caller, 2, (1, 0), Duration::ZERO);
-    assert_eq!(desk.take(), [(new, offer(1, 2, 0))]);
-    desk.router.detach(desk.now, new, &mut desk.orders);
-    assert_eq!(desk.take(), [(old, offer(1, 2, 0))]);
-    let end = desk.router.accept(old, 1, vec![9], &mut desk.orders).unwrap();
+    let mut world = World::new(Limits::default());
+    let (old, new, caller) = (world.attach(1), world.attach(1), world.attach(2));
+    world.listen(old, 0);
+    world.listen(new, 0);
+    world.connect(caller, 2, (1, 0), Duration::ZERO);
+    assert_eq!(world.take(), [(new, offer(1, 2, 0))]);
+    world.router.detach(world.now, new, &mut world.orders);
+    assert_eq!(world.take(), [(old, offer(1, 2, 0))]);
+    let end = world.router.accept(old, 1, vec![9], &mut world.orders).unwrap();
     assert_eq!((end.link, end.circuit), (caller, 2));
     assert!(
-        matches!(&desk.take()[..], [(to, What::Opened { circuit: 2, peer, .. })] if *to == caller && peer.link == old)
+        matches!(&world.take()[..], [(to, What::Opened { circuit: 2, far, .. })] if *to == caller && far.link == old)
     );
-    assert_eq!(desk.router.accept(old, 1, vec![], &mut desk.orders), None, "only once");
+    assert_eq!(world.router.accept(old, 1, vec![], &mut world.orders), None, "only once");
 }
 
 #[test]
 fn nobody_there_means_at_once_without_patience_and_later_with_it() {
-    let mut desk = Desk::new(Limits::default());
-    let caller = desk.attach(2);
-    desk.connect(caller, 2, (1, 0), Duration::ZERO);
-    assert_eq!(desk.take(), [(caller, refuse(2, CloseCode::NotHere))]);
-    desk.connect(caller, 4, (1, 0), 5 * SECOND);
-    assert_eq!(desk.take(), [(caller, What::Waiting { circuit: 4 })]);
-    assert_eq!(desk.router.next_timeout(), Some(desk.now + 5 * SECOND));
-    desk.pass(4 * SECOND);
-    assert_eq!(desk.take(), []);
-    desk.pass(SECOND);
-    assert_eq!(desk.take(), [(caller, refuse(4, CloseCode::NotHere))]);
-    assert_eq!(desk.router.next_timeout(), None);
+    let mut world = World::new(Limits::default());
+    let caller = world.attach(2);
+    world.connect(caller, 2, (1, 0), Duration::ZERO);
+    assert_eq!(world.take(), [(caller, refuse(2, CloseCode::NotHere))]);
+    world.connect(caller, 4, (1, 0), 5 * SECOND);
+    assert_eq!(world.take(), [(caller, What::Waiting { circuit: 4 })]);
+    assert_eq!(world.router.next_timeout(), Some(world.now + 5 * SECOND));
+    world.pass(4 * SECOND);
+    assert_eq!(world.take(), []);
+    world.pass(SECOND);
+    assert_eq!(world.take(), [(caller, refuse(4, CloseCode::NotHere))]);
+    assert_eq!(world.router.next_timeout(), None);
 }
 
 /// Absent, and there but not for this caller: both are heard of when the time is up, and before that nothing is.
@@ -100,125 +116,124 @@ fn a_name_that_is_no_applications_tells_nobody_who_is_there() {
     let session = Name::Session([0; 16]);
     let ask = |circuit| Ask { circuit, to: peer(1), name: session.clone(), wait: 3 * SECOND, early: vec![7] };
     for is_there in [false, true] {
-        let mut desk = Desk::new(Limits::default());
-        let caller = desk.attach(2);
+        let mut world = World::new(Limits::default());
+        let caller = world.attach(2);
         if is_there {
-            let callee = desk.attach(1);
-            desk.router.listen(desk.now, callee, session.clone(), &mut desk.orders).unwrap();
-            desk.router.connect(desk.now, caller, ask(2), &mut desk.orders);
-            assert!(matches!(desk.take()[..], [(to, What::Offer { circuit: 1, .. })] if to == callee));
-            desk.router.reject(desk.now, (callee, 1), CloseCode::NotHere, &mut desk.orders);
+            let callee = world.attach(1);
+            world.router.listen(world.now, callee, session.clone(), &mut world.orders).unwrap();
+            world.router.connect(world.now, caller, ask(2), &mut world.orders);
+            assert!(matches!(world.take()[..], [(to, What::Offer { circuit: 1, .. })] if to == callee));
+            world.router.reject(world.now, (callee, 1), CloseCode::NotHere, &mut world.orders);
         } else {
-            desk.router.connect(desk.now, caller, ask(2), &mut desk.orders);
+            world.router.connect(world.now, caller, ask(2), &mut world.orders);
         }
-        desk.pass(2 * SECOND);
-        assert_eq!(desk.take(), [], "{is_there}");
-        desk.pass(SECOND);
-        assert_eq!(desk.take(), [(caller, refuse(2, CloseCode::NotHere))], "{is_there}");
+        world.pass(2 * SECOND);
+        assert_eq!(world.take(), [], "{is_there}");
+        world.pass(SECOND);
+        assert_eq!(world.take(), [(caller, refuse(2, CloseCode::NotHere))], "{is_there}");
     }
 }
 
 #[test]
 fn what_is_parked_is_offered_when_somebody_listens_and_parked_again_when_they_die() {
-    let mut desk = Desk::new(Limits::default());
-    let (caller, callee) = (desk.attach(2), desk.attach(1));
-    desk.connect(caller, 2, (1, 0), 60 * SECOND);
-    desk.connect(caller, 4, (1, 0), 60 * SECOND);
-    desk.take();
-    desk.listen(callee, 1);
-    assert_eq!(desk.take(), []);
-    desk.listen(callee, 0);
-    assert_eq!(desk.take(), [(callee, offer(1, 2, 0)), (callee, offer(3, 2, 0))]);
-    desk.router.detach(desk.now, callee, &mut desk.orders);
-    assert_eq!(desk.take(), [], "the caller has been told that it waits");
-    let second = desk.attach(1);
-    desk.listen(second, 0);
-    assert_eq!(desk.take(), [(second, offer(1, 2, 0)), (second, offer(3, 2, 0))]);
+    let mut world = World::new(Limits::default());
+    let (caller, callee) = (world.attach(2), world.attach(1));
+    world.connect(caller, 2, (1, 0), 60 * SECOND);
+    world.connect(caller, 4, (1, 0), 60 * SECOND);
+    world.take();
+    world.listen(callee, 1);
+    assert_eq!(world.take(), []);
+    world.listen(callee, 0);
+    assert_eq!(world.take(), [(callee, offer(1, 2, 0)), (callee, offer(3, 2, 0))]);
+    world.router.detach(world.now, callee, &mut world.orders);
+    assert_eq!(world.take(), [], "the caller has been told that it waits");
+    let second = world.attach(1);
+    world.listen(second, 0);
+    assert_eq!(world.take(), [(second, offer(1, 2, 0)), (second, offer(3, 2, 0))]);
 }
 
 #[test]
 fn a_listener_that_does_not_answer_is_passed_over() {
-    let mut desk = Desk::new(Limits::default());
-    let (first, second, caller) = (desk.attach(1), desk.attach(1), desk.attach(2));
-    desk.listen(first, 0);
-    desk.listen(second, 0);
-    desk.connect(caller, 2, (1, 0), 3600 * SECOND);
-    desk.take();
-    desk.pass(ANSWER_DEADLINE);
+    let mut world = World::new(Limits::default());
+    let (first, second, caller) = (world.attach(1), world.attach(1), world.attach(2));
+    world.listen(first, 0);
+    world.listen(second, 0);
+    world.connect(caller, 2, (1, 0), 3600 * SECOND);
+    world.take();
+    world.pass(ANSWER_DEADLINE);
     let withdrawn = |circuit| What::Withdraw { circuit, code: CloseCode::Cancelled };
-    assert_eq!(desk.take(), [(second, withdrawn(1)), (first, offer(1, 2, 0))]);
-    assert_eq!(desk.router.accept(second, 1, vec![], &mut desk.orders), None, "too late");
-    desk.pass(ANSWER_DEADLINE);
-    assert_eq!(desk.take(), [(first, withdrawn(1)), (caller, refuse(2, CloseCode::NotHere))]);
+    assert_eq!(world.take(), [(second, withdrawn(1)), (first, offer(1, 2, 0))]);
+    assert_eq!(world.router.accept(second, 1, vec![], &mut world.orders), None, "too late");
+    world.pass(ANSWER_DEADLINE);
+    assert_eq!(world.take(), [(first, withdrawn(1)), (caller, refuse(2, CloseCode::NotHere))]);
 }
 
 #[test]
 fn a_rejection_reaches_the_caller_and_never_sounds_like_waiting() {
-    let mut desk = Desk::new(Limits::default());
-    let (callee, caller) = (desk.attach(1), desk.attach(2));
-    desk.listen(callee, 0);
+    let mut world = World::new(Limits::default());
+    let (callee, caller) = (world.attach(1), world.attach(2));
+    world.listen(callee, 0);
     for (circuit, said, heard) in [
         (2, CloseCode::UnknownSession, CloseCode::UnknownSession),
         (4, CloseCode::Waiting, CloseCode::Refused),
         (6, CloseCode::Done, CloseCode::Done),
     ] {
-        desk.connect(caller, circuit, (1, 0), Duration::ZERO);
-        desk.take();
-        desk.router.reject(desk.now, (callee, circuit - 1), said, &mut desk.orders);
-        assert_eq!(desk.take(), [(caller, refuse(circuit, heard))]);
+        world.connect(caller, circuit, (1, 0), Duration::ZERO);
+        world.take();
+        world.router.reject(world.now, (callee, circuit - 1), said, &mut world.orders);
+        assert_eq!(world.take(), [(caller, refuse(circuit, heard))]);
     }
 }
 
 #[test]
 fn a_listener_that_says_it_is_not_there_is_treated_as_if_it_were_not() {
-    let mut desk = Desk::new(Limits::default());
-    let (callee, caller) = (desk.attach(1), desk.attach(2));
-    desk.listen(callee, 0);
-    desk.connect(caller, 2, (1, 0), 3600 * SECOND);
-    assert_eq!(desk.take(), [(callee, offer(1, 2, 0))]);
-    desk.router.reject(desk.now, (callee, 1), CloseCode::NotHere, &mut desk.orders);
-    assert_eq!(desk.take(), [(caller, What::Waiting { circuit: 2 })]);
-    desk.listen(callee, 0);
-    assert_eq!(desk.take(), [(callee, offer(3, 2, 0))], "whoever listens anew is asked anew");
+    let mut world = World::new(Limits::default());
+    let (callee, caller) = (world.attach(1), world.attach(2));
+    world.listen(callee, 0);
+    world.connect(caller, 2, (1, 0), 3600 * SECOND);
+    assert_eq!(world.take(), [(callee, offer(1, 2, 0))]);
+    world.router.reject(world.now, (callee, 1), CloseCode::NotHere, &mut world.orders);
+    assert_eq!(world.take(), [(caller, What::Waiting { circuit: 2 })]);
+    world.listen(callee, 0);
+    assert_eq!(world.take(), [(callee, offer(3, 2, 0))], "whoever listens anew is asked anew");
 }
 
 #[test]
 fn a_caller_that_gives_up_or_dies_takes_its_requests_back() {
-    let mut desk = Desk::new(Limits::default());
-    let (callee, caller) = (desk.attach(1), desk.attach(2));
-    desk.listen(callee, 0);
-    desk.connect(caller, 2, (1, 0), Duration::ZERO);
-    desk.connect(caller, 4, (1, 0), Duration::ZERO);
-    desk.connect(caller, 6, (9, 0), SECOND);
-    desk.take();
-    assert!(desk.router.cancel(caller, 2, CloseCode::Cancelled, &mut desk.orders));
-    assert_eq!(desk.take(), [(callee, What::Withdraw { circuit: 1, code: CloseCode::Cancelled })]);
-    desk.router.detach(desk.now, caller, &mut desk.orders);
-    assert_eq!(desk.take(), [(callee, What::Withdraw { circuit: 3, code: CloseCode::PeerGone })]);
-    assert_eq!(desk.router.requests(), 0);
-    assert_eq!(desk.router.next_timeout(), None);
+    let mut world = World::new(Limits::default());
+    let (callee, caller) = (world.attach(1), world.attach(2));
+    world.listen(callee, 0);
+    world.connect(caller, 2, (1, 0), Duration::ZERO);
+    world.connect(caller, 4, (1, 0), Duration::ZERO);
+    world.connect(caller, 6, (9, 0), SECOND);
+    world.take();
+    assert!(world.router.cancel(caller, 2, CloseCode::Cancelled, &mut world.orders));
+    assert_eq!(world.take(), [(callee, What::Withdraw { circuit: 1, code: CloseCode::Cancelled })]);
+    world.router.detach(world.now, caller, &mut world.orders);
+    assert_eq!(world.take(), [(callee, What::Withdraw { circuit: 3, code: CloseCode::PeerGone })]);
+    assert_eq!(world.router.requests(), 0);
+    assert_eq!(world.router.next_timeout(), None);
 }
 
 #[test]
 fn every_cap_answers_limit() {
     let limits = Limits { links: 3, links_per_peer: 2, circuits_per_peer: 3 };
-    let mut desk = Desk::new(limits);
-    let (callee, caller) = (desk.attach(1), desk.attach(2));
-    desk.attach(2);
-    for (source, who) in [(1, 2), (2, 3)] {
-        let (link, _) = desk.router.greet([10, 1, 0, source].into(), &mut desk.orders);
-        assert_eq!(desk.router.attach(link, peer(who)), Err(CloseCode::Limit));
+    let mut world = World::new(limits);
+    let (callee, caller) = (world.attach(1), world.attach(2));
+    world.attach(2);
+    for who in [2, 3] {
+        assert_eq!(world.try_attach(who).1, Err(CloseCode::Limit));
     }
-    desk.listen(callee, 0);
+    world.listen(callee, 0);
     for circuit in [2, 4, 6, 8] {
-        desk.connect(caller, circuit, (1, 0), SECOND);
+        world.connect(caller, circuit, (1, 0), SECOND);
     }
-    assert_eq!(desk.take().last(), Some(&(caller, refuse(8, CloseCode::Limit))));
+    assert_eq!(world.take().last(), Some(&(caller, refuse(8, CloseCode::Limit))));
     for what in 0..=u16::MAX {
         let [a, b] = what.to_be_bytes();
         let mut id = [0; 16];
         (id[0], id[1], id[2]) = (1, a, b);
-        match desk.router.listen(desk.now, callee, Name::Session(id), &mut desk.orders) {
+        match world.router.listen(world.now, callee, Name::Session(id), &mut world.orders) {
             Ok(()) => assert!(usize::from(what) < LISTENERS_MAX - 1),
             Err(code) => {
                 assert_eq!((code, usize::from(what)), (CloseCode::Limit, LISTENERS_MAX - 1));
@@ -230,43 +245,43 @@ fn every_cap_answers_limit() {
 
 #[test]
 fn parked_requests_of_one_link_are_bounded() {
-    let mut desk = Desk::new(Limits::default());
-    let caller = desk.attach(2);
+    let mut world = World::new(Limits::default());
+    let caller = world.attach(2);
     for n in 1..=u32::try_from(PARKED_PER_LINK_MAX).unwrap() {
-        desk.connect(caller, 2 * n, (1, 0), SECOND);
+        world.connect(caller, 2 * n, (1, 0), SECOND);
     }
-    assert!(desk.take().iter().all(|(_, what)| matches!(what, What::Waiting { .. })));
-    desk.connect(caller, 1000, (1, 0), SECOND);
-    assert_eq!(desk.take(), [(caller, refuse(1000, CloseCode::Limit))]);
+    assert!(world.take().iter().all(|(_, what)| matches!(what, What::Waiting { .. })));
+    world.connect(caller, 1000, (1, 0), SECOND);
+    assert_eq!(world.take(), [(caller, refuse(1000, CloseCode::Limit))]);
 }
 
 #[test]
 fn a_hub_with_many_callers_does_not_gather_them_all_on_one_worker() {
-    let mut desk = Desk::new(Limits::default());
-    let hub = desk.attach(1);
-    desk.listen(hub, 0);
+    let mut world = World::new(Limits::default());
+    let hub = world.attach(1);
+    world.listen(hub, 0);
     let mut moved = 0;
     for n in 0..40_u8 {
-        let caller = desk.attach(2 + n);
+        let caller = world.attach(2 + n);
         let to = Control::Connect { circuit: 2, to: peer(1), name: name(0), wait_ms: 0, early: vec![] };
-        moved += usize::from(desk.router.place(caller, &to).is_some());
-        desk.connect(caller, 2, (1, 0), Duration::ZERO);
-        let offered = desk.take();
+        moved += usize::from(world.router.relocate(caller, &to).is_some());
+        world.connect(caller, 2, (1, 0), Duration::ZERO);
+        let offered = world.take();
         let [(_, What::Offer { circuit, .. })] = &offered[..] else { panic!("{offered:?}") };
-        desk.router.accept(hub, *circuit, vec![], &mut desk.orders).unwrap();
-        desk.take();
+        world.router.accept(hub, *circuit, vec![], &mut world.orders).unwrap();
+        world.take();
     }
-    let load: Vec<usize> = desk.router.load().iter().map(|load| load.circuits).collect();
+    let load: Vec<usize> = world.router.load().iter().map(|load| load.circuits).collect();
     assert!(moved > 0 && load.iter().all(|circuits| *circuits >= 20), "{load:?}");
 }
 
 #[test]
 fn a_new_policy_ends_the_links_of_those_it_leaves_out() {
-    let mut desk = Desk::new(Limits::default());
-    let (one, two, other) = (desk.attach(1), desk.attach(1), desk.attach(2));
+    let mut world = World::new(Limits::default());
+    let (one, two, other) = (world.attach(1), world.attach(1), world.attach(2));
     let peers = Peers::parse(&format!("two {}\n", peer(2))).unwrap();
-    desk.router.set_policy(Policy::only(&peers, Limits::default()).unwrap(), &mut desk.orders);
-    let ended: BTreeSet<LinkId> = desk.take().into_iter().map(|(link, _)| link).collect();
+    world.router.set_policy(Policy::only(&peers, Limits::default()).unwrap(), &mut world.orders);
+    let ended: BTreeSet<LinkId> = world.take().into_iter().map(|(link, _)| link).collect();
     assert_eq!(ended, BTreeSet::from([one, two]));
     assert!(!ended.contains(&other));
 }
@@ -324,18 +339,18 @@ impl Believed {
                 }
                 What::Waiting { circuit } => assert!(self.asking.contains(&(link, circuit))),
                 What::Refuse { circuit, .. } => assert!(self.asking.remove(&(link, circuit)), "answered twice"),
-                What::Evict | What::Pace { .. } | What::End { .. } => {}
+                What::Pace { .. } | What::End { .. } => {}
             }
         }
     }
 }
 
-fn apply(desk: &mut Desk, believed: &mut Believed, step: &Step) {
+fn apply(world: &mut World, believed: &mut Believed, step: &Step) {
     let at = |n: usize| believed.links.get(n).copied();
     match *step {
         Step::Attach(who) => {
             if believed.links.len() < 8 {
-                let link = desk.attach(who);
+                let link = world.attach(who);
                 believed.links.push(link);
             }
         }
@@ -345,42 +360,42 @@ fn apply(desk: &mut Desk, believed: &mut Believed, step: &Step) {
                 for set in [&mut believed.asking, &mut believed.offered, &mut believed.open] {
                     set.retain(|(of, _)| *of != link);
                 }
-                desk.router.detach(desk.now, link, &mut desk.orders);
+                world.router.detach(world.now, link, &mut world.orders);
             }
         }
-        Step::Listen(n, what) => at(n).into_iter().for_each(|link| desk.listen(link, what)),
-        Step::Unlisten(n, what) => at(n).into_iter().for_each(|link| desk.router.unlisten(link, &name(what))),
+        Step::Listen(n, what) => at(n).into_iter().for_each(|link| world.listen(link, what)),
+        Step::Unlisten(n, what) => at(n).into_iter().for_each(|link| world.router.unlisten(link, &name(what))),
         Step::Connect(n, to, what, wait) => {
             if let Some(link) = at(n) {
                 believed.next += 2;
                 believed.asking.insert((link, believed.next));
-                desk.connect(link, believed.next, (to, what), u32::from(wait) * 4 * SECOND);
+                world.connect(link, believed.next, (to, what), u32::from(wait) * 4 * SECOND);
             }
         }
         Step::Answer(n, yes) => {
             if let Some((link, circuit)) = believed.offered.iter().nth(n).copied() {
                 believed.offered.remove(&(link, circuit));
                 if yes {
-                    assert!(desk.router.accept(link, circuit, vec![], &mut desk.orders).is_some());
+                    assert!(world.router.accept(link, circuit, vec![], &mut world.orders).is_some());
                     believed.open.insert((link, circuit));
                 } else {
-                    desk.router.reject(desk.now, (link, circuit), CloseCode::Refused, &mut desk.orders);
+                    world.router.reject(world.now, (link, circuit), CloseCode::Refused, &mut world.orders);
                 }
             }
         }
         Step::Cancel(n) => {
             if let Some((link, circuit)) = believed.asking.iter().nth(n).copied() {
                 believed.asking.remove(&(link, circuit));
-                assert!(desk.router.cancel(link, circuit, CloseCode::Cancelled, &mut desk.orders));
+                assert!(world.router.cancel(link, circuit, CloseCode::Cancelled, &mut world.orders));
             }
         }
         Step::Close(n) => {
             if let Some((link, circuit)) = believed.open.iter().nth(n).copied() {
                 believed.open.remove(&(link, circuit));
-                desk.router.closed(link, 1);
+                world.router.closed(link, 1);
             }
         }
-        Step::Pass(seconds) => desk.pass(u32::from(seconds) * SECOND),
+        Step::Pass(seconds) => world.pass(u32::from(seconds) * SECOND),
     }
 }
 
@@ -392,63 +407,63 @@ fn numbered(n: usize) -> Name {
 
 #[test]
 fn names_are_bounded_for_a_link_for_a_peer_and_in_all() {
-    let mut desk = Desk::new(Limits::default());
+    let mut world = World::new(Limits::default());
     let (mut listening, mut whose) = (Vec::new(), 0);
-    let fill = |desk: &mut Desk, listening: &mut Vec<_>, who: u8| {
-        let link = desk.attach(who);
+    let fill = |world: &mut World, listening: &mut Vec<_>, who: u8| {
+        let link = world.attach(who);
         for n in 0..=LISTENERS_MAX {
-            if desk.router.listen(desk.now, link, numbered(n), &mut desk.orders) == Err(CloseCode::Limit) {
+            if world.router.listen(world.now, link, numbered(n), &mut world.orders) == Err(CloseCode::Limit) {
                 listening.push((link, n));
                 return n;
             }
         }
         panic!("a link without a bound");
     };
-    while desk.router.names_held + NAMES_PER_PEER_MAX <= NAMES_MAX {
+    while world.router.names_held + NAMES_PER_PEER_MAX <= NAMES_MAX {
         whose += 1;
         for _ in 0..NAMES_PER_PEER_MAX / LISTENERS_MAX {
-            assert_eq!(fill(&mut desk, &mut listening, whose), LISTENERS_MAX);
+            assert_eq!(fill(&mut world, &mut listening, whose), LISTENERS_MAX);
         }
-        assert_eq!(fill(&mut desk, &mut listening, whose), 0, "one peer");
+        assert_eq!(fill(&mut world, &mut listening, whose), 0, "one peer");
     }
-    while desk.router.names_held < NAMES_MAX {
-        fill(&mut desk, &mut listening, 253);
+    while world.router.names_held < NAMES_MAX {
+        fill(&mut world, &mut listening, 253);
     }
-    assert_eq!(desk.router.names_held, NAMES_MAX);
+    assert_eq!(world.router.names_held, NAMES_MAX);
     // All of them: a few are left for those who have none.
-    assert_eq!(fill(&mut desk, &mut listening, 255), NAMES_FREE_PER_PEER);
-    assert_eq!(fill(&mut desk, &mut listening, 255), 0);
+    assert_eq!(fill(&mut world, &mut listening, 255), NAMES_FREE_PER_PEER);
+    assert_eq!(fill(&mut world, &mut listening, 255), 0);
     // What is given back is there for others, and giving back what one does not have changes nothing.
     let (first, _) = listening[0];
-    desk.router.unlisten(first, &numbered(7));
-    desk.router.unlisten(first, &numbered(7));
-    assert_eq!(fill(&mut desk, &mut listening, 254), NAMES_FREE_PER_PEER + 1);
+    world.router.unlisten(first, &numbered(7));
+    world.router.unlisten(first, &numbered(7));
+    assert_eq!(fill(&mut world, &mut listening, 254), NAMES_FREE_PER_PEER + 1);
     for (link, _) in listening {
-        desk.router.detach(desk.now, link, &mut desk.orders);
+        world.router.detach(world.now, link, &mut world.orders);
     }
-    assert_eq!(desk.router.names_held, 0);
+    assert_eq!(world.router.names_held, 0);
 }
 
 proptest! {
     /// Every request is answered once, every offer is answered or withdrawn once, and the counts always agree.
     #[test]
     fn any_schedule_keeps_the_books(steps in proptest::collection::vec(step(), 1..200)) {
-        let mut desk = Desk::new(Limits { circuits_per_peer: 6, ..Limits::default() });
+        let mut world = World::new(Limits { circuits_per_peer: 6, ..Limits::default() });
         let mut believed = Believed::default();
         for step in &steps {
-            apply(&mut desk, &mut believed, step);
-            believed.hear(std::mem::take(&mut desk.orders));
+            apply(&mut world, &mut believed, step);
+            believed.hear(std::mem::take(&mut world.orders));
             let held = believed.asking.len() + believed.offered.len() + believed.open.len();
-            let counted: usize = desk.router.load().iter().map(|load| load.circuits).sum();
+            let counted: usize = world.router.load().iter().map(|load| load.circuits).sum();
             prop_assert_eq!(counted, held);
-            prop_assert_eq!(desk.router.load().iter().map(|load| load.links).sum::<usize>(), believed.links.len());
-            prop_assert_eq!(desk.router.requests(), believed.asking.len());
+            prop_assert_eq!(world.router.load().iter().map(|load| load.links).sum::<usize>(), believed.links.len());
+            prop_assert_eq!(world.router.requests(), believed.asking.len());
         }
         for link in std::mem::take(&mut believed.links) {
-            desk.router.detach(desk.now, link, &mut desk.orders);
+            world.router.detach(world.now, link, &mut world.orders);
         }
-        prop_assert_eq!(desk.router.requests(), 0);
-        prop_assert!(desk.router.names.is_empty() && desk.router.peers.is_empty());
-        prop_assert!(desk.router.load().iter().all(|load| *load == Load::default()));
+        prop_assert_eq!(world.router.requests(), 0);
+        prop_assert!(world.router.names.is_empty() && world.router.peers.is_empty());
+        prop_assert!(world.router.load().iter().all(|load| *load == Load::default()));
     }
 }

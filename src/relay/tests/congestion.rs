@@ -50,7 +50,7 @@ fn wide(now: &mut Instant) -> (RelayCore, Client, Client, u32) {
 fn send(now: Instant, relay: &mut RelayCore, (from, circuit): (&mut Client, u32), pieces: usize) -> usize {
     let piece = numbered(WINDOW);
     for sent in 0..pieces {
-        if relay.gate(from.id) != Gate::Open {
+        if relay.may_read(from.id) != MayRead::Now {
             return sent;
         }
         from.data(circuit, &piece);
@@ -74,7 +74,7 @@ fn a_congested_circuit_shuts_its_link_and_gives_little_credit_when_it_has_draine
     let mut now = Instant::now();
     let (mut relay, mut caller, mut callee, before) = wide(&mut now);
     let mut sent = send(now, &mut relay, (&mut caller, 2), 1000);
-    assert_eq!((relay.gate(caller.id), relay.gate(callee.id)), (Gate::Shut, Gate::Open));
+    assert_eq!((relay.may_read(caller.id), relay.may_read(callee.id)), (MayRead::Later, MayRead::Now));
     assert!((6 << 20..=HELD_MAX).contains(&relay.used_bytes()), "{}", relay.used_bytes());
     // What was granted goes on as fast as the other side takes it, and no more is granted.
     let mut got = 0;
@@ -90,7 +90,7 @@ fn a_congested_circuit_shuts_its_link_and_gives_little_credit_when_it_has_draine
             assert_eq!(caller.all(now, &mut relay), []);
         }
     }
-    assert_eq!(relay.gate(caller.id), Gate::Open);
+    assert_eq!(relay.may_read(caller.id), MayRead::Now);
     assert_eq!(got, sent * WINDOW);
     // Drained: what memory covers, or half of that.
     let Some(Got::Credit(2, credit)) = caller.all(now, &mut relay).pop() else { panic!("no credit") };
@@ -101,7 +101,7 @@ fn a_congested_circuit_shuts_its_link_and_gives_little_credit_when_it_has_draine
 /// Input waits and the gate is shut, for at most so long; how long that was.
 fn hold(now: &mut Instant, relay: &mut RelayCore, client: &Client, most: Duration) -> Duration {
     let began = *now;
-    while relay.gate(client.id) == Gate::Shut && *now < began + most {
+    while relay.may_read(client.id) == MayRead::Later && *now < began + most {
         relay.handle_held(*now, client.id);
         *now += Duration::from_millis(2);
     }
@@ -119,12 +119,12 @@ fn a_circuit_that_shuts_its_link_for_too_long_is_ended_and_lets_go_of_its_memory
         if both_ways {
             // Neither direction would be congested by itself.
             send(now, &mut relay, (&mut callee, 1), 40);
-            assert_eq!(relay.gate(callee.id), Gate::Open);
+            assert_eq!(relay.may_read(callee.id), MayRead::Now);
         }
         send(now, &mut relay, (&mut caller, 2), 1000);
-        assert_eq!(relay.gate(caller.id), Gate::Shut);
+        assert_eq!(relay.may_read(caller.id), MayRead::Later);
         send(now, &mut relay, (&mut callee, 1), if both_ways { 1000 } else { 1 });
-        assert_eq!(relay.gate(callee.id), if both_ways { Gate::Shut } else { Gate::Open });
+        assert_eq!(relay.may_read(callee.id), if both_ways { MayRead::Later } else { MayRead::Now });
         assert!((6 << 20..=HELD_MAX).contains(&relay.used_bytes()), "{}", relay.used_bytes());
         let stood = hold(&mut now, &mut relay, &caller, Duration::from_secs(9)).as_millis();
         let most = if others_wait { 1000 } else { 4000 };
@@ -134,7 +134,7 @@ fn a_circuit_that_shuts_its_link_for_too_long_is_ended_and_lets_go_of_its_memory
         assert_eq!(caller.all(now, &mut relay), [Got::Reset(2, CloseCode::Limit.to_wire())]);
         // What comes after is skipped, and the links go on.
         for (client, circuit) in [(&mut caller, 2), (&mut callee, 1)] {
-            assert_eq!(relay.gate(client.id), Gate::Open);
+            assert_eq!(relay.may_read(client.id), MayRead::Now);
             client.data(circuit, &numbered(WINDOW));
             client.bare(Kind::Ping, 0, 5);
             client.flush(now, &mut relay);
@@ -197,7 +197,7 @@ fn bytes_that_were_read_a_little_at_a_time_take_hardly_more_memory_than_there_ar
             let mut now = Instant::now();
             let (mut relay, mut caller, mut callee, _) = wide(&mut now);
             let (piece, mut sent) = (numbered(size), 0);
-            while relay.gate(caller.id) == Gate::Open {
+            while relay.may_read(caller.id) == MayRead::Now {
                 caller.data(2, &piece);
                 assert!(caller.pour(now, &mut relay));
                 if (sent + size) / every > sent / every {

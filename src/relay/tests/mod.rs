@@ -1,6 +1,6 @@
 //! A whole relay and its clients: what they say and what they hear.
 
-use super::{Gate, Limits, Policy, RelayCore};
+use super::{Limits, MayRead, Policy, RelayCore};
 use crate::identity::Identity;
 use crate::names::Peers;
 use crate::wire::limits::{CIRCUIT_WINDOW_START, DEAD_TIME};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 mod congestion;
 mod memory;
+mod paths;
 mod props;
 mod testkit;
 

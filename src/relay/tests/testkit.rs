@@ -2,7 +2,7 @@
 
 use crate::identity::{Identity, PeerId};
 use crate::link::{Dial, Frame, Link};
-use crate::relay::{Limits, LinkId, Policy, RelayCore};
+use crate::relay::{ConnId, Limits, Policy, RelayCore};
 use crate::wire::limits::CIRCUIT_WINDOW_START;
 use crate::wire::{Control, Header, Kind, Name};
 use std::time::Instant;
@@ -21,7 +21,7 @@ pub enum Got {
 }
 
 pub struct Client {
-    pub id: LinkId,
+    pub id: ConnId,
     pub peer: PeerId,
     link: Link,
     input: Vec<u8>,

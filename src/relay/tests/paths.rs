@@ -1,44 +1,20 @@
-//! When a circuit is full; and a half of one between two paths: how much comes through, how large its window gets, how often
-//! it is congested.
+//! A client's attachment between two paths: how much comes through, how large its window gets, how often it is congested.
+//!
+//! Bytes are counted and not sent: the attachment is told of DATA, and what it seals for the client is opened.
 
-use super::*;
-use crate::relay::circuit::standstill::{Standstill, State};
-use crate::relay::memory::block::{Budget, Piece, Pool};
+use crate::identity::Identity;
+use crate::link::{Answer, Answered, Dial, Frame, Link, credit_left};
+use crate::relay::attached::Attachment;
+use crate::relay::circuit::end::Arrival;
+use crate::relay::circuit::table::Input;
+use crate::relay::circuit::window::Growth;
+use crate::relay::greeting::Authenticated;
+use crate::relay::output::{Output, SLICES_MAX};
+use crate::relay::{EndId, LinkId};
 use crate::wire::limits::CIRCUIT_WINDOW_START;
 use std::collections::VecDeque;
-use std::time::Duration;
-
-/// A half with these bytes waiting in each direction, inward with as much credit as can be.
-fn holding(inward: usize, outward: usize) -> Half {
-    let (now, pool) = (Instant::now(), Pool::new(Budget::new(1 << 30)));
-    let mut half = Half::new(now, End { worker: 0, link: crate::relay::LinkId::new(1), circuit: 1 });
-    half.inward.announced = u32::MAX / 2;
-    half.outward.push(now, Piece::copied(&pool, &vec![0; outward]), 0);
-    assert_eq!(half.receive(now, inward), Ok(Arrival::Usual));
-    half
-}
-
-#[test]
-fn a_circuit_is_full_by_what_waits_in_both_directions_together_if_this_one_has_a_part_in_it() {
-    let now = Instant::now();
-    let part = usize::try_from(PART_MIN).unwrap();
-    for (inward, outward) in [(FULL_FROM, 0), (2 * part, FULL_FROM - 2 * part)] {
-        let mut half = holding(inward, outward);
-        assert!(!half.is_full());
-        assert_eq!(half.receive(now, 1), Ok(Arrival::Congests));
-        assert_eq!(half.receive(now, 1), Ok(Arrival::Usual), "once");
-        assert!(half.is_full() && half.stays_congested());
-        half.inward.finish();
-        assert!(!half.is_full(), "nothing more can come");
-    }
-    let mut small = holding(part - 1, FULL_FROM);
-    assert_eq!(small.receive(now, 1), Ok(Arrival::Usual));
-    assert!(!small.is_full());
-    assert_eq!(small.receive(now, 1), Ok(Arrival::Congests));
-    let mut huge = holding(FULL_FROM, 0);
-    assert_eq!(huge.receive(now, CIRCUIT_BYTES_MAX - FULL_FROM), Ok(Arrival::Congests));
-    assert_eq!(huge.receive(now, 1), Ok(Arrival::Overflows));
-}
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
 
 const MIB: f64 = 1048576.0;
 /// The simulation's step, milliseconds.
@@ -51,13 +27,11 @@ const KERNEL: u32 = 2 * 1024 * 1024;
 struct Outcome {
     /// Bytes that went out, MiB a second.
     rate: f64,
-    /// The largest window, MiB.
+    /// The most that the client might send beyond what had gone out, MiB: the largest window.
     window: f64,
     /// The most that was held, MiB.
     held: f64,
     congestions: u32,
-    /// When the circuit was ended, if it was, milliseconds.
-    cut: Option<f64>,
 }
 
 /// A client that sends without end.
@@ -96,10 +70,68 @@ fn per_tick(rate: u32) -> u32 {
     rate * 1024 * 256 / 1000
 }
 
+/// Both ends of a link, after the handshake.
+fn link() -> (Link, Authenticated) {
+    let (relay, client) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+    let (dial, first) = Dial::new(&client, relay.id()).unwrap();
+    let mut reply = Vec::new();
+    let Ok(Answered::More(answer, _)) = Answer::ExpectHello.handle_bytes(&relay, &first, &mut reply) else { panic!() };
+    let mut last = Vec::new();
+    let Ok(Ok(dialled)) = dial.handle_bytes(&reply, &mut last) else { panic!() };
+    let Ok(Answered::Admitted(admitted)) = answer.handle_bytes(&relay, &last, &mut Vec::new()) else { panic!() };
+    (dialled.link, Authenticated { link: Box::new(admitted.link), peer: admitted.peer })
+}
+
+/// The one circuit.
+const CIRCUIT: u32 = 2;
+
+/// The attachment, and the client's end of its link.
+struct Relay {
+    attachment: Attachment,
+    client: Link,
+}
+
+impl Relay {
+    fn new(now: Instant) -> Relay {
+        let (client, authenticated) = link();
+        let id = LinkId::new(1);
+        let mut attachment = Attachment::new(now, id, authenticated, Output::default());
+        attachment.circuits.open(now, CIRCUIT, EndId { worker: 0, link: LinkId::new(2), circuit: 1 });
+        // Somebody else is on the link.
+        attachment.circuits.offer(1);
+        Relay { attachment, client }
+    }
+
+    /// The credit that it tells the client now, if any.
+    fn credit(&mut self, now: Instant) -> Option<u32> {
+        self.attachment.settle(now);
+        if !self.attachment.has_output() {
+            return None;
+        }
+        self.attachment.fill(now).unwrap();
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let used = self.attachment.outgoing.output.slices(&mut slices);
+        let sealed: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+        self.attachment.handle_written(now, sealed.len(), |_, _| ());
+        let (mut at, mut newest) = (0, None);
+        while at < sealed.len() {
+            let (used, frame) = self.client.advance(&sealed[at..]).unwrap();
+            at += used;
+            let Frame::Credit { circuit: CIRCUIT, credit } = frame else { panic!("{frame:?}") };
+            newest = Some(credit);
+        }
+        newest
+    }
+
+    fn buffered(&mut self) -> u32 {
+        self.attachment.circuits.end(CIRCUIT).unwrap().inward.buffered()
+    }
+}
+
 /// `seconds` of a path of `rate` MiB/s and `trip` ms to the client, and of a way out of `out(ms)` MiB/s.
 fn run(rate: u32, trip: f64, seconds: f64, out: impl Fn(f64) -> u32) -> Outcome {
     let start = Instant::now();
-    let mut half = Half::new(start, End { worker: 0, link: crate::relay::LinkId::new(1), circuit: 1 });
+    let mut relay = Relay::new(start);
     let mut client = Client {
         rate: per_tick(rate),
         allowance: 0,
@@ -110,44 +142,40 @@ fn run(rate: u32, trip: f64, seconds: f64, out: impl Fn(f64) -> u32) -> Outcome 
         pieces: VecDeque::new(),
         unread: 0,
     };
-    let (mut outcome, mut gone, mut at) =
-        (Outcome { rate: 0.0, window: 0.0, held: 0.0, congestions: 0, cut: None }, 0.0, 0.0);
-    let (mut room, mut standstill) = (0, Standstill::new(start));
+    let mut outcome = Outcome { rate: 0.0, window: 0.0, held: 0.0, congestions: 0 };
+    let (mut freed, mut gone, mut at, mut room) = (0_u32, 0.0, 0.0, 0);
     while at < seconds * 1000.0 {
         at += TICK;
         let now = start + Duration::from_secs_f64(at / 1000.0);
         client.tick(at);
-        let stands = client.unread > 0 && half.inward.congested && half.is_full();
-        standstill.set(now, if stands { State::Stands } else { State::Moves });
-        if standstill.is_used_up() {
-            outcome.cut = Some(at);
-            break;
-        }
-        while client.unread > 0 && !(half.inward.congested && half.is_full()) {
+        while client.unread > 0 && !relay.attachment.is_blocked() {
             let count = client.unread.min(256 * 1024);
             client.unread -= count;
-            let arrival = half.receive(now, usize::try_from(count).unwrap()).unwrap();
+            relay.attachment.handle_read(now);
+            let input = Input { circuit: CIRCUIT, bytes: usize::try_from(count).unwrap(), credit: 0 };
+            let arrival = relay.attachment.receive(now, input).unwrap().unwrap().arrival;
             outcome.congestions += u32::from(arrival == Arrival::Congests);
             assert_ne!(arrival, Arrival::Overflows);
         }
+        if client.unread > 0 {
+            assert_eq!(relay.attachment.handle_held(now), None, "{rate} in, {trip} ms: ended after {at} ms");
+        }
         room = (room + per_tick(out(at))).min(KERNEL);
-        let mut left = half.inward.buffered().min(room);
+        let mut left = relay.buffered().min(room);
         while left > 0 {
             let count = left.min(512 * 1024);
             left -= count;
             room -= count;
             gone += f64::from(count);
-            let growth = if standstill.may_be_risked(now, false) { Growth::Allowed } else { Growth::Covered };
-            let due = half.inward.free(now, count, growth);
-            let was = half.inward.congested;
-            if due || (was && !half.stays_congested() && half.inward.is_due()) {
-                client.grants.push_back((at + trip / 2.0, half.inward.announce(now)));
-            }
+            freed = freed.wrapping_add(count);
+            relay.attachment.free(now, CIRCUIT, count, Growth::Allowed);
         }
-        outcome.window = outcome.window.max(f64::from(half.inward.window.bytes()) / MIB);
-        outcome.held = outcome.held.max(f64::from(half.inward.buffered()) / MIB);
+        if let Some(credit) = relay.credit(now) {
+            outcome.window = outcome.window.max(f64::from(credit_left(credit, freed)) / MIB);
+            client.grants.push_back((at + trip / 2.0, credit));
+        }
+        outcome.held = outcome.held.max(f64::from(relay.buffered()) / MIB);
     }
-    assert_eq!(outcome.cut, None, "{rate} in, {trip} ms: {outcome:?}");
     outcome.rate = gone / MIB / seconds;
     outcome
 }

@@ -1,0 +1,76 @@
+//! What a worker tells the owner of its sockets.
+
+use super::ConnId;
+use super::attached::Attachment;
+use crate::identity::PeerId;
+use crate::wire::{CloseCode, Control};
+use std::net::IpAddr;
+
+/// A link on its way to another worker.
+pub struct MovingLink {
+    pub(super) attachment: Box<Attachment>,
+    pub(super) replay: Control,
+    pub(super) rest: Vec<u8>,
+}
+
+impl MovingLink {
+    /// The connection that moves with it.
+    pub fn conn(&self) -> ConnId {
+        self.attachment.id.conn()
+    }
+}
+
+/// Something the owner of the sockets has to do.
+pub enum Event {
+    /// Close the connection at once.
+    Close(ConnId),
+    /// All is written: shut down writing, and close when the client does.
+    Finish(ConnId),
+    /// Hand the connection to another worker, together with this.
+    Move(usize, MovingLink),
+    /// Worth a line in a log.
+    Notice(ConnId, Notice),
+}
+
+/// What happened to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It came in from there.
+    Accepted(IpAddr),
+    /// It proved whose it is, and was admitted.
+    Attached(PeerId),
+    /// It proved whose it is, and was turned away.
+    TurnedAway(PeerId, CloseCode),
+    /// It ended.
+    Detached(PeerId, Why),
+    /// It never got through the handshake.
+    Stranger(Why),
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The other side closed it.
+    Closed,
+    /// Nothing was heard, or nothing taken, for its dead time; or its handshake took too long.
+    Dead,
+    /// What was for it waited for long, while memory was used up.
+    Slow,
+    /// What it sent does not authenticate, or is not our protocol.
+    Garbage,
+    /// Another took its place.
+    Evicted,
+    /// The relay ended it, with this code.
+    Ended(CloseCode),
+}
+
+/// Whether a connection may be read now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayRead {
+    /// Yes.
+    Now,
+    /// Not now; later, without further notice.
+    Later,
+    /// Never again.
+    Never,
+}

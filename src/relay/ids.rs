@@ -1,0 +1,74 @@
+//! Numbers for connections, links and ends of circuits.
+
+use std::fmt;
+
+/// A connection: a socket of one of the relay's workers. Never used again, so that a late event cannot mean another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(u64);
+
+/// An authenticated link: how one client is attached. Never used again, so that a late message cannot mean another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(u64);
+
+// A link has one connection for all its life, and has its number. Nothing but these two functions relies on that.
+
+impl ConnId {
+    /// The link that this connection carries once its client has said who it is.
+    pub const fn link(self) -> LinkId {
+        LinkId(self.0)
+    }
+}
+
+impl LinkId {
+    /// The connection that carries this link.
+    pub const fn conn(self) -> ConnId {
+        ConnId(self.0)
+    }
+}
+
+impl ConnId {
+    /// The connection with this number.
+    pub const fn new(number: u64) -> ConnId {
+        ConnId(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl LinkId {
+    /// The link with this number.
+    pub const fn new(number: u64) -> LinkId {
+        LinkId(number)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {}", self.0)
+    }
+}
+
+impl fmt::Debug for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "link {}", self.0)
+    }
+}
+
+/// Where one end of a circuit is: its worker, its link, and the link's number for the circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndId {
+    /// The worker that owns the link. A link with circuits stays with its worker.
+    pub worker: usize,
+    /// The link.
+    pub link: LinkId,
+    /// The link's number for the circuit.
+    pub circuit: u32,
+}

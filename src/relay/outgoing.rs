@@ -1,0 +1,114 @@
+//! What goes out on a link: messages and credit that wait, and the bytes that are in order for the kernel.
+
+use super::circuit::age::Wait;
+use super::items::{Item, Items};
+use super::memory::messages::Charge;
+use super::output::Output;
+use crate::wire::{CloseCode, Control};
+use std::time::Instant;
+
+/// Control items that may wait for a client that does not read. Beyond it nothing more is offered to the link and nothing
+/// more is read from it.
+const BACKLOG_MAX: usize = 256;
+
+/// See the module.
+pub struct Outgoing {
+    /// The bytes that are in order.
+    pub output: Output,
+    /// How long those wait for the kernel.
+    wait: Wait,
+    /// What goes out ahead of bodies.
+    items: Items,
+    /// A heartbeat to answer.
+    pong: Option<u32>,
+}
+
+impl Outgoing {
+    /// `owed` is what the handshake has not sent yet.
+    pub fn new(owed: Output) -> Outgoing {
+        Outgoing { output: owed, wait: Wait::default(), items: Items::default(), pong: None }
+    }
+
+    /// Queues a control message.
+    pub fn say(&mut self, message: Control) {
+        self.items.push(Item::Control(message, None));
+    }
+
+    /// Queues a message with bytes of another client.
+    pub fn pass_on(&mut self, message: Control, charge: Charge) {
+        self.items.push(Item::Control(message, Some(charge)));
+    }
+
+    /// Queues the credit of a circuit.
+    pub fn grant(&mut self, circuit: u32) {
+        self.items.push(Item::Credit(circuit));
+    }
+
+    /// Queues the end of a circuit.
+    pub fn reset(&mut self, circuit: u32, code: CloseCode) {
+        self.items.push(Item::Reset { circuit, code });
+    }
+
+    /// Takes back the message about a call, or that it was answered; false if that has gone out.
+    pub fn take_back(&mut self, circuit: u32) -> bool {
+        self.items.take_back(circuit)
+    }
+
+    /// Answers a heartbeat; only the newest is answered.
+    pub fn answer(&mut self, token: u32) {
+        self.pong = Some(token);
+    }
+
+    /// Takes the heartbeat that is to be answered.
+    pub fn take_pong(&mut self) -> Option<u32> {
+        self.pong.take()
+    }
+
+    /// Takes the next item.
+    pub fn take_item(&mut self) -> Option<Item> {
+        self.items.pop()
+    }
+
+    /// Whether something other than bodies waits to be put in order.
+    pub fn has_items(&self) -> bool {
+        !self.items.is_empty() || self.pong.is_some()
+    }
+
+    /// Whether more control items wait than a client that reads would leave.
+    pub fn is_backlogged(&self) -> bool {
+        self.items.len() >= BACKLOG_MAX
+    }
+
+    /// Gives back the memory of an empty queue.
+    pub fn shrink(&mut self) {
+        if self.items.is_empty() {
+            self.items = Items::default();
+        }
+    }
+
+    /// The kernel took `count` bytes, 0 if it would have blocked; `freed` is told of the bodies among them.
+    pub fn handle_written(&mut self, now: Instant, count: usize, freed: impl FnMut(u32, usize)) {
+        self.output.advance(count, freed);
+        self.wait.set(now, count, self.output.bytes());
+    }
+
+    /// More was put in order.
+    pub fn handle_filled(&mut self, now: Instant) {
+        self.wait.set(now, 0, self.output.bytes());
+    }
+
+    /// How long what is in order waits for the kernel.
+    pub fn wait(&self) -> &Wait {
+        &self.wait
+    }
+
+    /// What messages with bytes of other clients take that have not gone out, bytes.
+    pub fn message_bytes(&self) -> usize {
+        self.output.charged_bytes() + self.items.charged_bytes()
+    }
+
+    /// The memory that it keeps, bytes.
+    pub fn kept_bytes(&self) -> usize {
+        self.output.kept_bytes() + self.items.charged_bytes()
+    }
+}

@@ -1,0 +1,364 @@
+//! The links of one worker, and what goes from one to another: here, at another worker, or by the router's order.
+//!
+//! It knows links and no connections. Whoever drives it carries out what [`Switch::poll_event`] and [`Switch::poll_message`]
+//! say.
+
+use super::attached::Attachment;
+use super::circuit::table::Circuit;
+use super::circuit::window::Growth;
+use super::events::{Event, MovingLink, Notice, Why};
+use super::links::Links;
+use super::memory::block::{Piece, Pool};
+use super::memory::messages::Charge;
+use super::memory::pressure::{Shortage, Threshold, Victim, choose_for_messages, stalled};
+use super::router::common::RouterHandle;
+use super::router::{Order, What};
+use super::worker::Place;
+use super::{ConnId, EndId, LinkId};
+use crate::wire::{CloseCode, Control};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a link that ends may take to accept its last bytes.
+pub const ENDING_MAX: Duration = Duration::from_secs(2);
+
+/// Something for another worker.
+#[derive(Debug)]
+pub enum WorkerMessage {
+    /// From the router, for a link.
+    Order(Order),
+    /// For an end of a circuit.
+    ToEnd(EndId, ToEnd),
+    /// Another connection took the place of this one.
+    Evict(ConnId),
+    /// Memory is used up: let go of what waits for those who do not take it, if their peers hold so much.
+    Reclaim(Threshold),
+    /// Messages take all that they may: let go of those for links that do not take them.
+    ReclaimMessages,
+}
+
+/// What an end of a circuit is told by the other.
+#[derive(Debug)]
+pub enum ToEnd {
+    /// Bytes for its client.
+    Data(Piece),
+    /// No more bytes.
+    Fin,
+    /// The circuit is gone.
+    Reset(CloseCode),
+    /// The kernel took bytes that came in on this end.
+    Freed(u32),
+}
+
+/// See the module.
+pub struct Switch {
+    place: Place,
+    /// The links.
+    pub links: Links,
+    /// The way to the router.
+    pub router: RouterHandle,
+    pool: Arc<Pool>,
+    messages: VecDeque<(usize, WorkerMessage)>,
+    /// Orders that came before the link they are for.
+    early: HashMap<LinkId, Vec<Order>>,
+    events: VecDeque<Event>,
+    shortage: Shortage,
+}
+
+impl Switch {
+    /// Without links.
+    pub fn new(place: Place, router: RouterHandle, pool: Arc<Pool>) -> Switch {
+        Switch {
+            place,
+            links: Links::default(),
+            router,
+            pool,
+            messages: VecDeque::new(),
+            early: HashMap::new(),
+            events: VecDeque::new(),
+            shortage: Shortage::default(),
+        }
+    }
+
+    /// Which worker this is.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The memory for bodies.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// The next thing to do with a connection.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Something to do with a connection.
+    pub fn put_event(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// The next message, with the worker it is for.
+    pub fn poll_message(&mut self) -> Option<(usize, WorkerMessage)> {
+        self.messages.pop_front()
+    }
+
+    /// A message for another worker.
+    pub fn put_message(&mut self, worker: usize, message: WorkerMessage) {
+        self.messages.push_back((worker, message));
+    }
+
+    /// Changes a link, and follows up what that leads to.
+    pub fn change(&mut self, now: Instant, id: LinkId, change: impl FnOnce(&mut Attachment)) {
+        let ended = self.links.change(now, id, change);
+        if ended > 0 {
+            self.router.ask(|router, _| router.closed(id, ended));
+        }
+    }
+
+    /// Follows up what was changed otherwise.
+    pub fn touch(&mut self, now: Instant, id: LinkId) {
+        self.change(now, id, |_| ());
+    }
+
+    // What ends of circuits tell each other.
+
+    /// Tells an end of a circuit, here or at another worker.
+    pub fn deliver(&mut self, now: Instant, to: EndId, what: ToEnd) {
+        if to.worker == self.place.worker {
+            self.handle_told(now, to, what);
+        } else {
+            self.messages.push_back((to.worker, WorkerMessage::ToEnd(to, what)));
+        }
+    }
+
+    /// An end here is told something.
+    pub fn handle_told(&mut self, now: Instant, to: EndId, what: ToEnd) {
+        let EndId { link, circuit, .. } = to;
+        match what {
+            ToEnd::Data(piece) => self.change(now, link, |attachment| attachment.push(now, circuit, piece)),
+            ToEnd::Fin => self.change(now, link, |attachment| attachment.finish(circuit)),
+            ToEnd::Reset(code) => self.change(now, link, |attachment| attachment.lose(circuit, code)),
+            ToEnd::Freed(bytes) => {
+                let growth = if self.pool.budget().is_ample() { Growth::Allowed } else { Growth::Held };
+                self.change(now, link, |attachment| attachment.free(now, circuit, bytes, growth));
+            }
+        }
+    }
+
+    // The router's orders.
+
+    /// Carries out what the router ordered, and what follows from that.
+    pub fn run_orders(&mut self, now: Instant) {
+        while let Some(order) = self.router.poll_order() {
+            if order.worker != self.place.worker {
+                self.messages.push_back((order.worker, WorkerMessage::Order(order)));
+            } else if self.links.get(order.link).is_some() {
+                let id = order.link;
+                self.apply(now, id, order.what);
+                self.touch(now, id);
+            } else {
+                self.redirect(now, order);
+            }
+        }
+    }
+
+    fn apply(&mut self, now: Instant, id: LinkId, what: What) {
+        let Some(attachment) = self.links.get_mut(id) else { return };
+        match what {
+            What::Offer { .. } if attachment.is_ending() => {}
+            What::Offer { circuit, from, name, early } => {
+                let charge = Charge::within(self.pool.budget(), attachment.peer, early.len());
+                if let Some(charge) = charge.filter(|_| !attachment.outgoing.is_backlogged()) {
+                    attachment.circuits.offer(circuit);
+                    attachment.outgoing.pass_on(Control::Incoming { circuit, from, name, early }, charge);
+                    return;
+                }
+                self.router.ask(|router, orders| router.reject(now, (id, circuit), CloseCode::Limit, orders));
+                self.handle_refused(now);
+            }
+            What::Withdraw { circuit, code } => attachment.withdraw(circuit, code),
+            What::Opened { circuit, far, early } => {
+                if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked)) {
+                    attachment.circuits.open(now, circuit, far);
+                    let charge = Charge::new(self.pool.budget(), attachment.peer, early.len());
+                    attachment.outgoing.pass_on(Control::Opened { circuit, early }, charge);
+                } else {
+                    // The caller gave up while the callee accepted.
+                    self.router.ask(|router, _| router.closed(id, 1));
+                    self.deliver(now, far, ToEnd::Reset(CloseCode::Cancelled));
+                }
+            }
+            What::Waiting { circuit } => {
+                if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked)) {
+                    attachment.outgoing.say(status(circuit, CloseCode::Waiting));
+                }
+            }
+            What::Refuse { circuit, code } => {
+                if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked)) {
+                    attachment.circuits.forget(circuit);
+                    attachment.outgoing.say(status(circuit, code));
+                }
+            }
+            What::Pace { rate } => attachment.set_rate(rate),
+            What::End { code } => self.end(now, id, code),
+        }
+    }
+
+    /// An order for a link that is not here: on its way here, gone on, or gone.
+    fn redirect(&mut self, now: Instant, order: Order) {
+        match self.router.ask(|router, _| router.worker_of(order.link)) {
+            Some(worker) if worker == self.place.worker => self.early.entry(order.link).or_default().push(order),
+            Some(worker) => self.messages.push_back((worker, WorkerMessage::Order(Order { worker, ..order }))),
+            None => {
+                if let What::Opened { far, .. } = order.what {
+                    self.deliver(now, far, ToEnd::Reset(CloseCode::PeerGone));
+                }
+            }
+        }
+    }
+
+    // How links and circuits end.
+
+    /// Ends a link with BYE. Its circuits end at their other ends at once.
+    pub fn end(&mut self, now: Instant, id: LinkId, code: CloseCode) {
+        let Some(attachment) = self.links.get(id).filter(|attachment| !attachment.is_ending()) else { return };
+        let peer = attachment.peer;
+        self.detach(now, id);
+        self.change(now, id, |attachment| attachment.end(code, now + ENDING_MAX));
+        self.events.push_back(Event::Notice(id.conn(), Notice::Detached(peer, Why::Ended(code))));
+    }
+
+    /// Ends a circuit here and at its other end, and what it holds with it.
+    pub fn cut_circuit(&mut self, now: Instant, (id, circuit): (LinkId, u32), code: CloseCode) {
+        let mut far = None;
+        self.change(now, id, |attachment| far = attachment.reset(circuit, code));
+        if let Some(far) = far {
+            self.deliver(now, far, ToEnd::Reset(code));
+        }
+    }
+
+    /// Takes a link's circuits and everything the router knows of it away.
+    fn detach(&mut self, now: Instant, id: LinkId) {
+        let Some(attachment) = self.links.get_mut(id) else { return };
+        // A link that still has circuits while it ends goes away with the whole relay: BYE tells the others.
+        let told = attachment.is_ending();
+        for far in attachment.circuits.forget_all().into_iter().filter(|_| !told) {
+            self.deliver(now, far, ToEnd::Reset(CloseCode::PeerGone));
+        }
+        self.router.ask(|router, orders| router.detach(now, id, orders));
+    }
+
+    /// Forgets a link.
+    pub fn remove(&mut self, now: Instant, id: LinkId) -> Option<Box<Attachment>> {
+        self.detach(now, id);
+        self.early.remove(&id);
+        self.links.remove(id)
+    }
+
+    /// Forgets a link and has its connection closed.
+    pub fn drop_link(&mut self, now: Instant, id: LinkId, why: Why) {
+        let Some(attachment) = self.remove(now, id) else { return };
+        // That it ends has been told already.
+        if !attachment.is_ending() {
+            self.events.push_back(Event::Notice(id.conn(), Notice::Detached(attachment.peer, why)));
+        }
+        self.events.push_back(Event::Close(id.conn()));
+    }
+
+    /// Sends a link to another worker, with the message that it moves for and the input behind that.
+    pub fn move_out(&mut self, id: LinkId, to: usize, replay: Control, rest: Vec<u8>) {
+        if let Some(attachment) = self.links.remove(id) {
+            self.events.push_back(Event::Move(to, MovingLink { attachment, replay, rest }));
+        }
+    }
+
+    /// A link came from another worker.
+    pub fn move_in(&mut self, now: Instant, attachment: Box<Attachment>) {
+        let id = attachment.id;
+        self.links.insert(attachment);
+        self.early.remove(&id).into_iter().flatten().for_each(|order| self.router.put_order(order));
+        self.run_orders(now);
+    }
+
+    // What time does.
+
+    /// When [`Switch::handle_timeout`] has something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.links.next_timeout().into_iter().chain(self.router.next_timeout()).min()
+    }
+
+    /// Drops links that are dead and ends what has waited long enough.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(id) = self.links.poll_due(now) {
+            if self.links.get(id).is_some_and(|attachment| attachment.is_dead(now)) {
+                self.drop_link(now, id, Why::Dead);
+            } else {
+                self.touch(now, id);
+            }
+        }
+        if self.router.next_timeout().is_some_and(|at| at <= now) {
+            self.router.ask(|router, orders| router.handle_timeout(now, orders));
+        }
+    }
+
+    // What shortage of memory does.
+
+    /// Memory is used up, and input waits for it: this worker and the others let go of some.
+    pub fn handle_starved(&mut self, now: Instant) {
+        let Some(threshold) = self.shortage.begin_look(now, self.pool.budget()) else { return };
+        self.reclaim(now, threshold);
+        self.tell_others(|| WorkerMessage::Reclaim(threshold));
+    }
+
+    /// Another worker is starved.
+    pub fn handle_reclaim(&mut self, now: Instant, threshold: Threshold) {
+        if self.shortage.join_look(now, threshold) {
+            self.reclaim(now, threshold);
+        }
+    }
+
+    /// A call was refused, perhaps because messages take all that they may.
+    fn handle_refused(&mut self, now: Instant) {
+        if self.reclaim_messages(now) {
+            self.tell_others(|| WorkerMessage::ReclaimMessages);
+        }
+    }
+
+    /// Drops links that do not take messages, if it is time for that; whether it is.
+    pub fn reclaim_messages(&mut self, now: Instant) -> bool {
+        let begins = self.shortage.begin_look_for_messages(now, self.pool.budget());
+        if begins {
+            for id in choose_for_messages(now, &self.links, self.pool.budget()) {
+                self.drop_link(now, id, Why::Slow);
+            }
+        }
+        begins
+    }
+
+    fn reclaim(&mut self, now: Instant, threshold: Threshold) {
+        for stalled in stalled(now, &self.links) {
+            self.cut_circuit(now, (stalled.link, stalled.circuit), CloseCode::Limit);
+        }
+        for victim in self.shortage.choose(now, &self.links, threshold, self.pool.budget()) {
+            match victim {
+                Victim::Circuit(link, circuit) => self.cut_circuit(now, (link, circuit), CloseCode::Limit),
+                // There is no telling it: what it does not take is ahead of any word.
+                Victim::Link(link) => self.drop_link(now, link, Why::Slow),
+            }
+        }
+    }
+
+    fn tell_others(&mut self, message: impl Fn() -> WorkerMessage) {
+        let others = (0..self.place.workers).filter(|worker| *worker != self.place.worker);
+        self.messages.extend(others.map(|worker| (worker, message())));
+    }
+}
+
+/// The word of a relay on a call.
+fn status(circuit: u32, code: CloseCode) -> Control {
+    Control::Status { circuit, code: code.to_wire() }
+}
