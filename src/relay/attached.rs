@@ -11,6 +11,7 @@ use super::memory::block::Piece;
 use super::outgoing::Outgoing;
 use super::output::Output;
 use super::pace::Pace;
+use super::router::circuits::WhyClosed;
 use super::router::policy::Share;
 use super::timers::Armed;
 use super::{EndId, LinkId};
@@ -210,16 +211,16 @@ impl Attachment {
         if !matches!(self.circuits.get(circuit), Some(Circuit::Offered)) {
             return;
         }
-        self.circuits.forget(circuit);
+        self.circuits.forget(circuit, None);
         if !self.outgoing.take_back(circuit) {
             self.outgoing.reset(circuit, code);
         }
     }
 
-    /// Forgets a circuit and tells the client; its other end if it was open.
-    pub fn reset(&mut self, circuit: u32, code: CloseCode) -> Option<EndId> {
+    /// Forgets a circuit and tells the client; its other end if it was open. Why it ended: None if that did.
+    pub fn reset(&mut self, circuit: u32, code: CloseCode, why: Option<WhyClosed>) -> Option<EndId> {
         self.circuits.get(circuit)?;
-        let far = self.circuits.forget(circuit);
+        let far = self.circuits.forget(circuit, why);
         self.outgoing.reset(circuit, code);
         far
     }
@@ -230,7 +231,7 @@ impl Attachment {
         let orderly = matches!(code, CloseCode::Done | CloseCode::PeerGone);
         let waits = orderly && self.circuits.end(circuit).is_some_and(|end| end.outward.reset_behind(code));
         if !waits {
-            self.reset(circuit, code);
+            self.reset(circuit, code, None);
         }
     }
 
@@ -244,6 +245,11 @@ impl Attachment {
     /// Whether the link is ending. Nothing is read from it any more.
     pub fn is_ending(&self) -> bool {
         self.ending.is_some()
+    }
+
+    /// The code that it ends with, if it is ending.
+    pub fn ending_code(&self) -> Option<CloseCode> {
+        self.ending.map(|ending| ending.code)
     }
 
     fn has_said_bye(&self) -> bool {
@@ -369,14 +375,14 @@ impl Attachment {
             end.outward.take(now, bytes, |piece| output.body(circuit, piece));
         }
         if let Some(code) = end.outward.next_reset() {
-            self.circuits.forget(circuit);
+            self.circuits.forget(circuit, None);
             return self.header(Header::bare(Kind::Reset, circuit, u32::from(code.to_wire())));
         }
         if end.outward.take_fin() {
             let done = end.is_done();
             self.header(Header::bare(Kind::Fin, circuit, 0))?;
             if done {
-                self.circuits.forget(circuit);
+                self.circuits.forget(circuit, Some(WhyClosed::Finished));
             }
         }
         self.circuits.enter_round(circuit);

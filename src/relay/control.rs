@@ -4,6 +4,8 @@ use super::LinkId;
 use super::attached::Attachment;
 use super::circuit::table::Circuit;
 use super::router::Ask;
+use super::router::circuits::WhyClosed;
+use super::router::requests::Side;
 use super::switch::{Switch, ToEnd};
 use crate::link::Frame;
 use crate::wire::{CloseCode, Control, Name};
@@ -64,25 +66,25 @@ impl Client<'_> {
     }
 
     fn reset(&mut self, circuit: u32, code: CloseCode) {
-        let (now, id) = (self.now, self.id);
+        let (now, side) = (self.now, Side { link: self.id, circuit });
         let Some(attachment) = self.attachment() else { return };
         match attachment.circuits.get(circuit) {
             None => {}
             Some(Circuit::Open(_)) => {
                 attachment.outgoing.take_back(circuit);
-                if let Some(far) = attachment.circuits.forget(circuit) {
+                if let Some(far) = attachment.circuits.forget(circuit, Some(WhyClosed::Reset(code))) {
                     self.switch.deliver(now, far, ToEnd::Reset(code));
                 }
             }
             Some(Circuit::Asked) => {
-                attachment.circuits.forget(circuit);
+                attachment.circuits.forget(circuit, None);
                 // False: it has been accepted, and the order to open it finds nothing.
-                self.switch.router.ask(|router, orders| router.cancel(id, circuit, code, orders));
+                self.switch.router.ask(|router, orders| router.cancel(side, code, orders));
             }
             Some(Circuit::Offered) => {
-                attachment.circuits.forget(circuit);
+                attachment.circuits.forget(circuit, None);
                 attachment.outgoing.take_back(circuit);
-                self.switch.router.ask(|router, orders| router.reject(now, (id, circuit), code, orders));
+                self.switch.router.ask(|router, orders| router.reject(now, side, code, orders));
             }
         }
     }
@@ -146,7 +148,7 @@ impl Client<'_> {
     }
 
     fn accept(&mut self, circuit: u32, early: Vec<u8>) -> Result<(), CloseCode> {
-        let (now, id) = (self.now, self.id);
+        let (now, side) = (self.now, Side { link: self.id, circuit });
         let Some(attachment) = self.attachment() else { return Ok(()) };
         match attachment.circuits.get(circuit) {
             // Withdrawn while the answer was on its way.
@@ -154,25 +156,25 @@ impl Client<'_> {
             Some(Circuit::Offered) => {}
             Some(_) => return Err(CloseCode::Protocol),
         }
-        let far = self.switch.router.ask(|router, orders| router.accept(id, circuit, early, orders));
+        let far = self.switch.router.ask(|router, orders| router.accept(now, side, early, orders));
         let Some(attachment) = self.attachment() else { return Ok(()) };
         match far {
             Some(far) => attachment.circuits.open(now, circuit, far),
-            None => drop(attachment.reset(circuit, CloseCode::Cancelled)),
+            None => drop(attachment.reset(circuit, CloseCode::Cancelled, None)),
         }
         Ok(())
     }
 
     fn reject(&mut self, circuit: u32, code: CloseCode) -> Result<(), CloseCode> {
-        let (now, id) = (self.now, self.id);
+        let (now, side) = (self.now, Side { link: self.id, circuit });
         let Some(attachment) = self.attachment() else { return Ok(()) };
         match attachment.circuits.get(circuit) {
             None => return Ok(()),
-            Some(Circuit::Offered) => attachment.circuits.forget(circuit),
+            Some(Circuit::Offered) => attachment.circuits.forget(circuit, None),
             Some(_) => return Err(CloseCode::Protocol),
         };
         attachment.outgoing.take_back(circuit);
-        self.switch.router.ask(|router, orders| router.reject(now, (id, circuit), code, orders));
+        self.switch.router.ask(|router, orders| router.reject(now, side, code, orders));
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
-//! What a worker tells the owner of its sockets.
+//! What a worker tells the owner of its sockets, and what it asks for.
 
 use super::ConnId;
 use super::attached::Attachment;
+use super::router::facts::Fact;
 use crate::identity::PeerId;
 use crate::wire::{CloseCode, Control};
 use std::net::IpAddr;
@@ -28,26 +29,24 @@ pub enum Event {
     Finish(ConnId),
     /// Hand the connection to another worker, together with this.
     Move(usize, MovingLink),
-    /// Worth a line in a log.
+    /// Something happened to a connection that is no link of an admitted client.
     Notice(ConnId, Notice),
+    /// Something happened to a link or a circuit.
+    Fact(Fact),
 }
 
-/// What happened to a connection.
+/// What happened to a connection that is no link of an admitted client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// It came in from there.
     Accepted(IpAddr),
-    /// It proved whose it is, and was admitted.
-    Attached(PeerId),
     /// It proved whose it is, and was turned away.
     TurnedAway(PeerId, CloseCode),
-    /// It ended.
-    Detached(PeerId, Why),
     /// It never got through the handshake.
     Stranger(Why),
 }
 
-/// Why a connection ended.
+/// Why a connection or link ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// The other side closed it.

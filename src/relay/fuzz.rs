@@ -173,7 +173,7 @@ impl World {
         while let Some(id) = self.relay.poll_closed() {
             self.clients.retain(|client| client.id != id);
         }
-        while self.relay.poll_notice().is_some() {}
+        while self.relay.poll_fact().is_some() {}
         assert!(self.relay.used_bytes() <= 2 * MEMORY_BYTES, "{} bytes", self.relay.used_bytes());
     }
 

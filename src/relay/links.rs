@@ -2,6 +2,7 @@
 
 use super::LinkId;
 use super::attached::Attachment;
+use super::router::circuits::EndReport;
 use super::timers::Timers;
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -47,10 +48,10 @@ impl Links {
         self.by_id.len()
     }
 
-    /// Changes a link, and follows that up: its timer, its heartbeat, the list of those with output. How many of its circuits
-    /// have ended.
-    pub fn change(&mut self, now: Instant, id: LinkId, change: impl FnOnce(&mut Attachment)) -> u32 {
-        let Some(attachment) = self.by_id.get_mut(&id) else { return 0 };
+    /// Changes a link, and follows that up: its timer, its heartbeat, the list of those with output. Its ends of
+    /// circuits that have ended.
+    pub fn change(&mut self, now: Instant, id: LinkId, change: impl FnOnce(&mut Attachment)) -> Vec<EndReport> {
+        let Some(attachment) = self.by_id.get_mut(&id) else { return Vec::new() };
         change(attachment);
         attachment.settle(now);
         let deadline = attachment.next_timeout();

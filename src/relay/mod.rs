@@ -47,9 +47,11 @@ pub use memory::block::{BLOCK_BYTES, Budget, Buffer, Pool};
 pub use memory::reader::{READ_BLOCKS, Reader};
 pub use output::SLICES_MAX;
 pub use router::admission::{UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX};
+pub use router::circuits::{CircuitInfo, Closed, Cut, WhyClosed};
 pub use router::common::Common;
+pub use router::facts::Fact;
 pub use router::policy::{Limits, Policy, Share};
-pub use router::requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX};
+pub use router::requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX, Side};
 pub use router::{ANSWER_DEADLINE, Load, NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX};
 pub use switch::{ToEnd, WorkerMessage};
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]

@@ -6,13 +6,15 @@
 use super::attached::Attachment;
 use super::circuit::table::Circuit;
 use super::circuit::window::Growth;
-use super::events::{Event, MovingLink, Notice, Why};
+use super::events::{Event, MovingLink, Why};
 use super::links::Links;
 use super::memory::block::{Piece, Pool};
 use super::memory::messages::Charge;
 use super::memory::pressure::{Shortage, Threshold, Victim, choose_for_messages, stalled};
+use super::router::circuits::{Cut, EndReport, WhyClosed};
 use super::router::common::RouterHandle;
-use super::router::{Order, What};
+use super::router::requests::Side;
+use super::router::{Departure, Order, What};
 use super::worker::Place;
 use super::{ConnId, EndId, LinkId};
 use crate::wire::{CloseCode, Control};
@@ -91,9 +93,9 @@ impl Switch {
         &self.pool
     }
 
-    /// The next thing to do with a connection.
+    /// The next thing to do with a connection, or that has happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop_front().or_else(|| self.router.poll_fact().map(Event::Fact))
     }
 
     /// Something to do with a connection.
@@ -114,8 +116,8 @@ impl Switch {
     /// Changes a link, and follows up what that leads to.
     pub fn change(&mut self, now: Instant, id: LinkId, change: impl FnOnce(&mut Attachment)) {
         let ended = self.links.change(now, id, change);
-        if ended > 0 {
-            self.router.ask(|router, _| router.closed(id, ended));
+        if !ended.is_empty() {
+            self.router.ask(|router, _| router.handle_ended(now, id, &ended));
         }
     }
 
@@ -177,7 +179,8 @@ impl Switch {
                     attachment.outgoing.pass_on(Control::Incoming { circuit, from, name, early }, charge);
                     return;
                 }
-                self.router.ask(|router, orders| router.reject(now, (id, circuit), CloseCode::Limit, orders));
+                self.router
+                    .ask(|router, orders| router.reject(now, Side { link: id, circuit }, CloseCode::Limit, orders));
                 self.handle_refused(now);
             }
             What::Withdraw { circuit, code } => attachment.withdraw(circuit, code),
@@ -188,7 +191,8 @@ impl Switch {
                     attachment.outgoing.pass_on(Control::Opened { circuit, early }, charge);
                 } else {
                     // The caller gave up while the callee accepted.
-                    self.router.ask(|router, _| router.closed(id, 1));
+                    let report = EndReport { circuit, sent_bytes: 0, why: Some(WhyClosed::GivenUp) };
+                    self.router.ask(|router, _| router.handle_ended(now, id, &[report]));
                     self.deliver(now, far, ToEnd::Reset(CloseCode::Cancelled));
                 }
             }
@@ -199,7 +203,7 @@ impl Switch {
             }
             What::Refuse { circuit, code } => {
                 if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked)) {
-                    attachment.circuits.forget(circuit);
+                    attachment.circuits.forget(circuit, None);
                     attachment.outgoing.say(status(circuit, code));
                 }
             }
@@ -225,48 +229,48 @@ impl Switch {
 
     /// Ends a link with BYE. Its circuits end at their other ends at once.
     pub fn end(&mut self, now: Instant, id: LinkId, code: CloseCode) {
-        let Some(attachment) = self.links.get(id).filter(|attachment| !attachment.is_ending()) else { return };
-        let peer = attachment.peer;
-        self.detach(now, id);
-        self.change(now, id, |attachment| attachment.end(code, now + ENDING_MAX));
-        self.events.push_back(Event::Notice(id.conn(), Notice::Detached(peer, Why::Ended(code))));
+        if self.links.get(id).is_some_and(|attachment| !attachment.is_ending()) {
+            self.detach(now, id, Why::Ended(code));
+            self.change(now, id, |attachment| attachment.end(code, now + ENDING_MAX));
+        }
     }
 
     /// Ends a circuit here and at its other end, and what it holds with it.
-    pub fn cut_circuit(&mut self, now: Instant, (id, circuit): (LinkId, u32), code: CloseCode) {
-        let mut far = None;
-        self.change(now, id, |attachment| far = attachment.reset(circuit, code));
+    pub fn cut_circuit(&mut self, now: Instant, side: Side, cut: Cut) {
+        let (mut far, code) = (None, CloseCode::Limit);
+        let why = Some(WhyClosed::Cut(cut));
+        self.change(now, side.link, |attachment| far = attachment.reset(side.circuit, code, why));
         if let Some(far) = far {
             self.deliver(now, far, ToEnd::Reset(code));
         }
     }
 
     /// Takes a link's circuits and everything the router knows of it away.
-    fn detach(&mut self, now: Instant, id: LinkId) {
+    fn detach(&mut self, now: Instant, id: LinkId, why: Why) {
         let Some(attachment) = self.links.get_mut(id) else { return };
         // A link that still has circuits while it ends goes away with the whole relay: BYE tells the others.
         let told = attachment.is_ending();
-        for far in attachment.circuits.forget_all().into_iter().filter(|_| !told) {
+        let why = attachment.ending_code().map_or(why, Why::Ended);
+        let far_ends = attachment.circuits.forget_all();
+        let ended = attachment.circuits.take_ended();
+        for far in far_ends.into_iter().filter(|_| !told) {
             self.deliver(now, far, ToEnd::Reset(CloseCode::PeerGone));
         }
-        self.router.ask(|router, orders| router.detach(now, id, orders));
+        self.router.ask(|router, orders| router.detach(now, id, Departure { why, ended }, orders));
     }
 
     /// Forgets a link.
-    pub fn remove(&mut self, now: Instant, id: LinkId) -> Option<Box<Attachment>> {
-        self.detach(now, id);
+    pub fn remove(&mut self, now: Instant, id: LinkId, why: Why) -> Option<Box<Attachment>> {
+        self.detach(now, id, why);
         self.early.remove(&id);
         self.links.remove(id)
     }
 
     /// Forgets a link and has its connection closed.
     pub fn drop_link(&mut self, now: Instant, id: LinkId, why: Why) {
-        let Some(attachment) = self.remove(now, id) else { return };
-        // That it ends has been told already.
-        if !attachment.is_ending() {
-            self.events.push_back(Event::Notice(id.conn(), Notice::Detached(attachment.peer, why)));
+        if self.remove(now, id, why).is_some() {
+            self.events.push_back(Event::Close(id.conn()));
         }
-        self.events.push_back(Event::Close(id.conn()));
     }
 
     /// Sends a link to another worker, with the message that it moves for and the input behind that.
@@ -341,11 +345,11 @@ impl Switch {
 
     fn reclaim(&mut self, now: Instant, threshold: Threshold) {
         for stalled in stalled(now, &self.links) {
-            self.cut_circuit(now, (stalled.link, stalled.circuit), CloseCode::Limit);
+            self.cut_circuit(now, stalled, Cut::GotNoCredit);
         }
         for victim in self.shortage.choose(now, &self.links, threshold, self.pool.budget()) {
             match victim {
-                Victim::Circuit(link, circuit) => self.cut_circuit(now, (link, circuit), CloseCode::Limit),
+                Victim::Circuit(side) => self.cut_circuit(now, side, Cut::TakenTooSlowly),
                 // There is no telling it: what it does not take is ahead of any word.
                 Victim::Link(link) => self.drop_link(now, link, Why::Slow),
             }

@@ -1,9 +1,10 @@
 //! A whole relay without threads and sockets, for simulations and tests: every worker in one place, virtual time.
 
-use super::events::{Event, MayRead, Notice};
+use super::events::{Event, MayRead};
 use super::output::SLICES_MAX;
 use super::router::Load;
 use super::router::common::Common;
+use super::router::facts::Fact;
 use super::switch::ENDING_MAX;
 use super::worker::{Forwarder, Place};
 use super::{Budget, ConnId, Policy, Pool, Reader};
@@ -22,7 +23,7 @@ pub struct RelayCore {
     budget: Arc<Budget>,
     homes: BTreeMap<ConnId, usize>,
     closed: VecDeque<ConnId>,
-    notices: VecDeque<(ConnId, Notice)>,
+    facts: VecDeque<Fact>,
 }
 
 impl RelayCore {
@@ -45,7 +46,7 @@ impl RelayCore {
             budget,
             homes: BTreeMap::new(),
             closed: VecDeque::new(),
-            notices: VecDeque::new(),
+            facts: VecDeque::new(),
         }
     }
 
@@ -152,9 +153,9 @@ impl RelayCore {
         self.homes.contains_key(&conn)
     }
 
-    /// What happened, in order.
-    pub fn poll_notice(&mut self) -> Option<(ConnId, Notice)> {
-        self.notices.pop_front()
+    /// What happened to links and circuits, in order.
+    pub fn poll_fact(&mut self) -> Option<Fact> {
+        self.facts.pop_front()
     }
 
     /// When [`RelayCore::handle_timeout`] has something to do.
@@ -211,7 +212,8 @@ impl RelayCore {
                             self.closed.push_back(id);
                         }
                         Event::Move(to, moving) => moves.push((to, moving)),
-                        Event::Notice(id, notice) => self.notices.push_back((id, notice)),
+                        Event::Notice(..) => {}
+                        Event::Fact(fact) => self.facts.push_back(fact),
                     }
                 }
             }

@@ -11,8 +11,10 @@ use super::events::{Event, MayRead, MovingLink, Notice, Why};
 use super::greeting::{Greeted, Greetings};
 use super::memory::block::{Buffer, Piece, Pool};
 use super::output::SLICES_MAX;
+use super::router::circuits::Cut;
 use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
+use super::router::requests::Side;
 use super::switch::{ENDING_MAX, Switch, ToEnd, WorkerMessage};
 use super::{ConnId, LinkId};
 use crate::identity::Identity;
@@ -208,7 +210,7 @@ impl Forwarder {
                     return Flow::Gone;
                 }
                 Some(Ok(Received { arrival: Arrival::Overflows, .. })) => {
-                    self.switch.cut_circuit(now, (id, circuit), CloseCode::Limit);
+                    self.switch.cut_circuit(now, Side { link: id, circuit }, Cut::Overflowed);
                 }
                 Some(Ok(Received { far, .. })) => {
                     self.forwarded_bytes += u64::try_from(bytes.len()).unwrap_or(0);
@@ -239,10 +241,7 @@ impl Forwarder {
         };
         let mut attachment = Box::new(Attachment::new(now, id, authenticated, owed));
         match admission {
-            Ok(share) => {
-                attachment.admit(share);
-                self.notice(conn, Notice::Attached(peer));
-            }
+            Ok(share) => attachment.admit(share),
             Err(code) => {
                 attachment.end(code, now + ENDING_MAX);
                 self.notice(conn, Notice::TurnedAway(peer, code));
@@ -273,7 +272,7 @@ impl Forwarder {
     pub fn handle_held(&mut self, now: Instant, conn: ConnId) {
         let Some(attachment) = self.switch.links.get_mut(conn.link()) else { return };
         if let Some(circuit) = attachment.handle_held(now) {
-            self.switch.cut_circuit(now, (conn.link(), circuit), CloseCode::Limit);
+            self.switch.cut_circuit(now, Side { link: conn.link(), circuit }, Cut::HeldUpItsLink);
             self.switch.run_orders(now);
         }
     }
@@ -337,7 +336,7 @@ impl Forwarder {
         self.switch.run_orders(now);
     }
 
-    /// The next thing to do with a connection.
+    /// The next thing to do with a connection, or that has happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.switch.poll_event()
     }
@@ -397,7 +396,8 @@ impl Forwarder {
         self.freed = freed;
         self.switch.touch(now, id);
         if self.switch.links.get(id).is_some_and(Attachment::has_ended) {
-            self.switch.remove(now, id);
+            // For the reason for which it was ended.
+            self.switch.remove(now, id, Why::Closed);
             self.switch.run_orders(now);
             self.switch.put_event(Event::Finish(conn));
         }

@@ -53,7 +53,7 @@ impl Desk {
         if let Some(acceptor) = self.acceptor.as_mut().filter(|acceptor| acceptor.is_due(now))
             && let Some(error) = acceptor.accept(now, &mut accepted)
         {
-            self.shared.log(LogLine::Trouble(Trouble::Accept(error)));
+            self.shared.log.line(LogLine::Trouble(Trouble::Accept(error)));
         }
         accepted
     }
@@ -64,7 +64,7 @@ impl Desk {
         for came in signals.take() {
             match came.request {
                 Request::Refresh => reload(shared),
-                Request::Status => shared.log(LogLine::Status(shared.status())),
+                Request::Status => shared.log.line(LogLine::Status(shared.status())),
                 Request::End(signal) if shared.stage() == Stage::Serving => {
                     shared.ended_by(signal);
                     shared.drain(now);
@@ -143,17 +143,17 @@ pub fn reload(shared: &Arc<Shared>) {
     };
     if let Err(error) = thread::Builder::new().name("reload".into()).spawn(body) {
         shared.reloads.give_up();
-        shared.log(LogLine::Trouble(Trouble::Thread(error)));
+        shared.log.line(LogLine::Trouble(Trouble::Thread(error)));
     }
 }
 
 fn read_again(path: &Path, shared: &Shared) {
     let mut told = shared.reloads.told.lock().unwrap_or_else(PoisonError::into_inner);
-    let read = super::read_policy(path, shared.limits, &mut told, &shared.log);
+    let read = super::read_policy(path, shared.limits, &mut told, shared.log.writer());
     drop(told);
     let mut package = match read {
         Ok(policy) => Package::Policy(Box::new(policy)),
-        Err(error) => return shared.log(LogLine::Trouble(Trouble::Reload(path.to_owned(), error))),
+        Err(error) => return shared.log.line(LogLine::Trouble(Trouble::Reload(path.to_owned(), error))),
     };
     while let Err(back) = shared.inboxes[0].put(package) {
         if shared.stage() != Stage::Serving {

@@ -12,25 +12,30 @@ mod conn;
 mod desk;
 mod linger;
 mod listen;
+mod log;
 mod mail;
 mod queue;
+mod quota;
 mod refusals;
 mod shared;
 mod worker;
 
+pub use log::{Log, LogLine};
+pub use quota::LeftOut;
 pub use shared::{Handle, Status};
 
-use crate::identity::{Identity, PeerId};
+use crate::identity::Identity;
 use crate::names::{Conflict, ParseError, Peers};
 use crate::net::listen::{FourPorts, bind};
 use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
 use crate::net::tcp::raise_descriptor_limit;
-pub use crate::relay::Limits;
 use crate::relay::{Budget, Common, Forwarder, Place, Policy, Pool, Reader};
-use crate::wire::CloseCode;
+pub use crate::relay::{Closed, Cut, Fact, Limits, Notice, Why, WhyClosed};
+pub use crate::wire::Name;
 use desk::Desk;
 use listen::Acceptor;
+use log::RelayLog;
 use mail::Inbox;
 use mio::{Poll, Waker};
 use shared::{Shared, Stage};
@@ -41,7 +46,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 use worker::{LISTENERS, SIGNALS, WAKER, Worker};
@@ -61,33 +66,6 @@ pub enum Allow {
     /// The peers in a file, which is read again on SIGHUP.
     File(PathBuf),
 }
-
-/// Something for the log. Nothing in it is chosen freely by a peer.
-#[derive(Debug)]
-pub enum LogLine<'a> {
-    /// Something does not work, and the relay goes on.
-    Trouble(Trouble),
-    /// The answer to SIGUSR1.
-    Status(Status),
-    /// A connection's life.
-    Detail(&'a str),
-    /// A peer was turned away, so often since the last line about it.
-    TurnedAway {
-        /// Who, proven.
-        peer: PeerId,
-        /// Why.
-        code: CloseCode,
-        /// How often.
-        times: u64,
-    },
-    /// Lines of the allow file say different things of one name, which is nobody's until one of them goes.
-    Conflict(&'a Path, &'a Conflict),
-    /// The allow file names nobody.
-    Nobody(&'a Path),
-}
-
-/// Where log lines go.
-pub type Log = Box<dyn Fn(LogLine<'_>) + Send + Sync>;
 
 /// What a relay can go on without.
 #[derive(Debug)]
@@ -144,7 +122,7 @@ pub struct RelayOptions {
     pub drain: Duration,
     /// Whether HUP, INT, TERM, USR1 and XCPU are this relay's; else [`Handle`] is the only way to end it.
     pub signals: bool,
-    /// Whether [`LogLine::Detail`] is wanted.
+    /// Whether details are wanted: [`LogLine::Connection`], [`LogLine::Fact`].
     pub details: bool,
     /// Where log lines go.
     pub log: Log,
@@ -305,9 +283,7 @@ impl Relay {
             limits: options.limits,
             forwarded: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             drain: options.drain,
-            details: options.details,
-            refusals: Mutex::default(),
-            log: options.log,
+            log: RelayLog::new(options.log, options.details),
             stage: AtomicU8::new(Stage::Serving as u8),
             deadline: OnceLock::new(),
             signal: AtomicI32::new(0),

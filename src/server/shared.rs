@@ -1,12 +1,12 @@
 //! What all threads of a relay see.
 
+use super::log::RelayLog;
 use super::mail::Inbox;
-use super::refusals::Refusals;
-use super::{Allow, Log, LogLine, desk};
-use crate::relay::{Budget, Common, ConnId, Limits, Notice, Why};
+use super::{Allow, desk};
+use crate::relay::{Budget, Common, Limits};
 use std::fmt;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How far a relay's life is.
@@ -32,9 +32,7 @@ pub struct Shared {
     /// Bytes of circuits that each worker has read.
     pub forwarded: Vec<AtomicU64>,
     pub drain: Duration,
-    pub details: bool,
-    pub refusals: Mutex<Refusals>,
-    pub log: Log,
+    pub log: RelayLog,
     pub stage: AtomicU8,
     pub deadline: OnceLock<Instant>,
     pub signal: AtomicI32,
@@ -108,49 +106,6 @@ impl Shared {
             circuits: ends.div_ceil(2),
             buffered_bytes: self.budget.used_bytes(),
             forwarded_bytes: self.forwarded.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum(),
-        }
-    }
-
-    pub fn log(&self, line: LogLine<'_>) {
-        (self.log)(line);
-    }
-
-    /// A connection's life, if anybody wants to know.
-    pub fn notice(&self, conn: ConnId, notice: Notice) {
-        if let Notice::TurnedAway(peer, code) = notice {
-            let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(times) = refusals.take(Instant::now(), peer, code) {
-                self.log(LogLine::TurnedAway { peer, code, times });
-            }
-        }
-        if !self.details {
-            return;
-        }
-        let conn = conn.get();
-        let line = match notice {
-            Notice::Accepted(source) => format!("{conn}: connection from {source}"),
-            Notice::Attached(peer) => format!("{conn}: attached {peer}"),
-            Notice::TurnedAway(peer, code) => {
-                format!("{conn}: turned away {peer}: {}", Reason(Why::Ended(code)))
-            }
-            Notice::Detached(peer, why) => format!("{conn}: detached {peer}: {}", Reason(why)),
-            Notice::Stranger(why) => format!("{conn}: never said who it is: {}", Reason(why)),
-        };
-        self.log(LogLine::Detail(&line));
-    }
-}
-
-struct Reason(Why);
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Why::Closed => f.write_str("closed by the other side"),
-            Why::Dead => f.write_str("not heard in time"),
-            Why::Slow => f.write_str("took too little while memory was used up"),
-            Why::Garbage => f.write_str("sent what does not authenticate"),
-            Why::Evicted => f.write_str("another connection took its place"),
-            Why::Ended(code) => write!(f, "ended by the relay: {code:?}"),
         }
     }
 }

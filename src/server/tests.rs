@@ -5,6 +5,7 @@ use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START};
 use crate::wire::{CloseCode, Control, Header, Kind, Name};
 use std::io::Write;
 use std::net::TcpStream;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -12,10 +13,30 @@ use std::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(20);
 const RELAY_SEED: [u8; 32] = [0; 32];
 
+/// A line of the log, as far as a test asks for it.
+#[derive(Debug)]
+enum Line {
+    Connection(Notice),
+    Fact(Fact),
+    CannotReload,
+    Other,
+}
+
+impl Line {
+    fn of(line: &LogLine<'_>) -> Line {
+        match line {
+            LogLine::Connection(_, notice) => Line::Connection(*notice),
+            LogLine::Fact(fact) => Line::Fact((*fact).clone()),
+            LogLine::Trouble(Trouble::Reload(..)) => Line::CannotReload,
+            _ => Line::Other,
+        }
+    }
+}
+
 struct Running {
     address: SocketAddr,
     handle: Handle,
-    lines: Receiver<String>,
+    lines: Receiver<Line>,
     thread: Option<JoinHandle<Result<RelayEnd, RelayError>>>,
 }
 
@@ -34,7 +55,7 @@ fn start(workers: usize, change: impl FnOnce(&mut RelayOptions)) -> Running {
         signals: false,
         details: true,
         log: Box::new(move |line| {
-            let _ = sender.lock().unwrap().send(format!("{line:?}"));
+            let _ = sender.lock().unwrap().send(Line::of(&line));
         }),
     };
     change(&mut options);
@@ -50,16 +71,10 @@ impl Running {
         self.thread.take().unwrap().join().unwrap().unwrap()
     }
 
-    /// Waits for a line of this kind that has this part.
-    fn await_line(&self, kind: &str, part: &str) {
+    /// Waits for such a line.
+    fn await_line(&self, mut is_it: impl FnMut(&Line) -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left).unwrap();
-            if line.starts_with(kind) && line.contains(part) {
-                return;
-            }
-        }
+        while !is_it(&self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())).unwrap()) {}
     }
 }
 
@@ -332,7 +347,15 @@ fn a_client_whose_connection_breaks_takes_its_circuits_along() {
         Seen::Frame(Frame::Reset { code, .. }) => assert_eq!(code, CloseCode::PeerGone.to_wire()),
         _ => panic!("not a reset"),
     }
-    relay.await_line("Detail", "closed by the other side");
+    let (mut is_detached, mut is_closed) = (false, false);
+    relay.await_line(|line| {
+        match line {
+            Line::Fact(Fact::Detached { why, .. }) => is_detached |= *why == Why::Closed,
+            Line::Fact(Fact::Closed(closed)) => is_closed |= closed.why == WhyClosed::LinkEnded,
+            _ => {}
+        }
+        is_detached && is_closed
+    });
 }
 
 #[test]
@@ -364,7 +387,7 @@ fn a_removed_peer_is_cut_and_a_bad_file_changes_nothing() {
     let (mut caller, mut callee) = joined(relay.address, 1, 2);
     std::fs::write(&path, format!("{both}three nonsense\n")).unwrap();
     relay.handle.reload();
-    relay.await_line("Trouble", "Reload");
+    relay.await_line(|line| matches!(line, Line::CannotReload));
     std::fs::write(&path, both.lines().next().unwrap()).unwrap();
     relay.handle.reload();
     assert_eq!(callee.control(), Control::Bye { code: CloseCode::Refused.to_wire() });
@@ -428,7 +451,7 @@ fn garbage_and_idle_connections_shut_nobody_out() {
     garbage.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(matches!(garbage.read(&mut [0; 16]), Ok(0) | Err(_)), "closed without a word");
     let (_caller, _callee) = joined(relay.address, 1, 2);
-    relay.await_line("Detail", "took its place");
+    relay.await_line(|line| matches!(line, Line::Connection(Notice::Stranger(Why::Evicted))));
     assert!(relay.handle.status().links <= 34);
     drop(idle);
 }

@@ -370,7 +370,8 @@ impl Worker {
                         _ => self.forwarder.handle_lost(now, moving),
                     }
                 }
-                Event::Notice(id, notice) => self.shared.notice(id, notice),
+                Event::Notice(id, notice) => self.shared.log.notice(now, id, notice),
+                Event::Fact(fact) => self.shared.log.fact(now, &fact),
             }
         }
         while let Some((worker, message)) = self.forwarder.poll_message() {

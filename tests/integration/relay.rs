@@ -416,3 +416,23 @@ fn without_a_number_of_workers_there_is_one_a_core() {
         assert_eq!(workers(), expected);
     }
 }
+
+/// Who called whom for what, how much went each way, and why it ended; and the ids of sessions are nobody's business.
+#[test]
+fn with_v_it_tells_of_each_circuit_what_a_relay_knows() {
+    let world = World::new();
+    let relay = Relay::start(&world, &["--allow", "peers", "-v"]);
+    works(&relay);
+    let (east, west) = (world.id("east"), world.id("west"));
+    let tells = |what: &str, parts: &[&str]| {
+        relay.process().wait_error_line_like(what, |line| parts.iter().all(|part| line.contains(part)))
+    };
+    tells("the connection", &["connection from 127.0.0.1"]);
+    tells("the client", &[&format!("attached {west}")]);
+    tells("the name", &[&format!("{west} listens to proof")]);
+    tells("the call", &["circuit ", &format!("{east} calls {west} for proof")]);
+    let end = tells("the end of the circuit", &["circuit ", "closed after ", " bytes there and "]);
+    let there = end.split(", ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|bytes| bytes.parse().ok());
+    assert!(there.is_some_and(|bytes: u64| bytes > 300_000), "{end}");
+    tells("that it has gone", &[&format!("detached {west}: ")]);
+}

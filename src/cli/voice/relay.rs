@@ -8,7 +8,10 @@ use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::voice::listen_fault;
 use crate::names::Conflict;
 use crate::run::event_loop::CloseCode;
-use crate::server::{AllowError, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble};
+use crate::server::{
+    AllowError, Closed, Cut, Fact, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, Name, Notice, RelayError, Trouble,
+    Why, WhyClosed,
+};
 use std::io;
 
 /// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.
@@ -25,7 +28,16 @@ pub fn log(output: Output) -> Log {
             report.fault(&Fault::new(Exit::Failed, text));
         }
         LogLine::Status(status) => report.status(Status { message: status.to_string(), ..Status::default() }),
-        LogLine::Detail(line) => report.say(Level::Info, line),
+        LogLine::Connection(conn, notice) => {
+            report.say(Level::Info, &format!("{}: {}", conn.get(), notice_text(notice)))
+        }
+        LogLine::Fact(fact) => report.say(Level::Info, &fact_text(fact)),
+        LogLine::LeftOut(LeftOut { peer: Some(peer), lines }) => {
+            report.say(Level::Info, &format!("{lines} more lines about {peer} left out"));
+        }
+        LogLine::LeftOut(LeftOut { peer: None, lines }) => {
+            report.say(Level::Info, &format!("{lines} more lines about other peers left out"));
+        }
         LogLine::TurnedAway { peer, code, times } => {
             let why = match code {
                 CloseCode::Refused => "it is not among the peers allowed",
@@ -47,6 +59,97 @@ pub fn log(output: Output) -> Log {
             report.say(Level::Warning, &text);
         }
     })
+}
+
+/// What happened to a connection, behind its number.
+fn notice_text(notice: Notice) -> String {
+    match notice {
+        Notice::Accepted(source) => format!("connection from {source}"),
+        Notice::TurnedAway(peer, code) => format!("turned away {peer}: {}", why_text(Why::Ended(code))),
+        Notice::Stranger(why) => format!("never said who it is: {}", why_text(why)),
+    }
+}
+
+/// What happened to a link or a circuit. A link has the number of its connection, and a circuit that of its caller.
+fn fact_text(fact: &Fact) -> String {
+    match fact {
+        Fact::Attached { link, peer } => format!("{}: attached {peer}", link.get()),
+        Fact::Detached { link, peer, why } => format!("{}: detached {peer}: {}", link.get(), why_text(*why)),
+        Fact::Listening { link, peer, name } => format!("{}: {peer} listens to {}", link.get(), name_text(name)),
+        Fact::Unlistened { link, peer, name } => {
+            format!("{}: {peer} listens to {} no more", link.get(), name_text(name))
+        }
+        Fact::Opened(info) => {
+            let (link, circuit, callee) = (info.caller.link.get(), info.caller.circuit, info.callee.link.get());
+            let name = name_text(&info.name);
+            format!("{link}: circuit {circuit} to {callee}: {} calls {} for {name}", info.from, info.to)
+        }
+        Fact::Closed(Closed { info, lasted, caller_bytes, callee_bytes, why }) => {
+            let (link, circuit, callee) = (info.caller.link.get(), info.caller.circuit, info.callee.link.get());
+            let seconds = lasted.as_secs_f64();
+            let why = why_closed_text(*why);
+            format!(
+                "{link}: circuit {circuit} to {callee}: closed after {seconds:.1} s, {caller_bytes} bytes there and {callee_bytes} \
+                 back: {why}"
+            )
+        }
+    }
+}
+
+/// What is called. The ids of sessions are for their two ends alone.
+fn name_text(name: &Name) -> &str {
+    match name {
+        Name::App(app) => app.as_str(),
+        Name::Session(_) => "a running session",
+    }
+}
+
+fn why_text(why: Why) -> String {
+    match why {
+        Why::Closed => "closed by the other side".to_owned(),
+        Why::Dead => "not heard in time".to_owned(),
+        Why::Slow => "took too little while memory was used up".to_owned(),
+        Why::Garbage => "sent what does not authenticate".to_owned(),
+        Why::Evicted => "another connection took its place".to_owned(),
+        Why::Ended(code) => format!("ended by the relay: {}", code_text(code)),
+    }
+}
+
+fn why_closed_text(why: WhyClosed) -> String {
+    match why {
+        WhyClosed::Finished => "both sides have sent all they had".to_owned(),
+        WhyClosed::Reset(code) => format!("ended by a client: {}", code_text(code)),
+        WhyClosed::GivenUp => "the caller gave up while it was accepted".to_owned(),
+        WhyClosed::LinkEnded => "a client's connection ended".to_owned(),
+        WhyClosed::Cut(cut) => format!("ended by the relay: {}", cut_text(cut)),
+    }
+}
+
+fn cut_text(cut: Cut) -> &'static str {
+    match cut {
+        Cut::HeldUpItsLink => "it was full, and the rest of its connection waited for too long",
+        Cut::Overflowed => "it was full, and more came in",
+        Cut::GotNoCredit => "memory was used up, and a client gave no credit for what waited",
+        Cut::TakenTooSlowly => "memory was used up, and a client took too little of what waited",
+    }
+}
+
+fn code_text(code: CloseCode) -> &'static str {
+    match code {
+        CloseCode::Done => "Done",
+        CloseCode::Waiting => "Waiting",
+        CloseCode::NotHere => "NotHere",
+        CloseCode::Refused => "Refused",
+        CloseCode::Limit => "Limit",
+        CloseCode::PeerGone => "PeerGone",
+        CloseCode::GoingAway => "GoingAway",
+        CloseCode::Protocol => "Protocol",
+        CloseCode::Cancelled => "Cancelled",
+        CloseCode::UnknownSession => "UnknownSession",
+        CloseCode::Failed => "Failed",
+        CloseCode::TargetRefused => "TargetRefused",
+        CloseCode::TargetUnreachable => "TargetUnreachable",
+    }
 }
 
 /// Why a relay cannot begin, or go on.

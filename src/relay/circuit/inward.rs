@@ -18,6 +18,8 @@ pub struct Overrun;
 /// The direction from the client into the relay.
 #[derive(Debug)]
 pub struct Inward {
+    /// All that came, for whoever asks at the end.
+    total_bytes: u64,
     received: u32,
     freed: u32,
     announced: u32,
@@ -30,7 +32,15 @@ impl Inward {
     /// For a fresh circuit.
     pub fn new(now: Instant) -> Inward {
         let window = Window::new(now);
-        Inward { received: 0, freed: 0, announced: window.bytes(), window, finished: false, congested: false }
+        Inward {
+            total_bytes: 0,
+            received: 0,
+            freed: 0,
+            announced: window.bytes(),
+            window,
+            finished: false,
+            congested: false,
+        }
     }
 
     /// Counts `bytes` that arrived.
@@ -40,6 +50,7 @@ impl Inward {
             return Err(Overrun);
         }
         self.received = self.received.wrapping_add(bytes);
+        self.total_bytes += u64::from(bytes);
         self.window.handle_received(now, bytes, self.received);
         Ok(())
     }
@@ -78,6 +89,11 @@ impl Inward {
     /// The circuit is congested no more.
     pub fn clear_congestion(&mut self) {
         self.congested = false;
+    }
+
+    /// All bytes received so far.
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes
     }
 
     /// Bytes received and not yet in the kernel towards the other side.

@@ -3,6 +3,7 @@
 use super::end::{Arrival, End};
 use super::inward::Overrun;
 use crate::relay::EndId;
+use crate::relay::router::circuits::{EndReport, WhyClosed};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -38,7 +39,7 @@ pub struct Circuits {
     /// The highest number of a CONNECT: later ones are higher, which is how "not used before" is held in four bytes.
     last_asked: u32,
     /// Open circuits that ended since that was last asked for.
-    ended: u32,
+    ended: Vec<EndReport>,
     /// Circuits that have something to send, in turn.
     round: VecDeque<u32>,
     /// Circuits that are congested, in the order in which they became so.
@@ -105,11 +106,12 @@ impl Circuits {
         self.by_number.is_empty()
     }
 
-    /// Forgets a circuit, with all that is queued for it; its other end if it was open.
-    pub fn forget(&mut self, number: u32) -> Option<EndId> {
+    /// Forgets a circuit, with all that is queued for it; its other end if it was open. Why it ended counts only then: None if
+    /// the other end did.
+    pub fn forget(&mut self, number: u32, why: Option<WhyClosed>) -> Option<EndId> {
         match self.by_number.remove(&number) {
             Some(Circuit::Open(end)) => {
-                self.ended += 1;
+                self.ended.push(EndReport { circuit: number, sent_bytes: end.inward.total_bytes(), why });
                 Some(end.far)
             }
             _ => None,
@@ -118,16 +120,12 @@ impl Circuits {
 
     /// Forgets all of them, for the link is over; the other ends of those that were open.
     pub fn forget_all(&mut self) -> Vec<EndId> {
-        let all = std::mem::take(&mut self.by_number);
-        let far = |circuit| match circuit {
-            Circuit::Open(end) => Some(end.far),
-            Circuit::Asked | Circuit::Offered => None,
-        };
-        all.into_values().filter_map(far).collect()
+        let all: Vec<u32> = self.by_number.keys().copied().collect();
+        all.into_iter().filter_map(|number| self.forget(number, Some(WhyClosed::LinkEnded))).collect()
     }
 
-    /// Takes the count of open circuits that have ended since the last call.
-    pub fn take_ended(&mut self) -> u32 {
+    /// Takes the open circuits that have ended since the last call.
+    pub fn take_ended(&mut self) -> Vec<EndReport> {
         std::mem::take(&mut self.ended)
     }
 
@@ -157,7 +155,7 @@ impl Circuits {
         end.inward.finish();
         let (far, done) = (end.far, end.is_done());
         if done {
-            self.forget(number);
+            self.forget(number, Some(WhyClosed::Finished));
         }
         Some(far)
     }

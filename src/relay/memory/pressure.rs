@@ -20,6 +20,7 @@ use crate::relay::LinkId;
 use crate::relay::attached::Attachment;
 use crate::relay::circuit::age::Wait;
 use crate::relay::links::Links;
+use crate::relay::router::requests::Side;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -62,22 +63,13 @@ struct Look {
     threshold: Threshold,
 }
 
-/// A circuit of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stalled {
-    /// The link.
-    pub link: LinkId,
-    /// Its number for the circuit.
-    pub circuit: u32,
-}
-
 /// What has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Victim {
     /// A link, with all that is on it.
     Link(LinkId),
     /// A circuit of a link.
-    Circuit(LinkId, u32),
+    Circuit(Side),
 }
 
 impl Shortage {
@@ -141,7 +133,7 @@ impl Shortage {
             if let_go >= enough || !is_stuck(budget) {
                 break;
             }
-            victims.push(circuit.map_or(Victim::Link(link), |circuit| Victim::Circuit(link, circuit)));
+            victims.push(circuit.map_or(Victim::Link(link), |circuit| Victim::Circuit(Side { link, circuit })));
             let_go += bytes;
             self.slow_bytes -= bytes;
             budget.set_slow_bytes(bytes, 0);
@@ -157,12 +149,12 @@ fn is_stuck(budget: &Budget) -> bool {
 }
 
 /// Circuits with bytes that wait for a credit which does not come.
-pub fn stalled(now: Instant, links: &Links) -> Vec<Stalled> {
+pub fn stalled(now: Instant, links: &Links) -> Vec<Side> {
     let mut stalled = Vec::new();
     // Credit may be in what was not read.
     for attachment in links.iter().filter(|attachment| !attachment.has_unread()) {
         let ends = attachment.circuits.ends().filter(|(_, end)| end.outward.is_stalled(now, SLOW));
-        stalled.extend(ends.map(|(circuit, _)| Stalled { link: attachment.id, circuit }));
+        stalled.extend(ends.map(|(circuit, _)| Side { link: attachment.id, circuit }));
     }
     stalled.sort_unstable();
     stalled

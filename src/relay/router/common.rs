@@ -1,6 +1,7 @@
 //! What all workers of a relay share, behind one lock; and a worker's way to it.
 
 use super::admission::{Admission, Placed};
+use super::facts::Fact;
 use super::policy::Policy;
 use super::{Load, Order, Router};
 use crate::relay::ConnId;
@@ -44,13 +45,14 @@ impl Common {
 pub struct RouterHandle {
     common: Arc<Common>,
     orders: VecDeque<Order>,
+    facts: VecDeque<Fact>,
     timeout: Option<Instant>,
 }
 
 impl RouterHandle {
     /// A worker's own.
     pub fn new(common: Arc<Common>) -> RouterHandle {
-        RouterHandle { common, orders: VecDeque::new(), timeout: None }
+        RouterHandle { common, orders: VecDeque::new(), facts: VecDeque::new(), timeout: None }
     }
 
     /// Asks the router something and queues its orders.
@@ -58,7 +60,9 @@ impl RouterHandle {
         let mut orders = Vec::new();
         let (answer, timeout) = {
             let mut state = self.common.lock();
-            (question(&mut state.router, &mut orders), state.router.next_timeout())
+            let answer = question(&mut state.router, &mut orders);
+            self.facts.extend(std::iter::from_fn(|| state.router.poll_fact()));
+            (answer, state.router.next_timeout())
         };
         self.timeout = timeout;
         self.orders.extend(orders);
@@ -73,6 +77,11 @@ impl RouterHandle {
     /// The next order to carry out.
     pub fn poll_order(&mut self) -> Option<Order> {
         self.orders.pop_front()
+    }
+
+    /// The next thing that has happened because this worker asked.
+    pub fn poll_fact(&mut self) -> Option<Fact> {
+        self.facts.pop_front()
     }
 
     /// When the router has something to do, as far as this worker knows.

@@ -1,21 +1,25 @@
 //! Who is attached, who listens, who waits for whom. One router serves all workers of a relay.
 //!
-//! It answers with [`Order`]s for links. It knows no connection, and never sees the body of a circuit: an open circuit is a
-//! count to it.
+//! It answers with [`Order`]s for links. It knows no connection, and never sees the body of a circuit. What
+//! happens it tells as [`Fact`]s.
 
 pub(super) mod admission;
+pub(super) mod circuits;
 pub(super) mod common;
+pub(super) mod facts;
 pub(super) mod orders;
 pub(super) mod policy;
 pub(super) mod requests;
-use super::{EndId, LinkId};
+use super::{EndId, LinkId, Why};
 use crate::identity::PeerId;
 use crate::wire::limits::{EARLY_MAX, LISTENERS_MAX};
 use crate::wire::{CloseCode, Control, Name};
+use circuits::{CircuitInfo, Circuits, EndReport, WhyClosed};
+use facts::Fact;
 pub use orders::{Ask, Order, What};
 use policy::{Policy, Share};
-use requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX, Request, RequestId, Requests, Stage};
-use std::collections::HashMap;
+use requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX, Request, RequestId, Requests, Side, Stage};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Names of all links, beyond [`NAMES_FREE_PER_PEER`] of each peer. Each takes about 400 bytes.
@@ -69,7 +73,18 @@ pub struct Router {
     /// Names beyond those that each peer may have in any case, all together.
     names_held: usize,
     requests: Requests,
+    circuits: Circuits,
     load: Vec<Load>,
+    facts: VecDeque<Fact>,
+}
+
+/// How a link ended.
+#[derive(Debug)]
+pub struct Departure {
+    /// Why.
+    pub why: Why,
+    /// Its ends of circuits that were open.
+    pub ended: Vec<EndReport>,
 }
 
 impl Router {
@@ -82,6 +97,8 @@ impl Router {
             names: HashMap::new(),
             names_held: 0,
             requests: Requests::default(),
+            circuits: Circuits::default(),
+            facts: VecDeque::new(),
             load: vec![Load::default(); workers.max(1)],
         }
     }
@@ -96,12 +113,20 @@ impl Router {
         self.peers.entry(peer).or_default().links.push(link);
         self.load[worker].links += 1;
         self.links.insert(link, Entry { peer, worker, names: Vec::new(), next_circuit: Some(1), circuits: 0 });
+        self.facts.push_back(Fact::Attached { link, peer });
         Ok(share)
     }
 
     /// A link is gone. What it asked for is withdrawn; what it was offered goes to somebody else or back to waiting.
-    pub fn detach(&mut self, now: Instant, link: LinkId, orders: &mut Vec<Order>) {
+    pub fn detach(&mut self, now: Instant, link: LinkId, departure: Departure, orders: &mut Vec<Order>) {
         let Some(entry) = self.links.remove(&link) else { return };
+        self.end_circuits(now, link, &departure.ended);
+        // Those that were accepted, and that its worker has not heard of.
+        for circuit in self.circuits.of_link(link) {
+            let report = EndReport { circuit, sent_bytes: 0, why: Some(WhyClosed::LinkEnded) };
+            self.end_circuits(now, link, &[report]);
+        }
+        self.facts.push_back(Fact::Detached { link, peer: entry.peer, why: departure.why });
         let load = &mut self.load[entry.worker];
         load.links -= 1;
         load.circuits -= usize::try_from(entry.circuits).unwrap_or(0);
@@ -140,6 +165,7 @@ impl Router {
             self.names_held += usize::from(!is_free);
             entry.names.push(name.clone());
             self.names.entry((entry.peer, name.clone())).or_default().push(link);
+            self.facts.push_back(Fact::Listening { link, peer: entry.peer, name: name.clone() });
         }
         let peer = entry.peer;
         for id in self.requests.parked_for(peer, &name) {
@@ -158,6 +184,9 @@ impl Router {
         let before = entry.names.len();
         entry.names.retain(|other| other != name);
         let (peer, gone) = (entry.peer, before - entry.names.len());
+        if gone > 0 {
+            self.facts.push_back(Fact::Unlistened { link, peer, name: name.clone() });
+        }
         self.forget_names(&peer, gone);
         self.remove_listener(peer, name.clone(), link);
     }
@@ -191,7 +220,7 @@ impl Router {
         }
         self.hold(link);
         let request = Request {
-            caller: (link, ask.circuit),
+            caller: Side { link, circuit: ask.circuit },
             from,
             to: ask.to,
             name: ask.name,
@@ -206,23 +235,25 @@ impl Router {
     }
 
     /// A listener takes what it was offered: the other end for it, or None if the offer is void by now.
-    pub fn accept(&mut self, link: LinkId, circuit: u32, early: Vec<u8>, orders: &mut Vec<Order>) -> Option<EndId> {
+    pub fn accept(&mut self, now: Instant, callee: Side, early: Vec<u8>, orders: &mut Vec<Order>) -> Option<EndId> {
         debug_assert!(early.len() <= EARLY_MAX);
-        let id = self.requests.of_callee((link, circuit))?;
-        let request = self.requests.take(id)?;
-        let (caller, asked) = request.caller;
-        let (caller_worker, callee_worker) = (self.worker_of(caller)?, self.worker_of(link)?);
+        let Side { link, circuit } = callee;
+        let id = self.requests.of_callee(callee)?;
+        let Request { caller, from, to, name, .. } = self.requests.take(id)?;
+        let (caller_worker, callee_worker) = (self.worker_of(caller.link)?, self.worker_of(link)?);
+        let info = self.circuits.open(CircuitInfo { caller, callee, from, to, name, since: now });
+        self.facts.push_back(Fact::Opened(info));
         let far = EndId { worker: callee_worker, link, circuit };
-        let what = What::Opened { circuit: asked, far, early };
-        orders.push(Order { worker: caller_worker, link: caller, what });
-        Some(EndId { worker: caller_worker, link: caller, circuit: asked })
+        let what = What::Opened { circuit: caller.circuit, far, early };
+        orders.push(Order { worker: caller_worker, link: caller.link, what });
+        Some(EndId { worker: caller_worker, link: caller.link, circuit: caller.circuit })
     }
 
     /// A listener declines what it was offered. One that says it is not there is treated as if it were not: the request
     /// goes to the next one, or waits.
-    pub fn reject(&mut self, now: Instant, end: (LinkId, u32), code: CloseCode, orders: &mut Vec<Order>) {
-        let (link, _) = end;
-        let Some(id) = self.requests.of_callee(end) else { return };
+    pub fn reject(&mut self, now: Instant, callee: Side, code: CloseCode, orders: &mut Vec<Order>) {
+        let link = callee.link;
+        let Some(id) = self.requests.of_callee(callee) else { return };
         let Some(mut request) = self.requests.take(id) else { return };
         self.release(link, 1);
         match code {
@@ -237,16 +268,28 @@ impl Router {
     }
 
     /// A caller no longer wants what it asked for. False if the circuit is open by now.
-    pub fn cancel(&mut self, link: LinkId, circuit: u32, code: CloseCode, orders: &mut Vec<Order>) -> bool {
-        let Some(id) = self.requests.of_caller((link, circuit)) else { return false };
+    pub fn cancel(&mut self, caller: Side, code: CloseCode, orders: &mut Vec<Order>) -> bool {
+        let Some(id) = self.requests.of_caller(caller) else { return false };
         self.withdraw(id, code, orders);
-        self.release(link, 1);
+        self.release(caller.link, 1);
         true
     }
 
-    /// `count` open circuits of a link have ended.
-    pub fn closed(&mut self, link: LinkId, count: u32) {
-        self.release(link, count);
+    /// A link's ends of open circuits have ended.
+    pub fn handle_ended(&mut self, now: Instant, link: LinkId, ended: &[EndReport]) {
+        self.release(link, u32::try_from(ended.len()).unwrap_or(u32::MAX));
+        self.end_circuits(now, link, ended);
+    }
+
+    fn end_circuits(&mut self, now: Instant, link: LinkId, ended: &[EndReport]) {
+        for report in ended {
+            self.facts.extend(self.circuits.end(now, link, *report).map(Fact::Closed));
+        }
+    }
+
+    /// The next thing that has happened, in order.
+    pub fn poll_fact(&mut self) -> Option<Fact> {
+        self.facts.pop_front()
     }
 
     /// Moves `link` to the worker where it should be before `message` is acted upon, if it is not there: the worker that asks
@@ -303,7 +346,7 @@ impl Router {
     pub fn handle_timeout(&mut self, now: Instant, orders: &mut Vec<Order>) {
         while let Some(id) = self.requests.overdue(now) {
             let Some(mut request) = self.requests.take(id) else { return };
-            let Stage::Offered { callee: (link, circuit), .. } = request.stage else {
+            let Stage::Offered { callee: Side { link, circuit }, .. } = request.stage else {
                 self.fail(&request, CloseCode::NotHere, orders);
                 continue;
             };
@@ -339,13 +382,13 @@ impl Router {
                 return self.fail(&request, CloseCode::Limit, orders);
             };
             self.hold(link);
-            request.stage = Stage::Offered { callee: (link, circuit), until: now + ANSWER_DEADLINE };
+            request.stage = Stage::Offered { callee: Side { link, circuit }, until: now + ANSWER_DEADLINE };
             let (from, name, early) = (request.from, request.name.clone(), request.early.clone());
             orders.push(Order { worker, link, what: What::Offer { circuit, from, name, early } });
             self.requests.put(id, request);
             return;
         }
-        let (caller, circuit) = request.caller;
+        let Side { link: caller, circuit } = request.caller;
         let waits = request.expires.is_some_and(|expires| now < expires);
         let Some(worker) = self.worker_of(caller).filter(|_| waits) else {
             return self.fail(&request, CloseCode::NotHere, orders);
@@ -365,7 +408,7 @@ impl Router {
 
     /// Ends a request that has been taken out, with a final answer to its caller.
     fn fail(&mut self, request: &Request, code: CloseCode, orders: &mut Vec<Order>) {
-        let (link, circuit) = request.caller;
+        let Side { link, circuit } = request.caller;
         if let Some(worker) = self.worker_of(link) {
             orders.push(Order { worker, link, what: What::Refuse { circuit, code } });
         }
@@ -375,7 +418,7 @@ impl Router {
     /// Ends a request without a word to its caller.
     fn withdraw(&mut self, id: RequestId, code: CloseCode, orders: &mut Vec<Order>) {
         let Some(request) = self.requests.take(id) else { return };
-        let Stage::Offered { callee: (link, circuit), .. } = request.stage else { return };
+        let Stage::Offered { callee: Side { link, circuit }, .. } = request.stage else { return };
         self.release(link, 1);
         if let Some(worker) = self.worker_of(link) {
             orders.push(Order { worker, link, what: What::Withdraw { circuit, code } });

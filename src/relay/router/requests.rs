@@ -4,6 +4,7 @@ use crate::identity::PeerId;
 use crate::relay::LinkId;
 use crate::wire::Name;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 /// Parked and offered requests in all. Each holds the early bytes of a lane, about 1.5 KiB.
@@ -15,8 +16,21 @@ pub const PARKED_PER_LINK_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(u64);
 
-/// One side of a circuit that is not open yet: the link and its number for it.
-pub type Place = (LinkId, u32);
+/// One side of a circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Side {
+    /// The link.
+    pub link: LinkId,
+    /// The link's number for the circuit.
+    pub circuit: u32,
+}
+
+impl Side {
+    /// Those of a link.
+    pub fn all_of(link: LinkId) -> RangeInclusive<Side> {
+        Side { link, circuit: 0 }..=Side { link, circuit: u32::MAX }
+    }
+}
 
 /// Where a request stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +40,7 @@ pub enum Stage {
     /// A listener has an INCOMING and has to answer by then.
     Offered {
         /// The listener's side.
-        callee: Place,
+        callee: Side,
         /// When it counts as no answer.
         until: Instant,
     },
@@ -36,7 +50,7 @@ pub enum Stage {
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The caller's side.
-    pub caller: Place,
+    pub caller: Side,
     /// Who calls.
     pub from: PeerId,
     /// Who is called.
@@ -69,8 +83,8 @@ impl Request {
 pub struct Requests {
     next: u64,
     all: HashMap<RequestId, Request>,
-    by_caller: BTreeMap<Place, RequestId>,
-    by_callee: BTreeMap<Place, RequestId>,
+    by_caller: BTreeMap<Side, RequestId>,
+    by_callee: BTreeMap<Side, RequestId>,
     parked: HashMap<(PeerId, Name), BTreeSet<RequestId>>,
     deadlines: BTreeSet<(Instant, RequestId)>,
 }
@@ -129,28 +143,28 @@ impl Requests {
     }
 
     /// The request of a caller.
-    pub fn of_caller(&self, caller: Place) -> Option<RequestId> {
+    pub fn of_caller(&self, caller: Side) -> Option<RequestId> {
         self.by_caller.get(&caller).copied()
     }
 
     /// The request that a listener has to answer.
-    pub fn of_callee(&self, callee: Place) -> Option<RequestId> {
+    pub fn of_callee(&self, callee: Side) -> Option<RequestId> {
         self.by_callee.get(&callee).copied()
     }
 
     /// All requests a link made, oldest number first.
     pub fn made_by(&self, link: LinkId) -> Vec<RequestId> {
-        self.by_caller.range((link, 0)..=(link, u32::MAX)).map(|(_, &id)| id).collect()
+        self.by_caller.range(Side::all_of(link)).map(|(_, &id)| id).collect()
     }
 
     /// All requests a link has to answer.
     pub fn offered_to(&self, link: LinkId) -> Vec<RequestId> {
-        self.by_callee.range((link, 0)..=(link, u32::MAX)).map(|(_, &id)| id).collect()
+        self.by_callee.range(Side::all_of(link)).map(|(_, &id)| id).collect()
     }
 
     /// How many requests of a link are parked.
     pub fn parked_by(&self, link: LinkId) -> usize {
-        let made = self.by_caller.range((link, 0)..=(link, u32::MAX));
+        let made = self.by_caller.range(Side::all_of(link));
         made.filter(|(_, id)| self.all.get(id).is_some_and(|request| request.stage == Stage::Parked)).count()
     }
 
@@ -162,7 +176,7 @@ impl Requests {
     /// The link that has waited longest for a name.
     pub fn first_parked_caller(&self, to: PeerId, name: &Name) -> Option<LinkId> {
         let first = self.parked.get(&(to, name.clone()))?.first()?;
-        self.all.get(first).map(|request| request.caller.0)
+        self.all.get(first).map(|request| request.caller.link)
     }
 
     /// The next deadline of any.

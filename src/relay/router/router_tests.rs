@@ -57,6 +57,23 @@ impl World {
         self.router.connect(self.now, link, ask, &mut self.orders);
     }
 
+    fn accept(&mut self, link: LinkId, circuit: u32, early: Vec<u8>) -> Option<EndId> {
+        self.router.accept(self.now, Side { link, circuit }, early, &mut self.orders)
+    }
+
+    fn reject(&mut self, link: LinkId, circuit: u32, code: CloseCode) {
+        self.router.reject(self.now, Side { link, circuit }, code, &mut self.orders);
+    }
+
+    fn cancel(&mut self, link: LinkId, circuit: u32) -> bool {
+        self.router.cancel(Side { link, circuit }, CloseCode::Cancelled, &mut self.orders)
+    }
+
+    fn detach(&mut self, link: LinkId) {
+        let departure = Departure { why: Why::Closed, ended: Vec::new() };
+        self.router.detach(self.now, link, departure, &mut self.orders);
+    }
+
     fn pass(&mut self, time: Duration) {
         self.now += time;
         self.router.handle_timeout(self.now, &mut self.orders);
@@ -84,14 +101,14 @@ fn the_newest_listener_is_offered_and_its_death_passes_the_offer_on() {
     world.listen(new, 0);
     world.connect(caller, 2, (1, 0), Duration::ZERO);
     assert_eq!(world.take(), [(new, offer(1, 2, 0))]);
-    world.router.detach(world.now, new, &mut world.orders);
+    world.detach(new);
     assert_eq!(world.take(), [(old, offer(1, 2, 0))]);
-    let end = world.router.accept(old, 1, vec![9], &mut world.orders).unwrap();
+    let end = world.accept(old, 1, vec![9]).unwrap();
     assert_eq!((end.link, end.circuit), (caller, 2));
     assert!(
         matches!(&world.take()[..], [(to, What::Opened { circuit: 2, far, .. })] if *to == caller && far.link == old)
     );
-    assert_eq!(world.router.accept(old, 1, vec![], &mut world.orders), None, "only once");
+    assert_eq!(world.accept(old, 1, vec![]), None, "only once");
 }
 
 #[test]
@@ -123,7 +140,7 @@ fn a_name_that_is_no_applications_tells_nobody_who_is_there() {
             world.router.listen(world.now, callee, session.clone(), &mut world.orders).unwrap();
             world.router.connect(world.now, caller, ask(2), &mut world.orders);
             assert!(matches!(world.take()[..], [(to, What::Offer { circuit: 1, .. })] if to == callee));
-            world.router.reject(world.now, (callee, 1), CloseCode::NotHere, &mut world.orders);
+            world.reject(callee, 1, CloseCode::NotHere);
         } else {
             world.router.connect(world.now, caller, ask(2), &mut world.orders);
         }
@@ -145,7 +162,7 @@ fn what_is_parked_is_offered_when_somebody_listens_and_parked_again_when_they_di
     assert_eq!(world.take(), []);
     world.listen(callee, 0);
     assert_eq!(world.take(), [(callee, offer(1, 2, 0)), (callee, offer(3, 2, 0))]);
-    world.router.detach(world.now, callee, &mut world.orders);
+    world.detach(callee);
     assert_eq!(world.take(), [], "the caller has been told that it waits");
     let second = world.attach(1);
     world.listen(second, 0);
@@ -163,7 +180,7 @@ fn a_listener_that_does_not_answer_is_passed_over() {
     world.pass(ANSWER_DEADLINE);
     let withdrawn = |circuit| What::Withdraw { circuit, code: CloseCode::Cancelled };
     assert_eq!(world.take(), [(second, withdrawn(1)), (first, offer(1, 2, 0))]);
-    assert_eq!(world.router.accept(second, 1, vec![], &mut world.orders), None, "too late");
+    assert_eq!(world.accept(second, 1, vec![]), None, "too late");
     world.pass(ANSWER_DEADLINE);
     assert_eq!(world.take(), [(first, withdrawn(1)), (caller, refuse(2, CloseCode::NotHere))]);
 }
@@ -180,7 +197,7 @@ fn a_rejection_reaches_the_caller_and_never_sounds_like_waiting() {
     ] {
         world.connect(caller, circuit, (1, 0), Duration::ZERO);
         world.take();
-        world.router.reject(world.now, (callee, circuit - 1), said, &mut world.orders);
+        world.reject(callee, circuit - 1, said);
         assert_eq!(world.take(), [(caller, refuse(circuit, heard))]);
     }
 }
@@ -192,7 +209,7 @@ fn a_listener_that_says_it_is_not_there_is_treated_as_if_it_were_not() {
     world.listen(callee, 0);
     world.connect(caller, 2, (1, 0), 3600 * SECOND);
     assert_eq!(world.take(), [(callee, offer(1, 2, 0))]);
-    world.router.reject(world.now, (callee, 1), CloseCode::NotHere, &mut world.orders);
+    world.reject(callee, 1, CloseCode::NotHere);
     assert_eq!(world.take(), [(caller, What::Waiting { circuit: 2 })]);
     world.listen(callee, 0);
     assert_eq!(world.take(), [(callee, offer(3, 2, 0))], "whoever listens anew is asked anew");
@@ -207,9 +224,9 @@ fn a_caller_that_gives_up_or_dies_takes_its_requests_back() {
     world.connect(caller, 4, (1, 0), Duration::ZERO);
     world.connect(caller, 6, (9, 0), SECOND);
     world.take();
-    assert!(world.router.cancel(caller, 2, CloseCode::Cancelled, &mut world.orders));
+    assert!(world.cancel(caller, 2));
     assert_eq!(world.take(), [(callee, What::Withdraw { circuit: 1, code: CloseCode::Cancelled })]);
-    world.router.detach(world.now, caller, &mut world.orders);
+    world.detach(caller);
     assert_eq!(world.take(), [(callee, What::Withdraw { circuit: 3, code: CloseCode::PeerGone })]);
     assert_eq!(world.router.requests(), 0);
     assert_eq!(world.router.next_timeout(), None);
@@ -268,7 +285,7 @@ fn a_hub_with_many_callers_does_not_gather_them_all_on_one_worker() {
         world.connect(caller, 2, (1, 0), Duration::ZERO);
         let offered = world.take();
         let [(_, What::Offer { circuit, .. })] = &offered[..] else { panic!("{offered:?}") };
-        world.router.accept(hub, *circuit, vec![], &mut world.orders).unwrap();
+        world.accept(hub, *circuit, vec![]).unwrap();
         world.take();
     }
     let load: Vec<usize> = world.router.load().iter().map(|load| load.circuits).collect();
@@ -360,7 +377,7 @@ fn apply(world: &mut World, believed: &mut Believed, step: &Step) {
                 for set in [&mut believed.asking, &mut believed.offered, &mut believed.open] {
                     set.retain(|(of, _)| *of != link);
                 }
-                world.router.detach(world.now, link, &mut world.orders);
+                world.detach(link);
             }
         }
         Step::Listen(n, what) => at(n).into_iter().for_each(|link| world.listen(link, what)),
@@ -376,23 +393,24 @@ fn apply(world: &mut World, believed: &mut Believed, step: &Step) {
             if let Some((link, circuit)) = believed.offered.iter().nth(n).copied() {
                 believed.offered.remove(&(link, circuit));
                 if yes {
-                    assert!(world.router.accept(link, circuit, vec![], &mut world.orders).is_some());
+                    assert!(world.accept(link, circuit, vec![]).is_some());
                     believed.open.insert((link, circuit));
                 } else {
-                    world.router.reject(world.now, (link, circuit), CloseCode::Refused, &mut world.orders);
+                    world.reject(link, circuit, CloseCode::Refused);
                 }
             }
         }
         Step::Cancel(n) => {
             if let Some((link, circuit)) = believed.asking.iter().nth(n).copied() {
                 believed.asking.remove(&(link, circuit));
-                assert!(world.router.cancel(link, circuit, CloseCode::Cancelled, &mut world.orders));
+                assert!(world.cancel(link, circuit));
             }
         }
         Step::Close(n) => {
             if let Some((link, circuit)) = believed.open.iter().nth(n).copied() {
                 believed.open.remove(&(link, circuit));
-                world.router.closed(link, 1);
+                let report = EndReport { circuit, sent_bytes: 1, why: Some(WhyClosed::Finished) };
+                world.router.handle_ended(world.now, link, &[report]);
             }
         }
         Step::Pass(seconds) => world.pass(u32::from(seconds) * SECOND),
@@ -439,7 +457,7 @@ fn names_are_bounded_for_a_link_for_a_peer_and_in_all() {
     world.router.unlisten(first, &numbered(7));
     assert_eq!(fill(&mut world, &mut listening, 254), NAMES_FREE_PER_PEER + 1);
     for (link, _) in listening {
-        world.router.detach(world.now, link, &mut world.orders);
+        world.detach(link);
     }
     assert_eq!(world.router.names_held, 0);
 }
@@ -460,9 +478,13 @@ proptest! {
             prop_assert_eq!(world.router.requests(), believed.asking.len());
         }
         for link in std::mem::take(&mut believed.links) {
-            world.router.detach(world.now, link, &mut world.orders);
+            world.detach(link);
         }
         prop_assert_eq!(world.router.requests(), 0);
+        let facts: Vec<Fact> = std::iter::from_fn(|| world.router.poll_fact()).collect();
+        let opened = facts.iter().filter(|fact| matches!(fact, Fact::Opened(_))).count();
+        let closed = facts.iter().filter(|fact| matches!(fact, Fact::Closed(_))).count();
+        prop_assert_eq!((closed, world.router.circuits.len()), (opened, 0));
         prop_assert!(world.router.names.is_empty() && world.router.peers.is_empty());
         prop_assert!(world.router.load().iter().all(|load| *load == Load::default()));
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::identity::PeerId;
+use crate::relay::Cut;
 use crate::wire::limits::EARLY_MAX;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -116,6 +117,11 @@ fn receivers_that_take_a_little_now_and_then_do_not_keep_the_memory_from_the_oth
         assert!(usual.received > 5_000_000, "{workers}: {} bytes", usual.received);
         assert!(!usual.ended && !slow.ended, "{workers}: those who hold little are the last");
         assert!(hoarders.iter().any(|pair| pair.ended));
+        let closed = why_closed(&mut relay);
+        let cut = |why: &WhyClosed| {
+            matches!(why, WhyClosed::LinkEnded | WhyClosed::Cut(Cut::TakenTooSlowly | Cut::GotNoCredit))
+        };
+        assert!(!closed.is_empty() && closed.iter().all(cut), "{workers}: {closed:?}");
         assert!(slow.received > 400_000, "{workers}: {}", slow.received);
     }
 }
@@ -376,6 +382,8 @@ fn nobody_is_blamed_for_credit_that_was_not_read() {
             relay.handle_bytes(now, callee.id, &[]);
         }
         assert_eq!(relay.used_bytes() == 0, ended);
+        let cut = WhyClosed::Cut(Cut::GotNoCredit);
+        assert_eq!(why_closed(&mut relay), if ended { vec![cut] } else { vec![] });
         // There is nothing more that could be credit.
         relay.handle_read(now, callee.id, &[]);
     }

@@ -1,6 +1,6 @@
 //! A whole relay and its clients: what they say and what they hear.
 
-use super::{Limits, MayRead, Policy, RelayCore};
+use super::{Fact, Limits, MayRead, Policy, RelayCore, WhyClosed};
 use crate::identity::Identity;
 use crate::names::Peers;
 use crate::wire::limits::{CIRCUIT_WINDOW_START, DEAD_TIME};
@@ -8,6 +8,7 @@ use crate::wire::{CloseCode, Control, Kind};
 use std::time::{Duration, Instant};
 
 mod congestion;
+mod facts;
 mod memory;
 mod paths;
 mod props;
@@ -27,6 +28,12 @@ fn bye(code: CloseCode) -> Got {
 
 fn numbered(length: usize) -> Vec<u8> {
     (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect()
+}
+
+/// Why circuits closed since the last call.
+fn why_closed(relay: &mut RelayCore) -> Vec<WhyClosed> {
+    let facts = std::iter::from_fn(|| relay.poll_fact());
+    facts.filter_map(|fact| if let Fact::Closed(closed) = fact { Some(closed.why) } else { None }).collect()
 }
 
 #[test]

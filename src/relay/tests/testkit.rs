@@ -4,7 +4,7 @@ use crate::identity::{Identity, PeerId};
 use crate::link::{Dial, Frame, Link};
 use crate::relay::{ConnId, Limits, Policy, RelayCore};
 use crate::wire::limits::CIRCUIT_WINDOW_START;
-use crate::wire::{Control, Header, Kind, Name};
+use crate::wire::{CloseCode, Control, Header, Kind, Name};
 use std::time::Instant;
 
 /// Something a client got from its relay.
@@ -93,6 +93,10 @@ impl Client {
 
     pub fn bare(&mut self, kind: Kind, circuit: u32, credit: u32) {
         self.link.bare(kind, circuit, credit, &mut self.output).unwrap();
+    }
+
+    pub fn link_reset(&mut self, circuit: u32, code: CloseCode) {
+        self.link.reset(circuit, code.to_wire(), &mut self.output).unwrap();
     }
 
     pub fn connect(&mut self, circuit: u32, to: PeerId, name: &str, wait_ms: u32) {
