@@ -8,8 +8,10 @@
 //! between threads through bounded queues and never under a lock; no disk and no name service is waited for in a thread
 //! that serves links; every thread ends when the relay does, at the latest when its time to drain is over.
 
+mod allow;
 mod conn;
-mod desk;
+mod handle;
+mod life;
 mod linger;
 mod listen;
 mod log;
@@ -17,55 +19,47 @@ mod mail;
 mod queue;
 mod quota;
 mod refusals;
+mod reload;
 mod shared;
+mod sockets;
 mod worker;
 
+pub use allow::{Allow, AllowError};
+pub use handle::Handle;
 pub use log::{Log, LogLine};
 pub use quota::LeftOut;
-pub use shared::{Handle, Status};
+pub use shared::Status;
 
 use crate::identity::Identity;
-use crate::names::{Conflict, ParseError, Peers};
 use crate::net::listen::{FourPorts, bind};
 use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
 use crate::net::tcp::raise_descriptor_limit;
-use crate::relay::{Budget, Common, Forwarder, Place, Policy, Pool, Reader};
+use crate::relay::{Budget, Common, Forwarder, Place, Pool, Reader};
 pub use crate::relay::{Closed, Cut, Fact, Limits, Notice, Why, WhyClosed};
 pub use crate::wire::Name;
-use desk::Desk;
+use allow::AllowList;
+use life::Life;
 use listen::Acceptor;
 use log::RelayLog;
 use mail::Inbox;
 use mio::{Poll, Waker};
-use shared::{Shared, Stage};
+use shared::Shared;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
 use worker::{LISTENERS, SIGNALS, WAKER, Worker};
 
-/// Largest allow file, bytes: half a million peers.
-const ALLOW_FILE_MAX: u64 = 64 * 1024 * 1024;
 /// Least memory for bodies a worker works with, bytes: what it reads into, and some that waits.
 pub const MEMORY_PER_WORKER_MIN: usize = 1024 * 1024;
 /// Workers where nobody says how many: one a core, as far as the usual memory goes.
 const WORKERS_USUAL_MAX: usize = 256;
-
-/// Who may attach.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Allow {
-    /// Everybody.
-    Anyone,
-    /// The peers in a file, which is read again on SIGHUP.
-    File(PathBuf),
-}
 
 /// What a relay can go on without.
 #[derive(Debug)]
@@ -153,17 +147,6 @@ pub enum RelayError {
     System(io::Error),
 }
 
-/// Why an allow file cannot be used.
-#[derive(Debug)]
-pub enum AllowError {
-    /// It cannot be read.
-    Read(io::Error),
-    /// It is beyond its cap.
-    TooLong,
-    /// It has a mistake.
-    Parse(ParseError),
-}
-
 impl fmt::Display for RelayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -191,52 +174,6 @@ impl From<io::Error> for RelayError {
     }
 }
 
-impl fmt::Display for AllowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AllowError::Read(error) => error.fmt(f),
-            AllowError::TooLong => write!(f, "too large: it may have at most {} MiB", ALLOW_FILE_MAX >> 20),
-            AllowError::Parse(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for AllowError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            AllowError::Read(error) => error.source(),
-            AllowError::TooLong => None,
-            AllowError::Parse(error) => error.source(),
-        }
-    }
-}
-
-/// What has been said of an allow file: it is said again only when it has changed.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Told {
-    conflicts: Vec<Conflict>,
-    is_nobody: bool,
-}
-
-fn read_policy(path: &Path, limits: Limits, told: &mut Told, log: &Log) -> Result<Policy, AllowError> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(AllowError::Read)?;
-    file.take(ALLOW_FILE_MAX + 1).read_to_end(&mut bytes).map_err(AllowError::Read)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > ALLOW_FILE_MAX) {
-        return Err(AllowError::TooLong);
-    }
-    let peers = Peers::read(&bytes).map_err(AllowError::Parse)?;
-    let policy = Policy::only(&peers, limits).map_err(AllowError::Parse)?;
-    let now = Told { conflicts: peers.conflicts().to_vec(), is_nobody: peers.is_empty() };
-    let news = now.conflicts.iter().filter(|conflict| !told.conflicts.contains(conflict));
-    news.for_each(|conflict| log(LogLine::Conflict(path, conflict)));
-    if now.is_nobody && !told.is_nobody {
-        log(LogLine::Nobody(path));
-    }
-    *told = now;
-    Ok(policy)
-}
-
 /// A relay that listens and does not serve yet.
 pub struct Relay {
     shared: Arc<Shared>,
@@ -254,12 +191,10 @@ impl Relay {
         if options.memory_bytes / MEMORY_PER_WORKER_MIN < workers {
             return Err(RelayError::Memory { workers });
         }
-        let mut told = Told::default();
-        let policy = match &options.allow {
-            Allow::Anyone => Policy::open(options.limits),
-            Allow::File(path) => read_policy(path, options.limits, &mut told, &options.log)
-                .map_err(|error| RelayError::Allow(path.clone(), error))?,
-        };
+        let allow = AllowList::new(options.allow, options.limits);
+        let policy = allow
+            .read(&options.log)
+            .map_err(|error| RelayError::Allow(allow.path().map_or_else(PathBuf::new, Path::to_owned), error))?;
         let mut listeners = options.listeners;
         let four: FourPorts = addresses_of(&listeners)?.into_iter().chain(options.listen.iter().copied()).collect();
         for address in options.listen {
@@ -278,15 +213,10 @@ impl Relay {
             inboxes: inboxes.collect::<io::Result<Vec<_>>>()?.into(),
             common: Common::new(policy, workers),
             budget: Budget::new(options.memory_bytes),
-            allow: options.allow,
-            reloads: desk::Reloads::new(told),
-            limits: options.limits,
+            allow,
             forwarded: (0..workers).map(|_| AtomicU64::new(0)).collect(),
-            drain: options.drain,
             log: RelayLog::new(options.log, options.details),
-            stage: AtomicU8::new(Stage::Serving as u8),
-            deadline: OnceLock::new(),
-            signal: AtomicI32::new(0),
+            life: Life::new(options.drain),
         });
         let mut workers = make_workers(polls, &shared, Arc::new(options.identity));
         let first = &mut workers[0];
@@ -297,7 +227,7 @@ impl Relay {
             // The process is this relay's alone.
             adopt_orphans()?;
         }
-        first.take_desk(Desk::new(acceptor, signals, Arc::clone(&shared)));
+        first.take_listeners(acceptor, signals);
         Ok(Relay { shared, workers, addresses })
     }
 
@@ -339,10 +269,7 @@ impl Relay {
             result = result.and(ended);
         }
         result?;
-        Ok(match self.shared.signal.load(Ordering::Acquire) {
-            0 => RelayEnd::Stopped,
-            signal => RelayEnd::Signal(signal),
-        })
+        Ok(self.shared.life.signal().map_or(RelayEnd::Stopped, RelayEnd::Signal))
     }
 }
 

@@ -1,41 +1,31 @@
 //! What all threads of a relay see.
 
+use super::allow::AllowList;
+use super::life::{Life, Stage};
 use super::log::RelayLog;
 use super::mail::Inbox;
-use super::{Allow, desk};
-use crate::relay::{Budget, Common, Limits};
+use crate::relay::{Budget, Common};
 use std::fmt;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
-
-/// How far a relay's life is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Stage {
-    /// It serves.
-    Serving = 0,
-    /// It tells its clients to go elsewhere.
-    Draining = 1,
-    /// It ends now.
-    Ended = 2,
-}
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// What all threads of a relay see.
 pub struct Shared {
+    /// Where each worker finds what others sent.
     pub inboxes: Arc<[Inbox]>,
+    /// The router, and the connections that are not authenticated.
     pub common: Arc<Common>,
+    /// The memory for bodies.
     pub budget: Arc<Budget>,
-    pub allow: Allow,
-    pub reloads: desk::Reloads,
-    pub limits: Limits,
+    /// Who may attach.
+    pub allow: AllowList,
     /// Bytes of circuits that each worker has read.
     pub forwarded: Vec<AtomicU64>,
-    pub drain: Duration,
+    /// The log.
     pub log: RelayLog,
-    pub stage: AtomicU8,
-    pub deadline: OnceLock<Instant>,
-    pub signal: AtomicI32,
+    /// Whether it serves, drains, or has ended.
+    pub life: Life,
 }
 
 /// A relay's state in numbers.
@@ -62,42 +52,25 @@ impl fmt::Display for Status {
 }
 
 impl Shared {
-    pub fn stage(&self) -> Stage {
-        match self.stage.load(Ordering::Acquire) {
-            0 => Stage::Serving,
-            1 => Stage::Draining,
-            _ => Stage::Ended,
-        }
-    }
-
-    /// When draining is over.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.deadline.get().copied()
-    }
-
-    pub fn ended_by(&self, signal: i32) {
-        self.signal.store(signal, Ordering::Release);
-    }
-
     /// Begins to end.
     pub fn drain(&self, now: Instant) {
-        self.deadline.get_or_init(|| now + self.drain);
-        self.advance(Stage::Draining);
+        self.advance(now, Stage::Draining);
     }
 
     /// Ends at once.
     pub fn end(&self) {
-        self.advance(Stage::Ended);
+        self.advance(Instant::now(), Stage::Ended);
     }
 
-    fn advance(&self, stage: Stage) {
-        self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+    fn advance(&self, now: Instant, stage: Stage) {
+        self.life.advance(now, stage);
         for inbox in self.inboxes.iter() {
             // It fails if that worker has ended.
             let _ = inbox.wake();
         }
     }
 
+    /// Its state in numbers.
     pub fn status(&self) -> Status {
         let load = self.common.load();
         let ends: usize = load.iter().map(|load| load.circuits).sum();
@@ -107,26 +80,5 @@ impl Shared {
             buffered_bytes: self.budget.used_bytes(),
             forwarded_bytes: self.forwarded.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum(),
         }
-    }
-}
-
-/// A hand on a running relay, for tests and for programs that embed one.
-#[derive(Clone)]
-pub struct Handle(pub(super) Arc<Shared>);
-
-impl Handle {
-    /// Ends it as SIGTERM does; again: at once.
-    pub fn stop(&self) {
-        if self.0.stage() == Stage::Serving { self.0.drain(Instant::now()) } else { self.0.end() }
-    }
-
-    /// Reads the allow file again, as SIGHUP does.
-    pub fn reload(&self) {
-        desk::reload(&self.0);
-    }
-
-    /// Its state in numbers.
-    pub fn status(&self) -> Status {
-        self.0.status()
     }
 }

@@ -3,7 +3,7 @@ use crate::identity::PeerId;
 use crate::link::{Dial, Frame, Link};
 use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START};
 use crate::wire::{CloseCode, Control, Header, Kind, Name};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
@@ -403,7 +403,7 @@ fn a_byte_of_the_allow_file_that_is_no_text_has_a_place() {
     let path = home.path().join("allow");
     std::fs::write(&path, b"# ours\n# Stra\xdfe\n").unwrap();
     let quiet: Log = Box::new(|_: LogLine<'_>| {});
-    let error = read_policy(&path, Limits::default(), &mut Told::default(), &quiet).unwrap_err().to_string();
+    let error = AllowList::new(Allow::File(path), Limits::default()).read(&quiet).unwrap_err().to_string();
     assert_eq!(error, "line 2, column 7: a byte that is not UTF-8 text");
 }
 

@@ -4,17 +4,21 @@
 //! it; do what the machine asks; send others what is theirs. A link that has more to read than its share of a turn is
 //! read again in the next, which then does not wait.
 
-use super::conn::{Found, Socket};
-use super::desk::Desk;
-use super::linger::{LINGER, Lingering};
+use super::Trouble;
+use super::conn::Found;
+use super::handle::handle_signals;
+use super::life::Stage;
+use super::linger::LINGER;
+use super::listen::Acceptor;
+use super::log::LogLine;
 use super::mail::{Outbox, Package};
-use super::queue::Queue;
-use super::shared::{Shared, Stage};
+use super::shared::Shared;
+use super::sockets::{Sockets, conn_of};
+use crate::net::signals::Signals;
 use crate::net::wait::Waiter;
-use crate::relay::{ConnId, Event, Forwarder, MayRead, Reader, SLICES_MAX};
+use crate::relay::{ConnId, Event, Forwarder, MayRead, MovingLink, Reader, SLICES_MAX};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
-use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -44,29 +48,26 @@ pub struct Worker {
     waiter: Waiter,
     shared: Arc<Shared>,
     forwarder: Forwarder,
-    sockets: HashMap<ConnId, Socket>,
-    lingering: Lingering,
-    readable: Queue,
+    sockets: Sockets,
     reader: Reader,
     outbox: Outbox,
-    /// Listeners and signals; the first worker has it.
-    desk: Option<Desk>,
-    /// A link had its share of this turn and may have more input.
-    hungry: bool,
-    /// A link with input was passed over in this turn.
-    held: bool,
-    /// No memory was left for a link in this turn, or the last.
-    starved: bool,
+    /// The relay's listeners; the first worker has them while it accepts.
+    acceptor: Option<Acceptor>,
+    /// The process's signals, if they are this relay's; the first worker has them.
+    signals: Option<Signals>,
+    turn: Turn,
     stage: Stage,
 }
 
-fn token(conn: ConnId) -> Token {
-    // Numbers are given out one by one from 1; the largest tokens stay free.
-    Token(usize::try_from(conn.get()).unwrap_or(0))
-}
-
-fn conn(token: Token) -> ConnId {
-    ConnId::new(u64::try_from(token.0).unwrap_or(u64::MAX))
+/// What a worker left undone in its last turn.
+#[derive(Default)]
+struct Turn {
+    /// A connection had its share and may have more input.
+    hungry: bool,
+    /// A connection with input was passed over.
+    held: bool,
+    /// No memory was left for a connection.
+    starved: bool,
 }
 
 impl Worker {
@@ -79,25 +80,22 @@ impl Worker {
             waiter: Waiter::default(),
             shared,
             forwarder,
-            sockets: HashMap::new(),
-            lingering: Lingering::default(),
-            readable: Queue::default(),
+            sockets: Sockets::default(),
             reader,
             outbox,
-            desk: None,
-            hungry: false,
-            held: false,
-            starved: false,
+            acceptor: None,
+            signals: None,
+            turn: Turn::default(),
             stage: Stage::Serving,
         }
     }
 
-    /// Makes this the worker that accepts and hears signals.
-    pub fn take_desk(&mut self, desk: Desk) {
-        self.desk = Some(desk);
+    /// Makes this the worker that accepts connections, and hears signals if there are any.
+    pub fn take_listeners(&mut self, acceptor: Acceptor, signals: Option<Signals>) {
+        (self.acceptor, self.signals) = (Some(acceptor), signals);
     }
 
-    /// Where to register what belongs to the desk.
+    /// Where to register listeners and signals.
     pub fn registry(&self) -> &mio::Registry {
         self.poll.registry()
     }
@@ -116,8 +114,8 @@ impl Worker {
                 Ok(()) => {}
             }
             let now = Instant::now();
-            if self.shared.stage() != self.stage {
-                self.enter(now, self.shared.stage());
+            if self.shared.life.stage() != self.stage {
+                self.enter(now, self.shared.life.stage());
             }
             self.take_mail(now);
             for event in &events {
@@ -130,7 +128,7 @@ impl Worker {
             self.read(now);
             self.settle(now);
             self.outbox.ship()?;
-            self.lingering.handle_timeout(now);
+            self.sockets.lingering.handle_timeout(now);
             self.shared.forwarded[self.index].store(self.forwarder.forwarded_bytes(), Ordering::Relaxed);
             if self.has_ended(now) {
                 return Ok(());
@@ -140,14 +138,14 @@ impl Worker {
 
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let unread = self.shared.inboxes[self.index].len() > 0;
-        let waiting = self.desk.as_ref().is_some_and(|desk| desk.has_more(now));
-        if self.hungry || unread || waiting {
+        let waiting = self.acceptor.as_ref().is_some_and(|acceptor| acceptor.is_due(now));
+        if self.turn.hungry || unread || waiting {
             return Some(Duration::ZERO);
         }
-        let held = (self.held || self.outbox.len() > 0).then(|| now + HELD_WAIT);
-        let desk = self.desk.as_ref().and_then(Desk::next_timeout);
-        let end = self.shared.deadline().filter(|_| self.stage == Stage::Draining);
-        let next = [self.forwarder.next_timeout(), self.lingering.next_timeout(), held, desk, end];
+        let held = (self.turn.held || self.outbox.len() > 0).then(|| now + HELD_WAIT);
+        let accept = self.acceptor.as_ref().and_then(Acceptor::next_timeout);
+        let end = self.shared.life.deadline().filter(|_| self.stage == Stage::Draining);
+        let next = [self.forwarder.next_timeout(), self.sockets.lingering.next_timeout(), held, accept, end];
         let next = next.into_iter().flatten().min()?;
         // Rounded up: waking just before a deadline would only wait again.
         Some(next.saturating_duration_since(now) + Duration::from_millis(1))
@@ -155,9 +153,7 @@ impl Worker {
 
     fn enter(&mut self, now: Instant, stage: Stage) {
         self.stage = stage;
-        if let Some(desk) = &mut self.desk {
-            desk.close();
-        }
+        self.acceptor = None;
         if stage == Stage::Draining {
             self.forwarder.handle_shutdown(now, self.patience(now));
         }
@@ -165,7 +161,7 @@ impl Worker {
 
     /// Until when a client may take its last bytes and close: as long as there is when it is told to go elsewhere.
     fn patience(&self, now: Instant) -> Instant {
-        let end = self.shared.deadline().filter(|_| self.stage == Stage::Draining);
+        let end = self.shared.life.deadline().filter(|_| self.stage == Stage::Draining);
         end.unwrap_or(now + LINGER)
     }
 
@@ -173,8 +169,8 @@ impl Worker {
         match self.stage {
             Stage::Serving => false,
             Stage::Draining => {
-                let empty = self.forwarder.is_empty() && self.lingering.is_empty();
-                empty || self.shared.deadline().is_some_and(|at| at <= now)
+                let empty = self.forwarder.is_empty() && self.sockets.lingering.is_empty();
+                empty || self.shared.life.deadline().is_some_and(|at| at <= now)
             }
             Stage::Ended => true,
         }
@@ -191,31 +187,29 @@ impl Worker {
                 Package::Message(message) => self.forwarder.handle_message(now, message),
                 Package::Accepted(id, stream) => self.take_in(now, id, stream),
                 Package::Policy(policy) => self.forwarder.set_policy(now, *policy),
-                Package::Arrival(stream, moving) => {
-                    match Socket::adopt(self.poll.registry(), stream, token(moving.conn())) {
-                        Ok(socket) => {
-                            self.sockets.insert(moving.conn(), socket);
-                            self.forwarder.handle_arrival(now, *moving);
-                            if self.stage == Stage::Draining {
-                                // It was on its way when the others were told.
-                                self.forwarder.handle_shutdown(now, self.patience(now));
-                            }
-                        }
-                        Err(_) => self.forwarder.handle_lost(now, *moving),
-                    }
-                }
+                Package::Arrival(stream, moving) => self.take_over(now, stream, *moving),
             }
+        }
+    }
+
+    /// A link that another worker sent here.
+    fn take_over(&mut self, now: Instant, stream: TcpStream, moving: MovingLink) {
+        if self.sockets.adopt(self.poll.registry(), moving.conn(), stream).is_err() {
+            return self.forwarder.handle_lost(now, moving);
+        }
+        self.forwarder.handle_arrival(now, moving);
+        if self.stage == Stage::Draining {
+            // It was on its way when the others were told.
+            self.forwarder.handle_shutdown(now, self.patience(now));
         }
     }
 
     /// A connection that was placed here.
     fn take_in(&mut self, now: Instant, id: ConnId, stream: TcpStream) {
         self.forwarder.handle_accepted(now, id);
-        match Socket::new(self.poll.registry(), stream, token(id)) {
-            Ok(socket) if self.stage == Stage::Serving => {
-                self.sockets.insert(id, socket);
-            }
-            _ => self.forwarder.handle_closed(now, id),
+        let serves = self.stage == Stage::Serving;
+        if !serves || self.sockets.take_in(self.poll.registry(), id, stream).is_err() {
+            self.forwarder.handle_closed(now, id);
         }
     }
 
@@ -223,26 +217,18 @@ impl Worker {
         match event.token() {
             WAKER => {}
             LISTENERS => {
-                if let Some(desk) = &mut self.desk {
-                    desk.handle_connections();
+                if let Some(acceptor) = &mut self.acceptor {
+                    acceptor.ready = true;
                 }
             }
             SIGNALS => {
-                if let Some(desk) = &mut self.desk {
-                    desk.handle_signals(now, &self.shared);
+                if let Some(signals) = &mut self.signals {
+                    handle_signals(now, signals, &self.shared);
                 }
             }
             token => {
-                let id = conn(token);
-                let Some(socket) = self.sockets.get_mut(&id) else {
-                    self.lingering.handle_event(id);
-                    return;
-                };
-                socket.hung_up |= event.is_read_closed() || event.is_error();
-                if (event.is_readable() || socket.hung_up) && !std::mem::replace(&mut socket.queued, true) {
-                    self.readable.push(id);
-                }
-                if event.is_writable() && !std::mem::replace(&mut socket.writable, true) {
+                let id = conn_of(token);
+                if self.sockets.handle_event(id, event) {
                     self.forwarder.handle_writable(now, id);
                 }
             }
@@ -250,8 +236,12 @@ impl Worker {
     }
 
     fn accept(&mut self, now: Instant) {
-        let Some(desk) = &mut self.desk else { return };
-        for (stream, source) in desk.accept(now) {
+        let Some(acceptor) = self.acceptor.as_mut().filter(|acceptor| acceptor.is_due(now)) else { return };
+        let mut accepted = Vec::new();
+        if let Some(error) = acceptor.accept(now, &mut accepted) {
+            self.shared.log.line(LogLine::Trouble(Trouble::Accept(error)));
+        }
+        for (stream, source) in accepted {
             let (id, worker) = self.forwarder.greet(now, source.ip());
             if worker == self.index {
                 self.take_in(now, id, stream);
@@ -262,27 +252,27 @@ impl Worker {
     }
 
     fn read(&mut self, now: Instant) {
-        (self.hungry, self.held) = (false, false);
+        (self.turn.hungry, self.turn.held) = (false, false);
         // A share is one read where memory is scarce: what there is goes round sooner.
-        let most = if std::mem::take(&mut self.starved) { 1 } else { TURN_BYTES };
-        self.readable.begin();
-        while let Some(id) = self.readable.next() {
+        let most = if std::mem::take(&mut self.turn.starved) { 1 } else { TURN_BYTES };
+        self.sockets.readable.begin();
+        while let Some(id) = self.sockets.readable.next() {
             let again = match self.forwarder.may_read(id) {
                 MayRead::Never => false,
                 MayRead::Now if !self.outbox.is_full() => self.read_link(now, id, most),
                 MayRead::Now | MayRead::Later => self.hold(now, id),
             };
             if again {
-                self.readable.put_back(id, !self.starved);
-            } else if let Some(socket) = self.sockets.get_mut(&id) {
-                socket.queued = false;
+                self.sockets.readable.put_back(id, !self.turn.starved);
+            } else {
+                self.sockets.take_off(id);
             }
         }
     }
 
     /// Leaves a link's input where it is for a while; true, because it is to be read again.
     fn hold(&mut self, now: Instant, id: ConnId) -> bool {
-        self.held = true;
+        self.turn.held = true;
         self.forwarder.handle_held(now, id);
         true
     }
@@ -292,18 +282,18 @@ impl Worker {
         let (mut taken, mut unwritten) = (0, 0);
         while taken < most {
             if !self.reader.prepare() {
-                self.starved = true;
+                self.turn.starved = true;
                 self.forwarder.handle_starved(now);
                 return self.hold(now, id);
             }
-            let Some(socket) = self.sockets.get_mut(&id) else { return false };
+            let Some(socket) = self.sockets.get_mut(id) else { return false };
             let (count, more) = match socket.read(&mut self.reader) {
                 Found::Nothing => {
                     self.forwarder.handle_empty(id);
                     return false;
                 }
                 Found::End => {
-                    self.sockets.remove(&id);
+                    self.sockets.close(id);
                     self.forwarder.handle_closed(now, id);
                     return false;
                 }
@@ -325,14 +315,14 @@ impl Worker {
                 break;
             }
         }
-        self.hungry = true;
+        self.turn.hungry = true;
         true
     }
 
     /// Writes what is ready to go out, as far as sockets take it.
     fn write(&mut self, now: Instant) {
         while let Some(id) = self.forwarder.poll_output() {
-            let Some(socket) = self.sockets.get_mut(&id) else { continue };
+            let Some(socket) = self.sockets.get_mut(id) else { continue };
             while socket.writable {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let used = self.forwarder.output(now, id, &mut slices);
@@ -340,7 +330,7 @@ impl Worker {
                     break;
                 }
                 let Some(count) = socket.write(&slices[..used]) else {
-                    self.sockets.remove(&id);
+                    self.sockets.close(id);
                     self.forwarder.handle_closed(now, id);
                     break;
                 };
@@ -355,21 +345,12 @@ impl Worker {
             self.write(now);
             let Some(event) = self.forwarder.poll_event() else { break };
             match event {
-                Event::Close(id) => {
-                    self.sockets.remove(&id);
-                }
-                Event::Finish(id) => {
-                    if let Some(socket) = self.sockets.remove(&id) {
-                        self.lingering.take(self.patience(now), id, socket);
-                    }
-                }
-                Event::Move(to, moving) => {
-                    let stream = self.sockets.remove(&moving.conn()).map(|socket| socket.release(self.poll.registry()));
-                    match stream {
-                        Some(Ok(stream)) => self.outbox.put(to, Package::Arrival(stream, Box::new(moving))),
-                        _ => self.forwarder.handle_lost(now, moving),
-                    }
-                }
+                Event::Close(id) => self.sockets.close(id),
+                Event::Finish(id) => self.sockets.finish(self.patience(now), id),
+                Event::Move(to, moving) => match self.sockets.release(self.poll.registry(), moving.conn()) {
+                    Some(stream) => self.outbox.put(to, Package::Arrival(stream, Box::new(moving))),
+                    None => self.forwarder.handle_lost(now, moving),
+                },
                 Event::Notice(id, notice) => self.shared.log.notice(now, id, notice),
                 Event::Fact(fact) => self.shared.log.fact(now, &fact),
             }

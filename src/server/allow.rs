@@ -1,0 +1,151 @@
+//! Who may attach: the allow file, what was said of it, and who reads it again.
+
+use super::log::{Log, LogLine};
+use crate::names::{Conflict, ParseError, Peers};
+use crate::relay::{Limits, Policy};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Largest allow file, bytes: half a million peers.
+const ALLOW_FILE_MAX: u64 = 64 * 1024 * 1024;
+
+/// Who may attach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allow {
+    /// Everybody.
+    Anyone,
+    /// The peers in a file, which is read again on SIGHUP.
+    File(PathBuf),
+}
+
+/// Why an allow file cannot be used.
+#[derive(Debug)]
+pub enum AllowError {
+    /// It cannot be read.
+    Read(io::Error),
+    /// It is beyond its cap.
+    TooLong,
+    /// It has a mistake.
+    Parse(ParseError),
+}
+
+impl fmt::Display for AllowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AllowError::Read(error) => error.fmt(f),
+            AllowError::TooLong => write!(f, "too large: it may have at most {} MiB", ALLOW_FILE_MAX >> 20),
+            AllowError::Parse(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AllowError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            AllowError::Read(error) => error.source(),
+            AllowError::TooLong => None,
+            AllowError::Parse(error) => error.source(),
+        }
+    }
+}
+
+/// Who may attach, what they may hold, and who reads the file again.
+#[derive(Debug)]
+pub struct AllowList {
+    allow: Allow,
+    limits: Limits,
+    reading: Mutex<Reading>,
+    told: Mutex<Told>,
+}
+
+/// One thread reads at a time: of two, the later one to finish would win, and that may be the one that read the older file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reading {
+    #[default]
+    Nobody,
+    /// A thread reads.
+    Now,
+    /// A thread reads and was asked since it began: it reads once more.
+    NowAndAgain,
+}
+
+impl AllowList {
+    /// Of its file nothing has been said, and nobody reads it.
+    pub fn new(allow: Allow, limits: Limits) -> AllowList {
+        AllowList { allow, limits, reading: Mutex::default(), told: Mutex::default() }
+    }
+
+    /// The file, if there is one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.allow {
+            Allow::Anyone => None,
+            Allow::File(path) => Some(path),
+        }
+    }
+
+    /// The policy that it asks for now.
+    pub fn read(&self, log: &Log) -> Result<Policy, AllowError> {
+        match &self.allow {
+            Allow::Anyone => Ok(Policy::open(self.limits)),
+            Allow::File(path) => {
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                read_policy(path, self.limits, &mut told, log)
+            }
+        }
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file is to be read; true if the caller has to see to it.
+    pub fn request(&self) -> bool {
+        let mut reading = self.reading();
+        let begins = *reading == Reading::Nobody;
+        *reading = if begins { Reading::Now } else { Reading::NowAndAgain };
+        begins
+    }
+
+    /// It has been read; true if it has to be read again.
+    pub fn finish(&self) -> bool {
+        let mut reading = self.reading();
+        let again = *reading == Reading::NowAndAgain;
+        *reading = if again { Reading::Now } else { Reading::Nobody };
+        again
+    }
+
+    /// It is not read after all.
+    pub fn give_up(&self) {
+        *self.reading() = Reading::Nobody;
+    }
+}
+
+/// What has been said of an allow file: it is said again only when it has changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    conflicts: Vec<Conflict>,
+    is_nobody: bool,
+}
+
+/// The policy that the allow file asks for. What there is to say of the file, and has not been said, goes to the log.
+fn read_policy(path: &Path, limits: Limits, told: &mut Told, log: &Log) -> Result<Policy, AllowError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(AllowError::Read)?;
+    file.take(ALLOW_FILE_MAX + 1).read_to_end(&mut bytes).map_err(AllowError::Read)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > ALLOW_FILE_MAX) {
+        return Err(AllowError::TooLong);
+    }
+    let peers = Peers::read(&bytes).map_err(AllowError::Parse)?;
+    let policy = Policy::only(&peers, limits).map_err(AllowError::Parse)?;
+    let now = Told { conflicts: peers.conflicts().to_vec(), is_nobody: peers.is_empty() };
+    let news = now.conflicts.iter().filter(|conflict| !told.conflicts.contains(conflict));
+    news.for_each(|conflict| log(LogLine::Conflict(path, conflict)));
+    if now.is_nobody && !told.is_nobody {
+        log(LogLine::Nobody(path));
+    }
+    *told = now;
+    Ok(policy)
+}
