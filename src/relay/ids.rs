@@ -72,3 +72,12 @@ pub struct EndId {
     /// The link's number for the circuit.
     pub circuit: u32,
 }
+
+/// One worker out of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its number, from 0.
+    pub worker: usize,
+    /// How many there are.
+    pub workers: usize,
+}

@@ -1,6 +1,6 @@
 //! What waits to go out on a link and has no body.
 
-use super::memory::messages::Charge;
+use super::memory::charge::Charge;
 use crate::wire::{CloseCode, Control};
 use std::collections::VecDeque;
 

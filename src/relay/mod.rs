@@ -42,8 +42,9 @@ mod whole;
 mod worker;
 
 pub use events::{Event, MayRead, MovingLink, Notice, Why};
-pub use ids::{ConnId, EndId, LinkId};
-pub use memory::block::{BLOCK_BYTES, Budget, Buffer, Pool};
+pub use ids::{ConnId, EndId, LinkId, Place};
+pub use memory::block::{BLOCK_BYTES, Buffer, Pool};
+pub use memory::budget::Budget;
 pub use memory::reader::{READ_BLOCKS, Reader};
 pub use output::SLICES_MAX;
 pub use router::admission::{UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX};
@@ -56,4 +57,4 @@ pub use router::{ANSWER_DEADLINE, Load, NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PE
 pub use switch::{ToEnd, WorkerMessage};
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]
 pub use whole::RelayCore;
-pub use worker::{Forwarder, Place};
+pub use worker::Forwarder;

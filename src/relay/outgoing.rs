@@ -2,7 +2,7 @@
 
 use super::circuit::age::Wait;
 use super::items::{Item, Items};
-use super::memory::messages::Charge;
+use super::memory::charge::Charge;
 use super::output::Output;
 use crate::wire::{CloseCode, Control};
 use std::time::Instant;

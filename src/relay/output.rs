@@ -1,7 +1,7 @@
 //! The bytes of a link in their final order: headers sealed, bodies where they were read.
 
 use super::memory::block::Piece;
-use super::memory::messages::Charge;
+use super::memory::charge::Charge;
 use crate::wire::limits::SEALED_HEADER_BYTES;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -143,7 +143,8 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::memory::block::{Budget, Pool};
+    use crate::relay::memory::block::Pool;
+    use crate::relay::memory::budget::Budget;
     use proptest::prelude::*;
 
     proptest! {

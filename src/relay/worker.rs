@@ -16,7 +16,7 @@ use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
 use super::router::requests::Side;
 use super::switch::{ENDING_MAX, Switch, ToEnd, WorkerMessage};
-use super::{ConnId, LinkId};
+use super::{ConnId, LinkId, Place};
 use crate::identity::Identity;
 use crate::link::{Frame, LinkError};
 use crate::wire::CloseCode;
@@ -24,15 +24,6 @@ use std::io::IoSlice;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// One worker out of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Its number, from 0.
-    pub worker: usize,
-    /// How many there are.
-    pub workers: usize,
-}
 
 /// The connections of one worker.
 pub struct Forwarder {

@@ -101,7 +101,8 @@ impl End {
 mod tests {
     use super::*;
     use crate::relay::LinkId;
-    use crate::relay::memory::block::{Budget, Piece, Pool};
+    use crate::relay::memory::block::{Piece, Pool};
+    use crate::relay::memory::budget::Budget;
 
     /// An end with these bytes waiting in each direction, inward with as much credit as can be.
     fn holding(inward: usize, outward: usize) -> End {

@@ -147,7 +147,8 @@ impl Inward {
 mod tests {
     use super::*;
     use crate::relay::circuit::outward::Outward;
-    use crate::relay::memory::block::{Budget, Piece, Pool};
+    use crate::relay::memory::block::{Piece, Pool};
+    use crate::relay::memory::budget::Budget;
     use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START, RECORD_WIRE_MAX};
     use proptest::prelude::*;
     use std::time::Duration;

@@ -8,9 +8,8 @@
 //! A block is filled once, while nobody else holds it, and is only read afterwards. Its memory returns to the pool of the
 //! worker that took it when the last piece is gone, wherever that happens.
 
-use super::messages::Messages;
+use super::budget::Budget;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Size of a block: large enough that a read of 256 KiB needs four, small enough that a slow circuit pins little.
@@ -25,91 +24,6 @@ const GATHER_STEP: usize = 1024;
 const FREE_BLOCKS_MAX: usize = 64;
 
 const _: () = assert!(COPY_MAX <= GATHER_MAX && GATHER_MAX < BLOCK_BYTES);
-
-/// The bound on all memory that holds bodies, and messages with bytes of clients, shared by the pools of all workers.
-#[derive(Debug)]
-pub struct Budget {
-    limit_bytes: usize,
-    used_bytes: AtomicUsize,
-    /// What of that messages take.
-    messages: Messages,
-    /// What waits for those who take it slowly, as the workers last found.
-    slow_bytes: AtomicUsize,
-    /// What of it was let go of so far; wraps.
-    let_go_bytes: AtomicUsize,
-}
-
-impl Budget {
-    /// A budget of this many bytes.
-    pub fn new(limit_bytes: usize) -> Arc<Budget> {
-        let [used_bytes, slow_bytes, let_go_bytes] = [(); 3].map(|()| AtomicUsize::new(0));
-        let messages = Messages::default();
-        Arc::new(Budget { limit_bytes, used_bytes, messages, slow_bytes, let_go_bytes })
-    }
-
-    /// Its size.
-    pub fn limit_bytes(&self) -> usize {
-        self.limit_bytes
-    }
-
-    /// What waits for those who take it slowly, all workers together.
-    pub fn slow_bytes(&self) -> usize {
-        self.slow_bytes.load(Ordering::Relaxed)
-    }
-
-    /// A worker that found `before` of that finds so much now.
-    pub fn set_slow_bytes(&self, before: usize, now: usize) {
-        self.slow_bytes.fetch_add(now, Ordering::Relaxed);
-        self.slow_bytes.fetch_sub(before, Ordering::Relaxed);
-    }
-
-    /// What waited for the slow and was let go of so far; it wraps.
-    pub fn let_go_bytes(&self) -> usize {
-        self.let_go_bytes.load(Ordering::Relaxed)
-    }
-
-    /// So much more was let go of.
-    pub fn let_go(&self, bytes: usize) {
-        self.let_go_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Bytes in use now.
-    pub fn used_bytes(&self) -> usize {
-        self.used_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether more is in use than may be: what was read is copied even if there is no room for it.
-    pub fn is_overdrawn(&self) -> bool {
-        self.used_bytes() > self.limit_bytes
-    }
-
-    /// Whether there is room to grant more than the least: below three quarters.
-    pub fn is_ample(&self) -> bool {
-        self.used_bytes() < self.limit_bytes / 4 * 3
-    }
-
-    /// Messages among those.
-    pub fn messages(&self) -> &Messages {
-        &self.messages
-    }
-
-    pub(in crate::relay) fn charge(&self, bytes: usize) {
-        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(in crate::relay) fn discharge(&self, bytes: usize) {
-        self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Charges unless that would go over the limit.
-    fn try_charge(&self, bytes: usize) -> bool {
-        self.used_bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|&sum| sum <= self.limit_bytes)
-            })
-            .is_ok()
-    }
-}
 
 /// One worker's supply of blocks. Last in, first out: the next read lands in memory that is still in the cache.
 #[derive(Debug)]

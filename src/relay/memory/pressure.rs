@@ -8,13 +8,13 @@
 //!    half as much each time that nobody did. So an honest peer that is slow loses something only when those that hold more
 //!    have lost it.
 //!
-//! Messages have a part of memory of their own (`messages.rs`). When that is used up, links that have some of it and do not
+//! Messages have a part of memory of their own (`charge.rs`). When that is used up, links that have some of it and do not
 //! take what is in order for them are dropped, those of the peers with most messages first. Nothing else is let go of for that.
 //!
 //! So what is in memory leaves it within a few seconds, or can be let go of. This file chooses; the worker carries it out.
 
-use super::block::Budget;
-use super::messages;
+use super::budget::Budget;
+use super::charge;
 use crate::identity::PeerId;
 use crate::relay::LinkId;
 use crate::relay::attached::Attachment;
@@ -106,7 +106,7 @@ impl Shortage {
     /// for some to take back.
     pub fn begin_look_for_messages(&mut self, now: Instant, budget: &Budget) -> bool {
         let is_time = self.looked_for_messages.is_none_or(|looked| now >= looked + INTERVAL);
-        let begins = is_time && messages::is_full(budget);
+        let begins = is_time && charge::is_full(budget);
         if begins {
             self.looked_for_messages = Some(now);
         }
@@ -170,7 +170,7 @@ pub fn choose_for_messages(now: Instant, links: &Links, budget: &Budget) -> Vec<
     };
     let mut slow: Vec<_> = links.iter().filter_map(with_messages).collect();
     slow.sort_unstable();
-    let (mut let_go, enough) = (0, messages::most_bytes(budget) / STEP_PART);
+    let (mut let_go, enough) = (0, charge::most_bytes(budget) / STEP_PART);
     let mut chosen = Vec::new();
     for (_, _, link, bytes) in slow {
         if let_go >= enough {
@@ -234,7 +234,7 @@ mod tests {
         let mut begins = |n: u32| shortage.begin_look_for_messages(start + n * INTERVAL / 10, &budget);
         assert!(!begins(0), "messages take nothing");
         let peer = PeerId::from_bytes([1; 32]);
-        let _all = messages::Charge::new(&budget, peer, messages::most_bytes(&budget));
+        let _all = charge::Charge::new(&budget, peer, charge::most_bytes(&budget));
         assert!(begins(1) && !begins(10) && begins(11));
     }
 }

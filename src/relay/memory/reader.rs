@@ -54,7 +54,8 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::memory::block::{BLOCK_BYTES, Budget, Piece};
+    use crate::relay::memory::block::{BLOCK_BYTES, Piece};
+    use crate::relay::memory::budget::Budget;
 
     #[test]
     fn nothing_is_read_while_what_was_copied_takes_more_than_there_is() {

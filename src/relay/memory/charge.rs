@@ -1,0 +1,62 @@
+//! Messages that carry bytes from client to client and wait to go out: INCOMING and OPENED, with the early bytes of a lane.
+//!
+//! They count as memory, and as messages besides, of which there may be so much and no more: a call is refused then, while
+//! the answer to one is not, for it is bounded by the circuits of its peer. No peer has more than a part of that before calls
+//! to it are refused, so one that hears nothing is no harm to the others.
+
+use super::budget::Budget;
+use crate::identity::PeerId;
+use std::sync::Arc;
+
+/// The part of memory that messages may take before calls are refused.
+const MESSAGES_PART: usize = 4;
+/// The part of that which messages for one peer may take.
+const PEER_PART: usize = 4;
+/// What a message takes beyond its early bytes, bytes: itself, its name, its place in queues.
+const MESSAGE_BYTES: usize = 256;
+
+/// The memory of a message; given back when it is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    budget: Arc<Budget>,
+    peer: PeerId,
+    bytes: usize,
+}
+
+impl Charge {
+    /// For a message to a peer with so many early bytes.
+    pub fn new(budget: &Arc<Budget>, peer: PeerId, early_bytes: usize) -> Charge {
+        let bytes = MESSAGE_BYTES + early_bytes;
+        budget.charge(bytes);
+        budget.messages().add(peer, bytes);
+        Charge { budget: Arc::clone(budget), peer, bytes }
+    }
+
+    /// The same, unless messages take too much already, in all or for this peer.
+    pub fn within(budget: &Arc<Budget>, peer: PeerId, early_bytes: usize) -> Option<Charge> {
+        let has_room = !is_full(budget) && budget.messages().bytes_for(&peer) < most_bytes(budget) / PEER_PART;
+        has_room.then(|| Charge::new(budget, peer, early_bytes))
+    }
+
+    /// Its size.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.discharge(self.bytes);
+        self.budget.messages().subtract(&self.peer, self.bytes);
+    }
+}
+
+/// What messages may take, bytes.
+pub fn most_bytes(budget: &Budget) -> usize {
+    budget.limit_bytes() / MESSAGES_PART
+}
+
+/// Whether messages take all that they may.
+pub fn is_full(budget: &Budget) -> bool {
+    budget.messages().bytes() >= most_bytes(budget)
+}
