@@ -14,7 +14,7 @@ pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries.
 pub const ENTRIES: [Entry; 27] = [
-    ("acks", lane::fuzz_counts),
+    ("acks", lane::fuzz_acks),
     ("address", fuzz_address),
     ("answer", answer),
     ("block", block),

@@ -34,22 +34,5 @@ pub(crate) struct Record {
     pub length: usize,
 }
 
-/// Part of a buffer.
-pub(crate) struct Piece {
-    pub buffer: Vec<u8>,
-    pub start: usize,
-    pub end: usize,
-}
-
-impl Piece {
-    pub fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..self.end]
-    }
-
-    pub fn len(&self) -> usize {
-        self.end - self.start
-    }
-}
-
 /// Below this a piece is copied, so that a few bytes never pin a whole buffer.
 pub(crate) const COPY_BELOW: usize = BUFFER_BYTES / 4;

@@ -1,10 +1,10 @@
 //! Further lanes: a fresh handshake under the session's secret, which also tells each side how far its dead lanes got.
 //!
 //! ```text
-//! initiator ── message 1 { lane u32, counts } ──▶ responder      NNpsk0, psk = join psk, context = rendezvous id
-//! initiator ◀── message 2 { counts } ──────────── responder
+//! initiator ── message 1 { lane u32, acks } ──▶ responder      NNpsk0, psk = join psk, context = rendezvous id
+//! initiator ◀── message 2 { acks } ──────────── responder
 //! initiator ── first record ──▶                                  only now the responder moves anything to the lane
-//! counts = number u8 ‖ (lane u32 ‖ records u64)*                 little-endian
+//! acks = number u8 ‖ (lane u32 ‖ records u64)*                 little-endian
 //! ```
 //!
 //! Message 1 may be a replay: it proves knowledge of the key at some time. So it changes nothing but the set of
@@ -44,18 +44,18 @@ impl From<HandshakeError> for JoinRefused {
 
 /// How many records of a lane were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Count {
+pub(crate) struct Ack {
     pub(crate) lane: u32,
     pub(crate) records: u64,
 }
 
 /// Of several lanes, in the order of their numbers.
-pub(crate) type Counts = Vec<Count>;
+pub(crate) type Acks = Vec<Ack>;
 
 /// Both messages were good: the channel, and what the peer said.
 pub(crate) struct Joined {
     pub(crate) lane: u32,
-    pub(crate) counts: Counts,
+    pub(crate) acks: Acks,
     pub(crate) keys: (Sealer, Opener),
 }
 
@@ -65,10 +65,10 @@ impl PendingJoin {
         suite: Suite,
         secret: &JoinSecret,
         lane: u32,
-        counts: &[Count],
+        acks: &[Ack],
     ) -> Result<(PendingJoin, Vec<u8>), JoinRefused> {
         let mut payload = lane.to_le_bytes().to_vec();
-        encode_counts(counts, &mut payload);
+        encode_acks(acks, &mut payload);
         let (reply, message) = JoinInitiator::start(suite, secret.join_psk(), &secret.rendezvous(), &payload)?;
         Ok((PendingJoin { reply, lane }, message))
     }
@@ -76,14 +76,14 @@ impl PendingJoin {
     /// Message 2 came.
     pub(crate) fn finish(self, message: &[u8]) -> Result<Joined, JoinRefused> {
         let (payload, sealer, opener) = self.reply.finish(message)?;
-        Ok(Joined { lane: self.lane, counts: decode_counts(&payload)?, keys: (sealer, opener) })
+        Ok(Joined { lane: self.lane, acks: decode_acks(&payload)?, keys: (sealer, opener) })
     }
 }
 
 /// A genuine message 1, not yet answered.
 pub(crate) struct JoinRequest {
     lane: u32,
-    counts: Counts,
+    acks: Acks,
     ready: JoinReady,
 }
 
@@ -91,8 +91,8 @@ impl JoinRequest {
     /// Checks the proof.
     pub(crate) fn read(suite: Suite, secret: &JoinSecret, message: &[u8]) -> Result<JoinRequest, JoinRefused> {
         let (payload, ready) = JoinResponder::accept(suite, secret.join_psk(), &secret.rendezvous(), message)?;
-        let (lane, counts) = payload.split_first_chunk::<4>().ok_or(JoinRefused::Unauthentic)?;
-        Ok(JoinRequest { lane: u32::from_le_bytes(*lane), counts: decode_counts(counts)?, ready })
+        let (lane, acks) = payload.split_first_chunk::<4>().ok_or(JoinRefused::Unauthentic)?;
+        Ok(JoinRequest { lane: u32::from_le_bytes(*lane), acks: decode_acks(acks)?, ready })
     }
 
     /// The number of the lane that is asked for.
@@ -101,43 +101,43 @@ impl JoinRequest {
     }
 
     /// Answers: the channel, and message 2.
-    pub(crate) fn answer(self, counts: &[Count]) -> Result<(Joined, Vec<u8>), JoinRefused> {
+    pub(crate) fn answer(self, acks: &[Ack]) -> Result<(Joined, Vec<u8>), JoinRefused> {
         let mut reply = Vec::new();
-        encode_counts(counts, &mut reply);
+        encode_acks(acks, &mut reply);
         let (message, sealer, opener) = self.ready.reply(&reply)?;
-        Ok((Joined { lane: self.lane, counts: self.counts, keys: (sealer, opener) }, message))
+        Ok((Joined { lane: self.lane, acks: self.acks, keys: (sealer, opener) }, message))
     }
 }
 
-fn encode_counts(counts: &[Count], out: &mut Vec<u8>) {
-    let kept = &counts[counts.len().saturating_sub(DEAD_LANES_KEPT)..];
+fn encode_acks(acks: &[Ack], out: &mut Vec<u8>) {
+    let kept = &acks[acks.len().saturating_sub(DEAD_LANES_KEPT)..];
     out.push(u8::try_from(kept.len()).expect("few dead lanes are kept"));
-    for Count { lane, records } in kept {
+    for Ack { lane, records } in kept {
         out.extend_from_slice(&lane.to_le_bytes());
         out.extend_from_slice(&records.to_le_bytes());
     }
 }
 
-fn decode_counts(bytes: &[u8]) -> Result<Counts, JoinRefused> {
+fn decode_acks(bytes: &[u8]) -> Result<Acks, JoinRefused> {
     let (number, mut rest) = bytes.split_first().ok_or(JoinRefused::Unauthentic)?;
     if usize::from(*number) > DEAD_LANES_KEPT || rest.len() != usize::from(*number) * 12 {
         return Err(JoinRefused::Unauthentic);
     }
-    let mut counts = Vec::with_capacity(usize::from(*number));
+    let mut acks = Vec::with_capacity(usize::from(*number));
     while let Some((lane, tail)) = rest.split_first_chunk::<4>() {
         let (records, tail) = tail.split_first_chunk::<8>().ok_or(JoinRefused::Unauthentic)?;
-        counts.push(Count { lane: u32::from_le_bytes(*lane), records: u64::from_le_bytes(*records) });
+        acks.push(Ack { lane: u32::from_le_bytes(*lane), records: u64::from_le_bytes(*records) });
         rest = tail;
     }
-    Ok(counts)
+    Ok(acks)
 }
 
 /// Fuzz entry: what a join carries.
 #[cfg(feature = "fuzzing")]
-pub fn fuzz_counts(bytes: &[u8]) {
-    if let Ok(counts) = decode_counts(bytes) {
+pub fn fuzz_acks(bytes: &[u8]) {
+    if let Ok(acks) = decode_acks(bytes) {
         let mut again = Vec::new();
-        encode_counts(&counts, &mut again);
+        encode_acks(&acks, &mut again);
         assert_eq!(again, bytes);
     }
 }
@@ -149,15 +149,15 @@ mod tests {
     #[test]
     fn both_ends_hear_how_far_the_other_got() {
         let secret = JoinSecret::derive(&[7; 32]);
-        let ours: Counts = (0..20).map(|lane| Count { lane, records: u64::from(lane) << 40 }).collect();
-        let theirs = vec![Count { lane: 19, records: 5 }];
+        let ours: Acks = (0..20).map(|lane| Ack { lane, records: u64::from(lane) << 40 }).collect();
+        let theirs = vec![Ack { lane: 19, records: 5 }];
         let (pending, first) = PendingJoin::start(Suite::AesGcm, &secret, 20, &ours).unwrap();
         let request = JoinRequest::read(Suite::AesGcm, &secret, &first).unwrap();
         assert_eq!(request.lane(), 20);
         let (answered, second) = request.answer(&theirs).unwrap();
-        assert_eq!(answered.counts, ours[4..], "the newest sixteen");
+        assert_eq!(answered.acks, ours[4..], "the newest sixteen");
         let joined = pending.finish(&second).unwrap();
-        assert_eq!((joined.lane, joined.counts), (20, theirs));
+        assert_eq!((joined.lane, joined.acks), (20, theirs));
     }
 
     #[test]

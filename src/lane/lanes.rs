@@ -1,6 +1,6 @@
 //! The lanes of one session, by number. A fresh one replaces the others, so apart from the moment of a join one lives.
 
-use super::join::Counts;
+use super::join::Acks;
 use super::{Lane, Ledger};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -58,16 +58,6 @@ impl Lanes {
 
     pub(crate) fn get(&mut self, id: u32) -> Option<&mut Lane> {
         self.live.get_mut(&id)
-    }
-
-    /// Takes a lane out for a moment.
-    pub(crate) fn lend(&mut self, id: u32) -> Option<Lane> {
-        self.live.remove(&id)
-    }
-
-    /// Puts it back.
-    pub(crate) fn give_back(&mut self, lane: Lane) {
-        self.live.insert(lane.id, lane);
     }
 
     /// A number for a lane of ours that is to come up.
@@ -163,12 +153,12 @@ impl Lanes {
     }
 
     /// How far we got on each lane whose other end has shown itself, and on dead ones.
-    pub(crate) fn taken(&self, ledger: &Ledger) -> Counts {
+    pub(crate) fn taken(&self, ledger: &Ledger) -> Acks {
         let live = self.live.values().filter(|lane| lane.confirmed);
-        let live = live.map(|lane| super::join::Count { lane: lane.id, records: lane.taken.count() });
-        let mut counts: Counts = ledger.taken_on_dead().chain(live).collect();
-        counts.sort_unstable();
-        counts
+        let live = live.map(|lane| super::join::Ack { lane: lane.id, records: lane.taken.count() });
+        let mut acks: Acks = ledger.taken_on_dead().chain(live).collect();
+        acks.sort_unstable();
+        acks
     }
 
     /// When something is due on a lane.

@@ -9,7 +9,7 @@
 //! ```
 
 use super::buffers::{BUFFER_BYTES, COPY_BELOW, Pool, Record};
-use super::join::{Count, Counts};
+use super::join::{Ack, Acks};
 use super::{DEAD_LANES_KEPT, Lane};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -168,7 +168,7 @@ pub(crate) struct Ledger {
     taken_on_dead: BTreeMap<u32, u64>,
     again: VecDeque<Retained>,
     /// What the peer said when it asked for the lane that is not confirmed yet.
-    join_counts: Counts,
+    join_acks: Acks,
 }
 
 impl Ledger {
@@ -207,31 +207,31 @@ impl Ledger {
     }
 
     /// This count for each dead lane with something under way: what a planted defect takes for what the peer said.
-    pub(crate) fn counts_of_dead(&self, records: u64) -> Counts {
-        self.dead.keys().map(|lane| Count { lane: *lane, records }).collect()
+    pub(crate) fn acks_of_dead(&self, records: u64) -> Acks {
+        self.dead.keys().map(|lane| Ack { lane: *lane, records }).collect()
     }
 
     /// How far we got on dead lanes, for the peer.
-    pub(super) fn taken_on_dead(&self) -> impl Iterator<Item = Count> + '_ {
-        self.taken_on_dead.iter().map(|(lane, records)| Count { lane: *lane, records: *records })
+    pub(super) fn taken_on_dead(&self) -> impl Iterator<Item = Ack> + '_ {
+        self.taken_on_dead.iter().map(|(lane, records)| Ack { lane: *lane, records: *records })
     }
 
-    /// A lane was asked for with these counts, which hold once it is confirmed.
-    pub(crate) fn put_join_counts(&mut self, counts: Counts) {
-        self.join_counts = counts;
+    /// A lane was asked for with these acks, which hold once it is confirmed.
+    pub(crate) fn put_join_acks(&mut self, acks: Acks) {
+        self.join_acks = acks;
     }
 
-    /// The counts of the lane that has just been confirmed.
-    pub(crate) fn take_join_counts(&mut self) -> Counts {
-        std::mem::take(&mut self.join_counts)
+    /// The acks of the lane that has just been confirmed.
+    pub(crate) fn take_join_acks(&mut self) -> Acks {
+        std::mem::take(&mut self.join_acks)
     }
 
     /// The peer said how far dead lanes got: the rest goes out again, ahead of everything new and of what an earlier
     /// death left to be sent again, because a lane takes that from the front.
-    pub(crate) fn settle(&mut self, pool: &mut Pool, counts: &[Count]) {
+    pub(crate) fn settle(&mut self, pool: &mut Pool, acks: &[Ack]) {
         let later = std::mem::take(&mut self.again);
         for (id, mut sent) in std::mem::take(&mut self.dead) {
-            let taken = counts.iter().find(|count| count.lane == id).map_or(0, |count| count.records);
+            let taken = acks.iter().find(|ack| ack.lane == id).map_or(0, |ack| ack.records);
             while let Some(record) = sent.pop_taken(taken) {
                 self.retained_bytes -= record.held();
                 record.release(pool);
@@ -298,7 +298,7 @@ mod tests {
         let (mut first, mut second) = (lane(Instant::now(), 0), lane(Instant::now(), 1));
         (1..=3).for_each(|byte| send(&mut ledger, &mut first, byte));
         ledger.bury(first);
-        ledger.settle(&mut pool, &[Count { lane: 0, records: 1 }, Count { lane: 5, records: 9 }]);
+        ledger.settle(&mut pool, &[Ack { lane: 0, records: 1 }, Ack { lane: 5, records: 9 }]);
         assert_eq!(to_be_sent_again(&ledger), [2, 3]);
         // The next lane dies with one of them sent and something new; the other still waits.
         second.seal(&[2], &mut Vec::new()).unwrap();
@@ -323,7 +323,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let most = u32::try_from(DEAD_LANES_KEPT).unwrap();
         (0..most + 3).for_each(|id| ledger.bury(lane(Instant::now(), id)));
-        let kept: Vec<u32> = ledger.taken_on_dead().map(|count| count.lane).collect();
+        let kept: Vec<u32> = ledger.taken_on_dead().map(|ack| ack.lane).collect();
         assert_eq!(kept, (3..most + 3).collect::<Vec<_>>());
         assert!(ledger.is_settled(), "nothing was under way");
     }

@@ -32,11 +32,11 @@ mod record;
 mod testkit;
 
 pub use buffers::BUFFER_BYTES;
-pub(crate) use buffers::{COPY_BELOW, Piece, Pool, Record};
+pub(crate) use buffers::{COPY_BELOW, Pool, Record};
 pub use first::JoinSecret;
 #[cfg(feature = "fuzzing")]
-pub use join::fuzz_counts;
-pub(crate) use join::{Counts, JoinRequest};
+pub use join::fuzz_acks;
+pub(crate) use join::{Acks, JoinRequest};
 pub use join::{JoinAnswer, JoinRefused, PendingJoin};
 pub(crate) use lanes::{LaneTimes, Lanes};
 pub(crate) use ledger::{ACK_DELAY, Ledger, Retained};
@@ -52,7 +52,7 @@ use std::time::{Duration, Instant};
 
 /// Records in one direction after which a lane gives way to a fresh one: 64 GiB, if they are full.
 pub const LANE_RECORDS_MAX: u64 = 1 << 20;
-/// Dead lanes whose counts are remembered for the peer.
+/// Dead lanes whose acks are remembered for the peer.
 pub const DEAD_LANES_KEPT: usize = 16;
 
 /// One lane that lives.

@@ -243,7 +243,7 @@ impl World {
         let end = &mut self.ends[side];
         let Some((session, stream)) = end.key.and_then(|key| end.node.session(key)).zip(end.stream) else { return };
         let bytes: Vec<u8> = (end.written..end.written + count).map(pattern).collect();
-        end.written += session.write(stream, &bytes);
+        end.written += session.stream_mut(stream).write(&bytes);
     }
 
     /// Events, the application, output.
@@ -265,19 +265,19 @@ impl World {
         if let Some(session) = end.key.and_then(|key| end.node.session(key)) {
             while let Some(event) = session.poll_event() {
                 if let SessionEvent::StreamOpened { id, .. } = event {
-                    session.accept_stream(id);
+                    session.stream_mut(id).accept();
                     end.stream = Some(id);
                 }
             }
             // The keys are genuine, so the peer behind the relay never breaks the protocol.
             assert_eq!(session.failure(), None, "side {side}: a relay made a session fail");
             if let Some(stream) = end.stream {
-                let bytes = session.readable(stream);
+                let bytes = session.stream(stream).readable();
                 assert!((end.read..).zip(bytes).all(|(at, byte)| pattern(at) == *byte), "side {side}: other bytes");
                 let count = bytes.len();
                 end.read += count;
-                session.read(stream, count);
-                session.consume(self.now, stream, count);
+                session.stream_mut(stream).read(count);
+                session.stream_mut(stream).consume(self.now, count);
             }
         }
         assert!(end.node.entries.len() <= SESSIONS_MAX + 1 && end.node.circuits.len() <= 2 * SESSIONS_MAX);
@@ -330,7 +330,11 @@ mod tests {
         assert!(world.steps[0].contains(&Step::Opened) && world.steps[0].len() < 100, "{:?}", world.steps);
         assert!(matches!(world.steps[1][..], [Step::Came(_, Aim::Session(_), None), ..]), "{:?}", world.steps);
         // The node itself and its one session.
-        assert_eq!(world.ends.each_ref().map(|end| end.node.budget.sharers()), [2, 2], "sessions share one budget");
+        assert_eq!(
+            world.ends.each_ref().map(|end| end.node.budget.sharers()),
+            [3, 3],
+            "both parts of the session that grow share it"
+        );
     }
 
     /// Whether a session came about at noon, where one card ends at `last_second`.

@@ -52,10 +52,10 @@ impl Joint {
         let (source, sink) = ends;
         let mut inward = Way::Open;
         if source.is_none() {
-            session.finish(stream);
+            session.stream_mut(stream).finish();
         }
         if sink.is_none() {
-            session.stop(stream, CloseCode::Done);
+            session.stream_mut(stream).stop(CloseCode::Done);
             inward = Way::Done;
         }
         Joint {
@@ -119,13 +119,13 @@ impl Joint {
         }
         let mut moved = 0;
         while let Some(source) = &mut self.source {
-            let room = session.write_room(self.stream);
+            let room = session.stream_mut(self.stream).write_room();
             if room.is_empty() || moved >= TURN_BYTES {
                 break;
             }
             match source.try_read(room).map_err(|error| ToolError::Io("reading input", error))? {
                 Read::Bytes(count) => {
-                    session.commit(self.stream, count);
+                    session.stream_mut(self.stream).commit(count);
                     self.moved.0 += wide(count);
                     moved += count;
                 }
@@ -133,11 +133,11 @@ impl Joint {
                 Read::End => {
                     source.deregister(registry);
                     self.source = None;
-                    session.finish(self.stream);
+                    session.stream_mut(self.stream).finish();
                 }
             }
         }
-        match session.send_half(self.stream) {
+        match session.stream(self.stream).send_half() {
             Half::Open => return Ok(moved > 0),
             Half::Done => self.outward = Way::Done,
             Half::Broken(code) => self.outward = Way::Cut(CloseCode::from_wire(code)),
@@ -154,14 +154,14 @@ impl Joint {
         }
         let mut moved = 0;
         while let Some(sink) = &mut self.sink {
-            let bytes = session.readable(self.stream);
+            let bytes = session.stream(self.stream).readable();
             if (bytes.is_empty() && !sink.is_gone()) || moved >= TURN_BYTES {
                 break;
             }
             match sink.try_write(bytes).map_err(|error| ToolError::Io("writing output", error))? {
                 Written::Bytes(count) => {
-                    session.read(self.stream, count);
-                    session.consume(now, self.stream, count);
+                    session.stream_mut(self.stream).read(count);
+                    session.stream_mut(self.stream).consume(now, count);
                     self.moved.1 += wide(count);
                     moved += count;
                 }
@@ -173,7 +173,7 @@ impl Joint {
                 }
             }
         }
-        match session.recv_half(self.stream) {
+        match session.stream(self.stream).recv_half() {
             Half::Open => Ok(moved > 0),
             Half::Done => {
                 self.inward = Way::Done;
@@ -191,7 +191,7 @@ impl Joint {
     /// Wants no more of the peer's bytes.
     pub fn end_inward(&mut self, session: &mut Session, registry: &Registry, code: CloseCode) -> Result<(), ToolError> {
         if self.inward == Way::Open {
-            session.stop(self.stream, code);
+            session.stream_mut(self.stream).stop(code);
             self.inward = Way::Cut(code);
             self.close_sink(registry)?;
         }

@@ -1,7 +1,8 @@
-use super::super::fuzz::{EXPORT, TIMES, channel};
-use super::super::window::Window;
-use super::super::{Role, SESSION_WINDOW_START};
 use super::*;
+use crate::session::fuzz::{EXPORT, TIMES, channel};
+use crate::session::retention::{RETENTION_MAX, RETENTION_START, RETENTION_STEP};
+use crate::session::window::Window;
+use crate::session::{Role, SESSION_WINDOW_MAX, SESSION_WINDOW_START, STREAM_WINDOW_MAX, STREAM_WINDOW_START, Session};
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::time::{Duration, Instant};
 
@@ -19,20 +20,20 @@ fn one(now: Instant, budget: &Budget) -> Session {
 
 /// What the session may hold of what came, and may retain, beyond what it has from the start.
 fn grown(session: &Session) -> usize {
-    let window = usize::try_from(session.session_window.size() - SESSION_WINDOW_START).unwrap();
-    window + session.retention_granted - RETENTION_START
+    let window = usize::try_from(session.credit.window_size() - SESSION_WINDOW_START).unwrap();
+    window + session.retention.granted() - RETENTION_START
 }
 
 /// A peer that sends what it may and acknowledges nothing: everything grows as far as it goes.
 fn press(session: &mut Session) {
     for _ in 0..10 {
-        session.received_bytes = session.session_window.size();
-        session.widen_session();
+        session.credit.set_held(session.credit.window_size());
+        session.credit.widen_for_unread();
     }
-    session.received_bytes = 0;
+    session.credit.set_held(0);
     for _ in 0..20 {
-        session.ledger.set_retained_bytes(session.retention_granted);
-        session.is_retention_full();
+        session.ledger.set_retained_bytes(session.retention.granted());
+        session.retention.make_room(session.load());
     }
 }
 
@@ -41,13 +42,13 @@ fn one_session_grows_to_its_full_windows_and_gives_them_back() {
     let budget = Budget::default();
     let mut session = one(Instant::now(), &budget);
     press(&mut session);
-    assert_eq!(session.session_window.size(), SESSION_WINDOW_MAX);
-    assert_eq!((session.retention_granted, session.is_retention_full()), (RETENTION_MAX, true));
+    assert_eq!(session.credit.window_size(), SESSION_WINDOW_MAX);
+    assert_eq!((session.retention.granted(), session.retention.make_room(session.load())), (RETENTION_MAX, false));
     assert_eq!(budget.left_bytes(), GROWTH_MAX - 79 * MIB);
     // What is acknowledged need not be retained, and its room is for others at once.
     session.ledger.set_retained_bytes(0);
-    session.shrink_retention();
-    assert_eq!(session.retention_granted, RETENTION_STEP);
+    session.wake_writers();
+    assert_eq!(session.retention.granted(), RETENTION_STEP);
     assert_eq!(budget.left_bytes(), GROWTH_MAX - 43 * MIB);
     drop(session);
     assert_eq!(budget.left_bytes(), GROWTH_MAX);
@@ -61,7 +62,7 @@ fn many_sessions_together_stay_within_the_budget() {
     let all: usize = sessions.iter().map(grown).sum();
     assert_eq!(all, GROWTH_MAX - budget.left_bytes());
     assert!((GROWTH_MAX * 9 / 10..=GROWTH_MAX).contains(&all), "{all}");
-    assert!(sessions.iter().take(3).all(|session| session.session_window.size() >= 16 << 20), "the first ones run");
+    assert!(sessions.iter().take(3).all(|session| session.credit.window_size() >= 16 << 20), "the first ones run");
     assert!(grown(&sessions[7]) > 0, "and large ones leave small ones something");
     // Each on a budget of its own: the pressure would have shown.
     let alone: usize = (0..20)
@@ -77,12 +78,13 @@ fn many_sessions_together_stay_within_the_budget() {
 #[test]
 fn what_was_denied_is_asked_for_again() {
     let (now, budget) = (Instant::now(), Budget::new(80 * MIB));
-    let (mut first, mut second) = (one(now, &budget), one(now, &budget));
-    while first.share.take(MIB) {}
+    let mut second = one(now, &budget);
+    let mut rival = Share::of(&budget);
+    while rival.take(MIB) {}
     press(&mut second);
     assert_eq!(grown(&second), 0);
-    assert!(!second.tell_limits || second.session_limit == SESSION_WINDOW_START, "nothing is told that did not grow");
-    drop(first);
+    assert!(!second.credit.tells_growth(), "nothing is told that did not grow");
+    drop(rival);
     press(&mut second);
     assert!(grown(&second) > 16 * MIB, "{}", grown(&second));
 }
@@ -110,7 +112,7 @@ fn exchange_watched(
         let mut wire = Vec::new();
         loop {
             for id in writes {
-                while ends.0.write(*id, &[7; RECORD_PLAINTEXT_MAX]) > 0 {}
+                while ends.0.stream_mut(*id).write(&[7; RECORD_PLAINTEXT_MAX]) > 0 {}
             }
             if ends.0.poll_output(*now, 0, &mut wire, 16 * MIB) == 0 {
                 break;
@@ -118,9 +120,9 @@ fn exchange_watched(
         }
         *now += Duration::from_millis(25);
         ends.1.handle_bytes(*now, 0, &wire).unwrap();
-        while let count @ 1.. = ends.1.readable(reads).len() {
-            ends.1.read(reads, count);
-            ends.1.consume(*now, reads, count);
+        while let count @ 1.. = ends.1.stream(reads).readable().len() {
+            ends.1.stream_mut(reads).read(count);
+            ends.1.stream_mut(reads).consume(*now, count);
             moved += count;
             watch(&ends.1, *now, moved);
         }
@@ -143,8 +145,8 @@ fn with_nothing_left_streams_still_move_past_one_that_nobody_reads() {
         let ids = [(); 2].map(|()| ends.0.open_stream(now, "drop").unwrap());
         let moved = exchange(&mut now, &mut ends, 40, &ids, ids[1]);
         assert!(moved > 4 * MIB, "{moved}");
-        assert!(ends.1.held_bytes() <= STREAM_WINDOW_START, "{}", ends.1.held_bytes());
-        let size = ends.1.session_window.size();
+        assert!(ends.1.credit.held() <= STREAM_WINDOW_START, "{}", ends.1.credit.held());
+        let size = ends.1.credit.window_size();
         assert!(if bytes == 0 { size == window } else { size >= window }, "{size}");
         assert!(ends.0.ledger.retained_bytes() <= RETENTION_START, "{}", ends.0.ledger.retained_bytes());
     }
@@ -162,10 +164,10 @@ fn a_stream_that_grew_alone_and_is_not_read_any_more_leaves_something_to_the_nex
         let first = ends.0.open_stream(now, "drop").unwrap();
         exchange(&mut now, &mut ends, trips, &[first], first);
         let mut rival = Share::of(&budget);
-        while rival_comes && budget.left_bytes() > 0 && rival.take(rival.step_max().max(1)) {}
+        while rival_comes && budget.left_bytes() > 0 && rival.take_step(rival.step_max().max(1)) {}
         exchange(&mut now, &mut ends, 20, &[first], NOBODY); // from here on nobody reads it
-        let window = ends.1.streams[&first].recv.window_size();
-        assert!(window >= 2 * STREAM_WINDOW_START && ends.1.held_bytes() > STREAM_WINDOW_START, "{window}");
+        let window = ends.1.streams.peek(first).unwrap().recv.window_size();
+        assert!(window >= 2 * STREAM_WINDOW_START && ends.1.credit.held() > STREAM_WINDOW_START, "{window}");
         let second = ends.0.open_stream(now, "drop").unwrap();
         let moved = exchange(&mut now, &mut ends, 40, &[first, second], second);
         assert!(moved > 4 * MIB, "{moved} beside {window}, budget {bytes}, {trips} round trips");
@@ -182,8 +184,8 @@ fn a_stream_alone_grows_as_if_its_session_did_not_bound_it() {
     exchange_watched(&mut now, &mut ends, 30, &[id], id, |session, now, moved| {
         let window = unbounded.get_or_insert_with(|| Window::new(now, STREAM_WINDOW_START, STREAM_WINDOW_MAX));
         window.handle_consumed(now, session.lanes.round_trip(), u64::try_from(moved).unwrap(), |_| true);
-        assert_eq!(session.streams[&id].recv.window_size(), window.size(), "{moved}");
+        assert_eq!(session.streams.peek(id).unwrap().recv.window_size(), window.size(), "{moved}");
     });
-    assert_eq!(ends.1.streams[&id].recv.window_size(), STREAM_WINDOW_MAX);
-    assert_eq!(ends.1.session_window.size(), SESSION_WINDOW_MAX);
+    assert_eq!(ends.1.streams.peek(id).unwrap().recv.window_size(), STREAM_WINDOW_MAX);
+    assert_eq!(ends.1.credit.window_size(), SESSION_WINDOW_MAX);
 }

@@ -53,8 +53,8 @@ impl Canary {
 }
 
 /// The defect planted in a session: none, unless a simulation says so.
-#[derive(Default)]
-pub struct Planted {
+#[derive(Clone, Copy, Default)]
+pub(super) struct Planted {
     #[cfg(feature = "canaries")]
     canary: Option<Canary>,
 }
@@ -62,19 +62,19 @@ pub struct Planted {
 impl Planted {
     /// Plants a defect.
     #[cfg(feature = "canaries")]
-    pub fn plant(&mut self, canary: Canary) {
+    pub(super) fn plant(&mut self, canary: Canary) {
         self.canary = Some(canary);
     }
 
     /// Whether this defect is planted.
     #[cfg(feature = "canaries")]
-    pub fn is(&self, canary: Canary) -> bool {
+    pub(super) fn is(&self, canary: Canary) -> bool {
         self.canary == Some(canary)
     }
 
     /// Whether this defect is planted: never.
     #[cfg(not(feature = "canaries"))]
-    pub fn is(&self, _: Canary) -> bool {
+    pub(super) fn is(&self, _: Canary) -> bool {
         false
     }
 }

@@ -192,6 +192,23 @@ impl Frame {
         Ok((frame, c.at))
     }
 
+    /// Whether the peer keeps its record until we acknowledge it. (It keeps the last CONSUMED of a stream, too, but nobody waits
+    /// for that.)
+    pub(super) fn is_reliable(&self) -> bool {
+        match self {
+            Frame::Stream { .. }
+            | Frame::Open { .. }
+            | Frame::Opened { .. }
+            | Frame::OpenFailed { .. }
+            | Frame::Reset { .. }
+            | Frame::Stop { .. }
+            | Frame::Close { .. } => true,
+            Frame::Consumed { .. } | Frame::Limits { .. } | Frame::LaneAck { .. } | Frame::Ping(_) | Frame::Pong(_) => {
+                false
+            }
+        }
+    }
+
     /// Appends a frame other than STREAM and OPEN, which carry bytes of their own.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {

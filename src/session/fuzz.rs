@@ -122,14 +122,14 @@ impl Pair {
     fn write(&mut self, side: usize, id: u32, count: usize) {
         let Some(flow) = self.ends[side].flows.get_mut(&id) else { return };
         let bytes: Vec<u8> = (flow.written..).take(count).map(|offset| content(side, id, offset)).collect();
-        let done = self.ends[side].session.write(id, &bytes);
+        let done = self.ends[side].session.stream_mut(id).write(&bytes);
         if let Some(flow) = self.ends[side].flows.get_mut(&id) {
             flow.written += u64::try_from(done).unwrap_or(0);
         }
     }
 
     fn finish(&mut self, side: usize, id: u32) {
-        self.ends[side].session.finish(id);
+        self.ends[side].session.stream_mut(id).finish();
         if let Some(flow) = self.ends[side].flows.get_mut(&id) {
             flow.finished = true;
         }
@@ -137,9 +137,9 @@ impl Pair {
 
     fn spoil(&mut self, side: usize, id: u32, amount: u8) {
         match amount % 3 {
-            0 => self.ends[side].session.reset(id, CloseCode::Cancelled),
-            1 => self.ends[side].session.stop(id, CloseCode::Done),
-            _ => self.ends[side].session.release(id),
+            0 => self.ends[side].session.stream_mut(id).reset(CloseCode::Cancelled),
+            1 => self.ends[side].session.stream_mut(id).stop(CloseCode::Done),
+            _ => self.ends[side].session.stream_mut(id).release(),
         }
         if amount % 3 < 2 {
             self.spoil_both(id);
@@ -156,17 +156,17 @@ impl Pair {
     fn read(&mut self, side: usize, id: u32, count: usize) {
         let End { session, flows } = &mut self.ends[side];
         let Some(flow) = flows.get_mut(&id) else { return };
-        let shown = session.readable(id);
+        let shown = session.stream(id).readable();
         let shown = &shown[..shown.len().min(count)];
         for (offset, byte) in (flow.read..).zip(shown) {
             assert_eq!(*byte, content(1 - side, id, offset), "stream {id} at {offset}");
         }
         let length = shown.len();
-        session.read(id, length);
+        session.stream_mut(id).read(length);
         flow.read += u64::try_from(length).unwrap_or(0);
         flow.unconsumed += length;
         let now = flow.unconsumed - flow.unconsumed.min(count & 7);
-        session.consume(self.now, id, now);
+        session.stream_mut(id).consume(self.now, now);
         flow.unconsumed -= now;
     }
 
@@ -266,10 +266,10 @@ impl Pair {
         let theirs = |id: &&u32| usize::try_from(**id % 2) != Ok(side);
         let Some(&id) = self.ends[side].flows.keys().filter(theirs).nth(usize::from(amount & 3)) else { return };
         if amount >> 4 == 0 {
-            self.ends[side].session.refuse_stream(id, CloseCode::Refused);
+            self.ends[side].session.stream_mut(id).refuse(CloseCode::Refused);
             self.spoil_both(id);
         } else {
-            self.ends[side].session.accept_stream(id);
+            self.ends[side].session.stream_mut(id).accept();
         }
     }
 
@@ -304,7 +304,7 @@ impl Pair {
             here.flows.iter().filter(|(_, flow)| !flow.spoiled).all(|(id, flow)| {
                 let arrived =
                     there.flows.get(id).is_some_and(|other| other.read == flow.written && other.unconsumed == 0);
-                arrived && here.session.send_half(*id) == super::Half::Done
+                arrived && here.session.stream(*id).send_half() == super::Half::Done
             })
         })
     }
@@ -355,16 +355,16 @@ pub fn fuzz_session_peer(data: &[u8]) {
 fn speak(session: &mut Session, now: Instant, own: Option<u32>, out: &mut Vec<u8>) {
     while let Some(event) = session.poll_event() {
         match event {
-            Event::StreamOpened { id, .. } if id % 8 == 6 => session.refuse_stream(id, CloseCode::Refused),
-            Event::StreamOpened { id, .. } => session.accept_stream(id),
+            Event::StreamOpened { id, .. } if id % 8 == 6 => session.stream_mut(id).refuse(CloseCode::Refused),
+            Event::StreamOpened { id, .. } => session.stream_mut(id).accept(),
             _ => {}
         }
     }
     for id in (0..8).chain(own) {
-        let count = session.readable(id).len();
-        session.read(id, count);
-        session.consume(now, id, count);
-        session.write(id, b"answer");
+        let count = session.stream(id).readable().len();
+        session.stream_mut(id).read(count);
+        session.stream_mut(id).consume(now, count);
+        session.stream_mut(id).write(b"answer");
     }
     let _ = session.handle_timeout(now);
     out.clear();

@@ -32,15 +32,18 @@ fn bytes_of_refused_streams_give_their_credit_back() {
             pair.send(0, 1 << 20);
             pair.deliver(0, usize::MAX);
         }
-        pair.ends[1].session.refuse_stream(id, CloseCode::Refused);
-        pair.ends[1].session.refuse_stream(id, CloseCode::Refused);
+        pair.ends[1].session.stream_mut(id).refuse(CloseCode::Refused);
+        pair.ends[1].session.stream_mut(id).refuse(CloseCode::Refused);
         for side in [1, 0, 1, 0] {
             pair.send(side, 1 << 20);
             pair.deliver(side, usize::MAX);
         }
 
-        assert_eq!(pair.ends[0].session.send_half(id), crate::session::Half::Broken(CloseCode::Refused.to_wire()));
-        pair.ends[0].session.release(id);
+        assert_eq!(
+            pair.ends[0].session.stream(id).send_half(),
+            crate::session::Half::Broken(CloseCode::Refused.to_wire())
+        );
+        pair.ends[0].session.stream_mut(id).release();
         for end in &mut pair.ends {
             end.flows.remove(&id);
         }
@@ -62,7 +65,7 @@ fn a_writer_that_waits_for_retention_hears_of_what_a_join_settles() {
     };
     let id = pair.ends[0].session.open_stream(pair.now, "drop").unwrap();
     exchange(&mut pair);
-    pair.ends[0].session.write(id, &[7; 60_000]);
+    pair.ends[0].session.stream_mut(id).write(&[7; 60_000]);
     pair.send(0, 1 << 20);
     pair.deliver(0, usize::MAX);
     // The peer has all of it, and its acknowledgement never comes. Meanwhile retention is full.
@@ -70,7 +73,7 @@ fn a_writer_that_waits_for_retention_hears_of_what_a_join_settles() {
     let held = session.ledger.retained_bytes();
     assert!(held > 0);
     session.ledger.set_retained_bytes(RETENTION_MAX);
-    assert_eq!(session.write(id, &[7; 10]), 0);
+    assert_eq!(session.stream_mut(id).write(&[7; 10]), 0);
     session.ledger.set_retained_bytes(held);
     while session.poll_touched().is_some() {}
     pair.cut(0);
@@ -84,19 +87,19 @@ fn a_writer_that_waits_for_retention_hears_of_what_a_join_settles() {
 fn writers_wait_while_much_is_held_and_hear_when_it_is_consumed() {
     let mut pair = Pair::new();
     let id = pair.ends[0].session.open_stream(pair.now, "drop").unwrap();
-    pair.ends[0].session.write(id, b"1");
+    pair.ends[0].session.stream_mut(id).write(b"1");
     pair.send(0, 1 << 20);
     pair.deliver(0, usize::MAX);
     let now = pair.now;
     let session = &mut pair.ends[1].session;
-    session.received_bytes += 40 << 20;
+    session.credit.set_held((40 << 20) + 1);
     session.ledger.set_retained_bytes(SESSION_BYTES_MAX - (40 << 20) - 1);
-    assert_eq!(session.write(id, b"fits"), 0, "one byte is held");
+    assert_eq!(session.stream_mut(id).write(b"fits"), 0, "one byte is held");
     while session.poll_touched().is_some() {}
-    session.received_bytes -= 40 << 20;
-    session.read(id, 1);
-    session.consume(now, id, 1);
-    assert_eq!((session.poll_touched(), session.write(id, b"fits")), (Some(id), 4));
+    session.credit.set_held(1);
+    session.stream_mut(id).read(1);
+    session.stream_mut(id).consume(now, 1);
+    assert_eq!((session.poll_touched(), session.stream_mut(id).write(b"fits")), (Some(id), 4));
 }
 
 /// Sends `record` again and again; the session answers into nothing. Yields the memory it held when it gave up.
@@ -112,11 +115,11 @@ fn flood(record: impl Fn(u32) -> Vec<u8>, reads: bool) -> usize {
         sealer.seal_into(&plain, &mut wire).unwrap();
         if let Err(error) = session.handle_bytes(now, 0, &wire) {
             assert_eq!(error, SessionError::PeerMisbehaved("asked for more answers than it takes"));
-            return session.control.iter().map(Vec::len).sum::<usize>() + session.ledger.retained_bytes();
+            return session.schedule.bytes() + session.ledger.retained_bytes();
         }
         while let Some(event) = session.poll_event() {
             if let Event::StreamOpened { id, .. } = event {
-                session.refuse_stream(id, CloseCode::Refused);
+                session.stream_mut(id).refuse(CloseCode::Refused);
             }
         }
         if reads {

@@ -1,154 +1,112 @@
-//! What comes out of a lane: records into frames, frames into what they mean.
+//! What a record of the peer means: its frames, one after the other.
 
 use super::canary::Canary;
+use super::ending::SessionError;
 use super::frame::Frame;
-use super::{Event, Session, SessionError};
+use super::streams::recv::{Place, Violation};
+use super::{Event, Session};
 use crate::lane::COPY_BELOW;
 use std::time::Instant;
 
-/// Commands that may wait for a lane: four for each stream that the two sides may have. Only a peer that calls for answers
-/// and takes none gets further.
-const CONTROL_MAX: usize = 64 * 1024;
+/// A record that came in on a lane.
+pub(super) struct Incoming<'a> {
+    pub(super) session: &'a mut Session,
+    pub(super) now: Instant,
+    pub(super) lane: u32,
+}
 
-impl Session {
-    /// Takes bytes of a lane's pipe, all of them. A lane that fails is dropped ([`Session::poll_dead_lane`]); an
-    /// error ends the session.
-    pub fn handle_bytes(&mut self, now: Instant, lane_id: u32, input: &[u8]) -> Result<(), SessionError> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
+impl Incoming<'_> {
+    /// Takes the bytes of the lane's pipe, all of them.
+    pub(super) fn handle_bytes(&mut self, input: &[u8]) -> Result<(), SessionError> {
         let mut at = 0;
-        let mut record = self.pool.take();
+        let mut record = self.session.pool.take();
         while at < input.len() {
-            let Some(lane) = self.lanes.get(lane_id) else { break };
-            match lane.open(now, &input[at..], &mut record) {
-                Ok(opened) => {
-                    at += opened.used;
-                    if let Some(length) = opened.record {
-                        let result = self.handle_record(now, lane_id, &mut record, length);
-                        if let Err(what) = result {
-                            self.failed = Some(SessionError::PeerMisbehaved(what));
-                            return Err(SessionError::PeerMisbehaved(what));
-                        }
-                    }
-                }
-                Err(_) => {
-                    self.lanes.kill(now, lane_id, &mut self.ledger);
-                    break;
-                }
+            let Some(lane) = self.session.lanes.get(self.lane) else { break };
+            let Ok(opened) = lane.open(self.now, &input[at..], &mut record) else {
+                self.session.lanes.kill(self.now, self.lane, &mut self.session.ledger);
+                break;
+            };
+            at += opened.used;
+            if let Some(length) = opened.record {
+                let result = self.handle_record(&mut record, length);
+                result.map_err(|what| self.session.ending.fail(SessionError::PeerMisbehaved(what)))?;
             }
         }
-        self.pool.give(record);
+        self.session.pool.give(record);
         Ok(())
     }
 
-    fn handle_record(
-        &mut self,
-        now: Instant,
-        lane_id: u32,
-        record: &mut Vec<u8>,
-        length: usize,
-    ) -> Result<(), &'static str> {
-        if self.lanes.handle_record(now, lane_id, &mut self.ledger) {
-            let counts = self.ledger.take_join_counts();
-            self.settle_dead(counts);
-        }
-        let (mut at, mut reliable) = (0, false);
+    fn handle_record(&mut self, record: &mut Vec<u8>, length: usize) -> Result<(), Violation> {
+        self.session.note_record(self.now, self.lane);
+        let (mut at, mut is_reliable) = (0, false);
         while at < length {
             let (frame, next) = Frame::decode(&record[..length], at).map_err(|_| "sent a malformed frame")?;
             at = next;
-            let large = matches!(&frame, Frame::Stream { at, .. } if at.len() >= COPY_BELOW);
-            if large && at != length {
+            let is_large = matches!(&frame, Frame::Stream { at, .. } if at.len() >= COPY_BELOW);
+            if is_large && at != length {
                 // Its buffer goes to the application, so nothing may follow in the record; nobody has reason to.
                 return Err("sent frames behind a large piece");
             }
-            reliable |= self.handle_frame(now, lane_id, frame, record)?;
+            is_reliable |= frame.is_reliable();
+            self.handle_frame(frame, record)?;
         }
-        if reliable {
-            if let Some(lane) = self.lanes.get(lane_id) {
-                lane.taken.note_reliable(now);
-            }
+        if is_reliable && let Some(lane) = self.session.lanes.get(self.lane) {
+            lane.taken.note_reliable(self.now);
         }
-        if self.control.len() > CONTROL_MAX {
+        if self.session.schedule.is_overfull() {
             return Err("asked for more answers than it takes");
         }
         Ok(())
     }
 
-    fn handle_frame(
-        &mut self,
-        now: Instant,
-        lane: u32,
-        frame: Frame,
-        record: &mut Vec<u8>,
-    ) -> Result<bool, &'static str> {
+    fn handle_frame(&mut self, frame: Frame, record: &mut Vec<u8>) -> Result<(), Violation> {
+        let (session, now) = (&mut *self.session, self.now);
         match frame {
             Frame::Stream { id, offset, fin, at } => {
-                self.handle_stream((id, offset, fin), record, at)?;
+                session.stream_mut(id).handle_piece(record, Place { at, offset, fin })?;
                 if fin {
                     // The end of a stream is what somebody waits for.
-                    self.hurry_ack(lane);
+                    self.hurry_ack();
                 }
             }
-            Frame::Open { id, at } => self.handle_open(now, id, &record[at])?,
-            Frame::Opened { id } => self.handle_answer(id, Event::StreamAccepted { id }),
-            Frame::OpenFailed { id, code } => self.handle_open_failed(id, code)?,
-            Frame::Reset { id, code, final_offset } => self.handle_reset(id, code, final_offset)?,
-            Frame::Stop { id, code } => self.handle_stop(id, code),
+            Frame::Open { id, at } => session.stream_mut(id).handle_open(now, &record[at])?,
+            Frame::Opened { id } => session.stream_mut(id).handle_opened(),
+            Frame::OpenFailed { id, code } => session.stream_mut(id).handle_open_failed(code)?,
+            Frame::Reset { id, code, final_offset } => session.stream_mut(id).handle_reset(code, final_offset)?,
+            Frame::Stop { id, code } => session.stream_mut(id).handle_stop(code),
             Frame::Close { code } => {
-                self.hurry_ack(lane);
-                if self.peer_closed.replace(code).is_none() {
-                    self.events.push_back(Event::Closed { code });
+                if session.ending.handle_close(code) {
+                    session.events.push_back(Event::Closed { code });
                 }
+                self.hurry_ack();
             }
-            Frame::Consumed { id, consumed, limit } => {
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.send.handle_consumed(consumed, limit)?;
-                    let done = stream.send.is_consumed();
-                    self.mark_sendable(id);
-                    if done {
-                        self.touch(id);
-                    }
-                    self.reap(id);
-                }
-                return Ok(false);
-            }
-            Frame::Limits { session, .. } => {
-                self.peer_limit = self.peer_limit.max(session);
-                return Ok(false);
-            }
-            Frame::LaneAck { lane: acked, records } => {
-                self.handle_lane_ack(acked, records)?;
-                return Ok(false);
-            }
+            Frame::Consumed { id, consumed, limit } => session.stream_mut(id).handle_consumed(consumed, limit)?,
+            Frame::Limits { session: limit, .. } => session.credit.handle_limit(limit),
+            Frame::LaneAck { lane, records } => self.handle_lane_ack(lane, records)?,
             Frame::Ping(token) => {
-                if let Some(lane) = self.lanes.get(lane) {
+                if let Some(lane) = session.lanes.get(self.lane) {
                     lane.path.handle_ping(token);
                 }
-                return Ok(false);
             }
-            Frame::Pong(token) => {
-                self.lanes.handle_pong(now, lane, token);
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn handle_lane_ack(&mut self, lane: u32, records: u64) -> Result<(), &'static str> {
-        let records = if self.planted.is(Canary::AckOffByOne) { records + 1 } else { records };
-        if let Some(lane) = self.lanes.get(lane) {
-            match self.ledger.handle_ack(&mut self.pool, lane, records) {
-                Ok(()) => self.touch_waiting(),
-                Err(_) if self.planted.is(Canary::AckOffByOne) => {}
-                Err(what) => return Err(what),
-            }
+            Frame::Pong(token) => session.lanes.handle_pong(now, self.lane, token),
         }
         Ok(())
     }
 
-    fn hurry_ack(&mut self, lane: u32) {
-        if let Some(lane) = self.lanes.get(lane) {
+    fn handle_lane_ack(&mut self, lane: u32, records: u64) -> Result<(), Violation> {
+        let Session { lanes, ledger, pool, planted, .. } = &mut *self.session;
+        let is_planted = planted.is(Canary::AckOffByOne);
+        let Some(lane) = lanes.get(lane) else { return Ok(()) };
+        match ledger.handle_ack(pool, lane, records + u64::from(is_planted)) {
+            Ok(()) => self.session.wake_writers(),
+            Err(_) if is_planted => {}
+            Err(what) => return Err(what),
+        }
+        Ok(())
+    }
+
+    fn hurry_ack(&mut self) {
+        if let Some(lane) = self.session.lanes.get(self.lane) {
             lane.taken.hurry();
         }
     }

@@ -5,72 +5,71 @@
 //!                              └──── lane, later, when the first has died
 //! ```
 //!
-//! A session takes and gives bytes of lanes and of streams. It does not know what a relay is, dials nothing and reads no
-//! clock. It runs over one or more lanes; whoever drives it brings them ([`Session::finish_join`]) and reports their end
-//! ([`Session::drop_lane`]).
+//! | file | what |
+//! |---|---|
+//! | `streams` | the streams, by number, and which of them wait for what; `send` and `recv` are the two halves of one |
+//! | `handle` | handles of one stream: [`Session::stream`] to look at it, [`Session::stream_mut`] to work with it |
+//! | `input` | what a record that came in means |
+//! | `schedule` | what goes out next |
+//! | `frame` | frames and their bytes |
+//! | `credit`, `window` | how many stream bytes each end may still send |
+//! | `retention` | how much may be kept for a peer that has not acknowledged it |
+//! | `budget` | what all sessions of a process may hold together |
+//! | `ending` | CLOSE of both ends, failure, and how long a session waits for a lane |
 //!
-//! Invariants: what an application reads is a prefix of what the other wrote, whatever happens to lanes; a reliable frame
-//! is held from the moment it is sealed until the peer acknowledges its record, on whatever lane; memory is bounded by the
-//! windows granted, [`RETENTION_MAX`] and a few records, that of many sessions by what each has from the start and one
-//! [`Budget`]; nothing a lane delivers counts before it authenticated.
+//! A session takes and gives bytes of lanes and of streams. It does not know what a relay is, dials nothing and reads no
+//! clock. Whoever drives it brings lanes ([`Session::finish_join`], [`Session::answer_join`]) and reports their end
+//! ([`Session::drop_lane`]). One lane carries the session; a fresh one replaces it.
+//!
+//! Invariants:
+//! - What an application reads is a prefix of what the other wrote, whatever happens to lanes.
+//! - A record with a reliable frame is kept from the moment it is sealed until the peer has acknowledged it, on whatever lane.
+//! - Nothing a lane delivers counts before it authenticated.
+//! - Memory is bounded. Bytes that came wait within [`SESSION_WINDOW_MAX`], bytes that were sent within [`RETENTION_MAX`] and
+//!   a mebibyte of commands; both start small, and all sessions that share a [`Budget`] grow within it. Beside them a session
+//!   has a few records of buffers, and tables for [`STREAMS_MAX`] streams of each end.
 //!
 //! Grammar: `handle_*` tells facts, verbs command, `poll_*` drains, time is an argument.
 
 mod budget;
 pub mod canary;
+mod credit;
+mod ending;
 pub mod frame;
 #[doc(hidden)]
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+mod handle;
 mod input;
-mod join;
-mod output;
-mod recv;
-mod send;
+mod retention;
+mod schedule;
 mod streams;
 mod window;
 
 pub use crate::lane::{JoinAnswer, JoinRefused, PendingJoin};
 pub use budget::{Budget, GROWTH_MAX};
-pub use streams::Half;
+pub use credit::{SESSION_WINDOW_MAX, SESSION_WINDOW_START, STREAM_WINDOW_MAX, STREAM_WINDOW_START};
+pub use ending::{LINGER, SessionError};
+pub use handle::{Stream, StreamMut};
+pub use retention::{RETENTION_MAX, SESSION_BYTES_MAX};
+pub use streams::{Half, STREAMS_MAX};
 
-use crate::lane::{JoinSecret, Lane, LaneTimes, Lanes, Ledger, Pool};
-use crate::noise::{Opener, Sealer};
+use crate::lane::{Acks, JoinRequest, JoinSecret, Lane, LaneTimes, Lanes, Ledger, Pool};
+use crate::noise::{Opener, Sealer, Suite};
 use crate::wire::CloseCode;
-use budget::Share;
 use canary::{Canary, Planted};
-use std::collections::{HashMap, VecDeque};
-use std::fmt;
+use credit::Credit;
+use ending::Ending;
+use frame::Frame;
+use input::Incoming;
+use retention::{Load, Retention};
+use schedule::{Filling, Room, Schedule};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use streams::Stream;
-use window::Window;
+use streams::Streams;
 
-/// Credit of a fresh stream, bytes: known to both ends without a message.
-pub const STREAM_WINDOW_START: u64 = 256 * 1024;
-/// Largest window of a stream, bytes: 32 MiB carry 600 MiB/s at 50 ms.
-pub const STREAM_WINDOW_MAX: u64 = 32 * 1024 * 1024;
-/// Credit of a fresh session over all its streams, bytes.
-pub const SESSION_WINDOW_START: u64 = 1024 * 1024;
-/// Largest window of a session, bytes: a stream that was fast and then is not read leaves something to the others.
-pub const SESSION_WINDOW_MAX: u64 = 44 * 1024 * 1024;
-/// Memory held for records the peer has not acknowledged; beyond it writers wait.
-pub const RETENTION_MAX: usize = 40 * 1024 * 1024;
-/// What of it needs no budget, bytes: twice what goes out before an acknowledgement may come back at all.
-const RETENTION_START: usize = 4 * 1024 * 1024;
-/// What is taken of the budget at once for more, bytes.
-const RETENTION_STEP: usize = 4 * 1024 * 1024;
-/// What came and was not consumed, and what is retained, together, bytes: writers wait while it is more. It keeps a process
-/// under 64 MiB unless what is granted comes in while all that may be retained is: by a peer that sends and acknowledges
-/// nothing.
-pub const SESSION_BYTES_MAX: usize = 52 * 1024 * 1024;
-/// A window is told at the latest when so much of it is free, bytes: what is not told is missing from it.
-const TELL_MAX: u64 = 2 * 1024 * 1024;
-/// Streams a peer may have open at once.
-pub const STREAMS_MAX: u32 = 8192;
 /// Age at which a lane gives way to a fresh one with fresh keys. That is the rekey.
 pub const LANE_LIFE: Duration = Duration::from_secs(60 * 60);
-/// How long an end that has closed, and heard the peer close, keeps looking for a lane to settle the last records.
-pub const LINGER: Duration = Duration::from_secs(10);
 
 /// Which end of the session this is: the one that dialled numbers its streams evenly and dials again after a break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +83,7 @@ pub enum Role {
 /// What happened, for whoever drives the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The peer opened a stream towards a service: answer with [`Session::accept_stream`] or [`Session::refuse_stream`].
+    /// The peer opened a stream towards a service: answer with [`StreamMut::accept`] or [`StreamMut::refuse`].
     StreamOpened {
         /// The stream.
         id: u32,
@@ -110,26 +109,6 @@ pub enum Event {
     },
 }
 
-/// The session cannot go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionError {
-    /// The peer broke the protocol: what it did.
-    PeerMisbehaved(&'static str),
-    /// No lane came back within the time the user allows.
-    Expired,
-}
-
-impl fmt::Display for SessionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SessionError::PeerMisbehaved(what) => write!(f, "the peer broke the session protocol: it {what}"),
-            SessionError::Expired => f.write_str("the connection did not come back in time"),
-        }
-    }
-}
-
-impl std::error::Error for SessionError {}
-
 /// The times of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
@@ -144,81 +123,35 @@ pub struct Times {
 /// One end of a session.
 pub struct Session {
     role: Role,
-    times: Times,
     secret: JoinSecret,
-    streams: HashMap<u32, Stream>,
-    brief: VecDeque<u32>,
-    bulk: VecDeque<u32>,
-    touched: VecDeque<u32>,
-    next_stream: u32,
-    next_peer_stream: u32,
     lanes: Lanes,
     ledger: Ledger,
-    control: VecDeque<Vec<u8>>,
-    news: VecDeque<u32>,
-    news_at: Option<Instant>,
-    news_due: bool,
-    share: Share,
-    retention_granted: usize,
-    retention_was_full: bool,
-    sent_bytes: u64,
-    peer_limit: u64,
-    received_bytes: u64,
-    early_pieces: usize,
-    consumed_bytes: u64,
-    session_window: Window,
-    session_limit: u64,
-    tell_limits: bool,
-    closing: Option<u16>,
-    close_queued: bool,
-    peer_closed: Option<u16>,
-    lingered: bool,
-    failed: Option<SessionError>,
+    streams: Streams,
+    credit: Credit,
+    retention: Retention,
+    ending: Ending,
+    schedule: Schedule,
     events: VecDeque<Event>,
     pool: Pool,
-    scratch: Vec<u8>,
     planted: Planted,
 }
 
 impl Session {
     /// A session over its first lane, number 0, whose handshake is done.
     pub fn new(now: Instant, role: Role, export: &[u8; 32], keys: (Sealer, Opener), times: Times) -> Session {
-        let first = if role == Role::Initiator { 0 } else { 1 };
+        let budget = Budget::default();
         let mut session = Session {
             role,
-            times,
             secret: JoinSecret::derive(export),
-            streams: HashMap::new(),
-            brief: VecDeque::new(),
-            bulk: VecDeque::new(),
-            touched: VecDeque::new(),
-            next_stream: first,
-            next_peer_stream: 1 - first,
             lanes: Lanes::new(LaneTimes { dead: times.dead_time, life: times.lane_life }),
             ledger: Ledger::default(),
-            control: VecDeque::new(),
-            news: VecDeque::new(),
-            news_at: None,
-            news_due: false,
-            share: Share::of(&Budget::default()),
-            retention_granted: RETENTION_START,
-            retention_was_full: false,
-            sent_bytes: 0,
-            peer_limit: SESSION_WINDOW_START,
-            received_bytes: 0,
-            early_pieces: 0,
-            consumed_bytes: 0,
-            session_window: Window::new(now, SESSION_WINDOW_START, SESSION_WINDOW_MAX),
-            session_limit: SESSION_WINDOW_START,
-            tell_limits: false,
-            closing: None,
-            close_queued: false,
-            peer_closed: None,
-            lingered: false,
-            failed: None,
+            streams: Streams::new(role),
+            credit: Credit::new(now, &budget),
+            retention: Retention::new(&budget),
+            ending: Ending::new(times.resume_timeout),
+            schedule: Schedule::default(),
             events: VecDeque::new(),
             pool: Pool::default(),
-            scratch: Vec::new(),
             planted: Planted::default(),
         };
         let lane = Lane::new(now, 0, keys, times.dead_time);
@@ -226,6 +159,15 @@ impl Session {
         // never says anything to a peer that may not have heard of this session.
         session.add_lane(now, if role == Role::Responder { lane.confirmed() } else { lane });
         session
+    }
+
+    /// Grows within a budget that others draw on too. To be said before anything has grown; unsaid, the session has a
+    /// budget of its own.
+    #[must_use]
+    pub fn within(mut self, budget: &Budget) -> Session {
+        self.credit.grow_within(budget);
+        self.retention.grow_within(budget);
+        self
     }
 
     /// Plants a defect for a simulation to find.
@@ -244,23 +186,79 @@ impl Session {
         self.role
     }
 
+    // Its lanes: who brings them, and who hears that they are gone.
+
     fn add_lane(&mut self, now: Instant, lane: Lane) {
         self.lanes.add(lane);
         if !self.planted.is(Canary::NoSnapshot) {
-            self.tell_limits = true;
-            let ids: Vec<u32> = self.streams.keys().copied().collect();
-            for id in ids {
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.recv.tell = true;
-                }
-                self.add_news(now, id, true);
-            }
+            self.credit.tell();
+            self.streams.tell_all(now);
         }
+    }
+
+    /// Starts a lane towards the peer: the machine that waits for the answer, and message 1.
+    ///
+    /// # Errors
+    /// Never with the session's own secret and a short list of dead lanes.
+    pub fn start_join(&mut self, suite: Suite) -> Result<(PendingJoin, Vec<u8>), JoinRefused> {
+        let lane = self.lanes.take_number();
+        PendingJoin::start(suite, &self.secret, lane, &self.lanes.taken(&self.ledger))
+    }
+
+    /// The answer came: the lane is up and replaces every other. Yields its number.
+    ///
+    /// # Errors
+    /// The answer is not genuine. Nothing has changed.
+    pub fn finish_join(&mut self, now: Instant, join: PendingJoin, message: &[u8]) -> Result<u32, JoinRefused> {
+        let joined = join.finish(message)?;
+        self.lanes.kill_each(now, &mut self.ledger, |_| true);
+        self.settle(joined.acks);
+        // Message 2 answers our fresh message 1: the peer is there.
+        self.add_lane(now, Lane::new(now, joined.lane, joined.keys, self.lanes.dead_time()).confirmed());
+        Ok(joined.lane)
+    }
+
+    /// The peer wants to join with a lane: checks the proof before anything is touched.
+    ///
+    /// # Errors
+    /// The message is not genuine, or was answered before. Nothing has changed.
+    pub fn answer_join(&mut self, now: Instant, suite: Suite, message: &[u8]) -> Result<JoinAnswer, JoinRefused> {
+        if self.role != Role::Responder || self.failure().is_some() {
+            return Err(JoinRefused::Unauthentic);
+        }
+        let request = JoinRequest::read(suite, &self.secret, message)?;
+        if !self.lanes.is_fresh_number(request.lane()) {
+            return Err(JoinRefused::Stale);
+        }
+        let (joined, message) = request.answer(&self.lanes.taken(&self.ledger))?;
+        self.lanes.kill_each(now, &mut self.ledger, |lane| !lane.is_confirmed());
+        self.ledger.put_join_acks(joined.acks);
+        self.add_lane(now, Lane::new(now, joined.lane, joined.keys, self.lanes.dead_time()));
+        Ok(JoinAnswer { lane: joined.lane, message })
+    }
+
+    /// A record came in on a lane: the other end is there. What older lanes had under way goes out again, if that is news.
+    fn note_record(&mut self, now: Instant, lane: u32) {
+        if self.lanes.handle_record(now, lane, &mut self.ledger) {
+            let acks = self.ledger.take_join_acks();
+            self.settle(acks);
+        }
+    }
+
+    /// The peer said how far dead lanes got: what they had under way is done, or goes out again.
+    fn settle(&mut self, mut acks: Acks) {
+        if self.planted.is(Canary::StaleLane) {
+            acks = self.ledger.acks_of_dead(acks.first().map_or(0, |ack| ack.records));
+        } else if self.planted.is(Canary::NoRequeue) {
+            acks = self.ledger.acks_of_dead(u64::MAX);
+        }
+        self.ledger.settle(&mut self.pool, &acks);
+        self.wake_writers();
     }
 
     /// Whether the lane has been used long enough: the initiator should join with a fresh one while this one still works.
     pub fn wants_fresh_lane(&self) -> bool {
-        self.role == Role::Initiator && self.lanes.are_worn() && self.closing.is_none()
+        self.role == Role::Initiator && self.lanes.are_worn() && !self.is_closing()
     }
 
     /// Whether a record of the peer ever came in: for an initiator, that the peer knows of the session; for a responder,
@@ -284,9 +282,9 @@ impl Session {
         self.lanes.drop(now, lane, &mut self.ledger);
     }
 
-    /// The peer's process has let go of the session. After its CLOSE that is no accident: nobody is left to tell of ours.
-    pub fn handle_forgotten(&mut self) {
-        self.lingered |= self.peer_closed.is_some();
+    /// A lane that died in here: its circuit is of no more use.
+    pub fn poll_dead_lane(&mut self) -> Option<u32> {
+        self.lanes.poll_dead()
     }
 
     /// The shortest round trip since the newest lane came, if one was measured: what the path takes when nothing queues on it.
@@ -294,19 +292,83 @@ impl Session {
         self.lanes.round_trip()
     }
 
-    /// A lane that died in here: its circuit is of no more use.
-    pub fn poll_dead_lane(&mut self) -> Option<u32> {
-        self.lanes.poll_dead()
+    // Bytes of lanes, both ways.
+
+    /// Takes bytes of a lane's pipe, all of them. A lane that fails is dropped ([`Session::poll_dead_lane`]).
+    ///
+    /// # Errors
+    /// What ended the session, now or before.
+    pub fn handle_bytes(&mut self, now: Instant, lane: u32, input: &[u8]) -> Result<(), SessionError> {
+        match self.failure() {
+            Some(error) => Err(error),
+            None => Incoming { session: self, now, lane }.handle_bytes(input),
+        }
+    }
+
+    /// Appends whole records for a lane to `out`, at most `budget` bytes of them. Yields how many bytes that was; 0 when
+    /// there is nothing to say or no room to say it.
+    pub fn poll_output(&mut self, now: Instant, lane_id: u32, out: &mut Vec<u8>, budget: usize) -> usize {
+        // A joined lane carries nothing of a responder before its other end has shown that it is there.
+        if !self.lanes.is_confirmed(lane_id) {
+            return 0;
+        }
+        self.queue_close();
+        let Some(lane) = self.lanes.get(lane_id) else { return 0 };
+        let before = out.len();
+        let mut filling = Filling {
+            lane,
+            room: Room::new(out, budget),
+            ledger: &mut self.ledger,
+            streams: &mut self.streams,
+            credit: &mut self.credit,
+            retention: &mut self.retention,
+            schedule: &mut self.schedule,
+            pool: &mut self.pool,
+            planted: self.planted,
+        };
+        if filling.fill().is_err() {
+            self.lanes.kill(now, lane_id, &mut self.ledger);
+        }
+        out.len() - before
+    }
+
+    // Its streams.
+
+    /// Opens a stream towards a service of the peer. Bytes may be written at once. None: too many are open.
+    pub fn open_stream(&mut self, now: Instant, service: &str) -> Option<u32> {
+        let is_full = self.streams.are_many() && !self.planted.is(Canary::OpensWithoutEnd);
+        if is_full || self.is_closing() {
+            return None;
+        }
+        let id = self.streams.open(now);
+        self.schedule.push_open(id, service);
+        Some(id)
+    }
+
+    /// A stream, to be looked at.
+    pub fn stream(&self, id: u32) -> Stream<'_> {
+        Stream { session: self, id }
+    }
+
+    /// A stream, to work with.
+    pub fn stream_mut(&mut self, id: u32) -> StreamMut<'_> {
+        StreamMut { session: self, id }
+    }
+
+    /// Whether the stream is known here.
+    pub fn has_stream(&self, id: u32) -> bool {
+        self.streams.is_known(id)
+    }
+
+    /// Streams that are still remembered.
+    pub fn stream_count(&self) -> usize {
+        self.streams.count()
     }
 
     /// A stream with news since it was last asked for: bytes to read, an end, room to write again, or all consumed. With
     /// many streams this is how to find the few that moved.
     pub fn poll_touched(&mut self) -> Option<u32> {
-        let id = self.touched.pop_front()?;
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.touched = false;
-        }
-        Some(id)
+        self.streams.poll_touched()
     }
 
     /// The next event, in order.
@@ -314,41 +376,47 @@ impl Session {
         self.events.pop_front()
     }
 
-    /// The next instant at which [`Session::handle_timeout`] has something to do.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        if self.failed.is_some() {
-            return None;
-        }
-        let expiry = self.lanes.none_since().map(|since| since + self.times.resume_timeout);
-        let worn = self.lanes.next_worn().filter(|_| self.role == Role::Initiator);
-        let news = self.news_at.filter(|_| self.has_lane());
-        [self.lanes.next_timeout(), expiry, news, self.linger_until(), worn].into_iter().flatten().min()
+    fn load(&self) -> Load {
+        Load { retained: self.ledger.retained_bytes(), held: self.credit.held() }
     }
 
-    /// Both ends want to end and no lane is left to say so: the other is most likely gone.
-    fn linger_until(&self) -> Option<Instant> {
-        let both = self.peer_closed.is_some() && self.closing.is_some() && !self.lingered;
-        self.lanes.none_since().filter(|_| both).map(|since| since + LINGER)
+    /// Less is held or retained than before: writers that were refused may find room.
+    fn wake_writers(&mut self) {
+        if self.retention.handle_freed(self.load()) {
+            self.streams.wake_writers();
+        }
+    }
+
+    // The time.
+
+    /// The next instant at which [`Session::handle_timeout`] has something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if self.failure().is_some() {
+            return None;
+        }
+        let worn = self.lanes.next_worn().filter(|_| self.role == Role::Initiator);
+        let news = self.streams.next_timeout().filter(|_| self.has_lane());
+        let ending = self.ending.next_timeout(self.lanes.none_since());
+        [self.lanes.next_timeout(), worn, news, ending].into_iter().flatten().min()
     }
 
     /// Time has passed.
+    ///
+    /// # Errors
+    /// What ended the session, now or before.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
         self.lanes.handle_timeout(now, &mut self.ledger);
-        if self.news_at.take_if(|at| *at <= now).is_some() {
-            self.news_due = true;
-        }
-        self.lingered |= self.linger_until().is_some_and(|at| at <= now);
-        let expired = self.lanes.none_since().is_some_and(|since| now >= since + self.times.resume_timeout);
-        if expired && self.failed.is_none() {
-            self.failed = Some(SessionError::Expired);
-        }
-        self.failed.map_or(Ok(()), Err)
+        self.streams.handle_timeout(now);
+        self.ending.handle_timeout(now, self.lanes.none_since());
+        self.failure().map_or(Ok(()), Err)
     }
 
     /// Whoever drives us was stopped for a while: silence counts from now on.
     pub fn handle_pause(&mut self, now: Instant) {
         self.lanes.handle_pause(now);
     }
+
+    // Its end.
 
     /// Ends the session: the last frame of this direction. With [`CloseCode::Done`] what was written before still goes out
     /// first; with any other code what no lane has taken yet is dropped.
@@ -362,35 +430,47 @@ impl Session {
     }
 
     fn close_by(&mut self, number: u16) {
-        if self.closing.is_some() {
-            return;
+        if self.ending.close(number) && number != CloseCode::Done.to_wire() {
+            self.streams.reset_all(&mut self.pool);
         }
-        self.closing = Some(number);
-        if number != CloseCode::Done.to_wire() {
-            for stream in self.streams.values_mut() {
-                stream.send.reset(&mut self.pool);
-            }
+    }
+
+    /// CLOSE is the last frame: it waits for everything written.
+    fn queue_close(&mut self) {
+        if let Some(code) = self.ending.wanted().filter(|_| !self.streams.have_more_to_send()) {
+            self.ending.note_queued();
+            self.schedule.push(&Frame::Close { code });
         }
+    }
+
+    /// The peer's process has let go of the session. After its CLOSE that is no accident: nobody is left to tell of ours.
+    pub fn handle_forgotten(&mut self) {
+        self.ending.handle_forgotten();
     }
 
     /// The peer knows that we closed, and what it waits for from us has gone out; or nobody is left to tell.
     pub fn is_over(&self) -> bool {
-        let told = self.close_queued && self.has_lane() && self.everything_acked();
-        let owing = self.peer_closed.is_some() && self.lanes.owe_acks();
-        (told && !owing) || self.lingered
+        let is_told = self.ending.is_queued() && self.has_lane() && self.is_everything_acknowledged();
+        let owes = self.ending.peer_code().is_some() && self.lanes.owe_acks();
+        (is_told && !owes) || self.ending.is_abandoned()
+    }
+
+    fn is_everything_acknowledged(&self) -> bool {
+        self.schedule.is_empty() && self.ledger.is_settled() && self.lanes.are_acknowledged()
     }
 
     /// This side has closed the session, though the peer may not know yet.
     pub fn is_closing(&self) -> bool {
-        self.closing.is_some()
+        self.ending.is_closing()
     }
 
     /// The code with which the peer closed the session.
     pub fn peer_close_code(&self) -> Option<u16> {
-        self.peer_closed
+        self.ending.peer_code()
     }
 
-    fn everything_acked(&self) -> bool {
-        self.control.is_empty() && self.ledger.is_settled() && self.lanes.are_acknowledged()
+    /// The error that ended the session.
+    pub fn failure(&self) -> Option<SessionError> {
+        self.ending.failure()
     }
 }

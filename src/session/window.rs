@@ -1,14 +1,15 @@
 //! A credit window that grows to the path and never shrinks.
 
-use super::TELL_MAX;
 use std::time::{Duration, Instant};
 
+/// A window is told at the latest when so much of it is free, bytes: what is not told is missing from it.
+const TELL_MAX: u64 = 2 * 1024 * 1024;
 /// A window grows to so many times its first size whatever the round trip.
 const FREE_GROWTH: u64 = 4;
 
 /// How far a sender may run ahead of a consumer.
 #[derive(Debug)]
-pub struct Window {
+pub(super) struct Window {
     size: u64,
     freely: u64,
     max: u64,
@@ -17,14 +18,14 @@ pub struct Window {
 }
 
 impl Window {
-    pub fn new(now: Instant, start: u64, max: u64) -> Window {
+    pub(super) fn new(now: Instant, start: u64, max: u64) -> Window {
         Window { size: start, freely: FREE_GROWTH * start, max, epoch_began: now, epoch_offset: 0 }
     }
 
     /// Half the window went through within two round trips: the window, not the consumer, was the limit. Double it. A small
     /// window doubles anyway; a large one that no path needs would only spread bytes under way over more memory than caches
     /// hold, and so costs a tenth of the processor time. `may` is asked whether it may grow by so many bytes.
-    pub fn handle_consumed(
+    pub(super) fn handle_consumed(
         &mut self,
         now: Instant,
         round_trip: Option<Duration>,
@@ -42,29 +43,29 @@ impl Window {
     }
 
     /// `lost` bytes count as consumed that nobody consumed.
-    pub fn skip(&mut self, lost: u64) {
+    pub(super) fn skip(&mut self, lost: u64) {
         self.epoch_offset += lost;
     }
 
     /// Grows no further than to this. What was granted stays.
-    pub fn cap(&mut self, max: u64) {
+    pub(super) fn cap(&mut self, max: u64) {
         self.max = max;
     }
 
     /// Doubles the window, as far as its cap lets it and if it `may`. Yields whether it grew.
-    pub fn widen(&mut self, may: impl FnOnce(u64) -> bool) -> bool {
+    pub(super) fn widen(&mut self, may: impl FnOnce(u64) -> bool) -> bool {
         let step = (self.size * 2).min(self.max).saturating_sub(self.size);
         let grows = step > 0 && may(step);
         self.size += if grows { step } else { 0 };
         grows
     }
 
-    pub fn size(&self) -> u64 {
+    pub(super) fn size(&self) -> u64 {
         self.size
     }
 
     /// The count that was `told` is `now` so far ahead that the sender should hear of it.
-    pub fn worth_telling(&self, told: u64, now: u64) -> bool {
+    pub(super) fn worth_telling(&self, told: u64, now: u64) -> bool {
         now - told >= (self.size / 4).min(TELL_MAX)
     }
 }

@@ -160,13 +160,13 @@ impl Attach {
                     let place = self.waiting.iter().position(|(waiting, _)| *waiting == key && meant);
                     let Some(place) = place else {
                         if let Some(session) = ctx.node.session(key) {
-                            session.refuse_stream(id, CloseCode::Refused);
+                            session.stream_mut(id).refuse(CloseCode::Refused);
                         }
                         continue;
                     };
                     self.waiting.swap_remove(place);
                     if let Some(session) = ctx.node.session(key) {
-                        session.accept_stream(id);
+                        session.stream_mut(id).accept();
                     }
                     if let Err(error) = self.begin(ctx, key, id) {
                         self.session_failed(ctx, key, error, CloseCode::Failed);
@@ -289,7 +289,7 @@ impl Attach {
         let ended = running.child_code.is_some() && running.held_until.is_none();
         let working = running.child.is_some() && !ended;
         let broken_off = running.peer_closed.is_some_and(|number| number != CloseCode::Done.to_wire());
-        let no_more = running.peer_closed.is_some() && session.readable(running.joint.stream).is_empty();
+        let no_more = running.peer_closed.is_some() && session.stream(running.joint.stream).readable().is_empty();
         if !running.closed && (broken_off || (!working && (running.joint.is_over() || no_more))) {
             running.close(session);
             moved = true;

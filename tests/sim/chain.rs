@@ -242,7 +242,7 @@ impl World {
         let Some(session) = end.key.and_then(|key| end.node.session(key)) else { return };
         while let Some(event) = session.poll_event() {
             if let SessionEvent::StreamOpened { id, .. } = event {
-                session.accept_stream(id);
+                session.stream_mut(id).accept();
                 end.stream = Some(id);
             }
         }
@@ -255,12 +255,12 @@ impl World {
         let Some(session) = end.key.and_then(|key| end.node.session(key)) else { return };
         let Some(stream) = end.stream else { return };
         let until = end.data.len().min(end.written + most);
-        end.written += session.write(stream, &end.data[end.written..until]);
+        end.written += session.stream_mut(stream).write(&end.data[end.written..until]);
         if end.written == end.data.len() && !end.finished {
             end.finished = true;
-            session.finish(stream);
+            session.stream_mut(stream).finish();
         }
-        let bytes = session.readable(stream);
+        let bytes = session.stream(stream).readable();
         let count = bytes.len().min(most);
         assert_eq!(
             other.data.get(end.got..end.got + count),
@@ -268,8 +268,8 @@ impl World {
             "side {side} reads what was written"
         );
         end.got += count;
-        session.read(stream, count);
-        session.consume(self.now, stream, count);
+        session.stream_mut(stream).read(count);
+        session.stream_mut(stream).consume(self.now, count);
     }
 
     fn is_done(&mut self) -> bool {
@@ -277,7 +277,7 @@ impl World {
             let end = &mut self.ends[side];
             let Some((key, stream)) = end.key.zip(end.stream) else { return false };
             end.node.session(key).is_some_and(|session| {
-                session.recv_half(stream) == Half::Done && session.send_half(stream) == Half::Done
+                session.stream(stream).recv_half() == Half::Done && session.stream(stream).send_half() == Half::Done
             })
         })
     }

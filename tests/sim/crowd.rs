@@ -137,9 +137,9 @@ impl Crowd {
             while let Some(event) = session.poll_event() {
                 match event {
                     Event::StreamOpened { id, service } if service == b"no" => {
-                        session.refuse_stream(id, CloseCode::Refused);
+                        session.stream_mut(id).refuse(CloseCode::Refused);
                     }
-                    Event::StreamOpened { id, .. } => session.accept_stream(id),
+                    Event::StreamOpened { id, .. } => session.stream_mut(id).accept(),
                     Event::StreamRefused { id, code } => {
                         let stream = self.streams.get_mut(&id).filter(|stream| stream.refused && stream.opener == side);
                         let Some(stream) = stream else { return fate(format!("stream {id} was refused by nobody")) };
@@ -148,7 +148,7 @@ impl Crowd {
                         }
                         stream.flows.iter_mut().for_each(|flow| flow.over = true);
                         self.told.refused += 1;
-                        session.release(id);
+                        session.stream_mut(id).release();
                     }
                     Event::StreamAccepted { id } if self.streams.get(&id).is_some_and(|stream| !stream.refused) => {}
                     other => return fate(format!("side {side}: {other:?}")),
@@ -164,7 +164,7 @@ impl Crowd {
         let session = &mut self.world.sides[side].session;
         let Some(stream) = self.streams.get_mut(&id).filter(|_| session.has_stream(id)) else { return };
         let flow = &mut stream.flows[side];
-        if flow.over || flow.written == flow.length && session.send_half(id) != Half::Open {
+        if flow.over || flow.written == flow.length && session.stream(id).send_half() != Half::Open {
             return;
         }
         let (until, most) = match flow.kind {
@@ -174,11 +174,11 @@ impl Crowd {
             _ => (flow.length, most),
         };
         let count = most.min(usize::try_from(until - flow.written).unwrap_or(usize::MAX));
-        flow.written += session.write(id, &content(side, id, flow.written, count)) as u64;
+        flow.written += session.stream_mut(id).write(&content(side, id, flow.written, count)) as u64;
         if matches!(flow.kind, Kind::Reset(at) if at == flow.written) {
-            session.reset(id, CloseCode::Cancelled);
+            session.stream_mut(id).reset(CloseCode::Cancelled);
         } else if flow.written == flow.length {
-            session.finish(id);
+            session.stream_mut(id).finish();
         }
     }
 
@@ -195,18 +195,18 @@ impl Crowd {
             Kind::Stopped(at) => most.min(usize::try_from(at - flow.read).unwrap_or(usize::MAX)),
             _ => most,
         };
-        let bytes = session.readable(id);
+        let bytes = session.stream(id).readable();
         let count = bytes.len().min(most);
         if bytes[..count] != content(1 - side, id, flow.read, count) {
             return fate(format!("stream {id} at side {side}: other bytes than were written, from {}", flow.read));
         }
         flow.read += count as u64;
-        session.read(id, count);
-        session.consume(now, id, count);
+        session.stream_mut(id).read(count);
+        session.stream_mut(id).consume(now, count);
         if flow.over {
             return Ok(());
         }
-        match (session.recv_half(id), flow.kind) {
+        match (session.stream(id).recv_half(), flow.kind) {
             (Half::Done, Kind::Reset(_)) => return fate(format!("stream {id}: a reset was taken for an end")),
             (Half::Done, _) if flow.read == flow.length => flow.over = true,
             (Half::Done, _) => return fate(format!("stream {id} ended at {} of {}", flow.read, flow.length)),
@@ -222,7 +222,7 @@ impl Crowd {
                 return fate(format!("stream {id} is broken, and nobody broke it"));
             }
             (Half::Open, Kind::Stopped(at)) if flow.read == at => {
-                session.stop(id, CloseCode::Cancelled);
+                session.stream_mut(id).stop(CloseCode::Cancelled);
             }
             _ => {}
         }
@@ -309,13 +309,13 @@ impl Crowd {
         let session = &mut self.world.sides[from].session;
         let (bulk, brief) = (session.open_stream(now, "yes"), session.open_stream(now, "yes"));
         let (bulk, brief) = (bulk.expect("few streams"), brief.expect("few streams"));
-        let written = session.write(bulk, &content(from, bulk, 0, 200_000));
-        session.write(brief, &content(from, brief, 0, 5));
+        let written = session.stream_mut(bulk).write(&content(from, bulk, 0, 200_000));
+        session.stream_mut(brief).write(&content(from, brief, 0, 5));
         // Commands go first of all; then one record at a time.
         for _ in 0..40 {
             self.world.transmit(from, ONE_RECORD)?;
             let far = &mut self.world.sides[1 - from].session;
-            let (news, data) = (far.readable(brief).len(), far.readable(bulk).len());
+            let (news, data) = (far.stream(brief).readable().len(), far.stream(bulk).readable().len());
             if data > 0 && news == 0 {
                 return fate(format!("{data} bytes of bulk went ahead of what is brief"));
             }
@@ -325,7 +325,7 @@ impl Crowd {
             }
         }
         for (id, length) in [(bulk, written), (brief, 5)] {
-            self.world.sides[from].session.finish(id);
+            self.world.sides[from].session.stream_mut(id).finish();
             let (length, kind) = (length as u64, Kind::Bulk);
             let mut flows = [0, 1].map(|_| Flow { kind, length: 0, written: 0, read: 0, over: false });
             flows[from] = Flow { kind, length, written: length, read: 0, over: false };

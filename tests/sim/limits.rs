@@ -63,9 +63,9 @@ pub fn turns_over_at_the_limit() {
     exchange(&mut world);
     for id in first {
         let session = &mut world.sides[0].session;
-        session.reset(id, CloseCode::Cancelled);
-        session.stop(id, CloseCode::Cancelled);
-        session.release(id);
+        session.stream_mut(id).reset(CloseCode::Cancelled);
+        session.stream_mut(id).stop(CloseCode::Cancelled);
+        session.stream_mut(id).release();
     }
     exchange(&mut world);
     assert_eq!(world.sides[0].session.stream_count(), 0, "for its opener every stream is over");
@@ -85,32 +85,32 @@ pub fn fast_streams_that_stop_leave_credit() {
         let mut read = 0;
         // Fast for a while, then not at all, until nothing more goes in.
         for round in 0..400 {
-            world.sides[0].session.write(id, &piece);
+            world.sides[0].session.stream_mut(id).write(&piece);
             carry(&mut world);
             let now = world.now;
             let far = &mut world.sides[1].session;
-            while round < 120 && !far.readable(id).is_empty() {
-                let count = far.readable(id).len();
-                far.read(id, count);
-                far.consume(now, id, count);
+            while round < 120 && !far.stream(id).readable().is_empty() {
+                let count = far.stream(id).readable().len();
+                far.stream_mut(id).read(count);
+                far.stream_mut(id).consume(now, count);
                 read += count;
             }
         }
         assert!(read > 1 << 20, "it was stalled: {read} bytes");
-        held.push(world.sides[0].session.written(id) - read as u64);
+        held.push(world.sides[0].session.stream(id).written() - read as u64);
     }
     assert!(held[0] > 1 << 20, "its window was wide when it stopped: {held:?}");
     let id = world.sides[0].session.open_stream(world.now, "yes").expect("few streams");
     let mut sent = 0;
     let mut read = 0;
     for _ in 0..200 {
-        sent += world.sides[0].session.write(id, &piece[..200_000 - sent]);
+        sent += world.sides[0].session.stream_mut(id).write(&piece[..200_000 - sent]);
         carry(&mut world);
         let now = world.now;
         let far = &mut world.sides[1].session;
-        let count = far.readable(id).len();
-        far.read(id, count);
-        far.consume(now, id, count);
+        let count = far.stream(id).readable().len();
+        far.stream_mut(id).read(count);
+        far.stream_mut(id).consume(now, count);
         read += count;
     }
     assert_eq!(read, 200_000, "a stream that is read waits for those that are not");
@@ -127,7 +127,7 @@ pub fn comes_through_scarce_credit(canary: Option<Canary>) -> usize {
     let unread = |world: &mut World| {
         let id = world.sides[0].session.open_stream(world.now, "yes").expect("few streams");
         for _ in 0..3 {
-            world.sides[0].session.write(id, &piece);
+            world.sides[0].session.stream_mut(id).write(&piece);
             carry(world);
         }
     };
@@ -137,14 +137,14 @@ pub fn comes_through_scarce_credit(canary: Option<Canary>) -> usize {
     let pass = |world: &mut World, bytes: usize| {
         let (mut sent, mut read) = (0, 0);
         for _ in 0..100 {
-            sent += world.sides[0].session.write(id, &piece[..(bytes - sent).min(piece.len())]);
+            sent += world.sides[0].session.stream_mut(id).write(&piece[..(bytes - sent).min(piece.len())]);
             carry(world);
             let now = world.now;
             let far = &mut world.sides[1].session;
-            while !far.readable(id).is_empty() {
-                let count = far.readable(id).len();
-                far.read(id, count);
-                far.consume(now, id, count);
+            while !far.stream(id).readable().is_empty() {
+                let count = far.stream(id).readable().len();
+                far.stream_mut(id).read(count);
+                far.stream_mut(id).consume(now, count);
                 read += count;
             }
         }

@@ -148,10 +148,10 @@ impl World {
         let session = &mut self.sides[side].session;
         let Some(flow) = self.flows.get_mut(&(side, id)).filter(|_| session.has_stream(id)) else { return };
         let end = (flow.written + most).min(flow.data.len());
-        flow.written += session.write(id, &flow.data[flow.written..end]);
+        flow.written += session.stream_mut(id).write(&flow.data[flow.written..end]);
         if flow.written == flow.data.len() && !flow.finished {
             flow.finished = true;
-            session.finish(id);
+            session.stream_mut(id).finish();
         }
     }
 
@@ -159,13 +159,13 @@ impl World {
     fn read(&mut self, side: usize, id: u32, most: usize) -> Result<(), Fate> {
         let session = &mut self.sides[side].session;
         let Some(flow) = self.flows.get_mut(&(1 - side, id)) else { return Ok(()) };
-        let bytes = session.readable(id);
+        let bytes = session.stream(id).readable();
         let count = bytes.len().min(most);
         if flow.data.get(flow.got..flow.got + count) != Some(&bytes[..count]) {
             return fate(format!("stream {id} at side {side}: other bytes than were written, from {}", flow.got));
         }
         flow.got += count;
-        session.read(id, count);
+        session.stream_mut(id).read(count);
         if self.random.one_in(2) {
             self.consume(side, id);
         }
@@ -176,7 +176,7 @@ impl World {
         if let Some(flow) = self.flows.get_mut(&(1 - side, id)) {
             let count = flow.got - flow.consumed;
             flow.consumed = flow.got;
-            self.sides[side].session.consume(self.now, id, count);
+            self.sides[side].session.stream_mut(id).consume(self.now, count);
         }
     }
 
@@ -187,7 +187,7 @@ impl World {
                 return fate(format!("side {side} failed: {error}"));
             }
             for ((from, id), flow) in &self.flows {
-                let told = self.sides[side].session.consumed_by_peer(*id);
+                let told = self.sides[side].session.stream(*id).consumed_by_peer();
                 if *from == side && told > flow.consumed as u64 {
                     return fate(format!("side {side} was told {told} of stream {id}, true is {}", flow.consumed));
                 }
@@ -270,7 +270,7 @@ impl World {
         for side in 0..2 {
             while let Some(event) = self.sides[side].session.poll_event() {
                 if let Event::StreamOpened { id, .. } = event {
-                    self.sides[side].session.accept_stream(id);
+                    self.sides[side].session.stream_mut(id).accept();
                 }
             }
         }
@@ -346,8 +346,8 @@ impl World {
             self.events();
             self.check()?;
             let done = self.flows.iter().all(|((side, id), flow)| {
-                let told = self.sides[*side].session.consumed_by_peer(*id);
-                let half = self.sides[1 - side].session.recv_half(*id);
+                let told = self.sides[*side].session.stream(*id).consumed_by_peer();
+                let half = self.sides[1 - side].session.stream(*id).recv_half();
                 flow.got == flow.data.len() && told == flow.data.len() as u64 && half == vp::session::Half::Done
             });
             if done {
@@ -357,8 +357,8 @@ impl World {
         }
         let mut left = String::new();
         for ((side, id), flow) in &self.flows {
-            let told = self.sides[*side].session.consumed_by_peer(*id);
-            let half = self.sides[1 - side].session.recv_half(*id);
+            let told = self.sides[*side].session.stream(*id).consumed_by_peer();
+            let half = self.sides[1 - side].session.stream(*id).recv_half();
             let (got, all) = (flow.got, flow.data.len());
             left += &format!(" [stream {id} from {side}: got {got} of {all}, told {told}, {half:?}]");
         }

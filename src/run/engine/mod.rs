@@ -96,7 +96,7 @@ impl<T: Send + 'static> Pump<T> {
             std::mem::take(&mut state.recycled)
         };
         if recycled > 0 {
-            session.consume(now, self.stream, recycled);
+            session.stream_mut(self.stream).consume(now, recycled);
         }
         let received = self.receive(session);
         let sent = self.send(session);
@@ -114,21 +114,21 @@ impl<T: Send + 'static> Pump<T> {
     fn receive(&mut self, session: &mut Session) -> bool {
         let mut moved = false;
         loop {
-            let bytes = session.readable(self.stream);
+            let bytes = session.stream(self.stream).readable();
             if bytes.is_empty() {
                 break;
             }
             let Some(mut buffer) = self.shared.lock().room_for_input() else { return moved };
             let count = bytes.len().min(BUFFER_BYTES);
             buffer.extend_from_slice(&bytes[..count]);
-            session.read(self.stream, count);
+            session.stream_mut(self.stream).read(count);
             let mut state = self.shared.lock();
             state.inbox_bytes += count;
             state.inbox.push_back(buffer);
             moved = true;
         }
-        let broken = matches!(session.recv_half(self.stream), Half::Broken(_));
-        if broken || session.is_read_out(self.stream) {
+        let broken = matches!(session.stream(self.stream).recv_half(), Half::Broken(_));
+        if broken || session.stream(self.stream).is_read_out() {
             let mut state = self.shared.lock();
             moved |= !state.inbox_ended;
             state.inbox_ended = true;
@@ -153,7 +153,7 @@ impl<T: Send + 'static> Pump<T> {
                     Some(chunk) => self.leaving = Some((chunk, 0)),
                     None if state.engine_gone && !self.finished => {
                         self.finished = true;
-                        session.finish(self.stream);
+                        session.stream_mut(self.stream).finish();
                         return true;
                     }
                     None => {
@@ -163,7 +163,7 @@ impl<T: Send + 'static> Pump<T> {
                 }
                 continue;
             };
-            let count = session.write(self.stream, &chunk[*at..]);
+            let count = session.stream_mut(self.stream).write(&chunk[*at..]);
             *at += count;
             moved |= count > 0;
             if *at < chunk.len() {

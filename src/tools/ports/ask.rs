@@ -54,15 +54,16 @@ impl Ask {
                 Parsed::Bad(_) => return Err(CloseCode::Refused),
                 Parsed::More(count) => count,
             };
-            let bytes = session.readable(self.stream);
+            let bytes = session.stream(self.stream).readable();
             let count = bytes.len().min(more);
             self.said.extend_from_slice(&bytes[..count]);
             if count == 0 {
-                let open = session.recv_half(self.stream) == Half::Open && !session.is_read_out(self.stream);
+                let open =
+                    session.stream(self.stream).recv_half() == Half::Open && !session.stream(self.stream).is_read_out();
                 return if open { Ok(None) } else { Err(CloseCode::Cancelled) };
             }
-            session.read(self.stream, count);
-            session.consume(now, self.stream, count);
+            session.stream_mut(self.stream).read(count);
+            session.stream_mut(self.stream).consume(now, count);
         }
     }
 }
@@ -137,7 +138,7 @@ impl Portrep {
 
 fn next(ctx: &mut Context<'_>, ask: &mut Ask, rules: &Rules) -> Result<Next, CloseCode> {
     let session = ctx.node.session(ask.key).ok_or(CloseCode::Cancelled)?;
-    if let Half::Broken(_) = session.recv_half(ask.stream) {
+    if let Half::Broken(_) = session.stream(ask.stream).recv_half() {
         return Err(CloseCode::Cancelled);
     }
     if let Some(lookup) = &ask.lookup {

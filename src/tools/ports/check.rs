@@ -181,7 +181,7 @@ impl Tool for Check {
                 }
                 SessionEvent::StreamOpened { id, .. } => {
                     if let Some(session) = ctx.node.session(key) {
-                        session.refuse_stream(id, CloseCode::NotHere);
+                        session.stream_mut(id).refuse(CloseCode::NotHere);
                     }
                 }
             }

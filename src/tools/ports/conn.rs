@@ -199,7 +199,7 @@ impl Conn {
     pub fn owes(&self, session: &Session) -> bool {
         match self.outward_open {
             true => self.ready.readable || self.is_held(),
-            false => session.send_half(self.stream) == Half::Open,
+            false => session.stream(self.stream).send_half() == Half::Open,
         }
     }
 
@@ -222,10 +222,10 @@ impl Conn {
             // An error that no read will meet any more, because the end was read before.
             self.want_no_more(session);
         }
-        if matches!(session.recv_half(self.stream), Half::Broken(_)) && self.inward_open {
+        if matches!(session.stream(self.stream).recv_half(), Half::Broken(_)) && self.inward_open {
             return self.cut(session);
         }
-        if matches!(session.send_half(self.stream), Half::Broken(_)) && self.outward_open {
+        if matches!(session.stream(self.stream).send_half(), Half::Broken(_)) && self.outward_open {
             self.outward_open = false;
             self.unheard = true;
         }
@@ -239,7 +239,7 @@ impl Conn {
     fn pump_outward(&mut self, session: &mut Session, most: usize) -> io::Result<usize> {
         let mut moved = 0;
         while self.outward_open && self.ready.readable && !self.is_held() && moved < most {
-            let room = session.write_room(self.stream);
+            let room = session.stream_mut(self.stream).write_room();
             let size = room.len();
             if size == 0 {
                 break;
@@ -252,7 +252,7 @@ impl Conn {
             match read {
                 Read::Bytes(count) => {
                     self.watch.handle_client(&room[..count]);
-                    session.commit(self.stream, count);
+                    session.stream_mut(self.stream).commit(count);
                     moved += count;
                     // Less than asked for was all there was (epoll(7)): the next bytes come with an event.
                     self.ready.readable = count == size || self.ready.ending;
@@ -260,12 +260,12 @@ impl Conn {
                 Read::Later => {
                     self.ready.readable = false;
                     self.ready.ending = false;
-                    session.release_room(self.stream);
+                    session.stream_mut(self.stream).release_room();
                 }
                 Read::End => {
                     self.outward_open = false;
-                    session.release_room(self.stream);
-                    session.finish(self.stream);
+                    session.stream_mut(self.stream).release_room();
+                    session.stream_mut(self.stream).finish();
                 }
             }
         }
@@ -276,7 +276,7 @@ impl Conn {
         let mut moved = 0;
         self.write_preface()?;
         while self.inward_open && self.ready.writable && moved < most {
-            let bytes = session.readable(self.stream);
+            let bytes = session.stream(self.stream).readable();
             let size = bytes.len();
             if size == 0 {
                 break;
@@ -284,8 +284,8 @@ impl Conn {
             match self.socket.try_write(bytes)? {
                 Written::Bytes(count) => {
                     self.watch.handle_server(&bytes[..count]);
-                    session.read(self.stream, count);
-                    session.consume(now, self.stream, count);
+                    session.stream_mut(self.stream).read(count);
+                    session.stream_mut(self.stream).consume(now, count);
                     moved += count;
                     self.ready.writable = count == size;
                 }
@@ -293,7 +293,7 @@ impl Conn {
                 Written::Gone => return Err(io::ErrorKind::BrokenPipe.into()),
             }
         }
-        if self.inward_open && self.preface.is_empty() && session.recv_half(self.stream) == Half::Done {
+        if self.inward_open && self.preface.is_empty() && session.stream(self.stream).recv_half() == Half::Done {
             self.inward_open = false;
             self.socket.finish();
         }
@@ -317,16 +317,16 @@ impl Conn {
     fn want_no_more(&mut self, session: &mut Session) -> usize {
         if self.inward_open {
             self.inward_open = false;
-            session.stop(self.stream, CloseCode::Cancelled);
+            session.stream_mut(self.stream).stop(CloseCode::Cancelled);
         }
         0
     }
 
     /// Passes a reset on to the stream; [`Conn::close`] passes it to the socket.
     fn cut(&mut self, session: &mut Session) -> Step {
-        session.reset(self.stream, CloseCode::Cancelled);
-        if session.recv_half(self.stream) == Half::Open {
-            session.stop(self.stream, CloseCode::Cancelled);
+        session.stream_mut(self.stream).reset(CloseCode::Cancelled);
+        if session.stream(self.stream).recv_half() == Half::Open {
+            session.stream_mut(self.stream).stop(CloseCode::Cancelled);
         }
         Step::Broken
     }
@@ -334,7 +334,7 @@ impl Conn {
     /// Ends a connection whose stream is of no more use: with a reset, unless both directions had ended.
     pub fn close(self, session: Option<&mut Session>) {
         if let Some(session) = session {
-            session.release(self.stream);
+            session.stream_mut(self.stream).release();
         }
         if self.outward_open || self.inward_open {
             self.socket.abort();
@@ -348,7 +348,7 @@ impl Conn {
     pub fn give_up(mut self, session: Option<&mut Session>) -> (Socket, Vec<u8>) {
         if let Some(session) = session {
             self.cut(session);
-            session.release(self.stream);
+            session.stream_mut(self.stream).release();
         }
         (self.socket, self.asked)
     }

@@ -250,7 +250,7 @@ impl Desk {
         let Some((key, stream)) = of else { return };
         self.disown(key, stream);
         if let Some(session) = ctx.node.session(key) {
-            session.release(stream);
+            session.stream_mut(stream).release();
         }
     }
 
@@ -378,7 +378,7 @@ impl Desk {
         let (key, stream) = which;
         self.disown(key, stream);
         if let Some(session) = ctx.node.session(key) {
-            session.refuse_stream(stream, code);
+            session.stream_mut(stream).refuse(code);
         }
     }
 

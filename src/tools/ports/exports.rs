@@ -90,7 +90,7 @@ impl Portrep {
             Ok((gate, wish, route)) => self.dial(ctx, &Asked { key, stream, gate, wish }, route),
             Err(code) => {
                 if let Some(session) = ctx.node.session(key) {
-                    session.refuse_stream(stream, code);
+                    session.stream_mut(stream).refuse(code);
                 }
             }
         }
@@ -144,7 +144,7 @@ impl Portrep {
     /// The target, the resolver or the peer may have said something. True if the waiting is over.
     pub(super) fn advance_dial(&mut self, ctx: &mut Context<'_>, slot: Slot) -> bool {
         let Some(End::Dial(dial)) = self.desk.ends.get_mut(slot) else { return false };
-        let gone = |session: &mut Session| matches!(session.recv_half(dial.stream), Half::Broken(_));
+        let gone = |session: &mut Session| matches!(session.stream(dial.stream).recv_half(), Half::Broken(_));
         if ctx.node.session(dial.key).is_none_or(gone) {
             self.desk.give_up(ctx, slot);
             return true;
@@ -216,7 +216,7 @@ impl Portrep {
             return self.answer_probe(ctx, key, stream);
         }
         let Some(session) = ctx.node.session(key) else { return };
-        session.accept_stream(stream);
+        session.stream_mut(stream).accept();
         let app = self.gates[gate].app.clone();
         self.desk.ends.alter(slot, |end| match end {
             End::Dial(_) => {
@@ -232,10 +232,10 @@ impl Portrep {
     fn answer_probe(&mut self, ctx: &mut Context<'_>, key: Key, stream: u32) {
         self.desk.disown(key, stream);
         if let Some(session) = ctx.node.session(key) {
-            session.accept_stream(stream);
-            session.reset(stream, CloseCode::Done);
-            session.stop(stream, CloseCode::Done);
-            session.release(stream);
+            session.stream_mut(stream).accept();
+            session.stream_mut(stream).reset(CloseCode::Done);
+            session.stream_mut(stream).stop(CloseCode::Done);
+            session.stream_mut(stream).release();
         }
     }
 

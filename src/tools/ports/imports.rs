@@ -203,7 +203,7 @@ impl Portrep {
         let (text, number) = (import.service.text(wish), held.import);
         let opened = ctx.node.session(key).and_then(|session| {
             let stream = session.open_stream(ctx.now, &text)?;
-            let written = session.write(stream, &held.asked);
+            let written = session.stream_mut(stream).write(&held.asked);
             debug_assert_eq!(written, held.asked.len(), "a fresh stream has room for a request");
             Some(stream)
         });

@@ -72,9 +72,9 @@ impl Portrep {
         let (key, stream) = which;
         self.desk.disown(key, stream);
         if let Some(session) = ctx.node.session(key) {
-            session.reset(stream, CloseCode::Done);
-            session.stop(stream, CloseCode::Done);
-            session.release(stream);
+            session.stream_mut(stream).reset(CloseCode::Done);
+            session.stream_mut(stream).stop(CloseCode::Done);
+            session.stream_mut(stream).release();
         }
         let Some(code) = refused else {
             self.prove(number);

@@ -241,7 +241,7 @@ impl Inflow {
         let mut moved = self.pump_inward(now, session, registry)?;
         moved |= self.conclude(now);
         moved |= self.pump_answers(session);
-        if let Half::Broken(code) = session.send_half(self.stream) {
+        if let Half::Broken(code) = session.stream(self.stream).send_half() {
             return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
         }
         Ok(moved)
@@ -264,10 +264,10 @@ impl Inflow {
             moved += taken;
         }
         if !self.is_ended() {
-            if let Half::Broken(code) = session.recv_half(self.stream) {
+            if let Half::Broken(code) = session.stream(self.stream).recv_half() {
                 return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
             }
-            if session.is_read_out(self.stream) && self.owed == 0 && self.unpacked.bytes.is_empty() {
+            if session.stream(self.stream).is_read_out() && self.owed == 0 && self.unpacked.bytes.is_empty() {
                 return Err(TransferError::Truncated.into());
             }
         }
@@ -281,7 +281,7 @@ impl Inflow {
     /// Reads the next message, or the header of the next content. Yields how many bytes of the session that took; 0 when
     /// more must come first.
     fn next_message(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<usize, ToolError> {
-        let bytes = session.readable(self.stream);
+        let bytes = session.stream(self.stream).readable();
         let mut input = bytes;
         let piece = self.decoder.next(&mut input).map_err(TransferError::from)?;
         let mut used = bytes.len() - input.len();
@@ -301,9 +301,9 @@ impl Inflow {
             Some(Piece::Message(Offer::Hello(_))) => return Err(TransferError::from(Violation::Hello).into()),
             Some(Piece::Message(_)) => return Err(TransferError::from(Violation::Order).into()),
         }
-        session.read(self.stream, used);
+        session.stream_mut(self.stream).read(used);
         if self.unpacked.bytes.is_empty() {
-            session.consume(now, self.stream, used);
+            session.stream_mut(self.stream).consume(now, used);
         }
         if finish {
             self.end(registry);
@@ -317,7 +317,7 @@ impl Inflow {
         let bytes = if packed {
             &self.unpacked.bytes[self.unpacked.at..]
         } else {
-            let bytes = session.readable(self.stream);
+            let bytes = session.stream(self.stream).readable();
             &bytes[..bytes.len().min(self.owed)]
         };
         let wanted = u64::try_from(bytes.len()).unwrap_or(u64::MAX).saturating_add(self.taken_bytes);
@@ -356,15 +356,15 @@ impl Inflow {
         }
         if !packed {
             self.owed -= count;
-            session.read(self.stream, count);
-            session.consume(now, self.stream, count);
+            session.stream_mut(self.stream).read(count);
+            session.stream_mut(self.stream).consume(now, count);
             return;
         }
         self.unpacked.at += count;
         if self.unpacked.at == self.unpacked.bytes.len() {
             self.unpacked.bytes.clear();
             self.unpacked.at = 0;
-            session.consume(now, self.stream, self.unpacked.packed_length);
+            session.stream_mut(self.stream).consume(now, self.unpacked.packed_length);
         }
     }
 
@@ -448,11 +448,11 @@ impl Inflow {
     }
 
     fn pump_answers(&mut self, session: &mut Session) -> bool {
-        let count = session.write(self.stream, &self.answers);
+        let count = session.stream_mut(self.stream).write(&self.answers);
         self.answers.drain(..count);
         if self.answers.is_empty() && !self.finished && matches!(self.phase, Phase::Told(_)) {
             self.finished = true;
-            session.finish(self.stream);
+            session.stream_mut(self.stream).finish();
             return true;
         }
         count > 0

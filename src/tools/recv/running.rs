@@ -258,11 +258,11 @@ impl Running {
                     // Whoever asks for anything else, or only whether it would work, does not send.
                     if let (Work::Waiting, true) = (&self.work, app.as_deref() == Some(&service[..])) {
                         self.stream = id;
-                        session.accept_stream(id);
+                        session.stream_mut(id).accept();
                         self.work = Work::Greeting(Decoder::default());
                         self.achieved.began = Some(ctx.now);
                     } else {
-                        session.refuse_stream(id, CloseCode::Refused);
+                        session.stream_mut(id).refuse(CloseCode::Refused);
                     }
                 }
                 (SessionEvent::Closed { code }, _) => self.peer_closed = Some(code),
@@ -277,7 +277,7 @@ impl Running {
         if let Some(error) = session.failure() {
             return Err(error.into());
         }
-        let unread = !session.readable(self.stream).is_empty();
+        let unread = !session.stream(self.stream).readable().is_empty();
         if let (Some(number), false) = (self.peer_closed, unread) {
             self.handle_peer_closed(number)?;
         }
@@ -434,7 +434,7 @@ impl Running {
         }
         let End::Told(_) = self.end else { return false };
         let stream = self.stream;
-        let noted = ctx.node.session(self.key).is_none_or(|session| session.send_half(stream) == Half::Done);
+        let noted = ctx.node.session(self.key).is_none_or(|session| session.stream(stream).send_half() == Half::Done);
         if !noted && !peer_closed {
             return false;
         }

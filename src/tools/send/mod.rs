@@ -215,7 +215,7 @@ impl Send {
                 SessionEvent::Closed { code } => self.peer_closed = Some(CloseCode::from_wire(code)),
                 SessionEvent::StreamOpened { id, .. } => {
                     if let Some(session) = ctx.node.session(key) {
-                        session.refuse_stream(id, CloseCode::Refused);
+                        session.stream_mut(id).refuse(CloseCode::Refused);
                     }
                 }
                 SessionEvent::StreamAccepted { .. } => {}
@@ -231,7 +231,7 @@ impl Send {
         if let Some(error) = session.failure() {
             return Err(error.into());
         }
-        let unread = !session.readable(self.stream).is_empty();
+        let unread = !session.stream(self.stream).readable().is_empty();
         match &mut self.work {
             Work::Calling | Work::Over => Ok((false, None)),
             Work::Stream(outflow) => {

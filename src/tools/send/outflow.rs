@@ -224,7 +224,7 @@ impl Outflow {
             return Err(ToolError::Command(status));
         }
         let sent = self.pump_outward(now, session, registry)?;
-        if let Half::Broken(code) = session.send_half(self.stream) {
+        if let Half::Broken(code) = session.stream(self.stream).send_half() {
             return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
         }
         Ok(heard || sent)
@@ -239,7 +239,7 @@ impl Outflow {
                 break;
             }
             if self.ended {
-                session.finish(self.stream);
+                session.stream_mut(self.stream).finish();
                 self.finished = true;
                 return Ok(true);
             }
@@ -275,7 +275,7 @@ impl Outflow {
         if self.packed.is_empty() {
             return true;
         }
-        self.packed_at += session.write(self.stream, &self.packed[self.packed_at..]);
+        self.packed_at += session.stream_mut(self.stream).write(&self.packed[self.packed_at..]);
         let done = self.packed_at == self.packed.len();
         if done {
             self.packed.clear();
@@ -314,7 +314,7 @@ impl Outflow {
 
     fn step_raw(&mut self, session: &mut Session, most: usize) -> Result<Step, ToolError> {
         let Some(source) = &mut self.source else { return Ok(Step::End) };
-        let room = session.write_room(self.stream);
+        let room = session.stream_mut(self.stream).write_room();
         if room.is_empty() {
             return Ok(Step::Full);
         }
@@ -331,7 +331,7 @@ impl Outflow {
                     hasher.update(&room[HEADER_BYTES..HEADER_BYTES + count]);
                 }
                 room[..HEADER_BYTES].copy_from_slice(&data_header(count));
-                session.commit(self.stream, HEADER_BYTES + count);
+                session.stream_mut(self.stream).commit(HEADER_BYTES + count);
                 self.encoder.note_raw(count);
                 self.link.handle_content(count);
                 self.link.handle_sent(Instant::now(), HEADER_BYTES + count, &mut self.encoder);
@@ -413,7 +413,7 @@ impl Answers {
     fn hear(&mut self, now: Instant, session: &mut Session, stream: u32, ended: bool) -> Result<bool, ToolError> {
         let mut heard = Vec::new();
         loop {
-            let bytes = session.readable(stream);
+            let bytes = session.stream(stream).readable();
             if bytes.is_empty() {
                 break;
             }
@@ -424,18 +424,18 @@ impl Answers {
                     heard.push(answer);
                 }
             }
-            session.read(stream, count);
-            session.consume(now, stream, count);
+            session.stream_mut(stream).read(count);
+            session.stream_mut(stream).consume(now, count);
         }
         let any = !heard.is_empty();
         for answer in heard {
             self.handle(&answer, ended)?;
         }
         if self.ending.is_none() {
-            if let Half::Broken(code) = session.recv_half(stream) {
+            if let Half::Broken(code) = session.stream(stream).recv_half() {
                 return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
             }
-            if session.is_read_out(stream) {
+            if session.stream(stream).is_read_out() {
                 return Err(TransferError::Truncated.into());
             }
         }

@@ -31,7 +31,7 @@ impl Running {
         let (Work::Greeting(decoder), Some(session)) = (&mut self.work, ctx.node.session(self.key)) else {
             return Ok(false);
         };
-        let bytes = session.readable(self.stream);
+        let bytes = session.stream(self.stream).readable();
         let mut input = bytes;
         let found = match decoder.next(&mut input).map_err(TransferError::from)? {
             None => None,
@@ -39,7 +39,7 @@ impl Running {
             Some(_) => return Err(TransferError::from(Violation::Hello).into()),
         };
         let used = bytes.len() - input.len();
-        session.read(self.stream, used);
+        session.stream_mut(self.stream).read(used);
         let Some(hello) = found else { return Ok(true) };
         if hello.version != VERSION {
             return Ok(self.begin_refusing(Fault::Version));
@@ -94,10 +94,10 @@ impl Running {
 
     pub(super) fn refuse(&mut self, session: &mut Session) -> bool {
         let Work::Refusing(fault, answer) = &mut self.work else { return false };
-        let count = session.write(self.stream, answer);
+        let count = session.stream_mut(self.stream).write(answer);
         answer.drain(..count);
         if answer.is_empty() {
-            session.finish(self.stream);
+            session.stream_mut(self.stream).finish();
             self.end = End::Told(Err(TransferError::Refused(*fault).into()));
         }
         true

@@ -4,8 +4,8 @@
 //! application ─▶ tail (filling) ─▶ ready (whole records) ─▶ lane
 //! ```
 
-use super::frame::{STREAM_HEADER_BYTES, stream_header};
 use crate::lane::{Pool, Record};
+use crate::session::frame::{STREAM_HEADER_BYTES, stream_header};
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ const READY_MAX: usize = 4;
 /// What an interactive stream has under way at most: a keystroke, a query, a small answer.
 const BRIEF_BYTES: usize = 4096;
 
-pub struct SendHalf {
+pub(crate) struct SendHalf {
     id: u32,
     tail: Option<Record>,
     ready: VecDeque<Record>,
@@ -32,7 +32,7 @@ pub struct SendHalf {
 }
 
 impl SendHalf {
-    pub fn new(id: u32, limit: u64) -> SendHalf {
+    pub(crate) fn new(id: u32, limit: u64) -> SendHalf {
         SendHalf {
             id,
             tail: None,
@@ -50,7 +50,7 @@ impl SendHalf {
     }
 
     /// Room for the application's next bytes; empty is back-pressure.
-    pub fn room(&mut self, pool: &mut Pool) -> &mut [u8] {
+    pub(crate) fn room(&mut self, pool: &mut Pool) -> &mut [u8] {
         if self.is_ended() {
             return &mut [];
         }
@@ -63,30 +63,30 @@ impl SendHalf {
     }
 
     /// The application found no room, or no room was given for reasons outside of this stream.
-    pub fn note_wants_room(&mut self) {
+    pub(crate) fn note_wants_room(&mut self) {
         self.wants_room = true;
     }
 
     /// Whether somebody waits for room and there is some again; answering yes counts as telling.
-    pub fn take_room_news(&mut self) -> bool {
+    pub(crate) fn take_room_news(&mut self) -> bool {
         self.wants_room && self.ready.len() < READY_MAX && std::mem::take(&mut self.wants_room)
     }
 
     /// Gives the buffer of a room back that nothing was put into, so that an idle stream holds none.
-    pub fn release_room(&mut self, pool: &mut Pool) {
+    pub(crate) fn release_room(&mut self, pool: &mut Pool) {
         if let Some(tail) = self.tail.take_if(|tail| tail.length == STREAM_HEADER_BYTES) {
             pool.give(tail.buffer);
         }
     }
 
     /// Little waits to be sent: worth going ahead of streams that send in bulk.
-    pub fn is_brief(&self) -> bool {
+    pub(crate) fn is_brief(&self) -> bool {
         let tail = self.tail.as_ref().map_or(0, |tail| tail.length - STREAM_HEADER_BYTES);
         self.ready.is_empty() && tail <= BRIEF_BYTES
     }
 
     /// The application has put `count` bytes into the room.
-    pub fn commit(&mut self, count: usize) {
+    pub(crate) fn commit(&mut self, count: usize) {
         let Some(tail) = &mut self.tail else { return };
         tail.length = (tail.length + count).min(RECORD_PLAINTEXT_MAX);
         self.written += u64::try_from(count).unwrap_or(0);
@@ -96,12 +96,12 @@ impl SendHalf {
     }
 
     /// No more bytes follow.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.finished = true;
     }
 
     /// The next record a lane could carry: its data bytes, if there is one and the stream's credit allows it.
-    pub fn next_bytes(&self) -> Option<u64> {
+    pub(crate) fn next_bytes(&self) -> Option<u64> {
         if self.reset {
             return None;
         }
@@ -113,7 +113,7 @@ impl SendHalf {
     }
 
     /// Takes the next record, its header filled in. Only after [`SendHalf::next_bytes`] said there is one.
-    pub fn take(&mut self, pool: &mut Pool) -> Record {
+    pub(crate) fn take(&mut self, pool: &mut Pool) -> Record {
         let mut record = self
             .ready
             .pop_front()
@@ -128,12 +128,12 @@ impl SendHalf {
     }
 
     /// Whether a lane has taken anything of the stream.
-    pub fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.taken > 0 || self.fin_sent
     }
 
     /// The peer tells how far its application is and how far we may go. Absolute, so old news changes nothing.
-    pub fn handle_consumed(&mut self, consumed: u64, limit: u64) -> Result<(), &'static str> {
+    pub(crate) fn handle_consumed(&mut self, consumed: u64, limit: u64) -> Result<(), &'static str> {
         if consumed > self.taken {
             return Err("consumed what was never sent");
         }
@@ -143,12 +143,12 @@ impl SendHalf {
     }
 
     /// The peer wants no more.
-    pub fn handle_stop(&mut self, code: u16) {
+    pub(crate) fn handle_stop(&mut self, code: u16) {
         self.stopped.get_or_insert(code);
     }
 
     /// Gives the stream up: what waits is dropped. Yields the final offset, once.
-    pub fn reset(&mut self, pool: &mut Pool) -> Option<u64> {
+    pub(crate) fn reset(&mut self, pool: &mut Pool) -> Option<u64> {
         if self.reset || self.is_consumed() {
             return None;
         }
@@ -164,26 +164,26 @@ impl SendHalf {
     }
 
     /// Finished, and the peer's application has put all of it where it belongs.
-    pub fn is_consumed(&self) -> bool {
+    pub(crate) fn is_consumed(&self) -> bool {
         self.fin_sent && self.consumed == self.taken
     }
 
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.reset || self.is_consumed()
     }
 
     /// The code with which the peer stopped the stream.
-    pub fn stop_code(&self) -> Option<u16> {
+    pub(crate) fn stop_code(&self) -> Option<u16> {
         self.stopped
     }
 
     /// Bytes the peer's application has put where they belong.
-    pub fn consumed(&self) -> u64 {
+    pub(crate) fn consumed(&self) -> u64 {
         self.consumed
     }
 
     /// Bytes the application wrote.
-    pub fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.written
     }
 }

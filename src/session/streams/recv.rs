@@ -7,17 +7,65 @@
 //!        └ put where it belongs by the application
 //! ```
 
-use super::window::Window;
-use super::{STREAM_WINDOW_MAX, STREAM_WINDOW_START};
-use crate::lane::{BUFFER_BYTES, COPY_BELOW, Piece, Pool};
+use crate::lane::{BUFFER_BYTES, COPY_BELOW, Pool};
+use crate::session::credit::{STREAM_WINDOW_MAX, STREAM_WINDOW_START};
+use crate::session::frame::Frame;
+use crate::session::window::Window;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// What the peer must never do, by name.
-pub type Violation = &'static str;
+pub(crate) type Violation = &'static str;
 
-pub struct RecvHalf {
+/// A piece of the stream: where it lies in the record, and where in the stream.
+pub(crate) struct Place {
+    pub(crate) at: Range<usize>,
+    pub(crate) offset: u64,
+    pub(crate) fin: bool,
+}
+
+/// How far the application is, and how far the sender may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) consumed: u64,
+    pub(crate) limit: u64,
+}
+
+impl Progress {
+    /// What tells the sender.
+    pub(crate) fn frame(self, id: u32) -> Frame {
+        Frame::Consumed { id, consumed: self.consumed, limit: self.limit }
+    }
+}
+
+/// What a stream that was given up settles against the session's credit, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// That never came, but count as sent.
+    pub(crate) fresh: u64,
+    /// That nobody will consume.
+    pub(crate) lost: u64,
+}
+
+/// Part of a buffer.
+struct Piece {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    fn len(&self) -> usize {
+        self.end - self.start
+    }
+}
+
+pub(crate) struct RecvHalf {
     queue: VecDeque<Piece>,
     early: BTreeMap<u64, Piece>,
     next: u64,
@@ -29,11 +77,12 @@ pub struct RecvHalf {
     window: Window,
     limit: u64,
     told: u64,
-    pub tell: bool,
+    /// The sender should hear of it at once.
+    tell: bool,
 }
 
 impl RecvHalf {
-    pub fn new(now: Instant) -> RecvHalf {
+    pub(crate) fn new(now: Instant) -> RecvHalf {
         RecvHalf {
             queue: VecDeque::new(),
             early: BTreeMap::new(),
@@ -51,14 +100,8 @@ impl RecvHalf {
     }
 
     /// Takes a piece. Yields how many bytes it moved the highest offset, which is what session credit counts.
-    pub fn receive(
-        &mut self,
-        pool: &mut Pool,
-        record: &mut Vec<u8>,
-        at: Range<usize>,
-        place: (u64, bool),
-    ) -> Result<u64, Violation> {
-        let (offset, fin) = place;
+    pub(crate) fn receive(&mut self, pool: &mut Pool, record: &mut Vec<u8>, place: Place) -> Result<u64, Violation> {
+        let Place { at, offset, fin } = place;
         let end = offset + u64::try_from(at.len()).unwrap_or(u64::MAX);
         if end > self.limit {
             return Err("sent beyond its credit");
@@ -128,7 +171,7 @@ impl RecvHalf {
     }
 
     /// Pieces that came early: each costs its place in the table beside its bytes.
-    pub fn early_pieces(&self) -> usize {
+    pub(crate) fn early_pieces(&self) -> usize {
         self.early.len()
     }
 
@@ -147,9 +190,8 @@ impl RecvHalf {
         }
     }
 
-    /// The other side gave the stream up. Yields how many bytes settle against session credit: fresh ones, and those that
-    /// nobody will consume.
-    pub fn handle_reset(&mut self, pool: &mut Pool, code: u16, final_offset: u64) -> Result<(u64, u64), Violation> {
+    /// The other side gave the stream up.
+    pub(crate) fn handle_reset(&mut self, pool: &mut Pool, code: u16, final_offset: u64) -> Result<Cut, Violation> {
         if final_offset < self.highest || self.end.is_some_and(|end| end != final_offset) {
             return Err("moved the end of a stream");
         }
@@ -157,10 +199,9 @@ impl RecvHalf {
             return Err("sent beyond its credit");
         }
         if self.reset.is_some() || self.is_drained() {
-            return Ok((0, 0));
+            return Ok(Cut { fresh: 0, lost: 0 });
         }
-        let fresh = final_offset - self.highest;
-        let lost = final_offset - self.consumed;
+        let cut = Cut { fresh: final_offset - self.highest, lost: final_offset - self.consumed };
         self.highest = final_offset;
         self.consumed = final_offset;
         self.read = final_offset;
@@ -171,16 +212,16 @@ impl RecvHalf {
         for piece in self.queue.drain(..) {
             pool.give(piece.buffer);
         }
-        Ok((fresh, lost))
+        Ok(cut)
     }
 
     /// Bytes for the application, without taking them. Empty: nothing now.
-    pub fn readable(&self) -> &[u8] {
+    pub(crate) fn readable(&self) -> &[u8] {
         self.queue.front().map_or(&[], Piece::bytes)
     }
 
     /// The application took `count` bytes of what [`RecvHalf::readable`] showed.
-    pub fn read(&mut self, pool: &mut Pool, count: usize) {
+    pub(crate) fn read(&mut self, pool: &mut Pool, count: usize) {
         let Some(front) = self.queue.front_mut() else { return };
         let count = count.min(front.len());
         front.start += count;
@@ -193,18 +234,18 @@ impl RecvHalf {
     }
 
     #[cfg(test)]
-    pub fn window_size(&self) -> u64 {
+    pub(crate) fn window_size(&self) -> u64 {
         self.window.size()
     }
 
     /// The window grows no further than to this.
-    pub fn cap_window(&mut self, max: u64) {
+    pub(crate) fn cap_window(&mut self, max: u64) {
         self.window.cap(max);
     }
 
     /// The application has put `count` more bytes where they belong. `may` is asked whether the window may become so large.
     /// Yields the count that really is new.
-    pub fn consume(
+    pub(crate) fn consume(
         &mut self,
         now: Instant,
         round_trip: Option<Duration>,
@@ -220,46 +261,56 @@ impl RecvHalf {
         count
     }
 
-    /// What to tell the sender now: consumed and limit. Counts as told.
-    pub fn report(&mut self) -> (u64, u64) {
+    /// The sender should hear of progress at once.
+    pub(crate) fn hurry(&mut self) {
+        self.tell = true;
+    }
+
+    /// Whether it should.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.tell
+    }
+
+    /// What to tell the sender now. Counts as told.
+    pub(crate) fn report(&mut self) -> Progress {
         self.tell = false;
         self.told = self.consumed;
         self.limit = self.limit.max(self.consumed + self.window.size());
-        (self.consumed, self.limit)
+        Progress { consumed: self.consumed, limit: self.limit }
     }
 
     /// Whether the sender has not heard of the latest progress.
-    pub fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         self.consumed != self.told || self.tell
     }
 
     /// The peer finished and the application has consumed all of it.
-    pub fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         self.end == Some(self.consumed) && self.reset.is_none()
     }
 
     /// Nothing more comes of it: drained, or given up by the peer.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.is_drained() || self.reset.is_some()
     }
 
     /// The peer finished and the application has read all of it.
-    pub fn is_read_out(&self) -> bool {
+    pub(crate) fn is_read_out(&self) -> bool {
         self.end == Some(self.read) && self.reset.is_none()
     }
 
     /// The code with which the other side gave the stream up.
-    pub fn reset_code(&self) -> Option<u16> {
+    pub(crate) fn reset_code(&self) -> Option<u16> {
         self.reset
     }
 
     /// A planted defect: the place of a piece is where the last one ended, unless it is wholly known.
-    pub fn planted_offset(&self, offset: u64, copies_too: bool) -> u64 {
+    pub(crate) fn planted_offset(&self, offset: u64, copies_too: bool) -> u64 {
         if copies_too || offset > self.next { self.next } else { offset }
     }
 
     /// A planted defect: `count` more bytes are told as consumed.
-    pub fn plant_consumed(&mut self, count: usize) {
+    pub(crate) fn plant_consumed(&mut self, count: usize) {
         self.read += u64::try_from(count).unwrap_or(0);
         self.consumed = self.read;
         self.tell = true;
@@ -274,7 +325,7 @@ mod tests {
     fn give(half: &mut RecvHalf, pool: &mut Pool, data: &[u8], offset: usize, fin: bool) -> Result<u64, Violation> {
         let mut record = vec![0; BUFFER_BYTES];
         record[5..5 + data.len()].copy_from_slice(data);
-        half.receive(pool, &mut record, 5..5 + data.len(), (offset as u64, fin))
+        half.receive(pool, &mut record, Place { at: 5..5 + data.len(), offset: offset as u64, fin })
     }
 
     fn take_all(half: &mut RecvHalf, pool: &mut Pool) -> Vec<u8> {
@@ -323,8 +374,8 @@ mod tests {
         give(&mut half, &mut pool, b"abcdef", 0, false).unwrap();
         half.read(&mut pool, 2);
         half.consume(Instant::now(), None, 2, |_| true);
-        assert_eq!(half.handle_reset(&mut pool, 8, 10), Ok((4, 8)));
-        assert_eq!(half.handle_reset(&mut pool, 8, 10), Ok((0, 0)));
+        assert_eq!(half.handle_reset(&mut pool, 8, 10), Ok(Cut { fresh: 4, lost: 8 }));
+        assert_eq!(half.handle_reset(&mut pool, 8, 10), Ok(Cut { fresh: 0, lost: 0 }));
         assert!(half.readable().is_empty());
         assert!(!half.is_drained(), "a reset never looks like an end");
     }
