@@ -48,10 +48,16 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("net", &[]),
     ("store", &["names", "identity"]),
     ("transfer", &["run", "session", "wire", "store", "names", "identity"]),
-    ("run", &["tools", "transfer", "ports", "node", "session", "wire", "names", "identity", "net", "store"]),
+    ("run", &["transfer", "node", "session", "wire", "names", "identity", "net", "store"]),
     ("tools", &["run", "transfer", "ports", "node", "session", "wire", "names", "identity", "net", "store"]),
     ("server", &["relay", "wire", "link", "names", "identity", "net"]),
-    ("cli", &["tools", "server", "run", "transfer", "ports", "names", "identity", "store"]),
+    (
+        "cli",
+        &[
+            "tools", "server", "run", "transfer", "ports", "node", "session", "wire", "names", "identity", "net",
+            "store",
+        ],
+    ),
     ("bin", &["cli"]),
 ];
 
@@ -63,7 +69,7 @@ const FIELDS_MAX: usize = 12;
 const MANY_FIELDS: [(&str, &str); 3] =
     [("Node", "to be cut by owner"), ("Lane", "to be cut by owner"), ("Session", "to be cut by owner")];
 /// Folders in which files use each other in circles still.
-const CIRCLES: [&str; 6] = ["cli", "node", "run", "store", "tools", "transfer"];
+const CIRCLES: [&str; 4] = ["node", "store", "tools", "transfer"];
 /// Longest file, lines, tests included.
 const FILE_LINES_MAX: usize = 500;
 /// Longest function, lines from `fn` to its closing brace.

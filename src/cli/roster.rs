@@ -10,8 +10,8 @@ use super::exit::Exit;
 use super::report::Fault;
 use crate::identity::PeerId;
 use crate::names::{Conflict, Peers};
+use crate::node::Callers;
 use crate::run::callers::{Reload, Reread};
-use crate::run::event_loop::Callers;
 
 /// See the module's text.
 #[derive(Clone)]

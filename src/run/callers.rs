@@ -1,7 +1,8 @@
 //! Who may call a running tool, read again when it is told to (SIGHUP).
 
-use super::event_loop::{Callers, Context, Notice};
-use crate::node::Key;
+use super::news::News;
+use super::tool::{Context, Tool};
+use crate::node::{Callers, Key};
 
 /// Reads again who may call, as often as it is told to.
 pub struct Reload {
@@ -40,15 +41,15 @@ pub struct Taken {
 
 /// Takes the new list, which the node then goes by, and says what is wrong with it, once until it changes. None if all stays
 /// as it was.
-pub fn reread(ctx: &mut Context<'_>, reload: &mut Reload) -> Option<Taken> {
+pub fn reread<T: Tool>(ctx: &mut Context<'_, T>, reload: &mut Reload) -> Option<Taken> {
     let Some(again) = (reload.read)() else {
-        (ctx.notices)(Notice::NotReloaded);
+        (ctx.news)(News::NotReloaded.into());
         return None;
     };
     let news = again.unknown.iter().filter(|name| !reload.unknown.contains(name));
-    news.for_each(|name| (ctx.notices)(Notice::Unlisted(name)));
+    news.for_each(|name| (ctx.news)(News::Unlisted(name).into()));
     if again.is_nobody && !reload.is_nobody {
-        (ctx.notices)(Notice::NobodyMayCall);
+        (ctx.news)(News::NobodyMayCall.into());
     }
     (reload.unknown, reload.is_nobody) = (again.unknown, again.is_nobody);
     let outcasts = ctx.node.set_callers(ctx.now, again.callers.clone());

@@ -7,33 +7,23 @@
 //!
 //! A turn does what can be done without waiting, then waits for the first of: an event, a timeout of the node or the tool.
 
-use super::farewell::Ending;
+use super::news::News;
 use super::pauses::Pauses;
 use super::reminder::Reminder;
+use super::tool::{Context, Listener, RunError, Tool};
 use crate::names::RelayAddress;
 use crate::net::dial::{Dialer, Dialled};
 use crate::net::reaper::adopt_orphans;
-use crate::net::signals::{Came, HUP, INT, Request, Signals, TERM, USR1};
+use crate::net::signals::{HUP, INT, Request, Signals, TERM, USR1, XCPU};
 use crate::net::wait::Waiter;
-use crate::node::{Event, Node};
-use crate::transfer::TransferError;
+use crate::node::{Config, Down, Event, Node};
 use crate::wire::limits::{CONTROL_BODY_MAX, DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use mio::net::TcpStream;
-use mio::{Events, Poll, Registry, Token, Waker};
-use std::fmt;
+use mio::{Events, Poll, Token, Waker};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-
-/// What a tool is configured with and may hear of, so that nobody above needs the machines themselves.
-pub use super::news::{Item, Joined, Notice, Transfer};
-pub use crate::net::passed::{Passed, PassedSocket, take_passed};
-pub use crate::net::signals::{XCPU, outlive_file_limit};
-pub use crate::net::tcp::Place;
-pub use crate::node::{Aim, Callers, Config, Down, Failure, Kind, Sharing, Step, Wait};
-pub use crate::session::{LANE_LIFE, Times};
-pub use crate::wire::CloseCode;
 
 const WAKER: Token = Token(0);
 const CARRIER: Token = Token(1);
@@ -47,109 +37,6 @@ const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER
 const BUSY_TURNS: usize = 16;
 /// At the end the relay is given so long to read our last words.
 const PARTING_TIME: Duration = Duration::from_millis(300);
-
-/// Why a tool ended without success.
-#[derive(Debug)]
-pub enum ToolError {
-    /// The node could not do it.
-    Node(Failure),
-    /// The session ended before its work: no path came back in time.
-    Expired,
-    /// The sender's process was gone and its peer began anew, after a part had gone to standard output.
-    BegunAnew,
-    /// The receiver's process ended in the middle, and no other took its place in time.
-    NotBack,
-    /// The peer may no more call us.
-    CastOut,
-    /// The peer broke the protocol.
-    Protocol(&'static str),
-    /// The peer ended the session with this code.
-    PeerClosed(CloseCode),
-    /// The program that a session was joined to failed, here, with this status.
-    Command(i32),
-    /// The program at the far side failed, with this status where it is known.
-    FarCommand(Option<i32>),
-    /// The transfer ended before its end.
-    Transfer(TransferError),
-    /// The transfer came to its end, but not every item is there.
-    Items(Ending),
-    /// There was no item to transfer.
-    NothingToDo,
-    /// The part of this program that deals with files came to a bad end.
-    Broken,
-    /// The command that was to be run could not be.
-    CannotRun(io::Error),
-    /// The command that was run ended with this status.
-    Exited(u8),
-    /// The command that was run was ended by this signal.
-    Killed(i32),
-    /// Standard output was closed by its reader.
-    OutputGone,
-    /// Reading or writing here failed.
-    Io(&'static str, io::Error),
-    /// A signal ended it.
-    Signal(i32),
-}
-
-impl fmt::Display for ToolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
-
-impl std::error::Error for ToolError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            ToolError::Io(_, error) | ToolError::CannotRun(error) => Some(error),
-            ToolError::Transfer(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<TransferError> for ToolError {
-    fn from(error: TransferError) -> ToolError {
-        ToolError::Transfer(error)
-    }
-}
-
-/// What a tool does with sessions.
-pub trait Tool {
-    /// The loop begins: ask the node for what the tool needs.
-    fn start(&mut self, ctx: &mut Context<'_>);
-    /// Something happened to the node.
-    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event);
-    /// One of the tool's own ends has news.
-    fn handle_ready(&mut self, ctx: &mut Context<'_>, event: &mio::event::Event);
-    /// Moves what can be moved without waiting. True if anything was.
-    fn pump(&mut self, ctx: &mut Context<'_>) -> bool;
-    /// A signal came. Of those that end only the first is told; the second ends at once.
-    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request);
-    /// Whether a signal is for a command that the tool runs, and that has it by now. Then it is nothing to us.
-    fn hand_over(&mut self, _: &Came) -> bool {
-        false
-    }
-    /// The end, once it has come.
-    fn outcome(&mut self) -> Option<Result<(), ToolError>>;
-    /// When to pump without an event.
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-}
-
-/// What a tool may use while it acts.
-pub struct Context<'a> {
-    /// Now.
-    pub now: Instant,
-    /// The node.
-    pub node: &'a mut Node,
-    /// Where to register ends, with tokens from [`FIRST_TOKEN`] on.
-    pub registry: &'a Registry,
-    /// Wakes the loop from another thread.
-    pub waker: &'a Arc<Waker>,
-    /// Where news for people goes.
-    pub notices: &'a mut dyn FnMut(Notice<'_>),
-}
 
 enum Line {
     Down,
@@ -216,13 +103,13 @@ impl Client {
     }
 
     /// Drives `tool` to its end.
-    pub fn run(&mut self, tool: &mut dyn Tool, notices: &mut dyn FnMut(Notice<'_>)) -> Result<(), ToolError> {
+    pub fn run<T: Tool>(&mut self, tool: &mut T, news: &mut Listener<'_, T>) -> Result<(), T::Error> {
         let mut events = Events::with_capacity(256);
-        tool.start(&mut self.context(Instant::now(), notices));
+        tool.start(&mut self.context(Instant::now(), news));
         loop {
             let mut busy = true;
             for _ in 0..BUSY_TURNS {
-                busy = self.turn(tool, notices);
+                busy = self.turn(tool, news);
                 if let Some(outcome) = tool.outcome() {
                     self.part();
                     return outcome;
@@ -240,12 +127,12 @@ impl Client {
             self.pauses.expect(wait);
             match self.waiter.wait(&mut self.poll, &mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Err(ToolError::Io("waiting for events", error));
+                    return Err(RunError::Io("waiting for events", error).into());
                 }
                 _ => {}
             }
             for event in &events {
-                self.handle_ready(tool, notices, event)?;
+                self.handle_ready(tool, news, event)?;
             }
         }
     }
@@ -289,7 +176,7 @@ impl Client {
         *writable && stream.shutdown(Shutdown::Write).is_ok()
     }
 
-    fn next_timeout(&self, tool: &dyn Tool) -> Option<Instant> {
+    fn next_timeout<T: Tool>(&self, tool: &T) -> Option<Instant> {
         let dialer = match &self.line {
             Line::Dialling(dialer) => dialer.next_timeout(),
             _ => None,
@@ -298,12 +185,12 @@ impl Client {
         [self.node.next_timeout(), tool.next_timeout(), dialer, reminder].into_iter().flatten().min()
     }
 
-    fn handle_ready(
+    fn handle_ready<T: Tool>(
         &mut self,
-        tool: &mut dyn Tool,
-        notices: &mut dyn FnMut(Notice<'_>),
+        tool: &mut T,
+        news: &mut Listener<'_, T>,
         event: &mio::event::Event,
-    ) -> Result<(), ToolError> {
+    ) -> Result<(), T::Error> {
         match event.token() {
             WAKER => {}
             CARRIER => {
@@ -320,28 +207,28 @@ impl Client {
                     }
                     match came.request {
                         Request::End(signal) if std::mem::replace(&mut self.interrupted, true) => {
-                            return Err(ToolError::Signal(signal));
+                            return Err(RunError::Signal(signal).into());
                         }
                         request => {
                             if let Request::End(_) = request {
-                                notices(Notice::Stopping);
+                                news(News::Stopping.into());
                             }
-                            tool.handle_signal(&mut self.context(Instant::now(), notices), request);
+                            tool.handle_signal(&mut self.context(Instant::now(), news), request);
                         }
                     }
                 }
             }
-            _ => tool.handle_ready(&mut self.context(Instant::now(), notices), event),
+            _ => tool.handle_ready(&mut self.context(Instant::now(), news), event),
         }
         Ok(())
     }
 
-    fn context<'a>(&'a mut self, now: Instant, notices: &'a mut dyn FnMut(Notice<'_>)) -> Context<'a> {
-        Context { now, node: &mut self.node, registry: self.poll.registry(), waker: &self.waker, notices }
+    fn context<'a, T: Tool>(&'a mut self, now: Instant, news: &'a mut Listener<'_, T>) -> Context<'a, T> {
+        Context { now, node: &mut self.node, registry: self.poll.registry(), waker: &self.waker, news }
     }
 
     /// Everything that can be done without waiting, once. True if something moved.
-    fn turn(&mut self, tool: &mut dyn Tool, notices: &mut dyn FnMut(Notice<'_>)) -> bool {
+    fn turn<T: Tool>(&mut self, tool: &mut T, news: &mut Listener<'_, T>) -> bool {
         let (now, calendar) = (Instant::now(), SystemTime::now());
         if self.pauses.notice(now, calendar) {
             self.node.handle_pause(now);
@@ -351,53 +238,53 @@ impl Client {
             self.node.handle_timeout(now);
         }
         if !self.node.has_met() && self.reminder.take(now) {
-            notices(Notice::StillWaiting);
+            news(News::StillWaiting.into());
         }
-        self.drive_line(now, notices);
+        self.drive_line(now, &mut |said| news(said.into()));
         let mut moved = self.receive(now);
         while let Some(event) = self.node.poll_event() {
-            self.tell(&event, notices);
-            tool.handle_event(&mut self.context(now, notices), &event);
+            self.tell(&event, &mut |said| news(said.into()));
+            tool.handle_event(&mut self.context(now, news), &event);
             moved = true;
         }
-        moved |= tool.pump(&mut self.context(now, notices));
+        moved |= tool.pump(&mut self.context(now, news));
         moved |= self.send(now);
         moved
     }
 
-    fn tell(&mut self, event: &Event, notices: &mut dyn FnMut(Notice<'_>)) {
+    fn tell(&mut self, event: &Event, news: &mut dyn FnMut(News<'_>)) {
         match event {
-            Event::RelayUp { relay } => notices(Notice::RelayUp(&self.relays[*relay])),
+            Event::RelayUp { relay } => news(News::RelayUp(&self.relays[*relay])),
             Event::RelayDown { relay, why } => {
-                notices(Notice::RelayDown(&self.relays[*relay], *why, self.last_error.as_ref()));
+                news(News::RelayDown(&self.relays[*relay], *why, self.last_error.as_ref()));
                 self.last_error = None;
             }
-            Event::Up { peer, app, .. } => notices(Notice::Up(*peer, app.as_str())),
-            Event::TurnedAway { peer, app } => notices(Notice::TurnedAway(*peer, app.as_str())),
-            Event::Shared { app, how } => notices(Notice::Shared(app.as_str(), *how, &self.relays[self.relay])),
-            Event::Listening { app } => notices(Notice::Attached(app.as_str())),
+            Event::Up { peer, app, .. } => news(News::Up(*peer, app.as_str())),
+            Event::TurnedAway { peer, app } => news(News::TurnedAway(*peer, app.as_str())),
+            Event::Shared { app, how } => news(News::Shared(app.as_str(), *how, &self.relays[self.relay])),
+            Event::Listening { app } => news(News::Attached(app.as_str())),
             Event::Waiting { key } => {
                 if let Some((peer, app)) = self.node.called(*key) {
-                    notices(Notice::Waiting(peer, app.as_str()));
+                    news(News::Waiting(peer, app.as_str()));
                 }
             }
             Event::NotServed { key } => {
                 if let Some((peer, app)) = self.node.called(*key) {
-                    notices(Notice::NotServed(peer, app.as_str()));
+                    news(News::NotServed(peer, app.as_str()));
                 }
             }
             Event::Lost { key } | Event::Resumed { key } => {
                 if let Some(peer) = self.node.peer(*key) {
                     let lost = matches!(event, Event::Lost { .. });
-                    notices(if lost { Notice::Lost(peer) } else { Notice::Resumed(peer) });
+                    news(if lost { News::Lost(peer) } else { News::Resumed(peer) });
                 }
             }
-            Event::Circuit { number, step } => notices(Notice::Circuit(*number, step)),
+            Event::Circuit { number, step } => news(News::Circuit(*number, step)),
             Event::Failed { .. } | Event::Fatal { .. } => {}
         }
     }
 
-    fn drive_line(&mut self, now: Instant, notices: &mut dyn FnMut(Notice<'_>)) {
+    fn drive_line(&mut self, now: Instant, news: &mut dyn FnMut(News<'_>)) {
         if !self.node.wants_carrier() {
             self.line = Line::Down;
             self.filled = 0;
@@ -406,23 +293,23 @@ impl Client {
             self.relay = relay;
             self.filled = 0;
             let address = &self.relays[relay];
-            notices(Notice::Dialling(address));
+            news(News::Dialling(address));
             let to = (address.host.as_str(), address.port);
             let dialled = Dialer::start(now, self.poll.registry(), CARRIER, to, &self.waker);
-            self.take_dialled(now, dialled, notices);
+            self.take_dialled(now, dialled, news);
         } else if let Line::Dialling(_) = self.line {
             let Line::Dialling(dialer) = std::mem::replace(&mut self.line, Line::Down) else { return };
             let dialled = dialer.advance(now, self.poll.registry());
-            self.take_dialled(now, dialled, notices);
+            self.take_dialled(now, dialled, news);
         }
     }
 
-    fn take_dialled(&mut self, now: Instant, dialled: Dialled, notices: &mut dyn FnMut(Notice<'_>)) {
+    fn take_dialled(&mut self, now: Instant, dialled: Dialled, news: &mut dyn FnMut(News<'_>)) {
         match dialled {
             Dialled::Later(dialer) => self.line = Line::Dialling(dialer),
             Dialled::Connected(stream) => {
                 if let (Ok(here), Ok(there)) = (stream.local_addr(), stream.peer_addr()) {
-                    notices(Notice::Connected(here, there));
+                    news(News::Connected(here, there));
                 }
                 self.line = Line::Up { stream, readable: true, writable: true, ended: false };
                 self.node.handle_connected(now);

@@ -1,13 +1,13 @@
 //! One stream of a session joined to one source and one sink, each direction ending on its own.
 
-use super::event_loop::{Context, Joined, ToolError};
+use super::tool::{Context, RunError, Tool};
 use crate::net::stdio::{Sink, Source};
 use crate::net::{Read, Written};
 use crate::node::Key;
 use crate::session::{Half, Session};
 use crate::wire::CloseCode;
 use mio::Registry;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bytes moved each way before others get their turn.
 const TURN_BYTES: usize = 1024 * 1024;
@@ -21,6 +21,21 @@ pub enum Way {
     Done,
     /// It ended early, by this code.
     Cut(CloseCode),
+}
+
+/// How something that was joined to a peer ended.
+#[derive(Debug)]
+pub struct Joined<'a, E> {
+    /// Bytes to the peer.
+    pub sent: u64,
+    /// Bytes of the peer.
+    pub received: u64,
+    /// How long it lasted.
+    pub took: Duration,
+    /// Why it did not end in order, where that has a reason of its own.
+    pub error: Option<&'a E>,
+    /// It was reset.
+    pub is_reset: bool,
 }
 
 fn wide(count: usize) -> u64 {
@@ -79,7 +94,7 @@ impl Joint {
     }
 
     /// How it ended: in order, or by this error.
-    pub fn end<'a>(&self, error: Option<&'a ToolError>) -> Joined<'a> {
+    pub fn end<'a, E>(&self, error: Option<&'a E>) -> Joined<'a, E> {
         let (sent, received) = self.moved;
         Joined { sent, received, took: self.since.elapsed(), is_reset: error.is_some(), error }
     }
@@ -105,7 +120,7 @@ impl Joint {
     }
 
     /// Moves what can be moved. True if anything was.
-    pub fn pump(&mut self, ctx: &mut Context<'_>) -> Result<bool, ToolError> {
+    pub fn pump<T: Tool>(&mut self, ctx: &mut Context<'_, T>) -> Result<bool, RunError> {
         let (now, registry) = (ctx.now, ctx.registry);
         let Some(session) = ctx.node.session(self.key) else { return Ok(false) };
         let inward = self.pump_inward(now, session, registry)?;
@@ -113,7 +128,7 @@ impl Joint {
         Ok(inward || outward)
     }
 
-    fn pump_outward(&mut self, session: &mut Session, registry: &Registry) -> Result<bool, ToolError> {
+    fn pump_outward(&mut self, session: &mut Session, registry: &Registry) -> Result<bool, RunError> {
         if self.outward != Way::Open {
             return Ok(false);
         }
@@ -123,7 +138,7 @@ impl Joint {
             if room.is_empty() || moved >= TURN_BYTES {
                 break;
             }
-            match source.try_read(room).map_err(|error| ToolError::Io("reading input", error))? {
+            match source.try_read(room).map_err(|error| RunError::Io("reading input", error))? {
                 Read::Bytes(count) => {
                     session.stream_mut(self.stream).commit(count);
                     self.moved.0 += wide(count);
@@ -148,7 +163,7 @@ impl Joint {
         Ok(true)
     }
 
-    fn pump_inward(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, ToolError> {
+    fn pump_inward(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, RunError> {
         if self.inward != Way::Open {
             return Ok(false);
         }
@@ -158,7 +173,7 @@ impl Joint {
             if (bytes.is_empty() && !sink.is_gone()) || moved >= TURN_BYTES {
                 break;
             }
-            match sink.try_write(bytes).map_err(|error| ToolError::Io("writing output", error))? {
+            match sink.try_write(bytes).map_err(|error| RunError::Io("writing output", error))? {
                 Written::Bytes(count) => {
                     session.stream_mut(self.stream).read(count);
                     session.stream_mut(self.stream).consume(now, count);
@@ -189,7 +204,7 @@ impl Joint {
     }
 
     /// Wants no more of the peer's bytes.
-    pub fn end_inward(&mut self, session: &mut Session, registry: &Registry, code: CloseCode) -> Result<(), ToolError> {
+    pub fn end_inward(&mut self, session: &mut Session, registry: &Registry, code: CloseCode) -> Result<(), RunError> {
         if self.inward == Way::Open {
             session.stream_mut(self.stream).stop(code);
             self.inward = Way::Cut(code);
@@ -198,11 +213,11 @@ impl Joint {
         Ok(())
     }
 
-    fn close_sink(&mut self, registry: &Registry) -> Result<(), ToolError> {
+    fn close_sink(&mut self, registry: &Registry) -> Result<(), RunError> {
         match self.sink.take() {
             Some(sink) => {
                 let settled = sink.settle();
-                settled.and(sink.close(registry)).map_err(|error| ToolError::Io("closing output", error))
+                settled.and(sink.close(registry)).map_err(|error| RunError::Io("closing output", error))
             }
             None => Ok(()),
         }

@@ -5,6 +5,9 @@ pub mod engine;
 pub mod event_loop;
 pub mod farewell;
 pub mod joint;
-mod news;
+pub mod news;
 mod pauses;
 mod reminder;
+pub mod tool;
+
+pub use news::News;

@@ -1,6 +1,9 @@
 //! `vp-attach`: a session joined to standard input and output, or to a program.
 
+mod news;
 mod running;
+
+pub use news::{Error, News};
 
 use crate::identity::PeerId;
 use crate::names::AppName;
@@ -8,10 +11,12 @@ use crate::net::child::{Child, spawn};
 use crate::net::signals::Request;
 use crate::net::stdio::{Sink, Source};
 use crate::node::{Event, Key};
+use crate::run;
 use crate::run::callers::{Reload, reread};
-use crate::run::event_loop::{Context, FIRST_TOKEN, Notice, Tool, ToolError};
+use crate::run::event_loop::FIRST_TOKEN;
 use crate::run::farewell::{FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, OUTCAST_TIME, held_until, status_number};
 use crate::run::joint::{Joint, Way};
+use crate::run::tool::{Context, RunError, Tool};
 use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
 use mio::Token;
@@ -76,7 +81,7 @@ pub struct Attach {
     closing: Vec<(Key, Instant)>,
     orphans: BTreeMap<usize, Child>,
     next_slot: usize,
-    result: Result<(), ToolError>,
+    result: Result<(), Error>,
     finished: bool,
     stopping: Option<i32>,
 }
@@ -101,14 +106,14 @@ impl Attach {
         matches!(self.options.end, End::Listen { keep: true, .. })
     }
 
-    fn finish(&mut self, result: Result<(), ToolError>) {
+    fn finish(&mut self, result: Result<(), Error>) {
         if !self.finished {
             self.finished = true;
             self.result = result;
         }
     }
 
-    fn begin(&mut self, ctx: &mut Context<'_>, key: Key, stream: u32) -> Result<(), ToolError> {
+    fn begin(&mut self, ctx: &mut Context<'_, Attach>, key: Key, stream: u32) -> Result<(), Error> {
         let peer = ctx.node.peer(key);
         let (mut source, mut sink, child) = self.ends(ctx, key)?;
         match self.options.directions {
@@ -119,7 +124,7 @@ impl Attach {
         let slot = self.next_slot;
         self.next_slot += 1;
         let base = FIRST_TOKEN + slot * TOKENS;
-        let io = |error| ToolError::Io("watching a descriptor", error);
+        let io = |error| Error::Run(RunError::Io("watching a descriptor", error));
         if let Some(source) = &mut source {
             source.register(ctx.registry, Token(base)).map_err(io)?;
         }
@@ -139,19 +144,20 @@ impl Attach {
         Ok(())
     }
 
-    fn ends(&self, ctx: &Context<'_>, key: Key) -> Result<Ends, ToolError> {
+    fn ends(&self, ctx: &Context<'_, Attach>, key: Key) -> Result<Ends, Error> {
         let Some(command) = &self.options.exec else {
-            let source = Source::stdin().map_err(|error| ToolError::Io("opening standard input", error))?;
-            let sink = Sink::stdout().map_err(|error| ToolError::Io("opening standard output", error))?;
+            let source = Source::stdin().map_err(|error| Error::Run(RunError::Io("opening standard input", error)))?;
+            let sink = Sink::stdout().map_err(|error| Error::Run(RunError::Io("opening standard output", error)))?;
             return Ok((Some(source), Some(sink), None));
         };
-        let (peer, app) = ctx.node.called(key).ok_or(ToolError::Expired)?;
+        let (peer, app) = ctx.node.called(key).ok_or(Error::Run(RunError::Expired))?;
         let environment = [("VP_PEER", (self.options.peer_name)(&peer)), ("VP_APP", app.to_string())];
-        let spawned = spawn(command, &environment).map_err(|error| ToolError::Io("starting the command", error))?;
+        let spawned =
+            spawn(command, &environment).map_err(|error| Error::Run(RunError::Io("starting the command", error)))?;
         Ok((Some(spawned.source), Some(spawned.sink), Some(spawned.child)))
     }
 
-    fn handle_session_events(&mut self, ctx: &mut Context<'_>, key: Key) {
+    fn handle_session_events(&mut self, ctx: &mut Context<'_, Attach>, key: Key) {
         while let Some(event) = ctx.node.session(key).and_then(crate::session::Session::poll_event) {
             match event {
                 SessionEvent::StreamOpened { id, service } => {
@@ -174,7 +180,7 @@ impl Attach {
                 }
                 SessionEvent::StreamRefused { code, .. } => {
                     let code = CloseCode::from_wire(code);
-                    self.session_failed(ctx, key, ToolError::PeerClosed(code), CloseCode::Done);
+                    self.session_failed(ctx, key, Error::Run(RunError::PeerClosed(code)), CloseCode::Done);
                 }
                 SessionEvent::Closed { code } => {
                     let running = self.running.values_mut().find(|running| running.joint.key == key);
@@ -188,7 +194,7 @@ impl Attach {
     }
 
     /// Lets go of callers that have a path to us and say nothing. True if there were any.
-    fn check_greeting_times(&mut self, ctx: &mut Context<'_>) -> bool {
+    fn check_greeting_times(&mut self, ctx: &mut Context<'_, Attach>) -> bool {
         let mut silent = Vec::new();
         for (key, until) in self.waiting.iter_mut().filter(|(_, until)| *until <= ctx.now) {
             if ctx.node.session(*key).is_some_and(|session| session.has_lane()) {
@@ -197,13 +203,18 @@ impl Attach {
             *until = ctx.now + GREETING_TIME;
         }
         for key in &silent {
-            self.session_failed(ctx, *key, ToolError::Protocol("called and then said nothing"), CloseCode::Protocol);
+            self.session_failed(
+                ctx,
+                *key,
+                Error::Run(RunError::Protocol("called and then said nothing")),
+                CloseCode::Protocol,
+            );
         }
         !silent.is_empty()
     }
 
     /// Takes the new list of who may call. Sessions of those who may no more end.
-    fn handle_reload(&mut self, ctx: &mut Context<'_>) {
+    fn handle_reload(&mut self, ctx: &mut Context<'_, Attach>) {
         ctx.node.hurry(ctx.now);
         if let End::Dial(..) = self.options.end {
             return;
@@ -212,25 +223,25 @@ impl Attach {
         for key in taken.outcasts {
             // Those that are about to end anyway have nothing left to say.
             if !self.closing.iter().any(|(closing, _)| *closing == key) {
-                self.session_failed(ctx, key, ToolError::CastOut, CloseCode::Refused);
+                self.session_failed(ctx, key, Error::Run(RunError::CastOut), CloseCode::Refused);
             }
         }
     }
 
     /// One session of a tool that may go on has come to a bad end.
-    fn session_failed(&mut self, ctx: &mut Context<'_>, key: Key, error: ToolError, code: CloseCode) {
+    fn session_failed(&mut self, ctx: &mut Context<'_, Attach>, key: Key, error: Error, code: CloseCode) {
         if let Some(session) = ctx.node.session(key) {
             match &error {
-                ToolError::Command(status) => session.close_failed(*status),
+                Error::Command(status) => session.close_failed(*status),
                 _ => session.close(code),
             }
         }
         self.tell_end(ctx, key, Some(&error));
-        let time = if matches!(error, ToolError::CastOut) { OUTCAST_TIME } else { FAREWELL_TIME };
+        let time = if matches!(error, Error::Run(RunError::CastOut)) { OUTCAST_TIME } else { FAREWELL_TIME };
         self.retire(ctx, key, time);
         if self.keeps() {
             if let Some(peer) = ctx.node.peer(key) {
-                (ctx.notices)(Notice::SessionFailed(peer, &error));
+                (ctx.news)(News::SessionFailed(peer, &error));
             }
         } else {
             self.result = Err(error);
@@ -238,15 +249,15 @@ impl Attach {
     }
 
     /// Tells how a joint ended, if there was one.
-    fn tell_end(&self, ctx: &mut Context<'_>, key: Key, error: Option<&ToolError>) {
+    fn tell_end(&self, ctx: &mut Context<'_, Attach>, key: Key, error: Option<&Error>) {
         let running = self.running.values().find(|running| running.joint.key == key);
         if let (Some(running), Some((peer, app))) = (running, ctx.node.called(key)) {
-            (ctx.notices)(Notice::Joined(peer, app.as_str(), &running.joint.end(error)));
+            (ctx.news)(News::Joined(peer, app.as_str(), &running.joint.end(error)));
         }
     }
 
     /// Takes the joint apart and lets the node settle the rest, within a bound: without a path it could take for ever.
-    fn retire(&mut self, ctx: &mut Context<'_>, key: Key, time: Duration) {
+    fn retire(&mut self, ctx: &mut Context<'_, Attach>, key: Key, time: Duration) {
         self.waiting.retain(|(waiting, _)| *waiting != key);
         let slot = self.running.iter().find(|(_, running)| running.joint.key == key).map(|(slot, _)| *slot);
         if let Some(mut running) = slot.and_then(|slot| self.running.remove(&slot)) {
@@ -267,16 +278,16 @@ impl Attach {
         self.closing.push((key, ctx.now + time));
     }
 
-    fn pump_one(&mut self, ctx: &mut Context<'_>, slot: usize) -> Result<bool, (Key, ToolError)> {
+    fn pump_one(&mut self, ctx: &mut Context<'_, Attach>, slot: usize) -> Result<bool, (Key, Error)> {
         let Some(running) = self.running.get_mut(&slot) else { return Ok(false) };
         let key = running.joint.key;
-        let failed = |error| (key, error);
+        let failed = |error: RunError| (key, error.into());
         let mut moved = running.joint.pump(ctx).map_err(failed)?;
         // With nobody left to read, what is still to be sent counts only if all of it is here already.
         if running.joint.is_sink_gone() && self.options.exec.is_none() && running.joint.source.is_some() {
-            return Err((key, ToolError::OutputGone));
+            return Err((key, Error::OutputGone));
         }
-        let Some(session) = ctx.node.session(key) else { return Err((key, ToolError::Expired)) };
+        let Some(session) = ctx.node.session(key) else { return Err((key, Error::Run(RunError::Expired))) };
         if let Some(error) = session.failure() {
             return Err((key, error.into()));
         }
@@ -324,7 +335,7 @@ impl Attach {
     }
 
     /// Ends every session, and nobody is waited for long.
-    fn interrupt(&mut self, ctx: &mut Context<'_>, signal: i32) {
+    fn interrupt(&mut self, ctx: &mut Context<'_, Attach>, signal: i32) {
         self.stopping = Some(signal);
         if let End::Listen { app, .. } = &self.options.end {
             ctx.node.unlisten(app);
@@ -335,7 +346,7 @@ impl Attach {
             if let Some(session) = ctx.node.session(key) {
                 session.close(CloseCode::GoingAway);
             }
-            self.tell_end(ctx, key, Some(&ToolError::Signal(signal)));
+            self.tell_end(ctx, key, Some(&Error::Run(RunError::Signal(signal))));
             self.retire(ctx, key, INTERRUPTED_TIME);
         }
         // Those that were about to end anyway hold nobody up either.
@@ -345,7 +356,10 @@ impl Attach {
 }
 
 impl Tool for Attach {
-    fn start(&mut self, ctx: &mut Context<'_>) {
+    type News<'a> = News<'a>;
+    type Error = Error;
+
+    fn start(&mut self, ctx: &mut Context<'_, Attach>) {
         match &self.options.end {
             End::Dial(peer, app) => {
                 ctx.node.call(ctx.now, *peer, app.clone());
@@ -354,7 +368,7 @@ impl Tool for Attach {
         }
     }
 
-    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
+    fn handle_event(&mut self, ctx: &mut Context<'_, Attach>, event: &Event) {
         match event {
             Event::Up { key, app, .. } => match self.options.end {
                 End::Dial(..) => {
@@ -368,25 +382,30 @@ impl Tool for Attach {
                 End::Listen { .. } => self.waiting.push((*key, ctx.now + GREETING_TIME)),
             },
             Event::Failed { key, why } => {
-                let error = ToolError::Node(*why);
+                let error = Error::Run(RunError::Node(*why));
                 if self.keeps() {
                     self.session_failed(ctx, *key, error, CloseCode::Done);
                 } else {
                     self.finish(Err(error));
                 }
             }
-            Event::Fatal { why } => self.finish(Err(ToolError::Node(*why))),
+            Event::Fatal { why } => self.finish(Err(Error::Run(RunError::Node(*why)))),
             _ => {}
         }
     }
 
-    fn handle_ready(&mut self, ctx: &mut Context<'_>, event: &mio::event::Event) {
+    fn handle_ready(&mut self, ctx: &mut Context<'_, Attach>, event: &mio::event::Event) {
         let place = event.token().0 - FIRST_TOKEN;
         let (slot, which) = (place / TOKENS, place % TOKENS);
         if which == 2 {
             if let Err(error) = self.reap_child(ctx.now, slot) {
                 if let Some(key) = self.running.get(&slot).map(|running| running.joint.key) {
-                    self.session_failed(ctx, key, ToolError::Io("waiting for the command", error), CloseCode::Failed);
+                    self.session_failed(
+                        ctx,
+                        key,
+                        Error::Run(RunError::Io("waiting for the command", error)),
+                        CloseCode::Failed,
+                    );
                 }
             }
             return;
@@ -400,7 +419,7 @@ impl Tool for Attach {
         }
     }
 
-    fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
+    fn pump(&mut self, ctx: &mut Context<'_, Attach>) -> bool {
         let mut moved = false;
         let keys: Vec<Key> = self
             .waiting
@@ -422,7 +441,7 @@ impl Tool for Attach {
                 Ok(any) => moved |= any,
                 Err((key, error)) => {
                     let code = match &error {
-                        ToolError::Command(_) => CloseCode::Failed,
+                        Error::Command(_) => CloseCode::Failed,
                         _ => CloseCode::Cancelled,
                     };
                     self.session_failed(ctx, key, error, code);
@@ -441,7 +460,7 @@ impl Tool for Attach {
         let begun = self.next_slot > 0 || self.result.is_err();
         if idle && self.stopping.is_some() {
             let signal = self.stopping.unwrap_or_default();
-            self.finish(Err(ToolError::Signal(signal)));
+            self.finish(Err(Error::Run(RunError::Signal(signal))));
         } else if idle && begun && !self.keeps() {
             let result = std::mem::replace(&mut self.result, Ok(()));
             self.finish(result);
@@ -449,15 +468,15 @@ impl Tool for Attach {
         moved
     }
 
-    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
+    fn handle_signal(&mut self, ctx: &mut Context<'_, Attach>, request: Request) {
         match request {
             Request::Refresh => self.handle_reload(ctx),
-            Request::Status => (ctx.notices)(Notice::Status),
+            Request::Status => (ctx.news)(run::News::Status.into()),
             Request::End(signal) => self.interrupt(ctx, signal),
         }
     }
 
-    fn outcome(&mut self) -> Option<Result<(), ToolError>> {
+    fn outcome(&mut self) -> Option<Result<(), Error>> {
         self.finished.then(|| std::mem::replace(&mut self.result, Ok(())))
     }
 

@@ -5,3 +5,4 @@ pub mod keygen;
 pub mod ports;
 pub mod recv;
 pub mod send;
+pub mod transfers;

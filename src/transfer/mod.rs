@@ -51,7 +51,7 @@ pub use limit::RateLimit;
 pub use link::LinkMeter;
 pub use outcome::{ReceiveOutcome, SendOutcome, Status, TransferError};
 pub use port::{CHUNK_BYTES, Port, PortClosed, TryRecv};
-pub use progress::{ItemEnd, ItemKind, Progress, Snapshot};
+pub use progress::{Item, ItemEnd, ItemKind, Progress, Snapshot};
 pub use receiver::{Destination, OnReceived, ReceiveJob, ReceivePolicy, Received};
 pub use sender::SendJob;
 pub use unblock::BlockDecoder;

@@ -56,6 +56,39 @@ pub struct ItemEnd<'a> {
     pub took: Duration,
 }
 
+/// How one item ended: [`ItemEnd`], to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its path as the sender says it, as bytes of unknown origin; of a stream, its name, which may be empty.
+    pub path: Vec<u8>,
+    /// What it is, where that is known.
+    pub kind: Option<ItemKind>,
+    /// Length of its content.
+    pub bytes: u64,
+    /// BLAKE3 of the content, if it is at both ends and was computed.
+    pub hash: Option<Hash>,
+    /// The last name that it got at the receiver, if that is another.
+    pub renamed: Option<Vec<u8>>,
+    /// What became of it.
+    pub outcome: ItemOutcome,
+    /// How long there was work on it.
+    pub took: Duration,
+}
+
+impl From<ItemEnd<'_>> for Item {
+    fn from(end: ItemEnd<'_>) -> Item {
+        Item {
+            path: end.path.to_vec(),
+            kind: end.kind,
+            bytes: end.bytes,
+            hash: end.hash,
+            renamed: end.renamed.map(<[u8]>::to_vec),
+            outcome: end.outcome,
+            took: end.took,
+        }
+    }
+}
+
 /// Is told how a transfer goes on; called often, so it should be quick.
 pub trait Progress {
     /// Something moved.

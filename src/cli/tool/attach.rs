@@ -7,7 +7,7 @@ use crate::cli::config::peer_ids;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
-use crate::run::event_loop::Kind;
+use crate::node::Kind;
 use crate::tools::attach::{self, Directions, End, Options};
 use std::ffi::OsStr;
 

@@ -24,7 +24,7 @@ use super::escape::printable;
 use super::exit::Exit;
 use super::mixups::{Refused, meant, tip};
 use super::report::{Fault, Format, Report, Verbosity, chain};
-use crate::run::event_loop::outlive_file_limit;
+use crate::net::signals::outlive_file_limit;
 
 pub use party::Party;
 

@@ -11,10 +11,13 @@ use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, chain};
 use crate::cli::roster::{Roster, everybody};
 use crate::cli::units::Patience;
-use crate::cli::voice::{Known, Voice};
+use crate::cli::voice::{End, Hears, Known, Voice};
 use crate::identity::{Identity, PeerId};
 use crate::names::{Address, Peers, RelayAddress, Scheme};
-use crate::run::event_loop::{Callers, Client, Config, Kind, LANE_LIFE, Times, Tool, Wait};
+use crate::node::{Callers, Config, Kind, Wait};
+use crate::run::event_loop::Client;
+use crate::run::tool::Tool;
+use crate::session::{LANE_LIFE, Times};
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
@@ -167,8 +170,12 @@ pub fn time_of(patience: Patience) -> Duration {
 ///
 /// # Errors
 /// The tool ended without success.
-pub fn drive(client: &mut Client, tool: &mut dyn Tool, mut voice: Voice<'_>) -> Result<Exit, Fault> {
-    let end = client.run(tool, &mut |notice| voice.hear(&notice)).map_err(|error| voice.fault(&error));
+pub fn drive<'v, T: Tool>(client: &mut Client, tool: &mut T, mut voice: Voice<'v>) -> Result<Exit, Fault>
+where
+    Voice<'v>: Hears<T>,
+    T::Error: End,
+{
+    let end = client.run(tool, &mut |news| voice.hear_tool(&news)).map_err(|error| voice.fault(&error));
     voice.finish();
     end.map(|()| Exit::Done)
 }

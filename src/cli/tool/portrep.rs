@@ -15,9 +15,10 @@ use crate::cli::units::Patience;
 use crate::cli::voice::setup_fault;
 use crate::identity::PeerId;
 use crate::names::{Address, AppName, Peers};
+use crate::net::{passed::take_passed, tcp::Place};
+use crate::node::{Callers, Kind};
 use crate::ports::{APP_MAX, ProxyVersion, Rules, Service};
 use crate::run::callers::{Reload, Reread};
-use crate::run::event_loop::{Callers, Kind, Notice, Place, take_passed};
 use crate::tools::ports::{self as portrep, Access, Keepalive, Options, Speaks};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -69,7 +70,7 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
         context.report.say(Level::Warning, &format!("{app}: nobody may use it: every --allow is for another export"));
     }
     let voice = party::voice(context, &party, ready).with_command(mappings.run.first().map(OsStr::new));
-    let mut voice = match options.imports.first() {
+    let voice = match options.imports.first() {
         Some(import) => voice.of_mapping(import.peer, &import.service.app),
         None => voice,
     };
@@ -81,14 +82,7 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
         let caught = client.catch(&portrep::HANDED_OVER);
         caught.map_err(|error| Fault::new(Exit::Failed, format!("cannot catch signals: {}", chain(&error))))?;
     }
-    let end = client.run(&mut tool, &mut |notice| match notice {
-        // Its ready lines are of its own.
-        Notice::Attached(_) => {}
-        notice => voice.hear(&notice),
-    });
-    let end = end.map_err(|error| voice.fault(&error));
-    voice.finish();
-    end.map(|()| Exit::Done)
+    drive(&mut client, &mut tool, voice)
 }
 
 fn options(mappings: &Mappings, connect: &Connect, party: &Party) -> Result<Options, Fault> {

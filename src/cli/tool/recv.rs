@@ -9,7 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, Level, chain};
 use crate::cli::voice::Limits;
-use crate::run::event_loop::Kind;
+use crate::node::Kind;
 use crate::store::inbox;
 use crate::tools::recv::{self, Options};
 use crate::transfer::ReceivePolicy;

@@ -12,7 +12,7 @@ use crate::cli::report::{Fault, Level, Report, Verbosity, chain};
 use crate::cli::voice::relay::{fault, log};
 use crate::cli::voice::signal_fault;
 use crate::identity::Identity;
-use crate::run::event_loop::{PassedSocket, take_passed};
+use crate::net::passed::{PassedSocket, take_passed};
 use crate::server::{Allow, Limits, RelayEnd, RelayOptions};
 
 impl Tool for Relay {

@@ -12,7 +12,7 @@ use crate::cli::report::{Fault, chain};
 use crate::cli::roster::Roster;
 use crate::cli::voice::SPECIAL;
 use crate::names::Address;
-use crate::run::event_loop::Kind;
+use crate::node::Kind;
 use crate::store::links::Links;
 use crate::store::omit::Omit;
 use crate::store::{self, source::check_named};

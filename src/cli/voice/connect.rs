@@ -1,11 +1,11 @@
 //! Words of every tool that connects: how relays and peers fail it.
 
-use super::transfer::Limits;
 use crate::cli::exit::Exit;
 use crate::cli::report::Fault;
 use crate::identity::PeerId;
-use crate::run::event_loop::{CloseCode, Down, Failure, Kind, Sharing};
-use crate::run::farewell::Side;
+use crate::node::{Down, Failure, Kind, Sharing};
+use crate::transfer::outcome::Side;
+use crate::wire::CloseCode;
 
 /// What to do about a relay that is another one than was meant.
 const COMPARE_ID: &str = "compare the id in the relay's address with the one vp-relay prints: it is another relay, or it has \
@@ -60,6 +60,15 @@ impl Verb {
             Verb::Serves => "the process that served it",
         }
     }
+}
+
+/// What this side takes in one transfer, if the user has said so.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Files, directories and links.
+    pub items: Option<u32>,
 }
 
 /// Whom something was wanted of, and by whom.

@@ -1,19 +1,21 @@
 //! What a tool has to say, as events, and what it is asked for.
 
-use super::Voice;
 use super::connect::down;
+use super::{End, Voice};
 use crate::cli::events::{Connection, Event, Item, Party, Status, Transfer, file_name, seconds};
 use crate::cli::report::{Format, chain};
 use crate::identity::PeerId;
-use crate::run::event_loop::{self as client, Notice, ToolError};
+use crate::run::News;
+use crate::run::joint::Joined;
+use crate::tools::transfers;
 use crate::transfer::ItemKind;
 use crate::transfer::messages::ItemOutcome;
 
 impl Voice<'_> {
     /// With `--json`, tells what happened as an event, if it is one. Then it needs no words.
-    pub(super) fn tell_event(&mut self, notice: &Notice<'_>) {
+    pub(super) fn tell_event(&mut self, event: impl FnOnce(&Self) -> Option<Event>) {
         let event = match self.report.format() {
-            Format::Json => self.event_of(notice),
+            Format::Json => event(self),
             Format::Text => None,
         };
         self.is_told = event.is_some();
@@ -22,52 +24,61 @@ impl Voice<'_> {
         }
     }
 
-    /// The event that a notice is, for those that have one of their own. The rest are words.
-    fn event_of(&self, notice: &Notice<'_>) -> Option<Event> {
-        let party = |peer: &PeerId, app: Option<&str>| Party {
-            peer: Some(self.name(peer)),
-            peer_id: Some(peer.to_string()),
-            application: app.map(str::to_owned),
-        };
-        Some(match notice {
-            Notice::RelayUp(relay) => Event::RelayUp { relay: relay.to_string() },
-            Notice::RelayDown(relay, why, error) => {
+    pub(super) fn party(&self, peer: &PeerId, app: Option<&str>) -> Party {
+        Party { peer: Some(self.name(peer)), peer_id: Some(peer.to_string()), application: app.map(str::to_owned) }
+    }
+
+    /// The event that this is, for news that have one of their own. The rest are words.
+    pub(super) fn event_of(&self, news: &News<'_>) -> Option<Event> {
+        Some(match news {
+            News::RelayUp(relay) => Event::RelayUp { relay: relay.to_string() },
+            News::RelayDown(relay, why, error) => {
                 let reason =
                     error.map_or_else(|| down(*why).to_owned(), |error| format!("{}: {}", down(*why), chain(error)));
                 Event::RelayDown { relay: relay.to_string(), reason }
             }
-            Notice::Attached(app) => Event::Attached { application: (*app).to_owned() },
-            Notice::Waiting(peer, app) => Event::Waiting(party(peer, Some(app))),
-            Notice::Up(peer, app) => Event::Connected(party(peer, Some(app))),
-            Notice::Lost(peer) => Event::Lost(party(peer, None)),
-            Notice::Resumed(peer) => Event::Resumed(party(peer, None)),
-            Notice::TurnedAway(peer, app) => Event::TurnedAway(party(peer, Some(app))),
-            Notice::Listening(place, peer, app) => {
-                Event::Listening { address: place.to_string(), party: party(peer, Some(app)) }
-            }
-            Notice::Serving(app, target) => {
-                Event::Serving { application: (*app).to_owned(), target: (*target).to_owned() }
-            }
-            Notice::Ready => Event::Ready,
-            Notice::Item(peer, app, item) => Event::Item(of_item(party(peer, Some(app)), item)),
-            Notice::Transferred(peer, app, transfer) => {
-                let reason = transfer.error.and_then(|error| self.reason(peer, error));
-                Event::Transfer(of_transfer(party(peer, Some(app)), transfer, reason))
-            }
-            Notice::Joined(peer, app, joined) => Event::Connection(Connection {
-                party: party(peer, Some(app)),
-                bytes_sent: joined.sent,
-                bytes_received: joined.received,
-                result: if joined.is_reset { "reset" } else { "complete" },
-                reason: joined.error.and_then(|error| self.reason(peer, error)),
-                duration: seconds(joined.took),
-            }),
+            News::Attached(app) => Event::Attached { application: (*app).to_owned() },
+            News::Waiting(peer, app) => Event::Waiting(self.party(peer, Some(app))),
+            News::Up(peer, app) => Event::Connected(self.party(peer, Some(app))),
+            News::Lost(peer) => Event::Lost(self.party(peer, None)),
+            News::Resumed(peer) => Event::Resumed(self.party(peer, None)),
+            News::TurnedAway(peer, app) => Event::TurnedAway(self.party(peer, Some(app))),
             _ => return None,
         })
     }
 
-    fn reason(&self, peer: &PeerId, error: &ToolError) -> Option<String> {
-        let message = super::fault(error, &self.between(Some(peer))).message;
+    /// The event of news about a transfer, if it has one.
+    pub(super) fn event_of_transfer(&self, news: &transfers::News<'_>) -> Option<Event> {
+        match news {
+            transfers::News::Item(peer, app, item) => Some(Event::Item(of_item(self.party(peer, Some(app)), item))),
+            transfers::News::Transferred(peer, app, transfer) => {
+                let reason = transfer.error.and_then(|error| self.reason(peer, error));
+                Some(Event::Transfer(of_transfer(self.party(peer, Some(app)), transfer, reason)))
+            }
+            _ => None,
+        }
+    }
+
+    /// One connection, or the one pair of standard input and output, that was joined to this peer came to its end.
+    pub(super) fn joined(&mut self, peer: &PeerId, app: &str, joined: &Joined<'_, impl End>) {
+        self.tell_event(|voice| {
+            Some(Event::Connection(Connection {
+                party: voice.party(peer, Some(app)),
+                bytes_sent: joined.sent,
+                bytes_received: joined.received,
+                result: if joined.is_reset { "reset" } else { "complete" },
+                reason: joined.error.and_then(|error| voice.reason(peer, error)),
+                duration: seconds(joined.took),
+            }))
+        });
+        let (sent, received, took) = (joined.sent, joined.received, seconds(joined.took));
+        let how = if joined.is_reset { "reset" } else { "ended" };
+        let whom = format!("{}:{app}", self.name(peer));
+        self.info(&format!("connection with {whom} {how}: {sent} bytes sent, {received} received, in {took} s"));
+    }
+
+    fn reason(&self, peer: &PeerId, error: &impl End) -> Option<String> {
+        let message = error.fault(&self.between(Some(peer))).message;
         (!message.is_empty()).then_some(message)
     }
 
@@ -91,7 +102,7 @@ impl Voice<'_> {
     }
 }
 
-fn of_item(party: Party, item: &client::Item) -> Item {
+fn of_item(party: Party, item: &crate::transfer::Item) -> Item {
     let (result, reason) = match item.outcome {
         ItemOutcome::Committed => ("committed", None),
         ItemOutcome::Exists | ItemOutcome::ExistsUnlike => ("exists", None),
@@ -117,7 +128,7 @@ fn of_item(party: Party, item: &client::Item) -> Item {
     }
 }
 
-fn of_transfer(party: Party, transfer: &client::Transfer<'_>, reason: Option<String>) -> Transfer {
+fn of_transfer(party: Party, transfer: &transfers::Transfer<'_>, reason: Option<String>) -> Transfer {
     Transfer {
         party,
         committed: transfer.counts.committed.into(),

@@ -2,10 +2,11 @@
 
 use super::connect::{self, CHECK_NAME, advice, not_served};
 use super::{Role, Voice};
+use crate::cli::escape::printable;
 use crate::cli::progress::Audience;
 use crate::cli::report::{Fault, Format, Level, chain};
 use crate::identity::PeerId;
-use crate::run::event_loop::{Down, Sharing};
+use crate::node::{Down, Sharing};
 
 impl Voice<'_> {
     /// Why nothing was met will be said by the end, and soon.
@@ -106,6 +107,20 @@ impl Voice<'_> {
         Fault { message, hints: Vec::new(), ..fault }
     }
 
+    pub(super) fn unlisted(&self, name: &str) {
+        if let Some((_, text)) = self.roster.conflicts().into_iter().find(|(conflicting, _)| conflicting == name) {
+            return self.warn(&text);
+        }
+        let name = printable::<str>(name);
+        self.warn(&format!("the peers file has no {name} any more: nobody by that name may call"));
+    }
+
+    pub(super) fn nobody_may_call(&self) {
+        self.warn("nobody may call now");
+        let file = self.roster.peers().place().unwrap_or("the peers file").to_owned();
+        self.report.advise(&format!("put a line NAME ID for whoever may into {file}, and send SIGHUP again"));
+    }
+
     /// It takes long, and nobody has seen anything of it.
     pub(super) fn still_waiting(&mut self) {
         let is_news = self.said.insert(self.state.clone()) || self.role != Role::Serves;
@@ -122,7 +137,9 @@ mod tests {
     use crate::cli::report::Verbosity;
     use crate::identity::PeerId;
     use crate::names::{AppName, RelayAddress};
-    use crate::run::event_loop::{Down, Failure, Notice, ToolError};
+    use crate::node::{Down, Failure};
+    use crate::run::News;
+    use crate::run::tool::RunError;
     use std::time::Duration;
 
     const BRIEF: Duration = Duration::from_secs(5);
@@ -137,13 +154,13 @@ mod tests {
     }
 
     /// The lines of a tool that calls `shop:x`, hears this, and ends by that.
-    fn lines(patience: Duration, notices: &[Notice<'_>], end: Failure) -> Vec<String> {
+    fn lines(patience: Duration, news: &[News<'_>], end: Failure) -> Vec<String> {
         let app: AppName = "x".parse().expect("a name");
         let mut error = Vec::new();
         let text = spoken(Verbosity::Normal, Some(patience), |voice| {
             let mut voice = voice.of_dialler((shop(), &app)).of_transfer();
-            notices.iter().for_each(|notice| voice.hear(notice));
-            let fault = voice.fault(&ToolError::Node(end));
+            news.iter().for_each(|said| voice.hear(said));
+            let fault = voice.fault(&RunError::Node(end));
             error.push(format!("error: {}", fault.message));
             error.extend(fault.hints.iter().map(|hint| format!("hint: {hint}")));
         });
@@ -157,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said_once_by_a_warning_or_by_the_end() {
-        let absent = [Notice::NotServed(shop(), "x")];
+        let absent = [News::NotServed(shop(), "x")];
         let brief = lines(BRIEF, &absent, Failure::NotServed);
         assert_eq!(starts(&brief), ["error", "hint"], "{brief:?}");
         assert!(
@@ -173,11 +190,11 @@ mod tests {
     fn a_relay_that_fails_is_told_of_once_by_a_warning_or_by_the_end() {
         let relay = relay();
         for (why, hints) in [(Down::Unreachable, 0), (Down::Mute, 1)] {
-            let notices = [Notice::Dialling(&relay), Notice::RelayDown(&relay, why, None), Notice::Dialling(&relay)];
+            let news = [News::Dialling(&relay), News::RelayDown(&relay, why, None), News::Dialling(&relay)];
             let reason = format!("relay {relay} {}", down(why));
-            let brief = lines(BRIEF, &notices, Failure::NoRelay(why));
+            let brief = lines(BRIEF, &news, Failure::NoRelay(why));
             assert_eq!((brief.len(), &brief[0]), (1 + hints, &format!("error: no relay could be used: {reason}")));
-            let long = lines(LONG, &notices, Failure::NoRelay(why));
+            let long = lines(LONG, &news, Failure::NoRelay(why));
             assert_eq!((long.len(), &long[0]), (2 + hints, &format!("warning: {reason}")));
             assert_eq!(long[1 + hints], "error: no relay could be used in time");
         }
@@ -186,14 +203,14 @@ mod tests {
     #[test]
     fn a_relay_that_says_nothing_until_the_end_is_named() {
         let (relay, at) = (relay(), "127.0.0.1:1".parse().expect("an address"));
-        let mute = lines(BRIEF, &[Notice::Dialling(&relay), Notice::Connected(at, at)], Failure::NoRelay(Down::Mute));
+        let mute = lines(BRIEF, &[News::Dialling(&relay), News::Connected(at, at)], Failure::NoRelay(Down::Mute));
         assert_eq!(starts(&mute), ["error", "hint"], "{mute:?}");
         assert!(mute[0].contains(&format!("relay {relay} took the connection and said nothing")), "{mute:?}");
     }
 
     #[test]
     fn who_was_met_and_is_gone_has_left_and_is_waited_for() {
-        let gone = [Notice::Up(shop(), "x"), Notice::Waiting(shop(), "x"), Notice::NotServed(shop(), "x")];
+        let gone = [News::Up(shop(), "x"), News::Waiting(shop(), "x"), News::NotServed(shop(), "x")];
         let said = lines(BRIEF, &gone, Failure::PeerAbsent);
         assert_eq!(said[0], "warning: shop:x: the receiver has left; waiting for it to come back");
         assert_eq!(starts(&said)[1..], ["error", "hint"], "{said:?}");

@@ -1,34 +1,38 @@
-//! The words that people read: news of the tools while they run, and how their end reads. What all say is here and in
-//! [`connect`], the rest in one file for each kind of work.
+//! The words that people read: news of the tools while they run, and how their end reads. What all say is here, in
+//! [`meeting`] and in [`connect`], the rest in one file a tool.
 
+mod attach;
 mod command;
 mod connect;
 mod events;
 mod listen;
 mod meeting;
-mod portrep;
+mod ports;
 pub mod relay;
 mod transfer;
 mod trouble;
 
 use crate::cli::exit::Exit;
-use crate::cli::progress::{Amount, Audience, Progress, Totals};
+use crate::cli::progress::{Audience, Progress, Totals};
 use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::roster::Roster;
 use crate::identity::PeerId;
 use crate::names::AppName;
-use crate::run::event_loop::{Aim, Failure, Notice, Step, ToolError, XCPU};
+use crate::net::signals::XCPU;
+use crate::node::{Aim, Failure, Step};
+use crate::run::News;
+use crate::run::tool::{RunError, Tool};
+pub use connect::Limits;
 use connect::{Between, Verb, closed_fault, node_fault};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::time::Duration;
-pub use transfer::{Limits, SPECIAL, key_left_out, left_out_level, left_out_line};
-use transfer::{items_fault, transfer_fault, unlike};
+pub use transfer::{SPECIAL, key_left_out, left_out_level, left_out_line};
 use trouble::RelayTrouble;
 
 pub use listen::listen_fault;
-pub use portrep::setup_fault;
+pub use ports::setup_fault;
 
 /// Whoever gives up within this time says why when it does, and need not be warned of it before.
 const SOON: Duration = Duration::from_secs(10);
@@ -215,72 +219,57 @@ impl<'a> Voice<'a> {
     }
 
     /// Says what happened, as loudly as it deserves.
-    pub fn hear(&mut self, notice: &Notice<'_>) {
-        self.note_state(notice);
-        self.tell_event(notice);
-        match notice {
-            Notice::Stopping => {}
-            Notice::Dialling(relay) => {
-                self.relay.handle_dialling(&relay.to_string());
-                self.debug(&format!("dialling {relay}"));
-            }
-            Notice::Connected(here, there) => {
-                self.relay.handle_connected();
-                self.debug(&format!("connected from {here} to {there}, shaking hands"));
-            }
-            Notice::Circuit(number, step) => self.debug(&format!("circuit {number}: {}", self.step(step))),
-            Notice::RelayUp(relay) => {
-                let level = if self.relay.handle_up() { Level::Notice } else { Level::Info };
-                self.say(level, &format!("attached to {relay}"));
-            }
-            Notice::RelayDown(relay, why, error) => self.relay_down(&relay.to_string(), *why, *error),
-            Notice::Shared(app, how, relay) => self.shared(app, *how, &relay.to_string()),
-            Notice::Waiting(peer, app) => self.waiting(peer, app),
-            Notice::NotServed(peer, app) => self.not_served(peer, app),
-            Notice::StillWaiting => self.still_waiting(),
-            Notice::Up(peer, app) => self.met(peer, app),
-            Notice::Lost(peer) => self.info(&format!("lost the path to {}, looking for another", self.name(peer))),
-            Notice::Resumed(peer) => self.info(&format!("going on with {}", self.name(peer))),
-            Notice::TurnedAway(peer, app) => {
-                self.warn(&format!("turned away a call of {} for {app}: not among the peers allowed", self.name(peer)));
-            }
-            Notice::Attached(app) => {
-                self.ready_once(&format!("attached {app}"));
-                self.info(&format!("attached {app}"));
-            }
-            Notice::SessionFailed(peer, error) => {
-                let fault = fault(error, &self.between(Some(peer)));
-                let name = self.name(peer);
-                let named = fault.message.starts_with(&name);
-                let text = if named { fault.message } else { format!("{name}: {}", fault.message) };
-                self.warn(&text);
-            }
-            Notice::Progress { bytes, skipped, total, items, name } => {
-                let (done, all) = items.unwrap_or_default();
-                (*name).clone_into(&mut self.current);
-                let bar = self.bar(Totals { bytes: *total, items: all });
-                bar.set(Amount { bytes: *bytes, skipped: *skipped }, done, &String::from_utf8_lossy(name));
-            }
-            Notice::Unlike(first, count) => self.warn(&unlike(first, *count)),
-            Notice::KeyLeftOut(name) => self.warn(&key_left_out(name)),
-            Notice::Status => self.report.status(self.status()),
-            notice => {
-                self.hear_transfer(notice);
-                self.hear_ports(notice);
-            }
-        }
-    }
-
-    /// Takes the bar away where there is nothing to watch any more.
-    fn note_end(&mut self, notice: &Notice<'_>) {
-        match notice {
-            Notice::Transferred(..) | Notice::SessionFailed(..) => self.end_bar(),
-            Notice::Stopping => {
+    pub fn hear(&mut self, news: &News<'_>) {
+        self.note_state(news);
+        self.tell_event(|voice| voice.event_of(news));
+        match news {
+            News::Stopping => {
                 self.end_bar();
                 self.audience = Audience::Nobody;
             }
-            _ => {}
+            News::Dialling(relay) => {
+                self.relay.handle_dialling(&relay.to_string());
+                self.debug(&format!("dialling {relay}"));
+            }
+            News::Connected(here, there) => {
+                self.relay.handle_connected();
+                self.debug(&format!("connected from {here} to {there}, shaking hands"));
+            }
+            News::Circuit(number, step) => self.debug(&format!("circuit {number}: {}", self.step(step))),
+            News::RelayUp(relay) => {
+                let level = if self.relay.handle_up() { Level::Notice } else { Level::Info };
+                self.say(level, &format!("attached to {relay}"));
+            }
+            News::RelayDown(relay, why, error) => self.relay_down(&relay.to_string(), *why, *error),
+            News::Shared(app, how, relay) => self.shared(app, *how, &relay.to_string()),
+            News::Waiting(peer, app) => self.waiting(peer, app),
+            News::NotServed(peer, app) => self.not_served(peer, app),
+            News::StillWaiting => self.still_waiting(),
+            News::Up(peer, app) => self.met(peer, app),
+            News::Lost(peer) => self.info(&format!("lost the path to {}, looking for another", self.name(peer))),
+            News::Resumed(peer) => self.info(&format!("going on with {}", self.name(peer))),
+            News::TurnedAway(peer, app) => {
+                self.warn(&format!("turned away a call of {} for {app}: not among the peers allowed", self.name(peer)));
+            }
+            News::Attached(app) => {
+                self.ready_once(&format!("attached {app}"));
+                self.info(&format!("attached {app}"));
+            }
+            News::NotReloaded => self.warn(&format!("who may call stays as it was: {}", self.roster.trouble())),
+            News::Unlisted(name) => self.unlisted(name),
+            News::NobodyMayCall => self.nobody_may_call(),
+            News::Status => self.report.status(self.status()),
         }
+    }
+
+    /// One session of a tool that goes on has come to a bad end.
+    fn session_failed(&mut self, peer: &PeerId, error: &impl End) {
+        self.end_bar();
+        self.last_was_of(peer);
+        let fault = error.fault(&self.between(Some(peer)));
+        let name = self.name(peer);
+        let named = fault.message.starts_with(&name);
+        self.warn(&if named { fault.message } else { format!("{name}: {}", fault.message) });
     }
 
     fn end_bar(&mut self) {
@@ -322,34 +311,36 @@ impl<'a> Voice<'a> {
     }
 
     /// What whoever asks by SIGUSR1 will hear.
-    fn note_state(&mut self, notice: &Notice<'_>) {
-        self.note_end(notice);
-        if let Notice::Waiting(peer, app) | Notice::NotServed(peer, app) = notice {
+    fn note_state(&mut self, news: &News<'_>) {
+        if let News::Waiting(peer, app) | News::NotServed(peer, app) = news {
             self.about = (Some(*peer), (*app).to_owned());
         }
-        self.state = match notice {
-            Notice::RelayUp(relay) => format!("attached to {relay}"),
-            Notice::RelayDown(relay, why, _) => format!("relay {relay} {}, trying again", connect::down(*why)),
-            Notice::Waiting(peer, app) => format!("waiting for {}:{app}", self.name(peer)),
-            Notice::Attached(app) => format!("waiting for calls of {app}"),
-            Notice::Up(peer, app) => format!("connected to {}:{app}", self.name(peer)),
-            Notice::Lost(peer) => format!("looking for another path to {}", self.name(peer)),
-            Notice::Resumed(peer) => format!("going on with {}", self.name(peer)),
-            Notice::SessionFailed(peer, _) | Notice::Transferred(peer, ..) => {
-                format!("waiting for calls, the last was of {}", self.name(peer))
-            }
+        self.state = match news {
+            News::RelayUp(relay) => format!("attached to {relay}"),
+            News::RelayDown(relay, why, _) => format!("relay {relay} {}, trying again", connect::down(*why)),
+            News::Waiting(peer, app) => format!("waiting for {}:{app}", self.name(peer)),
+            News::Attached(app) => format!("waiting for calls of {app}"),
+            News::Up(peer, app) => format!("connected to {}:{app}", self.name(peer)),
+            News::Lost(peer) => format!("looking for another path to {}", self.name(peer)),
+            News::Resumed(peer) => format!("going on with {}", self.name(peer)),
             _ => return,
         };
-        let waits = matches!(notice, Notice::RelayDown(..) | Notice::Waiting(..) | Notice::Attached(_));
-        self.waits = waits || (matches!(notice, Notice::NotServed(..)) && self.waits);
+        let waits = matches!(news, News::RelayDown(..) | News::Waiting(..) | News::Attached(_));
+        self.waits = waits || (matches!(news, News::NotServed(..)) && self.waits);
+    }
+
+    /// A session with this peer is over.
+    fn last_was_of(&mut self, peer: &PeerId) {
+        self.state = format!("waiting for calls, the last was of {}", self.name(peer));
+        self.waits = false;
     }
 
     /// How an end without success reads, with what only this run knows of it. What was said before is not said again.
-    pub fn fault(&self, error: &ToolError) -> Fault {
-        let fault = fault(error, &self.between(self.about.0.as_ref()));
-        match error {
-            ToolError::Node(Failure::NoRelay(why)) => self.no_relay(*why, fault),
-            ToolError::Node(Failure::NotServed) => self.never_served(fault),
+    pub fn fault(&self, error: &impl End) -> Fault {
+        let fault = error.fault(&self.between(self.about.0.as_ref()));
+        match error.run() {
+            Some(RunError::Node(Failure::NoRelay(why))) => self.no_relay(*why, fault),
+            Some(RunError::Node(Failure::NotServed)) => self.never_served(fault),
             _ => fault,
         }
     }
@@ -379,46 +370,55 @@ impl<'a> Voice<'a> {
     }
 }
 
-/// How an end without success reads, and what it exits with.
-fn fault(error: &ToolError, between: &Between<'_>) -> Fault {
-    let peer = &between.peer;
-    match error {
-        ToolError::Node(failure) => node_fault(*failure, between),
-        ToolError::Expired => between
-            .fault(Exit::Deadline, "the connection broke and did not come back in time")
-            .hint("--resume-timeout sets how long to wait"),
-        ToolError::BegunAnew => {
-            Fault::new(Exit::Deadline, "the sender was gone and began anew: what has been written is not all")
-                .hint("receive once more, into an empty place")
+/// Whoever has words for the news of a tool.
+pub trait Hears<T: Tool> {
+    /// Says what happened.
+    fn hear_tool(&mut self, news: &T::News<'_>);
+}
+
+/// An end without success, as it reads and what it exits with.
+pub trait End {
+    /// Said of this.
+    fn fault(&self, between: &Between<'_>) -> Fault;
+    /// What any tool may end by, if it is that.
+    fn run(&self) -> Option<&RunError>;
+}
+
+impl End for RunError {
+    fn fault(&self, between: &Between<'_>) -> Fault {
+        let peer = &between.peer;
+        match self {
+            RunError::Node(failure) => node_fault(*failure, between),
+            RunError::Expired => between
+                .fault(Exit::Deadline, "the connection broke and did not come back in time")
+                .hint("--resume-timeout sets how long to wait"),
+            RunError::CastOut => Fault::new(Exit::Config, "ended: it is not among the peers allowed any more"),
+            RunError::Protocol(what) => {
+                between.fault(Exit::Integrity, &format!("{peer} broke the protocol: it {what}"))
+            }
+            RunError::PeerClosed(code) => closed_fault(*code, between),
+            RunError::FarCommand(Some(status)) => {
+                between.fault(Exit::Failed, &format!("at {peer}: {}", command::ended(*status)))
+            }
+            RunError::FarCommand(None) => between.fault(Exit::Failed, &format!("at {peer}: the program failed")),
+            RunError::Io(what, error) => Fault::new(Exit::Failed, format!("{what}: {}", chain(error))),
+            RunError::Signal(signal) => signal_fault(*signal),
         }
-        ToolError::NotBack => between
-            .fault(Exit::PeerAbsent, "the receiver's process ended, and none came back in time")
-            .hint("run the same command again to send what is missing"),
-        ToolError::CastOut => Fault::new(Exit::Config, "ended: it is not among the peers allowed any more"),
-        ToolError::Protocol(what) => between.fault(Exit::Integrity, &format!("{peer} broke the protocol: it {what}")),
-        ToolError::PeerClosed(code) => closed_fault(*code, between),
-        ToolError::Command(status) => {
-            Fault::new(Exit::Failed, format!("{}{}", command::ended(*status), between.named_command()))
-        }
-        ToolError::FarCommand(Some(status)) => {
-            between.fault(Exit::Failed, &format!("at {peer}: {}", command::ended(*status)))
-        }
-        ToolError::FarCommand(None) => between.fault(Exit::Failed, &format!("at {peer}: the program failed")),
-        ToolError::Transfer(error) => transfer_fault(error, between),
-        ToolError::Items(ending) => items_fault(ending, between),
-        ToolError::NothingToDo => Fault::new(Exit::NothingToDo, "there was nothing to transfer"),
-        ToolError::Broken => Fault::new(Exit::Failed, "a thread of this program came to a bad end"),
-        ToolError::CannotRun(error) => {
-            let command = between.named_command();
-            Fault::new(Exit::Failed, format!("cannot run the command: {}{command}", chain(error)))
-        }
-        // The command itself has said what there was to say.
-        ToolError::Exited(status) => Fault::new(Exit::Command(*status), ""),
-        ToolError::Killed(signal) => Fault::new(Exit::Signal(u8::try_from(*signal).unwrap_or(0)), ""),
-        ToolError::OutputGone => Fault::new(Exit::Signal(13), ""),
-        ToolError::Io(what, error) => Fault::new(Exit::Failed, format!("{what}: {}", chain(error))),
-        ToolError::Signal(signal) => signal_fault(*signal),
     }
+
+    fn run(&self) -> Option<&RunError> {
+        Some(self)
+    }
+}
+
+/// The command here failed.
+fn command_fault(status: i32, between: &Between<'_>) -> Fault {
+    Fault::new(Exit::Failed, format!("{}{}", command::ended(status), between.named_command()))
+}
+
+/// Whoever read our output went: programs end by a signal then, in silence.
+fn output_gone() -> Fault {
+    Fault::new(Exit::Signal(13), "")
 }
 
 /// Who sends a signal knows why; but that a limit was reached nobody may have seen.
@@ -432,7 +432,7 @@ mod tests {
     use super::*;
     use crate::cli::report::{Format, Verbosity};
     use crate::names::Peers;
-    use crate::run::event_loop::CloseCode;
+    use crate::wire::CloseCode;
     use std::io::Write;
     use std::sync::{Arc, Mutex, PoisonError};
 
@@ -465,15 +465,15 @@ mod tests {
         let app: crate::names::AppName = "backup".parse().expect("a name");
         let relay = format!("{id}@relay.example").parse().expect("an address");
         spoken(verbosity, None, |mut voice| {
-            voice.hear(&Notice::Dialling(&relay));
-            voice.hear(&Notice::RelayUp(&relay));
+            voice.hear(&News::Dialling(&relay));
+            voice.hear(&News::RelayUp(&relay));
             for step in [
                 Step::Asked(id, Aim::Session(app.clone())),
                 Step::Came(id, Aim::Session(app), Some(CloseCode::NotHere)),
                 Step::Came(id, Aim::Lane, None),
                 Step::Ended(CloseCode::PeerGone),
             ] {
-                voice.hear(&Notice::Circuit(2, &step));
+                voice.hear(&News::Circuit(2, &step));
             }
         })
     }

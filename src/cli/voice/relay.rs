@@ -7,11 +7,11 @@ use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::voice::listen_fault;
 use crate::names::Conflict;
-use crate::run::event_loop::CloseCode;
 use crate::server::{
     AllowError, Closed, Cut, Fact, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, Name, Notice, RelayError, Trouble,
     Why, WhyClosed,
 };
+use crate::wire::CloseCode;
 use std::io;
 
 /// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.

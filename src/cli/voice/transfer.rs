@@ -1,19 +1,22 @@
 //! Words of `vp-send` and `vp-recv`: what came, and how a transfer ends that is not whole.
 
 use super::connect::Between;
-use super::{Role, Voice};
+use super::{End, Hears, Role, Voice, command_fault, output_gone};
 use crate::cli::escape::printable;
 use crate::cli::events::seconds;
 use crate::cli::exit::Exit;
+use crate::cli::progress::{Amount, Totals};
 use crate::cli::report::{Fault, Format, Level, chain};
-use crate::run::event_loop::{Item, Notice, Transfer};
-use crate::run::farewell::Ending;
+use crate::run::tool::RunError;
 use crate::store::Fault as StoreFault;
 use crate::store::attributes::Unkept;
 use crate::store::links::{LeftOut, Links};
-use crate::transfer::ItemKind;
+use crate::tools::recv::Recv;
+use crate::tools::send::Send;
+use crate::tools::transfers::{Ending, Error, News, Transfer};
 use crate::transfer::messages::{ENTRIES_MAX, ItemOutcome};
 use crate::transfer::outcome::Counts;
+use crate::transfer::{Item, ItemKind};
 use crate::transfer::{Status, TransferError};
 use std::path::Path;
 
@@ -26,15 +29,6 @@ pub const SPECIAL: &str =
 const NO_DIRECTORY: &str = "files and directories need a receiver that was started with vp-recv -d DIR";
 const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever --overwrite says: move it away there";
 
-/// What this side takes in one transfer, if the user has said so.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
-    /// Bytes.
-    pub size: Option<u64>,
-    /// Files, directories and links.
-    pub items: Option<u32>,
-}
-
 /// A secret key lies in what is sent.
 pub fn key_left_out(path: &[u8]) -> String {
     format!("{}: a secret key, which is not sent: left out", printable(path))
@@ -42,30 +36,87 @@ pub fn key_left_out(path: &[u8]) -> String {
 
 impl Voice<'_> {
     /// Says what happened to items and transfers.
-    pub(super) fn hear_transfer(&mut self, notice: &Notice<'_>) {
-        match notice {
+    fn hear_transfer(&mut self, news: &News<'_>) {
+        if let News::Run(news) = news {
+            return self.hear(news);
+        }
+        if let News::Transferred(peer, ..) = news {
+            self.end_bar();
+            self.last_was_of(peer);
+        }
+        self.tell_event(|voice| voice.event_of_transfer(news));
+        match news {
+            News::Run(_) => {}
+            News::SessionFailed(peer, error) => self.session_failed(peer, *error),
+            News::Progress { bytes, skipped, total, items, name } => {
+                let (done, all) = items.unwrap_or_default();
+                (*name).clone_into(&mut self.current);
+                let bar = self.bar(Totals { bytes: *total, items: all });
+                bar.set(Amount { bytes: *bytes, skipped: *skipped }, done, &String::from_utf8_lossy(name));
+            }
+            News::Unlike(first, count) => self.warn(&unlike(first, *count)),
+            News::KeyLeftOut(name) => self.warn(&key_left_out(name)),
             // As an event each item is told anyway.
-            Notice::ItemFailed(failure) if self.report.format() == Format::Json && !failure.late => {}
+            News::ItemFailed(failure) if self.report.format() == Format::Json && !failure.late => {}
             // It is the only one, and the end tells more.
-            Notice::ItemFailed(failure) if failure.fault == StoreFault::Cancelled => {}
-            Notice::ItemFailed(failure) => {
+            News::ItemFailed(failure) if failure.fault == StoreFault::Cancelled => {}
+            News::ItemFailed(failure) => {
                 let at = self.between(self.about.0.as_ref()).at(failure.side);
                 self.warn(&format!("{}: {at}{}", printable(&failure.path[..]), failure.fault));
             }
-            Notice::LinksLeftOut(left_out) => self.tell_left_out(left_out),
-            Notice::Unkept(place, what) => self.warn(&unkept(place, *what)),
-            Notice::Item(_, _, item) => {
+            News::LinksLeftOut(left_out) => self.tell_left_out(left_out),
+            News::Unkept(place, what) => self.warn(&unkept(place, *what)),
+            News::Item(_, _, item) => {
                 if let Some(line) = item_line(item) {
                     self.info(&line);
                 }
             }
-            Notice::Transferred(peer, app, transfer) => {
+            News::Transferred(peer, app, transfer) => {
                 if transfer.error.is_none() || transfer.counts != Counts::default() {
                     let whom = format!("{}:{app}", self.name(peer));
                     self.info(&transfer_line(transfer, self.role == Role::Dials, &whom));
                 }
             }
-            _ => {}
+        }
+    }
+}
+
+impl Hears<Send> for Voice<'_> {
+    fn hear_tool(&mut self, news: &News<'_>) {
+        self.hear_transfer(news);
+    }
+}
+
+impl Hears<Recv> for Voice<'_> {
+    fn hear_tool(&mut self, news: &News<'_>) {
+        self.hear_transfer(news);
+    }
+}
+
+impl End for Error {
+    fn fault(&self, between: &Between<'_>) -> Fault {
+        match self {
+            Error::Run(error) => error.fault(between),
+            Error::BegunAnew => {
+                Fault::new(Exit::Deadline, "the sender was gone and began anew: what has been written is not all")
+                    .hint("receive once more, into an empty place")
+            }
+            Error::NotBack => between
+                .fault(Exit::PeerAbsent, "the receiver's process ended, and none came back in time")
+                .hint("run the same command again to send what is missing"),
+            Error::Command(status) => command_fault(*status, between),
+            Error::Transfer(error) => transfer_fault(error, between),
+            Error::Items(ending) => items_fault(ending, between),
+            Error::NothingToDo => Fault::new(Exit::NothingToDo, "there was nothing to transfer"),
+            Error::Broken => Fault::new(Exit::Failed, "a thread of this program came to a bad end"),
+            Error::OutputGone => output_gone(),
+        }
+    }
+
+    fn run(&self) -> Option<&RunError> {
+        match self {
+            Error::Run(error) => Some(error),
+            _ => None,
         }
     }
 }

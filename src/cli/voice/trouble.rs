@@ -1,6 +1,7 @@
 //! What is wrong with the relay, and how loudly that deserves to be said.
 
-use crate::run::event_loop::{CloseCode, Down};
+use crate::node::Down;
+use crate::wire::CloseCode;
 
 /// See the module's text.
 #[derive(Debug)]

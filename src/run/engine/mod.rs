@@ -17,8 +17,6 @@ mod port;
 
 pub use port::{News, Teller, ThreadPort};
 
-use super::event_loop::Notice;
-use crate::identity::PeerId;
 use crate::session::{Half, Session};
 use crate::transfer::CHUNK_BYTES;
 use crate::transfer::port::ANSWER_BYTES;
@@ -241,36 +239,5 @@ impl State {
             buffer.clear();
             self.free.push(buffer);
         }
-    }
-}
-
-/// Tells people news of an engine that works for an application and this peer.
-pub fn tell(news: &News, whose: (PeerId, &str), notices: &mut dyn FnMut(Notice<'_>)) {
-    if let Some(path) = &news.key {
-        notices(Notice::KeyLeftOut(path));
-    }
-    for item in &news.items {
-        notices(Notice::Item(whose.0, whose.1, item));
-    }
-    for failure in &news.failures {
-        notices(Notice::ItemFailed(failure));
-    }
-    if let Some((place, what)) = &news.unkept {
-        notices(Notice::Unkept(place, *what));
-    }
-    if let Some(unlike) = &news.unlike {
-        notices(Notice::Unlike(&unlike.first, unlike.count));
-    }
-    if let Some(left_out) = &news.left_out {
-        notices(Notice::LinksLeftOut(left_out));
-    }
-    if let Some(at) = &news.progress {
-        notices(Notice::Progress {
-            bytes: at.bytes,
-            skipped: at.bytes_skipped,
-            total: at.bytes_total,
-            items: Some((at.items, at.items_total)),
-            name: &at.current,
-        });
     }
 }

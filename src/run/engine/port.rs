@@ -1,10 +1,10 @@
 //! The engine's side: what it reads, writes and tells, and the state that both sides share.
 
 use super::{CHUNK_BYTES, OUTBOX_BYTES, WAKE_BYTES};
-use crate::run::news::Item;
 use crate::store::Fault;
 use crate::store::attributes::Unkept;
 use crate::store::links::LeftOut;
+use crate::transfer::Item;
 use crate::transfer::outcome::{Failure, Side, Unlike};
 use crate::transfer::{ItemEnd, Port, PortClosed, Progress, Snapshot, TryRecv};
 use mio::Waker;

@@ -1,9 +1,10 @@
 //! One session that is joined: its bytes, its program, and how they end.
 
+use super::news::Error;
 use crate::net::child::Child;
-use crate::run::event_loop::ToolError;
 use crate::run::farewell::closed_by_peer;
 use crate::run::joint::{Joint, Way};
+use crate::run::tool::RunError;
 use crate::session::Session;
 use crate::wire::CloseCode;
 use std::time::Instant;
@@ -45,21 +46,21 @@ impl Running {
     ///
     /// # Errors
     /// What went wrong.
-    pub fn verdict(&self) -> Result<(), ToolError> {
+    pub fn verdict(&self) -> Result<(), Error> {
         let done = CloseCode::Done;
         let cut = [self.joint.outward(), self.joint.inward()].into_iter().find_map(|way| match way {
             Way::Cut(code) if code != done => Some(code.to_wire()),
             _ => None,
         });
         if self.child_code == Some(CloseCode::Failed) {
-            return Err(ToolError::Command(self.status));
+            return Err(Error::Command(self.status));
         }
         if self.joint.is_sink_gone() && self.child_code.is_none() {
-            return Err(ToolError::OutputGone);
+            return Err(Error::OutputGone);
         }
         match self.peer_closed.filter(|number| *number != done.to_wire()).or(cut) {
-            Some(number) => Err(closed_by_peer(number)),
-            None if !self.joint.is_over() => Err(ToolError::PeerClosed(CloseCode::Cancelled)),
+            Some(number) => Err(closed_by_peer(number).into()),
+            None if !self.joint.is_over() => Err(Error::Run(RunError::PeerClosed(CloseCode::Cancelled))),
             None => Ok(()),
         }
     }

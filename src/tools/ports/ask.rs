@@ -13,7 +13,7 @@ use crate::node::Key;
 use crate::ports::rules::{Rules, canonical_name};
 use crate::ports::service::Wish;
 use crate::ports::socks::{self, Destination, Parsed};
-use crate::run::event_loop::Context;
+use crate::run::tool::Context;
 use crate::session::{Half, Session};
 use crate::wire::CloseCode;
 use std::net::{IpAddr, SocketAddr};
@@ -77,7 +77,7 @@ enum Next {
 
 impl Portrep {
     /// A peer has opened a stream to say which target it wants.
-    pub(super) fn listen_to(&mut self, ctx: &mut Context<'_>, ask: Ask) {
+    pub(super) fn listen_to(&mut self, ctx: &mut Context<'_, Portrep>, ask: Ask) {
         let (key, stream, gate) = (ask.key, ask.stream, ask.gate);
         let slot = self.desk.seat(End::Ask(ask));
         self.desk.wait_until(ctx.now + TARGET_TIME, slot);
@@ -86,7 +86,7 @@ impl Portrep {
     }
 
     /// The resolver may have answered.
-    pub(super) fn poll_lookups(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn poll_lookups(&mut self, ctx: &mut Context<'_, Portrep>) {
         for slot in std::mem::take(&mut self.looking) {
             if matches!(self.desk.ends.get_mut(slot), Some(End::Ask(_))) {
                 self.looking.push(slot);
@@ -96,7 +96,7 @@ impl Portrep {
     }
 
     /// The peer, or the resolver, may have said something. True if that led further.
-    pub(super) fn advance_ask(&mut self, ctx: &mut Context<'_>, slot: Slot) -> bool {
+    pub(super) fn advance_ask(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) -> bool {
         let Some(End::Ask(ask)) = self.desk.ends.get_mut(slot) else { return false };
         let Target::Socks(rules) = self.gates[ask.gate].resolved.target() else { return false };
         match next(ctx, ask, rules) {
@@ -129,14 +129,14 @@ impl Portrep {
         self.desk.enqueue(slot);
     }
 
-    fn turn_down(&mut self, ctx: &mut Context<'_>, slot: Slot, code: CloseCode) {
+    fn turn_down(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, code: CloseCode) {
         if let Some(End::Ask(ask)) = self.desk.take(slot) {
             self.desk.refuse_stream(ctx, (ask.key, ask.stream), code);
         }
     }
 }
 
-fn next(ctx: &mut Context<'_>, ask: &mut Ask, rules: &Rules) -> Result<Next, CloseCode> {
+fn next(ctx: &mut Context<'_, Portrep>, ask: &mut Ask, rules: &Rules) -> Result<Next, CloseCode> {
     let session = ctx.node.session(ask.key).ok_or(CloseCode::Cancelled)?;
     if let Half::Broken(_) = session.stream(ask.stream).recv_half() {
         return Err(CloseCode::Cancelled);

@@ -3,9 +3,9 @@
 use super::SetupError;
 use super::imports::Import;
 use crate::net::listen::{FourPorts, Listener};
+use crate::net::passed::Passed;
 use crate::net::socket_file::ListenError;
 use crate::net::tcp::Place;
-use crate::run::event_loop::Passed;
 use std::io;
 
 /// How often a free port is looked for that is free for both addresses of `localhost`.

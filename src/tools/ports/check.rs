@@ -2,10 +2,13 @@
 
 use crate::identity::PeerId;
 use crate::net::signals::Request;
+use crate::node::{Down, Failure};
 use crate::node::{Event, Key};
 use crate::ports::service::{Service, Wish};
-use crate::run::event_loop::{CloseCode, Context, Down, Failure, Notice, Tool, ToolError};
+use crate::run;
+use crate::run::tool::{Context, RunError, Tool};
 use crate::session::Event as SessionEvent;
+use crate::wire::CloseCode;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -75,7 +78,7 @@ pub struct Check {
     relay_told: bool,
     key: Option<Key>,
     deadline: Option<Instant>,
-    verdict: Option<Result<(), ToolError>>,
+    verdict: Option<Result<(), RunError>>,
     finished: bool,
 }
 
@@ -85,11 +88,11 @@ impl Check {
         Check { peer, service, relay_told: false, key: None, deadline: None, verdict: None, finished: false }
     }
 
-    fn tell(ctx: &mut Context<'_>, hop: Hop, passage: Passage) {
-        (ctx.notices)(Notice::Hop(hop, passage));
+    fn tell(ctx: &mut Context<'_, Check>, hop: Hop, passage: Passage) {
+        (ctx.news)(News::Hop(hop, passage));
     }
 
-    fn handle_failure(&mut self, ctx: &mut Context<'_>, why: Failure) {
+    fn handle_failure(&mut self, ctx: &mut Context<'_, Check>, why: Failure) {
         if matches!(why, Failure::NotServed | Failure::WrongKind { .. }) {
             Self::tell(ctx, Hop::Peer, Passage::Ok);
         }
@@ -106,12 +109,12 @@ impl Check {
             Failure::PeerUnauthentic => (Hop::Peer, Passage::Wrong),
         };
         Self::tell(ctx, hop, passage);
-        self.verdict = Some(Err(ToolError::Node(why)));
+        self.verdict = Some(Err(RunError::Node(why)));
         self.finished = true;
     }
 
     /// The far side has answered, or the session has ended without an answer.
-    fn conclude(&mut self, ctx: &mut Context<'_>, key: Key, result: Result<(), ToolError>) {
+    fn conclude(&mut self, ctx: &mut Context<'_, Check>, key: Key, result: Result<(), RunError>) {
         self.verdict.get_or_insert(result);
         if let Some(session) = ctx.node.session(key) {
             session.close(CloseCode::Done);
@@ -120,28 +123,46 @@ impl Check {
         self.deadline = Some(ctx.now + GOODBYE);
     }
 
-    fn handle_answer(&mut self, ctx: &mut Context<'_>, key: Key, refused: Option<CloseCode>) {
+    fn handle_answer(&mut self, ctx: &mut Context<'_, Check>, key: Key, refused: Option<CloseCode>) {
         let target = match refused {
             None => Passage::Ok,
             Some(CloseCode::TargetRefused) => Passage::Refused,
             Some(CloseCode::TargetUnreachable) => Passage::Unreachable,
             Some(code) => {
                 Self::tell(ctx, Hop::Export, Passage::Refused);
-                return self.conclude(ctx, key, Err(ToolError::PeerClosed(code)));
+                return self.conclude(ctx, key, Err(RunError::PeerClosed(code)));
             }
         };
         Self::tell(ctx, Hop::Export, Passage::Ok);
         Self::tell(ctx, Hop::Target, target);
-        self.conclude(ctx, key, refused.map_or(Ok(()), |code| Err(ToolError::PeerClosed(code))));
+        self.conclude(ctx, key, refused.map_or(Ok(()), |code| Err(RunError::PeerClosed(code))));
+    }
+}
+
+/// What it has to say.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// What every tool has to say.
+    Run(run::News<'a>),
+    /// How far the mapping works: one hop of it.
+    Hop(Hop, Passage),
+}
+
+impl<'a> From<run::News<'a>> for News<'a> {
+    fn from(news: run::News<'a>) -> News<'a> {
+        News::Run(news)
     }
 }
 
 impl Tool for Check {
-    fn start(&mut self, ctx: &mut Context<'_>) {
+    type News<'a> = News<'a>;
+    type Error = RunError;
+
+    fn start(&mut self, ctx: &mut Context<'_, Check>) {
         ctx.node.call(ctx.now, self.peer, self.service.app.clone());
     }
 
-    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
+    fn handle_event(&mut self, ctx: &mut Context<'_, Check>, event: &Event) {
         match event {
             Event::RelayUp { .. } if !std::mem::replace(&mut self.relay_told, true) => {
                 Self::tell(ctx, Hop::Relay, Passage::Ok);
@@ -162,9 +183,9 @@ impl Tool for Check {
         }
     }
 
-    fn handle_ready(&mut self, _: &mut Context<'_>, _: &mio::event::Event) {}
+    fn handle_ready(&mut self, _: &mut Context<'_, Check>, _: &mio::event::Event) {}
 
-    fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
+    fn pump(&mut self, ctx: &mut Context<'_, Check>) -> bool {
         let Some(key) = self.key else { return false };
         let failure = ctx.node.session(key).and_then(|session| session.failure());
         if let (Some(error), None) = (failure, &self.verdict) {
@@ -177,7 +198,7 @@ impl Tool for Check {
                     self.handle_answer(ctx, key, Some(CloseCode::from_wire(code)));
                 }
                 SessionEvent::Closed { code } => {
-                    self.conclude(ctx, key, Err(ToolError::PeerClosed(CloseCode::from_wire(code))));
+                    self.conclude(ctx, key, Err(RunError::PeerClosed(CloseCode::from_wire(code))));
                 }
                 SessionEvent::StreamOpened { id, .. } => {
                     if let Some(session) = ctx.node.session(key) {
@@ -189,20 +210,20 @@ impl Tool for Check {
         let late = self.deadline.is_some_and(|at| at <= ctx.now);
         if late && self.verdict.is_none() {
             Self::tell(ctx, Hop::Export, Passage::Silent);
-            self.verdict = Some(Err(ToolError::Expired));
+            self.verdict = Some(Err(RunError::Expired));
         }
         self.finished |= self.verdict.is_some() && (late || !ctx.node.knows(key));
         false
     }
 
-    fn handle_signal(&mut self, _: &mut Context<'_>, request: Request) {
+    fn handle_signal(&mut self, _: &mut Context<'_, Check>, request: Request) {
         if let Request::End(signal) = request {
-            self.verdict = Some(Err(ToolError::Signal(signal)));
+            self.verdict = Some(Err(RunError::Signal(signal)));
             self.finished = true;
         }
     }
 
-    fn outcome(&mut self) -> Option<Result<(), ToolError>> {
+    fn outcome(&mut self) -> Option<Result<(), RunError>> {
         if self.finished { self.verdict.take() } else { None }
     }
 

@@ -8,12 +8,15 @@
 
 use super::Portrep;
 use super::desk::End;
+use super::error::Error;
 use super::imports::Door;
 use super::probes::Health;
 use super::slots::Slot;
 use crate::net::child::Child;
 use crate::net::signals::{Came, INT, QUIT, USR2};
-use crate::run::event_loop::{CloseCode, Context, ToolError, Wait};
+use crate::node::Wait;
+use crate::run::tool::{Context, RunError};
+use crate::wire::CloseCode;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
@@ -48,7 +51,7 @@ enum State {
     /// It runs.
     Running(Slot),
     /// It has ended, so.
-    Ended(Result<(), ToolError>),
+    Ended(Result<(), Error>),
     /// There is none, or nothing is left to do for it.
     Over,
 }
@@ -94,7 +97,7 @@ impl Command {
     /// it has not done what it thinks.
     pub fn handle_lost(&mut self, left: bool) {
         match &mut self.state {
-            State::Ended(outcome @ Ok(())) => *outcome = Err(ToolError::Expired),
+            State::Ended(outcome @ Ok(())) => *outcome = Err(Error::Run(RunError::Expired)),
             State::Running(_) => self.lost |= left,
             _ => {}
         }
@@ -107,12 +110,12 @@ impl Command {
     }
 
     /// Why it will not be run, if its time is over.
-    fn poll_too_late(&self, now: Instant) -> Option<ToolError> {
+    fn poll_too_late(&self, now: Instant) -> Option<Error> {
         let late = self.until.is_some_and(|until| now >= until);
         match self.why_not {
             _ if !self.met => None,
-            Some(code) if late || self.hasty => Some(ToolError::PeerClosed(code)),
-            None if late => Some(ToolError::Expired),
+            Some(code) if late || self.hasty => Some(Error::Run(RunError::PeerClosed(code))),
+            None if late => Some(Error::Run(RunError::Expired)),
             _ => None,
         }
     }
@@ -120,7 +123,7 @@ impl Command {
 
 impl Portrep {
     /// Runs the command as soon as every mapping works, and gives up when that comes too late.
-    pub(super) fn drive_command(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn drive_command(&mut self, ctx: &mut Context<'_, Portrep>) {
         if self.stopping.is_some() {
             return;
         }
@@ -134,7 +137,7 @@ impl Portrep {
         }
         if let Some((signal, until)) = self.command.told {
             if !self.command.is_running() || ctx.now >= until {
-                return self.stop(ctx, Err(ToolError::Signal(signal)), CloseCode::GoingAway);
+                return self.stop(ctx, Err(Error::Run(RunError::Signal(signal))), CloseCode::GoingAway);
             }
         }
         let ended = self.command.has_ended() && !self.doors.iter().any(Door::has_waiting) && !self.desk.owes(ctx);
@@ -145,7 +148,7 @@ impl Portrep {
         }
     }
 
-    fn start_command(&mut self, ctx: &mut Context<'_>) {
+    fn start_command(&mut self, ctx: &mut Context<'_, Portrep>) {
         let slot = self.desk.ends.next();
         let child = crate::net::child::run(&self.command.words).and_then(|child| {
             child.register(ctx.registry, slot.token())?;
@@ -153,7 +156,7 @@ impl Portrep {
         });
         match child {
             Ok(child) => self.command.state = State::Running(self.desk.ends.insert(End::Child(child))),
-            Err(error) => self.finish(Err(ToolError::CannotRun(error))),
+            Err(error) => self.finish(Err(Error::CannotRun(error))),
         }
     }
 
@@ -164,12 +167,12 @@ impl Portrep {
         let outcome = match child.try_wait() {
             Ok(None) => return,
             Ok(Some(status)) => match (status.code(), status.signal()) {
-                (Some(0), _) if self.command.lost => Err(ToolError::Expired),
+                (Some(0), _) if self.command.lost => Err(Error::Run(RunError::Expired)),
                 (Some(0), _) => Ok(()),
-                (Some(code), _) => Err(ToolError::Exited(u8::try_from(code).unwrap_or(u8::MAX))),
-                (None, signal) => Err(ToolError::Killed(signal.unwrap_or_default())),
+                (Some(code), _) => Err(Error::Exited(u8::try_from(code).unwrap_or(u8::MAX))),
+                (None, signal) => Err(Error::Killed(signal.unwrap_or_default())),
             },
-            Err(error) => Err(ToolError::Io("waiting for the command", error)),
+            Err(error) => Err(Error::Run(RunError::Io("waiting for the command", error))),
         };
         self.desk.ends.remove(slot);
         self.command.state = State::Ended(outcome);
@@ -228,8 +231,8 @@ mod tests {
         command.handle_met();
         assert_eq!(command.next_timeout(), Some(late));
         assert!(command.poll_too_late(now).is_none());
-        assert!(matches!(command.poll_too_late(late), Some(ToolError::Expired)));
+        assert!(matches!(command.poll_too_late(late), Some(Error::Run(RunError::Expired))));
         command.handle_not_working(CloseCode::TargetRefused);
-        assert!(matches!(command.poll_too_late(now), Some(ToolError::PeerClosed(CloseCode::TargetRefused))));
+        assert!(matches!(command.poll_too_late(now), Some(Error::Run(RunError::PeerClosed(CloseCode::TargetRefused)))));
     }
 }

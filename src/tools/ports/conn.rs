@@ -9,13 +9,14 @@
 //! answer. What it said is still delivered, as between two kernels. Nothing here knows of lanes: a session without one gives no room and no
 //! bytes for a while, that is all.
 
+use super::error::Error;
 use super::rmi::{Referral, Watch};
 use crate::names::AppName;
 use crate::net::tcp::Socket;
 use crate::net::{Read, Written};
 use crate::node::Key;
 use crate::ports::socks::Reply;
-use crate::run::event_loop::Joined;
+use crate::run::joint::Joined;
 use crate::session::{Half, Session};
 use crate::wire::CloseCode;
 use std::io;
@@ -147,7 +148,7 @@ impl Conn {
     }
 
     /// Which application it is for, and how it ended if it ends now.
-    pub fn end(&self, is_reset: bool) -> (&AppName, Joined<'static>) {
+    pub fn end(&self, is_reset: bool) -> (&AppName, Joined<'static, Error>) {
         let Account { app, sent, received, since } = &self.account;
         (app, Joined { sent: *sent, received: *received, took: since.elapsed(), error: None, is_reset })
     }

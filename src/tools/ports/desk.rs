@@ -2,9 +2,11 @@
 //!
 //! A turn costs what the connections with news cost: thousands of idle ones are in two tables and nowhere else.
 
+use super::Portrep;
 use super::ask::Ask;
 use super::conn::{Conn, Step, Traffic};
 use super::exports::Dial;
+use super::news::News;
 use super::rmi::Referral;
 use super::slots::{Slot, Slots};
 use super::talk::Talk;
@@ -15,7 +17,7 @@ use crate::net::listen::Listener;
 use crate::net::tcp::Socket;
 use crate::node::Key;
 use crate::ports::socks::Reply;
-use crate::run::event_loop::{Context, Notice};
+use crate::run::tool::Context;
 use crate::wire::CloseCode;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -116,7 +118,7 @@ impl Desk {
 
     /// Whether a peer may have one more connection to an export. While more than half are taken, one peer among several
     /// gets no more than seven eighths: the rest is for those who come later.
-    pub fn has_place_for(&self, ctx: &Context<'_>, peer: PeerId, share: Share) -> bool {
+    pub fn has_place_for(&self, ctx: &Context<'_, Portrep>, peer: PeerId, share: Share) -> bool {
         if share == Share::All || self.open < self.most / 2 {
             return !self.is_full();
         }
@@ -126,7 +128,7 @@ impl Desk {
     }
 
     /// Whether bytes that an application has left behind are still to be brought to the far side.
-    pub fn owes(&mut self, ctx: &mut Context<'_>) -> bool {
+    pub fn owes(&mut self, ctx: &mut Context<'_, Portrep>) -> bool {
         let mut lingering = |key: &Key, streams: &HashMap<u32, Owner>| {
             ctx.node.session(*key).is_some_and(|session| session.stream_count() > streams.len())
         };
@@ -237,7 +239,7 @@ impl Desk {
     }
 
     /// The peer has not taken the stream of a connection, but somebody else may: it waits again.
-    pub fn rehold(&mut self, ctx: &mut Context<'_>, slot: Slot, import: usize) {
+    pub fn rehold(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, import: usize) {
         let mut of = None;
         self.ends.alter(slot, |end| match end {
             End::Conn(conn) => {
@@ -316,7 +318,7 @@ impl Desk {
     }
 
     /// Serves one connection. True if bytes moved or it ended.
-    pub fn pump(&mut self, ctx: &mut Context<'_>, slot: Slot) -> bool {
+    pub fn pump(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) -> bool {
         let most = self.throttle.allowance(ctx.now);
         let Some(End::Conn(conn)) = self.ends.get_mut(slot) else { return false };
         conn.queued = false;
@@ -341,7 +343,7 @@ impl Desk {
     }
 
     /// Ends a connection that has ended in both directions or was reset.
-    fn drop_conn(&mut self, ctx: &mut Context<'_>, slot: Slot, is_reset: bool) {
+    fn drop_conn(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, is_reset: bool) {
         if let Some(End::Conn(conn)) = self.take(slot) {
             tell_end(ctx, &conn, is_reset);
             self.disown(conn.key, conn.stream);
@@ -351,12 +353,12 @@ impl Desk {
     }
 
     /// Gives a connection up, in whatever state it is: its stream and its socket are reset.
-    pub fn give_up(&mut self, ctx: &mut Context<'_>, slot: Slot) {
+    pub fn give_up(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) {
         self.refuse(ctx, slot, Reply::Failure);
     }
 
     /// The same. An application that waits for the answer of the SOCKS server has this one.
-    pub fn refuse(&mut self, ctx: &mut Context<'_>, slot: Slot, reply: Reply) {
+    pub fn refuse(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, reply: Reply) {
         match self.take(slot) {
             Some(End::Conn(conn)) => {
                 tell_end(ctx, &conn, true);
@@ -374,7 +376,7 @@ impl Desk {
     }
 
     /// Does not take a stream of the peer.
-    pub fn refuse_stream(&mut self, ctx: &mut Context<'_>, which: (Key, u32), code: CloseCode) {
+    pub fn refuse_stream(&mut self, ctx: &mut Context<'_, Portrep>, which: (Key, u32), code: CloseCode) {
         let (key, stream) = which;
         self.disown(key, stream);
         if let Some(session) = ctx.node.session(key) {
@@ -417,10 +419,10 @@ impl Desk {
 }
 
 /// Tells of the end of a connection that the far side had taken.
-fn tell_end(ctx: &mut Context<'_>, conn: &Conn, is_reset: bool) {
+fn tell_end(ctx: &mut Context<'_, Portrep>, conn: &Conn, is_reset: bool) {
     if let (Some(peer), true) = (ctx.node.peer(conn.key), conn.is_taken()) {
         let (app, joined) = conn.end(is_reset);
-        (ctx.notices)(Notice::Joined(peer, app.as_str(), &joined));
+        (ctx.news)(News::Joined(peer, app.as_str(), &joined));
     }
 }
 

@@ -9,6 +9,7 @@ use super::ask::Ask;
 use super::conn::{Conn, Start};
 use super::desk::{End, Owner, Share};
 use super::names::Answer;
+use super::news::News;
 use super::slots::Slot;
 use super::targets::{Resolved, Route, Target};
 use crate::identity::PeerId;
@@ -20,7 +21,7 @@ use crate::net::walk::{Walk, Walked};
 use crate::node::Key;
 use crate::ports::proxy_header as proxy;
 use crate::ports::service::{Service, Wish};
-use crate::run::event_loop::{Context, Notice};
+use crate::run::tool::Context;
 use crate::session::{Half, Session};
 use crate::wire::CloseCode;
 use std::io;
@@ -82,7 +83,7 @@ impl Dial {
 
 impl Portrep {
     /// A peer wants a connection.
-    pub(super) fn serve(&mut self, ctx: &mut Context<'_>, key: Key, stream: u32, service: &[u8]) {
+    pub(super) fn serve(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, stream: u32, service: &[u8]) {
         match self.find(ctx, key, service) {
             Ok((gate, Wish::Proxied, _)) => self.listen_to(ctx, Ask::new(key, stream, gate)),
             // Which target is not known before somebody names it: being served is all there is to probe.
@@ -96,7 +97,7 @@ impl Portrep {
         }
     }
 
-    fn find(&self, ctx: &Context<'_>, key: Key, service: &[u8]) -> Result<(usize, Wish, Route), CloseCode> {
+    fn find(&self, ctx: &Context<'_, Portrep>, key: Key, service: &[u8]) -> Result<(usize, Wish, Route), CloseCode> {
         let (wish, service) = Service::parse(service).ok_or(CloseCode::NotHere)?;
         let peer = ctx.node.peer(key).ok_or(CloseCode::NotHere)?;
         let gate = self.gates.iter().position(|gate| gate.app == service.app).ok_or(CloseCode::NotHere)?;
@@ -125,7 +126,7 @@ impl Portrep {
     }
 
     /// Sets out for the target.
-    fn dial(&mut self, ctx: &mut Context<'_>, asked: &Asked, route: Route) {
+    fn dial(&mut self, ctx: &mut Context<'_, Portrep>, asked: &Asked, route: Route) {
         let token = self.desk.ends.next().token();
         let Asked { key, stream, gate, wish } = *asked;
         let approach = match (route, self.gates[gate].resolved.name()) {
@@ -142,7 +143,7 @@ impl Portrep {
     }
 
     /// The target, the resolver or the peer may have said something. True if the waiting is over.
-    pub(super) fn advance_dial(&mut self, ctx: &mut Context<'_>, slot: Slot) -> bool {
+    pub(super) fn advance_dial(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) -> bool {
         let Some(End::Dial(dial)) = self.desk.ends.get_mut(slot) else { return false };
         let gone = |session: &mut Session| matches!(session.stream(dial.stream).recv_half(), Half::Broken(_));
         if ctx.node.session(dial.key).is_none_or(gone) {
@@ -165,14 +166,14 @@ impl Portrep {
     }
 
     /// Looks for the addresses of all targets.
-    pub(super) fn ask_names(&mut self, ctx: &Context<'_>) {
+    pub(super) fn ask_names(&mut self, ctx: &Context<'_, Portrep>) {
         for name in self.gates.iter_mut().filter_map(|gate| gate.resolved.name_mut()) {
             name.ask(ctx.now, |host| Lookup::start(host, ctx.waker));
         }
     }
 
     /// Takes the answers of the resolver, and asks again for names that have led nowhere yet.
-    pub(super) fn tend_names(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn tend_names(&mut self, ctx: &mut Context<'_, Portrep>) {
         for number in 0..self.gates.len() {
             let gate = &mut self.gates[number];
             let Some(name) = gate.resolved.name_mut() else { continue };
@@ -185,11 +186,11 @@ impl Portrep {
                 Answer::Found => {
                     gate.failing = false;
                     let target = gate.resolved.target().to_string();
-                    (ctx.notices)(Notice::TargetFound(gate.app.as_str(), &target));
+                    (ctx.news)(News::TargetFound(gate.app.as_str(), &target));
                 }
                 Answer::Unknown(error) if lost && !std::mem::replace(&mut gate.failing, true) => {
                     let target = gate.resolved.target().to_string();
-                    (ctx.notices)(Notice::TargetUnknown(gate.app.as_str(), &target, &error));
+                    (ctx.news)(News::TargetUnknown(gate.app.as_str(), &target, &error));
                 }
                 Answer::Known | Answer::Unknown(_) => {}
             }
@@ -202,7 +203,7 @@ impl Portrep {
         self.gates.iter().filter_map(|gate| gate.resolved.name()?.next_timeout()).min()
     }
 
-    fn handle_target_reached(&mut self, ctx: &mut Context<'_>, slot: Slot, socket: Socket) {
+    fn handle_target_reached(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, socket: Socket) {
         let Some(End::Dial(dial)) = self.desk.ends.get_mut(slot) else { return };
         let (key, stream, gate, wish) = (dial.key, dial.stream, dial.gate, dial.wish);
         let preface = match (self.proxy, ctx.node.peer(key)) {
@@ -229,7 +230,7 @@ impl Portrep {
     }
 
     /// The answer is all that was wanted.
-    fn answer_probe(&mut self, ctx: &mut Context<'_>, key: Key, stream: u32) {
+    fn answer_probe(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, stream: u32) {
         self.desk.disown(key, stream);
         if let Some(session) = ctx.node.session(key) {
             session.stream_mut(stream).accept();
@@ -240,7 +241,7 @@ impl Portrep {
     }
 
     /// No place of the target can be reached, or none answered in time.
-    pub(super) fn fail_dial(&mut self, ctx: &mut Context<'_>, slot: Slot, error: io::Error) {
+    pub(super) fn fail_dial(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, error: io::Error) {
         let Some(End::Dial(mut dial)) = self.desk.take(slot) else { return };
         // That somebody refused says more than that the time is over.
         let error = dial.approach.take_fault().unwrap_or(error);
@@ -248,7 +249,7 @@ impl Portrep {
         let ours = !matches!(gate.resolved.target(), Target::Socks(_));
         // Once an outage, not once a connection; and what peers choose is their own trouble.
         if ours && !std::mem::replace(&mut gate.failing, true) {
-            (ctx.notices)(Notice::TargetFailed(gate.app.as_str(), &gate.resolved.target().to_string(), &error));
+            (ctx.news)(News::TargetFailed(gate.app.as_str(), &gate.resolved.target().to_string(), &error));
         }
         let code = match error.kind() {
             io::ErrorKind::ConnectionRefused => CloseCode::TargetRefused,

@@ -7,6 +7,7 @@
 use super::Portrep;
 use super::conn::{Conn, Start};
 use super::desk::{End, Held, Owner, PATIENCE};
+use super::news::News;
 use super::peers::Standing;
 use super::rmi::Watch;
 use super::slots::Slot;
@@ -18,7 +19,7 @@ use crate::net::tcp::{Place, Socket};
 use crate::node::Key;
 use crate::ports::service::{Service, Wish};
 use crate::ports::socks::Reply;
-use crate::run::event_loop::{Context, Notice};
+use crate::run::tool::Context;
 use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
 use std::io;
@@ -94,15 +95,20 @@ impl Door {
 
 impl Portrep {
     /// Lets a bound listener take connections.
-    pub(super) fn open_door(&mut self, ctx: &mut Context<'_>, number: usize, mut listener: Listener) -> io::Result<()> {
+    pub(super) fn open_door(
+        &mut self,
+        ctx: &mut Context<'_, Portrep>,
+        number: usize,
+        mut listener: Listener,
+    ) -> io::Result<()> {
         let slot = self.desk.ends.next();
         listener.register(ctx.registry, slot.token())?;
         let place = listener.place()?;
         if listener.is_absent() {
-            (ctx.notices)(Notice::Absent(&place));
+            (ctx.news)(News::Absent(&place));
         }
         let door = &mut self.doors[number];
-        (ctx.notices)(Notice::Listening(&place, door.import.peer, door.import.service.app.as_str()));
+        (ctx.news)(News::Listening(&place, door.import.peer, door.import.service.app.as_str()));
         door.slot = Some(self.desk.ends.insert(End::Door(listener, number)));
         door.ready = true;
         Ok(())
@@ -120,7 +126,7 @@ impl Portrep {
     }
 
     /// Takes connections out of the backlogs. True if there were any.
-    pub(super) fn accept(&mut self, ctx: &mut Context<'_>) -> bool {
+    pub(super) fn accept(&mut self, ctx: &mut Context<'_, Portrep>) -> bool {
         let mut any = false;
         for number in 0..self.doors.len() {
             if self.doors[number].is_due(ctx.now) {
@@ -130,7 +136,7 @@ impl Portrep {
         any
     }
 
-    fn accept_at(&mut self, ctx: &mut Context<'_>, number: usize) -> bool {
+    fn accept_at(&mut self, ctx: &mut Context<'_, Portrep>, number: usize) -> bool {
         let Some(slot) = self.doors[number].slot else { return false };
         let purpose = self.purpose();
         for done in 0..ACCEPT_BATCH {
@@ -145,7 +151,7 @@ impl Portrep {
                     let door = &mut self.doors[number];
                     // Told once a shortage: the first pause has no pause before it.
                     if door.paused_until.is_none_or(|until| until + ACCEPT_PAUSE < ctx.now) {
-                        (ctx.notices)(Notice::CannotAccept(&error));
+                        (ctx.news)(News::CannotAccept(&error));
                     }
                     door.paused_until = Some(ctx.now + ACCEPT_PAUSE);
                     return done > 0;
@@ -156,7 +162,7 @@ impl Portrep {
     }
 
     /// A connection has come in: joined to a stream, asked what it wants, held, or reset.
-    fn admit(&mut self, ctx: &mut Context<'_>, number: usize, mut socket: Socket) {
+    fn admit(&mut self, ctx: &mut Context<'_, Portrep>, number: usize, mut socket: Socket) {
         let plain = self.doors[number].import.speaks == Speaks::Plain;
         let hopeless = plain && !matches!(self.standing(number), Some(Standing::Up | Standing::Calling));
         if hopeless || self.desk.is_full() || socket.register(ctx.registry, self.desk.ends.next().token()).is_err() {
@@ -178,7 +184,7 @@ impl Portrep {
     }
 
     /// Joins a held connection to a stream if there is a session, and lets it wait if there may be one soon.
-    pub(super) fn place(&mut self, ctx: &mut Context<'_>, slot: Slot, number: usize) {
+    pub(super) fn place(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, number: usize) {
         self.desk.wait_until(ctx.now + PATIENCE, slot);
         let import = &self.doors[number].import;
         let route = self.routes.route(import.peer, &import.service.app);
@@ -190,7 +196,7 @@ impl Portrep {
     }
 
     /// Joins a held connection to a fresh stream.
-    pub(super) fn begin(&mut self, ctx: &mut Context<'_>, key: Key, slot: Slot) {
+    pub(super) fn begin(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, slot: Slot) {
         let Some(End::Held(held)) = self.desk.ends.get_mut(slot) else { return };
         let import = &self.doors[held.import].import;
         // Who waits for an answer sends nothing before it has one.
@@ -223,7 +229,7 @@ impl Portrep {
     }
 
     /// What the peer said about a stream of ours.
-    pub(super) fn handle_answer(&mut self, ctx: &mut Context<'_>, key: Key, event: &SessionEvent) {
+    pub(super) fn handle_answer(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, event: &SessionEvent) {
         let (stream, refused) = match event {
             SessionEvent::StreamAccepted { id } => (*id, None),
             SessionEvent::StreamRefused { id, code } => (*id, Some(CloseCode::from_wire(*code))),
@@ -246,7 +252,7 @@ impl Portrep {
     }
 
     /// The peer did not take a connection: reset here too, unless another process of the peer may take it.
-    fn handle_refused(&mut self, ctx: &mut Context<'_>, which: (Slot, usize), code: CloseCode) {
+    fn handle_refused(&mut self, ctx: &mut Context<'_, Portrep>, which: (Slot, usize), code: CloseCode) {
         let (slot, number) = which;
         if matches!(
             code,
@@ -270,7 +276,7 @@ impl Portrep {
     }
 
     /// Whether the import has found, or is about to find, another process of its peer.
-    pub(super) fn parted(&mut self, ctx: &mut Context<'_>, number: usize) -> bool {
+    pub(super) fn parted(&mut self, ctx: &mut Context<'_, Portrep>, number: usize) -> bool {
         let import = self.doors[number].import.clone();
         let parted = self.routes.part(ctx.now, import.peer, &import.service);
         self.call_routes(ctx);
@@ -279,7 +285,7 @@ impl Portrep {
     }
 
     /// Calls every peer whose turn has come.
-    pub(super) fn call_routes(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn call_routes(&mut self, ctx: &mut Context<'_, Portrep>) {
         for route in self.routes.iter_mut() {
             let Standing::Resting(until) = route.standing else { continue };
             if until <= ctx.now && self.stopping.is_none() {

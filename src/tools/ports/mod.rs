@@ -20,9 +20,11 @@ mod check;
 mod command;
 mod conn;
 mod desk;
+mod error;
 mod exports;
 mod imports;
 mod names;
+mod news;
 mod peers;
 mod probes;
 pub mod rmi;
@@ -32,10 +34,12 @@ mod talk;
 mod targets;
 mod throttle;
 
-pub use check::{Check, Hop, Passage};
+pub use check::{Check, Hop, News as CheckNews, Passage};
 pub use command::HANDED_OVER;
+pub use error::Error;
 pub use exports::Export;
 pub use imports::{Import, Speaks};
+pub use news::News;
 pub use rmi::Referral;
 pub use targets::Target;
 
@@ -47,10 +51,13 @@ pub use crate::net::options::{KEEPALIVE_MAX, Keepalive};
 use crate::net::signals::{Came, Request};
 pub use crate::net::socket_file::{Access, ListenError};
 use crate::net::tcp::raise_descriptor_limit;
+use crate::net::{passed::Passed, tcp::Place};
+use crate::node::{Callers, Failure, Wait};
 use crate::node::{Event, Key};
 use crate::ports::ProxyVersion;
 use crate::run::callers::{Reload, Taken, reread};
-use crate::run::event_loop::{Callers, CloseCode, Context, Failure, Notice, Passed, Place, Tool, ToolError, Wait};
+use crate::run::tool::{Context, RunError, Tool};
+use crate::wire::CloseCode;
 use bindings::{Found, bind_rest};
 use command::Command;
 use desk::{Desk, End, Owner};
@@ -160,8 +167,8 @@ pub struct Portrep {
     /// Where RMI servers send their callers in vain.
     told: rmi::Told,
     /// How it will end, and when at the latest.
-    stopping: Option<(Result<(), ToolError>, Instant)>,
-    outcome: Option<Result<(), ToolError>>,
+    stopping: Option<(Result<(), Error>, Instant)>,
+    outcome: Option<Result<(), Error>>,
 }
 
 impl Portrep {
@@ -215,27 +222,27 @@ impl Portrep {
         Callers::Each(self.gates.iter().map(|gate| (gate.app.clone(), gate.allow.clone())).collect())
     }
 
-    fn finish(&mut self, outcome: Result<(), ToolError>) {
+    fn finish(&mut self, outcome: Result<(), Error>) {
         self.outcome.get_or_insert(outcome);
     }
 
-    fn handle_attached(&mut self, ctx: &mut Context<'_>, app: &AppName) {
+    fn handle_attached(&mut self, ctx: &mut Context<'_, Portrep>, app: &AppName) {
         for gate in self.gates.iter_mut().filter(|gate| gate.app == *app) {
             if !std::mem::replace(&mut gate.attached, true) {
-                (ctx.notices)(Notice::Serving(app.as_str(), &gate.resolved.target().to_string()));
+                (ctx.news)(News::Serving(app.as_str(), &gate.resolved.target().to_string()));
             }
         }
         self.tell_ready(ctx);
     }
 
-    fn tell_ready(&mut self, ctx: &mut Context<'_>) {
+    fn tell_ready(&mut self, ctx: &mut Context<'_, Portrep>) {
         let all = self.gates.iter().all(|gate| gate.attached);
         if all && !std::mem::replace(&mut self.told_ready, true) {
-            (ctx.notices)(Notice::Ready);
+            (ctx.news)(News::Ready);
         }
     }
 
-    fn serve_queue(&mut self, ctx: &mut Context<'_>) -> bool {
+    fn serve_queue(&mut self, ctx: &mut Context<'_, Portrep>) -> bool {
         let mut moved = false;
         for _ in 0..self.desk.next_batch() {
             let Some(slot) = self.desk.next_queued() else { break };
@@ -250,7 +257,7 @@ impl Portrep {
         moved || !self.desk.is_idle()
     }
 
-    fn handle_patience(&mut self, ctx: &mut Context<'_>) {
+    fn handle_patience(&mut self, ctx: &mut Context<'_, Portrep>) {
         while let Some(slot) = self.desk.poll_patience(ctx.now) {
             if let Some(End::Dial(_)) = self.desk.ends.get_mut(slot) {
                 self.fail_dial(ctx, slot, io::ErrorKind::TimedOut.into());
@@ -261,7 +268,7 @@ impl Portrep {
     }
 
     /// Lets go of everything. Peers hear `code`; then it ends with `outcome`.
-    fn stop(&mut self, ctx: &mut Context<'_>, outcome: Result<(), ToolError>, code: CloseCode) {
+    fn stop(&mut self, ctx: &mut Context<'_, Portrep>, outcome: Result<(), Error>, code: CloseCode) {
         self.stopping = Some((outcome, ctx.now + GOODBYE));
         for number in 0..self.doors.len() {
             self.close_door(number);
@@ -281,7 +288,7 @@ impl Portrep {
     }
 
     /// Takes the new lists of who may reach what. Connections of peers who may no more are reset, others go on.
-    fn handle_reload(&mut self, ctx: &mut Context<'_>) {
+    fn handle_reload(&mut self, ctx: &mut Context<'_, Portrep>) {
         ctx.node.hurry(ctx.now);
         let Some(Taken { callers: Callers::Each(again), .. }) = reread(ctx, &mut self.reload) else { return };
         for (gate, (_, allow)) in self.gates.iter_mut().zip(again) {
@@ -298,7 +305,7 @@ impl Portrep {
         }
     }
 
-    fn conclude(&mut self, ctx: &mut Context<'_>) {
+    fn conclude(&mut self, ctx: &mut Context<'_, Portrep>) {
         self.closing.retain(|key| ctx.node.knows(*key));
         let settled = self.closing.is_empty() && !self.command.is_running();
         if let Some((outcome, _)) = self.stopping.take_if(|(_, until)| settled || ctx.now >= *until) {
@@ -314,11 +321,14 @@ fn spare_descriptors(listeners: usize) -> usize {
 }
 
 impl Tool for Portrep {
-    fn start(&mut self, ctx: &mut Context<'_>) {
+    type News<'a> = News<'a>;
+    type Error = Error;
+
+    fn start(&mut self, ctx: &mut Context<'_, Portrep>) {
         for number in 0..self.doors.len() {
             if let Some(listener) = self.bound[number].take() {
                 if let Err(error) = self.open_door(ctx, number, listener) {
-                    return self.finish(Err(ToolError::Io("listening", error)));
+                    return self.finish(Err(Error::Run(RunError::Io("listening", error))));
                 }
             }
         }
@@ -332,7 +342,7 @@ impl Tool for Portrep {
         }
     }
 
-    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
+    fn handle_event(&mut self, ctx: &mut Context<'_, Portrep>, event: &Event) {
         match event {
             Event::RelayUp { .. } => {
                 self.stranded = false;
@@ -364,15 +374,15 @@ impl Tool for Portrep {
             }
             // Only who does not want to wait hears that the peer is absent as a failure.
             Event::Failed { why: why @ (Failure::PeerAbsent | Failure::NotServed), .. } if !self.met => {
-                self.finish(Err(ToolError::Node(*why)));
+                self.finish(Err(Error::Run(RunError::Node(*why))));
             }
-            Event::Failed { key, why } => self.end_session(ctx, *key, &ToolError::Node(*why)),
-            Event::Fatal { why } => self.finish(Err(ToolError::Node(*why))),
+            Event::Failed { key, why } => self.end_session(ctx, *key, &Error::Run(RunError::Node(*why))),
+            Event::Fatal { why } => self.finish(Err(Error::Run(RunError::Node(*why)))),
             Event::NotServed { .. } | Event::TurnedAway { .. } | Event::Circuit { .. } | Event::Shared { .. } => {}
         }
     }
 
-    fn handle_ready(&mut self, _: &mut Context<'_>, event: &mio::event::Event) {
+    fn handle_ready(&mut self, _: &mut Context<'_, Portrep>, event: &mio::event::Event) {
         let slot = Slot::of(event.token());
         match self.desk.ends.get_mut(slot) {
             Some(End::Door(_, number)) => {
@@ -385,7 +395,7 @@ impl Tool for Portrep {
         }
     }
 
-    fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
+    fn pump(&mut self, ctx: &mut Context<'_, Portrep>) -> bool {
         for key in self.desk.keys() {
             self.drain_session(ctx, key);
         }
@@ -410,19 +420,19 @@ impl Tool for Portrep {
         self.hand_to_command(came)
     }
 
-    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
+    fn handle_signal(&mut self, ctx: &mut Context<'_, Portrep>, request: Request) {
         match request {
             Request::Refresh => self.handle_reload(ctx),
             Request::Status => {
                 let (open, served) = self.desk.counts();
-                (ctx.notices)(Notice::Connections(open, served));
+                (ctx.news)(News::Connections(open, served));
             }
             Request::End(signal) if self.command.is_running() => self.end_command(ctx.now, signal),
-            Request::End(signal) => self.stop(ctx, Err(ToolError::Signal(signal)), CloseCode::GoingAway),
+            Request::End(signal) => self.stop(ctx, Err(Error::Run(RunError::Signal(signal))), CloseCode::GoingAway),
         }
     }
 
-    fn outcome(&mut self) -> Option<Result<(), ToolError>> {
+    fn outcome(&mut self) -> Option<Result<(), Error>> {
         self.outcome.take()
     }
 

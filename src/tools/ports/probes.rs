@@ -2,11 +2,12 @@
 
 use super::Portrep;
 use super::desk::Owner;
+use super::news::News;
 use super::peers::Standing;
 use crate::net::listen::Listener;
 use crate::node::Key;
 use crate::ports::service::Wish;
-use crate::run::event_loop::{Context, Notice};
+use crate::run::tool::Context;
 use crate::wire::CloseCode;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ impl Portrep {
     }
 
     /// Asks about every import whose turn has come.
-    pub(super) fn probe(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn probe(&mut self, ctx: &mut Context<'_, Portrep>) {
         if !self.wants_probes() {
             return;
         }
@@ -48,7 +49,7 @@ impl Portrep {
         }
     }
 
-    fn probe_one(&mut self, ctx: &mut Context<'_>, number: usize) -> bool {
+    fn probe_one(&mut self, ctx: &mut Context<'_, Portrep>, number: usize) -> bool {
         let import = &self.doors[number].import;
         let Some(route) = self.routes.route(import.peer, &import.service.app) else { return false };
         let (Standing::Up, Some(key)) = (route.standing, route.key) else { return false };
@@ -64,7 +65,7 @@ impl Portrep {
     /// The far side has answered a probe.
     pub(super) fn handle_probed(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context<'_, Portrep>,
         which: (Key, u32),
         number: usize,
         refused: Option<CloseCode>,
@@ -118,13 +119,13 @@ impl Portrep {
         }
     }
 
-    fn bind(&mut self, ctx: &mut Context<'_>, number: usize) {
+    fn bind(&mut self, ctx: &mut Context<'_, Portrep>, number: usize) {
         let (place, access) = (self.doors[number].import.at.clone(), self.doors[number].import.access);
         let bound =
             Listener::bind(&place, &self.four, access).and_then(|listener| Ok(self.open_door(ctx, number, listener)?));
         if let Err(error) = bound {
             // Somebody has the port for now: the next probe tries again.
-            (ctx.notices)(Notice::CannotListen(&place, error.reason()));
+            (ctx.news)(News::CannotListen(&place, error.reason()));
         }
     }
 

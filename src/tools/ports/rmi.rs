@@ -13,8 +13,9 @@
 use super::Portrep;
 use super::desk::End;
 use super::imports::Speaks;
+use super::news::News;
 use crate::net::tcp::Place;
-use crate::run::event_loop::{Context, Notice};
+use crate::run::tool::Context;
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
@@ -188,12 +189,12 @@ pub type Told = HashSet<Referral>;
 
 impl Portrep {
     /// Servers have sent their callers somewhere: says where there is no way to.
-    pub(super) fn judge_referrals(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn judge_referrals(&mut self, ctx: &mut Context<'_, Portrep>) {
         for (number, referral) in self.desk.take_referrals() {
             let leads = (0..self.doors.len()).any(|door| self.leads_to(door, &referral));
             if !leads && self.told.len() < TOLD_MAX && self.told.insert(referral.clone()) {
                 let import = &self.doors[number].import;
-                (ctx.notices)(Notice::Unmapped(import.peer, import.service.app.as_str(), &referral));
+                (ctx.news)(News::Unmapped(import.peer, import.service.app.as_str(), &referral));
             }
         }
     }

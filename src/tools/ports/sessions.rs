@@ -2,12 +2,16 @@
 
 use super::Portrep;
 use super::desk::Owner;
+use super::error::Error;
+use super::news::News;
+use crate::node::Failure;
 use crate::node::Key;
-use crate::run::event_loop::{CloseCode, Context, Failure, Notice, ToolError};
+use crate::run::tool::{Context, RunError};
 use crate::session::Event as SessionEvent;
+use crate::wire::CloseCode;
 
 impl Portrep {
-    pub(super) fn handle_up(&mut self, ctx: &mut Context<'_>, key: Key) {
+    pub(super) fn handle_up(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
         self.met = true;
         self.command.handle_met();
         self.desk.tie(key);
@@ -27,7 +31,7 @@ impl Portrep {
 
     /// Another session has taken the place of one without a path. Connections that the peer may never have heard of can
     /// be reset at once.
-    fn handle_succeeded(&mut self, ctx: &mut Context<'_>, old: Key) {
+    fn handle_succeeded(&mut self, ctx: &mut Context<'_, Portrep>, old: Key) {
         for owner in self.desk.owners(old) {
             if let Owner::Import(slot, _) = owner {
                 if !self.desk.is_taken(slot) {
@@ -39,9 +43,9 @@ impl Portrep {
     }
 
     /// Lets sessions go that others have taken the place of.
-    pub(super) fn drop_faded(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn drop_faded(&mut self, ctx: &mut Context<'_, Portrep>) {
         while let Some(key) = self.routes.poll_faded(ctx.now) {
-            self.end_session(ctx, key, &ToolError::Node(Failure::SessionGone));
+            self.end_session(ctx, key, &Error::Run(RunError::Node(Failure::SessionGone)));
         }
         for key in self.routes.spared() {
             if self.desk.owners(key).is_empty() {
@@ -52,9 +56,9 @@ impl Portrep {
     }
 
     /// A session, or the hope of one, is over: its connections are reset, and its peer is called again.
-    pub(super) fn end_session(&mut self, ctx: &mut Context<'_>, key: Key, error: &ToolError) {
+    pub(super) fn end_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, error: &Error) {
         if let Some((peer, app)) = self.routes.called(key).filter(|_| self.routes.is_fresh_failure(key)) {
-            (ctx.notices)(Notice::CallFailed(peer, app.as_str(), error));
+            (ctx.news)(News::CallFailed(peer, app.as_str(), error));
         }
         let owners = self.desk.owners(key);
         if !owners.is_empty() {
@@ -69,7 +73,7 @@ impl Portrep {
     }
 
     /// Resets the connections of a session and lets the node settle the rest.
-    pub(super) fn retire(&mut self, ctx: &mut Context<'_>, key: Key, code: CloseCode) {
+    pub(super) fn retire(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, code: CloseCode) {
         for owner in self.desk.untie(key) {
             match owner {
                 Owner::Import(slot, _) | Owner::Export(slot, _) => self.desk.give_up(ctx, slot),
@@ -83,7 +87,7 @@ impl Portrep {
         self.closing.push(key);
     }
 
-    pub(super) fn drain_session(&mut self, ctx: &mut Context<'_>, key: Key) {
+    pub(super) fn drain_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
         loop {
             let Some(session) = ctx.node.session(key) else { return };
             if let Some(error) = session.failure() {
@@ -93,7 +97,7 @@ impl Portrep {
                 None => break,
                 Some(SessionEvent::StreamOpened { id, service }) => self.serve(ctx, key, id, &service),
                 Some(SessionEvent::Closed { code }) if self.routes.index(key).is_some() => {
-                    return self.end_session(ctx, key, &ToolError::PeerClosed(CloseCode::from_wire(code)));
+                    return self.end_session(ctx, key, &Error::Run(RunError::PeerClosed(CloseCode::from_wire(code))));
                 }
                 // A caller that goes is nobody's trouble.
                 Some(SessionEvent::Closed { .. }) => return self.retire(ctx, key, CloseCode::Done),

@@ -9,7 +9,7 @@ use super::slots::Slot;
 use crate::net::Read;
 use crate::net::tcp::Socket;
 use crate::ports::socks::{self, Parsed, Reply};
-use crate::run::event_loop::Context;
+use crate::run::tool::Context;
 
 /// An application that has not yet said what it wants.
 pub struct Talk {
@@ -78,7 +78,7 @@ impl Talk {
 
 impl Portrep {
     /// An application may have said more. True if it has said all.
-    pub(super) fn advance_talk(&mut self, ctx: &mut Context<'_>, slot: Slot) -> bool {
+    pub(super) fn advance_talk(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) -> bool {
         let Some(End::Talk(talk)) = self.desk.ends.get_mut(slot) else { return false };
         let number = talk.import;
         let (asked, bad) = match talk.advance() {

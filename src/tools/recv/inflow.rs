@@ -10,13 +10,17 @@
 use crate::net::Written;
 use crate::net::child::Child;
 use crate::net::stdio::Sink;
-use crate::run::event_loop::{Item, ToolError};
-use crate::run::farewell::{Ending, Side, held_until, status_number};
+use crate::run::farewell::{held_until, status_number};
+use crate::run::tool::RunError;
 use crate::session::{Half, Session};
 use crate::store::Fault;
 use crate::store::content::ContentHash;
+use crate::tools::transfers::Ending;
+use crate::tools::transfers::Error;
+use crate::transfer::Item;
 use crate::transfer::decoder::{Decoder, Piece};
 use crate::transfer::messages::{Answer, ItemOutcome, Offer};
+use crate::transfer::outcome::Side;
 use crate::transfer::outcome::Violation;
 use crate::transfer::{BlockDecoder, ItemKind, TransferError};
 use crate::wire::CloseCode;
@@ -73,7 +77,7 @@ pub struct Inflow {
     phase: Phase,
     item_told: bool,
     /// What went wrong here, if that says more than the transfer's own end.
-    trouble: Option<ToolError>,
+    trouble: Option<Error>,
     /// Answers on their way into the session.
     answers: Vec<u8>,
     finished: bool,
@@ -160,9 +164,9 @@ impl Inflow {
     ///
     /// # Errors
     /// Its status cannot be had.
-    pub fn handle_child_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), ToolError> {
+    pub fn handle_child_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
         let Some(child) = &mut self.child else { return Ok(()) };
-        let status = child.try_wait().map_err(|error| ToolError::Io("waiting for the command", error))?;
+        let status = child.try_wait().map_err(|error| Error::Run(RunError::Io("waiting for the command", error)))?;
         if let Some(status) = status {
             let status = status_number(status);
             self.child_status = Some(status);
@@ -217,7 +221,7 @@ impl Inflow {
     ///
     /// # Errors
     /// What went wrong.
-    pub fn verdict(&mut self, ending: &Ending) -> Result<(), ToolError> {
+    pub fn verdict(&mut self, ending: &Ending) -> Result<(), Error> {
         self.trouble.take().map_or_else(|| ending.verdict(Side::Here), Err)
     }
 
@@ -237,17 +241,17 @@ impl Inflow {
     ///
     /// # Errors
     /// The peer broke the protocol, or gave up.
-    pub fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, ToolError> {
+    pub fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, Error> {
         let mut moved = self.pump_inward(now, session, registry)?;
         moved |= self.conclude(now);
         moved |= self.pump_answers(session);
         if let Half::Broken(code) = session.stream(self.stream).send_half() {
-            return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
+            return Err(Error::Run(RunError::PeerClosed(CloseCode::from_wire(code))));
         }
         Ok(moved)
     }
 
-    fn pump_inward(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, ToolError> {
+    fn pump_inward(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, Error> {
         let mut moved = 0;
         if self.phase == Phase::Taking && self.sink.as_ref().is_some_and(Sink::is_gone) {
             self.fail(registry, Trouble::Gone);
@@ -265,7 +269,7 @@ impl Inflow {
         }
         if !self.is_ended() {
             if let Half::Broken(code) = session.stream(self.stream).recv_half() {
-                return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
+                return Err(Error::Run(RunError::PeerClosed(CloseCode::from_wire(code))));
             }
             if session.stream(self.stream).is_read_out() && self.owed == 0 && self.unpacked.bytes.is_empty() {
                 return Err(TransferError::Truncated.into());
@@ -280,7 +284,7 @@ impl Inflow {
 
     /// Reads the next message, or the header of the next content. Yields how many bytes of the session that took; 0 when
     /// more must come first.
-    fn next_message(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<usize, ToolError> {
+    fn next_message(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<usize, Error> {
         let bytes = session.stream(self.stream).readable();
         let mut input = bytes;
         let piece = self.decoder.next(&mut input).map_err(TransferError::from)?;
@@ -386,13 +390,13 @@ impl Inflow {
             Trouble::Gone => {
                 // Of a command the status says more.
                 if self.child.is_none() && self.child_status.is_none() {
-                    self.trouble = Some(ToolError::OutputGone);
+                    self.trouble = Some(Error::OutputGone);
                 }
                 Fault::Cancelled.into()
             }
             Trouble::Io(error) => {
                 let fault = Errno::from_io_error(&error).map_or(Fault::Io, Fault::from);
-                self.trouble = Some(ToolError::Io("writing output", error));
+                self.trouble = Some(Error::Run(RunError::Io("writing output", error)));
                 // Whatever it was, it is no decision of ours.
                 ItemOutcome::Failed(fault)
             }

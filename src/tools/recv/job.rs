@@ -5,7 +5,8 @@ use super::leash::Leashed;
 use super::writers::{Feed, Output, OutputNews};
 use crate::identity::PeerId;
 use crate::run::engine::Pump;
-use crate::run::event_loop::ToolError;
+use crate::run::tool::RunError;
+use crate::tools::transfers::Error;
 use crate::transfer::{Destination, OnReceived, ReceiveJob, ReceiveOutcome, ReceivePolicy, Received, TransferError};
 use mio::Waker;
 use std::path::PathBuf;
@@ -28,8 +29,8 @@ pub struct Order {
     pub tells_items: bool,
 }
 
-fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> ToolError {
-    move |error| ToolError::Io(what, error)
+fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |error| Error::Run(RunError::Io(what, error))
 }
 
 impl Order {
@@ -43,7 +44,7 @@ impl Order {
         waker: &Arc<Waker>,
         directory: PathBuf,
         (leashed, held): (Leashed, Leashed),
-    ) -> Result<Engine, ToolError> {
+    ) -> Result<Engine, Error> {
         let base = directory.clone();
         let hook = self.command.clone().map(|command| -> Box<OnReceived<'static>> {
             Box::new(move |item: &Received| command.run(&base, item.path.as_bytes(), &leashed))
@@ -61,7 +62,7 @@ impl Order {
         waker: &Arc<Waker>,
         name: &[u8],
         leashed: (Leashed, Leashed),
-    ) -> Result<(Engine, Option<Arc<OutputNews>>), ToolError> {
+    ) -> Result<(Engine, Option<Arc<OutputNews>>), Error> {
         let Some(command) = &self.command else {
             let (output, news) = Output::stdout(leashed.1).map_err(io("opening standard output"))?;
             let engine = self.start(waker, Destination::Writer(Box::new(output)), None, leashed.0)?;
@@ -79,7 +80,7 @@ impl Order {
         destination: Destination,
         on_received: Option<Box<OnReceived<'static>>>,
         held: Leashed,
-    ) -> Result<Engine, ToolError> {
+    ) -> Result<Engine, Error> {
         let sender = *self.peer.as_bytes();
         let given_up = Box::new(move || held.is_let_go());
         let job = ReceiveJob { destination, policy: self.policy, sender, on_received, given_up };

@@ -18,8 +18,10 @@ use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::signals::Request;
 use crate::node::Event;
+use crate::run;
 use crate::run::callers::{Reload, reread};
-use crate::run::event_loop::{Context, Notice, Tool, ToolError};
+use crate::run::tool::{Context, RunError, Tool};
+use crate::tools::transfers::{Error, News};
 use crate::transfer::ReceivePolicy;
 use running::{Running, Turn};
 use std::collections::BTreeMap;
@@ -55,7 +57,7 @@ pub struct Recv {
     running: BTreeMap<usize, Running>,
     next_slot: usize,
     /// The end of a tool that does not keep on, or that was told to stop.
-    result: Option<Result<(), ToolError>>,
+    result: Option<Result<(), Error>>,
     stopping: bool,
 }
 
@@ -66,7 +68,7 @@ impl Recv {
     }
 
     /// No more callers, and those that are here are cut off.
-    fn stop(&mut self, ctx: &mut Context<'_>, error: ToolError) {
+    fn stop(&mut self, ctx: &mut Context<'_, Recv>, error: Error) {
         ctx.node.unlisten(&self.options.app);
         self.stopping = true;
         self.running.values_mut().for_each(|running| running.cut(ctx));
@@ -74,7 +76,7 @@ impl Recv {
     }
 
     /// Takes the new list of who may call. Sessions of those who may no more end.
-    fn handle_reload(&mut self, ctx: &mut Context<'_>) {
+    fn handle_reload(&mut self, ctx: &mut Context<'_, Recv>) {
         ctx.node.hurry(ctx.now);
         let Some(taken) = reread(ctx, &mut self.options.reload) else { return };
         for running in self.running.values_mut().filter(|running| taken.outcasts.contains(&running.key)) {
@@ -83,7 +85,7 @@ impl Recv {
     }
 
     /// While a session has no path its peer's new process must find us.
-    fn refresh_callers(&mut self, ctx: &mut Context<'_>) {
+    fn refresh_callers(&mut self, ctx: &mut Context<'_, Recv>) {
         let lost = self.running.values().filter(|running| running.lost_since().is_some()).count();
         ctx.node.set_callers_max(self.options.sessions_max + lost);
     }
@@ -106,7 +108,7 @@ impl Recv {
     }
 
     /// Whoever waits for a place need not wait for those who are gone for good.
-    fn make_room(&mut self, ctx: &mut Context<'_>) {
+    fn make_room(&mut self, ctx: &mut Context<'_, Recv>) {
         while let Some((slot, at)) = self.next_to_go()
             && at <= ctx.now
             && let Some(running) = self.running.get_mut(&slot)
@@ -121,12 +123,12 @@ impl Recv {
     }
 
     /// A session has come to its end.
-    fn conclude(&mut self, ctx: &mut Context<'_>, running: &Running, end: Result<(), ToolError>) {
+    fn conclude(&mut self, ctx: &mut Context<'_, Recv>, running: &Running, end: Result<(), Error>) {
         if running.is_superseded() {
             return;
         }
         if let Some(transfer) = running.transfer(ctx.now, end.as_ref().err()) {
-            (ctx.notices)(Notice::Transferred(running.peer, self.options.app.as_str(), &transfer));
+            (ctx.news)(News::Transferred(running.peer, self.options.app.as_str(), &transfer));
         }
         if self.stopping {
             return;
@@ -140,17 +142,20 @@ impl Recv {
             return;
         }
         if let Err(error) = end {
-            (ctx.notices)(Notice::SessionFailed(running.peer, &error));
+            (ctx.news)(News::SessionFailed(running.peer, &error));
         }
     }
 }
 
 impl Tool for Recv {
-    fn start(&mut self, ctx: &mut Context<'_>) {
+    type News<'a> = News<'a>;
+    type Error = Error;
+
+    fn start(&mut self, ctx: &mut Context<'_, Recv>) {
         ctx.node.listen(self.options.app.clone());
     }
 
-    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
+    fn handle_event(&mut self, ctx: &mut Context<'_, Recv>, event: &Event) {
         match event {
             Event::Up { key, peer, .. } => {
                 let slot = self.next_slot;
@@ -166,22 +171,22 @@ impl Tool for Recv {
             }
             Event::Failed { key, why } => {
                 if let Some(running) = self.running.values_mut().find(|running| running.key == *key) {
-                    running.handle_gone(ctx, ToolError::Node(*why));
+                    running.handle_gone(ctx, Error::Run(RunError::Node(*why)));
                 }
             }
-            Event::Fatal { why } => self.stop(ctx, ToolError::Node(*why)),
+            Event::Fatal { why } => self.stop(ctx, Error::Run(RunError::Node(*why))),
             _ => {}
         }
     }
 
-    fn handle_ready(&mut self, ctx: &mut Context<'_>, event: &mio::event::Event) {
+    fn handle_ready(&mut self, ctx: &mut Context<'_, Recv>, event: &mio::event::Event) {
         let (slot, which) = Running::place_of(event.token());
         if let Some(running) = self.running.get_mut(&slot) {
             running.handle_ready(ctx, which, event);
         }
     }
 
-    fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
+    fn pump(&mut self, ctx: &mut Context<'_, Recv>) -> bool {
         let mut moved = false;
         self.make_room(ctx);
         let slots: Vec<usize> = self.running.keys().copied().collect();
@@ -199,15 +204,15 @@ impl Tool for Recv {
         moved
     }
 
-    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
+    fn handle_signal(&mut self, ctx: &mut Context<'_, Recv>, request: Request) {
         match request {
             Request::Refresh => self.handle_reload(ctx),
-            Request::Status => (ctx.notices)(Notice::Status),
-            Request::End(signal) => self.stop(ctx, ToolError::Signal(signal)),
+            Request::Status => (ctx.news)(run::News::Status.into()),
+            Request::End(signal) => self.stop(ctx, Error::Run(RunError::Signal(signal))),
         }
     }
 
-    fn outcome(&mut self) -> Option<Result<(), ToolError>> {
+    fn outcome(&mut self) -> Option<Result<(), Error>> {
         if self.running.is_empty() && self.stopping { self.result.take() } else { None }
     }
 

@@ -9,6 +9,7 @@
 mod greeting;
 
 use super::Options;
+use super::Recv;
 use super::command::CommandLine;
 use super::inflow::Inflow;
 use super::job::{Engine, Order};
@@ -18,14 +19,16 @@ use super::writers::OutputNews;
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::node::Key;
-use crate::run::event_loop::{Context, FIRST_TOKEN, Notice, ToolError, Transfer};
-use crate::run::farewell::{
-    Ending, FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, OUTCAST_TIME, Side, close_code, closed_by_peer,
-};
+use crate::run::event_loop::FIRST_TOKEN;
+use crate::run::farewell::{FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, OUTCAST_TIME, closed_by_peer};
+use crate::run::tool::{Context, RunError};
 use crate::session::{Event as SessionEvent, Half, Session};
 use crate::store::Fault;
+use crate::tools::transfers::{Ending, close_code};
+use crate::tools::transfers::{Error, News, Transfer};
 use crate::transfer::decoder::Decoder;
 use crate::transfer::messages::Offer;
+use crate::transfer::outcome::Side;
 use crate::transfer::{ReceiveOutcome, TransferError};
 use crate::wire::CloseCode;
 use mio::Token;
@@ -55,9 +58,9 @@ enum Work {
 enum End {
     Open,
     /// The sender has been told, in the transfer's own words, and should take note.
-    Told(Result<(), ToolError>),
+    Told(Result<(), Error>),
     /// The session is closed from our side, and goes when the peer knows.
-    Closed(Result<(), ToolError>),
+    Closed(Result<(), Error>),
 }
 
 /// What a session achieved.
@@ -109,7 +112,7 @@ pub enum Turn {
     NotYet,
 }
 
-type Step = Result<bool, ToolError>;
+type Step = Result<bool, Error>;
 
 impl Running {
     /// A session that has just come up.
@@ -185,7 +188,7 @@ impl Running {
 
     /// Its peer has called anew, and the process at the other end of this session is taken for gone. The new one takes its
     /// place unless standard output has got something: that cannot be taken back, and must be neither doubled nor continued.
-    pub fn give_way(&mut self, ctx: &mut Context<'_>) {
+    pub fn give_way(&mut self, ctx: &mut Context<'_, Recv>) {
         self.superseded = !self.has_put_out();
         match (std::mem::replace(&mut self.end, End::Open), self.superseded) {
             // What is told is done: another run would do it twice.
@@ -193,7 +196,7 @@ impl Running {
                 self.superseded = false;
                 self.end = End::Closed(result);
             }
-            _ => self.fail(ctx, ToolError::BegunAnew, CloseCode::Cancelled),
+            _ => self.fail(ctx, Error::BegunAnew, CloseCode::Cancelled),
         }
         self.forget_at = Some(ctx.now);
     }
@@ -207,7 +210,7 @@ impl Running {
     }
 
     /// The whole, if the peer ever began to send.
-    pub fn transfer<'a>(&self, now: Instant, error: Option<&'a ToolError>) -> Option<Transfer<'a>> {
+    pub fn transfer<'a>(&self, now: Instant, error: Option<&'a Error>) -> Option<Transfer<'a>> {
         let Achieved { began, ending, bytes } = self.achieved;
         let counts = ending.map(|ending| ending.counts).unwrap_or_default();
         let left_out = ending.map_or(0, |ending| ending.skipped);
@@ -215,7 +218,7 @@ impl Running {
     }
 
     /// An event of this session's sink (0) or command (1).
-    pub fn handle_ready(&mut self, ctx: &mut Context<'_>, which: usize, event: &mio::event::Event) {
+    pub fn handle_ready(&mut self, ctx: &mut Context<'_, Recv>, which: usize, event: &mio::event::Event) {
         let Work::Stream(inflow) = &mut self.work else { return };
         if which == 0 {
             inflow.handle_sink_ready(event.is_error() || event.is_write_closed());
@@ -225,7 +228,7 @@ impl Running {
     }
 
     /// Moves what can be moved. True if anything was.
-    pub fn pump(&mut self, ctx: &mut Context<'_>, options: &Options, turn: Turn) -> bool {
+    pub fn pump(&mut self, ctx: &mut Context<'_, Recv>, options: &Options, turn: Turn) -> bool {
         let mut moved = false;
         if turn == Turn::NotYet {
             // It waits for us, not we for it.
@@ -247,7 +250,7 @@ impl Running {
         moved | self.settle(ctx)
     }
 
-    fn handle_session_events(&mut self, ctx: &mut Context<'_>) -> bool {
+    fn handle_session_events(&mut self, ctx: &mut Context<'_, Recv>) -> bool {
         let mut any = false;
         let called = if let Work::Waiting = self.work { ctx.node.called(self.key) } else { None };
         let app = called.map(|(_, app)| app.as_str().as_bytes().to_vec());
@@ -272,8 +275,8 @@ impl Running {
         any
     }
 
-    fn advance(&mut self, ctx: &mut Context<'_>, options: &Options) -> Step {
-        let Some(session) = ctx.node.session(self.key) else { return Err(ToolError::Expired) };
+    fn advance(&mut self, ctx: &mut Context<'_, Recv>, options: &Options) -> Step {
+        let Some(session) = ctx.node.session(self.key) else { return Err(Error::Run(RunError::Expired)) };
         if let Some(error) = session.failure() {
             return Err(error.into());
         }
@@ -301,7 +304,7 @@ impl Running {
                 if let Some(ending) = inflow.ending() {
                     let news = self.achieved.ending.replace(ending).is_none();
                     if let Some(item) = inflow.item().filter(|_| news) {
-                        (ctx.notices)(Notice::Item(self.peer, options.app.as_str(), &item));
+                        (ctx.news)(News::Item(self.peer, options.app.as_str(), &item));
                     }
                     if inflow.is_flushed() {
                         self.end = End::Told(inflow.verdict(&ending));
@@ -318,14 +321,14 @@ impl Running {
 
     /// The peer has closed, and nothing of it is left to read. Whoever has been told the end may do so, and an engine may
     /// have told it without our knowing yet.
-    fn handle_peer_closed(&mut self, number: u16) -> Result<(), ToolError> {
+    fn handle_peer_closed(&mut self, number: u16) -> Result<(), Error> {
         match &mut self.work {
             Work::Stream(inflow) if inflow.ending().is_some() => Ok(()),
             Work::Files(engine) => {
                 engine.close();
                 Ok(())
             }
-            _ => Err(closed_by_peer(number)),
+            _ => Err(closed_by_peer(number).into()),
         }
     }
 
@@ -340,7 +343,7 @@ impl Running {
     }
 
     /// The engine's end is our end as soon as all it said is with the session.
-    fn take_engine_end(&mut self, ctx: &mut Context<'_>, app: &AppName) -> Step {
+    fn take_engine_end(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) -> Step {
         let Work::Files(engine) = &mut self.work else { return Ok(false) };
         if !engine.is_flushed() && self.peer_closed.is_none() {
             return Ok(false);
@@ -349,33 +352,33 @@ impl Running {
         let output_gone = self.output.as_ref().is_some_and(|news| news.is_gone());
         self.tell_news(ctx, app);
         self.work = Work::Over;
-        let outcome = end.map_err(|_| ToolError::Broken)?;
+        let outcome = end.map_err(|_| Error::Broken)?;
         let verdict = match outcome {
-            _ if output_gone => Err(ToolError::OutputGone),
+            _ if output_gone => Err(Error::OutputGone),
             Ok(outcome) => self.verdict(&outcome),
             Err(error @ TransferError::Refused(_)) => Err(error.into()),
-            Err(error) => return Err(self.peer_closed.map_or(error.into(), closed_by_peer)),
+            Err(error) => return Err(self.peer_closed.map_or(error.into(), |number| closed_by_peer(number).into())),
         };
         self.end = End::Told(verdict);
         Ok(true)
     }
 
-    fn verdict(&mut self, outcome: &ReceiveOutcome) -> Result<(), ToolError> {
+    fn verdict(&mut self, outcome: &ReceiveOutcome) -> Result<(), Error> {
         let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
         self.achieved.ending = Some(ending);
         self.achieved.bytes = outcome.received_bytes;
         ending.verdict(Side::Here)
     }
 
-    fn tell_news(&mut self, ctx: &mut Context<'_>, app: &AppName) {
+    fn tell_news(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) {
         match &mut self.work {
             Work::Files(engine) => {
-                crate::run::engine::tell(&engine.take_news(), (self.peer, app.as_str()), ctx.notices);
+                crate::tools::transfers::tell(&engine.take_news(), (self.peer, app.as_str()), ctx.news);
             }
             Work::Stream(inflow) if !inflow.is_watched() && self.report_at.is_none_or(|at| at <= ctx.now) => {
                 self.report_at = Some(ctx.now + REPORT_PAUSE);
                 let bytes = inflow.taken_bytes();
-                (ctx.notices)(Notice::Progress { bytes, skipped: 0, total: None, items: None, name: inflow.name() });
+                (ctx.news)(News::Progress { bytes, skipped: 0, total: None, items: None, name: inflow.name() });
             }
             _ => {}
         }
@@ -383,7 +386,7 @@ impl Running {
 
     /// Comes to a bad end: the peer learns the code, a command learns that the rest is missing, an engine keeps what can be
     /// resumed.
-    pub fn fail(&mut self, ctx: &mut Context<'_>, error: ToolError, code: CloseCode) {
+    pub fn fail(&mut self, ctx: &mut Context<'_, Recv>, error: Error, code: CloseCode) {
         if let End::Closed(_) = self.end {
             return;
         }
@@ -402,22 +405,22 @@ impl Running {
     }
 
     /// Breaks off, because the tool has been told to stop: a command, too, is told to end. What becomes of it is of no interest any more.
-    pub fn cut(&mut self, ctx: &mut Context<'_>) {
+    pub fn cut(&mut self, ctx: &mut Context<'_, Recv>) {
         self.engine_by = Some(ctx.now + ENGINE_TIME);
-        self.fail(ctx, ToolError::Expired, CloseCode::GoingAway);
+        self.fail(ctx, Error::Run(RunError::Expired), CloseCode::GoingAway);
         self.forget_at = Some(ctx.now + INTERRUPTED_TIME);
         self.leash = None;
     }
 
     /// Ends at once: its peer may no more call. A command, too, is told to end.
-    pub fn cast_out(&mut self, ctx: &mut Context<'_>) {
+    pub fn cast_out(&mut self, ctx: &mut Context<'_, Recv>) {
         self.engine_by = Some(ctx.now + ENGINE_TIME);
         match std::mem::replace(&mut self.end, End::Open) {
             // What it was told stands.
             End::Told(result) => self.end = End::Closed(result),
             end => {
                 self.end = end;
-                self.fail(ctx, ToolError::CastOut, CloseCode::Refused);
+                self.fail(ctx, Error::Run(RunError::CastOut), CloseCode::Refused);
             }
         }
         self.forget_at = Some(ctx.now + OUTCAST_TIME);
@@ -426,7 +429,7 @@ impl Running {
 
     /// Sees to it that both sides know: closes when the sender has taken note of the end, and lets go when it has closed
     /// as well. True if something moved.
-    fn settle(&mut self, ctx: &mut Context<'_>) -> bool {
+    fn settle(&mut self, ctx: &mut Context<'_, Recv>) -> bool {
         let failed = ctx.node.session(self.key).is_none_or(|session| session.failure().is_some());
         let peer_closed = self.peer_closed.is_some() || failed;
         if let (End::Closed(_), true) = (&self.end, peer_closed) {
@@ -449,7 +452,7 @@ impl Running {
     }
 
     /// The end, once the session has gone and nothing of ours is left running.
-    pub fn take_end(&mut self, ctx: &mut Context<'_>) -> Option<Result<(), ToolError>> {
+    pub fn take_end(&mut self, ctx: &mut Context<'_, Recv>) -> Option<Result<(), Error>> {
         let End::Closed(_) = self.end else { return None };
         if self.forget_at.take_if(|at| *at <= ctx.now).is_some() {
             ctx.node.abandon(ctx.now, self.key);
@@ -471,7 +474,7 @@ impl Running {
     }
 
     /// The node has given the session up. After the sender was told everything that changes nothing for us.
-    pub fn handle_gone(&mut self, ctx: &mut Context<'_>, error: ToolError) {
+    pub fn handle_gone(&mut self, ctx: &mut Context<'_, Recv>, error: Error) {
         match std::mem::replace(&mut self.end, End::Open) {
             End::Open => self.fail(ctx, error, CloseCode::Done),
             End::Told(result) | End::Closed(result) => self.end = End::Closed(result),
@@ -480,17 +483,17 @@ impl Running {
 }
 
 /// Holds something anew.
-fn hold(leash: &mut Option<Leash>) -> Result<Leashed, ToolError> {
-    let (ours, leashed) = leash::pair().map_err(|error| ToolError::Io("making a pipe", error))?;
+fn hold(leash: &mut Option<Leash>) -> Result<Leashed, Error> {
+    let (ours, leashed) = leash::pair().map_err(|error| Error::Run(RunError::Io("making a pipe", error)))?;
     *leash = Some(ours);
     Ok(leashed)
 }
 
 /// With which code a session closes that ended by this error.
-fn code_for(error: &ToolError) -> CloseCode {
+fn code_for(error: &Error) -> CloseCode {
     match error {
-        ToolError::Transfer(error) => close_code(error),
-        ToolError::Protocol(_) => CloseCode::Protocol,
+        Error::Transfer(error) => close_code(error),
+        Error::Run(RunError::Protocol(_)) => CloseCode::Protocol,
         _ => CloseCode::Cancelled,
     }
 }

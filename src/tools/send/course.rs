@@ -1,7 +1,7 @@
 //! What a send has come to so far, for whoever wants to hear of it at the end.
 
-use crate::run::event_loop::{ToolError, Transfer};
-use crate::run::farewell::Ending;
+use crate::tools::transfers::Ending;
+use crate::tools::transfers::{Error, Transfer};
 use std::time::{Duration, Instant};
 
 /// See the module's text.
@@ -28,7 +28,7 @@ impl Course {
     }
 
     /// The whole, if the peer was ever there.
-    pub fn end<'a>(&self, now: Instant, error: Option<&'a ToolError>) -> Option<Transfer<'a>> {
+    pub fn end<'a>(&self, now: Instant, error: Option<&'a Error>) -> Option<Transfer<'a>> {
         self.began?;
         let counts = self.ending.map(|ending| ending.counts).unwrap_or_default();
         let left_out = self.ending.map_or(0, |ending| ending.skipped);

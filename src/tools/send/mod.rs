@@ -18,10 +18,16 @@ use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::signals::Request;
 use crate::node::{Event, Failure, Key};
-use crate::run::engine::{Pump, tell};
-use crate::run::event_loop::{Context, FIRST_TOKEN, Notice, Tool, ToolError};
-use crate::run::farewell::{Ending, FAREWELL_TIME, INTERRUPTED_TIME, Side, close_code};
+use crate::run;
+use crate::run::engine::Pump;
+use crate::run::event_loop::FIRST_TOKEN;
+use crate::run::farewell::{FAREWELL_TIME, INTERRUPTED_TIME};
+use crate::run::tool::{Context, RunError, Tool};
 use crate::session::{Event as SessionEvent, Session};
+use crate::tools::transfers::tell;
+use crate::tools::transfers::{Ending, close_code};
+use crate::tools::transfers::{Error, News};
+use crate::transfer::outcome::Side;
 use crate::transfer::{SendJob, SendOutcome, TransferError};
 use crate::wire::CloseCode;
 use course::Course;
@@ -71,7 +77,7 @@ pub struct Send {
     stream: u32,
     work: Work,
     peer_closed: Option<CloseCode>,
-    result: Option<Result<(), ToolError>>,
+    result: Option<Result<(), Error>>,
     leave_at: Option<Instant>,
     left: bool,
     report_at: Option<Instant>,
@@ -107,7 +113,7 @@ impl Send {
         self
     }
 
-    fn begin(&mut self, ctx: &mut Context<'_>, key: Key) -> Result<(), ToolError> {
+    fn begin(&mut self, ctx: &mut Context<'_, Send>, key: Key) -> Result<(), Error> {
         let Some(session) = ctx.node.session(key) else { return Ok(()) };
         let Some(stream) = session.open_stream(ctx.now, self.to.1.as_str()) else { return Ok(()) };
         self.stream = stream;
@@ -123,13 +129,13 @@ impl Send {
                     teller.tell_items(tells_items);
                     job.run(port, teller)
                 });
-                Work::Files(pump.map_err(|error| ToolError::Io("starting a thread", error))?)
+                Work::Files(pump.map_err(|error| Error::Run(RunError::Io("starting a thread", error)))?)
             }
         };
         Ok(())
     }
 
-    fn handle_up(&mut self, ctx: &mut Context<'_>, key: Key) {
+    fn handle_up(&mut self, ctx: &mut Context<'_, Send>, key: Key) {
         if self.anew.take_if(|anew| *anew == key).is_some() {
             self.forsake(ctx);
             self.key = Some(key);
@@ -143,7 +149,7 @@ impl Send {
     }
 
     /// Leaves a session whose other end is gone. Its engine ends when it notices.
-    fn forsake(&mut self, ctx: &mut Context<'_>) {
+    fn forsake(&mut self, ctx: &mut Context<'_, Send>) {
         if let Work::Files(pump) = &mut self.work {
             pump.close();
         }
@@ -156,7 +162,7 @@ impl Send {
     }
 
     /// The receiver's process has ended. Whoever takes its place within the time is sent what is missing.
-    fn handle_left(&mut self, ctx: &mut Context<'_>) {
+    fn handle_left(&mut self, ctx: &mut Context<'_, Send>) {
         if let Some(key) = self.key.take() {
             if let Some(session) = ctx.node.session(key) {
                 session.close(CloseCode::Done);
@@ -169,7 +175,7 @@ impl Send {
         self.anew = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
     }
 
-    fn handle_failed(&mut self, ctx: &mut Context<'_>, key: Key, why: Failure) {
+    fn handle_failed(&mut self, ctx: &mut Context<'_, Send>, key: Key, why: Failure) {
         let files = matches!(self.what, What::Files(_)) && self.result.is_none();
         if self.anew == Some(key) {
             self.anew = None;
@@ -179,14 +185,14 @@ impl Send {
         } else if files && why == Failure::SessionGone {
             self.handle_left(ctx);
         } else {
-            self.conclude(ctx, Err(ToolError::Node(why)));
+            self.conclude(ctx, Err(Error::Run(RunError::Node(why))));
             // Nobody is left to say farewell to.
             self.left = true;
         }
     }
 
     /// The session lost its path, or has one again.
-    fn handle_path(&mut self, ctx: &mut Context<'_>, lost: bool) {
+    fn handle_path(&mut self, ctx: &mut Context<'_, Send>, lost: bool) {
         let files = matches!(self.what, What::Files(_)) && self.result.is_none();
         self.call_anew_at = (lost && files).then_some(ctx.now + CALL_ANEW_AFTER);
         if let (false, Some(anew)) = (lost, self.anew.take()) {
@@ -194,7 +200,7 @@ impl Send {
         }
     }
 
-    fn call_anew_if_due(&mut self, ctx: &mut Context<'_>) {
+    fn call_anew_if_due(&mut self, ctx: &mut Context<'_, Send>) {
         if self.call_anew_at.is_none_or(|at| at > ctx.now) || self.result.is_some() {
             return;
         }
@@ -206,11 +212,11 @@ impl Send {
         }
     }
 
-    fn handle_session_events(&mut self, ctx: &mut Context<'_>, key: Key) -> Result<(), ToolError> {
+    fn handle_session_events(&mut self, ctx: &mut Context<'_, Send>, key: Key) -> Result<(), Error> {
         while let Some(event) = ctx.node.session(key).and_then(Session::poll_event) {
             match event {
                 SessionEvent::StreamRefused { code, .. } => {
-                    return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
+                    return Err(Error::Run(RunError::PeerClosed(CloseCode::from_wire(code))));
                 }
                 SessionEvent::Closed { code } => self.peer_closed = Some(CloseCode::from_wire(code)),
                 SessionEvent::StreamOpened { id, .. } => {
@@ -225,9 +231,9 @@ impl Send {
     }
 
     /// Moves what can be moved; the end, if it has come.
-    fn advance(&mut self, ctx: &mut Context<'_>, key: Key) -> Result<(bool, Option<Ending>), ToolError> {
+    fn advance(&mut self, ctx: &mut Context<'_, Send>, key: Key) -> Result<(bool, Option<Ending>), Error> {
         self.handle_session_events(ctx, key)?;
-        let Some(session) = ctx.node.session(key) else { return Err(ToolError::Expired) };
+        let Some(session) = ctx.node.session(key) else { return Err(Error::Run(RunError::Expired)) };
         if let Some(error) = session.failure() {
             return Err(error.into());
         }
@@ -239,7 +245,7 @@ impl Send {
                 self.course.bytes = outflow.raw_bytes();
                 let (moved, ending) = (moved?, outflow.ending());
                 match self.peer_closed {
-                    Some(code) if ending.is_none() => Err(ToolError::PeerClosed(code)),
+                    Some(code) if ending.is_none() => Err(Error::Run(RunError::PeerClosed(code))),
                     _ => Ok((moved, ending)),
                 }
             }
@@ -251,7 +257,7 @@ impl Send {
                 }
                 match pump.take_end() {
                     None => Ok((moved, None)),
-                    Some(Err(_)) => Err(ToolError::Broken),
+                    Some(Err(_)) => Err(Error::Broken),
                     Some(Ok(Ok(outcome))) => {
                         self.course.bytes = outcome.sent_bytes;
                         let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
@@ -261,9 +267,9 @@ impl Send {
                         self.handle_left(ctx);
                         Ok((true, None))
                     }
-                    Some(Ok(Err(TransferError::Closed(error)))) => {
-                        Err(self.peer_closed.map_or(TransferError::Closed(error).into(), ToolError::PeerClosed))
-                    }
+                    Some(Ok(Err(TransferError::Closed(error)))) => Err(self
+                        .peer_closed
+                        .map_or(TransferError::Closed(error).into(), |code| RunError::PeerClosed(code).into())),
                     Some(Ok(Err(error))) => Err(error.into()),
                 }
             }
@@ -271,19 +277,19 @@ impl Send {
     }
 
     /// The end is known: the peer is told that we know, within bounds.
-    fn conclude(&mut self, ctx: &mut Context<'_>, result: Result<(), ToolError>) {
+    fn conclude(&mut self, ctx: &mut Context<'_, Send>, result: Result<(), Error>) {
         if self.result.is_some() {
             return;
         }
         let (code, time) = match &result {
-            Ok(()) | Err(ToolError::Items(_) | ToolError::NothingToDo | ToolError::FarCommand(_)) => {
+            Ok(()) | Err(Error::Items(_) | Error::NothingToDo | Error::Run(RunError::FarCommand(_))) => {
                 (CloseCode::Done, FAREWELL_TIME)
             }
-            Err(ToolError::Transfer(error)) => (close_code(error), FAREWELL_TIME),
-            Err(ToolError::Protocol(_)) => (CloseCode::Protocol, INTERRUPTED_TIME),
+            Err(Error::Transfer(error)) => (close_code(error), FAREWELL_TIME),
+            Err(Error::Run(RunError::Protocol(_))) => (CloseCode::Protocol, INTERRUPTED_TIME),
             // Whoever has taken the beginning must not take it for the whole: it is told for longer.
-            Err(ToolError::Command(_)) => (CloseCode::Failed, FAREWELL_TIME),
-            Err(ToolError::Signal(_)) => (CloseCode::GoingAway, INTERRUPTED_TIME),
+            Err(Error::Command(_)) => (CloseCode::Failed, FAREWELL_TIME),
+            Err(Error::Run(RunError::Signal(_))) => (CloseCode::GoingAway, INTERRUPTED_TIME),
             Err(_) => (CloseCode::Cancelled, INTERRUPTED_TIME),
         };
         self.tell_news(ctx);
@@ -305,7 +311,7 @@ impl Send {
         if let Some(key) = self.key {
             match ctx.node.session(key) {
                 Some(session) => match &self.result {
-                    Some(Err(ToolError::Command(status))) => session.close_failed(*status),
+                    Some(Err(Error::Command(status))) => session.close_failed(*status),
                     _ => session.close(code),
                 },
                 None => ctx.node.release(ctx.now, key),
@@ -314,7 +320,7 @@ impl Send {
     }
 
     /// Stays until the peer has closed as well, so that it need not wonder what became of us.
-    fn take_leave(&mut self, ctx: &mut Context<'_>, key: Key) {
+    fn take_leave(&mut self, ctx: &mut Context<'_, Send>, key: Key) {
         // Whatever else it says changes nothing any more.
         let _ = self.handle_session_events(ctx, key);
         let failed = ctx.node.session(key).is_some_and(|session| session.failure().is_some());
@@ -328,22 +334,22 @@ impl Send {
         self.left |= !ctx.node.knows(key);
     }
 
-    fn tell_end(&mut self, ctx: &mut Context<'_>, error: Option<&ToolError>) {
+    fn tell_end(&mut self, ctx: &mut Context<'_, Send>, error: Option<&Error>) {
         let (peer, app) = (self.to.0, self.to.1.as_str());
         if let (Work::Stream(outflow), What::Stream(plain) | What::Command(_, plain)) = (&mut self.work, &self.what)
             && let Some(item) = outflow.item(&plain.name, self.course.took(ctx.now))
             && self.course.tells_items
         {
-            (ctx.notices)(Notice::Item(peer, app, &item));
+            (ctx.news)(News::Item(peer, app, &item));
         }
         if let Some(transfer) = self.course.end(ctx.now, error) {
-            (ctx.notices)(Notice::Transferred(peer, app, &transfer));
+            (ctx.news)(News::Transferred(peer, app, &transfer));
         }
     }
 
-    fn tell_news(&mut self, ctx: &mut Context<'_>) {
+    fn tell_news(&mut self, ctx: &mut Context<'_, Send>) {
         match &mut self.work {
-            Work::Files(pump) => tell(&pump.take_news(), (self.to.0, self.to.1.as_str()), ctx.notices),
+            Work::Files(pump) => tell(&pump.take_news(), (self.to.0, self.to.1.as_str()), ctx.news),
             Work::Stream(outflow) if self.report_at.is_none_or(|at| at <= ctx.now) => {
                 self.report_at = Some(ctx.now + REPORT_PAUSE);
                 let name = match &self.what {
@@ -351,7 +357,7 @@ impl Send {
                     What::Files(_) => &[],
                 };
                 let bytes = outflow.raw_bytes();
-                (ctx.notices)(Notice::Progress { bytes, skipped: 0, total: None, items: None, name });
+                (ctx.news)(News::Progress { bytes, skipped: 0, total: None, items: None, name });
             }
             _ => {}
         }
@@ -359,37 +365,40 @@ impl Send {
 }
 
 fn stream_out(
-    ctx: &Context<'_>,
+    ctx: &Context<'_, Send>,
     stream: u32,
     (intake, plain): (Intake, &Plain),
     hashes: bool,
-) -> Result<Work, ToolError> {
+) -> Result<Work, Error> {
     let mut outflow = Outflow::new(ctx.now, stream, intake, plain).hashing(hashes);
     let watched = outflow.register(ctx.registry, SOURCE, COMMAND);
-    watched.map_err(|error| ToolError::Io("watching what is sent", error))?;
+    watched.map_err(|error| Error::Run(RunError::Io("watching what is sent", error)))?;
     Ok(Work::Stream(Box::new(outflow)))
 }
 
 impl Tool for Send {
-    fn start(&mut self, ctx: &mut Context<'_>) {
+    type News<'a> = News<'a>;
+    type Error = Error;
+
+    fn start(&mut self, ctx: &mut Context<'_, Send>) {
         self.key = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
     }
 
-    fn handle_event(&mut self, ctx: &mut Context<'_>, event: &Event) {
+    fn handle_event(&mut self, ctx: &mut Context<'_, Send>, event: &Event) {
         match event {
             Event::Up { key, .. } => self.handle_up(ctx, *key),
             Event::Lost { key } if self.key == Some(*key) => self.handle_path(ctx, true),
             Event::Resumed { key } if self.key == Some(*key) => self.handle_path(ctx, false),
             Event::Failed { key, why } => self.handle_failed(ctx, *key, *why),
             Event::Fatal { why } => {
-                self.conclude(ctx, Err(ToolError::Node(*why)));
+                self.conclude(ctx, Err(Error::Run(RunError::Node(*why))));
                 self.left = true;
             }
             _ => {}
         }
     }
 
-    fn handle_ready(&mut self, ctx: &mut Context<'_>, event: &mio::event::Event) {
+    fn handle_ready(&mut self, ctx: &mut Context<'_, Send>, event: &mio::event::Event) {
         let Work::Stream(outflow) = &mut self.work else { return };
         if event.token() == SOURCE {
             outflow.handle_ready();
@@ -398,9 +407,9 @@ impl Tool for Send {
         }
     }
 
-    fn pump(&mut self, ctx: &mut Context<'_>) -> bool {
+    fn pump(&mut self, ctx: &mut Context<'_, Send>) -> bool {
         if self.back_by.is_some_and(|at| at <= ctx.now) {
-            self.conclude(ctx, Err(ToolError::NotBack));
+            self.conclude(ctx, Err(Error::NotBack));
         }
         let Some(key) = self.key else {
             self.call_anew_if_due(ctx);
@@ -433,15 +442,15 @@ impl Tool for Send {
         }
     }
 
-    fn handle_signal(&mut self, ctx: &mut Context<'_>, request: Request) {
+    fn handle_signal(&mut self, ctx: &mut Context<'_, Send>, request: Request) {
         match request {
             Request::Refresh => ctx.node.hurry(ctx.now),
-            Request::Status => (ctx.notices)(Notice::Status),
-            Request::End(signal) => self.conclude(ctx, Err(ToolError::Signal(signal))),
+            Request::Status => (ctx.news)(run::News::Status.into()),
+            Request::End(signal) => self.conclude(ctx, Err(Error::Run(RunError::Signal(signal)))),
         }
     }
 
-    fn outcome(&mut self) -> Option<Result<(), ToolError>> {
+    fn outcome(&mut self) -> Option<Result<(), Error>> {
         if self.left { self.result.take() } else { None }
     }
 

@@ -9,14 +9,17 @@
 use super::producer::{CommandLine, Producer};
 use crate::net::Read;
 use crate::net::stdio::Source;
-use crate::run::event_loop::{Item, ToolError};
-use crate::run::farewell::{Ending, Side};
+use crate::run::tool::RunError;
 use crate::session::{Half, Session};
 use crate::store::content::ContentHash;
+use crate::tools::transfers::Ending;
+use crate::tools::transfers::Error;
+use crate::transfer::Item;
 use crate::transfer::blocks::{Encoded, Plan};
 use crate::transfer::decoder::{Decoder, Piece};
 use crate::transfer::encode::{HEADER_BYTES, data_header};
 use crate::transfer::messages::{Answer, Content, Hello, ItemOutcome, Offer, VERSION};
+use crate::transfer::outcome::Side;
 use crate::transfer::outcome::Violation;
 use crate::transfer::{BlockEncoder, Compression, ItemKind, LinkMeter, RateLimit, TransferError};
 use crate::wire::CloseCode;
@@ -55,8 +58,8 @@ impl Intake {
     ///
     /// # Errors
     /// It cannot be used.
-    pub fn stdin() -> Result<Intake, ToolError> {
-        let source = Source::stdin().map_err(|error| ToolError::Io("opening standard input", error))?;
+    pub fn stdin() -> Result<Intake, Error> {
+        let source = Source::stdin().map_err(|error| Error::Run(RunError::Io("opening standard input", error)))?;
         Ok(Intake { source, producer: None })
     }
 
@@ -64,8 +67,9 @@ impl Intake {
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn of_command(line: &CommandLine) -> Result<Intake, ToolError> {
-        let (source, producer) = line.start().map_err(|error| ToolError::Io("starting the command", error))?;
+    pub fn of_command(line: &CommandLine) -> Result<Intake, Error> {
+        let (source, producer) =
+            line.start().map_err(|error| Error::Run(RunError::Io("starting the command", error)))?;
         Ok(Intake { source, producer: Some(producer) })
     }
 }
@@ -171,7 +175,7 @@ impl Outflow {
     ///
     /// # Errors
     /// Its status cannot be had.
-    pub fn handle_command_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), ToolError> {
+    pub fn handle_command_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
         self.producer.as_mut().map_or(Ok(()), |producer| producer.handle_ready(now, registry))
     }
 
@@ -211,7 +215,7 @@ impl Outflow {
     ///
     /// # Errors
     /// The source cannot be read, its command failed, the peer broke the protocol, or it gave up.
-    pub fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, ToolError> {
+    pub fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, Error> {
         let heard = self.answers.hear(now, session, self.stream, self.ended)?;
         if self.answers.ending.is_some() {
             return Ok(heard);
@@ -221,16 +225,16 @@ impl Outflow {
             self.end(registry);
         }
         if let Some(status) = self.producer.as_mut().and_then(|producer| producer.failure(now)) {
-            return Err(ToolError::Command(status));
+            return Err(Error::Command(status));
         }
         let sent = self.pump_outward(now, session, registry)?;
         if let Half::Broken(code) = session.stream(self.stream).send_half() {
-            return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
+            return Err(Error::Run(RunError::PeerClosed(CloseCode::from_wire(code))));
         }
         Ok(heard || sent)
     }
 
-    fn pump_outward(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, ToolError> {
+    fn pump_outward(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, Error> {
         let mut moved = 0;
         while moved < TURN_BYTES && !self.finished {
             if !self.flush(session) {
@@ -301,7 +305,7 @@ impl Outflow {
     }
 
     /// Sends one piece. Nothing is packed when this is called.
-    fn step(&mut self, session: &mut Session) -> Result<Step, ToolError> {
+    fn step(&mut self, session: &mut Session) -> Result<Step, Error> {
         if self.source_ended {
             return Ok(Step::End);
         }
@@ -312,7 +316,7 @@ impl Outflow {
         }
     }
 
-    fn step_raw(&mut self, session: &mut Session, most: usize) -> Result<Step, ToolError> {
+    fn step_raw(&mut self, session: &mut Session, most: usize) -> Result<Step, Error> {
         let Some(source) = &mut self.source else { return Ok(Step::End) };
         let room = session.stream_mut(self.stream).write_room();
         if room.is_empty() {
@@ -323,7 +327,7 @@ impl Outflow {
         }
         let most = most.min(room.len() - HEADER_BYTES);
         let read = source.try_read(&mut room[HEADER_BYTES..HEADER_BYTES + most]);
-        match read.map_err(|error| ToolError::Io("reading standard input", error))? {
+        match read.map_err(|error| Error::Run(RunError::Io("reading standard input", error)))? {
             Read::End => Ok(Step::End),
             Read::Later => Ok(Step::Dry),
             Read::Bytes(count) => {
@@ -341,7 +345,7 @@ impl Outflow {
     }
 
     /// Fills the block with up to `most` bytes.
-    fn gather(&mut self, most: usize) -> Result<Read, ToolError> {
+    fn gather(&mut self, most: usize) -> Result<Read, Error> {
         let Some(source) = &mut self.source else { return Ok(Read::End) };
         self.block.resize(most, 0);
         let mut filled = 0;
@@ -349,7 +353,7 @@ impl Outflow {
         while filled < most {
             last = source
                 .try_read(&mut self.block[filled..])
-                .map_err(|error| ToolError::Io("reading standard input", error))?;
+                .map_err(|error| Error::Run(RunError::Io("reading standard input", error)))?;
             match last {
                 Read::Bytes(count) => filled += count,
                 Read::Later | Read::End => break,
@@ -363,7 +367,7 @@ impl Outflow {
         Ok(if filled > 0 { Read::Bytes(filled) } else { last })
     }
 
-    fn step_copied(&mut self, most: usize) -> Result<Step, ToolError> {
+    fn step_copied(&mut self, most: usize) -> Result<Step, Error> {
         match self.gather(most)? {
             Read::End => Ok(Step::End),
             Read::Later => Ok(Step::Dry),
@@ -380,7 +384,7 @@ impl Outflow {
         self.packed.extend_from_slice(&self.block);
     }
 
-    fn step_compressed(&mut self, most: usize) -> Result<Step, ToolError> {
+    fn step_compressed(&mut self, most: usize) -> Result<Step, Error> {
         match self.gather(most)? {
             Read::End => return Ok(Step::End),
             Read::Later => return Ok(Step::Dry),
@@ -410,7 +414,7 @@ struct Answers {
 }
 
 impl Answers {
-    fn hear(&mut self, now: Instant, session: &mut Session, stream: u32, ended: bool) -> Result<bool, ToolError> {
+    fn hear(&mut self, now: Instant, session: &mut Session, stream: u32, ended: bool) -> Result<bool, Error> {
         let mut heard = Vec::new();
         loop {
             let bytes = session.stream(stream).readable();
@@ -433,7 +437,7 @@ impl Answers {
         }
         if self.ending.is_none() {
             if let Half::Broken(code) = session.stream(stream).recv_half() {
-                return Err(ToolError::PeerClosed(CloseCode::from_wire(code)));
+                return Err(Error::Run(RunError::PeerClosed(CloseCode::from_wire(code))));
             }
             if session.stream(stream).is_read_out() {
                 return Err(TransferError::Truncated.into());

@@ -2,8 +2,9 @@
 
 use crate::net::child::{Child, Giving, spawn_giving};
 use crate::net::stdio::Source;
-use crate::run::event_loop::ToolError;
 use crate::run::farewell::{held_until, status_number};
+use crate::run::tool::RunError;
+use crate::tools::transfers::Error;
 use mio::{Registry, Token};
 use std::ffi::OsString;
 use std::io;
@@ -50,8 +51,9 @@ impl Producer {
     ///
     /// # Errors
     /// Its status cannot be had.
-    pub fn handle_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), ToolError> {
-        let ended = self.child.try_wait().map_err(|error| ToolError::Io("waiting for the command", error))?;
+    pub fn handle_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
+        let ended =
+            self.child.try_wait().map_err(|error| Error::Run(RunError::Io("waiting for the command", error)))?;
         if let (Some(status), None) = (ended.map(status_number), self.status) {
             self.status = Some(status);
             self.held_until = held_until(now, status);

@@ -3,31 +3,33 @@
 use super::{End, Running, Step, Work, hold};
 use crate::net::child::Child;
 use crate::net::stdio::Sink;
-use crate::run::event_loop::{Context, ToolError};
 use crate::run::farewell::GREETING_TIME;
+use crate::run::tool::{Context, RunError};
 use crate::session::Session;
 use crate::store::Fault;
 use crate::tools::recv::Options;
+use crate::tools::recv::Recv;
 use crate::tools::recv::inflow::Inflow;
+use crate::tools::transfers::Error;
 use crate::transfer::TransferError;
 use crate::transfer::decoder::Piece;
 use crate::transfer::messages::{Answer, Content, Hello, Offer, VERSION};
 use crate::transfer::outcome::Violation;
 
 impl Running {
-    pub(super) fn check_greeting_time(&mut self, ctx: &mut Context<'_>) -> Step {
+    pub(super) fn check_greeting_time(&mut self, ctx: &mut Context<'_, Recv>) -> Step {
         if ctx.now < self.greet_by {
             return Ok(false);
         }
         if ctx.node.session(self.key).is_some_and(|session| session.has_lane()) {
-            return Err(ToolError::Protocol("called and then said nothing"));
+            return Err(Error::Run(RunError::Protocol("called and then said nothing")));
         }
         self.greet_by = ctx.now + GREETING_TIME;
         Ok(false)
     }
 
     /// Without a directory the first message decides: a stream is dealt with here, files need an engine.
-    pub(super) fn greet(&mut self, ctx: &mut Context<'_>, options: &Options) -> Step {
+    pub(super) fn greet(&mut self, ctx: &mut Context<'_, Recv>, options: &Options) -> Step {
         let (Work::Greeting(decoder), Some(session)) = (&mut self.work, ctx.node.session(self.key)) else {
             return Ok(false);
         };
@@ -66,12 +68,14 @@ impl Running {
         }
     }
 
-    fn begin_stream(&mut self, ctx: &mut Context<'_>, options: &Options, hello: &Hello) -> Step {
+    fn begin_stream(&mut self, ctx: &mut Context<'_, Recv>, options: &Options, hello: &Hello) -> Step {
         let Work::Greeting(decoder) = std::mem::replace(&mut self.work, Work::Over) else { return Ok(false) };
         let (sink, child): (Sink, Option<Child>) = match self.order(options).command {
-            None => (Sink::stdout().map_err(|error| ToolError::Io("opening standard output", error))?, None),
+            None => (Sink::stdout().map_err(|error| Error::Run(RunError::Io("opening standard output", error)))?, None),
             Some(command) => {
-                let fed = command.feed(&hello.name).map_err(|error| ToolError::Io("starting the command", error))?;
+                let fed = command
+                    .feed(&hello.name)
+                    .map_err(|error| Error::Run(RunError::Io("starting the command", error)))?;
                 (fed.sink, Some(fed.child))
             }
         };
@@ -80,7 +84,7 @@ impl Running {
         inflow = inflow.telling_item(ctx.now, options.tells_items);
         inflow
             .register(ctx.registry, self.token(0), self.token(1))
-            .map_err(|error| ToolError::Io("watching a descriptor", error))?;
+            .map_err(|error| Error::Run(RunError::Io("watching a descriptor", error)))?;
         self.work = Work::Stream(Box::new(inflow));
         Ok(true)
     }

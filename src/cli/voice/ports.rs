@@ -1,0 +1,141 @@
+//! Words of `vp-portrep`.
+
+use super::connect::Between;
+use super::{End, Hears, Voice, listen_fault};
+use crate::cli::escape::printable;
+use crate::cli::events::{Event, Status};
+use crate::cli::exit::Exit;
+use crate::cli::report::{Fault, chain};
+use crate::identity::PeerId;
+use crate::net::tcp::Place;
+use crate::run;
+use crate::run::tool::RunError;
+use crate::tools::ports::{Check, CheckNews, Error, ListenError, News, Portrep, SetupError};
+
+impl Voice<'_> {
+    fn unmapped(&self, peer: &PeerId, app: &str, to: &str) {
+        let (name, to) = (self.name(peer), printable(to));
+        self.warn(&format!(
+            "{name}:{app}: its RMI server sends callers to {to}, where no import listens: map that port under the same \
+             number, and set java.rmi.server.hostname at the server to where the import listens"
+        ));
+    }
+}
+
+impl Hears<Check> for Voice<'_> {
+    fn hear_tool(&mut self, news: &CheckNews<'_>) {
+        match news {
+            CheckNews::Run(news) => self.hear(news),
+            CheckNews::Hop(hop, passage) => self.tell_hop(&hop.to_string(), &passage.to_string()),
+        }
+    }
+}
+
+impl Hears<Portrep> for Voice<'_> {
+    fn hear_tool(&mut self, news: &News<'_>) {
+        match news {
+            // The ready lines of this tool are of its own.
+            News::Run(run::News::Attached(_)) => return,
+            News::Run(news) => return self.hear(news),
+            News::Joined(peer, app, joined) => return self.joined(peer, app, joined),
+            _ => {}
+        }
+        self.tell_event(|voice| match news {
+            News::Listening(place, peer, app) => {
+                Some(Event::Listening { address: place.to_string(), party: voice.party(peer, Some(app)) })
+            }
+            News::Serving(app, target) => {
+                Some(Event::Serving { application: (*app).to_owned(), target: (*target).to_owned() })
+            }
+            News::Ready => Some(Event::Ready),
+            _ => None,
+        });
+        match news {
+            // A path on the file system is never of another machine.
+            News::Run(_) | News::Joined(..) | News::Absent(Place::Unix(_)) => {}
+            News::Listening(place, peer, app) => {
+                self.ready_line(&format!("listening {} {}:{app}", printable(&place.to_string()), self.name(peer)));
+            }
+            News::Serving(app, target) => self.ready_line(&format!("serving {app} {}", printable::<str>(target))),
+            News::Ready => {
+                if let Some(ready) = &self.ready {
+                    ready.tell("ready");
+                }
+            }
+            News::CallFailed(peer, app, error) => {
+                self.about = (Some(*peer), (*app).to_owned());
+                let message = self.fault(*error).message;
+                let whole = format!("{}:{app}", self.name(peer));
+                let named = message.starts_with(&whole);
+                self.warn(&if named { message } else { format!("{whole}: {message}") });
+            }
+            News::TargetFailed(app, target, error) => {
+                self.warn(&format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error)));
+            }
+            News::TargetUnknown(app, target, error) => {
+                let target = printable::<str>(target);
+                self.warn(&format!(
+                    "{app}: cannot find {target} yet, looking it up again and again: {}",
+                    chain(*error)
+                ));
+            }
+            News::TargetFound(app, target) => self.info(&format!("{app}: found {}", printable::<str>(target))),
+            News::Unmapped(peer, app, to) => self.unmapped(peer, app, &to.to_string()),
+            News::Absent(Place::Tcp(address)) => {
+                self.warn(&format!("no network interface has the address {} yet", address.ip()));
+            }
+            News::CannotListen(place, error) => {
+                let fault = listen_fault(&place.to_string(), error);
+                self.warn(&fault.message);
+                fault.hints.iter().for_each(|hint| self.report.advise(hint));
+            }
+            News::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
+            News::Connections(open, served) => {
+                let message = format!("{open} connections open, {served} since the start");
+                let connections = u64::try_from(*open).ok();
+                let connections_total = Some(*served);
+                self.report.status(Status { message, connections, connections_total, ..Status::default() });
+            }
+        }
+    }
+}
+
+impl End for Error {
+    fn fault(&self, between: &Between<'_>) -> Fault {
+        match self {
+            Error::Run(error) => error.fault(between),
+            Error::CannotRun(error) => {
+                let command = between.named_command();
+                Fault::new(Exit::Failed, format!("cannot run the command: {}{command}", chain(error)))
+            }
+            // The command itself has said what there was to say.
+            Error::Exited(status) => Fault::new(Exit::Command(*status), ""),
+            Error::Killed(signal) => Fault::new(Exit::Signal(u8::try_from(*signal).unwrap_or(0)), ""),
+        }
+    }
+
+    fn run(&self) -> Option<&RunError> {
+        match self {
+            Error::Run(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Why a mapping cannot begin.
+pub fn setup_fault(error: &SetupError) -> Fault {
+    match error {
+        SetupError::Listen(place, error) => {
+            let place = place.to_string();
+            match error {
+                ListenError::Listen(error) => listen_fault(&place, error),
+                ListenError::Owner(error) => {
+                    let (place, reason) = (printable(&place), chain(error));
+                    Fault::new(Exit::Failed, format!("cannot give {place} to that user or group: {reason}"))
+                        .hint("only root may give it to another user, or to a group that it is not in itself")
+                }
+            }
+        }
+        SetupError::BadName(..) | SetupError::Stray(_) => Fault::new(Exit::Config, chain(error)),
+    }
+}

@@ -1,0 +1,87 @@
+//! What the loop and a tool ask of each other.
+
+use super::news::News;
+use crate::net::signals::{Came, Request};
+use crate::node::{Event, Failure, Node};
+use crate::session::SessionError;
+use crate::wire::CloseCode;
+use mio::{Registry, Waker};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a tool does with sessions.
+pub trait Tool: 'static {
+    /// What it has to say while it runs; what the loop has to say among it.
+    type News<'a>: From<News<'a>>;
+    /// Why it ends without success.
+    type Error: From<RunError>;
+
+    /// The loop begins: ask the node for what the tool needs.
+    fn start(&mut self, ctx: &mut Context<'_, Self>);
+    /// Something happened to the node.
+    fn handle_event(&mut self, ctx: &mut Context<'_, Self>, event: &Event);
+    /// One of the tool's own ends has news.
+    fn handle_ready(&mut self, ctx: &mut Context<'_, Self>, event: &mio::event::Event);
+    /// Moves what can be moved without waiting. True if anything was.
+    fn pump(&mut self, ctx: &mut Context<'_, Self>) -> bool;
+    /// A signal came. Of those that end only the first is told; the second ends at once.
+    fn handle_signal(&mut self, ctx: &mut Context<'_, Self>, request: Request);
+    /// Whether a signal is for a command that the tool runs, and that has it by now. Then it is nothing to us.
+    fn hand_over(&mut self, _: &Came) -> bool {
+        false
+    }
+    /// The end, once it has come.
+    fn outcome(&mut self) -> Option<Result<(), Self::Error>>;
+    /// When to pump without an event.
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// Whoever hears the news of a tool.
+pub type Listener<'a, T> = dyn for<'n> FnMut(<T as Tool>::News<'n>) + 'a;
+
+/// What a tool may use while it acts.
+pub struct Context<'a, T: Tool + ?Sized> {
+    /// Now.
+    pub now: Instant,
+    /// The node.
+    pub node: &'a mut Node,
+    /// Where to register ends, with tokens from [`super::event_loop::FIRST_TOKEN`] on.
+    pub registry: &'a Registry,
+    /// Wakes the loop from another thread.
+    pub waker: &'a Arc<Waker>,
+    /// Where news for people goes.
+    pub news: &'a mut Listener<'a, T>,
+}
+
+/// How a tool that connects ends without success, whatever it does with its sessions.
+#[derive(Debug)]
+pub enum RunError {
+    /// The node could not do it.
+    Node(Failure),
+    /// The session ended before its work: no path came back in time.
+    Expired,
+    /// The peer may no more call us.
+    CastOut,
+    /// The peer broke the protocol.
+    Protocol(&'static str),
+    /// The peer ended the session with this code.
+    PeerClosed(CloseCode),
+    /// The program at the far side failed, with this status where it is known.
+    FarCommand(Option<i32>),
+    /// Reading or writing here failed.
+    Io(&'static str, io::Error),
+    /// A signal ended it.
+    Signal(i32),
+}
+
+impl From<SessionError> for RunError {
+    fn from(error: SessionError) -> RunError {
+        match error {
+            SessionError::PeerMisbehaved(what) => RunError::Protocol(what),
+            SessionError::Expired => RunError::Expired,
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Why `vp-portrep` ends without success.
+
+use crate::run::tool::RunError;
+use crate::session::SessionError;
+use std::io;
+
+/// See the module's text.
+#[derive(Debug)]
+pub enum Error {
+    /// As any tool may.
+    Run(RunError),
+    /// The command that was to be run could not be.
+    CannotRun(io::Error),
+    /// The command that was run ended with this status.
+    Exited(u8),
+    /// The command that was run was ended by this signal.
+    Killed(i32),
+}
+
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Error {
+        Error::Run(error)
+    }
+}
+
+impl From<SessionError> for Error {
+    fn from(error: SessionError) -> Error {
+        Error::Run(error.into())
+    }
+}

@@ -1,0 +1,48 @@
+//! What `vp-portrep` has to say while it runs, before it has words.
+
+use super::error::Error;
+use super::rmi::Referral;
+use crate::identity::PeerId;
+use crate::net::tcp::Place;
+use crate::run;
+use crate::run::joint::Joined;
+use std::io;
+
+/// What a person may want to know while it happens.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// What every tool has to say.
+    Run(run::News<'a>),
+    /// An import listens here for connections to this peer's application.
+    Listening(&'a Place, PeerId, &'a str),
+    /// An export is registered: peers reach this target by this application.
+    Serving(&'a str, &'a str),
+    /// Everything that was asked for is there.
+    Ready,
+    /// An application's target cannot be reached, and why.
+    TargetFailed(&'a str, &'a str, &'a io::Error),
+    /// The name of an application's target stands for nothing yet, and why. It is looked up again.
+    TargetUnknown(&'a str, &'a str, &'a io::Error),
+    /// It is known now.
+    TargetFound(&'a str, &'a str),
+    /// The RMI server behind this import sends its callers where no import listens.
+    Unmapped(PeerId, &'a str, &'a Referral),
+    /// An import listens on an address that no interface has yet.
+    Absent(&'a Place),
+    /// An import cannot listen for now.
+    CannotListen(&'a Place, &'a io::Error),
+    /// Connections cannot be accepted for now.
+    CannotAccept(&'a io::Error),
+    /// Somebody asked how it stands: connections now, and ever.
+    Connections(usize, u64),
+    /// A session with this application of a peer did not come up or is over, and will be asked for again.
+    CallFailed(PeerId, &'a str, &'a Error),
+    /// One connection, or the one pair of standard input and output, that was joined to this peer came to its end.
+    Joined(PeerId, &'a str, &'a Joined<'a, Error>),
+}
+
+impl<'a> From<run::News<'a>> for News<'a> {
+    fn from(news: run::News<'a>) -> News<'a> {
+        News::Run(news)
+    }
+}

@@ -1,0 +1,101 @@
+//! What a sender or receiver has to say while it runs, before it has words.
+
+use super::Error;
+use crate::identity::PeerId;
+use crate::run;
+use crate::run::engine;
+use crate::store::attributes::Unkept;
+use crate::store::links::LeftOut;
+use crate::transfer::Item;
+use crate::transfer::outcome::{Counts, Failure};
+use std::path::Path;
+use std::time::Duration;
+
+/// How a transfer ended.
+#[derive(Debug)]
+pub struct Transfer<'a> {
+    /// Items by their end, as far as it is known.
+    pub counts: Counts,
+    /// Items that could not even be offered.
+    pub left_out: u32,
+    /// Bytes of content that were moved, before compression.
+    pub bytes: u64,
+    /// From the first word to the last.
+    pub took: Duration,
+    /// Why it was no success.
+    pub error: Option<&'a Error>,
+}
+
+/// What a person may want to know while it happens.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// What every tool has to say.
+    Run(run::News<'a>),
+    /// Progress of a transfer: bytes and items done, and in all where known.
+    Progress {
+        /// Bytes where they belong.
+        bytes: u64,
+        /// Those of them that were there before, or are holes.
+        skipped: u64,
+        /// Bytes in all.
+        total: Option<u64>,
+        /// Items where they belong, and in all where known.
+        items: Option<(u64, Option<u64>)>,
+        /// The present item, as bytes of unknown origin.
+        name: &'a [u8],
+    },
+    /// One item failed, or something went wrong with it afterwards. The others go on.
+    ItemFailed(&'a Failure),
+    /// The file system of this directory did not keep what came with some items.
+    Unkept(&'a Path, Unkept),
+    /// A key in use lies in what is sent, and is left out: its path, as bytes of unknown origin.
+    KeyLeftOut(&'a [u8]),
+    /// So many items were at the receiver with another mode or time than at the sender, and keep them: the path of the first, as
+    /// bytes of unknown origin.
+    Unlike(&'a [u8], u32),
+    /// These links of what is sent were left out.
+    LinksLeftOut(&'a LeftOut),
+    /// One item of a transfer with this peer came to its end, well or not. Told only to who asked for each.
+    Item(PeerId, &'a str, &'a Item),
+    /// A transfer came to its end, well or not.
+    Transferred(PeerId, &'a str, &'a Transfer<'a>),
+    /// A session of a tool that goes on ended with a fault.
+    SessionFailed(PeerId, &'a Error),
+}
+
+impl<'a> From<run::News<'a>> for News<'a> {
+    fn from(news: run::News<'a>) -> News<'a> {
+        News::Run(news)
+    }
+}
+
+/// Tells people news of an engine that works for an application and this peer.
+pub fn tell(of: &engine::News, whose: (PeerId, &str), news: &mut dyn FnMut(News<'_>)) {
+    if let Some(path) = &of.key {
+        news(News::KeyLeftOut(path));
+    }
+    for item in &of.items {
+        news(News::Item(whose.0, whose.1, item));
+    }
+    for failure in &of.failures {
+        news(News::ItemFailed(failure));
+    }
+    if let Some((place, what)) = &of.unkept {
+        news(News::Unkept(place, *what));
+    }
+    if let Some(unlike) = &of.unlike {
+        news(News::Unlike(&unlike.first, unlike.count));
+    }
+    if let Some(left_out) = &of.left_out {
+        news(News::LinksLeftOut(left_out));
+    }
+    if let Some(at) = &of.progress {
+        news(News::Progress {
+            bytes: at.bytes,
+            skipped: at.bytes_skipped,
+            total: at.bytes_total,
+            items: Some((at.items, at.items_total)),
+            name: &at.current,
+        });
+    }
+}
