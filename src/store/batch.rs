@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::inbox::{Inbox, Overwrite};
 use super::names::TreePath;
 use super::part::PartName;
+pub use super::replace::Place;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -56,15 +57,6 @@ pub struct Landed {
     pub result: Result<Place, Fault>,
     /// As it was in its [`Landing`].
     pub unlike: bool,
-}
-
-/// How an item has its final name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// It got this name.
-    Named(Vec<u8>),
-    /// It was there before under this name, or another transfer had put the same content there meanwhile.
-    Already(Vec<u8>),
 }
 
 /// The items that the next sync is for.
@@ -173,14 +165,20 @@ fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Place
     let Some(part) = &item.part else {
         return Ok(Place::Named(item.path.name().to_vec()));
     };
-    let place = match (inbox.land(part, &item.path, overwrite), item.content) {
+    let place = match (inbox.land(part, &item.path, overwrite, item.content), item.content) {
         // Two transfers of the same file may run at once. Neither finds it there when it begins, and the first to land
         // clears the other's part away. What this one brought is there all the same.
-        (Err(Fault::Exists | Fault::Busy), Some((size, hash))) if inbox.holds(&item.path, size, &hash)? => {
+        (Err(Fault::Exists | Fault::Busy), Some(content))
+            if inbox.holds(item.path.parent(), item.path.name(), content)? =>
+        {
             inbox.remove_part(item.path.parent(), part);
             Place::Already(item.path.name().to_vec())
         }
-        (named, _) => Place::Named(named?),
+        (Ok(Place::Already(name)), _) => {
+            inbox.remove_part(item.path.parent(), part);
+            Place::Already(name)
+        }
+        (named, _) => named?,
     };
     for stale in inbox.parts_for(item.path.parent(), &part.key)? {
         inbox.remove_part(item.path.parent(), &stale);

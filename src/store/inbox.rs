@@ -8,14 +8,13 @@ use super::extent::hash_range;
 use super::fault::Fault;
 use super::folders::Folders;
 use super::folding::{Case, Landed, case_of};
-use super::names::{NAME_BYTES_MAX, TreePath};
-use super::part::{PartKey, PartName, remove_forsaken};
-use super::replace::{is_empty_directory, remove_for_directory, rename_over, rename_to_free};
+use super::names::{ALTERNATIVES_MAX, NAME_BYTES_MAX, TreePath, alternative};
+use super::part::{PartKey, PartName, list_parts, remove_forsaken};
+use super::replace::{Place, is_empty_directory, remove_for_directory, rename_over, rename_to_free};
 use super::source::{Mtime, Stamp};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
-use rustix::fs::{fstat, fsync, mkdirat, openat, readlinkat};
-use rustix::fs::{statat, symlinkat, unlinkat, utimensat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{fstat, fsync, mkdirat, openat, readlinkat, statat, symlinkat, unlinkat, utimensat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
@@ -23,9 +22,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
-
-/// How many `name.1`, `name.2`, … are tried before giving up.
-pub const ALTERNATIVES_MAX: u32 = 9_999;
 
 /// What to do where a name is taken already by something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -337,18 +333,25 @@ impl Inbox {
         self.forget_part(parent, name);
     }
 
-    /// Gives a finished file its final name, in one step; returns that name.
+    /// Gives a finished file its final name, in one step. Where it would get another than its own, one that another transfer
+    /// of the same file has got meanwhile serves.
     ///
     /// # Errors
     /// [`Fault::Exists`] if it is taken and must stay; [`Fault::OnlyReplaces`] if the file system cannot tell; [`Fault::Busy`]
     /// if the part is gone; [`Fault::Duplicate`] if it would replace what has come under another name, which this file system takes for the same.
-    pub fn land(&mut self, part: &PartName, path: &TreePath, overwrite: Overwrite) -> Result<Vec<u8>, Fault> {
+    pub fn land(
+        &mut self,
+        part: &PartName,
+        path: &TreePath,
+        overwrite: Overwrite,
+        content: Option<(u64, [u8; 32])>,
+    ) -> Result<Place, Fault> {
         let part = part.to_string();
         if overwrite == Overwrite::Yes {
             let directory = self.directory(path.parent())?;
             self.check_case(&directory, part.as_bytes(), path)?;
             self.fill(path.parent(), |directory| rename_over(directory, part.as_bytes(), path.name()))?;
-            return Ok(path.name().to_vec());
+            return Ok(Place::Named(path.name().to_vec()));
         }
         let tried = if overwrite == Overwrite::Rename { ALTERNATIVES_MAX } else { 0 };
         for number in 0..=tried {
@@ -356,12 +359,28 @@ impl Inbox {
             if name.len() > NAME_BYTES_MAX {
                 break;
             }
-            match self.fill(path.parent(), |directory| rename_to_free(directory, &part, &name)) {
-                Err(Fault::Exists) => {}
-                done => return done.map(|()| name),
+            match (self.fill(path.parent(), |directory| rename_to_free(directory, &part, &name)), content) {
+                (Err(Fault::Exists), Some(content)) if tried > 0 => {
+                    if self.is_twin(path.parent(), [part.as_bytes(), &name], content)? {
+                        return Ok(Place::Already(name));
+                    }
+                }
+                (Err(Fault::Exists), _) => {}
+                (done, _) => return done.map(|()| Place::Named(name)),
             }
         }
         Err(Fault::Exists)
+    }
+
+    /// Whether a part and what has this name are the same. Only what has the same time of modification, too, is read.
+    fn is_twin(&mut self, parent: &[u8], names: [&[u8]; 2], content: (u64, [u8; 32])) -> Result<bool, Fault> {
+        let directory = self.directory(parent)?;
+        match names.map(|name| look_at(&directory, name)) {
+            [Ok(There::File(ours)), Ok(There::File(theirs))] if ours.mtime == theirs.mtime => {
+                self.holds(parent, names[1], content)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Where case is folded, `README` and `readme` of one transfer must not silently become one file.
@@ -395,19 +414,19 @@ impl Inbox {
         Ok(held.case)
     }
 
-    /// Whether a regular file of this size and hash is at `path`; then it is safe on disk, too.
+    /// Whether a regular file of this size and hash has this name; then it is safe on disk, too.
     ///
     /// # Errors
     /// As for [`Self::directory`], or what reading or syncing says.
-    pub fn holds(&mut self, path: &TreePath, size: u64, hash: &[u8; 32]) -> Result<bool, Fault> {
+    pub fn holds(&mut self, parent: &[u8], name: &[u8], (size, hash): (u64, [u8; 32])) -> Result<bool, Fault> {
         // Whatever cannot be opened as a file is not the same.
-        let Ok(file) = self.open_existing(path.parent(), path.name()) else { return Ok(false) };
+        let Ok(file) = self.open_existing(parent, name) else { return Ok(false) };
         if Stamp::of(&fstat(&file)?).size != size {
             return Ok(false);
         }
         let mut hasher = ContentHash::default();
         hash_range(&file, &mut hasher, 0, size)?;
-        let same = hasher.hash() == *hash;
+        let same = hasher.hash() == hash;
         if same {
             self.sync_file(&file)?;
         }
@@ -477,20 +496,4 @@ fn look_at(directory: &OwnedFd, name: &[u8]) -> Result<There, Fault> {
         FileType::Symlink => There::Link(readlinkat(directory, name, Vec::new())?.into_bytes()),
         _ => There::Other,
     })
-}
-
-/// The name that is tried after so many were taken.
-pub fn alternative(name: &[u8], number: u32) -> Vec<u8> {
-    if number == 0 {
-        return name.to_vec();
-    }
-    [name, format!(".{number}").as_bytes()].concat()
-}
-
-fn list_parts(directory: &OwnedFd) -> Result<Vec<PartName>, Fault> {
-    let mut parts = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        parts.extend(PartName::parse(entry?.file_name().to_bytes()));
-    }
-    Ok(parts)
 }

@@ -228,6 +228,17 @@ pub fn link_stays_inside(path: &TreePath, target: &[u8]) -> bool {
     acceptable && climbs + 2 <= path.depth()
 }
 
+/// How many `name.1`, `name.2`, … are tried before giving up.
+pub const ALTERNATIVES_MAX: u32 = 9_999;
+
+/// The name that is tried after so many were taken.
+pub fn alternative(name: &[u8], number: u32) -> Vec<u8> {
+    if number == 0 {
+        return name.to_vec();
+    }
+    [name, format!(".{number}").as_bytes()].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

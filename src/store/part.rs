@@ -18,14 +18,16 @@ use super::inbox::Inbox;
 use super::names::{PART_PREFIX, TreePath};
 use super::source::{Mtime, Stamp};
 use rustix::fd::OwnedFd;
-use rustix::fs::{Advice, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::fs::{Advice, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::fs::{copy_file_range, fadvise, flock, fstat, fstatvfs, ftruncate, openat, renameat, statat, unlinkat};
 use rustix::io::{Errno, pread};
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// A hash state at every so many bytes at most; see [`Adopted::checkpoints`].
@@ -77,6 +79,38 @@ impl PartKey {
     }
 }
 
+/// The runs that this process makes. What is finished waits unlocked for its batch, as a batch has more files than a process
+/// descriptors: so a lock alone does not say that somebody still needs a file.
+static LIVE: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+
+/// A run of this process, for as long as this is kept: no other takes its unfinished files over.
+#[derive(Debug)]
+pub struct LiveRun(u64);
+
+impl LiveRun {
+    /// One that begins.
+    #[must_use]
+    pub fn begin(run: u64) -> Self {
+        live().insert(run);
+        Self(run)
+    }
+
+    /// Whether a run of this process has this number.
+    pub(super) fn is(run: u64) -> bool {
+        live().contains(&run)
+    }
+}
+
+impl Drop for LiveRun {
+    fn drop(&mut self) {
+        live().remove(&self.0);
+    }
+}
+
+fn live() -> MutexGuard<'static, BTreeSet<u64>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The name of an unfinished file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartName {
@@ -99,6 +133,15 @@ impl PartName {
         // Only what we would write ourselves: removing must hit the very file that was listed.
         (parsed.to_string() == text_of(name)?).then_some(parsed)
     }
+}
+
+/// The unfinished files in a directory.
+pub(super) fn list_parts(directory: &OwnedFd) -> Result<Vec<PartName>, Fault> {
+    let mut parts = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        parts.extend(PartName::parse(entry?.file_name().to_bytes()));
+    }
+    Ok(parts)
 }
 
 /// Whether nobody will go on with an unfinished file of ours: nothing has been written to it for as long as [`KEPT_FOR`].
@@ -176,10 +219,10 @@ fn adopt_within(
         let Ok(file) = open_unfinished(&directory, &theirs) else {
             continue;
         };
-        let claimed = claim(&file, &directory, &theirs);
+        let is_free = !LiveRun::is(theirs.run) && claim(&file, &directory, &theirs).is_ok();
         let stat = fstat(&file)?;
         let length = u64::try_from(stat.st_size).unwrap_or(0);
-        if claimed.is_err() {
+        if !is_free {
             let is_of_use = is_private(&stat) && length > 0 && length <= free_bytes(&directory) / COPY_PART;
             if is_of_use && let Ok(copy) = copy_of(&file, length, &directory, ours) {
                 return Ok(Some(copy));

@@ -6,6 +6,15 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
+/// How an item has its final name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// It got this name.
+    Named(Vec<u8>),
+    /// It was there before under this name, or another transfer had put the same content there meanwhile.
+    Already(Vec<u8>),
+}
+
 /// Whether the directory of this name holds nothing. One that may not be read is taken for one that does.
 ///
 /// # Errors

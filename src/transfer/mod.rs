@@ -19,6 +19,7 @@ mod beside;
 pub mod blocks;
 mod content;
 pub mod decoder;
+mod elsewhere;
 pub mod encode;
 pub mod limit;
 pub mod link;

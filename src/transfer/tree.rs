@@ -1,21 +1,22 @@
 //! A directory as the place where a transfer goes.
 
 use super::beside::Beside;
-use super::messages::{IfDifferent, ItemOutcome, OPEN_ENTRIES_MAX};
+use super::elsewhere::Elsewhere;
+use super::messages::{IfDifferent, ItemOutcome};
+use super::sending::wide;
 use super::sink::{Offered, Owing, Settled, Sink, Verdict};
 use crate::store::Fault;
 use crate::store::attributes::{Attributes, Unkept};
 use crate::store::batch::{Batch, Landed, Landing, Place};
 use crate::store::content::ContentHash;
 use crate::store::extent::hash_range;
-use crate::store::inbox::{ALTERNATIVES_MAX, Inbox, Made, Overwrite, There, alternative};
-use crate::store::names::{TreePath, link_stays_inside};
+use crate::store::inbox::{Inbox, Made, Overwrite, There};
+use crate::store::names::{ALTERNATIVES_MAX, TreePath, alternative, link_stays_inside};
 use crate::store::owed::{Marker, Marks};
-use crate::store::part::{PartFile, PartKey, PartName, adopt};
+use crate::store::part::{LiveRun, PartFile, PartKey, PartName, adopt};
 use crate::store::source::{Kind, Mtime, Stamp};
 use rustix::fd::OwnedFd;
 use rustix::fs::fstat;
-use std::collections::VecDeque;
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -37,33 +38,15 @@ struct Unfinished {
     made: bool,
 }
 
-/// Files that may be the ones being offered, but have another name here: their numbers and that name, while the sender has
-/// not said. It says so in order, so the last ones are those that are open.
-#[derive(Default)]
-struct Elsewhere(VecDeque<(u32, Vec<u8>)>);
-
-impl Elsewhere {
-    fn note(&mut self, index: u32, name: Vec<u8>) {
-        if self.0.len() >= OPEN_ENTRIES_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back((index, name));
-    }
-
-    fn take(&mut self, index: u32) -> Option<Vec<u8>> {
-        while self.0.front().is_some_and(|(first, _)| *first < index) {
-            self.0.pop_front();
-        }
-        self.0.pop_front_if(|(first, _)| *first == index).map(|(_, name)| name)
-    }
-}
-
 /// Where content goes.
 enum Writing {
     /// Into a part file, for which a run is owed since it was begun, or not.
     Part { name: PartName, file: PartFile, owed: bool },
     /// Nowhere: a stream may be the file that is there and stays.
     Beside(Beside),
+    /// Nowhere: another transfer of the same file has cleared the part away that this goes on with, as its own has got the
+    /// name. This many bytes there are by now.
+    Cleared { bytes: u64 },
 }
 
 /// The receiver's directory during one transfer.
@@ -72,6 +55,8 @@ pub(super) struct TreeSink {
     overwrite: Overwrite,
     sender: [u8; 32],
     run: u64,
+    /// While it goes on.
+    _live: LiveRun,
     batch: Batch,
     writing: Option<Writing>,
     elsewhere: Elsewhere,
@@ -94,6 +79,7 @@ impl TreeSink {
             overwrite,
             sender,
             run,
+            _live: LiveRun::begin(run),
             batch: Batch::default(),
             writing: None,
             elsewhere: Elsewhere::default(),
@@ -227,7 +213,7 @@ impl TreeSink {
             }
         }
         let Some(path) = last else { return Ok(false) };
-        let same = self.inbox.holds(&path, bytes, &hash)?;
+        let same = self.inbox.holds(path.parent(), path.name(), (bytes, hash))?;
         if same && path != item.path {
             self.elsewhere.note(item.index, path.name().to_vec());
         }
@@ -341,8 +327,11 @@ impl Sink for TreeSink {
                 other => Err(other),
             }),
             _ => PartFile::resume(directory, &name, offset),
-        })?;
-        self.writing = Some(Writing::Part { name, file, owed });
+        });
+        self.writing = match file {
+            Err(Fault::Busy) if offset > 0 => Some(Writing::Cleared { bytes: offset }),
+            file => Some(Writing::Part { name, file: file?, owed }),
+        };
         Ok(())
     }
 
@@ -350,6 +339,10 @@ impl Sink for TreeSink {
         match &mut self.writing {
             Some(Writing::Part { file, .. }) => file.write(bytes),
             Some(Writing::Beside(beside)) => beside.compare(bytes),
+            Some(Writing::Cleared { bytes: counted }) => {
+                *counted += wide(bytes.len());
+                Ok(())
+            }
             None => Err(Fault::Io),
         }
     }
@@ -357,6 +350,7 @@ impl Sink for TreeSink {
     fn skip(&mut self, zeros: u64) -> Result<(), Fault> {
         match &mut self.writing {
             Some(Writing::Part { file, .. }) => file.skip(zeros),
+            Some(Writing::Cleared { bytes }) => *bytes += zeros,
             // A stream has no holes.
             Some(Writing::Beside(_)) | None => return Err(Fault::Io),
         }
@@ -367,6 +361,11 @@ impl Sink for TreeSink {
         let (name, file, owed) = match self.writing.take().ok_or(Fault::Io)? {
             Writing::Part { name, file, owed } => (name, file, owed),
             Writing::Beside(beside) => return beside.finish().map(|()| self.keep(now, item)),
+            Writing::Cleared { bytes } => {
+                let (hash, parent) = (item.hash.ok_or(Fault::Busy)?, item.path.parent());
+                let is_there = self.inbox.holds(parent, item.path.name(), (bytes, hash))?;
+                return if is_there { Ok(self.keep(now, item)) } else { Err(Fault::Busy) };
+            }
         };
         let bytes = file.offset();
         if self.holds_stream(&item, bytes)? {

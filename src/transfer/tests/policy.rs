@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::Fault;
+use crate::store::batch::Place;
 use crate::transfer::outcome::{Failure, Unlike};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, symlink};
@@ -109,10 +110,10 @@ fn what_a_directory_gets_after_it_was_looked_at_stays() {
     fs::write(home.inbox().join(part.to_string()), b"new").unwrap();
     fs::create_dir(home.inbox().join("x")).unwrap();
     fs::write(home.inbox().join("x/late"), b"late").unwrap();
-    assert_eq!(inbox.land(&part, &path, Overwrite::Yes), Err(Fault::NotEmpty));
+    assert_eq!(inbox.land(&part, &path, Overwrite::Yes, None), Err(Fault::NotEmpty));
     assert_eq!(fs::read(home.inbox().join("x/late")).unwrap(), b"late");
     fs::remove_file(home.inbox().join("x/late")).unwrap();
-    assert_eq!(inbox.land(&part, &path, Overwrite::Yes), Ok(b"x".to_vec()));
+    assert_eq!(inbox.land(&part, &path, Overwrite::Yes, None), Ok(Place::Named(b"x".to_vec())));
 }
 
 #[test]
