@@ -8,16 +8,34 @@ use std::time::{Duration, Instant};
 
 /// A caller that has a path to us and says nothing for so long is holding a place that others wait for.
 pub const GREETING_TIME: Duration = Duration::from_secs(30);
-/// When the end is known the peer is given so long to learn that we know; without a path it could take for ever.
-pub const FAREWELL_TIME: Duration = Duration::from_secs(15);
-/// After a signal it is given less: somebody waits.
-pub const INTERRUPTED_TIME: Duration = Duration::from_secs(2);
+/// How a session ends: for so long at most the peer is waited for, which has to learn that we know of the end. Without a path
+/// that could take for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// All there was to do is done, or has failed: a path that broke has time to come back.
+    Settled,
+    /// Somebody waits for us to end.
+    Hasty,
+    /// The peer may no more call us.
+    CastOut,
+}
+
+impl Farewell {
+    /// Until when the peer is waited for.
+    pub fn until(self, now: Instant) -> Instant {
+        now + match self {
+            Farewell::Settled => Duration::from_secs(15),
+            Farewell::Hasty => Duration::from_secs(2),
+            Farewell::CastOut => Duration::from_millis(500),
+        }
+    }
+}
 
 /// A signal's number is added to this, as shells do.
 const SIGNAL_BASE: i32 = 128;
 /// A command that somebody told to end may have been told together with us, as a supervisor and a terminal do it. Our own
 /// signal is waited for so long before the peer hears that the command failed: with it, we both are only going away.
-pub const TOGETHER_TIME: Duration = Duration::from_millis(300);
+const TOGETHER_TIME: Duration = Duration::from_millis(300);
 /// The statuses of such a command, as shells count: by HUP, INT, QUIT, TERM.
 const TOLD_TO_END: [i32; 4] = [129, 130, 131, 143];
 
@@ -30,9 +48,6 @@ pub fn status_number(status: ExitStatus) -> i32 {
 pub fn held_until(now: Instant, status: i32) -> Option<Instant> {
     TOLD_TO_END.contains(&status).then(|| now + TOGETHER_TIME)
 }
-
-/// A peer that may no more call is given less still.
-pub const OUTCAST_TIME: Duration = Duration::from_millis(500);
 
 /// What it means that the peer closed the session by this number before its work was done.
 pub fn closed_by_peer(number: u16) -> RunError {

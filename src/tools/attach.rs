@@ -14,7 +14,7 @@ use crate::node::{Event, Key};
 use crate::run;
 use crate::run::callers::{Reload, reread};
 use crate::run::event_loop::FIRST_TOKEN;
-use crate::run::farewell::{FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, OUTCAST_TIME, held_until, status_number};
+use crate::run::farewell::{Farewell, GREETING_TIME, held_until, status_number};
 use crate::run::joint::{Joint, Way};
 use crate::run::tool::{Context, RunError, Tool};
 use crate::session::Event as SessionEvent;
@@ -24,7 +24,7 @@ use running::Running;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Which end this is.
 #[derive(Clone, Debug)]
@@ -237,8 +237,9 @@ impl Attach {
             }
         }
         self.tell_end(ctx, key, Some(&error));
-        let time = if matches!(error, Error::Run(RunError::CastOut)) { OUTCAST_TIME } else { FAREWELL_TIME };
-        self.retire(ctx, key, time);
+        let farewell =
+            if matches!(error, Error::Run(RunError::CastOut)) { Farewell::CastOut } else { Farewell::Settled };
+        self.retire(ctx, key, farewell);
         if self.keeps() {
             if let Some(peer) = ctx.node.peer(key) {
                 (ctx.news)(News::SessionFailed(peer, &error));
@@ -257,7 +258,7 @@ impl Attach {
     }
 
     /// Takes the joint apart and lets the node settle the rest, within a bound: without a path it could take for ever.
-    fn retire(&mut self, ctx: &mut Context<'_, Attach>, key: Key, time: Duration) {
+    fn retire(&mut self, ctx: &mut Context<'_, Attach>, key: Key, farewell: Farewell) {
         self.waiting.retain(|(waiting, _)| *waiting != key);
         let slot = self.running.iter().find(|(_, running)| running.joint.key == key).map(|(slot, _)| *slot);
         if let Some(mut running) = slot.and_then(|slot| self.running.remove(&slot)) {
@@ -275,7 +276,7 @@ impl Attach {
             }
         }
         ctx.node.release(ctx.now, key);
-        self.closing.push((key, ctx.now + time));
+        self.closing.push((key, farewell.until(ctx.now)));
     }
 
     fn pump_one(&mut self, ctx: &mut Context<'_, Attach>, slot: usize) -> Result<bool, (Key, Error)> {
@@ -311,7 +312,7 @@ impl Attach {
                 return Err((key, error));
             }
             self.tell_end(ctx, key, None);
-            self.retire(ctx, key, FAREWELL_TIME);
+            self.retire(ctx, key, Farewell::Settled);
             return Ok(true);
         }
         Ok(moved)
@@ -347,10 +348,10 @@ impl Attach {
                 session.close(CloseCode::GoingAway);
             }
             self.tell_end(ctx, key, Some(&Error::Run(RunError::Signal(signal))));
-            self.retire(ctx, key, INTERRUPTED_TIME);
+            self.retire(ctx, key, Farewell::Hasty);
         }
         // Those that were about to end anyway hold nobody up either.
-        let until = ctx.now + INTERRUPTED_TIME;
+        let until = Farewell::Hasty.until(ctx.now);
         self.closing.iter_mut().for_each(|(_, at)| *at = until.min(*at));
     }
 }

@@ -163,8 +163,7 @@ fn flags_may_stand_before_check_and_a_peer_given_as_an_application_is_told_of() 
     let recv = west.waiting(west.recv().arg("east"));
     recv.wait_error_line("vp-recv: hint: to receive from east alone: vp-recv --from east");
     recv.kill();
-    let done = east.send().args(["west", "peers"]).run();
-    let done = done.expect_one_of(&[exit::FAILED, exit::CONFIG]).expect_output(b"");
+    let done = east.send().args(["west", "peers"]).run().expect(exit::USAGE).expect_output(b"");
     expect_hint(&done, "vp-send peers west");
     world.write("west", "a file that is called like a peer");
     let done = east.send().args(["west", "peers", "notes"]).run().expect(exit::CONFIG).expect_output(b"");

@@ -20,7 +20,7 @@ use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::node::Key;
 use crate::run::event_loop::FIRST_TOKEN;
-use crate::run::farewell::{FAREWELL_TIME, GREETING_TIME, INTERRUPTED_TIME, OUTCAST_TIME, closed_by_peer};
+use crate::run::farewell::{Farewell, GREETING_TIME, closed_by_peer};
 use crate::run::tool::{Context, RunError};
 use crate::session::{Event as SessionEvent, Half, Session};
 use crate::store::Fault;
@@ -396,7 +396,7 @@ impl Running {
             _ => {}
         }
         self.feeding = None;
-        self.forget_at = Some(ctx.now + FAREWELL_TIME);
+        self.forget_at = Some(Farewell::Settled.until(ctx.now));
         if let Some(session) = ctx.node.session(self.key) {
             session.close(code);
         }
@@ -408,7 +408,7 @@ impl Running {
     pub fn cut(&mut self, ctx: &mut Context<'_, Recv>) {
         self.engine_by = Some(ctx.now + ENGINE_TIME);
         self.fail(ctx, Error::Run(RunError::Expired), CloseCode::GoingAway);
-        self.forget_at = Some(ctx.now + INTERRUPTED_TIME);
+        self.forget_at = Some(Farewell::Hasty.until(ctx.now));
         self.leash = None;
     }
 
@@ -423,7 +423,7 @@ impl Running {
                 self.fail(ctx, Error::Run(RunError::CastOut), CloseCode::Refused);
             }
         }
-        self.forget_at = Some(ctx.now + OUTCAST_TIME);
+        self.forget_at = Some(Farewell::CastOut.until(ctx.now));
         self.leash = None;
     }
 
@@ -444,7 +444,7 @@ impl Running {
         if let End::Told(result) = std::mem::replace(&mut self.end, End::Open) {
             self.end = End::Closed(result);
         }
-        self.forget_at = Some(ctx.now + FAREWELL_TIME);
+        self.forget_at = Some(Farewell::Settled.until(ctx.now));
         if let Some(session) = ctx.node.session(self.key) {
             session.close(CloseCode::Done);
         }

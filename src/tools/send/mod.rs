@@ -21,7 +21,7 @@ use crate::node::{Event, Failure, Key};
 use crate::run;
 use crate::run::engine::Pump;
 use crate::run::event_loop::FIRST_TOKEN;
-use crate::run::farewell::{FAREWELL_TIME, INTERRUPTED_TIME};
+use crate::run::farewell::Farewell;
 use crate::run::tool::{Context, RunError, Tool};
 use crate::session::{Event as SessionEvent, Session};
 use crate::tools::transfers::tell;
@@ -281,16 +281,16 @@ impl Send {
         if self.result.is_some() {
             return;
         }
-        let (code, time) = match &result {
+        let (code, farewell) = match &result {
             Ok(()) | Err(Error::Items(_) | Error::NothingToDo | Error::Run(RunError::FarCommand(_))) => {
-                (CloseCode::Done, FAREWELL_TIME)
+                (CloseCode::Done, Farewell::Settled)
             }
-            Err(Error::Transfer(error)) => (close_code(error), FAREWELL_TIME),
-            Err(Error::Run(RunError::Protocol(_))) => (CloseCode::Protocol, INTERRUPTED_TIME),
+            Err(Error::Transfer(error)) => (close_code(error), Farewell::Settled),
+            Err(Error::Run(RunError::Protocol(_))) => (CloseCode::Protocol, Farewell::Hasty),
             // Whoever has taken the beginning must not take it for the whole: it is told for longer.
-            Err(Error::Command(_)) => (CloseCode::Failed, FAREWELL_TIME),
-            Err(Error::Run(RunError::Signal(_))) => (CloseCode::GoingAway, INTERRUPTED_TIME),
-            Err(_) => (CloseCode::Cancelled, INTERRUPTED_TIME),
+            Err(Error::Command(_)) => (CloseCode::Failed, Farewell::Settled),
+            Err(Error::Run(RunError::Signal(_))) => (CloseCode::GoingAway, Farewell::Hasty),
+            Err(_) => (CloseCode::Cancelled, Farewell::Hasty),
         };
         self.tell_news(ctx);
         self.tell_end(ctx, result.as_ref().err());
@@ -307,7 +307,7 @@ impl Send {
             ctx.node.abandon(ctx.now, anew);
         }
         self.result = Some(result);
-        self.leave_at = Some(ctx.now + time);
+        self.leave_at = Some(farewell.until(ctx.now));
         if let Some(key) = self.key {
             match ctx.node.session(key) {
                 Some(session) => match &self.result {
