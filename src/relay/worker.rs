@@ -11,6 +11,7 @@ use super::events::{Event, MayRead, MovingLink, Notice, Why};
 use super::greeting::{Greeted, Greetings};
 use super::memory::block::{Buffer, Piece, Pool};
 use super::output::SLICES_MAX;
+use super::router::admission::Placed;
 use super::router::circuits::Cut;
 use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
@@ -72,8 +73,8 @@ impl Forwarder {
 
     // Connections that come.
 
-    /// A connection came in: its id and the worker that has to [`Forwarder::handle_accepted`] it.
-    pub fn greet(&mut self, now: Instant, source: IpAddr) -> (ConnId, usize) {
+    /// A connection came in. Its worker has to [`Forwarder::handle_accepted`] it; who was evicted for it is told.
+    pub fn greet(&mut self, now: Instant, source: IpAddr) -> Placed {
         let placed = self.switch.router.place(source);
         self.notice(placed.conn, Notice::Accepted(source));
         if let Some(evicted) = placed.evicted {
@@ -83,7 +84,7 @@ impl Forwarder {
                 self.switch.put_message(evicted.worker, WorkerMessage::Evict(evicted.conn));
             }
         }
-        (placed.conn, placed.worker)
+        placed
     }
 
     fn handle_evicted(&mut self, now: Instant, conn: ConnId) {

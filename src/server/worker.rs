@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::sockets::{Sockets, conn_of};
 use crate::net::signals::Signals;
 use crate::net::wait::Waiter;
-use crate::relay::{ConnId, Event, Forwarder, MayRead, MovingLink, Reader, SLICES_MAX};
+use crate::relay::{ConnId, Event, Forwarder, MayRead, MovingLink, Placed, Reader, SLICES_MAX};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
 use std::io::{self, IoSlice};
@@ -242,7 +242,7 @@ impl Worker {
             self.shared.log.line(LogLine::Trouble(Trouble::Accept(error)));
         }
         for (stream, source) in accepted {
-            let (id, worker) = self.forwarder.greet(now, source.ip());
+            let Placed { conn: id, worker, .. } = self.forwarder.greet(now, source.ip());
             if worker == self.index {
                 self.take_in(now, id, stream);
             } else {
