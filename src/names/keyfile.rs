@@ -74,6 +74,19 @@ impl Error for KeyFileError {
     }
 }
 
+/// Lengths of what [`encode`] writes, and of its line with the key alone, with a line feed or without.
+pub const TEXT_BYTES: [u64; 4] = [138, 137, 70, 69];
+
+/// Whether the first line that is no comment begins as a key does. It may be damaged, or have another behind it.
+#[must_use]
+pub fn looks_like_key(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let first = lines.find(|line| !line.is_empty() && line[0] != b'#').unwrap_or_default();
+    let begins = |with: &[u8]| first.get(..with.len()).is_some_and(|front| front.eq_ignore_ascii_case(with));
+    // Behind its separator.
+    begins(PREFIX.as_bytes()) && first.get(PREFIX.len()) == Some(&b'1')
+}
+
 /// Reads a key file.
 ///
 /// # Errors
@@ -147,6 +160,18 @@ mod tests {
     fn error(text: &str) -> (usize, usize, KeyFileErrorKind) {
         let error = parse(text).err().expect("a mistake");
         (error.line, error.column, error.kind)
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_first_line() {
+        let text = encode(&Identity::from_seed(&[7; 32]));
+        let line = text.lines().nth(1).expect("the key");
+        assert_eq!([text.len(), text.len() - 1, line.len() + 1, line.len()].map(|length| length as u64), TEXT_BYTES);
+        let keys = [text.to_string(), line.to_owned(), format!("\n# mine\n  {}\nrest", line.to_lowercase())];
+        assert!(keys.iter().all(|text| looks_like_key(text.as_bytes())));
+        for none in ["", "# VP-SECRET-1QQ", "VP-SECRET-", "VP-SECRET-2", "text\nVP-SECRET-1QQ", "vp1qq"] {
+            assert!(!looks_like_key(none.as_bytes()), "{none}");
+        }
     }
 
     #[test]

@@ -7,9 +7,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
+use super::source::Stamp;
 use crate::identity::Identity;
 use crate::names::keyfile;
 
@@ -60,6 +62,21 @@ pub fn load(path: &Path) -> Result<Identity, LoadError> {
         return Err(LoadError::Exposed { mode });
     }
     Ok(identity)
+}
+
+/// Whether a file of this length and mode is looked at for a key: what [`create`] writes, wherever it was copied to, and
+/// whatever only its owner may read, as [`load`] demands.
+#[must_use]
+pub fn may_be_one(stamp: &Stamp) -> bool {
+    let is_short = (keyfile::TEXT_BYTES[3]..READ_LIMIT).contains(&stamp.size);
+    is_short && (u32::from(stamp.mode) & OTHERS_MASK == 0 || keyfile::TEXT_BYTES.contains(&stamp.size))
+}
+
+/// Whether a file holds what looks like a key. One that cannot be read does not.
+#[must_use]
+pub fn is_one(file: OwnedFd) -> bool {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX + 1));
+    File::from(file).take(READ_LIMIT).read_to_end(&mut bytes).is_ok() && keyfile::looks_like_key(&bytes)
 }
 
 /// Writes a new key file with mode 0600. It appears whole or not at all, and survives a crash once this returns.

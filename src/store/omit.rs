@@ -26,6 +26,8 @@ impl Default for Omit {
 pub enum Why {
     /// It is a key in use.
     Key,
+    /// It looks like a key, in use or not, and nobody has named it.
+    CopyOfKey,
     /// A pattern says so.
     Pattern,
 }

@@ -9,6 +9,7 @@
 
 use super::beneath::Nearby;
 use super::fault::Fault;
+use super::keyfile;
 use super::links::{LeftOut, Links};
 use super::names::{TreePath, is_reserved, link_stays_inside};
 use super::omit::{Omit, Why};
@@ -16,7 +17,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::fs::{fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -140,6 +141,18 @@ struct Level {
     identity: (u64, u64),
 }
 
+/// A key that was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftKey {
+    /// Its path, any bytes.
+    pub path: Vec<u8>,
+    /// It is the very file that is in use here, under whatever name.
+    pub in_use: bool,
+}
+
+/// Keys that are told one by one: whoever has more has learned it by then.
+const KEYS_TOLD_MAX: usize = 100;
+
 /// The walk over one or more sources.
 ///
 /// Memory: the names of the directories on the way down. Descriptors: one a level, 64 at most.
@@ -148,9 +161,11 @@ pub struct Walk {
     tops: HashSet<Vec<u8>>,
     levels: Vec<Level>,
     omit: Omit,
-    /// The first key that was left out, until somebody asks.
-    key: Option<Vec<u8>>,
-    keys_met: u64,
+    /// Keys that were left out, until somebody asks.
+    keys: VecDeque<LeftKey>,
+    keys_met: usize,
+    /// Where the file was that was looked at last for a key.
+    nearby: Nearby,
     links: Links,
     left_out: LeftOut,
 }
@@ -166,8 +181,9 @@ impl Walk {
             tops: HashSet::new(),
             levels: Vec::new(),
             omit: Omit::default(),
-            key: None,
+            keys: VecDeque::new(),
             keys_met: 0,
+            nearby: Nearby::default(),
             links: Links::Keep,
             left_out: LeftOut::new(Links::Keep),
         }
@@ -179,20 +195,28 @@ impl Walk {
         Self { omit, ..self }
     }
 
-    /// The path of the first key in use that was left out, once.
-    pub fn take_key(&mut self) -> Option<Vec<u8>> {
-        self.key.take()
+    /// A key that was left out, once.
+    pub fn take_key(&mut self) -> Option<LeftKey> {
+        self.keys.pop_front()
+    }
+
+    /// Whether a file that nobody has named holds a key. Only few are as short, or as private: so that is asked of few.
+    fn is_key(&mut self, step: &Step) -> bool {
+        let Ok(found) = step else { return false };
+        let candidate = found.kind == Kind::File && found.path.depth() > 1 && keyfile::may_be_one(&found.stamp);
+        candidate && open(found, &mut self.nearby).is_ok_and(keyfile::is_one)
     }
 
     fn leaves_out(&mut self, step: &Step) -> bool {
-        let Some(why) = self.omit.why(step) else { return false };
+        let why = self.omit.why(step).or_else(|| self.is_key(step).then_some(Why::CopyOfKey));
+        let Some(why) = why else { return false };
         if let Ok(found) = step {
             if found.kind == Kind::Directory {
                 // Nor anything in it.
                 self.levels.pop();
             }
-            if why == Why::Key {
-                self.key = (self.keys_met == 0).then(|| found.path.as_bytes().to_vec()).or(self.key.take());
+            if why != Why::Pattern && self.keys_met < KEYS_TOLD_MAX {
+                self.keys.push_back(LeftKey { path: found.path.as_bytes().to_vec(), in_use: why == Why::Key });
                 self.keys_met += 1;
             }
         }

@@ -142,7 +142,10 @@ fn a_key_in_use_is_left_out_however_it_is_reached_and_so_is_what_a_pattern_names
         ["t", "t/d", "t/d/b.log", "t/d/keep.log"]
     );
     let mut walk = walk(&[]);
-    assert_eq!((walk.by_ref().count(), walk.take_key(), walk.take_key()), (9, Some(b"t/d/key".to_vec()), None));
+    assert_eq!(walk.by_ref().count(), 9);
+    let keys: Vec<LeftKey> = std::iter::from_fn(|| walk.take_key()).collect();
+    let in_use = |path: &str| LeftKey { path: path.as_bytes().to_vec(), in_use: true };
+    assert_eq!(keys, ["t/d/key", "t/other"].map(in_use));
     // Named by itself, through a link.
     symlink(root.join("d/key"), home.path().join("link")).unwrap();
     assert_eq!(Walk::new(vec![home.path().join("link")]).without(omit(&[])).count(), 0);
@@ -177,4 +180,33 @@ fn a_link_swapped_in_after_the_walk_is_not_followed() {
     fs::rename(root.join("d"), root.join("old")).unwrap();
     symlink("../outside", root.join("d")).unwrap();
     assert_eq!(open(&found, &mut Nearby::default()).unwrap_err(), Fault::Parent);
+}
+
+#[test]
+fn copies_of_keys_are_left_out_of_trees_whoever_may_read_them_and_each_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("t");
+    fs::create_dir_all(root.join("d")).unwrap();
+    let text = crate::names::keyfile::encode(&crate::identity::Identity::from_seed(&[3; 32]));
+    let put = |name: &str, text: &str, mode| {
+        fs::write(root.join(name), text).unwrap();
+        fs::set_permissions(root.join(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    put("d/copy", &text, 0o600);
+    put("d/open", &text, 0o644);
+    put("line", text.lines().nth(1).unwrap(), 0o644);
+    put("noted", &format!("# of the depot\n{}", text.as_str()), 0o400);
+    put("story", &format!("a key looks so:\n{}", text.as_str()), 0o600);
+    put("long", &format!("{}{}", text.as_str(), "#".repeat(5_000)), 0o600);
+    let mut walk = Walk::new(vec![root.clone()]);
+    assert_eq!(shown(&mut walk), ["t", "t/d", "t/long", "t/story"]);
+    let keys: Vec<LeftKey> = std::iter::from_fn(|| walk.take_key()).collect();
+    let copy = |path: &str| LeftKey { path: path.as_bytes().to_vec(), in_use: false };
+    assert_eq!(keys, ["t/d/copy", "t/d/open", "t/line", "t/noted"].map(copy));
+    // Whoever names it means it.
+    assert_eq!(shown(&mut Walk::new(vec![root.join("d/copy")])), ["copy"]);
+    // What a pattern leaves out is no news.
+    let mut without =
+        Walk::new(vec![root]).without(Omit::new(Vec::new(), &["d".to_owned(), "noted".to_owned()]).unwrap());
+    assert_eq!((without.by_ref().count(), without.take_key().map(|key| key.path)), (3, Some(b"t/line".to_vec())));
 }

@@ -4,6 +4,7 @@ use super::messages::{Hash, ItemOutcome};
 use super::outcome::{Failure, Unlike};
 use crate::store::attributes::Unkept;
 use crate::store::links::LeftOut;
+use crate::store::source::LeftKey;
 use std::path::Path;
 use std::time::Duration;
 
@@ -109,9 +110,9 @@ pub trait Progress {
         let _ = failure;
     }
 
-    /// A key in use lies in what is sent, and is left out; told once.
-    fn key_left_out(&mut self, path: &[u8]) {
-        let _ = path;
+    /// A key lies in what is sent, and is left out.
+    fn key_left_out(&mut self, key: &LeftKey) {
+        let _ = key;
     }
 
     /// A directory's file system did not keep what came with some items; once, at the end.

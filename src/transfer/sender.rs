@@ -224,8 +224,8 @@ impl Sender<'_> {
                 self.held_back = Some(next);
                 break;
             }
-            if let Some(path) = walk.take_key() {
-                self.progress.key_left_out(&path);
+            while let Some(key) = walk.take_key() {
+                self.progress.key_left_out(&key);
             }
             match next {
                 None => {

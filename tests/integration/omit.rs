@@ -26,8 +26,9 @@ fn secret_keys_are_not_sent_along_with_the_home_they_lie_in() {
     let recv = west.waiting(west.recv().args(["x", "-d", "inbox"]));
     let send = relay.party("east").send().env("HOME", &home).args(["home", "west:x"]);
     let done = send.run().expect(exit::DONE);
-    assert_eq!(done.stderr.lines().count(), 1, "one line\n{done}");
-    assert!(done.stderr.contains("vp-send: warning: home/.config/vp/key: a secret key, which is not sent"), "{done}");
+    let lines = [".config/vp/key", ".local/state/vp/relay.key", "copy", "mine"]
+        .map(|name| format!("vp-send: warning: home/{name}: a secret key, which is not sent: left out\n"));
+    assert_eq!(done.stderr, lines.concat(), "{done}");
     recv.wait().expect(exit::DONE);
     let came = [".config", ".config/vp", ".local", ".local/state", ".local/state/vp", "letter"];
     assert_eq!(names(&world.path("inbox/home")), came);
@@ -36,6 +37,31 @@ fn secret_keys_are_not_sent_along_with_the_home_they_lie_in() {
         let done = relay.party("east").send().env("HOME", &home).args([name, "west:x"]).run();
         done.expect(exit::USAGE).expect_error("this is a secret key");
     }
+}
+
+#[test]
+fn a_copy_of_a_key_goes_only_where_it_is_named() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.dir("tree/backup");
+    for copy in ["tree/backup/key", "tree/old"] {
+        fs::copy(world.key("east"), world.path(copy)).expect("a copy");
+    }
+    world.write("tree/letter", "letter");
+    let lines = ["backup/key", "old"].map(|name| {
+        let left = "a secret key, which is not sent: left out; to send it all the same, name the file itself";
+        format!("vp-send: warning: tree/{name}: {left}\n")
+    });
+    let dry = east.send().args(["tree", "west:x", "--dry-run"]).run().expect(exit::DONE);
+    assert_eq!((&dry.stderr[..], &dry.stdout[..]), (&lines.concat()[..], &b"tree/\ntree/backup/\ntree/letter\n"[..]));
+    world.dir("inbox");
+    let _recv = west.waiting(west.recv().args(["x", "-d", "inbox", "--keep"]));
+    let done = east.send().args(["tree", "west:x"]).run().expect(exit::DONE);
+    assert_eq!(done.stderr, lines.concat(), "{done}");
+    assert_eq!(names(&world.path("inbox/tree")), ["backup", "letter"]);
+    east.send().args(["tree/old", "west:x"]).run().expect(exit::DONE).expect_silence();
+    assert_eq!(fs::read(world.path("inbox/old")).expect("the copy"), fs::read(world.key("east")).expect("the key"));
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub fn list(job: &SendJob, context: &Context) -> Result<Exit, Fault> {
     let (mut good, mut bad, mut passing) = (0_u64, 0_u64, false);
     let mut walk = job.walk();
     while let Some(step) = walk.next() {
-        if let Some(key) = walk.take_key() {
+        while let Some(key) = walk.take_key() {
             context.report.say(Level::Warning, &key_left_out(&key));
         }
         let written = match step {
@@ -62,7 +62,7 @@ pub fn list(job: &SendJob, context: &Context) -> Result<Exit, Fault> {
         };
         written.map_err(|error| unwritten(&error))?;
     }
-    if let Some(key) = walk.take_key() {
+    while let Some(key) = walk.take_key() {
         context.report.say(Level::Warning, &key_left_out(&key));
     }
     let left_out = walk.left_out();

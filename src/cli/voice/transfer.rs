@@ -11,6 +11,7 @@ use crate::run::tool::RunError;
 use crate::store::Fault as StoreFault;
 use crate::store::attributes::Unkept;
 use crate::store::links::{LeftOut, Links};
+use crate::store::source::LeftKey;
 use crate::tools::recv::Recv;
 use crate::tools::send::Send;
 use crate::tools::transfers::{Ending, Error, News, Transfer};
@@ -30,8 +31,9 @@ const NO_DIRECTORY: &str = "files and directories need a receiver that was start
 const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever --overwrite says: move it away there";
 
 /// A secret key lies in what is sent.
-pub fn key_left_out(path: &[u8]) -> String {
-    format!("{}: a secret key, which is not sent: left out", printable(path))
+pub fn key_left_out(key: &LeftKey) -> String {
+    let deliberately = if key.in_use { "" } else { "; to send it all the same, name the file itself" };
+    format!("{}: a secret key, which is not sent: left out{deliberately}", printable(&key.path[..]))
 }
 
 impl Voice<'_> {
@@ -55,7 +57,7 @@ impl Voice<'_> {
                 bar.set(Amount { bytes: *bytes, skipped: *skipped }, done, &String::from_utf8_lossy(name));
             }
             News::Unlike(first, count) => self.warn(&unlike(first, *count)),
-            News::KeyLeftOut(name) => self.warn(&key_left_out(name)),
+            News::KeyLeftOut(key) => self.warn(&key_left_out(key)),
             // As an event each item is told anyway.
             News::ItemFailed(failure) if self.report.format() == Format::Json && !failure.late => {}
             // It is the only one, and the end tells more.

@@ -4,6 +4,7 @@ use super::{CHUNK_BYTES, OUTBOX_BYTES, WAKE_BYTES};
 use crate::store::Fault;
 use crate::store::attributes::Unkept;
 use crate::store::links::LeftOut;
+use crate::store::source::LeftKey;
 use crate::transfer::Item;
 use crate::transfer::outcome::{Failure, Side, Unlike};
 use crate::transfer::{ItemEnd, Port, PortClosed, Progress, Snapshot, TryRecv};
@@ -48,8 +49,8 @@ pub struct News {
     pub progress: Option<Progressed>,
     /// Items that did not come about.
     pub failures: Vec<Failure>,
-    /// The path of a key that was left out.
-    pub key: Option<Vec<u8>>,
+    /// Keys that were left out.
+    pub keys: Vec<LeftKey>,
     /// The directory of a file system that did not keep the attributes of some, and which.
     pub unkept: Option<(PathBuf, Unkept)>,
     /// Items that were there and keep another mode or time.
@@ -292,9 +293,9 @@ impl Progress for Teller {
         self.shared.wake_loop(state);
     }
 
-    fn key_left_out(&mut self, path: &[u8]) {
+    fn key_left_out(&mut self, key: &LeftKey) {
         let mut state = self.shared.lock();
-        state.news.key = Some(path.to_vec());
+        state.news.keys.push(key.clone());
         self.shared.wake_loop(state);
     }
 

@@ -6,6 +6,7 @@ use crate::run;
 use crate::run::engine;
 use crate::store::attributes::Unkept;
 use crate::store::links::LeftOut;
+use crate::store::source::LeftKey;
 use crate::transfer::Item;
 use crate::transfer::outcome::{Counts, Failure};
 use std::path::Path;
@@ -48,8 +49,8 @@ pub enum News<'a> {
     ItemFailed(&'a Failure),
     /// The file system of this directory did not keep what came with some items.
     Unkept(&'a Path, Unkept),
-    /// A key in use lies in what is sent, and is left out: its path, as bytes of unknown origin.
-    KeyLeftOut(&'a [u8]),
+    /// A key lies in what is sent, and is left out.
+    KeyLeftOut(&'a LeftKey),
     /// So many items were at the receiver with another mode or time than at the sender, and keep them: the path of the first, as
     /// bytes of unknown origin.
     Unlike(&'a [u8], u32),
@@ -71,8 +72,8 @@ impl<'a> From<run::News<'a>> for News<'a> {
 
 /// Tells people news of an engine that works for an application and this peer.
 pub fn tell(of: &engine::News, whose: (PeerId, &str), news: &mut dyn FnMut(News<'_>)) {
-    if let Some(path) = &of.key {
-        news(News::KeyLeftOut(path));
+    for key in &of.keys {
+        news(News::KeyLeftOut(key));
     }
     for item in &of.items {
         news(News::Item(whose.0, whose.1, item));
