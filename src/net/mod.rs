@@ -15,6 +15,7 @@ pub mod options;
 pub mod passed;
 pub mod reaper;
 pub mod signals;
+pub mod slots;
 pub mod socket_file;
 pub mod stdio;
 pub mod tcp;

@@ -29,7 +29,7 @@ const WAKER: Token = Token(0);
 const CARRIER: Token = Token(1);
 const SIGNALS: Token = Token(2);
 /// First token that a tool may use for its own ends.
-pub const FIRST_TOKEN: usize = 8;
+pub use crate::net::slots::FIRST_TOKEN;
 
 /// One read of the carrier: a whole DATA frame and what may be left of a control frame.
 const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER_BYTES);

@@ -4,9 +4,9 @@
 //! process is, and nobody but its successor can tell. So after a while the peer is called once more beside it. If somebody
 //! answers, new connections are his; the old ones get a last grace for their own path to come back.
 
-use super::slots::Slot;
 use crate::identity::PeerId;
 use crate::names::AppName;
+use crate::net::slots::Slot;
 use crate::node::Key;
 use crate::ports::service::Service;
 use std::collections::HashMap;

@@ -5,8 +5,8 @@
 
 use super::Portrep;
 use super::desk::{End, Held};
-use super::slots::Slot;
 use crate::net::Read;
+use crate::net::slots::Slot;
 use crate::net::tcp::Socket;
 use crate::ports::socks::{self, Parsed, Reply};
 use crate::run::tool::Context;

@@ -1,7 +1,7 @@
 //! How much a connection moves in a turn: what is fair to the others, and what `--limit` leaves.
 
 use super::conn::Traffic;
-use super::slots::Slot;
+use crate::net::slots::Slot;
 use crate::transfer::RateLimit;
 use std::num::NonZeroU64;
 use std::time::Instant;
@@ -74,7 +74,7 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::ports::slots::Slots;
+    use crate::net::slots::Slots;
     use std::time::Duration;
 
     #[test]

@@ -1,7 +1,9 @@
 //! A table whose keys are event tokens: a key of something that has gone finds nothing, even if its place is taken again.
 
-use crate::run::event_loop::FIRST_TOKEN;
 use mio::Token;
+
+/// Tokens below this are the loop's own.
+pub const FIRST_TOKEN: usize = 8;
 
 /// The lower half of a token is a place, the upper half counts who had it.
 const PLACE_BITS: u32 = usize::BITS / 2;
