@@ -56,7 +56,7 @@ impl<T> Default for Slots<T> {
 
 impl<T> Slots<T> {
     /// The key under which the next [`Slots::insert`] will put something.
-    pub fn next(&mut self) -> Slot {
+    pub fn next_slot(&mut self) -> Slot {
         let place = match self.free.last() {
             Some(place) => *place,
             None => {
@@ -70,7 +70,7 @@ impl<T> Slots<T> {
 
     /// Puts something in.
     pub fn insert(&mut self, content: T) -> Slot {
-        let slot = self.next();
+        let slot = self.next_slot();
         if let Some(place) = self.free.pop() {
             self.places[place].content = Some(content);
         }
@@ -125,7 +125,7 @@ mod tests {
         let mut slots = Slots::default();
         let first = slots.insert("first");
         assert_eq!(slots.remove(first), Some("first"));
-        let next = slots.next();
+        let next = slots.next_slot();
         let second = slots.insert("second");
         assert_eq!(second, next);
         assert_eq!(slots.get_mut(first), None);

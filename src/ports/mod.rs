@@ -1,6 +1,7 @@
 //! What a replicated port says and hears, foreign bytes included.
 
 pub mod proxy_header;
+pub mod rmi;
 pub mod rules;
 pub mod service;
 pub mod socks;

@@ -149,7 +149,7 @@ impl Portrep {
     }
 
     fn start_command(&mut self, ctx: &mut Context<'_, Portrep>) {
-        let slot = self.desk.ends.next();
+        let slot = self.desk.ends.next_slot();
         let child = crate::net::child::run(&self.command.words).and_then(|child| {
             child.register(ctx.registry, slot.token())?;
             Ok(child)

@@ -10,11 +10,11 @@
 //! bytes for a while, that is all.
 
 use super::error::Error;
-use super::rmi::{Referral, Watch};
 use crate::names::AppName;
 use crate::net::tcp::Socket;
 use crate::net::{Read, Written};
 use crate::node::Key;
+use crate::ports::rmi::{Referral, Watch};
 use crate::ports::socks::Reply;
 use crate::run::joint::Joined;
 use crate::session::{Half, Session};

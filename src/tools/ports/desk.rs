@@ -7,7 +7,6 @@ use super::ask::Ask;
 use super::conn::{Conn, Step, Traffic};
 use super::exports::Dial;
 use super::news::News;
-use super::rmi::Referral;
 use super::talk::Talk;
 use super::throttle::Throttle;
 use crate::identity::PeerId;
@@ -16,6 +15,7 @@ use crate::net::listen::Listener;
 use crate::net::slots::{Slot, Slots};
 use crate::net::tcp::Socket;
 use crate::node::Key;
+use crate::ports::rmi::Referral;
 use crate::ports::socks::Reply;
 use crate::run::tool::Context;
 use crate::wire::CloseCode;
@@ -202,7 +202,7 @@ impl Desk {
         self.ties.remove(&key).unwrap_or_default().into_values().collect()
     }
 
-    /// Puts a connection on the desk. Its socket must be registered under what [`Slots::next`] said.
+    /// Puts a connection on the desk. Its socket must be registered under what [`Slots::next_slot`] said.
     pub fn seat(&mut self, end: End) -> Slot {
         self.open += 1;
         self.served += 1;

@@ -127,7 +127,7 @@ impl Portrep {
 
     /// Sets out for the target.
     fn dial(&mut self, ctx: &mut Context<'_, Portrep>, asked: &Asked, route: Route) {
-        let token = self.desk.ends.next().token();
+        let token = self.desk.ends.next_slot().token();
         let Asked { key, stream, gate, wish } = *asked;
         let approach = match (route, self.gates[gate].resolved.name()) {
             (Route::Port(port), Some(name)) => {

@@ -9,7 +9,6 @@ use super::conn::{Conn, Start};
 use super::desk::{End, Held, Owner, PATIENCE};
 use super::news::News;
 use super::peers::Standing;
-use super::rmi::Watch;
 use super::talk::Talk;
 use crate::identity::PeerId;
 use crate::net::listen::Listener;
@@ -17,6 +16,7 @@ use crate::net::slots::Slot;
 use crate::net::socket_file::Access;
 use crate::net::tcp::{Place, Socket};
 use crate::node::Key;
+use crate::ports::rmi::{Referral, Watch};
 use crate::ports::service::{Service, Wish};
 use crate::ports::socks::Reply;
 use crate::run::tool::Context;
@@ -101,7 +101,7 @@ impl Portrep {
         number: usize,
         mut listener: Listener,
     ) -> io::Result<()> {
-        let slot = self.desk.ends.next();
+        let slot = self.desk.ends.next_slot();
         listener.register(ctx.registry, slot.token())?;
         let place = listener.place()?;
         if listener.is_absent() {
@@ -165,7 +165,8 @@ impl Portrep {
     fn admit(&mut self, ctx: &mut Context<'_, Portrep>, number: usize, mut socket: Socket) {
         let plain = self.doors[number].import.speaks == Speaks::Plain;
         let hopeless = plain && !matches!(self.standing(number), Some(Standing::Up | Standing::Calling));
-        if hopeless || self.desk.is_full() || socket.register(ctx.registry, self.desk.ends.next().token()).is_err() {
+        if hopeless || self.desk.is_full() || socket.register(ctx.registry, self.desk.ends.next_slot().token()).is_err()
+        {
             return socket.abort();
         }
         if plain {
@@ -301,6 +302,31 @@ impl Portrep {
             for route in self.routes.heirless(ctx.now, self.attached) {
                 route.heir = Some(ctx.node.call(ctx.now, route.peer, route.app.clone()));
             }
+        }
+    }
+
+    /// Servers have sent their callers somewhere: says where there is no way to.
+    pub(super) fn judge_referrals(&mut self, ctx: &mut Context<'_, Portrep>) {
+        for (number, referral) in self.desk.take_referrals() {
+            let leads = (0..self.doors.len()).any(|door| self.leads_to(door, &referral));
+            if !leads && self.told.add(&referral) {
+                let import = &self.doors[number].import;
+                (ctx.news)(News::Unmapped(import.peer, import.service.app.as_str(), &referral));
+            }
+        }
+    }
+
+    fn leads_to(&mut self, number: usize, referral: &Referral) -> bool {
+        let door = &self.doors[number];
+        let listener = door.slot.and_then(|slot| match self.desk.ends.get_mut(slot) {
+            Some(End::Door(listener, _)) => listener.place().ok(),
+            _ => None,
+        });
+        // Without a listener it is closed for now.
+        let place = listener.unwrap_or_else(|| door.import.at.clone());
+        match (door.import.speaks, place) {
+            (Speaks::Plain, Place::Tcp(at)) => referral.leads_to(at),
+            _ => false,
         }
     }
 }

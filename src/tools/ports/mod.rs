@@ -27,7 +27,6 @@ mod names;
 mod news;
 mod peers;
 mod probes;
-pub mod rmi;
 mod sessions;
 mod talk;
 mod targets;
@@ -39,7 +38,6 @@ pub use error::Error;
 pub use exports::Export;
 pub use imports::{Import, Speaks};
 pub use news::News;
-pub use rmi::Referral;
 pub use targets::Target;
 
 use crate::names::AppName;
@@ -55,6 +53,7 @@ use crate::net::{passed::Passed, tcp::Place};
 use crate::node::{Callers, Failure, Wait};
 use crate::node::{Event, Key};
 use crate::ports::ProxyVersion;
+use crate::ports::rmi::Told;
 use crate::run::callers::{Reload, Taken, reread};
 use crate::run::tool::{Context, RunError, Tool};
 use crate::wire::CloseCode;
@@ -164,7 +163,7 @@ pub struct Portrep {
     looking: Vec<Slot>,
     closing: Vec<Key>,
     /// Where RMI servers send their callers in vain.
-    told: rmi::Told,
+    told: Told,
     /// How it will end, and when at the latest.
     stopping: Option<(Result<(), Error>, Instant)>,
     outcome: Option<Result<(), Error>>,
@@ -210,7 +209,7 @@ impl Portrep {
             told_ready: false,
             looking: Vec::new(),
             closing: Vec::new(),
-            told: rmi::Told::new(),
+            told: Told::default(),
             stopping: None,
             outcome: None,
         })

@@ -1,9 +1,9 @@
 //! What `vp-portrep` has to say while it runs, before it has words.
 
 use super::error::Error;
-use super::rmi::Referral;
 use crate::identity::PeerId;
 use crate::net::tcp::Place;
+use crate::ports::rmi::Referral;
 use crate::run;
 use crate::run::joint::Joined;
 use std::io;

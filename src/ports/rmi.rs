@@ -10,15 +10,9 @@
 //!           … 00 0b "UnicastRef2" 00 length host port …                  reference; lengths 16 bits, ports 32
 //! ```
 
-use super::Portrep;
-use super::desk::End;
-use super::imports::Speaks;
-use super::news::News;
-use crate::net::tcp::Place;
-use crate::run::tool::Context;
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// How JRMP begins (Java RMI Specification, section 10.2.1).
 const MAGIC: [u8; 4] = *b"JRMI";
@@ -47,6 +41,25 @@ impl fmt::Display for Referral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Referral { host, port } = self;
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+impl Referral {
+    /// Whether a client of this machine that follows it comes to a listener that is bound to `listener`. Other names than
+    /// localhost are believed: what they mean only the client knows, and it says so itself if they mean nothing.
+    pub fn leads_to(&self, listener: SocketAddr) -> bool {
+        let bound = listener.ip();
+        if self.port != listener.port() {
+            return false;
+        }
+        if bound.is_unspecified() {
+            return true;
+        }
+        let without_scope = self.host.split_once('%').map_or(self.host.as_str(), |(address, _)| address);
+        match without_scope.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical() == bound.to_canonical(),
+            Err(_) => !self.host.eq_ignore_ascii_case("localhost") || bound.is_loopback(),
+        }
     }
 }
 
@@ -184,46 +197,14 @@ fn name(seen: usize, length: u8, byte: u8) -> State {
     }
 }
 
-/// Whom to tell no more.
-pub type Told = HashSet<Referral>;
+/// Referrals that a person was told of: each once, and no more than a few in all.
+#[derive(Debug, Default)]
+pub struct Told(HashSet<Referral>);
 
-impl Portrep {
-    /// Servers have sent their callers somewhere: says where there is no way to.
-    pub(super) fn judge_referrals(&mut self, ctx: &mut Context<'_, Portrep>) {
-        for (number, referral) in self.desk.take_referrals() {
-            let leads = (0..self.doors.len()).any(|door| self.leads_to(door, &referral));
-            if !leads && self.told.len() < TOLD_MAX && self.told.insert(referral.clone()) {
-                let import = &self.doors[number].import;
-                (ctx.news)(News::Unmapped(import.peer, import.service.app.as_str(), &referral));
-            }
-        }
-    }
-
-    fn leads_to(&mut self, number: usize, referral: &Referral) -> bool {
-        let door = &self.doors[number];
-        let listener = door.slot.and_then(|slot| match self.desk.ends.get_mut(slot) {
-            Some(End::Door(listener, _)) => listener.place().ok(),
-            _ => None,
-        });
-        // Without a listener it is closed for now.
-        let place = listener.unwrap_or_else(|| door.import.at.clone());
-        match (door.import.speaks, place) {
-            (Speaks::Plain, Place::Tcp(at)) => at.port() == referral.port && is_at(&referral.host, at.ip()),
-            _ => false,
-        }
-    }
-}
-
-/// Whether a client of this machine that connects to `host` comes to a listener that is bound to `bound`. Other names than
-/// localhost are believed: what they mean only the client knows, and it says so itself if they mean nothing.
-fn is_at(host: &str, bound: IpAddr) -> bool {
-    if bound.is_unspecified() {
-        return true;
-    }
-    let without_scope = host.split_once('%').map_or(host, |(address, _)| address);
-    match without_scope.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical() == bound.to_canonical(),
-        Err(_) => !host.eq_ignore_ascii_case("localhost") || bound.is_loopback(),
+impl Told {
+    /// Adds one. False if it is to be passed over: it was told of before, or enough were.
+    pub fn add(&mut self, referral: &Referral) -> bool {
+        self.0.len() < TOLD_MAX && self.0.insert(referral.clone())
     }
 }
 
@@ -255,8 +236,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// What registries of Java 17 answered to a lookup: with a factory for server sockets, and without.
-    const NEW_KIND: &[u8] = include_bytes!("../../../fuzz/corpus/rmi/lookup-new");
-    const OLD_KIND: &[u8] = include_bytes!("../../../fuzz/corpus/rmi/lookup-old");
+    const NEW_KIND: &[u8] = include_bytes!("../../fuzz/corpus/rmi/lookup-new");
+    const OLD_KIND: &[u8] = include_bytes!("../../fuzz/corpus/rmi/lookup-old");
 
     fn referral(host: &str, port: u16) -> Referral {
         Referral { host: host.to_owned(), port }
@@ -318,13 +299,26 @@ mod tests {
 
     #[test]
     fn a_listener_is_where_its_address_is() {
-        let at = |host: &str, bound: &str| is_at(host, bound.parse().expect("an address"));
+        let at = |host: &str, bound: &str| {
+            let bound: IpAddr = bound.parse().expect("an address");
+            assert!(!referral(host, 1).leads_to((bound, 2).into()), "another port");
+            referral(host, 1).leads_to((bound, 1).into())
+        };
         assert!(at("127.0.0.1", "127.0.0.1") && at("::ffff:127.0.0.1", "127.0.0.1") && at("fe80::1%eth0", "fe80::1"));
         assert!(at("LocalHost", "127.0.0.1") && at("localhost", "::1") && !at("localhost", "10.0.0.1"));
         // What Debian calls itself.
         assert!(!at("127.0.1.1", "127.0.0.1"));
         assert!(!at("10.0.0.1", "127.0.0.1") && at("10.0.0.1", "0.0.0.0") && at("10.0.0.1", "::"));
         assert!(at("depot.example.com", "127.0.0.1"));
+    }
+
+    #[test]
+    fn each_is_told_of_once_and_a_server_that_makes_them_up_gets_no_further() {
+        let mut told = Told::default();
+        let added = (1..=2 * TOLD_MAX).filter(|port| told.add(&referral("a", u16::try_from(*port).expect("a port"))));
+        assert_eq!(added.count(), TOLD_MAX);
+        let mut told = Told::default();
+        assert_eq!([1, 1, 2].map(|port| told.add(&referral("a", port))), [true, false, true]);
     }
 
     proptest! {
