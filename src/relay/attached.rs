@@ -135,7 +135,7 @@ impl Attachment {
 
     /// Input waits and is not read: the client is not silent. A circuit for which the others of this link have waited long
     /// enough.
-    pub fn handle_held(&mut self, now: Instant) -> Option<u32> {
+    pub fn handle_unread(&mut self, now: Instant) -> Option<u32> {
         self.heartbeat.handle_received(now);
         self.intake.unread = true;
         let full = self.circuits.full();
@@ -184,7 +184,7 @@ impl Attachment {
     pub fn free(&mut self, now: Instant, circuit: u32, bytes: u32, growth: Growth) {
         let growth = match growth {
             // A large window would only let the peer get far ahead of its rate.
-            _ if self.pace.is_bounded() => Growth::Held,
+            _ if self.pace.is_bounded() => Growth::Stopped,
             Growth::Allowed if !self.intake.standstill.may_be_risked(now, self.circuits.len() == 1) => Growth::Covered,
             growth => growth,
         };

@@ -129,7 +129,7 @@ impl World {
             let bytes: Vec<u8> = client.output.drain(..count).collect();
             self.relay.handle_bytes(self.now, client.id, &bytes);
         } else {
-            self.relay.handle_held(self.now, client.id);
+            self.relay.handle_unread(self.now, client.id);
         }
     }
 

@@ -144,7 +144,7 @@ impl Switch {
             ToEnd::Fin => self.change(now, link, |attachment| attachment.finish(circuit)),
             ToEnd::Reset(code) => self.change(now, link, |attachment| attachment.lose(circuit, code)),
             ToEnd::Freed(bytes) => {
-                let growth = if self.pool.budget().is_ample() { Growth::Allowed } else { Growth::Held };
+                let growth = if self.pool.budget().is_ample() { Growth::Allowed } else { Growth::Stopped };
                 self.change(now, link, |attachment| attachment.free(now, circuit, bytes, growth));
             }
         }

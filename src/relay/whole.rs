@@ -66,9 +66,9 @@ impl RelayCore {
     }
 
     /// Bytes came in and were not handed over, because of [`RelayCore::may_read`].
-    pub fn handle_held(&mut self, now: Instant, conn: ConnId) {
+    pub fn handle_unread(&mut self, now: Instant, conn: ConnId) {
         if let Some(&worker) = self.homes.get(&conn) {
-            self.workers[worker].handle_held(now, conn);
+            self.workers[worker].handle_unread(now, conn);
             self.settle(now);
         }
     }
@@ -89,7 +89,7 @@ impl RelayCore {
             let (worker, reader) = (&mut self.workers[home], &mut self.readers[home]);
             if !reader.prepare() {
                 worker.handle_starved(now);
-                worker.handle_held(now, conn);
+                worker.handle_unread(now, conn);
                 self.settle(now);
                 return taken;
             }

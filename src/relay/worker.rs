@@ -261,10 +261,10 @@ impl Forwarder {
 
     /// Input waits and was not read, for want of memory or because of [`MayRead::Later`]: the other side is not silent. Tell it
     /// again and again while that is so: a circuit for which it lasts too long is ended.
-    pub fn handle_held(&mut self, now: Instant, conn: ConnId) {
+    pub fn handle_unread(&mut self, now: Instant, conn: ConnId) {
         let Some(attachment) = self.switch.links.get_mut(conn.link()) else { return };
-        if let Some(circuit) = attachment.handle_held(now) {
-            self.switch.cut_circuit(now, Side { link: conn.link(), circuit }, Cut::HeldUpItsLink);
+        if let Some(circuit) = attachment.handle_unread(now) {
+            self.switch.cut_circuit(now, Side { link: conn.link(), circuit }, Cut::BlockedItsLink);
             self.switch.run_orders(now);
         }
     }

@@ -39,7 +39,7 @@ const TURN_BYTES: usize = 1024 * 1024;
 /// the turn, so that many small pieces for one link leave in one write.
 const WRITE_SOON_BYTES: usize = 32 * 1024;
 /// How soon to look again at links that may not be read now: memory is used up, another worker is behind, a circuit is full.
-const HELD_WAIT: Duration = Duration::from_millis(2);
+const UNREAD_WAIT: Duration = Duration::from_millis(2);
 
 /// A worker.
 pub struct Worker {
@@ -65,7 +65,7 @@ struct Turn {
     /// A connection had its share and may have more input.
     hungry: bool,
     /// A connection with input was passed over.
-    held: bool,
+    unread: bool,
     /// No memory was left for a connection.
     starved: bool,
 }
@@ -142,10 +142,10 @@ impl Worker {
         if self.turn.hungry || unread || waiting {
             return Some(Duration::ZERO);
         }
-        let held = (self.turn.held || self.outbox.len() > 0).then(|| now + HELD_WAIT);
+        let unread_again = (self.turn.unread || self.outbox.len() > 0).then(|| now + UNREAD_WAIT);
         let accept = self.acceptor.as_ref().and_then(Acceptor::next_timeout);
         let end = self.shared.life.deadline().filter(|_| self.stage == Stage::Draining);
-        let next = [self.forwarder.next_timeout(), self.sockets.lingering.next_timeout(), held, accept, end];
+        let next = [self.forwarder.next_timeout(), self.sockets.lingering.next_timeout(), unread_again, accept, end];
         let next = next.into_iter().flatten().min()?;
         // Rounded up: waking just before a deadline would only wait again.
         Some(next.saturating_duration_since(now) + Duration::from_millis(1))
@@ -252,7 +252,7 @@ impl Worker {
     }
 
     fn read(&mut self, now: Instant) {
-        (self.turn.hungry, self.turn.held) = (false, false);
+        (self.turn.hungry, self.turn.unread) = (false, false);
         // A share is one read where memory is scarce: what there is goes round sooner.
         let most = if std::mem::take(&mut self.turn.starved) { 1 } else { TURN_BYTES };
         self.sockets.readable.begin();
@@ -260,7 +260,7 @@ impl Worker {
             let again = match self.forwarder.may_read(id) {
                 MayRead::Never => false,
                 MayRead::Now if !self.outbox.is_full() => self.read_link(now, id, most),
-                MayRead::Now | MayRead::Later => self.hold(now, id),
+                MayRead::Now | MayRead::Later => self.leave_unread(now, id),
             };
             if again {
                 self.sockets.readable.put_back(id, !self.turn.starved);
@@ -271,9 +271,9 @@ impl Worker {
     }
 
     /// Leaves a link's input where it is for a while; true, because it is to be read again.
-    fn hold(&mut self, now: Instant, id: ConnId) -> bool {
-        self.turn.held = true;
-        self.forwarder.handle_held(now, id);
+    fn leave_unread(&mut self, now: Instant, id: ConnId) -> bool {
+        self.turn.unread = true;
+        self.forwarder.handle_unread(now, id);
         true
     }
 
@@ -284,7 +284,7 @@ impl Worker {
             if !self.reader.prepare() {
                 self.turn.starved = true;
                 self.forwarder.handle_starved(now);
-                return self.hold(now, id);
+                return self.leave_unread(now, id);
             }
             let Some(socket) = self.sockets.get_mut(id) else { return false };
             let (count, more) = match socket.read(&mut self.reader) {

@@ -199,7 +199,7 @@ impl World {
                 relay.handle_bytes(self.now, wire.link, &up);
             } else {
                 if !up.is_empty() {
-                    relay.handle_held(self.now, wire.link);
+                    relay.handle_unread(self.now, wire.link);
                 }
                 up.into_iter().rev().for_each(|byte| wire.up.push_front(byte));
             }

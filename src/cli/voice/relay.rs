@@ -31,7 +31,14 @@ pub fn log(output: Output) -> Log {
         LogLine::Connection(conn, notice) => {
             report.say(Level::Info, &format!("{}: {}", conn.get(), notice_text(notice)))
         }
-        LogLine::Fact(fact) => report.say(Level::Info, &fact_text(fact)),
+        LogLine::Fact(fact) => {
+            // What sessions listen to for further lanes is no news for anybody.
+            let lane = matches!(
+                fact,
+                Fact::Listening { name: Name::Session(_), .. } | Fact::Unlistened { name: Name::Session(_), .. }
+            );
+            report.say(if lane { Level::Debug } else { Level::Info }, &fact_text(fact));
+        }
         LogLine::LeftOut(LeftOut { peer: Some(peer), lines }) => {
             report.say(Level::Info, &format!("{lines} more lines about {peer} left out"));
         }
@@ -127,7 +134,7 @@ fn why_closed_text(why: WhyClosed) -> String {
 
 fn cut_text(cut: Cut) -> &'static str {
     match cut {
-        Cut::HeldUpItsLink => "it was full, and the rest of its connection waited for too long",
+        Cut::BlockedItsLink => "it was full, and the rest of its connection waited for too long",
         Cut::Overflowed => "it was full, and more came in",
         Cut::GotNoCredit => "memory was used up, and a client gave no credit for what waited",
         Cut::TakenTooSlowly => "memory was used up, and a client took too little of what waited",

@@ -105,7 +105,7 @@ impl Inward {
     pub fn free(&mut self, now: Instant, bytes: u32, growth: Growth) {
         self.freed = self.freed.wrapping_add(bytes);
         // Not only when a CREDIT is due: where bytes go both ways, the headers of DATA tell all of it before that.
-        let growth = if self.congested { Growth::Held } else { growth };
+        let growth = if self.congested { Growth::Stopped } else { growth };
         self.window.handle_freed(now, bytes, self.buffered(), growth);
     }
 
@@ -170,10 +170,10 @@ mod tests {
         let window = usize::try_from(CIRCUIT_WINDOW_START).unwrap();
         assert_eq!(inward.receive(now, window), Ok(()));
         assert_eq!(inward.receive(now, 1), Err(Overrun));
-        inward.free(now, 1000, Growth::Held);
+        inward.free(now, 1000, Growth::Stopped);
         assert!(!inward.is_due());
         assert_eq!(inward.receive(now, 1), Err(Overrun), "credit that was not announced is none");
-        inward.free(now, CIRCUIT_WINDOW_START / 2, Growth::Held);
+        inward.free(now, CIRCUIT_WINDOW_START / 2, Growth::Stopped);
         assert!(inward.is_due());
         inward.announce(now);
         assert_eq!(inward.receive(now, 1000 + window / 2), Ok(()));

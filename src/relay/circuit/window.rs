@@ -34,7 +34,7 @@ pub enum Growth {
     /// Up to [`COVERED`].
     Covered,
     /// Not at all.
-    Held,
+    Stopped,
 }
 
 /// See the module. Counts are absolute and wrap at 2^32.
@@ -107,7 +107,7 @@ impl Window {
         if measured.ends_period {
             self.carried = carried;
         }
-        if growth == Growth::Held || waiting > (self.bytes / 4).min(WAITING_MAX) {
+        if growth == Growth::Stopped || waiting > (self.bytes / 4).min(WAITING_MAX) {
             return;
         }
         let free = if self.passed >= self.bytes { GROWS_FREELY } else { 0 };

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 /// Why the relay itself ended a circuit. Its clients are told LIMIT, whichever it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// It was full, and what else is on its link had to wait for it for longer than it has to.
-    HeldUpItsLink,
+    /// It was full, so its link was not read, and what else is on that had to wait for longer than it has to.
+    BlockedItsLink,
     /// It was full, and more came in all the same.
     Overflowed,
     /// Memory was used up, and a client gave no credit for what waited for it.

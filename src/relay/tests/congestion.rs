@@ -103,7 +103,7 @@ fn a_congested_circuit_shuts_its_link_and_gives_little_credit_when_it_has_draine
 fn hold(now: &mut Instant, relay: &mut RelayCore, client: &Client, most: Duration) -> Duration {
     let began = *now;
     while relay.may_read(client.id) == MayRead::Later && *now < began + most {
-        relay.handle_held(*now, client.id);
+        relay.handle_unread(*now, client.id);
         *now += Duration::from_millis(2);
     }
     *now - began
@@ -130,7 +130,7 @@ fn a_circuit_that_shuts_its_link_for_too_long_is_ended_and_lets_go_of_its_memory
         let stood = hold(&mut now, &mut relay, &caller, Duration::from_secs(9)).as_millis();
         let most = if others_wait { 1000 } else { 4000 };
         assert!((most..most + 10).contains(&stood), "{stood} ms");
-        assert_eq!(why_closed(&mut relay), [WhyClosed::Cut(Cut::HeldUpItsLink)]);
+        assert_eq!(why_closed(&mut relay), [WhyClosed::Cut(Cut::BlockedItsLink)]);
         assert_eq!(relay.used_bytes(), 0);
         assert_eq!(callee.all(now, &mut relay), [Got::Reset(1, CloseCode::Limit.to_wire())]);
         assert_eq!(caller.all(now, &mut relay), [Got::Reset(2, CloseCode::Limit.to_wire())]);

@@ -74,7 +74,7 @@ impl Pair {
     /// Both are alive.
     fn beat(&mut self, now: Instant, relay: &mut RelayCore) {
         for client in [&mut self.caller, &mut self.callee] {
-            relay.handle_held(now, client.id);
+            relay.handle_unread(now, client.id);
         }
     }
 }
@@ -183,7 +183,7 @@ fn bytes_that_wait_for_credit_count_with_the_blocks_that_they_keep() {
         for _ in 0..100 {
             // There is always something that was not read: it could be the credit.
             for client in hoarders.iter().flat_map(|(caller, callee)| [caller, callee]) {
-                relay.handle_held(now, client.id);
+                relay.handle_unread(now, client.id);
             }
             usual.send(now, &mut relay, 20_000);
             usual.take(now, &mut relay, usize::MAX);
@@ -374,7 +374,7 @@ fn nobody_is_blamed_for_credit_that_was_not_read() {
         for _ in 0..30 {
             now += Duration::from_millis(100);
             if unread {
-                relay.handle_held(now, callee.id);
+                relay.handle_unread(now, callee.id);
             }
             relay.handle_starved(now);
         }

@@ -158,7 +158,7 @@ fn run(rate: u32, trip: f64, seconds: f64, out: impl Fn(f64) -> u32) -> Outcome 
             assert_ne!(arrival, Arrival::Overflows);
         }
         if client.unread > 0 {
-            assert_eq!(relay.attachment.handle_held(now), None, "{rate} in, {trip} ms: ended after {at} ms");
+            assert_eq!(relay.attachment.handle_unread(now), None, "{rate} in, {trip} ms: ended after {at} ms");
         }
         room = (room + per_tick(out(at))).min(KERNEL);
         let mut left = relay.buffered().min(room);
