@@ -31,7 +31,8 @@ const FORBIDDEN_IN_CORE: [&str; 19] = [
 ];
 
 /// Pure folders, which tests and fuzzers can drive without a system under them.
-const CORE: [&str; 10] = ["identity", "names", "noise", "wire", "link", "lane", "session", "relay", "node", "ports"];
+const CORE: [&str; 11] =
+    ["identity", "names", "noise", "wire", "link", "lane", "session", "relay", "node", "ports", "transfer"];
 
 /// Who may use whom. A folder may always use itself.
 const ARROWS: [(&str, &[&str]); 18] = [
@@ -46,9 +47,9 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("node", &["session", "link", "wire", "noise", "names", "identity"]),
     ("ports", &["names", "identity"]),
     ("net", &[]),
-    ("store", &["names", "identity"]),
-    ("transfer", &["run", "session", "wire", "store", "names", "identity"]),
-    ("run", &["transfer", "node", "session", "wire", "names", "identity", "net", "store"]),
+    ("store", &["transfer", "names", "identity"]),
+    ("transfer", &["session", "wire"]),
+    ("run", &["node", "session", "wire", "names", "identity", "net"]),
     ("tools", &["run", "transfer", "ports", "node", "session", "wire", "names", "identity", "net", "store"]),
     ("server", &["relay", "wire", "link", "names", "identity", "net"]),
     (
@@ -69,7 +70,7 @@ const FIELDS_MAX: usize = 12;
 const MANY_FIELDS: [(&str, &str); 3] =
     [("Node", "to be cut by owner"), ("Lane", "to be cut by owner"), ("Session", "to be cut by owner")];
 /// Folders in which files use each other in circles still.
-const CIRCLES: [&str; 4] = ["node", "store", "tools", "transfer"];
+const CIRCLES: [&str; 3] = ["node", "store", "tools"];
 /// Longest file, lines, tests included.
 const FILE_LINES_MAX: usize = 500;
 /// Longest function, lines from `fn` to its closing brace.

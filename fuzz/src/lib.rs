@@ -4,7 +4,7 @@
 use vp::identity::{Identity, fuzz_card, fuzz_peer_id};
 use vp::names::{fuzz_address, fuzz_peers, fuzz_relays, keyfile};
 use vp::ports::{rmi, service, socks};
-use vp::store::names::{TreePath, link_stays_inside};
+use vp::transfer::path::{TreePath, link_stays_inside};
 use vp::transfer::{BlockDecoder, decoder};
 use vp::{lane, link, node, noise, relay, session, wire};
 

@@ -1,7 +1,6 @@
 //! What every tool that connects needs while it runs.
 
 pub mod callers;
-pub mod engine;
 pub mod event_loop;
 pub mod farewell;
 pub mod joint;

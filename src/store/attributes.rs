@@ -1,8 +1,9 @@
 //! Permissions and times of what is written, on file systems that keep them and on those that do not: FAT, many in user
 //! space, those of other systems over a network. A file that is whole and has its name is not given up for them.
 
-use super::fault::Fault;
-use super::source::{Mtime, Stamp};
+use super::source::Stamp;
+use crate::transfer::fault::Fault;
+use crate::transfer::item::Mtime;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, fchmod, fstat, futimens, openat, unlinkat};
 use rustix::io::Errno;

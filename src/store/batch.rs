@@ -5,11 +5,11 @@
 //!  part files ─▶ one fsync, or one syncfs a file system ─▶ rename each ─▶ fsync each directory once ─▶ committed
 //! ```
 
-use super::fault::Fault;
 use super::inbox::{Inbox, Overwrite};
-use super::names::TreePath;
 use super::part::PartName;
 pub use super::replace::Place;
+use crate::transfer::fault::Fault;
+use crate::transfer::path::TreePath;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -190,8 +190,8 @@ fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Place
 mod tests {
     use super::super::inbox::Synced;
     use super::super::part::{PartFile, PartKey};
-    use super::super::source::Mtime;
     use super::*;
+    use crate::transfer::item::Mtime;
     use std::path::Path;
 
     const WHEN: Mtime = Mtime { seconds: 0, nanos: 0 };

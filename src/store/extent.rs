@@ -1,8 +1,8 @@
 //! Where a file has data, and where holes.
 
-use super::content::ContentHash;
-use super::fault::Fault;
 use super::source::Stamp;
+use crate::transfer::fault::Fault;
+use crate::transfer::hash::ContentHash;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{SeekFrom, fstat, seek};
 use rustix::io::{Errno, pread};

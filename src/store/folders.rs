@@ -3,11 +3,11 @@
 
 use super::attributes;
 use super::beneath::{WAY, step};
-use super::fault::Fault;
 use super::folding::Case;
 use super::mounts::Mounts;
 use super::part::PartName;
 use super::permits::Permits;
+use crate::transfer::fault::Fault;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, openat};
 use rustix::io::Errno;

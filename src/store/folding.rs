@@ -1,7 +1,7 @@
 //! Directories that take names which differ only in case for one: there nothing of a transfer may replace something else of it.
 
-use super::fault::Fault;
-use super::names::{TreePath, is_reserved};
+use crate::transfer::fault::Fault;
+use crate::transfer::path::{TreePath, is_reserved};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, statat};
 use std::collections::HashMap;

@@ -3,15 +3,16 @@
 //! Every path is resolved beneath the root by `folders`.
 
 use super::attributes::{self, Attributes, Unkept, is_lacking, times};
-use super::content::ContentHash;
 use super::extent::hash_range;
-use super::fault::Fault;
 use super::folders::Folders;
 use super::folding::{Case, Landed, case_of};
-use super::names::{ALTERNATIVES_MAX, NAME_BYTES_MAX, TreePath, alternative};
 use super::part::{PartKey, PartName, list_parts, remove_forsaken};
 use super::replace::{Place, is_empty_directory, remove_for_directory, rename_over, rename_to_free};
-use super::source::{Mtime, Stamp};
+use super::source::Stamp;
+use crate::transfer::fault::Fault;
+use crate::transfer::hash::ContentHash;
+use crate::transfer::item::Mtime;
+use crate::transfer::path::{ALTERNATIVES_MAX, NAME_BYTES_MAX, TreePath, alternative};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::fs::{fstat, fsync, mkdirat, openat, readlinkat, statat, symlinkat, unlinkat, utimensat};

@@ -13,16 +13,14 @@
 pub mod attributes;
 pub mod batch;
 pub mod beneath;
-pub mod content;
 pub mod extent;
-pub mod fault;
+mod fault;
 mod folders;
 mod folding;
 pub mod inbox;
 pub mod keyfile;
 pub mod links;
 mod mounts;
-pub mod names;
 pub mod omit;
 pub mod owed;
 pub mod part;
@@ -30,5 +28,3 @@ mod permits;
 pub mod read;
 mod replace;
 pub mod source;
-
-pub use fault::Fault;

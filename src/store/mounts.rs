@@ -1,7 +1,7 @@
 //! Which file system each directory of a transfer was on when it was first looked at. Whatever is mounted in the receiver's
 //! directory by then belongs to it; what is mounted, or taken away, under a transfer that has been there is not followed.
 
-use super::fault::Fault;
+use crate::transfer::fault::Fault;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, fstat, makedev, openat, statx, syncfs};
 use rustix::io::Errno;

@@ -9,9 +9,9 @@
 //! the marks are locked: another transfer of the same item waits. Only an end between the command's success and the removal,
 //! or of a receiver whose command goes on without it, makes it run twice.
 
-use super::fault::Fault;
 use super::inbox::Inbox;
-use super::names::OWED_PREFIX;
+use crate::transfer::fault::Fault;
+use crate::transfer::path::OWED_PREFIX;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
 use rustix::io::Errno;

@@ -11,12 +11,13 @@
 //! again, and the sender says how much of it fits.
 
 use super::attributes::{self, Unkept, is_lacking};
-use super::content::ContentHash;
 use super::extent::{Extent, extent_of, hash_range};
-use super::fault::Fault;
 use super::inbox::Inbox;
-use super::names::{PART_PREFIX, TreePath};
-use super::source::{Mtime, Stamp};
+use super::source::Stamp;
+use crate::transfer::fault::Fault;
+use crate::transfer::hash::ContentHash;
+use crate::transfer::item::Mtime;
+use crate::transfer::path::{PART_PREFIX, TreePath};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Advice, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::fs::{copy_file_range, fadvise, flock, fstat, fstatvfs, ftruncate, openat, renameat, statat, unlinkat};
@@ -32,8 +33,6 @@ use std::time::{Duration, SystemTime};
 
 /// A hash state at every so many bytes at most; see [`Adopted::checkpoints`].
 const CHECKPOINT_STEP_BYTES: u64 = 1 << 20;
-/// Most checkpoints of one file: 64 hash states are 120 KiB.
-pub const CHECKPOINTS_MAX: usize = 64;
 /// Unfinished files are kept for so long: who has not come back after a month does not need to go on where he was.
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How much is read at once where the system does not copy.

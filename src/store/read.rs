@@ -1,10 +1,10 @@
 //! Reads one file of which nothing may change while it is read.
 
 use super::beneath::Nearby;
-use super::content::ContentHash;
 use super::extent::{Extent, extent_of, hash_range};
-use super::fault::Fault;
 use super::source::{Found, Stamp, open};
+use crate::transfer::fault::Fault;
+use crate::transfer::hash::ContentHash;
 use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Advice, fadvise, fstat};
@@ -203,8 +203,9 @@ fn is_untouched(before: &Stamp, after: &Stamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::{Mtime, Walk};
+    use super::super::source::Walk;
     use super::*;
+    use crate::transfer::item::Mtime;
     use std::fs::{self, File};
     use std::os::unix::fs::FileExt;
 

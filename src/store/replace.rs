@@ -1,7 +1,7 @@
 //! What takes the place of something of another kind: a file or link that of an empty directory, and the other way round. A
 //! plain rename does neither.
 
-use super::fault::Fault;
+use crate::transfer::fault::Fault;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;

@@ -8,11 +8,12 @@
 //! ```
 
 use super::beneath::Nearby;
-use super::fault::Fault;
 use super::keyfile;
 use super::links::{LeftOut, Links};
-use super::names::{TreePath, is_reserved, link_stays_inside};
 use super::omit::{Omit, Why};
+use crate::transfer::fault::Fault;
+use crate::transfer::item::{Kind, Mtime, Totals};
+use crate::transfer::path::{TreePath, is_reserved, link_stays_inside};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::fs::{fstat, openat, readlinkat, statat};
@@ -21,15 +22,6 @@ use std::collections::{HashSet, VecDeque};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-
-/// A file's modification time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mtime {
-    /// Whole seconds since 1970, negative before.
-    pub seconds: i64,
-    /// Nanoseconds within the second, below 1,000,000,000.
-    pub nanos: u32,
-}
 
 /// What identifies one version of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,17 +66,6 @@ impl Stamp {
     pub fn same_version(&self, other: &Self) -> bool {
         self.size == other.size && self.mtime == other.mtime && self.identity == other.identity
     }
-}
-
-/// What a found item is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link and its target.
-    Link(Vec<u8>),
 }
 
 /// How to open a found file again.
@@ -347,15 +328,6 @@ impl Walk {
         let source = self.sources.next()?;
         Some(self.top(&source))
     }
-}
-
-/// What a walk would find, in all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Totals {
-    /// Files, directories and links.
-    pub items: u64,
-    /// Bytes of the files.
-    pub bytes: u64,
 }
 
 /// Counts what there is to send, unless there are more than `items_max` items: then `None`, since

@@ -4,7 +4,7 @@
 //! and a decoder needs no window beyond the block itself. Whether a block is compressed is
 //! decided from measurements that the caller reports, since only it has a clock: how long
 //! compressing took ([`BlockEncoder::note_effort`]) and how the link took what came out
-//! ([`super::link::LinkMeter`]).
+//! ([`super::meter::LinkMeter`]).
 
 use super::encode::{HEADER_BYTES, ZDATA, header};
 use super::messages::BLOCK_BYTES_MAX;

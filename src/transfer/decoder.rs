@@ -217,9 +217,9 @@ fn fuzz_direction<M: Direction>(step: usize, bytes: &[u8], encode: fn(&M, &mut V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Fault;
-    use crate::store::source::{Kind, Mtime};
-    use crate::transfer::outcome::{Counts, Status};
+    use crate::transfer::Fault;
+    use crate::transfer::item::{Kind, Mtime};
+    use crate::transfer::status::{Counts, Status};
     use proptest::prelude::*;
 
     fn fault() -> impl Strategy<Value = Fault> {
@@ -249,7 +249,7 @@ mod tests {
         )
     }
 
-    const DEPTH: usize = crate::store::names::DEPTH_MAX;
+    const DEPTH: usize = crate::transfer::path::DEPTH_MAX;
 
     fn offer() -> impl Strategy<Value = Offer> {
         let totals = proptest::option::of(any::<(u64, u64)>());

@@ -1,30 +1,30 @@
 //! Messages to bytes; the layout is specified in [`super::messages`].
 
 use super::messages::*;
-use super::outcome::Status;
-use crate::store::Fault;
-use crate::store::source::Kind;
+use super::status::Status;
+use crate::transfer::Fault;
+use crate::transfer::item::Kind;
 
 /// Type and length.
 pub const HEADER_BYTES: usize = 5;
 
-pub(super) const HELLO: u8 = 0x01;
-pub(super) const ENTRY: u8 = 0x02;
-pub(super) const FILE_BEGIN: u8 = 0x03;
-pub(super) const DATA: u8 = 0x04;
-pub(super) const ZDATA: u8 = 0x05;
-pub(super) const HOLE: u8 = 0x06;
-pub(super) const FILE_END: u8 = 0x07;
-pub(super) const FILE_FAILED: u8 = 0x08;
-pub(super) const FILE_SAME: u8 = 0x09;
-pub(super) const FILE_DIFFERS: u8 = 0x0a;
-pub(super) const END: u8 = 0x0b;
-pub(super) const ACCEPTED: u8 = 0x41;
-pub(super) const REFUSED: u8 = 0x42;
-pub(super) const WANT: u8 = 0x43;
-pub(super) const HAVE: u8 = 0x44;
-pub(super) const ITEM: u8 = 0x45;
-pub(super) const DONE: u8 = 0x46;
+pub(crate) const HELLO: u8 = 0x01;
+pub(crate) const ENTRY: u8 = 0x02;
+pub(crate) const FILE_BEGIN: u8 = 0x03;
+pub(crate) const DATA: u8 = 0x04;
+pub(crate) const ZDATA: u8 = 0x05;
+pub(crate) const HOLE: u8 = 0x06;
+pub(crate) const FILE_END: u8 = 0x07;
+pub(crate) const FILE_FAILED: u8 = 0x08;
+pub(crate) const FILE_SAME: u8 = 0x09;
+pub(crate) const FILE_DIFFERS: u8 = 0x0a;
+pub(crate) const END: u8 = 0x0b;
+pub(crate) const ACCEPTED: u8 = 0x41;
+pub(crate) const REFUSED: u8 = 0x42;
+pub(crate) const WANT: u8 = 0x43;
+pub(crate) const HAVE: u8 = 0x44;
+pub(crate) const ITEM: u8 = 0x45;
+pub(crate) const DONE: u8 = 0x46;
 
 /// The header of a DATA message of this many bytes, at most [`BLOCK_BYTES_MAX`].
 #[must_use]
@@ -33,7 +33,7 @@ pub fn data_header(length: usize) -> [u8; HEADER_BYTES] {
 }
 
 /// A header. Callers keep lengths far below 4 GiB, so that the bound here is never reached.
-pub(super) fn header(kind: u8, length: usize) -> [u8; HEADER_BYTES] {
+pub(crate) fn header(kind: u8, length: usize) -> [u8; HEADER_BYTES] {
     let [a, b, c, d] = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
     [kind, a, b, c, d]
 }

@@ -11,7 +11,7 @@
 //!
 //! A body has exactly the fields below: what is missing, left over, out of range or of an unknown
 //! type ends the transfer. `path` is `count u8 (1..=64) ‖ count × (length u8 ‖ bytes)`, at most
-//! 4,096 bytes with one separator between components. `hash` has 32 bytes: see [`crate::store::content`].
+//! 4,096 bytes with one separator between components. `hash` has 32 bytes: see [`crate::transfer::hash`].
 //!
 //! Sender to receiver:
 //!
@@ -69,10 +69,23 @@
 //!
 //! Faults: see [`FAULTS`]. Statuses: see [`super::Status`].
 
-use super::outcome::{Counts, Status};
-use crate::store::Fault;
-use crate::store::names::{DEPTH_MAX, LINK_BYTES_MAX, NameFault, PATH_BYTES_MAX, TreePath};
-use crate::store::source::{Kind, Mtime};
+use super::status::{Counts, Status};
+use crate::session::frame::STREAM_HEADER_BYTES;
+use crate::transfer::Fault;
+use crate::transfer::item::{Kind, Mtime};
+use crate::transfer::path::{DEPTH_MAX, LINK_BYTES_MAX, NameFault, PATH_BYTES_MAX, TreePath};
+use crate::wire::limits::RECORD_PLAINTEXT_MAX;
+
+/// How many bytes a chunk holds: exactly what fits into one record of the session, so that a piece of a file is copied
+/// into one record, and written by the receiver in one piece.
+pub const CHUNK_BYTES: usize = RECORD_PLAINTEXT_MAX - STREAM_HEADER_BYTES;
+
+/// Bytes of answers that may be under way to a sender that is not reading.
+///
+/// A port with the session behind it must take this much from `Port::send` before it blocks.
+/// The sender limits what it leaves unanswered accordingly, so that the two engines, each of
+/// which reads only between its writes, can never wait for each other.
+pub const ANSWER_BYTES: usize = 256 << 10;
 
 /// The version spoken here.
 pub const VERSION: u16 = 1;
@@ -86,22 +99,21 @@ pub const HOLE_BYTES_MAX: u64 = 1 << 30;
 /// Longest body of any other message: an ENTRY with the longest path and target.
 pub const BODY_BYTES_MAX: usize = 16 << 10;
 /// Most prefix hashes in one WANT.
-pub const CHECKPOINTS_MAX: usize = crate::store::part::CHECKPOINTS_MAX;
+pub const CHECKPOINTS_MAX: usize = 64;
 /// Most ENTRYs in one transfer.
 pub const ENTRIES_MAX: u32 = 1_000_000;
 /// Most ENTRYs without their ITEM. With them all answered by HAVE or by WANT with one prefix
-/// (50 bytes) and then ITEM (11 bytes), 122 KiB of answers: see [`super::port::ANSWER_BYTES`].
+/// (50 bytes) and then ITEM (11 bytes), 122 KiB of answers: see [`ANSWER_BYTES`].
 pub const OPEN_ENTRIES_MAX: usize = 2_048;
 
-const _: () = assert!(OPEN_ENTRIES_MAX * (50 + 11) + 96 * 1_024 < super::port::ANSWER_BYTES);
-const _: () = assert!(OPEN_ENTRIES_MAX > 2 * crate::store::batch::BATCH_ITEMS_MAX);
+const _: () = assert!(OPEN_ENTRIES_MAX * (50 + 11) + 96 * 1_024 < ANSWER_BYTES);
 const _: () = assert!(BODY_BYTES_MAX > PATH_BYTES_MAX + DEPTH_MAX + LINK_BYTES_MAX + 64);
 const _: () = assert!(BODY_BYTES_MAX > CHECKPOINTS_MAX * 40 + 5);
 
 /// The size in an ENTRY that says none: no file is so long.
-pub(super) const SIZE_UNKNOWN: u64 = u64::MAX;
+pub(crate) const SIZE_UNKNOWN: u64 = u64::MAX;
 
-pub use crate::store::content::Hash;
+pub use super::hash::Hash;
 
 /// The numbers of faults on the wire.
 pub const FAULTS: [(Fault, u8); 24] = [
@@ -141,7 +153,7 @@ pub enum Content {
 }
 
 /// What a transfer will carry in all, where the sender knows.
-pub use crate::store::source::Totals;
+pub use super::item::Totals;
 
 /// The first message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,7 +178,7 @@ impl Hello {
 
 /// Components as they came: not looked at yet, so that a bad name costs its item and no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RawPath(pub(super) Vec<u8>);
+pub struct RawPath(pub(crate) Vec<u8>);
 
 impl RawPath {
     /// Checks the names.

@@ -2,58 +2,24 @@
 
 use super::decoder::Malformed;
 use super::messages::ItemOutcome;
-use super::port::PortClosed;
-use crate::store::Fault;
+use super::status::{Counts, Status};
+use crate::transfer::Fault;
 use std::{fmt, io};
 
 /// Failures kept by name; the rest is only counted.
 pub const FAILURES_KEPT_MAX: usize = 1_000;
 
-/// How many items ended how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Verified, synced and renamed.
-    pub committed: u32,
-    /// Were there already.
-    pub exists: u32,
-    /// Not taken.
-    pub refused: u32,
-    /// Not come about.
-    pub failed: u32,
-}
-
-/// The end of a transfer in one word. On the wire, its number here.
+/// The stream is gone for good; what was not acknowledged may or may not have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Status {
-    /// Every item is there now.
-    Complete = 0,
-    /// Every item had been there before.
-    NothingToDo = 1,
-    /// Some items are there, some are not.
-    Partial = 2,
-    /// The receiver took none.
-    Refused = 3,
-    /// The content of an item did not match its hash.
-    Integrity = 4,
-    /// None came about for reasons of the file systems on either side.
-    LocalIo = 5,
-    /// The receiver's command failed, after every item was there or before it had taken the only one.
-    CommandFailed = 6,
+pub struct PortClosed;
+
+impl fmt::Display for PortClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the session ended")
+    }
 }
 
-impl Status {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
-        Self::Complete,
-        Self::NothingToDo,
-        Self::Partial,
-        Self::Refused,
-        Self::Integrity,
-        Self::LocalIo,
-        Self::CommandFailed,
-    ];
-}
+impl std::error::Error for PortClosed {}
 
 /// On whose side something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,7 +72,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn settle(&mut self, path: &[u8], outcome: ItemOutcome, side: Side) -> Option<Failure> {
+    pub(crate) fn settle(&mut self, path: &[u8], outcome: ItemOutcome, side: Side) -> Option<Failure> {
         let counts = &mut self.counts;
         match outcome {
             ItemOutcome::Committed => counts.committed += 1,
@@ -123,20 +89,20 @@ impl Tally {
         }
     }
 
-    pub(super) fn skip(&mut self, path: &[u8], fault: Fault) -> Failure {
+    pub(crate) fn skip(&mut self, path: &[u8], fault: Fault) -> Failure {
         self.skipped = self.skipped.saturating_add(1);
         self.note(path, fault, Side::Here)
     }
 
     /// Something went wrong with an item after it was settled.
-    pub(super) fn note_late(&mut self, path: &[u8], fault: Fault) -> Failure {
+    pub(crate) fn note_late(&mut self, path: &[u8], fault: Fault) -> Failure {
         self.late = true;
         let failure = self.note(path, fault, Side::Here);
         Failure { late: true, ..failure }
     }
 
     /// The sender could not offer so many, for reasons of its own.
-    pub(super) fn skipped_there(&mut self, skipped: u32) {
+    pub(crate) fn skipped_there(&mut self, skipped: u32) {
         self.skipped = skipped;
         self.passing |= skipped > 0;
     }

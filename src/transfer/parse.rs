@@ -2,10 +2,10 @@
 
 use super::encode::*;
 use super::messages::*;
-use super::outcome::{Counts, Status};
-use crate::store::Fault;
-use crate::store::names::{DEPTH_MAX, LINK_BYTES_MAX, PATH_BYTES_MAX};
-use crate::store::source::{Kind, Mtime};
+use super::status::{Counts, Status};
+use crate::transfer::Fault;
+use crate::transfer::item::{Kind, Mtime};
+use crate::transfer::path::{DEPTH_MAX, LINK_BYTES_MAX, PATH_BYTES_MAX};
 
 /// Takes fields off the front of a body.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);

@@ -346,7 +346,7 @@ fn few_bytes_take_no_time_that_is_only_waited() {
         recv.wait().expect(exit::DONE);
         begun.elapsed()
     };
-    // Whatever else the machine does, the quickest of some shows what is waited for each time.
-    let quickest = (0..10).map(|_| send()).min().expect("some");
-    assert!(quickest < Duration::from_millis(250), "{quickest:?}");
+    // What is waited for is waited for each time. A busy machine may need many tries to show that nothing is.
+    let took: Vec<Duration> = (0..60).map(|_| send()).take_while(|took| *took >= Duration::from_millis(250)).collect();
+    assert!(took.len() < 60, "{took:?}");
 }

@@ -1,7 +1,7 @@
 //! Hashes of content with and without blank blocks.
 
 use super::{Text, settle};
-use vp::store::content::ContentHash;
+use vp::transfer::hash::ContentHash;
 
 const BLOCK: usize = 65_536;
 

@@ -4,7 +4,7 @@ use super::{path, session, transfer, unhex, wire};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
-use vp::transfer::{encode, messages, outcome::Status};
+use vp::transfer::{encode, messages, status::Status};
 use vp::wire::{CloseCode, Header, Kind, limits};
 
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
@@ -216,7 +216,13 @@ macro_rules! constants {
 
 #[test]
 fn limits_are_the_constants() {
-    use vp::{identity, lane, names, node, noise, session, session::frame, store::names as paths};
+    use vp::identity;
+    use vp::lane;
+    use vp::names;
+    use vp::node;
+    use vp::noise;
+    use vp::session::{self, frame};
+    use vp::transfer::path as paths;
     let mut found = BTreeMap::new();
     found.extend(
         constants!(u64::from; limits: VERSION CIRCUIT_WINDOW_START CIRCUIT_WINDOW_MAX CLIENT_WINDOW HEARTBEATS_PER_DEAD_TIME),

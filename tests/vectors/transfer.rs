@@ -1,13 +1,13 @@
 //! Messages of a transfer: bytes put together from the layout of PROTOCOL.md, held against the library.
 
 use super::{Text, settle};
-use vp::store::Fault;
-use vp::store::names::TreePath;
-use vp::store::source::{Kind, Mtime, Totals};
+use vp::transfer::Fault;
 use vp::transfer::decoder::{Decoder, Malformed, Piece};
+use vp::transfer::item::{Kind, Mtime, Totals};
 use vp::transfer::messages::{Answer, Content, Entry, Hello, IfDifferent, ItemOutcome, Offer, RawPath};
-use vp::transfer::outcome::{Counts, Status};
 use vp::transfer::parse::Direction;
+use vp::transfer::path::TreePath;
+use vp::transfer::status::{Counts, Status};
 
 /// A message with its true length.
 fn message(kind: u8, body: &[&[u8]]) -> Vec<u8> {

@@ -13,8 +13,8 @@ use crate::cli::files::secret_keys;
 use crate::cli::report::{Fault, Level, chain};
 use crate::cli::voice::{key_left_out, left_out_level, left_out_line};
 use crate::store::omit::Omit;
-use crate::store::source::Kind;
-use crate::transfer::SendJob;
+use crate::tools::transfers::engine::SendJob;
+use crate::transfer::item::Kind;
 
 /// What a send leaves out: secret keys that are in use here, and what the user's patterns say.
 ///

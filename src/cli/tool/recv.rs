@@ -12,7 +12,7 @@ use crate::cli::voice::Limits;
 use crate::node::Kind;
 use crate::store::inbox;
 use crate::tools::recv::{self, Options};
-use crate::transfer::ReceivePolicy;
+use crate::tools::transfers::engine::ReceivePolicy;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use std::ffi::OsStr;

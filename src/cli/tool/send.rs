@@ -15,10 +15,11 @@ use crate::names::Address;
 use crate::node::Kind;
 use crate::store::links::Links;
 use crate::store::omit::Omit;
-use crate::store::{self, source::check_named};
+use crate::store::source::check_named;
 use crate::tools::send::{self, CommandLine, Plain, What};
-use crate::transfer::blocks::Level;
-use crate::transfer::{Compression, SendJob};
+use crate::tools::transfers::engine::SendJob;
+use crate::transfer::Compression;
+use crate::transfer::{self, blocks::Level};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -151,10 +152,10 @@ impl Send {
     }
 }
 
-fn source_fault(source: &Path, why: store::Fault) -> Fault {
+fn source_fault(source: &Path, why: transfer::Fault) -> Fault {
     match why {
-        store::Fault::Special => Fault::about(Exit::Usage, source, &why).hint(SPECIAL),
-        store::Fault::Name => Fault::about(Exit::Usage, source, &why).hint(NAME),
+        transfer::Fault::Special => Fault::about(Exit::Usage, source, &why).hint(SPECIAL),
+        transfer::Fault::Name => Fault::about(Exit::Usage, source, &why).hint(NAME),
         _ => Fault::about(Exit::Failed, source, &why),
     }
 }

@@ -8,7 +8,7 @@ use crate::identity::PeerId;
 use crate::run::News;
 use crate::run::joint::Joined;
 use crate::tools::transfers;
-use crate::transfer::ItemKind;
+use crate::tools::transfers::engine::ItemKind;
 use crate::transfer::messages::ItemOutcome;
 
 impl Voice<'_> {
@@ -102,7 +102,7 @@ impl Voice<'_> {
     }
 }
 
-fn of_item(party: Party, item: &crate::transfer::Item) -> Item {
+fn of_item(party: Party, item: &crate::tools::transfers::engine::Item) -> Item {
     let (result, reason) = match item.outcome {
         ItemOutcome::Committed => ("committed", None),
         ItemOutcome::Exists | ItemOutcome::ExistsUnlike => ("exists", None),

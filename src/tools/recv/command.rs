@@ -3,7 +3,7 @@
 use super::leash::{Leashed, TERMINATED};
 use crate::names::AppName;
 use crate::net::child::{Child, Fed, shell, spawn_fed};
-use crate::store::names::TreePath;
+use crate::transfer::path::TreePath;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;

@@ -6,7 +6,7 @@ use super::leash::{Leashed, TERMINATED, Waited};
 use crate::net::Written;
 use crate::net::child::{Child, shell};
 use crate::net::stdio::Sink;
-use crate::transfer::CommandEnded;
+use crate::tools::transfers::engine::CommandEnded;
 use rustix::event::PollFlags;
 use std::io::{self, Write};
 use std::process::{ChildStdin, Stdio};

@@ -2,10 +2,13 @@
 
 use super::Error;
 use crate::run::tool::RunError;
-use crate::store::Fault;
+use crate::transfer::Fault;
 use crate::transfer::messages::ItemOutcome;
-use crate::transfer::outcome::{Counts, Side, Tally};
 use crate::transfer::{Status, TransferError};
+use crate::transfer::{
+    outcome::{Side, Tally},
+    status::Counts,
+};
 use crate::wire::CloseCode;
 
 /// The end of a transfer, as both tools see it.

@@ -3,12 +3,12 @@
 use super::Error;
 use crate::identity::PeerId;
 use crate::run;
-use crate::run::engine;
 use crate::store::attributes::Unkept;
 use crate::store::links::LeftOut;
 use crate::store::source::LeftKey;
-use crate::transfer::Item;
-use crate::transfer::outcome::{Counts, Failure};
+use crate::tools::transfers::engine::Item;
+use crate::tools::transfers::pump as engine;
+use crate::transfer::{outcome::Failure, status::Counts};
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,0 +1,47 @@
+//! The engines of vp-send and vp-recv: files in, files out, over one stream of a session.
+//!
+//! The two engines, [`SendJob`] and [`ReceiveJob`], each run in a thread of their own, because disks block; a [`Port`] joins
+//! them to the stream. They speak the messages of [`crate::transfer::messages`]. They open no socket, print nothing and know
+//! no peer but by its id; files are touched through [`crate::store`] alone.
+//!
+//! ```text
+//!  source tree ─▶ walk ─▶ ENTRY … ───────────▶ look ─▶ WANT, HAVE, ITEM … ─┐
+//!       file ─▶ read, hash, compress ─▶ DATA ─▶ write, hash ─▶ part file  │
+//!        ◀──────────────────── answers ◀───────────────────────────────────┘
+//! ```
+//!
+//! Invariants: an item is reported committed only when it is verified, synced and has its final name; one item's failure
+//! never stops the others; whatever a peer sends, memory stays bounded, and the receiver's directory is the only place that
+//! is written to.
+
+mod beside;
+mod content;
+mod elsewhere;
+#[cfg(test)]
+mod memory;
+mod outgoing;
+pub mod port;
+pub mod progress;
+mod receiver;
+mod receiving;
+mod sender;
+mod sending;
+mod settling;
+pub mod sink;
+#[cfg(test)]
+mod tests;
+mod tops;
+mod tree;
+mod underway;
+mod writer;
+
+pub use port::{Port, TryRecv};
+pub use progress::{Item, ItemEnd, ItemKind, Progress, Snapshot};
+pub use receiver::{Destination, OnReceived, ReceiveJob, ReceivePolicy, Received};
+pub use sender::SendJob;
+pub use writer::CommandEnded;
+
+use crate::store::batch::BATCH_ITEMS_MAX;
+use crate::transfer::messages::OPEN_ENTRIES_MAX;
+
+const _: () = assert!(OPEN_ENTRIES_MAX > 2 * BATCH_ITEMS_MAX);

@@ -1,0 +1,218 @@
+//! The receiving engine: what it is, and how it reads and answers. What each message means is in
+//! `receiving`.
+
+use super::port::{Port, TryRecv};
+use super::progress::Progress;
+use super::receiving::Receiver;
+use super::sink::Sink;
+use super::tree::TreeSink;
+use super::writer::WriterSink;
+use crate::store::inbox::{Inbox, Overwrite};
+use crate::transfer::decoder::{Decoder, Piece};
+use crate::transfer::item::Kind;
+use crate::transfer::messages::Offer;
+use crate::transfer::outcome::{ReceiveOutcome, TransferError, Violation};
+use crate::transfer::path::TreePath;
+use crate::transfer::unblock::BlockDecoder;
+use crate::transfer::{messages::CHUNK_BYTES, outcome::PortClosed};
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Answers leave after so many chunks at the latest, even while more input is waiting: about a
+/// megabyte, so that a busy sender always knows what to send next.
+const CHUNKS_UNANSWERED_MAX: u32 = 16;
+
+/// Where received content goes.
+pub enum Destination {
+    /// Files and trees, below this directory, which must exist.
+    Directory(PathBuf),
+    /// The bytes of one file or stream. Dropped when they are complete.
+    Writer(Box<dyn Write + Send>),
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(path) => f.debug_tuple("Directory").field(path).finish(),
+            Self::Writer(_) => f.debug_tuple("Writer").finish_non_exhaustive(),
+        }
+    }
+}
+
+/// What a receiver takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReceivePolicy {
+    /// What happens where a name is taken.
+    pub overwrite: Overwrite,
+    /// Content bytes in all, at most.
+    pub bytes_max: Option<u64>,
+    /// Items in all, at most.
+    pub items_max: Option<u32>,
+}
+
+/// One thing that the sender named and that is here now, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Where it is, below the receiver's directory: a single name.
+    pub path: TreePath,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// Called for each [`Received`] when everything is safe, before the sender is told. Returns 0 or a
+/// status that then travels to the sender as that of a failed command. In a directory it is called
+/// again, in a later transfer of the same, until it has returned 0, and then no more.
+pub type OnReceived<'a> = dyn FnMut(&Received) -> i32 + Send + 'a;
+
+/// See [`ReceiveJob::given_up`].
+pub type GivenUp = Box<dyn Fn() -> bool + Send>;
+
+/// What to receive, and how.
+pub struct ReceiveJob<'a> {
+    /// Where it goes.
+    pub destination: Destination,
+    /// What is taken.
+    pub policy: ReceivePolicy,
+    /// The sender's id: its unfinished files are found again only by itself.
+    pub sender: [u8; 32],
+    /// Is told what has come.
+    pub on_received: Option<Box<OnReceived<'a>>>,
+    /// Whether nobody wants the outcome any more: then nothing is waited for but the disk.
+    pub given_up: GivenUp,
+}
+
+impl fmt::Debug for ReceiveJob<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceiveJob")
+            .field("destination", &self.destination)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReceiveJob<'_> {
+    /// Receives one transfer. Blocks; belongs into a thread.
+    ///
+    /// Items that did not come about are in the outcome; they stop nothing. When the transfer
+    /// ends early, complete items are committed all the same, and an unfinished file stays for
+    /// the next attempt.
+    ///
+    /// # Errors
+    /// When the transfer as a whole ended early.
+    pub fn run(self, port: &mut dyn Port, progress: &mut dyn Progress) -> Result<ReceiveOutcome, TransferError> {
+        let sink: Box<dyn Sink> = match self.destination {
+            Destination::Writer(writer) => Box::new(WriterSink::new(writer)),
+            Destination::Directory(path) => {
+                let inbox = Inbox::open(&path).map_err(TransferError::Inbox)?;
+                let run = random().map_err(TransferError::Inbox)?;
+                let mut sink = TreeSink::new(inbox, self.policy.overwrite, self.sender, run);
+                sink.owes_runs = self.on_received.is_some();
+                Box::new(sink)
+            }
+        };
+        let mut receiver = Receiver::new(sink, self.policy, self.on_received, progress);
+        receiver.given_up = self.given_up;
+        let mut line = Line { port, answers: Vec::new(), unanswered: 0 };
+        let done = drive(&mut receiver, &mut line);
+        if done.is_err() {
+            receiver.rescue();
+        }
+        done.map(|()| receiver.into_outcome())
+    }
+}
+
+/// A number that no other run has.
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::from(io::ErrorKind::Other))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+fn drive(receiver: &mut Receiver<'_, '_>, line: &mut Line<'_>) -> Result<(), TransferError> {
+    let mut decoder = Decoder::<Offer>::default();
+    let mut blocks = BlockDecoder::default();
+    while !receiver.is_finished() {
+        let chunk = line.next(receiver)?.ok_or(TransferError::Truncated)?;
+        let mut input = &chunk[..];
+        while let Some(piece) = decoder.next(&mut input)? {
+            match piece {
+                Piece::Data(bytes) => receiver.content(bytes)?,
+                Piece::Packed { raw_length, frame } => {
+                    let raw = blocks.decode(raw_length, frame).map_err(|_| Violation::Block)?;
+                    receiver.content(raw)?;
+                }
+                Piece::Message(offer) => receiver.handle(offer, Instant::now())?,
+            }
+            line.say(receiver)?;
+            if receiver.is_finished() {
+                break; // what may follow is of no interest, above all not after a refusal
+            }
+        }
+        line.port.recycle(chunk);
+    }
+    line.flush()?;
+    receiver.refusal().map_or(Ok(()), |fault| Err(TransferError::Refused(fault)))
+}
+
+/// The way in, and the way back for answers.
+struct Line<'p> {
+    port: &'p mut dyn Port,
+    answers: Vec<u8>,
+    /// Chunks read since answers last left.
+    unanswered: u32,
+}
+
+impl Line<'_> {
+    /// Packs the receiver's answers; they leave when nothing is waiting to be read.
+    fn say(&mut self, receiver: &mut Receiver<'_, '_>) -> Result<(), PortClosed> {
+        for answer in receiver.answers() {
+            let begin = self.answers.len();
+            answer.encode(&mut self.answers);
+            if self.answers.len() > CHUNK_BYTES {
+                let mut next = self.port.buffer();
+                next.extend_from_slice(&self.answers[begin..]);
+                self.answers.truncate(begin);
+                self.flush()?;
+                self.answers = next;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), PortClosed> {
+        self.unanswered = 0;
+        if self.answers.is_empty() {
+            return Ok(());
+        }
+        let mut chunk = self.port.buffer();
+        chunk.append(&mut self.answers);
+        self.port.send(chunk)
+    }
+
+    /// The next bytes, `None` at the end. On the way, commits what is due and sends answers.
+    fn next(&mut self, receiver: &mut Receiver<'_, '_>) -> Result<Option<Vec<u8>>, PortClosed> {
+        loop {
+            receiver.commit_if_due(Instant::now());
+            self.say(receiver)?;
+            self.unanswered += 1;
+            if self.unanswered >= CHUNKS_UNANSWERED_MAX {
+                self.flush()?;
+            }
+            match self.port.try_recv()? {
+                TryRecv::Bytes(chunk) => return Ok(Some(chunk)),
+                TryRecv::Finished => return Ok(None),
+                TryRecv::Empty => self.flush()?,
+            }
+            let Some(deadline) = receiver.deadline() else {
+                return self.port.recv();
+            };
+            match self.port.recv_within(deadline.saturating_duration_since(Instant::now()))? {
+                TryRecv::Bytes(chunk) => return Ok(Some(chunk)),
+                TryRecv::Finished => return Ok(None),
+                TryRecv::Empty => {}
+            }
+        }
+    }
+}

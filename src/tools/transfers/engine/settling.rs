@@ -1,0 +1,166 @@
+//! How the receiving engine brings items, and the whole, to an end.
+
+use super::receiving::{Current, Receiver};
+use super::sink::{Offered, Owing, Settled};
+use crate::transfer::Fault;
+use crate::transfer::messages::{Answer, ItemOutcome};
+use crate::transfer::{
+    outcome::{ReceiveOutcome, Side, Violation},
+    status::Status,
+};
+use std::time::Instant;
+
+impl Receiver<'_, '_> {
+    /// What is to be said, in order.
+    pub(crate) fn answers(&mut self) -> impl Iterator<Item = Answer> {
+        self.answers.drain(..)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.sink.deadline()
+    }
+
+    pub(crate) fn commit_if_due(&mut self, now: Instant) {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.commit();
+        }
+    }
+
+    pub(crate) fn commit(&mut self) {
+        for settled in self.sink.commit() {
+            self.settle(settled);
+        }
+    }
+
+    pub(crate) fn settle_item(&mut self, item: Offered, outcome: ItemOutcome) {
+        let Offered { index, path, .. } = item;
+        self.settle(Settled { index, path, outcome, renamed: None });
+    }
+
+    pub(crate) fn settle(&mut self, settled: Settled) {
+        let Settled { index, path, outcome, renamed } = settled;
+        self.tops.settle(&path, outcome, renamed.as_deref());
+        if let (Some(underway), Some(name)) = (self.underway.get_mut(&index), renamed) {
+            underway.renamed = Some(name).filter(|name| name != path.name());
+        }
+        self.settle_named(index, path.as_bytes(), (outcome, Side::Here));
+    }
+
+    /// The sender cannot send it.
+    pub(crate) fn settle_given_up(&mut self, item: Offered, fault: Fault) {
+        let Offered { index, path, .. } = item;
+        let outcome = fault.into();
+        self.tops.settle(&path, outcome, None);
+        self.settle_named(index, path.as_bytes(), (outcome, Side::There));
+    }
+
+    pub(crate) fn settle_named(&mut self, index: u32, path: &[u8], (outcome, side): (ItemOutcome, Side)) {
+        self.unsettled = self.unsettled.saturating_sub(1);
+        self.answers.push(Answer::Item { index, outcome });
+        if let Some(underway) = self.underway.remove(&index) {
+            self.progress.settled(underway.end(path, outcome));
+        }
+        if let Some(failure) = self.tally.settle(path, outcome, side) {
+            self.progress.warn(&failure);
+        }
+        self.meter.items_done += 1;
+        self.progress.report(self.meter.at(path));
+    }
+
+    pub(crate) fn finish(&mut self, entries: u32, skipped: u32) -> Result<(), Violation> {
+        if entries != self.next_index || !self.pending.is_empty() {
+            return Err(Violation::Order);
+        }
+        self.tally.skipped_there(skipped);
+        self.conclude();
+        Ok(())
+    }
+
+    pub(crate) fn finish_stream(&mut self, now: Instant) {
+        if let Current::Stream { item, bytes, hasher } = std::mem::replace(&mut self.current, Current::Nothing) {
+            let hash = hasher.hash();
+            self.underway.entry(item.index).and_modify(|underway| underway.bytes = bytes);
+            self.note_hash(item.index, &hash);
+            let item = Offered { hash: Some(hash), ..item };
+            self.tops.add(&item.path, &item.kind);
+            self.unsettled += 1;
+            self.complete(item, now);
+        }
+        self.conclude();
+    }
+
+    /// Everything has come: makes it safe, runs the hook, says so.
+    pub(crate) fn conclude(&mut self) {
+        self.commit();
+        for (path, fault) in self.sink.finish() {
+            let failure = self.tally.note_late(path.as_bytes(), fault);
+            self.progress.warn(&failure);
+        }
+        self.tell_unkept();
+        if let Some(unlike) = &self.tally.unlike {
+            self.progress.remark(unlike);
+        }
+        self.command_status = self.sink.command_status();
+        self.run_hook();
+        let status = self.tally.status(self.command_status);
+        let command_status = self.command_status.filter(|_| status == Status::CommandFailed).unwrap_or(0);
+        self.answers.push(Answer::Done { status, counts: self.tally.counts, command_status });
+        self.current = Current::Finished(None);
+    }
+
+    fn tell_unkept(&mut self) {
+        if let Some((place, what)) = self.sink.unkept() {
+            self.progress.unkept(place, *what);
+        }
+    }
+
+    /// Runs the hook for each whole item that it is owed for. The first status other than 0 is the transfer's.
+    fn run_hook(&mut self) {
+        let Some(on_received) = &mut self.on_received else { return };
+        for (name, top) in self.tops.whole() {
+            let done = match self.sink.owed(name, &*self.given_up) {
+                Ok(None) => continue,
+                Ok(Some(owing)) => match (on_received(top), owing) {
+                    (0, Owing::Noted(owed)) => owed.settle().map(|()| 0),
+                    (status, _) => Ok(status),
+                },
+                Err(fault) => Err(fault),
+            };
+            match done {
+                Ok(0) => {}
+                Ok(status) => drop(self.command_status.get_or_insert(status)),
+                Err(fault) => self.progress.warn(&self.tally.note_late(top.path.as_bytes(), fault)),
+            }
+        }
+    }
+
+    /// The transfer ended early: keeps what is complete, and what can be resumed.
+    pub(crate) fn rescue(&mut self) {
+        self.commit();
+        self.tell_unkept();
+        match std::mem::replace(&mut self.current, Current::Finished(None)) {
+            Current::File { item, .. } | Current::Stream { item, .. } => {
+                self.sink.abandon(&item, Fault::Cancelled);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.current, Current::Finished(_))
+    }
+
+    /// Why the whole transfer was refused, if it was.
+    pub(crate) fn refusal(&self) -> Option<Fault> {
+        if let Current::Finished(fault) = self.current { fault } else { None }
+    }
+
+    pub(crate) fn into_outcome(self) -> ReceiveOutcome {
+        ReceiveOutcome {
+            status: self.tally.status(self.command_status),
+            tally: self.tally,
+            received_bytes: self.received_bytes,
+            command_status: self.command_status,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A sender that does what it should not, against the receiver.
+
+use super::script::{Say, entry, hello, play, play_files};
+use super::*;
+use crate::transfer::Fault;
+use crate::transfer::decoder::Malformed;
+use crate::transfer::encode::{ZDATA, header};
+use crate::transfer::item::Kind;
+use crate::transfer::messages::*;
+use crate::transfer::outcome::Violation;
+use std::os::unix::fs::symlink;
+
+fn violation(got: Got) -> Violation {
+    match got {
+        Err(TransferError::Violation(violation)) => violation,
+        other => panic!("no violation: {other:?}"),
+    }
+}
+
+fn refused(index: u32, fault: Fault) -> Answer {
+    Answer::Item { index, outcome: ItemOutcome::Refused(fault) }
+}
+
+#[test]
+fn names_that_lead_astray_are_refused_one_by_one() {
+    let home = Home::new();
+    let bad: [&[&[u8]]; 10] = [
+        &[b".."],
+        &[b"..", b"evil"],
+        &[b"."],
+        &[b"", b"etc"],
+        &[b"/etc/passwd"],
+        &[b"a/../../b"],
+        &[b"nul\0"],
+        &[b"\x1b]0;owned\x07"],
+        &[b"c1\x9b"],
+        &[b".vp-part.mine"],
+    ];
+    let mut script: Vec<Say> = Vec::new();
+    for (index, names) in (0..).zip(bad) {
+        script.push(entry(index, Kind::File, 4, names).into());
+    }
+    script.push(entry(10, Kind::File, 4, &[b"good"]).into());
+    script.push(Offer::Begin { index: 10, offset: 0 }.into());
+    script.push(Say::Data(b"fine"));
+    script.push(Offer::End { index: 10, hash: *blake3::hash(b"fine").as_bytes() }.into());
+    script.push(Offer::Finish { entries: 11, skipped: 0 }.into());
+    let (answers, got) = play_files(&home.inbox(), script);
+    for index in 0..10 {
+        assert!(answers.contains(&refused(index, Fault::Name)), "{index}");
+    }
+    assert_eq!(got.unwrap().status, Status::Partial);
+    assert_eq!(names(&home.inbox()), ["good"]);
+    assert_eq!(names(&home.inbox().join("..")), ["from", "inbox"]);
+}
+
+#[test]
+fn links_out_of_the_tree_and_files_below_links_are_refused() {
+    let home = Home::new();
+    symlink("/tmp", home.inbox().join("planted")).unwrap();
+    let link = |target: &str| Kind::Link(target.as_bytes().to_vec());
+    let script = vec![
+        entry(0, Kind::Directory, 0, &[b"t"]).into(),
+        entry(1, link("/etc/passwd"), 0, &[b"t", b"abs"]).into(),
+        entry(2, link("../../x"), 0, &[b"t", b"up"]).into(),
+        entry(3, link("a/../.."), 0, &[b"t", b"sly"]).into(),
+        entry(4, link("x"), 0, &[b"top"]).into(),
+        entry(5, Kind::Directory, 0, &[b"t", b"d"]).into(),
+        entry(6, link("d"), 0, &[b"t", b"l"]).into(),
+        entry(7, Kind::File, 0, &[b"t", b"l", b"f"]).into(),
+        entry(8, Kind::File, 0, &[b"planted", b"f"]).into(),
+        entry(9, Kind::Directory, 0, &[b"planted"]).into(),
+        entry(10, Kind::File, 0, &[b"missing", b"f"]).into(),
+        Offer::Finish { entries: 11, skipped: 0 }.into(),
+    ];
+    let (answers, got) = play_files(&home.inbox(), script);
+    for index in [1, 2, 3, 4] {
+        assert!(answers.contains(&refused(index, Fault::LinkTarget)), "{index}");
+    }
+    for index in [7, 8, 10] {
+        assert!(answers.contains(&refused(index, Fault::Parent)), "{index}");
+    }
+    assert!(answers.contains(&refused(9, Fault::Exists)));
+    assert_eq!(got.unwrap().tally.counts.committed, 3);
+    assert_eq!(names(&home.inbox().join("t")), ["d", "l"]);
+    assert_eq!(names(&home.inbox().join("t/d")), [""; 0]);
+}
+
+#[test]
+fn the_second_of_two_equal_paths_is_refused() {
+    let home = Home::new();
+    let script = vec![
+        entry(0, Kind::Directory, 0, &[b"d"]).into(),
+        entry(1, Kind::Directory, 0, &[b"d"]).into(),
+        entry(2, Kind::File, 1, &[b"d"]).into(),
+        Offer::Finish { entries: 3, skipped: 0 }.into(),
+    ];
+    let (answers, _) = play_files(&home.inbox(), script);
+    assert!(answers.contains(&refused(1, Fault::Duplicate)));
+    assert!(answers.contains(&refused(2, Fault::Duplicate)));
+}
+
+#[test]
+fn a_wrong_hash_is_an_integrity_failure_and_leaves_nothing() {
+    let home = Home::new();
+    let script = vec![
+        entry(0, Kind::File, 4, &[b"f"]).into(),
+        Offer::Begin { index: 0, offset: 0 }.into(),
+        Say::Data(b"evil"),
+        Offer::End { index: 0, hash: *blake3::hash(b"good").as_bytes() }.into(),
+        Offer::Finish { entries: 1, skipped: 0 }.into(),
+    ];
+    let (answers, got) = play_files(&home.inbox(), script);
+    let failed = ItemOutcome::Failed(Fault::Integrity);
+    assert!(answers.contains(&Answer::Item { index: 0, outcome: failed }));
+    assert_eq!(got.unwrap().status, Status::Integrity);
+    assert_eq!(names(&home.inbox()), [""; 0]);
+}
+
+#[test]
+fn sizes_that_lie_end_the_transfer() {
+    let home = Home::new();
+    let begin = |size| {
+        let begin = Offer::Begin { index: 0, offset: 0 };
+        vec![entry(0, Kind::File, size, &[b"f"]).into(), begin.into()]
+    };
+    let with = |size, more: Vec<Say>| begin(size).into_iter().chain(more).collect::<Vec<_>>();
+    let end = || Offer::End { index: 0, hash: *blake3::hash(b"1234").as_bytes() }.into();
+    for script in [
+        with(3, vec![Say::Data(b"1234")]),
+        with(5, vec![Say::Data(b"1234"), end()]),
+        with(4, vec![Say::Data(b"1234"), Offer::Hole(1).into()]),
+        with(4, vec![Say::Data(b"1234"), Offer::Hole(HOLE_BYTES_MAX).into()]),
+    ] {
+        let (_, got) = play_files(&home.inbox(), script);
+        assert_eq!(violation(got), Violation::Length);
+        assert!(!names(&home.inbox()).contains(&"f".to_owned()));
+    }
+}
+
+#[test]
+fn absurd_sizes_are_refused_without_room_being_made() {
+    let home = Home::new();
+    let script = vec![
+        entry(0, Kind::File, u64::MAX - 1, &[b"a"]).into(),
+        entry(1, Kind::File, 1 << 62, &[b"b"]).into(),
+        entry(2, Kind::File, 1 << 62, &[b"c"]).into(),
+        Offer::Failed { index: 1, fault: Fault::Io }.into(),
+        Offer::Finish { entries: 3, skipped: 0 }.into(),
+    ];
+    let (answers, got) = play_files(&home.inbox(), script);
+    assert!(answers.contains(&refused(0, Fault::TooLarge)));
+    assert!(answers.contains(&refused(2, Fault::TooLarge)));
+    assert_eq!(got.unwrap().status, Status::LocalIo);
+    assert_eq!(names(&home.inbox()), [""; 0]);
+}
+
+#[test]
+fn bombs_and_damaged_blocks_end_the_transfer() {
+    let home = Home::new();
+    let bomb = zstd::bulk::compress(&vec![0; 8 << 20], 19).unwrap();
+    for (declared, frame) in [(8_u32 << 20, &bomb[..]), (1_000, &bomb), (4, b"junk"), (0, b"x")] {
+        let body = [&declared.to_le_bytes()[..], frame].concat();
+        let script = vec![
+            entry(0, Kind::File, 8 << 20, &[b"f"]).into(),
+            Offer::Begin { index: 0, offset: 0 }.into(),
+            Say::Bytes([&header(ZDATA, body.len())[..], &body].concat()),
+        ];
+        let (_, got) = play_files(&home.inbox(), script);
+        match got {
+            Err(TransferError::Violation(Violation::Block)) => {}
+            Err(TransferError::Malformed(Malformed::Field(ZDATA))) => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(names(&home.inbox()).iter().filter(|name| *name == "f").count(), 0);
+    }
+}
+
+#[test]
+fn messages_out_of_order_end_the_transfer() {
+    let home = Home::new();
+    let file = |index| entry(index, Kind::File, 4, &[b"f"]);
+    let begin = |index, offset| Offer::Begin { index, offset }.into();
+    let cases: Vec<(Vec<Say>, Violation)> = vec![
+        (vec![hello(Content::Files, b"").into()], Violation::Hello),
+        (vec![file(1).into()], Violation::Index),
+        (vec![Say::Data(b"x")], Violation::Order),
+        (vec![begin(0, 0)], Violation::Index),
+        (vec![file(0).into(), begin(0, 2)], Violation::Offset),
+        (vec![file(0).into(), begin(0, 0), begin(0, 0)], Violation::Order),
+        (vec![file(0).into(), begin(0, 0), file(1).into()], Violation::Order),
+        (vec![file(0).into(), Offer::Same { index: 0 }.into()], Violation::Order),
+        (vec![file(0).into(), Offer::Differs { index: 0 }.into()], Violation::Order),
+        (vec![file(0).into(), Offer::Finish { entries: 1, skipped: 0 }.into()], Violation::Order),
+        (vec![Offer::Finish { entries: 1, skipped: 0 }.into()], Violation::Order),
+        (vec![file(0).into(), Offer::End { index: 0, hash: [0; 32] }.into()], Violation::Index),
+        (vec![Offer::Hole(1).into()], Violation::Order),
+    ];
+    for (number, (script, expected)) in cases.into_iter().enumerate() {
+        let (_, got) = play_files(&home.inbox(), script);
+        assert_eq!(violation(got), expected, "case {number}");
+        assert!(!home.inbox().join("f").exists());
+    }
+    let (_, got) = play(into(&home.inbox()), [file(0).into()]);
+    assert_eq!(violation(got), Violation::Hello);
+    let (_, got) = play(into(&home.inbox()), [Say::Bytes(b"GET / HTTP/1.1\r\n".to_vec())]);
+    assert!(matches!(got, Err(TransferError::Malformed(Malformed::Type(b'G')))), "{got:?}");
+    let (_, got) = play(into(&home.inbox()), []);
+    assert!(matches!(got, Err(TransferError::Truncated)), "{got:?}");
+}
+
+#[test]
+fn more_than_the_allowed_look_ahead_ends_the_transfer() {
+    let home = Home::new();
+    let entries = (0..=2_048_u32).map(|index| entry(index, Kind::File, 1, &[index.to_string().as_bytes()]).into());
+    let (_, got) = play_files(&home.inbox(), entries.collect());
+    assert_eq!(violation(got), Violation::Entries);
+}
+
+#[test]
+fn another_version_is_refused() {
+    let home = Home::new();
+    let newer = Hello { version: 2, content: Content::Files, totals: None, name: Vec::new() };
+    let (answers, got) = play(into(&home.inbox()), [Offer::Hello(newer).into()]);
+    assert_eq!(answers, [Answer::Refused(Fault::Version)]);
+    assert!(matches!(got, Err(TransferError::Refused(Fault::Version))), "{got:?}");
+}
