@@ -329,7 +329,7 @@ impl Client {
 
     fn send(&mut self, bytes: u64) -> Anyhow<()> {
         let mut frame = vec![7; SEALED_HEADER_BYTES + DATA_BODY_MAX];
-        let (mut left, mut sent) = (bytes, 0_u32);
+        let (mut left, mut sent, mut answered) = (bytes, 0_u32, false);
         while left > 0 {
             while credit_left(self.credit, sent) == 0 {
                 self.next(RecvFlags::empty())?;
@@ -341,19 +341,22 @@ impl Client {
             self.stream.write_all(&frame[..SEALED_HEADER_BYTES + length as usize])?;
             sent = sent.wrapping_add(length);
             left -= u64::from(length);
-            self.poll_credit()?;
+            answered |= self.poll_credit()?;
         }
-        // The receiver says a byte when it has everything.
-        while !matches!(self.next(RecvFlags::empty())?, Seen::Data(_)) {}
+        // The receiver says a byte when it has everything, which may be before the last credit was looked for.
+        while !answered {
+            answered = matches!(self.next(RecvFlags::empty())?, Seen::Data(_));
+        }
         Ok(())
     }
 
-    /// Takes what has come, without waiting.
-    fn poll_credit(&mut self) -> Anyhow<()> {
+    /// Takes what has come, without waiting; whether the receiver's byte is among it.
+    fn poll_credit(&mut self) -> Anyhow<bool> {
+        let mut answered = false;
         loop {
             match self.next(RecvFlags::DONTWAIT) {
-                Ok(_) => {}
-                Err(error) if error.downcast_ref() == Some(&Errno::AGAIN) => return Ok(()),
+                Ok(seen) => answered |= matches!(seen, Seen::Data(_)),
+                Err(error) if answered || error.downcast_ref() == Some(&Errno::AGAIN) => return Ok(answered),
                 Err(error) => return Err(error),
             }
         }
