@@ -22,6 +22,7 @@
 //! | [`relay`] | what a relay decides |
 //! | [`node`] | what a client decides |
 //! | [`ports`] | what a replicated port says and hears, foreign bytes included |
+//! | [`transfer`] | the file protocol, for files and streams alike |
 //!
 //! The shell touches the world:
 //!
@@ -29,7 +30,6 @@
 //! |---|---|
 //! | [`net`] | sockets, standard input and output, children, signals |
 //! | [`store`] | files that appear whole or not at all |
-//! | [`transfer`] | the file protocol, for files and streams alike |
 //! | [`run`] | the loop of every tool that connects, and what goes with it |
 //! | [`tools`] | what each tool does with a session |
 //! | [`server`] | the relay's process |

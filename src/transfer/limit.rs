@@ -16,7 +16,7 @@ const PIECE_BYTES_MIN: usize = 1 << 10;
 ///
 /// ```
 /// # use std::{num::NonZeroU64, time::{Duration, Instant}};
-/// # use vp::app::transfer::RateLimit;
+/// # use vp::transfer::RateLimit;
 /// let start = Instant::now();
 /// let mut limit = RateLimit::new(NonZeroU64::new(1_000).unwrap(), start);
 /// assert_eq!(limit.take(start, 100), Duration::ZERO);
