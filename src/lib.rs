@@ -21,7 +21,7 @@
 //! | [`session`] | streams end to end, over lanes that die and are replaced |
 //! | [`relay`] | what a relay decides |
 //! | [`node`] | what a client decides |
-//! | [`ports`] | what a replicated port says and hears, foreign bytes included |
+//! | [`ports`] | what a replicated port says, hears and decides |
 //! | [`transfer`] | the file protocol, for files and streams alike |
 //!
 //! The shell touches the world:

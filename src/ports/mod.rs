@@ -1,7 +1,8 @@
-//! What a replicated port says and hears, foreign bytes included.
+//! What a replicated port says, hears and decides: foreign bytes, who may reach what, which session carries what.
 
 pub mod proxy_header;
 pub mod rmi;
+pub mod routes;
 pub mod rules;
 pub mod service;
 pub mod socks;

@@ -8,7 +8,6 @@ use super::Portrep;
 use super::conn::{Conn, Start};
 use super::desk::{End, Held, Owner, PATIENCE};
 use super::news::News;
-use super::peers::Standing;
 use super::talk::Talk;
 use crate::identity::PeerId;
 use crate::net::listen::Listener;
@@ -17,6 +16,7 @@ use crate::net::socket_file::Access;
 use crate::net::tcp::{Place, Socket};
 use crate::node::Key;
 use crate::ports::rmi::{Referral, Watch};
+use crate::ports::routes::{Call, Standing};
 use crate::ports::service::{Service, Wish};
 use crate::ports::socks::Reply;
 use crate::run::tool::Context;
@@ -164,7 +164,7 @@ impl Portrep {
     /// A connection has come in: joined to a stream, asked what it wants, held, or reset.
     fn admit(&mut self, ctx: &mut Context<'_, Portrep>, number: usize, mut socket: Socket) {
         let plain = self.doors[number].import.speaks == Speaks::Plain;
-        let hopeless = plain && !matches!(self.standing(number), Some(Standing::Up | Standing::Calling));
+        let hopeless = plain && !matches!(self.standing(number), Some(Standing::Up(_) | Standing::Calling(_)));
         if hopeless || self.desk.is_full() || socket.register(ctx.registry, self.desk.ends.next_slot().token()).is_err()
         {
             return socket.abort();
@@ -179,19 +179,19 @@ impl Portrep {
         }
     }
 
-    fn standing(&mut self, number: usize) -> Option<Standing> {
+    fn standing(&self, number: usize) -> Option<Standing<Key>> {
         let import = &self.doors[number].import;
-        self.routes.route(import.peer, &import.service.app).map(|route| route.standing)
+        self.routes.route(import.peer, &import.service.app).map(|route| route.standing())
     }
 
     /// Joins a held connection to a stream if there is a session, and lets it wait if there may be one soon.
     pub(super) fn place(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, number: usize) {
         self.desk.wait_until(ctx.now + PATIENCE, slot);
         let import = &self.doors[number].import;
-        let route = self.routes.route(import.peer, &import.service.app);
-        match route.map(|route| (route.standing, route.key, route)) {
-            Some((Standing::Up, Some(key), _)) => self.begin(ctx, key, slot),
-            Some((Standing::Calling, _, route)) if !self.stranded => route.held.push(slot),
+        let route = self.routes.route_mut(import.peer, &import.service.app);
+        match route.map(|route| (route.standing(), route)) {
+            Some((Standing::Up(key), _)) => self.begin(ctx, key, slot),
+            Some((Standing::Calling(_), route)) if !self.stranded => route.wait(slot),
             _ => self.desk.refuse(ctx, slot, Reply::HostUnreachable),
         }
     }
@@ -249,7 +249,7 @@ impl Portrep {
 
     pub(super) fn prove(&mut self, number: usize) {
         let import = &self.doors[number].import;
-        self.routes.prove(import.peer, &import.service.app);
+        self.routes.handle_served(import.peer, &import.service.app);
     }
 
     /// The peer did not take a connection: reset here too, unless another process of the peer may take it.
@@ -279,30 +279,25 @@ impl Portrep {
     /// Whether the import has found, or is about to find, another process of its peer.
     pub(super) fn parted(&mut self, ctx: &mut Context<'_, Portrep>, number: usize) -> bool {
         let import = self.doors[number].import.clone();
-        let parted = self.routes.part(ctx.now, import.peer, &import.service);
+        let parted = self.routes.handle_not_served(ctx.now, import.peer, &import.service.app);
         self.call_routes(ctx);
         let own = self.routes.route(import.peer, &import.service.app);
-        parted || own.is_some_and(|route| route.app == import.service.app && route.standing == Standing::Calling)
+        parted
+            || own.is_some_and(|route| {
+                *route.app() == import.service.app && matches!(route.standing(), Standing::Calling(_))
+            })
     }
 
     /// Calls every peer whose turn has come.
     pub(super) fn call_routes(&mut self, ctx: &mut Context<'_, Portrep>) {
-        for route in self.routes.iter_mut() {
-            let Standing::Resting(until) = route.standing else { continue };
-            if until <= ctx.now && self.stopping.is_none() {
-                route.key = Some(ctx.node.call(ctx.now, route.peer, route.app.clone()));
-                route.standing = Standing::Calling;
-            }
+        while let Some(call) = self.next_call(ctx.now) {
+            let key = ctx.node.call(ctx.now, call.peer, call.app.clone());
+            self.routes.handle_called(call, key);
         }
-        if self.stopping.is_none() {
-            for (route, peer, app) in self.routes.unasked() {
-                let key = ctx.node.call(ctx.now, peer, app.clone());
-                self.routes.ask_too(route, app, key);
-            }
-            for route in self.routes.heirless(ctx.now, self.attached) {
-                route.heir = Some(ctx.node.call(ctx.now, route.peer, route.app.clone()));
-            }
-        }
+    }
+
+    fn next_call(&self, now: Instant) -> Option<Call> {
+        if self.stopping.is_some() { None } else { self.routes.next_call(now, self.attached) }
     }
 
     /// Servers have sent their callers somewhere: says where there is no way to.

@@ -25,7 +25,6 @@ mod exports;
 mod imports;
 mod names;
 mod news;
-mod peers;
 mod probes;
 mod sessions;
 mod talk;
@@ -54,6 +53,7 @@ use crate::node::{Callers, Failure, Wait};
 use crate::node::{Event, Key};
 use crate::ports::ProxyVersion;
 use crate::ports::rmi::Told;
+use crate::ports::routes::Routes;
 use crate::run::callers::{Reload, Taken, reread};
 use crate::run::tool::{Context, RunError, Tool};
 use crate::wire::CloseCode;
@@ -62,7 +62,6 @@ use command::Command;
 use desk::{Desk, End, Owner};
 use exports::Gate;
 use imports::Door;
-use peers::Routes;
 use probes::Health;
 use std::ffi::OsString;
 use std::fmt;
@@ -146,7 +145,7 @@ pub struct Portrep {
     four: FourPorts,
     health: Vec<Health>,
     gates: Vec<Gate>,
-    routes: Routes,
+    routes: Routes<Key, Slot>,
     desk: Desk,
     listen_when_up: bool,
     proxy: Option<ProxyVersion>,
@@ -349,10 +348,8 @@ impl Tool for Portrep {
             Event::RelayDown { .. } => {
                 self.stranded = true;
                 self.attached = None;
-                for route in self.routes.iter_mut() {
-                    for slot in std::mem::take(&mut route.held) {
-                        self.desk.give_up(ctx, slot);
-                    }
+                for slot in self.routes.take_waiting() {
+                    self.desk.give_up(ctx, slot);
                 }
             }
             Event::Listening { app } => self.handle_attached(ctx, app),
@@ -365,8 +362,8 @@ impl Tool for Portrep {
             }
             Event::Lost { key } => self.routes.handle_lost(ctx.now, *key),
             Event::Resumed { key } => {
-                if let Some(heir) = self.routes.handle_resumed(*key) {
-                    ctx.node.abandon(ctx.now, heir);
+                if let Some(needless) = self.routes.handle_resumed(*key) {
+                    ctx.node.abandon(ctx.now, needless);
                 }
                 self.probe_all_soon(ctx.now);
             }

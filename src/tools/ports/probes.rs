@@ -3,9 +3,9 @@
 use super::Portrep;
 use super::desk::Owner;
 use super::news::News;
-use super::peers::Standing;
 use crate::net::listen::Listener;
 use crate::node::Key;
+use crate::ports::routes::Standing;
 use crate::ports::service::Wish;
 use crate::run::tool::Context;
 use crate::wire::CloseCode;
@@ -52,7 +52,7 @@ impl Portrep {
     fn probe_one(&mut self, ctx: &mut Context<'_, Portrep>, number: usize) -> bool {
         let import = &self.doors[number].import;
         let Some(route) = self.routes.route(import.peer, &import.service.app) else { return false };
-        let (Standing::Up, Some(key)) = (route.standing, route.key) else { return false };
+        let Standing::Up(key) = route.standing() else { return false };
         let text = import.service.text(Wish::Probe);
         let Some(stream) = ctx.node.session(key).and_then(|session| session.open_stream(ctx.now, &text)) else {
             return false;
@@ -113,7 +113,7 @@ impl Portrep {
         let Some(route) = self.routes.index(key) else { return };
         for number in 0..self.doors.len() {
             let import = &self.doors[number].import;
-            if self.routes.leads(import.peer, &import.service.app) == Some(route) {
+            if self.routes.index_for(import.peer, &import.service.app) == Some(route) {
                 self.handle_not_working(number, now + FAILING_PAUSE);
             }
         }

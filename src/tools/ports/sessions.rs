@@ -15,13 +15,13 @@ impl Portrep {
         self.met = true;
         self.command.handle_met();
         self.desk.tie(key);
-        for needless in self.routes.promote(key) {
+        for needless in self.routes.handle_answered(key) {
             ctx.node.abandon(ctx.now, needless);
         }
-        if let Some(old) = self.routes.succeed(ctx.now, key) {
+        if let Some(old) = self.routes.handle_succeeded(ctx.now, key) {
             self.handle_succeeded(ctx, old);
         }
-        if let Some(held) = self.routes.rise(key) {
+        if let Some(held) = self.routes.handle_up(key) {
             self.probe_all_soon(ctx.now);
             for slot in held {
                 self.begin(ctx, key, slot);
@@ -44,12 +44,12 @@ impl Portrep {
 
     /// Lets sessions go that others have taken the place of.
     pub(super) fn drop_faded(&mut self, ctx: &mut Context<'_, Portrep>) {
-        while let Some(key) = self.routes.poll_faded(ctx.now) {
+        while let Some(key) = self.routes.poll_replaced(ctx.now) {
             self.end_session(ctx, key, &Error::Run(RunError::Node(Failure::SessionGone)));
         }
-        for key in self.routes.spared() {
+        for key in self.routes.resumed_too_late() {
             if self.desk.owners(key).is_empty() {
-                self.routes.rest(ctx.now, key);
+                self.routes.handle_ended(ctx.now, key);
                 self.retire(ctx, key, CloseCode::Done);
             }
         }
@@ -57,7 +57,7 @@ impl Portrep {
 
     /// A session, or the hope of one, is over: its connections are reset, and its peer is called again.
     pub(super) fn end_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, error: &Error) {
-        if let Some((peer, app)) = self.routes.called(key).filter(|_| self.routes.is_fresh_failure(key)) {
+        if let Some((peer, app)) = self.routes.callee(key).filter(|_| self.routes.is_first_failure(key)) {
             (ctx.news)(News::CallFailed(peer, app.as_str(), error));
         }
         let owners = self.desk.owners(key);
@@ -66,7 +66,7 @@ impl Portrep {
             self.command.handle_lost(left);
         }
         self.forget_health(ctx.now, key);
-        for slot in self.routes.rest(ctx.now, key) {
+        for slot in self.routes.handle_ended(ctx.now, key) {
             self.desk.give_up(ctx, slot);
         }
         self.retire(ctx, key, CloseCode::Done);
