@@ -1,7 +1,7 @@
 //! Listeners of imports from before the loop begins: those that were passed, and those that are bound.
 
-use super::SetupError;
-use super::imports::Import;
+use super::import::Import;
+use super::setup::SetupError;
 use crate::net::listen::{FourPorts, Listener};
 use crate::net::passed::Passed;
 use crate::net::socket_file::ListenError;

@@ -7,10 +7,8 @@
 //! and needs its connection for that. It is in our process group, so it stops and goes on with us, too.
 
 use super::Portrep;
-use super::desk::End;
+use super::connections::{Connections, Source};
 use super::error::Error;
-use super::imports::Door;
-use super::probes::Health;
 use crate::net::child::Child;
 use crate::net::signals::{Came, INT, QUIT, USR2};
 use crate::net::slots::Slot;
@@ -110,7 +108,7 @@ impl Command {
     }
 
     /// Why it will not be run, if its time is over.
-    fn poll_too_late(&self, now: Instant) -> Option<Error> {
+    pub fn too_late(&self, now: Instant) -> Option<Error> {
         let late = self.until.is_some_and(|until| now >= until);
         match self.why_not {
             _ if !self.met => None,
@@ -119,86 +117,76 @@ impl Command {
             _ => None,
         }
     }
-}
 
-impl Portrep {
-    /// Runs the command as soon as every mapping works, and gives up when that comes too late.
-    pub(super) fn drive_command(&mut self, ctx: &mut Context<'_, Portrep>) {
-        if self.stopping.is_some() {
-            return;
-        }
-        if self.command.is_waiting() {
-            let works = self.health.iter().all(|health| matches!(health, Health::Works(_)));
-            match self.command.poll_too_late(ctx.now) {
-                _ if works && self.told_ready => self.start_command(ctx),
-                Some(error) => self.finish(Err(error)),
-                None => {}
+    /// The signal that ended it, or that it did not heed in time.
+    pub fn ended_by(&self, now: Instant) -> Option<i32> {
+        self.told.filter(|(_, until)| !self.is_running() || now >= *until).map(|(signal, _)| signal)
+    }
+
+    /// Its outcome, once it has ended. Nothing is left to do for it then.
+    pub fn take_outcome(&mut self) -> Option<Result<(), Error>> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Ended(outcome) => Some(outcome),
+            other => {
+                self.state = other;
+                None
             }
-        }
-        if let Some((signal, until)) = self.command.told {
-            if !self.command.is_running() || ctx.now >= until {
-                return self.stop(ctx, Err(Error::Run(RunError::Signal(signal))), CloseCode::GoingAway);
-            }
-        }
-        let ended = self.command.has_ended() && !self.doors.iter().any(Door::has_waiting) && !self.desk.owes(ctx);
-        if let (true, State::Ended(outcome)) = (ended, &mut self.command.state) {
-            let outcome = std::mem::replace(outcome, Ok(()));
-            self.command.state = State::Over;
-            self.stop(ctx, outcome, CloseCode::Done);
         }
     }
 
-    fn start_command(&mut self, ctx: &mut Context<'_, Portrep>) {
-        let slot = self.desk.ends.next_slot();
-        let child = crate::net::child::run(&self.command.words).and_then(|child| {
-            child.register(ctx.registry, slot.token())?;
+    /// Runs it.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn start(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) -> Result<(), Error> {
+        let token = connections.next_token();
+        let child = crate::net::child::run(&self.words).and_then(|child| {
+            child.register(ctx.registry, token)?;
             Ok(child)
         });
-        match child {
-            Ok(child) => self.command.state = State::Running(self.desk.ends.insert(End::Child(child))),
-            Err(error) => self.finish(Err(Error::CannotRun(error))),
-        }
+        let child = child.map_err(Error::CannotRun)?;
+        self.state = State::Running(connections.insert_uncounted(Source::Child(child)));
+        Ok(())
     }
 
-    /// The command may have ended.
-    pub(super) fn reap_child(&mut self, slot: Slot) {
+    /// It may have ended. True if it has.
+    pub fn reap(&mut self, connections: &mut Connections) -> bool {
         use std::os::unix::process::ExitStatusExt;
-        let Some(End::Child(child)) = self.desk.ends.get_mut(slot) else { return };
+        let State::Running(slot) = self.state else { return false };
+        let Some(child) = self.child(connections) else { return false };
         let outcome = match child.try_wait() {
-            Ok(None) => return,
+            Ok(None) => return false,
             Ok(Some(status)) => match (status.code(), status.signal()) {
-                (Some(0), _) if self.command.lost => Err(Error::Run(RunError::Expired)),
+                (Some(0), _) if self.lost => Err(Error::Run(RunError::Expired)),
                 (Some(0), _) => Ok(()),
                 (Some(code), _) => Err(Error::Exited(u8::try_from(code).unwrap_or(u8::MAX))),
                 (None, signal) => Err(Error::Killed(signal.unwrap_or_default())),
             },
             Err(error) => Err(Error::Run(RunError::Io("waiting for the command", error))),
         };
-        self.desk.ends.remove(slot);
-        self.command.state = State::Ended(outcome);
-        // What it left in a backlog or in a socket may have brought no event yet.
-        self.doors.iter_mut().for_each(Door::handle_ready);
-        self.desk.rouse();
+        connections.remove_uncounted(slot);
+        self.state = State::Ended(outcome);
+        true
     }
 
-    /// Asks the command to end too, if it runs.
-    pub(super) fn terminate_command(&mut self) {
-        if let Some(child) = self.child() {
+    /// Asks it to end too, if it runs.
+    pub fn terminate(&self, connections: &mut Connections) {
+        if let Some(child) = self.child(connections) {
             child.terminate();
         }
     }
 
-    /// Asks the command to end by this signal. Then so do we.
-    pub(super) fn end_command(&mut self, now: Instant, signal: i32) {
-        if let Some(child) = self.child() {
+    /// Asks it to end by this signal. Then so do we.
+    pub fn end(&mut self, now: Instant, connections: &mut Connections, signal: i32) {
+        if let Some(child) = self.child(connections) {
             child.pass_on(signal);
         }
-        self.command.told = Some((signal, now + END_TIME));
+        self.told = Some((signal, now + END_TIME));
     }
 
-    /// Gives a running command what is for it: it alone says what Ctrl-C means. What the terminal says it has already.
-    pub(super) fn hand_to_command(&mut self, came: &Came) -> bool {
-        match self.child() {
+    /// Gives it what is for it, while it runs: it alone says what Ctrl-C means. What the terminal says it has already.
+    pub fn hand_over(&self, connections: &mut Connections, came: &Came) -> bool {
+        match self.child(connections) {
             Some(_) if came.typed => true,
             Some(child) if HANDED_OVER.contains(&came.signal) => {
                 child.pass_on(came.signal);
@@ -208,10 +196,10 @@ impl Portrep {
         }
     }
 
-    fn child(&mut self) -> Option<&mut Child> {
-        let State::Running(slot) = self.command.state else { return None };
-        match self.desk.ends.get_mut(slot) {
-            Some(End::Child(child)) => Some(child),
+    fn child<'a>(&self, connections: &'a mut Connections) -> Option<&'a mut Child> {
+        let State::Running(slot) = self.state else { return None };
+        match connections.get_mut(slot) {
+            Some(Source::Child(child)) => Some(child),
             _ => None,
         }
     }
@@ -227,12 +215,12 @@ mod tests {
         let late = now + ANSWER_TIME;
         let mut command = Command::new(now, vec!["true".into()], Wait::No);
         // It would be in the past for as long as nobody is met.
-        assert!(command.next_timeout().is_none() && command.poll_too_late(late).is_none());
+        assert!(command.next_timeout().is_none() && command.too_late(late).is_none());
         command.handle_met();
         assert_eq!(command.next_timeout(), Some(late));
-        assert!(command.poll_too_late(now).is_none());
-        assert!(matches!(command.poll_too_late(late), Some(Error::Run(RunError::Expired))));
+        assert!(command.too_late(now).is_none());
+        assert!(matches!(command.too_late(late), Some(Error::Run(RunError::Expired))));
         command.handle_not_working(CloseCode::TargetRefused);
-        assert!(matches!(command.poll_too_late(now), Some(Error::Run(RunError::PeerClosed(CloseCode::TargetRefused)))));
+        assert!(matches!(command.too_late(now), Some(Error::Run(RunError::PeerClosed(CloseCode::TargetRefused)))));
     }
 }

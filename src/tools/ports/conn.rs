@@ -10,10 +10,10 @@
 //! bytes for a while, that is all.
 
 use super::error::Error;
+use super::streams::StreamKey;
 use crate::names::AppName;
 use crate::net::tcp::Socket;
 use crate::net::{Read, Written};
-use crate::node::Key;
 use crate::ports::rmi::{Referral, Watch};
 use crate::ports::socks::Reply;
 use crate::run::joint::Joined;
@@ -87,10 +87,8 @@ struct Account {
 #[derive(Debug)]
 pub struct Conn {
     socket: Socket,
-    /// The session.
-    pub key: Key,
     /// Its stream.
-    pub stream: u32,
+    pub stream: StreamKey,
     ready: Readiness,
     start: Start,
     outward_open: bool,
@@ -110,11 +108,10 @@ pub struct Conn {
 
 impl Conn {
     /// Joins them. The socket may have news already, its end included.
-    pub fn new(socket: Socket, (key, stream): (Key, u32), start: Start, app: AppName) -> Conn {
+    pub fn new(socket: Socket, stream: StreamKey, start: Start, app: AppName) -> Conn {
         let ready = Readiness { readable: true, writable: true, ending: true, ended: false, broken: false };
         Conn {
             socket,
-            key,
             stream,
             ready,
             start,
@@ -172,7 +169,7 @@ impl Conn {
     }
 
     /// Whether the peer still has to take the stream before anything is read.
-    pub fn is_held(&self) -> bool {
+    pub fn is_held_back(&self) -> bool {
         self.start == Start::WhenTaken
     }
 
@@ -199,8 +196,8 @@ impl Conn {
     /// Whether something that the socket's side has said may not yet be where it belongs.
     pub fn owes(&self, session: &Session) -> bool {
         match self.outward_open {
-            true => self.ready.readable || self.is_held(),
-            false => session.stream(self.stream).send_half() == Half::Open,
+            true => self.ready.readable || self.is_held_back(),
+            false => session.stream(self.stream.id).send_half() == Half::Open,
         }
     }
 
@@ -223,10 +220,10 @@ impl Conn {
             // An error that no read will meet any more, because the end was read before.
             self.want_no_more(session);
         }
-        if matches!(session.stream(self.stream).recv_half(), Half::Broken(_)) && self.inward_open {
+        if matches!(session.stream(self.stream.id).recv_half(), Half::Broken(_)) && self.inward_open {
             return self.cut(session);
         }
-        if matches!(session.stream(self.stream).send_half(), Half::Broken(_)) && self.outward_open {
+        if matches!(session.stream(self.stream.id).send_half(), Half::Broken(_)) && self.outward_open {
             self.outward_open = false;
             self.unheard = true;
         }
@@ -239,8 +236,8 @@ impl Conn {
 
     fn pump_outward(&mut self, session: &mut Session, most: usize) -> io::Result<usize> {
         let mut moved = 0;
-        while self.outward_open && self.ready.readable && !self.is_held() && moved < most {
-            let room = session.stream_mut(self.stream).write_room();
+        while self.outward_open && self.ready.readable && !self.is_held_back() && moved < most {
+            let room = session.stream_mut(self.stream.id).write_room();
             let size = room.len();
             if size == 0 {
                 break;
@@ -253,7 +250,7 @@ impl Conn {
             match read {
                 Read::Bytes(count) => {
                     self.watch.handle_client(&room[..count]);
-                    session.stream_mut(self.stream).commit(count);
+                    session.stream_mut(self.stream.id).commit(count);
                     moved += count;
                     // Less than asked for was all there was (epoll(7)): the next bytes come with an event.
                     self.ready.readable = count == size || self.ready.ending;
@@ -261,12 +258,12 @@ impl Conn {
                 Read::Later => {
                     self.ready.readable = false;
                     self.ready.ending = false;
-                    session.stream_mut(self.stream).release_room();
+                    session.stream_mut(self.stream.id).release_room();
                 }
                 Read::End => {
                     self.outward_open = false;
-                    session.stream_mut(self.stream).release_room();
-                    session.stream_mut(self.stream).finish();
+                    session.stream_mut(self.stream.id).release_room();
+                    session.stream_mut(self.stream.id).finish();
                 }
             }
         }
@@ -277,7 +274,7 @@ impl Conn {
         let mut moved = 0;
         self.write_preface()?;
         while self.inward_open && self.ready.writable && moved < most {
-            let bytes = session.stream(self.stream).readable();
+            let bytes = session.stream(self.stream.id).readable();
             let size = bytes.len();
             if size == 0 {
                 break;
@@ -285,8 +282,8 @@ impl Conn {
             match self.socket.try_write(bytes)? {
                 Written::Bytes(count) => {
                     self.watch.handle_server(&bytes[..count]);
-                    session.stream_mut(self.stream).read(count);
-                    session.stream_mut(self.stream).consume(now, count);
+                    session.stream_mut(self.stream.id).read(count);
+                    session.stream_mut(self.stream.id).consume(now, count);
                     moved += count;
                     self.ready.writable = count == size;
                 }
@@ -294,7 +291,7 @@ impl Conn {
                 Written::Gone => return Err(io::ErrorKind::BrokenPipe.into()),
             }
         }
-        if self.inward_open && self.preface.is_empty() && session.stream(self.stream).recv_half() == Half::Done {
+        if self.inward_open && self.preface.is_empty() && session.stream(self.stream.id).recv_half() == Half::Done {
             self.inward_open = false;
             self.socket.finish();
         }
@@ -318,16 +315,16 @@ impl Conn {
     fn want_no_more(&mut self, session: &mut Session) -> usize {
         if self.inward_open {
             self.inward_open = false;
-            session.stream_mut(self.stream).stop(CloseCode::Cancelled);
+            session.stream_mut(self.stream.id).stop(CloseCode::Cancelled);
         }
         0
     }
 
     /// Passes a reset on to the stream; [`Conn::close`] passes it to the socket.
     fn cut(&mut self, session: &mut Session) -> Step {
-        session.stream_mut(self.stream).reset(CloseCode::Cancelled);
-        if session.stream(self.stream).recv_half() == Half::Open {
-            session.stream_mut(self.stream).stop(CloseCode::Cancelled);
+        session.stream_mut(self.stream.id).reset(CloseCode::Cancelled);
+        if session.stream(self.stream.id).recv_half() == Half::Open {
+            session.stream_mut(self.stream.id).stop(CloseCode::Cancelled);
         }
         Step::Broken
     }
@@ -335,7 +332,7 @@ impl Conn {
     /// Ends a connection whose stream is of no more use: with a reset, unless both directions had ended.
     pub fn close(self, session: Option<&mut Session>) {
         if let Some(session) = session {
-            session.stream_mut(self.stream).release();
+            session.stream_mut(self.stream.id).release();
         }
         if self.outward_open || self.inward_open {
             self.socket.abort();
@@ -349,7 +346,7 @@ impl Conn {
     pub fn give_up(mut self, session: Option<&mut Session>) -> (Socket, Vec<u8>) {
         if let Some(session) = session {
             self.cut(session);
-            session.stream_mut(self.stream).release();
+            session.stream_mut(self.stream.id).release();
         }
         (self.socket, self.asked)
     }

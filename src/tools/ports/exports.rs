@@ -5,30 +5,35 @@
 
 use super::Portrep;
 use super::approach::Approach;
-use super::ask::Ask;
 use super::conn::{Conn, Start};
-use super::desk::{End, Owner, Share};
+use super::connections::{Connections, Share, Source};
+use super::dial::{Asked, Dial};
 use super::names::Answer;
 use super::news::News;
+use super::streams::{Owner, StreamKey};
+use super::target_request::{NameLookup, Next, TargetRequest};
 use super::targets::{Resolved, Route, Target};
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::lookup::Lookup;
 use crate::net::options::Purpose;
 use crate::net::slots::Slot;
-use crate::net::tcp::Socket;
+use crate::net::tcp::{Place, Socket};
 use crate::net::walk::{Walk, Walked};
-use crate::node::Key;
+use crate::node::{Callers, Key};
 use crate::ports::proxy_header as proxy;
 use crate::ports::service::{Service, Wish};
 use crate::run::tool::Context;
 use crate::session::{Half, Session};
 use crate::wire::CloseCode;
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How long a target has to take a connection, all its addresses together; and a peer to name one.
-pub const TARGET_TIME: Duration = Duration::from_secs(10);
+const TARGET_TIME: Duration = Duration::from_secs(10);
+/// Names looked up for peers at a time: a thread each, and the resolver may be slow.
+const LOOKUPS_MAX: usize = 32;
 
 /// What is served, and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,227 +47,328 @@ pub struct Export {
 }
 
 /// An export at work.
-pub struct Gate {
+struct Active {
     /// What peers call it.
-    pub app: AppName,
+    app: AppName,
     /// What they get.
-    pub resolved: Resolved,
+    resolved: Resolved,
     /// Who they are.
-    pub allow: Vec<PeerId>,
+    allow: Vec<PeerId>,
     /// The relay has registered it.
-    pub attached: bool,
+    registered: bool,
     /// The last connection to the target failed, and somebody was told.
     failing: bool,
 }
 
-impl Gate {
-    /// Closed until the relay knows of it.
-    pub fn new(app: AppName, resolved: Resolved, allow: Vec<PeerId>) -> Gate {
-        Gate { app, resolved, allow, attached: false, failing: false }
+/// See the module's text.
+pub struct Exports {
+    /// By number.
+    list: Vec<Active>,
+    proxy: Option<proxy::Version>,
+    purpose: Purpose,
+    /// Requests of peers whose name is being looked up.
+    lookups: Vec<Slot>,
+    /// Nothing is served any more.
+    closed: bool,
+}
+
+impl Exports {
+    /// None yet. Sockets are for this purpose, and targets are told who connects in this way.
+    pub fn new(purpose: Purpose, proxy: Option<proxy::Version>) -> Exports {
+        Exports { list: Vec::new(), proxy, purpose, lookups: Vec::new(), closed: false }
     }
-}
 
-/// A connection to a target in the making.
-pub struct Dial {
-    approach: Approach,
-    /// The session.
-    pub key: Key,
-    /// The stream that asks for it.
-    pub stream: u32,
-    /// The number of its export.
-    pub gate: usize,
-    wish: Wish,
-}
-
-impl Dial {
-    /// On its way, for this stream, by this export.
-    pub fn new(approach: Approach, stream: (Key, u32), what: (usize, Wish)) -> Dial {
-        Dial { approach, key: stream.0, stream: stream.1, gate: what.0, wish: what.1 }
+    /// One more.
+    pub fn add(&mut self, app: AppName, resolved: Resolved, allow: Vec<PeerId>) {
+        self.list.push(Active { app, resolved, allow, registered: false, failing: false });
     }
-}
 
-impl Portrep {
-    /// A peer wants a connection.
-    pub(super) fn serve(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, stream: u32, service: &[u8]) {
-        match self.find(ctx, key, service) {
-            Ok((gate, Wish::Proxied, _)) => self.listen_to(ctx, Ask::new(key, stream, gate)),
-            // Which target is not known before somebody names it: being served is all there is to probe.
-            Ok((_, Wish::Probe, Route::Asked)) => self.answer_probe(ctx, key, stream),
-            Ok((gate, wish, route)) => self.dial(ctx, &Asked { key, stream, gate, wish }, route),
-            Err(code) => {
-                if let Some(session) = ctx.node.session(key) {
-                    session.stream_mut(stream).refuse(code);
-                }
+    /// Who may reach which of them.
+    pub fn callers(&self) -> Callers {
+        Callers::Each(self.list.iter().map(|active| (active.app.clone(), active.allow.clone())).collect())
+    }
+
+    /// Who may from now on, of each in turn.
+    pub fn set_callers(&mut self, callers: Vec<(AppName, Vec<PeerId>)>) {
+        for (active, (_, allow)) in self.list.iter_mut().zip(callers) {
+            active.allow = allow;
+        }
+    }
+
+    /// Whether a peer may reach the export with this number.
+    pub fn allows(&self, number: usize, peer: PeerId) -> bool {
+        self.list[number].allow.contains(&peer)
+    }
+
+    /// Registers all of them, and looks for the addresses of their targets.
+    pub fn open(&mut self, ctx: &mut Context<'_, Portrep>) {
+        for active in &mut self.list {
+            ctx.node.listen(active.app.clone());
+            if let Some(name) = active.resolved.name_mut() {
+                name.ask(ctx.now, |host| Lookup::start(host, ctx.waker));
             }
         }
     }
 
-    fn find(&self, ctx: &Context<'_, Portrep>, key: Key, service: &[u8]) -> Result<(usize, Wish, Route), CloseCode> {
+    /// Serves nothing any more.
+    pub fn close(&mut self, ctx: &mut Context<'_, Portrep>) {
+        self.closed = true;
+        for active in &self.list {
+            ctx.node.unlisten(&active.app);
+        }
+    }
+
+    /// The relay has registered an application.
+    pub fn handle_registered(&mut self, ctx: &mut Context<'_, Portrep>, app: &AppName) {
+        for active in self.list.iter_mut().filter(|active| active.app == *app) {
+            if !std::mem::replace(&mut active.registered, true) {
+                (ctx.news)(News::Serving(app.as_str(), &active.resolved.target().to_string()));
+            }
+        }
+    }
+
+    /// Whether the relay has registered all.
+    pub fn are_registered(&self) -> bool {
+        self.list.iter().all(|active| active.registered)
+    }
+
+    /// A peer has opened a stream.
+    pub fn handle_opened(
+        &mut self,
+        ctx: &mut Context<'_, Portrep>,
+        connections: &mut Connections,
+        stream: StreamKey,
+        service: &[u8],
+    ) {
+        match self.find(ctx, connections, stream.session, service) {
+            Ok((export, Wish::Proxied, _)) => listen_to(ctx, connections, TargetRequest::new(stream, export)),
+            // Which target is not known before somebody names it: being served is all there is to probe.
+            Ok((_, Wish::Probe, Route::Asked)) => answer_probe(ctx, connections, stream),
+            Ok((export, wish, route)) => self.dial(ctx, connections, Asked { stream, export, wish }, route),
+            Err(code) => connections.refuse_stream(ctx, stream, code),
+        }
+    }
+
+    fn find(
+        &self,
+        ctx: &Context<'_, Portrep>,
+        connections: &Connections,
+        session: Key,
+        service: &[u8],
+    ) -> Result<(usize, Wish, Route), CloseCode> {
         let (wish, service) = Service::parse(service).ok_or(CloseCode::NotHere)?;
-        let peer = ctx.node.peer(key).ok_or(CloseCode::NotHere)?;
-        let gate = self.gates.iter().position(|gate| gate.app == service.app).ok_or(CloseCode::NotHere)?;
-        if !self.gates[gate].allow.contains(&peer) {
+        let peer = ctx.node.peer(session).ok_or(CloseCode::NotHere)?;
+        let number = self.list.iter().position(|active| active.app == service.app).ok_or(CloseCode::NotHere)?;
+        if !self.allows(number, peer) {
             return Err(CloseCode::NotHere);
         }
-        let route = self.gates[gate].resolved.route(service.offset).ok_or(CloseCode::NotHere)?;
+        let route = self.list[number].resolved.route(service.offset).ok_or(CloseCode::NotHere)?;
         if wish != Wish::Probe && (wish == Wish::Proxied) != (route == Route::Asked) {
             return Err(CloseCode::NotHere);
         }
-        if !self.desk.has_place_for(ctx, peer, self.share()) || self.stopping.is_some() {
+        if !connections.has_place_for(ctx, peer, self.share()) || self.closed {
             return Err(CloseCode::Limit);
         }
-        Ok((gate, wish, route))
+        Ok((number, wish, route))
     }
 
     fn share(&self) -> Share {
-        let mut peers = self.gates.iter().flat_map(|gate| &gate.allow);
+        let mut peers = self.list.iter().flat_map(|active| &active.allow);
         let first = peers.next();
         if peers.all(|peer| Some(peer) == first) { Share::All } else { Share::Fair }
     }
 
-    /// What sockets of applications and targets are for.
-    pub(super) fn purpose(&self) -> Purpose {
-        Purpose::Application(self.keepalive)
-    }
-
     /// Sets out for the target.
-    fn dial(&mut self, ctx: &mut Context<'_, Portrep>, asked: &Asked, route: Route) {
-        let token = self.desk.ends.next_slot().token();
-        let Asked { key, stream, gate, wish } = *asked;
-        let approach = match (route, self.gates[gate].resolved.name()) {
-            (Route::Port(port), Some(name)) => {
-                Approach::to_name(ctx.now, Walk::new(self.purpose(), token, []), port, name)
-            }
-            (Route::To(place), _) => Approach::to_places(Walk::new(self.purpose(), token, [place])),
-            (Route::Port(_) | Route::Asked, _) => Approach::to_places(Walk::new(self.purpose(), token, [])),
+    fn dial(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections, asked: Asked, route: Route) {
+        let token = connections.next_token();
+        let walk = |places: Option<Place>| Walk::new(self.purpose, token, places);
+        let approach = match (route, self.list[asked.export].resolved.name()) {
+            (Route::Port(port), Some(name)) => Approach::to_name(ctx.now, walk(None), port, name),
+            (Route::To(place), _) => Approach::to_places(walk(Some(place))),
+            (Route::Port(_) | Route::Asked, _) => Approach::to_places(walk(None)),
         };
-        let slot = self.desk.seat(End::Dial(Dial::new(approach, (key, stream), (gate, wish))));
-        self.desk.wait_until(ctx.now + TARGET_TIME, slot);
-        self.desk.own(key, stream, Owner::Export(slot, gate));
-        self.desk.enqueue(slot);
+        let slot = connections.insert(Source::Dial(Dial { approach, asked }));
+        connections.wait_until(ctx.now + TARGET_TIME, slot);
+        connections.streams.insert(asked.stream, Owner::Export(slot, asked.export));
+        connections.enqueue(slot);
     }
 
     /// The target, the resolver or the peer may have said something. True if the waiting is over.
-    pub(super) fn advance_dial(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) -> bool {
-        let Some(End::Dial(dial)) = self.desk.ends.get_mut(slot) else { return false };
-        let gone = |session: &mut Session| matches!(session.stream(dial.stream).recv_half(), Half::Broken(_));
-        if ctx.node.session(dial.key).is_none_or(gone) {
-            self.desk.give_up(ctx, slot);
+    pub fn advance_dial(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections, slot: Slot) -> bool {
+        let Some(Source::Dial(dial)) = connections.get_mut(slot) else { return false };
+        let StreamKey { session, id } = dial.asked.stream;
+        let is_gone = |session: &mut Session| matches!(session.stream(id).recv_half(), Half::Broken(_));
+        if ctx.node.session(session).is_none_or(is_gone) {
+            connections.give_up(ctx, slot);
             return true;
         }
-        let mut name = self.gates[dial.gate].resolved.name_mut();
+        let mut name = self.list[dial.asked.export].resolved.name_mut();
         let look = |host: &str| Lookup::start(host, ctx.waker);
         match dial.approach.advance(ctx.now, ctx.registry, name.as_deref_mut(), look) {
             Walked::Later => {
                 if let Some(at) = dial.approach.next_timeout(name.as_deref()) {
-                    self.desk.remind(at, slot);
+                    connections.remind(at, slot);
                 }
                 return false;
             }
-            Walked::Reached(socket) => self.handle_target_reached(ctx, slot, socket),
-            Walked::Failed(error) => self.fail_dial(ctx, slot, error),
+            Walked::Reached(socket) => self.handle_target_reached(ctx, connections, slot, socket),
+            Walked::Failed(error) => self.fail_dial(ctx, connections, slot, error),
         }
         true
     }
 
-    /// Looks for the addresses of all targets.
-    pub(super) fn ask_names(&mut self, ctx: &Context<'_, Portrep>) {
-        for name in self.gates.iter_mut().filter_map(|gate| gate.resolved.name_mut()) {
-            name.ask(ctx.now, |host| Lookup::start(host, ctx.waker));
-        }
-    }
-
-    /// Takes the answers of the resolver, and asks again for names that have led nowhere yet.
-    pub(super) fn tend_names(&mut self, ctx: &mut Context<'_, Portrep>) {
-        for number in 0..self.gates.len() {
-            let gate = &mut self.gates[number];
-            let Some(name) = gate.resolved.name_mut() else { continue };
-            if name.next_timeout().is_some_and(|at| at <= ctx.now) {
-                name.ask(ctx.now, |host| Lookup::start(host, ctx.waker));
-            }
-            let Some(answer) = name.poll(ctx.now) else { continue };
-            let lost = name.addresses().is_empty();
-            match answer {
-                Answer::Found => {
-                    gate.failing = false;
-                    let target = gate.resolved.target().to_string();
-                    (ctx.news)(News::TargetFound(gate.app.as_str(), &target));
-                }
-                Answer::Unknown(error) if lost && !std::mem::replace(&mut gate.failing, true) => {
-                    let target = gate.resolved.target().to_string();
-                    (ctx.news)(News::TargetUnknown(gate.app.as_str(), &target, &error));
-                }
-                Answer::Known | Answer::Unknown(_) => {}
-            }
-            self.desk.rouse_dials(number);
-        }
-    }
-
-    /// When to ask again for a name.
-    pub(super) fn next_name(&self) -> Option<Instant> {
-        self.gates.iter().filter_map(|gate| gate.resolved.name()?.next_timeout()).min()
-    }
-
-    fn handle_target_reached(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, socket: Socket) {
-        let Some(End::Dial(dial)) = self.desk.ends.get_mut(slot) else { return };
-        let (key, stream, gate, wish) = (dial.key, dial.stream, dial.gate, dial.wish);
-        let preface = match (self.proxy, ctx.node.peer(key)) {
+    fn handle_target_reached(
+        &mut self,
+        ctx: &mut Context<'_, Portrep>,
+        connections: &mut Connections,
+        slot: Slot,
+        socket: Socket,
+    ) {
+        let Some(Source::Dial(dial)) = connections.get_mut(slot) else { return };
+        let Asked { stream, export, wish } = dial.asked;
+        let preface = match (self.proxy, ctx.node.peer(stream.session)) {
             (Some(version), Some(peer)) => proxy::header(version, socket.addresses(), &peer),
             _ => Vec::new(),
         };
-        self.gates[gate].failing = false;
+        self.list[export].failing = false;
         if wish == Wish::Probe {
             // An end of order: the target sees a connection without a byte.
-            self.desk.take(slot);
-            return self.answer_probe(ctx, key, stream);
+            connections.remove(slot);
+            return answer_probe(ctx, connections, stream);
         }
-        let Some(session) = ctx.node.session(key) else { return };
-        session.stream_mut(stream).accept();
-        let app = self.gates[gate].app.clone();
-        self.desk.ends.alter(slot, |end| match end {
-            End::Dial(_) => {
-                let conn = Conn::new(socket, (key, stream), Start::Taken, app);
-                Some(End::Conn(conn.with_preface(preface)))
-            }
-            other => Some(other),
+        let Some(session) = ctx.node.session(stream.session) else { return };
+        session.stream_mut(stream.id).accept();
+        let app = self.list[export].app.clone();
+        connections.alter(slot, |source| match source {
+            Source::Dial(_) => Source::Conn(Conn::new(socket, stream, Start::Taken, app).with_preface(preface)),
+            other => other,
         });
-        self.desk.enqueue(slot);
-    }
-
-    /// The answer is all that was wanted.
-    fn answer_probe(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, stream: u32) {
-        self.desk.disown(key, stream);
-        if let Some(session) = ctx.node.session(key) {
-            session.stream_mut(stream).accept();
-            session.stream_mut(stream).reset(CloseCode::Done);
-            session.stream_mut(stream).stop(CloseCode::Done);
-            session.stream_mut(stream).release();
-        }
+        connections.enqueue(slot);
     }
 
     /// No place of the target can be reached, or none answered in time.
-    pub(super) fn fail_dial(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, error: io::Error) {
-        let Some(End::Dial(mut dial)) = self.desk.take(slot) else { return };
+    pub fn fail_dial(
+        &mut self,
+        ctx: &mut Context<'_, Portrep>,
+        connections: &mut Connections,
+        slot: Slot,
+        error: io::Error,
+    ) {
+        let Some(Source::Dial(mut dial)) = connections.remove(slot) else { return };
         // That somebody refused says more than that the time is over.
         let error = dial.approach.take_fault().unwrap_or(error);
-        let gate = &mut self.gates[dial.gate];
-        let ours = !matches!(gate.resolved.target(), Target::Socks(_));
+        let active = &mut self.list[dial.asked.export];
+        let is_ours = !matches!(active.resolved.target(), Target::Socks(_));
         // Once an outage, not once a connection; and what peers choose is their own trouble.
-        if ours && !std::mem::replace(&mut gate.failing, true) {
-            (ctx.news)(News::TargetFailed(gate.app.as_str(), &gate.resolved.target().to_string(), &error));
+        if is_ours && !std::mem::replace(&mut active.failing, true) {
+            (ctx.news)(News::TargetFailed(active.app.as_str(), &active.resolved.target().to_string(), &error));
         }
         let code = match error.kind() {
             io::ErrorKind::ConnectionRefused => CloseCode::TargetRefused,
             _ => CloseCode::TargetUnreachable,
         };
-        self.desk.refuse_stream(ctx, (dial.key, dial.stream), code);
+        connections.refuse_stream(ctx, dial.asked.stream, code);
+    }
+
+    /// The peer, or the resolver, may have said something. True if that led further.
+    pub fn advance_request(
+        &mut self,
+        ctx: &mut Context<'_, Portrep>,
+        connections: &mut Connections,
+        slot: Slot,
+    ) -> bool {
+        let Some(Source::Request(request)) = connections.get_mut(slot) else { return false };
+        let Target::Socks(rules) = self.list[request.export].resolved.target() else { return false };
+        match request.advance(ctx, rules) {
+            Ok(Next::Wait) => return false,
+            Ok(Next::LookUp(name, port)) => {
+                let has_room = self.lookups.len() < LOOKUPS_MAX;
+                match has_room.then(|| Lookup::start(&name, ctx.waker)) {
+                    Some(Ok(lookup)) => {
+                        request.handle_asked(NameLookup { name, port, lookup });
+                        self.lookups.push(slot);
+                    }
+                    Some(Err(_)) | None => turn_down(ctx, connections, slot, CloseCode::Limit),
+                }
+            }
+            Ok(Next::Dial(addresses)) => self.dial_named(connections, slot, addresses),
+            Err(code) => turn_down(ctx, connections, slot, code),
+        }
+        true
+    }
+
+    fn dial_named(&self, connections: &mut Connections, slot: Slot, addresses: Vec<SocketAddr>) {
+        let walk = Walk::new(self.purpose, slot.token(), addresses.into_iter().map(Place::Tcp));
+        connections.alter(slot, |source| match source {
+            Source::Request(request) => Source::Dial(Dial {
+                approach: Approach::to_places(walk),
+                asked: Asked { stream: request.stream, export: request.export, wish: Wish::Proxied },
+            }),
+            other => other,
+        });
+        connections.enqueue(slot);
+    }
+
+    /// Takes the answers of the resolver to what peers have named.
+    pub fn poll_lookups(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
+        for slot in std::mem::take(&mut self.lookups) {
+            if matches!(connections.get_mut(slot), Some(Source::Request(_))) {
+                self.lookups.push(slot);
+                self.advance_request(ctx, connections, slot);
+            }
+        }
+    }
+
+    /// Takes the answers of the resolver about targets, and asks again for names that have led nowhere yet.
+    pub fn poll_names(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
+        for (number, active) in self.list.iter_mut().enumerate() {
+            let Some(name) = active.resolved.name_mut() else { continue };
+            if name.next_timeout().is_some_and(|at| at <= ctx.now) {
+                name.ask(ctx.now, |host| Lookup::start(host, ctx.waker));
+            }
+            let Some(answer) = name.poll(ctx.now) else { continue };
+            let is_unknown = name.addresses().is_empty();
+            match answer {
+                Answer::Found => {
+                    active.failing = false;
+                    let target = active.resolved.target().to_string();
+                    (ctx.news)(News::TargetFound(active.app.as_str(), &target));
+                }
+                Answer::Unknown(error) if is_unknown && !std::mem::replace(&mut active.failing, true) => {
+                    let target = active.resolved.target().to_string();
+                    (ctx.news)(News::TargetUnknown(active.app.as_str(), &target, &error));
+                }
+                Answer::Known | Answer::Unknown(_) => {}
+            }
+            connections.rouse_dials(number);
+        }
+    }
+
+    /// When to ask again for a name.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.list.iter().filter_map(|active| active.resolved.name()?.next_timeout()).min()
     }
 }
 
-/// Who asked for what.
-struct Asked {
-    key: Key,
-    stream: u32,
-    gate: usize,
-    wish: Wish,
+/// A peer has opened a stream to say which target it wants.
+fn listen_to(ctx: &mut Context<'_, Portrep>, connections: &mut Connections, request: TargetRequest) {
+    let (stream, export) = (request.stream, request.export);
+    let slot = connections.insert(Source::Request(request));
+    connections.wait_until(ctx.now + TARGET_TIME, slot);
+    connections.streams.insert(stream, Owner::Export(slot, export));
+    connections.enqueue(slot);
+}
+
+/// The answer is all that was wanted.
+fn answer_probe(ctx: &mut Context<'_, Portrep>, connections: &mut Connections, stream: StreamKey) {
+    if let Some(session) = ctx.node.session(stream.session) {
+        session.stream_mut(stream.id).accept();
+    }
+    connections.end_probe(ctx, stream);
+}
+
+fn turn_down(ctx: &mut Context<'_, Portrep>, connections: &mut Connections, slot: Slot, code: CloseCode) {
+    if let Some(Source::Request(request)) = connections.remove(slot) {
+        connections.refuse_stream(ctx, request.stream, code);
+    }
 }

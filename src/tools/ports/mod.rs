@@ -14,20 +14,24 @@
 //! exported to others; a connection costs nothing while nothing happens on it.
 
 mod approach;
-mod ask;
 mod bindings;
 mod check;
 mod command;
 mod conn;
-mod desk;
+mod connections;
+mod dial;
 mod error;
 mod exports;
+mod hello;
+mod import;
 mod imports;
+mod joining;
 mod names;
 mod news;
-mod probes;
 mod sessions;
-mod talk;
+mod setup;
+mod streams;
+mod target_request;
 mod targets;
 mod throttle;
 
@@ -35,134 +39,50 @@ pub use check::{Check, Hop, News as CheckNews, Passage};
 pub use command::HANDED_OVER;
 pub use error::Error;
 pub use exports::Export;
-pub use imports::{Import, Speaks};
+pub use import::{Import, Speaks};
 pub use news::News;
+pub use setup::{Options, SetupError};
 pub use targets::Target;
 
-use crate::names::AppName;
 pub use crate::net::accounts::{group_id, user_id};
+use crate::net::listen::FourPorts;
 pub use crate::net::listen::loopbacks;
-use crate::net::listen::{FourPorts, Listener};
+use crate::net::options::Purpose;
 pub use crate::net::options::{KEEPALIVE_MAX, Keepalive};
 use crate::net::signals::{Came, Request};
 use crate::net::slots::Slot;
 pub use crate::net::socket_file::{Access, ListenError};
-use crate::net::tcp::raise_descriptor_limit;
-use crate::net::{passed::Passed, tcp::Place};
-use crate::node::{Callers, Failure, Wait};
-use crate::node::{Event, Key};
-use crate::ports::ProxyVersion;
-use crate::ports::rmi::Told;
+use crate::node::{Callers, Event, Failure, Key};
 use crate::ports::routes::Routes;
 use crate::run::callers::{Reload, Taken, reread};
 use crate::run::tool::{Context, RunError, Tool};
+use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
 use bindings::{Found, bind_rest};
 use command::Command;
-use desk::{Desk, End, Owner};
-use exports::Gate;
-use imports::Door;
-use probes::Health;
-use std::ffi::OsString;
-use std::fmt;
+use connections::{Connections, Source};
+use exports::Exports;
+use imports::{Imports, Listen, Listeners};
+use joining::Joining;
+use sessions::Sessions;
 use std::io;
-use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
+use streams::{Owner, StreamKey};
 use targets::Resolved;
 use throttle::Throttle;
 
-/// Descriptors for everything that is neither a connection nor a listener.
-const DESCRIPTORS_KEPT: usize = 64;
-/// Connections at a time, unless the user or the descriptors say less: eight sessions full of streams, so that one peer
-/// meets the limit of its session before it meets that of all.
-const CONNECTIONS_MAX: usize = 8 * 8192;
 /// How long the end of sessions is waited for after a signal.
 const GOODBYE: Duration = Duration::from_secs(3);
 
-/// What `vp-portrep` was asked to do.
-pub struct Options {
-    /// Ports to listen on.
-    pub imports: Vec<Import>,
-    /// Ports to serve.
-    pub exports: Vec<Export>,
-    /// Sockets that listen already: for the imports that are where they are, or have their names.
-    pub passed: Vec<Passed>,
-    /// Listens only while the far side serves.
-    pub listen_when_up: bool,
-    /// What targets are told of who connects.
-    pub proxy: Option<ProxyVersion>,
-    /// Bytes a second each way.
-    pub limit: Option<NonZeroU64>,
-    /// When silent connections of applications and targets are asked whether they are still there.
-    pub keepalive: Keepalive,
-    /// Connections at a time.
-    pub max_connections: Option<usize>,
-    /// A program and its arguments, to be run once every mapping works; or nothing.
-    pub run: Vec<OsString>,
-    /// How long that may take.
-    pub wait: Wait,
-    /// What SIGHUP does.
-    pub reload: Reload,
-}
-
-/// Why it cannot even begin.
-#[derive(Debug)]
-pub enum SetupError {
-    /// This place cannot be listened on.
-    Listen(Place, ListenError),
-    /// This socket was passed, and no import is for it.
-    Stray(String),
-    /// No machine can have the name that the target of this export has.
-    BadName(AppName, Target),
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SetupError::Listen(place, _) => write!(f, "cannot listen on {place}"),
-            SetupError::Stray(socket) => write!(f, "no import is for the socket {socket} that was passed"),
-            SetupError::BadName(app, target) => {
-                write!(f, "the target {target} of the export {app}: no machine can have such a name")
-            }
-        }
-    }
-}
-
-impl std::error::Error for SetupError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            SetupError::Listen(_, error) => Some(error),
-            SetupError::BadName(..) | SetupError::Stray(_) => None,
-        }
-    }
-}
-
 /// The tool.
 pub struct Portrep {
-    doors: Vec<Door>,
-    /// Listeners bound before the loop begins, for each door in turn.
-    bound: Vec<Option<Listener>>,
-    four: FourPorts,
-    health: Vec<Health>,
-    gates: Vec<Gate>,
-    routes: Routes<Key, Slot>,
-    desk: Desk,
-    listen_when_up: bool,
-    proxy: Option<ProxyVersion>,
-    keepalive: Keepalive,
-    reload: Reload,
+    imports: Imports,
+    exports: Exports,
+    connections: Connections,
+    sessions: Sessions,
     command: Command,
-    /// The link to the relay is down, and not because it was never up yet.
-    stranded: bool,
-    /// Since when it is up.
-    attached: Option<Instant>,
-    met: bool,
+    reload: Reload,
     told_ready: bool,
-    /// Peers' wishes whose name is being looked up.
-    looking: Vec<Slot>,
-    closing: Vec<Key>,
-    /// Where RMI servers send their callers in vain.
-    told: Told,
     /// How it will end, and when at the latest.
     stopping: Option<(Result<(), Error>, Instant)>,
     outcome: Option<Result<(), Error>>,
@@ -174,41 +94,31 @@ impl Portrep {
     /// # Errors
     /// A port is taken, nobody can have the name of a target.
     pub fn new(now: Instant, options: Options) -> Result<Portrep, SetupError> {
-        let most = options.max_connections.unwrap_or(CONNECTIONS_MAX).min(spare_descriptors(options.imports.len()));
-        let mut gates = Vec::new();
+        let most = options.most_connections();
+        let listen = if options.listen_when_up { Listen::WhenUp } else { Listen::Always };
+        let purpose = Purpose::Application(options.keepalive);
+        let mut exports = Exports::new(purpose, options.proxy);
         for Export { app, target, allow } in options.exports {
             let resolved = Resolved::new(target.clone());
             let resolved = resolved.ok_or_else(|| SetupError::BadName(app.clone(), target))?;
-            gates.push(Gate::new(app, resolved, allow));
+            exports.add(app, resolved, allow);
         }
         let mut routes = Routes::default();
         options.imports.iter().for_each(|import| routes.add(now, import.peer, &import.service.app));
         let mut found = Found::new(options.passed)?;
         let four = FourPorts::of(options.imports.iter().map(|import| &import.at).chain(&found.places()));
         let mut bound = found.claim(&options.imports)?;
-        if !options.listen_when_up {
+        if listen == Listen::Always {
             bind_rest(&options.imports, &mut bound, &four)?;
         }
         Ok(Portrep {
-            health: vec![Health::Unknown(now); options.imports.len()],
-            doors: options.imports.into_iter().map(Door::new).collect(),
-            bound,
-            four,
-            gates,
-            routes,
-            desk: Desk::new(Throttle::new(now, options.limit), most),
-            listen_when_up: options.listen_when_up,
-            proxy: options.proxy,
-            keepalive: options.keepalive,
-            reload: options.reload,
+            imports: Imports::new(now, options.imports, Listeners { bound, four, listen }, purpose),
+            exports,
+            connections: Connections::new(Throttle::new(now, options.limit), most),
+            sessions: Sessions::new(routes),
             command: Command::new(now, options.run, options.wait),
-            stranded: false,
-            attached: None,
-            met: false,
+            reload: options.reload,
             told_ready: false,
-            looking: Vec::new(),
-            closing: Vec::new(),
-            told: Told::default(),
             stopping: None,
             outcome: None,
         })
@@ -216,50 +126,206 @@ impl Portrep {
 
     /// Who may reach which export.
     pub fn callers(&self) -> Callers {
-        Callers::Each(self.gates.iter().map(|gate| (gate.app.clone(), gate.allow.clone())).collect())
+        self.exports.callers()
+    }
+
+    fn joining(&mut self) -> Joining<'_> {
+        Joining { imports: self.imports.list(), connections: &mut self.connections, sessions: &mut self.sessions }
     }
 
     fn finish(&mut self, outcome: Result<(), Error>) {
         self.outcome.get_or_insert(outcome);
     }
 
-    fn handle_attached(&mut self, ctx: &mut Context<'_, Portrep>, app: &AppName) {
-        for gate in self.gates.iter_mut().filter(|gate| gate.app == *app) {
-            if !std::mem::replace(&mut gate.attached, true) {
-                (ctx.news)(News::Serving(app.as_str(), &gate.resolved.target().to_string()));
-            }
+    fn tell_ready(&mut self, ctx: &mut Context<'_, Portrep>) {
+        if self.exports.are_registered() && !std::mem::replace(&mut self.told_ready, true) {
+            (ctx.news)(News::Ready);
         }
-        self.tell_ready(ctx);
     }
 
-    fn tell_ready(&mut self, ctx: &mut Context<'_, Portrep>) {
-        let all = self.gates.iter().all(|gate| gate.attached);
-        if all && !std::mem::replace(&mut self.told_ready, true) {
-            (ctx.news)(News::Ready);
+    fn give_up(&mut self, ctx: &mut Context<'_, Portrep>, slots: Vec<Slot>) {
+        for slot in slots {
+            self.connections.give_up(ctx, slot);
+        }
+    }
+
+    /// A session is up.
+    fn handle_up(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
+        self.command.handle_met();
+        self.connections.streams.add_session(key);
+        if let Some(old) = self.sessions.handle_up(ctx, key) {
+            self.handle_replaced(ctx, old);
+        }
+        if let Some(waiting) = self.sessions.routes.handle_up(key) {
+            self.imports.probe_all_soon(ctx.now);
+            for slot in waiting {
+                self.joining().join(ctx, key, slot);
+            }
+        }
+    }
+
+    /// Another session has taken the place of one without a path. Connections that the peer may never have heard of can
+    /// be reset at once.
+    fn handle_replaced(&mut self, ctx: &mut Context<'_, Portrep>, old: Key) {
+        for owner in self.connections.streams.owners(old) {
+            if let Owner::Import(slot, _) = owner {
+                if !self.connections.is_taken(slot) {
+                    self.connections.give_up(ctx, slot);
+                }
+            }
+        }
+        self.imports.probe_all_soon(ctx.now);
+    }
+
+    /// Lets sessions go that others have taken the place of.
+    fn drop_replaced(&mut self, ctx: &mut Context<'_, Portrep>) {
+        while let Some(key) = self.sessions.routes.poll_replaced(ctx.now) {
+            self.end_session(ctx, key, &Error::Run(RunError::Node(Failure::SessionGone)));
+        }
+        for key in self.sessions.routes.resumed_too_late() {
+            if self.connections.streams.owners(key).is_empty() {
+                self.sessions.routes.handle_ended(ctx.now, key);
+                self.close_session(ctx, key, CloseCode::Done);
+            }
+        }
+    }
+
+    /// A session, or the hope of one, is over: its connections are reset, and its peer is called again.
+    fn end_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, error: &Error) {
+        let is_first = self.sessions.routes.is_first_failure(key);
+        if let Some((peer, app)) = self.sessions.routes.callee(key).filter(|_| is_first) {
+            (ctx.news)(News::CallFailed(peer, app.as_str(), error));
+        }
+        let owners = self.connections.streams.owners(key);
+        if !owners.is_empty() {
+            let left = owners.into_iter().any(|owner| self.connections.is_left(owner));
+            self.command.handle_lost(left);
+        }
+        self.imports.handle_session_gone(ctx.now, &mut self.connections, &self.sessions, key);
+        let waited = self.sessions.routes.handle_ended(ctx.now, key);
+        self.give_up(ctx, waited);
+        self.close_session(ctx, key, CloseCode::Done);
+    }
+
+    /// Resets the connections of a session and lets the node settle the rest.
+    fn close_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, code: CloseCode) {
+        for owner in self.connections.streams.remove_session(key) {
+            match owner {
+                Owner::Import(slot, _) | Owner::Export(slot, _) => self.connections.give_up(ctx, slot),
+                Owner::Probe(_) => {}
+            }
+        }
+        self.sessions.close(ctx, key, code);
+    }
+
+    fn drain_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
+        loop {
+            let Some(session) = ctx.node.session(key) else { return };
+            if let Some(error) = session.failure() {
+                return self.end_session(ctx, key, &error.into());
+            }
+            let stream = |id| StreamKey { session: key, id };
+            match session.poll_event() {
+                None => break,
+                Some(SessionEvent::StreamOpened { id, service }) => {
+                    self.exports.handle_opened(ctx, &mut self.connections, stream(id), &service);
+                }
+                Some(SessionEvent::StreamAccepted { id }) => self.handle_accepted(ctx, stream(id)),
+                Some(SessionEvent::StreamRefused { id, code }) => {
+                    self.handle_refused(ctx, stream(id), CloseCode::from_wire(code));
+                }
+                Some(SessionEvent::Closed { code }) if self.sessions.routes.index(key).is_some() => {
+                    return self.end_session(ctx, key, &Error::Run(RunError::PeerClosed(CloseCode::from_wire(code))));
+                }
+                // A caller that goes is nobody's trouble.
+                Some(SessionEvent::Closed { .. }) => return self.close_session(ctx, key, CloseCode::Done),
+            }
+        }
+        while let Some(id) = ctx.node.session(key).and_then(|session| session.poll_touched()) {
+            self.connections.handle_touched(StreamKey { session: key, id });
+        }
+    }
+
+    /// The peer has taken a stream of ours.
+    fn handle_accepted(&mut self, ctx: &mut Context<'_, Portrep>, stream: StreamKey) {
+        match self.connections.streams.owner(stream) {
+            Some(Owner::Import(slot, number)) => self.joining().handle_taken(slot, number),
+            Some(Owner::Probe(number)) => {
+                self.connections.end_probe(ctx, stream);
+                self.joining().handle_served(number);
+                self.imports.handle_works(ctx, &mut self.connections, number);
+            }
+            Some(Owner::Export(..)) | None => {}
+        }
+    }
+
+    /// The peer has not taken a stream of ours.
+    fn handle_refused(&mut self, ctx: &mut Context<'_, Portrep>, stream: StreamKey, code: CloseCode) {
+        match self.connections.streams.owner(stream) {
+            Some(Owner::Import(slot, number)) => self.joining().handle_refused(ctx, slot, number, code),
+            Some(Owner::Probe(number)) => {
+                self.connections.end_probe(ctx, stream);
+                if code == CloseCode::NotHere && self.joining().handle_not_served(ctx, number) {
+                    return self.imports.handle_moved(ctx.now, number);
+                }
+                self.command.handle_not_working(code);
+                self.imports.handle_not_working(ctx.now, &mut self.connections, number);
+            }
+            Some(Owner::Export(..)) | None => {}
         }
     }
 
     fn serve_queue(&mut self, ctx: &mut Context<'_, Portrep>) -> bool {
         let mut moved = false;
-        for _ in 0..self.desk.next_batch() {
-            let Some(slot) = self.desk.next_queued() else { break };
-            moved |= match self.desk.ends.get_mut(slot) {
-                Some(End::Dial(_)) => self.advance_dial(ctx, slot),
-                Some(End::Talk(_)) => self.advance_talk(ctx, slot),
-                Some(End::Ask(_)) => self.advance_ask(ctx, slot),
-                Some(End::Conn(_)) => self.desk.pump(ctx, slot),
+        for _ in 0..self.connections.turn() {
+            let Some(slot) = self.connections.poll_queued() else { break };
+            moved |= match self.connections.get_mut(slot) {
+                Some(Source::Dial(_)) => self.exports.advance_dial(ctx, &mut self.connections, slot),
+                Some(Source::Request(_)) => self.exports.advance_request(ctx, &mut self.connections, slot),
+                Some(Source::Hello(_)) => self.joining().advance_hello(ctx, slot),
+                Some(Source::Conn(_)) => self.connections.pump(ctx, slot),
                 _ => false,
             };
         }
-        moved || !self.desk.is_idle()
+        moved || !self.connections.is_idle()
     }
 
     fn handle_patience(&mut self, ctx: &mut Context<'_, Portrep>) {
-        while let Some(slot) = self.desk.poll_patience(ctx.now) {
-            if let Some(End::Dial(_)) = self.desk.ends.get_mut(slot) {
-                self.fail_dial(ctx, slot, io::ErrorKind::TimedOut.into());
+        while let Some(slot) = self.connections.poll_patience(ctx.now) {
+            if let Some(Source::Dial(_)) = self.connections.get_mut(slot) {
+                self.exports.fail_dial(ctx, &mut self.connections, slot, io::ErrorKind::TimedOut.into());
             } else {
-                self.desk.give_up(ctx, slot);
+                self.connections.give_up(ctx, slot);
+            }
+        }
+    }
+
+    fn wants_probes(&self) -> bool {
+        (self.imports.listen() == Listen::WhenUp || self.command.is_waiting()) && self.stopping.is_none()
+    }
+
+    /// Runs the command as soon as every mapping works, and gives up when that comes too late.
+    fn drive_command(&mut self, ctx: &mut Context<'_, Portrep>) {
+        if self.stopping.is_some() {
+            return;
+        }
+        if self.command.is_waiting() {
+            match self.command.too_late(ctx.now) {
+                _ if self.imports.all_work() && self.told_ready => {
+                    if let Err(error) = self.command.start(ctx, &mut self.connections) {
+                        self.finish(Err(error));
+                    }
+                }
+                Some(error) => self.finish(Err(error)),
+                None => {}
+            }
+        }
+        if let Some(signal) = self.command.ended_by(ctx.now) {
+            return self.stop(ctx, Err(Error::Run(RunError::Signal(signal))), CloseCode::GoingAway);
+        }
+        if self.command.has_ended() && !self.imports.has_waiting() && !self.connections.owes(ctx) {
+            if let Some(outcome) = self.command.take_outcome() {
+                self.stop(ctx, outcome, CloseCode::Done);
             }
         }
     }
@@ -267,54 +333,43 @@ impl Portrep {
     /// Lets go of everything. Peers hear `code`; then it ends with `outcome`.
     fn stop(&mut self, ctx: &mut Context<'_, Portrep>, outcome: Result<(), Error>, code: CloseCode) {
         self.stopping = Some((outcome, ctx.now + GOODBYE));
-        for number in 0..self.doors.len() {
-            self.close_door(number);
+        self.sessions.stop();
+        self.imports.close(&mut self.connections);
+        self.exports.close(ctx);
+        for key in self.connections.streams.sessions() {
+            self.close_session(ctx, key, code);
         }
-        for gate in &self.gates {
-            ctx.node.unlisten(&gate.app);
-        }
-        for key in self.desk.keys() {
-            self.retire(ctx, key, code);
-        }
-        for slot in self.desk.ends.keys() {
-            if let Some(End::Held(_) | End::Talk(_)) = self.desk.ends.get_mut(slot) {
-                self.desk.give_up(ctx, slot);
+        for slot in self.connections.slots() {
+            if let Some(Source::Waiting(_) | Source::Hello(_)) = self.connections.get_mut(slot) {
+                self.connections.give_up(ctx, slot);
             }
         }
-        self.terminate_command();
+        self.command.terminate(&mut self.connections);
     }
 
     /// Takes the new lists of who may reach what. Connections of peers who may no more are reset, others go on.
     fn handle_reload(&mut self, ctx: &mut Context<'_, Portrep>) {
         ctx.node.hurry(ctx.now);
         let Some(Taken { callers: Callers::Each(again), .. }) = reread(ctx, &mut self.reload) else { return };
-        for (gate, (_, allow)) in self.gates.iter_mut().zip(again) {
-            gate.allow = allow;
-        }
-        for key in self.desk.keys() {
+        self.exports.set_callers(again);
+        for key in self.connections.streams.sessions() {
             let Some(peer) = ctx.node.peer(key) else { continue };
-            for owner in self.desk.owners(key) {
-                let Owner::Export(slot, gate) = owner else { continue };
-                if !self.gates[gate].allow.contains(&peer) {
-                    self.desk.give_up(ctx, slot);
+            for owner in self.connections.streams.owners(key) {
+                let Owner::Export(slot, export) = owner else { continue };
+                if !self.exports.allows(export, peer) {
+                    self.connections.give_up(ctx, slot);
                 }
             }
         }
     }
 
     fn conclude(&mut self, ctx: &mut Context<'_, Portrep>) {
-        self.closing.retain(|key| ctx.node.knows(*key));
-        let settled = self.closing.is_empty() && !self.command.is_running();
-        if let Some((outcome, _)) = self.stopping.take_if(|(_, until)| settled || ctx.now >= *until) {
+        self.sessions.forget_settled(ctx);
+        let is_settled = self.sessions.is_settled() && !self.command.is_running();
+        if let Some((outcome, _)) = self.stopping.take_if(|(_, until)| is_settled || ctx.now >= *until) {
             self.finish(outcome);
         }
     }
-}
-
-/// Descriptors that connections may have, beside so many listeners.
-fn spare_descriptors(listeners: usize) -> usize {
-    let all = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
-    all.saturating_sub(DESCRIPTORS_KEPT + listeners)
 }
 
 impl Tool for Portrep {
@@ -322,53 +377,39 @@ impl Tool for Portrep {
     type Error = Error;
 
     fn start(&mut self, ctx: &mut Context<'_, Portrep>) {
-        for number in 0..self.doors.len() {
-            if let Some(listener) = self.bound[number].take() {
-                if let Err(error) = self.open_door(ctx, number, listener) {
-                    return self.finish(Err(Error::Run(RunError::Io("listening", error))));
-                }
-            }
+        if let Err(error) = self.imports.open_bound(ctx, &mut self.connections) {
+            return self.finish(Err(Error::Run(RunError::Io("listening", error))));
         }
-        for gate in &self.gates {
-            ctx.node.listen(gate.app.clone());
-        }
-        self.ask_names(ctx);
-        self.call_routes(ctx);
-        if self.gates.is_empty() {
-            self.tell_ready(ctx);
-        }
+        self.exports.open(ctx);
+        self.sessions.call(ctx);
+        // Without exports, that is all.
+        self.tell_ready(ctx);
     }
 
     fn handle_event(&mut self, ctx: &mut Context<'_, Portrep>, event: &Event) {
         match event {
-            Event::RelayUp { .. } => {
-                self.stranded = false;
-                self.attached = Some(ctx.now);
-            }
+            Event::RelayUp { .. } => self.sessions.handle_relay_up(ctx.now),
             Event::RelayDown { .. } => {
-                self.stranded = true;
-                self.attached = None;
-                for slot in self.routes.take_waiting() {
-                    self.desk.give_up(ctx, slot);
-                }
+                let waited = self.sessions.handle_relay_down();
+                self.give_up(ctx, waited);
             }
-            Event::Listening { app } => self.handle_attached(ctx, app),
+            Event::Listening { app } => {
+                self.exports.handle_registered(ctx, app);
+                self.tell_ready(ctx);
+            }
             Event::Up { key, .. } => self.handle_up(ctx, *key),
             Event::Waiting { key } => {
-                self.forget_health(ctx.now, *key);
-                for slot in self.routes.handle_absent(*key) {
-                    self.desk.give_up(ctx, slot);
-                }
+                self.imports.handle_session_gone(ctx.now, &mut self.connections, &self.sessions, *key);
+                let waited = self.sessions.routes.handle_absent(*key);
+                self.give_up(ctx, waited);
             }
-            Event::Lost { key } => self.routes.handle_lost(ctx.now, *key),
+            Event::Lost { key } => self.sessions.routes.handle_lost(ctx.now, *key),
             Event::Resumed { key } => {
-                if let Some(needless) = self.routes.handle_resumed(*key) {
-                    ctx.node.abandon(ctx.now, needless);
-                }
-                self.probe_all_soon(ctx.now);
+                self.sessions.handle_resumed(ctx, *key);
+                self.imports.probe_all_soon(ctx.now);
             }
             // Only who does not want to wait hears that the peer is absent as a failure.
-            Event::Failed { why: why @ (Failure::PeerAbsent | Failure::NotServed), .. } if !self.met => {
+            Event::Failed { why: why @ (Failure::PeerAbsent | Failure::NotServed), .. } if !self.sessions.has_met() => {
                 self.finish(Err(Error::Run(RunError::Node(*why))));
             }
             Event::Failed { key, why } => self.end_session(ctx, *key, &Error::Run(RunError::Node(*why))),
@@ -379,50 +420,59 @@ impl Tool for Portrep {
 
     fn handle_ready(&mut self, _: &mut Context<'_, Portrep>, event: &mio::event::Event) {
         let slot = Slot::of(event.token());
-        match self.desk.ends.get_mut(slot) {
-            Some(End::Door(_, number)) => {
+        match self.connections.get_mut(slot) {
+            Some(Source::Listener(_, number)) => {
                 let number = *number;
-                self.handle_door_ready(number);
+                self.imports.handle_ready(number);
             }
-            Some(End::Child(_)) => self.reap_child(slot),
-            Some(_) => self.desk.handle_ready(slot, event),
+            Some(Source::Child(_)) => {
+                if self.command.reap(&mut self.connections) {
+                    // What it left in a backlog or in a socket may have brought no event yet.
+                    self.imports.handle_all_ready();
+                    self.connections.rouse();
+                }
+            }
+            Some(_) => self.connections.handle_ready(slot, event),
             None => {}
         }
     }
 
     fn pump(&mut self, ctx: &mut Context<'_, Portrep>) -> bool {
-        for key in self.desk.keys() {
+        for key in self.connections.streams.sessions() {
             self.drain_session(ctx, key);
         }
-        self.tend_names(ctx);
-        self.poll_lookups(ctx);
-        self.drop_faded(ctx);
-        self.call_routes(ctx);
-        self.probe(ctx);
-        self.desk.release_throttled(ctx.now);
-        self.desk.take_reminders(ctx.now);
-        let accepted = self.accept(ctx);
+        self.exports.poll_names(ctx, &mut self.connections);
+        self.exports.poll_lookups(ctx, &mut self.connections);
+        self.drop_replaced(ctx);
+        self.sessions.call(ctx);
+        if self.wants_probes() {
+            self.imports.probe(ctx, &mut self.connections, &self.sessions);
+        }
+        self.connections.handle_time(ctx.now);
+        let accepted = self.imports.accept(ctx, &mut self.connections, &mut self.sessions);
         let moved = self.serve_queue(ctx);
-        // Behind the doors: one that waited is looked at now, or nothing may come that makes us look.
+        // Behind the listeners: one that was ready is looked at now, or nothing may come that makes us look.
         self.drive_command(ctx);
-        self.judge_referrals(ctx);
+        self.imports.judge_referrals(ctx, &mut self.connections);
         self.handle_patience(ctx);
         self.conclude(ctx);
         accepted || moved
     }
 
     fn hand_over(&mut self, came: &Came) -> bool {
-        self.hand_to_command(came)
+        self.command.hand_over(&mut self.connections, came)
     }
 
     fn handle_signal(&mut self, ctx: &mut Context<'_, Portrep>, request: Request) {
         match request {
             Request::Refresh => self.handle_reload(ctx),
             Request::Status => {
-                let (open, served) = self.desk.counts();
+                let (open, served) = self.connections.counts();
                 (ctx.news)(News::Connections(open, served));
             }
-            Request::End(signal) if self.command.is_running() => self.end_command(ctx.now, signal),
+            Request::End(signal) if self.command.is_running() => {
+                self.command.end(ctx.now, &mut self.connections, signal);
+            }
             Request::End(signal) => self.stop(ctx, Err(Error::Run(RunError::Signal(signal))), CloseCode::GoingAway),
         }
     }
@@ -432,12 +482,12 @@ impl Tool for Portrep {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let doors = self.doors.iter().filter_map(Door::next_timeout);
         let goodbye = self.stopping.as_ref().map(|(_, until)| *until);
+        let probe = self.imports.next_probe().filter(|_| self.wants_probes());
         // Whoever is about to end calls nobody, probes nothing and runs nothing any more.
-        let plans = [self.routes.next_timeout(self.attached), self.next_probe(), self.command.next_timeout()];
-        let plans = plans.into_iter().chain([self.next_name()]);
-        let plans = plans.flatten().filter(|_| goodbye.is_none());
-        doors.chain(plans).chain(self.desk.next_timeout()).chain(goodbye).min()
+        let plans = [self.sessions.next_timeout(), probe, self.command.next_timeout(), self.exports.next_timeout()];
+        let plans = plans.into_iter().flatten().filter(|_| goodbye.is_none());
+        let sockets = [self.imports.next_timeout(), self.connections.next_timeout()];
+        plans.chain(sockets.into_iter().flatten()).chain(goodbye).min()
     }
 }

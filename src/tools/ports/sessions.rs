@@ -1,85 +1,102 @@
-//! The life of sessions, as far as connections hang on it.
+//! The sessions to peers, as far as it is about calling and letting go: their streams are others' business.
 
 use super::Portrep;
-use super::desk::Owner;
-use super::error::Error;
-use super::news::News;
-use crate::node::Failure;
+use crate::identity::PeerId;
+use crate::names::AppName;
+use crate::net::slots::Slot;
 use crate::node::Key;
-use crate::run::tool::{Context, RunError};
-use crate::session::Event as SessionEvent;
+use crate::ports::routes::{Call, Route, Routes, Standing};
+use crate::run::tool::Context;
 use crate::wire::CloseCode;
+use std::time::Instant;
 
-impl Portrep {
-    pub(super) fn handle_up(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
+/// The link to a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relay {
+    /// It was never up yet: there is hope.
+    Expected,
+    /// It is up since then.
+    Up(Instant),
+    /// It is down again.
+    Down,
+}
+
+/// See the module's text.
+pub struct Sessions {
+    /// Which of them carries what.
+    pub routes: Routes<Key, Slot>,
+    relay: Relay,
+    /// A session was up once.
+    met: bool,
+    /// Sessions whose end the node is still settling.
+    closing: Vec<Key>,
+    /// Nobody is called any more.
+    stopped: bool,
+}
+
+impl Sessions {
+    /// Over these routes, none of them called yet.
+    pub fn new(routes: Routes<Key, Slot>) -> Sessions {
+        Sessions { routes, relay: Relay::Expected, met: false, closing: Vec::new(), stopped: false }
+    }
+
+    /// The link to a relay is up.
+    pub fn handle_relay_up(&mut self, now: Instant) {
+        self.relay = Relay::Up(now);
+    }
+
+    /// The link to the relay is down. Yields the connections that waited for the answer to a call.
+    pub fn handle_relay_down(&mut self) -> Vec<Slot> {
+        self.relay = Relay::Down;
+        self.routes.take_waiting()
+    }
+
+    /// Whether a call that is under way may be answered soon.
+    pub fn has_hope(&self) -> bool {
+        self.relay != Relay::Down
+    }
+
+    /// Whether a session was up once.
+    pub fn has_met(&self) -> bool {
+        self.met
+    }
+
+    /// A session is up. Lets go of the calls that it makes needless. Yields the session whose place it takes, if it takes
+    /// one.
+    pub fn handle_up(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) -> Option<Key> {
         self.met = true;
-        self.command.handle_met();
-        self.desk.tie(key);
         for needless in self.routes.handle_answered(key) {
             ctx.node.abandon(ctx.now, needless);
         }
-        if let Some(old) = self.routes.handle_succeeded(ctx.now, key) {
-            self.handle_succeeded(ctx, old);
-        }
-        if let Some(held) = self.routes.handle_up(key) {
-            self.probe_all_soon(ctx.now);
-            for slot in held {
-                self.begin(ctx, key, slot);
-            }
+        self.routes.handle_succeeded(ctx.now, key)
+    }
+
+    /// A session has a path again.
+    pub fn handle_resumed(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
+        if let Some(needless) = self.routes.handle_resumed(key) {
+            ctx.node.abandon(ctx.now, needless);
         }
     }
 
-    /// Another session has taken the place of one without a path. Connections that the peer may never have heard of can
-    /// be reset at once.
-    fn handle_succeeded(&mut self, ctx: &mut Context<'_, Portrep>, old: Key) {
-        for owner in self.desk.owners(old) {
-            if let Owner::Import(slot, _) = owner {
-                if !self.desk.is_taken(slot) {
-                    self.desk.give_up(ctx, slot);
-                }
-            }
-        }
-        self.probe_all_soon(ctx.now);
-    }
-
-    /// Lets sessions go that others have taken the place of.
-    pub(super) fn drop_faded(&mut self, ctx: &mut Context<'_, Portrep>) {
-        while let Some(key) = self.routes.poll_replaced(ctx.now) {
-            self.end_session(ctx, key, &Error::Run(RunError::Node(Failure::SessionGone)));
-        }
-        for key in self.routes.resumed_too_late() {
-            if self.desk.owners(key).is_empty() {
-                self.routes.handle_ended(ctx.now, key);
-                self.retire(ctx, key, CloseCode::Done);
-            }
+    /// Calls every peer whose turn has come.
+    pub fn call(&mut self, ctx: &mut Context<'_, Portrep>) {
+        while let Some(call) = self.next_call(ctx.now) {
+            let key = ctx.node.call(ctx.now, call.peer, call.app.clone());
+            self.routes.handle_called(call, key);
         }
     }
 
-    /// A session, or the hope of one, is over: its connections are reset, and its peer is called again.
-    pub(super) fn end_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, error: &Error) {
-        if let Some((peer, app)) = self.routes.callee(key).filter(|_| self.routes.is_first_failure(key)) {
-            (ctx.news)(News::CallFailed(peer, app.as_str(), error));
-        }
-        let owners = self.desk.owners(key);
-        if !owners.is_empty() {
-            let left = owners.into_iter().any(|owner| self.desk.is_left(owner));
-            self.command.handle_lost(left);
-        }
-        self.forget_health(ctx.now, key);
-        for slot in self.routes.handle_ended(ctx.now, key) {
-            self.desk.give_up(ctx, slot);
-        }
-        self.retire(ctx, key, CloseCode::Done);
+    /// The process called does not serve an application. True if another process of the peer may.
+    pub fn handle_not_served(&mut self, ctx: &mut Context<'_, Portrep>, peer: PeerId, app: &AppName) -> bool {
+        let may_be_elsewhere = self.routes.handle_not_served(ctx.now, peer, app);
+        self.call(ctx);
+        let is_called =
+            |route: &Route<Key, Slot>| matches!(route.standing(), Standing::Calling(_)) && route.app() == app;
+        may_be_elsewhere || self.routes.route(peer, app).is_some_and(is_called)
     }
 
-    /// Resets the connections of a session and lets the node settle the rest.
-    pub(super) fn retire(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, code: CloseCode) {
-        for owner in self.desk.untie(key) {
-            match owner {
-                Owner::Import(slot, _) | Owner::Export(slot, _) => self.desk.give_up(ctx, slot),
-                Owner::Probe(_) => {}
-            }
-        }
+    /// Closes a session and lets the node settle the rest.
+    pub fn close(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, code: CloseCode) {
         if let Some(session) = ctx.node.session(key) {
             session.close(code);
         }
@@ -87,27 +104,34 @@ impl Portrep {
         self.closing.push(key);
     }
 
-    pub(super) fn drain_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
-        loop {
-            let Some(session) = ctx.node.session(key) else { return };
-            if let Some(error) = session.failure() {
-                return self.end_session(ctx, key, &error.into());
-            }
-            match session.poll_event() {
-                None => break,
-                Some(SessionEvent::StreamOpened { id, service }) => self.serve(ctx, key, id, &service),
-                Some(SessionEvent::Closed { code }) if self.routes.index(key).is_some() => {
-                    return self.end_session(ctx, key, &Error::Run(RunError::PeerClosed(CloseCode::from_wire(code))));
-                }
-                // A caller that goes is nobody's trouble.
-                Some(SessionEvent::Closed { .. }) => return self.retire(ctx, key, CloseCode::Done),
-                Some(event) => self.handle_answer(ctx, key, &event),
-            }
-        }
-        while let Some(stream) = ctx.node.session(key).and_then(|session| session.poll_touched()) {
-            if let Some(Owner::Import(slot, _) | Owner::Export(slot, _)) = self.desk.owner(key, stream) {
-                self.desk.enqueue(slot);
-            }
+    /// Calls nobody any more.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Forgets the closed sessions that the node has settled.
+    pub fn forget_settled(&mut self, ctx: &Context<'_, Portrep>) {
+        self.closing.retain(|key| ctx.node.knows(*key));
+    }
+
+    /// Whether every closed session is settled.
+    pub fn is_settled(&self) -> bool {
+        self.closing.is_empty()
+    }
+
+    /// When to look again without an event.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.routes.next_timeout(self.relay_since())
+    }
+
+    fn next_call(&self, now: Instant) -> Option<Call> {
+        if self.stopped { None } else { self.routes.next_call(now, self.relay_since()) }
+    }
+
+    fn relay_since(&self) -> Option<Instant> {
+        match self.relay {
+            Relay::Up(since) => Some(since),
+            Relay::Expected | Relay::Down => None,
         }
     }
 }

@@ -3,24 +3,25 @@
 //! A turn costs what the connections with news cost: thousands of idle ones are in two tables and nowhere else.
 
 use super::Portrep;
-use super::ask::Ask;
 use super::conn::{Conn, Step, Traffic};
-use super::exports::Dial;
+use super::dial::Dial;
+use super::hello::Hello;
 use super::news::News;
-use super::talk::Talk;
+use super::streams::{Owner, StreamKey, Streams};
+use super::target_request::TargetRequest;
 use super::throttle::Throttle;
 use crate::identity::PeerId;
 use crate::net::child::Child;
 use crate::net::listen::Listener;
 use crate::net::slots::{Slot, Slots};
 use crate::net::tcp::Socket;
-use crate::node::Key;
 use crate::ports::rmi::Referral;
 use crate::ports::socks::Reply;
 use crate::run::tool::Context;
 use crate::wire::CloseCode;
+use mio::Token;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long an accepted connection waits for a session, and for the far side to take it: longer than that waits for its
@@ -30,15 +31,15 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 const TURN_CONNECTIONS: usize = 256;
 
 /// What an event can be about.
-pub enum End {
+pub enum Source {
     /// A listener of the import with this number.
-    Door(Listener, usize),
+    Listener(Listener, usize),
     /// An application that has not yet said what it wants of the SOCKS server.
-    Talk(Talk),
-    /// An accepted connection, waiting for a session.
-    Held(Held),
+    Hello(Hello),
+    /// An accepted connection that waits for a session.
+    Waiting(Waiting),
     /// A peer that has not yet said which target it wants.
-    Ask(Ask),
+    Request(TargetRequest),
     /// A connection to a target in the making.
     Dial(Dial),
     /// A socket joined to a stream.
@@ -47,8 +48,8 @@ pub enum End {
     Child(Child),
 }
 
-/// An accepted connection, waiting for a session.
-pub struct Held {
+/// An accepted connection that waits for a session.
+pub struct Waiting {
     /// The connection.
     pub socket: Socket,
     /// The number of its import.
@@ -66,27 +67,17 @@ pub enum Share {
     Fair,
 }
 
-/// What a stream belongs to.
-#[derive(Clone, Copy, Debug)]
-pub enum Owner {
-    /// A connection that this import accepted.
-    Import(Slot, usize),
-    /// A connection to the target of the export with this number.
-    Export(Slot, usize),
-    /// A probe of this import.
-    Probe(usize),
-}
-
 /// See the module's text.
-pub struct Desk {
-    /// By token.
-    pub ends: Slots<End>,
-    ties: HashMap<Key, HashMap<u32, Owner>>,
+pub struct Connections {
+    sources: Slots<Source>,
+    /// Whose each stream is.
+    pub streams: Streams,
     queue: VecDeque<Slot>,
+    /// Until when those that wait for something do so.
     patience: BinaryHeap<Reverse<(Instant, Slot)>>,
+    /// When to look at a dial again without an event.
     reminders: BinaryHeap<Reverse<(Instant, Slot)>>,
-    /// How fast.
-    pub throttle: Throttle,
+    throttle: Throttle,
     open: usize,
     most: usize,
     served: u64,
@@ -94,12 +85,12 @@ pub struct Desk {
     referrals: Vec<(usize, Referral)>,
 }
 
-impl Desk {
-    /// With nothing on it yet, for at most so many connections.
-    pub fn new(throttle: Throttle, most: usize) -> Desk {
-        Desk {
-            ends: Slots::default(),
-            ties: HashMap::new(),
+impl Connections {
+    /// None yet, and at most so many.
+    pub fn new(throttle: Throttle, most: usize) -> Connections {
+        Connections {
+            sources: Slots::default(),
+            streams: Streams::default(),
             queue: VecDeque::new(),
             patience: BinaryHeap::new(),
             reminders: BinaryHeap::new(),
@@ -122,21 +113,24 @@ impl Desk {
         if share == Share::All || self.open < self.most / 2 {
             return !self.is_full();
         }
-        let sessions = self.ties.iter().filter(|(key, _)| ctx.node.peer(**key) == Some(peer));
-        let has: usize = sessions.map(|(_, streams)| streams.len()).sum();
+        let own = self.streams.counts().filter(|(session, _)| ctx.node.peer(*session) == Some(peer));
+        let has: usize = own.map(|(_, count)| count).sum();
         !self.is_full() && has < self.most - self.most / 8
     }
 
     /// Whether bytes that an application has left behind are still to be brought to the far side.
     pub fn owes(&mut self, ctx: &mut Context<'_, Portrep>) -> bool {
-        let mut lingering = |key: &Key, streams: &HashMap<u32, Owner>| {
-            ctx.node.session(*key).is_some_and(|session| session.stream_count() > streams.len())
-        };
-        self.ties.iter().any(|(key, streams)| lingering(key, streams)) || {
-            let slots = self.ends.keys();
-            slots.into_iter().any(|slot| match self.ends.get_mut(slot) {
-                Some(End::Held(_)) => true,
-                Some(End::Conn(conn)) => ctx.node.session(conn.key).is_some_and(|session| conn.owes(session)),
+        let is_lingering = self
+            .streams
+            .counts()
+            .any(|(session, count)| ctx.node.session(session).is_some_and(|session| session.stream_count() > count));
+        is_lingering || {
+            let slots = self.sources.keys();
+            slots.into_iter().any(|slot| match self.sources.get_mut(slot) {
+                Some(Source::Waiting(_)) => true,
+                Some(Source::Conn(conn)) => {
+                    ctx.node.session(conn.stream.session).is_some_and(|session| conn.owes(session))
+                }
                 _ => false,
             })
         }
@@ -145,13 +139,13 @@ impl Desk {
     /// Whether the application at this end has said its last word, and so hears of no loss.
     pub fn is_left(&mut self, owner: Owner) -> bool {
         let Owner::Import(slot, _) = owner else { return false };
-        matches!(self.ends.get_mut(slot), Some(End::Conn(conn)) if conn.is_left())
+        matches!(self.sources.get_mut(slot), Some(Source::Conn(conn)) if conn.is_left())
     }
 
     /// Looks at every connection, whatever was heard of it.
     pub fn rouse(&mut self) {
-        for slot in self.ends.keys() {
-            if let Some(End::Conn(conn)) = self.ends.get_mut(slot) {
+        for slot in self.sources.keys() {
+            if let Some(Source::Conn(conn)) = self.sources.get_mut(slot) {
                 conn.rouse();
                 self.enqueue(slot);
             }
@@ -163,50 +157,48 @@ impl Desk {
         (self.open, self.served)
     }
 
-    /// A session is up.
-    pub fn tie(&mut self, key: Key) {
-        self.ties.entry(key).or_default();
+    /// What is there.
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Source> {
+        self.sources.get_mut(slot)
     }
 
-    /// The sessions there are.
-    pub fn keys(&self) -> Vec<Key> {
-        self.ties.keys().copied().collect()
+    /// The keys of everything that is there.
+    pub fn slots(&self) -> Vec<Slot> {
+        self.sources.keys()
     }
 
-    /// Who has a stream.
-    pub fn owner(&self, key: Key, stream: u32) -> Option<Owner> {
-        self.ties.get(&key)?.get(&stream).copied()
+    /// The token of what is put in next.
+    pub fn next_token(&mut self) -> Token {
+        self.sources.next_slot().token()
     }
 
-    /// Whose the streams of a session are.
-    pub fn owners(&self, key: Key) -> Vec<Owner> {
-        self.ties.get(&key).map(|streams| streams.values().copied().collect()).unwrap_or_default()
-    }
-
-    /// A stream has an owner.
-    pub fn own(&mut self, key: Key, stream: u32, owner: Owner) {
-        if let Some(streams) = self.ties.get_mut(&key) {
-            streams.insert(stream, owner);
-        }
-    }
-
-    /// It has none any more.
-    pub fn disown(&mut self, key: Key, stream: u32) {
-        if let Some(streams) = self.ties.get_mut(&key) {
-            streams.remove(&stream);
-        }
-    }
-
-    /// A session is no more. Yields its streams.
-    pub fn untie(&mut self, key: Key) -> Vec<Owner> {
-        self.ties.remove(&key).unwrap_or_default().into_values().collect()
-    }
-
-    /// Puts a connection on the desk. Its socket must be registered under what [`Slots::next_slot`] said.
-    pub fn seat(&mut self, end: End) -> Slot {
+    /// Puts a connection in. Its socket must be registered under [`Connections::next_token`].
+    pub fn insert(&mut self, source: Source) -> Slot {
         self.open += 1;
         self.served += 1;
-        self.ends.insert(end)
+        self.sources.insert(source)
+    }
+
+    /// The same for what is no connection.
+    pub fn insert_uncounted(&mut self, source: Source) -> Slot {
+        self.sources.insert(source)
+    }
+
+    /// Takes a connection out, whatever its state.
+    pub fn remove(&mut self, slot: Slot) -> Option<Source> {
+        let source = self.sources.remove(slot)?;
+        self.open -= 1;
+        Some(source)
+    }
+
+    /// The same for what is no connection.
+    pub fn remove_uncounted(&mut self, slot: Slot) -> Option<Source> {
+        self.sources.remove(slot)
+    }
+
+    /// Turns a connection from one state into another.
+    pub fn alter(&mut self, slot: Slot, change: impl FnOnce(Source) -> Source) {
+        self.sources.alter(slot, |source| Some(change(source)));
     }
 
     /// A connection that waits for something does so until then.
@@ -214,79 +206,82 @@ impl Desk {
         self.patience.push(Reverse((until, slot)));
     }
 
-    /// A connection in the making is looked at then, whatever was heard of it.
+    /// A dial is looked at then, whatever was heard of it.
     pub fn remind(&mut self, at: Instant, slot: Slot) {
         self.reminders.push(Reverse((at, slot)));
     }
 
-    /// Looks at those whose time has come.
-    pub fn take_reminders(&mut self, now: Instant) {
+    /// Looks at those whose time has come: dials, and whom the throttle held back.
+    pub fn handle_time(&mut self, now: Instant) {
+        for slot in self.throttle.poll(now) {
+            self.enqueue(slot);
+        }
         while let Some(Reverse((_, slot))) = self.reminders.peek().copied().filter(|Reverse((at, _))| *at <= now) {
             self.reminders.pop();
-            if let Some(End::Dial(_)) = self.ends.get_mut(slot) {
+            if let Some(Source::Dial(_)) = self.sources.get_mut(slot) {
                 self.enqueue(slot);
             }
         }
     }
 
-    /// Looks at all connections in the making of the export with this number.
-    pub fn rouse_dials(&mut self, gate: usize) {
-        for slot in self.ends.keys() {
-            if matches!(self.ends.get_mut(slot), Some(End::Dial(dial)) if dial.gate == gate) {
+    /// Looks at all dials of the export with this number.
+    pub fn rouse_dials(&mut self, export: usize) {
+        for slot in self.sources.keys() {
+            if matches!(self.sources.get_mut(slot), Some(Source::Dial(dial)) if dial.asked.export == export) {
                 self.enqueue(slot);
             }
         }
     }
 
     /// The peer has not taken the stream of a connection, but somebody else may: it waits again.
-    pub fn rehold(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, import: usize) {
-        let mut of = None;
-        self.ends.alter(slot, |end| match end {
-            End::Conn(conn) => {
-                of = Some((conn.key, conn.stream));
+    pub fn wait_again(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, import: usize) {
+        let mut left = None;
+        self.alter(slot, |source| match source {
+            Source::Conn(conn) => {
+                left = Some(conn.stream);
                 let (socket, asked) = conn.into_parts();
-                Some(End::Held(Held { socket, import, asked }))
+                Source::Waiting(Waiting { socket, import, asked })
             }
-            other => Some(other),
+            other => other,
         });
-        let Some((key, stream)) = of else { return };
-        self.disown(key, stream);
-        if let Some(session) = ctx.node.session(key) {
-            session.stream_mut(stream).release();
+        let Some(stream) = left else { return };
+        self.streams.remove(stream);
+        if let Some(session) = ctx.node.session(stream.session) {
+            session.stream_mut(stream.id).release();
         }
-    }
-
-    /// Takes a connection, whatever its state, off the desk.
-    pub fn take(&mut self, slot: Slot) -> Option<End> {
-        let end = self.ends.remove(slot)?;
-        self.open -= 1;
-        Some(end)
     }
 
     /// Somebody has news.
     pub fn enqueue(&mut self, slot: Slot) {
-        match self.ends.get_mut(slot) {
-            Some(End::Conn(conn)) => {
+        match self.sources.get_mut(slot) {
+            Some(Source::Conn(conn)) => {
                 if !std::mem::replace(&mut conn.queued, true) {
                     self.queue.push_back(slot);
                 }
             }
-            Some(End::Dial(_) | End::Talk(_) | End::Ask(_)) => self.queue.push_back(slot),
+            Some(Source::Dial(_) | Source::Hello(_) | Source::Request(_)) => self.queue.push_back(slot),
             _ => {}
         }
     }
 
     /// The socket of a connection has news.
     pub fn handle_ready(&mut self, slot: Slot, event: &mio::event::Event) {
-        if let Some(End::Conn(conn)) = self.ends.get_mut(slot) {
+        if let Some(Source::Conn(conn)) = self.sources.get_mut(slot) {
             conn.handle_ready(event);
         }
         self.enqueue(slot);
     }
 
+    /// A stream has news.
+    pub fn handle_touched(&mut self, stream: StreamKey) {
+        if let Some(Owner::Import(slot, _) | Owner::Export(slot, _)) = self.streams.owner(stream) {
+            self.enqueue(slot);
+        }
+    }
+
     /// The peer has taken the stream of a connection.
     pub fn handle_taken(&mut self, slot: Slot) {
-        if let Some(End::Conn(conn)) = self.ends.get_mut(slot) {
+        if let Some(Source::Conn(conn)) = self.sources.get_mut(slot) {
             conn.handle_taken();
         }
         self.enqueue(slot);
@@ -294,16 +289,16 @@ impl Desk {
 
     /// Whether the peer has taken the stream of a connection.
     pub fn is_taken(&mut self, slot: Slot) -> bool {
-        matches!(self.ends.get_mut(slot), Some(End::Conn(conn)) if conn.is_taken())
+        matches!(self.sources.get_mut(slot), Some(Source::Conn(conn)) if conn.is_taken())
     }
 
-    /// Those to serve in this turn.
-    pub fn next_batch(&mut self) -> usize {
+    /// How many to serve in this turn.
+    pub fn turn(&self) -> usize {
         self.queue.len().min(TURN_CONNECTIONS)
     }
 
     /// The next with news.
-    pub fn next_queued(&mut self) -> Option<Slot> {
+    pub fn poll_queued(&mut self) -> Option<Slot> {
         self.queue.pop_front()
     }
 
@@ -320,16 +315,16 @@ impl Desk {
     /// Serves one connection. True if bytes moved or it ended.
     pub fn pump(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) -> bool {
         let most = self.throttle.allowance(ctx.now);
-        let Some(End::Conn(conn)) = self.ends.get_mut(slot) else { return false };
+        let Some(Source::Conn(conn)) = self.sources.get_mut(slot) else { return false };
         conn.queued = false;
         let mut moved = Traffic::default();
-        let step = match ctx.node.session(conn.key) {
+        let step = match ctx.node.session(conn.stream.session) {
             Some(session) => conn.pump(ctx.now, session, most, &mut moved),
             None => Step::Broken,
         };
         while let Some(referral) = conn.poll_referral() {
-            if let Some(Owner::Import(_, number)) = self.ties.get(&conn.key).and_then(|ties| ties.get(&conn.stream)) {
-                self.referrals.push((*number, referral));
+            if let Some(Owner::Import(_, number)) = self.streams.owner(conn.stream) {
+                self.referrals.push((number, referral));
             }
         }
         self.throttle.take(ctx.now, moved);
@@ -337,17 +332,17 @@ impl Desk {
             Step::Waits if most.is_choked() => self.throttle.hold(slot),
             Step::Waits => {}
             Step::Again => self.enqueue(slot),
-            Step::Over | Step::Broken => self.drop_conn(ctx, slot, step == Step::Broken),
+            Step::Over | Step::Broken => self.drop_conn(ctx, slot, step),
         }
         moved != Traffic::default() || matches!(step, Step::Over | Step::Broken)
     }
 
     /// Ends a connection that has ended in both directions or was reset.
-    fn drop_conn(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, is_reset: bool) {
-        if let Some(End::Conn(conn)) = self.take(slot) {
-            tell_end(ctx, &conn, is_reset);
-            self.disown(conn.key, conn.stream);
-            let session = ctx.node.session(conn.key);
+    fn drop_conn(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, step: Step) {
+        if let Some(Source::Conn(conn)) = self.remove(slot) {
+            tell_end(ctx, &conn, step);
+            self.streams.remove(conn.stream);
+            let session = ctx.node.session(conn.stream.session);
             conn.close(session);
         }
     }
@@ -359,38 +354,47 @@ impl Desk {
 
     /// The same. An application that waits for the answer of the SOCKS server has this one.
     pub fn refuse(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, reply: Reply) {
-        match self.take(slot) {
-            Some(End::Conn(conn)) => {
-                tell_end(ctx, &conn, true);
-                self.disown(conn.key, conn.stream);
-                let session = ctx.node.session(conn.key);
+        match self.remove(slot) {
+            Some(Source::Conn(conn)) => {
+                tell_end(ctx, &conn, Step::Broken);
+                self.streams.remove(conn.stream);
+                let session = ctx.node.session(conn.stream.session);
                 let (socket, asked) = conn.give_up(session);
                 turn_down(socket, &asked, reply);
             }
-            Some(End::Held(held)) => turn_down(held.socket, &held.asked, reply),
-            Some(End::Talk(talk)) => talk.socket.abort(),
-            Some(End::Dial(dial)) => self.refuse_stream(ctx, (dial.key, dial.stream), CloseCode::Cancelled),
-            Some(End::Ask(ask)) => self.refuse_stream(ctx, (ask.key, ask.stream), CloseCode::Cancelled),
-            Some(End::Door(..) | End::Child(_)) | None => {}
+            Some(Source::Waiting(waiting)) => turn_down(waiting.socket, &waiting.asked, reply),
+            Some(Source::Hello(hello)) => hello.socket.abort(),
+            Some(Source::Dial(dial)) => self.refuse_stream(ctx, dial.asked.stream, CloseCode::Cancelled),
+            Some(Source::Request(request)) => self.refuse_stream(ctx, request.stream, CloseCode::Cancelled),
+            Some(Source::Listener(..) | Source::Child(_)) | None => {}
         }
     }
 
     /// Does not take a stream of the peer.
-    pub fn refuse_stream(&mut self, ctx: &mut Context<'_, Portrep>, which: (Key, u32), code: CloseCode) {
-        let (key, stream) = which;
-        self.disown(key, stream);
-        if let Some(session) = ctx.node.session(key) {
-            session.stream_mut(stream).refuse(code);
+    pub fn refuse_stream(&mut self, ctx: &mut Context<'_, Portrep>, stream: StreamKey, code: CloseCode) {
+        self.streams.remove(stream);
+        if let Some(session) = ctx.node.session(stream.session) {
+            session.stream_mut(stream.id).refuse(code);
         }
     }
 
-    /// Those whose patience is at its end.
+    /// Lets go of the stream of a probe, which has its answer.
+    pub fn end_probe(&mut self, ctx: &mut Context<'_, Portrep>, stream: StreamKey) {
+        self.streams.remove(stream);
+        if let Some(session) = ctx.node.session(stream.session) {
+            session.stream_mut(stream.id).reset(CloseCode::Done);
+            session.stream_mut(stream.id).stop(CloseCode::Done);
+            session.stream_mut(stream.id).release();
+        }
+    }
+
+    /// The next whose patience is at its end.
     pub fn poll_patience(&mut self, now: Instant) -> Option<Slot> {
         while let Some(Reverse((until, slot))) = self.patience.peek().copied() {
-            let waits = match self.ends.get_mut(slot) {
-                Some(End::Talk(_) | End::Held(_) | End::Ask(_) | End::Dial(_)) => true,
-                Some(End::Conn(conn)) => !conn.is_taken(),
-                Some(End::Door(..) | End::Child(_)) | None => false,
+            let waits = match self.sources.get_mut(slot) {
+                Some(Source::Hello(_) | Source::Waiting(_) | Source::Request(_) | Source::Dial(_)) => true,
+                Some(Source::Conn(conn)) => !conn.is_taken(),
+                Some(Source::Listener(..) | Source::Child(_)) | None => false,
             };
             if waits && now < until {
                 return None;
@@ -403,13 +407,6 @@ impl Desk {
         None
     }
 
-    /// Lets those go on whom the throttle held.
-    pub fn release_throttled(&mut self, now: Instant) {
-        for slot in self.throttle.poll(now) {
-            self.enqueue(slot);
-        }
-    }
-
     /// When there is something to do without an event.
     pub fn next_timeout(&self) -> Option<Instant> {
         let patience = self.patience.peek().map(|Reverse((until, _))| *until);
@@ -419,9 +416,9 @@ impl Desk {
 }
 
 /// Tells of the end of a connection that the far side had taken.
-fn tell_end(ctx: &mut Context<'_, Portrep>, conn: &Conn, is_reset: bool) {
-    if let (Some(peer), true) = (ctx.node.peer(conn.key), conn.is_taken()) {
-        let (app, joined) = conn.end(is_reset);
+fn tell_end(ctx: &mut Context<'_, Portrep>, conn: &Conn, step: Step) {
+    if let (Some(peer), true) = (ctx.node.peer(conn.stream.session), conn.is_taken()) {
+        let (app, joined) = conn.end(step == Step::Broken);
         (ctx.news)(News::Joined(peer, app.as_str(), &joined));
     }
 }

@@ -3,25 +3,23 @@
 //! Exactly what belongs to the greeting and the request is read, so that what an application sends behind them is there
 //! for whoever comes next.
 
-use super::Portrep;
-use super::desk::{End, Held};
 use crate::net::Read;
-use crate::net::slots::Slot;
 use crate::net::tcp::Socket;
 use crate::ports::socks::{self, Parsed, Reply};
-use crate::run::tool::Context;
 
 /// An application that has not yet said what it wants.
-pub struct Talk {
+pub struct Hello {
     /// The connection.
     pub socket: Socket,
-    import: usize,
+    /// The number of the import that accepted it.
+    pub import: usize,
     greeted: bool,
-    said: Vec<u8>,
+    /// What it has said since the greeting.
+    pub said: Vec<u8>,
 }
 
 /// What came of listening to it.
-enum Turn {
+pub enum Turn {
     /// It has more to say.
     Later,
     /// It wants this destination.
@@ -30,13 +28,14 @@ enum Turn {
     Bad(Option<Reply>),
 }
 
-impl Talk {
+impl Hello {
     /// With a connection that this import accepted.
-    pub fn new(socket: Socket, import: usize) -> Talk {
-        Talk { socket, import, greeted: false, said: Vec::new() }
+    pub fn new(socket: Socket, import: usize) -> Hello {
+        Hello { socket, import, greeted: false, said: Vec::new() }
     }
 
-    fn advance(&mut self) -> Turn {
+    /// It may have said more.
+    pub fn advance(&mut self) -> Turn {
         loop {
             let more = if self.greeted {
                 match socks::request(&self.said) {
@@ -76,32 +75,6 @@ impl Talk {
     }
 }
 
-impl Portrep {
-    /// An application may have said more. True if it has said all.
-    pub(super) fn advance_talk(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) -> bool {
-        let Some(End::Talk(talk)) = self.desk.ends.get_mut(slot) else { return false };
-        let number = talk.import;
-        let (asked, bad) = match talk.advance() {
-            Turn::Later => return false,
-            Turn::Wants(destination) => (destination, None),
-            Turn::Bad(reply) => (Vec::new(), Some(reply)),
-        };
-        self.desk.ends.alter(slot, |end| match end {
-            End::Talk(talk) => {
-                // Whoever is answered is one that waits for an answer.
-                let asked = if matches!(bad, Some(Some(_))) { talk.said } else { asked };
-                Some(End::Held(Held { socket: talk.socket, import: number, asked }))
-            }
-            other => Some(other),
-        });
-        match bad {
-            None => self.place(ctx, slot, number),
-            Some(reply) => self.desk.refuse(ctx, slot, reply.unwrap_or(Reply::Failure)),
-        }
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +84,7 @@ mod tests {
     use crate::net::tcp::Place;
     use std::io::{Read as _, Write as _};
 
-    fn pair() -> (std::net::TcpStream, Talk) {
+    fn pair() -> (std::net::TcpStream, Hello) {
         let listener =
             Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap()), &FourPorts::default(), Access::default())
                 .unwrap();
@@ -122,12 +95,12 @@ mod tests {
                 break socket;
             }
         };
-        (application, Talk::new(socket, 0))
+        (application, Hello::new(socket, 0))
     }
 
-    fn until_decided(talk: &mut Talk) -> Turn {
+    fn until_decided(hello: &mut Hello) -> Turn {
         loop {
-            match talk.advance() {
+            match hello.advance() {
                 Turn::Later => std::thread::yield_now(),
                 turn => return turn,
             }
@@ -136,22 +109,22 @@ mod tests {
 
     #[test]
     fn a_request_is_read_and_nothing_behind_it() {
-        let (mut application, mut talk) = pair();
+        let (mut application, mut hello) = pair();
         application.write_all(b"\x05\x01\x00\x05\x01\x00\x03\x02db\x15\x38hello").unwrap();
-        let Turn::Wants(destination) = until_decided(&mut talk) else { panic!("a good request") };
+        let Turn::Wants(destination) = until_decided(&mut hello) else { panic!("a good request") };
         assert_eq!(destination, b"\x03\x02db\x15\x38");
         let mut answer = [0; 2];
         application.read_exact(&mut answer).unwrap();
         assert_eq!(answer, [5, 0]);
         let mut rest = [0; 16];
-        assert!(matches!(talk.socket.try_read(&mut rest), Ok(Read::Bytes(5))));
+        assert!(matches!(hello.socket.try_read(&mut rest), Ok(Read::Bytes(5))));
     }
 
     #[test]
     fn who_offers_no_way_without_authentication_is_told_so() {
-        let (mut application, mut talk) = pair();
+        let (mut application, mut hello) = pair();
         application.write_all(&[5, 1, 2]).unwrap();
-        assert!(matches!(until_decided(&mut talk), Turn::Bad(None)));
+        assert!(matches!(until_decided(&mut hello), Turn::Bad(None)));
         let mut answer = [0; 2];
         application.read_exact(&mut answer).unwrap();
         assert_eq!(answer, [5, 0xff]);
@@ -159,12 +132,12 @@ mod tests {
 
     #[test]
     fn what_is_no_socks_and_what_ends_early_is_bad() {
-        let (mut application, mut talk) = pair();
+        let (mut application, mut hello) = pair();
         application.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-        assert!(matches!(until_decided(&mut talk), Turn::Bad(None)));
-        let (mut application, mut talk) = pair();
+        assert!(matches!(until_decided(&mut hello), Turn::Bad(None)));
+        let (mut application, mut hello) = pair();
         application.write_all(&[5, 1, 0, 5]).unwrap();
         drop(application);
-        assert!(matches!(until_decided(&mut talk), Turn::Bad(None)));
+        assert!(matches!(until_decided(&mut hello), Turn::Bad(None)));
     }
 }

@@ -1,0 +1,89 @@
+//! What `vp-portrep` is asked to do, and why it cannot even begin.
+
+use super::exports::Export;
+use super::import::Import;
+use super::targets::Target;
+use crate::names::AppName;
+use crate::net::options::Keepalive;
+use crate::net::passed::Passed;
+use crate::net::socket_file::ListenError;
+use crate::net::tcp::{Place, raise_descriptor_limit};
+use crate::node::Wait;
+use crate::ports::ProxyVersion;
+use crate::run::callers::Reload;
+use std::ffi::OsString;
+use std::fmt;
+use std::num::NonZeroU64;
+
+/// Descriptors for everything that is neither a connection nor a listener.
+const DESCRIPTORS_KEPT: usize = 64;
+/// Connections at a time, unless the user or the descriptors say less: eight sessions full of streams, so that one peer
+/// meets the limit of its session before it meets that of all.
+const CONNECTIONS_MAX: usize = 8 * 8192;
+
+/// What `vp-portrep` was asked to do.
+pub struct Options {
+    /// Ports to listen on.
+    pub imports: Vec<Import>,
+    /// Ports to serve.
+    pub exports: Vec<Export>,
+    /// Sockets that listen already: for the imports that are where they are, or have their names.
+    pub passed: Vec<Passed>,
+    /// Listens only while the far side serves.
+    pub listen_when_up: bool,
+    /// What targets are told of who connects.
+    pub proxy: Option<ProxyVersion>,
+    /// Bytes a second each way.
+    pub limit: Option<NonZeroU64>,
+    /// When silent connections of applications and targets are asked whether they are still there.
+    pub keepalive: Keepalive,
+    /// Connections at a time.
+    pub max_connections: Option<usize>,
+    /// A program and its arguments, to be run once every mapping works; or nothing.
+    pub run: Vec<OsString>,
+    /// How long that may take.
+    pub wait: Wait,
+    /// What SIGHUP does.
+    pub reload: Reload,
+}
+
+impl Options {
+    /// Connections at a time: what was asked for, as far as the descriptors beside the listeners allow it.
+    pub fn most_connections(&self) -> usize {
+        let all = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
+        let spare = all.saturating_sub(DESCRIPTORS_KEPT + self.imports.len());
+        self.max_connections.unwrap_or(CONNECTIONS_MAX).min(spare)
+    }
+}
+
+/// Why it cannot even begin.
+#[derive(Debug)]
+pub enum SetupError {
+    /// This place cannot be listened on.
+    Listen(Place, ListenError),
+    /// This socket was passed, and no import is for it.
+    Stray(String),
+    /// No machine can have the name that the target of this export has.
+    BadName(AppName, Target),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SetupError::Listen(place, _) => write!(f, "cannot listen on {place}"),
+            SetupError::Stray(socket) => write!(f, "no import is for the socket {socket} that was passed"),
+            SetupError::BadName(app, target) => {
+                write!(f, "the target {target} of the export {app}: no machine can have such a name")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SetupError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            SetupError::Listen(_, error) => Some(error),
+            SetupError::BadName(..) | SetupError::Stray(_) => None,
+        }
+    }
+}
