@@ -122,6 +122,25 @@ impl Exit {
         }
     }
 
+    /// One word for it, which programs compare: it stays as it is.
+    pub const fn word(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Done | Self::Command(0) => return None,
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::Config => "configuration",
+            Self::Refused => "refused",
+            Self::PeerAbsent => "peer-absent",
+            Self::NoRelay => "no-relay",
+            Self::Partial => "partial",
+            Self::Integrity => "integrity",
+            Self::NothingToDo => "nothing-to-do",
+            Self::Deadline => "deadline",
+            Self::Signal(_) => "signal",
+            Self::Command(_) => "command",
+        })
+    }
+
     /// This status's row of [`TABLE`].
     pub const fn row(self) -> Row {
         let index = match self {

@@ -257,9 +257,9 @@ impl Report {
             }
         };
         let duration = events::seconds(self.began.elapsed());
-        let (code, retryable) = (exit.code(), retry.known());
+        let (code, cause, retryable) = (exit.code(), exit.word(), retry.known());
         let sums = self.sums().clone();
-        self.event(&Event::End(End { code, retryable, duration, ..sums }));
+        self.event(&Event::End(End { code, cause, retryable, duration, ..sums }));
         exit.into()
     }
 
@@ -398,9 +398,21 @@ mod tests {
     fn the_last_event_has_the_status_and_the_sums() {
         let transfer = |committed, failed| {
             let party = Party { peer: Some("depot".to_owned()), ..Party::default() };
-            let (exists, refused, left_out, bytes, result, reason, duration) = (1, 0, 0, 10, "complete", None, 1.0);
-            let transfer =
-                Transfer { party, committed, exists, refused, failed, left_out, bytes, result, reason, duration };
+            let (exists, refused, left_out, bytes, result, duration) = (1, 0, 0, 10, "complete", 1.0);
+            let (reason, cause) = (None, None);
+            let transfer = Transfer {
+                party,
+                committed,
+                exists,
+                refused,
+                failed,
+                left_out,
+                bytes,
+                result,
+                reason,
+                cause,
+                duration,
+            };
             Event::Transfer(transfer)
         };
         let lines = said(Verbosity::Quiet, Format::Json, |report| {
@@ -412,5 +424,6 @@ mod tests {
         let numbers = ["code", "items", "items_failed", "connections", "bytes"].map(|field| last[field].as_u64());
         assert_eq!(numbers, [7, 5, 2, 0, 20].map(Some), "{last}");
         assert_eq!((&last["event"], &last["peer"], &last["retryable"]), (&"end".into(), &"depot".into(), &true.into()));
+        assert_eq!(last["cause"], "partial");
     }
 }

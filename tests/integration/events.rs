@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::harness::data::digest;
 use crate::harness::ports::{Mapping, Target, connect, expect_end};
-use crate::harness::{Done, Input, Running, Signal, World, eventually, exit};
+use crate::harness::{Done, Input, Party, Random, Running, Signal, World, eventually, exit};
 
 /// The page that says which events there are.
 const PAGE: &str = include_str!("../../man/src/vp-events.roff");
@@ -149,7 +149,7 @@ fn what_does_not_come_about_is_told_with_its_reason() {
         assert_eq!(found, files, "{done}");
         let item = named(&events, "item").into_iter().find(|item| item["file"] == "inbox-note").expect("it is told");
         assert_eq!(item["result"], "refused");
-        assert_eq!(item["reason"], "exists and differs");
+        assert_eq!((&item["reason"], &item["cause"]), (&"exists and differs".into(), &"exists".into()));
         assert_eq!(item["hash"], Value::Null);
         let error = named(&events, "error");
         assert_eq!(error.len(), 1, "{done}");
@@ -182,12 +182,65 @@ fn a_stream_is_one_item_with_a_hash_wherever_it_goes() {
             let [item] = named(&events, "item")[..] else { panic!("{done}") };
             assert_eq!((&item["file"], &item["kind"]), (&"dump".into(), &"stream".into()), "{item}");
             assert_eq!((&item["bytes"], &item["result"]), (&bytes.into(), &"committed".into()), "{item}");
-            let hash = crate::harness::Random::digest(5, bytes).to_hex().to_string();
+            let hash = Random::digest(5, bytes).to_hex().to_string();
             assert_eq!(item["hash"], hash, "{item}");
             assert_eq!(end(&events)["bytes"], bytes);
         }
     }
-    assert_eq!(digest(&world.path("inbox/dump")), crate::harness::Random::digest(5, bytes));
+    assert_eq!(digest(&world.path("inbox/dump")), Random::digest(5, bytes));
+}
+
+/// A transfer that is under way: a small file has come, and of a large one something.
+fn under_way<'w>(east: &Party<'w>, west: &Party<'w>, world: &World) -> (Running, Running) {
+    let tree = world.dir("tree");
+    fs::write(tree.join("a"), "content").expect("a file");
+    Random::file(&tree.join("b"), 1, 20_000_000);
+    world.dir("inbox");
+    let recv = west.waiting(west.recv().args(["drop", "-d", "inbox", "--json"]));
+    let words = ["tree", "west", "--json", "--limit", "100K", "--resume-timeout", "1s"];
+    let send = east.send().args(words).spawn();
+    for running in [&send, &recv] {
+        eventually("both are told", || named(&read(whole_lines(&running.error_text())), "item").len() == 2);
+        eventually("some of it has come", || {
+            running.signal(Signal::USR1);
+            let all = read(whole_lines(&running.error_text()));
+            named(&all, "status").last().is_some_and(|status| status["bytes"].as_u64() > Some(7))
+        });
+    }
+    (send, recv)
+}
+
+/// What the end of a transfer that was cut off says: bytes and cause.
+#[track_caller]
+fn cut_off(done: &Done) -> (u64, String) {
+    let events = events_of(done);
+    let [transfer] = named(&events, "transfer")[..] else { panic!("{done}") };
+    assert_eq!((&transfer["result"], &transfer["committed"]), (&"failed".into(), &2.into()), "{done}");
+    assert_eq!(named(&events, "item").len(), 2, "{done}");
+    assert!(transfer["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{done}");
+    let end = end(&events);
+    assert_eq!((&end["items"], &end["bytes"]), (&2.into(), &transfer["bytes"]), "{done}");
+    (transfer["bytes"].as_u64().expect("a number"), transfer["cause"].as_str().expect("a word").to_owned())
+}
+
+#[test]
+fn a_transfer_that_is_cut_off_tells_what_it_moved_and_why() {
+    for sender_ends in [true, false] {
+        let world = World::new();
+        let relay = world.relay();
+        let (send, recv) = under_way(&relay.party("east"), &relay.party("west"), &world);
+        let ended = if sender_ends { &send } else { &recv };
+        ended.signal(Signal::TERM);
+        let (send, recv) = (send.wait(), recv.wait());
+        let ((sent, send_cause), (received, recv_cause)) = (cut_off(&send), cut_off(&recv));
+        assert!(7 < received && received <= sent && sent < 20_000_007, "{received} of {sent}");
+        let causes = if sender_ends { ("signal", "peer-absent") } else { ("peer-absent", "signal") };
+        assert_eq!((&send_cause[..], &recv_cause[..]), causes, "{send}\n{recv}");
+        let ended = if sender_ends { &send } else { &recv };
+        let events = events_of(ended);
+        assert_eq!(named(&events, "transfer")[0]["reason"], "ended by signal 15");
+        assert_eq!((&end(&events)["cause"], ended.code()), (&"signal".into(), Some(143)), "{ended}");
+    }
 }
 
 #[test]

@@ -93,6 +93,8 @@ pub struct Item {
     pub result: &'static str,
     /// Why it was refused or failed.
     pub reason: Option<String>,
+    /// The same in one word.
+    pub cause: Option<&'static str>,
     /// Seconds.
     pub duration: f64,
 }
@@ -118,6 +120,8 @@ pub struct Transfer {
     pub result: &'static str,
     /// Why it failed.
     pub reason: Option<String>,
+    /// The same in one word.
+    pub cause: Option<&'static str>,
     /// Seconds.
     pub duration: f64,
 }
@@ -135,6 +139,8 @@ pub struct Connection {
     pub result: &'static str,
     /// Why it was reset, where that is known.
     pub reason: Option<String>,
+    /// The same in one word.
+    pub cause: Option<&'static str>,
     /// Seconds.
     pub duration: f64,
 }
@@ -171,6 +177,8 @@ pub struct Status {
 pub struct End {
     /// The exit status.
     pub code: u8,
+    /// Why it is no success, in one word.
+    pub cause: Option<&'static str>,
     /// Whether the same command may help.
     pub retryable: Option<bool>,
     /// Whom it was about last.
@@ -286,6 +294,7 @@ mod tests {
             renamed: None,
             result: "failed",
             reason: None,
+            cause: None,
             duration: 0.0,
         };
         let transfer = Transfer {
@@ -298,6 +307,7 @@ mod tests {
             bytes: 0,
             result: "failed",
             reason: None,
+            cause: None,
             duration: 0.0,
         };
         let connection = Connection {
@@ -306,6 +316,7 @@ mod tests {
             bytes_received: 0,
             result: "reset",
             reason: None,
+            cause: None,
             duration: 0.0,
         };
         vec![

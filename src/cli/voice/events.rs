@@ -3,12 +3,14 @@
 use super::connect::down;
 use super::{End, Voice};
 use crate::cli::events::{Connection, Event, Item, Party, Status, Transfer, file_name, seconds};
-use crate::cli::report::{Format, chain};
+use crate::cli::exit::Exit;
+use crate::cli::report::{Fault, Format, chain};
 use crate::identity::PeerId;
 use crate::run::News;
 use crate::run::joint::Joined;
 use crate::tools::transfers;
 use crate::tools::transfers::engine::ItemKind;
+use crate::transfer::Fault as StoreFault;
 use crate::transfer::messages::ItemOutcome;
 
 impl Voice<'_> {
@@ -52,8 +54,8 @@ impl Voice<'_> {
         match news {
             transfers::News::Item(peer, app, item) => Some(Event::Item(of_item(self.party(peer, Some(app)), item))),
             transfers::News::Transferred(peer, app, transfer) => {
-                let reason = transfer.error.and_then(|error| self.reason(peer, error));
-                Some(Event::Transfer(of_transfer(self.party(peer, Some(app)), transfer, reason)))
+                let why = transfer.error.map(|error| self.why(peer, error));
+                Some(Event::Transfer(of_transfer(self.party(peer, Some(app)), transfer, why.unwrap_or_default())))
             }
             _ => None,
         }
@@ -62,12 +64,14 @@ impl Voice<'_> {
     /// One connection, or the one pair of standard input and output, that was joined to this peer came to its end.
     pub(super) fn joined(&mut self, peer: &PeerId, app: &str, joined: &Joined<'_, impl End>) {
         self.tell_event(|voice| {
+            let Why { reason, cause } = joined.error.map(|error| voice.why(peer, error)).unwrap_or_default();
             Some(Event::Connection(Connection {
                 party: voice.party(peer, Some(app)),
                 bytes_sent: joined.sent,
                 bytes_received: joined.received,
                 result: if joined.is_reset { "reset" } else { "complete" },
-                reason: joined.error.and_then(|error| voice.reason(peer, error)),
+                reason,
+                cause,
                 duration: seconds(joined.took),
             }))
         });
@@ -77,9 +81,14 @@ impl Voice<'_> {
         self.info(&format!("connection with {whom} {how}: {sent} bytes sent, {received} received, in {took} s"));
     }
 
-    fn reason(&self, peer: &PeerId, error: &impl End) -> Option<String> {
-        let message = error.fault(&self.between(Some(peer))).message;
-        (!message.is_empty()).then_some(message)
+    fn why(&self, peer: &PeerId, error: &impl End) -> Why {
+        let Fault { exit, message, .. } = error.fault(&self.between(Some(peer)));
+        let reason = match exit {
+            // People are not told.
+            Exit::Signal(number) if message.is_empty() => format!("ended by signal {number}"),
+            _ => message,
+        };
+        Why { reason: Some(reason), cause: exit.word() }
     }
 
     /// How it stands.
@@ -102,12 +111,55 @@ impl Voice<'_> {
     }
 }
 
+/// Why something is no success, in words and in one word.
+#[derive(Default)]
+struct Why {
+    reason: Option<String>,
+    cause: Option<&'static str>,
+}
+
+impl From<StoreFault> for Why {
+    fn from(fault: StoreFault) -> Why {
+        Why { reason: Some(fault.to_string()), cause: Some(cause_of(fault)) }
+    }
+}
+
+/// One word for a fault, which programs compare: it stays as it is.
+fn cause_of(fault: StoreFault) -> &'static str {
+    match fault {
+        StoreFault::Name => "name",
+        StoreFault::Duplicate => "duplicate",
+        StoreFault::Exists => "exists",
+        StoreFault::NotEmpty => "not-empty",
+        StoreFault::Parent => "parent",
+        StoreFault::LinkTarget => "link-target",
+        StoreFault::TooLarge => "too-large",
+        StoreFault::TooMany => "too-many",
+        StoreFault::Special => "special",
+        StoreFault::TreeNotTaken => "tree-not-taken",
+        StoreFault::Terminal => "terminal",
+        StoreFault::Version => "version",
+        StoreFault::Changed => "changed",
+        StoreFault::NotFound => "not-found",
+        StoreFault::Denied => "denied",
+        StoreFault::NoSpace => "no-space",
+        StoreFault::ReadOnly => "read-only",
+        StoreFault::NoDescriptors => "no-descriptors",
+        StoreFault::Busy => "busy",
+        StoreFault::Integrity => "integrity",
+        StoreFault::Cancelled => "cancelled",
+        StoreFault::OnlyReplaces => "only-replaces",
+        StoreFault::NoLinks => "no-links",
+        StoreFault::Io => "io",
+    }
+}
+
 fn of_item(party: Party, item: &crate::tools::transfers::engine::Item) -> Item {
-    let (result, reason) = match item.outcome {
-        ItemOutcome::Committed => ("committed", None),
-        ItemOutcome::Exists | ItemOutcome::ExistsUnlike => ("exists", None),
-        ItemOutcome::Refused(fault) => ("refused", Some(fault.to_string())),
-        ItemOutcome::Failed(fault) => ("failed", Some(fault.to_string())),
+    let (result, Why { reason, cause }) = match item.outcome {
+        ItemOutcome::Committed => ("committed", Why::default()),
+        ItemOutcome::Exists | ItemOutcome::ExistsUnlike => ("exists", Why::default()),
+        ItemOutcome::Refused(fault) => ("refused", fault.into()),
+        ItemOutcome::Failed(fault) => ("failed", fault.into()),
     };
     let kind = item.kind.map(|kind| match kind {
         ItemKind::File => "file",
@@ -124,11 +176,12 @@ fn of_item(party: Party, item: &crate::tools::transfers::engine::Item) -> Item {
         renamed: item.renamed.as_deref().map(file_name),
         result,
         reason,
+        cause,
         duration: seconds(item.took),
     }
 }
 
-fn of_transfer(party: Party, transfer: &transfers::Transfer<'_>, reason: Option<String>) -> Transfer {
+fn of_transfer(party: Party, transfer: &transfers::Transfer<'_>, why: Why) -> Transfer {
     Transfer {
         party,
         committed: transfer.counts.committed.into(),
@@ -138,7 +191,43 @@ fn of_transfer(party: Party, transfer: &transfers::Transfer<'_>, reason: Option<
         left_out: transfer.left_out.into(),
         bytes: transfer.bytes,
         result: if transfer.error.is_some() { "failed" } else { "complete" },
-        reason,
+        reason: why.reason,
+        cause: why.cause,
         duration: seconds(transfer.took),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::messages::FAULTS;
+
+    const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/man/src/vp-events.roff"));
+
+    #[test]
+    fn the_manual_page_lists_every_cause_and_no_other() {
+        let (_, list) = PAGE.split_once(".B cause\n").expect("the list");
+        let list = list.split(".TP\n").next().expect("it ends").replace('\\', "");
+        let listed = list.lines().filter_map(|line| line.strip_prefix(".BR ")).flat_map(str::split_whitespace);
+        let mut listed: Vec<&str> = listed.filter(|word| !["\",", "\"", ",", ".", ";", "or"].contains(word)).collect();
+        let exits = [
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Config,
+            Exit::Refused,
+            Exit::PeerAbsent,
+            Exit::NoRelay,
+            Exit::Partial,
+            Exit::Integrity,
+            Exit::NothingToDo,
+            Exit::Deadline,
+            Exit::Signal(15),
+            Exit::Command(3),
+        ];
+        let faults = FAULTS.iter().map(|(fault, _)| cause_of(*fault));
+        let mut given: Vec<&str> = faults.chain(exits.iter().filter_map(|exit| exit.word())).collect();
+        listed.sort_unstable();
+        given.sort_unstable();
+        assert_eq!(listed, given);
     }
 }

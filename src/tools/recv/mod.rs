@@ -68,11 +68,11 @@ impl Recv {
     }
 
     /// No more callers, and those that are here are cut off.
-    fn stop(&mut self, ctx: &mut Context<'_, Recv>, error: Error) {
+    fn stop(&mut self, ctx: &mut Context<'_, Recv>, why: impl Fn() -> RunError) {
         ctx.node.unlisten(&self.options.app);
         self.stopping = true;
-        self.running.values_mut().for_each(|running| running.cut(ctx));
-        self.result = Some(Err(error));
+        self.running.values_mut().for_each(|running| running.cut(ctx, why()));
+        self.result = Some(Err(Error::Run(why())));
     }
 
     /// Takes the new list of who may call. Sessions of those who may no more end.
@@ -135,7 +135,7 @@ impl Recv {
         }
         if !self.options.keep {
             // Whoever called meanwhile and was waiting for a turn is turned away.
-            self.running.values_mut().for_each(|running| running.cut(ctx));
+            self.running.values_mut().for_each(|running| running.cut(ctx, RunError::Expired));
             self.stopping = true;
             ctx.node.unlisten(&self.options.app);
             self.result = Some(end);
@@ -174,7 +174,7 @@ impl Tool for Recv {
                     running.handle_gone(ctx, Error::Run(RunError::Node(*why)));
                 }
             }
-            Event::Fatal { why } => self.stop(ctx, Error::Run(RunError::Node(*why))),
+            Event::Fatal { why } => self.stop(ctx, || RunError::Node(*why)),
             _ => {}
         }
     }
@@ -194,7 +194,7 @@ impl Tool for Recv {
             let turn = self.turn(slot);
             let Some(running) = self.running.get_mut(&slot) else { continue };
             moved |= running.pump(ctx, &self.options, turn);
-            let Some(end) = running.take_end(ctx) else { continue };
+            let Some(end) = running.take_end(ctx, &self.options.app) else { continue };
             if let Some(running) = self.running.remove(&slot) {
                 self.conclude(ctx, &running, end);
                 self.refresh_callers(ctx);
@@ -208,7 +208,7 @@ impl Tool for Recv {
         match request {
             Request::Refresh => self.handle_reload(ctx),
             Request::Status => (ctx.news)(run::News::Status.into()),
-            Request::End(signal) => self.stop(ctx, Error::Run(RunError::Signal(signal))),
+            Request::End(signal) => self.stop(ctx, || RunError::Signal(signal)),
         }
     }
 

@@ -23,13 +23,12 @@ use crate::run::event_loop::FIRST_TOKEN;
 use crate::run::farewell::{Farewell, GREETING_TIME, closed_by_peer};
 use crate::run::tool::{Context, RunError};
 use crate::session::{Event as SessionEvent, Half, Session};
-use crate::tools::transfers::{Ending, close_code};
-use crate::tools::transfers::{Error, News, Transfer};
-use crate::transfer::Fault;
+use crate::tools::transfers::pump::SoFar;
+use crate::tools::transfers::{Ending, Error, News, Transfer, close_code, tell};
 use crate::transfer::decoder::Decoder;
 use crate::transfer::messages::Offer;
 use crate::transfer::outcome::Side;
-use crate::transfer::{ReceiveOutcome, TransferError};
+use crate::transfer::{Fault, ReceiveOutcome, TransferError};
 use crate::wire::CloseCode;
 use mio::Token;
 use std::sync::Arc;
@@ -70,8 +69,8 @@ pub struct Achieved {
     began: Option<Instant>,
     /// The end of it, once that is known.
     ending: Option<Ending>,
-    /// Bytes that came.
-    bytes: u64,
+    /// What it has come to.
+    so_far: SoFar,
 }
 
 /// See the module's text.
@@ -211,9 +210,8 @@ impl Running {
 
     /// The whole, if the peer ever began to send.
     pub fn transfer<'a>(&self, now: Instant, error: Option<&'a Error>) -> Option<Transfer<'a>> {
-        let Achieved { began, ending, bytes } = self.achieved;
-        let counts = ending.map(|ending| ending.counts).unwrap_or_default();
-        let left_out = ending.map_or(0, |ending| ending.skipped);
+        let Achieved { began, ending, so_far } = self.achieved;
+        let SoFar { counts, left_out, bytes } = so_far.or_end(ending.as_ref());
         Some(Transfer { counts, left_out, bytes, took: now.saturating_duration_since(began?), error })
     }
 
@@ -299,7 +297,7 @@ impl Running {
             Work::Refusing(..) | Work::Over => Ok(self.refuse(session)),
             Work::Stream(inflow) => {
                 let moved = inflow.pump(ctx.now, session, ctx.registry);
-                self.achieved.bytes = inflow.taken_bytes();
+                self.achieved.so_far.bytes = inflow.taken_bytes();
                 let moved = moved?;
                 if let Some(ending) = inflow.ending() {
                     let news = self.achieved.ending.replace(ending).is_none();
@@ -366,14 +364,16 @@ impl Running {
     fn verdict(&mut self, outcome: &ReceiveOutcome) -> Result<(), Error> {
         let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
         self.achieved.ending = Some(ending);
-        self.achieved.bytes = outcome.received_bytes;
+        self.achieved.so_far.bytes = outcome.received_bytes;
         ending.verdict(Side::Here)
     }
 
     fn tell_news(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) {
         match &mut self.work {
             Work::Files(engine) => {
-                crate::tools::transfers::tell(&engine.take_news(), (self.peer, app.as_str()), ctx.news);
+                let news = engine.take_news();
+                self.achieved.so_far = news.so_far;
+                tell(&news, (self.peer, app.as_str()), ctx.news);
             }
             Work::Stream(inflow) if !inflow.is_watched() && self.report_at.is_none_or(|at| at <= ctx.now) => {
                 self.report_at = Some(ctx.now + REPORT_PAUSE);
@@ -405,9 +405,9 @@ impl Running {
     }
 
     /// Breaks off, because the tool has been told to stop: a command, too, is told to end. What becomes of it is of no interest any more.
-    pub fn cut(&mut self, ctx: &mut Context<'_, Recv>) {
+    pub fn cut(&mut self, ctx: &mut Context<'_, Recv>, why: RunError) {
         self.engine_by = Some(ctx.now + ENGINE_TIME);
-        self.fail(ctx, Error::Run(RunError::Expired), CloseCode::GoingAway);
+        self.fail(ctx, Error::Run(why), CloseCode::GoingAway);
         self.forget_at = Some(Farewell::Hasty.until(ctx.now));
         self.leash = None;
     }
@@ -452,7 +452,7 @@ impl Running {
     }
 
     /// The end, once the session has gone and nothing of ours is left running.
-    pub fn take_end(&mut self, ctx: &mut Context<'_, Recv>) -> Option<Result<(), Error>> {
+    pub fn take_end(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) -> Option<Result<(), Error>> {
         let End::Closed(_) = self.end else { return None };
         if self.forget_at.take_if(|at| *at <= ctx.now).is_some() {
             ctx.node.abandon(ctx.now, self.key);
@@ -465,6 +465,7 @@ impl Running {
             if engine.take_end().is_none() && self.engine_by.is_none_or(|at| at > ctx.now) {
                 return None;
             }
+            self.tell_news(ctx, app);
             self.work = Work::Over;
         }
         match std::mem::replace(&mut self.end, End::Open) {

@@ -1,6 +1,7 @@
 //! What a send has come to so far, for whoever wants to hear of it at the end.
 
 use crate::tools::transfers::Ending;
+use crate::tools::transfers::pump::SoFar;
 use crate::tools::transfers::{Error, Transfer};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,9 @@ pub struct Course {
     began: Option<Instant>,
     /// The end of it, once that is known.
     pub ending: Option<Ending>,
-    /// Bytes of content that were sent.
-    pub bytes: u64,
+    so_far: SoFar,
+    /// Bytes that were sent by what it does no more go on from.
+    earlier_bytes: u64,
 }
 
 impl Course {
@@ -27,11 +29,25 @@ impl Course {
         self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
     }
 
+    /// What the work under way has come to.
+    pub fn note(&mut self, so_far: SoFar) {
+        self.so_far = so_far;
+    }
+
+    /// The same of a stream, which is one item.
+    pub fn note_bytes(&mut self, bytes: u64) {
+        self.so_far.bytes = bytes;
+    }
+
+    /// The work under way is given up, and may be begun anew.
+    pub fn begin_anew(&mut self) {
+        self.earlier_bytes += std::mem::take(&mut self.so_far.bytes);
+    }
+
     /// The whole, if the peer was ever there.
     pub fn end<'a>(&self, now: Instant, error: Option<&'a Error>) -> Option<Transfer<'a>> {
         self.began?;
-        let counts = self.ending.map(|ending| ending.counts).unwrap_or_default();
-        let left_out = self.ending.map_or(0, |ending| ending.skipped);
-        Some(Transfer { counts, left_out, bytes: self.bytes, took: self.took(now), error })
+        let SoFar { counts, left_out, bytes } = self.so_far.or_end(self.ending.as_ref());
+        Some(Transfer { counts, left_out, bytes: self.earlier_bytes + bytes, took: self.took(now), error })
     }
 }

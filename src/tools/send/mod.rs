@@ -151,6 +151,8 @@ impl Send {
 
     /// Leaves a session whose other end is gone. Its engine ends when it notices.
     fn forsake(&mut self, ctx: &mut Context<'_, Send>) {
+        self.tell_news(ctx);
+        self.course.begin_anew();
         if let Work::Files(pump) = &mut self.work {
             pump.close();
         }
@@ -243,7 +245,7 @@ impl Send {
             Work::Calling | Work::Over => Ok((false, None)),
             Work::Stream(outflow) => {
                 let moved = outflow.pump(ctx.now, session, ctx.registry);
-                self.course.bytes = outflow.raw_bytes();
+                self.course.note_bytes(outflow.raw_bytes());
                 let (moved, ending) = (moved?, outflow.ending());
                 match self.peer_closed {
                     Some(code) if ending.is_none() => Err(Error::Run(RunError::PeerClosed(code))),
@@ -260,7 +262,6 @@ impl Send {
                     None => Ok((moved, None)),
                     Some(Err(_)) => Err(Error::Broken),
                     Some(Ok(Ok(outcome))) => {
-                        self.course.bytes = outcome.sent_bytes;
                         let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
                         Ok((true, Some(ending)))
                     }
@@ -350,7 +351,11 @@ impl Send {
 
     fn tell_news(&mut self, ctx: &mut Context<'_, Send>) {
         match &mut self.work {
-            Work::Files(pump) => tell(&pump.take_news(), (self.to.0, self.to.1.as_str()), ctx.news),
+            Work::Files(pump) => {
+                let news = pump.take_news();
+                self.course.note(news.so_far);
+                tell(&news, (self.to.0, self.to.1.as_str()), ctx.news);
+            }
             Work::Stream(outflow) if self.report_at.is_none_or(|at| at <= ctx.now) => {
                 self.report_at = Some(ctx.now + REPORT_PAUSE);
                 let name = match &self.what {

@@ -100,6 +100,11 @@ pub trait Progress {
         let _ = item;
     }
 
+    /// An item could not be offered: this is all that becomes of it.
+    fn skipped(&mut self, item: ItemEnd<'_>) {
+        self.settled(item);
+    }
+
     /// Everything has been walked, and these links were left out on the way.
     fn links_left_out(&mut self, left_out: &LeftOut) {
         let _ = left_out;

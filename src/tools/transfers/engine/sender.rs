@@ -250,7 +250,7 @@ impl Sender<'_> {
     fn skip(&mut self, skipped: &Skipped) {
         let failure = self.tally.skip(&skipped.path, skipped.fault);
         self.progress.warn(&failure);
-        self.progress.settled(ItemEnd {
+        self.progress.skipped(ItemEnd {
             path: &skipped.path,
             kind: None,
             bytes: 0,

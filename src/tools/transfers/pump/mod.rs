@@ -15,7 +15,7 @@
 
 mod port;
 
-pub use port::{News, Teller, ThreadPort};
+pub use port::{News, SoFar, Teller, ThreadPort};
 
 use crate::session::{Half, Session};
 use crate::transfer::messages::ANSWER_BYTES;
@@ -189,7 +189,7 @@ impl<T: Send + 'static> Pump<T> {
     /// What the engine wants people to know.
     pub fn take_news(&mut self) -> News {
         let mut state = self.shared.lock();
-        let news = std::mem::take(&mut state.news);
+        let news = self.shared.take_news(&mut state);
         if !news.items.is_empty() {
             // It may have waited to tell more.
             self.shared.wake_engine(state);

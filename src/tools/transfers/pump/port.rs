@@ -4,14 +4,18 @@ use super::{CHUNK_BYTES, OUTBOX_BYTES, WAKE_BYTES};
 use crate::store::attributes::Unkept;
 use crate::store::links::LeftOut;
 use crate::store::source::LeftKey;
+use crate::tools::transfers::Ending;
 use crate::tools::transfers::engine::Item;
 use crate::tools::transfers::engine::{ItemEnd, Port, Progress, Snapshot, TryRecv};
 use crate::transfer::Fault;
+use crate::transfer::messages::ItemOutcome;
 use crate::transfer::outcome::PortClosed;
 use crate::transfer::outcome::{Failure, Side, Unlike};
+use crate::transfer::status::Counts;
 use mio::Waker;
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,6 +64,35 @@ pub struct News {
     pub left_out: Option<LeftOut>,
     /// Items that came to their end, if each is to be told.
     pub items: Vec<Item>,
+    /// What it has come to: the items are those that were told, whether each was or not.
+    pub so_far: SoFar,
+}
+
+/// What an engine has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SoFar {
+    /// Items by their end.
+    pub counts: Counts,
+    /// Items that could not even be offered.
+    pub left_out: u32,
+    /// Bytes of content that were moved.
+    pub bytes: u64,
+}
+
+impl SoFar {
+    /// With the items as the end has them, once that is known.
+    pub fn or_end(self, ending: Option<&Ending>) -> SoFar {
+        ending.map_or(self, |end| SoFar { counts: end.counts, left_out: end.skipped, ..self })
+    }
+
+    fn count(&mut self, outcome: ItemOutcome) {
+        match outcome {
+            ItemOutcome::Committed => self.counts.committed += 1,
+            ItemOutcome::Exists | ItemOutcome::ExistsUnlike => self.counts.exists += 1,
+            ItemOutcome::Refused(_) => self.counts.refused += 1,
+            ItemOutcome::Failed(_) => self.counts.failed += 1,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -83,17 +116,26 @@ pub(super) struct State {
     /// The session took no more when it was last asked: what waits for it is no news to the loop.
     pub session_full: bool,
     pub news: News,
+    pub so_far: SoFar,
 }
 
 pub(super) struct Shared {
     state: Mutex<State>,
     pub changed: Condvar,
+    /// Bytes of content that were moved: they change more often than the lock is worth.
+    moved: AtomicU64,
     waker: Arc<Waker>,
 }
 
 impl Shared {
     pub fn new(waker: Arc<Waker>) -> Shared {
-        Shared { state: Mutex::default(), changed: Condvar::new(), waker }
+        Shared { state: Mutex::default(), changed: Condvar::new(), moved: AtomicU64::new(0), waker }
+    }
+
+    /// What there is to tell, once, and what it has come to.
+    pub fn take_news(&self, state: &mut State) -> News {
+        let so_far = SoFar { bytes: self.moved.load(Ordering::Relaxed), ..state.so_far };
+        News { so_far, ..std::mem::take(&mut state.news) }
     }
 
     /// Nobody leaves the state half changed, so one who panicked elsewhere changes nothing.
@@ -267,10 +309,29 @@ impl Teller {
     pub fn tell_items(&mut self, wanted: bool) {
         self.tells_items = wanted;
     }
+
+    /// Tells of an end, and counts it at the same time.
+    fn tell_end(&mut self, item: ItemEnd<'_>, count: impl FnOnce(&mut SoFar)) {
+        let mut state = self.shared.lock();
+        while self.tells_items && state.news.items.len() >= ITEMS_WAITING_MAX && !state.closed {
+            if state.loop_sleeps {
+                self.shared.wake_loop(state);
+                state = self.shared.lock();
+            }
+            state = self.shared.wait(state, None);
+        }
+        // The end of a closed one is short: what is complete by now, at most a batch.
+        count(&mut state.so_far);
+        if self.tells_items {
+            state.news.items.push(Item::from(item));
+            self.shared.wake_loop(state);
+        }
+    }
 }
 
 impl Progress for Teller {
     fn report(&mut self, at: Snapshot<'_>) {
+        self.shared.moved.store(at.bytes_done.saturating_sub(at.bytes_skipped), Ordering::Relaxed);
         let now = Instant::now();
         if now < self.next_report {
             return;
@@ -307,20 +368,12 @@ impl Progress for Teller {
     }
 
     fn settled(&mut self, item: ItemEnd<'_>) {
-        if !self.tells_items {
-            return;
-        }
-        let mut state = self.shared.lock();
-        while state.news.items.len() >= ITEMS_WAITING_MAX && !state.closed {
-            if state.loop_sleeps {
-                self.shared.wake_loop(state);
-                state = self.shared.lock();
-            }
-            state = self.shared.wait(state, None);
-        }
-        // The end of a closed one is short: what is complete by now, at most a batch.
-        state.news.items.push(Item::from(item));
-        self.shared.wake_loop(state);
+        let outcome = item.outcome;
+        self.tell_end(item, |so_far| so_far.count(outcome));
+    }
+
+    fn skipped(&mut self, item: ItemEnd<'_>) {
+        self.tell_end(item, |so_far| so_far.left_out += 1);
     }
 
     fn links_left_out(&mut self, left_out: &LeftOut) {
