@@ -166,7 +166,7 @@ fn flags_may_stand_before_check_and_a_peer_given_as_an_application_is_told_of() 
     let done = east.send().args(["west", "peers"]).run().expect(exit::USAGE).expect_output(b"");
     expect_hint(&done, "vp-send peers west");
     world.write("west", "a file that is called like a peer");
-    let done = east.send().args(["west", "peers", "notes"]).run().expect(exit::CONFIG).expect_output(b"");
+    let done = east.send().args(["west", "peers", "notes"]).run().expect(exit::USAGE).expect_output(b"");
     expect_hint(&done, "vp-send peers notes west");
     let known = west.waiting(west.recv().args(["east", "--from", "east"]));
     assert_eq!(known.error_text().matches("hint").count(), 0, "{}", known.error_text());
