@@ -15,7 +15,7 @@ pub enum Links {
 
 /// Links that a walk has left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct LeftLinks {
     /// Which ones were to be.
     pub links: Links,
     /// How many.
@@ -24,7 +24,7 @@ pub struct LeftOut {
     pub first: Vec<u8>,
 }
 
-impl LeftOut {
+impl LeftLinks {
     /// None yet.
     pub fn new(links: Links) -> Self {
         Self { links, count: 0, first: Vec::new() }

@@ -1,5 +1,6 @@
 //! What is left out of a walk: keys that are in use, always, and what the user's patterns say.
 
+use super::links::Links;
 use super::source::{Found, Skipped};
 use crate::transfer::item::Kind;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -22,15 +23,37 @@ impl Default for Omit {
     }
 }
 
+/// Keys that people are told one by one: whoever has more has learned it by then.
+pub const KEYS_TOLD_MAX: usize = 100;
+
 /// Why a thing is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// It is a key in use.
+    /// It is a key in use, under whatever name.
     Key,
     /// It looks like a key, in use or not, and nobody has named it.
     CopyOfKey,
     /// A pattern says so.
     Pattern,
+    /// It is a link that is not sent where this is done with links.
+    Link(Links),
+}
+
+/// One thing that a walk has left out, with all that is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its path, any bytes.
+    pub path: Vec<u8>,
+    /// Why.
+    pub why: Why,
+}
+
+impl LeftOut {
+    /// Whether it is a key or a copy of one.
+    #[must_use]
+    pub fn is_key(&self) -> bool {
+        matches!(self.why, Why::Key | Why::CopyOfKey)
+    }
 }
 
 /// A pattern that could never match, and why.

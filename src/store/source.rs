@@ -9,8 +9,8 @@
 
 use super::beneath::Nearby;
 use super::keyfile;
-use super::links::{LeftOut, Links};
-use super::omit::{Omit, Why};
+use super::links::{LeftLinks, Links};
+use super::omit::{LeftOut, Omit, Why};
 use crate::transfer::fault::Fault;
 use crate::transfer::item::{Kind, Mtime, Totals};
 use crate::transfer::path::{TreePath, is_reserved, link_stays_inside};
@@ -18,7 +18,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::fs::{fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -112,6 +112,15 @@ pub struct Skipped {
 /// One step of a walk.
 pub type Step = Result<Found, Skipped>;
 
+/// What a walk has come upon.
+#[derive(Debug)]
+pub enum Met {
+    /// An item, which can be offered or not.
+    Item(Step),
+    /// What is not to be sent.
+    LeftOut(LeftOut),
+}
+
 /// A directory that is being listed.
 struct Level {
     path: TreePath,
@@ -122,18 +131,6 @@ struct Level {
     identity: (u64, u64),
 }
 
-/// A key that was left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftKey {
-    /// Its path, any bytes.
-    pub path: Vec<u8>,
-    /// It is the very file that is in use here, under whatever name.
-    pub in_use: bool,
-}
-
-/// Keys that are told one by one: whoever has more has learned it by then.
-const KEYS_TOLD_MAX: usize = 100;
-
 /// The walk over one or more sources.
 ///
 /// Memory: the names of the directories on the way down. Descriptors: one a level, 64 at most.
@@ -142,13 +139,10 @@ pub struct Walk {
     tops: HashSet<Vec<u8>>,
     levels: Vec<Level>,
     omit: Omit,
-    /// Keys that were left out, until somebody asks.
-    keys: VecDeque<LeftKey>,
-    keys_met: usize,
     /// Where the file was that was looked at last for a key.
     nearby: Nearby,
     links: Links,
-    left_out: LeftOut,
+    left_links: LeftLinks,
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -162,11 +156,9 @@ impl Walk {
             tops: HashSet::new(),
             levels: Vec::new(),
             omit: Omit::default(),
-            keys: VecDeque::new(),
-            keys_met: 0,
             nearby: Nearby::default(),
             links: Links::Keep,
-            left_out: LeftOut::new(Links::Keep),
+            left_links: LeftLinks::new(Links::Keep),
         }
     }
 
@@ -176,11 +168,6 @@ impl Walk {
         Self { omit, ..self }
     }
 
-    /// A key that was left out, once.
-    pub fn take_key(&mut self) -> Option<LeftKey> {
-        self.keys.pop_front()
-    }
-
     /// Whether a file that nobody has named holds a key. Only few are as short, or as private: so that is asked of few.
     fn is_key(&mut self, step: &Step) -> bool {
         let Ok(found) = step else { return false };
@@ -188,32 +175,44 @@ impl Walk {
         candidate && open(found, &mut self.nearby).is_ok_and(keyfile::is_one)
     }
 
-    fn leaves_out(&mut self, step: &Step) -> bool {
-        let why = self.omit.why(step).or_else(|| self.is_key(step).then_some(Why::CopyOfKey));
-        let Some(why) = why else { return false };
-        if let Ok(found) = step {
-            if found.kind == Kind::Directory {
-                // Nor anything in it.
-                self.levels.pop();
+    /// What has been come upon is left out, or not.
+    fn judge(&mut self, step: Step) -> Met {
+        let why = self.omit.why(&step).or_else(|| self.is_key(&step).then_some(Why::CopyOfKey));
+        let Some(why) = why else { return Met::Item(step) };
+        let path = match step {
+            Ok(found) => {
+                if found.kind == Kind::Directory {
+                    // Nor anything in it.
+                    self.levels.pop();
+                }
+                found.path.as_bytes().to_vec()
             }
-            if why != Why::Pattern && self.keys_met < KEYS_TOLD_MAX {
-                self.keys.push_back(LeftKey { path: found.path.as_bytes().to_vec(), in_use: why == Why::Key });
-                self.keys_met += 1;
-            }
+            Err(skipped) => skipped.path,
+        };
+        Met::LeftOut(LeftOut { path, why })
+    }
+
+    /// A link that is not sent.
+    fn leave_link(&mut self, path: Vec<u8>) -> LeftOut {
+        let step = Err(Skipped { path, fault: Fault::LinkTarget });
+        let pattern = self.omit.why(&step);
+        let path = step.map_or_else(|link| link.path, |_| Vec::new());
+        if pattern.is_none() {
+            self.left_links.add(&path);
         }
-        true
+        LeftOut { path, why: pattern.unwrap_or(Why::Link(self.links)) }
     }
 
     /// One that does this with links.
     #[must_use]
     pub fn with_links(self, links: Links) -> Self {
-        Self { links, left_out: LeftOut::new(links), ..self }
+        Self { links, left_links: LeftLinks::new(links), ..self }
     }
 
-    /// The links that were left out so far.
+    /// The links that were left out so far, but for those that a pattern names.
     #[must_use]
-    pub fn left_out(&self) -> &LeftOut {
-        &self.left_out
+    pub fn left_links(&self) -> &LeftLinks {
+        &self.left_links
     }
 
     fn top(&mut self, source: &Path) -> Step {
@@ -293,8 +292,7 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<Step> {
         loop {
-            let step = self.step()?;
-            if !self.leaves_out(&step) {
+            if let Met::Item(step) = self.meet()? {
                 return Some(step);
             }
         }
@@ -302,7 +300,8 @@ impl Iterator for Walk {
 }
 
 impl Walk {
-    fn step(&mut self) -> Option<Step> {
+    /// The next thing, be it left out or not.
+    pub fn meet(&mut self) -> Option<Met> {
         while let Some(level) = self.levels.last_mut() {
             let Some(name) = level.names.next() else {
                 self.levels.pop();
@@ -312,21 +311,18 @@ impl Walk {
             match self.inner(level, &name).transpose() {
                 None => {
                     let path = [level.path.as_bytes(), b"/", &name].concat();
-                    let step = Err(Skipped { path, fault: Fault::LinkTarget });
-                    // Of what a pattern names nothing is said.
-                    if let (None, Err(link)) = (self.omit.why(&step), step) {
-                        self.left_out.add(&link.path);
-                    }
+                    return Some(Met::LeftOut(self.leave_link(path)));
                 }
-                Some(Err(skipped)) => return Some(Err(skipped)),
+                Some(Err(skipped)) => return Some(self.judge(Err(skipped))),
                 Some(Ok((found, deeper))) => {
                     self.levels.extend(deeper);
-                    return Some(Ok(found));
+                    return Some(self.judge(Ok(found)));
                 }
             }
         }
         let source = self.sources.next()?;
-        Some(self.top(&source))
+        let step = self.top(&source);
+        Some(self.judge(step))
     }
 }
 

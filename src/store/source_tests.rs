@@ -14,6 +14,20 @@ fn shown(steps: &mut Walk) -> Vec<String> {
         .collect()
 }
 
+/// All that a walk leaves out.
+fn left_out(mut walk: Walk) -> Vec<(String, Why)> {
+    let met = std::iter::from_fn(|| walk.meet());
+    met.filter_map(|met| match met {
+        Met::LeftOut(LeftOut { path, why }) => Some((String::from_utf8(path).unwrap(), why)),
+        Met::Item(_) => None,
+    })
+    .collect()
+}
+
+fn named((path, why): (&str, Why)) -> (String, Why) {
+    (path.to_owned(), why)
+}
+
 #[test]
 fn the_walk_is_sorted_and_parents_come_first() {
     let home = tempfile::tempdir().unwrap();
@@ -77,9 +91,12 @@ fn links_are_kept_left_out_or_followed_and_the_left_ones_are_counted() {
     let home = tempfile::tempdir().unwrap();
     let root = linked(home.path());
     let walk = |links| {
+        let told = left_out(Walk::new(vec![root.clone()]).with_links(links));
+        assert!(told.iter().all(|(_, why)| *why == Why::Link(links)), "{told:?}");
         let mut walk = Walk::new(vec![root.clone()]).with_links(links);
         let shown = shown(&mut walk);
-        let LeftOut { count, first, .. } = walk.left_out().clone();
+        let LeftLinks { count, first, .. } = walk.left_links().clone();
+        assert_eq!(told.len(), usize::try_from(count).unwrap(), "{told:?}");
         (shown.join(" "), count, String::from_utf8(first).unwrap())
     };
     let kept = "t t/d t/d/inside t/d/self t/file t/here".to_owned();
@@ -141,11 +158,16 @@ fn a_key_in_use_is_left_out_however_it_is_reached_and_so_is_what_a_pattern_names
         shown(&mut walk(&["/a.log", "/b.log", "t", "d/**/x", "pipe", "c*"])),
         ["t", "t/d", "t/d/b.log", "t/d/keep.log"]
     );
-    let mut walk = walk(&[]);
-    assert_eq!(walk.by_ref().count(), 9);
-    let keys: Vec<LeftKey> = std::iter::from_fn(|| walk.take_key()).collect();
-    let in_use = |path: &str| LeftKey { path: path.as_bytes().to_vec(), in_use: true };
-    assert_eq!(keys, ["t/d/key", "t/other"].map(in_use));
+    assert_eq!(left_out(walk(&[])), [("t/d/key", Why::Key), ("t/other", Why::Key)].map(named));
+    let out = [
+        ("t/a.log", Why::Pattern),
+        ("t/d/b.log", Why::Pattern),
+        ("t/d/cache", Why::Pattern),
+        ("t/d/key", Why::Key),
+        ("t/d/pipe", Why::Pattern),
+        ("t/other", Why::Key),
+    ];
+    assert_eq!(left_out(walk(&["*.log", "!keep.log", "cache/", "pipe"])), out.map(named));
     // Named by itself, through a link.
     symlink(root.join("d/key"), home.path().join("link")).unwrap();
     assert_eq!(Walk::new(vec![home.path().join("link")]).without(omit(&[])).count(), 0);
@@ -200,13 +222,12 @@ fn copies_of_keys_are_left_out_of_trees_whoever_may_read_them_and_each_is_told()
     put("long", &format!("{}{}", text.as_str(), "#".repeat(5_000)), 0o600);
     let mut walk = Walk::new(vec![root.clone()]);
     assert_eq!(shown(&mut walk), ["t", "t/d", "t/long", "t/story"]);
-    let keys: Vec<LeftKey> = std::iter::from_fn(|| walk.take_key()).collect();
-    let copy = |path: &str| LeftKey { path: path.as_bytes().to_vec(), in_use: false };
-    assert_eq!(keys, ["t/d/copy", "t/d/open", "t/line", "t/noted"].map(copy));
+    let copies = ["t/d/copy", "t/d/open", "t/line", "t/noted"].map(|path| (path, Why::CopyOfKey));
+    assert_eq!(left_out(Walk::new(vec![root.clone()])), copies.map(named));
     // Whoever names it means it.
     assert_eq!(shown(&mut Walk::new(vec![root.join("d/copy")])), ["copy"]);
-    // What a pattern leaves out is no news.
-    let mut without =
-        Walk::new(vec![root]).without(Omit::new(Vec::new(), &["d".to_owned(), "noted".to_owned()]).unwrap());
-    assert_eq!((without.by_ref().count(), without.take_key().map(|key| key.path)), (3, Some(b"t/line".to_vec())));
+    // A pattern comes first.
+    let omit = Omit::new(Vec::new(), &["d".to_owned(), "noted".to_owned()]).unwrap();
+    let out = [("t/d", Why::Pattern), ("t/line", Why::CopyOfKey), ("t/noted", Why::Pattern)];
+    assert_eq!(left_out(Walk::new(vec![root]).without(omit)), out.map(named));
 }

@@ -54,6 +54,10 @@ pub enum Event {
     Hop { hop: String, result: String },
     /// One item came to its end.
     Item(Item),
+    /// Something that lies in what is sent is left out.
+    LeftOut(LeftOut),
+    /// One item would be sent.
+    Planned(Planned),
     /// One transfer came to its end.
     Transfer(Transfer),
     /// One connection, or one session of `vp-attach`, came to its end.
@@ -97,6 +101,30 @@ pub struct Item {
     pub cause: Option<&'static str>,
     /// Seconds.
     pub duration: f64,
+}
+
+/// See [`Event::LeftOut`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LeftOut {
+    #[serde(flatten)]
+    pub party: Party,
+    /// Its path, as of an item.
+    pub file: String,
+    /// Why.
+    pub reason: &'static str,
+    /// The same in one word.
+    pub cause: &'static str,
+}
+
+/// See [`Event::Planned`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Planned {
+    /// The path that it would have at the receiver, as of an item.
+    pub file: String,
+    /// `file`, `directory` or `link`.
+    pub kind: &'static str,
+    /// Length of its content.
+    pub bytes: u64,
 }
 
 /// See [`Event::Transfer`].
@@ -280,6 +308,8 @@ mod tests {
             Event::Error { .. } => 19,
             Event::End(_) => 20,
             Event::Hint { .. } => 21,
+            Event::LeftOut(_) => 22,
+            Event::Planned(_) => 23,
         }
     }
 
@@ -342,6 +372,8 @@ mod tests {
             Event::Error { code: 1, message: text(), hints: Vec::new(), retryable: None },
             Event::End(End::default()),
             Event::Hint { message: text() },
+            Event::LeftOut(LeftOut { party: party(), file: text(), reason: "", cause: "" }),
+            Event::Planned(Planned { file: text(), kind: "file", bytes: 0 }),
         ]
     }
 

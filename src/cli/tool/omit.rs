@@ -8,11 +8,13 @@ use super::Context;
 use crate::cli::args::Send;
 use crate::cli::env::Env;
 use crate::cli::escape::printable;
+use crate::cli::events::Party;
 use crate::cli::exit::Exit;
 use crate::cli::files::secret_keys;
-use crate::cli::report::{Fault, Level, chain};
-use crate::cli::voice::{key_left_out, left_out_level, left_out_line};
-use crate::store::omit::Omit;
+use crate::cli::report::{Fault, Format, Level, chain};
+use crate::cli::voice::{key_left_out, left_links_level, left_links_line, left_out, not_offered, planned};
+use crate::store::omit::{KEYS_TOLD_MAX, LeftOut, Omit};
+use crate::store::source::{Found, Met, Skipped};
 use crate::tools::transfers::engine::SendJob;
 use crate::transfer::item::Kind;
 
@@ -35,48 +37,84 @@ pub fn omit(words: &Send, env: &Env) -> Result<Omit, Fault> {
     }
 }
 
-/// Lists what would be sent, under the names it would have, and says what cannot be.
+/// Lists what would be sent, under the names it would have, and says what cannot be and what is left out.
 ///
 /// # Errors
 /// Nothing of it could be sent, or some could not.
 pub fn list(job: &SendJob, context: &Context) -> Result<Exit, Fault> {
+    let mut listing = Listing { context, keys_told: 0, good: 0, bad: 0, passing: false };
     let mut out = BufWriter::new(io::stdout().lock());
-    let (mut good, mut bad, mut passing) = (0_u64, 0_u64, false);
     let mut walk = job.walk();
-    while let Some(step) = walk.next() {
-        while let Some(key) = walk.take_key() {
-            context.report.say(Level::Warning, &key_left_out(&key));
+    while let Some(met) = walk.meet() {
+        match met {
+            Met::Item(Ok(found)) => writeln!(out, "{}", listing.line(&found)).map_err(|error| unwritten(&error))?,
+            Met::Item(Err(skipped)) => listing.skip(&skipped),
+            Met::LeftOut(what) => listing.leave_out(&what),
         }
-        let written = match step {
-            Ok(found) => {
-                good += 1;
-                let end = if found.kind == Kind::Directory { "/" } else { "" };
-                writeln!(out, "{}{end}", printable(found.path.as_bytes()))
-            }
-            Err(skipped) => {
-                bad += 1;
-                passing |= !skipped.fault.is_refusal();
-                context.report.say(Level::Warning, &format!("{}: {}", printable(&skipped.path[..]), skipped.fault));
-                Ok(())
-            }
-        };
-        written.map_err(|error| unwritten(&error))?;
     }
-    while let Some(key) = walk.take_key() {
-        context.report.say(Level::Warning, &key_left_out(&key));
-    }
-    let left_out = walk.left_out();
-    if left_out.count > 0 {
-        context.report.say(left_out_level(left_out), &left_out_line(left_out));
+    let links = walk.left_links();
+    if links.count > 0 && context.report.format() == Format::Text {
+        context.report.say(left_links_level(links), &left_links_line(links));
     }
     out.flush().map_err(|error| unwritten(&error))?;
-    match (good, bad) {
-        (_, 0) => Ok(Exit::Done),
-        (0, _) => Err(Fault::new(Exit::Failed, "nothing of it could be sent")),
-        (good, bad) => {
-            // As the run itself would end.
-            let exit = if passing { Exit::Partial } else { Exit::Failed };
-            Err(Fault::new(exit, format!("{bad} of {} items could not be sent", good + bad)))
+    listing.end()
+}
+
+/// What has been listed so far.
+struct Listing<'c> {
+    context: &'c Context,
+    keys_told: usize,
+    good: u64,
+    bad: u64,
+    /// Of what cannot be sent something may be the next time.
+    passing: bool,
+}
+
+impl Listing<'_> {
+    fn line(&mut self, found: &Found) -> String {
+        self.good += 1;
+        match self.context.report.format() {
+            Format::Text => {
+                let end = if found.kind == Kind::Directory { "/" } else { "" };
+                format!("{}{end}", printable(found.path.as_bytes()))
+            }
+            Format::Json => self.context.report.render(&planned(found)),
+        }
+    }
+
+    fn skip(&mut self, skipped: &Skipped) {
+        self.bad += 1;
+        self.passing |= !skipped.fault.is_refusal();
+        let report = &self.context.report;
+        match report.format() {
+            Format::Text => {
+                report.say(Level::Warning, &format!("{}: {}", printable(&skipped.path[..]), skipped.fault));
+            }
+            Format::Json => report.event(&not_offered(skipped)),
+        }
+    }
+
+    fn leave_out(&mut self, what: &LeftOut) {
+        let report = &self.context.report;
+        match report.format() {
+            Format::Text if what.is_key() && self.keys_told < KEYS_TOLD_MAX => {
+                self.keys_told += 1;
+                report.say(Level::Warning, &key_left_out(what));
+            }
+            Format::Text => {}
+            Format::Json => report.event(&left_out(Party::default(), what)),
+        }
+    }
+
+    /// As the run itself would end.
+    fn end(&self) -> Result<Exit, Fault> {
+        match (self.good, self.bad) {
+            (_, 0) => Ok(Exit::Done),
+            (0, _) => Err(Fault::new(Exit::Failed, "nothing of it could be sent")),
+            (good, bad) => {
+                let exit = if self.passing { Exit::Partial } else { Exit::Failed };
+                Err(Fault::new(exit, format!("{bad} of {} items could not be sent", good + bad)))
+            }
         }
     }
 }

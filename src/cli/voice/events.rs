@@ -2,16 +2,20 @@
 
 use super::connect::down;
 use super::{End, Voice};
-use crate::cli::events::{Connection, Event, Item, Party, Status, Transfer, file_name, seconds};
+use crate::cli::events::{Connection, Event, Item, LeftOut, Party, Planned, Status, Transfer, file_name, seconds};
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Format, chain};
 use crate::identity::PeerId;
 use crate::run::News;
 use crate::run::joint::Joined;
+use crate::store::links::Links;
+use crate::store::omit::{self, Why};
+use crate::store::source::{Found, Skipped};
 use crate::tools::transfers;
-use crate::tools::transfers::engine::ItemKind;
+use crate::tools::transfers::engine::{ItemEnd, ItemKind};
 use crate::transfer::Fault as StoreFault;
 use crate::transfer::messages::ItemOutcome;
+use std::time::Duration;
 
 impl Voice<'_> {
     /// With `--json`, tells what happened as an event, if it is one. Then it needs no words.
@@ -53,6 +57,7 @@ impl Voice<'_> {
     pub(super) fn event_of_transfer(&self, news: &transfers::News<'_>) -> Option<Event> {
         match news {
             transfers::News::Item(peer, app, item) => Some(Event::Item(of_item(self.party(peer, Some(app)), item))),
+            transfers::News::LeftOut(peer, app, what) => Some(left_out(self.party(peer, Some(app)), what)),
             transfers::News::Transferred(peer, app, transfer) => {
                 let why = transfer.error.map(|error| self.why(peer, error));
                 Some(Event::Transfer(of_transfer(self.party(peer, Some(app)), transfer, why.unwrap_or_default())))
@@ -64,7 +69,7 @@ impl Voice<'_> {
     /// One connection, or the one pair of standard input and output, that was joined to this peer came to its end.
     pub(super) fn joined(&mut self, peer: &PeerId, app: &str, joined: &Joined<'_, impl End>) {
         self.tell_event(|voice| {
-            let Why { reason, cause } = joined.error.map(|error| voice.why(peer, error)).unwrap_or_default();
+            let Because { reason, cause } = joined.error.map(|error| voice.why(peer, error)).unwrap_or_default();
             Some(Event::Connection(Connection {
                 party: voice.party(peer, Some(app)),
                 bytes_sent: joined.sent,
@@ -81,14 +86,14 @@ impl Voice<'_> {
         self.info(&format!("connection with {whom} {how}: {sent} bytes sent, {received} received, in {took} s"));
     }
 
-    fn why(&self, peer: &PeerId, error: &impl End) -> Why {
+    fn why(&self, peer: &PeerId, error: &impl End) -> Because {
         let Fault { exit, message, .. } = error.fault(&self.between(Some(peer)));
         let reason = match exit {
             // People are not told.
             Exit::Signal(number) if message.is_empty() => format!("ended by signal {number}"),
             _ => message,
         };
-        Why { reason: Some(reason), cause: exit.word() }
+        Because { reason: Some(reason), cause: exit.word() }
     }
 
     /// How it stands.
@@ -111,16 +116,16 @@ impl Voice<'_> {
     }
 }
 
-/// Why something is no success, in words and in one word.
+/// Because something is no success, in words and in one word.
 #[derive(Default)]
-struct Why {
+struct Because {
     reason: Option<String>,
     cause: Option<&'static str>,
 }
 
-impl From<StoreFault> for Why {
-    fn from(fault: StoreFault) -> Why {
-        Why { reason: Some(fault.to_string()), cause: Some(cause_of(fault)) }
+impl From<StoreFault> for Because {
+    fn from(fault: StoreFault) -> Because {
+        Because { reason: Some(fault.to_string()), cause: Some(cause_of(fault)) }
     }
 }
 
@@ -154,23 +159,53 @@ fn cause_of(fault: StoreFault) -> &'static str {
     }
 }
 
-fn of_item(party: Party, item: &crate::tools::transfers::engine::Item) -> Item {
-    let (result, Why { reason, cause }) = match item.outcome {
-        ItemOutcome::Committed => ("committed", Why::default()),
-        ItemOutcome::Exists | ItemOutcome::ExistsUnlike => ("exists", Why::default()),
-        ItemOutcome::Refused(fault) => ("refused", fault.into()),
-        ItemOutcome::Failed(fault) => ("failed", fault.into()),
+/// The event of something that is left out.
+pub fn left_out(party: Party, what: &omit::LeftOut) -> Event {
+    let (cause, reason) = match what.why {
+        Why::Key => ("key", "a secret key that is in use"),
+        Why::CopyOfKey => ("copy-of-key", "a secret key, which goes only if the file itself is named"),
+        Why::Pattern => ("exclude", "excluded by a pattern"),
+        Why::Link(Links::Skip) => ("link", "a link"),
+        Why::Link(Links::Keep) => ("link-outside", "a link that leads out of what is sent"),
+        Why::Link(Links::Follow) => ("link-loop", "a link that leads back into a directory above"),
     };
-    let kind = item.kind.map(|kind| match kind {
+    Event::LeftOut(LeftOut { party, file: file_name(&what.path), reason, cause })
+}
+
+/// The event of an item that cannot be sent, where nobody is called.
+pub fn not_offered(skipped: &Skipped) -> Event {
+    let outcome = ItemOutcome::Failed(skipped.fault);
+    let (path, took) = (&skipped.path[..], Duration::ZERO);
+    let end = ItemEnd { path, kind: None, bytes: 0, hash: None, renamed: None, outcome, took };
+    Event::Item(of_item(Party::default(), &end.into()))
+}
+
+/// The event of an item that would be sent.
+pub fn planned(found: &Found) -> Event {
+    let file = file_name(found.path.as_bytes());
+    Event::Planned(Planned { file, kind: kind_word(ItemKind::from(&found.kind)), bytes: found.stamp.size })
+}
+
+fn kind_word(kind: ItemKind) -> &'static str {
+    match kind {
         ItemKind::File => "file",
         ItemKind::Directory => "directory",
         ItemKind::Link => "link",
         ItemKind::Stream => "stream",
-    });
+    }
+}
+
+fn of_item(party: Party, item: &crate::tools::transfers::engine::Item) -> Item {
+    let (result, Because { reason, cause }) = match item.outcome {
+        ItemOutcome::Committed => ("committed", Because::default()),
+        ItemOutcome::Exists | ItemOutcome::ExistsUnlike => ("exists", Because::default()),
+        ItemOutcome::Refused(fault) => ("refused", fault.into()),
+        ItemOutcome::Failed(fault) => ("failed", fault.into()),
+    };
     Item {
         party,
         file: Some(file_name(&item.path)).filter(|name| !name.is_empty()),
-        kind,
+        kind: item.kind.map(kind_word),
         bytes: item.bytes,
         hash: item.hash.map(|hash| blake3::Hash::from_bytes(hash).to_hex().to_string()),
         renamed: item.renamed.as_deref().map(file_name),
@@ -181,7 +216,7 @@ fn of_item(party: Party, item: &crate::tools::transfers::engine::Item) -> Item {
     }
 }
 
-fn of_transfer(party: Party, transfer: &transfers::Transfer<'_>, why: Why) -> Transfer {
+fn of_transfer(party: Party, transfer: &transfers::Transfer<'_>, why: Because) -> Transfer {
     Transfer {
         party,
         committed: transfer.counts.committed.into(),
@@ -225,7 +260,13 @@ mod tests {
             Exit::Command(3),
         ];
         let faults = FAULTS.iter().map(|(fault, _)| cause_of(*fault));
-        let mut given: Vec<&str> = faults.chain(exits.iter().filter_map(|exit| exit.word())).collect();
+        let links = [Links::Keep, Links::Skip, Links::Follow].map(Why::Link);
+        let whys = [Why::Key, Why::CopyOfKey, Why::Pattern].into_iter().chain(links);
+        let left = whys.map(|why| match left_out(Party::default(), &omit::LeftOut { path: Vec::new(), why }) {
+            Event::LeftOut(left) => left.cause,
+            other => panic!("{other:?}"),
+        });
+        let mut given: Vec<&str> = faults.chain(exits.iter().filter_map(|exit| exit.word())).chain(left).collect();
         listed.sort_unstable();
         given.sort_unstable();
         assert_eq!(listed, given);

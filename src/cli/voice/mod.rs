@@ -25,10 +25,11 @@ use crate::run::News;
 use crate::run::tool::{RunError, Tool};
 pub use connect::Limits;
 use connect::{Between, Verb, closed_fault, node_fault};
+pub use events::{left_out, not_offered, planned};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::time::Duration;
-pub use transfer::{SPECIAL, key_left_out, left_out_level, left_out_line};
+pub use transfer::{SPECIAL, key_left_out, left_links_level, left_links_line};
 use trouble::RelayTrouble;
 
 pub use listen::listen_fault;

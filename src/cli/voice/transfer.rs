@@ -9,8 +9,8 @@ use crate::cli::progress::{Amount, Totals};
 use crate::cli::report::{Fault, Format, Level, chain};
 use crate::run::tool::RunError;
 use crate::store::attributes::Unkept;
-use crate::store::links::{LeftOut, Links};
-use crate::store::source::LeftKey;
+use crate::store::links::{LeftLinks, Links};
+use crate::store::omit::{LeftOut, Why};
 use crate::tools::recv::Recv;
 use crate::tools::send::Send;
 use crate::tools::transfers::engine::{Item, ItemKind};
@@ -31,8 +31,8 @@ const NO_DIRECTORY: &str = "files and directories need a receiver that was start
 const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever --overwrite says: move it away there";
 
 /// A secret key lies in what is sent.
-pub fn key_left_out(key: &LeftKey) -> String {
-    let deliberately = if key.in_use { "" } else { "; to send it all the same, name the file itself" };
+pub fn key_left_out(key: &LeftOut) -> String {
+    let deliberately = if key.why == Why::Key { "" } else { "; to send it all the same, name the file itself" };
     format!("{}: a secret key, which is not sent: left out{deliberately}", printable(&key.path[..]))
 }
 
@@ -57,7 +57,9 @@ impl Voice<'_> {
                 bar.set(Amount { bytes: *bytes, skipped: *skipped }, done, &String::from_utf8_lossy(name));
             }
             News::Unlike(first, count) => self.warn(&unlike(first, *count)),
-            News::KeyLeftOut(key) => self.warn(&key_left_out(key)),
+            News::LeftOut(_, _, key) if key.is_key() => self.warn(&key_left_out(key)),
+            // Whoever reads words has the sum of links, and has named the rest.
+            News::LeftOut(..) => {}
             // As an event each item is told anyway.
             News::ItemFailed(failure) if self.report.format() == Format::Json && !failure.late => {}
             // It is the only one, and the end tells more.
@@ -66,7 +68,9 @@ impl Voice<'_> {
                 let at = self.between(self.about.0.as_ref()).at(failure.side);
                 self.warn(&format!("{}: {at}{}", printable(&failure.path[..]), failure.fault));
             }
-            News::LinksLeftOut(left_out) => self.tell_left_out(left_out),
+            // As an event each is told anyway.
+            News::LinksLeftOut(_) if self.report.format() == Format::Json => {}
+            News::LinksLeftOut(links) => self.tell_left_links(links),
             News::Unkept(place, what) => self.warn(&unkept(place, *what)),
             News::Item(_, _, item) => {
                 if let Some(line) = item_line(item) {
@@ -150,20 +154,20 @@ fn transfer_line(transfer: &Transfer<'_>, sends: bool, whom: &str) -> String {
 
 impl Voice<'_> {
     /// Once a run, as loudly as it deserves.
-    fn tell_left_out(&mut self, left_out: &LeftOut) {
+    fn tell_left_links(&mut self, links: &LeftLinks) {
         if !std::mem::replace(&mut self.links_told, true) {
-            self.say(left_out_level(left_out), &left_out_line(left_out));
+            self.say(left_links_level(links), &left_links_line(links));
         }
     }
 }
 
 /// Whoever asked for links to be left out need not hear that they were.
-pub fn left_out_level(left_out: &LeftOut) -> Level {
-    if left_out.links == Links::Skip { Level::Info } else { Level::Warning }
+pub fn left_links_level(left: &LeftLinks) -> Level {
+    if left.links == Links::Skip { Level::Info } else { Level::Warning }
 }
 
 /// Links that are not sent.
-pub fn left_out_line(LeftOut { links, count, first }: &LeftOut) -> String {
+pub fn left_links_line(LeftLinks { links, count, first }: &LeftLinks) -> String {
     let first = printable(&first[..]);
     let whither = match links {
         Links::Skip => "",

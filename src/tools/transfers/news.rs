@@ -4,8 +4,8 @@ use super::Error;
 use crate::identity::PeerId;
 use crate::run;
 use crate::store::attributes::Unkept;
-use crate::store::links::LeftOut;
-use crate::store::source::LeftKey;
+use crate::store::links::LeftLinks;
+use crate::store::omit::LeftOut;
 use crate::tools::transfers::engine::Item;
 use crate::tools::transfers::pump as engine;
 use crate::transfer::{outcome::Failure, status::Counts};
@@ -49,13 +49,13 @@ pub enum News<'a> {
     ItemFailed(&'a Failure),
     /// The file system of this directory did not keep what came with some items.
     Unkept(&'a Path, Unkept),
-    /// A key lies in what is sent, and is left out.
-    KeyLeftOut(&'a LeftKey),
+    /// This lies in what is sent to this peer, and is left out. Of what is no key told only to who asked for each item.
+    LeftOut(PeerId, &'a str, &'a LeftOut),
     /// So many items were at the receiver with another mode or time than at the sender, and keep them: the path of the first, as
     /// bytes of unknown origin.
     Unlike(&'a [u8], u32),
     /// These links of what is sent were left out.
-    LinksLeftOut(&'a LeftOut),
+    LinksLeftOut(&'a LeftLinks),
     /// One item of a transfer with this peer came to its end, well or not. Told only to who asked for each.
     Item(PeerId, &'a str, &'a Item),
     /// A transfer came to its end, well or not.
@@ -72,8 +72,8 @@ impl<'a> From<run::News<'a>> for News<'a> {
 
 /// Tells people news of an engine that works for an application and this peer.
 pub fn tell(of: &engine::News, whose: (PeerId, &str), news: &mut dyn FnMut(News<'_>)) {
-    for key in &of.keys {
-        news(News::KeyLeftOut(key));
+    for left_out in &of.left_out {
+        news(News::LeftOut(whose.0, whose.1, left_out));
     }
     for item in &of.items {
         news(News::Item(whose.0, whose.1, item));
@@ -87,8 +87,8 @@ pub fn tell(of: &engine::News, whose: (PeerId, &str), news: &mut dyn FnMut(News<
     if let Some(unlike) = &of.unlike {
         news(News::Unlike(&unlike.first, unlike.count));
     }
-    if let Some(left_out) = &of.left_out {
-        news(News::LinksLeftOut(left_out));
+    if let Some(links) = &of.left_links {
+        news(News::LinksLeftOut(links));
     }
     if let Some(at) = &of.progress {
         news(News::Progress {

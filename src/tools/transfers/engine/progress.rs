@@ -1,8 +1,8 @@
 //! What a person may want to see while a transfer runs.
 
 use crate::store::attributes::Unkept;
-use crate::store::links::LeftOut;
-use crate::store::source::LeftKey;
+use crate::store::links::LeftLinks;
+use crate::store::omit::LeftOut;
 use crate::transfer::messages::{Hash, ItemOutcome};
 use crate::transfer::outcome::{Failure, Unlike};
 use std::path::Path;
@@ -106,8 +106,8 @@ pub trait Progress {
     }
 
     /// Everything has been walked, and these links were left out on the way.
-    fn links_left_out(&mut self, left_out: &LeftOut) {
-        let _ = left_out;
+    fn links_left_out(&mut self, links: &LeftLinks) {
+        let _ = links;
     }
 
     /// An item will not come about, or something went wrong with it afterwards; the others go on.
@@ -115,9 +115,9 @@ pub trait Progress {
         let _ = failure;
     }
 
-    /// A key lies in what is sent, and is left out.
-    fn key_left_out(&mut self, key: &LeftKey) {
-        let _ = key;
+    /// This lies in what is sent, and is left out.
+    fn left_out(&mut self, left_out: &LeftOut) {
+        let _ = left_out;
     }
 
     /// A directory's file system did not keep what came with some items; once, at the end.

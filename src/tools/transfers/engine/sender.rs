@@ -11,7 +11,7 @@ use crate::store::beneath::Nearby;
 use crate::store::links::Links;
 use crate::store::omit::Omit;
 use crate::store::read::measure_by_reading;
-use crate::store::source::{Found, Skipped, Step, Walk, measure};
+use crate::store::source::{Found, Met, Skipped, Step, Walk, measure};
 use crate::transfer::Fault;
 use crate::transfer::blocks::{BlockEncoder, Compression};
 use crate::transfer::decoder::{Decoder, Piece};
@@ -222,18 +222,25 @@ impl Sender<'_> {
     fn announce(&mut self) -> Result<(), TransferError> {
         while self.open.len() < OPEN_ENTRIES_MAX {
             let Some(walk) = &mut self.walk else { break };
-            let next = self.held_back.take().unwrap_or_else(|| walk.next());
+            let next = match self.held_back.take() {
+                Some(next) => next,
+                None => match walk.meet() {
+                    Some(Met::LeftOut(left_out)) => {
+                        self.progress.left_out(&left_out);
+                        continue;
+                    }
+                    Some(Met::Item(step)) => Some(step),
+                    None => None,
+                },
+            };
             if !self.accepted && !matches!(next, Some(Ok(_))) {
                 // Where all is refused, what else is amiss with it is no news.
                 self.held_back = Some(next);
                 break;
             }
-            while let Some(key) = walk.take_key() {
-                self.progress.key_left_out(&key);
-            }
             match next {
                 None => {
-                    self.progress.links_left_out(walk.left_out());
+                    self.progress.links_left_out(walk.left_links());
                     self.walk = None;
                 }
                 Some(Err(skipped)) => self.skip(&skipped),

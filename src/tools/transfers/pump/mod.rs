@@ -190,7 +190,7 @@ impl<T: Send + 'static> Pump<T> {
     pub fn take_news(&mut self) -> News {
         let mut state = self.shared.lock();
         let news = self.shared.take_news(&mut state);
-        if !news.items.is_empty() {
+        if !(news.items.is_empty() && news.left_out.is_empty()) {
             // It may have waited to tell more.
             self.shared.wake_engine(state);
         }

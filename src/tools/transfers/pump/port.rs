@@ -2,8 +2,8 @@
 
 use super::{CHUNK_BYTES, OUTBOX_BYTES, WAKE_BYTES};
 use crate::store::attributes::Unkept;
-use crate::store::links::LeftOut;
-use crate::store::source::LeftKey;
+use crate::store::links::LeftLinks;
+use crate::store::omit::{KEYS_TOLD_MAX, LeftOut};
 use crate::tools::transfers::Ending;
 use crate::tools::transfers::engine::Item;
 use crate::tools::transfers::engine::{ItemEnd, Port, Progress, Snapshot, TryRecv};
@@ -25,7 +25,7 @@ const SMALL_BYTES: usize = 8 * 1024;
 const FULL_BYTES: usize = CHUNK_BYTES - 2 * 1024;
 /// Failures named one by one; the end tells how many there were.
 const FAILURES_TOLD_MAX: usize = 1_000;
-/// Ends of items that wait to be told; an engine that has more waits for the loop.
+/// Items that wait to be told, each with its end or as left out; an engine that has more waits for the loop.
 const ITEMS_WAITING_MAX: usize = 1_024;
 /// Between two reports of progress: as often as a bar is drawn.
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
@@ -54,14 +54,14 @@ pub struct News {
     pub progress: Option<Progressed>,
     /// Items that did not come about.
     pub failures: Vec<Failure>,
-    /// Keys that were left out.
-    pub keys: Vec<LeftKey>,
+    /// What was left out: keys, and all else if each item is to be told.
+    pub left_out: Vec<LeftOut>,
     /// The directory of a file system that did not keep the attributes of some, and which.
     pub unkept: Option<(PathBuf, Unkept)>,
     /// Items that were there and keep another mode or time.
     pub unlike: Option<Unlike>,
     /// Links that were left out, once they are counted.
-    pub left_out: Option<LeftOut>,
+    pub left_links: Option<LeftLinks>,
     /// Items that came to their end, if each is to be told.
     pub items: Vec<Item>,
     /// What it has come to: the items are those that were told, whether each was or not.
@@ -281,6 +281,7 @@ pub struct Teller {
     shared: Arc<Shared>,
     next_report: Instant,
     told: usize,
+    keys_told: usize,
     /// What has been told of all that it is about.
     told_once: HashSet<(Fault, Side, Vec<u8>)>,
     /// Where files are made.
@@ -294,6 +295,7 @@ impl Teller {
             shared,
             next_report: Instant::now(),
             told: 0,
+            keys_told: 0,
             told_once: HashSet::new(),
             made: Side::There,
             tells_items: false,
@@ -310,17 +312,23 @@ impl Teller {
         self.tells_items = wanted;
     }
 
-    /// Tells of an end, and counts it at the same time.
-    fn tell_end(&mut self, item: ItemEnd<'_>, count: impl FnOnce(&mut SoFar)) {
+    /// Waits while as much waits to be told as may.
+    fn room(&self) -> MutexGuard<'_, State> {
         let mut state = self.shared.lock();
-        while self.tells_items && state.news.items.len() >= ITEMS_WAITING_MAX && !state.closed {
+        while state.news.items.len() + state.news.left_out.len() >= ITEMS_WAITING_MAX && !state.closed {
             if state.loop_sleeps {
                 self.shared.wake_loop(state);
                 state = self.shared.lock();
             }
             state = self.shared.wait(state, None);
         }
+        state
+    }
+
+    /// Tells of an end, and counts it at the same time.
+    fn tell_end(&mut self, item: ItemEnd<'_>, count: impl FnOnce(&mut SoFar)) {
         // The end of a closed one is short: what is complete by now, at most a batch.
+        let mut state = if self.tells_items { self.room() } else { self.shared.lock() };
         count(&mut state.so_far);
         if self.tells_items {
             state.news.items.push(Item::from(item));
@@ -355,10 +363,14 @@ impl Progress for Teller {
         self.shared.wake_loop(state);
     }
 
-    fn key_left_out(&mut self, key: &LeftKey) {
-        let mut state = self.shared.lock();
-        state.news.keys.push(key.clone());
-        self.shared.wake_loop(state);
+    fn left_out(&mut self, left_out: &LeftOut) {
+        let is_told = self.tells_items || (left_out.is_key() && self.keys_told < KEYS_TOLD_MAX);
+        if is_told {
+            self.keys_told += usize::from(left_out.is_key());
+            let mut state = self.room();
+            state.news.left_out.push(left_out.clone());
+            self.shared.wake_loop(state);
+        }
     }
 
     fn remark(&mut self, unlike: &Unlike) {
@@ -376,10 +388,10 @@ impl Progress for Teller {
         self.tell_end(item, |so_far| so_far.left_out += 1);
     }
 
-    fn links_left_out(&mut self, left_out: &LeftOut) {
-        if left_out.count > 0 {
+    fn links_left_out(&mut self, links: &LeftLinks) {
+        if links.count > 0 {
             let mut state = self.shared.lock();
-            state.news.left_out = Some(left_out.clone());
+            state.news.left_links = Some(links.clone());
             self.shared.wake_loop(state);
         }
     }
