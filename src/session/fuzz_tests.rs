@@ -84,6 +84,37 @@ fn a_writer_that_waits_for_retention_hears_of_what_a_join_settles() {
 }
 
 #[test]
+fn credit_told_on_a_lane_that_the_peer_has_left_is_told_again_on_the_next() {
+    let mut pair = Pair::new();
+    let id = pair.ends[0].session.open_stream(pair.now, "drop").unwrap();
+    let window = usize::try_from(STREAM_WINDOW_START).unwrap();
+    let exchange = |pair: &mut Pair| {
+        for side in [0, 1] {
+            pair.send(side, 1 << 20);
+            pair.deliver(side, usize::MAX);
+        }
+    };
+    while pair.ends[0].session.stream_mut(id).write(&vec![7; window]) > 0 {
+        exchange(&mut pair);
+    }
+    assert_eq!(pair.ends[0].session.stream_mut(id).write(b"more"), 0, "the writer waits for credit");
+    let (pending, first) = pair.ends[0].session.start_join(Suite::AesGcm).unwrap();
+    let answer = pair.ends[1].session.answer_join(pair.now, Suite::AesGcm, &first).unwrap();
+    // The answer is under way. Behind it goes what gives credit, to where nobody listens any more.
+    let reader = &mut pair.ends[1].session;
+    while let came @ 1.. = reader.stream(id).readable().len() {
+        reader.stream_mut(id).read(came);
+        reader.stream_mut(id).consume(pair.now, came);
+    }
+    assert!(reader.poll_output(pair.now, 0, &mut Vec::new(), 1 << 20) > 0);
+    pair.ends[0].session.finish_join(pair.now, pending, &answer.message).unwrap();
+    pair.pipes.insert(answer.lane, Pipe::default());
+    pair.bury();
+    (0..3).for_each(|_| exchange(&mut pair));
+    assert_eq!(pair.ends[0].session.stream_mut(id).write(b"more"), 4);
+}
+
+#[test]
 fn writers_wait_while_much_is_held_and_hear_when_it_is_consumed() {
     let mut pair = Pair::new();
     let id = pair.ends[0].session.open_stream(pair.now, "drop").unwrap();

@@ -189,7 +189,16 @@ impl Session {
     // Its lanes: who brings them, and who hears that they are gone.
 
     fn add_lane(&mut self, now: Instant, lane: Lane) {
+        let is_confirmed = lane.is_confirmed();
         self.lanes.add(lane);
+        if is_confirmed {
+            self.tell_limits(now);
+        }
+    }
+
+    /// A lane carries something now. What was told on older ones may be lost: all limits are told again. Said before the
+    /// lane is confirmed it would go out on an older one, which the peer has left.
+    fn tell_limits(&mut self, now: Instant) {
         if !self.planted.is(Canary::NoSnapshot) {
             self.credit.tell();
             self.streams.tell_all(now);
@@ -242,6 +251,7 @@ impl Session {
         if self.lanes.handle_record(now, lane, &mut self.ledger) {
             let acks = self.ledger.take_join_acks();
             self.settle(acks);
+            self.tell_limits(now);
         }
     }
 
