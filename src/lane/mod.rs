@@ -29,7 +29,7 @@ mod ledger;
 mod path;
 mod record;
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;
 
 pub use buffers::BUFFER_BYTES;
 pub(crate) use buffers::{COPY_BELOW, Pool, Record};

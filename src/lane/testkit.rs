@@ -1,4 +1,4 @@
-//! Channels and lanes for the tests of this folder.
+//! Channels and lanes for tests.
 
 use super::{Lane, Retained};
 use crate::noise::{JoinInitiator, JoinResponder, Opener, Sealer, Suite};

@@ -1,17 +1,13 @@
-//! Circuits of the present link: which lane each carries, its credit, and how frames find their way to sessions and back.
+//! The circuits of one link: what each is used for, its credit, and whose turn it is.
 
-use super::uplink::Carrier;
-use super::{Down, Event, Key, Node, Phase, Step};
-use crate::link::{Frame, credit_left};
+use super::Key;
+use crate::link::credit_left;
 use crate::names::AppName;
 use crate::noise::{ExpectFinal, ExpectReply};
-use crate::session::{PendingJoin, Role};
-use crate::wire::limits::{CIRCUIT_WINDOW_START, CLIENT_WINDOW, DATA_BODY_MAX, SEALED_HEADER_BYTES};
-use crate::wire::{CloseCode, Header, Kind};
-use std::time::Instant;
-
-/// Output is filled up to here: one whole DATA frame more may follow.
-const OUTPUT_TARGET: usize = DATA_BODY_MAX;
+use crate::session::PendingJoin;
+use crate::wire::limits::{CIRCUIT_WINDOW_START, CLIENT_WINDOW};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 
 /// What a circuit is used for.
 pub enum Use {
@@ -49,28 +45,35 @@ impl Circuit {
         matches!(self.used_for, Use::Calling(_) | Use::Joining(_) | Use::Asking(_) | Use::Claiming { .. })
     }
 
-    /// The application about which others of our key are asked.
-    pub fn claimed(&self) -> Option<AppName> {
-        match &self.used_for {
-            Use::Claiming { app, .. } => Some(app.clone()),
-            _ => None,
-        }
-    }
-
     /// The window a node grants: all of it at once, because lane bytes are taken on receipt and sessions bound memory.
     pub fn open_credit(&mut self) -> u32 {
         self.granted = self.received.wrapping_add(CLIENT_WINDOW);
         self.granted
     }
 
-    fn take_credit(&mut self, credit: u32) {
+    /// What the other side may send by our word.
+    pub fn granted(&self) -> u32 {
+        self.granted
+    }
+
+    /// Bytes that may go out now.
+    pub fn sendable(&self) -> usize {
+        usize::try_from(credit_left(self.credit, self.sent)).unwrap_or(0)
+    }
+
+    /// Counts bytes that go out.
+    pub fn send(&mut self, count: u32) {
+        self.sent = self.sent.wrapping_add(count);
+    }
+
+    pub fn take_credit(&mut self, credit: u32) {
         if credit_left(credit, self.credit) > 0 {
             self.credit = credit;
         }
     }
 
     /// Counts received bytes. Yields credit worth telling; an error if the relay sent more than it may.
-    fn receive(&mut self, count: u32) -> Result<Option<u32>, ()> {
+    pub fn receive(&mut self, count: u32) -> Result<Option<u32>, ()> {
         if count > credit_left(self.granted, self.received) {
             return Err(());
         }
@@ -80,250 +83,203 @@ impl Circuit {
     }
 }
 
-impl Node {
-    pub(super) fn handle_frame(&mut self, now: Instant, frame: Frame, input: &[u8]) -> Result<(), Down> {
-        match frame {
-            Frame::Data { circuit, bytes, credit } => return self.handle_data(now, (circuit, credit), &input[bytes]),
-            Frame::Control(message) => self.handle_control(now, message),
-            Frame::Credit { circuit, credit } => {
-                if let Some(circuit) = self.circuits.get_mut(&circuit) {
-                    circuit.take_credit(credit);
-                }
-            }
-            // Lanes end by RESET or with their link; a FIN from the relay says that no more comes, which is as good.
-            Frame::Fin { circuit } => self.lose_circuit(now, circuit, CloseCode::PeerGone),
-            Frame::Reset { circuit, code } => self.lose_circuit(now, circuit, CloseCode::from_wire(code)),
-            Frame::Ping(token) => {
-                if let Carrier::Up { link, .. } = &mut self.carrier {
-                    link.pong(token, &mut self.out.bytes).map_err(|_| Down::Damaged)?;
-                }
-            }
-            Frame::Pong(_) | Frame::Nothing => {}
-        }
-        Ok(())
-    }
+/// All circuits of a link.
+pub struct Circuits {
+    open: BTreeMap<u32, Circuit>,
+    by_key: BTreeSet<(Key, u32)>,
+    /// Those that may have something to send.
+    ready: BTreeSet<u32>,
+    next_id: u32,
+    /// The last whose turn it was.
+    turn: u32,
+    asking: usize,
+    claiming: usize,
+}
 
-    fn handle_data(&mut self, now: Instant, head: (u32, u32), bytes: &[u8]) -> Result<(), Down> {
-        let (id, credit) = head;
-        let Some(circuit) = self.circuits.get_mut(&id) else { return Ok(()) };
-        circuit.take_credit(credit);
-        let count = u32::try_from(bytes.len()).map_err(|_| Down::Damaged)?;
-        let grant = circuit.receive(count).map_err(|()| Down::Damaged)?;
-        match circuit.used_for {
-            Use::Lane { .. } => self.handle_lane_bytes(now, id, bytes),
-            Use::Answering { .. } => self.handle_final(now, id, bytes),
-            Use::Calling(_) | Use::Joining(_) | Use::Asking(_) | Use::Claiming { .. } => return Err(Down::Damaged),
-        }
-        if let Some(grant) = grant {
-            self.send_credit(id, grant);
-        }
-        Ok(())
-    }
-
-    pub(super) fn handle_lane_bytes(&mut self, now: Instant, id: u32, bytes: &[u8]) {
-        let Some(Circuit { key, used_for: Use::Lane { lane, .. }, .. }) = self.circuits.get(&id) else { return };
-        let (key, lane) = (*key, *lane);
-        let confirmed = self.session(key).map(|session| {
-            // An error stays in the session, for the tool to find.
-            let _ = session.handle_bytes(now, lane, bytes);
-            session.is_confirmed(lane)
-        });
-        if confirmed == Some(true) {
-            self.adopt_lane(key, id);
-        }
-        self.announce(key);
-        self.drive_session(now, key);
-    }
-
-    /// A joined lane has shown that it is real: it is the session's circuit now.
-    fn adopt_lane(&mut self, key: Key, id: u32) {
-        if let Some(Phase::Up { circuit, announced, .. }) = self.entries.get_mut(&key).map(|entry| &mut entry.phase) {
-            if *circuit != Some(id) {
-                *circuit = Some(id);
-                if *announced {
-                    self.events.push_back(Event::Resumed { key });
-                }
-            }
+impl Default for Circuits {
+    fn default() -> Circuits {
+        Circuits {
+            open: BTreeMap::new(),
+            by_key: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            next_id: 2,
+            turn: 0,
+            asking: 0,
+            claiming: 0,
         }
     }
+}
 
-    pub(super) fn send_credit(&mut self, circuit: u32, credit: u32) {
-        if let Carrier::Up { link, .. } = &mut self.carrier {
-            let sent = link.bare(Kind::Credit, circuit, credit, &mut self.out.bytes);
-            debug_assert!(sent.is_ok());
-        }
+impl Circuits {
+    /// The number of the next circuit that this end asks for.
+    pub fn take_id(&mut self) -> u32 {
+        let id = self.next_id;
+        self.next_id = self.next_id.checked_add(2).unwrap_or(2);
+        id
     }
 
-    pub(super) fn send_reset(&mut self, circuit: u32, code: CloseCode) {
-        if let Carrier::Up { link, .. } = &mut self.carrier {
-            let sent = link.reset(circuit, code.to_wire(), &mut self.out.bytes);
-            debug_assert!(sent.is_ok());
-        }
+    pub fn insert(&mut self, id: u32, circuit: Circuit) {
+        self.remove(id);
+        self.asking += usize::from(matches!(circuit.used_for, Use::Asking(_)));
+        self.claiming += usize::from(matches!(circuit.used_for, Use::Claiming { .. }));
+        self.by_key.insert((circuit.key, id));
+        self.ready.insert(id);
+        self.open.insert(id, circuit);
     }
 
-    pub(super) fn reset_circuits_of(&mut self, key: Key, code: CloseCode) {
-        let ids: Vec<u32> = self.circuits.iter().filter(|(_, c)| c.key == key).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.circuits.remove(&id);
-            self.send_reset(id, code);
-        }
+    pub fn remove(&mut self, id: u32) -> Option<Circuit> {
+        let circuit = self.open.remove(&id)?;
+        self.asking -= usize::from(matches!(circuit.used_for, Use::Asking(_)));
+        self.claiming -= usize::from(matches!(circuit.used_for, Use::Claiming { .. }));
+        self.by_key.remove(&(circuit.key, id));
+        self.ready.remove(&id);
+        Some(circuit)
     }
 
-    /// The carrier is gone and every circuit with it.
-    pub(super) fn lose_circuits(&mut self, now: Instant) {
-        for (id, circuit) in std::mem::take(&mut self.circuits) {
-            self.circuit_lost(now, id, circuit);
-        }
+    /// All of them, in order; none is left. Numbers are not used again.
+    pub fn take_all(&mut self) -> BTreeMap<u32, Circuit> {
+        let left = Circuits { next_id: self.next_id, turn: self.turn, ..Circuits::default() };
+        std::mem::replace(self, left).open
     }
 
-    fn lose_circuit(&mut self, now: Instant, id: u32, code: CloseCode) {
-        let Some(circuit) = self.circuits.remove(&id) else { return };
-        self.note(id, Step::Ended(code));
-        if let Some(app) = circuit.claimed() {
-            return self.hold(now, &app);
-        }
-        let key = circuit.key;
-        // A refusal by the callee's program: calling again would hear it again.
-        let refused = code == CloseCode::Refused && matches!(circuit.used_for, Use::Lane { lane: 0, .. });
-        if let (CloseCode::Done, Use::Lane { .. }, Some(session)) = (code, &circuit.used_for, self.session(key)) {
-            session.handle_forgotten();
-        }
-        self.circuit_lost(now, id, circuit);
-        if refused {
-            self.fail(now, key, super::Failure::RefusedByPeer(code));
-        }
-        self.place_calls(now);
-        self.refresh_busy(now);
+    pub fn get(&self, id: u32) -> Option<&Circuit> {
+        self.open.get(&id)
     }
 
-    fn circuit_lost(&mut self, now: Instant, id: u32, circuit: Circuit) {
-        let key = circuit.key;
-        if let Use::Asking(_) = circuit.used_for {
-            return self.handle_no_presence(now, key);
-        }
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        match &mut entry.phase {
-            Phase::Calling { .. } => self.call_again(now, key),
-            Phase::Answering => self.abandon(now, key),
-            Phase::Up { session, announced: false, .. } if session.role() == Role::Initiator => {
-                self.call_again(now, key);
-            }
-            Phase::Up { session, circuit: current, announced, .. } => {
-                if let Use::Lane { lane, .. } = circuit.used_for {
-                    session.drop_lane(now, lane);
-                }
-                if *current == Some(id) {
-                    *current = None;
-                    if *announced && matches!(circuit.used_for, Use::Lane { .. }) {
-                        self.events.push_back(Event::Lost { key });
-                    }
-                }
-            }
-        }
+    pub fn get_mut(&mut self, id: u32) -> Option<&mut Circuit> {
+        self.open.get_mut(&id)
     }
 
-    /// Brings a session's own decisions to its circuits.
-    pub(super) fn drive_session(&mut self, now: Instant, key: Key) {
-        let Some(session) = self.session(key) else { return };
-        // An error stays in the session, for the tool to find.
-        let _ = session.handle_timeout(now);
-        let dead: Vec<u32> = std::iter::from_fn(|| session.poll_dead_lane()).collect();
-        for lane in dead {
-            let found = self.circuits.iter().find(|(_, circuit)| {
-                circuit.key == key && matches!(circuit.used_for, Use::Lane { lane: l, .. } if l == lane)
-            });
-            if let Some(id) = found.map(|(id, _)| *id) {
-                self.send_reset(id, CloseCode::PeerGone);
-                self.lose_circuit(now, id, CloseCode::PeerGone);
-            }
-        }
-        if let Some(Phase::Up { circuit: None, rejoin_at: Some(at), .. }) = self.entries.get(&key).map(|e| &e.phase) {
-            if *at <= now {
-                self.place_calls(now);
-            }
-        }
-        self.drop_if_stillborn(now, key);
-        self.settle(now, key);
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
-    /// A session that failed before the tool knew of it is nobody's business.
-    fn drop_if_stillborn(&mut self, now: Instant, key: Key) {
-        let Some(Phase::Up { session, announced: false, .. }) = self.entries.get(&key).map(|e| &e.phase) else {
-            return;
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Questions for presence under way.
+    pub fn asking(&self) -> usize {
+        self.asking
+    }
+
+    /// Questions to our siblings under way.
+    pub fn claiming(&self) -> usize {
+        self.claiming
+    }
+
+    /// The circuits of one session, in order.
+    pub fn of(&self, key: Key) -> impl Iterator<Item = u32> {
+        self.by_key.range((key, 0)..=(key, u32::MAX)).map(|(_, id)| *id)
+    }
+
+    /// The circuit of a lane.
+    pub fn carrying(&self, key: Key, lane: u32) -> Option<u32> {
+        let carries = |id: &u32| {
+            self.get(*id).is_some_and(|circuit| matches!(circuit.used_for, Use::Lane { lane: l, .. } if l == lane))
         };
-        if session.failure().is_some() {
-            self.abandon(now, key);
+        self.of(key).find(carries)
+    }
+
+    /// Whether a further lane of the session is under way.
+    pub fn is_joining(&self, key: Key) -> bool {
+        self.of(key).any(|id| self.get(id).is_some_and(|circuit| matches!(circuit.used_for, Use::Joining(_))))
+    }
+
+    /// The session may have something to send.
+    pub fn wake(&mut self, key: Key) {
+        for (_, id) in self.by_key.range((key, 0)..=(key, u32::MAX)) {
+            self.ready.insert(*id);
         }
     }
 
-    /// Bytes for the carrier: what is pending, after filling up from the sessions if little was.
-    pub fn poll_output(&mut self, now: Instant) -> &[u8] {
-        if self.out.is_empty() {
-            self.fill_output(now);
-        }
-        self.out.pending()
-    }
-
-    fn fill_output(&mut self, now: Instant) {
-        if !self.is_attached() {
-            return;
-        }
-        let ids: Vec<u32> =
-            self.circuits.range(self.turn + 1..).chain(self.circuits.range(..=self.turn)).map(|(id, _)| *id).collect();
-        for id in ids {
-            self.turn = id;
-            if let Err(why) = self.fill_from(now, id) {
-                self.handle_down(now, why);
-                return;
-            }
-            if self.out.bytes.len() >= OUTPUT_TARGET {
-                break;
-            }
+    /// The circuit may send more.
+    pub fn handle_credit(&mut self, id: u32, credit: u32) {
+        if let Some(circuit) = self.open.get_mut(&id) {
+            circuit.take_credit(credit);
+            self.ready.insert(id);
         }
     }
 
-    /// One DATA frame of a circuit's lane, if it has something and may send it: the header's place first, the records
-    /// sealed behind it, the header sealed when their length is known.
-    fn fill_from(&mut self, now: Instant, id: u32) -> Result<(), Down> {
-        let Some(circuit) = self.circuits.get_mut(&id) else { return Ok(()) };
-        let Use::Lane { lane, prelude } = &mut circuit.used_for else { return Ok(()) };
-        let Carrier::Up { link, .. } = &mut self.carrier else { return Ok(()) };
-        let Some(Phase::Up { session, .. }) = self.entries.get_mut(&circuit.key).map(|entry| &mut entry.phase) else {
-            return Ok(());
-        };
-        let credit = usize::try_from(credit_left(circuit.credit, circuit.sent)).unwrap_or(0);
-        let budget = credit.min(DATA_BODY_MAX);
-        if budget < prelude.len() {
-            return Ok(());
-        }
-        let out = &mut self.out.bytes;
-        let header_at = out.len();
-        out.resize(header_at + SEALED_HEADER_BYTES, 0);
-        let body_at = out.len();
-        out.append(prelude);
-        session.poll_output(now, *lane, out, budget - (out.len() - body_at));
-        let body = out.len() - body_at;
-        if body == 0 {
-            out.truncate(header_at);
-            return Ok(());
-        }
-        let length = u32::try_from(body).map_err(|_| Down::Damaged)?;
-        circuit.sent = circuit.sent.wrapping_add(length);
-        let header = Header { kind: Kind::Data, circuit: id, length, credit: circuit.granted };
-        link.seal_header(header, &mut out[header_at..body_at]).map_err(|_| Down::Damaged)
+    /// The circuit has nothing to send before it is woken or gets credit.
+    pub fn rest(&mut self, id: u32) {
+        self.ready.remove(&id);
     }
 
-    /// The carrier took `count` bytes of the output, or none although some were pending.
-    pub fn handle_written(&mut self, now: Instant, count: usize) {
-        self.out.written(count);
-        let pending = !self.out.is_empty();
-        if let Carrier::Up { heartbeat, .. } = &mut self.carrier {
-            heartbeat.handle_written(now, count > 0, pending);
-        }
-        if !pending {
-            for key in self.keys() {
-                self.settle(now, key);
-            }
-        }
+    /// Those that may have something to send, the one whose turn it is first.
+    pub fn in_turn(&self) -> Vec<u32> {
+        let behind = self.ready.range((Excluded(self.turn), Unbounded));
+        behind.chain(self.ready.range(..=self.turn)).copied().collect()
+    }
+
+    /// Sending stopped with this one: the one behind it is next.
+    pub fn stop_at(&mut self, id: u32) {
+        self.turn = id;
+    }
+
+    /// All had their turn.
+    pub fn stop_behind_all(&mut self) {
+        let last = self.open.range(..=self.turn).next_back().or_else(|| self.open.last_key_value());
+        self.turn = last.map_or(self.turn, |(id, _)| *id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(key: u64, lane: u32) -> Circuit {
+        Circuit::new(Key(key), Use::Lane { lane, prelude: Vec::new() })
+    }
+
+    fn circuits() -> Circuits {
+        let mut circuits = Circuits::default();
+        circuits.insert(2, lane(1, 0));
+        circuits.insert(4, lane(2, 0));
+        circuits.insert(6, lane(1, 1));
+        circuits
+    }
+
+    #[test]
+    fn a_circuit_is_found_by_session_and_lane_until_it_is_gone() {
+        let mut circuits = circuits();
+        assert_eq!(circuits.of(Key(1)).collect::<Vec<_>>(), [2, 6]);
+        assert_eq!((circuits.carrying(Key(1), 1), circuits.carrying(Key(2), 1)), (Some(6), None));
+        circuits.insert(6, lane(2, 1));
+        assert_eq!((circuits.carrying(Key(1), 1), circuits.carrying(Key(2), 1)), (None, Some(6)));
+        circuits.remove(6);
+        assert_eq!(circuits.of(Key(2)).collect::<Vec<_>>(), [4]);
+        assert_eq!(circuits.take_all().len(), 2);
+        assert!(circuits.is_empty() && circuits.of(Key(1)).next().is_none() && circuits.in_turn().is_empty());
+    }
+
+    #[test]
+    fn only_who_was_woken_is_looked_at_and_the_turn_goes_round() {
+        let mut circuits = circuits();
+        assert_eq!(circuits.in_turn(), [2, 4, 6]);
+        circuits.stop_at(4);
+        assert_eq!(circuits.in_turn(), [6, 2, 4]);
+        [2, 4, 6].into_iter().for_each(|id| circuits.rest(id));
+        assert!(circuits.in_turn().is_empty());
+        circuits.wake(Key(1));
+        assert_eq!(circuits.in_turn(), [6, 2]);
+        circuits.handle_credit(4, 1 << 30);
+        circuits.stop_behind_all();
+        assert_eq!(circuits.in_turn(), [6, 2, 4], "the one behind the last is the first again");
+    }
+
+    #[test]
+    fn credit_only_grows_and_more_than_granted_is_an_error() {
+        let mut circuit = lane(1, 0);
+        let start = circuit.sendable();
+        circuit.take_credit(CIRCUIT_WINDOW_START.wrapping_add(10));
+        circuit.take_credit(CIRCUIT_WINDOW_START);
+        assert_eq!(circuit.sendable(), start + 10);
+        assert_eq!(circuit.receive(CIRCUIT_WINDOW_START + 1), Err(()));
+        let granted = circuit.open_credit();
+        assert_eq!(circuit.receive(granted / 4), Ok(None));
+        assert_eq!(circuit.receive(granted / 2), Ok(Some(circuit.granted())));
+        assert_eq!(circuit.granted(), granted / 4 + granted / 2 + CLIENT_WINDOW);
     }
 }

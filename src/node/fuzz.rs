@@ -4,7 +4,8 @@
 //! that nobody asked for, bytes changed, doubled and dropped. Whatever it does, what one end reads is a prefix of what the
 //! other wrote, nobody gets further than the session handshake allows, and what a node holds stays bounded.
 
-use super::{Callers, Config, Down, Event, Key, Node, SESSIONS_MAX, Step, Wait};
+use super::sessions::SESSIONS_MAX;
+use super::{Callers, Config, Down, Event, Key, Node, Step, Wait};
 use crate::identity::Identity;
 use crate::link::{Admitted, Answer, Answered, Frame, Link};
 use crate::names::AppName;
@@ -280,7 +281,7 @@ impl World {
                 session.stream_mut(stream).consume(self.now, count);
             }
         }
-        assert!(end.node.entries.len() <= SESSIONS_MAX + 1 && end.node.circuits.len() <= 2 * SESSIONS_MAX);
+        assert!(end.node.sessions.len() <= SESSIONS_MAX + 1 && end.node.uplink.circuits.len() <= 2 * SESSIONS_MAX);
         let out = take(&mut end.node, self.now);
         self.hear(side, &out);
     }
@@ -309,7 +310,25 @@ pub fn fuzz_hostile_relay(data: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::super::Aim;
+    use super::super::circuits::{Circuit, Use};
+    use super::super::sessions::LOOKED_AT;
     use super::*;
+    use crate::noise::{Opener, Sealer};
+    use crate::session::{Role, Session};
+
+    /// Two ends of a session.
+    fn met() -> World {
+        let mut world = World::new();
+        (0..2).for_each(|side| world.settle(side));
+        world.step(0, 0);
+        world.step(6, 0);
+        for _ in 0..10 {
+            world.step(10, 255);
+            world.pass(Duration::from_millis(30));
+        }
+        assert!(world.ends[0].stream.is_some());
+        world
+    }
 
     #[test]
     fn a_relay_that_does_its_work_brings_bytes_across() {
@@ -331,7 +350,7 @@ mod tests {
         assert!(matches!(world.steps[1][..], [Step::Came(_, Aim::Session(_), None), ..]), "{:?}", world.steps);
         // The node itself and its one session.
         assert_eq!(
-            world.ends.each_ref().map(|end| end.node.budget.sharers()),
+            world.ends.each_ref().map(|end| end.node.sessions.budget().sharers()),
             [3, 3],
             "both parts of the session that grow share it"
         );
@@ -363,5 +382,45 @@ mod tests {
             assert!(meet(whose, NOON), "the {name}'s last second");
             assert!(!meet(whose, NOON - 1), "the {name}'s card has ended");
         }
+    }
+
+    /// Puts a session beside the others that is up, on a circuit of its own, and of which nothing is wanted.
+    fn park(node: &mut Node, now: Instant, keys: (Sealer, Opener)) {
+        let key = node.sessions.adopt(Session::new(now, Role::Responder, &[7; 32], keys, TIMES));
+        let id = node.uplink.circuits.take_id();
+        node.uplink.circuits.insert(id, Circuit::new(key, Use::Lane { lane: 0, prelude: Vec::new() }));
+        node.sessions.set_circuit(key, Some(id));
+        take(node, now);
+    }
+
+    /// How many sessions the caller looked at while one of them wrote, all was drained, and time passed, with so many others
+    /// beside it; and how many when it was stopped for a while, which concerns all.
+    fn looked_at(parked: usize) -> [usize; 2] {
+        let mut world = met();
+        let now = world.now;
+        let node = &mut world.ends[0].node;
+        for _ in 0..parked / 2 {
+            let (one, other) = crate::lane::testkit::keys();
+            [one, other].into_iter().for_each(|keys| park(node, now, keys));
+        }
+        assert_eq!((node.sessions.len(), node.uplink.circuits.len()), (1 + parked, 1 + parked));
+        let work = |world: &mut World| {
+            world.write(0, 1000);
+            assert!(take(&mut world.ends[0].node, world.now).len() > 1000);
+            world.pass(Duration::from_millis(30));
+            LOOKED_AT.get()
+        };
+        let before = work(&mut world);
+        let after = (0..20).map(|_| work(&mut world)).max().expect("it worked");
+        world.ends[0].node.handle_pause(world.now);
+        [after - before, LOOKED_AT.get() - after]
+    }
+
+    #[test]
+    fn what_is_parked_costs_a_write_nothing() {
+        const PARKED: usize = 5_000;
+        let [alone, among_many] = [0, PARKED].map(looked_at);
+        assert_eq!(alone[0], among_many[0], "in use: one session of {}", PARKED + 1);
+        assert!(alone[0] > 0 && alone[1] == 1 && among_many[1] == PARKED + 1, "{alone:?} {among_many:?}");
     }
 }

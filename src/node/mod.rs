@@ -4,31 +4,40 @@
 //! application ⇄ Session ⇄ lane ⇄ circuit ⇄ Link ⇄ bytes of one carrier (dialled by whoever drives the node)
 //! ```
 //!
-//! A node owns the link to its relay and every session of the process. It opens no socket and reads no clock: it asks for
-//! a carrier ([`Node::poll_dial`]), is told of it, and takes and gives its bytes. It does not know what an application does
-//! with a stream.
+//! A [`Node`] is the link to its relay (`uplink`, with its `circuits`), all sessions of the process (`sessions`, with their
+//! `timers`), what it serves (`serving`), whom it knows to be there (`presence`, `siblings`), and how long it waits
+//! (`meeting`). Here these meet: what a frame or a session asks for goes to whoever can do it. A node opens no socket and
+//! reads no clock: it asks for a carrier ([`Node::poll_dial`]), is told of it, and takes and gives its bytes. It does not
+//! know what an application does with a stream.
 //!
 //! Invariants: a session survives any carrier and any relay as long as its own times allow; a caller is believed to be who
 //! the session handshake proved, never who the relay said; output is bounded by one DATA body and the control messages
-//! that state calls for.
+//! that state calls for; an event costs what the sessions cost that it concerns, however many there are.
 
 mod backoff;
 mod callers;
 mod calls;
 mod circuits;
 mod claim;
-mod clock;
 mod config;
+mod entry;
 mod event;
 mod failure;
 #[doc(hidden)]
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+mod handshakes;
+mod incoming;
 mod kind;
+mod meeting;
+mod names;
 mod output;
 mod presence;
-mod sibling;
+mod serving;
+mod sessions;
+mod siblings;
 mod step;
+mod timers;
 mod uplink;
 
 pub use backoff::CAP as REDIAL_MAX;
@@ -40,220 +49,138 @@ pub use config::{Config, Wait};
 pub use event::{Event, Key};
 pub use failure::{Down, Failure};
 pub use kind::Kind;
-pub use output::Output;
-pub use sibling::Sharing;
+pub use sessions::TOMBSTONE_TIME;
+pub use siblings::Sharing;
 pub use step::{Aim, Step};
 
 use crate::identity::PeerId;
+use crate::link::Frame;
 use crate::names::AppName;
-use crate::session::{Budget, Session};
-use crate::wire::{CloseCode, Name};
-use backoff::Backoff;
-use circuits::Circuit;
-use clock::Clock;
+use crate::session::Session;
+use crate::wire::{CloseCode, Control, Name};
+use calls::Calls;
+use entry::Action;
+use handshakes::Handshakes;
+use incoming::Incoming;
+use meeting::Meeting;
+use names::Names;
 use presence::Presence;
-use sibling::{SIBLING, Siblings};
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::time::{Duration, Instant};
-use uplink::Carrier;
-
-/// A listener that does not wait gives callers the relay has parked so long to come in.
-const CALLERS_TIME: Duration = Duration::from_secs(1);
-/// Ended sessions whose orderly end is remembered, so that a late join is told so.
-pub const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
-const TOMBSTONES_MAX: usize = 256;
-/// Sessions a process holds at once, those under way included.
-const SESSIONS_MAX: usize = 1024;
-
-struct Entry {
-    peer: PeerId,
-    app: AppName,
-    phase: Phase,
-    released: bool,
-    /// Of the peer of a call, while nobody answers to the application.
-    presence: Presence,
-}
-
-impl Entry {
-    fn new(peer: PeerId, app: AppName, phase: Phase) -> Entry {
-        Entry { peer, app, phase, released: false, presence: Presence::Unknown }
-    }
-}
-
-enum Phase {
-    /// Asked for; a CONNECT goes out with the next link.
-    Calling { circuit: Option<u32>, not_before: Option<Instant> },
-    /// Called; its first lane's last handshake message is still to come.
-    Answering,
-    /// The handshake is done. `circuit` carries its lane, or is about to. `announced`: the tool knows of it. A caller
-    /// announces a session when it has heard the peer, and calls afresh if the lane breaks before: nothing was said yet.
-    /// The called side keeps it all the same, but announces it only when it has heard the caller.
-    Up { session: Box<Session>, circuit: Option<u32>, rejoin_at: Option<Instant>, announced: bool },
-}
+use serving::Serving;
+use sessions::Sessions;
+use siblings::{SIBLING, Siblings};
+use std::collections::VecDeque;
+use std::time::Instant;
+use uplink::{Received, Uplink};
 
 /// One process's attachment to the world. See the module's text.
 pub struct Node {
-    config: Config,
-    carrier: Carrier,
-    backoff: Backoff,
-    relay: usize,
-    refusals: usize,
-    tried: usize,
-    last_down: Down,
-    /// What is lost before then is lost because we were stopped.
-    paused_until: Option<Instant>,
-    born: Instant,
-    met: bool,
-    listening_since: Option<Instant>,
-    circuits: BTreeMap<u32, Circuit>,
-    next_circuit: u32,
-    turn: u32,
-    entries: HashMap<Key, Entry>,
-    /// What all of them may hold together.
-    budget: Budget,
-    next_key: u64,
-    apps: Vec<AppName>,
+    handshakes: Handshakes,
+    uplink: Uplink,
+    sessions: Sessions,
+    serving: Serving,
+    presence: Presence,
     siblings: Siblings,
-    findable: bool,
-    tombstones: VecDeque<([u8; 16], Instant)>,
-    out: Output,
+    meeting: Meeting,
     events: VecDeque<Event>,
-    fatal: bool,
-    clock: Clock,
 }
 
 impl Node {
     /// A node that will dial as soon as it is driven.
     pub fn new(now: Instant, config: Config) -> Node {
-        let backoff = Backoff::new(config.seed);
-        let siblings = Siblings::new(config.seed, config.exclusive);
         Node {
-            config,
-            carrier: Carrier::Idle { dial_at: now },
-            backoff,
-            relay: 0,
-            refusals: 0,
-            tried: 0,
-            last_down: Down::Unreachable,
-            paused_until: None,
-            born: now,
-            met: false,
-            listening_since: None,
-            circuits: BTreeMap::new(),
-            next_circuit: 2,
-            turn: 0,
-            entries: HashMap::new(),
-            budget: Budget::default(),
-            next_key: 0,
-            apps: Vec::new(),
-            siblings,
-            findable: true,
-            tombstones: VecDeque::new(),
-            out: Output::default(),
+            handshakes: Handshakes::new(config.identity, config.kind),
+            uplink: Uplink::new(now, config.relays, config.times.dead_time, config.seed),
+            sessions: Sessions::new(config.times),
+            serving: Serving::new(config.callers, config.callers_max),
+            presence: Presence::default(),
+            siblings: Siblings::new(config.seed, config.exclusive),
+            meeting: Meeting::new(now, config.wait),
             events: VecDeque::new(),
-            fatal: false,
-            clock: Clock::default(),
         }
     }
 
     /// Asks for a session with `peer`'s application. Its fate comes as events.
     pub fn call(&mut self, now: Instant, peer: PeerId, app: AppName) -> Key {
-        let key = self.insert(now, Entry::new(peer, app, Phase::Calling { circuit: None, not_before: None }));
-        self.place_calls(now);
-        key
-    }
-
-    fn insert(&mut self, now: Instant, entry: Entry) -> Key {
-        let key = Key(self.next_key);
-        self.next_key += 1;
-        self.entries.insert(key, entry);
-        // The relay counts a call among the circuits of the link, and expects signs of life as often.
-        self.refresh_busy(now);
+        let key = self.sessions.call(peer, app);
+        self.settle(now);
         key
     }
 
     /// Lets peers call this application from now on.
     pub fn listen(&mut self, app: AppName) {
         self.siblings.add(app.clone());
-        self.send_listen_app(app.clone());
-        self.send_listen(Name::Session(SIBLING));
-        self.apps.push(app);
+        self.names().listen_for(&app);
+        self.uplink.listen(Name::Session(SIBLING));
+        self.serving.add(app);
     }
 
     /// No more callers for this application; sessions go on.
     pub fn unlisten(&mut self, app: &AppName) {
-        self.apps.retain(|known| known != app);
+        self.serving.remove(app);
         self.siblings.remove(app);
-        self.send_unlisten(Name::App(app.clone()));
+        self.uplink.unlisten(Name::App(app.clone()));
+    }
+
+    /// Changes who may call. Yields the sessions that the tool has of peers who may no more call what they called: they are
+    /// its to end. Calls that wait at the relay, because they were turned away before, are heard again.
+    pub fn set_callers(&mut self, now: Instant, callers: Callers) -> Vec<Key> {
+        self.serving.set_callers(callers);
+        let mut outcasts = Vec::new();
+        for key in self.sessions.keys() {
+            let is_caller = self.sessions.rendezvous(key).is_some();
+            let called = self.sessions.called(key).filter(|_| is_caller);
+            if called.is_none_or(|(peer, app)| self.serving.admits(&peer, app)) {
+                continue;
+            }
+            // Of the others the tool knows nothing.
+            if self.sessions.is_announced(key) { outcasts.push(key) } else { self.end(now, key) }
+        }
+        self.names().listen_for_apps();
+        self.settle(now);
+        outcasts
+    }
+
+    /// Changes how many sessions of callers the tool has at once. Those that are there stay.
+    pub fn set_callers_max(&mut self, most: usize) {
+        self.serving.set_callers_max(most);
+        self.settle_callers();
     }
 
     /// Whoever runs the tool knows that the network is back: dial now, whatever the back-off says.
     pub fn hurry(&mut self, now: Instant) {
-        self.backoff.reset();
-        if let Carrier::Idle { dial_at } = &mut self.carrier {
-            *dial_at = now;
-        }
+        self.uplink.hurry(now);
     }
 
     /// The session, once it is up.
     pub fn session(&mut self, key: Key) -> Option<&mut Session> {
-        match &mut self.entries.get_mut(&key)?.phase {
-            Phase::Up { session, .. } => Some(session),
-            _ => None,
-        }
+        self.sessions.session(key)
     }
 
     /// The peer of a session.
     pub fn peer(&self, key: Key) -> Option<PeerId> {
-        self.entries.get(&key).map(|entry| entry.peer)
+        self.sessions.peer(key)
     }
 
     /// Whom a session was asked for, or who asked, and the application.
     pub fn called(&self, key: Key) -> Option<(PeerId, AppName)> {
-        self.entries.get(&key).map(|entry| (entry.peer, entry.app.clone()))
+        self.sessions.called(key).map(|(peer, app)| (peer, app.clone()))
     }
 
     /// The tool is done with the session. It goes as soon as its end is settled with the peer.
     pub fn release(&mut self, now: Instant, key: Key) {
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.released = true;
-        }
-        self.settle(now, key);
+        self.sessions.release(key);
+        self.settle(now);
     }
 
     /// Forgets the session at once, whatever the peer knows.
     pub fn abandon(&mut self, now: Instant, key: Key) {
-        let Some(entry) = self.entries.remove(&key) else { return };
-        if let Phase::Up { session, .. } = &entry.phase {
-            let rendezvous = session.rendezvous();
-            if session.role() == crate::session::Role::Responder {
-                self.send_unlisten(Name::Session(rendezvous));
-            }
-            self.tombstones.push_back((rendezvous, now + TOMBSTONE_TIME));
-            if self.tombstones.len() > TOMBSTONES_MAX {
-                self.tombstones.pop_front();
-            }
-        }
-        self.reset_circuits_of(key, CloseCode::Done);
-        self.announce_next();
-        self.refresh_findable();
-        self.refresh_busy(now);
+        self.end(now, key);
+        self.settle(now);
     }
 
     /// Whether a session is still known here.
     pub fn knows(&self, key: Key) -> bool {
-        self.entries.contains_key(&key)
-    }
-
-    fn settle(&mut self, now: Instant, key: Key) {
-        let Some(entry) = self.entries.get(&key) else { return };
-        let over = match &entry.phase {
-            Phase::Up { session, .. } => session.is_over() || session.failure().is_some(),
-            _ => true,
-        };
-        if entry.released && over && (self.out.is_empty() || !self.is_attached()) {
-            self.abandon(now, key);
-        }
+        self.sessions.contains(key)
     }
 
     /// The next event, in order.
@@ -263,68 +190,303 @@ impl Node {
 
     /// Whether there ever was a session.
     pub fn has_met(&self) -> bool {
-        self.met
+        self.meeting.has_met()
     }
 
     /// Whether the link to a relay is up.
     pub fn is_attached(&self) -> bool {
-        matches!(self.carrier, Carrier::Up { .. })
+        self.uplink.is_attached()
     }
 
-    fn fail_all(&mut self, why: Failure) {
-        if self.fatal {
-            return;
-        }
-        self.fatal = true;
-        self.events.push_back(Event::Fatal { why });
+    /// It is so many seconds after 1970: peers and relays whose card has ended are refused from now on.
+    pub fn handle_clock(&mut self, unix_seconds: u64) {
+        self.handshakes.handle_clock(unix_seconds);
     }
 
     /// The next instant at which [`Node::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let sessions = self.entries.values().filter_map(|entry| match &entry.phase {
-            Phase::Up { session, rejoin_at, circuit, .. } => {
-                let rejoin = rejoin_at.filter(|_| circuit.is_none() && self.is_attached());
-                [session.next_timeout(), rejoin].into_iter().flatten().min()
-            }
-            Phase::Calling { circuit: None, not_before } if self.is_attached() => *not_before,
-            Phase::Calling { .. } | Phase::Answering => None,
-        });
-        sessions.chain(self.carrier_deadline()).chain(self.meeting_deadline()).min()
-    }
-
-    fn meeting_deadline(&self) -> Option<Instant> {
-        match self.config.wait {
-            _ if self.met || self.fatal => None,
-            Wait::AtMost(time) => Some(self.born + time),
-            Wait::No => self.listening_since.map(|since| since + CALLERS_TIME),
-            Wait::Forever => None,
-        }
+        let uplink = (!self.meeting.is_over() || self.wants_carrier()).then(|| self.uplink.next_timeout());
+        let sessions = self.sessions.next_timeout(self.uplink.state());
+        [sessions, uplink, self.meeting.deadline()].into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.handle_carrier_timeout(now);
-        if self.meeting_deadline().is_some_and(|at| now >= at) {
-            if self.config.wait == Wait::No && !self.entries.is_empty() {
+        if let Err(why) = self.uplink.handle_timeout(now) {
+            self.lose_link(now, why);
+        }
+        if self.meeting.deadline().is_some_and(|at| now >= at) {
+            if self.meeting.is_hasty() && !self.sessions.is_empty() {
                 // Somebody is on the way in.
-                self.listening_since = Some(now);
+                self.meeting.prolong(now);
             } else {
-                let why = if self.is_attached() { self.absence() } else { Failure::NoRelay(self.lack()) };
-                self.fail_all(why);
+                self.give_up(self.absence());
             }
         }
-        while self.tombstones.front().is_some_and(|(_, until)| *until <= now) {
-            self.tombstones.pop_front();
-        }
-        for key in self.keys() {
-            self.drive_session(now, key);
-        }
-        self.place_calls(now);
+        self.sessions.handle_timeout(now);
+        self.settle(now);
     }
 
-    fn keys(&self) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.entries.keys().copied().collect();
-        keys.sort_unstable();
-        keys
+    /// A carrier is wanted now: the place of the relay in the list. Answer with [`Node::handle_connected`] or
+    /// [`Node::handle_down`].
+    pub fn poll_dial(&mut self, now: Instant) -> Option<usize> {
+        if self.meeting.is_over() { None } else { self.uplink.poll_dial(now) }
+    }
+
+    /// Whether the driver should hold a carrier: false tells it to drop the one it has.
+    pub fn wants_carrier(&self) -> bool {
+        !self.uplink.is_idle()
+    }
+
+    /// The carrier that was asked for is there.
+    pub fn handle_connected(&mut self, now: Instant) {
+        if let Err(why) = self.uplink.handle_connected(now, &self.handshakes) {
+            self.handle_down(now, why);
+        }
+    }
+
+    /// The carrier is gone, or could not be had.
+    pub fn handle_down(&mut self, now: Instant, why: Down) {
+        self.lose_link(now, why);
+        self.settle(now);
+    }
+
+    /// Whoever drives us was stopped for a while, and nobody answered for us. Silence counts from now on; and whoever has given
+    /// us up meanwhile was right.
+    pub fn handle_pause(&mut self, now: Instant) {
+        self.uplink.handle_pause(now);
+        self.sessions.for_each(|session| session.handle_pause(now));
+        self.settle(now);
+    }
+
+    /// Takes bytes of the carrier from the front of `input`. Yields how many; the rest, always less than one control
+    /// frame, comes again with more behind it.
+    pub fn handle_bytes(&mut self, now: Instant, input: &[u8]) -> usize {
+        let mut at = match self.uplink.handle_received(now, input, &self.handshakes) {
+            Ok(Received { used, is_new }) => {
+                if is_new {
+                    self.attach();
+                    self.settle(now);
+                }
+                used
+            }
+            Err(why) => {
+                self.handle_down(now, why);
+                0
+            }
+        };
+        while self.uplink.is_attached() {
+            let from = at;
+            let taken = match self.uplink.next_frame(&input[at..]) {
+                Ok(None) => return at,
+                Ok(Some((used, frame))) => {
+                    at += used;
+                    self.handle_frame(now, frame, &input[from..])
+                }
+                Err(why) => Err(why),
+            };
+            if let Err(why) = taken {
+                self.lose_link(now, why);
+            }
+            self.settle(now);
+        }
+        // No frames (any more): nothing of the input has a meaning, except before the handshake's end.
+        if self.uplink.is_shaking() { at } else { input.len() }
+    }
+
+    /// Bytes for the carrier: what is pending, after filling up from the sessions if nothing was.
+    pub fn poll_output(&mut self, now: Instant) -> &[u8] {
+        if self.uplink.output().is_empty() {
+            self.settle(now);
+            if let Err(why) = self.uplink.fill(now, &mut self.sessions) {
+                self.lose_link(now, why);
+            }
+            self.settle(now);
+        }
+        self.uplink.output()
+    }
+
+    /// The carrier took `count` bytes of the output, or none although some were pending.
+    pub fn handle_written(&mut self, now: Instant, count: usize) {
+        if self.uplink.handle_written(now, count) {
+            self.sessions.handle_drained();
+        }
+        self.settle(now);
+    }
+
+    /// Brings everything that follows from what has changed: called at the end of whatever may change something. Looks at the
+    /// sessions that were touched, and at no others.
+    fn settle(&mut self, now: Instant) {
+        while let Some(key) = self.sessions.next_touched() {
+            self.settle_session(now, key);
+        }
+        self.settle_callers();
+        while self.uplink.is_attached()
+            && let Some(key) = self.presence.next(self.uplink.circuits.asking())
+        {
+            self.calls(now).ask(key);
+        }
+        while self.uplink.is_attached()
+            && let Some(claim) = self.siblings.next(now, self.uplink.circuits.claiming())
+        {
+            self.calls(now).claim(claim);
+        }
+        self.uplink.set_busy(now, !self.sessions.is_empty());
+    }
+
+    fn settle_session(&mut self, now: Instant, key: Key) {
+        loop {
+            match self.sessions.next_action(now, key, self.uplink.state()) {
+                Action::DropLane(lane) => {
+                    if let Some(id) = self.uplink.circuits.carrying(key, lane) {
+                        self.uplink.send_reset(id, CloseCode::PeerGone);
+                        self.calls(now).handle_ended(id, CloseCode::PeerGone);
+                    }
+                }
+                Action::Call => self.calls(now).call(key),
+                Action::Join => self.calls(now).join(key),
+                Action::End => self.end(now, key),
+                Action::Rest { wake } => {
+                    if wake {
+                        self.uplink.circuits.wake(key);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whoever got as far as a session has the place that became free.
+    fn settle_callers(&mut self) {
+        while self.serving.has_room(self.sessions.callers())
+            && let Some(key) = self.sessions.take_waiting()
+        {
+            self.announce(key);
+        }
+        if self.serving.update(self.sessions.callers()) {
+            self.names().update();
+        }
+    }
+
+    /// The link is up: everything we want from the relay goes out behind message 3, in the same flight.
+    fn attach(&mut self) {
+        self.siblings.forget_answers();
+        self.names().listen();
+        self.sessions.touch_all();
+    }
+
+    fn lose_link(&mut self, now: Instant, why: Down) {
+        let Some(gone) = self.uplink.handle_down(now, why) else { return };
+        self.events.push_back(Event::RelayDown { relay: gone.relay, why: gone.why });
+        for (id, circuit) in gone.circuits {
+            self.calls(now).handle_lost(id, circuit);
+        }
+        self.sessions.touch_all();
+        if self.uplink.is_refused_by_all() {
+            self.give_up(match gone.why {
+                Down::Said(code) => Failure::RefusedByRelay(code),
+                other => Failure::NoRelay(other),
+            });
+        } else if self.meeting.is_hasty() && !self.meeting.has_met() && self.uplink.has_tried_all() {
+            self.give_up(Failure::NoRelay(gone.why));
+        }
+    }
+
+    fn handle_frame(&mut self, now: Instant, frame: Frame, input: &[u8]) -> Result<(), Down> {
+        match frame {
+            Frame::Data { circuit, bytes, credit } => {
+                self.uplink.circuits.handle_credit(circuit, credit);
+                return self.calls(now).handle_bytes(circuit, &input[bytes]);
+            }
+            Frame::Control(message) => self.handle_control(now, message),
+            Frame::Credit { circuit, credit } => self.uplink.circuits.handle_credit(circuit, credit),
+            // Lanes end by RESET or with their link; a FIN from the relay says that no more comes, which is as good.
+            Frame::Fin { circuit } => self.calls(now).handle_ended(circuit, CloseCode::PeerGone),
+            Frame::Reset { circuit, code } => self.calls(now).handle_ended(circuit, CloseCode::from_wire(code)),
+            Frame::Ping(token) => self.uplink.send_pong(token)?,
+            Frame::Pong(_) | Frame::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn handle_control(&mut self, now: Instant, message: Control) {
+        match message {
+            Control::Welcome { .. } => {
+                let up = self.uplink.handle_welcome().map(|relay| Event::RelayUp { relay });
+                self.events.extend(up);
+            }
+            Control::Listening { name: Name::App(app) } => {
+                self.meeting.handle_listening(now);
+                self.events.push_back(Event::Listening { app });
+            }
+            Control::Listening { name: Name::Session(SIBLING) } => self.siblings.handle_listening(),
+            Control::Listening { name: Name::Session(_) } => {}
+            Control::Incoming { circuit, from, name, early } => {
+                Incoming { node: self, now, circuit, from }.answer(name, &early);
+            }
+            Control::Opened { circuit, early } => self.calls(now).handle_opened(circuit, &early),
+            Control::Status { circuit, code } => self.calls(now).handle_status(circuit, CloseCode::from_wire(code)),
+            Control::Bye { code } => self.lose_link(now, Down::Said(CloseCode::from_wire(code))),
+            // What only clients say: a relay that says it is of a later version, and means something we need not know.
+            Control::Listen { .. }
+            | Control::Unlisten { .. }
+            | Control::Connect { .. }
+            | Control::Accept { .. }
+            | Control::Reject { .. } => {}
+        }
+    }
+
+    fn calls(&mut self, now: Instant) -> Calls<'_> {
+        Calls { node: self, now }
+    }
+
+    fn names(&mut self) -> Names<'_> {
+        let Node { uplink, serving, siblings, sessions, .. } = self;
+        Names { uplink, serving, siblings, sessions }
+    }
+
+    fn note(&mut self, number: u32, step: Step) {
+        self.events.push_back(Event::Circuit { number, step });
+    }
+
+    /// Tells the tool of a session, if it can be told.
+    fn announce(&mut self, key: Key) {
+        let has_room = self.serving.has_room(self.sessions.callers());
+        if let Some(event) = self.sessions.announce(key, has_room) {
+            self.meeting.handle_met();
+            self.events.push_back(event);
+        }
+    }
+
+    fn fail(&mut self, now: Instant, key: Key, why: Failure) {
+        self.events.push_back(Event::Failed { key, why });
+        self.end(now, key);
+    }
+
+    fn end(&mut self, now: Instant, key: Key) {
+        if !self.sessions.contains(key) {
+            return;
+        }
+        if let Some(rendezvous) = self.sessions.remove(now, key) {
+            self.uplink.unlisten(Name::Session(rendezvous));
+        }
+        self.presence.forget(key);
+        let ids: Vec<u32> = self.uplink.circuits.of(key).collect();
+        ids.into_iter().for_each(|id| self.uplink.reset(id, CloseCode::Done));
+    }
+
+    fn give_up(&mut self, why: Failure) {
+        if self.meeting.end() {
+            self.events.push_back(Event::Fatal { why });
+        }
+    }
+
+    /// Why nobody was met: the peer was there, or not, as far as is known.
+    fn absence(&self) -> Failure {
+        if !self.is_attached() {
+            return Failure::NoRelay(self.uplink.lack());
+        }
+        let is_there = self.presence.there().any(|key| self.sessions.is_calling(key));
+        if is_there { Failure::NotServed } else { Failure::PeerAbsent }
     }
 }

@@ -1,8 +1,10 @@
 //! The life of a circuit, told for whoever looks for a fault.
 
+use super::presence::PRESENCE;
+use super::siblings::SIBLING;
 use crate::identity::PeerId;
 use crate::names::AppName;
-use crate::wire::CloseCode;
+use crate::wire::{CloseCode, Name};
 
 /// What a circuit is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,17 @@ pub enum Aim {
     Presence,
     /// To learn whether another process of this key receives the same.
     Sibling,
+}
+
+impl Aim {
+    pub(super) fn of(name: &Name) -> Aim {
+        match name {
+            Name::App(app) => Aim::Session(app.clone()),
+            Name::Session(PRESENCE) => Aim::Presence,
+            Name::Session(SIBLING) => Aim::Sibling,
+            Name::Session(_) => Aim::Lane,
+        }
+    }
 }
 
 /// A step in a circuit's life.

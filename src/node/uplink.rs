@@ -1,17 +1,27 @@
-//! The carrier's life: dialled, shaken hands with, up, gone; and what follows from each.
+//! One link to one relay: dialled, shaken hands with, up, gone; its circuits and its output. Of sessions it knows nothing but
+//! where their bytes come from.
 
-use super::sibling::SIBLING;
-use super::{Down, Event, Failure, Node, Phase, Wait};
-use crate::link::{Admitted, Dial, Frame, HandshakeFailure, Heartbeat, Link, LinkError, Side};
-use crate::wire::limits::HANDSHAKE_DEADLINE;
-use crate::wire::{CloseCode, Control, Name};
+use super::Down;
+use super::backoff::Backoff;
+use super::circuits::{Circuit, Circuits, Use};
+use super::entry::LinkState;
+use super::handshakes::Handshakes;
+use super::output::Output;
+use super::sessions::Sessions;
+use crate::identity::PeerId;
+use crate::link::{Admitted, Dial, Frame, HandshakeFailure, Heartbeat, Link, Side};
+use crate::wire::limits::{DATA_BODY_MAX, HANDSHAKE_DEADLINE, SEALED_HEADER_BYTES};
+use crate::wire::{CloseCode, Control, Header, Kind, Name};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A link that was silent for the dead time after a pause is lost just behind it.
 const PAUSE_MARGIN: Duration = Duration::from_secs(1);
+/// Output is filled up to here: one whole DATA frame more may follow.
+const OUTPUT_TARGET: usize = DATA_BODY_MAX;
 
-pub enum Carrier {
-    /// None; dial when the time has come.
+enum State {
+    /// No carrier; dial when the time has come.
     Idle { dial_at: Instant },
     /// Asked for; whoever drives the node is at it.
     Dialling { give_up_at: Instant },
@@ -21,233 +31,362 @@ pub enum Carrier {
     Up { link: Box<Link>, heartbeat: Heartbeat, welcomed: bool },
 }
 
-impl Node {
-    /// A carrier is wanted now: the place of the relay in the list. Answer with [`Node::handle_connected`] or
-    /// [`Node::handle_down`].
+/// A CONNECT.
+pub struct Request {
+    pub to: PeerId,
+    pub name: Name,
+    pub wait_ms: u32,
+    pub early: Vec<u8>,
+}
+
+/// What bytes came to before frames do.
+pub struct Received {
+    /// How many of them were taken.
+    pub used: usize,
+    /// The link is up.
+    pub is_new: bool,
+}
+
+/// A link that is gone.
+pub struct Gone {
+    /// Which relay it was.
+    pub relay: usize,
+    /// Why.
+    pub why: Down,
+    /// What it carried.
+    pub circuits: BTreeMap<u32, Circuit>,
+}
+
+/// See the module.
+pub struct Uplink {
+    /// By id, in order of preference.
+    relays: Vec<PeerId>,
+    dead_time: Duration,
+    state: State,
+    backoff: Backoff,
+    /// The one that is dialled, or dialled next.
+    relay: usize,
+    /// Relays in a row that will not have us.
+    refusals: usize,
+    /// Links that came to their end.
+    tried: usize,
+    last_down: Down,
+    /// What is lost before then is lost because we were stopped.
+    paused_until: Option<Instant>,
+    out: Output,
+    pub circuits: Circuits,
+}
+
+impl Uplink {
+    pub fn new(now: Instant, relays: Vec<PeerId>, dead_time: Duration, seed: u64) -> Uplink {
+        Uplink {
+            relays,
+            dead_time,
+            state: State::Idle { dial_at: now },
+            backoff: Backoff::new(seed),
+            relay: 0,
+            refusals: 0,
+            tried: 0,
+            last_down: Down::Unreachable,
+            paused_until: None,
+            out: Output::default(),
+            circuits: Circuits::default(),
+        }
+    }
+
+    /// The network is back: dial now, whatever the back-off says.
+    pub fn hurry(&mut self, now: Instant) {
+        self.backoff.reset();
+        if let State::Idle { dial_at } = &mut self.state {
+            *dial_at = now;
+        }
+    }
+
+    /// Which relay is to be dialled now, if one is.
     pub fn poll_dial(&mut self, now: Instant) -> Option<usize> {
-        let Carrier::Idle { dial_at } = self.carrier else { return None };
-        if now < dial_at || self.fatal {
+        let State::Idle { dial_at } = self.state else { return None };
+        if now < dial_at {
             return None;
         }
-        self.carrier = Carrier::Dialling { give_up_at: now + HANDSHAKE_DEADLINE };
+        self.state = State::Dialling { give_up_at: now + HANDSHAKE_DEADLINE };
         Some(self.relay)
     }
 
-    /// Whether the driver should hold a carrier: false tells it to drop the one it has.
-    pub fn wants_carrier(&self) -> bool {
-        !matches!(self.carrier, Carrier::Idle { .. })
+    /// Whether there is no carrier, nor one under way.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle { .. })
     }
 
-    /// The carrier that was asked for is connected.
-    pub fn handle_connected(&mut self, now: Instant) {
-        let relay = self.config.relays[self.relay];
+    /// Whether the handshake has yet to come to its end.
+    pub fn is_shaking(&self) -> bool {
+        matches!(self.state, State::Shaking { .. })
+    }
+
+    pub fn is_attached(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    /// What this link can do for sessions.
+    pub fn state(&self) -> LinkState {
+        match self.state {
+            State::Up { .. } if self.out.is_empty() => LinkState::Drained,
+            State::Up { .. } => LinkState::Busy,
+            _ => LinkState::Down,
+        }
+    }
+
+    /// Why no relay is there, as far as is known.
+    pub fn lack(&self) -> Down {
+        if self.is_shaking() { Down::Mute } else { self.last_down }
+    }
+
+    /// Whether each relay has been tried.
+    pub fn has_tried_all(&self) -> bool {
+        self.tried >= self.relays.len()
+    }
+
+    /// Whether no relay will have us.
+    pub fn is_refused_by_all(&self) -> bool {
+        self.refusals >= self.relays.len()
+    }
+
+    /// The carrier that was asked for is there.
+    pub fn handle_connected(&mut self, now: Instant, us: &Handshakes) -> Result<(), Down> {
         self.out.clear();
-        match Dial::new(&self.config.identity, relay) {
-            Ok((dial, hello)) => {
-                self.out.bytes.extend(hello);
-                self.carrier = Carrier::Shaking { dial: Some(Box::new(dial)), give_up_at: now + HANDSHAKE_DEADLINE };
-            }
-            Err(_) => self.handle_down(now, Down::Damaged),
-        }
+        let (dial, hello) = Dial::new(us.identity(), self.relays[self.relay]).map_err(|_| Down::Damaged)?;
+        self.out.bytes.extend(hello);
+        self.state = State::Shaking { dial: Some(Box::new(dial)), give_up_at: now + HANDSHAKE_DEADLINE };
+        Ok(())
     }
 
-    /// The carrier is gone, or could not be had.
-    pub fn handle_down(&mut self, now: Instant, why: Down) {
-        if let Carrier::Idle { .. } = self.carrier {
-            return;
-        }
-        let unproven = matches!((&self.carrier, why), (Carrier::Shaking { .. }, Down::Closed));
-        let why = if unproven { Down::Unproven } else { why };
-        let was_up = matches!(self.carrier, Carrier::Up { .. });
-        let paused = self.paused_until.take().is_some_and(|until| was_up && now < until);
-        let why = if paused && matches!(why, Down::Closed | Down::Silent) { Down::Paused } else { why };
-        // A relay that only ever took the connection has not shown that it is of use: keep backing off.
-        if matches!(self.carrier, Carrier::Up { welcomed: true, .. }) {
+    /// The carrier is gone, or could not be had. Nothing if there was none to lose.
+    pub fn handle_down(&mut self, now: Instant, why: Down) -> Option<Gone> {
+        let (was_up, was_welcome) = match self.state {
+            State::Idle { .. } => return None,
+            State::Up { welcomed, .. } => (true, welcomed),
+            State::Dialling { .. } | State::Shaking { .. } => (false, false),
+        };
+        let is_unproven = matches!((&self.state, why), (State::Shaking { .. }, Down::Closed));
+        let why = if is_unproven { Down::Unproven } else { why };
+        let is_paused = self.paused_until.take().is_some_and(|until| was_up && now < until);
+        let why = if is_paused && matches!(why, Down::Closed | Down::Silent) { Down::Paused } else { why };
+        // A relay that only ever took the carrier has not shown that it is of use: keep backing off.
+        if was_welcome {
             self.backoff.reset();
         }
-        self.events.push_back(Event::RelayDown { relay: self.relay, why });
+        let relay = self.relay;
         self.last_down = why;
-        self.out.clear();
-        self.lose_circuits(now);
-        let refused = matches!(why, Down::Said(CloseCode::Refused) | Down::Impostor);
-        self.refusals += usize::from(refused);
+        self.refusals += usize::from(matches!(why, Down::Said(CloseCode::Refused) | Down::Impostor));
         self.tried += 1;
-        self.relay = (self.relay + 1) % self.config.relays.len();
-        self.carrier = Carrier::Idle { dial_at: now + self.backoff.next() };
-        if self.refusals >= self.config.relays.len() {
-            let failure = match why {
-                Down::Said(code) => Failure::RefusedByRelay(code),
-                other => Failure::NoRelay(other),
-            };
-            self.fail_all(failure);
-        } else if self.config.wait == Wait::No && !self.met && self.tried >= self.config.relays.len() {
-            self.fail_all(Failure::NoRelay(why));
-        }
+        self.relay = (relay + 1) % self.relays.len();
+        self.state = State::Idle { dial_at: now + self.backoff.next() };
+        self.out.clear();
+        Some(Gone { relay, why, circuits: self.circuits.take_all() })
     }
 
     /// Whoever drives us was stopped for a while, and nobody answered for us. Silence counts from now on; and whoever has given
     /// us up meanwhile was right.
     pub fn handle_pause(&mut self, now: Instant) {
-        self.paused_until = Some(now + self.config.times.dead_time + PAUSE_MARGIN);
-        if let Carrier::Up { heartbeat, .. } = &mut self.carrier {
+        self.paused_until = Some(now + self.dead_time + PAUSE_MARGIN);
+        if let State::Up { heartbeat, .. } = &mut self.state {
             heartbeat.handle_pause(now);
         }
-        for entry in self.entries.values_mut() {
-            if let Phase::Up { session, .. } = &mut entry.phase {
-                session.handle_pause(now);
-            }
+    }
+
+    /// When [`Uplink::handle_timeout`] or [`Uplink::poll_dial`] has something to do.
+    pub fn next_timeout(&self) -> Instant {
+        match &self.state {
+            State::Idle { dial_at } => *dial_at,
+            State::Dialling { give_up_at } | State::Shaking { give_up_at, .. } => *give_up_at,
+            State::Up { heartbeat, .. } => heartbeat.deadline(),
         }
     }
 
-    /// Why no relay is there, as far as is known.
-    pub(super) fn lack(&self) -> Down {
-        if let Carrier::Shaking { .. } = self.carrier { Down::Mute } else { self.last_down }
-    }
-
-    pub(super) fn carrier_deadline(&self) -> Option<Instant> {
-        match &self.carrier {
-            Carrier::Idle { .. } if self.fatal => None,
-            Carrier::Idle { dial_at } => Some(*dial_at),
-            Carrier::Dialling { give_up_at } | Carrier::Shaking { give_up_at, .. } => Some(*give_up_at),
-            Carrier::Up { heartbeat, .. } => Some(heartbeat.deadline()),
+    /// Time has passed. An error is why the carrier is of no more use.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Down> {
+        match &mut self.state {
+            State::Dialling { give_up_at } if now >= *give_up_at => Err(Down::Unreachable),
+            State::Shaking { give_up_at, .. } if now >= *give_up_at => Err(Down::Mute),
+            State::Up { heartbeat, .. } if heartbeat.is_dead(now) => Err(Down::Silent),
+            State::Up { heartbeat, link, .. } => match heartbeat.take_ping(now) {
+                true => link.ping(0, &mut self.out.bytes).map_err(|_| Down::Damaged),
+                false => Ok(()),
+            },
+            State::Idle { .. } | State::Dialling { .. } | State::Shaking { .. } => Ok(()),
         }
     }
 
-    pub(super) fn handle_carrier_timeout(&mut self, now: Instant) {
-        let why = match &mut self.carrier {
-            Carrier::Idle { .. } => return,
-            Carrier::Dialling { give_up_at } if now >= *give_up_at => Down::Unreachable,
-            Carrier::Shaking { give_up_at, .. } if now >= *give_up_at => Down::Mute,
-            Carrier::Up { heartbeat, .. } if heartbeat.is_dead(now) => Down::Silent,
-            Carrier::Up { heartbeat, link, .. } => {
-                if heartbeat.take_ping(now) && link.ping(0, &mut self.out.bytes).is_err() {
-                    Down::Damaged
-                } else {
-                    return;
+    /// Bytes came: what the handshake takes of them.
+    pub fn handle_received(&mut self, now: Instant, input: &[u8], us: &Handshakes) -> Result<Received, Down> {
+        let mut received = Received { used: 0, is_new: false };
+        if let State::Shaking { dial, .. } = &mut self.state
+            && let Some(machine) = dial.take()
+        {
+            match machine.handle_bytes(input, &mut self.out.bytes) {
+                Ok(Err(unfinished)) => *dial = Some(Box::new(unfinished)),
+                Ok(Ok(Admitted { card, .. })) if us.has_passed(&card) => return Err(Down::Impostor),
+                Ok(Ok(Admitted { link, used, .. })) => {
+                    let heartbeat = Heartbeat::new(now, Side::Client, self.dead_time);
+                    self.state = State::Up { link: Box::new(link), heartbeat, welcomed: false };
+                    received = Received { used, is_new: true };
                 }
+                Err(HandshakeFailure::Noise(_)) => return Err(Down::Impostor),
+                Err(_) => return Err(Down::Damaged),
             }
-            _ => return,
-        };
-        self.handle_down(now, why);
-    }
-
-    /// Takes bytes of the carrier from the front of `input`. Yields how many; the rest, always less than one control
-    /// frame, comes again with more behind it.
-    pub fn handle_bytes(&mut self, now: Instant, input: &[u8]) -> usize {
-        let mut at = 0;
-        if let Carrier::Shaking { .. } = self.carrier {
-            at = self.shake(now, input);
         }
-        if let Carrier::Up { heartbeat, .. } = &mut self.carrier {
+        if let State::Up { heartbeat, .. } = &mut self.state {
             heartbeat.handle_received(now);
         }
-        while let Carrier::Up { link, .. } = &mut self.carrier {
-            let from = at;
-            match link.advance(&input[at..]) {
-                Ok((0, Frame::Nothing)) => return at,
-                Ok((used, frame)) => {
-                    at += used;
-                    if let Err(why) = self.handle_frame(now, frame, &input[from..]) {
-                        self.handle_down(now, why);
-                    }
-                }
-                Err(error) => self.handle_down(now, Self::down_by(error)),
-            }
-        }
-        // The carrier is not up (any more): nothing of the input has a meaning, except before the handshake's end.
-        if matches!(self.carrier, Carrier::Shaking { .. }) { at } else { input.len() }
+        Ok(received)
     }
 
-    fn down_by(_: LinkError) -> Down {
-        Down::Damaged
-    }
-
-    fn shake(&mut self, now: Instant, input: &[u8]) -> usize {
-        let Carrier::Shaking { dial, .. } = &mut self.carrier else { return 0 };
-        let Some(machine) = dial.take() else { return 0 };
-        match machine.handle_bytes(input, &mut self.out.bytes) {
-            Ok(Err(unfinished)) => {
-                *dial = Some(Box::new(unfinished));
-                0
-            }
-            Ok(Ok(Admitted { card, .. })) if self.clock.has_passed(&card) => {
-                self.handle_down(now, Down::Impostor);
-                0
-            }
-            Ok(Ok(Admitted { link, used, .. })) => {
-                let heartbeat = Heartbeat::new(now, Side::Client, self.config.times.dead_time);
-                self.carrier = Carrier::Up { link: Box::new(link), heartbeat, welcomed: false };
-                self.attach(now);
-                used
-            }
-            Err(HandshakeFailure::Noise(_)) => {
-                self.handle_down(now, Down::Impostor);
-                0
-            }
-            Err(_) => {
-                self.handle_down(now, Down::Damaged);
-                0
-            }
+    /// The frame at the front of `input` and its length; nothing if it is not whole, or the link is not up.
+    pub fn next_frame(&mut self, input: &[u8]) -> Result<Option<(usize, Frame)>, Down> {
+        let State::Up { link, .. } = &mut self.state else { return Ok(None) };
+        match link.advance(input) {
+            Ok((0, Frame::Nothing)) => Ok(None),
+            Ok(taken) => Ok(Some(taken)),
+            Err(_) => Err(Down::Damaged),
         }
     }
 
-    /// The link is up: everything we want from the relay goes out behind message 3, in the same flight.
-    fn attach(&mut self, now: Instant) {
-        if self.findable {
-            for app in self.apps.clone() {
-                self.send_listen_app(app);
-            }
-        }
-        // After them: whoever waits for one of them is not to hear first that we are here without it.
-        if self.listens_to_presence() {
-            self.send_presence();
-        }
-        if !self.apps.is_empty() {
-            self.siblings.forget_answers();
-            self.send_listen(Name::Session(SIBLING));
-        }
-        for key in self.keys() {
-            if let Some(Phase::Up { session, .. }) = self.entries.get(&key).map(|entry| &entry.phase) {
-                if session.role() == crate::session::Role::Responder {
-                    let name = Name::Session(session.rendezvous());
-                    self.send_listen(name);
-                }
-            }
-        }
-        self.place_calls(now);
-        self.refresh_busy(now);
+    /// The relay has taken us in. Yields which one it is.
+    pub fn handle_welcome(&mut self) -> Option<usize> {
+        let State::Up { welcomed, .. } = &mut self.state else { return None };
+        *welcomed = true;
+        self.refusals = 0;
+        Some(self.relay)
     }
 
-    pub(super) fn send_listen(&mut self, name: Name) {
-        self.send_control(&Control::Listen { name });
+    /// A link with circuits, or with hopes of one, must notice its death soon.
+    pub fn set_busy(&mut self, now: Instant, hopes: bool) {
+        let busy = hopes || !self.circuits.is_empty();
+        if let State::Up { heartbeat, .. } = &mut self.state {
+            heartbeat.set_busy(now, busy);
+        }
     }
 
-    pub(super) fn send_unlisten(&mut self, name: Name) {
-        self.send_control(&Control::Unlisten { name });
-    }
-
-    /// Queues a control message, if a link is up to carry it. State that outlives a link is sent again by `attach`.
-    pub(super) fn send_control(&mut self, message: &Control) {
-        if let Carrier::Up { link, .. } = &mut self.carrier {
+    /// Queues a control message, if the link is up. State that outlives a link is sent again with the next.
+    pub fn send(&mut self, message: &Control) {
+        if let State::Up { link, .. } = &mut self.state {
             // It can fail by caps that our own messages keep, and by a key used up after 2^64 messages.
             let sent = link.control(message, &mut self.out.bytes);
             debug_assert!(sent.is_ok());
         }
     }
 
-    pub(super) fn welcome(&mut self) {
-        if let Carrier::Up { welcomed, .. } = &mut self.carrier {
-            *welcomed = true;
-            self.refusals = 0;
-            self.events.push_back(Event::RelayUp { relay: self.relay });
+    pub fn listen(&mut self, name: Name) {
+        self.send(&Control::Listen { name });
+    }
+
+    pub fn unlisten(&mut self, name: Name) {
+        self.send(&Control::Unlisten { name });
+    }
+
+    /// Asks for a circuit. Yields its number.
+    pub fn connect(&mut self, request: Request, circuit: Circuit) -> u32 {
+        let id = self.circuits.take_id();
+        let Request { to, name, wait_ms, early } = request;
+        self.send(&Control::Connect { circuit: id, to, name, wait_ms, early });
+        self.circuits.insert(id, circuit);
+        id
+    }
+
+    pub fn send_credit(&mut self, circuit: u32, credit: u32) {
+        if let State::Up { link, .. } = &mut self.state {
+            let sent = link.bare(Kind::Credit, circuit, credit, &mut self.out.bytes);
+            debug_assert!(sent.is_ok());
         }
     }
 
-    /// A link with circuits, or with hopes of one, must notice its death soon.
-    pub(super) fn refresh_busy(&mut self, now: Instant) {
-        let busy = !self.circuits.is_empty() || !self.entries.is_empty();
-        if let Carrier::Up { heartbeat, .. } = &mut self.carrier {
-            heartbeat.set_busy(now, busy);
+    /// Lets the other side send as much as a circuit may hold, if the circuit is there.
+    pub fn open_credit(&mut self, id: u32) {
+        if let Some(grant) = self.circuits.get_mut(id).map(Circuit::open_credit) {
+            self.send_credit(id, grant);
         }
+    }
+
+    pub fn send_reset(&mut self, circuit: u32, code: CloseCode) {
+        if let State::Up { link, .. } = &mut self.state {
+            let sent = link.reset(circuit, code.to_wire(), &mut self.out.bytes);
+            debug_assert!(sent.is_ok());
+        }
+    }
+
+    pub fn send_pong(&mut self, token: u32) -> Result<(), Down> {
+        match &mut self.state {
+            State::Up { link, .. } => link.pong(token, &mut self.out.bytes).map_err(|_| Down::Damaged),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a circuit.
+    pub fn reset(&mut self, id: u32, code: CloseCode) {
+        self.circuits.remove(id);
+        self.send_reset(id, code);
+    }
+
+    /// Output is wanted: fills up from the sessions if none is left.
+    pub fn fill(&mut self, now: Instant, sessions: &mut Sessions) -> Result<(), Down> {
+        if !self.is_attached() {
+            return Ok(());
+        }
+        for id in self.circuits.in_turn() {
+            self.fill_from(now, id, sessions)?;
+            if self.out.bytes.len() >= OUTPUT_TARGET {
+                self.circuits.stop_at(id);
+                return Ok(());
+            }
+        }
+        self.circuits.stop_behind_all();
+        Ok(())
+    }
+
+    /// One DATA frame of a circuit's lane, if it has something and may send it: the header's place first, the records
+    /// sealed behind it, the header sealed when their length is known.
+    fn fill_from(&mut self, now: Instant, id: u32, sessions: &mut Sessions) -> Result<(), Down> {
+        let Uplink { state: State::Up { link, .. }, circuits, out: Output { bytes: out, .. }, .. } = self else {
+            return Ok(());
+        };
+        let Some(circuit) = circuits.get_mut(id) else { return Ok(()) };
+        let budget = circuit.sendable().min(DATA_BODY_MAX);
+        let Use::Lane { lane, prelude } = &mut circuit.used_for else {
+            circuits.rest(id);
+            return Ok(());
+        };
+        let Some(session) = sessions.session_for_output(circuit.key).filter(|_| budget >= prelude.len()) else {
+            circuits.rest(id);
+            return Ok(());
+        };
+        let header_at = out.len();
+        out.resize(header_at + SEALED_HEADER_BYTES, 0);
+        let body_at = out.len();
+        out.append(prelude);
+        session.poll_output(now, *lane, out, budget - (out.len() - body_at));
+        let body = out.len() - body_at;
+        if body == 0 {
+            out.truncate(header_at);
+            circuits.rest(id);
+            return Ok(());
+        }
+        let length = u32::try_from(body).map_err(|_| Down::Damaged)?;
+        circuit.send(length);
+        let header = Header { kind: Kind::Data, circuit: id, length, credit: circuit.granted() };
+        link.seal_header(header, &mut out[header_at..body_at]).map_err(|_| Down::Damaged)
+    }
+
+    /// What the carrier should take next.
+    pub fn output(&self) -> &[u8] {
+        self.out.pending()
+    }
+
+    /// The carrier took `count` bytes of the output, or none although some were pending. Yields whether all is written.
+    pub fn handle_written(&mut self, now: Instant, count: usize) -> bool {
+        self.out.written(count);
+        let pending = !self.out.is_empty();
+        if let State::Up { heartbeat, .. } = &mut self.state {
+            heartbeat.handle_written(now, count > 0, pending);
+        }
+        !pending
     }
 }

@@ -1,0 +1,253 @@
+//! One session as its node sees it: how far it is, and what is to be done for it.
+
+use super::event::Key;
+use super::timers::Timer;
+use crate::identity::PeerId;
+use crate::names::AppName;
+use crate::noise::Suite;
+use crate::session::{PendingJoin, Role, Session};
+use std::time::{Duration, Instant};
+
+/// Between two tries to call or join while the link is up: the other end may need as long to come back.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(300);
+
+/// What a node can do for its sessions now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// Nothing.
+    Down,
+    /// Some output has yet to go out.
+    Busy,
+    /// All was written.
+    Drained,
+}
+
+/// What is to be done for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// This lane is of no more use, and so is its circuit.
+    DropLane(u32),
+    /// Call its peer.
+    Call,
+    /// Join with a further lane.
+    Join,
+    /// Forget it.
+    End,
+    /// Nothing, until it is touched again. `wake`: it may have something to send.
+    Rest { wake: bool },
+}
+
+/// Which lane a circuit carries.
+#[derive(Clone, Copy)]
+pub struct LaneCircuit {
+    pub key: Key,
+    pub circuit: u32,
+    pub lane: u32,
+}
+
+/// A circuit that is gone, and which lane it carried, if it carried one.
+#[derive(Clone, Copy)]
+pub struct LostCircuit {
+    pub key: Key,
+    pub circuit: u32,
+    pub lane: Option<u32>,
+}
+
+/// What bytes of a lane came to, besides what they are to the session.
+#[derive(Default)]
+pub struct Heard {
+    /// The session has a circuit again, and the tool knows of it.
+    pub is_resumed: bool,
+    /// The tool could know of the session now.
+    pub is_presentable: bool,
+}
+
+/// What becomes of a session whose circuit is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It goes on, or will be tried again.
+    None,
+    /// It has no lane, and the tool knows of it.
+    Lane,
+    /// It has come to nothing.
+    Session,
+}
+
+/// A further lane that was begun.
+pub struct Joining {
+    pub peer: PeerId,
+    pub rendezvous: [u8; 16],
+    pub pending: Box<PendingJoin>,
+    pub first: Vec<u8>,
+}
+
+pub enum Phase {
+    /// Asked for; a CONNECT goes out with the next link.
+    Calling { circuit: Option<u32>, not_before: Option<Instant> },
+    /// Called; its first lane's last handshake message is still to come.
+    Answering,
+    /// The handshake is done. `circuit` carries its lane, or is about to. `announced`: the tool knows of it. A caller
+    /// announces a session when it has heard the peer, and calls afresh if the lane breaks before: nothing was said yet.
+    /// The called side keeps it all the same, but announces it only when it has heard the caller.
+    Up { session: Box<Session>, circuit: Option<u32>, rejoin_at: Option<Instant>, announced: bool },
+}
+
+/// One session as its node sees it.
+pub struct Entry {
+    pub peer: PeerId,
+    pub app: AppName,
+    pub phase: Phase,
+    /// The tool is done with it.
+    pub released: bool,
+    /// What it needs may have changed.
+    pub touched: bool,
+    /// What it has to send may have changed.
+    pub woken: bool,
+    pub timer: Timer,
+}
+
+impl Entry {
+    pub fn new(peer: PeerId, app: AppName, phase: Phase) -> Entry {
+        Entry { peer, app, phase, released: false, touched: false, woken: false, timer: Timer::default() }
+    }
+
+    /// The session, once it is up.
+    pub fn session(&mut self) -> Option<&mut Session> {
+        match &mut self.phase {
+            Phase::Up { session, .. } => Some(session),
+            Phase::Calling { .. } | Phase::Answering => None,
+        }
+    }
+
+    /// Its name at the relay, if it is a caller's.
+    pub fn rendezvous(&self) -> Option<[u8; 16]> {
+        match &self.phase {
+            Phase::Up { session, .. } if session.role() == Role::Responder => Some(session.rendezvous()),
+            _ => None,
+        }
+    }
+
+    /// The session was asked for, or is asked for again: not at the speed of the network.
+    pub fn call_again(&mut self, now: Instant) {
+        self.phase = Phase::Calling { circuit: None, not_before: Some(now + RETRY_PAUSE) };
+    }
+    /// Whether it is a caller's, and the tool has it.
+    pub fn is_caller(&self) -> bool {
+        matches!(&self.phase, Phase::Up { session, announced: true, .. } if session.role() == Role::Responder)
+    }
+
+    /// Whether it failed before the tool knew of it, so that it is nobody's business.
+    pub fn is_stillborn(&self) -> bool {
+        matches!(&self.phase, Phase::Up { session, announced: false, .. } if session.failure().is_some())
+    }
+
+    /// Whether the tool is done with it, and so is the peer.
+    pub fn is_over(&self) -> bool {
+        self.released
+            && match &self.phase {
+                Phase::Up { session, .. } => session.is_over() || session.failure().is_some(),
+                Phase::Calling { .. } | Phase::Answering => true,
+            }
+    }
+
+    pub fn need(&self, now: Instant) -> Option<Action> {
+        let is_due = |at: Option<Instant>| at.is_none_or(|at| at <= now);
+        match &self.phase {
+            Phase::Calling { circuit: None, not_before } => is_due(*not_before).then_some(Action::Call),
+            Phase::Up { session, circuit, rejoin_at, .. } => {
+                let needed = is_due(*rejoin_at) && (circuit.is_none() || session.wants_fresh_lane());
+                let can = session.role() == Role::Initiator && session.failure().is_none();
+                (needed && can).then_some(Action::Join)
+            }
+            Phase::Calling { .. } | Phase::Answering => None,
+        }
+    }
+
+    /// When it is to be called or joined again, with a link to do so.
+    fn retry_at(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Calling { circuit: None, not_before } => *not_before,
+            Phase::Up { session, circuit: None, rejoin_at, .. } if session.failure().is_none() => *rejoin_at,
+            _ => None,
+        }
+    }
+
+    pub fn next_timeout(&self, link: LinkState) -> Option<Instant> {
+        let session = match &self.phase {
+            Phase::Up { session, .. } => session.next_timeout(),
+            Phase::Calling { .. } | Phase::Answering => None,
+        };
+        let retry = self.retry_at().filter(|_| link != LinkState::Down);
+        session.into_iter().chain(retry).min()
+    }
+
+    pub fn postpone_join(&mut self, now: Instant) {
+        if let Phase::Up { rejoin_at, .. } = &mut self.phase {
+            *rejoin_at = Some(now + RETRY_PAUSE);
+        }
+    }
+
+    /// Begins a further lane.
+    pub fn start_join(&mut self, now: Instant, suite: Suite) -> Option<Joining> {
+        self.postpone_join(now);
+        let peer = self.peer;
+        let session = self.session()?;
+        let (pending, first) = session.start_join(suite).ok()?;
+        Some(Joining { peer, rendezvous: session.rendezvous(), pending: Box::new(pending), first })
+    }
+
+    /// Takes bytes of a lane.
+    pub fn handle_bytes(&mut self, now: Instant, from: LaneCircuit, bytes: &[u8]) -> Heard {
+        let Phase::Up { session, circuit, announced, .. } = &mut self.phase else { return Heard::default() };
+        // An error stays in the session, for the tool to find.
+        let _ = session.handle_bytes(now, from.lane, bytes);
+        // A joined lane that has shown that it is real is the session's from now on.
+        let is_adopted = session.is_confirmed(from.lane) && *circuit != Some(from.circuit);
+        if is_adopted {
+            *circuit = Some(from.circuit);
+        }
+        Heard { is_resumed: is_adopted && *announced, is_presentable: !*announced && session.is_heard() }
+    }
+
+    /// A circuit of it is gone.
+    pub fn handle_lost(&mut self, now: Instant, lost: LostCircuit) -> Loss {
+        match &mut self.phase {
+            Phase::Calling { .. } => self.call_again(now),
+            Phase::Answering => return Loss::Session,
+            Phase::Up { session, announced: false, .. } if session.role() == Role::Initiator => self.call_again(now),
+            Phase::Up { session, circuit, announced, .. } => {
+                if let Some(lane) = lost.lane {
+                    session.drop_lane(now, lane);
+                }
+                if *circuit == Some(lost.circuit) {
+                    *circuit = None;
+                    if *announced && lost.lane.is_some() {
+                        return Loss::Lane;
+                    }
+                }
+            }
+        }
+        Loss::None
+    }
+
+    /// What is to be done for it first, with a link in this state; then ask again.
+    pub fn next_action(&mut self, now: Instant, link: LinkState) -> Action {
+        if let Phase::Up { session, .. } = &mut self.phase {
+            if session.next_timeout().is_some_and(|at| at <= now) {
+                // An error stays in the session, for the tool to find.
+                let _ = session.handle_timeout(now);
+            }
+            if let Some(lane) = session.poll_dead_lane() {
+                return Action::DropLane(lane);
+            }
+        }
+        if self.is_stillborn() || (self.is_over() && link != LinkState::Busy) {
+            return Action::End;
+        }
+        let need = if link == LinkState::Down || self.is_over() { None } else { self.need(now) };
+        need.unwrap_or_else(|| {
+            self.touched = false;
+            Action::Rest { wake: std::mem::take(&mut self.woken) }
+        })
+    }
+}

@@ -1,0 +1,304 @@
+//! The session handshakes that a node takes part in, and the early bytes that carry their first two messages.
+//!
+//! ```text
+//! early bytes of CONNECT:  kind u8 (1 first lane, 2 further lane, 3 presence, 4 claim) ‖ suite u8 ‖ handshake message 1
+//! early bytes of ACCEPT:   handshake message 2
+//! first bytes of the circuit, from the caller of a first lane:  length u16 ‖ handshake message 3
+//! ```
+
+use super::claim::Claim;
+use super::{Failure, Kind};
+use crate::identity::{Card, Identity, PeerId};
+use crate::names::AppName;
+use crate::noise::{Established, ExpectFinal, ExpectReply, HandshakeError, Initiator, MESSAGE_1_BYTES, Purpose};
+use crate::noise::{Responder, Suite};
+use crate::wire::CloseCode;
+
+const FIRST_LANE: u8 = 1;
+const FURTHER_LANE: u8 = 2;
+const ASK: u8 = 3;
+const CLAIM: u8 = 4;
+
+/// Message 1, as a caller sent it.
+#[derive(Clone, Copy)]
+pub struct Hello<'a> {
+    suite: u8,
+    pub message: &'a [u8],
+}
+
+impl Hello<'_> {
+    pub fn suite(self) -> Result<Suite, CloseCode> {
+        Suite::try_from(self.suite).map_err(|_| CloseCode::Protocol)
+    }
+}
+
+/// The early bytes of a CONNECT.
+#[derive(Clone, Copy)]
+pub enum Early<'a> {
+    FirstLane(Hello<'a>),
+    FurtherLane(Hello<'a>),
+    Ask(Hello<'a>),
+    /// The claim stands behind message 1.
+    Claim(Hello<'a>),
+}
+
+impl<'a> Early<'a> {
+    pub fn parse(bytes: &'a [u8]) -> Option<Early<'a>> {
+        let [kind, suite, message @ ..] = bytes else { return None };
+        let hello = Hello { suite: *suite, message };
+        match *kind {
+            FIRST_LANE => Some(Early::FirstLane(hello)),
+            FURTHER_LANE => Some(Early::FurtherLane(hello)),
+            ASK => Some(Early::Ask(hello)),
+            CLAIM => Some(Early::Claim(hello)),
+            _ => None,
+        }
+    }
+
+    /// Whether the answer is all that is wanted: no circuit follows.
+    pub fn is_question(self) -> bool {
+        matches!(self, Early::Ask(_) | Early::Claim(_))
+    }
+}
+
+fn early(kind: u8, suite: Suite, message: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![kind, suite.number()];
+    bytes.extend_from_slice(message);
+    bytes
+}
+
+/// The early bytes with which a further lane is asked for.
+pub fn further_lane(suite: Suite, message: &[u8]) -> Vec<u8> {
+    early(FURTHER_LANE, suite, message)
+}
+
+/// A handshake that we began: what goes out, and what takes the answer.
+pub struct Begun {
+    pub early: Vec<u8>,
+    pub reply: Box<ExpectReply>,
+}
+
+/// A handshake that we answered: message 2, and what takes message 3.
+pub struct Answered {
+    pub second: Vec<u8>,
+    pub expect: Box<ExpectFinal>,
+}
+
+/// A call that was taken: the first bytes of its circuit, and the session's keys.
+pub struct Finished {
+    pub prelude: Vec<u8>,
+    pub established: Established,
+}
+
+/// What a process says of itself where others ask who receives the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it has received it for longer.
+    pub is_older: bool,
+    /// Whether it means to be the only one.
+    pub exclusive: bool,
+}
+
+impl Standing {
+    fn encode(self) -> [u8; 2] {
+        [u8::from(self.is_older), u8::from(self.exclusive)]
+    }
+
+    fn decode(caps: &[u8]) -> Standing {
+        match caps {
+            [older, exclusive, ..] => Standing { is_older: *older == 1, exclusive: *exclusive == 1 },
+            _ => Standing { is_older: false, exclusive: false },
+        }
+    }
+}
+
+/// Who we are in every handshake, and until when others are believed.
+pub struct Handshakes {
+    identity: Identity,
+    kind: Kind,
+    /// Unix time. A driver that does not say takes every card.
+    seconds: Option<u64>,
+}
+
+impl Handshakes {
+    pub fn new(identity: Identity, kind: Kind) -> Handshakes {
+        Handshakes { identity, kind, seconds: None }
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Cards that have ended by then are refused from now on.
+    pub fn handle_clock(&mut self, unix_seconds: u64) {
+        self.seconds = Some(unix_seconds);
+    }
+
+    pub fn has_passed(&self, card: &Card) -> bool {
+        self.seconds.is_some_and(|seconds| card.is_expired(seconds))
+    }
+
+    fn begin(&self, kind: u8, to: PeerId, context: &[u8]) -> Result<Begun, HandshakeError> {
+        let suite = Suite::preferred();
+        let (reply, first) = Initiator::start(suite, Purpose::Session, &self.identity, to, context, &[])?;
+        Ok(Begun { early: early(kind, suite, &first), reply: Box::new(reply) })
+    }
+
+    fn answer(&self, hello: Hello<'_>, context: &[u8], caps: &[u8]) -> Result<Answered, CloseCode> {
+        let answer = Responder::accept(hello.suite()?, Purpose::Session, &self.identity, context, hello.message, caps);
+        let (expect, second) = answer.map_err(|_| CloseCode::Refused)?;
+        Ok(Answered { second, expect: Box::new(expect) })
+    }
+
+    /// Calls an application of a peer.
+    pub fn call(&self, peer: PeerId, app: &AppName) -> Result<Begun, HandshakeError> {
+        self.begin(FIRST_LANE, peer, app.as_str().as_bytes())
+    }
+
+    pub fn answer_call(&self, app: &AppName, hello: Hello<'_>) -> Result<Answered, CloseCode> {
+        self.answer(hello, app.as_str().as_bytes(), &self.kind.caps())
+    }
+
+    /// The callee's answer. An error is why it is not what we call for.
+    pub fn finish_call(&self, reply: ExpectReply, early: &[u8]) -> Result<Finished, Failure> {
+        let (third, established) = reply.finish(early, &[]).map_err(|_| Failure::PeerUnauthentic)?;
+        if let Some(theirs) = Kind::of_caps(&established.caps).filter(|theirs| !self.kind.goes_with(*theirs)) {
+            return Err(Failure::WrongKind { ours: self.kind, theirs });
+        }
+        if self.has_passed(&established.card) {
+            return Err(Failure::PeerUnauthentic);
+        }
+        let length = u16::try_from(third.len()).expect("handshake messages are below 2 KiB");
+        let prelude = [&length.to_be_bytes()[..], &third].concat();
+        Ok(Finished { prelude, established })
+    }
+
+    /// The caller's last message. Nothing if the caller could not prove who it is.
+    pub fn finish_answer(&self, expect: ExpectFinal, third: &[u8]) -> Option<Established> {
+        expect.finish(third).ok().filter(|established| !self.has_passed(&established.card))
+    }
+
+    /// Asks whether a peer is there.
+    pub fn ask(&self, peer: PeerId) -> Result<Begun, HandshakeError> {
+        self.begin(ASK, peer, &[])
+    }
+
+    pub fn answer_ask(&self, hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
+        self.answer(hello, &[], &[]).map(|answered| answered.second)
+    }
+
+    /// Asks whether another process of our key receives the same.
+    pub fn claim(&self, claim: &Claim) -> Result<Begun, HandshakeError> {
+        let context = claim.encode();
+        let mut begun = self.begin(CLAIM, self.identity.id(), &context)?;
+        begun.early.extend_from_slice(&context);
+        Ok(begun)
+    }
+
+    pub fn answer_claim(&self, claim: ClaimHello<'_>, ours: Standing) -> Result<Vec<u8>, CloseCode> {
+        self.answer(claim.hello, claim.context, &ours.encode()).map(|answered| answered.second)
+    }
+
+    /// Whether this is the peer's answer to a question.
+    pub fn is_proven(&self, reply: ExpectReply, early: &[u8]) -> bool {
+        self.proven(reply, early).is_some()
+    }
+
+    /// What the process that answered says of itself, if it has our key.
+    pub fn sibling(&self, reply: ExpectReply, early: &[u8]) -> Option<Standing> {
+        self.proven(reply, early).map(|proven| Standing::decode(&proven.caps))
+    }
+
+    fn proven(&self, reply: ExpectReply, early: &[u8]) -> Option<Established> {
+        let (_, established) = reply.finish(early, &[]).ok()?;
+        Some(established).filter(|established| !self.has_passed(&established.card))
+    }
+}
+
+/// A claim as it came: message 1, and behind it what it vouches for.
+#[derive(Clone, Copy)]
+pub struct ClaimHello<'a> {
+    hello: Hello<'a>,
+    context: &'a [u8],
+}
+
+impl<'a> ClaimHello<'a> {
+    /// The claim, and what remains to be answered.
+    pub fn parse(hello: Hello<'a>) -> Result<(Claim, ClaimHello<'a>), CloseCode> {
+        let (message, context) = hello.message.split_at_checked(MESSAGE_1_BYTES).ok_or(CloseCode::Protocol)?;
+        let claim = Claim::decode(context).ok_or(CloseCode::Protocol)?;
+        Ok((claim, ClaimHello { hello: Hello { message, ..hello }, context }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handshakes(byte: u8, kind: Kind) -> Handshakes {
+        Handshakes::new(Identity::from_seed(&[byte; 32]), kind)
+    }
+
+    fn app() -> AppName {
+        "x".parse().expect("a name")
+    }
+
+    /// How a call of one ends where the other answers.
+    fn call(caller: &Handshakes, callee: &Handshakes) -> Result<Finished, Failure> {
+        let begun = caller.call(callee.identity().id(), &app()).expect("it begins");
+        let Some(Early::FirstLane(hello)) = Early::parse(&begun.early) else { panic!("not a first lane") };
+        let answered = callee.answer_call(&app(), hello).expect("it answers");
+        let finished = caller.finish_call(*begun.reply, &answered.second)?;
+        let (length, third) = finished.prelude.split_first_chunk().expect("a length");
+        assert_eq!(usize::from(u16::from_be_bytes(*length)), third.len());
+        let theirs = callee.finish_answer(*answered.expect, third).expect("the caller proves who it is");
+        assert_eq!((theirs.peer, &theirs.export), (caller.identity().id(), &finished.established.export));
+        Ok(finished)
+    }
+
+    #[test]
+    fn a_call_tells_both_ends_who_the_other_is() {
+        let (caller, callee) = (handshakes(1, Kind::Pipe), handshakes(2, Kind::Pipe));
+        assert_eq!(call(&caller, &callee).expect("they meet").established.peer, callee.identity().id());
+    }
+
+    #[test]
+    fn a_call_of_another_kind_ends_before_a_byte_crosses() {
+        let (caller, callee) = (handshakes(1, Kind::Pipe), handshakes(2, Kind::Transfer));
+        let expected = Failure::WrongKind { ours: Kind::Pipe, theirs: Kind::Transfer };
+        assert_eq!(call(&caller, &callee).err(), Some(expected));
+    }
+
+    #[test]
+    fn an_answer_to_a_question_is_proof_only_from_who_was_asked() {
+        let (one, other, third) = (handshakes(1, Kind::Pipe), handshakes(2, Kind::Pipe), handshakes(3, Kind::Pipe));
+        for (who, proven) in [(&other, true), (&third, false)] {
+            let begun = one.ask(other.identity().id()).expect("it begins");
+            let Some(Early::Ask(hello)) = Early::parse(&begun.early) else { panic!("not a question") };
+            let answer = who.answer_ask(hello).unwrap_or_default();
+            assert_eq!(one.is_proven(*begun.reply, &answer), proven);
+        }
+    }
+
+    #[test]
+    fn a_claim_comes_as_it_was_made_and_so_does_its_answer() {
+        let one = handshakes(1, Kind::Transfer);
+        let claim = Claim { number: 7, held: 9, exclusive: true, app: app() };
+        for is_older in [false, true] {
+            let ours = Standing { is_older, exclusive: !is_older };
+            let begun = one.claim(&claim).expect("it begins");
+            let Some(Early::Claim(hello)) = Early::parse(&begun.early) else { panic!("not a claim") };
+            let (came, hello) = ClaimHello::parse(hello).expect("a claim");
+            assert_eq!(came, claim);
+            let second = one.answer_claim(hello, ours).expect("it answers");
+            assert_eq!(one.sibling(*begun.reply, &second), Some(ours));
+        }
+    }
+
+    #[test]
+    fn bytes_that_begin_like_nothing_known_are_nothing() {
+        for bytes in [&[][..], &[1], &[0, 1, 2], &[5, 1, 2]] {
+            assert!(Early::parse(bytes).is_none(), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What a node answers to who calls it: by an application's name, by a session's, or with a question.
+
+use super::circuits::{Circuit, Use};
+use super::handshakes::{ClaimHello, Early, Hello};
+use super::presence::PRESENCE;
+use super::siblings::SIBLING;
+use super::{Aim, Event, Node, Step};
+use crate::identity::PeerId;
+use crate::names::AppName;
+use crate::session::JoinRefused;
+use crate::wire::{CloseCode, Control, Name};
+use std::time::Instant;
+
+/// A circuit that somebody, by the relay's word, asks for.
+pub struct Incoming<'n> {
+    pub node: &'n mut Node,
+    pub now: Instant,
+    pub circuit: u32,
+    pub from: PeerId,
+}
+
+impl Incoming<'_> {
+    /// Takes it or refuses it.
+    pub fn answer(mut self, name: Name, early: &[u8]) {
+        let (circuit, from, aim) = (self.circuit, self.from, Aim::of(&name));
+        let early = Early::parse(early);
+        let answer = match (name, early) {
+            (Name::Session(PRESENCE), Some(Early::Ask(hello))) => self.answer_presence(hello),
+            (Name::Session(SIBLING), Some(Early::Claim(hello))) => self.answer_claim(hello),
+            (Name::App(app), Some(Early::FirstLane(hello))) => self.answer_call(app, hello),
+            (Name::Session(rendezvous), Some(Early::FurtherLane(hello))) => self.answer_join(rendezvous, hello),
+            _ => Err(CloseCode::Protocol),
+        };
+        self.node.note(circuit, Step::Came(from, aim, answer.as_ref().err().copied()));
+        let all_is_said = answer.is_ok() && early.is_some_and(Early::is_question);
+        self.node.uplink.send(&match answer {
+            Ok(early) => Control::Accept { circuit, early },
+            Err(code) => Control::Reject { circuit, code: code.to_wire() },
+        });
+        if all_is_said {
+            self.node.uplink.send_reset(circuit, CloseCode::Done);
+        }
+        self.node.uplink.open_credit(circuit);
+    }
+
+    /// Who may not call hears what he would hear of an absent peer.
+    fn answer_call(&mut self, app: AppName, hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
+        let node = &mut *self.node;
+        if !node.serving.hears(&app) || node.sessions.is_full() {
+            return Err(CloseCode::NotHere);
+        }
+        if !node.serving.admits(&self.from, &app) {
+            node.events.push_back(Event::TurnedAway { peer: self.from, app });
+            return Err(CloseCode::NotHere);
+        }
+        let answered = node.handshakes.answer_call(&app, hello)?;
+        let key = node.sessions.answer(self.from, app);
+        let state = Use::Answering { expect: Some(answered.expect), gathered: Vec::new() };
+        node.uplink.circuits.insert(self.circuit, Circuit::new(key, state));
+        Ok(answered.second)
+    }
+
+    fn answer_join(&mut self, rendezvous: [u8; 16], hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
+        let suite = hello.suite()?;
+        let sessions = &mut self.node.sessions;
+        let found = sessions.named(rendezvous);
+        let Some((key, session)) = found.and_then(|key| Some((key, sessions.session(key)?))) else {
+            let has_ended = self.node.sessions.has_ended(rendezvous);
+            return Err(if has_ended { CloseCode::Done } else { CloseCode::UnknownSession });
+        };
+        let answer = session.answer_join(self.now, suite, hello.message).map_err(|refused| match refused {
+            JoinRefused::Unauthentic => CloseCode::UnknownSession,
+            // The caller tries again with a new one.
+            JoinRefused::Stale => CloseCode::PeerGone,
+        })?;
+        let state = Use::Lane { lane: answer.lane, prelude: Vec::new() };
+        self.node.uplink.circuits.insert(self.circuit, Circuit::new(key, state));
+        // The lanes that this one replaces end first.
+        self.node.settle_session(self.now, key);
+        Ok(answer.message)
+    }
+
+    /// Somebody asks whether we are here. Nothing is kept of it.
+    fn answer_presence(&mut self, hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
+        let node = &*self.node;
+        let is_friend = || node.sessions.is_known(&self.from) || node.serving.admits_at_all(&self.from);
+        if !node.serving.shows_presence() || !is_friend() {
+            return Err(CloseCode::NotHere);
+        }
+        node.handshakes.answer_ask(hello)
+    }
+
+    /// Another process of our key asks. Our own link gets the question too, and those that listen for something else: they are
+    /// not here, so that it goes to the next.
+    fn answer_claim(&mut self, hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
+        let node = &mut *self.node;
+        let (theirs, hello) = ClaimHello::parse(hello)?;
+        let is_ours = self.from == node.handshakes.identity().id() && !node.meeting.is_over();
+        let verdict = node.siblings.judge(self.now, &theirs).filter(|_| is_ours).ok_or(CloseCode::NotHere)?;
+        let second = node.handshakes.answer_claim(hello, verdict.ours)?;
+        node.calls(self.now).share(theirs.app, verdict.sharing);
+        Ok(second)
+    }
+}

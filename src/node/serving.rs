@@ -1,0 +1,94 @@
+//! What callers find: which applications, who may call them, and whether there is room for one more.
+
+use super::Callers;
+use crate::identity::PeerId;
+use crate::names::AppName;
+
+/// What is served, and to whom.
+pub struct Serving {
+    apps: Vec<AppName>,
+    callers: Callers,
+    callers_max: usize,
+    findable: bool,
+}
+
+impl Serving {
+    pub fn new(callers: Callers, callers_max: usize) -> Serving {
+        Serving { apps: Vec::new(), callers, callers_max, findable: true }
+    }
+
+    pub fn add(&mut self, app: AppName) {
+        self.apps.push(app);
+    }
+
+    pub fn remove(&mut self, app: &AppName) {
+        self.apps.retain(|known| known != app);
+    }
+
+    pub fn apps(&self) -> &[AppName] {
+        &self.apps
+    }
+
+    pub fn set_callers(&mut self, callers: Callers) {
+        self.callers = callers;
+    }
+
+    pub fn set_callers_max(&mut self, most: usize) {
+        self.callers_max = most;
+    }
+
+    /// Whether this peer may call this application.
+    pub fn admits(&self, peer: &PeerId, app: &AppName) -> bool {
+        self.callers.admit(peer, app)
+    }
+
+    /// Whether it may call anything.
+    pub fn admits_at_all(&self, peer: &PeerId) -> bool {
+        self.callers.admit_at_all(peer)
+    }
+
+    /// Whether the tool takes one caller more, with so many there.
+    pub fn has_room(&self, callers: usize) -> bool {
+        callers < self.callers_max
+    }
+
+    /// Whether callers find the applications.
+    pub fn is_findable(&self) -> bool {
+        self.findable
+    }
+
+    /// With no room for another caller nothing is found, so that callers wait at the relay or find another process of ours.
+    /// True if that has changed.
+    pub fn update(&mut self, callers: usize) -> bool {
+        let findable = self.has_room(callers);
+        std::mem::replace(&mut self.findable, findable) != findable
+    }
+
+    /// Whether a call for the application is heard.
+    pub fn hears(&self, app: &AppName) -> bool {
+        self.findable && self.apps.contains(app)
+    }
+
+    /// Whether peers may learn that we are here: while callers would be heard; and those whom we call at any time.
+    pub fn shows_presence(&self) -> bool {
+        self.findable || self.apps.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_no_room_left_nothing_is_found_and_presence_is_shown_only_by_who_serves_nothing() {
+        let app: AppName = "x".parse().expect("a name");
+        let mut serving = Serving::new(Callers::Nobody, 1);
+        assert!(!serving.update(0) && serving.update(1) && !serving.update(2));
+        assert!(serving.shows_presence(), "it serves nothing");
+        serving.add(app.clone());
+        assert!(!serving.hears(&app) && !serving.shows_presence());
+        assert!(serving.update(0) && serving.hears(&app) && serving.shows_presence());
+        serving.remove(&app);
+        assert!(!serving.hears(&app));
+    }
+}
