@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::harness::sites::tell;
-use crate::harness::{Input, Party, Relay, Running, Signal, Tool, World, eventually, exit};
+use crate::harness::{Input, Party, Random, Relay, Running, Signal, Tool, World, eventually, exit};
 use crate::impair::Shape;
 
 /// Where a relay gives up waiting for a listener that does not answer.
@@ -144,7 +144,8 @@ fn newer_one_leaves_its_callers_to_the_older_one_that_comes_back() {
     tell(&proxy, "cut");
     older.wait_error_line("vp-recv: warning: relay ");
     let newer = start(into(&world, &relay.party("west"), "newer"));
-    fs::write(world.path("large"), vec![7; 4 << 20]).expect("a file");
+    // What cannot be compressed, so that the limit keeps it under way while the older one comes back.
+    fs::write(world.path("large"), Random::bytes(1, 8 << 20)).expect("a file");
     let send = relay.party("east").send().args(["large", "west:x", "--limit", "1M"]).spawn();
     eventually("it has begun", || fs::read_dir(world.path("newer")).is_ok_and(|all| all.count() > 0));
     tell(&proxy, "heal");
