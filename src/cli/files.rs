@@ -87,6 +87,11 @@ pub fn candidates(file: ConfigFile, flag: Option<&Path>, env: &Env) -> Vec<Candi
     if let Some((name, path)) = file.variable().and_then(|name| Some((name, env.get(name)?))) {
         return vec![Candidate { path: path.into(), origin: Origin::Variable(name) }];
     }
+    usual_places(file, env)
+}
+
+/// Places to look for a file that nobody has named, best first.
+fn usual_places(file: ConfigFile, env: &Env) -> Vec<Candidate> {
     let credential = match file {
         ConfigFile::Key => env.absolute("CREDENTIALS_DIRECTORY"),
         ConfigFile::Peers | ConfigFile::Relays => None,
@@ -111,9 +116,10 @@ pub fn relay_key_candidates(flag: Option<&Path>, env: &Env) -> Vec<Candidate> {
     credential.map(|path| Candidate { path, origin: Origin::Credential }).into_iter().collect()
 }
 
-/// Wherever a secret key may lie that these tools use here.
+/// Wherever a secret key may lie that these tools use here: in this run, or in the next without its flag and variable.
 pub fn secret_keys(flag: Option<&Path>, env: &Env) -> Vec<PathBuf> {
-    let ours = candidates(ConfigFile::Key, flag, env).into_iter().chain(candidates(ConfigFile::Key, None, env));
+    let named = candidates(ConfigFile::Key, flag, env).into_iter().chain(candidates(ConfigFile::Key, None, env));
+    let ours = named.chain(usual_places(ConfigFile::Key, env));
     let relays = relay_key_candidates(None, env).into_iter().map(|candidate| candidate.path);
     let made = state_directory(env).map(|directory| directory.join(RELAY_KEY));
     ours.map(|candidate| candidate.path).chain(relays).chain(made).collect()
@@ -247,6 +253,16 @@ mod tests {
         let home = without(&["VP_KEY", "XDG_CONFIG_HOME", "CREDENTIALS_DIRECTORY"]);
         assert_eq!(paths(key, None, &home), ["/home/u/.config/vp/key", "/etc/vp/key"]);
         assert_eq!(paths(key, None, &Env::default()), ["/etc/vp/key"]);
+    }
+
+    #[test]
+    fn a_key_that_this_run_does_not_use_stays_secret() {
+        let keys = |flag: Option<&str>| secret_keys(flag.map(Path::new), &full());
+        for place in ["here/key", "/run/cred/key", "/cfg/vp/key", "/etc/vp/key", "/run/cred/relay.key"] {
+            assert!(keys(None).contains(&place.into()), "{place}");
+            assert!(keys(Some("other")).contains(&place.into()), "{place}");
+        }
+        assert!(keys(Some("other")).contains(&"other".into()));
     }
 
     #[test]
