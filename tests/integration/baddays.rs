@@ -42,8 +42,12 @@ fn full_disk_is_told_to_both_and_small_files_still_arrive() {
     world.write("small", "small");
     Random::file(&world.path("large"), 1, 16 * MIB);
     let cases = [
-        (vec!["large"], exit::FAILED, "error: nothing was transferred: at west: no space left"),
-        (vec!["small", "large"], exit::PARTIAL, "error: 1 of 2 items were not transferred: at west: no space left"),
+        (vec!["large"], exit::FAILED, "error: west:drop: nothing was transferred: at west: no space left"),
+        (
+            vec!["small", "large"],
+            exit::PARTIAL,
+            "error: west:drop: 1 of 2 items were not transferred: at west: no space left",
+        ),
     ];
     for (sources, code, line) in cases {
         let recv = west.waiting(on_tmpfs(&world, "size=4m", west.recv().args(["drop", "-d", "inbox"])));
@@ -59,7 +63,7 @@ fn full_disk_is_told_to_both_and_small_files_still_arrive() {
 #[track_caller]
 fn both_hear([sent, received]: [Done; 2], code: i32, line: &str) {
     sent.expect(code).expect_error(line);
-    received.expect(code).expect_error(&line.replace("at west: ", ""));
+    received.expect(code).expect_error(&line.replace("at west: ", "").replace("west:", "east:"));
 }
 
 #[test]
@@ -85,7 +89,7 @@ fn reader_of_standard_output_that_leaves_is_a_failed_send() {
     let recv = Tool::new("sh", &world.path("")).args(["-c", &line]).spawn();
     let done = east.send().args(["-", "west:x"]).input(Input::Random { seed: 1, bytes: 64 * MIB }).run();
     done.expect(exit::FAILED)
-        .expect_error("error: nothing was transferred: at west: its reader stopped before the end");
+        .expect_error("error: west:x: nothing was transferred: at west: its reader stopped before the end");
     // A reader that has enough is a quiet end, as for any filter.
     recv.wait().expect_silence();
 }
@@ -115,7 +119,7 @@ fn full_standard_output_is_an_error_and_the_sender_hears_of_it() {
     let full = || Output::File("/dev/full".into());
     let recv = west.waiting(west.recv().arg("x").output(full()));
     let done = east.send().args(["-", "west:x"]).input(Input::Random { seed: 1, bytes: MIB }).run();
-    done.expect(exit::FAILED).expect_error("error: nothing was transferred: at west: no space left");
+    done.expect(exit::FAILED).expect_error("error: west:x: nothing was transferred: at west: no space left");
     recv.wait().expect(exit::FAILED).expect_error("error: writing output: no space left on device");
     world.keygen().output(full()).run().expect(exit::FAILED);
     for name in ["vp-relay", "vp-attach", "vp-send", "vp-recv", "vp-keygen"] {
@@ -156,8 +160,9 @@ fn source_that_changes_while_read_is_not_delivered() {
         eventually("it flows", || proxy.count().delivered[0] > before + 2 * MIB);
         change(&path);
         let sent = send.wait();
-        for (done, at) in [(sent, ""), (recv.wait(), "at east: ")] {
-            done.expect(exit::FAILED).expect_error(&format!("error: nothing was transferred: {at}changed"));
+        for (done, start) in [(sent, "west:drop: "), (recv.wait(), "east:drop: ")] {
+            let at = if start == "west:drop: " { "" } else { "at east: " };
+            done.expect(exit::FAILED).expect_error(&format!("error: {start}nothing was transferred: {at}changed"));
         }
         assert!(names(&world.path("inbox")).iter().all(|name| name.starts_with(".vp-part.")), "{what} was delivered");
         fs::remove_dir_all(world.path("inbox")).expect("removed");
@@ -181,8 +186,8 @@ fn laid_links(filter: &[&str]) {
     world.write("single", "sent");
     world.write("other", "sent");
     let links = [("tree", outside.clone()), ("single", outside.join("victim")), ("other", outside.join("absent"))];
-    let none = "error: none of 4 items was transferred; the first: at west: exists and differs";
-    let some = "error: 2 of 4 items were not transferred; the first: at west: exists and differs";
+    let none = "error: west:drop: none of 4 items was transferred; the first: at west: exists and differs";
+    let some = "error: west:drop: 2 of 4 items were not transferred; the first: at west: exists and differs";
     let cases: [(&str, i32, &str, &[&str]); 3] = [
         ("never", exit::REFUSED, none, &[]),
         ("rename", exit::REFUSED, some, &["other.1", "single.1"]),
@@ -269,7 +274,7 @@ fn swapped_link(filter: &[&str]) {
         // All came, but the receiver looked at the end just while the directory was aside.
         (40, _) => drop(done.expect_error("not every directory is in its place")),
         (there, Some(exit::PARTIAL)) => {
-            drop(done.expect_error(&format!("error: {} of 42 items were not transferred", 40 - there)));
+            drop(done.expect_error(&format!("error: west:drop: {} of 42 items were not transferred", 40 - there)));
         }
         (there, _) => panic!("{there} of 40 are there\n{done}"),
     }
@@ -337,8 +342,10 @@ fn receiver_without_descriptors_fails_cleanly() {
     let world = World::new();
     let relay = world.relay();
     let (sent, received, whole) = with_fewer_descriptors(&world, &relay, "receiver");
-    let line =
-        format!("error: {} of 201 items were not transferred; the first: at west: too many open files", 200 - whole);
+    let line = format!(
+        "error: west:drop: {} of 201 items were not transferred; the first: at west: too many open files",
+        200 - whole
+    );
     both_hear([sent, received], exit::PARTIAL, &line);
     let (east, west) = (relay.party("east"), relay.party("west"));
     let recv = inbox(&west, &[]);
@@ -352,8 +359,8 @@ fn sender_without_descriptors_fails_cleanly() {
     let world = World::new();
     let relay = world.relay();
     let (sent, received, whole) = with_fewer_descriptors(&world, &relay, "sender");
-    sent.expect(exit::FAILED).expect_error("error: nothing was transferred: too many open files");
-    received.expect(exit::FAILED).expect_error("error: nothing was transferred: the sender could not offer");
+    sent.expect(exit::FAILED).expect_error("error: west:drop: nothing was transferred: too many open files");
+    received.expect(exit::FAILED).expect_error("error: east:drop: nothing was transferred: the sender could not offer");
     assert_eq!((whole, names(&world.path("inbox"))), (0, vec![]));
 }
 

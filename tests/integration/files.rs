@@ -83,7 +83,7 @@ fn nightly_stream_is_welcome_again_and_refused_when_it_differs() {
     assert_eq!((ran(), send.stderr, recv.stderr), (1, String::new(), "attached drop\n".to_owned()), "it was there");
     let (send, _) = night(&[], "dump", 2, exit::REFUSED);
     assert!(
-        send.stderr.starts_with("vp-send: error: nothing was transferred: at west: exists and differs\n"),
+        send.stderr.starts_with("vp-send: error: west:drop: nothing was transferred: at west: exists and differs\n"),
         "{send}"
     );
     assert!(send.stderr.contains("hint: send it under another name, with the date in it"), "{send}");
@@ -350,7 +350,8 @@ fn cap_on_size_or_number_refuses_a_send_before_anything_is_made() {
         world.dir("inbox");
         let recv = inbox(&west, &cap);
         let sent = east.send().args(["tree", "west"]).run();
-        for (done, start) in [(sent, "west:drop: west refused the transfer"), (recv.wait(), "the transfer was refused")]
+        for (done, start) in
+            [(sent, "west:drop: west refused the transfer"), (recv.wait(), "east:drop: the transfer was refused")]
         {
             let done = done.expect(code);
             let why = line.trim_start_matches(" refused");

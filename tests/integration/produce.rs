@@ -49,7 +49,9 @@ fn command_that_fails_fails_the_send_and_nothing_is_committed() {
         let recv = committing(&relay);
         let done = sends(&relay, command).run().expect(exit::FAILED);
         assert!(done.stderr.contains(&format!("vp-send: error: the command failed with {status}")), "{done}");
-        recv.wait().expect(exit::FAILED).expect_error(&format!("error: at east: the command failed with {status}"));
+        recv.wait()
+            .expect(exit::FAILED)
+            .expect_error(&format!("error: east:x: at east: the command failed with {status}"));
         assert!(!world.path("committed").exists(), "{command}: what was cut short was committed");
     }
 }
@@ -65,7 +67,7 @@ fn what_a_failed_command_wrote_is_no_whole_at_any_receiver() {
     assert_ne!(recv.wait().code(), Some(exit::DONE));
     let recv = west.waiting(west.recv().args(["x", "-d", "inbox", "--keep"]));
     sends(&relay, "echo some; exit 7").args(["--name", "a"]).run().expect(exit::FAILED);
-    recv.wait_error_line("vp-recv: warning: east: at east: the command failed with status 7");
+    recv.wait_error_line("vp-recv: warning: east:x: at east: the command failed with status 7");
     assert!(!world.path("inbox/a").exists());
     // The same by its name, once it succeeds.
     sends(&relay, "echo all").args(["--name", "a"]).run().expect(exit::DONE);

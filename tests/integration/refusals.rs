@@ -450,7 +450,7 @@ fn a_receiver_without_a_directory_refuses_more_than_one_file_as_a_whole() {
                 assert_eq!(fs::read(world.path("started")).expect("what came"), b"one");
                 fs::remove_file(world.path("started")).expect("a file");
                 let said = recv.kill().stderr;
-                assert_eq!(said.matches("warning: east: the transfer was refused: it is more").count(), 1, "{said}");
+                assert_eq!(said.matches("warning: east:x: the transfer was refused: it is more").count(), 1, "{said}");
             } else {
                 recv.wait().expect(exit::REFUSED).expect_output(b"").expect_error("it is more than one file");
             }

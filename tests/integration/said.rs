@@ -33,7 +33,7 @@ fn command_that_does_not_read_to_the_end_is_named_on_both_sides() {
             let sent = send.run().expect(exit::FAILED);
             let told = format!("vp-send: error: west:x: at west: {said}");
             assert_eq!(lines(&sent.stderr), [told.as_str()], "{command} {source}");
-            let named = if keep { "warning: east: " } else { "error: " };
+            let named = if keep { "warning: east:x: " } else { "error: " };
             let named = format!("vp-recv: {named}{said}: {called}");
             recv.wait_error_line(&named);
             if keep {
@@ -74,10 +74,44 @@ fn reader_that_leaves_is_told_of_whatever_is_sent() {
         let recv = Tool::new("sh", &world.path("")).args(["-c", &line]).spawn();
         let send = east.send().args([source, "west:x"]).input(Input::Random { seed: 1, bytes: BYTES });
         let sent = send.run().expect(exit::FAILED);
-        let told = "vp-send: error: nothing was transferred: at west: its reader stopped before the end";
+        let told = "vp-send: error: west:x: nothing was transferred: at west: its reader stopped before the end";
         assert_eq!(lines(&sent.stderr), [told], "{source}");
         recv.wait().expect_silence();
     }
+}
+
+#[test]
+fn what_becomes_of_items_is_told_with_whose_they_are_and_of_which_application() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.dir("inbox");
+    world.write("file", "new");
+    world.write("inbox/file", "old");
+    world.write("large", &"x".repeat(2000));
+    let recv = west.waiting(west.recv().args(["x", "--keep", "-d", "inbox", "--max-size", "1k"]));
+    let differs = [
+        "vp-send: warning: file: at west: exists and differs",
+        "vp-send: error: west:x: nothing was transferred: at west: exists and differs",
+    ];
+    let large = ["vp-send: error: west:x: west refused the transfer: too large"];
+    for (source, told) in [("file", &differs[..]), ("large", &large), ("large", &large)] {
+        let sent = east.send().args([source, "west:x"]).run().expect(exit::REFUSED);
+        let said: Vec<_> = lines(&sent.stderr).into_iter().filter(|line| !line.contains(": hint: ")).collect();
+        assert_eq!(said, told, "{source}");
+    }
+    let too_large = "vp-recv: warning: east:x: the transfer was refused: too large";
+    let limit = "vp-recv: hint: the limit is --max-size 1024 of this vp-recv";
+    eventually("the second warning", || recv.error_text().matches(too_large).count() == 2);
+    let done = recv.kill();
+    let said = lines(&done.stderr);
+    let whole: Vec<_> = said.iter().filter(|line| !line.contains(": hint: ")).collect();
+    let of_file = [
+        &"vp-recv: warning: east:x: file: exists and differs",
+        &"vp-recv: warning: east:x: nothing was transferred: exists and differs",
+    ];
+    assert_eq!(whole, [&of_file[..], &[&too_large; 2]].concat(), "{done}");
+    assert_eq!(said.iter().filter(|line| line.starts_with(limit)).count(), 1, "a hint is for once: {done}");
 }
 
 #[test]

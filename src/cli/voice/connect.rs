@@ -75,6 +75,8 @@ pub struct Limits {
 pub struct Between<'a> {
     /// The application at the peer, as `PEER:APP`, if one was called.
     pub called: Option<String>,
+    /// The peer and what it called here, as `PEER:APP`, if somebody did.
+    pub caller: Option<String>,
     /// The peer by name, as far as it is known; else who would have called.
     pub peer: String,
     /// The application, if there is one.
@@ -92,9 +94,10 @@ pub struct Between<'a> {
 }
 
 impl Between<'_> {
-    /// A fault of what was called.
+    /// A fault of what was called, or of a call that came.
     pub fn fault(&self, exit: Exit, what: &str) -> Fault {
-        let start = self.called.as_ref().map(|called| format!("{called}: ")).unwrap_or_default();
+        let whole = self.called.as_ref().or(self.caller.as_ref());
+        let start = whole.map(|whole| format!("{whole}: ")).unwrap_or_default();
         Fault::new(exit, format!("{start}{what}"))
     }
 

@@ -4,6 +4,7 @@
 mod attach;
 mod command;
 mod connect;
+mod end;
 mod events;
 mod listen;
 mod meeting;
@@ -19,12 +20,12 @@ use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::roster::Roster;
 use crate::identity::PeerId;
 use crate::names::AppName;
-use crate::net::signals::XCPU;
 use crate::node::{Aim, Failure, Step};
 use crate::run::News;
 use crate::run::tool::{RunError, Tool};
 pub use connect::Limits;
-use connect::{Between, Verb, closed_fault, node_fault};
+use connect::{Between, Verb};
+use end::{command_fault, output_gone};
 pub use events::{left_out, not_offered, planned};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -32,6 +33,7 @@ use std::time::Duration;
 pub use transfer::{SPECIAL, key_left_out, left_links_level, left_links_line};
 use trouble::RelayTrouble;
 
+pub use end::{End, signal_fault};
 pub use listen::listen_fault;
 pub use ports::setup_fault;
 
@@ -267,10 +269,17 @@ impl<'a> Voice<'a> {
     fn session_failed(&mut self, peer: &PeerId, error: &impl End) {
         self.end_bar();
         self.last_was_of(peer);
-        let fault = error.fault(&self.between(Some(peer)));
-        let name = self.name(peer);
-        let named = fault.message.starts_with(&name);
-        self.warn(&if named { fault.message } else { format!("{name}: {}", fault.message) });
+        let between = self.between(Some(peer));
+        let fault = error.fault(&between);
+        let whole = between.called.or(between.caller).unwrap_or(between.peer);
+        let named = fault.message.starts_with(&whole);
+        self.warn(&if named { fault.message } else { format!("{whole}: {}", fault.message) });
+        // What a session that failed can go on with is for its caller to do; the rest is worth reading once.
+        for hint in fault.hints.iter().filter(|_| fault.exit != Exit::Partial) {
+            if self.said.insert(hint.clone()) {
+                self.report.advise(hint);
+            }
+        }
     }
 
     fn end_bar(&mut self) {
@@ -350,8 +359,10 @@ impl<'a> Voice<'a> {
         let (called, app) = &self.about;
         let peer = peer.or(self.met.as_ref().map(|(peer, _)| peer));
         let name = |peer| self.name(peer);
+        let whole = |peer| format!("{}:{app}", name(peer));
         Between {
-            called: called.as_ref().filter(|called| Some(*called) == peer).map(|peer| format!("{}:{app}", name(peer))),
+            called: called.as_ref().filter(|called| Some(*called) == peer).map(whole),
+            caller: peer.filter(|_| called.is_none() && !app.is_empty()).map(whole),
             peer: peer.map_or_else(|| "the peer".to_owned(), name),
             app: Some(app.as_str()).filter(|app| !app.is_empty()),
             relay: self.relay.name.as_deref(),
@@ -375,57 +386,6 @@ impl<'a> Voice<'a> {
 pub trait Hears<T: Tool> {
     /// Says what happened.
     fn hear_tool(&mut self, news: &T::News<'_>);
-}
-
-/// An end without success, as it reads and what it exits with.
-pub trait End {
-    /// Said of this.
-    fn fault(&self, between: &Between<'_>) -> Fault;
-    /// What any tool may end by, if it is that.
-    fn run(&self) -> Option<&RunError>;
-}
-
-impl End for RunError {
-    fn fault(&self, between: &Between<'_>) -> Fault {
-        let peer = &between.peer;
-        match self {
-            RunError::Node(failure) => node_fault(*failure, between),
-            RunError::Expired => between
-                .fault(Exit::Deadline, "the connection broke and did not come back in time")
-                .hint("--resume-timeout sets how long to wait"),
-            RunError::CastOut => Fault::new(Exit::Config, "ended: it is not among the peers allowed any more"),
-            RunError::Protocol(what) => {
-                between.fault(Exit::Integrity, &format!("{peer} broke the protocol: it {what}"))
-            }
-            RunError::PeerClosed(code) => closed_fault(*code, between),
-            RunError::FarCommand(Some(status)) => {
-                between.fault(Exit::Failed, &format!("at {peer}: {}", command::ended(*status)))
-            }
-            RunError::FarCommand(None) => between.fault(Exit::Failed, &format!("at {peer}: the program failed")),
-            RunError::Io(what, error) => Fault::new(Exit::Failed, format!("{what}: {}", chain(error))),
-            RunError::Signal(signal) => signal_fault(*signal),
-        }
-    }
-
-    fn run(&self) -> Option<&RunError> {
-        Some(self)
-    }
-}
-
-/// The command here failed.
-fn command_fault(status: i32, between: &Between<'_>) -> Fault {
-    Fault::new(Exit::Failed, format!("{}{}", command::ended(status), between.named_command()))
-}
-
-/// Whoever read our output went: programs end by a signal then, in silence.
-fn output_gone() -> Fault {
-    Fault::new(Exit::Signal(13), "")
-}
-
-/// Who sends a signal knows why; but that a limit was reached nobody may have seen.
-pub fn signal_fault(signal: i32) -> Fault {
-    let words = if signal == XCPU { "the limit on processor time is reached (ulimit -t)" } else { "" };
-    Fault::new(Exit::Signal(u8::try_from(signal).unwrap_or(0)), words)
 }
 
 #[cfg(test)]

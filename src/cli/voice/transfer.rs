@@ -7,6 +7,7 @@ use crate::cli::events::seconds;
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Amount, Totals};
 use crate::cli::report::{Fault, Format, Level, chain};
+use crate::identity::PeerId;
 use crate::run::tool::RunError;
 use crate::store::attributes::Unkept;
 use crate::store::links::{LeftLinks, Links};
@@ -17,6 +18,7 @@ use crate::tools::transfers::engine::{Item, ItemKind};
 use crate::tools::transfers::{Ending, Error, News, Transfer};
 use crate::transfer::Fault as StoreFault;
 use crate::transfer::messages::{ENTRIES_MAX, ItemOutcome};
+use crate::transfer::outcome::Unlike;
 use crate::transfer::status::Counts;
 use crate::transfer::{Status, TransferError};
 use std::path::Path;
@@ -56,17 +58,17 @@ impl Voice<'_> {
                 let bar = self.bar(Totals { bytes: *total, items: all });
                 bar.set(Amount { bytes: *bytes, skipped: *skipped }, done, &String::from_utf8_lossy(name));
             }
-            News::Unlike(first, count) => self.warn(&unlike(first, *count)),
+            News::Unlike(peer, app, items) => self.warn(&format!("{}{}", self.caller(peer, app), unlike(items))),
             News::LeftOut(_, _, key) if key.is_key() => self.warn(&key_left_out(key)),
             // Whoever reads words has the sum of links, and has named the rest.
             News::LeftOut(..) => {}
             // As an event each item is told anyway.
-            News::ItemFailed(failure) if self.report.format() == Format::Json && !failure.late => {}
+            News::ItemFailed(_, _, failure) if self.report.format() == Format::Json && !failure.late => {}
             // It is the only one, and the end tells more.
-            News::ItemFailed(failure) if failure.fault == StoreFault::Cancelled => {}
-            News::ItemFailed(failure) => {
-                let at = self.between(self.about.0.as_ref()).at(failure.side);
-                self.warn(&format!("{}: {at}{}", printable(&failure.path[..]), failure.fault));
+            News::ItemFailed(_, _, failure) if failure.fault == StoreFault::Cancelled => {}
+            News::ItemFailed(peer, app, failure) => {
+                let (whole, at) = (self.caller(peer, app), self.between(Some(peer)).at(failure.side));
+                self.warn(&format!("{whole}{}: {at}{}", printable(&failure.path[..]), failure.fault));
             }
             // As an event each is told anyway.
             News::LinksLeftOut(_) if self.report.format() == Format::Json => {}
@@ -153,6 +155,11 @@ fn transfer_line(transfer: &Transfer<'_>, sends: bool, whom: &str) -> String {
 }
 
 impl Voice<'_> {
+    /// Whose item it is, for whoever has been called; who calls sends to one peer, and all its lines are about that.
+    fn caller(&self, peer: &PeerId, app: &str) -> String {
+        if self.role == Role::Dials { String::new() } else { format!("{}:{app}: ", self.name(peer)) }
+    }
+
     /// Once a run, as loudly as it deserves.
     fn tell_left_links(&mut self, links: &LeftLinks) {
         if !std::mem::replace(&mut self.links_told, true) {
@@ -229,9 +236,9 @@ fn too_many(between: &Between<'_>) -> String {
 }
 
 /// Some items were there with another mode or time, and keep them.
-pub(super) fn unlike(first: &[u8], count: u32) -> String {
-    let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-    let first = printable(first);
+fn unlike(Unlike { first, count }: &Unlike) -> String {
+    let more = if *count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+    let first = printable(&first[..]);
     format!(
         "{first}{more}: already there with other permissions or another time, which stay: vp-recv --overwrite yes sets them"
     )
@@ -266,7 +273,7 @@ pub(super) fn items_fault(ending: &Ending, between: &Between<'_>) -> Fault {
         None if ending.skipped > 0 => format!("{message}: the sender could not offer what is missing"),
         None => message,
     };
-    let fault = Fault::new(exit, message);
+    let fault = between.fault(exit, &message);
     let fault = if ending.lasting && exit != Exit::Partial { fault.lasting() } else { fault };
     let fault = match ending.first_fault {
         Some(StoreFault::TreeNotTaken) => fault.hint(NO_DIRECTORY),

@@ -8,7 +8,8 @@ use crate::store::links::LeftLinks;
 use crate::store::omit::LeftOut;
 use crate::tools::transfers::engine::Item;
 use crate::tools::transfers::pump as engine;
-use crate::transfer::{outcome::Failure, status::Counts};
+use crate::transfer::outcome::{Failure, Unlike};
+use crate::transfer::status::Counts;
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,15 +46,14 @@ pub enum News<'a> {
         /// The present item, as bytes of unknown origin.
         name: &'a [u8],
     },
-    /// One item failed, or something went wrong with it afterwards. The others go on.
-    ItemFailed(&'a Failure),
+    /// One item of a transfer with this peer failed, or something went wrong with it afterwards. The others go on.
+    ItemFailed(PeerId, &'a str, &'a Failure),
     /// The file system of this directory did not keep what came with some items.
     Unkept(&'a Path, Unkept),
     /// This lies in what is sent to this peer, and is left out. Of what is no key told only to who asked for each item.
     LeftOut(PeerId, &'a str, &'a LeftOut),
-    /// So many items were at the receiver with another mode or time than at the sender, and keep them: the path of the first, as
-    /// bytes of unknown origin.
-    Unlike(&'a [u8], u32),
+    /// Items were at the receiver with another mode or time than at the sender, and keep them.
+    Unlike(PeerId, &'a str, &'a Unlike),
     /// These links of what is sent were left out.
     LinksLeftOut(&'a LeftLinks),
     /// One item of a transfer with this peer came to its end, well or not. Told only to who asked for each.
@@ -79,13 +79,13 @@ pub fn tell(of: &engine::News, whose: (PeerId, &str), news: &mut dyn FnMut(News<
         news(News::Item(whose.0, whose.1, item));
     }
     for failure in &of.failures {
-        news(News::ItemFailed(failure));
+        news(News::ItemFailed(whose.0, whose.1, failure));
     }
     if let Some((place, what)) = &of.unkept {
         news(News::Unkept(place, *what));
     }
     if let Some(unlike) = &of.unlike {
-        news(News::Unlike(&unlike.first, unlike.count));
+        news(News::Unlike(whose.0, whose.1, unlike));
     }
     if let Some(links) = &of.left_links {
         news(News::LinksLeftOut(links));

@@ -1,0 +1,59 @@
+//! How an end without success reads, whatever the tool.
+
+use super::command;
+use super::connect::{Between, closed_fault, node_fault};
+use crate::cli::exit::Exit;
+use crate::cli::report::{Fault, chain};
+use crate::net::signals::XCPU;
+use crate::run::tool::RunError;
+
+/// An end without success, as it reads and what it exits with.
+pub trait End {
+    /// Said of this.
+    fn fault(&self, between: &Between<'_>) -> Fault;
+    /// What any tool may end by, if it is that.
+    fn run(&self) -> Option<&RunError>;
+}
+
+impl End for RunError {
+    fn fault(&self, between: &Between<'_>) -> Fault {
+        let peer = &between.peer;
+        match self {
+            RunError::Node(failure) => node_fault(*failure, between),
+            RunError::Expired => between
+                .fault(Exit::Deadline, "the connection broke and did not come back in time")
+                .hint("--resume-timeout sets how long to wait"),
+            RunError::CastOut => Fault::new(Exit::Config, "ended: it is not among the peers allowed any more"),
+            RunError::Protocol(what) => {
+                between.fault(Exit::Integrity, &format!("{peer} broke the protocol: it {what}"))
+            }
+            RunError::PeerClosed(code) => closed_fault(*code, between),
+            RunError::FarCommand(Some(status)) => {
+                between.fault(Exit::Failed, &format!("at {peer}: {}", command::ended(*status)))
+            }
+            RunError::FarCommand(None) => between.fault(Exit::Failed, &format!("at {peer}: the program failed")),
+            RunError::Io(what, error) => Fault::new(Exit::Failed, format!("{what}: {}", chain(error))),
+            RunError::Signal(signal) => signal_fault(*signal),
+        }
+    }
+
+    fn run(&self) -> Option<&RunError> {
+        Some(self)
+    }
+}
+
+/// The command here failed.
+pub(super) fn command_fault(status: i32, between: &Between<'_>) -> Fault {
+    Fault::new(Exit::Failed, format!("{}{}", command::ended(status), between.named_command()))
+}
+
+/// Whoever read our output went: programs end by a signal then, in silence.
+pub(super) fn output_gone() -> Fault {
+    Fault::new(Exit::Signal(13), "")
+}
+
+/// Who sends a signal knows why; but that a limit was reached nobody may have seen.
+pub fn signal_fault(signal: i32) -> Fault {
+    let words = if signal == XCPU { "the limit on processor time is reached (ulimit -t)" } else { "" };
+    Fault::new(Exit::Signal(u8::try_from(signal).unwrap_or(0)), words)
+}
