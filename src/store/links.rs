@@ -1,5 +1,16 @@
 //! What becomes of symbolic links in what is sent.
 
+use crate::transfer::fault::DanglingLink;
+use rustix::fd::BorrowedFd;
+use rustix::fs::readlinkat;
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// As many links as the system follows on one way.
+const CHAIN_MAX: usize = 40;
+
 /// What to do with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Links {
@@ -37,4 +48,20 @@ impl LeftLinks {
         }
         self.count += 1;
     }
+}
+
+/// The link that is called so in a directory, if it leads to nothing, as the system says by this when it is followed.
+pub(super) fn dangling((directory, name): (BorrowedFd<'_>, &Path), errno: Errno) -> Option<DanglingLink> {
+    if !matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) {
+        return None;
+    }
+    let is_loop = errno == Errno::LOOP;
+    let mut target = readlinkat(directory, name, Vec::new()).ok()?.into_bytes();
+    let mut at = name.to_owned();
+    for _ in 1..if is_loop { 1 } else { CHAIN_MAX } {
+        at = at.parent().unwrap_or(Path::new("")).join(OsStr::from_bytes(&target));
+        let Ok(next) = readlinkat(directory, &at, Vec::new()) else { break };
+        target = next.into_bytes();
+    }
+    Some(DanglingLink { target, is_loop })
 }

@@ -9,16 +9,17 @@
 
 use super::beneath::Nearby;
 use super::keyfile;
-use super::links::{LeftLinks, Links};
+use super::links::{self, LeftLinks, Links};
 use super::omit::{LeftOut, Omit, Why};
-use crate::transfer::fault::Fault;
+use crate::transfer::fault::{DanglingLink, Fault};
 use crate::transfer::item::{Kind, Mtime, Totals};
 use crate::transfer::path::{TreePath, is_reserved, link_stays_inside};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::fs::{fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -107,6 +108,21 @@ pub struct Skipped {
     pub path: Vec<u8>,
     /// Why.
     pub fault: Fault,
+    /// The link that it is, if that is why.
+    pub dangling: Option<DanglingLink>,
+}
+
+impl Skipped {
+    fn new(path: Vec<u8>, fault: Fault) -> Self {
+        Self { path, fault, dangling: None }
+    }
+
+    /// What is called so in a directory cannot be looked at, for this reason.
+    fn unseen(path: Vec<u8>, at: (BorrowedFd<'_>, &Path), errno: Errno) -> Self {
+        let dangling = links::dangling(at, errno);
+        let fault = if dangling.is_some() { Fault::NotFound } else { errno.into() };
+        Self { path, fault, dangling }
+    }
 }
 
 /// One step of a walk.
@@ -194,7 +210,7 @@ impl Walk {
 
     /// A link that is not sent.
     fn leave_link(&mut self, path: Vec<u8>) -> LeftOut {
-        let step = Err(Skipped { path, fault: Fault::LinkTarget });
+        let step = Err(Skipped::new(path, Fault::LinkTarget));
         let pattern = self.omit.why(&step);
         let path = step.map_or_else(|link| link.path, |_| Vec::new());
         if pattern.is_none() {
@@ -216,10 +232,10 @@ impl Walk {
     }
 
     fn top(&mut self, source: &Path) -> Step {
-        let shown = |fault| Skipped { path: source.as_os_str().as_bytes().to_vec(), fault };
+        let shown = |fault| Skipped::new(source.as_os_str().as_bytes().to_vec(), fault);
         let name = top_name(source).ok_or_else(|| shown(Fault::Name))?;
         let path = TreePath::top(&name).map_err(|_| shown(Fault::Name))?;
-        let stat = statat(CWD, source, AtFlags::empty()).map_err(|e| shown(e.into()))?;
+        let stat = see(source)?;
         let mut found = Found::file(path, Stamp::of(&stat), Origin::Named(source.to_path_buf()));
         let type_ = FileType::from_raw_mode(stat.st_mode);
         if !matches!(type_, FileType::RegularFile | FileType::Directory) {
@@ -248,7 +264,7 @@ impl Walk {
 
     /// What is called so in a directory. None if it is a link that is to be left out.
     fn inner(&self, level: &Level, name: &[u8]) -> Result<Option<(Found, Option<Level>)>, Skipped> {
-        let shown = |fault| Skipped { path: [level.path.as_bytes(), b"/", name].concat(), fault };
+        let shown = |fault| Skipped::new([level.path.as_bytes(), b"/", name].concat(), fault);
         let path = level.path.child(name).map_err(|_| shown(Fault::Name))?;
         let follows = self.links == Links::Follow;
         let (at, open) = match follows {
@@ -258,6 +274,10 @@ impl Walk {
         let stat = match statat(&*level.directory, name, at) {
             // A link that leads to itself.
             Err(Errno::LOOP) if follows => return Ok(None),
+            Err(errno) if follows => {
+                let at = (level.directory.as_fd(), Path::new(OsStr::from_bytes(name)));
+                return Err(Skipped::unseen([level.path.as_bytes(), b"/", name].concat(), at, errno));
+            }
             stat => stat.map_err(|e| shown(e.into()))?,
         };
         let mut found = Found::file(path, Stamp::of(&stat), self.origin(&level.root));
@@ -345,13 +365,24 @@ pub fn measure(walk: Walk, items_max: u64) -> Option<Totals> {
 ///
 /// # Errors
 /// As the walk says of it: [`Fault::Name`], [`Fault::Special`], or what the system says.
-pub fn check_named(source: &Path) -> Result<(), Fault> {
-    let name = top_name(source).ok_or(Fault::Name)?;
-    TreePath::top(&name).map_err(|_| Fault::Name)?;
-    match FileType::from_raw_mode(statat(CWD, source, AtFlags::empty())?.st_mode) {
+pub fn check_named(source: &Path) -> Result<(), Skipped> {
+    let shown = |fault| Skipped::new(source.as_os_str().as_bytes().to_vec(), fault);
+    let name = top_name(source).ok_or_else(|| shown(Fault::Name))?;
+    TreePath::top(&name).map_err(|_| shown(Fault::Name))?;
+    match FileType::from_raw_mode(see(source)?.st_mode) {
         FileType::RegularFile | FileType::Directory => Ok(()),
-        _ => Err(Fault::Special),
+        _ => Err(shown(Fault::Special)),
     }
+}
+
+/// Looks at what the user has named.
+fn see(source: &Path) -> Result<Stat, Skipped> {
+    let path = || source.as_os_str().as_bytes().to_vec();
+    statat(CWD, source, AtFlags::empty()).map_err(|errno| match Skipped::unseen(path(), (CWD, source), errno) {
+        // No tree is sent yet that its parent could be outside of.
+        Skipped { fault: Fault::Parent, .. } => Skipped::new(path(), Fault::NotFound),
+        skipped => skipped,
+    })
 }
 
 /// The name a source gets at the receiver: its last component, or for `.` and `..` that of the

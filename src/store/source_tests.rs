@@ -134,6 +134,37 @@ fn what_a_link_led_to_is_what_is_opened() {
 }
 
 #[test]
+fn a_link_that_leads_to_nothing_is_told_with_its_target_wherever_it_is_come_upon() {
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("t");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("file"), "").unwrap();
+    for (name, target) in [("one", "nowhere"), ("two", "one"), ("under", "file/x"), ("self", "self")] {
+        symlink(target, root.join(name)).unwrap();
+    }
+    let told = |step: Step| step.err().map(|skipped| (skipped.fault, skipped.dangling));
+    let link = |target: &str, is_loop| {
+        Some((Fault::NotFound, Some(DanglingLink { target: target.as_bytes().to_vec(), is_loop })))
+    };
+    let followed: Vec<_> = Walk::new(vec![root.clone()]).with_links(Links::Follow).filter_map(told).collect();
+    assert_eq!(
+        followed,
+        [("nowhere", false), ("nowhere", false), ("file/x", false)].map(|it| link(it.0, it.1).unwrap())
+    );
+    for (name, target, is_loop) in
+        [("one", "nowhere", false), ("two", "nowhere", false), ("under", "file/x", false), ("self", "self", true)]
+    {
+        let source = root.join(name);
+        assert_eq!(told(Walk::new(vec![source.clone()]).next().unwrap()), link(target, is_loop), "{name}");
+        let checked = check_named(&source).err().map(|skipped| (skipped.fault, skipped.dangling));
+        assert_eq!(checked, link(target, is_loop), "{name}");
+    }
+    for name in ["absent", "file/x", "one/x"] {
+        assert_eq!(told(Walk::new(vec![root.join(name)]).next().unwrap()), Some((Fault::NotFound, None)), "{name}");
+    }
+}
+
+#[test]
 fn a_key_in_use_is_left_out_however_it_is_reached_and_so_is_what_a_pattern_names() {
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("t");

@@ -114,3 +114,12 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// A symbolic link that leads to nothing: why what has its name cannot be read, which [`Fault::NotFound`] alone does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DanglingLink {
+    /// What the link says, any bytes; of a chain of them, what the last does.
+    pub target: Vec<u8>,
+    /// It leads back to itself.
+    pub is_loop: bool,
+}

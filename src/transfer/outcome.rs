@@ -4,6 +4,7 @@ use super::decoder::Malformed;
 use super::messages::ItemOutcome;
 use super::status::{Counts, Status};
 use crate::transfer::Fault;
+use crate::transfer::fault::DanglingLink;
 use std::{fmt, io};
 
 /// Failures kept by name; the rest is only counted.
@@ -41,6 +42,8 @@ pub struct Failure {
     pub side: Side,
     /// It had come to a good end before.
     pub late: bool,
+    /// The link that it is, if that is why.
+    pub dangling: Option<DanglingLink>,
 }
 
 /// Items that were there already and keep another mode or time than the sender's.
@@ -89,9 +92,9 @@ impl Tally {
         }
     }
 
-    pub(crate) fn skip(&mut self, path: &[u8], fault: Fault) -> Failure {
+    pub(crate) fn skip(&mut self, path: &[u8], fault: Fault, dangling: Option<DanglingLink>) -> Failure {
         self.skipped = self.skipped.saturating_add(1);
-        self.note(path, fault, Side::Here)
+        Failure { dangling, ..self.note(path, fault, Side::Here) }
     }
 
     /// Something went wrong with an item after it was settled.
@@ -116,7 +119,7 @@ impl Tally {
     fn note(&mut self, path: &[u8], fault: Fault, side: Side) -> Failure {
         self.passing |= !fault.is_refusal();
         self.damaged |= fault == Fault::Integrity;
-        let failure = Failure { path: path.to_vec(), fault, side, late: false };
+        let failure = Failure { path: path.to_vec(), fault, side, late: false, dangling: None };
         if self.failures.len() < FAILURES_KEPT_MAX {
             self.failures.push(failure.clone());
         } else {

@@ -95,6 +95,36 @@ fn patterns_leave_out_and_a_dry_run_shows_what_is_left_without_calling_anybody()
 }
 
 #[test]
+fn link_that_leads_to_nothing_is_named_with_its_target() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let tree = world.dir("tree");
+    fs::write(tree.join("file"), "").expect("a file");
+    symlink("nowhere", tree.join("link")).expect("a link");
+    symlink("loop", world.path("loop")).expect("a link");
+    let line = "tree/link is a link to nowhere, which is not there\n";
+    world.dir("inbox");
+    let recv = west.waiting(west.recv().args(["x", "-d", "inbox"]));
+    for more in [&["--dry-run"][..], &[]] {
+        let words = ["tree", "west:x", "--links", "follow"];
+        let done = east.send().args(words).args(more).run().expect(exit::PARTIAL);
+        assert!(done.stderr.starts_with(&format!("vp-send: warning: {line}")), "{done}");
+    }
+    recv.wait().expect(exit::PARTIAL);
+    for (name, line) in [("tree/link", line), ("loop", "loop is a link to loop, which leads back to it\n")] {
+        for more in [&["--dry-run"][..], &[]] {
+            let done = east.send().args([name, "west:x"]).args(more).run().expect(exit::FAILED);
+            assert_eq!(done.stderr, format!("vp-send: error: {line}"), "{done}");
+        }
+    }
+    let done = east.send().args(["tree", "west:x", "--links", "follow", "--dry-run", "--json"]).run();
+    for word in ["\"reason\":\"a link to nowhere, which is not there\"", "\"cause\":\"dangling-link\""] {
+        assert!(done.stderr.contains(word), "{done}");
+    }
+}
+
+#[test]
 fn new_key_is_shown_on_no_terminal() {
     let (world, terminal) = (World::new(), Terminal::new());
     let done = world.keygen().output(Output::Passed(terminal.line())).run().expect(exit::USAGE);

@@ -12,7 +12,9 @@ use crate::cli::events::Party;
 use crate::cli::exit::Exit;
 use crate::cli::files::secret_keys;
 use crate::cli::report::{Fault, Format, Level, chain};
-use crate::cli::voice::{key_left_out, left_links_level, left_links_line, left_out, not_offered, planned};
+use crate::cli::voice::{
+    key_left_out, left_links_level, left_links_line, left_out, not_offered, planned, skipped_line,
+};
 use crate::store::omit::{KEYS_TOLD_MAX, LeftOut, Omit};
 use crate::store::source::{Found, Met, Skipped};
 use crate::tools::transfers::engine::SendJob;
@@ -87,9 +89,7 @@ impl Listing<'_> {
         self.passing |= !skipped.fault.is_refusal();
         let report = &self.context.report;
         match report.format() {
-            Format::Text => {
-                report.say(Level::Warning, &format!("{}: {}", printable(&skipped.path[..]), skipped.fault));
-            }
+            Format::Text => report.say(Level::Warning, &skipped_line(skipped)),
             Format::Json => report.event(&not_offered(skipped)),
         }
     }

@@ -10,12 +10,12 @@ use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
 use crate::cli::roster::Roster;
-use crate::cli::voice::SPECIAL;
+use crate::cli::voice::{SPECIAL, skipped_line};
 use crate::names::Address;
 use crate::node::Kind;
 use crate::store::links::Links;
 use crate::store::omit::Omit;
-use crate::store::source::check_named;
+use crate::store::source::{Skipped, check_named};
 use crate::tools::send::{self, CommandLine, Plain, What};
 use crate::tools::transfers::engine::SendJob;
 use crate::transfer::Compression;
@@ -78,7 +78,7 @@ impl Send {
         let mut refused = None;
         for source in &self.operands.sources {
             match check_named(source) {
-                Err(fault) if !is_stdin(source) => refused = Some(source_fault(source, fault)),
+                Err(skipped) if !is_stdin(source) => refused = Some(source_fault(&skipped)),
                 _ => return Ok(()),
             }
         }
@@ -152,11 +152,12 @@ impl Send {
     }
 }
 
-fn source_fault(source: &Path, why: transfer::Fault) -> Fault {
-    match why {
-        transfer::Fault::Special => Fault::about(Exit::Usage, source, &why).hint(SPECIAL),
-        transfer::Fault::Name => Fault::about(Exit::Usage, source, &why).hint(NAME),
-        _ => Fault::about(Exit::Failed, source, &why),
+fn source_fault(skipped: &Skipped) -> Fault {
+    let line = skipped_line(skipped);
+    match skipped.fault {
+        transfer::Fault::Special => Fault::new(Exit::Usage, line).hint(SPECIAL),
+        transfer::Fault::Name => Fault::new(Exit::Usage, line).hint(NAME),
+        _ => Fault::new(Exit::Failed, line),
     }
 }
 

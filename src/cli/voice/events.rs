@@ -1,6 +1,7 @@
 //! What a tool has to say, as events, and what it is asked for.
 
 use super::connect::down;
+use super::transfer::dangling;
 use super::{End, Voice};
 use crate::cli::events::{Connection, Event, Item, LeftOut, Party, Planned, Status, Transfer, file_name, seconds};
 use crate::cli::exit::Exit;
@@ -129,6 +130,9 @@ impl From<StoreFault> for Because {
     }
 }
 
+/// The word for a link that leads to nothing.
+const DANGLING: &str = "dangling-link";
+
 /// One word for a fault, which programs compare: it stays as it is.
 fn cause_of(fault: StoreFault) -> &'static str {
     match fault {
@@ -176,7 +180,8 @@ pub fn left_out(party: Party, what: &omit::LeftOut) -> Event {
 pub fn not_offered(skipped: &Skipped) -> Event {
     let outcome = ItemOutcome::Failed(skipped.fault);
     let (path, took) = (&skipped.path[..], Duration::ZERO);
-    let end = ItemEnd { path, kind: None, bytes: 0, hash: None, renamed: None, outcome, took };
+    let dangling = skipped.dangling.as_ref();
+    let end = ItemEnd { path, kind: None, bytes: 0, hash: None, renamed: None, outcome, dangling, took };
     Event::Item(of_item(Party::default(), &end.into()))
 }
 
@@ -201,6 +206,10 @@ fn of_item(party: Party, item: &crate::tools::transfers::engine::Item) -> Item {
         ItemOutcome::Exists | ItemOutcome::ExistsUnlike => ("exists", Because::default()),
         ItemOutcome::Refused(fault) => ("refused", fault.into()),
         ItemOutcome::Failed(fault) => ("failed", fault.into()),
+    };
+    let (reason, cause) = match &item.dangling {
+        Some(link) => (Some(dangling(link)), Some(DANGLING)),
+        None => (reason, cause),
     };
     Item {
         party,
@@ -267,6 +276,7 @@ mod tests {
             other => panic!("{other:?}"),
         });
         let mut given: Vec<&str> = faults.chain(exits.iter().filter_map(|exit| exit.word())).chain(left).collect();
+        given.push(DANGLING);
         listed.sort_unstable();
         given.sort_unstable();
         assert_eq!(listed, given);

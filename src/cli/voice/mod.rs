@@ -30,7 +30,7 @@ pub use events::{left_out, not_offered, planned};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::time::Duration;
-pub use transfer::{SPECIAL, key_left_out, left_links_level, left_links_line};
+pub use transfer::{SPECIAL, key_left_out, left_links_level, left_links_line, skipped_line};
 use trouble::RelayTrouble;
 
 pub use end::{End, signal_fault};

@@ -12,11 +12,13 @@ use crate::run::tool::RunError;
 use crate::store::attributes::Unkept;
 use crate::store::links::{LeftLinks, Links};
 use crate::store::omit::{LeftOut, Why};
+use crate::store::source::Skipped;
 use crate::tools::recv::Recv;
 use crate::tools::send::Send;
 use crate::tools::transfers::engine::{Item, ItemKind};
 use crate::tools::transfers::{Ending, Error, News, Transfer};
 use crate::transfer::Fault as StoreFault;
+use crate::transfer::fault::DanglingLink;
 use crate::transfer::messages::{ENTRIES_MAX, ItemOutcome};
 use crate::transfer::outcome::Unlike;
 use crate::transfer::status::Counts;
@@ -36,6 +38,25 @@ const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever -
 pub fn key_left_out(key: &LeftOut) -> String {
     let deliberately = if key.why == Why::Key { "" } else { "; to send it all the same, name the file itself" };
     format!("{}: a secret key, which is not sent: left out{deliberately}", printable(&key.path[..]))
+}
+
+/// A link that leads to nothing.
+pub fn dangling(DanglingLink { target, is_loop }: &DanglingLink) -> String {
+    let end = if *is_loop { "which leads back to it" } else { "which is not there" };
+    format!("a link to {}, {end}", printable(&target[..]))
+}
+
+/// Something is such a link, and cannot be sent.
+pub fn dangling_line(path: &[u8], link: &DanglingLink) -> String {
+    format!("{} is {}", printable(path), dangling(link))
+}
+
+/// Something cannot be sent, for a reason of its own.
+pub fn skipped_line(Skipped { path, fault, dangling }: &Skipped) -> String {
+    match dangling {
+        Some(link) => dangling_line(path, link),
+        None => format!("{}: {fault}", printable(&path[..])),
+    }
 }
 
 impl Voice<'_> {
@@ -68,7 +89,10 @@ impl Voice<'_> {
             News::ItemFailed(_, _, failure) if failure.fault == StoreFault::Cancelled => {}
             News::ItemFailed(peer, app, failure) => {
                 let (whole, at) = (self.caller(peer, app), self.between(Some(peer)).at(failure.side));
-                self.warn(&format!("{whole}{}: {at}{}", printable(&failure.path[..]), failure.fault));
+                self.warn(&match &failure.dangling {
+                    Some(link) => format!("{whole}{}", dangling_line(&failure.path, link)),
+                    None => format!("{whole}{}: {at}{}", printable(&failure.path[..]), failure.fault),
+                });
             }
             // As an event each is told anyway.
             News::LinksLeftOut(_) if self.report.format() == Format::Json => {}

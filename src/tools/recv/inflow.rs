@@ -140,7 +140,7 @@ impl Inflow {
         let hash = (outcome == ItemOutcome::Committed).then(|| hasher.hash());
         let (path, bytes) = (self.name.clone(), self.taken_bytes);
         let kind = Some(ItemKind::Stream);
-        Some(Item { path, kind, bytes, hash, renamed: None, outcome, took: since.elapsed() })
+        Some(Item { path, kind, bytes, hash, renamed: None, outcome, dangling: None, took: since.elapsed() })
     }
 
     /// Lets events tell of the sink and of the command's end.

@@ -157,6 +157,7 @@ impl Outflow {
             hash: hasher.map(|hasher| hasher.hash()),
             renamed: None,
             outcome,
+            dangling: None,
             took,
         })
     }

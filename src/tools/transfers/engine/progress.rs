@@ -3,6 +3,7 @@
 use crate::store::attributes::Unkept;
 use crate::store::links::LeftLinks;
 use crate::store::omit::LeftOut;
+use crate::transfer::fault::DanglingLink;
 use crate::transfer::messages::{Hash, ItemOutcome};
 use crate::transfer::outcome::{Failure, Unlike};
 use std::path::Path;
@@ -53,6 +54,8 @@ pub struct ItemEnd<'a> {
     pub renamed: Option<&'a [u8]>,
     /// What became of it.
     pub outcome: ItemOutcome,
+    /// The link that it is, if that leads to nothing and this is why.
+    pub dangling: Option<&'a DanglingLink>,
     /// How long there was work on it.
     pub took: Duration,
 }
@@ -72,6 +75,8 @@ pub struct Item {
     pub renamed: Option<Vec<u8>>,
     /// What became of it.
     pub outcome: ItemOutcome,
+    /// The link that it is, if that leads to nothing and this is why.
+    pub dangling: Option<DanglingLink>,
     /// How long there was work on it.
     pub took: Duration,
 }
@@ -85,6 +90,7 @@ impl From<ItemEnd<'_>> for Item {
             hash: end.hash,
             renamed: end.renamed.map(<[u8]>::to_vec),
             outcome: end.outcome,
+            dangling: end.dangling.cloned(),
             took: end.took,
         }
     }

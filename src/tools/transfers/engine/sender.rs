@@ -246,7 +246,7 @@ impl Sender<'_> {
                 Some(Err(skipped)) => self.skip(&skipped),
                 Some(Ok(found)) if self.next_index >= ENTRIES_MAX => {
                     let path = found.path.as_bytes().to_vec();
-                    self.skip(&Skipped { path, fault: Fault::TooMany });
+                    self.skip(&Skipped { path, fault: Fault::TooMany, dangling: None });
                 }
                 Some(Ok(found)) => self.announce_one(found)?,
             }
@@ -255,7 +255,7 @@ impl Sender<'_> {
     }
 
     fn skip(&mut self, skipped: &Skipped) {
-        let failure = self.tally.skip(&skipped.path, skipped.fault);
+        let failure = self.tally.skip(&skipped.path, skipped.fault, skipped.dangling.clone());
         self.progress.warn(&failure);
         self.progress.skipped(ItemEnd {
             path: &skipped.path,
@@ -264,6 +264,7 @@ impl Sender<'_> {
             hash: None,
             renamed: None,
             outcome: ItemOutcome::Failed(skipped.fault),
+            dangling: skipped.dangling.as_ref(),
             took: Duration::ZERO,
         });
     }

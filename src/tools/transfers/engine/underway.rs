@@ -34,6 +34,7 @@ impl Underway {
             hash: self.hash.filter(|_| is_there),
             renamed: self.renamed.as_deref(),
             outcome,
+            dangling: None,
             took: self.since.elapsed(),
         }
     }

@@ -437,7 +437,13 @@ mod tests {
         let shared = Arc::new(Shared::new(Arc::new(Waker::new(poll.registry(), mio::Token(0)).unwrap())));
         let mut teller = Teller { made, ..Teller::new(Arc::clone(&shared)) };
         for (fault, side, path) in failures {
-            teller.warn(&Failure { path: path.as_bytes().to_vec(), fault: *fault, side: *side, late: false });
+            teller.warn(&Failure {
+                path: path.as_bytes().to_vec(),
+                fault: *fault,
+                side: *side,
+                late: false,
+                dangling: None,
+            });
         }
         let failures = std::mem::take(&mut shared.lock().news.failures);
         failures.into_iter().map(|failure| String::from_utf8(failure.path).unwrap()).collect()
