@@ -33,8 +33,8 @@ pub enum Action {
     Join,
     /// Forget it.
     End,
-    /// Nothing, until it is touched again. `wake`: it may have something to send.
-    Rest { wake: bool },
+    /// Nothing, until it is touched again or this time has come. `wake`: it may have something to send.
+    Rest { wake: bool, next_timeout: Option<Instant> },
 }
 
 /// Which lane a circuit carries.
@@ -131,13 +131,14 @@ impl Entry {
     pub fn call_again(&mut self, now: Instant) {
         self.phase = Phase::Calling { circuit: None, not_before: Some(now + RETRY_PAUSE) };
     }
+
     /// Whether it is a caller's, and the tool has it.
     pub fn is_caller(&self) -> bool {
         matches!(&self.phase, Phase::Up { session, announced: true, .. } if session.role() == Role::Responder)
     }
 
     /// Whether it failed before the tool knew of it, so that it is nobody's business.
-    pub fn is_stillborn(&self) -> bool {
+    fn is_stillborn(&self) -> bool {
         matches!(&self.phase, Phase::Up { session, announced: false, .. } if session.failure().is_some())
     }
 
@@ -150,35 +151,39 @@ impl Entry {
             }
     }
 
-    pub fn need(&self, now: Instant) -> Option<Action> {
+    /// Whether it wants a circuit.
+    fn need(&self, now: Instant) -> Option<Action> {
         let is_due = |at: Option<Instant>| at.is_none_or(|at| at <= now);
         match &self.phase {
             Phase::Calling { circuit: None, not_before } => is_due(*not_before).then_some(Action::Call),
             Phase::Up { session, circuit, rejoin_at, .. } => {
-                let needed = is_due(*rejoin_at) && (circuit.is_none() || session.wants_fresh_lane());
-                let can = session.role() == Role::Initiator && session.failure().is_none();
-                (needed && can).then_some(Action::Join)
+                let can = session.role() == Role::Initiator && session.failure().is_none() && is_due(*rejoin_at);
+                (can && (circuit.is_none() || session.wants_fresh_lane())).then_some(Action::Join)
             }
             Phase::Calling { .. } | Phase::Answering => None,
         }
     }
 
-    /// When it is to be called or joined again, with a link to do so.
-    fn retry_at(&self) -> Option<Instant> {
+    /// When it is to be called or joined again, over a link that can do so.
+    fn retry_timeout(&self, link: LinkState) -> Option<Instant> {
         match &self.phase {
+            _ if link == LinkState::Down => None,
             Phase::Calling { circuit: None, not_before } => *not_before,
             Phase::Up { session, circuit: None, rejoin_at, .. } if session.failure().is_none() => *rejoin_at,
             _ => None,
         }
     }
 
-    pub fn next_timeout(&self, link: LinkState) -> Option<Instant> {
-        let session = match &self.phase {
+    fn session_timeout(&self) -> Option<Instant> {
+        match &self.phase {
             Phase::Up { session, .. } => session.next_timeout(),
             Phase::Calling { .. } | Phase::Answering => None,
-        };
-        let retry = self.retry_at().filter(|_| link != LinkState::Down);
-        session.into_iter().chain(retry).min()
+        }
+    }
+
+    /// When something is to be done for it, as it stands.
+    pub fn next_timeout(&self, link: LinkState) -> Option<Instant> {
+        self.session_timeout().into_iter().chain(self.retry_timeout(link)).min()
     }
 
     pub fn postpone_join(&mut self, now: Instant) {
@@ -232,22 +237,26 @@ impl Entry {
 
     /// What is to be done for it first, with a link in this state; then ask again.
     pub fn next_action(&mut self, now: Instant, link: LinkState) -> Action {
+        let mut next_timeout = self.session_timeout();
         if let Phase::Up { session, .. } = &mut self.phase {
-            if session.next_timeout().is_some_and(|at| at <= now) {
+            if next_timeout.is_some_and(|at| at <= now) {
                 // An error stays in the session, for the tool to find.
                 let _ = session.handle_timeout(now);
+                next_timeout = session.next_timeout();
             }
             if let Some(lane) = session.poll_dead_lane() {
                 return Action::DropLane(lane);
             }
         }
-        if self.is_stillborn() || (self.is_over() && link != LinkState::Busy) {
+        let is_over = self.is_over();
+        if self.is_stillborn() || (is_over && link != LinkState::Busy) {
             return Action::End;
         }
-        let need = if link == LinkState::Down || self.is_over() { None } else { self.need(now) };
+        let need = if link == LinkState::Down || is_over { None } else { self.need(now) };
         need.unwrap_or_else(|| {
             self.touched = false;
-            Action::Rest { wake: std::mem::take(&mut self.woken) }
+            let next_timeout = next_timeout.into_iter().chain(self.retry_timeout(link)).min();
+            Action::Rest { wake: std::mem::take(&mut self.woken), next_timeout }
         })
     }
 }

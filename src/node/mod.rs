@@ -346,7 +346,7 @@ impl Node {
                 Action::Call => self.calls(now).call(key),
                 Action::Join => self.calls(now).join(key),
                 Action::End => self.end(now, key),
-                Action::Rest { wake } => {
+                Action::Rest { wake, .. } => {
                     if wake {
                         self.uplink.circuits.wake(key);
                     }

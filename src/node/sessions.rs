@@ -11,7 +11,7 @@ use crate::names::AppName;
 use crate::noise::{Established, Suite};
 use crate::session::{Budget, Role, Session, Times};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Ended sessions whose orderly end is remembered, so that a late join is told so.
@@ -44,7 +44,7 @@ pub struct Sessions {
     times: Times,
     /// What all of them may hold together.
     budget: Budget,
-    entries: HashMap<Key, Entry>,
+    entries: BTreeMap<Key, Entry>,
     next_key: u64,
     /// How many of callers the tool has.
     callers: usize,
@@ -62,7 +62,7 @@ impl Sessions {
         Sessions {
             times,
             budget: Budget::default(),
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
             next_key: 0,
             callers: 0,
             waiting: BTreeSet::new(),
@@ -136,9 +136,7 @@ impl Sessions {
 
     /// All of them, in order.
     pub fn keys(&self) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.entries.keys().copied().collect();
-        keys.sort_unstable();
-        keys
+        self.entries.keys().copied().collect()
     }
 
     /// How many of callers the tool has.
@@ -182,7 +180,7 @@ impl Sessions {
 
     /// The names of all that are callers', in order of the sessions.
     pub fn callers_names(&self) -> impl Iterator<Item = [u8; 16]> {
-        self.keys().into_iter().filter_map(|key| self.rendezvous(key))
+        self.entries.values().filter_map(Entry::rendezvous)
     }
 
     /// The session of this name.
@@ -357,13 +355,12 @@ impl Sessions {
 
     /// What is to be done first for a session that was touched; then ask again.
     pub fn next_action(&mut self, now: Instant, key: Key, link: LinkState) -> Action {
-        let Some(entry) = self.entries.get_mut(&key) else { return Action::Rest { wake: false } };
+        let Some(entry) = self.entries.get_mut(&key) else { return Action::Rest { wake: false, next_timeout: None } };
         #[cfg(test)]
         LOOKED_AT.set(LOOKED_AT.get() + 1);
         let action = entry.next_action(now, link);
-        if let Action::Rest { .. } = action {
-            let at = entry.next_timeout(link);
-            self.timers.set(key, &mut entry.timer, at);
+        if let Action::Rest { next_timeout, .. } = action {
+            self.timers.set(key, &mut entry.timer, next_timeout);
             if entry.is_over() {
                 self.parting.insert(key);
             }

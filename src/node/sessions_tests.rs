@@ -171,8 +171,8 @@ fn what_the_tool_does_with_a_session_wakes_it_and_taking_its_output_does_not() {
     settle(&mut sessions, now, LinkState::Drained);
     assert!(sessions.session_for_output(key).is_some());
     assert_eq!(sessions.next_touched(), Some(key));
-    assert_eq!(sessions.next_action(now, key, LinkState::Busy), Action::Rest { wake: false });
+    assert!(matches!(sessions.next_action(now, key, LinkState::Busy), Action::Rest { wake: false, .. }));
     sessions.session(key).expect("it is up").close(CloseCode::Done);
     assert_eq!(sessions.next_touched(), Some(key));
-    assert_eq!(sessions.next_action(now, key, LinkState::Busy), Action::Rest { wake: true });
+    assert!(matches!(sessions.next_action(now, key, LinkState::Busy), Action::Rest { wake: true, .. }));
 }
