@@ -2,10 +2,10 @@
 
 use super::ConnId;
 use super::attached::Attachment;
+use super::router::admission::Newcomer;
 use super::router::facts::Fact;
 use crate::identity::PeerId;
 use crate::wire::{CloseCode, Control};
-use std::net::IpAddr;
 
 /// A link on its way to another worker.
 pub struct MovingLink {
@@ -30,7 +30,7 @@ pub enum Event {
     /// Hand the connection to another worker, together with this.
     Move(usize, MovingLink),
     /// Something happened to a connection that is no link of an admitted client.
-    Notice(ConnId, Notice),
+    Notice(Newcomer, Notice),
     /// Something happened to a link or a circuit.
     Fact(Fact),
 }
@@ -38,8 +38,8 @@ pub enum Event {
 /// What happened to a connection that is no link of an admitted client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// It came in from there.
-    Accepted(IpAddr),
+    /// It came in.
+    Accepted,
     /// It proved whose it is, and was turned away.
     TurnedAway(PeerId, CloseCode),
     /// It never got through the handshake.

@@ -2,6 +2,7 @@
 
 use super::ConnId;
 use super::output::Output;
+use super::router::admission::Newcomer;
 use crate::identity::{Identity, PeerId};
 use crate::link::{Answer, Answered, HandshakeFailure, Link};
 use crate::wire::limits::{HANDSHAKE_DEADLINE, HANDSHAKE_MESSAGE_MAX};
@@ -25,9 +26,9 @@ pub struct Greetings {
 
 impl Greetings {
     /// A connection came in at `now`.
-    pub fn insert(&mut self, now: Instant, conn: ConnId) {
-        self.by_conn.insert(conn, Box::new(Greeting::new()));
-        self.deadlines.push_back((now + HANDSHAKE_DEADLINE, conn));
+    pub fn insert(&mut self, now: Instant, newcomer: Newcomer) {
+        self.by_conn.insert(newcomer.conn, Box::new(Greeting::new(newcomer)));
+        self.deadlines.push_back((now + HANDSHAKE_DEADLINE, newcomer.conn));
     }
 
     /// One of them.
@@ -92,6 +93,8 @@ impl Greetings {
 
 /// A connection that has not been authenticated.
 pub struct Greeting {
+    /// The connection.
+    pub newcomer: Newcomer,
     /// None once the handshake has failed or ended.
     answer: Option<Answer>,
     input: Vec<u8>,
@@ -118,8 +121,14 @@ pub struct Authenticated {
 }
 
 impl Greeting {
-    fn new() -> Greeting {
-        Greeting { answer: Some(Answer::ExpectHello), input: Vec::new(), output: Output::default(), listed: false }
+    fn new(newcomer: Newcomer) -> Greeting {
+        Greeting {
+            newcomer,
+            answer: Some(Answer::ExpectHello),
+            input: Vec::new(),
+            output: Output::default(),
+            listed: false,
+        }
     }
 
     /// Takes input; returns how much belonged to the handshake. The rest belongs to the link.

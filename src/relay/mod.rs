@@ -47,7 +47,7 @@ pub use memory::block::{BLOCK_BYTES, Buffer, Pool};
 pub use memory::budget::Budget;
 pub use memory::reader::{READ_BLOCKS, Reader};
 pub use output::SLICES_MAX;
-pub use router::admission::{Evicted, Placed, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX};
+pub use router::admission::{Evicted, Newcomer, Placed, Source, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX};
 pub use router::circuits::{CircuitInfo, Closed, Cut, WhyClosed};
 pub use router::common::Common;
 pub use router::facts::Fact;

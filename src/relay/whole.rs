@@ -3,7 +3,7 @@
 use super::events::{Event, MayRead};
 use super::output::SLICES_MAX;
 use super::router::Load;
-use super::router::admission::Placed;
+use super::router::admission::{Newcomer, Placed};
 use super::router::common::Common;
 use super::router::facts::Fact;
 use super::switch::ENDING_MAX;
@@ -55,7 +55,7 @@ impl RelayCore {
     pub fn handle_accept(&mut self, now: Instant, source: IpAddr) -> ConnId {
         let Placed { conn: id, worker, .. } = self.workers[0].greet(now, source);
         self.homes.insert(id, worker);
-        self.workers[worker].handle_accepted(now, id);
+        self.workers[worker].handle_accepted(now, Newcomer { conn: id, source });
         self.settle(now);
         id
     }

@@ -11,7 +11,7 @@ use super::events::{Event, MayRead, MovingLink, Notice, Why};
 use super::greeting::{Greeted, Greetings};
 use super::memory::block::{Buffer, Piece, Pool};
 use super::output::SLICES_MAX;
-use super::router::admission::Placed;
+use super::router::admission::{Newcomer, Placed};
 use super::router::circuits::Cut;
 use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
@@ -76,7 +76,7 @@ impl Forwarder {
     /// A connection came in. Its worker has to [`Forwarder::handle_accepted`] it; who was evicted for it is told.
     pub fn greet(&mut self, now: Instant, source: IpAddr) -> Placed {
         let placed = self.switch.router.place(source);
-        self.notice(placed.conn, Notice::Accepted(source));
+        self.notice(Newcomer { conn: placed.conn, source }, Notice::Accepted);
         if let Some(evicted) = placed.evicted {
             if evicted.worker == self.switch.place().worker {
                 self.handle_evicted(now, evicted.conn);
@@ -94,8 +94,8 @@ impl Forwarder {
     }
 
     /// A connection that [`Forwarder::greet`] placed here.
-    pub fn handle_accepted(&mut self, now: Instant, conn: ConnId) {
-        self.greetings.insert(now, conn);
+    pub fn handle_accepted(&mut self, now: Instant, newcomer: Newcomer) {
+        self.greetings.insert(now, newcomer);
     }
 
     /// A link from another worker; its socket comes with it.
@@ -222,7 +222,7 @@ impl Forwarder {
         };
         let Greeted::Done(authenticated) = greeted else { return Some(taken) };
         let (id, peer) = (conn.link(), authenticated.peer);
-        let owed = std::mem::take(&mut greeting.output);
+        let (owed, newcomer) = (std::mem::take(&mut greeting.output), greeting.newcomer);
         self.greetings.remove(conn);
         let worker = self.switch.place().worker;
         let admission = if self.switch.router.leave(conn) {
@@ -236,7 +236,7 @@ impl Forwarder {
             Ok(share) => attachment.admit(share),
             Err(code) => {
                 attachment.end(code, now + ENDING_MAX);
-                self.notice(conn, Notice::TurnedAway(peer, code));
+                self.notice(newcomer, Notice::TurnedAway(peer, code));
             }
         }
         self.switch.links.insert(attachment);
@@ -395,8 +395,8 @@ impl Forwarder {
         }
     }
 
-    fn notice(&mut self, conn: ConnId, notice: Notice) {
-        self.switch.put_event(Event::Notice(conn, notice));
+    fn notice(&mut self, newcomer: Newcomer, notice: Notice) {
+        self.switch.put_event(Event::Notice(newcomer, notice));
     }
 
     /// After any change to a connection.
@@ -407,9 +407,9 @@ impl Forwarder {
 
     /// Forgets a connection and has its socket closed.
     fn drop_conn(&mut self, now: Instant, conn: ConnId, why: Why) {
-        if self.greetings.remove(conn).is_some() {
+        if let Some(greeting) = self.greetings.remove(conn) {
             self.switch.router.leave(conn);
-            self.notice(conn, Notice::Stranger(why));
+            self.notice(greeting.newcomer, Notice::Stranger(why));
             self.switch.put_event(Event::Close(conn));
         } else {
             self.switch.drop_link(now, conn.link(), why);

@@ -5,7 +5,7 @@ use super::refusals::Refusals;
 use super::{Status, Trouble};
 use crate::identity::PeerId;
 use crate::names::Conflict;
-use crate::relay::{ConnId, Fact, Notice};
+use crate::relay::{Fact, Newcomer, Notice, Source};
 use crate::wire::CloseCode;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -19,11 +19,13 @@ pub enum LogLine<'a> {
     /// The answer to SIGUSR1.
     Status(Status),
     /// A detail: what happened to a connection that is no link of an admitted client.
-    Connection(ConnId, Notice),
+    Connection(Newcomer, Notice),
     /// A detail: what happened to a link or a circuit.
     Fact(&'a Fact),
-    /// Details that were not told, for there were too many.
-    LeftOut(LeftOut),
+    /// Details on a peer that were not told, for there were too many.
+    LeftOut(LeftOut<PeerId>),
+    /// Details on connections that are no link of an admitted client, likewise.
+    NewcomersLeftOut(LeftOut<Source>),
     /// A peer was turned away, so often since the last line about it.
     TurnedAway {
         /// Who, proven.
@@ -47,13 +49,14 @@ pub struct RelayLog {
     write: Log,
     details: bool,
     refusals: Mutex<Refusals>,
-    quota: Mutex<Quota>,
+    quota: Mutex<Quota<PeerId>>,
+    newcomers: Mutex<Quota<Source>>,
 }
 
 impl RelayLog {
     /// A log that is written by `write`, with details or without.
     pub fn new(write: Log, details: bool) -> RelayLog {
-        RelayLog { write, details, refusals: Mutex::default(), quota: Mutex::default() }
+        RelayLog { write, details, refusals: Mutex::default(), quota: Mutex::default(), newcomers: Mutex::default() }
     }
 
     /// Where it is written to.
@@ -67,15 +70,21 @@ impl RelayLog {
     }
 
     /// Something happened to a connection that is no link of an admitted client.
-    pub fn notice(&self, now: Instant, conn: ConnId, notice: Notice) {
+    pub fn notice(&self, now: Instant, newcomer: Newcomer, notice: Notice) {
         if let Notice::TurnedAway(peer, code) = notice {
             let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(times) = refusals.take(now, peer, code) {
                 self.line(LogLine::TurnedAway { peer, code, times });
             }
         }
-        if self.details {
-            self.line(LogLine::Connection(conn, notice));
+        if !self.details {
+            return;
+        }
+        let mut quota = self.newcomers.lock().unwrap_or_else(PoisonError::into_inner);
+        let left_out = quota.begin_period(now);
+        left_out.into_iter().for_each(|left_out| self.line(LogLine::NewcomersLeftOut(left_out)));
+        if quota.spend(Source::of(newcomer.source)) {
+            self.line(LogLine::Connection(newcomer, notice));
         }
     }
 
@@ -89,5 +98,44 @@ impl RelayLog {
         if quota.spend(fact.peer()) {
             self.line(LogLine::Fact(fact));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::{ConnId, Why};
+    use std::net::IpAddr;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn strangers_of_one_source_fill_no_log_and_take_nothing_from_others() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let page = Arc::clone(&told);
+        let write = move |line: LogLine<'_>| {
+            let text = match line {
+                LogLine::Connection(newcomer, _) => newcomer.source.to_string(),
+                LogLine::NewcomersLeftOut(LeftOut { about: Some(source), lines }) => format!("{lines} of {source}"),
+                other => format!("{other:?}"),
+            };
+            page.lock().unwrap().push(text);
+        };
+        let (log, start) = (RelayLog::new(Box::new(write), true), Instant::now());
+        let comes_and_goes = |now, address: &str| {
+            let newcomer = Newcomer { conn: ConnId::new(1), source: address.parse::<IpAddr>().unwrap() };
+            log.notice(now, newcomer, Notice::Accepted);
+            log.notice(now, newcomer, Notice::Stranger(Why::Garbage));
+        };
+        for host in 0..400 {
+            comes_and_goes(start, "192.0.2.1");
+            // Whoever has one address of IPv6 has them all up to the 64th bit.
+            comes_and_goes(start, &format!("2001:db8::{host:x}"));
+        }
+        comes_and_goes(start, "192.0.2.2");
+        let of = |start: &str| told.lock().unwrap().iter().filter(|line| line.starts_with(start)).count();
+        assert_eq!([of("192.0.2.1"), of("2001:db8::"), of("192.0.2.2")], [600, 600, 2]);
+        comes_and_goes(start + Duration::from_secs(60), "192.0.2.1");
+        assert_eq!([of("200 of 192.0.2.1"), of("200 of 2001:db8::/64"), of("192.0.2.1")], [1, 1, 602]);
     }
 }

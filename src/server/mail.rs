@@ -1,6 +1,6 @@
 //! What workers send each other: bounded queues without locks, and one wake-up a batch.
 
-use crate::relay::{ConnId, MovingLink, Policy, WorkerMessage};
+use crate::relay::{MovingLink, Newcomer, Policy, WorkerMessage};
 use crossbeam_queue::ArrayQueue;
 use mio::Waker;
 use mio::net::TcpStream;
@@ -19,7 +19,7 @@ pub enum Package {
     /// For a link or a circuit.
     Message(WorkerMessage),
     /// A connection that was accepted and placed there.
-    Accepted(ConnId, TcpStream),
+    Accepted(Newcomer, TcpStream),
     /// A link that moves there.
     Arrival(TcpStream, Box<MovingLink>),
     /// A policy that was read from disk; for the worker that watches signals.

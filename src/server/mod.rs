@@ -36,7 +36,7 @@ use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
 use crate::net::tcp::raise_descriptor_limit;
 use crate::relay::{Budget, Common, Forwarder, Place, Pool, Reader};
-pub use crate::relay::{Closed, Cut, Fact, Limits, Notice, Why, WhyClosed};
+pub use crate::relay::{Closed, Cut, Fact, Limits, Newcomer, Notice, Why, WhyClosed};
 pub use crate::wire::Name;
 use allow::AllowList;
 use life::Life;

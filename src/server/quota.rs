@@ -1,50 +1,57 @@
-//! How many lines the log takes on what one peer does: nobody fills a disk by listening and unlistening.
+//! How many lines the log takes on what one peer does, or comes from one source: nobody fills a disk by listening and
+//! unlistening, or by connecting again and again.
 
-use crate::identity::PeerId;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 /// Lines are counted for this long, then anew.
 const PERIOD: Duration = Duration::from_secs(60);
-/// Lines about one peer in that time: a hub that comes back tells of a few hundred circuits.
+/// Lines about one in that time: a hub that comes back tells of a few hundred circuits.
 const LINES_MAX: u64 = 600;
-/// Peers that are counted one by one. The rest have as many lines as one peer, all together.
-const PEERS_MAX: usize = 4096;
+/// Peers or sources that are counted one by one. The rest have as many lines as one, all together.
+const COUNTED_MAX: usize = 4096;
 
 /// Lines of one period that were not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Whom they were about; None for those peers that are not counted one by one.
-    pub peer: Option<PeerId>,
+pub struct LeftOut<K> {
+    /// Whom they were about; None for those that are not counted one by one.
+    pub about: Option<K>,
     /// How many there were.
     pub lines: u64,
 }
 
 /// See the module.
-#[derive(Debug, Default)]
-pub struct Quota {
+#[derive(Debug)]
+pub struct Quota<K> {
     began: Option<Instant>,
-    lines: HashMap<PeerId, u64>,
+    lines: HashMap<K, u64>,
     others: u64,
 }
 
-impl Quota {
+impl<K> Default for Quota<K> {
+    fn default() -> Quota<K> {
+        Quota { began: None, lines: HashMap::new(), others: 0 }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Quota<K> {
     /// Time has passed. Where a period has ended: what was left out in it.
-    pub fn begin_period(&mut self, now: Instant) -> Vec<LeftOut> {
+    pub fn begin_period(&mut self, now: Instant) -> Vec<LeftOut<K>> {
         if self.began.is_some_and(|began| now < began + PERIOD) {
             return Vec::new();
         }
         self.began = Some(now);
-        let of_peers = std::mem::take(&mut self.lines).into_iter().map(|(peer, lines)| (Some(peer), lines));
-        let all = of_peers.chain([(None, std::mem::take(&mut self.others))]);
-        let left_out = all.map(|(peer, lines)| LeftOut { peer, lines: lines.saturating_sub(LINES_MAX) });
+        let counted = std::mem::take(&mut self.lines).into_iter().map(|(about, lines)| (Some(about), lines));
+        let all = counted.chain([(None, std::mem::take(&mut self.others))]);
+        let left_out = all.map(|(about, lines)| LeftOut { about, lines: lines.saturating_sub(LINES_MAX) });
         left_out.filter(|left_out| left_out.lines > 0).collect()
     }
 
-    /// Counts a line about a peer; whether it may be written.
-    pub fn spend(&mut self, peer: PeerId) -> bool {
-        let is_counted = self.lines.len() < PEERS_MAX || self.lines.contains_key(&peer);
-        let lines = if is_counted { self.lines.entry(peer).or_default() } else { &mut self.others };
+    /// Counts a line; whether it may be written.
+    pub fn spend(&mut self, about: K) -> bool {
+        let is_counted = self.lines.len() < COUNTED_MAX || self.lines.contains_key(&about);
+        let lines = if is_counted { self.lines.entry(about).or_default() } else { &mut self.others };
         *lines += 1;
         *lines <= LINES_MAX
     }
@@ -53,6 +60,7 @@ impl Quota {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::PeerId;
 
     fn peer(n: usize) -> PeerId {
         let mut id = [0; 32];
@@ -68,7 +76,7 @@ mod tests {
         assert_eq!(told as u64, LINES_MAX);
         assert!(quota.spend(peer(2)));
         assert_eq!(quota.begin_period(start + PERIOD - Duration::from_secs(1)), []);
-        assert_eq!(quota.begin_period(start + PERIOD), [LeftOut { peer: Some(peer(1)), lines: 7 }]);
+        assert_eq!(quota.begin_period(start + PERIOD), [LeftOut { about: Some(peer(1)), lines: 7 }]);
         assert!(quota.spend(peer(1)));
     }
 
@@ -76,11 +84,11 @@ mod tests {
     fn whoever_makes_a_key_for_each_attempt_has_a_bound_and_is_not_remembered() {
         let (mut quota, start) = (Quota::default(), Instant::now());
         quota.begin_period(start);
-        let told = (0..3 * PEERS_MAX).filter(|n| quota.spend(peer(*n))).count();
-        assert_eq!(told as u64, PEERS_MAX as u64 + LINES_MAX);
-        assert_eq!(quota.lines.len(), PEERS_MAX);
-        let lines = 2 * PEERS_MAX as u64 - LINES_MAX;
-        assert_eq!(quota.begin_period(start + PERIOD), [LeftOut { peer: None, lines }]);
+        let told = (0..3 * COUNTED_MAX).filter(|n| quota.spend(peer(*n))).count();
+        assert_eq!(told as u64, COUNTED_MAX as u64 + LINES_MAX);
+        assert_eq!(quota.lines.len(), COUNTED_MAX);
+        let lines = 2 * COUNTED_MAX as u64 - LINES_MAX;
+        assert_eq!(quota.begin_period(start + PERIOD), [LeftOut { about: None, lines }]);
         assert!(quota.lines.is_empty());
     }
 }

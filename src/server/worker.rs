@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::sockets::{Sockets, conn_of};
 use crate::net::signals::Signals;
 use crate::net::wait::Waiter;
-use crate::relay::{ConnId, Event, Forwarder, MayRead, MovingLink, Placed, Reader, SLICES_MAX};
+use crate::relay::{ConnId, Event, Forwarder, MayRead, MovingLink, Newcomer, Placed, Reader, SLICES_MAX};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
 use std::io::{self, IoSlice};
@@ -185,7 +185,7 @@ impl Worker {
             let Some(package) = inbox.take() else { break };
             match package {
                 Package::Message(message) => self.forwarder.handle_message(now, message),
-                Package::Accepted(id, stream) => self.take_in(now, id, stream),
+                Package::Accepted(newcomer, stream) => self.take_in(now, newcomer, stream),
                 Package::Policy(policy) => self.forwarder.set_policy(now, *policy),
                 Package::Arrival(stream, moving) => self.take_over(now, stream, *moving),
             }
@@ -205,8 +205,9 @@ impl Worker {
     }
 
     /// A connection that was placed here.
-    fn take_in(&mut self, now: Instant, id: ConnId, stream: TcpStream) {
-        self.forwarder.handle_accepted(now, id);
+    fn take_in(&mut self, now: Instant, newcomer: Newcomer, stream: TcpStream) {
+        let id = newcomer.conn;
+        self.forwarder.handle_accepted(now, newcomer);
         let serves = self.stage == Stage::Serving;
         if !serves || self.sockets.take_in(self.poll.registry(), id, stream).is_err() {
             self.forwarder.handle_closed(now, id);
@@ -242,11 +243,13 @@ impl Worker {
             self.shared.log.line(LogLine::Trouble(Trouble::Accept(error)));
         }
         for (stream, source) in accepted {
-            let Placed { conn: id, worker, .. } = self.forwarder.greet(now, source.ip());
+            let source = source.ip();
+            let Placed { conn, worker, .. } = self.forwarder.greet(now, source);
+            let newcomer = Newcomer { conn, source };
             if worker == self.index {
-                self.take_in(now, id, stream);
+                self.take_in(now, newcomer, stream);
             } else {
-                self.outbox.put(worker, Package::Accepted(id, stream));
+                self.outbox.put(worker, Package::Accepted(newcomer, stream));
             }
         }
     }
@@ -351,7 +354,7 @@ impl Worker {
                     Some(stream) => self.outbox.put(to, Package::Arrival(stream, Box::new(moving))),
                     None => self.forwarder.handle_lost(now, moving),
                 },
-                Event::Notice(id, notice) => self.shared.log.notice(now, id, notice),
+                Event::Notice(newcomer, notice) => self.shared.log.notice(now, newcomer, notice),
                 Event::Fact(fact) => self.shared.log.fact(now, &fact),
             }
         }

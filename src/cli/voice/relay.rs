@@ -8,8 +8,8 @@ use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::voice::listen_fault;
 use crate::names::Conflict;
 use crate::server::{
-    AllowError, Closed, Cut, Fact, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, Name, Notice, RelayError, Trouble,
-    Why, WhyClosed,
+    AllowError, Closed, Cut, Fact, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, Name, Newcomer, Notice, RelayError,
+    Trouble, Why, WhyClosed,
 };
 use crate::wire::CloseCode;
 use std::io;
@@ -28,8 +28,8 @@ pub fn log(output: Output) -> Log {
             report.fault(&Fault::new(Exit::Failed, text));
         }
         LogLine::Status(status) => report.status(Status { message: status.to_string(), ..Status::default() }),
-        LogLine::Connection(conn, notice) => {
-            report.say(Level::Info, &format!("{}: {}", conn.get(), notice_text(notice)))
+        LogLine::Connection(newcomer, notice) => {
+            report.say(Level::Info, &format!("{}: {}", newcomer.conn.get(), notice_text(newcomer, notice)))
         }
         LogLine::Fact(fact) => {
             // What sessions listen to for further lanes is no news for anybody.
@@ -39,11 +39,17 @@ pub fn log(output: Output) -> Log {
             );
             report.say(if lane { Level::Debug } else { Level::Info }, &fact_text(fact));
         }
-        LogLine::LeftOut(LeftOut { peer: Some(peer), lines }) => {
+        LogLine::LeftOut(LeftOut { about: Some(peer), lines }) => {
             report.say(Level::Info, &format!("{lines} more lines about {peer} left out"));
         }
-        LogLine::LeftOut(LeftOut { peer: None, lines }) => {
+        LogLine::LeftOut(LeftOut { about: None, lines }) => {
             report.say(Level::Info, &format!("{lines} more lines about other peers left out"));
+        }
+        LogLine::NewcomersLeftOut(LeftOut { about: Some(source), lines }) => {
+            report.say(Level::Info, &format!("{lines} more lines about connections from {source} left out"));
+        }
+        LogLine::NewcomersLeftOut(LeftOut { about: None, lines }) => {
+            report.say(Level::Info, &format!("{lines} more lines about connections from elsewhere left out"));
         }
         LogLine::TurnedAway { peer, code, times } => {
             let why = match code {
@@ -69,9 +75,9 @@ pub fn log(output: Output) -> Log {
 }
 
 /// What happened to a connection, behind its number.
-fn notice_text(notice: Notice) -> String {
+fn notice_text(newcomer: Newcomer, notice: Notice) -> String {
     match notice {
-        Notice::Accepted(source) => format!("connection from {source}"),
+        Notice::Accepted => format!("connection from {}", newcomer.source.to_canonical()),
         Notice::TurnedAway(peer, code) => format!("turned away {peer}: {}", why_text(Why::Ended(code))),
         Notice::Stranger(why) => format!("never said who it is: {}", why_text(why)),
     }

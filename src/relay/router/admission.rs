@@ -7,27 +7,38 @@
 
 use crate::relay::ConnId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Unauthenticated connections in all: each holds at most 4 KiB of input and a handshake state.
 pub const UNAUTHENTICATED_MAX: usize = 1024;
 /// Unauthenticated connections of one source: a /32 of IPv4 or a /64 of IPv6, the least that one customer gets.
 pub const UNAUTHENTICATED_PER_SOURCE_MAX: usize = 32;
 
+/// Where connections come from, as far as it is one customer's: see [`UNAUTHENTICATED_PER_SOURCE_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Source {
-    V4([u8; 4]),
-    V6([u8; 8]),
+pub enum Source {
+    /// An address.
+    V4(Ipv4Addr),
+    /// The first address of a /64.
+    V6(Ipv6Addr),
 }
 
 impl Source {
-    fn of(address: IpAddr) -> Source {
+    /// That of this address.
+    pub fn of(address: IpAddr) -> Source {
         match address.to_canonical() {
-            IpAddr::V4(address) => Source::V4(address.octets()),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Source::V6([a, b, c, d, e, f, g, h])
-            }
+            IpAddr::V4(address) => Source::V4(address),
+            IpAddr::V6(address) => Source::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::V4(address) => address.fmt(f),
+            Source::V6(network) => write!(f, "{network}/64"),
         }
     }
 }
@@ -46,6 +57,15 @@ pub struct Admission {
 struct Waiting {
     source: Source,
     worker: usize,
+}
+
+/// A connection that is no link of an admitted client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    /// Its id.
+    pub conn: ConnId,
+    /// Where it comes from.
+    pub source: IpAddr,
 }
 
 /// A connection that came in.
