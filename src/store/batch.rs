@@ -5,8 +5,8 @@
 //!  part files ─▶ one fsync, or one syncfs a file system ─▶ rename each ─▶ fsync each directory once ─▶ committed
 //! ```
 
-use super::inbox::{Inbox, Overwrite};
-use super::part::PartName;
+use super::inbox::{Inbox, Overwrite, There};
+use super::part::{PartName, list_parts};
 pub use super::replace::Place;
 use crate::transfer::fault::Fault;
 use crate::transfer::path::TreePath;
@@ -178,12 +178,20 @@ fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Place
             inbox.remove_part(item.path.parent(), part);
             Place::Already(name)
         }
+        (Err(Fault::Busy), _) if is_removed(inbox, item, part)? => return Err(Fault::NotFound),
         (named, _) => named?,
     };
     for stale in inbox.parts_for(item.path.parent(), &part.key)? {
         inbox.remove_part(item.path.parent(), &stale);
     }
     Ok(place)
+}
+
+/// Whether a part that is gone was removed by somebody, and is not in the hands of another transfer of the same.
+fn is_removed(inbox: &mut Inbox, item: &Landing, part: &PartName) -> Result<bool, Fault> {
+    let is_nothing = inbox.look(&item.path)? == There::Nothing;
+    let directory = inbox.directory(item.path.parent())?;
+    Ok(is_nothing && !list_parts(&directory)?.iter().any(|other| other.key.same_target(&part.key)))
 }
 
 #[cfg(test)]
@@ -258,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_part_that_the_faster_transfer_cleared_away_counts_if_its_content_is_there() {
-        for (there, result) in [(Some("name"), Ok(already("name"))), (None, Err(Fault::Busy))] {
+        for (there, result) in [(Some("name"), Ok(already("name"))), (None, Err(Fault::NotFound))] {
             let home = tempfile::tempdir().unwrap();
             let mut inbox = Inbox::open(home.path()).unwrap();
             let mut batch = Batch::default();
@@ -330,7 +338,7 @@ mod tests {
         let mut batch = Batch::default();
         add(&mut batch, &mut inbox, "gone", Instant::now());
         std::fs::remove_file(home.path().join(&names(home.path())[0])).unwrap();
-        assert_eq!(batch.commit(&mut inbox, Overwrite::Yes)[0].result, Err(Fault::Busy));
+        assert_eq!(batch.commit(&mut inbox, Overwrite::Yes)[0].result, Err(Fault::NotFound));
         inbox.planted_folding = true; // as the next part shows
         add(&mut batch, &mut inbox, "README", Instant::now());
         assert!(batch.commit(&mut inbox, Overwrite::Yes)[0].result.is_ok());

@@ -395,3 +395,47 @@ fn whole_file_survives_a_receiver_killed_right_after_the_sender_is_done() {
     assert_eq!(digest(&world.path("inbox/file")), Random::digest(7, 5 * MIB));
     assert_eq!(names(&world.path("inbox")), ["file"]);
 }
+
+#[test]
+fn what_is_removed_while_it_is_received_is_told_as_that_at_both_ends() {
+    for whole_directory in [true, false] {
+        let world = World::new();
+        let relay = world.relay();
+        let (east, west) = (relay.party("east"), relay.party("west"));
+        let inbox = world.dir("inbox");
+        let recv = west.waiting(west.recv().args(["x", "-d", "inbox"]));
+        let mut send = east.send().args(["-", "west:x", "--name", "dump"]).input(Input::Held).spawn();
+        send.write(b"12345");
+        let parts = || fs::read_dir(&inbox).expect("the directory").flatten().map(|entry| entry.path());
+        let begun = |part: std::path::PathBuf| part.metadata().is_ok_and(|found| found.len() == 5);
+        eventually("it has begun to come", || parts().any(begun));
+        if whole_directory {
+            fs::remove_dir_all(&inbox).expect("removed");
+        } else {
+            parts().for_each(|part| fs::remove_file(part).expect("removed"));
+        }
+        send.close_input();
+        let (send, recv) = (send.wait().expect(exit::FAILED), recv.wait().expect(exit::FAILED));
+        let why = "it was removed while it came, or its directory was";
+        assert!(send.stderr.ends_with(&format!("nothing was transferred: at west: {why}\n")), "{send}");
+        assert!(recv.stderr.ends_with(&format!("nothing was transferred: {why}\n")), "{recv}");
+        assert!(!inbox.join("dump").exists(), "{recv}");
+    }
+}
+
+#[test]
+fn sender_hears_that_the_directory_of_the_receiver_is_gone_and_the_next_one_is_served_when_it_is_back() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let inbox = world.dir("inbox");
+    world.write("file", "content");
+    let recv = west.waiting(west.recv().args(["x", "-d", "inbox", "--keep"]));
+    fs::remove_dir(&inbox).expect("removed");
+    let send = east.send().args(["file", "west:x"]).run().expect(exit::FAILED);
+    assert!(send.stderr.ends_with("at west: the directory that it receives into is gone\n"), "{send}");
+    recv.wait_error_line("vp-recv: warning: east:x: cannot use the directory");
+    fs::create_dir(&inbox).expect("a directory");
+    east.send().args(["file", "west:x"]).run().expect(exit::DONE);
+    assert_eq!(fs::read_to_string(inbox.join("file")).expect("it came"), "content");
+}

@@ -20,7 +20,7 @@ use crate::tools::transfers::{Ending, Error, News, Transfer};
 use crate::transfer::Fault as StoreFault;
 use crate::transfer::fault::DanglingLink;
 use crate::transfer::messages::{ENTRIES_MAX, ItemOutcome};
-use crate::transfer::outcome::Unlike;
+use crate::transfer::outcome::{Side, Unlike};
 use crate::transfer::status::Counts;
 use crate::transfer::{Status, TransferError};
 use std::path::Path;
@@ -88,10 +88,13 @@ impl Voice<'_> {
             // It is the only one, and the end tells more.
             News::ItemFailed(_, _, failure) if failure.fault == StoreFault::Cancelled => {}
             News::ItemFailed(peer, app, failure) => {
-                let (whole, at) = (self.caller(peer, app), self.between(Some(peer)).at(failure.side));
+                let whole = self.caller(peer, app);
                 self.warn(&match &failure.dangling {
                     Some(link) => format!("{whole}{}", dangling_line(&failure.path, link)),
-                    None => format!("{whole}{}: {at}{}", printable(&failure.path[..]), failure.fault),
+                    None => {
+                        let why = item_fault(failure.fault, failure.side, &self.between(Some(peer)));
+                        format!("{whole}{}: {why}", printable(&failure.path[..]))
+                    }
                 });
             }
             // As an event each is told anyway.
@@ -211,15 +214,30 @@ pub fn left_links_line(LeftLinks { links, count, first }: &LeftLinks) -> String 
     }
 }
 
+/// Why an item did not come about, and at whom.
+fn item_fault(fault: StoreFault, side: Side, between: &Between<'_>) -> String {
+    let at_receiver = between.called.is_some() == (side == Side::There);
+    let at = between.at(side);
+    match fault {
+        // Where files are made, what is missing was there before.
+        StoreFault::NotFound if at_receiver => format!("{at}it was removed while it came, or its directory was"),
+        _ => format!("{at}{fault}"),
+    }
+}
+
 /// Why a transfer came to no end.
 pub(super) fn transfer_fault(error: &TransferError, between: &Between<'_>) -> Fault {
     let exit = match error {
         TransferError::Malformed(_) | TransferError::Violation(_) => Exit::Integrity,
+        TransferError::Refused(StoreFault::NotFound) => Exit::Failed,
         TransferError::Refused(_) => Exit::Refused,
         TransferError::Closed(_) | TransferError::Truncated | TransferError::Inbox(_) => Exit::Failed,
     };
     let peer = &between.peer;
     let message = match error {
+        TransferError::Refused(StoreFault::NotFound) if between.called.is_some() => {
+            format!("at {peer}: the directory that it receives into is gone")
+        }
         TransferError::Refused(fault) if between.called.is_some() => format!("{peer} refused the transfer: {fault}"),
         TransferError::Truncated => format!("{peer} stopped in the middle of the transfer"),
         TransferError::Violation(violation) => format!("{peer} broke the protocol: {violation}"),
@@ -291,8 +309,10 @@ pub(super) fn items_fault(ending: &Ending, between: &Between<'_>) -> Fault {
         (good, bad) => format!("{bad} of {} items were not transferred", good + bad),
     };
     let message = match ending.first_fault {
-        Some(first) if bad > 1 => format!("{message}; the first: {}{first}", between.at(ending.fault_side)),
-        Some(only) => format!("{message}: {}{only}", between.at(ending.fault_side)),
+        Some(first) if bad > 1 => {
+            format!("{message}; the first: {}", item_fault(first, ending.fault_side, between))
+        }
+        Some(only) => format!("{message}: {}", item_fault(only, ending.fault_side, between)),
         // The sender has told its own people.
         None if ending.skipped > 0 => format!("{message}: the sender could not offer what is missing"),
         None => message,

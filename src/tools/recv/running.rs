@@ -354,7 +354,7 @@ impl Running {
         let verdict = match outcome {
             _ if output_gone => Err(Error::OutputGone),
             Ok(outcome) => self.verdict(&outcome),
-            Err(error @ TransferError::Refused(_)) => Err(error.into()),
+            Err(error @ (TransferError::Refused(_) | TransferError::Inbox(_))) => Err(error.into()),
             Err(error) => return Err(self.peer_closed.map_or(error.into(), |number| closed_by_peer(number).into())),
         };
         self.end = End::Told(verdict);

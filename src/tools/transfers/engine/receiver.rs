@@ -8,9 +8,10 @@ use super::sink::Sink;
 use super::tree::TreeSink;
 use super::writer::WriterSink;
 use crate::store::inbox::{Inbox, Overwrite};
+use crate::transfer::Fault;
 use crate::transfer::decoder::{Decoder, Piece};
 use crate::transfer::item::Kind;
-use crate::transfer::messages::Offer;
+use crate::transfer::messages::{Answer, Offer};
 use crate::transfer::outcome::{ReceiveOutcome, TransferError, Violation};
 use crate::transfer::path::TreePath;
 use crate::transfer::unblock::BlockDecoder;
@@ -105,7 +106,7 @@ impl ReceiveJob<'_> {
         let sink: Box<dyn Sink> = match self.destination {
             Destination::Writer(writer) => Box::new(WriterSink::new(writer)),
             Destination::Directory(path) => {
-                let inbox = Inbox::open(&path).map_err(TransferError::Inbox)?;
+                let inbox = Inbox::open(&path).map_err(|error| refuse(port, error))?;
                 let run = random().map_err(TransferError::Inbox)?;
                 let mut sink = TreeSink::new(inbox, self.policy.overwrite, self.sender, run);
                 sink.owes_runs = self.on_received.is_some();
@@ -121,6 +122,17 @@ impl ReceiveJob<'_> {
         }
         done.map(|()| receiver.into_outcome())
     }
+}
+
+/// Tells the sender that there is no place for anything.
+fn refuse(port: &mut dyn Port, error: io::Error) -> TransferError {
+    let mut answer = Vec::new();
+    let number = error.raw_os_error();
+    let fault = number.map_or(Fault::Io, |number| io::Error::from_raw_os_error(number).into());
+    Answer::Refused(fault).encode(&mut answer);
+    // Whether it hears of it or not, the error is ours.
+    let _ = port.send(answer);
+    TransferError::Inbox(error)
 }
 
 /// A number that no other run has.

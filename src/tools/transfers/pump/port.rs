@@ -421,7 +421,7 @@ fn reach(failure: &Failure, made: Side) -> Option<&[u8]> {
             Some(b"")
         }
         // A directory that is not there, or that lets nobody make a file.
-        (Fault::Parent | Fault::Denied, side) if side == made => {
+        (Fault::Parent | Fault::Denied | Fault::NotFound, side) if side == made => {
             Some(failure.path.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |end| &failure.path[..end]))
         }
         _ => None,

@@ -234,12 +234,12 @@ fn limits_refuse_what_is_beyond_them() {
 }
 
 #[test]
-fn an_inbox_that_is_not_there_is_an_error_of_its_own() {
+fn an_inbox_that_is_not_there_is_an_error_of_its_own_and_the_sender_hears_of_it() {
     let home = Home::new();
     let file = home.put("f", b"x");
     let (sent, got) = run_over(pair(), job(from_ref(&file)), into(&home.from("nowhere")));
     assert!(matches!(got, Err(TransferError::Inbox(_))), "{got:?}");
-    assert!(matches!(sent, Err(TransferError::Closed(_) | TransferError::Truncated)), "{sent:?}");
+    assert!(matches!(sent, Err(TransferError::Refused(Fault::NotFound))), "{sent:?}");
 }
 
 #[test]
