@@ -69,7 +69,7 @@ fn peer_that_was_removed_is_out_within_a_second_and_one_that_was_added_is_in() {
         assert!(done.stderr.contains("error: west:x: west does not allow this key any more"), "{done}");
         assert!(done.stderr.contains(&format!("hint: ask west for the line NAME {}", world.id("east"))), "{done}");
         let tool = if way < 2 { "vp-recv" } else { "vp-attach" };
-        listen.wait_error_line(&format!("{tool}: warning: east: ended: it is not among the peers allowed any more"));
+        listen.wait_error_line(&format!("{tool}: warning: east:x: ended: it is not among the peers allowed any more"));
         if way > 0 {
             let line = listen.wait_error_line("sleeper ");
             eventually("its command has ended", || !crate::attach::runs(&line["sleeper ".len()..]));
