@@ -189,9 +189,9 @@ impl Calls<'_> {
         }
     }
 
-    /// The relay says why a circuit is not there, or not yet.
+    /// The relay says why a circuit is not there, or not yet. Of one that is there it cannot say that.
     pub fn handle_status(&mut self, id: u32, code: CloseCode) {
-        let Some(circuit) = self.node.uplink.circuits.get(id) else { return };
+        let Some(circuit) = self.node.uplink.circuits.get(id).filter(|circuit| circuit.awaits_opened()) else { return };
         let key = circuit.key;
         if code == CloseCode::Waiting {
             if matches!(circuit.used_for, Use::Calling(_)) {

@@ -315,6 +315,7 @@ mod tests {
     use super::*;
     use crate::noise::{Opener, Sealer};
     use crate::session::{Role, Session};
+    use crate::wire::CloseCode;
 
     /// Two ends of a session.
     fn met() -> World {
@@ -422,5 +423,19 @@ mod tests {
         let [alone, among_many] = [0, PARKED].map(looked_at);
         assert_eq!(alone[0], among_many[0], "in use: one session of {}", PARKED + 1);
         assert!(alone[0] > 0 && alone[1] == 1 && among_many[1] == PARKED + 1, "{alone:?} {among_many:?}");
+    }
+
+    #[test]
+    fn a_relay_that_answers_what_nobody_asked_ends_no_session() {
+        for code in [CloseCode::PeerGone, CloseCode::NotHere, CloseCode::Refused, CloseCode::Done] {
+            let mut world = met();
+            for side in 0..2 {
+                let key = world.ends[side].key.expect("a session");
+                let circuit = world.ends[side].node.uplink.circuits.of(key).next().expect("its lane");
+                world.say_control(side, &Control::Status { circuit, code: code.to_wire() });
+                world.settle(side);
+                assert!(world.ends[side].node.session(key).is_some(), "side {side}, {code:?}");
+            }
+        }
     }
 }
