@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{DEADLINE, Input, Output, Party, Random, Running, Tool, World, exit, scale};
+use crate::harness::{DEADLINE, Input, Output, Party, Random, Running, Tool, World, exit, scale, within};
 use crate::impair::{Command, Shape};
 
 const MIB: u64 = 1 << 20;
@@ -124,7 +124,7 @@ fn wide_path_that_stops_costs_the_relay_no_more_than_any_other() {
         recv.wait_bytes(received);
         recv.signal(crate::harness::Signal::STOP);
         // Nothing is waited for: this is how long the fault lasts.
-        std::thread::sleep(Duration::from_millis(stop));
+        within(Duration::from_millis(stop), || false);
         recv.signal(crate::harness::Signal::CONT);
     }
     sender.wait().expect(exit::DONE);
