@@ -66,8 +66,6 @@ const ARROWS: [(&str, &[&str]); 18] = [
 const BINCODE_FILE: &str = "wire/control.rs";
 /// Most fields of a struct in the core: what is more has owners in it that want a type of their own.
 const FIELDS_MAX: usize = 12;
-/// Structs of the core with more, and why.
-const MANY_FIELDS: [(&str, &str); 2] = [("Lane", "to be cut by owner"), ("Session", "to be cut by owner")];
 /// Folders in which files use each other in circles still.
 const CIRCLES: [&str; 2] = ["store", "tools::transfers"];
 /// Longest file, lines, tests included.
@@ -352,8 +350,7 @@ fn large_structs(source: &Source) -> Vec<(String, usize)> {
 }
 
 fn too_many_fields(source: &Source) -> Vec<String> {
-    let large =
-        large_structs(source).into_iter().filter(|(name, _)| !MANY_FIELDS.iter().any(|(known, _)| known == name));
+    let large = large_structs(source).into_iter();
     large.map(|(name, fields)| format!("src/{}: {name} has {fields} fields", source.path)).collect()
 }
 
@@ -427,7 +424,6 @@ fn circles(sources: &[Source]) -> Vec<String> {
             found.insert(circle.into_iter().cloned().collect::<Vec<_>>().join(", "));
         }
     }
-    found.retain(|circle| !CIRCLES.iter().any(|folder| circle.starts_with(&format!("{folder}::"))));
     found.into_iter().map(|circle| format!("files that use each other: {circle}")).collect()
 }
 
@@ -444,10 +440,16 @@ fn complaints(source: &Source) -> Vec<String> {
 
 #[test]
 fn the_source_keeps_the_rules() {
+    let of = |folder: &str| format!(": {folder}::");
     let sources = sources();
     assert!(sources.iter().any(|source| source.path == "lib.rs"), "the scan found no source");
     let mut complaints: BTreeSet<_> = sources.iter().flat_map(complaints).collect();
-    complaints.extend(circles(&sources));
+    let (known, new): (Vec<String>, Vec<String>) =
+        circles(&sources).into_iter().partition(|circle| CIRCLES.iter().any(|folder| circle.contains(&of(folder))));
+    complaints.extend(new);
+    let mended: Vec<&&str> =
+        CIRCLES.iter().filter(|folder| !known.iter().any(|circle| circle.contains(&of(folder)))).collect();
+    assert!(mended.is_empty(), "these have no circle any more, and need no exception: {mended:?}");
     let complaints: Vec<_> = complaints.into_iter().collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
