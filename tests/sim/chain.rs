@@ -373,6 +373,9 @@ pub fn run(number: u64, canary: Option<Canary>) -> Told {
 /// An orderly end on a path that works needs a few round trips, and never the time that is kept for a lost path.
 const END_MAX: Duration = Duration::from_secs(4);
 
+/// Rounds after which a relay has heard of every end and handed on what went before it: one each way.
+const ENDED_ROUNDS: usize = 2;
+
 /// Both close. Each lets go, as the tools do, some time after it has heard the other close.
 fn settle(mut world: World) -> Told {
     let calm = (0..2).all(|side| world.is_calm(side));
@@ -396,6 +399,8 @@ fn settle(mut world: World) -> Told {
         if world.ends.iter().all(|end| end.key.is_some_and(|key| !end.node.knows(key))) {
             let took = world.now.duration_since(began);
             assert!(!calm || took < END_MAX, "the end took {took:?} although nothing was wrong");
+            // What was said last is still under way: either end's word ends the circuit when it has come through.
+            (0..ENDED_ROUNDS).for_each(|_| world.round(0));
             let left = world.relay.as_ref().map_or(0, RelayCore::used_bytes);
             assert_eq!(left, 0, "the relay holds bytes of circuits that are over");
             return world.told;
