@@ -6,7 +6,10 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
+use vp::identity::PeerId;
+use vp::wire::Control;
 
+use crate::harness::hostile::{Heard, Raw, app_name, identity};
 use crate::harness::{DEADLINE, Input, Random, Relay, World, burnt_in_a_second, exit, scale, within};
 use crate::impair::{Command, Shape};
 
@@ -345,4 +348,36 @@ fn client_of_a_false_relay_ends_with_one_clear_line() {
             assert!(done.took < Duration::from_secs(15), "{fault}: took {:?}", done.took);
         }
     }
+}
+
+/// An admitted client that lies about its circuits loses its own link, and nobody hears of it.
+#[test]
+fn an_admitted_client_that_breaks_the_protocol_ends_its_own_link_alone() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = identity(&world, "west").id();
+    let listen = relay.party("west").waiting(relay.party("west").attach().args(["--listen", "proof"]));
+    type Lie = fn(&mut Raw, PeerId);
+    let lies: [(&str, Lie); 4] = [
+        ("an odd number", |raw, west| {
+            raw.say(&Control::Connect { circuit: 7, to: west, name: app_name("x"), wait_ms: 0, early: vec![1] });
+        }),
+        ("a number twice", |raw, west| {
+            raw.connect(west, app_name("x"), 0, vec![1]);
+            raw.say(&Control::Connect { circuit: 2, to: west, name: app_name("x"), wait_ms: 0, early: vec![1] });
+        }),
+        ("a message of relays", |raw, _| raw.say(&Control::Welcome { circuits: 9 })),
+        ("a header of no kind", |raw, _| raw.stream.write_all(&[0x55; 64]).expect("written")),
+    ];
+    for (lie, does) in lies {
+        let mut raw = Raw::attach(&relay, "east");
+        raw.settle();
+        does(&mut raw, west);
+        raw.write();
+        raw.wait(lie, |heard| matches!(heard, Heard::Closed).then_some(()));
+    }
+    let east = relay.party("east");
+    let dial = east.attach().arg("west:proof");
+    dial.input(Input::Random { seed: 5, bytes: 100_000 }).run().expect(exit::DONE).expect_silence();
+    listen.wait().expect(exit::DONE).expect_random(5, 100_000);
 }

@@ -1,9 +1,10 @@
 //! What every integration test stands on: a world of keys, peers and relays in a directory of its own, programs that
 //! cannot outlive their test, and waits that cannot outlive their deadline. It knows the tools' command lines and nothing
-//! of what is inside them.
+//! of what is inside them; [`hostile`] alone speaks the protocol.
 
 pub mod data;
 pub mod done;
+pub mod hostile;
 pub mod hosts;
 pub mod ports;
 pub mod process;

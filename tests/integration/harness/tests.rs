@@ -6,8 +6,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::tempdir;
+use vp::link::Frame;
+use vp::wire::{Control, Kind};
 
 use super::data::{nasty_tree, on_disk, snapshot, sparse};
+use super::hostile::{Heard, Raw};
 use super::*;
 
 fn sh(home: &Path, script: &str) -> Tool {
@@ -143,4 +146,37 @@ fn sparse_file_takes_little_room() {
     let dir = tempdir().expect("a directory");
     sparse(&dir.path().join("s"), 8 << 20);
     assert!(on_disk(&dir.path().join("s")) < 1 << 20);
+}
+
+/// Two links by hand: the moves that hostile clients are made of do what they say.
+#[test]
+fn links_by_hand_open_a_circuit_and_carry_bytes() {
+    let world = World::new();
+    let relay = world.relay();
+    let (mut east, mut west) = (Raw::attach(&relay, "east"), Raw::attach(&relay, "west"));
+    west.listen("x");
+    west.settle();
+    let (called, _reply) = east.call(west.id(), "x", 0);
+    assert!(east.pending_bytes() > 1600 && east.write_within(DEADLINE) && east.pending_bytes() == 0);
+    let offered = west.wait("INCOMING", |heard| match heard {
+        Heard::Frame(Frame::Control(Control::Incoming { circuit, .. })) => Some(*circuit),
+        _ => None,
+    });
+    west.say(&Control::Accept { circuit: offered, early: b"early".to_vec() });
+    west.data(offered, 1 << 20, b"down");
+    west.write();
+    let early = east.wait("OPENED", |heard| match heard {
+        Heard::Frame(Frame::Control(Control::Opened { early, .. })) => Some(early.clone()),
+        _ => None,
+    });
+    assert_eq!(early, b"early");
+    let body = east.wait("DATA", |heard| match heard {
+        Heard::Data { circuit, bytes } => Some((*circuit, bytes.clone())),
+        _ => None,
+    });
+    assert_eq!(body, (called, b"down".to_vec()));
+    east.bare(Kind::Fin, called, 0);
+    east.reset(called, 1);
+    east.write();
+    west.wait("RESET", |heard| matches!(heard, Heard::Frame(Frame::Reset { .. })).then_some(()));
 }
