@@ -13,6 +13,7 @@ pub mod listen;
 pub mod lookup;
 pub mod options;
 pub mod passed;
+pub mod program;
 pub mod reaper;
 pub mod signals;
 pub mod slots;

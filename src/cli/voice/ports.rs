@@ -1,7 +1,7 @@
 //! Words of `vp-portrep`.
 
 use super::connect::Between;
-use super::{End, Hears, Voice, listen_fault};
+use super::{End, Hears, Voice, command, listen_fault};
 use crate::cli::escape::printable;
 use crate::cli::events::{Event, Status};
 use crate::cli::exit::Exit;
@@ -10,7 +10,8 @@ use crate::identity::PeerId;
 use crate::net::tcp::Place;
 use crate::run;
 use crate::run::tool::RunError;
-use crate::tools::ports::{Check, CheckNews, Error, ListenError, News, Portrep, SetupError};
+use crate::tools::ports::{Check, CheckNews, Error, ListenError, Missing, News, Portrep, SetupError};
+use std::ffi::OsStr;
 
 impl Voice<'_> {
     fn unmapped(&self, peer: &PeerId, app: &str, to: &str) {
@@ -136,6 +137,17 @@ pub fn setup_fault(error: &SetupError) -> Fault {
                 }
             }
         }
+        SetupError::Program(program, missing) => missing_program(program, missing),
         SetupError::BadName(..) | SetupError::Stray(_) => Fault::new(Exit::Config, chain(error)),
     }
+}
+
+/// Why a program cannot be run, with the status that a shell has for it.
+fn missing_program(program: &OsStr, missing: &Missing) -> Fault {
+    let (status, why) = match missing {
+        Missing::NotFound => (command::NOT_FOUND, "command not found".to_owned()),
+        Missing::Directory => (command::CANNOT_RUN, "it is a directory, and no command".to_owned()),
+        Missing::NotExecutable(error) => (command::CANNOT_RUN, format!("cannot be run: {}", chain(error))),
+    };
+    Fault::new(Exit::Command(status), format!("{}: {why}", printable(program)))
 }

@@ -49,6 +49,7 @@ use crate::net::listen::FourPorts;
 pub use crate::net::listen::loopbacks;
 use crate::net::options::Purpose;
 pub use crate::net::options::{KEEPALIVE_MAX, Keepalive};
+pub use crate::net::program::Missing;
 use crate::net::signals::{Came, Request};
 use crate::net::slots::Slot;
 pub use crate::net::socket_file::{Access, ListenError};
@@ -92,8 +93,9 @@ impl Portrep {
     /// Binds what is to be listened on.
     ///
     /// # Errors
-    /// A port is taken, nobody can have the name of a target.
+    /// A port is taken, nobody can have the name of a target, there is no program to run.
     pub fn new(now: Instant, options: Options) -> Result<Portrep, SetupError> {
+        options.check_program()?;
         let most = options.most_connections();
         let listen = if options.listen_when_up { Listen::WhenUp } else { Listen::Always };
         let purpose = Purpose::Application(options.keepalive);

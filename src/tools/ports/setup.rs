@@ -6,6 +6,7 @@ use super::targets::Target;
 use crate::names::AppName;
 use crate::net::options::Keepalive;
 use crate::net::passed::Passed;
+use crate::net::program::{self, Missing};
 use crate::net::socket_file::ListenError;
 use crate::net::tcp::{Place, raise_descriptor_limit};
 use crate::node::Wait;
@@ -54,6 +55,16 @@ impl Options {
         let spare = all.saturating_sub(DESCRIPTORS_KEPT + self.imports.len());
         self.max_connections.unwrap_or(CONNECTIONS_MAX).min(spare)
     }
+
+    /// Looks for the program that is to be run, if there is one.
+    ///
+    /// # Errors
+    /// It could not be run when its time comes.
+    pub fn check_program(&self) -> Result<(), SetupError> {
+        let Some(program) = self.run.first() else { return Ok(()) };
+        let found = program::find(program, std::env::var_os("PATH").as_deref());
+        found.map_err(|missing| SetupError::Program(program.clone(), missing))
+    }
 }
 
 /// Why it cannot even begin.
@@ -65,6 +76,8 @@ pub enum SetupError {
     Stray(String),
     /// No machine can have the name that the target of this export has.
     BadName(AppName, Target),
+    /// The program that is to be run is not there, or can be run by nobody.
+    Program(OsString, Missing),
 }
 
 impl fmt::Display for SetupError {
@@ -75,6 +88,7 @@ impl fmt::Display for SetupError {
             SetupError::BadName(app, target) => {
                 write!(f, "the target {target} of the export {app}: no machine can have such a name")
             }
+            SetupError::Program(program, _) => write!(f, "cannot run {}", program.display()),
         }
     }
 }
@@ -83,7 +97,8 @@ impl std::error::Error for SetupError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             SetupError::Listen(_, error) => Some(error),
-            SetupError::BadName(..) | SetupError::Stray(_) => None,
+            SetupError::Program(_, Missing::NotExecutable(error)) => Some(error),
+            SetupError::Program(..) | SetupError::BadName(..) | SetupError::Stray(_) => None,
         }
     }
 }

@@ -10,3 +10,4 @@ mod rules;
 mod service;
 mod socks;
 mod sql;
+mod starts;

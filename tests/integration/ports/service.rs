@@ -309,7 +309,10 @@ fn a_command_runs_once_the_mapping_works_and_its_status_is_passed_on() {
         assert_eq!(done.code(), Some(code), "{done}");
         done.expect_output(b"its own output\n").expect_silence();
     }
-    let done = running(&relay, at, &["--", "/nonexistent/program"]).run();
+    // Whether it can be run is sometimes known only then.
+    let script = world.script("orphan", "");
+    std::fs::write(&script, "#!/nonexistent/interpreter\n").expect("a script");
+    let done = running(&relay, at, &["--", "./orphan"]).run();
     done.expect(exit::FAILED).expect_error("cannot run the command");
     // The mapping works when the command begins.
     let use_it = format!("exec 3<>/dev/tcp/{}/{}; echo through >&3; head -n 1 <&3", at.ip(), at.port());
