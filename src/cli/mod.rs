@@ -9,6 +9,7 @@
 pub mod args;
 mod bar;
 pub mod config;
+mod counted;
 pub mod env;
 pub mod escape;
 mod events;

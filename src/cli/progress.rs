@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{BinaryBytes, FormattedDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::bar::{Pace, View};
+use super::counted::counted;
 use super::env::Env;
 use super::escape::printable;
 use super::events;
@@ -156,7 +157,7 @@ impl Progress {
                 shown.name = printable(last_of(name));
             }
             self.items = items;
-            shown.counted = counted(items, self.totals.items);
+            shown.counted = items_of(items, self.totals.items);
         }
         if let Some(bytes) = self.totals.bytes {
             self.moved.set_length(bytes.saturating_sub(done.skipped));
@@ -203,10 +204,10 @@ fn last_of(name: &str) -> &str {
     start.map_or(name, |(at, _)| &name[at..])
 }
 
-fn counted(items: u64, total: Option<u64>) -> String {
+fn items_of(items: u64, total: Option<u64>) -> String {
     match (items, total) {
         (0, None) => String::new(),
-        (items, None) => format!("{items} items "),
+        (items, None) => format!("{} ", counted(items, "item")),
         (items, Some(total)) => format!("{items}/{total} "),
     }
 }

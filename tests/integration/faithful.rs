@@ -71,7 +71,7 @@ fn what_cannot_be_sent_beside_something_that_can_is_told_with_what_to_do() {
     world.dir("inbox");
     let recv = inbox(&west, &[]);
     let send = east.send().args(["file", "/dev/stdin", "west"]).input(Input::Bytes(b"a dump".to_vec()));
-    let done = send.run().expect(exit::FAILED).expect_error("1 of 2 items were not transferred: not a file");
+    let done = send.run().expect(exit::FAILED).expect_error("1 of 2 items was not transferred: not a file");
     assert!(done.stderr.contains("vp-send - --name NAME"), "{done}");
     recv.wait().expect(exit::PARTIAL);
     assert_eq!(names(&world.path("inbox")), ["file"]);

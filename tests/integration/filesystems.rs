@@ -203,7 +203,7 @@ fn links_are_refused_by_name_where_there_are_none_and_the_rest_arrives() {
         let sent = east.send().args(["tree", "west"]).run();
         for done in [sent, recv.wait()] {
             done.expect(exit::REFUSED)
-                .expect_error("1 of 3 items were not transferred: ")
+                .expect_error("1 of 3 items was not transferred: ")
                 .expect_error("the file system has no symbolic links");
         }
         assert_eq!(names(&world.path("inbox/tree")), ["file"]);

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use super::relay_key::relay_key;
 use super::{Context, Tool};
 use crate::cli::args::{Arguments, Relay};
+use crate::cli::counted::counted;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, Level, Report, Verbosity, chain};
@@ -31,7 +32,7 @@ impl Tool for Relay {
                 .line(&format!("listening {address}"))
                 .map_err(|error| Fault::new(Exit::Failed, format!("cannot write the ready line: {}", chain(&error))))?;
         }
-        let supervisor = ready.complete(&format!("{} listeners", relay.addresses().len()));
+        let supervisor = ready.complete(&counted(relay.addresses().len(), "listener"));
         let end = relay.run().map_err(fault);
         supervisor.stopping();
         match end? {

@@ -3,6 +3,7 @@
 use super::connect::down;
 use super::transfer::dangling;
 use super::{End, Voice};
+use crate::cli::counted::counted;
 use crate::cli::events::{Connection, Event, Item, LeftOut, Party, Planned, Status, Transfer, file_name, seconds};
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Format, chain};
@@ -84,7 +85,8 @@ impl Voice<'_> {
         let (sent, received, took) = (joined.sent, joined.received, seconds(joined.took));
         let how = if joined.is_reset { "reset" } else { "ended" };
         let whom = format!("{}:{app}", self.name(peer));
-        self.info(&format!("connection with {whom} {how}: {sent} bytes sent, {received} received, in {took} s"));
+        let sent = counted(sent, "byte");
+        self.info(&format!("connection with {whom} {how}: {sent} sent, {received} received, in {took} s"));
     }
 
     fn why(&self, peer: &PeerId, error: &impl End) -> Because {

@@ -2,6 +2,7 @@
 
 use super::connect::Between;
 use super::{End, Hears, Voice, command, listen_fault};
+use crate::cli::counted::counted;
 use crate::cli::escape::printable;
 use crate::cli::events::{Event, Status};
 use crate::cli::exit::Exit;
@@ -92,7 +93,7 @@ impl Hears<Portrep> for Voice<'_> {
             }
             News::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
             News::Connections(open, served) => {
-                let message = format!("{open} connections open, {served} since the start");
+                let message = format!("{} open, {served} since the start", counted(*open, "connection"));
                 let connections = u64::try_from(*open).ok();
                 let connections_total = Some(*served);
                 self.report.status(Status { message, connections, connections_total, ..Status::default() });

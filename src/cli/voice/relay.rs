@@ -1,6 +1,7 @@
 //! Words of `vp-relay`.
 
 use crate::cli::args::{Arguments, Output, Relay};
+use crate::cli::counted::counted;
 use crate::cli::escape::printable;
 use crate::cli::events::Status;
 use crate::cli::exit::Exit;
@@ -40,16 +41,20 @@ pub fn log(output: Output) -> Log {
             report.say(if lane { Level::Debug } else { Level::Info }, &fact_text(fact));
         }
         LogLine::LeftOut(LeftOut { about: Some(peer), lines }) => {
-            report.say(Level::Info, &format!("{lines} more lines about {peer} left out"));
+            report.say(Level::Info, &format!("{} about {peer} left out", counted(lines, "more line")));
         }
         LogLine::LeftOut(LeftOut { about: None, lines }) => {
-            report.say(Level::Info, &format!("{lines} more lines about other peers left out"));
+            report.say(Level::Info, &format!("{} about other peers left out", counted(lines, "more line")));
         }
         LogLine::NewcomersLeftOut(LeftOut { about: Some(source), lines }) => {
-            report.say(Level::Info, &format!("{lines} more lines about connections from {source} left out"));
+            report
+                .say(Level::Info, &format!("{} about connections from {source} left out", counted(lines, "more line")));
         }
         LogLine::NewcomersLeftOut(LeftOut { about: None, lines }) => {
-            report.say(Level::Info, &format!("{lines} more lines about connections from elsewhere left out"));
+            report.say(
+                Level::Info,
+                &format!("{} about connections from elsewhere left out", counted(lines, "more line")),
+            );
         }
         LogLine::TurnedAway { peer, code, times } => {
             let why = match code {
@@ -100,10 +105,9 @@ fn fact_text(fact: &Fact) -> String {
         Fact::Closed(Closed { info, lasted, caller_bytes, callee_bytes, why }) => {
             let (link, circuit, callee) = (info.caller.link.get(), info.caller.circuit, info.callee.link.get());
             let seconds = lasted.as_secs_f64();
-            let why = why_closed_text(*why);
+            let (why, there) = (why_closed_text(*why), counted(*caller_bytes, "byte"));
             format!(
-                "{link}: circuit {circuit} to {callee}: closed after {seconds:.1} s, {caller_bytes} bytes there and {callee_bytes} \
-                 back: {why}"
+                "{link}: circuit {circuit} to {callee}: closed after {seconds:.1} s, {there} there and {callee_bytes} back: {why}"
             )
         }
     }
@@ -178,7 +182,7 @@ pub fn fault(error: RelayError) -> Fault {
         },
         RelayError::Memory { workers } => {
             let least = workers * MEMORY_PER_WORKER_MIN / (1024 * 1024);
-            Fault::new(Exit::Usage, format!("--memory is too little for {workers} workers"))
+            Fault::new(Exit::Usage, format!("--memory is too little for {}", counted(*workers, "worker")))
                 .hint(format!("give at least {least}M, or take fewer --workers"))
         }
         RelayError::Listen(address, error) => listen_fault(&address.to_string(), error),

@@ -2,6 +2,7 @@
 
 use super::connect::Between;
 use super::{End, Hears, Role, Voice, command_fault, output_gone};
+use crate::cli::counted::counted;
 use crate::cli::escape::printable;
 use crate::cli::events::seconds;
 use crate::cli::exit::Exit;
@@ -163,7 +164,7 @@ fn item_line(item: &Item) -> Option<String> {
     let what = match item.kind {
         Some(ItemKind::Directory) => "directory".to_owned(),
         Some(ItemKind::Link) => "link".to_owned(),
-        Some(ItemKind::File | ItemKind::Stream) | None => format!("{} bytes", item.bytes),
+        Some(ItemKind::File | ItemKind::Stream) | None => counted(item.bytes, "byte"),
     };
     match item.outcome {
         ItemOutcome::Committed => Some(format!("{name}: {what}")),
@@ -177,8 +178,8 @@ fn transfer_line(transfer: &Transfer<'_>, sends: bool, whom: &str) -> String {
     let (verb, way) = if sends { ("sent", "to") } else { ("received", "from") };
     let (counts, bytes, took) = (transfer.counts, transfer.bytes, seconds(transfer.took));
     let there = if counts.exists > 0 { format!(", {} there already", counts.exists) } else { String::new() };
-    let items = if counts.committed == 1 { "item" } else { "items" };
-    format!("{verb} {} {items}, {bytes} bytes, {way} {whom} in {took} s{there}", counts.committed)
+    let (items, bytes) = (counted(counts.committed, "item"), counted(bytes, "byte"));
+    format!("{verb} {items}, {bytes}, {way} {whom} in {took} s{there}")
 }
 
 impl Voice<'_> {
@@ -304,9 +305,13 @@ pub(super) fn items_fault(ending: &Ending, between: &Between<'_>) -> Fault {
     };
     let message = match (good, bad) {
         (0, 0 | 1) => "nothing was transferred".to_owned(),
+        (1, 0) => "the one item came, but not every directory is in its place and in order".to_owned(),
         (good, 0) => format!("all {good} items came, but not every directory is in its place and in order"),
         (0, bad) => format!("none of {bad} items was transferred"),
-        (good, bad) => format!("{bad} of {} items were not transferred", good + bad),
+        (good, bad) => {
+            let were = if bad == 1 { "was" } else { "were" };
+            format!("{bad} of {} items {were} not transferred", good + bad)
+        }
     };
     let message = match ending.first_fault {
         Some(first) if bad > 1 => {

@@ -467,5 +467,5 @@ fn usr1_says_how_it_stands() {
     let held = connect(mapping.at);
     ask(&held, b"here");
     mapping.import.signal(Signal::USR1);
-    mapping.import.wait_error_line("vp-portrep: status: 1 connections open, 1 since the start");
+    mapping.import.wait_error_line("vp-portrep: status: 1 connection open, 1 since the start");
 }
