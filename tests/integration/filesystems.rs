@@ -1,11 +1,12 @@
 //! File systems, and systems, that cannot or may not do everything: what can be delivered is, and what cannot is said.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::data::{digest, nasty_tree};
 use crate::harness::{
-    OLD_SYSTEM, Party, Random, Running, World, assert_same_content, assert_same_tree, exit, names, tell,
+    OLD_SYSTEM, Party, Random, Running, World, assert_same_content, assert_same_tree, eventually, exit, names, skip,
 };
 use crate::impair::Shape;
 
@@ -41,20 +42,35 @@ fn trees_come_and_grow_where_newer_system_calls_are_refused() {
 }
 
 /// A small file system of the test's own, gone when dropped.
-struct Mounted(std::path::PathBuf);
+struct Mounted(PathBuf);
 
 impl Mounted {
     /// None, and a line that says so, where mounting is not permitted.
-    fn new(at: std::path::PathBuf) -> Option<Mounted> {
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=4m,mode=755", "vp-test"]).arg(&at);
-        if mount.output().is_ok_and(|done| done.status.success()) {
+    fn new(at: PathBuf) -> Option<Mounted> {
+        Self::mount(&["-t", "tmpfs", "-o", "size=4m,mode=755", "vp-test"], at)
+    }
+
+    /// What is in this image of a disk.
+    fn of_image(image: &Path, at: PathBuf) -> Option<Mounted> {
+        Self::mount(&["-o", "loop", image.to_str().expect("text")], at)
+    }
+
+    fn mount(args: &[&str], at: PathBuf) -> Option<Mounted> {
+        if has_run("mount", args.iter().map(Path::new).chain([&*at])) {
             return Some(Mounted(at));
         }
-        tell("SKIPPED: mounting needs root");
-        assert!(std::env::var_os("VP_TEST_EVERYTHING").is_none(), "every test must run here");
+        skip("mounting needs root, and loop devices for the image of a disk");
         None
     }
+
+    /// As the kernel does on an error of the disk: from now on nothing can be written, open files or not.
+    fn becomes_read_only(&self) {
+        assert!(has_run("mount", ["-o", "remount,abort"].map(Path::new).into_iter().chain([&*self.0])));
+    }
+}
+
+fn has_run<'a>(program: &str, args: impl IntoIterator<Item = &'a Path>) -> bool {
+    Command::new(program).args(args).output().is_ok_and(|done| done.status.success())
 }
 
 impl Drop for Mounted {
@@ -83,6 +99,50 @@ fn what_is_mounted_in_the_inbox_is_delivered_to() {
         assert_same_content(&world.path("tree"), &world.path("inbox/tree"));
         fs::write(photos.join("before"), "there before").expect("back");
     }
+}
+
+#[test]
+fn disk_that_turns_read_only_in_mid_write_is_told_of_at_both_ends_and_the_next_run_goes_on() {
+    const LARGE: u64 = 24 << 20;
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.write("small", "small");
+    Random::file(&world.path("large"), 1, LARGE);
+    let (image, at) = (world.path("image"), world.dir("inbox"));
+    fs::File::create(&image).and_then(|file| file.set_len(4 * LARGE)).expect("an image");
+    if !has_run("mkfs.ext4", [Path::new("-q"), &image]) {
+        return skip("to make a disk needs mkfs.ext4");
+    }
+    let Some(disk) = Mounted::of_image(&image, at.clone()) else { return };
+    let recv = inbox(&west, &[]);
+    let send = east.send().args(["small", "large", "west", "--limit", "1M"]).spawn();
+    let part_bytes = || {
+        let part = names(&at).into_iter().find(|name| name.starts_with(".vp-part."));
+        part.and_then(|part| fs::metadata(at.join(part)).ok()).map_or(0, |part| part.len())
+    };
+    eventually("a part of the large file is there", || at.join("small").exists() && part_bytes() > LARGE / 6);
+    // So that there is something to go on with when the disk is back.
+    assert!(has_run("sync", [Path::new("-f"), &at]));
+    disk.becomes_read_only();
+    let line = "1 of 2 items was not transferred: ";
+    let sent = send.wait().expect(exit::PARTIAL);
+    sent.expect_error(&format!("error: west:drop: {line}at west: read-only file system"));
+    recv.wait().expect(exit::PARTIAL).expect_error(&format!("error: east:drop: {line}read-only file system"));
+    assert!(!at.join("large").exists(), "half of it has its name");
+    drop(disk);
+
+    // What the error has left is mended by the check at the next start, whose status 1 says that it mended something.
+    let _ = has_run("fsck.ext4", [Path::new("-p"), &image]);
+    let Some(_disk) = Mounted::of_image(&image, at.clone()) else { return };
+    assert!(part_bytes() > 0, "the part is gone");
+    let (proxy, through) = relay.behind(Shape::default());
+    let recv = inbox(&west, &[]);
+    world.party("east", &through).send().args(["small", "large", "west"]).run().expect(exit::DONE).expect_silence();
+    recv.wait().expect(exit::DONE);
+    assert!(proxy.count().delivered[0] < LARGE - LARGE / 8, "all was sent once more");
+    assert_eq!(names(&at), ["large", "lost+found", "small"]);
+    assert_eq!(digest(&at.join("large")), digest(&world.path("large")));
 }
 
 #[test]
