@@ -152,6 +152,11 @@ fn probably(typed: &str, peers: &Peers) -> Option<String> {
     }
 }
 
+/// Whether a word that is no name in the peers file is nearly one.
+pub fn is_nearly_known(typed: &str, peers: &Peers) -> bool {
+    nearest(typed, peers).is_some()
+}
+
 /// The name in the peers file that somebody may have meant: the same in other letters, or with one slip of the hand.
 fn nearest<'a>(typed: &str, peers: &'a Peers) -> Option<&'a str> {
     let names = || peers.iter().map(|peer| peer.name.as_str());

@@ -167,6 +167,52 @@ fn words_in_the_wrong_order_end_as_usage_with_the_right_line() {
 }
 
 #[test]
+fn application_called_as_a_peer_is_told_of_where_everybody_may_call_it() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = relay.party("west");
+    let text = "warning: east is taken for the name of an application, and is also a peer's";
+    for (tool, hint) in [
+        (west.recv().arg("east"), "vp-recv --from east"),
+        (west.attach().args(["-l", "east"]), "vp-attach --listen APP --from east"),
+        (west.portrep().args(["--export", "east=127.0.0.1:1"]), "vp-portrep --export APP=TARGET --allow east"),
+    ] {
+        let listen = tool.spawn();
+        listen.wait_error_line_like(text, |line| line.contains(text));
+        listen.wait_error_line_like(hint, |line| line.contains(hint));
+        listen.kill();
+    }
+    // Who names peers has seen that it is not one.
+    let named = [
+        west.recv().args(["east", "--from", "east"]),
+        west.attach().args(["--listen", "east", "--from", "east"]),
+        west.portrep().args(["--export", "east=127.0.0.1:1", "--allow", "east"]),
+    ];
+    for tool in named {
+        let done = tool.args(["--timeout", "0"]).run();
+        assert!(!done.stderr.contains("taken for"), "{done}");
+    }
+}
+
+#[test]
+fn import_of_an_application_without_a_peer_names_the_line_with_one() {
+    let world = World::new();
+    let relay = world.relay();
+    let east = relay.party("east");
+    for (option, mapping) in [("--import", "5432=pg"), ("--import", "unix:db=pg"), ("--socks", "0=pg")] {
+        let done = east.portrep().args([option, mapping]).run().expect(exit::CONFIG);
+        let line = format!(
+            "hint: an application comes behind its peer: vp-portrep {option} {}",
+            mapping.replace("=", "=PEER:")
+        );
+        assert!(done.stderr.contains(&line), "{done}");
+    }
+    // What is nearly the name of a peer is that.
+    let done = east.portrep().args(["--import", "5432=wests"]).run().expect(exit::CONFIG);
+    assert!(done.stderr.contains("did you mean west:5432?") && !done.stderr.contains("PEER"), "{done}");
+}
+
+#[test]
 fn what_is_no_key_is_told_so_and_not_of_its_permissions() {
     let world = World::new();
     let file = world.write("notes", "buy milk\n");

@@ -87,6 +87,8 @@ pub struct Import {
     pub at: Where,
     /// What it reaches, to be looked up in the peers file.
     pub to: String,
+    /// The mapping with a peer before its last word, if that word is alone there: it may be an application's.
+    pub with_peer: Option<String>,
 }
 
 /// `[APP=]PEER`.
@@ -174,17 +176,18 @@ impl FromStr for Import {
 
     fn from_str(text: &str) -> Result<Self, MappingError> {
         // The last `=`: a socket's path may have one, a peer's address has none.
-        let (at, to) = match text.rfind('=') {
+        let (where_typed, to) = match text.rfind('=') {
             None => (same_number(text)?, text),
             equals => sides(text, equals)?,
         };
-        let at = match at.strip_prefix("unix:") {
+        let with_peer = (!to.contains(':')).then(|| format!("{where_typed}=PEER:{to}"));
+        let at = match where_typed.strip_prefix("unix:") {
             Some(file) => Where::Unix(socket_file(file)?),
             None => {
-                let (bind, ports) = match at.rsplit_once(':') {
+                let (bind, ports) = match where_typed.rsplit_once(':') {
                     Some(("localhost", ports)) => (Bind::Localhost, ports),
                     Some((bind, ports)) => (Bind::Address(address(bind)?), ports),
-                    None => (Bind::Address(Ipv4Addr::LOCALHOST.into()), at),
+                    None => (Bind::Address(Ipv4Addr::LOCALHOST.into()), where_typed),
                 };
                 let free = PortRange { first: 0, last: 0 };
                 Where::Tcp { bind, ports: if ports == "0" { free } else { ports.parse()? } }
@@ -196,7 +199,7 @@ impl FromStr for Import {
             Where::Tcp { ports, .. } if numbered(ports) => format!("{to}:{ports}"),
             _ => to.to_owned(),
         };
-        Ok(Self { at, to })
+        Ok(Self { at, to, with_peer })
     }
 }
 
@@ -385,9 +388,14 @@ mod tests {
             ("depot:1099-1103", range, "depot:1099-1103"),
             ("1099-1103=depot", range, "depot:1099-1103"),
         ] {
-            assert_eq!(text.parse(), Ok(Import { at: at(ports), to: to.to_owned() }), "{text}");
+            let import = text.parse::<Import>().map(|import| (import.at, import.to));
+            assert_eq!(import, Ok((at(ports), to.to_owned())), "{text}");
         }
         assert_eq!("0=depot".parse::<Import>().map(|import| import.to), Ok("depot".to_owned()));
+        for (text, line) in [("5432=pg", Some("5432=PEER:pg")), ("depot:5432", None), ("1=depot:pg", None)] {
+            let import = text.parse::<Import>().expect("a mapping");
+            assert_eq!(import.with_peer.as_deref(), line, "{text}");
+        }
         for text in [":5432", "5434:shop:5432", "127.0.0.1:5434:shop:5432"] {
             assert_eq!(text.parse::<Import>(), Err(MappingError::NoEquals), "{text}");
         }

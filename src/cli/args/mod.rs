@@ -4,6 +4,7 @@
 mod attach;
 mod common;
 mod keygen;
+mod line;
 mod manual;
 mod mapping;
 mod portrep;
@@ -14,6 +15,7 @@ mod send;
 pub use attach::Attach;
 pub use common::{Connect, Output};
 pub use keygen::Keygen;
+pub use line::{Flag, Part, parts};
 pub use manual::{Example, Manual};
 pub use mapping::{Allow, Bind, Export, Import, MappingError, PortRange, SocketFile, Target, Where};
 pub use portrep::{Check, Mappings, Portrep, PortrepCommand, ProxyProtocol};

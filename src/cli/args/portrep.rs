@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use clap::{Arg, ArgGroup, Args, Command, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Command, Parser, Subcommand, ValueEnum};
 
+use super::line::takes_next;
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Allow, Arguments, Connect, Export, Import, Output};
 use crate::cli::units::{Rate, UnitError, count, duration};
@@ -221,22 +222,4 @@ fn check_behind_options(words: &[OsString]) -> Option<usize> {
         }
         at += if takes_next(&check, word)? { 2 } else { 1 };
     }
-}
-
-/// Whether the value of this option, or bundle of short ones, is the next word. None if it is no option of `command`.
-fn takes_next(command: &Command, word: &str) -> Option<bool> {
-    let wants = |arg: &Arg| arg.get_action().takes_values();
-    if let Some(long) = word.strip_prefix("--") {
-        let (name, value) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
-        let is_named = |arg: &&Arg| arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&name));
-        return command.get_arguments().find(is_named).map(|arg| wants(arg) && value.is_none());
-    }
-    let letters = word.strip_prefix('-').filter(|letters| !letters.is_empty())?;
-    for (index, letter) in letters.char_indices() {
-        let arg = command.get_arguments().find(|arg| arg.get_short() == Some(letter))?;
-        if wants(arg) {
-            return Some(index + letter.len_utf8() == letters.len());
-        }
-    }
-    Some(false)
 }

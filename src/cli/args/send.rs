@@ -136,7 +136,6 @@ impl Args for Operands {
                     "Files and directories, or - for standard input; last, whom to send to\n\n\
                      The last word is PEER[:APP], a name or id and an application; without :APP, the application drop.",
                 )
-                .required(true)
                 .num_args(1..)
                 .value_parser(value_parser!(OsString)),
         )
@@ -159,6 +158,7 @@ impl FromArgMatches for Operands {
                 "--exec sends what its command writes: there is no other source beside it\n",
             )),
             (_, Some(Err(_))) => Err(clap::Error::raw(ErrorKind::InvalidUtf8, "the peer's name is not UTF-8 text\n")),
+            (true, None) => Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, "to whom is missing\n")),
             (_, _) => Err(clap::Error::raw(
                 ErrorKind::MissingRequiredArgument,
                 "two words are needed at least: what to send, and to whom\n",

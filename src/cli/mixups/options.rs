@@ -14,14 +14,15 @@ const COMMON_MIN: usize = 5;
 pub fn tip(refused: Refused<'_>) -> Option<String> {
     let unknown = refused.unknown?;
     if let Some(long) = unknown.strip_prefix("--") {
-        let (own, owners): (Vec<_>, Vec<_>) = tools().into_iter().partition(|tool| tool.manual.name == refused.tool);
-        let owners: Vec<_> = owners.iter().filter(|tool| names(&tool.command).contains(&long)).collect();
-        let all: Vec<_> = owners.iter().map(|tool| tool.manual.name).collect();
+        let tools = tools();
+        let others = tools.iter().filter(|tool| tool.manual.name != refused.tool);
+        let owners = others.filter(|tool| names(&tool.command).contains(&long));
+        let all: Vec<_> = owners.map(|tool| tool.manual.name).collect();
         if let Some((last, before)) = all.split_last() {
             let before = if before.is_empty() { String::new() } else { format!("{} and ", before.join(", ")) };
             return Some(format!("{unknown} is an option of {before}{last}"));
         }
-        let near = own.iter().flat_map(|tool| names(&tool.command)).filter(|name| is_like(long, name));
+        let near = names(refused.command).into_iter().filter(|name| is_like(long, name));
         if let Some(name) = near.max_by_key(|name| (common(long, name), Reverse(name.len()))) {
             return Some(format!("did you mean --{name}?"));
         }
@@ -50,7 +51,8 @@ mod tests {
     use super::*;
 
     fn tip_of(tool: &str, unknown: &str) -> Option<String> {
-        tip(Refused { tool, words: &[], unknown: Some(unknown) })
+        let own = tools().into_iter().find(|entry| entry.manual.name == tool).expect("a tool");
+        tip(Refused { tool, command: &own.command, words: &[], unknown: Some(unknown) })
     }
 
     #[test]

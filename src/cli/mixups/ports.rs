@@ -2,40 +2,52 @@
 
 use super::Refused;
 use crate::cli::args::{Export, Import, PortRange};
+use crate::cli::config::is_one_slip;
+use crate::names::AppName;
 
 pub(super) fn portrep(refused: Refused<'_>) -> Option<String> {
-    if let Some(at) = refused.words.iter().position(|word| word == "check") {
-        return check(refused, at);
+    if refused.plain().contains(&"check") {
+        return check(refused);
     }
-    if let Some(line) = forwarding(refused) {
+    if let Some(line) = forwarding(refused).or_else(|| slip_of_check(refused)) {
         return Some(line);
     }
     if refused.knows_no(&["-p", "-L", "-R", "--port"]) {
         return Some(both());
     }
-    let exports = refused.has(&["--export", "-e"]);
+    let exports = refused.has(&["--export"]);
     if refused.unknown.is_none() && !exports && refused.has(&["--allow", "--exclusive", "--proxy-protocol"]) {
         return Some(
             "--allow, --exclusive and --proxy-protocol are for the side that has --export APP=HOST:PORT".to_owned(),
         );
     }
-    let import =
-        refused.values("--import", "-i").find_map(meant_import).map(|line| format!("vp-portrep --import {line}"));
-    let socks =
-        || refused.values("--socks", "--socks").find_map(meant_import).map(|line| format!("vp-portrep --socks {line}"));
-    let export =
-        || refused.values("--export", "-e").find_map(meant_export).map(|line| format!("vp-portrep --export {line}"));
-    let line = import.or_else(socks).or_else(export).or_else(|| unmarked(refused.words));
-    line.or_else(|| {
-        let is_mapping = |word: &String| ["-e", "-i", "--e", "--i", "--s"].iter().any(|start| word.starts_with(start));
-        match refused.unknown {
-            _ if !refused.words.iter().any(is_mapping) => Some(both()),
-            Some(word) if !word.starts_with('-') => {
-                Some(format!("a command comes behind --: vp-portrep --import PORT=PEER:APP -- {word} ..."))
-            }
-            _ => None,
+    let first = |flag: &str, meant: fn(&str) -> Option<String>| {
+        refused.values(flag).into_iter().find_map(meant).map(|line| format!("vp-portrep {flag} {line}"))
+    };
+    let import = || first("--import", meant_import);
+    let line = import().or_else(|| first("--socks", meant_import)).or_else(|| first("--export", meant_export));
+    if line.is_some() {
+        return line;
+    }
+    match refused.unknown {
+        _ if refused.is_open() => None,
+        _ if !refused.has(&["--import", "--export", "--socks"]) => unmarked(refused).or_else(|| Some(both())),
+        Some(word) if !word.starts_with('-') => {
+            Some(format!("a command comes behind --: vp-portrep --import PORT=PEER:APP -- {word} ..."))
         }
-    })
+        _ => None,
+    }
+}
+
+/// Words for `check` in the mouth of those who know other tools.
+const CHECKS: [&str; 5] = ["test", "status", "ping", "try", "doctor"];
+
+/// `checks depot:pg`, `test depot:pg`.
+fn slip_of_check(refused: Refused<'_>) -> Option<String> {
+    let is_check = |word: &&str| is_one_slip(word, "check") || CHECKS.contains(word);
+    refused.unknown.filter(is_check)?;
+    let address = refused.plain().into_iter().find(|word| word.contains(':')).unwrap_or("PEER:APP");
+    Some(format!("whether a mapping works is said by vp-portrep check {address}"))
 }
 
 fn both() -> String {
@@ -64,38 +76,44 @@ fn forwarding(refused: Refused<'_>) -> Option<String> {
 }
 
 /// `check` with a mapping, or with the two words of an address apart.
-fn check(refused: Refused<'_>, at: usize) -> Option<String> {
-    let (before, behind) = (&refused.words[..at], &refused.words[at + 1..]);
-    let plain: Vec<&str> = behind.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
-    let mapped = || refused.values("--import", "-i").chain(refused.values("--socks", "--socks")).next();
+fn check(refused: Refused<'_>) -> Option<String> {
+    let all = refused.plain();
+    let at = all.iter().position(|word| *word == "check")?;
+    let plain = &all[at + 1..];
+    let mapped = || ["--import", "--socks"].iter().find_map(|flag| refused.values(flag).first().copied());
     let address = |word: &str| word.rsplit('=').next().unwrap_or(word).to_owned();
     // The two words of an address apart: the second is the one too many.
-    let apart = || {
-        let app = refused.unknown.filter(|word| !word.starts_with('-'))?;
-        let at = behind.iter().position(|word| word == app)?;
-        behind[..at].last().filter(|peer| !peer.contains([':', '=']) && !peer.starts_with('-')).map(|peer| (peer, app))
-    };
-    if let Some((peer, app)) = apart() {
+    if let ([peer, app], Some(unknown)) = (plain, refused.unknown)
+        && (*app == unknown || unknown == "check")
+        && !peer.contains([':', '='])
+    {
         return Some(format!("the application comes behind a colon: vp-portrep check {peer}:{app}"));
     }
-    let to = match (&plain[..], mapped()) {
+    let to = match (plain, mapped()) {
         ([.., one], _) if one.contains(':') => address(one),
         (_, Some(mapping)) => address(mapping),
         _ => "PEER:APP".to_owned(),
     };
     // What is wrong with an option that it has is said already.
-    let is_other = refused.unknown.is_some()
-        || plain.is_empty()
-        || !before.is_empty()
-        || plain.iter().any(|word| word.contains('='));
+    let is_mapped = refused.has(&["--import", "--export", "--socks"]);
+    let is_other =
+        refused.unknown.is_some() || plain.is_empty() || is_mapped || plain.iter().any(|word| word.contains('='));
     is_other.then(|| format!("check takes an address and no mapping: vp-portrep check {to}"))
 }
 
-/// `shop:pg` alone, which may be meant to be here, or only to be tried.
-fn unmarked(words: &[String]) -> Option<String> {
-    let [word] = words else { return None };
-    let (peer, app) =
-        word.split_once(':').filter(|(peer, _)| !peer.starts_with('-') && peer.parse::<u16>().is_err())?;
+/// A mapping without its option, or `shop:pg` alone, which may be meant to be here, or only to be tried.
+fn unmarked(refused: Refused<'_>) -> Option<String> {
+    let [word] = refused.plain()[..] else { return None };
+    if word.parse::<Import>().is_ok() && word.contains('=') {
+        return Some(format!("vp-portrep --import {word}"));
+    }
+    if word.parse::<Export>().is_ok() && word.contains('=') {
+        return Some(format!("vp-portrep --export {word}"));
+    }
+    let (peer, app) = word.split_once(':')?;
+    if is_port(peer) || word.contains('=') {
+        return meant_import(word).map(|line| format!("vp-portrep --import {line}"));
+    }
     Some(format!("vp-portrep --import PORT={peer}:{app} has it here, vp-portrep check {peer}:{app} tries it"))
 }
 
@@ -144,13 +162,25 @@ fn meant_export(value: &str) -> Option<String> {
         return None;
     }
     let Some((left, right)) = value.split_once('=') else {
-        let (host, port) = value.rsplit_once(':').filter(|(_, port)| is_port(port))?;
+        let path = value.strip_prefix("unix:").unwrap_or(value);
+        if path.starts_with(['/', '.']) {
+            return Some(format!("APP=unix:{path}"));
+        }
+        let Some((host, port)) = value.rsplit_once(':').filter(|(_, port)| is_port(port)) else {
+            // With a dot it may be either, and is more often a host.
+            let is_app = !value.contains('.') && value.parse::<AppName>().is_ok();
+            let line = if is_app { format!("{value}=HOST:PORT") } else { format!("APP={value}:PORT") };
+            return (!value.contains(':')).then_some(line);
+        };
         // As docker has it, the first is the port elsewhere.
         let host = if is_port(host) { "127.0.0.1" } else { host };
         return Some(format!("APP={host}:{port}"));
     };
     if left.contains(':') {
         return Some(format!("{right}={left}"));
+    }
+    if let Some(port) = right.strip_prefix(':').filter(|port| is_port(port)) {
+        return Some(format!("{left}=127.0.0.1:{port}"));
     }
     if let Some((_, target)) = right.split_once("://") {
         return Some(format!("{left}={}", target.trim_end_matches('/')));

@@ -32,6 +32,12 @@ impl Tool for Attach {
             }
             (None, None) => return Err(Fault::new(Exit::Usage, "say whom to dial, or --listen")),
         };
+        if let (End::Listen { app, .. }, true) = (&end, self.from.is_empty()) {
+            let alone = format!(
+                "to wait for {app} alone: vp-attach --listen APP --from {app}; to call it: vp-attach {app}:APP"
+            );
+            party.warn_of_namesake(&context.report, app, &alone);
+        }
         let voice = voice(context, &party, ready).with_command(self.exec.as_deref().map(OsStr::new));
         let voice = match &end {
             End::Dial(peer, app) => voice.of_dialler((*peer, app)),

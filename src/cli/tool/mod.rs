@@ -61,7 +61,7 @@ pub fn main<T: Tool>() -> ExitCode {
         }
         Err(error) => {
             let report = Report::new(T::MANUAL.name, Verbosity::Normal, format_of::<T>(&words));
-            report.end(answer(T::MANUAL.name, &words, &error))
+            report.end(answer::<T>(&words, &error))
         }
     }
 }
@@ -82,9 +82,9 @@ fn stdout_fault(error: &io::Error) -> Fault {
 }
 
 /// What clap has to say: help and version are data and go to standard output, anything else is a fault.
-fn answer(tool: &str, words: &[OsString], error: &clap::Error) -> Result<Exit, Fault> {
+fn answer<T: Arguments>(words: &[OsString], error: &clap::Error) -> Result<Exit, Fault> {
     if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return Err(usage_fault(tool, words, error));
+        return Err(usage_fault::<T>(words, error));
     }
     match error.print().and_then(|()| io::stdout().flush()) {
         Ok(()) => Ok(Exit::Done),
@@ -96,14 +96,15 @@ fn answer(tool: &str, words: &[OsString], error: &clap::Error) -> Result<Exit, F
 
 /// Puts clap's paragraphs into our form: one line for the error, one for what was meant. What clap proposes is near in
 /// letters and often far from what was meant, so it is weighed first.
-fn usage_fault(tool: &str, words: &[OsString], error: &clap::Error) -> Fault {
+fn usage_fault<T: Arguments>(words: &[OsString], error: &clap::Error) -> Fault {
     let text = error.render().to_string();
     let message = joined(text.split("\n\n").next().unwrap_or_default());
     let message = message.strip_prefix("error: ").unwrap_or(&message);
     let typed: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let unknown =
         (error.kind() == ErrorKind::UnknownArgument).then(|| context(error, ContextKind::InvalidArg)).flatten();
-    let refused = Refused { tool, words: &typed, unknown };
+    let (tool, command) = (T::MANUAL.name, T::command());
+    let refused = Refused { tool, command: &command, words: &typed, unknown };
     let line = meant(refused).or_else(|| tip(refused));
     // The text repeats what was typed, which may have come from anywhere.
     let fault = Fault::new(Exit::Usage, printable(message));
@@ -134,12 +135,11 @@ fn format_of<T: CommandFactory>(words: &[OsString]) -> Format {
 mod tests {
     use super::*;
     use crate::cli::args::{Keygen, Recv, Send};
-    use clap::Parser;
 
-    fn fault<T: Parser>(tool: &str, words: &[&str]) -> Fault {
+    fn fault<T: Arguments>(tool: &str, words: &[&str]) -> Fault {
         let error = T::try_parse_from([tool].iter().chain(words)).err().expect("a mistake");
         let words: Vec<OsString> = [tool].iter().chain(words).map(OsString::from).collect();
-        answer(tool, &words, &error).expect_err("not a question")
+        answer::<T>(&words, &error).expect_err("not a question")
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
         );
         assert_eq!(bad.hints, ["try vp-send --help"]);
         let missing = fault::<Send>("vp-send", &[]);
-        assert_eq!(missing.message, "the following required arguments were not provided: <SOURCE>...");
+        assert_eq!(missing.message, "two words are needed at least: what to send, and to whom");
         let values = fault::<Recv>("vp-recv", &["-d", "in", "--overwrite", "no"]);
         assert_eq!(values.message, "invalid value 'no' for '--overwrite <WHAT>' [possible values: never, rename, yes]");
     }

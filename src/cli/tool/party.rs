@@ -8,12 +8,12 @@ use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Audience;
 use crate::cli::ready::Ready;
-use crate::cli::report::{Fault, Level, chain};
+use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::roster::{Roster, everybody};
 use crate::cli::units::Patience;
 use crate::cli::voice::{End, Hears, Known, Voice};
 use crate::identity::{Identity, PeerId};
-use crate::names::{Address, Peers, RelayAddress, Scheme};
+use crate::names::{Address, AppName, Peers, RelayAddress, Scheme};
 use crate::node::{Callers, Config, Kind, Wait};
 use crate::run::event_loop::Client;
 use crate::run::tool::Tool;
@@ -122,6 +122,16 @@ impl Party {
         let why = place.map_or_else(|| self.peers.absence().to_owned(), |at| format!("{at} names {only}"));
         fault(format!("{why}, and there is no {option}"))
             .hint(format!("put a line NAME ID for whoever may into the peers file, or name the id with {option}"))
+    }
+
+    /// Warns of an application that is called as a peer is, where everybody may call it: whoever names peers knows what is an
+    /// application. `alone` is the line that lets that peer alone.
+    pub fn warn_of_namesake(&self, report: &Report, app: &AppName, alone: &str) {
+        if self.peers.by_name(app.as_str()).is_some() {
+            let text = format!("{app} is taken for the name of an application, and is also a peer's");
+            report.say(Level::Warning, &text);
+            report.advise(alone);
+        }
     }
 
     /// The loop that a tool runs in.

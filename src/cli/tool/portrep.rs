@@ -3,10 +3,10 @@
 use super::party::{self, Called, drive, wait};
 use super::{Context, Party, Tool};
 use crate::cli::args::{
-    Allow, Bind, Check, Connect, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol, SocketFile,
-    Target, Where,
+    Allow, Bind, Check, Connect, Export, Import, Mappings, PortRange, Portrep, PortrepCommand, ProxyProtocol,
+    SocketFile, Target, Where,
 };
-use crate::cli::config::peer_ids;
+use crate::cli::config::{is_nearly_known, peer_ids};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
@@ -69,6 +69,10 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
     for app in unreachable(mappings, &options.exports, &party)? {
         context.report.say(Level::Warning, &format!("{app}: nobody may use it: every --allow is for another export"));
     }
+    for Export { app, .. } in mappings.exports.iter().filter(|_| mappings.allow.is_empty()) {
+        let alone = format!("to let {app} alone use an export: vp-portrep --export APP=TARGET --allow {app}");
+        party.warn_of_namesake(&context.report, app, &alone);
+    }
     let voice = party::voice(context, &party, ready).with_command(mappings.run.first().map(OsStr::new));
     let voice = match options.imports.first() {
         Some(import) => voice.of_mapping(import.peer, &import.service.app),
@@ -88,13 +92,13 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
 fn options(mappings: &Mappings, connect: &Connect, party: &Party) -> Result<Options, Fault> {
     let mut imports = Vec::new();
     for import in &mappings.imports {
-        imports.extend(ports(import, party.address(&import.to)?, Speaks::Plain)?);
+        imports.extend(ports(import, exporter("--import", import, party)?, Speaks::Plain)?);
     }
     for import in &mappings.socks {
         if matches!(import.at, Where::Tcp { ports, .. } if ports.first != ports.last) {
             return Err(Fault::new(Exit::Usage, "--socks: one port is enough for all targets"));
         }
-        imports.extend(ports(import, party.address(&import.to)?, Speaks::Socks)?);
+        imports.extend(ports(import, exporter("--socks", import, party)?, Speaks::Socks)?);
     }
     let (mappings_again, roster) = (mappings.clone(), party.roster.clone());
     let told = roster.conflicts().into_iter().map(|(name, _)| name);
@@ -117,6 +121,23 @@ fn options(mappings: &Mappings, connect: &Connect, party: &Party) -> Result<Opti
             Some(Reread { is_nobody: !mappings_again.exports.is_empty() && roster.is_nobody(&again.callers), ..again })
         }),
     })
+}
+
+/// Whose export is brought here, and which. A word alone that no peer has or nearly has may be an application's.
+fn exporter(option: &str, import: &Import, party: &Party) -> Result<Address, Fault> {
+    let fault = match party.address(&import.to) {
+        Ok(address) => return Ok(address),
+        Err(fault) => fault,
+    };
+    let word = import.to.split(':').next().unwrap_or_default();
+    let is_peer = party.peers.by_name(word).is_some() || is_nearly_known(word, &party.peers);
+    match import.with_peer.as_ref().filter(|_| fault.exit == Exit::Config && !is_peer) {
+        Some(line) => {
+            let line = format!("an application comes behind its peer: vp-portrep {option} {}", printable::<str>(line));
+            Err(Fault { hints: [vec![line], fault.hints].concat(), ..fault })
+        }
+        None => Err(fault),
+    }
 }
 
 /// The exports that nobody could use.

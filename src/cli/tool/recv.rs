@@ -7,7 +7,7 @@ use crate::cli::config::peer_ids;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
-use crate::cli::report::{Fault, Level, chain};
+use crate::cli::report::{Fault, chain};
 use crate::cli::voice::Limits;
 use crate::node::Kind;
 use crate::store::inbox;
@@ -45,13 +45,9 @@ impl Tool for Recv {
         });
         let ReceivePolicy { bytes_max: size, items_max: items, .. } = self.policy();
         let limits = Limits { size, items };
-        // Whoever names the peers knows what is an application.
-        if self.from.is_empty() && party.peers.by_name(self.app.as_str()).is_some() {
-            let app = &self.app;
-            context
-                .report
-                .say(Level::Warning, &format!("{app} is taken for the name of an application, and is also a peer's"));
-            context.report.advise(&format!("to receive from {app} alone: vp-recv --from {app}"));
+        if self.from.is_empty() {
+            let alone = format!("to receive from {app} alone: vp-recv --from {app}", app = self.app);
+            party.warn_of_namesake(&context.report, &self.app, &alone);
         }
         let voice = voice(context, &party, ready).of_listener(&self.app, self.keep).of_transfer().with_limits(limits);
         let voice = voice.with_command(self.exec.as_deref().map(OsStr::new));
