@@ -34,6 +34,15 @@ pub enum Listener {
     },
 }
 
+/// A connection that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its socket, ready for its purpose.
+    pub socket: Socket,
+    /// Where it comes from, if it is TCP.
+    pub from: Option<SocketAddr>,
+}
+
 impl Listener {
     /// Listens. A socket file that nobody listens on any more is replaced; `access` says for whom the new one is.
     ///
@@ -56,7 +65,7 @@ impl Listener {
     /// It cannot be made non-blocking, or it has no name that anybody could connect to.
     pub fn of_passed(socket: PassedSocket) -> io::Result<Listener> {
         match socket {
-            PassedSocket::Tcp(listener) => Listener::of_bound(Bound { listener, absent: false }),
+            PassedSocket::Tcp(listener) => Listener::of_tcp(listener),
             PassedSocket::Unix(listener) => {
                 listener.set_nonblocking(true)?;
                 let address = listener.local_addr()?;
@@ -64,6 +73,14 @@ impl Listener {
                 Ok(Listener::Unix { listener: UnixListener::from_std(listener), path, made: None })
             }
         }
+    }
+
+    /// Takes a listener for TCP.
+    ///
+    /// # Errors
+    /// It cannot be made non-blocking.
+    pub fn of_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
+        Listener::of_bound(Bound { listener, absent: false })
     }
 
     fn of_bound(bound: Bound) -> io::Result<Listener> {
@@ -91,15 +108,19 @@ impl Listener {
     ///
     /// # Errors
     /// None can be had now: mostly, descriptors are short.
-    pub fn try_accept(&self, purpose: Purpose) -> io::Result<Option<Socket>> {
+    pub fn try_accept(&self, purpose: Purpose) -> io::Result<Option<Accepted>> {
         loop {
             let result = match self {
-                Listener::Tcp { listener, .. } => listener.accept().map(|(stream, _)| Socket::Tcp(stream)),
-                Listener::Unix { listener, .. } => listener.accept().map(|(stream, _)| Socket::Unix(stream)),
+                Listener::Tcp { listener, .. } => {
+                    listener.accept().map(|(stream, from)| Accepted { socket: Socket::Tcp(stream), from: Some(from) })
+                }
+                Listener::Unix { listener, .. } => {
+                    listener.accept().map(|(stream, _)| Accepted { socket: Socket::Unix(stream), from: None })
+                }
             };
             match result {
-                Ok(Socket::Tcp(stream)) if purpose.prepare(&stream).is_err() => {} // It is gone already.
-                Ok(socket) => return Ok(Some(socket)),
+                Ok(Accepted { socket: Socket::Tcp(stream), .. }) if purpose.prepare(&stream).is_err() => {} // It is gone already.
+                Ok(accepted) => return Ok(Some(accepted)),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Ok(None),
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
@@ -232,6 +253,26 @@ mod tests {
             assert!(bound.absent, "{nowhere}");
         }
         assert!(!bind(address("127.0.0.1:0"), &FourPorts::default()).unwrap().absent);
+    }
+
+    #[test]
+    fn port_zero_becomes_a_port_and_both_families_reach_the_unspecified_address() {
+        let listener = bind(address("[::]:0"), &FourPorts::default()).unwrap().listener;
+        let port = listener.local_addr().unwrap().port();
+        assert_ne!(port, 0);
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        std::net::TcpStream::connect(("::1", port)).unwrap();
+    }
+
+    #[test]
+    fn a_port_comes_back_at_once() {
+        let listener = bind(address("127.0.0.1:0"), &FourPorts::default()).unwrap().listener;
+        let at = listener.local_addr().unwrap();
+        let client = std::net::TcpStream::connect(at).unwrap();
+        let server = listener.accept().unwrap();
+        drop((server, listener));
+        bind(at, &FourPorts::default()).unwrap();
+        drop(client);
     }
 
     #[test]

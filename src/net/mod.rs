@@ -6,6 +6,7 @@
 //! Invariants: a descriptor that others share is never switched to non-blocking mode, because that would switch it for
 //! them too; readiness is a hint, taken back by the first "would block"; nothing here waits.
 
+pub mod accept;
 pub mod accounts;
 pub mod child;
 pub mod dial;

@@ -183,8 +183,8 @@ mod tests {
         let Place::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
         let theirs = std::net::TcpStream::connect(address).unwrap();
         let ours = loop {
-            if let Some(socket) = listener.try_accept(Purpose::Link).unwrap() {
-                break socket;
+            if let Some(accepted) = listener.try_accept(Purpose::Link).unwrap() {
+                break accepted.socket;
             }
         };
         (theirs, ours)

@@ -1,6 +1,5 @@
 //! One socket of a worker.
 
-use crate::net::options::Purpose;
 use crate::relay::{READ_BLOCKS, Reader};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -34,15 +33,8 @@ pub enum Found {
 impl Socket {
     /// Takes over a connected socket.
     pub fn new(registry: &Registry, mut stream: TcpStream, token: Token) -> io::Result<Socket> {
-        Purpose::Link.prepare(&stream)?;
         Self::register(registry, &mut stream, token)?;
         // Whatever came before is reported as an event.
-        Ok(Socket { stream, queued: false, hung_up: false, writable: true })
-    }
-
-    /// Takes over a socket from another worker.
-    pub fn adopt(registry: &Registry, mut stream: TcpStream, token: Token) -> io::Result<Socket> {
-        Self::register(registry, &mut stream, token)?;
         Ok(Socket { stream, queued: false, hung_up: false, writable: true })
     }
 

@@ -13,7 +13,6 @@ mod conn;
 mod handle;
 mod life;
 mod linger;
-mod listen;
 mod log;
 mod mail;
 mod queue;
@@ -31,7 +30,9 @@ pub use quota::LeftOut;
 pub use shared::Status;
 
 use crate::identity::Identity;
-use crate::net::listen::{FourPorts, bind};
+use crate::net::accept::{Acceptor, Shortage};
+use crate::net::listen::{FourPorts, Listener, bind};
+use crate::net::options::Purpose;
 use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
 use crate::net::tcp::raise_descriptor_limit;
@@ -40,7 +41,6 @@ pub use crate::relay::{Closed, Cut, Fact, Limits, Newcomer, Notice, Why, WhyClos
 pub use crate::wire::Name;
 use allow::AllowList;
 use life::Life;
-use listen::Acceptor;
 use log::RelayLog;
 use mail::Inbox;
 use mio::{Poll, Waker};
@@ -220,7 +220,9 @@ impl Relay {
         });
         let mut workers = make_workers(polls, &shared, Arc::new(options.identity));
         let first = &mut workers[0];
-        let acceptor = Acceptor::new(listeners, first.registry(), LISTENERS)?;
+        let listeners = listeners.into_iter().map(Listener::of_tcp).collect::<io::Result<Vec<_>>>()?;
+        let mut acceptor = Acceptor::new(listeners, Purpose::Link, Shortage::TurnAway);
+        acceptor.register(first.registry(), LISTENERS)?;
         let signals = if options.signals { Some(Signals::new(&[HUP, INT, TERM, USR1, XCPU])?) } else { None };
         if let Some(signals) = &signals {
             signals.register(first.registry(), SIGNALS)?;

@@ -32,22 +32,12 @@ pub fn conn_of(token: Token) -> ConnId {
 }
 
 impl Sockets {
-    /// Takes in a connection that was accepted.
+    /// Takes in a connection that was accepted, or whose link came from another worker.
     ///
     /// # Errors
     /// It is gone, or the system lacks something.
     pub fn take_in(&mut self, registry: &Registry, conn: ConnId, stream: TcpStream) -> io::Result<()> {
         let socket = Socket::new(registry, stream, token(conn))?;
-        self.by_conn.insert(conn, socket);
-        Ok(())
-    }
-
-    /// Takes in the connection of a link that came from another worker.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn adopt(&mut self, registry: &Registry, conn: ConnId, stream: TcpStream) -> io::Result<()> {
-        let socket = Socket::adopt(registry, stream, token(conn))?;
         self.by_conn.insert(conn, socket);
         Ok(())
     }

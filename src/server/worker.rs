@@ -9,11 +9,12 @@ use super::conn::Found;
 use super::handle::handle_signals;
 use super::life::Stage;
 use super::linger::LINGER;
-use super::listen::Acceptor;
 use super::log::LogLine;
 use super::mail::{Outbox, Package};
 use super::shared::Shared;
 use super::sockets::{Sockets, conn_of};
+use crate::net::accept::Acceptor;
+use crate::net::listen::Accepted;
 use crate::net::signals::Signals;
 use crate::net::wait::Waiter;
 use crate::relay::{ConnId, Event, Forwarder, MayRead, MovingLink, Newcomer, Placed, Reader, SLICES_MAX};
@@ -194,7 +195,7 @@ impl Worker {
 
     /// A link that another worker sent here.
     fn take_over(&mut self, now: Instant, stream: TcpStream, moving: MovingLink) {
-        if self.sockets.adopt(self.poll.registry(), moving.conn(), stream).is_err() {
+        if self.sockets.take_in(self.poll.registry(), moving.conn(), stream).is_err() {
             return self.forwarder.handle_lost(now, moving);
         }
         self.forwarder.handle_arrival(now, moving);
@@ -219,7 +220,7 @@ impl Worker {
             WAKER => {}
             LISTENERS => {
                 if let Some(acceptor) = &mut self.acceptor {
-                    acceptor.ready = true;
+                    acceptor.handle_ready();
                 }
             }
             SIGNALS => {
@@ -242,8 +243,9 @@ impl Worker {
         if let Some(error) = acceptor.accept(now, &mut accepted) {
             self.shared.log.line(LogLine::Trouble(Trouble::Accept(error)));
         }
-        for (stream, source) in accepted {
-            let source = source.ip();
+        for Accepted { socket, from } in accepted {
+            let (Some(stream), Some(from)) = (socket.into_tcp(), from) else { continue };
+            let source = from.ip();
             let Placed { conn, worker, .. } = self.forwarder.greet(now, source);
             let newcomer = Newcomer { conn, source };
             if worker == self.index {

@@ -12,7 +12,6 @@ use super::target_request::TargetRequest;
 use super::throttle::Throttle;
 use crate::identity::PeerId;
 use crate::net::child::Child;
-use crate::net::listen::Listener;
 use crate::net::slots::{Slot, Slots};
 use crate::net::tcp::Socket;
 use crate::ports::rmi::Referral;
@@ -33,7 +32,7 @@ const TURN_CONNECTIONS: usize = 256;
 /// What an event can be about.
 pub enum Source {
     /// A listener of the import with this number.
-    Listener(Listener, usize),
+    Listener(usize),
     /// An application that has not yet said what it wants of the SOCKS server.
     Hello(Hello),
     /// An accepted connection that waits for a session.
@@ -366,7 +365,7 @@ impl Connections {
             Some(Source::Hello(hello)) => hello.socket.abort(),
             Some(Source::Dial(dial)) => self.refuse_stream(ctx, dial.asked.stream, CloseCode::Cancelled),
             Some(Source::Request(request)) => self.refuse_stream(ctx, request.stream, CloseCode::Cancelled),
-            Some(Source::Listener(..) | Source::Child(_)) | None => {}
+            Some(Source::Listener(_) | Source::Child(_)) | None => {}
         }
     }
 
@@ -394,7 +393,7 @@ impl Connections {
             let waits = match self.sources.get_mut(slot) {
                 Some(Source::Hello(_) | Source::Waiting(_) | Source::Request(_) | Source::Dial(_)) => true,
                 Some(Source::Conn(conn)) => !conn.is_taken(),
-                Some(Source::Listener(..) | Source::Child(_)) | None => false,
+                Some(Source::Listener(_) | Source::Child(_)) | None => false,
             };
             if waits && now < until {
                 return None;

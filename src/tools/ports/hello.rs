@@ -91,8 +91,8 @@ mod tests {
         let Place::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
         let application = std::net::TcpStream::connect(address).unwrap();
         let socket = loop {
-            if let Some(socket) = listener.try_accept(Purpose::Link).unwrap() {
-                break socket;
+            if let Some(accepted) = listener.try_accept(Purpose::Link).unwrap() {
+                break accepted.socket;
             }
         };
         (application, Hello::new(socket, 0))

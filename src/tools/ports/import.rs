@@ -1,15 +1,13 @@
 //! One port of the other network that is listened on here, and how it stands.
 
 use crate::identity::PeerId;
+use crate::net::accept::Acceptor;
 use crate::net::listen::Listener;
 use crate::net::slots::Slot;
 use crate::net::socket_file::Access;
 use crate::net::tcp::Place;
 use crate::ports::service::Service;
-use std::time::{Duration, Instant};
-
-/// How long accepting stops after an error: most are shortages, which a busy loop would only worsen.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use std::time::Instant;
 
 /// One port to listen on, and what it leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,51 +62,40 @@ pub struct Active {
     pub import: Import,
     /// Its listener from before the loop began.
     pub bound: Option<Listener>,
-    /// Its listener in the table of sockets, while it has one.
-    pub slot: Option<Slot>,
+    /// Where its connections come in, while they do.
+    pub entry: Option<Entry>,
     /// Whether the far side serves it.
     pub health: Health,
-    /// Connections may wait.
-    ready: bool,
-    paused_until: Option<Instant>,
+}
+
+/// A listener that takes connections.
+pub struct Entry {
+    /// Its place in the table of sockets.
+    pub slot: Slot,
+    /// The listener.
+    pub acceptor: Acceptor,
 }
 
 impl Active {
     /// That takes no connections yet.
     pub fn new(now: Instant, import: Import, bound: Option<Listener>) -> Active {
-        Active { import, bound, slot: None, health: Health::Unknown(now), ready: false, paused_until: None }
+        Active { import, bound, entry: None, health: Health::Unknown(now) }
     }
 
     /// Connections may wait.
     pub fn handle_ready(&mut self) {
-        self.ready = true;
-    }
-
-    /// No connection waits any more.
-    pub fn handle_drained(&mut self) {
-        self.ready = false;
-    }
-
-    /// A connection could not be accepted. True if that is to be told of, once a shortage: the first pause has no pause
-    /// before it.
-    pub fn handle_shortage(&mut self, now: Instant) -> bool {
-        let is_first = self.paused_until.is_none_or(|until| until + ACCEPT_PAUSE < now);
-        self.paused_until = Some(now + ACCEPT_PAUSE);
-        is_first
+        if let Some(entry) = &mut self.entry {
+            entry.acceptor.handle_ready();
+        }
     }
 
     /// Whether connections may wait.
     pub fn has_waiting(&self) -> bool {
-        self.ready && self.slot.is_some()
-    }
-
-    /// Whether to accept now.
-    pub fn is_due(&self, now: Instant) -> bool {
-        self.ready && self.paused_until.is_none_or(|until| until <= now)
+        self.entry.as_ref().is_some_and(|entry| entry.acceptor.has_waiting())
     }
 
     /// When to accept again without an event.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.paused_until.filter(|_| self.has_waiting())
+        self.entry.as_ref()?.acceptor.next_timeout()
     }
 }

@@ -2,12 +2,13 @@
 
 use super::Portrep;
 use super::connections::{Connections, Source};
-use super::import::{Active, Health, Import, Speaks};
+use super::import::{Active, Entry, Health, Import, Speaks};
 use super::joining::Joining;
 use super::news::News;
 use super::sessions::Sessions;
 use super::streams::{Owner, StreamKey};
-use crate::net::listen::{FourPorts, Listener};
+use crate::net::accept::{Acceptor, Shortage};
+use crate::net::listen::{Accepted, FourPorts, Listener};
 use crate::net::options::Purpose;
 use crate::net::tcp::Place;
 use crate::node::Key;
@@ -18,8 +19,6 @@ use crate::run::tool::Context;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Connections accepted by one listener in a turn, so that those that are there are served in between.
-const ACCEPT_BATCH: usize = 64;
 /// Between two probes of a mapping that works: a target that goes away is noticed this late.
 const WORKING_PAUSE: Duration = Duration::from_secs(5);
 /// Between two probes of one that does not.
@@ -92,17 +91,19 @@ impl Imports {
         ctx: &mut Context<'_, Portrep>,
         connections: &mut Connections,
         number: usize,
-        mut listener: Listener,
+        listener: Listener,
     ) -> io::Result<()> {
-        listener.register(ctx.registry, connections.next_token())?;
         let place = listener.place()?;
-        if listener.is_absent() {
+        let is_absent = listener.is_absent();
+        let mut acceptor = Acceptor::new(vec![listener], self.purpose, Shortage::Wait);
+        acceptor.register(ctx.registry, connections.next_token())?;
+        if is_absent {
             (ctx.news)(News::Absent(&place));
         }
         let active = &mut self.list[number];
         (ctx.news)(News::Listening(&place, active.import.peer, active.import.service.app.as_str()));
-        active.slot = Some(connections.insert_uncounted(Source::Listener(listener, number)));
-        active.handle_ready();
+        let slot = connections.insert_uncounted(Source::Listener(number));
+        active.entry = Some(Entry { slot, acceptor });
         Ok(())
     }
 
@@ -132,40 +133,20 @@ impl Imports {
     ) -> bool {
         let mut any = false;
         for number in 0..self.list.len() {
-            if self.list[number].is_due(ctx.now) {
-                any |= self.accept_at(ctx, connections, sessions, number);
+            let Some(entry) = &mut self.list[number].entry else { continue };
+            if !entry.acceptor.is_due(ctx.now) {
+                continue;
+            }
+            let mut accepted = Vec::new();
+            if let Some(error) = entry.acceptor.accept(ctx.now, &mut accepted) {
+                (ctx.news)(News::CannotAccept(&error));
+            }
+            any |= !accepted.is_empty();
+            for Accepted { socket, .. } in accepted {
+                Joining { imports: &self.list, connections, sessions }.handle_accepted(ctx, number, socket);
             }
         }
         any
-    }
-
-    fn accept_at(
-        &mut self,
-        ctx: &mut Context<'_, Portrep>,
-        connections: &mut Connections,
-        sessions: &mut Sessions,
-        number: usize,
-    ) -> bool {
-        let Some(slot) = self.list[number].slot else { return false };
-        for done in 0..ACCEPT_BATCH {
-            let Some(Source::Listener(listener, _)) = connections.get_mut(slot) else { return done > 0 };
-            match listener.try_accept(self.purpose) {
-                Ok(Some(socket)) => {
-                    Joining { imports: &self.list, connections, sessions }.handle_accepted(ctx, number, socket);
-                }
-                Ok(None) => {
-                    self.list[number].handle_drained();
-                    return done > 0;
-                }
-                Err(error) => {
-                    if self.list[number].handle_shortage(ctx.now) {
-                        (ctx.news)(News::CannotAccept(&error));
-                    }
-                    return done > 0;
-                }
-            }
-        }
-        true
     }
 
     /// Asks the far side about every import whose turn has come.
@@ -188,7 +169,7 @@ impl Imports {
     pub fn handle_works(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections, number: usize) {
         let active = &mut self.list[number];
         active.health = Health::Works(ctx.now + WORKING_PAUSE);
-        if self.listen == Listen::Always || active.slot.is_some() {
+        if self.listen == Listen::Always || active.entry.is_some() {
             return;
         }
         let (place, access) = (active.import.at.clone(), active.import.access);
@@ -245,7 +226,7 @@ impl Imports {
     /// Servers have sent their callers somewhere: says where there is no way to.
     pub fn judge_referrals(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
         for (number, referral) in connections.take_referrals() {
-            let leads = self.list.iter().any(|active| leads_to(active, connections, &referral));
+            let leads = self.list.iter().any(|active| leads_to(active, &referral));
             if !leads && self.told.add(&referral) {
                 let import = &self.list[number].import;
                 (ctx.news)(News::Unmapped(import.peer, import.service.app.as_str(), &referral));
@@ -271,17 +252,14 @@ fn open_probe(ctx: &mut Context<'_, Portrep>, sessions: &Sessions, import: &Impo
 }
 
 fn close(active: &mut Active, connections: &mut Connections) {
-    if let Some(slot) = active.slot.take() {
-        connections.remove_uncounted(slot);
+    if let Some(entry) = active.entry.take() {
+        connections.remove_uncounted(entry.slot);
     }
 }
 
 /// Whether a client of this machine that follows a referral comes to the listener of this import.
-fn leads_to(active: &Active, connections: &mut Connections, referral: &Referral) -> bool {
-    let listener = active.slot.and_then(|slot| match connections.get_mut(slot) {
-        Some(Source::Listener(listener, _)) => listener.place().ok(),
-        _ => None,
-    });
+fn leads_to(active: &Active, referral: &Referral) -> bool {
+    let listener = active.entry.as_ref().and_then(|entry| entry.acceptor.places().next());
     // Without a listener it is closed for now.
     let place = listener.unwrap_or_else(|| active.import.at.clone());
     match (active.import.speaks, place) {

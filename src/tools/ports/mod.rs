@@ -423,7 +423,7 @@ impl Tool for Portrep {
     fn handle_ready(&mut self, _: &mut Context<'_, Portrep>, event: &mio::event::Event) {
         let slot = Slot::of(event.token());
         match self.connections.get_mut(slot) {
-            Some(Source::Listener(_, number)) => {
+            Some(Source::Listener(number)) => {
                 let number = *number;
                 self.imports.handle_ready(number);
             }
