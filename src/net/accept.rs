@@ -2,8 +2,9 @@
 
 use super::listen::{Accepted, Listener};
 use super::options::Purpose;
-use super::tcp::Place;
+use super::place::Place;
 use mio::{Registry, Token};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
@@ -124,6 +125,16 @@ impl Acceptor {
             self.reserve = File::open(RESERVE).ok();
         }
     }
+}
+
+/// Lets this process have as many descriptors as it may: the usual soft limit of 1024 is for programs that use
+/// select(2). Yields how many that are.
+pub fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    // If it fails fewer connections are served, and whoever accepts them says so when it comes to that.
+    let reached = if raised.is_ok() { limit.maximum } else { limit.current };
+    reached.unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use super::lookup::Lookup;
 use super::options::Purpose;
-use super::tcp::Place;
+use super::place::Place;
+use super::reactor::Reactor;
+use super::socket::Socket;
 use super::walk::{Walk, Walked};
-use mio::net::TcpStream;
-use mio::{Registry, Token, Waker};
+use mio::{Registry, Token};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Instant;
 
 enum Step {
@@ -28,23 +28,23 @@ pub enum Dialled {
     /// Call again after the next event or [`Dialer::next_timeout`].
     Later(Dialer),
     /// Connected.
-    Connected(TcpStream),
+    Connected(Socket),
     /// No address worked; why.
     Failed(io::Error),
 }
 
 impl Dialer {
-    /// Starts towards `host`, a name or an address. `waker` wakes the loop when the name is resolved.
-    pub fn start(now: Instant, registry: &Registry, token: Token, to: (&str, u16), waker: &Arc<Waker>) -> Dialled {
+    /// Starts towards `host`, a name or an address, and a port. Events have `token`; the loop is woken when the name is resolved.
+    pub fn start(now: Instant, reactor: &Reactor, token: Token, to: (&str, u16)) -> Dialled {
         let (host, port) = to;
         let step = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
             Ok(address) => Step::walk(token, [SocketAddr::new(address, port)]),
-            Err(_) => match Lookup::start(host, waker) {
+            Err(_) => match Lookup::start(host, reactor.waker()) {
                 Ok(lookup) => Step::Resolving(lookup),
                 Err(error) => return Dialled::Failed(error),
             },
         };
-        Dialer { step, port, token }.advance(now, registry)
+        Dialer { step, port, token }.advance(now, reactor.registry())
     }
 
     /// Looks how far it is.
@@ -67,10 +67,7 @@ impl Dialer {
         match walk.advance(now, registry) {
             Walked::Later => Dialled::Later(self),
             Walked::Failed(error) => Dialled::Failed(error),
-            Walked::Reached(socket) => match socket.into_tcp() {
-                Some(stream) => Dialled::Connected(stream),
-                None => Dialled::Failed(io::ErrorKind::Unsupported.into()),
-            },
+            Walked::Reached(socket) => Dialled::Connected(socket),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use super::options::Purpose;
 use super::passed::PassedSocket;
+use super::place::Place;
+use super::socket::Socket;
 use super::socket_file::{self, Access, BACKLOG, ListenError};
-use super::tcp::{Place, Socket};
 use mio::event::Source;
-use mio::net::{TcpListener, UnixListener};
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use std::collections::HashSet;
@@ -41,6 +42,12 @@ pub struct Accepted {
     pub socket: Socket,
     /// Where it comes from, if it is TCP.
     pub from: Option<SocketAddr>,
+}
+
+/// What the kernel gave.
+enum Taken {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
 }
 
 impl Listener {
@@ -111,16 +118,17 @@ impl Listener {
     pub fn try_accept(&self, purpose: Purpose) -> io::Result<Option<Accepted>> {
         loop {
             let result = match self {
-                Listener::Tcp { listener, .. } => {
-                    listener.accept().map(|(stream, from)| Accepted { socket: Socket::Tcp(stream), from: Some(from) })
-                }
-                Listener::Unix { listener, .. } => {
-                    listener.accept().map(|(stream, _)| Accepted { socket: Socket::Unix(stream), from: None })
-                }
+                Listener::Tcp { listener, .. } => listener.accept().map(|(stream, from)| Taken::Tcp(stream, from)),
+                Listener::Unix { listener, .. } => listener.accept().map(|(stream, _)| Taken::Unix(stream)),
             };
             match result {
-                Ok(Accepted { socket: Socket::Tcp(stream), .. }) if purpose.prepare(&stream).is_err() => {} // It is gone already.
-                Ok(accepted) => return Ok(Some(accepted)),
+                Ok(Taken::Tcp(stream, _)) if purpose.prepare(&stream).is_err() => {} // It is gone already.
+                Ok(Taken::Tcp(stream, from)) => {
+                    return Ok(Some(Accepted { socket: Socket::of_tcp(stream), from: Some(from) }));
+                }
+                Ok(Taken::Unix(stream)) => {
+                    return Ok(Some(Accepted { socket: Socket::of_unix(stream), from: None }));
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Ok(None),
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}

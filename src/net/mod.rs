@@ -14,13 +14,15 @@ pub mod listen;
 pub mod lookup;
 pub mod options;
 pub mod passed;
+pub mod place;
 pub mod program;
+pub mod reactor;
 pub mod reaper;
 pub mod signals;
 pub mod slots;
+pub mod socket;
 pub mod socket_file;
 pub mod stdio;
-pub mod tcp;
 pub mod wait;
 pub mod walk;
 

@@ -1,9 +1,7 @@
 //! A table whose keys are event tokens: a key of something that has gone finds nothing, even if its place is taken again.
 
+use super::reactor::FIRST_TOKEN;
 use mio::Token;
-
-/// Tokens below this are the loop's own.
-pub const FIRST_TOKEN: usize = 8;
 
 /// The lower half of a token is a place, the upper half counts who had it.
 const PLACE_BITS: u32 = usize::BITS / 2;
@@ -17,6 +15,23 @@ impl Slot {
     /// The key that an event's token is, if it is one.
     pub fn of(token: Token) -> Slot {
         Slot(token)
+    }
+
+    /// The key of what a loop itself has one of at a time; `place` is at least 1 and below [`FIRST_TOKEN`].
+    pub const fn own(place: usize) -> Slot {
+        assert!(place >= 1 && place < FIRST_TOKEN);
+        Slot(Token(place))
+    }
+
+    /// The key of what comes after this in the same place.
+    #[must_use]
+    pub fn successor(self) -> Slot {
+        Slot(Token((self.0.0 & PLACE_MASK) | (self.generation().wrapping_add(1) << PLACE_BITS)))
+    }
+
+    /// Whether it is the key of what a loop itself has one of, or had.
+    pub fn is_own(self) -> bool {
+        self.place().is_none()
     }
 
     /// The token to register with.
@@ -133,6 +148,17 @@ mod tests {
         assert_eq!(slots.get_mut(Slot::of(second.token())), Some(&mut "second"));
         assert_eq!(slots.keys(), [second]);
         assert_eq!(slots.get_mut(Slot::of(Token(1))), None, "a token of the loop's own");
+    }
+
+    #[test]
+    fn what_comes_after_something_in_a_place_of_the_loop_has_another_key() {
+        const PLACE: Slot = Slot::own(FIRST_TOKEN - 1);
+        let (second, third) = (PLACE.successor(), PLACE.successor().successor());
+        assert!(PLACE != second && second != third && PLACE != third);
+        assert!(third.is_own() && !Slots::default().insert(()).is_own());
+        assert_eq!(Slots::<()>::default().get_mut(third), None);
+        let all = Slot(Token(PLACE.0.0 | PLACE_MASK << PLACE_BITS));
+        assert_eq!(all.successor(), PLACE);
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn remove_dead(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::net::listen::{FourPorts, Listener};
-    use crate::net::tcp::Place;
+    use crate::net::place::Place;
     use std::io::ErrorKind;
     use std::os::unix::net::UnixStream;
 

@@ -4,7 +4,8 @@
 //! place is tried a short while after the last, the first that answers is taken, and the others are closed.
 
 use super::options::Purpose;
-use super::tcp::{Place, Socket};
+use super::place::Place;
+use super::socket::Socket;
 use mio::{Registry, Token};
 use std::collections::VecDeque;
 use std::io;
@@ -40,7 +41,7 @@ pub enum Walked {
 }
 
 impl Walk {
-    /// Towards these places. Events of its sockets have `token`.
+    /// Towards these places. Events of its sockets have `token`, all the same one: whatever comes, all of them are looked at.
     pub fn new(purpose: Purpose, token: Token, places: impl IntoIterator<Item = Place>) -> Walk {
         let mut walk = Walk {
             purpose,
@@ -92,7 +93,12 @@ impl Walk {
         let mut at = 0;
         while let Some(socket) = self.trying.get(at) {
             match socket.is_connected() {
-                Ok(true) => return self.trying.remove(at),
+                Ok(true) => {
+                    let mut socket = self.trying.remove(at)?;
+                    // What was heard of it was taken for news of any of them.
+                    socket.rouse();
+                    return Some(socket);
+                }
                 Ok(false) => at += 1,
                 Err(error) => {
                     self.trying.remove(at);
@@ -152,7 +158,7 @@ fn interleaved(places: Vec<Place>) -> Vec<Place> {
 mod tests {
     use super::*;
     use crate::net::options::Keepalive;
-    use mio::{Events, Poll};
+    use crate::net::reactor::{FIRST_TOKEN, Reactor};
     use socket2::{Domain, Socket as RawSocket, Type};
     use std::net::SocketAddr;
 
@@ -192,23 +198,23 @@ mod tests {
     }
 
     fn walk(places: Vec<Place>) -> Walk {
-        Walk::new(Purpose::Application(Keepalive::after(Duration::ZERO)), Token(1), places)
+        Walk::new(Purpose::Application(Keepalive::after(Duration::ZERO)), Token(FIRST_TOKEN), places)
     }
 
     /// Its end, and how long it took.
     fn walked(mut walk: Walk) -> (io::Result<Option<SocketAddr>>, Duration) {
-        let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
+        let mut reactor = Reactor::new(8).unwrap();
         let began = Instant::now();
         loop {
             let now = Instant::now();
-            match walk.advance(now, poll.registry()) {
+            match walk.advance(now, reactor.registry()) {
                 Walked::Reached(socket) => return (Ok(socket.addresses().map(|(_, to)| to)), began.elapsed()),
                 Walked::Failed(error) => return (Err(error), began.elapsed()),
                 Walked::Later => {}
             }
             assert!(began.elapsed() < Duration::from_secs(60), "it goes on and on");
             let wait = walk.next_timeout().map_or(Duration::from_secs(1), |at| at.saturating_duration_since(now));
-            poll.poll(&mut events, Some(wait)).unwrap();
+            reactor.wait(Some(wait)).unwrap();
         }
     }
 
@@ -245,10 +251,10 @@ mod tests {
         let good = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let (_held, nobody) = closed();
         let at = Place::Tcp(good.local_addr().unwrap());
-        let poll = Poll::new().unwrap();
+        let reactor = Reactor::new(8).unwrap();
         let mut walk = walk(vec![nobody.clone()]);
         let failed = |walk: &mut Walk| loop {
-            match walk.advance(Instant::now(), poll.registry()) {
+            match walk.advance(Instant::now(), reactor.registry()) {
                 Walked::Later => {}
                 Walked::Failed(_) => break true,
                 Walked::Reached(_) => break false,

@@ -1,12 +1,12 @@
 //! One stream of a session joined to one source and one sink, each direction ending on its own.
 
 use super::tool::{Context, RunError, Tool};
+use crate::net::reactor::Registry;
 use crate::net::stdio::{Sink, Source};
 use crate::net::{Read, Written};
 use crate::node::Key;
 use crate::session::{Half, Session};
 use crate::wire::CloseCode;
-use mio::Registry;
 use std::time::{Duration, Instant};
 
 /// Bytes moved each way before others get their turn.

@@ -8,6 +8,7 @@ pub mod callers;
 pub mod event_loop;
 pub mod farewell;
 pub mod joint;
+mod line;
 pub mod news;
 mod pauses;
 mod reminder;

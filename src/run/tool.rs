@@ -1,11 +1,11 @@
 //! What the loop and a tool ask of each other.
 
 use super::news::News;
+use crate::net::reactor::{Ready, Registry, Waker};
 use crate::net::signals::{Came, Request};
 use crate::node::{Event, Failure, Node};
 use crate::session::SessionError;
 use crate::wire::CloseCode;
-use mio::{Registry, Waker};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +22,7 @@ pub trait Tool: 'static {
     /// Something happened to the node.
     fn handle_event(&mut self, ctx: &mut Context<'_, Self>, event: &Event);
     /// One of the tool's own ends has news.
-    fn handle_ready(&mut self, ctx: &mut Context<'_, Self>, event: &mio::event::Event);
+    fn handle_ready(&mut self, ctx: &mut Context<'_, Self>, ready: Ready);
     /// Moves what can be moved without waiting. True if anything was.
     fn pump(&mut self, ctx: &mut Context<'_, Self>) -> bool;
     /// A signal came. Of those that end only the first is told; the second ends at once.
@@ -48,7 +48,7 @@ pub struct Context<'a, T: Tool + ?Sized> {
     pub now: Instant,
     /// The node.
     pub node: &'a mut Node,
-    /// Where to register ends, with tokens from [`super::event_loop::FIRST_TOKEN`] on.
+    /// Where to register ends, with tokens from [`FIRST_TOKEN`](crate::net::reactor::FIRST_TOKEN) on, none of them twice.
     pub registry: &'a Registry,
     /// Wakes the loop from another thread.
     pub waker: &'a Arc<Waker>,

@@ -1,7 +1,7 @@
 //! Connections that the relay has finished with and the client has not: kept for a moment, so that the last message is
 //! not lost to a reset, which is what closing a socket with unread input does.
 
-use super::conn::Socket;
+use crate::net::socket::Socket;
 use crate::relay::ConnId;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};

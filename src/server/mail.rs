@@ -1,9 +1,9 @@
 //! What workers send each other: bounded queues without locks, and one wake-up a batch.
 
+use crate::net::reactor::Waker;
+use crate::net::socket::Socket;
 use crate::relay::{MovingLink, Newcomer, Policy, WorkerMessage};
 use crossbeam_queue::ArrayQueue;
-use mio::Waker;
-use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ pub enum Package {
     /// For a link or a circuit.
     Message(WorkerMessage),
     /// A connection that was accepted and placed there.
-    Accepted(Newcomer, TcpStream),
+    Accepted(Newcomer, Socket),
     /// A link that moves there.
-    Arrival(TcpStream, Box<MovingLink>),
+    Arrival(Socket, Box<MovingLink>),
     /// A policy that was read from disk; for the worker that watches signals.
     Policy(Box<Policy>),
 }
@@ -29,14 +29,14 @@ pub enum Package {
 /// Where a worker finds what others sent.
 pub struct Inbox {
     queue: ArrayQueue<Package>,
-    waker: Waker,
+    waker: Arc<Waker>,
     /// Set while a wake-up is on its way, so that a batch costs one.
     woken: AtomicBool,
 }
 
 impl Inbox {
     /// An inbox whose worker is woken by `waker`.
-    pub fn new(waker: Waker) -> Inbox {
+    pub fn new(waker: Arc<Waker>) -> Inbox {
         Inbox { queue: ArrayQueue::new(INBOX_MAX), waker, woken: AtomicBool::new(false) }
     }
 
@@ -115,8 +115,8 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::reactor::Reactor;
     use crate::relay::{EndId, LinkId, ToEnd};
-    use mio::{Events, Poll, Token};
 
     fn fin(n: u32) -> Package {
         let end = EndId { worker: 0, link: LinkId::new(1), circuit: n };
@@ -125,9 +125,8 @@ mod tests {
 
     #[test]
     fn a_batch_costs_one_wake_up_and_what_does_not_fit_keeps_its_order() {
-        let mut poll = Poll::new().unwrap();
-        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
-        let inboxes: Arc<[Inbox]> = [Inbox::new(waker)].into();
+        let mut reactor = Reactor::new(8).unwrap();
+        let inboxes: Arc<[Inbox]> = [Inbox::new(Arc::clone(reactor.waker()))].into();
         let mut outbox = Outbox::new(Arc::clone(&inboxes));
         let count = u32::try_from(INBOX_MAX + KEPT_MAX + 10).unwrap();
         (0..count).for_each(|n| outbox.put(0, fin(n)));
@@ -135,9 +134,7 @@ mod tests {
         assert!(outbox.is_full());
         let mut seen = 0;
         while seen < count {
-            let mut events = Events::with_capacity(8);
-            poll.poll(&mut events, None).unwrap();
-            assert_eq!(events.iter().count(), 1);
+            reactor.wait(None).unwrap();
             inboxes[0].awake();
             while let Some(package) = inboxes[0].take() {
                 let Package::Message(WorkerMessage::ToEnd(end, ToEnd::Fin)) = package else { panic!() };

@@ -9,7 +9,6 @@
 //! that serves links; every thread ends when the relay does, at the latest when its time to drain is over.
 
 mod allow;
-mod conn;
 mod handle;
 mod life;
 mod linger;
@@ -30,12 +29,12 @@ pub use quota::LeftOut;
 pub use shared::Status;
 
 use crate::identity::Identity;
-use crate::net::accept::{Acceptor, Shortage};
+use crate::net::accept::{Acceptor, Shortage, raise_descriptor_limit};
 use crate::net::listen::{FourPorts, Listener, bind};
 use crate::net::options::Purpose;
+use crate::net::reactor::Reactor;
 use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
-use crate::net::tcp::raise_descriptor_limit;
 use crate::relay::{Budget, Common, Forwarder, Place, Pool, Reader};
 pub use crate::relay::{Closed, Cut, Fact, Limits, Newcomer, Notice, Why, WhyClosed};
 pub use crate::wire::Name;
@@ -43,7 +42,6 @@ use allow::AllowList;
 use life::Life;
 use log::RelayLog;
 use mail::Inbox;
-use mio::{Poll, Waker};
 use shared::Shared;
 use std::fmt;
 use std::io;
@@ -54,7 +52,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
-use worker::{LISTENERS, SIGNALS, WAKER, Worker};
+use worker::{EVENTS, LISTENERS, SIGNALS, Worker};
 
 /// Least memory for bodies a worker works with, bytes: what it reads into, and some that waits.
 pub const MEMORY_PER_WORKER_MIN: usize = 1024 * 1024;
@@ -206,11 +204,10 @@ impl Relay {
         }
         let id = options.identity.id();
         let addresses = addresses_of(&listeners)?.iter().map(|address| format!("tcp://{id}@{address}")).collect();
-        let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
-        let inboxes = polls.iter().map(|poll| Ok(Inbox::new(Waker::new(poll.registry(), WAKER)?)));
+        let reactors = (0..workers).map(|_| Reactor::new(EVENTS)).collect::<io::Result<Vec<_>>>()?;
         raise_descriptor_limit();
         let shared = Arc::new(Shared {
-            inboxes: inboxes.collect::<io::Result<Vec<_>>>()?.into(),
+            inboxes: reactors.iter().map(|reactor| Inbox::new(Arc::clone(reactor.waker()))).collect(),
             common: Common::new(policy, workers),
             budget: Budget::new(options.memory_bytes),
             allow,
@@ -218,14 +215,14 @@ impl Relay {
             log: RelayLog::new(options.log, options.details),
             life: Life::new(options.drain),
         });
-        let mut workers = make_workers(polls, &shared, Arc::new(options.identity));
+        let mut workers = make_workers(reactors, &shared, Arc::new(options.identity));
         let first = &mut workers[0];
         let listeners = listeners.into_iter().map(Listener::of_tcp).collect::<io::Result<Vec<_>>>()?;
         let mut acceptor = Acceptor::new(listeners, Purpose::Link, Shortage::TurnAway);
-        acceptor.register(first.registry(), LISTENERS)?;
+        acceptor.register(first.registry(), LISTENERS.token())?;
         let signals = if options.signals { Some(Signals::new(&[HUP, INT, TERM, USR1, XCPU])?) } else { None };
         if let Some(signals) = &signals {
-            signals.register(first.registry(), SIGNALS)?;
+            signals.register(first.registry(), SIGNALS.token())?;
             // The process is this relay's alone.
             adopt_orphans()?;
         }
@@ -283,15 +280,15 @@ fn usual_workers() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get).min(WORKERS_USUAL_MAX)
 }
 
-fn make_workers(polls: Vec<Poll>, shared: &Arc<Shared>, identity: Arc<Identity>) -> Vec<Worker> {
-    let workers = polls.len();
-    let make = |(worker, poll)| {
+fn make_workers(reactors: Vec<Reactor>, shared: &Arc<Shared>, identity: Arc<Identity>) -> Vec<Worker> {
+    let workers = reactors.len();
+    let make = |(worker, reactor)| {
         let pool = Pool::new(Arc::clone(&shared.budget));
         let (identity, common) = (Arc::clone(&identity), Arc::clone(&shared.common));
         let forwarder = Forwarder::new(Place { worker, workers }, identity, common, Arc::clone(&pool));
-        Worker::new(worker, poll, Arc::clone(shared), forwarder, Reader::new(pool))
+        Worker::new(worker, reactor, Arc::clone(shared), forwarder, Reader::new(pool))
     };
-    polls.into_iter().enumerate().map(make).collect()
+    reactors.into_iter().enumerate().map(make).collect()
 }
 
 /// Runs a worker; if it fails or panics, ends all of them.

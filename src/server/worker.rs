@@ -5,35 +5,33 @@
 //! read again in the next, which then does not wait.
 
 use super::Trouble;
-use super::conn::Found;
 use super::handle::handle_signals;
 use super::life::Stage;
 use super::linger::LINGER;
 use super::log::LogLine;
 use super::mail::{Outbox, Package};
 use super::shared::Shared;
-use super::sockets::{Sockets, conn_of};
+use super::sockets::Sockets;
 use crate::net::accept::Acceptor;
 use crate::net::listen::Accepted;
+use crate::net::reactor::{Reactor, Ready, Registry};
 use crate::net::signals::Signals;
-use crate::net::wait::Waiter;
-use crate::relay::{ConnId, Event, Forwarder, MayRead, MovingLink, Newcomer, Placed, Reader, SLICES_MAX};
-use mio::net::TcpStream;
-use mio::{Events, Poll, Token};
-use std::io::{self, IoSlice};
+use crate::net::slots::Slot;
+use crate::net::socket::Socket;
+use crate::net::{Read, Written};
+use crate::relay::{ConnId, Event, Forwarder, MayRead, MovingLink, Newcomer, Placed, READ_BLOCKS, Reader, SLICES_MAX};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// The worker's own waker.
-pub const WAKER: Token = Token(usize::MAX);
-/// Listeners, for the first worker.
-pub const LISTENERS: Token = Token(usize::MAX - 1);
 /// Signals, for the first worker.
-pub const SIGNALS: Token = Token(usize::MAX - 2);
+pub const SIGNALS: Slot = Slot::own(1);
+/// Listeners, for the first worker.
+pub const LISTENERS: Slot = Slot::own(2);
 
 /// Events taken in one turn.
-const EVENTS: usize = 1024;
+pub const EVENTS: usize = 1024;
 /// Bytes read from one link in one turn: then others have theirs.
 const TURN_BYTES: usize = 1024 * 1024;
 /// Output is written right after input of this size, while it is still in the cache; smaller input gathers until the end of
@@ -45,8 +43,7 @@ const UNREAD_WAIT: Duration = Duration::from_millis(2);
 /// A worker.
 pub struct Worker {
     index: usize,
-    poll: Poll,
-    waiter: Waiter,
+    reactor: Reactor,
     shared: Arc<Shared>,
     forwarder: Forwarder,
     sockets: Sockets,
@@ -72,13 +69,12 @@ struct Turn {
 }
 
 impl Worker {
-    /// A worker with its poll, on which its inbox's waker is registered.
-    pub fn new(index: usize, poll: Poll, shared: Arc<Shared>, forwarder: Forwarder, reader: Reader) -> Worker {
+    /// A worker with its reactor, whose waker is its inbox's.
+    pub fn new(index: usize, reactor: Reactor, shared: Arc<Shared>, forwarder: Forwarder, reader: Reader) -> Worker {
         let outbox = Outbox::new(Arc::clone(&shared.inboxes));
         Worker {
             index,
-            poll,
-            waiter: Waiter::default(),
+            reactor,
             shared,
             forwarder,
             sockets: Sockets::default(),
@@ -97,8 +93,8 @@ impl Worker {
     }
 
     /// Where to register listeners and signals.
-    pub fn registry(&self) -> &mio::Registry {
-        self.poll.registry()
+    pub fn registry(&self) -> &Registry {
+        self.reactor.registry()
     }
 
     /// Works until the relay has ended.
@@ -106,21 +102,16 @@ impl Worker {
     /// # Errors
     /// The system's readiness facility fails, which nothing survives.
     pub fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS);
         loop {
             let timeout = self.timeout(Instant::now());
-            match self.waiter.wait(&mut self.poll, &mut events, timeout) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                Err(_) => events.clear(),
-                Ok(()) => {}
-            }
+            self.reactor.wait(timeout)?;
             let now = Instant::now();
             if self.shared.life.stage() != self.stage {
                 self.enter(now, self.shared.life.stage());
             }
             self.take_mail(now);
-            for event in &events {
-                self.handle_event(now, event);
+            while let Some(ready) = self.reactor.poll_ready() {
+                self.handle_ready(now, ready);
             }
             if self.forwarder.next_timeout().is_some_and(|at| at <= now) {
                 self.forwarder.handle_timeout(now);
@@ -186,16 +177,16 @@ impl Worker {
             let Some(package) = inbox.take() else { break };
             match package {
                 Package::Message(message) => self.forwarder.handle_message(now, message),
-                Package::Accepted(newcomer, stream) => self.take_in(now, newcomer, stream),
+                Package::Accepted(newcomer, socket) => self.take_in(now, newcomer, socket),
                 Package::Policy(policy) => self.forwarder.set_policy(now, *policy),
-                Package::Arrival(stream, moving) => self.take_over(now, stream, *moving),
+                Package::Arrival(socket, moving) => self.take_over(now, socket, *moving),
             }
         }
     }
 
     /// A link that another worker sent here.
-    fn take_over(&mut self, now: Instant, stream: TcpStream, moving: MovingLink) {
-        if self.sockets.take_in(self.poll.registry(), moving.conn(), stream).is_err() {
+    fn take_over(&mut self, now: Instant, socket: Socket, moving: MovingLink) {
+        if self.sockets.take_in(self.reactor.registry(), moving.conn(), socket).is_err() {
             return self.forwarder.handle_lost(now, moving);
         }
         self.forwarder.handle_arrival(now, moving);
@@ -206,18 +197,17 @@ impl Worker {
     }
 
     /// A connection that was placed here.
-    fn take_in(&mut self, now: Instant, newcomer: Newcomer, stream: TcpStream) {
+    fn take_in(&mut self, now: Instant, newcomer: Newcomer, socket: Socket) {
         let id = newcomer.conn;
         self.forwarder.handle_accepted(now, newcomer);
         let serves = self.stage == Stage::Serving;
-        if !serves || self.sockets.take_in(self.poll.registry(), id, stream).is_err() {
+        if !serves || self.sockets.take_in(self.reactor.registry(), id, socket).is_err() {
             self.forwarder.handle_closed(now, id);
         }
     }
 
-    fn handle_event(&mut self, now: Instant, event: &mio::event::Event) {
-        match event.token() {
-            WAKER => {}
+    fn handle_ready(&mut self, now: Instant, ready: Ready) {
+        match Slot::of(ready.token) {
             LISTENERS => {
                 if let Some(acceptor) = &mut self.acceptor {
                     acceptor.handle_ready();
@@ -228,9 +218,8 @@ impl Worker {
                     handle_signals(now, signals, &self.shared);
                 }
             }
-            token => {
-                let id = conn_of(token);
-                if self.sockets.handle_event(id, event) {
+            _ => {
+                if let Some(id) = self.sockets.handle_ready(ready) {
                     self.forwarder.handle_writable(now, id);
                 }
             }
@@ -244,14 +233,14 @@ impl Worker {
             self.shared.log.line(LogLine::Trouble(Trouble::Accept(error)));
         }
         for Accepted { socket, from } in accepted {
-            let (Some(stream), Some(from)) = (socket.into_tcp(), from) else { continue };
-            let source = from.ip();
+            // It is none of TCP, and a relay has no others.
+            let Some(source) = from.map(|from| from.ip()) else { continue };
             let Placed { conn, worker, .. } = self.forwarder.greet(now, source);
             let newcomer = Newcomer { conn, source };
             if worker == self.index {
-                self.take_in(now, newcomer, stream);
+                self.take_in(now, newcomer, socket);
             } else {
-                self.outbox.put(worker, Package::Accepted(newcomer, stream));
+                self.outbox.put(worker, Package::Accepted(newcomer, socket));
             }
         }
     }
@@ -292,20 +281,20 @@ impl Worker {
                 return self.leave_unread(now, id);
             }
             let Some(socket) = self.sockets.get_mut(id) else { return false };
-            let (count, more) = match socket.read(&mut self.reader) {
-                Found::Nothing => {
+            let count = match read_into(&mut self.reader, socket) {
+                Ok(Read::Bytes(count)) => count,
+                Ok(Read::Later) => {
                     self.forwarder.handle_empty(id);
                     return false;
                 }
-                Found::End => {
+                Ok(Read::End) | Err(_) => {
                     self.sockets.close(id);
                     self.forwarder.handle_closed(now, id);
                     return false;
                 }
-                Found::Last(count) => (count, false),
-                Found::More(count) => (count, true),
             };
-            self.waiter.note_bytes(count);
+            let more = socket.is_readable();
+            self.reactor.note_bytes(count);
             self.forwarder.handle_blocks(now, id, self.reader.blocks(), count);
             taken += count;
             unwritten += count;
@@ -328,16 +317,20 @@ impl Worker {
     fn write(&mut self, now: Instant) {
         while let Some(id) = self.forwarder.poll_output() {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
-            while socket.writable {
+            while socket.is_writable() {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let used = self.forwarder.output(now, id, &mut slices);
                 if used == 0 {
                     break;
                 }
-                let Some(count) = socket.write(&slices[..used]) else {
-                    self.sockets.close(id);
-                    self.forwarder.handle_closed(now, id);
-                    break;
+                let count = match socket.try_write_vectored(&slices[..used]) {
+                    Ok(Written::Bytes(count)) => count,
+                    Ok(Written::Later) => 0,
+                    Ok(Written::Gone) | Err(_) => {
+                        self.sockets.close(id);
+                        self.forwarder.handle_closed(now, id);
+                        break;
+                    }
                 };
                 self.forwarder.handle_written(now, id, count);
             }
@@ -352,8 +345,8 @@ impl Worker {
             match event {
                 Event::Close(id) => self.sockets.close(id),
                 Event::Finish(id) => self.sockets.finish(self.patience(now), id),
-                Event::Move(to, moving) => match self.sockets.release(self.poll.registry(), moving.conn()) {
-                    Some(stream) => self.outbox.put(to, Package::Arrival(stream, Box::new(moving))),
+                Event::Move(to, moving) => match self.sockets.release(self.reactor.registry(), moving.conn()) {
+                    Some(socket) => self.outbox.put(to, Package::Arrival(socket, Box::new(moving))),
                     None => self.forwarder.handle_lost(now, moving),
                 },
                 Event::Notice(newcomer, notice) => self.shared.log.notice(now, newcomer, notice),
@@ -364,4 +357,15 @@ impl Worker {
             self.outbox.put(worker, Package::Message(message));
         }
     }
+}
+
+/// Reads once into free blocks.
+fn read_into(reader: &mut Reader, socket: &mut Socket) -> io::Result<Read> {
+    let mut slices = [(); READ_BLOCKS].map(|()| IoSliceMut::new(&mut []));
+    let (mut used, mut room) = (0, 0);
+    for (slice, block) in slices.iter_mut().zip(reader.rooms()) {
+        (used, room) = (used + 1, room + block.len());
+        *slice = IoSliceMut::new(block);
+    }
+    socket.try_read_vectored(&mut slices[..used], room)
 }

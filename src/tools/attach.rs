@@ -8,18 +8,17 @@ pub use news::{Error, News};
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::child::{Child, spawn};
+use crate::net::reactor::{FIRST_TOKEN, Ready, Token};
 use crate::net::signals::Request;
 use crate::net::stdio::{Sink, Source};
 use crate::node::{Event, Key};
 use crate::run;
 use crate::run::callers::{Reload, reread};
-use crate::run::event_loop::FIRST_TOKEN;
 use crate::run::farewell::{Farewell, GREETING_TIME, held_until, status_number};
 use crate::run::joint::{Joint, Way};
 use crate::run::tool::{Context, RunError, Tool};
 use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
-use mio::Token;
 use running::Running;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -395,8 +394,8 @@ impl Tool for Attach {
         }
     }
 
-    fn handle_ready(&mut self, ctx: &mut Context<'_, Attach>, event: &mio::event::Event) {
-        let place = event.token().0 - FIRST_TOKEN;
+    fn handle_ready(&mut self, ctx: &mut Context<'_, Attach>, ready: Ready) {
+        let place = ready.token.0 - FIRST_TOKEN;
         let (slot, which) = (place / TOKENS, place % TOKENS);
         if which == 2 {
             if let Err(error) = self.reap_child(ctx.now, slot) {

@@ -15,7 +15,7 @@ use crate::cli::units::Patience;
 use crate::cli::voice::setup_fault;
 use crate::identity::PeerId;
 use crate::names::{Address, AppName, Peers};
-use crate::net::{passed::take_passed, tcp::Place};
+use crate::net::{passed::take_passed, place::Place};
 use crate::node::{Callers, Kind};
 use crate::ports::{APP_MAX, ProxyVersion, Rules, Service};
 use crate::run::callers::{Reload, Reread};

@@ -8,7 +8,7 @@ use crate::cli::events::{Event, Status};
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
 use crate::identity::PeerId;
-use crate::net::tcp::Place;
+use crate::net::place::Place;
 use crate::run;
 use crate::run::tool::RunError;
 use crate::tools::ports::{Check, CheckNews, Error, ListenError, Missing, News, Portrep, SetupError};

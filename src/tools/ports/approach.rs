@@ -3,9 +3,9 @@
 
 use super::names::Name;
 use crate::net::lookup::Lookup;
-use crate::net::tcp::Place;
+use crate::net::place::Place;
+use crate::net::reactor::Registry;
 use crate::net::walk::{Walk, Walked};
-use mio::Registry;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -4,8 +4,8 @@ use super::import::Import;
 use super::setup::SetupError;
 use crate::net::listen::{FourPorts, Listener};
 use crate::net::passed::Passed;
+use crate::net::place::Place;
 use crate::net::socket_file::ListenError;
-use crate::net::tcp::Place;
 use std::io;
 
 /// How often a free port is looked for that is free for both addresses of `localhost`.

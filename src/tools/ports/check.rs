@@ -1,6 +1,7 @@
 //! `vp-portrep check`: whether a mapping works, hop by hop.
 
 use crate::identity::PeerId;
+use crate::net::reactor::Ready;
 use crate::net::signals::Request;
 use crate::node::{Down, Failure};
 use crate::node::{Event, Key};
@@ -183,7 +184,7 @@ impl Tool for Check {
         }
     }
 
-    fn handle_ready(&mut self, _: &mut Context<'_, Check>, _: &mio::event::Event) {}
+    fn handle_ready(&mut self, _: &mut Context<'_, Check>, _: Ready) {}
 
     fn pump(&mut self, ctx: &mut Context<'_, Check>) -> bool {
         let Some(key) = self.key else { return false };

@@ -12,7 +12,8 @@
 use super::error::Error;
 use super::streams::StreamKey;
 use crate::names::AppName;
-use crate::net::tcp::Socket;
+use crate::net::reactor::Ready;
+use crate::net::socket::Socket;
 use crate::net::{Read, Written};
 use crate::ports::rmi::{Referral, Watch};
 use crate::ports::socks::Reply;
@@ -62,18 +63,6 @@ pub enum Start {
     WhenTaken,
 }
 
-/// What the system said about a socket and what is not used up yet.
-#[derive(Clone, Copy, Debug)]
-struct Readiness {
-    readable: bool,
-    writable: bool,
-    /// An end or an error waits behind what can be read: a short read does not mean that it was the last.
-    ending: bool,
-    /// The end is known to be one of order: it came before any error did.
-    ended: bool,
-    broken: bool,
-}
-
 /// What is known of a connection at its end.
 #[derive(Debug)]
 struct Account {
@@ -89,7 +78,6 @@ pub struct Conn {
     socket: Socket,
     /// Its stream.
     pub stream: StreamKey,
-    ready: Readiness,
     start: Start,
     outward_open: bool,
     inward_open: bool,
@@ -108,12 +96,11 @@ pub struct Conn {
 
 impl Conn {
     /// Joins them. The socket may have news already, its end included.
-    pub fn new(socket: Socket, stream: StreamKey, start: Start, app: AppName) -> Conn {
-        let ready = Readiness { readable: true, writable: true, ending: true, ended: false, broken: false };
+    pub fn new(mut socket: Socket, stream: StreamKey, start: Start, app: AppName) -> Conn {
+        socket.rouse();
         Conn {
             socket,
             stream,
-            ready,
             start,
             outward_open: true,
             inward_open: true,
@@ -175,28 +162,23 @@ impl Conn {
 
     /// Whether our application has said its last word.
     pub fn is_left(&self) -> bool {
-        self.ready.ended || !self.outward_open
+        self.socket.is_ended() || !self.outward_open
     }
 
     /// The system told something about the socket.
-    pub fn handle_ready(&mut self, event: &mio::event::Event) {
-        self.ready.readable |= event.is_readable() || event.is_read_closed();
-        self.ready.writable |= event.is_writable() || event.is_write_closed();
-        self.ready.ending |= event.is_read_closed() || event.is_error();
-        self.ready.broken |= event.is_error();
-        self.ready.ended |= event.is_read_closed() && !self.ready.broken;
+    pub fn handle_ready(&mut self, ready: Ready) {
+        self.socket.handle_ready(ready);
     }
 
     /// Whatever was heard of the socket, it may have more to say.
     pub fn rouse(&mut self) {
-        self.ready.readable = true;
-        self.ready.ending = true;
+        self.socket.rouse();
     }
 
     /// Whether something that the socket's side has said may not yet be where it belongs.
     pub fn owes(&self, session: &Session) -> bool {
         match self.outward_open {
-            true => self.ready.readable || self.is_held_back(),
+            true => self.socket.is_readable() || self.is_held_back(),
             false => session.stream(self.stream.id).send_half() == Half::Open,
         }
     }
@@ -205,7 +187,7 @@ impl Conn {
     pub fn pump(&mut self, now: Instant, session: &mut Session, most: Traffic, moved: &mut Traffic) -> Step {
         let inward = match self.pump_inward(now, session, most.inward) {
             Ok(count) => count,
-            Err(_) if self.outward_open && !self.ready.ended => return self.cut(session),
+            Err(_) if self.outward_open && !self.socket.is_ended() => return self.cut(session),
             Err(_) => self.want_no_more(session),
         };
         self.account.received += u64::try_from(inward).unwrap_or(u64::MAX);
@@ -216,7 +198,7 @@ impl Conn {
         moved.inward += inward;
         moved.outward += outward;
         self.account.sent += u64::try_from(outward).unwrap_or(u64::MAX);
-        if self.ready.broken && !self.outward_open && self.inward_open {
+        if self.socket.is_broken() && !self.outward_open && self.inward_open {
             // An error that no read will meet any more, because the end was read before.
             self.want_no_more(session);
         }
@@ -236,15 +218,14 @@ impl Conn {
 
     fn pump_outward(&mut self, session: &mut Session, most: usize) -> io::Result<usize> {
         let mut moved = 0;
-        while self.outward_open && self.ready.readable && !self.is_held_back() && moved < most {
+        while self.outward_open && self.socket.is_readable() && !self.is_held_back() && moved < most {
             let room = session.stream_mut(self.stream.id).write_room();
-            let size = room.len();
-            if size == 0 {
+            if room.is_empty() {
                 break;
             }
             let read = match self.socket.try_read(room) {
                 // What came before the end was read, and only then is there an error to meet.
-                Err(_) if self.ready.ended => Read::End,
+                Err(_) if self.socket.is_ended() => Read::End,
                 other => other?,
             };
             match read {
@@ -252,12 +233,8 @@ impl Conn {
                     self.watch.handle_client(&room[..count]);
                     session.stream_mut(self.stream.id).commit(count);
                     moved += count;
-                    // Less than asked for was all there was (epoll(7)): the next bytes come with an event.
-                    self.ready.readable = count == size || self.ready.ending;
                 }
                 Read::Later => {
-                    self.ready.readable = false;
-                    self.ready.ending = false;
                     session.stream_mut(self.stream.id).release_room();
                 }
                 Read::End => {
@@ -273,10 +250,9 @@ impl Conn {
     fn pump_inward(&mut self, now: Instant, session: &mut Session, most: usize) -> io::Result<usize> {
         let mut moved = 0;
         self.write_preface()?;
-        while self.inward_open && self.ready.writable && moved < most {
+        while self.inward_open && self.preface.is_empty() && self.socket.is_writable() && moved < most {
             let bytes = session.stream(self.stream.id).readable();
-            let size = bytes.len();
-            if size == 0 {
+            if bytes.is_empty() {
                 break;
             }
             match self.socket.try_write(bytes)? {
@@ -285,9 +261,8 @@ impl Conn {
                     session.stream_mut(self.stream.id).read(count);
                     session.stream_mut(self.stream.id).consume(now, count);
                     moved += count;
-                    self.ready.writable = count == size;
                 }
-                Written::Later => self.ready.writable = false,
+                Written::Later => {}
                 Written::Gone => return Err(io::ErrorKind::BrokenPipe.into()),
             }
         }
@@ -298,16 +273,15 @@ impl Conn {
         Ok(moved)
     }
 
+    /// What follows must not overtake it.
     fn write_preface(&mut self) -> io::Result<()> {
-        while !self.preface.is_empty() && self.ready.writable {
+        while !self.preface.is_empty() && self.socket.is_writable() {
             match self.socket.try_write(&self.preface)? {
                 Written::Bytes(count) => drop(self.preface.drain(..count)),
-                Written::Later => self.ready.writable = false,
+                Written::Later => {}
                 Written::Gone => return Err(io::ErrorKind::BrokenPipe.into()),
             }
         }
-        // What follows must not overtake it.
-        self.ready.writable &= self.preface.is_empty();
         Ok(())
     }
 

@@ -12,13 +12,13 @@ use super::target_request::TargetRequest;
 use super::throttle::Throttle;
 use crate::identity::PeerId;
 use crate::net::child::Child;
+use crate::net::reactor::{Ready, Token};
 use crate::net::slots::{Slot, Slots};
-use crate::net::tcp::Socket;
+use crate::net::socket::Socket;
 use crate::ports::rmi::Referral;
 use crate::ports::socks::Reply;
 use crate::run::tool::Context;
 use crate::wire::CloseCode;
-use mio::Token;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
@@ -264,9 +264,9 @@ impl Connections {
     }
 
     /// The socket of a connection has news.
-    pub fn handle_ready(&mut self, slot: Slot, event: &mio::event::Event) {
+    pub fn handle_ready(&mut self, slot: Slot, ready: Ready) {
         if let Some(Source::Conn(conn)) = self.sources.get_mut(slot) {
-            conn.handle_ready(event);
+            conn.handle_ready(ready);
         }
         self.enqueue(slot);
     }

@@ -4,7 +4,7 @@
 //! for whoever comes next.
 
 use crate::net::Read;
-use crate::net::tcp::Socket;
+use crate::net::socket::Socket;
 use crate::ports::socks::{self, Parsed, Reply};
 
 /// An application that has not yet said what it wants.
@@ -80,8 +80,8 @@ mod tests {
     use super::*;
     use crate::net::listen::{FourPorts, Listener};
     use crate::net::options::Purpose;
+    use crate::net::place::Place;
     use crate::net::socket_file::Access;
-    use crate::net::tcp::Place;
     use std::io::{Read as _, Write as _};
 
     fn pair() -> (std::net::TcpStream, Hello) {

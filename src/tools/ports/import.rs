@@ -3,9 +3,9 @@
 use crate::identity::PeerId;
 use crate::net::accept::Acceptor;
 use crate::net::listen::Listener;
+use crate::net::place::Place;
 use crate::net::slots::Slot;
 use crate::net::socket_file::Access;
-use crate::net::tcp::Place;
 use crate::ports::service::Service;
 use std::time::Instant;
 

@@ -10,7 +10,7 @@ use super::streams::{Owner, StreamKey};
 use crate::net::accept::{Acceptor, Shortage};
 use crate::net::listen::{Accepted, FourPorts, Listener};
 use crate::net::options::Purpose;
-use crate::net::tcp::Place;
+use crate::net::place::Place;
 use crate::node::Key;
 use crate::ports::rmi::{Referral, Told};
 use crate::ports::routes::Standing;

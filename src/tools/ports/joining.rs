@@ -12,7 +12,7 @@ use super::import::{Active, Import, Speaks};
 use super::sessions::Sessions;
 use super::streams::{Owner, StreamKey};
 use crate::net::slots::Slot;
-use crate::net::tcp::Socket;
+use crate::net::socket::Socket;
 use crate::node::Key;
 use crate::ports::rmi::Watch;
 use crate::ports::routes::Standing;

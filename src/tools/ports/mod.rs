@@ -50,6 +50,7 @@ pub use crate::net::listen::loopbacks;
 use crate::net::options::Purpose;
 pub use crate::net::options::{KEEPALIVE_MAX, Keepalive};
 pub use crate::net::program::Missing;
+use crate::net::reactor::Ready;
 use crate::net::signals::{Came, Request};
 use crate::net::slots::Slot;
 pub use crate::net::socket_file::{Access, ListenError};
@@ -420,8 +421,8 @@ impl Tool for Portrep {
         }
     }
 
-    fn handle_ready(&mut self, _: &mut Context<'_, Portrep>, event: &mio::event::Event) {
-        let slot = Slot::of(event.token());
+    fn handle_ready(&mut self, _: &mut Context<'_, Portrep>, ready: Ready) {
+        let slot = Slot::of(ready.token);
         match self.connections.get_mut(slot) {
             Some(Source::Listener(number)) => {
                 let number = *number;
@@ -434,7 +435,7 @@ impl Tool for Portrep {
                     self.connections.rouse();
                 }
             }
-            Some(_) => self.connections.handle_ready(slot, event),
+            Some(_) => self.connections.handle_ready(slot, ready),
             None => {}
         }
     }

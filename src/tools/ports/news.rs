@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use crate::identity::PeerId;
-use crate::net::tcp::Place;
+use crate::net::place::Place;
 use crate::ports::rmi::Referral;
 use crate::run;
 use crate::run::joint::Joined;

@@ -1,7 +1,7 @@
 //! What exports lead to.
 
 use super::names::Name;
-use crate::net::tcp::Place;
+use crate::net::place::Place;
 use crate::ports::rules::{Rules, canonical_name};
 use std::fmt;
 use std::net::IpAddr;

@@ -9,6 +9,7 @@
 
 use crate::net::Written;
 use crate::net::child::Child;
+use crate::net::reactor::{Registry, Token, Waker};
 use crate::net::stdio::Sink;
 use crate::run::farewell::{held_until, status_number};
 use crate::run::tool::RunError;
@@ -25,7 +26,6 @@ use crate::transfer::outcome::Side;
 use crate::transfer::outcome::Violation;
 use crate::transfer::{BlockDecoder, TransferError};
 use crate::wire::CloseCode;
-use mio::{Registry, Token, Waker};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::OwnedFd;

@@ -4,12 +4,12 @@ use super::command::CommandLine;
 use super::leash::Leashed;
 use super::writers::{Feed, Output, OutputNews};
 use crate::identity::PeerId;
+use crate::net::reactor::Waker;
 use crate::run::tool::RunError;
 use crate::tools::transfers::Error;
 use crate::tools::transfers::engine::{Destination, OnReceived, ReceiveJob, ReceivePolicy, Received};
 use crate::tools::transfers::pump::Pump;
 use crate::transfer::{ReceiveOutcome, TransferError};
-use mio::Waker;
 use std::path::PathBuf;
 use std::sync::Arc;
 

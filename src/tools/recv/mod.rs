@@ -16,6 +16,7 @@ mod writers;
 
 use crate::identity::PeerId;
 use crate::names::AppName;
+use crate::net::reactor::Ready;
 use crate::net::signals::Request;
 use crate::node::Event;
 use crate::run;
@@ -179,10 +180,10 @@ impl Tool for Recv {
         }
     }
 
-    fn handle_ready(&mut self, ctx: &mut Context<'_, Recv>, event: &mio::event::Event) {
-        let (slot, which) = Running::place_of(event.token());
+    fn handle_ready(&mut self, ctx: &mut Context<'_, Recv>, ready: Ready) {
+        let (slot, which) = Running::place_of(ready.token);
         if let Some(running) = self.running.get_mut(&slot) {
-            running.handle_ready(ctx, which, event);
+            running.handle_ready(ctx, which, ready);
         }
     }
 

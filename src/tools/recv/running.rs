@@ -18,8 +18,8 @@ use super::turns::Standing;
 use super::writers::OutputNews;
 use crate::identity::PeerId;
 use crate::names::AppName;
+use crate::net::reactor::{FIRST_TOKEN, Ready, Token};
 use crate::node::Key;
-use crate::run::event_loop::FIRST_TOKEN;
 use crate::run::farewell::{Farewell, GREETING_TIME, closed_by_peer};
 use crate::run::tool::{Context, RunError};
 use crate::session::{Event as SessionEvent, Half, Session};
@@ -30,7 +30,6 @@ use crate::transfer::messages::Offer;
 use crate::transfer::outcome::Side;
 use crate::transfer::{Fault, ReceiveOutcome, TransferError};
 use crate::wire::CloseCode;
-use mio::Token;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -216,10 +215,10 @@ impl Running {
     }
 
     /// An event of this session's sink (0) or command (1).
-    pub fn handle_ready(&mut self, ctx: &mut Context<'_, Recv>, which: usize, event: &mio::event::Event) {
+    pub fn handle_ready(&mut self, ctx: &mut Context<'_, Recv>, which: usize, ready: Ready) {
         let Work::Stream(inflow) = &mut self.work else { return };
         if which == 0 {
-            inflow.handle_sink_ready(event.is_error() || event.is_write_closed());
+            inflow.handle_sink_ready(ready.error || ready.write_closed);
         } else if let Err(error) = inflow.handle_child_ready(ctx.now, ctx.registry) {
             self.fail(ctx, error, CloseCode::Cancelled);
         }

@@ -16,10 +16,10 @@ pub use producer::CommandLine;
 
 use crate::identity::PeerId;
 use crate::names::AppName;
+use crate::net::reactor::{FIRST_TOKEN, Ready, Token};
 use crate::net::signals::Request;
 use crate::node::{Event, Failure, Key};
 use crate::run;
-use crate::run::event_loop::FIRST_TOKEN;
 use crate::run::farewell::Farewell;
 use crate::run::tool::{Context, RunError, Tool};
 use crate::session::{Event as SessionEvent, Session};
@@ -32,7 +32,6 @@ use crate::transfer::outcome::Side;
 use crate::transfer::{SendOutcome, TransferError};
 use crate::wire::CloseCode;
 use course::Course;
-use mio::Token;
 use outflow::{Intake, Outflow};
 use std::time::{Duration, Instant};
 
@@ -404,9 +403,9 @@ impl Tool for Send {
         }
     }
 
-    fn handle_ready(&mut self, ctx: &mut Context<'_, Send>, event: &mio::event::Event) {
+    fn handle_ready(&mut self, ctx: &mut Context<'_, Send>, ready: Ready) {
         let Work::Stream(outflow) = &mut self.work else { return };
-        if event.token() == SOURCE {
+        if ready.token == SOURCE {
             outflow.handle_ready();
         } else if let Err(error) = outflow.handle_command_ready(ctx.now, ctx.registry) {
             self.conclude(ctx, Err(error));

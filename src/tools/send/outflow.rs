@@ -8,6 +8,7 @@
 
 use super::producer::{CommandLine, Producer};
 use crate::net::Read;
+use crate::net::reactor::{Registry, Token};
 use crate::net::stdio::Source;
 use crate::run::tool::RunError;
 use crate::session::{Half, Session};
@@ -24,7 +25,6 @@ use crate::transfer::outcome::Side;
 use crate::transfer::outcome::Violation;
 use crate::transfer::{BlockEncoder, Compression, LinkMeter, RateLimit, TransferError};
 use crate::wire::CloseCode;
-use mio::{Registry, Token};
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 

@@ -1,11 +1,11 @@
 //! The command of `vp-send --exec`: what it writes is the stream, and its status decides whether the stream has an end.
 
 use crate::net::child::{Child, Giving, spawn_giving};
+use crate::net::reactor::{Registry, Token};
 use crate::net::stdio::Source;
 use crate::run::farewell::{held_until, status_number};
 use crate::run::tool::RunError;
 use crate::tools::transfers::Error;
-use mio::{Registry, Token};
 use std::ffi::OsString;
 use std::io;
 use std::time::Instant;

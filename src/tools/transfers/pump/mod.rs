@@ -17,10 +17,10 @@ mod port;
 
 pub use port::{News, SoFar, Teller, ThreadPort};
 
+use crate::net::reactor::Waker;
 use crate::session::{Half, Session};
 use crate::transfer::messages::ANSWER_BYTES;
 use crate::transfer::messages::CHUNK_BYTES;
-use mio::Waker;
 use port::{Shared, State};
 use std::io;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The engine's side: what it reads, writes and tells, and the state that both sides share.
 
 use super::{CHUNK_BYTES, OUTBOX_BYTES, WAKE_BYTES};
+use crate::net::reactor::Waker;
 use crate::store::attributes::Unkept;
 use crate::store::links::LeftLinks;
 use crate::store::omit::{KEYS_TOLD_MAX, LeftOut};
@@ -12,7 +13,6 @@ use crate::transfer::messages::ItemOutcome;
 use crate::transfer::outcome::PortClosed;
 use crate::transfer::outcome::{Failure, Side, Unlike};
 use crate::transfer::status::Counts;
-use mio::Waker;
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -431,10 +431,11 @@ fn reach(failure: &Failure, made: Side) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::reactor::Reactor;
 
     fn told(made: Side, failures: &[(Fault, Side, &str)]) -> Vec<String> {
-        let poll = mio::Poll::new().unwrap();
-        let shared = Arc::new(Shared::new(Arc::new(Waker::new(poll.registry(), mio::Token(0)).unwrap())));
+        let reactor = Reactor::new(1).unwrap();
+        let shared = Arc::new(Shared::new(Arc::clone(reactor.waker())));
         let mut teller = Teller { made, ..Teller::new(Arc::clone(&shared)) };
         for (fault, side, path) in failures {
             teller.warn(&Failure {
