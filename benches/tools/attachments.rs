@@ -5,23 +5,32 @@
 //! many links.
 
 use std::error::Error;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::{self, Read as _, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use vp::names::{AppName, RelayAddress};
+use vp::net::options::Purpose;
+use vp::net::place::Place;
+use vp::net::reactor::Reactor;
+use vp::net::slots::{Slot, Slots};
+use vp::net::socket::Socket;
+use vp::net::{Read, Written};
 use vp::node::{Callers, Config, Event, Kind, Node, Wait};
 use vp::session::Times;
 use vp::store::keyfile;
 
 /// One attachment comes up within this time or the run fails.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// How often every link is looked at: heartbeats of an idle link are many seconds apart.
+/// How often every link is looked at, whatever is heard of it: heartbeats of an idle link are many seconds apart.
 const ROUND: Duration = Duration::from_millis(500);
+/// Events taken in one turn.
+const EVENTS: usize = 1024;
 
 #[derive(Parser)]
 struct Options {
@@ -51,42 +60,87 @@ type Done<T = ()> = Result<T, Box<dyn Error>>;
 
 fn run(options: &Options) -> Done {
     let address = (&*options.relay.host, options.relay.port).to_socket_addrs()?.next().ok_or("no address")?;
-    let mut attachments = Vec::with_capacity(options.count);
+    let mut crowd = Crowd::new()?;
     for n in 0..options.count {
-        attachments.push(Attachment::open(options, address, n)?);
-        // A slow machine must not lose the first ones while the last ones come up.
-        if n % 1000 == 999 {
-            attachments.iter_mut().try_for_each(Attachment::turn)?;
+        crowd.open(options, address, n)?;
+    }
+    writeln!(io::stdout(), "attached {}", options.count)?;
+    io::stdout().flush()?;
+    let (over, waker) = (Arc::new(AtomicBool::new(false)), Arc::clone(crowd.reactor.waker()));
+    let ended = Arc::clone(&over);
+    std::thread::spawn(move || {
+        // Whatever it is, it is the end.
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        ended.store(true, Ordering::Release);
+        let _ = waker.wake();
+    });
+    while !over.load(Ordering::Acquire) {
+        crowd.turn()?;
+    }
+    Ok(())
+}
+
+/// All attachments, in one loop.
+struct Crowd {
+    reactor: Reactor,
+    attachments: Slots<Attachment>,
+    look_at: Instant,
+}
+
+impl Crowd {
+    fn new() -> Done<Crowd> {
+        Ok(Crowd { reactor: Reactor::new(EVENTS)?, attachments: Slots::default(), look_at: Instant::now() })
+    }
+
+    /// Dials, shakes hands and waits until the relay has registered the application.
+    fn open(&mut self, options: &Options, address: SocketAddr, n: usize) -> Done {
+        let began = Instant::now();
+        let mut socket = Socket::connect(&Place::Tcp(address), Purpose::Link)?;
+        socket.register(self.reactor.registry(), self.attachments.next_slot().token())?;
+        let slot = self.attachments.insert(Attachment::new(options, socket, n)?);
+        loop {
+            let Some(attachment) = self.attachments.get_mut(slot) else { return Err("it has gone".into()) };
+            if attachment.is_listening()? {
+                return Ok(());
+            }
+            if began.elapsed() > DEADLINE {
+                return Err(format!("attachment {n} did not come up").into());
+            }
+            self.turn()?;
         }
     }
-    writeln!(io::stdout(), "attached {}", attachments.len())?;
-    io::stdout().flush()?;
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let keeper = scope.spawn(|| -> Result<(), String> {
-            while !over.load(Ordering::Acquire) {
-                attachments.iter_mut().try_for_each(Attachment::turn).map_err(|error| error.to_string())?;
-                std::thread::park_timeout(ROUND);
+
+    /// Waits, and serves what is ready; now and then everybody, so that their time passes.
+    fn turn(&mut self) -> Done {
+        self.reactor.wait(Some(self.look_at.saturating_duration_since(Instant::now())))?;
+        let now = Instant::now();
+        while let Some(ready) = self.reactor.poll_ready() {
+            if let Some(attachment) = self.attachments.get_mut(Slot::of(ready.token)) {
+                attachment.socket.handle_ready(ready);
+                attachment.turn(now)?;
             }
-            Ok(())
-        });
-        let read = io::stdin().read_to_end(&mut Vec::new());
-        over.store(true, Ordering::Release);
-        keeper.thread().unpark();
-        keeper.join().map_err(|_| "the keeper ended")??;
-        Ok(read.map(drop)?)
-    })
+        }
+        if self.look_at <= now {
+            self.look_at = now + ROUND;
+            for slot in self.attachments.keys() {
+                if let Some(attachment) = self.attachments.get_mut(slot) {
+                    attachment.turn(now)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 struct Attachment {
     node: Node,
-    stream: TcpStream,
+    socket: Socket,
+    is_connected: bool,
     input: Vec<u8>,
 }
 
 impl Attachment {
-    /// Dials, shakes hands and waits until the relay has registered the application.
-    fn open(options: &Options, address: SocketAddr, n: usize) -> Done<Attachment> {
+    fn new(options: &Options, socket: Socket, n: usize) -> Done<Attachment> {
         let now = Instant::now();
         let config = Config {
             identity: keyfile::load(&options.key)?,
@@ -102,27 +156,17 @@ impl Attachment {
         let mut node = Node::new(now, config);
         node.listen(format!("idle{n}").parse::<AppName>()?);
         node.poll_dial(now).ok_or("the node does not want to dial")?;
-        let stream = TcpStream::connect(address)?;
-        node.handle_connected(now);
-        stream.set_nodelay(true)?;
-        // While it comes up, reads block for a moment each; afterwards not at all.
-        stream.set_read_timeout(Some(Duration::from_millis(10)))?;
-        let mut attachment = Attachment { node, stream, input: Vec::new() };
-        while !attachment.is_listening()? {
-            if now.elapsed() > DEADLINE {
-                return Err(format!("attachment {n} did not come up").into());
-            }
-            attachment.turn()?;
-        }
-        attachment.stream.set_nonblocking(true)?;
-        attachment.input = Vec::new();
-        Ok(attachment)
+        Ok(Attachment { node, socket, is_connected: false, input: Vec::new() })
     }
 
     fn is_listening(&mut self) -> Done<bool> {
         while let Some(event) = self.node.poll_event() {
             match event {
-                Event::Listening { .. } => return Ok(true),
+                Event::Listening { .. } => {
+                    // What a handshake needs is given back: thousands of them wait.
+                    self.input.shrink_to_fit();
+                    return Ok(true);
+                }
                 Event::RelayDown { why, .. } => return Err(format!("the relay went: {why:?}").into()),
                 _ => {}
             }
@@ -130,27 +174,53 @@ impl Attachment {
         Ok(false)
     }
 
-    /// Writes what is due, reads what came, lets time pass.
-    fn turn(&mut self) -> Done {
-        let now = Instant::now();
+    /// Lets time pass, then writes what is due and reads what came, until neither leads to the other.
+    fn turn(&mut self, now: Instant) -> Done {
+        if !self.is_connected {
+            self.is_connected = self.socket.is_connected()?;
+            if !self.is_connected {
+                return Ok(());
+            }
+            self.node.handle_connected(now);
+        }
         self.node.handle_timeout(now);
         loop {
+            self.flush(now)?;
+            if !self.fill(now)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn flush(&mut self, now: Instant) -> Done {
+        while self.socket.is_writable() {
             let output = self.node.poll_output(now);
             if output.is_empty() {
                 break;
             }
-            let bytes = self.stream.write(output)?;
-            self.node.handle_written(now, bytes);
+            let count = match self.socket.try_write(output)? {
+                Written::Bytes(count) => count,
+                Written::Later => 0,
+                Written::Gone => return Err("the relay closed a link".into()),
+            };
+            self.node.handle_written(now, count);
+        }
+        Ok(())
+    }
+
+    /// True if something came.
+    fn fill(&mut self, now: Instant) -> Done<bool> {
+        if !self.socket.is_readable() {
+            return Ok(false);
         }
         let mut buffer = [0; 4096];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => return Err("the relay closed a link".into()),
-            Ok(bytes) => self.input.extend_from_slice(&buffer[..bytes]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => return Ok(()),
-            Err(error) => return Err(error.into()),
+        match self.socket.try_read(&mut buffer)? {
+            Read::Bytes(count) => self.input.extend_from_slice(&buffer[..count]),
+            Read::Later => return Ok(false),
+            Read::End => return Err("the relay closed a link".into()),
         }
-        let used = self.node.handle_bytes(Instant::now(), &self.input);
+        let used = self.node.handle_bytes(now, &self.input);
         self.input.drain(..used);
-        Ok(())
+        Ok(true)
     }
 }
