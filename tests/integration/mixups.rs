@@ -134,7 +134,10 @@ fn options_with_values_may_stand_before_check() {
     assert!(done.stdout.starts_with(b"relay ok\n"), "{done}");
     let mapped = east.portrep().args(["--import", "0=west:x", "check", "west:x"]).run();
     let mapped = mapped.expect(exit::USAGE).expect_error("unexpected argument 'check'");
-    assert!(mapped.stderr.contains("hint: check takes an address and no mapping: vp-portrep check west:x"), "{mapped}");
+    assert!(
+        mapped.stderr.contains("hint: check takes one address and no mapping: vp-portrep check west:x"),
+        "{mapped}"
+    );
 }
 
 #[test]
@@ -210,6 +213,31 @@ fn import_of_an_application_without_a_peer_names_the_line_with_one() {
     // What is nearly the name of a peer is that.
     let done = east.portrep().args(["--import", "5432=wests"]).run().expect(exit::CONFIG);
     assert!(done.stderr.contains("did you mean west:5432?") && !done.stderr.contains("PEER"), "{done}");
+}
+
+#[test]
+fn values_of_the_right_form_in_the_wrong_place_have_the_right_line_too() {
+    let world = World::new();
+    let relay = world.relay();
+    let east = relay.party("east");
+    world.write("f.txt", "hello");
+    for (tool, line) in [
+        (
+            east.send().args(["f.txt", "west", "--name", "x"]),
+            "hint: to send a file under another name: vp-send - --name x west < f.txt",
+        ),
+        (
+            east.portrep().args(["--export", "pg=1", "--allow", "pg:west"]),
+            "hint: one peer for one export is --allow pg=west",
+        ),
+        (east.portrep().args(["--import", "5432=west/pg"]), "PEER[:APP]: west:pg"),
+        (world.keygen().args(["-o", "-"]), "hint: without -o a new key goes to standard output"),
+        (world.keygen().args(["-y", "-"]), "error: -: a file is wanted here"),
+    ] {
+        let done = tool.run().expect(exit::USAGE);
+        assert!(done.stderr.contains(line), "{done}");
+    }
+    assert!(!world.path("-").exists(), "a key is in a file that nobody meant");
 }
 
 #[test]

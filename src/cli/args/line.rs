@@ -41,7 +41,7 @@ pub fn parts<'a>(command: &Command, words: &'a [String]) -> Vec<Part<'a>> {
             continue;
         }
         let Some(Bundle { args, attached }) = bundle(command, word) else {
-            let (name, attached) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+            let (name, attached) = split_unknown(word);
             let value = attached.or_else(|| rest.peek().copied().filter(is_plain));
             parts.push(Part::Flag(Flag { name: name.to_owned(), value, is_open: false }));
             continue;
@@ -54,6 +54,17 @@ pub fn parts<'a>(command: &Command, words: &'a [String]) -> Vec<Part<'a>> {
         }
     }
     parts
+}
+
+/// An option that the command does not have, and its value in the same word: `--port=22`, `-p22`.
+fn split_unknown(word: &str) -> (&str, Option<&str>) {
+    let is_short = !word.starts_with("--") && word.is_char_boundary(2);
+    match word.split_at_checked(2) {
+        Some((name, value)) if is_short && value.starts_with(|c: char| c == ':' || c.is_ascii_digit()) => {
+            (name, Some(value))
+        }
+        _ => word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value))),
+    }
 }
 
 /// Whether the value of this option, or bundle of short ones, is the next word. None if it is no option of `command`.

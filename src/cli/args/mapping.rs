@@ -194,7 +194,7 @@ impl FromStr for Import {
             }
         };
         // `5432=depot` is for what the peer exports by that number.
-        let numbered = |ports: &PortRange| !to.contains(':') && ports.first != 0;
+        let numbered = |ports: &PortRange| !to.contains([':', '/', '@']) && ports.first != 0;
         let to = match &at {
             Where::Tcp { ports, .. } if numbered(ports) => format!("{to}:{ports}"),
             _ => to.to_owned(),

@@ -77,6 +77,7 @@ fn with_app(peer: &str, app: &str) -> String {
 /// An address to listen on that somebody meant, with a port.
 pub(super) fn listening(typed: &str) -> String {
     let typed = typed.split_once("://").map_or(typed, |(_, rest)| rest);
+    let typed = typed.split_once('@').map_or(typed, |(_, rest)| rest);
     let is_port = |port: &str| port.parse::<u16>().is_ok();
     let (host, port) = match typed.rsplit_once(':') {
         Some((host, port)) if is_port(port) => (host, port),

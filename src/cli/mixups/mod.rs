@@ -4,6 +4,7 @@
 mod address;
 mod options;
 mod ports;
+mod transfer;
 
 pub use address::{address, one_of_many};
 pub use options::tip;
@@ -14,6 +15,7 @@ use std::path::Path;
 use clap::Command;
 
 use super::args::{Flag, Part, parts};
+use super::units::Rate;
 
 /// Words that were refused.
 #[derive(Clone, Copy, Debug)]
@@ -30,13 +32,13 @@ pub struct Refused<'a> {
 
 /// The line that somebody meant who typed these words and had them refused.
 pub fn meant(refused: Refused<'_>) -> Option<String> {
-    if let Some(line) = nameless_relay(refused) {
+    if let Some(line) = nameless_relay(refused).or_else(|| rate(refused)).or_else(|| unquoted(refused)) {
         return Some(line);
     }
     match refused.tool {
         "vp-keygen" => keygen(refused),
-        "vp-send" => send(refused),
-        "vp-recv" => recv(refused),
+        "vp-send" => transfer::send(refused),
+        "vp-recv" => transfer::recv(refused),
         "vp-relay" => relay(refused),
         "vp-portrep" => ports::portrep(refused),
         "vp-attach" => attach(refused),
@@ -94,6 +96,39 @@ fn nameless_relay(refused: Refused<'_>) -> Option<String> {
     is_host.then(|| format!("the relay's id is missing: -r ID@{host}, as vp-relay printed it"))
 }
 
+/// A rate as other tools have it: of bits, or with what a rate is anyway.
+fn rate(refused: Refused<'_>) -> Option<String> {
+    let odd = refused.values("--limit").into_iter().find(|value| value.parse::<Rate>().is_err())?;
+    let number = odd.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = odd[number.len()..].to_ascii_lowercase();
+    if number.is_empty() {
+        return None;
+    }
+    if unit.contains("bit") || unit.contains("bps") {
+        return Some(
+            "a rate is of bytes a second, a byte being 8 bits: --limit 1M is 8 Mbit/s and a little more".to_owned(),
+        );
+    }
+    let bare = odd.strip_suffix("/s").or_else(|| odd.strip_suffix("ps"))?;
+    bare.parse::<Rate>().is_ok().then(|| format!("a rate is of a second anyway: --limit {bare}"))
+}
+
+/// A command whose words stand apart: `--exec nc localhost 22`.
+fn unquoted(refused: Refused<'_>) -> Option<String> {
+    let at = refused.words.iter().position(|word| word == "--exec")?;
+    let behind = refused.words.get(at + 1..)?;
+    let words = behind.iter().take_while(|word| !word.starts_with("--")).count();
+    // The last word of vp-send is the peer's.
+    let words = if refused.tool == "vp-send" && words == behind.len() { words.checked_sub(1)? } else { words };
+    let command = behind[..words].join(" ");
+    (words > 1).then(|| format!("a command is one word, in quotes: --exec '{command}'"))
+}
+
+/// What a key is asked for by, where other tools have orders for that.
+const SHOWS: [&str; 6] = ["show", "id", "public", "pubkey", "pub", "print"];
+/// What a key is made by there.
+const MAKES: [&str; 6] = ["generate", "gen", "genkey", "new", "create", "make"];
+
 fn keygen(refused: Refused<'_>) -> Option<String> {
     if refused.knows_no(&["-t", "-b", "-N", "-C", "-P"]) {
         return Some("a key has one kind, no passphrase and no comment: vp-keygen -o FILE".to_owned());
@@ -111,7 +146,17 @@ fn keygen(refused: Refused<'_>) -> Option<String> {
             false => "this user's key is made by vp-keygen -o ~/.config/vp/key".to_owned(),
         });
     }
+    if refused.knows_no(&["-q", "-v", "--quiet", "--verbose"]) {
+        return Some("vp-keygen says nothing but the id: leave the option out".to_owned());
+    }
     match (refused.unknown, &refused.plain()[..]) {
+        (Some(unknown), [order, rest @ ..]) if unknown == *order && rest.len() < 2 && SHOWS.contains(order) => {
+            let file = rest.first().unwrap_or(&"FILE");
+            Some(format!("the id of a key is shown by vp-keygen -y {file}"))
+        }
+        (Some(unknown), [order, rest @ ..]) if unknown == *order && rest.len() < 2 && MAKES.contains(order) => {
+            Some(format!("a key is made by vp-keygen -o {}", rest.first().unwrap_or(&"FILE")))
+        }
         (Some(unknown), [file]) if unknown == *file => {
             Some(format!("vp-keygen -o {file} makes a key, -y {file} shows its id"))
         }
@@ -119,145 +164,36 @@ fn keygen(refused: Refused<'_>) -> Option<String> {
     }
 }
 
-fn send(refused: Refused<'_>) -> Option<String> {
-    if let Some(odd) = refused.values("--relay").into_iter().find(|value| !value.contains('@')) {
-        return Some(format!("-r names a relay; directories are sent whole without an option: vp-send {odd} PEER"));
-    }
-    if let Some(unknown) = refused.unknown {
-        return send_unknown(refused, unknown);
-    }
-    if refused.is_open() {
-        return None;
-    }
-    let plain = refused.plain();
-    if let Some(command) = refused.values("--exec").last().filter(|_| plain.is_empty()) {
-        return Some(format!("vp-send --exec '{command}' PEER[:APP]"));
-    }
-    match plain[..] {
-        [] => Some(
-            "vp-send FILE... PEER[:APP] sends files, COMMAND | vp-send - PEER[:APP] what a command writes".to_owned(),
-        ),
-        [file] if file == "-" || Path::new(file).exists() => {
-            Some(format!("to whom is missing: vp-send {file} PEER[:APP]"))
-        }
-        // As other tools have it.
-        [peer] if refused.words.iter().any(|word| word == "-n") => {
-            let file = refused.values("--name").last().copied().unwrap_or("FILE");
-            Some(format!("-n gives a stream a name; to see what would be sent: vp-send --dry-run {file} {peer}"))
-        }
-        [peer] => {
-            let name = refused.values("--name").last().map(|name| format!("--name {name} ")).unwrap_or_default();
-            Some(format!(
-                "what to send comes first, to whom last: vp-send FILE {peer}, or COMMAND | vp-send - {name}{peer}"
-            ))
-        }
-        _ => None,
-    }
-}
-
-/// Where ports are, and where they are not.
-const PORT: &str = "the only port is the relay's, in its address: -r ID@HOST:PORT";
-
-fn send_unknown(refused: Refused<'_>, unknown: &str) -> Option<String> {
-    Some(match unknown {
-        "--delete" | "--delete-after" | "--remove" => {
-            "nothing is ever deleted at the receiver; vp-recv -d DIR --overwrite yes replaces what differs".to_owned()
-        }
-        "-p" | "-P" | "--port" if refused.value_or("").parse::<u16>().is_ok() => PORT.to_owned(),
-        "-a" | "-p" | "-R" | "-z" | "-P" | "-C" | "--archive" | "--recursive" => {
-            "directories, modes, times and compression need no option: vp-send SOURCE... PEER".to_owned()
-        }
-        "--overwrite" | "--from" | "--keep" | "-d" | "--directory" | "--max-size" | "--max-items" => {
-            format!("{unknown} is for the receiver to say, by its vp-recv: vp-recv [APP] -d DIR ...")
-        }
-        "--bwlimit" => format!("vp-send --limit {} takes so many bytes a second at most", refused.value_or("RATE")),
-        "--progress" | "--stats" => "on a terminal progress is shown without an option; -v names each file".to_owned(),
-        "--exclude-from" | "--include" => {
-            "patterns are given one by one, as often as wanted: --exclude PATTERN, and --exclude '!PATTERN' takes in again"
-                .to_owned()
-        }
-        "--files-from" => "files are named one by one, before the peer: vp-send SOURCE... PEER".to_owned(),
-        "-e" | "--rsh" => "no other program carries what is sent; --exec CMD sends what CMD writes".to_owned(),
-        "-i" | "--identity" => format!("a key is named by -k {}", refused.value_or("FILE")),
-        "--to" | "-t" | "--host" => format!("to whom is the last word: vp-send SOURCE... {}", refused.value_or("PEER[:APP]")),
-        _ => return None,
-    })
-}
-
-fn recv(refused: Refused<'_>) -> Option<String> {
-    if let Some(odd) = refused.values("--relay").into_iter().find(|value| !value.contains('@')) {
-        return Some(format!("-r names a relay; files go into a directory by vp-recv -d {odd}"));
-    }
-    let value = refused.value_or("PEER");
-    match refused.unknown {
-        Some("-o" | "--output") => {
-            let file = refused.value_or("FILE");
-            return Some(format!(
-                "a stream goes to standard output: vp-recv > {file}; files go into a directory: -d DIR"
-            ));
-        }
-        Some("-l" | "--listen" | "-p" | "--port") if value.parse::<u16>().is_ok() => {
-            return Some("vp-recv attaches to the relay and listens on no port: vp-recv [APP] --from PEER".to_owned());
-        }
-        Some("-l" | "--listen") => {
-            return Some(format!("vp-recv waits without an option: vp-recv {}", refused.value_or("APP")));
-        }
-        Some("-p" | "--to") => return Some("a peer is named by --from PEER, a directory by -d DIR".to_owned()),
-        Some("-f") => return Some(format!("a peer is named by --from {value}")),
-        Some("--daemon" | "-D" | "--background") => {
-            return Some(foreground("--keep receives until it is told to stop"));
-        }
-        _ => {}
-    }
-    let bare = |word: &'_ str| {
-        let word = word.split_once("://").map_or(word, |(_, rest)| rest);
-        word.split_once('@').map_or(word, |(_, rest)| rest).replacen('/', ":", usize::from(!word.contains(':')))
-    };
-    let foreign = |word: &&str| word.contains(':') || word.contains('@');
-    let called = refused.plain().into_iter().find(foreign).map(bare);
-    let address = called.as_deref().and_then(|word| word.split_once(':'));
-    if let Some((peer, app)) = address.filter(|(peer, app)| !peer.is_empty() && !app.contains(['/', ':'])) {
-        return Some(format!("vp-recv is called, and calls nobody: vp-recv {app} --from {peer}"));
-    }
-    let plain = refused.plain();
-    match (refused.unknown, &plain[..]) {
-        (Some(unknown), [peer, app]) if *app == unknown => {
-            return Some(format!(
-                "one word names the application: vp-recv {app} --from {peer}, or vp-recv {peer} -d {app}"
-            ));
-        }
-        (None, [path]) if path.contains('/') => {
-            return Some(format!("a word alone names an application; a directory is named by vp-recv -d {path}"));
-        }
-        _ => {}
-    }
-    let lacks_sink = refused.unknown.is_none() && !refused.has(&["--directory", "--exec"]);
-    (lacks_sink && refused.has(&["--keep", "--overwrite"]))
-        .then(|| "say where to, each time: vp-recv [APP] --keep -d DIR, or --keep --exec CMD".to_owned())
-}
-
 /// What is said to whoever looks for a daemon.
 fn foreground(instead: &str) -> String {
     format!("{instead}; it stays in the foreground, for a supervisor such as systemd")
 }
 
+/// That `vp-attach` has no ports.
+const NO_PORT: &str = "an application is named, not a port: vp-attach PEER:APP; the relay's port is in its address";
+
+/// Options that nc and ssh have.
+fn attach_unknown(refused: Refused<'_>) -> Option<String> {
+    Some(match refused.unknown? {
+        "-p" | "--port" => NO_PORT.to_owned(),
+        "-e" | "-c" | "--sh-exec" => format!("a command is named by --exec '{}'", refused.value_or("CMD")),
+        "-i" | "--identity" => format!("a key is named by -k {}", refused.value_or("FILE")),
+        "--to" | "--peer" | "--host" | "--connect" | "--dial" => {
+            format!("whom to call is named without an option: vp-attach {}", refused.value_or("PEER:APP"))
+        }
+        "-u" | "-N" | "-T" | "-t" | "-4" | "-6" => {
+            "a pipe is a stream of bytes and needs no such option: vp-attach PEER:APP".to_owned()
+        }
+        "-J" => "a relay is named by -r ID@HOST:PORT".to_owned(),
+        "-w" => format!("how long to wait is said by --timeout {}s", refused.value_or("5")),
+        "-L" | "-R" | "-D" | "-W" => "ports are replicated by vp-portrep: vp-portrep --import PORT=PEER:APP".to_owned(),
+        _ => return None,
+    })
+}
+
 fn attach(refused: Refused<'_>) -> Option<String> {
-    let named =
-        || "an application is named, not a port: vp-attach PEER:APP; the relay's port is in its address".to_owned();
-    if refused.knows_no(&["-p", "--port"]) {
-        return Some(named());
-    }
-    match refused.unknown {
-        Some("-e" | "-c" | "--sh-exec") => {
-            return Some(format!("a command is named by --exec '{}'", refused.value_or("CMD")));
-        }
-        Some("-i" | "--identity") => return Some(format!("a key is named by -k {}", refused.value_or("FILE"))),
-        Some("-J") => return Some("a relay is named by -r ID@HOST:PORT".to_owned()),
-        Some("-w") => return Some(format!("how long to wait is said by --timeout {}s", refused.value_or("5"))),
-        Some("-L" | "-R" | "-D" | "-W") => {
-            return Some("ports are replicated by vp-portrep: vp-portrep --import PORT=PEER:APP".to_owned());
-        }
-        _ => {}
+    if let Some(line) = attach_unknown(refused) {
+        return Some(line);
     }
     if let Some(odd) = refused.values("--listen").into_iter().find(|value| value.contains(':')) {
         let (peer, app) = odd.split_once(':')?;
@@ -274,7 +210,7 @@ fn attach(refused: Refused<'_>) -> Option<String> {
         }
         (Some(unknown), [peer, app]) if unknown == *app && !peer.contains(':') => {
             return Some(match app.parse::<u16>() {
-                Ok(_) => named(),
+                Ok(_) => NO_PORT.to_owned(),
                 Err(_) => format!("vp-attach {peer}:{app}"),
             });
         }
@@ -311,6 +247,15 @@ fn relay(refused: Refused<'_>) -> Option<String> {
     let every = |port: &str| format!("vp-relay --listen [::]:{port}, for every address of this machine");
     if let Some(port) = ["--port", "-p"].iter().find_map(|flag| refused.values(flag).first().copied()) {
         return Some(every(port.rsplit(':').next().unwrap_or(port)));
+    }
+    if refused.knows_no(&["--allow-all", "--any", "--public"]) {
+        return Some("--open lets in anybody".to_owned());
+    }
+    if refused.knows_no(&["--config", "-c", "-f"]) {
+        return Some("there is no file of settings: options say all, --allow FILE who may connect".to_owned());
+    }
+    if refused.knows_no(&["--tls", "--cert", "--ssl"]) {
+        return Some("every link is encrypted, without an option or a certificate".to_owned());
     }
     if refused.knows_no(&["--peers"]) {
         return Some(format!("who may connect is said by --allow {}", refused.value_or("FILE")));

@@ -15,6 +15,18 @@ pub(super) fn portrep(refused: Refused<'_>) -> Option<String> {
     if refused.knows_no(&["-p", "-L", "-R", "--port"]) {
         return Some(both());
     }
+    if refused.knows_no(&["--from", "--peer"]) {
+        return Some(format!("who may use an export is said by --allow {}", refused.value_or("PEER")));
+    }
+    if refused.knows_no(&["--exec"]) {
+        return Some(format!("a command comes behind --: -- {}", refused.value_or("CMD")));
+    }
+    if refused.knows_no(&["-d", "--daemon", "--background"]) {
+        return Some(super::foreground("vp-portrep goes on until it is told to stop"));
+    }
+    if let Some(line) = apart(refused) {
+        return Some(line);
+    }
     let exports = refused.has(&["--export"]);
     if refused.unknown.is_none() && !exports && refused.has(&["--allow", "--exclusive", "--proxy-protocol"]) {
         return Some(
@@ -37,6 +49,23 @@ pub(super) fn portrep(refused: Refused<'_>) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// A mapping whose sides are words apart, or that stands behind a word without the dashes of an option.
+fn apart(refused: Refused<'_>) -> Option<String> {
+    let unknown = refused.unknown?;
+    let at = refused.words.iter().position(|word| word == unknown)?;
+    if let ("import" | "export" | "socks", Some(mapping)) = (unknown, refused.words.get(at + 1)) {
+        return Some(format!("vp-portrep --{unknown} {mapping}"));
+    }
+    let [option, left] = refused.words.get(at.checked_sub(2)?..at)? else { return None };
+    let mapping = format!("{left}={unknown}");
+    let (option, is_whole) = match &**option {
+        "-i" | "--import" => ("--import", mapping.parse::<Import>().is_ok()),
+        "-e" | "--export" => ("--export", mapping.parse::<Export>().is_ok()),
+        _ => return None,
+    };
+    (is_whole && !left.contains('=')).then(|| format!("vp-portrep {option} {mapping}"))
 }
 
 /// Words for `check` in the mouth of those who know other tools.
@@ -62,13 +91,17 @@ fn forwarding(refused: Refused<'_>) -> Option<String> {
         let pairs = refused.words.iter().zip(refused.words.iter().skip(1));
         pairs.filter(|(word, _)| is_it(word, letter)).map(|(_, value)| value.as_str()).next()
     };
+    let peer_beside = |spec: &str| {
+        refused.plain().last().copied().filter(|word| *word != spec && !word.contains(':')).unwrap_or("PEER")
+    };
     if let Some(at) = value('D') {
-        return Some(format!("vp-portrep --socks {at}=PEER:APP, where PEER exports APP=socks:TARGET,..."));
+        let peer = peer_beside(at);
+        return Some(format!("vp-portrep --socks {at}={peer}:APP, where {peer} exports APP=socks:TARGET,..."));
     }
     let (spec, here) = value('L').map(|spec| (spec, true)).or_else(|| value('R').map(|spec| (spec, false)))?;
     let mut parts = spec.rsplitn(3, ':');
     let (port, host, at) = (parts.next()?, parts.next()?, parts.next()?);
-    let peer = refused.plain().last().copied().filter(|word| *word != spec && !word.contains(':')).unwrap_or("PEER");
+    let peer = peer_beside(spec);
     Some(match here {
         true => format!("vp-portrep --import {at}={peer}:APP here, vp-portrep --export APP={host}:{port} at {peer}"),
         false => format!("vp-portrep --export APP={host}:{port} here, vp-portrep --import {at}=PEER:APP at {peer}"),
@@ -98,7 +131,7 @@ fn check(refused: Refused<'_>) -> Option<String> {
     let is_mapped = refused.has(&["--import", "--export", "--socks"]);
     let is_other =
         refused.unknown.is_some() || plain.is_empty() || is_mapped || plain.iter().any(|word| word.contains('='));
-    is_other.then(|| format!("check takes an address and no mapping: vp-portrep check {to}"))
+    is_other.then(|| format!("check takes one address and no mapping: vp-portrep check {to}"))
 }
 
 /// A mapping without its option, or `shop:pg` alone, which may be meant to be here, or only to be tried.
@@ -127,6 +160,22 @@ fn meant_import(value: &str) -> Option<String> {
         return None;
     }
     if let Some((left, right)) = value.split_once('=') {
+        let with_colon = format!("{left}={}", right.replacen('=', ":", 1));
+        if right.contains('=') && with_colon.parse::<Import>().is_ok() {
+            return Some(with_colon);
+        }
+        if left == "localhost" {
+            return Some(format!("localhost:PORT={right}"));
+        }
+        if let Some(port) = left.strip_prefix('*').unwrap_or(left).strip_prefix(':').filter(|port| is_port(port)) {
+            return Some(format!("0.0.0.0:{port}={right}, for every address of this machine"));
+        }
+        if let Some((peer, port)) = left.split_once(':').filter(|(_, port)| is_port(port) && !right.contains(':'))
+            && !is_port(right)
+            && !is_port(peer)
+        {
+            return Some(format!("{port}={peer}:{right}"));
+        }
         let each = left.split([',', ':']).all(is_port).then(|| left.split_once([',', ':'])).flatten();
         match each {
             Some((first, _)) if left.contains(',') => {
@@ -148,6 +197,7 @@ fn meant_import(value: &str) -> Option<String> {
     }
     match value.split(':').collect::<Vec<_>>()[..] {
         [port] if is_port(port) => Some(format!("{port}=PEER:APP")),
+        [_] => Some("PORT=PEER:APP".to_owned()),
         [port, peer] if is_port(port) => Some(format!("{port}={peer}:APP")),
         [peer, app] if !is_port(app) => Some(format!("PORT={peer}:{app}")),
         [port, peer, app] if is_port(port) => Some(format!("{port}={peer}:{app}")),
@@ -172,12 +222,31 @@ fn meant_export(value: &str) -> Option<String> {
             let line = if is_app { format!("{value}=HOST:PORT") } else { format!("APP={value}:PORT") };
             return (!value.contains(':')).then_some(line);
         };
+        if let Some((app, host)) = host.split_once(':').filter(|(app, _)| !app.contains('.') && !is_port(app)) {
+            return Some(format!("{app}={host}:{port}"));
+        }
         // As docker has it, the first is the port elsewhere.
         let host = if is_port(host) { "127.0.0.1" } else { host };
         return Some(format!("APP={host}:{port}"));
     };
-    if left.contains(':') {
+    if left.contains(':') || (is_port(left) && !is_port(right) && !right.contains([':', '.', '/', ','])) {
         return Some(format!("{right}={left}"));
+    }
+    if right == "socks" {
+        return Some(format!("{left}=socks:HOST:PORT"));
+    }
+    match right.split_once(['/', ',']) {
+        Some((port, more)) if is_port(port) => {
+            let others = if right.contains(',') { ", and one --export for each of the others" } else { "" };
+            let is_meant = ["tcp", "udp"].contains(&more) || !others.is_empty();
+            return is_meant.then(|| format!("{left}={port}{others}"));
+        }
+        _ => {}
+    }
+    if let Some((host, _)) =
+        right.split_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<AppName>().is_ok())
+    {
+        return (!["unix", "socks"].contains(&host) && !is_port(host)).then(|| format!("{left}={host}:PORT"));
     }
     if let Some(port) = right.strip_prefix(':').filter(|port| is_port(port)) {
         return Some(format!("{left}=127.0.0.1:{port}"));

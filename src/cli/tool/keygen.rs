@@ -16,6 +16,10 @@ use crate::tools::keygen::{KeygenError, KeygenOptions, run};
 
 impl Tool for Keygen {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
+        if self.show_id.iter().chain(&self.output).any(|path| path == Path::new("-")) {
+            let fault = Fault::new(Exit::Usage, "-: a file is wanted here, not a standard stream");
+            return Err(fault.hint("without -o a new key goes to standard output; a file of this name is ./-"));
+        }
         let overwrite = if self.force { Overwrite::Replace } else { Overwrite::Never };
         let (path, options) = match (self.show_id, self.output) {
             (Some(path), _) => (path.clone(), KeygenOptions::ShowId { path }),

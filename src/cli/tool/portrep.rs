@@ -183,6 +183,14 @@ fn target(typed: &Target) -> portrep::Target {
 
 /// Who may reach each export: those allowed for it or for all, or else every peer there is.
 fn allowed(mappings: &Mappings, peers: &Peers) -> Result<Vec<Vec<PeerId>>, Fault> {
+    let is_export = |word: &str| mappings.exports.iter().any(|export| export.app.as_str() == word);
+    // `pg:shop`, as an address has it.
+    let mut sides = mappings.allow.iter().filter_map(|allow| allow.peer.split_once(':'));
+    if let Some((app, peer)) = sides.find(|(app, _)| is_export(app)) {
+        let fault =
+            Fault::new(Exit::Usage, format!("--allow {}: an = is missing", printable(&format!("{app}:{peer}"))));
+        return Err(fault.hint(format!("one peer for one export is --allow {app}={}", printable(peer))));
+    }
     let strangers = mappings.allow.iter().filter_map(|allow| allow.app.as_ref());
     for app in strangers {
         if !mappings.exports.iter().any(|export| export.app == *app) {

@@ -20,7 +20,8 @@ impl Tool for Relay {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
         let passed = passed_listeners()?;
         if self.listen.is_empty() && passed.is_empty() {
-            return Err(Fault::new(Exit::Usage, "nothing to listen on").hint("name an address with --listen"));
+            return Err(Fault::new(Exit::Usage, "nothing to listen on")
+                .hint("name an address: vp-relay --listen [::]:4433, for every address of this machine"));
         }
         let mut ready = Ready::open(self.ready_fd, Otherwise::Stdout, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;

@@ -130,7 +130,15 @@ impl Send {
         }
         match streams {
             0 if self.name.is_some() => {
-                Err(Fault::new(Exit::Usage, "--name is for standard input; files have names of their own"))
+                let fault = Fault::new(Exit::Usage, "--name is for standard input; files have names of their own");
+                Err(match &sources[..] {
+                    [file] if file.is_file() => {
+                        let (name, to) = (self.name.as_deref().unwrap_or_default(), &self.operands.to);
+                        let line = format!("vp-send - --name {name} {to} < {}", file.display());
+                        fault.hint(format!("to send a file under another name: {}", printable(&line)))
+                    }
+                    _ => fault,
+                })
             }
             0 => {
                 let name = common_name(sources);
