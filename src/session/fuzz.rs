@@ -4,7 +4,7 @@
 //! other, what is read must be what was written, and when the faults stop everything must arrive. [`fuzz_session_peer`]
 //! puts a hostile peer with genuine keys at the other end: whatever it sends may end the session and nothing else.
 
-use super::{Event, Role, Session, SessionError, Times};
+use super::{Event, Parcel, Role, Session, SessionError, Times};
 use crate::lane::JoinSecret;
 use crate::noise::{JoinInitiator, JoinResponder, Opener, Sealer, Suite};
 use crate::wire::CloseCode;
@@ -122,7 +122,14 @@ impl Pair {
     fn write(&mut self, side: usize, id: u32, count: usize) {
         let Some(flow) = self.ends[side].flows.get_mut(&id) else { return };
         let bytes: Vec<u8> = (flow.written..).take(count).map(|offset| content(side, id, offset)).collect();
-        let done = self.ends[side].session.stream_mut(id).write(&bytes);
+        let mut stream = self.ends[side].session.stream_mut(id);
+        let done = if count & 8 == 0 {
+            stream.write(&bytes)
+        } else {
+            let mut parcel = Parcel::default();
+            parcel.push(&bytes);
+            stream.write_parcel(&mut parcel)
+        };
         if let Some(flow) = self.ends[side].flows.get_mut(&id) {
             flow.written += u64::try_from(done).unwrap_or(0);
         }
@@ -162,7 +169,14 @@ impl Pair {
             assert_eq!(*byte, content(1 - side, id, offset), "stream {id} at {offset}");
         }
         let length = shown.len();
-        session.stream_mut(id).read(length);
+        let whole = length > 0 && length == session.stream(id).readable().len();
+        if whole && count & 8 != 0 {
+            let parcel = session.stream_mut(id).take_parcel().expect("bytes are there");
+            assert_eq!(parcel.len(), length);
+            session.stream_mut(id).give_back(parcel);
+        } else {
+            session.stream_mut(id).read(length);
+        }
         flow.read += u64::try_from(length).unwrap_or(0);
         flow.unconsumed += length;
         let now = flow.unconsumed - flow.unconsumed.min(count & 7);

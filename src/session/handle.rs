@@ -4,7 +4,7 @@ use super::canary::Canary;
 use super::frame::Frame;
 use super::streams::Half;
 use super::streams::recv::{Place, Violation};
-use super::{Event, Session};
+use super::{Event, Parcel, Session};
 use crate::wire::CloseCode;
 use std::time::Instant;
 
@@ -131,6 +131,24 @@ impl<'a> StreamMut<'a> {
         done
     }
 
+    /// The same of a parcel, of which the rest stays in it. A large one goes whole, without a copy, for an empty buffer.
+    pub fn write_parcel(&mut self, parcel: &mut Parcel) -> usize {
+        if !parcel.is_record() {
+            let count = self.write(parcel);
+            parcel.advance(count);
+            return count;
+        }
+        if self.session.stream_mut(self.id).write_room().is_empty() {
+            return 0;
+        }
+        let count = parcel.len();
+        if let Some(mut stream) = self.session.streams.get(self.id) {
+            stream.send.take_parcel(&mut self.session.pool, parcel);
+            stream.queue();
+        }
+        count
+    }
+
     /// Half-close: nothing follows what was written.
     pub fn finish(&mut self) {
         if let Some(mut stream) = self.session.streams.get(self.id) {
@@ -164,6 +182,17 @@ impl<'a> StreamMut<'a> {
         if let Some(mut stream) = self.session.streams.get(self.id) {
             stream.recv.read(&mut self.session.pool, count);
         }
+    }
+
+    /// Takes the first bytes that came, as [`StreamMut::read`] does, with the buffer they are in: as many as
+    /// [`Stream::readable`] shows. None: nothing now. The buffer should come back by [`StreamMut::give_back`].
+    pub fn take_parcel(&mut self) -> Option<Parcel> {
+        self.session.streams.get(self.id)?.recv.take_parcel()
+    }
+
+    /// Gives the buffer of a parcel back.
+    pub fn give_back(&mut self, parcel: Parcel) {
+        self.session.pool.give(parcel.buffer);
     }
 
     /// `count` bytes, read before, are where they belong. This is what the sender's exit status rests on.

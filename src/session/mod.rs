@@ -41,6 +41,7 @@ pub mod frame;
 pub mod fuzz;
 mod handle;
 mod input;
+mod parcel;
 mod retention;
 mod schedule;
 mod streams;
@@ -51,6 +52,7 @@ pub use budget::{Budget, GROWTH_MAX};
 pub use credit::{SESSION_WINDOW_MAX, SESSION_WINDOW_START, STREAM_WINDOW_MAX, STREAM_WINDOW_START};
 pub use ending::{LINGER, SessionError};
 pub use handle::{Stream, StreamMut};
+pub use parcel::Parcel;
 pub use retention::{RETENTION_MAX, SESSION_BYTES_MAX};
 pub use streams::{Half, STREAMS_MAX};
 

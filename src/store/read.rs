@@ -5,7 +5,6 @@ use super::extent::{Extent, extent_of, hash_range};
 use super::source::{Found, Stamp, open};
 use crate::transfer::fault::Fault;
 use crate::transfer::hash::ContentHash;
-use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Advice, fadvise, fstat};
 use rustix::io::{Errno, pread};
@@ -115,7 +114,7 @@ impl SourceFile {
     /// Feeds the bytes from `offset` to `until` to a hash state.
     ///
     /// # Errors
-    /// As for [`Self::read_onto`].
+    /// As for [`Self::read_into`].
     pub fn hash(&self, hasher: &mut ContentHash, offset: u64, until: u64) -> Result<(), Fault> {
         hash_range(&self.file, hasher, offset, until)
     }
@@ -123,19 +122,18 @@ impl SourceFile {
     /// Feeds all of it to a hash state.
     ///
     /// # Errors
-    /// As for [`Self::read_onto`].
+    /// As for [`Self::read_into`].
     pub fn hash_all(&self, hasher: &mut ContentHash) -> Result<(), Fault> {
         if let Some(size) = self.size() {
             return self.hash(hasher, 0, size);
         }
-        let (mut offset, mut buffer) = (0, Vec::new());
+        let (mut offset, mut buffer) = (0, vec![0; UNMEASURED_PIECE_BYTES]);
         loop {
-            buffer.clear();
-            let count = self.read_onto(&mut buffer, offset, UNMEASURED_PIECE_BYTES)?;
+            let count = self.read_into(&mut buffer, offset, UNMEASURED_PIECE_BYTES)?;
             if count == 0 {
                 return Ok(());
             }
-            hasher.update(&buffer);
+            hasher.update(&buffer[..count]);
             offset += u64::try_from(count).map_err(|_| Fault::Io)?;
         }
     }
@@ -152,47 +150,27 @@ impl SourceFile {
         }
     }
 
-    /// Appends up to `max` bytes from `offset` to the buffer, within its capacity or growing it by
-    /// `max`. One system call; returns how many bytes came: 0 only at the end of a file of no known size. A read up to the
-    /// end asks for a byte behind it: so it need not be asked for later.
+    /// Reads up to `max` bytes from `offset` into the front of `room`. One system call; returns how many bytes came: 0 only
+    /// at the end of a file of no known size. A read up to the end asks for a byte behind it, if there is room for that: so
+    /// it need not be asked for later.
     ///
     /// # Errors
     /// [`Fault::Changed`] at an end of file before its time, and at none at its time, or what the system says.
-    pub fn read_onto(&self, buffer: &mut Vec<u8>, offset: u64, max: usize) -> Result<usize, Fault> {
-        let begin = buffer.len();
-        let spare = buffer.capacity() - begin;
+    pub fn read_into(&self, room: &mut [u8], offset: u64, max: usize) -> Result<usize, Fault> {
         let is_last =
             self.size().is_some_and(|size| u64::try_from(max).is_ok_and(|max| offset.checked_add(max) == Some(size)));
-        let (asked, count) = loop {
-            let asked = if (1..=max.saturating_add(1)).contains(&spare) {
-                spare
-            } else {
-                max.saturating_add(usize::from(is_last))
-            };
-            let done = if asked == spare {
-                // The usual case for large files: straight into memory nobody has zeroed.
-                pread(&self.file, spare_capacity(buffer), offset)
-            } else {
-                buffer.resize(begin + asked, 0);
-                pread(&self.file, &mut buffer[begin..], offset)
-            };
-            match done {
-                Err(Errno::INTR) => buffer.truncate(begin),
-                Err(errno) => {
-                    buffer.truncate(begin);
-                    return Err(errno.into());
-                }
-                Ok(count) => break (asked, count),
+        let asked = max.saturating_add(usize::from(is_last)).min(room.len());
+        let count = loop {
+            match pread(&self.file, &mut room[..asked], offset) {
+                Err(Errno::INTR) => {}
+                done => break done?,
             }
         };
-        let taken = count.min(max);
-        buffer.truncate(begin + taken);
         if (count == 0 && !self.unmeasured) || (is_last && count > max) {
-            buffer.truncate(begin);
             return Err(Fault::Changed);
         }
         self.end_seen.set(is_last && count == max && asked > max);
-        Ok(taken)
+        Ok(count)
     }
 }
 
@@ -214,17 +192,16 @@ mod tests {
     }
 
     #[test]
-    fn reads_within_capacity_and_beyond() {
+    fn a_read_stays_within_the_room_and_the_bytes_asked_for() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("f");
         fs::write(&path, b"0123456789").unwrap();
         let source = SourceFile::open(&found(&path)).unwrap();
-        let mut buffer = Vec::with_capacity(4);
-        assert_eq!(source.read_onto(&mut buffer, 0, 10), Ok(4));
-        assert_eq!(source.read_onto(&mut buffer, 4, 2), Ok(2));
-        assert_eq!(buffer, b"012345");
-        assert_eq!(source.read_onto(&mut buffer, 10, 2), Err(Fault::Changed));
-        assert_eq!(buffer, b"012345");
+        let mut room = [b'-'; 8];
+        assert_eq!(source.read_into(&mut room[..4], 0, 10), Ok(4));
+        assert_eq!(source.read_into(&mut room[4..], 4, 2), Ok(2));
+        assert_eq!(&room, b"012345--");
+        assert_eq!(source.read_into(&mut room, 10, 2), Err(Fault::Changed));
     }
 
     #[test]
@@ -245,24 +222,24 @@ mod tests {
     fn what_grows_is_noticed_before_its_end_is_read_and_afterwards() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("f");
-        for capacity in [0, 2, 3, 4, 5, 100] {
+        for room in [2, 3, 4, 5, 100] {
             fs::write(&path, b"one").unwrap();
             let source = SourceFile::open(&found(&path)).unwrap();
             let read = |offset: u64, max: usize| {
-                let mut buffer = Vec::with_capacity(capacity);
-                source.read_onto(&mut buffer, offset, max).map(|count| (count, buffer))
+                let mut buffer = vec![0; room];
+                source.read_into(&mut buffer, offset, max).map(|count| buffer[..count].to_vec())
             };
-            let whole = if capacity == 2 { Ok((2, b"on".to_vec())) } else { Ok((3, b"one".to_vec())) };
-            assert_eq!(read(0, 3), whole, "{capacity}");
-            assert_eq!(source.end_seen.get(), ![2, 3].contains(&capacity), "{capacity}");
+            let whole = if room == 2 { b"on".to_vec() } else { b"one".to_vec() };
+            assert_eq!(read(0, 3), Ok(whole), "{room}");
+            assert_eq!(source.end_seen.get(), ![2, 3].contains(&room), "{room}");
             let hash = blake3::hash(b"one").into();
             assert_eq!(source.check_unchanged(&hash), Ok(()));
             fs::write(&path, b"four").unwrap();
             assert_eq!(source.check_unchanged(&hash), Err(Fault::Changed));
-            assert_eq!(read(1, 1), Ok((1, b"o".to_vec())), "what is not the end says nothing of it");
+            assert_eq!(read(1, 1), Ok(b"o".to_vec()), "what is not the end says nothing of it");
             assert!(!source.end_seen.get());
             // Without room for a byte more there is none.
-            assert_eq!(read(0, 3).is_err(), ![2, 3].contains(&capacity), "{capacity}");
+            assert_eq!(read(0, 3).is_err(), ![2, 3].contains(&room), "{room}");
         }
     }
 
@@ -281,9 +258,8 @@ mod tests {
         source.hash_all(&mut hasher).unwrap();
         let content = fs::read("/proc/version").unwrap();
         assert_eq!(hasher.hash(), *blake3::hash(&content).as_bytes());
-        let mut buffer = Vec::new();
         let end = u64::try_from(content.len()).unwrap();
-        assert_eq!(source.read_onto(&mut buffer, end, 10), Ok(0));
+        assert_eq!(source.read_into(&mut [0; 10], end, 10), Ok(0));
     }
 
     #[test]

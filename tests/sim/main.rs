@@ -40,6 +40,16 @@ fn sessions_survive_every_schedule() {
 }
 
 #[test]
+fn sessions_survive_when_buffers_change_hands() {
+    let plan = |seed| Plan { in_parcels: true, ..Plan::of_seed(seed) };
+    for seed in 0..count() / 5 {
+        run(&plan(seed)).unwrap_or_else(|fate| panic!("seed {seed}: {fate}"));
+    }
+    let planted = |seed| Plan { canary: Some(Canary::CopyAppended), ..plan(seed) };
+    assert!((0..count() / 5).any(|seed| run(&planted(seed)).is_err()), "a planted defect was not found");
+}
+
+#[test]
 fn a_seed_is_a_whole_history() {
     for seed in 0..20 {
         let first = run(&Plan::of_seed(seed)).map(|told| told.digest).map_err(|fate: Fate| fate.to_string());

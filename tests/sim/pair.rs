@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use vp::identity::Identity;
 use vp::noise::{Initiator, Opener, Purpose, Responder, Sealer, Suite};
 use vp::session::canary::Canary;
-use vp::session::{Event, PendingJoin, Role, Session, Times};
+use vp::session::{Event, Parcel, PendingJoin, Role, Session, Times};
 use vp::wire::CloseCode;
 
 /// What a run is made of: all of it follows from the seed, but for the canary.
@@ -20,6 +20,8 @@ pub struct Plan {
     pub piece_max: usize,
     pub steps: usize,
     pub lane_life: Duration,
+    /// Applications hand over and take whole buffers where they can.
+    pub in_parcels: bool,
     pub canary: Option<Canary>,
 }
 
@@ -35,6 +37,7 @@ impl Plan {
             piece_max: [1, 7, 1_000, 66_000, 1 << 20][random.below(5)],
             steps: 300 + random.below(900),
             lane_life: [Duration::from_millis(200), Duration::from_secs(3_600)][random.below(2)],
+            in_parcels: false,
             canary: None,
         }
     }
@@ -78,6 +81,7 @@ pub struct Side {
 pub struct World {
     pub random: Random,
     pub plan_piece_max: usize,
+    in_parcels: bool,
     pub now: Instant,
     pub sides: [Side; 2],
     flows: BTreeMap<(usize, u32), Flow>,
@@ -123,6 +127,7 @@ impl World {
         let mut world = World {
             random,
             plan_piece_max: plan.piece_max,
+            in_parcels: plan.in_parcels,
             now,
             sides,
             flows: BTreeMap::new(),
@@ -148,7 +153,12 @@ impl World {
         let session = &mut self.sides[side].session;
         let Some(flow) = self.flows.get_mut(&(side, id)).filter(|_| session.has_stream(id)) else { return };
         let end = (flow.written + most).min(flow.data.len());
-        flow.written += session.stream_mut(id).write(&flow.data[flow.written..end]);
+        let next = &flow.data[flow.written..end];
+        let mut parcel = Parcel::default();
+        let length = if self.in_parcels && most % 2 == 1 { parcel.push(next) } else { 0 };
+        let count = session.stream_mut(id).write_parcel(&mut parcel);
+        let rest = if count == length { session.stream_mut(id).write(&next[count..]) } else { 0 };
+        flow.written += count + rest;
         if flow.written == flow.data.len() && !flow.finished {
             flow.finished = true;
             session.stream_mut(id).finish();
@@ -165,7 +175,14 @@ impl World {
             return fate(format!("stream {id} at side {side}: other bytes than were written, from {}", flow.got));
         }
         flow.got += count;
-        session.stream_mut(id).read(count);
+        let whole = self.in_parcels && count > 0 && count == bytes.len();
+        if whole {
+            let parcel = session.stream_mut(id).take_parcel().expect("bytes are there");
+            assert_eq!(parcel.len(), count);
+            session.stream_mut(id).give_back(parcel);
+        } else {
+            session.stream_mut(id).read(count);
+        }
         if self.random.one_in(2) {
             self.consume(side, id);
         }

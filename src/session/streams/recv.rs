@@ -10,6 +10,7 @@
 use crate::lane::{BUFFER_BYTES, COPY_BELOW, Pool};
 use crate::session::credit::{STREAM_WINDOW_MAX, STREAM_WINDOW_START};
 use crate::session::frame::Frame;
+use crate::session::parcel::Parcel;
 use crate::session::window::Window;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -231,6 +232,13 @@ impl RecvHalf {
                 pool.give(piece.buffer);
             }
         }
+    }
+
+    /// The application took the first piece of what came, with its buffer.
+    pub(crate) fn take_parcel(&mut self) -> Option<Parcel> {
+        let Piece { buffer, start, end } = self.queue.pop_front()?;
+        self.read += u64::try_from(end - start).unwrap_or(0);
+        Some(Parcel::of_record(buffer, start..end))
     }
 
     #[cfg(test)]

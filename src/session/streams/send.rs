@@ -6,6 +6,7 @@
 
 use crate::lane::{Pool, Record};
 use crate::session::frame::{STREAM_HEADER_BYTES, stream_header};
+use crate::session::parcel::Parcel;
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::collections::VecDeque;
 
@@ -93,6 +94,18 @@ impl SendHalf {
         if tail.length == RECORD_PLAINTEXT_MAX {
             self.ready.extend(self.tail.take());
         }
+    }
+
+    /// Takes a parcel as a record of its own, behind what has gathered, and gives an empty buffer for it. Only where
+    /// [`SendHalf::room`] has just shown some.
+    pub(crate) fn take_parcel(&mut self, pool: &mut Pool, parcel: &mut Parcel) {
+        self.written += u64::try_from(parcel.len()).unwrap_or(0);
+        let gathered = self.tail.take_if(|tail| tail.length > STREAM_HEADER_BYTES);
+        self.ready.extend(gathered);
+        let empty = self.tail.take().map_or_else(|| pool.take(), |tail| tail.buffer);
+        let record = Record { length: parcel.at.end, buffer: std::mem::replace(&mut parcel.buffer, empty) };
+        self.ready.push_back(record);
+        parcel.clear();
     }
 
     /// No more bytes follow.

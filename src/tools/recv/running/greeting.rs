@@ -60,7 +60,7 @@ impl Running {
                 let (mut engine, news) = self.order(options).into_writer(ctx.waker, &hello.name, leashed)?;
                 let mut first = Vec::new();
                 Offer::Hello(hello).encode(&mut first);
-                engine.push_first(first);
+                engine.push_first(&first);
                 self.output = news;
                 self.work = Work::Files(engine);
                 Ok(true)

@@ -1,6 +1,7 @@
 //! Two joined ports in memory, for tests: bounded by bytes as a session is, cut on demand.
 
 use super::port::{Port, TryRecv};
+use crate::session::Parcel;
 use crate::transfer::{messages::ANSWER_BYTES, outcome::PortClosed};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -45,7 +46,6 @@ pub(crate) struct MemoryPort {
     pub piece_bytes: usize,
     /// Bytes sent so far.
     pub sent_bytes: u64,
-    spare: Vec<Vec<u8>>,
 }
 
 /// What a thread dies of whose port is deadly.
@@ -62,7 +62,6 @@ pub(crate) fn pair() -> (MemoryPort, MemoryPort) {
         deadly: false,
         piece_bytes: usize::MAX,
         sent_bytes: 0,
-        spare: Vec::new(),
     };
     (end(&a, &b), end(&b, &a))
 }
@@ -98,12 +97,12 @@ impl MemoryPort {
             Some(front) if front.len() > self.piece_bytes => {
                 let piece = front.drain(..self.piece_bytes).collect::<Vec<u8>>();
                 way.bytes -= piece.len();
-                Ok(TryRecv::Bytes(piece))
+                Ok(TryRecv::Bytes(parcel(&piece)))
             }
             Some(_) => {
                 let chunk = way.chunks.pop_front().unwrap();
                 way.bytes -= chunk.len();
-                Ok(TryRecv::Bytes(chunk))
+                Ok(TryRecv::Bytes(parcel(&chunk)))
             }
             None if way.closed => Err(PortClosed),
             None if way.finished => Ok(TryRecv::Finished),
@@ -113,7 +112,7 @@ impl MemoryPort {
 }
 
 impl Port for MemoryPort {
-    fn recv(&mut self) -> Result<Option<Vec<u8>>, PortClosed> {
+    fn recv(&mut self) -> Result<Option<Parcel>, PortClosed> {
         match self.recv_within(Duration::from_secs(60))? {
             TryRecv::Bytes(chunk) => Ok(Some(chunk)),
             TryRecv::Finished => Ok(None),
@@ -144,7 +143,7 @@ impl Port for MemoryPort {
         }
     }
 
-    fn send(&mut self, chunk: Vec<u8>) -> Result<(), PortClosed> {
+    fn send(&mut self, chunk: Parcel) -> Result<(), PortClosed> {
         assert!(!chunk.is_empty() && chunk.len() <= crate::transfer::messages::CHUNK_BYTES);
         self.count_chunk()?;
         self.sent_bytes += super::sending::wide(chunk.len());
@@ -159,21 +158,23 @@ impl Port for MemoryPort {
             return Err(PortClosed);
         }
         way.bytes += chunk.len();
-        way.chunks.push_back(chunk);
+        way.chunks.push_back(chunk.to_vec());
         pipe.moved.notify_all();
         Ok(())
     }
 
-    fn recycle(&mut self, mut chunk: Vec<u8>) {
-        if self.spare.len() < 8 && chunk.capacity() >= crate::transfer::messages::CHUNK_BYTES {
-            chunk.clear();
-            self.spare.push(chunk);
-        }
-    }
+    fn recycle(&mut self, _: Parcel) {}
 
-    fn buffer(&mut self) -> Vec<u8> {
-        self.spare.pop().unwrap_or_else(|| Vec::with_capacity(crate::transfer::messages::CHUNK_BYTES))
+    fn buffer(&mut self) -> Parcel {
+        Parcel::default()
     }
+}
+
+/// Bytes that fit into one, as a chunk to send.
+pub(crate) fn parcel(bytes: &[u8]) -> Parcel {
+    let mut parcel = Parcel::default();
+    assert_eq!(parcel.push(bytes), bytes.len());
+    parcel
 }
 
 impl Drop for MemoryPort {

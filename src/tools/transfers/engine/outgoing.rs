@@ -1,6 +1,7 @@
 //! The sender's way out: packs messages into chunks, keeps to the rate, measures the link.
 
 use super::port::{Port, TryRecv};
+use crate::session::Parcel;
 use crate::store::read::SourceFile;
 use crate::transfer::Fault;
 use crate::transfer::blocks::{BlockEncoder, Encoded};
@@ -20,7 +21,7 @@ const RECEIVED_MAX: usize = 64;
 /// The way out.
 pub(crate) struct Outgoing<'p> {
     port: &'p mut dyn Port,
-    chunk: Vec<u8>,
+    chunk: Parcel,
     /// A chunk that holds so much is sent; less than [`CHUNK_BYTES`] at a low rate.
     chunk_bytes: usize,
     scratch: Vec<u8>,
@@ -28,7 +29,7 @@ pub(crate) struct Outgoing<'p> {
     link: LinkMeter,
     /// Decides what is compressed.
     pub encoder: BlockEncoder,
-    received: VecDeque<Vec<u8>>,
+    received: VecDeque<Parcel>,
     peer_finished: bool,
 }
 
@@ -53,7 +54,8 @@ impl<'p> Outgoing<'p> {
         if scratch.len() > self.room() {
             self.flush()?;
         }
-        self.chunk.extend_from_slice(&scratch);
+        // It fits: no message is longer than a chunk.
+        self.chunk.push(&scratch);
         self.scratch = scratch;
         Ok(())
     }
@@ -64,7 +66,7 @@ impl<'p> Outgoing<'p> {
                 self.flush()?;
             }
             let (now, later) = bytes.split_at(bytes.len().min(self.room()));
-            self.chunk.extend_from_slice(now);
+            self.chunk.push(now);
             bytes = later;
         }
         Ok(())
@@ -78,14 +80,15 @@ impl<'p> Outgoing<'p> {
         }
         let begin = self.chunk.len();
         let max = max.min(self.room() - HEADER_BYTES);
-        self.chunk.extend_from_slice(&data_header(max));
-        match file.read_onto(&mut self.chunk, offset, max) {
+        self.chunk.push(&data_header(max));
+        match file.read_into(self.chunk.room(), offset, max) {
             Ok(0) => {
                 self.chunk.truncate(begin);
                 Ok(Ok(&[]))
             }
             Ok(count) => {
                 let body = begin + HEADER_BYTES;
+                self.chunk.commit(count);
                 self.chunk[begin..body].copy_from_slice(&data_header(count));
                 self.encoder.note_raw(count);
                 self.link.handle_content(count);
@@ -169,7 +172,7 @@ impl<'p> Outgoing<'p> {
     }
 
     /// What the peer says next, everything of ours being sent first; `None` after its end.
-    pub fn listen(&mut self) -> Result<Option<Vec<u8>>, PortClosed> {
+    pub fn listen(&mut self) -> Result<Option<Parcel>, PortClosed> {
         self.flush()?;
         match self.heard()? {
             TryRecv::Bytes(chunk) => Ok(Some(chunk)),
@@ -183,7 +186,7 @@ impl<'p> Outgoing<'p> {
         }
     }
 
-    pub fn recycle(&mut self, chunk: Vec<u8>) {
+    pub fn recycle(&mut self, chunk: Parcel) {
         self.port.recycle(chunk);
     }
 }

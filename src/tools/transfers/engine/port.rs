@@ -1,13 +1,14 @@
 //! What an engine sees of the session below it: one ordered, reliable stream of bytes each way.
 
+use crate::session::Parcel;
 use crate::transfer::outcome::PortClosed;
 use std::time::{Duration, Instant};
 
 /// What is there to read without waiting.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TryRecv {
-    /// The next bytes of the peer; give the buffer back with [`Port::recycle`].
-    Bytes(Vec<u8>),
+    /// The next bytes of the peer; give them back with [`Port::recycle`] when they are where they belong.
+    Bytes(Parcel),
     /// Nothing yet.
     Empty,
     /// The peer has finished its direction, and everything has been read.
@@ -21,7 +22,7 @@ pub trait Port {
     ///
     /// # Errors
     /// [`PortClosed`] if the session ended before the peer had finished.
-    fn recv(&mut self) -> Result<Option<Vec<u8>>, PortClosed>;
+    fn recv(&mut self) -> Result<Option<Parcel>, PortClosed>;
 
     /// The next bytes of the peer if there are any. Does not block.
     ///
@@ -29,17 +30,17 @@ pub trait Port {
     /// As for [`Self::recv`].
     fn try_recv(&mut self) -> Result<TryRecv, PortClosed>;
 
-    /// Sends the chunk, at most [`CHUNK_BYTES`](crate::transfer::messages::CHUNK_BYTES) long. Blocks while the way is full.
+    /// Sends the chunk. Blocks while the way is full.
     ///
     /// # Errors
     /// [`PortClosed`] if the session ended.
-    fn send(&mut self, chunk: Vec<u8>) -> Result<(), PortClosed>;
+    fn send(&mut self, chunk: Parcel) -> Result<(), PortClosed>;
 
-    /// Takes a buffer back that is no longer needed.
-    fn recycle(&mut self, chunk: Vec<u8>);
+    /// Takes bytes of the peer back: they are where they belong.
+    fn recycle(&mut self, chunk: Parcel);
 
-    /// An empty buffer with room for [`CHUNK_BYTES`](crate::transfer::messages::CHUNK_BYTES).
-    fn buffer(&mut self) -> Vec<u8>;
+    /// An empty chunk, to be filled and sent.
+    fn buffer(&mut self) -> Parcel;
 
     /// The next bytes of the peer, or [`TryRecv::Empty`] when `wait` has passed. Blocks as long.
     ///
@@ -70,19 +71,19 @@ mod tests {
     struct Slow(u32);
 
     impl Port for Slow {
-        fn recv(&mut self) -> Result<Option<Vec<u8>>, PortClosed> {
+        fn recv(&mut self) -> Result<Option<Parcel>, PortClosed> {
             Err(PortClosed)
         }
         fn try_recv(&mut self) -> Result<TryRecv, PortClosed> {
             self.0 += 1;
             Ok(if self.0 < 3 { TryRecv::Empty } else { TryRecv::Finished })
         }
-        fn send(&mut self, _: Vec<u8>) -> Result<(), PortClosed> {
+        fn send(&mut self, _: Parcel) -> Result<(), PortClosed> {
             Err(PortClosed)
         }
-        fn recycle(&mut self, _: Vec<u8>) {}
-        fn buffer(&mut self) -> Vec<u8> {
-            Vec::new()
+        fn recycle(&mut self, _: Parcel) {}
+        fn buffer(&mut self) -> Parcel {
+            Parcel::default()
         }
     }
 

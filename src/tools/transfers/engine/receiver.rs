@@ -7,15 +7,16 @@ use super::receiving::Receiver;
 use super::sink::Sink;
 use super::tree::TreeSink;
 use super::writer::WriterSink;
+use crate::session::Parcel;
 use crate::store::inbox::{Inbox, Overwrite};
 use crate::transfer::Fault;
 use crate::transfer::decoder::{Decoder, Piece};
 use crate::transfer::item::Kind;
 use crate::transfer::messages::{Answer, Offer};
+use crate::transfer::outcome::PortClosed;
 use crate::transfer::outcome::{ReceiveOutcome, TransferError, Violation};
 use crate::transfer::path::TreePath;
 use crate::transfer::unblock::BlockDecoder;
-use crate::transfer::{messages::CHUNK_BYTES, outcome::PortClosed};
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -115,7 +116,7 @@ impl ReceiveJob<'_> {
         };
         let mut receiver = Receiver::new(sink, self.policy, self.on_received, progress);
         receiver.given_up = self.given_up;
-        let mut line = Line { port, answers: Vec::new(), unanswered: 0 };
+        let mut line = Line { answers: port.buffer(), port, scratch: Vec::new(), unanswered: 0 };
         let done = drive(&mut receiver, &mut line);
         if done.is_err() {
             receiver.rescue();
@@ -131,7 +132,9 @@ fn refuse(port: &mut dyn Port, error: io::Error) -> TransferError {
     let fault = number.map_or(Fault::Io, |number| io::Error::from_raw_os_error(number).into());
     Answer::Refused(fault).encode(&mut answer);
     // Whether it hears of it or not, the error is ours.
-    let _ = port.send(answer);
+    let mut chunk = port.buffer();
+    chunk.push(&answer);
+    let _ = port.send(chunk);
     TransferError::Inbox(error)
 }
 
@@ -171,7 +174,8 @@ fn drive(receiver: &mut Receiver<'_, '_>, line: &mut Line<'_>) -> Result<(), Tra
 /// The way in, and the way back for answers.
 struct Line<'p> {
     port: &'p mut dyn Port,
-    answers: Vec<u8>,
+    answers: Parcel,
+    scratch: Vec<u8>,
     /// Chunks read since answers last left.
     unanswered: u32,
 }
@@ -180,15 +184,12 @@ impl Line<'_> {
     /// Packs the receiver's answers; they leave when nothing is waiting to be read.
     fn say(&mut self, receiver: &mut Receiver<'_, '_>) -> Result<(), PortClosed> {
         for answer in receiver.answers() {
-            let begin = self.answers.len();
-            answer.encode(&mut self.answers);
-            if self.answers.len() > CHUNK_BYTES {
-                let mut next = self.port.buffer();
-                next.extend_from_slice(&self.answers[begin..]);
-                self.answers.truncate(begin);
+            self.scratch.clear();
+            answer.encode(&mut self.scratch);
+            if self.scratch.len() > self.answers.vacancy() {
                 self.flush()?;
-                self.answers = next;
             }
+            self.answers.push(&self.scratch);
         }
         Ok(())
     }
@@ -198,13 +199,12 @@ impl Line<'_> {
         if self.answers.is_empty() {
             return Ok(());
         }
-        let mut chunk = self.port.buffer();
-        chunk.append(&mut self.answers);
-        self.port.send(chunk)
+        let next = self.port.buffer();
+        self.port.send(std::mem::replace(&mut self.answers, next))
     }
 
     /// The next bytes, `None` at the end. On the way, commits what is due and sends answers.
-    fn next(&mut self, receiver: &mut Receiver<'_, '_>) -> Result<Option<Vec<u8>>, PortClosed> {
+    fn next(&mut self, receiver: &mut Receiver<'_, '_>) -> Result<Option<Parcel>, PortClosed> {
         loop {
             receiver.commit_if_due(Instant::now());
             self.say(receiver)?;

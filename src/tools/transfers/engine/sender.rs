@@ -7,6 +7,7 @@ use super::outgoing::Outgoing;
 use super::port::{Port, TryRecv};
 use super::progress::{ItemEnd, ItemKind, Meter, Progress};
 use super::underway::Underway;
+use crate::session::Parcel;
 use crate::store::beneath::Nearby;
 use crate::store::links::Links;
 use crate::store::omit::Omit;
@@ -302,7 +303,7 @@ impl Sender<'_> {
         }
     }
 
-    fn hear(&mut self, chunk: Vec<u8>) -> Result<(), TransferError> {
+    fn hear(&mut self, chunk: Parcel) -> Result<(), TransferError> {
         let mut decoder = std::mem::take(&mut self.decoder);
         let mut input = &chunk[..];
         while let Some(piece) = decoder.next(&mut input)? {

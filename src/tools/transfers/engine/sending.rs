@@ -160,18 +160,17 @@ impl Sender<'_> {
             },
             Plan::Compress(most) => {
                 let mut block = std::mem::take(&mut self.block);
-                block.clear();
-                block.reserve(most.min(left));
-                if let Err(fault) = file.read_onto(&mut block, offset, most.min(left)) {
-                    return Ok(Err(fault));
+                let most = most.min(left);
+                // A byte behind the end, which a last read asks for.
+                block.resize(block.len().max(most + 1), 0);
+                let read = file.read_into(&mut block, offset, most);
+                let Ok(count) = read else { return Ok(read.map(wide)) };
+                hasher.update(&block[..count]);
+                if count > 0 {
+                    self.out.pack(&block[..count])?;
                 }
-                hasher.update(&block);
-                if !block.is_empty() {
-                    self.out.pack(&block)?;
-                }
-                let length = wide(block.len());
                 self.block = block;
-                length
+                wide(count)
             }
         };
         self.sent_bytes += sent;

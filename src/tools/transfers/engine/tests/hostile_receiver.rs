@@ -17,7 +17,7 @@ fn meet(source: &Path, answers: &[Answer], raw: &[u8]) -> Sent {
         let attacker = scope.spawn(move || {
             // The first chunk holds the greeting and every entry.
             theirs.recv().unwrap();
-            theirs.send(bytes).unwrap();
+            theirs.send(parcel(&bytes)).unwrap();
             theirs.finish();
             while let Ok(Some(chunk)) = theirs.recv() {
                 theirs.recycle(chunk);
@@ -104,8 +104,8 @@ fn prefixes_that_are_not_ours_are_not_believed() {
     want(0, &wrong).encode(&mut answers);
     let heard = thread::scope(|scope| {
         let sender = scope.spawn(move || job(from_ref(&file)).run(&mut ours, &mut ()).map(drop));
-        let mut heard = theirs.recv().unwrap().unwrap();
-        theirs.send(answers).unwrap();
+        let mut heard = theirs.recv().unwrap().unwrap().to_vec();
+        theirs.send(parcel(&answers)).unwrap();
         while heard.len() < content.len() {
             heard.extend_from_slice(&theirs.recv().unwrap().unwrap());
         }
@@ -131,7 +131,7 @@ fn a_file_the_receiver_gives_up_is_not_sent_to_its_end() {
     let sent = thread::scope(|scope| {
         let sender = scope.spawn(move || job(from_ref(&file)).run(&mut ours, &mut ()));
         theirs.recv().unwrap();
-        theirs.send(answers).unwrap();
+        theirs.send(parcel(&answers)).unwrap();
         let mut finish = Vec::new();
         Offer::Finish { entries: 1, skipped: 0 }.encode(&mut finish);
         let mut heard = Vec::new();
@@ -141,7 +141,7 @@ fn a_file_the_receiver_gives_up_is_not_sent_to_its_end() {
         let mut done = Vec::new();
         let status = Status::LocalIo;
         Answer::Done { status, counts, command_status: 0 }.encode(&mut done);
-        theirs.send(done).unwrap();
+        theirs.send(parcel(&done)).unwrap();
         sender.join().unwrap().unwrap()
     });
     assert_eq!((sent.status, sent.tally.failures[0].fault), (Status::LocalIo, Fault::NoSpace));

@@ -13,7 +13,7 @@ mod policy;
 mod races;
 mod script;
 
-use super::memory::{Killed, MemoryPort, pair};
+use super::memory::{Killed, MemoryPort, pair, parcel};
 use crate::store::inbox::Overwrite;
 use crate::tools::transfers::engine::*;
 use crate::transfer::messages::CHUNK_BYTES;

@@ -98,7 +98,7 @@ fn a_pause_of_the_sender_does_not_hold_up_the_commit() {
     let (mut ours, mut theirs) = pair();
     let got = thread::scope(|scope| {
         let receiver = scope.spawn(|| into(&home.inbox()).run(&mut theirs, &mut ()));
-        ours.send(begun).unwrap();
+        ours.send(parcel(&begun)).unwrap();
         let mut decoder = Decoder::<Answer>::default();
         let mut answers = Vec::new();
         // Nothing more is said until the file is safe; a port that waits a minute panics.
@@ -110,7 +110,7 @@ fn a_pause_of_the_sender_does_not_hold_up_the_commit() {
             }
         }
         assert_eq!(names(&home.inbox()), ["f"]);
-        ours.send(encoded([Offer::Finish { entries: 1, skipped: 0 }.into()])).unwrap();
+        ours.send(parcel(&encoded([Offer::Finish { entries: 1, skipped: 0 }.into()]))).unwrap();
         receiver.join().unwrap()
     });
     assert_eq!(got.unwrap().status, Status::Complete);

@@ -62,7 +62,7 @@ pub(super) fn play(receive: ReceiveJob<'_>, script: impl IntoIterator<Item = Say
             let mut answers = Vec::new();
             let mut decoder = Decoder::<Answer>::default();
             for chunk in bytes.chunks(CHUNK_BYTES) {
-                if ours.send(chunk.to_vec()).is_err() {
+                if ours.send(parcel(chunk)).is_err() {
                     break;
                 }
             }
