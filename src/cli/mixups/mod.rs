@@ -120,8 +120,13 @@ fn unquoted(refused: Refused<'_>) -> Option<String> {
     let words = behind.iter().take_while(|word| !word.starts_with("--")).count();
     // The last word of vp-send is the peer's.
     let words = if refused.tool == "vp-send" && words == behind.len() { words.checked_sub(1)? } else { words };
-    let command = behind[..words].join(" ");
-    (words > 1).then(|| format!("a command is one word, in quotes: --exec '{command}'"))
+    let typed = &behind[..words];
+    let is_stray = match refused.unknown {
+        Some(unknown) => typed.iter().skip(1).any(|word| word.starts_with(unknown)),
+        None => refused.tool == "vp-send" && refused.plain().len() > 1,
+    };
+    let command = typed.join(" ");
+    is_stray.then(|| format!("a command is one word, in quotes: --exec '{command}'"))
 }
 
 /// What a key is asked for by, where other tools have orders for that.

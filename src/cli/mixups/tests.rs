@@ -16,7 +16,13 @@ fn hint(line: &str) -> Option<String> {
 
 #[test]
 fn word_that_means_nothing_gets_no_line_that_leads_astray() {
-    for line in ["vp-relay start", "vp-send f.txt -k", "vp-send a depot --timeout 10x", "vp-recv -q -v"] {
+    for line in [
+        "vp-relay start",
+        "vp-send f.txt -k",
+        "vp-send a depot --timeout 10x",
+        "vp-recv -q -v",
+        "vp-recv --exec cat -d in --timeout 10",
+    ] {
         assert_eq!(hint(line), None, "{line}");
     }
 }
@@ -43,6 +49,7 @@ fn each_mixed_up_order_has_its_line() {
         ("vp-send --file a depot", "vp-send a PEER"),
         ("vp-send --exec pg_dump -Fc shop depot:backup", "--exec 'pg_dump -Fc shop'"),
         ("vp-attach --listen x --exec nc localhost 22", "--exec 'nc localhost 22'"),
+        ("vp-send --exec dump shop depot:backup", "--exec 'dump shop'"),
         ("vp-recv x --exec psql shop --keep", "--exec 'psql shop'"),
         ("vp-recv backup out.sql", "vp-recv backup > out.sql"),
         ("vp-recv --once", "without --keep"),
