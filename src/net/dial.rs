@@ -71,6 +71,11 @@ impl Dialer {
         }
     }
 
+    /// Whether the addresses are known, so that it is for one of them to answer.
+    pub fn is_resolved(&self) -> bool {
+        matches!(self.step, Step::Walking(_))
+    }
+
     /// When to look again even without an event.
     pub fn next_timeout(&self) -> Option<Instant> {
         match &self.step {

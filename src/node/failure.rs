@@ -8,12 +8,18 @@ use crate::wire::CloseCode;
 pub enum Down {
     /// No connection could be made; the driver knows more.
     Unreachable,
+    /// Its name was still being looked up.
+    Unresolved,
+    /// No connection had come about at the addresses that it has.
+    Unanswered,
     /// The connection ended.
     Closed,
     /// The connection ended before the handshake did: a relay does that to who means another one.
     Unproven,
     /// It took the connection, and nothing was heard of it.
     Mute,
+    /// It has proven who it is, and was yet to say that it takes us in.
+    Undecided,
     /// Nothing was heard for the dead time.
     Silent,
     /// It was lost while this process was stopped, or because it had been.

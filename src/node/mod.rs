@@ -238,6 +238,11 @@ impl Node {
         !self.uplink.is_idle()
     }
 
+    /// The addresses of the relay that was asked for are known.
+    pub fn handle_resolved(&mut self) {
+        self.uplink.handle_resolved();
+    }
+
     /// The carrier that was asked for is there.
     pub fn handle_connected(&mut self, now: Instant) {
         if let Err(why) = self.uplink.handle_connected(now, &self.handshakes) {
@@ -483,7 +488,7 @@ impl Node {
 
     /// Why nobody was met: the peer was there, or not, as far as is known.
     fn absence(&self) -> Failure {
-        if !self.is_attached() {
+        if !self.uplink.is_welcome() {
             return Failure::NoRelay(self.uplink.lack());
         }
         let is_there = self.presence.there().any(|key| self.sessions.is_calling(key));

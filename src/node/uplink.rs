@@ -23,8 +23,8 @@ const OUTPUT_TARGET: usize = DATA_BODY_MAX;
 enum State {
     /// No carrier; dial when the time has come.
     Idle { dial_at: Instant },
-    /// Asked for; whoever drives the node is at it.
-    Dialling { give_up_at: Instant },
+    /// Asked for; whoever drives the node is at it. `awaited`: what is still to come, as what it would lack without.
+    Dialling { give_up_at: Instant, awaited: Down },
     /// Connected; waiting for message 2.
     Shaking { dial: Option<Box<Dial>>, give_up_at: Instant },
     /// Frames.
@@ -108,7 +108,7 @@ impl Uplink {
         if now < dial_at {
             return None;
         }
-        self.state = State::Dialling { give_up_at: now + HANDSHAKE_DEADLINE };
+        self.state = State::Dialling { give_up_at: now + HANDSHAKE_DEADLINE, awaited: Down::Unresolved };
         Some(self.relay)
     }
 
@@ -135,9 +135,20 @@ impl Uplink {
         }
     }
 
-    /// Why no relay is there, as far as is known.
+    /// Why no relay is there, as far as is known. That one failed says more than that another has not answered yet, unless
+    /// that one has taken the connection.
     pub fn lack(&self) -> Down {
-        if self.is_shaking() { Down::Mute } else { self.last_down }
+        match self.state {
+            State::Shaking { .. } => Down::Mute,
+            State::Up { .. } => Down::Undecided,
+            State::Dialling { awaited, .. } if self.tried == 0 => awaited,
+            State::Dialling { .. } | State::Idle { .. } => self.last_down,
+        }
+    }
+
+    /// Whether a relay has taken us in.
+    pub fn is_welcome(&self) -> bool {
+        matches!(self.state, State::Up { welcomed: true, .. })
     }
 
     /// Whether each relay has been tried.
@@ -148,6 +159,13 @@ impl Uplink {
     /// Whether no relay will have us.
     pub fn is_refused_by_all(&self) -> bool {
         self.refusals >= self.relays.len()
+    }
+
+    /// The addresses of the relay are known, and one of them has to answer now.
+    pub fn handle_resolved(&mut self) {
+        if let State::Dialling { awaited, .. } = &mut self.state {
+            *awaited = Down::Unanswered;
+        }
     }
 
     /// The carrier that was asked for is there.
@@ -197,7 +215,7 @@ impl Uplink {
     pub fn next_timeout(&self) -> Instant {
         match &self.state {
             State::Idle { dial_at } => *dial_at,
-            State::Dialling { give_up_at } | State::Shaking { give_up_at, .. } => *give_up_at,
+            State::Dialling { give_up_at, .. } | State::Shaking { give_up_at, .. } => *give_up_at,
             State::Up { heartbeat, .. } => heartbeat.deadline(),
         }
     }
@@ -205,7 +223,7 @@ impl Uplink {
     /// Time has passed. An error is why the carrier is of no more use.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Down> {
         match &mut self.state {
-            State::Dialling { give_up_at } if now >= *give_up_at => Err(Down::Unreachable),
+            State::Dialling { give_up_at, awaited } if now >= *give_up_at => Err(*awaited),
             State::Shaking { give_up_at, .. } if now >= *give_up_at => Err(Down::Mute),
             State::Up { heartbeat, .. } if heartbeat.is_dead(now) => Err(Down::Silent),
             State::Up { heartbeat, link, .. } => match heartbeat.take_ping(now) {
@@ -388,5 +406,45 @@ impl Uplink {
             heartbeat.handle_written(now, count > 0, pending);
         }
         !pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::link::{Answer, Answered};
+
+    #[test]
+    fn what_a_relay_lacks_is_the_step_that_was_waited_for() {
+        let now = Instant::now();
+        let relay = Identity::from_seed(&[2; 32]);
+        let us = Handshakes::new(Identity::from_seed(&[1; 32]), crate::node::Kind::Pipe);
+        let mut uplink = Uplink::new(now, vec![relay.id()], Duration::from_secs(10), 1);
+        assert_eq!(uplink.poll_dial(now), Some(0));
+        assert_eq!(uplink.lack(), Down::Unresolved);
+        assert_eq!(uplink.handle_timeout(now + HANDSHAKE_DEADLINE), Err(Down::Unresolved));
+        uplink.handle_resolved();
+        assert_eq!(uplink.lack(), Down::Unanswered);
+        assert_eq!(uplink.handle_timeout(now + HANDSHAKE_DEADLINE), Err(Down::Unanswered));
+        assert_eq!(uplink.handle_connected(now, &us), Ok(()));
+        assert_eq!(uplink.lack(), Down::Mute);
+        let mut second = Vec::new();
+        let answered = Answer::ExpectHello.handle_bytes(&relay, uplink.output(), &mut second);
+        assert!(matches!(answered, Ok(Answered::More(..))));
+        assert!(uplink.handle_received(now, &second, &us).is_ok_and(|received| received.is_new));
+        assert_eq!((uplink.lack(), uplink.is_welcome()), (Down::Undecided, false));
+        assert_eq!((uplink.handle_welcome(), uplink.is_welcome()), (Some(0), true));
+    }
+
+    #[test]
+    fn that_one_relay_failed_says_more_than_that_the_next_has_not_answered_yet() {
+        let now = Instant::now();
+        let relays = [2, 3].map(|byte| Identity::from_seed(&[byte; 32]).id());
+        let mut uplink = Uplink::new(now, relays.to_vec(), Duration::from_secs(10), 1);
+        assert_eq!(uplink.poll_dial(now), Some(0));
+        assert!(uplink.handle_down(now, Down::Unproven).is_some());
+        let later = uplink.next_timeout();
+        assert_eq!((uplink.poll_dial(later), uplink.lack()), (Some(1), Down::Unproven));
     }
 }

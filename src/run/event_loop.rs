@@ -238,7 +238,8 @@ impl Client {
             self.line.advance(now, &self.reactor)
         };
         match dial {
-            None | Some(Dial::Later) => {}
+            None | Some(Dial::Resolving) => {}
+            Some(Dial::Connecting) => self.node.handle_resolved(),
             Some(Dial::Up(ends)) => {
                 if let Some((here, there)) = ends {
                     news(News::Connected(here, there));

@@ -42,8 +42,10 @@ enum State {
 
 /// How a connection in the making is.
 pub enum Dial {
-    /// To be looked at again after an event, or at [`Line::next_timeout`].
-    Later,
+    /// The name is being looked up: to be looked at again after an event, or at [`Line::next_timeout`].
+    Resolving,
+    /// The same, when the addresses are known and one of them has to answer.
+    Connecting,
     /// It has come about; its two ends, ours and the relay's.
     Up(Option<(SocketAddr, SocketAddr)>),
     /// It has not: [`Line::take_fault`] says why.
@@ -90,8 +92,9 @@ impl Line {
     fn take(&mut self, dialled: Dialled) -> Dial {
         match dialled {
             Dialled::Later(dialer) => {
+                let dial = if dialer.is_resolved() { Dial::Connecting } else { Dial::Resolving };
                 self.state = State::Dialling(dialer);
-                Dial::Later
+                dial
             }
             Dialled::Connected(socket) => {
                 let ends = socket.addresses();

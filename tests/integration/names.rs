@@ -140,3 +140,38 @@ fn a_target_that_moves_is_found_before_a_connection_is_reset() {
     hosts.set("127.0.0.3 moves.test\n");
     ask(&stream, b"found");
 }
+
+/// A deadline that comes while a name is being looked up says so, whatever waits for it.
+#[test]
+fn a_relay_whose_name_is_still_being_looked_up_at_the_deadline_is_told_of_as_that() {
+    let world = World::new();
+    let Some(hosts) = Hosts::new(&world, "") else { return };
+    hosts.silence();
+    let address = format!("tcp://{}@slow.test:4433", world.id("relay"));
+    let east = world.party("east", &address);
+    for tool in [
+        east.send().args(["peers", "west:x"]),
+        east.recv().arg("x"),
+        east.attach().arg("west:x"),
+        east.portrep().args(["--import", "0=west:x"]),
+        east.check("west:x"),
+    ] {
+        let done = tool.args(["--timeout", "1s"]).under(hosts.under()).run().expect(exit::NO_RELAY);
+        let why = format!("no relay could be used: relay {address} could not be reached");
+        drop(done.expect_error(&format!("{why}: its name was still being looked up")));
+    }
+}
+
+/// Its twin: a relay whose name is known, and that does not answer.
+#[test]
+fn a_relay_that_has_not_answered_at_the_deadline_is_told_of_as_that() {
+    let world = World::new();
+    let (_silent, beside) = dead_and_good();
+    let address = format!("tcp://{}@{DEAD}:{}", world.id("relay"), beside.at.port());
+    let east = world.party("east", &address);
+    for tool in [east.send().args(["peers", "west:x"]), east.recv().arg("x"), east.attach().arg("west:x")] {
+        let done = tool.args(["--timeout", "1s"]).run().expect(exit::NO_RELAY);
+        let why = format!("no relay could be used: relay {address} could not be reached");
+        drop(done.expect_error(&format!("{why}: nothing answered at its address")));
+    }
+}

@@ -123,9 +123,12 @@ impl Between<'_> {
 pub fn down(why: Down) -> &'static str {
     match why {
         Down::Unreachable => "could not be reached",
+        Down::Unresolved => "could not be reached: its name was still being looked up",
+        Down::Unanswered => "could not be reached: nothing answered at its address",
         Down::Closed => "closed the connection",
         Down::Unproven => "closed the connection without proving who it is",
         Down::Mute => "took the connection and said nothing",
+        Down::Undecided => "took the connection and had not let us in yet",
         Down::Silent => "was silent for too long",
         Down::Paused => "has given up the connection, as this program was stopped for a while",
         Down::Damaged => "sent bytes that are not this protocol, or were changed on the way",

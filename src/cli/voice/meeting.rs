@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_relay_that_fails_is_told_of_once_by_a_warning_or_by_the_end() {
         let relay = relay();
-        for (why, hints) in [(Down::Unreachable, 0), (Down::Mute, 1)] {
+        for (why, hints) in [(Down::Unreachable, 0), (Down::Unresolved, 0), (Down::Unanswered, 0), (Down::Mute, 1)] {
             let news = [News::Dialling(&relay), News::RelayDown(&relay, why, None), News::Dialling(&relay)];
             let reason = format!("relay {relay} {}", down(why));
             let brief = lines(BRIEF, &news, Failure::NoRelay(why));

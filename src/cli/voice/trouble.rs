@@ -64,7 +64,7 @@ impl RelayTrouble {
     /// Why none could be used, in full, if that is known better than by its kind.
     pub fn reason(&self, why: Down) -> Option<&str> {
         // What takes the connection now has not failed yet.
-        let is_now = self.is_taken && why == Down::Mute;
+        let is_now = self.is_taken && matches!(why, Down::Mute | Down::Undecided);
         self.fault.as_deref().filter(|_| !is_now && why != Down::Impostor)
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use socket2::{Domain, Socket, Type};
 
 use super::{Tool, World, tell};
@@ -42,6 +43,12 @@ impl Hosts {
     /// Other lines from now on.
     pub fn set(&self, lines: &str) {
         fs::write(&self.file, lines).expect("a small file");
+    }
+
+    /// No answer to any name for programs that are started from now on: whoever opens the file waits for its writer.
+    pub fn silence(&self) {
+        fs::remove_file(&self.file).expect("a file of the test's own");
+        mknodat(CWD, &self.file, FileType::Fifo, Mode::from_raw_mode(0o644), 0).expect("a fifo");
     }
 
     /// What to start a program under.
