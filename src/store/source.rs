@@ -161,6 +161,7 @@ pub struct Walk {
     left_links: LeftLinks,
 }
 
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Walk {
@@ -361,17 +362,23 @@ pub fn measure(walk: Walk, items_max: u64) -> Option<Totals> {
     Some(totals)
 }
 
-/// Whether this may be named as a source.
+/// Whether this may be named as a source, and read as things stand.
 ///
 /// # Errors
-/// As the walk says of it: [`Fault::Name`], [`Fault::Special`], or what the system says.
+/// As the walk, or whoever reads it, says of it: [`Fault::Name`], [`Fault::Special`], or what the system says.
 pub fn check_named(source: &Path) -> Result<(), Skipped> {
     let shown = |fault| Skipped::new(source.as_os_str().as_bytes().to_vec(), fault);
     let name = top_name(source).ok_or_else(|| shown(Fault::Name))?;
     TreePath::top(&name).map_err(|_| shown(Fault::Name))?;
-    match FileType::from_raw_mode(see(source)?.st_mode) {
-        FileType::RegularFile | FileType::Directory => Ok(()),
-        _ => Err(shown(Fault::Special)),
+    let flags = match FileType::from_raw_mode(see(source)?.st_mode) {
+        FileType::RegularFile => READ,
+        FileType::Directory => DIRECTORY,
+        _ => return Err(shown(Fault::Special)),
+    };
+    match openat(CWD, source, flags, Mode::empty()) {
+        Err(errno @ (Errno::ACCESS | Errno::PERM)) => Err(shown(errno.into())),
+        // Anything else may be over when its turn comes.
+        _ => Ok(()),
     }
 }
 
@@ -415,11 +422,10 @@ fn list(directory: &OwnedFd) -> Result<std::vec::IntoIter<Vec<u8>>, Fault> {
 /// # Errors
 /// What the system says, as a fault of this item.
 pub fn open(found: &Found, nearby: &mut Nearby) -> Result<OwnedFd, Fault> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     match &found.origin {
-        Origin::Named(path) => Ok(openat(CWD, path, flags, Mode::empty())?),
-        Origin::Through(root) => Ok(openat(&**root, found.path.below_first(), flags, Mode::empty())?),
-        Origin::Below(root) => Ok(nearby.open(root, found.path.below_first(), flags)?),
+        Origin::Named(path) => Ok(openat(CWD, path, READ, Mode::empty())?),
+        Origin::Through(root) => Ok(openat(&**root, found.path.below_first(), READ, Mode::empty())?),
+        Origin::Below(root) => Ok(nearby.open(root, found.path.below_first(), READ)?),
     }
 }
 

@@ -1,5 +1,8 @@
 //! What somebody does on his first day: files with a slip in them, and tools that could never be of use.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use crate::harness::{Done, Relay, Tool, World, eventually, exit};
 
 /// As somebody who may not write everywhere.
@@ -170,4 +173,40 @@ fn flags_may_stand_before_check_and_a_peer_given_as_an_application_is_told_of() 
     expect_hint(&done, "vp-send peers notes west");
     let known = west.waiting(west.recv().args(["east", "--from", "east"]));
     assert_eq!(known.error_text().matches("hint").count(), 0, "{}", known.error_text());
+}
+
+/// As somebody whom permissions hold, which do not hold root.
+fn held_by_permissions(tool: Tool) -> Tool {
+    match rustix::process::getuid().is_root() {
+        true => tool.under(["setpriv", "--inh-caps=-all", "--bounding-set=-all", "--"]),
+        false => tool,
+    }
+}
+
+#[test]
+fn sources_that_cannot_be_sent_are_told_of_before_the_peer_comes_and_once() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.write("there", "there");
+    for (path, mode) in [(world.write("locked", "locked"), 0o000), (world.dir("closed"), 0o300)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
+    }
+    let lines = ["to: no such file", "locked: permission denied", "closed: permission denied"];
+    let sources = ["there", "to", "locked", "closed", "west:x"];
+    let send = held_by_permissions(east.send().args(sources)).spawn();
+    for line in lines {
+        send.wait_error_line(&format!("vp-send: warning: {line}"));
+    }
+    let recv = west.waiting(west.recv().args(["x", "-d", "inbox"]));
+    let sent = send.wait().expect(exit::PARTIAL);
+    for line in lines {
+        assert_eq!(sent.stderr.matches(&format!("warning: {line}\n")).count(), 1, "{line}\n{sent}");
+    }
+    recv.wait().expect(exit::PARTIAL);
+    assert_eq!(fs::read(world.path("inbox/there")).expect("the good one"), b"there");
+    // Where nothing can be sent nobody is waited for, and each is told of.
+    let done = held_by_permissions(east.send().args(["to", "closed", "locked", "west:x"])).run().expect(exit::FAILED);
+    let said = ["warning: to: no such file", "warning: closed: permission denied", "error: locked: permission denied"];
+    assert_eq!(done.stderr, said.map(|line| format!("vp-send: {line}\n")).concat());
 }

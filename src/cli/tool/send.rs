@@ -8,7 +8,7 @@ use crate::cli::env::Env;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
-use crate::cli::report::{Fault, chain};
+use crate::cli::report::{self, Fault, chain};
 use crate::cli::roster::Roster;
 use crate::cli::voice::{SPECIAL, skipped_line};
 use crate::names::Address;
@@ -35,7 +35,7 @@ impl Tool for Send {
         let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
         let mut what = self.what()?;
-        self.check_sources(&context.env)?;
+        let unsent = self.check_sources(context)?;
         if let What::Files(job) = &mut what {
             job.omit = omit(&self, &context.env)?;
             if self.dry_run {
@@ -49,10 +49,11 @@ impl Tool for Send {
         }
         let to = (to.peer, to.app);
         let voice = voice(context, &party, ready).of_dialler((to.0, &to.1)).of_transfer();
-        let voice = voice.with_command(self.exec.as_deref().map(OsStr::new));
+        let mut voice = voice.with_command(self.exec.as_deref().map(OsStr::new));
         let resume = time_of(self.connect.resume_timeout);
         let mut tool = send::Send::new(to, what, resume).telling_items(context.report.tells_items());
         let mut client = party.client(&self.connect, Kind::Transfer, Called::nobody())?;
+        unsent.iter().for_each(|skipped| voice.warn_of_unsent(skipped));
         drive(&mut client, &mut tool, voice)
     }
 }
@@ -73,27 +74,33 @@ fn misplaced(fault: Fault, peer: &str, files: &[PathBuf], to: &str) -> Fault {
 }
 
 impl Send {
-    /// With nothing that can be sent nobody need be waited for. If some of it can, the transfer tells of the rest.
-    fn check_sources(&self, env: &Env) -> Result<(), Fault> {
-        let mut refused = None;
-        for source in &self.operands.sources {
-            match check_named(source) {
-                Err(skipped) if !is_stdin(source) => refused = Some(source_fault(&skipped)),
-                _ => return Ok(()),
-            }
+    /// The sources that cannot be sent, if others can: whoever waits for the peer is to know. With nothing that can be sent
+    /// nobody need be waited for.
+    fn check_sources(&self, context: &Context) -> Result<Vec<Skipped>, Fault> {
+        let files = || self.operands.sources.iter().filter(|source| !is_stdin(source));
+        let mut unsent: Vec<Skipped> = files().filter_map(|source| check_named(source).err()).collect();
+        if unsent.len() < self.operands.sources.len() {
+            return Ok(unsent);
         }
-        let Some(fault) = refused else { return Ok(()) };
+        let Some(last) = unsent.pop() else { return Ok(unsent) };
+        let fault = source_fault(&last);
+        if let Some(misplaced) = self.peer_first(&context.env, &fault) {
+            return Err(misplaced);
+        }
+        unsent.iter().for_each(|skipped| context.report.say(report::Level::Warning, &skipped_line(skipped)));
+        Err(fault)
+    }
+
+    /// Whoever names the peer first has a file for the last word.
+    fn peer_first(&self, env: &Env, fault: &Fault) -> Option<Fault> {
         let (sources, to) = (&self.operands.sources, &self.operands.to);
-        // Whoever names the peer first has a file for the last word.
         let peers = Roster::load(self.connect.peers.clone(), env, Vec::new())
             .map(|roster| roster.peers().clone())
             .unwrap_or_default();
         let is_peer = |word: &str| Address::parse(word, &peers).is_ok();
-        let first = sources.first().and_then(|first| first.to_str()).filter(|first| is_peer(first));
-        match first {
-            Some(peer) if Path::new(to).exists() && !is_peer(to) => Err(misplaced(fault, peer, &sources[1..], to)),
-            _ => Err(fault),
-        }
+        let first = sources.first().and_then(|first| first.to_str()).filter(|first| is_peer(first))?;
+        let is_swapped = Path::new(to).exists() && !is_peer(to);
+        is_swapped.then(|| misplaced(fault.clone(), first, &sources[1..], to))
     }
 
     /// A last word that is no peer, and one before it that is: files may have the names of peers, so this is said only now.

@@ -90,13 +90,16 @@ impl Voice<'_> {
             News::ItemFailed(_, _, failure) if failure.fault == StoreFault::Cancelled => {}
             News::ItemFailed(peer, app, failure) => {
                 let whole = self.caller(peer, app);
-                self.warn(&match &failure.dangling {
+                let line = match &failure.dangling {
                     Some(link) => format!("{whole}{}", dangling_line(&failure.path, link)),
                     None => {
                         let why = item_fault(failure.fault, failure.side, &self.between(Some(peer)));
                         format!("{whole}{}: {why}", printable(&failure.path[..]))
                     }
-                });
+                };
+                if !self.said.contains(&line) {
+                    self.warn(&line);
+                }
             }
             // As an event each is told anyway.
             News::LinksLeftOut(_) if self.report.format() == Format::Json => {}
@@ -186,6 +189,17 @@ impl Voice<'_> {
     /// Whose item it is, for whoever has been called; who calls sends to one peer, and all its lines are about that.
     fn caller(&self, peer: &PeerId, app: &str) -> String {
         if self.role == Role::Dials { String::new() } else { format!("{}:{app}: ", self.name(peer)) }
+    }
+
+    /// Something named cannot be sent, which the transfer will come upon when it is there. As words it need not say so again;
+    /// as an event it is told then.
+    pub fn warn_of_unsent(&mut self, skipped: &Skipped) {
+        if self.report.format() == Format::Json {
+            return;
+        }
+        let line = skipped_line(skipped);
+        self.warn(&line);
+        self.said.insert(line);
     }
 
     /// Once a run, as loudly as it deserves.
