@@ -4,6 +4,8 @@ use super::command;
 use super::connect::{Between, closed_fault, node_fault};
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
+use crate::identity::PeerId;
+use crate::names::AppName;
 use crate::net::signals::XCPU;
 use crate::run::tool::RunError;
 
@@ -13,6 +15,10 @@ pub trait End {
     fn fault(&self, between: &Between<'_>) -> Fault;
     /// What any tool may end by, if it is that.
     fn run(&self) -> Option<&RunError>;
+    /// Whom and which application it is about, if it is about others than what was last tried.
+    fn of(&self) -> Option<(&PeerId, &AppName)> {
+        None
+    }
 }
 
 impl End for RunError {

@@ -107,6 +107,24 @@ impl Voice<'_> {
         Fault { message, hints: Vec::new(), ..fault }
     }
 
+    /// A peer that is there will not do, and is called again.
+    pub(super) fn call_failed(&mut self, text: String) {
+        if self.is_about_to_end() {
+            return self.info(&text);
+        }
+        self.warn(&text);
+        self.said.insert(text);
+    }
+
+    /// It would not do until the end.
+    pub(super) fn never_worked(&self, fault: Fault) -> Fault {
+        let (Some(peer), app) = &self.about else { return fault };
+        if !self.said.contains(&fault.message) || !self.warns_in_words() {
+            return fault;
+        }
+        Fault { message: format!("{}:{app}: it did not work in time", self.name(peer)), ..fault }
+    }
+
     pub(super) fn unlisted(&self, name: &str) {
         if let Some((_, text)) = self.roster.conflicts().into_iter().find(|(conflicting, _)| conflicting == name) {
             return self.warn(&text);

@@ -346,11 +346,15 @@ impl<'a> Voice<'a> {
     }
 
     /// How an end without success reads, with what only this run knows of it. What was said before is not said again.
-    pub fn fault(&self, error: &impl End) -> Fault {
+    pub fn fault(&mut self, error: &impl End) -> Fault {
+        if let Some((peer, app)) = error.of() {
+            self.about = (Some(*peer), app.to_string());
+        }
         let fault = error.fault(&self.between(self.about.0.as_ref()));
         match error.run() {
             Some(RunError::Node(Failure::NoRelay(why))) => self.no_relay(*why, fault),
             Some(RunError::Node(Failure::NotServed)) => self.never_served(fault),
+            Some(_) if error.of().is_some() => self.never_worked(fault),
             _ => fault,
         }
     }

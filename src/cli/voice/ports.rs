@@ -8,6 +8,7 @@ use crate::cli::events::{Event, Status};
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
 use crate::identity::PeerId;
+use crate::names::AppName;
 use crate::net::place::Place;
 use crate::run;
 use crate::run::tool::RunError;
@@ -69,7 +70,7 @@ impl Hears<Portrep> for Voice<'_> {
                 let message = self.fault(*error).message;
                 let whole = format!("{}:{app}", self.name(peer));
                 let named = message.starts_with(&whole);
-                self.warn(&if named { message } else { format!("{whole}: {message}") });
+                self.call_failed(if named { message } else { format!("{whole}: {message}") });
             }
             News::TargetFailed(app, target, error) => {
                 self.warn(&format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error)));
@@ -105,7 +106,7 @@ impl Hears<Portrep> for Voice<'_> {
 impl End for Error {
     fn fault(&self, between: &Between<'_>) -> Fault {
         match self {
-            Error::Run(error) => error.fault(between),
+            Error::Run(error) | Error::Import(_, _, error) => error.fault(between),
             Error::CannotRun(error) => {
                 let command = between.named_command();
                 Fault::new(Exit::Failed, format!("cannot run the command: {}{command}", chain(error)))
@@ -118,7 +119,14 @@ impl End for Error {
 
     fn run(&self) -> Option<&RunError> {
         match self {
-            Error::Run(error) => Some(error),
+            Error::Run(error) | Error::Import(_, _, error) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn of(&self) -> Option<(&PeerId, &AppName)> {
+        match self {
+            Error::Import(peer, app, _) => Some((peer, app)),
             _ => None,
         }
     }

@@ -14,7 +14,6 @@ use crate::net::signals::{Came, INT, QUIT, USR2};
 use crate::net::slots::Slot;
 use crate::node::Wait;
 use crate::run::tool::{Context, RunError};
-use crate::wire::CloseCode;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
@@ -33,8 +32,6 @@ pub struct Command {
     until: Option<Instant>,
     /// Some peer was met. Before that the node knows better what is missing, and when its time is over.
     met: bool,
-    /// Why they did not when they were last probed.
-    why_not: Option<CloseCode>,
     /// The user does not want to wait until they do.
     hasty: bool,
     /// A connection that it had done with was lost while it ran: nobody there heard of that.
@@ -63,7 +60,7 @@ impl Command {
             Wait::No => Some(now + ANSWER_TIME),
         };
         let state = if words.is_empty() { State::Over } else { State::ExpectMappings };
-        Command { words, state, until, met: false, why_not: None, hasty: wait == Wait::No, lost: false, told: None }
+        Command { words, state, until, met: false, hasty: wait == Wait::No, lost: false, told: None }
     }
 
     /// Whether it waits for the mappings.
@@ -86,11 +83,6 @@ impl Command {
         self.met = true;
     }
 
-    /// A mapping that it needs does not work.
-    pub fn handle_not_working(&mut self, why: CloseCode) {
-        self.why_not = Some(why);
-    }
-
     /// A session was lost with its connections, some of them `left` by whoever had made them. If they were of the command,
     /// it has not done what it thinks.
     pub fn handle_lost(&mut self, left: bool) {
@@ -107,12 +99,17 @@ impl Command {
         self.until.filter(|_| self.is_waiting() && self.met).or(told)
     }
 
-    /// Why it will not be run, if its time is over.
-    pub fn too_late(&self, now: Instant) -> Option<Error> {
+    /// Whether the user does not want to wait.
+    pub fn is_hasty(&self) -> bool {
+        self.hasty
+    }
+
+    /// Why it will not be run, if its time is over. `why_not`: an import that does not work, as far as is known.
+    pub fn too_late(&self, now: Instant, why_not: Option<Error>) -> Option<Error> {
         let late = self.until.is_some_and(|until| now >= until);
-        match self.why_not {
+        match why_not {
             _ if !self.met => None,
-            Some(code) if late || self.hasty => Some(Error::Run(RunError::PeerClosed(code))),
+            Some(error) if late || self.hasty => Some(error),
             None if late => Some(Error::Run(RunError::Expired)),
             _ => None,
         }
@@ -208,6 +205,7 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::CloseCode;
 
     #[test]
     fn a_time_that_nothing_comes_of_wakes_nobody() {
@@ -215,12 +213,14 @@ mod tests {
         let late = now + ANSWER_TIME;
         let mut command = Command::new(now, vec!["true".into()], Wait::No);
         // It would be in the past for as long as nobody is met.
-        assert!(command.next_timeout().is_none() && command.too_late(late).is_none());
+        assert!(command.next_timeout().is_none() && command.too_late(late, None).is_none());
         command.handle_met();
         assert_eq!(command.next_timeout(), Some(late));
-        assert!(command.too_late(now).is_none());
-        assert!(matches!(command.too_late(late), Some(Error::Run(RunError::Expired))));
-        command.handle_not_working(CloseCode::TargetRefused);
-        assert!(matches!(command.too_late(now), Some(Error::Run(RunError::PeerClosed(CloseCode::TargetRefused)))));
+        assert!(command.too_late(now, None).is_none());
+        assert!(matches!(command.too_late(late, None), Some(Error::Run(RunError::Expired))));
+        let refused = || Some(Error::Run(RunError::PeerClosed(CloseCode::TargetRefused)));
+        assert!(matches!(command.too_late(now, refused()), Some(Error::Run(RunError::PeerClosed(_)))));
+        command.hasty = false;
+        assert!(command.too_late(now, refused()).is_none());
     }
 }

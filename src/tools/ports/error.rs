@@ -1,5 +1,7 @@
 //! Why `vp-portrep` ends without success.
 
+use crate::identity::PeerId;
+use crate::names::AppName;
 use crate::run::tool::RunError;
 use crate::session::SessionError;
 use std::io;
@@ -9,6 +11,8 @@ use std::io;
 pub enum Error {
     /// As any tool may.
     Run(RunError),
+    /// This application of a peer was not there, or did not do, when it had to.
+    Import(PeerId, AppName, RunError),
     /// The command that was to be run could not be.
     CannotRun(io::Error),
     /// The command that was run ended with this status.

@@ -96,8 +96,21 @@ impl Exports {
         }
     }
 
+    /// Resets the connections of peers who may no more reach what they reach.
+    pub fn cast_out(&self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
+        for key in connections.streams.sessions() {
+            let Some(peer) = ctx.node.peer(key) else { continue };
+            for owner in connections.streams.owners(key) {
+                let Owner::Export(slot, export) = owner else { continue };
+                if !self.allows(export, peer) {
+                    connections.give_up(ctx, slot);
+                }
+            }
+        }
+    }
+
     /// Whether a peer may reach the export with this number.
-    pub fn allows(&self, number: usize, peer: PeerId) -> bool {
+    fn allows(&self, number: usize, peer: PeerId) -> bool {
         self.list[number].allow.contains(&peer)
     }
 
@@ -248,7 +261,7 @@ impl Exports {
     }
 
     /// No place of the target can be reached, or none answered in time.
-    pub fn fail_dial(
+    fn fail_dial(
         &mut self,
         ctx: &mut Context<'_, Portrep>,
         connections: &mut Connections,
@@ -269,6 +282,17 @@ impl Exports {
             _ => CloseCode::TargetUnreachable,
         };
         connections.refuse_stream(ctx, dial.asked.stream, code);
+    }
+
+    /// Ends the connections that have waited for too long, for their target or for anything else.
+    pub fn handle_patience(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
+        while let Some(slot) = connections.poll_patience(ctx.now) {
+            if let Some(Source::Dial(_)) = connections.get_mut(slot) {
+                self.fail_dial(ctx, connections, slot, io::ErrorKind::TimedOut.into());
+            } else {
+                connections.give_up(ctx, slot);
+            }
+        }
     }
 
     /// The peer, or the resolver, may have said something. True if that led further.

@@ -1,5 +1,6 @@
 //! One port of the other network that is listened on here, and how it stands.
 
+use super::why::WhyNot;
 use crate::identity::PeerId;
 use crate::net::accept::Acceptor;
 use crate::net::listen::Listener;
@@ -66,6 +67,8 @@ pub struct Active {
     pub entry: Option<Entry>,
     /// Whether the far side serves it.
     pub health: Health,
+    /// Why it did not work when that was last heard of; nothing if it works.
+    pub why_not: Option<WhyNot>,
 }
 
 /// A listener that takes connections.
@@ -79,7 +82,7 @@ pub struct Entry {
 impl Active {
     /// That takes no connections yet.
     pub fn new(now: Instant, import: Import, bound: Option<Listener>) -> Active {
-        Active { import, bound, entry: None, health: Health::Unknown(now) }
+        Active { import, bound, entry: None, health: Health::Unknown(now), why_not: None }
     }
 
     /// Connections may wait.

@@ -2,11 +2,13 @@
 
 use super::Portrep;
 use super::connections::{Connections, Source};
+use super::error::Error;
 use super::import::{Active, Entry, Health, Import, Speaks};
 use super::joining::Joining;
 use super::news::News;
 use super::sessions::Sessions;
 use super::streams::{Owner, StreamKey};
+use super::why::WhyNot;
 use crate::net::accept::{Acceptor, Shortage};
 use crate::net::listen::{Accepted, FourPorts, Listener};
 use crate::net::options::Purpose;
@@ -169,6 +171,7 @@ impl Imports {
     pub fn handle_works(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections, number: usize) {
         let active = &mut self.list[number];
         active.health = Health::Works(ctx.now + WORKING_PAUSE);
+        active.why_not = None;
         if self.listen == Listen::Always || active.entry.is_some() {
             return;
         }
@@ -187,23 +190,27 @@ impl Imports {
     }
 
     /// The far side does not serve an import.
-    pub fn handle_not_working(&mut self, now: Instant, connections: &mut Connections, number: usize) {
+    pub fn handle_not_working(&mut self, now: Instant, connections: &mut Connections, number: usize, why: WhyNot) {
         let active = &mut self.list[number];
+        active.why_not = Some(why);
         active.health = Health::Unknown(now + FAILING_PAUSE);
         if self.listen == Listen::WhenUp {
             close(active, connections);
         }
     }
 
-    /// The session that some imports went over is no more.
-    pub fn handle_session_gone(&mut self, now: Instant, connections: &mut Connections, sessions: &Sessions, key: Key) {
-        let Some(route) = sessions.routes.index(key) else { return };
-        for number in 0..self.list.len() {
-            let import = &self.list[number].import;
-            if sessions.routes.index_for(import.peer, &import.service.app) == Some(route) {
-                self.handle_not_working(now, connections, number);
-            }
-        }
+    /// The imports that go over this session, or shall go over what comes of this call.
+    pub fn over(&self, sessions: &Sessions, key: Key) -> Vec<usize> {
+        let Some(route) = sessions.routes.index(key) else { return Vec::new() };
+        let is_over = |import: &Import| sessions.routes.index_for(import.peer, &import.service.app) == Some(route);
+        (0..self.list.len()).filter(|number| is_over(&self.list[*number].import)).collect()
+    }
+
+    /// An import that does not work, and why, if that is known of any: rather of one whose far side is there.
+    pub fn not_working(&self) -> Option<(Error, WhyNot)> {
+        let known = || self.list.iter().filter_map(|active| Some((&active.import, active.why_not?)));
+        let (import, why) = known().find(|(_, why)| !why.is_absence()).or_else(|| known().next())?;
+        Some((Error::Import(import.peer, import.service.app.clone(), why.into()), why))
     }
 
     /// A session has come up: imports of which nothing is known may work, and those asked about may never hear.

@@ -34,6 +34,7 @@ mod streams;
 mod target_request;
 mod targets;
 mod throttle;
+mod why;
 
 pub use check::{Check, Hop, News as CheckNews, Passage};
 pub use command::HANDED_OVER;
@@ -67,11 +68,11 @@ use exports::Exports;
 use imports::{Imports, Listen, Listeners};
 use joining::Joining;
 use sessions::Sessions;
-use std::io;
 use std::time::{Duration, Instant};
 use streams::{Owner, StreamKey};
 use targets::Resolved;
 use throttle::Throttle;
+use why::WhyNot;
 
 /// How long the end of sessions is waited for after a signal.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -140,6 +141,13 @@ impl Portrep {
         self.outcome.get_or_insert(outcome);
     }
 
+    /// Nobody was met in time. Of a peer that is there and will not do, more is known than that.
+    fn finish_unmet(&mut self, why: Failure) {
+        let is_absence = WhyNot::Unmet(why).is_absence();
+        let known = self.imports.not_working().filter(|(_, known)| is_absence && !known.is_absence());
+        self.finish(Err(known.map_or(Error::Run(RunError::Node(why)), |(error, _)| error)));
+    }
+
     fn tell_ready(&mut self, ctx: &mut Context<'_, Portrep>) {
         if self.exports.are_registered() && !std::mem::replace(&mut self.told_ready, true) {
             (ctx.news)(News::Ready);
@@ -183,7 +191,7 @@ impl Portrep {
     /// Lets sessions go that others have taken the place of.
     fn drop_replaced(&mut self, ctx: &mut Context<'_, Portrep>) {
         while let Some(key) = self.sessions.routes.poll_replaced(ctx.now) {
-            self.end_session(ctx, key, &Error::Run(RunError::Node(Failure::SessionGone)));
+            self.end_session(ctx, key, WhyNot::Unmet(Failure::SessionGone));
         }
         for key in self.sessions.routes.resumed_too_late() {
             if self.connections.streams.owners(key).is_empty() {
@@ -194,20 +202,27 @@ impl Portrep {
     }
 
     /// A session, or the hope of one, is over: its connections are reset, and its peer is called again.
-    fn end_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, error: &Error) {
-        let is_first = self.sessions.routes.is_first_failure(key);
-        if let Some((peer, app)) = self.sessions.routes.callee(key).filter(|_| is_first) {
-            (ctx.news)(News::CallFailed(peer, app.as_str(), error));
-        }
+    fn end_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, why: WhyNot) {
         let owners = self.connections.streams.owners(key);
+        let is_news = self.sessions.routes.is_first_failure(key);
+        if let Some((peer, app)) = self.sessions.routes.callee(key).filter(|_| is_news) {
+            (ctx.news)(News::CallFailed(peer, app.as_str(), &why.into()));
+        }
         if !owners.is_empty() {
             let left = owners.into_iter().any(|owner| self.connections.is_left(owner));
             self.command.handle_lost(left);
         }
-        self.imports.handle_session_gone(ctx.now, &mut self.connections, &self.sessions, key);
+        self.handle_not_working(ctx, key, why);
         let waited = self.sessions.routes.handle_ended(ctx.now, key);
         self.give_up(ctx, waited);
         self.close_session(ctx, key, CloseCode::Done);
+    }
+
+    /// The imports of a session, or of a call, do not work.
+    fn handle_not_working(&mut self, ctx: &Context<'_, Portrep>, key: Key, why: WhyNot) {
+        for number in self.imports.over(&self.sessions, key) {
+            self.imports.handle_not_working(ctx.now, &mut self.connections, number, why);
+        }
     }
 
     /// Resets the connections of a session and lets the node settle the rest.
@@ -225,7 +240,7 @@ impl Portrep {
         loop {
             let Some(session) = ctx.node.session(key) else { return };
             if let Some(error) = session.failure() {
-                return self.end_session(ctx, key, &error.into());
+                return self.end_session(ctx, key, WhyNot::Broken(error));
             }
             let stream = |id| StreamKey { session: key, id };
             match session.poll_event() {
@@ -238,7 +253,7 @@ impl Portrep {
                     self.handle_refused(ctx, stream(id), CloseCode::from_wire(code));
                 }
                 Some(SessionEvent::Closed { code }) if self.sessions.routes.index(key).is_some() => {
-                    return self.end_session(ctx, key, &Error::Run(RunError::PeerClosed(CloseCode::from_wire(code))));
+                    return self.end_session(ctx, key, WhyNot::Said(CloseCode::from_wire(code)));
                 }
                 // A caller that goes is nobody's trouble.
                 Some(SessionEvent::Closed { .. }) => return self.close_session(ctx, key, CloseCode::Done),
@@ -271,8 +286,7 @@ impl Portrep {
                 if code == CloseCode::NotHere && self.joining().handle_not_served(ctx, number) {
                     return self.imports.handle_moved(ctx.now, number);
                 }
-                self.command.handle_not_working(code);
-                self.imports.handle_not_working(ctx.now, &mut self.connections, number);
+                self.imports.handle_not_working(ctx.now, &mut self.connections, number, WhyNot::Said(code));
             }
             Some(Owner::Export(..)) | None => {}
         }
@@ -293,16 +307,6 @@ impl Portrep {
         moved || !self.connections.is_idle()
     }
 
-    fn handle_patience(&mut self, ctx: &mut Context<'_, Portrep>) {
-        while let Some(slot) = self.connections.poll_patience(ctx.now) {
-            if let Some(Source::Dial(_)) = self.connections.get_mut(slot) {
-                self.exports.fail_dial(ctx, &mut self.connections, slot, io::ErrorKind::TimedOut.into());
-            } else {
-                self.connections.give_up(ctx, slot);
-            }
-        }
-    }
-
     fn wants_probes(&self) -> bool {
         (self.imports.listen() == Listen::WhenUp || self.command.is_waiting()) && self.stopping.is_none()
     }
@@ -313,7 +317,7 @@ impl Portrep {
             return;
         }
         if self.command.is_waiting() {
-            match self.command.too_late(ctx.now) {
+            match self.command.too_late(ctx.now, self.imports.not_working().map(|(error, _)| error)) {
                 _ if self.imports.all_work() && self.told_ready => {
                     if let Err(error) = self.command.start(ctx, &mut self.connections) {
                         self.finish(Err(error));
@@ -355,15 +359,7 @@ impl Portrep {
         ctx.node.hurry(ctx.now);
         let Some(Taken { callers: Callers::Each(again), .. }) = reread(ctx, &mut self.reload) else { return };
         self.exports.set_callers(again);
-        for key in self.connections.streams.sessions() {
-            let Some(peer) = ctx.node.peer(key) else { continue };
-            for owner in self.connections.streams.owners(key) {
-                let Owner::Export(slot, export) = owner else { continue };
-                if !self.exports.allows(export, peer) {
-                    self.connections.give_up(ctx, slot);
-                }
-            }
-        }
+        self.exports.cast_out(ctx, &mut self.connections);
     }
 
     fn conclude(&mut self, ctx: &mut Context<'_, Portrep>) {
@@ -402,7 +398,7 @@ impl Tool for Portrep {
             }
             Event::Up { key, .. } => self.handle_up(ctx, *key),
             Event::Waiting { key } => {
-                self.imports.handle_session_gone(ctx.now, &mut self.connections, &self.sessions, *key);
+                self.handle_not_working(ctx, *key, WhyNot::Unmet(Failure::PeerAbsent));
                 let waited = self.sessions.routes.handle_absent(*key);
                 self.give_up(ctx, waited);
             }
@@ -411,13 +407,15 @@ impl Tool for Portrep {
                 self.sessions.handle_resumed(ctx, *key);
                 self.imports.probe_all_soon(ctx.now);
             }
-            // Only who does not want to wait hears that the peer is absent as a failure.
-            Event::Failed { why: why @ (Failure::PeerAbsent | Failure::NotServed), .. } if !self.sessions.has_met() => {
-                self.finish(Err(Error::Run(RunError::Node(*why))));
+            Event::NotServed { key } => self.handle_not_working(ctx, *key, WhyNot::Unmet(Failure::NotServed)),
+            // Who does not want to wait has no use for another call.
+            Event::Failed { key, why } if self.command.is_hasty() && !self.sessions.has_met() => {
+                self.handle_not_working(ctx, *key, WhyNot::Unmet(*why));
+                self.finish_unmet(*why);
             }
-            Event::Failed { key, why } => self.end_session(ctx, *key, &Error::Run(RunError::Node(*why))),
-            Event::Fatal { why } => self.finish(Err(Error::Run(RunError::Node(*why)))),
-            Event::NotServed { .. } | Event::TurnedAway { .. } | Event::Circuit { .. } | Event::Shared { .. } => {}
+            Event::Failed { key, why } => self.end_session(ctx, *key, WhyNot::Unmet(*why)),
+            Event::Fatal { why } => self.finish_unmet(*why),
+            Event::TurnedAway { .. } | Event::Circuit { .. } | Event::Shared { .. } => {}
         }
     }
 
@@ -457,7 +455,7 @@ impl Tool for Portrep {
         // Behind the listeners: one that was ready is looked at now, or nothing may come that makes us look.
         self.drive_command(ctx);
         self.imports.judge_referrals(ctx, &mut self.connections);
-        self.handle_patience(ctx);
+        self.exports.handle_patience(ctx, &mut self.connections);
         self.conclude(ctx);
         accepted || moved
     }
