@@ -61,9 +61,11 @@ impl Voice<'_> {
 
     /// What is said of a peer that was met by this application, and has left.
     fn left(&self, peer: &PeerId, app: &str) -> Option<String> {
-        let was_met = self.met.as_ref().is_some_and(|(who, what)| (who, what.as_str()) == (peer, app));
-        let (name, doer) = (self.name(peer), self.verb.doer());
-        was_met.then(|| format!("{name}:{app}: {doer} has left; waiting for it to come back"))
+        self.known.contains(&(*peer, app.to_owned())).then(|| self.departure(peer, app))
+    }
+
+    pub(super) fn departure(&self, peer: &PeerId, app: &str) -> String {
+        format!("{}:{app}: {} has left; waiting for it to come back", self.name(peer), self.verb.doer())
     }
 
     /// The peer is not there yet, or no more.

@@ -56,6 +56,8 @@ pub struct Voice<'a> {
     ends_soon: bool,
     /// Whom it has met last, and by which application.
     met: Option<(PeerId, String)>,
+    /// Whom it has ever met, and by which application.
+    known: BTreeSet<(PeerId, String)>,
     /// Who we are.
     me: PeerId,
     /// The last that was called, or may call: which application of whom.
@@ -117,6 +119,7 @@ impl<'a> Voice<'a> {
             command: None,
             ends_soon: known.patience.is_some_and(|patience| patience <= SOON),
             met: None,
+            known: BTreeSet::new(),
             me: known.me,
             about: (None, String::new()),
             state: "looking for a relay".to_owned(),
@@ -303,6 +306,10 @@ impl<'a> Voice<'a> {
 
     fn met(&mut self, peer: &PeerId, app: &str) {
         self.met = Some((*peer, app.to_owned()));
+        if !self.known.insert((*peer, app.to_owned())) {
+            // It has left and come back: should it leave once more, that is news.
+            self.said.remove(&self.departure(peer, app));
+        }
         let whom = format!("{}:{app}", self.name(peer));
         if self.role == Role::Dials {
             self.ready_once(&format!("connected {whom}"));

@@ -204,7 +204,9 @@ impl Portrep {
     /// A session, or the hope of one, is over: its connections are reset, and its peer is called again.
     fn end_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, why: WhyNot) {
         let owners = self.connections.streams.owners(key);
-        let is_news = self.sessions.routes.is_first_failure(key);
+        // That an exporter has left is told when it is called again; here only that it has broken off connections.
+        let is_idle = owners.iter().all(|owner| matches!(owner, Owner::Probe(_)));
+        let is_news = self.sessions.routes.is_first_failure(key) && !(is_idle && why.is_departure());
         if let Some((peer, app)) = self.sessions.routes.callee(key).filter(|_| is_news) {
             (ctx.news)(News::CallFailed(peer, app.as_str(), &why.into()));
         }

@@ -9,7 +9,7 @@ use crate::harness::ports::{
     Mapping, Target, ask, closed_port, connect, expect_end, expect_reset, is_reset, listening, reset, try_connect,
     works,
 };
-use crate::harness::{DEADLINE, Random, Signal, World, eventually, exit, within};
+use crate::harness::{DEADLINE, Input, Random, Running, Signal, World, eventually, exit, within};
 
 #[test]
 fn a_target_that_refuses_means_a_reset_here_at_once() {
@@ -313,4 +313,60 @@ fn idle_programs_use_no_processor() {
     let quiet = || crate::harness::burnt_in_a_second(&[&mapping.import, &mapping.export]) <= 3;
     assert!(within(DEADLINE, quiet), "idle connections keep the programs busy");
     drop(held);
+}
+
+/// The lines of an import whose exporter has ended, once it is told that it is waited for, so often.
+fn told(import: &Running, times: usize) -> Vec<String> {
+    let left = ": warning: west:app: the process that served it has left; waiting for it to come back";
+    eventually("it is waited for", || import.error_text().matches(left).count() == times);
+    import.error_text().lines().filter(|line| !line.contains(": info: ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn an_import_without_connections_says_once_that_its_exporter_has_left() {
+    let world = World::new();
+    let relay = world.relay();
+    let target = Target::echo();
+    let import = relay.party("east").portrep().args(["--import", "0=west:app", "-v"]).within(4 * DEADLINE).spawn();
+    for (times, signal) in [(1, Signal::TERM), (2, Signal::INT), (3, Signal::KILL)] {
+        let export = relay.party("west").portrep().arg("--export").arg(format!("app={}", target.at)).spawn();
+        export.wait_line("serving app ");
+        let met = || import.error_text().matches(": info: connected to west:app\n").count() == times;
+        eventually("the two ends have met", met);
+        export.signal(signal);
+        export.wait().expect_signal(signal);
+        assert_eq!(told(&import, times).len(), times, "{}", import.error_text());
+    }
+}
+
+/// One that ends because its command has is as good as one that was told to.
+#[test]
+fn an_import_without_connections_says_once_that_its_exporter_has_done_its_work() {
+    let world = World::new();
+    let relay = world.relay();
+    let target = Target::echo();
+    let import = relay.party("east").portrep().args(["--import", "0=west:app", "-v"]).spawn();
+    let export = relay.party("west").portrep().arg("--export").arg(format!("app={}", target.at));
+    let mut export = export.args(["--", "cat"]).input(Input::Held).spawn();
+    import.wait_error_line("vp-portrep: info: connected to west:app");
+    export.close_input();
+    export.wait().expect(exit::DONE);
+    assert_eq!(told(&import, 1).len(), 1, "{}", import.error_text());
+}
+
+/// Its twin: what was under way is not settled.
+#[test]
+fn an_import_with_connections_says_that_they_are_broken_off_too() {
+    let world = World::new();
+    let relay = world.relay();
+    let target = Target::echo();
+    let mapping = Mapping::start(&relay, target.at);
+    let held = connect(mapping.at);
+    ask(&held, b"it flows");
+    mapping.export.signal(Signal::TERM);
+    mapping.export.wait().expect_signal(Signal::TERM);
+    expect_reset(&held);
+    let lines = told(&mapping.import, 1);
+    let broken = "vp-portrep: warning: west:app: the process at west ended before everything was settled";
+    assert_eq!((lines.len(), lines[0].as_str()), (2, broken));
 }
