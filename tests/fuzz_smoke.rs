@@ -151,7 +151,7 @@ fn vectors(file: &str) -> BTreeMap<String, String> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let named = lines.map(|line| {
         let words: Vec<&str> = line.split(' ').collect();
-        let name = if matches!(words[0], "ok" | "bad") { words[1] } else { words[0] };
+        let name = if matches!(words[0], "ok" | "bad" | "skip") { words[1] } else { words[0] };
         (name.to_owned(), words[words.len() - 1].to_owned())
     });
     named.collect()
@@ -162,6 +162,7 @@ fn seeds_of_vectors() -> Vec<(&'static str, String, Vec<u8>)> {
     let mut seeds = Vec::new();
     let whole = [
         ("claim", "claim.txt"),
+        ("features", "features.txt"),
         ("frames", "session.txt"),
         ("header", "frames.txt"),
         ("control", "control.txt"),

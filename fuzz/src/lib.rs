@@ -12,7 +12,7 @@ use vp::{lane, link, node, noise, relay, session, wire};
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries.
-pub const ENTRIES: [Entry; 27] = [
+pub const ENTRIES: [Entry; 28] = [
     ("acks", lane::fuzz_acks),
     ("address", fuzz_address),
     ("answer", answer),
@@ -20,6 +20,7 @@ pub const ENTRIES: [Entry; 27] = [
     ("card", fuzz_card),
     ("claim", node::fuzz_claim),
     ("control", wire::control::fuzz_control),
+    ("features", wire::features::fuzz_features),
     ("frames", session::frame::fuzz_frames),
     ("handshake", noise::fuzz_handshake),
     ("header", wire::header::fuzz_header),

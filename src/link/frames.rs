@@ -8,7 +8,7 @@
 
 use crate::noise::{OpenError, Opener, SealError, Sealer};
 use crate::wire::limits::{HEADER_BYTES, SEALED_HEADER_BYTES, TAG_BYTES};
-use crate::wire::{Control, ControlError, Header, HeaderError, Kind};
+use crate::wire::{Control, ControlError, Features, Header, HeaderError, Kind};
 use std::fmt;
 use std::ops::Range;
 
@@ -49,7 +49,7 @@ pub enum Frame {
     Ping(u32),
     /// The answer to a heartbeat.
     Pong(u32),
-    /// Only part of a frame: nothing to do yet.
+    /// Only part of a frame, or a control message of a later version: nothing to do.
     Nothing,
 }
 
@@ -111,12 +111,18 @@ pub struct Link {
     sealer: Sealer,
     opener: Opener,
     awaiting: Await,
+    features: Features,
 }
 
 impl Link {
-    /// A link over the two halves of a finished handshake.
-    pub fn new(sealer: Sealer, opener: Opener) -> Link {
-        Link { sealer, opener, awaiting: Await::Header }
+    /// A link over the two halves of a finished handshake, in which both ends named these features.
+    pub fn new(sealer: Sealer, opener: Opener, features: Features) -> Link {
+        Link { sealer, opener, awaiting: Await::Header, features }
+    }
+
+    /// What both ends can do.
+    pub fn features(&self) -> &Features {
+        &self.features
     }
 
     /// Takes what it can use from the front of `input` and tells what that was. Used 0 bytes: read more, keep the rest
@@ -167,8 +173,12 @@ impl Link {
                 let mut opened = vec![0; length];
                 let plain = self.opener.open(sealed, &mut opened)?;
                 self.awaiting = Await::Header;
-                let control = Control::decode(&opened[..plain]).map_err(LinkError::Control)?;
-                Ok((length, Frame::Control(control)))
+                let frame = match Control::decode(&opened[..plain]).map_err(LinkError::Control)? {
+                    // Of a later version: whoever sends it can do without an answer.
+                    Control::Unknown { .. } => Frame::Nothing,
+                    known => Frame::Control(known),
+                };
+                Ok((length, frame))
             }
         }
     }

@@ -107,7 +107,7 @@ impl Calls<'_> {
             Ok(finished) => {
                 let lane = Use::Lane { lane: 0, prelude: finished.prelude };
                 self.node.uplink.circuits.insert(id, Circuit::new(key, lane));
-                let beginning = Beginning { role: Role::Initiator, established: finished.established, circuit: id };
+                let beginning = Beginning { role: Role::Initiator, met: finished.met, circuit: id };
                 self.node.sessions.bring_up(self.now, key, beginning);
             }
             Err(why) => {
@@ -311,17 +311,17 @@ impl Calls<'_> {
         }
         let third = gathered.get(RECORD_PREFIX_BYTES..end).filter(|_| length <= HANDSHAKE_MESSAGE_MAX);
         let finished = expect.take().zip(third).and_then(|(expect, third)| {
-            let proven = self.node.handshakes.finish_answer(*expect, third)?;
+            let met = self.node.handshakes.finish_answer(*expect, third)?;
             let (_, app) = self.node.sessions.called(key)?;
-            self.node.serving.admits(&proven.peer, app).then_some(proven)
+            self.node.serving.admits(&met.established.peer, app).then_some(met)
         });
-        let Some(established) = finished else {
+        let Some(met) = finished else {
             self.node.uplink.reset(id, CloseCode::Refused);
             return self.node.end(self.now, key);
         };
         let rest = gathered.split_off(end);
         circuit.used_for = Use::Lane { lane: 0, prelude: Vec::new() };
-        let beginning = Beginning { role: Role::Responder, established, circuit: id };
+        let beginning = Beginning { role: Role::Responder, met, circuit: id };
         if let Some(rendezvous) = self.node.sessions.bring_up(self.now, key, beginning) {
             self.node.uplink.listen(Name::Session(rendezvous));
         }

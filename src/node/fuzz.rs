@@ -104,7 +104,7 @@ impl World {
         end.link = None;
         end.node.handle_connected(now);
         let (first, mut out) = (take(&mut end.node, now), Vec::new());
-        let Ok(Answered::More(answer, _)) = Answer::ExpectHello.handle_bytes(&self.relay, &first, &mut out) else {
+        let Ok(Answered::More(answer, _)) = Answer::begin().handle_bytes(&self.relay, &first, &mut out) else {
             return;
         };
         end.node.handle_bytes(now, &out);
@@ -187,6 +187,9 @@ impl World {
                 self.ends[side].node.handle_down(self.now, Down::Closed);
             }
             14 if amount < 96 => self.say_control(side, &Control::Bye { code }),
+            14 if amount < 128 => {
+                self.say_control(side, &Control::Unknown { number: 128 + amount / 2, body: vec![7; 99] })
+            }
             _ => self.write(side, usize::from(amount) * 50),
         }
         for side in 0..2 {
@@ -324,7 +327,7 @@ mod tests {
     use super::*;
     use crate::noise::{Opener, Sealer};
     use crate::session::{Role, Session};
-    use crate::wire::CloseCode;
+    use crate::wire::{CloseCode, Features};
 
     /// Two ends of a session.
     fn met() -> World {
@@ -396,7 +399,9 @@ mod tests {
 
     /// Puts a session beside the others that is up, on a circuit of its own, and of which nothing is wanted.
     fn park(node: &mut Node, now: Instant, keys: (Sealer, Opener)) {
-        let key = node.sessions.adopt(Session::new(now, Role::Responder, &[7; 32], keys, TIMES));
+        let (role, features) = (Role::Responder, Features::ours());
+        let config = crate::session::Config { role, export: &[7; 32], keys, features, times: TIMES };
+        let key = node.sessions.adopt(Session::new(now, config));
         let id = node.uplink.circuits.take_id();
         node.uplink.circuits.insert(id, Circuit::new(key, Use::Lane { lane: 0, prelude: Vec::new() }));
         node.sessions.set_circuit(key, Some(id));

@@ -5,6 +5,7 @@
 //! early bytes of ACCEPT:   handshake message 2
 //! first bytes of the circuit, from the caller of a first lane:  length u16 ‖ handshake message 3
 //! ```
+//! Message 1 names the features of the caller, message 2 for a first lane the callee's kind and its features.
 
 use super::claim::Claim;
 use super::{Failure, Kind};
@@ -12,7 +13,7 @@ use crate::identity::{Card, Identity, PeerId};
 use crate::names::AppName;
 use crate::noise::{Established, ExpectFinal, ExpectReply, HandshakeError, Initiator, MESSAGE_1_BYTES, Purpose};
 use crate::noise::{Responder, Suite};
-use crate::wire::CloseCode;
+use crate::wire::{CloseCode, Features};
 
 const FIRST_LANE: u8 = 1;
 const FURTHER_LANE: u8 = 2;
@@ -84,10 +85,16 @@ pub struct Answered {
     pub expect: Box<ExpectFinal>,
 }
 
-/// A call that was taken: the first bytes of its circuit, and the session's keys.
+/// What a handshake came to: the other end, proven, and what both can do.
+pub struct Met {
+    pub established: Established,
+    pub features: Features,
+}
+
+/// A call that was taken: the first bytes of its circuit, and what the session is made of.
 pub struct Finished {
     pub prelude: Vec<u8>,
-    pub established: Established,
+    pub met: Met,
 }
 
 /// What a process says of itself where others ask who receives the same.
@@ -116,13 +123,24 @@ impl Standing {
 pub struct Handshakes {
     identity: Identity,
     kind: Kind,
+    features: Features,
     /// Unix time. A driver that does not say takes every card.
     seconds: Option<u64>,
 }
 
 impl Handshakes {
     pub fn new(identity: Identity, kind: Kind) -> Handshakes {
-        Handshakes { identity, kind, seconds: None }
+        Handshakes { identity, kind, features: Features::ours(), seconds: None }
+    }
+
+    /// Names other features than this version has.
+    #[cfg(any(test, feature = "canaries"))]
+    pub fn set_features(&mut self, features: Features) {
+        self.features = features;
+    }
+
+    pub fn features(&self) -> &Features {
+        &self.features
     }
 
     pub fn identity(&self) -> &Identity {
@@ -140,13 +158,15 @@ impl Handshakes {
 
     fn begin(&self, kind: u8, to: PeerId, context: &[u8]) -> Result<Begun, HandshakeError> {
         let suite = Suite::preferred();
-        let (reply, first) = Initiator::start(suite, Purpose::Session, &self.identity, to, context, &[])?;
+        let caps = self.features.encode();
+        let (reply, first) = Initiator::start(suite, Purpose::Session, &self.identity, to, context, &caps)?;
         Ok(Begun { early: early(kind, suite, &first), reply: Box::new(reply) })
     }
 
     fn answer(&self, hello: Hello<'_>, context: &[u8], caps: &[u8]) -> Result<Answered, CloseCode> {
         let answer = Responder::accept(hello.suite()?, Purpose::Session, &self.identity, context, hello.message, caps);
         let (expect, second) = answer.map_err(|_| CloseCode::Refused)?;
+        Features::decode(expect.caps()).ok_or(CloseCode::Refused)?;
         Ok(Answered { second, expect: Box::new(expect) })
     }
 
@@ -156,26 +176,30 @@ impl Handshakes {
     }
 
     pub fn answer_call(&self, app: &AppName, hello: Hello<'_>) -> Result<Answered, CloseCode> {
-        self.answer(hello, app.as_str().as_bytes(), &self.kind.caps())
+        self.answer(hello, app.as_str().as_bytes(), &self.kind.caps(&self.features))
     }
 
     /// The callee's answer. An error is why it is not what we call for.
     pub fn finish_call(&self, reply: ExpectReply, early: &[u8]) -> Result<Finished, Failure> {
         let (third, established) = reply.finish(early, &[]).map_err(|_| Failure::PeerUnauthentic)?;
-        if let Some(theirs) = Kind::of_caps(&established.caps).filter(|theirs| !self.kind.goes_with(*theirs)) {
+        let (theirs, features) = Kind::of_caps(&established.caps).ok_or(Failure::PeerUnauthentic)?;
+        if let Some(theirs) = theirs.filter(|theirs| !self.kind.goes_with(*theirs)) {
             return Err(Failure::WrongKind { ours: self.kind, theirs });
         }
         if self.has_passed(&established.card) {
             return Err(Failure::PeerUnauthentic);
         }
+        let features = self.features.common(&features);
         let length = u16::try_from(third.len()).expect("handshake messages are below 2 KiB");
         let prelude = [&length.to_be_bytes()[..], &third].concat();
-        Ok(Finished { prelude, established })
+        Ok(Finished { prelude, met: Met { established, features } })
     }
 
     /// The caller's last message. Nothing if the caller could not prove who it is.
-    pub fn finish_answer(&self, expect: ExpectFinal, third: &[u8]) -> Option<Established> {
-        expect.finish(third).ok().filter(|established| !self.has_passed(&established.card))
+    pub fn finish_answer(&self, expect: ExpectFinal, third: &[u8]) -> Option<Met> {
+        let established = expect.finish(third).ok().filter(|established| !self.has_passed(&established.card))?;
+        let features = self.features.common(&Features::decode(&established.caps)?);
+        Some(Met { established, features })
     }
 
     /// Asks whether a peer is there.
@@ -252,14 +276,49 @@ mod tests {
         let (length, third) = finished.prelude.split_first_chunk().expect("a length");
         assert_eq!(usize::from(u16::from_be_bytes(*length)), third.len());
         let theirs = callee.finish_answer(*answered.expect, third).expect("the caller proves who it is");
-        assert_eq!((theirs.peer, &theirs.export), (caller.identity().id(), &finished.established.export));
+        assert_eq!(theirs.established.peer, caller.identity().id());
+        assert_eq!(theirs.established.export, finished.met.established.export);
+        assert_eq!(theirs.features, finished.met.features, "both know what both can do");
         Ok(finished)
     }
 
     #[test]
     fn a_call_tells_both_ends_who_the_other_is() {
         let (caller, callee) = (handshakes(1, Kind::Pipe), handshakes(2, Kind::Pipe));
-        assert_eq!(call(&caller, &callee).expect("they meet").established.peer, callee.identity().id());
+        assert_eq!(call(&caller, &callee).expect("they meet").met.established.peer, callee.identity().id());
+    }
+
+    #[test]
+    fn both_ends_of_a_session_know_what_both_can_do() {
+        let all = Features::of(&[1, 2, 0xff00]);
+        let versions = [all.clone(), Features::NONE, all.without(1), all.without(2), all.without(0xff00)];
+        for (ours, theirs) in versions.iter().flat_map(|ours| versions.iter().map(move |theirs| (ours, theirs))) {
+            let (mut caller, mut callee) = (handshakes(1, Kind::Pipe), handshakes(2, Kind::Ports));
+            caller.set_features(ours.clone());
+            callee.set_features(theirs.clone());
+            assert_eq!(call(&caller, &callee).expect("they meet").met.features, ours.common(theirs));
+        }
+    }
+
+    #[test]
+    fn features_that_are_none_end_a_call_as_if_it_had_not_opened() {
+        let (caller, callee) = (handshakes(1, Kind::Pipe), handshakes(2, Kind::Pipe));
+        let (suite, purpose, app) = (Suite::preferred(), Purpose::Session, app());
+        let context = app.as_str().as_bytes();
+        for bad in [&[7][..], &[2, 0, 1, 0], &[0, 0]] {
+            let them = callee.identity().id();
+            let begun = Initiator::start(suite, purpose, caller.identity(), them, context, bad).expect("it begins");
+            let hello = Hello { suite: suite.number(), message: &begun.1 };
+            assert_eq!(callee.answer_call(&app, hello).err(), Some(CloseCode::Refused), "{bad:?}");
+            assert_eq!(callee.answer_ask(hello).err(), Some(CloseCode::Refused), "{bad:?}");
+
+            let begun = caller.call(them, &app).expect("it begins");
+            let caps = [&[Kind::Pipe as u8], bad].concat();
+            let message = &begun.early[2..];
+            let answer = Responder::accept(suite, purpose, callee.identity(), context, message, &caps);
+            let (_, second) = answer.expect("it answers");
+            assert_eq!(caller.finish_call(*begun.reply, &second).err(), Some(Failure::PeerUnauthentic), "{bad:?}");
+        }
     }
 
     #[test]

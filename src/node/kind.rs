@@ -1,6 +1,8 @@
 //! What is at an end: told in the first message of the callee, so that a caller who means something else learns it before a
 //! byte of either crosses, and the callee goes on waiting for those who mean it.
 
+use crate::wire::Features;
+
 /// What a tool does with sessions. On the wire, its number here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -14,14 +16,16 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The capabilities of who calls himself this.
-    pub fn caps(self) -> [u8; 1] {
-        [self as u8]
+    /// The capabilities of who calls himself this and can do that.
+    pub fn caps(self, features: &Features) -> Vec<u8> {
+        [&[self as u8][..], &features.encode()].concat()
     }
 
-    /// What capabilities say; None if nothing that this version knows.
-    pub fn of_caps(caps: &[u8]) -> Option<Kind> {
-        [Kind::Pipe, Kind::Transfer, Kind::Ports].into_iter().find(|kind| caps.first() == Some(&(*kind as u8)))
+    /// What capabilities say; the kind is none if this version does not know it. None if they say nothing.
+    pub fn of_caps(caps: &[u8]) -> Option<(Option<Kind>, Features)> {
+        let Some((number, features)) = caps.split_first() else { return Some((None, Features::NONE)) };
+        let kind = [Kind::Pipe, Kind::Transfer, Kind::Ports].into_iter().find(|kind| *kind as u8 == *number);
+        Some((kind, Features::decode(features)?))
     }
 
     /// Whether a caller of this kind can do something with a callee of that. A pipe may lead into a port, which takes bytes
@@ -38,10 +42,14 @@ mod tests {
     #[test]
     fn a_kind_is_read_as_it_was_written_and_nothing_else_is_one() {
         for kind in [Kind::Pipe, Kind::Transfer, Kind::Ports] {
-            assert_eq!(Kind::of_caps(&kind.caps()), Some(kind));
-            assert_eq!(Kind::of_caps(&[kind as u8, 9, 9]), Some(kind), "what a later version adds is not read");
+            for features in [Features::NONE, Features::of(&[1, 0x7fff])] {
+                assert_eq!(Kind::of_caps(&kind.caps(&features)), Some((Some(kind), features)));
+            }
+            assert_eq!(Kind::of_caps(&[kind as u8, 9]), None, "half a number");
         }
-        assert_eq!([&[][..], &[0], &[4], &[255, 1]].map(Kind::of_caps), [None; 4]);
+        for other in [&[][..], &[0], &[4], &[255]] {
+            assert_eq!(Kind::of_caps(other), Some((None, Features::NONE)));
+        }
     }
 
     #[test]

@@ -39,6 +39,8 @@ mod siblings;
 mod step;
 mod timers;
 mod uplink;
+#[cfg(feature = "canaries")]
+mod versions;
 
 pub use backoff::CAP as REDIAL_MAX;
 pub use callers::Callers;
@@ -437,7 +439,8 @@ impl Node {
             | Control::Unlisten { .. }
             | Control::Connect { .. }
             | Control::Accept { .. }
-            | Control::Reject { .. } => {}
+            | Control::Reject { .. }
+            | Control::Unknown { .. } => {}
         }
     }
 

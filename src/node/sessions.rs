@@ -5,11 +5,12 @@
 
 use super::entry::{Action, Entry, Heard, Joining, LaneCircuit, LinkState, Loss, LostCircuit, Phase};
 use super::event::{Event, Key};
+use super::handshakes::Met;
 use super::timers::Timers;
 use crate::identity::PeerId;
 use crate::names::AppName;
-use crate::noise::{Established, Suite};
-use crate::session::{Budget, Role, Session, Times};
+use crate::noise::Suite;
+use crate::session::{Budget, Config, Role, Session, Times};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ struct Tombstone {
 /// A session by its end of the first handshake, and the circuit that carries its first lane.
 pub struct Beginning {
     pub role: Role,
-    pub established: Established,
+    pub met: Met,
     pub circuit: u32,
 }
 
@@ -278,9 +279,10 @@ impl Sessions {
         self.forget_caller(key);
         let (times, budget) = (self.times, self.budget.clone());
         let entry = self.get_mut(key)?;
-        let Beginning { role, established, circuit } = beginning;
-        let keys = (established.sealer, established.opener);
-        let session = Box::new(Session::new(now, role, &established.export, keys, times).within(&budget));
+        let Beginning { role, met: Met { established, features }, circuit } = beginning;
+        let (export, keys) = (&established.export, (established.sealer, established.opener));
+        let session = Session::new(now, Config { role, export, keys, features, times }).within(&budget);
+        let session = Box::new(session);
         entry.peer = established.peer;
         entry.phase = Phase::Up { session, circuit: Some(circuit), rejoin_at: None, announced: false };
         entry.rendezvous()

@@ -43,24 +43,26 @@ fn settle(sessions: &mut Sessions, now: Instant, link: LinkState) -> Vec<(Key, A
 }
 
 /// Both ends of a session, by their handshake.
-fn handshake() -> [Established; 2] {
+fn handshake() -> [Met; 2] {
     let [one, other] = [1, 2].map(|byte| Handshakes::new(Identity::from_seed(&[byte; 32]), Kind::Pipe));
     let begun = one.call(id(2), &app()).expect("it begins");
     let Some(Early::FirstLane(hello)) = Early::parse(&begun.early) else { panic!("not a call") };
     let answered = other.answer_call(&app(), hello).expect("it answers");
     let finished = one.finish_call(*begun.reply, &answered.second).expect("it is the callee");
     let theirs = other.finish_answer(*answered.expect, &finished.prelude[2..]).expect("it is the caller");
-    [finished.established, theirs]
+    [finished.met, theirs]
 }
 
 /// A caller's session that is up, and what it would hear first.
 fn answered(sessions: &mut Sessions, now: Instant) -> (Key, Vec<u8>) {
     let [caller, callee] = handshake();
     let key = sessions.answer(id(1), app());
-    let beginning = Beginning { role: Role::Responder, established: callee, circuit: CIRCUIT };
+    let beginning = Beginning { role: Role::Responder, met: callee, circuit: CIRCUIT };
     assert!(sessions.bring_up(now, key, beginning).is_some());
-    let keys = (caller.sealer, caller.opener);
-    let mut first = Session::new(now, Role::Initiator, &caller.export, keys, TIMES);
+    let Met { established: caller, features } = caller;
+    let (export, keys) = (&caller.export, (caller.sealer, caller.opener));
+    let config = Config { role: Role::Initiator, export, keys, features, times: TIMES };
+    let mut first = Session::new(now, config);
     let (mut bytes, mut said) = (Vec::new(), Vec::new());
     let session = sessions.session(key).expect("it is up");
     session.poll_output(now, 0, &mut bytes, 10_000);

@@ -10,6 +10,8 @@ use super::output::Output;
 use super::sessions::Sessions;
 use crate::identity::PeerId;
 use crate::link::{Admitted, Dial, Frame, HandshakeFailure, Heartbeat, Link, Side};
+#[cfg(feature = "canaries")]
+use crate::wire::Features;
 use crate::wire::limits::{DATA_BODY_MAX, HANDSHAKE_DEADLINE, SEALED_HEADER_BYTES};
 use crate::wire::{CloseCode, Control, Header, Kind, Name};
 use std::collections::BTreeMap;
@@ -126,6 +128,15 @@ impl Uplink {
         matches!(self.state, State::Up { .. })
     }
 
+    /// What both ends of the link can do, while it is up.
+    #[cfg(feature = "canaries")]
+    pub fn features(&self) -> Option<&Features> {
+        match &self.state {
+            State::Up { link, .. } => Some(link.features()),
+            _ => None,
+        }
+    }
+
     /// What this link can do for sessions.
     pub fn state(&self) -> LinkState {
         match self.state {
@@ -171,7 +182,8 @@ impl Uplink {
     /// The carrier that was asked for is there.
     pub fn handle_connected(&mut self, now: Instant, us: &Handshakes) -> Result<(), Down> {
         self.out.clear();
-        let (dial, hello) = Dial::new(us.identity(), self.relays[self.relay]).map_err(|_| Down::Damaged)?;
+        let (dial, hello) =
+            Dial::naming(us.features().clone(), us.identity(), self.relays[self.relay]).map_err(|_| Down::Damaged)?;
         self.out.bytes.extend(hello);
         self.state = State::Shaking { dial: Some(Box::new(dial)), give_up_at: now + HANDSHAKE_DEADLINE };
         Ok(())
@@ -430,7 +442,7 @@ mod tests {
         assert_eq!(uplink.handle_connected(now, &us), Ok(()));
         assert_eq!(uplink.lack(), Down::Mute);
         let mut second = Vec::new();
-        let answered = Answer::ExpectHello.handle_bytes(&relay, uplink.output(), &mut second);
+        let answered = Answer::begin().handle_bytes(&relay, uplink.output(), &mut second);
         assert!(matches!(answered, Ok(Answered::More(..))));
         assert!(uplink.handle_received(now, &second, &us).is_ok_and(|received| received.is_new));
         assert_eq!((uplink.lack(), uplink.is_welcome()), (Down::Undecided, false));

@@ -189,6 +189,11 @@ pub(super) fn accept_with(
 }
 
 impl ExpectFinal {
+    /// What whoever asked announced. Nobody is known yet; the last message vouches for it.
+    pub fn caps(&self) -> &[u8] {
+        &self.caps
+    }
+
     /// Takes message 3 and is done: the initiator is authentic and has the same keys.
     ///
     /// # Errors

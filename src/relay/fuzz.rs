@@ -115,6 +115,7 @@ impl World {
             }
             3 => Control::Accept { circuit, early: vec![amount] },
             4 if amount > 200 => Control::Welcome { circuits: 0 },
+            4 if amount >= 128 => Control::Unknown { number: amount, body: vec![amount; 300] },
             4 => Control::Reject { circuit, code: u16::from(amount >> 4) },
             _ => return frame(link, (what, circuit), amount, out),
         };

@@ -5,6 +5,7 @@ use super::output::Output;
 use super::router::admission::Newcomer;
 use crate::identity::{Identity, PeerId};
 use crate::link::{Answer, Answered, HandshakeFailure, Link};
+use crate::wire::Features;
 use crate::wire::limits::{HANDSHAKE_DEADLINE, HANDSHAKE_MESSAGE_MAX};
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -15,8 +16,9 @@ const GREETING_MAX: usize = 4 * 1024;
 const _: () = assert!(HANDSHAKE_MESSAGE_MAX < GREETING_MAX);
 
 /// All of them. Whatever has trickled in by its deadline, a connection is closed then.
-#[derive(Default)]
 pub struct Greetings {
+    /// What the relay can do.
+    features: Features,
     by_conn: HashMap<ConnId, Box<Greeting>>,
     /// In the order in which they pass, for all have the same time. Connections that are through stay until then.
     deadlines: VecDeque<(Instant, ConnId)>,
@@ -25,9 +27,14 @@ pub struct Greetings {
 }
 
 impl Greetings {
+    /// None, for a relay with these features.
+    pub fn new(features: Features) -> Greetings {
+        Greetings { features, by_conn: HashMap::new(), deadlines: VecDeque::new(), writable: VecDeque::new() }
+    }
+
     /// A connection came in at `now`.
     pub fn insert(&mut self, now: Instant, newcomer: Newcomer) {
-        self.by_conn.insert(newcomer.conn, Box::new(Greeting::new(newcomer)));
+        self.by_conn.insert(newcomer.conn, Box::new(Greeting::new(newcomer, self.features.clone())));
         self.deadlines.push_back((now + HANDSHAKE_DEADLINE, newcomer.conn));
     }
 
@@ -121,10 +128,10 @@ pub struct Authenticated {
 }
 
 impl Greeting {
-    fn new(newcomer: Newcomer) -> Greeting {
+    fn new(newcomer: Newcomer, features: Features) -> Greeting {
         Greeting {
             newcomer,
-            answer: Some(Answer::ExpectHello),
+            answer: Some(Answer::ExpectHello(features)),
             input: Vec::new(),
             output: Output::default(),
             listed: false,

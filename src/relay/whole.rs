@@ -10,6 +10,8 @@ use super::switch::ENDING_MAX;
 use super::worker::Forwarder;
 use super::{Budget, ConnId, Place, Policy, Pool, Reader};
 use crate::identity::Identity;
+#[cfg(feature = "canaries")]
+use crate::wire::{Control, Features};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::net::IpAddr;
@@ -48,6 +50,21 @@ impl RelayCore {
             homes: BTreeMap::new(),
             closed: VecDeque::new(),
             facts: VecDeque::new(),
+        }
+    }
+
+    /// Names other features than this version has to all that come.
+    #[cfg(feature = "canaries")]
+    pub fn set_features(&mut self, features: &Features) {
+        self.workers.iter_mut().for_each(|worker| worker.set_features(features.clone()));
+    }
+
+    /// Says something to a client.
+    #[cfg(feature = "canaries")]
+    pub fn say(&mut self, now: Instant, conn: ConnId, message: Control) {
+        if let Some(&worker) = self.homes.get(&conn) {
+            self.workers[worker].say(now, conn, message);
+            self.settle(now);
         }
     }
 

@@ -20,7 +20,9 @@ use super::switch::{ENDING_MAX, Switch, ToEnd, WorkerMessage};
 use super::{ConnId, LinkId, Place};
 use crate::identity::Identity;
 use crate::link::{Frame, LinkError};
-use crate::wire::CloseCode;
+#[cfg(feature = "canaries")]
+use crate::wire::Control;
+use crate::wire::{CloseCode, Features};
 use std::io::IoSlice;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -53,7 +55,25 @@ impl Forwarder {
     /// One worker of those that share `common`.
     pub fn new(place: Place, identity: Arc<Identity>, common: Arc<Common>, pool: Arc<Pool>) -> Forwarder {
         let switch = Switch::new(place, RouterHandle::new(common), pool);
-        Forwarder { identity, greetings: Greetings::default(), switch, freed: Vec::new(), forwarded_bytes: 0 }
+        Forwarder {
+            identity,
+            greetings: Greetings::new(Features::ours()),
+            switch,
+            freed: Vec::new(),
+            forwarded_bytes: 0,
+        }
+    }
+
+    /// From now on it names other features than this version has.
+    #[cfg(feature = "canaries")]
+    pub(super) fn set_features(&mut self, features: Features) {
+        self.greetings = Greetings::new(features);
+    }
+
+    /// Says something to a client.
+    #[cfg(feature = "canaries")]
+    pub(super) fn say(&mut self, now: Instant, conn: ConnId, message: Control) {
+        self.switch.change(now, conn.link(), |attachment| attachment.outgoing.say(message));
     }
 
     /// Bytes of circuits that came in so far.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::session::fuzz::{EXPORT, TIMES, channel};
+use crate::session::fuzz::{channel, config};
 use crate::session::retention::{RETENTION_MAX, RETENTION_START, RETENTION_STEP};
 use crate::session::window::Window;
 use crate::session::{Role, SESSION_WINDOW_MAX, SESSION_WINDOW_START, STREAM_WINDOW_MAX, STREAM_WINDOW_START, Session};
@@ -10,7 +10,7 @@ const MIB: usize = 1 << 20;
 
 fn pair(now: Instant, budget: &Budget) -> (Session, Session) {
     let (ours, theirs) = channel();
-    let end = |role, keys| Session::new(now, role, &EXPORT, keys, TIMES).within(budget);
+    let end = |role, keys| Session::new(now, config(role, keys)).within(budget);
     (end(Role::Initiator, ours), end(Role::Responder, theirs))
 }
 

@@ -32,6 +32,10 @@ pub enum Canary {
     IgnoredStop,
     /// Opens streams whatever their number.
     OpensWithoutEnd,
+    /// Takes frames of later versions for malformed ones.
+    StrictTowardsLater,
+    /// Uses a feature that the other end has not named.
+    OneEndsFeature,
 }
 
 impl Canary {

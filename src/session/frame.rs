@@ -13,10 +13,14 @@
 //! LANE_ACK     12  lane u32  records u64
 //! PING         13  token u32
 //! PONG         14  token u32
+//! (unknown)    80 to ff  length u16  bytes…
 //! ```
 //!
 //! Frames 01 to 07 are reliable: their record is kept until acknowledged and sent again on another lane if need be.
-//! Frames from 10 on state absolute facts, so the newest replaces all before it and none is ever kept.
+//! Frames 10 to 14 state absolute facts, so the newest replaces all before it and none is ever kept.
+//!
+//! Frames from 80 on are of later versions, and skipped: those up to bf are reliable, as far as whoever sends them is
+//! concerned, so their record is acknowledged like others. Anything else is malformed.
 
 use std::ops::Range;
 
@@ -108,7 +112,25 @@ pub enum Frame {
     Ping(u32),
     /// The answer.
     Pong(u32),
+    /// That of the feature for tests.
+    #[cfg(feature = "canaries")]
+    Trial,
+    /// A frame of a later version, to be skipped.
+    Unknown {
+        /// 80 or above.
+        number: u8,
+        /// Where its bytes lie in the record.
+        at: Range<usize>,
+    },
 }
+
+/// The first type of a frame that a reader skips if it does not know it.
+const UNKNOWN: u8 = 0x80;
+/// From here on such a frame is not reliable.
+pub(super) const UNKNOWN_FACTS: u8 = 0xc0;
+/// In the lower half: an error to whoever does not know it.
+#[cfg(feature = "canaries")]
+const TRIAL: u8 = 0x7f;
 
 /// The record authenticated but does not parse: the peer is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +209,12 @@ impl Frame {
             0x12 => Frame::LaneAck { lane: c.u32()?, records: c.u64()? },
             0x13 => Frame::Ping(c.u32()?),
             0x14 => Frame::Pong(c.u32()?),
+            #[cfg(feature = "canaries")]
+            TRIAL => Frame::Trial,
+            number @ UNKNOWN.. => {
+                let length = usize::from(c.u16()?);
+                Frame::Unknown { number, at: c.range(length)? }
+            }
             _ => return Err(Malformed),
         };
         Ok((frame, c.at))
@@ -194,7 +222,7 @@ impl Frame {
 
     /// Whether the peer keeps its record until we acknowledge it. (It keeps the last CONSUMED of a stream, too, but nobody waits
     /// for that.)
-    pub(super) fn is_reliable(&self) -> bool {
+    pub fn is_reliable(&self) -> bool {
         match self {
             Frame::Stream { .. }
             | Frame::Open { .. }
@@ -203,16 +231,21 @@ impl Frame {
             | Frame::Reset { .. }
             | Frame::Stop { .. }
             | Frame::Close { .. } => true,
+            #[cfg(feature = "canaries")]
+            Frame::Trial => true,
+            Frame::Unknown { number, .. } => *number < UNKNOWN_FACTS,
             Frame::Consumed { .. } | Frame::Limits { .. } | Frame::LaneAck { .. } | Frame::Ping(_) | Frame::Pong(_) => {
                 false
             }
         }
     }
 
-    /// Appends a frame other than STREAM and OPEN, which carry bytes of their own.
+    /// Appends a frame other than STREAM, OPEN and unknown ones, which carry bytes of their own.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
-            Frame::Stream { .. } | Frame::Open { .. } => debug_assert!(false, "these carry bytes"),
+            Frame::Stream { .. } | Frame::Open { .. } | Frame::Unknown { .. } => {
+                debug_assert!(false, "these carry bytes")
+            }
             Frame::Opened { id } => put(out, 0x03, &[&id.to_le_bytes()]),
             Frame::OpenFailed { id, code } => put(out, 0x04, &[&id.to_le_bytes(), &code.to_le_bytes()]),
             Frame::Reset { id, code, final_offset } => {
@@ -227,6 +260,8 @@ impl Frame {
             Frame::LaneAck { lane, records } => put(out, 0x12, &[&lane.to_le_bytes(), &records.to_le_bytes()]),
             Frame::Ping(token) => put(out, 0x13, &[&token.to_le_bytes()]),
             Frame::Pong(token) => put(out, 0x14, &[&token.to_le_bytes()]),
+            #[cfg(feature = "canaries")]
+            Frame::Trial => put(out, TRIAL, &[]),
         }
     }
 }
@@ -242,6 +277,13 @@ fn put(out: &mut Vec<u8>, kind: u8, fields: &[&[u8]]) {
 pub fn encode_open(id: u32, service: &str, out: &mut Vec<u8>) {
     let length = u8::try_from(service.len()).expect("an application name has at most 64 bytes");
     put(out, 0x02, &[&id.to_le_bytes(), &[length], service.as_bytes()]);
+}
+
+/// Appends a frame of a later version, `number` being 80 or above. `bytes` fit a record.
+#[cfg(any(feature = "canaries", feature = "fuzzing"))]
+pub fn encode_unknown(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    let length = u16::try_from(bytes.len()).expect("a record holds less than 64 KiB");
+    put(out, number, &[&length.to_le_bytes(), bytes]);
 }
 
 /// The bytes in front of `length` bytes of stream data.
@@ -272,6 +314,7 @@ pub fn fuzz_frames(record: &[u8]) {
                 Ok(service) => encode_open(*id, service, &mut again),
                 Err(_) => again.extend(&record[at.start - 6..at.end]),
             },
+            Frame::Unknown { number, at } => encode_unknown(*number, &record[at.clone()], &mut again),
             other => other.encode(&mut again),
         }
         assert_eq!(again, &record[at..next]);
@@ -310,6 +353,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn frames_of_later_versions_are_passed_over(
+            unknown in proptest::collection::vec((UNKNOWN.., proptest::collection::vec(any::<u8>(), 0..50)), 0..9),
+        ) {
+            let mut record = Vec::new();
+            for (number, bytes) in &unknown {
+                encode_unknown(*number, bytes, &mut record);
+                Frame::Ping(7).encode(&mut record);
+            }
+            let (mut at, mut pings) = (0, 0);
+            while at < record.len() {
+                let (frame, next) = Frame::decode(&record, at).expect("frames");
+                at = next;
+                pings += usize::from(frame == Frame::Ping(7));
+            }
+            prop_assert_eq!(pings, unknown.len());
+        }
+
         #[test]
         fn any_record_reads_back_or_is_refused(record in proptest::collection::vec(any::<u8>(), 0..300)) {
             fuzz_frames(&record);

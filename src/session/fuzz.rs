@@ -4,11 +4,11 @@
 //! other, what is read must be what was written, and when the faults stop everything must arrive. [`fuzz_session_peer`]
 //! puts a hostile peer with genuine keys at the other end: whatever it sends may end the session and nothing else.
 
-use super::{Event, Parcel, Role, Session, SessionError, Times};
+use super::{Config, Event, Parcel, Role, Session, SessionError, Times};
 use crate::lane::JoinSecret;
 use crate::noise::{JoinInitiator, JoinResponder, Opener, Sealer, Suite};
-use crate::wire::CloseCode;
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
+use crate::wire::{CloseCode, Features};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,11 @@ const STREAMS: usize = 6;
 const ROUNDS_MAX: usize = 2000;
 
 pub(super) type Keys = (Sealer, Opener);
+
+/// What an end of a session is made of.
+pub(super) fn config(role: Role, keys: Keys) -> Config<'static> {
+    Config { role, export: &EXPORT, keys, features: Features::ours(), times: TIMES }
+}
 
 /// A channel between two ends, as a finished handshake leaves it.
 pub(super) fn channel() -> (Keys, Keys) {
@@ -75,7 +80,7 @@ impl Pair {
     fn new() -> Pair {
         let now = Instant::now();
         let (ours, theirs) = channel();
-        let end = |role, keys| End { session: Session::new(now, role, &EXPORT, keys, TIMES), flows: BTreeMap::new() };
+        let end = |role, keys| End { session: Session::new(now, config(role, keys)), flows: BTreeMap::new() };
         let ends = [end(Role::Initiator, ours), end(Role::Responder, theirs)];
         let mut pair = Pair { now, ends, pipes: BTreeMap::from([(0, Pipe::default())]), closed: false };
         // The initiator says nothing before it has heard the responder.
@@ -99,6 +104,7 @@ impl Pair {
             1 | 2 => self.write(side, id, count),
             3 => self.finish(side, id),
             4 if amount < 16 => self.spoil(side, id, amount),
+            4 if amount >= 128 => self.ends[side].session.send_unknown(amount, &vec![amount; count & 0x3ff]),
             5 => self.read(side, id, count),
             6 | 7 => self.send(side, count),
             8 | 9 => self.deliver(side, count),
@@ -341,7 +347,7 @@ pub fn fuzz_session_ops(data: &[u8]) {
 pub fn fuzz_session_peer(data: &[u8]) {
     let now = Instant::now();
     let ((mut sealer, _), keys) = channel();
-    let mut session = Session::new(now, Role::Responder, &EXPORT, keys, TIMES);
+    let mut session = Session::new(now, config(Role::Responder, keys));
     let own = session.open_stream(now, "drop");
     let (mut rest, mut step, mut out) = (data, 0, Vec::new());
     while let Some((length, tail)) = rest.split_first() {
@@ -389,7 +395,7 @@ fn speak(session: &mut Session, now: Instant, own: Option<u32>, out: &mut Vec<u8
 pub fn fuzz_session_join(data: &[u8]) {
     let now = Instant::now();
     let (_, keys) = channel();
-    let mut session = Session::new(now, Role::Responder, &EXPORT, keys, TIMES);
+    let mut session = Session::new(now, config(Role::Responder, keys));
     let _ = session.handle_bytes(now, 0, data);
     let secret = JoinSecret::derive(&EXPORT);
     let payload = &data[..data.len().min(1024)];

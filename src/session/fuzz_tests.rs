@@ -1,7 +1,7 @@
 //! The properties that the fuzzers look for, on a few cases each, and cases of credit and retention that need both ends.
 
 use super::*;
-use crate::session::frame::{Frame, encode_open};
+use crate::session::frame::{Frame, encode_open, encode_unknown};
 use crate::session::{RETENTION_MAX, SESSION_BYTES_MAX, SESSION_WINDOW_START, STREAM_WINDOW_START};
 use proptest::prelude::*;
 
@@ -133,11 +133,49 @@ fn writers_wait_while_much_is_held_and_hear_when_it_is_consumed() {
     assert_eq!((session.poll_touched(), session.stream_mut(id).write(b"fits")), (Some(id), 4));
 }
 
+#[test]
+fn what_only_a_later_version_knows_is_acknowledged_as_its_number_says() {
+    for (number, is_retained) in [(0x80, true), (0xbf, true), (0xc0, false), (0xff, false)] {
+        let mut pair = Pair::new();
+        let held = pair.ends[0].session.ledger.retained_bytes();
+        pair.ends[0].session.send_unknown(number, b"new");
+        pair.send(0, 1 << 10);
+        assert_eq!(pair.ends[0].session.ledger.retained_bytes() > held, is_retained, "{number:#x}");
+        pair.deliver(0, usize::MAX);
+        pair.pass(crate::lane::ACK_DELAY);
+        pair.send(1, 1 << 10);
+        pair.deliver(1, usize::MAX);
+        assert_eq!(pair.ends[0].session.ledger.retained_bytes(), held, "{number:#x}");
+    }
+}
+
+#[test]
+fn nothing_is_held_of_what_only_a_later_version_knows() {
+    let now = Instant::now();
+    let ((mut sealer, _), keys) = channel();
+    let mut session = Session::new(now, config(Role::Responder, keys));
+    let mut record = Vec::new();
+    while record.len() < RECORD_PLAINTEXT_MAX - 3 {
+        let length = (RECORD_PLAINTEXT_MAX - 3 - record.len()).min(97);
+        encode_unknown(0x80, &vec![1; length], &mut record);
+    }
+    let held = |session: &Session| {
+        let waits = session.schedule.bytes() + session.ledger.retained_bytes() + session.events.len();
+        (waits, session.credit.held(), session.stream_count())
+    };
+    for _ in 0..200 {
+        let mut wire = u16::try_from(record.len() + 16).unwrap().to_be_bytes().to_vec();
+        sealer.seal_into(&record, &mut wire).unwrap();
+        session.handle_bytes(now, 0, &wire).expect("it is skipped");
+    }
+    assert_eq!(held(&session), (0, 0, 0));
+}
+
 /// Sends `record` again and again; the session answers into nothing. Yields the memory it held when it gave up.
 fn flood(record: impl Fn(u32) -> Vec<u8>, reads: bool) -> usize {
     let now = Instant::now();
     let ((mut sealer, _), keys) = channel();
-    let mut session = Session::new(now, Role::Responder, &EXPORT, keys, TIMES);
+    let mut session = Session::new(now, config(Role::Responder, keys));
     // As if data that nobody acknowledges had used up what may be held.
     session.ledger.set_retained_bytes(RETENTION_MAX);
     for n in 0..1000 {

@@ -6,6 +6,8 @@ use super::frame::Frame;
 use super::streams::recv::{Place, Violation};
 use super::{Event, Session};
 use crate::lane::COPY_BELOW;
+#[cfg(feature = "canaries")]
+use crate::wire::features::TRIAL;
 use std::time::Instant;
 
 /// A record that came in on a lane.
@@ -89,6 +91,14 @@ impl Incoming<'_> {
                 }
             }
             Frame::Pong(token) => session.lanes.handle_pong(now, self.lane, token),
+            #[cfg(feature = "canaries")]
+            Frame::Trial if !session.origin.features.has(TRIAL) => return Err("sent a malformed frame"),
+            #[cfg(feature = "canaries")]
+            Frame::Trial => {}
+            Frame::Unknown { .. } if session.planted.is(Canary::StrictTowardsLater) => {
+                return Err("sent a malformed frame");
+            }
+            Frame::Unknown { .. } => {}
         }
         Ok(())
     }

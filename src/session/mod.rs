@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `streams` | the streams, by number, and which of them wait for what; `send` and `recv` are the two halves of one |
+//! | `origin` | what the first handshake settled for good |
 //! | `handle` | handles of one stream: [`Session::stream`] to look at it, [`Session::stream_mut`] to work with it |
 //! | `input` | what a record that came in means |
 //! | `schedule` | what goes out next |
@@ -41,6 +42,7 @@ pub mod frame;
 pub mod fuzz;
 mod handle;
 mod input;
+mod origin;
 mod parcel;
 mod retention;
 mod schedule;
@@ -52,18 +54,22 @@ pub use budget::{Budget, GROWTH_MAX};
 pub use credit::{SESSION_WINDOW_MAX, SESSION_WINDOW_START, STREAM_WINDOW_MAX, STREAM_WINDOW_START};
 pub use ending::{LINGER, SessionError};
 pub use handle::{Stream, StreamMut};
+pub use origin::{Config, Role, Times};
 pub use parcel::Parcel;
 pub use retention::{RETENTION_MAX, SESSION_BYTES_MAX};
 pub use streams::{Half, STREAMS_MAX};
 
 use crate::lane::{Acks, JoinRequest, JoinSecret, Lane, LaneTimes, Lanes, Ledger, Pool};
-use crate::noise::{Opener, Sealer, Suite};
-use crate::wire::CloseCode;
+use crate::noise::Suite;
+#[cfg(feature = "canaries")]
+use crate::wire::features::TRIAL;
+use crate::wire::{CloseCode, Features};
 use canary::{Canary, Planted};
 use credit::Credit;
 use ending::Ending;
 use frame::Frame;
 use input::Incoming;
+use origin::Origin;
 use retention::{Load, Retention};
 use schedule::{Filling, Room, Schedule};
 use std::collections::VecDeque;
@@ -72,15 +78,6 @@ use streams::Streams;
 
 /// Age at which a lane gives way to a fresh one with fresh keys. That is the rekey.
 pub const LANE_LIFE: Duration = Duration::from_secs(60 * 60);
-
-/// Which end of the session this is: the one that dialled numbers its streams evenly and dials again after a break.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Dialled.
-    Initiator,
-    /// Was called.
-    Responder,
-}
 
 /// What happened, for whoever drives the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,21 +108,9 @@ pub enum Event {
     },
 }
 
-/// The times of a session.
-#[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// Silence after which a lane is dead.
-    pub dead_time: Duration,
-    /// How long the session waits without a lane.
-    pub resume_timeout: Duration,
-    /// How long a lane, and so its key, is used: see [`LANE_LIFE`].
-    pub lane_life: Duration,
-}
-
 /// One end of a session.
 pub struct Session {
-    role: Role,
-    secret: JoinSecret,
+    origin: Origin,
     lanes: Lanes,
     ledger: Ledger,
     streams: Streams,
@@ -140,11 +125,11 @@ pub struct Session {
 
 impl Session {
     /// A session over its first lane, number 0, whose handshake is done.
-    pub fn new(now: Instant, role: Role, export: &[u8; 32], keys: (Sealer, Opener), times: Times) -> Session {
+    pub fn new(now: Instant, config: Config<'_>) -> Session {
+        let Config { role, export, keys, features, times } = config;
         let budget = Budget::default();
         let mut session = Session {
-            role,
-            secret: JoinSecret::derive(export),
+            origin: Origin { role, secret: JoinSecret::derive(export), features },
             lanes: Lanes::new(LaneTimes { dead: times.dead_time, life: times.lane_life }),
             ledger: Ledger::default(),
             streams: Streams::new(role),
@@ -172,6 +157,20 @@ impl Session {
         self
     }
 
+    /// Sends a frame that the other end does not know, of number 80 or above.
+    #[cfg(any(feature = "canaries", feature = "fuzzing"))]
+    pub fn send_unknown(&mut self, number: u8, bytes: &[u8]) {
+        self.schedule.push_unknown(number, bytes);
+    }
+
+    /// Sends the frame of the feature for tests, if both ends have that.
+    #[cfg(feature = "canaries")]
+    pub fn send_trial(&mut self) {
+        if self.origin.features.has(TRIAL) || self.planted.is(Canary::OneEndsFeature) {
+            self.schedule.push(&Frame::Trial);
+        }
+    }
+
     /// Plants a defect for a simulation to find.
     #[cfg(feature = "canaries")]
     pub fn plant(&mut self, canary: Canary) {
@@ -180,12 +179,17 @@ impl Session {
 
     /// The name under which the relay brings the two ends together again.
     pub fn rendezvous(&self) -> [u8; 16] {
-        self.secret.rendezvous()
+        self.origin.secret.rendezvous()
+    }
+
+    /// What both ends can do.
+    pub fn features(&self) -> &Features {
+        &self.origin.features
     }
 
     /// Which end this is.
     pub fn role(&self) -> Role {
-        self.role
+        self.origin.role
     }
 
     // Its lanes: who brings them, and who hears that they are gone.
@@ -213,7 +217,7 @@ impl Session {
     /// Never with the session's own secret and a short list of dead lanes.
     pub fn start_join(&mut self, suite: Suite) -> Result<(PendingJoin, Vec<u8>), JoinRefused> {
         let lane = self.lanes.take_number();
-        PendingJoin::start(suite, &self.secret, lane, &self.lanes.taken(&self.ledger))
+        PendingJoin::start(suite, &self.origin.secret, lane, &self.lanes.taken(&self.ledger))
     }
 
     /// The answer came: the lane is up and replaces every other. Yields its number.
@@ -234,10 +238,10 @@ impl Session {
     /// # Errors
     /// The message is not genuine, or was answered before. Nothing has changed.
     pub fn answer_join(&mut self, now: Instant, suite: Suite, message: &[u8]) -> Result<JoinAnswer, JoinRefused> {
-        if self.role != Role::Responder || self.failure().is_some() {
+        if self.origin.role != Role::Responder || self.failure().is_some() {
             return Err(JoinRefused::Unauthentic);
         }
-        let request = JoinRequest::read(suite, &self.secret, message)?;
+        let request = JoinRequest::read(suite, &self.origin.secret, message)?;
         if !self.lanes.is_fresh_number(request.lane()) {
             return Err(JoinRefused::Stale);
         }
@@ -270,7 +274,7 @@ impl Session {
 
     /// Whether the lane has been used long enough: the initiator should join with a fresh one while this one still works.
     pub fn wants_fresh_lane(&self) -> bool {
-        self.role == Role::Initiator && self.lanes.are_worn() && !self.is_closing()
+        self.origin.role == Role::Initiator && self.lanes.are_worn() && !self.is_closing()
     }
 
     /// Whether a record of the peer ever came in: for an initiator, that the peer knows of the session; for a responder,
@@ -406,7 +410,7 @@ impl Session {
         if self.failure().is_some() {
             return None;
         }
-        let worn = self.lanes.next_worn().filter(|_| self.role == Role::Initiator);
+        let worn = self.lanes.next_worn().filter(|_| self.origin.role == Role::Initiator);
         let news = self.streams.next_timeout().filter(|_| self.has_lane());
         let ending = self.ending.next_timeout(self.lanes.none_since());
         [self.lanes.next_timeout(), worn, news, ending].into_iter().flatten().min()

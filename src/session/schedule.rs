@@ -3,6 +3,8 @@
 use super::canary::{Canary, Planted};
 use super::credit::Credit;
 use super::frame::{Frame, STREAM_HEADER_BYTES, encode_open};
+#[cfg(any(feature = "canaries", feature = "fuzzing"))]
+use super::frame::{UNKNOWN_FACTS, encode_unknown};
 use super::retention::{Load, Retention};
 use super::streams::{STREAMS_MAX, Streams};
 use crate::lane::{Lane, LaneError, Ledger, Pool, Retained, wire_bytes};
@@ -23,7 +25,7 @@ const FACTS_MIN: usize = 128;
 #[derive(Default)]
 pub(super) struct Schedule {
     commands: VecDeque<Vec<u8>>,
-    /// Memory in which facts are put together.
+    /// Memory in which facts are put together. Between two records it is empty, but for what a simulation adds.
     facts: Vec<u8>,
 }
 
@@ -38,6 +40,18 @@ impl Schedule {
         let mut bytes = Vec::new();
         encode_open(id, service, &mut bytes);
         self.commands.push_back(bytes);
+    }
+
+    /// Queues a frame that the other end does not know.
+    #[cfg(any(feature = "canaries", feature = "fuzzing"))]
+    pub(super) fn push_unknown(&mut self, number: u8, bytes: &[u8]) {
+        if number < UNKNOWN_FACTS {
+            let mut frame = Vec::new();
+            encode_unknown(number, bytes, &mut frame);
+            self.commands.push_back(frame);
+        } else if self.facts.len() + bytes.len() < FACTS_MAX / 2 {
+            encode_unknown(number, bytes, &mut self.facts);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -130,16 +144,20 @@ impl Filling<'_> {
     }
 
     fn are_facts_due(&self) -> bool {
-        self.lane.path.is_due() || self.lane.taken.is_due() || self.is_credit_due() || self.streams.is_news_due()
+        let is_added_to = !self.schedule.facts.is_empty();
+        is_added_to
+            || self.lane.path.is_due()
+            || self.lane.taken.is_due()
+            || self.is_credit_due()
+            || self.streams.is_news_due()
     }
 
     fn send_facts(&mut self) -> Result<(), LaneError> {
         let most = self.room.left.saturating_sub(wire_bytes(0)).min(FACTS_MAX);
-        if most < FACTS_MIN {
+        if most < FACTS_MIN + self.schedule.facts.len() {
             return Ok(());
         }
         let mut facts = std::mem::take(&mut self.schedule.facts);
-        facts.clear();
         if let Some(token) = self.lane.path.take_pong() {
             Frame::Pong(token).encode(&mut facts);
         }
@@ -159,6 +177,7 @@ impl Filling<'_> {
             Frame::Limits { session: self.credit.report(), streams: STREAMS_MAX }.encode(&mut facts);
         }
         let result = if facts.is_empty() { Ok(()) } else { self.room.seal(self.lane, &facts) };
+        facts.clear();
         self.schedule.facts = facts;
         result
     }

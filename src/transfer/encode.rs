@@ -26,6 +26,9 @@ pub(crate) const HAVE: u8 = 0x44;
 pub(crate) const ITEM: u8 = 0x45;
 pub(crate) const DONE: u8 = 0x46;
 
+/// From here on a message is of a later version, and skipped by whoever does not know it.
+pub(crate) const UNKNOWN: u8 = 0x80;
+
 /// The header of a DATA message of this many bytes, at most [`BLOCK_BYTES_MAX`].
 #[must_use]
 pub fn data_header(length: usize) -> [u8; HEADER_BYTES] {

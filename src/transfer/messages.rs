@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A body has exactly the fields below: what is missing, left over, out of range or of an unknown
-//! type ends the transfer. `path` is `count u8 (1..=64) ‖ count × (length u8 ‖ bytes)`, at most
+//! type below 80 ends the transfer. A message of a type from 80 on is of a later version; it has at most
+//! 16,384 bytes, is not the first of its sender, and is skipped. `path` is `count u8 (1..=64) ‖ count × (length u8 ‖ bytes)`, at most
 //! 4,096 bytes with one separator between components. `hash` has 32 bytes: see [`crate::transfer::hash`].
 //!
 //! Sender to receiver:

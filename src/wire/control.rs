@@ -1,13 +1,15 @@
 //! Control messages between client and relay. The only file that names the serialiser.
 //!
 //! Layout: bincode 2 "standard" (little-endian, variable-length integers), the variant number first. A message has exactly
-//! one encoding: trailing bytes, over-long integers and anything else that would not re-encode to itself are refused.
+//! one encoding: trailing bytes, over-long integers and anything else that would not re-encode to itself are refused. A message
+//! whose first byte is 80 to fa is of a later version, and whatever follows is its own.
 
 use super::limits::{CONTROL_BODY_MAX, EARLY_MAX, TAG_BYTES};
 use crate::identity::PeerId;
 use crate::names::AppName;
 use bincode::{Decode, Encode, config};
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// What a circuit is opened to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,7 +100,17 @@ pub enum Control {
         /// A close code.
         code: u16,
     },
+    /// Either way: a message of a later version. Whoever does not know it skips it.
+    Unknown {
+        /// One of [`UNKNOWN`].
+        number: u8,
+        /// All the rest of it.
+        body: Vec<u8>,
+    },
 }
+
+/// Numbers of messages that a reader skips if it does not know them: the upper half of those that take one byte.
+pub const UNKNOWN: RangeInclusive<u8> = 128..=250;
 
 /// A control message that authenticated but cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +155,7 @@ enum Wire {
     Bye(u16),
 }
 
+/// Longest message, bytes.
 const MESSAGE_MAX: usize = CONTROL_BODY_MAX - TAG_BYTES;
 const CONFIG: config::Configuration<config::LittleEndian, config::Varint, config::Limit<MESSAGE_MAX>> =
     config::standard().with_limit::<MESSAGE_MAX>();
@@ -150,13 +163,20 @@ const CONFIG: config::Configuration<config::LittleEndian, config::Varint, config
 impl Control {
     /// The message's bytes, or [`ControlError::TooLong`] if a caller put in more than the caps allow.
     pub fn encode(&self) -> Result<Vec<u8>, ControlError> {
-        let wire = Wire::from(self.clone());
+        if let Control::Unknown { number, body } = self {
+            let whole = [&[*number], &body[..]].concat();
+            return if whole.len() > MESSAGE_MAX { Err(ControlError::TooLong) } else { Ok(whole) };
+        }
+        let wire = Wire::try_from(self.clone())?;
         wire.check()?;
         bincode::encode_to_vec(&wire, CONFIG).map_err(|_| ControlError::TooLong)
     }
 
     /// Reads one message that fills `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Control, ControlError> {
+        if let Some((number, body)) = bytes.split_first().filter(|(number, _)| UNKNOWN.contains(number)) {
+            return Ok(Control::Unknown { number: *number, body: body.to_vec() });
+        }
         let (wire, used): (Wire, usize) =
             bincode::decode_from_slice(bytes, CONFIG).map_err(|_| ControlError::Malformed)?;
         wire.check()?;
@@ -199,9 +219,10 @@ impl TryFrom<WireName> for Name {
     }
 }
 
-impl From<Control> for Wire {
-    fn from(control: Control) -> Wire {
-        match control {
+impl TryFrom<Control> for Wire {
+    type Error = ControlError;
+    fn try_from(control: Control) -> Result<Wire, ControlError> {
+        Ok(match control {
             Control::Welcome { circuits } => Wire::Welcome(circuits),
             Control::Listen { name } => Wire::Listen(name.into()),
             Control::Listening { name } => Wire::Listening(name.into()),
@@ -217,7 +238,8 @@ impl From<Control> for Wire {
             Control::Opened { circuit, early } => Wire::Opened(circuit, early),
             Control::Status { circuit, code } => Wire::Status(circuit, code),
             Control::Bye { code } => Wire::Bye(code),
-        }
+            Control::Unknown { .. } => return Err(ControlError::Malformed),
+        })
     }
 }
 

@@ -29,6 +29,9 @@ pub const RECORD_WIRE_MAX: usize = RECORD_PREFIX_BYTES + RECORD_PLAINTEXT_MAX + 
 pub const HANDSHAKE_MESSAGE_MAX: usize = 2 * 1024;
 /// Largest early bytes in CONNECT and ACCEPT: one handshake message and its prefix.
 pub const EARLY_MAX: usize = HANDSHAKE_MESSAGE_MAX + 64;
+/// Most features that an end may name: all that later versions name must be read by this one, and half of the capabilities
+/// hold them.
+pub const FEATURES_MAX: usize = 64;
 /// Absolute time an unauthenticated connection may take, from accept to the end of the handshake.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 

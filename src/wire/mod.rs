@@ -1,4 +1,4 @@
-//! The bytes both ends of a link agree on: the frame header, the control messages, the close codes and the limits.
+//! The bytes both ends of a link agree on: the frame header, the control messages, the close codes, the features and the limits.
 //!
 //! This folder turns values into bytes and back. It holds no key and decides nothing about who may do what.
 //!
@@ -7,9 +7,11 @@
 
 pub mod code;
 pub mod control;
+pub mod features;
 pub mod header;
 pub mod limits;
 
 pub use code::CloseCode;
 pub use control::{Control, ControlError, Name};
+pub use features::Features;
 pub use header::{Header, HeaderError, Kind};

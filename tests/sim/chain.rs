@@ -9,8 +9,9 @@ use vp::node::{Callers, Config, Down, Event, Key, Kind, Node, Wait};
 use vp::relay::{ConnId, Limits, MayRead, Policy, RelayCore};
 use vp::session::canary::Canary;
 use vp::session::{Event as SessionEvent, Half, Times};
-use vp::wire::CloseCode;
+use vp::wire::features::TRIAL;
 use vp::wire::limits::CIRCUIT_WINDOW_START;
+use vp::wire::{CloseCode, Control, Features};
 
 const MEMORY: usize = 64 << 20;
 /// What both ends may have sent ahead through a relay that is emptied at every turn, bytes.
@@ -25,6 +26,35 @@ pub struct Told {
     pub faults: u64,
     /// Bytes that the relay held at most.
     pub held_most_bytes: usize,
+}
+
+/// What a history is made of.
+pub struct Plan {
+    pub seed: u64,
+    /// A defect in the sessions of both ends.
+    pub canary: Option<Canary>,
+    /// What the two ends and the relay can do.
+    pub features: [Features; 3],
+    /// In one round of so many somebody says what nobody else knows; never if 0.
+    pub unknown_one_in: usize,
+}
+
+impl Plan {
+    pub fn of_seed(seed: u64) -> Plan {
+        let unknown_one_in = [0, 2, 10, 50][usize::try_from(seed % 4).expect("below 4")];
+        Plan { seed, canary: None, features: [(); 3].map(|()| Features::ours()), unknown_one_in }
+    }
+
+    /// Each feature, those of this version and one for tests, missing at some of the three or at none: what is not missing
+    /// is named by all.
+    pub fn of_versions() -> Vec<[Features; 3]> {
+        let all = Features::ours().with(&[TRIAL]);
+        let lacks = |who: usize, number| {
+            [0, 1, 2].map(|end| if who >> end & 1 == 1 { all.without(number) } else { all.clone() })
+        };
+        let each = all.numbers().iter().flat_map(|number| (0..8).map(|who| lacks(who, *number)));
+        each.chain([[Features::NONE, all.clone(), all.clone()]]).collect()
+    }
 }
 
 /// A connection of one client to the relay: bytes under way, each way.
@@ -63,8 +93,11 @@ struct World {
     told: Told,
     /// Links that were lost, of which end and why.
     downs: Vec<(usize, Down)>,
-    /// A defect in the sessions of both ends.
-    canary: Option<Canary>,
+    plan: Plan,
+    /// For what later versions say, so that it leaves the rest of a history as it is.
+    later: Random,
+    /// Bytes that sessions said of it.
+    said_beside: usize,
 }
 
 fn seed(random: &mut Random) -> [u8; 32] {
@@ -74,8 +107,8 @@ fn seed(random: &mut Random) -> [u8; 32] {
 }
 
 impl World {
-    fn new(number: u64, canary: Option<Canary>, dead_time: Duration) -> World {
-        let mut random = Random::new(number);
+    fn new(plan: Plan, dead_time: Duration) -> World {
+        let mut random = Random::new(plan.seed);
         let now = Instant::now();
         let relay_seed = seed(&mut random);
         let relay_id = Identity::from_seed(&relay_seed).id();
@@ -97,8 +130,10 @@ impl World {
                 seed: random.next(),
             };
             let data = (0..random.below(most + 1)).map(|_| random.byte()).collect();
+            let mut node = Node::new(now, config);
+            node.set_features(plan.features[side].clone());
             End {
-                node: Node::new(now, config),
+                node,
                 wire: None,
                 rest: Vec::new(),
                 key: None,
@@ -123,7 +158,9 @@ impl World {
             piece_max,
             told: Told::default(),
             downs: Vec::new(),
-            canary,
+            later: Random::new(!plan.seed),
+            plan,
+            said_beside: 0,
         };
         world.boot();
         world
@@ -131,7 +168,9 @@ impl World {
 
     fn boot(&mut self) {
         let identity = Identity::from_seed(&self.relay_seed);
-        self.relay = Some(RelayCore::new(identity, Policy::open(Limits::default()), MEMORY, self.workers));
+        let mut relay = RelayCore::new(identity, Policy::open(Limits::default()), MEMORY, self.workers);
+        relay.set_features(&self.plan.features[2]);
+        self.relay = Some(relay);
     }
 
     fn crash(&mut self) {
@@ -227,9 +266,12 @@ impl World {
                 Event::Up { key, .. } => {
                     end.key = Some(key);
                     let session = end.node.session(key).expect("it is up");
-                    if let Some(canary) = self.canary {
+                    if let Some(canary) = self.plan.canary {
                         session.plant(canary);
                     }
+                    let [east, west, _] = &self.plan.features;
+                    assert_eq!(*session.features(), east.common(west), "side {side}: what both ends can do");
+                    session.send_trial();
                     if side == 0 {
                         end.stream = session.open_stream(self.now, "sim");
                     }
@@ -247,6 +289,23 @@ impl World {
             }
         }
         assert_eq!(session.failure(), None, "side {side}");
+    }
+
+    /// Somebody says something of a later version, which is to change nothing.
+    fn say_unknown(&mut self) {
+        let (side, what) = (self.later.below(2), self.later.below(3));
+        let body: Vec<u8> = (0..self.later.skewed(600)).map(|_| self.later.byte()).collect();
+        let number = 0x80 | self.later.byte();
+        let message = |body| Control::Unknown { number: number.min(250), body };
+        let End { node, wire, key, .. } = &mut self.ends[side];
+        match (what, key.and_then(|key| node.session(key)), &mut self.relay, wire) {
+            (0, Some(session), ..) => {
+                self.said_beside += body.len() + 64;
+                session.send_unknown(number, &body);
+            }
+            (1, _, Some(relay), Some(wire)) => relay.say(self.now, wire.link, message(body)),
+            _ => node.say(&message(body)),
+        }
     }
 
     fn work(&mut self, side: usize, most: usize) {
@@ -298,6 +357,9 @@ impl World {
         for side in sides {
             self.dial(side);
             self.carry(side);
+            let [end, relay] = [side, 2].map(|at| &self.plan.features[at]);
+            let named = self.ends[side].node.link_features();
+            assert!(named.is_none_or(|named| *named == end.common(relay)), "side {side}: what it and the relay can do");
             self.events(side);
             self.work(side, most);
             if self.ends[side].node.next_timeout().is_some_and(|at| at <= self.now) {
@@ -312,7 +374,8 @@ impl World {
             if relay.next_timeout().is_some_and(|at| at <= self.now) {
                 relay.handle_timeout(self.now);
             }
-            let (used, said) = (relay.used_bytes(), self.ends.iter().map(|end| end.data.len()).sum::<usize>());
+            let said = self.said_beside + self.ends.iter().map(|end| end.data.len()).sum::<usize>();
+            let used = relay.used_bytes();
             self.told.held_most_bytes = self.told.held_most_bytes.max(used);
             assert!(used <= (said + WORDS).min(UNDER_WAY_MAX), "the relay holds {used} bytes of {said}");
         }
@@ -335,8 +398,8 @@ impl World {
 }
 
 /// Runs one history; panics when it goes wrong.
-pub fn run(number: u64, canary: Option<Canary>) -> Told {
-    let mut world = World::new(number, canary, Duration::from_secs(10));
+pub fn run(plan: Plan) -> Told {
+    let mut world = World::new(plan, Duration::from_secs(10));
     let one_in = [8, 40, 200][world.random.below(3)];
     for _ in 0..200 + world.random.below(300) {
         let most = world.random.skewed(60_000);
@@ -344,6 +407,9 @@ pub fn run(number: u64, canary: Option<Canary>) -> Told {
         world.now += Duration::from_micros(world.random.skewed(200_000) as u64);
         if world.random.one_in(one_in) {
             world.harm();
+        }
+        if world.plan.unknown_one_in > 0 && world.later.one_in(world.plan.unknown_one_in) {
+            world.say_unknown();
         }
         if world.relay.is_none() && world.random.one_in(10) {
             world.boot();
@@ -420,7 +486,7 @@ fn settle(mut world: World) -> Told {
 /// One whose callee has ended calls it again, and nothing is wrong while it waits: its link stays for all that time, as does
 /// that of the callee, whom nobody calls.
 pub fn waits_for_a_callee_that_has_ended(number: u64, dead_time: Duration) {
-    let mut world = World::new(number, None, dead_time);
+    let mut world = World::new(Plan { unknown_one_in: 0, ..Plan::of_seed(number) }, dead_time);
     world.piece_max = 300_000;
     world.ends.iter_mut().for_each(|end| end.data.clear());
     let pass = |world: &mut World, time: Duration| {
@@ -448,7 +514,7 @@ pub fn waits_for_a_callee_that_has_ended(number: u64, dead_time: Duration) {
 
 /// The first end is stopped for so long, and both are there again afterwards: why links were lost.
 pub fn stops_for(pause: Duration, dead_time: Duration) -> Vec<(usize, Down)> {
-    let mut world = World::new(1, None, dead_time);
+    let mut world = World::new(Plan { unknown_one_in: 0, ..Plan::of_seed(1) }, dead_time);
     world.piece_max = 300_000;
     world.ends.iter_mut().for_each(|end| end.data.clear());
     let pass = |world: &mut World, time: Duration, sides: std::ops::Range<usize>| {

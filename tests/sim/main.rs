@@ -11,6 +11,7 @@ mod random;
 
 use pair::{Fate, Plan, run};
 use vp::session::canary::Canary;
+use vp::wire::features::TRIAL;
 
 /// Seeds that once showed a defect.
 const REGRESSIONS: &[u64] = &[
@@ -61,7 +62,9 @@ fn a_seed_is_a_whole_history() {
 #[test]
 fn every_canary_is_found() {
     for canary in Canary::ALL {
-        let found = (0..count()).find(|seed| run(&Plan { canary: Some(canary), ..Plan::of_seed(*seed) }).is_err());
+        // Whatever somebody says besides takes places and gives occasion to tell what was forgotten.
+        let plan = |seed| Plan { canary: Some(canary), unknown_one_in: 0, ..Plan::of_seed(seed) };
+        let found = (0..count()).find(|seed| run(&plan(*seed)).is_err());
         assert!(found.is_some(), "{canary:?} was not found");
     }
 }
@@ -126,8 +129,56 @@ fn every_canary_in_a_chain_is_found() {
         Canary::ConsumedEarly,
     ];
     for canary in canaries {
-        let goes_wrong = |seed| std::panic::catch_unwind(|| chain::run(seed, Some(canary))).is_err();
-        assert!((0..count()).any(goes_wrong), "{canary:?} was not found");
+        assert!(
+            (0..count()).any(|seed| goes_wrong(|plan| plan.canary = Some(canary), seed)),
+            "{canary:?} was not found"
+        );
+    }
+}
+
+/// Whether a history goes wrong in a chain that is changed like this.
+fn goes_wrong(change: impl Fn(&mut chain::Plan) + std::panic::RefUnwindSafe, seed: u64) -> bool {
+    std::panic::catch_unwind(|| {
+        let mut plan = chain::Plan::of_seed(seed);
+        change(&mut plan);
+        chain::run(plan);
+    })
+    .is_err()
+}
+
+#[test]
+fn whoever_minds_what_a_later_version_says_is_found() {
+    let goes_well = |seed, unknown_one_in| {
+        run(&Plan { canary: Some(Canary::StrictTowardsLater), unknown_one_in, ..Plan::of_seed(seed) }).is_ok()
+    };
+    assert!((0..20).any(|seed| !goes_well(seed, 3)), "it was not found");
+    assert!((0..20).all(|seed| goes_well(seed, 0)), "it shows though nobody is of a later version");
+}
+
+/// Two ends and a relay of different age: each feature is missing at each of them in turn, and everything works.
+#[test]
+fn versions_hold_together_whatever_each_of_them_has() {
+    for features in chain::Plan::of_versions() {
+        for seed in 0..count().div_ceil(100) {
+            let told = std::panic::catch_unwind(|| {
+                chain::run(chain::Plan { features: features.clone(), ..chain::Plan::of_seed(seed) })
+            });
+            assert!(told.is_ok(), "seed {seed} with {features:?}");
+        }
+    }
+}
+
+/// The other way round: who uses what the other has not named ends the session.
+#[test]
+fn a_feature_of_one_end_alone_would_be_noticed() {
+    let canary = Some(Canary::OneEndsFeature);
+    for features in chain::Plan::of_versions() {
+        let both_have_it = features[..2].iter().all(|end| end.has(TRIAL));
+        let went_wrong = (0..5).any(|seed| {
+            let change = |plan: &mut chain::Plan| (plan.canary, plan.features) = (canary, features.clone());
+            goes_wrong(change, seed)
+        });
+        assert_eq!(went_wrong, !both_have_it, "{features:?}");
     }
 }
 
@@ -135,12 +186,12 @@ fn every_canary_in_a_chain_is_found() {
 #[test]
 fn nodes_find_each_other_again_whatever_happens_to_the_relay() {
     if let Some(seed) = std::env::var("VP_SIM_CHAIN_SEED").ok().and_then(|text| text.parse().ok()) {
-        chain::run(seed, None);
+        chain::run(chain::Plan::of_seed(seed));
         return;
     }
     let (mut faults, mut held) = (0, 0);
     for seed in 0..count() {
-        let run = std::panic::catch_unwind(|| chain::run(seed, None));
+        let run = std::panic::catch_unwind(|| chain::run(chain::Plan::of_seed(seed)));
         let told = run.unwrap_or_else(|_| panic!("seed {seed} (VP_SIM_CHAIN_SEED={seed})"));
         faults += told.faults;
         held = held.max(told.held_most_bytes);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use vp::identity::Identity;
 use vp::noise::{Initiator, Opener, Purpose, Responder, Sealer, Suite};
 use vp::session::canary::Canary;
-use vp::session::{Event, Parcel, PendingJoin, Role, Session, Times};
-use vp::wire::CloseCode;
+use vp::session::{Config, Event, Parcel, PendingJoin, Role, Session, Times};
+use vp::wire::{CloseCode, Features};
 
 /// What a run is made of: all of it follows from the seed, but for the canary.
 pub struct Plan {
@@ -22,6 +22,8 @@ pub struct Plan {
     pub lane_life: Duration,
     /// Applications hand over and take whole buffers where they can.
     pub in_parcels: bool,
+    /// One step in so many an end says something that the other does not know; never if 0.
+    pub unknown_one_in: usize,
     pub canary: Option<Canary>,
 }
 
@@ -38,6 +40,7 @@ impl Plan {
             steps: 300 + random.below(900),
             lane_life: [Duration::from_millis(200), Duration::from_secs(3_600)][random.below(2)],
             in_parcels: false,
+            unknown_one_in: [0, 3, 20, 100][usize::try_from(seed % 4).expect("below 4")],
             canary: None,
         }
     }
@@ -80,6 +83,8 @@ pub struct Side {
 
 pub struct World {
     pub random: Random,
+    /// For what later versions say, so that it leaves the rest of a history as it is.
+    later: Random,
     pub plan_piece_max: usize,
     in_parcels: bool,
     pub now: Instant,
@@ -117,7 +122,7 @@ impl World {
             lane_life: plan.lane_life,
         };
         let mut sides = [(Role::Initiator, east), (Role::Responder, west)].map(|(role, keys)| Side {
-            session: Session::new(now, role, &export, keys, times),
+            session: Session::new(now, Config { role, export: &export, keys, features: Features::ours(), times }),
             pipes: BTreeMap::from([(0, VecDeque::new())]),
             stalled: false,
         });
@@ -126,6 +131,7 @@ impl World {
         }
         let mut world = World {
             random,
+            later: Random::new(!plan.seed),
             plan_piece_max: plan.piece_max,
             in_parcels: plan.in_parcels,
             now,
@@ -309,7 +315,18 @@ impl World {
         self.flows.keys().filter(|(side, _)| *side == 0).map(|(_, id)| *id).collect()
     }
 
+    /// One end says something of a later version, which is to change nothing.
+    fn say_unknown(&mut self) {
+        let number = 0x80 | self.later.byte();
+        let length = self.later.skewed(4_000) - 1;
+        let bytes: Vec<u8> = (0..length).map(|_| self.later.byte()).collect();
+        self.sides[self.later.below(2)].session.send_unknown(number, &bytes);
+    }
+
     fn step(&mut self, plan: &Plan) -> Result<(), Fate> {
+        if plan.unknown_one_in > 0 && self.later.one_in(plan.unknown_one_in) {
+            self.say_unknown();
+        }
         let side = self.random.below(2);
         let ids = self.ids();
         let id = ids[self.random.below(ids.len())];

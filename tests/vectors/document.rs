@@ -4,8 +4,11 @@ use super::{path, session, transfer, unhex, wire};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
+use vp::session::frame::Frame;
+use vp::transfer::decoder::Decoder;
+use vp::transfer::messages::Offer;
 use vp::transfer::{encode, messages, status::Status};
-use vp::wire::{CloseCode, Header, Kind, limits};
+use vp::wire::{CloseCode, Control, Features, Header, Kind, limits};
 
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
 
@@ -26,7 +29,7 @@ fn blocks() -> Vec<(Vec<&'static str>, Vec<&'static str>)> {
 fn entry(file: &str, name: &str) -> String {
     let text = std::fs::read_to_string(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
     let found = text.lines().find_map(|line| {
-        let rest = line.strip_prefix("ok ").unwrap_or(line);
+        let rest = ["ok ", "skip "].iter().find_map(|word| line.strip_prefix(word)).unwrap_or(line);
         rest.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned)
     });
     found.unwrap_or_else(|| panic!("{file} has no {name}"))
@@ -185,6 +188,38 @@ fn transfer_messages_and_their_types() {
     assert!(known.iter().all(|(_, number)| said.values().any(|n| n == number)), "every message is in the table");
 }
 
+/// The numbers that a library skips, as the document writes them.
+fn skipped(is_skipped: impl Fn(u8) -> bool) -> Option<String> {
+    let numbers: Vec<u8> = (0..=255).filter(|number| is_skipped(*number)).collect();
+    let (first, last) = (*numbers.first()?, *numbers.last()?);
+    (first..=last).eq(numbers).then(|| format!("{first:02x} to {last:02x}"))
+}
+
+#[test]
+fn unknown_messages_are_skipped_by_the_numbers_of_the_table() {
+    let control = |number| matches!(Control::decode(&[number]), Ok(Control::Unknown { .. }));
+    let frame = |number| matches!(Frame::decode(&[number, 0, 0], 0), Ok((Frame::Unknown { .. }, 3)));
+    let hello = transfer::good_offers().swap_remove(0).1;
+    let message = |number| {
+        let mut decoder = Decoder::<Offer>::default();
+        let bytes = [&hello[..], &[number, 0, 0, 0, 0]].concat();
+        let mut input = &bytes[..];
+        matches!(decoder.next(&mut input), Ok(Some(_))) && matches!(decoder.next(&mut input), Ok(None))
+    };
+    let found = [skipped(control), skipped(frame), skipped(message)];
+    let said: Vec<_> = table("unknown").into_iter().map(|row| Some(row[2].to_owned())).collect();
+    assert_eq!(said, found);
+}
+
+#[test]
+fn features_of_this_version_are_in_the_document() {
+    let said: Vec<u16> = match table("features").as_slice() {
+        [row] if row[0] == "none" => Vec::new(),
+        rows => rows.iter().map(|row| row[0].parse().expect("a number")).collect(),
+    };
+    assert_eq!(Features::of(&said), Features::ours());
+}
+
 #[test]
 fn close_codes_statuses_and_faults() {
     let known = (0..u16::MAX).map(|n| (n, CloseCode::from_wire(n))).take_while(|(n, code)| code.to_wire() == *n);
@@ -228,7 +263,8 @@ fn limits_are_the_constants() {
         constants!(u64::from; limits: VERSION CIRCUIT_WINDOW_START CIRCUIT_WINDOW_MAX CLIENT_WINDOW HEARTBEATS_PER_DEAD_TIME),
     );
     found.extend(constants!(bytes; limits: HEADER_BYTES TAG_BYTES SEALED_HEADER_BYTES DATA_BODY_MAX CONTROL_BODY_MAX
-        RECORD_PREFIX_BYTES RECORD_PLAINTEXT_MAX RECORD_WIRE_MAX HANDSHAKE_MESSAGE_MAX EARLY_MAX LISTENERS_MAX));
+        RECORD_PREFIX_BYTES RECORD_PLAINTEXT_MAX RECORD_WIRE_MAX HANDSHAKE_MESSAGE_MAX EARLY_MAX LISTENERS_MAX
+        FEATURES_MAX));
     found.extend(constants!(seconds; limits: HANDSHAKE_DEADLINE DEAD_TIME IDLE_DEAD_TIME));
     found.extend(constants!(bytes; identity: CARD_BYTES));
     found.extend(constants!(bytes; names: NAME_MAX));

@@ -7,7 +7,8 @@ use vp::lane::JoinSecret;
 use vp::node::Claim;
 use vp::noise::{JoinInitiator, JoinResponder, Suite};
 use vp::session::frame::{Frame, encode_open, stream_header};
-use vp::session::{LANE_LIFE, Role, Session, Times};
+use vp::session::{Config, LANE_LIFE, Role, Session, Times};
+use vp::wire::Features;
 
 fn le32(number: u32) -> [u8; 4] {
     number.to_le_bytes()
@@ -59,6 +60,9 @@ fn bad_frames() -> Vec<(&'static str, Vec<u8>)> {
         ("type-0", vec![0]),
         ("type-8", vec![8, 0, 0]),
         ("type-15", cat(&[&[0x15], &le32(0)])),
+        ("type-7e", cat(&[&[0x7e], &le32(0)])),
+        ("unknown-cut", vec![0x80, 0]),
+        ("unknown-longer-than-the-record", vec![0xff, 3, 0, 1, 2]),
         ("stream-that-says-nothing", stream(0, 0, 0, 0, b"")),
         ("stream-with-another-flag", stream(2, 0, 1, 0, b"x")),
         ("stream-longer-than-the-record", stream(0, 0, 6, 0, b"hello")),
@@ -68,6 +72,16 @@ fn bad_frames() -> Vec<(&'static str, Vec<u8>)> {
         ("open-longer-than-the-record", cat(&[&[2], &le32(0), b"\x05drop"])),
         ("reset-cut", cat(&[&[5], &le32(2), &[8, 0], &[0; 7]])),
         ("lane-ack-cut", cat(&[&[0x12], &le32(1), &[0; 7]])),
+    ]
+}
+
+/// Frames of later versions: whether they are reliable is in their number.
+pub fn unknown_frames() -> [(&'static str, Vec<u8>, bool); 4] {
+    [
+        ("unknown-reliable", cat(&[&[0x80], &[3, 0], b"new"]), true),
+        ("unknown-reliable-empty", vec![0xbf, 0, 0], true),
+        ("unknown-fact", cat(&[&[0xc0], &[3, 0], b"new"]), false),
+        ("unknown-fact-empty", vec![0xff, 0, 0], false),
     ]
 }
 
@@ -94,6 +108,12 @@ fn frames(text: &mut Text) {
         assert_eq!(Frame::decode(&bytes, 0), Ok((frame.clone(), bytes.len())), "{name}");
         assert_eq!(written(&frame, &bytes), bytes, "{name}");
     }
+    for (name, bytes, reliable) in unknown_frames() {
+        text.skip(name, &bytes);
+        let frame = Frame::Unknown { number: bytes[0], at: 3..bytes.len() };
+        assert_eq!(frame.is_reliable(), reliable, "{name}");
+        assert_eq!(Frame::decode(&bytes, 0), Ok((frame, bytes.len())), "{name}");
+    }
     for (name, bytes) in bad_frames() {
         text.bad(name, "malformed", &bytes);
         assert!(Frame::decode(&bytes, 0).is_err(), "{name}");
@@ -116,7 +136,7 @@ fn record(text: &mut Text) {
 #[test]
 fn session_frames() {
     let mut text = Text::default();
-    text.comment("Frames inside records: `ok NAME BYTES`, `bad NAME CLASS BYTES`.");
+    text.comment("Frames inside records: `ok NAME BYTES`, `skip NAME BYTES`, `bad NAME CLASS BYTES`.");
     frames(&mut text);
     record(&mut text);
     settle("session.txt", &text.0);
@@ -133,8 +153,9 @@ fn sessions(now: Instant) -> (Session, Session) {
     let (_, ready) = JoinResponder::accept(Suite::AesGcm, &[0; 32], b"", &first).expect("accepts");
     let (second, sealer, opener) = ready.reply(b"").expect("replies");
     let (_, ours, theirs) = initiator.finish(&second).expect("finishes");
-    let a = Session::new(now, Role::Initiator, &export, (ours, theirs), TIMES);
-    (a, Session::new(now, Role::Responder, &export, (sealer, opener), TIMES))
+    let config = |role, keys| Config { role, export: &export, keys, features: Features::ours(), times: TIMES };
+    let a = Session::new(now, config(Role::Initiator, (ours, theirs)));
+    (a, Session::new(now, config(Role::Responder, (sealer, opener))))
 }
 
 fn good_joins() -> [(&'static str, Vec<u8>); 2] {

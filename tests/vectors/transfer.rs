@@ -122,6 +122,8 @@ fn bad_offers() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     vec![
         ("type-0", "type", message(0, &[])),
         ("type-0c", "type", message(0x0c, &[])),
+        ("type-7f", "type", message(0x7f, &[])),
+        ("unknown-in-front-of-hello", "type", message(0x80, &[])),
         ("an-answer", "type", message(0x41, &[])),
         ("data-without-bytes", "length", message(4, &[])),
         ("data-too-long", "length", [&[4][..], &le32(262_145)].concat()),
@@ -181,11 +183,33 @@ fn good<M: Direction + PartialEq + std::fmt::Debug>(
     }
 }
 
+/// Messages of later versions.
+fn unknown() -> [(&'static str, Vec<u8>); 3] {
+    [
+        ("unknown", message(0x80, &[b"new"])),
+        ("unknown-empty", message(0xff, &[])),
+        ("unknown-that-looks-like-an-end", message(0xc1, &[&message(0x0b, &[&[0; 8]])])),
+    ]
+}
+
+/// All messages come through with unknown ones behind each.
+fn skipped<M: Direction + PartialEq + std::fmt::Debug>(known: &[(&str, Vec<u8>, M)], unknown: &[u8]) {
+    let bytes: Vec<u8> = known.iter().flat_map(|(_, bytes, _)| [bytes, unknown].concat()).collect();
+    let (mut decoder, mut input) = (Decoder::<M>::default(), &bytes[..]);
+    for (name, _, expected) in known {
+        match decoder.next(&mut input) {
+            Ok(Some(Piece::Message(found))) => assert_eq!(found, *expected, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    assert!(matches!(decoder.next(&mut input), Ok(None)) && decoder.is_between_messages());
+}
+
 #[test]
 fn transfer_messages() {
     let mut text = Text::default();
     text.comment(
-        "Messages of a transfer: `ok NAME BYTES`, `bad NAME CLASS BYTES`. First the sender's, then the receiver's.",
+        "Messages of a transfer: `ok NAME BYTES`, `skip NAME BYTES`, `bad NAME CLASS BYTES`. First the sender's, then the receiver's, then what is skipped of both behind the first message.",
     );
     good(&mut text, good_offers(), Offer::encode);
     for (name, class, bytes) in bad_offers() {
@@ -196,6 +220,11 @@ fn transfer_messages() {
     for (name, class, bytes) in bad_answers() {
         text.bad(name, class, &bytes);
         assert_eq!(decoded::<Answer>(&bytes).err(), Some(class), "{name}");
+    }
+    for (name, bytes) in unknown() {
+        text.skip(name, &bytes);
+        skipped(&good_offers(), &bytes);
+        skipped(&good_answers(), &bytes);
     }
     settle("transfer.txt", &text.0);
 }

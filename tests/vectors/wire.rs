@@ -2,7 +2,7 @@
 
 use super::{Text, settle};
 use vp::identity::PeerId;
-use vp::wire::{Control, ControlError, Header, HeaderError, Kind, Name};
+use vp::wire::{Control, ControlError, Features, Header, HeaderError, Kind, Name};
 
 /// A header by its fields, in the order of the layout.
 fn header(kind: u8, circuit: u32, length: u32, credit: u32) -> [u8; 16] {
@@ -136,6 +136,9 @@ fn bad_messages() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     vec![
         ("empty", "malformed", Vec::new()),
         ("unknown-message", "malformed", vec![11]),
+        ("unknown-message-7f", "malformed", vec![0x7f]),
+        ("number-beyond-one-byte", "malformed", b"\xfb\x2c\x01".to_vec()),
+        ("number-80-in-3-bytes", "malformed", b"\xfb\x80\x00".to_vec()),
         ("cut", "malformed", b"\x07\x01".to_vec()),
         ("trailing", "malformed", b"\x0a\x06\x00".to_vec()),
         ("integer-in-3-bytes-that-fits-1", "malformed", b"\x0a\xfb\x06\x00".to_vec()),
@@ -150,13 +153,30 @@ fn bad_messages() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     ]
 }
 
+/// Messages of later versions.
+fn unknown_messages() -> [(&'static str, Vec<u8>); 3] {
+    [
+        ("unknown", b"\x80new".to_vec()),
+        ("unknown-empty", vec![0x80]),
+        ("unknown-last-number", cat(&[&[0xfa], &[0; 40]])),
+    ]
+}
+
 #[test]
 fn control_messages() {
     let mut text = Text::default();
-    text.comment("Control messages before they are sealed: `ok NAME BYTES`, `bad NAME CLASS BYTES`.");
+    text.comment(
+        "Control messages before they are sealed: `ok NAME BYTES`, `skip NAME BYTES`, `bad NAME CLASS BYTES`.",
+    );
     text.comment("Early bytes are shortened to a few.");
     for (name, bytes, message) in good_messages() {
         text.ok(name, &bytes);
+        assert_eq!(message.encode().as_deref(), Ok(bytes.as_slice()), "{name}");
+        assert_eq!(Control::decode(&bytes), Ok(message), "{name}");
+    }
+    for (name, bytes) in unknown_messages() {
+        text.skip(name, &bytes);
+        let message = Control::Unknown { number: bytes[0], body: bytes[1..].to_vec() };
         assert_eq!(message.encode().as_deref(), Ok(bytes.as_slice()), "{name}");
         assert_eq!(Control::decode(&bytes), Ok(message), "{name}");
     }
@@ -169,4 +189,38 @@ fn control_messages() {
         assert_eq!(found, Err(class), "{name}");
     }
     settle("control.txt", &text.0);
+}
+
+#[test]
+fn features_of_ends() {
+    let le16 = |numbers: &[u16]| -> Vec<u8> { numbers.iter().flat_map(|number| number.to_le_bytes()).collect() };
+    let most: Vec<u16> = (1..=64).collect();
+    let good = [
+        ("none", vec![]),
+        ("one", le16(&[1])),
+        ("three", le16(&[1, 2, 0x7fff])),
+        ("for-tests", le16(&[0xff00, 0xffff])),
+        ("most", le16(&most)),
+    ];
+    let bad = [
+        ("half-a-number", vec![1]),
+        ("trailing", vec![1, 0, 2]),
+        ("zero", le16(&[0])),
+        ("twice", le16(&[1, 1])),
+        ("falling", le16(&[2, 1])),
+        ("rising-big-endian", b"\x00\x01\x01\x00".to_vec()),
+        ("one-too-many", le16(&(1..=65).collect::<Vec<_>>())),
+    ];
+    let mut text = Text::default();
+    text.comment("Features in messages 1 and 2 of a handshake: `ok NAME BYTES`, `bad NAME CLASS BYTES`.");
+    for (name, bytes) in good {
+        text.ok(name, &bytes);
+        let read = Features::decode(&bytes).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!((le16(read.numbers()), read.encode()), (bytes.clone(), bytes), "{name}");
+    }
+    for (name, bytes) in bad {
+        text.bad(name, "malformed", &bytes);
+        assert_eq!(Features::decode(&bytes), None, "{name}");
+    }
+    settle("features.txt", &text.0);
 }

@@ -77,6 +77,25 @@ fn a_caller_moves_to_its_callees_worker_and_a_listener_to_its_callers() {
 }
 
 #[test]
+fn a_flood_of_messages_of_a_later_version_changes_nothing_and_holds_nothing() {
+    for step in [1, 1000, 60_000] {
+        let now = Instant::now();
+        let (mut relay, id) = relay(1);
+        let (mut caller, mut callee) = joined(now, &mut relay, id);
+        for number in [0x80, 0xfa].repeat(if step == 1 { 1 } else { 50 }) {
+            caller.say(Control::Unknown { number, body: vec![0; 16_000] });
+            caller.trickle(now, &mut relay, step);
+            assert_eq!(relay.used_bytes(), 0, "nothing of it is kept");
+            relay.say(now, caller.id, Control::Unknown { number, body: vec![1; 16_000] });
+        }
+        caller.data(2, b"hello");
+        caller.trickle(now, &mut relay, step);
+        assert_eq!(callee.all(now, &mut relay), [Got::Data(1, b"hello".to_vec())]);
+        assert_eq!(caller.all(now, &mut relay), [], "a client passes over what a relay says of it");
+    }
+}
+
+#[test]
 fn one_byte_reads_change_nothing() {
     let now = Instant::now();
     let (mut relay, id) = relay(2);

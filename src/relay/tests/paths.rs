@@ -75,7 +75,7 @@ fn link() -> (Link, Authenticated) {
     let (relay, client) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
     let (dial, first) = Dial::new(&client, relay.id()).unwrap();
     let mut reply = Vec::new();
-    let Ok(Answered::More(answer, _)) = Answer::ExpectHello.handle_bytes(&relay, &first, &mut reply) else { panic!() };
+    let Ok(Answered::More(answer, _)) = Answer::begin().handle_bytes(&relay, &first, &mut reply) else { panic!() };
     let mut last = Vec::new();
     let Ok(Ok(dialled)) = dial.handle_bytes(&reply, &mut last) else { panic!() };
     let Ok(Answered::Admitted(admitted)) = answer.handle_bytes(&relay, &last, &mut Vec::new()) else { panic!() };
