@@ -83,6 +83,9 @@ impl Ready {
 }
 
 /// systemd, or whatever else set `NOTIFY_SOCKET`. Nothing of it can fail or block the tool.
+///
+/// The crate `sd-notify` reads the environment of the process at each call, which a test cannot set without `unsafe`, and
+/// sends in a way that may block.
 #[derive(Debug)]
 pub struct Supervisor {
     socket: Option<(UnixDatagram, SocketAddr)>,

@@ -23,7 +23,7 @@ pub mod slots;
 pub mod socket;
 pub mod socket_file;
 pub mod stdio;
-pub mod wait;
+mod wait;
 pub mod walk;
 
 use std::io;

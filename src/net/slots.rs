@@ -1,4 +1,7 @@
 //! A table whose keys are event tokens: a key of something that has gone finds nothing, even if its place is taken again.
+//!
+//! A socket is registered under its key before it is put in, and a content may turn into another under its key; the crate
+//! `slotmap` tells a key only to who puts something in.
 
 use super::reactor::FIRST_TOKEN;
 use mio::Token;

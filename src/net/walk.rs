@@ -160,6 +160,7 @@ mod tests {
     use crate::net::options::Keepalive;
     use crate::net::reactor::{FIRST_TOKEN, Reactor};
     use socket2::{Domain, Socket as RawSocket, Type};
+    use std::io::Write as _;
     use std::net::SocketAddr;
 
     fn tcp(text: &str) -> Place {
@@ -244,6 +245,32 @@ mod tests {
         let nowhere = [refusing, tcp("255.255.255.255:9")];
         assert_eq!(walked(walk(nowhere.to_vec())).0.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         assert_eq!(walked(walk(Vec::new())).0.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_was_heard_on_the_way_is_not_lost_to_whoever_gets_the_socket() {
+        let good = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut walk = walk(vec![Place::Tcp(good.local_addr().unwrap())]);
+        let mut reactor = Reactor::new(8).unwrap();
+        let first = walk.advance(Instant::now(), reactor.registry());
+        let (mut theirs, _) = good.accept().unwrap();
+        theirs.write_all(b"x").unwrap();
+        drop(theirs);
+        // All there will ever be to hear, and nobody who knows whose it is.
+        reactor.wait(None).unwrap();
+        reactor.wait(Some(Duration::ZERO)).unwrap();
+        let mut socket = match first {
+            Walked::Reached(socket) => socket,
+            _ => match walk.advance(Instant::now(), reactor.registry()) {
+                Walked::Reached(socket) => socket,
+                other => panic!("{other:?}"),
+            },
+        };
+        let mut byte = [0; 8];
+        assert!(socket.is_readable());
+        assert_eq!(socket.try_read(&mut byte).unwrap(), crate::net::Read::Bytes(1));
+        assert!(socket.is_readable(), "its end came before anybody heard of it");
+        assert_eq!(socket.try_read(&mut byte).unwrap(), crate::net::Read::End);
     }
 
     #[test]

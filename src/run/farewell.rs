@@ -32,7 +32,7 @@ impl Farewell {
 }
 
 /// A signal's number is added to this, as shells do.
-const SIGNAL_BASE: i32 = 128;
+pub const SIGNAL_BASE: i32 = 128;
 /// A command that somebody told to end may have been told together with us, as a supervisor and a terminal do it. Our own
 /// signal is waited for so long before the peer hears that the command failed: with it, we both are only going away.
 const TOGETHER_TIME: Duration = Duration::from_millis(300);

@@ -201,3 +201,126 @@ impl Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::node::{Callers, Config, Event, Kind, Wait};
+    use crate::session::Times;
+    use std::collections::HashMap;
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    const WHILE: Duration = Duration::from_secs(60);
+
+    /// A node that wants a connection.
+    fn node() -> Node {
+        let config = Config {
+            identity: Identity::from_seed(&[1; 32]),
+            kind: Kind::Pipe,
+            relays: vec![Identity::from_seed(&[2; 32]).id()],
+            callers: Callers::Nobody,
+            wait: Wait::Forever,
+            times: Times { dead_time: WHILE, resume_timeout: WHILE, lane_life: WHILE },
+            callers_max: 1,
+            exclusive: false,
+            seed: 1,
+        };
+        let mut node = Node::new(Instant::now(), config);
+        node.listen("app".parse().unwrap());
+        assert_eq!(node.poll_dial(Instant::now()), Some(0));
+        node
+    }
+
+    /// Dials, until it is connected; the other end.
+    fn connect(line: &mut Line, reactor: &mut Reactor, relay: &TcpListener) -> TcpStream {
+        let port = relay.local_addr().unwrap().port();
+        let mut dial = line.dial(Instant::now(), reactor, ("127.0.0.1", port));
+        let ends = loop {
+            match dial {
+                Dial::Up(ends) => break ends.unwrap(),
+                Dial::Resolving | Dial::Connecting => reactor.wait(Some(Duration::from_millis(50))).unwrap(),
+                Dial::Failed => panic!("{:?}", line.take_fault()),
+            }
+            while reactor.poll_ready().is_some() {}
+            dial = line.advance(Instant::now(), reactor).unwrap();
+        };
+        let (theirs, from) = relay.accept().unwrap();
+        assert_eq!(from, ends.0);
+        theirs
+    }
+
+    #[test]
+    fn each_line_of_a_loop_hears_of_its_own_connection_and_nobody_of_one_that_has_gone() {
+        let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut reactor = Reactor::new(8).unwrap();
+        let mut lines = [Line::new(Slot::own(2)), Line::new(Slot::own(3))];
+        let mut theirs: Vec<_> = lines.iter_mut().map(|line| connect(line, &mut reactor, &relay)).collect();
+        let mut heard = HashMap::new();
+        theirs.iter_mut().for_each(|stream| stream.write_all(b"x").unwrap());
+        while heard.len() < 2 {
+            reactor.wait(Some(WHILE)).unwrap();
+            while let Some(ready) = reactor.poll_ready() {
+                let whose: Vec<_> = (0..2).filter(|n| lines[*n].handle_ready(ready)).collect();
+                assert_eq!(whose.len(), 1);
+                if ready.readable {
+                    heard.insert(whose[0], ready);
+                }
+            }
+        }
+        let _again = connect(&mut lines[0], &mut reactor, &relay);
+        assert!(!lines[0].handle_ready(heard[&0]), "it is of the connection before");
+        assert!(lines[1].handle_ready(heard[&1]));
+    }
+
+    #[test]
+    fn what_the_node_says_goes_out_and_the_end_of_the_relay_is_told_to_it() {
+        let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut reactor, mut node, mut line) = (Reactor::new(8).unwrap(), node(), Line::new(Slot::own(2)));
+        let mut theirs = connect(&mut line, &mut reactor, &relay);
+        let now = Instant::now();
+        node.handle_connected(now);
+        let said = line.send(now, &mut node).unwrap();
+        assert_eq!(line.send(now, &mut node), None, "it has said all");
+        theirs.read_exact(&mut vec![0; said]).unwrap();
+        drop(theirs);
+        while line.receive(now, &mut node).is_none() {
+            reactor.wait(Some(WHILE)).unwrap();
+            while let Some(ready) = reactor.poll_ready() {
+                line.handle_ready(ready);
+            }
+        }
+        let told = std::iter::from_fn(|| node.poll_event()).find(|event| matches!(event, Event::RelayDown { .. }));
+        assert!(matches!(told, Some(Event::RelayDown { why: Down::Closed | Down::Unproven, .. })), "{told:?}");
+    }
+
+    #[test]
+    fn who_parts_says_all_then_the_end_and_has_gone_when_the_relay_has() {
+        let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut reactor, mut node, mut line) = (Reactor::new(8).unwrap(), node(), Line::new(Slot::own(2)));
+        let mut theirs = connect(&mut line, &mut reactor, &relay);
+        let now = Instant::now();
+        node.handle_connected(now);
+        // Whatever comes is thrown away, more of it than one look takes.
+        let mut flood = theirs.try_clone().unwrap();
+        let flooding = std::thread::spawn(move || flood.write_all(&vec![0; LAST_READS * 4096 + 1]).unwrap());
+        let mut said_all = false;
+        assert!(!matches!(line.part(now, &mut node, &mut said_all), Parting::Gone));
+        assert!(said_all);
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).unwrap();
+        assert!(!heard.is_empty());
+        let mut theirs = Some(theirs);
+        while !matches!(line.part(now, &mut node, &mut said_all), Parting::Gone) {
+            if flooding.is_finished() {
+                theirs = None;
+            }
+            reactor.wait(Some(Duration::from_millis(10))).unwrap();
+            while reactor.poll_ready().is_some() {}
+        }
+        assert!(theirs.is_none());
+        flooding.join().unwrap();
+    }
+}

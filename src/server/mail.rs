@@ -135,6 +135,7 @@ mod tests {
         let mut seen = 0;
         while seen < count {
             reactor.wait(None).unwrap();
+            assert!(inboxes[0].woken.load(Ordering::Acquire), "nothing more is to wake it before it has looked");
             inboxes[0].awake();
             while let Some(package) = inboxes[0].take() {
                 let Package::Message(WorkerMessage::ToEnd(end, ToEnd::Fin)) = package else { panic!() };

@@ -1,14 +1,13 @@
 //! Words for how a command ended that a tool ran, here or at the peer.
 
 use crate::cli::escape::printable;
+use crate::run::farewell::SIGNAL_BASE;
 use std::ffi::OsStr;
 
 /// A shell's status for a command that is there and cannot be run.
 pub const CANNOT_RUN: u8 = 126;
 /// A shell's status for a command that is not there.
 pub const NOT_FOUND: u8 = 127;
-/// A signal's number is added to this, as shells do.
-const SIGNAL_BASE: i32 = 128;
 /// Those that end a program, by name.
 const SIGNALS: [(i32, &str); 16] = [
     (1, "SIGHUP"),

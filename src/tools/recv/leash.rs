@@ -2,7 +2,8 @@
 //! waits at the other end for a command, or for it to take more, tells the command's group to end and waits no longer.
 
 use crate::net::child::Child;
-use crate::run::farewell::{held_until, status_number};
+use crate::net::signals::TERM;
+use crate::run::farewell::{SIGNAL_BASE, held_until, status_number};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io::{self, PipeReader, PipeWriter};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What shells say of a command that TERM has ended.
-pub const TERMINATED: i32 = 128 + 15;
+pub const TERMINATED: i32 = SIGNAL_BASE + TERM;
 
 /// The loop's end. Dropping it ends the command.
 #[derive(Debug)]
