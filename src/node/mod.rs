@@ -27,6 +27,7 @@ mod failure;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod handshakes;
+mod heard;
 mod incoming;
 mod kind;
 mod meeting;
@@ -56,14 +57,13 @@ pub use siblings::Sharing;
 pub use step::{Aim, Step};
 
 use crate::identity::PeerId;
-use crate::link::Frame;
 use crate::names::AppName;
 use crate::session::Session;
-use crate::wire::{CloseCode, Control, Name};
+use crate::wire::{CloseCode, Name};
 use calls::Calls;
 use entry::Action;
 use handshakes::Handshakes;
-use incoming::Incoming;
+use heard::Heard;
 use meeting::Meeting;
 use names::Names;
 use presence::Presence;
@@ -288,7 +288,7 @@ impl Node {
                 Ok(None) => return at,
                 Ok(Some((used, frame))) => {
                     at += used;
-                    self.handle_frame(now, frame, &input[from..])
+                    Heard { node: self, now }.handle_frame(frame, &input[from..])
                 }
                 Err(why) => Err(why),
             };
@@ -396,51 +396,6 @@ impl Node {
             });
         } else if self.meeting.is_hasty() && !self.meeting.has_met() && self.uplink.has_tried_all() {
             self.give_up(Failure::NoRelay(gone.why));
-        }
-    }
-
-    fn handle_frame(&mut self, now: Instant, frame: Frame, input: &[u8]) -> Result<(), Down> {
-        match frame {
-            Frame::Data { circuit, bytes, credit } => {
-                self.uplink.circuits.handle_credit(circuit, credit);
-                return self.calls(now).handle_bytes(circuit, &input[bytes]);
-            }
-            Frame::Control(message) => self.handle_control(now, message),
-            Frame::Credit { circuit, credit } => self.uplink.circuits.handle_credit(circuit, credit),
-            // Lanes end by RESET or with their link; a FIN from the relay says that no more comes, which is as good.
-            Frame::Fin { circuit } => self.calls(now).handle_ended(circuit, CloseCode::PeerGone),
-            Frame::Reset { circuit, code } => self.calls(now).handle_ended(circuit, CloseCode::from_wire(code)),
-            Frame::Ping(token) => self.uplink.send_pong(token)?,
-            Frame::Pong(_) | Frame::Nothing => {}
-        }
-        Ok(())
-    }
-
-    fn handle_control(&mut self, now: Instant, message: Control) {
-        match message {
-            Control::Welcome { .. } => {
-                let up = self.uplink.handle_welcome().map(|relay| Event::RelayUp { relay });
-                self.events.extend(up);
-            }
-            Control::Listening { name: Name::App(app) } => {
-                self.meeting.handle_listening(now);
-                self.events.push_back(Event::Listening { app });
-            }
-            Control::Listening { name: Name::Session(SIBLING) } => self.siblings.handle_listening(),
-            Control::Listening { name: Name::Session(_) } => {}
-            Control::Incoming { circuit, from, name, early } => {
-                Incoming { node: self, now, circuit, from }.answer(name, &early);
-            }
-            Control::Opened { circuit, early } => self.calls(now).handle_opened(circuit, &early),
-            Control::Status { circuit, code } => self.calls(now).handle_status(circuit, CloseCode::from_wire(code)),
-            Control::Bye { code } => self.lose_link(now, Down::Said(CloseCode::from_wire(code))),
-            // What only clients say: a relay that says it is of a later version, and means something we need not know.
-            Control::Listen { .. }
-            | Control::Unlisten { .. }
-            | Control::Connect { .. }
-            | Control::Accept { .. }
-            | Control::Reject { .. }
-            | Control::Unknown { .. } => {}
         }
     }
 
