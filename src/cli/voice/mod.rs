@@ -2,6 +2,7 @@
 //! [`meeting`] and in [`connect`], the rest in one file a tool.
 
 mod attach;
+mod code;
 mod command;
 mod connect;
 mod end;
@@ -23,6 +24,7 @@ use crate::names::AppName;
 use crate::node::{Aim, Failure, Step};
 use crate::run::News;
 use crate::run::tool::{RunError, Tool};
+use code::code_text;
 pub use connect::Limits;
 use connect::{Between, Verb};
 use end::{command_fault, output_gone};
@@ -213,10 +215,10 @@ impl<'a> Voice<'a> {
             Step::Asked(peer, aim) => format!("asked for {}", whole(peer, aim)),
             Step::Came(peer, aim, None) => format!("{}, by the relay's word: taken", whose(peer, aim)),
             Step::Came(peer, aim, Some(code)) => {
-                format!("{}, by the relay's word: refused as {code:?}", whose(peer, aim))
+                format!("{}, by the relay's word: refused as {}", whose(peer, aim), code_text(*code))
             }
             Step::Opened => "open".to_owned(),
-            Step::Ended(code) => format!("ended: {code:?}"),
+            Step::Ended(code) => format!("ended: {}", code_text(*code)),
         }
     }
 

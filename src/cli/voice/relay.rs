@@ -6,6 +6,7 @@ use crate::cli::escape::printable;
 use crate::cli::events::Status;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Level, Report, chain};
+use crate::cli::voice::code::code_text;
 use crate::cli::voice::listen_fault;
 use crate::names::Conflict;
 use crate::server::{
@@ -148,24 +149,6 @@ fn cut_text(cut: Cut) -> &'static str {
         Cut::Overflowed => "it was full, and more came in",
         Cut::GotNoCredit => "memory was used up, and a client gave no credit for what waited",
         Cut::TakenTooSlowly => "memory was used up, and a client took too little of what waited",
-    }
-}
-
-fn code_text(code: CloseCode) -> &'static str {
-    match code {
-        CloseCode::Done => "Done",
-        CloseCode::Waiting => "Waiting",
-        CloseCode::NotHere => "NotHere",
-        CloseCode::Refused => "Refused",
-        CloseCode::Limit => "Limit",
-        CloseCode::PeerGone => "PeerGone",
-        CloseCode::GoingAway => "GoingAway",
-        CloseCode::Protocol => "Protocol",
-        CloseCode::Cancelled => "Cancelled",
-        CloseCode::UnknownSession => "UnknownSession",
-        CloseCode::Failed => "Failed",
-        CloseCode::TargetRefused => "TargetRefused",
-        CloseCode::TargetUnreachable => "TargetUnreachable",
     }
 }
 
