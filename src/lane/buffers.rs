@@ -16,12 +16,12 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// A buffer of [`BUFFER_BYTES`] bytes with arbitrary content.
-    pub fn take(&mut self) -> Vec<u8> {
+    pub(crate) fn take(&mut self) -> Vec<u8> {
         self.free.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES])
     }
 
     /// Gives a buffer back.
-    pub fn give(&mut self, buffer: Vec<u8>) {
+    pub(crate) fn give(&mut self, buffer: Vec<u8>) {
         if buffer.len() == BUFFER_BYTES && self.free.len() < KEPT_MAX {
             self.free.push(buffer);
         }

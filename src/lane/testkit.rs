@@ -5,7 +5,7 @@ use crate::noise::{JoinInitiator, JoinResponder, Opener, Sealer, Suite};
 use std::time::{Duration, Instant};
 
 /// Both ends of a channel, as a finished handshake leaves them.
-pub fn keys() -> ((Sealer, Opener), (Sealer, Opener)) {
+pub(crate) fn keys() -> ((Sealer, Opener), (Sealer, Opener)) {
     let (initiator, first) = JoinInitiator::start(Suite::AesGcm, &[7; 32], b"", b"").unwrap();
     let (_, ready) = JoinResponder::accept(Suite::AesGcm, &[7; 32], b"", &first).unwrap();
     let (second, sealer, opener) = ready.reply(b"").unwrap();
@@ -14,11 +14,11 @@ pub fn keys() -> ((Sealer, Opener), (Sealer, Opener)) {
 }
 
 /// A lane with this number.
-pub fn lane(now: Instant, id: u32) -> Lane {
+pub(crate) fn lane(now: Instant, id: u32) -> Lane {
     Lane::new(now, id, keys().0, Duration::from_secs(10))
 }
 
 /// A record of one byte.
-pub fn small(byte: u8) -> Retained {
+pub(crate) fn small(byte: u8) -> Retained {
     Retained::Small([byte].into())
 }

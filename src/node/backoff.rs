@@ -7,23 +7,23 @@ const FIRST: Duration = Duration::from_millis(100);
 /// The longest time between two dials.
 pub const CAP: Duration = Duration::from_secs(10);
 
-pub struct Backoff {
+pub(super) struct Backoff {
     random: u64,
     failures: u32,
 }
 
 impl Backoff {
-    pub fn new(seed: u64) -> Backoff {
+    pub(super) fn new(seed: u64) -> Backoff {
         Backoff { random: seed, failures: 0 }
     }
 
     /// The link came up and stayed useful: the next break begins afresh.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// How long to wait after one more failure.
-    pub fn next(&mut self) -> Duration {
+    pub(super) fn next(&mut self) -> Duration {
         if self.failures == 0 {
             self.failures = 1;
             return Duration::ZERO;

@@ -19,7 +19,7 @@ use std::time::Instant;
 const NOBODY: Key = Key(u64::MAX);
 
 /// A node, while it deals with one of its circuits.
-pub struct Calls<'n> {
+pub(super) struct Calls<'n> {
     pub node: &'n mut Node,
     pub now: Instant,
 }
@@ -33,7 +33,7 @@ impl Calls<'_> {
     }
 
     /// Calls the peer of a session.
-    pub fn call(&mut self, key: Key) {
+    pub(super) fn call(&mut self, key: Key) {
         self.node.presence.forget(key);
         let Some((to, app)) = self.node.sessions.called(key).map(|(peer, app)| (peer, app.clone())) else { return };
         let Ok(begun) = self.node.handshakes.call(to, &app) else {
@@ -46,7 +46,7 @@ impl Calls<'_> {
     }
 
     /// Brings a session a further lane.
-    pub fn join(&mut self, key: Key) {
+    pub(super) fn join(&mut self, key: Key) {
         // One at a time: on a slow path the answer takes longer than the pause between two tries.
         if self.node.uplink.circuits.is_joining(key) {
             return self.node.sessions.postpone_join(self.now, key);
@@ -61,7 +61,7 @@ impl Calls<'_> {
     }
 
     /// Asks whether the peer of a call is there.
-    pub fn ask(&mut self, key: Key) {
+    pub(super) fn ask(&mut self, key: Key) {
         let Some(to) = self.node.sessions.peer(key) else { return };
         let Ok(begun) = self.node.handshakes.ask(to) else { return self.handle_nobody(key) };
         let wait_ms = presence::wait_ms(self.node.meeting.is_hasty());
@@ -70,7 +70,7 @@ impl Calls<'_> {
     }
 
     /// Asks those of our key who are there by now whether they receive the application. Later ones ask us.
-    pub fn claim(&mut self, claim: Claim) {
+    pub(super) fn claim(&mut self, claim: Claim) {
         let Ok(begun) = self.node.handshakes.claim(&claim) else { return self.hold(&claim.app) };
         let app = claim.app;
         let to = self.node.handshakes.identity().id();
@@ -79,7 +79,7 @@ impl Calls<'_> {
     }
 
     /// The other side has taken a circuit.
-    pub fn handle_opened(&mut self, id: u32, early: &[u8]) {
+    pub(super) fn handle_opened(&mut self, id: u32, early: &[u8]) {
         if !self.node.uplink.circuits.get(id).is_some_and(Circuit::awaits_opened) {
             return;
         }
@@ -172,7 +172,7 @@ impl Calls<'_> {
 
     /// Another process of our key receives the same. Whoever yields ends, like a process that was told to: callers find the
     /// other one.
-    pub fn share(&mut self, app: AppName, how: Sharing) {
+    pub(super) fn share(&mut self, app: AppName, how: Sharing) {
         if how == Sharing::Yielded {
             self.node.events.push_back(Event::Shared { app, how });
             self.node.sessions.for_each(|session| session.close(CloseCode::GoingAway));
@@ -190,7 +190,7 @@ impl Calls<'_> {
     }
 
     /// The relay says why a circuit is not there, or not yet. Of one that is there it cannot say that.
-    pub fn handle_status(&mut self, id: u32, code: CloseCode) {
+    pub(super) fn handle_status(&mut self, id: u32, code: CloseCode) {
         let Some(circuit) = self.node.uplink.circuits.get(id).filter(|circuit| circuit.awaits_opened()) else { return };
         let key = circuit.key;
         if code == CloseCode::Waiting {
@@ -233,7 +233,7 @@ impl Calls<'_> {
     }
 
     /// A circuit has ended.
-    pub fn handle_ended(&mut self, id: u32, code: CloseCode) {
+    pub(super) fn handle_ended(&mut self, id: u32, code: CloseCode) {
         let Some(circuit) = self.node.uplink.circuits.remove(id) else { return };
         self.node.note(id, Step::Ended(code));
         if let Use::Claiming { app, .. } = &circuit.used_for {
@@ -254,7 +254,7 @@ impl Calls<'_> {
     }
 
     /// A circuit is no more, because it ended or because its link did.
-    pub fn handle_lost(&mut self, id: u32, circuit: Circuit) {
+    pub(super) fn handle_lost(&mut self, id: u32, circuit: Circuit) {
         let key = circuit.key;
         let lane = match circuit.used_for {
             Use::Asking(_) => return self.handle_nobody(key),
@@ -269,7 +269,7 @@ impl Calls<'_> {
     }
 
     /// Bytes of a circuit. An error if it is not one to have so many, or any.
-    pub fn handle_bytes(&mut self, id: u32, bytes: &[u8]) -> Result<(), Down> {
+    pub(super) fn handle_bytes(&mut self, id: u32, bytes: &[u8]) -> Result<(), Down> {
         let Some(circuit) = self.node.uplink.circuits.get_mut(id) else { return Ok(()) };
         let count = u32::try_from(bytes.len()).map_err(|_| Down::Damaged)?;
         let grant = circuit.receive(count).map_err(|()| Down::Damaged)?;

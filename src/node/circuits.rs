@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
 /// What a circuit is used for.
-pub enum Use {
+pub(super) enum Use {
     /// A call; waits for OPENED.
     Calling(Box<ExpectReply>),
     /// A call taken; waits for message 3.
@@ -26,7 +26,7 @@ pub enum Use {
 }
 
 /// One circuit. Counts are absolute and wrap at 2^32.
-pub struct Circuit {
+pub(super) struct Circuit {
     pub key: Key,
     pub used_for: Use,
     sent: u32,
@@ -36,44 +36,44 @@ pub struct Circuit {
 }
 
 impl Circuit {
-    pub fn new(key: Key, used_for: Use) -> Circuit {
+    pub(super) fn new(key: Key, used_for: Use) -> Circuit {
         Circuit { key, used_for, sent: 0, credit: CIRCUIT_WINDOW_START, received: 0, granted: CIRCUIT_WINDOW_START }
     }
 
     /// Whether this end made the call and waits for the answer.
-    pub fn awaits_opened(&self) -> bool {
+    pub(super) fn awaits_opened(&self) -> bool {
         matches!(self.used_for, Use::Calling(_) | Use::Joining(_) | Use::Asking(_) | Use::Claiming { .. })
     }
 
     /// The window a node grants: all of it at once, because lane bytes are taken on receipt and sessions bound memory.
-    pub fn open_credit(&mut self) -> u32 {
+    pub(super) fn open_credit(&mut self) -> u32 {
         self.granted = self.received.wrapping_add(CLIENT_WINDOW);
         self.granted
     }
 
     /// What the other side may send by our word.
-    pub fn granted(&self) -> u32 {
+    pub(super) fn granted(&self) -> u32 {
         self.granted
     }
 
     /// Bytes that may go out now.
-    pub fn sendable(&self) -> usize {
+    pub(super) fn sendable(&self) -> usize {
         usize::try_from(credit_left(self.credit, self.sent)).unwrap_or(0)
     }
 
     /// Counts bytes that go out.
-    pub fn send(&mut self, count: u32) {
+    pub(super) fn send(&mut self, count: u32) {
         self.sent = self.sent.wrapping_add(count);
     }
 
-    pub fn take_credit(&mut self, credit: u32) {
+    pub(super) fn take_credit(&mut self, credit: u32) {
         if credit_left(credit, self.credit) > 0 {
             self.credit = credit;
         }
     }
 
     /// Counts received bytes. Yields credit worth telling; an error if the relay sent more than it may.
-    pub fn receive(&mut self, count: u32) -> Result<Option<u32>, ()> {
+    pub(super) fn receive(&mut self, count: u32) -> Result<Option<u32>, ()> {
         if count > credit_left(self.granted, self.received) {
             return Err(());
         }
@@ -84,7 +84,7 @@ impl Circuit {
 }
 
 /// All circuits of a link.
-pub struct Circuits {
+pub(super) struct Circuits {
     open: BTreeMap<u32, Circuit>,
     by_key: BTreeSet<(Key, u32)>,
     /// Those that may have something to send.
@@ -112,13 +112,13 @@ impl Default for Circuits {
 
 impl Circuits {
     /// The number of the next circuit that this end asks for.
-    pub fn take_id(&mut self) -> u32 {
+    pub(super) fn take_id(&mut self) -> u32 {
         let id = self.next_id;
         self.next_id = self.next_id.checked_add(2).unwrap_or(2);
         id
     }
 
-    pub fn insert(&mut self, id: u32, circuit: Circuit) {
+    pub(super) fn insert(&mut self, id: u32, circuit: Circuit) {
         self.remove(id);
         self.asking += usize::from(matches!(circuit.used_for, Use::Asking(_)));
         self.claiming += usize::from(matches!(circuit.used_for, Use::Claiming { .. }));
@@ -127,7 +127,7 @@ impl Circuits {
         self.open.insert(id, circuit);
     }
 
-    pub fn remove(&mut self, id: u32) -> Option<Circuit> {
+    pub(super) fn remove(&mut self, id: u32) -> Option<Circuit> {
         let circuit = self.open.remove(&id)?;
         self.asking -= usize::from(matches!(circuit.used_for, Use::Asking(_)));
         self.claiming -= usize::from(matches!(circuit.used_for, Use::Claiming { .. }));
@@ -137,45 +137,45 @@ impl Circuits {
     }
 
     /// All of them, in order; none is left. Numbers are not used again.
-    pub fn take_all(&mut self) -> BTreeMap<u32, Circuit> {
+    pub(super) fn take_all(&mut self) -> BTreeMap<u32, Circuit> {
         let left = Circuits { next_id: self.next_id, turn: self.turn, ..Circuits::default() };
         std::mem::replace(self, left).open
     }
 
-    pub fn get(&self, id: u32) -> Option<&Circuit> {
+    pub(super) fn get(&self, id: u32) -> Option<&Circuit> {
         self.open.get(&id)
     }
 
-    pub fn get_mut(&mut self, id: u32) -> Option<&mut Circuit> {
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Circuit> {
         self.open.get_mut(&id)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
     #[cfg(any(test, feature = "fuzzing"))]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.open.len()
     }
 
     /// Questions for presence under way.
-    pub fn asking(&self) -> usize {
+    pub(super) fn asking(&self) -> usize {
         self.asking
     }
 
     /// Questions to our siblings under way.
-    pub fn claiming(&self) -> usize {
+    pub(super) fn claiming(&self) -> usize {
         self.claiming
     }
 
     /// The circuits of one session, in order.
-    pub fn of(&self, key: Key) -> impl Iterator<Item = u32> {
+    pub(super) fn of(&self, key: Key) -> impl Iterator<Item = u32> {
         self.by_key.range((key, 0)..=(key, u32::MAX)).map(|(_, id)| *id)
     }
 
     /// The circuit of a lane.
-    pub fn carrying(&self, key: Key, lane: u32) -> Option<u32> {
+    pub(super) fn carrying(&self, key: Key, lane: u32) -> Option<u32> {
         let carries = |id: &u32| {
             self.get(*id).is_some_and(|circuit| matches!(circuit.used_for, Use::Lane { lane: l, .. } if l == lane))
         };
@@ -183,19 +183,19 @@ impl Circuits {
     }
 
     /// Whether a further lane of the session is under way.
-    pub fn is_joining(&self, key: Key) -> bool {
+    pub(super) fn is_joining(&self, key: Key) -> bool {
         self.of(key).any(|id| self.get(id).is_some_and(|circuit| matches!(circuit.used_for, Use::Joining(_))))
     }
 
     /// The session may have something to send.
-    pub fn wake(&mut self, key: Key) {
+    pub(super) fn wake(&mut self, key: Key) {
         for (_, id) in self.by_key.range((key, 0)..=(key, u32::MAX)) {
             self.ready.insert(*id);
         }
     }
 
     /// The circuit may send more.
-    pub fn handle_credit(&mut self, id: u32, credit: u32) {
+    pub(super) fn handle_credit(&mut self, id: u32, credit: u32) {
         if let Some(circuit) = self.open.get_mut(&id) {
             circuit.take_credit(credit);
             self.ready.insert(id);
@@ -203,23 +203,23 @@ impl Circuits {
     }
 
     /// The circuit has nothing to send before it is woken or gets credit.
-    pub fn rest(&mut self, id: u32) {
+    pub(super) fn rest(&mut self, id: u32) {
         self.ready.remove(&id);
     }
 
     /// Those that may have something to send, the one whose turn it is first.
-    pub fn in_turn(&self) -> Vec<u32> {
+    pub(super) fn in_turn(&self) -> Vec<u32> {
         let behind = self.ready.range((Excluded(self.turn), Unbounded));
         behind.chain(self.ready.range(..=self.turn)).copied().collect()
     }
 
     /// Sending stopped with this one: the one behind it is next.
-    pub fn stop_at(&mut self, id: u32) {
+    pub(super) fn stop_at(&mut self, id: u32) {
         self.turn = id;
     }
 
     /// All had their turn.
-    pub fn stop_behind_all(&mut self) {
+    pub(super) fn stop_behind_all(&mut self) {
         let last = self.open.range(..=self.turn).next_back().or_else(|| self.open.last_key_value());
         self.turn = last.map_or(self.turn, |(id, _)| *id);
     }

@@ -9,11 +9,11 @@ use crate::session::{PendingJoin, Role, Session};
 use std::time::{Duration, Instant};
 
 /// Between two tries to call or join while the link is up: the other end may need as long to come back.
-pub const RETRY_PAUSE: Duration = Duration::from_millis(300);
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(300);
 
 /// What a node can do for its sessions now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkState {
+pub(super) enum LinkState {
     /// Nothing.
     Down,
     /// Some output has yet to go out.
@@ -24,7 +24,7 @@ pub enum LinkState {
 
 /// What is to be done for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(super) enum Action {
     /// This lane is of no more use, and so is its circuit.
     DropLane(u32),
     /// Call its peer.
@@ -39,7 +39,7 @@ pub enum Action {
 
 /// Which lane a circuit carries.
 #[derive(Clone, Copy)]
-pub struct LaneCircuit {
+pub(super) struct LaneCircuit {
     pub key: Key,
     pub circuit: u32,
     pub lane: u32,
@@ -47,7 +47,7 @@ pub struct LaneCircuit {
 
 /// A circuit that is gone, and which lane it carried, if it carried one.
 #[derive(Clone, Copy)]
-pub struct LostCircuit {
+pub(super) struct LostCircuit {
     pub key: Key,
     pub circuit: u32,
     pub lane: Option<u32>,
@@ -55,7 +55,7 @@ pub struct LostCircuit {
 
 /// What bytes of a lane came to, besides what they are to the session.
 #[derive(Default)]
-pub struct Heard {
+pub(super) struct Heard {
     /// The session has a circuit again, and the tool knows of it.
     pub is_resumed: bool,
     /// The tool could know of the session now.
@@ -64,7 +64,7 @@ pub struct Heard {
 
 /// What becomes of a session whose circuit is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
+pub(super) enum Loss {
     /// It goes on, or will be tried again.
     None,
     /// It has no lane, and the tool knows of it.
@@ -74,14 +74,14 @@ pub enum Loss {
 }
 
 /// A further lane that was begun.
-pub struct Joining {
+pub(super) struct Joining {
     pub peer: PeerId,
     pub rendezvous: [u8; 16],
     pub pending: Box<PendingJoin>,
     pub first: Vec<u8>,
 }
 
-pub enum Phase {
+pub(super) enum Phase {
     /// Asked for; a CONNECT goes out with the next link.
     Calling { circuit: Option<u32>, not_before: Option<Instant> },
     /// Called; its first lane's last handshake message is still to come.
@@ -93,7 +93,7 @@ pub enum Phase {
 }
 
 /// One session as its node sees it.
-pub struct Entry {
+pub(super) struct Entry {
     pub peer: PeerId,
     pub app: AppName,
     pub phase: Phase,
@@ -107,12 +107,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub fn new(peer: PeerId, app: AppName, phase: Phase) -> Entry {
+    pub(super) fn new(peer: PeerId, app: AppName, phase: Phase) -> Entry {
         Entry { peer, app, phase, released: false, touched: false, woken: false, timer: Timer::default() }
     }
 
     /// The session, once it is up.
-    pub fn session(&mut self) -> Option<&mut Session> {
+    pub(super) fn session(&mut self) -> Option<&mut Session> {
         match &mut self.phase {
             Phase::Up { session, .. } => Some(session),
             Phase::Calling { .. } | Phase::Answering => None,
@@ -120,7 +120,7 @@ impl Entry {
     }
 
     /// Its name at the relay, if it is a caller's.
-    pub fn rendezvous(&self) -> Option<[u8; 16]> {
+    pub(super) fn rendezvous(&self) -> Option<[u8; 16]> {
         match &self.phase {
             Phase::Up { session, .. } if session.role() == Role::Responder => Some(session.rendezvous()),
             _ => None,
@@ -128,12 +128,12 @@ impl Entry {
     }
 
     /// The session was asked for, or is asked for again: not at the speed of the network.
-    pub fn call_again(&mut self, now: Instant) {
+    pub(super) fn call_again(&mut self, now: Instant) {
         self.phase = Phase::Calling { circuit: None, not_before: Some(now + RETRY_PAUSE) };
     }
 
     /// Whether it is a caller's, and the tool has it.
-    pub fn is_caller(&self) -> bool {
+    pub(super) fn is_caller(&self) -> bool {
         matches!(&self.phase, Phase::Up { session, announced: true, .. } if session.role() == Role::Responder)
     }
 
@@ -143,7 +143,7 @@ impl Entry {
     }
 
     /// Whether the tool is done with it, and so is the peer.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.released
             && match &self.phase {
                 Phase::Up { session, .. } => session.is_over() || session.failure().is_some(),
@@ -182,18 +182,18 @@ impl Entry {
     }
 
     /// When something is to be done for it, as it stands.
-    pub fn next_timeout(&self, link: LinkState) -> Option<Instant> {
+    pub(super) fn next_timeout(&self, link: LinkState) -> Option<Instant> {
         self.session_timeout().into_iter().chain(self.retry_timeout(link)).min()
     }
 
-    pub fn postpone_join(&mut self, now: Instant) {
+    pub(super) fn postpone_join(&mut self, now: Instant) {
         if let Phase::Up { rejoin_at, .. } = &mut self.phase {
             *rejoin_at = Some(now + RETRY_PAUSE);
         }
     }
 
     /// Begins a further lane.
-    pub fn start_join(&mut self, now: Instant, suite: Suite) -> Option<Joining> {
+    pub(super) fn start_join(&mut self, now: Instant, suite: Suite) -> Option<Joining> {
         self.postpone_join(now);
         let peer = self.peer;
         let session = self.session()?;
@@ -202,7 +202,7 @@ impl Entry {
     }
 
     /// Takes bytes of a lane.
-    pub fn handle_bytes(&mut self, now: Instant, from: LaneCircuit, bytes: &[u8]) -> Heard {
+    pub(super) fn handle_bytes(&mut self, now: Instant, from: LaneCircuit, bytes: &[u8]) -> Heard {
         let Phase::Up { session, circuit, announced, .. } = &mut self.phase else { return Heard::default() };
         // An error stays in the session, for the tool to find.
         let _ = session.handle_bytes(now, from.lane, bytes);
@@ -215,7 +215,7 @@ impl Entry {
     }
 
     /// A circuit of it is gone.
-    pub fn handle_lost(&mut self, now: Instant, lost: LostCircuit) -> Loss {
+    pub(super) fn handle_lost(&mut self, now: Instant, lost: LostCircuit) -> Loss {
         match &mut self.phase {
             Phase::Calling { .. } => self.call_again(now),
             Phase::Answering => return Loss::Session,
@@ -236,7 +236,7 @@ impl Entry {
     }
 
     /// What is to be done for it first, with a link in this state; then ask again.
-    pub fn next_action(&mut self, now: Instant, link: LinkState) -> Action {
+    pub(super) fn next_action(&mut self, now: Instant, link: LinkState) -> Action {
         let mut next_timeout = self.session_timeout();
         if let Phase::Up { session, .. } = &mut self.phase {
             if next_timeout.is_some_and(|at| at <= now) {

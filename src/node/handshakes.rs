@@ -22,20 +22,20 @@ const CLAIM: u8 = 4;
 
 /// Message 1, as a caller sent it.
 #[derive(Clone, Copy)]
-pub struct Hello<'a> {
+pub(super) struct Hello<'a> {
     suite: u8,
     pub message: &'a [u8],
 }
 
 impl Hello<'_> {
-    pub fn suite(self) -> Result<Suite, CloseCode> {
+    pub(super) fn suite(self) -> Result<Suite, CloseCode> {
         Suite::try_from(self.suite).map_err(|_| CloseCode::Protocol)
     }
 }
 
 /// The early bytes of a CONNECT.
 #[derive(Clone, Copy)]
-pub enum Early<'a> {
+pub(super) enum Early<'a> {
     FirstLane(Hello<'a>),
     FurtherLane(Hello<'a>),
     Ask(Hello<'a>),
@@ -44,7 +44,7 @@ pub enum Early<'a> {
 }
 
 impl<'a> Early<'a> {
-    pub fn parse(bytes: &'a [u8]) -> Option<Early<'a>> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Early<'a>> {
         let [kind, suite, message @ ..] = bytes else { return None };
         let hello = Hello { suite: *suite, message };
         match *kind {
@@ -57,7 +57,7 @@ impl<'a> Early<'a> {
     }
 
     /// Whether the answer is all that is wanted: no circuit follows.
-    pub fn is_question(self) -> bool {
+    pub(super) fn is_question(self) -> bool {
         matches!(self, Early::Ask(_) | Early::Claim(_))
     }
 }
@@ -69,37 +69,37 @@ fn early(kind: u8, suite: Suite, message: &[u8]) -> Vec<u8> {
 }
 
 /// The early bytes with which a further lane is asked for.
-pub fn further_lane(suite: Suite, message: &[u8]) -> Vec<u8> {
+pub(super) fn further_lane(suite: Suite, message: &[u8]) -> Vec<u8> {
     early(FURTHER_LANE, suite, message)
 }
 
 /// A handshake that we began: what goes out, and what takes the answer.
-pub struct Begun {
+pub(super) struct Begun {
     pub early: Vec<u8>,
     pub reply: Box<ExpectReply>,
 }
 
 /// A handshake that we answered: message 2, and what takes message 3.
-pub struct Answered {
+pub(super) struct Answered {
     pub second: Vec<u8>,
     pub expect: Box<ExpectFinal>,
 }
 
 /// What a handshake came to: the other end, proven, and what both can do.
-pub struct Met {
+pub(super) struct Met {
     pub established: Established,
     pub features: Features,
 }
 
 /// A call that was taken: the first bytes of its circuit, and what the session is made of.
-pub struct Finished {
+pub(super) struct Finished {
     pub prelude: Vec<u8>,
     pub met: Met,
 }
 
 /// What a process says of itself where others ask who receives the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub(super) struct Standing {
     /// Whether it has received it for longer.
     pub is_older: bool,
     /// Whether it means to be the only one.
@@ -120,7 +120,7 @@ impl Standing {
 }
 
 /// Who we are in every handshake, and until when others are believed.
-pub struct Handshakes {
+pub(super) struct Handshakes {
     identity: Identity,
     kind: Kind,
     features: Features,
@@ -129,30 +129,30 @@ pub struct Handshakes {
 }
 
 impl Handshakes {
-    pub fn new(identity: Identity, kind: Kind) -> Handshakes {
+    pub(super) fn new(identity: Identity, kind: Kind) -> Handshakes {
         Handshakes { identity, kind, features: Features::ours(), seconds: None }
     }
 
     /// Names other features than this version has.
     #[cfg(any(test, feature = "canaries"))]
-    pub fn set_features(&mut self, features: Features) {
+    pub(super) fn set_features(&mut self, features: Features) {
         self.features = features;
     }
 
-    pub fn features(&self) -> &Features {
+    pub(super) fn features(&self) -> &Features {
         &self.features
     }
 
-    pub fn identity(&self) -> &Identity {
+    pub(super) fn identity(&self) -> &Identity {
         &self.identity
     }
 
     /// Cards that have ended by then are refused from now on.
-    pub fn handle_clock(&mut self, unix_seconds: u64) {
+    pub(super) fn handle_clock(&mut self, unix_seconds: u64) {
         self.seconds = Some(unix_seconds);
     }
 
-    pub fn has_passed(&self, card: &Card) -> bool {
+    pub(super) fn has_passed(&self, card: &Card) -> bool {
         self.seconds.is_some_and(|seconds| card.is_expired(seconds))
     }
 
@@ -171,16 +171,16 @@ impl Handshakes {
     }
 
     /// Calls an application of a peer.
-    pub fn call(&self, peer: PeerId, app: &AppName) -> Result<Begun, HandshakeError> {
+    pub(super) fn call(&self, peer: PeerId, app: &AppName) -> Result<Begun, HandshakeError> {
         self.begin(FIRST_LANE, peer, app.as_str().as_bytes())
     }
 
-    pub fn answer_call(&self, app: &AppName, hello: Hello<'_>) -> Result<Answered, CloseCode> {
+    pub(super) fn answer_call(&self, app: &AppName, hello: Hello<'_>) -> Result<Answered, CloseCode> {
         self.answer(hello, app.as_str().as_bytes(), &self.kind.caps(&self.features))
     }
 
     /// The callee's answer. An error is why it is not what we call for.
-    pub fn finish_call(&self, reply: ExpectReply, early: &[u8]) -> Result<Finished, Failure> {
+    pub(super) fn finish_call(&self, reply: ExpectReply, early: &[u8]) -> Result<Finished, Failure> {
         let (third, established) = reply.finish(early, &[]).map_err(|_| Failure::PeerUnauthentic)?;
         let (theirs, features) = Kind::of_caps(&established.caps).ok_or(Failure::PeerUnauthentic)?;
         if let Some(theirs) = theirs.filter(|theirs| !self.kind.goes_with(*theirs)) {
@@ -196,40 +196,40 @@ impl Handshakes {
     }
 
     /// The caller's last message. Nothing if the caller could not prove who it is.
-    pub fn finish_answer(&self, expect: ExpectFinal, third: &[u8]) -> Option<Met> {
+    pub(super) fn finish_answer(&self, expect: ExpectFinal, third: &[u8]) -> Option<Met> {
         let established = expect.finish(third).ok().filter(|established| !self.has_passed(&established.card))?;
         let features = self.features.common(&Features::decode(&established.caps)?);
         Some(Met { established, features })
     }
 
     /// Asks whether a peer is there.
-    pub fn ask(&self, peer: PeerId) -> Result<Begun, HandshakeError> {
+    pub(super) fn ask(&self, peer: PeerId) -> Result<Begun, HandshakeError> {
         self.begin(ASK, peer, &[])
     }
 
-    pub fn answer_ask(&self, hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
+    pub(super) fn answer_ask(&self, hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
         self.answer(hello, &[], &[]).map(|answered| answered.second)
     }
 
     /// Asks whether another process of our key receives the same.
-    pub fn claim(&self, claim: &Claim) -> Result<Begun, HandshakeError> {
+    pub(super) fn claim(&self, claim: &Claim) -> Result<Begun, HandshakeError> {
         let context = claim.encode();
         let mut begun = self.begin(CLAIM, self.identity.id(), &context)?;
         begun.early.extend_from_slice(&context);
         Ok(begun)
     }
 
-    pub fn answer_claim(&self, claim: ClaimHello<'_>, ours: Standing) -> Result<Vec<u8>, CloseCode> {
+    pub(super) fn answer_claim(&self, claim: ClaimHello<'_>, ours: Standing) -> Result<Vec<u8>, CloseCode> {
         self.answer(claim.hello, claim.context, &ours.encode()).map(|answered| answered.second)
     }
 
     /// Whether this is the peer's answer to a question.
-    pub fn is_proven(&self, reply: ExpectReply, early: &[u8]) -> bool {
+    pub(super) fn is_proven(&self, reply: ExpectReply, early: &[u8]) -> bool {
         self.proven(reply, early).is_some()
     }
 
     /// What the process that answered says of itself, if it has our key.
-    pub fn sibling(&self, reply: ExpectReply, early: &[u8]) -> Option<Standing> {
+    pub(super) fn sibling(&self, reply: ExpectReply, early: &[u8]) -> Option<Standing> {
         self.proven(reply, early).map(|proven| Standing::decode(&proven.caps))
     }
 
@@ -241,14 +241,14 @@ impl Handshakes {
 
 /// A claim as it came: message 1, and behind it what it vouches for.
 #[derive(Clone, Copy)]
-pub struct ClaimHello<'a> {
+pub(super) struct ClaimHello<'a> {
     hello: Hello<'a>,
     context: &'a [u8],
 }
 
 impl<'a> ClaimHello<'a> {
     /// The claim, and what remains to be answered.
-    pub fn parse(hello: Hello<'a>) -> Result<(Claim, ClaimHello<'a>), CloseCode> {
+    pub(super) fn parse(hello: Hello<'a>) -> Result<(Claim, ClaimHello<'a>), CloseCode> {
         let (message, context) = hello.message.split_at_checked(MESSAGE_1_BYTES).ok_or(CloseCode::Protocol)?;
         let claim = Claim::decode(context).ok_or(CloseCode::Protocol)?;
         Ok((claim, ClaimHello { hello: Hello { message, ..hello }, context }))

@@ -8,14 +8,14 @@ use crate::wire::{CloseCode, Control, Name};
 use std::time::Instant;
 
 /// A node, while it takes what its relay says.
-pub struct Heard<'n> {
+pub(super) struct Heard<'n> {
     pub node: &'n mut Node,
     pub now: Instant,
 }
 
 impl Heard<'_> {
     /// A frame whose bytes, if it has any, stand in `input`. An error if no relay may send it.
-    pub fn handle_frame(self, frame: Frame, input: &[u8]) -> Result<(), Down> {
+    pub(super) fn handle_frame(self, frame: Frame, input: &[u8]) -> Result<(), Down> {
         match frame {
             Frame::Data { circuit, bytes, credit } => {
                 self.node.uplink.circuits.handle_credit(circuit, credit);

@@ -12,7 +12,7 @@ use crate::wire::{CloseCode, Control, Name};
 use std::time::Instant;
 
 /// A circuit that somebody, by the relay's word, asks for.
-pub struct Incoming<'n> {
+pub(super) struct Incoming<'n> {
     pub node: &'n mut Node,
     pub now: Instant,
     pub circuit: u32,
@@ -21,7 +21,7 @@ pub struct Incoming<'n> {
 
 impl Incoming<'_> {
     /// Takes it or refuses it.
-    pub fn answer(mut self, name: Name, early: &[u8]) {
+    pub(super) fn answer(mut self, name: Name, early: &[u8]) {
         let (circuit, from, aim) = (self.circuit, self.from, Aim::of(&name));
         let early = Early::parse(early);
         let answer = match (name, early) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const CALLERS_TIME: Duration = Duration::from_secs(1);
 
 /// The wait for the first session of this process.
-pub struct Meeting {
+pub(super) struct Meeting {
     wait: Wait,
     born: Instant,
     met: bool,
@@ -16,47 +16,47 @@ pub struct Meeting {
 }
 
 impl Meeting {
-    pub fn new(now: Instant, wait: Wait) -> Meeting {
+    pub(super) fn new(now: Instant, wait: Wait) -> Meeting {
         Meeting { wait, born: now, met: false, listening_since: None, over: false }
     }
 
     /// There is a session.
-    pub fn handle_met(&mut self) {
+    pub(super) fn handle_met(&mut self) {
         self.met = true;
     }
 
     /// Whether there ever was a session.
-    pub fn has_met(&self) -> bool {
+    pub(super) fn has_met(&self) -> bool {
         self.met
     }
 
     /// Callers find us.
-    pub fn handle_listening(&mut self, now: Instant) {
+    pub(super) fn handle_listening(&mut self, now: Instant) {
         self.listening_since.get_or_insert(now);
     }
 
     /// Somebody is on the way in: whoever does not wait gives them time.
-    pub fn prolong(&mut self, now: Instant) {
+    pub(super) fn prolong(&mut self, now: Instant) {
         self.listening_since = Some(now);
     }
 
     /// Whether each relay is tried once, and the peer is there or not.
-    pub fn is_hasty(&self) -> bool {
+    pub(super) fn is_hasty(&self) -> bool {
         self.wait == Wait::No
     }
 
     /// Nothing more can come of this node. True if that is news.
-    pub fn end(&mut self) -> bool {
+    pub(super) fn end(&mut self) -> bool {
         !std::mem::replace(&mut self.over, true)
     }
 
     /// Whether nothing more can come of this node.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.over
     }
 
     /// Until when to wait.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         match self.wait {
             _ if self.met || self.over => None,
             Wait::AtMost(time) => Some(self.born + time),
@@ -66,7 +66,7 @@ impl Meeting {
     }
 
     /// For how many milliseconds a call may wait at the relay.
-    pub fn wait_ms(&self, now: Instant) -> u32 {
+    pub(super) fn wait_ms(&self, now: Instant) -> u32 {
         match self.wait {
             Wait::No => 0,
             Wait::Forever => u32::MAX,

@@ -9,7 +9,7 @@ use crate::names::AppName;
 use crate::wire::Name;
 
 /// What is served, and the link over which the relay is told.
-pub struct Names<'n> {
+pub(super) struct Names<'n> {
     pub uplink: &'n mut Uplink,
     pub serving: &'n Serving,
     pub siblings: &'n Siblings,
@@ -18,14 +18,14 @@ pub struct Names<'n> {
 
 impl Names<'_> {
     /// Registers an application, where nothing speaks against it.
-    pub fn listen_for(&mut self, app: &AppName) {
+    pub(super) fn listen_for(&mut self, app: &AppName) {
         if self.serving.is_findable() && self.siblings.may_receive(app) {
             self.uplink.listen(Name::App(app.clone()));
         }
     }
 
     /// Registers all applications. Calls that wait at the relay are brought again.
-    pub fn listen_for_apps(&mut self) {
+    pub(super) fn listen_for_apps(&mut self) {
         for app in self.serving.apps() {
             self.listen_for(app);
         }
@@ -33,7 +33,7 @@ impl Names<'_> {
 
     /// There is room for callers again, or none: with none the applications are taken off the relay, so that callers wait
     /// there or find another process of ours. Presence is the last to come and the first to go, as in [`Names::listen`].
-    pub fn update(&mut self) {
+    pub(super) fn update(&mut self) {
         if self.serving.apps().is_empty() {
             return;
         }
@@ -48,7 +48,7 @@ impl Names<'_> {
     }
 
     /// Registers everything, on a new link.
-    pub fn listen(&mut self) {
+    pub(super) fn listen(&mut self) {
         self.listen_for_apps();
         // After them: whoever waits for one of them is not to hear first that we are here without it.
         if self.serving.shows_presence() {

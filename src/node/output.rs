@@ -2,19 +2,19 @@
 
 /// Output of a node. Frames in it are sealed, so it is only ever appended to.
 #[derive(Default)]
-pub struct Output {
+pub(super) struct Output {
     pub(super) bytes: Vec<u8>,
     at: usize,
 }
 
 impl Output {
     /// What the carrier should take next.
-    pub fn pending(&self) -> &[u8] {
+    pub(super) fn pending(&self) -> &[u8] {
         &self.bytes[self.at..]
     }
 
     /// Nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The name that is called. A session has it with a probability of 2^-128.
-pub const PRESENCE: [u8; 16] = [0; 16];
+pub(super) const PRESENCE: [u8; 16] = [0; 16];
 /// How long the answer may take: the relay's way to the peer and back, on a slow line.
 const ANSWER_TIME: Duration = Duration::from_secs(3);
 /// The same for whoever does not want to wait.
@@ -19,14 +19,14 @@ const HASTY_TIME: Duration = Duration::from_secs(1);
 const ASKING_MAX: usize = 4;
 
 /// For how many milliseconds the question waits at the relay.
-pub fn wait_ms(hasty: bool) -> u32 {
+pub(super) fn wait_ms(hasty: bool) -> u32 {
     let time = if hasty { HASTY_TIME } else { ANSWER_TIME };
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Which peers of calls that wait are there. A call is in one set, or in none while nobody has asked.
 #[derive(Default)]
-pub struct Presence {
+pub(super) struct Presence {
     /// To be asked when others have their answer.
     wanted: BTreeSet<Key>,
     /// Asked, and not known to be there.
@@ -36,40 +36,40 @@ pub struct Presence {
 
 impl Presence {
     /// Nobody answers to what this call is for.
-    pub fn want(&mut self, key: Key) {
+    pub(super) fn want(&mut self, key: Key) {
         if !self.asked.contains(&key) && !self.there.contains(&key) {
             self.wanted.insert(key);
         }
     }
 
     /// The call whose peer is to be asked next, with so many questions under way.
-    pub fn next(&mut self, under_way: usize) -> Option<Key> {
+    pub(super) fn next(&mut self, under_way: usize) -> Option<Key> {
         let key = if under_way < ASKING_MAX { self.wanted.pop_first() } else { None }?;
         self.asked.insert(key);
         Some(key)
     }
 
     /// The peer has proven to be there.
-    pub fn handle_there(&mut self, key: Key) {
+    pub(super) fn handle_there(&mut self, key: Key) {
         self.forget(key);
         self.there.insert(key);
     }
 
     /// Nobody answered, or nobody who may be believed.
-    pub fn handle_nobody(&mut self, key: Key) {
+    pub(super) fn handle_nobody(&mut self, key: Key) {
         self.forget(key);
         self.asked.insert(key);
     }
 
     /// The call is made anew, or over.
-    pub fn forget(&mut self, key: Key) {
+    pub(super) fn forget(&mut self, key: Key) {
         for set in [&mut self.wanted, &mut self.asked, &mut self.there] {
             set.remove(&key);
         }
     }
 
     /// The calls whose peers are there.
-    pub fn there(&self) -> impl Iterator<Item = Key> {
+    pub(super) fn there(&self) -> impl Iterator<Item = Key> {
         self.there.iter().copied()
     }
 }

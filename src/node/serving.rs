@@ -5,7 +5,7 @@ use crate::identity::PeerId;
 use crate::names::AppName;
 
 /// What is served, and to whom.
-pub struct Serving {
+pub(super) struct Serving {
     apps: Vec<AppName>,
     callers: Callers,
     callers_max: usize,
@@ -13,64 +13,64 @@ pub struct Serving {
 }
 
 impl Serving {
-    pub fn new(callers: Callers, callers_max: usize) -> Serving {
+    pub(super) fn new(callers: Callers, callers_max: usize) -> Serving {
         Serving { apps: Vec::new(), callers, callers_max, findable: true }
     }
 
-    pub fn add(&mut self, app: AppName) {
+    pub(super) fn add(&mut self, app: AppName) {
         self.apps.push(app);
     }
 
-    pub fn remove(&mut self, app: &AppName) {
+    pub(super) fn remove(&mut self, app: &AppName) {
         self.apps.retain(|known| known != app);
     }
 
-    pub fn apps(&self) -> &[AppName] {
+    pub(super) fn apps(&self) -> &[AppName] {
         &self.apps
     }
 
-    pub fn set_callers(&mut self, callers: Callers) {
+    pub(super) fn set_callers(&mut self, callers: Callers) {
         self.callers = callers;
     }
 
-    pub fn set_callers_max(&mut self, most: usize) {
+    pub(super) fn set_callers_max(&mut self, most: usize) {
         self.callers_max = most;
     }
 
     /// Whether this peer may call this application.
-    pub fn admits(&self, peer: &PeerId, app: &AppName) -> bool {
+    pub(super) fn admits(&self, peer: &PeerId, app: &AppName) -> bool {
         self.callers.admit(peer, app)
     }
 
     /// Whether it may call anything.
-    pub fn admits_at_all(&self, peer: &PeerId) -> bool {
+    pub(super) fn admits_at_all(&self, peer: &PeerId) -> bool {
         self.callers.admit_at_all(peer)
     }
 
     /// Whether the tool takes one caller more, with so many there.
-    pub fn has_room(&self, callers: usize) -> bool {
+    pub(super) fn has_room(&self, callers: usize) -> bool {
         callers < self.callers_max
     }
 
     /// Whether callers find the applications.
-    pub fn is_findable(&self) -> bool {
+    pub(super) fn is_findable(&self) -> bool {
         self.findable
     }
 
     /// With no room for another caller nothing is found, so that callers wait at the relay or find another process of ours.
     /// True if that has changed.
-    pub fn update(&mut self, callers: usize) -> bool {
+    pub(super) fn update(&mut self, callers: usize) -> bool {
         let findable = self.has_room(callers);
         std::mem::replace(&mut self.findable, findable) != findable
     }
 
     /// Whether a call for the application is heard.
-    pub fn hears(&self, app: &AppName) -> bool {
+    pub(super) fn hears(&self, app: &AppName) -> bool {
         self.findable && self.apps.contains(app)
     }
 
     /// Whether peers may learn that we are here: while callers would be heard; and those whom we call at any time.
-    pub fn shows_presence(&self) -> bool {
+    pub(super) fn shows_presence(&self) -> bool {
         self.findable || self.apps.is_empty()
     }
 }

@@ -20,7 +20,7 @@ pub const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
 const TOMBSTONES_MAX: usize = 256;
 
 /// Sessions a process holds at once, those under way included.
-pub const SESSIONS_MAX: usize = 1024;
+pub(super) const SESSIONS_MAX: usize = 1024;
 
 struct Tombstone {
     rendezvous: [u8; 16],
@@ -28,7 +28,7 @@ struct Tombstone {
 }
 
 /// A session by its end of the first handshake, and the circuit that carries its first lane.
-pub struct Beginning {
+pub(super) struct Beginning {
     pub role: Role,
     pub met: Met,
     pub circuit: u32,
@@ -41,7 +41,7 @@ thread_local! {
 }
 
 /// All of them.
-pub struct Sessions {
+pub(super) struct Sessions {
     times: Times,
     /// What all of them may hold together.
     budget: Budget,
@@ -59,7 +59,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    pub fn new(times: Times) -> Sessions {
+    pub(super) fn new(times: Times) -> Sessions {
         Sessions {
             times,
             budget: Budget::default(),
@@ -75,12 +75,12 @@ impl Sessions {
     }
 
     /// A session that is asked for.
-    pub fn call(&mut self, peer: PeerId, app: AppName) -> Key {
+    pub(super) fn call(&mut self, peer: PeerId, app: AppName) -> Key {
         self.insert(peer, app, Phase::Calling { circuit: None, not_before: None })
     }
 
     /// A session that a caller asks for.
-    pub fn answer(&mut self, peer: PeerId, app: AppName) -> Key {
+    pub(super) fn answer(&mut self, peer: PeerId, app: AppName) -> Key {
         self.insert(peer, app, Phase::Answering)
     }
 
@@ -94,7 +94,7 @@ impl Sessions {
 
     /// A session that came to be elsewhere.
     #[cfg(test)]
-    pub fn adopt(&mut self, session: Session) -> Key {
+    pub(super) fn adopt(&mut self, session: Session) -> Key {
         let session = Box::new(session);
         let (peer, app) = (PeerId::from_bytes([0; 32]), "x".parse().expect("a name"));
         self.callers += usize::from(session.role() == Role::Responder);
@@ -102,7 +102,7 @@ impl Sessions {
     }
 
     /// Forgets a session. Yields its name at the relay, if it is a caller's.
-    pub fn remove(&mut self, now: Instant, key: Key) -> Option<[u8; 16]> {
+    pub(super) fn remove(&mut self, now: Instant, key: Key) -> Option<[u8; 16]> {
         let mut entry = self.entries.remove(&key)?;
         self.callers -= usize::from(entry.is_caller());
         self.waiting.remove(&key);
@@ -118,74 +118,74 @@ impl Sessions {
     }
 
     #[cfg(any(test, feature = "fuzzing"))]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Whether there is no place for another caller's.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.entries.len() >= SESSIONS_MAX
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    pub fn contains(&self, key: Key) -> bool {
+    pub(super) fn contains(&self, key: Key) -> bool {
         self.entries.contains_key(&key)
     }
 
     /// All of them, in order.
-    pub fn keys(&self) -> Vec<Key> {
+    pub(super) fn keys(&self) -> Vec<Key> {
         self.entries.keys().copied().collect()
     }
 
     /// How many of callers the tool has.
-    pub fn callers(&self) -> usize {
+    pub(super) fn callers(&self) -> usize {
         self.callers
     }
 
     #[cfg(test)]
-    pub fn budget(&self) -> &Budget {
+    pub(super) fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    pub fn peer(&self, key: Key) -> Option<PeerId> {
+    pub(super) fn peer(&self, key: Key) -> Option<PeerId> {
         self.entries.get(&key).map(|entry| entry.peer)
     }
 
     /// Whom a session was asked for, or who asked, and the application.
-    pub fn called(&self, key: Key) -> Option<(PeerId, &AppName)> {
+    pub(super) fn called(&self, key: Key) -> Option<(PeerId, &AppName)> {
         self.entries.get(&key).map(|entry| (entry.peer, &entry.app))
     }
 
     /// Whether any has to do with this peer.
-    pub fn is_known(&self, peer: &PeerId) -> bool {
+    pub(super) fn is_known(&self, peer: &PeerId) -> bool {
         self.entries.values().any(|entry| entry.peer == *peer)
     }
 
     /// Whether it was asked for and is not up.
-    pub fn is_calling(&self, key: Key) -> bool {
+    pub(super) fn is_calling(&self, key: Key) -> bool {
         self.entries.get(&key).is_some_and(|entry| matches!(entry.phase, Phase::Calling { .. }))
     }
 
     /// Whether the tool knows of it.
-    pub fn is_announced(&self, key: Key) -> bool {
+    pub(super) fn is_announced(&self, key: Key) -> bool {
         self.entries.get(&key).is_some_and(|entry| matches!(entry.phase, Phase::Up { announced: true, .. }))
     }
 
     /// The name of a caller's session at the relay, and that of none else.
-    pub fn rendezvous(&self, key: Key) -> Option<[u8; 16]> {
+    pub(super) fn rendezvous(&self, key: Key) -> Option<[u8; 16]> {
         self.entries.get(&key)?.rendezvous()
     }
 
     /// The names of all that are callers', in order of the sessions.
-    pub fn callers_names(&self) -> impl Iterator<Item = [u8; 16]> {
+    pub(super) fn callers_names(&self) -> impl Iterator<Item = [u8; 16]> {
         self.entries.values().filter_map(Entry::rendezvous)
     }
 
     /// The session of this name.
-    pub fn named(&self, rendezvous: [u8; 16]) -> Option<Key> {
+    pub(super) fn named(&self, rendezvous: [u8; 16]) -> Option<Key> {
         let is_named = |entry: &Entry| match &entry.phase {
             Phase::Up { session, .. } => session.rendezvous() == rendezvous,
             Phase::Calling { .. } | Phase::Answering => false,
@@ -194,7 +194,7 @@ impl Sessions {
     }
 
     /// Whether the session of this name came to its end a short time ago.
-    pub fn has_ended(&self, rendezvous: [u8; 16]) -> bool {
+    pub(super) fn has_ended(&self, rendezvous: [u8; 16]) -> bool {
         self.tombstones.iter().any(|tombstone| tombstone.rendezvous == rendezvous)
     }
 
@@ -217,44 +217,44 @@ impl Sessions {
     }
 
     /// What is true of all of them may have changed.
-    pub fn touch_all(&mut self) {
+    pub(super) fn touch_all(&mut self) {
         for key in self.keys() {
             self.touch(key);
         }
     }
 
     /// All output is written: those that waited for it can end.
-    pub fn handle_drained(&mut self) {
+    pub(super) fn handle_drained(&mut self) {
         while let Some(key) = self.parting.pop_first() {
             self.touch(key);
         }
     }
 
     /// The session, once it is up.
-    pub fn session(&mut self, key: Key) -> Option<&mut Session> {
+    pub(super) fn session(&mut self, key: Key) -> Option<&mut Session> {
         self.get_mut(key)?.session()
     }
 
     /// The same, to take its output. That gives it nothing more to send.
-    pub fn session_for_output(&mut self, key: Key) -> Option<&mut Session> {
+    pub(super) fn session_for_output(&mut self, key: Key) -> Option<&mut Session> {
         self.get_mut_for_output(key)?.session()
     }
 
     /// All that are up.
-    pub fn for_each(&mut self, what: impl FnMut(&mut Session)) {
+    pub(super) fn for_each(&mut self, what: impl FnMut(&mut Session)) {
         self.touch_all();
         self.entries.values_mut().filter_map(Entry::session).for_each(what);
     }
 
     /// The tool is done with it.
-    pub fn release(&mut self, key: Key) {
+    pub(super) fn release(&mut self, key: Key) {
         if let Some(entry) = self.get_mut(key) {
             entry.released = true;
         }
     }
 
     /// It is called or joined over this circuit, or over none.
-    pub fn set_circuit(&mut self, key: Key, to: Option<u32>) {
+    pub(super) fn set_circuit(&mut self, key: Key, to: Option<u32>) {
         let phase = self.get_mut(key).map(|entry| &mut entry.phase);
         if let Some(Phase::Calling { circuit, .. } | Phase::Up { circuit, .. }) = phase {
             *circuit = to;
@@ -262,7 +262,7 @@ impl Sessions {
     }
 
     /// The call stands, but not at the speed of the network.
-    pub fn call_again(&mut self, now: Instant, key: Key) {
+    pub(super) fn call_again(&mut self, now: Instant, key: Key) {
         self.forget_caller(key);
         if let Some(entry) = self.get_mut(key) {
             entry.call_again(now);
@@ -275,7 +275,7 @@ impl Sessions {
     }
 
     /// The handshake is done. Yields the session's name at the relay, if it is a caller's.
-    pub fn bring_up(&mut self, now: Instant, key: Key, beginning: Beginning) -> Option<[u8; 16]> {
+    pub(super) fn bring_up(&mut self, now: Instant, key: Key, beginning: Beginning) -> Option<[u8; 16]> {
         self.forget_caller(key);
         let (times, budget) = (self.times, self.budget.clone());
         let entry = self.get_mut(key)?;
@@ -289,29 +289,29 @@ impl Sessions {
     }
 
     /// Begins a further lane.
-    pub fn start_join(&mut self, now: Instant, key: Key, suite: Suite) -> Option<Joining> {
+    pub(super) fn start_join(&mut self, now: Instant, key: Key, suite: Suite) -> Option<Joining> {
         self.get_mut(key)?.start_join(now, suite)
     }
 
     /// The next further lane is not begun before the pause between two tries is over.
-    pub fn postpone_join(&mut self, now: Instant, key: Key) {
+    pub(super) fn postpone_join(&mut self, now: Instant, key: Key) {
         if let Some(entry) = self.get_mut(key) {
             entry.postpone_join(now);
         }
     }
 
     /// Takes bytes of a lane.
-    pub fn handle_bytes(&mut self, now: Instant, from: LaneCircuit, bytes: &[u8]) -> Heard {
+    pub(super) fn handle_bytes(&mut self, now: Instant, from: LaneCircuit, bytes: &[u8]) -> Heard {
         self.get_mut(from.key).map_or_else(Heard::default, |entry| entry.handle_bytes(now, from, bytes))
     }
 
     /// A circuit of a session is gone.
-    pub fn handle_lost(&mut self, now: Instant, lost: LostCircuit) -> Loss {
+    pub(super) fn handle_lost(&mut self, now: Instant, lost: LostCircuit) -> Loss {
         self.get_mut(lost.key).map_or(Loss::None, |entry| entry.handle_lost(now, lost))
     }
 
     /// Tells the tool of a session that both ends know of. With no room for another caller it waits.
-    pub fn announce(&mut self, key: Key, has_room: bool) -> Option<Event> {
+    pub(super) fn announce(&mut self, key: Key, has_room: bool) -> Option<Event> {
         let entry = self.entries.get_mut(&key)?;
         let Phase::Up { session, announced, .. } = &mut entry.phase else { return None };
         if *announced || !session.is_heard() {
@@ -329,12 +329,12 @@ impl Sessions {
     }
 
     /// The first of those of callers that wait for room, to be announced.
-    pub fn take_waiting(&mut self) -> Option<Key> {
+    pub(super) fn take_waiting(&mut self) -> Option<Key> {
         self.waiting.pop_first()
     }
 
     /// The next instant at which [`Sessions::handle_timeout`] has something to do.
-    pub fn next_timeout(&self, link: LinkState) -> Option<Instant> {
+    pub(super) fn next_timeout(&self, link: LinkState) -> Option<Instant> {
         let entry = |key: &Key| self.entries.get(key);
         let touched = self.touched.iter().filter_map(|Reverse(key)| entry(key)?.next_timeout(link));
         let first = self.timers.first(|key| entry(&key).is_some_and(|entry| !entry.touched));
@@ -342,7 +342,7 @@ impl Sessions {
     }
 
     /// Time has passed.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         while self.tombstones.front().is_some_and(|tombstone| tombstone.until <= now) {
             self.tombstones.pop_front();
         }
@@ -351,12 +351,12 @@ impl Sessions {
     }
 
     /// A session for which something may have to be done.
-    pub fn next_touched(&mut self) -> Option<Key> {
+    pub(super) fn next_touched(&mut self) -> Option<Key> {
         self.touched.pop().map(|Reverse(key)| key)
     }
 
     /// What is to be done first for a session that was touched; then ask again.
-    pub fn next_action(&mut self, now: Instant, key: Key, link: LinkState) -> Action {
+    pub(super) fn next_action(&mut self, now: Instant, key: Key, link: LinkState) -> Action {
         let Some(entry) = self.entries.get_mut(&key) else { return Action::Rest { wake: false, next_timeout: None } };
         #[cfg(test)]
         LOOKED_AT.set(LOOKED_AT.get() + 1);

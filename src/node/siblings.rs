@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The name that is called. A session has it with a probability of 2^-128.
-pub const SIBLING: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+pub(super) const SIBLING: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 /// Questions of one node under way at once: they take places at the relay that calls need.
 const ASKING_MAX: usize = 4;
 /// A process that comes and goes beside us is worth a line so often.
@@ -32,7 +32,7 @@ pub enum Sharing {
 }
 
 /// What another process's claim comes to.
-pub struct Verdict {
+pub(super) struct Verdict {
     /// What we say of ourselves.
     pub ours: Standing,
     /// What that makes of us.
@@ -60,7 +60,7 @@ struct Received {
 
 /// What a process knows of the others with its key.
 #[derive(Debug)]
-pub struct Siblings {
+pub(super) struct Siblings {
     number: u64,
     exclusive: bool,
     apps: BTreeMap<AppName, Received>,
@@ -70,31 +70,31 @@ pub struct Siblings {
 
 impl Siblings {
     /// Of a process with this number, which means to be the only one or not.
-    pub fn new(number: u64, exclusive: bool) -> Siblings {
+    pub(super) fn new(number: u64, exclusive: bool) -> Siblings {
         Siblings { number, exclusive, apps: BTreeMap::new(), asks: false }
     }
 
-    pub fn add(&mut self, app: AppName) {
+    pub(super) fn add(&mut self, app: AppName) {
         self.apps.insert(app, Received { question: Question::Wanted, since: None, told: None });
     }
 
-    pub fn remove(&mut self, app: &AppName) {
+    pub(super) fn remove(&mut self, app: &AppName) {
         self.apps.remove(app);
     }
 
     /// There is another link: whoever is there now has not been asked.
-    pub fn forget_answers(&mut self) {
+    pub(super) fn forget_answers(&mut self) {
         self.apps.values_mut().for_each(|received| received.question = Question::Wanted);
         self.asks = false;
     }
 
     /// Others find us by now: those who come later ask us.
-    pub fn handle_listening(&mut self) {
+    pub(super) fn handle_listening(&mut self) {
         self.asks = true;
     }
 
     /// Whoever means to be the only one takes no call before it knows that it is.
-    pub fn may_receive(&self, app: &AppName) -> bool {
+    pub(super) fn may_receive(&self, app: &AppName) -> bool {
         !self.exclusive || self.apps.get(app).is_some_and(|received| received.since.is_some())
     }
 
@@ -110,7 +110,7 @@ impl Siblings {
     }
 
     /// The question to ask next, with so many under way.
-    pub fn next(&mut self, now: Instant, under_way: usize) -> Option<Claim> {
+    pub(super) fn next(&mut self, now: Instant, under_way: usize) -> Option<Claim> {
         if !self.asks || under_way >= ASKING_MAX {
             return None;
         }
@@ -126,7 +126,7 @@ impl Siblings {
 
     /// Another process with our key claims what we may receive. Nothing if we do not, or if it is ourselves: our own link gets
     /// the question too.
-    pub fn judge(&self, now: Instant, theirs: &Claim) -> Option<Verdict> {
+    pub(super) fn judge(&self, now: Instant, theirs: &Claim) -> Option<Verdict> {
         let ours = self.claim(now, &theirs.app).filter(|ours| ours.number != theirs.number)?;
         let standing = Standing { is_older: ours.is_older_than(theirs), exclusive: ours.exclusive };
         let sharing = match (ours.exclusive || theirs.exclusive, standing.is_older) {
@@ -138,7 +138,7 @@ impl Siblings {
     }
 
     /// What the answer of another process makes of us.
-    pub fn sharing_with(&self, theirs: Standing) -> Sharing {
+    pub(super) fn sharing_with(&self, theirs: Standing) -> Sharing {
         match (self.exclusive || theirs.exclusive, theirs.is_older) {
             (true, true) => Sharing::Yielded,
             (true, false) => Sharing::Kept,
@@ -147,7 +147,7 @@ impl Siblings {
     }
 
     /// Counts it as told that this is shared. False if that was told not long ago.
-    pub fn tell(&mut self, now: Instant, app: &AppName) -> bool {
+    pub(super) fn tell(&mut self, now: Instant, app: &AppName) -> bool {
         let Some(received) = self.apps.get_mut(app) else { return false };
         let old = received.told.is_some_and(|told| now.saturating_duration_since(told) < TOLD_AGAIN);
         if !old {
@@ -157,7 +157,7 @@ impl Siblings {
     }
 
     /// Nobody older objects, or nobody who could be asked. True if calls may come from now on that could not before.
-    pub fn hold(&mut self, now: Instant, app: &AppName) -> bool {
+    pub(super) fn hold(&mut self, now: Instant, app: &AppName) -> bool {
         self.asks = true;
         let Some(received) = self.apps.get_mut(app) else { return false };
         let is_new = received.since.is_none();

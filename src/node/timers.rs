@@ -6,17 +6,17 @@ use std::time::Instant;
 
 /// When one session has something to do, as far as [`Timers`] knows.
 #[derive(Default)]
-pub struct Timer(Option<Instant>);
+pub(super) struct Timer(Option<Instant>);
 
 /// The timers of all sessions. Each session keeps its own [`Timer`], so that none is looked up.
 #[derive(Default)]
-pub struct Timers {
+pub(super) struct Timers {
     by_time: BTreeSet<(Instant, Key)>,
 }
 
 impl Timers {
     /// Moves the timer of a session.
-    pub fn set(&mut self, key: Key, timer: &mut Timer, to: Option<Instant>) {
+    pub(super) fn set(&mut self, key: Key, timer: &mut Timer, to: Option<Instant>) {
         if timer.0 == to {
             return;
         }
@@ -30,12 +30,12 @@ impl Timers {
     }
 
     /// The first time, but for sessions of which it may no more be true.
-    pub fn first(&self, is_true: impl Fn(Key) -> bool) -> Option<Instant> {
+    pub(super) fn first(&self, is_true: impl Fn(Key) -> bool) -> Option<Instant> {
         self.by_time.iter().find(|(_, key)| is_true(*key)).map(|(at, _)| *at)
     }
 
     /// The sessions that have something to do by `now`.
-    pub fn due(&self, now: Instant) -> impl Iterator<Item = Key> {
+    pub(super) fn due(&self, now: Instant) -> impl Iterator<Item = Key> {
         self.by_time.iter().take_while(move |(at, _)| *at <= now).map(|(_, key)| *key)
     }
 }

@@ -34,7 +34,7 @@ enum State {
 }
 
 /// A CONNECT.
-pub struct Request {
+pub(super) struct Request {
     pub to: PeerId,
     pub name: Name,
     pub wait_ms: u32,
@@ -42,7 +42,7 @@ pub struct Request {
 }
 
 /// What bytes came to before frames do.
-pub struct Received {
+pub(super) struct Received {
     /// How many of them were taken.
     pub used: usize,
     /// The link is up.
@@ -50,7 +50,7 @@ pub struct Received {
 }
 
 /// A link that is gone.
-pub struct Gone {
+pub(super) struct Gone {
     /// Which relay it was.
     pub relay: usize,
     /// Why.
@@ -60,7 +60,7 @@ pub struct Gone {
 }
 
 /// See the module.
-pub struct Uplink {
+pub(super) struct Uplink {
     /// By id, in order of preference.
     relays: Vec<PeerId>,
     dead_time: Duration,
@@ -80,7 +80,7 @@ pub struct Uplink {
 }
 
 impl Uplink {
-    pub fn new(now: Instant, relays: Vec<PeerId>, dead_time: Duration, seed: u64) -> Uplink {
+    pub(super) fn new(now: Instant, relays: Vec<PeerId>, dead_time: Duration, seed: u64) -> Uplink {
         Uplink {
             relays,
             dead_time,
@@ -97,7 +97,7 @@ impl Uplink {
     }
 
     /// The network is back: dial now, whatever the back-off says.
-    pub fn hurry(&mut self, now: Instant) {
+    pub(super) fn hurry(&mut self, now: Instant) {
         self.backoff.reset();
         if let State::Idle { dial_at } = &mut self.state {
             *dial_at = now;
@@ -105,7 +105,7 @@ impl Uplink {
     }
 
     /// Which relay is to be dialled now, if one is.
-    pub fn poll_dial(&mut self, now: Instant) -> Option<usize> {
+    pub(super) fn poll_dial(&mut self, now: Instant) -> Option<usize> {
         let State::Idle { dial_at } = self.state else { return None };
         if now < dial_at {
             return None;
@@ -115,22 +115,22 @@ impl Uplink {
     }
 
     /// Whether there is no carrier, nor one under way.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle { .. })
     }
 
     /// Whether the handshake has yet to come to its end.
-    pub fn is_shaking(&self) -> bool {
+    pub(super) fn is_shaking(&self) -> bool {
         matches!(self.state, State::Shaking { .. })
     }
 
-    pub fn is_attached(&self) -> bool {
+    pub(super) fn is_attached(&self) -> bool {
         matches!(self.state, State::Up { .. })
     }
 
     /// What both ends of the link can do, while it is up.
     #[cfg(feature = "canaries")]
-    pub fn features(&self) -> Option<&Features> {
+    pub(super) fn features(&self) -> Option<&Features> {
         match &self.state {
             State::Up { link, .. } => Some(link.features()),
             _ => None,
@@ -138,7 +138,7 @@ impl Uplink {
     }
 
     /// What this link can do for sessions.
-    pub fn state(&self) -> LinkState {
+    pub(super) fn state(&self) -> LinkState {
         match self.state {
             State::Up { .. } if self.out.is_empty() => LinkState::Drained,
             State::Up { .. } => LinkState::Busy,
@@ -148,7 +148,7 @@ impl Uplink {
 
     /// Why no relay is there, as far as is known. That one failed says more than that another has not answered yet, unless
     /// that one has taken the connection.
-    pub fn lack(&self) -> Down {
+    pub(super) fn lack(&self) -> Down {
         match self.state {
             State::Shaking { .. } => Down::Mute,
             State::Up { .. } => Down::Undecided,
@@ -158,29 +158,29 @@ impl Uplink {
     }
 
     /// Whether a relay has taken us in.
-    pub fn is_welcome(&self) -> bool {
+    pub(super) fn is_welcome(&self) -> bool {
         matches!(self.state, State::Up { welcomed: true, .. })
     }
 
     /// Whether each relay has been tried.
-    pub fn has_tried_all(&self) -> bool {
+    pub(super) fn has_tried_all(&self) -> bool {
         self.tried >= self.relays.len()
     }
 
     /// Whether no relay will have us.
-    pub fn is_refused_by_all(&self) -> bool {
+    pub(super) fn is_refused_by_all(&self) -> bool {
         self.refusals >= self.relays.len()
     }
 
     /// The addresses of the relay are known, and one of them has to answer now.
-    pub fn handle_resolved(&mut self) {
+    pub(super) fn handle_resolved(&mut self) {
         if let State::Dialling { awaited, .. } = &mut self.state {
             *awaited = Down::Unanswered;
         }
     }
 
     /// The carrier that was asked for is there.
-    pub fn handle_connected(&mut self, now: Instant, us: &Handshakes) -> Result<(), Down> {
+    pub(super) fn handle_connected(&mut self, now: Instant, us: &Handshakes) -> Result<(), Down> {
         self.out.clear();
         let (dial, hello) =
             Dial::naming(us.features().clone(), us.identity(), self.relays[self.relay]).map_err(|_| Down::Damaged)?;
@@ -190,7 +190,7 @@ impl Uplink {
     }
 
     /// The carrier is gone, or could not be had. Nothing if there was none to lose.
-    pub fn handle_down(&mut self, now: Instant, why: Down) -> Option<Gone> {
+    pub(super) fn handle_down(&mut self, now: Instant, why: Down) -> Option<Gone> {
         let (was_up, was_welcome) = match self.state {
             State::Idle { .. } => return None,
             State::Up { welcomed, .. } => (true, welcomed),
@@ -216,7 +216,7 @@ impl Uplink {
 
     /// Whoever drives us was stopped for a while, and nobody answered for us. Silence counts from now on; and whoever has given
     /// us up meanwhile was right.
-    pub fn handle_pause(&mut self, now: Instant) {
+    pub(super) fn handle_pause(&mut self, now: Instant) {
         self.paused_until = Some(now + self.dead_time + PAUSE_MARGIN);
         if let State::Up { heartbeat, .. } = &mut self.state {
             heartbeat.handle_pause(now);
@@ -224,7 +224,7 @@ impl Uplink {
     }
 
     /// When [`Uplink::handle_timeout`] or [`Uplink::poll_dial`] has something to do.
-    pub fn next_timeout(&self) -> Instant {
+    pub(super) fn next_timeout(&self) -> Instant {
         match &self.state {
             State::Idle { dial_at } => *dial_at,
             State::Dialling { give_up_at, .. } | State::Shaking { give_up_at, .. } => *give_up_at,
@@ -233,7 +233,7 @@ impl Uplink {
     }
 
     /// Time has passed. An error is why the carrier is of no more use.
-    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Down> {
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), Down> {
         match &mut self.state {
             State::Dialling { give_up_at, awaited } if now >= *give_up_at => Err(*awaited),
             State::Shaking { give_up_at, .. } if now >= *give_up_at => Err(Down::Mute),
@@ -247,7 +247,7 @@ impl Uplink {
     }
 
     /// Bytes came: what the handshake takes of them.
-    pub fn handle_received(&mut self, now: Instant, input: &[u8], us: &Handshakes) -> Result<Received, Down> {
+    pub(super) fn handle_received(&mut self, now: Instant, input: &[u8], us: &Handshakes) -> Result<Received, Down> {
         let mut received = Received { used: 0, is_new: false };
         if let State::Shaking { dial, .. } = &mut self.state
             && let Some(machine) = dial.take()
@@ -271,7 +271,7 @@ impl Uplink {
     }
 
     /// The frame at the front of `input` and its length; nothing if it is not whole, or the link is not up.
-    pub fn next_frame(&mut self, input: &[u8]) -> Result<Option<(usize, Frame)>, Down> {
+    pub(super) fn next_frame(&mut self, input: &[u8]) -> Result<Option<(usize, Frame)>, Down> {
         let State::Up { link, .. } = &mut self.state else { return Ok(None) };
         match link.advance(input) {
             Ok((0, Frame::Nothing)) => Ok(None),
@@ -281,7 +281,7 @@ impl Uplink {
     }
 
     /// The relay has taken us in. Yields which one it is.
-    pub fn handle_welcome(&mut self) -> Option<usize> {
+    pub(super) fn handle_welcome(&mut self) -> Option<usize> {
         let State::Up { welcomed, .. } = &mut self.state else { return None };
         *welcomed = true;
         self.refusals = 0;
@@ -289,7 +289,7 @@ impl Uplink {
     }
 
     /// A link with circuits, or with hopes of one, must notice its death soon.
-    pub fn set_busy(&mut self, now: Instant, hopes: bool) {
+    pub(super) fn set_busy(&mut self, now: Instant, hopes: bool) {
         let busy = hopes || !self.circuits.is_empty();
         if let State::Up { heartbeat, .. } = &mut self.state {
             heartbeat.set_busy(now, busy);
@@ -297,7 +297,7 @@ impl Uplink {
     }
 
     /// Queues a control message, if the link is up. State that outlives a link is sent again with the next.
-    pub fn send(&mut self, message: &Control) {
+    pub(super) fn send(&mut self, message: &Control) {
         if let State::Up { link, .. } = &mut self.state {
             // It can fail by caps that our own messages keep, and by a key used up after 2^64 messages.
             let sent = link.control(message, &mut self.out.bytes);
@@ -305,16 +305,16 @@ impl Uplink {
         }
     }
 
-    pub fn listen(&mut self, name: Name) {
+    pub(super) fn listen(&mut self, name: Name) {
         self.send(&Control::Listen { name });
     }
 
-    pub fn unlisten(&mut self, name: Name) {
+    pub(super) fn unlisten(&mut self, name: Name) {
         self.send(&Control::Unlisten { name });
     }
 
     /// Asks for a circuit. Yields its number.
-    pub fn connect(&mut self, request: Request, circuit: Circuit) -> u32 {
+    pub(super) fn connect(&mut self, request: Request, circuit: Circuit) -> u32 {
         let id = self.circuits.take_id();
         let Request { to, name, wait_ms, early } = request;
         self.send(&Control::Connect { circuit: id, to, name, wait_ms, early });
@@ -322,7 +322,7 @@ impl Uplink {
         id
     }
 
-    pub fn send_credit(&mut self, circuit: u32, credit: u32) {
+    pub(super) fn send_credit(&mut self, circuit: u32, credit: u32) {
         if let State::Up { link, .. } = &mut self.state {
             let sent = link.bare(Kind::Credit, circuit, credit, &mut self.out.bytes);
             debug_assert!(sent.is_ok());
@@ -330,20 +330,20 @@ impl Uplink {
     }
 
     /// Lets the other side send as much as a circuit may hold, if the circuit is there.
-    pub fn open_credit(&mut self, id: u32) {
+    pub(super) fn open_credit(&mut self, id: u32) {
         if let Some(grant) = self.circuits.get_mut(id).map(Circuit::open_credit) {
             self.send_credit(id, grant);
         }
     }
 
-    pub fn send_reset(&mut self, circuit: u32, code: CloseCode) {
+    pub(super) fn send_reset(&mut self, circuit: u32, code: CloseCode) {
         if let State::Up { link, .. } = &mut self.state {
             let sent = link.reset(circuit, code.to_wire(), &mut self.out.bytes);
             debug_assert!(sent.is_ok());
         }
     }
 
-    pub fn send_pong(&mut self, token: u32) -> Result<(), Down> {
+    pub(super) fn send_pong(&mut self, token: u32) -> Result<(), Down> {
         match &mut self.state {
             State::Up { link, .. } => link.pong(token, &mut self.out.bytes).map_err(|_| Down::Damaged),
             _ => Ok(()),
@@ -351,13 +351,13 @@ impl Uplink {
     }
 
     /// Ends a circuit.
-    pub fn reset(&mut self, id: u32, code: CloseCode) {
+    pub(super) fn reset(&mut self, id: u32, code: CloseCode) {
         self.circuits.remove(id);
         self.send_reset(id, code);
     }
 
     /// Output is wanted: fills up from the sessions if none is left.
-    pub fn fill(&mut self, now: Instant, sessions: &mut Sessions) -> Result<(), Down> {
+    pub(super) fn fill(&mut self, now: Instant, sessions: &mut Sessions) -> Result<(), Down> {
         if !self.is_attached() {
             return Ok(());
         }
@@ -406,12 +406,12 @@ impl Uplink {
     }
 
     /// What the carrier should take next.
-    pub fn output(&self) -> &[u8] {
+    pub(super) fn output(&self) -> &[u8] {
         self.out.pending()
     }
 
     /// The carrier took `count` bytes of the output, or none although some were pending. Yields whether all is written.
-    pub fn handle_written(&mut self, now: Instant, count: usize) -> bool {
+    pub(super) fn handle_written(&mut self, now: Instant, count: usize) -> bool {
         self.out.written(count);
         let pending = !self.out.is_empty();
         if let State::Up { heartbeat, .. } = &mut self.state {

@@ -41,13 +41,13 @@ pub(super) struct KemKey(DecapsulationKey);
 impl KemKey {
     /// The shared secret that `ct` carries. A ciphertext that was made for another key gives another secret, not an
     /// error (implicit rejection): the Noise tags find out.
-    pub fn decapsulate(&self, ct: &[u8; CT_BYTES]) -> Result<Secret, HandshakeError> {
+    pub(super) fn decapsulate(&self, ct: &[u8; CT_BYTES]) -> Result<Secret, HandshakeError> {
         let shared = self.0.decapsulate(Ciphertext::from(ct.as_slice()));
         secret(shared.map_err(|_| HandshakeError::Unauthentic)?.as_ref())
     }
 
     #[cfg(test)]
-    pub fn from_bytes(bytes: &[u8]) -> Self {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
         Self(DecapsulationKey::new(&ML_KEM_768, bytes).expect("a key of a vector file"))
     }
 }

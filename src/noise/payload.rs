@@ -44,7 +44,7 @@ pub(super) struct Hello<'a> {
 }
 
 impl<'a> Hello<'a> {
-    pub fn encode(&self) -> Result<Vec<u8>, HandshakeError> {
+    pub(super) fn encode(&self) -> Result<Vec<u8>, HandshakeError> {
         let mut bytes = Vec::with_capacity(HELLO_BYTES);
         bytes.extend_from_slice(self.ek);
         put_sized(&mut bytes, self.caps, CAPS_MAX, Part::Caps)?;
@@ -52,7 +52,7 @@ impl<'a> Hello<'a> {
         Ok(bytes)
     }
 
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, HandshakeError> {
+    pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, HandshakeError> {
         let (ek, rest) = bytes.split_first_chunk().ok_or(HandshakeError::Malformed)?;
         let (caps, zeros) = take_sized(rest, CAPS_MAX)?;
         if bytes.len() != HELLO_BYTES || zeros.iter().any(|byte| *byte != 0) {
@@ -70,13 +70,13 @@ pub(super) struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    pub fn encode(&self) -> Result<Vec<u8>, HandshakeError> {
+    pub(super) fn encode(&self) -> Result<Vec<u8>, HandshakeError> {
         let mut bytes = [self.ct.as_slice(), self.card].concat();
         put_sized(&mut bytes, self.caps, CAPS_MAX, Part::Caps)?;
         Ok(bytes)
     }
 
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, HandshakeError> {
+    pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, HandshakeError> {
         let (ct, rest) = bytes.split_first_chunk().ok_or(HandshakeError::Malformed)?;
         let (card, rest) = rest.split_first_chunk().ok_or(HandshakeError::Malformed)?;
         let caps = take_last(rest, CAPS_MAX)?;
@@ -93,7 +93,7 @@ pub(super) struct Final<'a> {
 
 impl<'a> Final<'a> {
     /// The caller wipes the result: it holds the secret.
-    pub fn encode(&self) -> Result<Vec<u8>, HandshakeError> {
+    pub(super) fn encode(&self) -> Result<Vec<u8>, HandshakeError> {
         let len = SECRET_BYTES + CARD_BYTES + LEN_BYTES + self.payload.len();
         // Exact, so that the secret is not left behind in a buffer that was too small.
         let mut bytes = Vec::with_capacity(len);
@@ -103,7 +103,7 @@ impl<'a> Final<'a> {
         Ok(bytes)
     }
 
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, HandshakeError> {
+    pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, HandshakeError> {
         let (secret, rest) = bytes.split_first_chunk().ok_or(HandshakeError::Malformed)?;
         let (card, rest) = rest.split_first_chunk().ok_or(HandshakeError::Malformed)?;
         let payload = take_last(rest, PAYLOAD_MAX)?;

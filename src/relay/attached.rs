@@ -25,7 +25,7 @@ use std::time::Instant;
 const QUANTUM_BYTES: usize = 64 * 1024;
 
 /// A link that was authenticated, at its worker.
-pub struct Attachment {
+pub(super) struct Attachment {
     /// Its id.
     pub id: LinkId,
     /// Whose it is.
@@ -54,7 +54,7 @@ struct Intake {
 
 /// What the lists of a worker have of a link.
 #[derive(Debug, Default)]
-pub struct Listed {
+pub(super) struct Listed {
     /// It is among those with output.
     pub writable: bool,
     /// Its timer.
@@ -70,7 +70,7 @@ struct Ending {
 
 impl Attachment {
     /// A fresh link; `owed` is what the handshake has not sent yet.
-    pub fn new(now: Instant, id: LinkId, authenticated: Authenticated, owed: Output) -> Attachment {
+    pub(super) fn new(now: Instant, id: LinkId, authenticated: Authenticated, owed: Output) -> Attachment {
         Attachment {
             id,
             peer: authenticated.peer,
@@ -86,7 +86,7 @@ impl Attachment {
     }
 
     /// Welcomes the client.
-    pub fn admit(&mut self, share: Share) {
+    pub(super) fn admit(&mut self, share: Share) {
         self.pace.set_rate(Rate::new(share.rate));
         self.outgoing.say(Control::Welcome { circuits: share.circuits });
     }
@@ -94,7 +94,7 @@ impl Attachment {
     /// Holds the link to another rate. What its circuits may send because it was granted before is not paid for: at a low
     /// rate it would hold back all credit until long after the lanes are taken for dead. There is no more of it than there
     /// was.
-    pub fn set_rate(&mut self, rate: Option<u64>) {
+    pub(super) fn set_rate(&mut self, rate: Option<u64>) {
         let mut granted = 0;
         for end in self.circuits.ends_mut().filter(|_| rate.is_some()) {
             granted += u64::from(end.inward.restart());
@@ -105,37 +105,37 @@ impl Attachment {
     // Input.
 
     /// Takes one frame off the front of `input`, or keeps the start of one; returns how much it used.
-    pub fn read(&mut self, input: &[u8]) -> Result<(usize, Frame), LinkError> {
+    pub(super) fn read(&mut self, input: &[u8]) -> Result<(usize, Frame), LinkError> {
         self.channel.read(input)
     }
 
     /// Counts bytes of a circuit that came in. None if there is no such circuit.
-    pub fn receive(&mut self, now: Instant, input: Input) -> Option<Result<Received, Misused>> {
+    pub(super) fn receive(&mut self, now: Instant, input: Input) -> Option<Result<Received, Misused>> {
         let received = self.circuits.receive(now, input)?;
         self.pace.receive(now, input.bytes);
         Some(received)
     }
 
     /// Whether nothing may be read from it now: it is backlogged, or a circuit is full.
-    pub fn is_blocked(&self) -> bool {
+    pub(super) fn is_blocked(&self) -> bool {
         self.outgoing.is_backlogged() || self.circuits.full().is_some()
     }
 
     /// Input was read.
-    pub fn handle_read(&mut self, now: Instant) {
+    pub(super) fn handle_read(&mut self, now: Instant) {
         self.heartbeat.handle_received(now);
         self.intake.unread = false;
         self.intake.standstill.set(now, State::Moves);
     }
 
     /// There was nothing to read: whatever was not read before is no more than that.
-    pub fn handle_empty(&mut self) {
+    pub(super) fn handle_empty(&mut self) {
         self.intake.unread = false;
     }
 
     /// Input waits and is not read: the client is not silent. A circuit for which the others of this link have waited long
     /// enough.
-    pub fn handle_unread(&mut self, now: Instant) -> Option<u32> {
+    pub(super) fn handle_unread(&mut self, now: Instant) -> Option<u32> {
         self.heartbeat.handle_received(now);
         self.intake.unread = true;
         let full = self.circuits.full();
@@ -149,14 +149,14 @@ impl Attachment {
     }
 
     /// Whether input waits that was not read.
-    pub fn has_unread(&self) -> bool {
+    pub(super) fn has_unread(&self) -> bool {
         self.intake.unread
     }
 
     // The circuits' own ends.
 
     /// Bytes for the client. Dropped if the circuit is gone.
-    pub fn push(&mut self, now: Instant, circuit: u32, piece: Piece) {
+    pub(super) fn push(&mut self, now: Instant, circuit: u32, piece: Piece) {
         let idle_bytes = self.outgoing.output.idle_bytes();
         if let Some(end) = self.circuits.end(circuit) {
             end.outward.push(now, piece, idle_bytes);
@@ -165,7 +165,7 @@ impl Attachment {
     }
 
     /// The other side sends no more on a circuit.
-    pub fn finish(&mut self, circuit: u32) {
+    pub(super) fn finish(&mut self, circuit: u32) {
         if let Some(end) = self.circuits.end(circuit) {
             end.outward.finish();
             self.circuits.enter_round(circuit);
@@ -173,7 +173,7 @@ impl Attachment {
     }
 
     /// Credit from the client.
-    pub fn raise_credit(&mut self, circuit: u32, credit: u32) {
+    pub(super) fn raise_credit(&mut self, circuit: u32, credit: u32) {
         if let Some(end) = self.circuits.end(circuit) {
             end.outward.raise_credit(credit);
             self.circuits.enter_round(circuit);
@@ -181,7 +181,7 @@ impl Attachment {
     }
 
     /// The kernel took bytes of a circuit that came from this client.
-    pub fn free(&mut self, now: Instant, circuit: u32, bytes: u32, growth: Growth) {
+    pub(super) fn free(&mut self, now: Instant, circuit: u32, bytes: u32, growth: Growth) {
         let growth = match growth {
             // A large window would only let the peer get far ahead of its rate.
             _ if self.pace.is_bounded() => Growth::Stopped,
@@ -207,7 +207,7 @@ impl Attachment {
     }
 
     /// A call that was offered is void. The client learns that if it has learnt of the call.
-    pub fn withdraw(&mut self, circuit: u32, code: CloseCode) {
+    pub(super) fn withdraw(&mut self, circuit: u32, code: CloseCode) {
         if !matches!(self.circuits.get(circuit), Some(Circuit::Offered)) {
             return;
         }
@@ -218,7 +218,7 @@ impl Attachment {
     }
 
     /// Forgets a circuit and tells the client; its other end if it was open. Why it ended: None if that did.
-    pub fn reset(&mut self, circuit: u32, code: CloseCode, why: Option<WhyClosed>) -> Option<EndId> {
+    pub(super) fn reset(&mut self, circuit: u32, code: CloseCode, why: Option<WhyClosed>) -> Option<EndId> {
         self.circuits.get(circuit)?;
         let far = self.circuits.forget(circuit, why);
         self.outgoing.reset(circuit, code);
@@ -227,7 +227,7 @@ impl Attachment {
 
     /// The other end of a circuit is gone. After an orderly end, or the end of its link, what it had sent before still goes
     /// out, as far as there is credit: it may hold the last words of a session. Otherwise it is discarded.
-    pub fn lose(&mut self, circuit: u32, code: CloseCode) {
+    pub(super) fn lose(&mut self, circuit: u32, code: CloseCode) {
         let orderly = matches!(code, CloseCode::Done | CloseCode::PeerGone);
         let waits = orderly && self.circuits.end(circuit).is_some_and(|end| end.outward.reset_behind(code));
         if !waits {
@@ -238,17 +238,17 @@ impl Attachment {
     // Its end, and what time does.
 
     /// Ends the link: with BYE after what is queued now, and by `by` in any case.
-    pub fn end(&mut self, code: CloseCode, by: Instant) {
+    pub(super) fn end(&mut self, code: CloseCode, by: Instant) {
         self.ending.get_or_insert(Ending { code, said: false, by });
     }
 
     /// Whether the link is ending. Nothing is read from it any more.
-    pub fn is_ending(&self) -> bool {
+    pub(super) fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
 
     /// The code that it ends with, if it is ending.
-    pub fn ending_code(&self) -> Option<CloseCode> {
+    pub(super) fn ending_code(&self) -> Option<CloseCode> {
         self.ending.map(|ending| ending.code)
     }
 
@@ -257,23 +257,23 @@ impl Attachment {
     }
 
     /// Whether BYE has been said and everything is with the kernel.
-    pub fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.has_said_bye() && self.outgoing.output.is_empty()
     }
 
     /// When to look at it: it may be dead, or its rate may allow more.
-    pub fn next_timeout(&self) -> Instant {
+    pub(super) fn next_timeout(&self) -> Instant {
         let end = self.ending.map(|ending| ending.by);
         [self.pace.next_timeout(), end].into_iter().flatten().fold(self.heartbeat.deadline(), Instant::min)
     }
 
     /// Whether it is dead, or has not ended in time.
-    pub fn is_dead(&self, now: Instant) -> bool {
+    pub(super) fn is_dead(&self, now: Instant) -> bool {
         self.heartbeat.is_dead(now) || self.ending.is_some_and(|ending| now >= ending.by)
     }
 
     /// Follows up what has changed: grants what was held back, and tells the heartbeat what it has to know of the circuits.
-    pub fn settle(&mut self, now: Instant) {
+    pub(super) fn settle(&mut self, now: Instant) {
         for circuit in self.circuits.ease() {
             self.queue_credit(now, circuit);
         }
@@ -294,7 +294,7 @@ impl Attachment {
     }
 
     /// The memory that it keeps, bytes: for what is in order, messages, and what waits in circuits.
-    pub fn kept_bytes(&self) -> usize {
+    pub(super) fn kept_bytes(&self) -> usize {
         let waiting: usize = self.circuits.ends().map(|(_, end)| end.outward.kept_bytes()).sum();
         self.outgoing.kept_bytes() + waiting
     }
@@ -302,7 +302,7 @@ impl Attachment {
     // Output.
 
     /// The kernel took `count` bytes of that, 0 if it would have blocked; `freed` is told of the bodies among them.
-    pub fn handle_written(&mut self, now: Instant, count: usize, freed: impl FnMut(u32, usize)) {
+    pub(super) fn handle_written(&mut self, now: Instant, count: usize, freed: impl FnMut(u32, usize)) {
         if self.is_ending() && count > 0 {
             // It is not read any more: that it takes something shows that it lives.
             self.heartbeat.handle_received(now);
@@ -313,13 +313,13 @@ impl Attachment {
     }
 
     /// Whether anything waits to go out.
-    pub fn has_output(&self) -> bool {
+    pub(super) fn has_output(&self) -> bool {
         let queued = self.outgoing.has_items() || self.circuits.has_turns() || self.is_ending();
         !self.outgoing.output.is_empty() || (queued && !self.has_said_bye())
     }
 
     /// Puts in order what may go out, up to what one write takes: control first, then the circuits in turn, BYE last.
-    pub fn fill(&mut self, now: Instant) -> Result<(), LinkError> {
+    pub(super) fn fill(&mut self, now: Instant) -> Result<(), LinkError> {
         while self.outgoing.output.has_room() && !self.has_said_bye() {
             if let Some(token) = self.outgoing.take_pong() {
                 self.header(Header::bare(Kind::Pong, 0, token))?;

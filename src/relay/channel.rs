@@ -5,7 +5,7 @@ use crate::wire::limits::SEALED_HEADER_BYTES;
 use crate::wire::{Control, Header};
 
 /// See the module.
-pub struct Channel {
+pub(super) struct Channel {
     link: Link,
     /// The start of a header or control message whose rest has not arrived. Bodies never wait here.
     unfinished: Vec<u8>,
@@ -13,12 +13,12 @@ pub struct Channel {
 
 impl Channel {
     /// A channel at its start.
-    pub fn new(link: Link) -> Channel {
+    pub(super) fn new(link: Link) -> Channel {
         Channel { link, unfinished: Vec::new() }
     }
 
     /// Takes one frame off the front of `input`, or keeps the start of one; returns how much it used.
-    pub fn read(&mut self, input: &[u8]) -> Result<(usize, Frame), LinkError> {
+    pub(super) fn read(&mut self, input: &[u8]) -> Result<(usize, Frame), LinkError> {
         if self.unfinished.is_empty() {
             let (used, frame) = self.link.advance(input)?;
             if used > 0 {
@@ -39,14 +39,14 @@ impl Channel {
     }
 
     /// Seals a header, the next on the link.
-    pub fn header(&mut self, header: Header) -> Result<[u8; SEALED_HEADER_BYTES], LinkError> {
+    pub(super) fn header(&mut self, header: Header) -> Result<[u8; SEALED_HEADER_BYTES], LinkError> {
         let mut sealed = [0; SEALED_HEADER_BYTES];
         self.link.seal_header(header, &mut sealed)?;
         Ok(sealed)
     }
 
     /// Seals a control message, the next on the link.
-    pub fn control(&mut self, message: &Control) -> Result<Vec<u8>, LinkError> {
+    pub(super) fn control(&mut self, message: &Control) -> Result<Vec<u8>, LinkError> {
         let mut sealed = Vec::new();
         self.link.control(message, &mut sealed)?;
         Ok(sealed)

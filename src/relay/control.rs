@@ -12,7 +12,7 @@ use crate::wire::{CloseCode, Control, Name};
 use std::time::{Duration, Instant};
 
 /// What became of a link while its input was used.
-pub enum Flow {
+pub(super) enum Flow {
     /// It goes on.
     Continue,
     /// It is not read any more.
@@ -22,7 +22,7 @@ pub enum Flow {
 }
 
 /// One client of a worker, at a moment.
-pub struct Client<'a> {
+pub(super) struct Client<'a> {
     switch: &'a mut Switch,
     now: Instant,
     id: LinkId,
@@ -30,12 +30,12 @@ pub struct Client<'a> {
 
 impl Client<'_> {
     /// The client of this link.
-    pub fn new(switch: &mut Switch, now: Instant, id: LinkId) -> Client<'_> {
+    pub(super) fn new(switch: &mut Switch, now: Instant, id: LinkId) -> Client<'_> {
         Client { switch, now, id }
     }
 
     /// It sent a frame other than DATA.
-    pub fn handle_frame(&mut self, frame: Frame) -> Flow {
+    pub(super) fn handle_frame(&mut self, frame: Frame) -> Flow {
         match frame {
             Frame::Control(message) => return self.handle_control(message),
             Frame::Reset { circuit, code } => self.reset(circuit, CloseCode::from_wire(code)),
@@ -100,7 +100,7 @@ impl Client<'_> {
     }
 
     /// Does what a control message asks for.
-    pub fn act(&mut self, message: Control) -> Flow {
+    pub(super) fn act(&mut self, message: Control) -> Flow {
         let id = self.id;
         let done = match message {
             Control::Listen { name } => self.listen(name),

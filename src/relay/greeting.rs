@@ -16,7 +16,7 @@ const GREETING_MAX: usize = 4 * 1024;
 const _: () = assert!(HANDSHAKE_MESSAGE_MAX < GREETING_MAX);
 
 /// All of them. Whatever has trickled in by its deadline, a connection is closed then.
-pub struct Greetings {
+pub(super) struct Greetings {
     /// What the relay can do.
     features: Features,
     by_conn: HashMap<ConnId, Box<Greeting>>,
@@ -28,43 +28,43 @@ pub struct Greetings {
 
 impl Greetings {
     /// None, for a relay with these features.
-    pub fn new(features: Features) -> Greetings {
+    pub(super) fn new(features: Features) -> Greetings {
         Greetings { features, by_conn: HashMap::new(), deadlines: VecDeque::new(), writable: VecDeque::new() }
     }
 
     /// A connection came in at `now`.
-    pub fn insert(&mut self, now: Instant, newcomer: Newcomer) {
+    pub(super) fn insert(&mut self, now: Instant, newcomer: Newcomer) {
         self.by_conn.insert(newcomer.conn, Box::new(Greeting::new(newcomer, self.features.clone())));
         self.deadlines.push_back((now + HANDSHAKE_DEADLINE, newcomer.conn));
     }
 
     /// One of them.
-    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Greeting> {
+    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Greeting> {
         self.by_conn.get_mut(&conn).map(Box::as_mut)
     }
 
     /// Forgets one.
-    pub fn remove(&mut self, conn: ConnId) -> Option<Box<Greeting>> {
+    pub(super) fn remove(&mut self, conn: ConnId) -> Option<Box<Greeting>> {
         self.by_conn.remove(&conn)
     }
 
     /// Whether there is one.
-    pub fn contains(&self, conn: ConnId) -> bool {
+    pub(super) fn contains(&self, conn: ConnId) -> bool {
         self.by_conn.contains_key(&conn)
     }
 
     /// Which there are.
-    pub fn conns(&self) -> Vec<ConnId> {
+    pub(super) fn conns(&self) -> Vec<ConnId> {
         self.by_conn.keys().copied().collect()
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.by_conn.len()
     }
 
     /// After any change to one: sees to it that its output is written.
-    pub fn touch(&mut self, conn: ConnId) {
+    pub(super) fn touch(&mut self, conn: ConnId) {
         if let Some(greeting) = self.by_conn.get_mut(&conn)
             && !greeting.output.is_empty()
             && !std::mem::replace(&mut greeting.listed, true)
@@ -74,7 +74,7 @@ impl Greetings {
     }
 
     /// The next that has output.
-    pub fn poll_output(&mut self) -> Option<ConnId> {
+    pub(super) fn poll_output(&mut self) -> Option<ConnId> {
         let conn = self.writable.pop_front()?;
         if let Some(greeting) = self.by_conn.get_mut(&conn) {
             greeting.listed = false;
@@ -83,12 +83,12 @@ impl Greetings {
     }
 
     /// When the next one is overdue.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.deadlines.front().map(|&(at, _)| at)
     }
 
     /// One whose time is up.
-    pub fn poll_overdue(&mut self, now: Instant) -> Option<ConnId> {
+    pub(super) fn poll_overdue(&mut self, now: Instant) -> Option<ConnId> {
         while let Some((_, conn)) = self.deadlines.pop_front_if(|(at, _)| *at <= now) {
             if self.by_conn.contains_key(&conn) {
                 return Some(conn);
@@ -99,7 +99,7 @@ impl Greetings {
 }
 
 /// A connection that has not been authenticated.
-pub struct Greeting {
+pub(super) struct Greeting {
     /// The connection.
     pub newcomer: Newcomer,
     /// None once the handshake has failed or ended.
@@ -112,7 +112,7 @@ pub struct Greeting {
 }
 
 /// How far a handshake got with some input.
-pub enum Greeted {
+pub(super) enum Greeted {
     /// It took all of the input and wants more.
     More,
     /// It is over.
@@ -120,7 +120,7 @@ pub enum Greeted {
 }
 
 /// What comes of a handshake.
-pub struct Authenticated {
+pub(super) struct Authenticated {
     /// The sealed channel.
     pub link: Box<Link>,
     /// Whose it is.
@@ -139,7 +139,11 @@ impl Greeting {
     }
 
     /// Takes input; returns how much belonged to the handshake. The rest belongs to the link.
-    pub fn handle_bytes(&mut self, identity: &Identity, input: &[u8]) -> Result<(usize, Greeted), HandshakeFailure> {
+    pub(super) fn handle_bytes(
+        &mut self,
+        identity: &Identity,
+        input: &[u8],
+    ) -> Result<(usize, Greeted), HandshakeFailure> {
         let mut taken = 0;
         loop {
             let here = (GREETING_MAX - self.input.len()).min(input.len() - taken);

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 /// See the module.
 #[derive(Debug)]
-pub enum Item {
+pub(super) enum Item {
     /// A control message, with what it is charged if it has bytes of another client.
     Control(Control, Option<Charge>),
     /// The credit of a circuit, as it is when this goes out.
@@ -22,33 +22,33 @@ pub enum Item {
 
 /// Items in the order in which they go out.
 #[derive(Debug, Default)]
-pub struct Items {
+pub(super) struct Items {
     queue: VecDeque<Item>,
 }
 
 impl Items {
     /// Appends an item.
-    pub fn push(&mut self, item: Item) {
+    pub(super) fn push(&mut self, item: Item) {
         self.queue.push_back(item);
     }
 
     /// Takes the first.
-    pub fn pop(&mut self) -> Option<Item> {
+    pub(super) fn pop(&mut self) -> Option<Item> {
         self.queue.pop_front()
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// Takes back the message about a call, or that it was answered, if it has not gone out; whether that is so.
-    pub fn take_back(&mut self, number: u32) -> bool {
+    pub(super) fn take_back(&mut self, number: u32) -> bool {
         let about = |item: &Item| match item {
             Item::Control(Control::Incoming { circuit, .. } | Control::Opened { circuit, .. }, _) => *circuit == number,
             _ => false,
@@ -58,7 +58,7 @@ impl Items {
     }
 
     /// What messages among them are charged, bytes.
-    pub fn charged_bytes(&self) -> usize {
+    pub(super) fn charged_bytes(&self) -> usize {
         let charge = |item: &Item| match item {
             Item::Control(_, Some(charge)) => charge.bytes(),
             _ => 0,

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 /// See the module.
 #[derive(Default)]
-pub struct Links {
+pub(super) struct Links {
     by_id: HashMap<LinkId, Box<Attachment>>,
     timers: Timers,
     writable: VecDeque<LinkId>,
@@ -17,40 +17,40 @@ pub struct Links {
 
 impl Links {
     /// Takes a link in.
-    pub fn insert(&mut self, attachment: Box<Attachment>) {
+    pub(super) fn insert(&mut self, attachment: Box<Attachment>) {
         self.by_id.insert(attachment.id, attachment);
     }
 
     /// Gives a link away.
-    pub fn remove(&mut self, id: LinkId) -> Option<Box<Attachment>> {
+    pub(super) fn remove(&mut self, id: LinkId) -> Option<Box<Attachment>> {
         let mut attachment = self.by_id.remove(&id)?;
         attachment.listed = Default::default();
         Some(attachment)
     }
 
     /// A link. Whoever changes it has to [`Links::touch`] it.
-    pub fn get_mut(&mut self, id: LinkId) -> Option<&mut Attachment> {
+    pub(super) fn get_mut(&mut self, id: LinkId) -> Option<&mut Attachment> {
         self.by_id.get_mut(&id).map(Box::as_mut)
     }
 
     /// A link.
-    pub fn get(&self, id: LinkId) -> Option<&Attachment> {
+    pub(super) fn get(&self, id: LinkId) -> Option<&Attachment> {
         self.by_id.get(&id).map(Box::as_ref)
     }
 
     /// All links.
-    pub fn iter(&self) -> impl Iterator<Item = &Attachment> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Attachment> {
         self.by_id.values().map(Box::as_ref)
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
 
     /// Changes a link, and follows that up: its timer, its heartbeat, the list of those with output. Its ends of
     /// circuits that have ended.
-    pub fn change(&mut self, now: Instant, id: LinkId, change: impl FnOnce(&mut Attachment)) -> Vec<EndReport> {
+    pub(super) fn change(&mut self, now: Instant, id: LinkId, change: impl FnOnce(&mut Attachment)) -> Vec<EndReport> {
         let Some(attachment) = self.by_id.get_mut(&id) else { return Vec::new() };
         change(attachment);
         attachment.settle(now);
@@ -63,7 +63,7 @@ impl Links {
     }
 
     /// The next link that has output.
-    pub fn poll_output(&mut self) -> Option<LinkId> {
+    pub(super) fn poll_output(&mut self) -> Option<LinkId> {
         let id = self.writable.pop_front()?;
         if let Some(attachment) = self.by_id.get_mut(&id) {
             attachment.listed.writable = false;
@@ -72,12 +72,12 @@ impl Links {
     }
 
     /// When to look at a link.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
 
     /// A link whose time to be looked at has come.
-    pub fn poll_due(&mut self, now: Instant) -> Option<LinkId> {
+    pub(super) fn poll_due(&mut self, now: Instant) -> Option<LinkId> {
         while let Some((at, id)) = self.timers.pop(now) {
             if let Some(attachment) = self.by_id.get_mut(&id) {
                 attachment.listed.armed.spend(at);

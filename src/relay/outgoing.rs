@@ -12,7 +12,7 @@ use std::time::Instant;
 const BACKLOG_MAX: usize = 256;
 
 /// See the module.
-pub struct Outgoing {
+pub(super) struct Outgoing {
     /// The bytes that are in order.
     pub output: Output,
     /// How long those wait for the kernel.
@@ -25,90 +25,90 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// `owed` is what the handshake has not sent yet.
-    pub fn new(owed: Output) -> Outgoing {
+    pub(super) fn new(owed: Output) -> Outgoing {
         Outgoing { output: owed, wait: Wait::default(), items: Items::default(), pong: None }
     }
 
     /// Queues a control message.
-    pub fn say(&mut self, message: Control) {
+    pub(super) fn say(&mut self, message: Control) {
         self.items.push(Item::Control(message, None));
     }
 
     /// Queues a message with bytes of another client.
-    pub fn pass_on(&mut self, message: Control, charge: Charge) {
+    pub(super) fn pass_on(&mut self, message: Control, charge: Charge) {
         self.items.push(Item::Control(message, Some(charge)));
     }
 
     /// Queues the credit of a circuit.
-    pub fn grant(&mut self, circuit: u32) {
+    pub(super) fn grant(&mut self, circuit: u32) {
         self.items.push(Item::Credit(circuit));
     }
 
     /// Queues the end of a circuit.
-    pub fn reset(&mut self, circuit: u32, code: CloseCode) {
+    pub(super) fn reset(&mut self, circuit: u32, code: CloseCode) {
         self.items.push(Item::Reset { circuit, code });
     }
 
     /// Takes back the message about a call, or that it was answered; false if that has gone out.
-    pub fn take_back(&mut self, circuit: u32) -> bool {
+    pub(super) fn take_back(&mut self, circuit: u32) -> bool {
         self.items.take_back(circuit)
     }
 
     /// Answers a heartbeat; only the newest is answered.
-    pub fn answer(&mut self, token: u32) {
+    pub(super) fn answer(&mut self, token: u32) {
         self.pong = Some(token);
     }
 
     /// Takes the heartbeat that is to be answered.
-    pub fn take_pong(&mut self) -> Option<u32> {
+    pub(super) fn take_pong(&mut self) -> Option<u32> {
         self.pong.take()
     }
 
     /// Takes the next item.
-    pub fn take_item(&mut self) -> Option<Item> {
+    pub(super) fn take_item(&mut self) -> Option<Item> {
         self.items.pop()
     }
 
     /// Whether something other than bodies waits to be put in order.
-    pub fn has_items(&self) -> bool {
+    pub(super) fn has_items(&self) -> bool {
         !self.items.is_empty() || self.pong.is_some()
     }
 
     /// Whether more control items wait than a client that reads would leave.
-    pub fn is_backlogged(&self) -> bool {
+    pub(super) fn is_backlogged(&self) -> bool {
         self.items.len() >= BACKLOG_MAX
     }
 
     /// Gives back the memory of an empty queue.
-    pub fn shrink(&mut self) {
+    pub(super) fn shrink(&mut self) {
         if self.items.is_empty() {
             self.items = Items::default();
         }
     }
 
     /// The kernel took `count` bytes, 0 if it would have blocked; `freed` is told of the bodies among them.
-    pub fn handle_written(&mut self, now: Instant, count: usize, freed: impl FnMut(u32, usize)) {
+    pub(super) fn handle_written(&mut self, now: Instant, count: usize, freed: impl FnMut(u32, usize)) {
         self.output.advance(count, freed);
         self.wait.set(now, count, self.output.bytes());
     }
 
     /// More was put in order.
-    pub fn handle_filled(&mut self, now: Instant) {
+    pub(super) fn handle_filled(&mut self, now: Instant) {
         self.wait.set(now, 0, self.output.bytes());
     }
 
     /// How long what is in order waits for the kernel.
-    pub fn wait(&self) -> &Wait {
+    pub(super) fn wait(&self) -> &Wait {
         &self.wait
     }
 
     /// What messages with bytes of other clients take that have not gone out, bytes.
-    pub fn message_bytes(&self) -> usize {
+    pub(super) fn message_bytes(&self) -> usize {
         self.output.charged_bytes() + self.items.charged_bytes()
     }
 
     /// The memory that it keeps, bytes.
-    pub fn kept_bytes(&self) -> usize {
+    pub(super) fn kept_bytes(&self) -> usize {
         self.output.kept_bytes() + self.items.charged_bytes()
     }
 }

@@ -30,7 +30,7 @@ impl Part {
 
 /// Output in order, with the place up to which the kernel has taken it.
 #[derive(Debug, Default)]
-pub struct Output {
+pub(super) struct Output {
     parts: VecDeque<Part>,
     /// Bytes of the first part that are gone.
     gone: usize,
@@ -41,17 +41,17 @@ pub struct Output {
 
 impl Output {
     /// Whether more may be put in order now.
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.bytes < AHEAD_BYTES && self.parts.len() < SLICES_MAX - 2
     }
 
     /// Whether nothing is left.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
     /// What messages in it are charged, bytes.
-    pub fn charged_bytes(&self) -> usize {
+    pub(super) fn charged_bytes(&self) -> usize {
         let charge = |part: &Part| match part {
             Part::Sealed(_, Some(charge)) => charge.bytes(),
             _ => 0,
@@ -60,12 +60,12 @@ impl Output {
     }
 
     /// Bytes in it.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The memory that it keeps, bytes.
-    pub fn kept_bytes(&self) -> usize {
+    pub(super) fn kept_bytes(&self) -> usize {
         let kept = |part: &Part| match part {
             Part::Body { piece, .. } => piece.kept_bytes(),
             Part::Sealed(bytes, charge) => charge.as_ref().map_or(bytes.len(), Charge::bytes),
@@ -75,18 +75,18 @@ impl Output {
     }
 
     /// Memory that is kept for bodies in it beyond their bytes.
-    pub fn idle_bytes(&self) -> usize {
+    pub(super) fn idle_bytes(&self) -> usize {
         self.idle_bytes
     }
 
     /// Appends a sealed header.
-    pub fn header(&mut self, sealed: [u8; SEALED_HEADER_BYTES]) {
+    pub(super) fn header(&mut self, sealed: [u8; SEALED_HEADER_BYTES]) {
         self.bytes += sealed.len();
         self.parts.push_back(Part::Header(sealed));
     }
 
     /// Appends other sealed bytes, and what they are charged.
-    pub fn sealed(&mut self, bytes: Vec<u8>, charge: Option<Charge>) {
+    pub(super) fn sealed(&mut self, bytes: Vec<u8>, charge: Option<Charge>) {
         if !bytes.is_empty() {
             self.bytes += bytes.len();
             self.parts.push_back(Part::Sealed(bytes, charge));
@@ -94,7 +94,7 @@ impl Output {
     }
 
     /// Appends bytes of a circuit.
-    pub fn body(&mut self, circuit: u32, piece: Piece) {
+    pub(super) fn body(&mut self, circuit: u32, piece: Piece) {
         if !piece.is_empty() {
             self.bytes += piece.len();
             self.idle_bytes += piece.idle_bytes();
@@ -103,7 +103,7 @@ impl Output {
     }
 
     /// Fills `slices` from the front; returns how many are in use.
-    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> usize {
+    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> usize {
         let mut used = 0;
         let mut skip = self.gone;
         for (slice, part) in slices.iter_mut().zip(&self.parts) {
@@ -115,7 +115,7 @@ impl Output {
     }
 
     /// The kernel took `count` bytes: drops them and reports the bodies among them as (circuit, bytes), in order.
-    pub fn advance(&mut self, count: usize, mut freed: impl FnMut(u32, usize)) {
+    pub(super) fn advance(&mut self, count: usize, mut freed: impl FnMut(u32, usize)) {
         let mut left = count.min(self.bytes);
         self.bytes -= left;
         while let Some(front) = self.parts.front() {

@@ -6,44 +6,44 @@ use std::time::Instant;
 
 /// See the module. The default has no bound.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(super) struct Pace {
     rate: Rate,
     held_back: VecDeque<u32>,
 }
 
 impl Pace {
     /// Another rate from now on. Circuits that are held back stay so until that allows more.
-    pub fn set_rate(&mut self, rate: Rate) {
+    pub(super) fn set_rate(&mut self, rate: Rate) {
         self.rate = rate;
     }
 
     /// Counts bytes that came in.
-    pub fn receive(&mut self, now: Instant, bytes: usize) {
+    pub(super) fn receive(&mut self, now: Instant, bytes: usize) {
         self.rate.receive(now, bytes);
     }
 
     /// Whether there is a bound.
-    pub fn is_bounded(&self) -> bool {
+    pub(super) fn is_bounded(&self) -> bool {
         self.rate.is_bounded()
     }
 
     /// Whether more may be granted.
-    pub fn allows(&self, now: Instant) -> bool {
+    pub(super) fn allows(&self, now: Instant) -> bool {
         self.rate.allows(now)
     }
 
     /// The credit of this circuit has to wait.
-    pub fn hold_back(&mut self, circuit: u32) {
+    pub(super) fn hold_back(&mut self, circuit: u32) {
         self.held_back.push_back(circuit);
     }
 
     /// Takes a circuit that was held back, if more may be granted by now.
-    pub fn poll_allowed(&mut self, now: Instant) -> Option<u32> {
+    pub(super) fn poll_allowed(&mut self, now: Instant) -> Option<u32> {
         if self.held_back.is_empty() || !self.allows(now) { None } else { self.held_back.pop_front() }
     }
 
     /// When more may be granted, if that is waited for.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         if self.held_back.is_empty() { None } else { self.rate.allows_from() }
     }
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a link that ends may take to accept its last bytes.
-pub const ENDING_MAX: Duration = Duration::from_secs(2);
+pub(super) const ENDING_MAX: Duration = Duration::from_secs(2);
 
 /// Something for another worker.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub enum ToEnd {
 }
 
 /// See the module.
-pub struct Switch {
+pub(super) struct Switch {
     place: Place,
     /// The links.
     pub links: Links,
@@ -69,7 +69,7 @@ pub struct Switch {
 
 impl Switch {
     /// Without links.
-    pub fn new(place: Place, router: RouterHandle, pool: Arc<Pool>) -> Switch {
+    pub(super) fn new(place: Place, router: RouterHandle, pool: Arc<Pool>) -> Switch {
         Switch {
             place,
             links: Links::default(),
@@ -83,37 +83,37 @@ impl Switch {
     }
 
     /// Which worker this is.
-    pub fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         self.place
     }
 
     /// The memory for bodies.
-    pub fn pool(&self) -> &Arc<Pool> {
+    pub(super) fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
 
     /// The next thing to do with a connection, or that has happened.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front().or_else(|| self.router.poll_fact().map(Event::Fact))
     }
 
     /// Something to do with a connection.
-    pub fn put_event(&mut self, event: Event) {
+    pub(super) fn put_event(&mut self, event: Event) {
         self.events.push_back(event);
     }
 
     /// The next message, with the worker it is for.
-    pub fn poll_message(&mut self) -> Option<(usize, WorkerMessage)> {
+    pub(super) fn poll_message(&mut self) -> Option<(usize, WorkerMessage)> {
         self.messages.pop_front()
     }
 
     /// A message for another worker.
-    pub fn put_message(&mut self, worker: usize, message: WorkerMessage) {
+    pub(super) fn put_message(&mut self, worker: usize, message: WorkerMessage) {
         self.messages.push_back((worker, message));
     }
 
     /// Changes a link, and follows up what that leads to.
-    pub fn change(&mut self, now: Instant, id: LinkId, change: impl FnOnce(&mut Attachment)) {
+    pub(super) fn change(&mut self, now: Instant, id: LinkId, change: impl FnOnce(&mut Attachment)) {
         let ended = self.links.change(now, id, change);
         if !ended.is_empty() {
             self.router.ask(|router, _| router.handle_ended(now, id, &ended));
@@ -121,14 +121,14 @@ impl Switch {
     }
 
     /// Follows up what was changed otherwise.
-    pub fn touch(&mut self, now: Instant, id: LinkId) {
+    pub(super) fn touch(&mut self, now: Instant, id: LinkId) {
         self.change(now, id, |_| ());
     }
 
     // What ends of circuits tell each other.
 
     /// Tells an end of a circuit, here or at another worker.
-    pub fn deliver(&mut self, now: Instant, to: EndId, what: ToEnd) {
+    pub(super) fn deliver(&mut self, now: Instant, to: EndId, what: ToEnd) {
         if to.worker == self.place.worker {
             self.handle_told(now, to, what);
         } else {
@@ -137,7 +137,7 @@ impl Switch {
     }
 
     /// An end here is told something.
-    pub fn handle_told(&mut self, now: Instant, to: EndId, what: ToEnd) {
+    pub(super) fn handle_told(&mut self, now: Instant, to: EndId, what: ToEnd) {
         let EndId { link, circuit, .. } = to;
         match what {
             ToEnd::Data(piece) => self.change(now, link, |attachment| attachment.push(now, circuit, piece)),
@@ -153,7 +153,7 @@ impl Switch {
     // The router's orders.
 
     /// Carries out what the router ordered, and what follows from that.
-    pub fn run_orders(&mut self, now: Instant) {
+    pub(super) fn run_orders(&mut self, now: Instant) {
         while let Some(order) = self.router.poll_order() {
             if order.worker != self.place.worker {
                 self.messages.push_back((order.worker, WorkerMessage::Order(order)));
@@ -227,7 +227,7 @@ impl Switch {
     // How links and circuits end.
 
     /// Ends a link with BYE. Its circuits end at their other ends at once.
-    pub fn end(&mut self, now: Instant, id: LinkId, code: CloseCode) {
+    pub(super) fn end(&mut self, now: Instant, id: LinkId, code: CloseCode) {
         if self.links.get(id).is_some_and(|attachment| !attachment.is_ending()) {
             self.detach(now, id, Why::Ended(code));
             self.change(now, id, |attachment| attachment.end(code, now + ENDING_MAX));
@@ -235,7 +235,7 @@ impl Switch {
     }
 
     /// Ends a circuit here and at its other end, and what it holds with it.
-    pub fn cut_circuit(&mut self, now: Instant, side: Side, cut: Cut) {
+    pub(super) fn cut_circuit(&mut self, now: Instant, side: Side, cut: Cut) {
         let (mut far, code) = (None, CloseCode::Limit);
         let why = Some(WhyClosed::Cut(cut));
         self.change(now, side.link, |attachment| far = attachment.reset(side.circuit, code, why));
@@ -259,28 +259,28 @@ impl Switch {
     }
 
     /// Forgets a link.
-    pub fn remove(&mut self, now: Instant, id: LinkId, why: Why) -> Option<Box<Attachment>> {
+    pub(super) fn remove(&mut self, now: Instant, id: LinkId, why: Why) -> Option<Box<Attachment>> {
         self.detach(now, id, why);
         self.early.remove(&id);
         self.links.remove(id)
     }
 
     /// Forgets a link and has its connection closed.
-    pub fn drop_link(&mut self, now: Instant, id: LinkId, why: Why) {
+    pub(super) fn drop_link(&mut self, now: Instant, id: LinkId, why: Why) {
         if self.remove(now, id, why).is_some() {
             self.events.push_back(Event::Close(id.conn()));
         }
     }
 
     /// Sends a link to another worker, with the message that it moves for and the input behind that.
-    pub fn move_out(&mut self, id: LinkId, to: usize, replay: Control, rest: Vec<u8>) {
+    pub(super) fn move_out(&mut self, id: LinkId, to: usize, replay: Control, rest: Vec<u8>) {
         if let Some(attachment) = self.links.remove(id) {
             self.events.push_back(Event::Move(to, MovingLink { attachment, replay, rest }));
         }
     }
 
     /// A link came from another worker.
-    pub fn move_in(&mut self, now: Instant, attachment: Box<Attachment>) {
+    pub(super) fn move_in(&mut self, now: Instant, attachment: Box<Attachment>) {
         let id = attachment.id;
         self.links.insert(attachment);
         self.early.remove(&id).into_iter().flatten().for_each(|order| self.router.put_order(order));
@@ -290,12 +290,12 @@ impl Switch {
     // What time does.
 
     /// When [`Switch::handle_timeout`] has something to do.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.links.next_timeout().into_iter().chain(self.router.next_timeout()).min()
     }
 
     /// Drops links that are dead and ends what has waited long enough.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         while let Some(id) = self.links.poll_due(now) {
             if self.links.get(id).is_some_and(|attachment| attachment.is_dead(now)) {
                 self.drop_link(now, id, Why::Dead);
@@ -311,14 +311,14 @@ impl Switch {
     // What shortage of memory does.
 
     /// Memory is used up, and input waits for it: this worker and the others let go of some.
-    pub fn handle_starved(&mut self, now: Instant) {
+    pub(super) fn handle_starved(&mut self, now: Instant) {
         let Some(threshold) = self.shortage.begin_look(now, self.pool.budget()) else { return };
         self.reclaim(now, threshold);
         self.tell_others(|| WorkerMessage::Reclaim(threshold));
     }
 
     /// Another worker is starved.
-    pub fn handle_reclaim(&mut self, now: Instant, threshold: Threshold) {
+    pub(super) fn handle_reclaim(&mut self, now: Instant, threshold: Threshold) {
         if self.shortage.join_look(now, threshold) {
             self.reclaim(now, threshold);
         }
@@ -332,7 +332,7 @@ impl Switch {
     }
 
     /// Drops links that do not take messages, if it is time for that; whether it is.
-    pub fn reclaim_messages(&mut self, now: Instant) -> bool {
+    pub(super) fn reclaim_messages(&mut self, now: Instant) -> bool {
         let begins = self.shortage.begin_look_for_messages(now, self.pool.budget());
         if begins {
             for id in choose_for_messages(now, &self.links, self.pool.budget()) {

@@ -7,17 +7,17 @@ use std::time::Instant;
 
 /// When to look at which link. An entry may be early: whoever looks finds the true deadline and arms again.
 #[derive(Debug, Default)]
-pub struct Timers {
+pub(super) struct Timers {
     heap: BinaryHeap<Reverse<(Instant, LinkId)>>,
 }
 
 /// The entry of a link that counts; others in the heap are left-overs. Lives with the link.
 #[derive(Debug, Default)]
-pub struct Armed(Option<Instant>);
+pub(super) struct Armed(Option<Instant>);
 
 impl Timers {
     /// Sees to it that `link` is looked at by `deadline`. A deadline that only moved back costs nothing.
-    pub fn arm(&mut self, link: LinkId, armed: &mut Armed, deadline: Instant) {
+    pub(super) fn arm(&mut self, link: LinkId, armed: &mut Armed, deadline: Instant) {
         if armed.0.is_none_or(|at| deadline < at) {
             armed.0 = Some(deadline);
             self.heap.push(Reverse((deadline, link)));
@@ -25,12 +25,12 @@ impl Timers {
     }
 
     /// The next entry.
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
     /// A link whose entry is due. [`Armed::spend`] tells whether the entry counts.
-    pub fn pop(&mut self, now: Instant) -> Option<(Instant, LinkId)> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, LinkId)> {
         if self.next()? > now {
             return None;
         }
@@ -40,7 +40,7 @@ impl Timers {
 
 impl Armed {
     /// Uses up the entry at `at`; false if it is a left-over.
-    pub fn spend(&mut self, at: Instant) -> bool {
+    pub(super) fn spend(&mut self, at: Instant) -> bool {
         let counts = self.0 == Some(at);
         if counts {
             self.0 = None;

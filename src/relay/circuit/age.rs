@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// See the module. It tells less than the true time, and at least half of it.
 #[derive(Debug, Default)]
-pub struct Wait {
+pub(crate) struct Wait {
     /// Bytes that have left.
     gone: u64,
     /// What waited at `since` ends at this count.
@@ -14,7 +14,7 @@ pub struct Wait {
 
 impl Wait {
     /// `gone` bytes have left and `left` wait now.
-    pub fn set(&mut self, now: Instant, gone: usize, left: usize) {
+    pub(crate) fn set(&mut self, now: Instant, gone: usize, left: usize) {
         let count = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
         self.gone = self.gone.saturating_add(count(gone));
         if left == 0 {
@@ -26,12 +26,12 @@ impl Wait {
     }
 
     /// What waited so long ago still waits, in part.
-    pub fn lasts(&self, now: Instant, time: Duration) -> bool {
+    pub(crate) fn lasts(&self, now: Instant, time: Duration) -> bool {
         self.since.is_some_and(|since| now >= since + time)
     }
 
     /// Since when something waits, if anything does.
-    pub fn since(&self) -> Option<Instant> {
+    pub(crate) fn since(&self) -> Option<Instant> {
         self.since
     }
 }

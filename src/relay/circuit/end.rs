@@ -12,7 +12,7 @@ use crate::relay::EndId;
 use std::time::Instant;
 
 /// What one circuit may hold here, both directions together, bytes.
-pub const CIRCUIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(crate) const CIRCUIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A circuit that holds more than this is full, bytes. It leaves room for one more read from each of its links, 256 KiB, and
 /// for what one of them has in order for its client, which the other cannot see: 768 KiB.
 const FULL_FROM: usize = CIRCUIT_BYTES_MAX - 1536 * 1024;
@@ -26,7 +26,7 @@ const _: () = assert!((COVERED as usize) < FULL_FROM);
 
 /// What bytes that came in have led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
+pub(crate) enum Arrival {
     /// Nothing.
     Usual,
     /// The circuit has become congested: it gives no credit, and [`End::is_full`] tells when its link is not to be read.
@@ -37,7 +37,7 @@ pub enum Arrival {
 
 /// See the module.
 #[derive(Debug)]
-pub struct End {
+pub(crate) struct End {
     /// The other end.
     pub far: EndId,
     /// From the client.
@@ -52,7 +52,7 @@ pub struct End {
 
 impl End {
     /// A fresh end, both windows at their start.
-    pub fn new(now: Instant, far: EndId) -> End {
+    pub(crate) fn new(now: Instant, far: EndId) -> End {
         End { far, inward: Inward::new(now), outward: Outward::new(now), in_round: false, credit_queued: false }
     }
 
@@ -63,7 +63,7 @@ impl End {
     }
 
     /// Counts `bytes` that arrived.
-    pub fn receive(&mut self, now: Instant, bytes: usize) -> Result<Arrival, Overrun> {
+    pub(crate) fn receive(&mut self, now: Instant, bytes: usize) -> Result<Arrival, Overrun> {
         self.inward.receive(now, bytes)?;
         if usize::try_from(self.inward.buffered()).unwrap_or(usize::MAX) > CIRCUIT_BYTES_MAX {
             return Ok(Arrival::Overflows);
@@ -81,18 +81,18 @@ impl End {
     }
 
     /// Whether the client's link may not be read now, for it may bring what the circuit has no room for.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.is_crowded() && self.inward.may_bring_more_than(PART_MIN)
     }
 
     /// Whether it is congested, and has not drained far enough for that to be over.
-    pub fn remains_congested(&self) -> bool {
+    pub(crate) fn remains_congested(&self) -> bool {
         let is_high = self.held_bytes() > CONGESTED_UNTIL && self.inward.buffered() > PART_MIN;
         self.inward.is_congested() && is_high
     }
 
     /// Whether both directions have ended in order.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.inward.is_finished() && self.outward.is_finished()
     }
 }

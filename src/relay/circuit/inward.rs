@@ -13,11 +13,11 @@ const CREDIT_STEP_MAX: u32 = 512 * 1024;
 
 /// The client sent more than it was allowed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overrun;
+pub(crate) struct Overrun;
 
 /// The direction from the client into the relay.
 #[derive(Debug)]
-pub struct Inward {
+pub(crate) struct Inward {
     /// All that came, for whoever asks at the end.
     total_bytes: u64,
     received: u32,
@@ -30,7 +30,7 @@ pub struct Inward {
 
 impl Inward {
     /// For a fresh circuit.
-    pub fn new(now: Instant) -> Inward {
+    pub(crate) fn new(now: Instant) -> Inward {
         let window = Window::new(now);
         Inward {
             total_bytes: 0,
@@ -44,7 +44,7 @@ impl Inward {
     }
 
     /// Counts `bytes` that arrived.
-    pub fn receive(&mut self, now: Instant, bytes: usize) -> Result<(), Overrun> {
+    pub(crate) fn receive(&mut self, now: Instant, bytes: usize) -> Result<(), Overrun> {
         let bytes = u32::try_from(bytes).map_err(|_| Overrun)?;
         if self.finished || bytes > credit_left(self.announced, self.received) {
             return Err(Overrun);
@@ -56,53 +56,53 @@ impl Inward {
     }
 
     #[cfg(test)]
-    pub fn grant_for_test(&mut self, credit: u32) {
+    pub(crate) fn grant_for_test(&mut self, credit: u32) {
         self.announced = credit;
     }
 
     /// The client sends no more.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.finished = true;
     }
 
     /// Whether the client has said so.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.finished
     }
 
     /// Whether the client may send more than so many bytes.
-    pub fn may_bring_more_than(&self, bytes: u32) -> bool {
+    pub(crate) fn may_bring_more_than(&self, bytes: u32) -> bool {
         !self.finished && credit_left(self.announced, self.received) > bytes
     }
 
     /// Whether the circuit is congested: no more credit is given.
-    pub fn is_congested(&self) -> bool {
+    pub(crate) fn is_congested(&self) -> bool {
         self.congested
     }
 
     /// The circuit is congested: from now on no credit, and later less than before.
-    pub fn congest(&mut self) {
+    pub(crate) fn congest(&mut self) {
         self.congested = true;
         self.window.shrink();
     }
 
     /// The circuit is congested no more.
-    pub fn clear_congestion(&mut self) {
+    pub(crate) fn clear_congestion(&mut self) {
         self.congested = false;
     }
 
     /// All bytes received so far.
-    pub fn total_bytes(&self) -> u64 {
+    pub(crate) fn total_bytes(&self) -> u64 {
         self.total_bytes
     }
 
     /// Bytes received and not yet in the kernel towards the other side.
-    pub fn buffered(&self) -> u32 {
+    pub(crate) fn buffered(&self) -> u32 {
         self.received.wrapping_sub(self.freed)
     }
 
     /// Counts bytes that the kernel took towards the other side.
-    pub fn free(&mut self, now: Instant, bytes: u32, growth: Growth) {
+    pub(crate) fn free(&mut self, now: Instant, bytes: u32, growth: Growth) {
         self.freed = self.freed.wrapping_add(bytes);
         // Not only when a CREDIT is due: where bytes go both ways, the headers of DATA tell all of it before that.
         let growth = if self.congested { Growth::Stopped } else { growth };
@@ -110,13 +110,13 @@ impl Inward {
     }
 
     /// The client is held to a rate from now on. What it may send beyond the least, because it was granted before, bytes.
-    pub fn restart(&mut self) -> u32 {
+    pub(crate) fn restart(&mut self) -> u32 {
         self.window.restart();
         credit_left(self.announced, self.received).saturating_sub(self.window.bytes())
     }
 
     /// Whether it is time to send a CREDIT: enough has been freed and not been announced. In small steps: what is not announced yet is missing from the window.
-    pub fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         let step = (self.window.bytes() / 8).clamp(CREDIT_STEP_MIN, CREDIT_STEP_MAX);
         !self.finished && self.gain() >= step
     }
@@ -128,12 +128,12 @@ impl Inward {
     }
 
     /// The credit that the client knows of or is about to.
-    pub fn announced(&self) -> u32 {
+    pub(crate) fn announced(&self) -> u32 {
         self.announced
     }
 
     /// The credit to put into the next header: never less than before.
-    pub fn announce(&mut self, now: Instant) -> u32 {
+    pub(crate) fn announce(&mut self, now: Instant) -> u32 {
         let (before, gain) = (self.announced, self.gain());
         if gain > 0 {
             self.announced = before.wrapping_add(gain);

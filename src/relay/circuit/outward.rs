@@ -25,7 +25,7 @@ enum Tail {
 
 /// The direction from the relay to the client.
 #[derive(Debug)]
-pub struct Outward {
+pub(crate) struct Outward {
     queue: VecDeque<Piece>,
     queued_bytes: usize,
     /// Memory that is kept beyond those bytes.
@@ -40,7 +40,7 @@ pub struct Outward {
 
 impl Outward {
     /// An empty queue, with the credit of a fresh circuit.
-    pub fn new(now: Instant) -> Outward {
+    pub(crate) fn new(now: Instant) -> Outward {
         let credit = CIRCUIT_WINDOW_START;
         Outward {
             queue: VecDeque::new(),
@@ -57,7 +57,7 @@ impl Outward {
     /// Queues bytes; those after a FIN are dropped, which only a broken caller can bring about. They stay where they were
     /// read, unless much memory is kept for little already, here or, `elsewhere_idle_bytes`, in order for the client: then
     /// they get memory of their size. Where bytes flow, nothing waits that long.
-    pub fn push(&mut self, now: Instant, mut piece: Piece, elsewhere_idle_bytes: usize) {
+    pub(crate) fn push(&mut self, now: Instant, mut piece: Piece, elsewhere_idle_bytes: usize) {
         if self.tail != Tail::Open || piece.is_empty() {
             return;
         }
@@ -83,7 +83,7 @@ impl Outward {
     }
 
     /// The other side sends no more.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if self.tail == Tail::Open {
             self.tail = Tail::FinQueued;
         }
@@ -91,7 +91,7 @@ impl Outward {
 
     /// The circuit is gone, and RESET goes out behind what is queued. False if there is nothing to wait for, or no credit
     /// for all of it: then it is time to forget the circuit.
-    pub fn reset_behind(&mut self, code: CloseCode) -> bool {
+    pub(crate) fn reset_behind(&mut self, code: CloseCode) -> bool {
         let waits = self.queued_bytes > 0 && self.sendable() == self.queued_bytes;
         if waits {
             self.tail = Tail::ResetQueued(code);
@@ -100,7 +100,7 @@ impl Outward {
     }
 
     /// The RESET, once it is next.
-    pub fn next_reset(&self) -> Option<CloseCode> {
+    pub(crate) fn next_reset(&self) -> Option<CloseCode> {
         match self.tail {
             Tail::ResetQueued(code) if self.queued_bytes == 0 => Some(code),
             _ => None,
@@ -108,41 +108,41 @@ impl Outward {
     }
 
     /// The client's credit: the newest count wins, an older one changes nothing.
-    pub fn raise_credit(&mut self, credit: u32) {
+    pub(crate) fn raise_credit(&mut self, credit: u32) {
         if credit_left(credit, self.sent) > credit_left(self.credit, self.sent) {
             self.credit = credit;
         }
     }
 
     /// Bytes that wait.
-    pub fn queued_bytes(&self) -> usize {
+    pub(crate) fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
 
     /// Bytes that may go out now.
-    pub fn sendable(&self) -> usize {
+    pub(crate) fn sendable(&self) -> usize {
         let left = usize::try_from(credit_left(self.credit, self.sent)).unwrap_or(usize::MAX);
         self.queued_bytes.min(left)
     }
 
     /// Whether bytes have waited for so long, and the client gave no credit for any in that time. Clients grant on receipt,
     /// so such a client is broken, or wants the relay to hold them for ever.
-    pub fn is_stalled(&self, now: Instant, time: Duration) -> bool {
+    pub(crate) fn is_stalled(&self, now: Instant, time: Duration) -> bool {
         self.sendable() == 0 && now >= self.moved + time && self.wait.lasts(now, time)
     }
 
     /// How long bytes wait here.
-    pub fn wait(&self) -> &Wait {
+    pub(crate) fn wait(&self) -> &Wait {
         &self.wait
     }
 
     /// The memory that it keeps, bytes. It looks at every piece, for what is left of one may keep a whole block.
-    pub fn kept_bytes(&self) -> usize {
+    pub(crate) fn kept_bytes(&self) -> usize {
         self.queue.iter().map(Piece::kept_bytes).sum()
     }
 
     /// Whether there is anything to put on the link now: bytes with credit, or the FIN after the last byte.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.sendable() > 0 || self.fin_is_next() || self.next_reset().is_some()
     }
 
@@ -151,7 +151,7 @@ impl Outward {
     }
 
     /// Takes the FIN if it is next.
-    pub fn take_fin(&mut self) -> bool {
+    pub(crate) fn take_fin(&mut self) -> bool {
         let next = self.fin_is_next();
         if next {
             self.tail = Tail::FinSent;
@@ -160,12 +160,12 @@ impl Outward {
     }
 
     /// Whether the FIN is out.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.tail == Tail::FinSent
     }
 
     /// Counts `bytes` as sent and hands their pieces to `take`, in order. `bytes` is at most [`Outward::sendable`].
-    pub fn take(&mut self, now: Instant, bytes: usize, mut take: impl FnMut(Piece)) {
+    pub(crate) fn take(&mut self, now: Instant, bytes: usize, mut take: impl FnMut(Piece)) {
         self.moved = now;
         let mut left = bytes.min(self.sendable());
         // Below the credit, which is 32 bits.

@@ -8,7 +8,7 @@ const BURST: Duration = Duration::from_millis(500);
 
 /// An allowance; the default has no bound.
 #[derive(Debug, Default)]
-pub struct Rate {
+pub(crate) struct Rate {
     bytes_per_second: Option<u64>,
     /// When everything that came in so far is paid for.
     paid: Option<Instant>,
@@ -18,17 +18,17 @@ pub struct Rate {
 
 impl Rate {
     /// At most this many bytes a second.
-    pub fn new(bytes_per_second: Option<u64>) -> Rate {
+    pub(crate) fn new(bytes_per_second: Option<u64>) -> Rate {
         Rate { bytes_per_second, paid: None, free_bytes: 0 }
     }
 
     /// The same, apart from so many bytes that were granted before.
-    pub fn after(self, free_bytes: u64) -> Rate {
+    pub(crate) fn after(self, free_bytes: u64) -> Rate {
         Rate { free_bytes, ..self }
     }
 
     /// Counts input.
-    pub fn receive(&mut self, now: Instant, bytes: usize) {
+    pub(crate) fn receive(&mut self, now: Instant, bytes: usize) {
         let Some(rate) = self.bytes_per_second else { return };
         let from = self.paid.map_or(now, |paid| paid.max(now));
         // 2^32 bytes a call and more would still fit: 2^32 × 10^9 < 2^64.
@@ -40,17 +40,17 @@ impl Rate {
     }
 
     /// Whether there is a bound.
-    pub fn is_bounded(&self) -> bool {
+    pub(crate) fn is_bounded(&self) -> bool {
         self.bytes_per_second.is_some()
     }
 
     /// Whether more may be granted.
-    pub fn allows(&self, now: Instant) -> bool {
+    pub(crate) fn allows(&self, now: Instant) -> bool {
         self.paid.is_none_or(|paid| paid <= now + BURST)
     }
 
     /// From when on more may be granted.
-    pub fn allows_from(&self) -> Option<Instant> {
+    pub(crate) fn allows_from(&self) -> Option<Instant> {
         self.paid.map(|paid| paid - BURST)
     }
 }

@@ -16,7 +16,7 @@ const ALONE_PART: u32 = 4;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Standstill {
+pub(crate) struct Standstill {
     spent: Duration,
     state: State,
     at: Instant,
@@ -24,7 +24,7 @@ pub struct Standstill {
 
 /// What a link does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// It is read.
     Moves,
     /// It is not read for the sake of its only circuit.
@@ -35,12 +35,12 @@ pub enum State {
 
 impl Standstill {
     /// A link that has never stood still.
-    pub fn new(now: Instant) -> Standstill {
+    pub(crate) fn new(now: Instant) -> Standstill {
         Standstill { spent: Duration::ZERO, state: State::Moves, at: now }
     }
 
     /// What the link does from now on. Saying the same again brings the count up to date.
-    pub fn set(&mut self, now: Instant, state: State) {
+    pub(crate) fn set(&mut self, now: Instant, state: State) {
         let elapsed = now.saturating_duration_since(self.at);
         let spent = match self.state {
             State::Moves => self.left(now),
@@ -61,18 +61,18 @@ impl Standstill {
     }
 
     /// Whether it stands still.
-    pub fn stands(&self) -> bool {
+    pub(crate) fn stands(&self) -> bool {
         self.state != State::Moves
     }
 
     /// Whether the allowance is used up.
-    pub fn is_used_up(&self) -> bool {
+    pub(crate) fn is_used_up(&self) -> bool {
         self.spent >= ALLOWANCE
     }
 
     /// Whether it may be risked that the link stands still again: if it never did or that is long ago; where no other circuit
     /// would wait, also if much of the allowance is left.
-    pub fn may_be_risked(&self, now: Instant, alone: bool) -> bool {
+    pub(crate) fn may_be_risked(&self, now: Instant, alone: bool) -> bool {
         let most = if alone { ALLOWANCE / 2 } else { Duration::ZERO };
         !self.stands() && self.left(now) <= most
     }

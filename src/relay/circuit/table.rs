@@ -10,7 +10,7 @@ use std::time::Instant;
 
 /// A circuit as its link knows it.
 #[derive(Debug)]
-pub enum Circuit {
+pub(crate) enum Circuit {
     /// The client sent CONNECT and waits for the answer.
     Asked,
     /// The client was sent INCOMING and has to answer.
@@ -21,7 +21,7 @@ pub enum Circuit {
 
 /// Bytes of an open circuit that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
+pub(crate) struct Received {
     /// Where they go.
     pub far: EndId,
     /// What they have led to.
@@ -30,11 +30,11 @@ pub struct Received {
 
 /// The client used a circuit that is not open, or sent more than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Misused;
+pub(crate) struct Misused;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Circuits {
+pub(crate) struct Circuits {
     by_number: BTreeMap<u32, Circuit>,
     /// The highest number of a CONNECT: later ones are higher, which is how "not used before" is held in four bytes.
     last_asked: u32,
@@ -48,7 +48,7 @@ pub struct Circuits {
 
 impl Circuits {
     /// The client asks for a circuit. False if it may not have this number.
-    pub fn ask(&mut self, number: u32) -> bool {
+    pub(crate) fn ask(&mut self, number: u32) -> bool {
         let is_valid = number.is_multiple_of(2) && number > self.last_asked;
         if is_valid {
             self.last_asked = number;
@@ -58,22 +58,22 @@ impl Circuits {
     }
 
     /// The client is offered a circuit.
-    pub fn offer(&mut self, number: u32) {
+    pub(crate) fn offer(&mut self, number: u32) {
         self.by_number.insert(number, Circuit::Offered);
     }
 
     /// Opens a circuit that was asked for or offered.
-    pub fn open(&mut self, now: Instant, number: u32, far: EndId) {
+    pub(crate) fn open(&mut self, now: Instant, number: u32, far: EndId) {
         self.by_number.insert(number, Circuit::Open(Box::new(End::new(now, far))));
     }
 
     /// A circuit.
-    pub fn get(&self, number: u32) -> Option<&Circuit> {
+    pub(crate) fn get(&self, number: u32) -> Option<&Circuit> {
         self.by_number.get(&number)
     }
 
     /// This link's end of an open circuit.
-    pub fn end(&mut self, number: u32) -> Option<&mut End> {
+    pub(crate) fn end(&mut self, number: u32) -> Option<&mut End> {
         match self.by_number.get_mut(&number) {
             Some(Circuit::Open(end)) => Some(end),
             _ => None,
@@ -81,7 +81,7 @@ impl Circuits {
     }
 
     /// This link's ends of all open circuits.
-    pub fn ends(&self) -> impl Iterator<Item = (u32, &End)> {
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (u32, &End)> {
         self.by_number.iter().filter_map(|(&number, circuit)| match circuit {
             Circuit::Open(end) => Some((number, end.as_ref())),
             Circuit::Asked | Circuit::Offered => None,
@@ -89,7 +89,7 @@ impl Circuits {
     }
 
     /// The same, to change them.
-    pub fn ends_mut(&mut self) -> impl Iterator<Item = &mut End> {
+    pub(crate) fn ends_mut(&mut self) -> impl Iterator<Item = &mut End> {
         self.by_number.values_mut().filter_map(|circuit| match circuit {
             Circuit::Open(end) => Some(end.as_mut()),
             Circuit::Asked | Circuit::Offered => None,
@@ -97,18 +97,18 @@ impl Circuits {
     }
 
     /// How many there are, open or not.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_number.len()
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_number.is_empty()
     }
 
     /// Forgets a circuit, with all that is queued for it; its other end if it was open. Why it ended counts only then: None if
     /// the other end did.
-    pub fn forget(&mut self, number: u32, why: Option<WhyClosed>) -> Option<EndId> {
+    pub(crate) fn forget(&mut self, number: u32, why: Option<WhyClosed>) -> Option<EndId> {
         match self.by_number.remove(&number) {
             Some(Circuit::Open(end)) => {
                 self.ended.push(EndReport { circuit: number, sent_bytes: end.inward.total_bytes(), why });
@@ -119,19 +119,19 @@ impl Circuits {
     }
 
     /// Forgets all of them, for the link is over; the other ends of those that were open.
-    pub fn forget_all(&mut self) -> Vec<EndId> {
+    pub(crate) fn forget_all(&mut self) -> Vec<EndId> {
         let all: Vec<u32> = self.by_number.keys().copied().collect();
         all.into_iter().filter_map(|number| self.forget(number, Some(WhyClosed::LinkEnded))).collect()
     }
 
     /// Takes the open circuits that have ended since the last call.
-    pub fn take_ended(&mut self) -> Vec<EndReport> {
+    pub(crate) fn take_ended(&mut self) -> Vec<EndReport> {
         std::mem::take(&mut self.ended)
     }
 
     /// Counts bytes that came in, which are credit for the other direction besides. None if there is no such circuit: it
     /// has ended, and they are dropped.
-    pub fn receive(&mut self, now: Instant, input: Input) -> Option<Result<Received, Misused>> {
+    pub(crate) fn receive(&mut self, now: Instant, input: Input) -> Option<Result<Received, Misused>> {
         let Entry::Occupied(mut entry) = self.by_number.entry(input.circuit) else { return None };
         let Circuit::Open(end) = entry.get_mut() else { return Some(Err(Misused)) };
         end.outward.raise_credit(input.credit);
@@ -150,7 +150,7 @@ impl Circuits {
     }
 
     /// FIN from the client: the circuit's other end, which has to know.
-    pub fn handle_fin(&mut self, number: u32) -> Option<EndId> {
+    pub(crate) fn handle_fin(&mut self, number: u32) -> Option<EndId> {
         let end = self.end(number)?;
         end.inward.finish();
         let (far, done) = (end.far, end.is_done());
@@ -161,7 +161,7 @@ impl Circuits {
     }
 
     /// Sees to it that a circuit with something to send has its turn.
-    pub fn enter_round(&mut self, number: u32) {
+    pub(crate) fn enter_round(&mut self, number: u32) {
         let Some(Circuit::Open(end)) = self.by_number.get_mut(&number) else { return };
         if end.outward.is_ready() && !std::mem::replace(&mut end.in_round, true) {
             self.round.push_back(number);
@@ -169,30 +169,30 @@ impl Circuits {
     }
 
     /// Takes the circuit whose turn it is.
-    pub fn take_turn(&mut self) -> Option<u32> {
+    pub(crate) fn take_turn(&mut self) -> Option<u32> {
         self.round.pop_front()
     }
 
     /// Whether a circuit waits for its turn.
-    pub fn has_turns(&self) -> bool {
+    pub(crate) fn has_turns(&self) -> bool {
         !self.round.is_empty()
     }
 
     /// Gives back the memory of an empty round.
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         if self.round.is_empty() {
             self.round = VecDeque::new();
         }
     }
 
     /// The circuit for the sake of which the link is not read: of several the one that was congested first.
-    pub fn full(&self) -> Option<u32> {
+    pub(crate) fn full(&self) -> Option<u32> {
         let is_full = |number: &&u32| matches!(self.by_number.get(number), Some(Circuit::Open(end)) if end.is_full());
         self.congested.iter().find(is_full).copied()
     }
 
     /// Forgets which circuits were congested and are no more; those among them that have room for more credit.
-    pub fn ease(&mut self) -> Vec<u32> {
+    pub(crate) fn ease(&mut self) -> Vec<u32> {
         let mut due = Vec::new();
         let mut congested = std::mem::take(&mut self.congested);
         congested.retain(|&number| {
@@ -213,7 +213,7 @@ impl Circuits {
 
 /// A DATA frame of a client, as far as its end of the circuit has to know.
 #[derive(Clone, Copy, Debug)]
-pub struct Input {
+pub(crate) struct Input {
     /// Its circuit.
     pub circuit: u32,
     /// How many bytes it brings.

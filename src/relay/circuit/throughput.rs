@@ -7,14 +7,14 @@ const PERIOD_MIN: Duration = Duration::from_millis(5);
 
 /// Bytes that came through in a period of a round trip, or of the least time if that is longer.
 #[derive(Debug)]
-pub struct Throughput {
+pub(crate) struct Throughput {
     bytes: u64,
     since: Instant,
 }
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// The path carries so many bytes in a round trip, if not more.
     pub bytes: u64,
     /// A period has ended with this.
@@ -23,12 +23,12 @@ pub struct Measured {
 
 impl Throughput {
     /// Nothing has come through yet.
-    pub fn new(now: Instant) -> Throughput {
+    pub(crate) fn new(now: Instant) -> Throughput {
         Throughput { bytes: 0, since: now }
     }
 
     /// More bytes came through. A burst counts at once; an average only counts less than that.
-    pub fn handle_bytes(&mut self, now: Instant, round_trip: Duration, more: u64) -> Measured {
+    pub(crate) fn handle_bytes(&mut self, now: Instant, round_trip: Duration, more: u64) -> Measured {
         self.bytes = self.bytes.saturating_add(more);
         let elapsed = now.duration_since(self.since);
         let period = round_trip.max(PERIOD_MIN);

@@ -17,7 +17,7 @@ const GROWS_FREELY: u32 = 512 * 1024;
 /// one makes up for credit that is not told yet and for bursts.
 const ROUND_TRIPS: u32 = 3;
 /// The largest window of which everything may wait here without congestion, if nothing waits in the other direction, bytes.
-pub const COVERED: u32 = 6 * 1024 * 1024;
+pub(crate) const COVERED: u32 = 6 * 1024 * 1024;
 /// The largest step beyond that, in a round trip, bytes.
 const STEP_MAX: u32 = 2 * 1024 * 1024;
 /// A window that grows has no more than this waiting here, bytes.
@@ -28,7 +28,7 @@ const _: () = assert!(2 * STEP_MAX + WAITING_MAX < COVERED);
 
 /// Whether windows may grow now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Growth {
+pub(crate) enum Growth {
     /// Memory is ample.
     Allowed,
     /// Up to [`COVERED`].
@@ -39,7 +39,7 @@ pub enum Growth {
 
 /// See the module. Counts are absolute and wrap at 2^32.
 #[derive(Debug)]
-pub struct Window {
+pub(crate) struct Window {
     bytes: u32,
     /// The shortest time from a grant to bytes that needed it: the round trip to the client.
     round_trip: Option<Duration>,
@@ -56,7 +56,7 @@ pub struct Window {
 
 impl Window {
     /// The window of a fresh circuit.
-    pub fn new(now: Instant) -> Window {
+    pub(crate) fn new(now: Instant) -> Window {
         let throughput = Throughput::new(now);
         Window {
             bytes: CIRCUIT_WINDOW_START,
@@ -70,22 +70,22 @@ impl Window {
     }
 
     /// Its size.
-    pub fn bytes(&self) -> u32 {
+    pub(crate) fn bytes(&self) -> u32 {
         self.bytes
     }
 
     #[cfg(test)]
-    pub fn round_trip(&self) -> Option<Duration> {
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.round_trip
     }
 
     /// The client is told that it may go beyond `before`, its last grant.
-    pub fn handle_granted(&mut self, now: Instant, before: u32) {
+    pub(crate) fn handle_granted(&mut self, now: Instant, before: u32) {
         self.timed.get_or_insert((before, now));
     }
 
     /// The client has sent `bytes` more, `received` in all.
-    pub fn handle_received(&mut self, now: Instant, bytes: u32, received: u32) {
+    pub(crate) fn handle_received(&mut self, now: Instant, bytes: u32, received: u32) {
         self.arrived = self.arrived.saturating_add(bytes);
         let used = |(before, _): &mut (u32, Instant)| before.wrapping_sub(received) > i32::MAX.unsigned_abs();
         if let Some((_, granted)) = self.timed.take_if(used) {
@@ -95,7 +95,7 @@ impl Window {
     }
 
     /// `freed` more bytes went on to the other side and `waiting` are still here: grows if the path calls for it.
-    pub fn handle_freed(&mut self, now: Instant, freed: u32, waiting: u32, growth: Growth) {
+    pub(crate) fn handle_freed(&mut self, now: Instant, freed: u32, waiting: u32, growth: Growth) {
         self.passed = self.passed.saturating_add(freed);
         // Not what was freed: a queue that drains says nothing of the path to the client.
         let arrived = u64::from(std::mem::take(&mut self.arrived));
@@ -123,12 +123,12 @@ impl Window {
     }
 
     /// The client is held to a rate from now on: as at the start.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.bytes = self.bytes.min(CIRCUIT_WINDOW_START);
     }
 
     /// The circuit holds too much. Half of what is covered, for the other direction may need as much.
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.bytes = self.bytes.min(COVERED / 2);
     }
 }

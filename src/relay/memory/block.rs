@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Size of a block: large enough that a read of 256 KiB needs four, small enough that a slow circuit pins little.
 pub const BLOCK_BYTES: usize = 64 * 1024;
 /// Pieces up to this size are copied into buffers of their own, so that a small piece never pins a whole block.
-pub const COPY_MAX: usize = 8 * 1024;
+pub(crate) const COPY_MAX: usize = 8 * 1024;
 /// Small pieces that wait together share one buffer up to this size.
 const GATHER_MAX: usize = 16 * 1024;
 /// Such a buffer grows by this at least: what it has beyond its bytes is an eighth of them at most, when it takes no more.

@@ -17,7 +17,7 @@ const MESSAGE_BYTES: usize = 256;
 
 /// The memory of a message; given back when it is dropped.
 #[derive(Debug)]
-pub struct Charge {
+pub(crate) struct Charge {
     budget: Arc<Budget>,
     peer: PeerId,
     bytes: usize,
@@ -25,7 +25,7 @@ pub struct Charge {
 
 impl Charge {
     /// For a message to a peer with so many early bytes.
-    pub fn new(budget: &Arc<Budget>, peer: PeerId, early_bytes: usize) -> Charge {
+    pub(crate) fn new(budget: &Arc<Budget>, peer: PeerId, early_bytes: usize) -> Charge {
         let bytes = MESSAGE_BYTES + early_bytes;
         budget.charge(bytes);
         budget.messages().add(peer, bytes);
@@ -33,13 +33,13 @@ impl Charge {
     }
 
     /// The same, unless messages take too much already, in all or for this peer.
-    pub fn within(budget: &Arc<Budget>, peer: PeerId, early_bytes: usize) -> Option<Charge> {
+    pub(crate) fn within(budget: &Arc<Budget>, peer: PeerId, early_bytes: usize) -> Option<Charge> {
         let has_room = !is_full(budget) && budget.messages().bytes_for(&peer) < most_bytes(budget) / PEER_PART;
         has_room.then(|| Charge::new(budget, peer, early_bytes))
     }
 
     /// Its size.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }
@@ -52,11 +52,11 @@ impl Drop for Charge {
 }
 
 /// What messages may take, bytes.
-pub fn most_bytes(budget: &Budget) -> usize {
+pub(crate) fn most_bytes(budget: &Budget) -> usize {
     budget.limit_bytes() / MESSAGES_PART
 }
 
 /// Whether messages take all that they may.
-pub fn is_full(budget: &Budget) -> bool {
+pub(crate) fn is_full(budget: &Budget) -> bool {
     budget.messages().bytes() >= most_bytes(budget)
 }

@@ -39,7 +39,7 @@ const STEP_PART: usize = 16;
 
 /// What a worker knows of a time in which memory is used up.
 #[derive(Debug, Default)]
-pub struct Shortage {
+pub(crate) struct Shortage {
     last: Option<Look>,
     /// What waits for the slow here, as last told to the others.
     slow_bytes: usize,
@@ -65,7 +65,7 @@ struct Look {
 
 /// What has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Victim {
+pub(crate) enum Victim {
     /// A link, with all that is on it.
     Link(LinkId),
     /// A circuit of a link.
@@ -74,7 +74,7 @@ pub enum Victim {
 
 impl Shortage {
     /// Memory is used up: the threshold of a look that begins now, if it is time for one.
-    pub fn begin_look(&mut self, now: Instant, budget: &Budget) -> Option<Threshold> {
+    pub(crate) fn begin_look(&mut self, now: Instant, budget: &Budget) -> Option<Threshold> {
         let (highest, let_go_bytes) = (budget.limit_bytes() / 2, budget.let_go_bytes());
         let bytes = match self.last {
             Some(look) if now < look.at + INTERVAL => return None,
@@ -94,7 +94,7 @@ impl Shortage {
 
     /// Another worker looks, and tells its threshold. False if this one has looked just now: it need not for each of the
     /// others.
-    pub fn join_look(&mut self, now: Instant, threshold: Threshold) -> bool {
+    pub(crate) fn join_look(&mut self, now: Instant, threshold: Threshold) -> bool {
         let is_time = self.last.is_none_or(|look| now >= look.at + INTERVAL);
         if is_time {
             self.last = Some(Look { at: now, threshold });
@@ -104,7 +104,7 @@ impl Shortage {
 
     /// A call was refused, here or elsewhere. True if it was for messages, which take all that they may, and it is time to look
     /// for some to take back.
-    pub fn begin_look_for_messages(&mut self, now: Instant, budget: &Budget) -> bool {
+    pub(crate) fn begin_look_for_messages(&mut self, now: Instant, budget: &Budget) -> bool {
         let is_time = self.looked_for_messages.is_none_or(|looked| now >= looked + INTERVAL);
         let begins = is_time && charge::is_full(budget);
         if begins {
@@ -114,7 +114,7 @@ impl Shortage {
     }
 
     /// Chooses among what is stuck with peers that hold no less than the threshold. Whatever is chosen counts as let go of.
-    pub fn choose(&mut self, now: Instant, links: &Links, threshold: Threshold, budget: &Budget) -> Vec<Victim> {
+    pub(crate) fn choose(&mut self, now: Instant, links: &Links, threshold: Threshold, budget: &Budget) -> Vec<Victim> {
         let mut slow = slow(now, links);
         let mut by_peer = HashMap::new();
         for holder in &slow {
@@ -149,7 +149,7 @@ fn is_stuck(budget: &Budget) -> bool {
 }
 
 /// Circuits with bytes that wait for a credit which does not come.
-pub fn stalled(now: Instant, links: &Links) -> Vec<Side> {
+pub(crate) fn stalled(now: Instant, links: &Links) -> Vec<Side> {
     let mut stalled = Vec::new();
     // Credit may be in what was not read.
     for attachment in links.iter().filter(|attachment| !attachment.has_unread()) {
@@ -162,7 +162,7 @@ pub fn stalled(now: Instant, links: &Links) -> Vec<Side> {
 
 /// Links that do not take what is in order for them, messages among it: those of the peers with most messages, wherever those
 /// wait.
-pub fn choose_for_messages(now: Instant, links: &Links, budget: &Budget) -> Vec<LinkId> {
+pub(crate) fn choose_for_messages(now: Instant, links: &Links, budget: &Budget) -> Vec<LinkId> {
     let with_messages = |attachment: &Attachment| {
         let (since, bytes) = (lasting(attachment.outgoing.wait(), now)?, attachment.outgoing.message_bytes());
         let of_peer = Reverse(budget.messages().bytes_for(&attachment.peer));

@@ -45,7 +45,7 @@ impl fmt::Display for Source {
 
 /// The unauthenticated connections, oldest first: their ids only grow.
 #[derive(Debug)]
-pub struct Admission {
+pub(crate) struct Admission {
     last: u64,
     waiting: BTreeMap<ConnId, Waiting>,
     by_source: HashMap<Source, BTreeSet<ConnId>>,
@@ -90,12 +90,12 @@ pub struct Evicted {
 
 impl Admission {
     /// For so many workers.
-    pub fn new(workers: usize) -> Admission {
+    pub(crate) fn new(workers: usize) -> Admission {
         Admission { last: 0, waiting: BTreeMap::new(), by_source: HashMap::new(), load: vec![0; workers] }
     }
 
     /// A connection came in, while the workers have so many links each. It goes to the one with the fewest of both.
-    pub fn enter(&mut self, address: IpAddr, links: &[usize]) -> Placed {
+    pub(crate) fn enter(&mut self, address: IpAddr, links: &[usize]) -> Placed {
         self.last += 1;
         let conn = ConnId::new(self.last);
         let all = self.load.iter().zip(links).map(|(unauthenticated, links)| unauthenticated + links);
@@ -116,12 +116,12 @@ impl Admission {
     }
 
     /// A connection is authenticated or gone. False if it was not among them: evicted a moment ago, or gone before.
-    pub fn leave(&mut self, conn: ConnId) -> bool {
+    pub(crate) fn leave(&mut self, conn: ConnId) -> bool {
         self.take(conn).is_some()
     }
 
     /// How many each worker has.
-    pub fn load(&self) -> &[usize] {
+    pub(crate) fn load(&self) -> &[usize] {
         &self.load
     }
 

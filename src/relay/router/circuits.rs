@@ -40,7 +40,7 @@ pub enum WhyClosed {
 
 /// One end of a circuit has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndReport {
+pub(crate) struct EndReport {
     /// Its link's number for the circuit.
     pub circuit: u32,
     /// What its client sent into it, bytes.
@@ -92,7 +92,7 @@ struct Open {
 
 /// All of them. There are as many as the shares of all peers allow.
 #[derive(Debug, Default)]
-pub struct Circuits {
+pub(crate) struct Circuits {
     by_caller: BTreeMap<Side, Open>,
     /// The caller's end of each, by the callee's.
     by_callee: BTreeMap<Side, Side>,
@@ -100,7 +100,7 @@ pub struct Circuits {
 
 impl Circuits {
     /// A circuit is accepted.
-    pub fn open(&mut self, info: CircuitInfo) -> Arc<CircuitInfo> {
+    pub(crate) fn open(&mut self, info: CircuitInfo) -> Arc<CircuitInfo> {
         let info = Arc::new(info);
         self.by_callee.insert(info.callee, info.caller);
         let open = Open { info: Arc::clone(&info), caller_sent: None, callee_sent: None, why: None };
@@ -109,7 +109,7 @@ impl Circuits {
     }
 
     /// An end has ended. The circuit if it is closed by that.
-    pub fn end(&mut self, now: Instant, link: LinkId, report: EndReport) -> Option<Closed> {
+    pub(crate) fn end(&mut self, now: Instant, link: LinkId, report: EndReport) -> Option<Closed> {
         let side = Side { link, circuit: report.circuit };
         let (caller, is_caller) = match self.by_callee.get(&side) {
             Some(&caller) => (caller, false),
@@ -129,7 +129,7 @@ impl Circuits {
     }
 
     /// The numbers of a link for circuits of which its end has not ended.
-    pub fn of_link(&self, link: LinkId) -> Vec<u32> {
+    pub(crate) fn of_link(&self, link: LinkId) -> Vec<u32> {
         let sides = Side::all_of(link);
         let asked = self.by_caller.range(sides.clone()).filter(|(_, open)| open.caller_sent.is_none());
         let is_open = |caller: &Side| self.by_caller.get(caller).is_some_and(|open| open.callee_sent.is_none());
@@ -139,7 +139,7 @@ impl Circuits {
 
     /// How many there are.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_caller.len()
     }
 }

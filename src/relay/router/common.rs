@@ -42,7 +42,7 @@ impl Common {
 }
 
 /// How one worker asks the router, and what the router ordered.
-pub struct RouterHandle {
+pub(crate) struct RouterHandle {
     common: Arc<Common>,
     orders: VecDeque<Order>,
     facts: VecDeque<Fact>,
@@ -51,12 +51,12 @@ pub struct RouterHandle {
 
 impl RouterHandle {
     /// A worker's own.
-    pub fn new(common: Arc<Common>) -> RouterHandle {
+    pub(crate) fn new(common: Arc<Common>) -> RouterHandle {
         RouterHandle { common, orders: VecDeque::new(), facts: VecDeque::new(), timeout: None }
     }
 
     /// Asks the router something and queues its orders.
-    pub fn ask<T>(&mut self, question: impl FnOnce(&mut Router, &mut Vec<Order>) -> T) -> T {
+    pub(crate) fn ask<T>(&mut self, question: impl FnOnce(&mut Router, &mut Vec<Order>) -> T) -> T {
         let mut orders = Vec::new();
         let (answer, timeout) = {
             let mut state = self.common.lock();
@@ -70,27 +70,27 @@ impl RouterHandle {
     }
 
     /// An order from elsewhere.
-    pub fn put_order(&mut self, order: Order) {
+    pub(crate) fn put_order(&mut self, order: Order) {
         self.orders.push_back(order);
     }
 
     /// The next order to carry out.
-    pub fn poll_order(&mut self) -> Option<Order> {
+    pub(crate) fn poll_order(&mut self) -> Option<Order> {
         self.orders.pop_front()
     }
 
     /// The next thing that has happened because this worker asked.
-    pub fn poll_fact(&mut self) -> Option<Fact> {
+    pub(crate) fn poll_fact(&mut self) -> Option<Fact> {
         self.facts.pop_front()
     }
 
     /// When the router has something to do, as far as this worker knows.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.timeout
     }
 
     /// A connection came in: it goes to the worker with the fewest.
-    pub fn place(&self, source: IpAddr) -> Placed {
+    pub(crate) fn place(&self, source: IpAddr) -> Placed {
         let mut state = self.common.lock();
         let State { admission, router } = &mut *state;
         let links: Vec<usize> = router.load().iter().map(|load| load.links).collect();
@@ -98,7 +98,7 @@ impl RouterHandle {
     }
 
     /// A connection is authenticated or gone. False if it was neither admitted nor known any more.
-    pub fn leave(&self, conn: ConnId) -> bool {
+    pub(crate) fn leave(&self, conn: ConnId) -> bool {
         self.common.lock().admission.leave(conn)
     }
 }

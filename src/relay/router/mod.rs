@@ -16,7 +16,7 @@ use crate::wire::limits::{EARLY_MAX, LISTENERS_MAX};
 use crate::wire::{CloseCode, Control, Name};
 use circuits::{CircuitInfo, Circuits, EndReport, WhyClosed};
 use facts::Fact;
-pub use orders::{Ask, Order, What};
+pub(super) use orders::{Ask, Order, What};
 use policy::{Policy, Share};
 use requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX, Request, RequestId, Requests, Side, Stage};
 use std::collections::{HashMap, VecDeque};
@@ -64,7 +64,7 @@ pub struct Load {
 
 /// The one router of a relay.
 #[derive(Debug)]
-pub struct Router {
+pub(super) struct Router {
     policy: Policy,
     links: HashMap<LinkId, Entry>,
     peers: HashMap<PeerId, Holding>,
@@ -80,7 +80,7 @@ pub struct Router {
 
 /// How a link ended.
 #[derive(Debug)]
-pub struct Departure {
+pub(super) struct Departure {
     /// Why.
     pub why: Why,
     /// Its ends of circuits that were open.
@@ -89,7 +89,7 @@ pub struct Departure {
 
 impl Router {
     /// A router for `workers` workers, at least one.
-    pub fn new(policy: Policy, workers: usize) -> Router {
+    pub(super) fn new(policy: Policy, workers: usize) -> Router {
         Router {
             policy,
             links: HashMap::new(),
@@ -104,7 +104,7 @@ impl Router {
     }
 
     /// A link has proven to be `peer`'s, at this worker. Its share, or why it may not stay.
-    pub fn attach(&mut self, link: LinkId, worker: usize, peer: PeerId) -> Result<Share, CloseCode> {
+    pub(super) fn attach(&mut self, link: LinkId, worker: usize, peer: PeerId) -> Result<Share, CloseCode> {
         let share = self.policy.share(&peer).ok_or(CloseCode::Refused)?;
         let holding = self.peers.get(&peer).map_or(0, |holding| holding.links.len());
         if self.links.len() >= self.policy.limits().links || holding >= share.links {
@@ -118,7 +118,7 @@ impl Router {
     }
 
     /// A link is gone. What it asked for is withdrawn; what it was offered goes to somebody else or back to waiting.
-    pub fn detach(&mut self, now: Instant, link: LinkId, departure: Departure, orders: &mut Vec<Order>) {
+    pub(super) fn detach(&mut self, now: Instant, link: LinkId, departure: Departure, orders: &mut Vec<Order>) {
         let Some(entry) = self.links.remove(&link) else { return };
         self.end_circuits(now, link, &departure.ended);
         // Those that were accepted, and that its worker has not heard of.
@@ -152,7 +152,13 @@ impl Router {
     }
 
     /// Registers a name. Requests parked for it are offered at once. An error ends the link.
-    pub fn listen(&mut self, now: Instant, link: LinkId, name: Name, orders: &mut Vec<Order>) -> Result<(), CloseCode> {
+    pub(super) fn listen(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        name: Name,
+        orders: &mut Vec<Order>,
+    ) -> Result<(), CloseCode> {
         let Some(entry) = self.links.get_mut(&link) else { return Ok(()) };
         if !entry.names.contains(&name) {
             let Some(holding) = self.peers.get_mut(&entry.peer) else { return Ok(()) };
@@ -179,7 +185,7 @@ impl Router {
     }
 
     /// Forgets a name. What was offered under it may still be answered.
-    pub fn unlisten(&mut self, link: LinkId, name: &Name) {
+    pub(super) fn unlisten(&mut self, link: LinkId, name: &Name) {
         let Some(entry) = self.links.get_mut(&link) else { return };
         let before = entry.names.len();
         entry.names.retain(|other| other != name);
@@ -210,7 +216,7 @@ impl Router {
     }
 
     /// A link asks for a circuit.
-    pub fn connect(&mut self, now: Instant, link: LinkId, ask: Ask, orders: &mut Vec<Order>) {
+    pub(super) fn connect(&mut self, now: Instant, link: LinkId, ask: Ask, orders: &mut Vec<Order>) {
         let Some(entry) = self.links.get(&link) else { return };
         let (from, worker) = (entry.peer, entry.worker);
         if !self.has_room(&from) || self.requests.len() >= REQUESTS_MAX {
@@ -235,7 +241,13 @@ impl Router {
     }
 
     /// A listener takes what it was offered: the other end for it, or None if the offer is void by now.
-    pub fn accept(&mut self, now: Instant, callee: Side, early: Vec<u8>, orders: &mut Vec<Order>) -> Option<EndId> {
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        callee: Side,
+        early: Vec<u8>,
+        orders: &mut Vec<Order>,
+    ) -> Option<EndId> {
         debug_assert!(early.len() <= EARLY_MAX);
         let Side { link, circuit } = callee;
         let id = self.requests.of_callee(callee)?;
@@ -251,7 +263,7 @@ impl Router {
 
     /// A listener declines what it was offered. One that says it is not there is treated as if it were not: the request
     /// goes to the next one, or waits.
-    pub fn reject(&mut self, now: Instant, callee: Side, code: CloseCode, orders: &mut Vec<Order>) {
+    pub(super) fn reject(&mut self, now: Instant, callee: Side, code: CloseCode, orders: &mut Vec<Order>) {
         let link = callee.link;
         let Some(id) = self.requests.of_callee(callee) else { return };
         let Some(mut request) = self.requests.take(id) else { return };
@@ -268,7 +280,7 @@ impl Router {
     }
 
     /// A caller no longer wants what it asked for. False if the circuit is open by now.
-    pub fn cancel(&mut self, caller: Side, code: CloseCode, orders: &mut Vec<Order>) -> bool {
+    pub(super) fn cancel(&mut self, caller: Side, code: CloseCode, orders: &mut Vec<Order>) -> bool {
         let Some(id) = self.requests.of_caller(caller) else { return false };
         self.withdraw(id, code, orders);
         self.release(caller.link, 1);
@@ -276,7 +288,7 @@ impl Router {
     }
 
     /// A link's ends of open circuits have ended.
-    pub fn handle_ended(&mut self, now: Instant, link: LinkId, ended: &[EndReport]) {
+    pub(super) fn handle_ended(&mut self, now: Instant, link: LinkId, ended: &[EndReport]) {
         self.release(link, u32::try_from(ended.len()).unwrap_or(u32::MAX));
         self.end_circuits(now, link, ended);
     }
@@ -288,13 +300,13 @@ impl Router {
     }
 
     /// The next thing that has happened, in order.
-    pub fn poll_fact(&mut self) -> Option<Fact> {
+    pub(super) fn poll_fact(&mut self) -> Option<Fact> {
         self.facts.pop_front()
     }
 
     /// Moves `link` to the worker where it should be before `message` is acted upon, if it is not there: the worker that asks
     /// has to send it there.
-    pub fn relocate(&mut self, link: LinkId, message: &Control) -> Option<usize> {
+    pub(super) fn relocate(&mut self, link: LinkId, message: &Control) -> Option<usize> {
         let entry = self.links.get(&link)?;
         if entry.circuits > 0 {
             return None;
@@ -315,13 +327,13 @@ impl Router {
     }
 
     /// The worker of an attached link.
-    pub fn worker_of(&self, link: LinkId) -> Option<usize> {
+    pub(super) fn worker_of(&self, link: LinkId) -> Option<usize> {
         self.links.get(&link).map(|entry| entry.worker)
     }
 
     /// A new policy. Links of peers that it leaves out are ended, those of peers with another rate are held to that; lower
     /// limits of numbers hold for what comes.
-    pub fn set_policy(&mut self, policy: Policy, orders: &mut Vec<Order>) {
+    pub(super) fn set_policy(&mut self, policy: Policy, orders: &mut Vec<Order>) {
         let before = std::mem::replace(&mut self.policy, policy);
         for (peer, holding) in &self.peers {
             let share = self.policy.share(peer);
@@ -338,12 +350,12 @@ impl Router {
     }
 
     /// When [`Router::handle_timeout`] has something to do.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.requests.next_deadline()
     }
 
     /// Ends what has waited long enough.
-    pub fn handle_timeout(&mut self, now: Instant, orders: &mut Vec<Order>) {
+    pub(super) fn handle_timeout(&mut self, now: Instant, orders: &mut Vec<Order>) {
         while let Some(id) = self.requests.overdue(now) {
             let Some(mut request) = self.requests.take(id) else { return };
             let Stage::Offered { callee: Side { link, circuit }, .. } = request.stage else {
@@ -363,13 +375,13 @@ impl Router {
     }
 
     /// What each worker carries.
-    pub fn load(&self) -> &[Load] {
+    pub(super) fn load(&self) -> &[Load] {
         &self.load
     }
 
     /// Requests that are parked or offered.
     #[cfg(test)]
-    pub fn requests(&self) -> usize {
+    pub(super) fn requests(&self) -> usize {
         self.requests.len()
     }
 

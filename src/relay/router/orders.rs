@@ -72,7 +72,7 @@ pub enum What {
 
 /// A CONNECT as the router takes it.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub(crate) struct Ask {
     /// The caller's number for it.
     pub circuit: u32,
     /// Whom to reach.

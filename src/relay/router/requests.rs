@@ -14,7 +14,7 @@ pub const PARKED_PER_LINK_MAX: usize = 64;
 
 /// A request's own name; later ones are larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(u64);
+pub(crate) struct RequestId(u64);
 
 /// One side of a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ impl Side {
 
 /// Where a request stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Nobody to offer it to: waits until the caller's patience ends.
     Parked,
     /// A listener has an INCOMING and has to answer by then.
@@ -48,7 +48,7 @@ pub enum Stage {
 
 /// A CONNECT that is not open.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// The caller's side.
     pub caller: Side,
     /// Who calls.
@@ -80,7 +80,7 @@ impl Request {
 
 /// All requests, findable by caller, by callee, by what they ask for, and by deadline.
 #[derive(Debug, Default)]
-pub struct Requests {
+pub(crate) struct Requests {
     next: u64,
     all: HashMap<RequestId, Request>,
     by_caller: BTreeMap<Side, RequestId>,
@@ -91,18 +91,18 @@ pub struct Requests {
 
 impl Requests {
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
 
     /// A new name, for a request that is about to be put in.
-    pub fn issue_id(&mut self) -> RequestId {
+    pub(crate) fn issue_id(&mut self) -> RequestId {
         self.next += 1;
         RequestId(self.next)
     }
 
     /// Puts a request in, under the name it was taken out with or a fresh one.
-    pub fn put(&mut self, id: RequestId, request: Request) {
+    pub(crate) fn put(&mut self, id: RequestId, request: Request) {
         self.by_caller.insert(request.caller, id);
         match request.stage {
             Stage::Parked => {
@@ -119,7 +119,7 @@ impl Requests {
     }
 
     /// Takes a request out.
-    pub fn take(&mut self, id: RequestId) -> Option<Request> {
+    pub(crate) fn take(&mut self, id: RequestId) -> Option<Request> {
         let request = self.all.remove(&id)?;
         self.by_caller.remove(&request.caller);
         match request.stage {
@@ -143,49 +143,49 @@ impl Requests {
     }
 
     /// The request of a caller.
-    pub fn of_caller(&self, caller: Side) -> Option<RequestId> {
+    pub(crate) fn of_caller(&self, caller: Side) -> Option<RequestId> {
         self.by_caller.get(&caller).copied()
     }
 
     /// The request that a listener has to answer.
-    pub fn of_callee(&self, callee: Side) -> Option<RequestId> {
+    pub(crate) fn of_callee(&self, callee: Side) -> Option<RequestId> {
         self.by_callee.get(&callee).copied()
     }
 
     /// All requests a link made, oldest number first.
-    pub fn made_by(&self, link: LinkId) -> Vec<RequestId> {
+    pub(crate) fn made_by(&self, link: LinkId) -> Vec<RequestId> {
         self.by_caller.range(Side::all_of(link)).map(|(_, &id)| id).collect()
     }
 
     /// All requests a link has to answer.
-    pub fn offered_to(&self, link: LinkId) -> Vec<RequestId> {
+    pub(crate) fn offered_to(&self, link: LinkId) -> Vec<RequestId> {
         self.by_callee.range(Side::all_of(link)).map(|(_, &id)| id).collect()
     }
 
     /// How many requests of a link are parked.
-    pub fn parked_by(&self, link: LinkId) -> usize {
+    pub(crate) fn parked_by(&self, link: LinkId) -> usize {
         let made = self.by_caller.range(Side::all_of(link));
         made.filter(|(_, id)| self.all.get(id).is_some_and(|request| request.stage == Stage::Parked)).count()
     }
 
     /// The requests parked for a name, oldest first.
-    pub fn parked_for(&self, to: PeerId, name: &Name) -> Vec<RequestId> {
+    pub(crate) fn parked_for(&self, to: PeerId, name: &Name) -> Vec<RequestId> {
         self.parked.get(&(to, name.clone())).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
     }
 
     /// The link that has waited longest for a name.
-    pub fn first_parked_caller(&self, to: PeerId, name: &Name) -> Option<LinkId> {
+    pub(crate) fn first_parked_caller(&self, to: PeerId, name: &Name) -> Option<LinkId> {
         let first = self.parked.get(&(to, name.clone()))?.first()?;
         self.all.get(first).map(|request| request.caller.link)
     }
 
     /// The next deadline of any.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|&(at, _)| at)
     }
 
     /// One request whose deadline has passed.
-    pub fn overdue(&self, now: Instant) -> Option<RequestId> {
+    pub(crate) fn overdue(&self, now: Instant) -> Option<RequestId> {
         self.deadlines.first().filter(|(at, _)| *at <= now).map(|&(_, id)| id)
     }
 }

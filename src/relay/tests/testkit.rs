@@ -9,7 +9,7 @@ use std::time::Instant;
 
 /// Something a client got from its relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Got {
+pub(super) enum Got {
     Control(Control),
     Data(u32, Vec<u8>),
     Credit(u32, u32),
@@ -20,7 +20,7 @@ pub enum Got {
     Closed,
 }
 
-pub struct Client {
+pub(super) struct Client {
     pub id: ConnId,
     pub peer: PeerId,
     link: Link,
@@ -29,23 +29,23 @@ pub struct Client {
     pub output: Vec<u8>,
 }
 
-pub fn relay(workers: usize) -> (RelayCore, PeerId) {
+pub(super) fn relay(workers: usize) -> (RelayCore, PeerId) {
     relay_with(Policy::open(Limits::default()), workers)
 }
 
-pub fn relay_with(policy: Policy, workers: usize) -> (RelayCore, PeerId) {
+pub(super) fn relay_with(policy: Policy, workers: usize) -> (RelayCore, PeerId) {
     let identity = Identity::from_seed(&[0; 32]);
     let id = identity.id();
     (RelayCore::new(identity, policy, 64 << 20, workers), id)
 }
 
-pub fn app(name: &str) -> Name {
+pub(super) fn app(name: &str) -> Name {
     Name::App(name.parse().unwrap())
 }
 
 impl Client {
     /// A client whose key is made of `seed`, through the handshake.
-    pub fn attach(now: Instant, relay: &mut RelayCore, relay_id: PeerId, seed: u8) -> Client {
+    pub(super) fn attach(now: Instant, relay: &mut RelayCore, relay_id: PeerId, seed: u8) -> Client {
         let identity = Identity::from_seed(&[seed; 32]);
         let id = relay.handle_accept(now, [127, 0, 0, 1].into());
         let (dial, first) = Dial::new(&identity, relay_id).unwrap();
@@ -60,29 +60,29 @@ impl Client {
         client
     }
 
-    pub fn flush(&mut self, now: Instant, relay: &mut RelayCore) {
+    pub(super) fn flush(&mut self, now: Instant, relay: &mut RelayCore) {
         relay.handle_bytes(now, self.id, &std::mem::take(&mut self.output));
     }
 
     /// Hands over what is queued, as from a socket, as far as there is memory; whether that was all.
-    pub fn pour(&mut self, now: Instant, relay: &mut RelayCore) -> bool {
+    pub(super) fn pour(&mut self, now: Instant, relay: &mut RelayCore) -> bool {
         let taken = relay.handle_read(now, self.id, &self.output);
         self.output.drain(..taken);
         self.output.is_empty()
     }
 
     /// Hands over what is queued, `step` bytes at a time.
-    pub fn trickle(&mut self, now: Instant, relay: &mut RelayCore, step: usize) {
+    pub(super) fn trickle(&mut self, now: Instant, relay: &mut RelayCore, step: usize) {
         for chunk in std::mem::take(&mut self.output).chunks(step) {
             relay.handle_bytes(now, self.id, chunk);
         }
     }
 
-    pub fn say(&mut self, message: Control) {
+    pub(super) fn say(&mut self, message: Control) {
         self.link.control(&message, &mut self.output).unwrap();
     }
 
-    pub fn data(&mut self, circuit: u32, bytes: &[u8]) {
+    pub(super) fn data(&mut self, circuit: u32, bytes: &[u8]) {
         let length = u32::try_from(bytes.len()).unwrap();
         let header = Header { kind: Kind::Data, circuit, length, credit: CIRCUIT_WINDOW_START };
         let at = self.output.len();
@@ -91,20 +91,20 @@ impl Client {
         self.output.extend_from_slice(bytes);
     }
 
-    pub fn bare(&mut self, kind: Kind, circuit: u32, credit: u32) {
+    pub(super) fn bare(&mut self, kind: Kind, circuit: u32, credit: u32) {
         self.link.bare(kind, circuit, credit, &mut self.output).unwrap();
     }
 
-    pub fn link_reset(&mut self, circuit: u32, code: CloseCode) {
+    pub(super) fn link_reset(&mut self, circuit: u32, code: CloseCode) {
         self.link.reset(circuit, code.to_wire(), &mut self.output).unwrap();
     }
 
-    pub fn connect(&mut self, circuit: u32, to: PeerId, name: &str, wait_ms: u32) {
+    pub(super) fn connect(&mut self, circuit: u32, to: PeerId, name: &str, wait_ms: u32) {
         self.say(Control::Connect { circuit, to, name: app(name), wait_ms, early: vec![1] });
     }
 
     /// What has come since the last call, adjacent pieces of a circuit joined. Reads at most `max` bytes.
-    pub fn got(&mut self, now: Instant, relay: &mut RelayCore, max: usize) -> Vec<Got> {
+    pub(super) fn got(&mut self, now: Instant, relay: &mut RelayCore, max: usize) -> Vec<Got> {
         relay.poll_output(now, self.id, &mut self.input, max);
         let mut got: Vec<Got> = Vec::new();
         let mut at = 0;
@@ -136,18 +136,18 @@ impl Client {
         got
     }
 
-    pub fn all(&mut self, now: Instant, relay: &mut RelayCore) -> Vec<Got> {
+    pub(super) fn all(&mut self, now: Instant, relay: &mut RelayCore) -> Vec<Got> {
         self.got(now, relay, usize::MAX)
     }
 }
 
 /// A caller (circuit 2) and a callee (circuit 1) with an open circuit, nothing left to read at either.
-pub fn joined(now: Instant, relay: &mut RelayCore, relay_id: PeerId) -> (Client, Client) {
+pub(super) fn joined(now: Instant, relay: &mut RelayCore, relay_id: PeerId) -> (Client, Client) {
     joined_as(now, relay, relay_id, (1, 2))
 }
 
 /// The same with the seeds of callee and caller. Of several links of a callee the newest is called.
-pub fn joined_as(now: Instant, relay: &mut RelayCore, relay_id: PeerId, seeds: (u8, u8)) -> (Client, Client) {
+pub(super) fn joined_as(now: Instant, relay: &mut RelayCore, relay_id: PeerId, seeds: (u8, u8)) -> (Client, Client) {
     let mut callee = Client::attach(now, relay, relay_id, seeds.0);
     let mut caller = Client::attach(now, relay, relay_id, seeds.1);
     callee.say(Control::Listen { name: app("a") });
