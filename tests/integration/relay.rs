@@ -123,9 +123,10 @@ fn memory_that_does_not_do_for_the_workers_is_refused() {
         let tool = world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--open", "--workers", workers]);
         tool.args(["--memory", memory]).arg("--key").arg(world.key("relay"))
     };
-    for (workers, memory) in [("1", "0"), ("1", "1023K"), ("4", "3M")] {
+    for (workers, memory, named) in [("1", "0", "1 worker"), ("1", "1023K", "1 worker"), ("4", "3M", "4 workers")] {
         let done = relay(workers, memory).run().expect(exit::USAGE).expect_output(b"");
-        done.expect_error(&format!("--memory is too little for {workers} workers"));
+        let done = done.expect_error(&format!("--memory is too little for {named}"));
+        assert!(done.stderr.lines().any(|line| line.ends_with(named)), "{done}");
     }
     relay("4", "4M").spawn().wait_line("listening ");
 }
