@@ -203,24 +203,6 @@ impl<M: Direction> Decoder<M> {
     }
 }
 
-/// The greeting at the front of a sender's bytes, which stay where they are; `None` while they do
-/// not reach. For whoever must know what comes before deciding who takes it.
-///
-/// # Errors
-/// If they begin with something else.
-pub fn peek_hello(mut bytes: &[u8]) -> Result<Option<Hello>, Malformed> {
-    let Some(kind) = bytes.first().copied() else {
-        return Ok(None);
-    };
-    if kind != HELLO {
-        return Err(Malformed::Type(kind));
-    }
-    match Decoder::<Offer>::default().next(&mut bytes)? {
-        Some(Piece::Message(Offer::Hello(hello))) => Ok(Some(hello)),
-        _ => Ok(None),
-    }
-}
-
 /// Decodes arbitrary bytes in both directions, in pieces of `1 + first byte` bytes: what a
 /// fuzzer calls. Whatever decodes must encode to the bytes it came from.
 #[doc(hidden)]

@@ -1,8 +1,8 @@
-//! The file protocol, for files and streams alike: its messages as bytes, what they are made of, compressed blocks, and how a
-//! transfer ends.
+//! The file protocol, for files and streams alike: its messages as bytes, what may come when on the
+//! receiving side ([`Reception`]), compressed blocks, hashes, and how a transfer ends.
 //!
-//! It opens no file and no socket; the engines that speak it are in [`crate::tools::transfers`]. What crosses the wire is
-//! specified in [`messages`].
+//! It opens no file and no socket; what drives it is in [`crate::tools`]: files in a thread, streams on the loop. What crosses
+//! the wire is specified in [`messages`].
 
 pub mod blocks;
 pub mod decoder;
@@ -16,6 +16,7 @@ pub mod meter;
 pub mod outcome;
 pub mod parse;
 pub mod path;
+pub mod reception;
 pub mod status;
 pub mod unblock;
 
@@ -24,5 +25,6 @@ pub use fault::Fault;
 pub use limit::RateLimit;
 pub use meter::LinkMeter;
 pub use outcome::{PortClosed, ReceiveOutcome, SendOutcome, TransferError};
+pub use reception::{Fact, Reception};
 pub use status::Status;
 pub use unblock::BlockDecoder;

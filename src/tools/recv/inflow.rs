@@ -19,12 +19,10 @@ use crate::tools::transfers::Error;
 use crate::tools::transfers::engine::Item;
 use crate::tools::transfers::engine::ItemKind;
 use crate::transfer::Fault;
-use crate::transfer::decoder::{Decoder, Piece};
 use crate::transfer::hash::ContentHash;
-use crate::transfer::messages::{Answer, ItemOutcome, Offer};
+use crate::transfer::messages::ItemOutcome;
 use crate::transfer::outcome::Side;
-use crate::transfer::outcome::Violation;
-use crate::transfer::{BlockDecoder, TransferError};
+use crate::transfer::{Fact, Reception, TransferError};
 use crate::wire::CloseCode;
 use rustix::io::Errno;
 use std::io;
@@ -66,8 +64,8 @@ pub struct Inflow {
     child_status: Option<i32>,
     /// Its end is nobody else's business before.
     held_until: Option<Instant>,
-    decoder: Decoder<Offer>,
-    blocks: BlockDecoder,
+    /// What may come, and what is answered.
+    reception: Reception,
     /// So many bytes at the front of the session's stream are content for the sink.
     owed: usize,
     unpacked: Unpacked,
@@ -76,11 +74,8 @@ pub struct Inflow {
     watched: Option<(Box<ContentHash>, Instant)>,
     bytes_max: Option<u64>,
     phase: Phase,
-    item_told: bool,
     /// What went wrong here, if that says more than the transfer's own end.
     trouble: Option<Error>,
-    /// Answers on their way into the session.
-    answers: Vec<u8>,
     finished: bool,
     name: Vec<u8>,
     waker: Arc<Waker>,
@@ -89,34 +84,30 @@ pub struct Inflow {
 }
 
 impl Inflow {
-    /// Begins behind the greeting, which `decoder` has read and found acceptable.
+    /// Begins behind the greeting, which `reception` has read and which is acceptable.
     pub fn new(
         stream: u32,
-        decoder: Decoder<Offer>,
+        mut reception: Reception,
         ends: (Sink, Option<Child>),
         bytes_max: Option<u64>,
         name: &[u8],
         waker: &Arc<Waker>,
     ) -> Inflow {
-        let mut answers = Vec::new();
-        Answer::Accepted.encode(&mut answers);
+        reception.accept();
         Inflow {
             stream,
             sink: Some(ends.0),
             child: ends.1,
             child_status: None,
             held_until: None,
-            decoder,
-            blocks: BlockDecoder::default(),
+            reception,
             owed: 0,
             unpacked: Unpacked::default(),
             taken_bytes: 0,
             watched: None,
             bytes_max,
             phase: Phase::Taking,
-            item_told: false,
             trouble: None,
-            answers,
             finished: false,
             name: name.to_vec(),
             waker: Arc::clone(waker),
@@ -288,23 +279,18 @@ impl Inflow {
     fn next_message(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<usize, Error> {
         let bytes = session.stream(self.stream).readable();
         let mut input = bytes;
-        let piece = self.decoder.next(&mut input).map_err(TransferError::from)?;
+        let fact = self.reception.next(&mut input)?;
         let mut used = bytes.len() - input.len();
         let mut finish = false;
-        match piece {
-            None => {}
-            Some(Piece::Data(content)) => {
-                used -= content.len();
-                self.owed = content.len();
+        match fact {
+            Some(Fact::Data(length)) => {
+                used -= length;
+                self.owed = length;
             }
-            Some(Piece::Packed { raw_length, frame }) => {
-                let raw = self.blocks.decode(raw_length, frame).map_err(|_| TransferError::from(Violation::Block))?;
-                self.unpacked.bytes.extend_from_slice(raw);
-                self.unpacked.packed_length = used;
-            }
-            Some(Piece::Message(Offer::Finish { entries: 0, skipped: 0 })) => finish = true,
-            Some(Piece::Message(Offer::Hello(_))) => return Err(TransferError::from(Violation::Hello).into()),
-            Some(Piece::Message(_)) => return Err(TransferError::from(Violation::Order).into()),
+            Some(Fact::Unpacked(bytes)) => self.unpacked = Unpacked { bytes, at: 0, packed_length: used },
+            Some(Fact::StreamEnd) => finish = true,
+            // No other comes in a stream.
+            _ => {}
         }
         session.stream_mut(self.stream).read(used);
         if self.unpacked.bytes.is_empty() {
@@ -367,8 +353,7 @@ impl Inflow {
         }
         self.unpacked.at += count;
         if self.unpacked.at == self.unpacked.bytes.len() {
-            self.unpacked.bytes.clear();
-            self.unpacked.at = 0;
+            self.reception.give_back(std::mem::take(&mut self.unpacked.bytes));
             session.stream_mut(self.stream).consume(now, self.unpacked.packed_length);
         }
     }
@@ -380,7 +365,7 @@ impl Inflow {
             let _ = sink.close(registry);
         }
         let outcome = self.note(trouble);
-        self.tell_item(outcome);
+        self.reception.settle(0, outcome);
         self.phase = Phase::Passing(outcome);
     }
 
@@ -439,23 +424,18 @@ impl Inflow {
         let unread = outcome == ItemOutcome::Failed(Fault::Cancelled);
         let failed = self.child_status.filter(|status| *status != 0 || unread);
         let ending = Ending::of_stream(outcome, failed, Side::Here);
-        self.tell_item(outcome);
+        self.reception.settle(0, outcome);
         let (status, counts, command_status) = (ending.status, ending.counts, failed.unwrap_or(0));
-        Answer::Done { status, counts, command_status }.encode(&mut self.answers);
+        self.reception.conclude(status, counts, command_status);
         self.phase = Phase::Told(ending);
         true
     }
 
-    fn tell_item(&mut self, outcome: ItemOutcome) {
-        if !std::mem::replace(&mut self.item_told, true) {
-            Answer::Item { index: 0, outcome }.encode(&mut self.answers);
-        }
-    }
-
     fn pump_answers(&mut self, session: &mut Session) -> bool {
-        let count = session.stream_mut(self.stream).write(&self.answers);
-        self.answers.drain(..count);
-        if self.answers.is_empty() && !self.finished && matches!(self.phase, Phase::Told(_)) {
+        let answers = self.reception.answers();
+        let count = session.stream_mut(self.stream).write(answers);
+        answers.drain(..count);
+        if answers.is_empty() && !self.finished && matches!(self.phase, Phase::Told(_)) {
             self.finished = true;
             session.stream_mut(self.stream).finish();
             return true;

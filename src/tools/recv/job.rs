@@ -9,6 +9,7 @@ use crate::run::tool::RunError;
 use crate::tools::transfers::Error;
 use crate::tools::transfers::engine::{Destination, OnReceived, ReceiveJob, ReceivePolicy, Received};
 use crate::tools::transfers::pump::Pump;
+use crate::transfer::reception::Greeted;
 use crate::transfer::{ReceiveOutcome, TransferError};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,10 +51,10 @@ impl Order {
         let hook = self.command.clone().map(|command| -> Box<OnReceived<'static>> {
             Box::new(move |item: &Received| command.run(&base, item.path.as_bytes(), &leashed))
         });
-        self.start(waker, Destination::Directory(directory), hook, held)
+        self.start(waker, (Destination::Directory(directory), None), hook, held)
     }
 
-    /// Starts an engine for one file, called `name`, that goes to the command or to standard output, and yields news of the
+    /// Starts an engine for one file, whose sender has greeted, that goes to the command or to standard output, and yields news of the
     /// latter. The first of `leashed` holds the command, the second what is written to either.
     ///
     /// # Errors
@@ -61,30 +62,33 @@ impl Order {
     pub fn into_writer(
         self,
         waker: &Arc<Waker>,
-        name: &[u8],
+        greeted: Greeted,
         leashed: (Leashed, Leashed),
     ) -> Result<(Engine, Option<Arc<OutputNews>>), Error> {
         let Some(command) = &self.command else {
             let (output, news) = Output::stdout(leashed.1).map_err(io("opening standard output"))?;
-            let engine = self.start(waker, Destination::Writer(Box::new(output)), None, leashed.0)?;
+            let place = Destination::Writer(Box::new(output));
+            let engine = self.start(waker, (place, Some(greeted)), None, leashed.0)?;
             return Ok((engine, Some(news)));
         };
-        let (feed, fed) = Feed::start(command, name, leashed.clone()).map_err(io("starting the command"))?;
+        let (feed, fed) =
+            Feed::start(command, &greeted.hello.name, leashed.clone()).map_err(io("starting the command"))?;
         let hook: Box<OnReceived<'static>> = Box::new(move |_: &Received| fed.wait());
-        let engine = self.start(waker, Destination::Writer(Box::new(feed)), Some(hook), leashed.1)?;
+        let place = Destination::Writer(Box::new(feed));
+        let engine = self.start(waker, (place, Some(greeted)), Some(hook), leashed.1)?;
         Ok((engine, None))
     }
 
     fn start(
         self,
         waker: &Arc<Waker>,
-        destination: Destination,
+        (destination, greeted): (Destination, Option<Greeted>),
         on_received: Option<Box<OnReceived<'static>>>,
         held: Leashed,
     ) -> Result<Engine, Error> {
         let sender = *self.peer.as_bytes();
         let given_up = Box::new(move || held.is_let_go());
-        let job = ReceiveJob { destination, policy: self.policy, sender, on_received, given_up };
+        let job = ReceiveJob { greeted, destination, policy: self.policy, sender, on_received, given_up };
         let tells_items = self.tells_items;
         let pump = Pump::start("receive", self.stream, waker, move |port, teller| {
             teller.is_receivers();

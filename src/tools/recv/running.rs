@@ -25,10 +25,8 @@ use crate::run::tool::{Context, RunError};
 use crate::session::{Event as SessionEvent, Half, Session};
 use crate::tools::transfers::pump::SoFar;
 use crate::tools::transfers::{Ending, Error, News, Transfer, close_code, tell};
-use crate::transfer::decoder::Decoder;
-use crate::transfer::messages::Offer;
 use crate::transfer::outcome::Side;
-use crate::transfer::{Fault, ReceiveOutcome, TransferError};
+use crate::transfer::{Fault, ReceiveOutcome, Reception, TransferError};
 use crate::wire::CloseCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,9 +42,9 @@ enum Work {
     /// For the peer to open its stream.
     Waiting,
     /// For its first message.
-    Greeting(Decoder<Offer>),
+    Greeting(Box<Reception>),
     /// A refusal on its way out.
-    Refusing(Fault, Vec<u8>),
+    Refusing(Fault, Box<Reception>),
     Stream(Box<Inflow>),
     Files(Engine),
     Over,
@@ -259,7 +257,7 @@ impl Running {
                     if let (Work::Waiting, true) = (&self.work, app.as_deref() == Some(&service[..])) {
                         self.stream = id;
                         session.stream_mut(id).accept();
-                        self.work = Work::Greeting(Decoder::default());
+                        self.work = Work::Greeting(Box::default());
                         self.achieved.began = Some(ctx.now);
                     } else {
                         session.stream_mut(id).refuse(CloseCode::Refused);

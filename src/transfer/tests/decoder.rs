@@ -188,19 +188,6 @@ fn data_is_handed_out_in_place_however_it_is_cut() {
 }
 
 #[test]
-fn a_greeting_can_be_looked_at_before_it_is_taken() {
-    let hello = Hello { version: 1, content: Content::Stream, totals: None, name: b"x".to_vec() };
-    let mut bytes = Vec::new();
-    Offer::Hello(hello.clone()).encode(&mut bytes);
-    for length in 0..bytes.len() {
-        assert_eq!(peek_hello(&bytes[..length]), Ok(None));
-    }
-    bytes.push(DATA);
-    assert_eq!(peek_hello(&bytes), Ok(Some(hello)));
-    assert_eq!(peek_hello(b"SSH-2.0"), Err(Malformed::Type(b'S')));
-}
-
-#[test]
 fn impossible_headers_are_refused_before_their_body() {
     let refuse = |head: [u8; 5]| Decoder::<Offer>::default().next(&mut &head[..]).unwrap_err();
     assert_eq!(refuse([0x41, 0, 0, 0, 0]), Malformed::Type(0x41));

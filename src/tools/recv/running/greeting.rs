@@ -11,10 +11,9 @@ use crate::tools::recv::Recv;
 use crate::tools::recv::inflow::Inflow;
 use crate::tools::transfers::Error;
 use crate::transfer::Fault;
-use crate::transfer::TransferError;
-use crate::transfer::decoder::Piece;
-use crate::transfer::messages::{Answer, Content, Hello, Offer, VERSION};
-use crate::transfer::outcome::Violation;
+use crate::transfer::messages::{Content, Hello, VERSION};
+use crate::transfer::reception::Greeted;
+use crate::transfer::{Fact, TransferError};
 
 impl Running {
     pub(super) fn check_greeting_time(&mut self, ctx: &mut Context<'_, Recv>) -> Step {
@@ -30,19 +29,16 @@ impl Running {
 
     /// Without a directory the first message decides: a stream is dealt with here, files need an engine.
     pub(super) fn greet(&mut self, ctx: &mut Context<'_, Recv>, options: &Options) -> Step {
-        let (Work::Greeting(decoder), Some(session)) = (&mut self.work, ctx.node.session(self.key)) else {
+        let (Work::Greeting(reception), Some(session)) = (&mut self.work, ctx.node.session(self.key)) else {
             return Ok(false);
         };
         let bytes = session.stream(self.stream).readable();
         let mut input = bytes;
-        let found = match decoder.next(&mut input).map_err(TransferError::from)? {
-            None => None,
-            Some(Piece::Message(Offer::Hello(hello))) => Some(hello),
-            Some(_) => return Err(TransferError::from(Violation::Hello).into()),
-        };
+        let fact = reception.next(&mut input)?;
         let used = bytes.len() - input.len();
         session.stream_mut(self.stream).read(used);
-        let Some(hello) = found else { return Ok(true) };
+        // It is the first fact.
+        let Some(Fact::Hello(hello)) = fact else { return Ok(true) };
         if hello.version != VERSION {
             return Ok(self.begin_refusing(Fault::Version));
         }
@@ -57,10 +53,9 @@ impl Running {
             }
             Content::Files => {
                 let leashed = (hold(&mut self.leash)?, hold(&mut self.feeding)?);
-                let (mut engine, news) = self.order(options).into_writer(ctx.waker, &hello.name, leashed)?;
-                let mut first = Vec::new();
-                Offer::Hello(hello).encode(&mut first);
-                engine.push_first(&first);
+                let Work::Greeting(reception) = std::mem::replace(&mut self.work, Work::Over) else { return Ok(false) };
+                let greeted = Greeted { reception: *reception, hello };
+                let (engine, news) = self.order(options).into_writer(ctx.waker, greeted, leashed)?;
                 self.output = news;
                 self.work = Work::Files(engine);
                 Ok(true)
@@ -69,7 +64,7 @@ impl Running {
     }
 
     fn begin_stream(&mut self, ctx: &mut Context<'_, Recv>, options: &Options, hello: &Hello) -> Step {
-        let Work::Greeting(decoder) = std::mem::replace(&mut self.work, Work::Over) else { return Ok(false) };
+        let Work::Greeting(reception) = std::mem::replace(&mut self.work, Work::Over) else { return Ok(false) };
         let (sink, child): (Sink, Option<Child>) = match self.order(options).command {
             None => (Sink::stdout().map_err(|error| Error::Run(RunError::Io("opening standard output", error)))?, None),
             Some(command) => {
@@ -80,7 +75,7 @@ impl Running {
             }
         };
         let most = options.policy.bytes_max;
-        let mut inflow = Inflow::new(self.stream, decoder, (sink, child), most, &hello.name, ctx.waker);
+        let mut inflow = Inflow::new(self.stream, *reception, (sink, child), most, &hello.name, ctx.waker);
         inflow = inflow.telling_item(ctx.now, options.tells_items);
         inflow
             .register(ctx.registry, self.token(0), self.token(1))
@@ -90,14 +85,16 @@ impl Running {
     }
 
     fn begin_refusing(&mut self, fault: Fault) -> bool {
-        let mut answer = Vec::new();
-        Answer::Refused(fault).encode(&mut answer);
-        self.work = Work::Refusing(fault, answer);
+        if let Work::Greeting(mut reception) = std::mem::replace(&mut self.work, Work::Over) {
+            reception.refuse(fault);
+            self.work = Work::Refusing(fault, reception);
+        }
         true
     }
 
     pub(super) fn refuse(&mut self, session: &mut Session) -> bool {
-        let Work::Refusing(fault, answer) = &mut self.work else { return false };
+        let Work::Refusing(fault, reception) = &mut self.work else { return false };
+        let answer = reception.answers();
         let count = session.stream_mut(self.stream).write(answer);
         answer.drain(..count);
         if answer.is_empty() {

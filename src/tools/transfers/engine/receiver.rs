@@ -10,13 +10,12 @@ use super::writer::WriterSink;
 use crate::session::Parcel;
 use crate::store::inbox::{Inbox, Overwrite};
 use crate::transfer::Fault;
-use crate::transfer::decoder::{Decoder, Piece};
 use crate::transfer::item::Kind;
-use crate::transfer::messages::{Answer, Offer};
 use crate::transfer::outcome::PortClosed;
-use crate::transfer::outcome::{ReceiveOutcome, TransferError, Violation};
+use crate::transfer::outcome::{ReceiveOutcome, TransferError};
 use crate::transfer::path::TreePath;
-use crate::transfer::unblock::BlockDecoder;
+use crate::transfer::reception::Greeted;
+use crate::transfer::{Fact, Reception};
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -73,6 +72,8 @@ pub type GivenUp = Box<dyn Fn() -> bool + Send>;
 
 /// What to receive, and how.
 pub struct ReceiveJob<'a> {
+    /// What the sender has said already.
+    pub greeted: Option<Greeted>,
     /// Where it goes.
     pub destination: Destination,
     /// What is taken.
@@ -116,7 +117,11 @@ impl ReceiveJob<'_> {
         };
         let mut receiver = Receiver::new(sink, self.policy, self.on_received, progress);
         receiver.given_up = self.given_up;
-        let mut line = Line { answers: port.buffer(), port, scratch: Vec::new(), unanswered: 0 };
+        if let Some(Greeted { reception, hello }) = self.greeted {
+            receiver.reception = reception;
+            receiver.greet(&hello);
+        }
+        let mut line = Line { answers: port.buffer(), port, unanswered: 0 };
         let done = drive(&mut receiver, &mut line);
         if done.is_err() {
             receiver.rescue();
@@ -127,13 +132,13 @@ impl ReceiveJob<'_> {
 
 /// Tells the sender that there is no place for anything.
 fn refuse(port: &mut dyn Port, error: io::Error) -> TransferError {
-    let mut answer = Vec::new();
+    let mut reception = Reception::default();
     let number = error.raw_os_error();
     let fault = number.map_or(Fault::Io, |number| io::Error::from_raw_os_error(number).into());
-    Answer::Refused(fault).encode(&mut answer);
+    reception.refuse(fault);
     // Whether it hears of it or not, the error is ours.
     let mut chunk = port.buffer();
-    chunk.push(&answer);
+    chunk.push(reception.answers());
     let _ = port.send(chunk);
     TransferError::Inbox(error)
 }
@@ -146,36 +151,35 @@ fn random() -> io::Result<u64> {
 }
 
 fn drive(receiver: &mut Receiver<'_, '_>, line: &mut Line<'_>) -> Result<(), TransferError> {
-    let mut decoder = Decoder::<Offer>::default();
-    let mut blocks = BlockDecoder::default();
-    while !receiver.is_finished() {
+    while !receiver.reception.is_finished() {
         let chunk = line.next(receiver)?.ok_or(TransferError::Truncated)?;
-        let mut input = &chunk[..];
-        while let Some(piece) = decoder.next(&mut input)? {
-            match piece {
-                Piece::Data(bytes) => receiver.content(bytes)?,
-                Piece::Packed { raw_length, frame } => {
-                    let raw = blocks.decode(raw_length, frame).map_err(|_| Violation::Block)?;
-                    receiver.content(raw)?;
+        let mut at = 0;
+        // What may follow the end is of no interest, above all not after a refusal.
+        while !receiver.reception.is_finished() {
+            let mut input = &chunk[at..];
+            let fact = receiver.reception.next(&mut input)?;
+            at = chunk.len() - input.len();
+            match fact {
+                None => break,
+                Some(Fact::Data(length)) => receiver.content(&chunk[at - length..at]),
+                Some(Fact::Unpacked(bytes)) => {
+                    receiver.content(&bytes);
+                    receiver.reception.give_back(bytes);
                 }
-                Piece::Message(offer) => receiver.handle(offer, Instant::now())?,
+                Some(fact) => receiver.handle(fact, Instant::now()),
             }
             line.say(receiver)?;
-            if receiver.is_finished() {
-                break; // what may follow is of no interest, above all not after a refusal
-            }
         }
         line.port.recycle(chunk);
     }
     line.flush()?;
-    receiver.refusal().map_or(Ok(()), |fault| Err(TransferError::Refused(fault)))
+    receiver.reception.refusal().map_or(Ok(()), |fault| Err(TransferError::Refused(fault)))
 }
 
 /// The way in, and the way back for answers.
 struct Line<'p> {
     port: &'p mut dyn Port,
     answers: Parcel,
-    scratch: Vec<u8>,
     /// Chunks read since answers last left.
     unanswered: u32,
 }
@@ -183,13 +187,13 @@ struct Line<'p> {
 impl Line<'_> {
     /// Packs the receiver's answers; they leave when nothing is waiting to be read.
     fn say(&mut self, receiver: &mut Receiver<'_, '_>) -> Result<(), PortClosed> {
-        for answer in receiver.answers() {
-            self.scratch.clear();
-            answer.encode(&mut self.scratch);
-            if self.scratch.len() > self.answers.vacancy() {
+        let answers = receiver.reception.answers();
+        while !answers.is_empty() {
+            if self.answers.vacancy() == 0 {
                 self.flush()?;
             }
-            self.answers.push(&self.scratch);
+            let count = self.answers.push(answers);
+            answers.drain(..count);
         }
         Ok(())
     }

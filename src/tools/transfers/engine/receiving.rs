@@ -1,4 +1,4 @@
-//! What the receiving engine makes of each message.
+//! What the receiving engine makes of what the sender says.
 
 use super::progress::{ItemKind, Meter, Progress};
 use super::receiver::{GivenUp, OnReceived, ReceivePolicy};
@@ -9,10 +9,9 @@ use super::underway::Underway;
 use crate::store::part::Checkpoints;
 use crate::transfer::Fault;
 use crate::transfer::hash::ContentHash;
-use crate::transfer::messages::{
-    Answer, CHECKPOINTS_MAX, Content, ENTRIES_MAX, Entry, Hash, Hello, IfDifferent, OPEN_ENTRIES_MAX, Offer, VERSION,
-};
-use crate::transfer::outcome::{Side, Tally, Violation};
+use crate::transfer::messages::{CHECKPOINTS_MAX, Content, Entry, Hash, Hello, VERSION};
+use crate::transfer::outcome::{Side, Tally};
+use crate::transfer::{Fact, Reception};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::num::NonZeroU64;
 use std::time::Instant;
@@ -23,32 +22,18 @@ const CHECKPOINTS_KEPT_MAX: usize = 1_024;
 /// An item that was answered, and that the sender has to say something about.
 pub(crate) struct Pending {
     pub item: Offered,
-    expect: Expect,
-}
-
-pub(crate) enum Expect {
-    /// Content, from one of these states on.
-    Content(Checkpoints),
-    /// Whether it is the same.
-    Comparison(IfDifferent),
+    /// States that its content may go on from.
+    states: Checkpoints,
 }
 
 /// What is being received.
 pub(crate) enum Current {
-    /// Nothing has been said yet.
-    Greeting,
-    /// Between files.
+    /// Nothing, or what has failed here and still comes.
     Nothing,
     /// A file, up to this offset.
     File { item: Offered, offset: u64, hasher: Box<ContentHash> },
-    /// The rest of a file that has failed here.
-    Remains { index: u32, offset: u64, size: u64 },
     /// A stream.
     Stream { item: Offered, bytes: u64, hasher: Box<ContentHash> },
-    /// A stream that has failed here.
-    StreamRemains,
-    /// The end.
-    Finished(Option<Fault>),
 }
 
 /// The engine's state.
@@ -58,16 +43,15 @@ pub(crate) struct Receiver<'p, 'a> {
     pub on_received: Option<Box<OnReceived<'a>>>,
     pub given_up: GivenUp,
     pub progress: &'p mut dyn Progress,
+    /// What may come, and what is answered.
+    pub reception: Reception,
     pub current: Current,
-    pub next_index: u32,
-    pub unsettled: usize,
     /// Those that are not settled, by number.
     pub underway: BTreeMap<u32, Underway>,
     pub pending: VecDeque<Pending>,
     pub checkpoints: usize,
     pub seen: HashSet<u128>,
     pub promised_bytes: u64,
-    pub answers: Vec<Answer>,
     pub tops: Tops,
     pub tally: Tally,
     pub meter: Meter,
@@ -88,15 +72,13 @@ impl<'p, 'a> Receiver<'p, 'a> {
             on_received,
             given_up: Box::new(|| false),
             progress,
-            current: Current::Greeting,
-            next_index: 0,
-            unsettled: 0,
+            reception: Reception::default(),
+            current: Current::Nothing,
             underway: BTreeMap::new(),
             pending: VecDeque::new(),
             checkpoints: 0,
             seen: HashSet::new(),
             promised_bytes: 0,
-            answers: Vec::new(),
             tops: Tops::default(),
             tally: Tally::default(),
             meter: Meter::default(),
@@ -105,31 +87,28 @@ impl<'p, 'a> Receiver<'p, 'a> {
         }
     }
 
-    pub(crate) fn handle(&mut self, offer: Offer, now: Instant) -> Result<(), Violation> {
-        match (offer, &self.current) {
-            (Offer::Hello(hello), Current::Greeting) => {
-                self.greet(&hello);
-                Ok(())
+    /// Takes a fact that is no content.
+    pub(crate) fn handle(&mut self, fact: Fact, now: Instant) {
+        match fact {
+            Fact::Hello(hello) => self.greet(&hello),
+            Fact::Entry(entry) => self.entry(entry, now),
+            Fact::Begin { index, offset } => self.begin(index, offset),
+            // Content is taken where it lies.
+            Fact::Data(_) | Fact::Unpacked(_) => {}
+            Fact::Hole(zeros) => self.hole(zeros),
+            Fact::End { index, hash, length } => self.end((index, length), &hash, now),
+            Fact::Failed { index, fault } => self.broken_off(index, fault),
+            Fact::Same { index } => self.same(index, now),
+            Fact::Differs { index } => {
+                if let Some(item) = self.compared(index) {
+                    self.settle_item(item, Fault::Exists.into());
+                }
             }
-            (_, Current::Greeting) | (Offer::Hello(_), _) => Err(Violation::Hello),
-            (Offer::Finish { entries: 0, skipped: 0 }, _) if self.is_stream() => {
-                self.finish_stream(now);
-                Ok(())
+            Fact::StreamEnd => self.finish_stream(now),
+            Fact::Finish { skipped } => {
+                self.tally.skipped_there(skipped);
+                self.conclude();
             }
-            (Offer::Entry(entry), Current::Nothing) => self.entry(entry, now),
-            (Offer::Begin { index, offset }, Current::Nothing) => self.begin(index, offset),
-            (Offer::Same { index }, Current::Nothing) => self.same(index, now),
-            (Offer::Differs { index }, Current::Nothing) => self.differs(index),
-            (Offer::Finish { entries, skipped }, Current::Nothing) => self.finish(entries, skipped),
-            (Offer::Failed { index, fault }, Current::Nothing) => {
-                let item = self.next_pending(index)?.item;
-                self.settle_given_up(item, fault);
-                Ok(())
-            }
-            (Offer::Failed { index, fault }, _) => self.broken_off(index, fault),
-            (Offer::Hole(zeros), _) => self.hole(zeros),
-            (Offer::End { index, hash }, _) => self.end(index, &hash, now),
-            _ => Err(Violation::Order),
         }
     }
 
@@ -155,28 +134,20 @@ impl<'p, 'a> Receiver<'p, 'a> {
             self.meter.bytes_total = Some(totals.bytes);
             self.meter.items_total = Some(totals.items);
         }
-        let (current, answer) = match refused {
-            Ok(current) => (current, Answer::Accepted),
-            Err(fault) => (Current::Finished(Some(fault)), Answer::Refused(fault)),
-        };
-        self.current = current;
-        self.answers.push(answer);
+        match refused {
+            Ok(current) => {
+                self.current = current;
+                self.reception.accept();
+            }
+            Err(fault) => self.reception.refuse(fault),
+        }
     }
 
-    pub(crate) fn entry(&mut self, entry: Entry, now: Instant) -> Result<(), Violation> {
-        if entry.index != self.next_index {
-            return Err(Violation::Index);
-        }
-        if self.next_index >= ENTRIES_MAX || self.unsettled >= OPEN_ENTRIES_MAX {
-            return Err(Violation::Entries);
-        }
-        self.next_index += 1;
-        self.unsettled += 1;
+    pub(crate) fn entry(&mut self, entry: Entry, now: Instant) {
         self.underway.insert(entry.index, Underway::new(ItemKind::from(&entry.kind), entry.size.unwrap_or(0)));
         let Ok(path) = entry.path.check() else {
             let shown = entry.path.components().collect::<Vec<_>>().join(&b'/');
-            self.settle_named(entry.index, &shown, (Fault::Name.into(), Side::Here));
-            return Ok(());
+            return self.settle_named(entry.index, &shown, (Fault::Name.into(), Side::Here));
         };
         let item = Offered {
             index: entry.index,
@@ -194,7 +165,6 @@ impl<'p, 'a> Receiver<'p, 'a> {
             }
             Err(fault) => self.settle_item(item, fault.into()),
         }
-        Ok(())
     }
 
     /// Applies the limits of this receiver; how many checkpoints the item may have.
@@ -219,65 +189,48 @@ impl<'p, 'a> Receiver<'p, 'a> {
     }
 
     pub(crate) fn answer(&mut self, item: Offered, verdict: Verdict) {
-        let index = item.index;
+        let (index, size) = (item.index, item.size);
         match verdict {
             Verdict::Taken => {}
             Verdict::Have(hash, otherwise) => {
                 self.note_hash(index, &hash);
-                self.answers.push(Answer::Have { index, otherwise, hash });
-                self.pending.push_back(Pending { item, expect: Expect::Comparison(otherwise) });
+                self.reception.have(index, size, hash, otherwise);
+                self.pending.push_back(Pending { item, states: Vec::new() });
             }
             Verdict::Want(states) => {
                 self.checkpoints += states.len();
                 let prefixes = states.iter().map(|(length, state)| (*length, state.hash())).collect();
-                self.answers.push(Answer::Want { index, prefixes });
-                self.pending.push_back(Pending { item, expect: Expect::Content(states) });
+                self.reception.want(index, size, prefixes);
+                self.pending.push_back(Pending { item, states });
             }
         }
     }
 
-    pub(crate) fn next_pending(&mut self, index: u32) -> Result<Pending, Violation> {
-        let pending = self.pending.pop_front().filter(|pending| pending.item.index == index).ok_or(Violation::Index)?;
-        if let Expect::Content(states) = &pending.expect {
-            self.checkpoints -= states.len();
-        }
-        Ok(pending)
+    /// The item that the sender deals with: the reception has made sure that it is its turn.
+    pub(crate) fn next_pending(&mut self, index: u32) -> Option<Pending> {
+        let pending = self.pending.pop_front_if(|pending| pending.item.index == index)?;
+        self.checkpoints -= pending.states.len();
+        Some(pending)
     }
 
-    pub(crate) fn begin(&mut self, index: u32, offset: u64) -> Result<(), Violation> {
-        let Pending { item, expect } = self.next_pending(index)?;
-        let hasher = match expect {
-            Expect::Comparison(IfDifferent::Leave) => return Err(Violation::Order),
-            _ if offset == 0 => ContentHash::default(),
-            Expect::Comparison(IfDifferent::Send) => return Err(Violation::Offset),
-            Expect::Content(states) => {
-                let state = states.into_iter().find(|(length, _)| *length == offset);
-                state.ok_or(Violation::Offset)?.1
-            }
-        };
+    pub(crate) fn begin(&mut self, index: u32, offset: u64) {
+        let Some(Pending { item, states }) = self.next_pending(index) else { return };
+        let state = states.into_iter().find(|(length, _)| *length == offset);
+        let hasher = state.map_or_else(ContentHash::default, |(_, state)| state);
         self.meter.skip(offset);
         self.underway.entry(index).and_modify(|underway| underway.since = Instant::now());
         match self.sink.begin(&item, offset) {
             Ok(()) => self.current = Current::File { item, offset, hasher: Box::new(hasher) },
-            Err(fault) => self.fail(item, offset, fault),
+            Err(fault) => self.fail(item, fault),
         }
-        Ok(())
     }
 
     /// The file that is here is the one that was offered.
-    pub(crate) fn same(&mut self, index: u32, now: Instant) -> Result<(), Violation> {
-        let item = self.compared(index, None)?;
-        if let Some(settled) = self.sink.keep(now, item) {
+    pub(crate) fn same(&mut self, index: u32, now: Instant) {
+        let settled = self.compared(index).and_then(|item| self.sink.keep(now, item));
+        if let Some(settled) = settled {
             self.settle(settled);
         }
-        Ok(())
-    }
-
-    /// It is another one, and stays.
-    pub(crate) fn differs(&mut self, index: u32) -> Result<(), Violation> {
-        let item = self.compared(index, Some(IfDifferent::Leave))?;
-        self.settle_item(item, Fault::Exists.into());
-        Ok(())
     }
 
     /// This is the content that the item has.
@@ -285,14 +238,9 @@ impl<'p, 'a> Receiver<'p, 'a> {
         self.underway.entry(index).and_modify(|underway| underway.hash = Some(*hash));
     }
 
-    fn compared(&mut self, index: u32, only: Option<IfDifferent>) -> Result<Offered, Violation> {
-        let Pending { item, expect } = self.next_pending(index)?;
-        match expect {
-            Expect::Comparison(otherwise) if only.is_none_or(|only| only == otherwise) => {
-                self.meter.skip(item.size.unwrap_or(0));
-                Ok(item)
-            }
-            _ => Err(Violation::Order),
-        }
+    fn compared(&mut self, index: u32) -> Option<Offered> {
+        let item = self.next_pending(index)?.item;
+        self.meter.skip(item.size.unwrap_or(0));
+        Some(item)
     }
 }

@@ -3,19 +3,14 @@
 use super::receiving::{Current, Receiver};
 use super::sink::{Offered, Owing, Settled};
 use crate::transfer::Fault;
-use crate::transfer::messages::{Answer, ItemOutcome};
+use crate::transfer::messages::ItemOutcome;
 use crate::transfer::{
-    outcome::{ReceiveOutcome, Side, Violation},
+    outcome::{ReceiveOutcome, Side},
     status::Status,
 };
 use std::time::Instant;
 
 impl Receiver<'_, '_> {
-    /// What is to be said, in order.
-    pub(crate) fn answers(&mut self) -> impl Iterator<Item = Answer> {
-        self.answers.drain(..)
-    }
-
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.sink.deadline()
     }
@@ -55,8 +50,7 @@ impl Receiver<'_, '_> {
     }
 
     pub(crate) fn settle_named(&mut self, index: u32, path: &[u8], (outcome, side): (ItemOutcome, Side)) {
-        self.unsettled = self.unsettled.saturating_sub(1);
-        self.answers.push(Answer::Item { index, outcome });
+        self.reception.settle(index, outcome);
         if let Some(underway) = self.underway.remove(&index) {
             self.progress.settled(underway.end(path, outcome));
         }
@@ -67,15 +61,6 @@ impl Receiver<'_, '_> {
         self.progress.report(self.meter.at(path));
     }
 
-    pub(crate) fn finish(&mut self, entries: u32, skipped: u32) -> Result<(), Violation> {
-        if entries != self.next_index || !self.pending.is_empty() {
-            return Err(Violation::Order);
-        }
-        self.tally.skipped_there(skipped);
-        self.conclude();
-        Ok(())
-    }
-
     pub(crate) fn finish_stream(&mut self, now: Instant) {
         if let Current::Stream { item, bytes, hasher } = std::mem::replace(&mut self.current, Current::Nothing) {
             let hash = hasher.hash();
@@ -83,7 +68,6 @@ impl Receiver<'_, '_> {
             self.note_hash(item.index, &hash);
             let item = Offered { hash: Some(hash), ..item };
             self.tops.add(&item.path, &item.kind);
-            self.unsettled += 1;
             self.complete(item, now);
         }
         self.conclude();
@@ -104,8 +88,7 @@ impl Receiver<'_, '_> {
         self.run_hook();
         let status = self.tally.status(self.command_status);
         let command_status = self.command_status.filter(|_| status == Status::CommandFailed).unwrap_or(0);
-        self.answers.push(Answer::Done { status, counts: self.tally.counts, command_status });
-        self.current = Current::Finished(None);
+        self.reception.conclude(status, self.tally.counts, command_status);
     }
 
     fn tell_unkept(&mut self) {
@@ -138,21 +121,12 @@ impl Receiver<'_, '_> {
     pub(crate) fn rescue(&mut self) {
         self.commit();
         self.tell_unkept();
-        match std::mem::replace(&mut self.current, Current::Finished(None)) {
+        match std::mem::replace(&mut self.current, Current::Nothing) {
             Current::File { item, .. } | Current::Stream { item, .. } => {
                 self.sink.abandon(&item, Fault::Cancelled);
             }
-            _ => {}
+            Current::Nothing => {}
         }
-    }
-
-    pub(crate) fn is_finished(&self) -> bool {
-        matches!(self.current, Current::Finished(_))
-    }
-
-    /// Why the whole transfer was refused, if it was.
-    pub(crate) fn refusal(&self) -> Option<Fault> {
-        if let Current::Finished(fault) = self.current { fault } else { None }
     }
 
     pub(crate) fn into_outcome(self) -> ReceiveOutcome {

@@ -76,16 +76,6 @@ impl<T: Send + 'static> Pump<T> {
         Ok(Pump { shared, thread: Some(thread), stream, leaving: None, finished: false })
     }
 
-    /// Puts bytes into the engine's hands ahead of those in the session.
-    pub fn push_first(&mut self, bytes: &[u8]) {
-        let mut parcel = Parcel::default();
-        parcel.push(bytes);
-        let mut state = self.shared.lock();
-        // They are counted like the session's, whose credit they never used: a few hundred bytes too many, once.
-        state.inbox.put(parcel);
-        self.shared.wake_engine(state);
-    }
-
     /// Moves what can be moved. True if anything was.
     pub fn pump(&mut self, now: Instant, session: &mut Session) -> bool {
         let room = self.take_back(now, session);

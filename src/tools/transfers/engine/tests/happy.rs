@@ -153,6 +153,7 @@ fn one_file_goes_to_a_writer_and_a_tree_does_not() {
     let file = home.put("f", &noise(4, 500_000));
     let shared = Shared::default();
     let to_writer = |on_received| ReceiveJob {
+        greeted: None,
         destination: Destination::Writer(Box::new(shared.clone())),
         policy: ReceivePolicy::default(),
         sender: SENDER,

@@ -1,6 +1,6 @@
 //! What was at the receiver before the transfer, and the promise that goes with "it is there".
 
-use super::script::{WHEN, entry, hello};
+use super::script::{Say, WHEN, encoded, entry, hello, tell, tell_bytes, told};
 use super::*;
 use crate::store::attributes::Attributes;
 use crate::store::inbox::Inbox;
@@ -12,7 +12,6 @@ use crate::transfer::item::{Kind, Mtime};
 use crate::transfer::messages::*;
 use crate::transfer::path::TreePath;
 use std::os::unix::fs::symlink;
-use std::time::Instant;
 
 /// What a receiver answers about these items, all of them there already, when its disk fails or does not.
 fn answers(home: &Home, overwrite: Overwrite, fault: Option<Fault>, offers: Vec<Offer>) -> Vec<Answer> {
@@ -22,14 +21,11 @@ fn answers(home: &Home, overwrite: Overwrite, fault: Option<Fault>, offers: Vec<
     let policy = ReceivePolicy { overwrite, ..ReceivePolicy::default() };
     let mut nobody = ();
     let mut receiver = Receiver::new(sink, policy, None, &mut nobody);
-    let now = Instant::now();
-    receiver.handle(hello(Content::Files, b""), now).unwrap();
-    for offer in offers {
-        receiver.handle(offer, now).unwrap();
-    }
-    assert!(receiver.answers().all(|answer| !matches!(answer, Answer::Item { .. })), "before it was synced");
+    tell(&mut receiver, hello(Content::Files, b""));
+    offers.into_iter().for_each(|offer| tell(&mut receiver, offer));
+    assert!(told(&mut receiver).iter().all(|answer| !matches!(answer, Answer::Item { .. })), "before it was synced");
     receiver.commit_if_due(receiver.deadline().unwrap());
-    receiver.answers().collect()
+    told(&mut receiver)
 }
 
 #[test]
@@ -65,7 +61,7 @@ fn overwriting<'p>(home: &Home, folds: bool, nobody: &'p mut ()) -> Receiver<'p,
     inbox.planted_folding = folds;
     let sink = Box::new(TreeSink::new(inbox, Overwrite::Yes, SENDER, 1));
     let mut receiver = Receiver::new(sink, ReceivePolicy::default(), None, nobody);
-    receiver.handle(hello(Content::Files, b""), Instant::now()).unwrap();
+    tell(&mut receiver, hello(Content::Files, b""));
     receiver
 }
 
@@ -73,13 +69,13 @@ fn overwriting<'p>(home: &Home, folds: bool, nobody: &'p mut ()) -> Receiver<'p,
 fn outcomes(receiver: &mut Receiver<'_, '_>) -> Vec<(u32, ItemOutcome)> {
     receiver.commit();
     let item = |answer| if let Answer::Item { index, outcome } = answer { Some((index, outcome)) } else { None };
-    receiver.answers().filter_map(item).collect()
+    told(receiver).into_iter().filter_map(item).collect()
 }
 
-fn bring(receiver: &mut Receiver<'_, '_>, index: u32, content: &[u8]) {
-    receiver.handle(Offer::Begin { index, offset: 0 }, Instant::now()).unwrap();
-    receiver.content(content).unwrap();
-    receiver.handle(Offer::End { index, hash: blake3::hash(content).into() }, Instant::now()).unwrap();
+fn bring(receiver: &mut Receiver<'_, '_>, index: u32, content: &'static [u8]) {
+    let hash = blake3::hash(content).into();
+    let said = [Offer::Begin { index, offset: 0 }.into(), Say::Data(content), Offer::End { index, hash }.into()];
+    tell_bytes(receiver, &encoded(said));
 }
 
 #[test]
@@ -91,9 +87,9 @@ fn what_is_kept_is_not_replaced_by_what_the_file_system_takes_for_the_same() {
         let mut nobody = ();
         let mut receiver = overwriting(&home, folds, &mut nobody);
         for (index, name) in [(0, b"README"), (1, b"readme")] {
-            receiver.handle(entry(index, Kind::File, 4, &[name]), Instant::now()).unwrap();
+            tell(&mut receiver, entry(index, Kind::File, 4, &[name]));
         }
-        receiver.handle(Offer::Same { index: 0 }, Instant::now()).unwrap();
+        tell(&mut receiver, Offer::Same { index: 0 });
         bring(&mut receiver, 1, b"else");
         assert_eq!(outcomes(&mut receiver), [(0, ItemOutcome::Exists), (1, second)]);
     }
@@ -106,12 +102,12 @@ fn what_was_replaced_meanwhile_under_another_name_is_not_said_to_be_there() {
     let mut nobody = ();
     let mut receiver = overwriting(&home, true, &mut nobody);
     for (index, name) in [(0, b"readme"), (1, b"README")] {
-        receiver.handle(entry(index, Kind::File, 4, &[name]), Instant::now()).unwrap();
+        tell(&mut receiver, entry(index, Kind::File, 4, &[name]));
     }
     bring(&mut receiver, 0, b"else");
     assert_eq!(outcomes(&mut receiver), [(0, ItemOutcome::Committed)]);
     fs::rename(home.inbox().join("readme"), home.inbox().join("README")).unwrap();
-    receiver.handle(Offer::Same { index: 1 }, Instant::now()).unwrap();
+    tell(&mut receiver, Offer::Same { index: 1 });
     assert_eq!(outcomes(&mut receiver), [(1, ItemOutcome::Refused(Fault::Duplicate))]);
 }
 
@@ -129,15 +125,15 @@ fn what_went_into_a_directory_that_was_moved_away_meanwhile_is_not_called_comple
         }
         let mut nobody = ();
         let mut receiver = overwriting(&home, false, &mut nobody);
-        receiver.handle(entry(0, Kind::Directory, 0, &[b"t"]), Instant::now()).unwrap();
-        receiver.handle(entry(1, Kind::File, 4, &[b"t", b"f"]), Instant::now()).unwrap();
+        tell(&mut receiver, entry(0, Kind::Directory, 0, &[b"t"]));
+        tell(&mut receiver, entry(1, Kind::File, 4, &[b"t", b"f"]));
         bring(&mut receiver, 1, b"text");
         if !stays {
             fs::rename(&tree, home.inbox().join("moved")).unwrap();
             std::os::unix::fs::symlink("elsewhere", &tree).unwrap();
         }
-        receiver.handle(Offer::Finish { entries: 2, skipped: 0 }, Instant::now()).unwrap();
-        let done = receiver.answers().last();
+        tell(&mut receiver, Offer::Finish { entries: 2, skipped: 0 });
+        let done = told(&mut receiver).pop();
         assert!(matches!(done, Some(Answer::Done { status: said, .. }) if said == status), "{done:?}");
         assert_eq!(names(&elsewhere), [""; 0]);
     }
@@ -152,10 +148,10 @@ fn a_directory_is_not_replaced_by_what_the_file_system_takes_for_the_same() {
         }
         let mut nobody = ();
         let mut receiver = overwriting(&home, true, &mut nobody);
-        receiver.handle(entry(0, Kind::Directory, 0, &[b"README"]), Instant::now()).unwrap();
+        tell(&mut receiver, entry(0, Kind::Directory, 0, &[b"README"]));
         // As a file system that folds case would show it.
         fs::rename(home.inbox().join("README"), home.inbox().join("readme")).unwrap();
-        receiver.handle(entry(1, Kind::File, 4, &[b"readme"]), Instant::now()).unwrap();
+        tell(&mut receiver, entry(1, Kind::File, 4, &[b"readme"]));
         bring(&mut receiver, 1, b"else");
         let first = if is_there { ItemOutcome::Exists } else { ItemOutcome::Committed };
         assert_eq!(outcomes(&mut receiver), [(0, first), (1, ItemOutcome::Refused(Fault::Duplicate))]);
@@ -175,10 +171,10 @@ fn a_link_is_not_replaced_by_what_the_file_system_takes_for_the_same() {
         }
         let mut nobody = ();
         let mut receiver = overwriting(&home, true, &mut nobody);
-        receiver.handle(entry(0, Kind::Directory, 0, &[b"d"]), Instant::now()).unwrap();
-        receiver.handle(link(1, b"l", b"x"), Instant::now()).unwrap();
+        tell(&mut receiver, entry(0, Kind::Directory, 0, &[b"d"]));
+        tell(&mut receiver, link(1, b"l", b"x"));
         fs::hard_link(directory.join("l"), directory.join("L")).unwrap();
-        receiver.handle(link(2, b"L", b"y"), Instant::now()).unwrap();
+        tell(&mut receiver, link(2, b"L", b"y"));
         let first = if is_kept { ItemOutcome::Exists } else { ItemOutcome::Committed };
         let all = [(0, ItemOutcome::Exists), (1, first), (2, ItemOutcome::Refused(Fault::Duplicate))];
         assert_eq!(outcomes(&mut receiver), all);

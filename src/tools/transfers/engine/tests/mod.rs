@@ -37,6 +37,7 @@ pub(crate) fn job(sources: &[PathBuf]) -> SendJob {
 
 pub(crate) fn into(directory: &Path) -> ReceiveJob<'static> {
     ReceiveJob {
+        greeted: None,
         destination: Destination::Directory(directory.to_path_buf()),
         policy: ReceivePolicy::default(),
         sender: SENDER,

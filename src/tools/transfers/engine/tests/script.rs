@@ -1,10 +1,13 @@
 //! A sender made by hand: says what a test tells it to.
 
 use super::*;
+use crate::tools::transfers::engine::receiving::Receiver;
+use crate::transfer::Fact;
 use crate::transfer::decoder::{Decoder, Piece};
 use crate::transfer::encode::data_header;
 use crate::transfer::item::{Kind, Mtime};
 use crate::transfer::messages::*;
+use std::time::Instant;
 
 pub(super) const WHEN: Mtime = Mtime { seconds: 1, nanos: 2 };
 
@@ -87,4 +90,31 @@ pub(super) fn play(receive: ReceiveJob<'_>, script: impl IntoIterator<Item = Say
 /// Plays a script of files after the greeting.
 pub(super) fn play_files(inbox: &Path, script: Vec<Say>) -> (Vec<Answer>, Got) {
     play(into(inbox), std::iter::once(hello(Content::Files, b"").into()).chain(script))
+}
+
+/// The sender says this.
+pub(super) fn tell(receiver: &mut Receiver<'_, '_>, offer: Offer) {
+    tell_bytes(receiver, &encoded([offer.into()]));
+}
+
+/// The sender says all these bytes.
+pub(super) fn tell_bytes(receiver: &mut Receiver<'_, '_>, bytes: &[u8]) {
+    let mut input = bytes;
+    while let Some(fact) = receiver.reception.next(&mut input).unwrap() {
+        let end = bytes.len() - input.len();
+        match fact {
+            Fact::Data(length) => receiver.content(&bytes[end - length..end]),
+            fact => receiver.handle(fact, Instant::now()),
+        }
+    }
+}
+
+/// What it was told so far.
+pub(super) fn told(receiver: &mut Receiver<'_, '_>) -> Vec<Answer> {
+    let bytes = std::mem::take(receiver.reception.answers());
+    let (mut decoder, mut input, mut answers) = (Decoder::default(), &bytes[..], Vec::new());
+    while let Some(Piece::Message(answer)) = decoder.next(&mut input).unwrap() {
+        answers.push(answer);
+    }
+    answers
 }
