@@ -372,5 +372,5 @@ impl Sessions {
 }
 
 #[cfg(test)]
-#[path = "sessions_tests.rs"]
+#[path = "tests/sessions.rs"]
 mod tests;

@@ -328,5 +328,5 @@ pub fn fuzz_handshake(data: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "handshake_tests.rs"]
+#[path = "tests/handshake.rs"]
 mod tests;

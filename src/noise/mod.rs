@@ -22,6 +22,7 @@ mod resolver;
 mod sealed;
 mod suite;
 #[cfg(test)]
+#[path = "tests/vectors.rs"]
 mod vectors;
 
 pub use error::{HandshakeError, Part};

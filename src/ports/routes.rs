@@ -446,5 +446,5 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
 }
 
 #[cfg(test)]
-#[path = "routes_tests.rs"]
+#[path = "tests/routes.rs"]
 mod tests;

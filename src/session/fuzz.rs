@@ -409,5 +409,5 @@ pub fn fuzz_session_join(data: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "fuzz_tests.rs"]
+#[path = "tests/fuzz.rs"]
 mod tests;

@@ -471,5 +471,5 @@ impl Router {
 }
 
 #[cfg(test)]
-#[path = "router_tests.rs"]
+#[path = "tests/router.rs"]
 mod tests;

@@ -104,10 +104,10 @@ fn published(vector: &Vector) {
 #[test]
 fn published_vectors_of_our_patterns_pass() {
     for text in [
-        include_str!("../../tests/vectors/noise/xxpsk3-aesgcm.txt"),
-        include_str!("../../tests/vectors/noise/xxpsk3-chachapoly.txt"),
-        include_str!("../../tests/vectors/noise/nnpsk0-aesgcm.txt"),
-        include_str!("../../tests/vectors/noise/nnpsk0-chachapoly.txt"),
+        include_str!("../../../tests/vectors/noise/xxpsk3-aesgcm.txt"),
+        include_str!("../../../tests/vectors/noise/xxpsk3-chachapoly.txt"),
+        include_str!("../../../tests/vectors/noise/nnpsk0-aesgcm.txt"),
+        include_str!("../../../tests/vectors/noise/nnpsk0-chachapoly.txt"),
     ] {
         published(&Vector(text));
     }
@@ -213,9 +213,9 @@ fn records(vector: &Vector, ours: &mut Established, theirs: &mut Established) {
 
 #[test]
 fn our_handshake_is_the_one_that_the_protocol_describes() {
-    own_handshake(include_str!("../../tests/vectors/handshake-link-aesgcm.txt"));
-    own_handshake(include_str!("../../tests/vectors/handshake-session-chachapoly.txt"));
-    own_handshake(include_str!("../../tests/vectors/link-worked.txt"));
+    own_handshake(include_str!("../../../tests/vectors/handshake-link-aesgcm.txt"));
+    own_handshake(include_str!("../../../tests/vectors/handshake-session-chachapoly.txt"));
+    own_handshake(include_str!("../../../tests/vectors/link-worked.txt"));
 }
 
 fn own_join(text: &'static str) {
@@ -243,6 +243,6 @@ fn own_join(text: &'static str) {
 
 #[test]
 fn our_join_is_the_one_that_the_protocol_describes() {
-    own_join(include_str!("../../tests/vectors/handshake-join-aesgcm.txt"));
-    own_join(include_str!("../../tests/vectors/handshake-join-chachapoly.txt"));
+    own_join(include_str!("../../../tests/vectors/handshake-join-aesgcm.txt"));
+    own_join(include_str!("../../../tests/vectors/handshake-join-chachapoly.txt"));
 }
