@@ -84,8 +84,8 @@ pub(super) struct Joining {
 pub(super) enum Phase {
     /// Asked for; a CONNECT goes out with the next link.
     Calling { circuit: Option<u32>, not_before: Option<Instant> },
-    /// Called; its first lane's last handshake message is still to come.
-    Answering,
+    /// Called; its first lane's last handshake message is still to come, and comes by then or not at all.
+    Answering { until: Instant },
     /// The handshake is done. `circuit` carries its lane, or is about to. `announced`: the tool knows of it. A caller
     /// announces a session when it has heard the peer, and calls afresh if the lane breaks before: nothing was said yet.
     /// The called side keeps it all the same, but announces it only when it has heard the caller.
@@ -115,7 +115,7 @@ impl Entry {
     pub(super) fn session(&mut self) -> Option<&mut Session> {
         match &mut self.phase {
             Phase::Up { session, .. } => Some(session),
-            Phase::Calling { .. } | Phase::Answering => None,
+            Phase::Calling { .. } | Phase::Answering { .. } => None,
         }
     }
 
@@ -137,9 +137,22 @@ impl Entry {
         matches!(&self.phase, Phase::Up { session, announced: true, .. } if session.role() == Role::Responder)
     }
 
-    /// Whether it failed before the tool knew of it, so that it is nobody's business.
-    fn is_stillborn(&self) -> bool {
-        matches!(&self.phase, Phase::Up { session, announced: false, .. } if session.failure().is_some())
+    /// Whether it failed before the tool knew of it, or its caller does not say who it is, so that it is nobody's business.
+    fn is_stillborn(&self, now: Instant) -> bool {
+        match &self.phase {
+            Phase::Up { session, announced, .. } => !announced && session.failure().is_some(),
+            Phase::Answering { until } => *until <= now,
+            Phase::Calling { .. } => false,
+        }
+    }
+
+    /// Whether a caller asked for it.
+    pub(super) fn is_answered(&self) -> bool {
+        match &self.phase {
+            Phase::Up { session, .. } => session.role() == Role::Responder,
+            Phase::Answering { .. } => true,
+            Phase::Calling { .. } => false,
+        }
     }
 
     /// Whether the tool is done with it, and so is the peer.
@@ -147,7 +160,7 @@ impl Entry {
         self.released
             && match &self.phase {
                 Phase::Up { session, .. } => session.is_over() || session.failure().is_some(),
-                Phase::Calling { .. } | Phase::Answering => true,
+                Phase::Calling { .. } | Phase::Answering { .. } => true,
             }
     }
 
@@ -160,7 +173,7 @@ impl Entry {
                 let can = session.role() == Role::Initiator && session.failure().is_none() && is_due(*rejoin_at);
                 (can && (circuit.is_none() || session.wants_fresh_lane())).then_some(Action::Join)
             }
-            Phase::Calling { .. } | Phase::Answering => None,
+            Phase::Calling { .. } | Phase::Answering { .. } => None,
         }
     }
 
@@ -177,7 +190,8 @@ impl Entry {
     fn session_timeout(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Up { session, .. } => session.next_timeout(),
-            Phase::Calling { .. } | Phase::Answering => None,
+            Phase::Answering { until } => Some(*until),
+            Phase::Calling { .. } => None,
         }
     }
 
@@ -218,7 +232,7 @@ impl Entry {
     pub(super) fn handle_lost(&mut self, now: Instant, lost: LostCircuit) -> Loss {
         match &mut self.phase {
             Phase::Calling { .. } => self.call_again(now),
-            Phase::Answering => return Loss::Session,
+            Phase::Answering { .. } => return Loss::Session,
             Phase::Up { session, announced: false, .. } if session.role() == Role::Initiator => self.call_again(now),
             Phase::Up { session, circuit, announced, .. } => {
                 if let Some(lane) = lost.lane {
@@ -249,7 +263,7 @@ impl Entry {
             }
         }
         let is_over = self.is_over();
-        if self.is_stillborn() || (is_over && link != LinkState::Busy) {
+        if self.is_stillborn(now) || (is_over && link != LinkState::Busy) {
             return Action::End;
         }
         let need = if link == LinkState::Down || is_over { None } else { self.need(now) };

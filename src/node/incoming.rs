@@ -8,6 +8,7 @@ use super::{Aim, Event, Node, Step};
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::session::JoinRefused;
+use crate::wire::limits::HANDSHAKE_DEADLINE;
 use crate::wire::{CloseCode, Control, Name};
 use std::time::Instant;
 
@@ -46,15 +47,19 @@ impl Incoming<'_> {
     /// Who may not call hears what he would hear of an absent peer.
     fn answer_call(&mut self, app: AppName, hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
         let node = &mut *self.node;
-        if !node.serving.hears(&app) || node.sessions.is_full() {
+        if !node.serving.hears(&app) {
             return Err(CloseCode::NotHere);
         }
         if !node.serving.admits(&self.from, &app) {
             node.events.push_back(Event::TurnedAway { peer: self.from, app });
             return Err(CloseCode::NotHere);
         }
+        if !node.has_room_for(&self.from) {
+            node.unheard.turn_back(self.from);
+            return Err(CloseCode::NotHere);
+        }
         let answered = node.handshakes.answer_call(&app, hello)?;
-        let key = node.sessions.answer(self.from, app);
+        let key = node.sessions.answer(self.from, app, self.now + HANDSHAKE_DEADLINE);
         let state = Use::Answering { expect: Some(answered.expect), gathered: Vec::new() };
         node.uplink.circuits.insert(self.circuit, Circuit::new(key, state));
         Ok(answered.second)
@@ -83,7 +88,8 @@ impl Incoming<'_> {
     /// Somebody asks whether we are here. Nothing is kept of it.
     fn answer_presence(&mut self, hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
         let node = &*self.node;
-        let is_friend = || node.sessions.is_known(&self.from) || node.serving.admits_at_all(&self.from);
+        let is_heard = || node.serving.admits_at_all(&self.from) && node.has_room_for(&self.from);
+        let is_friend = || node.sessions.is_called(&self.from) || is_heard();
         if !node.serving.shows_presence() || !is_friend() {
             return Err(CloseCode::NotHere);
         }

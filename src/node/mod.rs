@@ -33,12 +33,14 @@ mod kind;
 mod meeting;
 mod names;
 mod output;
+mod places;
 mod presence;
 mod serving;
 mod sessions;
 mod siblings;
 mod step;
 mod timers;
+mod unheard;
 mod uplink;
 #[cfg(feature = "canaries")]
 mod versions;
@@ -72,6 +74,7 @@ use sessions::Sessions;
 use siblings::{SIBLING, Siblings};
 use std::collections::VecDeque;
 use std::time::Instant;
+use unheard::Unheard;
 use uplink::{Received, Uplink};
 
 /// One process's attachment to the world. See the module's text.
@@ -80,6 +83,7 @@ pub struct Node {
     uplink: Uplink,
     sessions: Sessions,
     serving: Serving,
+    unheard: Unheard,
     presence: Presence,
     siblings: Siblings,
     meeting: Meeting,
@@ -94,6 +98,7 @@ impl Node {
             uplink: Uplink::new(now, config.relays, config.times.dead_time, config.seed),
             sessions: Sessions::new(config.times),
             serving: Serving::new(config.callers, config.callers_max),
+            unheard: Unheard::default(),
             presence: Presence::default(),
             siblings: Siblings::new(config.seed, config.exclusive),
             meeting: Meeting::new(now, config.wait),
@@ -143,9 +148,21 @@ impl Node {
     }
 
     /// Changes how many sessions of callers the tool has at once. Those that are there stay.
-    pub fn set_callers_max(&mut self, most: usize) {
+    pub fn set_callers_max(&mut self, now: Instant, most: usize) {
         self.serving.set_callers_max(most);
-        self.settle_callers();
+        self.handle_room(now);
+        self.settle(now);
+    }
+
+    /// Whether this peer, which may call, finds a place.
+    fn has_room_for(&self, peer: &PeerId) -> bool {
+        self.sessions.has_room_for(peer, self.serving.callers_max())
+    }
+
+    /// Places of callers have become free.
+    fn handle_room(&mut self, now: Instant) {
+        let (sessions, most) = (&self.sessions, self.serving.callers_max());
+        self.unheard.handle_room(now, |peer| sessions.has_room_for(peer, most));
     }
 
     /// Whoever runs the tool knows that the network is back: dial now, whatever the back-off says.
@@ -209,7 +226,7 @@ impl Node {
     pub fn next_timeout(&self) -> Option<Instant> {
         let uplink = (!self.meeting.is_over() || self.wants_carrier()).then(|| self.uplink.next_timeout());
         let sessions = self.sessions.next_timeout(self.uplink.state());
-        [sessions, uplink, self.meeting.deadline()].into_iter().flatten().min()
+        [sessions, uplink, self.meeting.deadline(), self.unheard.next_timeout()].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -328,6 +345,9 @@ impl Node {
             self.settle_session(now, key);
         }
         self.settle_callers();
+        if self.unheard.take(now) {
+            self.names().listen_for_apps();
+        }
         while self.uplink.is_attached()
             && let Some(key) = self.presence.next(self.uplink.circuits.asking())
         {
@@ -365,12 +385,10 @@ impl Node {
 
     /// Whoever got as far as a session has the place that became free.
     fn settle_callers(&mut self) {
-        while self.serving.has_room(self.sessions.callers())
-            && let Some(key) = self.sessions.take_waiting()
-        {
+        while let Some(key) = self.sessions.take_waiting(self.serving.callers_max()) {
             self.announce(key);
         }
-        if self.serving.update(self.sessions.callers()) {
+        if self.serving.update(self.sessions.callers().total()) {
             self.names().update();
         }
     }
@@ -378,6 +396,7 @@ impl Node {
     /// The link is up: everything we want from the relay goes out behind message 3, in the same flight.
     fn attach(&mut self) {
         self.siblings.forget_answers();
+        self.unheard.clear();
         self.names().listen();
         self.sessions.touch_all();
     }
@@ -414,8 +433,7 @@ impl Node {
 
     /// Tells the tool of a session, if it can be told.
     fn announce(&mut self, key: Key) {
-        let has_room = self.serving.has_room(self.sessions.callers());
-        if let Some(event) = self.sessions.announce(key, has_room) {
+        if let Some(event) = self.sessions.announce(key, self.serving.callers_max()) {
             self.meeting.handle_met();
             self.events.push_back(event);
         }
@@ -430,12 +448,15 @@ impl Node {
         if !self.sessions.contains(key) {
             return;
         }
+        // Whoever is only slow may call again.
+        let code = if self.sessions.is_half_open(key) { CloseCode::Limit } else { CloseCode::Done };
         if let Some(rendezvous) = self.sessions.remove(now, key) {
             self.uplink.unlisten(Name::Session(rendezvous));
         }
+        self.handle_room(now);
         self.presence.forget(key);
         let ids: Vec<u32> = self.uplink.circuits.of(key).collect();
-        ids.into_iter().for_each(|id| self.uplink.reset(id, CloseCode::Done));
+        ids.into_iter().for_each(|id| self.uplink.reset(id, code));
     }
 
     fn give_up(&mut self, why: Failure) {

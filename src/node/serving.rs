@@ -47,9 +47,9 @@ impl Serving {
         self.callers.admit_at_all(peer)
     }
 
-    /// Whether the tool takes one caller more, with so many there.
-    pub(super) fn has_room(&self, callers: usize) -> bool {
-        callers < self.callers_max
+    /// How many callers the tool has at once.
+    pub(super) fn callers_max(&self) -> usize {
+        self.callers_max
     }
 
     /// Whether callers find the applications.
@@ -60,7 +60,7 @@ impl Serving {
     /// With no room for another caller nothing is found, so that callers wait at the relay or find another process of ours.
     /// True if that has changed.
     pub(super) fn update(&mut self, callers: usize) -> bool {
-        let findable = self.has_room(callers);
+        let findable = callers < self.callers_max;
         std::mem::replace(&mut self.findable, findable) != findable
     }
 

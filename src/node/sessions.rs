@@ -6,6 +6,7 @@
 use super::entry::{Action, Entry, Heard, Joining, LaneCircuit, LinkState, Loss, LostCircuit, Phase};
 use super::event::{Event, Key};
 use super::handshakes::Met;
+use super::places::Places;
 use super::timers::Timers;
 use crate::identity::PeerId;
 use crate::names::AppName;
@@ -47,8 +48,10 @@ pub(super) struct Sessions {
     budget: Budget,
     entries: BTreeMap<Key, Entry>,
     next_key: u64,
-    /// How many of callers the tool has.
-    callers: usize,
+    /// Those that callers asked for, those under way included.
+    answered: Places,
+    /// Those of callers that the tool has.
+    callers: Places,
     /// Those of callers that the tool has no room for.
     waiting: BTreeSet<Key>,
     tombstones: VecDeque<Tombstone>,
@@ -65,7 +68,8 @@ impl Sessions {
             budget: Budget::default(),
             entries: BTreeMap::new(),
             next_key: 0,
-            callers: 0,
+            answered: Places::default(),
+            callers: Places::default(),
             waiting: BTreeSet::new(),
             tombstones: VecDeque::new(),
             touched: BinaryHeap::new(),
@@ -79,15 +83,19 @@ impl Sessions {
         self.insert(peer, app, Phase::Calling { circuit: None, not_before: None })
     }
 
-    /// A session that a caller asks for.
-    pub(super) fn answer(&mut self, peer: PeerId, app: AppName) -> Key {
-        self.insert(peer, app, Phase::Answering)
+    /// A session that a caller asks for, who says by then who it is.
+    pub(super) fn answer(&mut self, peer: PeerId, app: AppName, until: Instant) -> Key {
+        self.insert(peer, app, Phase::Answering { until })
     }
 
     fn insert(&mut self, peer: PeerId, app: AppName, phase: Phase) -> Key {
         let key = Key(self.next_key);
         self.next_key += 1;
-        self.entries.insert(key, Entry::new(peer, app, phase));
+        let entry = Entry::new(peer, app, phase);
+        if entry.is_answered() {
+            self.answered.take(peer);
+        }
+        self.entries.insert(key, entry);
         self.touch(key);
         key
     }
@@ -97,14 +105,21 @@ impl Sessions {
     pub(super) fn adopt(&mut self, session: Session) -> Key {
         let session = Box::new(session);
         let (peer, app) = (PeerId::from_bytes([0; 32]), "x".parse().expect("a name"));
-        self.callers += usize::from(session.role() == Role::Responder);
+        if session.role() == Role::Responder {
+            self.callers.take(peer);
+        }
         self.insert(peer, app, Phase::Up { session, circuit: None, rejoin_at: None, announced: true })
     }
 
     /// Forgets a session. Yields its name at the relay, if it is a caller's.
     pub(super) fn remove(&mut self, now: Instant, key: Key) -> Option<[u8; 16]> {
         let mut entry = self.entries.remove(&key)?;
-        self.callers -= usize::from(entry.is_caller());
+        if entry.is_caller() {
+            self.callers.give_back(entry.peer);
+        }
+        if entry.is_answered() {
+            self.answered.give_back(entry.peer);
+        }
         self.waiting.remove(&key);
         self.parting.remove(&key);
         self.timers.set(key, &mut entry.timer, None);
@@ -122,9 +137,11 @@ impl Sessions {
         self.entries.len()
     }
 
-    /// Whether there is no place for another caller's.
-    pub(super) fn is_full(&self) -> bool {
-        self.entries.len() >= SESSIONS_MAX
+    /// Whether there is a place for another one that this peer asks for, of which the tool takes so many.
+    pub(super) fn has_room_for(&self, peer: &PeerId, callers_max: usize) -> bool {
+        let ours = self.entries.len() - self.answered.total();
+        self.callers.has_room_for(peer, callers_max)
+            && self.answered.has_room_for(peer, SESSIONS_MAX.saturating_sub(ours))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -140,9 +157,9 @@ impl Sessions {
         self.entries.keys().copied().collect()
     }
 
-    /// How many of callers the tool has.
-    pub(super) fn callers(&self) -> usize {
-        self.callers
+    /// Those of callers that the tool has.
+    pub(super) fn callers(&self) -> &Places {
+        &self.callers
     }
 
     #[cfg(test)]
@@ -159,14 +176,19 @@ impl Sessions {
         self.entries.get(&key).map(|entry| (entry.peer, &entry.app))
     }
 
-    /// Whether any has to do with this peer.
-    pub(super) fn is_known(&self, peer: &PeerId) -> bool {
-        self.entries.values().any(|entry| entry.peer == *peer)
+    /// Whether we have called this peer.
+    pub(super) fn is_called(&self, peer: &PeerId) -> bool {
+        self.entries.values().any(|entry| entry.peer == *peer && !entry.is_answered())
     }
 
     /// Whether it was asked for and is not up.
     pub(super) fn is_calling(&self, key: Key) -> bool {
         self.entries.get(&key).is_some_and(|entry| matches!(entry.phase, Phase::Calling { .. }))
+    }
+
+    /// Whether its caller has yet to say who it is.
+    pub(super) fn is_half_open(&self, key: Key) -> bool {
+        self.entries.get(&key).is_some_and(|entry| matches!(entry.phase, Phase::Answering { .. }))
     }
 
     /// Whether the tool knows of it.
@@ -188,7 +210,7 @@ impl Sessions {
     pub(super) fn named(&self, rendezvous: [u8; 16]) -> Option<Key> {
         let is_named = |entry: &Entry| match &entry.phase {
             Phase::Up { session, .. } => session.rendezvous() == rendezvous,
-            Phase::Calling { .. } | Phase::Answering => false,
+            Phase::Calling { .. } | Phase::Answering { .. } => false,
         };
         self.entries.iter().find(|(_, entry)| is_named(entry)).map(|(key, _)| *key)
     }
@@ -270,7 +292,9 @@ impl Sessions {
     }
 
     fn forget_caller(&mut self, key: Key) {
-        self.callers -= usize::from(self.entries.get(&key).is_some_and(Entry::is_caller));
+        if let Some(entry) = self.entries.get(&key).filter(|entry| entry.is_caller()) {
+            self.callers.give_back(entry.peer);
+        }
         self.waiting.remove(&key);
     }
 
@@ -283,9 +307,15 @@ impl Sessions {
         let (export, keys) = (&established.export, (established.sealer, established.opener));
         let session = Session::new(now, Config { role, export, keys, features, times }).within(&budget);
         let session = Box::new(session);
-        entry.peer = established.peer;
+        let meant = std::mem::replace(&mut entry.peer, established.peer);
         entry.phase = Phase::Up { session, circuit: Some(circuit), rejoin_at: None, announced: false };
-        entry.rendezvous()
+        let (name, is_answered) = (entry.rendezvous(), entry.is_answered());
+        // Who asked was the relay's word; who it is is proven.
+        if is_answered {
+            self.answered.give_back(meant);
+            self.answered.take(established.peer);
+        }
+        name
     }
 
     /// Begins a further lane.
@@ -310,27 +340,33 @@ impl Sessions {
         self.get_mut(lost.key).map_or(Loss::None, |entry| entry.handle_lost(now, lost))
     }
 
-    /// Tells the tool of a session that both ends know of. With no room for another caller it waits.
-    pub(super) fn announce(&mut self, key: Key, has_room: bool) -> Option<Event> {
+    /// Tells the tool of a session that both ends know of. With no room for another caller of so many it waits.
+    pub(super) fn announce(&mut self, key: Key, callers_max: usize) -> Option<Event> {
         let entry = self.entries.get_mut(&key)?;
         let Phase::Up { session, announced, .. } = &mut entry.phase else { return None };
         if *announced || !session.is_heard() {
             return None;
         }
         let is_caller = session.role() == Role::Responder;
-        if is_caller && !has_room {
+        if is_caller && !self.callers.has_room_for(&entry.peer, callers_max) {
             self.waiting.insert(key);
             return None;
         }
         *announced = true;
-        self.callers += usize::from(is_caller);
+        if is_caller {
+            self.callers.take(entry.peer);
+        }
         self.waiting.remove(&key);
         Some(Event::Up { key, peer: entry.peer, app: entry.app.clone() })
     }
 
-    /// The first of those of callers that wait for room, to be announced.
-    pub(super) fn take_waiting(&mut self) -> Option<Key> {
-        self.waiting.pop_first()
+    /// One of those of callers that wait for room, to be announced: of the peer that has fewest, the first.
+    pub(super) fn take_waiting(&mut self, callers_max: usize) -> Option<Key> {
+        let peers = self.waiting.iter().filter_map(|key| Some((*key, self.entries.get(key)?.peer)));
+        let may = peers.filter(|(_, peer)| self.callers.has_room_for(peer, callers_max));
+        let (key, _) = may.min_by_key(|(key, peer)| (self.callers.of(peer), *key))?;
+        self.waiting.remove(&key);
+        Some(key)
     }
 
     /// The next instant at which [`Sessions::handle_timeout`] has something to do.

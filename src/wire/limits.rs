@@ -32,7 +32,8 @@ pub const EARLY_MAX: usize = HANDSHAKE_MESSAGE_MAX + 64;
 /// Most features that an end may name: all that later versions name must be read by this one, and half of the capabilities
 /// hold them.
 pub const FEATURES_MAX: usize = 64;
-/// Absolute time an unauthenticated connection may take, from accept to the end of the handshake.
+/// Absolute time that whoever has yet to say who it is may take, from accept to the end of the handshake: of a link at the
+/// relay, of a session at the callee.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Credit of a fresh circuit in each direction, bytes. Needs no message: both ends know it.

@@ -12,6 +12,7 @@ mod anew;
 mod attach;
 mod baddays;
 mod breaks;
+mod callee;
 mod commands;
 mod completions;
 mod durable;

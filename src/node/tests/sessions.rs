@@ -6,6 +6,7 @@ use crate::identity::Identity;
 use crate::node::Kind;
 use crate::node::handshakes::{Early, Handshakes};
 use crate::wire::CloseCode;
+use crate::wire::limits::HANDSHAKE_DEADLINE;
 
 const TIMES: Times = Times {
     dead_time: Duration::from_secs(10),
@@ -56,7 +57,7 @@ fn handshake() -> [Met; 2] {
 /// A caller's session that is up, and what it would hear first.
 fn answered(sessions: &mut Sessions, now: Instant) -> (Key, Vec<u8>) {
     let [caller, callee] = handshake();
-    let key = sessions.answer(id(1), app());
+    let key = sessions.answer(id(1), app(), now + HANDSHAKE_DEADLINE);
     let beginning = Beginning { role: Role::Responder, met: callee, circuit: CIRCUIT };
     assert!(sessions.bring_up(now, key, beginning).is_some());
     let Met { established: caller, features } = caller;
@@ -97,6 +98,35 @@ fn a_call_waits_for_a_link_and_is_repeated_after_a_pause() {
 }
 
 #[test]
+fn a_caller_that_never_says_who_it_is_is_forgotten_in_time_and_others_find_a_place_before() {
+    let now = Instant::now();
+    let mut sessions = Sessions::new(TIMES);
+    let until = now + HANDSHAKE_DEADLINE;
+    let mut taken = 0;
+    while sessions.has_room_for(&id(1), usize::MAX) {
+        sessions.answer(id(1), app(), until);
+        taken += 1;
+    }
+    assert_eq!(taken, SESSIONS_MAX / 2);
+    assert!(sessions.has_room_for(&id(2), 1) && !sessions.has_room_for(&id(2), 0));
+    settle(&mut sessions, now, LinkState::Drained);
+    assert_eq!(sessions.next_timeout(LinkState::Drained), Some(until));
+    sessions.handle_timeout(until);
+    let ended = settle(&mut sessions, until, LinkState::Drained);
+    assert!(ended.len() == taken && ended.iter().all(|(_, action)| *action == Action::End));
+    assert!(sessions.is_empty() && sessions.has_room_for(&id(1), 1));
+}
+
+#[test]
+fn our_own_calls_leave_less_to_callers_and_are_no_callers() {
+    let mut sessions = Sessions::new(TIMES);
+    for _ in 0..SESSIONS_MAX {
+        sessions.call(id(2), app());
+    }
+    assert!(!sessions.has_room_for(&id(1), 1) && sessions.is_called(&id(2)) && !sessions.is_called(&id(1)));
+}
+
+#[test]
 fn whoever_is_released_goes_when_all_is_written() {
     let now = Instant::now();
     let mut sessions = Sessions::new(TIMES);
@@ -120,13 +150,14 @@ fn a_caller_too_many_waits_and_is_the_next() {
         hear(&mut sessions, now, key, &said);
         key
     });
-    assert!(matches!(sessions.announce(keys[0], true), Some(Event::Up { key, .. }) if key == keys[0]));
-    assert_eq!(sessions.announce(keys[0], true), None, "the tool knows");
-    assert_eq!((sessions.announce(keys[1], false), sessions.callers()), (None, 1));
+    assert!(matches!(sessions.announce(keys[0], 1), Some(Event::Up { key, .. }) if key == keys[0]));
+    assert_eq!(sessions.announce(keys[0], 1), None, "the tool knows");
+    assert_eq!((sessions.announce(keys[1], 1), sessions.callers().total()), (None, 1));
     let name = sessions.rendezvous(keys[0]).expect("a caller's");
     assert_eq!(sessions.remove(now, keys[0]), Some(name));
-    assert_eq!((sessions.callers(), sessions.take_waiting(), sessions.take_waiting()), (0, Some(keys[1]), None));
-    assert!(sessions.announce(keys[1], true).is_some() && sessions.callers() == 1);
+    let next = [1, 1].map(|most| sessions.take_waiting(most));
+    assert_eq!((sessions.callers().total(), next), (0, [Some(keys[1]), None]));
+    assert!(sessions.announce(keys[1], 1).is_some() && sessions.callers().total() == 1);
     assert!(sessions.has_ended(name) && sessions.named(name).is_none());
     sessions.handle_timeout(now + TOMBSTONE_TIME);
     assert!(!sessions.has_ended(name));
@@ -139,7 +170,7 @@ fn a_session_that_lost_its_lane_tells_the_tool_that_knows_it_and_no_other() {
     for is_known in [false, true] {
         let (key, said) = answered(&mut sessions, now);
         hear(&mut sessions, now, key, &said);
-        assert_eq!(sessions.announce(key, is_known).is_some(), is_known);
+        assert_eq!(sessions.announce(key, usize::from(is_known)).is_some(), is_known);
         let lost = LostCircuit { key, circuit: CIRCUIT, lane: Some(0) };
         assert_eq!(sessions.handle_lost(now, lost), if is_known { Loss::Lane } else { Loss::None });
         assert_eq!(sessions.handle_lost(now, lost), Loss::None, "it is lost once");
@@ -153,7 +184,7 @@ fn a_session_that_failed_goes_only_if_the_tool_does_not_know_it() {
         let mut sessions = Sessions::new(TIMES);
         let (key, said) = answered(&mut sessions, now);
         hear(&mut sessions, now, key, &said);
-        assert_eq!(sessions.announce(key, is_known).is_some(), is_known);
+        assert_eq!(sessions.announce(key, usize::from(is_known)).is_some(), is_known);
         sessions.handle_lost(now, LostCircuit { key, circuit: CIRCUIT, lane: Some(0) });
         settle(&mut sessions, now, LinkState::Down);
         let late = now + TIMES.resume_timeout;

@@ -88,7 +88,7 @@ impl Recv {
     /// While a session has no path its peer's new process must find us.
     fn refresh_callers(&mut self, ctx: &mut Context<'_, Recv>) {
         let lost = self.running.values().filter(|running| running.lost_since().is_some()).count();
-        ctx.node.set_callers_max(self.options.sessions_max + lost);
+        ctx.node.set_callers_max(ctx.now, self.options.sessions_max + lost);
     }
 
     /// How many sessions are at work.

@@ -212,6 +212,24 @@ impl Raw {
         }
     }
 
+    /// The same, while it shows the relay again and again that it is there.
+    pub fn wait_awake<T>(&mut self, what: &str, mut wanted: impl FnMut(&Heard) -> Option<T>) -> T {
+        let until = Instant::now() + DEADLINE;
+        let mut ping_at = Instant::now();
+        loop {
+            if Instant::now() >= ping_at {
+                ping_at += Duration::from_secs(1);
+                self.ping(0xa11f);
+                self.write();
+            }
+            let heard = self.hear(ping_at.saturating_duration_since(Instant::now()));
+            if let Some(found) = wanted(&heard) {
+                return found;
+            }
+            assert!(!matches!(heard, Heard::Closed) && Instant::now() < until, "{heard:?} instead of {what}");
+        }
+    }
+
     /// Waits until the relay has read all that was written before: it answers in order.
     pub fn settle(&mut self) {
         self.ping(0x5e77);

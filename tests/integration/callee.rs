@@ -1,0 +1,60 @@
+//! What one admitted peer can take from another at a callee that serves both: it may hold what it holds, and the other is
+//! served all the same.
+
+use std::time::Duration;
+
+use vp::link::Frame;
+use vp::wire::{CloseCode, Control};
+
+use crate::harness::hostile::{Heard, Raw, identity};
+use crate::harness::{Input, Party, Relay, Running, World, exit};
+
+/// A world in which a third party, `shop`, is known to everybody, too.
+fn world() -> World {
+    let world = World::new();
+    world.keygen().arg("-o").arg(world.key("shop")).run().expect(exit::DONE);
+    let ids = ["east", "west", "shop"].map(|name| format!("{name} {}\n", world.id(name)));
+    world.write("peers", &ids.concat());
+    world
+}
+
+/// A receiver of west that serves everybody.
+fn receiver(world: &World, west: &Party<'_>) -> Running {
+    west.waiting(west.recv().args(["x", "--keep", "-d"]).arg(world.dir("in")))
+}
+
+/// The honest party sends something, which takes no longer than this.
+fn send(relay: &Relay<'_>, patience: &str) {
+    let shop = relay.party("shop");
+    let send = shop.send().args(["-", "west:x", "--name", "proof", "--timeout", patience]);
+    send.input(Input::Random { seed: 3, bytes: 10_000 }).run().expect(exit::DONE).expect_silence();
+}
+
+/// More calls than one peer may have under way.
+const CALLS: usize = 600;
+
+/// Calls whose last message never comes are taken, up to half of all places, and let go of in time.
+#[test]
+fn a_peer_that_calls_and_never_says_who_it_is_keeps_nobody_out_and_is_forgotten() {
+    let world = world();
+    let relay = world.relay();
+    let west = receiver(&world, &relay.party("west"));
+    let callee = identity(&world, "west").id();
+    // A link may have only so many calls that wait for an answer.
+    let mut links: Vec<Raw> = (0..CALLS / 60).map(|_| Raw::attach(&relay, "east")).collect();
+    let mut taken = 0;
+    for link in &mut links {
+        (0..60).for_each(|_| drop(link.call(callee, "x", u32::MAX)));
+        link.settle();
+        // The relay has brought all of them to west by now; of its answers those that came are counted.
+        while let Heard::Frame(frame) = link.hear(Duration::from_millis(200)) {
+            taken += usize::from(matches!(frame, Frame::Control(Control::Opened { .. })));
+        }
+    }
+    assert!(taken > 0 && taken <= 512, "{taken} calls were taken");
+    send(&relay, "30s");
+    let limit = CloseCode::Limit.to_wire();
+    let is_let_go = |heard: &Heard| matches!(heard, Heard::Frame(Frame::Reset { code, .. }) if *code == limit);
+    links[0].wait_awake("the end of a call", |heard| is_let_go(heard).then_some(()));
+    assert_eq!(west.error_text().lines().count(), 1, "{}", west.error_text());
+}
