@@ -274,8 +274,10 @@ fn swapped_link(filter: &[&str]) {
         // All came, but the receiver looked at the end just while the directory was aside.
         (40, _) => drop(done.expect_error("not every directory is in its place")),
         (there, Some(exit::PARTIAL)) => {
-            let were = if there == 39 { "was" } else { "were" };
-            drop(done.expect_error(&format!("error: west:drop: {} of 42 items {were} not transferred", 40 - there)));
+            // The directory itself fails if it goes aside between its making and its opening, and then all that is in it does.
+            let lost = 40 - there + usize::from(done.to_string().contains("warning: tree/below: at west: "));
+            let were = if lost == 1 { "was" } else { "were" };
+            drop(done.expect_error(&format!("error: west:drop: {lost} of 42 items {were} not transferred")));
         }
         (there, _) => panic!("{there} of 40 are there\n{done}"),
     }
