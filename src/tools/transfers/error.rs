@@ -1,9 +1,10 @@
 //! Why a sender or receiver ends without success.
 
-use super::Ending;
+use super::ending::Ending;
 use crate::run::tool::RunError;
 use crate::session::SessionError;
-use crate::transfer::TransferError;
+use crate::transfer::outcome::Side;
+use crate::transfer::{Status, TransferError};
 
 /// See the module's text.
 #[derive(Debug)]
@@ -43,5 +44,58 @@ impl From<SessionError> for Error {
 impl From<TransferError> for Error {
     fn from(error: TransferError) -> Error {
         Error::Transfer(error)
+    }
+}
+
+/// What it means: here, because an error says what is missing, and an ending knows of no error.
+impl Ending {
+    /// Whether the tool has done what it was asked for.
+    ///
+    /// That everything had been there before is a success: the peer has it. Only a transfer of no items at all had nothing
+    /// to do.
+    ///
+    /// # Errors
+    /// What is missing, and why.
+    pub fn verdict(&self, side: Side) -> Result<(), Error> {
+        match (self.status, self.command_status) {
+            (Status::Complete, _) => Ok(()),
+            (Status::NothingToDo, _) if self.counts.exists > 0 => Ok(()),
+            (Status::NothingToDo, _) => Err(Error::NothingToDo),
+            (Status::CommandFailed, status) if side == Side::Here => Err(Error::Command(status.unwrap_or(-1))),
+            (Status::CommandFailed, status) => Err(Error::Run(RunError::FarCommand(status))),
+            _ => Err(Error::Items(*self)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::Fault;
+    use crate::transfer::messages::ItemOutcome;
+    use crate::transfer::outcome::Tally;
+    use crate::transfer::status::Counts;
+
+    #[test]
+    fn what_was_there_before_is_success_and_nothing_at_all_is_not() {
+        let nothing = Ending::of_tally(Status::NothingToDo, &Tally::default(), None);
+        assert!(matches!(nothing.verdict(Side::There), Err(Error::NothingToDo)));
+        let counts = Counts { exists: 2, ..Counts::default() };
+        assert!(Ending { counts, ..nothing }.verdict(Side::There).is_ok());
+        assert!(Ending::of_stream(ItemOutcome::Exists, None, Side::There).verdict(Side::There).is_ok());
+    }
+
+    #[test]
+    fn a_failed_command_is_told_on_both_sides_with_its_status() {
+        let ending = Ending::of_stream(ItemOutcome::Committed, Some(3), Side::Here);
+        assert!(matches!(ending.verdict(Side::Here), Err(Error::Command(3))));
+        assert!(matches!(ending.verdict(Side::There), Err(Error::Run(RunError::FarCommand(Some(3))))));
+    }
+
+    #[test]
+    fn a_stream_that_was_not_taken_is_never_a_success() {
+        for outcome in [ItemOutcome::Refused(Fault::TooLarge), ItemOutcome::Failed(Fault::Cancelled)] {
+            assert!(matches!(Ending::of_stream(outcome, None, Side::There).verdict(Side::There), Err(Error::Items(_))));
+        }
     }
 }

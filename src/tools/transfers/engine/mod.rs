@@ -20,6 +20,7 @@ mod elsewhere;
 #[cfg(test)]
 mod memory;
 mod outgoing;
+mod policy;
 pub mod port;
 pub mod progress;
 mod receiver;
@@ -35,9 +36,10 @@ mod tree;
 mod underway;
 mod writer;
 
+pub use policy::{OnReceived, ReceivePolicy, Received};
 pub use port::{Port, TryRecv};
 pub use progress::{Item, ItemEnd, ItemKind, Progress, Snapshot};
-pub use receiver::{Destination, OnReceived, ReceiveJob, ReceivePolicy, Received};
+pub use receiver::{Destination, ReceiveJob};
 pub use sender::SendJob;
 pub use writer::CommandEnded;
 

@@ -1,6 +1,7 @@
 //! The receiving engine: what it is, and how it reads and answers. What each message means is in
 //! `receiving`.
 
+use super::policy::{GivenUp, OnReceived, ReceivePolicy};
 use super::port::{Port, TryRecv};
 use super::progress::Progress;
 use super::receiving::Receiver;
@@ -8,12 +9,10 @@ use super::sink::Sink;
 use super::tree::TreeSink;
 use super::writer::WriterSink;
 use crate::session::Parcel;
-use crate::store::inbox::{Inbox, Overwrite};
+use crate::store::inbox::Inbox;
 use crate::transfer::Fault;
-use crate::transfer::item::Kind;
 use crate::transfer::outcome::PortClosed;
 use crate::transfer::outcome::{ReceiveOutcome, TransferError};
-use crate::transfer::path::TreePath;
 use crate::transfer::reception::Greeted;
 use crate::transfer::{Fact, Reception};
 use std::fmt;
@@ -41,34 +40,6 @@ impl fmt::Debug for Destination {
         }
     }
 }
-
-/// What a receiver takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ReceivePolicy {
-    /// What happens where a name is taken.
-    pub overwrite: Overwrite,
-    /// Content bytes in all, at most.
-    pub bytes_max: Option<u64>,
-    /// Items in all, at most.
-    pub items_max: Option<u32>,
-}
-
-/// One thing that the sender named and that is here now, whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
-    /// Where it is, below the receiver's directory: a single name.
-    pub path: TreePath,
-    /// What it is.
-    pub kind: Kind,
-}
-
-/// Called for each [`Received`] when everything is safe, before the sender is told. Returns 0 or a
-/// status that then travels to the sender as that of a failed command. In a directory it is called
-/// again, in a later transfer of the same, until it has returned 0, and then no more.
-pub type OnReceived<'a> = dyn FnMut(&Received) -> i32 + Send + 'a;
-
-/// See [`ReceiveJob::given_up`].
-pub type GivenUp = Box<dyn Fn() -> bool + Send>;
 
 /// What to receive, and how.
 pub struct ReceiveJob<'a> {

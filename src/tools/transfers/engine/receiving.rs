@@ -1,7 +1,7 @@
 //! What the receiving engine makes of what the sender says.
 
+use super::policy::{GivenUp, OnReceived, ReceivePolicy};
 use super::progress::{ItemKind, Meter, Progress};
-use super::receiver::{GivenUp, OnReceived, ReceivePolicy};
 use super::sending::wide;
 use super::sink::{Offered, Sink, Verdict};
 use super::tops::Tops;

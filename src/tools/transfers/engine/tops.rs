@@ -1,7 +1,7 @@
 //! What the sender named on its command line, for whoever is told when it is here: files and directories with a path of
 //! one name.
 
-use super::receiver::Received;
+use super::policy::Received;
 use crate::transfer::Fault;
 use crate::transfer::item::Kind;
 use crate::transfer::messages::ItemOutcome;

@@ -13,12 +13,14 @@
 //! no wake-up is lost, because whoever goes to sleep says so under the lock and whoever changes something looks there; few
 //! are made, because a sleeper is left alone until a good deal waits for it or until nothing more is coming.
 
+mod news;
 mod port;
 mod shared;
 mod teller;
 
+pub use news::{News, SoFar};
 pub use port::ThreadPort;
-pub use teller::{News, SoFar, Teller};
+pub use teller::Teller;
 
 use crate::net::reactor::Waker;
 use crate::session::{Half, Parcel, Session};

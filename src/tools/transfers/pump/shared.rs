@@ -1,6 +1,6 @@
 //! What both sides share, and who is woken when.
 
-use super::teller::{News, SoFar};
+use super::news::{News, SoFar};
 use super::{INBOX_PARCELS_MAX, OUTBOX_BYTES, WAKE_BYTES};
 use crate::net::reactor::Waker;
 use crate::session::Parcel;
