@@ -11,6 +11,7 @@ pub mod accounts;
 pub mod child;
 pub mod dial;
 pub mod listen;
+mod local_address;
 pub mod lookup;
 pub mod options;
 pub mod passed;

@@ -3,12 +3,16 @@
 //! A machine that is gone says nothing, and to wait for it would cost whoever waits all the patience he has. So the next
 //! place is tried a short while after the last, the first that answers is taken, and the others are closed.
 
+use super::local_address::is_of_this_machine;
 use super::options::Purpose;
 use super::place::Place;
 use super::socket::Socket;
 use mio::{Registry, Token};
 use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Between two places, if the earlier one says nothing (section 5).
@@ -23,10 +27,29 @@ pub struct Walk {
     token: Token,
     /// All there were, in no matter what state.
     known: Vec<Place>,
+    /// Of them, those that must not be this machine's.
+    elsewhere: Vec<SocketAddr>,
     left: VecDeque<Place>,
     trying: VecDeque<Socket>,
     next_at: Option<Instant>,
     fault: Option<io::Error>,
+}
+
+/// A place was not tried: its address is this machine's, and must not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Barred;
+
+impl fmt::Display for Barred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address of this machine")
+    }
+}
+
+impl Error for Barred {}
+
+/// Whether a walk failed because what it led to is this machine.
+pub fn is_barred(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<Barred>())
 }
 
 /// How far a walk is.
@@ -47,6 +70,7 @@ impl Walk {
             purpose,
             token,
             known: Vec::new(),
+            elsewhere: Vec::new(),
             left: VecDeque::new(),
             trying: VecDeque::new(),
             next_at: None,
@@ -54,6 +78,13 @@ impl Walk {
         };
         walk.add(places);
         walk
+    }
+
+    /// Without what is this machine's of these addresses. That is asked when each is tried: what a name stood for when it was
+    /// looked up, or what an interface had then, says nothing of later.
+    #[must_use]
+    pub fn only_elsewhere(self, addresses: Vec<SocketAddr>) -> Walk {
+        Walk { elsewhere: addresses, ..self }
     }
 
     /// Adds places, but for those that were known before. Families take turns, the first one begins.
@@ -112,7 +143,7 @@ impl Walk {
     }
 
     fn begin(&mut self, now: Instant, registry: &Registry, place: &Place) {
-        let socket = Socket::connect(place, self.purpose).and_then(|mut socket| {
+        let socket = self.may_try(place).and_then(|()| Socket::connect(place, self.purpose)).and_then(|mut socket| {
             socket.register(registry, self.token)?;
             Ok(socket)
         });
@@ -126,6 +157,15 @@ impl Walk {
                 self.next_at = Some(now + PAUSE);
             }
             Err(error) => self.note(error),
+        }
+    }
+
+    fn may_try(&self, place: &Place) -> io::Result<()> {
+        match place {
+            Place::Tcp(address) if self.elsewhere.contains(address) && is_of_this_machine(address.ip())? => {
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, Barred))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -161,7 +201,6 @@ mod tests {
     use crate::net::reactor::{FIRST_TOKEN, Reactor};
     use socket2::{Domain, Socket as RawSocket, Type};
     use std::io::Write as _;
-    use std::net::SocketAddr;
 
     fn tcp(text: &str) -> Place {
         Place::Tcp(text.parse().unwrap())
@@ -292,6 +331,22 @@ mod tests {
         assert!(walk.left.is_empty(), "it is known");
         walk.add([nobody, at]);
         assert!(!failed(&mut walk));
+    }
+
+    #[test]
+    fn an_address_that_must_be_elsewhere_is_not_tried_where_it_is_here() {
+        let good = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = good.local_addr().unwrap();
+        let (end, _) = walked(walk(vec![Place::Tcp(at)]).only_elsewhere(vec![at]));
+        assert!(is_barred(&end.unwrap_err()));
+        good.set_nonblocking(true).unwrap();
+        assert_eq!(good.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "nobody knocked");
+        // Others of the walk are tried, and a refusal of somebody else is not taken for ours.
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let second = other.local_addr().unwrap();
+        let (end, _) = walked(walk(vec![Place::Tcp(at), Place::Tcp(second)]).only_elsewhere(vec![at]));
+        assert_eq!(end.unwrap(), Some(second));
+        assert!(!is_barred(&io::ErrorKind::PermissionDenied.into()));
     }
 
     #[test]

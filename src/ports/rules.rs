@@ -2,7 +2,8 @@
 //!
 //! A name is never trusted to mean what it says. It is resolved here, and it is the address, in its one true form, that
 //! must be allowed: by a rule for the address, or because the name itself stands in the list. A rule with a wildcard names
-//! nothing in particular, so it never opens the way to this machine or its link.
+//! nothing in particular, so it never opens the way to this machine or its link. What can be told from an address alone is
+//! decided here; which others are this machine's changes with its network, and is for whoever connects to ask.
 
 use std::error::Error;
 use std::fmt;
@@ -141,6 +142,26 @@ fn is_near(address: IpAddr) -> bool {
     }
 }
 
+/// Where the rules let a request lead.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Where to connect, in the order in which the addresses were found.
+    pub addresses: Vec<SocketAddr>,
+    /// Those of them that only a wildcard allows: they must not be addresses of this machine at the time of connecting.
+    pub elsewhere: Vec<SocketAddr>,
+}
+
+/// How far a rule goes for an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    /// Nowhere.
+    Nowhere,
+    /// To it, unless it is an address of this machine.
+    Elsewhere,
+    /// To it, whosever it is.
+    There,
+}
+
 /// An allow-list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules(Vec<Rule>);
@@ -161,10 +182,19 @@ impl Rules {
     }
 
     /// Of what a name, or an address by itself, resolved to: where to connect.
-    pub fn allowed(&self, name: Option<&str>, addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
-        let canonical = addresses.iter().map(|address| canonical_address(*address));
-        let reachable = canonical.filter(|address| self.at(port).any(|rule| rule.allows(name, *address)));
-        reachable.map(|address| SocketAddr::new(address, port)).collect()
+    pub fn allowed(&self, name: Option<&str>, addresses: &[IpAddr], port: u16) -> Allowed {
+        let mut allowed = Allowed::default();
+        for address in addresses.iter().map(|address| canonical_address(*address)) {
+            let extent = self.at(port).map(|rule| rule.extent(name, address)).max().unwrap_or(Extent::Nowhere);
+            let at = SocketAddr::new(address, port);
+            if extent == Extent::Elsewhere {
+                allowed.elsewhere.push(at);
+            }
+            if extent != Extent::Nowhere {
+                allowed.addresses.push(at);
+            }
+        }
+        allowed
     }
 
     fn at(&self, port: u16) -> impl Iterator<Item = &Rule> {
@@ -182,13 +212,23 @@ impl fmt::Display for Rules {
 }
 
 impl Rule {
-    fn allows(&self, name: Option<&str>, address: IpAddr) -> bool {
-        match &self.host {
-            Host::Any => !is_near(address),
+    fn extent(&self, name: Option<&str>, address: IpAddr) -> Extent {
+        let matches = match &self.host {
+            Host::Any => true,
             Host::Name(listed) => name == Some(listed),
-            Host::Below(suffix) => name.is_some_and(|name| name.ends_with(suffix)) && !is_near(address),
+            Host::Below(suffix) => name.is_some_and(|name| name.ends_with(suffix)),
             Host::Net(net, bits) => is_within(address, *net, *bits),
+        };
+        match (matches, self.is_wildcard()) {
+            (true, false) => Extent::There,
+            (true, true) if !is_near(address) => Extent::Elsewhere,
+            _ => Extent::Nowhere,
         }
+    }
+
+    /// Whether it names nothing in particular. The network of all addresses is `*` in other words.
+    fn is_wildcard(&self) -> bool {
+        matches!(self.host, Host::Any | Host::Below(_) | Host::Net(_, 0))
     }
 }
 
@@ -267,7 +307,7 @@ mod tests {
     }
 
     fn opens(list: &str, name: Option<&str>, address: &str, port: u16) -> bool {
-        !rules(list).allowed(name, &[ip(address)], port).is_empty()
+        !rules(list).allowed(name, &[ip(address)], port).addresses.is_empty()
     }
 
     #[test]
@@ -277,7 +317,7 @@ mod tests {
             assert!(opens("10.0.0.0/8:80", None, spelling, 80), "{spelling}");
             assert!(!opens("10.0.0.2:80", None, spelling, 80), "{spelling}");
             assert!(!opens("[::]/0:80", None, spelling, 80), "{spelling} is of version 4");
-            assert_eq!(rules("*:80").allowed(None, &[ip(spelling)], 80), ["10.0.0.1:80".parse().unwrap()]);
+            assert_eq!(rules("*:80").allowed(None, &[ip(spelling)], 80).addresses, ["10.0.0.1:80".parse().unwrap()]);
         }
     }
 
@@ -302,6 +342,26 @@ mod tests {
         }
         assert!(opens("*:*", None, "10.0.0.1", 80) && opens("*.example.com:*", Some("a.example.com"), "10.0.0.1", 80));
         assert!(opens("169.254.0.0/16:80", None, "169.254.169.254", 80), "unless somebody lists it");
+        for all in ["0.0.0.0/0:80", "[::]/0:80"] {
+            assert!(!opens(all, None, "127.0.0.1", 80) && !opens(all, None, "::1", 80), "{all} is * in other words");
+        }
+    }
+
+    #[test]
+    fn what_only_a_wildcard_allows_must_not_be_this_machine_when_it_is_dialled() {
+        let elsewhere = |list: &str, name| {
+            let allowed = rules(list).allowed(name, &[ip("192.0.2.1"), ip("::ffff:10.0.0.1")], 80);
+            assert_eq!(allowed.addresses, ["192.0.2.1:80".parse().unwrap(), "10.0.0.1:80".parse().unwrap()], "{list}");
+            allowed.elsewhere.iter().map(SocketAddr::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(elsewhere("*:80", None), ["192.0.2.1:80", "10.0.0.1:80"]);
+        assert_eq!(elsewhere("0.0.0.0/0:80", None), ["192.0.2.1:80", "10.0.0.1:80"]);
+        assert_eq!(elsewhere("*.example.com:80", Some("a.example.com")), ["192.0.2.1:80", "10.0.0.1:80"]);
+        // What is listed may be anywhere, whatever else allows it.
+        assert_eq!(elsewhere("*:80,10.0.0.1:80", None), ["192.0.2.1:80"]);
+        assert_eq!(elsewhere("10.0.0.0/8:80,*:80", None), ["192.0.2.1:80"]);
+        assert!(elsewhere("*.example.com:80,a.example.com:80", Some("a.example.com")).is_empty());
+        assert_eq!(elsewhere("*:80,10.0.0.1:81", None).len(), 2, "the other port is another thing");
     }
 
     #[test]
@@ -313,7 +373,7 @@ mod tests {
         assert!(!opens("*.example.com:80", Some("evilexample.com"), "10.0.0.1", 80));
         assert!(opens("10.0.0.0/8:80", Some("anything.test"), "10.0.0.1", 80), "the address is what counts");
         let some = rules("10.0.0.0/8:80").allowed(Some("a.test"), &[ip("10.0.0.1"), ip("192.0.2.1")], 80);
-        assert_eq!(some, ["10.0.0.1:80".parse().unwrap()], "the address that is not listed is left out");
+        assert_eq!(some.addresses, ["10.0.0.1:80".parse().unwrap()], "the address that is not listed is left out");
     }
 
     #[test]

@@ -87,7 +87,9 @@ pub struct Mappings {
     ///
     /// With socks:TARGET,TARGET... peers that import it with --socks name the target themselves. A TARGET is HOST:PORT,
     /// where HOST is a name, *.NAME, an address, a network (10.0.0.0/8; IPv6 in brackets) or *, and PORT a number, a range or *.
-    /// Only what is listed can be reached; a * never leads to this machine.
+    /// Only what is listed can be reached. A *, alone or before a name, and a network of all addresses (/0) never lead to this
+    /// machine, by none of the addresses that it has at the time; an address or a name that is listed does, and so does a
+    /// network that this machine is in.
     #[arg(short, long = "export", value_name = "APP=TARGET")]
     pub exports: Vec<Export>,
 

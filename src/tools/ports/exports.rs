@@ -20,15 +20,15 @@ use crate::net::options::Purpose;
 use crate::net::place::Place;
 use crate::net::slots::Slot;
 use crate::net::socket::Socket;
-use crate::net::walk::{Walk, Walked};
+use crate::net::walk::{Walk, Walked, is_barred};
 use crate::node::{Callers, Key};
 use crate::ports::proxy_header as proxy;
+use crate::ports::rules::Allowed;
 use crate::ports::service::{Service, Wish};
 use crate::run::tool::Context;
 use crate::session::{Half, Session};
 use crate::wire::CloseCode;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How long a target has to take a connection, all its addresses together; and a peer to name one.
@@ -279,6 +279,7 @@ impl Exports {
         }
         let code = match error.kind() {
             io::ErrorKind::ConnectionRefused => CloseCode::TargetRefused,
+            _ if is_barred(&error) => CloseCode::Refused,
             _ => CloseCode::TargetUnreachable,
         };
         connections.refuse_stream(ctx, dial.asked.stream, code);
@@ -316,14 +317,15 @@ impl Exports {
                     Some(Err(_)) | None => turn_down(ctx, connections, slot, CloseCode::Limit),
                 }
             }
-            Ok(Next::Dial(addresses)) => self.dial_named(connections, slot, addresses),
+            Ok(Next::Dial(allowed)) => self.dial_named(connections, slot, allowed),
             Err(code) => turn_down(ctx, connections, slot, code),
         }
         true
     }
 
-    fn dial_named(&self, connections: &mut Connections, slot: Slot, addresses: Vec<SocketAddr>) {
-        let walk = Walk::new(self.purpose, slot.token(), addresses.into_iter().map(Place::Tcp));
+    fn dial_named(&self, connections: &mut Connections, slot: Slot, allowed: Allowed) {
+        let places = allowed.addresses.into_iter().map(Place::Tcp);
+        let walk = Walk::new(self.purpose, slot.token(), places).only_elsewhere(allowed.elsewhere);
         connections.alter(slot, |source| match source {
             Source::Request(request) => Source::Dial(Dial {
                 approach: Approach::to_places(walk),

@@ -4,7 +4,7 @@
 use super::Portrep;
 use super::streams::StreamKey;
 use crate::net::lookup::Lookup;
-use crate::ports::rules::{Rules, canonical_name};
+use crate::ports::rules::{Allowed, Rules, canonical_name};
 use crate::ports::socks::{self, Destination, Parsed};
 use crate::run::tool::Context;
 use crate::session::{Half, Session};
@@ -39,7 +39,7 @@ pub enum Next {
     /// The addresses of this name are to be looked up, for this port.
     LookUp(String, u16),
     /// The target is at one of these.
-    Dial(Vec<SocketAddr>),
+    Dial(Allowed),
 }
 
 impl TargetRequest {
@@ -108,5 +108,5 @@ impl TargetRequest {
 
 fn permitted(rules: &Rules, name: Option<&str>, addresses: &[IpAddr], port: u16) -> Result<Next, CloseCode> {
     let allowed = rules.allowed(name, addresses, port);
-    if allowed.is_empty() { Err(CloseCode::Refused) } else { Ok(Next::Dial(allowed)) }
+    if allowed.addresses.is_empty() { Err(CloseCode::Refused) } else { Ok(Next::Dial(allowed)) }
 }

@@ -2,10 +2,11 @@
 //! however it is spelt.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 
+use crate::harness::hosts::Hosts;
 use crate::harness::ports::{Target, closed_port, connect, listening, works};
-use crate::harness::{Party, Random, Relay, Running, World, eventually, exit};
+use crate::harness::{Party, Random, Relay, Running, World, eventually, exit, tell};
 
 /// A mapping of the SOCKS kind. `west` exports by this list; yields where `east` has its server.
 fn mapping(west: &Party<'_>, relay: &Relay<'_>, list: &str) -> (Running, Running, SocketAddr) {
@@ -127,6 +128,55 @@ fn a_wildcard_never_leads_to_the_far_machine_itself() {
         }
     }
     assert_eq!((four.accepted(), six.accepted()), (0, 0));
+}
+
+/// An address of version 4 by which other machines reach this one. None if there are none: then there are no other machines.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    // Nothing is sent. It is an address for documents; what counts is which of ours the system would use.
+    let at = socket.connect("203.0.113.1:9").and_then(|()| socket.local_addr()).ok().map(|at| at.ip());
+    if at.is_none_or(|at| at.is_loopback()) {
+        tell("SKIPPED: no interface of this machine has an address");
+        assert!(std::env::var_os("VP_TEST_EVERYTHING").is_none(), "every test must run here");
+    }
+    at.filter(|at| !at.is_loopback())
+}
+
+#[test]
+fn a_wildcard_leads_to_no_address_of_the_far_machine_by_whatever_name() {
+    let Some(own) = own_address() else { return };
+    let world = World::new();
+    let Some(hosts) = Hosts::new(&world, &format!("{own} a.far.test\n")) else { return };
+    let relay = world.relay();
+    let target = Target::echo_on((own, 0).into());
+    let port = target.at.port();
+    // All kinds of wildcards; and the twin, where the address is listed.
+    for (app, list) in
+        [("web", format!("*:*,*.far.test:*,0.0.0.0/0:{port},[::]/0:*")), ("own", format!("{own}:{port}"))]
+    {
+        let west = relay.party("west").portrep().arg("--export").arg(format!("{app}=socks:{list}"));
+        let export = west.under(hosts.under()).spawn();
+        export.wait_line(&format!("serving {app} socks:"));
+        let import = relay.party("east").portrep().args(["--socks", &format!("0=west:{app}")]).spawn();
+        let at = listening(&import, &format!("west:{app}"));
+        let expected = if app == "own" { SUCCEEDED } else { NOT_ALLOWED };
+        hosts.set(&format!("{own} a.far.test\n"));
+        eventually("there is a session", || answer(at, &own.to_string(), port) == expected);
+        let mapped = format!("::ffff:{own}");
+        for spelling in [own.to_string().as_str(), &mapped, &format!("::{own}"), "a.far.test", "A.far.test."] {
+            assert_eq!(answer(at, spelling, port), expected, "{app}: {spelling}");
+        }
+        // Whatever the name is said to stand for by the time of the next connection.
+        for moved in ["127.0.0.1", "127.1.2.3", "0.0.0.0", "::1", &mapped, "169.254.0.1", "fe80::1"] {
+            hosts.set(&format!("{moved} a.far.test\n"));
+            let expected = if app == "own" && moved == mapped { SUCCEEDED } else { NOT_ALLOWED };
+            assert_eq!(answer(at, "a.far.test", port), expected, "{app}: {moved}");
+        }
+        if app == "web" {
+            assert_eq!(target.accepted(), 0);
+        }
+    }
+    eventually("each request of the twin reached the target", || target.accepted() >= 7);
 }
 
 #[test]
