@@ -35,12 +35,14 @@ enum Lines {
 }
 
 impl Ready {
-    /// Opens what is needed. To be called first thing in a process: later a number may mean another file.
+    /// Opens what is needed, and takes the descriptor, whose number is free afterwards. To be called first thing in a process:
+    /// later a number may mean another file.
     ///
     /// # Errors
-    /// The descriptor is not open for writing.
+    /// The descriptor is not open for writing, or is a socket that was passed.
     pub fn open(descriptor: Option<u16>, otherwise: Otherwise, env: &Env) -> io::Result<Self> {
         let lines = match (descriptor, otherwise) {
+            (Some(number), _) if is_passed(number, env) => return Err(io::ErrorKind::ResourceBusy.into()),
             (Some(number), _) => Lines::Descriptor(inherited(number)?),
             (None, Otherwise::Stdout) => Lines::Stdout,
             (None, Otherwise::Nowhere) => Lines::Nowhere,
@@ -116,19 +118,34 @@ impl Supervisor {
     }
 }
 
-/// The file that a descriptor number stands for in this process.
+/// The file that a descriptor number stands for in this process, which from now on is ours alone: a command that had it
+/// too could say that we are ready, or keep whoever reads it from its end.
 ///
 /// The number alone cannot be taken over without `unsafe`, so the kernel is asked for a second descriptor of the same
-/// open file. Where a system call filter forbids that, the file is opened once more, which works for pipes and files
-/// but not for sockets. Either way the number itself stays open until the process ends.
+/// open file, and the first is closed. Where a system call filter forbids that, the file is opened once more, which works
+/// for pipes and files but not for sockets. Standard input, output and error stay open: commands have them in any case.
 fn inherited(number: u16) -> io::Result<File> {
     let duplicate = pidfd_open(getpid(), PidfdFlags::empty())
         .and_then(|myself| pidfd_getfd(myself, i32::from(number), PidfdGetfdFlags::empty()));
-    match duplicate {
-        Ok(descriptor) => Ok(File::from(descriptor)),
-        Err(rustix::io::Errno::BADF) => Err(rustix::io::Errno::BADF.into()),
-        Err(_) => OpenOptions::new().append(true).open(format!("/proc/self/fd/{number}")),
+    let file = match duplicate {
+        Ok(descriptor) => File::from(descriptor),
+        Err(rustix::io::Errno::BADF) => return Err(rustix::io::Errno::BADF.into()),
+        Err(_) => OpenOptions::new().append(true).open(format!("/proc/self/fd/{number}"))?,
+    };
+    if number >= FIRST_PASSED {
+        nix::unistd::close(i32::from(number))?;
     }
+    Ok(file)
+}
+
+/// The first descriptor behind the standard ones, from which sockets are passed (`sd_listen_fds(3)`).
+const FIRST_PASSED: u16 = 3;
+
+/// Whether the number is that of a socket that whoever started us passed to be served.
+fn is_passed(number: u16, env: &Env) -> bool {
+    let value = |name| env.get(name).and_then(|value| value.to_str()?.parse::<u32>().ok());
+    value("LISTEN_PID") == Some(std::process::id())
+        && number.checked_sub(FIRST_PASSED).is_some_and(|place| Some(u32::from(place)) < value("LISTEN_FDS"))
 }
 
 /// An unnamed socket and the address to send to. A leading `@` is the abstract namespace (`sd_notify(3)`).
@@ -146,17 +163,17 @@ fn open_socket(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, Read, Seek};
-    use std::os::fd::AsRawFd;
+    use std::os::fd::IntoRawFd;
 
-    fn number(file: &impl AsRawFd) -> u16 {
-        u16::try_from(file.as_raw_fd()).expect("few files are open")
+    /// Of a descriptor that nobody else has.
+    fn number(file: impl IntoRawFd) -> u16 {
+        u16::try_from(file.into_raw_fd()).expect("few files are open")
     }
 
     #[test]
     fn a_line_reaches_a_pipe_and_then_its_end() {
         let (reader, writer) = io::pipe().expect("a pipe");
-        let mut ready = Ready::open(Some(number(&writer)), Otherwise::Stdout, &Env::default()).expect("an open pipe");
-        drop(writer);
+        let mut ready = Ready::open(Some(number(writer)), Otherwise::Stdout, &Env::default()).expect("an open pipe");
         ready.line("attached orders").expect("a reader");
         drop(ready.complete("waiting"));
         let mut text = String::new();
@@ -167,7 +184,7 @@ mod tests {
     #[test]
     fn a_line_reaches_a_socket() {
         let (here, there) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        let mut ready = Ready::open(Some(number(&there)), Otherwise::Nowhere, &Env::default()).expect("an open socket");
+        let mut ready = Ready::open(Some(number(there)), Otherwise::Nowhere, &Env::default()).expect("an open socket");
         ready.line("attached orders").expect("a reader");
         let mut line = String::new();
         BufReader::new(here).read_line(&mut line).expect("readable");
@@ -178,7 +195,8 @@ mod tests {
     fn a_line_goes_where_the_file_stands() {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(b"before\n").expect("writable");
-        let mut ready = Ready::open(Some(number(&file)), Otherwise::Nowhere, &Env::default()).expect("an open file");
+        let given = number(file.try_clone().expect("a descriptor"));
+        let mut ready = Ready::open(Some(given), Otherwise::Nowhere, &Env::default()).expect("an open file");
         ready.line("attached orders").expect("writable");
         file.rewind().expect("seekable");
         let mut text = String::new();
@@ -191,6 +209,15 @@ mod tests {
         let error =
             Ready::open(Some(u16::MAX), Otherwise::Nowhere, &Env::default()).expect_err("nothing is open there");
         assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::BADF.raw_os_error()));
+    }
+
+    #[test]
+    fn a_socket_that_was_passed_is_not_taken_for_lines() {
+        let pid = std::process::id().to_string();
+        let env = |pid: &str| Env::from_iter([("LISTEN_PID", pid), ("LISTEN_FDS", "2")]);
+        assert_eq!([2, 3, 4, 5].map(|number| is_passed(number, &env(&pid))), [false, true, true, false]);
+        assert!(!is_passed(3, &env("1")) && !is_passed(3, &Env::default()), "what is for others is no concern of ours");
+        assert!(Ready::open(Some(4), Otherwise::Nowhere, &env(&pid)).is_err());
     }
 
     fn received(socket: &UnixDatagram) -> String {

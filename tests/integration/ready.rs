@@ -4,6 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::harness::ports::Target;
 use crate::harness::{DEADLINE, Running, Signal, Tool, World, eventually, exit};
 
 /// Starts a tool with descriptor 3 going to a file, and waits for a whole line in it.
@@ -38,6 +39,60 @@ fn every_tool_that_waits_says_when_it_is_ready() {
     let (second, line) = line_on_three(&world, tool);
     assert!(line.starts_with(&format!("listening tcp://{}@127.0.0.1:", world.id("relay"))), "{line}");
     second.kill().expect_silence().expect_output(b"");
+}
+
+/// What is open and what is set in a command, a line each.
+const LOOK: &str =
+    "for fd in /proc/$$/fd/*; do echo ${fd##*/}; done > $OUT; env | cut -d= -f1 >> $OUT; mv $OUT $OUT.done";
+
+/// What the command of a tool sees that has everything a tool can be given. `others` make it run its command.
+fn seen_in_command(world: &World, tool: Tool, others: Vec<Tool>) -> Vec<String> {
+    let (out, done) = (world.path("seen"), world.path("seen.done"));
+    let _ = std::fs::remove_file(&done);
+    let set = "LISTEN_PID=$$ LISTEN_FDS=0 LISTEN_FDNAMES= WATCHDOG_PID=$$ WATCHDOG_USEC=60000000";
+    let given = format!("export {set}; exec \"$@\" 3>{}", world.path("three").display());
+    let tool = tool.env("OUT", &out).env("NOTIFY_SOCKET", world.path("supervisor"));
+    let running = tool.under(["sh", "-c", &given, "sh"]).spawn();
+    let others: Vec<Running> = others.into_iter().map(Tool::spawn).collect();
+    eventually("the command has looked around", || done.exists());
+    drop((running, others));
+    std::fs::read_to_string(&done).expect("what it saw").lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn commands_get_nothing_that_was_given_to_their_tool() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    let target = Target::echo();
+    world.write("file", "content");
+    world.dir("inbox");
+    let _supervisor = supervisor(&world.path("supervisor"));
+    let three = ["--ready-fd", "3"];
+    let send = |to| east.send().args(["file", to]);
+    let export = west.portrep().arg("--export").arg(format!("app={}", target.at));
+    let import = east.portrep().args(three).args(["--import", "0=west:app", "--", "sh", "-c", LOOK]);
+    let cases = [
+        (
+            "attach",
+            west.attach().args(three).args(["--listen", "a", "--exec", LOOK]),
+            vec![east.attach().arg("west:a")],
+        ),
+        ("recv", west.recv().args(three).args(["b", "--exec", LOOK]), vec![send("west:b")]),
+        ("recv -d", west.recv().args(three).args(["c", "-d", "inbox", "--exec", LOOK]), vec![send("west:c")]),
+        ("send", east.send().args(three).args(["west:d", "--exec", LOOK]), vec![west.recv().arg("d")]),
+        ("portrep", import, vec![export]),
+    ];
+    // What any command has here: descriptors of whoever runs the tests may be among it.
+    Tool::new("sh", &world.path("")).args(["-c", LOOK]).env("OUT", world.path("seen")).run().expect(exit::DONE);
+    let plain = std::fs::read_to_string(world.path("seen.done")).expect("what it saw");
+    let known: Vec<&str> = plain.lines().chain(["VP_PEER", "VP_APP", "VP_NAME", "VP_PATH"]).collect();
+    for (tool, running, others) in cases {
+        let seen = seen_in_command(&world, running, others);
+        assert!(["0", "1", "2", "OUT"].iter().all(|name| seen.iter().any(|line| line == name)), "{tool}: {seen:?}");
+        let more: Vec<_> = seen.iter().filter(|line| !known.contains(&line.as_str())).collect();
+        assert_eq!(more, [""; 0], "vp-{tool}");
+    }
 }
 
 #[test]
