@@ -1,12 +1,12 @@
 //! A whole relay without threads and sockets, for simulations and tests: every worker in one place, virtual time.
 
-use super::events::{Event, MayRead};
+use super::events::{Event, MayRead, MovingLink};
 use super::output::SLICES_MAX;
 use super::router::Load;
 use super::router::admission::{Newcomer, Placed};
 use super::router::common::Common;
 use super::router::facts::Fact;
-use super::switch::ENDING_MAX;
+use super::switch::{ENDING_MAX, WorkerMessage};
 use super::worker::Forwarder;
 use super::{Budget, ConnId, Place, Policy, Pool, Reader};
 use crate::identity::Identity;
@@ -27,6 +27,7 @@ pub struct RelayCore {
     homes: BTreeMap<ConnId, usize>,
     closed: VecDeque<ConnId>,
     facts: VecDeque<Fact>,
+    under_way: UnderWay,
 }
 
 impl RelayCore {
@@ -50,6 +51,7 @@ impl RelayCore {
             homes: BTreeMap::new(),
             closed: VecDeque::new(),
             facts: VecDeque::new(),
+            under_way: UnderWay::default(),
         }
     }
 
@@ -215,36 +217,76 @@ impl RelayCore {
         self.budget.used_bytes() - self.readers.iter().map(Reader::free_bytes).sum::<usize>()
     }
 
-    /// Carries messages and links between workers until none is left.
+    /// Carries messages and links between workers until none is left: in order from one worker to another, and in any order
+    /// between different ones, as threads do.
     fn settle(&mut self, now: Instant) {
-        loop {
-            let mut messages = Vec::new();
-            let mut moves = Vec::new();
-            for worker in &mut self.workers {
-                while worker.poll_output().is_some() {}
-                messages.extend(std::iter::from_fn(|| worker.poll_message()));
-                while let Some(event) = worker.poll_event() {
-                    match event {
-                        Event::Close(id) | Event::Finish(id) => {
-                            self.homes.remove(&id);
-                            self.closed.push_back(id);
-                        }
-                        Event::Move(to, moving) => moves.push((to, moving)),
-                        Event::Notice(..) => {}
-                        Event::Fact(fact) => self.facts.push_back(fact),
-                    }
+        for worker in 0..self.workers.len() {
+            self.collect(worker);
+        }
+        while let Some((to, package)) = self.under_way.take() {
+            match package {
+                Package::Message(message) => self.workers[to].handle_message(now, message),
+                Package::Move(moving) => {
+                    self.homes.insert(moving.conn(), to);
+                    self.workers[to].handle_arrival(now, *moving);
                 }
             }
-            if messages.is_empty() && moves.is_empty() {
-                return;
-            }
-            for (worker, message) in messages {
-                self.workers[worker].handle_message(now, message);
-            }
-            for (to, moving) in moves {
-                self.homes.insert(moving.conn(), to);
-                self.workers[to].handle_arrival(now, moving);
+            self.collect(to);
+        }
+    }
+
+    /// Takes what a worker has for others, and what it says of its connections.
+    fn collect(&mut self, from: usize) {
+        let worker = &mut self.workers[from];
+        while worker.poll_output().is_some() {}
+        while let Some(event) = worker.poll_event() {
+            match event {
+                Event::Close(id) | Event::Finish(id) => {
+                    self.homes.remove(&id);
+                    self.closed.push_back(id);
+                }
+                Event::Move(to, moving) => self.under_way.put(from, to, Package::Move(Box::new(moving))),
+                Event::Notice(..) => {}
+                Event::Fact(fact) => self.facts.push_back(fact),
             }
         }
+        while let Some((to, message)) = worker.poll_message() {
+            self.under_way.put(from, to, Package::Message(message));
+        }
+    }
+}
+
+/// Something that one worker has for another.
+enum Package {
+    Message(WorkerMessage),
+    Move(Box<MovingLink>),
+}
+
+/// What is on its way between workers, by the one that sent it and the one that it is for.
+#[derive(Default)]
+struct UnderWay {
+    queues: BTreeMap<(usize, usize), VecDeque<Package>>,
+    /// Says which comes next; the same in each run.
+    dice: u64,
+}
+
+impl UnderWay {
+    fn put(&mut self, from: usize, to: usize, package: Package) {
+        self.queues.entry((from, to)).or_default().push_back(package);
+    }
+
+    /// The next to arrive, and where: the first of any queue.
+    fn take(&mut self) -> Option<(usize, Package)> {
+        // The constants are Knuth's, for MMIX.
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let count = self.queues.len().max(1);
+        let at = usize::try_from(self.dice >> 33).unwrap_or(0) % count;
+        let queue = self.queues.iter_mut().nth(at).map(|(&way, queue)| (way, queue))?;
+        let package = queue.1.pop_front()?;
+        let (way, is_empty) = (queue.0, queue.1.is_empty());
+        if is_empty {
+            self.queues.remove(&way);
+        }
+        Some((way.1, package))
     }
 }

@@ -180,12 +180,15 @@ impl Forwarder {
         self.touch(now, conn);
     }
 
-    /// As [`Forwarder::handle_blocks`] for bytes that lie elsewhere: copies them.
+    /// As [`Forwarder::handle_blocks`] for bytes that lie elsewhere: copies them. All at once, because a link that moves takes
+    /// along what is behind the message that it moves for.
     pub fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
-        for chunk in bytes.chunks(super::BLOCK_BYTES) {
-            let buffer = Piece::copied(self.switch.pool(), chunk).into_buffer();
-            self.handle_blocks(now, conn, &[buffer], chunk.len());
+        if bytes.is_empty() {
+            return;
         }
+        let copied = |chunk| Piece::copied(self.switch.pool(), chunk).into_buffer();
+        let blocks: Vec<_> = bytes.chunks(super::BLOCK_BYTES).map(copied).collect();
+        self.handle_blocks(now, conn, &blocks, bytes.len());
     }
 
     /// Uses what was read into a block, a frame at a time.

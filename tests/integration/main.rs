@@ -23,6 +23,7 @@ mod faithful;
 mod files;
 mod filesystems;
 mod firstday;
+mod greedy;
 mod hostile;
 mod interop;
 mod jobs;

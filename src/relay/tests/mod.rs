@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 mod congestion;
 mod facts;
 mod memory;
+mod moves;
 mod paths;
 mod props;
 mod testkit;

@@ -1,0 +1,127 @@
+//! Links that go from worker to worker, with all kinds of input behind what they go for.
+
+use super::testkit::{Client, Got, app, relay};
+use crate::relay::RelayCore;
+use crate::wire::{CloseCode, Control, Kind};
+use proptest::prelude::*;
+use std::time::Instant;
+
+/// Names that are listened to, each by another peer: spread over all workers.
+const CALLEES: u8 = 6;
+/// The seed of the one who calls them.
+const CALLER: u8 = 99;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// CONNECT to one that listens, and RESET right behind: nothing holds the link at its worker after that.
+    Call(u8),
+    /// So many LISTEN of a name that is there already.
+    Listen(usize),
+    Ping,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (1..=CALLEES).prop_map(Step::Call),
+        2 => (1..1500_usize).prop_map(Step::Listen),
+        1 => Just(Step::Ping),
+    ]
+}
+
+/// A relay, those who listen, and one who calls.
+struct World {
+    now: Instant,
+    relay: RelayCore,
+    callees: Vec<Client>,
+    caller: Client,
+}
+
+impl World {
+    fn new(workers: usize) -> World {
+        let now = Instant::now();
+        let (mut relay, id) = relay(workers);
+        let callees = (1..=CALLEES).map(|seed| {
+            let mut callee = Client::attach(now, &mut relay, id, seed);
+            callee.say(Control::Listen { name: app("a") });
+            callee.flush(now, &mut relay);
+            callee
+        });
+        let callees = callees.collect();
+        let caller = Client::attach(now, &mut relay, id, CALLER);
+        World { now, relay, callees, caller }
+    }
+
+    /// The caller says all that, to be handed over in pieces of any size. How many LISTEN are to be answered.
+    fn say(&mut self, steps: &[Step]) -> usize {
+        let (mut listens, mut pings, mut circuit) = (0, 0, 0);
+        for step in steps {
+            match step {
+                Step::Call(who) => {
+                    circuit += 2;
+                    let to = self.callees[usize::from(*who) - 1].peer;
+                    self.caller.connect(circuit, to, "a", 0);
+                    self.caller.link_reset(circuit, CloseCode::Cancelled);
+                }
+                Step::Listen(count) => {
+                    (0..*count).for_each(|_| self.caller.say(Control::Listen { name: app("b") }));
+                    listens += count;
+                }
+                Step::Ping => {
+                    pings += 1;
+                    self.caller.bare(Kind::Ping, 0, pings);
+                }
+            }
+        }
+        self.caller.bare(Kind::Ping, 0, u32::MAX);
+        listens
+    }
+
+    /// Whatever was said is answered, and those who were called hear of it in order.
+    fn check(&mut self, listens: usize) {
+        let got = self.caller.all(self.now, &mut self.relay);
+        let listening = got.iter().filter(|got| matches!(got, Got::Control(Control::Listening { .. }))).count();
+        assert!(listening == listens, "{listening} of {listens} LISTEN answered; the last of it {:?}", got.last());
+        assert!(got.contains(&Got::Pong(u32::MAX)), "not all was heard");
+        for callee in &mut self.callees {
+            let got = callee.all(self.now, &mut self.relay);
+            assert!(!got.contains(&Got::Closed), "{got:?}");
+        }
+        let load = self.relay.load();
+        assert_eq!(load.iter().map(|load| load.circuits).sum::<usize>(), 0, "{load:?}");
+    }
+}
+
+#[test]
+fn a_link_that_moves_there_and_back_within_one_write_loses_nothing_of_it() {
+    for workers in [2, 3] {
+        for first in 1..=CALLEES {
+            let mut world = World::new(workers);
+            let steps: Vec<Step> =
+                (0..4).flat_map(|n| [Step::Call(1 + (first + n) % CALLEES), Step::Listen(700)]).collect();
+            let listens = world.say(&steps);
+            assert!(world.caller.output.len() > 2 * crate::relay::BLOCK_BYTES);
+            world.caller.flush(world.now, &mut world.relay);
+            world.check(listens);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn a_link_that_moves_at_any_point_loses_nothing(
+        workers in 1..5_usize,
+        steps in proptest::collection::vec(step(), 1..24),
+        piece in prop_oneof![1..300_usize, 300..70_000_usize, Just(usize::MAX)],
+        by_reader in any::<bool>(),
+    ) {
+        let mut world = World::new(workers);
+        let listens = world.say(&steps);
+        if by_reader {
+            prop_assert!(world.caller.pour(world.now, &mut world.relay));
+        } else {
+            world.caller.trickle(world.now, &mut world.relay, piece);
+        }
+        world.check(listens);
+    }
+}
