@@ -402,7 +402,7 @@ fn serve(workers: usize) -> Anyhow<()> {
         details: false,
         log: Box::new(|_| {}),
     };
-    let relay = Relay::bind(options)?;
+    let relay = Relay::bind(options).map_err(|error| format!("{error:?}"))?;
     let address = relay.addresses()[0].rsplit('@').next().ok_or("no address")?.parse()?;
     announce(address)?;
     let handle = relay.handle();
@@ -410,7 +410,7 @@ fn serve(workers: usize) -> Anyhow<()> {
         let _ = io::stdin().read(&mut [0]);
         handle.stop();
     });
-    relay.run()?;
+    relay.run().map_err(|error| format!("{error:?}"))?;
     Ok(())
 }
 

@@ -3,7 +3,6 @@
 use super::log::{Log, LogLine};
 use crate::names::{Conflict, ParseError, Peers};
 use crate::relay::{Limits, Policy};
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -27,29 +26,12 @@ pub enum AllowError {
     /// It cannot be read.
     Read(io::Error),
     /// It is beyond its cap.
-    TooLong,
+    TooLong {
+        /// The cap, bytes.
+        most_bytes: u64,
+    },
     /// It has a mistake.
     Parse(ParseError),
-}
-
-impl fmt::Display for AllowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AllowError::Read(error) => error.fmt(f),
-            AllowError::TooLong => write!(f, "too large: it may have at most {} MiB", ALLOW_FILE_MAX >> 20),
-            AllowError::Parse(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for AllowError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            AllowError::Read(error) => error.source(),
-            AllowError::TooLong => None,
-            AllowError::Parse(error) => error.source(),
-        }
-    }
 }
 
 /// Who may attach, what they may hold, and who reads the file again.
@@ -136,7 +118,7 @@ fn read_policy(path: &Path, limits: Limits, told: &mut Told, log: &Log) -> Resul
     let file = File::open(path).map_err(AllowError::Read)?;
     file.take(ALLOW_FILE_MAX + 1).read_to_end(&mut bytes).map_err(AllowError::Read)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > ALLOW_FILE_MAX) {
-        return Err(AllowError::TooLong);
+        return Err(AllowError::TooLong { most_bytes: ALLOW_FILE_MAX });
     }
     let peers = Peers::read(&bytes).map_err(AllowError::Parse)?;
     let policy = Policy::only(&peers, limits).map_err(AllowError::Parse)?;

@@ -43,7 +43,6 @@ use life::Life;
 use log::RelayLog;
 use mail::Inbox;
 use shared::Shared;
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -70,28 +69,6 @@ pub enum Trouble {
     Reload(PathBuf, AllowError),
     /// There is no thread to read it in.
     Thread(io::Error),
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Trouble::Absent(address) => write!(f, "no network interface has the address {} yet", address.ip()),
-            Trouble::Accept(_) => f.write_str("cannot accept connections for now"),
-            Trouble::Reload(..) => f.write_str("the old list of peers stays in force"),
-            Trouble::Thread(_) => f.write_str("cannot read the list of peers again"),
-        }
-    }
-}
-
-impl std::error::Error for Trouble {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Trouble::Absent(_) => None,
-            Trouble::Accept(error) | Trouble::Thread(error) => Some(error),
-            Trouble::Reload(_, AllowError::Read(error)) => Some(error),
-            Trouble::Reload(_, error) => Some(error),
-        }
-    }
 }
 
 /// What a relay is told.
@@ -143,27 +120,6 @@ pub enum RelayError {
     },
     /// The system lacks something the relay needs: descriptors, threads.
     System(io::Error),
-}
-
-impl fmt::Display for RelayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RelayError::Listen(address, _) => write!(f, "cannot listen on {address}"),
-            RelayError::Allow(path, _) => write!(f, "cannot use {}", path.display()),
-            RelayError::Memory { workers } => write!(f, "too little memory for {workers} workers"),
-            RelayError::System(_) => f.write_str("the system does not give what a relay needs"),
-        }
-    }
-}
-
-impl std::error::Error for RelayError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            RelayError::Listen(_, error) | RelayError::System(error) => Some(error),
-            RelayError::Allow(_, error) => Some(error),
-            RelayError::Memory { .. } => None,
-        }
-    }
 }
 
 impl From<io::Error> for RelayError {

@@ -5,7 +5,6 @@ use super::life::{Life, Stage};
 use super::log::RelayLog;
 use super::mail::Inbox;
 use crate::relay::{Budget, Common};
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -39,16 +38,6 @@ pub struct Status {
     pub buffered_bytes: usize,
     /// Bytes of circuits that came in so far.
     pub forwarded_bytes: u64,
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { links, circuits, buffered_bytes, forwarded_bytes } = self;
-        write!(
-            f,
-            "links {links}, circuits {circuits}, memory for bodies {buffered_bytes}, bytes forwarded {forwarded_bytes}"
-        )
-    }
 }
 
 impl Shared {

@@ -12,7 +12,7 @@ use crate::names::AppName;
 use crate::net::place::Place;
 use crate::run;
 use crate::run::tool::RunError;
-use crate::tools::ports::{Check, CheckNews, Error, ListenError, Missing, News, Portrep, SetupError};
+use crate::tools::ports::{Check, CheckNews, Error, Hop, ListenError, Missing, News, Passage, Portrep, SetupError};
 use std::ffi::OsStr;
 
 impl Voice<'_> {
@@ -29,7 +29,7 @@ impl Hears<Check> for Voice<'_> {
     fn hear_tool(&mut self, news: &CheckNews<'_>) {
         match news {
             CheckNews::Run(news) => self.hear(news),
-            CheckNews::Hop(hop, passage) => self.tell_hop(&hop.to_string(), &passage.to_string()),
+            CheckNews::Hop(hop, passage) => self.tell_hop(hop_text(*hop), passage_text(*passage)),
         }
     }
 }
@@ -132,6 +132,26 @@ impl End for Error {
     }
 }
 
+fn hop_text(hop: Hop) -> &'static str {
+    match hop {
+        Hop::Relay => "relay",
+        Hop::Peer => "peer",
+        Hop::Export => "export",
+        Hop::Target => "target",
+    }
+}
+
+fn passage_text(passage: Passage) -> &'static str {
+    match passage {
+        Passage::Ok => "ok",
+        Passage::Absent => "absent",
+        Passage::Refused => "refused",
+        Passage::Unreachable => "unreachable",
+        Passage::Silent => "silent",
+        Passage::Wrong => "wrong",
+    }
+}
+
 /// Why a mapping cannot begin.
 pub fn setup_fault(error: &SetupError) -> Fault {
     match error {
@@ -147,7 +167,13 @@ pub fn setup_fault(error: &SetupError) -> Fault {
             }
         }
         SetupError::Program(program, missing) => missing_program(program, missing),
-        SetupError::BadName(..) | SetupError::Stray(_) => Fault::new(Exit::Config, chain(error)),
+        SetupError::BadName(app, target) => {
+            let text = format!("the target {target} of the export {app}: no machine can have such a name");
+            Fault::new(Exit::Config, text)
+        }
+        SetupError::Stray(socket) => {
+            Fault::new(Exit::Config, format!("no import is for the socket {socket} that was passed"))
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use crate::cli::voice::code::code_text;
 use crate::cli::voice::listen_fault;
 use crate::names::Conflict;
 use crate::server::{
-    AllowError, Closed, Cut, Fact, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, Name, Newcomer, Notice, RelayError,
-    Trouble, Why, WhyClosed,
+    self, AllowError, Closed, Cut, Fact, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, Name, Newcomer, Notice,
+    RelayError, Trouble, Why, WhyClosed,
 };
 use crate::wire::CloseCode;
 use std::io;
@@ -20,16 +20,11 @@ use std::io;
 pub fn log(output: Output) -> Log {
     let report = Report::new(Relay::MANUAL.name, output.verbosity(), output.format());
     Box::new(move |line| match line {
-        LogLine::Trouble(absent @ Trouble::Absent(_)) => report.say(Level::Warning, &absent.to_string()),
-        LogLine::Trouble(trouble) => {
-            let text = chain(&trouble);
-            let text = match &trouble {
-                Trouble::Reload(path, _) => format!("{}: {text}", printable(path)),
-                Trouble::Absent(_) | Trouble::Accept(_) | Trouble::Thread(_) => text,
-            };
-            report.fault(&Fault::new(Exit::Failed, text));
+        LogLine::Trouble(absent @ Trouble::Absent(_)) => report.say(Level::Warning, &trouble_text(&absent)),
+        LogLine::Trouble(trouble) => report.fault(&Fault::new(Exit::Failed, trouble_text(&trouble))),
+        LogLine::Status(status) => {
+            report.status(Status { message: status_text(&status), ..Status::default() });
         }
-        LogLine::Status(status) => report.status(Status { message: status.to_string(), ..Status::default() }),
         LogLine::Connection(newcomer, notice) => {
             report.say(Level::Info, &format!("{}: {}", newcomer.conn.get(), notice_text(newcomer, notice)))
         }
@@ -78,6 +73,33 @@ pub fn log(output: Output) -> Log {
             report.say(Level::Warning, &text);
         }
     })
+}
+
+/// A relay's state in numbers.
+fn status_text(status: &server::Status) -> String {
+    let server::Status { links, circuits, buffered_bytes, forwarded_bytes } = status;
+    format!("links {links}, circuits {circuits}, memory for bodies {buffered_bytes}, bytes forwarded {forwarded_bytes}")
+}
+
+/// What a relay goes on without.
+fn trouble_text(trouble: &Trouble) -> String {
+    match trouble {
+        Trouble::Absent(address) => format!("no network interface has the address {} yet", address.ip()),
+        Trouble::Accept(error) => format!("cannot accept connections for now: {}", chain(error)),
+        Trouble::Reload(path, error) => {
+            format!("{}: the old list of peers stays in force: {}", printable(path), allow_text(error))
+        }
+        Trouble::Thread(error) => format!("cannot read the list of peers again: {}", chain(error)),
+    }
+}
+
+/// Why a list of peers cannot be used.
+fn allow_text(error: &AllowError) -> String {
+    match error {
+        AllowError::Read(error) => chain(error),
+        AllowError::TooLong { most_bytes } => format!("too large: it may have at most {} MiB", most_bytes >> 20),
+        AllowError::Parse(error) => chain(error),
+    }
 }
 
 /// What happened to a connection, behind its number.
@@ -160,8 +182,7 @@ pub fn fault(error: RelayError) -> Fault {
                 Fault::about(Exit::Config, path, error)
                     .hint("--allow names a file, with a line NAME ID for each peer that may connect")
             }
-            AllowError::Read(error) => Fault::about(Exit::Config, path, error),
-            AllowError::TooLong | AllowError::Parse(_) => Fault::about(Exit::Config, path, reason),
+            reason => Fault::new(Exit::Config, format!("{}: {}", printable(path), allow_text(reason))),
         },
         RelayError::Memory { workers } => {
             let least = workers * MEMORY_PER_WORKER_MIN / (1024 * 1024);
@@ -169,6 +190,8 @@ pub fn fault(error: RelayError) -> Fault {
                 .hint(format!("give at least {least}M, or take fewer --workers"))
         }
         RelayError::Listen(address, error) => listen_fault(&address.to_string(), error),
-        RelayError::System(_) => Fault::new(Exit::Failed, chain(&error)),
+        RelayError::System(error) => {
+            Fault::new(Exit::Failed, format!("the system does not give what a relay needs: {}", chain(error)))
+        }
     }
 }

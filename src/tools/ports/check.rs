@@ -10,7 +10,6 @@ use crate::run;
 use crate::run::tool::{Context, RunError, Tool};
 use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// How long the far side has for its answer: longer than it gives its target.
@@ -31,17 +30,6 @@ pub enum Hop {
     Target,
 }
 
-impl fmt::Display for Hop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Hop::Relay => "relay",
-            Hop::Peer => "peer",
-            Hop::Export => "export",
-            Hop::Target => "target",
-        })
-    }
-}
-
 /// What became of a hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
@@ -57,19 +45,6 @@ pub enum Passage {
     Silent,
     /// Somebody is there who should not be, or who does not do what he should.
     Wrong,
-}
-
-impl fmt::Display for Passage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Passage::Ok => "ok",
-            Passage::Absent => "absent",
-            Passage::Refused => "refused",
-            Passage::Unreachable => "unreachable",
-            Passage::Silent => "silent",
-            Passage::Wrong => "wrong",
-        })
-    }
 }
 
 /// The tool.

@@ -14,7 +14,6 @@ use crate::node::Wait;
 use crate::ports::ProxyVersion;
 use crate::run::callers::Reload;
 use std::ffi::OsString;
-use std::fmt;
 use std::num::NonZeroU64;
 
 /// Descriptors for everything that is neither a connection nor a listener.
@@ -79,27 +78,4 @@ pub enum SetupError {
     BadName(AppName, Target),
     /// The program that is to be run is not there, or can be run by nobody.
     Program(OsString, Missing),
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SetupError::Listen(place, _) => write!(f, "cannot listen on {place}"),
-            SetupError::Stray(socket) => write!(f, "no import is for the socket {socket} that was passed"),
-            SetupError::BadName(app, target) => {
-                write!(f, "the target {target} of the export {app}: no machine can have such a name")
-            }
-            SetupError::Program(program, _) => write!(f, "cannot run {}", program.display()),
-        }
-    }
-}
-
-impl std::error::Error for SetupError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            SetupError::Listen(_, error) => Some(error),
-            SetupError::Program(_, Missing::NotExecutable(error)) => Some(error),
-            SetupError::Program(..) | SetupError::BadName(..) | SetupError::Stray(_) => None,
-        }
-    }
 }
