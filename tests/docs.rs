@@ -75,6 +75,44 @@ fn every_manual_page_quotes_the_table_of_exit_statuses() {
     }
 }
 
+/// The names in a text that follow one of these beginnings up to a quotation mark: what code reads or sets in an environment.
+fn variables(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for start in ["\"VP_", "env.get(\"", "env.absolute(\"", "var_os(\"", "std::env::var(\""] {
+        for (at, _) in code.match_indices(start) {
+            let from = if start == "\"VP_" { at + 1 } else { at + start.len() };
+            found.extend(code[from..].split('"').next().map(str::to_owned));
+        }
+    }
+    found.into_iter().filter(|name| name.bytes().all(|byte| byte == b'_' || byte.is_ascii_uppercase())).collect()
+}
+
+fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files_below(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_variable_that_a_program_reads_or_sets_is_in_a_manual_page() {
+    assert_eq!(variables(r#"env.get("HOME") and ("VP_PATH", path) and "VP_ x" and var_os("PATH")"#).len(), 3);
+    let mut files = Vec::new();
+    files_below(&root().join("src"), &mut files);
+    let code: Vec<String> = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
+    let named: BTreeSet<String> = code.iter().flat_map(|code| variables(code)).collect();
+    let pages: String = pages().into_iter().map(|(_, page)| page).collect();
+    // Of tests, and one that every program looks at.
+    let known = |name: &String| name.starts_with("VP_TEST_") || name == "PATH" || name.len() == 1;
+    let missing: Vec<_> = named.iter().filter(|name| !known(name) && !pages.contains(name.as_str())).collect();
+    assert!(named.contains("VP_PATH") && named.contains("VP_KEY"), "{named:?}");
+    assert_eq!(missing, [""; 0], "in no manual page");
+}
+
 #[test]
 fn every_option_is_in_its_manual_page() {
     for Entry { manual, command, .. } in tools() {

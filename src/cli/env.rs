@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Names of the variables the tools look at, each with its line in the manual pages.
-pub const VARIABLES: [(&str, &str); 12] = [
+pub const VARIABLES: [(&str, &str); 13] = [
     ("VP_RELAY", "relay addresses, separated by spaces"),
     ("VP_KEY", "key file"),
     ("VP_PEERS", "peers file"),
@@ -17,6 +17,10 @@ pub const VARIABLES: [(&str, &str); 12] = [
     (
         "LISTEN_FDS",
         "set by systemd; listening sockets to serve, named by LISTEN_FDNAMES where a tool needs to know which is which",
+    ),
+    (
+        "VP_DUMPABLE",
+        "if not empty, a crash may leave a core file and your debugger may look in, and both see keys; else root alone may look",
     ),
     ("NO_COLOR", "if not empty, help texts have no colours; the tools use none elsewhere"),
     ("TERM", "if unset or dumb, no progress bar"),

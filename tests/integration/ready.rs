@@ -1,6 +1,7 @@
 //! How others learn that a tool is ready, and what it says to programs: ready lines, systemd's socket, JSON.
 
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -93,6 +94,24 @@ fn commands_get_nothing_that_was_given_to_their_tool() {
         let more: Vec<_> = seen.iter().filter(|line| !known.contains(&line.as_str())).collect();
         assert_eq!(more, [""; 0], "vp-{tool}");
     }
+}
+
+/// Whether a program leaves, or gives a helper, the image of its memory when it is told to crash.
+fn dumps(tool: Tool) -> bool {
+    let running = tool.under(["sh", "-c", "ulimit -c unlimited; exec \"$@\"", "sh"]).spawn();
+    running.wait_line("listening ");
+    running.signal(Signal::ABORT);
+    running.wait().status.core_dumped()
+}
+
+#[test]
+fn a_crash_leaves_no_core_file_unless_that_is_asked_for() {
+    let world = World::new();
+    let relay = || world.tool("vp-relay").args(["--listen", "127.0.0.1:0", "--open", "--key"]).arg(world.key("relay"));
+    assert!(!dumps(relay()), "keys are in it");
+    // Where the system writes one for other programs, the twin has one.
+    let any = dumps(Tool::new("sh", &world.path("")).args(["-c", "echo listening here; exec sleep 600"]));
+    assert_eq!(dumps(relay().env("VP_DUMPABLE", "1")), any);
 }
 
 #[test]

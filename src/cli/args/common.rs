@@ -87,13 +87,14 @@ pub struct Connect {
 }
 
 /// Variables that every tool that connects looks at.
-pub(super) const VARIABLES: [&str; 9] = [
+pub(super) const VARIABLES: [&str; 10] = [
     "VP_RELAY",
     "VP_KEY",
     "VP_PEERS",
     "XDG_CONFIG_HOME",
     "CREDENTIALS_DIRECTORY",
     "NOTIFY_SOCKET",
+    "VP_DUMPABLE",
     "NO_COLOR",
     "TERM",
     "HOME",

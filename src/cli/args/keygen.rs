@@ -18,7 +18,7 @@ const MANUAL: Manual = Manual {
             line: "vp-keygen | systemd-creds encrypt --name=key - key.cred",
         },
     ],
-    variables: &["XDG_CONFIG_HOME", "NO_COLOR", "HOME"],
+    variables: &["XDG_CONFIG_HOME", "VP_DUMPABLE", "NO_COLOR", "HOME"],
     files: &[("~/.config/vp/key", "where the other tools look for this user's key")],
 };
 

@@ -61,7 +61,7 @@ pub struct Recv {
     /// Run CMD by /bin/sh for each item; if it fails, so does the send
     ///
     /// A stream is its standard input; with -d it runs when the item has its final name. CMD finds the peer in
-    /// VP_PEER, the application in VP_APP, and the item's name in VP_NAME.
+    /// VP_PEER, the application in VP_APP, and the item's name in VP_NAME; with -d, its path in VP_PATH.
     #[arg(long, value_name = "CMD")]
     pub exec: Option<String>,
 

@@ -26,6 +26,7 @@ const MANUAL: Manual = Manual {
         "XDG_STATE_HOME",
         "CREDENTIALS_DIRECTORY",
         "STATE_DIRECTORY",
+        "VP_DUMPABLE",
         "NOTIFY_SOCKET",
         "LISTEN_FDS",
         "NO_COLOR",

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use super::args::Arguments;
 use super::env::Env;
@@ -49,13 +50,15 @@ pub struct Context {
 /// All of a tool's `main`: reads the command line, runs the tool, says how it ended.
 pub fn main<T: Tool>() -> ExitCode {
     let words = T::arranged(std::env::args_os().collect());
+    let env = Env::of_process();
+    keep_memory_private(&env);
     // Where it cannot be had, such a write ends the tool, as it would any other program.
     let _ = outlive_file_limit();
     match T::try_parse_from(&words) {
         Ok(tool) => {
             let output = tool.output();
             let report = Report::new(T::MANUAL.name, output.verbosity(), output.format());
-            let context = Context { report, env: Env::of_process() };
+            let context = Context { report, env };
             let end = tool.run(&context);
             context.report.end(end)
         }
@@ -63,6 +66,15 @@ pub fn main<T: Tool>() -> ExitCode {
             let report = Report::new(T::MANUAL.name, Verbosity::Normal, format_of::<T>(&words));
             report.end(answer::<T>(&words, &error))
         }
+    }
+}
+
+/// From here on the process holds keys, and what others sent it: a crash writes none of that into a core file, and no other
+/// process of this user can read it. Commands that it starts are as they would be, for the kernel undoes this for a new program.
+fn keep_memory_private(env: &Env) {
+    if env.get("VP_DUMPABLE").is_none() {
+        // A system that does not know of it has no other way either.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 

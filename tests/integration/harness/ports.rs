@@ -202,9 +202,17 @@ impl Mapping {
     /// Each over its own relay address: east's, west's.
     pub fn over(relay: &Relay<'_>, target: SocketAddr, through: [&str; 2]) -> Mapping {
         let (east, west) = (relay.world().party("east", through[0]), relay.world().party("west", through[1]));
-        let export = west.portrep().arg("--export").arg(format!("app={target}")).within(4 * DEADLINE).spawn();
+        // So that a test may count their descriptors, also where it is not root's.
+        let export = west
+            .portrep()
+            .env("VP_DUMPABLE", "1")
+            .arg("--export")
+            .arg(format!("app={target}"))
+            .within(4 * DEADLINE)
+            .spawn();
         export.wait_line(&format!("serving app {target}"));
-        let import = east.portrep().args(["--import", "0=west:app"]).within(4 * DEADLINE).spawn();
+        let import =
+            east.portrep().env("VP_DUMPABLE", "1").args(["--import", "0=west:app"]).within(4 * DEADLINE).spawn();
         let at = listening(&import, "west:app");
         Mapping { export, import, at }
     }
