@@ -1,13 +1,14 @@
 //! What one admitted peer can take from another at a callee that serves both: it may hold what it holds, and the other is
 //! served all the same.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use vp::identity::PeerId;
 use vp::link::Frame;
 use vp::wire::{CloseCode, Control};
 
 use crate::harness::hostile::{Heard, Raw, identity};
-use crate::harness::{Input, Party, Relay, Running, World, exit};
+use crate::harness::{Input, Party, Relay, Running, World, exit, tell};
 
 /// A world in which a third party, `shop`, is known to everybody, too.
 fn world() -> World {
@@ -57,4 +58,51 @@ fn a_peer_that_calls_and_never_says_who_it_is_keeps_nobody_out_and_is_forgotten(
     let is_let_go = |heard: &Heard| matches!(heard, Heard::Frame(Frame::Reset { code, .. }) if *code == limit);
     links[0].wait_awake("the end of a call", |heard| is_let_go(heard).then_some(()));
     assert_eq!(west.error_text().lines().count(), 1, "{}", west.error_text());
+}
+
+/// For so long a peer calls as fast as it can.
+const FLOOD: Duration = Duration::from_secs(2);
+/// What may be said of that, bytes: some lines.
+const SAID_MAX: usize = 4096;
+/// The same at a relay that tells of each link: so many lines about a peer a minute, and their like.
+const SAID_IN_DETAIL_MAX: usize = 1 << 17;
+
+/// Calls these applications again and again, for as long as the flood lasts. Yields how often.
+fn flood(raw: &mut Raw, callee: PeerId, apps: &[&str]) -> usize {
+    let until = Instant::now() + FLOOD;
+    let mut calls = 0;
+    while Instant::now() < until {
+        let circuits: Vec<u32> = (0..20).map(|n| raw.call(callee, apps[n % apps.len()], u32::MAX).0).collect();
+        calls += circuits.len();
+        raw.settle();
+        circuits.into_iter().for_each(|circuit| raw.reset(circuit, CloseCode::Cancelled.to_wire()));
+        raw.settle();
+    }
+    calls
+}
+
+/// The peer is admitted at the relay, and nobody serves it.
+#[test]
+fn a_peer_that_is_turned_away_again_and_again_fills_no_log() {
+    for json in [&[][..], &["--json"]] {
+        let world = world();
+        let relay = Relay::start(&world, &["--allow", "peers", "-v"]);
+        let west = relay.party("west");
+        let recv = west.recv().args(["a", "--keep", "--from", "shop", "-d"]).arg(world.dir("in"));
+        let attach = west.attach().args(["--listen", "b", "--keep", "--from", "shop", "--exec", "cat"]);
+        let export = west.portrep().args(["--export", "c=127.0.0.1:1", "--allow", "shop"]);
+        let tools = [west.waiting(recv.args(json)), west.waiting(attach.args(json)), export.args(json).spawn()];
+        tools[2].wait_line("serving c");
+        let mut raw = Raw::attach(&relay, "east");
+        let calls = flood(&mut raw, identity(&world, "west").id(), &["a", "b", "c"]);
+        tell(&format!("{calls} calls"));
+        for tool in &tools {
+            let word = if json.is_empty() { "turned away" } else { "turned-away" };
+            tool.wait_error_line_like(word, |line| line.contains(word));
+            let said = tool.error_text();
+            assert!(said.len() <= SAID_MAX, "{} bytes for {calls} calls\n{said}", said.len());
+        }
+        let said = relay.process().error_text();
+        assert!(said.len() <= SAID_IN_DETAIL_MAX, "{} bytes for {calls} calls", said.len());
+    }
 }

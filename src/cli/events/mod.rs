@@ -39,7 +39,12 @@ pub enum Event {
     /// It has one again.
     Resumed(Party),
     /// Somebody called who may not.
-    TurnedAway(Party),
+    TurnedAway {
+        /// How often since this was last told.
+        times: u64,
+        #[serde(flatten)]
+        party: Party,
+    },
     /// An import listens.
     Listening {
         address: String,
@@ -293,7 +298,7 @@ mod tests {
             Event::Connected(_) => 4,
             Event::Lost(_) => 5,
             Event::Resumed(_) => 6,
-            Event::TurnedAway(_) => 7,
+            Event::TurnedAway { .. } => 7,
             Event::Listening { .. } => 8,
             Event::Serving { .. } => 9,
             Event::Ready => 10,
@@ -357,7 +362,7 @@ mod tests {
             Event::Connected(party()),
             Event::Lost(party()),
             Event::Resumed(party()),
-            Event::TurnedAway(party()),
+            Event::TurnedAway { times: 1, party: party() },
             Event::Listening { address: text(), party: party() },
             Event::Serving { application: text(), target: text() },
             Event::Ready,

@@ -23,8 +23,8 @@ impl Voice<'_> {
     /// With `--json`, tells what happened as an event, if it is one. Then it needs no words.
     pub(super) fn tell_event(&mut self, event: impl FnOnce(&Self) -> Option<Event>) {
         let event = match self.report.format() {
-            Format::Json => event(self),
-            Format::Text => None,
+            Format::Json if !self.is_muted => event(self),
+            Format::Json | Format::Text => None,
         };
         self.is_told = event.is_some();
         if let Some(event) = event {
@@ -50,7 +50,6 @@ impl Voice<'_> {
             News::Up(peer, app) => Event::Connected(self.party(peer, Some(app))),
             News::Lost(peer) => Event::Lost(self.party(peer, None)),
             News::Resumed(peer) => Event::Resumed(self.party(peer, None)),
-            News::TurnedAway(peer, app) => Event::TurnedAway(self.party(peer, Some(app))),
             _ => return None,
         })
     }
@@ -86,7 +85,7 @@ impl Voice<'_> {
         let how = if joined.is_reset { "reset" } else { "ended" };
         let whom = format!("{}:{app}", self.name(peer));
         let sent = counted(sent, "byte");
-        self.info(&format!("connection with {whom} {how}: {sent} sent, {received} received, in {took} s"));
+        self.info_of(peer, &format!("connection with {whom} {how}: {sent} sent, {received} received, in {took} s"));
     }
 
     fn why(&self, peer: &PeerId, error: &impl End) -> Because {

@@ -114,7 +114,7 @@ impl Voice<'_> {
         if self.is_about_to_end() {
             return self.info(&text);
         }
-        self.warn(&text);
+        self.warn_of(None, &text);
         self.said.insert(text);
     }
 

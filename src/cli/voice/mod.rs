@@ -9,6 +9,7 @@ mod end;
 mod events;
 mod listen;
 mod meeting;
+mod often;
 mod ports;
 pub mod relay;
 mod transfer;
@@ -29,6 +30,7 @@ pub use connect::Limits;
 use connect::{Between, Verb};
 use end::{command_fault, output_gone};
 pub use events::{left_out, not_offered, planned};
+use often::Often;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -72,6 +74,10 @@ pub struct Voice<'a> {
     said: BTreeSet<String>,
     /// The item under way, as bytes of unknown origin.
     current: Vec<u8>,
+    /// How often what others make happen was said.
+    often: Often,
+    /// There was so much of what is being heard that nothing is said of it.
+    is_muted: bool,
     /// What is being heard has been told as an event, and needs no words.
     is_told: bool,
     /// Nothing more is said of links: a send that begins anew meets the same.
@@ -128,6 +134,8 @@ impl<'a> Voice<'a> {
             waits: true,
             said: BTreeSet::new(),
             current: Vec::new(),
+            often: Often::default(),
+            is_muted: false,
             is_told: false,
             links_told: false,
             limits: Limits::default(),
@@ -185,7 +193,7 @@ impl<'a> Voice<'a> {
     }
 
     fn say(&self, level: Level, text: &str) {
-        if !self.is_told {
+        if !self.is_told && !self.is_muted {
             self.report.say(level, text);
         }
     }
@@ -228,8 +236,20 @@ impl<'a> Voice<'a> {
 
     /// Says what happened, as loudly as it deserves.
     pub fn hear(&mut self, news: &News<'_>) {
+        match news {
+            News::TurnedAway(peer, app) => return self.turned_away(peer, app),
+            News::Up(peer, _) | News::Lost(peer) | News::Resumed(peer) => self.count_line(Level::Info, Some(peer)),
+            News::Circuit(_, Step::Came(peer, ..)) => self.count_line(Level::Debug, Some(peer)),
+            News::Circuit(..) => self.count_line(Level::Debug, None),
+            _ => self.is_muted = false,
+        }
         self.note_state(news);
         self.tell_event(|voice| voice.event_of(news));
+        self.say_news(news);
+        self.is_muted = false;
+    }
+
+    fn say_news(&mut self, news: &News<'_>) {
         match news {
             News::Stopping => {
                 self.end_bar();
@@ -256,9 +276,7 @@ impl<'a> Voice<'a> {
             News::Up(peer, app) => self.met(peer, app),
             News::Lost(peer) => self.info(&format!("lost the path to {}, looking for another", self.name(peer))),
             News::Resumed(peer) => self.info(&format!("going on with {}", self.name(peer))),
-            News::TurnedAway(peer, app) => {
-                self.warn(&format!("turned away a call of {} for {app}: not among the peers allowed", self.name(peer)));
-            }
+            News::TurnedAway(..) => {}
             News::Attached(app) => {
                 self.ready_once(&format!("attached {app}"));
                 self.info(&format!("attached {app}"));
@@ -278,7 +296,8 @@ impl<'a> Voice<'a> {
         let fault = error.fault(&between);
         let whole = between.called.or(between.caller).unwrap_or(between.peer);
         let named = fault.message.starts_with(&whole);
-        self.warn(&if named { fault.message } else { format!("{whole}: {}", fault.message) });
+        let text = if named { fault.message } else { format!("{whole}: {}", fault.message) };
+        self.warn_of(Some(peer), &text);
         // What a session that failed can go on with is for its caller to do; the rest is worth reading once.
         for hint in fault.hints.iter().filter(|_| fault.exit != Exit::Partial) {
             if self.said.insert(hint.clone()) {

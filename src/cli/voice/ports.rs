@@ -16,12 +16,13 @@ use crate::tools::ports::{Check, CheckNews, Error, Hop, ListenError, Missing, Ne
 use std::ffi::OsStr;
 
 impl Voice<'_> {
-    fn unmapped(&self, peer: &PeerId, app: &str, to: &str) {
+    fn unmapped(&mut self, peer: &PeerId, app: &str, to: &str) {
         let (name, to) = (self.name(peer), printable(to));
-        self.warn(&format!(
+        let text = format!(
             "{name}:{app}: its RMI server sends callers to {to}, where no import listens: map that port under the same \
              number, and set java.rmi.server.hostname at the server to where the import listens"
-        ));
+        );
+        self.warn_of(Some(peer), &text);
     }
 }
 
@@ -73,7 +74,8 @@ impl Hears<Portrep> for Voice<'_> {
                 self.call_failed(if named { message } else { format!("{whole}: {message}") });
             }
             News::TargetFailed(app, target, error) => {
-                self.warn(&format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error)));
+                let text = format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error));
+                self.warn_of(None, &text);
             }
             News::TargetUnknown(app, target, error) => {
                 let target = printable::<str>(target);
@@ -92,7 +94,9 @@ impl Hears<Portrep> for Voice<'_> {
                 self.warn(&fault.message);
                 fault.hints.iter().for_each(|hint| self.report.advise(hint));
             }
-            News::CannotAccept(error) => self.warn(&format!("cannot accept a connection: {}", chain(*error))),
+            News::CannotAccept(error) => {
+                self.warn_of(None, &format!("cannot accept a connection: {}", chain(*error)));
+            }
             News::Connections(open, served) => {
                 let message = format!("{} open, {served} since the start", counted(*open, "connection"));
                 let connections = u64::try_from(*open).ok();

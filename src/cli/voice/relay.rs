@@ -7,7 +7,7 @@ use crate::cli::events::Status;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::voice::code::code_text;
-use crate::cli::voice::listen_fault;
+use crate::cli::voice::{listen_fault, often};
 use crate::names::Conflict;
 use crate::server::{
     self, AllowError, Closed, Cut, Fact, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, Name, Newcomer, Notice,
@@ -60,8 +60,7 @@ pub fn log(output: Output) -> Log {
                 }
                 _ => "it came too late",
             };
-            let times = if times > 1 { format!(", {times} times since this was last said") } else { String::new() };
-            report.say(Level::Warning, &format!("turned away {peer}: {why}{times}"));
+            report.say(Level::Warning, &format!("turned away {peer}: {why}{}", often::times(times)));
         }
         LogLine::Nobody(path) => {
             report.say(Level::Warning, &format!("{}: it names nobody, so nobody is admitted", printable(path)));

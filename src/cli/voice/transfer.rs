@@ -80,7 +80,10 @@ impl Voice<'_> {
                 let bar = self.bar(Totals { bytes: *total, items: all });
                 bar.set(Amount { bytes: *bytes, skipped: *skipped }, done, &String::from_utf8_lossy(name));
             }
-            News::Unlike(peer, app, items) => self.warn(&format!("{}{}", self.caller(peer, app), unlike(items))),
+            News::Unlike(peer, app, items) => {
+                let text = format!("{}{}", self.caller(peer, app), unlike(items));
+                self.warn_of(Some(peer), &text);
+            }
             News::LeftOut(_, _, key) if key.is_key() => self.warn(&key_left_out(key)),
             // Whoever reads words has the sum of links, and has named the rest.
             News::LeftOut(..) => {}
@@ -98,22 +101,22 @@ impl Voice<'_> {
                     }
                 };
                 if !self.said.contains(&line) {
-                    self.warn(&line);
+                    self.warn_of(Some(peer), &line);
                 }
             }
             // As an event each is told anyway.
             News::LinksLeftOut(_) if self.report.format() == Format::Json => {}
             News::LinksLeftOut(links) => self.tell_left_links(links),
-            News::Unkept(place, what) => self.warn(&unkept(place, *what)),
-            News::Item(_, _, item) => {
+            News::Unkept(place, what) => self.warn_of(None, &unkept(place, *what)),
+            News::Item(peer, _, item) => {
                 if let Some(line) = item_line(item) {
-                    self.info(&line);
+                    self.info_of(peer, &line);
                 }
             }
             News::Transferred(peer, app, transfer) => {
                 if transfer.error.is_none() || transfer.counts != Counts::default() {
                     let whom = format!("{}:{app}", self.name(peer));
-                    self.info(&transfer_line(transfer, self.role == Role::Dials, &whom));
+                    self.info_of(peer, &transfer_line(transfer, self.role == Role::Dials, &whom));
                 }
             }
         }
