@@ -86,6 +86,9 @@ impl Calls<'_> {
         let Some(circuit) = self.node.uplink.circuits.remove(id) else { return };
         self.node.note(id, Step::Opened);
         let key = circuit.key;
+        if matches!(circuit.used_for, Use::Calling(_) | Use::Joining(_)) {
+            self.node.limits.forget(key);
+        }
         match circuit.used_for {
             Use::Claiming { app, reply } => {
                 self.node.uplink.send_reset(id, CloseCode::Done);
@@ -197,6 +200,7 @@ impl Calls<'_> {
             if matches!(circuit.used_for, Use::Calling(_)) {
                 self.node.events.push_back(Event::Waiting { key });
                 self.node.presence.want(key);
+                self.node.limits.forget(key);
             }
             return;
         }
@@ -208,8 +212,12 @@ impl Calls<'_> {
             _ => self.node.sessions.set_circuit(key, None),
         }
         let is_joining = matches!(circuit.used_for, Use::Joining(_));
+        if code != CloseCode::Limit {
+            self.node.limits.forget(key);
+        }
         match code {
-            CloseCode::NotHere | CloseCode::PeerGone | CloseCode::Limit if is_joining => {}
+            CloseCode::Limit if is_joining || !self.node.meeting.is_hasty() => self.handle_limit(key),
+            CloseCode::NotHere | CloseCode::PeerGone if is_joining => {}
             CloseCode::Done | CloseCode::UnknownSession if is_joining => self.handle_unknown(key),
             // The callee's process went in between: the call stands, the relay parks it.
             CloseCode::PeerGone => self.node.sessions.call_again(self.now, key),
@@ -220,6 +228,15 @@ impl Calls<'_> {
                 self.node.presence.want(key);
             }
             code => self.node.fail(self.now, key, Failure::RefusedByPeer(code)),
+        }
+    }
+
+    /// There is no room now, here or there: that may be otherwise later.
+    fn handle_limit(&mut self, key: Key) {
+        let pause = self.node.limits.pause(key);
+        self.node.sessions.postpone(key, self.now + pause);
+        if self.node.sessions.is_calling(key) {
+            self.node.events.push_back(Event::Limited { key });
         }
     }
 

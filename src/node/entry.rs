@@ -200,6 +200,15 @@ impl Entry {
         self.session_timeout().into_iter().chain(self.retry_timeout(link)).min()
     }
 
+    /// It is called or joined again, but not before that.
+    pub(super) fn postpone(&mut self, until: Instant) {
+        match &mut self.phase {
+            Phase::Calling { circuit, not_before } => (*circuit, *not_before) = (None, Some(until)),
+            Phase::Up { rejoin_at, .. } => *rejoin_at = Some(until),
+            Phase::Answering { .. } => {}
+        }
+    }
+
     pub(super) fn postpone_join(&mut self, now: Instant) {
         if let Phase::Up { rejoin_at, .. } = &mut self.phase {
             *rejoin_at = Some(now + RETRY_PAUSE);

@@ -45,6 +45,11 @@ pub enum Event {
         /// The session.
         key: Key,
     },
+    /// The relay or the peer has no room for the call now. It is called again later.
+    Limited {
+        /// The session.
+        key: Key,
+    },
     /// The session is up.
     Up {
         /// The session.

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A [`Node`] is the link to its relay (`uplink`, with its `circuits`), all sessions of the process (`sessions`, with their
-//! `timers`), what it serves (`serving`), whom it knows to be there (`presence`, `siblings`), and how long it waits
-//! (`meeting`). Here these meet: what a frame or a session asks for goes to whoever can do it. A node opens no socket and
+//! `timers`), what it serves (`serving`), whom it knows to be there (`presence`, `siblings`), for whom there was no room
+//! (`limits`), and how long it waits (`meeting`). Here these meet: what a frame or a session asks for goes to whoever can do it. A node opens no socket and
 //! reads no clock: it asks for a carrier ([`Node::poll_dial`]), is told of it, and takes and gives its bytes. It does not
 //! know what an application does with a stream.
 //!
@@ -30,6 +30,7 @@ mod handshakes;
 mod heard;
 mod incoming;
 mod kind;
+mod limits;
 mod meeting;
 mod names;
 mod output;
@@ -66,6 +67,7 @@ use calls::Calls;
 use entry::Action;
 use handshakes::Handshakes;
 use heard::Heard;
+use limits::Limits;
 use meeting::Meeting;
 use names::Names;
 use presence::Presence;
@@ -85,6 +87,7 @@ pub struct Node {
     serving: Serving,
     unheard: Unheard,
     presence: Presence,
+    limits: Limits,
     siblings: Siblings,
     meeting: Meeting,
     events: VecDeque<Event>,
@@ -100,6 +103,7 @@ impl Node {
             serving: Serving::new(config.callers, config.callers_max),
             unheard: Unheard::default(),
             presence: Presence::default(),
+            limits: Limits::new(config.seed),
             siblings: Siblings::new(config.seed, config.exclusive),
             meeting: Meeting::new(now, config.wait),
             events: VecDeque::new(),
@@ -455,6 +459,7 @@ impl Node {
         }
         self.handle_room(now);
         self.presence.forget(key);
+        self.limits.forget(key);
         let ids: Vec<u32> = self.uplink.circuits.of(key).collect();
         ids.into_iter().for_each(|id| self.uplink.reset(id, code));
     }
@@ -469,6 +474,9 @@ impl Node {
     fn absence(&self) -> Failure {
         if !self.uplink.is_welcome() {
             return Failure::NoRelay(self.uplink.lack());
+        }
+        if self.limits.met().any(|key| self.sessions.is_calling(key)) {
+            return Failure::RefusedByPeer(CloseCode::Limit);
         }
         let is_there = self.presence.there().any(|key| self.sessions.is_calling(key));
         if is_there { Failure::NotServed } else { Failure::PeerAbsent }

@@ -291,6 +291,13 @@ impl Sessions {
         }
     }
 
+    /// The call or the next lane stands, but not before that.
+    pub(super) fn postpone(&mut self, key: Key, until: Instant) {
+        if let Some(entry) = self.get_mut(key) {
+            entry.postpone(until);
+        }
+    }
+
     fn forget_caller(&mut self, key: Key) {
         if let Some(entry) = self.entries.get(&key).filter(|entry| entry.is_caller()) {
             self.callers.give_back(entry.peer);

@@ -214,6 +214,11 @@ impl Client {
                     news(News::NotServed(peer, app.as_str()));
                 }
             }
+            Event::Limited { key } => {
+                if let Some((peer, app)) = self.node.called(*key) {
+                    news(News::Limited(peer, app.as_str()));
+                }
+            }
             Event::Lost { key } | Event::Resumed { key } => {
                 if let Some(peer) = self.node.peer(*key) {
                     let lost = matches!(event, Event::Lost { .. });

@@ -29,6 +29,8 @@ pub enum News<'a> {
     StillWaiting,
     /// The peer is there, but nothing there answers to the application, or not to us.
     NotServed(PeerId, &'a str),
+    /// The relay or the peer has no room for a call of it now.
+    Limited(PeerId, &'a str),
     /// The session is up.
     Up(PeerId, &'a str),
     /// The session lost its path and waits for another.

@@ -186,7 +186,7 @@ pub fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
             between.fault(Exit::Refused, &what).hint(instead(theirs, between))
         }
         Failure::RefusedByPeer(CloseCode::Limit) => {
-            between.fault(Exit::PeerAbsent, "the relay or the peer is at its limit of calls").hint(
+            between.fault(Exit::PeerAbsent, AT_LIMIT).hint(
                 "a relay's is --max-circuits-per-peer or circuits= in its allow file; a peer without --keep takes one at a time",
             )
         }
@@ -204,6 +204,9 @@ pub fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
         }
     }
 }
+
+/// There is no room for a call.
+pub const AT_LIMIT: &str = "the relay or the peer is at its limit of calls";
 
 /// What to look at when a peer is there and an application is not.
 pub const CHECK_NAME: &str = "small and capital letters differ in the name of an application; what is there for others only \

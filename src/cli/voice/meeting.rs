@@ -1,6 +1,6 @@
 //! Words on the way to a peer: relays that fail, waiting, and what is not there.
 
-use super::connect::{self, CHECK_NAME, advice, not_served};
+use super::connect::{self, AT_LIMIT, CHECK_NAME, advice, not_served};
 use super::{Role, Voice};
 use crate::cli::escape::printable;
 use crate::cli::progress::Audience;
@@ -96,6 +96,14 @@ impl Voice<'_> {
         if self.role != Role::Asks && !self.is_about_to_end() && self.said.insert(text.clone()) {
             self.warn(&format!("{text}; waiting for it"));
             self.report.advise(CHECK_NAME);
+        }
+    }
+
+    /// There is no room for a call of the peer. Whoever ends soon says it then.
+    pub(super) fn limited(&mut self, peer: &PeerId, app: &str) {
+        let text = format!("{}:{app}: {AT_LIMIT}", self.name(peer));
+        if self.role != Role::Asks && !self.is_about_to_end() && self.said.insert(text.clone()) {
+            self.warn(&format!("{text}; trying again"));
         }
     }
 

@@ -272,6 +272,7 @@ impl<'a> Voice<'a> {
             News::Shared(app, how, relay) => self.shared(app, *how, &relay.to_string()),
             News::Waiting(peer, app) => self.waiting(peer, app),
             News::NotServed(peer, app) => self.not_served(peer, app),
+            News::Limited(peer, app) => self.limited(peer, app),
             News::StillWaiting => self.still_waiting(),
             News::Up(peer, app) => self.met(peer, app),
             News::Lost(peer) => self.info(&format!("lost the path to {}, looking for another", self.name(peer))),
@@ -350,20 +351,21 @@ impl<'a> Voice<'a> {
 
     /// What whoever asks by SIGUSR1 will hear.
     fn note_state(&mut self, news: &News<'_>) {
-        if let News::Waiting(peer, app) | News::NotServed(peer, app) = news {
+        if let News::Waiting(peer, app) | News::NotServed(peer, app) | News::Limited(peer, app) = news {
             self.about = (Some(*peer), (*app).to_owned());
         }
         self.state = match news {
             News::RelayUp(relay) => format!("attached to {relay}"),
             News::RelayDown(relay, why, _) => format!("relay {relay} {}, trying again", connect::down(*why)),
             News::Waiting(peer, app) => format!("waiting for {}:{app}", self.name(peer)),
+            News::Limited(peer, app) => format!("waiting for room for a call of {}:{app}", self.name(peer)),
             News::Attached(app) => format!("waiting for calls of {app}"),
             News::Up(peer, app) => format!("connected to {}:{app}", self.name(peer)),
             News::Lost(peer) => format!("looking for another path to {}", self.name(peer)),
             News::Resumed(peer) => format!("going on with {}", self.name(peer)),
             _ => return,
         };
-        let waits = matches!(news, News::RelayDown(..) | News::Waiting(..) | News::Attached(_));
+        let waits = matches!(news, News::RelayDown(..) | News::Waiting(..) | News::Limited(..) | News::Attached(_));
         self.waits = waits || (matches!(news, News::NotServed(..)) && self.waits);
     }
 

@@ -154,6 +154,7 @@ impl Tool for Check {
             }
             // It may come yet, but what was asked is whether it works now.
             Event::NotServed { .. } => self.handle_failure(ctx, Failure::NotServed),
+            Event::Limited { .. } => self.handle_failure(ctx, Failure::RefusedByPeer(CloseCode::Limit)),
             Event::Failed { why, .. } | Event::Fatal { why } => self.handle_failure(ctx, *why),
             _ => {}
         }

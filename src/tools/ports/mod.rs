@@ -227,6 +227,13 @@ impl Portrep {
         }
     }
 
+    /// A call is not answered yet, and why.
+    fn handle_unmet(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, why: Failure) {
+        self.handle_not_working(ctx, key, WhyNot::Unmet(why));
+        let waited = self.sessions.routes.handle_absent(key);
+        self.give_up(ctx, waited);
+    }
+
     /// Resets the connections of a session and lets the node settle the rest.
     fn close_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, code: CloseCode) {
         for owner in self.connections.streams.remove_session(key) {
@@ -399,11 +406,8 @@ impl Tool for Portrep {
                 self.tell_ready(ctx);
             }
             Event::Up { key, .. } => self.handle_up(ctx, *key),
-            Event::Waiting { key } => {
-                self.handle_not_working(ctx, *key, WhyNot::Unmet(Failure::PeerAbsent));
-                let waited = self.sessions.routes.handle_absent(*key);
-                self.give_up(ctx, waited);
-            }
+            Event::Waiting { key } => self.handle_unmet(ctx, *key, Failure::PeerAbsent),
+            Event::Limited { key } => self.handle_unmet(ctx, *key, Failure::RefusedByPeer(CloseCode::Limit)),
             Event::Lost { key } => self.sessions.routes.handle_lost(ctx.now, *key),
             Event::Resumed { key } => {
                 self.sessions.handle_resumed(ctx, *key);
