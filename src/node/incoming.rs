@@ -1,7 +1,7 @@
 //! What a node answers to who calls it: by an application's name, by a session's, or with a question.
 
 use super::circuits::{Circuit, Use};
-use super::handshakes::{ClaimHello, Early, Hello};
+use super::handshakes::{ClaimHello, Early};
 use super::presence::PRESENCE;
 use super::siblings::SIBLING;
 use super::{Aim, Event, Node, Step};
@@ -25,12 +25,11 @@ impl Incoming<'_> {
     pub(super) fn answer(mut self, name: Name, early: &[u8]) {
         let (circuit, from, aim) = (self.circuit, self.from, Aim::of(&name));
         let early = Early::parse(early);
-        let answer = match (name, early) {
-            (Name::Session(PRESENCE), Some(Early::Ask(hello))) => self.answer_presence(hello),
-            (Name::Session(SIBLING), Some(Early::Claim(hello))) => self.answer_claim(hello),
-            (Name::App(app), Some(Early::FirstLane(hello))) => self.answer_call(app, hello),
-            (Name::Session(rendezvous), Some(Early::FurtherLane(hello))) => self.answer_join(rendezvous, hello),
-            _ => Err(CloseCode::Protocol),
+        let answer = match name {
+            Name::Session(PRESENCE) => self.answer_presence(early),
+            Name::Session(SIBLING) => self.answer_claim(early),
+            Name::App(app) => self.answer_call(app, early),
+            Name::Session(rendezvous) => self.answer_join(rendezvous, early),
         };
         self.node.note(circuit, Step::Came(from, aim, answer.as_ref().err().copied()));
         let all_is_said = answer.is_ok() && early.is_some_and(Early::is_question);
@@ -44,8 +43,10 @@ impl Incoming<'_> {
         self.node.uplink.open_credit(circuit);
     }
 
-    /// Who may not call hears what he would hear of an absent peer.
-    fn answer_call(&mut self, app: AppName, hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
+    // Whether we have to do with whoever asks comes first, and what he says second: who may not call hears what he would hear of
+    // an absent peer, whatever it was.
+
+    fn answer_call(&mut self, app: AppName, early: Option<Early<'_>>) -> Result<Vec<u8>, CloseCode> {
         let node = &mut *self.node;
         if !node.serving.hears(&app) {
             return Err(CloseCode::NotHere);
@@ -58,6 +59,7 @@ impl Incoming<'_> {
             node.unheard.turn_back(self.from);
             return Err(CloseCode::NotHere);
         }
+        let Some(Early::FirstLane(hello)) = early else { return Err(CloseCode::Protocol) };
         let answered = node.handshakes.answer_call(&app, hello)?;
         let key = node.sessions.answer(self.from, app, self.now + HANDSHAKE_DEADLINE);
         let state = Use::Answering { expect: Some(answered.expect), gathered: Vec::new() };
@@ -65,10 +67,14 @@ impl Incoming<'_> {
         Ok(answered.second)
     }
 
-    fn answer_join(&mut self, rendezvous: [u8; 16], hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
-        let suite = hello.suite()?;
+    fn answer_join(&mut self, rendezvous: [u8; 16], early: Option<Early<'_>>) -> Result<Vec<u8>, CloseCode> {
         let sessions = &mut self.node.sessions;
         let found = sessions.named(rendezvous);
+        if found.is_some_and(|key| sessions.peer(key) != Some(self.from)) {
+            return Err(CloseCode::NotHere);
+        }
+        let Some(Early::FurtherLane(hello)) = early else { return Err(CloseCode::Protocol) };
+        let suite = hello.suite()?;
         let Some((key, session)) = found.and_then(|key| Some((key, sessions.session(key)?))) else {
             let has_ended = self.node.sessions.has_ended(rendezvous);
             return Err(if has_ended { CloseCode::Done } else { CloseCode::UnknownSession });
@@ -86,23 +92,27 @@ impl Incoming<'_> {
     }
 
     /// Somebody asks whether we are here. Nothing is kept of it.
-    fn answer_presence(&mut self, hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
+    fn answer_presence(&mut self, early: Option<Early<'_>>) -> Result<Vec<u8>, CloseCode> {
         let node = &*self.node;
         let is_heard = || node.serving.admits_at_all(&self.from) && node.has_room_for(&self.from);
         let is_friend = || node.sessions.is_called(&self.from) || is_heard();
         if !node.serving.shows_presence() || !is_friend() {
             return Err(CloseCode::NotHere);
         }
+        let Some(Early::Ask(hello)) = early else { return Err(CloseCode::Protocol) };
         node.handshakes.answer_ask(hello)
     }
 
     /// Another process of our key asks. Our own link gets the question too, and those that listen for something else: they are
     /// not here, so that it goes to the next.
-    fn answer_claim(&mut self, hello: Hello<'_>) -> Result<Vec<u8>, CloseCode> {
+    fn answer_claim(&mut self, early: Option<Early<'_>>) -> Result<Vec<u8>, CloseCode> {
         let node = &mut *self.node;
+        if self.from != node.handshakes.identity().id() || node.meeting.is_over() {
+            return Err(CloseCode::NotHere);
+        }
+        let Some(Early::Claim(hello)) = early else { return Err(CloseCode::Protocol) };
         let (theirs, hello) = ClaimHello::parse(hello)?;
-        let is_ours = self.from == node.handshakes.identity().id() && !node.meeting.is_over();
-        let verdict = node.siblings.judge(self.now, &theirs).filter(|_| is_ours).ok_or(CloseCode::NotHere)?;
+        let verdict = node.siblings.judge(self.now, &theirs).ok_or(CloseCode::NotHere)?;
         let second = node.handshakes.answer_claim(hello, verdict.ours)?;
         node.calls(self.now).share(theirs.app, verdict.sharing);
         Ok(second)

@@ -79,7 +79,7 @@ impl Client<'_> {
             Some(Circuit::Asked) => {
                 attachment.circuits.forget(circuit, None);
                 // False: it has been accepted, and the order to open it finds nothing.
-                self.switch.router.ask(|router, orders| router.cancel(side, code, orders));
+                self.switch.router.ask(|router, orders| router.cancel(now, side, code, orders));
             }
             Some(Circuit::Offered) => {
                 attachment.circuits.forget(circuit, None);

@@ -47,13 +47,17 @@ pub use memory::block::{BLOCK_BYTES, Buffer, Pool};
 pub use memory::budget::Budget;
 pub use memory::reader::{READ_BLOCKS, Reader};
 pub use output::SLICES_MAX;
+pub use router::Load;
 pub use router::admission::{Evicted, Newcomer, Placed, Source, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX};
 pub use router::circuits::{CircuitInfo, Closed, Cut, WhyClosed};
 pub use router::common::Common;
 pub use router::facts::Fact;
+pub use router::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX};
 pub use router::policy::{Limits, Policy, Share};
-pub use router::requests::{PARKED_PER_LINK_MAX, REQUESTS_MAX, Side};
-pub use router::{ANSWER_DEADLINE, Load, NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX};
+pub use router::requests::{
+    ANSWER_DEADLINE, PARKED_PER_LINK_MAX, REQUESTS_FREE_PER_PEER, REQUESTS_MAX, REQUESTS_PER_SOURCE_MAX, Side,
+};
+pub use router::turns::{OFFERS_FREE_PER_PEER, OFFERS_MAX, OFFERS_PER_PEER_MAX, PLACES_PER_PAIR, REFUSAL_DELAY};
 pub use switch::{ToEnd, WorkerMessage};
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]
 pub use whole::RelayCore;

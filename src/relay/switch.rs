@@ -116,7 +116,7 @@ impl Switch {
     pub(super) fn change(&mut self, now: Instant, id: LinkId, change: impl FnOnce(&mut Attachment)) {
         let ended = self.links.change(now, id, change);
         if !ended.is_empty() {
-            self.router.ask(|router, _| router.handle_ended(now, id, &ended));
+            self.router.ask(|router, orders| router.handle_ended(now, id, &ended, orders));
         }
     }
 
@@ -191,7 +191,7 @@ impl Switch {
                 } else {
                     // The caller gave up while the callee accepted.
                     let report = EndReport { circuit, sent_bytes: 0, why: Some(WhyClosed::GivenUp) };
-                    self.router.ask(|router, _| router.handle_ended(now, id, &[report]));
+                    self.router.ask(|router, orders| router.handle_ended(now, id, &[report], orders));
                     self.deliver(now, far, ToEnd::Reset(CloseCode::Cancelled));
                 }
             }

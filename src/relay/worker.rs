@@ -249,7 +249,7 @@ impl Forwarder {
         self.greetings.remove(conn);
         let worker = self.switch.place().worker;
         let admission = if self.switch.router.leave(conn) {
-            self.switch.router.ask(|router, _| router.attach(id, worker, peer))
+            self.switch.router.ask(|router, _| router.attach(id, worker, peer, newcomer.source))
         } else {
             // Evicted a moment ago: the client may dial again.
             Err(CloseCode::GoingAway)
@@ -371,6 +371,7 @@ impl Forwarder {
     /// The socket takes bytes again, after it had not.
     pub fn handle_writable(&mut self, now: Instant, conn: ConnId) {
         self.touch(now, conn);
+        self.switch.run_orders(now);
     }
 
     /// Puts output in order and shows it. 0: nothing to write.
@@ -413,9 +414,9 @@ impl Forwarder {
         if self.switch.links.get(id).is_some_and(Attachment::has_ended) {
             // For the reason for which it was ended.
             self.switch.remove(now, id, Why::Closed);
-            self.switch.run_orders(now);
             self.switch.put_event(Event::Finish(conn));
         }
+        self.switch.run_orders(now);
     }
 
     fn notice(&mut self, newcomer: Newcomer, notice: Notice) {

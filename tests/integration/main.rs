@@ -19,6 +19,7 @@ mod durable;
 mod escapes;
 mod events;
 mod exits;
+mod fairness;
 mod faithful;
 mod files;
 mod filesystems;

@@ -66,6 +66,9 @@ pub struct Relay {
     pub allow: Option<PathBuf>,
 
     /// Serve anybody
+    ///
+    /// A key costs nothing then, so that those of one address (of IPv6: one /64) have a sixteenth of --max-links together, or as
+    /// many as --max-links-per-peer allows one of them if that is more, and 1024 calls that are not answered.
     #[arg(long)]
     pub open: bool,
 
@@ -78,6 +81,9 @@ pub struct Relay {
     pub max_links_per_peer: NonZeroU32,
 
     /// Circuits of one peer at a time, where its line in the allow file says nothing else
+    ///
+    /// Others may open seven in eight of them, and one caller three in four, so that some are left for what the peer asks for
+    /// itself and for other callers.
     #[arg(long, value_name = "N", default_value_t = circuits(), value_parser = count::<NonZeroU32>, allow_hyphen_values = true, help_heading = "Limits")]
     pub max_circuits_per_peer: NonZeroU32,
 

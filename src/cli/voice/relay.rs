@@ -56,7 +56,8 @@ pub fn log(output: Output) -> Log {
             let why = match code {
                 CloseCode::Refused => "it is not among the peers allowed",
                 CloseCode::Limit => {
-                    "its links, or those of all, are as many as --max-links-per-peer, links= or --max-links allow"
+                    "its links, those of all, or with --open those from its address are as many as --max-links-per-peer, \
+                     links= or --max-links allow"
                 }
                 _ => "it came too late",
             };

@@ -1,7 +1,8 @@
 //! What the router is asked for and what it orders.
 
+use super::circuits::EndReport;
 use crate::identity::PeerId;
-use crate::relay::{EndId, LinkId};
+use crate::relay::{EndId, LinkId, Why};
 use crate::wire::{CloseCode, Name};
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ pub struct Order {
     /// What.
     pub what: What,
 }
+
+/// Those that one question leads to, in order.
+pub(crate) type Orders = Vec<Order>;
 
 /// See [`Order`].
 #[derive(Debug, PartialEq, Eq)]
@@ -83,4 +87,13 @@ pub(crate) struct Ask {
     pub wait: Duration,
     /// The first bytes of the lane.
     pub early: Vec<u8>,
+}
+
+/// How a link ended.
+#[derive(Debug)]
+pub(crate) struct Departure {
+    /// Why.
+    pub why: Why,
+    /// Its ends of circuits that were open.
+    pub ended: Vec<EndReport>,
 }

@@ -38,6 +38,18 @@ pub struct Share {
     pub rate: Option<u64>,
 }
 
+impl Share {
+    /// Circuits that others may open to it: an eighth is left for what it asks for itself.
+    pub(super) fn of_callers(&self) -> u32 {
+        self.circuits - self.circuits / 8
+    }
+
+    /// Circuits that one caller may open to it: a quarter is left for the others.
+    pub(super) fn of_one_caller(&self) -> u32 {
+        self.circuits - self.circuits / 4
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Allow {
     Anyone,
@@ -74,6 +86,13 @@ impl Policy {
     /// The limits for everybody.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Links that may come from one source, where that is bounded: anybody may attach, and a key costs nothing. A sixteenth of
+    /// all, but no fewer than one peer may have.
+    pub(super) fn links_per_source(&self) -> Option<usize> {
+        let most = (self.limits.links / 16).max(self.limits.links_per_peer);
+        matches!(self.allow, Allow::Anyone).then_some(most)
     }
 
     /// What `peer` may hold, None if it may not attach.

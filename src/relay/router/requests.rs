@@ -1,20 +1,30 @@
-//! CONNECTs that are not open yet: parked until somebody listens, or offered to a listener that has not answered.
+//! CONNECTs that are not open yet: in turn, offered to a listener that has not answered, or parked until somebody listens.
+//!
+//! They take room, of which each peer has a little in any case, and all have a table together. Whether a listener has them makes no
+//! difference to that: it would show who is there.
 
+use super::admission::Source;
+use super::reserve::Reserve;
+use super::turns::{Pair, Place, RequestId, Turn};
 use crate::identity::PeerId;
 use crate::relay::LinkId;
 use crate::wire::Name;
+use std::collections::hash_map::{Entry, OccupiedEntry};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Parked and offered requests in all. Each holds the early bytes of a lane, about 1.5 KiB.
+/// How long a listener may take to answer an INCOMING.
+pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// Requests in all, beyond [`REQUESTS_FREE_PER_PEER`] of each peer. Each holds the early bytes of a lane,
+/// about 1.6 KiB.
 pub const REQUESTS_MAX: usize = 16_384;
+/// Those that a peer may have however many others have: a tool that waits has one, or four questions more for a moment.
+pub const REQUESTS_FREE_PER_PEER: usize = 8;
+/// Those of all peers of one source, where anybody may attach: a key costs nothing there. A sixteenth of all.
+pub const REQUESTS_PER_SOURCE_MAX: usize = REQUESTS_MAX / 16;
 /// Parked requests of one link.
 pub const PARKED_PER_LINK_MAX: usize = 64;
-
-/// A request's own name; later ones are larger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct RequestId(u64);
 
 /// One side of a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,8 +43,18 @@ impl Side {
 }
 
 /// Where a request stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It waits for its turn to be offered; to be looked at again by then.
+    Queued {
+        /// When.
+        until: Instant,
+    },
+    /// Nobody took it, and its caller may not hear of that before this time.
+    Held {
+        /// When.
+        until: Instant,
+    },
     /// Nobody to offer it to: waits until the caller's patience ends.
     Parked,
     /// A listener has an INCOMING and has to answer by then.
@@ -48,13 +68,13 @@ pub(crate) enum Stage {
 
 /// A CONNECT that is not open.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub(super) struct Request {
     /// The caller's side.
     pub caller: Side,
-    /// Who calls.
-    pub from: PeerId,
-    /// Who is called.
-    pub to: PeerId,
+    /// Who calls whom.
+    pub pair: Pair,
+    /// From where, if that is to be bounded.
+    pub source: Option<Source>,
     /// What is called.
     pub name: Name,
     /// The first bytes of the lane.
@@ -65,6 +85,12 @@ pub(crate) struct Request {
     pub told_waiting: bool,
     /// Listeners that did not answer.
     pub tried: Vec<LinkId>,
+    /// There was no room for it: it is offered at once or not at all, and keeps no early bytes while nobody has it.
+    pub is_guest: bool,
+    /// The turn it waits for, or had last.
+    pub turn: Turn,
+    /// Its place, if it has one.
+    pub place: Option<Place>,
     /// Where it stands.
     pub stage: Stage,
 }
@@ -73,44 +99,110 @@ impl Request {
     fn deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::Parked => self.expires,
-            Stage::Offered { until, .. } => Some(until),
+            Stage::Queued { until } | Stage::Held { until } | Stage::Offered { until, .. } => Some(until),
         }
     }
 }
 
+/// Who has how much of the room.
+#[derive(Debug)]
+struct Room {
+    by_peer: HashMap<PeerId, usize>,
+    by_source: HashMap<Source, usize>,
+    reserve: Reserve,
+}
+
+impl Room {
+    fn has_room(&self, peer: &PeerId, source: Option<Source>) -> bool {
+        let held = self.by_peer.get(peer).copied().unwrap_or(0);
+        let of_source = source.and_then(|source| self.by_source.get(&source)).copied().unwrap_or(0);
+        of_source < REQUESTS_PER_SOURCE_MAX && self.reserve.has_room(held)
+    }
+
+    fn add(&mut self, request: &Request) {
+        let held = self.by_peer.entry(request.pair.from).or_default();
+        self.reserve.add(*held);
+        *held += 1;
+        if let Some(source) = request.source {
+            *self.by_source.entry(source).or_default() += 1;
+        }
+    }
+
+    fn subtract(&mut self, request: &Request) {
+        if let Entry::Occupied(mut held) = self.by_peer.entry(request.pair.from) {
+            self.reserve.subtract(*held.get(), 1);
+            count_down(&mut held).then(|| held.remove());
+        }
+        if let Some(source) = request.source
+            && let Entry::Occupied(mut held) = self.by_source.entry(source)
+        {
+            count_down(&mut held).then(|| held.remove());
+        }
+    }
+}
+
+/// One less. True if that was the last.
+fn count_down<K>(count: &mut OccupiedEntry<'_, K, usize>) -> bool {
+    *count.get_mut() -= 1;
+    *count.get() == 0
+}
+
 /// All requests, findable by caller, by callee, by what they ask for, and by deadline.
-#[derive(Debug, Default)]
-pub(crate) struct Requests {
+#[derive(Debug)]
+pub(super) struct Requests {
     next: u64,
     all: HashMap<RequestId, Request>,
     by_caller: BTreeMap<Side, RequestId>,
     by_callee: BTreeMap<Side, RequestId>,
     parked: HashMap<(PeerId, Name), BTreeSet<RequestId>>,
     deadlines: BTreeSet<(Instant, RequestId)>,
+    room: Room,
+}
+
+impl Default for Requests {
+    fn default() -> Requests {
+        let reserve = Reserve::new(REQUESTS_FREE_PER_PEER, REQUESTS_MAX);
+        Requests {
+            next: 0,
+            all: HashMap::new(),
+            by_caller: BTreeMap::new(),
+            by_callee: BTreeMap::new(),
+            parked: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            room: Room { by_peer: HashMap::new(), by_source: HashMap::new(), reserve },
+        }
+    }
 }
 
 impl Requests {
+    /// Whether there is room for one more of this peer.
+    pub(super) fn has_room(&self, peer: &PeerId, source: Option<Source>) -> bool {
+        self.room.has_room(peer, source)
+    }
+
     /// How many there are.
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 
     /// A new name, for a request that is about to be put in.
-    pub(crate) fn issue_id(&mut self) -> RequestId {
+    pub(super) fn issue_id(&mut self) -> RequestId {
         self.next += 1;
-        RequestId(self.next)
+        RequestId::new(self.next)
     }
 
     /// Puts a request in, under the name it was taken out with or a fresh one.
-    pub(crate) fn put(&mut self, id: RequestId, request: Request) {
+    pub(super) fn put(&mut self, id: RequestId, request: Request) {
         self.by_caller.insert(request.caller, id);
-        match request.stage {
-            Stage::Parked => {
-                self.parked.entry((request.to, request.name.clone())).or_default().insert(id);
-            }
-            Stage::Offered { callee, .. } => {
-                self.by_callee.insert(callee, id);
-            }
+        if !request.is_guest {
+            self.room.add(&request);
+        }
+        if request.stage == Stage::Parked {
+            self.parked.entry((request.pair.to, request.name.clone())).or_default().insert(id);
+        }
+        if let Stage::Offered { callee, .. } = request.stage {
+            self.by_callee.insert(callee, id);
         }
         if let Some(deadline) = request.deadline() {
             self.deadlines.insert((deadline, id));
@@ -119,22 +211,22 @@ impl Requests {
     }
 
     /// Takes a request out.
-    pub(crate) fn take(&mut self, id: RequestId) -> Option<Request> {
+    pub(super) fn take(&mut self, id: RequestId) -> Option<Request> {
         let request = self.all.remove(&id)?;
         self.by_caller.remove(&request.caller);
-        match request.stage {
-            Stage::Parked => {
-                let key = (request.to, request.name.clone());
-                if let Some(ids) = self.parked.get_mut(&key) {
-                    ids.remove(&id);
-                    if ids.is_empty() {
-                        self.parked.remove(&key);
-                    }
-                }
+        if !request.is_guest {
+            self.room.subtract(&request);
+        }
+        if request.stage == Stage::Parked
+            && let Entry::Occupied(mut ids) = self.parked.entry((request.pair.to, request.name.clone()))
+        {
+            ids.get_mut().remove(&id);
+            if ids.get().is_empty() {
+                ids.remove();
             }
-            Stage::Offered { callee, .. } => {
-                self.by_callee.remove(&callee);
-            }
+        }
+        if let Stage::Offered { callee, .. } = request.stage {
+            self.by_callee.remove(&callee);
         }
         if let Some(deadline) = request.deadline() {
             self.deadlines.remove(&(deadline, id));
@@ -143,49 +235,49 @@ impl Requests {
     }
 
     /// The request of a caller.
-    pub(crate) fn of_caller(&self, caller: Side) -> Option<RequestId> {
+    pub(super) fn of_caller(&self, caller: Side) -> Option<RequestId> {
         self.by_caller.get(&caller).copied()
     }
 
     /// The request that a listener has to answer.
-    pub(crate) fn of_callee(&self, callee: Side) -> Option<RequestId> {
+    pub(super) fn of_callee(&self, callee: Side) -> Option<RequestId> {
         self.by_callee.get(&callee).copied()
     }
 
     /// All requests a link made, oldest number first.
-    pub(crate) fn made_by(&self, link: LinkId) -> Vec<RequestId> {
+    pub(super) fn made_by(&self, link: LinkId) -> Vec<RequestId> {
         self.by_caller.range(Side::all_of(link)).map(|(_, &id)| id).collect()
     }
 
     /// All requests a link has to answer.
-    pub(crate) fn offered_to(&self, link: LinkId) -> Vec<RequestId> {
+    pub(super) fn offered_to(&self, link: LinkId) -> Vec<RequestId> {
         self.by_callee.range(Side::all_of(link)).map(|(_, &id)| id).collect()
     }
 
-    /// How many requests of a link are parked.
-    pub(crate) fn parked_by(&self, link: LinkId) -> usize {
+    /// How many requests of a link are parked, or were and have another turn.
+    pub(super) fn parked_by(&self, link: LinkId) -> usize {
         let made = self.by_caller.range(Side::all_of(link));
-        made.filter(|(_, id)| self.all.get(id).is_some_and(|request| request.stage == Stage::Parked)).count()
+        made.filter(|(_, id)| self.all.get(id).is_some_and(|request| request.turn == Turn::Again)).count()
     }
 
     /// The requests parked for a name, oldest first.
-    pub(crate) fn parked_for(&self, to: PeerId, name: &Name) -> Vec<RequestId> {
+    pub(super) fn parked_for(&self, to: PeerId, name: &Name) -> Vec<RequestId> {
         self.parked.get(&(to, name.clone())).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
     }
 
     /// The link that has waited longest for a name.
-    pub(crate) fn first_parked_caller(&self, to: PeerId, name: &Name) -> Option<LinkId> {
+    pub(super) fn first_parked_caller(&self, to: PeerId, name: &Name) -> Option<LinkId> {
         let first = self.parked.get(&(to, name.clone()))?.first()?;
         self.all.get(first).map(|request| request.caller.link)
     }
 
     /// The next deadline of any.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|&(at, _)| at)
     }
 
     /// One request whose deadline has passed.
-    pub(crate) fn overdue(&self, now: Instant) -> Option<RequestId> {
+    pub(super) fn overdue(&self, now: Instant) -> Option<RequestId> {
         self.deadlines.first().filter(|(at, _)| *at <= now).map(|&(_, id)| id)
     }
 }

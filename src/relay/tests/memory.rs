@@ -223,6 +223,8 @@ fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go
         let (mut relay, id) = small(workers);
         let mut caller = Client::attach(now, &mut relay, id, 2);
         caller.all(now, &mut relay);
+        // One alone can have so many calls with each, and no more.
+        let mut callers = crowd(now, &mut relay, id, 9);
         // Somebody who is slow as well, and has more bytes than any of the others, but a single message.
         let mut slow = Pair::new(now, &mut relay, id, (9, 8));
         slow.send(now, &mut relay, u32::MAX);
@@ -240,8 +242,9 @@ fn calls_that_nobody_hears_are_bounded_in_all_and_those_who_do_not_listen_let_go
             // It takes a byte, and no more: what is put in order for it stays there.
             callee.got(now, &mut relay, 1);
             let to = callee.peer;
-            for _ in 0..100 {
+            for call in 0..100 {
                 circuit += 2;
+                let caller = &mut callers[usize::from(n % 3) * 3 + call % 3];
                 caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early: vec![1; EARLY_MAX] });
                 caller.flush(now, &mut relay);
                 callee.got(now, &mut relay, 1);
@@ -294,10 +297,15 @@ fn a_peer_that_hears_none_of_its_calls_does_not_keep_the_others_from_theirs() {
         callee.all(now, &mut relay);
     }
     let (mut circuit, to) = (0, deaf.peer);
-    while caller.all(now, &mut relay).last() != Some(&status(circuit, CloseCode::Limit)) {
+    let mut callers = crowd(now, &mut relay, id, 2);
+    loop {
         circuit += 2;
+        let caller = &mut callers[usize::from(circuit % 4 == 0)];
         caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early: vec![1; EARLY_MAX] });
         caller.flush(now, &mut relay);
+        if caller.all(now, &mut relay).last() == Some(&status(circuit, CloseCode::Limit)) {
+            break;
+        }
     }
     // A quarter of a quarter.
     assert!((MEMORY / 16..MEMORY / 15).contains(&relay.used_bytes()), "{}", relay.used_bytes());
@@ -310,8 +318,7 @@ fn a_peer_that_hears_none_of_its_calls_does_not_keep_the_others_from_theirs() {
 fn calls_that_are_withdrawn_before_they_go_out_take_no_memory() {
     let now = Instant::now();
     let (mut relay, id) = small(1);
-    let mut caller = Client::attach(now, &mut relay, id, 2);
-    caller.all(now, &mut relay);
+    let mut callers = crowd(now, &mut relay, id, 20);
     let (mut deaf, mut circuit) = (Vec::new(), 0);
     for _ in 0..4 {
         let mut callee = Client::attach(now, &mut relay, id, 1);
@@ -320,16 +327,17 @@ fn calls_that_are_withdrawn_before_they_go_out_take_no_memory() {
         for n in 0..300_u32 {
             circuit += 2;
             let (to, early) = (callee.peer, vec![1; EARLY_MAX]);
+            let caller = &mut callers[usize::try_from(n % 20).unwrap()];
             caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early });
             caller.flush(now, &mut relay);
             if n < 10 {
                 callee.got(now, &mut relay, 1);
             }
             // An answer to what it has not been asked is no better than none.
-            let answer = if n % 2 == 0 { (&mut caller, circuit) } else { (&mut callee, 2 * n + 1) };
+            let answer = if n % 2 == 0 { (&mut *caller, circuit) } else { (&mut callee, 2 * n + 1) };
             answer.0.bare(Kind::Reset, answer.1, 8);
             answer.0.flush(now, &mut relay);
-            caller.all(now, &mut relay);
+            callers.iter_mut().for_each(|caller| drop(caller.all(now, &mut relay)));
         }
         deaf.push(callee);
     }
@@ -347,6 +355,13 @@ fn calls_that_are_withdrawn_before_they_go_out_take_no_memory() {
         assert!(!ended.is_empty() && ended.iter().all(|circuit| heard.contains(circuit)), "{ended:?} of {heard:?}");
     }
     assert_eq!(relay.used_bytes(), 0);
+}
+
+/// So many callers.
+fn crowd(now: Instant, relay: &mut RelayCore, id: PeerId, count: u8) -> Vec<Client> {
+    let mut callers: Vec<Client> = (0..count).map(|n| Client::attach(now, relay, id, 100 + n)).collect();
+    callers.iter_mut().for_each(|caller| drop(caller.all(now, relay)));
+    callers
 }
 
 /// Caller and callee with a circuit whose start window has gone out. More waits for credit.

@@ -1,6 +1,6 @@
 //! A whole relay and its clients: what they say and what they hear.
 
-use super::{Fact, Limits, MayRead, Policy, RelayCore, WhyClosed};
+use super::{Fact, Limits, MayRead, Policy, REFUSAL_DELAY, RelayCore, WhyClosed};
 use crate::identity::Identity;
 use crate::names::Peers;
 use crate::wire::limits::{CIRCUIT_WINDOW_START, DEAD_TIME};
@@ -67,6 +67,7 @@ fn a_caller_moves_to_its_callees_worker_and_a_listener_to_its_callers() {
     let late_peer = Identity::from_seed(&[4; 32]).id();
     early.connect(2, late_peer, "b", 1000);
     early.flush(now, &mut relay);
+    relay.handle_timeout(now + REFUSAL_DELAY);
     let mut late = Client::attach(now, &mut relay, id, 4);
     late.say(Control::Listen { name: app("b") });
     late.flush(now, &mut relay);
@@ -274,6 +275,7 @@ fn a_stranger_is_told_that_it_is_refused_and_a_removed_peer_is_cut() {
     assert_eq!(callee.all(now, &mut relay), [Got::Reset(1, CloseCode::PeerGone.to_wire())]);
     callee.connect(2, caller.peer, "a", 0);
     callee.flush(now, &mut relay);
+    relay.handle_timeout(now + REFUSAL_DELAY);
     assert_eq!(callee.all(now, &mut relay), [status(2, CloseCode::NotHere)]);
 }
 

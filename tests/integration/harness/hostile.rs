@@ -2,16 +2,17 @@
 //! hand: what a frame says, and when, is the test's.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use vp::identity::{Identity, PeerId};
 use vp::link::{Admitted, Dial, Frame, Link};
 use vp::names::AppName;
 use vp::noise::{ExpectReply, Initiator, Purpose, Suite};
 use vp::store::keyfile;
-use vp::wire::{Control, Header, Kind, Name};
+use vp::wire::{CloseCode, Control, Header, Kind, Name};
 
 use super::{DEADLINE, Relay, World};
 
@@ -59,8 +60,16 @@ impl Raw {
 
     /// Attaches by this key.
     pub fn attach_as(relay: &Relay<'_>, identity: Identity) -> Raw {
-        let to = relay.world().id("relay").parse().expect("an id");
-        let mut stream = TcpStream::connect(relay.socket()).expect("the relay's port");
+        Raw::attach_from(relay, identity, Ipv4Addr::LOCALHOST)
+    }
+
+    /// Attaches by this key, and from an address of its own in 127/8.
+    pub fn attach_from(relay: &Relay<'_>, identity: Identity, source: Ipv4Addr) -> Raw {
+        let to = relay.relay_id();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("an address");
+        socket.connect_timeout(&relay.socket().into(), DEADLINE).expect("the relay's port");
+        let mut stream = TcpStream::from(socket);
         stream.set_nodelay(true).expect("a socket");
         stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
         let (mut dial, first) = Dial::new(&identity, to).expect("a handshake");
@@ -228,6 +237,18 @@ impl Raw {
             }
             assert!(!matches!(heard, Heard::Closed) && Instant::now() < until, "{heard:?} instead of {what}");
         }
+    }
+
+    /// Waits for the last word of the relay on a call, other than that it waits: its code, or none if it is open.
+    pub fn outcome(&mut self, circuit: u32) -> Option<CloseCode> {
+        self.wait_awake("the outcome of a call", |heard| match heard {
+            Heard::Frame(Frame::Control(Control::Opened { circuit: opened, .. })) if *opened == circuit => Some(None),
+            Heard::Frame(Frame::Control(Control::Status { circuit: ended, code })) if *ended == circuit => {
+                let code = CloseCode::from_wire(*code);
+                (code != CloseCode::Waiting).then_some(Some(code))
+            }
+            _ => None,
+        })
     }
 
     /// Waits until the relay has read all that was written before: it answers in order.

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use vp::identity::PeerId;
 
 pub use data::{Random, assert_same_content, assert_same_tree, held, names};
 pub use done::Done;
@@ -312,6 +313,12 @@ impl<'w> Relay<'w> {
     /// `kill -9`.
     pub fn kill(&mut self) -> Done {
         self.running.take().expect("the relay is down").kill()
+    }
+
+    /// Its id, from its ready line.
+    pub fn relay_id(&self) -> PeerId {
+        let id = self.address.strip_prefix("tcp://").and_then(|rest| rest.split_once('@')).map(|(id, _)| id);
+        id.expect("an address").parse().expect("an id")
     }
 
     /// Where it listens.

@@ -2,9 +2,14 @@ use super::admission::Admission;
 use super::policy::Limits;
 use super::*;
 use crate::names::Peers;
+use crate::relay::Why;
 use crate::wire::Name;
+use crate::wire::limits::LISTENERS_MAX;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+
+#[path = "fairness.rs"]
+mod fairness;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -41,11 +46,16 @@ impl World {
 
     /// A connection comes in and is authenticated at once.
     fn try_attach(&mut self, who: u8) -> (LinkId, Result<Share, CloseCode>) {
+        self.try_attach_from(who, who)
+    }
+
+    fn try_attach_from(&mut self, who: u8, source: u8) -> (LinkId, Result<Share, CloseCode>) {
         let links: Vec<usize> = self.router.load().iter().map(|load| load.links).collect();
-        let placed = self.admission.enter([10, 0, 0, who].into(), &links);
+        let source = [10, 0, 0, source].into();
+        let placed = self.admission.enter(source, &links);
         assert!(self.admission.leave(placed.conn));
         let link = placed.conn.link();
-        (link, self.router.attach(link, placed.worker, peer(who)))
+        (link, self.router.attach(link, placed.worker, peer(who), source))
     }
 
     fn listen(&mut self, link: LinkId, what: u8) {
@@ -66,7 +76,7 @@ impl World {
     }
 
     fn cancel(&mut self, link: LinkId, circuit: u32) -> bool {
-        self.router.cancel(Side { link, circuit }, CloseCode::Cancelled, &mut self.orders)
+        self.router.cancel(self.now, Side { link, circuit }, CloseCode::Cancelled, &mut self.orders)
     }
 
     fn detach(&mut self, link: LinkId) {
@@ -116,11 +126,15 @@ fn nobody_there_means_at_once_without_patience_and_later_with_it() {
     let mut world = World::new(Limits::default());
     let caller = world.attach(2);
     world.connect(caller, 2, (1, 0), Duration::ZERO);
+    assert_eq!(world.take(), []);
+    world.pass(REFUSAL_DELAY);
     assert_eq!(world.take(), [(caller, refuse(2, CloseCode::NotHere))]);
     world.connect(caller, 4, (1, 0), 5 * SECOND);
+    world.pass(REFUSAL_DELAY);
     assert_eq!(world.take(), [(caller, What::Waiting { circuit: 4 })]);
-    assert_eq!(world.router.next_timeout(), Some(world.now + 5 * SECOND));
-    world.pass(4 * SECOND);
+    let end = 5 * SECOND - REFUSAL_DELAY;
+    assert_eq!(world.router.next_timeout(), Some(world.now + end));
+    world.pass(end - SECOND);
     assert_eq!(world.take(), []);
     world.pass(SECOND);
     assert_eq!(world.take(), [(caller, refuse(4, CloseCode::NotHere))]);
@@ -157,12 +171,14 @@ fn what_is_parked_is_offered_when_somebody_listens_and_parked_again_when_they_di
     let (caller, callee) = (world.attach(2), world.attach(1));
     world.connect(caller, 2, (1, 0), 60 * SECOND);
     world.connect(caller, 4, (1, 0), 60 * SECOND);
+    world.pass(REFUSAL_DELAY);
     world.take();
     world.listen(callee, 1);
     assert_eq!(world.take(), []);
     world.listen(callee, 0);
     assert_eq!(world.take(), [(callee, offer(1, 2, 0)), (callee, offer(3, 2, 0))]);
     world.detach(callee);
+    world.pass(REFUSAL_DELAY);
     assert_eq!(world.take(), [], "the caller has been told that it waits");
     let second = world.attach(1);
     world.listen(second, 0);
@@ -210,6 +226,7 @@ fn a_listener_that_says_it_is_not_there_is_treated_as_if_it_were_not() {
     world.connect(caller, 2, (1, 0), 3600 * SECOND);
     assert_eq!(world.take(), [(callee, offer(1, 2, 0))]);
     world.reject(callee, 1, CloseCode::NotHere);
+    world.pass(REFUSAL_DELAY);
     assert_eq!(world.take(), [(caller, What::Waiting { circuit: 2 })]);
     world.listen(callee, 0);
     assert_eq!(world.take(), [(callee, offer(3, 2, 0))], "whoever listens anew is asked anew");
@@ -228,7 +245,8 @@ fn a_caller_that_gives_up_or_dies_takes_its_requests_back() {
     assert_eq!(world.take(), [(callee, What::Withdraw { circuit: 1, code: CloseCode::Cancelled })]);
     world.detach(caller);
     assert_eq!(world.take(), [(callee, What::Withdraw { circuit: 3, code: CloseCode::PeerGone })]);
-    assert_eq!(world.router.requests(), 0);
+    assert_eq!(world.router.requests.len(), 0);
+    world.pass(REFUSAL_DELAY);
     assert_eq!(world.router.next_timeout(), None);
 }
 
@@ -267,8 +285,10 @@ fn parked_requests_of_one_link_are_bounded() {
     for n in 1..=u32::try_from(PARKED_PER_LINK_MAX).unwrap() {
         world.connect(caller, 2 * n, (1, 0), SECOND);
     }
+    world.pass(REFUSAL_DELAY);
     assert!(world.take().iter().all(|(_, what)| matches!(what, What::Waiting { .. })));
     world.connect(caller, 1000, (1, 0), SECOND);
+    world.pass(REFUSAL_DELAY);
     assert_eq!(world.take(), [(caller, refuse(1000, CloseCode::Limit))]);
 }
 
@@ -393,8 +413,10 @@ fn apply(world: &mut World, believed: &mut Believed, step: &Step) {
             if let Some((link, circuit)) = believed.offered.iter().nth(n).copied() {
                 believed.offered.remove(&(link, circuit));
                 if yes {
-                    assert!(world.accept(link, circuit, vec![]).is_some());
-                    believed.open.insert((link, circuit));
+                    // None: its peer has asked for as many circuits itself as it may have, meanwhile.
+                    if world.accept(link, circuit, vec![]).is_some() {
+                        believed.open.insert((link, circuit));
+                    }
                 } else {
                     world.reject(link, circuit, CloseCode::Refused);
                 }
@@ -410,56 +432,11 @@ fn apply(world: &mut World, believed: &mut Believed, step: &Step) {
             if let Some((link, circuit)) = believed.open.iter().nth(n).copied() {
                 believed.open.remove(&(link, circuit));
                 let report = EndReport { circuit, sent_bytes: 1, why: Some(WhyClosed::Finished) };
-                world.router.handle_ended(world.now, link, &[report]);
+                world.router.handle_ended(world.now, link, &[report], &mut world.orders);
             }
         }
         Step::Pass(seconds) => world.pass(u32::from(seconds) * SECOND),
     }
-}
-
-fn numbered(n: usize) -> Name {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&n.to_be_bytes());
-    Name::Session(bytes)
-}
-
-#[test]
-fn names_are_bounded_for_a_link_for_a_peer_and_in_all() {
-    let mut world = World::new(Limits::default());
-    let (mut listening, mut whose) = (Vec::new(), 0);
-    let fill = |world: &mut World, listening: &mut Vec<_>, who: u8| {
-        let link = world.attach(who);
-        for n in 0..=LISTENERS_MAX {
-            if world.router.listen(world.now, link, numbered(n), &mut world.orders) == Err(CloseCode::Limit) {
-                listening.push((link, n));
-                return n;
-            }
-        }
-        panic!("a link without a bound");
-    };
-    while world.router.names_held + NAMES_PER_PEER_MAX <= NAMES_MAX {
-        whose += 1;
-        for _ in 0..NAMES_PER_PEER_MAX / LISTENERS_MAX {
-            assert_eq!(fill(&mut world, &mut listening, whose), LISTENERS_MAX);
-        }
-        assert_eq!(fill(&mut world, &mut listening, whose), 0, "one peer");
-    }
-    while world.router.names_held < NAMES_MAX {
-        fill(&mut world, &mut listening, 253);
-    }
-    assert_eq!(world.router.names_held, NAMES_MAX);
-    // All of them: a few are left for those who have none.
-    assert_eq!(fill(&mut world, &mut listening, 255), NAMES_FREE_PER_PEER);
-    assert_eq!(fill(&mut world, &mut listening, 255), 0);
-    // What is given back is there for others, and giving back what one does not have changes nothing.
-    let (first, _) = listening[0];
-    world.router.unlisten(first, &numbered(7));
-    world.router.unlisten(first, &numbered(7));
-    assert_eq!(fill(&mut world, &mut listening, 254), NAMES_FREE_PER_PEER + 1);
-    for (link, _) in listening {
-        world.detach(link);
-    }
-    assert_eq!(world.router.names_held, 0);
 }
 
 proptest! {
@@ -475,17 +452,19 @@ proptest! {
             let counted: usize = world.router.load().iter().map(|load| load.circuits).sum();
             prop_assert_eq!(counted, held);
             prop_assert_eq!(world.router.load().iter().map(|load| load.links).sum::<usize>(), believed.links.len());
-            prop_assert_eq!(world.router.requests(), believed.asking.len());
+            prop_assert_eq!(world.router.requests.len(), believed.asking.len());
         }
         for link in std::mem::take(&mut believed.links) {
             world.detach(link);
         }
-        prop_assert_eq!(world.router.requests(), 0);
+        prop_assert_eq!(world.router.requests.len(), 0);
         let facts: Vec<Fact> = std::iter::from_fn(|| world.router.poll_fact()).collect();
         let opened = facts.iter().filter(|fact| matches!(fact, Fact::Opened(_))).count();
         let closed = facts.iter().filter(|fact| matches!(fact, Fact::Closed(_))).count();
         prop_assert_eq!((closed, world.router.circuits.len()), (opened, 0));
-        prop_assert!(world.router.names.is_empty() && world.router.peers.is_empty());
+        prop_assert!(world.router.listeners.is_empty() && world.router.roster.len() == 0);
+        world.pass(REFUSAL_DELAY);
+        prop_assert!(world.router.turns.is_empty() && world.router.next_timeout().is_none());
         prop_assert!(world.router.load().iter().all(|load| *load == Load::default()));
     }
 }

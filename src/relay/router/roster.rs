@@ -1,0 +1,193 @@
+//! Who is attached, by which links from where, and how many circuits each peer and each worker has.
+
+use super::admission::Source;
+use crate::identity::PeerId;
+use crate::relay::LinkId;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// A caller moves to the worker of its callee unless that worker has this many circuit ends more than its own. Sharing a
+/// worker saves the hop between threads; a hub with many callers should still use every core.
+const CROWDING_MAX: usize = 8;
+
+/// What a worker carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Links.
+    pub links: usize,
+    /// Ends of circuits.
+    pub circuits: usize,
+}
+
+/// A link, as it is attached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attached {
+    /// Whose it is.
+    pub peer: PeerId,
+    /// Its worker.
+    pub worker: usize,
+    /// Where it comes from, if links from there are counted.
+    pub source: Option<Source>,
+}
+
+#[derive(Debug)]
+struct Link {
+    attached: Attached,
+    /// The next odd number for an INCOMING; None when all are used up.
+    next_circuit: Option<u32>,
+    /// Circuits asked for or open.
+    circuits: u32,
+    /// Circuits offered to it. They are no part of what its peer may have: others ask for them.
+    offered: u32,
+}
+
+#[derive(Debug, Default)]
+struct Holding {
+    links: Vec<LinkId>,
+    /// Circuits asked for or open, of all its links.
+    circuits: u32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Roster {
+    links: HashMap<LinkId, Link>,
+    peers: HashMap<PeerId, Holding>,
+    sources: HashMap<Source, usize>,
+    load: Vec<Load>,
+}
+
+impl Roster {
+    /// Nobody, at so many workers.
+    pub(super) fn new(workers: usize) -> Roster {
+        let load = vec![Load::default(); workers];
+        Roster { links: HashMap::new(), peers: HashMap::new(), sources: HashMap::new(), load }
+    }
+
+    /// A link came.
+    pub(super) fn add(&mut self, link: LinkId, attached: Attached) {
+        self.peers.entry(attached.peer).or_default().links.push(link);
+        self.load[attached.worker].links += 1;
+        if let Some(source) = attached.source {
+            *self.sources.entry(source).or_default() += 1;
+        }
+        self.links.insert(link, Link { attached, next_circuit: Some(1), circuits: 0, offered: 0 });
+    }
+
+    /// A link is gone.
+    pub(super) fn remove(&mut self, link: LinkId) -> Option<Attached> {
+        let Link { attached, circuits, offered, .. } = self.links.remove(&link)?;
+        let load = &mut self.load[attached.worker];
+        load.links -= 1;
+        load.circuits -= usize::try_from(circuits + offered).unwrap_or(0);
+        if let Some(holding) = self.peers.get_mut(&attached.peer) {
+            holding.links.retain(|&other| other != link);
+            holding.circuits -= circuits;
+            if holding.links.is_empty() {
+                self.peers.remove(&attached.peer);
+            }
+        }
+        if let Some(source) = attached.source
+            && let Entry::Occupied(mut count) = self.sources.entry(source)
+        {
+            *count.get_mut() -= 1;
+            (*count.get() == 0).then(|| count.remove());
+        }
+        Some(attached)
+    }
+
+    /// A link.
+    pub(super) fn get(&self, link: LinkId) -> Option<&Attached> {
+        self.links.get(&link).map(|link| &link.attached)
+    }
+
+    /// The worker of an attached link.
+    pub(super) fn worker_of(&self, link: LinkId) -> Option<usize> {
+        self.get(link).map(|attached| attached.worker)
+    }
+
+    /// How many links there are.
+    pub(super) fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// All peers, with their links.
+    pub(super) fn peers(&self) -> impl Iterator<Item = (&PeerId, &[LinkId])> {
+        self.peers.iter().map(|(peer, holding)| (peer, &holding.links[..]))
+    }
+
+    /// How many links a peer has.
+    pub(super) fn links_of(&self, peer: &PeerId) -> usize {
+        self.peers.get(peer).map_or(0, |holding| holding.links.len())
+    }
+
+    /// How many links come from there.
+    pub(super) fn links_from(&self, source: Source) -> usize {
+        self.sources.get(&source).copied().unwrap_or(0)
+    }
+
+    /// How many circuits a peer has that are asked for or open. None if it has no link.
+    pub(super) fn circuits_of(&self, peer: &PeerId) -> Option<u32> {
+        self.peers.get(peer).map(|holding| holding.circuits)
+    }
+
+    /// Sends a link to the worker of this partner, unless that has much to do, or the link has a circuit or was offered one. Which
+    /// worker that is, if it is another.
+    pub(super) fn relocate(&mut self, link: LinkId, partner: LinkId) -> Option<usize> {
+        let there = self.worker_of(partner)?;
+        let Link { attached, circuits, offered, .. } = self.links.get_mut(&link)?;
+        let (here, load) = (attached.worker, &mut self.load);
+        let is_crowded = load[there].circuits > load[here].circuits + CROWDING_MAX;
+        if here == there || *circuits + *offered > 0 || is_crowded {
+            return None;
+        }
+        attached.worker = there;
+        load[here].links -= 1;
+        load[there].links += 1;
+        Some(there)
+    }
+
+    /// A link asks for a circuit.
+    pub(super) fn hold(&mut self, link: LinkId) {
+        let Some(link) = self.links.get_mut(&link) else { return };
+        link.circuits += 1;
+        self.load[link.attached.worker].circuits += 1;
+        if let Some(holding) = self.peers.get_mut(&link.attached.peer) {
+            holding.circuits += 1;
+        }
+    }
+
+    /// So many circuits of a link have ended.
+    pub(super) fn release(&mut self, link: LinkId, count: u32) {
+        let Some(link) = self.links.get_mut(&link) else { return };
+        let count = count.min(link.circuits);
+        link.circuits -= count;
+        self.load[link.attached.worker].circuits -= usize::try_from(count).unwrap_or(0);
+        if let Some(holding) = self.peers.get_mut(&link.attached.peer) {
+            holding.circuits -= count;
+        }
+    }
+
+    /// A link is offered a circuit: its worker, and the number that this uses up. None if all are used up.
+    pub(super) fn offer(&mut self, link: LinkId) -> Option<(usize, u32)> {
+        let link = self.links.get_mut(&link)?;
+        let number = link.next_circuit?;
+        link.next_circuit = number.checked_add(2);
+        link.offered += 1;
+        self.load[link.attached.worker].circuits += 1;
+        Some((link.attached.worker, number))
+    }
+
+    /// It has it no more.
+    pub(super) fn end_offer(&mut self, link: LinkId) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.offered -= 1;
+            self.load[link.attached.worker].circuits -= 1;
+        }
+    }
+
+    /// What each worker carries.
+    pub(super) fn load(&self) -> &[Load] {
+        &self.load
+    }
+}
