@@ -50,24 +50,20 @@
 //!
 //! Functions named `fuzz_*` are entries for fuzzers and no part of the interface.
 
-// `pub` says that somebody outside can use it. The shell's folders are not cut to that yet.
+// `pub` says that somebody outside can use it. The folders of disk and tools are not cut to that yet.
 #![warn(unreachable_pub)]
 
-#[allow(unreachable_pub)]
 pub mod cli;
 pub mod identity;
 pub mod lane;
 pub mod link;
 pub mod names;
-#[allow(unreachable_pub)]
 pub mod net;
 pub mod node;
 pub mod noise;
 pub mod ports;
 pub mod relay;
-#[allow(unreachable_pub)]
 pub mod run;
-#[allow(unreachable_pub)]
 pub mod server;
 pub mod session;
 #[allow(unreachable_pub)]

@@ -12,7 +12,7 @@ const NAME_COLUMNS: usize = 14;
 
 /// What is known of a transfer.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
+pub(super) struct View<'a> {
     /// What is under way; safe to show.
     pub name: &'a str,
     /// Items that are done, and of how many; with a space behind it, or empty.
@@ -27,7 +27,7 @@ pub struct View<'a> {
 
 /// How fast a transfer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
+pub(super) enum Pace {
     /// So many bytes a second, and so long it will last or has lasted.
     Moving(u64, Duration),
     /// Nothing has moved for a while.
@@ -38,7 +38,7 @@ pub enum Pace {
 
 impl View<'_> {
     /// At most so many columns: figures first, the end of the name as far as there is room.
-    pub fn line(&self, columns: usize) -> String {
+    pub(super) fn line(&self, columns: usize) -> String {
         let room = self.name.width().min(NAME_COLUMNS);
         let figures = self.figures();
         let fitting = figures.iter().find(|text| text.width() + 1 + room <= columns);

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 /// `1 item`, `2 items`. The noun is one that takes an s.
-pub fn counted<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+pub(super) fn counted<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
     let ending = if number == N::from(1) { "" } else { "s" };
     format!("{number} {noun}{ending}")
 }

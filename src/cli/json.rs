@@ -8,7 +8,7 @@ use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 use super::escape::is_plain;
 
 /// One line, without its line feed. Whatever a terminal would obey is escaped: a log may end up on one.
-pub fn line(value: &impl Serialize) -> String {
+pub(super) fn line(value: &impl Serialize) -> String {
     let mut bytes = Vec::new();
     // Writing to memory cannot fail, and our events have no keys but text.
     let _ = value.serialize(&mut Serializer::with_formatter(&mut bytes, Plain));

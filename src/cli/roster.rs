@@ -147,7 +147,7 @@ impl Roster {
 }
 
 /// Every peer there is.
-pub fn everybody(peers: &Peers) -> Callers {
+pub(super) fn everybody(peers: &Peers) -> Callers {
     Callers::Only(peers.iter().map(|peer| peer.id).collect())
 }
 

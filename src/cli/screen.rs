@@ -18,13 +18,13 @@ const ROWS: u16 = 24;
 
 /// See the module's text.
 #[derive(Debug, Default)]
-pub struct Screen {
+pub(super) struct Screen {
     drawing: Mutex<String>,
 }
 
 impl Screen {
     /// Columns of a line, now.
-    pub fn columns() -> u16 {
+    pub(super) fn columns() -> u16 {
         size().1
     }
 

@@ -35,7 +35,7 @@ const ANSWER_MAX: usize = 8192;
 ///
 /// # Errors
 /// Nobody tells.
-pub fn is_of_this_machine(address: IpAddr) -> io::Result<bool> {
+pub(super) fn is_of_this_machine(address: IpAddr) -> io::Result<bool> {
     by_route(address).or_else(|_| by_binding(address))
 }
 

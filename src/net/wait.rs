@@ -68,7 +68,7 @@ impl Patience {
 
 /// Waits on behalf of one thread.
 #[derive(Debug, Default)]
-pub struct Waiter {
+pub(super) struct Waiter {
     patience: Patience,
     /// Bytes since the last wait, and half of what there was before it.
     recent_bytes: usize,
@@ -76,7 +76,7 @@ pub struct Waiter {
 
 impl Waiter {
     /// So many bytes were read or written since the last wait.
-    pub fn note_bytes(&mut self, count: usize) {
+    pub(super) fn note_bytes(&mut self, count: usize) {
         self.recent_bytes = self.recent_bytes.saturating_add(count);
     }
 
@@ -84,7 +84,7 @@ impl Waiter {
     ///
     /// # Errors
     /// Those of [`Poll::poll`].
-    pub fn wait(&mut self, poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+    pub(super) fn wait(&mut self, poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let is_bulk = self.recent_bytes > BULK_BYTES;
         self.recent_bytes /= 2;
         if is_bulk || timeout == Some(Duration::ZERO) {

@@ -25,7 +25,7 @@ const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER
 const LAST_READS: usize = 64;
 
 /// See the module's text.
-pub struct Line {
+pub(super) struct Line {
     key: Slot,
     state: State,
     input: Vec<u8>,
@@ -41,7 +41,7 @@ enum State {
 }
 
 /// How a connection in the making is.
-pub enum Dial {
+pub(super) enum Dial {
     /// The name is being looked up: to be looked at again after an event, or at [`Line::next_timeout`].
     Resolving,
     /// The same, when the addresses are known and one of them has to answer.
@@ -53,7 +53,7 @@ pub enum Dial {
 }
 
 /// How a connection is that both sides are about to close.
-pub enum Parting {
+pub(super) enum Parting {
     /// It waits for the relay to read or to close.
     Waits,
     /// More may have come from the relay.
@@ -64,24 +64,24 @@ pub enum Parting {
 
 impl Line {
     /// Without a connection. Its events have the keys of this place.
-    pub fn new(place: Slot) -> Line {
+    pub(super) fn new(place: Slot) -> Line {
         Line { key: place, state: State::Down, input: vec![0; INPUT_BYTES], filled: 0, fault: None }
     }
 
     /// Lets go of the connection.
-    pub fn hang_up(&mut self) {
+    pub(super) fn hang_up(&mut self) {
         (self.state, self.filled) = (State::Down, 0);
     }
 
     /// Begins a new connection to a host and port.
-    pub fn dial(&mut self, now: Instant, reactor: &Reactor, to: (&str, u16)) -> Dial {
+    pub(super) fn dial(&mut self, now: Instant, reactor: &Reactor, to: (&str, u16)) -> Dial {
         self.hang_up();
         self.key = self.key.successor();
         self.take(Dialer::start(now, reactor, self.key.token(), to))
     }
 
     /// Looks how the connection in the making is; None if there is none.
-    pub fn advance(&mut self, now: Instant, reactor: &Reactor) -> Option<Dial> {
+    pub(super) fn advance(&mut self, now: Instant, reactor: &Reactor) -> Option<Dial> {
         if !matches!(self.state, State::Dialling(_)) {
             return None;
         }
@@ -109,12 +109,12 @@ impl Line {
     }
 
     /// Why the last connection failed or broke, once.
-    pub fn take_fault(&mut self) -> Option<io::Error> {
+    pub(super) fn take_fault(&mut self) -> Option<io::Error> {
         self.fault.take()
     }
 
     /// When to look at a connection in the making even without an event.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Dialling(dialer) => dialer.next_timeout(),
             State::Down | State::Up(_) => None,
@@ -122,7 +122,7 @@ impl Line {
     }
 
     /// Something is ready. False if that is not of this line.
-    pub fn handle_ready(&mut self, ready: Ready) -> bool {
+    pub(super) fn handle_ready(&mut self, ready: Ready) -> bool {
         if ready.token != self.key.token() {
             return false;
         }
@@ -133,7 +133,7 @@ impl Line {
     }
 
     /// Reads once, and gives the node what came. How many bytes those were; None if there was nothing to do.
-    pub fn receive(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
+    pub(super) fn receive(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
         let State::Up(socket) = &mut self.state else { return None };
         if !socket.is_readable() {
             return None;
@@ -155,7 +155,7 @@ impl Line {
     }
 
     /// Writes once of what the node has to say. How many bytes those were; None if there was nothing to do.
-    pub fn send(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
+    pub(super) fn send(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
         let State::Up(socket) = &mut self.state else { return None };
         if !socket.is_writable() {
             return None;
@@ -182,7 +182,7 @@ impl Line {
 
     /// A part of the end: writes what is left to say, and then that nothing follows, which `said_all` remembers; throws away
     /// what comes.
-    pub fn part(&mut self, now: Instant, node: &mut Node, said_all: &mut bool) -> Parting {
+    pub(super) fn part(&mut self, now: Instant, node: &mut Node, said_all: &mut bool) -> Parting {
         if let State::Up(socket) = &mut self.state {
             socket.rouse();
         }

@@ -8,24 +8,24 @@ const REMINDER_FIRST: Duration = Duration::from_secs(10);
 const REMINDER_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// When to say once more that nobody was met yet: after a while, then rarely.
-pub struct Reminder {
+pub(super) struct Reminder {
     at: Instant,
     pause: Duration,
 }
 
 impl Reminder {
     /// From now on.
-    pub fn new(now: Instant) -> Reminder {
+    pub(super) fn new(now: Instant) -> Reminder {
         Reminder { at: now + REMINDER_FIRST, pause: REMINDER_FIRST }
     }
 
     /// When it is due.
-    pub fn at(&self) -> Instant {
+    pub(super) fn at(&self) -> Instant {
         self.at
     }
 
     /// Whether it is due, and so is due again later.
-    pub fn take(&mut self, now: Instant) -> bool {
+    pub(super) fn take(&mut self, now: Instant) -> bool {
         if now < self.at {
             return false;
         }

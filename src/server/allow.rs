@@ -36,7 +36,7 @@ pub enum AllowError {
 
 /// Who may attach, what they may hold, and who reads the file again.
 #[derive(Debug)]
-pub struct AllowList {
+pub(super) struct AllowList {
     allow: Allow,
     limits: Limits,
     reading: Mutex<Reading>,
@@ -56,12 +56,12 @@ enum Reading {
 
 impl AllowList {
     /// Of its file nothing has been said, and nobody reads it.
-    pub fn new(allow: Allow, limits: Limits) -> AllowList {
+    pub(super) fn new(allow: Allow, limits: Limits) -> AllowList {
         AllowList { allow, limits, reading: Mutex::default(), told: Mutex::default() }
     }
 
     /// The file, if there is one.
-    pub fn path(&self) -> Option<&Path> {
+    pub(super) fn path(&self) -> Option<&Path> {
         match &self.allow {
             Allow::Anyone => None,
             Allow::File(path) => Some(path),
@@ -69,7 +69,7 @@ impl AllowList {
     }
 
     /// The policy that it asks for now.
-    pub fn read(&self, log: &Log) -> Result<Policy, AllowError> {
+    pub(super) fn read(&self, log: &Log) -> Result<Policy, AllowError> {
         match &self.allow {
             Allow::Anyone => Ok(Policy::open(self.limits)),
             Allow::File(path) => {
@@ -84,7 +84,7 @@ impl AllowList {
     }
 
     /// The file is to be read; true if the caller has to see to it.
-    pub fn request(&self) -> bool {
+    pub(super) fn request(&self) -> bool {
         let mut reading = self.reading();
         let begins = *reading == Reading::Nobody;
         *reading = if begins { Reading::Now } else { Reading::NowAndAgain };
@@ -92,7 +92,7 @@ impl AllowList {
     }
 
     /// It has been read; true if it has to be read again.
-    pub fn finish(&self) -> bool {
+    pub(super) fn finish(&self) -> bool {
         let mut reading = self.reading();
         let again = *reading == Reading::NowAndAgain;
         *reading = if again { Reading::Now } else { Reading::Nobody };
@@ -100,7 +100,7 @@ impl AllowList {
     }
 
     /// It is not read after all.
-    pub fn give_up(&self) {
+    pub(super) fn give_up(&self) {
         *self.reading() = Reading::Nobody;
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Does what signals ask for.
-pub fn handle_signals(now: Instant, signals: &mut Signals, shared: &Arc<Shared>) {
+pub(super) fn handle_signals(now: Instant, signals: &mut Signals, shared: &Arc<Shared>) {
     for came in signals.take() {
         match came.request {
             Request::Refresh => reload::begin(shared),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// A stage of it. They follow each other in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Stage {
+pub(super) enum Stage {
     /// It serves.
     Serving = 0,
     /// It tells its clients to go elsewhere.
@@ -18,7 +18,7 @@ pub enum Stage {
 
 /// See the module. All threads look at it.
 #[derive(Debug)]
-pub struct Life {
+pub(super) struct Life {
     stage: AtomicU8,
     /// How long draining may take.
     drain: Duration,
@@ -28,13 +28,13 @@ pub struct Life {
 
 impl Life {
     /// A relay that serves, and drains for so long at most.
-    pub fn new(drain: Duration) -> Life {
+    pub(super) fn new(drain: Duration) -> Life {
         let stage = AtomicU8::new(Stage::Serving as u8);
         Life { stage, drain, deadline: OnceLock::new(), signal: AtomicI32::new(0) }
     }
 
     /// Where it is.
-    pub fn stage(&self) -> Stage {
+    pub(super) fn stage(&self) -> Stage {
         match self.stage.load(Ordering::Acquire) {
             0 => Stage::Serving,
             1 => Stage::Draining,
@@ -43,7 +43,7 @@ impl Life {
     }
 
     /// Goes on to a stage; never back.
-    pub fn advance(&self, now: Instant, stage: Stage) {
+    pub(super) fn advance(&self, now: Instant, stage: Stage) {
         if stage == Stage::Draining {
             self.deadline.get_or_init(|| now + self.drain);
         }
@@ -51,17 +51,17 @@ impl Life {
     }
 
     /// When draining is over, once it has begun.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline.get().copied()
     }
 
     /// This signal is what ends it.
-    pub fn end_by(&self, signal: i32) {
+    pub(super) fn end_by(&self, signal: i32) {
         self.signal.store(signal, Ordering::Release);
     }
 
     /// The signal that ended it, if one did.
-    pub fn signal(&self) -> Option<i32> {
+    pub(super) fn signal(&self) -> Option<i32> {
         Some(self.signal.load(Ordering::Acquire)).filter(|signal| *signal != 0)
     }
 }

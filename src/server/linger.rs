@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long a client may take to close, while the relay serves.
-pub const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// Connections that linger at once; older ones are closed.
 const LINGERING_MAX: usize = 4096;
 /// Reads of one event: a client that goes on sending is not listened to.
@@ -15,7 +15,7 @@ const READS_MAX: usize = 16;
 
 /// See the module's words.
 #[derive(Default)]
-pub struct Lingering {
+pub(super) struct Lingering {
     sockets: BTreeMap<ConnId, Socket>,
     /// Deadlines in the order in which they pass.
     deadlines: VecDeque<(Instant, ConnId)>,
@@ -23,7 +23,7 @@ pub struct Lingering {
 
 impl Lingering {
     /// Shuts down writing and keeps the socket until then at the latest. Later calls name later times, or the end of all.
-    pub fn take(&mut self, until: Instant, id: ConnId, socket: Socket) {
+    pub(super) fn take(&mut self, until: Instant, id: ConnId, socket: Socket) {
         socket.finish();
         self.sockets.insert(id, socket);
         self.deadlines.push_back((until, id));
@@ -34,7 +34,7 @@ impl Lingering {
     }
 
     /// Throws input away; closes when the client has.
-    pub fn handle_event(&mut self, id: ConnId) {
+    pub(super) fn handle_event(&mut self, id: ConnId) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         if socket.discard(READS_MAX) {
             self.sockets.remove(&id);
@@ -42,19 +42,19 @@ impl Lingering {
     }
 
     /// When the next one is closed.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.deadlines.front().map(|&(at, _)| at)
     }
 
     /// Closes those whose time is up.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         while self.deadlines.front().is_some_and(|&(at, id)| at <= now || !self.sockets.contains_key(&id)) {
             self.drop_first();
         }
     }
 
     /// Whether none is left.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.sockets.is_empty()
     }
 

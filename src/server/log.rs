@@ -45,7 +45,7 @@ pub enum LogLine<'a> {
 pub type Log = Box<dyn Fn(LogLine<'_>) + Send + Sync>;
 
 /// See the module.
-pub struct RelayLog {
+pub(super) struct RelayLog {
     write: Log,
     details: bool,
     refusals: Mutex<Refusals>,
@@ -55,22 +55,22 @@ pub struct RelayLog {
 
 impl RelayLog {
     /// A log that is written by `write`, with details or without.
-    pub fn new(write: Log, details: bool) -> RelayLog {
+    pub(super) fn new(write: Log, details: bool) -> RelayLog {
         RelayLog { write, details, refusals: Mutex::default(), quota: Mutex::default(), newcomers: Mutex::default() }
     }
 
     /// Where it is written to.
-    pub fn writer(&self) -> &Log {
+    pub(super) fn writer(&self) -> &Log {
         &self.write
     }
 
     /// Writes a line.
-    pub fn line(&self, line: LogLine<'_>) {
+    pub(super) fn line(&self, line: LogLine<'_>) {
         (self.write)(line);
     }
 
     /// Something happened to a connection that is no link of an admitted client.
-    pub fn notice(&self, now: Instant, newcomer: Newcomer, notice: Notice) {
+    pub(super) fn notice(&self, now: Instant, newcomer: Newcomer, notice: Notice) {
         if let Notice::TurnedAway(peer, code) = notice {
             let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(times) = refusals.take(now, peer, code) {
@@ -89,7 +89,7 @@ impl RelayLog {
     }
 
     /// Something happened to a link or a circuit.
-    pub fn fact(&self, now: Instant, fact: &Fact) {
+    pub(super) fn fact(&self, now: Instant, fact: &Fact) {
         if !self.details {
             return;
         }

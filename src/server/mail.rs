@@ -15,7 +15,7 @@ const INBOX_MAX: usize = 4096;
 const KEPT_MAX: usize = 1024;
 
 /// Something for another worker.
-pub enum Package {
+pub(super) enum Package {
     /// For a link or a circuit.
     Message(WorkerMessage),
     /// A connection that was accepted and placed there.
@@ -27,7 +27,7 @@ pub enum Package {
 }
 
 /// Where a worker finds what others sent.
-pub struct Inbox {
+pub(super) struct Inbox {
     queue: ArrayQueue<Package>,
     waker: Arc<Waker>,
     /// Set while a wake-up is on its way, so that a batch costs one.
@@ -36,56 +36,56 @@ pub struct Inbox {
 
 impl Inbox {
     /// An inbox whose worker is woken by `waker`.
-    pub fn new(waker: Arc<Waker>) -> Inbox {
+    pub(super) fn new(waker: Arc<Waker>) -> Inbox {
         Inbox { queue: ArrayQueue::new(INBOX_MAX), waker, woken: AtomicBool::new(false) }
     }
 
     /// Puts a package in; gives it back if there is no room.
-    pub fn put(&self, package: Package) -> Result<(), Package> {
+    pub(super) fn put(&self, package: Package) -> Result<(), Package> {
         self.queue.push(package)
     }
 
     /// Wakes the worker, unless somebody has.
-    pub fn wake(&self) -> io::Result<()> {
+    pub(super) fn wake(&self) -> io::Result<()> {
         if self.woken.swap(true, Ordering::AcqRel) { Ok(()) } else { self.waker.wake() }
     }
 
     /// Called by the worker before it looks: what comes later wakes it again.
-    pub fn awake(&self) {
+    pub(super) fn awake(&self) {
         self.woken.store(false, Ordering::Release);
     }
 
     /// The next package.
-    pub fn take(&self) -> Option<Package> {
+    pub(super) fn take(&self) -> Option<Package> {
         self.queue.pop()
     }
 
     /// Packages in it now.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
 }
 
 /// What one worker has for the others, in order.
-pub struct Outbox {
+pub(super) struct Outbox {
     inboxes: Arc<[Inbox]>,
     kept: Vec<VecDeque<Package>>,
 }
 
 impl Outbox {
     /// An empty outbox for these workers.
-    pub fn new(inboxes: Arc<[Inbox]>) -> Outbox {
+    pub(super) fn new(inboxes: Arc<[Inbox]>) -> Outbox {
         let kept = inboxes.iter().map(|_| VecDeque::new()).collect();
         Outbox { inboxes, kept }
     }
 
     /// Queues a package.
-    pub fn put(&mut self, worker: usize, package: Package) {
+    pub(super) fn put(&mut self, worker: usize, package: Package) {
         self.kept[worker].push_back(package);
     }
 
     /// Hands over what fits and wakes whoever got something.
-    pub fn ship(&mut self) -> io::Result<()> {
+    pub(super) fn ship(&mut self) -> io::Result<()> {
         for (kept, inbox) in self.kept.iter_mut().zip(self.inboxes.iter()) {
             let before = kept.len();
             while let Some(package) = kept.pop_front() {
@@ -102,12 +102,12 @@ impl Outbox {
     }
 
     /// Packages that did not fit.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.kept.iter().map(VecDeque::len).sum()
     }
 
     /// Whether so much is kept that nothing more should be read.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.len() > KEPT_MAX
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 /// See the module. A turn is [`Queue::begin`], then [`Queue::next`] and perhaps [`Queue::put_back`] for each.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(super) struct Queue {
     conns: VecDeque<ConnId>,
     /// Connections that this turn has not come to.
     left: usize,
@@ -16,13 +16,13 @@ pub struct Queue {
 
 impl Queue {
     /// A connection has input.
-    pub fn push(&mut self, conn: ConnId) {
+    pub(super) fn push(&mut self, conn: ConnId) {
         self.conns.push_back(conn);
     }
 
     /// A turn begins. Connections that the last one had no memory for are first: otherwise those ahead of them could take whatever
     /// there is, again and again.
-    pub fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         if std::mem::take(&mut self.starved) {
             self.conns.rotate_left(self.served.min(self.conns.len()));
         }
@@ -30,13 +30,13 @@ impl Queue {
     }
 
     /// The next connection of this turn.
-    pub fn next(&mut self) -> Option<ConnId> {
+    pub(super) fn next(&mut self) -> Option<ConnId> {
         self.left = self.left.checked_sub(1)?;
         self.conns.pop_front()
     }
 
     /// A connection is to be read again. `has_memory`: false once this turn has found none.
-    pub fn put_back(&mut self, conn: ConnId, has_memory: bool) {
+    pub(super) fn put_back(&mut self, conn: ConnId, has_memory: bool) {
         self.conns.push_back(conn);
         self.starved |= !has_memory;
         self.served += usize::from(!self.starved);

@@ -23,7 +23,7 @@ pub struct LeftOut<K> {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Quota<K> {
+pub(super) struct Quota<K> {
     began: Option<Instant>,
     lines: HashMap<K, u64>,
     others: u64,
@@ -37,7 +37,7 @@ impl<K> Default for Quota<K> {
 
 impl<K: Copy + Eq + Hash> Quota<K> {
     /// Time has passed. Where a period has ended: what was left out in it.
-    pub fn begin_period(&mut self, now: Instant) -> Vec<LeftOut<K>> {
+    pub(super) fn begin_period(&mut self, now: Instant) -> Vec<LeftOut<K>> {
         if self.began.is_some_and(|began| now < began + PERIOD) {
             return Vec::new();
         }
@@ -49,7 +49,7 @@ impl<K: Copy + Eq + Hash> Quota<K> {
     }
 
     /// Counts a line; whether it may be written.
-    pub fn spend(&mut self, about: K) -> bool {
+    pub(super) fn spend(&mut self, about: K) -> bool {
         let is_counted = self.lines.len() < COUNTED_MAX || self.lines.contains_key(&about);
         let lines = if is_counted { self.lines.entry(about).or_default() } else { &mut self.others };
         *lines += 1;

@@ -13,11 +13,11 @@ const PEERS_MAX: usize = 128;
 
 /// See the module's text.
 #[derive(Debug, Default)]
-pub struct Refusals(HashMap<(PeerId, u16), (Instant, u64)>);
+pub(super) struct Refusals(HashMap<(PeerId, u16), (Instant, u64)>);
 
 impl Refusals {
     /// A peer was turned away. If that is to be told: how often it was since it was told last.
-    pub fn take(&mut self, now: Instant, peer: PeerId, code: CloseCode) -> Option<u64> {
+    pub(super) fn take(&mut self, now: Instant, peer: PeerId, code: CloseCode) -> Option<u64> {
         if self.0.len() >= PEERS_MAX {
             self.0.retain(|_, (told, _)| now < *told + PAUSE);
         }

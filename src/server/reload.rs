@@ -11,7 +11,7 @@ use std::thread;
 
 /// Reads the allow file again, in a thread of its own: disks may be slow, links must not wait for them. What is asked for
 /// while that thread reads it does when it has finished.
-pub fn begin(shared: &Arc<Shared>) {
+pub(super) fn begin(shared: &Arc<Shared>) {
     let Some(path) = shared.allow.path() else { return };
     if !shared.allow.request() {
         return;

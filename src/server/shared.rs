@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// What all threads of a relay see.
-pub struct Shared {
+pub(super) struct Shared {
     /// Where each worker finds what others sent.
     pub inboxes: Arc<[Inbox]>,
     /// The router, and the connections that are not authenticated.
@@ -42,12 +42,12 @@ pub struct Status {
 
 impl Shared {
     /// Begins to end.
-    pub fn drain(&self, now: Instant) {
+    pub(super) fn drain(&self, now: Instant) {
         self.advance(now, Stage::Draining);
     }
 
     /// Ends at once.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.advance(Instant::now(), Stage::Ended);
     }
 
@@ -60,7 +60,7 @@ impl Shared {
     }
 
     /// Its state in numbers.
-    pub fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let load = self.common.load();
         let ends: usize = load.iter().map(|load| load.circuits).sum();
         Status {

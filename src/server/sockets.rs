@@ -11,7 +11,7 @@ use std::time::Instant;
 
 /// See the module. It knows nothing of the clients behind the sockets.
 #[derive(Default)]
-pub struct Sockets {
+pub(super) struct Sockets {
     by_conn: HashMap<ConnId, Conn>,
     /// Those that the relay has finished with, and the client has not.
     pub lingering: Lingering,
@@ -40,38 +40,38 @@ impl Sockets {
     ///
     /// # Errors
     /// It is gone, or the system lacks something.
-    pub fn take_in(&mut self, registry: &Registry, conn: ConnId, mut socket: Socket) -> io::Result<()> {
+    pub(super) fn take_in(&mut self, registry: &Registry, conn: ConnId, mut socket: Socket) -> io::Result<()> {
         socket.register(registry, token(conn))?;
         self.by_conn.insert(conn, Conn { socket, queued: false });
         Ok(())
     }
 
     /// Gives a connection away. None if it is gone.
-    pub fn release(&mut self, registry: &Registry, conn: ConnId) -> Option<Socket> {
+    pub(super) fn release(&mut self, registry: &Registry, conn: ConnId) -> Option<Socket> {
         let mut socket = self.by_conn.remove(&conn)?.socket;
         socket.deregister(registry).ok()?;
         Some(socket)
     }
 
     /// One of those that are served.
-    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Socket> {
+    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Socket> {
         self.by_conn.get_mut(&conn).map(|known| &mut known.socket)
     }
 
     /// Closes a connection.
-    pub fn close(&mut self, conn: ConnId) {
+    pub(super) fn close(&mut self, conn: ConnId) {
         self.by_conn.remove(&conn);
     }
 
     /// Shuts down writing, and closes when the client has, or at `until`.
-    pub fn finish(&mut self, until: Instant, conn: ConnId) {
+    pub(super) fn finish(&mut self, until: Instant, conn: ConnId) {
         if let Some(known) = self.by_conn.remove(&conn) {
             self.lingering.take(until, conn, known.socket);
         }
     }
 
     /// A socket has news. The connection, if it takes bytes again after it had not.
-    pub fn handle_ready(&mut self, ready: Ready) -> Option<ConnId> {
+    pub(super) fn handle_ready(&mut self, ready: Ready) -> Option<ConnId> {
         let conn = conn_of(ready.token);
         let Some(known) = self.by_conn.get_mut(&conn) else {
             self.lingering.handle_event(conn);
@@ -86,7 +86,7 @@ impl Sockets {
     }
 
     /// A connection is not to be read again before it has more input.
-    pub fn take_off(&mut self, conn: ConnId) {
+    pub(super) fn take_off(&mut self, conn: ConnId) {
         if let Some(known) = self.by_conn.get_mut(&conn) {
             known.queued = false;
         }

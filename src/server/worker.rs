@@ -26,12 +26,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Signals, for the first worker.
-pub const SIGNALS: Slot = Slot::own(1);
+pub(super) const SIGNALS: Slot = Slot::own(1);
 /// Listeners, for the first worker.
-pub const LISTENERS: Slot = Slot::own(2);
+pub(super) const LISTENERS: Slot = Slot::own(2);
 
 /// Events taken in one turn.
-pub const EVENTS: usize = 1024;
+pub(super) const EVENTS: usize = 1024;
 /// Bytes read from one link in one turn: then others have theirs.
 const TURN_BYTES: usize = 1024 * 1024;
 /// Output is written right after input of this size, while it is still in the cache; smaller input gathers until the end of
@@ -41,7 +41,7 @@ const WRITE_SOON_BYTES: usize = 32 * 1024;
 const UNREAD_WAIT: Duration = Duration::from_millis(2);
 
 /// A worker.
-pub struct Worker {
+pub(super) struct Worker {
     index: usize,
     reactor: Reactor,
     shared: Arc<Shared>,
@@ -70,7 +70,13 @@ struct Turn {
 
 impl Worker {
     /// A worker with its reactor, whose waker is its inbox's.
-    pub fn new(index: usize, reactor: Reactor, shared: Arc<Shared>, forwarder: Forwarder, reader: Reader) -> Worker {
+    pub(super) fn new(
+        index: usize,
+        reactor: Reactor,
+        shared: Arc<Shared>,
+        forwarder: Forwarder,
+        reader: Reader,
+    ) -> Worker {
         let outbox = Outbox::new(Arc::clone(&shared.inboxes));
         Worker {
             index,
@@ -88,12 +94,12 @@ impl Worker {
     }
 
     /// Makes this the worker that accepts connections, and hears signals if there are any.
-    pub fn take_listeners(&mut self, acceptor: Acceptor, signals: Option<Signals>) {
+    pub(super) fn take_listeners(&mut self, acceptor: Acceptor, signals: Option<Signals>) {
         (self.acceptor, self.signals) = (Some(acceptor), signals);
     }
 
     /// Where to register listeners and signals.
-    pub fn registry(&self) -> &Registry {
+    pub(super) fn registry(&self) -> &Registry {
         self.reactor.registry()
     }
 
@@ -101,7 +107,7 @@ impl Worker {
     ///
     /// # Errors
     /// The system's readiness facility fails, which nothing survives.
-    pub fn run(mut self) -> io::Result<()> {
+    pub(super) fn run(mut self) -> io::Result<()> {
         loop {
             let timeout = self.timeout(Instant::now());
             self.reactor.wait(timeout)?;

@@ -260,18 +260,18 @@ struct Line<'a> {
 }
 
 /// The line for an event of this tool that happens now.
-pub fn line(tool: &str, event: &Event) -> String {
+pub(super) fn line(tool: &str, event: &Event) -> String {
     json::line(&Line { time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(), tool, event })
 }
 
 /// Seconds with milliseconds.
-pub fn seconds(duration: Duration) -> f64 {
+pub(super) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// A path or a name, any bytes, as text from which they can be had again: a backslash is doubled, and a byte that is not
 /// part of UTF-8 text is `\x` and two hex digits.
-pub fn file_name(bytes: &[u8]) -> String {
+pub(super) fn file_name(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(&chunk.valid().replace('\\', "\\\\"));

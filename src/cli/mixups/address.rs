@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// What somebody meant whose `PEER[:APP]` was refused.
-pub fn address(typed: &str) -> Option<String> {
+pub(crate) fn address(typed: &str) -> Option<String> {
     let form = "a peer is named as PEER[:APP]";
     if let Some((before, host)) = typed.split_once('@') {
         if before.rsplit('/').next().is_some_and(|id| id.starts_with("vp1")) {
@@ -46,7 +46,7 @@ pub fn address(typed: &str) -> Option<String> {
 }
 
 /// What somebody meant who named many peers, or all, where one is named.
-pub fn one_of_many(typed: &str) -> Option<String> {
+pub(crate) fn one_of_many(typed: &str) -> Option<String> {
     if ["*", "all", "any", "ANY", "ALL"].contains(&typed) {
         return Some("where nobody is named, everybody in the peers file may: leave the option out".to_owned());
     }

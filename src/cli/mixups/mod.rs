@@ -6,8 +6,8 @@ mod options;
 mod ports;
 mod transfer;
 
-pub use address::{address, one_of_many};
-pub use options::tip;
+pub(super) use address::{address, one_of_many};
+pub(super) use options::tip;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -19,7 +19,7 @@ use super::units::Rate;
 
 /// Words that were refused.
 #[derive(Clone, Copy, Debug)]
-pub struct Refused<'a> {
+pub(super) struct Refused<'a> {
     /// The tool that they were for.
     pub tool: &'a str,
     /// Its options.
@@ -31,7 +31,7 @@ pub struct Refused<'a> {
 }
 
 /// The line that somebody meant who typed these words and had them refused.
-pub fn meant(refused: Refused<'_>) -> Option<String> {
+pub(super) fn meant(refused: Refused<'_>) -> Option<String> {
     if let Some(line) = nameless_relay(refused).or_else(|| rate(refused)).or_else(|| unquoted(refused)) {
         return Some(line);
     }

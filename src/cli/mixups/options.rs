@@ -11,7 +11,7 @@ const COMMON_MIN: usize = 5;
 
 /// What to say of an option that the tool does not have: which tool has it, else which of its own is like it. Likeness as
 /// parsers of command lines see it leads astray: `--keep` is no slip for `--key`.
-pub fn tip(refused: Refused<'_>) -> Option<String> {
+pub(crate) fn tip(refused: Refused<'_>) -> Option<String> {
     let unknown = refused.unknown?;
     if let Some(long) = unknown.strip_prefix("--") {
         let tools = tools();

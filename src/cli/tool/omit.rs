@@ -24,7 +24,7 @@ use crate::transfer::item::Kind;
 ///
 /// # Errors
 /// One is no pattern, or the user has named a key as what to send.
-pub fn omit(words: &Send, env: &Env) -> Result<Omit, Fault> {
+pub(super) fn omit(words: &Send, env: &Env) -> Result<Omit, Fault> {
     let identity = |path: PathBuf| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     let keys = secret_keys(words.connect.key.as_deref(), env).into_iter().filter_map(identity).collect();
     let omit = Omit::new(keys, &words.exclude)
@@ -43,7 +43,7 @@ pub fn omit(words: &Send, env: &Env) -> Result<Omit, Fault> {
 ///
 /// # Errors
 /// Nothing of it could be sent, or some could not.
-pub fn list(job: &SendJob, context: &Context) -> Result<Exit, Fault> {
+pub(super) fn list(job: &SendJob, context: &Context) -> Result<Exit, Fault> {
     let mut listing = Listing { context, keys_told: 0, good: 0, bad: 0, passing: false };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut walk = job.walk();

@@ -163,7 +163,7 @@ impl Party {
 }
 
 /// How long to wait for relay and peer.
-pub fn wait(timeout: Patience) -> Wait {
+pub(super) fn wait(timeout: Patience) -> Wait {
     match timeout.limit() {
         None => Wait::Forever,
         Some(Duration::ZERO) => Wait::No,
@@ -172,7 +172,7 @@ pub fn wait(timeout: Patience) -> Wait {
 }
 
 /// The same as a number: a century is for ever.
-pub fn time_of(patience: Patience) -> Duration {
+pub(super) fn time_of(patience: Patience) -> Duration {
     patience.limit().unwrap_or(FOR_EVER)
 }
 
@@ -180,7 +180,7 @@ pub fn time_of(patience: Patience) -> Duration {
 ///
 /// # Errors
 /// The tool ended without success.
-pub fn drive<'v, T: Tool>(client: &mut Client, tool: &mut T, mut voice: Voice<'v>) -> Result<Exit, Fault>
+pub(super) fn drive<'v, T: Tool>(client: &mut Client, tool: &mut T, mut voice: Voice<'v>) -> Result<Exit, Fault>
 where
     Voice<'v>: Hears<T>,
     T::Error: End,
@@ -191,7 +191,7 @@ where
 }
 
 /// The voice of a tool that connects.
-pub fn voice<'a>(context: &'a Context, party: &Party, ready: Ready) -> Voice<'a> {
+pub(super) fn voice<'a>(context: &'a Context, party: &Party, ready: Ready) -> Voice<'a> {
     for (_, text) in party.roster.conflicts() {
         context.report.say(Level::Warning, &text);
     }

@@ -25,7 +25,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 ///
 /// # Errors
 /// It cannot be used, there is no place to make one in, or it is not the one of the last start.
-pub fn relay_key(flag: Option<&Path>, env: &Env) -> Result<Identity, Fault> {
+pub(super) fn relay_key(flag: Option<&Path>, env: &Env) -> Result<Identity, Fault> {
     if let Some(identity) = named_relay_key(flag, env)? {
         return Ok(identity);
     }

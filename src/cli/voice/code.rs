@@ -3,7 +3,7 @@
 use crate::wire::CloseCode;
 
 /// Its name.
-pub fn code_text(code: CloseCode) -> &'static str {
+pub(super) fn code_text(code: CloseCode) -> &'static str {
     match code {
         CloseCode::Done => "Done",
         CloseCode::Waiting => "Waiting",

@@ -5,9 +5,9 @@ use crate::run::farewell::SIGNAL_BASE;
 use std::ffi::OsStr;
 
 /// A shell's status for a command that is there and cannot be run.
-pub const CANNOT_RUN: u8 = 126;
+pub(super) const CANNOT_RUN: u8 = 126;
 /// A shell's status for a command that is not there.
-pub const NOT_FOUND: u8 = 127;
+pub(super) const NOT_FOUND: u8 = 127;
 /// Those that end a program, by name.
 const SIGNALS: [(i32, &str); 16] = [
     (1, "SIGHUP"),
@@ -29,7 +29,7 @@ const SIGNALS: [(i32, &str); 16] = [
 ];
 
 /// How it ended without success, by its status as shells count; 0 is that of one that did not take everything.
-pub fn ended(status: i32) -> String {
+pub(super) fn ended(status: i32) -> String {
     let why = match status {
         0 => return "the command stopped reading before the end".to_owned(),
         126 => Some("cannot be run"),
@@ -44,7 +44,7 @@ pub fn ended(status: i32) -> String {
 }
 
 /// What a command is called: its first word. The rest may hold what is nobody else's business, as may what is set for it.
-pub fn name(command: &OsStr) -> Option<String> {
+pub(super) fn name(command: &OsStr) -> Option<String> {
     let command = printable(command);
     let mut words = command.split_whitespace();
     let first = words.next().filter(|word| !word.contains('='))?.trim_end_matches(';');

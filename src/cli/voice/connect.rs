@@ -20,7 +20,7 @@ const IF_COPIED: &str = "if you know of no other, somebody has a copy of the key
                          id to your peers";
 
 /// Another process with our key receives the same: what to say of that, and what to do about it.
-pub fn shared(verb: Verb, app: &str, how: Sharing, relay: &str) -> Option<(String, Vec<&'static str>)> {
+pub(super) fn shared(verb: Verb, app: &str, how: Sharing, relay: &str) -> Option<(String, Vec<&'static str>)> {
     let too = |goes| {
         let text = format!("another process with this key {} '{app}' at {relay}, too: {goes}", verb.word());
         (text, vec!["end one of the two; with --exclusive the newer one ends by itself", IF_COPIED])
@@ -37,7 +37,7 @@ pub fn shared(verb: Verb, app: &str, how: Sharing, relay: &str) -> Option<(Strin
 
 /// What a process does for an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// It takes what is sent: `vp-recv`.
     Receives,
     /// It answers: `vp-attach`, `vp-portrep`.
@@ -46,7 +46,7 @@ pub enum Verb {
 
 impl Verb {
     /// As it stands in a sentence.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Verb::Receives => "receives",
             Verb::Serves => "serves",
@@ -54,7 +54,7 @@ impl Verb {
     }
 
     /// Who does it.
-    pub fn doer(self) -> &'static str {
+    pub(crate) fn doer(self) -> &'static str {
         match self {
             Verb::Receives => "the receiver",
             Verb::Serves => "the process that served it",
@@ -64,7 +64,7 @@ impl Verb {
 
 /// What this side takes in one transfer, if the user has said so.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Bytes.
     pub size: Option<u64>,
     /// Files, directories and links.
@@ -72,7 +72,7 @@ pub struct Limits {
 }
 
 /// Whom something was wanted of, and by whom.
-pub struct Between<'a> {
+pub(crate) struct Between<'a> {
     /// The application at the peer, as `PEER:APP`, if one was called.
     pub called: Option<String>,
     /// The peer and what it called here, as `PEER:APP`, if somebody did.
@@ -95,14 +95,14 @@ pub struct Between<'a> {
 
 impl Between<'_> {
     /// A fault of what was called, or of a call that came.
-    pub fn fault(&self, exit: Exit, what: &str) -> Fault {
+    pub(crate) fn fault(&self, exit: Exit, what: &str) -> Fault {
         let whole = self.called.as_ref().or(self.caller.as_ref());
         let start = whole.map(|whole| format!("{whole}: ")).unwrap_or_default();
         Fault::new(exit, format!("{start}{what}"))
     }
 
     /// What to put before an accident on one side or the other, so that it is looked for where it happened.
-    pub fn at(&self, side: Side) -> String {
+    pub(crate) fn at(&self, side: Side) -> String {
         match side {
             Side::Here => String::new(),
             Side::There => format!("at {}: ", self.peer),
@@ -110,7 +110,7 @@ impl Between<'_> {
     }
 
     /// Our command, to be put behind what is said of it.
-    pub fn named_command(&self) -> String {
+    pub(crate) fn named_command(&self) -> String {
         self.command.map(|command| format!(": {command}")).unwrap_or_default()
     }
 
@@ -120,7 +120,7 @@ impl Between<'_> {
 }
 
 /// What a relay did, to stand behind its name.
-pub fn down(why: Down) -> &'static str {
+pub(super) fn down(why: Down) -> &'static str {
     match why {
         Down::Unreachable => "could not be reached",
         Down::Unresolved => "could not be reached: its name was still being looked up",
@@ -141,7 +141,7 @@ pub fn down(why: Down) -> &'static str {
 }
 
 /// What to do about a relay, where more can be said than that it is to be tried again.
-pub fn advice(why: Down, me: &PeerId) -> Option<String> {
+pub(super) fn advice(why: Down, me: &PeerId) -> Option<String> {
     match why {
         Down::Impostor | Down::Unproven => Some(COMPARE_ID.to_owned()),
         Down::Mute => Some(IS_IT_A_RELAY.to_owned()),
@@ -153,7 +153,7 @@ pub fn advice(why: Down, me: &PeerId) -> Option<String> {
 }
 
 /// Why the node could not do it.
-pub fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
+pub(super) fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
     let (peer, me) = (&between.peer, between.me);
     match failure {
         Failure::NoRelay(Down::Impostor) => {
@@ -206,14 +206,14 @@ pub fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
 }
 
 /// There is no room for a call.
-pub const AT_LIMIT: &str = "the relay or the peer is at its limit of calls";
+pub(super) const AT_LIMIT: &str = "the relay or the peer is at its limit of calls";
 
 /// What to look at when a peer is there and an application is not.
-pub const CHECK_NAME: &str = "small and capital letters differ in the name of an application; what is there for others only \
+pub(super) const CHECK_NAME: &str = "small and capital letters differ in the name of an application; what is there for others only \
                               does not show either";
 
 /// The peer is there, and the application is not.
-pub fn not_served(verb: Verb, peer: &str, app: Option<&str>) -> String {
+pub(super) fn not_served(verb: Verb, peer: &str, app: Option<&str>) -> String {
     let app = app.map_or_else(|| "that".to_owned(), |app| format!("'{app}'"));
     let (verb, of) = (verb.word(), if verb == Verb::Receives { "from" } else { "for" });
     format!("{peer} is there, but nothing there {verb} {app}, or not {of} us")
@@ -243,7 +243,7 @@ fn left(between: &Between<'_>) -> Fault {
 }
 
 /// Why the peer ended the session.
-pub fn closed_fault(code: CloseCode, between: &Between<'_>) -> Fault {
+pub(super) fn closed_fault(code: CloseCode, between: &Between<'_>) -> Fault {
     let peer = &between.peer;
     let (exit, what) = match code {
         CloseCode::GoingAway => return left(between),

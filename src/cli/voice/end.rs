@@ -10,7 +10,7 @@ use crate::net::signals::XCPU;
 use crate::run::tool::RunError;
 
 /// An end without success, as it reads and what it exits with.
-pub trait End {
+pub(crate) trait End {
     /// Said of this.
     fn fault(&self, between: &Between<'_>) -> Fault;
     /// What any tool may end by, if it is that.
@@ -59,7 +59,7 @@ pub(super) fn output_gone() -> Fault {
 }
 
 /// Who sends a signal knows why; but that a limit was reached nobody may have seen.
-pub fn signal_fault(signal: i32) -> Fault {
+pub(crate) fn signal_fault(signal: i32) -> Fault {
     let words = if signal == XCPU { "the limit on processor time is reached (ulimit -t)" } else { "" };
     Fault::new(Exit::Signal(u8::try_from(signal).unwrap_or(0)), words)
 }

@@ -165,7 +165,7 @@ fn cause_of(fault: StoreFault) -> &'static str {
 }
 
 /// The event of something that is left out.
-pub fn left_out(party: Party, what: &omit::LeftOut) -> Event {
+pub(crate) fn left_out(party: Party, what: &omit::LeftOut) -> Event {
     let (cause, reason) = match what.why {
         Why::Key => ("key", "a secret key that is in use"),
         Why::CopyOfKey => ("copy-of-key", "a secret key, which goes only if the file itself is named"),
@@ -178,7 +178,7 @@ pub fn left_out(party: Party, what: &omit::LeftOut) -> Event {
 }
 
 /// The event of an item that cannot be sent, where nobody is called.
-pub fn not_offered(skipped: &Skipped) -> Event {
+pub(crate) fn not_offered(skipped: &Skipped) -> Event {
     let outcome = ItemOutcome::Failed(skipped.fault);
     let (path, took) = (&skipped.path[..], Duration::ZERO);
     let dangling = skipped.dangling.as_ref();
@@ -187,7 +187,7 @@ pub fn not_offered(skipped: &Skipped) -> Event {
 }
 
 /// The event of an item that would be sent.
-pub fn planned(found: &Found) -> Event {
+pub(crate) fn planned(found: &Found) -> Event {
     let file = file_name(found.path.as_bytes());
     Event::Planned(Planned { file, kind: kind_word(ItemKind::from(&found.kind)), bytes: found.stamp.size })
 }

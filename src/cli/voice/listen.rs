@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 
 /// Why nothing can be listened on: an address, or the path of a socket.
-pub fn listen_fault(place: &str, error: &io::Error) -> Fault {
+pub(crate) fn listen_fault(place: &str, error: &io::Error) -> Fault {
     let message = format!("cannot listen on {}: {}", printable(place), chain(error));
     let address = place.parse::<SocketAddr>();
     match (error.kind(), address) {

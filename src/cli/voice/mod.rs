@@ -11,7 +11,7 @@ mod listen;
 mod meeting;
 mod often;
 mod ports;
-pub mod relay;
+pub(super) mod relay;
 mod transfer;
 mod trouble;
 
@@ -26,26 +26,26 @@ use crate::node::{Aim, Failure, Step};
 use crate::run::News;
 use crate::run::tool::{RunError, Tool};
 use code::code_text;
-pub use connect::Limits;
+pub(super) use connect::Limits;
 use connect::{Between, Verb};
 use end::{command_fault, output_gone};
-pub use events::{left_out, not_offered, planned};
+pub(super) use events::{left_out, not_offered, planned};
 use often::Often;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::time::Duration;
-pub use transfer::{SPECIAL, key_left_out, left_links_level, left_links_line, skipped_line};
+pub(super) use transfer::{SPECIAL, key_left_out, left_links_level, left_links_line, skipped_line};
 use trouble::RelayTrouble;
 
-pub use end::{End, signal_fault};
-pub use listen::listen_fault;
-pub use ports::setup_fault;
+pub(super) use end::{End, signal_fault};
+pub(super) use listen::listen_fault;
+pub(super) use ports::setup_fault;
 
 /// Whoever gives up within this time says why when it does, and need not be warned of it before.
 const SOON: Duration = Duration::from_secs(10);
 
 /// The voice of one running tool.
-pub struct Voice<'a> {
+pub(super) struct Voice<'a> {
     report: &'a Report,
     roster: Roster,
     ready: Option<Ready>,
@@ -101,7 +101,7 @@ enum Role {
 
 /// What a voice knows of its party.
 #[derive(Clone, Copy)]
-pub struct Known<'a> {
+pub(super) struct Known<'a> {
     /// Who we are.
     pub me: PeerId,
     /// Whom we know.
@@ -114,7 +114,7 @@ pub struct Known<'a> {
 
 impl<'a> Voice<'a> {
     /// A voice that knows the peers by name. `ready` gets the ready line once callers can find us.
-    pub fn new(report: &'a Report, known: Known<'_>, ready: Option<Ready>, audience: Audience) -> Voice<'a> {
+    pub(super) fn new(report: &'a Report, known: Known<'_>, ready: Option<Ready>, audience: Audience) -> Voice<'a> {
         Voice {
             report,
             roster: known.roster.clone(),
@@ -144,7 +144,7 @@ impl<'a> Voice<'a> {
 
     /// The voice of a tool that dials: it is ready once it has met the peer.
     #[must_use]
-    pub fn of_dialler(mut self, to: (PeerId, &AppName)) -> Self {
+    pub(super) fn of_dialler(mut self, to: (PeerId, &AppName)) -> Self {
         self.role = Role::Dials;
         self.about = (Some(to.0), to.1.to_string());
         self
@@ -152,19 +152,19 @@ impl<'a> Voice<'a> {
 
     /// The voice of a tool that asks about an application.
     #[must_use]
-    pub fn of_check(self, peer: PeerId, app: &AppName) -> Self {
+    pub(super) fn of_check(self, peer: PeerId, app: &AppName) -> Self {
         Voice { about: (Some(peer), app.to_string()), role: Role::Asks, ..self }
     }
 
     /// The voice of a tool that calls this among others.
     #[must_use]
-    pub fn of_mapping(self, peer: PeerId, app: &AppName) -> Self {
+    pub(super) fn of_mapping(self, peer: PeerId, app: &AppName) -> Self {
         Voice { about: (Some(peer), app.to_string()), ..self }
     }
 
     /// The voice of a tool that is called.
     #[must_use]
-    pub fn of_listener(mut self, app: &AppName, keep: bool) -> Self {
+    pub(super) fn of_listener(mut self, app: &AppName, keep: bool) -> Self {
         self.about = (None, app.to_string());
         self.role = if keep { Role::Serves } else { Role::Other };
         self
@@ -172,19 +172,19 @@ impl<'a> Voice<'a> {
 
     /// The voice of a tool that takes no more than this in one transfer.
     #[must_use]
-    pub fn with_limits(self, limits: Limits) -> Self {
+    pub(super) fn with_limits(self, limits: Limits) -> Self {
         Voice { limits, ..self }
     }
 
     /// The voice of a tool that sends or receives.
     #[must_use]
-    pub fn of_transfer(self) -> Self {
+    pub(super) fn of_transfer(self) -> Self {
         Voice { verb: Verb::Receives, ..self }
     }
 
     /// The voice of a tool with a command of its own.
     #[must_use]
-    pub fn with_command(self, command: Option<&OsStr>) -> Self {
+    pub(super) fn with_command(self, command: Option<&OsStr>) -> Self {
         Voice { command: command.and_then(command::name), ..self }
     }
 
@@ -235,7 +235,7 @@ impl<'a> Voice<'a> {
     }
 
     /// Says what happened, as loudly as it deserves.
-    pub fn hear(&mut self, news: &News<'_>) {
+    pub(super) fn hear(&mut self, news: &News<'_>) {
         match news {
             News::TurnedAway(peer, app) => return self.turned_away(peer, app),
             News::Up(peer, _) | News::Lost(peer) | News::Resumed(peer) => self.count_line(Level::Info, Some(peer)),
@@ -376,7 +376,7 @@ impl<'a> Voice<'a> {
     }
 
     /// How an end without success reads, with what only this run knows of it. What was said before is not said again.
-    pub fn fault(&mut self, error: &impl End) -> Fault {
+    pub(super) fn fault(&mut self, error: &impl End) -> Fault {
         if let Some((peer, app)) = error.of() {
             self.about = (Some(*peer), app.to_string());
         }
@@ -408,7 +408,7 @@ impl<'a> Voice<'a> {
     }
 
     /// Ends the bar, if there is one, and tells the supervisor that the tool stops.
-    pub fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         if let Some(ready) = &self.ready {
             ready.stopping();
         }
@@ -417,7 +417,7 @@ impl<'a> Voice<'a> {
 }
 
 /// Whoever has words for the news of a tool.
-pub trait Hears<T: Tool> {
+pub(super) trait Hears<T: Tool> {
     /// Says what happened.
     fn hear_tool(&mut self, news: &T::News<'_>);
 }

@@ -21,7 +21,7 @@ const PEERS_MAX: usize = 128;
 
 /// Something that is said so often a minute.
 #[derive(Clone, Copy, Debug)]
-pub struct Warning<'a> {
+pub(super) struct Warning<'a> {
     text: &'a str,
     most: u64,
 }
@@ -44,7 +44,7 @@ struct Count {
 
 /// See the module's text.
 #[derive(Debug, Default)]
-pub struct Often {
+pub(super) struct Often {
     peers: HashMap<Option<PeerId>, About>,
     hasher: RandomState,
 }
@@ -52,7 +52,7 @@ pub struct Often {
 impl Often {
     /// A warning about a peer, or about nobody, which is said so often a minute. If it is to be said: how often it came since it
     /// was said last.
-    pub fn repeat(&mut self, now: Instant, about: Option<PeerId>, warning: Warning<'_>) -> Option<u64> {
+    pub(super) fn repeat(&mut self, now: Instant, about: Option<PeerId>, warning: Warning<'_>) -> Option<u64> {
         let Warning { text, most } = warning;
         let hash = self.hasher.hash_one(text);
         let before = self.begin(now, about)?.get(&hash).map_or(0, |count| count.unsaid);
@@ -72,7 +72,7 @@ impl Often {
     }
 
     /// Some other line about a peer, or about nobody; whether it is to be said.
-    pub fn spend(&mut self, now: Instant, about: Option<PeerId>) -> bool {
+    pub(super) fn spend(&mut self, now: Instant, about: Option<PeerId>) -> bool {
         self.begin(now, about);
         let Some(about) = self.peers.get_mut(&about) else { return false };
         about.lines += 1;
@@ -133,7 +133,7 @@ impl Voice<'_> {
 }
 
 /// What is put behind a warning that came so often since it was said.
-pub fn times(times: u64) -> String {
+pub(super) fn times(times: u64) -> String {
     if times > 1 { format!(", {times} times since this was last said") } else { String::new() }
 }
 

@@ -157,7 +157,7 @@ fn passage_text(passage: Passage) -> &'static str {
 }
 
 /// Why a mapping cannot begin.
-pub fn setup_fault(error: &SetupError) -> Fault {
+pub(crate) fn setup_fault(error: &SetupError) -> Fault {
     match error {
         SetupError::Listen(place, error) => {
             let place = place.to_string();

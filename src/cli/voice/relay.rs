@@ -17,7 +17,7 @@ use crate::wire::CloseCode;
 use std::io;
 
 /// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.
-pub fn log(output: Output) -> Log {
+pub(crate) fn log(output: Output) -> Log {
     let report = Report::new(Relay::MANUAL.name, output.verbosity(), output.format());
     Box::new(move |line| match line {
         LogLine::Trouble(absent @ Trouble::Absent(_)) => report.say(Level::Warning, &trouble_text(&absent)),
@@ -175,7 +175,7 @@ fn cut_text(cut: Cut) -> &'static str {
 }
 
 /// Why a relay cannot begin, or go on.
-pub fn fault(error: RelayError) -> Fault {
+pub(crate) fn fault(error: RelayError) -> Fault {
     match &error {
         RelayError::Allow(path, reason) => match reason {
             AllowError::Read(error) if error.kind() == io::ErrorKind::NotFound => {

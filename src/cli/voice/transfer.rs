@@ -30,30 +30,30 @@ use std::path::Path;
 const OVERWRITE: &str =
     "send it under another name, with the date in it for example, or receive with --overwrite yes or rename";
 /// What is told of a fifo, which may be one that a shell has made for what a program writes.
-pub const SPECIAL: &str =
+pub(crate) const SPECIAL: &str =
     "to send what a program writes, give it to vp-send as standard input: COMMAND | vp-send - --name NAME PEER";
 const NO_DIRECTORY: &str = "files and directories need a receiver that was started with vp-recv -d DIR";
 const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever --overwrite says: move it away there";
 
 /// A secret key lies in what is sent.
-pub fn key_left_out(key: &LeftOut) -> String {
+pub(crate) fn key_left_out(key: &LeftOut) -> String {
     let deliberately = if key.why == Why::Key { "" } else { "; to send it all the same, name the file itself" };
     format!("{}: a secret key, which is not sent: left out{deliberately}", printable(&key.path[..]))
 }
 
 /// A link that leads to nothing.
-pub fn dangling(DanglingLink { target, is_loop }: &DanglingLink) -> String {
+pub(super) fn dangling(DanglingLink { target, is_loop }: &DanglingLink) -> String {
     let end = if *is_loop { "which leads back to it" } else { "which is not there" };
     format!("a link to {}, {end}", printable(&target[..]))
 }
 
 /// Something is such a link, and cannot be sent.
-pub fn dangling_line(path: &[u8], link: &DanglingLink) -> String {
+pub(super) fn dangling_line(path: &[u8], link: &DanglingLink) -> String {
     format!("{} is {}", printable(path), dangling(link))
 }
 
 /// Something cannot be sent, for a reason of its own.
-pub fn skipped_line(Skipped { path, fault, dangling }: &Skipped) -> String {
+pub(crate) fn skipped_line(Skipped { path, fault, dangling }: &Skipped) -> String {
     match dangling {
         Some(link) => dangling_line(path, link),
         None => format!("{}: {fault}", printable(&path[..])),
@@ -196,7 +196,7 @@ impl Voice<'_> {
 
     /// Something named cannot be sent, which the transfer will come upon when it is there. As words it need not say so again;
     /// as an event it is told then.
-    pub fn warn_of_unsent(&mut self, skipped: &Skipped) {
+    pub(crate) fn warn_of_unsent(&mut self, skipped: &Skipped) {
         if self.report.format() == Format::Json {
             return;
         }
@@ -214,12 +214,12 @@ impl Voice<'_> {
 }
 
 /// Whoever asked for links to be left out need not hear that they were.
-pub fn left_links_level(left: &LeftLinks) -> Level {
+pub(crate) fn left_links_level(left: &LeftLinks) -> Level {
     if left.links == Links::Skip { Level::Info } else { Level::Warning }
 }
 
 /// Links that are not sent.
-pub fn left_links_line(LeftLinks { links, count, first }: &LeftLinks) -> String {
+pub(crate) fn left_links_line(LeftLinks { links, count, first }: &LeftLinks) -> String {
     let first = printable(&first[..]);
     let whither = match links {
         Links::Skip => "",

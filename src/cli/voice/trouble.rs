@@ -5,7 +5,7 @@ use crate::wire::CloseCode;
 
 /// See the module's text.
 #[derive(Debug)]
-pub struct RelayTrouble {
+pub(super) struct RelayTrouble {
     /// It is the only one, so that its refusal is the end, and is said there.
     is_lone: bool,
     /// Why it could not be used, as last said.
@@ -26,29 +26,29 @@ struct Said {
 
 impl RelayTrouble {
     /// Of one of so many relays.
-    pub fn new(relays: usize) -> RelayTrouble {
+    pub(super) fn new(relays: usize) -> RelayTrouble {
         RelayTrouble { is_lone: relays == 1, said: None, name: None, is_taken: false, fault: None }
     }
 
     /// This one is dialled.
-    pub fn handle_dialling(&mut self, relay: &str) {
+    pub(super) fn handle_dialling(&mut self, relay: &str) {
         self.name = Some(relay.to_owned());
         self.is_taken = false;
     }
 
     /// It has taken the connection.
-    pub fn handle_connected(&mut self) {
+    pub(super) fn handle_connected(&mut self) {
         self.is_taken = true;
     }
 
     /// It is there. True if that is news to whoever heard that it was not.
-    pub fn handle_up(&mut self) -> bool {
+    pub(super) fn handle_up(&mut self) -> bool {
         self.is_taken = false;
         self.said.take().is_some()
     }
 
     /// It is not. True if that is to be said. `ends_soon`: the tool is about to end by this unless it passes.
-    pub fn handle_down(&mut self, relay: &str, why: Down, (text, ends_soon): (&str, bool)) -> bool {
+    pub(super) fn handle_down(&mut self, relay: &str, why: Down, (text, ends_soon): (&str, bool)) -> bool {
         self.handle_dialling(relay);
         self.fault = Some(text.to_owned());
         // What a person has to mend is said even where the trouble began with something else.
@@ -62,14 +62,14 @@ impl RelayTrouble {
     }
 
     /// Why none could be used, in full, if that is known better than by its kind.
-    pub fn reason(&self, why: Down) -> Option<&str> {
+    pub(super) fn reason(&self, why: Down) -> Option<&str> {
         // What takes the connection now has not failed yet.
         let is_now = self.is_taken && matches!(why, Down::Mute | Down::Undecided);
         self.fault.as_deref().filter(|_| !is_now && why != Down::Impostor)
     }
 
     /// Whether just that was said before.
-    pub fn has_said(&self, text: &str) -> bool {
+    pub(super) fn has_said(&self, text: &str) -> bool {
         self.said.as_ref().is_some_and(|said| said.text == text)
     }
 }
