@@ -16,6 +16,7 @@
 
 mod beside;
 mod content;
+mod directories;
 mod elsewhere;
 #[cfg(test)]
 mod memory;

@@ -225,3 +225,79 @@ fn another_version_is_refused() {
     assert_eq!(answers, [Answer::Refused(Fault::Version)]);
     assert!(matches!(got, Err(TransferError::Refused(Fault::Version))), "{got:?}");
 }
+
+/// A directory with these permission bits.
+fn directory(index: u32, mode: u16, names: &[&[u8]]) -> Say {
+    match entry(index, Kind::Directory, 0, names) {
+        Offer::Entry(entry) => Offer::Entry(Entry { mode, ..entry }).into(),
+        other => other.into(),
+    }
+}
+
+fn make_directory(path: &Path, mode: u32) {
+    fs::create_dir(path).unwrap();
+    // Not by the numbers that a umask is taken from.
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+}
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+#[test]
+fn directories_that_were_there_are_not_the_senders_to_change() {
+    let there =
+        [("closed", 0o755, 0o055), ("sticky", 0o1777, 0o777), ("group", 0o2775, 0o775), ("private", 0o700, 0o777)];
+    for overwrite in [Overwrite::Never, Overwrite::Rename, Overwrite::Yes] {
+        let home = Home::new();
+        there.iter().for_each(|(name, mode, _)| make_directory(&home.inbox().join(name), *mode));
+        let pictures = || there.map(|(name, ..)| picture(&home.inbox().join(name)));
+        let before = pictures();
+        let offers = (0..).zip(there).map(|(index, (name, _, mode))| directory(index, mode, &[name.as_bytes()]));
+        let greeting = std::iter::once(hello(Content::Files, b"").into());
+        let script: Vec<_> = greeting.chain(offers).chain([Offer::Finish { entries: 4, skipped: 0 }.into()]).collect();
+        let (answers, got) = play(into_with(&home.inbox(), overwrite), script);
+        assert_eq!(got.unwrap().status, Status::NothingToDo, "{answers:?}");
+        if overwrite == Overwrite::Yes {
+            let modes = there.map(|(name, ..)| mode_of(&home.inbox().join(name)));
+            assert_eq!(modes, [0o755, 0o1777, 0o2775, 0o777], "its owner gets in, and special bits stay");
+        } else {
+            assert_eq!(pictures(), before, "{overwrite:?}");
+            let unlike = Answer::Item { index: 0, outcome: ItemOutcome::ExistsUnlike };
+            assert!(answers.contains(&unlike), "{answers:?}");
+        }
+    }
+}
+
+#[test]
+fn new_directories_belong_to_the_group_that_the_one_around_them_gives() {
+    let home = Home::new();
+    make_directory(&home.inbox().join("group"), 0o2775);
+    let script = vec![
+        directory(0, 0o775, &[b"group"]),
+        directory(1, 0o750, &[b"group", b"new"]),
+        directory(2, 0o555, &[b"group", b"new", b"below"]),
+        Offer::Finish { entries: 3, skipped: 0 }.into(),
+    ];
+    play_files(&home.inbox(), script).1.unwrap();
+    let modes = ["group", "group/new", "group/new/below"].map(|path| mode_of(&home.inbox().join(path)));
+    assert_eq!(modes, [0o2775, 0o2750, 0o2555]);
+    assert_eq!(names(&home.inbox()), ["group"]);
+}
+
+#[test]
+fn what_an_interrupted_run_made_is_finished_for_the_same_sender_alone() {
+    for (sender, mode) in [(SENDER, 0o2550), ([8; 32], 0o2750)] {
+        let home = Home::new();
+        make_directory(&home.inbox().join("group"), 0o2775);
+        let offers = || [directory(0, 0o775, &[b"group"]), directory(1, 0o550, &[b"group", b"new"])];
+        assert!(play_files(&home.inbox(), offers().into()).1.is_err(), "it never says that this was all");
+        assert_eq!(mode_of(&home.inbox().join("group/new")), 0o2750, "it can go on");
+        let greeting = std::iter::once(hello(Content::Files, b"").into());
+        let script: Vec<_> =
+            greeting.chain(offers()).chain([Offer::Finish { entries: 2, skipped: 0 }.into()]).collect();
+        let receive = ReceiveJob { sender, ..into(&home.inbox()) };
+        play(receive, script).1.unwrap();
+        assert_eq!(mode_of(&home.inbox().join("group/new")), mode);
+    }
+}
