@@ -19,6 +19,7 @@ use crate::identity::PeerId;
 use crate::link::{Frame, Heartbeat, LinkError, Side};
 use crate::wire::limits::DATA_BODY_MAX;
 use crate::wire::{CloseCode, Control, Header, Kind};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 /// Bytes of one circuit before the next has its turn.
@@ -49,6 +50,8 @@ pub(super) struct Attachment {
 struct Intake {
     /// Whether input waits that was not read: it may hold what the relay is waiting for.
     unread: bool,
+    /// What was read and has not been looked at, because the client takes no answers.
+    held: VecDeque<Piece>,
     standstill: Standstill,
 }
 
@@ -79,7 +82,7 @@ impl Attachment {
             circuits: Circuits::default(),
             outgoing: Outgoing::new(owed),
             pace: Pace::default(),
-            intake: Intake { unread: false, standstill: Standstill::new(now) },
+            intake: Intake { unread: false, held: VecDeque::new(), standstill: Standstill::new(now) },
             ending: None,
             listed: Listed::default(),
         }
@@ -116,9 +119,25 @@ impl Attachment {
         Some(received)
     }
 
-    /// Whether nothing may be read from it now: it is backlogged, or a circuit is full.
+    /// Whether nothing may be read from it now: it hears too little of what is for it, or a circuit is full.
     pub(super) fn is_blocked(&self) -> bool {
-        self.outgoing.is_backlogged() || self.circuits.full().is_some()
+        let unheard = self.outgoing.is_backlogged() || self.outgoing.has_many_answers() || self.has_held();
+        unheard || self.circuits.full().is_some()
+    }
+
+    /// Keeps input for later. It is charged, and counts as what the client does not take.
+    pub(super) fn hold(&mut self, input: impl Iterator<Item = Piece>) {
+        self.intake.held.extend(input.filter(|piece| !piece.is_empty()));
+    }
+
+    /// Whether input is held.
+    pub(super) fn has_held(&self) -> bool {
+        !self.intake.held.is_empty()
+    }
+
+    /// Takes the input that was held, once all that was to be answered is in order for the kernel.
+    pub(super) fn take_held(&mut self) -> Option<VecDeque<Piece>> {
+        (self.has_held() && self.outgoing.answers() == 0).then(|| std::mem::take(&mut self.intake.held))
     }
 
     /// Input was read.
@@ -148,9 +167,9 @@ impl Attachment {
         full.filter(|_| self.intake.standstill.is_used_up())
     }
 
-    /// Whether input waits that was not read.
+    /// Whether input waits that was not read, or not looked at.
     pub(super) fn has_unread(&self) -> bool {
-        self.intake.unread
+        self.intake.unread || self.has_held()
     }
 
     // The circuits' own ends.
@@ -240,6 +259,7 @@ impl Attachment {
     /// Ends the link: with BYE after what is queued now, and by `by` in any case.
     pub(super) fn end(&mut self, code: CloseCode, by: Instant) {
         self.ending.get_or_insert(Ending { code, said: false, by });
+        self.intake.held = VecDeque::new();
     }
 
     /// Whether the link is ending. Nothing is read from it any more.
@@ -293,10 +313,11 @@ impl Attachment {
         }
     }
 
-    /// The memory that it keeps, bytes: for what is in order, messages, and what waits in circuits.
+    /// The memory that it keeps, bytes: for what is in order, messages, input that is held, and what waits in circuits.
     pub(super) fn kept_bytes(&self) -> usize {
         let waiting: usize = self.circuits.ends().map(|(_, end)| end.outward.kept_bytes()).sum();
-        self.outgoing.kept_bytes() + waiting
+        let held: usize = self.intake.held.iter().map(Piece::kept_bytes).sum();
+        self.outgoing.kept_bytes() + held + waiting
     }
 
     // Output.

@@ -17,6 +17,8 @@ pub(super) enum Flow {
     Continue,
     /// It is not read any more.
     Gone,
+    /// It is not listened to before it has taken some answers.
+    Hold,
     /// It is to go to another worker, which then does what this message asks for.
     Move(usize, Control),
 }

@@ -24,17 +24,31 @@ pub(super) enum Item {
 #[derive(Debug, Default)]
 pub(super) struct Items {
     queue: VecDeque<Item>,
+    /// Control messages among them that are charged to nobody: the relay's answers.
+    answers: usize,
+}
+
+fn is_answer(item: &Item) -> bool {
+    matches!(item, Item::Control(_, None))
 }
 
 impl Items {
     /// Appends an item.
     pub(super) fn push(&mut self, item: Item) {
+        self.answers += usize::from(is_answer(&item));
         self.queue.push_back(item);
     }
 
     /// Takes the first.
     pub(super) fn pop(&mut self) -> Option<Item> {
-        self.queue.pop_front()
+        let item = self.queue.pop_front()?;
+        self.answers -= usize::from(is_answer(&item));
+        Some(item)
+    }
+
+    /// How many of them are answers of the relay.
+    pub(super) fn answers(&self) -> usize {
+        self.answers
     }
 
     /// How many there are.
@@ -50,7 +64,9 @@ impl Items {
     /// Takes back the message about a call, or that it was answered, if it has not gone out; whether that is so.
     pub(super) fn take_back(&mut self, number: u32) -> bool {
         let about = |item: &Item| match item {
-            Item::Control(Control::Incoming { circuit, .. } | Control::Opened { circuit, .. }, _) => *circuit == number,
+            Item::Control(Control::Incoming { circuit, .. } | Control::Opened { circuit, .. }, Some(_)) => {
+                *circuit == number
+            }
             _ => false,
         };
         let at = self.queue.iter().position(about);

@@ -10,6 +10,8 @@ use std::time::Instant;
 /// Control items that may wait for a client that does not read. Beyond it nothing more is offered to the link and nothing
 /// more is read from it.
 const BACKLOG_MAX: usize = 256;
+/// Answers of the relay that may wait for a client. With more of them, what it has said is not looked at: it would be answered, too.
+const ANSWERS_MAX: usize = 64;
 
 /// See the module.
 pub(super) struct Outgoing {
@@ -72,6 +74,16 @@ impl Outgoing {
     /// Whether something other than bodies waits to be put in order.
     pub(super) fn has_items(&self) -> bool {
         !self.items.is_empty() || self.pong.is_some()
+    }
+
+    /// Whether so many answers wait that the client should hear some before it is listened to.
+    pub(super) fn has_many_answers(&self) -> bool {
+        self.items.answers() >= ANSWERS_MAX
+    }
+
+    /// How many answers wait.
+    pub(super) fn answers(&self) -> usize {
+        self.items.answers()
     }
 
     /// Whether more control items wait than a client that reads would leave.

@@ -207,6 +207,12 @@ impl RelayCore {
         self.settle(now);
     }
 
+    /// How many answers wait for a connection's client, beyond what is in order for it.
+    #[cfg(test)]
+    pub(super) fn answers(&self, conn: ConnId) -> usize {
+        self.homes.get(&conn).map_or(0, |&worker| self.workers[worker].answers(conn))
+    }
+
     /// What each worker carries.
     pub fn load(&self) -> Vec<Load> {
         self.common.load()

@@ -45,9 +45,28 @@ struct Cursor<'a> {
     filled: usize,
 }
 
-impl Cursor<'_> {
-    fn rest(&self) -> &[u8] {
+impl<'a> Cursor<'a> {
+    /// What was read into the front of `blocks`, `filled` bytes in all.
+    fn over(blocks: &'a [Arc<Buffer>], filled: usize) -> impl Iterator<Item = Cursor<'a>> {
+        blocks.iter().scan(filled, |left, block| {
+            let filled = (*left).min(block.bytes().len());
+            *left -= filled;
+            (filled > 0).then_some(Cursor { block, at: 0, filled })
+        })
+    }
+
+    /// What was held before.
+    fn again(piece: &'a Piece) -> Cursor<'a> {
+        let (block, range) = piece.place();
+        Cursor { block, at: range.start, filled: range.end }
+    }
+
+    fn rest(&self) -> &'a [u8] {
         &self.block.bytes()[self.at..self.filled]
+    }
+
+    fn into_piece(self) -> Piece {
+        Piece::new(self.block, self.at..self.filled)
     }
 }
 
@@ -89,6 +108,12 @@ impl Forwarder {
     /// Whether there is no connection here.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many answers wait for a client, beyond what is in order for it.
+    #[cfg(test)]
+    pub(super) fn answers(&self, conn: ConnId) -> usize {
+        self.switch.links.get(conn.link()).map_or(0, |attachment| attachment.outgoing.answers())
     }
 
     // Connections that come.
@@ -152,29 +177,38 @@ impl Forwarder {
 
     /// Bytes that were read into the front of `blocks`, `filled` in all. What is in them is shared from then on.
     pub fn handle_blocks(&mut self, now: Instant, conn: ConnId, blocks: &[Arc<Buffer>], filled: usize) {
-        if let Some(attachment) = self.switch.links.get_mut(conn.link()) {
-            attachment.handle_read(now);
+        let input = Cursor::over(blocks, filled);
+        match self.switch.links.get_mut(conn.link()) {
+            Some(attachment) if attachment.has_held() => {
+                attachment.handle_read(now);
+                attachment.hold(input.map(Cursor::into_piece));
+                self.touch(now, conn);
+            }
+            Some(attachment) => {
+                attachment.handle_read(now);
+                self.use_input(now, conn, input);
+            }
+            None => self.use_input(now, conn, input),
         }
-        let mut left = filled;
-        let mut blocks = blocks.iter();
-        while let Some(block) = blocks.next().filter(|_| left > 0) {
-            let here = left.min(block.bytes().len());
-            left -= here;
-            let mut cursor = Cursor { block, at: 0, filled: here };
+    }
+
+    /// Uses input, until there is no more or the link is not to be listened to.
+    fn use_input<'a>(&mut self, now: Instant, conn: ConnId, mut input: impl Iterator<Item = Cursor<'a>>) {
+        while let Some(mut cursor) = input.next() {
             match self.feed(now, conn, &mut cursor) {
-                Flow::Continue => {}
-                Flow::Gone => break,
-                Flow::Move(to, replay) => {
-                    let mut rest = cursor.rest().to_vec();
-                    for block in blocks.by_ref() {
-                        let here = left.min(block.bytes().len());
-                        left -= here;
-                        rest.extend_from_slice(&block.bytes()[..here]);
+                Flow::Continue => continue,
+                Flow::Gone => {}
+                Flow::Hold => {
+                    if let Some(attachment) = self.switch.links.get_mut(conn.link()) {
+                        attachment.hold([cursor].into_iter().chain(input).map(Cursor::into_piece));
                     }
-                    self.switch.move_out(conn.link(), to, replay, rest);
-                    break;
+                }
+                Flow::Move(to, replay) => {
+                    let rest = [cursor].into_iter().chain(input).flat_map(|cursor| cursor.rest().iter().copied());
+                    self.switch.move_out(conn.link(), to, replay, rest.collect());
                 }
             }
+            break;
         }
         self.switch.run_orders(now);
         self.touch(now, conn);
@@ -202,6 +236,9 @@ impl Forwarder {
             };
             if attachment.is_ending() {
                 return Flow::Gone;
+            }
+            if attachment.outgoing.has_many_answers() {
+                return Flow::Hold;
             }
             let start = cursor.at;
             let frame = match attachment.read(cursor.rest()) {
@@ -417,6 +454,9 @@ impl Forwarder {
             self.switch.put_event(Event::Finish(conn));
         }
         self.switch.run_orders(now);
+        if let Some(held) = self.switch.links.get_mut(id).and_then(Attachment::take_held) {
+            self.use_input(now, conn, held.iter().map(Cursor::again));
+        }
     }
 
     fn notice(&mut self, newcomer: Newcomer, notice: Notice) {

@@ -44,3 +44,40 @@ fn a_link_that_is_wanted_at_one_worker_after_the_other_in_one_write_is_answered_
         callee.settle();
     }
 }
+
+/// Links of one client, none of which takes an answer.
+const DEAF_LINKS: usize = 40;
+/// What each of them asks for: more than is read at once.
+const ASKED: usize = 15_000;
+/// What the relay may keep for a link beyond `--memory`: itself, the start of a message, and a few answers.
+const LINK_KIB: u64 = 48;
+
+#[test]
+fn links_that_ask_without_end_and_hear_nothing_stay_within_the_memory_of_the_relay() {
+    let world = World::new();
+    let relay = Relay::start(&world, &["--allow", "peers", "--workers", "2", "--memory", "16M"]);
+    // One at each worker: it goes to that with fewest.
+    let mut others = [Raw::attach(&relay, "west"), Raw::attach(&relay, "west")];
+    let mut links: Vec<Raw> = (0..DEAF_LINKS).map(|_| Raw::attach(&relay, "east")).collect();
+    links.iter_mut().chain(&mut others).for_each(Raw::settle);
+    let before = relay.process().peak_kib();
+    for link in &mut links {
+        (0..ASKED).for_each(|_| link.listen("own"));
+        // The kernel takes what the relay does not read.
+        link.write_within(Duration::from_millis(100));
+    }
+    for _ in 0..3 {
+        others.iter_mut().for_each(Raw::settle);
+    }
+    let most = before + (16 << 10) + u64::try_from(DEAF_LINKS).expect("few") * LINK_KIB;
+    let peak = relay.process().peak_kib();
+    assert!(peak <= most, "{peak} KiB, {before} before, {most} allowed");
+    // Who hears after all has every answer.
+    let link = &mut links[0];
+    for n in 0..ASKED {
+        link.write_within(Duration::from_millis(1));
+        link.wait(&format!("answer {n}"), |heard| {
+            matches!(heard, Heard::Frame(Frame::Control(Control::Listening { .. }))).then_some(())
+        });
+    }
+}

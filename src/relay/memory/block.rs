@@ -171,6 +171,11 @@ impl Piece {
         same
     }
 
+    /// The memory behind it, and where in that it is.
+    pub(crate) fn place(&self) -> (&Arc<Buffer>, Range<usize>) {
+        (&self.buffer, self.range.clone())
+    }
+
     /// The memory behind it.
     pub fn into_buffer(self) -> Arc<Buffer> {
         self.buffer
