@@ -177,10 +177,11 @@ impl Entry {
         }
     }
 
-    /// When it is to be called or joined again, over a link that can do so.
+    /// When it is to be called or joined again, over a link that can do so. One that is over only waits for the link to take
+    /// its last words.
     fn retry_timeout(&self, link: LinkState) -> Option<Instant> {
         match &self.phase {
-            _ if link == LinkState::Down => None,
+            _ if link == LinkState::Down || self.is_over() => None,
             Phase::Calling { circuit: None, not_before } => *not_before,
             Phase::Up { session, circuit: None, rejoin_at, .. } if session.failure().is_none() => *rejoin_at,
             _ => None,

@@ -127,6 +127,21 @@ fn our_own_calls_leave_less_to_callers_and_are_no_callers() {
 }
 
 #[test]
+fn whoever_is_released_is_not_woken_for_a_call_that_will_not_be_made() {
+    let now = Instant::now();
+    let mut sessions = Sessions::new(TIMES);
+    let key = sessions.call(id(2), app());
+    settle(&mut sessions, now, LinkState::Drained);
+    sessions.handle_lost(now, LostCircuit { key, circuit: CIRCUIT, lane: None });
+    sessions.release(key);
+    let due = now + RETRY_PAUSE;
+    assert_eq!(settle(&mut sessions, due, LinkState::Busy), []);
+    assert_eq!(sessions.next_timeout(LinkState::Busy), None, "a loop would spin until the link is written");
+    sessions.handle_drained();
+    assert_eq!(settle(&mut sessions, due, LinkState::Drained), [(key, Action::End)]);
+}
+
+#[test]
 fn whoever_is_released_goes_when_all_is_written() {
     let now = Instant::now();
     let mut sessions = Sessions::new(TIMES);
