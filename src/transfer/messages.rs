@@ -304,6 +304,39 @@ pub enum ItemOutcome {
     Failed(Fault),
 }
 
+impl ItemOutcome {
+    /// What it is for a transfer that has no other item.
+    #[must_use]
+    pub fn status(self) -> Status {
+        match self {
+            Self::Committed => Status::Complete,
+            Self::Exists | Self::ExistsUnlike => Status::NothingToDo,
+            Self::Refused(_) => Status::Refused,
+            Self::Failed(Fault::Integrity) => Status::Integrity,
+            Self::Failed(_) => Status::LocalIo,
+        }
+    }
+
+    /// Counts it.
+    pub fn count(self, counts: &mut Counts) {
+        match self {
+            Self::Committed => counts.committed += 1,
+            Self::Exists | Self::ExistsUnlike => counts.exists += 1,
+            Self::Refused(_) => counts.refused += 1,
+            Self::Failed(_) => counts.failed += 1,
+        }
+    }
+
+    /// Why it did not come about, if so.
+    #[must_use]
+    pub fn fault(self) -> Option<Fault> {
+        match self {
+            Self::Refused(fault) | Self::Failed(fault) => Some(fault),
+            Self::Committed | Self::Exists | Self::ExistsUnlike => None,
+        }
+    }
+}
+
 impl From<Fault> for ItemOutcome {
     fn from(fault: Fault) -> Self {
         if fault.is_refusal() { Self::Refused(fault) } else { Self::Failed(fault) }

@@ -1,5 +1,5 @@
-//! The file protocol, for files and streams alike: its messages as bytes, what may come when on the
-//! receiving side ([`Reception`]), compressed blocks, hashes, and how a transfer ends.
+//! The file protocol, for files and streams alike: its messages as bytes, what is said and what may come when on the
+//! sending side ([`Offering`]) and on the receiving side ([`Reception`]), compressed blocks, hashes, and how a transfer ends.
 //!
 //! It opens no file and no socket; what drives it is in [`crate::tools`]: files in a thread, streams on the loop. What crosses
 //! the wire is specified in [`messages`].
@@ -13,6 +13,7 @@ pub mod item;
 pub mod limit;
 pub mod messages;
 pub mod meter;
+pub mod offering;
 pub mod outcome;
 pub mod parse;
 pub mod path;
@@ -24,6 +25,7 @@ pub use blocks::{BlockEncoder, Compression};
 pub use fault::Fault;
 pub use limit::RateLimit;
 pub use meter::LinkMeter;
+pub use offering::Offering;
 pub use outcome::{PortClosed, ReceiveOutcome, SendOutcome, TransferError};
 pub use reception::{Fact, Reception};
 pub use status::Status;

@@ -76,20 +76,11 @@ pub struct Tally {
 
 impl Tally {
     pub(crate) fn settle(&mut self, path: &[u8], outcome: ItemOutcome, side: Side) -> Option<Failure> {
-        let counts = &mut self.counts;
-        match outcome {
-            ItemOutcome::Committed => counts.committed += 1,
-            ItemOutcome::Exists | ItemOutcome::ExistsUnlike => counts.exists += 1,
-            ItemOutcome::Refused(_) => counts.refused += 1,
-            ItemOutcome::Failed(_) => counts.failed += 1,
-        }
+        outcome.count(&mut self.counts);
         if outcome == ItemOutcome::ExistsUnlike {
             self.unlike.get_or_insert_with(|| Unlike { first: path.to_vec(), count: 0 }).count += 1;
         }
-        match outcome {
-            ItemOutcome::Refused(fault) | ItemOutcome::Failed(fault) => Some(self.note(path, fault, side)),
-            ItemOutcome::Committed | ItemOutcome::Exists | ItemOutcome::ExistsUnlike => None,
-        }
+        outcome.fault().map(|fault| self.note(path, fault, side))
     }
 
     pub(crate) fn skip(&mut self, path: &[u8], fault: Fault, dangling: Option<DanglingLink>) -> Failure {

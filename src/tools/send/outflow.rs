@@ -17,13 +17,11 @@ use crate::tools::transfers::Error;
 use crate::tools::transfers::engine::Item;
 use crate::tools::transfers::engine::ItemKind;
 use crate::transfer::blocks::{Encoded, Plan};
-use crate::transfer::decoder::{Decoder, Piece};
-use crate::transfer::encode::{HEADER_BYTES, data_header};
+use crate::transfer::encode::HEADER_BYTES;
 use crate::transfer::hash::ContentHash;
-use crate::transfer::messages::{Answer, Content, Hello, ItemOutcome, Offer, VERSION};
+use crate::transfer::messages::ItemOutcome;
 use crate::transfer::outcome::Side;
-use crate::transfer::outcome::Violation;
-use crate::transfer::{BlockEncoder, Compression, LinkMeter, RateLimit, TransferError};
+use crate::transfer::{Compression, LinkMeter, Offering, RateLimit, TransferError};
 use crate::wire::CloseCode;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
@@ -94,28 +92,24 @@ pub struct Outflow {
     producer: Option<Producer>,
     /// The source has said so; a terminal says it once only.
     source_ended: bool,
-    encoder: BlockEncoder,
+    /// What is said, and what may be answered.
+    offering: Offering,
+    /// Of its offers, so many bytes are in the session.
+    offers_at: usize,
     limit: Option<(RateLimit, usize)>,
     link: LinkMeter,
-    /// Raw bytes on their way into the encoder.
+    /// Bytes on their way into messages that are not read straight into the session.
     block: Vec<u8>,
-    /// Whole messages on their way into the session, of which so many bytes are there.
-    packed: Vec<u8>,
-    packed_at: usize,
-    raw_bytes: u64,
     /// Of what was sent, if somebody wants to know.
     hasher: Option<Box<ContentHash>>,
-    ended: bool,
+    /// The session was told that nothing follows.
     finished: bool,
-    answers: Answers,
+    ending: Option<Ending>,
 }
 
 impl Outflow {
     /// Begins: the greeting is the first thing sent.
     pub fn new(now: Instant, stream: u32, intake: Intake, plain: &Plain) -> Outflow {
-        let mut packed = Vec::new();
-        let name = plain.name.clone();
-        Offer::Hello(Hello { version: VERSION, content: Content::Stream, totals: None, name }).encode(&mut packed);
         let limit = plain.limit.map(|rate| {
             let piece = usize::try_from(rate.get() / 10).unwrap_or(usize::MAX).max(PIECE_MIN);
             (RateLimit::new(rate, now), piece)
@@ -125,17 +119,14 @@ impl Outflow {
             source: Some(intake.source),
             producer: intake.producer,
             source_ended: false,
-            encoder: BlockEncoder::new(plain.compression),
+            offering: Offering::stream(plain.name.clone(), plain.compression),
+            offers_at: 0,
             limit,
             link: LinkMeter::new(now),
             block: Vec::new(),
-            packed,
-            packed_at: 0,
-            raw_bytes: 0,
             hasher: None,
-            ended: false,
             finished: false,
-            answers: Answers::default(),
+            ending: None,
         }
     }
 
@@ -147,13 +138,13 @@ impl Outflow {
 
     /// How it ended, as the one item of its transfer, once the receiver has told it.
     pub fn item(&self, name: &[u8], took: Duration) -> Option<Item> {
-        let outcome = self.answers.item?;
+        let outcome = self.offering.stream_outcome()?;
         let is_there = matches!(outcome, ItemOutcome::Committed | ItemOutcome::Exists | ItemOutcome::ExistsUnlike);
         let hasher = self.hasher.as_ref().filter(|_| is_there);
         Some(Item {
             path: name.to_vec(),
             kind: Some(ItemKind::Stream),
-            bytes: self.raw_bytes,
+            bytes: self.raw_bytes(),
             hash: hasher.map(|hasher| hasher.hash()),
             renamed: None,
             outcome,
@@ -197,7 +188,7 @@ impl Outflow {
 
     /// Bytes of standard input that were sent.
     pub fn raw_bytes(&self) -> u64 {
-        self.raw_bytes
+        self.offering.content_bytes()
     }
 
     /// When to pump without an event: the rate limit allows more.
@@ -210,7 +201,7 @@ impl Outflow {
 
     /// The end, once the receiver has told it.
     pub fn ending(&self) -> Option<Ending> {
-        self.answers.ending
+        self.ending
     }
 
     /// Moves what can be moved. True if anything was.
@@ -218,11 +209,11 @@ impl Outflow {
     /// # Errors
     /// The source cannot be read, its command failed, the peer broke the protocol, or it gave up.
     pub fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, Error> {
-        let heard = self.answers.hear(now, session, self.stream, self.ended)?;
-        if self.answers.ending.is_some() {
+        let heard = self.pump_inward(now, session)?;
+        if self.ending.is_some() {
             return Ok(heard);
         }
-        if self.answers.item.is_some() && !self.ended {
+        if self.offering.stream_outcome().is_some() && !self.offering.is_finished() {
             self.cut(registry);
             self.end(registry);
         }
@@ -236,6 +227,31 @@ impl Outflow {
         Ok(heard || sent)
     }
 
+    fn pump_inward(&mut self, now: Instant, session: &mut Session) -> Result<bool, Error> {
+        let mut heard = false;
+        loop {
+            let bytes = session.stream(self.stream).readable();
+            if bytes.is_empty() {
+                break;
+            }
+            let (mut input, count) = (bytes, bytes.len());
+            // There is one item only, and the machine keeps what became of it.
+            while self.offering.next(&mut input)?.is_some() {}
+            session.stream_mut(self.stream).read(count);
+            session.stream_mut(self.stream).consume(now, count);
+            heard = true;
+        }
+        let end = self.offering.ending().map_err(TransferError::from)?;
+        if let (Some(end), Some(outcome)) = (end, self.offering.stream_outcome()) {
+            self.ending = Some(Ending::of_stream(outcome, end.command_status, Side::There));
+        } else if let Half::Broken(code) = session.stream(self.stream).recv_half() {
+            return Err(Error::Run(RunError::PeerClosed(CloseCode::from_wire(code))));
+        } else if session.stream(self.stream).is_read_out() {
+            return Err(TransferError::Truncated.into());
+        }
+        Ok(heard)
+    }
+
     fn pump_outward(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, Error> {
         let mut moved = 0;
         while moved < TURN_BYTES && !self.finished {
@@ -244,7 +260,7 @@ impl Outflow {
                 self.link.handle_full(Instant::now());
                 break;
             }
-            if self.ended {
+            if self.offering.is_finished() {
                 session.stream_mut(self.stream).finish();
                 self.finished = true;
                 return Ok(true);
@@ -255,7 +271,7 @@ impl Outflow {
             match self.step(session)? {
                 Step::Sent(count, bytes) => {
                     self.link.handle_room(now);
-                    self.account(now, count, bytes);
+                    self.keep_rate(now, bytes);
                     moved += count.max(1);
                 }
                 Step::End => {
@@ -278,14 +294,15 @@ impl Outflow {
 
     /// Brings whole messages into the session. True if none is left.
     fn flush(&mut self, session: &mut Session) -> bool {
-        if self.packed.is_empty() {
+        let offers = self.offering.offers();
+        if offers.is_empty() {
             return true;
         }
-        self.packed_at += session.stream_mut(self.stream).write(&self.packed[self.packed_at..]);
-        let done = self.packed_at == self.packed.len();
+        self.offers_at += session.stream_mut(self.stream).write(&offers[self.offers_at..]);
+        let done = self.offers_at == offers.len();
         if done {
-            self.packed.clear();
-            self.packed_at = 0;
+            offers.clear();
+            self.offers_at = 0;
         }
         done
     }
@@ -294,25 +311,23 @@ impl Outflow {
         if let Some(mut source) = self.source.take() {
             source.deregister(registry);
         }
-        self.ended = true;
-        Offer::Finish { entries: 0, skipped: 0 }.encode(&mut self.packed);
+        self.offering.finish(0);
     }
 
-    fn account(&mut self, now: Instant, count: usize, bytes: usize) {
-        self.raw_bytes += u64::try_from(count).unwrap_or(0);
+    fn keep_rate(&mut self, now: Instant, bytes: usize) {
         if let Some((limit, _)) = &mut self.limit {
             // The debt is looked at before the next piece.
             let _ = limit.take(now, bytes);
         }
     }
 
-    /// Sends one piece. Nothing is packed when this is called.
+    /// Sends one piece. Nothing else is left to be sent when this is called.
     fn step(&mut self, session: &mut Session) -> Result<Step, Error> {
         if self.source_ended {
             return Ok(Step::End);
         }
         let piece = self.limit.as_ref().map_or(usize::MAX, |(_, piece)| *piece);
-        match self.encoder.plan() {
+        match self.offering.blocks().plan() {
             Plan::Raw(most) => self.step_raw(session, most.min(piece)),
             Plan::Compress(most) => self.step_compressed(most.min(piece)),
         }
@@ -336,11 +351,10 @@ impl Outflow {
                 if let Some(hasher) = &mut self.hasher {
                     hasher.update(&room[HEADER_BYTES..HEADER_BYTES + count]);
                 }
-                room[..HEADER_BYTES].copy_from_slice(&data_header(count));
+                room[..HEADER_BYTES].copy_from_slice(&self.offering.data(count));
                 session.stream_mut(self.stream).commit(HEADER_BYTES + count);
-                self.encoder.note_raw(count);
                 self.link.handle_content(count);
-                self.link.handle_sent(Instant::now(), HEADER_BYTES + count, &mut self.encoder);
+                self.link.handle_sent(Instant::now(), HEADER_BYTES + count, self.offering.blocks());
                 Ok(Step::Sent(count, HEADER_BYTES + count))
             }
         }
@@ -374,16 +388,10 @@ impl Outflow {
             Read::End => Ok(Step::End),
             Read::Later => Ok(Step::Dry),
             Read::Bytes(count) => {
-                self.pack_raw();
-                self.encoder.note_raw(count);
-                Ok(Step::Sent(count, self.packed.len()))
+                self.offering.copy(&self.block);
+                Ok(Step::Sent(count, self.offering.offers().len()))
             }
         }
-    }
-
-    fn pack_raw(&mut self) {
-        self.packed.extend_from_slice(&data_header(self.block.len()));
-        self.packed.extend_from_slice(&self.block);
     }
 
     fn step_compressed(&mut self, most: usize) -> Result<Step, Error> {
@@ -393,77 +401,15 @@ impl Outflow {
             Read::Bytes(_) => {}
         }
         let begin = Instant::now();
-        let encoded = self.encoder.encode(&self.block, &mut self.packed);
+        let encoded = self.offering.pack(&self.block);
         let end = Instant::now();
-        self.encoder.note_effort(end - begin);
+        self.offering.blocks().note_effort(end - begin);
         if encoded == Encoded::Raw {
-            self.pack_raw();
-            self.encoder.note_raw(self.block.len());
+            self.offering.copy(&self.block);
         }
+        let bytes = self.offering.offers().len();
         self.link.handle_content(self.block.len());
-        self.link.handle_sent(end, self.packed.len(), &mut self.encoder);
-        Ok(Step::Sent(self.block.len(), self.packed.len()))
-    }
-}
-
-/// What the receiver says about a stream, in order.
-#[derive(Default)]
-struct Answers {
-    decoder: Decoder<Answer>,
-    accepted: bool,
-    item: Option<ItemOutcome>,
-    ending: Option<Ending>,
-}
-
-impl Answers {
-    fn hear(&mut self, now: Instant, session: &mut Session, stream: u32, ended: bool) -> Result<bool, Error> {
-        let mut heard = Vec::new();
-        loop {
-            let bytes = session.stream(stream).readable();
-            if bytes.is_empty() {
-                break;
-            }
-            let (mut input, count) = (bytes, bytes.len());
-            while let Some(piece) = self.decoder.next(&mut input).map_err(TransferError::from)? {
-                // The decoder lets no content through in this direction.
-                if let Piece::Message(answer) = piece {
-                    heard.push(answer);
-                }
-            }
-            session.stream_mut(stream).read(count);
-            session.stream_mut(stream).consume(now, count);
-        }
-        let any = !heard.is_empty();
-        for answer in heard {
-            self.handle(&answer, ended)?;
-        }
-        if self.ending.is_none() {
-            if let Half::Broken(code) = session.stream(stream).recv_half() {
-                return Err(Error::Run(RunError::PeerClosed(CloseCode::from_wire(code))));
-            }
-            if session.stream(stream).is_read_out() {
-                return Err(TransferError::Truncated.into());
-            }
-        }
-        Ok(any)
-    }
-
-    fn handle(&mut self, answer: &Answer, ended: bool) -> Result<(), TransferError> {
-        match (answer, self.accepted, self.item) {
-            (Answer::Accepted, false, _) => self.accepted = true,
-            (Answer::Refused(fault), false, _) => return Err(TransferError::Refused(*fault)),
-            (Answer::Item { index: 0, outcome }, true, None) => self.item = Some(*outcome),
-            (Answer::Done { status, counts, command_status }, true, Some(outcome)) if ended => {
-                let command = (*status == crate::transfer::Status::CommandFailed).then_some(*command_status);
-                let ending = Ending::of_stream(outcome, command, Side::There);
-                if ending.status != *status || ending.counts != *counts {
-                    return Err(Violation::Counts.into());
-                }
-                self.ending = Some(ending);
-            }
-            (_, false, _) => return Err(Violation::Hello.into()),
-            _ => return Err(Violation::Order.into()),
-        }
-        Ok(())
+        self.link.handle_sent(end, bytes, self.offering.blocks());
+        Ok(Step::Sent(self.block.len(), bytes))
     }
 }

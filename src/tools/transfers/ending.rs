@@ -45,20 +45,9 @@ impl Ending {
     /// Of a stream, which is one item.
     pub fn of_stream(outcome: ItemOutcome, command_status: Option<i32>, fault_side: Side) -> Ending {
         let mut counts = Counts::default();
-        let (status, fault) = match outcome {
-            ItemOutcome::Committed => (Status::Complete, None),
-            ItemOutcome::Exists | ItemOutcome::ExistsUnlike => (Status::NothingToDo, None),
-            ItemOutcome::Refused(fault) => (Status::Refused, Some(fault)),
-            ItemOutcome::Failed(Fault::Integrity) => (Status::Integrity, Some(Fault::Integrity)),
-            ItemOutcome::Failed(fault) => (Status::LocalIo, Some(fault)),
-        };
-        match outcome {
-            ItemOutcome::Committed => counts.committed = 1,
-            ItemOutcome::Exists | ItemOutcome::ExistsUnlike => counts.exists = 1,
-            ItemOutcome::Refused(_) => counts.refused = 1,
-            ItemOutcome::Failed(_) => counts.failed = 1,
-        }
-        let status = if command_status.is_some() { Status::CommandFailed } else { status };
+        outcome.count(&mut counts);
+        let fault = outcome.fault();
+        let status = if command_status.is_some() { Status::CommandFailed } else { outcome.status() };
         let lasting = fault.is_some_and(Fault::is_refusal);
         Ending { status, counts, skipped: 0, lasting, first_fault: fault, fault_side, command_status }
     }

@@ -1,8 +1,9 @@
 //! The engines of vp-send and vp-recv: files in, files out, over one stream of a session.
 //!
 //! The two engines, [`SendJob`] and [`ReceiveJob`], each run in a thread of their own, because disks block; a [`Port`] joins
-//! them to the stream. They speak the messages of [`crate::transfer::messages`]. They open no socket, print nothing and know
-//! no peer but by its id; files are touched through [`crate::store`] alone.
+//! them to the stream. What is said and what may come when is decided by [`Offering`](crate::transfer::Offering) and
+//! [`Reception`](crate::transfer::Reception), which they drive. They open no socket, print nothing and know no peer but by its
+//! id; files are touched through [`crate::store`] alone.
 //!
 //! ```text
 //!  source tree ─▶ walk ─▶ ENTRY … ───────────▶ look ─▶ WANT, HAVE, ITEM … ─┐

@@ -1,14 +1,14 @@
-//! The sender's way out: packs messages into chunks, keeps to the rate, measures the link.
+//! The sender's way out: puts what its machine says into chunks, keeps to the rate, measures the link.
 
 use super::port::{Port, TryRecv};
 use crate::session::Parcel;
 use crate::store::read::SourceFile;
 use crate::transfer::Fault;
-use crate::transfer::blocks::{BlockEncoder, Encoded};
-use crate::transfer::encode::{HEADER_BYTES, data_header};
+use crate::transfer::blocks::Encoded;
+use crate::transfer::encode::HEADER_BYTES;
 use crate::transfer::limit::RateLimit;
-use crate::transfer::messages::Offer;
 use crate::transfer::meter::LinkMeter;
+use crate::transfer::offering::Offering;
 use crate::transfer::{messages::CHUNK_BYTES, outcome::PortClosed};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -24,39 +24,35 @@ pub(crate) struct Outgoing<'p> {
     chunk: Parcel,
     /// A chunk that holds so much is sent; less than [`CHUNK_BYTES`] at a low rate.
     chunk_bytes: usize,
-    scratch: Vec<u8>,
     limit: Option<RateLimit>,
     link: LinkMeter,
-    /// Decides what is compressed.
-    pub encoder: BlockEncoder,
+    /// What is said, and what may be answered.
+    pub offering: Offering,
     received: VecDeque<Parcel>,
     peer_finished: bool,
 }
 
 impl<'p> Outgoing<'p> {
-    pub fn new(port: &'p mut dyn Port, encoder: BlockEncoder, limit: Option<RateLimit>, now: Instant) -> Self {
+    pub fn new(port: &'p mut dyn Port, offering: Offering, limit: Option<RateLimit>, now: Instant) -> Self {
         let chunk = port.buffer();
         let chunk_bytes = limit.as_ref().map_or(CHUNK_BYTES, |limit| limit.piece_bytes().min(CHUNK_BYTES));
         let link = LinkMeter::new(now);
-        let (scratch, received) = (Vec::new(), VecDeque::new());
-        Self { port, chunk, chunk_bytes, scratch, limit, link, encoder, received, peer_finished: false }
+        Self { port, chunk, chunk_bytes, limit, link, offering, received: VecDeque::new(), peer_finished: false }
     }
 
     fn room(&self) -> usize {
         self.chunk_bytes.saturating_sub(self.chunk.len())
     }
 
-    /// Sends a message with the next chunk.
-    pub fn say(&mut self, offer: &Offer) -> Result<(), PortClosed> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        offer.encode(&mut scratch);
-        if scratch.len() > self.room() {
+    /// Sends the message that was said last with the next chunk.
+    pub fn say(&mut self) -> Result<(), PortClosed> {
+        if self.offering.offers().len() > self.room() {
             self.flush()?;
         }
         // It fits: no message is longer than a chunk.
-        self.chunk.push(&scratch);
-        self.scratch = scratch;
+        let message = self.offering.offers();
+        self.chunk.push(message);
+        message.clear();
         Ok(())
     }
 
@@ -80,7 +76,7 @@ impl<'p> Outgoing<'p> {
         }
         let begin = self.chunk.len();
         let max = max.min(self.room() - HEADER_BYTES);
-        self.chunk.push(&data_header(max));
+        self.chunk.push(&[0; HEADER_BYTES]);
         match file.read_into(self.chunk.room(), offset, max) {
             Ok(0) => {
                 self.chunk.truncate(begin);
@@ -89,8 +85,7 @@ impl<'p> Outgoing<'p> {
             Ok(count) => {
                 let body = begin + HEADER_BYTES;
                 self.chunk.commit(count);
-                self.chunk[begin..body].copy_from_slice(&data_header(count));
-                self.encoder.note_raw(count);
+                self.chunk[begin..body].copy_from_slice(&self.offering.data(count));
                 self.link.handle_content(count);
                 Ok(Ok(&self.chunk[body..]))
             }
@@ -103,22 +98,24 @@ impl<'p> Outgoing<'p> {
 
     /// Sends a block as ZDATA, or as DATA if that does not pay.
     pub fn pack(&mut self, block: &[u8]) -> Result<(), PortClosed> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
         let begin = Instant::now();
-        let encoded = self.encoder.encode(block, &mut scratch);
-        self.encoder.note_effort(begin.elapsed());
+        let encoded = self.offering.pack(block);
+        self.offering.blocks().note_effort(begin.elapsed());
         self.link.handle_content(block.len());
         match encoded {
-            Encoded::Packed => self.append(&scratch)?,
+            Encoded::Packed => {
+                let mut message = std::mem::take(self.offering.offers());
+                self.append(&message)?;
+                message.clear();
+                *self.offering.offers() = message;
+                Ok(())
+            }
             Encoded::Raw => {
-                self.append(&data_header(block.len()))?;
-                self.append(block)?;
-                self.encoder.note_raw(block.len());
+                let header = self.offering.data(block.len());
+                self.append(&header)?;
+                self.append(block)
             }
         }
-        self.scratch = scratch;
-        Ok(())
     }
 
     /// Sends what has been packed so far.
@@ -134,7 +131,7 @@ impl<'p> Outgoing<'p> {
         self.port.send(chunk)?;
         let now = Instant::now();
         self.link.handle_wait(now - begin);
-        self.link.handle_sent(now, bytes, &mut self.encoder);
+        self.link.handle_sent(now, bytes, self.offering.blocks());
         Ok(())
     }
 
@@ -211,10 +208,12 @@ mod tests {
         let (mut ours, mut theirs) = pair();
         let now = Instant::now();
         let limit = rate.map(|rate| RateLimit::new(NonZeroU64::new(rate).unwrap(), now));
-        let mut out = Outgoing::new(&mut ours, BlockEncoder::new(Compression::Off), limit, now);
+        let mut out = Outgoing::new(&mut ours, Offering::files(Vec::new(), None, Compression::Off), limit, now);
+        out.offering.offers().clear();
         let path = RawPath::from(&TreePath::top(&[b'n'; 200]).unwrap());
         let (kind, mtime) = (Kind::Link(vec![b't'; 2_000]), Mtime { seconds: 0, nanos: 0 });
-        out.say(&Offer::Entry(Entry { index: 0, kind, mode: 0, mtime, size: Some(0), path })).unwrap();
+        out.offering.announce(Entry { index: 0, kind, mode: 0, mtime, size: Some(0), path });
+        out.say().unwrap();
         let mut offset = 0;
         while offset < file_bytes {
             let begin = u64::try_from(offset).unwrap();

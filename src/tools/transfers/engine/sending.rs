@@ -1,12 +1,13 @@
 //! What the sending engine does with one file that the receiver asked about.
 
-use super::sender::{Ask, Sender, Wanted};
+use super::sender::{Sender, Wanted};
 use crate::store::extent::Extent;
 use crate::store::read::SourceFile;
 use crate::transfer::Fault;
 use crate::transfer::blocks::Plan;
 use crate::transfer::hash::ContentHash;
-use crate::transfer::messages::{HOLE_BYTES_MAX, Hash, IfDifferent, Offer};
+use crate::transfer::messages::{HOLE_BYTES_MAX, Hash, IfDifferent};
+use crate::transfer::offering::{Ask, FileEnd};
 use crate::transfer::outcome::PortClosed;
 use crate::transfer::outcome::TransferError;
 use std::time::Instant;
@@ -33,66 +34,60 @@ impl Sender<'_> {
     /// Does what the receiver asked about one file.
     pub fn deal_with(&mut self, wanted: Wanted) -> Result<(), TransferError> {
         let index = wanted.index;
-        if self.is_settled(index) {
-            self.out.say(&Offer::Failed { index, fault: Fault::Cancelled })?;
-            return Ok(());
-        }
         self.progress.report(self.meter.at(wanted.found.path.as_bytes()));
-        let (begin, before) = (Instant::now(), self.sent_bytes);
+        let (begin, before) = (Instant::now(), self.out.offering.content_bytes());
         let end = match SourceFile::open_nearby(&wanted.found, &mut self.nearby) {
-            Err(fault) => Offer::Failed { index, fault },
+            Err(fault) => FileEnd::Failed(fault),
             Ok(file) => match &wanted.ask {
                 Ask::Content(prefixes) => self.send_from(&wanted, &file, prefixes)?,
                 Ask::Compare(theirs, otherwise) => match hash_whole(&file) {
-                    Err(fault) => Offer::Failed { index, fault },
+                    Err(fault) => FileEnd::Failed(fault),
                     Ok(ours) if ours == *theirs => {
                         self.meter.skip(file.size().unwrap_or(0));
-                        Offer::Same { index }
+                        FileEnd::Same
                     }
                     Ok(_) if *otherwise == IfDifferent::Leave => {
                         self.meter.skip(file.size().unwrap_or(0));
-                        Offer::Differs { index }
+                        FileEnd::Differs
                     }
                     Ok(_) => self.send_from(&wanted, &file, &[])?,
                 },
             },
         };
-        let sent = self.sent_bytes - before;
+        let sent = self.out.offering.content_bytes() - before;
         if let Some(underway) = self.underway(index) {
             underway.since = begin;
             if wanted.found.unmeasured {
                 underway.bytes = sent;
             }
             underway.hash = match (&end, &wanted.ask) {
-                (Offer::End { hash, .. }, _) | (Offer::Same { .. }, Ask::Compare(hash, _)) => Some(*hash),
+                (FileEnd::Sent(hash), _) | (FileEnd::Same, Ask::Compare(hash, _)) => Some(*hash),
                 _ => None,
             };
         }
-        if let Offer::Failed { .. } = end {
-            self.give_up(index);
-        }
-        self.out.say(&end)?;
+        self.out.offering.end_file(index, end);
+        self.out.say()?;
         Ok(())
     }
 
-    /// Sends a file from the longest common prefix on; the message that ends it.
+    /// Sends a file from the longest common prefix on; what is to be said at its end.
     fn send_from(
         &mut self,
         wanted: &Wanted,
         file: &SourceFile,
         prefixes: &[(u64, Hash)],
-    ) -> Result<Offer, TransferError> {
-        let index = wanted.index;
+    ) -> Result<FileEnd, TransferError> {
         let (offset, hasher) = match common_prefix(file, prefixes) {
             Ok(common) => common,
-            Err(fault) => return Ok(Offer::Failed { index, fault }),
+            Err(fault) => return Ok(FileEnd::Failed(fault)),
         };
-        self.out.say(&Offer::Begin { index, offset })?;
+        self.out.offering.begin_file(wanted.index, offset);
+        self.out.say()?;
         self.meter.skip(offset);
         let content = self.send_content(wanted, file, offset, hasher)?;
         Ok(match content.and_then(|hash| file.check_unchanged(&hash).map(|()| hash)) {
-            Ok(hash) => Offer::End { index, hash },
-            Err(fault) => Offer::Failed { index, fault },
+            Ok(hash) => FileEnd::Sent(hash),
+            Err(fault) => FileEnd::Failed(fault),
         })
     }
 
@@ -109,7 +104,8 @@ impl Sender<'_> {
                 Extent::Data { until } => until,
                 Extent::Hole { until } => {
                     let zeros = (until - offset).min(HOLE_BYTES_MAX);
-                    self.out.say(&Offer::Hole(zeros))?;
+                    self.out.offering.hole(zeros);
+                    self.out.say()?;
                     hasher.update_zeros(zeros);
                     self.meter.skip(zeros);
                     offset += zeros;
@@ -138,7 +134,7 @@ impl Sender<'_> {
     fn goes_on(&mut self, wanted: &Wanted) -> Result<bool, TransferError> {
         self.progress.report(self.meter.at(wanted.found.path.as_bytes()));
         self.take_answers()?;
-        Ok(!self.is_settled(wanted.index))
+        Ok(!self.out.offering.is_settled(wanted.index))
     }
 
     /// Sends some of the next `left` bytes; how many.
@@ -150,7 +146,7 @@ impl Sender<'_> {
         hasher: &mut ContentHash,
     ) -> Result<Result<u64, Fault>, PortClosed> {
         let left = usize::try_from(left).unwrap_or(usize::MAX);
-        let sent = match self.out.encoder.plan() {
+        let sent = match self.out.offering.blocks().plan() {
             Plan::Raw(most) => match self.out.read_raw(file, offset, most.min(left))? {
                 Err(fault) => return Ok(Err(fault)),
                 Ok(bytes) => {
@@ -173,7 +169,6 @@ impl Sender<'_> {
                 wide(count)
             }
         };
-        self.sent_bytes += sent;
         self.meter.bytes_done += sent;
         Ok(Ok(sent))
     }

@@ -43,28 +43,16 @@ fn want(index: u32, prefixes: &[(u64, Hash)]) -> Answer {
     Answer::Want { index, prefixes: prefixes.to_vec() }
 }
 
+/// What else makes no sense, and in which order, is tested where it is decided: [`crate::transfer::offering`].
 #[test]
 fn answers_that_make_no_sense_end_the_transfer() {
     let home = Home::new();
     let tree = home.put("t/f", b"content").parent().unwrap().to_path_buf();
     let (dir, file) = (item(0, ItemOutcome::Committed), item(1, ItemOutcome::Committed));
-    let have = |index| {
-        let (hash, otherwise) = ([0; 32], IfDifferent::Send);
-        Answer::Have { index, otherwise, hash }
-    };
     let ok = Answer::Accepted;
     let cases: Vec<(Vec<Answer>, Violation)> = vec![
         (vec![want(1, &[])], Violation::Hello),
-        (vec![ok.clone(), ok.clone()], Violation::Order),
-        (vec![ok.clone(), Answer::Refused(Fault::Io)], Violation::Order),
-        (vec![ok.clone(), want(2, &[])], Violation::Index),
-        (vec![ok.clone(), want(u32::MAX, &[])], Violation::Index),
-        (vec![ok.clone(), want(0, &[])], Violation::Index),
-        (vec![ok.clone(), have(0)], Violation::Index),
         (vec![ok.clone(), want(1, &[]), want(1, &[])], Violation::Index),
-        (vec![ok.clone(), want(1, &[]), have(1)], Violation::Index),
-        (vec![ok.clone(), file.clone(), file.clone()], Violation::Index),
-        (vec![ok.clone(), file.clone(), want(1, &[])], Violation::Index),
         (vec![ok.clone(), dir.clone(), done(1)], Violation::Order),
         (vec![ok.clone(), dir.clone(), file.clone(), done(3)], Violation::Counts),
         (vec![ok.clone(), dir.clone(), want(1, &[]), done(1)], Violation::Counts),
