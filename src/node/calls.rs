@@ -310,7 +310,7 @@ impl Calls<'_> {
             self.node.events.push_back(Event::Resumed { key: from.key });
         }
         if heard.is_presentable {
-            self.node.announce(from.key);
+            self.node.announce(self.now, from.key);
         }
     }
 

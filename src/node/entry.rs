@@ -97,6 +97,8 @@ pub(super) struct Entry {
     pub peer: PeerId,
     pub app: AppName,
     pub phase: Phase,
+    /// It takes no place among those of callers, though the tool has it.
+    pub placeless: bool,
     /// The tool is done with it.
     pub released: bool,
     /// What it needs may have changed.
@@ -108,7 +110,16 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(peer: PeerId, app: AppName, phase: Phase) -> Entry {
-        Entry { peer, app, phase, released: false, touched: false, woken: false, timer: Timer::default() }
+        Entry {
+            peer,
+            app,
+            phase,
+            placeless: false,
+            released: false,
+            touched: false,
+            woken: false,
+            timer: Timer::default(),
+        }
     }
 
     /// The session, once it is up.
@@ -132,9 +143,10 @@ impl Entry {
         self.phase = Phase::Calling { circuit: None, not_before: Some(now + RETRY_PAUSE) };
     }
 
-    /// Whether it is a caller's, and the tool has it.
+    /// Whether it is a caller's, and the tool has it and means it to take a place.
     pub(super) fn is_caller(&self) -> bool {
-        matches!(&self.phase, Phase::Up { session, announced: true, .. } if session.role() == Role::Responder)
+        !self.placeless
+            && matches!(&self.phase, Phase::Up { session, announced: true, .. } if session.role() == Role::Responder)
     }
 
     /// Whether it failed before the tool knew of it, or its caller does not say who it is, so that it is nobody's business.

@@ -43,6 +43,8 @@ pub enum Failure {
     PeerAbsent,
     /// The peer was there in time, but nothing there answered to the application, or not to us.
     NotServed,
+    /// The peer was reached, and had others to serve until the end.
+    Unserved,
     /// What answers to the application is of another kind.
     WrongKind {
         /// What we are.

@@ -6,21 +6,30 @@ use std::time::{Duration, Instant};
 /// A listener that does not wait gives callers the relay has parked so long to come in.
 const CALLERS_TIME: Duration = Duration::from_secs(1);
 
+/// Whoever does not wait gives a peer that it has reached so long to turn to it.
+const SERVED_TIME: Duration = Duration::from_secs(10);
+
 /// The wait for the first session of this process.
 pub(super) struct Meeting {
     wait: Wait,
     born: Instant,
     met: bool,
     listening_since: Option<Instant>,
+    reached_at: Option<Instant>,
     over: bool,
 }
 
 impl Meeting {
     pub(super) fn new(now: Instant, wait: Wait) -> Meeting {
-        Meeting { wait, born: now, met: false, listening_since: None, over: false }
+        Meeting { wait, born: now, met: false, listening_since: None, reached_at: None, over: false }
     }
 
-    /// There is a session.
+    /// The peer that was called has a session with us. It may have others to serve first.
+    pub(super) fn handle_reached(&mut self, now: Instant) {
+        self.reached_at = Some(now);
+    }
+
+    /// There is a session, and whoever was called has turned to it.
     pub(super) fn handle_met(&mut self) {
         self.met = true;
     }
@@ -60,7 +69,10 @@ impl Meeting {
         match self.wait {
             _ if self.met || self.over => None,
             Wait::AtMost(time) => Some(self.born + time),
-            Wait::No => self.listening_since.map(|since| since + CALLERS_TIME),
+            Wait::No => {
+                let callers = self.listening_since.map(|since| since + CALLERS_TIME);
+                callers.or(self.reached_at.map(|at| at + SERVED_TIME))
+            }
             Wait::Forever => None,
         }
     }
@@ -105,6 +117,16 @@ mod tests {
         assert_eq!(meeting.deadline(), Some(now + SECOND + CALLERS_TIME));
         meeting.prolong(now + 3 * SECOND);
         assert_eq!(meeting.deadline(), Some(now + 3 * SECOND + CALLERS_TIME));
+    }
+
+    #[test]
+    fn a_hasty_caller_gives_whom_it_has_reached_time_to_turn_to_it() {
+        let now = Instant::now();
+        let mut meeting = Meeting::new(now, Wait::No);
+        meeting.handle_reached(now + SECOND);
+        assert_eq!(meeting.deadline(), Some(now + SECOND + SERVED_TIME));
+        meeting.handle_met();
+        assert_eq!(meeting.deadline(), None);
     }
 
     #[test]

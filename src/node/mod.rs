@@ -55,6 +55,7 @@ pub use config::{Config, Wait};
 pub use event::{Event, Key};
 pub use failure::{Down, Failure};
 pub use kind::Kind;
+pub use places::Places;
 pub use sessions::TOMBSTONE_TIME;
 pub use siblings::Sharing;
 pub use step::{Aim, Step};
@@ -151,9 +152,10 @@ impl Node {
         outcasts
     }
 
-    /// Changes how many sessions of callers the tool has at once. Those that are there stay.
-    pub fn set_callers_max(&mut self, now: Instant, most: usize) {
-        self.serving.set_callers_max(most);
+    /// The session of a caller takes no place before others, as it has no path, or takes one again. So a process that follows
+    /// upon one that was killed finds us.
+    pub fn set_placeless(&mut self, now: Instant, key: Key, placeless: bool) {
+        self.sessions.set_placeless(key, placeless);
         self.handle_room(now);
         self.settle(now);
     }
@@ -211,7 +213,12 @@ impl Node {
         self.events.pop_front()
     }
 
-    /// Whether there ever was a session.
+    /// Whoever was called has turned to us: from now on the times of the session count, and not that of waiting for the peer.
+    pub fn handle_served(&mut self) {
+        self.meeting.handle_met();
+    }
+
+    /// Whether there ever was a session in which something could be done.
     pub fn has_met(&self) -> bool {
         self.meeting.has_met()
     }
@@ -239,7 +246,7 @@ impl Node {
             self.lose_link(now, why);
         }
         if self.meeting.deadline().is_some_and(|at| now >= at) {
-            if self.meeting.is_hasty() && !self.sessions.is_empty() {
+            if self.meeting.is_hasty() && self.sessions.are_answered() {
                 // Somebody is on the way in.
                 self.meeting.prolong(now);
             } else {
@@ -348,7 +355,7 @@ impl Node {
         while let Some(key) = self.sessions.next_touched() {
             self.settle_session(now, key);
         }
-        self.settle_callers();
+        self.settle_callers(now);
         if self.unheard.take(now) {
             self.names().listen_for_apps();
         }
@@ -388,9 +395,9 @@ impl Node {
     }
 
     /// Whoever got as far as a session has the place that became free.
-    fn settle_callers(&mut self) {
+    fn settle_callers(&mut self, now: Instant) {
         while let Some(key) = self.sessions.take_waiting(self.serving.callers_max()) {
-            self.announce(key);
+            self.announce(now, key);
         }
         if self.serving.update(self.sessions.callers().total()) {
             self.names().update();
@@ -436,9 +443,13 @@ impl Node {
     }
 
     /// Tells the tool of a session, if it can be told.
-    fn announce(&mut self, key: Key) {
+    fn announce(&mut self, now: Instant, key: Key) {
         if let Some(event) = self.sessions.announce(key, self.serving.callers_max()) {
-            self.meeting.handle_met();
+            // Whether whoever was called turns to us, the tool will see.
+            match self.sessions.rendezvous(key) {
+                Some(_) => self.meeting.handle_met(),
+                None => self.meeting.handle_reached(now),
+            }
             self.events.push_back(event);
         }
     }
@@ -477,6 +488,9 @@ impl Node {
         }
         if self.limits.met().any(|key| self.sessions.is_calling(key)) {
             return Failure::RefusedByPeer(CloseCode::Limit);
+        }
+        if self.sessions.are_reached() {
+            return Failure::Unserved;
         }
         let is_there = self.presence.there().any(|key| self.sessions.is_calling(key));
         if is_there { Failure::NotServed } else { Failure::PeerAbsent }

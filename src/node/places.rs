@@ -1,4 +1,4 @@
-//! How many places the callers of a node hold, and whether one of them may have one more.
+//! How many places peers hold, of a node that they call or of a tool that works for them, and whether one may have one more.
 //!
 //! A peer takes a further place only while more are left than it holds. So one peer alone gets half of them, two get a half
 //! and a quarter, and whoever comes with nothing finds a place as long as there is any: it takes as many peers as the number
@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 
 /// Who holds how many.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub struct Places {
     held: BTreeMap<PeerId, usize>,
     total: usize,
 }
 
 impl Places {
     /// A peer takes one.
-    pub(super) fn take(&mut self, peer: PeerId) {
+    pub fn take(&mut self, peer: PeerId) {
         *self.held.entry(peer).or_default() += 1;
         self.total += 1;
     }
@@ -32,7 +32,7 @@ impl Places {
     }
 
     /// How many are taken.
-    pub(super) fn total(&self) -> usize {
+    pub fn total(&self) -> usize {
         self.total
     }
 
@@ -42,7 +42,7 @@ impl Places {
     }
 
     /// Whether this peer may have one more of so many.
-    pub(super) fn has_room_for(&self, peer: &PeerId, most: usize) -> bool {
+    pub fn has_room_for(&self, peer: &PeerId, most: usize) -> bool {
         self.of(peer) < most.saturating_sub(self.total)
     }
 }

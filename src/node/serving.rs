@@ -33,10 +33,6 @@ impl Serving {
         self.callers = callers;
     }
 
-    pub(super) fn set_callers_max(&mut self, most: usize) {
-        self.callers_max = most;
-    }
-
     /// Whether this peer may call this application.
     pub(super) fn admits(&self, peer: &PeerId, app: &AppName) -> bool {
         self.callers.admit(peer, app)

@@ -186,6 +186,17 @@ impl Sessions {
         self.entries.get(&key).is_some_and(|entry| matches!(entry.phase, Phase::Calling { .. }))
     }
 
+    /// Whether there are any that callers asked for.
+    pub(super) fn are_answered(&self) -> bool {
+        self.answered.total() > 0
+    }
+
+    /// Whether any that we asked for is up.
+    pub(super) fn are_reached(&self) -> bool {
+        let is_up = |entry: &Entry| matches!(entry.phase, Phase::Up { announced: true, .. });
+        self.entries.values().any(|entry| is_up(entry) && !entry.is_answered())
+    }
+
     /// Whether its caller has yet to say who it is.
     pub(super) fn is_half_open(&self, key: Key) -> bool {
         self.entries.get(&key).is_some_and(|entry| matches!(entry.phase, Phase::Answering { .. }))
@@ -272,6 +283,18 @@ impl Sessions {
     pub(super) fn release(&mut self, key: Key) {
         if let Some(entry) = self.get_mut(key) {
             entry.released = true;
+        }
+    }
+
+    /// It takes no place among those of callers, or takes one again.
+    pub(super) fn set_placeless(&mut self, key: Key, placeless: bool) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let (had, peer) = (entry.is_caller(), entry.peer);
+        entry.placeless = placeless;
+        match (had, entry.is_caller()) {
+            (true, false) => self.callers.give_back(peer),
+            (false, true) => self.callers.take(peer),
+            _ => {}
         }
     }
 

@@ -187,7 +187,7 @@ impl Attach {
                         running.peer_closed = Some(code);
                     }
                 }
-                SessionEvent::StreamAccepted { .. } => {}
+                SessionEvent::StreamAccepted { .. } => ctx.node.handle_served(),
             }
         }
     }

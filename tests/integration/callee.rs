@@ -7,8 +7,9 @@ use vp::identity::PeerId;
 use vp::link::Frame;
 use vp::wire::{CloseCode, Control};
 
+use crate::harness::crowd::Crowd;
 use crate::harness::hostile::{Heard, Raw, identity};
-use crate::harness::{Input, Party, Relay, Running, World, exit, tell};
+use crate::harness::{DEADLINE, Input, Party, Relay, Running, World, exit, tell};
 
 /// A world in which a third party, `shop`, is known to everybody, too.
 fn world() -> World {
@@ -105,4 +106,47 @@ fn a_peer_that_is_turned_away_again_and_again_fills_no_log() {
         let said = relay.process().error_text();
         assert!(said.len() <= SAID_IN_DETAIL_MAX, "{} bytes for {calls} calls", said.len());
     }
+}
+
+/// So many sessions a receiver works for at once.
+const SESSIONS: usize = 64;
+
+/// Sessions that have begun and whose process is killed do not hold every place, nor do those that are alive.
+#[test]
+fn a_peer_that_begins_all_the_transfers_it_can_leaves_places_to_others() {
+    let world = world();
+    let relay = world.relay();
+    let _west = receiver(&world, &relay.party("west"));
+    let to = (identity(&world, "west").id(), "x");
+    let mut crowd = Crowd::call(&relay, identity(&world, "east"), to, SESSIONS);
+    crowd.drive(SESSIONS, Duration::from_secs(3));
+    assert!((1..=SESSIONS / 2).contains(&crowd.served), "{} are served", crowd.served);
+    send(&relay, "30s");
+    drop(crowd);
+    send(&relay, "30s");
+}
+
+/// Standard output is for one transfer at a time.
+#[test]
+fn whoever_waits_for_the_only_place_keeps_its_timeout_and_gets_the_place_of_one_that_is_gone() {
+    let world = world();
+    let relay = world.relay();
+    let party = relay.party("west");
+    let west = party.waiting(party.recv().args(["x", "--keep", "--exec", "cat", "-v"]));
+    let to = (identity(&world, "west").id(), "x");
+    let mut crowd = Crowd::call(&relay, identity(&world, "east"), to, 1);
+    crowd.drive(1, DEADLINE);
+    assert_eq!(crowd.served, 1);
+    drop(crowd);
+    west.wait_error_line_like("the loss", |line| line.contains("lost the path to east"));
+    let shop = relay.party("shop");
+    let send = |patience| {
+        let send = shop.send().args(["-", "west:x", "--timeout", patience]);
+        send.input(Input::Random { seed: 4, bytes: 1000 }).run()
+    };
+    let done = send("3s").expect(exit::PEER_ABSENT).expect_error("had others to serve");
+    assert!(done.took < Duration::from_secs(25), "took {:?}", done.took);
+    send("60s").expect(exit::DONE);
+    west.wait_error_line_like("who is gone", |line| line.contains("its place went to another that waited"));
+    assert!(west.kill().expect_random(4, 1000).took < 2 * DEADLINE);
 }

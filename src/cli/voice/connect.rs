@@ -181,6 +181,10 @@ pub(super) fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
         Failure::NotServed => {
             between.fault(Exit::PeerAbsent, &not_served(between.verb, peer, between.app)).hint(CHECK_NAME)
         }
+        Failure::Unserved => {
+            let what = format!("{peer} is there, but had others to serve, and did not get to us in time");
+            between.fault(Exit::PeerAbsent, &what)
+        }
         Failure::WrongKind { ours, theirs } => {
             let what = format!("it is {}, not {}", a(theirs), a(ours));
             between.fault(Exit::Refused, &what).hint(instead(theirs, between))

@@ -143,6 +143,9 @@ impl End for Error {
                 Fault::new(Exit::Deadline, "the sender was gone and began anew: what has been written is not all")
                     .hint("receive once more, into an empty place")
             }
+            Error::GaveWay => {
+                between.fault(Exit::Deadline, "the sender was gone, and its place went to another that waited")
+            }
             Error::NotBack => between
                 .fault(Exit::PeerAbsent, "the receiver's process ended, and none came back in time")
                 .hint("run the same command again to send what is missing"),

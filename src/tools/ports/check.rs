@@ -73,7 +73,7 @@ impl Check {
             Self::tell(ctx, Hop::Peer, Passage::Ok);
         }
         let (hop, passage) = match why {
-            Failure::NotServed => (Hop::Export, Passage::Absent),
+            Failure::NotServed | Failure::Unserved => (Hop::Export, Passage::Absent),
             Failure::WrongKind { .. } => (Hop::Export, Passage::Wrong),
             // A relay says nothing to who means another one: somebody is there who does not do what he should.
             Failure::NoRelay(Down::Impostor | Down::Unproven) => (Hop::Relay, Passage::Wrong),
@@ -145,6 +145,7 @@ impl Tool for Check {
             }
             Event::Up { key, .. } => {
                 Self::tell(ctx, Hop::Peer, Passage::Ok);
+                ctx.node.handle_served();
                 self.key = Some(*key);
                 self.deadline = Some(ctx.now + ANSWER_TIME);
                 let text = self.service.text(Wish::Probe);

@@ -65,6 +65,8 @@ impl Sessions {
     /// one.
     pub fn handle_up(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) -> Option<Key> {
         self.met = true;
+        // Nobody has to wait for a turn with it.
+        ctx.node.handle_served();
         for needless in self.routes.handle_answered(key) {
             ctx.node.abandon(ctx.now, needless);
         }

@@ -18,7 +18,7 @@ use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::reactor::Ready;
 use crate::net::signals::Request;
-use crate::node::Event;
+use crate::node::{Event, Places};
 use crate::run;
 use crate::run::callers::{Reload, reread};
 use crate::run::tool::{Context, RunError, Tool};
@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
+use turns::{Going, To};
 
 /// What `vp-recv` was asked to do.
 pub struct Options {
@@ -85,42 +86,48 @@ impl Recv {
         }
     }
 
-    /// While a session has no path its peer's new process must find us.
-    fn refresh_callers(&mut self, ctx: &mut Context<'_, Recv>) {
-        let lost = self.running.values().filter(|running| running.lost_since().is_some()).count();
-        ctx.node.set_callers_max(ctx.now, self.options.sessions_max + lost);
-    }
-
     /// How many sessions are at work.
     fn busy(&self) -> usize {
         self.running.values().filter(|running| !running.is_waiting()).count()
     }
 
-    /// The session that gives way because others wait for a place, and when. For each that waits one is enough.
-    fn next_to_go(&self) -> Option<(usize, Instant)> {
-        let waiting = self.running.values().filter(|running| running.is_waiting()).count();
-        if waiting == 0 || self.busy() < self.options.sessions_max {
+    /// The session that gives way because others wait for a place. For each that waits one is enough.
+    fn next_to_go(&self) -> Option<Going> {
+        let waiting = self.running.values().filter(|running| self.has_no_place(running)).count();
+        if waiting == 0 {
             return None;
         }
         let standings: Vec<_> = self.running.iter().map(|(slot, running)| (*slot, running.standing())).collect();
         let works = standings.iter().filter(|(_, standing)| standing.works).count();
         let going = self.busy() - works;
-        turns::gives_way(&standings).filter(|_| going < waiting)
+        let to = if self.options.keep { To::Anybody } else { To::Own };
+        turns::gives_way(&standings, to).filter(|_| going < waiting)
     }
 
     /// Whoever waits for a place need not wait for those who are gone for good.
     fn make_room(&mut self, ctx: &mut Context<'_, Recv>) {
-        while let Some((slot, at)) = self.next_to_go()
-            && at <= ctx.now
-            && let Some(running) = self.running.get_mut(&slot)
+        while let Some(going) = self.next_to_go()
+            && going.at <= ctx.now
+            && let Some(running) = self.running.get_mut(&going.slot)
         {
-            running.give_way(ctx);
+            running.give_way(ctx, going);
         }
     }
 
     fn turn(&self, slot: usize) -> Turn {
-        let waits = self.running.get(&slot).is_some_and(Running::is_waiting);
-        if waits && self.busy() >= self.options.sessions_max { Turn::NotYet } else { Turn::Yes }
+        let waits = self.running.get(&slot).is_some_and(|running| self.has_no_place(running));
+        if waits { Turn::NotYet } else { Turn::Yes }
+    }
+
+    /// Whether a session waits, and its peer may not have one more at work.
+    fn has_no_place(&self, running: &Running) -> bool {
+        let is_busy = |running: &&Running| !running.is_waiting();
+        let places = || {
+            let mut places = Places::default();
+            self.running.values().filter(is_busy).for_each(|running| places.take(running.peer));
+            places
+        };
+        running.is_waiting() && !places().has_room_for(&running.peer, self.options.sessions_max)
     }
 
     /// A session has come to its end.
@@ -168,7 +175,7 @@ impl Tool for Recv {
                 if let Some(running) = self.running.values_mut().find(|running| running.key == *key) {
                     running.handle_path(lost_since);
                 }
-                self.refresh_callers(ctx);
+                ctx.node.set_placeless(ctx.now, *key, lost_since.is_some());
             }
             Event::Failed { key, why } => {
                 if let Some(running) = self.running.values_mut().find(|running| running.key == *key) {
@@ -198,7 +205,6 @@ impl Tool for Recv {
             let Some(end) = running.take_end(ctx, &self.options.app) else { continue };
             if let Some(running) = self.running.remove(&slot) {
                 self.conclude(ctx, &running, end);
-                self.refresh_callers(ctx);
                 moved = true;
             }
         }
@@ -218,7 +224,7 @@ impl Tool for Recv {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let gives_way = self.next_to_go().map(|(_, at)| at);
+        let gives_way = self.next_to_go().map(|going| going.at);
         self.running.values().filter_map(Running::next_timeout).chain(gives_way).min()
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod greeting;
+mod place;
 
 use super::Options;
 use super::Recv;
@@ -157,11 +158,6 @@ impl Running {
         self.lost_since = lost_since;
     }
 
-    /// Since when it has no path, if it has none.
-    pub fn lost_since(&self) -> Option<Instant> {
-        self.lost_since
-    }
-
     /// Whether it has not begun its work.
     pub fn is_waiting(&self) -> bool {
         matches!((&self.work, &self.end), (Work::Waiting, End::Open))
@@ -179,29 +175,7 @@ impl Running {
             called_at: self.called_at,
             lost_since: self.lost_since,
             works: !self.is_waiting() && !matches!(self.end, End::Closed(_)),
-        }
-    }
-
-    /// Its peer has called anew, and the process at the other end of this session is taken for gone. The new one takes its
-    /// place unless standard output has got something: that cannot be taken back, and must be neither doubled nor continued.
-    pub fn give_way(&mut self, ctx: &mut Context<'_, Recv>) {
-        self.superseded = !self.has_put_out();
-        match (std::mem::replace(&mut self.end, End::Open), self.superseded) {
-            // What is told is done: another run would do it twice.
-            (End::Told(result), _) => {
-                self.superseded = false;
-                self.end = End::Closed(result);
-            }
-            _ => self.fail(ctx, Error::BegunAnew, CloseCode::Cancelled),
-        }
-        self.forget_at = Some(ctx.now);
-    }
-
-    fn has_put_out(&self) -> bool {
-        match &self.work {
-            Work::Stream(inflow) => inflow.has_put_out(),
-            // An engine's end does not take back what it wrote.
-            _ => self.output.as_ref().is_some_and(|news| news.has_put_out()),
+            waits: self.is_waiting(),
         }
     }
 
@@ -226,8 +200,7 @@ impl Running {
     pub fn pump(&mut self, ctx: &mut Context<'_, Recv>, options: &Options, turn: Turn) -> bool {
         let mut moved = false;
         if turn == Turn::NotYet {
-            // It waits for us, not we for it.
-            self.greet_by = ctx.now + GREETING_TIME;
+            self.wait_for_turn(ctx);
         } else {
             moved = self.handle_session_events(ctx);
         }

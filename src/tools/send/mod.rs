@@ -226,7 +226,7 @@ impl Send {
                         session.stream_mut(id).refuse(CloseCode::Refused);
                     }
                 }
-                SessionEvent::StreamAccepted { .. } => {}
+                SessionEvent::StreamAccepted { .. } => ctx.node.handle_served(),
             }
         }
         Ok(())

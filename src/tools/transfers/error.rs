@@ -13,6 +13,8 @@ pub enum Error {
     Run(RunError),
     /// The sender's process was gone and its peer began anew, after a part had gone to standard output.
     BegunAnew,
+    /// The sender's process was gone for so long that its place went to another.
+    GaveWay,
     /// The receiver's process ended in the middle, and no other took its place in time.
     NotBack,
     /// The command that reads or writes the stream here failed, with this status.

@@ -1,7 +1,8 @@
 //! What every integration test stands on: a world of keys, peers and relays in a directory of its own, programs that
 //! cannot outlive their test, and waits that cannot outlive their deadline. It knows the tools' command lines and nothing
-//! of what is inside them; [`hostile`] alone speaks the protocol.
+//! of what is inside them; [`hostile`] and [`crowd`] alone speak the protocol.
 
+pub mod crowd;
 pub mod data;
 pub mod done;
 pub mod hostile;
