@@ -160,7 +160,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    const SENDER: [u8; 32] = [7; 32];
+    // Runs of one sender in one process know of each other, so each test has one of its own.
+    const SENDER: [u8; 32] = [70; 32];
 
     fn made(inbox: &mut Inbox, journal: &mut Journal, name: &str) -> TreePath {
         let path = TreePath::top(name.as_bytes()).unwrap();
@@ -185,7 +186,7 @@ mod tests {
             journal.finish(&mut inbox);
             known
         };
-        assert_eq!(next(&[8; 32], 2, &[&paths[0], &before]), [false, false], "somebody else's");
+        assert_eq!(next(&[73; 32], 2, &[&paths[0], &before]), [false, false], "somebody else's");
         assert_eq!(next(&SENDER, 3, &[&paths[0], &before]), [true, false]);
         assert_eq!(next(&SENDER, 4, &[&paths[1], &paths[0]]), [true, true], "not all was finished");
         assert_eq!(next(&SENDER, 5, &[&paths[1], &paths[0]]), [false, false]);
@@ -196,7 +197,7 @@ mod tests {
     fn what_runs_at_once_make_is_known_to_each_of_them_until_the_last_has_ended() {
         let home = tempfile::tempdir().unwrap();
         let mut inbox = Inbox::open(home.path()).unwrap();
-        let sender = [9; 32]; // of no other test
+        let sender = [71; 32];
         let (mut first, mut second) = (Journal::new(&sender, 1), Journal::new(&sender, 2));
         let path = made(&mut inbox, &mut first, "a");
         first.finish(&mut inbox);
@@ -211,10 +212,10 @@ mod tests {
     fn another_directory_of_the_same_name_is_not_the_one_that_was_made() {
         let home = tempfile::tempdir().unwrap();
         let mut inbox = Inbox::open(home.path()).unwrap();
-        let path = made(&mut inbox, &mut Journal::new(&SENDER, 1), "a");
+        let path = made(&mut inbox, &mut Journal::new(&[72; 32], 1), "a");
         fs::rename(home.path().join("a"), home.path().join("moved")).unwrap();
         fs::create_dir(home.path().join("a")).unwrap();
         let mut inbox = Inbox::open(home.path()).unwrap();
-        assert!(!Journal::new(&SENDER, 2).is_unfinished(&mut inbox, &path));
+        assert!(!Journal::new(&[72; 32], 2).is_unfinished(&mut inbox, &path));
     }
 }
