@@ -52,16 +52,6 @@ pub(super) fn set(file: impl AsFd, mode: Option<u16>, mtime: Option<Mtime>) -> R
     Ok(Unkept { permissions: refused(permissions)?, times: refused(times)? })
 }
 
-/// The same of a directory, which keeps what else its mode says: the group that goes to what is made in it, and that others
-/// remove nothing there.
-///
-/// # Errors
-/// As for [`set`].
-pub(super) fn set_of_directory(directory: &OwnedFd, mode: Option<u16>, mtime: Option<Mtime>) -> Result<Unkept, Fault> {
-    let special = u16::try_from(fstat(directory)?.st_mode & 0o7000).unwrap_or(0);
-    set(directory, mode.map(|mode| mode & 0o777 | special), mtime)
-}
-
 /// Both times of a file for the kernel: access now-ish does not matter, so it is left alone.
 #[must_use]
 pub fn times(mtime: Mtime) -> Timestamps {

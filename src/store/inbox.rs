@@ -7,7 +7,6 @@ use super::extent::hash_range;
 use super::folders::Folders;
 use super::folding::{Case, Landed, case_of};
 use super::part::{PartKey, PartName, list_parts, remove_forsaken};
-pub use super::replace::Made;
 use super::replace::{Place, is_empty_directory, remove_for_directory, rename_over, rename_to_free};
 use super::source::Stamp;
 use crate::transfer::fault::Fault;
@@ -53,6 +52,15 @@ pub enum There {
     Link(Vec<u8>),
     /// Something else.
     Other,
+}
+
+/// Whether a directory had to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// It is new.
+    New,
+    /// It was there, with these permission bits.
+    Already(u16),
 }
 
 /// A receiver's directory.
@@ -160,9 +168,8 @@ impl Inbox {
             // Somebody else's, or of an earlier transfer.
             return match self.directory(path.as_bytes()) {
                 Ok(directory) => {
-                    let (before, stat) = (self.folders.permits.before(path.as_bytes()), fstat(&*directory)?);
-                    let mode = before.map_or(Stamp::of(&stat).mode, |mode| mode & 0o777);
-                    Ok(Made::Already { mode, own: stat.st_uid == rustix::process::geteuid().as_raw() })
+                    let before = self.folders.permits.before(path.as_bytes());
+                    Ok(Made::Already(before.map_or(Stamp::of(&fstat(&*directory)?).mode, |mode| mode & 0o777)))
                 }
                 Err(Fault::Parent) if !self.is_directory(path) => Err(Fault::Exists),
                 Err(fault) => Err(fault),
@@ -170,7 +177,7 @@ impl Inbox {
         }
         let directory = self.folders.take_in(path.parent(), path.as_bytes(), path.name())?;
         // The umask took its share of mkdirat's.
-        let unkept = attributes::set_of_directory(&directory, Some(mode | 0o700), None)?;
+        let unkept = attributes::set(&*directory, Some(mode | 0o700), None)?;
         self.note_unkept(path.parent(), unkept);
         Ok(Made::New)
     }
@@ -427,16 +434,14 @@ impl Inbox {
         Ok(same)
     }
 
-    /// Sets a directory's permissions and its time of modification, if these are given, as far as the file system keeps them. One
-    /// that had to be opened up gets its permissions back otherwise.
+    /// Sets a directory's permissions (if given, or if it had to be opened up) and its time of modification, as far as the file system keeps them.
     ///
     /// # Errors
     /// What the system says.
-    pub fn finish_directory(&mut self, path: &TreePath, given: Option<Attributes>) -> Result<Unkept, Fault> {
+    pub fn finish_directory(&mut self, path: &TreePath, mode: Option<u16>, mtime: Mtime) -> Result<Unkept, Fault> {
         let directory = self.directory(path.as_bytes())?;
         let before = self.folders.permits.take(path.as_bytes());
-        let mode = given.map(|given| given.mode).or(before);
-        attributes::set_of_directory(&directory, mode, given.map(|given| given.mtime))
+        attributes::set(&*directory, mode.or(before), Some(mtime))
     }
 
     /// Writes everything in the file systems of these directories to their disks.

@@ -18,7 +18,6 @@ mod fault;
 mod folders;
 mod folding;
 pub mod inbox;
-pub mod journal;
 pub mod keyfile;
 pub mod links;
 mod mounts;

@@ -71,14 +71,6 @@ impl PartKey {
         Self { target: u128::from_be_bytes(wide), version: u64::from_be_bytes(narrow) }
     }
 
-    /// The key of what a sender's runs note of the directories that they make: no path is called so.
-    #[must_use]
-    pub(super) fn of_directories(sender: &[u8; 32]) -> Self {
-        let mut wide = [0; 16];
-        blake3::Hasher::new().update(sender).update(b"/").finalize_xof().fill(&mut wide);
-        Self { target: u128::from_be_bytes(wide), version: 0 }
-    }
-
     /// Meant for the same path from the same sender.
     #[must_use]
     pub fn same_target(&self, other: &Self) -> bool {
@@ -171,15 +163,6 @@ pub(super) fn remove_forsaken(directory: &OwnedFd, name: &PartName, now: SystemT
         return false;
     }
     unlinkat(directory, name.to_string(), AtFlags::empty()).is_ok()
-}
-
-/// Removes an unfinished file of ours that no run has in hand. True if it is gone.
-pub(super) fn remove_idle(directory: &OwnedFd, name: &PartName) -> bool {
-    let Ok(file) = open_unfinished(directory, name) else { return false };
-    let is_idle = !LiveRun::is(name.run) && claim(&file, directory, name).is_ok();
-    is_idle
-        && fstat(&file).is_ok_and(|stat| is_private(&stat))
-        && unlinkat(directory, name.to_string(), AtFlags::empty()).is_ok()
 }
 
 fn text_of(name: &[u8]) -> Option<&str> {
@@ -325,7 +308,7 @@ fn copy_by_reading(from: &OwnedFd, to: &File, mut offset: u64, length: u64) -> R
 
 /// Opens an unfinished file for reading, and for writing if it permits that: one that was complete when its run was
 /// killed has the permissions of the finished file already, and may be for reading only.
-pub(super) fn open_unfinished(directory: &OwnedFd, name: &PartName) -> Result<OwnedFd, Errno> {
+fn open_unfinished(directory: &OwnedFd, name: &PartName) -> Result<OwnedFd, Errno> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let open = |how| openat(directory, name.to_string(), flags | how, Mode::empty());
     // Some file systems lock only what is open for writing.
@@ -333,7 +316,7 @@ pub(super) fn open_unfinished(directory: &OwnedFd, name: &PartName) -> Result<Ow
 }
 
 /// Somebody else's file, or one with a second name, might change behind our back.
-pub(super) fn is_private(stat: &Stat) -> bool {
+fn is_private(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && stat.st_nlink == 1
         && stat.st_uid == rustix::process::geteuid().as_raw()

@@ -15,20 +15,6 @@ pub enum Place {
     Already(Vec<u8>),
 }
 
-/// Whether a directory had to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Made {
-    /// It is new.
-    New,
-    /// It was there, with these permission bits.
-    Already {
-        /// 0o777 at most.
-        mode: u16,
-        /// It belongs to whom this process runs as.
-        own: bool,
-    },
-}
-
 /// Whether the directory of this name holds nothing. One that may not be read is taken for one that does.
 ///
 /// # Errors

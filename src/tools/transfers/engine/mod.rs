@@ -17,7 +17,6 @@
 
 mod beside;
 mod content;
-mod directories;
 mod elsewhere;
 #[cfg(test)]
 mod memory;

@@ -1,7 +1,6 @@
 //! A directory as the place where a transfer goes.
 
 use super::beside::Beside;
-use super::directories::Directories;
 use super::elsewhere::Elsewhere;
 use super::sending::wide;
 use super::sink::{Offered, Owing, Settled, Sink, Verdict};
@@ -27,6 +26,19 @@ use std::time::Instant;
 /// What a stream's part file is named after in place of a time: a stream has none.
 const NO_TIME: Mtime = Mtime { seconds: 0, nanos: 0 };
 
+/// Memory for the paths of directories, which are kept until everything is in them: 400,000 of a hundred bytes.
+const DIRECTORIES_BYTES_MAX: usize = 64 << 20;
+/// What one costs beside its path.
+const DIRECTORY_BYTES: usize = 64;
+
+/// A directory whose permissions and time are set when everything is in it.
+struct Unfinished {
+    path: TreePath,
+    mode: Option<u16>,
+    mtime: Mtime,
+    made: bool,
+}
+
 /// Where content goes.
 enum Writing {
     /// Into a part file, for which a run is owed since it was begun, or not.
@@ -49,7 +61,9 @@ pub(crate) struct TreeSink {
     batch: Batch,
     writing: Option<Writing>,
     elsewhere: Elsewhere,
-    pub directories: Directories,
+    directories: Vec<Unfinished>,
+    /// For further ones of them.
+    pub directories_bytes_left: usize,
     /// Whether a hook is owed a run for what comes.
     pub owes_runs: bool,
     /// Where that was noted last: most items follow others of the same tree.
@@ -70,7 +84,8 @@ impl TreeSink {
             batch: Batch::default(),
             writing: None,
             elsewhere: Elsewhere::default(),
-            directories: Directories::new(&sender, run),
+            directories: Vec::new(),
+            directories_bytes_left: DIRECTORIES_BYTES_MAX,
             owes_runs: false,
             owing: Vec::new(),
             marks: None,
@@ -208,18 +223,32 @@ impl TreeSink {
 
     fn look_directory(&mut self, now: Instant, item: &Offered) -> Result<Verdict, Fault> {
         let mode = item.mode.unwrap_or(0o700);
-        self.directories.reserve(&item.path)?;
+        let price = item.path.as_bytes().len() + DIRECTORY_BYTES;
+        self.directories_bytes_left = self.directories_bytes_left.checked_sub(price).ok_or(Fault::TooMany)?;
         let news = self.owe(item)?;
         let made = self.make_directory(item, mode);
         if news && !matches!(made, Ok(Made::New)) {
             self.forgive(item);
         }
         let made = made?;
-        let announced = Attributes { mode, mtime: item.mtime.unwrap_or(NO_TIME) };
-        let stays = self.directories.add(&mut self.inbox, &item.path, (made, self.overwrite), announced);
+        // A directory that was there keeps its permissions, unless they are those that an
+        // interrupted transfer of the same tree would have left.
+        let set_mode = match made {
+            Made::New => true,
+            Made::Already(before) => before == mode | 0o700 || self.overwrite == Overwrite::Yes,
+        };
+        self.directories.push(Unfinished {
+            path: item.path.clone(),
+            mode: set_mode.then_some(mode),
+            mtime: item.mtime.unwrap_or(NO_TIME),
+            made: made == Made::New,
+        });
         let kept = (made != Made::New).then(|| item.path.name().to_vec());
-        // Its time says when something was put into it last, and that may be now.
-        let unlike = stays.is_some() && !self.would_lose(item, announced).permissions;
+        // Its time becomes the announced one in any case.
+        let announced = Attributes { mode, mtime: item.mtime.unwrap_or(NO_TIME) };
+        let unlike = !set_mode
+            && !matches!(made, Made::Already(before) if before == mode)
+            && !self.would_lose(item, announced).permissions;
         self.batch.add_name(now, Landing { kept, unlike, ..landing(item, None) });
         Ok(Verdict::Taken)
     }
@@ -418,7 +447,31 @@ impl Sink for TreeSink {
     }
 
     fn finish(&mut self) -> Vec<(TreePath, Fault)> {
-        self.directories.finish(&mut self.inbox)
+        let mut directories = std::mem::take(&mut self.directories);
+        // Deepest first: setting one directory's time must be the last change in it, and a
+        // directory that its owner may not enter any more hides what is below.
+        directories.sort_by_cached_key(|directory| std::cmp::Reverse(directory.path.depth()));
+        let mut faults = Vec::new();
+        // Done is what is found at its place, not what went into something that was there a moment ago.
+        self.inbox.look_anew();
+        for Unfinished { path, mode, mtime, made } in &directories {
+            let finished = self.inbox.finish_directory(path, *mode, *mtime);
+            match finished {
+                // Whoever sends it again finds what is missing.
+                Err(Fault::Parent) => faults.push((path.clone(), Fault::NotFound)),
+                // One that was there before may belong to somebody else: then it stays as it is.
+                _ if !made => {}
+                Ok(unkept) => self.inbox.note_unkept(path.parent(), unkept),
+                Err(fault) => faults.push((path.clone(), fault)),
+            }
+        }
+        self.inbox.close_up();
+        if let Some(top) = directories.last()
+            && let Err(fault) = self.inbox.sync_all(directories.iter().map(|directory| directory.path.as_bytes()))
+        {
+            faults.push((top.path.clone(), fault));
+        }
+        faults
     }
 }
 
