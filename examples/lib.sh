@@ -16,8 +16,9 @@ finish() {
     local status=$? running
     trap '' INT TERM
     running=$(jobs -pr)
-    # Asked in another way, it would wait for its clients.
-    [ -z "${database:-}" ] || kill -INT "$database" 2>/dev/null || true
+    # Asked in another way, a database would wait for its clients.
+    # shellcheck disable=SC2086 # one word for each process
+    [ -z "${database:-}" ] || kill -INT $database 2>/dev/null || true
     # shellcheck disable=SC2086 # one word for each process
     if [ -n "$running" ]; then
         kill $running 2>/dev/null || true

@@ -152,6 +152,7 @@ cluster() {
         "$programs/initdb" --username=postgres --auth=trust --no-sync "$work/$1.pg/data" >"$work/$1.initdb.log"
     on "$1" setpriv --reuid=postgres --regid=postgres --clear-groups -- \
         "$programs/postgres" -D "$work/$1.pg/data" -k /run/postgresql -F -c "listen_addresses=$2" 2>"$work/$1.pg.log" &
+    database="${database:-} $!"
     within 30 on "$1" psql -q -U postgres -c 'create role shop login superuser' 2>/dev/null
     on "$1" psql -q -U postgres -c 'create database shop owner shop'
 }
