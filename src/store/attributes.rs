@@ -1,7 +1,7 @@
 //! Permissions and times of what is written, on file systems that keep them and on those that do not: FAT, many in user
 //! space, those of other systems over a network. A file that is whole and has its name is not given up for them.
 
-use super::source::Stamp;
+use super::stamp::Stamp;
 use crate::transfer::fault::Fault;
 use crate::transfer::item::Mtime;
 use rustix::fd::{AsFd, OwnedFd};

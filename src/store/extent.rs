@@ -1,6 +1,6 @@
 //! Where a file has data, and where holes.
 
-use super::source::Stamp;
+use super::stamp::Stamp;
 use crate::transfer::fault::Fault;
 use crate::transfer::hash::ContentHash;
 use rustix::fd::{AsFd, OwnedFd};

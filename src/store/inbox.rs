@@ -8,7 +8,7 @@ use super::folders::Folders;
 use super::folding::{Case, Landed, case_of};
 use super::part::{PartKey, PartName, list_parts, remove_forsaken};
 use super::replace::{Place, is_empty_directory, remove_for_directory, rename_over, rename_to_free};
-use super::source::Stamp;
+use super::stamp::Stamp;
 use crate::transfer::fault::Fault;
 use crate::transfer::hash::ContentHash;
 use crate::transfer::item::Mtime;

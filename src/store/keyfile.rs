@@ -11,7 +11,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use super::source::Stamp;
+use super::stamp::Stamp;
 use crate::identity::Identity;
 use crate::names::keyfile;
 

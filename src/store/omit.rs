@@ -1,7 +1,7 @@
 //! What is left out of a walk: keys that are in use, always, and what the user's patterns say.
 
+use super::found::{Found, Skipped};
 use super::links::Links;
-use super::source::{Found, Skipped};
 use crate::transfer::item::Kind;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use std::ffi::OsStr;

@@ -11,18 +11,14 @@
 //! again, and the sender says how much of it fits.
 
 use super::attributes::{self, Unkept, is_lacking};
-use super::extent::{Extent, extent_of, hash_range};
-use super::inbox::Inbox;
-use super::source::Stamp;
+use super::copy::copy_by_reading;
 use crate::transfer::fault::Fault;
-use crate::transfer::hash::ContentHash;
 use crate::transfer::item::Mtime;
 use crate::transfer::path::{PART_PREFIX, TreePath};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Advice, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat};
-use rustix::fs::{copy_file_range, fadvise, flock, fstat, fstatvfs, ftruncate, openat, renameat, statat, unlinkat};
-use rustix::io::{Errno, pread};
-use std::cmp::Reverse;
+use rustix::fs::{fadvise, flock, fstat, ftruncate, openat, statat, unlinkat};
+use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
@@ -31,20 +27,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// A hash state at every so many bytes at most; see [`Adopted::checkpoints`].
-const CHECKPOINT_STEP_BYTES: u64 = 1 << 20;
 /// Unfinished files are kept for so long: who has not come back after a month does not need to go on where he was.
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How much is read at once where the system does not copy.
-const READ_BYTES: usize = 256 << 10;
 /// A file that somebody has locked is asked for so many times, with so long a pause: a fork takes
 /// less, and another run's transfer is not waited for.
 const LOCK_ATTEMPTS_MAX: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
-/// A copy of what another run still writes may take this part of the room that is left: both go on growing.
-const COPY_PART: u64 = 2;
 /// Permissions of a file while it is unfinished: nobody else's business, and writable for the run that goes on with it.
-const WRITABLE: Mode = Mode::RUSR.union(Mode::WUSR);
+pub(super) const WRITABLE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Written bytes are pushed towards the disk in steps of this, so that the final sync finds
 /// little left to do.
 const WRITE_BEHIND_BYTES: u64 = 8 << 20;
@@ -176,139 +166,9 @@ impl fmt::Display for PartName {
     }
 }
 
-/// Hash states over growing prefixes of a file: the length, and the state after that many bytes.
-pub type Checkpoints = Vec<(u64, ContentHash)>;
-
-/// An unfinished file that is ours now: of an earlier run, or a copy of what another one has written so far.
-#[derive(Debug)]
-pub struct Adopted {
-    /// Its new name.
-    pub name: PartName,
-    file: OwnedFd,
-    length: u64,
-}
-
-/// Takes over the longest unfinished file of this very version, if there is one. Of one that another run still writes, what
-/// is there so far is copied: that run may be waiting for a sender that is long dead, and may wait for minutes. Where a copy
-/// would take most of the room, the next longest serves, or none: then the transfer begins at the beginning.
-///
-/// # Errors
-/// What listing the directory says. A file that cannot be taken over is no error: it is not there.
-pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Option<Adopted>, Fault> {
-    adopt_within(inbox, path, ours, free_bytes)
-}
-
-fn adopt_within(
-    inbox: &mut Inbox,
-    path: &TreePath,
-    ours: PartName,
-    free_bytes: impl Fn(&OwnedFd) -> u64,
-) -> Result<Option<Adopted>, Fault> {
-    let directory = inbox.directory(path.parent())?;
-    let mut parts = inbox.parts_for(path.parent(), &ours.key)?;
-    parts.retain(|theirs| theirs.key == ours.key && theirs.run != ours.run);
-    parts.sort_by_cached_key(|theirs| {
-        let stat = statat(&*directory, theirs.to_string(), AtFlags::SYMLINK_NOFOLLOW);
-        Reverse(stat.map_or(0, |stat| stat.st_size))
-    });
-    if !parts.is_empty() {
-        inbox.directory_to_fill(path.parent())?;
-    }
-    for theirs in parts {
-        let Ok(file) = open_unfinished(&directory, &theirs) else {
-            continue;
-        };
-        let is_free = !LiveRun::is(theirs.run) && claim(&file, &directory, &theirs).is_ok();
-        let stat = fstat(&file)?;
-        let length = u64::try_from(stat.st_size).unwrap_or(0);
-        if !is_free {
-            let is_of_use = is_private(&stat) && length > 0 && length <= free_bytes(&directory) / COPY_PART;
-            if is_of_use && let Ok(copy) = copy_of(&file, length, &directory, ours) {
-                return Ok(Some(copy));
-            }
-            continue;
-        }
-        let (old, new) = (theirs.to_string(), ours.to_string());
-        if is_private(&stat) && renameat(&*directory, old, &*directory, new).is_ok() {
-            inbox.forget_part(path.parent(), &theirs);
-            if stat.st_mode & WRITABLE.as_raw_mode() != WRITABLE.as_raw_mode() {
-                // Where that is refused, permissions mean nothing.
-                attributes::set(&file, Some(0o600), None)?;
-            }
-            return Ok(Some(Adopted { name: ours, file, length }));
-        }
-    }
-    Ok(None)
-}
-
-/// Room that is left on the file system of this directory.
-fn free_bytes(directory: &OwnedFd) -> u64 {
-    fstatvfs(directory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
-/// Copies the first `length` bytes of a file that somebody else appends to into one of our own. Whether they are the
-/// right ones is for the sender to say, as with every unfinished file.
-fn copy_of(theirs: &OwnedFd, length: u64, directory: &OwnedFd, ours: PartName) -> Result<Adopted, Fault> {
-    let copy = PartFile::create(directory, &ours)?;
-    let copied = copy_bytes(theirs, &copy.file, length);
-    if copied.is_err() {
-        let _ = unlinkat(directory, ours.to_string(), AtFlags::empty());
-    }
-    copied.map(|()| Adopted { name: ours, file: copy.file.into(), length })
-}
-
-/// What is a hole there is none of it copied, and becomes one here.
-fn copy_bytes(from: &OwnedFd, to: &File, length: u64) -> Result<(), Fault> {
-    let sparse = Stamp::of(&fstat(from)?).sparse;
-    let mut offset = 0;
-    while offset < length {
-        let extent = if sparse { extent_of(from, offset, length) } else { Extent::Data { until: length } };
-        let (Extent::Data { until } | Extent::Hole { until }) = extent;
-        if let Extent::Data { .. } = extent {
-            copy_data(from, to, offset, until)?;
-        }
-        offset = until;
-    }
-    if sparse { Ok(ftruncate(to, length)?) } else { Ok(()) }
-}
-
-fn copy_data(from: &OwnedFd, to: &File, offset: u64, until: u64) -> Result<(), Fault> {
-    let (mut read, mut written) = (offset, offset);
-    while written < until {
-        let left = usize::try_from(until - written).unwrap_or(usize::MAX);
-        match copy_file_range(from, Some(&mut read), to, Some(&mut written), left) {
-            Ok(0) => return Err(Fault::Changed),
-            Ok(_) | Err(Errno::INTR) => {}
-            // Not between these two, or not on this system: then as ever.
-            Err(errno) if is_lacking(errno) || errno == Errno::XDEV => {
-                return copy_by_reading(from, to, written, until);
-            }
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
-}
-
-fn copy_by_reading(from: &OwnedFd, to: &File, mut offset: u64, length: u64) -> Result<(), Fault> {
-    let mut buffer = vec![0; READ_BYTES];
-    while offset < length {
-        let most = usize::try_from(length - offset).map_or(READ_BYTES, |left| left.min(READ_BYTES));
-        match pread(from, &mut buffer[..most], offset) {
-            Ok(0) => return Err(Fault::Changed),
-            Ok(count) => {
-                to.write_all_at(&buffer[..count], offset)?;
-                offset += u64::try_from(count).map_err(|_| Fault::Io)?;
-            }
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
-}
-
 /// Opens an unfinished file for reading, and for writing if it permits that: one that was complete when its run was
 /// killed has the permissions of the finished file already, and may be for reading only.
-fn open_unfinished(directory: &OwnedFd, name: &PartName) -> Result<OwnedFd, Errno> {
+pub(super) fn open_unfinished(directory: &OwnedFd, name: &PartName) -> Result<OwnedFd, Errno> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let open = |how| openat(directory, name.to_string(), flags | how, Mode::empty());
     // Some file systems lock only what is open for writing.
@@ -316,33 +176,10 @@ fn open_unfinished(directory: &OwnedFd, name: &PartName) -> Result<OwnedFd, Errn
 }
 
 /// Somebody else's file, or one with a second name, might change behind our back.
-fn is_private(stat: &Stat) -> bool {
+pub(super) fn is_private(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && stat.st_nlink == 1
         && stat.st_uid == rustix::process::geteuid().as_raw()
-}
-
-impl Adopted {
-    /// Hashes what is there, up to `size`, and keeps at most `count` states on the way, the last
-    /// at the end: after a power cut the tail may be zeros, and an earlier state may still fit.
-    /// Empty if nothing is there.
-    ///
-    /// # Errors
-    /// What reading says.
-    pub fn checkpoints(self, size: u64, count: NonZeroU64) -> Result<Checkpoints, Fault> {
-        let length = self.length.min(size);
-        let step = length.div_ceil(count.get()).max(CHECKPOINT_STEP_BYTES);
-        let mut states = Vec::new();
-        let mut hasher = ContentHash::default();
-        let mut offset = 0;
-        while offset < length {
-            let until = (offset + step).min(length);
-            hash_range(&self.file, &mut hasher, offset, until)?;
-            offset = until;
-            states.push((offset, hasher.checkpoint()));
-        }
-        Ok(states)
-    }
 }
 
 /// Locks the file and makes sure that it still has this name. As nobody renames an unfinished file
@@ -351,7 +188,7 @@ impl Adopted {
 ///
 /// A lock outlives its file where a child process was forked meanwhile, until that executes its
 /// program; therefore the patience.
-fn claim(file: &OwnedFd, directory: &OwnedFd, name: &PartName) -> Result<(), Fault> {
+pub(super) fn claim(file: &OwnedFd, directory: &OwnedFd, name: &PartName) -> Result<(), Fault> {
     let mut patience = LOCK_ATTEMPTS_MAX;
     while let Err(Errno::WOULDBLOCK) = flock(file, FlockOperation::NonBlockingLockExclusive) {
         patience = patience.checked_sub(1).ok_or(Fault::Busy)?;
@@ -368,7 +205,7 @@ fn claim(file: &OwnedFd, directory: &OwnedFd, name: &PartName) -> Result<(), Fau
 /// An unfinished file that is being written, from one offset onwards.
 #[derive(Debug)]
 pub struct PartFile {
-    file: File,
+    pub(super) file: File,
     offset: u64,
     pushed: u64,
     /// The length does not follow from the writes alone.
@@ -468,5 +305,5 @@ impl PartFile {
 }
 
 #[cfg(test)]
-#[path = "part_tests.rs"]
+#[path = "tests/part.rs"]
 mod tests;

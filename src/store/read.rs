@@ -2,7 +2,8 @@
 
 use super::beneath::Nearby;
 use super::extent::{Extent, extent_of, hash_range};
-use super::source::{Found, Stamp, open};
+use super::found::{Found, open};
+use super::stamp::Stamp;
 use crate::transfer::fault::Fault;
 use crate::transfer::hash::ContentHash;
 use rustix::fd::OwnedFd;

@@ -8,13 +8,15 @@
 //! ```
 
 use super::beneath::Nearby;
+use super::found::{Found, Origin, READ, Skipped, Step, open};
 use super::keyfile;
-use super::links::{self, LeftLinks, Links};
+use super::links::{LeftLinks, Links};
 use super::omit::{LeftOut, Omit, Why};
-use crate::transfer::fault::{DanglingLink, Fault};
-use crate::transfer::item::{Kind, Mtime, Totals};
+use super::stamp::Stamp;
+use crate::transfer::fault::Fault;
+use crate::transfer::item::{Kind, Totals};
 use crate::transfer::path::{TreePath, is_reserved, link_stays_inside};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::fs::{fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
@@ -23,110 +25,6 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-
-/// What identifies one version of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    /// Length in bytes; 0 unless a regular file.
-    pub size: u64,
-    /// Permission bits, 0o777 at most: set-id and sticky bits do not travel.
-    pub mode: u16,
-    /// Last modification of the content.
-    pub mtime: Mtime,
-    /// Last change of anything about it, by the clock of its file system: nobody sets this one back.
-    pub changed: Mtime,
-    /// Device and inode number: where it lives.
-    pub identity: (u64, u64),
-    /// Fewer blocks than its size needs: worth asking for holes.
-    pub sparse: bool,
-    /// No blocks at all: empty, one hole, kept within its inode, or made up by the kernel when it is read.
-    pub blockless: bool,
-}
-
-impl Stamp {
-    /// The stamp within a `stat`.
-    #[must_use]
-    pub fn of(stat: &Stat) -> Self {
-        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let length = u64::try_from(stat.st_size).unwrap_or(0);
-        let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
-        let nanos = |nanos| u32::try_from(nanos).unwrap_or(0).min(999_999_999);
-        Self {
-            size: if regular { length } else { 0 },
-            mode: u16::try_from(stat.st_mode & 0o777).unwrap_or(0),
-            mtime: Mtime { seconds: stat.st_mtime, nanos: nanos(stat.st_mtime_nsec) },
-            changed: Mtime { seconds: stat.st_ctime, nanos: nanos(stat.st_ctime_nsec) },
-            identity: (stat.st_dev, stat.st_ino),
-            sparse: regular && blocks.saturating_mul(512) < length,
-            blockless: regular && blocks == 0,
-        }
-    }
-
-    /// Same file, same length, same time of modification. Permissions and names may have changed.
-    #[must_use]
-    pub fn same_version(&self, other: &Self) -> bool {
-        self.size == other.size && self.mtime == other.mtime && self.identity == other.identity
-    }
-}
-
-/// How to open a found file again.
-#[derive(Debug, Clone)]
-pub enum Origin {
-    /// Named by the user; links in the path are followed, as anywhere on a command line.
-    Named(PathBuf),
-    /// Below a directory the user named; no link is followed.
-    Below(Rc<OwnedFd>),
-    /// The same, but whatever links are on the way are followed.
-    Through(Rc<OwnedFd>),
-}
-
-/// One item to offer.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// Where it belongs at the receiver.
-    pub path: TreePath,
-    /// What it is.
-    pub kind: Kind,
-    /// Which version was seen.
-    pub stamp: Stamp,
-    /// How to open it.
-    pub origin: Origin,
-    /// Its size is known only when it has been read: see [`super::read::measure_by_reading`].
-    pub unmeasured: bool,
-}
-
-impl Found {
-    fn file(path: TreePath, stamp: Stamp, origin: Origin) -> Self {
-        Self { path, kind: Kind::File, stamp, origin, unmeasured: false }
-    }
-}
-
-/// One item that cannot be offered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
-    /// Its path as far as known, for people; any bytes.
-    pub path: Vec<u8>,
-    /// Why.
-    pub fault: Fault,
-    /// The link that it is, if that is why.
-    pub dangling: Option<DanglingLink>,
-}
-
-impl Skipped {
-    fn new(path: Vec<u8>, fault: Fault) -> Self {
-        Self { path, fault, dangling: None }
-    }
-
-    /// What is called so in a directory cannot be looked at, for this reason.
-    fn unseen(path: Vec<u8>, at: (BorrowedFd<'_>, &Path), errno: Errno) -> Self {
-        let dangling = links::dangling(at, errno);
-        let fault = if dangling.is_some() { Fault::NotFound } else { errno.into() };
-        Self { path, fault, dangling }
-    }
-}
-
-/// One step of a walk.
-pub type Step = Result<Found, Skipped>;
 
 /// What a walk has come upon.
 #[derive(Debug)]
@@ -161,7 +59,6 @@ pub struct Walk {
     left_links: LeftLinks,
 }
 
-const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Walk {
@@ -416,19 +313,6 @@ fn list(directory: &OwnedFd) -> Result<std::vec::IntoIter<Vec<u8>>, Fault> {
     Ok(names.into_iter())
 }
 
-/// Opens a found file for reading. A fifo put there meanwhile does not block, and a link is not followed unless it was
-/// before.
-///
-/// # Errors
-/// What the system says, as a fault of this item.
-pub fn open(found: &Found, nearby: &mut Nearby) -> Result<OwnedFd, Fault> {
-    match &found.origin {
-        Origin::Named(path) => Ok(openat(CWD, path, READ, Mode::empty())?),
-        Origin::Through(root) => Ok(openat(&**root, found.path.below_first(), READ, Mode::empty())?),
-        Origin::Below(root) => Ok(nearby.open(root, found.path.below_first(), READ)?),
-    }
-}
-
 #[cfg(test)]
-#[path = "source_tests.rs"]
+#[path = "tests/source.rs"]
 mod tests;

@@ -15,8 +15,9 @@ use crate::cli::report::{Fault, Format, Level, chain};
 use crate::cli::voice::{
     key_left_out, left_links_level, left_links_line, left_out, not_offered, planned, skipped_line,
 };
+use crate::store::found::{Found, Skipped};
 use crate::store::omit::{KEYS_TOLD_MAX, LeftOut, Omit};
-use crate::store::source::{Found, Met, Skipped};
+use crate::store::source::Met;
 use crate::tools::transfers::engine::SendJob;
 use crate::transfer::item::Kind;
 

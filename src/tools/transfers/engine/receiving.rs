@@ -6,7 +6,7 @@ use super::sending::wide;
 use super::sink::{Offered, Sink, Verdict};
 use super::tops::Tops;
 use super::underway::Underway;
-use crate::store::part::Checkpoints;
+use crate::store::adopt::Checkpoints;
 use crate::transfer::Fault;
 use crate::transfer::hash::ContentHash;
 use crate::transfer::messages::{CHECKPOINTS_MAX, Content, Entry, Hash, Hello, VERSION};

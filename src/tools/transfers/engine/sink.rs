@@ -1,9 +1,9 @@
 //! Where a receiver puts what it gets: a directory (`tree`) or a writer
 //! (`writer`). Sinks know files; the protocol is the receiver's.
 
+use crate::store::adopt::Checkpoints;
 use crate::store::attributes::Unkept;
 use crate::store::owed::Owed;
-use crate::store::part::Checkpoints;
 use crate::transfer::Fault;
 use crate::transfer::item::{Kind, Mtime};
 use crate::transfer::messages::{Hash, IfDifferent, ItemOutcome};

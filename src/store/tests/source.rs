@@ -1,6 +1,7 @@
 //! What a walk finds, and what it leaves out.
 
 use super::*;
+use crate::transfer::fault::DanglingLink;
 use std::fs;
 use std::os::unix::fs::symlink;
 
