@@ -5,9 +5,10 @@
 //!  part files ─▶ one fsync, or one syncfs a file system ─▶ rename each ─▶ fsync each directory once ─▶ committed
 //! ```
 
-use super::inbox::{Inbox, Overwrite, There};
+use super::inbox::{Inbox, Overwrite};
 use super::part::{PartName, list_parts};
 pub use super::replace::Place;
+use super::there::There;
 use crate::transfer::fault::Fault;
 use crate::transfer::path::TreePath;
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use super::attributes;
 use super::beneath::{WAY, step};
 use super::folding::Case;
 use super::mounts::Mounts;
-use super::part::PartName;
+use super::part::{PartName, list_parts, remove_forsaken};
 use super::permits::Permits;
 use crate::transfer::fault::Fault;
 use rustix::fd::OwnedFd;
@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::SystemTime;
 
 /// Directories kept open: a walk's way down is rarely deeper, and 1,024 descriptors are usual.
 const OPEN_DIRECTORIES_MAX: usize = 32;
@@ -117,6 +118,30 @@ impl Folders {
             self.permits.open_up(path, &directory);
         }
         Ok(directory)
+    }
+
+    /// Unfinished files in the directory at this path. Those that nobody will ask for any more go when it is first looked at.
+    ///
+    /// # Errors
+    /// As for [`Self::held`], or what listing it says.
+    pub fn parts(&mut self, parent: &[u8]) -> Result<&[PartName], Fault> {
+        let held = self.held(parent)?;
+        if held.parts.is_none() {
+            let mut parts = list_parts(&held.directory)?;
+            let now = SystemTime::now();
+            parts.retain(|part| !remove_forsaken(&held.directory, part, now));
+            held.parts = Some(parts);
+        }
+        Ok(held.parts.as_deref().unwrap_or_default())
+    }
+
+    /// Takes an unfinished file off the list: it has been taken over, or removed.
+    pub fn forget_part(&mut self, parent: &[u8], name: &PartName) {
+        if let Some(held) = self.if_open(parent)
+            && let Some(parts) = &mut held.parts
+        {
+            parts.retain(|part| part != name);
+        }
     }
 
     /// Gives all directories that were opened up the permissions that they had.

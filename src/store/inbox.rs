@@ -6,23 +6,23 @@ use super::attributes::{self, Attributes, Unkept, is_lacking, times};
 use super::extent::hash_range;
 use super::folders::Folders;
 use super::folding::{Case, Landed, case_of};
-use super::part::{PartKey, PartName, list_parts, remove_forsaken};
-use super::replace::{Place, is_empty_directory, remove_for_directory, rename_over, rename_to_free};
+use super::part::{PartKey, PartName};
+use super::replace::{Place, remove_for_directory, rename_over, rename_to_free};
 use super::stamp::Stamp;
+use super::there::There;
 use crate::transfer::fault::Fault;
 use crate::transfer::hash::ContentHash;
 use crate::transfer::item::Mtime;
 use crate::transfer::path::{ALTERNATIVES_MAX, NAME_BYTES_MAX, TreePath, alternative};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::fs::{fstat, fsync, mkdirat, openat, readlinkat, statat, symlinkat, unlinkat, utimensat};
+use rustix::fs::{fstat, fsync, mkdirat, openat, symlinkat, unlinkat, utimensat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::SystemTime;
 
 /// What to do where a name is taken already by something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,24 +34,6 @@ pub enum Overwrite {
     Rename,
     /// Replace files, links and empty directories, by whatever is sent; never a directory with something in it.
     Yes,
-}
-
-/// What a name stands for at present.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum There {
-    /// Nothing.
-    Nothing,
-    /// A regular file.
-    File(Stamp),
-    /// A directory, with something in it or not.
-    Directory {
-        /// Nothing.
-        empty: bool,
-    },
-    /// A symbolic link and its target.
-    Link(Vec<u8>),
-    /// Something else.
-    Other,
 }
 
 /// Whether a directory had to be made.
@@ -227,7 +209,7 @@ impl Inbox {
     /// [`Fault::Parent`] as for [`Self::directory`], or what the system says.
     pub fn look(&mut self, path: &TreePath) -> Result<There, Fault> {
         let parent = self.directory(path.parent())?;
-        look_at(&parent, path.name())
+        There::at(&parent, path.name())
     }
 
     /// The file that may be the very one being offered: at `path`, or, where alternatives are
@@ -247,7 +229,7 @@ impl Inbox {
         let mut likely = None;
         for number in 0..=tried {
             let name = alternative(path.name(), number);
-            match look_at(&parent, &name) {
+            match There::at(&parent, &name) {
                 Ok(There::File(stamp)) if version.0.is_none_or(|size| size == stamp.size) => {
                     if stamp.mtime == version.1 {
                         return Ok(Some((name, stamp)));
@@ -295,7 +277,7 @@ impl Inbox {
     /// # Errors
     /// As for [`Self::directory`], or what listing it says.
     pub fn parts_for(&mut self, parent: &[u8], key: &PartKey) -> Result<Vec<PartName>, Fault> {
-        Ok(self.parts(parent)?.iter().filter(|part| part.key.same_target(key)).copied().collect())
+        Ok(self.folders.parts(parent)?.iter().filter(|part| part.key.same_target(key)).copied().collect())
     }
 
     /// Whether there are any unfinished files in this directory, whatever they were meant for.
@@ -303,27 +285,12 @@ impl Inbox {
     /// # Errors
     /// As for [`Self::parts_for`].
     pub fn has_parts(&mut self, parent: &[u8]) -> Result<bool, Fault> {
-        Ok(!self.parts(parent)?.is_empty())
+        Ok(!self.folders.parts(parent)?.is_empty())
     }
 
-    fn parts(&mut self, parent: &[u8]) -> Result<&[PartName], Fault> {
-        let held = self.folders.held(parent)?;
-        if held.parts.is_none() {
-            let mut parts = list_parts(&held.directory)?;
-            let now = SystemTime::now();
-            parts.retain(|part| !remove_forsaken(&held.directory, part, now));
-            held.parts = Some(parts);
-        }
-        Ok(held.parts.as_deref().unwrap_or_default())
-    }
-
-    /// Takes an unfinished file off the list: it has been taken over, or removed.
+    /// Takes an unfinished file off the list: it has been taken over.
     pub fn forget_part(&mut self, parent: &[u8], name: &PartName) {
-        if let Some(held) = self.folders.if_open(parent)
-            && let Some(parts) = &mut held.parts
-        {
-            parts.retain(|part| part != name);
-        }
+        self.folders.forget_part(parent, name);
     }
 
     /// Removes an unfinished file, if it is still there.
@@ -331,7 +298,7 @@ impl Inbox {
         if let Ok(directory) = self.directory_to_fill(parent) {
             let _ = unlinkat(&*directory, name.to_string(), AtFlags::empty());
         }
-        self.forget_part(parent, name);
+        self.folders.forget_part(parent, name);
     }
 
     /// Gives a finished file its final name, in one step. Where it would get another than its own, one that another transfer
@@ -376,7 +343,7 @@ impl Inbox {
     /// Whether a part and what has this name are the same. Only what has the same time of modification, too, is read.
     fn is_twin(&mut self, parent: &[u8], names: [&[u8]; 2], content: (u64, [u8; 32])) -> Result<bool, Fault> {
         let directory = self.directory(parent)?;
-        match names.map(|name| look_at(&directory, name)) {
+        match names.map(|name| There::at(&directory, name)) {
             [Ok(There::File(ours)), Ok(There::File(theirs))] if ours.mtime == theirs.mtime => {
                 self.holds(parent, names[1], content)
             }
@@ -483,18 +450,4 @@ impl Inbox {
             done => Ok(done?),
         }
     }
-}
-
-fn look_at(directory: &OwnedFd, name: &[u8]) -> Result<There, Fault> {
-    let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => stat,
-        Err(Errno::NOENT) => return Ok(There::Nothing),
-        Err(errno) => return Err(errno.into()),
-    };
-    Ok(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => There::File(Stamp::of(&stat)),
-        FileType::Directory => There::Directory { empty: is_empty_directory(directory, name)? },
-        FileType::Symlink => There::Link(readlinkat(directory, name, Vec::new())?.into_bytes()),
-        _ => There::Other,
-    })
 }

@@ -32,3 +32,4 @@ pub mod read;
 mod replace;
 pub mod source;
 pub mod stamp;
+pub mod there;
