@@ -21,8 +21,10 @@ pub fn shell(world: &World, terminal: &Terminal) -> Running {
     shell
 }
 
-/// Types a line and waits for what the shell or its job then says, which it has not said before.
+/// Types a line and waits for what the shell or its job then says, which it has not said before. The shell shows what is
+/// typed before it runs it, and a key that follows upon that alone can reach it in between.
 pub fn types(terminal: &Terminal, typed: &str, awaited: &str) {
+    assert!(!typed.contains(awaited), "{awaited:?} is seen as soon as it is typed");
     let said = terminal.seen().matches(awaited).count();
     terminal.types(typed);
     eventually(&format!("{awaited:?} after {typed:?}"), || terminal.seen().matches(awaited).count() > said);
@@ -91,8 +93,8 @@ fn interrupt_ends_the_tool_where_the_command_does_not_run_yet_and_a_command_that
     types(&terminal, "\u{3}", "status 130\r\n");
     let target = Target::echo();
     let _export = relay.party("west").portrep().arg("--export").arg(format!("app={}", target.at)).spawn();
-    let import =
-        relay.party("east").portrep().args(["--import", "0=west:app", "--", "sh", "-c", "echo began; sleep 1000"]);
+    let command = "printf '%s\\n' be''gan; sleep 1000";
+    let import = relay.party("east").portrep().args(["--import", "0=west:app", "--", "sh", "-c", command]);
     types(&terminal, &format!("{}; echo \"status $?\"\n", import.shell_line()), "began");
     types(&terminal, "\u{3}", "status 130\r\n");
     shell.kill();
