@@ -17,6 +17,7 @@ pub mod exit;
 pub mod files;
 mod json;
 mod mixups;
+mod passed;
 pub mod progress;
 pub mod ready;
 pub mod report;

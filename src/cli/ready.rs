@@ -7,9 +7,9 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-
 use super::env::Env;
+use super::passed::Announced;
+use crate::net::passed::{FIRST, duplicate};
 
 /// Where ready lines go when no descriptor is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Ready {
     /// The descriptor is not open for writing, or is a socket that was passed.
     pub fn open(descriptor: Option<u16>, otherwise: Otherwise, env: &Env) -> io::Result<Self> {
         let lines = match (descriptor, otherwise) {
-            (Some(number), _) if is_passed(number, env) => return Err(io::ErrorKind::ResourceBusy.into()),
+            (Some(number), _) if Announced::of(env).is_for_us(number) => return Err(io::ErrorKind::ResourceBusy.into()),
             (Some(number), _) => Lines::Descriptor(inherited(number)?),
             (None, Otherwise::Stdout) => Lines::Stdout,
             (None, Otherwise::Nowhere) => Lines::Nowhere,
@@ -125,27 +125,15 @@ impl Supervisor {
 /// open file, and the first is closed. Where a system call filter forbids that, the file is opened once more, which works
 /// for pipes and files but not for sockets. Standard input, output and error stay open: commands have them in any case.
 fn inherited(number: u16) -> io::Result<File> {
-    let duplicate = pidfd_open(getpid(), PidfdFlags::empty())
-        .and_then(|myself| pidfd_getfd(myself, i32::from(number), PidfdGetfdFlags::empty()));
-    let file = match duplicate {
+    let file = match duplicate(number) {
         Ok(descriptor) => File::from(descriptor),
         Err(rustix::io::Errno::BADF) => return Err(rustix::io::Errno::BADF.into()),
         Err(_) => OpenOptions::new().append(true).open(format!("/proc/self/fd/{number}"))?,
     };
-    if number >= FIRST_PASSED {
+    if number >= FIRST {
         nix::unistd::close(i32::from(number))?;
     }
     Ok(file)
-}
-
-/// The first descriptor behind the standard ones, from which sockets are passed (`sd_listen_fds(3)`).
-const FIRST_PASSED: u16 = 3;
-
-/// Whether the number is that of a socket that whoever started us passed to be served.
-fn is_passed(number: u16, env: &Env) -> bool {
-    let value = |name| env.get(name).and_then(|value| value.to_str()?.parse::<u32>().ok());
-    value("LISTEN_PID") == Some(std::process::id())
-        && number.checked_sub(FIRST_PASSED).is_some_and(|place| Some(u32::from(place)) < value("LISTEN_FDS"))
 }
 
 /// An unnamed socket and the address to send to. A leading `@` is the abstract namespace (`sd_notify(3)`).
@@ -214,10 +202,8 @@ mod tests {
     #[test]
     fn a_socket_that_was_passed_is_not_taken_for_lines() {
         let pid = std::process::id().to_string();
-        let env = |pid: &str| Env::from_iter([("LISTEN_PID", pid), ("LISTEN_FDS", "2")]);
-        assert_eq!([2, 3, 4, 5].map(|number| is_passed(number, &env(&pid))), [false, true, true, false]);
-        assert!(!is_passed(3, &env("1")) && !is_passed(3, &Env::default()), "what is for others is no concern of ours");
-        assert!(Ready::open(Some(4), Otherwise::Nowhere, &env(&pid)).is_err());
+        let env = Env::from_iter([("LISTEN_PID", pid.as_str()), ("LISTEN_FDS", "2")]);
+        assert!(Ready::open(Some(4), Otherwise::Nowhere, &env).is_err());
     }
 
     fn received(socket: &UnixDatagram) -> String {

@@ -2,12 +2,17 @@
 //! (`sd_listen_fds(3)`), the same for every tool that listens.
 
 use listenfd::ListenFd;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use socket2::SockRef;
 use std::ffi::OsStr;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
+
+/// The first descriptor behind the standard ones, from which sockets are passed.
+pub const FIRST: u16 = 3;
 
 /// One of them.
 #[derive(Debug)]
@@ -56,6 +61,35 @@ fn listening(socket: &impl AsFd) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket that was passed does not listen"))
+}
+
+/// A second descriptor of the open file that has this number in this process.
+///
+/// # Errors
+/// There is none, or a filter of system calls forbids that.
+pub fn duplicate(number: u16) -> rustix::io::Result<OwnedFd> {
+    let myself = pidfd_open(getpid(), PidfdFlags::empty())?;
+    pidfd_getfd(myself, i32::from(number), PidfdGetfdFlags::empty())
+}
+
+/// Closes so many descriptors that were passed to this process. To be called before any is opened.
+pub fn close_all(count: u16) {
+    (FIRST..FIRST + count).for_each(close);
+}
+
+/// Closes those of them that are sockets which listen; of a socket that cannot be asked that is assumed.
+pub fn close_listeners(count: u16) {
+    for number in FIRST..FIRST + count {
+        let is_socket = std::fs::metadata(format!("/proc/self/fd/{number}")).is_ok_and(|is| is.file_type().is_socket());
+        if is_socket && duplicate(number).map_or(true, |socket| listening(&socket).is_ok()) {
+            close(number);
+        }
+    }
+}
+
+fn close(number: u16) {
+    // Where nothing is open, there is nothing to close.
+    let _ = nix::unistd::close(i32::from(number));
 }
 
 /// The names in their order, and then no names for ever. systemd says `unknown` where a unit says nothing.

@@ -1,12 +1,13 @@
 //! How others learn that a tool is ready, and what it says to programs: ready lines, systemd's socket, JSON.
 
+use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::harness::ports::Target;
-use crate::harness::{DEADLINE, Running, Signal, Tool, World, eventually, exit};
+use crate::harness::{DEADLINE, Input, Running, Signal, Tool, World, eventually, exit};
 
 /// Starts a tool with descriptor 3 going to a file, and waits for a whole line in it.
 fn line_on_three(world: &World, tool: Tool) -> (Running, String) {
@@ -46,13 +47,19 @@ fn every_tool_that_waits_says_when_it_is_ready() {
 const LOOK: &str =
     "for fd in /proc/$$/fd/*; do echo ${fd##*/}; done > $OUT; env | cut -d= -f1 >> $OUT; mv $OUT $OUT.done";
 
+/// To whom a socket was passed: to the tool, or to a wrapper that started it and has put another file behind the socket.
+const TO_TOOL: &str = "LISTEN_PID=$$ LISTEN_FDS=1";
+const TO_WRAPPER: &str = "LISTEN_PID=1 LISTEN_FDS=2";
+
 /// What the command of a tool sees that has everything a tool can be given. `others` make it run its command.
-fn seen_in_command(world: &World, tool: Tool, others: Vec<Tool>) -> Vec<String> {
+fn seen_in_command(world: &World, tool: Tool, passed: &str, others: Vec<Tool>) -> Vec<String> {
     let (out, done) = (world.path("seen"), world.path("seen.done"));
     let _ = std::fs::remove_file(&done);
-    let set = "LISTEN_PID=$$ LISTEN_FDS=0 LISTEN_FDNAMES= WATCHDOG_PID=$$ WATCHDOG_USEC=60000000";
-    let given = format!("export {set}; exec \"$@\" 3>{}", world.path("three").display());
+    let set = format!("{passed} LISTEN_FDNAMES=a WATCHDOG_PID=$$ WATCHDOG_USEC=60000000");
+    let given = format!("export {set}; exec \"$@\" 3<&0 4>{} </dev/null", world.path("four").display());
     let tool = tool.env("OUT", &out).env("NOTIFY_SOCKET", world.path("supervisor"));
+    let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let tool = tool.input(Input::Passed(socket.into()));
     let running = tool.under(["sh", "-c", &given, "sh"]).spawn();
     let others: Vec<Running> = others.into_iter().map(Tool::spawn).collect();
     eventually("the command has looked around", || done.exists());
@@ -69,31 +76,34 @@ fn commands_get_nothing_that_was_given_to_their_tool() {
     world.write("file", "content");
     world.dir("inbox");
     let _supervisor = supervisor(&world.path("supervisor"));
-    let three = ["--ready-fd", "3"];
+    let four = ["--ready-fd", "4"];
     let send = |to| east.send().args(["file", to]);
     let export = west.portrep().arg("--export").arg(format!("app={}", target.at));
-    let import = east.portrep().args(three).args(["--import", "0=west:app", "--", "sh", "-c", LOOK]);
-    let cases = [
-        (
-            "attach",
-            west.attach().args(three).args(["--listen", "a", "--exec", LOOK]),
-            vec![east.attach().arg("west:a")],
-        ),
-        ("recv", west.recv().args(three).args(["b", "--exec", LOOK]), vec![send("west:b")]),
-        ("recv -d", west.recv().args(three).args(["c", "-d", "inbox", "--exec", LOOK]), vec![send("west:c")]),
-        ("send", east.send().args(three).args(["west:d", "--exec", LOOK]), vec![west.recv().arg("d")]),
-        ("portrep", import, vec![export]),
-    ];
+    let import = east.portrep().args(four).args(["--import", "0=west:app", "--", "sh", "-c", LOOK]);
+    let look = |tool: Tool| tool.args(four).args(["--exec", LOOK]);
+    let cases = || {
+        [
+            ("attach", look(west.attach().args(["--listen", "a"])), vec![east.attach().arg("west:a")]),
+            ("recv", look(west.recv().arg("b")), vec![send("west:b")]),
+            ("recv -d", look(west.recv().args(["c", "-d", "inbox"])), vec![send("west:c")]),
+            ("send", look(east.send().arg("west:d")), vec![west.recv().arg("d")]),
+        ]
+    };
     // What any command has here: descriptors of whoever runs the tests may be among it.
     Tool::new("sh", &world.path("")).args(["-c", LOOK]).env("OUT", world.path("seen")).run().expect(exit::DONE);
     let plain = std::fs::read_to_string(world.path("seen.done")).expect("what it saw");
     let known: Vec<&str> = plain.lines().chain(["VP_PEER", "VP_APP", "VP_NAME", "VP_PATH"]).collect();
-    for (tool, running, others) in cases {
-        let seen = seen_in_command(&world, running, others);
+    let look_into = |tool: &str, running: Tool, passed: &str, others: Vec<Tool>| {
+        let seen = seen_in_command(&world, running, passed, others);
         assert!(["0", "1", "2", "OUT"].iter().all(|name| seen.iter().any(|line| line == name)), "{tool}: {seen:?}");
         let more: Vec<_> = seen.iter().filter(|line| !known.contains(&line.as_str())).collect();
-        assert_eq!(more, [""; 0], "vp-{tool}");
+        assert_eq!(more, [""; 0], "vp-{tool} with {passed}");
+    };
+    for passed in [TO_TOOL, TO_WRAPPER] {
+        cases().into_iter().for_each(|(tool, running, others)| look_into(tool, running, passed, others));
     }
+    // It serves what is passed to itself.
+    look_into("portrep", import, TO_WRAPPER, vec![export]);
 }
 
 /// Whether a program leaves, or gives a helper, the image of its memory when it is told to crash.

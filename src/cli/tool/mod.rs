@@ -24,6 +24,7 @@ use super::env::Env;
 use super::escape::printable;
 use super::exit::Exit;
 use super::mixups::{Refused, meant, tip};
+use super::passed::Announced;
 use super::report::{Fault, Format, Report, Verbosity, chain};
 use crate::net::signals::outlive_file_limit;
 
@@ -51,6 +52,7 @@ pub struct Context {
 pub fn main<T: Tool>() -> ExitCode {
     let words = T::arranged(std::env::args_os().collect());
     let env = Env::of_process();
+    Announced::of(&env).close_unserved(T::MANUAL.variables.contains(&"LISTEN_FDS"));
     keep_memory_private(&env);
     // Where it cannot be had, such a write ends the tool, as it would any other program.
     let _ = outlive_file_limit();
