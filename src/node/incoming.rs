@@ -3,6 +3,7 @@
 use super::circuits::{Circuit, Use};
 use super::handshakes::{ClaimHello, Early};
 use super::presence::PRESENCE;
+use super::settling::Settling;
 use super::siblings::SIBLING;
 use super::{Aim, Event, Node, Step};
 use crate::identity::PeerId;
@@ -87,7 +88,7 @@ impl Incoming<'_> {
         let state = Use::Lane { lane: answer.lane, prelude: Vec::new() };
         self.node.uplink.circuits.insert(self.circuit, Circuit::new(key, state));
         // The lanes that this one replaces end first.
-        self.node.settle_session(self.now, key);
+        Settling { node: self.node, now: self.now }.settle_session(key);
         Ok(answer.message)
     }
 

@@ -6,9 +6,9 @@
 //!
 //! A [`Node`] is the link to its relay (`uplink`, with its `circuits`), all sessions of the process (`sessions`, with their
 //! `timers`), what it serves (`serving`), whom it knows to be there (`presence`, `siblings`), for whom there was no room
-//! (`limits`), and how long it waits (`meeting`). Here these meet: what a frame or a session asks for goes to whoever can do it. A node opens no socket and
-//! reads no clock: it asks for a carrier ([`Node::poll_dial`]), is told of it, and takes and gives its bytes. It does not
-//! know what an application does with a stream.
+//! (`limits`), and how long it waits (`meeting`). Here these meet: what a frame (`heard`) or a session (`settling`) asks
+//! for goes to whoever can do it. A node opens no socket and reads no clock: it asks for a carrier ([`Node::poll_dial`]),
+//! is told of it, and takes and gives its bytes. It does not know what an application does with a stream.
 //!
 //! Invariants: a session survives any carrier and any relay as long as its own times allow; a caller is believed to be who
 //! the session handshake proved, never who the relay said; output is bounded by one DATA body and the control messages
@@ -38,6 +38,7 @@ mod places;
 mod presence;
 mod serving;
 mod sessions;
+mod settling;
 mod siblings;
 mod step;
 mod timers;
@@ -65,7 +66,6 @@ use crate::names::AppName;
 use crate::session::Session;
 use crate::wire::{CloseCode, Name};
 use calls::Calls;
-use entry::Action;
 use handshakes::Handshakes;
 use heard::Heard;
 use limits::Limits;
@@ -74,6 +74,7 @@ use names::Names;
 use presence::Presence;
 use serving::Serving;
 use sessions::Sessions;
+use settling::Settling;
 use siblings::{SIBLING, Siblings};
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -349,61 +350,6 @@ impl Node {
         self.settle(now);
     }
 
-    /// Brings everything that follows from what has changed: called at the end of whatever may change something. Looks at the
-    /// sessions that were touched, and at no others.
-    fn settle(&mut self, now: Instant) {
-        while let Some(key) = self.sessions.next_touched() {
-            self.settle_session(now, key);
-        }
-        self.settle_callers(now);
-        if self.unheard.take(now) {
-            self.names().listen_for_apps();
-        }
-        while self.uplink.is_attached()
-            && let Some(key) = self.presence.next(self.uplink.circuits.asking())
-        {
-            self.calls(now).ask(key);
-        }
-        while self.uplink.is_attached()
-            && let Some(claim) = self.siblings.next(now, self.uplink.circuits.claiming())
-        {
-            self.calls(now).claim(claim);
-        }
-        self.uplink.set_busy(now, !self.sessions.is_empty());
-    }
-
-    fn settle_session(&mut self, now: Instant, key: Key) {
-        loop {
-            match self.sessions.next_action(now, key, self.uplink.state()) {
-                Action::DropLane(lane) => {
-                    if let Some(id) = self.uplink.circuits.carrying(key, lane) {
-                        self.uplink.send_reset(id, CloseCode::PeerGone);
-                        self.calls(now).handle_ended(id, CloseCode::PeerGone);
-                    }
-                }
-                Action::Call => self.calls(now).call(key),
-                Action::Join => self.calls(now).join(key),
-                Action::End => self.end(now, key),
-                Action::Rest { wake, .. } => {
-                    if wake {
-                        self.uplink.circuits.wake(key);
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Whoever got as far as a session has the place that became free.
-    fn settle_callers(&mut self, now: Instant) {
-        while let Some(key) = self.sessions.take_waiting(self.serving.callers_max()) {
-            self.announce(now, key);
-        }
-        if self.serving.update(self.sessions.callers().total()) {
-            self.names().update();
-        }
-    }
-
     /// The link is up: everything we want from the relay goes out behind message 3, in the same flight.
     fn attach(&mut self) {
         self.siblings.forget_answers();
@@ -427,6 +373,11 @@ impl Node {
         } else if self.meeting.is_hasty() && !self.meeting.has_met() && self.uplink.has_tried_all() {
             self.give_up(Failure::NoRelay(gone.why));
         }
+    }
+
+    /// Brings what follows from what has changed: called at the end of whatever may change something.
+    fn settle(&mut self, now: Instant) {
+        Settling { node: self, now }.settle();
     }
 
     fn calls(&mut self, now: Instant) -> Calls<'_> {
