@@ -52,6 +52,18 @@ pub(super) fn set(file: impl AsFd, mode: Option<u16>, mtime: Option<Mtime>) -> R
     Ok(Unkept { permissions: refused(permissions)?, times: refused(times)? })
 }
 
+/// The same of a directory, which keeps what else its mode says: that its group goes to what is made in it, and that nobody
+/// removes there what is not his. Permissions that it has are not set: where set-group-ID bits may not be set, as in hardened
+/// services, there is a refusal less.
+///
+/// # Errors
+/// As for [`set`].
+pub(super) fn set_of_directory(directory: &OwnedFd, mode: Option<u16>, mtime: Option<Mtime>) -> Result<Unkept, Fault> {
+    let before = u16::try_from(fstat(directory)?.st_mode & 0o7777).unwrap_or(0);
+    let mode = mode.map(|mode| mode & 0o777 | before & 0o7000);
+    set(directory, mode.filter(|mode| *mode != before), mtime)
+}
+
 /// Both times of a file for the kernel: access now-ish does not matter, so it is left alone.
 #[must_use]
 pub fn times(mtime: Mtime) -> Timestamps {

@@ -6,6 +6,7 @@ use super::attributes::{self, Attributes, Unkept, is_lacking, times};
 use super::extent::hash_range;
 use super::folders::Folders;
 use super::folding::{Case, Landed, case_of};
+use super::maker::{Made, Maker};
 use super::part::{PartKey, PartName};
 use super::replace::{Place, remove_for_directory, rename_over, rename_to_free};
 use super::stamp::Stamp;
@@ -34,15 +35,6 @@ pub enum Overwrite {
     Rename,
     /// Replace files, links and empty directories, by whatever is sent; never a directory with something in it.
     Yes,
-}
-
-/// Whether a directory had to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Made {
-    /// It is new.
-    New,
-    /// It was there, with these permission bits.
-    Already(u16),
 }
 
 /// A receiver's directory.
@@ -130,11 +122,11 @@ impl Inbox {
         self.folders.close_up();
     }
 
-    /// Makes a directory that its owner can fill, whatever `mode` says about that.
+    /// Makes a directory for this sender that its owner can fill, whatever `mode` says about that.
     ///
     /// # Errors
     /// [`Fault::Exists`] if something else has the name.
-    pub fn make_directory(&mut self, path: &TreePath, mode: u16) -> Result<Made, Fault> {
+    pub fn make_directory(&mut self, path: &TreePath, mode: u16, maker: Maker<'_>) -> Result<Made, Fault> {
         let parent = self.directory(path.parent())?;
         let usable = Mode::from_raw_mode(u32::from(mode | 0o700));
         let mut made = mkdirat(&*parent, path.name(), usable);
@@ -151,7 +143,8 @@ impl Inbox {
             return match self.directory(path.as_bytes()) {
                 Ok(directory) => {
                     let before = self.folders.permits.before(path.as_bytes());
-                    Ok(Made::Already(before.map_or(Stamp::of(&fstat(&*directory)?).mode, |mode| mode & 0o777)))
+                    let mode = before.map_or(Stamp::of(&fstat(&*directory)?).mode, |mode| mode & 0o777);
+                    Ok(Made::Already { mode, own: maker.has_made(&directory) })
                 }
                 Err(Fault::Parent) if !self.is_directory(path) => Err(Fault::Exists),
                 Err(fault) => Err(fault),
@@ -159,9 +152,15 @@ impl Inbox {
         }
         let directory = self.folders.take_in(path.parent(), path.as_bytes(), path.name())?;
         // The umask took its share of mkdirat's.
-        let unkept = attributes::set(&*directory, Some(mode | 0o700), None)?;
+        let unkept = attributes::set_of_directory(&directory, Some(mode | 0o700), None)?;
+        maker.sign(&directory);
         self.note_unkept(path.parent(), unkept);
         Ok(Made::New)
+    }
+
+    /// Whether this sender has made the directory that is there.
+    pub fn is_made_by(&mut self, maker: Maker<'_>, path: &TreePath) -> bool {
+        self.directory(path.as_bytes()).is_ok_and(|directory| maker.has_made(&directory))
     }
 
     /// Makes room for a directory where something else is that may be replaced.
@@ -401,14 +400,20 @@ impl Inbox {
         Ok(same)
     }
 
-    /// Sets a directory's permissions (if given, or if it had to be opened up) and its time of modification, as far as the file system keeps them.
+    /// Sets a directory's permissions (if given, or if it had to be opened up) and its time of modification (if given), as far as
+    /// the file system keeps them.
     ///
     /// # Errors
     /// What the system says.
-    pub fn finish_directory(&mut self, path: &TreePath, mode: Option<u16>, mtime: Mtime) -> Result<Unkept, Fault> {
+    pub fn finish_directory(
+        &mut self,
+        path: &TreePath,
+        mode: Option<u16>,
+        mtime: Option<Mtime>,
+    ) -> Result<Unkept, Fault> {
         let directory = self.directory(path.as_bytes())?;
         let before = self.folders.permits.take(path.as_bytes());
-        attributes::set(&*directory, mode.or(before), Some(mtime))
+        attributes::set_of_directory(&directory, mode.or(before), mtime)
     }
 
     /// Writes everything in the file systems of these directories to their disks.

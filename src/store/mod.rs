@@ -23,6 +23,7 @@ pub mod found;
 pub mod inbox;
 pub mod keyfile;
 pub mod links;
+pub mod maker;
 mod mounts;
 pub mod omit;
 pub mod owed;

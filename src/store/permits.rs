@@ -1,6 +1,6 @@
 //! Directories of our own that do not let us work in them, as a tree may well have them. They do for as long as it takes, and
 //! then are again as they were. The owner alone gets more meanwhile, whatever happens to us: the next transfer of the same
-//! tree finds them as an interrupted one leaves them, and gives them the announced permissions.
+//! tree finds them as an interrupted one leaves them, and gives those that its sender made the announced permissions.
 
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, chmod, fchmod, fstat};

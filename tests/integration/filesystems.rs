@@ -1,6 +1,7 @@
 //! File systems, and systems, that cannot or may not do everything: what can be delivered is, and what cannot is said.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -226,6 +227,34 @@ fn what_a_file_system_does_not_keep_is_said_once_and_the_rest_arrives() {
             let _ = fs::remove_file(tree.join("more"));
         }
     }
+}
+
+#[test]
+fn where_nothing_says_who_made_a_directory_it_stays_as_the_first_transfer_left_it() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west").filtered(&["fsetxattr=EOPNOTSUPP"]));
+    let (tree, there) = (world.dir("tree/below").parent().expect("a tree").to_owned(), world.path("inbox/tree"));
+    let mode = |mode| fs::set_permissions(tree.join("below"), fs::Permissions::from_mode(mode)).expect("a mode");
+    mode(0o755);
+    world.write("tree/below/one", "1");
+    world.dir("inbox");
+    let deliver = || {
+        let recv = inbox(&west, &["--overwrite", "yes"]);
+        let sent = east.send().args(["tree", "west"]).run().expect(exit::DONE);
+        (sent, recv.wait().expect(exit::DONE))
+    };
+    deliver().0.expect_silence();
+    assert_same_tree(&tree, &there);
+    world.write("tree/below/two", "2");
+    deliver().0.expect_silence();
+    assert_same_content(&tree, &there);
+    mode(0o700);
+    let (sent, got) = deliver();
+    for done in [sent, got] {
+        assert!(done.stderr.contains("already there with other permissions"), "{done}");
+    }
+    assert_eq!(fs::metadata(there.join("below")).expect("it").permissions().mode() & 0o7777, 0o755);
 }
 
 #[test]

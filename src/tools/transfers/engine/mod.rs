@@ -17,6 +17,7 @@
 
 mod beside;
 mod content;
+mod directories;
 mod elsewhere;
 #[cfg(test)]
 mod memory;

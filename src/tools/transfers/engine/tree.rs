@@ -1,6 +1,7 @@
 //! A directory as the place where a transfer goes.
 
 use super::beside::Beside;
+use super::directories::Directories;
 use super::elsewhere::Elsewhere;
 use super::sending::wide;
 use super::sink::{Offered, Owing, Settled, Sink, Verdict};
@@ -8,7 +9,8 @@ use crate::store::adopt::adopt;
 use crate::store::attributes::{Attributes, Unkept};
 use crate::store::batch::{Batch, Landed, Landing, Place};
 use crate::store::extent::hash_range;
-use crate::store::inbox::{Inbox, Made, Overwrite};
+use crate::store::inbox::{Inbox, Overwrite};
+use crate::store::maker::{Made, Maker};
 use crate::store::owed::{Marker, Marks};
 use crate::store::part::{LiveRun, PartFile, PartKey, PartName};
 use crate::store::stamp::Stamp;
@@ -27,19 +29,6 @@ use std::time::Instant;
 
 /// What a stream's part file is named after in place of a time: a stream has none.
 const NO_TIME: Mtime = Mtime { seconds: 0, nanos: 0 };
-
-/// Memory for the paths of directories, which are kept until everything is in them: 400,000 of a hundred bytes.
-const DIRECTORIES_BYTES_MAX: usize = 64 << 20;
-/// What one costs beside its path.
-const DIRECTORY_BYTES: usize = 64;
-
-/// A directory whose permissions and time are set when everything is in it.
-struct Unfinished {
-    path: TreePath,
-    mode: Option<u16>,
-    mtime: Mtime,
-    made: bool,
-}
 
 /// Where content goes.
 enum Writing {
@@ -63,9 +52,7 @@ pub(crate) struct TreeSink {
     batch: Batch,
     writing: Option<Writing>,
     elsewhere: Elsewhere,
-    directories: Vec<Unfinished>,
-    /// For further ones of them.
-    pub directories_bytes_left: usize,
+    pub directories: Directories,
     /// Whether a hook is owed a run for what comes.
     pub owes_runs: bool,
     /// Where that was noted last: most items follow others of the same tree.
@@ -86,8 +73,7 @@ impl TreeSink {
             batch: Batch::default(),
             writing: None,
             elsewhere: Elsewhere::default(),
-            directories: Vec::new(),
-            directories_bytes_left: DIRECTORIES_BYTES_MAX,
+            directories: Directories::default(),
             owes_runs: false,
             owing: Vec::new(),
             marks: None,
@@ -192,10 +178,11 @@ impl TreeSink {
 
     /// Makes a directory, in the place of something else where that may be replaced.
     fn make_directory(&mut self, item: &Offered, mode: u16) -> Result<Made, Fault> {
-        let made = match self.inbox.make_directory(&item.path, mode) {
+        let maker = Maker(&self.sender);
+        let made = match self.inbox.make_directory(&item.path, mode, maker) {
             Err(Fault::Exists) if self.overwrite == Overwrite::Yes => {
                 self.inbox.clear_for_directory(&item.path)?;
-                self.inbox.make_directory(&item.path, mode)
+                self.inbox.make_directory(&item.path, mode, maker)
             }
             made => made,
         }?;
@@ -224,33 +211,18 @@ impl TreeSink {
     }
 
     fn look_directory(&mut self, now: Instant, item: &Offered) -> Result<Verdict, Fault> {
-        let mode = item.mode.unwrap_or(0o700);
-        let price = item.path.as_bytes().len() + DIRECTORY_BYTES;
-        self.directories_bytes_left = self.directories_bytes_left.checked_sub(price).ok_or(Fault::TooMany)?;
+        let announced = Attributes { mode: item.mode.unwrap_or(0o700), mtime: item.mtime.unwrap_or(NO_TIME) };
+        self.directories.reserve(&item.path)?;
         let news = self.owe(item)?;
-        let made = self.make_directory(item, mode);
+        let made = self.make_directory(item, announced.mode);
         if news && !matches!(made, Ok(Made::New)) {
             self.forgive(item);
         }
         let made = made?;
-        // A directory that was there keeps its permissions, unless they are those that an
-        // interrupted transfer of the same tree would have left.
-        let set_mode = match made {
-            Made::New => true,
-            Made::Already(before) => before == mode | 0o700 || self.overwrite == Overwrite::Yes,
-        };
-        self.directories.push(Unfinished {
-            path: item.path.clone(),
-            mode: set_mode.then_some(mode),
-            mtime: item.mtime.unwrap_or(NO_TIME),
-            made: made == Made::New,
-        });
+        let stays = self.directories.add(&item.path, (made, self.overwrite), announced);
         let kept = (made != Made::New).then(|| item.path.name().to_vec());
-        // Its time becomes the announced one in any case.
-        let announced = Attributes { mode, mtime: item.mtime.unwrap_or(NO_TIME) };
-        let unlike = !set_mode
-            && !matches!(made, Made::Already(before) if before == mode)
-            && !self.would_lose(item, announced).permissions;
+        // Its time says when something was put into it last, and that may be now.
+        let unlike = stays != announced.mode && !self.would_lose(item, announced).permissions;
         self.batch.add_name(now, Landing { kept, unlike, ..landing(item, None) });
         Ok(Verdict::Taken)
     }
@@ -449,31 +421,7 @@ impl Sink for TreeSink {
     }
 
     fn finish(&mut self) -> Vec<(TreePath, Fault)> {
-        let mut directories = std::mem::take(&mut self.directories);
-        // Deepest first: setting one directory's time must be the last change in it, and a
-        // directory that its owner may not enter any more hides what is below.
-        directories.sort_by_cached_key(|directory| std::cmp::Reverse(directory.path.depth()));
-        let mut faults = Vec::new();
-        // Done is what is found at its place, not what went into something that was there a moment ago.
-        self.inbox.look_anew();
-        for Unfinished { path, mode, mtime, made } in &directories {
-            let finished = self.inbox.finish_directory(path, *mode, *mtime);
-            match finished {
-                // Whoever sends it again finds what is missing.
-                Err(Fault::Parent) => faults.push((path.clone(), Fault::NotFound)),
-                // One that was there before may belong to somebody else: then it stays as it is.
-                _ if !made => {}
-                Ok(unkept) => self.inbox.note_unkept(path.parent(), unkept),
-                Err(fault) => faults.push((path.clone(), fault)),
-            }
-        }
-        self.inbox.close_up();
-        if let Some(top) = directories.last()
-            && let Err(fault) = self.inbox.sync_all(directories.iter().map(|directory| directory.path.as_bytes()))
-        {
-            faults.push((top.path.clone(), fault));
-        }
-        faults
+        self.directories.finish(&mut self.inbox, Maker(&self.sender))
     }
 }
 

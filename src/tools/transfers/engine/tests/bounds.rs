@@ -41,7 +41,7 @@ fn nothing_of_a_refused_item_is_kept() {
 fn paths_of_directories_are_kept_up_to_a_bound() {
     let home = Home::new();
     let mut sink = sink(&home);
-    sink.directories_bytes_left = 1_000;
+    sink.directories.bytes_left = 1_000;
     let mut nobody = ();
     let mut receiver = Receiver::new(sink, ReceivePolicy::default(), None, &mut nobody);
     tell(&mut receiver, hello(Content::Files, b""));

@@ -1,6 +1,6 @@
 //! A sender that does what it should not, against the receiver.
 
-use super::script::{Say, entry, hello, play, play_files};
+use super::script::{Say, WHEN, entry, hello, play, play_files};
 use super::*;
 use crate::transfer::Fault;
 use crate::transfer::decoder::Malformed;
@@ -8,7 +8,7 @@ use crate::transfer::encode::{ZDATA, header};
 use crate::transfer::item::Kind;
 use crate::transfer::messages::*;
 use crate::transfer::outcome::Violation;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 fn violation(got: Got) -> Violation {
     match got {
@@ -224,4 +224,105 @@ fn another_version_is_refused() {
     let (answers, got) = play(into(&home.inbox()), [Offer::Hello(newer).into()]);
     assert_eq!(answers, [Answer::Refused(Fault::Version)]);
     assert!(matches!(got, Err(TransferError::Refused(Fault::Version))), "{got:?}");
+}
+
+/// A directory with these permission bits.
+fn directory(index: u32, mode: u16, names: &[&[u8]]) -> Say {
+    match entry(index, Kind::Directory, 0, names) {
+        Offer::Entry(entry) => Offer::Entry(Entry { mode, ..entry }).into(),
+        other => other.into(),
+    }
+}
+
+fn make_directory(path: &Path, mode: u32) {
+    fs::create_dir(path).unwrap();
+    // Not by the numbers that a umask is taken from.
+    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+/// All that this sender says, to its end or not.
+fn play_as(sender: [u8; 32], receive: ReceiveJob<'static>, offers: Vec<Say>, ends: bool) -> (Vec<Answer>, Got) {
+    let entries = u32::try_from(offers.len()).unwrap();
+    let end = ends.then(|| Offer::Finish { entries, skipped: 0 }.into());
+    let script = std::iter::once(hello(Content::Files, b"").into()).chain(offers).chain(end);
+    play(ReceiveJob { sender, ..receive }, script)
+}
+
+#[test]
+fn directories_that_were_there_are_not_the_senders_to_change() {
+    let there =
+        [("closed", 0o755, 0o055), ("sticky", 0o1777, 0o777), ("group", 0o2775, 0o775), ("private", 0o700, 0o777)];
+    for overwrite in [Overwrite::Never, Overwrite::Rename, Overwrite::Yes] {
+        let home = Home::new();
+        there.iter().for_each(|(name, mode, _)| make_directory(&home.inbox().join(name), *mode));
+        // Another sender's is one of those.
+        let made = vec![directory(0, 0o755, &[b"theirs"])];
+        play_as([8; 32], into(&home.inbox()), made, true).1.unwrap();
+        let all: Vec<_> = there.into_iter().chain([("theirs", 0o755, 0o055)]).collect();
+        let pictures = || all.iter().map(|(name, ..)| picture(&home.inbox().join(name))).collect::<Vec<_>>();
+        let before = pictures();
+        let offers = (0..).zip(&all).map(|(index, (name, _, mode))| directory(index, *mode, &[name.as_bytes()]));
+        let (answers, got) = play_as(SENDER, into_with(&home.inbox(), overwrite), offers.collect(), true);
+        assert_eq!(got.unwrap().status, Status::NothingToDo, "{answers:?}");
+        assert_eq!(pictures(), before, "{overwrite:?}");
+        for index in [0, 3, 4] {
+            let unlike = Answer::Item { index, outcome: ItemOutcome::ExistsUnlike };
+            assert!(answers.contains(&unlike), "{index} {answers:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_put_into_a_directory_that_was_there_changes_no_more_of_it() {
+    let home = Home::new();
+    make_directory(&home.inbox().join("theirs"), 0o1755);
+    let offers = vec![directory(0, 0o055, &[b"theirs"]), directory(1, 0o750, &[b"theirs", b"new"])];
+    play_as(SENDER, into(&home.inbox()), offers, true).1.unwrap();
+    assert_eq!(["theirs", "theirs/new"].map(|path| mode_of(&home.inbox().join(path))), [0o1755, 0o750]);
+    let time = |path: &str| fs::metadata(home.inbox().join(path)).unwrap().mtime();
+    assert!(time("theirs") > WHEN.seconds, "something was put into it now");
+    assert_eq!(time("theirs/new"), WHEN.seconds);
+}
+
+#[test]
+fn new_directories_belong_to_the_group_that_the_one_around_them_gives() {
+    let home = Home::new();
+    make_directory(&home.inbox().join("group"), 0o2775);
+    let offers = || {
+        vec![
+            directory(0, 0o775, &[b"group"]),
+            directory(1, 0o750, &[b"group", b"new"]),
+            directory(2, 0o555, &[b"group", b"new", b"below"]),
+        ]
+    };
+    for _ in 0..2 {
+        play_as(SENDER, into(&home.inbox()), offers(), true).1.unwrap();
+        let modes = ["group", "group/new", "group/new/below"].map(|path| mode_of(&home.inbox().join(path)));
+        assert_eq!(modes, [0o2775, 0o2750, 0o2555]);
+    }
+    assert_eq!(names(&home.inbox()), ["group"]);
+}
+
+#[test]
+fn what_a_run_made_is_for_later_ones_of_the_same_sender_to_finish_and_for_nobody_else() {
+    for (sender, mode, seconds) in [(SENDER, 0o550, WHEN.seconds), ([8; 32], 0o750, 5)] {
+        // Interrupted, or come to its end.
+        for ends in [false, true] {
+            let home = Home::new();
+            let new = home.inbox().join("new");
+            let offer = |mode| vec![directory(0, mode, &[b"new"])];
+            let done = play_as(SENDER, into(&home.inbox()), offer(if ends { 0o750 } else { 0o550 }), ends);
+            assert_eq!(done.1.is_ok(), ends);
+            assert_eq!(mode_of(&new), 0o750, "it can go on");
+            // As if it had got more, some time ago.
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(5);
+            fs::File::open(&new).unwrap().set_modified(time).unwrap();
+            play_as(sender, into(&home.inbox()), offer(0o550), true).1.unwrap();
+            assert_eq!((mode_of(&new), fs::metadata(&new).unwrap().mtime()), (mode, seconds), "{ends}");
+        }
+    }
 }

@@ -146,6 +146,11 @@ pub(crate) fn memory_directory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
+/// Whether the file system has extended attributes: memory has none before Linux 6.6.
+pub(crate) fn keeps_attributes(directory: &Path) -> bool {
+    rustix::fs::setxattr(directory, "user.vp.test", b"", rustix::fs::XattrFlags::empty()).is_ok()
+}
+
 /// A directory with a `from` and an `inbox` in it.
 pub(crate) struct Home {
     directory: tempfile::TempDir,
