@@ -66,6 +66,18 @@ pub(super) enum Stage {
     },
 }
 
+/// What the caller of a request has heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nothing.
+    Nothing,
+    /// Nothing, though its first turn came to nothing: somebody listened before it might hear of that. It hears that it
+    /// waits when this place, that of its first turn, is free.
+    NothingYet(Place),
+    /// That it waits.
+    Waiting,
+}
+
 /// A CONNECT that is not open.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -82,7 +94,7 @@ pub(super) struct Request {
     /// When the caller's patience ends; None if it does not wait at all.
     pub expires: Option<Instant>,
     /// Whether the caller knows that it waits.
-    pub told_waiting: bool,
+    pub told: Told,
     /// Listeners that did not answer.
     pub tried: Vec<LinkId>,
     /// There was no room for it: it is offered at once or not at all, and keeps no early bytes while nobody has it.
@@ -97,9 +109,32 @@ pub(super) struct Request {
 
 impl Request {
     fn deadline(&self) -> Option<Instant> {
-        match self.stage {
+        let of_stage = match self.stage {
             Stage::Parked => self.expires,
             Stage::Queued { until } | Stage::Held { until } | Stage::Offered { until, .. } => Some(until),
+        };
+        of_stage.into_iter().chain(self.untold().map(|place| place.until)).min()
+    }
+
+    /// The place of its first turn, if its caller has yet to hear that it came to nothing.
+    pub(super) fn untold(&self) -> Option<Place> {
+        match self.told {
+            Told::NothingYet(first) => Some(first),
+            Told::Nothing | Told::Waiting => None,
+        }
+    }
+
+    fn counts_as_parked(&self) -> bool {
+        self.turn == Turn::Again && self.untold().is_none()
+    }
+
+    /// Whether it is of use to it that somebody listens. One whose patience ends before its caller may know anything is as
+    /// good as over, and one that keeps no early bytes cannot be offered.
+    fn waits_for_listener(&self) -> bool {
+        match self.stage {
+            Stage::Parked => true,
+            Stage::Held { until } => !self.is_guest && self.expires.is_some_and(|expires| until < expires),
+            Stage::Queued { .. } | Stage::Offered { .. } => false,
         }
     }
 }
@@ -154,7 +189,7 @@ pub(super) struct Requests {
     all: HashMap<RequestId, Request>,
     by_caller: BTreeMap<Side, RequestId>,
     by_callee: BTreeMap<Side, RequestId>,
-    parked: HashMap<(PeerId, Name), BTreeSet<RequestId>>,
+    waiting: HashMap<(PeerId, Name), BTreeSet<RequestId>>,
     deadlines: BTreeSet<(Instant, RequestId)>,
     room: Room,
 }
@@ -167,7 +202,7 @@ impl Default for Requests {
             all: HashMap::new(),
             by_caller: BTreeMap::new(),
             by_callee: BTreeMap::new(),
-            parked: HashMap::new(),
+            waiting: HashMap::new(),
             deadlines: BTreeSet::new(),
             room: Room { by_peer: HashMap::new(), by_source: HashMap::new(), reserve },
         }
@@ -198,8 +233,8 @@ impl Requests {
         if !request.is_guest {
             self.room.add(&request);
         }
-        if request.stage == Stage::Parked {
-            self.parked.entry((request.pair.to, request.name.clone())).or_default().insert(id);
+        if request.waits_for_listener() {
+            self.waiting.entry((request.pair.to, request.name.clone())).or_default().insert(id);
         }
         if let Stage::Offered { callee, .. } = request.stage {
             self.by_callee.insert(callee, id);
@@ -217,8 +252,8 @@ impl Requests {
         if !request.is_guest {
             self.room.subtract(&request);
         }
-        if request.stage == Stage::Parked
-            && let Entry::Occupied(mut ids) = self.parked.entry((request.pair.to, request.name.clone()))
+        if request.waits_for_listener()
+            && let Entry::Occupied(mut ids) = self.waiting.entry((request.pair.to, request.name.clone()))
         {
             ids.get_mut().remove(&id);
             if ids.get().is_empty() {
@@ -254,20 +289,20 @@ impl Requests {
         self.by_callee.range(Side::all_of(link)).map(|(_, &id)| id).collect()
     }
 
-    /// How many requests of a link are parked, or were and have another turn.
+    /// How many requests of a link are parked, or were and have another turn, as far as its peer may know.
     pub(super) fn parked_by(&self, link: LinkId) -> usize {
         let made = self.by_caller.range(Side::all_of(link));
-        made.filter(|(_, id)| self.all.get(id).is_some_and(|request| request.turn == Turn::Again)).count()
+        made.filter(|(_, id)| self.all.get(id).is_some_and(Request::counts_as_parked)).count()
     }
 
-    /// The requests parked for a name, oldest first.
-    pub(super) fn parked_for(&self, to: PeerId, name: &Name) -> Vec<RequestId> {
-        self.parked.get(&(to, name.clone())).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
+    /// The requests that wait for somebody who listens to a name, oldest first.
+    pub(super) fn waiting_for(&self, to: PeerId, name: &Name) -> Vec<RequestId> {
+        self.waiting.get(&(to, name.clone())).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
     }
 
     /// The link that has waited longest for a name.
-    pub(super) fn first_parked_caller(&self, to: PeerId, name: &Name) -> Option<LinkId> {
-        let first = self.parked.get(&(to, name.clone()))?.first()?;
+    pub(super) fn first_waiting_caller(&self, to: PeerId, name: &Name) -> Option<LinkId> {
+        let first = self.waiting.get(&(to, name.clone()))?.first()?;
         self.all.get(first).map(|request| request.caller.link)
     }
 

@@ -219,7 +219,7 @@ impl Turns {
     }
 
     /// A call has its place no more.
-    fn give_back(&mut self, pair: Pair, turn: Turn) {
+    pub(super) fn give_back(&mut self, pair: Pair, turn: Turn) {
         let line = self.caller(pair).line(turn);
         line.places = line.places.saturating_sub(1);
         self.enter_round(pair);

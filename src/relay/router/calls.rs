@@ -1,0 +1,346 @@
+//! What becomes of a CONNECT: it waits for its turn, is offered, waits for a listener, and comes to nothing or is taken.
+
+use super::admission::Source;
+use super::orders::{Ask, Order, Orders, What};
+use super::requests::{ANSWER_DEADLINE, PARKED_PER_LINK_MAX, Request, Side, Stage, Told};
+use super::turns::{Pair, Place, REFUSAL_DELAY, RequestId, Turn, look_again};
+use super::{LinkId, Router};
+use crate::identity::PeerId;
+use crate::wire::{CloseCode, Name};
+use std::time::{Duration, Instant};
+
+/// A request that its callee has taken.
+pub(super) struct Accepted {
+    /// The caller's side.
+    pub caller: Side,
+    /// Who called whom.
+    pub pair: Pair,
+    /// What was called.
+    pub name: Name,
+}
+
+/// A router, while it deals with requests. Whatever may have made room for another call is followed by
+/// [`Calls::offer_next`].
+pub(super) struct Calls<'r> {
+    pub router: &'r mut Router,
+    pub now: Instant,
+    pub orders: &'r mut Orders,
+}
+
+impl Calls<'_> {
+    /// A link asks for a circuit, which is held for it.
+    pub(super) fn begin(&mut self, link: LinkId, source: Option<Source>, pair: Pair, ask: Ask) {
+        let mut request = Request {
+            caller: Side { link, circuit: ask.circuit },
+            pair,
+            source,
+            name: ask.name,
+            early: ask.early,
+            expires: (!ask.wait.is_zero()).then(|| self.now + ask.wait),
+            told: Told::Nothing,
+            tried: Vec::new(),
+            is_guest: !self.router.requests.has_room(&pair.from, source),
+            turn: Turn::First,
+            place: None,
+            stage: Stage::Held { until: self.now + REFUSAL_DELAY },
+        };
+        let id = self.router.requests.issue_id();
+        if request.is_guest && !(self.router.turns.is_free(pair) && self.router.can_take(&pair.to)) {
+            request.early = Vec::new();
+            self.router.requests.put(id, request);
+        } else {
+            self.queue(id, request);
+            self.offer_next();
+        }
+    }
+
+    /// A callee takes what it was offered. None if the offer is void by now, or if the callee has no room for it: then the
+    /// request waits for its turn again.
+    pub(super) fn take_up(&mut self, callee: Side) -> Option<Accepted> {
+        let (id, mut request) = self.answered(callee)?;
+        let Request { caller, pair, .. } = request;
+        if !self.router.has_share(&pair.to, 1) {
+            // It has asked for so many circuits itself meanwhile.
+            self.give_up_place(&mut request);
+            self.queue(id, request);
+            return None;
+        }
+        self.router.turns.open(pair, request.turn);
+        if let Some(place) = request.untold() {
+            self.router.turns.give_back(pair, place.turn);
+        }
+        Some(Accepted { caller, pair, name: request.name })
+    }
+
+    /// A listener declines what it was offered.
+    pub(super) fn handle_rejected(&mut self, callee: Side, code: CloseCode) {
+        let Some((id, mut request)) = self.answered(callee) else { return };
+        match code {
+            CloseCode::NotHere => {
+                request.tried.push(callee.link);
+                self.settle(id, request);
+            }
+            // This would tell the caller that all is well.
+            CloseCode::Waiting => self.fail(&mut request, CloseCode::Refused),
+            code => self.fail(&mut request, code),
+        }
+        self.offer_next();
+    }
+
+    fn answered(&mut self, callee: Side) -> Option<(RequestId, Request)> {
+        let id = self.router.requests.of_callee(callee)?;
+        let request = self.router.requests.take(id)?;
+        self.end_offer(callee.link, request.pair.to);
+        Some((id, request))
+    }
+
+    /// A link of `peer` is gone: what it asked for is withdrawn, what it was offered goes to somebody else or waits.
+    pub(super) fn handle_lost(&mut self, link: LinkId, peer: PeerId) {
+        for id in self.router.requests.made_by(link) {
+            self.withdraw(id, CloseCode::PeerGone);
+        }
+        for id in self.router.requests.offered_to(link) {
+            if let Some(request) = self.router.requests.take(id) {
+                self.router.turns.end_offer(peer);
+                self.settle(id, request);
+            }
+        }
+        self.router.eased.insert(peer);
+    }
+
+    /// A link listens to a name: requests that wait for somebody who does have another turn. One whose caller may not know
+    /// yet that nobody was there is offered too, and the caller hears at the same time what it would have heard without
+    /// that.
+    pub(super) fn offer_again(&mut self, link: LinkId, peer: PeerId, name: &Name) {
+        for id in self.router.requests.waiting_for(peer, name) {
+            let Some(mut request) = self.router.requests.take(id) else { continue };
+            // Whoever listens anew is worth another try, even after it was not there for this caller before.
+            request.tried.retain(|tried| *tried != link);
+            if request.turn == Turn::First {
+                request.told = request.place.take().map_or(Told::Nothing, Told::NothingYet);
+                request.turn = Turn::Again;
+            }
+            self.queue(id, request);
+        }
+    }
+
+    /// Sees to requests whose time has come.
+    pub(super) fn handle_overdue(&mut self) {
+        while let Some(id) = self.router.requests.overdue(self.now) {
+            let Some(mut request) = self.router.requests.take(id) else { return };
+            if request.untold().is_some_and(|place| place.until <= self.now) {
+                self.tell_at_last(id, request);
+                continue;
+            }
+            match request.stage {
+                Stage::Parked => self.fail(&mut request, CloseCode::NotHere),
+                Stage::Held { .. } => self.conclude(id, request),
+                Stage::Queued { .. } => self.wait_on(id, request),
+                Stage::Offered { callee, .. } => self.handle_unanswered(id, request, callee),
+            }
+        }
+    }
+
+    /// A listener has not answered in time.
+    fn handle_unanswered(&mut self, id: RequestId, mut request: Request, callee: Side) {
+        self.end_offer(callee.link, request.pair.to);
+        self.order_withdrawal(callee, CloseCode::Cancelled);
+        if request.expires.is_some_and(|expires| request.turn == Turn::Again && expires <= self.now) {
+            return self.fail(&mut request, CloseCode::NotHere);
+        }
+        request.tried.push(callee.link);
+        // Its patience is used up: another listener may answer, nobody is waited for.
+        request.expires = None;
+        self.settle(id, request);
+    }
+
+    /// Lets a request wait for its turn.
+    fn queue(&mut self, id: RequestId, mut request: Request) {
+        request.stage = Stage::Queued { until: look_again(self.now, request.expires) };
+        self.router.turns.queue(request.pair, request.turn, id);
+        self.router.eased.insert(request.pair.to);
+        self.router.requests.put(id, request);
+    }
+
+    /// Offers calls to peers who may take more than before, as long as they do, each caller in turn.
+    pub(super) fn offer_next(&mut self) {
+        while let Some(to) = self.router.eased.pop_first() {
+            let open_max = self.router.policy.share(&to).map_or(u32::MAX, |share| share.of_one_caller());
+            while self.router.can_take(&to)
+                && let Some(id) = self.router.turns.next(to, open_max)
+            {
+                let Some(mut request) = self.router.requests.take(id) else { continue };
+                // Nobody hides from itself, nor from who knows what no stranger can; and who was told to wait hears nothing now.
+                let hides = request.pair.from != to && request.name.is_guessable() && request.turn == Turn::First;
+                let delay = if hides { REFUSAL_DELAY } else { Duration::ZERO };
+                request.place = Some(Place { turn: request.turn, until: self.now + delay });
+                self.settle(id, request);
+            }
+        }
+    }
+
+    /// A request that has a place goes to the newest listener that has not failed it. With none left its caller hears of it in
+    /// due time.
+    fn settle(&mut self, id: RequestId, mut request: Request) {
+        let to = request.pair.to;
+        if let Some(link) = self.router.listener(&request).filter(|_| self.router.can_take(&to)) {
+            let Some((worker, circuit)) = self.router.roster.offer(link) else {
+                return self.fail(&mut request, CloseCode::Limit);
+            };
+            self.router.turns.offer(to);
+            let until = self.now + ANSWER_DEADLINE;
+            // The end of its patience is the same whether or not somebody has it by then.
+            let until =
+                request.expires.filter(|_| request.turn == Turn::Again).map_or(until, |expires| until.min(expires));
+            request.stage = Stage::Offered { callee: Side { link, circuit }, until };
+            let (from, name, early) = (request.pair.from, request.name.clone(), request.early.clone());
+            self.orders.push(Order { worker, link, what: What::Offer { circuit, from, name, early } });
+            self.router.requests.put(id, request);
+            return;
+        }
+        match request.place.map(|place| place.until).filter(|until| self.now < *until) {
+            Some(until) => self.hold(id, request, until),
+            None => self.conclude(id, request),
+        }
+    }
+
+    /// Nobody has taken a request, and its caller may not know before `until`.
+    fn hold(&mut self, id: RequestId, mut request: Request, until: Instant) {
+        if request.is_guest {
+            request.early = Vec::new();
+        }
+        request.stage = Stage::Held { until };
+        self.router.requests.put(id, request);
+    }
+
+    /// Nobody has taken a request, and its caller may know: it is parked, or ends.
+    fn conclude(&mut self, id: RequestId, mut request: Request) {
+        self.give_up_place(&mut request);
+        if let Some(first) = request.untold() {
+            return self.hold(id, request, first.until);
+        }
+        if request.is_guest {
+            return self.fail(&mut request, CloseCode::Limit);
+        }
+        if request.expires.is_none_or(|expires| expires <= self.now) {
+            return self.fail(&mut request, CloseCode::NotHere);
+        }
+        if request.turn == Turn::First && !self.may_park(&request) {
+            return self.fail(&mut request, CloseCode::Limit);
+        }
+        self.tell_waiting(&mut request);
+        request.turn = Turn::Again;
+        if self.router.listener(&request).is_some() {
+            return self.queue(id, request);
+        }
+        request.stage = Stage::Parked;
+        self.router.requests.put(id, request);
+    }
+
+    /// The caller of a request hears now that nobody was there at first, wherever the request stands meanwhile.
+    fn tell_at_last(&mut self, id: RequestId, mut request: Request) {
+        self.give_up_first(&mut request);
+        if !self.may_park(&request) {
+            self.leave_stage(id, &request, CloseCode::Cancelled);
+            return self.fail(&mut request, CloseCode::Limit);
+        }
+        self.tell_waiting(&mut request);
+        match request.stage {
+            Stage::Held { .. } => self.conclude(id, request),
+            _ => self.router.requests.put(id, request),
+        }
+    }
+
+    /// Whether the link of a request that has been taken out may have one more parked.
+    fn may_park(&self, request: &Request) -> bool {
+        self.router.requests.parked_by(request.caller.link) < PARKED_PER_LINK_MAX
+    }
+
+    /// Says once that a request waits. Nobody is told that he waits for a name that is no application's: whether somebody
+    /// listens to it would show in when the word comes. See section 5.1 of PROTOCOL.md.
+    fn tell_waiting(&mut self, request: &mut Request) {
+        let Side { link, circuit } = request.caller;
+        if let (Name::App(_), Some(worker)) = (&request.name, self.router.worker_of(link))
+            && std::mem::replace(&mut request.told, Told::Waiting) != Told::Waiting
+        {
+            self.orders.push(Order { worker, link, what: What::Waiting { circuit } });
+        }
+    }
+
+    /// A request has waited long for its turn. It waits on, unless its caller has to know by now.
+    fn wait_on(&mut self, id: RequestId, mut request: Request) {
+        self.router.turns.unqueue(request.pair, request.turn, id);
+        let is_app = matches!(request.name, Name::App(_));
+        if request.expires.is_none() || (is_app && self.router.is_full(&request.pair.to)) {
+            self.fail(&mut request, CloseCode::Limit);
+        } else if request.expires.is_some_and(|expires| expires <= self.now) {
+            self.fail(&mut request, CloseCode::NotHere);
+        } else {
+            self.queue(id, request);
+        }
+    }
+
+    /// Ends a request that has been taken out, with a final answer to its caller.
+    fn fail(&mut self, request: &mut Request, code: CloseCode) {
+        self.give_up_first(request);
+        self.give_up_place(request);
+        let Side { link, circuit } = request.caller;
+        if let Some(worker) = self.router.worker_of(link) {
+            self.orders.push(Order { worker, link, what: What::Refuse { circuit, code } });
+        }
+        self.release(link, 1);
+    }
+
+    /// Ends a request without a word to its caller.
+    pub(super) fn withdraw(&mut self, id: RequestId, code: CloseCode) {
+        let Some(mut request) = self.router.requests.take(id) else { return };
+        self.leave_stage(id, &request, code);
+        self.give_up_first(&mut request);
+        self.give_up_place(&mut request);
+    }
+
+    /// A request that has been taken out waits for nothing any more, neither for an answer nor for its turn.
+    fn leave_stage(&mut self, id: RequestId, request: &Request, code: CloseCode) {
+        if let Stage::Offered { callee, .. } = request.stage {
+            self.end_offer(callee.link, request.pair.to);
+            self.order_withdrawal(callee, code);
+        }
+        self.router.turns.unqueue(request.pair, request.turn, id);
+    }
+
+    fn order_withdrawal(&mut self, Side { link, circuit }: Side, code: CloseCode) {
+        if let Some(worker) = self.router.worker_of(link) {
+            self.orders.push(Order { worker, link, what: What::Withdraw { circuit, code } });
+        }
+    }
+
+    fn give_up_place(&mut self, request: &mut Request) {
+        self.give_up(request.pair, request.place.take());
+    }
+
+    fn give_up_first(&mut self, request: &mut Request) {
+        if let Some(first) = request.untold() {
+            request.told = Told::Nothing;
+            self.give_up(request.pair, Some(first));
+        }
+    }
+
+    fn give_up(&mut self, pair: Pair, place: Option<Place>) {
+        if let Some(place) = place {
+            self.router.turns.leave(self.now, pair, place);
+            self.router.eased.insert(pair.to);
+        }
+    }
+
+    fn end_offer(&mut self, link: LinkId, to: PeerId) {
+        self.router.roster.end_offer(link);
+        self.router.turns.end_offer(to);
+        self.router.eased.insert(to);
+    }
+
+    /// So many circuits of a link have ended.
+    pub(super) fn release(&mut self, link: LinkId, count: u32) {
+        self.router.roster.release(link, count);
+        self.router.eased.extend(self.router.roster.get(link).map(|attached| attached.peer));
+    }
+}
