@@ -10,7 +10,7 @@ use super::items::Item;
 use super::memory::block::Piece;
 use super::outgoing::Outgoing;
 use super::output::Output;
-use super::pace::Pace;
+use super::pace::{MayRead, Pace};
 use super::router::circuits::WhyClosed;
 use super::router::policy::Share;
 use super::timers::Armed;
@@ -114,15 +114,24 @@ impl Attachment {
 
     /// Counts bytes of a circuit that came in. None if there is no such circuit.
     pub(super) fn receive(&mut self, now: Instant, input: Input) -> Option<Result<Received, Misused>> {
-        let received = self.circuits.receive(now, input)?;
-        self.pace.receive(now, input.bytes);
-        Some(received)
+        self.circuits.receive(now, input)
     }
 
-    /// Whether nothing may be read from it now: it hears too little of what is for it, or a circuit is full.
-    pub(super) fn is_blocked(&self) -> bool {
+    /// Whether it may be read: not while it hears too little of what is for it, a circuit is full, or it is over its rate.
+    pub(super) fn may_read(&self) -> MayRead {
         let unheard = self.outgoing.is_backlogged() || self.outgoing.has_many_answers() || self.has_held();
-        unheard || self.circuits.full().is_some()
+        if self.is_ending() {
+            MayRead::Never
+        } else if unheard || self.circuits.full().is_some() {
+            MayRead::Later
+        } else {
+            self.pace.reads_from(|| self.circuits.ends().count()).map_or(MayRead::Now, MayRead::From)
+        }
+    }
+
+    /// How much may be read at once, bytes.
+    pub(super) fn read_most(&self) -> usize {
+        self.pace.read_most()
     }
 
     /// Keeps input for later. It is charged, and counts as what the client does not take.
@@ -140,8 +149,9 @@ impl Attachment {
         (self.has_held() && self.outgoing.answers() == 0).then(|| std::mem::take(&mut self.intake.held))
     }
 
-    /// Input was read.
-    pub(super) fn handle_read(&mut self, now: Instant) {
+    /// So many bytes were read.
+    pub(super) fn handle_read(&mut self, now: Instant, bytes: usize) {
+        self.pace.receive(now, bytes);
         self.heartbeat.handle_received(now);
         self.intake.unread = false;
         self.intake.standstill.set(now, State::Moves);

@@ -62,14 +62,3 @@ pub enum Why {
     /// The relay ended it, with this code.
     Ended(CloseCode),
 }
-
-/// Whether a connection may be read now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MayRead {
-    /// Yes.
-    Now,
-    /// Not now; later, without further notice.
-    Later,
-    /// Never again.
-    Never,
-}

@@ -125,7 +125,7 @@ impl World {
     /// Hands over up to `count` queued bytes, if the relay would read them.
     fn flush(&mut self, at: usize, count: usize) {
         let client = &mut self.clients[at];
-        if self.relay.may_read(client.id) == super::MayRead::Now {
+        if self.relay.may_read(client.id).is_now(self.now) {
             let count = client.output.len().min(count);
             let bytes: Vec<u8> = client.output.drain(..count).collect();
             self.relay.handle_bytes(self.now, client.id, &bytes);

@@ -41,12 +41,13 @@ mod timers;
 mod whole;
 mod worker;
 
-pub use events::{Event, MayRead, MovingLink, Notice, Why};
+pub use events::{Event, MovingLink, Notice, Why};
 pub use ids::{ConnId, EndId, LinkId, Place};
 pub use memory::block::{BLOCK_BYTES, Buffer, Pool};
 pub use memory::budget::Budget;
 pub use memory::reader::{READ_BLOCKS, Reader};
 pub use output::SLICES_MAX;
+pub use pace::MayRead;
 pub use router::Load;
 pub use router::admission::{Evicted, Newcomer, Placed, Source, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX};
 pub use router::circuits::{CircuitInfo, Closed, Cut, WhyClosed};

@@ -1,8 +1,32 @@
-//! Whether a link may be granted more now: its rate, and the circuits whose credit that holds back.
+//! Whether a link may be read or granted more now: its rate, and the circuits whose credit that holds back.
 
 use super::circuit::rate::Rate;
 use std::collections::VecDeque;
 use std::time::Instant;
+
+/// Whether a connection may be read now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayRead {
+    /// Yes.
+    Now,
+    /// From then on: it is over its rate.
+    From(Instant),
+    /// Not now; later, without further notice.
+    Later,
+    /// Never again.
+    Never,
+}
+
+impl MayRead {
+    /// Whether it may be read at this time.
+    pub fn is_now(self, now: Instant) -> bool {
+        match self {
+            MayRead::Now => true,
+            MayRead::From(at) => at <= now,
+            MayRead::Later | MayRead::Never => false,
+        }
+    }
+}
 
 /// See the module. The default has no bound.
 #[derive(Debug, Default)]
@@ -40,6 +64,17 @@ impl Pace {
     /// Takes a circuit that was held back, if more may be granted by now.
     pub(super) fn poll_allowed(&mut self, now: Instant) -> Option<u32> {
         if self.held_back.is_empty() || !self.allows(now) { None } else { self.held_back.pop_front() }
+    }
+
+    /// From when on the link may be read, with so many circuits open. None: at any time.
+    pub(super) fn reads_from(&self, circuits: impl Fn() -> usize) -> Option<Instant> {
+        // They are counted one by one.
+        if self.is_bounded() { self.rate.reads_from(circuits()) } else { None }
+    }
+
+    /// How much may be read at once, bytes.
+    pub(super) fn read_most(&self) -> usize {
+        self.rate.read_most()
     }
 
     /// When more may be granted, if that is waited for.

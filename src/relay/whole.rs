@@ -1,7 +1,8 @@
 //! A whole relay without threads and sockets, for simulations and tests: every worker in one place, virtual time.
 
-use super::events::{Event, MayRead, MovingLink};
+use super::events::{Event, MovingLink};
 use super::output::SLICES_MAX;
+use super::pace::MayRead;
 use super::router::Load;
 use super::router::admission::{Newcomer, Placed};
 use super::router::common::Common;

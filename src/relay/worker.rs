@@ -7,10 +7,11 @@ use super::attached::Attachment;
 use super::circuit::end::Arrival;
 use super::circuit::table::{Input, Misused, Received};
 use super::control::{Client, Flow};
-use super::events::{Event, MayRead, MovingLink, Notice, Why};
+use super::events::{Event, MovingLink, Notice, Why};
 use super::greeting::{Greeted, Greetings};
 use super::memory::block::{Buffer, Piece, Pool};
 use super::output::SLICES_MAX;
+use super::pace::MayRead;
 use super::router::admission::{Newcomer, Placed};
 use super::router::circuits::Cut;
 use super::router::common::{Common, RouterHandle};
@@ -150,7 +151,8 @@ impl Forwarder {
         self.switch.move_in(now, attachment);
         // It has been placed: whatever changed meanwhile, it stays here for this message.
         if let Flow::Continue = Client::new(&mut self.switch, now, id).act(replay) {
-            self.handle_bytes(now, id.conn(), &rest);
+            // Its rate has counted it.
+            self.take_blocks(now, id.conn(), &self.copies(&rest), rest.len());
         }
         self.switch.run_orders(now);
         self.switch.touch(now, id);
@@ -168,27 +170,33 @@ impl Forwarder {
     /// Whether a connection may be read now.
     pub fn may_read(&self, conn: ConnId) -> MayRead {
         match self.switch.links.get(conn.link()) {
-            Some(attachment) if attachment.is_ending() => MayRead::Never,
-            Some(attachment) if attachment.is_blocked() => MayRead::Later,
-            None if !self.greetings.contains(conn) => MayRead::Never,
-            Some(_) | None => MayRead::Now,
+            Some(attachment) => attachment.may_read(),
+            None if self.greetings.contains(conn) => MayRead::Now,
+            None => MayRead::Never,
         }
+    }
+
+    /// How much may be read from a connection at once, bytes.
+    pub fn read_most(&self, conn: ConnId) -> usize {
+        self.switch.links.get(conn.link()).map_or(usize::MAX, Attachment::read_most)
     }
 
     /// Bytes that were read into the front of `blocks`, `filled` in all. What is in them is shared from then on.
     pub fn handle_blocks(&mut self, now: Instant, conn: ConnId, blocks: &[Arc<Buffer>], filled: usize) {
+        if let Some(attachment) = self.switch.links.get_mut(conn.link()) {
+            attachment.handle_read(now, filled);
+        }
+        self.take_blocks(now, conn, blocks, filled);
+    }
+
+    fn take_blocks(&mut self, now: Instant, conn: ConnId, blocks: &[Arc<Buffer>], filled: usize) {
         let input = Cursor::over(blocks, filled);
         match self.switch.links.get_mut(conn.link()) {
             Some(attachment) if attachment.has_held() => {
-                attachment.handle_read(now);
                 attachment.hold(input.map(Cursor::into_piece));
                 self.touch(now, conn);
             }
-            Some(attachment) => {
-                attachment.handle_read(now);
-                self.use_input(now, conn, input);
-            }
-            None => self.use_input(now, conn, input),
+            _ => self.use_input(now, conn, input),
         }
     }
 
@@ -217,12 +225,14 @@ impl Forwarder {
     /// As [`Forwarder::handle_blocks`] for bytes that lie elsewhere: copies them. All at once, because a link that moves takes
     /// along what is behind the message that it moves for.
     pub fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
+        if !bytes.is_empty() {
+            self.handle_blocks(now, conn, &self.copies(bytes), bytes.len());
         }
+    }
+
+    fn copies(&self, bytes: &[u8]) -> Vec<Arc<Buffer>> {
         let copied = |chunk| Piece::copied(self.switch.pool(), chunk).into_buffer();
-        let blocks: Vec<_> = bytes.chunks(super::BLOCK_BYTES).map(copied).collect();
-        self.handle_blocks(now, conn, &blocks, bytes.len());
+        bytes.chunks(super::BLOCK_BYTES).map(copied).collect()
     }
 
     /// Uses what was read into a block, a frame at a time.

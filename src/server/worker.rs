@@ -62,8 +62,8 @@ pub(super) struct Worker {
 struct Turn {
     /// A connection had its share and may have more input.
     hungry: bool,
-    /// A connection with input was passed over.
-    unread: bool,
+    /// Connections with input were passed over: when to look again.
+    unread_until: Option<Instant>,
     /// No memory was left for a connection.
     starved: bool,
 }
@@ -140,10 +140,17 @@ impl Worker {
         if self.turn.hungry || unread || waiting {
             return Some(Duration::ZERO);
         }
-        let unread_again = (self.turn.unread || self.outbox.len() > 0).then(|| now + UNREAD_WAIT);
+        let kept = (self.outbox.len() > 0).then(|| now + UNREAD_WAIT);
         let accept = self.acceptor.as_ref().and_then(Acceptor::next_timeout);
         let end = self.shared.life.deadline().filter(|_| self.stage == Stage::Draining);
-        let next = [self.forwarder.next_timeout(), self.sockets.lingering.next_timeout(), unread_again, accept, end];
+        let next = [
+            self.forwarder.next_timeout(),
+            self.sockets.lingering.next_timeout(),
+            self.turn.unread_until,
+            kept,
+            accept,
+            end,
+        ];
         let next = next.into_iter().flatten().min()?;
         // Rounded up: waking just before a deadline would only wait again.
         Some(next.saturating_duration_since(now) + Duration::from_millis(1))
@@ -252,15 +259,16 @@ impl Worker {
     }
 
     fn read(&mut self, now: Instant) {
-        (self.turn.hungry, self.turn.unread) = (false, false);
+        (self.turn.hungry, self.turn.unread_until) = (false, None);
         // A share is one read where memory is scarce: what there is goes round sooner.
         let most = if std::mem::take(&mut self.turn.starved) { 1 } else { TURN_BYTES };
         self.sockets.readable.begin();
         while let Some(id) = self.sockets.readable.next() {
             let again = match self.forwarder.may_read(id) {
                 MayRead::Never => false,
-                MayRead::Now if !self.outbox.is_full() => self.read_link(now, id, most),
-                MayRead::Now | MayRead::Later => self.leave_unread(now, id),
+                may_read if may_read.is_now(now) && !self.outbox.is_full() => self.read_link(now, id, most),
+                MayRead::From(at) => self.leave_unread(now, id, at),
+                MayRead::Now | MayRead::Later => self.leave_unread(now, id, now),
             };
             if again {
                 self.sockets.readable.put_back(id, !self.turn.starved);
@@ -270,9 +278,10 @@ impl Worker {
         }
     }
 
-    /// Leaves a link's input where it is for a while; true, because it is to be read again.
-    fn leave_unread(&mut self, now: Instant, id: ConnId) -> bool {
-        self.turn.unread = true;
+    /// Leaves a link's input where it is for a while, at least until then; true, because it is to be read again.
+    fn leave_unread(&mut self, now: Instant, id: ConnId, until: Instant) -> bool {
+        let until = until.max(now + UNREAD_WAIT);
+        self.turn.unread_until = Some(self.turn.unread_until.map_or(until, |before| before.min(until)));
         self.forwarder.handle_unread(now, id);
         true
     }
@@ -284,10 +293,10 @@ impl Worker {
             if !self.reader.prepare() {
                 self.turn.starved = true;
                 self.forwarder.handle_starved(now);
-                return self.leave_unread(now, id);
+                return self.leave_unread(now, id, now);
             }
             let Some(socket) = self.sockets.get_mut(id) else { return false };
-            let count = match read_into(&mut self.reader, socket) {
+            let count = match read_into(&mut self.reader, socket, self.forwarder.read_most(id)) {
                 Ok(Read::Bytes(count)) => count,
                 Ok(Read::Later) => {
                     self.forwarder.handle_empty(id);
@@ -311,7 +320,7 @@ impl Worker {
             if !more {
                 return false;
             }
-            if self.forwarder.may_read(id) != MayRead::Now {
+            if !self.forwarder.may_read(id).is_now(now) {
                 break;
             }
         }
@@ -365,13 +374,17 @@ impl Worker {
     }
 }
 
-/// Reads once into free blocks.
-fn read_into(reader: &mut Reader, socket: &mut Socket) -> io::Result<Read> {
+/// Reads once into free blocks, at most so much.
+fn read_into(reader: &mut Reader, socket: &mut Socket, most: usize) -> io::Result<Read> {
     let mut slices = [(); READ_BLOCKS].map(|()| IoSliceMut::new(&mut []));
     let (mut used, mut room) = (0, 0);
     for (slice, block) in slices.iter_mut().zip(reader.rooms()) {
-        (used, room) = (used + 1, room + block.len());
-        *slice = IoSliceMut::new(block);
+        let here = block.len().min(most - room);
+        (used, room) = (used + 1, room + here);
+        *slice = IoSliceMut::new(&mut block[..here]);
+        if room == most {
+            break;
+        }
     }
     socket.try_read_vectored(&mut slices[..used], room)
 }

@@ -1,6 +1,6 @@
 //! What one admitted client can take from the others at a relay, and what comes of one that asks for much at once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vp::link::Frame;
 use vp::wire::{CloseCode, Control};
@@ -80,4 +80,34 @@ fn links_that_ask_without_end_and_hear_nothing_stay_within_the_memory_of_the_rel
             matches!(heard, Heard::Frame(Frame::Control(Control::Listening { .. }))).then_some(())
         });
     }
+}
+
+/// A client's pings, numbered; how far the relay has come with them after this time, and how long that really was.
+fn pings_heard(options: &str, within: Duration) -> (u64, Duration) {
+    const PINGS: u32 = 300_000;
+    let world = World::new();
+    world.write("allow", &format!("east {} {options}\n", world.id("east")));
+    let relay = Relay::start(&world, &["--allow", "allow"]);
+    let mut raw = Raw::attach(&relay, "east");
+    raw.settle();
+    (1..=PINGS).for_each(|token| raw.ping(token));
+    let (began, mut last) = (Instant::now(), 0);
+    while began.elapsed() < within && last < PINGS {
+        raw.write_within(Duration::from_millis(1));
+        if let Heard::Frame(Frame::Pong(token)) = raw.hear(Duration::from_millis(10)) {
+            last = token;
+        }
+    }
+    (u64::from(last), began.elapsed())
+}
+
+/// It is for whatever a link sends: messages need no credit, and what is over the rate is not read.
+#[test]
+fn a_rate_holds_for_pings_as_it_does_for_data() {
+    let (heard, within) = pings_heard("rate=100K", Duration::from_secs(3));
+    let most = 256 * 1024 + 102_400 * (1 + u64::try_from(within.as_millis()).expect("short") / 1000 + 1);
+    assert!(heard * 32 <= most, "{heard} pings of 32 bytes in {within:?}");
+    assert!(heard * 32 >= 256 * 1024, "{heard} pings in {within:?}: it is read at the rate");
+    let (heard, within) = pings_heard("", crate::harness::DEADLINE);
+    assert_eq!(heard, 300_000, "in {within:?}");
 }

@@ -10,7 +10,7 @@ use crate::relay::circuit::table::Input;
 use crate::relay::circuit::window::Growth;
 use crate::relay::greeting::Authenticated;
 use crate::relay::output::{Output, SLICES_MAX};
-use crate::relay::{EndId, LinkId};
+use crate::relay::{EndId, LinkId, MayRead};
 use crate::wire::limits::CIRCUIT_WINDOW_START;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -148,10 +148,10 @@ fn run(rate: u32, trip: f64, seconds: f64, out: impl Fn(f64) -> u32) -> Outcome 
         at += TICK;
         let now = start + Duration::from_secs_f64(at / 1000.0);
         client.tick(at);
-        while client.unread > 0 && !relay.attachment.is_blocked() {
+        while client.unread > 0 && relay.attachment.may_read() == MayRead::Now {
             let count = client.unread.min(256 * 1024);
             client.unread -= count;
-            relay.attachment.handle_read(now);
+            relay.attachment.handle_read(now, usize::try_from(count).unwrap());
             let input = Input { circuit: CIRCUIT, bytes: usize::try_from(count).unwrap(), credit: 0 };
             let arrival = relay.attachment.receive(now, input).unwrap().unwrap().arrival;
             outcome.congestions += u32::from(arrival == Arrival::Congests);
