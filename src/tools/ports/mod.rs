@@ -20,6 +20,7 @@ mod command;
 mod conn;
 mod connections;
 mod dial;
+mod ending;
 mod error;
 mod exports;
 mod hello;
@@ -28,6 +29,7 @@ mod imports;
 mod joining;
 mod names;
 mod news;
+mod peers;
 mod sessions;
 mod setup;
 mod streams;
@@ -55,27 +57,24 @@ use crate::net::reactor::Ready;
 use crate::net::signals::{Came, Request};
 use crate::net::slots::Slot;
 pub use crate::net::socket_file::{Access, ListenError};
-use crate::node::{Callers, Event, Failure, Key};
+use crate::node::{Callers, Event, Failure};
 use crate::ports::routes::Routes;
 use crate::run::callers::{Reload, Taken, reread};
 use crate::run::tool::{Context, RunError, Tool};
-use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
 use bindings::{Found, bind_rest};
 use command::Command;
 use connections::{Connections, Source};
+use ending::Ending;
 use exports::Exports;
 use imports::{Imports, Listen, Listeners};
 use joining::Joining;
+use peers::Peers;
 use sessions::Sessions;
-use std::time::{Duration, Instant};
-use streams::{Owner, StreamKey};
+use std::time::Instant;
 use targets::Resolved;
 use throttle::Throttle;
 use why::WhyNot;
-
-/// How long the end of sessions is waited for after a signal.
-const GOODBYE: Duration = Duration::from_secs(3);
 
 /// The tool.
 pub struct Portrep {
@@ -86,9 +85,7 @@ pub struct Portrep {
     command: Command,
     reload: Reload,
     told_ready: bool,
-    /// How it will end, and when at the latest.
-    stopping: Option<(Result<(), Error>, Instant)>,
-    outcome: Option<Result<(), Error>>,
+    ending: Ending,
 }
 
 impl Portrep {
@@ -123,8 +120,7 @@ impl Portrep {
             command: Command::new(now, options.run, options.wait),
             reload: options.reload,
             told_ready: false,
-            stopping: None,
-            outcome: None,
+            ending: Ending::default(),
         })
     }
 
@@ -133,171 +129,25 @@ impl Portrep {
         self.exports.callers()
     }
 
-    fn joining(&mut self) -> Joining<'_> {
-        Joining { imports: self.imports.list(), connections: &mut self.connections, sessions: &mut self.sessions }
+    fn peers(&mut self) -> Peers<'_> {
+        let Portrep { imports, exports, connections, sessions, command, .. } = self;
+        Peers { imports, exports, connections, sessions, command }
     }
 
-    fn finish(&mut self, outcome: Result<(), Error>) {
-        self.outcome.get_or_insert(outcome);
+    fn joining(&mut self) -> Joining<'_> {
+        Joining { imports: self.imports.list(), connections: &mut self.connections, sessions: &mut self.sessions }
     }
 
     /// Nobody was met in time. Of a peer that is there and will not do, more is known than that.
     fn finish_unmet(&mut self, why: Failure) {
         let is_absence = WhyNot::Unmet(why).is_absence();
         let known = self.imports.not_working().filter(|(_, known)| is_absence && !known.is_absence());
-        self.finish(Err(known.map_or(Error::Run(RunError::Node(why)), |(error, _)| error)));
+        self.ending.finish(Err(known.map_or(Error::Run(RunError::Node(why)), |(error, _)| error)));
     }
 
     fn tell_ready(&mut self, ctx: &mut Context<'_, Portrep>) {
         if self.exports.are_registered() && !std::mem::replace(&mut self.told_ready, true) {
             (ctx.news)(News::Ready);
-        }
-    }
-
-    fn give_up(&mut self, ctx: &mut Context<'_, Portrep>, slots: Vec<Slot>) {
-        for slot in slots {
-            self.connections.give_up(ctx, slot);
-        }
-    }
-
-    /// A session is up.
-    fn handle_up(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
-        self.command.handle_met();
-        self.connections.streams.add_session(key);
-        if let Some(old) = self.sessions.handle_up(ctx, key) {
-            self.handle_replaced(ctx, old);
-        }
-        if let Some(waiting) = self.sessions.routes.handle_up(key) {
-            self.imports.probe_all_soon(ctx.now);
-            for slot in waiting {
-                self.joining().join(ctx, key, slot);
-            }
-        }
-    }
-
-    /// Another session has taken the place of one without a path. Connections that the peer may never have heard of can
-    /// be reset at once.
-    fn handle_replaced(&mut self, ctx: &mut Context<'_, Portrep>, old: Key) {
-        for owner in self.connections.streams.owners(old) {
-            if let Owner::Import(slot, _) = owner {
-                if !self.connections.is_taken(slot) {
-                    self.connections.give_up(ctx, slot);
-                }
-            }
-        }
-        self.imports.probe_all_soon(ctx.now);
-    }
-
-    /// Lets sessions go that others have taken the place of.
-    fn drop_replaced(&mut self, ctx: &mut Context<'_, Portrep>) {
-        while let Some(key) = self.sessions.routes.poll_replaced(ctx.now) {
-            self.end_session(ctx, key, WhyNot::Unmet(Failure::SessionGone));
-        }
-        for key in self.sessions.routes.resumed_too_late() {
-            if self.connections.streams.owners(key).is_empty() {
-                self.sessions.routes.handle_ended(ctx.now, key);
-                self.close_session(ctx, key, CloseCode::Done);
-            }
-        }
-    }
-
-    /// A session, or the hope of one, is over: its connections are reset, and its peer is called again.
-    fn end_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, why: WhyNot) {
-        let owners = self.connections.streams.owners(key);
-        // That an exporter has left is told when it is called again; here only that it has broken off connections.
-        let is_idle = owners.iter().all(|owner| matches!(owner, Owner::Probe(_)));
-        let is_news = self.sessions.routes.is_first_failure(key) && !(is_idle && why.is_departure());
-        if let Some((peer, app)) = self.sessions.routes.callee(key).filter(|_| is_news) {
-            (ctx.news)(News::CallFailed(peer, app.as_str(), &why.into()));
-        }
-        if !owners.is_empty() {
-            let left = owners.into_iter().any(|owner| self.connections.is_left(owner));
-            self.command.handle_lost(left);
-        }
-        self.handle_not_working(ctx, key, why);
-        let waited = self.sessions.routes.handle_ended(ctx.now, key);
-        self.give_up(ctx, waited);
-        self.close_session(ctx, key, CloseCode::Done);
-    }
-
-    /// The imports of a session, or of a call, do not work.
-    fn handle_not_working(&mut self, ctx: &Context<'_, Portrep>, key: Key, why: WhyNot) {
-        for number in self.imports.over(&self.sessions, key) {
-            self.imports.handle_not_working(ctx.now, &mut self.connections, number, why);
-        }
-    }
-
-    /// A call is not answered yet, and why.
-    fn handle_unmet(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, why: Failure) {
-        self.handle_not_working(ctx, key, WhyNot::Unmet(why));
-        let waited = self.sessions.routes.handle_absent(key);
-        self.give_up(ctx, waited);
-    }
-
-    /// Resets the connections of a session and lets the node settle the rest.
-    fn close_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, code: CloseCode) {
-        for owner in self.connections.streams.remove_session(key) {
-            match owner {
-                Owner::Import(slot, _) | Owner::Export(slot, _) => self.connections.give_up(ctx, slot),
-                Owner::Probe(_) => {}
-            }
-        }
-        self.sessions.close(ctx, key, code);
-    }
-
-    fn drain_session(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
-        loop {
-            let Some(session) = ctx.node.session(key) else { return };
-            if let Some(error) = session.failure() {
-                return self.end_session(ctx, key, WhyNot::Broken(error));
-            }
-            let stream = |id| StreamKey { session: key, id };
-            match session.poll_event() {
-                None => break,
-                Some(SessionEvent::StreamOpened { id, service }) => {
-                    self.exports.handle_opened(ctx, &mut self.connections, stream(id), &service);
-                }
-                Some(SessionEvent::StreamAccepted { id }) => self.handle_accepted(ctx, stream(id)),
-                Some(SessionEvent::StreamRefused { id, code }) => {
-                    self.handle_refused(ctx, stream(id), CloseCode::from_wire(code));
-                }
-                Some(SessionEvent::Closed { code }) if self.sessions.routes.index(key).is_some() => {
-                    return self.end_session(ctx, key, WhyNot::Said(CloseCode::from_wire(code)));
-                }
-                // A caller that goes is nobody's trouble.
-                Some(SessionEvent::Closed { .. }) => return self.close_session(ctx, key, CloseCode::Done),
-            }
-        }
-        while let Some(id) = ctx.node.session(key).and_then(|session| session.poll_touched()) {
-            self.connections.handle_touched(StreamKey { session: key, id });
-        }
-    }
-
-    /// The peer has taken a stream of ours.
-    fn handle_accepted(&mut self, ctx: &mut Context<'_, Portrep>, stream: StreamKey) {
-        match self.connections.streams.owner(stream) {
-            Some(Owner::Import(slot, number)) => self.joining().handle_taken(slot, number),
-            Some(Owner::Probe(number)) => {
-                self.connections.end_probe(ctx, stream);
-                self.joining().handle_served(number);
-                self.imports.handle_works(ctx, &mut self.connections, number);
-            }
-            Some(Owner::Export(..)) | None => {}
-        }
-    }
-
-    /// The peer has not taken a stream of ours.
-    fn handle_refused(&mut self, ctx: &mut Context<'_, Portrep>, stream: StreamKey, code: CloseCode) {
-        match self.connections.streams.owner(stream) {
-            Some(Owner::Import(slot, number)) => self.joining().handle_refused(ctx, slot, number, code),
-            Some(Owner::Probe(number)) => {
-                self.connections.end_probe(ctx, stream);
-                if code == CloseCode::NotHere && self.joining().handle_not_served(ctx, number) {
-                    return self.imports.handle_moved(ctx.now, number);
-                }
-                self.imports.handle_not_working(ctx.now, &mut self.connections, number, WhyNot::Said(code));
-            }
-            Some(Owner::Export(..)) | None => {}
         }
     }
 
@@ -317,22 +167,22 @@ impl Portrep {
     }
 
     fn wants_probes(&self) -> bool {
-        (self.imports.listen() == Listen::WhenUp || self.command.is_waiting()) && self.stopping.is_none()
+        (self.imports.listen() == Listen::WhenUp || self.command.is_waiting()) && !self.ending.has_begun()
     }
 
     /// Runs the command as soon as every mapping works, and gives up when that comes too late.
     fn drive_command(&mut self, ctx: &mut Context<'_, Portrep>) {
-        if self.stopping.is_some() {
+        if self.ending.has_begun() {
             return;
         }
         if self.command.is_waiting() {
             match self.command.too_late(ctx.now, self.imports.not_working().map(|(error, _)| error)) {
                 _ if self.imports.all_work() && self.told_ready => {
                     if let Err(error) = self.command.start(ctx, &mut self.connections) {
-                        self.finish(Err(error));
+                        self.ending.finish(Err(error));
                     }
                 }
-                Some(error) => self.finish(Err(error)),
+                Some(error) => self.ending.finish(Err(error)),
                 None => {}
             }
         }
@@ -348,12 +198,12 @@ impl Portrep {
 
     /// Lets go of everything. Peers hear `code`; then it ends with `outcome`.
     fn stop(&mut self, ctx: &mut Context<'_, Portrep>, outcome: Result<(), Error>, code: CloseCode) {
-        self.stopping = Some((outcome, ctx.now + GOODBYE));
+        self.ending.begin(ctx.now, outcome);
         self.sessions.stop();
         self.imports.close(&mut self.connections);
         self.exports.close(ctx);
         for key in self.connections.streams.sessions() {
-            self.close_session(ctx, key, code);
+            self.peers().close(ctx, key, code);
         }
         for slot in self.connections.slots() {
             if let Some(Source::Waiting(_) | Source::Hello(_)) = self.connections.get_mut(slot) {
@@ -374,9 +224,7 @@ impl Portrep {
     fn conclude(&mut self, ctx: &mut Context<'_, Portrep>) {
         self.sessions.forget_settled(ctx);
         let is_settled = self.sessions.is_settled() && !self.command.is_running();
-        if let Some((outcome, _)) = self.stopping.take_if(|(_, until)| is_settled || ctx.now >= *until) {
-            self.finish(outcome);
-        }
+        self.ending.handle_time(ctx.now, is_settled);
     }
 }
 
@@ -386,7 +234,7 @@ impl Tool for Portrep {
 
     fn start(&mut self, ctx: &mut Context<'_, Portrep>) {
         if let Err(error) = self.imports.open_bound(ctx, &mut self.connections) {
-            return self.finish(Err(Error::Run(RunError::Io("listening", error))));
+            return self.ending.finish(Err(Error::Run(RunError::Io("listening", error))));
         }
         self.exports.open(ctx);
         self.sessions.call(ctx);
@@ -399,27 +247,27 @@ impl Tool for Portrep {
             Event::RelayUp { .. } => self.sessions.handle_relay_up(ctx.now),
             Event::RelayDown { .. } => {
                 let waited = self.sessions.handle_relay_down();
-                self.give_up(ctx, waited);
+                self.peers().give_up(ctx, waited);
             }
             Event::Listening { app } => {
                 self.exports.handle_registered(ctx, app);
                 self.tell_ready(ctx);
             }
-            Event::Up { key, .. } => self.handle_up(ctx, *key),
-            Event::Waiting { key } => self.handle_unmet(ctx, *key, Failure::PeerAbsent),
-            Event::Limited { key } => self.handle_unmet(ctx, *key, Failure::RefusedByPeer(CloseCode::Limit)),
+            Event::Up { key, .. } => self.peers().handle_up(ctx, *key),
+            Event::Waiting { key } => self.peers().handle_unmet(ctx, *key, Failure::PeerAbsent),
+            Event::Limited { key } => self.peers().handle_unmet(ctx, *key, Failure::RefusedByPeer(CloseCode::Limit)),
             Event::Lost { key } => self.sessions.routes.handle_lost(ctx.now, *key),
             Event::Resumed { key } => {
                 self.sessions.handle_resumed(ctx, *key);
                 self.imports.probe_all_soon(ctx.now);
             }
-            Event::NotServed { key } => self.handle_not_working(ctx, *key, WhyNot::Unmet(Failure::NotServed)),
+            Event::NotServed { key } => self.peers().handle_not_working(ctx, *key, WhyNot::Unmet(Failure::NotServed)),
             // Who does not want to wait has no use for another call.
             Event::Failed { key, why } if self.command.is_hasty() && !self.sessions.has_met() => {
-                self.handle_not_working(ctx, *key, WhyNot::Unmet(*why));
+                self.peers().handle_not_working(ctx, *key, WhyNot::Unmet(*why));
                 self.finish_unmet(*why);
             }
-            Event::Failed { key, why } => self.end_session(ctx, *key, WhyNot::Unmet(*why)),
+            Event::Failed { key, why } => self.peers().end(ctx, *key, WhyNot::Unmet(*why)),
             Event::Fatal { why } => self.finish_unmet(*why),
             Event::TurnedAway { .. } | Event::Circuit { .. } | Event::Shared { .. } => {}
         }
@@ -446,11 +294,11 @@ impl Tool for Portrep {
 
     fn pump(&mut self, ctx: &mut Context<'_, Portrep>) -> bool {
         for key in self.connections.streams.sessions() {
-            self.drain_session(ctx, key);
+            self.peers().drain(ctx, key);
         }
         self.exports.poll_names(ctx, &mut self.connections);
         self.exports.poll_lookups(ctx, &mut self.connections);
-        self.drop_replaced(ctx);
+        self.peers().drop_replaced(ctx);
         self.sessions.call(ctx);
         if self.wants_probes() {
             self.imports.probe(ctx, &mut self.connections, &self.sessions);
@@ -485,11 +333,11 @@ impl Tool for Portrep {
     }
 
     fn outcome(&mut self) -> Option<Result<(), Error>> {
-        self.outcome.take()
+        self.ending.take()
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let goodbye = self.stopping.as_ref().map(|(_, until)| *until);
+        let goodbye = self.ending.deadline();
         let probe = self.imports.next_probe().filter(|_| self.wants_probes());
         // Whoever is about to end calls nobody, probes nothing and runs nothing any more.
         let plans = [self.sessions.next_timeout(), probe, self.command.next_timeout(), self.exports.next_timeout()];
