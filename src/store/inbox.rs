@@ -37,6 +37,22 @@ pub enum Overwrite {
     Yes,
 }
 
+/// Makes a directory to receive into where there is none. Its own name is then as safe on disk as those in it will be.
+///
+/// # Errors
+/// What the system says.
+pub fn make_root(path: &Path) -> io::Result<()> {
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // Whoever made it may have been killed before he could sync its name. One that may be passed but not listed, or a file
+    // system without such a sync, gives no answer: then the name is synced with the first file, as on most disks.
+    let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let _ = std::fs::File::open(parent).and_then(|parent| parent.sync_all());
+    Ok(())
+}
+
 /// A receiver's directory.
 pub struct Inbox {
     /// As it was named.

@@ -416,6 +416,48 @@ fn two_sends_of_the_same_file_at_once_both_succeed_and_of_different_ones_one() {
 }
 
 #[test]
+fn each_sender_can_have_a_directory_of_its_own_and_none_leads_elsewhere() {
+    let world = World::new();
+    let ids = ["east", "west", "stranger"].map(|name| world.id(name));
+    // One has a name, the other one that is no name for a directory.
+    world.write("peers", &format!("east {}\nwest {}\n.. {}\n", ids[0], ids[1], ids[2]));
+    let relay = world.relay();
+    let west = relay.party("west");
+    world.dir("inbox");
+    world.write("inbox/file", "the owner's");
+    let tool = west.recv().args(["drop", "-d", "inbox/%p", "--keep", "--exec", "test -f \"$VP_PATH\""]);
+    let _recv = west.waiting(tool);
+    for round in ["one", "two"] {
+        for name in ["east", "stranger"] {
+            if !world.dir(name).join("file").exists() {
+                world.write(&format!("{name}/file"), name);
+            }
+            world.write(&format!("{name}/{round}"), name);
+            let sources = [format!("{name}/file"), format!("{name}/{round}")];
+            relay.party(name).send().args(sources).arg("west").run().expect(exit::DONE).expect_silence();
+        }
+    }
+    let top: Vec<_> = names(&world.path("inbox")).into_iter().filter(|name| !name.contains('/')).collect();
+    assert_eq!(top, ["east", "file", &*ids[2]]);
+    for (directory, text) in [("east", "east"), (&*ids[2], "stranger")] {
+        let directory = world.path("inbox").join(directory);
+        assert_eq!(names(&directory), ["file", "one", "two"]);
+        assert_eq!(read(&directory.join("file")), text);
+    }
+    assert_eq!(read(&world.path("inbox/file")), "the owner's");
+}
+
+#[test]
+fn a_peer_is_named_only_at_the_end_of_a_path() {
+    let world = World::new();
+    let relay = world.relay();
+    let west = relay.party("west");
+    let done = west.recv().args(["drop", "-d", "%p/inbox"]).run().expect(exit::USAGE);
+    done.expect_error("%p may stand in the last name of the path only");
+    west.recv().args(["drop", "-d", "absent/deeper/%p"]).run().expect(exit::CONFIG).expect_error("absent/deeper");
+}
+
+#[test]
 fn nothing_to_receive_into_is_a_clear_error() {
     let world = World::new();
     let relay = world.relay();

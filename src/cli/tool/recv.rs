@@ -11,7 +11,7 @@ use crate::cli::report::{Fault, chain};
 use crate::cli::voice::Limits;
 use crate::node::Kind;
 use crate::store::inbox;
-use crate::tools::recv::{self, Options};
+use crate::tools::recv::{self, Directory, Options};
 use crate::tools::transfers::engine::ReceivePolicy;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -25,7 +25,7 @@ impl Tool for Recv {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
         let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
-        let directory = self.directory.as_deref().map(usable_directory).transpose()?;
+        let directory = self.directory.as_deref().map(receiving_directory).transpose()?;
         let party = Party::load(&self.connect, &context.env)?;
         let from = peer_ids(&self.from, &party.peers)?;
         // Standard output, or commands that write to it, are for one at a time.
@@ -71,17 +71,23 @@ impl Recv {
     }
 }
 
+/// The directory, or the one in which each peer has its own.
+fn receiving_directory(path: &Path) -> Result<Directory, Fault> {
+    let directory = Directory::of(path).ok_or_else(|| {
+        let message = format!("{}: %p may stand in the last name of the path only", printable(path));
+        Fault::new(Exit::Usage, message).hint("for one directory each: vp-recv -d DIR/%p")
+    })?;
+    let base = usable_directory(directory.base())?;
+    Ok(directory.based(base))
+}
+
 /// Looks now whether the directory is there and can be written to, instead of when somebody has come to send, and makes it
 /// where that is no more than one step; and makes its path one that a command in another directory understands.
 fn usable_directory(path: &Path) -> Result<PathBuf, Fault> {
     let about = |error: &std::io::Error| Fault::about(Exit::Config, path, error);
     let shown = printable(path);
-    match std::fs::create_dir(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(about(&error).hint(format!("make it, and let it be yours: mkdir -p {shown}")));
-        }
-        _ => {}
-    }
+    let made = inbox::make_root(path);
+    made.map_err(|error| about(&error).hint(format!("make it, and let it be yours: mkdir -p {shown}")))?;
     inbox::Inbox::open(path).map_err(|error| about(&error))?;
     access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
         let fault = about(&error.into());

@@ -11,7 +11,7 @@ use crate::tools::transfers::engine::{Destination, OnReceived, ReceiveJob, Recei
 use crate::tools::transfers::pump::Pump;
 use crate::transfer::reception::Greeted;
 use crate::transfer::{ReceiveOutcome, TransferError};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 /// An engine that receives files.
@@ -36,7 +36,7 @@ fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
 }
 
 impl Order {
-    /// Starts an engine that puts items into `directory`. The first of the two holds the command, the second what is waited
+    /// Starts an engine that puts items into a directory. The first of the two holds the command, the second what is waited
     /// for until it may begin.
     ///
     /// # Errors
@@ -44,14 +44,14 @@ impl Order {
     pub fn into_directory(
         self,
         waker: &Arc<Waker>,
-        directory: PathBuf,
+        place: Destination,
         (leashed, held): (Leashed, Leashed),
     ) -> Result<Engine, Error> {
-        let base = directory.clone();
+        let base = place.directory().map(Path::to_owned).unwrap_or_default();
         let hook = self.command.clone().map(|command| -> Box<OnReceived<'static>> {
             Box::new(move |item: &Received| command.run(&base, item.path.as_bytes(), &leashed))
         });
-        self.start(waker, (Destination::Directory(directory), None), hook, held)
+        self.start(waker, (place, None), hook, held)
     }
 
     /// Starts an engine for one file, whose sender has greeted, that goes to the command or to standard output, and yields news of the

@@ -7,6 +7,7 @@
 //! told of success only after the bytes are where they belong.
 
 mod command;
+mod directory;
 mod inflow;
 mod job;
 mod leash;
@@ -24,10 +25,10 @@ use crate::run::callers::{Reload, reread};
 use crate::run::tool::{Context, RunError, Tool};
 use crate::tools::transfers::engine::ReceivePolicy;
 use crate::tools::transfers::{Error, News};
+pub use directory::Directory;
 use running::{Running, Turn};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Instant;
 use turns::{Going, To};
 
@@ -40,7 +41,7 @@ pub struct Options {
     /// Sessions at once, as the node was told.
     pub sessions_max: usize,
     /// Where items go; else bytes go to the command or to standard output.
-    pub directory: Option<PathBuf>,
+    pub directory: Option<Directory>,
     /// The command: fed with each stream, or run for each item in the directory.
     pub exec: Option<OsString>,
     /// What is taken.

@@ -258,7 +258,8 @@ impl Running {
             Work::Greeting(_) => match &options.directory {
                 Some(directory) => {
                     let leashed = (hold(&mut self.leash)?, hold(&mut self.feeding)?);
-                    let engine = self.order(options).into_directory(ctx.waker, directory.clone(), leashed)?;
+                    let place = directory.of_peer(&self.peer, &(options.peer_name)(&self.peer));
+                    let engine = self.order(options).into_directory(ctx.waker, place, leashed)?;
                     self.work = Work::Files(engine);
                     Ok(true)
                 }

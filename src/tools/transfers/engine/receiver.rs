@@ -9,7 +9,7 @@ use super::sink::Sink;
 use super::tree::TreeSink;
 use super::writer::WriterSink;
 use crate::session::Parcel;
-use crate::store::inbox::Inbox;
+use crate::store::inbox::{Inbox, make_root};
 use crate::transfer::Fault;
 use crate::transfer::outcome::PortClosed;
 use crate::transfer::outcome::{ReceiveOutcome, TransferError};
@@ -17,7 +17,7 @@ use crate::transfer::reception::Greeted;
 use crate::transfer::{Fact, Reception};
 use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Answers leave after so many chunks at the latest, even while more input is waiting: about a
@@ -28,14 +28,28 @@ const CHUNKS_UNANSWERED_MAX: u32 = 16;
 pub enum Destination {
     /// Files and trees, below this directory, which must exist.
     Directory(PathBuf),
+    /// The same, below one that is made if the one that it is in exists.
+    DirectoryOfPeer(PathBuf),
     /// The bytes of one file or stream. Dropped when they are complete.
     Writer(Box<dyn Write + Send>),
+}
+
+impl Destination {
+    /// The directory, if it is one.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(path) | Self::DirectoryOfPeer(path) => Some(path),
+            Self::Writer(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(path) => f.debug_tuple("Directory").field(path).finish(),
+            Self::DirectoryOfPeer(path) => f.debug_tuple("DirectoryOfPeer").field(path).finish(),
             Self::Writer(_) => f.debug_tuple("Writer").finish_non_exhaustive(),
         }
     }
@@ -76,9 +90,14 @@ impl ReceiveJob<'_> {
     /// # Errors
     /// When the transfer as a whole ended early.
     pub fn run(self, port: &mut dyn Port, progress: &mut dyn Progress) -> Result<ReceiveOutcome, TransferError> {
+        let made = match &self.destination {
+            Destination::DirectoryOfPeer(path) => make_root(path),
+            Destination::Directory(_) | Destination::Writer(_) => Ok(()),
+        };
+        made.map_err(|error| refuse(port, error))?;
         let sink: Box<dyn Sink> = match self.destination {
             Destination::Writer(writer) => Box::new(WriterSink::new(writer)),
-            Destination::Directory(path) => {
+            Destination::Directory(path) | Destination::DirectoryOfPeer(path) => {
                 let inbox = Inbox::open(&path).map_err(|error| refuse(port, error))?;
                 let run = random().map_err(TransferError::Inbox)?;
                 let mut sink = TreeSink::new(inbox, self.policy.overwrite, self.sender, run);
