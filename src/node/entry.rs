@@ -1,6 +1,7 @@
 //! One session as its node sees it: how far it is, and what is to be done for it.
 
 use super::event::Key;
+use super::places::Place;
 use super::timers::Timer;
 use crate::identity::PeerId;
 use crate::names::AppName;
@@ -97,8 +98,8 @@ pub(super) struct Entry {
     pub peer: PeerId,
     pub app: AppName,
     pub phase: Phase,
-    /// It takes no place among those of callers, though the tool has it.
-    pub placeless: bool,
+    /// What it takes of the places of callers while the tool has it.
+    pub place: Place,
     /// The tool is done with it.
     pub released: bool,
     /// What it needs may have changed.
@@ -114,7 +115,7 @@ impl Entry {
             peer,
             app,
             phase,
-            placeless: false,
+            place: Place::default(),
             released: false,
             touched: false,
             woken: false,
@@ -143,10 +144,12 @@ impl Entry {
         self.phase = Phase::Calling { circuit: None, not_before: Some(now + RETRY_PAUSE) };
     }
 
-    /// Whether it is a caller's, and the tool has it and means it to take a place.
-    pub(super) fn is_caller(&self) -> bool {
-        !self.placeless
-            && matches!(&self.phase, Phase::Up { session, announced: true, .. } if session.role() == Role::Responder)
+    /// What it takes of the places of callers.
+    pub(super) fn takes(&self) -> Place {
+        match &self.phase {
+            Phase::Up { session, announced: true, .. } if session.role() == Role::Responder => self.place,
+            _ => Place::None,
+        }
     }
 
     /// Whether it failed before the tool knew of it, or its caller does not say who it is, so that it is nobody's business.

@@ -56,7 +56,7 @@ pub use config::{Config, Wait};
 pub use event::{Event, Key};
 pub use failure::{Down, Failure};
 pub use kind::Kind;
-pub use places::Places;
+pub use places::{Place, Places};
 pub use sessions::TOMBSTONE_TIME;
 pub use siblings::Sharing;
 pub use step::{Aim, Step};
@@ -153,10 +153,10 @@ impl Node {
         outcasts
     }
 
-    /// The session of a caller takes no place before others, as it has no path, or takes one again. So a process that follows
-    /// upon one that was killed finds us.
-    pub fn set_placeless(&mut self, now: Instant, key: Key, placeless: bool) {
-        self.sessions.set_placeless(key, placeless);
+    /// The session of a caller takes this of the places of callers: so a process that follows upon one that was killed finds us,
+    /// and so does whoever needs the place of one that does nothing with it.
+    pub fn set_place(&mut self, now: Instant, key: Key, place: Place) {
+        self.sessions.set_place(key, place);
         self.handle_room(now);
         self.settle(now);
     }

@@ -7,6 +7,18 @@
 use crate::identity::PeerId;
 use std::collections::BTreeMap;
 
+/// What somebody who is there takes of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// One.
+    #[default]
+    Own,
+    /// One that counts for its peer, and that anybody else may have.
+    Yielded,
+    /// None.
+    None,
+}
+
 /// Who holds how many.
 #[derive(Debug, Default)]
 pub struct Places {
@@ -17,27 +29,33 @@ pub struct Places {
 impl Places {
     /// A peer takes one.
     pub fn take(&mut self, peer: PeerId) {
-        *self.held.entry(peer).or_default() += 1;
-        self.total += 1;
+        self.change(peer, (Place::None, Place::Own));
     }
 
     /// A peer gives one back.
     pub(super) fn give_back(&mut self, peer: PeerId) {
-        let Some(held) = self.held.get_mut(&peer) else { return };
-        *held -= 1;
-        self.total -= 1;
-        if *held == 0 {
-            self.held.remove(&peer);
+        if self.of(&peer) > 0 {
+            self.change(peer, (Place::Own, Place::None));
         }
     }
 
-    /// How many are taken.
+    /// What somebody of this peer's takes was one of these, and is the other.
+    pub(super) fn change(&mut self, peer: PeerId, (was, is): (Place, Place)) {
+        let held = self.held.entry(peer).or_default();
+        *held = *held + usize::from(is != Place::None) - usize::from(was != Place::None);
+        if *held == 0 {
+            self.held.remove(&peer);
+        }
+        self.total = self.total + usize::from(is == Place::Own) - usize::from(was == Place::Own);
+    }
+
+    /// How many are taken, apart from those that anybody may have.
     pub fn total(&self) -> usize {
         self.total
     }
 
     /// How many this peer has.
-    pub(super) fn of(&self, peer: &PeerId) -> usize {
+    pub fn of(&self, peer: &PeerId) -> usize {
         self.held.get(peer).copied().unwrap_or(0)
     }
 
@@ -73,6 +91,18 @@ mod tests {
         places.give_back(peer(1));
         assert!(places.has_room_for(&peer(8), 64), "whoever has none comes first");
         assert!(!places.has_room_for(&peer(1), 64) && !places.has_room_for(&peer(7), 64));
+    }
+
+    #[test]
+    fn what_is_yielded_is_free_for_others_and_counts_for_its_peer() {
+        let mut places = Places::default();
+        places.take(peer(1));
+        places.change(peer(1), (Place::Own, Place::Yielded));
+        assert!(places.has_room_for(&peer(2), 1) && !places.has_room_for(&peer(1), 1));
+        places.change(peer(1), (Place::Yielded, Place::Own));
+        assert!(!places.has_room_for(&peer(2), 1));
+        places.change(peer(1), (Place::Own, Place::None));
+        assert_eq!((places.total(), places.of(&peer(1)), places.held.len()), (0, 0, 0));
     }
 
     #[test]

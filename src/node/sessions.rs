@@ -6,7 +6,7 @@
 use super::entry::{Action, Entry, Heard, Joining, LaneCircuit, LinkState, Loss, LostCircuit, Phase};
 use super::event::{Event, Key};
 use super::handshakes::Met;
-use super::places::Places;
+use super::places::{Place, Places};
 use super::timers::Timers;
 use crate::identity::PeerId;
 use crate::names::AppName;
@@ -114,9 +114,7 @@ impl Sessions {
     /// Forgets a session. Yields its name at the relay, if it is a caller's.
     pub(super) fn remove(&mut self, now: Instant, key: Key) -> Option<[u8; 16]> {
         let mut entry = self.entries.remove(&key)?;
-        if entry.is_caller() {
-            self.callers.give_back(entry.peer);
-        }
+        self.callers.change(entry.peer, (entry.takes(), Place::None));
         if entry.is_answered() {
             self.answered.give_back(entry.peer);
         }
@@ -286,16 +284,12 @@ impl Sessions {
         }
     }
 
-    /// It takes no place among those of callers, or takes one again.
-    pub(super) fn set_placeless(&mut self, key: Key, placeless: bool) {
+    /// It takes this of the places of callers from now on.
+    pub(super) fn set_place(&mut self, key: Key, place: Place) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        let (had, peer) = (entry.is_caller(), entry.peer);
-        entry.placeless = placeless;
-        match (had, entry.is_caller()) {
-            (true, false) => self.callers.give_back(peer),
-            (false, true) => self.callers.take(peer),
-            _ => {}
-        }
+        let was = entry.takes();
+        entry.place = place;
+        self.callers.change(entry.peer, (was, entry.takes()));
     }
 
     /// It is called or joined over this circuit, or over none.
@@ -322,8 +316,8 @@ impl Sessions {
     }
 
     fn forget_caller(&mut self, key: Key) {
-        if let Some(entry) = self.entries.get(&key).filter(|entry| entry.is_caller()) {
-            self.callers.give_back(entry.peer);
+        if let Some(entry) = self.entries.get(&key) {
+            self.callers.change(entry.peer, (entry.takes(), Place::None));
         }
         self.waiting.remove(&key);
     }

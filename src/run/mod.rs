@@ -2,7 +2,7 @@
 //!
 //! A [`tool::Tool`] says what it does with sessions; the loop gives it time, events and a node, and knows nothing else of it.
 //! News go to whoever listens, as values without words; an end without success is the tool's error. The loop never blocks,
-//! prints nothing and ends no process. How long an end may take is in [`farewell`].
+//! prints nothing and ends no process. How long an end may take is in [`farewell`], who gives way to others in [`turns`].
 
 pub mod callers;
 pub mod event_loop;
@@ -13,5 +13,6 @@ pub mod news;
 mod pauses;
 mod reminder;
 pub mod tool;
+pub mod turns;
 
 pub use news::News;

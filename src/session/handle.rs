@@ -22,6 +22,11 @@ impl<'a> Stream<'a> {
         self.session.streams.peek(self.id).map_or(&[], |stream| stream.recv.readable())
     }
 
+    /// Bytes that were taken so far.
+    pub fn taken(self) -> u64 {
+        self.session.streams.peek(self.id).map_or(0, |stream| stream.recv.taken())
+    }
+
     /// Bytes written so far.
     pub fn written(self) -> u64 {
         self.session.streams.peek(self.id).map_or(0, |stream| stream.send.written())

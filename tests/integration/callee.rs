@@ -1,21 +1,32 @@
 //! What one admitted peer can take from another at a callee that serves both: it may hold what it holds, and the other is
 //! served all the same.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use vp::identity::PeerId;
 use vp::link::Frame;
+use vp::node::{Callers, Event};
+use vp::session::Event as SessionEvent;
 use vp::wire::{CloseCode, Control};
 
-use crate::harness::crowd::Crowd;
+use crate::harness::crowd::{Client, Crowd};
 use crate::harness::hostile::{Heard, Raw, identity};
 use crate::harness::{DEADLINE, Input, Party, Relay, Running, World, exit, tell};
 
 /// A world in which a third party, `shop`, is known to everybody, too.
 fn world() -> World {
+    world_with(&["shop"])
+}
+
+/// The same with these parties.
+fn world_with(more: &[&str]) -> World {
     let world = World::new();
-    world.keygen().arg("-o").arg(world.key("shop")).run().expect(exit::DONE);
-    let ids = ["east", "west", "shop"].map(|name| format!("{name} {}\n", world.id(name)));
+    for name in more {
+        world.keygen().arg("-o").arg(world.key(name)).run().expect(exit::DONE);
+    }
+    let names = ["east", "west"].iter().chain(more);
+    let ids: Vec<String> = names.map(|name| format!("{name} {}\n", world.id(name))).collect();
     world.write("peers", &ids.concat());
     world
 }
@@ -149,4 +160,80 @@ fn whoever_waits_for_the_only_place_keeps_its_timeout_and_gets_the_place_of_one_
     send("60s").expect(exit::DONE);
     west.wait_error_line_like("who is gone", |line| line.contains("its place went to another that waited"));
     assert!(west.kill().expect_random(4, 1000).took < 2 * DEADLINE);
+}
+
+/// So many peers together take all places.
+const BAND: [&str; 7] = ["east", "a", "b", "c", "d", "e", "f"];
+/// A session of which nothing comes has its place for so long at least.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// They begin, keep their links alive, and send nothing. Nobody waits long for that.
+#[test]
+fn sessions_of_which_nothing_comes_give_way_to_whoever_waits() {
+    let world = world_with(&["shop", "a", "b", "c", "d", "e", "f"]);
+    let relay = world.relay();
+    let west = relay.party("west");
+    let patience = ["--keep", "--resume-timeout", "1s"];
+    let many = west.waiting(west.recv().arg("x").args(patience).arg("-d").arg(world.dir("in")));
+    let one = west.waiting(west.recv().arg("y").args(patience).args(["--exec", "cat"]));
+    let callee = identity(&world, "west").id();
+    let (stop, mut served) = (AtomicBool::new(false), Vec::new());
+    std::thread::scope(|scope| {
+        for (name, app) in [("east", "y")].into_iter().chain(BAND.map(|name| (name, "x"))) {
+            let mut crowd = Crowd::call(&relay, identity(&world, name), (callee, app), SESSIONS);
+            crowd.drive(SESSIONS, Duration::from_secs(1));
+            served.push(crowd.served);
+            let stop = &stop;
+            scope.spawn(move || crowd.idle(stop));
+        }
+        let since = Instant::now();
+        let shop = relay.party("shop");
+        let send = |to: &str| shop.send().args(["-", to, "--name", "proof", "--timeout", "300s"]).spawn();
+        let done = ["west:x", "west:y"].map(send).map(Running::wait);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!((served[0], served[1..].iter().sum::<usize>()), (1, SESSIONS), "{served:?}");
+        done.into_iter().for_each(|done| drop(done.expect(exit::DONE)));
+        assert!(since.elapsed() > PATIENCE / 2, "they had their places for {:?}", since.elapsed());
+    });
+    for receiver in [many, one] {
+        receiver.wait_error_line_like("who gave way", |line| line.contains("its place went to another that waited"));
+    }
+}
+
+/// The receiver has others to serve, and ends the session by LIMIT.
+#[test]
+fn a_sender_whose_place_went_to_another_comes_again_with_files_and_says_so_of_a_stream() {
+    let world = world();
+    let relay = world.relay();
+    world.write("file", "content");
+    let sends = |what: &str| relay.party("east").send().args([what, "west:x"]).input(Input::Held).spawn();
+    let turn_out = |send: &Running| {
+        let east = vec![world.id("east").parse().expect("an id")];
+        let mut receiver = Client::new(&relay, identity(&world, "west"), Callers::Only(east));
+        receiver.node.listen("x".parse().expect("a name"));
+        let (mut called, until) = (None, Instant::now() + DEADLINE);
+        while called.is_none_or(|key| receiver.node.knows(key)) {
+            assert!(Instant::now() < until, "{send}");
+            for event in receiver.turn().1 {
+                if let Event::Up { key, .. } = event {
+                    called = Some(key);
+                }
+            }
+            let Some(session) = called.and_then(|key| receiver.node.session(key)) else { continue };
+            if let Some(SessionEvent::StreamOpened { id, .. }) = session.poll_event() {
+                session.stream_mut(id).accept();
+                session.close(CloseCode::Limit);
+                receiver.node.release(Instant::now(), called.expect("a session"));
+            }
+        }
+    };
+    let file = sends("file");
+    turn_out(&file);
+    let west = relay.party("west");
+    let recv = west.waiting(west.recv().arg("x"));
+    file.wait().expect(exit::DONE).expect_silence();
+    recv.wait().expect(exit::DONE).expect_output(b"content");
+    let stream = sends("-");
+    turn_out(&stream);
+    stream.wait().expect(exit::PEER_ABSENT).expect_error("gave our place to another that waited");
 }

@@ -1,6 +1,6 @@
 //! `vp-recv`: words to work.
 
-use super::party::{Called, drive, voice};
+use super::party::{Called, drive, time_of, voice};
 use super::{Context, Party, Tool};
 use crate::cli::args::{Overwrite, Recv};
 use crate::cli::config::peer_ids;
@@ -10,6 +10,7 @@ use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
 use crate::cli::voice::Limits;
 use crate::node::Kind;
+use crate::run::turns::STILL_MIN;
 use crate::store::inbox;
 use crate::tools::recv::{self, Directory, Options};
 use crate::tools::transfers::engine::ReceivePolicy;
@@ -36,6 +37,7 @@ impl Tool for Recv {
             app: self.app.clone(),
             keep: self.keep,
             sessions_max: most,
+            patience: time_of(self.connect.resume_timeout).max(STILL_MIN),
             directory,
             exec: self.exec.clone().map(Into::into),
             policy: self.policy(),

@@ -146,6 +146,8 @@ impl End for Error {
             Error::GaveWay => {
                 between.fault(Exit::Deadline, "the sender was gone, and its place went to another that waited")
             }
+            Error::WasStill => between
+                .fault(Exit::Deadline, "the sender sent nothing for long, and its place went to another that waited"),
             Error::NotBack => between
                 .fault(Exit::PeerAbsent, "the receiver's process ended, and none came back in time")
                 .hint("run the same command again to send what is missing"),

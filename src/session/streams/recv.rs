@@ -241,6 +241,11 @@ impl RecvHalf {
         Some(Parcel::of_record(buffer, start..end))
     }
 
+    /// How many bytes it took.
+    pub(crate) fn taken(&self) -> u64 {
+        self.read
+    }
+
     #[cfg(test)]
     pub(crate) fn window_size(&self) -> u64 {
         self.window.size()

@@ -175,6 +175,11 @@ impl Inflow {
         self.held_until
     }
 
+    /// Whether it goes on when the peer sends something, and not before.
+    pub fn waits_for_peer(&self) -> bool {
+        !matches!(self.phase, Phase::Ended(_)) && self.unpacked.bytes.is_empty()
+    }
+
     /// Whether it is shown to somebody as it comes, who needs no word on its progress in between.
     pub fn is_watched(&self) -> bool {
         self.sink.as_ref().is_some_and(Sink::is_terminal)

@@ -12,7 +12,6 @@ mod inflow;
 mod job;
 mod leash;
 mod running;
-mod turns;
 mod writers;
 
 use crate::identity::PeerId;
@@ -23,14 +22,14 @@ use crate::node::{Event, Places};
 use crate::run;
 use crate::run::callers::{Reload, reread};
 use crate::run::tool::{Context, RunError, Tool};
+use crate::run::turns::{self, Going, To, Waits};
 use crate::tools::transfers::engine::ReceivePolicy;
 use crate::tools::transfers::{Error, News};
 pub use directory::Directory;
 use running::{Running, Turn};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::time::Instant;
-use turns::{Going, To};
+use std::time::{Duration, Instant};
 
 /// What `vp-recv` was asked to do.
 pub struct Options {
@@ -40,6 +39,8 @@ pub struct Options {
     pub keep: bool,
     /// Sessions at once, as the node was told.
     pub sessions_max: usize,
+    /// For so long one that goes on keeps its place before others although nothing comes of it.
+    pub patience: Duration,
     /// Where items go; else bytes go to the command or to standard output.
     pub directory: Option<Directory>,
     /// The command: fed with each stream, or run for each item in the directory.
@@ -87,22 +88,32 @@ impl Recv {
         }
     }
 
-    /// How many sessions are at work.
-    fn busy(&self) -> usize {
-        self.running.values().filter(|running| !running.is_waiting()).count()
+    /// Who has a place: all that are at work.
+    fn places(&self) -> Places {
+        let mut places = Places::default();
+        let busy = self.running.values().filter(|running| !running.is_waiting());
+        busy.for_each(|running| places.take(running.peer));
+        places
     }
 
-    /// The session that gives way because others wait for a place. For each that waits one is enough.
+    /// To whom a session gives way.
+    fn gives_way_to(&self) -> To {
+        if self.options.keep { To::Anybody { patience: Some(self.options.patience) } } else { To::Own }
+    }
+
+    /// Whether a session waits for a place while these are taken.
+    fn waits(&self, places: &Places, running: &Running) -> Waits {
+        if running.is_waiting() { Waits::of(&running.peer, places, self.options.sessions_max) } else { Waits::Not }
+    }
+
+    /// The session that gives way because others wait for a place.
     fn next_to_go(&self) -> Option<Going> {
-        let waiting = self.running.values().filter(|running| self.has_no_place(running)).count();
-        if waiting == 0 {
-            return None;
-        }
-        let standings: Vec<_> = self.running.iter().map(|(slot, running)| (*slot, running.standing())).collect();
+        let places = self.places();
+        let standing = |running: &Running| running.standing(self.waits(&places, running));
+        let standings: Vec<_> = self.running.iter().map(|(slot, running)| (*slot, standing(running))).collect();
         let works = standings.iter().filter(|(_, standing)| standing.works).count();
-        let going = self.busy() - works;
-        let to = if self.options.keep { To::Anybody } else { To::Own };
-        turns::gives_way(&standings, to).filter(|_| going < waiting)
+        // Those that are at work and have come to their end are about to go.
+        turns::next_to_go(&standings, self.gives_way_to(), places.total() - works)
     }
 
     /// Whoever waits for a place need not wait for those who are gone for good.
@@ -113,22 +124,6 @@ impl Recv {
         {
             running.give_way(ctx, going);
         }
-    }
-
-    fn turn(&self, slot: usize) -> Turn {
-        let waits = self.running.get(&slot).is_some_and(|running| self.has_no_place(running));
-        if waits { Turn::NotYet } else { Turn::Yes }
-    }
-
-    /// Whether a session waits, and its peer may not have one more at work.
-    fn has_no_place(&self, running: &Running) -> bool {
-        let is_busy = |running: &&Running| !running.is_waiting();
-        let places = || {
-            let mut places = Places::default();
-            self.running.values().filter(is_busy).for_each(|running| places.take(running.peer));
-            places
-        };
-        running.is_waiting() && !places().has_room_for(&running.peer, self.options.sessions_max)
     }
 
     /// A session has come to its end.
@@ -176,7 +171,6 @@ impl Tool for Recv {
                 if let Some(running) = self.running.values_mut().find(|running| running.key == *key) {
                     running.handle_path(lost_since);
                 }
-                ctx.node.set_placeless(ctx.now, *key, lost_since.is_some());
             }
             Event::Failed { key, why } => {
                 if let Some(running) = self.running.values_mut().find(|running| running.key == *key) {
@@ -198,11 +192,18 @@ impl Tool for Recv {
     fn pump(&mut self, ctx: &mut Context<'_, Recv>) -> bool {
         let mut moved = false;
         self.make_room(ctx);
+        let (mut places, to) = (self.places(), self.gives_way_to());
         let slots: Vec<usize> = self.running.keys().copied().collect();
         for slot in slots {
-            let turn = self.turn(slot);
+            let Some(running) = self.running.get(&slot) else { continue };
+            let (waits, peer) = (running.is_waiting(), running.peer);
+            let turn = if self.waits(&places, running) == Waits::Not { Turn::Yes } else { Turn::NotYet };
             let Some(running) = self.running.get_mut(&slot) else { continue };
             moved |= running.pump(ctx, &self.options, turn);
+            running.tell_place(ctx, to);
+            if waits && !running.is_waiting() {
+                places.take(peer);
+            }
             let Some(end) = running.take_end(ctx, &self.options.app) else { continue };
             if let Some(running) = self.running.remove(&slot) {
                 self.conclude(ctx, &running, end);
@@ -225,7 +226,8 @@ impl Tool for Recv {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let gives_way = self.next_to_go().map(|going| going.at);
-        self.running.values().filter_map(Running::next_timeout).chain(gives_way).min()
+        let (gives_way, to) = (self.next_to_go().map(|going| going.at), self.gives_way_to());
+        let yields = self.running.values().filter_map(|running| running.yields_at(to));
+        self.running.values().filter_map(Running::next_timeout).chain(gives_way).chain(yields).min()
     }
 }

@@ -15,12 +15,11 @@ use super::command::CommandLine;
 use super::inflow::Inflow;
 use super::job::{Engine, Order};
 use super::leash::{self, Leash, Leashed};
-use super::turns::Standing;
 use super::writers::OutputNews;
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::reactor::{FIRST_TOKEN, Ready, Token};
-use crate::node::Key;
+use crate::node::{Key, Place};
 use crate::run::farewell::{Farewell, GREETING_TIME, closed_by_peer};
 use crate::run::tool::{Context, RunError};
 use crate::session::{Event as SessionEvent, Half, Session};
@@ -29,6 +28,7 @@ use crate::tools::transfers::{Ending, Error, News, Transfer, close_code, tell};
 use crate::transfer::outcome::Side;
 use crate::transfer::{Fault, ReceiveOutcome, Reception, TransferError};
 use crate::wire::CloseCode;
+use place::Stillness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -96,6 +96,9 @@ pub struct Running {
     /// By which number the peer has closed.
     peer_closed: Option<u16>,
     lost_since: Option<Instant>,
+    still: Stillness,
+    /// What the node knows of its place.
+    place: Place,
     superseded: bool,
     achieved: Achieved,
 }
@@ -131,6 +134,8 @@ impl Running {
             report_at: None,
             peer_closed: None,
             lost_since: None,
+            still: Stillness::default(),
+            place: Place::Own,
             superseded: false,
             achieved: Achieved::default(),
         }
@@ -166,17 +171,6 @@ impl Running {
     /// Whether another session of the same peer took its place.
     pub fn is_superseded(&self) -> bool {
         self.superseded
-    }
-
-    /// What counts when others wait.
-    pub fn standing(&self) -> Standing {
-        Standing {
-            peer: self.peer,
-            called_at: self.called_at,
-            lost_since: self.lost_since,
-            works: !self.is_waiting() && !matches!(self.end, End::Closed(_)),
-            waits: self.is_waiting(),
-        }
     }
 
     /// The whole, if the peer ever began to send.
@@ -215,7 +209,9 @@ impl Running {
             }
         }
         self.tell_news(ctx, &options.app);
-        moved | self.settle(ctx)
+        moved |= self.settle(ctx);
+        self.note_stillness(ctx);
+        moved
     }
 
     fn handle_session_events(&mut self, ctx: &mut Context<'_, Recv>) -> bool {

@@ -163,7 +163,7 @@ impl Send {
         }
     }
 
-    /// The receiver's process has ended. Whoever takes its place within the time is sent what is missing.
+    /// The receiver's process has ended, or has others to serve. Whoever takes its place within the time is sent what is missing.
     fn handle_left(&mut self, ctx: &mut Context<'_, Send>) {
         if let Some(key) = self.key.take() {
             if let Some(session) = ctx.node.session(key) {
@@ -264,7 +264,7 @@ impl Send {
                         let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
                         Ok((true, Some(ending)))
                     }
-                    Some(Ok(Err(TransferError::Closed(_)))) if self.peer_closed == Some(CloseCode::GoingAway) => {
+                    Some(Ok(Err(TransferError::Closed(_)))) if self.is_to_come_again() => {
                         self.handle_left(ctx);
                         Ok((true, None))
                     }
@@ -275,6 +275,11 @@ impl Send {
                 }
             }
         }
+    }
+
+    /// Whether the receiver has ended the session for a reason that says nothing of what is sent.
+    fn is_to_come_again(&self) -> bool {
+        matches!(self.peer_closed, Some(CloseCode::GoingAway | CloseCode::Limit))
     }
 
     /// The end is known: the peer is told that we know, within bounds.

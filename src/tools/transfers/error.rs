@@ -15,6 +15,8 @@ pub enum Error {
     BegunAnew,
     /// The sender's process was gone for so long that its place went to another.
     GaveWay,
+    /// The sender said nothing for so long that its place went to another.
+    WasStill,
     /// The receiver's process ended in the middle, and no other took its place in time.
     NotBack,
     /// The command that reads or writes the stream here failed, with this status.

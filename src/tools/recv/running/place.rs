@@ -1,12 +1,31 @@
 //! The place of a session among others: it waits for one, or gives its own away.
 
 use super::{End, Running, Work};
-use crate::run::farewell::GREETING_TIME;
+use crate::node::Place;
+use crate::run::farewell::{Farewell, GREETING_TIME};
 use crate::run::tool::{Context, RunError};
+use crate::run::turns::{GIVES_WAY_AFTER, Going, Standing, To, Waits, Why};
 use crate::tools::recv::Recv;
-use crate::tools::recv::turns::{GIVES_WAY_AFTER, Going};
 use crate::tools::transfers::Error;
 use crate::wire::CloseCode;
+use std::time::Instant;
+
+/// Since when nothing comes of a peer that owes us the next word.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stillness {
+    since: Option<Instant>,
+    /// Bytes of the peer's that were taken, and of ours that it took.
+    moved: (u64, u64),
+}
+
+impl Stillness {
+    /// So many bytes have moved by now, and the peer owes us something or not.
+    fn note(&mut self, now: Instant, is_owed: bool, moved: (u64, u64)) {
+        let is_still = is_owed && moved == self.moved;
+        self.since = is_still.then(|| self.since.unwrap_or(now));
+        self.moved = moved;
+    }
+}
 
 impl Running {
     /// Others come first. It waits for us, not we for it, unless it has gone: that is nobody's business.
@@ -19,20 +38,67 @@ impl Running {
         }
     }
 
-    /// The process at the other end of this session is taken for gone. Where its peer has called anew, that call takes its place
-    /// unless standard output has got something: that cannot be taken back, and must be neither doubled nor continued.
+    /// Looks whether it is still. What we are at work with ourselves, a command that runs or a disk that is slow, is not the
+    /// peer's to answer for.
+    pub(super) fn note_stillness(&mut self, ctx: &mut Context<'_, Recv>) {
+        let Some(session) = ctx.node.session(self.key) else { return };
+        let stream = session.stream(self.stream);
+        let is_owed = match (&self.work, &self.end) {
+            (_, End::Told(_)) => true,
+            (Work::Stream(inflow), _) => stream.readable().is_empty() && inflow.waits_for_peer(),
+            (Work::Files(engine), _) => engine.waits_for_peer(),
+            (Work::Waiting | Work::Greeting(_) | Work::Refusing(..) | Work::Over, _) => true,
+        };
+        self.still.note(ctx.now, is_owed, (stream.taken(), stream.consumed_by_peer()));
+    }
+
+    /// What counts when others wait.
+    pub fn standing(&self, waits: Waits) -> Standing {
+        Standing {
+            peer: self.peer,
+            called_at: self.called_at,
+            lost_since: self.lost_since,
+            still_since: self.still.since,
+            works: !self.is_waiting() && !matches!(self.end, End::Closed(_)),
+            waits,
+        }
+    }
+
+    /// Tells the node what it takes of the places, if that has changed.
+    pub fn tell_place(&mut self, ctx: &mut Context<'_, Recv>, to: To) {
+        let place = self.standing(Waits::Not).place(ctx.now, to);
+        if std::mem::replace(&mut self.place, place) != place {
+            ctx.node.set_place(ctx.now, self.key, place);
+        }
+    }
+
+    /// When others may have its place, unless something comes.
+    pub fn yields_at(&self, to: To) -> Option<Instant> {
+        self.standing(Waits::Not).yields_at(to).filter(|_| self.place == Place::Own)
+    }
+
+    /// Others wait, and the process at the other end of this session is taken for gone, or says nothing. Where its peer has called
+    /// anew, that call takes its place unless standard output has got something: that cannot be taken back, and must be neither
+    /// doubled nor continued.
     pub fn give_way(&mut self, ctx: &mut Context<'_, Recv>, going: Going) {
-        self.superseded = going.is_followed && !self.has_put_out();
-        match (std::mem::replace(&mut self.end, End::Open), self.superseded) {
+        let is_followed = going.why == Why::Followed;
+        self.superseded = is_followed && !self.has_put_out();
+        match (std::mem::replace(&mut self.end, End::Open), going.why) {
             // What is told is done: another run would do it twice.
             (End::Told(result), _) => {
                 self.superseded = false;
                 self.end = End::Closed(result);
+                if let Some(session) = ctx.node.session(self.key) {
+                    session.close(CloseCode::Done);
+                }
             }
-            _ if going.is_followed => self.fail(ctx, Error::BegunAnew, CloseCode::Cancelled),
-            _ => self.fail(ctx, Error::GaveWay, CloseCode::Cancelled),
+            (_, Why::Followed) => self.fail(ctx, Error::BegunAnew, CloseCode::Cancelled),
+            (_, Why::Lost) => self.fail(ctx, Error::GaveWay, CloseCode::Cancelled),
+            (_, Why::Still) => self.fail(ctx, Error::WasStill, CloseCode::Limit),
         }
-        self.forget_at = Some(ctx.now);
+        // One that has a path is told: of files, what is missing may come again.
+        let has_path = going.why == Why::Still && self.lost_since.is_none();
+        self.forget_at = Some(if has_path { Farewell::Hasty.until(ctx.now) } else { ctx.now });
     }
 
     fn has_put_out(&self) -> bool {
@@ -41,5 +107,27 @@ impl Running {
             // An engine's end does not take back what it wrote.
             _ => self.output.as_ref().is_some_and(|news| news.has_put_out()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn still_is_who_owes_something_and_moves_nothing_from_the_moment_that_is_seen() {
+        let (mut still, start) = (Stillness::default(), Instant::now());
+        let second = |count| start + Duration::from_secs(count);
+        let mut note = |at, is_owed, moved| {
+            still.note(second(at), is_owed, moved);
+            still.since
+        };
+        assert_eq!(note(1, true, (5, 0)), None, "something came");
+        assert_eq!([note(2, true, (5, 0)), note(3, true, (5, 0))], [Some(second(2)); 2]);
+        assert_eq!(note(4, true, (5, 1)), None, "it took something of ours");
+        assert_eq!(note(5, true, (5, 1)), Some(second(5)));
+        assert_eq!(note(90, false, (5, 1)), None, "we are at work");
+        assert_eq!(note(91, true, (5, 1)), Some(second(91)));
     }
 }

@@ -189,6 +189,12 @@ impl<T: Send + 'static> Pump<T> {
         news
     }
 
+    /// Whether the engine goes on when the peer says or takes something, and not before; or only its last words have yet to be taken.
+    pub fn waits_for_peer(&self) -> bool {
+        let state = self.shared.lock();
+        state.engine_waits || state.engine_gone
+    }
+
     /// Whether the engine has come to its end, and all it said is in the session.
     pub fn is_flushed(&self) -> bool {
         self.finished
