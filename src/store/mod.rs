@@ -22,6 +22,7 @@ mod folding;
 pub mod found;
 pub mod inbox;
 pub mod keyfile;
+pub mod leftovers;
 pub mod links;
 pub mod maker;
 mod mounts;

@@ -50,15 +50,24 @@ impl PartKey {
     /// The key of this version of this path from this sender.
     #[must_use]
     pub fn new(sender: &[u8; 32], path: &TreePath, size: u64, mtime: Mtime) -> Self {
-        let mut target = blake3::Hasher::new();
-        target.update(sender).update(path.as_bytes());
-        let mut version = blake3::Hasher::new();
-        version.update(&size.to_le_bytes());
-        version.update(&mtime.seconds.to_le_bytes()).update(&mtime.nanos.to_le_bytes());
-        let (mut wide, mut narrow) = ([0; 16], [0; 8]);
-        target.finalize_xof().fill(&mut wide);
-        version.finalize_xof().fill(&mut narrow);
-        Self { target: u128::from_be_bytes(wide), version: u64::from_be_bytes(narrow) }
+        Self { target: Self::target_of(sender, path), version: version_of(size, mtime) }
+    }
+
+    /// What is the same for all versions of it.
+    pub(super) fn target_of(sender: &[u8; 32], path: &TreePath) -> u128 {
+        let (mut target, mut wide) = (blake3::Hasher::new(), [0; 16]);
+        target.update(sender).update(path.as_bytes()).finalize_xof().fill(&mut wide);
+        u128::from_be_bytes(wide)
+    }
+
+    /// Which path from which sender.
+    pub(super) fn target(&self) -> u128 {
+        self.target
+    }
+
+    /// Meant for a version of this size and time.
+    pub(super) fn is_version(&self, size: u64, mtime: Mtime) -> bool {
+        self.version == version_of(size, mtime)
     }
 
     /// Meant for the same path from the same sender.
@@ -66,6 +75,14 @@ impl PartKey {
     pub fn same_target(&self, other: &Self) -> bool {
         self.target == other.target
     }
+}
+
+fn version_of(size: u64, mtime: Mtime) -> u64 {
+    let (mut version, mut narrow) = (blake3::Hasher::new(), [0; 8]);
+    version.update(&size.to_le_bytes());
+    version.update(&mtime.seconds.to_le_bytes()).update(&mtime.nanos.to_le_bytes());
+    version.finalize_xof().fill(&mut narrow);
+    u64::from_be_bytes(narrow)
 }
 
 /// The runs that this process makes. What is finished waits unlocked for its batch, as a batch has more files than a process
@@ -139,20 +156,36 @@ pub(super) fn list_parts(directory: &OwnedFd) -> Result<Vec<PartName>, Fault> {
 fn is_forsaken(stat: &Stat, now: SystemTime) -> bool {
     let touched = Duration::from_secs(stat.st_mtime.max(stat.st_atime).try_into().unwrap_or(0));
     let age = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(touched);
-    age > KEPT_FOR && is_private(stat)
+    age > KEPT_FOR && (is_private(stat) || is_link(stat))
+}
+
+/// One that was to replace something, and of which the run was killed.
+fn is_link(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Symlink && stat.st_uid == rustix::process::geteuid().as_raw()
 }
 
 /// Removes an unfinished file that nobody will ask for any more, and that nobody writes. True if it is gone.
 pub(super) fn remove_forsaken(directory: &OwnedFd, name: &PartName, now: SystemTime) -> bool {
     let stat = statat(directory, name.to_string(), AtFlags::SYMLINK_NOFOLLOW);
-    if !stat.is_ok_and(|stat| is_forsaken(&stat, now)) {
-        return false;
+    let is_unlinked = || unlinkat(directory, name.to_string(), AtFlags::empty()).is_ok();
+    match stat {
+        Ok(stat) if is_forsaken(&stat, now) && is_link(&stat) => is_unlinked(),
+        Ok(stat) if is_forsaken(&stat, now) => {
+            let Ok(file) = open_unfinished(directory, name) else { return false };
+            let is_free = claim(&file, directory, name).is_ok();
+            is_free && fstat(&file).is_ok_and(|stat| is_forsaken(&stat, now)) && is_unlinked()
+        }
+        _ => false,
     }
+}
+
+/// Removes an unfinished file of ours that no run has in hand. True if it is gone.
+pub(super) fn remove_idle(directory: &OwnedFd, name: &PartName) -> bool {
     let Ok(file) = open_unfinished(directory, name) else { return false };
-    if claim(&file, directory, name).is_err() || !fstat(&file).is_ok_and(|stat| is_forsaken(&stat, now)) {
-        return false;
-    }
-    unlinkat(directory, name.to_string(), AtFlags::empty()).is_ok()
+    let is_idle = !LiveRun::is(name.run) && claim(&file, directory, name).is_ok();
+    is_idle
+        && fstat(&file).is_ok_and(|stat| is_private(&stat))
+        && unlinkat(directory, name.to_string(), AtFlags::empty()).is_ok()
 }
 
 fn text_of(name: &[u8]) -> Option<&str> {

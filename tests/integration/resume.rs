@@ -240,8 +240,13 @@ fn leftovers_of_receivers_are_neither_sent_on_nor_kept_for_ever() {
     for name in [&old, &recent] {
         fs::write(there.join(name), "begun").expect("a file");
     }
-    Tool::new("touch", &there).args(["-d", "31 days ago", &old]).run().expect(0);
+    let aside = world.dir("inbox/aside/below").join(&old);
+    fs::write(&aside, "begun").expect("a file");
+    for part in [&there.join(&old), &aside] {
+        Tool::new("touch", &there).args(["-d", "31 days ago"]).arg(part).run().expect(0);
+    }
     let recv = west.waiting(west.recv().args(["drop", "-d", "inbox"]));
+    eventually("it goes where nothing new comes, too", || !aside.exists());
     east.send().args(["tree", "west"]).run().expect(exit::DONE).expect_silence();
     recv.wait().expect(exit::DONE);
     assert_eq!(names(&there), [&*recent, "file"]);

@@ -1,6 +1,7 @@
 //! Where what comes goes: one directory for all peers, or one for each, so that none of them learns what others have sent.
 
 use crate::identity::PeerId;
+use crate::store::leftovers::remove_old;
 use crate::tools::transfers::engine::Destination;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -42,6 +43,13 @@ impl Directory {
     pub fn base(&self) -> &Path {
         let (Self::Shared(base) | Self::OfPeers { parent: base, .. }) = self;
         base
+    }
+
+    /// Removes what has been left unfinished there long ago, beside whatever goes on.
+    pub(super) fn begin_removing_old(&self) {
+        let base = self.base().to_owned();
+        // Without a thread it stays a while longer.
+        let _ = std::thread::Builder::new().name("leftovers".into()).spawn(move || remove_old(&base));
     }
 
     /// The same with that directory at this path.

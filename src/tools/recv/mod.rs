@@ -157,6 +157,9 @@ impl Tool for Recv {
 
     fn start(&mut self, ctx: &mut Context<'_, Recv>) {
         ctx.node.listen(self.options.app.clone());
+        if let Some(directory) = &self.options.directory {
+            directory.begin_removing_old();
+        }
     }
 
     fn handle_event(&mut self, ctx: &mut Context<'_, Recv>, event: &Event) {

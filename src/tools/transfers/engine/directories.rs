@@ -2,6 +2,7 @@
 
 use crate::store::attributes::Attributes;
 use crate::store::inbox::{Inbox, Overwrite};
+use crate::store::leftovers;
 use crate::store::maker::{Made, Maker};
 use crate::transfer::Fault;
 use crate::transfer::path::TreePath;
@@ -69,6 +70,7 @@ impl Directories {
         // Done is what is found at its place, not what went into something that was there a moment ago.
         inbox.look_anew();
         for Unfinished { path, announced, sets_mode, is_new } in &directories {
+            leftovers::clear_whole(inbox, maker.0, Some(path));
             // Asked again: another run of the same sender may have been about to make it when this one came there.
             let own = *is_new || inbox.is_made_by(maker, path);
             let mode = (own && *sets_mode).then_some(announced.mode);
@@ -81,6 +83,7 @@ impl Directories {
                 Err(fault) => faults.push((path.clone(), fault)),
             }
         }
+        leftovers::clear_whole(inbox, maker.0, None);
         inbox.close_up();
         if let Some(top) = directories.last()
             && let Err(fault) = inbox.sync_all(directories.iter().map(|directory| directory.path.as_bytes()))

@@ -10,6 +10,7 @@ use crate::store::attributes::{Attributes, Unkept};
 use crate::store::batch::{Batch, Landed, Landing, Place};
 use crate::store::extent::hash_range;
 use crate::store::inbox::{Inbox, Overwrite};
+use crate::store::leftovers;
 use crate::store::maker::{Made, Maker};
 use crate::store::owed::{Marker, Marks};
 use crate::store::part::{LiveRun, PartFile, PartKey, PartName};
@@ -372,6 +373,8 @@ impl Sink for TreeSink {
         let name = self.elsewhere.take(item.index).unwrap_or_else(|| item.path.name().to_vec());
         match self.inbox.open_existing(item.path.parent(), &name) {
             Ok(file) => {
+                let key = self.part_name(&item).key;
+                leftovers::clear_target(&mut self.inbox, item.path.parent(), &key);
                 let unlike = !self.follow(&item, &file);
                 let landing = Landing { kept: Some(name), unlike, ..landing(&item, None) };
                 self.batch.add_file(now, landing, Some(File::from(file)), 0);

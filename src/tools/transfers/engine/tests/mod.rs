@@ -8,6 +8,7 @@ mod happy;
 mod hostile_receiver;
 mod hostile_sender;
 mod kept;
+mod leftovers;
 mod pace;
 mod policy;
 mod races;
