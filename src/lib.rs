@@ -30,8 +30,8 @@
 //! |---|---|
 //! | [`net`] | sockets, standard input and output, children, signals |
 //! | [`store`] | files that appear whole or not at all |
-//! | [`run`] | the loop of every tool that connects, and what goes with it |
-//! | [`tools`] | what each tool does with a session |
+//! | `run` | the loop of every tool that connects, and what goes with it |
+//! | `tools` | what each tool does with a session |
 //! | [`server`] | the relay's process |
 //! | [`cli`] | options, words for people, exit statuses |
 //!
@@ -50,7 +50,7 @@
 //!
 //! Functions named `fuzz_*` are entries for fuzzers and no part of the interface.
 
-// `pub` says that somebody outside can use it. The folders of disk and tools are not cut to that yet.
+// `pub` says that somebody outside can use it.
 #![warn(unreachable_pub)]
 
 pub mod cli;
@@ -63,12 +63,10 @@ pub mod node;
 pub mod noise;
 pub mod ports;
 pub mod relay;
-pub mod run;
+pub(crate) mod run;
 pub mod server;
 pub mod session;
-#[allow(unreachable_pub)]
 pub mod store;
-#[allow(unreachable_pub)]
-pub mod tools;
+pub(crate) mod tools;
 pub mod transfer;
 pub mod wire;

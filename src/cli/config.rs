@@ -26,7 +26,7 @@ const CREDENTIAL_MAX: u64 = 4096;
 ///
 /// # Errors
 /// There is none, others can read it, or it is damaged.
-pub fn key(flag: Option<&Path>, env: &Env) -> Result<Identity, Fault> {
+pub(crate) fn key(flag: Option<&Path>, env: &Env) -> Result<Identity, Fault> {
     let places = candidates(ConfigFile::Key, flag, env);
     first(&places, key_at)?.ok_or_else(|| {
         let fault = Fault::new(Exit::Config, format!("no key found: {}", nowhere(&places)));
@@ -41,7 +41,7 @@ pub fn key(flag: Option<&Path>, env: &Env) -> Result<Identity, Fault> {
 ///
 /// # Errors
 /// One was named and is missing, others can read it, or it is damaged.
-pub fn named_relay_key(flag: Option<&Path>, env: &Env) -> Result<Option<Identity>, Fault> {
+pub(crate) fn named_relay_key(flag: Option<&Path>, env: &Env) -> Result<Option<Identity>, Fault> {
     first(&relay_key_candidates(flag, env), key_at)
 }
 
@@ -58,7 +58,7 @@ fn key_at(candidate: &Candidate) -> Result<Option<Identity>, Fault> {
 }
 
 /// What `error` about the key file at `path` means to a person.
-pub fn key_fault(path: &Path, error: &LoadError) -> Fault {
+pub(crate) fn key_fault(path: &Path, error: &LoadError) -> Fault {
     let fault = Fault::about(Exit::Config, path, error);
     match error {
         LoadError::Exposed { .. } => fault.hint(format!("chmod 600 {}", printable(path))),
@@ -70,7 +70,7 @@ pub fn key_fault(path: &Path, error: &LoadError) -> Fault {
 ///
 /// # Errors
 /// A named file is missing, or a line of it is wrong.
-pub fn peers(flag: Option<&Path>, env: &Env) -> Result<Option<Peers>, Fault> {
+pub(crate) fn peers(flag: Option<&Path>, env: &Env) -> Result<Option<Peers>, Fault> {
     first(&candidates(ConfigFile::Peers, flag, env), |candidate| {
         let Some(bytes) = contents(&candidate.path)? else { return Ok(None) };
         let peers = parsed(&candidate.path, Peers::read(&bytes))?;
@@ -81,7 +81,7 @@ pub fn peers(flag: Option<&Path>, env: &Env) -> Result<Option<Peers>, Fault> {
 }
 
 /// Nobody, where there is no such file.
-pub fn no_peers(flag: Option<&Path>, env: &Env) -> Peers {
+pub(crate) fn no_peers(flag: Option<&Path>, env: &Env) -> Peers {
     Peers::absent(nowhere(&candidates(ConfigFile::Peers, flag, env)))
 }
 
@@ -95,7 +95,7 @@ fn nowhere(places: &[Candidate]) -> String {
 ///
 /// # Errors
 /// None is named anywhere, or what is named is wrong.
-pub fn relay_addresses(flags: &[RelayAddress], env: &Env) -> Result<Vec<RelayAddress>, Fault> {
+pub(crate) fn relay_addresses(flags: &[RelayAddress], env: &Env) -> Result<Vec<RelayAddress>, Fault> {
     let places = match relays(flags, env).map_err(|error| Fault::new(Exit::Config, error.to_string()))? {
         RelaySource::Named(addresses) => return Ok(addresses),
         RelaySource::Files(places) => places,
@@ -118,7 +118,7 @@ pub fn relay_addresses(flags: &[RelayAddress], env: &Env) -> Result<Vec<RelayAdd
 ///
 /// # Errors
 /// It is malformed, or the peers file does not have the name.
-pub fn address(typed: &str, peers: &Peers) -> Result<Address, Fault> {
+pub(crate) fn address(typed: &str, peers: &Peers) -> Result<Address, Fault> {
     Address::parse(typed, peers).map_err(|error| {
         let file = peers.place().unwrap_or("the peers file");
         let shown = printable(typed);
@@ -153,7 +153,7 @@ fn probably(typed: &str, peers: &Peers) -> Option<String> {
 }
 
 /// Whether a word that is no name in the peers file is nearly one.
-pub fn is_nearly_known(typed: &str, peers: &Peers) -> bool {
+pub(crate) fn is_nearly_known(typed: &str, peers: &Peers) -> bool {
     nearest(typed, peers).is_some()
 }
 
@@ -165,7 +165,7 @@ fn nearest<'a>(typed: &str, peers: &'a Peers) -> Option<&'a str> {
 }
 
 /// One letter more, less, other, or two that changed places.
-pub fn is_one_slip(typed: &str, name: &str) -> bool {
+pub(crate) fn is_one_slip(typed: &str, name: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (typed.chars().collect(), name.chars().collect());
     let front = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a[front..], &b[front..]);
@@ -181,7 +181,7 @@ pub fn is_one_slip(typed: &str, name: &str) -> bool {
 ///
 /// # Errors
 /// One is malformed or unknown, or names an application.
-pub fn peer_ids(typed: &[String], peers: &Peers) -> Result<Vec<PeerId>, Fault> {
+pub(crate) fn peer_ids(typed: &[String], peers: &Peers) -> Result<Vec<PeerId>, Fault> {
     typed
         .iter()
         .map(|one| match one.contains(':') {

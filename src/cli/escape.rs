@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Longest result of [`printable`], characters: a file name of the longest kind (255 bytes) stays whole.
-pub const PRINTABLE_MAX: usize = 256;
+pub(crate) const PRINTABLE_MAX: usize = 256;
 
 /// Stands at the end of a text that was cut.
 const CUT: char = '…';
 
 /// Text that may come from anybody: bytes which are hopefully UTF-8.
-pub trait Foreign {
+pub(crate) trait Foreign {
     /// The bytes as they came.
     fn bytes(&self) -> &[u8];
 }
@@ -58,7 +58,7 @@ impl Foreign for Path {
 /// Control characters and bytes that are not UTF-8 become `\xNN`; characters that are invisible or change the
 /// direction of text become `\u{NNNN}`; a backslash becomes `\\`, so that what is shown can be told from what was
 /// sent. At most [`PRINTABLE_MAX`] characters come back; a longer text ends in `…`.
-pub fn printable<T: Foreign + ?Sized>(text: &T) -> String {
+pub(crate) fn printable<T: Foreign + ?Sized>(text: &T) -> String {
     let mut shown = Shown { text: String::new(), room: PRINTABLE_MAX };
     for chunk in text.bytes().utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -78,7 +78,7 @@ pub fn printable<T: Foreign + ?Sized>(text: &T) -> String {
 /// The last guard before a terminal: makes sure that a message of ours is one harmless line.
 ///
 /// Unlike [`printable`] it neither cuts nor doubles backslashes, so text that is harmless already is not changed.
-pub fn one_line(message: &str) -> String {
+pub(crate) fn one_line(message: &str) -> String {
     let mut shown = String::with_capacity(message.len());
     for character in message.chars() {
         escaped(character, |piece| shown.push_str(piece));
@@ -87,7 +87,7 @@ pub fn one_line(message: &str) -> String {
 }
 
 /// Whether a character may reach a terminal as it is.
-pub fn is_plain(character: char) -> bool {
+pub(crate) fn is_plain(character: char) -> bool {
     !character.is_control() && !is_invisible(character)
 }
 

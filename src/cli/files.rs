@@ -12,14 +12,14 @@ use super::env::Env;
 use crate::names::{RelayAddress, RelayAddressError};
 
 /// The system's configuration directory, for services.
-pub const SYSTEM_DIRECTORY: &str = "/etc/vp";
+pub(crate) const SYSTEM_DIRECTORY: &str = "/etc/vp";
 
 /// Name of a relay's key, in its state directory or among systemd's credentials.
-pub const RELAY_KEY: &str = "relay.key";
+pub(crate) const RELAY_KEY: &str = "relay.key";
 
 /// A configuration file that every tool looks for in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConfigFile {
+pub(crate) enum ConfigFile {
     /// The secret key of this party.
     Key,
     /// Petnames and ids of others.
@@ -30,7 +30,7 @@ pub enum ConfigFile {
 
 impl ConfigFile {
     /// Its name in a configuration directory.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Key => "key",
             Self::Peers => "peers",
@@ -39,7 +39,7 @@ impl ConfigFile {
     }
 
     /// The variable that gives its path. `VP_RELAY` holds addresses, not a path, so relays have none.
-    pub const fn variable(self) -> Option<&'static str> {
+    pub(crate) const fn variable(self) -> Option<&'static str> {
         match self {
             Self::Key => Some("VP_KEY"),
             Self::Peers => Some("VP_PEERS"),
@@ -50,7 +50,7 @@ impl ConfigFile {
 
 /// Who named a path, which decides whether its absence is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// A flag on the command line.
     Flag,
     /// A variable of ours.
@@ -65,14 +65,14 @@ pub enum Origin {
 
 impl Origin {
     /// Somebody asked for this very file: go no further when it is missing.
-    pub const fn is_explicit(self) -> bool {
+    pub(crate) const fn is_explicit(self) -> bool {
         matches!(self, Self::Flag | Self::Variable(_))
     }
 }
 
 /// One place to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// The file.
     pub path: PathBuf,
     /// Who named it.
@@ -80,7 +80,7 @@ pub struct Candidate {
 }
 
 /// Places to look for a file, best first. The first that exists is meant; an explicit one stands alone.
-pub fn candidates(file: ConfigFile, flag: Option<&Path>, env: &Env) -> Vec<Candidate> {
+pub(crate) fn candidates(file: ConfigFile, flag: Option<&Path>, env: &Env) -> Vec<Candidate> {
     if let Some(path) = flag {
         return vec![Candidate { path: path.to_owned(), origin: Origin::Flag }];
     }
@@ -108,7 +108,7 @@ fn usual_places(file: ConfigFile, env: &Env) -> Vec<Candidate> {
 }
 
 /// Places to look for a relay's key that somebody has given to it. A party's key is not among them, wherever it may lie.
-pub fn relay_key_candidates(flag: Option<&Path>, env: &Env) -> Vec<Candidate> {
+pub(crate) fn relay_key_candidates(flag: Option<&Path>, env: &Env) -> Vec<Candidate> {
     if let Some(path) = flag {
         return vec![Candidate { path: path.to_owned(), origin: Origin::Flag }];
     }
@@ -117,7 +117,7 @@ pub fn relay_key_candidates(flag: Option<&Path>, env: &Env) -> Vec<Candidate> {
 }
 
 /// Wherever a secret key may lie that these tools use here: in this run, or in the next without its flag and variable.
-pub fn secret_keys(flag: Option<&Path>, env: &Env) -> Vec<PathBuf> {
+pub(crate) fn secret_keys(flag: Option<&Path>, env: &Env) -> Vec<PathBuf> {
     let named = candidates(ConfigFile::Key, flag, env).into_iter().chain(candidates(ConfigFile::Key, None, env));
     let ours = named.chain(usual_places(ConfigFile::Key, env));
     let relays = relay_key_candidates(None, env).into_iter().map(|candidate| candidate.path);
@@ -126,13 +126,13 @@ pub fn secret_keys(flag: Option<&Path>, env: &Env) -> Vec<PathBuf> {
 }
 
 /// Where this user's `key` belongs when one is made: the first place of the user's own.
-pub fn user_file(file: ConfigFile, env: &Env) -> Option<PathBuf> {
+pub(crate) fn user_file(file: ConfigFile, env: &Env) -> Option<PathBuf> {
     user_directory(env).map(|directory| directory.join(file.name()))
 }
 
 /// Where the relays come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RelaySource {
+pub(crate) enum RelaySource {
     /// Named on the command line or in `VP_RELAY`; never empty.
     Named(Vec<RelayAddress>),
     /// To be read from the first of these files that exists.
@@ -143,7 +143,7 @@ pub enum RelaySource {
 ///
 /// # Errors
 /// `VP_RELAY` holds something that is no relay address.
-pub fn relays(flags: &[RelayAddress], env: &Env) -> Result<RelaySource, VariableError> {
+pub(crate) fn relays(flags: &[RelayAddress], env: &Env) -> Result<RelaySource, VariableError> {
     if !flags.is_empty() {
         return Ok(RelaySource::Named(flags.to_vec()));
     }
@@ -156,7 +156,7 @@ pub fn relays(flags: &[RelayAddress], env: &Env) -> Result<RelaySource, Variable
 
 /// What is wrong with `VP_RELAY`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VariableError {
+pub(crate) struct VariableError {
     /// Which of its words, from 1.
     pub word: usize,
     /// Where, in characters from the start of the variable, from 1.
@@ -182,7 +182,7 @@ impl Error for VariableError {
 }
 
 /// The directory for what must survive: systemd's, else the user's. `None` if neither is known.
-pub fn state_directory(env: &Env) -> Option<PathBuf> {
+pub(crate) fn state_directory(env: &Env) -> Option<PathBuf> {
     // systemd separates several directories by colons; a unit of ours has one, and the first is it.
     let service = env.get("STATE_DIRECTORY").and_then(|list| list.as_bytes().split(|byte| *byte == b':').next());
     service

@@ -2,25 +2,25 @@
 //! are looked at.
 //!
 //! It does no protocol, opens no connection and moves no payload: that is `tools` and `server`. Invariants: nothing but
-//! [`report`], and the bar on a terminal, writes to standard error; every foreign text goes through [`escape::printable`]; no secret is taken
+//! `report`, and the bar on a terminal, writes to standard error; every foreign text goes through `escape::printable`; no secret is taken
 //! from an argument or shown, but for the new key that `vp-keygen` is there to print; the environment is read once,
 //! into an [`env::Env`].
 
 pub mod args;
 mod bar;
-pub mod config;
+pub(crate) mod config;
 mod counted;
 pub mod env;
-pub mod escape;
+pub(crate) mod escape;
 mod events;
 pub mod exit;
-pub mod files;
+pub(crate) mod files;
 mod json;
 mod mixups;
 mod passed;
-pub mod progress;
-pub mod ready;
-pub mod report;
+pub(crate) mod progress;
+pub(crate) mod ready;
+pub(crate) mod report;
 mod roster;
 mod screen;
 mod tool;

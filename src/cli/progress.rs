@@ -26,7 +26,7 @@ const NAME_MAX: usize = 200;
 
 /// Whether a bar is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
+pub(crate) enum Audience {
     /// Somebody watches a terminal that can redraw a line.
     Terminal,
     /// Nobody does, or wants to.
@@ -35,7 +35,7 @@ pub enum Audience {
 
 impl Audience {
     /// Who reads this process's standard error.
-    pub fn of_process(report: &Report, env: &Env) -> Self {
+    pub(crate) fn of_process(report: &Report, env: &Env) -> Self {
         Self::of(io::stderr().is_terminal(), report.verbosity(), report.format(), env)
     }
 
@@ -48,7 +48,7 @@ impl Audience {
 
 /// How much there is to do, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Bytes.
     pub bytes: Option<u64>,
     /// Files and directories.
@@ -57,7 +57,7 @@ pub struct Totals {
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amount {
+pub(crate) struct Amount {
     /// Bytes.
     pub bytes: u64,
     /// Those of them that did not have to be moved, and so say nothing about speed: an earlier run had done them.
@@ -65,7 +65,7 @@ pub struct Amount {
 }
 
 /// How far a transfer is. Dropping it clears the bar, so that whatever comes next has a clean line.
-pub struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     /// Never drawn: counts only what had to be moved, and estimates speed and time from that.
     moved: ProgressBar,
@@ -98,7 +98,7 @@ impl Shown {
 
 impl Progress {
     /// Begins. Messages of `report` will appear above the bar from now on.
-    pub fn start(report: &Report, audience: Audience, totals: Totals) -> Self {
+    pub(crate) fn start(report: &Report, audience: Audience, totals: Totals) -> Self {
         let target = match audience {
             Audience::Terminal => {
                 ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), REDRAWS_PER_SECOND)
@@ -139,7 +139,7 @@ impl Progress {
     }
 
     /// Learns how much there is: a tree is counted while it is already being sent.
-    pub fn set_totals(&mut self, totals: Totals) {
+    pub(crate) fn set_totals(&mut self, totals: Totals) {
         self.totals = totals;
         if let Some(bytes) = totals.bytes {
             self.bar.set_length(bytes);
@@ -147,7 +147,7 @@ impl Progress {
     }
 
     /// Tells how far it is. Cheap enough to be called for every piece.
-    pub fn set(&mut self, done: Amount, items: u64, name: &str) {
+    pub(crate) fn set(&mut self, done: Amount, items: u64, name: &str) {
         let renamed = self.name != name;
         if renamed || self.items != items || self.bar.position() != done.bytes {
             let mut shown = lock(&self.shown);
@@ -167,14 +167,14 @@ impl Progress {
     }
 
     /// One line on how far it is, for SIGUSR1.
-    pub fn status_line(&self) -> String {
+    pub(crate) fn status_line(&self) -> String {
         let (shown, done, total) = (lock(&self.shown), self.bar.position(), self.totals.bytes);
         let pace = shown.pace((done, total), &self.moved, self.moved.eta());
         Status { name: &printable(&self.name), counted: &shown.counted, bytes: done, total, pace }.to_string()
     }
 
     /// The same as an event, without the name.
-    pub fn status(&self) -> events::Status {
+    pub(crate) fn status(&self) -> events::Status {
         let left = self.totals.bytes.map(|_| self.moved.eta().as_secs());
         events::Status {
             message: self.status_line(),
@@ -189,7 +189,7 @@ impl Progress {
     }
 
     /// Ends, and clears the bar.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         self.bar.finish_and_clear();
     }
 }

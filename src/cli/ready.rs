@@ -13,7 +13,7 @@ use crate::net::passed::{FIRST, duplicate};
 
 /// Where ready lines go when no descriptor is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Otherwise {
+pub(crate) enum Otherwise {
     /// To standard output: the tool has no other use for it.
     Stdout,
     /// Nowhere: standard output is for data.
@@ -22,7 +22,7 @@ pub enum Otherwise {
 
 /// Tells whoever started the tool what has become ready.
 #[derive(Debug)]
-pub struct Ready {
+pub(crate) struct Ready {
     lines: Lines,
     supervisor: Supervisor,
 }
@@ -40,7 +40,7 @@ impl Ready {
     ///
     /// # Errors
     /// The descriptor is not open for writing, or is a socket that was passed.
-    pub fn open(descriptor: Option<u16>, otherwise: Otherwise, env: &Env) -> io::Result<Self> {
+    pub(crate) fn open(descriptor: Option<u16>, otherwise: Otherwise, env: &Env) -> io::Result<Self> {
         let lines = match (descriptor, otherwise) {
             (Some(number), _) if Announced::of(env).is_for_us(number) => return Err(io::ErrorKind::ResourceBusy.into()),
             (Some(number), _) => Lines::Descriptor(inherited(number)?),
@@ -54,7 +54,7 @@ impl Ready {
     ///
     /// # Errors
     /// It could not be written. Whoever waits for it would wait for ever, so this should end the tool.
-    pub fn line(&mut self, line: &str) -> io::Result<()> {
+    pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
         let line = format!("{line}\n");
         match &mut self.lines {
             Lines::Descriptor(file) => file.write_all(line.as_bytes()),
@@ -68,17 +68,17 @@ impl Ready {
     }
 
     /// All is ready, though more lines may follow: tells the supervisor.
-    pub fn tell(&self, status: &str) {
+    pub(crate) fn tell(&self, status: &str) {
         self.supervisor.tell(&["READY=1", &format!("STATUS={status}")]);
     }
 
     /// Tells the supervisor that the tool has begun to stop.
-    pub fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.supervisor.stopping();
     }
 
     /// All is ready: tells the supervisor, closes the descriptor, and keeps the link to the supervisor for later.
-    pub fn complete(self, status: &str) -> Supervisor {
+    pub(crate) fn complete(self, status: &str) -> Supervisor {
         self.supervisor.tell(&["READY=1", &format!("STATUS={status}")]);
         self.supervisor
     }
@@ -89,23 +89,18 @@ impl Ready {
 /// The crate `sd-notify` reads the environment of the process at each call, which a test cannot set without `unsafe`, and
 /// sends in a way that may block.
 #[derive(Debug)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     socket: Option<(UnixDatagram, SocketAddr)>,
 }
 
 impl Supervisor {
     /// The supervisor of this environment, which may be none.
-    pub fn of(env: &Env) -> Self {
+    pub(crate) fn of(env: &Env) -> Self {
         Self { socket: env.get("NOTIFY_SOCKET").and_then(|name| open_socket(name).ok()) }
     }
 
-    /// Tells in one line what the tool is doing.
-    pub fn status(&self, status: &str) {
-        self.tell(&[&format!("STATUS={status}")]);
-    }
-
     /// Tells that the tool has begun to stop.
-    pub fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.tell(&["STOPPING=1"]);
     }
 
@@ -224,9 +219,7 @@ mod tests {
         let socket = UnixDatagram::bind(&path).expect("a socket");
         let supervisor = supervised_by(path.as_os_str());
         assert_eq!(received(&socket), "READY=1\nSTATUS=serving 2 peers");
-        supervisor.status("draining");
         supervisor.stopping();
-        assert_eq!(received(&socket), "STATUS=draining");
         assert_eq!(received(&socket), "STOPPING=1");
     }
 

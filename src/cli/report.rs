@@ -286,7 +286,7 @@ impl fmt::Debug for Report {
 }
 
 /// An error with its causes, leaving out those it has already put into its own words.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = words(error);
     let mut cause = error.source();
     while let Some(error) = cause {

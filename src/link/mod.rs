@@ -10,7 +10,7 @@
 
 mod frames;
 mod handshake;
-pub mod heartbeat;
+pub(crate) mod heartbeat;
 
 pub use crate::link::heartbeat::{Heartbeat, Side};
 pub use frames::{Frame, Link, LinkError, credit_left};

@@ -20,7 +20,7 @@ const RESERVE: &str = "/dev/null";
 
 /// What becomes of connections while none can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shortage {
+pub(crate) enum Shortage {
     /// One after another is closed: whoever connects can go elsewhere, and learns at once that he should.
     TurnAway,
     /// They wait in the backlog: whoever connects has nowhere else to go.
@@ -29,7 +29,7 @@ pub enum Shortage {
 
 /// Some listeners whose connections are all for one purpose.
 #[derive(Debug)]
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     listeners: Vec<Listener>,
     purpose: Purpose,
     shortage: Shortage,
@@ -43,7 +43,7 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Of these listeners, whose backlogs may hold connections already.
-    pub fn new(listeners: Vec<Listener>, purpose: Purpose, shortage: Shortage) -> Acceptor {
+    pub(crate) fn new(listeners: Vec<Listener>, purpose: Purpose, shortage: Shortage) -> Acceptor {
         let mut acceptor =
             Acceptor { listeners, purpose, shortage, reserve: None, ready: true, paused_until: None, reported: None };
         acceptor.keep_reserve();
@@ -54,37 +54,37 @@ impl Acceptor {
     ///
     /// # Errors
     /// The system has no memory for it.
-    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.listeners.iter_mut().try_for_each(|listener| listener.register(registry, token))
     }
 
     /// Where its listeners are.
-    pub fn places(&self) -> impl Iterator<Item = Place> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
         self.listeners.iter().filter_map(|listener| listener.place().ok())
     }
 
     /// Connections may wait.
-    pub fn handle_ready(&mut self) {
+    pub(crate) fn handle_ready(&mut self) {
         self.ready = true;
     }
 
     /// Whether connections may wait.
-    pub fn has_waiting(&self) -> bool {
+    pub(crate) fn has_waiting(&self) -> bool {
         self.ready
     }
 
     /// Whether to call [`Acceptor::accept`] now.
-    pub fn is_due(&self, now: Instant) -> bool {
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.ready && self.paused_until.is_none_or(|until| until <= now)
     }
 
     /// When to accept again without an event.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.paused_until.filter(|_| self.ready)
     }
 
     /// Takes connections out of the backlogs, up to a batch. An error is returned if it is time to report one.
-    pub fn accept(&mut self, now: Instant, accepted: &mut Vec<Accepted>) -> Option<io::Error> {
+    pub(crate) fn accept(&mut self, now: Instant, accepted: &mut Vec<Accepted>) -> Option<io::Error> {
         self.ready = false;
         for at in 0..self.listeners.len() {
             loop {
@@ -129,7 +129,7 @@ impl Acceptor {
 
 /// Lets this process have as many descriptors as it may: the usual soft limit of 1024 is for programs that use
 /// select(2). Yields how many that are.
-pub fn raise_descriptor_limit() -> u64 {
+pub(crate) fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     // If it fails fewer connections are served, and whoever accepts them says so when it comes to that.

@@ -7,7 +7,7 @@ use std::io;
 ///
 /// # Errors
 /// Whoever knows the names does not answer.
-pub fn user_id(text: &str) -> io::Result<Option<u32>> {
+pub(crate) fn user_id(text: &str) -> io::Result<Option<u32>> {
     let found = User::from_name(text)?;
     Ok(found.map(|user| user.uid.as_raw()).or_else(|| number(text)))
 }
@@ -16,7 +16,7 @@ pub fn user_id(text: &str) -> io::Result<Option<u32>> {
 ///
 /// # Errors
 /// The same.
-pub fn group_id(text: &str) -> io::Result<Option<u32>> {
+pub(crate) fn group_id(text: &str) -> io::Result<Option<u32>> {
     let found = Group::from_name(text)?;
     Ok(found.map(|group| group.gid.as_raw()).or_else(|| number(text)))
 }

@@ -17,7 +17,7 @@ const OURS_ALONE: [&str; 7] =
 
 /// A running child.
 #[derive(Debug)]
-pub struct Child {
+pub(crate) struct Child {
     process: std::process::Child,
     status: Option<ExitStatus>,
     ended: OwnedFd,
@@ -34,7 +34,7 @@ enum Reach {
 }
 
 /// A command for the shell, which will be a process group of its own, so that what the shell has started ends with it.
-pub fn shell(command: &OsStr) -> Command {
+pub(crate) fn shell(command: &OsStr) -> Command {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command).process_group(0);
     shell
@@ -42,7 +42,7 @@ pub fn shell(command: &OsStr) -> Command {
 
 /// A child and its pipes.
 #[derive(Debug)]
-pub struct Spawned {
+pub(crate) struct Spawned {
     /// The process.
     pub child: Child,
     /// Its standard output.
@@ -54,7 +54,7 @@ pub struct Spawned {
 /// Runs `command` by the shell with `environment` added. Its standard error stays ours. Nobody at a terminal talks to it, as
 /// its input and output are ours: that it is in the background there takes nothing from it, and what the terminal's keys say
 /// to us we pass on.
-pub fn spawn(command: &OsStr, environment: &[(&str, String)]) -> io::Result<Spawned> {
+pub(crate) fn spawn(command: &OsStr, environment: &[(&str, String)]) -> io::Result<Spawned> {
     let mut shell = shell(command);
     shell.stdin(Stdio::piped()).stdout(Stdio::piped());
     for (name, value) in environment {
@@ -69,7 +69,7 @@ pub fn spawn(command: &OsStr, environment: &[(&str, String)]) -> io::Result<Spaw
 
 /// A child that only takes bytes.
 #[derive(Debug)]
-pub struct Fed {
+pub(crate) struct Fed {
     /// The process.
     pub child: Child,
     /// Its standard input.
@@ -78,7 +78,7 @@ pub struct Fed {
 
 /// Runs `command` by the shell with `environment` added. Its standard output and error stay ours. When the bytes break off, a
 /// whole pipeline must end before any part of it takes the end of its input for the end of the data.
-pub fn spawn_fed(command: &OsStr, environment: &[(&str, OsString)]) -> io::Result<Fed> {
+pub(crate) fn spawn_fed(command: &OsStr, environment: &[(&str, OsString)]) -> io::Result<Fed> {
     let mut shell = shell(command);
     for (name, value) in environment {
         shell.env(name, value);
@@ -90,7 +90,7 @@ pub fn spawn_fed(command: &OsStr, environment: &[(&str, OsString)]) -> io::Resul
 
 /// A child that only gives bytes.
 #[derive(Debug)]
-pub struct Giving {
+pub(crate) struct Giving {
     /// The process.
     pub child: Child,
     /// Its standard output.
@@ -100,7 +100,7 @@ pub struct Giving {
 /// Runs `command` by the shell with `environment` added. Its standard input and error stay ours. It is a process group of its
 /// own, unless there is a terminal where we are in the foreground: there it may ask for a password, which the kernel allows to
 /// nobody else, and the terminal's keys reach it as well as us.
-pub fn spawn_giving(command: &OsStr, environment: &[(&str, String)]) -> io::Result<Giving> {
+pub(crate) fn spawn_giving(command: &OsStr, environment: &[(&str, String)]) -> io::Result<Giving> {
     let mut shell = shell(command);
     shell.stdout(Stdio::piped());
     for (name, value) in environment {
@@ -118,7 +118,7 @@ pub fn spawn_giving(command: &OsStr, environment: &[(&str, String)]) -> io::Resu
 /// Runs a program with its arguments. Standard input, output and error stay ours, and so does the process group: a program
 /// that asks at a terminal (`psql` for a password) is stopped by the kernel unless it is in the foreground group. The
 /// terminal's keys reach all of that group anyway; a signal to us alone goes on to the program alone.
-pub fn run(words: &[OsString]) -> io::Result<Child> {
+pub(crate) fn run(words: &[OsString]) -> io::Result<Child> {
     let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("no program was named"))?;
     Child::start(Command::new(program).args(arguments), Reach::Process)
 }
@@ -128,7 +128,7 @@ impl Child {
     ///
     /// # Errors
     /// What the system says.
-    pub fn group(command: &mut Command) -> io::Result<Child> {
+    pub(crate) fn group(command: &mut Command) -> io::Result<Child> {
         Child::start(command, Reach::Group)
     }
 
@@ -141,27 +141,27 @@ impl Child {
     }
 
     /// Our end of its standard input, if that is a pipe and nobody has it yet.
-    pub fn take_stdin(&mut self) -> Option<ChildStdin> {
+    pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.process.stdin.take()
     }
 
     /// What becomes readable when it has ended.
-    pub fn ended(&self) -> BorrowedFd<'_> {
+    pub(crate) fn ended(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()
     }
 
     /// Lets an event with `token` tell of its end.
-    pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         register(registry, &self.ended, token, Interest::READABLE)
     }
 
     /// Ends that.
-    pub fn deregister(&self, registry: &Registry) {
+    pub(crate) fn deregister(&self, registry: &Registry) {
         deregister(registry, &self.ended);
     }
 
     /// Its status, if it has ended.
-    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         if self.status.is_none() {
             self.status = reaper::try_wait(&mut self.process)?;
         }
@@ -169,12 +169,12 @@ impl Child {
     }
 
     /// Asks it to end.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.send(Signal::TERM);
     }
 
     /// Passes a signal on to it.
-    pub fn pass_on(&self, signal: i32) {
+    pub(crate) fn pass_on(&self, signal: i32) {
         if let Some(signal) = Signal::from_named_raw(signal) {
             self.send(signal);
         }

@@ -17,14 +17,14 @@ enum Step {
 }
 
 /// A connection in the making. Whoever makes it says when it has taken too long.
-pub struct Dialer {
+pub(crate) struct Dialer {
     step: Step,
     port: u16,
     token: Token,
 }
 
 /// How far a dialler is.
-pub enum Dialled {
+pub(crate) enum Dialled {
     /// Call again after the next event or [`Dialer::next_timeout`].
     Later(Dialer),
     /// Connected.
@@ -35,7 +35,7 @@ pub enum Dialled {
 
 impl Dialer {
     /// Starts towards `host`, a name or an address, and a port. Events have `token`; the loop is woken when the name is resolved.
-    pub fn start(now: Instant, reactor: &Reactor, token: Token, to: (&str, u16)) -> Dialled {
+    pub(crate) fn start(now: Instant, reactor: &Reactor, token: Token, to: (&str, u16)) -> Dialled {
         let (host, port) = to;
         let step = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
             Ok(address) => Step::walk(token, [SocketAddr::new(address, port)]),
@@ -48,7 +48,7 @@ impl Dialer {
     }
 
     /// Looks how far it is.
-    pub fn advance(mut self, now: Instant, registry: &Registry) -> Dialled {
+    pub(crate) fn advance(mut self, now: Instant, registry: &Registry) -> Dialled {
         if let Step::Resolving(lookup) = &self.step {
             match lookup.poll() {
                 None => return Dialled::Later(self),
@@ -72,12 +72,12 @@ impl Dialer {
     }
 
     /// Whether the addresses are known, so that it is for one of them to answer.
-    pub fn is_resolved(&self) -> bool {
+    pub(crate) fn is_resolved(&self) -> bool {
         matches!(self.step, Step::Walking(_))
     }
 
     /// When to look again even without an event.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
         match &self.step {
             Step::Walking(walk) => walk.next_timeout(),
             Step::Resolving(_) => None,

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 /// Where applications connect to.
 #[derive(Debug)]
-pub enum Listener {
+pub(crate) enum Listener {
     /// TCP.
     Tcp {
         /// The socket.
@@ -37,7 +37,7 @@ pub enum Listener {
 
 /// A connection that was accepted.
 #[derive(Debug)]
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// Its socket, ready for its purpose.
     pub socket: Socket,
     /// Where it comes from, if it is TCP.
@@ -55,7 +55,7 @@ impl Listener {
     ///
     /// # Errors
     /// The place is in use, or needs privileges.
-    pub fn bind(at: &Place, four: &FourPorts, access: Access) -> Result<Listener, ListenError> {
+    pub(crate) fn bind(at: &Place, four: &FourPorts, access: Access) -> Result<Listener, ListenError> {
         match at {
             Place::Tcp(address) => Ok(bind(*address, four).and_then(Listener::of_bound)?),
             Place::Unix(path) => {
@@ -70,7 +70,7 @@ impl Listener {
     ///
     /// # Errors
     /// It cannot be made non-blocking, or it has no name that anybody could connect to.
-    pub fn of_passed(socket: PassedSocket) -> io::Result<Listener> {
+    pub(crate) fn of_passed(socket: PassedSocket) -> io::Result<Listener> {
         match socket {
             PassedSocket::Tcp(listener) => Listener::of_tcp(listener),
             PassedSocket::Unix(listener) => {
@@ -86,7 +86,7 @@ impl Listener {
     ///
     /// # Errors
     /// It cannot be made non-blocking.
-    pub fn of_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
+    pub(crate) fn of_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
         Listener::of_bound(Bound { listener, absent: false })
     }
 
@@ -96,7 +96,7 @@ impl Listener {
     }
 
     /// Whether no interface has its address yet.
-    pub fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Listener::Tcp { absent: true, .. })
     }
 
@@ -104,7 +104,7 @@ impl Listener {
     ///
     /// # Errors
     /// The system does not say.
-    pub fn place(&self) -> io::Result<Place> {
+    pub(crate) fn place(&self) -> io::Result<Place> {
         match self {
             Listener::Tcp { listener, .. } => listener.local_addr().map(Place::Tcp),
             Listener::Unix { path, .. } => Ok(Place::Unix(path.clone())),
@@ -115,7 +115,7 @@ impl Listener {
     ///
     /// # Errors
     /// None can be had now: mostly, descriptors are short.
-    pub fn try_accept(&self, purpose: Purpose) -> io::Result<Option<Accepted>> {
+    pub(crate) fn try_accept(&self, purpose: Purpose) -> io::Result<Option<Accepted>> {
         loop {
             let result = match self {
                 Listener::Tcp { listener, .. } => listener.accept().map(|(stream, from)| Taken::Tcp(stream, from)),
@@ -142,7 +142,7 @@ impl Listener {
     ///
     /// # Errors
     /// The system has no memory for it.
-    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
             Listener::Tcp { listener, .. } => listener.register(registry, token, Interest::READABLE),
             Listener::Unix { listener, .. } => listener.register(registry, token, Interest::READABLE),
@@ -165,11 +165,11 @@ impl Drop for Listener {
 ///
 /// A socket of `[::]` serves both versions unless it is told not to, and then there is no room for one of `0.0.0.0`.
 #[derive(Clone, Debug, Default)]
-pub struct FourPorts(HashSet<u16>);
+pub(crate) struct FourPorts(HashSet<u16>);
 
 impl FourPorts {
     /// The ports of these places.
-    pub fn of<'a>(places: impl IntoIterator<Item = &'a Place>) -> FourPorts {
+    pub(crate) fn of<'a>(places: impl IntoIterator<Item = &'a Place>) -> FourPorts {
         let addresses = places.into_iter().filter_map(|place| match place {
             Place::Tcp(address) => Some(*address),
             Place::Unix(_) => None,
@@ -188,7 +188,7 @@ impl FromIterator<SocketAddr> for FourPorts {
 
 /// A listening socket.
 #[derive(Debug)]
-pub struct Bound {
+pub(crate) struct Bound {
     /// The socket.
     pub listener: std::net::TcpListener,
     /// No interface has its address: nobody reaches it before one has.
@@ -199,7 +199,7 @@ pub struct Bound {
 ///
 /// # Errors
 /// The address is in use, or needs privileges.
-pub fn bind(address: SocketAddr, four: &FourPorts) -> io::Result<Bound> {
+pub(crate) fn bind(address: SocketAddr, four: &FourPorts) -> io::Result<Bound> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified() || four.0.contains(&address.port()))?;
@@ -222,7 +222,7 @@ pub fn bind(address: SocketAddr, four: &FourPorts) -> io::Result<Bound> {
 }
 
 /// The addresses of `localhost`: of version 4, and of version 6 where the machine has it.
-pub fn loopbacks() -> Vec<IpAddr> {
+pub(crate) fn loopbacks() -> Vec<IpAddr> {
     let six = IpAddr::V6(Ipv6Addr::LOCALHOST);
     let has_six = std::net::TcpListener::bind((six, 0)).is_ok();
     [IpAddr::V4(Ipv4Addr::LOCALHOST)].into_iter().chain(has_six.then_some(six)).collect()

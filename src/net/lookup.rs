@@ -9,14 +9,14 @@ use std::thread;
 
 /// A name that is being looked up.
 #[derive(Debug)]
-pub struct Lookup(Receiver<io::Result<Vec<SocketAddr>>>);
+pub(crate) struct Lookup(Receiver<io::Result<Vec<SocketAddr>>>);
 
 impl Lookup {
     /// Begins. `waker` wakes the loop when the answer is there.
     ///
     /// # Errors
     /// There is no thread for it.
-    pub fn start(host: &str, waker: &Arc<Waker>) -> io::Result<Lookup> {
+    pub(crate) fn start(host: &str, waker: &Arc<Waker>) -> io::Result<Lookup> {
         let (sender, receiver) = channel();
         let (host, waker) = (host.to_owned(), Arc::clone(waker));
         thread::Builder::new().name("resolver".into()).spawn(move || {
@@ -29,14 +29,14 @@ impl Lookup {
 
     /// One with its answer.
     #[cfg(test)]
-    pub fn answered(answer: io::Result<Vec<SocketAddr>>) -> Lookup {
+    pub(crate) fn answered(answer: io::Result<Vec<SocketAddr>>) -> Lookup {
         let (sender, receiver) = channel();
         sender.send(answer).unwrap();
         Lookup(receiver)
     }
 
     /// The answer, once it is there: at least one address, each with port 0.
-    pub fn poll(&self) -> Option<io::Result<Vec<SocketAddr>>> {
+    pub(crate) fn poll(&self) -> Option<io::Result<Vec<SocketAddr>>> {
         match self.0.try_recv() {
             Ok(answer) => Some(answer),
             Err(TryRecvError::Empty) => None,

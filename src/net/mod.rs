@@ -6,26 +6,26 @@
 //! Invariants: a descriptor that others share is never switched to non-blocking mode, because that would switch it for
 //! them too; readiness is a hint, taken back by the first "would block"; nothing here waits.
 
-pub mod accept;
-pub mod accounts;
-pub mod child;
-pub mod dial;
-pub mod listen;
+pub(crate) mod accept;
+pub(crate) mod accounts;
+pub(crate) mod child;
+pub(crate) mod dial;
+pub(crate) mod listen;
 mod local_address;
-pub mod lookup;
+pub(crate) mod lookup;
 pub mod options;
-pub mod passed;
+pub(crate) mod passed;
 pub mod place;
-pub mod program;
+pub(crate) mod program;
 pub mod reactor;
-pub mod reaper;
-pub mod signals;
+pub(crate) mod reaper;
+pub(crate) mod signals;
 pub mod slots;
 pub mod socket;
-pub mod socket_file;
-pub mod stdio;
+pub(crate) mod socket_file;
+pub(crate) mod stdio;
 mod wait;
-pub mod walk;
+pub(crate) mod walk;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

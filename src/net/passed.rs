@@ -12,11 +12,11 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 
 /// The first descriptor behind the standard ones, from which sockets are passed.
-pub const FIRST: u16 = 3;
+pub(crate) const FIRST: u16 = 3;
 
 /// One of them.
 #[derive(Debug)]
-pub struct Passed {
+pub(crate) struct Passed {
     /// The socket.
     pub socket: PassedSocket,
     /// What its unit calls it (`FileDescriptorName=`); empty if it has no name.
@@ -25,7 +25,7 @@ pub struct Passed {
 
 /// What it is.
 #[derive(Debug)]
-pub enum PassedSocket {
+pub(crate) enum PassedSocket {
     /// TCP.
     Tcp(TcpListener),
     /// Unix. Its file stays when we go: we did not make it.
@@ -39,7 +39,7 @@ pub enum PassedSocket {
 ///
 /// # Errors
 /// What was passed is not a listening stream socket.
-pub fn take_passed() -> io::Result<Vec<Passed>> {
+pub(crate) fn take_passed() -> io::Result<Vec<Passed>> {
     let names = std::env::var_os("LISTEN_FDNAMES").unwrap_or_default();
     let mut passed = ListenFd::from_env();
     let sockets = (0..passed.len()).map(|number| take(&mut passed, number));
@@ -67,18 +67,18 @@ fn listening(socket: &impl AsFd) -> io::Result<()> {
 ///
 /// # Errors
 /// There is none, or a filter of system calls forbids that.
-pub fn duplicate(number: u16) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn duplicate(number: u16) -> rustix::io::Result<OwnedFd> {
     let myself = pidfd_open(getpid(), PidfdFlags::empty())?;
     pidfd_getfd(myself, i32::from(number), PidfdGetfdFlags::empty())
 }
 
 /// Closes so many descriptors that were passed to this process. To be called before any is opened.
-pub fn close_all(count: u16) {
+pub(crate) fn close_all(count: u16) {
     (FIRST..FIRST + count).for_each(close);
 }
 
 /// Closes those of them that are sockets which listen; of a socket that cannot be asked that is assumed.
-pub fn close_listeners(count: u16) {
+pub(crate) fn close_listeners(count: u16) {
     for number in FIRST..FIRST + count {
         let is_socket = std::fs::metadata(format!("/proc/self/fd/{number}")).is_ok_and(|is| is.file_type().is_socket());
         if is_socket && duplicate(number).map_or(true, |socket| listening(&socket).is_ok()) {

@@ -12,7 +12,7 @@ const PATH_UNSET: &str = "/bin:/usr/bin";
 
 /// Why there is nothing to be run by a name.
 #[derive(Debug)]
-pub enum Missing {
+pub(crate) enum Missing {
     /// There is no such program.
     NotFound,
     /// What is there is a directory.
@@ -26,7 +26,7 @@ pub enum Missing {
 ///
 /// # Errors
 /// It cannot be run in any case.
-pub fn find(program: &OsStr, path: Option<&OsStr>) -> Result<(), Missing> {
+pub(crate) fn find(program: &OsStr, path: Option<&OsStr>) -> Result<(), Missing> {
     if program.is_empty() {
         return Err(Missing::NotFound);
     }

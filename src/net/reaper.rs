@@ -71,7 +71,7 @@ pub(super) fn forget(child: &mut Child) {
 ///
 /// # Errors
 /// No thread can be started, or no descriptor is left.
-pub fn adopt_orphans() -> io::Result<()> {
+pub(crate) fn adopt_orphans() -> io::Result<()> {
     static ONCE: Once = Once::new();
     let mut started = Ok(());
     if getpid().is_init() {

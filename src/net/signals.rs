@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 /// Signals and the pipe their handlers write to.
-pub struct Signals {
+pub(crate) struct Signals {
     delivery: SignalDelivery<UnixStream, WithOrigin>,
     hangup: Hangup,
 }
@@ -51,14 +51,14 @@ pub enum Request {
 }
 
 /// Whether there is a terminal whose keys are for us.
-pub fn is_in_foreground() -> bool {
+pub(crate) fn is_in_foreground() -> bool {
     let terminal = open("/dev/tty", OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
     terminal.and_then(rustix::termios::tcgetpgrp).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 impl Signals {
     /// Catches `signals` from now on.
-    pub fn new(signals: &[i32]) -> io::Result<Signals> {
+    pub(crate) fn new(signals: &[i32]) -> io::Result<Signals> {
         let hangup = Hangup::of_process();
         let (ours, handlers) = UnixStream::pair()?;
         let caught = signals.iter().filter(|signal| **signal != HUP || hangup != Hangup::Ignored);
@@ -66,17 +66,17 @@ impl Signals {
     }
 
     /// Catches one more.
-    pub fn add(&mut self, signal: i32) -> io::Result<()> {
+    pub(crate) fn add(&mut self, signal: i32) -> io::Result<()> {
         self.delivery.handle().add_signal(signal)
     }
 
     /// Lets events with `token` tell of any of them.
-    pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         super::register(registry, self.delivery.get_read(), token, Interest::READABLE)
     }
 
     /// The signals that came since the last call, each once.
-    pub fn take(&mut self) -> Vec<Came> {
+    pub(crate) fn take(&mut self) -> Vec<Came> {
         let mut all: Vec<Came> = Vec::new();
         for origin in self.delivery.pending() {
             let came = came(&origin, self.hangup);
@@ -129,24 +129,24 @@ fn is_ignored(status: &str, signal: i32) -> bool {
 
 /// From now on a write beyond the limit on the length of files (`ulimit -f`) fails as one beyond the room on a disk does, instead
 /// of ending the process. By a handler, which no command that we run inherits, as it would inherit that the signal is ignored.
-pub fn outlive_file_limit() -> io::Result<()> {
+pub(crate) fn outlive_file_limit() -> io::Result<()> {
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// SIGHUP
-pub const HUP: i32 = signal_hook::consts::SIGHUP;
+pub(crate) const HUP: i32 = signal_hook::consts::SIGHUP;
 /// SIGINT
-pub const INT: i32 = SIGINT;
+pub(crate) const INT: i32 = SIGINT;
 /// SIGQUIT
-pub const QUIT: i32 = SIGQUIT;
+pub(crate) const QUIT: i32 = SIGQUIT;
 /// SIGTERM
-pub const TERM: i32 = signal_hook::consts::SIGTERM;
+pub(crate) const TERM: i32 = signal_hook::consts::SIGTERM;
 /// SIGXCPU: the limit on processor time is reached, and a harder one may follow.
-pub const XCPU: i32 = signal_hook::consts::SIGXCPU;
+pub(crate) const XCPU: i32 = signal_hook::consts::SIGXCPU;
 /// SIGUSR1
-pub const USR1: i32 = signal_hook::consts::SIGUSR1;
+pub(crate) const USR1: i32 = signal_hook::consts::SIGUSR1;
 /// SIGUSR2
-pub const USR2: i32 = signal_hook::consts::SIGUSR2;
+pub(crate) const USR2: i32 = signal_hook::consts::SIGUSR2;
 
 #[cfg(test)]
 mod tests {

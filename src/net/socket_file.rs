@@ -14,7 +14,7 @@ pub(super) const BACKLOG: i32 = 4096;
 
 /// Who may connect to a socket file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Access {
+pub(crate) struct Access {
     /// Its permissions; none: what the umask leaves of all.
     pub mode: Option<u32>,
     /// Its owner; none: whoever runs this.
@@ -25,7 +25,7 @@ pub struct Access {
 
 /// Why nobody can be listened to.
 #[derive(Debug)]
-pub enum ListenError {
+pub(crate) enum ListenError {
     /// The place is in use, or needs privileges.
     Listen(io::Error),
     /// The file cannot be given to the user, or the group, that was asked for.
@@ -34,7 +34,7 @@ pub enum ListenError {
 
 impl ListenError {
     /// What the system said.
-    pub fn reason(&self) -> &io::Error {
+    pub(crate) fn reason(&self) -> &io::Error {
         match self {
             ListenError::Listen(error) | ListenError::Owner(error) => error,
         }
@@ -69,7 +69,7 @@ impl From<rustix::io::Errno> for ListenError {
 ///
 /// # Errors
 /// See [`ListenError`]. Nothing is left over.
-pub fn bind(path: &Path, access: Access) -> Result<UnixListener, ListenError> {
+pub(crate) fn bind(path: &Path, access: Access) -> Result<UnixListener, ListenError> {
     remove_dead(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     if access.mode.is_some() {
@@ -109,7 +109,7 @@ fn settle(path: &Path, access: Access) -> Result<(), ListenError> {
 }
 
 /// Device and inode of what is there.
-pub fn identity_of(path: &Path) -> Option<(u64, u64)> {
+pub(crate) fn identity_of(path: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::symlink_metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }

@@ -102,48 +102,43 @@ impl End {
 
 /// Where bytes come from.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     end: End,
 }
 
 /// Whether standard output is a terminal.
-pub fn is_output_terminal() -> bool {
+pub(crate) fn is_output_terminal() -> bool {
     io::IsTerminal::is_terminal(&io::stdout())
 }
 
 impl Source {
     /// Standard input.
-    pub fn stdin() -> io::Result<Source> {
+    pub(crate) fn stdin() -> io::Result<Source> {
         Ok(Source { end: End::of_stdio(io::stdin().as_fd(), 0, OFlags::RDONLY)? })
     }
 
     /// The reading end of a pipe that only this process has, such as a child's standard output.
-    pub fn of_pipe(fd: impl Into<OwnedFd>) -> io::Result<Source> {
+    pub(crate) fn of_pipe(fd: impl Into<OwnedFd>) -> io::Result<Source> {
         Ok(Source { end: End::of_child(fd.into())? })
     }
 
     /// Lets events with `token` tell of it.
-    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.end.register(registry, token, Interest::READABLE)
     }
 
     /// Ends that.
-    pub fn deregister(&mut self, registry: &Registry) {
+    pub(crate) fn deregister(&mut self, registry: &Registry) {
         self.end.deregister(registry);
     }
 
     /// An event came.
-    pub fn handle_ready(&mut self) {
+    pub(crate) fn handle_ready(&mut self) {
         self.end.ready = true;
     }
 
-    /// Whether a read may find something.
-    pub fn is_ready(&self) -> bool {
-        self.end.ready
-    }
-
     /// Reads what is there.
-    pub fn try_read(&mut self, room: &mut [u8]) -> io::Result<Read> {
+    pub(crate) fn try_read(&mut self, room: &mut [u8]) -> io::Result<Read> {
         if !self.end.ready || room.is_empty() {
             return Ok(Read::Later);
         }
@@ -172,7 +167,7 @@ impl Source {
 
 /// Where bytes go.
 #[derive(Debug)]
-pub struct Sink {
+pub(crate) struct Sink {
     end: End,
     stdout: bool,
     gone: bool,
@@ -180,44 +175,44 @@ pub struct Sink {
 
 impl Sink {
     /// Standard output.
-    pub fn stdout() -> io::Result<Sink> {
+    pub(crate) fn stdout() -> io::Result<Sink> {
         let end = End::of_stdio(io::stdout().as_fd(), 1, OFlags::WRONLY)?;
         Ok(Sink { end, stdout: true, gone: false })
     }
 
     /// The writing end of a pipe that only this process has, such as a child's standard input.
-    pub fn of_pipe(fd: impl Into<OwnedFd>) -> io::Result<Sink> {
+    pub(crate) fn of_pipe(fd: impl Into<OwnedFd>) -> io::Result<Sink> {
         Ok(Sink { end: End::of_child(fd.into())?, stdout: false, gone: false })
     }
 
     /// Lets events with `token` tell of it.
-    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.end.register(registry, token, Interest::WRITABLE)
     }
 
     /// Ends that.
-    pub fn deregister(&mut self, registry: &Registry) {
+    pub(crate) fn deregister(&mut self, registry: &Registry) {
         self.end.deregister(registry);
     }
 
     /// An event came; `closed` if it says that the reader has gone.
-    pub fn handle_ready(&mut self, closed: bool) {
+    pub(crate) fn handle_ready(&mut self, closed: bool) {
         self.end.ready = true;
         self.gone |= closed;
     }
 
     /// Whether people look at it.
-    pub fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         rustix::termios::isatty(&self.end.fd)
     }
 
     /// Whether the reader has gone.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.gone
     }
 
     /// Writes what fits.
-    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<Written> {
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<Written> {
         if self.gone {
             return Ok(Written::Gone);
         }
@@ -249,12 +244,12 @@ impl Sink {
     /// bytes and find only later that there is no room; a pipe, a terminal or a local file has taken what it has taken.
     ///
     /// This takes as long as they need, so a loop does it in a thread, with a descriptor of [`Sink::unsettled`].
-    pub fn settle(&self) -> io::Result<()> {
+    pub(crate) fn settle(&self) -> io::Result<()> {
         self.unsettled()?.map_or(Ok(()), |fd| Ok(rustix::fs::fsync(fd)?))
     }
 
     /// A descriptor to sync, if [`Sink::settle`] would.
-    pub fn unsettled(&self) -> io::Result<Option<OwnedFd>> {
+    pub(crate) fn unsettled(&self) -> io::Result<Option<OwnedFd>> {
         let late = [NFS, SMB, SMB2, CIFS, FUSE, CEPH, AFS, V9FS];
         let is_file = FileType::from_raw_mode(rustix::fs::fstat(&self.end.fd)?.st_mode) == FileType::RegularFile;
         let kind = rustix::fs::fstatfs(&self.end.fd).ok().and_then(|system| u64::try_from(system.f_type).ok());
@@ -265,7 +260,7 @@ impl Sink {
     }
 
     /// Lets the reader see the end.
-    pub fn close(mut self, registry: &Registry) -> io::Result<()> {
+    pub(crate) fn close(mut self, registry: &Registry) -> io::Result<()> {
         self.end.deregister(registry);
         if self.end.way == Way::Socket {
             let _ = rustix::net::shutdown(&self.end.fd, rustix::net::Shutdown::Write);

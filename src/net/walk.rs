@@ -22,7 +22,7 @@ const AT_ONCE: usize = 6;
 
 /// The walk.
 #[derive(Debug)]
-pub struct Walk {
+pub(crate) struct Walk {
     purpose: Purpose,
     token: Token,
     /// All there were, in no matter what state.
@@ -48,13 +48,13 @@ impl fmt::Display for Barred {
 impl Error for Barred {}
 
 /// Whether a walk failed because what it led to is this machine.
-pub fn is_barred(error: &io::Error) -> bool {
+pub(crate) fn is_barred(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|cause| cause.is::<Barred>())
 }
 
 /// How far a walk is.
 #[derive(Debug)]
-pub enum Walked {
+pub(crate) enum Walked {
     /// Call again after the next event or [`Walk::next_timeout`].
     Later,
     /// Somebody answered.
@@ -65,7 +65,7 @@ pub enum Walked {
 
 impl Walk {
     /// Towards these places. Events of its sockets have `token`, all the same one: whatever comes, all of them are looked at.
-    pub fn new(purpose: Purpose, token: Token, places: impl IntoIterator<Item = Place>) -> Walk {
+    pub(crate) fn new(purpose: Purpose, token: Token, places: impl IntoIterator<Item = Place>) -> Walk {
         let mut walk = Walk {
             purpose,
             token,
@@ -83,12 +83,12 @@ impl Walk {
     /// Without what is this machine's of these addresses. That is asked when each is tried: what a name stood for when it was
     /// looked up, or what an interface had then, says nothing of later.
     #[must_use]
-    pub fn only_elsewhere(self, addresses: Vec<SocketAddr>) -> Walk {
+    pub(crate) fn only_elsewhere(self, addresses: Vec<SocketAddr>) -> Walk {
         Walk { elsewhere: addresses, ..self }
     }
 
     /// Adds places, but for those that were known before. Families take turns, the first one begins.
-    pub fn add(&mut self, places: impl IntoIterator<Item = Place>) {
+    pub(crate) fn add(&mut self, places: impl IntoIterator<Item = Place>) {
         let mut fresh = Vec::new();
         for place in places {
             if !self.known.contains(&place) {
@@ -100,7 +100,7 @@ impl Walk {
     }
 
     /// Looks who has answered, and begins with the next place if it is time.
-    pub fn advance(&mut self, now: Instant, registry: &Registry) -> Walked {
+    pub(crate) fn advance(&mut self, now: Instant, registry: &Registry) -> Walked {
         loop {
             if let Some(socket) = self.take_connected() {
                 return Walked::Reached(socket);
@@ -116,7 +116,7 @@ impl Walk {
     }
 
     /// When to look again even without an event.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.next_at.filter(|_| !self.left.is_empty() && !self.trying.is_empty())
     }
 

@@ -1,9 +1,9 @@
 //! What a replicated port says, hears and decides: foreign bytes, who may reach what, which session carries what.
 
-pub mod proxy_header;
+pub(crate) mod proxy_header;
 pub mod rmi;
-pub mod routes;
-pub mod rules;
+pub(crate) mod routes;
+pub(crate) mod rules;
 pub mod service;
 pub mod socks;
 

@@ -15,7 +15,7 @@ const UNSPECIFIED: u8 = 0x00;
 const TCP4: u8 = 0x11;
 const TCP6: u8 = 0x21;
 /// Type of the TLV that holds the peer's id as text: the first of those the protocol leaves to applications.
-pub const PEER_TLV: u8 = 0xe0;
+pub(crate) const PEER_TLV: u8 = 0xe0;
 
 /// Which version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Version {
 }
 
 /// The header for a connection between `ends`, ours and the target's; a Unix socket has none.
-pub fn header(version: Version, ends: Option<(SocketAddr, SocketAddr)>, peer: &PeerId) -> Vec<u8> {
+pub(crate) fn header(version: Version, ends: Option<(SocketAddr, SocketAddr)>, peer: &PeerId) -> Vec<u8> {
     match version {
         Version::V1 => line(ends).into_bytes(),
         Version::V2 => binary(ends, peer),

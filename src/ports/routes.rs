@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(15);
 
 /// How a route stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing<K> {
+pub(crate) enum Standing<K> {
     /// Asked for; the answer is under way.
     Calling(K),
     /// The peer is not there. The call stands: the relay completes it when the peer comes.
@@ -38,7 +38,7 @@ pub enum Standing<K> {
 
 impl<K: Copy> Standing<K> {
     /// The session, or the call for it.
-    pub fn key(&self) -> Option<K> {
+    pub(crate) fn key(&self) -> Option<K> {
         match self {
             Standing::Calling(key) | Standing::Absent(key) | Standing::Up(key) => Some(*key),
             Standing::Resting(_) => None,
@@ -48,7 +48,7 @@ impl<K: Copy> Standing<K> {
 
 /// A call to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub(crate) struct Call {
     /// Whom to call.
     pub peer: PeerId,
     /// By which of its applications.
@@ -70,7 +70,7 @@ enum Role {
 
 /// A session to a peer that is, or shall be.
 #[derive(Debug)]
-pub struct Route<K, W> {
+pub(crate) struct Route<K, W> {
     peer: PeerId,
     /// The application by which the peer's process is found.
     app: AppName,
@@ -115,17 +115,17 @@ struct Assignment {
 
 impl<K: Copy + PartialEq, W> Route<K, W> {
     /// How it stands.
-    pub fn standing(&self) -> Standing<K> {
+    pub(crate) fn standing(&self) -> Standing<K> {
         self.standing
     }
 
     /// The application by which the peer's process is found.
-    pub fn app(&self) -> &AppName {
+    pub(crate) fn app(&self) -> &AppName {
         &self.app
     }
 
     /// A connection waits for the answer to the call.
-    pub fn wait(&mut self, connection: W) {
+    pub(crate) fn wait(&mut self, connection: W) {
         self.waiting.push(connection);
     }
 
@@ -152,7 +152,7 @@ impl<K: Copy + PartialEq, W> Route<K, W> {
 
 /// All routes.
 #[derive(Debug)]
-pub struct Routes<K, W> {
+pub(crate) struct Routes<K, W> {
     routes: Vec<Route<K, W>>,
     replaced: Vec<Replaced<K>>,
     assignments: HashMap<(PeerId, AppName), Assignment>,
@@ -166,7 +166,7 @@ impl<K, W> Default for Routes<K, W> {
 
 impl<K: Copy + PartialEq, W> Routes<K, W> {
     /// Adds an application of a peer. It shares the peer's first route, if there is one.
-    pub fn add(&mut self, now: Instant, peer: PeerId, app: &AppName) {
+    pub(crate) fn add(&mut self, now: Instant, peer: PeerId, app: &AppName) {
         let named = (peer, app.clone());
         if self.assignments.contains_key(&named) {
             return;
@@ -192,12 +192,12 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     }
 
     /// The route for an application.
-    pub fn route(&self, peer: PeerId, app: &AppName) -> Option<&Route<K, W>> {
+    pub(crate) fn route(&self, peer: PeerId, app: &AppName) -> Option<&Route<K, W>> {
         self.routes.get(self.index_for(peer, app)?)
     }
 
     /// The route for an application.
-    pub fn route_mut(&mut self, peer: PeerId, app: &AppName) -> Option<&mut Route<K, W>> {
+    pub(crate) fn route_mut(&mut self, peer: PeerId, app: &AppName) -> Option<&mut Route<K, W>> {
         let at = self.index_for(peer, app)?;
         self.routes.get_mut(at)
     }
@@ -207,18 +207,18 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     }
 
     /// The number of the route that a session, or a call in its place, is for.
-    pub fn index(&self, key: K) -> Option<usize> {
+    pub(crate) fn index(&self, key: K) -> Option<usize> {
         let is_for = |route: &Route<K, W>| route.standing.key() == Some(key) || route.successor == Some(key);
         self.routes.iter().position(is_for)
     }
 
     /// The number of the route for an application.
-    pub fn index_for(&self, peer: PeerId, app: &AppName) -> Option<usize> {
+    pub(crate) fn index_for(&self, peer: PeerId, app: &AppName) -> Option<usize> {
         self.assignments.get(&(peer, app.clone())).map(|assignment| assignment.route)
     }
 
     /// Whom a session, or a call, is to, and by which application.
-    pub fn callee(&self, key: K) -> Option<(PeerId, AppName)> {
+    pub(crate) fn callee(&self, key: K) -> Option<(PeerId, AppName)> {
         self.routes.iter().find_map(|route| {
             let alternative = route.alternatives.iter().find(|alternative| alternative.call == Some(key));
             let own = (route.standing.key() == Some(key) || route.successor == Some(key)).then_some(&route.app);
@@ -227,13 +227,13 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     }
 
     /// Whether nobody else could serve the application: the process was called by this name, or it took a stream of it.
-    pub fn is_certain(&self, peer: PeerId, app: &AppName) -> bool {
+    pub(crate) fn is_certain(&self, peer: PeerId, app: &AppName) -> bool {
         let assignment = self.assignments.get(&(peer, app.clone()));
         assignment.is_some_and(|assignment| assignment.proven || self.routes[assignment.route].app == *app)
     }
 
     /// The process at the end of the route has taken a stream of the application.
-    pub fn handle_served(&mut self, peer: PeerId, app: &AppName) {
+    pub(crate) fn handle_served(&mut self, peer: PeerId, app: &AppName) {
         if let Some(assignment) = self.assignments.get_mut(&(peer, app.clone())) {
             assignment.proven = true;
         }
@@ -241,7 +241,7 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
 
     /// The process at the end of the route does not serve the application. True if another process of the peer may: then
     /// it has a route of its own from now on.
-    pub fn handle_not_served(&mut self, now: Instant, peer: PeerId, app: &AppName) -> bool {
+    pub(crate) fn handle_not_served(&mut self, now: Instant, peer: PeerId, app: &AppName) -> bool {
         let named = (peer, app.clone());
         let Some(Assignment { route, proven: false }) = self.assignments.get(&named).copied() else { return false };
         if self.routes[route].app == *app {
@@ -254,7 +254,7 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     }
 
     /// The next call to be made, given since when we have had a relay. It is the next until [`Routes::handle_called`].
-    pub fn next_call(&self, now: Instant, relay_since: Option<Instant>) -> Option<Call> {
+    pub(crate) fn next_call(&self, now: Instant, relay_since: Option<Instant>) -> Option<Call> {
         let call = |(number, route): (usize, &Route<K, W>), role| {
             Some(Call { peer: route.peer, app: route.app.clone(), route: number, role })
         };
@@ -282,7 +282,7 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     }
 
     /// A call was made.
-    pub fn handle_called(&mut self, call: Call, key: K) {
+    pub(crate) fn handle_called(&mut self, call: Call, key: K) {
         let Some(route) = self.routes.get_mut(call.route) else { return };
         match call.role {
             Role::Session => route.standing = Standing::Calling(key),
@@ -295,7 +295,7 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
 
     /// A call was answered. If it was one by another application than that of its route, its session becomes that of the
     /// route. Yields the calls that are needed no more.
-    pub fn handle_answered(&mut self, key: K) -> Vec<K> {
+    pub(crate) fn handle_answered(&mut self, key: K) -> Vec<K> {
         let is_for = |route: &&mut Route<K, W>| route.standing.key() == Some(key) || route.has_alternative(key);
         let Some(route) = self.routes.iter_mut().find(is_for) else { return Vec::new() };
         let first = match route.lost {
@@ -314,7 +314,7 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     }
 
     /// The session of a route has come to its end, or did not come about. Yields the connections that waited for it.
-    pub fn handle_ended(&mut self, now: Instant, key: K) -> Vec<W> {
+    pub(crate) fn handle_ended(&mut self, now: Instant, key: K) -> Vec<W> {
         self.replaced.retain(|replaced| replaced.key != key);
         let mut alternatives = self.routes.iter_mut().flat_map(|route| &mut route.alternatives);
         if let Some(alternative) = alternatives.find(|alternative| alternative.call == Some(key)) {
@@ -350,7 +350,7 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     }
 
     /// The session of a route is up. Yields the connections that waited for it.
-    pub fn handle_up(&mut self, key: K) -> Option<Vec<W>> {
+    pub(crate) fn handle_up(&mut self, key: K) -> Option<Vec<W>> {
         let route = self.by_key(key)?;
         route.standing = Standing::Up(key);
         route.failures = 0;
@@ -359,14 +359,14 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     }
 
     /// The session of a route has lost its path.
-    pub fn handle_lost(&mut self, now: Instant, key: K) {
+    pub(crate) fn handle_lost(&mut self, now: Instant, key: K) {
         if let Some(route) = self.by_key(key) {
             route.lost = Some(now);
         }
     }
 
     /// The session of a route has a path again. Yields the call for its successor, which is needed no more.
-    pub fn handle_resumed(&mut self, key: K) -> Option<K> {
+    pub(crate) fn handle_resumed(&mut self, key: K) -> Option<K> {
         if let Some(replaced) = self.replaced.iter_mut().find(|replaced| replaced.key == key) {
             replaced.until = None;
         }
@@ -377,7 +377,7 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     }
 
     /// Nobody answers a call. Yields the connections that waited for it, unless another call may still be answered.
-    pub fn handle_absent(&mut self, key: K) -> Vec<W> {
+    pub(crate) fn handle_absent(&mut self, key: K) -> Vec<W> {
         let by_alternative = || self.routes.iter().position(|route| route.has_alternative(key));
         let Some(at) = self.index(key).or_else(by_alternative) else { return Vec::new() };
         let route = &mut self.routes[at];
@@ -398,12 +398,12 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     }
 
     /// Nobody will answer soon. Yields all connections that waited for it.
-    pub fn take_waiting(&mut self) -> Vec<W> {
+    pub(crate) fn take_waiting(&mut self) -> Vec<W> {
         self.routes.iter_mut().flat_map(|route| std::mem::take(&mut route.waiting)).collect()
     }
 
     /// The call for a successor was answered: its session takes the place of the one there was, which is yielded.
-    pub fn handle_succeeded(&mut self, now: Instant, successor: K) -> Option<K> {
+    pub(crate) fn handle_succeeded(&mut self, now: Instant, successor: K) -> Option<K> {
         let at = self.routes.iter().position(|route| route.successor == Some(successor))?;
         self.forget_proofs(at);
         let route = &mut self.routes[at];
@@ -415,25 +415,25 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     }
 
     /// The next session that was replaced and has had its grace.
-    pub fn poll_replaced(&mut self, now: Instant) -> Option<K> {
+    pub(crate) fn poll_replaced(&mut self, now: Instant) -> Option<K> {
         let is_over = |replaced: &Replaced<K>| replaced.until.is_some_and(|until| until <= now);
         let at = self.replaced.iter().position(is_over)?;
         Some(self.replaced.swap_remove(at).key)
     }
 
     /// Sessions whose path came back after another had taken their place: they end with their connections.
-    pub fn resumed_too_late(&self) -> Vec<K> {
+    pub(crate) fn resumed_too_late(&self) -> Vec<K> {
         self.replaced.iter().filter(|replaced| replaced.until.is_none()).map(|replaced| replaced.key).collect()
     }
 
     /// Whether this is the first failure since the route was last up.
-    pub fn is_first_failure(&self, key: K) -> bool {
+    pub(crate) fn is_first_failure(&self, key: K) -> bool {
         let route = self.routes.iter().find(|route| route.standing.key() == Some(key));
         route.is_none_or(|route| route.failures == 0)
     }
 
     /// When there is something to do, given since when we have had a relay.
-    pub fn next_timeout(&self, relay_since: Option<Instant>) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self, relay_since: Option<Instant>) -> Option<Instant> {
         let calls = self.routes.iter().filter_map(|route| match route.standing {
             Standing::Resting(until) => Some(until),
             _ => None,

@@ -100,7 +100,7 @@ impl fmt::Display for Rule {
 }
 
 /// A name that may be looked up, in its one true form. None: it is none.
-pub fn canonical_name(bytes: &[u8]) -> Option<String> {
+pub(crate) fn canonical_name(bytes: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(bytes).ok()?.to_ascii_lowercase();
     let name = name.strip_suffix('.').unwrap_or(&name);
     // No percent sign, so no scope; no colon, so no address of version 6.
@@ -111,7 +111,7 @@ pub fn canonical_name(bytes: &[u8]) -> Option<String> {
 
 /// The one true form of an address. Addresses that merely spell one of version 4 become that one, and the unspecified
 /// address, which the system takes for this machine, becomes what the system takes it for.
-pub fn canonical_address(address: IpAddr) -> IpAddr {
+pub(crate) fn canonical_address(address: IpAddr) -> IpAddr {
     let four = match address {
         IpAddr::V4(four) => Some(four),
         IpAddr::V6(six) if six.is_unspecified() || six == Ipv6Addr::LOCALHOST => None,

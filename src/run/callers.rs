@@ -32,7 +32,7 @@ pub struct Reread {
 }
 
 /// What came of reading again.
-pub struct Taken {
+pub(crate) struct Taken {
     /// Who may call now.
     pub callers: Callers,
     /// Sessions whose peer may no more call what it called.
@@ -41,7 +41,7 @@ pub struct Taken {
 
 /// Takes the new list, which the node then goes by, and says what is wrong with it, once until it changes. None if all stays
 /// as it was.
-pub fn reread<T: Tool>(ctx: &mut Context<'_, T>, reload: &mut Reload) -> Option<Taken> {
+pub(crate) fn reread<T: Tool>(ctx: &mut Context<'_, T>, reload: &mut Reload) -> Option<Taken> {
     let Some(again) = (reload.read)() else {
         (ctx.news)(News::NotReloaded.into());
         return None;

@@ -7,11 +7,11 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 /// A caller that has a path to us and says nothing for so long is holding a place that others wait for.
-pub const GREETING_TIME: Duration = Duration::from_secs(30);
+pub(crate) const GREETING_TIME: Duration = Duration::from_secs(30);
 /// How a session ends: for so long at most the peer is waited for, which has to learn that we know of the end. Without a path
 /// that could take for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
+pub(crate) enum Farewell {
     /// All there was to do is done, or has failed: a path that broke has time to come back.
     Settled,
     /// Somebody waits for us to end.
@@ -22,7 +22,7 @@ pub enum Farewell {
 
 impl Farewell {
     /// Until when the peer is waited for.
-    pub fn until(self, now: Instant) -> Instant {
+    pub(crate) fn until(self, now: Instant) -> Instant {
         now + match self {
             Farewell::Settled => Duration::from_secs(15),
             Farewell::Hasty => Duration::from_secs(2),
@@ -32,7 +32,7 @@ impl Farewell {
 }
 
 /// A signal's number is added to this, as shells do.
-pub const SIGNAL_BASE: i32 = 128;
+pub(crate) const SIGNAL_BASE: i32 = 128;
 /// A command that somebody told to end may have been told together with us, as a supervisor and a terminal do it. Our own
 /// signal is waited for so long before the peer hears that the command failed: with it, we both are only going away.
 const TOGETHER_TIME: Duration = Duration::from_millis(300);
@@ -40,17 +40,17 @@ const TOGETHER_TIME: Duration = Duration::from_millis(300);
 const TOLD_TO_END: [i32; 4] = [129, 130, 131, 143];
 
 /// The status of a process as one number, the way shells count: never 0 unless it succeeded.
-pub fn status_number(status: ExitStatus) -> i32 {
+pub(crate) fn status_number(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| SIGNAL_BASE + signal)).unwrap_or(-1)
 }
 
 /// Until when the end of a command with this status is kept to ourselves, if it is.
-pub fn held_until(now: Instant, status: i32) -> Option<Instant> {
+pub(crate) fn held_until(now: Instant, status: i32) -> Option<Instant> {
     TOLD_TO_END.contains(&status).then(|| now + TOGETHER_TIME)
 }
 
 /// What it means that the peer closed the session by this number before its work was done.
-pub fn closed_by_peer(number: u16) -> RunError {
+pub(crate) fn closed_by_peer(number: u16) -> RunError {
     match CloseCode::status_in(number) {
         Some(status) => RunError::FarCommand(Some(status)),
         None => RunError::PeerClosed(CloseCode::from_wire(number)),

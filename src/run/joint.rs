@@ -14,7 +14,7 @@ const TURN_BYTES: usize = 1024 * 1024;
 
 /// How one direction of a joint stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// Bytes may still pass.
     Open,
     /// All of it is where it belongs.
@@ -25,7 +25,7 @@ pub enum Way {
 
 /// How something that was joined to a peer ended.
 #[derive(Debug)]
-pub struct Joined<'a, E> {
+pub(crate) struct Joined<'a, E> {
     /// Bytes to the peer.
     pub sent: u64,
     /// Bytes of the peer.
@@ -43,7 +43,7 @@ fn wide(count: usize) -> u64 {
 }
 
 /// See the module's text.
-pub struct Joint {
+pub(crate) struct Joint {
     /// The session.
     pub key: Key,
     /// Its one stream.
@@ -63,7 +63,7 @@ pub struct Joint {
 
 impl Joint {
     /// Joins what there is; a missing source sends an end at once, a missing sink refuses what comes.
-    pub fn new(session: &mut Session, key: Key, stream: u32, ends: (Option<Source>, Option<Sink>)) -> Joint {
+    pub(crate) fn new(session: &mut Session, key: Key, stream: u32, ends: (Option<Source>, Option<Sink>)) -> Joint {
         let (source, sink) = ends;
         let mut inward = Way::Open;
         if source.is_none() {
@@ -88,39 +88,39 @@ impl Joint {
     }
 
     /// The reader of the sink may go when it has what it wanted: that breaks nothing.
-    pub fn may_lose_reader(mut self) -> Joint {
+    pub(crate) fn may_lose_reader(mut self) -> Joint {
         self.gone_code = CloseCode::Done;
         self
     }
 
     /// How it ended: in order, or by this error.
-    pub fn end<'a, E>(&self, error: Option<&'a E>) -> Joined<'a, E> {
+    pub(crate) fn end<'a, E>(&self, error: Option<&'a E>) -> Joined<'a, E> {
         let (sent, received) = self.moved;
         Joined { sent, received, took: self.since.elapsed(), is_reset: error.is_some(), error }
     }
 
     /// Bytes to the peer: the direction's state.
-    pub fn outward(&self) -> Way {
+    pub(crate) fn outward(&self) -> Way {
         self.outward
     }
 
     /// Bytes of the peer: the direction's state.
-    pub fn inward(&self) -> Way {
+    pub(crate) fn inward(&self) -> Way {
         self.inward
     }
 
     /// The reader of the sink went before everything was written.
-    pub fn is_sink_gone(&self) -> bool {
+    pub(crate) fn is_sink_gone(&self) -> bool {
         self.sink_gone
     }
 
     /// Both directions have ended.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.outward != Way::Open && self.inward != Way::Open
     }
 
     /// Moves what can be moved. True if anything was.
-    pub fn pump<T: Tool>(&mut self, ctx: &mut Context<'_, T>) -> Result<bool, RunError> {
+    pub(crate) fn pump<T: Tool>(&mut self, ctx: &mut Context<'_, T>) -> Result<bool, RunError> {
         let (now, registry) = (ctx.now, ctx.registry);
         let Some(session) = ctx.node.session(self.key) else { return Ok(false) };
         let inward = self.pump_inward(now, session, registry)?;
@@ -204,7 +204,12 @@ impl Joint {
     }
 
     /// Wants no more of the peer's bytes.
-    pub fn end_inward(&mut self, session: &mut Session, registry: &Registry, code: CloseCode) -> Result<(), RunError> {
+    pub(crate) fn end_inward(
+        &mut self,
+        session: &mut Session,
+        registry: &Registry,
+        code: CloseCode,
+    ) -> Result<(), RunError> {
         if self.inward == Way::Open {
             session.stream_mut(self.stream).stop(code);
             self.inward = Way::Cut(code);

@@ -4,15 +4,15 @@
 //! News go to whoever listens, as values without words; an end without success is the tool's error. The loop never blocks,
 //! prints nothing and ends no process. How long an end may take is in [`farewell`], who gives way to others in [`turns`].
 
-pub mod callers;
-pub mod event_loop;
-pub mod farewell;
-pub mod joint;
+pub(crate) mod callers;
+pub(crate) mod event_loop;
+pub(crate) mod farewell;
+pub(crate) mod joint;
 mod line;
-pub mod news;
+pub(crate) mod news;
 mod pauses;
 mod reminder;
-pub mod tool;
-pub mod turns;
+pub(crate) mod tool;
+pub(crate) mod turns;
 
-pub use news::News;
+pub(crate) use news::News;

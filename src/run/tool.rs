@@ -40,7 +40,7 @@ pub trait Tool: 'static {
 }
 
 /// Whoever hears the news of a tool.
-pub type Listener<'a, T> = dyn for<'n> FnMut(<T as Tool>::News<'n>) + 'a;
+pub(crate) type Listener<'a, T> = dyn for<'n> FnMut(<T as Tool>::News<'n>) + 'a;
 
 /// What a tool may use while it acts.
 pub struct Context<'a, T: Tool + ?Sized> {

@@ -16,13 +16,13 @@ use crate::wire::limits::HANDSHAKE_DEADLINE;
 use std::time::{Duration, Instant};
 
 /// So long after both, the loss of its path and the call of whoever waits for its place, a session gives way.
-pub const GIVES_WAY_AFTER: Duration = REDIAL_MAX.saturating_add(HANDSHAKE_DEADLINE.saturating_mul(2));
+pub(crate) const GIVES_WAY_AFTER: Duration = REDIAL_MAX.saturating_add(HANDSHAKE_DEADLINE.saturating_mul(2));
 /// A peer has at least so long to say something: it may look for what to send, or its disk may stall.
-pub const STILL_MIN: Duration = Duration::from_secs(60);
+pub(crate) const STILL_MIN: Duration = Duration::from_secs(60);
 
 /// What counts of one session.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Who has called.
     pub peer: PeerId,
     /// When it came up.
@@ -39,7 +39,7 @@ pub struct Standing {
 
 /// Whether a session waits for a place, and for whose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Waits {
+pub(crate) enum Waits {
     /// It does not.
     Not,
     /// Its peer has so many that only one of them would do.
@@ -52,7 +52,7 @@ pub enum Waits {
 
 impl Waits {
     /// Of a session of this peer's, where there are so many places and these are taken.
-    pub fn of(peer: &PeerId, places: &Places, most: usize) -> Waits {
+    pub(crate) fn of(peer: &PeerId, places: &Places, most: usize) -> Waits {
         match places.of(peer) {
             _ if places.has_room_for(peer, most) => Waits::Not,
             0 => Waits::ForFirst,
@@ -64,13 +64,13 @@ impl Waits {
 
 impl Standing {
     /// When others may have its place although it has its path, if it stays as it is.
-    pub fn yields_at(&self, to: To) -> Option<Instant> {
+    pub(crate) fn yields_at(&self, to: To) -> Option<Instant> {
         let To::Anybody { patience: Some(patience) } = to else { return None };
         self.still_since.filter(|_| self.works)?.checked_add(patience)
     }
 
     /// What it takes of the places of callers.
-    pub fn place(&self, now: Instant, to: To) -> Place {
+    pub(crate) fn place(&self, now: Instant, to: To) -> Place {
         match self.lost_since {
             Some(_) => Place::None,
             None if self.yields_at(to).is_some_and(|at| at <= now) => Place::Yielded,
@@ -81,7 +81,7 @@ impl Standing {
 
 /// A session that gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Going {
+pub(crate) struct Going {
     /// Its slot.
     pub slot: usize,
     /// When.
@@ -92,7 +92,7 @@ pub struct Going {
 
 /// Why a session gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// It has no path, and its own peer has called again.
     Followed,
     /// It has no path, and somebody else waits.
@@ -114,7 +114,7 @@ impl Why {
 
 /// To whom sessions give way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
+pub(crate) enum To {
     /// The next process of their peer.
     Own,
     /// Whoever waits, too.
@@ -127,7 +127,7 @@ pub enum To {
 /// Of these sessions, by slots in the order in which they came, the one to give way first: it works, has no path, and its peer
 /// has called again, or somebody else waits for whom it has been gone or still for long enough. For each that waits one is
 /// enough, and so many are about to go.
-pub fn next_to_go(standings: &[(usize, Standing)], to: To, going: usize) -> Option<Going> {
+pub(crate) fn next_to_go(standings: &[(usize, Standing)], to: To, going: usize) -> Option<Going> {
     let waiting = |least: Waits| standings.iter().filter(|(_, standing)| standing.waits >= least).count();
     gives_way(standings, to).filter(|next| going < waiting(next.why.serves()))
 }

@@ -19,13 +19,11 @@ const CHECKPOINT_STEP_BYTES: u64 = 1 << 20;
 const COPY_PART: u64 = 2;
 
 /// Hash states over growing prefixes of a file: the length, and the state after that many bytes.
-pub type Checkpoints = Vec<(u64, ContentHash)>;
+pub(crate) type Checkpoints = Vec<(u64, ContentHash)>;
 
 /// An unfinished file that is ours now: of an earlier run, or a copy of what another one has written so far.
 #[derive(Debug)]
-pub struct Adopted {
-    /// Its new name.
-    pub name: PartName,
+pub(crate) struct Adopted {
     file: OwnedFd,
     length: u64,
 }
@@ -36,7 +34,7 @@ pub struct Adopted {
 ///
 /// # Errors
 /// What listing the directory says. A file that cannot be taken over is no error: it is not there.
-pub fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Option<Adopted>, Fault> {
+pub(crate) fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Option<Adopted>, Fault> {
     adopt_within(inbox, path, ours, free_bytes)
 }
 
@@ -77,7 +75,7 @@ fn adopt_within(
                 // Where that is refused, permissions mean nothing.
                 attributes::set(&file, Some(0o600), None)?;
             }
-            return Ok(Some(Adopted { name: ours, file, length }));
+            return Ok(Some(Adopted { file, length }));
         }
     }
     Ok(None)
@@ -96,7 +94,7 @@ fn copy_of(theirs: &OwnedFd, length: u64, directory: &OwnedFd, ours: PartName) -
     if copied.is_err() {
         let _ = unlinkat(directory, ours.to_string(), AtFlags::empty());
     }
-    copied.map(|()| Adopted { name: ours, file: copy.file.into(), length })
+    copied.map(|()| Adopted { file: copy.file.into(), length })
 }
 
 impl Adopted {
@@ -106,7 +104,7 @@ impl Adopted {
     ///
     /// # Errors
     /// What reading says.
-    pub fn checkpoints(self, size: u64, count: NonZeroU64) -> Result<Checkpoints, Fault> {
+    pub(crate) fn checkpoints(self, size: u64, count: NonZeroU64) -> Result<Checkpoints, Fault> {
         let length = self.length.min(size);
         let step = length.div_ceil(count.get()).max(CHECKPOINT_STEP_BYTES);
         let mut states = Vec::new();

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 /// What a file system was asked to keep, and refused.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Unkept {
+pub(crate) struct Unkept {
     /// Permission bits.
     pub permissions: bool,
     /// The time of the last modification.
@@ -20,13 +20,13 @@ pub struct Unkept {
 impl Unkept {
     /// Whether it keeps everything.
     #[must_use]
-    pub fn is_nothing(self) -> bool {
+    pub(crate) fn is_nothing(self) -> bool {
         self == Self::default()
     }
 
     /// What either of two was refused.
     #[must_use]
-    pub fn or(self, other: Self) -> Self {
+    pub(crate) fn or(self, other: Self) -> Self {
         Self { permissions: self.permissions | other.permissions, times: self.times | other.times }
     }
 }
@@ -66,7 +66,7 @@ pub(super) fn set_of_directory(directory: &OwnedFd, mode: Option<u16>, mtime: Op
 
 /// Both times of a file for the kernel: access now-ish does not matter, so it is left alone.
 #[must_use]
-pub fn times(mtime: Mtime) -> Timestamps {
+pub(crate) fn times(mtime: Mtime) -> Timestamps {
     Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
         last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() },
@@ -75,7 +75,7 @@ pub fn times(mtime: Mtime) -> Timestamps {
 
 /// What was announced of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attributes {
+pub(crate) struct Attributes {
     /// Permission bits, 0o777 at most.
     pub mode: u16,
     /// Time of modification.
@@ -86,14 +86,14 @@ impl Attributes {
     /// Whether a file has others. Where its time has no fraction of a second, its file system may keep none, and no odd seconds
     /// either, as FAT does.
     #[must_use]
-    pub fn differ_from(&self, stamp: &Stamp) -> bool {
+    pub(crate) fn differ_from(&self, stamp: &Stamp) -> bool {
         let rough = stamp.mtime.nanos == 0 && self.mtime.seconds.abs_diff(stamp.mtime.seconds) < 2;
         self.mode != stamp.mode || (self.mtime != stamp.mtime && !rough)
     }
 
     /// These as far as they are kept, and what a file has instead of the others.
     #[must_use]
-    pub fn kept(self, unkept: Unkept, stamp: &Stamp) -> Self {
+    pub(crate) fn kept(self, unkept: Unkept, stamp: &Stamp) -> Self {
         Self {
             mode: if unkept.permissions { stamp.mode } else { self.mode },
             mtime: if unkept.times { stamp.mtime } else { self.mtime },
@@ -118,7 +118,7 @@ impl Attributes {
     ///
     /// # Errors
     /// Whatever else the system says.
-    pub fn set(&self, file: impl AsFd) -> Result<Unkept, Fault> {
+    pub(crate) fn set(&self, file: impl AsFd) -> Result<Unkept, Fault> {
         let stamp = Stamp::of(&fstat(&file)?);
         let (mode, mtime) = (Some(self.mode), Some(self.mtime));
         set(file, mode.filter(|mode| *mode != stamp.mode), mtime.filter(|mtime| *mtime != stamp.mtime))

@@ -7,7 +7,7 @@
 
 use super::inbox::{Inbox, Overwrite};
 use super::part::{PartName, list_parts};
-pub use super::replace::Place;
+pub(crate) use super::replace::Place;
 use super::there::There;
 use crate::transfer::fault::Fault;
 use crate::transfer::path::TreePath;
@@ -17,15 +17,15 @@ use std::time::{Duration, Instant};
 
 /// Items that share a sync; half of what a sender may leave unanswered, so that it never waits
 /// for a batch that waits for it.
-pub const BATCH_ITEMS_MAX: usize = 1_000;
+pub(crate) const BATCH_ITEMS_MAX: usize = 1_000;
 /// Bytes that share a sync: more would make the wait for the disk long.
-pub const BATCH_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const BATCH_BYTES_MAX: u64 = 64 << 20;
 /// How long a finished file may wait for company.
-pub const BATCH_AGE_MAX: Duration = Duration::from_millis(200);
+pub(crate) const BATCH_AGE_MAX: Duration = Duration::from_millis(200);
 
 /// One item that is complete, but not yet safe on disk.
 #[derive(Debug)]
-pub struct Landing {
+pub(crate) struct Landing {
     /// The offer's number for it.
     pub index: u32,
     /// Where it belongs.
@@ -49,7 +49,7 @@ impl Landing {
 
 /// One item after the sync.
 #[derive(Debug)]
-pub struct Landed {
+pub(crate) struct Landed {
     /// The offer's number for it.
     pub index: u32,
     /// Where it was to go.
@@ -62,7 +62,7 @@ pub struct Landed {
 
 /// The items that the next sync is for.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     items: Vec<Landing>,
     files: usize,
     kept: usize,
@@ -74,7 +74,7 @@ pub struct Batch {
 
 impl Batch {
     /// Adds a finished file with this many bytes to sync. Without the file, its whole file system is synced for it.
-    pub fn add_file(&mut self, now: Instant, landing: Landing, file: Option<File>, bytes: u64) {
+    pub(crate) fn add_file(&mut self, now: Instant, landing: Landing, file: Option<File>, bytes: u64) {
         self.files += 1;
         self.lone = if self.files == 1 { file } else { None };
         self.bytes = self.bytes.saturating_add(bytes);
@@ -82,7 +82,7 @@ impl Batch {
     }
 
     /// Adds an item that has no content of its own.
-    pub fn add_name(&mut self, now: Instant, landing: Landing) {
+    pub(crate) fn add_name(&mut self, now: Instant, landing: Landing) {
         self.kept += usize::from(landing.kept.is_some());
         self.items.push(landing);
         self.since.get_or_insert(now);
@@ -90,15 +90,9 @@ impl Batch {
 
     /// When it should be committed at the latest; `None` while it is empty.
     #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let full = self.items.len() >= BATCH_ITEMS_MAX || self.bytes >= BATCH_BYTES_MAX;
         self.since.map(|since| if full { since } else { since + BATCH_AGE_MAX })
-    }
-
-    /// True if it should be committed now.
-    #[must_use]
-    pub fn is_due(&self, now: Instant) -> bool {
-        self.deadline().is_some_and(|deadline| deadline <= now)
     }
 
     /// Syncs, renames, syncs the names; what became of each item, in order. Afterwards the batch
@@ -106,7 +100,7 @@ impl Batch {
     ///
     /// A failed sync fails every item and removes the part files: the kernel may have dropped the
     /// pages it could not write, and would call the same file clean the next time.
-    pub fn commit(&mut self, inbox: &mut Inbox, overwrite: Overwrite) -> Vec<Landed> {
+    pub(crate) fn commit(&mut self, inbox: &mut Inbox, overwrite: Overwrite) -> Vec<Landed> {
         let batch = std::mem::take(self);
         let whole = batch.needs_all();
         let synced =
@@ -449,9 +443,9 @@ mod tests {
         let mut inbox = Inbox::open(home.path()).unwrap();
         let mut batch = Batch::default();
         let start = Instant::now();
-        assert!(!batch.is_due(start + BATCH_AGE_MAX));
+        assert_eq!(batch.deadline(), None);
         add(&mut batch, &mut inbox, "a", start);
-        assert!(!batch.is_due(start) && batch.is_due(start + BATCH_AGE_MAX));
+        assert_eq!(batch.deadline(), Some(start + BATCH_AGE_MAX));
         let path = TreePath::top(b"d").unwrap();
         for index in 1..u32::try_from(BATCH_ITEMS_MAX).unwrap() {
             batch.add_name(
@@ -459,6 +453,6 @@ mod tests {
                 Landing { index, path: path.clone(), part: None, content: None, kept: None, unlike: false },
             );
         }
-        assert!(batch.is_due(start));
+        assert_eq!(batch.deadline(), Some(start));
     }
 }

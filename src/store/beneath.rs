@@ -37,7 +37,7 @@ pub(super) fn open(root: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd
 
 /// The directory below a root in which something was opened last. It stays open: most files follow others of the same one.
 #[derive(Debug, Default)]
-pub struct Nearby {
+pub(crate) struct Nearby {
     last: Option<Reached>,
 }
 

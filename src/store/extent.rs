@@ -12,7 +12,7 @@ const READ_BYTES: usize = 256 << 10;
 
 /// A stretch of a file, from the offset asked about to `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
+pub(crate) enum Extent {
     /// Bytes to read.
     Data {
         /// Offset of the first byte after the stretch.
@@ -27,7 +27,7 @@ pub enum Extent {
 
 /// Which stretch of data or hole begins at `offset` of a sparse file, as far as `end`.
 #[must_use]
-pub fn extent_of(file: impl AsFd, offset: u64, end: u64) -> Extent {
+pub(crate) fn extent_of(file: impl AsFd, offset: u64, end: u64) -> Extent {
     match seek(&file, SeekFrom::Data(offset)) {
         Ok(data) if data > offset => Extent::Hole { until: data.min(end) },
         Ok(_) => match seek(&file, SeekFrom::Hole(offset)) {
@@ -45,7 +45,7 @@ pub fn extent_of(file: impl AsFd, offset: u64, end: u64) -> Extent {
 ///
 /// # Errors
 /// [`Fault::Changed`] if the file ends before, or what reading says.
-pub fn hash_range(file: &OwnedFd, hasher: &mut ContentHash, mut offset: u64, until: u64) -> Result<(), Fault> {
+pub(crate) fn hash_range(file: &OwnedFd, hasher: &mut ContentHash, mut offset: u64, until: u64) -> Result<(), Fault> {
     let stamp = Stamp::of(&fstat(file)?);
     if stamp.sparse && stamp.size < until {
         return Err(Fault::Changed);

@@ -42,7 +42,7 @@ pub(super) struct Folders {
 
 impl Folders {
     /// Opens the root, which must exist. Links in this one path are followed.
-    pub fn open(root: &Path) -> io::Result<Self> {
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
         let root = openat(CWD, root, DIRECTORY, Mode::empty())?;
         let mounts = Mounts::of_root(&root)?;
         Ok(Self { root: Rc::new(root), recent: Vec::new(), mounts, permits: Permits::default() })
@@ -55,7 +55,7 @@ impl Folders {
     }
 
     /// The one at this path, if it is open.
-    pub fn if_open(&mut self, path: &[u8]) -> Option<&mut Folder> {
+    pub(super) fn if_open(&mut self, path: &[u8]) -> Option<&mut Folder> {
         self.recent.iter_mut().find(|folder| folder.path == path)
     }
 
@@ -63,7 +63,7 @@ impl Folders {
     ///
     /// # Errors
     /// [`Fault::Parent`] unless it is a directory reached without links, on the mount on which it was found first.
-    pub fn held(&mut self, path: &[u8]) -> Result<&mut Folder, Fault> {
+    pub(super) fn held(&mut self, path: &[u8]) -> Result<&mut Folder, Fault> {
         if let Some(at) = self.recent.iter().position(|folder| folder.path == path) {
             self.recent[..=at].rotate_right(1);
         } else {
@@ -74,7 +74,7 @@ impl Folders {
     }
 
     /// Lets go of those that are open: what has been moved, or mounted, over one of them shows when it is reached again.
-    pub fn let_go(&mut self) {
+    pub(super) fn let_go(&mut self) {
         self.recent.clear();
     }
 
@@ -99,7 +99,7 @@ impl Folders {
     ///
     /// # Errors
     /// What opening it says; [`Fault::Parent`] if something was mounted there at once.
-    pub fn take_in(&mut self, parent: &[u8], path: &[u8], name: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
+    pub(super) fn take_in(&mut self, parent: &[u8], path: &[u8], name: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
         let directory = step(&Rc::clone(&self.held(parent)?.directory), name, DIRECTORY)?;
         self.mounts.made(path, parent, &directory)?;
         let directory = Rc::new(directory);
@@ -111,7 +111,7 @@ impl Folders {
     ///
     /// # Errors
     /// As for [`Self::held`].
-    pub fn fillable(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
+    pub(super) fn fillable(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
         let directory = Rc::clone(&self.held(path)?.directory);
         let access = Access::WRITE_OK | Access::EXEC_OK;
         if accessat(&directory, c".", access, AtFlags::empty()) == Err(Errno::ACCESS) {
@@ -124,7 +124,7 @@ impl Folders {
     ///
     /// # Errors
     /// As for [`Self::held`], or what listing it says.
-    pub fn parts(&mut self, parent: &[u8]) -> Result<&[PartName], Fault> {
+    pub(super) fn parts(&mut self, parent: &[u8]) -> Result<&[PartName], Fault> {
         let held = self.held(parent)?;
         if held.parts.is_none() {
             let mut parts = list_parts(&held.directory)?;
@@ -136,7 +136,7 @@ impl Folders {
     }
 
     /// Takes an unfinished file off the list: it has been taken over, or removed.
-    pub fn forget_part(&mut self, parent: &[u8], name: &PartName) {
+    pub(super) fn forget_part(&mut self, parent: &[u8], name: &PartName) {
         if let Some(held) = self.if_open(parent)
             && let Some(parts) = &mut held.parts
         {
@@ -145,7 +145,7 @@ impl Folders {
     }
 
     /// Gives all directories that were opened up the permissions that they had.
-    pub fn close_up(&mut self) {
+    pub(super) fn close_up(&mut self) {
         while let Some(path) = self.permits.deepest() {
             // What has gone meanwhile needs none.
             let directory = self.held(&path).map(|folder| Rc::clone(&folder.directory));

@@ -31,7 +31,7 @@ impl Landed {
     ///
     /// # Errors
     /// [`Fault::Duplicate`] if it would.
-    pub fn check(
+    pub(super) fn check(
         &mut self,
         directory: &OwnedFd,
         part: &[u8],
@@ -55,7 +55,7 @@ impl Landed {
     ///
     /// # Errors
     /// [`Fault::Duplicate`] if it has under another name.
-    pub fn count(&mut self, directory: &OwnedFd, path: &TreePath, case: Option<Case>) -> Result<(), Fault> {
+    pub(super) fn count(&mut self, directory: &OwnedFd, path: &TreePath, case: Option<Case>) -> Result<(), Fault> {
         let name = short_hash(path.as_bytes());
         if let Some((there, is_only_name)) = identity(directory, path.name()) {
             let landed = *self.numbers.entry(there).or_insert(name);

@@ -16,7 +16,7 @@ pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFla
 
 /// How to open a found file again.
 #[derive(Debug, Clone)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// Named by the user; links in the path are followed, as anywhere on a command line.
     Named(PathBuf),
     /// Below a directory the user named; no link is followed.
@@ -27,7 +27,7 @@ pub enum Origin {
 
 /// One item to offer.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub(crate) struct Found {
     /// Where it belongs at the receiver.
     pub path: TreePath,
     /// What it is.
@@ -48,7 +48,7 @@ impl Found {
 
 /// One item that cannot be offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
+pub(crate) struct Skipped {
     /// Its path as far as known, for people; any bytes.
     pub path: Vec<u8>,
     /// Why.
@@ -71,14 +71,14 @@ impl Skipped {
 }
 
 /// One step of a walk.
-pub type Step = Result<Found, Skipped>;
+pub(crate) type Step = Result<Found, Skipped>;
 
 /// Opens a found file for reading. A fifo put there meanwhile does not block, and a link is not followed unless it was
 /// before.
 ///
 /// # Errors
 /// What the system says, as a fault of this item.
-pub fn open(found: &Found, nearby: &mut Nearby) -> Result<OwnedFd, Fault> {
+pub(crate) fn open(found: &Found, nearby: &mut Nearby) -> Result<OwnedFd, Fault> {
     match &found.origin {
         Origin::Named(path) => Ok(openat(CWD, path, READ, Mode::empty())?),
         Origin::Through(root) => Ok(openat(&**root, found.path.below_first(), READ, Mode::empty())?),

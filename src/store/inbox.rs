@@ -27,7 +27,7 @@ use std::rc::Rc;
 
 /// What to do where a name is taken already by something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Overwrite {
+pub(crate) enum Overwrite {
     /// Leave it; refuse the item.
     #[default]
     Never,
@@ -41,7 +41,7 @@ pub enum Overwrite {
 ///
 /// # Errors
 /// What the system says.
-pub fn make_root(path: &Path) -> io::Result<()> {
+pub(crate) fn make_root(path: &Path) -> io::Result<()> {
     match std::fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -54,7 +54,7 @@ pub fn make_root(path: &Path) -> io::Result<()> {
 }
 
 /// A receiver's directory.
-pub struct Inbox {
+pub(crate) struct Inbox {
     /// As it was named.
     path: PathBuf,
     folders: Folders,
@@ -86,7 +86,7 @@ impl Inbox {
     ///
     /// # Errors
     /// What the system says.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             folders: Folders::open(path)?,
@@ -105,12 +105,12 @@ impl Inbox {
     ///
     /// # Errors
     /// [`Fault::Parent`] unless it is a directory reached without links.
-    pub fn directory(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
+    pub(crate) fn directory(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
         Ok(Rc::clone(&self.folders.held(path)?.directory))
     }
 
     /// From here on directories are reached anew: at their paths may be something else by now.
-    pub fn look_anew(&mut self) {
+    pub(crate) fn look_anew(&mut self) {
         self.folders.let_go();
     }
 
@@ -118,7 +118,7 @@ impl Inbox {
     ///
     /// # Errors
     /// As for [`Self::directory`].
-    pub fn directory_to_fill(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
+    pub(crate) fn directory_to_fill(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, Fault> {
         self.folders.fillable(path)
     }
 
@@ -126,7 +126,7 @@ impl Inbox {
     ///
     /// # Errors
     /// As for [`Self::directory`], or what the work says.
-    pub fn fill<T>(&mut self, path: &[u8], work: impl Fn(&OwnedFd) -> Result<T, Fault>) -> Result<T, Fault> {
+    pub(crate) fn fill<T>(&mut self, path: &[u8], work: impl Fn(&OwnedFd) -> Result<T, Fault>) -> Result<T, Fault> {
         match work(&*self.directory(path)?) {
             Err(Fault::Denied) => work(&*self.directory_to_fill(path)?),
             done => done,
@@ -134,7 +134,7 @@ impl Inbox {
     }
 
     /// Gives the directories that had to be opened up for us the permissions that they had.
-    pub fn close_up(&mut self) {
+    pub(crate) fn close_up(&mut self) {
         self.folders.close_up();
     }
 
@@ -142,7 +142,7 @@ impl Inbox {
     ///
     /// # Errors
     /// [`Fault::Exists`] if something else has the name.
-    pub fn make_directory(&mut self, path: &TreePath, mode: u16, maker: Maker<'_>) -> Result<Made, Fault> {
+    pub(crate) fn make_directory(&mut self, path: &TreePath, mode: u16, maker: Maker<'_>) -> Result<Made, Fault> {
         let parent = self.directory(path.parent())?;
         let usable = Mode::from_raw_mode(u32::from(mode | 0o700));
         let mut made = mkdirat(&*parent, path.name(), usable);
@@ -175,7 +175,7 @@ impl Inbox {
     }
 
     /// Whether this sender has made the directory that is there.
-    pub fn is_made_by(&mut self, maker: Maker<'_>, path: &TreePath) -> bool {
+    pub(crate) fn is_made_by(&mut self, maker: Maker<'_>, path: &TreePath) -> bool {
         self.directory(path.as_bytes()).is_ok_and(|directory| maker.has_made(&directory))
     }
 
@@ -183,7 +183,7 @@ impl Inbox {
     ///
     /// # Errors
     /// [`Fault::Duplicate`] if that has come in this transfer, under a name that this file system takes for the same.
-    pub fn clear_for_directory(&mut self, path: &TreePath) -> Result<(), Fault> {
+    pub(crate) fn clear_for_directory(&mut self, path: &TreePath) -> Result<(), Fault> {
         let directory = self.directory_to_fill(path.parent())?;
         self.count_as_landed(path)?;
         remove_for_directory(&directory, path.name())
@@ -194,13 +194,13 @@ impl Inbox {
     }
 
     /// What of this the file system of a directory would not keep, tried out under a name that is ours alone.
-    pub fn would_lose(&mut self, parent: &[u8], probe: &PartName, announced: Attributes) -> Unkept {
+    pub(crate) fn would_lose(&mut self, parent: &[u8], probe: &PartName, announced: Attributes) -> Unkept {
         let directory = self.directory(parent);
         directory.map_or(Unkept::default(), |directory| announced.unkept_in(&directory, &probe.to_string()))
     }
 
     /// Notes what was not kept of something in this directory.
-    pub fn note_unkept(&mut self, parent: &[u8], unkept: Unkept) {
+    pub(crate) fn note_unkept(&mut self, parent: &[u8], unkept: Unkept) {
         if unkept.is_nothing() {
             return;
         }
@@ -214,7 +214,7 @@ impl Inbox {
 
     /// The directory of a file system that did not keep what came with some items, and what it did not. One stands for all.
     #[must_use]
-    pub fn unkept(&self) -> Option<&(PathBuf, Unkept)> {
+    pub(crate) fn unkept(&self) -> Option<&(PathBuf, Unkept)> {
         self.unkept.as_ref()
     }
 
@@ -222,7 +222,7 @@ impl Inbox {
     ///
     /// # Errors
     /// [`Fault::Parent`] as for [`Self::directory`], or what the system says.
-    pub fn look(&mut self, path: &TreePath) -> Result<There, Fault> {
+    pub(crate) fn look(&mut self, path: &TreePath) -> Result<There, Fault> {
         let parent = self.directory(path.parent())?;
         There::at(&parent, path.name())
     }
@@ -233,7 +233,7 @@ impl Inbox {
     ///
     /// # Errors
     /// As for [`Self::look`].
-    pub fn same_size(
+    pub(crate) fn same_size(
         &mut self,
         path: &TreePath,
         version: (Option<u64>, Mtime),
@@ -263,7 +263,7 @@ impl Inbox {
     ///
     /// # Errors
     /// What the system says; [`Fault::Exists`] if it is no regular file.
-    pub fn open_existing(&mut self, parent: &[u8], name: &[u8]) -> Result<OwnedFd, Fault> {
+    pub(crate) fn open_existing(&mut self, parent: &[u8], name: &[u8]) -> Result<OwnedFd, Fault> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(&*self.directory(parent)?, name, flags, Mode::empty())?;
         let type_ = FileType::from_raw_mode(fstat(&file)?.st_mode);
@@ -274,7 +274,7 @@ impl Inbox {
     ///
     /// # Errors
     /// [`Fault::Exists`] if the name is taken; [`Fault::NoLinks`] where there are none.
-    pub fn make_link(&mut self, parent: &[u8], name: &[u8], target: &[u8], mtime: Mtime) -> Result<(), Fault> {
+    pub(crate) fn make_link(&mut self, parent: &[u8], name: &[u8], target: &[u8], mtime: Mtime) -> Result<(), Fault> {
         let directory = self.directory_to_fill(parent)?;
         // What symlink(2) says of file systems without links, and some of those say themselves.
         symlinkat(target, &*directory, name).map_err(|errno| match errno {
@@ -291,7 +291,7 @@ impl Inbox {
     ///
     /// # Errors
     /// As for [`Self::directory`], or what listing it says.
-    pub fn parts_for(&mut self, parent: &[u8], key: &PartKey) -> Result<Vec<PartName>, Fault> {
+    pub(crate) fn parts_for(&mut self, parent: &[u8], key: &PartKey) -> Result<Vec<PartName>, Fault> {
         Ok(self.folders.parts(parent)?.iter().filter(|part| part.key.same_target(key)).copied().collect())
     }
 
@@ -299,17 +299,17 @@ impl Inbox {
     ///
     /// # Errors
     /// As for [`Self::parts_for`].
-    pub fn has_parts(&mut self, parent: &[u8]) -> Result<bool, Fault> {
+    pub(crate) fn has_parts(&mut self, parent: &[u8]) -> Result<bool, Fault> {
         Ok(!self.folders.parts(parent)?.is_empty())
     }
 
     /// Takes an unfinished file off the list: it has been taken over.
-    pub fn forget_part(&mut self, parent: &[u8], name: &PartName) {
+    pub(crate) fn forget_part(&mut self, parent: &[u8], name: &PartName) {
         self.folders.forget_part(parent, name);
     }
 
     /// Removes an unfinished file, if it is still there.
-    pub fn remove_part(&mut self, parent: &[u8], name: &PartName) {
+    pub(crate) fn remove_part(&mut self, parent: &[u8], name: &PartName) {
         if let Ok(directory) = self.directory_to_fill(parent) {
             let _ = unlinkat(&*directory, name.to_string(), AtFlags::empty());
         }
@@ -322,7 +322,7 @@ impl Inbox {
     /// # Errors
     /// [`Fault::Exists`] if it is taken and must stay; [`Fault::OnlyReplaces`] if the file system cannot tell; [`Fault::Busy`]
     /// if the part is gone; [`Fault::Duplicate`] if it would replace what has come under another name, which this file system takes for the same.
-    pub fn land(
+    pub(crate) fn land(
         &mut self,
         part: &PartName,
         path: &TreePath,
@@ -378,7 +378,7 @@ impl Inbox {
     ///
     /// # Errors
     /// [`Fault::Duplicate`] if it has under another name; as for [`Self::directory`].
-    pub fn count_as_landed(&mut self, path: &TreePath) -> Result<(), Fault> {
+    pub(crate) fn count_as_landed(&mut self, path: &TreePath) -> Result<(), Fault> {
         let directory = self.directory(path.parent())?;
         match self.case(&directory, path.parent(), path.name())? {
             Some(Case::Kept) => Ok(()),
@@ -401,7 +401,7 @@ impl Inbox {
     ///
     /// # Errors
     /// As for [`Self::directory`], or what reading or syncing says.
-    pub fn holds(&mut self, parent: &[u8], name: &[u8], (size, hash): (u64, [u8; 32])) -> Result<bool, Fault> {
+    pub(crate) fn holds(&mut self, parent: &[u8], name: &[u8], (size, hash): (u64, [u8; 32])) -> Result<bool, Fault> {
         // Whatever cannot be opened as a file is not the same.
         let Ok(file) = self.open_existing(parent, name) else { return Ok(false) };
         if Stamp::of(&fstat(&file)?).size != size {
@@ -421,7 +421,7 @@ impl Inbox {
     ///
     /// # Errors
     /// What the system says.
-    pub fn finish_directory(
+    pub(crate) fn finish_directory(
         &mut self,
         path: &TreePath,
         mode: Option<u16>,
@@ -436,7 +436,7 @@ impl Inbox {
     ///
     /// # Errors
     /// The first write-back failure since the transfer came upon the file system.
-    pub fn sync_all<'p>(&self, directories: impl Iterator<Item = &'p [u8]>) -> Result<(), Fault> {
+    pub(crate) fn sync_all<'p>(&self, directories: impl Iterator<Item = &'p [u8]>) -> Result<(), Fault> {
         #[cfg(test)]
         self.note_sync(Synced::All)?;
         self.folders.mounts.sync(directories)
@@ -446,7 +446,7 @@ impl Inbox {
     ///
     /// # Errors
     /// What the system says.
-    pub fn sync_file(&self, file: impl AsFd) -> Result<(), Fault> {
+    pub(crate) fn sync_file(&self, file: impl AsFd) -> Result<(), Fault> {
         #[cfg(test)]
         self.note_sync(Synced::File)?;
         Ok(fsync(file)?)
@@ -462,7 +462,7 @@ impl Inbox {
     ///
     /// # Errors
     /// What the system says.
-    pub fn sync_directory(&mut self, path: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn sync_directory(&mut self, path: &[u8]) -> Result<(), Fault> {
         #[cfg(test)]
         self.note_sync(Synced::Directory(path.to_vec()))?;
         match fsync(&*self.directory(path)?) {

@@ -23,14 +23,14 @@ const PATHS_BYTES_MAX: usize = 16 << 20;
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Removes what no run has in hand of these unfinished files of a target that is there, the same as offered.
-pub fn clear_target(inbox: &mut Inbox, parent: &[u8], key: &PartKey) {
+pub(crate) fn clear_target(inbox: &mut Inbox, parent: &[u8], key: &PartKey) {
     let Ok(parts) = inbox.parts_for(parent, key) else { return };
     clear(inbox, parent, &parts);
 }
 
 /// Removes what runs of this sender have left in a directory, the root if none is named, of files that are there in the very
 /// version: of the same size and time.
-pub fn clear_whole(inbox: &mut Inbox, sender: &[u8; 32], path: Option<&TreePath>) {
+pub(crate) fn clear_whole(inbox: &mut Inbox, sender: &[u8; 32], path: Option<&TreePath>) {
     let parent = path.map_or(&b""[..], TreePath::as_bytes);
     let Ok(directory) = inbox.directory(parent) else { return };
     let parts = match list_parts(&directory) {
@@ -78,7 +78,7 @@ fn clear(inbox: &mut Inbox, parent: &[u8], parts: &[PartName]) {
 ///
 /// # Errors
 /// It cannot be opened.
-pub fn remove_old(root: &Path) -> io::Result<()> {
+pub(crate) fn remove_old(root: &Path) -> io::Result<()> {
     remove_old_within(&openat(CWD, root, DIRECTORY, Mode::empty())?, SystemTime::now(), NAMES_MAX)
 }
 

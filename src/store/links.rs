@@ -13,7 +13,7 @@ const CHAIN_MAX: usize = 40;
 
 /// What to do with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Links {
+pub(crate) enum Links {
     /// They are sent as links, but for those that lead out of what is sent, which are left out: at the receiver they would
     /// lead to something else, and it takes none.
     #[default]
@@ -26,7 +26,7 @@ pub enum Links {
 
 /// Links that a walk has left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftLinks {
+pub(crate) struct LeftLinks {
     /// Which ones were to be.
     pub links: Links,
     /// How many.
@@ -37,12 +37,12 @@ pub struct LeftLinks {
 
 impl LeftLinks {
     /// None yet.
-    pub fn new(links: Links) -> Self {
+    pub(crate) fn new(links: Links) -> Self {
         Self { links, count: 0, first: Vec::new() }
     }
 
     /// One more.
-    pub fn add(&mut self, path: &[u8]) {
+    pub(crate) fn add(&mut self, path: &[u8]) {
         if self.count == 0 {
             self.first = path.to_vec();
         }

@@ -17,7 +17,7 @@ const MARK_BYTES: usize = 16;
 
 /// Whether a directory had to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Made {
+pub(crate) enum Made {
     /// It is new.
     New,
     /// It was there.
@@ -31,7 +31,7 @@ pub enum Made {
 
 /// A sender, as the maker of directories.
 #[derive(Debug, Clone, Copy)]
-pub struct Maker<'a>(pub &'a [u8; 32]);
+pub(crate) struct Maker<'a>(pub &'a [u8; 32]);
 
 impl Maker<'_> {
     fn mark(self, directory: &OwnedFd) -> Result<[u8; MARK_BYTES], Errno> {

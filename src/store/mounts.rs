@@ -55,7 +55,7 @@ pub(super) struct Mounts {
 
 impl Mounts {
     /// Begins with the root's.
-    pub fn of_root(root: &OwnedFd) -> Result<Self, Errno> {
+    pub(super) fn of_root(root: &OwnedFd) -> Result<Self, Errno> {
         let mut mounts = Self { all: Vec::new(), known: HashMap::new() };
         let first = Mount { identity: Identity::of(root)?, at: Vec::new(), pin: pin(root)? };
         mounts.all.push(first);
@@ -67,7 +67,7 @@ impl Mounts {
     ///
     /// # Errors
     /// [`Fault::Parent`] if it was on another mount the last time.
-    pub fn look(&mut self, path: &[u8], directory: &OwnedFd) -> Result<(), Fault> {
+    pub(super) fn look(&mut self, path: &[u8], directory: &OwnedFd) -> Result<(), Fault> {
         let identity = Identity::of(directory)?;
         let index = match self.all.iter().position(|mount| mount.identity == identity) {
             Some(index) => index,
@@ -91,7 +91,7 @@ impl Mounts {
     }
 
     /// Where this directory's mount was found, if it has been looked at.
-    pub fn top_of(&self, path: &[u8]) -> Option<&[u8]> {
+    pub(super) fn top_of(&self, path: &[u8]) -> Option<&[u8]> {
         Some(&self.all.get(usize::from(self.of(path)?))?.at)
     }
 
@@ -101,7 +101,7 @@ impl Mounts {
     }
 
     /// Notes that a directory is where its parent is: it has just been made there.
-    pub fn made(&mut self, path: &[u8], parent: &[u8], directory: &OwnedFd) -> Result<(), Fault> {
+    pub(super) fn made(&mut self, path: &[u8], parent: &[u8], directory: &OwnedFd) -> Result<(), Fault> {
         if let Some(index) = self.of(parent)
             && self.known.len() < DIRECTORIES_MAX
         {
@@ -115,7 +115,7 @@ impl Mounts {
     ///
     /// # Errors
     /// The first failure since a mount was come upon.
-    pub fn sync<'p>(&self, directories: impl Iterator<Item = &'p [u8]>) -> Result<(), Fault> {
+    pub(super) fn sync<'p>(&self, directories: impl Iterator<Item = &'p [u8]>) -> Result<(), Fault> {
         let mut devices = Vec::new();
         for index in directories.filter_map(|path| self.of(path)) {
             let Some(mount) = self.all.get(usize::from(index)) else { continue };

@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// What a walk leaves out.
 #[derive(Debug, Clone)]
-pub struct Omit {
+pub(crate) struct Omit {
     /// Device and inode number of each key in use: it may be reached in many ways, under any name.
     keys: Vec<(u64, u64)>,
     patterns: Gitignore,
@@ -24,11 +24,11 @@ impl Default for Omit {
 }
 
 /// Keys that people are told one by one: whoever has more has learned it by then.
-pub const KEYS_TOLD_MAX: usize = 100;
+pub(crate) const KEYS_TOLD_MAX: usize = 100;
 
 /// Why a thing is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// It is a key in use, under whatever name.
     Key,
     /// It looks like a key, in use or not, and nobody has named it.
@@ -41,7 +41,7 @@ pub enum Why {
 
 /// One thing that a walk has left out, with all that is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     /// Its path, any bytes.
     pub path: Vec<u8>,
     /// Why.
@@ -51,14 +51,14 @@ pub struct LeftOut {
 impl LeftOut {
     /// Whether it is a key or a copy of one.
     #[must_use]
-    pub fn is_key(&self) -> bool {
+    pub(crate) fn is_key(&self) -> bool {
         matches!(self.why, Why::Key | Why::CopyOfKey)
     }
 }
 
 /// A pattern that could never match, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadPattern {
+pub(crate) struct BadPattern {
     /// As it was given.
     pub pattern: String,
     /// What is wrong with it.
@@ -67,7 +67,7 @@ pub struct BadPattern {
 
 /// What is wrong with a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PatternFault {
+pub(crate) enum PatternFault {
     /// Nothing, or blanks, or nothing but marks.
     Empty,
     /// It starts as a comment of a file of patterns does.
@@ -102,7 +102,7 @@ impl Omit {
     ///
     /// # Errors
     /// One is no pattern.
-    pub fn new(keys: Vec<(u64, u64)>, patterns: &[String]) -> Result<Self, BadPattern> {
+    pub(crate) fn new(keys: Vec<(u64, u64)>, patterns: &[String]) -> Result<Self, BadPattern> {
         let mut builder = GitignoreBuilder::new("");
         builder.allow_unclosed_class(false);
         for pattern in patterns {
@@ -119,7 +119,7 @@ impl Omit {
 
     /// Whether a key in use is there.
     #[must_use]
-    pub fn is_key(&self, identity: (u64, u64)) -> bool {
+    pub(crate) fn is_key(&self, identity: (u64, u64)) -> bool {
         self.keys.contains(&identity)
     }
 

@@ -27,14 +27,14 @@ const MARKS_MAX: usize = 64;
 
 /// A run that is owed, and ours to make.
 #[derive(Debug)]
-pub struct Owed {
+pub(crate) struct Owed {
     root: Rc<OwnedFd>,
     marks: Vec<(String, OwnedFd)>,
 }
 
 /// What the marks of one transfer are called.
 #[derive(Clone, Copy, Debug)]
-pub struct Marker(pub u64);
+pub(crate) struct Marker(pub u64);
 
 fn prefix_of(item: &[u8]) -> String {
     let hex = blake3::hash(item).to_hex();
@@ -51,7 +51,7 @@ impl Marker {
     ///
     /// # Errors
     /// What the system says.
-    pub fn owe(self, inbox: &mut Inbox, item: &[u8]) -> Result<bool, Fault> {
+    pub(crate) fn owe(self, inbox: &mut Inbox, item: &[u8]) -> Result<bool, Fault> {
         let flags = FLAGS | OFlags::CREATE | OFlags::EXCL;
         match openat(&*inbox.directory(b"")?, self.mark_of(item), flags, Mode::RUSR | Mode::WUSR) {
             Ok(_) => Ok(true),
@@ -61,7 +61,7 @@ impl Marker {
     }
 
     /// Takes back what we have just noted: nothing came.
-    pub fn forgive(self, inbox: &mut Inbox, item: &[u8]) {
+    pub(crate) fn forgive(self, inbox: &mut Inbox, item: &[u8]) {
         if let Ok(root) = inbox.directory(b"") {
             // A mark that stays costs one run too many.
             let _ = unlinkat(&*root, self.mark_of(item), AtFlags::empty());
@@ -74,7 +74,7 @@ impl Marker {
     ///
     /// # Errors
     /// [`Fault::Busy`] if it was given up; what the system says.
-    pub fn owed(
+    pub(crate) fn owed(
         self,
         inbox: &mut Inbox,
         listed: &Marks,
@@ -98,14 +98,14 @@ impl Marker {
 
 /// The marks that are there at one time.
 #[derive(Debug)]
-pub struct Marks(BTreeSet<String>);
+pub(crate) struct Marks(BTreeSet<String>);
 
 impl Marks {
     /// Looks.
     ///
     /// # Errors
     /// What listing the directory says.
-    pub fn list(inbox: &mut Inbox) -> Result<Marks, Fault> {
+    pub(crate) fn list(inbox: &mut Inbox) -> Result<Marks, Fault> {
         let mut found = BTreeSet::new();
         for entry in Dir::read_from(&*inbox.directory(b"")?)? {
             let entry = entry?;
@@ -145,7 +145,7 @@ impl Owed {
     ///
     /// # Errors
     /// What the system says: then it will be made once more.
-    pub fn settle(self) -> Result<(), Fault> {
+    pub(crate) fn settle(self) -> Result<(), Fault> {
         for (mark, _locked) in &self.marks {
             match unlinkat(&*self.root, mark, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}

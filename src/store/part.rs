@@ -41,7 +41,7 @@ const WRITE_BEHIND_BYTES: u64 = 8 << 20;
 
 /// Which version of which target an unfinished file belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PartKey {
+pub(crate) struct PartKey {
     target: u128,
     version: u64,
 }
@@ -49,7 +49,7 @@ pub struct PartKey {
 impl PartKey {
     /// The key of this version of this path from this sender.
     #[must_use]
-    pub fn new(sender: &[u8; 32], path: &TreePath, size: u64, mtime: Mtime) -> Self {
+    pub(crate) fn new(sender: &[u8; 32], path: &TreePath, size: u64, mtime: Mtime) -> Self {
         Self { target: Self::target_of(sender, path), version: version_of(size, mtime) }
     }
 
@@ -72,7 +72,7 @@ impl PartKey {
 
     /// Meant for the same path from the same sender.
     #[must_use]
-    pub fn same_target(&self, other: &Self) -> bool {
+    pub(crate) fn same_target(&self, other: &Self) -> bool {
         self.target == other.target
     }
 }
@@ -91,12 +91,12 @@ static LIVE: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
 /// A run of this process, for as long as this is kept: no other takes its unfinished files over.
 #[derive(Debug)]
-pub struct LiveRun(u64);
+pub(crate) struct LiveRun(u64);
 
 impl LiveRun {
     /// One that begins.
     #[must_use]
-    pub fn begin(run: u64) -> Self {
+    pub(crate) fn begin(run: u64) -> Self {
         live().insert(run);
         Self(run)
     }
@@ -119,7 +119,7 @@ fn live() -> MutexGuard<'static, BTreeSet<u64>> {
 
 /// The name of an unfinished file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PartName {
+pub(crate) struct PartName {
     /// What it is for.
     pub key: PartKey,
     /// The run it belongs to.
@@ -129,7 +129,7 @@ pub struct PartName {
 impl PartName {
     /// Reads a directory entry; `None` if it is something else.
     #[must_use]
-    pub fn parse(name: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(name: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(name).ok()?.strip_prefix(PART_PREFIX)?;
         let mut fields = text.split('.');
         let target = u128::from_str_radix(fields.next()?, 16).ok()?;
@@ -237,7 +237,7 @@ pub(super) fn claim(file: &OwnedFd, directory: &OwnedFd, name: &PartName) -> Res
 
 /// An unfinished file that is being written, from one offset onwards.
 #[derive(Debug)]
-pub struct PartFile {
+pub(crate) struct PartFile {
     pub(super) file: File,
     offset: u64,
     pushed: u64,
@@ -250,7 +250,7 @@ impl PartFile {
     ///
     /// # Errors
     /// What the system says.
-    pub fn create(directory: &OwnedFd, name: &PartName) -> Result<Self, Fault> {
+    pub(crate) fn create(directory: &OwnedFd, name: &PartName) -> Result<Self, Fault> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file = openat(directory, name.to_string(), flags | OFlags::CLOEXEC, WRITABLE)?;
         claim(&file, directory, name)?;
@@ -261,7 +261,7 @@ impl PartFile {
     ///
     /// # Errors
     /// [`Fault::Busy`] if another run has taken it since, or what the system says.
-    pub fn resume(directory: &OwnedFd, name: &PartName, offset: u64) -> Result<Self, Fault> {
+    pub(crate) fn resume(directory: &OwnedFd, name: &PartName, offset: u64) -> Result<Self, Fault> {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match openat(directory, name.to_string(), flags, Mode::empty()) {
             Err(Errno::NOENT) => return Err(Fault::Busy),
@@ -290,7 +290,7 @@ impl PartFile {
 
     /// Where the next byte goes.
     #[must_use]
-    pub fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
@@ -298,7 +298,7 @@ impl PartFile {
     ///
     /// # Errors
     /// What the system says; bytes written before that stay.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.file.write_all_at(bytes, self.offset)?;
         self.offset += u64::try_from(bytes.len()).map_err(|_| Fault::Io)?;
         self.set_length = false;
@@ -313,7 +313,7 @@ impl PartFile {
     }
 
     /// Leaves a hole.
-    pub fn skip(&mut self, bytes: u64) {
+    pub(crate) fn skip(&mut self, bytes: u64) {
         self.offset = self.offset.saturating_add(bytes);
         self.set_length = true;
     }
@@ -324,7 +324,7 @@ impl PartFile {
     ///
     /// # Errors
     /// What the system says.
-    pub fn finish(self, mode: Option<u16>, mtime: Option<Mtime>) -> Result<(File, Unkept), Fault> {
+    pub(crate) fn finish(self, mode: Option<u16>, mtime: Option<Mtime>) -> Result<(File, Unkept), Fault> {
         if self.set_length {
             match ftruncate(&self.file, self.offset) {
                 // Not every file system makes a file longer without a byte at its end.

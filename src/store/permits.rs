@@ -27,7 +27,7 @@ fn key(path: &[u8]) -> (usize, Vec<u8>) {
 impl Permits {
     /// Lets us work in this directory, if it is ours and did not. The root, of which the path is empty, is whoever's who
     /// named it.
-    pub fn open_up(&mut self, path: &[u8], directory: &OwnedFd) {
+    pub(super) fn open_up(&mut self, path: &[u8], directory: &OwnedFd) {
         let Ok(stat) = fstat(directory) else { return };
         let mode = u16::try_from(stat.st_mode & 0o7777).unwrap_or(0);
         let ours = stat.st_uid == rustix::process::geteuid().as_raw();
@@ -44,19 +44,19 @@ impl Permits {
     }
 
     /// The permissions that a directory had before it was opened up.
-    pub fn before(&self, path: &[u8]) -> Option<u16> {
+    pub(super) fn before(&self, path: &[u8]) -> Option<u16> {
         self.before.get(&key(path)).copied()
     }
 
     /// The same; it is up to the caller to give them back.
-    pub fn take(&mut self, path: &[u8]) -> Option<u16> {
+    pub(super) fn take(&mut self, path: &[u8]) -> Option<u16> {
         let mode = self.before.remove(&key(path))?;
         self.bytes -= path.len();
         Some(mode)
     }
 
     /// The deepest of those that are open.
-    pub fn deepest(&self) -> Option<Vec<u8>> {
+    pub(super) fn deepest(&self) -> Option<Vec<u8>> {
         self.before.last_key_value().map(|((_, path), _)| path.clone())
     }
 }

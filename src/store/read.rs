@@ -22,7 +22,7 @@ const UNMEASURED_PIECE_BYTES: usize = 64 << 10;
 
 /// An open source file, pinned to the version the walk had seen.
 #[derive(Debug)]
-pub struct SourceFile {
+pub(crate) struct SourceFile {
     file: OwnedFd,
     /// When it was opened.
     stamp: Stamp,
@@ -33,7 +33,7 @@ pub struct SourceFile {
 
 /// Looks whether a file holds what its size says, where that is cheap to tell and often wrong: files in `/proc` and some that a
 /// program serves announce nothing, those in `/sys` a page, and all of them hold something else.
-pub fn measure_by_reading(found: &mut Found) {
+pub(crate) fn measure_by_reading(found: &mut Found) {
     let Stamp { size, blockless, .. } = found.stamp;
     if size > MADE_UP_BYTES_MAX || (size > 0 && !blockless) {
         return;
@@ -46,19 +46,11 @@ pub fn measure_by_reading(found: &mut Found) {
 }
 
 impl SourceFile {
-    /// Opens the file.
+    /// Opens the file, which may be one of several that are opened one after the other.
     ///
     /// # Errors
     /// [`Fault::Changed`] if it is not what the walk had seen, or what the system says.
-    pub fn open(found: &Found) -> Result<Self, Fault> {
-        Self::open_nearby(found, &mut Nearby::default())
-    }
-
-    /// Opens the file, one of several that are opened one after the other.
-    ///
-    /// # Errors
-    /// As for [`Self::open`].
-    pub fn open_nearby(found: &Found, nearby: &mut Nearby) -> Result<Self, Fault> {
+    pub(crate) fn open(found: &Found, nearby: &mut Nearby) -> Result<Self, Fault> {
         let file = open(found, nearby)?;
         let stamp = Stamp::of(&fstat(&file)?);
         if !stamp.same_version(&found.stamp) {
@@ -74,7 +66,7 @@ impl SourceFile {
 
     /// Length in bytes; `None` if only its end will tell.
     #[must_use]
-    pub fn size(&self) -> Option<u64> {
+    pub(crate) fn size(&self) -> Option<u64> {
         (!self.unmeasured).then_some(self.stamp.size)
     }
 
@@ -84,7 +76,7 @@ impl SourceFile {
     ///
     /// # Errors
     /// [`Fault::Changed`] if somebody has, or what the system says.
-    pub fn check_unchanged(&self, hash: &[u8; 32]) -> Result<(), Fault> {
+    pub(crate) fn check_unchanged(&self, hash: &[u8; 32]) -> Result<(), Fault> {
         if let (Some(size), false) = (self.size(), self.end_seen.get()) {
             self.check_end(size)?;
         }
@@ -104,7 +96,7 @@ impl SourceFile {
 
     /// Which stretch of data or hole begins at `offset`, which lies below the size.
     #[must_use]
-    pub fn extent(&self, offset: u64) -> Extent {
+    pub(crate) fn extent(&self, offset: u64) -> Extent {
         let size = self.size().unwrap_or(u64::MAX);
         if self.unmeasured || !self.stamp.sparse {
             return Extent::Data { until: size };
@@ -116,7 +108,7 @@ impl SourceFile {
     ///
     /// # Errors
     /// As for [`Self::read_into`].
-    pub fn hash(&self, hasher: &mut ContentHash, offset: u64, until: u64) -> Result<(), Fault> {
+    pub(crate) fn hash(&self, hasher: &mut ContentHash, offset: u64, until: u64) -> Result<(), Fault> {
         hash_range(&self.file, hasher, offset, until)
     }
 
@@ -124,7 +116,7 @@ impl SourceFile {
     ///
     /// # Errors
     /// As for [`Self::read_into`].
-    pub fn hash_all(&self, hasher: &mut ContentHash) -> Result<(), Fault> {
+    pub(crate) fn hash_all(&self, hasher: &mut ContentHash) -> Result<(), Fault> {
         if let Some(size) = self.size() {
             return self.hash(hasher, 0, size);
         }
@@ -157,7 +149,7 @@ impl SourceFile {
     ///
     /// # Errors
     /// [`Fault::Changed`] at an end of file before its time, and at none at its time, or what the system says.
-    pub fn read_into(&self, room: &mut [u8], offset: u64, max: usize) -> Result<usize, Fault> {
+    pub(crate) fn read_into(&self, room: &mut [u8], offset: u64, max: usize) -> Result<usize, Fault> {
         let is_last =
             self.size().is_some_and(|size| u64::try_from(max).is_ok_and(|max| offset.checked_add(max) == Some(size)));
         let asked = max.saturating_add(usize::from(is_last)).min(room.len());
@@ -192,12 +184,16 @@ mod tests {
         Walk::new(vec![path.to_path_buf()]).flatten().next().unwrap()
     }
 
+    fn open_alone(found: &Found) -> Result<SourceFile, Fault> {
+        SourceFile::open(found, &mut Nearby::default())
+    }
+
     #[test]
     fn a_read_stays_within_the_room_and_the_bytes_asked_for() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("f");
         fs::write(&path, b"0123456789").unwrap();
-        let source = SourceFile::open(&found(&path)).unwrap();
+        let source = open_alone(&found(&path)).unwrap();
         let mut room = [b'-'; 8];
         assert_eq!(source.read_into(&mut room[..4], 0, 10), Ok(4));
         assert_eq!(source.read_into(&mut room[4..], 4, 2), Ok(2));
@@ -211,12 +207,12 @@ mod tests {
         let path = home.path().join("f");
         fs::write(&path, b"one").unwrap();
         let seen = found(&path);
-        let source = SourceFile::open(&seen).unwrap();
+        let source = open_alone(&seen).unwrap();
         let hash = blake3::hash(b"one").into();
         assert_eq!(source.check_unchanged(&hash), Ok(()));
         fs::write(&path, b"four").unwrap();
         assert_eq!(source.check_unchanged(&hash), Err(Fault::Changed));
-        assert_eq!(SourceFile::open(&seen).unwrap_err(), Fault::Changed);
+        assert_eq!(open_alone(&seen).unwrap_err(), Fault::Changed);
     }
 
     #[test]
@@ -225,7 +221,7 @@ mod tests {
         let path = home.path().join("f");
         for room in [2, 3, 4, 5, 100] {
             fs::write(&path, b"one").unwrap();
-            let source = SourceFile::open(&found(&path)).unwrap();
+            let source = open_alone(&found(&path)).unwrap();
             let read = |offset: u64, max: usize| {
                 let mut buffer = vec![0; room];
                 source.read_into(&mut buffer, offset, max).map(|count| buffer[..count].to_vec())
@@ -248,11 +244,11 @@ mod tests {
     fn a_file_that_is_made_up_when_it_is_read_has_no_size_before() {
         let mut made_up = found(std::path::Path::new("/proc/version"));
         // Whoever believes what it says finds out at the end.
-        let believed = SourceFile::open(&made_up).unwrap();
+        let believed = open_alone(&made_up).unwrap();
         assert_eq!(believed.size(), Some(0));
         assert_eq!(believed.check_unchanged(blake3::hash(b"").as_bytes()), Err(Fault::Changed));
         measure_by_reading(&mut made_up);
-        let source = SourceFile::open(&made_up).unwrap();
+        let source = open_alone(&made_up).unwrap();
         assert_eq!(source.size(), None);
         assert_eq!(source.extent(0), Extent::Data { until: u64::MAX });
         let mut hasher = ContentHash::default();
@@ -276,7 +272,7 @@ mod tests {
             }
             let mut seen = found(&path);
             measure_by_reading(&mut seen);
-            assert_eq!(SourceFile::open(&seen).unwrap().size(), Some(length));
+            assert_eq!(open_alone(&seen).unwrap().size(), Some(length));
         }
     }
 
@@ -297,12 +293,12 @@ mod tests {
         };
         meddle(b"two");
         // Whatever it was before: what is read from here on is of one piece.
-        let source = SourceFile::open(&seen).unwrap();
+        let source = open_alone(&seen).unwrap();
         let hash = blake3::hash(b"two").into();
         assert_eq!(source.check_unchanged(&hash), Ok(()));
         meddle(b"six");
         assert_eq!(source.check_unchanged(&hash), Err(Fault::Changed));
-        assert!(SourceFile::open(&seen).is_ok());
+        assert!(open_alone(&seen).is_ok());
     }
 
     #[test]
@@ -310,7 +306,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("log");
         fs::write(&path, b"one").unwrap();
-        let source = SourceFile::open(&found(&path)).unwrap();
+        let source = open_alone(&found(&path)).unwrap();
         let before = source.stamp.changed;
         while Stamp::of(&fstat(&source.file).unwrap()).changed == before {
             fs::rename(&path, home.path().join("log.1")).unwrap();
@@ -346,7 +342,7 @@ mod tests {
         let file = File::create(&path).unwrap();
         file.set_len(4 << 20).unwrap();
         file.write_all_at(&[1; 65_536], 1 << 20).unwrap();
-        let source = SourceFile::open(&found(&path)).unwrap();
+        let source = open_alone(&found(&path)).unwrap();
         assert_eq!(source.extent(0), Extent::Hole { until: 1 << 20 });
         assert_eq!(source.extent(1 << 20), Extent::Data { until: (1 << 20) + 65_536 });
         assert_eq!(source.extent(2 << 20), Extent::Hole { until: 4 << 20 });

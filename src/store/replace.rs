@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 /// How an item has its final name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// It got this name.
     Named(Vec<u8>),
     /// It was there before under this name, or another transfer had put the same content there meanwhile.

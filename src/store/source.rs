@@ -28,7 +28,7 @@ use std::rc::Rc;
 
 /// What a walk has come upon.
 #[derive(Debug)]
-pub enum Met {
+pub(crate) enum Met {
     /// An item, which can be offered or not.
     Item(Step),
     /// What is not to be sent.
@@ -48,7 +48,7 @@ struct Level {
 /// The walk over one or more sources.
 ///
 /// Memory: the names of the directories on the way down. Descriptors: one a level, 64 at most.
-pub struct Walk {
+pub(crate) struct Walk {
     sources: std::vec::IntoIter<PathBuf>,
     tops: HashSet<Vec<u8>>,
     levels: Vec<Level>,
@@ -64,7 +64,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 impl Walk {
     /// A walk over the sources in the order given. Nothing is read yet.
     #[must_use]
-    pub fn new(sources: Vec<PathBuf>) -> Self {
+    pub(crate) fn new(sources: Vec<PathBuf>) -> Self {
         Self {
             sources: sources.into_iter(),
             tops: HashSet::new(),
@@ -78,7 +78,7 @@ impl Walk {
 
     /// One that leaves this out.
     #[must_use]
-    pub fn without(self, omit: Omit) -> Self {
+    pub(crate) fn without(self, omit: Omit) -> Self {
         Self { omit, ..self }
     }
 
@@ -119,13 +119,13 @@ impl Walk {
 
     /// One that does this with links.
     #[must_use]
-    pub fn with_links(self, links: Links) -> Self {
+    pub(crate) fn with_links(self, links: Links) -> Self {
         Self { links, left_links: LeftLinks::new(links), ..self }
     }
 
     /// The links that were left out so far, but for those that a pattern names.
     #[must_use]
-    pub fn left_links(&self) -> &LeftLinks {
+    pub(crate) fn left_links(&self) -> &LeftLinks {
         &self.left_links
     }
 
@@ -219,7 +219,7 @@ impl Iterator for Walk {
 
 impl Walk {
     /// The next thing, be it left out or not.
-    pub fn meet(&mut self) -> Option<Met> {
+    pub(crate) fn meet(&mut self) -> Option<Met> {
         while let Some(level) = self.levels.last_mut() {
             let Some(name) = level.names.next() else {
                 self.levels.pop();
@@ -247,7 +247,7 @@ impl Walk {
 /// Counts what there is to send, unless there are more than `items_max` items: then `None`, since
 /// counting would delay the first byte for longer than the figure is worth.
 #[must_use]
-pub fn measure(walk: Walk, items_max: u64) -> Option<Totals> {
+pub(crate) fn measure(walk: Walk, items_max: u64) -> Option<Totals> {
     let mut totals = Totals::default();
     for found in walk.flatten() {
         totals.items += 1;
@@ -263,7 +263,7 @@ pub fn measure(walk: Walk, items_max: u64) -> Option<Totals> {
 ///
 /// # Errors
 /// As the walk, or whoever reads it, says of it: [`Fault::Name`], [`Fault::Special`], or what the system says.
-pub fn check_named(source: &Path) -> Result<(), Skipped> {
+pub(crate) fn check_named(source: &Path) -> Result<(), Skipped> {
     let shown = |fault| Skipped::new(source.as_os_str().as_bytes().to_vec(), fault);
     let name = top_name(source).ok_or_else(|| shown(Fault::Name))?;
     TreePath::top(&name).map_err(|_| shown(Fault::Name))?;

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 /// What a name stands for at present.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum There {
+pub(crate) enum There {
     /// Nothing.
     Nothing,
     /// A regular file.

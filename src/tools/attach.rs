@@ -3,7 +3,7 @@
 mod news;
 mod running;
 
-pub use news::{Error, News};
+pub(crate) use news::{Error, News};
 
 use crate::identity::PeerId;
 use crate::names::AppName;
@@ -27,7 +27,7 @@ use std::time::Instant;
 
 /// Which end this is.
 #[derive(Clone, Debug)]
-pub enum End {
+pub(crate) enum End {
     /// Calls this application of this peer.
     Dial(PeerId, AppName),
     /// Waits for callers of this application.
@@ -41,7 +41,7 @@ pub enum End {
 
 /// Which directions are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Directions {
+pub(crate) enum Directions {
     /// Both.
     Both,
     /// Ours to the peer only.
@@ -51,7 +51,7 @@ pub enum Directions {
 }
 
 /// What `vp-attach` was asked to do.
-pub struct Options {
+pub(crate) struct Options {
     /// Which end.
     pub end: End,
     /// The program to join sessions to, instead of standard input and output.
@@ -71,7 +71,7 @@ const TOKENS: usize = 4;
 type Ends = (Option<Source>, Option<Sink>, Option<Child>);
 
 /// The tool.
-pub struct Attach {
+pub(crate) struct Attach {
     options: Options,
     /// Callers that have opened no stream yet, and until when they should.
     waiting: Vec<(Key, Instant)>,
@@ -87,7 +87,7 @@ pub struct Attach {
 
 impl Attach {
     /// A tool that has not begun.
-    pub fn new(options: Options) -> Attach {
+    pub(crate) fn new(options: Options) -> Attach {
         Attach {
             options,
             waiting: Vec::new(),

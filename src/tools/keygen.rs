@@ -12,7 +12,7 @@ use crate::store::keyfile::{CreateError, LoadError, Overwrite, create, load, mak
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeygenOptions {
+pub(crate) enum KeygenOptions {
     /// Make a key and give the text of its file.
     Print,
     /// `-o FILE`: make a key, write it there, and give its id.
@@ -37,7 +37,7 @@ pub enum KeygenOptions {
 ///
 /// # Errors
 /// [`KeygenError`]: the file could not be read or written.
-pub fn run(options: KeygenOptions) -> Result<Zeroizing<String>, KeygenError> {
+pub(crate) fn run(options: KeygenOptions) -> Result<Zeroizing<String>, KeygenError> {
     match options {
         KeygenOptions::Print => {
             let mut text = keyfile::encode(&Identity::generate());
@@ -62,7 +62,7 @@ pub fn run(options: KeygenOptions) -> Result<Zeroizing<String>, KeygenError> {
 
 /// Why there is no key.
 #[derive(Debug)]
-pub enum KeygenError {
+pub(crate) enum KeygenError {
     /// The key file of `-y`.
     Load(LoadError),
     /// The key file of `-o`.

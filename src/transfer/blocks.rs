@@ -173,7 +173,7 @@ impl BlockEncoder {
         }
     }
 
-    /// Reports bytes that were sent raw as [`Plan::Raw`] said.
+    /// Reports bytes that were sent raw as `Plan::Raw` said.
     pub fn note_raw(&mut self, bytes: usize) {
         self.raw_left = self.raw_left.saturating_sub(bytes);
     }

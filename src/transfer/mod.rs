@@ -1,25 +1,25 @@
 //! The file protocol, for files and streams alike: its messages as bytes, what is said and what may come when on the
 //! sending side ([`Offering`]) and on the receiving side ([`Reception`]), compressed blocks, hashes, and how a transfer ends.
 //!
-//! It opens no file and no socket; what drives it is in [`crate::tools`]: files in a thread, streams on the loop. What crosses
+//! It opens no file and no socket; what drives it is in `tools`: files in a thread, streams on the loop. What crosses
 //! the wire is specified in [`messages`].
 
-pub mod blocks;
+pub(crate) mod blocks;
 pub mod decoder;
 pub mod encode;
-pub mod fault;
+pub(crate) mod fault;
 pub mod hash;
 pub mod item;
-pub mod limit;
+pub(crate) mod limit;
 pub mod messages;
-pub mod meter;
-pub mod offering;
-pub mod outcome;
+pub(crate) mod meter;
+pub(crate) mod offering;
+pub(crate) mod outcome;
 pub mod parse;
 pub mod path;
-pub mod reception;
+pub(crate) mod reception;
 pub mod status;
-pub mod unblock;
+pub(crate) mod unblock;
 
 pub use blocks::{BlockEncoder, Compression};
 pub use fault::Fault;

@@ -8,7 +8,7 @@ use crate::transfer::fault::DanglingLink;
 use std::{fmt, io};
 
 /// Failures kept by name; the rest is only counted.
-pub const FAILURES_KEPT_MAX: usize = 1_000;
+pub(crate) const FAILURES_KEPT_MAX: usize = 1_000;
 
 /// The stream is gone for good; what was not acknowledged may or may not have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -76,7 +76,7 @@ pub enum Fact {
 
 /// A transfer whose greeting has come and is not answered.
 #[derive(Debug)]
-pub struct Greeted {
+pub(crate) struct Greeted {
     /// What took it.
     pub reception: Reception,
     /// The greeting.

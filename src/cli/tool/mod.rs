@@ -35,7 +35,7 @@ pub trait Tool: Arguments {
     /// Does what was asked for.
     ///
     /// # Errors
-    /// A [`Fault`] says what to tell the user and how to end.
+    /// A `Fault` says what to tell the user and how to end.
     fn run(self, context: &Context) -> Result<Exit, Fault>;
 }
 

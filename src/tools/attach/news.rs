@@ -8,7 +8,7 @@ use crate::session::SessionError;
 
 /// What a person may want to know while it happens.
 #[derive(Debug)]
-pub enum News<'a> {
+pub(crate) enum News<'a> {
     /// What every tool has to say.
     Run(run::News<'a>),
     /// A session of a tool that goes on ended with a fault.
@@ -25,7 +25,7 @@ impl<'a> From<run::News<'a>> for News<'a> {
 
 /// Why it ended without success.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// As any tool may.
     Run(RunError),
     /// The program that a session was joined to failed, with this status.

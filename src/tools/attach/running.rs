@@ -10,7 +10,7 @@ use crate::wire::CloseCode;
 use std::time::Instant;
 
 /// See the module's text.
-pub struct Running {
+pub(super) struct Running {
     /// Its bytes.
     pub joint: Joint,
     /// The program, if it is joined to one.
@@ -29,12 +29,12 @@ pub struct Running {
 
 impl Running {
     /// One that has just begun.
-    pub fn new(joint: Joint, child: Option<Child>) -> Running {
+    pub(super) fn new(joint: Joint, child: Option<Child>) -> Running {
         Running { joint, child, child_code: None, status: 0, held_until: None, peer_closed: None, closed: false }
     }
 
     /// Closes the session by what the program's end calls for.
-    pub fn close(&mut self, session: &mut Session) {
+    pub(super) fn close(&mut self, session: &mut Session) {
         self.closed = true;
         match self.child_code {
             Some(CloseCode::Failed) => session.close_failed(self.status),
@@ -46,7 +46,7 @@ impl Running {
     ///
     /// # Errors
     /// What went wrong.
-    pub fn verdict(&self) -> Result<(), Error> {
+    pub(super) fn verdict(&self) -> Result<(), Error> {
         let done = CloseCode::Done;
         let cut = [self.joint.outward(), self.joint.inward()].into_iter().find_map(|way| match way {
             Way::Cut(code) if code != done => Some(code.to_wire()),

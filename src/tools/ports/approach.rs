@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const DOUBT: Duration = Duration::from_secs(1);
 
 /// See the module's text.
-pub struct Approach {
+pub(super) struct Approach {
     walk: Walk,
     named: Option<Named>,
     fault: Option<io::Error>,
@@ -33,18 +33,18 @@ struct Named {
 
 impl Approach {
     /// Over places that are what they are.
-    pub fn to_places(walk: Walk) -> Approach {
+    pub(super) fn to_places(walk: Walk) -> Approach {
         Approach { walk, named: None, fault: None }
     }
 
     /// To this port of a name; over an empty walk.
-    pub fn to_name(now: Instant, walk: Walk, port: u16, name: &Name) -> Approach {
+    pub(super) fn to_name(now: Instant, walk: Walk, port: u16, name: &Name) -> Approach {
         let named = Named { port, heard: None, before: name.answers(), doubts_at: now + DOUBT, doubted: false };
         Approach { walk, named: Some(named), fault: None }
     }
 
     /// Looks how far it is. `name` is the target's, if it has one, and `look` begins to look it up.
-    pub fn advance(
+    pub(super) fn advance(
         &mut self,
         now: Instant,
         registry: &Registry,
@@ -87,12 +87,12 @@ impl Approach {
     }
 
     /// Why nobody was reached, as far as that is known.
-    pub fn take_fault(&mut self) -> Option<io::Error> {
+    pub(super) fn take_fault(&mut self) -> Option<io::Error> {
         self.fault.take()
     }
 
     /// When to look again even without an event. The end of a question brings an event.
-    pub fn next_timeout(&self, name: Option<&Name>) -> Option<Instant> {
+    pub(super) fn next_timeout(&self, name: Option<&Name>) -> Option<Instant> {
         let doubt = self.named.as_ref().filter(|named| !named.doubted).map(|named| named.doubts_at);
         let unheard = self.named.as_ref().is_some_and(|named| named.heard.is_none());
         let resolver = name.filter(|_| unheard).and_then(Name::waits_until);

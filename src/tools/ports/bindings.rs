@@ -12,14 +12,14 @@ use std::io;
 const TWIN_TRIES: usize = 32;
 
 /// Sockets that listened before we began.
-pub struct Found(Vec<(Listener, String)>);
+pub(super) struct Found(Vec<(Listener, String)>);
 
 impl Found {
     /// Of these.
     ///
     /// # Errors
     /// One has no place that anybody could connect to.
-    pub fn new(passed: Vec<Passed>) -> Result<Found, SetupError> {
+    pub(super) fn new(passed: Vec<Passed>) -> Result<Found, SetupError> {
         let mut found = Vec::new();
         for Passed { socket, name } in passed {
             let listener = Listener::of_passed(socket).map_err(|_| SetupError::Stray(name.clone()))?;
@@ -29,7 +29,7 @@ impl Found {
     }
 
     /// Where they are.
-    pub fn places(&self) -> Vec<Place> {
+    pub(super) fn places(&self) -> Vec<Place> {
         self.0.iter().filter_map(|(listener, _)| listener.place().ok()).collect()
     }
 
@@ -37,7 +37,7 @@ impl Found {
     ///
     /// # Errors
     /// A socket is for none of them.
-    pub fn claim(&mut self, imports: &[Import]) -> Result<Vec<Option<Listener>>, SetupError> {
+    pub(super) fn claim(&mut self, imports: &[Import]) -> Result<Vec<Option<Listener>>, SetupError> {
         let by_place = |import: &Import, found: &(Listener, String)| found.0.place().is_ok_and(|at| at == import.at);
         let by_name = |import: &Import, found: &(Listener, String)| found.1 == import.service.app.as_str();
         let mut claimed: Vec<Option<Listener>> = imports.iter().map(|import| self.take(import, by_place)).collect();
@@ -62,7 +62,11 @@ impl Found {
 ///
 /// # Errors
 /// A place is in use, or needs privileges.
-pub fn bind_rest(imports: &[Import], listeners: &mut [Option<Listener>], four: &FourPorts) -> Result<(), SetupError> {
+pub(super) fn bind_rest(
+    imports: &[Import],
+    listeners: &mut [Option<Listener>],
+    four: &FourPorts,
+) -> Result<(), SetupError> {
     for number in 0..imports.len() {
         if listeners[number].is_some() {
             continue;

@@ -19,7 +19,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A part of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hop {
+pub(crate) enum Hop {
     /// From here to a relay.
     Relay,
     /// From the relay to the peer.
@@ -32,7 +32,7 @@ pub enum Hop {
 
 /// What became of a hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passage {
+pub(crate) enum Passage {
     /// It works.
     Ok,
     /// Nobody is there.
@@ -48,7 +48,7 @@ pub enum Passage {
 }
 
 /// The tool.
-pub struct Check {
+pub(crate) struct Check {
     peer: PeerId,
     service: Service,
     relay_told: bool,
@@ -60,7 +60,7 @@ pub struct Check {
 
 impl Check {
     /// Of this service of a peer.
-    pub fn new(peer: PeerId, service: Service) -> Check {
+    pub(crate) fn new(peer: PeerId, service: Service) -> Check {
         Check { peer, service, relay_told: false, key: None, deadline: None, verdict: None, finished: false }
     }
 
@@ -117,7 +117,7 @@ impl Check {
 
 /// What it has to say.
 #[derive(Debug)]
-pub enum News<'a> {
+pub(crate) enum News<'a> {
     /// What every tool has to say.
     Run(run::News<'a>),
     /// How far the mapping works: one hop of it.

@@ -22,10 +22,10 @@ const ANSWER_TIME: Duration = Duration::from_secs(15);
 /// What the command has for its end when it was asked to end.
 const END_TIME: Duration = Duration::from_secs(3);
 /// Signals that are for the command while it runs, and mean nothing to us.
-pub const HANDED_OVER: [i32; 3] = [INT, QUIT, USR2];
+pub(crate) const HANDED_OVER: [i32; 3] = [INT, QUIT, USR2];
 
 /// See the module's text.
-pub struct Command {
+pub(super) struct Command {
     words: Vec<OsString>,
     state: State,
     /// When the mappings must work.
@@ -53,7 +53,7 @@ enum State {
 
 impl Command {
     /// To be run when the mappings work. No words: nothing.
-    pub fn new(now: Instant, words: Vec<OsString>, wait: Wait) -> Command {
+    pub(super) fn new(now: Instant, words: Vec<OsString>, wait: Wait) -> Command {
         let until = match wait {
             Wait::Forever => None,
             Wait::AtMost(time) => Some(now + time),
@@ -64,28 +64,28 @@ impl Command {
     }
 
     /// Whether it waits for the mappings.
-    pub fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         matches!(self.state, State::ExpectMappings)
     }
 
     /// Whether it runs.
-    pub fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         matches!(self.state, State::Running(_))
     }
 
     /// Whether it has ended, and what it left is on its way.
-    pub fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended(_))
     }
 
     /// A peer is there.
-    pub fn handle_met(&mut self) {
+    pub(super) fn handle_met(&mut self) {
         self.met = true;
     }
 
     /// A session was lost with its connections, some of them `left` by whoever had made them. If they were of the command,
     /// it has not done what it thinks.
-    pub fn handle_lost(&mut self, left: bool) {
+    pub(super) fn handle_lost(&mut self, left: bool) {
         match &mut self.state {
             State::Ended(outcome @ Ok(())) => *outcome = Err(Error::Run(RunError::Expired)),
             State::Running(_) => self.lost |= left,
@@ -94,18 +94,18 @@ impl Command {
     }
 
     /// When to look at it again.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         let told = self.told.map(|(_, until)| until);
         self.until.filter(|_| self.is_waiting() && self.met).or(told)
     }
 
     /// Whether the user does not want to wait.
-    pub fn is_hasty(&self) -> bool {
+    pub(super) fn is_hasty(&self) -> bool {
         self.hasty
     }
 
     /// Why it will not be run, if its time is over. `why_not`: an import that does not work, as far as is known.
-    pub fn too_late(&self, now: Instant, why_not: Option<Error>) -> Option<Error> {
+    pub(super) fn too_late(&self, now: Instant, why_not: Option<Error>) -> Option<Error> {
         let late = self.until.is_some_and(|until| now >= until);
         match why_not {
             _ if !self.met => None,
@@ -116,12 +116,12 @@ impl Command {
     }
 
     /// The signal that ended it, or that it did not heed in time.
-    pub fn ended_by(&self, now: Instant) -> Option<i32> {
+    pub(super) fn ended_by(&self, now: Instant) -> Option<i32> {
         self.told.filter(|(_, until)| !self.is_running() || now >= *until).map(|(signal, _)| signal)
     }
 
     /// Its outcome, once it has ended. Nothing is left to do for it then.
-    pub fn take_outcome(&mut self) -> Option<Result<(), Error>> {
+    pub(super) fn take_outcome(&mut self) -> Option<Result<(), Error>> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Ended(outcome) => Some(outcome),
             other => {
@@ -135,7 +135,7 @@ impl Command {
     ///
     /// # Errors
     /// It cannot be run.
-    pub fn start(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) -> Result<(), Error> {
+    pub(super) fn start(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) -> Result<(), Error> {
         let token = connections.next_token();
         let child = crate::net::child::run(&self.words).and_then(|child| {
             child.register(ctx.registry, token)?;
@@ -147,7 +147,7 @@ impl Command {
     }
 
     /// It may have ended. True if it has.
-    pub fn reap(&mut self, connections: &mut Connections) -> bool {
+    pub(super) fn reap(&mut self, connections: &mut Connections) -> bool {
         use std::os::unix::process::ExitStatusExt;
         let State::Running(slot) = self.state else { return false };
         let Some(child) = self.child(connections) else { return false };
@@ -167,14 +167,14 @@ impl Command {
     }
 
     /// Asks it to end too, if it runs.
-    pub fn terminate(&self, connections: &mut Connections) {
+    pub(super) fn terminate(&self, connections: &mut Connections) {
         if let Some(child) = self.child(connections) {
             child.terminate();
         }
     }
 
     /// Asks it to end by this signal. Then so do we.
-    pub fn end(&mut self, now: Instant, connections: &mut Connections, signal: i32) {
+    pub(super) fn end(&mut self, now: Instant, connections: &mut Connections, signal: i32) {
         if let Some(child) = self.child(connections) {
             child.pass_on(signal);
         }
@@ -182,7 +182,7 @@ impl Command {
     }
 
     /// Gives it what is for it, while it runs: it alone says what Ctrl-C means. What the terminal says it has already.
-    pub fn hand_over(&self, connections: &mut Connections, came: &Came) -> bool {
+    pub(super) fn hand_over(&self, connections: &mut Connections, came: &Came) -> bool {
         match self.child(connections) {
             Some(_) if came.typed => true,
             Some(child) if HANDED_OVER.contains(&came.signal) => {

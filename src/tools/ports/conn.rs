@@ -25,7 +25,7 @@ use std::time::Instant;
 
 /// How far a connection came in a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// It waits for news of the socket or of the stream.
     Waits,
     /// It has more to do, but it is the turn of others.
@@ -38,7 +38,7 @@ pub enum Step {
 
 /// Bytes that went each way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
+pub(super) struct Traffic {
     /// From sockets into streams.
     pub outward: usize,
     /// From streams into sockets.
@@ -47,14 +47,14 @@ pub struct Traffic {
 
 impl Traffic {
     /// As an allowance: nothing may go in one direction or the other.
-    pub fn is_choked(self) -> bool {
+    pub(super) fn is_choked(self) -> bool {
         self.outward == 0 || self.inward == 0
     }
 }
 
 /// When the socket's bytes go into the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub(super) enum Start {
     /// The peer has taken the stream.
     Taken,
     /// At once, before the peer has taken the stream.
@@ -74,7 +74,7 @@ struct Account {
 
 /// The connection.
 #[derive(Debug)]
-pub struct Conn {
+pub(super) struct Conn {
     socket: Socket,
     /// Its stream.
     pub stream: StreamKey,
@@ -96,7 +96,7 @@ pub struct Conn {
 
 impl Conn {
     /// Joins them. The socket may have news already, its end included.
-    pub fn new(mut socket: Socket, stream: StreamKey, start: Start, app: AppName) -> Conn {
+    pub(super) fn new(mut socket: Socket, stream: StreamKey, start: Start, app: AppName) -> Conn {
         socket.rouse();
         Conn {
             socket,
@@ -114,36 +114,36 @@ impl Conn {
     }
 
     /// With `preface` written to the socket first.
-    pub fn with_preface(mut self, preface: Vec<u8>) -> Conn {
+    pub(super) fn with_preface(mut self, preface: Vec<u8>) -> Conn {
         self.preface = preface;
         self
     }
 
     /// With an application that waits for the answer to a request.
-    pub fn with_asked(mut self, asked: Vec<u8>) -> Conn {
+    pub(super) fn with_asked(mut self, asked: Vec<u8>) -> Conn {
         self.asked = asked;
         self
     }
 
     /// With an eye on where an RMI server behind the stream sends the application.
-    pub fn with_watch(mut self, watch: Watch) -> Conn {
+    pub(super) fn with_watch(mut self, watch: Watch) -> Conn {
         self.watch = watch;
         self
     }
 
     /// Which application it is for, and how it ended if it ends now.
-    pub fn end(&self, is_reset: bool) -> (&AppName, Joined<'static, Error>) {
+    pub(super) fn end(&self, is_reset: bool) -> (&AppName, Joined<'static, Error>) {
         let Account { app, sent, received, since } = &self.account;
         (app, Joined { sent: *sent, received: *received, took: since.elapsed(), error: None, is_reset })
     }
 
     /// The next place that it sends it to.
-    pub fn poll_referral(&mut self) -> Option<Referral> {
+    pub(super) fn poll_referral(&mut self) -> Option<Referral> {
         self.watch.poll_referral()
     }
 
     /// The peer has taken the stream.
-    pub fn handle_taken(&mut self) {
+    pub(super) fn handle_taken(&mut self) {
         self.start = Start::Taken;
         if !std::mem::take(&mut self.asked).is_empty() {
             self.preface = Reply::Succeeded.bytes().to_vec();
@@ -151,32 +151,32 @@ impl Conn {
     }
 
     /// Whether the peer has taken the stream.
-    pub fn is_taken(&self) -> bool {
+    pub(super) fn is_taken(&self) -> bool {
         self.start == Start::Taken
     }
 
     /// Whether the peer still has to take the stream before anything is read.
-    pub fn is_held_back(&self) -> bool {
+    pub(super) fn is_held_back(&self) -> bool {
         self.start == Start::WhenTaken
     }
 
     /// Whether our application has said its last word.
-    pub fn is_left(&self) -> bool {
+    pub(super) fn is_left(&self) -> bool {
         self.socket.is_ended() || !self.outward_open
     }
 
     /// The system told something about the socket.
-    pub fn handle_ready(&mut self, ready: Ready) {
+    pub(super) fn handle_ready(&mut self, ready: Ready) {
         self.socket.handle_ready(ready);
     }
 
     /// Whatever was heard of the socket, it may have more to say.
-    pub fn rouse(&mut self) {
+    pub(super) fn rouse(&mut self) {
         self.socket.rouse();
     }
 
     /// Whether something that the socket's side has said may not yet be where it belongs.
-    pub fn owes(&self, session: &Session) -> bool {
+    pub(super) fn owes(&self, session: &Session) -> bool {
         match self.outward_open {
             true => self.socket.is_readable() || self.is_held_back(),
             false => session.stream(self.stream.id).send_half() == Half::Open,
@@ -184,7 +184,7 @@ impl Conn {
     }
 
     /// Moves what can be moved: at most `most` each way, and what one piece goes beyond it.
-    pub fn pump(&mut self, now: Instant, session: &mut Session, most: Traffic, moved: &mut Traffic) -> Step {
+    pub(super) fn pump(&mut self, now: Instant, session: &mut Session, most: Traffic, moved: &mut Traffic) -> Step {
         let inward = match self.pump_inward(now, session, most.inward) {
             Ok(count) => count,
             Err(_) if self.outward_open && !self.socket.is_ended() => return self.cut(session),
@@ -304,7 +304,7 @@ impl Conn {
     }
 
     /// Ends a connection whose stream is of no more use: with a reset, unless both directions had ended.
-    pub fn close(self, session: Option<&mut Session>) {
+    pub(super) fn close(self, session: Option<&mut Session>) {
         if let Some(session) = session {
             session.stream_mut(self.stream.id).release();
         }
@@ -317,7 +317,7 @@ impl Conn {
     }
 
     /// Gives a connection up from this side. The socket and what was asked of it are left.
-    pub fn give_up(mut self, session: Option<&mut Session>) -> (Socket, Vec<u8>) {
+    pub(super) fn give_up(mut self, session: Option<&mut Session>) -> (Socket, Vec<u8>) {
         if let Some(session) = session {
             self.cut(session);
             session.stream_mut(self.stream.id).release();
@@ -326,7 +326,7 @@ impl Conn {
     }
 
     /// Takes the socket, and what was asked of it, out to join it to another stream.
-    pub fn into_parts(self) -> (Socket, Vec<u8>) {
+    pub(super) fn into_parts(self) -> (Socket, Vec<u8>) {
         (self.socket, self.asked)
     }
 }

@@ -25,12 +25,12 @@ use std::time::{Duration, Instant};
 
 /// How long an accepted connection waits for a session, and for the far side to take it: longer than that waits for its
 /// target.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections served in a turn before the carrier has its own again.
 const TURN_CONNECTIONS: usize = 256;
 
 /// What an event can be about.
-pub enum Source {
+pub(super) enum Source {
     /// A listener of the import with this number.
     Listener(usize),
     /// An application that has not yet said what it wants of the SOCKS server.
@@ -48,7 +48,7 @@ pub enum Source {
 }
 
 /// An accepted connection that waits for a session.
-pub struct Waiting {
+pub(super) struct Waiting {
     /// The connection.
     pub socket: Socket,
     /// The number of its import.
@@ -59,7 +59,7 @@ pub struct Waiting {
 
 /// What a peer may have of all connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
+pub(super) enum Share {
     /// All of them: it is the only one.
     All,
     /// What leaves some to others.
@@ -67,7 +67,7 @@ pub enum Share {
 }
 
 /// See the module's text.
-pub struct Connections {
+pub(super) struct Connections {
     sources: Slots<Source>,
     /// Whose each stream is.
     pub streams: Streams,
@@ -86,7 +86,7 @@ pub struct Connections {
 
 impl Connections {
     /// None yet, and at most so many.
-    pub fn new(throttle: Throttle, most: usize) -> Connections {
+    pub(super) fn new(throttle: Throttle, most: usize) -> Connections {
         Connections {
             sources: Slots::default(),
             streams: Streams::default(),
@@ -102,13 +102,13 @@ impl Connections {
     }
 
     /// Whether no further connection may be had.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.open >= self.most
     }
 
     /// Whether a peer may have one more connection to an export. While more than half are taken, one peer among several
     /// gets no more than seven eighths: the rest is for those who come later.
-    pub fn has_place_for(&self, ctx: &Context<'_, Portrep>, peer: PeerId, share: Share) -> bool {
+    pub(super) fn has_place_for(&self, ctx: &Context<'_, Portrep>, peer: PeerId, share: Share) -> bool {
         if share == Share::All || self.open < self.most / 2 {
             return !self.is_full();
         }
@@ -118,7 +118,7 @@ impl Connections {
     }
 
     /// Whether bytes that an application has left behind are still to be brought to the far side.
-    pub fn owes(&mut self, ctx: &mut Context<'_, Portrep>) -> bool {
+    pub(super) fn owes(&mut self, ctx: &mut Context<'_, Portrep>) -> bool {
         let is_lingering = self
             .streams
             .counts()
@@ -136,13 +136,13 @@ impl Connections {
     }
 
     /// Whether the application at this end has said its last word, and so hears of no loss.
-    pub fn is_left(&mut self, owner: Owner) -> bool {
+    pub(super) fn is_left(&mut self, owner: Owner) -> bool {
         let Owner::Import(slot, _) = owner else { return false };
         matches!(self.sources.get_mut(slot), Some(Source::Conn(conn)) if conn.is_left())
     }
 
     /// Looks at every connection, whatever was heard of it.
-    pub fn rouse(&mut self) {
+    pub(super) fn rouse(&mut self) {
         for slot in self.sources.keys() {
             if let Some(Source::Conn(conn)) = self.sources.get_mut(slot) {
                 conn.rouse();
@@ -152,66 +152,66 @@ impl Connections {
     }
 
     /// Connections now, and ever.
-    pub fn counts(&self) -> (usize, u64) {
+    pub(super) fn counts(&self) -> (usize, u64) {
         (self.open, self.served)
     }
 
     /// What is there.
-    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Source> {
+    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Source> {
         self.sources.get_mut(slot)
     }
 
     /// The keys of everything that is there.
-    pub fn slots(&self) -> Vec<Slot> {
+    pub(super) fn slots(&self) -> Vec<Slot> {
         self.sources.keys()
     }
 
     /// The token of what is put in next.
-    pub fn next_token(&mut self) -> Token {
+    pub(super) fn next_token(&mut self) -> Token {
         self.sources.next_slot().token()
     }
 
     /// Puts a connection in. Its socket must be registered under [`Connections::next_token`].
-    pub fn insert(&mut self, source: Source) -> Slot {
+    pub(super) fn insert(&mut self, source: Source) -> Slot {
         self.open += 1;
         self.served += 1;
         self.sources.insert(source)
     }
 
     /// The same for what is no connection.
-    pub fn insert_uncounted(&mut self, source: Source) -> Slot {
+    pub(super) fn insert_uncounted(&mut self, source: Source) -> Slot {
         self.sources.insert(source)
     }
 
     /// Takes a connection out, whatever its state.
-    pub fn remove(&mut self, slot: Slot) -> Option<Source> {
+    pub(super) fn remove(&mut self, slot: Slot) -> Option<Source> {
         let source = self.sources.remove(slot)?;
         self.open -= 1;
         Some(source)
     }
 
     /// The same for what is no connection.
-    pub fn remove_uncounted(&mut self, slot: Slot) -> Option<Source> {
+    pub(super) fn remove_uncounted(&mut self, slot: Slot) -> Option<Source> {
         self.sources.remove(slot)
     }
 
     /// Turns a connection from one state into another.
-    pub fn alter(&mut self, slot: Slot, change: impl FnOnce(Source) -> Source) {
+    pub(super) fn alter(&mut self, slot: Slot, change: impl FnOnce(Source) -> Source) {
         self.sources.alter(slot, |source| Some(change(source)));
     }
 
     /// A connection that waits for something does so until then.
-    pub fn wait_until(&mut self, until: Instant, slot: Slot) {
+    pub(super) fn wait_until(&mut self, until: Instant, slot: Slot) {
         self.patience.push(Reverse((until, slot)));
     }
 
     /// A dial is looked at then, whatever was heard of it.
-    pub fn remind(&mut self, at: Instant, slot: Slot) {
+    pub(super) fn remind(&mut self, at: Instant, slot: Slot) {
         self.reminders.push(Reverse((at, slot)));
     }
 
     /// Looks at those whose time has come: dials, and whom the throttle held back.
-    pub fn handle_time(&mut self, now: Instant) {
+    pub(super) fn handle_time(&mut self, now: Instant) {
         for slot in self.throttle.poll(now) {
             self.enqueue(slot);
         }
@@ -224,7 +224,7 @@ impl Connections {
     }
 
     /// Looks at all dials of the export with this number.
-    pub fn rouse_dials(&mut self, export: usize) {
+    pub(super) fn rouse_dials(&mut self, export: usize) {
         for slot in self.sources.keys() {
             if matches!(self.sources.get_mut(slot), Some(Source::Dial(dial)) if dial.asked.export == export) {
                 self.enqueue(slot);
@@ -233,7 +233,7 @@ impl Connections {
     }
 
     /// The peer has not taken the stream of a connection, but somebody else may: it waits again.
-    pub fn wait_again(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, import: usize) {
+    pub(super) fn wait_again(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, import: usize) {
         let mut left = None;
         self.alter(slot, |source| match source {
             Source::Conn(conn) => {
@@ -251,7 +251,7 @@ impl Connections {
     }
 
     /// Somebody has news.
-    pub fn enqueue(&mut self, slot: Slot) {
+    pub(super) fn enqueue(&mut self, slot: Slot) {
         match self.sources.get_mut(slot) {
             Some(Source::Conn(conn)) => {
                 if !std::mem::replace(&mut conn.queued, true) {
@@ -264,7 +264,7 @@ impl Connections {
     }
 
     /// The socket of a connection has news.
-    pub fn handle_ready(&mut self, slot: Slot, ready: Ready) {
+    pub(super) fn handle_ready(&mut self, slot: Slot, ready: Ready) {
         if let Some(Source::Conn(conn)) = self.sources.get_mut(slot) {
             conn.handle_ready(ready);
         }
@@ -272,14 +272,14 @@ impl Connections {
     }
 
     /// A stream has news.
-    pub fn handle_touched(&mut self, stream: StreamKey) {
+    pub(super) fn handle_touched(&mut self, stream: StreamKey) {
         if let Some(Owner::Import(slot, _) | Owner::Export(slot, _)) = self.streams.owner(stream) {
             self.enqueue(slot);
         }
     }
 
     /// The peer has taken the stream of a connection.
-    pub fn handle_taken(&mut self, slot: Slot) {
+    pub(super) fn handle_taken(&mut self, slot: Slot) {
         if let Some(Source::Conn(conn)) = self.sources.get_mut(slot) {
             conn.handle_taken();
         }
@@ -287,32 +287,32 @@ impl Connections {
     }
 
     /// Whether the peer has taken the stream of a connection.
-    pub fn is_taken(&mut self, slot: Slot) -> bool {
+    pub(super) fn is_taken(&mut self, slot: Slot) -> bool {
         matches!(self.sources.get_mut(slot), Some(Source::Conn(conn)) if conn.is_taken())
     }
 
     /// How many to serve in this turn.
-    pub fn turn(&self) -> usize {
+    pub(super) fn turn(&self) -> usize {
         self.queue.len().min(TURN_CONNECTIONS)
     }
 
     /// The next with news.
-    pub fn poll_queued(&mut self) -> Option<Slot> {
+    pub(super) fn poll_queued(&mut self) -> Option<Slot> {
         self.queue.pop_front()
     }
 
     /// Where servers have sent their callers since the last time.
-    pub fn take_referrals(&mut self) -> Vec<(usize, Referral)> {
+    pub(super) fn take_referrals(&mut self) -> Vec<(usize, Referral)> {
         std::mem::take(&mut self.referrals)
     }
 
     /// Whether nobody has news.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// Serves one connection. True if bytes moved or it ended.
-    pub fn pump(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) -> bool {
+    pub(super) fn pump(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) -> bool {
         let most = self.throttle.allowance(ctx.now);
         let Some(Source::Conn(conn)) = self.sources.get_mut(slot) else { return false };
         conn.queued = false;
@@ -347,12 +347,12 @@ impl Connections {
     }
 
     /// Gives a connection up, in whatever state it is: its stream and its socket are reset.
-    pub fn give_up(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) {
+    pub(super) fn give_up(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) {
         self.refuse(ctx, slot, Reply::Failure);
     }
 
     /// The same. An application that waits for the answer of the SOCKS server has this one.
-    pub fn refuse(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, reply: Reply) {
+    pub(super) fn refuse(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, reply: Reply) {
         match self.remove(slot) {
             Some(Source::Conn(conn)) => {
                 tell_end(ctx, &conn, Step::Broken);
@@ -370,7 +370,7 @@ impl Connections {
     }
 
     /// Does not take a stream of the peer.
-    pub fn refuse_stream(&mut self, ctx: &mut Context<'_, Portrep>, stream: StreamKey, code: CloseCode) {
+    pub(super) fn refuse_stream(&mut self, ctx: &mut Context<'_, Portrep>, stream: StreamKey, code: CloseCode) {
         self.streams.remove(stream);
         if let Some(session) = ctx.node.session(stream.session) {
             session.stream_mut(stream.id).refuse(code);
@@ -378,7 +378,7 @@ impl Connections {
     }
 
     /// Lets go of the stream of a probe, which has its answer.
-    pub fn end_probe(&mut self, ctx: &mut Context<'_, Portrep>, stream: StreamKey) {
+    pub(super) fn end_probe(&mut self, ctx: &mut Context<'_, Portrep>, stream: StreamKey) {
         self.streams.remove(stream);
         if let Some(session) = ctx.node.session(stream.session) {
             session.stream_mut(stream.id).reset(CloseCode::Done);
@@ -388,7 +388,7 @@ impl Connections {
     }
 
     /// The next whose patience is at its end.
-    pub fn poll_patience(&mut self, now: Instant) -> Option<Slot> {
+    pub(super) fn poll_patience(&mut self, now: Instant) -> Option<Slot> {
         while let Some(Reverse((until, slot))) = self.patience.peek().copied() {
             let waits = match self.sources.get_mut(slot) {
                 Some(Source::Hello(_) | Source::Waiting(_) | Source::Request(_) | Source::Dial(_)) => true,
@@ -407,7 +407,7 @@ impl Connections {
     }
 
     /// When there is something to do without an event.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         let patience = self.patience.peek().map(|Reverse((until, _))| *until);
         let reminder = self.reminders.peek().map(|Reverse((at, _))| *at);
         patience.into_iter().chain(reminder).chain(self.throttle.next_timeout()).min()

@@ -6,7 +6,7 @@ use crate::ports::service::Wish;
 
 /// What a stream asks of an export.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub(super) struct Asked {
     /// The stream.
     pub stream: StreamKey,
     /// The number of the export.
@@ -16,7 +16,7 @@ pub struct Asked {
 }
 
 /// See the module's text.
-pub struct Dial {
+pub(super) struct Dial {
     /// The way to the target.
     pub approach: Approach,
     /// What it is for.

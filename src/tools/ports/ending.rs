@@ -8,7 +8,7 @@ const GOODBYE: Duration = Duration::from_secs(3);
 
 /// Nothing at first; then the end that is to be, while the sessions are ended; then the end that is.
 #[derive(Default)]
-pub struct Ending {
+pub(super) struct Ending {
     /// How it will end, and when at the latest.
     coming: Option<(Result<(), Error>, Instant)>,
     outcome: Option<Result<(), Error>>,
@@ -16,34 +16,34 @@ pub struct Ending {
 
 impl Ending {
     /// It will end so, as soon as the sessions have ended, and soon in any case.
-    pub fn begin(&mut self, now: Instant, outcome: Result<(), Error>) {
+    pub(super) fn begin(&mut self, now: Instant, outcome: Result<(), Error>) {
         self.coming = Some((outcome, now + GOODBYE));
     }
 
     /// Whether it is about to end.
-    pub fn has_begun(&self) -> bool {
+    pub(super) fn has_begun(&self) -> bool {
         self.coming.is_some()
     }
 
     /// It ends so at once, unless it has ended before.
-    pub fn finish(&mut self, outcome: Result<(), Error>) {
+    pub(super) fn finish(&mut self, outcome: Result<(), Error>) {
         self.outcome.get_or_insert(outcome);
     }
 
     /// Time has passed, and the sessions have ended or not.
-    pub fn handle_time(&mut self, now: Instant, is_settled: bool) {
+    pub(super) fn handle_time(&mut self, now: Instant, is_settled: bool) {
         if let Some((outcome, _)) = self.coming.take_if(|(_, until)| is_settled || now >= *until) {
             self.finish(outcome);
         }
     }
 
     /// When it ends at the latest, if it is about to.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         self.coming.as_ref().map(|(_, until)| *until)
     }
 
     /// How it has ended. Only once.
-    pub fn take(&mut self) -> Option<Result<(), Error>> {
+    pub(super) fn take(&mut self) -> Option<Result<(), Error>> {
         self.outcome.take()
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 
 /// See the module's text.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// As any tool may.
     Run(RunError),
     /// This application of a peer was not there, or did not do, when it had to.

@@ -38,7 +38,7 @@ const LOOKUPS_MAX: usize = 32;
 
 /// What is served, and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Export {
+pub(crate) struct Export {
     /// What peers call it.
     pub app: AppName,
     /// What they get.
@@ -62,7 +62,7 @@ struct Active {
 }
 
 /// See the module's text.
-pub struct Exports {
+pub(super) struct Exports {
     /// By number.
     list: Vec<Active>,
     proxy: Option<proxy::Version>,
@@ -75,29 +75,29 @@ pub struct Exports {
 
 impl Exports {
     /// None yet. Sockets are for this purpose, and targets are told who connects in this way.
-    pub fn new(purpose: Purpose, proxy: Option<proxy::Version>) -> Exports {
+    pub(super) fn new(purpose: Purpose, proxy: Option<proxy::Version>) -> Exports {
         Exports { list: Vec::new(), proxy, purpose, lookups: Vec::new(), closed: false }
     }
 
     /// One more.
-    pub fn add(&mut self, app: AppName, resolved: Resolved, allow: Vec<PeerId>) {
+    pub(super) fn add(&mut self, app: AppName, resolved: Resolved, allow: Vec<PeerId>) {
         self.list.push(Active { app, resolved, allow, registered: false, failing: false });
     }
 
     /// Who may reach which of them.
-    pub fn callers(&self) -> Callers {
+    pub(super) fn callers(&self) -> Callers {
         Callers::Each(self.list.iter().map(|active| (active.app.clone(), active.allow.clone())).collect())
     }
 
     /// Who may from now on, of each in turn.
-    pub fn set_callers(&mut self, callers: Vec<(AppName, Vec<PeerId>)>) {
+    pub(super) fn set_callers(&mut self, callers: Vec<(AppName, Vec<PeerId>)>) {
         for (active, (_, allow)) in self.list.iter_mut().zip(callers) {
             active.allow = allow;
         }
     }
 
     /// Resets the connections of peers who may no more reach what they reach.
-    pub fn cast_out(&self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
+    pub(super) fn cast_out(&self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
         for key in connections.streams.sessions() {
             let Some(peer) = ctx.node.peer(key) else { continue };
             for owner in connections.streams.owners(key) {
@@ -115,7 +115,7 @@ impl Exports {
     }
 
     /// Registers all of them, and looks for the addresses of their targets.
-    pub fn open(&mut self, ctx: &mut Context<'_, Portrep>) {
+    pub(super) fn open(&mut self, ctx: &mut Context<'_, Portrep>) {
         for active in &mut self.list {
             ctx.node.listen(active.app.clone());
             if let Some(name) = active.resolved.name_mut() {
@@ -125,7 +125,7 @@ impl Exports {
     }
 
     /// Serves nothing any more.
-    pub fn close(&mut self, ctx: &mut Context<'_, Portrep>) {
+    pub(super) fn close(&mut self, ctx: &mut Context<'_, Portrep>) {
         self.closed = true;
         for active in &self.list {
             ctx.node.unlisten(&active.app);
@@ -133,7 +133,7 @@ impl Exports {
     }
 
     /// The relay has registered an application.
-    pub fn handle_registered(&mut self, ctx: &mut Context<'_, Portrep>, app: &AppName) {
+    pub(super) fn handle_registered(&mut self, ctx: &mut Context<'_, Portrep>, app: &AppName) {
         for active in self.list.iter_mut().filter(|active| active.app == *app) {
             if !std::mem::replace(&mut active.registered, true) {
                 (ctx.news)(News::Serving(app.as_str(), &active.resolved.target().to_string()));
@@ -142,12 +142,12 @@ impl Exports {
     }
 
     /// Whether the relay has registered all.
-    pub fn are_registered(&self) -> bool {
+    pub(super) fn are_registered(&self) -> bool {
         self.list.iter().all(|active| active.registered)
     }
 
     /// A peer has opened a stream.
-    pub fn handle_opened(
+    pub(super) fn handle_opened(
         &mut self,
         ctx: &mut Context<'_, Portrep>,
         connections: &mut Connections,
@@ -208,7 +208,12 @@ impl Exports {
     }
 
     /// The target, the resolver or the peer may have said something. True if the waiting is over.
-    pub fn advance_dial(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections, slot: Slot) -> bool {
+    pub(super) fn advance_dial(
+        &mut self,
+        ctx: &mut Context<'_, Portrep>,
+        connections: &mut Connections,
+        slot: Slot,
+    ) -> bool {
         let Some(Source::Dial(dial)) = connections.get_mut(slot) else { return false };
         let StreamKey { session, id } = dial.asked.stream;
         let is_gone = |session: &mut Session| matches!(session.stream(id).recv_half(), Half::Broken(_));
@@ -286,7 +291,7 @@ impl Exports {
     }
 
     /// Ends the connections that have waited for too long, for their target or for anything else.
-    pub fn handle_patience(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
+    pub(super) fn handle_patience(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
         while let Some(slot) = connections.poll_patience(ctx.now) {
             if let Some(Source::Dial(_)) = connections.get_mut(slot) {
                 self.fail_dial(ctx, connections, slot, io::ErrorKind::TimedOut.into());
@@ -297,7 +302,7 @@ impl Exports {
     }
 
     /// The peer, or the resolver, may have said something. True if that led further.
-    pub fn advance_request(
+    pub(super) fn advance_request(
         &mut self,
         ctx: &mut Context<'_, Portrep>,
         connections: &mut Connections,
@@ -337,7 +342,7 @@ impl Exports {
     }
 
     /// Takes the answers of the resolver to what peers have named.
-    pub fn poll_lookups(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
+    pub(super) fn poll_lookups(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
         for slot in std::mem::take(&mut self.lookups) {
             if matches!(connections.get_mut(slot), Some(Source::Request(_))) {
                 self.lookups.push(slot);
@@ -347,7 +352,7 @@ impl Exports {
     }
 
     /// Takes the answers of the resolver about targets, and asks again for names that have led nowhere yet.
-    pub fn poll_names(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
+    pub(super) fn poll_names(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
         for (number, active) in self.list.iter_mut().enumerate() {
             let Some(name) = active.resolved.name_mut() else { continue };
             if name.next_timeout().is_some_and(|at| at <= ctx.now) {
@@ -372,7 +377,7 @@ impl Exports {
     }
 
     /// When to ask again for a name.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.list.iter().filter_map(|active| active.resolved.name()?.next_timeout()).min()
     }
 }

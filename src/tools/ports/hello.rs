@@ -8,7 +8,7 @@ use crate::net::socket::Socket;
 use crate::ports::socks::{self, Parsed, Reply};
 
 /// An application that has not yet said what it wants.
-pub struct Hello {
+pub(super) struct Hello {
     /// The connection.
     pub socket: Socket,
     /// The number of the import that accepted it.
@@ -19,7 +19,7 @@ pub struct Hello {
 }
 
 /// What came of listening to it.
-pub enum Turn {
+pub(super) enum Turn {
     /// It has more to say.
     Later,
     /// It wants this destination.
@@ -30,12 +30,12 @@ pub enum Turn {
 
 impl Hello {
     /// With a connection that this import accepted.
-    pub fn new(socket: Socket, import: usize) -> Hello {
+    pub(super) fn new(socket: Socket, import: usize) -> Hello {
         Hello { socket, import, greeted: false, said: Vec::new() }
     }
 
     /// It may have said more.
-    pub fn advance(&mut self) -> Turn {
+    pub(super) fn advance(&mut self) -> Turn {
         loop {
             let more = if self.greeted {
                 match socks::request(&self.said) {

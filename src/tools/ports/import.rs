@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// One port to listen on, and what it leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Import {
+pub(crate) struct Import {
     /// Where.
     pub at: Place,
     /// For whom, if it is a socket file.
@@ -29,7 +29,7 @@ pub struct Import {
 
 /// What applications speak to a port that is listened on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speaks {
+pub(crate) enum Speaks {
     /// To the target, as if it were here.
     Plain,
     /// SOCKS, to name a target.
@@ -38,7 +38,7 @@ pub enum Speaks {
 
 /// Whether the far side serves an import, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
+pub(super) enum Health {
     /// Nothing is known, or not any more: to be probed from then on.
     Unknown(Instant),
     /// A probe is under way.
@@ -49,7 +49,7 @@ pub enum Health {
 
 impl Health {
     /// When it is to be probed, unless it is being probed.
-    pub fn probe_at(self) -> Option<Instant> {
+    pub(super) fn probe_at(self) -> Option<Instant> {
         match self {
             Health::Unknown(at) | Health::Works(at) => Some(at),
             Health::Probed => None,
@@ -58,7 +58,7 @@ impl Health {
 }
 
 /// An import at work.
-pub struct Active {
+pub(super) struct Active {
     /// What it is.
     pub import: Import,
     /// Its listener from before the loop began.
@@ -72,7 +72,7 @@ pub struct Active {
 }
 
 /// A listener that takes connections.
-pub struct Entry {
+pub(super) struct Entry {
     /// Its place in the table of sockets.
     pub slot: Slot,
     /// The listener.
@@ -81,24 +81,24 @@ pub struct Entry {
 
 impl Active {
     /// That takes no connections yet.
-    pub fn new(now: Instant, import: Import, bound: Option<Listener>) -> Active {
+    pub(super) fn new(now: Instant, import: Import, bound: Option<Listener>) -> Active {
         Active { import, bound, entry: None, health: Health::Unknown(now), why_not: None }
     }
 
     /// Connections may wait.
-    pub fn handle_ready(&mut self) {
+    pub(super) fn handle_ready(&mut self) {
         if let Some(entry) = &mut self.entry {
             entry.acceptor.handle_ready();
         }
     }
 
     /// Whether connections may wait.
-    pub fn has_waiting(&self) -> bool {
+    pub(super) fn has_waiting(&self) -> bool {
         self.entry.as_ref().is_some_and(|entry| entry.acceptor.has_waiting())
     }
 
     /// When to accept again without an event.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.entry.as_ref()?.acceptor.next_timeout()
     }
 }

@@ -28,7 +28,7 @@ const FAILING_PAUSE: Duration = Duration::from_secs(1);
 
 /// When an import has a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen {
+pub(super) enum Listen {
     /// From the beginning to the end.
     Always,
     /// While the far side serves it.
@@ -36,7 +36,7 @@ pub enum Listen {
 }
 
 /// The listeners of all imports.
-pub struct Listeners {
+pub(super) struct Listeners {
     /// Those that are bound already, for each import in turn.
     pub bound: Vec<Option<Listener>>,
     /// Ports that listeners of `[::]` leave to those of IPv4.
@@ -46,7 +46,7 @@ pub struct Listeners {
 }
 
 /// See the module's text.
-pub struct Imports {
+pub(super) struct Imports {
     /// By number.
     list: Vec<Active>,
     four: FourPorts,
@@ -58,19 +58,19 @@ pub struct Imports {
 
 impl Imports {
     /// With their listeners, and sockets for this purpose.
-    pub fn new(now: Instant, imports: Vec<Import>, listeners: Listeners, purpose: Purpose) -> Imports {
+    pub(super) fn new(now: Instant, imports: Vec<Import>, listeners: Listeners, purpose: Purpose) -> Imports {
         let Listeners { bound, four, listen } = listeners;
         let list = imports.into_iter().zip(bound).map(|(import, bound)| Active::new(now, import, bound)).collect();
         Imports { list, four, listen, purpose, told: Told::default() }
     }
 
     /// All of them, by number.
-    pub fn list(&self) -> &[Active] {
+    pub(super) fn list(&self) -> &[Active] {
         &self.list
     }
 
     /// When they listen.
-    pub fn listen(&self) -> Listen {
+    pub(super) fn listen(&self) -> Listen {
         self.listen
     }
 
@@ -78,7 +78,11 @@ impl Imports {
     ///
     /// # Errors
     /// The system has no room for one.
-    pub fn open_bound(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) -> io::Result<()> {
+    pub(super) fn open_bound(
+        &mut self,
+        ctx: &mut Context<'_, Portrep>,
+        connections: &mut Connections,
+    ) -> io::Result<()> {
         for number in 0..self.list.len() {
             if let Some(listener) = self.list[number].bound.take() {
                 self.open(ctx, connections, number, listener)?;
@@ -110,24 +114,24 @@ impl Imports {
     }
 
     /// Takes no more connections.
-    pub fn close(&mut self, connections: &mut Connections) {
+    pub(super) fn close(&mut self, connections: &mut Connections) {
         for active in &mut self.list {
             close(active, connections);
         }
     }
 
     /// A listener has news.
-    pub fn handle_ready(&mut self, number: usize) {
+    pub(super) fn handle_ready(&mut self, number: usize) {
         self.list[number].handle_ready();
     }
 
     /// What waits in a backlog may have brought no event yet.
-    pub fn handle_all_ready(&mut self) {
+    pub(super) fn handle_all_ready(&mut self) {
         self.list.iter_mut().for_each(Active::handle_ready);
     }
 
     /// Takes connections out of the backlogs. True if there were any.
-    pub fn accept(
+    pub(super) fn accept(
         &mut self,
         ctx: &mut Context<'_, Portrep>,
         connections: &mut Connections,
@@ -152,7 +156,7 @@ impl Imports {
     }
 
     /// Asks the far side about every import whose turn has come.
-    pub fn probe(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections, sessions: &Sessions) {
+    pub(super) fn probe(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections, sessions: &Sessions) {
         for (number, active) in self.list.iter_mut().enumerate() {
             if active.health.probe_at().is_some_and(|at| at <= ctx.now) {
                 active.health = match open_probe(ctx, sessions, &active.import) {
@@ -168,7 +172,12 @@ impl Imports {
     }
 
     /// The far side serves an import.
-    pub fn handle_works(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections, number: usize) {
+    pub(super) fn handle_works(
+        &mut self,
+        ctx: &mut Context<'_, Portrep>,
+        connections: &mut Connections,
+        number: usize,
+    ) {
         let active = &mut self.list[number];
         active.health = Health::Works(ctx.now + WORKING_PAUSE);
         active.why_not = None;
@@ -185,12 +194,18 @@ impl Imports {
     }
 
     /// Another process of the peer may serve an import: to be probed at once.
-    pub fn handle_moved(&mut self, now: Instant, number: usize) {
+    pub(super) fn handle_moved(&mut self, now: Instant, number: usize) {
         self.list[number].health = Health::Unknown(now);
     }
 
     /// The far side does not serve an import.
-    pub fn handle_not_working(&mut self, now: Instant, connections: &mut Connections, number: usize, why: WhyNot) {
+    pub(super) fn handle_not_working(
+        &mut self,
+        now: Instant,
+        connections: &mut Connections,
+        number: usize,
+        why: WhyNot,
+    ) {
         let active = &mut self.list[number];
         active.why_not = Some(why);
         active.health = Health::Unknown(now + FAILING_PAUSE);
@@ -200,38 +215,38 @@ impl Imports {
     }
 
     /// The imports that go over this session, or shall go over what comes of this call.
-    pub fn over(&self, sessions: &Sessions, key: Key) -> Vec<usize> {
+    pub(super) fn over(&self, sessions: &Sessions, key: Key) -> Vec<usize> {
         let Some(route) = sessions.routes.index(key) else { return Vec::new() };
         let is_over = |import: &Import| sessions.routes.index_for(import.peer, &import.service.app) == Some(route);
         (0..self.list.len()).filter(|number| is_over(&self.list[*number].import)).collect()
     }
 
     /// An import that does not work, and why, if that is known of any: rather of one whose far side is there.
-    pub fn not_working(&self) -> Option<(Error, WhyNot)> {
+    pub(super) fn not_working(&self) -> Option<(Error, WhyNot)> {
         let known = || self.list.iter().filter_map(|active| Some((&active.import, active.why_not?)));
         let (import, why) = known().find(|(_, why)| !why.is_absence()).or_else(|| known().next())?;
         Some((Error::Import(import.peer, import.service.app.clone(), why.into()), why))
     }
 
     /// A session has come up: imports of which nothing is known may work, and those asked about may never hear.
-    pub fn probe_all_soon(&mut self, now: Instant) {
+    pub(super) fn probe_all_soon(&mut self, now: Instant) {
         for active in self.list.iter_mut().filter(|active| !matches!(active.health, Health::Works(_))) {
             active.health = Health::Unknown(now);
         }
     }
 
     /// Whether all of them work.
-    pub fn all_work(&self) -> bool {
+    pub(super) fn all_work(&self) -> bool {
         self.list.iter().all(|active| matches!(active.health, Health::Works(_)))
     }
 
     /// Whether connections may wait to be accepted.
-    pub fn has_waiting(&self) -> bool {
+    pub(super) fn has_waiting(&self) -> bool {
         self.list.iter().any(Active::has_waiting)
     }
 
     /// Servers have sent their callers somewhere: says where there is no way to.
-    pub fn judge_referrals(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
+    pub(super) fn judge_referrals(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections) {
         for (number, referral) in connections.take_referrals() {
             let leads = self.list.iter().any(|active| leads_to(active, &referral));
             if !leads && self.told.add(&referral) {
@@ -242,12 +257,12 @@ impl Imports {
     }
 
     /// When to accept again without an event.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.list.iter().filter_map(Active::next_timeout).min()
     }
 
     /// When the next probe is due, as far as that does not depend on others.
-    pub fn next_probe(&self) -> Option<Instant> {
+    pub(super) fn next_probe(&self) -> Option<Instant> {
         self.list.iter().filter_map(|active| active.health.probe_at()).min()
     }
 }

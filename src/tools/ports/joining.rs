@@ -22,7 +22,7 @@ use crate::run::tool::Context;
 use crate::wire::CloseCode;
 
 /// What it takes to join a connection.
-pub struct Joining<'a> {
+pub(super) struct Joining<'a> {
     /// What was accepted where.
     pub imports: &'a [Active],
     /// The connection is one of these.
@@ -33,7 +33,7 @@ pub struct Joining<'a> {
 
 impl Joining<'_> {
     /// The import of this number has accepted a connection.
-    pub fn handle_accepted(&mut self, ctx: &mut Context<'_, Portrep>, number: usize, mut socket: Socket) {
+    pub(super) fn handle_accepted(&mut self, ctx: &mut Context<'_, Portrep>, number: usize, mut socket: Socket) {
         let import = self.import(number);
         let is_plain = import.speaks == Speaks::Plain;
         let standing = self.sessions.routes.route(import.peer, &import.service.app).map(|route| route.standing());
@@ -53,7 +53,7 @@ impl Joining<'_> {
     }
 
     /// An application of SOCKS may have said more. True if it has said all.
-    pub fn advance_hello(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) -> bool {
+    pub(super) fn advance_hello(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot) -> bool {
         let Some(Source::Hello(hello)) = self.connections.get_mut(slot) else { return false };
         let number = hello.import;
         let (asked, bad) = match hello.advance() {
@@ -90,7 +90,7 @@ impl Joining<'_> {
     }
 
     /// Joins a waiting connection to a fresh stream.
-    pub fn join(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, slot: Slot) {
+    pub(super) fn join(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, slot: Slot) {
         let imports = self.imports;
         let Some(Source::Waiting(waiting)) = self.connections.get_mut(slot) else { return };
         let number = waiting.import;
@@ -126,13 +126,19 @@ impl Joining<'_> {
     }
 
     /// The peer has taken a connection.
-    pub fn handle_taken(&mut self, slot: Slot, number: usize) {
+    pub(super) fn handle_taken(&mut self, slot: Slot, number: usize) {
         self.handle_served(number);
         self.connections.handle_taken(slot);
     }
 
     /// The peer did not take a connection: reset here too, unless another process of the peer may take it.
-    pub fn handle_refused(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, number: usize, code: CloseCode) {
+    pub(super) fn handle_refused(
+        &mut self,
+        ctx: &mut Context<'_, Portrep>,
+        slot: Slot,
+        number: usize,
+        code: CloseCode,
+    ) {
         if matches!(
             code,
             CloseCode::TargetRefused | CloseCode::TargetUnreachable | CloseCode::Refused | CloseCode::Limit
@@ -155,13 +161,13 @@ impl Joining<'_> {
     }
 
     /// The process that was reached serves the import.
-    pub fn handle_served(&mut self, number: usize) {
+    pub(super) fn handle_served(&mut self, number: usize) {
         let import = self.import(number);
         self.sessions.routes.handle_served(import.peer, &import.service.app);
     }
 
     /// The process that was reached does not serve the import. True if another process of the peer may.
-    pub fn handle_not_served(&mut self, ctx: &mut Context<'_, Portrep>, number: usize) -> bool {
+    pub(super) fn handle_not_served(&mut self, ctx: &mut Context<'_, Portrep>, number: usize) -> bool {
         let import = self.import(number);
         self.sessions.handle_not_served(ctx, import.peer, &import.service.app)
     }

@@ -38,25 +38,25 @@ mod targets;
 mod throttle;
 mod why;
 
-pub use check::{Check, Hop, News as CheckNews, Passage};
-pub use command::HANDED_OVER;
-pub use error::Error;
-pub use exports::Export;
-pub use import::{Import, Speaks};
-pub use news::News;
-pub use setup::{Options, SetupError};
-pub use targets::Target;
+pub(crate) use check::{Check, Hop, News as CheckNews, Passage};
+pub(crate) use command::HANDED_OVER;
+pub(crate) use error::Error;
+pub(crate) use exports::Export;
+pub(crate) use import::{Import, Speaks};
+pub(crate) use news::News;
+pub(crate) use setup::{Options, SetupError};
+pub(crate) use targets::Target;
 
-pub use crate::net::accounts::{group_id, user_id};
+pub(crate) use crate::net::accounts::{group_id, user_id};
 use crate::net::listen::FourPorts;
-pub use crate::net::listen::loopbacks;
+pub(crate) use crate::net::listen::loopbacks;
 use crate::net::options::Purpose;
-pub use crate::net::options::{KEEPALIVE_MAX, Keepalive};
-pub use crate::net::program::Missing;
+pub(crate) use crate::net::options::{KEEPALIVE_MAX, Keepalive};
+pub(crate) use crate::net::program::Missing;
 use crate::net::reactor::Ready;
 use crate::net::signals::{Came, Request};
 use crate::net::slots::Slot;
-pub use crate::net::socket_file::{Access, ListenError};
+pub(crate) use crate::net::socket_file::{Access, ListenError};
 use crate::node::{Callers, Event, Failure};
 use crate::ports::routes::Routes;
 use crate::run::callers::{Reload, Taken, reread};
@@ -77,7 +77,7 @@ use throttle::Throttle;
 use why::WhyNot;
 
 /// The tool.
-pub struct Portrep {
+pub(crate) struct Portrep {
     imports: Imports,
     exports: Exports,
     connections: Connections,
@@ -93,7 +93,7 @@ impl Portrep {
     ///
     /// # Errors
     /// A port is taken, nobody can have the name of a target, there is no program to run.
-    pub fn new(now: Instant, options: Options) -> Result<Portrep, SetupError> {
+    pub(crate) fn new(now: Instant, options: Options) -> Result<Portrep, SetupError> {
         options.check_program()?;
         let most = options.most_connections();
         let listen = if options.listen_when_up { Listen::WhenUp } else { Listen::Always };
@@ -125,7 +125,7 @@ impl Portrep {
     }
 
     /// Who may reach which export.
-    pub fn callers(&self) -> Callers {
+    pub(crate) fn callers(&self) -> Callers {
         self.exports.callers()
     }
 

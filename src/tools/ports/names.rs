@@ -15,7 +15,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// What came of a question.
 #[derive(Debug)]
-pub enum Answer {
+pub(super) enum Answer {
     /// The name is known; before, it was not.
     Found,
     /// The name is known, still or again.
@@ -26,7 +26,7 @@ pub enum Answer {
 
 /// The name.
 #[derive(Debug)]
-pub struct Name {
+pub(super) struct Name {
     host: String,
     addresses: Vec<SocketAddr>,
     /// Answers so far, whatever they said.
@@ -37,32 +37,32 @@ pub struct Name {
 
 impl Name {
     /// Of which nothing is known.
-    pub fn new(host: &str) -> Name {
+    pub(super) fn new(host: &str) -> Name {
         Name { host: host.to_owned(), addresses: Vec::new(), answers: 0, answered: None, looking: None }
     }
 
     /// What it stands for, as far as is known; with port 0.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub(super) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
     /// How many answers there were.
-    pub fn answers(&self) -> u64 {
+    pub(super) fn answers(&self) -> u64 {
         self.answers
     }
 
     /// Whether connections may go where it led last without another question.
-    pub fn is_fresh(&self, now: Instant) -> bool {
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
         !self.addresses.is_empty() && self.answered.is_some_and(|at| now < at + FRESH)
     }
 
     /// Whether a question is under way.
-    pub fn is_looking(&self) -> bool {
+    pub(super) fn is_looking(&self) -> bool {
         self.looking.is_some()
     }
 
     /// Asks, by `look`, unless a question is under way.
-    pub fn ask(&mut self, now: Instant, look: impl FnOnce(&str) -> io::Result<Lookup>) {
+    pub(super) fn ask(&mut self, now: Instant, look: impl FnOnce(&str) -> io::Result<Lookup>) {
         if self.looking.is_none() {
             match look(&self.host) {
                 Ok(lookup) => self.looking = Some((lookup, now)),
@@ -73,7 +73,7 @@ impl Name {
     }
 
     /// The answer, if it came.
-    pub fn poll(&mut self, now: Instant) -> Option<Answer> {
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Answer> {
         let (lookup, _) = self.looking.as_ref()?;
         let answer = lookup.poll()?;
         self.take(now);
@@ -93,12 +93,12 @@ impl Name {
     }
 
     /// Until when a connection waits for the answer to the question that is under way.
-    pub fn waits_until(&self) -> Option<Instant> {
+    pub(super) fn waits_until(&self) -> Option<Instant> {
         self.looking.as_ref().filter(|_| !self.addresses.is_empty()).map(|(_, since)| *since + RESOLVER_TIME)
     }
 
     /// When to ask again although nobody wants to connect.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.answered.filter(|_| self.addresses.is_empty() && self.looking.is_none()).map(|at| at + RETRY)
     }
 }

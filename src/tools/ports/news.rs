@@ -10,7 +10,7 @@ use std::io;
 
 /// What a person may want to know while it happens.
 #[derive(Debug)]
-pub enum News<'a> {
+pub(crate) enum News<'a> {
     /// What every tool has to say.
     Run(run::News<'a>),
     /// An import listens here for connections to this peer's application.

@@ -17,7 +17,7 @@ use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
 
 /// The peers that were met, or called, and all that is between them and us.
-pub struct Peers<'a> {
+pub(super) struct Peers<'a> {
     pub imports: &'a mut Imports,
     pub exports: &'a mut Exports,
     pub connections: &'a mut Connections,
@@ -31,14 +31,14 @@ impl Peers<'_> {
     }
 
     /// Resets what has waited for a session.
-    pub fn give_up(&mut self, ctx: &mut Context<'_, Portrep>, slots: Vec<Slot>) {
+    pub(super) fn give_up(&mut self, ctx: &mut Context<'_, Portrep>, slots: Vec<Slot>) {
         for slot in slots {
             self.connections.give_up(ctx, slot);
         }
     }
 
     /// A session is up.
-    pub fn handle_up(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
+    pub(super) fn handle_up(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
         self.command.handle_met();
         self.connections.streams.add_session(key);
         if let Some(old) = self.sessions.handle_up(ctx, key) {
@@ -66,7 +66,7 @@ impl Peers<'_> {
     }
 
     /// Lets sessions go that others have taken the place of.
-    pub fn drop_replaced(&mut self, ctx: &mut Context<'_, Portrep>) {
+    pub(super) fn drop_replaced(&mut self, ctx: &mut Context<'_, Portrep>) {
         while let Some(key) = self.sessions.routes.poll_replaced(ctx.now) {
             self.end(ctx, key, WhyNot::Unmet(Failure::SessionGone));
         }
@@ -79,7 +79,7 @@ impl Peers<'_> {
     }
 
     /// A session, or the hope of one, is over: its connections are reset, and its peer is called again.
-    pub fn end(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, why: WhyNot) {
+    pub(super) fn end(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, why: WhyNot) {
         let owners = self.connections.streams.owners(key);
         // That an exporter has left is told when it is called again; here only that it has broken off connections.
         let is_idle = owners.iter().all(|owner| matches!(owner, Owner::Probe(_)));
@@ -98,21 +98,21 @@ impl Peers<'_> {
     }
 
     /// The imports of a session, or of a call, do not work.
-    pub fn handle_not_working(&mut self, ctx: &Context<'_, Portrep>, key: Key, why: WhyNot) {
+    pub(super) fn handle_not_working(&mut self, ctx: &Context<'_, Portrep>, key: Key, why: WhyNot) {
         for number in self.imports.over(self.sessions, key) {
             self.imports.handle_not_working(ctx.now, self.connections, number, why);
         }
     }
 
     /// A call is not answered yet, and why.
-    pub fn handle_unmet(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, why: Failure) {
+    pub(super) fn handle_unmet(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, why: Failure) {
         self.handle_not_working(ctx, key, WhyNot::Unmet(why));
         let waited = self.sessions.routes.handle_absent(key);
         self.give_up(ctx, waited);
     }
 
     /// Resets the connections of a session and lets the node settle the rest.
-    pub fn close(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, code: CloseCode) {
+    pub(super) fn close(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, code: CloseCode) {
         for owner in self.connections.streams.remove_session(key) {
             match owner {
                 Owner::Import(slot, _) | Owner::Export(slot, _) => self.connections.give_up(ctx, slot),
@@ -122,7 +122,7 @@ impl Peers<'_> {
         self.sessions.close(ctx, key, code);
     }
 
-    pub fn drain(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
+    pub(super) fn drain(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
         loop {
             let Some(session) = ctx.node.session(key) else { return };
             if let Some(error) = session.failure() {

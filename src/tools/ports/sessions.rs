@@ -22,7 +22,7 @@ enum Relay {
 }
 
 /// See the module's text.
-pub struct Sessions {
+pub(super) struct Sessions {
     /// Which of them carries what.
     pub routes: Routes<Key, Slot>,
     relay: Relay,
@@ -36,34 +36,34 @@ pub struct Sessions {
 
 impl Sessions {
     /// Over these routes, none of them called yet.
-    pub fn new(routes: Routes<Key, Slot>) -> Sessions {
+    pub(super) fn new(routes: Routes<Key, Slot>) -> Sessions {
         Sessions { routes, relay: Relay::Expected, met: false, closing: Vec::new(), stopped: false }
     }
 
     /// The link to a relay is up.
-    pub fn handle_relay_up(&mut self, now: Instant) {
+    pub(super) fn handle_relay_up(&mut self, now: Instant) {
         self.relay = Relay::Up(now);
     }
 
     /// The link to the relay is down. Yields the connections that waited for the answer to a call.
-    pub fn handle_relay_down(&mut self) -> Vec<Slot> {
+    pub(super) fn handle_relay_down(&mut self) -> Vec<Slot> {
         self.relay = Relay::Down;
         self.routes.take_waiting()
     }
 
     /// Whether a call that is under way may be answered soon.
-    pub fn has_hope(&self) -> bool {
+    pub(super) fn has_hope(&self) -> bool {
         self.relay != Relay::Down
     }
 
     /// Whether a session was up once.
-    pub fn has_met(&self) -> bool {
+    pub(super) fn has_met(&self) -> bool {
         self.met
     }
 
     /// A session is up. Lets go of the calls that it makes needless. Yields the session whose place it takes, if it takes
     /// one.
-    pub fn handle_up(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) -> Option<Key> {
+    pub(super) fn handle_up(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) -> Option<Key> {
         self.met = true;
         // Nobody has to wait for a turn with it.
         ctx.node.handle_served();
@@ -74,14 +74,14 @@ impl Sessions {
     }
 
     /// A session has a path again.
-    pub fn handle_resumed(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
+    pub(super) fn handle_resumed(&mut self, ctx: &mut Context<'_, Portrep>, key: Key) {
         if let Some(needless) = self.routes.handle_resumed(key) {
             ctx.node.abandon(ctx.now, needless);
         }
     }
 
     /// Calls every peer whose turn has come.
-    pub fn call(&mut self, ctx: &mut Context<'_, Portrep>) {
+    pub(super) fn call(&mut self, ctx: &mut Context<'_, Portrep>) {
         while let Some(call) = self.next_call(ctx.now) {
             let key = ctx.node.call(ctx.now, call.peer, call.app.clone());
             self.routes.handle_called(call, key);
@@ -89,7 +89,7 @@ impl Sessions {
     }
 
     /// The process called does not serve an application. True if another process of the peer may.
-    pub fn handle_not_served(&mut self, ctx: &mut Context<'_, Portrep>, peer: PeerId, app: &AppName) -> bool {
+    pub(super) fn handle_not_served(&mut self, ctx: &mut Context<'_, Portrep>, peer: PeerId, app: &AppName) -> bool {
         let may_be_elsewhere = self.routes.handle_not_served(ctx.now, peer, app);
         self.call(ctx);
         let is_called =
@@ -98,7 +98,7 @@ impl Sessions {
     }
 
     /// Closes a session and lets the node settle the rest.
-    pub fn close(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, code: CloseCode) {
+    pub(super) fn close(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, code: CloseCode) {
         if let Some(session) = ctx.node.session(key) {
             session.close(code);
         }
@@ -107,22 +107,22 @@ impl Sessions {
     }
 
     /// Calls nobody any more.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.stopped = true;
     }
 
     /// Forgets the closed sessions that the node has settled.
-    pub fn forget_settled(&mut self, ctx: &Context<'_, Portrep>) {
+    pub(super) fn forget_settled(&mut self, ctx: &Context<'_, Portrep>) {
         self.closing.retain(|key| ctx.node.knows(*key));
     }
 
     /// Whether every closed session is settled.
-    pub fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.closing.is_empty()
     }
 
     /// When to look again without an event.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.routes.next_timeout(self.relay_since())
     }
 

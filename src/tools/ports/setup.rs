@@ -23,7 +23,7 @@ const DESCRIPTORS_KEPT: usize = 64;
 const CONNECTIONS_MAX: usize = 8 * 8192;
 
 /// What `vp-portrep` was asked to do.
-pub struct Options {
+pub(crate) struct Options {
     /// Ports to listen on.
     pub imports: Vec<Import>,
     /// Ports to serve.
@@ -50,7 +50,7 @@ pub struct Options {
 
 impl Options {
     /// Connections at a time: what was asked for, as far as the descriptors beside the listeners allow it.
-    pub fn most_connections(&self) -> usize {
+    pub(crate) fn most_connections(&self) -> usize {
         let all = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
         let spare = all.saturating_sub(DESCRIPTORS_KEPT + self.imports.len());
         self.max_connections.unwrap_or(CONNECTIONS_MAX).min(spare)
@@ -60,7 +60,7 @@ impl Options {
     ///
     /// # Errors
     /// It could not be run when its time comes.
-    pub fn check_program(&self) -> Result<(), SetupError> {
+    pub(crate) fn check_program(&self) -> Result<(), SetupError> {
         let Some(program) = self.run.first() else { return Ok(()) };
         let found = program::find(program, std::env::var_os("PATH").as_deref());
         found.map_err(|missing| SetupError::Program(program.clone(), missing))
@@ -69,7 +69,7 @@ impl Options {
 
 /// Why it cannot even begin.
 #[derive(Debug)]
-pub enum SetupError {
+pub(crate) enum SetupError {
     /// This place cannot be listened on.
     Listen(Place, ListenError),
     /// This socket was passed, and no import is for it.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 /// One stream of one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamKey {
+pub(super) struct StreamKey {
     /// The session.
     pub session: Key,
     /// The stream's id in it.
@@ -15,7 +15,7 @@ pub struct StreamKey {
 
 /// What a stream belongs to.
 #[derive(Clone, Copy, Debug)]
-pub enum Owner {
+pub(super) enum Owner {
     /// A connection that this import accepted.
     Import(Slot, usize),
     /// A connection to the target of the export with this number.
@@ -26,50 +26,50 @@ pub enum Owner {
 
 /// See the module's text.
 #[derive(Default)]
-pub struct Streams {
+pub(super) struct Streams {
     by_session: HashMap<Key, HashMap<u32, Owner>>,
 }
 
 impl Streams {
     /// A session is up.
-    pub fn add_session(&mut self, session: Key) {
+    pub(super) fn add_session(&mut self, session: Key) {
         self.by_session.entry(session).or_default();
     }
 
     /// A session is no more. Yields the owners of its streams.
-    pub fn remove_session(&mut self, session: Key) -> Vec<Owner> {
+    pub(super) fn remove_session(&mut self, session: Key) -> Vec<Owner> {
         self.by_session.remove(&session).unwrap_or_default().into_values().collect()
     }
 
     /// The sessions there are.
-    pub fn sessions(&self) -> Vec<Key> {
+    pub(super) fn sessions(&self) -> Vec<Key> {
         self.by_session.keys().copied().collect()
     }
 
     /// Each session, and how many of its streams have owners.
-    pub fn counts(&self) -> impl Iterator<Item = (Key, usize)> {
+    pub(super) fn counts(&self) -> impl Iterator<Item = (Key, usize)> {
         self.by_session.iter().map(|(session, streams)| (*session, streams.len()))
     }
 
     /// Whose a stream is.
-    pub fn owner(&self, stream: StreamKey) -> Option<Owner> {
+    pub(super) fn owner(&self, stream: StreamKey) -> Option<Owner> {
         self.by_session.get(&stream.session)?.get(&stream.id).copied()
     }
 
     /// Whose the streams of a session are.
-    pub fn owners(&self, session: Key) -> Vec<Owner> {
+    pub(super) fn owners(&self, session: Key) -> Vec<Owner> {
         self.by_session.get(&session).map(|streams| streams.values().copied().collect()).unwrap_or_default()
     }
 
     /// A stream has an owner.
-    pub fn insert(&mut self, stream: StreamKey, owner: Owner) {
+    pub(super) fn insert(&mut self, stream: StreamKey, owner: Owner) {
         if let Some(streams) = self.by_session.get_mut(&stream.session) {
             streams.insert(stream.id, owner);
         }
     }
 
     /// It has none any more.
-    pub fn remove(&mut self, stream: StreamKey) {
+    pub(super) fn remove(&mut self, stream: StreamKey) {
         if let Some(streams) = self.by_session.get_mut(&stream.session) {
             streams.remove(&stream.id);
         }

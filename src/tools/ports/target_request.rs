@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// See the module's text.
-pub struct TargetRequest {
+pub(super) struct TargetRequest {
     /// The stream.
     pub stream: StreamKey,
     /// The number of the export.
@@ -23,7 +23,7 @@ pub struct TargetRequest {
 }
 
 /// A name on its way to its addresses.
-pub struct NameLookup {
+pub(super) struct NameLookup {
     /// The name.
     pub name: String,
     /// The port that is wanted of it.
@@ -33,7 +33,7 @@ pub struct NameLookup {
 }
 
 /// What comes next.
-pub enum Next {
+pub(super) enum Next {
     /// The peer or the resolver has something to say.
     Wait,
     /// The addresses of this name are to be looked up, for this port.
@@ -44,12 +44,12 @@ pub enum Next {
 
 impl TargetRequest {
     /// Of a peer that has said nothing yet.
-    pub fn new(stream: StreamKey, export: usize) -> TargetRequest {
+    pub(super) fn new(stream: StreamKey, export: usize) -> TargetRequest {
         TargetRequest { stream, export, said: Vec::new(), lookup: None }
     }
 
     /// The name is being looked up.
-    pub fn handle_asked(&mut self, lookup: NameLookup) {
+    pub(super) fn handle_asked(&mut self, lookup: NameLookup) {
         self.lookup = Some(lookup);
     }
 
@@ -57,7 +57,7 @@ impl TargetRequest {
     ///
     /// # Errors
     /// The peer names no target, or none that it may reach, or has gone.
-    pub fn advance(&mut self, ctx: &mut Context<'_, Portrep>, rules: &Rules) -> Result<Next, CloseCode> {
+    pub(super) fn advance(&mut self, ctx: &mut Context<'_, Portrep>, rules: &Rules) -> Result<Next, CloseCode> {
         let session = ctx.node.session(self.stream.session).ok_or(CloseCode::Cancelled)?;
         if let Half::Broken(_) = session.stream(self.stream.id).recv_half() {
             return Err(CloseCode::Cancelled);

@@ -12,7 +12,7 @@ const LABEL_MAX: usize = 63;
 
 /// What an export serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// Ports of a host, from the first to the last.
     Tcp {
         /// A name or an address.
@@ -47,14 +47,14 @@ impl fmt::Display for Target {
 
 /// A target, and the name it has, if its addresses are not written.
 #[derive(Debug)]
-pub struct Resolved {
+pub(super) struct Resolved {
     target: Target,
     name: Option<Name>,
 }
 
 /// The way to one port of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
+pub(super) enum Route {
     /// This place.
     To(Place),
     /// This port, wherever the target's name leads.
@@ -65,7 +65,7 @@ pub enum Route {
 
 impl Resolved {
     /// Of a target whose name, if it has one, nobody has looked up. None: no machine can have such a name.
-    pub fn new(target: Target) -> Option<Resolved> {
+    pub(super) fn new(target: Target) -> Option<Resolved> {
         let name = match &target {
             Target::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => {
                 if !is_name(host) {
@@ -79,22 +79,22 @@ impl Resolved {
     }
 
     /// What it is.
-    pub fn target(&self) -> &Target {
+    pub(super) fn target(&self) -> &Target {
         &self.target
     }
 
     /// Its name.
-    pub fn name(&self) -> Option<&Name> {
+    pub(super) fn name(&self) -> Option<&Name> {
         self.name.as_ref()
     }
 
     /// Its name.
-    pub fn name_mut(&mut self) -> Option<&mut Name> {
+    pub(super) fn name_mut(&mut self) -> Option<&mut Name> {
         self.name.as_mut()
     }
 
     /// The way to the port of this offset. None: there is no such port.
-    pub fn route(&self, offset: u16) -> Option<Route> {
+    pub(super) fn route(&self, offset: u16) -> Option<Route> {
         match &self.target {
             Target::Socks(_) => (offset == 0).then_some(Route::Asked),
             Target::Unix(path) => (offset == 0).then(|| Route::To(Place::Unix(path.clone()))),

@@ -14,7 +14,7 @@ const LIMITED_PIECES: u64 = 20;
 const LIMITED_BYTES_MIN: usize = 1024;
 
 /// See the module's text.
-pub struct Throttle {
+pub(super) struct Throttle {
     limits: Option<(RateLimit, RateLimit)>,
     piece: usize,
     held: Vec<Slot>,
@@ -23,7 +23,7 @@ pub struct Throttle {
 
 impl Throttle {
     /// At most `rate` bytes a second each way.
-    pub fn new(now: Instant, rate: Option<NonZeroU64>) -> Throttle {
+    pub(super) fn new(now: Instant, rate: Option<NonZeroU64>) -> Throttle {
         let limits = rate.map(|rate| (RateLimit::new(rate, now), RateLimit::new(rate, now)));
         let piece = rate.map_or(TURN_BYTES, |rate| {
             let piece = usize::try_from(rate.get() / LIMITED_PIECES).unwrap_or(usize::MAX);
@@ -33,7 +33,7 @@ impl Throttle {
     }
 
     /// What a connection may move now.
-    pub fn allowance(&self, now: Instant) -> Traffic {
+    pub(super) fn allowance(&self, now: Instant) -> Traffic {
         let piece = |limit: &RateLimit| if limit.wait(now).is_zero() { self.piece } else { 0 };
         match &self.limits {
             None => Traffic { outward: self.piece, inward: self.piece },
@@ -42,7 +42,7 @@ impl Throttle {
     }
 
     /// So much was moved.
-    pub fn take(&mut self, now: Instant, moved: Traffic) {
+    pub(super) fn take(&mut self, now: Instant, moved: Traffic) {
         if let Some((outward, inward)) = &mut self.limits {
             // How long to wait is asked when somebody has to.
             let _ = outward.take(now, moved.outward);
@@ -53,12 +53,12 @@ impl Throttle {
     }
 
     /// Somebody may have more to move and has to wait.
-    pub fn hold(&mut self, slot: Slot) {
+    pub(super) fn hold(&mut self, slot: Slot) {
         self.held.push(slot);
     }
 
     /// Those who may go on.
-    pub fn poll(&mut self, now: Instant) -> Vec<Slot> {
+    pub(super) fn poll(&mut self, now: Instant) -> Vec<Slot> {
         if self.held.is_empty() || self.held_until.is_some_and(|until| now < until) {
             return Vec::new();
         }
@@ -66,7 +66,7 @@ impl Throttle {
     }
 
     /// When somebody may go on.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.held_until.filter(|_| !self.held.is_empty())
     }
 }

@@ -15,7 +15,7 @@ const CANNOT_RUN: i32 = 126;
 
 /// A command and the session it is for.
 #[derive(Clone, Debug)]
-pub struct CommandLine {
+pub(super) struct CommandLine {
     /// What `/bin/sh` is given.
     pub command: OsString,
     /// The peer, by petname if it has one.
@@ -26,7 +26,7 @@ pub struct CommandLine {
 
 impl CommandLine {
     /// What it finds in its environment.
-    pub fn environment(&self, name: &[u8]) -> Vec<(&'static str, OsString)> {
+    pub(super) fn environment(&self, name: &[u8]) -> Vec<(&'static str, OsString)> {
         // A name that would not do for a file does not do for a variable of a shell either.
         let name = TreePath::top(name).map_or(&b""[..], |_| name);
         vec![
@@ -40,13 +40,13 @@ impl CommandLine {
     ///
     /// # Errors
     /// What the system says.
-    pub fn feed(&self, name: &[u8]) -> io::Result<Fed> {
+    pub(super) fn feed(&self, name: &[u8]) -> io::Result<Fed> {
         spawn_fed(&self.command, &self.environment(name))
     }
 
     /// Runs it for an item that is in the receiver's directory, and waits for its end, or ends it when it is let go of. Its
     /// input is empty, its output ours.
-    pub fn run(&self, directory: &Path, name: &[u8], leashed: &Leashed) -> i32 {
+    pub(super) fn run(&self, directory: &Path, name: &[u8], leashed: &Leashed) -> i32 {
         if leashed.is_let_go() {
             return TERMINATED;
         }

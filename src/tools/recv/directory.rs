@@ -12,7 +12,7 @@ const PEER: &[u8] = b"%p";
 
 /// A receiver's directory, or one for each peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Directory {
+pub(crate) enum Directory {
     /// What all peers send goes there.
     Shared(PathBuf),
     /// What each peer sends goes to one of its own.
@@ -27,7 +27,7 @@ pub enum Directory {
 impl Directory {
     /// What a path means; none if it names the peer elsewhere than in its last name.
     #[must_use]
-    pub fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let names_peer = |name: &OsStr| name.as_bytes().windows(PEER.len()).any(|window| window == PEER);
         match (path.parent(), path.file_name()) {
             (Some(parent), Some(last)) if names_peer(last) && !names_peer(parent.as_os_str()) => {
@@ -40,7 +40,7 @@ impl Directory {
 
     /// The directory that is there before anybody calls.
     #[must_use]
-    pub fn base(&self) -> &Path {
+    pub(crate) fn base(&self) -> &Path {
         let (Self::Shared(base) | Self::OfPeers { parent: base, .. }) = self;
         base
     }
@@ -54,7 +54,7 @@ impl Directory {
 
     /// The same with that directory at this path.
     #[must_use]
-    pub fn based(self, base: PathBuf) -> Self {
+    pub(crate) fn based(self, base: PathBuf) -> Self {
         match self {
             Self::Shared(_) => Self::Shared(base),
             Self::OfPeers { pattern, .. } => Self::OfPeers { parent: base, pattern },
@@ -64,7 +64,7 @@ impl Directory {
     /// Where what this peer sends goes. A name that would lead elsewhere, or hide the directory, is no name for one: then it
     /// is called by the id, as that of a peer without a name is.
     #[must_use]
-    pub fn of_peer(&self, peer: &PeerId, name: &str) -> Destination {
+    pub(crate) fn of_peer(&self, peer: &PeerId, name: &str) -> Destination {
         let (parent, pattern) = match self {
             Self::Shared(path) => return Destination::Directory(path.clone()),
             Self::OfPeers { parent, pattern } => (parent, pattern.as_bytes()),

@@ -57,7 +57,7 @@ struct Unpacked {
 }
 
 /// See the module's text.
-pub struct Inflow {
+pub(super) struct Inflow {
     stream: u32,
     sink: Option<Sink>,
     child: Option<Child>,
@@ -85,7 +85,7 @@ pub struct Inflow {
 
 impl Inflow {
     /// Begins behind the greeting, which `reception` has read and which is acceptable.
-    pub fn new(
+    pub(super) fn new(
         stream: u32,
         mut reception: Reception,
         ends: (Sink, Option<Child>),
@@ -116,13 +116,13 @@ impl Inflow {
     }
 
     /// Computes the hash of what is taken, if that is wanted.
-    pub fn telling_item(mut self, now: Instant, wanted: bool) -> Inflow {
+    pub(super) fn telling_item(mut self, now: Instant, wanted: bool) -> Inflow {
         self.watched = wanted.then(|| (Box::default(), now));
         self
     }
 
     /// How it ended, as the one item of its transfer, once the sender has been told it and if that is wanted.
-    pub fn item(&self) -> Option<Item> {
+    pub(super) fn item(&self) -> Option<Item> {
         let ((hasher, since), Phase::Told(ending)) = (self.watched.as_ref()?, self.phase) else { return None };
         let outcome = match (ending.counts.committed, ending.first_fault) {
             (0, Some(fault)) => fault.into(),
@@ -138,7 +138,7 @@ impl Inflow {
     ///
     /// # Errors
     /// What the system says.
-    pub fn register(&mut self, registry: &Registry, sink: Token, child: Token) -> io::Result<()> {
+    pub(super) fn register(&mut self, registry: &Registry, sink: Token, child: Token) -> io::Result<()> {
         if let Some(end) = &mut self.sink {
             end.register(registry, sink)?;
         }
@@ -146,7 +146,7 @@ impl Inflow {
     }
 
     /// The sink has news; `closed` if its reader has gone.
-    pub fn handle_sink_ready(&mut self, closed: bool) {
+    pub(super) fn handle_sink_ready(&mut self, closed: bool) {
         if let Some(sink) = &mut self.sink {
             sink.handle_ready(closed);
         }
@@ -156,7 +156,7 @@ impl Inflow {
     ///
     /// # Errors
     /// Its status cannot be had.
-    pub fn handle_child_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
+    pub(super) fn handle_child_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
         let Some(child) = &mut self.child else { return Ok(()) };
         let status = child.try_wait().map_err(|error| Error::Run(RunError::Io("waiting for the command", error)))?;
         if let Some(status) = status {
@@ -171,38 +171,38 @@ impl Inflow {
     }
 
     /// When to pump without an event.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.held_until
     }
 
     /// Whether it goes on when the peer sends something, and not before.
-    pub fn waits_for_peer(&self) -> bool {
+    pub(super) fn waits_for_peer(&self) -> bool {
         !matches!(self.phase, Phase::Ended(_)) && self.unpacked.bytes.is_empty()
     }
 
     /// Whether it is shown to somebody as it comes, who needs no word on its progress in between.
-    pub fn is_watched(&self) -> bool {
+    pub(super) fn is_watched(&self) -> bool {
         self.sink.as_ref().is_some_and(Sink::is_terminal)
     }
 
     /// What the sender calls it.
-    pub fn name(&self) -> &[u8] {
+    pub(super) fn name(&self) -> &[u8] {
         &self.name
     }
 
     /// Whether standard output has got anything of it, or its end.
-    pub fn has_put_out(&self) -> bool {
+    pub(super) fn has_put_out(&self) -> bool {
         let to_command = self.child.is_some() || self.child_status.is_some();
         !to_command && (self.taken_bytes > 0 || self.sink.is_none())
     }
 
     /// Bytes that the sink has taken.
-    pub fn taken_bytes(&self) -> u64 {
+    pub(super) fn taken_bytes(&self) -> u64 {
         self.taken_bytes
     }
 
     /// The end for our side, once the sender has been told everything.
-    pub fn ending(&self) -> Option<Ending> {
+    pub(super) fn ending(&self) -> Option<Ending> {
         match self.phase {
             Phase::Told(ending) => Some(ending),
             _ => None,
@@ -210,7 +210,7 @@ impl Inflow {
     }
 
     /// Whether all that was to be told is with the session.
-    pub fn is_flushed(&self) -> bool {
+    pub(super) fn is_flushed(&self) -> bool {
         self.finished
     }
 
@@ -218,12 +218,12 @@ impl Inflow {
     ///
     /// # Errors
     /// What went wrong.
-    pub fn verdict(&mut self, ending: &Ending) -> Result<(), Error> {
+    pub(super) fn verdict(&mut self, ending: &Ending) -> Result<(), Error> {
         self.trouble.take().map_or_else(|| ending.verdict(Side::Here), Err)
     }
 
     /// Breaks off. A command is ended before it can take this for the end of the data.
-    pub fn cut(&mut self, registry: &Registry) {
+    pub(super) fn cut(&mut self, registry: &Registry) {
         if let Some(child) = self.child.take() {
             child.deregister(registry);
             child.terminate();
@@ -238,7 +238,7 @@ impl Inflow {
     ///
     /// # Errors
     /// The peer broke the protocol, or gave up.
-    pub fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, Error> {
+    pub(super) fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, Error> {
         let mut moved = self.pump_inward(now, session, registry)?;
         moved |= self.conclude(now);
         moved |= self.pump_answers(session);

@@ -15,10 +15,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// An engine that receives files.
-pub type Engine = Pump<Result<ReceiveOutcome, TransferError>>;
+pub(super) type Engine = Pump<Result<ReceiveOutcome, TransferError>>;
 
 /// What an engine needs to know of its session.
-pub struct Order {
+pub(super) struct Order {
     /// Who sends.
     pub peer: PeerId,
     /// The stream.
@@ -41,7 +41,7 @@ impl Order {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn into_directory(
+    pub(super) fn into_directory(
         self,
         waker: &Arc<Waker>,
         place: Destination,
@@ -59,7 +59,7 @@ impl Order {
     ///
     /// # Errors
     /// There is no such output, or the system gives no process or thread.
-    pub fn into_writer(
+    pub(super) fn into_writer(
         self,
         waker: &Arc<Waker>,
         greeted: Greeted,

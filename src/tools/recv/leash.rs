@@ -12,19 +12,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What shells say of a command that TERM has ended.
-pub const TERMINATED: i32 = SIGNAL_BASE + TERM;
+pub(super) const TERMINATED: i32 = SIGNAL_BASE + TERM;
 
 /// The loop's end. Dropping it ends the command.
 #[derive(Debug)]
-pub struct Leash(#[allow(dead_code, reason = "it is held, and never written to")] PipeWriter);
+pub(super) struct Leash(#[allow(dead_code, reason = "it is held, and never written to")] PipeWriter);
 
 /// The engine's end.
 #[derive(Clone, Debug)]
-pub struct Leashed(Arc<PipeReader>);
+pub(super) struct Leashed(Arc<PipeReader>);
 
 /// What a wait ended by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waited {
+pub(super) enum Waited {
     /// What was waited for.
     Ready,
     /// The command is to end.
@@ -35,14 +35,14 @@ pub enum Waited {
 ///
 /// # Errors
 /// No descriptor is left.
-pub fn pair() -> io::Result<(Leash, Leashed)> {
+pub(super) fn pair() -> io::Result<(Leash, Leashed)> {
     let (reader, writer) = io::pipe()?;
     Ok((Leash(writer), Leashed(Arc::new(reader))))
 }
 
 impl Leashed {
     /// Whether the command is to end, or not even to begin.
-    pub fn is_let_go(&self) -> bool {
+    pub(super) fn is_let_go(&self) -> bool {
         let mut fds = [PollFd::new(&*self.0, PollFlags::empty())];
         poll(&mut fds, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
@@ -51,7 +51,7 @@ impl Leashed {
     ///
     /// # Errors
     /// What the system says.
-    pub fn wait_for(&self, fd: impl AsFd, flags: PollFlags) -> io::Result<Waited> {
+    pub(super) fn wait_for(&self, fd: impl AsFd, flags: PollFlags) -> io::Result<Waited> {
         loop {
             let mut fds = [PollFd::new(&*self.0, PollFlags::empty()), PollFd::new(&fd, flags)];
             match poll(&mut fds, None) {
@@ -64,7 +64,7 @@ impl Leashed {
     }
 
     /// Waits for the end of a command that is a process group of its own, or ends it; its status.
-    pub fn wait(&self, child: &mut Child) -> i32 {
+    pub(super) fn wait(&self, child: &mut Child) -> i32 {
         if let Ok(Some(status)) = child.try_wait() {
             return self.held(status_number(status));
         }

@@ -25,14 +25,14 @@ use crate::run::tool::{Context, RunError, Tool};
 use crate::run::turns::{self, Going, To, Waits};
 use crate::tools::transfers::engine::ReceivePolicy;
 use crate::tools::transfers::{Error, News};
-pub use directory::Directory;
+pub(crate) use directory::Directory;
 use running::{Running, Turn};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 /// What `vp-recv` was asked to do.
-pub struct Options {
+pub(crate) struct Options {
     /// The application to receive for.
     pub app: AppName,
     /// Goes on after the first transfer.
@@ -56,7 +56,7 @@ pub struct Options {
 }
 
 /// The tool.
-pub struct Recv {
+pub(crate) struct Recv {
     options: Options,
     running: BTreeMap<usize, Running>,
     next_slot: usize,
@@ -67,7 +67,7 @@ pub struct Recv {
 
 impl Recv {
     /// A tool that has not begun.
-    pub fn new(options: Options) -> Recv {
+    pub(crate) fn new(options: Options) -> Recv {
         Recv { options, running: BTreeMap::new(), next_slot: 0, result: None, stopping: false }
     }
 

@@ -62,7 +62,7 @@ enum End {
 
 /// What a session achieved.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Achieved {
+pub(super) struct Achieved {
     /// Since when there is work.
     began: Option<Instant>,
     /// The end of it, once that is known.
@@ -72,7 +72,7 @@ pub struct Achieved {
 }
 
 /// See the module's text.
-pub struct Running {
+pub(super) struct Running {
     /// The session.
     pub key: Key,
     /// Who sends.
@@ -105,7 +105,7 @@ pub struct Running {
 
 /// Whether a session may begin its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(super) enum Turn {
     /// It may.
     Yes,
     /// Others come first; what the peer sends meanwhile stays in the session.
@@ -116,7 +116,7 @@ type Step = Result<bool, Error>;
 
 impl Running {
     /// A session that has just come up.
-    pub fn new(now: Instant, slot: usize, key: Key, peer: PeerId) -> Running {
+    pub(super) fn new(now: Instant, slot: usize, key: Key, peer: PeerId) -> Running {
         Running {
             key,
             peer,
@@ -142,7 +142,7 @@ impl Running {
     }
 
     /// The slot and the end that a token stands for.
-    pub fn place_of(token: Token) -> (usize, usize) {
+    pub(super) fn place_of(token: Token) -> (usize, usize) {
         let place = token.0 - FIRST_TOKEN;
         (place / TOKENS, place % TOKENS)
     }
@@ -152,36 +152,36 @@ impl Running {
     }
 
     /// When to pump without an event.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         let waits = matches!(self.work, Work::Waiting | Work::Greeting(_));
         let stream = if let Work::Stream(inflow) = &self.work { inflow.next_timeout() } else { None };
         [waits.then_some(self.greet_by), self.forget_at, self.engine_by, stream].into_iter().flatten().min()
     }
 
     /// The session lost its path, or has one again.
-    pub fn handle_path(&mut self, lost_since: Option<Instant>) {
+    pub(super) fn handle_path(&mut self, lost_since: Option<Instant>) {
         self.lost_since = lost_since;
     }
 
     /// Whether it has not begun its work.
-    pub fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         matches!((&self.work, &self.end), (Work::Waiting, End::Open))
     }
 
     /// Whether another session of the same peer took its place.
-    pub fn is_superseded(&self) -> bool {
+    pub(super) fn is_superseded(&self) -> bool {
         self.superseded
     }
 
     /// The whole, if the peer ever began to send.
-    pub fn transfer<'a>(&self, now: Instant, error: Option<&'a Error>) -> Option<Transfer<'a>> {
+    pub(super) fn transfer<'a>(&self, now: Instant, error: Option<&'a Error>) -> Option<Transfer<'a>> {
         let Achieved { began, ending, so_far } = self.achieved;
         let SoFar { counts, left_out, bytes } = so_far.or_end(ending.as_ref());
         Some(Transfer { counts, left_out, bytes, took: now.saturating_duration_since(began?), error })
     }
 
     /// An event of this session's sink (0) or command (1).
-    pub fn handle_ready(&mut self, ctx: &mut Context<'_, Recv>, which: usize, ready: Ready) {
+    pub(super) fn handle_ready(&mut self, ctx: &mut Context<'_, Recv>, which: usize, ready: Ready) {
         let Work::Stream(inflow) = &mut self.work else { return };
         if which == 0 {
             inflow.handle_sink_ready(ready.error || ready.write_closed);
@@ -191,7 +191,7 @@ impl Running {
     }
 
     /// Moves what can be moved. True if anything was.
-    pub fn pump(&mut self, ctx: &mut Context<'_, Recv>, options: &Options, turn: Turn) -> bool {
+    pub(super) fn pump(&mut self, ctx: &mut Context<'_, Recv>, options: &Options, turn: Turn) -> bool {
         let mut moved = false;
         if turn == Turn::NotYet {
             self.wait_for_turn(ctx);
@@ -353,7 +353,7 @@ impl Running {
 
     /// Comes to a bad end: the peer learns the code, a command learns that the rest is missing, an engine keeps what can be
     /// resumed.
-    pub fn fail(&mut self, ctx: &mut Context<'_, Recv>, error: Error, code: CloseCode) {
+    pub(super) fn fail(&mut self, ctx: &mut Context<'_, Recv>, error: Error, code: CloseCode) {
         if let End::Closed(_) = self.end {
             return;
         }
@@ -372,7 +372,7 @@ impl Running {
     }
 
     /// Breaks off, because the tool has been told to stop: a command, too, is told to end. What becomes of it is of no interest any more.
-    pub fn cut(&mut self, ctx: &mut Context<'_, Recv>, why: RunError) {
+    pub(super) fn cut(&mut self, ctx: &mut Context<'_, Recv>, why: RunError) {
         self.engine_by = Some(ctx.now + ENGINE_TIME);
         self.fail(ctx, Error::Run(why), CloseCode::GoingAway);
         self.forget_at = Some(Farewell::Hasty.until(ctx.now));
@@ -380,7 +380,7 @@ impl Running {
     }
 
     /// Ends at once: its peer may no more call. A command, too, is told to end.
-    pub fn cast_out(&mut self, ctx: &mut Context<'_, Recv>) {
+    pub(super) fn cast_out(&mut self, ctx: &mut Context<'_, Recv>) {
         self.engine_by = Some(ctx.now + ENGINE_TIME);
         match std::mem::replace(&mut self.end, End::Open) {
             // What it was told stands.
@@ -419,7 +419,7 @@ impl Running {
     }
 
     /// The end, once the session has gone and nothing of ours is left running.
-    pub fn take_end(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) -> Option<Result<(), Error>> {
+    pub(super) fn take_end(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) -> Option<Result<(), Error>> {
         let End::Closed(_) = self.end else { return None };
         if self.forget_at.take_if(|at| *at <= ctx.now).is_some() {
             ctx.node.abandon(ctx.now, self.key);
@@ -442,7 +442,7 @@ impl Running {
     }
 
     /// The node has given the session up. After the sender was told everything that changes nothing for us.
-    pub fn handle_gone(&mut self, ctx: &mut Context<'_, Recv>, error: Error) {
+    pub(super) fn handle_gone(&mut self, ctx: &mut Context<'_, Recv>, error: Error) {
         match std::mem::replace(&mut self.end, End::Open) {
             End::Open => self.fail(ctx, error, CloseCode::Done),
             End::Told(result) | End::Closed(result) => self.end = End::Closed(result),

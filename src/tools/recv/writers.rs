@@ -15,25 +15,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What becomes known of standard output while an engine writes to it.
 #[derive(Debug, Default)]
-pub struct OutputNews {
+pub(super) struct OutputNews {
     put_out: AtomicBool,
     gone: AtomicBool,
 }
 
 impl OutputNews {
     /// Whether it has got anything.
-    pub fn has_put_out(&self) -> bool {
+    pub(super) fn has_put_out(&self) -> bool {
         self.put_out.load(Ordering::Relaxed)
     }
 
     /// Whether its reader has gone.
-    pub fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
 }
 
 /// Standard output, waited for only as long as it is held.
-pub struct Output {
+pub(super) struct Output {
     sink: Sink,
     news: Arc<OutputNews>,
     leashed: Leashed,
@@ -44,7 +44,7 @@ impl Output {
     ///
     /// # Errors
     /// It is closed, or no descriptor is left.
-    pub fn stdout(leashed: Leashed) -> io::Result<(Output, Arc<OutputNews>)> {
+    pub(super) fn stdout(leashed: Leashed) -> io::Result<(Output, Arc<OutputNews>)> {
         let news = Arc::new(OutputNews::default());
         Ok((Output { sink: Sink::stdout()?, news: Arc::clone(&news), leashed }, news))
     }
@@ -85,7 +85,7 @@ impl Write for Output {
 
 /// The input of a command. Whoever drops it before [`Write::flush`] has said that all is there breaks it off, and the
 /// command is ended before it can take that for the end of the data.
-pub struct Feed {
+pub(super) struct Feed {
     stdin: Option<ChildStdin>,
     child: Fed,
     leashed: Leashed,
@@ -94,11 +94,11 @@ pub struct Feed {
 
 /// A command that is being fed, for whoever waits for its end.
 #[derive(Clone)]
-pub struct Fed(Arc<Mutex<Child>>, Leashed);
+pub(super) struct Fed(Arc<Mutex<Child>>, Leashed);
 
 impl Fed {
     /// Waits for the command's end, or ends it when it is let go of.
-    pub fn wait(&self) -> i32 {
+    pub(super) fn wait(&self) -> i32 {
         self.1.wait(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -108,7 +108,7 @@ impl Feed {
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(line: &CommandLine, name: &[u8], leashed: (Leashed, Leashed)) -> io::Result<(Feed, Fed)> {
+    pub(super) fn start(line: &CommandLine, name: &[u8], leashed: (Leashed, Leashed)) -> io::Result<(Feed, Fed)> {
         let mut shell = shell(&line.command);
         let mut child = Child::group(shell.stdin(Stdio::piped()).envs(line.environment(name)))?;
         let stdin = child.take_stdin();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// See the module's text.
 #[derive(Debug, Default)]
-pub struct Course {
+pub(super) struct Course {
     /// The end of each item is to be told.
     pub tells_items: bool,
     began: Option<Instant>,
@@ -20,32 +20,32 @@ pub struct Course {
 
 impl Course {
     /// The peer is there. It may have been before, in another process.
-    pub fn begin(&mut self, now: Instant) {
+    pub(super) fn begin(&mut self, now: Instant) {
         self.began.get_or_insert(now);
     }
 
     /// For how long the peer has been there.
-    pub fn took(&self, now: Instant) -> Duration {
+    pub(super) fn took(&self, now: Instant) -> Duration {
         self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
     }
 
     /// What the work under way has come to.
-    pub fn note(&mut self, so_far: SoFar) {
+    pub(super) fn note(&mut self, so_far: SoFar) {
         self.so_far = so_far;
     }
 
     /// The same of a stream, which is one item.
-    pub fn note_bytes(&mut self, bytes: u64) {
+    pub(super) fn note_bytes(&mut self, bytes: u64) {
         self.so_far.bytes = bytes;
     }
 
     /// The work under way is given up, and may be begun anew.
-    pub fn begin_anew(&mut self) {
+    pub(super) fn begin_anew(&mut self) {
         self.earlier_bytes += std::mem::take(&mut self.so_far.bytes);
     }
 
     /// The whole, if the peer was ever there.
-    pub fn end<'a>(&self, now: Instant, error: Option<&'a Error>) -> Option<Transfer<'a>> {
+    pub(super) fn end<'a>(&self, now: Instant, error: Option<&'a Error>) -> Option<Transfer<'a>> {
         self.began?;
         let SoFar { counts, left_out, bytes } = self.so_far.or_end(self.ending.as_ref());
         Some(Transfer { counts, left_out, bytes: self.earlier_bytes + bytes, took: self.took(now), error })

@@ -11,8 +11,8 @@ mod course;
 mod outflow;
 mod producer;
 
-pub use outflow::Plain;
-pub use producer::CommandLine;
+pub(crate) use outflow::Plain;
+pub(crate) use producer::CommandLine;
 
 use crate::identity::PeerId;
 use crate::names::AppName;
@@ -45,7 +45,7 @@ const COMMAND: Token = Token(FIRST_TOKEN + 1);
 
 /// What to send.
 #[derive(Clone, Debug)]
-pub enum What {
+pub(crate) enum What {
     /// Standard input.
     Stream(Plain),
     /// What a command writes; it is started once the receiver is there.
@@ -64,7 +64,7 @@ enum Work {
 }
 
 /// The tool.
-pub struct Send {
+pub(crate) struct Send {
     to: (PeerId, AppName),
     what: What,
     key: Option<Key>,
@@ -86,7 +86,7 @@ pub struct Send {
 
 impl Send {
     /// A tool that has not begun. `patience` is how long a receiver that leaves in the middle may stay away.
-    pub fn new(to: (PeerId, AppName), what: What, patience: Duration) -> Send {
+    pub(crate) fn new(to: (PeerId, AppName), what: What, patience: Duration) -> Send {
         Send {
             to,
             what,
@@ -108,7 +108,7 @@ impl Send {
 
     /// With news of the end of each item.
     #[must_use]
-    pub fn telling_items(mut self, wanted: bool) -> Send {
+    pub(crate) fn telling_items(mut self, wanted: bool) -> Send {
         self.course.tells_items = wanted;
         self
     }

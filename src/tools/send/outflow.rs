@@ -35,7 +35,7 @@ const PIECE_MIN: usize = 512;
 
 /// What to send, and how.
 #[derive(Clone, Debug)]
-pub struct Plain {
+pub(crate) struct Plain {
     /// Name of the stream at the receiver; may be empty.
     pub name: Vec<u8>,
     /// When to compress.
@@ -45,7 +45,7 @@ pub struct Plain {
 }
 
 /// Where the bytes come from.
-pub struct Intake {
+pub(super) struct Intake {
     /// What is read.
     pub source: Source,
     /// The command that writes it; none of standard input.
@@ -57,7 +57,7 @@ impl Intake {
     ///
     /// # Errors
     /// It cannot be used.
-    pub fn stdin() -> Result<Intake, Error> {
+    pub(super) fn stdin() -> Result<Intake, Error> {
         let source = Source::stdin().map_err(|error| Error::Run(RunError::Io("opening standard input", error)))?;
         Ok(Intake { source, producer: None })
     }
@@ -66,7 +66,7 @@ impl Intake {
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn of_command(line: &CommandLine) -> Result<Intake, Error> {
+    pub(super) fn of_command(line: &CommandLine) -> Result<Intake, Error> {
         let (source, producer) =
             line.start().map_err(|error| Error::Run(RunError::Io("starting the command", error)))?;
         Ok(Intake { source, producer: Some(producer) })
@@ -85,7 +85,7 @@ enum Step {
 }
 
 /// See the module's text.
-pub struct Outflow {
+pub(super) struct Outflow {
     stream: u32,
     source: Option<Source>,
     /// Who writes what the source gives, until it is known that all of it was written.
@@ -109,7 +109,7 @@ pub struct Outflow {
 
 impl Outflow {
     /// Begins: the greeting is the first thing sent.
-    pub fn new(now: Instant, stream: u32, intake: Intake, plain: &Plain) -> Outflow {
+    pub(super) fn new(now: Instant, stream: u32, intake: Intake, plain: &Plain) -> Outflow {
         let limit = plain.limit.map(|rate| {
             let piece = usize::try_from(rate.get() / 10).unwrap_or(usize::MAX).max(PIECE_MIN);
             (RateLimit::new(rate, now), piece)
@@ -131,13 +131,13 @@ impl Outflow {
     }
 
     /// Computes the hash of what is sent, if that is wanted.
-    pub fn hashing(mut self, wanted: bool) -> Outflow {
+    pub(super) fn hashing(mut self, wanted: bool) -> Outflow {
         self.hasher = wanted.then(Box::default);
         self
     }
 
     /// How it ended, as the one item of its transfer, once the receiver has told it.
-    pub fn item(&self, name: &[u8], took: Duration) -> Option<Item> {
+    pub(super) fn item(&self, name: &[u8], took: Duration) -> Option<Item> {
         let outcome = self.offering.stream_outcome()?;
         let is_there = matches!(outcome, ItemOutcome::Committed | ItemOutcome::Exists | ItemOutcome::ExistsUnlike);
         let hasher = self.hasher.as_ref().filter(|_| is_there);
@@ -157,7 +157,7 @@ impl Outflow {
     ///
     /// # Errors
     /// What the system says.
-    pub fn register(&mut self, registry: &Registry, source: Token, command: Token) -> std::io::Result<()> {
+    pub(super) fn register(&mut self, registry: &Registry, source: Token, command: Token) -> std::io::Result<()> {
         if let Some(producer) = &self.producer {
             producer.register(registry, command)?;
         }
@@ -168,31 +168,31 @@ impl Outflow {
     ///
     /// # Errors
     /// Its status cannot be had.
-    pub fn handle_command_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
+    pub(super) fn handle_command_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
         self.producer.as_mut().map_or(Ok(()), |producer| producer.handle_ready(now, registry))
     }
 
     /// Nothing more is wanted of the source, nor of its command.
-    pub fn cut(&mut self, registry: &Registry) {
+    pub(super) fn cut(&mut self, registry: &Registry) {
         if let Some(producer) = self.producer.take() {
             producer.terminate(registry);
         }
     }
 
     /// Standard input has news.
-    pub fn handle_ready(&mut self) {
+    pub(super) fn handle_ready(&mut self) {
         if let Some(source) = &mut self.source {
             source.handle_ready();
         }
     }
 
     /// Bytes of standard input that were sent.
-    pub fn raw_bytes(&self) -> u64 {
+    pub(super) fn raw_bytes(&self) -> u64 {
         self.offering.content_bytes()
     }
 
     /// When to pump without an event: the rate limit allows more.
-    pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let limit = self.limit.as_ref().filter(|_| self.source.is_some());
         let wait = limit.map(|(limit, _)| limit.wait(now)).filter(|wait| !wait.is_zero());
         let held = self.producer.as_ref().and_then(Producer::next_timeout);
@@ -200,7 +200,7 @@ impl Outflow {
     }
 
     /// The end, once the receiver has told it.
-    pub fn ending(&self) -> Option<Ending> {
+    pub(super) fn ending(&self) -> Option<Ending> {
         self.ending
     }
 
@@ -208,7 +208,7 @@ impl Outflow {
     ///
     /// # Errors
     /// The source cannot be read, its command failed, the peer broke the protocol, or it gave up.
-    pub fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, Error> {
+    pub(super) fn pump(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> Result<bool, Error> {
         let heard = self.pump_inward(now, session)?;
         if self.ending.is_some() {
             return Ok(heard);

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// A command, and what it is told.
 #[derive(Clone, Debug)]
-pub struct CommandLine {
+pub(crate) struct CommandLine {
     /// What `/bin/sh` is given.
     pub command: OsString,
     /// Variables that it finds.
@@ -24,14 +24,14 @@ impl CommandLine {
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(&self) -> io::Result<(Source, Producer)> {
+    pub(crate) fn start(&self) -> io::Result<(Source, Producer)> {
         let Giving { child, source } = spawn_giving(&self.command, &self.environment)?;
         Ok((source, Producer { child, status: None, held_until: None }))
     }
 }
 
 /// A running command.
-pub struct Producer {
+pub(crate) struct Producer {
     child: Child,
     /// Known once it has ended.
     status: Option<i32>,
@@ -43,7 +43,7 @@ impl Producer {
     ///
     /// # Errors
     /// What the system says.
-    pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         self.child.register(registry, token)
     }
 
@@ -51,7 +51,7 @@ impl Producer {
     ///
     /// # Errors
     /// Its status cannot be had.
-    pub fn handle_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
+    pub(crate) fn handle_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
         let ended =
             self.child.try_wait().map_err(|error| Error::Run(RunError::Io("waiting for the command", error)))?;
         if let (Some(status), None) = (ended.map(status_number), self.status) {
@@ -63,23 +63,23 @@ impl Producer {
     }
 
     /// Whether all that it had to say has been written.
-    pub fn has_succeeded(&self) -> bool {
+    pub(crate) fn has_succeeded(&self) -> bool {
         self.status == Some(0)
     }
 
     /// Its status, if it has failed.
-    pub fn failure(&mut self, now: Instant) -> Option<i32> {
+    pub(crate) fn failure(&mut self, now: Instant) -> Option<i32> {
         self.held_until.take_if(|at| *at <= now);
         self.status.filter(|status| *status != 0 && self.held_until.is_none())
     }
 
     /// When to look without an event.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.held_until
     }
 
     /// Nobody wants what it writes any more.
-    pub fn terminate(&self, registry: &Registry) {
+    pub(crate) fn terminate(&self, registry: &Registry) {
         if self.status.is_none() {
             self.child.deregister(registry);
             self.child.terminate();

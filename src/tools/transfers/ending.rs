@@ -11,7 +11,7 @@ use crate::wire::CloseCode;
 
 /// The end of a transfer, as both tools see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ending {
+pub(crate) struct Ending {
     /// In one word.
     pub status: Status,
     /// Items by their end.
@@ -30,7 +30,7 @@ pub struct Ending {
 
 impl Ending {
     /// Of a transfer of files.
-    pub fn of_tally(status: Status, tally: &Tally, command_status: Option<i32>) -> Ending {
+    pub(crate) fn of_tally(status: Status, tally: &Tally, command_status: Option<i32>) -> Ending {
         Ending {
             status,
             counts: tally.counts,
@@ -43,7 +43,7 @@ impl Ending {
     }
 
     /// Of a stream, which is one item.
-    pub fn of_stream(outcome: ItemOutcome, command_status: Option<i32>, fault_side: Side) -> Ending {
+    pub(crate) fn of_stream(outcome: ItemOutcome, command_status: Option<i32>, fault_side: Side) -> Ending {
         let mut counts = Counts::default();
         outcome.count(&mut counts);
         let fault = outcome.fault();
@@ -54,7 +54,7 @@ impl Ending {
 }
 
 /// With which code a session closes whose transfer ended early, so that the peer knows whose fault it was.
-pub fn close_code(error: &TransferError) -> CloseCode {
+pub(crate) fn close_code(error: &TransferError) -> CloseCode {
     match error {
         TransferError::Malformed(_) | TransferError::Violation(_) => CloseCode::Protocol,
         // The peer has been told in the transfer's own words.

@@ -8,7 +8,7 @@ use crate::transfer::{Status, TransferError};
 
 /// See the module's text.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// As any tool may.
     Run(RunError),
     /// The sender's process was gone and its peer began anew, after a part had gone to standard output.
@@ -60,7 +60,7 @@ impl Ending {
     ///
     /// # Errors
     /// What is missing, and why.
-    pub fn verdict(&self, side: Side) -> Result<(), Error> {
+    pub(crate) fn verdict(&self, side: Side) -> Result<(), Error> {
         match (self.status, self.command_status) {
             (Status::Complete, _) => Ok(()),
             (Status::NothingToDo, _) if self.counts.exists > 0 => Ok(()),

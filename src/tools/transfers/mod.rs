@@ -1,11 +1,11 @@
 //! What `vp-send` and `vp-recv` have in common: what they have to say, and how a transfer ends.
 
 mod ending;
-pub mod engine;
+pub(crate) mod engine;
 mod error;
 mod news;
-pub mod pump;
+pub(crate) mod pump;
 
-pub use ending::{Ending, close_code};
-pub use error::Error;
-pub use news::{News, Transfer, tell};
+pub(crate) use ending::{Ending, close_code};
+pub(crate) use error::Error;
+pub(crate) use news::{News, Transfer, tell};

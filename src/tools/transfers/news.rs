@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// How a transfer ended.
 #[derive(Debug)]
-pub struct Transfer<'a> {
+pub(crate) struct Transfer<'a> {
     /// Items by their end, as far as it is known.
     pub counts: Counts,
     /// Items that could not even be offered.
@@ -30,7 +30,7 @@ pub struct Transfer<'a> {
 
 /// What a person may want to know while it happens.
 #[derive(Debug)]
-pub enum News<'a> {
+pub(crate) enum News<'a> {
     /// What every tool has to say.
     Run(run::News<'a>),
     /// Progress of a transfer: bytes and items done, and in all where known.
@@ -71,7 +71,7 @@ impl<'a> From<run::News<'a>> for News<'a> {
 }
 
 /// Tells people news of an engine that works for an application and this peer.
-pub fn tell(of: &engine::News, whose: (PeerId, &str), news: &mut dyn FnMut(News<'_>)) {
+pub(crate) fn tell(of: &engine::News, whose: (PeerId, &str), news: &mut dyn FnMut(News<'_>)) {
     for left_out in &of.left_out {
         news(News::LeftOut(whose.0, whose.1, left_out));
     }

@@ -53,7 +53,7 @@ impl Running {
     }
 
     /// What counts when others wait.
-    pub fn standing(&self, waits: Waits) -> Standing {
+    pub(crate) fn standing(&self, waits: Waits) -> Standing {
         Standing {
             peer: self.peer,
             called_at: self.called_at,
@@ -65,7 +65,7 @@ impl Running {
     }
 
     /// Tells the node what it takes of the places, if that has changed.
-    pub fn tell_place(&mut self, ctx: &mut Context<'_, Recv>, to: To) {
+    pub(crate) fn tell_place(&mut self, ctx: &mut Context<'_, Recv>, to: To) {
         let place = self.standing(Waits::Not).place(ctx.now, to);
         if std::mem::replace(&mut self.place, place) != place {
             ctx.node.set_place(ctx.now, self.key, place);
@@ -73,14 +73,14 @@ impl Running {
     }
 
     /// When others may have its place, unless something comes.
-    pub fn yields_at(&self, to: To) -> Option<Instant> {
+    pub(crate) fn yields_at(&self, to: To) -> Option<Instant> {
         self.standing(Waits::Not).yields_at(to).filter(|_| self.place == Place::Own)
     }
 
     /// Others wait, and the process at the other end of this session is taken for gone, or says nothing. Where its peer has called
     /// anew, that call takes its place unless standard output has got something: that cannot be taken back, and must be neither
     /// doubled nor continued.
-    pub fn give_way(&mut self, ctx: &mut Context<'_, Recv>, going: Going) {
+    pub(crate) fn give_way(&mut self, ctx: &mut Context<'_, Recv>, going: Going) {
         let is_followed = going.why == Why::Followed;
         self.superseded = is_followed && !self.has_put_out();
         match (std::mem::replace(&mut self.end, End::Open), going.why) {

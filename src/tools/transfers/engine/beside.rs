@@ -16,7 +16,7 @@ pub(crate) struct Beside {
 
 impl Beside {
     /// From its first byte on.
-    pub fn new(file: File) -> Self {
+    pub(super) fn new(file: File) -> Self {
         Self { file, offset: 0, buffer: Vec::new() }
     }
 
@@ -24,7 +24,7 @@ impl Beside {
     ///
     /// # Errors
     /// [`Fault::Exists`] if the file has others there, or none; else what reading it says.
-    pub fn compare(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    pub(super) fn compare(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.buffer.resize(bytes.len(), 0);
         match self.file.read_exact_at(&mut self.buffer, self.offset) {
             Ok(()) if self.buffer == bytes => {}
@@ -40,7 +40,7 @@ impl Beside {
     ///
     /// # Errors
     /// [`Fault::Exists`] if the file goes on.
-    pub fn finish(&self) -> Result<(), Fault> {
+    pub(super) fn finish(&self) -> Result<(), Fault> {
         let length = self.file.metadata()?.len();
         if length == self.offset { Ok(()) } else { Err(Fault::Exists) }
     }

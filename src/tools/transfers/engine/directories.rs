@@ -40,7 +40,7 @@ impl Directories {
     ///
     /// # Errors
     /// [`Fault::TooMany`] if there is none left.
-    pub fn reserve(&mut self, path: &TreePath) -> Result<(), Fault> {
+    pub(super) fn reserve(&mut self, path: &TreePath) -> Result<(), Fault> {
         let price = path.as_bytes().len() + DIRECTORY_BYTES;
         self.bytes_left = self.bytes_left.checked_sub(price).ok_or(Fault::TooMany)?;
         Ok(())
@@ -48,7 +48,7 @@ impl Directories {
 
     /// Adds one that is there by now; the permission bits that it will have. One that the sender has made before keeps those
     /// that it has, unless they are to be replaced or are those that an interrupted transfer of the same tree would have left.
-    pub fn add(&mut self, path: &TreePath, (made, overwrite): (Made, Overwrite), announced: Attributes) -> u16 {
+    pub(super) fn add(&mut self, path: &TreePath, (made, overwrite): (Made, Overwrite), announced: Attributes) -> u16 {
         let (sets_mode, stays) = match made {
             Made::New => (true, announced.mode),
             Made::Already { mode, own } => {
@@ -61,7 +61,7 @@ impl Directories {
     }
 
     /// Everything is in them. What could not be done.
-    pub fn finish(&mut self, inbox: &mut Inbox, maker: Maker<'_>) -> Vec<(TreePath, Fault)> {
+    pub(super) fn finish(&mut self, inbox: &mut Inbox, maker: Maker<'_>) -> Vec<(TreePath, Fault)> {
         let mut directories = std::mem::take(&mut self.unfinished);
         // Deepest first: setting one directory's time must be the last change in it, and a
         // directory that its owner may not enter any more hides what is below.

@@ -9,14 +9,14 @@ use std::collections::VecDeque;
 pub(crate) struct Elsewhere(VecDeque<(u32, Vec<u8>)>);
 
 impl Elsewhere {
-    pub fn note(&mut self, index: u32, name: Vec<u8>) {
+    pub(super) fn note(&mut self, index: u32, name: Vec<u8>) {
         if self.0.len() >= OPEN_ENTRIES_MAX {
             self.0.pop_front();
         }
         self.0.push_back((index, name));
     }
 
-    pub fn take(&mut self, index: u32) -> Option<Vec<u8>> {
+    pub(super) fn take(&mut self, index: u32) -> Option<Vec<u8>> {
         while self.0.front().is_some_and(|(first, _)| *first < index) {
             self.0.pop_front();
         }

@@ -68,7 +68,7 @@ pub(crate) fn pair() -> (MemoryPort, MemoryPort) {
 
 impl MemoryPort {
     /// Sends nothing more, but goes on reading.
-    pub fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.outgoing.lock().finished = true;
         self.outgoing.moved.notify_all();
     }

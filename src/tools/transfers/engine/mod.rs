@@ -23,14 +23,14 @@ mod elsewhere;
 mod memory;
 mod outgoing;
 mod policy;
-pub mod port;
-pub mod progress;
+pub(crate) mod port;
+pub(crate) mod progress;
 mod receiver;
 mod receiving;
 mod sender;
 mod sending;
 mod settling;
-pub mod sink;
+pub(crate) mod sink;
 #[cfg(test)]
 mod tests;
 mod tops;
@@ -38,12 +38,12 @@ mod tree;
 mod underway;
 mod writer;
 
-pub use policy::{OnReceived, ReceivePolicy, Received};
-pub use port::{Port, TryRecv};
-pub use progress::{Item, ItemEnd, ItemKind, Progress, Snapshot};
-pub use receiver::{Destination, ReceiveJob};
-pub use sender::SendJob;
-pub use writer::CommandEnded;
+pub(crate) use policy::{OnReceived, ReceivePolicy, Received};
+pub(crate) use port::{Port, TryRecv};
+pub(crate) use progress::{Item, ItemEnd, ItemKind, Progress, Snapshot};
+pub(crate) use receiver::{Destination, ReceiveJob};
+pub(crate) use sender::SendJob;
+pub(crate) use writer::CommandEnded;
 
 use crate::store::batch::BATCH_ITEMS_MAX;
 use crate::transfer::messages::OPEN_ENTRIES_MAX;

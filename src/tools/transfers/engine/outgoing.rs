@@ -33,7 +33,7 @@ pub(crate) struct Outgoing<'p> {
 }
 
 impl<'p> Outgoing<'p> {
-    pub fn new(port: &'p mut dyn Port, offering: Offering, limit: Option<RateLimit>, now: Instant) -> Self {
+    pub(super) fn new(port: &'p mut dyn Port, offering: Offering, limit: Option<RateLimit>, now: Instant) -> Self {
         let chunk = port.buffer();
         let chunk_bytes = limit.as_ref().map_or(CHUNK_BYTES, |limit| limit.piece_bytes().min(CHUNK_BYTES));
         let link = LinkMeter::new(now);
@@ -45,7 +45,7 @@ impl<'p> Outgoing<'p> {
     }
 
     /// Sends the message that was said last with the next chunk.
-    pub fn say(&mut self) -> Result<(), PortClosed> {
+    pub(super) fn say(&mut self) -> Result<(), PortClosed> {
         if self.offering.offers().len() > self.room() {
             self.flush()?;
         }
@@ -70,7 +70,12 @@ impl<'p> Outgoing<'p> {
 
     /// Reads up to `max` bytes of the file straight into the chunk, as one DATA message, and
     /// returns them for hashing: none at the end of a file of no known size.
-    pub fn read_raw(&mut self, file: &SourceFile, offset: u64, max: usize) -> Result<Result<&[u8], Fault>, PortClosed> {
+    pub(super) fn read_raw(
+        &mut self,
+        file: &SourceFile,
+        offset: u64,
+        max: usize,
+    ) -> Result<Result<&[u8], Fault>, PortClosed> {
         if self.room() < (HEADER_BYTES + PIECE_BYTES_MIN).min(self.chunk_bytes) {
             self.flush()?;
         }
@@ -97,7 +102,7 @@ impl<'p> Outgoing<'p> {
     }
 
     /// Sends a block as ZDATA, or as DATA if that does not pay.
-    pub fn pack(&mut self, block: &[u8]) -> Result<(), PortClosed> {
+    pub(super) fn pack(&mut self, block: &[u8]) -> Result<(), PortClosed> {
         let begin = Instant::now();
         let encoded = self.offering.pack(block);
         self.offering.blocks().note_effort(begin.elapsed());
@@ -119,7 +124,7 @@ impl<'p> Outgoing<'p> {
     }
 
     /// Sends what has been packed so far.
-    pub fn flush(&mut self) -> Result<(), PortClosed> {
+    pub(super) fn flush(&mut self) -> Result<(), PortClosed> {
         if self.chunk.is_empty() {
             return Ok(());
         }
@@ -160,7 +165,7 @@ impl<'p> Outgoing<'p> {
     }
 
     /// What the peer has said, without waiting.
-    pub fn heard(&mut self) -> Result<TryRecv, PortClosed> {
+    pub(super) fn heard(&mut self) -> Result<TryRecv, PortClosed> {
         match self.received.pop_front() {
             Some(chunk) => Ok(TryRecv::Bytes(chunk)),
             None if self.peer_finished => Ok(TryRecv::Finished),
@@ -169,7 +174,7 @@ impl<'p> Outgoing<'p> {
     }
 
     /// What the peer says next, everything of ours being sent first; `None` after its end.
-    pub fn listen(&mut self) -> Result<Option<Parcel>, PortClosed> {
+    pub(super) fn listen(&mut self) -> Result<Option<Parcel>, PortClosed> {
         self.flush()?;
         match self.heard()? {
             TryRecv::Bytes(chunk) => Ok(Some(chunk)),
@@ -183,7 +188,7 @@ impl<'p> Outgoing<'p> {
         }
     }
 
-    pub fn recycle(&mut self, chunk: Parcel) {
+    pub(super) fn recycle(&mut self, chunk: Parcel) {
         self.port.recycle(chunk);
     }
 }
@@ -191,6 +196,7 @@ impl<'p> Outgoing<'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::beneath::Nearby;
     use crate::store::source::Walk;
     use crate::tools::transfers::engine::memory::pair;
     use crate::transfer::blocks::Compression;
@@ -204,7 +210,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("f");
         std::fs::write(&path, vec![7; file_bytes]).unwrap();
-        let file = SourceFile::open(&Walk::new(vec![path]).flatten().next().unwrap()).unwrap();
+        let file = SourceFile::open(&Walk::new(vec![path]).flatten().next().unwrap(), &mut Nearby::default()).unwrap();
         let (mut ours, mut theirs) = pair();
         let now = Instant::now();
         let limit = rate.map(|rate| RateLimit::new(NonZeroU64::new(rate).unwrap(), now));

@@ -6,7 +6,7 @@ use crate::transfer::path::TreePath;
 
 /// What a receiver takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ReceivePolicy {
+pub(crate) struct ReceivePolicy {
     /// What happens where a name is taken.
     pub overwrite: Overwrite,
     /// Content bytes in all, at most.
@@ -17,7 +17,7 @@ pub struct ReceivePolicy {
 
 /// One thing that the sender named and that is here now, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
+pub(crate) struct Received {
     /// Where it is, below the receiver's directory: a single name.
     pub path: TreePath,
     /// What it is.
@@ -27,7 +27,7 @@ pub struct Received {
 /// Called for each [`Received`] when everything is safe, before the sender is told. Returns 0 or a
 /// status that then travels to the sender as that of a failed command. In a directory it is called
 /// again, in a later transfer of the same, until it has returned 0, and then no more.
-pub type OnReceived<'a> = dyn FnMut(&Received) -> i32 + Send + 'a;
+pub(crate) type OnReceived<'a> = dyn FnMut(&Received) -> i32 + Send + 'a;
 
 /// Whether nobody wants the outcome any more.
-pub type GivenUp = Box<dyn Fn() -> bool + Send>;
+pub(super) type GivenUp = Box<dyn Fn() -> bool + Send>;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// What is there to read without waiting.
 #[derive(Debug, PartialEq, Eq)]
-pub enum TryRecv {
+pub(crate) enum TryRecv {
     /// The next bytes of the peer; give them back with [`Port::recycle`] when they are where they belong.
     Bytes(Parcel),
     /// Nothing yet.
@@ -17,7 +17,7 @@ pub enum TryRecv {
 
 /// One ordered, reliable byte stream each way, with back-pressure, for an engine in a thread of
 /// its own. Chunk borders carry no meaning: they may be split and joined on the way.
-pub trait Port {
+pub(crate) trait Port {
     /// The next bytes of the peer, `None` after its end. Blocks.
     ///
     /// # Errors

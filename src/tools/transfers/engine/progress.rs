@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// How far a transfer is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Snapshot<'a> {
+pub(crate) struct Snapshot<'a> {
     /// Content bytes that are dealt with: sent, received, or found to be there.
     pub bytes_done: u64,
     /// Those of them that were there already, or are holes: dealt with in no time, so that they say nothing about speed.
@@ -28,7 +28,7 @@ pub struct Snapshot<'a> {
 
 /// What an item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ItemKind {
+pub(crate) enum ItemKind {
     /// A regular file.
     File,
     /// A directory.
@@ -41,7 +41,7 @@ pub enum ItemKind {
 
 /// How one item ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ItemEnd<'a> {
+pub(crate) struct ItemEnd<'a> {
     /// Its path as the sender says it, as bytes of unknown origin; of a stream, its name, which may be empty.
     pub path: &'a [u8],
     /// What it is, where that is known.
@@ -62,7 +62,7 @@ pub struct ItemEnd<'a> {
 
 /// How one item ended: [`ItemEnd`], to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
+pub(crate) struct Item {
     /// Its path as the sender says it, as bytes of unknown origin; of a stream, its name, which may be empty.
     pub path: Vec<u8>,
     /// What it is, where that is known.
@@ -97,7 +97,7 @@ impl From<ItemEnd<'_>> for Item {
 }
 
 /// Is told how a transfer goes on; called often, so it should be quick.
-pub trait Progress {
+pub(crate) trait Progress {
     /// Something moved.
     fn report(&mut self, at: Snapshot<'_>);
 
@@ -154,12 +154,12 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Counts bytes that need not be moved.
-    pub fn skip(&mut self, bytes: u64) {
+    pub(crate) fn skip(&mut self, bytes: u64) {
         self.bytes_done += bytes;
         self.bytes_skipped += bytes;
     }
 
-    pub fn at<'a>(&self, current: &'a [u8]) -> Snapshot<'a> {
+    pub(crate) fn at<'a>(&self, current: &'a [u8]) -> Snapshot<'a> {
         Snapshot {
             bytes_done: self.bytes_done,
             bytes_skipped: self.bytes_skipped,

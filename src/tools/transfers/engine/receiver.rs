@@ -25,7 +25,7 @@ use std::time::Instant;
 const CHUNKS_UNANSWERED_MAX: u32 = 16;
 
 /// Where received content goes.
-pub enum Destination {
+pub(crate) enum Destination {
     /// Files and trees, below this directory, which must exist.
     Directory(PathBuf),
     /// The same, below one that is made if the one that it is in exists.
@@ -37,7 +37,7 @@ pub enum Destination {
 impl Destination {
     /// The directory, if it is one.
     #[must_use]
-    pub fn directory(&self) -> Option<&Path> {
+    pub(crate) fn directory(&self) -> Option<&Path> {
         match self {
             Self::Directory(path) | Self::DirectoryOfPeer(path) => Some(path),
             Self::Writer(_) => None,
@@ -56,7 +56,7 @@ impl fmt::Debug for Destination {
 }
 
 /// What to receive, and how.
-pub struct ReceiveJob<'a> {
+pub(crate) struct ReceiveJob<'a> {
     /// What the sender has said already.
     pub greeted: Option<Greeted>,
     /// Where it goes.
@@ -89,7 +89,7 @@ impl ReceiveJob<'_> {
     ///
     /// # Errors
     /// When the transfer as a whole ended early.
-    pub fn run(self, port: &mut dyn Port, progress: &mut dyn Progress) -> Result<ReceiveOutcome, TransferError> {
+    pub(crate) fn run(self, port: &mut dyn Port, progress: &mut dyn Progress) -> Result<ReceiveOutcome, TransferError> {
         let made = match &self.destination {
             Destination::DirectoryOfPeer(path) => make_root(path),
             Destination::Directory(_) | Destination::Writer(_) => Ok(()),

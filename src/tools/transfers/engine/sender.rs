@@ -36,7 +36,7 @@ const COUNTED_ITEMS_MAX: u64 = 100_000;
 
 /// What to send, and how.
 #[derive(Debug, Clone, Default)]
-pub struct SendJob {
+pub(crate) struct SendJob {
     /// Files and directories. A symbolic link named here stands for what it points to.
     pub sources: Vec<PathBuf>,
     /// What is left out of them.
@@ -54,7 +54,7 @@ pub struct SendJob {
 impl SendJob {
     /// All that there is to send.
     #[must_use]
-    pub fn walk(&self) -> Walk {
+    pub(crate) fn walk(&self) -> Walk {
         Walk::new(self.sources.clone()).without(self.omit.clone()).with_links(self.links)
     }
 
@@ -64,7 +64,7 @@ impl SendJob {
     ///
     /// # Errors
     /// When the transfer as a whole ended early; what was committed by then stays.
-    pub fn run(self, port: &mut dyn Port, progress: &mut dyn Progress) -> Result<SendOutcome, TransferError> {
+    pub(crate) fn run(self, port: &mut dyn Port, progress: &mut dyn Progress) -> Result<SendOutcome, TransferError> {
         let now = Instant::now();
         let totals = measure(self.walk(), COUNTED_ITEMS_MAX);
         let limit = self.limit.map(|rate| RateLimit::new(rate, now));
@@ -262,7 +262,7 @@ impl Sender<'_> {
     }
 
     /// Takes what the receiver has said so far, without waiting.
-    pub fn take_answers(&mut self) -> Result<(), TransferError> {
+    pub(super) fn take_answers(&mut self) -> Result<(), TransferError> {
         loop {
             match self.out.heard()? {
                 TryRecv::Bytes(chunk) => self.hear(chunk)?,
@@ -294,7 +294,7 @@ impl Sender<'_> {
     }
 
     /// What is known of an item that the receiver has not settled.
-    pub fn underway(&mut self, index: u32) -> Option<&mut Underway> {
+    pub(super) fn underway(&mut self, index: u32) -> Option<&mut Underway> {
         self.announced.get_mut(&index).map(|announced| &mut announced.underway)
     }
 }

@@ -32,11 +32,11 @@ type Content = Result<Hash, Fault>;
 
 impl Sender<'_> {
     /// Does what the receiver asked about one file.
-    pub fn deal_with(&mut self, wanted: Wanted) -> Result<(), TransferError> {
+    pub(super) fn deal_with(&mut self, wanted: Wanted) -> Result<(), TransferError> {
         let index = wanted.index;
         self.progress.report(self.meter.at(wanted.found.path.as_bytes()));
         let (begin, before) = (Instant::now(), self.out.offering.content_bytes());
-        let end = match SourceFile::open_nearby(&wanted.found, &mut self.nearby) {
+        let end = match SourceFile::open(&wanted.found, &mut self.nearby) {
             Err(fault) => FileEnd::Failed(fault),
             Ok(file) => match &wanted.ask {
                 Ask::Content(prefixes) => self.send_from(&wanted, &file, prefixes)?,

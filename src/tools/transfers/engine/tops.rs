@@ -34,12 +34,12 @@ impl Tops {
     ///
     /// # Errors
     /// [`Fault::TooMany`] if not.
-    pub fn check_room(&self, path: &TreePath) -> Result<(), Fault> {
+    pub(super) fn check_room(&self, path: &TreePath) -> Result<(), Fault> {
         if path.depth() == 1 && self.bytes + price(path) > BYTES_MAX { Err(Fault::TooMany) } else { Ok(()) }
     }
 
     /// Keeps an accepted item, if it is one of those.
-    pub fn add(&mut self, path: &TreePath, kind: &Kind) {
+    pub(super) fn add(&mut self, path: &TreePath, kind: &Kind) {
         if path.depth() > 1 || self.by_name.contains_key(path.as_bytes()) {
             return;
         }
@@ -50,7 +50,7 @@ impl Tops {
     }
 
     /// Notes how an item in one of them, or one of them itself, has ended.
-    pub fn settle(&mut self, path: &TreePath, outcome: ItemOutcome, renamed: Option<&[u8]>) {
+    pub(super) fn settle(&mut self, path: &TreePath, outcome: ItemOutcome, renamed: Option<&[u8]>) {
         let Some(top) = self.by_name.get(path.first()).and_then(|at| self.all.get_mut(*at)) else {
             return;
         };
@@ -63,12 +63,12 @@ impl Tops {
     }
 
     /// Those of which nothing is missing: what the sender calls them, and what they are here.
-    pub fn whole(&self) -> impl Iterator<Item = (&[u8], &Received)> {
+    pub(super) fn whole(&self) -> impl Iterator<Item = (&[u8], &Received)> {
         self.all.iter().filter(|top| top.whole).map(|top| (&top.name[..], &top.received))
     }
 
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 }

@@ -64,7 +64,7 @@ pub(crate) struct TreeSink {
 
 impl TreeSink {
     /// `run` makes the names of unfinished files unique: random.
-    pub fn new(inbox: Inbox, overwrite: Overwrite, sender: [u8; 32], run: u64) -> Self {
+    pub(super) fn new(inbox: Inbox, overwrite: Overwrite, sender: [u8; 32], run: u64) -> Self {
         Self {
             inbox,
             overwrite,

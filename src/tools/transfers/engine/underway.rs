@@ -20,12 +20,12 @@ pub(crate) struct Underway {
 
 impl Underway {
     /// An item that is announced now, with so many bytes of content.
-    pub fn new(kind: ItemKind, bytes: u64) -> Self {
+    pub(super) fn new(kind: ItemKind, bytes: u64) -> Self {
         Self { kind, bytes, hash: None, since: Instant::now(), renamed: None }
     }
 
     /// How it ended.
-    pub fn end<'a>(&'a self, path: &'a [u8], outcome: ItemOutcome) -> ItemEnd<'a> {
+    pub(super) fn end<'a>(&'a self, path: &'a [u8], outcome: ItemOutcome) -> ItemEnd<'a> {
         let is_there = matches!(outcome, ItemOutcome::Committed | ItemOutcome::Exists | ItemOutcome::ExistsUnlike);
         ItemEnd {
             path,

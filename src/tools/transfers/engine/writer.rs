@@ -18,7 +18,7 @@ const UNNAMED: &[u8] = b"-";
 /// What a writer's error holds when it is a command that ended with this status before it had everything. With 0, it wanted
 /// no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CommandEnded(pub i32);
+pub(crate) struct CommandEnded(pub i32);
 
 impl fmt::Display for CommandEnded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,7 +36,7 @@ pub(crate) struct WriterSink {
 }
 
 impl WriterSink {
-    pub fn new(writer: Box<dyn Write + Send>) -> Self {
+    pub(super) fn new(writer: Box<dyn Write + Send>) -> Self {
         Self { writer: Some(writer), taken: false, command_status: None }
     }
 

@@ -18,9 +18,9 @@ mod port;
 mod shared;
 mod teller;
 
-pub use news::{News, SoFar};
-pub use port::ThreadPort;
-pub use teller::Teller;
+pub(crate) use news::{News, SoFar};
+pub(crate) use port::ThreadPort;
+pub(crate) use teller::Teller;
 
 use crate::net::reactor::Waker;
 use crate::session::{Half, Parcel, Session};
@@ -44,10 +44,10 @@ const _: () = assert!(WAKE_BYTES <= INBOX_PARCELS_MAX / 2 * Parcel::BYTES_MAX &&
 
 /// The engine's thread came to a bad end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Panicked;
+pub(crate) struct Panicked;
 
 /// The loop's side. `T` is what the engine yields.
-pub struct Pump<T> {
+pub(crate) struct Pump<T> {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<T>>,
     stream: u32,
@@ -61,7 +61,7 @@ impl<T: Send + 'static> Pump<T> {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(
+    pub(crate) fn start(
         name: &str,
         stream: u32,
         waker: &Arc<Waker>,
@@ -79,7 +79,7 @@ impl<T: Send + 'static> Pump<T> {
     }
 
     /// Moves what can be moved. True if anything was.
-    pub fn pump(&mut self, now: Instant, session: &mut Session) -> bool {
+    pub(crate) fn pump(&mut self, now: Instant, session: &mut Session) -> bool {
         let room = self.take_back(now, session);
         let received = self.receive(session, room);
         let sent = self.send(session);
@@ -172,14 +172,14 @@ impl<T: Send + 'static> Pump<T> {
     }
 
     /// The stream is gone: the engine learns it when it next wants something of it.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         let mut state = self.shared.lock();
         state.closed = true;
         self.shared.wake_engine(state);
     }
 
     /// What the engine wants people to know.
-    pub fn take_news(&mut self) -> News {
+    pub(crate) fn take_news(&mut self) -> News {
         let mut state = self.shared.lock();
         let news = self.shared.take_news(&mut state);
         if !(news.items.is_empty() && news.left_out.is_empty()) {
@@ -190,18 +190,18 @@ impl<T: Send + 'static> Pump<T> {
     }
 
     /// Whether the engine goes on when the peer says or takes something, and not before; or only its last words have yet to be taken.
-    pub fn waits_for_peer(&self) -> bool {
+    pub(crate) fn waits_for_peer(&self) -> bool {
         let state = self.shared.lock();
         state.engine_waits || state.engine_gone
     }
 
     /// Whether the engine has come to its end, and all it said is in the session.
-    pub fn is_flushed(&self) -> bool {
+    pub(crate) fn is_flushed(&self) -> bool {
         self.finished
     }
 
     /// What the engine yielded, once, when it has come to its end.
-    pub fn take_end(&mut self) -> Option<Result<T, Panicked>> {
+    pub(crate) fn take_end(&mut self) -> Option<Result<T, Panicked>> {
         if !self.shared.lock().engine_gone {
             return None;
         }

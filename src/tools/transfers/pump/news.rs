@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 /// How far the engine is.
 #[derive(Clone, Debug, Default)]
-pub struct Progressed {
+pub(crate) struct Progressed {
     /// Bytes that are dealt with.
     pub bytes: u64,
     /// Those of them that did not have to be moved.
@@ -29,7 +29,7 @@ pub struct Progressed {
 
 /// What the engine wants people to know.
 #[derive(Debug, Default)]
-pub struct News {
+pub(crate) struct News {
     /// How far it is, if that changed.
     pub progress: Option<Progressed>,
     /// Items that did not come about.
@@ -50,7 +50,7 @@ pub struct News {
 
 /// What an engine has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SoFar {
+pub(crate) struct SoFar {
     /// Items by their end.
     pub counts: Counts,
     /// Items that could not even be offered.
@@ -61,7 +61,7 @@ pub struct SoFar {
 
 impl SoFar {
     /// With the items as the end has them, once that is known.
-    pub fn or_end(self, ending: Option<&Ending>) -> SoFar {
+    pub(crate) fn or_end(self, ending: Option<&Ending>) -> SoFar {
         ending.map_or(self, |end| SoFar { counts: end.counts, left_out: end.skipped, ..self })
     }
 

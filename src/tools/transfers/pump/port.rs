@@ -14,7 +14,7 @@ const SMALL_BYTES: usize = 8 * 1024;
 const FULL_BYTES: usize = Parcel::BYTES_MAX - 2 * 1024;
 
 /// See the module's text.
-pub struct ThreadPort {
+pub(crate) struct ThreadPort {
     shared: Arc<Shared>,
 }
 

@@ -28,18 +28,18 @@ pub(super) struct Inbox {
 
 impl Inbox {
     /// So many more the engine may have.
-    pub fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         INBOX_PARCELS_MAX.saturating_sub(self.held)
     }
 
-    pub fn put(&mut self, parcel: Parcel) {
+    pub(super) fn put(&mut self, parcel: Parcel) {
         self.held += 1;
         self.bytes += parcel.len();
         self.parcels.push_back(parcel);
     }
 
     /// The engine is done with one.
-    pub fn take_back(&mut self, parcel: Parcel) {
+    pub(super) fn take_back(&mut self, parcel: Parcel) {
         self.held = self.held.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(parcel.len());
         self.spent_bytes += parcel.len();
@@ -61,11 +61,11 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub fn take_free(&mut self) -> Parcel {
+    pub(super) fn take_free(&mut self) -> Parcel {
         self.free.pop().unwrap_or_default()
     }
 
-    pub fn give_free(&mut self, mut parcel: Parcel) {
+    pub(super) fn give_free(&mut self, mut parcel: Parcel) {
         if self.free.len() < FREE_MAX {
             parcel.clear();
             self.free.push(parcel);
@@ -86,13 +86,13 @@ pub(super) struct State {
 }
 
 impl State {
-    pub fn has_work_for_engine(&self) -> bool {
+    pub(super) fn has_work_for_engine(&self) -> bool {
         !self.inbox.parcels.is_empty() || self.inbox.ended || self.closed
     }
 
     /// Something should go to the session, which may have room. While the engine has more to say, a frame's worth is
     /// waited for: small frames cost the relay and both ends nearly as much as large ones.
-    pub fn is_output_due(&self) -> bool {
+    pub(super) fn is_output_due(&self) -> bool {
         let enough = self.outbox.bytes >= WAKE_BYTES;
         let last = self.outbox.bytes > 0 && (self.outbox.hurry || self.engine_waits);
         !self.outbox.session_full && (enough || last || self.engine_gone)
@@ -108,23 +108,23 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(waker: Arc<Waker>) -> Shared {
+    pub(super) fn new(waker: Arc<Waker>) -> Shared {
         Shared { state: Mutex::default(), changed: Condvar::new(), moved: AtomicU64::new(0), waker }
     }
 
     /// What there is to tell, once, and what it has come to.
-    pub fn take_news(&self, state: &mut State) -> News {
+    pub(super) fn take_news(&self, state: &mut State) -> News {
         let so_far = SoFar { bytes: self.moved.load(Ordering::Relaxed), ..state.so_far };
         News { so_far, ..std::mem::take(&mut state.news) }
     }
 
     /// Nobody leaves the state half changed, so one who panicked elsewhere changes nothing.
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets go of the state first, which the engine wants as soon as it is awake.
-    pub fn wake_engine(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn wake_engine(&self, mut state: MutexGuard<'_, State>) {
         if std::mem::take(&mut state.engine_waits) {
             drop(state);
             self.changed.notify_one();
@@ -132,7 +132,7 @@ impl Shared {
     }
 
     /// Lets go of the state first, which the loop wants as soon as it is awake.
-    pub fn wake_loop(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn wake_loop(&self, mut state: MutexGuard<'_, State>) {
         if std::mem::take(&mut state.loop_sleeps) {
             drop(state);
             // It fails only with the event queue itself, and then the loop has ended.
@@ -141,7 +141,11 @@ impl Shared {
     }
 
     /// Sleeps until something changed, having handed over everything there is.
-    pub fn wait<'s>(&'s self, mut state: MutexGuard<'s, State>, most: Option<Duration>) -> MutexGuard<'s, State> {
+    pub(super) fn wait<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+        most: Option<Duration>,
+    ) -> MutexGuard<'s, State> {
         state.engine_waits = true;
         if state.loop_sleeps && (state.inbox.spent_bytes > 0 || state.is_output_due()) {
             self.wake_loop(state);

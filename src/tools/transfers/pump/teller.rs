@@ -23,7 +23,7 @@ const ITEMS_WAITING_MAX: usize = 1_024;
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Carries an engine's news to the loop.
-pub struct Teller {
+pub(crate) struct Teller {
     shared: Arc<Shared>,
     next_report: Instant,
     told: usize,
@@ -49,12 +49,12 @@ impl Teller {
     }
 
     /// The engine is the receiver's.
-    pub fn is_receivers(&mut self) {
+    pub(crate) fn is_receivers(&mut self) {
         self.made = Side::Here;
     }
 
     /// Whether the end of each item is to be told.
-    pub fn tell_items(&mut self, wanted: bool) {
+    pub(crate) fn tell_items(&mut self, wanted: bool) {
         self.tells_items = wanted;
     }
 

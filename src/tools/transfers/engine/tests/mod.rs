@@ -158,13 +158,13 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::within(tempfile::tempdir().unwrap())
     }
 
     /// In memory where the system has that: for tests of many syncs, which are slow on a disk
     /// that others use.
-    pub fn in_memory() -> Self {
+    pub(super) fn in_memory() -> Self {
         Self::within(memory_directory())
     }
 
@@ -174,15 +174,15 @@ impl Home {
         Self { directory }
     }
 
-    pub fn from(&self, name: &str) -> PathBuf {
+    pub(super) fn from(&self, name: &str) -> PathBuf {
         self.directory.path().join("from").join(name)
     }
 
-    pub fn inbox(&self) -> PathBuf {
+    pub(super) fn inbox(&self) -> PathBuf {
         self.directory.path().join("inbox")
     }
 
-    pub fn put(&self, name: &str, content: &[u8]) -> PathBuf {
+    pub(super) fn put(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.from(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
