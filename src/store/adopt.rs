@@ -4,7 +4,7 @@ use super::attributes;
 use super::copy::copy_bytes;
 use super::extent::hash_range;
 use super::inbox::Inbox;
-use super::part::{LiveRun, PartFile, PartName, WRITABLE, claim, is_private, open_unfinished};
+use super::part::{LiveRun, PartFile, PartName, WRITABLE, claim, is_private, may_be_waiting, open_unfinished};
 use crate::transfer::fault::Fault;
 use crate::transfer::hash::ContentHash;
 use crate::transfer::path::TreePath;
@@ -12,6 +12,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, fstat, fstatvfs, renameat, statat, unlinkat};
 use std::cmp::Reverse;
 use std::num::NonZeroU64;
+use std::time::SystemTime;
 
 /// A hash state at every so many bytes at most; see [`Adopted::checkpoints`].
 const CHECKPOINT_STEP_BYTES: u64 = 1 << 20;
@@ -30,19 +31,26 @@ pub(crate) struct Adopted {
 
 /// Takes over the longest unfinished file of this very version, if there is one. Of one that another run still writes, what
 /// is there so far is copied: that run may be waiting for a sender that is long dead, and may wait for minutes. Where a copy
-/// would take most of the room, the next longest serves, or none: then the transfer begins at the beginning.
+/// would take most of the room, the next longest serves, or none: then the transfer begins at the beginning. One that a run
+/// of another process may have finished is copied, too, if there is room.
 ///
 /// # Errors
 /// What listing the directory says. A file that cannot be taken over is no error: it is not there.
 pub(crate) fn adopt(inbox: &mut Inbox, path: &TreePath, ours: PartName) -> Result<Option<Adopted>, Fault> {
-    adopt_within(inbox, path, ours, free_bytes)
+    adopt_within(inbox, path, ours, &Now { time: SystemTime::now(), free_bytes })
+}
+
+/// What a test says of its surroundings.
+struct Now<F> {
+    time: SystemTime,
+    free_bytes: F,
 }
 
 fn adopt_within(
     inbox: &mut Inbox,
     path: &TreePath,
     ours: PartName,
-    free_bytes: impl Fn(&OwnedFd) -> u64,
+    now: &Now<impl Fn(&OwnedFd) -> u64>,
 ) -> Result<Option<Adopted>, Fault> {
     let directory = inbox.directory(path.parent())?;
     let mut parts = inbox.parts_for(path.parent(), &ours.key)?;
@@ -61,11 +69,13 @@ fn adopt_within(
         let is_free = !LiveRun::is(theirs.run) && claim(&file, &directory, &theirs).is_ok();
         let stat = fstat(&file)?;
         let length = u64::try_from(stat.st_size).unwrap_or(0);
-        if !is_free {
-            let is_of_use = is_private(&stat) && length > 0 && length <= free_bytes(&directory) / COPY_PART;
+        if !is_free || may_be_waiting(&theirs, &stat, now.time) {
+            let is_of_use = is_private(&stat) && length > 0 && length <= (now.free_bytes)(&directory) / COPY_PART;
             if is_of_use && let Ok(copy) = copy_of(&file, length, &directory, ours) {
                 return Ok(Some(copy));
             }
+        }
+        if !is_free {
             continue;
         }
         let (old, new) = (theirs.to_string(), ours.to_string());

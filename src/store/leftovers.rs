@@ -67,8 +67,9 @@ fn whole_among(
 
 fn clear(inbox: &mut Inbox, parent: &[u8], parts: &[PartName]) {
     let directory = if parts.is_empty() { None } else { inbox.directory_to_fill(parent).ok() };
+    let now = SystemTime::now();
     for part in parts {
-        if directory.as_ref().is_some_and(|directory| remove_idle(directory, part)) {
+        if directory.as_ref().is_some_and(|directory| remove_idle(directory, part, now)) {
             inbox.forget_part(parent, part);
         }
     }

@@ -12,6 +12,7 @@
 
 use super::attributes::{self, Unkept, is_lacking};
 use super::copy::copy_by_reading;
+use super::stamp::Stamp;
 use crate::transfer::fault::Fault;
 use crate::transfer::item::Mtime;
 use crate::transfer::path::{PART_PREFIX, TreePath};
@@ -29,6 +30,8 @@ use std::time::{Duration, SystemTime};
 
 /// Unfinished files are kept for so long: who has not come back after a month does not need to go on where he was.
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// What is finished waits so long at most for its batch to be synced, unless a disk is very slow.
+const WAITS_FOR: Duration = Duration::from_secs(30);
 /// A file that somebody has locked is asked for so many times, with so long a pause: a fork takes
 /// less, and another run's transfer is not waited for.
 const LOCK_ATTEMPTS_MAX: u32 = 10;
@@ -179,12 +182,21 @@ pub(super) fn remove_forsaken(directory: &OwnedFd, name: &PartName, now: SystemT
     }
 }
 
+/// Whether it is finished since a moment ago: then a run of another process may be about to give it its name, and does not
+/// hold the lock any more.
+pub(super) fn may_be_waiting(name: &PartName, stat: &Stat, now: SystemTime) -> bool {
+    let Stamp { size, mtime, changed, .. } = Stamp::of(stat);
+    let changed = Duration::from_secs(changed.seconds.try_into().unwrap_or(0));
+    let age = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_sub(changed);
+    name.key.is_version(size, mtime) && age <= WAITS_FOR
+}
+
 /// Removes an unfinished file of ours that no run has in hand. True if it is gone.
-pub(super) fn remove_idle(directory: &OwnedFd, name: &PartName) -> bool {
+pub(super) fn remove_idle(directory: &OwnedFd, name: &PartName, now: SystemTime) -> bool {
     let Ok(file) = open_unfinished(directory, name) else { return false };
     let is_idle = !LiveRun::is(name.run) && claim(&file, directory, name).is_ok();
     is_idle
-        && fstat(&file).is_ok_and(|stat| is_private(&stat))
+        && fstat(&file).is_ok_and(|stat| is_private(&stat) && !may_be_waiting(name, &stat, now))
         && unlinkat(directory, name.to_string(), AtFlags::empty()).is_ok()
 }
 

@@ -4,11 +4,35 @@ use super::super::part::PartKey;
 use super::*;
 use crate::transfer::item::Mtime;
 use std::fs;
+use std::time::Duration;
 
 const WHEN: Mtime = Mtime { seconds: 5, nanos: 6 };
 
 fn name(path: &TreePath, size: u64, run: u64) -> PartName {
     PartName { key: PartKey::new(&[7; 32], path, size, WHEN), run }
+}
+
+/// So many seconds from now, with so much room.
+fn now(seconds: u64, free: u64) -> Now<impl Fn(&OwnedFd) -> u64> {
+    Now { time: SystemTime::now() + Duration::from_secs(seconds), free_bytes: move |_: &OwnedFd| free }
+}
+
+#[test]
+fn what_another_process_may_have_finished_a_moment_ago_is_left_to_it_if_there_is_room() {
+    for (seconds, free, is_left) in [(0, u64::MAX, true), (0, 7, false), (60, u64::MAX, false)] {
+        let home = tempfile::tempdir().unwrap();
+        let path = TreePath::top(b"f").unwrap();
+        let mut inbox = Inbox::open(home.path()).unwrap();
+        let root = inbox.directory(b"").unwrap();
+        let (theirs, ours) = (name(&path, 4, 1), name(&path, 4, 2));
+        let mut file = PartFile::create(&root, &theirs).unwrap();
+        file.write(b"full").unwrap();
+        drop(file.finish(Some(0o640), Some(WHEN)).unwrap()); // unlocked, and waits for its batch
+        let adopted = adopt_within(&mut inbox, &path, ours, &now(seconds, free)).unwrap().expect("all of it");
+        assert_eq!(adopted.length, 4);
+        assert_eq!(home.path().join(theirs.to_string()).exists(), is_left, "{seconds} {free}");
+        assert!(home.path().join(ours.to_string()).exists());
+    }
 }
 
 #[test]
@@ -58,7 +82,8 @@ fn a_complete_file_that_nobody_may_write_is_taken_over_all_the_same() {
             assert_eq!(denied.kind(), std::io::ErrorKind::PermissionDenied, "so nothing is tested");
             inbox = Inbox::open(home.path()).unwrap();
             let ours = name(&path, 4, run + 10);
-            let adopted = adopt(&mut inbox, &path, ours).unwrap().expect("taken over");
+            let adopted = adopt_within(&mut inbox, &path, ours, &now(60, u64::MAX)).unwrap().expect("taken over");
+            assert!(!home.path().join(left.to_string()).exists());
             assert_eq!(adopted.checkpoints(4, NonZeroU64::MIN).unwrap()[0].0, 4);
             let file = PartFile::resume(&root, &ours, 4).unwrap().finish(Some(mode), None).unwrap().0;
             assert_eq!(u32::from(mode), fstat(&file).unwrap().st_mode & 0o777);
@@ -122,7 +147,7 @@ fn what_another_run_still_writes_is_not_copied_where_that_would_take_the_room() 
         if let Some(left) = left {
             fs::write(home.path().join(old.to_string()), vec![1; left]).unwrap();
         }
-        let found = adopt_within(&mut inbox, &path, ours, |_| free).unwrap();
+        let found = adopt_within(&mut inbox, &path, ours, &now(0, free)).unwrap();
         assert_eq!(found.map(|found| found.length), adopted.map(|length| length as u64), "{free}");
     }
 }

@@ -52,6 +52,25 @@ fn what_nobody_has_asked_for_in_a_month_goes_unless_somebody_writes_it() {
     assert!(home.path().join(".vp-part.notes").exists());
 }
 
+#[test]
+fn what_waits_for_its_batch_is_not_idle_for_as_long_as_another_process_may_have_it() {
+    let home = tempfile::tempdir().unwrap();
+    let path = TreePath::top(b"f").unwrap();
+    let root = Inbox::open(home.path()).unwrap().directory(b"").unwrap();
+    let later = SystemTime::now() + Duration::from_secs(60);
+    let [begun, finished] = [1, 2].map(|run| name(&path, 4, run));
+    for part in [begun, finished] {
+        let mut file = PartFile::create(&root, &part).unwrap();
+        assert!(!remove_idle(&root, &part, later), "somebody writes it");
+        file.write(b"full").unwrap();
+        let time = (part == finished).then_some(WHEN);
+        drop(file.finish(None, time).unwrap());
+    }
+    let now = SystemTime::now();
+    assert_eq!([begun, finished].map(|part| remove_idle(&root, &part, now)), [true, false]);
+    assert!(remove_idle(&root, &finished, later));
+}
+
 fn now_seconds() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
 }
