@@ -100,14 +100,28 @@ impl Attributes {
         }
     }
 
-    /// What of these a directory's file system would not keep: it is tried out on an empty file of that name, which nobody else
-    /// has. Where that file cannot be made, nothing is known to be lost.
+    /// What of these a directory's file system would not keep: it is tried out on an empty file. That has no name, so that the
+    /// directory keeps its time, or where all files have names this one, which nobody else has. Where it cannot be made, nothing
+    /// is known to be lost.
     pub(super) fn unkept_in(self, directory: &OwnedFd, name: &str) -> Unkept {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match openat(directory, ".", flags, Mode::RUSR | Mode::WUSR) {
+            Ok(probe) => self.unkept_by(&probe),
+            Err(_) => self.unkept_by_named(directory, name),
+        }
+    }
+
+    fn unkept_by_named(self, directory: &OwnedFd, name: &str) -> Unkept {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Ok(probe) = openat(directory, name, flags, Mode::RUSR | Mode::WUSR) else { return Unkept::default() };
-        let shown = self.set(&probe).and_then(|_| Ok(Stamp::of(&fstat(&probe)?)));
+        let unkept = self.unkept_by(&probe);
         // One that stays is an unfinished file of ours, which goes when it is old.
         let _ = unlinkat(directory, name, AtFlags::empty());
+        unkept
+    }
+
+    fn unkept_by(self, probe: &OwnedFd) -> Unkept {
+        let shown = self.set(probe).and_then(|_| Ok(Stamp::of(&fstat(probe)?)));
         shown.map_or(Unkept::default(), |shown| Unkept {
             permissions: shown.mode != self.mode,
             times: shown.mtime != self.mtime,
@@ -143,9 +157,10 @@ mod tests {
         let directory = OwnedFd::from(std::fs::File::open(home.path()).unwrap());
         let announced = Attributes { mode: 0o751, mtime: Mtime { seconds: 1_000, nanos: 5 } };
         assert_eq!(announced.unkept_in(&directory, "probe"), Unkept::default());
+        assert_eq!(announced.unkept_by_named(&directory, "probe"), Unkept::default());
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
         std::fs::write(home.path().join("probe"), "somebody's").unwrap();
-        assert_eq!(announced.unkept_in(&directory, "probe"), Unkept::default());
+        assert_eq!(announced.unkept_by_named(&directory, "probe"), Unkept::default());
         assert_eq!(std::fs::read(home.path().join("probe")).unwrap(), b"somebody's");
         let stamp = Stamp::of(&fstat(std::fs::File::open(home.path().join("probe")).unwrap()).unwrap());
         let nothing = Unkept { permissions: true, times: true };

@@ -259,17 +259,24 @@ fn directories_that_were_there_are_not_the_senders_to_change() {
     for overwrite in [Overwrite::Never, Overwrite::Rename, Overwrite::Yes] {
         let home = Home::new();
         there.iter().for_each(|(name, mode, _)| make_directory(&home.inbox().join(name), *mode));
+        // To tell that this one is otherwise takes a try in the one around it, which shows in no time either.
+        make_directory(&home.inbox().join("closed/below"), 0o755);
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(5);
+        fs::File::open(home.inbox().join("closed")).unwrap().set_modified(time).unwrap();
         // Another sender's is one of those.
         let made = vec![directory(0, 0o755, &[b"theirs"])];
         play_as([8; 32], into(&home.inbox()), made, true).1.unwrap();
-        let all: Vec<_> = there.into_iter().chain([("theirs", 0o755, 0o055)]).collect();
+        let all: Vec<_> = there.into_iter().chain([("theirs", 0o755, 0o055), ("closed/below", 0, 0o700)]).collect();
         let pictures = || all.iter().map(|(name, ..)| picture(&home.inbox().join(name))).collect::<Vec<_>>();
         let before = pictures();
-        let offers = (0..).zip(&all).map(|(index, (name, _, mode))| directory(index, *mode, &[name.as_bytes()]));
+        let offers = (0..).zip(&all).map(|(index, (name, _, mode))| {
+            let names: Vec<_> = name.split('/').map(str::as_bytes).collect();
+            directory(index, *mode, &names)
+        });
         let (answers, got) = play_as(SENDER, into_with(&home.inbox(), overwrite), offers.collect(), true);
         assert_eq!(got.unwrap().status, Status::NothingToDo, "{answers:?}");
         assert_eq!(pictures(), before, "{overwrite:?}");
-        for index in [0, 3, 4] {
+        for index in [0, 3, 4, 5] {
             let unlike = Answer::Item { index, outcome: ItemOutcome::ExistsUnlike };
             assert!(answers.contains(&unlike), "{index} {answers:?}");
         }
