@@ -73,6 +73,12 @@ const ALONE: [(&str, &[&str]); 6] = [
     // One loop that accepts, with one idea of what a shortage is.
     ("try_accept(", &["net/listen.rs", "net/accept.rs"]),
 ];
+/// Where errors may say in words of their own what is wrong: those of a text that somebody has typed, and those that come to
+/// whoever builds on these folders. What else a person reads is said in `cli`.
+const SPEAKS: [&str; 8] = ["identity/", "names/", "noise/", "wire/", "link/", "session/", "ports/rules.rs", "cli/"];
+/// What is written in one way wherever it is: values, and what goes through an `io::Error`.
+const WRITTEN: [&str; 9] =
+    ["Barred", "CommandEnded", "ListenError", "PartName", "Place", "Referral", "Service", "Source", "Target"];
 /// Most fields of a struct in the core: what is more has owners in it that want a type of their own.
 const FIELDS_MAX: usize = 12;
 /// Longest file, lines, tests included.
@@ -233,6 +239,17 @@ fn strays(source: &Source) -> Vec<String> {
         found.extend(lines.map(|(line, _)| source.at(line, &format!("only {} names {name}", places.join(", ")))));
     }
     found
+}
+
+/// Words for people where none belong.
+fn words_for_people(source: &Source) -> Vec<String> {
+    if SPEAKS.iter().any(|place| source.path.starts_with(place)) {
+        return Vec::new();
+    }
+    let speaker = |code: &str| code.split_once("Display for ").map(|(_, rest)| first_name(rest).to_owned());
+    let found = source.numbered().filter_map(|(line, code)| Some((line, speaker(code)?)));
+    let found = found.filter(|(_, name)| !WRITTEN.contains(&name.as_str()));
+    found.map(|(line, name)| source.at(line, &format!("the words for {name} belong in cli"))).collect()
 }
 
 /// The folders of ours that some code names: `crate::wire::…`, `vp::cli::…`, or through enough `super::`.
@@ -447,6 +464,7 @@ fn circles(sources: &[Source]) -> Vec<String> {
 fn complaints(source: &Source) -> Vec<String> {
     let mut all = impurities(source);
     all.extend(strays(source));
+    all.extend(words_for_people(source));
     all.extend(backward_arrows(source));
     all.extend(long_file(source));
     all.extend(long_functions(source));
@@ -500,6 +518,7 @@ fn planted_violations_are_found() {
         ("wire/a.rs", "fn f(_: super::super::session::Session) {}\n", "wire may not use session"),
         ("noise/a.rs", "use crate::{\n    identity::{Card, PeerId},\n    wire,\n};\n", "noise may not use wire"),
         ("bin/vp-x.rs", "use vp::store::keyfile;\n", "bin may not use store"),
+        ("store/a.rs", "impl fmt::Display for Fault {\n", "the words for Fault belong in cli"),
         ("extra/mod.rs", "", "a folder that the table of arrows does not know"),
     ];
     for (path, text, complaint) in planted {

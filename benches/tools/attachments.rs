@@ -154,7 +154,7 @@ impl Attachment {
     fn new(options: &Options, socket: Socket, n: usize) -> Done<Attachment> {
         let now = Instant::now();
         let config = Config {
-            identity: keyfile::load(&options.key)?,
+            identity: keyfile::load(&options.key).map_err(|error| format!("no key: {error:?}"))?,
             kind: Kind::Pipe,
             relays: vec![options.relay.id],
             callers: Callers::Nobody,

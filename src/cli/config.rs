@@ -13,6 +13,7 @@ use super::exit::Exit;
 use super::files::{Candidate, ConfigFile, Origin, RelaySource, candidates, relay_key_candidates, relays, user_file};
 use super::mixups;
 use super::report::Fault;
+use crate::cli::key::key_fault;
 use crate::identity::{Identity, PeerId};
 use crate::names::{Address, AddressError, Peers, RelayAddress, Relays, keyfile};
 use crate::store::keyfile::{LoadError, load};
@@ -54,15 +55,6 @@ fn key_at(candidate: &Candidate) -> Result<Option<Identity>, Fault> {
         Ok(identity) => Ok(Some(identity)),
         Err(LoadError::Io(error)) => not_found_is_none(&candidate.path, error),
         Err(error) => Err(key_fault(&candidate.path, &error)),
-    }
-}
-
-/// What `error` about the key file at `path` means to a person.
-pub(crate) fn key_fault(path: &Path, error: &LoadError) -> Fault {
-    let fault = Fault::about(Exit::Config, path, error);
-    match error {
-        LoadError::Exposed { .. } => fault.hint(format!("chmod 600 {}", printable(path))),
-        _ => fault,
     }
 }
 

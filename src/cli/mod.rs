@@ -16,6 +16,7 @@ mod events;
 pub mod exit;
 pub(crate) mod files;
 mod json;
+mod key;
 mod mixups;
 mod passed;
 pub(crate) mod progress;

@@ -328,6 +328,21 @@ mod tests {
         }
     }
 
+    #[derive(Debug)]
+    struct Wrapped(io::Error);
+
+    impl fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the list cannot be read")
+        }
+    }
+
+    impl Error for Wrapped {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
     fn said(verbosity: Verbosity, format: Format, talk: impl FnOnce(&Report)) -> String {
         let page = Page::default();
         talk(&Report::to("vp-test", verbosity, format, Box::new(page.clone())));
@@ -380,8 +395,8 @@ mod tests {
         let missing = io::Error::from_raw_os_error(2);
         let fault = Fault::about(Exit::Config, Path::new("/a\nb"), &missing);
         assert_eq!(fault.message, "/a\\x0ab: no such file or directory");
-        let wrapped = crate::store::keyfile::LoadError::Io(io::Error::from_raw_os_error(13));
-        assert_eq!(chain(&wrapped), "the key file cannot be read: permission denied");
+        let wrapped = Wrapped(io::Error::from_raw_os_error(13));
+        assert_eq!(chain(&wrapped), "the list cannot be read: permission denied");
     }
 
     #[test]

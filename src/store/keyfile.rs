@@ -1,7 +1,5 @@
 //! Key files on disk: refused when others can read them, written whole, never overwritten by accident.
 
-use std::error::Error;
-use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -16,7 +14,7 @@ use crate::identity::Identity;
 use crate::names::keyfile;
 
 /// Longest key file: the key itself and room for comments. Bounds what is read of a file that is none.
-const FILE_MAX: usize = 4096;
+pub(crate) const FILE_MAX: usize = 4096;
 /// What is read at most.
 const READ_LIMIT: u64 = 4097;
 /// Bits of a mode that let anyone but the owner in.
@@ -170,28 +168,6 @@ pub enum LoadError {
     Parse(keyfile::KeyFileError),
 }
 
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(_) => f.write_str("the key file cannot be read"),
-            Self::NotRegular => f.write_str("the key file is not a regular file"),
-            Self::Exposed { mode } => write!(f, "others can access the key file (mode {mode:04o})"),
-            Self::TooLong => write!(f, "not a key of vp: a key file has at most {FILE_MAX} bytes"),
-            Self::Parse(error) => write!(f, "not a key of vp: {error}"),
-        }
-    }
-}
-
-impl Error for LoadError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Io(source) => Some(source),
-            Self::Parse(source) => Some(source),
-            _ => None,
-        }
-    }
-}
-
 impl From<io::Error> for LoadError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
@@ -211,27 +187,6 @@ pub enum CreateError {
     NotRegular,
     /// The path ends in no name.
     NoName,
-}
-
-impl fmt::Display for CreateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Io(_) => "the key file cannot be written",
-            Self::Exists => "the key file exists",
-            Self::Directory => "this is a directory, and a file is wanted",
-            Self::NotRegular => "the name belongs to something that is not a regular file",
-            Self::NoName => "the path ends in no file name",
-        })
-    }
-}
-
-impl Error for CreateError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Io(source) => Some(source),
-            _ => None,
-        }
-    }
 }
 
 impl From<io::Error> for CreateError {

@@ -5,7 +5,6 @@ use super::links::Links;
 use crate::transfer::item::Kind;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -77,25 +76,6 @@ pub(crate) enum PatternFault {
     /// In the words of whoever reads patterns.
     Syntax(String),
 }
-
-impl fmt::Display for PatternFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("it names nothing"),
-            Self::Comment => f.write_str("it starts with #, as a comment does: write \\#"),
-            Self::Step => f.write_str("paths start below the directory that is sent, and have no . or .. in them"),
-            Self::Syntax(words) => f.write_str(words),
-        }
-    }
-}
-
-impl fmt::Display for BadPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.why.fmt(f)
-    }
-}
-
-impl std::error::Error for BadPattern {}
 
 impl Omit {
     /// These keys, and what these patterns match, in the manner of `.gitignore`: the last that matches decides.

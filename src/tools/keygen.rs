@@ -1,7 +1,5 @@
 //! What `vp-keygen` does.
 
-use std::error::Error;
-use std::fmt;
 use std::path::PathBuf;
 
 use zeroize::Zeroizing;
@@ -67,24 +65,6 @@ pub(crate) enum KeygenError {
     Load(LoadError),
     /// The key file of `-o`.
     Create(CreateError),
-}
-
-impl fmt::Display for KeygenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Load(error) => error.fmt(f),
-            Self::Create(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for KeygenError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Load(error) => error.source(),
-            Self::Create(error) => error.source(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -45,14 +45,6 @@ impl TryFrom<u8> for Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LevelOutOfRange;
 
-impl fmt::Display for LevelOutOfRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("compression level not within 1 to 19")
-    }
-}
-
-impl std::error::Error for LevelOutOfRange {}
-
 /// When to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {

@@ -7,7 +7,6 @@
 use super::encode::*;
 use super::messages::*;
 use super::parse::{Direction, Fields};
-use std::fmt;
 use std::marker::PhantomData;
 
 /// Bytes that are no message.
@@ -20,18 +19,6 @@ pub enum Malformed {
     /// A field out of its range, a field missing, or bytes left over.
     Field(u8),
 }
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Type(kind) => write!(f, "unknown message type {kind:#04x}"),
-            Self::Length(kind) => write!(f, "impossible length of a message of type {kind:#04x}"),
-            Self::Field(kind) => write!(f, "invalid field in a message of type {kind:#04x}"),
-        }
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 /// What the decoder hands out.
 #[derive(Debug, PartialEq, Eq)]

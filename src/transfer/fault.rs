@@ -1,7 +1,5 @@
 //! Why one item of a transfer did not come about.
 
-use std::fmt;
-
 /// Why one item (or a whole offer) did not come about.
 ///
 /// A fault is about one item: the others go on. It carries no text and no path, so that it can
@@ -81,39 +79,6 @@ impl Fault {
         )
     }
 }
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Name => "name not acceptable",
-            Self::Duplicate => "offered twice",
-            Self::Exists => "exists and differs",
-            Self::NotEmpty => "a directory with something in it is there",
-            Self::Parent => "parent is not a directory of this tree",
-            Self::LinkTarget => "link leads out of the tree",
-            Self::TooLarge => "too large",
-            Self::TooMany => "too many items",
-            Self::Special => "not a file, directory or link",
-            Self::TreeNotTaken => "it is more than one file, and the receiver has no directory for it",
-            Self::Terminal => "the receiver would show it on a terminal",
-            Self::Version => "another version of the transfer",
-            Self::Changed => "changed while it was read",
-            Self::NotFound => "no such file",
-            Self::Denied => "permission denied",
-            Self::NoSpace => "no space left",
-            Self::ReadOnly => "read-only file system",
-            Self::NoDescriptors => "too many open files",
-            Self::Busy => "another transfer is writing it",
-            Self::Integrity => "content does not match its hash",
-            Self::Cancelled => "its reader stopped before the end",
-            Self::OnlyReplaces => "the file system has neither a rename that never replaces nor hard links, which only --overwrite yes does without",
-            Self::NoLinks => "the file system has no symbolic links",
-            Self::Io => "input/output error",
-        })
-    }
-}
-
-impl std::error::Error for Fault {}
 
 /// A symbolic link that leads to nothing: why what has its name cannot be read, which [`Fault::NotFound`] alone does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::messages::ItemOutcome;
 use super::status::{Counts, Status};
 use crate::transfer::Fault;
 use crate::transfer::fault::DanglingLink;
-use std::{fmt, io};
+use std::io;
 
 /// Failures kept by name; the rest is only counted.
 pub(crate) const FAILURES_KEPT_MAX: usize = 1_000;
@@ -13,14 +13,6 @@ pub(crate) const FAILURES_KEPT_MAX: usize = 1_000;
 /// The stream is gone for good; what was not acknowledged may or may not have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortClosed;
-
-impl fmt::Display for PortClosed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the session ended")
-    }
-}
-
-impl std::error::Error for PortClosed {}
 
 /// On whose side something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -185,21 +177,6 @@ pub enum Violation {
     Counts,
 }
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hello => "no greeting, or a second one",
-            Self::Index => "an item number out of order",
-            Self::Order => "a message out of order",
-            Self::Offset => "an offset that was not offered",
-            Self::Length => "more or less content than announced",
-            Self::Block => "a damaged compressed block",
-            Self::Entries => "too many items",
-            Self::Counts => "final counts that contradict the items",
-        })
-    }
-}
-
 /// Why a transfer ended before its end. Items that were committed before stay committed.
 #[derive(Debug)]
 pub enum TransferError {
@@ -215,31 +192,6 @@ pub enum TransferError {
     Refused(Fault),
     /// The receiver's directory cannot be used.
     Inbox(io::Error),
-}
-
-impl fmt::Display for TransferError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed(_) => f.write_str("the session ended in the middle of the transfer"),
-            Self::Truncated => f.write_str("the peer stopped in the middle of the transfer"),
-            Self::Malformed(_) => f.write_str("the peer sent something unintelligible"),
-            Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
-            Self::Refused(_) => f.write_str("the transfer was refused"),
-            Self::Inbox(_) => f.write_str("cannot use the directory"),
-        }
-    }
-}
-
-impl std::error::Error for TransferError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Closed(error) => Some(error),
-            Self::Malformed(error) => Some(error),
-            Self::Refused(fault) => Some(fault),
-            Self::Inbox(error) => Some(error),
-            Self::Truncated | Self::Violation(_) => None,
-        }
-    }
 }
 
 impl From<PortClosed> for TransferError {

@@ -37,22 +37,6 @@ pub enum NameFault {
     Reserved,
 }
 
-impl fmt::Display for NameFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "empty name",
-            Self::Dots => "`.` or `..` as a name",
-            Self::Separator => "`/` inside a name",
-            Self::Control => "control character in a name",
-            Self::TooLong => "name too long",
-            Self::TooDeep => "nested too deeply",
-            Self::Reserved => "name reserved for what vp keeps beside the files",
-        })
-    }
-}
-
-impl std::error::Error for NameFault {}
-
 /// Checks one component of a path.
 ///
 /// # Errors

@@ -8,14 +8,6 @@ use zstd::bulk::Decompressor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadBlock;
 
-impl fmt::Display for BadBlock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("damaged compressed block")
-    }
-}
-
-impl std::error::Error for BadBlock {}
-
 /// Unpacks blocks; never holds more than one block, whatever a frame claims.
 #[derive(Default)]
 pub struct BlockDecoder {

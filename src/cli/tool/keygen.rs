@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::{Context, Tool, print_line};
 use crate::cli::args::Keygen;
-use crate::cli::config::key_fault;
 use crate::cli::env::Env;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::files::{ConfigFile, user_file};
+use crate::cli::key::{create_fault, key_fault};
 use crate::cli::report::Fault;
-use crate::store::keyfile::{CreateError, Overwrite};
+use crate::store::keyfile::Overwrite;
 use crate::tools::keygen::{KeygenError, KeygenOptions, run};
 
 impl Tool for Keygen {
@@ -49,19 +49,4 @@ fn own_directory(path: &Path, env: &Env) -> Option<PathBuf> {
     let own = user_file(ConfigFile::Key, env)?;
     let typed = std::path::absolute(path).ok()?;
     (typed.parent() == own.parent()).then(|| typed.parent().map(Path::to_owned)).flatten()
-}
-
-fn create_fault(path: &Path, error: &CreateError) -> Fault {
-    let fault = Fault::about(Exit::Config, path, error);
-    match error {
-        CreateError::Exists => fault.hint("--force replaces it; the old key is lost"),
-        CreateError::Io(error) if error.kind() == io::ErrorKind::NotFound => match path.parent() {
-            Some(parent) => fault.hint(format!("make the directory first: mkdir -p {}", printable(parent))),
-            None => fault,
-        },
-        CreateError::Directory => {
-            fault.hint(format!("name the file in it: vp-keygen -o {}", printable(&path.join("key"))))
-        }
-        CreateError::Io(_) | CreateError::NotRegular | CreateError::NoName => fault,
-    }
 }

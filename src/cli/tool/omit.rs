@@ -12,6 +12,7 @@ use crate::cli::events::Party;
 use crate::cli::exit::Exit;
 use crate::cli::files::secret_keys;
 use crate::cli::report::{Fault, Format, Level, chain};
+use crate::cli::voice::pattern_text;
 use crate::cli::voice::{
     key_left_out, left_links_level, left_links_line, left_out, not_offered, planned, skipped_line,
 };
@@ -29,7 +30,8 @@ pub(super) fn omit(words: &Send, env: &Env) -> Result<Omit, Fault> {
     let identity = |path: PathBuf| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     let keys = secret_keys(words.connect.key.as_deref(), env).into_iter().filter_map(identity).collect();
     let omit = Omit::new(keys, &words.exclude)
-        .map_err(|bad| Fault::new(Exit::Usage, format!("--exclude '{}': {bad}", printable(&bad.pattern))))?;
+        .map_err(|bad| format!("--exclude '{}': {}", printable(&bad.pattern), pattern_text(&bad.why)))
+        .map_err(|words| Fault::new(Exit::Usage, words))?;
     let is_key = |source: &Path| identity(source.to_owned()).is_some_and(|it| omit.is_key(it));
     match words.operands.sources.iter().find(|source| is_key(source)) {
         Some(key) => {

@@ -7,11 +7,12 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use crate::cli::config::{key_fault, named_relay_key};
+use crate::cli::config::named_relay_key;
 use crate::cli::env::Env;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::files::{RELAY_KEY, state_directory};
+use crate::cli::key::{key_fault, unwritten_key};
 use crate::cli::report::Fault;
 use crate::identity::{Identity, PeerId};
 use crate::store::keyfile::{CreateError, LoadError, Overwrite, create, load};
@@ -62,7 +63,7 @@ fn made(path: &Path) -> Result<Identity, Fault> {
         Ok(()) => Ok(identity),
         // Another relay that started at the same time was faster: its key is the key.
         Err(CreateError::Exists) => load(path).map_err(|error| key_fault(path, &error)),
-        Err(error) => Err(Fault::about(Exit::Config, path, &error)),
+        Err(error) => Err(unwritten_key(path, &error)),
     }
 }
 

@@ -194,7 +194,8 @@ fn compression(typed: Compress) -> Result<Compression, Fault> {
         Compress::Auto => Compression::Auto,
         Compress::Off => Compression::Off,
         Compress::Level(level) => Compression::Always(
-            Level::try_from(level).map_err(|error| Fault::new(Exit::Usage, format!("--compress: {error}")))?,
+            Level::try_from(level)
+                .map_err(|_| Fault::new(Exit::Usage, "--compress: compression level not within 1 to 19"))?,
         ),
     })
 }

@@ -1,6 +1,7 @@
 //! What a tool has to say, as events, and what it is asked for.
 
 use super::connect::down;
+use super::fault::fault_text;
 use super::transfer::dangling;
 use super::{End, Voice};
 use crate::cli::counted::counted;
@@ -127,7 +128,7 @@ struct Because {
 
 impl From<StoreFault> for Because {
     fn from(fault: StoreFault) -> Because {
-        Because { reason: Some(fault.to_string()), cause: Some(cause_of(fault)) }
+        Because { reason: Some(fault_text(fault).to_owned()), cause: Some(cause_of(fault)) }
     }
 }
 

@@ -7,6 +7,7 @@ mod command;
 mod connect;
 mod end;
 mod events;
+mod fault;
 mod listen;
 mod meeting;
 mod often;
@@ -34,7 +35,7 @@ use often::Often;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::time::Duration;
-pub(super) use transfer::{SPECIAL, key_left_out, left_links_level, left_links_line, skipped_line};
+pub(super) use transfer::{SPECIAL, key_left_out, left_links_level, left_links_line, pattern_text, skipped_line};
 use trouble::RelayTrouble;
 
 pub(super) use end::{End, signal_fault};

@@ -1,19 +1,20 @@
 //! Words of `vp-send` and `vp-recv`: what came, and how a transfer ends that is not whole.
 
 use super::connect::Between;
+use super::fault::{fault_text, transfer_text, violation_text};
 use super::{End, Hears, Role, Voice, command_fault, output_gone};
 use crate::cli::counted::counted;
 use crate::cli::escape::printable;
 use crate::cli::events::seconds;
 use crate::cli::exit::Exit;
 use crate::cli::progress::{Amount, Totals};
-use crate::cli::report::{Fault, Format, Level, chain};
+use crate::cli::report::{Fault, Format, Level};
 use crate::identity::PeerId;
 use crate::run::tool::RunError;
 use crate::store::attributes::Unkept;
 use crate::store::found::Skipped;
 use crate::store::links::{LeftLinks, Links};
-use crate::store::omit::{LeftOut, Why};
+use crate::store::omit::{LeftOut, PatternFault, Why};
 use crate::tools::recv::Recv;
 use crate::tools::send::Send;
 use crate::tools::transfers::engine::{Item, ItemKind};
@@ -41,6 +42,16 @@ pub(crate) fn key_left_out(key: &LeftOut) -> String {
     format!("{}: a secret key, which is not sent: left out{deliberately}", printable(&key.path[..]))
 }
 
+/// Why a pattern of what is left out could never match.
+pub(in crate::cli) fn pattern_text(fault: &PatternFault) -> &str {
+    match fault {
+        PatternFault::Empty => "it names nothing",
+        PatternFault::Comment => "it starts with #, as a comment does: write \\#",
+        PatternFault::Step => "paths start below the directory that is sent, and have no . or .. in them",
+        PatternFault::Syntax(words) => words,
+    }
+}
+
 /// A link that leads to nothing.
 pub(super) fn dangling(DanglingLink { target, is_loop }: &DanglingLink) -> String {
     let end = if *is_loop { "which leads back to it" } else { "which is not there" };
@@ -56,7 +67,7 @@ pub(super) fn dangling_line(path: &[u8], link: &DanglingLink) -> String {
 pub(crate) fn skipped_line(Skipped { path, fault, dangling }: &Skipped) -> String {
     match dangling {
         Some(link) => dangling_line(path, link),
-        None => format!("{}: {fault}", printable(&path[..])),
+        None => format!("{}: {}", printable(&path[..]), fault_text(*fault)),
     }
 }
 
@@ -244,7 +255,7 @@ fn item_fault(fault: StoreFault, side: Side, between: &Between<'_>) -> String {
     match fault {
         // Where files are made, what is missing was there before.
         StoreFault::NotFound if at_receiver => format!("{at}it was removed while it came, or its directory was"),
-        _ => format!("{at}{fault}"),
+        _ => format!("{at}{}", fault_text(fault)),
     }
 }
 
@@ -261,10 +272,14 @@ pub(super) fn transfer_fault(error: &TransferError, between: &Between<'_>) -> Fa
         TransferError::Refused(StoreFault::NotFound) if between.called.is_some() => {
             format!("at {peer}: the directory that it receives into is gone")
         }
-        TransferError::Refused(fault) if between.called.is_some() => format!("{peer} refused the transfer: {fault}"),
+        TransferError::Refused(fault) if between.called.is_some() => {
+            format!("{peer} refused the transfer: {}", fault_text(*fault))
+        }
         TransferError::Truncated => format!("{peer} stopped in the middle of the transfer"),
-        TransferError::Violation(violation) => format!("{peer} broke the protocol: {violation}"),
-        _ => chain(error),
+        TransferError::Violation(violation) => {
+            format!("{peer} broke the protocol: {}", violation_text(*violation))
+        }
+        _ => transfer_text(error),
     };
     let fault = between.fault(exit, &message);
     match error {

@@ -14,7 +14,7 @@ fn hear(reception: &mut Reception, offer: &Offer) -> Result<Fact, Violation> {
     match reception.next(&mut &bytes_of(offer)[..]) {
         Ok(fact) => Ok(fact.expect("a whole message")),
         Err(TransferError::Violation(violation)) => Err(violation),
-        Err(other) => panic!("{other}"),
+        Err(other) => panic!("{other:?}"),
     }
 }
 
