@@ -5,12 +5,15 @@ use super::circuit::rate::Rate;
 use super::circuit::standstill::{Standstill, State};
 use super::circuit::table::{Circuit, Circuits, Input, Misused, Received};
 use super::circuit::window::Growth;
+use super::fair::account::Account;
+use super::fair::reading::Known;
 use super::greeting::Authenticated;
 use super::items::Item;
 use super::memory::block::Piece;
 use super::outgoing::Outgoing;
 use super::output::Output;
 use super::pace::{MayRead, Pace};
+use super::router::admission::Source;
 use super::router::circuits::WhyClosed;
 use super::router::policy::Share;
 use super::timers::Armed;
@@ -31,6 +34,8 @@ pub(super) struct Attachment {
     pub id: LinkId,
     /// Whose it is.
     pub peer: PeerId,
+    /// Where it comes from, if that is counted.
+    pub source: Option<Source>,
     channel: Channel,
     /// When it is dead.
     pub heartbeat: Heartbeat,
@@ -50,7 +55,7 @@ pub(super) struct Attachment {
 struct Intake {
     /// Whether input waits that was not read: it may hold what the relay is waiting for.
     unread: bool,
-    /// What was read and has not been looked at, because the client takes no answers.
+    /// What was read and has not been looked at, because the client takes no answers, or because it was much work at once.
     held: VecDeque<Piece>,
     standstill: Standstill,
 }
@@ -60,6 +65,8 @@ struct Intake {
 pub(super) struct Listed {
     /// It is among those with output.
     pub writable: bool,
+    /// Where it stands among those with input.
+    pub input: Known,
     /// Its timer.
     pub armed: Armed,
 }
@@ -77,6 +84,7 @@ impl Attachment {
         Attachment {
             id,
             peer: authenticated.peer,
+            source: None,
             channel: Channel::new(*authenticated.link),
             heartbeat: Heartbeat::standard(now, Side::Relay),
             circuits: Circuits::default(),
@@ -89,9 +97,15 @@ impl Attachment {
     }
 
     /// Welcomes the client.
-    pub(super) fn admit(&mut self, share: Share) {
+    pub(super) fn admit(&mut self, share: Share, source: Option<Source>) {
+        self.source = source;
         self.pace.set_rate(Rate::new(share.rate));
         self.outgoing.say(Control::Welcome { circuits: share.circuits });
+    }
+
+    /// On whose account it is read and written.
+    pub(super) fn account(&self) -> Account {
+        Account::of_peer(self.peer, self.source)
     }
 
     /// Holds the link to another rate. What its circuits may send because it was granted before is not paid for: at a low
@@ -144,9 +158,14 @@ impl Attachment {
         !self.intake.held.is_empty()
     }
 
-    /// Takes the input that was held, once all that was to be answered is in order for the kernel.
+    /// Whether held input may be used: once all that was to be answered is in order for the kernel.
+    pub(super) fn may_use_held(&self) -> bool {
+        self.has_held() && self.outgoing.answers() == 0
+    }
+
+    /// Takes the input that was held, if it may be used.
     pub(super) fn take_held(&mut self) -> Option<VecDeque<Piece>> {
-        (self.has_held() && self.outgoing.answers() == 0).then(|| std::mem::take(&mut self.intake.held))
+        self.may_use_held().then(|| std::mem::take(&mut self.intake.held))
     }
 
     /// So many bytes were read.

@@ -1,8 +1,10 @@
 //! Connections of one worker whose clients have not said who they are.
 
 use super::ConnId;
+use super::fair::account::Account;
+use super::fair::reading::Known;
 use super::output::Output;
-use super::router::admission::Newcomer;
+use super::router::admission::{Newcomer, Source};
 use crate::identity::{Identity, PeerId};
 use crate::link::{Answer, Answered, HandshakeFailure, Link};
 use crate::wire::Features;
@@ -109,6 +111,8 @@ pub(super) struct Greeting {
     pub output: Output,
     /// Whether it stands in the list of those that have output.
     listed: bool,
+    /// Where it stands among those with input.
+    pub known: Known,
 }
 
 /// How far a handshake got with some input.
@@ -135,7 +139,13 @@ impl Greeting {
             input: Vec::new(),
             output: Output::default(),
             listed: false,
+            known: Known::default(),
         }
+    }
+
+    /// On whose account it is read.
+    pub(super) fn account(&self) -> Account {
+        Account::of_stranger(Source::of(self.newcomer.source))
     }
 
     /// Takes input; returns how much belonged to the handshake. The rest belongs to the link.

@@ -2,9 +2,10 @@
 
 use super::LinkId;
 use super::attached::Attachment;
+use super::fair::line::Line;
 use super::router::circuits::EndReport;
 use super::timers::Timers;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Instant;
 
 /// See the module.
@@ -12,7 +13,8 @@ use std::time::Instant;
 pub(super) struct Links {
     by_id: HashMap<LinkId, Box<Attachment>>,
     timers: Timers,
-    writable: VecDeque<LinkId>,
+    /// Those with output.
+    pub writable: Line,
 }
 
 impl Links {
@@ -57,14 +59,14 @@ impl Links {
         let deadline = attachment.next_timeout();
         self.timers.arm(id, &mut attachment.listed.armed, deadline);
         if attachment.has_output() && !std::mem::replace(&mut attachment.listed.writable, true) {
-            self.writable.push_back(id);
+            self.writable.enter(&attachment.account(), id.conn());
         }
         attachment.circuits.take_ended()
     }
 
-    /// The next link that has output.
+    /// The next link that has output; none if this turn is over.
     pub(super) fn poll_output(&mut self) -> Option<LinkId> {
-        let id = self.writable.pop_front()?;
+        let id = self.writable.pop()?.link();
         if let Some(attachment) = self.by_id.get_mut(&id) {
             attachment.listed.writable = false;
         }

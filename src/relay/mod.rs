@@ -19,8 +19,10 @@
 mod attached;
 mod channel;
 mod circuit;
+mod conns;
 mod control;
 mod events;
+mod fair;
 #[doc(hidden)]
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
@@ -42,6 +44,7 @@ mod whole;
 mod worker;
 
 pub use events::{Event, MovingLink, Notice, Why};
+pub use fair::work::Work;
 pub use ids::{ConnId, EndId, LinkId, Place};
 pub use memory::block::{BLOCK_BYTES, Buffer, Pool};
 pub use memory::budget::Budget;

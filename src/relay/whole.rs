@@ -228,7 +228,7 @@ impl RelayCore {
     /// between different ones, as threads do.
     fn settle(&mut self, now: Instant) {
         for worker in 0..self.workers.len() {
-            self.collect(worker);
+            self.collect(now, worker);
         }
         while let Some((to, package)) = self.under_way.take() {
             match package {
@@ -238,13 +238,18 @@ impl RelayCore {
                     self.workers[to].handle_arrival(now, *moving);
                 }
             }
-            self.collect(to);
+            self.collect(now, to);
         }
     }
 
     /// Takes what a worker has for others, and what it says of its connections.
-    fn collect(&mut self, from: usize) {
+    fn collect(&mut self, now: Instant, from: usize) {
         let worker = &mut self.workers[from];
+        // What was held goes on; nobody else stands in line here.
+        while worker.has_turns() {
+            worker.begin_turn(now);
+            while worker.poll_read(now).is_some() {}
+        }
         while worker.poll_output().is_some() {}
         while let Some(event) = worker.poll_event() {
             match event {

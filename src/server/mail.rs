@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Packages that fit into an inbox. Beyond it the sender keeps them and stops reading its links.
-const INBOX_MAX: usize = 4096;
+const INBOX_MAX: usize = 1024;
 /// Packages a sender keeps before it stops reading.
-const KEPT_MAX: usize = 1024;
+const KEPT_MAX: usize = 256;
 
 /// Something for another worker.
 pub(super) enum Package {

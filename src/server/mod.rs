@@ -14,7 +14,6 @@ mod life;
 mod linger;
 mod log;
 mod mail;
-mod queue;
 mod quota;
 mod refusals;
 mod reload;

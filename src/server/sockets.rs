@@ -1,7 +1,6 @@
-//! The sockets of one worker: those that are served, those that linger, and in which order they are read.
+//! The sockets of one worker: those that are served, and those that linger.
 
 use super::linger::Lingering;
-use super::queue::Queue;
 use crate::net::reactor::{FIRST_TOKEN, Ready, Registry, Token};
 use crate::net::socket::Socket;
 use crate::relay::ConnId;
@@ -12,17 +11,19 @@ use std::time::Instant;
 /// See the module. It knows nothing of the clients behind the sockets.
 #[derive(Default)]
 pub(super) struct Sockets {
-    by_conn: HashMap<ConnId, Conn>,
+    by_conn: HashMap<ConnId, Socket>,
     /// Those that the relay has finished with, and the client has not.
     pub lingering: Lingering,
-    /// Those that have input.
-    pub readable: Queue,
 }
 
-struct Conn {
-    socket: Socket,
-    /// Whether it stands in the list of sockets to read.
-    queued: bool,
+/// What was heard of a connection that is served.
+pub(super) struct Heard {
+    /// Which.
+    pub conn: ConnId,
+    /// There is something to read, if only its end.
+    pub is_readable: bool,
+    /// It takes bytes again, after it had not.
+    pub is_writable: bool,
 }
 
 fn token(conn: ConnId) -> Token {
@@ -42,20 +43,20 @@ impl Sockets {
     /// It is gone, or the system lacks something.
     pub(super) fn take_in(&mut self, registry: &Registry, conn: ConnId, mut socket: Socket) -> io::Result<()> {
         socket.register(registry, token(conn))?;
-        self.by_conn.insert(conn, Conn { socket, queued: false });
+        self.by_conn.insert(conn, socket);
         Ok(())
     }
 
     /// Gives a connection away. None if it is gone.
     pub(super) fn release(&mut self, registry: &Registry, conn: ConnId) -> Option<Socket> {
-        let mut socket = self.by_conn.remove(&conn)?.socket;
+        let mut socket = self.by_conn.remove(&conn)?;
         socket.deregister(registry).ok()?;
         Some(socket)
     }
 
     /// One of those that are served.
     pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Socket> {
-        self.by_conn.get_mut(&conn).map(|known| &mut known.socket)
+        self.by_conn.get_mut(&conn)
     }
 
     /// Closes a connection.
@@ -65,30 +66,21 @@ impl Sockets {
 
     /// Shuts down writing, and closes when the client has, or at `until`.
     pub(super) fn finish(&mut self, until: Instant, conn: ConnId) {
-        if let Some(known) = self.by_conn.remove(&conn) {
-            self.lingering.take(until, conn, known.socket);
+        if let Some(socket) = self.by_conn.remove(&conn) {
+            self.lingering.take(until, conn, socket);
         }
     }
 
-    /// A socket has news. The connection, if it takes bytes again after it had not.
-    pub(super) fn handle_ready(&mut self, ready: Ready) -> Option<ConnId> {
+    /// A socket has news.
+    pub(super) fn handle_ready(&mut self, ready: Ready) -> Option<Heard> {
         let conn = conn_of(ready.token);
-        let Some(known) = self.by_conn.get_mut(&conn) else {
+        let Some(socket) = self.by_conn.get_mut(&conn) else {
             self.lingering.handle_event(conn);
             return None;
         };
-        let was_writable = known.socket.is_writable();
-        known.socket.handle_ready(ready);
-        if ready.is_for_reader() && !std::mem::replace(&mut known.queued, true) {
-            self.readable.push(conn);
-        }
-        (!was_writable && known.socket.is_writable()).then_some(conn)
-    }
-
-    /// A connection is not to be read again before it has more input.
-    pub(super) fn take_off(&mut self, conn: ConnId) {
-        if let Some(known) = self.by_conn.get_mut(&conn) {
-            known.queued = false;
-        }
+        let was_writable = socket.is_writable();
+        socket.handle_ready(ready);
+        let is_writable = !was_writable && socket.is_writable();
+        Some(Heard { conn, is_readable: ready.is_for_reader(), is_writable })
     }
 }

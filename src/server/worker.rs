@@ -1,8 +1,8 @@
 //! One thread of the relay: its poll, its sockets, its [`Forwarder`].
 //!
 //! A turn: wait; take what others sent; look at events; let time pass; read what is ready and write at once what came of
-//! it; do what the machine asks; send others what is theirs. A link that has more to read than its share of a turn is
-//! read again in the next, which then does not wait.
+//! it; do what the machine asks; send others what is theirs. Whose turn it is to be read and written, and how much work a turn
+//! is, says the machine. If that is not all that there is, the next turn does not wait.
 
 use super::Trouble;
 use super::handle::handle_signals;
@@ -11,7 +11,7 @@ use super::linger::LINGER;
 use super::log::LogLine;
 use super::mail::{Outbox, Package};
 use super::shared::Shared;
-use super::sockets::Sockets;
+use super::sockets::{Heard, Sockets};
 use crate::net::accept::Acceptor;
 use crate::net::listen::Accepted;
 use crate::net::reactor::{Reactor, Ready, Registry};
@@ -19,7 +19,7 @@ use crate::net::signals::Signals;
 use crate::net::slots::Slot;
 use crate::net::socket::Socket;
 use crate::net::{Read, Written};
-use crate::relay::{ConnId, Event, Forwarder, MayRead, MovingLink, Newcomer, Placed, READ_BLOCKS, Reader, SLICES_MAX};
+use crate::relay::{ConnId, Event, Forwarder, MovingLink, Newcomer, Placed, READ_BLOCKS, Reader, SLICES_MAX, Work};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,12 +32,16 @@ pub(super) const LISTENERS: Slot = Slot::own(2);
 
 /// Events taken in one turn.
 pub(super) const EVENTS: usize = 1024;
-/// Bytes read from one link in one turn: then others have theirs.
-const TURN_BYTES: usize = 1024 * 1024;
+/// Packages of other workers taken in one turn: some tenths of a millisecond of work.
+const MAIL_MAX: usize = 512;
 /// Output is written right after input of this size, while it is still in the cache; smaller input gathers until the end of
 /// the turn, so that many small pieces for one link leave in one write.
 const WRITE_SOON_BYTES: usize = 32 * 1024;
-/// How soon to look again at links that may not be read now: memory is used up, another worker is behind, a circuit is full.
+/// What is written so soon, at most: before anything else what has just come in, then what others have waiting.
+const SOON: Work = Work::micros(500);
+/// What is written at the end of a turn, at most.
+const WRITING: Work = Work::micros(1000);
+/// How soon to look again while nobody is read: memory is used up, another worker is behind.
 const UNREAD_WAIT: Duration = Duration::from_millis(2);
 
 /// A worker.
@@ -60,12 +64,10 @@ pub(super) struct Worker {
 /// What a worker left undone in its last turn.
 #[derive(Default)]
 struct Turn {
-    /// A connection had its share and may have more input.
-    hungry: bool,
-    /// Connections with input were passed over: when to look again.
+    /// Nobody was read, or not everybody whose turn it was: when to look again.
     unread_until: Option<Instant>,
-    /// No memory was left for a connection.
-    starved: bool,
+    /// Bytes that were read since the last write.
+    unwritten_bytes: usize,
 }
 
 impl Worker {
@@ -137,7 +139,8 @@ impl Worker {
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let unread = self.shared.inboxes[self.index].len() > 0;
         let waiting = self.acceptor.as_ref().is_some_and(|acceptor| acceptor.is_due(now));
-        if self.turn.hungry || unread || waiting {
+        let is_read = self.forwarder.has_turns() && self.turn.unread_until.is_none();
+        if unread || waiting || is_read || self.forwarder.has_output() {
             return Some(Duration::ZERO);
         }
         let kept = (self.outbox.len() > 0).then(|| now + UNREAD_WAIT);
@@ -146,6 +149,7 @@ impl Worker {
         let next = [
             self.forwarder.next_timeout(),
             self.sockets.lingering.next_timeout(),
+            self.forwarder.next_turn(),
             self.turn.unread_until,
             kept,
             accept,
@@ -186,7 +190,7 @@ impl Worker {
         let inbox = &shared.inboxes[self.index];
         inbox.awake();
         // What comes in meanwhile is for the next turn.
-        for _ in 0..inbox.len() {
+        for _ in 0..inbox.len().min(MAIL_MAX) {
             let Some(package) = inbox.take() else { break };
             match package {
                 Package::Message(message) => self.forwarder.handle_message(now, message),
@@ -232,8 +236,12 @@ impl Worker {
                 }
             }
             _ => {
-                if let Some(id) = self.sockets.handle_ready(ready) {
-                    self.forwarder.handle_writable(now, id);
+                let Some(Heard { conn, is_readable, is_writable }) = self.sockets.handle_ready(ready) else { return };
+                if is_writable {
+                    self.forwarder.handle_writable(now, conn);
+                }
+                if is_readable {
+                    self.forwarder.handle_readable(conn);
                 }
             }
         }
@@ -259,101 +267,75 @@ impl Worker {
     }
 
     fn read(&mut self, now: Instant) {
-        (self.turn.hungry, self.turn.unread_until) = (false, None);
-        // A share is one read where memory is scarce: what there is goes round sooner.
-        let most = if std::mem::take(&mut self.turn.starved) { 1 } else { TURN_BYTES };
-        self.sockets.readable.begin();
-        while let Some(id) = self.sockets.readable.next() {
-            let again = match self.forwarder.may_read(id) {
-                MayRead::Never => false,
-                may_read if may_read.is_now(now) && !self.outbox.is_full() => self.read_link(now, id, most),
-                MayRead::From(at) => self.leave_unread(now, id, at),
-                MayRead::Now | MayRead::Later => self.leave_unread(now, id, now),
-            };
-            if again {
-                self.sockets.readable.put_back(id, !self.turn.starved);
-            } else {
-                self.sockets.take_off(id);
-            }
+        self.turn = Turn::default();
+        self.forwarder.begin_turn(now);
+        if self.outbox.is_full() {
+            return self.leave_unread(now, None);
         }
-    }
-
-    /// Leaves a link's input where it is for a while, at least until then; true, because it is to be read again.
-    fn leave_unread(&mut self, now: Instant, id: ConnId, until: Instant) -> bool {
-        let until = until.max(now + UNREAD_WAIT);
-        self.turn.unread_until = Some(self.turn.unread_until.map_or(until, |before| before.min(until)));
-        self.forwarder.handle_unread(now, id);
-        true
-    }
-
-    /// Reads a link until it is empty or has had its share, about `most` bytes; true if it may have more.
-    fn read_link(&mut self, now: Instant, id: ConnId, most: usize) -> bool {
-        let (mut taken, mut unwritten) = (0, 0);
-        while taken < most {
+        while let Some(id) = self.forwarder.poll_read(now) {
             if !self.reader.prepare() {
-                self.turn.starved = true;
                 self.forwarder.handle_starved(now);
-                return self.leave_unread(now, id, now);
+                return self.leave_unread(now, Some(id));
             }
-            let Some(socket) = self.sockets.get_mut(id) else { return false };
-            let count = match read_into(&mut self.reader, socket, self.forwarder.read_most(id)) {
-                Ok(Read::Bytes(count)) => count,
-                Ok(Read::Later) => {
-                    self.forwarder.handle_empty(id);
-                    return false;
-                }
-                Ok(Read::End) | Err(_) => {
-                    self.sockets.close(id);
-                    self.forwarder.handle_closed(now, id);
-                    return false;
-                }
-            };
-            let more = socket.is_readable();
-            self.reactor.note_bytes(count);
-            self.forwarder.handle_blocks(now, id, self.reader.blocks(), count);
-            taken += count;
-            unwritten += count;
-            if unwritten >= WRITE_SOON_BYTES {
-                unwritten = 0;
-                self.write(now);
-            }
-            if !more {
-                return false;
-            }
-            if !self.forwarder.may_read(id).is_now(now) {
-                break;
-            }
+            self.read_link(now, id);
         }
-        self.turn.hungry = true;
-        true
     }
 
-    /// Writes what is ready to go out, as far as sockets take it.
+    /// Leaves all input where it is for a while.
+    fn leave_unread(&mut self, now: Instant, next: Option<ConnId>) {
+        self.turn.unread_until = Some(now + UNREAD_WAIT);
+        self.forwarder.leave_unread(now, next);
+    }
+
+    /// Reads a link once.
+    fn read_link(&mut self, now: Instant, id: ConnId) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let count = match read_into(&mut self.reader, socket, self.forwarder.read_most(id)) {
+            Ok(Read::Bytes(count)) => count,
+            Ok(Read::Later) => return self.forwarder.handle_empty(id),
+            Ok(Read::End) | Err(_) => {
+                self.sockets.close(id);
+                return self.forwarder.handle_closed(now, id);
+            }
+        };
+        if !socket.is_readable() {
+            self.forwarder.handle_empty(id);
+        }
+        self.reactor.note_bytes(count);
+        self.forwarder.handle_blocks(now, id, self.reader.blocks(), count);
+        self.turn.unwritten_bytes += count;
+        if self.turn.unwritten_bytes >= WRITE_SOON_BYTES {
+            self.turn.unwritten_bytes = 0;
+            self.forwarder.begin_output(SOON);
+            self.write(now);
+        }
+    }
+
+    /// Writes what is ready to go out, as far as sockets take it and its turn goes.
     fn write(&mut self, now: Instant) {
         while let Some(id) = self.forwarder.poll_output() {
-            let Some(socket) = self.sockets.get_mut(id) else { continue };
-            while socket.is_writable() {
-                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                let used = self.forwarder.output(now, id, &mut slices);
-                if used == 0 {
-                    break;
-                }
-                let count = match socket.try_write_vectored(&slices[..used]) {
-                    Ok(Written::Bytes(count)) => count,
-                    Ok(Written::Later) => 0,
-                    Ok(Written::Gone) | Err(_) => {
-                        self.sockets.close(id);
-                        self.forwarder.handle_closed(now, id);
-                        break;
-                    }
-                };
-                self.forwarder.handle_written(now, id, count);
+            let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.is_writable()) else { continue };
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let used = self.forwarder.output(now, id, &mut slices);
+            if used == 0 {
+                continue;
             }
+            let count = match socket.try_write_vectored(&slices[..used]) {
+                Ok(Written::Bytes(count)) => count,
+                Ok(Written::Later) => 0,
+                Ok(Written::Gone) | Err(_) => {
+                    self.sockets.close(id);
+                    self.forwarder.handle_closed(now, id);
+                    continue;
+                }
+            };
+            self.forwarder.handle_written(now, id, count);
         }
     }
 
     /// Writes, and does what the machine asks for, until neither leads to the other.
     fn settle(&mut self, now: Instant) {
+        self.forwarder.begin_output(WRITING);
         loop {
             self.write(now);
             let Some(event) = self.forwarder.poll_event() else { break };

@@ -45,6 +45,7 @@ mod relay;
 mod reload;
 mod resume;
 mod said;
+mod shares;
 mod siblings;
 mod signals;
 mod socket_files;

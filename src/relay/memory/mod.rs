@@ -3,6 +3,7 @@
 pub(super) mod block;
 pub(super) mod budget;
 pub(super) mod charge;
+pub(super) mod cursor;
 pub(super) mod messages;
 pub(super) mod pressure;
 pub(super) mod reader;

@@ -84,6 +84,11 @@ impl Router {
         Ok(share)
     }
 
+    /// Where a link comes from, if that is counted.
+    pub(super) fn source_of(&self, link: LinkId) -> Option<Source> {
+        self.roster.get(link)?.source
+    }
+
     /// A link is gone. What it asked for is withdrawn; what it was offered goes to somebody else or back to waiting.
     pub(super) fn detach(&mut self, now: Instant, link: LinkId, departure: Departure, orders: &mut Orders) {
         let Some(Attached { peer, .. }) = self.roster.remove(link) else { return };

@@ -1,0 +1,231 @@
+//! What a crowd of links of one peer takes from others at a relay: time and memory.
+//!
+//! `cargo bench --bench crowd -- turns [LINKS [KIND…]]`: a flood of each kind over so many links of one peer (200), while two others
+//! exchange 64 bytes, and two more send as fast as they can. The flooders are a process of their own, at the lowest priority.
+//! `… -- costs`: processor time of the relay for a frame of each kind, from which `relay/fair/work.rs` has its figures.
+//! `… -- memory`: the most that the relay has had in memory under links that ask without end and hear nothing, or too little.
+//!
+//! `VP_RELAY=FILE` measures the relay of that program in place of this one's.
+
+// A benchmark prints its figures, and its numbers are small.
+#![allow(clippy::print_stdout, clippy::cast_possible_truncation)]
+
+#[path = "crowd/client.rs"]
+mod client;
+#[path = "crowd/server.rs"]
+mod server;
+
+use client::{Anyhow, Client, Flood};
+use server::Server;
+use std::io::{ErrorKind, Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long each figure is measured.
+const MEASURED: Duration = Duration::from_secs(3);
+
+fn main() -> Anyhow<()> {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let word = |at: usize| words.get(at).map(String::as_str);
+    match word(0) {
+        Some("serve") => server::serve(word(1).unwrap_or("1").parse()?, word(2).unwrap_or("256").parse()?),
+        Some("flood") => flood(&words[1..]),
+        Some("costs") => costs(),
+        Some("memory") => memory(),
+        Some("turns") => turns(word(1).unwrap_or("200").parse()?, &words[words.len().min(2)..]),
+        _ => turns(200, &[]),
+    }
+}
+
+// Time.
+
+/// What two honest pairs saw.
+struct Seen {
+    /// Round trips of 64 bytes, sorted.
+    trips: Vec<Duration>,
+    /// Bytes a second of the pair that sends.
+    speed: f64,
+}
+
+fn turns(links: usize, kinds: &[String]) -> Anyhow<()> {
+    let is_wanted = |kind: &Flood| kinds.is_empty() || kinds.iter().any(|name| name == kind.name());
+    let floods: Vec<Flood> = Flood::ALL.into_iter().filter(is_wanted).collect();
+    println!("{:32} {:>9} {:>9} {:>9} {:>9}", "", "p50 ms", "p99 ms", "most ms", "MiB/s");
+    for workers in [1, 2] {
+        let mut alone = 0.0;
+        for kind in [None].into_iter().chain(floods.iter().copied().map(Some)) {
+            let server = Server::start(workers, 256)?;
+            let flooders = kind.map(|kind| Flooders::start(&server, kind, links)).transpose()?;
+            let Seen { trips, speed } = measure(&server)?;
+            drop(flooders);
+            let at = |part: f64| trips[((trips.len() - 1) as f64 * part) as usize].as_secs_f64() * 1000.0;
+            let name = kind.map_or("nobody", Flood::name);
+            if kind.is_none() {
+                alone = speed;
+            }
+            println!(
+                "{:32} {:9.2} {:9.2} {:9.2} {:9.0}  {:.2} of alone",
+                format!("{workers} workers, {name}"),
+                at(0.5),
+                at(0.99),
+                at(1.0),
+                speed / f64::from(1 << 20),
+                speed / alone
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A process that floods, until this is dropped.
+struct Flooders(std::process::Child);
+
+impl Flooders {
+    fn start(server: &Server, kind: Flood, links: usize) -> Anyhow<Flooders> {
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(std::env::current_exe()?).args(["flood", kind.name()]);
+        command.args([server.address.to_string(), links.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        // It says so when all links are up.
+        child.stdout.take().ok_or("no output")?.read_exact(&mut [0])?;
+        Ok(Flooders(child))
+    }
+}
+
+impl Drop for Flooders {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn flood(words: &[String]) -> Anyhow<()> {
+    let [kind, address, links] = words else { return Err("flood KIND ADDRESS LINKS".into()) };
+    let (kind, address, links) = (Flood::named(kind).ok_or("what flood?")?, address.parse()?, links.parse::<usize>()?);
+    let clients: Result<Vec<_>, _> = (0..links).map(|_| Client::attach(address, 1000)).collect();
+    let mut clients = clients?;
+    if kind == Flood::Data {
+        // In pairs, so that what is sent has somewhere to go.
+        for pair in clients.chunks_exact_mut(2) {
+            let [one, two] = pair else { continue };
+            one.listen()?;
+            two.call(one)?;
+        }
+    }
+    println!("!");
+    let per_thread = links.div_ceil(4);
+    let mut threads = Vec::new();
+    while !clients.is_empty() {
+        let mine = clients.split_off(clients.len().saturating_sub(per_thread));
+        threads.push(thread::spawn(move || client::flood(kind, mine)));
+    }
+    for thread in threads {
+        thread.join().map_err(|_| "a flooder panicked")??;
+    }
+    Ok(())
+}
+
+/// One after the other, for the machine may have few cores, and what sends as fast as it can takes time from all.
+fn measure(server: &Server) -> Anyhow<Seen> {
+    let (mut asks, mut answers) = Client::pair(server.address, 1)?;
+    let (mut sends, mut takes) = Client::pair(server.address, 3)?;
+    // They end with the relay.
+    thread::spawn(move || answers.echo());
+    let (mut began, mut trips) = (Instant::now(), Vec::new());
+    while began.elapsed() < MEASURED {
+        let sent = Instant::now();
+        asks.round_trip()?;
+        trips.push(sent.elapsed());
+        // As somebody who types, not as a flood of its own.
+        thread::sleep(Duration::from_millis(1));
+    }
+    trips.sort_unstable();
+    let (over, taken) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (is_over, counts) = (Arc::clone(&over), Arc::clone(&taken));
+    thread::spawn(move || sends.send_until(&is_over));
+    thread::spawn(move || takes.take(&counts));
+    began = Instant::now();
+    thread::sleep(MEASURED);
+    let speed = taken.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
+    over.store(true, Ordering::Relaxed);
+    Ok(Seen { trips, speed })
+}
+
+// Costs.
+
+fn costs() -> Anyhow<()> {
+    println!("{:32} {:>12}", "", "ns a frame");
+    for kind in Flood::ALL {
+        let server = Server::start(1, 256)?;
+        let (mut one, mut two) = Client::pair(server.address, 1)?;
+        let count = kind.count();
+        // It ends with the relay.
+        thread::spawn(move || two.swallow());
+        let before = server.cpu_seconds()?;
+        one.say_all(kind, count)?;
+        let cpu = server.cpu_seconds()? - before;
+        println!("{:32} {:12.0}", kind.name(), cpu * 1e9 / f64::from(count));
+    }
+    let (server, count) = (Server::start(1, 256)?, 100_000_u32);
+    let (mut asks, mut answers) = Client::pair(server.address, 1)?;
+    thread::spawn(move || answers.echo());
+    let before = server.cpu_seconds()?;
+    (0..count).try_for_each(|_| asks.round_trip())?;
+    println!("{:32} {:12.0}", "round trip", (server.cpu_seconds()? - before) * 1e9 / f64::from(count));
+    let (server, count) = (Server::start(1, 256)?, 1000_u32);
+    let before = server.cpu_seconds()?;
+    (0..count).try_for_each(|_| Client::attach(server.address, 1).map(drop))?;
+    println!("{:32} {:12.0}", "handshake", (server.cpu_seconds()? - before) * 1e9 / f64::from(count));
+    Ok(())
+}
+
+// Memory.
+
+fn memory() -> Anyhow<()> {
+    println!("{:44} {:>9} {:>9} {:>12}", "", "MiB", "allowed", "KiB a link");
+    for (links, memory_mib, hears) in [(250, 256, true), (1200, 16, false), (1200, 16, true)] {
+        let server = Server::start(2, memory_mib)?;
+        let before = server.memory_kib("VmHWM:")?;
+        let mut clients = Vec::new();
+        for n in 0..links {
+            // No more of one peer than it may have.
+            clients.push(Client::attach(server.address, 10 + n / 250)?);
+        }
+        let asked: Anyhow<Vec<Vec<u8>>> = clients.iter_mut().map(|client| client.listens(20_000)).collect();
+        let mut asked: Vec<(Vec<u8>, usize)> = asked?.into_iter().map(|bytes| (bytes, 0)).collect();
+        for client in &clients {
+            client.stream.set_nonblocking(true)?;
+        }
+        let (began, mut hear_at) = (Instant::now(), Instant::now());
+        while began.elapsed() < 5 * MEASURED {
+            for (client, (bytes, at)) in clients.iter_mut().zip(&mut asked) {
+                match client.stream.write(&bytes[*at..]) {
+                    Ok(count) => *at += count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    // It did not take what was for it.
+                    Err(_) => {}
+                }
+            }
+            if hears && Instant::now() >= hear_at {
+                hear_at += Duration::from_secs(3);
+                for client in &mut clients {
+                    let _ = client.stream.read(&mut [0]);
+                }
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let peak = server.memory_kib("VmHWM:")?;
+        let beyond = (peak - before).saturating_sub(u64::from(memory_mib) << 10);
+        println!(
+            "{:44} {:9.1} {:9.1} {:12.1}",
+            format!("{links} links, --memory {memory_mib}M, {}", if hears { "a byte in 3 s" } else { "deaf" }),
+            (peak - before) as f64 / 1024.0,
+            f64::from(memory_mib) + f64::from(links as u32) * 48.0 / 1024.0,
+            beyond as f64 / f64::from(links as u32)
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! A relay in a process of its own.
+
+use super::client::{Anyhow, RELAY_SEED};
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+use vp::identity::Identity;
+use vp::relay::Limits;
+use vp::server::{Allow, Relay, RelayOptions};
+
+/// See the module. It ends when this is dropped.
+pub struct Server {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// With so many workers and so much memory.
+    pub fn start(workers: usize, memory_mib: u32) -> Anyhow<Server> {
+        let program = match std::env::var_os("VP_RELAY") {
+            Some(program) => program.into(),
+            None => std::env::current_exe()?,
+        };
+        let mut command = Command::new(program);
+        command.args(["serve", &workers.to_string(), &memory_mib.to_string()]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let stdin = child.stdin.take();
+        let (mut line, mut byte) = (String::new(), [0]);
+        let mut stdout = child.stdout.take().ok_or("no output")?;
+        while stdout.read(&mut byte)? == 1 && byte[0] != b'\n' {
+            line.push(char::from(byte[0]));
+        }
+        Ok(Server { child, stdin, address: line.parse()? })
+    }
+
+    /// Processor time so far.
+    pub fn cpu_seconds(&self) -> Anyhow<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        // utime and stime, in ticks of 10 ms.
+        Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
+    }
+
+    /// `VmHWM:`, the most so far.
+    pub fn memory_kib(&self, which: &str) -> Anyhow<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with(which)).ok_or("the server has ended")?;
+        Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stdin = None;
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves until standard input ends.
+pub fn serve(workers: usize, memory_mib: usize) -> Anyhow<()> {
+    let options = RelayOptions {
+        identity: Identity::from_seed(&RELAY_SEED),
+        listen: vec!["127.0.0.1:0".parse()?],
+        listeners: Vec::new(),
+        allow: Allow::Anyone,
+        limits: Limits::default(),
+        memory_bytes: memory_mib << 20,
+        workers: NonZeroUsize::new(workers),
+        drain: Duration::ZERO,
+        signals: false,
+        details: false,
+        log: Box::new(|_| {}),
+    };
+    let relay = Relay::bind(options).map_err(|error| format!("{error:?}"))?;
+    println!("{}", relay.addresses()[0].rsplit('@').next().ok_or("no address")?);
+    io::stdout().flush()?;
+    let handle = relay.handle();
+    std::thread::spawn(move || {
+        let _ = io::stdin().read(&mut [0]);
+        handle.stop();
+    });
+    relay.run().map_err(|error| format!("{error:?}"))?;
+    Ok(())
+}

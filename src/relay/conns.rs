@@ -1,0 +1,188 @@
+//! The connections of one worker: those whose clients have not said who they are, links, and which of both have input.
+
+use super::ConnId;
+use super::attached::Attachment;
+use super::events::{Event, Notice, Why};
+use super::fair::account::Account;
+use super::fair::reading::{Known, Reading, Stand};
+use super::greeting::Greetings;
+use super::memory::block::Piece;
+use super::pace::MayRead;
+use super::router::admission::Newcomer;
+use super::router::circuits::Cut;
+use super::router::requests::Side;
+use super::switch::Switch;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// See the module.
+pub(super) struct Conns {
+    /// Those whose clients have not said who they are.
+    pub greetings: Greetings,
+    /// Links, and what goes between them.
+    pub switch: Switch,
+    /// Those that have input.
+    pub reading: Reading,
+}
+
+/// What is to be done for a connection whose turn it is.
+pub(super) enum Turn {
+    /// Read it once.
+    Read(ConnId),
+    /// Use what was read from it before.
+    Use(ConnId, VecDeque<Piece>),
+}
+
+impl Conns {
+    /// Without any that have input.
+    pub(super) fn new(greetings: Greetings, switch: Switch) -> Conns {
+        Conns { greetings, switch, reading: Reading::default() }
+    }
+
+    // Whose turn it is.
+
+    /// A connection may have something to read from now on.
+    pub(super) fn handle_readable(&mut self, conn: ConnId) {
+        if let Some((known, _)) = self.waiting(conn) {
+            known.is_readable = true;
+            self.line_up(conn);
+        }
+    }
+
+    /// There is nothing more to read until [`Forwarder::handle_readable`].
+    pub(super) fn handle_empty(&mut self, conn: ConnId) {
+        if let Some((known, _)) = self.waiting(conn) {
+            known.is_readable = false;
+        }
+        if let Some(attachment) = self.switch.links.get_mut(conn.link()) {
+            attachment.handle_empty();
+        }
+    }
+
+    /// A turn begins: so much work, and others are to be heard.
+    pub(super) fn begin_turn(&mut self, now: Instant) {
+        for _ in 0..self.reading.begin(now) {
+            let Some(conn) = self.reading.take_aside() else { break };
+            let may_read = self.may_read(conn);
+            let Some((known, _)) = self.waiting(conn).filter(|(known, _)| known.stand == Stand::Aside) else {
+                continue;
+            };
+            known.stand = Stand::Out;
+            match may_read {
+                MayRead::Never => {}
+                may_read if may_read.is_now(now) => self.line_up(conn),
+                may_read => self.leave_aside(now, conn, may_read),
+            }
+        }
+    }
+
+    /// The next turn. None: nobody has input that may be used, or this worker's turn is over.
+    pub(super) fn poll_turn(&mut self, now: Instant) -> Option<Turn> {
+        while let Some(conn) = self.reading.line.pop() {
+            let Some((known, _)) = self.waiting(conn) else { continue };
+            known.stand = Stand::Out;
+            let is_readable = known.is_readable;
+            if let Some(held) = self.switch.links.get_mut(conn.link()).and_then(Attachment::take_held) {
+                return Some(Turn::Use(conn, held));
+            }
+            match self.may_read(conn) {
+                _ if !is_readable => {}
+                MayRead::Never => {}
+                may_read if may_read.is_now(now) => return Some(Turn::Read(conn)),
+                may_read => self.leave_aside(now, conn, may_read),
+            }
+        }
+        None
+    }
+
+    /// Nobody is read for a while: memory is used up, or another worker is behind. `next` is who would have been.
+    pub(super) fn leave_unread(&mut self, now: Instant, next: Option<ConnId>) {
+        if let Some(conn) = next
+            && let Some((known, account)) = waiting(&mut self.greetings, &mut self.switch, conn)
+        {
+            self.reading.line_up_first(known, &account, conn);
+        }
+        let all: Vec<ConnId> = self.reading.line.iter().collect();
+        for conn in all {
+            if self.waiting(conn).is_some_and(|(known, _)| known.is_readable) {
+                self.handle_unread(now, conn);
+            }
+        }
+    }
+
+    fn waiting(&mut self, conn: ConnId) -> Option<(&mut Known, Account)> {
+        waiting(&mut self.greetings, &mut self.switch, conn)
+    }
+
+    /// A connection that has input gets in line, unless it stands somewhere.
+    pub(super) fn line_up(&mut self, conn: ConnId) {
+        let may_use_held = self.switch.links.get(conn.link()).is_some_and(Attachment::may_use_held);
+        let Some((known, account)) = waiting(&mut self.greetings, &mut self.switch, conn) else { return };
+        if may_use_held {
+            self.reading.line_up_first(known, &account, conn);
+        } else if known.is_readable && known.stand == Stand::Out {
+            self.reading.line_up(known, &account, conn);
+        }
+    }
+
+    /// A connection that has input is not read for now.
+    fn leave_aside(&mut self, now: Instant, conn: ConnId, may_read: MayRead) {
+        if let Some((known, _)) = waiting(&mut self.greetings, &mut self.switch, conn) {
+            self.reading.put_aside(now, known, conn, may_read);
+            self.handle_unread(now, conn);
+        }
+    }
+
+    // One of them.
+
+    /// Whether a connection may be read now.
+    pub(super) fn may_read(&self, conn: ConnId) -> MayRead {
+        match self.switch.links.get(conn.link()) {
+            Some(attachment) => attachment.may_read(),
+            None if self.greetings.contains(conn) => MayRead::Now,
+            None => MayRead::Never,
+        }
+    }
+
+    /// Input waits and was not read, for want of memory or because of [`MayRead::Later`]: the other side is not silent. Tell it
+    /// again and again while that is so: a circuit for which it lasts too long is ended.
+    pub(super) fn handle_unread(&mut self, now: Instant, conn: ConnId) {
+        let Some(attachment) = self.switch.links.get_mut(conn.link()) else { return };
+        if let Some(circuit) = attachment.handle_unread(now) {
+            self.switch.cut_circuit(now, Side { link: conn.link(), circuit }, Cut::BlockedItsLink);
+            self.switch.run_orders(now);
+        }
+    }
+
+    pub(super) fn notice(&mut self, newcomer: Newcomer, notice: Notice) {
+        self.switch.put_event(Event::Notice(newcomer, notice));
+    }
+
+    /// After any change to a connection.
+    pub(super) fn touch(&mut self, now: Instant, conn: ConnId) {
+        self.switch.touch(now, conn.link());
+        self.greetings.touch(conn);
+    }
+
+    /// Forgets a connection and has its socket closed.
+    pub(super) fn drop_conn(&mut self, now: Instant, conn: ConnId, why: Why) {
+        if let Some(greeting) = self.greetings.remove(conn) {
+            self.switch.router.leave(conn);
+            self.notice(greeting.newcomer, Notice::Stranger(why));
+            self.switch.put_event(Event::Close(conn));
+        } else {
+            self.switch.drop_link(now, conn.link(), why);
+        }
+    }
+}
+
+/// What is known of a connection's input, and on whose account it is read.
+fn waiting<'a>(greetings: &'a mut Greetings, switch: &'a mut Switch, conn: ConnId) -> Option<(&'a mut Known, Account)> {
+    if let Some(attachment) = switch.links.get_mut(conn.link()) {
+        let account = attachment.account();
+        return Some((&mut attachment.listed.input, account));
+    }
+    let greeting = greetings.get_mut(conn)?;
+    let account = greeting.account();
+    Some((&mut greeting.known, account))
+}

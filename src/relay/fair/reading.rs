@@ -1,0 +1,93 @@
+//! Connections of a worker that have input: those whose turn comes, and those that may not be read now.
+
+use super::account::Account;
+use super::line::Line;
+use super::work::Work;
+use crate::relay::ConnId;
+use crate::relay::pace::MayRead;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// What is read before a worker looks what else there is: nobody who wants little waits longer than for a few of these.
+const TURN: Work = Work::micros(2000);
+/// What is made of one read before others have their turn. The rest is held.
+pub(crate) const AT_ONCE: Work = Work::micros(250);
+/// How soon to look again at connections that may not be read now: a circuit is full, answers are not taken.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// Of those, so many are looked at in each turn that comes sooner.
+const LOOKS_SOON: usize = 16;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stand {
+    /// Nowhere: it has no input, as far as is known, or none that may be used.
+    #[default]
+    Out,
+    /// In line.
+    InLine,
+    /// Aside, until it may be read.
+    Aside,
+}
+
+/// What is known of a connection's input.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
+    /// Its socket may have some.
+    pub is_readable: bool,
+    /// Where it stands.
+    pub stand: Stand,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// Those whose turn comes.
+    pub line: Line,
+    aside: VecDeque<ConnId>,
+    /// When to look at those aside.
+    look_at: Option<Instant>,
+}
+
+impl Reading {
+    /// A turn begins. How many of those aside are to be looked at.
+    pub(crate) fn begin(&mut self, now: Instant) -> usize {
+        self.line.begin(TURN);
+        let all = self.look_at.take_if(|at| *at <= now).is_some();
+        if all { self.aside.len() } else { self.aside.len().min(LOOKS_SOON) }
+    }
+
+    /// Takes one of those aside.
+    pub(crate) fn take_aside(&mut self) -> Option<ConnId> {
+        self.aside.pop_front()
+    }
+
+    /// A connection has input that may be used.
+    pub(crate) fn line_up(&mut self, known: &mut Known, account: &Account, conn: ConnId) {
+        if known.stand != Stand::InLine {
+            known.stand = Stand::InLine;
+            self.line.enter(account, conn);
+        }
+    }
+
+    /// The same for one that is next of its owner: what was read from it is not used up, and takes memory.
+    pub(crate) fn line_up_first(&mut self, known: &mut Known, account: &Account, conn: ConnId) {
+        if known.stand != Stand::InLine {
+            known.stand = Stand::InLine;
+            self.line.enter_first(account, conn);
+        }
+    }
+
+    /// A connection with input may not be read now.
+    pub(crate) fn put_aside(&mut self, now: Instant, known: &mut Known, conn: ConnId, may_read: MayRead) {
+        let soon = now + LOOK_AGAIN;
+        let at = if let MayRead::From(at) = may_read { at.max(soon) } else { soon };
+        self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
+        known.stand = Stand::Aside;
+        self.aside.push_back(conn);
+    }
+
+    /// When a turn is due, if nothing else happens.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        self.look_at
+    }
+}

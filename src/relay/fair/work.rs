@@ -1,0 +1,83 @@
+//! What a connection costs its worker, by the book.
+//!
+//! Every figure is the processor time of a whole relay for one frame, so also what that leads to elsewhere: an answer, a
+//! write to somebody else, the router. `cargo bench --bench crowd -- costs` measures them. They need not be exact: a
+//! figure that is half of the truth leaves a flood of that kind twice its share. Bytes alone would leave it a hundred times.
+
+use crate::link::Frame;
+use crate::wire::Control;
+use std::ops::Add;
+
+/// Processor time, nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Work(u64);
+
+/// Reading once, whatever comes of it.
+const READ: u64 = 1500;
+/// A frame whose header alone does something: it is opened.
+const BARE: u64 = 200;
+/// An answer, or a frame for somebody else: it is sealed, and put in order.
+const PASSED_ON: u64 = 400;
+/// A question to the router, with the body that it came in and its answer.
+const ASKED: u64 = 1400;
+/// A question that concerns others besides.
+const CALLED: u64 = 4000;
+/// Bytes that are read, or written, in a nanosecond.
+const BYTES: u64 = 5;
+/// One of the two steps of a handshake.
+const HANDSHAKE: u64 = 130_000;
+/// Writing once.
+const WRITE: u64 = 2500;
+
+impl Work {
+    /// None.
+    pub const ZERO: Work = Work(0);
+    /// No bound.
+    pub const MAX: Work = Work(u64::MAX);
+    /// A step of a handshake.
+    pub(crate) const HANDSHAKE: Work = Work(HANDSHAKE);
+
+    /// So many microseconds.
+    pub const fn micros(micros: u64) -> Work {
+        Work(micros * 1000)
+    }
+
+    /// A read of so many bytes, without what they mean.
+    pub(crate) fn of_read(bytes: usize) -> Work {
+        Work(READ + of_bytes(bytes))
+    }
+
+    /// A write that took so many bytes.
+    pub(crate) fn of_write(bytes: usize) -> Work {
+        Work(WRITE + of_bytes(bytes))
+    }
+
+    /// A frame, without its bytes.
+    pub(crate) fn of_frame(frame: &Frame) -> Work {
+        Work(match frame {
+            Frame::Data { .. } | Frame::Fin { .. } => PASSED_ON,
+            Frame::Control(Control::Connect { .. } | Control::Accept { .. } | Control::Reject { .. }) => CALLED,
+            Frame::Control(_) => ASKED,
+            // It may withdraw a call.
+            Frame::Reset { .. } => ASKED,
+            Frame::Credit { .. } | Frame::Ping(_) | Frame::Pong(_) | Frame::Nothing => BARE,
+        })
+    }
+
+    /// What is left when so much of it is gone.
+    pub(crate) fn saturating_sub(self, other: Work) -> Work {
+        Work(self.0.saturating_sub(other.0))
+    }
+}
+
+fn of_bytes(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX) / BYTES
+}
+
+impl Add for Work {
+    type Output = Work;
+
+    fn add(self, other: Work) -> Work {
+        Work(self.0.saturating_add(other.0))
+    }
+}
