@@ -96,8 +96,7 @@ struct Source {
 
 impl Source {
     fn new(path: &str, text: &str) -> Self {
-        // A fuzz driver plays the world around a machine, as a test does.
-        let is_test = path.split(['/', '_', '.']).any(|part| part == "tests" || part == "fuzz");
+        let is_test = path.split(['/', '_', '.']).any(|part| part == "tests");
         let code = if is_test { String::new() } else { with_flat_imports(&without_tests(&without_comments(text))) };
         Self { path: path.to_owned(), text: text.to_owned(), code }
     }

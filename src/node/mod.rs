@@ -25,6 +25,7 @@ mod event;
 mod failure;
 #[doc(hidden)]
 #[cfg(feature = "fuzzing")]
+#[path = "../../fuzz/worlds/node.rs"]
 pub mod fuzz;
 mod handshakes;
 mod heard;

@@ -25,6 +25,7 @@ mod events;
 mod fair;
 #[doc(hidden)]
 #[cfg(feature = "fuzzing")]
+#[path = "../../fuzz/worlds/relay.rs"]
 pub mod fuzz;
 mod greeting;
 mod ids;

@@ -39,6 +39,7 @@ mod ending;
 pub mod frame;
 #[doc(hidden)]
 #[cfg(feature = "fuzzing")]
+#[path = "../../fuzz/worlds/session.rs"]
 pub mod fuzz;
 mod handle;
 mod input;

@@ -409,5 +409,5 @@ pub fn fuzz_session_join(data: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "tests/fuzz.rs"]
+#[path = "tests/session.rs"]
 mod tests;
