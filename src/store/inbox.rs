@@ -101,6 +101,12 @@ impl Inbox {
         })
     }
 
+    /// The same, for what this sender brings.
+    pub(crate) fn serving(mut self, sender: Maker) -> Self {
+        self.folders.permits.sender = Some(sender);
+        self
+    }
+
     /// The directory at this path below the root; empty means the root.
     ///
     /// # Errors
@@ -138,11 +144,11 @@ impl Inbox {
         self.folders.close_up();
     }
 
-    /// Makes a directory for this sender that its owner can fill, whatever `mode` says about that.
+    /// Makes a directory for the sender that its owner can fill, whatever `mode` says about that.
     ///
     /// # Errors
     /// [`Fault::Exists`] if something else has the name.
-    pub(crate) fn make_directory(&mut self, path: &TreePath, mode: u16, maker: Maker<'_>) -> Result<Made, Fault> {
+    pub(crate) fn make_directory(&mut self, path: &TreePath, mode: u16) -> Result<Made, Fault> {
         let parent = self.directory(path.parent())?;
         let usable = Mode::from_raw_mode(u32::from(mode | 0o700));
         let mut made = mkdirat(&*parent, path.name(), usable);
@@ -160,7 +166,7 @@ impl Inbox {
                 Ok(directory) => {
                     let before = self.folders.permits.before(path.as_bytes());
                     let mode = before.map_or(Stamp::of(&fstat(&*directory)?).mode, |mode| mode & 0o777);
-                    Ok(Made::Already { mode, own: maker.has_made(&directory) })
+                    Ok(Made::Already { mode, own: self.is_senders(&directory) })
                 }
                 Err(Fault::Parent) if !self.is_directory(path) => Err(Fault::Exists),
                 Err(fault) => Err(fault),
@@ -169,14 +175,20 @@ impl Inbox {
         let directory = self.folders.take_in(path.parent(), path.as_bytes(), path.name())?;
         // The umask took its share of mkdirat's.
         let unkept = attributes::set_of_directory(&directory, Some(mode | 0o700), None)?;
-        maker.sign(&directory);
+        if let Some(sender) = self.folders.permits.sender {
+            sender.sign(&directory);
+        }
         self.note_unkept(path.parent(), unkept);
         Ok(Made::New)
     }
 
-    /// Whether this sender has made the directory that is there.
-    pub(crate) fn is_made_by(&mut self, maker: Maker<'_>, path: &TreePath) -> bool {
-        self.directory(path.as_bytes()).is_ok_and(|directory| maker.has_made(&directory))
+    fn is_senders(&self, directory: &OwnedFd) -> bool {
+        self.folders.permits.sender.is_some_and(|sender| sender.has_made(directory))
+    }
+
+    /// Whether the sender has made the directory that is there.
+    pub(crate) fn is_made_by_sender(&mut self, path: &TreePath) -> bool {
+        self.directory(path.as_bytes()).is_ok_and(|directory| self.is_senders(&directory))
     }
 
     /// Makes room for a directory where something else is that may be replaced.

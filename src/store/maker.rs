@@ -8,8 +8,8 @@
 //! file system has none of these, or somebody has removed it, a directory is as one that somebody else made: it costs the
 //! sender its permissions and time there, never somebody else his own.
 
-use rustix::fd::OwnedFd;
-use rustix::fs::{XattrFlags, fgetxattr, fsetxattr, fstat};
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::{XattrFlags, fgetxattr, fsetxattr, fstat, getxattr};
 use rustix::io::Errno;
 
 const ATTRIBUTE: &str = "user.vp.maker";
@@ -31,13 +31,19 @@ pub(crate) enum Made {
 
 /// A sender, as the maker of directories.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Maker<'a>(pub &'a [u8; 32]);
+pub(crate) struct Maker([u8; 32]);
 
-impl Maker<'_> {
+impl Maker {
+    /// Whoever has this key.
+    #[must_use]
+    pub(crate) fn new(sender: [u8; 32]) -> Self {
+        Self(sender)
+    }
+
     fn mark(self, directory: &OwnedFd) -> Result<[u8; MARK_BYTES], Errno> {
         let mut mark = [0; MARK_BYTES];
         let mut hasher = blake3::Hasher::new();
-        hasher.update(self.0).update(&fstat(directory)?.st_ino.to_le_bytes());
+        hasher.update(&self.0).update(&fstat(directory)?.st_ino.to_le_bytes());
         hasher.finalize_xof().fill(&mut mark);
         Ok(mark)
     }
@@ -49,12 +55,29 @@ impl Maker<'_> {
         }
     }
 
-    /// Whether it has made the directory.
+    /// Whether it has made the directory, as far as is known.
     pub(super) fn has_made(self, directory: &OwnedFd) -> bool {
+        self.is_known_to_have_made(directory) == Ok(true)
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// What the system says: [`Errno::ACCESS`] of a directory that may not be read, [`Errno::NOTSUP`] where there are no such
+    /// attributes.
+    pub(super) fn is_known_to_have_made(self, directory: &OwnedFd) -> Result<bool, Errno> {
         // One byte more, so that a longer one is none.
         let mut there = [0; MARK_BYTES + 1];
-        let length = fgetxattr(directory, ATTRIBUTE, &mut there[..]);
-        length == Ok(MARK_BYTES) && self.mark(directory).is_ok_and(|mark| mark == there[..MARK_BYTES])
+        let length = match fgetxattr(directory, ATTRIBUTE, &mut there[..]) {
+            // One that was opened only to be passed.
+            Err(Errno::BADF) => getxattr(format!("/proc/self/fd/{}", directory.as_raw_fd()), ATTRIBUTE, &mut there[..]),
+            length => length,
+        };
+        match length {
+            Ok(MARK_BYTES) => Ok(self.mark(directory)? == there[..MARK_BYTES]),
+            Ok(_) | Err(Errno::NODATA | Errno::RANGE) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 }
 
@@ -74,11 +97,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let [made, moved, copy] = ["made", "moved", "copy"].map(|name| home.path().join(name));
         fs::create_dir(&made).unwrap();
-        let (one, two) = (Maker(&[1; 32]), Maker(&[2; 32]));
+        let (one, two) = (Maker::new([1; 32]), Maker::new([2; 32]));
         assert!(!one.has_made(&open(&made)), "nobody has said so");
         one.sign(&open(&made));
         fs::rename(&made, &moved).unwrap();
         assert_eq!([one, two].map(|sender| sender.has_made(&open(&moved))), [true, false]);
+        let passed = openat(CWD, &moved, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        assert_eq!([one, two].map(|sender| sender.has_made(&passed)), [true, false]);
         fs::create_dir(&copy).unwrap();
         let mut mark = [0; MARK_BYTES];
         fgetxattr(open(&moved), ATTRIBUTE, &mut mark[..]).unwrap();

@@ -30,6 +30,9 @@ pub(crate) mod omit;
 pub(crate) mod owed;
 pub(crate) mod part;
 mod permits;
+#[cfg(test)]
+#[path = "tests/privilege.rs"]
+pub(crate) mod privilege;
 pub(crate) mod read;
 mod replace;
 pub(crate) mod source;

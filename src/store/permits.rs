@@ -1,7 +1,8 @@
-//! Directories of our own that do not let us work in them, as a tree may well have them. They do for as long as it takes, and
-//! then are again as they were. The owner alone gets more meanwhile, whatever happens to us: the next transfer of the same
+//! Directories of our own, made for the sender, that do not let us work in them, as a tree may well have them. They do for as
+//! long as it takes, and then are again as they were. Those that somebody else has closed stay closed. The owner alone gets more meanwhile, whatever happens to us: the next transfer of the same
 //! tree finds them as an interrupted one leaves them, and gives those that its sender made the announced permissions.
 
+use super::maker::Maker;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, chmod, fchmod, fstat};
 use rustix::io::Errno;
@@ -16,6 +17,8 @@ const BYTES_MAX: usize = 16 << 20;
 /// is below.
 #[derive(Default)]
 pub(super) struct Permits {
+    /// Without one all are somebody else's.
+    pub sender: Option<Maker>,
     before: BTreeMap<(usize, Vec<u8>), u16>,
     bytes: usize,
 }
@@ -25,8 +28,8 @@ fn key(path: &[u8]) -> (usize, Vec<u8>) {
 }
 
 impl Permits {
-    /// Lets us work in this directory, if it is ours and did not. The root, of which the path is empty, is whoever's who
-    /// named it.
+    /// Lets us work in this directory, if it is ours and the sender's, and did not. The root, of which the path is empty, is
+    /// whoever's who named it.
     pub(super) fn open_up(&mut self, path: &[u8], directory: &OwnedFd) {
         let Ok(stat) = fstat(directory) else { return };
         let mode = u16::try_from(stat.st_mode & 0o7777).unwrap_or(0);
@@ -34,12 +37,28 @@ impl Permits {
         if path.is_empty() || !ours || mode & WORK == WORK || self.bytes + path.len() > BYTES_MAX {
             return;
         }
+        let known = self.is_senders(directory);
         // Where this is refused, whoever needs it is told what he was told before.
-        if set(directory, mode | WORK).is_ok() {
-            self.before.entry(key(path)).or_insert_with(|| {
-                self.bytes += path.len();
-                mode
-            });
+        if known == Some(false) || set(directory, mode | WORK).is_err() {
+            return;
+        }
+        // One that may not be read does not say whose it is before it is opened.
+        if known.is_none() && self.is_senders(directory) != Some(true) {
+            let _ = set(directory, mode);
+            return;
+        }
+        self.before.entry(key(path)).or_insert_with(|| {
+            self.bytes += path.len();
+            mode
+        });
+    }
+
+    /// Whether the sender has made it, or nothing ever says who made one there. None: it may not be asked.
+    fn is_senders(&self, directory: &OwnedFd) -> Option<bool> {
+        match self.sender?.is_known_to_have_made(directory) {
+            Err(Errno::ACCESS) => None,
+            Err(Errno::NOTSUP | Errno::NOSYS) => Some(true),
+            known => Some(known == Ok(true)),
         }
     }
 
@@ -91,6 +110,18 @@ mod tests {
         tight.iter().rev().for_each(|(path, mode)| set_mode(path, *mode).unwrap());
         set_mode("", 0o500).unwrap();
         let mut permits = Permits::default();
+        permits.open_up(b"a", &a);
+        let (sender, other) = (Maker::new([1; 32]), Maker::new([2; 32]));
+        other.sign(&b);
+        permits.sender = Some(sender);
+        permits.open_up(b"a", &a);
+        permits.open_up(b"a/b", &b);
+        assert_eq!(([mode("a"), mode("a/b")], permits.deepest()), ([0o111, 0o1550], None), "somebody else's");
+        tight.iter().for_each(|(path, mode)| set_mode(path, *mode | 0o700).unwrap());
+        for path in ["a", "a/b"] {
+            sender.sign(&openat(CWD, home.path().join(path), OFlags::RDONLY, Mode::empty()).unwrap());
+        }
+        tight.iter().rev().for_each(|(path, mode)| set_mode(path, *mode).unwrap());
         for _ in 0..2 {
             permits.open_up(b"", &root);
             permits.open_up(b"a", &a);

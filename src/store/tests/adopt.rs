@@ -1,6 +1,7 @@
 //! Who goes on with which unfinished file.
 
 use super::super::part::PartKey;
+use super::super::privilege::without_privilege;
 use super::*;
 use crate::transfer::item::Mtime;
 use std::fs;
@@ -52,18 +53,6 @@ fn an_unfinished_file_is_taken_over_once_and_hashed() {
     let lengths: Vec<u64> = states.iter().map(|state| state.0).collect();
     assert_eq!(lengths, [1 << 20, 2 << 20, 3_000_000]);
     assert_eq!(states[2].1.hash(), *blake3::hash(&content).as_bytes());
-}
-
-/// Does this without root's leave to open what its permissions forbid, which whoever runs tests may have.
-fn without_privilege(work: impl FnOnce() + Send) {
-    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-    let unprivileged = || {
-        let mut sets = capabilities(None).unwrap();
-        sets.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
-        set_capabilities(None, sets).unwrap(); // of this thread alone
-        work();
-    };
-    std::thread::scope(|scope| scope.spawn(unprivileged).join()).unwrap();
 }
 
 #[test]

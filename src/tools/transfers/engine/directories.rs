@@ -3,7 +3,7 @@
 use crate::store::attributes::Attributes;
 use crate::store::inbox::{Inbox, Overwrite};
 use crate::store::leftovers;
-use crate::store::maker::{Made, Maker};
+use crate::store::maker::Made;
 use crate::transfer::Fault;
 use crate::transfer::path::TreePath;
 
@@ -61,7 +61,7 @@ impl Directories {
     }
 
     /// Everything is in them. What could not be done.
-    pub(super) fn finish(&mut self, inbox: &mut Inbox, maker: Maker<'_>) -> Vec<(TreePath, Fault)> {
+    pub(super) fn finish(&mut self, inbox: &mut Inbox, sender: &[u8; 32]) -> Vec<(TreePath, Fault)> {
         let mut directories = std::mem::take(&mut self.unfinished);
         // Deepest first: setting one directory's time must be the last change in it, and a
         // directory that its owner may not enter any more hides what is below.
@@ -70,9 +70,9 @@ impl Directories {
         // Done is what is found at its place, not what went into something that was there a moment ago.
         inbox.look_anew();
         for Unfinished { path, announced, sets_mode, is_new } in &directories {
-            leftovers::clear_whole(inbox, maker.0, Some(path));
+            leftovers::clear_whole(inbox, sender, Some(path));
             // Asked again: another run of the same sender may have been about to make it when this one came there.
-            let own = *is_new || inbox.is_made_by(maker, path);
+            let own = *is_new || inbox.is_made_by_sender(path);
             let mode = (own && *sets_mode).then_some(announced.mode);
             match inbox.finish_directory(path, mode, own.then_some(announced.mtime)) {
                 // Whoever sends it again finds what is missing.
@@ -83,7 +83,7 @@ impl Directories {
                 Err(fault) => faults.push((path.clone(), fault)),
             }
         }
-        leftovers::clear_whole(inbox, maker.0, None);
+        leftovers::clear_whole(inbox, sender, None);
         inbox.close_up();
         if let Some(top) = directories.last()
             && let Err(fault) = inbox.sync_all(directories.iter().map(|directory| directory.path.as_bytes()))

@@ -66,7 +66,7 @@ impl TreeSink {
     /// `run` makes the names of unfinished files unique: random.
     pub(super) fn new(inbox: Inbox, overwrite: Overwrite, sender: [u8; 32], run: u64) -> Self {
         Self {
-            inbox,
+            inbox: inbox.serving(Maker::new(sender)),
             overwrite,
             sender,
             run,
@@ -179,11 +179,10 @@ impl TreeSink {
 
     /// Makes a directory, in the place of something else where that may be replaced.
     fn make_directory(&mut self, item: &Offered, mode: u16) -> Result<Made, Fault> {
-        let maker = Maker(&self.sender);
-        let made = match self.inbox.make_directory(&item.path, mode, maker) {
+        let made = match self.inbox.make_directory(&item.path, mode) {
             Err(Fault::Exists) if self.overwrite == Overwrite::Yes => {
                 self.inbox.clear_for_directory(&item.path)?;
-                self.inbox.make_directory(&item.path, mode, maker)
+                self.inbox.make_directory(&item.path, mode)
             }
             made => made,
         }?;
@@ -424,7 +423,7 @@ impl Sink for TreeSink {
     }
 
     fn finish(&mut self) -> Vec<(TreePath, Fault)> {
-        self.directories.finish(&mut self.inbox, Maker(&self.sender))
+        self.directories.finish(&mut self.inbox, &self.sender)
     }
 }
 

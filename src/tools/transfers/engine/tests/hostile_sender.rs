@@ -2,6 +2,7 @@
 
 use super::script::{Say, WHEN, entry, hello, play, play_files};
 use super::*;
+use crate::store::privilege::without_privilege;
 use crate::transfer::Fault;
 use crate::transfer::decoder::Malformed;
 use crate::transfer::encode::{ZDATA, header};
@@ -332,4 +333,41 @@ fn what_a_run_made_is_for_later_ones_of_the_same_sender_to_finish_and_for_nobody
             assert_eq!((mode_of(&new), fs::metadata(&new).unwrap().mtime()), (mode, seconds), "{ends}");
         }
     }
+}
+
+#[test]
+fn what_its_owner_may_not_fill_is_opened_for_whoever_made_it_and_for_nobody_else() {
+    let home = Home::new();
+    let made = home.inbox().join("made");
+    without_privilege(|| {
+        make_directory(&home.inbox().join("closed"), 0o555);
+        make_directory(&home.inbox().join("shut"), 0o000);
+        let offers = |index, name: &'static str| {
+            let file = entry(index + 1, Kind::File, 0, &[name.as_bytes(), b"f"]);
+            let content =
+                [Offer::Begin { index: index + 1, offset: 0 }, Offer::End { index: index + 1, hash: empty() }];
+            std::iter::once(directory(index, 0o555, &[name.as_bytes()]))
+                .chain([file.into()])
+                .chain(content.map(Say::from))
+        };
+        play_as(SENDER, into(&home.inbox()), vec![directory(0, 0o555, &[b"made"])], true).1.unwrap();
+        assert_eq!(mode_of(&made), 0o555);
+        let script: Vec<_> = offers(0, "made").chain(offers(2, "closed")).collect();
+        let greeting = std::iter::once(hello(Content::Files, b"").into());
+        let script = greeting
+            .chain(script)
+            .chain([directory(4, 0o777, &[b"shut"]), Offer::Finish { entries: 5, skipped: 0 }.into()]);
+        let (answers, got) = play(into(&home.inbox()), script);
+        assert_eq!(got.unwrap().status, Status::Partial);
+        for (index, outcome) in [(1, ItemOutcome::Committed), (3, Fault::Denied.into()), (4, Fault::Denied.into())] {
+            assert!(answers.contains(&Answer::Item { index, outcome }), "{index} {answers:?}");
+        }
+        assert_eq!(["made", "closed", "shut"].map(|name| mode_of(&home.inbox().join(name))), [0o555, 0o555, 0]);
+        assert_eq!(names(&made), ["f"]);
+        assert_eq!(names(&home.inbox().join("closed")), [""; 0]);
+    });
+}
+
+fn empty() -> Hash {
+    blake3::hash(b"").into()
 }
