@@ -260,10 +260,6 @@ pub(super) fn closed_fault(code: CloseCode, between: &Between<'_>) -> Fault {
         CloseCode::TargetUnreachable => (Exit::Failed, format!("at {peer}: the target cannot be reached")),
         CloseCode::Protocol => (Exit::Integrity, format!("{peer} says that we broke the protocol")),
         CloseCode::Failed => (Exit::Failed, format!("at {peer}: the program failed")),
-        CloseCode::Limit => (
-            Exit::PeerAbsent,
-            format!("{peer} heard nothing of us for long, and gave our place to another that waited"),
-        ),
         _ => (Exit::Failed, format!("{peer} ended the session before it had everything")),
     };
     between.fault(exit, &what)

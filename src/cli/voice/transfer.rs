@@ -25,6 +25,7 @@ use crate::transfer::messages::{ENTRIES_MAX, ItemOutcome};
 use crate::transfer::outcome::{Side, Unlike};
 use crate::transfer::status::Counts;
 use crate::transfer::{Status, TransferError};
+use crate::wire::CloseCode;
 use std::path::Path;
 
 /// What to do about what is kept because it differs.
@@ -149,6 +150,10 @@ impl Hears<Recv> for Voice<'_> {
 impl End for Error {
     fn fault(&self, between: &Between<'_>) -> Fault {
         match self {
+            Error::Run(RunError::PeerClosed(CloseCode::Limit)) => {
+                let what = format!("{} heard nothing of us for long, and gave our place to another", between.peer);
+                between.fault(Exit::PeerAbsent, &what)
+            }
             Error::Run(error) => error.fault(between),
             Error::BegunAnew => {
                 Fault::new(Exit::Deadline, "the sender was gone and began anew: what has been written is not all")
