@@ -170,6 +170,11 @@ impl Entry {
         }
     }
 
+    /// Whether a caller asked for it, and the tool does not know of it yet.
+    pub(super) fn is_entering(&self) -> bool {
+        self.is_answered() && !matches!(self.phase, Phase::Up { announced: true, .. })
+    }
+
     /// Whether the tool is done with it, and so is the peer.
     pub(super) fn is_over(&self) -> bool {
         self.released

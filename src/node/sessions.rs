@@ -22,6 +22,9 @@ const TOMBSTONES_MAX: usize = 256;
 
 /// Sessions a process holds at once, those under way included.
 pub(super) const SESSIONS_MAX: usize = 1024;
+/// Those of them that callers asked for, those under way included: a relay lets others open seven eighths of 1024 circuits to us,
+/// and who comes then must find one.
+const ANSWERED_MAX: usize = 768;
 
 struct Tombstone {
     rendezvous: [u8; 16],
@@ -41,6 +44,14 @@ thread_local! {
     pub static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
+/// Those of callers that the tool has no room for.
+#[derive(Default)]
+struct Waiting {
+    keys: BTreeSet<Key>,
+    /// There may be room for one of them: a place was given back since it was looked for.
+    has_news: bool,
+}
+
 /// All of them.
 pub(super) struct Sessions {
     times: Times,
@@ -50,10 +61,11 @@ pub(super) struct Sessions {
     next_key: u64,
     /// Those that callers asked for, those under way included.
     answered: Places,
+    /// Of those the ones of which the tool does not know yet.
+    entering: Places,
     /// Those of callers that the tool has.
     callers: Places,
-    /// Those of callers that the tool has no room for.
-    waiting: BTreeSet<Key>,
+    waiting: Waiting,
     tombstones: VecDeque<Tombstone>,
     touched: BinaryHeap<Reverse<Key>>,
     /// Those that end when all output is written.
@@ -69,8 +81,9 @@ impl Sessions {
             entries: BTreeMap::new(),
             next_key: 0,
             answered: Places::default(),
+            entering: Places::default(),
             callers: Places::default(),
-            waiting: BTreeSet::new(),
+            waiting: Waiting::default(),
             tombstones: VecDeque::new(),
             touched: BinaryHeap::new(),
             parting: BTreeSet::new(),
@@ -95,6 +108,9 @@ impl Sessions {
         if entry.is_answered() {
             self.answered.take(peer);
         }
+        if entry.is_entering() {
+            self.entering.take(peer);
+        }
         self.entries.insert(key, entry);
         self.touch(key);
         key
@@ -114,11 +130,15 @@ impl Sessions {
     /// Forgets a session. Yields its name at the relay, if it is a caller's.
     pub(super) fn remove(&mut self, now: Instant, key: Key) -> Option<[u8; 16]> {
         let mut entry = self.entries.remove(&key)?;
-        self.callers.change(entry.peer, (entry.takes(), Place::None));
+        let takes = entry.takes();
+        self.change_place(entry.peer, (takes, Place::None));
         if entry.is_answered() {
             self.answered.give_back(entry.peer);
         }
-        self.waiting.remove(&key);
+        if entry.is_entering() {
+            self.entering.give_back(entry.peer);
+        }
+        self.waiting.keys.remove(&key);
         self.parting.remove(&key);
         self.timers.set(key, &mut entry.timer, None);
         let name = entry.rendezvous();
@@ -135,11 +155,13 @@ impl Sessions {
         self.entries.len()
     }
 
-    /// Whether there is a place for another one that this peer asks for, of which the tool takes so many.
+    /// Whether there is a place for another one that this peer asks for, of which the tool takes so many. Those under way are
+    /// its own as well, or it would have a circuit for each that only waits.
     pub(super) fn has_room_for(&self, peer: &PeerId, callers_max: usize) -> bool {
         let ours = self.entries.len() - self.answered.total();
-        self.callers.has_room_for(peer, callers_max)
-            && self.answered.has_room_for(peer, SESSIONS_MAX.saturating_sub(ours))
+        let has = self.callers.of(peer) + self.entering.of(peer);
+        has < callers_max.saturating_sub(self.callers.total())
+            && self.answered.has_room_for(peer, ANSWERED_MAX.min(SESSIONS_MAX.saturating_sub(ours)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -289,7 +311,13 @@ impl Sessions {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let was = entry.takes();
         entry.place = place;
-        self.callers.change(entry.peer, (was, entry.takes()));
+        let (peer, is) = (entry.peer, entry.takes());
+        self.change_place(peer, (was, is));
+    }
+
+    fn change_place(&mut self, peer: PeerId, (was, is): (Place, Place)) {
+        self.callers.change(peer, (was, is));
+        self.waiting.has_news |= was != is;
     }
 
     /// It is called or joined over this circuit, or over none.
@@ -316,10 +344,10 @@ impl Sessions {
     }
 
     fn forget_caller(&mut self, key: Key) {
-        if let Some(entry) = self.entries.get(&key) {
-            self.callers.change(entry.peer, (entry.takes(), Place::None));
+        if let Some((peer, takes)) = self.entries.get(&key).map(|entry| (entry.peer, entry.takes())) {
+            self.change_place(peer, (takes, Place::None));
         }
-        self.waiting.remove(&key);
+        self.waiting.keys.remove(&key);
     }
 
     /// The handshake is done. Yields the session's name at the relay, if it is a caller's.
@@ -338,6 +366,8 @@ impl Sessions {
         if is_answered {
             self.answered.give_back(meant);
             self.answered.take(established.peer);
+            self.entering.give_back(meant);
+            self.entering.take(established.peer);
         }
         name
     }
@@ -373,24 +403,29 @@ impl Sessions {
         }
         let is_caller = session.role() == Role::Responder;
         if is_caller && !self.callers.has_room_for(&entry.peer, callers_max) {
-            self.waiting.insert(key);
+            self.waiting.keys.insert(key);
             return None;
         }
         *announced = true;
         if is_caller {
             self.callers.take(entry.peer);
+            self.entering.give_back(entry.peer);
         }
-        self.waiting.remove(&key);
+        self.waiting.keys.remove(&key);
         Some(Event::Up { key, peer: entry.peer, app: entry.app.clone() })
     }
 
     /// One of those of callers that wait for room, to be announced: of the peer that has fewest, the first.
     pub(super) fn take_waiting(&mut self, callers_max: usize) -> Option<Key> {
-        let peers = self.waiting.iter().filter_map(|key| Some((*key, self.entries.get(key)?.peer)));
+        // Whoever came since was told then if there was room.
+        if !self.waiting.has_news {
+            return None;
+        }
+        let peers = self.waiting.keys.iter().filter_map(|key| Some((*key, self.entries.get(key)?.peer)));
         let may = peers.filter(|(_, peer)| self.callers.has_room_for(peer, callers_max));
-        let (key, _) = may.min_by_key(|(key, peer)| (self.callers.of(peer), *key))?;
-        self.waiting.remove(&key);
-        Some(key)
+        let next = may.min_by_key(|(key, peer)| (self.callers.of(peer), *key)).map(|(key, _)| key);
+        self.waiting.has_news = next.is_some_and(|key| self.waiting.keys.remove(&key));
+        next
     }
 
     /// The next instant at which [`Sessions::handle_timeout`] has something to do.

@@ -107,7 +107,7 @@ fn a_caller_that_never_says_who_it_is_is_forgotten_in_time_and_others_find_a_pla
         sessions.answer(id(1), app(), until);
         taken += 1;
     }
-    assert_eq!(taken, SESSIONS_MAX / 2);
+    assert_eq!(taken, ANSWERED_MAX / 2);
     assert!(sessions.has_room_for(&id(2), 1) && !sessions.has_room_for(&id(2), 0));
     settle(&mut sessions, now, LinkState::Drained);
     assert_eq!(sessions.next_timeout(LinkState::Drained), Some(until));
@@ -115,6 +115,20 @@ fn a_caller_that_never_says_who_it_is_is_forgotten_in_time_and_others_find_a_pla
     let ended = settle(&mut sessions, until, LinkState::Drained);
     assert!(ended.len() == taken && ended.iter().all(|(_, action)| *action == Action::End));
     assert!(sessions.is_empty() && sessions.has_room_for(&id(1), 1));
+}
+
+#[test]
+fn what_a_peer_has_under_way_counts_as_if_it_had_come_in() {
+    let now = Instant::now();
+    let mut sessions = Sessions::new(TIMES);
+    let mut keys = Vec::new();
+    while sessions.has_room_for(&id(1), 64) {
+        keys.push(sessions.answer(id(1), app(), now + HANDSHAKE_DEADLINE));
+    }
+    assert_eq!(keys.len(), 64, "none of them has come in yet");
+    assert!(sessions.has_room_for(&id(2), 64) && sessions.has_room_for(&id(2), 1), "it is there first");
+    keys.into_iter().for_each(|key| drop(sessions.remove(now, key)));
+    assert!(sessions.has_room_for(&id(1), 1));
 }
 
 #[test]
