@@ -1,5 +1,6 @@
 //! `vp-attach`: a session joined to standard input and output, or to a program.
 
+mod callers;
 mod news;
 mod running;
 
@@ -14,11 +15,12 @@ use crate::net::stdio::{Sink, Source};
 use crate::node::{Event, Key};
 use crate::run;
 use crate::run::callers::{Reload, reread};
-use crate::run::farewell::{Farewell, GREETING_TIME, held_until, status_number};
+use crate::run::farewell::{Farewell, held_until, status_number};
 use crate::run::joint::{Joint, Way};
 use crate::run::tool::{Context, RunError, Tool};
 use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
+use callers::{Caller, Waiting};
 use running::Running;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -58,6 +60,8 @@ pub(crate) struct Options {
     pub exec: Option<OsString>,
     /// Which directions are joined.
     pub directions: Directions,
+    /// Sessions at once, as the node was told.
+    pub sessions_max: usize,
     /// How the environment of a program names the peer: by petname, if it has one.
     pub peer_name: Box<dyn Fn(&PeerId) -> String>,
     /// What SIGHUP does to a listener.
@@ -73,12 +77,13 @@ type Ends = (Option<Source>, Option<Sink>, Option<Child>);
 /// The tool.
 pub(crate) struct Attach {
     options: Options,
-    /// Callers that have opened no stream yet, and until when they should.
-    waiting: Vec<(Key, Instant)>,
+    /// Callers that have opened no stream yet.
+    waiting: Vec<Waiting>,
     running: BTreeMap<usize, Running>,
     /// Sessions whose end the peer has still to learn of, and when to stop waiting for that.
     closing: Vec<(Key, Instant)>,
-    orphans: BTreeMap<usize, Child>,
+    /// Programs that were told to end, and whose they were.
+    orphans: BTreeMap<usize, (PeerId, Child)>,
     next_slot: usize,
     result: Result<(), Error>,
     finished: bool,
@@ -112,16 +117,14 @@ impl Attach {
         }
     }
 
-    fn begin(&mut self, ctx: &mut Context<'_, Attach>, key: Key, stream: u32) -> Result<(), Error> {
-        let peer = ctx.node.peer(key);
+    fn begin(&mut self, ctx: &mut Context<'_, Attach>, caller: Caller, stream: u32) -> Result<(), Error> {
+        let (key, slot) = (caller.key, caller.slot);
         let (mut source, mut sink, child) = self.ends(ctx, key)?;
         match self.options.directions {
             Directions::Both => {}
             Directions::SendOnly => sink = None,
             Directions::RecvOnly => source = None,
         }
-        let slot = self.next_slot;
-        self.next_slot += 1;
         let base = FIRST_TOKEN + slot * TOKENS;
         let io = |error| Error::Run(RunError::Io("watching a descriptor", error));
         if let Some(source) = &mut source {
@@ -138,8 +141,7 @@ impl Attach {
         if self.options.exec.is_some() {
             joint = joint.may_lose_reader();
         }
-        debug_assert!(peer.is_some());
-        self.running.insert(slot, Running::new(joint, child));
+        self.running.insert(slot, Running::new(caller, joint, child));
         Ok(())
     }
 
@@ -162,18 +164,18 @@ impl Attach {
                 SessionEvent::StreamOpened { id, service } => {
                     // Whoever asks for anything else, or only whether it would work, is not joined to anything.
                     let meant = ctx.node.called(key).is_some_and(|(_, app)| app.as_str().as_bytes() == service);
-                    let place = self.waiting.iter().position(|(waiting, _)| *waiting == key && meant);
+                    let place = self.waiting.iter().position(|waiting| waiting.caller.key == key && meant);
                     let Some(place) = place else {
                         if let Some(session) = ctx.node.session(key) {
                             session.stream_mut(id).refuse(CloseCode::Refused);
                         }
                         continue;
                     };
-                    self.waiting.swap_remove(place);
+                    let Waiting { caller, .. } = self.waiting.swap_remove(place);
                     if let Some(session) = ctx.node.session(key) {
                         session.stream_mut(id).accept();
                     }
-                    if let Err(error) = self.begin(ctx, key, id) {
+                    if let Err(error) = self.begin(ctx, caller, id) {
                         self.session_failed(ctx, key, error, CloseCode::Failed);
                     }
                 }
@@ -190,26 +192,6 @@ impl Attach {
                 SessionEvent::StreamAccepted { .. } => ctx.node.handle_served(),
             }
         }
-    }
-
-    /// Lets go of callers that have a path to us and say nothing. True if there were any.
-    fn check_greeting_times(&mut self, ctx: &mut Context<'_, Attach>) -> bool {
-        let mut silent = Vec::new();
-        for (key, until) in self.waiting.iter_mut().filter(|(_, until)| *until <= ctx.now) {
-            if ctx.node.session(*key).is_some_and(|session| session.has_lane()) {
-                silent.push(*key);
-            }
-            *until = ctx.now + GREETING_TIME;
-        }
-        for key in &silent {
-            self.session_failed(
-                ctx,
-                *key,
-                Error::Run(RunError::Protocol("called and then said nothing")),
-                CloseCode::Protocol,
-            );
-        }
-        !silent.is_empty()
     }
 
     /// Takes the new list of who may call. Sessions of those who may no more end.
@@ -258,7 +240,7 @@ impl Attach {
 
     /// Takes the joint apart and lets the node settle the rest, within a bound: without a path it could take for ever.
     fn retire(&mut self, ctx: &mut Context<'_, Attach>, key: Key, farewell: Farewell) {
-        self.waiting.retain(|(waiting, _)| *waiting != key);
+        self.waiting.retain(|waiting| waiting.caller.key != key);
         let slot = self.running.iter().find(|(_, running)| running.joint.key == key).map(|(slot, _)| *slot);
         if let Some(mut running) = slot.and_then(|slot| self.running.remove(&slot)) {
             if let Some(mut source) = running.joint.source.take() {
@@ -271,7 +253,7 @@ impl Attach {
             if let Some(child) = running.child.take().filter(|_| running.child_code.is_none()) {
                 // It stays until its end can be collected, or it would be a zombie for as long as we live.
                 child.terminate();
-                self.orphans.extend(slot.map(|slot| (slot, child)));
+                self.orphans.insert(running.caller.slot, (running.caller.peer, child));
             }
         }
         ctx.node.release(ctx.now, key);
@@ -319,7 +301,7 @@ impl Attach {
 
     fn reap_child(&mut self, now: Instant, slot: usize) -> io::Result<()> {
         if let Some(orphan) = self.orphans.get_mut(&slot) {
-            if orphan.try_wait()?.is_some() {
+            if orphan.1.try_wait()?.is_some() {
                 self.orphans.remove(&slot);
             }
             return Ok(());
@@ -341,7 +323,7 @@ impl Attach {
             ctx.node.unlisten(app);
         }
         let running = self.running.values().map(|running| running.joint.key);
-        let keys: Vec<Key> = self.waiting.iter().map(|(key, _)| *key).chain(running).collect();
+        let keys: Vec<Key> = self.waiting.iter().map(|waiting| waiting.caller.key).chain(running).collect();
         for key in keys {
             if let Some(session) = ctx.node.session(key) {
                 session.close(CloseCode::GoingAway);
@@ -370,17 +352,21 @@ impl Tool for Attach {
 
     fn handle_event(&mut self, ctx: &mut Context<'_, Attach>, event: &Event) {
         match event {
-            Event::Up { key, app, .. } => match self.options.end {
-                End::Dial(..) => {
-                    let stream = ctx.node.session(*key).and_then(|s| s.open_stream(ctx.now, app.as_str()));
-                    if let Some(stream) = stream {
-                        if let Err(error) = self.begin(ctx, *key, stream) {
-                            self.session_failed(ctx, *key, error, CloseCode::Failed);
-                        }
+            Event::Up { key, peer, app } => {
+                let caller = Caller::new(ctx.now, self.next_slot, *key, *peer);
+                self.next_slot += 1;
+                if let End::Listen { .. } = self.options.end {
+                    return self.waiting.push(Waiting::new(caller));
+                }
+                let stream = ctx.node.session(*key).and_then(|s| s.open_stream(ctx.now, app.as_str()));
+                if let Some(stream) = stream {
+                    if let Err(error) = self.begin(ctx, caller, stream) {
+                        self.session_failed(ctx, *key, error, CloseCode::Failed);
                     }
                 }
-                End::Listen { .. } => self.waiting.push((*key, ctx.now + GREETING_TIME)),
-            },
+            }
+            Event::Lost { key } => self.handle_path(ctx, *key, Some(ctx.now)),
+            Event::Resumed { key } => self.handle_path(ctx, *key, None),
             Event::Failed { key, why } => {
                 let error = Error::Run(RunError::Node(*why));
                 if self.keeps() {
@@ -421,19 +407,10 @@ impl Tool for Attach {
 
     fn pump(&mut self, ctx: &mut Context<'_, Attach>) -> bool {
         let mut moved = false;
-        let keys: Vec<Key> = self
-            .waiting
-            .iter()
-            .map(|(key, _)| *key)
-            .chain(self.running.values().map(|running| running.joint.key))
-            .collect();
-        for key in keys {
-            self.handle_session_events(ctx, key);
-            let failure = ctx.node.session(key).and_then(|session| session.failure());
-            if let (Some(error), true) = (failure, self.waiting.iter().any(|(waiting, _)| *waiting == key)) {
-                self.session_failed(ctx, key, error.into(), CloseCode::Protocol);
-            }
-        }
+        self.make_room(ctx);
+        self.hear_callers(ctx);
+        let running: Vec<Key> = self.running.values().map(|running| running.joint.key).collect();
+        running.into_iter().for_each(|key| self.handle_session_events(ctx, key));
         moved |= self.check_greeting_times(ctx);
         let slots: Vec<usize> = self.running.keys().copied().collect();
         for slot in slots {
@@ -482,6 +459,9 @@ impl Tool for Attach {
 
     fn next_timeout(&self) -> Option<Instant> {
         let held = self.running.values().filter_map(|running| running.held_until);
-        self.closing.iter().chain(&self.waiting).map(|(_, at)| *at).chain(held).min()
+        let closing = self.closing.iter().map(|(_, at)| *at);
+        let greeting = self.waiting.iter().map(|waiting| waiting.greet_by);
+        let gives_way = self.next_to_go().map(|going| going.at);
+        closing.chain(greeting).chain(held).chain(gives_way).min()
     }
 }

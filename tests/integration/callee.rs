@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use vp::identity::PeerId;
 use vp::link::Frame;
-use vp::node::{Callers, Event};
+use vp::node::{Callers, Event, Kind};
 use vp::session::Event as SessionEvent;
 use vp::wire::{CloseCode, Control};
 
@@ -162,15 +162,15 @@ fn whoever_waits_for_the_only_place_keeps_its_timeout_and_gets_the_place_of_one_
     assert!(west.kill().expect_random(4, 1000).took < 2 * DEADLINE);
 }
 
-/// So many peers together take all places.
-const BAND: [&str; 7] = ["east", "a", "b", "c", "d", "e", "f"];
+/// As many peers as it takes to have all places: seven of those of `vp-recv`, nine of those of `vp-attach`.
+const BAND: [&str; 9] = ["east", "a", "b", "c", "d", "e", "f", "g", "h"];
 /// A session of which nothing comes has its place for so long at least.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// They begin, keep their links alive, and send nothing. Nobody waits long for that.
 #[test]
 fn sessions_of_which_nothing_comes_give_way_to_whoever_waits() {
-    let world = world_with(&["shop", "a", "b", "c", "d", "e", "f"]);
+    let world = world_with(&[&["shop"], &BAND[1..]].concat());
     let relay = world.relay();
     let west = relay.party("west");
     let patience = ["--keep", "--resume-timeout", "1s"];
@@ -179,7 +179,7 @@ fn sessions_of_which_nothing_comes_give_way_to_whoever_waits() {
     let callee = identity(&world, "west").id();
     let (stop, mut served) = (AtomicBool::new(false), Vec::new());
     std::thread::scope(|scope| {
-        for (name, app) in [("east", "y")].into_iter().chain(BAND.map(|name| (name, "x"))) {
+        for (name, app) in [("east", "y")].into_iter().chain(BAND[..7].iter().map(|name| (*name, "x"))) {
             let mut crowd = Crowd::call(&relay, identity(&world, name), (callee, app), SESSIONS);
             crowd.drive(SESSIONS, Duration::from_secs(1));
             served.push(crowd.served);
@@ -209,7 +209,7 @@ fn a_sender_whose_place_went_to_another_comes_again_with_files_and_says_so_of_a_
     let sends = |what: &str| relay.party("east").send().args([what, "west:x"]).input(Input::Held).spawn();
     let turn_out = |send: &Running| {
         let east = vec![world.id("east").parse().expect("an id")];
-        let mut receiver = Client::new(&relay, identity(&world, "west"), Callers::Only(east));
+        let mut receiver = Client::new(&relay, identity(&world, "west"), Kind::Transfer, Callers::Only(east));
         receiver.node.listen("x".parse().expect("a name"));
         let (mut called, until) = (None, Instant::now() + DEADLINE);
         while called.is_none_or(|key| receiver.node.knows(key)) {
@@ -235,5 +235,33 @@ fn a_sender_whose_place_went_to_another_comes_again_with_files_and_says_so_of_a_
     recv.wait().expect(exit::DONE).expect_output(b"content");
     let stream = sends("-");
     turn_out(&stream);
-    stream.wait().expect(exit::PEER_ABSENT).expect_error("gave our place to another that waited");
+    stream.wait().expect(exit::PEER_ABSENT).expect_error("gave our place to another");
+}
+
+/// So many sessions `vp-attach --keep` has at once.
+const JOINED: usize = 256;
+
+#[test]
+fn sessions_without_a_path_give_way_to_whoever_waits_for_a_place_at_a_listener_that_goes_on() {
+    let world = world_with(&[&["shop"], &BAND[1..]].concat());
+    let relay = world.relay();
+    let party = relay.party("west");
+    let west = party.waiting(party.attach().args(["--listen", "x", "--keep", "--exec", "cat"]));
+    let to = (identity(&world, "west").id(), "x");
+    let (stop, mut served) = (AtomicBool::new(false), Vec::new());
+    std::thread::scope(|scope| {
+        for name in BAND {
+            let client = Client::new(&relay, identity(&world, name), Kind::Pipe, Callers::Nobody);
+            let mut crowd = Crowd::by(client, to, JOINED);
+            crowd.drive(JOINED, Duration::from_secs(5));
+            served.push(crowd.served);
+            let stop = &stop;
+            scope.spawn(move || crowd.idle(stop));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(served.iter().sum::<usize>(), JOINED, "{served:?}");
+    let dial = relay.party("shop").attach().args(["west:x", "--timeout", "120s"]).input(Input::Bytes(b"all".to_vec()));
+    dial.run().expect(exit::DONE).expect_output(b"all");
+    west.wait_error_line_like("who is gone", |line| line.contains("its place went to another that waited"));
 }

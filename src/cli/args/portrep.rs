@@ -143,8 +143,8 @@ pub struct Mappings {
 
     /// Connections at a time; further ones are reset
     ///
-    /// Default: 65536, or what the limit of descriptors leaves. While more than half are taken, one peer among several gets
-    /// at most seven eighths of them. A peer has at most 8192 in any case.
+    /// Default: 65536, or what the limit of descriptors leaves. Of these an eighth is kept, in equal parts, for each of
+    /// several peers and for imports beside exports. A peer has at most 8192 in any case.
     #[arg(long, value_name = "N", value_parser = count::<NonZeroU32>, allow_hyphen_values = true)]
     pub max_connections: Option<NonZeroU32>,
 

@@ -46,6 +46,7 @@ impl Tool for Attach {
         let names = party.roster.clone();
         let mut tool = attach::Attach::new(Options {
             end,
+            sessions_max: called.most,
             exec: self.exec.clone().map(Into::into),
             directions: match (self.send_only, self.recv_only) {
                 (true, _) => Directions::SendOnly,

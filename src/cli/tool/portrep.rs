@@ -116,6 +116,7 @@ fn options(mappings: &Mappings, connect: &Connect, party: &Party) -> Result<Opti
         max_connections: mappings.max_connections.map(|most| usize::try_from(most.get()).unwrap_or(usize::MAX)),
         run: mappings.run.clone(),
         wait: wait(connect.timeout),
+        callers_max: CALLERS_MAX,
         reload: Reload::new(told.collect(), move || {
             let again = roster.reread().then(|| allowed_still(&mappings_again, &roster.peers()))?;
             Some(Reread { is_nobody: !mappings_again.exports.is_empty() && roster.is_nobody(&again.callers), ..again })

@@ -2,6 +2,7 @@
 
 use super::connect::Between;
 use super::{End, Hears, Voice, command_fault, output_gone};
+use crate::cli::exit::Exit;
 use crate::cli::report::Fault;
 use crate::run::tool::RunError;
 use crate::tools::attach::{Attach, Error, News};
@@ -25,6 +26,9 @@ impl End for Error {
             Error::Run(error) => error.fault(between),
             Error::Command(status) => command_fault(*status, between),
             Error::OutputGone => output_gone(),
+            Error::GaveWay => {
+                between.fault(Exit::Deadline, "the peer was gone, and its place went to another that waited")
+            }
         }
     }
 

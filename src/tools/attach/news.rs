@@ -32,6 +32,8 @@ pub(crate) enum Error {
     Command(i32),
     /// Standard output was closed by its reader.
     OutputGone,
+    /// The peer was gone for so long that its place went to another.
+    GaveWay,
 }
 
 impl From<RunError> for Error {

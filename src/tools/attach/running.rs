@@ -1,5 +1,6 @@
 //! One session that is joined: its bytes, its program, and how they end.
 
+use super::callers::Caller;
 use super::news::Error;
 use crate::net::child::Child;
 use crate::run::farewell::closed_by_peer;
@@ -11,6 +12,8 @@ use std::time::Instant;
 
 /// See the module's text.
 pub(super) struct Running {
+    /// Whom it is joined to.
+    pub caller: Caller,
     /// Its bytes.
     pub joint: Joint,
     /// The program, if it is joined to one.
@@ -29,8 +32,17 @@ pub(super) struct Running {
 
 impl Running {
     /// One that has just begun.
-    pub(super) fn new(joint: Joint, child: Option<Child>) -> Running {
-        Running { joint, child, child_code: None, status: 0, held_until: None, peer_closed: None, closed: false }
+    pub(super) fn new(caller: Caller, joint: Joint, child: Option<Child>) -> Running {
+        Running {
+            caller,
+            joint,
+            child,
+            child_code: None,
+            status: 0,
+            held_until: None,
+            peer_closed: None,
+            closed: false,
+        }
     }
 
     /// Closes the session by what the program's end calls for.

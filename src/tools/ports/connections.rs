@@ -7,6 +7,7 @@ use super::conn::{Conn, Step, Traffic};
 use super::dial::Dial;
 use super::hello::Hello;
 use super::news::News;
+use super::shares::{Held, Parties};
 use super::streams::{Owner, StreamKey, Streams};
 use super::target_request::TargetRequest;
 use super::throttle::Throttle;
@@ -20,7 +21,7 @@ use crate::ports::socks::Reply;
 use crate::run::tool::Context;
 use crate::wire::CloseCode;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long an accepted connection waits for a session, and for the far side to take it: longer than that waits for its
@@ -55,15 +56,6 @@ pub(super) struct Waiting {
     pub import: usize,
     /// What was asked of the SOCKS server; empty for everybody else.
     pub asked: Vec<u8>,
-}
-
-/// What a peer may have of all connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Share {
-    /// All of them: it is the only one.
-    All,
-    /// What leaves some to others.
-    Fair,
 }
 
 /// See the module's text.
@@ -106,15 +98,15 @@ impl Connections {
         self.open >= self.most
     }
 
-    /// Whether a peer may have one more connection to an export. While more than half are taken, one peer among several
-    /// gets no more than seven eighths: the rest is for those who come later.
-    pub(super) fn has_place_for(&self, ctx: &Context<'_, Portrep>, peer: PeerId, share: Share) -> bool {
-        if share == Share::All || self.open < self.most / 2 {
-            return !self.is_full();
+    /// Whether a peer may have one more connection to an export.
+    pub(super) fn has_place_for(&self, ctx: &Context<'_, Portrep>, peer: PeerId, parties: &Parties) -> bool {
+        let mut exports: BTreeMap<PeerId, usize> = BTreeMap::new();
+        for (session, count) in self.streams.exports() {
+            if let Some(whose) = ctx.node.peer(session) {
+                *exports.entry(whose).or_default() += count;
+            }
         }
-        let own = self.streams.counts().filter(|(session, _)| ctx.node.peer(*session) == Some(peer));
-        let has: usize = own.map(|(_, count)| count).sum();
-        !self.is_full() && has < self.most - self.most / 8
+        parties.have_place_for(&peer, &Held { most: self.most, open: self.open, exports })
     }
 
     /// Whether bytes that an application has left behind are still to be brought to the far side.

@@ -6,10 +6,11 @@
 use super::Portrep;
 use super::approach::Approach;
 use super::conn::{Conn, Start};
-use super::connections::{Connections, Share, Source};
+use super::connections::{Connections, Source};
 use super::dial::{Asked, Dial};
 use super::names::Answer;
 use super::news::News;
+use super::shares::Parties;
 use super::streams::{Owner, StreamKey};
 use super::target_request::{NameLookup, Next, TargetRequest};
 use super::targets::{Resolved, Route, Target};
@@ -69,6 +70,8 @@ pub(super) struct Exports {
     purpose: Purpose,
     /// Requests of peers whose name is being looked up.
     lookups: Vec<Slot>,
+    /// There are imports, for which connections are left.
+    has_imports: bool,
     /// Nothing is served any more.
     closed: bool,
 }
@@ -76,7 +79,13 @@ pub(super) struct Exports {
 impl Exports {
     /// None yet. Sockets are for this purpose, and targets are told who connects in this way.
     pub(super) fn new(purpose: Purpose, proxy: Option<proxy::Version>) -> Exports {
-        Exports { list: Vec::new(), proxy, purpose, lookups: Vec::new(), closed: false }
+        Exports { list: Vec::new(), proxy, purpose, lookups: Vec::new(), has_imports: false, closed: false }
+    }
+
+    /// There are imports beside them.
+    pub(super) fn beside_imports(mut self) -> Exports {
+        self.has_imports = true;
+        self
     }
 
     /// One more.
@@ -180,16 +189,15 @@ impl Exports {
         if wish != Wish::Probe && (wish == Wish::Proxied) != (route == Route::Asked) {
             return Err(CloseCode::NotHere);
         }
-        if !connections.has_place_for(ctx, peer, self.share()) || self.closed {
+        if !connections.has_place_for(ctx, peer, &self.parties()) || self.closed {
             return Err(CloseCode::Limit);
         }
         Ok((number, wish, route))
     }
 
-    fn share(&self) -> Share {
-        let mut peers = self.list.iter().flat_map(|active| &active.allow);
-        let first = peers.next();
-        if peers.all(|peer| Some(peer) == first) { Share::All } else { Share::Fair }
+    fn parties(&self) -> Parties {
+        let peers = self.list.iter().flat_map(|active| &active.allow).copied().collect();
+        Parties { peers, has_imports: self.has_imports }
     }
 
     /// Sets out for the target.

@@ -15,6 +15,7 @@
 
 mod approach;
 mod bindings;
+mod callers;
 mod check;
 mod command;
 mod conn;
@@ -32,6 +33,7 @@ mod news;
 mod peers;
 mod sessions;
 mod setup;
+mod shares;
 mod streams;
 mod target_request;
 mod targets;
@@ -82,6 +84,7 @@ pub(crate) struct Portrep {
     exports: Exports,
     connections: Connections,
     sessions: Sessions,
+    callers: callers::Callers,
     command: Command,
     reload: Reload,
     told_ready: bool,
@@ -99,6 +102,9 @@ impl Portrep {
         let listen = if options.listen_when_up { Listen::WhenUp } else { Listen::Always };
         let purpose = Purpose::Application(options.keepalive);
         let mut exports = Exports::new(purpose, options.proxy);
+        if !options.imports.is_empty() {
+            exports = exports.beside_imports();
+        }
         for Export { app, target, allow } in options.exports {
             let resolved = Resolved::new(target.clone());
             let resolved = resolved.ok_or_else(|| SetupError::BadName(app.clone(), target))?;
@@ -117,6 +123,7 @@ impl Portrep {
             exports,
             connections: Connections::new(Throttle::new(now, options.limit), most),
             sessions: Sessions::new(routes),
+            callers: callers::Callers::new(options.callers_max),
             command: Command::new(now, options.run, options.wait),
             reload: options.reload,
             told_ready: false,
@@ -130,8 +137,8 @@ impl Portrep {
     }
 
     fn peers(&mut self) -> Peers<'_> {
-        let Portrep { imports, exports, connections, sessions, command, .. } = self;
-        Peers { imports, exports, connections, sessions, command }
+        let Portrep { imports, exports, connections, sessions, callers, command, .. } = self;
+        Peers { imports, exports, connections, sessions, callers, command }
     }
 
     fn joining(&mut self) -> Joining<'_> {
@@ -256,8 +263,12 @@ impl Tool for Portrep {
             Event::Up { key, .. } => self.peers().handle_up(ctx, *key),
             Event::Waiting { key } => self.peers().handle_unmet(ctx, *key, Failure::PeerAbsent),
             Event::Limited { key } => self.peers().handle_unmet(ctx, *key, Failure::RefusedByPeer(CloseCode::Limit)),
-            Event::Lost { key } => self.sessions.routes.handle_lost(ctx.now, *key),
+            Event::Lost { key } => {
+                self.sessions.routes.handle_lost(ctx.now, *key);
+                self.peers().handle_path(ctx, *key, Some(ctx.now));
+            }
             Event::Resumed { key } => {
+                self.peers().handle_path(ctx, *key, None);
                 self.sessions.handle_resumed(ctx, *key);
                 self.imports.probe_all_soon(ctx.now);
             }
@@ -299,6 +310,7 @@ impl Tool for Portrep {
         self.exports.poll_names(ctx, &mut self.connections);
         self.exports.poll_lookups(ctx, &mut self.connections);
         self.peers().drop_replaced(ctx);
+        self.peers().drop_lost(ctx);
         self.sessions.call(ctx);
         if self.wants_probes() {
             self.imports.probe(ctx, &mut self.connections, &self.sessions);
@@ -343,6 +355,7 @@ impl Tool for Portrep {
         let plans = [self.sessions.next_timeout(), probe, self.command.next_timeout(), self.exports.next_timeout()];
         let plans = plans.into_iter().flatten().filter(|_| goodbye.is_none());
         let sockets = [self.imports.next_timeout(), self.connections.next_timeout()];
-        plans.chain(sockets.into_iter().flatten()).chain(goodbye).min()
+        let gives_way = self.callers.next_to_go().map(|(at, _)| at);
+        plans.chain(sockets.into_iter().flatten()).chain(gives_way).chain(goodbye).min()
     }
 }

@@ -1,6 +1,7 @@
 //! What becomes of connections when something becomes of the session, or the call, that carries them.
 
 use super::Portrep;
+use super::callers::Callers;
 use super::command::Command;
 use super::connections::Connections;
 use super::exports::Exports;
@@ -11,10 +12,11 @@ use super::sessions::Sessions;
 use super::streams::{Owner, StreamKey};
 use super::why::WhyNot;
 use crate::net::slots::Slot;
-use crate::node::{Failure, Key};
+use crate::node::{Failure, Key, Place};
 use crate::run::tool::Context;
-use crate::session::Event as SessionEvent;
+use crate::session::{Event as SessionEvent, Role};
 use crate::wire::CloseCode;
+use std::time::Instant;
 
 /// The peers that were met, or called, and all that is between them and us.
 pub(super) struct Peers<'a> {
@@ -22,6 +24,7 @@ pub(super) struct Peers<'a> {
     pub exports: &'a mut Exports,
     pub connections: &'a mut Connections,
     pub sessions: &'a mut Sessions,
+    pub callers: &'a mut Callers,
     pub command: &'a mut Command,
 }
 
@@ -44,11 +47,30 @@ impl Peers<'_> {
         if let Some(old) = self.sessions.handle_up(ctx, key) {
             self.handle_replaced(ctx, old);
         }
+        if ctx.node.session(key).is_some_and(|session| session.role() == Role::Responder) {
+            self.callers.handle_up(key);
+        }
         if let Some(waiting) = self.sessions.routes.handle_up(key) {
             self.imports.probe_all_soon(ctx.now);
             for slot in waiting {
                 self.joining().join(ctx, key, slot);
             }
+        }
+    }
+
+    /// A session lost its path, or has one again. One of a caller without a path takes no place before others.
+    pub(super) fn handle_path(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, lost_since: Option<Instant>) {
+        if self.callers.handle_path(key, lost_since) {
+            ctx.node.set_place(ctx.now, key, if lost_since.is_some() { Place::None } else { Place::Own });
+        }
+    }
+
+    /// Lets sessions of callers go that are too many, and whose process may be gone.
+    pub(super) fn drop_lost(&mut self, ctx: &mut Context<'_, Portrep>) {
+        while let Some((at, key)) = self.callers.next_to_go()
+            && at <= ctx.now
+        {
+            self.close(ctx, key, CloseCode::Limit);
         }
     }
 
@@ -119,6 +141,7 @@ impl Peers<'_> {
                 Owner::Probe(_) => {}
             }
         }
+        self.callers.handle_ended(key);
         self.sessions.close(ctx, key, code);
     }
 

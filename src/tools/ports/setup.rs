@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub run: Vec<OsString>,
     /// How long that may take.
     pub wait: Wait,
+    /// Sessions of callers at once, as the node was told.
+    pub callers_max: usize,
     /// What SIGHUP does.
     pub reload: Reload,
 }

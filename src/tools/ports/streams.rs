@@ -27,7 +27,28 @@ pub(super) enum Owner {
 /// See the module's text.
 #[derive(Default)]
 pub(super) struct Streams {
-    by_session: HashMap<Key, HashMap<u32, Owner>>,
+    by_session: HashMap<Key, Owners>,
+}
+
+/// Those of one session.
+#[derive(Default)]
+struct Owners {
+    by_stream: HashMap<u32, Owner>,
+    /// How many of them are connections to targets.
+    exports: usize,
+}
+
+impl Owners {
+    fn insert(&mut self, id: u32, owner: Owner) {
+        self.remove(id);
+        self.exports += usize::from(matches!(owner, Owner::Export(..)));
+        self.by_stream.insert(id, owner);
+    }
+
+    fn remove(&mut self, id: u32) {
+        let was = self.by_stream.remove(&id);
+        self.exports -= usize::from(matches!(was, Some(Owner::Export(..))));
+    }
 }
 
 impl Streams {
@@ -38,7 +59,7 @@ impl Streams {
 
     /// A session is no more. Yields the owners of its streams.
     pub(super) fn remove_session(&mut self, session: Key) -> Vec<Owner> {
-        self.by_session.remove(&session).unwrap_or_default().into_values().collect()
+        self.by_session.remove(&session).unwrap_or_default().by_stream.into_values().collect()
     }
 
     /// The sessions there are.
@@ -48,17 +69,23 @@ impl Streams {
 
     /// Each session, and how many of its streams have owners.
     pub(super) fn counts(&self) -> impl Iterator<Item = (Key, usize)> {
-        self.by_session.iter().map(|(session, streams)| (*session, streams.len()))
+        self.by_session.iter().map(|(session, streams)| (*session, streams.by_stream.len()))
+    }
+
+    /// Each session, and how many of its streams lead to targets.
+    pub(super) fn exports(&self) -> impl Iterator<Item = (Key, usize)> {
+        self.by_session.iter().map(|(session, streams)| (*session, streams.exports))
     }
 
     /// Whose a stream is.
     pub(super) fn owner(&self, stream: StreamKey) -> Option<Owner> {
-        self.by_session.get(&stream.session)?.get(&stream.id).copied()
+        self.by_session.get(&stream.session)?.by_stream.get(&stream.id).copied()
     }
 
     /// Whose the streams of a session are.
     pub(super) fn owners(&self, session: Key) -> Vec<Owner> {
-        self.by_session.get(&session).map(|streams| streams.values().copied().collect()).unwrap_or_default()
+        let owners = |streams: &Owners| streams.by_stream.values().copied().collect();
+        self.by_session.get(&session).map(owners).unwrap_or_default()
     }
 
     /// A stream has an owner.
@@ -71,7 +98,7 @@ impl Streams {
     /// It has none any more.
     pub(super) fn remove(&mut self, stream: StreamKey) {
         if let Some(streams) = self.by_session.get_mut(&stream.session) {
-            streams.remove(&stream.id);
+            streams.remove(stream.id);
         }
     }
 }

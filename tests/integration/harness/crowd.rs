@@ -26,14 +26,14 @@ pub struct Client {
 
 impl Client {
     /// Connects. These may call it.
-    pub fn new(relay: &Relay<'_>, identity: Identity, callers: Callers) -> Client {
+    pub fn new(relay: &Relay<'_>, identity: Identity, kind: Kind, callers: Callers) -> Client {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         let times = Times { dead_time: 10 * second, resume_timeout: 600 * second, lane_life: 3600 * second };
         let mut node = Node::new(
             now,
             Config {
                 identity,
-                kind: Kind::Transfer,
+                kind,
                 relays: vec![relay.world().id("relay").parse().expect("an id")],
                 callers,
                 wait: Wait::Forever,
@@ -85,9 +85,13 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Calls so often.
+    /// Calls a receiver so often.
     pub fn call(relay: &Relay<'_>, identity: Identity, to: (PeerId, &str), count: usize) -> Crowd {
-        let mut client = Client::new(relay, identity, Callers::Nobody);
+        Crowd::by(Client::new(relay, identity, Kind::Transfer, Callers::Nobody), to, count)
+    }
+
+    /// Has this client call so often.
+    pub fn by(mut client: Client, to: (PeerId, &str), count: usize) -> Crowd {
         let app: AppName = to.1.parse().expect("a name");
         for _ in 0..count {
             client.node.call(Instant::now(), to.0, app.clone());

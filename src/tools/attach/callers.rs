@@ -1,0 +1,144 @@
+//! Who has called, and whose turn it is: there are places for so many commands, and whoever has none waits for one.
+
+use super::{Attach, Error};
+use crate::identity::PeerId;
+use crate::node::{Key, Place, Places};
+use crate::run::farewell::GREETING_TIME;
+use crate::run::tool::{Context, RunError};
+use crate::run::turns::{self, GIVES_WAY_AFTER, Going, Standing, To, Waits};
+use crate::wire::CloseCode;
+use std::time::Instant;
+
+/// A session idles here as long as it likes; one without a path gives way to whoever waits.
+const TO: To = To::Anybody { patience: None };
+
+/// The other end of a session.
+#[derive(Clone, Copy)]
+pub(super) struct Caller {
+    /// Its number among all that came, in order.
+    pub slot: usize,
+    /// The session.
+    pub key: Key,
+    /// Who it is.
+    pub peer: PeerId,
+    called_at: Instant,
+    /// Since when it has no path.
+    lost_since: Option<Instant>,
+}
+
+impl Caller {
+    /// One whose session has just come up.
+    pub(super) fn new(now: Instant, slot: usize, key: Key, peer: PeerId) -> Caller {
+        Caller { slot, key, peer, called_at: now, lost_since: None }
+    }
+
+    fn standing(&self, works: bool, waits: Waits) -> Standing {
+        let Caller { peer, called_at, lost_since, .. } = *self;
+        Standing { peer, called_at, lost_since, still_since: None, works, waits }
+    }
+}
+
+/// A caller that has opened no stream yet.
+pub(super) struct Waiting {
+    /// Who it is.
+    pub caller: Caller,
+    /// Until when it should.
+    pub greet_by: Instant,
+}
+
+impl Waiting {
+    /// One that has just come.
+    pub(super) fn new(caller: Caller) -> Waiting {
+        Waiting { caller, greet_by: caller.called_at + GREETING_TIME }
+    }
+}
+
+impl Attach {
+    /// Who has a place: whoever is joined to a command, and whose command has yet to take notice of its end.
+    fn places(&self) -> Places {
+        let mut places = Places::default();
+        let running = self.running.values().map(|running| running.caller.peer);
+        running.chain(self.orphans.values().map(|(peer, _)| *peer)).for_each(|peer| places.take(peer));
+        places
+    }
+
+    fn waits(&self, places: &Places, caller: &Caller) -> Waits {
+        if self.keeps() { Waits::of(&caller.peer, places, self.options.sessions_max) } else { Waits::Not }
+    }
+
+    /// The session lost its path, or has one again.
+    pub(super) fn handle_path(&mut self, ctx: &mut Context<'_, Attach>, key: Key, lost_since: Option<Instant>) {
+        let running = self.running.values_mut().map(|running| &mut running.caller);
+        let mut callers = running.chain(self.waiting.iter_mut().map(|waiting| &mut waiting.caller));
+        if let Some(caller) = callers.find(|caller| caller.key == key) {
+            caller.lost_since = lost_since;
+        }
+        if self.keeps() {
+            ctx.node.set_place(ctx.now, key, if lost_since.is_some() { Place::None } else { Place::Own });
+        }
+    }
+
+    /// The session that gives way because others wait for a place.
+    pub(super) fn next_to_go(&self) -> Option<Going> {
+        if !self.waiting.iter().any(|waiting| waiting.caller.lost_since.is_none()) {
+            return None;
+        }
+        let places = self.places();
+        let waiting = self.waiting.iter().map(|waiting| waiting.caller);
+        let waiting = waiting.map(|caller| (caller.slot, caller.standing(false, self.waits(&places, &caller))));
+        let running = self.running.values().map(|running| running.caller);
+        let running = running.map(|caller| (caller.slot, caller.standing(true, Waits::Not)));
+        let standings: Vec<(usize, Standing)> = waiting.chain(running).collect();
+        turns::next_to_go(&standings, TO, self.orphans.len())
+    }
+
+    /// Whoever waits for a place need not wait for those who are gone for good.
+    pub(super) fn make_room(&mut self, ctx: &mut Context<'_, Attach>) {
+        while let Some(going) = self.next_to_go()
+            && going.at <= ctx.now
+            && let Some(key) = self.running.get(&going.slot).map(|running| running.joint.key)
+        {
+            self.session_failed(ctx, key, Error::GaveWay, CloseCode::Cancelled);
+        }
+    }
+
+    /// Hears callers whose turn it is. The others wait for us, not we for them, unless they have gone.
+    pub(super) fn hear_callers(&mut self, ctx: &mut Context<'_, Attach>) {
+        let mut callers: Vec<Caller> = self.waiting.iter().map(|waiting| waiting.caller).collect();
+        callers.sort_by_key(|caller| caller.slot);
+        let mut places = self.places();
+        for caller in callers {
+            let failure = ctx.node.session(caller.key).and_then(|session| session.failure());
+            if let Some(error) = failure {
+                self.session_failed(ctx, caller.key, error.into(), CloseCode::Protocol);
+            } else if self.waits(&places, &caller) == Waits::Not {
+                self.handle_session_events(ctx, caller.key);
+                if self.running.contains_key(&caller.slot) {
+                    places.take(caller.peer);
+                }
+            } else if caller.lost_since.is_some_and(|since| since + GIVES_WAY_AFTER <= ctx.now) {
+                // It had no place, and is nobody's business.
+                self.waiting.retain(|waiting| waiting.caller.slot != caller.slot);
+                ctx.node.abandon(ctx.now, caller.key);
+            } else if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.caller.slot == caller.slot) {
+                waiting.greet_by = ctx.now + GREETING_TIME;
+            }
+        }
+    }
+
+    /// Lets go of callers that have a path to us and say nothing. True if there were any.
+    pub(super) fn check_greeting_times(&mut self, ctx: &mut Context<'_, Attach>) -> bool {
+        let mut silent = Vec::new();
+        for Waiting { caller, greet_by } in self.waiting.iter_mut().filter(|waiting| waiting.greet_by <= ctx.now) {
+            if ctx.node.session(caller.key).is_some_and(|session| session.has_lane()) {
+                silent.push(caller.key);
+            }
+            *greet_by = ctx.now + GREETING_TIME;
+        }
+        for key in &silent {
+            let error = Error::Run(RunError::Protocol("called and then said nothing"));
+            self.session_failed(ctx, *key, error, CloseCode::Protocol);
+        }
+        !silent.is_empty()
+    }
+}

@@ -1,0 +1,52 @@
+//! Sessions of callers, as far as it is about places: one that idles has its place like any other, for that is what they do; and one
+//! whose process may be gone gives way when there are more than there are places for.
+//!
+//! A session is little beside its connections, so nobody has to wait until another is gone: it is served, and the one that has
+//! been without a path for longest goes in time.
+
+use crate::node::Key;
+use crate::run::turns::GIVES_WAY_AFTER;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// See the module's text.
+#[derive(Default)]
+pub(super) struct Callers {
+    /// Since when each has no path, if it has none.
+    sessions: BTreeMap<Key, Option<Instant>>,
+    most: usize,
+}
+
+impl Callers {
+    /// None yet, and places for so many.
+    pub(super) fn new(most: usize) -> Callers {
+        Callers { sessions: BTreeMap::new(), most }
+    }
+
+    /// A caller's session is up.
+    pub(super) fn handle_up(&mut self, key: Key) {
+        self.sessions.insert(key, None);
+    }
+
+    /// A session lost its path, or has one again. True if it is a caller's.
+    pub(super) fn handle_path(&mut self, key: Key, lost_since: Option<Instant>) -> bool {
+        self.sessions.get_mut(&key).is_some_and(|lost| {
+            *lost = lost_since;
+            true
+        })
+    }
+
+    /// A session is no more.
+    pub(super) fn handle_ended(&mut self, key: Key) {
+        self.sessions.remove(&key);
+    }
+
+    /// The next that gives way, and when.
+    pub(super) fn next_to_go(&self) -> Option<(Instant, Key)> {
+        if self.sessions.len() <= self.most {
+            return None;
+        }
+        let lost = self.sessions.iter().filter_map(|(key, lost_since)| Some(((*lost_since)?, *key)));
+        lost.min().map(|(since, key)| (since + GIVES_WAY_AFTER, key))
+    }
+}
