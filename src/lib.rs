@@ -35,7 +35,7 @@
 //! | [`server`] | the relay's process |
 //! | [`cli`] | options, words for people, exit statuses |
 //!
-//! Arrows run down from `cli` over `tools` and `server` to `identity`, never up; `tests/purity.rs` fails when one does.
+//! Arrows run down from `cli` over `tools` and `server` to `identity`, never up; `tests/purity` fails when one does.
 //!
 //! # Invariants
 //!

@@ -1,0 +1,141 @@
+//! Who may name what: the core nothing of the system, a folder those below it, a few things one place alone; and who may speak.
+
+use super::source::{Source, first_name};
+
+/// What a core folder may not name. Time is an argument there, and bytes come and go through the caller.
+const FORBIDDEN_IN_CORE: [&str; 19] = [
+    "Instant::now",
+    "SystemTime",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::net::ToSocketAddrs",
+    "std::os::",
+    "std::fs",
+    "std::env",
+    "std::io::std",
+    "std::thread",
+    "std::process",
+    "mio::",
+    "socket2::",
+    "rustix::",
+    "signal_hook",
+    "print!(",
+    "println!(",
+    "indicatif::",
+    "clap::",
+];
+
+/// Pure folders, which tests and fuzzers can drive without a system under them.
+pub const CORE: [&str; 11] =
+    ["identity", "names", "noise", "wire", "link", "lane", "session", "relay", "node", "ports", "transfer"];
+
+/// Who may use whom. A folder may always use itself.
+const ARROWS: [(&str, &[&str]); 18] = [
+    ("identity", &[]),
+    ("names", &["identity"]),
+    ("noise", &["names", "identity"]),
+    ("wire", &["names", "identity"]),
+    ("link", &["noise", "wire", "names", "identity"]),
+    ("lane", &["link", "noise", "wire", "names", "identity"]),
+    ("session", &["lane", "noise", "wire", "names", "identity"]),
+    ("relay", &["link", "wire", "noise", "names", "identity"]),
+    ("node", &["session", "link", "wire", "noise", "names", "identity"]),
+    ("ports", &["names", "identity"]),
+    ("net", &[]),
+    ("store", &["transfer", "names", "identity"]),
+    ("transfer", &["session", "wire"]),
+    ("run", &["node", "session", "wire", "names", "identity", "net"]),
+    ("tools", &["run", "transfer", "ports", "node", "session", "wire", "names", "identity", "net", "store"]),
+    ("server", &["relay", "wire", "link", "names", "identity", "net"]),
+    (
+        "cli",
+        &[
+            "tools", "server", "run", "transfer", "ports", "node", "session", "wire", "names", "identity", "net",
+            "store",
+        ],
+    ),
+    ("bin", &["cli"]),
+];
+
+/// What is named in one place alone: a file, or a folder with its slash.
+const ALONE: [(&str, &[&str]); 6] = [
+    ("bincode", &["wire/control.rs"]),
+    ("mio::", &["net/"]),
+    ("socket2::", &["net/"]),
+    // One loop's wait, whoever drives it; readiness that says what a poll of its own would.
+    ("Poll::new", &["net/reactor.rs"]),
+    ("Events::with_capacity", &["net/reactor.rs"]),
+    // One loop that accepts, with one idea of what a shortage is.
+    ("try_accept(", &["net/listen.rs", "net/accept.rs"]),
+];
+/// Where errors may say in words of their own what is wrong: those of a text that somebody has typed, and those that come to
+/// whoever builds on these folders. What else a person reads is said in `cli`.
+const SPEAKS: [&str; 8] = ["identity/", "names/", "noise/", "wire/", "link/", "session/", "ports/rules.rs", "cli/"];
+/// What is written in one way wherever it is: values, and what goes through an `io::Error`.
+const WRITTEN: [&str; 9] =
+    ["Barred", "CommandEnded", "ListenError", "PartName", "Place", "Referral", "Service", "Source", "Target"];
+
+pub fn impurities(source: &Source) -> Vec<String> {
+    if !CORE.contains(&source.folder()) {
+        return Vec::new();
+    }
+    let complaint = |(line, code): (usize, &str)| {
+        let named = FORBIDDEN_IN_CORE.iter().filter(|name| code.contains(**name));
+        named.map(|name| source.at(line, &format!("the core names {name}"))).collect::<Vec<_>>()
+    };
+    source.numbered().flat_map(complaint).collect()
+}
+
+/// What belongs elsewhere alone.
+pub fn strays(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, places) in ALONE {
+        let is_home = |place: &str| source.path == place || (place.ends_with('/') && source.path.starts_with(place));
+        if places.iter().any(|place| is_home(place)) {
+            continue;
+        }
+        let lines = source.numbered().filter(|(_, code)| code.contains(name));
+        found.extend(lines.map(|(line, _)| source.at(line, &format!("only {} names {name}", places.join(", ")))));
+    }
+    found
+}
+
+/// Words for people where none belong.
+pub fn words_for_people(source: &Source) -> Vec<String> {
+    if SPEAKS.iter().any(|place| source.path.starts_with(place)) {
+        return Vec::new();
+    }
+    let speaker = |code: &str| code.split_once("Display for ").map(|(_, rest)| first_name(rest).to_owned());
+    let found = source.numbered().filter_map(|(line, code)| Some((line, speaker(code)?)));
+    let found = found.filter(|(_, name)| !WRITTEN.contains(&name.as_str()));
+    found.map(|(line, name)| source.at(line, &format!("the words for {name} belong in cli"))).collect()
+}
+
+/// The folders of ours that some code names: `crate::wire::…`, `vp::cli::…`, or through enough `super::`.
+fn named_folders<'a>(code: &'a str, upwards: &str) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for root in ["crate::", "vp::", upwards].into_iter().filter(|root| !root.is_empty()) {
+        for (at, _) in code.match_indices(root) {
+            let before = code[..at].chars().next_back();
+            if before.is_none_or(|letter| !letter.is_alphanumeric() && letter != '_') {
+                found.push(first_name(&code[at + root.len()..]));
+            }
+        }
+    }
+    found
+}
+
+pub fn backward_arrows(source: &Source) -> Vec<String> {
+    let Some((folder, allowed)) = ARROWS.iter().find(|(folder, _)| *folder == source.folder()) else {
+        return match source.folder() {
+            "" => Vec::new(),
+            _ => vec![source.at(1, "a folder that the table of arrows does not know")],
+        };
+    };
+    // As many `super` as lead out of the folder: two from `wire/frame.rs`, one from `wire/mod.rs`.
+    let depth = source.path.split('/').count() - usize::from(source.path.ends_with("/mod.rs"));
+    let known = |name: &&str| ARROWS.iter().any(|(folder, _)| folder == name);
+    let named = named_folders(&source.code, &"super::".repeat(depth)).into_iter().filter(known);
+    let backward = named.filter(|name| name != folder && !allowed.contains(name));
+    backward.map(|name| format!("src/{}: {folder} may not use {name}", source.path)).collect()
+}
