@@ -15,8 +15,8 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// Names that a search for old ones looks at: some seconds.
-const NAMES_MAX: usize = 1 << 20;
+/// Names that a search for old ones looks at: a second, or where all has to come from a slow disk some minutes.
+const NAMES_MAX: usize = 1 << 18;
 /// Memory for the paths of directories that it has still to look at.
 const PATHS_BYTES_MAX: usize = 16 << 20;
 

@@ -1,6 +1,7 @@
 //! Directories of our own, made for the sender, that do not let us work in them, as a tree may well have them. They do for as
-//! long as it takes, and then are again as they were. Those that somebody else has closed stay closed. The owner alone gets more meanwhile, whatever happens to us: the next transfer of the same
-//! tree finds them as an interrupted one leaves them, and gives those that its sender made the announced permissions.
+//! long as it takes, and then are again as they were. The owner alone gets more meanwhile, whatever happens to us: the next
+//! transfer of the same tree finds them as an interrupted one leaves them, and gives them the announced permissions. Those
+//! that somebody else has closed stay closed.
 
 use super::maker::Maker;
 use rustix::fd::{AsRawFd, OwnedFd};
@@ -55,7 +56,8 @@ impl Permits {
 
     /// Whether the sender has made it, or nothing ever says who made one there. None: it may not be asked.
     fn is_senders(&self, directory: &OwnedFd) -> Option<bool> {
-        match self.sender?.is_known_to_have_made(directory) {
+        let Some(sender) = self.sender else { return Some(false) };
+        match sender.is_known_to_have_made(directory) {
             Err(Errno::ACCESS) => None,
             Err(Errno::NOTSUP | Errno::NOSYS) => Some(true),
             known => Some(known == Ok(true)),
