@@ -77,7 +77,7 @@ impl World {
     }
 
     fn connect(&mut self, amount: u8) {
-        let id = self.relay.handle_accept(self.now, SOURCE);
+        let Some(id) = self.relay.handle_accept(self.now, SOURCE) else { return };
         let mut client = Client { id, link: None, input: Vec::new(), output: Vec::new(), asked: 0 };
         if amount < 240 {
             let Ok((dial, first)) = Dial::new(&identity(amount % (PEERS + 1)), identity(200).id()) else { return };

@@ -59,6 +59,8 @@ pub enum Why {
     Garbage,
     /// Another took its place.
     Evicted,
+    /// It had none: too many of its source had not proven who they are.
+    Crowded,
     /// The relay ended it, with this code.
     Ended(CloseCode),
 }

@@ -53,7 +53,9 @@ pub use memory::reader::{READ_BLOCKS, Reader};
 pub use output::SLICES_MAX;
 pub use pace::MayRead;
 pub use router::Load;
-pub use router::admission::{Evicted, Newcomer, Placed, Source, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX};
+pub use router::admission::{
+    Evicted, Newcomer, Placed, Source, UNAUTHENTICATED_CROWD, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX,
+};
 pub use router::circuits::{CircuitInfo, Closed, Cut, WhyClosed};
 pub use router::common::Common;
 pub use router::facts::Fact;

@@ -71,13 +71,13 @@ impl RelayCore {
         }
     }
 
-    /// A connection from `source` came in.
-    pub fn handle_accept(&mut self, now: Instant, source: IpAddr) -> ConnId {
-        let Placed { conn: id, worker, .. } = self.workers[0].greet(now, source);
+    /// A connection from `source` came in. None if there is no place for it.
+    pub fn handle_accept(&mut self, now: Instant, source: IpAddr) -> Option<ConnId> {
+        let Placed { conn: id, worker, .. } = self.workers[0].greet(now, source)?;
         self.homes.insert(id, worker);
         self.workers[worker].handle_accepted(now, Newcomer { conn: id, source });
         self.settle(now);
-        id
+        Some(id)
     }
 
     /// Whether a connection should be read now. A relay that is not asked still bounds what it holds: it ends circuits.

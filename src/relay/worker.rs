@@ -16,7 +16,7 @@ use super::memory::block::{Buffer, Piece, Pool};
 use super::memory::cursor::Cursor;
 use super::output::SLICES_MAX;
 use super::pace::MayRead;
-use super::router::admission::{Newcomer, Placed};
+use super::router::admission::{Crowded, Newcomer, Placed};
 use super::router::circuits::Cut;
 use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
@@ -89,9 +89,15 @@ impl Forwarder {
 
     // Connections that come.
 
-    /// A connection came in. Its worker has to [`Forwarder::handle_accepted`] it; who was evicted for it is told.
-    pub fn greet(&mut self, now: Instant, source: IpAddr) -> Placed {
-        let placed = self.conns.switch.router.place(source);
+    /// A connection came in. None: it is to be closed. Its worker has to [`Forwarder::handle_accepted`] it.
+    pub fn greet(&mut self, now: Instant, source: IpAddr) -> Option<Placed> {
+        let placed = match self.conns.switch.router.place(now, source) {
+            Ok(placed) => placed,
+            Err(Crowded(conn)) => {
+                self.conns.notice(Newcomer { conn, source }, Notice::Stranger(Why::Crowded));
+                return None;
+            }
+        };
         self.conns.notice(Newcomer { conn: placed.conn, source }, Notice::Accepted);
         if let Some(evicted) = placed.evicted {
             if evicted.worker == self.conns.switch.place().worker {
@@ -100,7 +106,7 @@ impl Forwarder {
                 self.conns.switch.put_message(evicted.worker, WorkerMessage::Evict(evicted.conn));
             }
         }
-        placed
+        Some(placed)
     }
 
     fn handle_evicted(&mut self, now: Instant, conn: ConnId) {

@@ -10,6 +10,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+mod strangers;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 const RELAY_SEED: [u8; 32] = [0; 32];
 
@@ -111,8 +113,11 @@ fn app() -> Name {
 
 impl Client {
     fn attach(address: SocketAddr, seed: u8) -> Client {
+        Client::attach_over(TcpStream::connect(address).unwrap(), seed)
+    }
+
+    fn attach_over(mut stream: TcpStream, seed: u8) -> Client {
         let identity = identity(seed);
-        let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let (mut dial, first) = Dial::new(&identity, Identity::from_seed(&RELAY_SEED).id()).unwrap();
         stream.write_all(&first).unwrap();
@@ -441,20 +446,6 @@ fn a_list_that_was_slow_to_read_does_not_replace_a_newer_one() {
     let mut known = Client::attach(relay.address, 1);
     known.say(Control::Listen { name: app() });
     assert_eq!(known.control(), Control::Listening { name: app() });
-}
-
-#[test]
-fn garbage_and_idle_connections_shut_nobody_out() {
-    let relay = start(1, |_| {});
-    let idle: Vec<_> = (0..200).map(|_| TcpStream::connect(relay.address).unwrap()).collect();
-    let mut garbage = TcpStream::connect(relay.address).unwrap();
-    garbage.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
-    garbage.set_read_timeout(Some(PATIENCE)).unwrap();
-    assert!(matches!(garbage.read(&mut [0; 16]), Ok(0) | Err(_)), "closed without a word");
-    let (_caller, _callee) = joined(relay.address, 1, 2);
-    relay.await_line(|line| matches!(line, Line::Connection(Notice::Stranger(Why::Evicted))));
-    assert!(relay.handle.status().links <= 34);
-    drop(idle);
 }
 
 #[test]

@@ -256,7 +256,8 @@ impl Worker {
         for Accepted { socket, from } in accepted {
             // It is none of TCP, and a relay has no others.
             let Some(source) = from.map(|from| from.ip()) else { continue };
-            let Placed { conn, worker, .. } = self.forwarder.greet(now, source);
+            // Closed by being dropped, where there is no place for it.
+            let Some(Placed { conn, worker, .. }) = self.forwarder.greet(now, source) else { continue };
             let newcomer = Newcomer { conn, source };
             if worker == self.index {
                 self.take_in(now, newcomer, socket);

@@ -205,7 +205,7 @@ impl World {
         self.drop_wire(side);
         match &mut self.relay {
             Some(relay) => {
-                let link = relay.handle_accept(self.now, IpAddr::V4(Ipv4Addr::LOCALHOST));
+                let link = relay.handle_accept(self.now, IpAddr::V4(Ipv4Addr::LOCALHOST)).expect("a place");
                 let wire = Wire { link, up: VecDeque::new(), down: VecDeque::new(), stalled: false, closed: false };
                 self.ends[side].wire = Some(wire);
                 self.ends[side].node.handle_connected(self.now);

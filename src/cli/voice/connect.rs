@@ -11,6 +11,10 @@ use crate::wire::CloseCode;
 const COMPARE_ID: &str = "compare the id in the relay's address with the one vp-relay prints: it is another relay, or it has \
                           another key now";
 
+/// What to do about one that goes before it has said anything, again and again.
+const IF_UNPROVEN: &str = "compare the id in the relay's address with the one vp-relay prints, if this goes on: it may be \
+                           another relay, or have another key now, or too many connect to it from here at once";
+
 /// What to do about a port that takes connections and says nothing.
 const IS_IT_A_RELAY: &str = "see whether it is vp-relay that listens there, and whether it hangs: something else, or \
                              something on the way, may have taken the connection";
@@ -143,7 +147,8 @@ pub(super) fn down(why: Down) -> &'static str {
 /// What to do about a relay, where more can be said than that it is to be tried again.
 pub(super) fn advice(why: Down, me: &PeerId) -> Option<String> {
     match why {
-        Down::Impostor | Down::Unproven => Some(COMPARE_ID.to_owned()),
+        Down::Impostor => Some(COMPARE_ID.to_owned()),
+        Down::Unproven => Some(IF_UNPROVEN.to_owned()),
         Down::Mute => Some(IS_IT_A_RELAY.to_owned()),
         Down::Said(CloseCode::Refused) => {
             Some(format!("ask its operator for the line NAME {me} in the file that vp-relay was given with --allow"))

@@ -229,6 +229,17 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_that_goes_before_it_has_proven_itself_is_told_of_when_it_does_so_again() {
+        let relay = relay();
+        let goes = || News::RelayDown(&relay, Down::Unproven, None);
+        let said = |news: &[News<'_>]| starts(&lines(LONG, news, Failure::PeerAbsent)).join(" ");
+        assert_eq!(said(&[goes()]), "error hint");
+        assert_eq!(said(&[goes(), News::Dialling(&relay), News::RelayUp(&relay), goes()]), "error hint");
+        assert_eq!(said(&[goes(), News::RelayDown(&relay, Down::Closed, None), goes()]), "warning error hint");
+        assert_eq!(said(&[goes(), goes()]), "warning hint error hint");
+    }
+
+    #[test]
     fn a_relay_that_says_nothing_until_the_end_is_named() {
         let (relay, at) = (relay(), "127.0.0.1:1".parse().expect("an address"));
         let mute = lines(BRIEF, &[News::Dialling(&relay), News::Connected(at, at)], Failure::NoRelay(Down::Mute));

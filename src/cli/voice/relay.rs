@@ -151,6 +151,7 @@ fn why_text(why: Why) -> String {
         Why::Slow => "took too little while memory was used up".to_owned(),
         Why::Garbage => "sent what does not authenticate".to_owned(),
         Why::Evicted => "another connection took its place".to_owned(),
+        Why::Crowded => "turned away, as too many from there have not said it yet".to_owned(),
         Why::Ended(code) => format!("ended by the relay: {}", code_text(code)),
     }
 }

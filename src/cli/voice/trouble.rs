@@ -2,6 +2,7 @@
 
 use crate::node::Down;
 use crate::wire::CloseCode;
+use std::collections::BTreeSet;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -16,6 +17,9 @@ pub(super) struct RelayTrouble {
     is_taken: bool,
     /// Why it could not be used, in full.
     fault: Option<String>,
+    /// Relays of which the last try ended before they had proven who they are. A relay that is asked by many at once does that
+    /// to some, so the first time in a row is nothing to be told of.
+    doubted: BTreeSet<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +31,14 @@ struct Said {
 impl RelayTrouble {
     /// Of one of so many relays.
     pub(super) fn new(relays: usize) -> RelayTrouble {
-        RelayTrouble { is_lone: relays == 1, said: None, name: None, is_taken: false, fault: None }
+        RelayTrouble {
+            is_lone: relays == 1,
+            said: None,
+            name: None,
+            is_taken: false,
+            fault: None,
+            doubted: BTreeSet::new(),
+        }
     }
 
     /// This one is dialled.
@@ -44,6 +55,9 @@ impl RelayTrouble {
     /// It is there. True if that is news to whoever heard that it was not.
     pub(super) fn handle_up(&mut self) -> bool {
         self.is_taken = false;
+        if let Some(name) = &self.name {
+            self.doubted.remove(name);
+        }
         self.said.take().is_some()
     }
 
@@ -51,6 +65,13 @@ impl RelayTrouble {
     pub(super) fn handle_down(&mut self, relay: &str, why: Down, (text, ends_soon): (&str, bool)) -> bool {
         self.handle_dialling(relay);
         self.fault = Some(text.to_owned());
+        let was_doubted = self.doubted.remove(relay);
+        if why == Down::Unproven {
+            self.doubted.insert(relay.to_owned());
+            if !was_doubted {
+                return false;
+            }
+        }
         // What a person has to mend is said even where the trouble began with something else.
         let lasts = matches!(why, Down::Impostor | Down::Unproven | Down::Mute | Down::Said(CloseCode::Refused));
         let is_end = self.is_lone && (ends_soon || matches!(why, Down::Impostor | Down::Said(CloseCode::Refused)));

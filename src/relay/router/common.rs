@@ -1,6 +1,6 @@
 //! What all workers of a relay share, behind one lock; and a worker's way to it.
 
-use super::admission::{Admission, Placed};
+use super::admission::{Admission, Crowded, Placed};
 use super::facts::Fact;
 use super::policy::Policy;
 use super::{Load, Order, Router};
@@ -90,11 +90,11 @@ impl RouterHandle {
     }
 
     /// A connection came in: it goes to the worker with the fewest.
-    pub(crate) fn place(&self, source: IpAddr) -> Placed {
+    pub(crate) fn place(&self, now: Instant, source: IpAddr) -> Result<Placed, Crowded> {
         let mut state = self.common.lock();
         let State { admission, router } = &mut *state;
         let links: Vec<usize> = router.load().iter().map(|load| load.links).collect();
-        admission.enter(source, &links)
+        admission.enter(now, source, &links)
     }
 
     /// A connection is authenticated or gone. False if it was neither admitted nor known any more.

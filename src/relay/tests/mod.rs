@@ -381,8 +381,8 @@ fn going_away_comes_after_what_was_queued() {
 fn a_handshake_that_trickles_is_closed_at_its_deadline_without_a_word() {
     let start = Instant::now();
     let (mut relay, _) = relay(1);
-    let slow = relay.handle_accept(start, [127, 0, 0, 1].into());
-    let bad = relay.handle_accept(start, [127, 0, 0, 1].into());
+    let slow = relay.handle_accept(start, [127, 0, 0, 1].into()).unwrap();
+    let bad = relay.handle_accept(start, [127, 0, 0, 1].into()).unwrap();
     relay.handle_bytes(start, bad, b"GET / HTTP/1.1\r\n");
     assert_eq!(relay.poll_closed(), Some(bad));
     for second in 0..10_u64 {

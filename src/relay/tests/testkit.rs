@@ -47,7 +47,7 @@ impl Client {
     /// A client whose key is made of `seed`, through the handshake.
     pub(super) fn attach(now: Instant, relay: &mut RelayCore, relay_id: PeerId, seed: u8) -> Client {
         let identity = Identity::from_seed(&[seed; 32]);
-        let id = relay.handle_accept(now, [127, 0, 0, 1].into());
+        let id = relay.handle_accept(now, [127, 0, 0, 1].into()).unwrap();
         let (dial, first) = Dial::new(&identity, relay_id).unwrap();
         relay.handle_bytes(now, id, &first);
         let mut input = Vec::new();

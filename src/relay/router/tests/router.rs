@@ -55,7 +55,7 @@ impl World {
     fn try_attach_from(&mut self, who: u8, source: u8) -> (LinkId, Result<Share, CloseCode>) {
         let links: Vec<usize> = self.router.load().iter().map(|load| load.links).collect();
         let source = [10, 0, 0, source].into();
-        let placed = self.admission.enter(source, &links);
+        let placed = self.admission.enter(self.now, source, &links).unwrap();
         assert!(self.admission.leave(placed.conn));
         let link = placed.conn.link();
         (link, self.router.attach(link, placed.worker, peer(who), source))

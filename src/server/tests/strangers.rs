@@ -1,0 +1,44 @@
+//! Connections that have not proven who they are.
+
+use super::*;
+
+#[test]
+fn garbage_and_idle_connections_shut_nobody_out() {
+    let relay = start(1, |_| {});
+    let idle: Vec<_> = (0..200).map(|_| TcpStream::connect(relay.address).unwrap()).collect();
+    let mut garbage = TcpStream::connect(relay.address).unwrap();
+    garbage.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    garbage.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(matches!(garbage.read(&mut [0; 16]), Ok(0) | Err(_)), "closed without a word");
+    let (_caller, _callee) = joined(relay.address, 1, 2);
+    drop(idle);
+}
+
+#[test]
+fn clients_of_one_address_that_come_at_once_are_all_let_in() {
+    let relay = start(2, |_| {});
+    let all: Vec<_> = (0..100).map(|_| TcpStream::connect(relay.address).unwrap()).collect();
+    // Each is accepted before the first says a word.
+    for _ in &all {
+        relay.await_line(|line| matches!(line, Line::Connection(Notice::Accepted)));
+    }
+    for (seed, stream) in (1..).zip(all) {
+        let mut client = Client::attach_over(stream, seed);
+        client.say(Control::Listen { name: app() });
+        assert_eq!(client.control(), Control::Listening { name: app() });
+    }
+}
+
+#[test]
+fn a_flood_of_one_address_shuts_nobody_out_elsewhere() {
+    let relay = start(1, |_| {});
+    let flood = crate::relay::UNAUTHENTICATED_CROWD + 10;
+    let _flood: Vec<_> = (0..flood).map(|_| TcpStream::connect(relay.address).unwrap()).collect();
+    relay.await_line(|line| matches!(line, Line::Connection(Notice::Stranger(Why::Crowded))));
+    let elsewhere = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    elsewhere.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    elsewhere.connect(&relay.address.into()).unwrap();
+    let mut client = Client::attach_over(elsewhere.into(), 1);
+    client.say(Control::Listen { name: app() });
+    assert_eq!(client.control(), Control::Listening { name: app() });
+}
