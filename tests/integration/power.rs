@@ -114,6 +114,24 @@ fn what_was_found_to_be_there_outlives_a_power_cut_too() {
 }
 
 #[test]
+fn directory_of_a_peer_and_who_made_those_in_it_outlive_a_power_cut() {
+    let world = World::new();
+    let Some(disk) = Disk::new(&world) else { return };
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    world.dir("tree/inner");
+    disk.inbox();
+    for more in ["one", "two"] {
+        world.write(&format!("tree/inner/{more}"), more);
+        let recv = west.waiting(west.recv().args(["x", "-d", "disk/inbox/%p", "--keep"]));
+        east.send().args(["tree", "west:x"]).run().expect(exit::DONE).expect_silence();
+        disk.cut(recv);
+        // With its time, though it was there when the second came.
+        assert_same_tree(&world.path("tree"), &world.path("disk/inbox/east/tree"));
+    }
+}
+
+#[test]
 fn command_that_failed_before_a_power_cut_runs_after_it() {
     let world = World::new();
     let Some(disk) = Disk::new(&world) else { return };
