@@ -328,6 +328,14 @@ impl Inbox {
         self.folders.forget_part(parent, name);
     }
 
+    /// The same where another transfer has finished the directory meanwhile: its time stays.
+    pub(crate) fn remove_late_part(&mut self, parent: &[u8], name: &PartName) {
+        let Ok(directory) = self.directory(parent) else { return };
+        let before = fstat(&*directory).map(|stat| Stamp::of(&stat).mtime);
+        self.remove_part(parent, name);
+        let _ = attributes::set_of_directory(&directory, None, before.ok());
+    }
+
     /// Gives a finished file its final name, in one step. Where it would get another than its own, one that another transfer
     /// of the same file has got meanwhile serves.
     ///

@@ -26,15 +26,15 @@ use rustix::fs::fstat;
 use std::fs::File;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 /// What a stream's part file is named after in place of a time: a stream has none.
 const NO_TIME: Mtime = Mtime { seconds: 0, nanos: 0 };
 
 /// Where content goes.
 enum Writing {
-    /// Into a part file, for which a run is owed since it was begun, or not.
-    Part { name: PartName, file: PartFile, owed: bool },
+    /// Into a part file, which was begun then, and for which a run is owed since then, or not.
+    Part { name: PartName, file: PartFile, since: SystemTime, owed: bool },
     /// Nowhere: a stream may be the file that is there and stays.
     Beside(Beside),
     /// Nowhere: another transfer of the same file has cleared the part away that this goes on with, as its own has got the
@@ -165,6 +165,14 @@ impl TreeSink {
     fn would_lose(&mut self, item: &Offered, announced: Attributes) -> Unkept {
         let probe = self.part_name(item);
         self.inbox.would_lose(item.path.parent(), &probe, announced)
+    }
+
+    /// Whether another transfer has put the very version there meanwhile. One that was there before is not what is sent.
+    fn has_come_since(&mut self, item: &Offered, since: SystemTime) -> bool {
+        let Ok(There::File(stamp)) = self.inbox.look(&item.path) else { return false };
+        let seconds = stamp.changed.seconds.try_into().unwrap_or(0);
+        let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, stamp.changed.nanos);
+        Some(stamp.size) == item.size && Some(stamp.mtime) == item.mtime && changed >= since
     }
 
     /// Whether something else than what is there may get its name.
@@ -305,7 +313,7 @@ impl Sink for TreeSink {
         });
         self.writing = match file {
             Err(Fault::Busy) if offset > 0 => Some(Writing::Cleared { bytes: offset }),
-            file => Some(Writing::Part { name, file: file?, owed }),
+            file => Some(Writing::Part { name, file: file?, since: SystemTime::now(), owed }),
         };
         Ok(())
     }
@@ -334,7 +342,7 @@ impl Sink for TreeSink {
 
     fn complete(&mut self, now: Instant, item: Offered) -> Result<Option<Settled>, Fault> {
         let (name, file, owed) = match self.writing.take().ok_or(Fault::Io)? {
-            Writing::Part { name, file, owed } => (name, file, owed),
+            Writing::Part { name, file, owed, .. } => (name, file, owed),
             Writing::Beside(beside) => return beside.finish().map(|()| self.keep(now, item)),
             Writing::Cleared { bytes } => {
                 let (hash, parent) = (item.hash.ok_or(Fault::Busy)?, item.path.parent());
@@ -385,15 +393,17 @@ impl Sink for TreeSink {
     }
 
     fn abandon(&mut self, item: &Offered, fault: Fault) {
-        let Some(Writing::Part { name, file, .. }) = self.writing.take() else {
+        let Some(Writing::Part { name, file, since, .. }) = self.writing.take() else {
             return;
         };
         // What could be of use to the same transfer tried again stays; a stream cannot be.
         let resumable = matches!(fault, Fault::NoSpace | Fault::Cancelled | Fault::Denied)
             && file.offset() > 0
             && item.size.is_some();
-        if !resumable {
-            self.inbox.remove_part(item.path.parent(), &name);
+        match (resumable, self.has_come_since(item, since)) {
+            (_, true) => self.inbox.remove_late_part(item.path.parent(), &name),
+            (false, false) => self.inbox.remove_part(item.path.parent(), &name),
+            (true, false) => {}
         }
     }
 

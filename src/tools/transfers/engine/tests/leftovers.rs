@@ -8,17 +8,23 @@ use crate::tools::transfers::engine::receiving::Receiver;
 use crate::tools::transfers::engine::tree::TreeSink;
 use crate::transfer::item::Kind;
 use crate::transfer::messages::*;
+use std::os::unix::fs::PermissionsExt;
 use std::slice::from_ref;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A receiver that has been offered `t/f`, and has half of it.
 fn halfway<'p>(home: &Home, run: u64, nobody: &'p mut ()) -> Receiver<'p, 'static> {
     let sink = Box::new(TreeSink::new(Inbox::open(&home.inbox()).unwrap(), Overwrite::Never, SENDER, run));
     let mut receiver = Receiver::new(sink, ReceivePolicy::default(), None, nobody);
-    tell(&mut receiver, hello(Content::Files, b""));
-    tell(&mut receiver, entry(0, Kind::Directory, 0, &[b"t"]));
-    tell(&mut receiver, entry(1, Kind::File, 8, &[b"t", b"f"]));
-    tell_bytes(&mut receiver, &encoded([Offer::Begin { index: 1, offset: 0 }.into(), Say::Data(b"half")]));
+    offer_half(&mut receiver);
     receiver
+}
+
+fn offer_half(receiver: &mut Receiver<'_, '_>) {
+    tell(receiver, hello(Content::Files, b""));
+    tell(receiver, entry(0, Kind::Directory, 0, &[b"t"]));
+    tell(receiver, entry(1, Kind::File, 8, &[b"t", b"f"]));
+    tell_bytes(receiver, &encoded([Offer::Begin { index: 1, offset: 0 }.into(), Say::Data(b"half")]));
 }
 
 fn finish(mut receiver: Receiver<'_, '_>) -> ReceiveOutcome {
@@ -45,6 +51,42 @@ fn what_a_second_run_left_that_was_killed_beside_the_first_goes_with_the_file() 
     assert_eq!(finish(first).status, Status::Complete);
     assert_eq!(names(&home.inbox().join("t")), ["f"]);
     assert_eq!(fs::metadata(home.inbox().join("t")).unwrap().mtime(), WHEN.seconds, "its time is set last");
+}
+
+#[test]
+fn what_a_second_run_has_goes_when_that_is_killed_after_the_first_has_ended() {
+    let home = Home::new();
+    let mut nobody = [(), ()];
+    let [first, second] = &mut nobody;
+    let (first, second) = (halfway(&home, 0xf4, first), halfway(&home, 0xf5, second));
+    let began = SystemTime::now();
+    assert_eq!(finish(first).status, Status::Complete);
+    // The kernel's clock for files may be some milliseconds behind.
+    let there = home.inbox().join("t/f");
+    let time_of =
+        |meta: fs::Metadata| Duration::new(meta.ctime().try_into().unwrap(), meta.ctime_nsec().try_into().unwrap());
+    while UNIX_EPOCH + time_of(fs::metadata(&there).unwrap()) < began {
+        fs::set_permissions(&there, PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    break_off(second);
+    assert_eq!(names(&home.inbox().join("t")), ["f"]);
+    assert_eq!(fs::metadata(home.inbox().join("t")).unwrap().mtime(), WHEN.seconds, "the first has set its time");
+}
+
+#[test]
+fn what_differs_from_a_file_of_the_same_size_and_time_is_gone_on_with() {
+    let home = Home::new();
+    let mut nobody = ();
+    fs::create_dir(home.inbox().join("t")).unwrap();
+    let there = home.inbox().join("t/f");
+    fs::write(&there, b"damaged!").unwrap();
+    let announced = Attributes { mode: 0o755, mtime: WHEN };
+    announced.set(fs::File::open(&there).unwrap()).unwrap();
+    let sink = Box::new(TreeSink::new(Inbox::open(&home.inbox()).unwrap(), Overwrite::Yes, SENDER, 0xf6));
+    let mut receiver = Receiver::new(sink, ReceivePolicy::default(), None, &mut nobody);
+    offer_half(&mut receiver);
+    break_off(receiver);
+    assert_eq!(names(&home.inbox().join("t")).len(), 2);
 }
 
 #[test]
