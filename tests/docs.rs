@@ -256,6 +256,43 @@ fn the_readme_maps_every_folder_and_its_links_lead_somewhere() {
     }
 }
 
+/// Files of the source that a text names: what is between backticks and ends as they do.
+fn files_named(text: &str) -> impl Iterator<Item = &str> {
+    let is_path = |word: &str| word.chars().all(|letter| letter.is_ascii_alphanumeric() || "_/.".contains(letter));
+    text.lines()
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .filter(move |word| word.ends_with(".rs") && *word != "mod.rs" && is_path(word))
+}
+
+#[test]
+fn files_that_documents_and_comments_name_are_there() {
+    let mut named = 0;
+    let mut check = |place: &Path, text: &str| {
+        let beside = place.parent().expect("a folder");
+        for name in files_named(text) {
+            let places = [root().to_owned(), root().join("src"), beside.to_owned(), beside.join("..")];
+            assert!(places.iter().any(|folder| folder.join(name).exists()), "{}: {name}", place.display());
+            named += 1;
+        }
+    };
+    for name in ["README.md", "DESIGN.md", "CONTRIBUTING.md", "PROTOCOL.md", "fuzz/README.md"] {
+        check(&root().join(name), &read(name));
+    }
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&entry).expect("text");
+                let comments: Vec<_> = text.lines().filter(|line| line.trim_start().starts_with("//")).collect();
+                check(&entry, &comments.join("\n"));
+            }
+        }
+    }
+    assert!(named > 50, "the scan found {named} names");
+}
+
 /// Every document that says what an identity rests on names both keys that must hold.
 #[test]
 fn documents_agree_on_what_an_identity_rests_on() {

@@ -1,7 +1,7 @@
 //! Who a peer is and what it signs: keys, ids, cards.
 //!
 //! Invariants: a secret has no `Debug`, `Display` or `Clone` and is wiped when dropped; a [`PeerId`] has exactly one text in
-//! each case; a [`Card`] that came from bytes has a valid signature; no input makes a parser panic.
+//! small letters, and the same in capitals; a [`Card`] that came from bytes has a valid signature; no input makes a parser panic.
 
 mod card;
 pub(crate) mod code;

@@ -1,4 +1,8 @@
-//! What a replicated port says, hears and decides: foreign bytes, who may reach what, which session carries what.
+//! What a replicated port says, hears and decides, without sockets.
+//!
+//! Foreign bytes are read here: what peers ask each other for (`service`), SOCKS (`socks`), and where Java's RMI sends its
+//! callers (`rmi`). `proxy_header` has what a target is told of who connects, `rules` which targets a peer may name, `routes`
+//! which session carries which connection.
 
 pub(crate) mod proxy_header;
 pub mod rmi;

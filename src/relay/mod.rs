@@ -56,7 +56,7 @@ pub use router::Load;
 pub use router::admission::{
     Evicted, Newcomer, Placed, Source, UNAUTHENTICATED_CROWD, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX,
 };
-pub use router::circuits::{CircuitInfo, Closed, Cut, WhyClosed};
+pub use router::circuits::{CircuitInfo, Closed};
 pub use router::common::Common;
 pub use router::facts::Fact;
 pub use router::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX};
@@ -65,6 +65,7 @@ pub use router::requests::{
     ANSWER_DEADLINE, PARKED_PER_LINK_MAX, REQUESTS_FREE_PER_PEER, REQUESTS_MAX, REQUESTS_PER_SOURCE_MAX, Side,
 };
 pub use router::turns::{OFFERS_FREE_PER_PEER, OFFERS_MAX, OFFERS_PER_PEER_MAX, PLACES_PER_PAIR, REFUSAL_DELAY};
+pub use router::why_closed::{Cut, WhyClosed};
 pub use switch::{ToEnd, WorkerMessage};
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]
 pub use whole::RelayCore;

@@ -1,4 +1,4 @@
-//! The loop of every tool that connects: one reactor, one line, one node, and the tool's own ends.
+//! The loop of every tool that connects: one reactor, one carrier, one node, and the tool's own ends.
 //!
 //! ```text
 //! socket ─▶ input ─▶ node ─▶ session ─▶ tool ─▶ its sinks
@@ -7,7 +7,7 @@
 //!
 //! A turn does what can be done without waiting, then waits for the first of: an event, a timeout of the node or the tool.
 
-use super::line::{Dial, Line, Parting};
+use super::carrier::{Carrier, Dial, Parting};
 use super::news::News;
 use super::pauses::Pauses;
 use super::reminder::Reminder;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 const EVENTS: usize = 256;
 /// The keys of what a client has of its own.
 const SIGNALS: Slot = Slot::own(1);
-const LINE: Slot = Slot::own(2);
+const CARRIER: Slot = Slot::own(2);
 
 /// Turns without looking at events, so that a busy carrier starves neither signals nor timeouts.
 const BUSY_TURNS: usize = 16;
@@ -37,9 +37,9 @@ pub struct Client {
     reactor: Reactor,
     node: Node,
     relays: Vec<RelayAddress>,
-    /// The relay to which the line leads, or led last.
+    /// The relay to which the carrier leads, or led last.
     relay: usize,
-    line: Line,
+    carrier: Carrier,
     signals: Signals,
     interrupted: bool,
     pauses: Pauses,
@@ -58,7 +58,7 @@ impl Client {
             node: Node::new(Instant::now(), config),
             relays,
             relay: 0,
-            line: Line::new(LINE),
+            carrier: Carrier::new(CARRIER),
             signals,
             interrupted: false,
             pauses: Pauses::new(Instant::now(), SystemTime::now()),
@@ -111,7 +111,7 @@ impl Client {
         loop {
             let now = Instant::now();
             let left = until.saturating_duration_since(now);
-            let wait = match self.line.part(now, &mut self.node, &mut said_all) {
+            let wait = match self.carrier.part(now, &mut self.node, &mut said_all) {
                 Parting::Gone => return,
                 Parting::Busy => Duration::ZERO,
                 Parting::Waits => left,
@@ -119,14 +119,17 @@ impl Client {
             if left.is_zero() || self.reactor.wait(Some(wait)).is_err() {
                 return;
             }
-            // Whatever it is, the line is looked at, and nothing else matters any more.
+            // Whatever it is, the carrier is looked at, and nothing else matters any more.
             while self.reactor.poll_ready().is_some() {}
         }
     }
 
     fn next_timeout<T: Tool>(&self, tool: &T) -> Option<Instant> {
         let reminder = (!self.node.has_met()).then_some(self.reminder.at());
-        [self.node.next_timeout(), tool.next_timeout(), self.line.next_timeout(), reminder].into_iter().flatten().min()
+        [self.node.next_timeout(), tool.next_timeout(), self.carrier.next_timeout(), reminder]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn handle_ready<T: Tool>(
@@ -135,7 +138,7 @@ impl Client {
         news: &mut Listener<'_, T>,
         ready: Ready,
     ) -> Result<(), T::Error> {
-        if self.line.handle_ready(ready) {
+        if self.carrier.handle_ready(ready) {
             return Ok(());
         }
         match Slot::of(ready.token) {
@@ -157,7 +160,7 @@ impl Client {
                     }
                 }
             }
-            // A connection of the line's that has gone.
+            // A connection of the carrier's that has gone.
             slot if slot.is_own() => {}
             _ => tool.handle_ready(&mut self.context(Instant::now(), news), ready),
         }
@@ -198,7 +201,7 @@ impl Client {
         match event {
             Event::RelayUp { relay } => news(News::RelayUp(&self.relays[*relay])),
             Event::RelayDown { relay, why } => {
-                news(News::RelayDown(&self.relays[*relay], *why, self.line.take_fault().as_ref()));
+                news(News::RelayDown(&self.relays[*relay], *why, self.carrier.take_fault().as_ref()));
             }
             Event::Up { peer, app, .. } => news(News::Up(*peer, app.as_str())),
             Event::TurnedAway { peer, app } => news(News::TurnedAway(*peer, app.as_str())),
@@ -232,15 +235,15 @@ impl Client {
 
     fn drive_line(&mut self, now: Instant, news: &mut dyn FnMut(News<'_>)) {
         if !self.node.wants_carrier() {
-            self.line.hang_up();
+            self.carrier.hang_up();
         }
         let dial = if let Some(relay) = self.node.poll_dial(now) {
             self.relay = relay;
             let address = &self.relays[relay];
             news(News::Dialling(address));
-            Some(self.line.dial(now, &self.reactor, (address.host.as_str(), address.port)))
+            Some(self.carrier.dial(now, &self.reactor, (address.host.as_str(), address.port)))
         } else {
-            self.line.advance(now, &self.reactor)
+            self.carrier.advance(now, &self.reactor)
         };
         match dial {
             None | Some(Dial::Resolving) => {}
@@ -256,13 +259,13 @@ impl Client {
     }
 
     fn receive(&mut self, now: Instant) -> bool {
-        let moved = self.line.receive(now, &mut self.node);
+        let moved = self.carrier.receive(now, &mut self.node);
         self.reactor.note_bytes(moved.unwrap_or_default());
         moved.is_some()
     }
 
     fn send(&mut self, now: Instant) -> bool {
-        let moved = self.line.send(now, &mut self.node);
+        let moved = self.carrier.send(now, &mut self.node);
         self.reactor.note_bytes(moved.unwrap_or_default());
         moved.is_some()
     }

@@ -1,14 +1,16 @@
 //! Files, read and written so that they appear whole or not at all.
 //!
-//! It walks source trees in a fixed order (`source`), reads files that must not change meanwhile
-//! (`read`), and puts files into a receiver's directory: under a temporary name beside the target
-//! (`part`), which a later run goes on with (`adopt`), synced in batches, then renamed (`batch`, `inbox`), with a note of the command that is to follow (`owed`). It knows no protocol, no peer
-//! and no terminal, and it never waits for anything but the disk.
+//! It walks source trees in a fixed order (`source`) and reads files that must not change meanwhile (`read`). It puts files
+//! into a receiver's directory (`inbox`): under a temporary name beside the target (`part`), which a later run goes on with
+//! (`adopt`); then it syncs them in batches and renames them (`batch`), and notes the command that is to follow (`owed`). It
+//! knows no protocol, no peer and no terminal, and never waits for anything but the disk.
 //!
-//! Invariants: nothing outside the one root directory is touched, whatever the names are and whoever
-//! plants symbolic links, or mounts file systems where a transfer has been, meanwhile; a final name never shows a half-written file; what is reported as
-//! committed, or as having been there, has been synced, and so has the directory that holds it; a file with a secret (`keyfile`) is readable by
-//! its owner alone from its first byte on.
+//! Invariants:
+//! - Nothing outside of the one root directory is touched, whatever the names are, whoever plants symbolic links, and whatever is
+//!   mounted meanwhile where a transfer has been.
+//! - A final name never shows a half-written file.
+//! - What is reported as committed, or as having been there, has been synced, and so has the directory that holds it.
+//! - A file with a secret ([`keyfile`]) is readable by its owner alone from its first byte on.
 
 pub(crate) mod adopt;
 pub(crate) mod attributes;

@@ -1,4 +1,4 @@
-//! Orders that people mix up, because other tools have them so, and the line that was meant. Only words that were refused
+//! Command lines that people mix up, because other tools take them so, and the line that was meant. Only words that were refused
 //! come here: nothing that works is ever guessed at.
 
 mod address;

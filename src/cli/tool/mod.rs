@@ -1,5 +1,5 @@
 //! Where words become work: `main` of every tool, and per tool one function that turns what was typed into the options
-//! of [`crate::app`], runs it, and turns its end into an exit status and a message.
+//! of [`crate::tools`], runs it, and turns its end into an exit status and a message.
 
 mod attach;
 mod keygen;

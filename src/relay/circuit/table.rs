@@ -3,7 +3,8 @@
 use super::end::{Arrival, End};
 use super::inward::Overrun;
 use crate::relay::EndId;
-use crate::relay::router::circuits::{EndReport, WhyClosed};
+use crate::relay::router::circuits::EndReport;
+use crate::relay::router::why_closed::WhyClosed;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;

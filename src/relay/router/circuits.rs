@@ -3,40 +3,13 @@
 //! No body comes here: each worker tells of its end of a circuit when that has ended. A circuit is closed when both ends are.
 
 use super::requests::Side;
+use super::why_closed::WhyClosed;
 use crate::identity::PeerId;
 use crate::relay::LinkId;
-use crate::wire::{CloseCode, Name};
+use crate::wire::Name;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Why the relay itself ended a circuit. Its clients are told LIMIT, whichever it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// It was full, so its link was not read, and what else is on that had to wait for longer than it has to.
-    BlockedItsLink,
-    /// It was full, and more came in all the same.
-    Overflowed,
-    /// Memory was used up, and a client gave no credit for what waited for it.
-    GotNoCredit,
-    /// Memory was used up, and a client took little of the much that waited for it.
-    TakenTooSlowly,
-}
-
-/// Why a circuit is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhyClosed {
-    /// Both clients had sent all they had.
-    Finished,
-    /// One of the clients reset it, with this code.
-    Reset(CloseCode),
-    /// The caller gave up while the callee accepted.
-    GivenUp,
-    /// The link of one of the clients ended.
-    LinkEnded,
-    /// The relay ended it.
-    Cut(Cut),
-}
 
 /// One end of a circuit has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +119,7 @@ impl Circuits {
 
 #[cfg(test)]
 mod tests {
+    use super::super::why_closed::Cut;
     use super::*;
 
     const CALLER: Side = Side { link: LinkId::new(1), circuit: 2 };

@@ -15,13 +15,15 @@ pub(super) mod requests;
 mod reserve;
 mod roster;
 pub(super) mod turns;
+pub(super) mod why_closed;
+
 use super::{EndId, LinkId};
 use crate::identity::PeerId;
 use crate::wire::limits::EARLY_MAX;
 use crate::wire::{CloseCode, Control, Name};
 use admission::Source;
 use calls::{Accepted, Calls};
-use circuits::{CircuitInfo, Circuits, Closed, EndReport, WhyClosed};
+use circuits::{CircuitInfo, Circuits, Closed, EndReport};
 use facts::Fact;
 use listeners::{Listeners, TooMany};
 use orders::Orders;
@@ -34,6 +36,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Instant;
 use turns::{Pair, Turns};
+use why_closed::WhyClosed;
 
 /// The one router of a relay.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! `vp-send`: standard input, what a command writes, or files and directories, to an application of a peer.
 //!
 //! It calls, opens one stream, and stays until the receiver has told the end of it. A stream's own course is in `outflow`;
-//! files are the business of an engine of [`crate::transfer`] in a thread of its own. It listens to nobody.
+//! files are the business of an engine of [`super::transfers`] in a thread of its own. It listens to nobody.
 //!
 //! Invariants: success is what the receiver said after everything was where it belongs, never what we sent; what is read
 //! from standard input is sent at most once, so a stream is never begun again. Files are: should the receiver's process

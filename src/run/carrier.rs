@@ -5,7 +5,7 @@
 //! socket ◀─ output ◀ node
 //! ```
 //!
-//! Whatever is to stand between the socket and the node's link, as TLS would, belongs here. A line knows nothing of other lines:
+//! Whatever is to stand between the socket and the node's link, as TLS would, belongs here. A carrier knows nothing of others:
 //! it has a token of its own for each connection, so events of one that has gone reach nobody.
 
 use crate::net::dial::{Dialer, Dialled};
@@ -25,7 +25,7 @@ const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER
 const LAST_READS: usize = 64;
 
 /// See the module's text.
-pub(super) struct Line {
+pub(super) struct Carrier {
     key: Slot,
     state: State,
     input: Vec<u8>,
@@ -42,13 +42,13 @@ enum State {
 
 /// How a connection in the making is.
 pub(super) enum Dial {
-    /// The name is being looked up: to be looked at again after an event, or at [`Line::next_timeout`].
+    /// The name is being looked up: to be looked at again after an event, or at [`Carrier::next_timeout`].
     Resolving,
     /// The same, when the addresses are known and one of them has to answer.
     Connecting,
     /// It has come about; its two ends, ours and the relay's.
     Up(Option<(SocketAddr, SocketAddr)>),
-    /// It has not: [`Line::take_fault`] says why.
+    /// It has not: [`Carrier::take_fault`] says why.
     Failed,
 }
 
@@ -62,10 +62,10 @@ pub(super) enum Parting {
     Gone,
 }
 
-impl Line {
+impl Carrier {
     /// Without a connection. Its events have the keys of this place.
-    pub(super) fn new(place: Slot) -> Line {
-        Line { key: place, state: State::Down, input: vec![0; INPUT_BYTES], filled: 0, fault: None }
+    pub(super) fn new(place: Slot) -> Carrier {
+        Carrier { key: place, state: State::Down, input: vec![0; INPUT_BYTES], filled: 0, fault: None }
     }
 
     /// Lets go of the connection.
@@ -121,7 +121,7 @@ impl Line {
         }
     }
 
-    /// Something is ready. False if that is not of this line.
+    /// Something is ready. False if that is not of this carrier.
     pub(super) fn handle_ready(&mut self, ready: Ready) -> bool {
         if ready.token != self.key.token() {
             return false;
@@ -235,17 +235,17 @@ mod tests {
     }
 
     /// Dials, until it is connected; the other end.
-    fn connect(line: &mut Line, reactor: &mut Reactor, relay: &TcpListener) -> TcpStream {
+    fn connect(carrier: &mut Carrier, reactor: &mut Reactor, relay: &TcpListener) -> TcpStream {
         let port = relay.local_addr().unwrap().port();
-        let mut dial = line.dial(Instant::now(), reactor, ("127.0.0.1", port));
+        let mut dial = carrier.dial(Instant::now(), reactor, ("127.0.0.1", port));
         let ends = loop {
             match dial {
                 Dial::Up(ends) => break ends.unwrap(),
                 Dial::Resolving | Dial::Connecting => reactor.wait(Some(Duration::from_millis(50))).unwrap(),
-                Dial::Failed => panic!("{:?}", line.take_fault()),
+                Dial::Failed => panic!("{:?}", carrier.take_fault()),
             }
             while reactor.poll_ready().is_some() {}
-            dial = line.advance(Instant::now(), reactor).unwrap();
+            dial = carrier.advance(Instant::now(), reactor).unwrap();
         };
         let (theirs, from) = relay.accept().unwrap();
         assert_eq!(from, ends.0);
@@ -256,40 +256,40 @@ mod tests {
     fn each_line_of_a_loop_hears_of_its_own_connection_and_nobody_of_one_that_has_gone() {
         let relay = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut reactor = Reactor::new(8).unwrap();
-        let mut lines = [Line::new(Slot::own(2)), Line::new(Slot::own(3))];
-        let mut theirs: Vec<_> = lines.iter_mut().map(|line| connect(line, &mut reactor, &relay)).collect();
+        let mut carriers = [Carrier::new(Slot::own(2)), Carrier::new(Slot::own(3))];
+        let mut theirs: Vec<_> = carriers.iter_mut().map(|carrier| connect(carrier, &mut reactor, &relay)).collect();
         let mut heard = HashMap::new();
         theirs.iter_mut().for_each(|stream| stream.write_all(b"x").unwrap());
         while heard.len() < 2 {
             reactor.wait(Some(WHILE)).unwrap();
             while let Some(ready) = reactor.poll_ready() {
-                let whose: Vec<_> = (0..2).filter(|n| lines[*n].handle_ready(ready)).collect();
+                let whose: Vec<_> = (0..2).filter(|n| carriers[*n].handle_ready(ready)).collect();
                 assert_eq!(whose.len(), 1);
                 if ready.readable {
                     heard.insert(whose[0], ready);
                 }
             }
         }
-        let _again = connect(&mut lines[0], &mut reactor, &relay);
-        assert!(!lines[0].handle_ready(heard[&0]), "it is of the connection before");
-        assert!(lines[1].handle_ready(heard[&1]));
+        let _again = connect(&mut carriers[0], &mut reactor, &relay);
+        assert!(!carriers[0].handle_ready(heard[&0]), "it is of the connection before");
+        assert!(carriers[1].handle_ready(heard[&1]));
     }
 
     #[test]
     fn what_the_node_says_goes_out_and_the_end_of_the_relay_is_told_to_it() {
         let relay = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (mut reactor, mut node, mut line) = (Reactor::new(8).unwrap(), node(), Line::new(Slot::own(2)));
-        let mut theirs = connect(&mut line, &mut reactor, &relay);
+        let (mut reactor, mut node, mut carrier) = (Reactor::new(8).unwrap(), node(), Carrier::new(Slot::own(2)));
+        let mut theirs = connect(&mut carrier, &mut reactor, &relay);
         let now = Instant::now();
         node.handle_connected(now);
-        let said = line.send(now, &mut node).unwrap();
-        assert_eq!(line.send(now, &mut node), None, "it has said all");
+        let said = carrier.send(now, &mut node).unwrap();
+        assert_eq!(carrier.send(now, &mut node), None, "it has said all");
         theirs.read_exact(&mut vec![0; said]).unwrap();
         drop(theirs);
-        while line.receive(now, &mut node).is_none() {
+        while carrier.receive(now, &mut node).is_none() {
             reactor.wait(Some(WHILE)).unwrap();
             while let Some(ready) = reactor.poll_ready() {
-                line.handle_ready(ready);
+                carrier.handle_ready(ready);
             }
         }
         let told = std::iter::from_fn(|| node.poll_event()).find(|event| matches!(event, Event::RelayDown { .. }));
@@ -299,21 +299,21 @@ mod tests {
     #[test]
     fn who_parts_says_all_then_the_end_and_has_gone_when_the_relay_has() {
         let relay = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (mut reactor, mut node, mut line) = (Reactor::new(8).unwrap(), node(), Line::new(Slot::own(2)));
-        let mut theirs = connect(&mut line, &mut reactor, &relay);
+        let (mut reactor, mut node, mut carrier) = (Reactor::new(8).unwrap(), node(), Carrier::new(Slot::own(2)));
+        let mut theirs = connect(&mut carrier, &mut reactor, &relay);
         let now = Instant::now();
         node.handle_connected(now);
         // Whatever comes is thrown away, more of it than one look takes.
         let mut flood = theirs.try_clone().unwrap();
         let flooding = std::thread::spawn(move || flood.write_all(&vec![0; LAST_READS * 4096 + 1]).unwrap());
         let mut said_all = false;
-        assert!(!matches!(line.part(now, &mut node, &mut said_all), Parting::Gone));
+        assert!(!matches!(carrier.part(now, &mut node, &mut said_all), Parting::Gone));
         assert!(said_all);
         let mut heard = Vec::new();
         theirs.read_to_end(&mut heard).unwrap();
         assert!(!heard.is_empty());
         let mut theirs = Some(theirs);
-        while !matches!(line.part(now, &mut node, &mut said_all), Parting::Gone) {
+        while !matches!(carrier.part(now, &mut node, &mut said_all), Parting::Gone) {
             if flooding.is_finished() {
                 theirs = None;
             }
