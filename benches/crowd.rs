@@ -1,9 +1,10 @@
 //! What a crowd of links of one peer takes from others at a relay: time and memory.
 //!
-//! `cargo bench --bench crowd -- turns [LINKS [KIND…]]`: a flood of each kind over so many links of one peer (200), while two others
-//! exchange 64 bytes, and two more send as fast as they can. The flooders are a process of their own, at the lowest priority.
-//! `… -- costs`: processor time of the relay for a frame of each kind, from which `relay/fair/work.rs` has its figures.
-//! `… -- memory`: the most that the relay has had in memory under links that ask without end and hear nothing, or too little.
+//! `cargo bench --bench crowd -- turns [LINKS [KIND…]]`: a flood of each kind over so many links of one peer (200), while
+//! two others exchange 64 bytes, and two more send as fast as they can. The flooders are a process of their own, at the
+//! lowest priority. `… -- costs`: processor time of the relay for a frame of each kind, from which `relay/fair/work.rs` has
+//! its figures. `… -- memory`: the most that the relay has had in memory under links that ask without end and hear nothing,
+//! or too little.
 //!
 //! `VP_RELAY=FILE` measures the relay of that program in place of this one's.
 

@@ -47,7 +47,8 @@ fn is_in_foreground() -> bool {
         Err(Errno::NOTTY) => true,
         Err(Errno::IO) => false,
         _ => {
-            // The numbers of groups as this process sees them: one outside of its container has none, which only here may be said.
+            // The numbers of groups as this process sees them: one outside of its container has none, which only here may be
+            // said.
             let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
             groups(&stat).is_none_or(|(ours, foreground)| ours == foreground)
         }

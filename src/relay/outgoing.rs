@@ -10,7 +10,8 @@ use std::time::Instant;
 /// Control items that may wait for a client that does not read. Beyond it nothing more is offered to the link and nothing
 /// more is read from it.
 const BACKLOG_MAX: usize = 256;
-/// Answers of the relay that may wait for a client. With more of them, what it has said is not looked at: it would be answered, too.
+/// Answers of the relay that may wait for a client. With more of them, what it has said is not looked at: it would be
+/// answered, too.
 const ANSWERS_MAX: usize = 64;
 
 /// See the module.

@@ -340,8 +340,9 @@ impl Inbox {
     /// of the same file has got meanwhile serves.
     ///
     /// # Errors
-    /// [`Fault::Exists`] if it is taken and must stay; [`Fault::OnlyReplaces`] if the file system cannot tell; [`Fault::Busy`]
-    /// if the part is gone; [`Fault::Duplicate`] if it would replace what has come under another name, which this file system takes for the same.
+    /// [`Fault::Exists`] if it is taken and must stay; [`Fault::OnlyReplaces`] if the file system cannot tell;
+    /// [`Fault::Busy`] if the part is gone; [`Fault::Duplicate`] if it would replace what has come under another name, which
+    /// this file system takes for the same.
     pub(crate) fn land(
         &mut self,
         part: &PartName,

@@ -9,10 +9,10 @@
 //!  type u8 ‖ length u32 ‖ body: `length` bytes
 //! ```
 //!
-//! A body has exactly the fields below: what is missing, left over, out of range or of an unknown
-//! type below 80 ends the transfer. A message of a type from 80 on is of a later version; it has at most
-//! 16,384 bytes, is not the first of its sender, and is skipped. `path` is `count u8 (1..=64) ‖ count × (length u8 ‖ bytes)`, at most
-//! 4,096 bytes with one separator between components. `hash` has 32 bytes: see [`crate::transfer::hash`].
+//! A body has exactly the fields below: what is missing, left over, out of range or of an unknown type below 80 ends the
+//! transfer. A message of a type from 80 on is of a later version; it has at most 16,384 bytes, is not the first of its
+//! sender, and is skipped. `path` is `count u8 (1..=64) ‖ count × (length u8 ‖ bytes)`, at most 4,096 bytes with one
+//! separator between components. `hash` has 32 bytes: see [`crate::transfer::hash`].
 //!
 //! Sender to receiver:
 //!
@@ -58,10 +58,10 @@
 //!    not between FILE_BEGIN and the FILE_END or FILE_FAILED that closes it.
 //! 4. The receiver answers each ENTRY in order: WANT (a file), HAVE (a file it may have already), or
 //!    at once ITEM. Directories and links only ever get ITEM.
-//! 5. The sender deals with WANT and HAVE in their order. After WANT: FILE_BEGIN, whose offset is 0 or
-//!    one of the prefix lengths, then DATA, ZDATA and HOLE for exactly the rest of the file (of one
-//!    without a size, for all there is), then FILE_END; or FILE_FAILED at any point. After HAVE: FILE_SAME, or FILE_DIFFERS if it was to be
-//!    left, or FILE_BEGIN at 0, or FILE_FAILED.
+//! 5. The sender deals with WANT and HAVE in their order. After WANT: FILE_BEGIN, whose offset is 0 or one of the prefix
+//!    lengths, then DATA, ZDATA and HOLE for exactly the rest of the file (of one without a size, for all there is), then
+//!    FILE_END; or FILE_FAILED at any point. After HAVE: FILE_SAME, or FILE_DIFFERS if it was to be left, or FILE_BEGIN at
+//!    0, or FILE_FAILED.
 //! 6. ITEM is final for its index, and comes once. *Committed* says: verified, synced, and renamed.
 //!    *Exists* says: the same is there and synced, whoever put it there, under its name or, where both
 //!    are kept, under another. If an ITEM comes while its file is under way, the sender sends

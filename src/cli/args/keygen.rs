@@ -29,7 +29,8 @@ const MANUAL: Manual = Manual {
 pub struct Keygen {
     /// Write the new key to FILE and print its id
     ///
-    /// The file is made with mode 0600, and so is its directory with 0700 if it is ~/.config/vp and missing. Without -o the key itself goes to standard output, but not to a terminal.
+    /// The file is made with mode 0600, and so is its directory with 0700 if it is ~/.config/vp and missing. Without -o the
+    /// key itself goes to standard output, but not to a terminal.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 

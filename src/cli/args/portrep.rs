@@ -95,12 +95,12 @@ pub struct Mappings {
 
     /// Listen on PORT, BIND:PORT, a range of ports, or unix:PATH, and reach the peer's export; may be repeated
     ///
-    /// Without BIND it is 127.0.0.1; IPv6 goes in brackets; localhost is loopback of both versions of IP; port 0 takes a free
-    /// one. All of IPv6 (::) is all of IPv4 too, unless an IPv4 address is given with the same port. The first port of a
-    /// range leads to the
-    /// first of the export. A socket's file is for whom the umask leaves it, or as unix:PATH,mode=660,user=NAME,group=NAME
-    /// says, as much of that as is wanted. PEER:PORT is PORT=PEER:PORT, for an export named by its port. A socket passed by systemd is
-    /// served by the import that is where it listens, else by the one whose application is its name.
+    /// Without BIND it is 127.0.0.1; IPv6 goes in brackets; localhost is loopback of both versions of IP; port 0 takes a
+    /// free one. All of IPv6 (::) is all of IPv4 too, unless an IPv4 address is given with the same port. The first port of
+    /// a range leads to the first of the export. A socket's file is for whom the umask leaves it, or as
+    /// unix:PATH,mode=660,user=NAME,group=NAME says, as much of that as is wanted. PEER:PORT is PORT=PEER:PORT, for an
+    /// export named by its port. A socket passed by systemd is served by the import that is where it listens, else by the
+    /// one whose application is its name.
     #[arg(short, long = "import", value_name = "WHERE=PEER:APP")]
     pub imports: Vec<Import>,
 
@@ -110,8 +110,8 @@ pub struct Mappings {
 
     /// Let this peer use all exports, or the one named; default: every peer in the peers file
     ///
-    /// SIGHUP reads the peers file again, where there is no terminal. A name that has gone from it means nobody; connections of a peer who may no
-    /// more are reset, all others go on.
+    /// SIGHUP reads the peers file again, where there is no terminal. A name that has gone from it means nobody; connections
+    /// of a peer who may no more are reset, all others go on.
     #[arg(long, value_name = "[APP=]PEER", requires = "exports")]
     pub allow: Vec<Allow>,
 

@@ -46,7 +46,8 @@ pub struct Recv {
     /// Put what comes into DIR, under the names that the sender gives; DIR is made if its parent is there
     ///
     /// In the last name of DIR, %p is the name of the peer: each has a directory of its own then, made when it sends for the
-    /// first time, and does not learn what others have sent. A peer without a name, or with one that begins with a dot, is %p by its id.
+    /// first time, and does not learn what others have sent. A peer without a name, or with one that begins with a dot, is
+    /// %p by its id.
     #[arg(short, long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
 

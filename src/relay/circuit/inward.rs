@@ -115,7 +115,8 @@ impl Inward {
         credit_left(self.announced, self.received).saturating_sub(self.window.bytes())
     }
 
-    /// Whether it is time to send a CREDIT: enough has been freed and not been announced. In small steps: what is not announced yet is missing from the window.
+    /// Whether it is time to send a CREDIT: enough has been freed and not been announced. In small steps: what is not
+    /// announced yet is missing from the window.
     pub(crate) fn is_due(&self) -> bool {
         let step = (self.window.bytes() / 8).clamp(CREDIT_STEP_MIN, CREDIT_STEP_MAX);
         !self.finished && self.gain() >= step

@@ -1,7 +1,7 @@
 //! Shares of a worker's time: who is read next and who is written next, so that peers have as much of it as each other.
 //!
-//! `line.rs` says whose turn it is, `work.rs` what something costs, `account.rs` who pays for it, `reading.rs` who has input. It knows no
-//! clock: what a turn may cost bounds the time that it takes, as far as the costs in `work.rs` are true.
+//! `line.rs` says whose turn it is, `work.rs` what something costs, `account.rs` who pays for it, `reading.rs` who has
+//! input. It knows no clock: what a turn may cost bounds the time that it takes, as far as the costs in `work.rs` are true.
 //!
 //! Workers share nothing here. A peer has a share of each worker at which it has links, and takes no more of any of them than
 //! another does; who has links at all of them may have as much as he could at one, of each. What goes from one worker to

@@ -53,8 +53,8 @@ impl Pool {
         Some(Arc::new(Buffer { bytes: Bytes::Block(bytes), charged: BLOCK_BYTES, pool: Arc::clone(self) }))
     }
 
-    /// A buffer of its own for a few bytes. Never refused, but it counts: [`Reader::prepare`](crate::relay::Reader::prepare) lets nothing
-    /// be read that could be copied next.
+    /// A buffer of its own for a few bytes. Never refused, but it counts: [`Reader::prepare`](crate::relay::Reader::prepare)
+    /// lets nothing be read that could be copied next.
     fn copy(self: &Arc<Pool>, bytes: &[u8]) -> Arc<Buffer> {
         self.budget.charge(bytes.len());
         Arc::new(Buffer { bytes: Bytes::Small(bytes.to_vec()), charged: bytes.len(), pool: Arc::clone(self) })

@@ -1,7 +1,7 @@
 //! CONNECTs that are not open yet: in turn, offered to a listener that has not answered, or parked until somebody listens.
 //!
-//! They take room, of which each peer has a little in any case, and all have a table together. Whether a listener has them makes no
-//! difference to that: it would show who is there.
+//! They take room, of which each peer has a little in any case, and all have a table together. Whether a listener has them
+//! makes no difference to that: it would show who is there.
 
 use super::admission::Source;
 use super::reserve::Reserve;

@@ -131,8 +131,8 @@ impl Roster {
         self.peers.get(peer).map(|holding| holding.circuits)
     }
 
-    /// Sends a link to the worker of this partner, unless that has much to do, or the link has a circuit or was offered one. Which
-    /// worker that is, if it is another.
+    /// Sends a link to the worker of this partner, unless that has much to do, or the link has a circuit or was offered one.
+    /// Which worker that is, if it is another.
     pub(super) fn relocate(&mut self, link: LinkId, partner: LinkId) -> Option<usize> {
         let there = self.worker_of(partner)?;
         let Link { attached, circuits, offered, .. } = self.links.get_mut(&link)?;

@@ -1,5 +1,5 @@
-//! Sessions of callers, as far as it is about places: one that idles has its place like any other, for that is what they do; and one
-//! whose process may be gone gives way when there are more than there are places for.
+//! Sessions of callers, as far as it is about places: one that idles has its place like any other, for that is what they do;
+//! and one whose process may be gone gives way when there are more than there are places for.
 //!
 //! A session is little beside its connections, so nobody has to wait until another is gone: it is served, and the one that has
 //! been without a path for longest goes in time.

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A reset on either side is a reset on the other, but for one: whoever has said all and wants no answer resets only the
-//! answer. What it said is still delivered, as between two kernels. Nothing here knows of lanes: a session without one gives no room and no
-//! bytes for a while, that is all.
+//! answer. What it said is still delivered, as between two kernels. Nothing here knows of lanes: a session without one gives
+//! no room and no bytes for a while, that is all.
 
 use super::error::Error;
 use super::streams::StreamKey;

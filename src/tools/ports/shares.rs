@@ -1,8 +1,8 @@
 //! Who may have how many of all connections, where several use them: the peers that an export is for, and the applications here
 //! that use an import.
 //!
-//! An eighth of all is kept, in equal parts, for those who use less than such a part: nobody's part depends on how many the others
-//! hold, or on how many of them work together. The rest goes to whoever comes first.
+//! An eighth of all is kept, in equal parts, for those who use less than such a part: nobody's part depends on how many the
+//! others hold, or on how many of them work together. The rest goes to whoever comes first.
 
 use crate::identity::PeerId;
 use std::collections::{BTreeMap, BTreeSet};

@@ -54,8 +54,8 @@ impl Order {
         self.start(waker, (place, None), hook, held)
     }
 
-    /// Starts an engine for one file, whose sender has greeted, that goes to the command or to standard output, and yields news of the
-    /// latter. The first of `leashed` holds the command, the second what is written to either.
+    /// Starts an engine for one file, whose sender has greeted, that goes to the command or to standard output, and yields
+    /// news of the latter. The first of `leashed` holds the command, the second what is written to either.
     ///
     /// # Errors
     /// There is no such output, or the system gives no process or thread.

@@ -371,7 +371,8 @@ impl Running {
         self.end = End::Closed(Err(error));
     }
 
-    /// Breaks off, because the tool has been told to stop: a command, too, is told to end. What becomes of it is of no interest any more.
+    /// Breaks off, because the tool has been told to stop: a command, too, is told to end. What becomes of it is of no
+    /// interest any more.
     pub(super) fn cut(&mut self, ctx: &mut Context<'_, Recv>, why: RunError) {
         self.engine_by = Some(ctx.now + ENGINE_TIME);
         self.fail(ctx, Error::Run(why), CloseCode::GoingAway);

@@ -77,9 +77,9 @@ impl Running {
         self.standing(Waits::Not).yields_at(to).filter(|_| self.place == Place::Own)
     }
 
-    /// Others wait, and the process at the other end of this session is taken for gone, or says nothing. Where its peer has called
-    /// anew, that call takes its place unless standard output has got something: that cannot be taken back, and must be neither
-    /// doubled nor continued.
+    /// Others wait, and the process at the other end of this session is taken for gone, or says nothing. Where its peer has
+    /// called anew, that call takes its place unless standard output has got something: that cannot be taken back, and must
+    /// be neither doubled nor continued.
     pub(crate) fn give_way(&mut self, ctx: &mut Context<'_, Recv>, going: Going) {
         let is_followed = going.why == Why::Followed;
         self.superseded = is_followed && !self.has_put_out();

@@ -189,7 +189,8 @@ impl<T: Send + 'static> Pump<T> {
         news
     }
 
-    /// Whether the engine goes on when the peer says or takes something, and not before; or only its last words have yet to be taken.
+    /// Whether the engine goes on when the peer says or takes something, and not before; or only its last words have yet to
+    /// be taken.
     pub(crate) fn waits_for_peer(&self) -> bool {
         let state = self.shared.lock();
         state.engine_waits || state.engine_gone
