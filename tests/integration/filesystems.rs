@@ -252,7 +252,11 @@ fn where_nothing_says_who_made_a_directory_it_stays_as_the_first_transfer_left_i
     mode(0o700);
     let (sent, got) = deliver();
     for done in [sent, got] {
-        assert!(done.stderr.contains("already there with other permissions"), "{done}");
+        assert!(
+            done.stderr.contains("already there with other permissions")
+                && done.stderr.contains("that the sender made"),
+            "{done}"
+        );
     }
     assert_eq!(fs::metadata(there.join("below")).expect("it").permissions().mode() & 0o7777, 0o755);
 }

@@ -325,7 +325,7 @@ fn unlike(Unlike { first, count }: &Unlike) -> String {
     let more = if *count > 1 { format!(" and {} more", count - 1) } else { String::new() };
     let first = printable(&first[..]);
     format!(
-        "{first}{more}: already there with other permissions or another time, which stay: vp-recv --overwrite yes sets them"
+        "{first}{more}: already there with other permissions or another time, which stay: vp-recv --overwrite yes sets those of files, and of directories that the sender made"
     )
 }
 

@@ -171,8 +171,8 @@ impl TreeSink {
     fn has_come_since(&mut self, item: &Offered, since: SystemTime) -> bool {
         let Ok(There::File(stamp)) = self.inbox.look(&item.path) else { return false };
         let seconds = stamp.changed.seconds.try_into().unwrap_or(0);
-        let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, stamp.changed.nanos);
-        Some(stamp.size) == item.size && Some(stamp.mtime) == item.mtime && changed >= since
+        let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, stamp.changed.nanos));
+        Some(stamp.size) == item.size && Some(stamp.mtime) == item.mtime && changed >= Some(since)
     }
 
     /// Whether something else than what is there may get its name.
