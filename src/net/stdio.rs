@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What poll(2) promises a writer of a pipe (POSIX `PIPE_BUF`, 4,096 on Linux).
 const PIPE_BUF: usize = 4096;
@@ -165,6 +166,9 @@ impl Source {
     }
 }
 
+/// Whether standard output has been closed by us. There is one in a process, so there is one of this.
+static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
+
 /// Where bytes go.
 #[derive(Debug)]
 pub(crate) struct Sink {
@@ -175,7 +179,14 @@ pub(crate) struct Sink {
 
 impl Sink {
     /// Standard output.
+    ///
+    /// # Errors
+    ///
+    /// It was closed before: what stands in its place would swallow everything.
     pub(crate) fn stdout() -> io::Result<Sink> {
+        if STDOUT_CLOSED.load(Ordering::Relaxed) {
+            return Err(Errno::BADF.into());
+        }
         let end = End::of_stdio(io::stdout().as_fd(), 1, OFlags::WRONLY)?;
         Ok(Sink { end, stdout: true, gone: false })
     }
@@ -269,6 +280,7 @@ impl Sink {
             // Descriptor 1 must go as well, or the reader of a pipe would see no end; /dev/null takes its place.
             let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
             rustix::stdio::dup2_stdout(null)?;
+            STDOUT_CLOSED.store(true, Ordering::Relaxed);
         }
         Ok(())
     }

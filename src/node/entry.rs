@@ -131,6 +131,11 @@ impl Entry {
         }
     }
 
+    /// Whether the tool knows of it.
+    pub(super) fn is_announced(&self) -> bool {
+        matches!(self.phase, Phase::Up { announced: true, .. })
+    }
+
     /// Its name at the relay, if it is a caller's.
     pub(super) fn rendezvous(&self) -> Option<[u8; 16]> {
         match &self.phase {

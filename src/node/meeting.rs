@@ -81,6 +81,8 @@ impl Meeting {
     pub(super) fn wait_ms(&self, now: Instant) -> u32 {
         match self.wait {
             Wait::No => 0,
+            // Who was met is waited for as long as the tool likes.
+            Wait::Forever | Wait::AtMost(_) if self.met => u32::MAX,
             Wait::Forever => u32::MAX,
             Wait::AtMost(time) => {
                 let left = (self.born + time).saturating_duration_since(now);
@@ -105,6 +107,7 @@ mod tests {
         assert_eq!(meeting.wait_ms(now + 61 * SECOND), 1, "0 would mean not to wait");
         meeting.handle_met();
         assert_eq!(meeting.deadline(), None);
+        assert_eq!(meeting.wait_ms(now + 61 * SECOND), u32::MAX, "the relay need not be asked again and again");
     }
 
     #[test]

@@ -128,11 +128,16 @@ impl Node {
         self.serving.add(app);
     }
 
-    /// No more callers for this application; sessions go on.
-    pub fn unlisten(&mut self, app: &AppName) {
+    /// No more callers for this application. Sessions that the tool knows of go on; callers that it does not know of yet are
+    /// sent away, to call again.
+    pub fn unlisten(&mut self, now: Instant, app: &AppName) {
         self.serving.remove(app);
         self.siblings.remove(app);
         self.uplink.unlisten(Name::App(app.clone()));
+        for key in self.sessions.unannounced(app) {
+            if self.sessions.is_half_open(key) { self.end(now, key) } else { self.sessions.send_away(key) }
+        }
+        self.settle(now);
     }
 
     /// Changes who may call. Yields the sessions that the tool has of peers who may no more call what they called: they are

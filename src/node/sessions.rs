@@ -12,6 +12,7 @@ use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::noise::Suite;
 use crate::session::{Budget, Config, Role, Session, Times};
+use crate::wire::CloseCode;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
@@ -213,8 +214,7 @@ impl Sessions {
 
     /// Whether any that we asked for is up.
     pub(super) fn are_reached(&self) -> bool {
-        let is_up = |entry: &Entry| matches!(entry.phase, Phase::Up { announced: true, .. });
-        self.entries.values().any(|entry| is_up(entry) && !entry.is_answered())
+        self.entries.values().any(|entry| entry.is_announced() && !entry.is_answered())
     }
 
     /// Whether its caller has yet to say who it is.
@@ -224,7 +224,7 @@ impl Sessions {
 
     /// Whether the tool knows of it.
     pub(super) fn is_announced(&self, key: Key) -> bool {
-        self.entries.get(&key).is_some_and(|entry| matches!(entry.phase, Phase::Up { announced: true, .. }))
+        self.entries.get(&key).is_some_and(Entry::is_announced)
     }
 
     /// The name of a caller's session at the relay, and that of none else.
@@ -297,6 +297,21 @@ impl Sessions {
     pub(super) fn for_each(&mut self, what: impl FnMut(&mut Session)) {
         self.touch_all();
         self.entries.values_mut().filter_map(Entry::session).for_each(what);
+    }
+
+    /// Those of callers of an application that the tool does not know of.
+    pub(super) fn unannounced(&self, app: &AppName) -> Vec<Key> {
+        let is_meant = |entry: &Entry| entry.app == *app && entry.is_answered() && !entry.is_announced();
+        self.entries.iter().filter(|(_, entry)| is_meant(entry)).map(|(key, _)| *key).collect()
+    }
+
+    /// Ends one that the tool does not know of, in a way that lets the caller call again. The tool never hears of it.
+    pub(super) fn send_away(&mut self, key: Key) {
+        self.waiting.keys.remove(&key);
+        if let Some(session) = self.session(key) {
+            session.close(CloseCode::GoingAway);
+        }
+        self.release(key);
     }
 
     /// The tool is done with it.
@@ -398,7 +413,7 @@ impl Sessions {
     pub(super) fn announce(&mut self, key: Key, callers_max: usize) -> Option<Event> {
         let entry = self.entries.get_mut(&key)?;
         let Phase::Up { session, announced, .. } = &mut entry.phase else { return None };
-        if *announced || !session.is_heard() {
+        if *announced || entry.released || !session.is_heard() {
             return None;
         }
         let is_caller = session.role() == Role::Responder;

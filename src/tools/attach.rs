@@ -85,6 +85,8 @@ pub(crate) struct Attach {
     /// Programs that were told to end, and whose they were.
     orphans: BTreeMap<usize, (PeerId, Child)>,
     next_slot: usize,
+    /// Somebody was joined to something.
+    begun: bool,
     result: Result<(), Error>,
     finished: bool,
     stopping: Option<i32>,
@@ -100,6 +102,7 @@ impl Attach {
             closing: Vec::new(),
             orphans: BTreeMap::new(),
             next_slot: 0,
+            begun: false,
             result: Ok(()),
             finished: false,
             stopping: None,
@@ -108,6 +111,31 @@ impl Attach {
 
     fn keeps(&self) -> bool {
         matches!(self.options.end, End::Listen { keep: true, .. })
+    }
+
+    /// Whether it serves one caller, and has had him: whatever became of that is the tool's end.
+    fn is_spent(&self) -> bool {
+        matches!(self.options.end, End::Listen { keep: false, .. }) && (self.begun || self.result.is_err())
+    }
+
+    fn unlisten(&mut self, ctx: &mut Context<'_, Attach>) {
+        if let End::Listen { app, .. } = &self.options.end {
+            ctx.node.unlisten(ctx.now, app);
+        }
+    }
+
+    /// Turns away whoever came as well, if only one is served. Nothing was taken of him yet.
+    fn turn_others_away(&mut self, ctx: &mut Context<'_, Attach>) {
+        if !self.is_spent() {
+            return;
+        }
+        self.unlisten(ctx);
+        for Waiting { caller: Caller { key, .. }, .. } in std::mem::take(&mut self.waiting) {
+            if let Some(session) = ctx.node.session(key) {
+                session.close(CloseCode::GoingAway);
+            }
+            self.retire(ctx, key, Farewell::Hasty);
+        }
     }
 
     fn finish(&mut self, result: Result<(), Error>) {
@@ -119,6 +147,7 @@ impl Attach {
 
     fn begin(&mut self, ctx: &mut Context<'_, Attach>, caller: Caller, stream: u32) -> Result<(), Error> {
         let (key, slot) = (caller.key, caller.slot);
+        self.begun = true;
         let (mut source, mut sink, child) = self.ends(ctx, key)?;
         match self.options.directions {
             Directions::Both => {}
@@ -178,6 +207,7 @@ impl Attach {
                     if let Err(error) = self.begin(ctx, caller, id) {
                         self.session_failed(ctx, key, error, CloseCode::Failed);
                     }
+                    self.turn_others_away(ctx);
                 }
                 SessionEvent::StreamRefused { code, .. } => {
                     let code = CloseCode::from_wire(code);
@@ -227,6 +257,7 @@ impl Attach {
             }
         } else {
             self.result = Err(error);
+            self.turn_others_away(ctx);
         }
     }
 
@@ -319,9 +350,7 @@ impl Attach {
     /// Ends every session, and nobody is waited for long.
     fn interrupt(&mut self, ctx: &mut Context<'_, Attach>, signal: i32) {
         self.stopping = Some(signal);
-        if let End::Listen { app, .. } = &self.options.end {
-            ctx.node.unlisten(app);
-        }
+        self.unlisten(ctx);
         let running = self.running.values().map(|running| running.joint.key);
         let keys: Vec<Key> = self.waiting.iter().map(|waiting| waiting.caller.key).chain(running).collect();
         for key in keys {
@@ -356,7 +385,8 @@ impl Tool for Attach {
                 let caller = Caller::new(ctx.now, self.next_slot, *key, *peer);
                 self.next_slot += 1;
                 if let End::Listen { .. } = self.options.end {
-                    return self.waiting.push(Waiting::new(caller));
+                    self.waiting.push(Waiting::new(caller));
+                    return self.turn_others_away(ctx);
                 }
                 let stream = ctx.node.session(*key).and_then(|s| s.open_stream(ctx.now, app.as_str()));
                 if let Some(stream) = stream {
@@ -434,7 +464,7 @@ impl Tool for Attach {
             return moved;
         }
         let idle = self.running.is_empty() && self.closing.is_empty() && self.waiting.is_empty();
-        let begun = self.next_slot > 0 || self.result.is_err();
+        let begun = self.begun || self.result.is_err();
         if idle && self.stopping.is_some() {
             let signal = self.stopping.unwrap_or_default();
             self.finish(Err(Error::Run(RunError::Signal(signal))));

@@ -35,6 +35,7 @@ mod listening;
 mod mixups;
 mod names;
 mod omit;
+mod oneshot;
 mod ordinary;
 mod ports;
 mod power;

@@ -137,7 +137,7 @@ impl Exports {
     pub(super) fn close(&mut self, ctx: &mut Context<'_, Portrep>) {
         self.closed = true;
         for active in &self.list {
-            ctx.node.unlisten(&active.app);
+            ctx.node.unlisten(ctx.now, &active.app);
         }
     }
 

@@ -73,7 +73,7 @@ impl Recv {
 
     /// No more callers, and those that are here are cut off.
     fn stop(&mut self, ctx: &mut Context<'_, Recv>, why: impl Fn() -> RunError) {
-        ctx.node.unlisten(&self.options.app);
+        ctx.node.unlisten(ctx.now, &self.options.app);
         self.stopping = true;
         self.running.values_mut().for_each(|running| running.cut(ctx, why()));
         self.result = Some(Err(Error::Run(why())));
@@ -141,7 +141,7 @@ impl Recv {
             // Whoever called meanwhile and was waiting for a turn is turned away.
             self.running.values_mut().for_each(|running| running.cut(ctx, RunError::Expired));
             self.stopping = true;
-            ctx.node.unlisten(&self.options.app);
+            ctx.node.unlisten(ctx.now, &self.options.app);
             self.result = Some(end);
             return;
         }
@@ -167,7 +167,11 @@ impl Tool for Recv {
             Event::Up { key, peer, .. } => {
                 let slot = self.next_slot;
                 self.next_slot += 1;
-                self.running.insert(slot, Running::new(ctx.now, slot, *key, *peer));
+                let mut running = Running::new(ctx.now, slot, *key, *peer);
+                if self.stopping {
+                    running.cut(ctx, RunError::Expired);
+                }
+                self.running.insert(slot, running);
             }
             Event::Lost { key } | Event::Resumed { key } => {
                 let lost_since = matches!(event, Event::Lost { .. }).then_some(ctx.now);

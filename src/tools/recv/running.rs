@@ -216,12 +216,14 @@ impl Running {
 
     fn handle_session_events(&mut self, ctx: &mut Context<'_, Recv>) -> bool {
         let mut any = false;
+        // Nothing is begun any more in one that is cut off: whoever called hears why.
+        let is_open = matches!(self.end, End::Open);
         let called = if let Work::Waiting = self.work { ctx.node.called(self.key) } else { None };
         let app = called.map(|(_, app)| app.as_str().as_bytes().to_vec());
         while let Some(event) = ctx.node.session(self.key).and_then(Session::poll_event) {
             any = true;
             match (event, ctx.node.session(self.key)) {
-                (SessionEvent::StreamOpened { id, service }, Some(session)) => {
+                (SessionEvent::StreamOpened { id, service }, Some(session)) if is_open => {
                     // Whoever asks for anything else, or only whether it would work, does not send.
                     if let (Work::Waiting, true) = (&self.work, app.as_deref() == Some(&service[..])) {
                         self.stream = id;

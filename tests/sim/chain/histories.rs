@@ -111,7 +111,7 @@ pub fn waits_for_a_callee_that_has_ended(number: u64, dead_time: Duration) {
     let now = world.now;
     let keys = [0, 1].map(|side| world.ends[side].key.take().expect("they have met"));
     let (peer, app) = world.ends[0].node.called(keys[0]).expect("it is known");
-    world.ends[1].node.unlisten(&app);
+    world.ends[1].node.unlisten(now, &app);
     for (end, key) in world.ends.iter_mut().zip(keys) {
         end.node.abandon(now, key);
     }
