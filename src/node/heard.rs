@@ -38,7 +38,7 @@ impl Heard<'_> {
         let Heard { node, now } = self;
         match message {
             Control::Welcome { .. } => {
-                let up = node.uplink.handle_welcome().map(|relay| Event::RelayUp { relay });
+                let up = node.uplink.handle_welcome(now).map(|relay| Event::RelayUp { relay });
                 node.events.extend(up);
             }
             Control::Listening { name: Name::App(app) } => {

@@ -169,13 +169,13 @@ impl Node {
 
     /// Whether this peer, which may call, finds a place.
     fn has_room_for(&self, peer: &PeerId) -> bool {
-        self.sessions.has_room_for(peer, self.serving.callers_max())
+        self.sessions.has_room_for(peer, &self.serving)
     }
 
     /// Places of callers have become free.
     fn handle_room(&mut self, now: Instant) {
-        let (sessions, most) = (&self.sessions, self.serving.callers_max());
-        self.unheard.handle_room(now, |peer| sessions.has_room_for(peer, most));
+        let (sessions, serving) = (&self.sessions, &self.serving);
+        self.unheard.handle_room(now, |peer| sessions.has_room_for(peer, serving));
     }
 
     /// Whoever runs the tool knows that the network is back: dial now, whatever the back-off says.

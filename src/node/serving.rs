@@ -3,6 +3,7 @@
 use super::Callers;
 use crate::identity::PeerId;
 use crate::names::AppName;
+use crate::wire::limits::LISTENERS_MAX;
 
 /// What is served, and to whom.
 pub(super) struct Serving {
@@ -48,6 +49,12 @@ impl Serving {
         self.callers_max
     }
 
+    /// Names that a link may have beyond those of the applications, and the two that others of our key, and those who ask
+    /// whether we are here, know.
+    pub(super) fn names_left(&self) -> usize {
+        LISTENERS_MAX.saturating_sub(self.apps.len() + 2)
+    }
+
     /// Whether callers find the applications.
     pub(super) fn is_findable(&self) -> bool {
         self.findable
@@ -83,6 +90,7 @@ mod tests {
         assert!(serving.shows_presence(), "it serves nothing");
         serving.add(app.clone());
         assert!(!serving.hears(&app) && !serving.shows_presence());
+        assert_eq!(serving.names_left(), LISTENERS_MAX - 3);
         assert!(serving.update(0) && serving.hears(&app) && serving.shows_presence());
         serving.remove(&app);
         assert!(!serving.hears(&app));

@@ -7,6 +7,7 @@ use super::entry::{Action, Entry, Heard, Joining, LaneCircuit, LinkState, Loss, 
 use super::event::{Event, Key};
 use super::handshakes::Met;
 use super::places::{Place, Places};
+use super::serving::Serving;
 use super::timers::Timers;
 use crate::identity::PeerId;
 use crate::names::AppName;
@@ -156,13 +157,14 @@ impl Sessions {
         self.entries.len()
     }
 
-    /// Whether there is a place for another one that this peer asks for, of which the tool takes so many. Those under way are
-    /// its own as well, or it would have a circuit for each that only waits.
-    pub(super) fn has_room_for(&self, peer: &PeerId, callers_max: usize) -> bool {
+    /// Whether there is a place for another one that this peer asks for. Those under way are its own as well, or it would have
+    /// a circuit for each that only waits.
+    pub(super) fn has_room_for(&self, peer: &PeerId, serving: &Serving) -> bool {
         let ours = self.entries.len() - self.answered.total();
         let has = self.callers.of(peer) + self.entering.of(peer);
-        has < callers_max.saturating_sub(self.callers.total())
-            && self.answered.has_room_for(peer, ANSWERED_MAX.min(SESSIONS_MAX.saturating_sub(ours)))
+        // Each has a name at the relay.
+        let most = ANSWERED_MAX.min(SESSIONS_MAX.saturating_sub(ours)).min(serving.names_left());
+        has < serving.callers_max().saturating_sub(self.callers.total()) && self.answered.has_room_for(peer, most)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -30,7 +30,7 @@ enum State {
     /// Connected; waiting for message 2.
     Shaking { dial: Option<Box<Dial>>, give_up_at: Instant },
     /// Frames.
-    Up { link: Box<Link>, heartbeat: Heartbeat, welcomed: bool },
+    Up { link: Box<Link>, heartbeat: Heartbeat, welcomed: Option<Instant> },
 }
 
 /// A CONNECT.
@@ -58,6 +58,11 @@ pub(super) struct Gone {
     /// What it carried.
     pub circuits: BTreeMap<u32, Circuit>,
 }
+
+/// A link that lasted so long was of use, whatever became of it.
+const USEFUL_AFTER: Duration = Duration::from_millis(200);
+/// The same of one that the relay ended with a word: it is up and means it.
+const SAID_USEFUL_AFTER: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(super) struct Uplink {
@@ -159,7 +164,7 @@ impl Uplink {
 
     /// Whether a relay has taken us in.
     pub(super) fn is_welcome(&self) -> bool {
-        matches!(self.state, State::Up { welcomed: true, .. })
+        matches!(self.state, State::Up { welcomed: Some(_), .. })
     }
 
     /// Whether each relay has been tried.
@@ -191,17 +196,16 @@ impl Uplink {
 
     /// The carrier is gone, or could not be had. Nothing if there was none to lose.
     pub(super) fn handle_down(&mut self, now: Instant, why: Down) -> Option<Gone> {
-        let (was_up, was_welcome) = match self.state {
+        let (was_up, welcomed) = match self.state {
             State::Idle { .. } => return None,
             State::Up { welcomed, .. } => (true, welcomed),
-            State::Dialling { .. } | State::Shaking { .. } => (false, false),
+            State::Dialling { .. } | State::Shaking { .. } => (false, None),
         };
         let is_unproven = matches!((&self.state, why), (State::Shaking { .. }, Down::Closed));
         let why = if is_unproven { Down::Unproven } else { why };
         let is_paused = self.paused_until.take().is_some_and(|until| was_up && now < until);
         let why = if is_paused && matches!(why, Down::Closed | Down::Silent) { Down::Paused } else { why };
-        // A relay that only ever took the carrier has not shown that it is of use: keep backing off.
-        if was_welcome {
+        if welcomed.is_some_and(|since| was_of_use(now.saturating_duration_since(since), why)) {
             self.backoff.reset();
         }
         let relay = self.relay;
@@ -257,7 +261,7 @@ impl Uplink {
                 Ok(Ok(Admitted { card, .. })) if us.has_passed(&card) => return Err(Down::Impostor),
                 Ok(Ok(Admitted { link, used, .. })) => {
                     let heartbeat = Heartbeat::new(now, Side::Client, self.dead_time);
-                    self.state = State::Up { link: Box::new(link), heartbeat, welcomed: false };
+                    self.state = State::Up { link: Box::new(link), heartbeat, welcomed: None };
                     received = Received { used, is_new: true };
                 }
                 Err(HandshakeFailure::Noise(_)) => return Err(Down::Impostor),
@@ -281,9 +285,9 @@ impl Uplink {
     }
 
     /// The relay has taken us in. Yields which one it is.
-    pub(super) fn handle_welcome(&mut self) -> Option<usize> {
+    pub(super) fn handle_welcome(&mut self, now: Instant) -> Option<usize> {
         let State::Up { welcomed, .. } = &mut self.state else { return None };
-        *welcomed = true;
+        *welcomed = Some(now);
         self.refusals = 0;
         Some(self.relay)
     }
@@ -421,42 +425,17 @@ impl Uplink {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::Identity;
-    use crate::link::{Answer, Answered};
-
-    #[test]
-    fn what_a_relay_lacks_is_the_step_that_was_waited_for() {
-        let now = Instant::now();
-        let relay = Identity::from_seed(&[2; 32]);
-        let us = Handshakes::new(Identity::from_seed(&[1; 32]), crate::node::Kind::Pipe);
-        let mut uplink = Uplink::new(now, vec![relay.id()], Duration::from_secs(10), 1);
-        assert_eq!(uplink.poll_dial(now), Some(0));
-        assert_eq!(uplink.lack(), Down::Unresolved);
-        assert_eq!(uplink.handle_timeout(now + HANDSHAKE_DEADLINE), Err(Down::Unresolved));
-        uplink.handle_resolved();
-        assert_eq!(uplink.lack(), Down::Unanswered);
-        assert_eq!(uplink.handle_timeout(now + HANDSHAKE_DEADLINE), Err(Down::Unanswered));
-        assert_eq!(uplink.handle_connected(now, &us), Ok(()));
-        assert_eq!(uplink.lack(), Down::Mute);
-        let mut second = Vec::new();
-        let answered = Answer::begin().handle_bytes(&relay, uplink.output(), &mut second);
-        assert!(matches!(answered, Ok(Answered::More(..))));
-        assert!(uplink.handle_received(now, &second, &us).is_ok_and(|received| received.is_new));
-        assert_eq!((uplink.lack(), uplink.is_welcome()), (Down::Undecided, false));
-        assert_eq!((uplink.handle_welcome(), uplink.is_welcome()), (Some(0), true));
-    }
-
-    #[test]
-    fn that_one_relay_failed_says_more_than_that_the_next_has_not_answered_yet() {
-        let now = Instant::now();
-        let relays = [2, 3].map(|byte| Identity::from_seed(&[byte; 32]).id());
-        let mut uplink = Uplink::new(now, relays.to_vec(), Duration::from_secs(10), 1);
-        assert_eq!(uplink.poll_dial(now), Some(0));
-        assert!(uplink.handle_down(now, Down::Unproven).is_some());
-        let later = uplink.next_timeout();
-        assert_eq!((uplink.poll_dial(later), uplink.lack()), (Some(1), Down::Unproven));
+/// Whether a link that was welcome for so long, and ended so, was of use. A relay that only ever takes the carrier, or ends
+/// each link soon after its welcome, has not shown that it is: keep backing off.
+fn was_of_use(lasted: Duration, why: Down) -> bool {
+    match why {
+        // It would end the next one as well: what is too much for it is asked for again with each link.
+        Down::Said(CloseCode::Limit) => false,
+        Down::Said(_) => lasted >= SAID_USEFUL_AFTER,
+        _ => lasted >= USEFUL_AFTER,
     }
 }
+
+#[cfg(test)]
+#[path = "tests/uplink.rs"]
+mod tests;

@@ -59,7 +59,7 @@ pub use router::admission::{
 pub use router::circuits::{CircuitInfo, Closed};
 pub use router::common::Common;
 pub use router::facts::Fact;
-pub use router::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX};
+pub use router::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX, NAMES_PER_SOURCE_MAX};
 pub use router::policy::{Limits, Policy, Share};
 pub use router::requests::{
     ANSWER_DEADLINE, PARKED_PER_LINK_MAX, REQUESTS_FREE_PER_PEER, REQUESTS_MAX, REQUESTS_PER_SOURCE_MAX, Side,

@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 
 /// Sessions of callers at once: one for each peer and process.
 const CALLERS_MAX: usize = 512;
+/// A relay lets a link have 1024 names: these, and one for each session.
+const EXPORTS_MAX: usize = 500;
 /// How long a check waits for relay and peer, unless told.
 const CHECK_TIME: Duration = Duration::from_secs(10);
 
@@ -160,6 +162,10 @@ fn unreachable<'a>(
 }
 
 fn exports(mappings: &Mappings, peers: &Peers) -> Result<Vec<portrep::Export>, Fault> {
+    if mappings.exports.len() > EXPORTS_MAX {
+        let fault = Fault::new(Exit::Usage, format!("--export: {EXPORTS_MAX} at most, not {}", mappings.exports.len()));
+        return Err(fault.hint("neighbouring ports are one export: --export APP=HOST:FIRST-LAST"));
+    }
     let mut names = BTreeSet::new();
     let mut exports = Vec::new();
     for (export, allow) in mappings.exports.iter().zip(allowed(mappings, peers)?) {

@@ -77,6 +77,10 @@ fn hear(sessions: &mut Sessions, now: Instant, key: Key, bytes: &[u8]) {
     assert!(heard.is_presentable && !heard.is_resumed);
 }
 
+fn serving(callers_max: usize) -> Serving {
+    Serving::new(crate::node::Callers::Nobody, callers_max)
+}
+
 #[test]
 fn a_call_waits_for_a_link_and_is_repeated_after_a_pause() {
     let now = Instant::now();
@@ -103,18 +107,18 @@ fn a_caller_that_never_says_who_it_is_is_forgotten_in_time_and_others_find_a_pla
     let mut sessions = Sessions::new(TIMES);
     let until = now + HANDSHAKE_DEADLINE;
     let mut taken = 0;
-    while sessions.has_room_for(&id(1), usize::MAX) {
+    while sessions.has_room_for(&id(1), &serving(usize::MAX)) {
         sessions.answer(id(1), app(), until);
         taken += 1;
     }
     assert_eq!(taken, ANSWERED_MAX / 2);
-    assert!(sessions.has_room_for(&id(2), 1) && !sessions.has_room_for(&id(2), 0));
+    assert!(sessions.has_room_for(&id(2), &serving(1)) && !sessions.has_room_for(&id(2), &serving(0)));
     settle(&mut sessions, now, LinkState::Drained);
     assert_eq!(sessions.next_timeout(LinkState::Drained), Some(until));
     sessions.handle_timeout(until);
     let ended = settle(&mut sessions, until, LinkState::Drained);
     assert!(ended.len() == taken && ended.iter().all(|(_, action)| *action == Action::End));
-    assert!(sessions.is_empty() && sessions.has_room_for(&id(1), 1));
+    assert!(sessions.is_empty() && sessions.has_room_for(&id(1), &serving(1)));
 }
 
 #[test]
@@ -122,15 +126,18 @@ fn what_a_peer_has_under_way_counts_as_if_it_had_come_in() {
     let now = Instant::now();
     let mut sessions = Sessions::new(TIMES);
     let mut keys = Vec::new();
-    while sessions.has_room_for(&id(1), 64) {
+    while sessions.has_room_for(&id(1), &serving(64)) {
         keys.push(sessions.answer(id(1), app(), now + HANDSHAKE_DEADLINE));
     }
     assert_eq!(keys.len(), 64, "none of them has come in yet");
-    assert!(sessions.has_room_for(&id(2), 64) && sessions.has_room_for(&id(2), 1), "it is there first");
+    assert!(
+        sessions.has_room_for(&id(2), &serving(64)) && sessions.has_room_for(&id(2), &serving(1)),
+        "it is there first"
+    );
     for key in keys {
         sessions.remove(now, key);
     }
-    assert!(sessions.has_room_for(&id(1), 1));
+    assert!(sessions.has_room_for(&id(1), &serving(1)));
 }
 
 #[test]
@@ -139,7 +146,7 @@ fn our_own_calls_leave_less_to_callers_and_are_no_callers() {
     for _ in 0..SESSIONS_MAX {
         sessions.call(id(2), app());
     }
-    assert!(!sessions.has_room_for(&id(1), 1) && sessions.is_called(&id(2)) && !sessions.is_called(&id(1)));
+    assert!(!sessions.has_room_for(&id(1), &serving(1)) && sessions.is_called(&id(2)) && !sessions.is_called(&id(1)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What becomes of a CONNECT: it waits for its turn, is offered, waits for a listener, and comes to nothing or is taken.
 
 use super::admission::Source;
+use super::listeners::Listener;
 use super::orders::{Ask, Order, Orders, What};
 use super::requests::{ANSWER_DEADLINE, PARKED_PER_LINK_MAX, Request, Side, Stage, Told};
 use super::turns::{Pair, Place, REFUSAL_DELAY, RequestId, Turn, look_again};
@@ -77,7 +78,7 @@ impl Calls<'_> {
         let Some((id, mut request)) = self.answered(callee) else { return };
         match code {
             CloseCode::NotHere => {
-                request.tried.push(callee.link);
+                request.note_tried();
                 self.settle(id, request);
             }
             // This would tell the caller that all is well.
@@ -108,20 +109,24 @@ impl Calls<'_> {
         self.router.eased.insert(peer);
     }
 
-    /// A link listens to a name: requests that wait for somebody who does have another turn. One whose caller may not know
+    /// A link of a peer listens to a name: requests that wait for somebody who does have another turn. One whose caller may not know
     /// yet that nobody was there is offered too, and the caller hears at the same time what it would have heard without
     /// that.
-    pub(super) fn offer_again(&mut self, link: LinkId, peer: PeerId, name: &Name) {
+    pub(super) fn offer_again(&mut self, peer: PeerId, name: &Name) {
         for id in self.router.requests.waiting_for(peer, name) {
-            let Some(mut request) = self.router.requests.take(id) else { continue };
-            // Whoever listens anew is worth another try, even after it was not there for this caller before.
-            request.tried.retain(|tried| *tried != link);
-            if request.turn == Turn::First {
-                request.told = request.place.take().map_or(Told::Nothing, Told::NothingYet);
-                request.turn = Turn::Again;
+            if let Some(request) = self.router.requests.take(id) {
+                self.go_again(id, request);
             }
-            self.queue(id, request);
         }
+    }
+
+    /// A request has another turn, and its caller hears no sooner of the first one.
+    fn go_again(&mut self, id: RequestId, mut request: Request) {
+        if request.turn == Turn::First {
+            request.told = request.place.take().map_or(Told::Nothing, Told::NothingYet);
+            request.turn = Turn::Again;
+        }
+        self.queue(id, request);
     }
 
     /// Sees to requests whose time has come.
@@ -148,7 +153,7 @@ impl Calls<'_> {
         if request.expires.is_some_and(|expires| request.turn == Turn::Again && expires <= self.now) {
             return self.fail(&mut request, CloseCode::NotHere);
         }
-        request.tried.push(callee.link);
+        request.note_tried();
         // Its patience is used up: another listener may answer, nobody is waited for.
         request.expires = None;
         self.settle(id, request);
@@ -173,7 +178,8 @@ impl Calls<'_> {
                 // Nobody hides from itself, nor from who knows what no stranger can; and who was told to wait hears nothing now.
                 let hides = request.pair.from != to && request.name.is_guessable() && request.turn == Turn::First;
                 let delay = if hides { REFUSAL_DELAY } else { Duration::ZERO };
-                request.place = Some(Place { turn: request.turn, until: self.now + delay });
+                let listened = self.router.listeners.last();
+                request.place = Some(Place { turn: request.turn, until: self.now + delay, listened });
                 self.settle(id, request);
             }
         }
@@ -182,26 +188,34 @@ impl Calls<'_> {
     /// A request that has a place goes to the newest listener that has not failed it. With none left its caller hears of it in
     /// due time.
     fn settle(&mut self, id: RequestId, mut request: Request) {
-        let to = request.pair.to;
-        if let Some(link) = self.router.listener(&request).filter(|_| self.router.can_take(&to)) {
-            let Some((worker, circuit)) = self.router.roster.offer(link) else {
-                return self.fail(&mut request, CloseCode::Limit);
-            };
-            self.router.turns.offer(to);
-            let until = self.now + ANSWER_DEADLINE;
-            // The end of its patience is the same whether or not somebody has it by then.
-            let until =
-                request.expires.filter(|_| request.turn == Turn::Again).map_or(until, |expires| until.min(expires));
-            request.stage = Stage::Offered { callee: Side { link, circuit }, until };
-            let (from, name, early) = (request.pair.from, request.name.clone(), request.early.clone());
-            self.orders.push(Order { worker, link, what: What::Offer { circuit, from, name, early } });
-            self.router.requests.put(id, request);
-            return;
+        let hides = request.place.filter(|place| self.now < place.until);
+        // An answer of who came later could come after that time.
+        let last = hides.map_or(u64::MAX, |place| place.listened);
+        let listener = self.router.listener(&request, last).filter(|_| self.router.can_take(&request.pair.to));
+        if let Some(listener) = listener {
+            return self.offer(id, request, listener);
         }
-        match request.place.map(|place| place.until).filter(|until| self.now < *until) {
-            Some(until) => self.hold(id, request, until),
-            None => self.conclude(id, request),
+        let Some(Place { until, .. }) = hides else { return self.conclude(id, request) };
+        request.stage = Stage::Held { until };
+        if request.waits_for_listener() && self.router.listener(&request, u64::MAX).is_some() {
+            return self.go_again(id, request);
         }
+        self.hold(id, request, until);
+    }
+
+    fn offer(&mut self, id: RequestId, mut request: Request, Listener { link, since }: Listener) {
+        let Some((worker, circuit)) = self.router.roster.offer(link) else {
+            return self.fail(&mut request, CloseCode::Limit);
+        };
+        self.router.turns.offer(request.pair.to);
+        let until = self.now + ANSWER_DEADLINE;
+        // The end of its patience is the same whether or not somebody has it by then.
+        let patience = request.expires.filter(|_| request.turn == Turn::Again);
+        let until = patience.map_or(until, |expires| until.min(expires));
+        request.stage = Stage::Offered { callee: Side { link, circuit }, since, until };
+        let (from, name, early) = (request.pair.from, request.name.clone(), request.early.clone());
+        self.orders.push(Order { worker, link, what: What::Offer { circuit, from, name, early } });
+        self.router.requests.put(id, request);
     }
 
     /// Nobody has taken a request, and its caller may not know before `until`.
@@ -230,7 +244,7 @@ impl Calls<'_> {
         }
         self.tell_waiting(&mut request);
         request.turn = Turn::Again;
-        if self.router.listener(&request).is_some() {
+        if self.router.listener(&request, u64::MAX).is_some() {
             return self.queue(id, request);
         }
         request.stage = Stage::Parked;

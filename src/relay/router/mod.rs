@@ -25,7 +25,7 @@ use admission::Source;
 use calls::{Accepted, Calls};
 use circuits::{CircuitInfo, Circuits, Closed, EndReport};
 use facts::Fact;
-use listeners::{Listeners, TooMany};
+use listeners::{Listener, Listeners, TooMany};
 use orders::Orders;
 pub(super) use orders::{Ask, Departure, Order, What};
 use policy::{Policy, Share};
@@ -94,7 +94,7 @@ impl Router {
 
     /// A link is gone. What it asked for is withdrawn; what it was offered goes to somebody else or back to waiting.
     pub(super) fn detach(&mut self, now: Instant, link: LinkId, departure: Departure, orders: &mut Orders) {
-        let Some(Attached { peer, .. }) = self.roster.remove(link) else { return };
+        let Some(attached @ Attached { peer, .. }) = self.roster.remove(link) else { return };
         self.end_circuits(now, link, &departure.ended);
         // Those that were accepted, and that its worker has not heard of.
         for circuit in self.circuits.of_link(link) {
@@ -102,7 +102,7 @@ impl Router {
             self.end_circuits(now, link, &[report]);
         }
         self.facts.push_back(Fact::Detached { link, peer, why: departure.why });
-        self.listeners.remove_all(peer, link);
+        self.listeners.remove_all(link, attached);
         let mut calls = Calls { router: self, now, orders };
         calls.handle_lost(link, peer);
         calls.offer_next();
@@ -116,22 +116,24 @@ impl Router {
         name: Name,
         orders: &mut Orders,
     ) -> Result<(), CloseCode> {
-        let Some(&Attached { peer, .. }) = self.roster.get(link) else { return Ok(()) };
-        match self.listeners.add(peer, link, &name) {
+        let Some(&attached) = self.roster.get(link) else { return Ok(()) };
+        let peer = attached.peer;
+        match self.listeners.add(link, attached, &name) {
             Err(TooMany) => return Err(CloseCode::Limit),
             Ok(true) => self.facts.push_back(Fact::Listening { link, peer, name: name.clone() }),
             Ok(false) => {}
         }
         let mut calls = Calls { router: self, now, orders };
-        calls.offer_again(link, peer, &name);
+        calls.offer_again(peer, &name);
         calls.offer_next();
         Ok(())
     }
 
     /// Forgets a name. What was offered under it may still be answered.
     pub(super) fn unlisten(&mut self, link: LinkId, name: &Name) {
-        let Some(&Attached { peer, .. }) = self.roster.get(link) else { return };
-        if self.listeners.remove(peer, link, name) {
+        let Some(&attached) = self.roster.get(link) else { return };
+        let peer = attached.peer;
+        if self.listeners.remove(link, attached, name) {
             self.facts.push_back(Fact::Unlistened { link, peer, name: name.clone() });
         }
     }
@@ -213,7 +215,7 @@ impl Router {
     pub(super) fn relocate(&mut self, link: LinkId, message: &Control) -> Option<usize> {
         let &Attached { peer, .. } = self.roster.get(link)?;
         let partner = match message {
-            Control::Connect { to, name, .. } => self.listeners.newest(*to, name, &[])?,
+            Control::Connect { to, name, .. } => self.listeners.newest(*to, name, &[])?.link,
             Control::Listen { name } => self.requests.first_waiting_caller(peer, name)?,
             _ => return None,
         };
@@ -263,9 +265,9 @@ impl Router {
         self.roster.load()
     }
 
-    /// Whom to offer a request.
-    fn listener(&self, request: &Request) -> Option<LinkId> {
-        self.listeners.newest(request.pair.to, &request.name, &request.tried)
+    /// Whom to offer a request, of those that listened by then.
+    fn listener(&self, request: &Request, last: u64) -> Option<Listener> {
+        self.listeners.newest_until(last, (request.pair.to, &request.name), &request.tried)
     }
 
     /// Whether a peer may have so many circuits more.

@@ -4,6 +4,7 @@
 //! makes no difference to that: it would show who is there.
 
 use super::admission::Source;
+use super::listeners::Listener;
 use super::reserve::Reserve;
 use super::turns::{Pair, Place, RequestId, Turn};
 use crate::identity::PeerId;
@@ -61,6 +62,8 @@ pub(super) enum Stage {
     Offered {
         /// The listener's side.
         callee: Side,
+        /// Since when it listens, as [`Listener::since`].
+        since: u64,
         /// When it counts as no answer.
         until: Instant,
     },
@@ -96,7 +99,7 @@ pub(super) struct Request {
     /// Whether the caller knows that it waits.
     pub told: Told,
     /// Listeners that did not answer.
-    pub tried: Vec<LinkId>,
+    pub tried: Vec<Listener>,
     /// There was no room for it: it is offered at once or not at all, and keeps no early bytes while nobody has it.
     pub is_guest: bool,
     /// The turn it waits for, or had last.
@@ -116,6 +119,14 @@ impl Request {
         of_stage.into_iter().chain(self.untold().map(|place| place.until)).min()
     }
 
+    /// The listener that has it did not answer, or said that it is not there. Should it say LISTEN once more, it is another
+    /// one, whenever that was.
+    pub(super) fn note_tried(&mut self) {
+        let Stage::Offered { callee: Side { link, .. }, since, .. } = self.stage else { return };
+        self.tried.retain(|tried| tried.link != link);
+        self.tried.push(Listener { link, since });
+    }
+
     /// The place of its first turn, if its caller has yet to hear that it came to nothing.
     pub(super) fn untold(&self) -> Option<Place> {
         match self.told {
@@ -130,7 +141,7 @@ impl Request {
 
     /// Whether it is of use to it that somebody listens. One whose patience ends before its caller may know anything is as
     /// good as over, and one that keeps no early bytes cannot be offered.
-    fn waits_for_listener(&self) -> bool {
+    pub(super) fn waits_for_listener(&self) -> bool {
         match self.stage {
             Stage::Parked => true,
             Stage::Held { until } => !self.is_guest && self.expires.is_some_and(|expires| until < expires),

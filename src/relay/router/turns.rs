@@ -71,6 +71,8 @@ pub(super) struct Place {
     pub turn: Turn,
     /// Until when it is not given back, unless the call is taken.
     pub until: Instant,
+    /// Who listened when it had its turn: those with this [`Listener::since`](super::listeners::Listener::since) or less.
+    pub listened: u64,
 }
 
 #[derive(Debug, Default)]
@@ -209,7 +211,7 @@ impl Turns {
 
     /// A call that had a place has come to nothing, or is parked.
     pub(super) fn leave(&mut self, now: Instant, pair: Pair, place: Place) {
-        let Place { turn, until } = place;
+        let Place { turn, until, .. } = place;
         if until <= now {
             return self.give_back(pair, turn);
         }

@@ -297,6 +297,8 @@ fn words_that_make_no_mapping_are_usage_or_configuration() {
     done(&["--import", "west:app"]).expect(exit::USAGE).expect_error("=");
     done(&["--import", "70000=west:app"]).expect(exit::USAGE).expect_error("port");
     done(&["--import", "5=nobody:app"]).expect(exit::CONFIG).expect_error("nobody");
+    let many: Vec<String> = (0..501).map(|n| format!("--export=a{n}=1")).collect();
+    done(&many.iter().map(String::as_str).collect::<Vec<_>>()).expect(exit::USAGE).expect_error("500 at most, not 501");
     done(&["--export", "a=1", "--export", "a=2"]).expect(exit::USAGE).expect_error("twice");
     done(&["--export", "a=1", "--allow", "b=west"]).expect(exit::USAGE).expect_error("not exported");
     done(&[]).expect(exit::USAGE).expect_error("");

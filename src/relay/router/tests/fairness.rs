@@ -1,6 +1,6 @@
 //! What one peer may take from another, and what it may learn by taking.
 
-use super::super::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX};
+use super::super::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX, NAMES_PER_SOURCE_MAX};
 use super::super::requests::{REQUESTS_FREE_PER_PEER, REQUESTS_MAX, REQUESTS_PER_SOURCE_MAX};
 use super::super::turns::{OFFERS_PER_PEER_MAX, PLACES_PER_PAIR, TURN_DEADLINE};
 use super::*;
@@ -235,6 +235,15 @@ fn where_anybody_may_attach_a_source_is_bounded_whatever_keys_it_makes() {
     // Each link that goes leaves its place to another.
     world.detach(links[0]);
     assert!(world.try_attach_from(201, 9).1.is_ok());
+    // Nor do names of many keys take all there is.
+    let listen = |world: &mut World, link, n| world.router.listen(world.now, link, numbered(n), &mut world.orders);
+    let names = (0..17 * LISTENERS_MAX).filter(|n| {
+        let link = links[1 + n / LISTENERS_MAX];
+        listen(&mut world, link, n % LISTENERS_MAX).is_ok()
+    });
+    assert_eq!(names.count(), NAMES_PER_SOURCE_MAX);
+    let elsewhere = world.try_attach_from(202, 7).0;
+    assert_eq!(listen(&mut world, elsewhere, 0), Ok(()));
     // Peers that are known by their keys are bounded by these.
     let text: String = (0..40).map(|who| format!("p{who} {}\n", peer(who))).collect();
     let policy = Policy::only(&Peers::parse(&text).unwrap(), world.router.policy.limits()).unwrap();

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 #[path = "fairness.rs"]
 mod fairness;
+#[path = "late.rs"]
+mod late;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -186,27 +188,6 @@ fn what_is_parked_is_offered_when_somebody_listens_and_parked_again_when_they_di
     let second = world.attach(1);
     world.listen(second, 0);
     assert_eq!(world.take(), [(second, offer(1, 2, 0)), (second, offer(3, 2, 0))]);
-}
-
-/// A caller that comes a moment before its callee does not wait for the time in which it may not know that.
-#[test]
-fn who_listens_while_a_caller_may_not_know_yet_is_offered_its_call_at_once() {
-    let mut world = World::new(Limits::default());
-    let (caller, callee) = (world.attach(2), world.attach(1));
-    for (circuit, wait) in [(2, 60 * SECOND), (4, 60 * SECOND), (6, REFUSAL_DELAY), (8, Duration::ZERO)] {
-        world.connect(caller, circuit, (1, 0), wait);
-    }
-    world.pass(REFUSAL_DELAY / 3);
-    world.listen(callee, 0);
-    assert_eq!(world.take(), [(callee, offer(1, 2, 0)), (callee, offer(3, 2, 0))]);
-    world.accept(callee, 1, vec![]).unwrap();
-    assert!(matches!(world.take()[..], [(to, What::Opened { circuit: 2, .. })] if to == caller));
-    world.pass(REFUSAL_DELAY);
-    let gone = |circuit| (caller, refuse(circuit, CloseCode::NotHere));
-    assert_eq!(world.take(), [(caller, What::Waiting { circuit: 4 }), gone(6), gone(8)], "whoever has it by then");
-    world.accept(callee, 3, vec![]).unwrap();
-    assert!(matches!(world.take()[..], [(to, What::Opened { circuit: 4, .. })] if to == caller));
-    assert_eq!(world.router.next_timeout(), None);
 }
 
 #[test]
