@@ -1,6 +1,6 @@
 //! What happened to a node, for the tool.
 
-use super::{Down, Failure, Sharing, Step};
+use super::{Down, Failure, Fault, Sharing, Step};
 use crate::identity::PeerId;
 use crate::names::AppName;
 
@@ -22,6 +22,8 @@ pub enum Event {
         relay: usize,
         /// Why.
         why: Down,
+        /// What the driver has said of it.
+        fault: Option<Fault>,
     },
     /// The relay has registered the application: callers find it now.
     Listening {

@@ -2,6 +2,8 @@
 
 use super::Kind;
 use crate::wire::CloseCode;
+use std::error::Error;
+use std::sync::Arc;
 
 /// Why a carrier or link is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,19 @@ pub enum Down {
     /// The relay said so, with this code.
     Said(CloseCode),
 }
+
+/// What the driver knows of how a carrier failed or broke, beyond its kind: it is told with that, and means nothing to the node.
+#[derive(Clone, Debug)]
+pub struct Fault(pub Arc<dyn Error + Send + Sync>);
+
+impl PartialEq for Fault {
+    /// The very same one.
+    fn eq(&self, other: &Fault) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Fault {}
 
 /// Why something will not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

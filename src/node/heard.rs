@@ -52,7 +52,7 @@ impl Heard<'_> {
             }
             Control::Opened { circuit, early } => node.calls(now).handle_opened(circuit, &early),
             Control::Status { circuit, code } => node.calls(now).handle_status(circuit, CloseCode::from_wire(code)),
-            Control::Bye { code } => node.lose_link(now, Down::Said(CloseCode::from_wire(code))),
+            Control::Bye { code } => node.lose_link(now, Down::Said(CloseCode::from_wire(code)), None),
             // What only clients say: a relay that says it is of a later version, and means something we need not know.
             Control::Listen { .. }
             | Control::Unlisten { .. }

@@ -55,7 +55,7 @@ pub use claim::Claim;
 pub use claim::fuzz_claim;
 pub use config::{Config, Wait};
 pub use event::{Event, Key};
-pub use failure::{Down, Failure};
+pub use failure::{Down, Failure, Fault};
 pub use kind::Kind;
 pub use places::{Place, Places};
 pub use sessions::TOMBSTONE_TIME;
@@ -250,7 +250,7 @@ impl Node {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Err(why) = self.uplink.handle_timeout(now) {
-            self.lose_link(now, why);
+            self.lose_link(now, why, None);
         }
         if self.meeting.deadline().is_some_and(|at| now >= at) {
             if self.meeting.is_hasty() && self.sessions.are_answered() {
@@ -289,7 +289,13 @@ impl Node {
 
     /// The carrier is gone, or could not be had.
     pub fn handle_down(&mut self, now: Instant, why: Down) {
-        self.lose_link(now, why);
+        self.lose_link(now, why, None);
+        self.settle(now);
+    }
+
+    /// The same, and the driver knows more of it.
+    pub fn handle_fault(&mut self, now: Instant, why: Down, fault: Fault) {
+        self.lose_link(now, why, Some(fault));
         self.settle(now);
     }
 
@@ -328,7 +334,7 @@ impl Node {
                 Err(why) => Err(why),
             };
             if let Err(why) = taken {
-                self.lose_link(now, why);
+                self.lose_link(now, why, None);
             }
             self.settle(now);
         }
@@ -341,7 +347,7 @@ impl Node {
         if self.uplink.output().is_empty() {
             self.settle(now);
             if let Err(why) = self.uplink.fill(now, &mut self.sessions) {
-                self.lose_link(now, why);
+                self.lose_link(now, why, None);
             }
             self.settle(now);
         }
@@ -364,9 +370,9 @@ impl Node {
         self.sessions.touch_all();
     }
 
-    fn lose_link(&mut self, now: Instant, why: Down) {
+    fn lose_link(&mut self, now: Instant, why: Down, fault: Option<Fault>) {
         let Some(gone) = self.uplink.handle_down(now, why) else { return };
-        self.events.push_back(Event::RelayDown { relay: gone.relay, why: gone.why });
+        self.events.push_back(Event::RelayDown { relay: gone.relay, why: gone.why, fault });
         for (id, circuit) in gone.circuits {
             self.calls(now).handle_lost(id, circuit);
         }

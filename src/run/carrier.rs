@@ -13,10 +13,10 @@ use crate::net::reactor::{Reactor, Ready};
 use crate::net::slots::Slot;
 use crate::net::socket::Socket;
 use crate::net::{Read, Written};
-use crate::node::{Down, Node};
+use crate::node::{Down, Fault, Node};
 use crate::wire::limits::{CONTROL_BODY_MAX, DATA_BODY_MAX, SEALED_HEADER_BYTES};
-use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// One read: a whole DATA frame and what may be left of a control frame.
@@ -30,8 +30,6 @@ pub(super) struct Carrier {
     state: State,
     input: Vec<u8>,
     filled: usize,
-    /// Why the last connection failed or broke, until somebody asks.
-    fault: Option<io::Error>,
 }
 
 enum State {
@@ -48,8 +46,8 @@ pub(super) enum Dial {
     Connecting,
     /// It has come about; its two ends, ours and the relay's.
     Up(Option<(SocketAddr, SocketAddr)>),
-    /// It has not: [`Carrier::take_fault`] says why.
-    Failed,
+    /// It has not, and why.
+    Failed(Fault),
 }
 
 /// How a connection is that both sides are about to close.
@@ -65,7 +63,7 @@ pub(super) enum Parting {
 impl Carrier {
     /// Without a connection. Its events have the keys of this place.
     pub(super) fn new(place: Slot) -> Carrier {
-        Carrier { key: place, state: State::Down, input: vec![0; INPUT_BYTES], filled: 0, fault: None }
+        Carrier { key: place, state: State::Down, input: vec![0; INPUT_BYTES], filled: 0 }
     }
 
     /// Lets go of the connection.
@@ -101,16 +99,8 @@ impl Carrier {
                 self.state = State::Up(socket);
                 Dial::Up(ends)
             }
-            Dialled::Failed(error) => {
-                self.fault = Some(error);
-                Dial::Failed
-            }
+            Dialled::Failed(error) => Dial::Failed(Fault(Arc::new(error))),
         }
-    }
-
-    /// Why the last connection failed or broke, once.
-    pub(super) fn take_fault(&mut self) -> Option<io::Error> {
-        self.fault.take()
     }
 
     /// When to look at a connection in the making even without an event.
@@ -147,10 +137,9 @@ impl Carrier {
                 return Some(count);
             }
             Ok(Read::Later) => return None,
-            Ok(Read::End) => {}
-            Err(error) => self.fault = Some(error),
+            Ok(Read::End) => node.handle_down(now, Down::Closed),
+            Err(error) => node.handle_fault(now, Down::Closed, Fault(Arc::new(error))),
         }
-        node.handle_down(now, Down::Closed);
         Some(0)
     }
 
@@ -173,10 +162,9 @@ impl Carrier {
                 node.handle_written(now, 0);
                 return None;
             }
-            Ok(Written::Gone) => {}
-            Err(error) => self.fault = Some(error),
+            Ok(Written::Gone) => node.handle_down(now, Down::Closed),
+            Err(error) => node.handle_fault(now, Down::Closed, Fault(Arc::new(error))),
         }
-        node.handle_down(now, Down::Closed);
         Some(0)
     }
 
@@ -242,7 +230,7 @@ mod tests {
             match dial {
                 Dial::Up(ends) => break ends.unwrap(),
                 Dial::Resolving | Dial::Connecting => reactor.wait(Some(Duration::from_millis(50))).unwrap(),
-                Dial::Failed => panic!("{:?}", carrier.take_fault()),
+                Dial::Failed(fault) => panic!("{fault:?}"),
             }
             while reactor.poll_ready().is_some() {}
             dial = carrier.advance(Instant::now(), reactor).unwrap();
@@ -294,6 +282,34 @@ mod tests {
         }
         let told = std::iter::from_fn(|| node.poll_event()).find(|event| matches!(event, Event::RelayDown { .. }));
         assert!(matches!(told, Some(Event::RelayDown { why: Down::Closed | Down::Unproven, .. })), "{told:?}");
+    }
+
+    #[test]
+    fn why_a_connection_broke_is_told_with_its_end_whatever_has_failed_since() {
+        let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut reactor, mut node, mut carrier) = (Reactor::new(8).unwrap(), node(), Carrier::new(Slot::own(2)));
+        let theirs = connect(&mut carrier, &mut reactor, &relay);
+        let now = Instant::now();
+        node.handle_connected(now);
+        socket2::SockRef::from(&theirs).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(theirs);
+        while carrier.receive(now, &mut node).is_none() {
+            reactor.wait(Some(WHILE)).unwrap();
+            while let Some(ready) = reactor.poll_ready() {
+                carrier.handle_ready(ready);
+            }
+        }
+        let later = now + WHILE;
+        assert_eq!(node.poll_dial(later), Some(0));
+        let refused = Fault(Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)));
+        node.handle_fault(later, Down::Unreachable, refused);
+        let told: Vec<_> = std::iter::from_fn(|| node.poll_event())
+            .filter_map(|event| match event {
+                Event::RelayDown { fault: Some(Fault(error)), .. } => Some(error.to_string()),
+                _ => None,
+            })
+            .collect();
+        assert!(told.len() == 2 && told[0].contains("reset") && told[1].contains("refused"), "{told:?}");
     }
 
     #[test]

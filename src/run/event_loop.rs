@@ -18,6 +18,7 @@ use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Request, Signals, TERM, USR1, XCPU};
 use crate::net::slots::Slot;
 use crate::node::{Config, Down, Event, Node};
+use std::error::Error;
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -200,8 +201,9 @@ impl Client {
     fn tell(&mut self, event: &Event, news: &mut dyn FnMut(News<'_>)) {
         match event {
             Event::RelayUp { relay } => news(News::RelayUp(&self.relays[*relay])),
-            Event::RelayDown { relay, why } => {
-                news(News::RelayDown(&self.relays[*relay], *why, self.carrier.take_fault().as_ref()));
+            Event::RelayDown { relay, why, fault } => {
+                let fault = fault.as_ref().map(|fault| -> &(dyn Error + 'static) { &*fault.0 });
+                news(News::RelayDown(&self.relays[*relay], *why, fault));
             }
             Event::Up { peer, app, .. } => news(News::Up(*peer, app.as_str())),
             Event::TurnedAway { peer, app } => news(News::TurnedAway(*peer, app.as_str())),
@@ -254,7 +256,7 @@ impl Client {
                 }
                 self.node.handle_connected(now);
             }
-            Some(Dial::Failed) => self.node.handle_down(now, Down::Unreachable),
+            Some(Dial::Failed(fault)) => self.node.handle_fault(now, Down::Unreachable, fault),
         }
     }
 
