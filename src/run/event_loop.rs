@@ -125,8 +125,12 @@ impl Client {
         }
     }
 
+    fn is_waiting<T: Tool>(&self, tool: &T) -> bool {
+        !self.node.has_met() || tool.is_waiting()
+    }
+
     fn next_timeout<T: Tool>(&self, tool: &T) -> Option<Instant> {
-        let reminder = (!self.node.has_met()).then_some(self.reminder.at());
+        let reminder = self.is_waiting(tool).then_some(self.reminder.at());
         [self.node.next_timeout(), tool.next_timeout(), self.carrier.next_timeout(), reminder]
             .into_iter()
             .flatten()
@@ -183,7 +187,7 @@ impl Client {
         if self.node.next_timeout().is_some_and(|at| at <= now) {
             self.node.handle_timeout(now);
         }
-        if !self.node.has_met() && self.reminder.take(now) {
+        if self.is_waiting(tool) && self.reminder.take(now) {
             news(News::StillWaiting.into());
         }
         self.drive_line(now, &mut |said| news(said.into()));

@@ -33,6 +33,10 @@ pub trait Tool: 'static {
     }
     /// The end, once it has come.
     fn outcome(&mut self) -> Option<Result<(), Self::Error>>;
+    /// Whether it waits for something although it has met a peer. People are reminded of that.
+    fn is_waiting(&self) -> bool {
+        false
+    }
     /// When to pump without an event.
     fn next_timeout(&self) -> Option<Instant> {
         None

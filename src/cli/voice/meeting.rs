@@ -127,6 +127,16 @@ impl Voice<'_> {
         self.said.insert(text);
     }
 
+    /// A peer was met and does not do yet what it is for. Whoever ends soon says it then.
+    pub(super) fn not_working(&mut self, text: String) {
+        (self.state, self.waits) = (format!("waiting: {text}"), true);
+        if self.ends_soon {
+            return self.info(&text);
+        }
+        self.warn_rarely(&text);
+        self.said.insert(text);
+    }
+
     /// It would not do until the end.
     pub(super) fn never_worked(&self, fault: Fault) -> Fault {
         let (Some(peer), app) = &self.about else { return fault };

@@ -107,6 +107,15 @@ impl Voice<'_> {
         }
     }
 
+    /// A warning about what is tried again and again. The same is said once a minute; whether it was now.
+    pub(super) fn warn_rarely(&mut self, text: &str) -> bool {
+        let count = self.often.repeat(Instant::now(), None, Warning { text, most: 1 });
+        if let Some(count) = count {
+            self.warn(&format!("{text}{}", times(count)));
+        }
+        count.is_some()
+    }
+
     /// Lines about a peer follow that it can bring about: none, if there were too many.
     pub(super) fn count_line(&mut self, level: Level, about: Option<&PeerId>) {
         let is_shown = self.report.format() == Format::Json || self.report.shows(level);

@@ -16,6 +16,24 @@ use crate::tools::ports::{Check, CheckNews, Error, Hop, ListenError, Missing, Ne
 use std::ffi::OsStr;
 
 impl Voice<'_> {
+    /// What is wrong with an application of a peer, with its name before it.
+    fn failing(&mut self, peer: &PeerId, app: &str, error: &Error) -> String {
+        self.about = (Some(*peer), app.to_owned());
+        let message = self.fault(error).message;
+        let whole = format!("{}:{app}", self.name(peer));
+        if message.starts_with(&whole) { message } else { format!("{whole}: {message}") }
+    }
+
+    fn cannot_listen(&mut self, fault: &Fault) {
+        if self.warn_rarely(&fault.message) {
+            for hint in &fault.hints {
+                if self.said.insert(hint.clone()) {
+                    self.report.advise(hint);
+                }
+            }
+        }
+    }
+
     fn unmapped(&mut self, peer: &PeerId, app: &str, to: &str) {
         let (name, to) = (self.name(peer), printable(to));
         let text = format!(
@@ -67,11 +85,12 @@ impl Hears<Portrep> for Voice<'_> {
                 }
             }
             News::CallFailed(peer, app, error) => {
-                self.about = (Some(*peer), (*app).to_owned());
-                let message = self.fault(*error).message;
-                let whole = format!("{}:{app}", self.name(peer));
-                let named = message.starts_with(&whole);
-                self.call_failed(if named { message } else { format!("{whole}: {message}") });
+                let text = self.failing(peer, app, error);
+                self.call_failed(text);
+            }
+            News::NotWorking(peer, app, error) => {
+                let text = self.failing(peer, app, error);
+                self.not_working(text);
             }
             News::TargetFailed(app, target, error) => {
                 let text = format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error));
@@ -87,12 +106,10 @@ impl Hears<Portrep> for Voice<'_> {
             News::TargetFound(app, target) => self.info(&format!("{app}: found {}", printable::<str>(target))),
             News::Unmapped(peer, app, to) => self.unmapped(peer, app, &to.to_string()),
             News::Absent(Place::Tcp(address)) => {
-                self.warn(&format!("no network interface has the address {} yet", address.ip()));
+                self.warn_rarely(&format!("no network interface has the address {} yet", address.ip()));
             }
             News::CannotListen(place, error) => {
-                let fault = listen_fault(&place.to_string(), error);
-                self.warn(&fault.message);
-                fault.hints.iter().for_each(|hint| self.report.advise(hint));
+                self.cannot_listen(&listen_fault(&place.to_string(), error));
             }
             News::CannotAccept(error) => {
                 self.warn_of(None, &format!("cannot accept a connection: {}", chain(*error)));
@@ -189,4 +206,42 @@ fn missing_program(program: &OsStr, missing: &Missing) -> Fault {
         Missing::NotExecutable(error) => (command::CANNOT_RUN, format!("cannot be run: {}", chain(error))),
     };
     Fault::new(Exit::Command(status), format!("{}: {why}", printable(program)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::spoken;
+    use super::*;
+    use crate::cli::report::Verbosity;
+    use crate::wire::CloseCode;
+    use std::io;
+    use std::time::Duration;
+
+    fn hear(patience: Option<Duration>, news: &[News<'_>]) -> Vec<String> {
+        let text = spoken(Verbosity::Normal, patience, |mut voice| {
+            news.iter().for_each(|news| Hears::<Portrep>::hear_tool(&mut voice, news));
+        });
+        text.lines().map(|line| line.trim_start_matches("vp-test: ").to_owned()).collect()
+    }
+
+    #[test]
+    fn a_port_that_stays_taken_is_told_of_once_and_again_when_it_is_something_else() {
+        let at = Place::Tcp("127.0.0.1:7".parse().unwrap());
+        let (taken, denied) = (io::ErrorKind::AddrInUse.into(), io::ErrorKind::PermissionDenied.into());
+        let news = [&taken, &taken, &taken, &denied, &denied].map(|error| News::CannotListen(&at, error));
+        let said = hear(None, &news);
+        let starts: Vec<_> = said.iter().filter_map(|line| line.split(':').next()).collect();
+        assert_eq!(starts, ["warning", "hint", "warning", "hint"], "{said:?}");
+    }
+
+    #[test]
+    fn what_a_mapping_lacks_is_told_once_and_by_the_reminder_unless_the_end_tells_it_soon() {
+        let shop = PeerId::from_bytes([1; 32]);
+        let refused = Error::Run(RunError::PeerClosed(CloseCode::TargetRefused));
+        let (not_working, waiting) = (|| News::NotWorking(shop, "pg", &refused), News::Run(run::News::StillWaiting));
+        let news = [News::Run(run::News::Up(shop, "pg")), not_working(), not_working(), waiting];
+        let what = "shop:pg: at shop: the target refuses connections";
+        assert_eq!(hear(None, &news), [format!("warning: {what}"), format!("info: waiting: {what}")]);
+        assert_eq!(hear(Some(Duration::from_secs(3)), &news[..3]), [""; 0]);
+    }
 }

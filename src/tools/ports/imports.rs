@@ -198,20 +198,21 @@ impl Imports {
         self.list[number].health = Health::Unknown(now);
     }
 
-    /// The far side does not serve an import.
+    /// The far side does not serve an import. True if that, or why, is news.
     pub(super) fn handle_not_working(
         &mut self,
         now: Instant,
         connections: &mut Connections,
         number: usize,
         why: WhyNot,
-    ) {
+    ) -> bool {
         let active = &mut self.list[number];
-        active.why_not = Some(why);
+        let is_news = active.why_not.replace(why) != Some(why);
         active.health = Health::Unknown(now + FAILING_PAUSE);
         if self.listen == Listen::WhenUp {
             close(active, connections);
         }
+        is_news
     }
 
     /// The imports that go over this session, or shall go over what comes of this call.

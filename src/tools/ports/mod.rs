@@ -348,6 +348,10 @@ impl Tool for Portrep {
         self.ending.take()
     }
 
+    fn is_waiting(&self) -> bool {
+        self.command.is_waiting()
+    }
+
     fn next_timeout(&self) -> Option<Instant> {
         let goodbye = self.ending.deadline();
         let probe = self.imports.next_probe().filter(|_| self.wants_probes());

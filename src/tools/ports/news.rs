@@ -37,6 +37,8 @@ pub(crate) enum News<'a> {
     Connections(usize, u64),
     /// A session with this application of a peer did not come up or is over, and will be asked for again.
     CallFailed(PeerId, &'a str, &'a Error),
+    /// This application of a peer, whose session is up, does not do what it is for, and will be asked again.
+    NotWorking(PeerId, &'a str, &'a Error),
     /// One connection, or the one pair of standard input and output, that was joined to this peer came to its end.
     Joined(PeerId, &'a str, &'a Joined<'a, Error>),
 }

@@ -195,7 +195,11 @@ impl Peers<'_> {
                 if code == CloseCode::NotHere && self.joining().handle_not_served(ctx, number) {
                     return self.imports.handle_moved(ctx.now, number);
                 }
-                self.imports.handle_not_working(ctx.now, self.connections, number, WhyNot::Said(code));
+                let why = WhyNot::Said(code);
+                if self.imports.handle_not_working(ctx.now, self.connections, number, why) {
+                    let import = &self.imports.list()[number].import;
+                    (ctx.news)(News::NotWorking(import.peer, import.service.app.as_str(), &why.into()));
+                }
             }
             Some(Owner::Export(..)) | None => {}
         }

@@ -330,6 +330,10 @@ fn a_command_waits_for_its_mapping() {
     let mut import = running(&relay, at, &["--", "touch", "began"]).spawn();
     let export = exporting(&relay, nobody);
     export.wait_error_line("vp-portrep: warning: app: cannot connect to");
+    // Why it waits is said, and said again.
+    let why = "west:app: at west: the target refuses connections";
+    import.wait_error_line(&format!("vp-portrep: warning: {why}"));
+    import.wait_error_line_like(why, |line| line.contains(&format!("waiting: {why}")));
     assert!(import.is_running() && !world.path("began").exists(), "it ran without its mapping");
     held.listen(8).expect("a listener");
     import.wait().expect(exit::DONE);
