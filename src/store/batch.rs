@@ -191,8 +191,8 @@ fn is_removed(inbox: &mut Inbox, item: &Landing, part: &PartName) -> Result<bool
 
 #[cfg(test)]
 mod tests {
-    use super::super::inbox::Synced;
     use super::super::part::{PartFile, PartKey};
+    use super::super::planted::Synced;
     use super::*;
     use crate::transfer::item::Mtime;
     use std::path::Path;
@@ -297,7 +297,7 @@ mod tests {
             for number in 0..count {
                 add(&mut batch, &mut inbox, &number.to_string(), Instant::now());
             }
-            inbox.planted_sync_fault = Some(Fault::Io);
+            inbox.planted.sync_fault = Some(Fault::Io);
             let landed = batch.commit(&mut inbox, Overwrite::Never);
             assert_eq!(landed.len(), count);
             assert!(landed.iter().all(|item| item.result == Err(Fault::Io)));
@@ -310,7 +310,7 @@ mod tests {
         for (folds, second) in [(true, Err(Fault::Duplicate)), (false, Ok(Place::Named(b"readme".to_vec())))] {
             let home = tempfile::tempdir().unwrap();
             let mut inbox = Inbox::open(home.path()).unwrap();
-            inbox.planted_folding = folds;
+            inbox.planted.folding = folds;
             std::fs::write(home.path().join("other"), "there before").unwrap();
             let mut batch = Batch::default();
             ["README", "other"].iter().for_each(|name| add(&mut batch, &mut inbox, name, Instant::now()));
@@ -334,7 +334,7 @@ mod tests {
         add(&mut batch, &mut inbox, "gone", Instant::now());
         std::fs::remove_file(home.path().join(&names(home.path())[0])).unwrap();
         assert_eq!(batch.commit(&mut inbox, Overwrite::Yes)[0].result, Err(Fault::NotFound));
-        inbox.planted_folding = true; // as the next part shows
+        inbox.planted.folding = true; // as the next part shows
         add(&mut batch, &mut inbox, "README", Instant::now());
         assert!(batch.commit(&mut inbox, Overwrite::Yes)[0].result.is_ok());
         std::fs::hard_link(home.path().join("README"), home.path().join("readme")).unwrap();
@@ -351,7 +351,7 @@ mod tests {
                 std::fs::hard_link(home.path().join("1"), home.path().join(second)).unwrap();
             }
             let mut inbox = Inbox::open(home.path()).unwrap();
-            inbox.planted_folding = folds;
+            inbox.planted.folding = folds;
             for name in ["1", "2", "a", "A"] {
                 assert_eq!(inbox.count_as_landed(&TreePath::top(name.as_bytes()).unwrap()), Ok(()), "{name}");
             }
@@ -403,7 +403,7 @@ mod tests {
             kept.iter().for_each(|name| keep(&mut batch, &mut inbox, name));
             let landed = batch.commit(&mut inbox, Overwrite::Never);
             assert!(landed.iter().all(|item| item.result == Ok(Place::Already(item.path.name().to_vec()))));
-            assert_eq!(inbox.synced.borrow().as_slice(), synced, "{kept:?}");
+            assert_eq!(inbox.planted.synced.borrow().as_slice(), synced, "{kept:?}");
         }
     }
 
@@ -418,7 +418,7 @@ mod tests {
         }
         add(&mut batch, &mut inbox, "new", Instant::now());
         batch.commit(&mut inbox, Overwrite::Never);
-        assert_eq!(inbox.synced.borrow().as_slice(), [Synced::All, Synced::Directory(Vec::new())]);
+        assert_eq!(inbox.planted.synced.borrow().as_slice(), [Synced::All, Synced::Directory(Vec::new())]);
     }
 
     #[test]
@@ -428,7 +428,7 @@ mod tests {
             std::fs::write(home.path().join("f"), "same").unwrap();
             std::fs::create_dir(home.path().join("d")).unwrap();
             let mut inbox = Inbox::open(home.path()).unwrap();
-            inbox.planted_sync_fault = Some(Fault::Io);
+            inbox.planted.sync_fault = Some(Fault::Io);
             let mut batch = Batch::default();
             kept.iter().for_each(|name| keep(&mut batch, &mut inbox, name));
             let landed = batch.commit(&mut inbox, Overwrite::Never);

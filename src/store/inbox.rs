@@ -8,6 +8,8 @@ use super::folders::Folders;
 use super::folding::{Case, Landed, case_of};
 use super::maker::{Made, Maker};
 use super::part::{PartKey, PartName};
+#[cfg(test)]
+use super::planted::{Planted, Synced};
 use super::replace::{Place, remove_for_directory, rename_over, rename_to_free};
 use super::stamp::Stamp;
 use super::there::There;
@@ -62,23 +64,7 @@ pub(crate) struct Inbox {
     /// What was not kept of the attributes of what came, and where that was first.
     unkept: Option<(PathBuf, Unkept)>,
     #[cfg(test)]
-    pub(crate) planted_folding: bool,
-    #[cfg(test)]
-    pub(crate) planted_sync_fault: Option<Fault>,
-    #[cfg(test)]
-    pub(crate) synced: std::cell::RefCell<Vec<Synced>>,
-}
-
-/// What was synced, for tests.
-#[cfg(test)]
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Synced {
-    /// The whole file systems.
-    All,
-    /// One file.
-    File,
-    /// The names in a directory.
-    Directory(Vec<u8>),
+    pub(crate) planted: Planted,
 }
 
 impl Inbox {
@@ -93,11 +79,7 @@ impl Inbox {
             unkept: None,
             landed: Landed::default(),
             #[cfg(test)]
-            planted_folding: false,
-            #[cfg(test)]
-            planted_sync_fault: None,
-            #[cfg(test)]
-            synced: std::cell::RefCell::default(),
+            planted: Planted::default(),
         })
     }
 
@@ -410,7 +392,7 @@ impl Inbox {
     /// What the directory does with case, as far as what has this name in it can tell.
     fn case(&mut self, directory: &OwnedFd, parent: &[u8], name: &[u8]) -> Result<Option<Case>, Fault> {
         #[cfg(test)]
-        let planted = self.planted_folding.then_some(Case::Folded);
+        let planted = self.planted.folding.then_some(Case::Folded);
         #[cfg(not(test))]
         let planted = None;
         let held = self.folders.held(parent)?;
@@ -459,7 +441,7 @@ impl Inbox {
     /// The first write-back failure since the transfer came upon the file system.
     pub(crate) fn sync_all<'p>(&self, directories: impl Iterator<Item = &'p [u8]>) -> Result<(), Fault> {
         #[cfg(test)]
-        self.note_sync(Synced::All)?;
+        self.planted.note_sync(Synced::All)?;
         self.folders.mounts.sync(directories)
     }
 
@@ -469,14 +451,8 @@ impl Inbox {
     /// What the system says.
     pub(crate) fn sync_file(&self, file: impl AsFd) -> Result<(), Fault> {
         #[cfg(test)]
-        self.note_sync(Synced::File)?;
+        self.planted.note_sync(Synced::File)?;
         Ok(fsync(file)?)
-    }
-
-    #[cfg(test)]
-    fn note_sync(&self, what: Synced) -> Result<(), Fault> {
-        self.synced.borrow_mut().push(what);
-        self.planted_sync_fault.map_or(Ok(()), Err)
     }
 
     /// Writes the names in one directory to disk.
@@ -485,7 +461,7 @@ impl Inbox {
     /// What the system says.
     pub(crate) fn sync_directory(&mut self, path: &[u8]) -> Result<(), Fault> {
         #[cfg(test)]
-        self.note_sync(Synced::Directory(path.to_vec()))?;
+        self.planted.note_sync(Synced::Directory(path.to_vec()))?;
         match fsync(&*self.directory(path)?) {
             // Some file systems cannot sync a directory alone, and say so.
             Err(errno) if errno == Errno::BADF || is_lacking(errno) => self.folders.mounts.sync([path].into_iter()),

@@ -33,6 +33,8 @@ pub(crate) mod owed;
 pub(crate) mod part;
 mod permits;
 #[cfg(test)]
+pub(crate) mod planted;
+#[cfg(test)]
 #[path = "tests/privilege.rs"]
 pub(crate) mod privilege;
 pub(crate) mod read;

@@ -16,7 +16,7 @@ use std::os::unix::fs::symlink;
 /// What a receiver answers about these items, all of them there already, when its disk fails or does not.
 fn answers(home: &Home, overwrite: Overwrite, fault: Option<Fault>, offers: Vec<Offer>) -> Vec<Answer> {
     let mut inbox = Inbox::open(&home.inbox()).unwrap();
-    inbox.planted_sync_fault = fault;
+    inbox.planted.sync_fault = fault;
     let sink = Box::new(TreeSink::new(inbox, overwrite, SENDER, 1));
     let policy = ReceivePolicy { overwrite, ..ReceivePolicy::default() };
     let mut nobody = ();
@@ -58,7 +58,7 @@ fn what_was_there_before_is_only_called_so_once_it_is_synced() {
 /// A receiver whose file system folds case, or is said to. Nothing but the test makes one name of two.
 fn overwriting<'p>(home: &Home, folds: bool, nobody: &'p mut ()) -> Receiver<'p, 'static> {
     let mut inbox = Inbox::open(&home.inbox()).unwrap();
-    inbox.planted_folding = folds;
+    inbox.planted.folding = folds;
     let sink = Box::new(TreeSink::new(inbox, Overwrite::Yes, SENDER, 1));
     let mut receiver = Receiver::new(sink, ReceivePolicy::default(), None, nobody);
     tell(&mut receiver, hello(Content::Files, b""));
