@@ -215,7 +215,12 @@ impl Switch {
     /// An order for a link that is not here: on its way here, gone on, or gone.
     fn redirect(&mut self, now: Instant, order: Order) {
         match self.router.ask(|router, _| router.worker_of(order.link)) {
-            Some(worker) if worker == self.place.worker => self.early.entry(order.link).or_default().push(order),
+            Some(worker) if worker == self.place.worker => {
+                if !self.early.contains_key(&order.link) {
+                    self.give_up_early(now);
+                }
+                self.early.entry(order.link).or_default().push(order);
+            }
             Some(worker) => self.messages.push_back((worker, WorkerMessage::Order(Order { worker, ..order }))),
             None => {
                 if let What::Opened { far, .. } = order.what {
@@ -223,6 +228,22 @@ impl Switch {
                 }
             }
         }
+    }
+
+    /// Gives orders up that wait for links which are on no way here any more: their connection was lost, or they moved on.
+    fn give_up_early(&mut self, now: Instant) {
+        let early: Vec<LinkId> = self.early.keys().copied().collect();
+        for link in early {
+            if self.router.ask(|router, _| router.worker_of(link)) != Some(self.place.worker) {
+                let orders = self.early.remove(&link).unwrap_or_default();
+                orders.into_iter().for_each(|order| self.redirect(now, order));
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn early_links(&self) -> usize {
+        self.early.len()
     }
 
     // How links and circuits end.
@@ -262,7 +283,7 @@ impl Switch {
     /// Forgets a link.
     pub(super) fn remove(&mut self, now: Instant, id: LinkId, why: Why) -> Option<Box<Attachment>> {
         self.detach(now, id, why);
-        self.early.remove(&id);
+        self.give_up_early(now);
         self.links.remove(id)
     }
 
@@ -307,6 +328,7 @@ impl Switch {
         if self.router.next_timeout().is_some_and(|at| at <= now) {
             self.router.ask(|router, orders| router.handle_timeout(now, orders));
         }
+        self.give_up_early(now);
     }
 
     // What shortage of memory does.

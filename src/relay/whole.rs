@@ -29,6 +29,9 @@ pub struct RelayCore {
     closed: VecDeque<ConnId>,
     facts: VecDeque<Fact>,
     under_way: UnderWay,
+    /// The first link that moves stays here, and by which worker.
+    #[cfg(test)]
+    pub(super) stopped: Option<Option<(usize, MovingLink)>>,
 }
 
 impl RelayCore {
@@ -53,7 +56,24 @@ impl RelayCore {
             closed: VecDeque::new(),
             facts: VecDeque::new(),
             under_way: UnderWay::default(),
+            #[cfg(test)]
+            stopped: None,
         }
+    }
+
+    /// Its connection was lost while it moved.
+    #[cfg(test)]
+    pub(super) fn lose_stopped(&mut self, now: Instant) {
+        if let Some((from, moving)) = self.stopped.take().flatten() {
+            self.workers[from].handle_lost(now, moving);
+        }
+        self.settle(now);
+    }
+
+    /// For how many links orders wait that came before them.
+    #[cfg(test)]
+    pub(super) fn early_links(&self) -> usize {
+        self.workers.iter().map(|worker| worker.conns.switch.early_links()).sum()
     }
 
     /// Names other features than this version has to all that come.
@@ -256,6 +276,10 @@ impl RelayCore {
                 Event::Close(id) | Event::Finish(id) => {
                     self.homes.remove(&id);
                     self.closed.push_back(id);
+                }
+                #[cfg(test)]
+                Event::Move(_, moving) if self.stopped.as_ref().is_some_and(Option::is_none) => {
+                    self.stopped = Some(Some((from, moving)));
                 }
                 Event::Move(to, moving) => self.under_way.put(from, to, Package::Move(Box::new(moving))),
                 Event::Notice(..) => {}

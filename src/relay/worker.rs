@@ -36,7 +36,7 @@ use std::time::Instant;
 /// The connections of one worker.
 pub struct Forwarder {
     identity: Arc<Identity>,
-    conns: Conns,
+    pub(super) conns: Conns,
     /// Bodies that the kernel took in one write, by circuit; kept for its memory.
     freed: Vec<(u32, usize)>,
     forwarded_bytes: u64,

@@ -106,6 +106,31 @@ fn a_link_that_moves_there_and_back_within_one_write_loses_nothing_of_it() {
     }
 }
 
+#[test]
+fn nothing_is_kept_for_a_link_that_is_lost_on_its_way() {
+    let mut kept = 0;
+    for seed in 1..=CALLEES {
+        let mut world = World::new(3);
+        let now = world.now;
+        world.caller.say(Control::Listen { name: app("b") });
+        world.caller.flush(now, &mut world.relay);
+        // Where it calls somebody at another worker it goes there, and is lost in between.
+        world.relay.stopped = Some(None);
+        let to = world.callees[usize::from(seed) - 1].peer;
+        world.caller.connect(2, to, "a", 0);
+        world.caller.flush(now, &mut world.relay);
+        let other = &mut world.callees[usize::from(seed % CALLEES)];
+        other.connect(2, world.caller.peer, "b", u32::MAX);
+        other.flush(now, &mut world.relay);
+        kept += world.relay.early_links();
+        world.relay.lose_stopped(now);
+        let due = world.relay.next_timeout().expect("links have heartbeats");
+        world.relay.handle_timeout(due);
+        assert_eq!(world.relay.early_links(), 0);
+    }
+    assert!(kept > 0, "no order came before a link");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
