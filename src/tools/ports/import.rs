@@ -1,5 +1,6 @@
 //! One port of the other network that is listened on here, and how it stands.
 
+use super::streams::StreamKey;
 use super::why::WhyNot;
 use crate::identity::PeerId;
 use crate::net::accept::Acceptor;
@@ -41,18 +42,17 @@ pub(crate) enum Speaks {
 pub(super) enum Health {
     /// Nothing is known, or not any more: to be probed from then on.
     Unknown(Instant),
-    /// A probe is under way.
-    Probed,
+    /// A probe is under way on this stream; whoever has not answered by then is probed again.
+    Probed(StreamKey, Instant),
     /// It worked when it was last probed; to be probed again then.
     Works(Instant),
 }
 
 impl Health {
-    /// When it is to be probed, unless it is being probed.
-    pub(super) fn probe_at(self) -> Option<Instant> {
+    /// When it is to be probed.
+    pub(super) fn probe_at(self) -> Instant {
         match self {
-            Health::Unknown(at) | Health::Works(at) => Some(at),
-            Health::Probed => None,
+            Health::Unknown(at) | Health::Works(at) | Health::Probed(_, at) => at,
         }
     }
 }

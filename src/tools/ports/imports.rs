@@ -1,7 +1,7 @@
 //! Ports of the other network that are listened on here: their listeners, what is accepted, and whether they work.
 
 use super::Portrep;
-use super::connections::{Connections, Source};
+use super::connections::{Connections, PATIENCE, Source};
 use super::error::Error;
 use super::import::{Active, Entry, Health, Import, Speaks};
 use super::joining::Joining;
@@ -158,11 +158,14 @@ impl Imports {
     /// Asks the far side about every import whose turn has come.
     pub(super) fn probe(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections, sessions: &Sessions) {
         for (number, active) in self.list.iter_mut().enumerate() {
-            if active.health.probe_at().is_some_and(|at| at <= ctx.now) {
+            if active.health.probe_at() <= ctx.now {
+                if let Health::Probed(unanswered, _) = active.health {
+                    connections.end_probe(ctx, unanswered);
+                }
                 active.health = match open_probe(ctx, sessions, &active.import) {
                     Some(stream) => {
                         connections.streams.insert(stream, Owner::Probe(number));
-                        Health::Probed
+                        Health::Probed(stream, ctx.now + PATIENCE)
                     }
                     // Looked at again when there is a session, or then.
                     None => Health::Unknown(ctx.now + WORKING_PAUSE),
@@ -264,7 +267,7 @@ impl Imports {
 
     /// When the next probe is due, as far as that does not depend on others.
     pub(super) fn next_probe(&self) -> Option<Instant> {
-        self.list.iter().filter_map(|active| active.health.probe_at()).min()
+        self.list.iter().map(|active| active.health.probe_at()).min()
     }
 }
 

@@ -6,6 +6,7 @@ use crate::names::AppName;
 use crate::net::slots::Slot;
 use crate::node::Key;
 use crate::ports::routes::{Call, Route, Routes, Standing};
+use crate::run::farewell::Farewell;
 use crate::run::tool::Context;
 use crate::wire::CloseCode;
 use std::time::Instant;
@@ -28,8 +29,9 @@ pub(super) struct Sessions {
     relay: Relay,
     /// A session was up once.
     met: bool,
-    /// Sessions whose end the node is still settling.
-    closing: Vec<Key>,
+    /// Sessions whose end the node is still settling, and until when it may: a peer that does not say that it knows has no more
+    /// of us.
+    closing: Vec<(Key, Instant)>,
     /// Nobody is called any more.
     stopped: bool,
 }
@@ -103,7 +105,7 @@ impl Sessions {
             session.close(code);
         }
         ctx.node.release(ctx.now, key);
-        self.closing.push(key);
+        self.closing.push((key, Farewell::Settled.until(ctx.now)));
     }
 
     /// Calls nobody any more.
@@ -111,9 +113,12 @@ impl Sessions {
         self.stopped = true;
     }
 
-    /// Forgets the closed sessions that the node has settled.
-    pub(super) fn forget_settled(&mut self, ctx: &Context<'_, Portrep>) {
-        self.closing.retain(|key| ctx.node.knows(*key));
+    /// Forgets the closed sessions that the node has settled, or has had its time for.
+    pub(super) fn forget_settled(&mut self, ctx: &mut Context<'_, Portrep>) {
+        for (key, _) in self.closing.iter().filter(|(_, until)| *until <= ctx.now) {
+            ctx.node.abandon(ctx.now, *key);
+        }
+        self.closing.retain(|(key, _)| ctx.node.knows(*key));
     }
 
     /// Whether every closed session is settled.
@@ -123,7 +128,8 @@ impl Sessions {
 
     /// When to look again without an event.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.routes.next_timeout(self.relay_since())
+        let closing = self.closing.iter().map(|(_, until)| *until).min();
+        self.routes.next_timeout(self.relay_since()).into_iter().chain(closing).min()
     }
 
     fn next_call(&self, now: Instant) -> Option<Call> {

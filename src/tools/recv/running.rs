@@ -34,6 +34,8 @@ use std::time::{Duration, Instant};
 
 /// An engine that was told to break off is waited for no longer: what it has not renamed is a part file, to be resumed.
 const ENGINE_TIME: Duration = Duration::from_secs(5);
+/// A sender that has a path, and was told the end, has so long to take note of it. It has heard all that there is to say.
+const NOTE_TIME: Duration = Duration::from_secs(10 * 60);
 /// Between two reports of how far a stream is.
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
 /// Tokens of one session: its sink and its command.
@@ -90,6 +92,8 @@ pub(super) struct Running {
     called_at: Instant,
     greet_by: Instant,
     forget_at: Option<Instant>,
+    /// Until when the sender may take to note what it was told.
+    note_by: Option<Instant>,
     /// Until when an engine may take to come to its end.
     engine_by: Option<Instant>,
     report_at: Option<Instant>,
@@ -130,6 +134,7 @@ impl Running {
             called_at: now,
             greet_by: now + GREETING_TIME,
             forget_at: None,
+            note_by: None,
             engine_by: None,
             report_at: None,
             peer_closed: None,
@@ -155,7 +160,8 @@ impl Running {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let waits = matches!(self.work, Work::Waiting | Work::Greeting(_));
         let stream = if let Work::Stream(inflow) = &self.work { inflow.next_timeout() } else { None };
-        [waits.then_some(self.greet_by), self.forget_at, self.engine_by, stream].into_iter().flatten().min()
+        let note_by = self.note_by.filter(|_| matches!(self.end, End::Told(_)));
+        [waits.then_some(self.greet_by), self.forget_at, note_by, self.engine_by, stream].into_iter().flatten().min()
     }
 
     /// The session lost its path, or has one again.
@@ -408,7 +414,9 @@ impl Running {
         let End::Told(_) = self.end else { return false };
         let stream = self.stream;
         let noted = ctx.node.session(self.key).is_none_or(|session| session.stream(stream).send_half() == Half::Done);
-        if !noted && !peer_closed {
+        let has_path = ctx.node.session(self.key).is_some_and(|session| session.has_lane());
+        self.note_by = has_path.then(|| self.note_by.unwrap_or(ctx.now + NOTE_TIME));
+        if !noted && !peer_closed && self.note_by.is_none_or(|at| ctx.now < at) {
             return false;
         }
         if let End::Told(result) = std::mem::replace(&mut self.end, End::Open) {
