@@ -29,8 +29,7 @@ pub struct RelayCore {
     closed: VecDeque<ConnId>,
     facts: VecDeque<Fact>,
     under_way: UnderWay,
-    /// The first link that moves stays here, and by which worker.
-    #[cfg(test)]
+    /// The first link that moves stays here, with the worker that it leaves, where a test means to lose it.
     pub(super) stopped: Option<Option<(usize, MovingLink)>>,
 }
 
@@ -56,7 +55,6 @@ impl RelayCore {
             closed: VecDeque::new(),
             facts: VecDeque::new(),
             under_way: UnderWay::default(),
-            #[cfg(test)]
             stopped: None,
         }
     }
@@ -277,7 +275,6 @@ impl RelayCore {
                     self.homes.remove(&id);
                     self.closed.push_back(id);
                 }
-                #[cfg(test)]
                 Event::Move(_, moving) if self.stopped.as_ref().is_some_and(Option::is_none) => {
                     self.stopped = Some(Some((from, moving)));
                 }

@@ -8,6 +8,7 @@ mod crowd;
 mod limits;
 mod pair;
 mod random;
+mod waits;
 
 use pair::{Fate, Plan, run};
 use vp::session::canary::Canary;
@@ -105,6 +106,21 @@ fn every_canary_of_crowds_is_found() {
 #[test]
 fn whoever_opens_streams_without_end_ends_its_own_session() {
     limits::opens_without_end();
+}
+
+#[test]
+fn whoever_waits_for_a_relay_goes_on_by_itself() {
+    waits::for_a_relay();
+}
+
+#[test]
+fn whoever_waits_for_a_peer_does_so_for_as_long_as_it_was_told() {
+    waits::for_a_peer();
+}
+
+#[test]
+fn a_session_of_which_nothing_comes_ends_by_itself() {
+    waits::in_a_session();
 }
 
 #[test]
