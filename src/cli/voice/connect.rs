@@ -180,7 +180,7 @@ pub(super) fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
             let app = between.app.map(|app| format!(" for {app}")).unwrap_or_default();
             Fault::new(Exit::PeerAbsent, format!("nobody called{app} in time"))
         }
-        Failure::PeerAbsent => between.fault(Exit::PeerAbsent, &format!("{peer} is not there, or not for us")).hint(
+        Failure::PeerAbsent => between.fault(Exit::PeerAbsent, &format!("{peer} is not there, or not for us, or has no room now")).hint(
             format!("is a tool running at {peer}, attached to this relay, with the line NAME {me} in its peers file?"),
         ),
         Failure::NotServed => {
@@ -218,14 +218,14 @@ pub(super) fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
 pub(super) const AT_LIMIT: &str = "the relay or the peer is at its limit of calls";
 
 /// What to look at when a peer is there and an application is not.
-pub(super) const CHECK_NAME: &str = "small and capital letters differ in the name of an application; what is there for others only \
-                              does not show either";
+pub(super) const CHECK_NAME: &str = "small and capital letters differ in the name of an application; what is there for others only, \
+                              or serves as many as it can, does not show either";
 
 /// The peer is there, and the application is not.
 pub(super) fn not_served(verb: Verb, peer: &str, app: Option<&str>) -> String {
     let app = app.map_or_else(|| "that".to_owned(), |app| format!("'{app}'"));
     let (verb, of) = (verb.word(), if verb == Verb::Receives { "from" } else { "for" });
-    format!("{peer} is there, but nothing there {verb} {app}, or not {of} us")
+    format!("{peer} is there, but nothing there {verb} {app}, or not {of} us, or it has no room now")
 }
 
 fn a(kind: Kind) -> &'static str {

@@ -217,7 +217,9 @@ mod tests {
         let brief = lines(BRIEF, &absent, Failure::NotServed);
         assert_eq!(starts(&brief), ["error", "hint"], "{brief:?}");
         assert!(
-            brief[0].contains("shop:x: shop is there, but nothing there receives 'x', or not from us"),
+            brief[0].contains(
+                "shop:x: shop is there, but nothing there receives 'x', or not from us, or it has no room now"
+            ),
             "{brief:?}"
         );
         let long = lines(LONG, &absent, Failure::NotServed);
