@@ -16,6 +16,7 @@ use super::report::Fault;
 use crate::cli::key::key_fault;
 use crate::identity::{Identity, PeerId};
 use crate::names::{Address, AddressError, Peers, RelayAddress, Relays, keyfile};
+use crate::net::list::{PATIENCE, read_list};
 use crate::store::keyfile::{LoadError, load};
 
 /// Longest peers or relays file: some 100,000 lines. Bounds what is read of a file that is none.
@@ -210,7 +211,12 @@ fn first<T>(places: &[Candidate], read: impl Fn(&Candidate) -> Result<Option<T>,
 
 /// What a file says, or `None` if there is none.
 fn contents(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
-    bounded(path, FILE_MAX).map(Some).or_else(|error| match error.kind() {
+    read_list(path, FILE_MAX).map(Some).or_else(|error| match error.kind() {
+        io::ErrorKind::TimedOut => {
+            let text =
+                format!("{}: no file, and nothing has come out of it for {} s", printable(path), PATIENCE.as_secs());
+            Err(Fault::new(Exit::Config, text).hint("name a file, or a pipe that somebody writes to, as <(command) is"))
+        }
         io::ErrorKind::FileTooLarge => {
             let text = format!("{}: too large: it may have at most {} MiB", printable(path), FILE_MAX >> 20);
             Err(Fault::new(Exit::Config, text))

@@ -4,12 +4,14 @@
 //! uses nothing of the layers above or of the core.
 //!
 //! Invariants: a descriptor that others share is never switched to non-blocking mode, because that would switch it for
-//! them too; readiness is a hint, taken back by the first "would block"; nothing here waits.
+//! them too; readiness is a hint, taken back by the first "would block"; nothing here waits, but `list` for
+//! some seconds.
 
 pub(crate) mod accept;
 pub(crate) mod accounts;
 pub(crate) mod child;
 pub(crate) mod dial;
+pub(crate) mod list;
 pub(crate) mod listen;
 mod local_address;
 pub(crate) mod lookup;

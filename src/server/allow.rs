@@ -2,11 +2,12 @@
 
 use super::log::{Log, LogLine};
 use crate::names::{Conflict, ParseError, Peers};
+use crate::net::list::{PATIENCE, read_list};
 use crate::relay::{Limits, Policy};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Largest allow file, bytes: half a million peers.
 const ALLOW_FILE_MAX: u64 = 64 * 1024 * 1024;
@@ -29,6 +30,11 @@ pub enum AllowError {
     TooLong {
         /// The cap, bytes.
         most_bytes: u64,
+    },
+    /// It is no file, and nothing came out of it.
+    Silent {
+        /// For how long.
+        after: Duration,
     },
     /// It has a mistake.
     Parse(ParseError),
@@ -114,12 +120,11 @@ struct Told {
 
 /// The policy that the allow file asks for. What there is to say of the file, and has not been said, goes to the log.
 fn read_policy(path: &Path, limits: Limits, told: &mut Told, log: &Log) -> Result<Policy, AllowError> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(AllowError::Read)?;
-    file.take(ALLOW_FILE_MAX + 1).read_to_end(&mut bytes).map_err(AllowError::Read)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > ALLOW_FILE_MAX) {
-        return Err(AllowError::TooLong { most_bytes: ALLOW_FILE_MAX });
-    }
+    let bytes = read_list(path, ALLOW_FILE_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => AllowError::TooLong { most_bytes: ALLOW_FILE_MAX },
+        io::ErrorKind::TimedOut => AllowError::Silent { after: PATIENCE },
+        _ => AllowError::Read(error),
+    })?;
     let peers = Peers::read(&bytes).map_err(AllowError::Parse)?;
     let policy = Policy::only(&peers, limits).map_err(AllowError::Parse)?;
     let now = Told { conflicts: peers.conflicts().to_vec(), is_nobody: peers.is_empty() };

@@ -247,3 +247,19 @@ fn two_is_a_stream_that_is_needed_and_closed() {
     absent(west.recv().args(["x", "--exec", "cat"]), ">&- <&-");
     absent(west.attach().arg("east:x"), "<&- >/dev/null");
 }
+
+#[test]
+fn three_is_a_list_that_never_comes() {
+    let world = World::new();
+    let relay = world.relay();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, world.path("fifo"), mode).expect("a pipe");
+    let east = |peers: &str| relay.party("east").knowing(world.path(peers)).send().args(["file", "west:x"]);
+    world.write("file", "x");
+    world.write("nobody", "");
+    let done = east("fifo").run().expect(exit::CONFIG).expect_output(b"");
+    assert!(done.stderr.contains("fifo: no file, and nothing has come out of it for 10 s\n"), "{done}");
+    // What a shell makes of a command is a pipe as well.
+    let piped = ["bash", "-c", "exec \"$@\" --timeout 0 --peers <(cat peers)", "bash"];
+    east("nobody").under(piped).run().expect(exit::PEER_ABSENT).expect_error("west:x: west is not there");
+}

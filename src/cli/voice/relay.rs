@@ -98,6 +98,7 @@ fn allow_text(error: &AllowError) -> String {
     match error {
         AllowError::Read(error) => chain(error),
         AllowError::TooLong { most_bytes } => format!("too large: it may have at most {} MiB", most_bytes >> 20),
+        AllowError::Silent { after } => format!("no file, and nothing has come out of it for {} s", after.as_secs()),
         AllowError::Parse(error) => chain(error),
     }
 }
