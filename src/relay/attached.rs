@@ -57,6 +57,8 @@ struct Intake {
     unread: bool,
     /// What was read and has not been looked at, because the client takes no answers, or because it was much work at once.
     held: VecDeque<Piece>,
+    /// Whether that is for want of somebody who takes answers.
+    deaf: bool,
     standstill: Standstill,
 }
 
@@ -90,7 +92,7 @@ impl Attachment {
             circuits: Circuits::default(),
             outgoing: Outgoing::new(owed),
             pace: Pace::default(),
-            intake: Intake { unread: false, held: VecDeque::new(), standstill: Standstill::new(now) },
+            intake: Intake { unread: false, held: VecDeque::new(), deaf: false, standstill: Standstill::new(now) },
             ending: None,
             listed: Listed::default(),
         }
@@ -151,6 +153,7 @@ impl Attachment {
     /// Keeps input for later. It is charged, and counts as what the client does not take.
     pub(super) fn hold(&mut self, input: impl Iterator<Item = Piece>) {
         self.intake.held.extend(input.filter(|piece| !piece.is_empty()));
+        self.intake.deaf |= self.outgoing.has_many_answers();
     }
 
     /// Whether input is held.
@@ -158,14 +161,17 @@ impl Attachment {
         !self.intake.held.is_empty()
     }
 
-    /// Whether held input may be used: once all that was to be answered is in order for the kernel.
+    /// Whether held input may be used: if the client took too few answers, once all of them are in order for the kernel.
     pub(super) fn may_use_held(&self) -> bool {
-        self.has_held() && self.outgoing.answers() == 0
+        self.has_held() && (!self.intake.deaf || self.outgoing.answers() == 0)
     }
 
     /// Takes the input that was held, if it may be used.
     pub(super) fn take_held(&mut self) -> Option<VecDeque<Piece>> {
-        self.may_use_held().then(|| std::mem::take(&mut self.intake.held))
+        self.may_use_held().then(|| {
+            self.intake.deaf = false;
+            std::mem::take(&mut self.intake.held)
+        })
     }
 
     /// So many bytes were read.

@@ -32,15 +32,15 @@ pub(super) const LISTENERS: Slot = Slot::own(2);
 
 /// Events taken in one turn.
 pub(super) const EVENTS: usize = 1024;
-/// Packages of other workers taken in one turn: some tenths of a millisecond of work.
-const MAIL_MAX: usize = 512;
+/// Packages of other workers taken in one turn: a few tenths of a millisecond of work.
+const MAIL_MAX: usize = 256;
 /// Output is written right after input of this size, while it is still in the cache; smaller input gathers until the end of
 /// the turn, so that many small pieces for one link leave in one write.
 const WRITE_SOON_BYTES: usize = 32 * 1024;
 /// What is written so soon, at most: before anything else what has just come in, then what others have waiting.
-const SOON: Work = Work::micros(500);
+const SOON: Work = Work::micros(250);
 /// What is written at the end of a turn, at most.
-const WRITING: Work = Work::micros(1000);
+const WRITING: Work = Work::micros(500);
 /// How soon to look again while nobody is read: memory is used up, another worker is behind.
 const UNREAD_WAIT: Duration = Duration::from_millis(2);
 

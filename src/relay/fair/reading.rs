@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// What is read before a worker looks what else there is: nobody who wants little waits longer than for a few of these.
-const TURN: Work = Work::micros(2000);
+const TURN: Work = Work::micros(500);
 /// What is made of one read before others have their turn. The rest is held.
-pub(crate) const AT_ONCE: Work = Work::micros(250);
+pub(crate) const AT_ONCE: Work = Work::micros(100);
 /// How soon to look again at connections that may not be read now: a circuit is full, answers are not taken.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Of those, so many are looked at in each turn that comes sooner.

@@ -1,7 +1,7 @@
 //! What a connection costs its worker, by the book.
 //!
 //! Every figure is the processor time of a whole relay for one frame, so also what that leads to elsewhere: an answer, a
-//! write to somebody else, the router. `cargo bench --bench crowd -- costs` measures them. They need not be exact: a
+//! write to somebody else, the router. `cargo bench --bench flood -- costs` measures them. They need not be exact: a
 //! figure that is half of the truth leaves a flood of that kind twice its share. Bytes alone would leave it a hundred times.
 
 use crate::link::Frame;

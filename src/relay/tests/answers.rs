@@ -94,6 +94,20 @@ fn who_hears_no_answers_is_not_listened_to_and_every_word_is_answered_when_it_do
     assert_eq!((listening, relay.used_bytes()), (count, 0));
 }
 
+/// What is much work is done bit by bit; that has nothing to do with who takes answers.
+#[test]
+fn much_at_once_is_used_to_the_end_though_some_answers_wait() {
+    let now = Instant::now();
+    let (mut relay, id) = relay(1);
+    let mut client = Client::attach(now, &mut relay, id, 1);
+    (0..10).for_each(|_| client.say(Control::Listen { name: app("a") }));
+    (0..4000).for_each(|_| client.say(Control::Unlisten { name: app("b") }));
+    assert!(offer(now, &mut relay, &mut client));
+    assert!(relay.answers(client.id) > 0 && relay.used_bytes() == 0, "{}", relay.used_bytes());
+    client.bare(Kind::Ping, 0, 9);
+    assert!(offer(now, &mut relay, &mut client) && client.all(now, &mut relay).contains(&Got::Pong(9)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
     #[test]

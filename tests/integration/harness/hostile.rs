@@ -177,6 +177,14 @@ impl Raw {
         self.output.extend_from_slice(body);
     }
 
+    /// Takes so many bytes off the connection, and no more.
+    pub fn hear_bytes(&mut self, count: usize) {
+        let at = self.input.len();
+        self.input.resize(at + count, 0);
+        self.stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
+        self.stream.read_exact(&mut self.input[at..]).expect("the relay has said something");
+    }
+
     /// What comes next, within this time.
     pub fn hear(&mut self, limit: Duration) -> Heard {
         let until = Instant::now() + limit;

@@ -1,6 +1,7 @@
 //! A relay in a process of its own.
 
 use super::client::{Anyhow, RELAY_SEED};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -43,6 +44,11 @@ impl Server {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
         // utime and stime, in ticks of 10 ms.
         Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Anyhow<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
     /// `VmHWM:`, the most so far.

@@ -17,6 +17,8 @@ pub type Anyhow<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 pub const RELAY_SEED: [u8; 32] = [255; 32];
 /// Bytes of a body of a flood of small ones.
 const SMALL_BYTES: u32 = 64;
+/// What waits on a link for a relay that does not run, bytes.
+const BACKLOG_BYTES: usize = 192 * 1024;
 /// What a flooder says at a time to each link, bytes.
 const BATCH_BYTES: usize = 32 * 1024;
 
@@ -317,7 +319,7 @@ impl Client {
             Flood::Connect => {
                 let circuit = self.next_circuit;
                 self.next_circuit += 2;
-                let to = Identity::from_seed(&[77; 32]).id();
+                let to = PeerId::from_bytes([77; 32]);
                 let connect = Control::Connect { circuit, to, name: name(), wait_ms: 0, early: vec![] };
                 self.link.control(&connect, out)?;
                 self.link.reset(circuit, 8, out)?;
@@ -326,6 +328,30 @@ impl Client {
             Flood::Data => self.data(SMALL_BYTES, out)?,
         }
         Ok(true)
+    }
+
+    /// Says what waits for a relay that does not run, and a PING behind it. What the connection does not take now.
+    pub fn begin(&mut self, kind: Flood) -> Anyhow<Vec<u8>> {
+        let mut out = Vec::new();
+        while out.len() < BACKLOG_BYTES && self.add(kind, &mut out)? {}
+        self.link.ping(9, &mut out)?;
+        self.stream.set_nonblocking(true)?;
+        while !out.is_empty() {
+            match self.stream.write(&out) {
+                Ok(count) => drop(out.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.stream.set_nonblocking(false)?;
+        Ok(out)
+    }
+
+    /// Says the rest of that, and waits for the answer to the PING.
+    pub fn end(&mut self, pending: &[u8]) -> Anyhow<()> {
+        self.stream.write_all(pending)?;
+        while self.next()? != Some(Frame::Pong(9)) {}
+        Ok(())
     }
 
     /// Says so many of this kind, hears the answers, and waits until the relay has dealt with all.
@@ -340,6 +366,8 @@ impl Client {
                 self.next()?;
                 continue;
             }
+            // Who is silent for long is taken for dead.
+            self.link.ping(1, &mut out)?;
             let mut at = 0;
             self.stream.set_nonblocking(true)?;
             while at < out.len() {
@@ -360,6 +388,21 @@ impl Client {
         while self.next()? != Some(Frame::Pong(9)) {}
         Ok(())
     }
+}
+
+/// So many links of one peer, ready to flood.
+pub fn crowd(kind: Flood, address: SocketAddr, links: usize) -> Anyhow<Vec<Client>> {
+    let clients: Result<Vec<_>, _> = (0..links).map(|_| Client::attach(address, 1000)).collect();
+    let mut clients = clients?;
+    if kind == Flood::Data {
+        // In pairs, so that what is sent has somewhere to go.
+        for pair in clients.chunks_exact_mut(2) {
+            let [one, two] = pair else { continue };
+            one.listen()?;
+            two.call(one)?;
+        }
+    }
+    Ok(clients)
 }
 
 /// Floods over all these links, for ever.

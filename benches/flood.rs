@@ -1,22 +1,25 @@
 //! What a crowd of links of one peer takes from others at a relay: time and memory.
 //!
-//! `cargo bench --bench crowd -- turns [LINKS [KIND…]]`: a flood of each kind over so many links of one peer (200), while
+//! `cargo bench --bench flood -- turns [LINKS [KIND…]]`: a flood of each kind over so many links of one peer (200), while
 //! two others exchange 64 bytes, and two more send as fast as they can. The flooders are a process of their own, at the
-//! lowest priority. `… -- costs`: processor time of the relay for a frame of each kind, from which `relay/fair/work.rs` has
-//! its figures. `… -- memory`: the most that the relay has had in memory under links that ask without end and hear nothing,
-//! or too little.
+//! lowest priority. `… -- backlog [LINKS]`: the same floods wait for a relay that did not run for a while, and behind them
+//! 64 bytes of others. It says when these are back and when all is done, and that depends less on the machine's load.
+//! `… -- costs [KIND…]`: processor time of the relay for a frame of each kind, from which `relay/fair/work.rs` has its
+//! figures. `… -- memory`: the most that the relay has had in memory under links that ask without end and hear nothing, or
+//! too little.
 //!
 //! `VP_RELAY=FILE` measures the relay of that program in place of this one's.
 
 // A benchmark prints its figures, and its numbers are small.
 #![allow(clippy::print_stdout, clippy::cast_possible_truncation)]
 
-#[path = "crowd/client.rs"]
+#[path = "flood/client.rs"]
 mod client;
-#[path = "crowd/server.rs"]
+#[path = "flood/server.rs"]
 mod server;
 
 use client::{Anyhow, Client, Flood};
+use rustix::process::Signal;
 use server::Server;
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Command, Stdio};
@@ -34,11 +37,17 @@ fn main() -> Anyhow<()> {
     match word(0) {
         Some("serve") => server::serve(word(1).unwrap_or("1").parse()?, word(2).unwrap_or("256").parse()?),
         Some("flood") => flood(&words[1..]),
-        Some("costs") => costs(),
+        Some("backlog") => backlog(word(1).unwrap_or("200").parse()?),
+        Some("costs") => costs(&words[1..]),
         Some("memory") => memory(),
         Some("turns") => turns(word(1).unwrap_or("200").parse()?, &words[words.len().min(2)..]),
         _ => turns(200, &[]),
     }
+}
+
+/// Those that are named, or all.
+fn wanted(names: &[String]) -> impl Iterator<Item = Flood> {
+    Flood::ALL.into_iter().filter(|kind| names.is_empty() || names.iter().any(|name| name == kind.name()))
 }
 
 // Time.
@@ -52,8 +61,7 @@ struct Seen {
 }
 
 fn turns(links: usize, kinds: &[String]) -> Anyhow<()> {
-    let is_wanted = |kind: &Flood| kinds.is_empty() || kinds.iter().any(|name| name == kind.name());
-    let floods: Vec<Flood> = Flood::ALL.into_iter().filter(is_wanted).collect();
+    let floods: Vec<Flood> = wanted(kinds).collect();
     println!("{:32} {:>9} {:>9} {:>9} {:>9}", "", "p50 ms", "p99 ms", "most ms", "MiB/s");
     for workers in [1, 2] {
         let mut alone = 0.0;
@@ -106,16 +114,7 @@ impl Drop for Flooders {
 fn flood(words: &[String]) -> Anyhow<()> {
     let [kind, address, links] = words else { return Err("flood KIND ADDRESS LINKS".into()) };
     let (kind, address, links) = (Flood::named(kind).ok_or("what flood?")?, address.parse()?, links.parse::<usize>()?);
-    let clients: Result<Vec<_>, _> = (0..links).map(|_| Client::attach(address, 1000)).collect();
-    let mut clients = clients?;
-    if kind == Flood::Data {
-        // In pairs, so that what is sent has somewhere to go.
-        for pair in clients.chunks_exact_mut(2) {
-            let [one, two] = pair else { continue };
-            one.listen()?;
-            two.call(one)?;
-        }
-    }
+    let mut clients = client::crowd(kind, address, links)?;
     println!("!");
     let per_thread = links.div_ceil(4);
     let mut threads = Vec::new();
@@ -155,11 +154,55 @@ fn measure(server: &Server) -> Anyhow<Seen> {
     Ok(Seen { trips, speed })
 }
 
+fn backlog(links: usize) -> Anyhow<()> {
+    println!("{:32} {:>9} {:>9} {:>9} {:>9}", "64 bytes there and back", "p50 ms", "most ms", "all ms", "part");
+    for workers in [1, 2] {
+        for kind in [None].into_iter().chain(Flood::ALL.map(Some)) {
+            let mut runs = Vec::new();
+            for _ in 0..9 {
+                runs.push(after_backlog(workers, kind, links)?);
+            }
+            runs.sort_unstable();
+            let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+            let ((p50, all), most) = (runs[4], runs[8].0);
+            let (p50, most, all) = (millis(p50), millis(most), millis(all));
+            let name = format!("{workers} workers, {}", kind.map_or("nobody", Flood::name));
+            println!("{name:32} {p50:9.2} {most:9.2} {all:9.0} {:9.3}", p50 / all);
+        }
+    }
+    Ok(())
+}
+
+/// When others have their bytes back, and when the flood is over.
+fn after_backlog(workers: usize, kind: Option<Flood>, links: usize) -> Anyhow<(Duration, Duration)> {
+    let server = Server::start(workers, 256)?;
+    let (mut asks, mut answers) = Client::pair(server.address, 1)?;
+    // It ends with the relay.
+    thread::spawn(move || answers.echo());
+    let mut clients = match kind {
+        Some(kind) => client::crowd(kind, server.address, links)?,
+        None => Vec::new(),
+    };
+    for _ in 0..3 {
+        asks.round_trip()?;
+    }
+    server.signal(Signal::STOP)?;
+    let pending: Anyhow<Vec<_>> = clients.iter_mut().map(|client| client.begin(kind.unwrap_or(Flood::Ping))).collect();
+    let began = Instant::now();
+    server.signal(Signal::CONT)?;
+    asks.round_trip()?;
+    let answered = began.elapsed();
+    for (client, pending) in clients.iter_mut().zip(pending?) {
+        client.end(&pending)?;
+    }
+    Ok((answered, began.elapsed()))
+}
+
 // Costs.
 
-fn costs() -> Anyhow<()> {
+fn costs(kinds: &[String]) -> Anyhow<()> {
     println!("{:32} {:>12}", "", "ns a frame");
-    for kind in Flood::ALL {
+    for kind in wanted(kinds) {
         let server = Server::start(1, 256)?;
         let (mut one, mut two) = Client::pair(server.address, 1)?;
         let count = kind.count();
@@ -169,6 +212,9 @@ fn costs() -> Anyhow<()> {
         one.say_all(kind, count)?;
         let cpu = server.cpu_seconds()? - before;
         println!("{:32} {:12.0}", kind.name(), cpu * 1e9 / f64::from(count));
+    }
+    if !kinds.is_empty() {
+        return Ok(());
     }
     let (server, count) = (Server::start(1, 256)?, 100_000_u32);
     let (mut asks, mut answers) = Client::pair(server.address, 1)?;
