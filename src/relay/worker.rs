@@ -127,8 +127,9 @@ impl Forwarder {
         self.conns.switch.move_in(now, attachment);
         // It has been placed: whatever changed meanwhile, it stays here for this message.
         if let Flow::Continue = Client::new(&mut self.conns.switch, now, id).act(replay) {
-            // Its rate has counted it.
-            self.take_blocks(now, id.conn(), &self.copies(&rest), rest.len());
+            // What it said behind that has its turn here as anything else has.
+            let rest = self.copies(&rest);
+            self.conns.hold(id.conn(), &rest);
         }
         self.conns.switch.run_orders(now);
         self.conns.switch.touch(now, id);
@@ -210,10 +211,6 @@ impl Forwarder {
             attachment.handle_read(now, filled);
         }
         self.conns.reading.line.spend(Work::of_read(filled));
-        self.take_blocks(now, conn, blocks, filled);
-    }
-
-    fn take_blocks(&mut self, now: Instant, conn: ConnId, blocks: &[Arc<Buffer>], filled: usize) {
         let input = Cursor::over(blocks, filled);
         match self.conns.switch.links.get_mut(conn.link()) {
             Some(attachment) if attachment.has_held() => {
@@ -468,8 +465,10 @@ impl Forwarder {
     /// The kernel took `count` bytes of what [`Forwarder::output`] showed; 0 if it would have blocked.
     pub fn handle_written(&mut self, now: Instant, conn: ConnId, count: usize) {
         let (id, work) = (conn.link(), Work::of_write(count));
-        self.conns.switch.links.writable.spend(work);
         self.conns.reading.line.pass(work);
+        if self.conns.switch.links.get(id).is_some() {
+            self.conns.switch.links.writable.spend(work);
+        }
         let Some(attachment) = self.conns.switch.links.get_mut(id) else {
             if let Some(greeting) = self.conns.greetings.get_mut(conn) {
                 greeting.output.advance(count, |_, _| {});
