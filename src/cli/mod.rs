@@ -28,4 +28,4 @@ mod tool;
 pub mod units;
 mod voice;
 
-pub use tool::{Context, Party, Tool, main, print_line};
+pub use tool::{Tool, main};

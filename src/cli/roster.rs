@@ -15,7 +15,7 @@ use crate::run::callers::{Reload, Reread};
 
 /// See the module's text.
 #[derive(Clone)]
-pub struct Roster(Rc<Inner>);
+pub(super) struct Roster(Rc<Inner>);
 
 /// Where the file is.
 struct Place {
@@ -40,7 +40,7 @@ impl Roster {
     ///
     /// # Errors
     /// A named file is missing, or a line is wrong.
-    pub fn load(flag: Option<PathBuf>, env: &Env, silent: Vec<PeerId>) -> Result<Self, Fault> {
+    pub(super) fn load(flag: Option<PathBuf>, env: &Env, silent: Vec<PeerId>) -> Result<Self, Fault> {
         let peers = config::peers(flag.as_deref(), env)?;
         let peers = peers.unwrap_or_else(|| config::no_peers(flag.as_deref(), env));
         Ok(Self::new(Place { flag, env: env.clone() }, peers, silent))
@@ -53,24 +53,24 @@ impl Roster {
 
     /// One that stands in no file.
     #[cfg(test)]
-    pub fn of(peers: Peers) -> Self {
+    pub(super) fn of(peers: Peers) -> Self {
         Self::new(Place { flag: None, env: Env::default() }, peers, Vec::new())
     }
 
     /// Who is called what.
-    pub fn peers(&self) -> Ref<'_, Peers> {
+    pub(super) fn peers(&self) -> Ref<'_, Peers> {
         self.0.peers.borrow()
     }
 
     /// The petname of a peer, or its id.
-    pub fn name(&self, id: &PeerId) -> String {
+    pub(super) fn name(&self, id: &PeerId) -> String {
         let (now, before) = (self.peers(), self.0.former.borrow());
         now.by_id(id).or_else(|| before.by_id(id)).map_or_else(|| id.to_string(), |peer| peer.name.clone())
     }
 
     /// Reads the file again. False, and all stays as it was, if it has a mistake, or is there no more: an empty file says that
     /// nobody is known, none may be a slip of the hand.
-    pub fn reread(&self) -> bool {
+    pub(super) fn reread(&self) -> bool {
         let Place { flag, env } = &self.0.place;
         let found = config::peers(flag.as_deref(), env);
         let found = found.and_then(|peers| match peers {
@@ -89,12 +89,12 @@ impl Roster {
     }
 
     /// Why it could not be read again, the last time.
-    pub fn trouble(&self) -> String {
+    pub(super) fn trouble(&self) -> String {
         self.0.trouble.borrow().as_ref().map_or_else(String::new, |fault| fault.message.clone())
     }
 
     /// Of each name that means nobody because lines contradict each other: the name, and which lines.
-    pub fn conflicts(&self) -> Vec<(String, String)> {
+    pub(super) fn conflicts(&self) -> Vec<(String, String)> {
         let peers = self.peers();
         let file = peers.place().unwrap_or("the peers file");
         let said = peers.conflicts().iter().map(|Conflict { name, first_line, line }| {
@@ -106,7 +106,7 @@ impl Roster {
     }
 
     /// Whether nobody of these can ever call.
-    pub fn is_nobody(&self, callers: &Callers) -> bool {
+    pub(super) fn is_nobody(&self, callers: &Callers) -> bool {
         let are_silent = |ids: &[PeerId]| ids.iter().all(|id| self.0.silent.contains(id));
         match callers {
             Callers::Nobody => true,
@@ -116,7 +116,7 @@ impl Roster {
     }
 
     /// The way to read again who may call a tool that lets `from` call. Of lines that contradict each other the start tells.
-    pub fn reload(&self, from: &[String]) -> Reload {
+    pub(super) fn reload(&self, from: &[String]) -> Reload {
         let (roster, from) = (self.clone(), from.to_vec());
         let told = self.conflicts().into_iter().map(|(name, _)| name);
         Reload::new(told.collect(), move || roster.callers_again(&from))
@@ -124,7 +124,7 @@ impl Roster {
 
     /// Reads the file again for a tool that lets `from` call, or everybody where that is empty. A name that has gone from the
     /// file means nobody, and never everybody.
-    pub fn callers_again(&self, from: &[String]) -> Option<Reread> {
+    pub(super) fn callers_again(&self, from: &[String]) -> Option<Reread> {
         if !self.reread() {
             return None;
         }

@@ -30,7 +30,7 @@ enum Hangup {
 
 /// A signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Came {
+pub(crate) struct Came {
     /// Its number.
     pub signal: i32,
     /// It was typed at the terminal, so that everybody in the foreground there has got it.
@@ -41,7 +41,7 @@ pub struct Came {
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub(crate) enum Request {
     /// To read again what may have changed, and to dial at once: SIGHUP where there is no terminal.
     Refresh,
     /// To say how it stands: SIGUSR1.

@@ -5,7 +5,7 @@ use super::tool::{Context, Tool};
 use crate::node::{Callers, Key};
 
 /// Reads again who may call, as often as it is told to.
-pub struct Reload {
+pub(crate) struct Reload {
     read: Box<dyn Fn() -> Option<Reread>>,
     /// Names that have been told of as nobody's.
     unknown: Vec<String>,
@@ -15,14 +15,14 @@ pub struct Reload {
 impl Reload {
     /// By this way, which gives none if it cannot be read: then everything stays as it was. Of the names in `unknown` it has
     /// been said that nobody bears them.
-    pub fn new(unknown: Vec<String>, read: impl Fn() -> Option<Reread> + 'static) -> Reload {
+    pub(crate) fn new(unknown: Vec<String>, read: impl Fn() -> Option<Reread> + 'static) -> Reload {
         Reload { read: Box::new(read), unknown, is_nobody: false }
     }
 }
 
 /// Who may call now.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Reread {
+pub(crate) struct Reread {
     /// By application, if it differs.
     pub callers: Callers,
     /// Names on the command line that nobody bears any more.

@@ -34,7 +34,7 @@ const BUSY_TURNS: usize = 16;
 const PARTING_TIME: Duration = Duration::from_millis(300);
 
 /// The loop.
-pub struct Client {
+pub(crate) struct Client {
     reactor: Reactor,
     node: Node,
     relays: Vec<RelayAddress>,
@@ -49,7 +49,7 @@ pub struct Client {
 
 impl Client {
     /// A loop around a node. `config.relays` are the ids of `relays`, in the same order.
-    pub fn new(config: Config, relays: Vec<RelayAddress>) -> io::Result<Client> {
+    pub(crate) fn new(config: Config, relays: Vec<RelayAddress>) -> io::Result<Client> {
         adopt_orphans()?;
         let reactor = Reactor::new(EVENTS)?;
         let signals = Signals::new(&[HUP, INT, TERM, USR1, XCPU])?;
@@ -71,12 +71,12 @@ impl Client {
     ///
     /// # Errors
     /// What the system says.
-    pub fn catch(&mut self, signals: &[i32]) -> io::Result<()> {
+    pub(crate) fn catch(&mut self, signals: &[i32]) -> io::Result<()> {
         signals.iter().try_for_each(|signal| self.signals.add(*signal))
     }
 
     /// Drives `tool` to its end.
-    pub fn run<T: Tool>(&mut self, tool: &mut T, news: &mut Listener<'_, T>) -> Result<(), T::Error> {
+    pub(crate) fn run<T: Tool>(&mut self, tool: &mut T, news: &mut Listener<'_, T>) -> Result<(), T::Error> {
         tool.start(&mut self.context(Instant::now(), news));
         loop {
             let mut busy = true;

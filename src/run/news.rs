@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 /// What a person may want to know while it happens, whatever the tool.
 #[derive(Debug)]
-pub enum News<'a> {
+pub(crate) enum News<'a> {
     /// A signal came, and the tool ends as soon as it can.
     Stopping,
     /// A relay is dialled.

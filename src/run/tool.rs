@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What a tool does with sessions.
-pub trait Tool: 'static {
+pub(crate) trait Tool: 'static {
     /// What it has to say while it runs; what the loop has to say among it.
     type News<'a>: From<News<'a>>;
     /// Why it ends without success.
@@ -47,7 +47,7 @@ pub trait Tool: 'static {
 pub(crate) type Listener<'a, T> = dyn for<'n> FnMut(<T as Tool>::News<'n>) + 'a;
 
 /// What a tool may use while it acts.
-pub struct Context<'a, T: Tool + ?Sized> {
+pub(crate) struct Context<'a, T: Tool + ?Sized> {
     /// Now.
     pub now: Instant,
     /// The node.
@@ -62,7 +62,7 @@ pub struct Context<'a, T: Tool + ?Sized> {
 
 /// How a tool that connects ends without success, whatever it does with its sessions.
 #[derive(Debug)]
-pub enum RunError {
+pub(crate) enum RunError {
     /// The node could not do it.
     Node(Failure),
     /// The session ended before its work: no path came back in time.

@@ -29,7 +29,7 @@ use super::passed::Announced;
 use super::report::{Fault, Format, Report, Verbosity, chain};
 use crate::net::signals::outlive_file_limit;
 
-pub use party::Party;
+pub(super) use party::Party;
 
 /// A tool that can be run.
 pub trait Tool: Arguments {
@@ -85,7 +85,7 @@ fn keep_memory_private(env: &Env) {
 ///
 /// # Errors
 /// It did not: the disk is full, or nobody reads any more.
-pub fn print_line(line: &str) -> Result<(), Fault> {
+pub(super) fn print_line(line: &str) -> Result<(), Fault> {
     let mut stdout = io::stdout().lock();
     let written =
         stdout.write_all(line.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());

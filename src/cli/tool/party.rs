@@ -25,7 +25,7 @@ use std::time::Duration;
 const FOR_EVER: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// Who may call a tool.
-pub struct Called {
+pub(crate) struct Called {
     /// Whom to let call.
     pub by: Callers,
     /// How many of their sessions there may be at once.
@@ -36,13 +36,13 @@ pub struct Called {
 
 impl Called {
     /// Of a tool that only calls.
-    pub fn nobody() -> Self {
+    pub(crate) fn nobody() -> Self {
         Self { by: Callers::Nobody, most: 0, exclusive: false }
     }
 }
 
 /// This party and its surroundings.
-pub struct Party {
+pub(crate) struct Party {
     /// Who we are.
     pub identity: Identity,
     /// Whom we know.
@@ -60,7 +60,7 @@ impl Party {
     ///
     /// # Errors
     /// Something is missing or malformed; the message names it.
-    pub fn load(connect: &Connect, env: &Env) -> Result<Self, Fault> {
+    pub(crate) fn load(connect: &Connect, env: &Env) -> Result<Self, Fault> {
         let identity = config::key(connect.key.as_deref(), env)?;
         // What is wrong with the peers file is said before what is wrong with the relays.
         let relays = config::relay_addresses(&connect.relays, env);
@@ -74,7 +74,7 @@ impl Party {
     ///
     /// # Errors
     /// It is malformed or not in the peers file, or it is nobody who could be called: this party itself, or a relay.
-    pub fn address(&self, typed: &str) -> Result<Address, Fault> {
+    pub(crate) fn address(&self, typed: &str) -> Result<Address, Fault> {
         let address = config::address(typed, &self.peers)?;
         let typed = printable(typed);
         if address.peer == self.identity.id() {
@@ -97,13 +97,13 @@ impl Party {
     ///
     /// # Errors
     /// There is nobody: to wait for calls would be to wait for ever.
-    pub fn callers(&self, from: Vec<PeerId>) -> Result<Callers, Fault> {
+    pub(crate) fn callers(&self, from: Vec<PeerId>) -> Result<Callers, Fault> {
         let callers = if from.is_empty() { everybody(&self.peers) } else { Callers::Only(from.clone()) };
         if self.roster.is_nobody(&callers) { Err(self.nobody("--from", &from)) } else { Ok(callers) }
     }
 
     /// Of those that `option` names, or else the peers file, nobody could call: there are none, or only such as never do.
-    pub fn nobody(&self, option: &str, named: &[PeerId]) -> Fault {
+    pub(crate) fn nobody(&self, option: &str, named: &[PeerId]) -> Fault {
         let ids: Vec<PeerId> = match named {
             [] => self.peers.iter().map(|peer| peer.id).collect(),
             named => named.to_vec(),
@@ -126,7 +126,7 @@ impl Party {
 
     /// Warns of an application that is called as a peer is, where everybody may call it: whoever names peers knows what is an
     /// application. `alone` is the line that lets that peer alone.
-    pub fn warn_of_namesake(&self, report: &Report, app: &AppName, alone: &str) {
+    pub(crate) fn warn_of_namesake(&self, report: &Report, app: &AppName, alone: &str) {
         if self.peers.by_name(app.as_str()).is_some() {
             let text = format!("{app} is taken for the name of an application, and is also a peer's");
             report.say(Level::Warning, &text);
@@ -138,7 +138,7 @@ impl Party {
     ///
     /// # Errors
     /// A relay's address asks for what this version cannot do, or the system gives no event queue.
-    pub fn client(self, connect: &Connect, kind: Kind, called: Called) -> Result<Client, Fault> {
+    pub(crate) fn client(self, connect: &Connect, kind: Kind, called: Called) -> Result<Client, Fault> {
         if let Some(relay) = self.relays.iter().find(|relay| !matches!(relay.scheme, None | Some(Scheme::Tcp))) {
             return Err(Fault::new(Exit::Config, format!("{relay}: only the carrier tcp is part of this version")));
         }

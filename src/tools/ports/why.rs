@@ -8,7 +8,7 @@ use crate::wire::CloseCode;
 
 /// See the module's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhyNot {
+pub(crate) enum WhyNot {
     /// There is no session, and why.
     Unmet(Failure),
     /// The far side said so with this code, of the session or of a probe.
@@ -19,12 +19,12 @@ pub enum WhyNot {
 
 impl WhyNot {
     /// Whether nobody is there, or not any more: then there is nobody either who says what is wrong.
-    pub fn is_absence(self) -> bool {
+    pub(crate) fn is_absence(self) -> bool {
         self.is_departure() || matches!(self, WhyNot::Unmet(Failure::PeerAbsent | Failure::NotServed))
     }
 
     /// Whether the far side's process has ended. That breaks off connections, and nothing else.
-    pub fn is_departure(self) -> bool {
+    pub(crate) fn is_departure(self) -> bool {
         matches!(self, WhyNot::Unmet(Failure::SessionGone) | WhyNot::Said(CloseCode::GoingAway | CloseCode::Done))
     }
 }
