@@ -180,9 +180,12 @@ pub(super) fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
             let app = between.app.map(|app| format!(" for {app}")).unwrap_or_default();
             Fault::new(Exit::PeerAbsent, format!("nobody called{app} in time"))
         }
-        Failure::PeerAbsent => between.fault(Exit::PeerAbsent, &format!("{peer} is not there, or not for us, or has no room now")).hint(
-            format!("is a tool running at {peer}, attached to this relay, with the line NAME {me} in its peers file?"),
-        ),
+        Failure::PeerAbsent => {
+            let what = format!("{peer} is not there, or not for us, or has no room now");
+            between.fault(Exit::PeerAbsent, &what).hint(format!(
+                "is a tool running at {peer}, attached to this relay, with the line NAME {me} in its peers file?"
+            ))
+        }
         Failure::NotServed => {
             between.fault(Exit::PeerAbsent, &not_served(between.verb, peer, between.app)).hint(CHECK_NAME)
         }
@@ -218,8 +221,8 @@ pub(super) fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
 pub(super) const AT_LIMIT: &str = "the relay or the peer is at its limit of calls";
 
 /// What to look at when a peer is there and an application is not.
-pub(super) const CHECK_NAME: &str = "small and capital letters differ in the name of an application; what is there for others only, \
-                              or serves as many as it can, does not show either";
+pub(super) const CHECK_NAME: &str = "small and capital letters differ in the name of an application; what is there for \
+                                     others only, or serves as many as it can, does not show either";
 
 /// The peer is there, and the application is not.
 pub(super) fn not_served(verb: Verb, peer: &str, app: Option<&str>) -> String {
