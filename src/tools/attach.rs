@@ -20,7 +20,7 @@ use crate::run::joint::{Joint, Way};
 use crate::run::tool::{Context, RunError, Tool};
 use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
-use callers::{Caller, Waiting};
+use callers::{Caller, Orphan, Waiting};
 use running::Running;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -82,8 +82,8 @@ pub(crate) struct Attach {
     running: BTreeMap<usize, Running>,
     /// Sessions whose end the peer has still to learn of, and when to stop waiting for that.
     closing: Vec<(Key, Instant)>,
-    /// Programs that were told to end, and whose they were.
-    orphans: BTreeMap<usize, (PeerId, Child)>,
+    /// Programs that were told to end.
+    orphans: BTreeMap<usize, Orphan>,
     next_slot: usize,
     /// Somebody was joined to something.
     begun: bool,
@@ -284,7 +284,7 @@ impl Attach {
             if let Some(child) = running.child.take().filter(|_| running.child_code.is_none()) {
                 // It stays until its end can be collected, or it would be a zombie for as long as we live.
                 child.terminate();
-                self.orphans.insert(running.caller.slot, (running.caller.peer, child));
+                self.orphans.insert(running.caller.slot, Orphan::new(ctx.now, running.caller.peer, child));
             }
         }
         ctx.node.release(ctx.now, key);
@@ -332,7 +332,7 @@ impl Attach {
 
     fn reap_child(&mut self, now: Instant, slot: usize) -> io::Result<()> {
         if let Some(orphan) = self.orphans.get_mut(&slot) {
-            if orphan.1.try_wait()?.is_some() {
+            if orphan.child.try_wait()?.is_some() {
                 self.orphans.remove(&slot);
             }
             return Ok(());
@@ -492,6 +492,7 @@ impl Tool for Attach {
         let closing = self.closing.iter().map(|(_, at)| *at);
         let greeting = self.waiting.iter().map(|waiting| waiting.greet_by);
         let gives_way = self.next_to_go().map(|going| going.at);
-        closing.chain(greeting).chain(held).chain(gives_way).min()
+        let ending = self.orphans.values().filter_map(|orphan| orphan.ends_by);
+        closing.chain(greeting).chain(held).chain(gives_way).chain(ending).min()
     }
 }

@@ -2,13 +2,16 @@
 
 use super::{Attach, Error};
 use crate::identity::PeerId;
+use crate::net::child::Child;
 use crate::node::{Key, Place, Places};
 use crate::run::farewell::GREETING_TIME;
 use crate::run::tool::{Context, RunError};
 use crate::run::turns::{self, GIVES_WAY_AFTER, Going, Standing, To, Waits};
 use crate::wire::CloseCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+/// A program that was told to end is about to, for so long.
+const ENDING_TIME: Duration = Duration::from_secs(10);
 /// A session idles here as long as it likes; one without a path gives way to whoever waits.
 const TO: To = To::Anybody { patience: None };
 
@@ -53,12 +56,29 @@ impl Waiting {
     }
 }
 
+/// A program that was told to end.
+pub(super) struct Orphan {
+    /// Whose it was.
+    pub peer: PeerId,
+    /// It.
+    pub child: Child,
+    /// Until when it is taken to be about to end, if it is.
+    pub ends_by: Option<Instant>,
+}
+
+impl Orphan {
+    /// One that has just been told.
+    pub(super) fn new(now: Instant, peer: PeerId, child: Child) -> Orphan {
+        Orphan { peer, child, ends_by: Some(now + ENDING_TIME) }
+    }
+}
+
 impl Attach {
     /// Who has a place: whoever is joined to a command, and whose command has yet to take notice of its end.
     fn places(&self) -> Places {
         let mut places = Places::default();
         let running = self.running.values().map(|running| running.caller.peer);
-        running.chain(self.orphans.values().map(|(peer, _)| *peer)).for_each(|peer| places.take(peer));
+        running.chain(self.orphans.values().map(|orphan| orphan.peer)).for_each(|peer| places.take(peer));
         places
     }
 
@@ -78,7 +98,8 @@ impl Attach {
         }
     }
 
-    /// The session that gives way because others wait for a place.
+    /// The session that gives way because others wait for a place. A program that takes no notice of what it was told makes room
+    /// for nobody.
     pub(super) fn next_to_go(&self) -> Option<Going> {
         if !self.waiting.iter().any(|waiting| waiting.caller.lost_since.is_none()) {
             return None;
@@ -89,11 +110,15 @@ impl Attach {
         let running = self.running.values().map(|running| running.caller);
         let running = running.map(|caller| (caller.slot, caller.standing(true, Waits::Not)));
         let standings: Vec<(usize, Standing)> = waiting.chain(running).collect();
-        turns::next_to_go(&standings, TO, self.orphans.len())
+        let going = self.orphans.values().filter(|orphan| orphan.ends_by.is_some()).count();
+        turns::next_to_go(&standings, TO, going)
     }
 
     /// Whoever waits for a place need not wait for those who are gone for good.
     pub(super) fn make_room(&mut self, ctx: &mut Context<'_, Attach>) {
+        for orphan in self.orphans.values_mut() {
+            orphan.ends_by.take_if(|at| *at <= ctx.now);
+        }
         while let Some(going) = self.next_to_go()
             && going.at <= ctx.now
             && let Some(key) = self.running.get(&going.slot).map(|running| running.joint.key)
