@@ -173,8 +173,8 @@ impl Send {
             ctx.node.release(ctx.now, key);
         }
         self.forsake(ctx);
-        // One that never turned to us is waited for as from the start.
-        self.back_by = ctx.node.has_met().then_some(ctx.now + self.patience);
+        // For one that never turned to us the time to meet it counts as well, which the node keeps.
+        self.back_by = Some(ctx.now + self.patience);
         self.anew = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
     }
 
