@@ -10,7 +10,7 @@
 use super::{Read, Written, deregister, register};
 use mio::{Interest, Registry, Token};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{FileType, Mode, OFlags, major, minor};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
@@ -31,9 +31,6 @@ const FUSE: u64 = 0x6573_5546;
 const CEPH: u64 = 0x00c3_6400;
 const AFS: u64 = 0x5346_414f;
 const V9FS: u64 = 0x0102_1997;
-
-/// /dev/null, on every Linux (Documentation/admin-guide/devices.txt).
-const NULL_DEVICE: (u32, u32) = (1, 3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -108,27 +105,6 @@ impl End {
 #[derive(Debug)]
 pub(crate) struct Source {
     end: End,
-}
-
-/// Whether nothing was at standard input when this process began.
-pub(crate) fn is_input_closed() -> bool {
-    is_stopgap(io::stdin().as_fd())
-}
-
-/// Whether nothing was at standard output when this process began.
-pub(crate) fn is_output_closed() -> bool {
-    is_stopgap(io::stdout().as_fd())
-}
-
-/// Whether this is /dev/null, open for reading and writing: the runtime puts that where it finds a standard stream closed,
-/// before anything of ours is run, and nothing else is left to tell by. A shell opens it for one of the two.
-fn is_stopgap(fd: BorrowedFd<'_>) -> bool {
-    let is_null = |stat: rustix::fs::Stat| {
-        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-            && (major(stat.st_rdev), minor(stat.st_rdev)) == NULL_DEVICE
-    };
-    let is_both = |flags: OFlags| flags & OFlags::RWMODE == OFlags::RDWR;
-    rustix::fs::fstat(fd).is_ok_and(is_null) && rustix::fs::fcntl_getfl(fd).is_ok_and(is_both)
 }
 
 /// Whether standard output is a terminal.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Input, Relay, Signal, Tool, World, exit};
+use crate::harness::{Input, Relay, Signal, World, exit};
 use crate::impair::{Command, Place, Shape};
 
 #[test]
@@ -211,41 +211,6 @@ fn events_are_json_lines_when_asked_for() {
     let error = done.stderr.lines().find(|line| line.contains("\"event\":\"error\"")).expect("an error event");
     assert!(error.starts_with('{') && error.ends_with('}') && error.contains("\"code\":5"), "{error}");
     assert!(done.stderr.lines().all(|line| line.starts_with('{')), "{done}");
-}
-
-#[test]
-fn two_is_a_stream_that_is_needed_and_closed() {
-    let world = World::new();
-    let relay = world.relay();
-    let west = relay.party("west");
-    world.write("file", "x");
-    let key = world.key("west");
-    let closed = |tool: Tool, how: &str| tool.under(["sh", "-c", &format!("exec \"$@\" {how}"), "sh"]).run();
-    let said = |tool: Tool, how: &str, what: &str| {
-        let done = closed(tool, how).expect(exit::USAGE).expect_output(b"");
-        assert!(done.stderr.contains(&format!("error: {what} is closed\n")), "{done}");
-    };
-    for tool in [
-        west.recv().arg("x"),
-        west.attach().args(["--listen", "x"]),
-        west.attach().arg("east:x"),
-        west.send().args(["--dry-run", "file", "east:x"]),
-        world.tool("vp-keygen"),
-        world.tool("vp-keygen").arg("-y").arg(&key),
-    ] {
-        said(tool, ">&-", "standard output");
-    }
-    for tool in [west.send().args(["-", "east:x"]), west.attach().args(["--send-only", "east:x"])] {
-        said(tool, "<&-", "standard input");
-    }
-    // Where it is not needed, or is there, nothing is said of it.
-    closed(world.tool("vp-keygen"), ">/dev/null").expect(exit::DONE).expect_silence();
-    closed(world.tool("vp-keygen").args(["-o", "new"]), ">&- <&-").expect(exit::DONE).expect_silence();
-    let absent = |tool: Tool, how: &str| drop(closed(tool.args(["--timeout", "0"]), how).expect(exit::PEER_ABSENT));
-    absent(west.send().args(["file", "east:x"]), ">&- <&-");
-    absent(west.send().args(["-", "east:x"]), ">&- </dev/null");
-    absent(west.recv().args(["x", "--exec", "cat"]), ">&- <&-");
-    absent(west.attach().arg("east:x"), "<&- >/dev/null");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! `vp-attach`: words to work.
 
 use super::party::{Called, drive, voice};
-use super::streams::{needs_input, needs_output};
 use super::{Context, Party, Tool};
 use crate::cli::args::Attach;
 use crate::cli::config::peer_ids;
@@ -19,12 +18,6 @@ impl Tool for Attach {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
         let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
-        if self.exec.is_none() && !self.send_only {
-            needs_output()?;
-        }
-        if self.exec.is_none() && self.send_only {
-            needs_input()?;
-        }
         let party = Party::load(&self.connect, &context.env)?;
         let from = peer_ids(&self.from, &party.peers)?;
         let (end, called) = match (&self.to, &self.listen) {

@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use super::streams::needs_output;
 use super::{Context, Tool, print_line};
 use crate::cli::args::Keygen;
 use crate::cli::env::Env;
@@ -35,9 +34,6 @@ impl Tool for Keygen {
             }
             (None, None) => (PathBuf::new(), KeygenOptions::Print),
         };
-        if !matches!(options, KeygenOptions::Create { .. }) {
-            needs_output()?;
-        }
         let text = run(options).map_err(|error| match error {
             KeygenError::Load(error) => key_fault(&path, &error),
             KeygenError::Create(error) => create_fault(&path, &error),

@@ -10,7 +10,6 @@ mod recv;
 mod relay;
 mod relay_key;
 mod send;
-mod streams;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};

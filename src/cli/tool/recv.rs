@@ -1,7 +1,6 @@
 //! `vp-recv`: words to work.
 
 use super::party::{Called, drive, time_of, voice};
-use super::streams::needs_output;
 use super::{Context, Party, Tool};
 use crate::cli::args::{Overwrite, Recv};
 use crate::cli::config::peer_ids;
@@ -27,9 +26,6 @@ impl Tool for Recv {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
         let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
-        if self.directory.is_none() && self.exec.is_none() {
-            needs_output()?;
-        }
         let directory = self.directory.as_deref().map(receiving_directory).transpose()?;
         let party = Party::load(&self.connect, &context.env)?;
         let from = peer_ids(&self.from, &party.peers)?;

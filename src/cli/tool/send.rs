@@ -2,7 +2,6 @@
 
 use super::omit::{list, omit};
 use super::party::{Called, drive, time_of, voice};
-use super::streams::{needs_input, needs_output};
 use super::{Context, Party, Tool};
 use crate::cli::args::{Compress, LinksHow, Send};
 use crate::cli::env::Env;
@@ -37,11 +36,6 @@ impl Tool for Send {
         let ready = Ready::open(self.connect.ready_fd, Otherwise::Nowhere, &context.env)
             .map_err(|error| Fault::new(Exit::Usage, format!("--ready-fd: {}", chain(&error))))?;
         let mut what = self.what()?;
-        match what {
-            What::Stream(_) => needs_input()?,
-            _ if self.dry_run => needs_output()?,
-            _ => {}
-        }
         let unsent = self.check_sources(context)?;
         if let What::Files(job) = &mut what {
             job.omit = omit(&self, &context.env)?;
