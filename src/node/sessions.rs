@@ -27,6 +27,8 @@ pub(super) const SESSIONS_MAX: usize = 1024;
 /// Those of them that callers asked for, those under way included: a relay lets others open seven eighths of 1024 circuits to us,
 /// and who comes then must find one.
 const ANSWERED_MAX: usize = 768;
+/// Those of one peer of which the tool does not know yet.
+const ENTERING_MAX: usize = 64;
 
 struct Tombstone {
     rendezvous: [u8; 16],
@@ -157,14 +159,15 @@ impl Sessions {
         self.entries.len()
     }
 
-    /// Whether there is a place for another one that this peer asks for. Those under way are its own as well, or it would have
-    /// a circuit for each that only waits.
+    /// Whether there is a place for another one that this peer asks for. Those that have yet to come in have a circuit each:
+    /// whoever lost the path of one calls again, but not without end.
     pub(super) fn has_room_for(&self, peer: &PeerId, serving: &Serving) -> bool {
         let ours = self.entries.len() - self.answered.total();
-        let has = self.callers.of(peer) + self.entering.of(peer);
         // Each has a name at the relay.
         let most = ANSWERED_MAX.min(SESSIONS_MAX.saturating_sub(ours)).min(serving.names_left());
-        has < serving.callers_max().saturating_sub(self.callers.total()) && self.answered.has_room_for(peer, most)
+        self.callers.has_room_for(peer, serving.callers_max())
+            && self.entering.of(peer) < ENTERING_MAX
+            && self.answered.has_room_for(peer, most)
     }
 
     pub(super) fn is_empty(&self) -> bool {
