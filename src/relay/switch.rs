@@ -325,7 +325,7 @@ impl Switch {
                 self.touch(now, id);
             }
         }
-        if self.router.next_timeout().is_some_and(|at| at <= now) {
+        while self.router.next_timeout().is_some_and(|at| at <= now) {
             self.router.ask(|router, orders| router.handle_timeout(now, orders));
         }
         self.give_up_early(now);

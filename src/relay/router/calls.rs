@@ -129,9 +129,10 @@ impl Calls<'_> {
         self.queue(id, request);
     }
 
-    /// Sees to requests whose time has come.
-    pub(super) fn handle_overdue(&mut self) {
-        while let Some(id) = self.router.requests.overdue(self.now) {
+    /// Sees to requests whose time has come, so many at most.
+    pub(super) fn handle_overdue(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(id) = self.router.requests.overdue(self.now) else { return };
             let Some(mut request) = self.router.requests.take(id) else { return };
             if request.untold().is_some_and(|place| place.until <= self.now) {
                 self.tell_at_last(id, request);

@@ -38,6 +38,9 @@ use std::time::Instant;
 use turns::{Pair, Turns};
 use why_closed::WhyClosed;
 
+/// Of what has waited long enough so much is ended at once.
+const DUE_AT_ONCE: usize = 64;
+
 /// The one router of a relay.
 #[derive(Debug)]
 pub(super) struct Router {
@@ -250,13 +253,15 @@ impl Router {
         self.requests.next_deadline().into_iter().chain(self.turns.next_timeout()).min()
     }
 
-    /// Ends what has waited long enough.
+    /// Ends some of what has waited long enough. There is more if [`Router::next_timeout`] says so: whoever else wants to
+    /// ask something need not wait for all of it.
     pub(super) fn handle_timeout(&mut self, now: Instant, orders: &mut Orders) {
-        while let Some(to) = self.turns.poll_due(now) {
+        for _ in 0..DUE_AT_ONCE {
+            let Some(to) = self.turns.poll_due(now) else { break };
             self.eased.insert(to);
         }
         let mut calls = Calls { router: self, now, orders };
-        calls.handle_overdue();
+        calls.handle_overdue(DUE_AT_ONCE);
         calls.offer_next();
     }
 

@@ -199,6 +199,8 @@ pub(super) struct Requests {
     next: u64,
     all: HashMap<RequestId, Request>,
     by_caller: BTreeMap<Side, RequestId>,
+    /// How many of a link are parked, or were and have another turn, as far as its peer may know.
+    parked: HashMap<LinkId, usize>,
     by_callee: BTreeMap<Side, RequestId>,
     waiting: HashMap<(PeerId, Name), BTreeSet<RequestId>>,
     deadlines: BTreeSet<(Instant, RequestId)>,
@@ -212,6 +214,7 @@ impl Default for Requests {
             next: 0,
             all: HashMap::new(),
             by_caller: BTreeMap::new(),
+            parked: HashMap::new(),
             by_callee: BTreeMap::new(),
             waiting: HashMap::new(),
             deadlines: BTreeSet::new(),
@@ -229,6 +232,7 @@ impl Requests {
     /// How many there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
+        assert!(!self.all.is_empty() || self.parked.is_empty(), "what is parked is among them");
         self.all.len()
     }
 
@@ -241,6 +245,9 @@ impl Requests {
     /// Puts a request in, under the name it was taken out with or a fresh one.
     pub(super) fn put(&mut self, id: RequestId, request: Request) {
         self.by_caller.insert(request.caller, id);
+        if request.counts_as_parked() {
+            *self.parked.entry(request.caller.link).or_default() += 1;
+        }
         if !request.is_guest {
             self.room.add(&request);
         }
@@ -260,6 +267,11 @@ impl Requests {
     pub(super) fn take(&mut self, id: RequestId) -> Option<Request> {
         let request = self.all.remove(&id)?;
         self.by_caller.remove(&request.caller);
+        if request.counts_as_parked()
+            && let Entry::Occupied(mut parked) = self.parked.entry(request.caller.link)
+        {
+            count_down(&mut parked).then(|| parked.remove());
+        }
         if !request.is_guest {
             self.room.subtract(&request);
         }
@@ -302,8 +314,7 @@ impl Requests {
 
     /// How many requests of a link are parked, or were and have another turn, as far as its peer may know.
     pub(super) fn parked_by(&self, link: LinkId) -> usize {
-        let made = self.by_caller.range(Side::all_of(link));
-        made.filter(|(_, id)| self.all.get(id).is_some_and(Request::counts_as_parked)).count()
+        self.parked.get(&link).copied().unwrap_or(0)
     }
 
     /// The requests that wait for somebody who listens to a name, oldest first.

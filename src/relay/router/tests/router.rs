@@ -92,6 +92,9 @@ impl World {
     fn pass(&mut self, time: Duration) {
         self.now += time;
         self.router.handle_timeout(self.now, &mut self.orders);
+        while self.router.next_timeout().is_some_and(|at| at <= self.now) {
+            self.router.handle_timeout(self.now, &mut self.orders);
+        }
     }
 
     /// The orders since the last call, without workers.
