@@ -10,6 +10,7 @@ use super::connections::{Connections, Source};
 use super::dial::{Asked, Dial};
 use super::names::Answer;
 use super::news::News;
+use super::resolvers::Resolvers;
 use super::shares::Parties;
 use super::streams::{Owner, StreamKey};
 use super::target_request::{NameLookup, Next, TargetRequest};
@@ -34,8 +35,6 @@ use std::time::{Duration, Instant};
 
 /// How long a target has to take a connection, all its addresses together; and a peer to name one.
 const TARGET_TIME: Duration = Duration::from_secs(10);
-/// Names looked up for peers at a time: a thread each, and the resolver may be slow.
-const LOOKUPS_MAX: usize = 32;
 
 /// What is served, and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +69,8 @@ pub(super) struct Exports {
     purpose: Purpose,
     /// Requests of peers whose name is being looked up.
     lookups: Vec<Slot>,
+    /// The threads for that.
+    resolvers: Resolvers,
     /// There are imports, for which connections are left.
     has_imports: bool,
     /// Nothing is served any more.
@@ -79,7 +80,8 @@ pub(super) struct Exports {
 impl Exports {
     /// None yet. Sockets are for this purpose, and targets are told who connects in this way.
     pub(super) fn new(purpose: Purpose, proxy: Option<proxy::Version>) -> Exports {
-        Exports { list: Vec::new(), proxy, purpose, lookups: Vec::new(), has_imports: false, closed: false }
+        let (lookups, resolvers) = (Vec::new(), Resolvers::default());
+        Exports { list: Vec::new(), proxy, purpose, lookups, resolvers, has_imports: false, closed: false }
     }
 
     /// There are imports beside them.
@@ -321,13 +323,13 @@ impl Exports {
         match request.advance(ctx, rules) {
             Ok(Next::Wait) => return false,
             Ok(Next::LookUp(name, port)) => {
-                let has_room = self.lookups.len() < LOOKUPS_MAX;
-                match has_room.then(|| Lookup::start(&name, ctx.waker)) {
-                    Some(Ok(lookup)) => {
+                let Some(peer) = ctx.node.peer(request.stream.session) else { return false };
+                match self.resolvers.start(peer, || Lookup::start(&name, ctx.waker)) {
+                    Ok(lookup) => {
                         request.handle_asked(NameLookup { name, port, lookup });
                         self.lookups.push(slot);
                     }
-                    Some(Err(_)) | None => turn_down(ctx, connections, slot, CloseCode::Limit),
+                    Err(_) => turn_down(ctx, connections, slot, CloseCode::Limit),
                 }
             }
             Ok(Next::Dial(allowed)) => self.dial_named(connections, slot, allowed),

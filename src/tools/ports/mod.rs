@@ -31,6 +31,7 @@ mod joining;
 mod names;
 mod news;
 mod peers;
+mod resolvers;
 mod sessions;
 mod setup;
 mod shares;
