@@ -192,7 +192,7 @@ impl Filling<'_> {
 
     fn send_commands(&mut self) -> Result<(), LaneError> {
         while let Some(first) = self.schedule.commands.front().map(Vec::len) {
-            if !self.room.fits(first) || !self.may_send_command() {
+            if !self.room.fits(first) || !self.make_room_for_command() {
                 break;
             }
             let record = self.schedule.take_record(&self.room);
@@ -202,8 +202,9 @@ impl Filling<'_> {
         Ok(())
     }
 
-    /// Commands wait longer than data before they wait for acknowledgements, but not for ever.
-    fn may_send_command(&mut self) -> bool {
+    /// Makes room for a command if it can, and says whether there is any. Commands wait longer than data before they wait for
+    /// acknowledgements, but not for ever.
+    fn make_room_for_command(&mut self) -> bool {
         let load = self.load();
         self.retention.make_room(load) || load.retained < self.retention.max(load).saturating_add(COMMANDS_SLACK)
     }

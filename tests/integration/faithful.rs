@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
 use crate::harness::data::{on_disk, sparse};
-use crate::harness::{Input, Party, Running, World, assert_same_tree, exit, names, tell};
+use crate::harness::{Input, Party, Running, World, assert_same_tree, exit, names, skip};
 
 /// A receiver of files in the world's `inbox`.
 fn inbox(west: &Party<'_>, args: &[&str]) -> Running {
@@ -126,8 +126,7 @@ fn hole_costs_what_its_description_costs_however_long_it_is() {
     let made = fs::File::create(&source).and_then(|file| file.set_len(LENGTH));
     if made.is_err() {
         // A file system without such files has none to send.
-        tell("SKIPPED: no file of 1 TiB can be made here");
-        return;
+        return skip("a file system with files of 1 TiB");
     }
     sparse(&source, LENGTH);
     let inbox_dir = world.dir("inbox");

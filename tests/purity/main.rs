@@ -75,6 +75,11 @@ fn planted_violations_are_found() {
         ("lane/a.rs", "use crate::session::frame::Frame;\n", "lane may not use session"),
         ("net/a.rs", "fn f() -> crate::identity::PeerId {\n", "net may not use identity"),
         ("wire/a.rs", "use std::{collections::BTreeMap, net::{IpAddr, TcpStream}};\n", "the core names std::net::Tcp"),
+        (
+            "wire/a.rs",
+            "struct A {\n    #[cfg(test)]\n    a: u8,\n}\nuse std::net::TcpStream;\n",
+            "the core names std::net::Tcp",
+        ),
         ("wire/mod.rs", "use super::session::Session;\n", "wire may not use session"),
         ("wire/a.rs", "fn f(_: super::super::session::Session) {}\n", "wire may not use session"),
         ("noise/a.rs", "use crate::{\n    identity::{Card, PeerId},\n    wire,\n};\n", "noise may not use wire"),

@@ -114,7 +114,7 @@ fn character_length(text: &str) -> usize {
     }
 }
 
-/// Blanks items under `#[cfg(test)]` out: up to a semicolon or the closing brace of the same depth.
+/// Blanks items and fields under `#[cfg(test)]` out: up to a semicolon, a comma or the closing brace of the same depth.
 fn without_tests(code: &str) -> String {
     let mut kept = Vec::new();
     let mut until: Option<String> = None;
@@ -127,7 +127,8 @@ fn without_tests(code: &str) -> String {
             }
             None => false,
             Some(depth) => {
-                let ends = *depth == indent && (line.trim_start().starts_with('}') || line.trim_end().ends_with(';'));
+                let ends =
+                    *depth == indent && (line.trim_start().starts_with('}') || line.trim_end().ends_with([';', ',']));
                 until = until.filter(|_| !ends);
                 true
             }

@@ -408,23 +408,28 @@ impl Inflow {
         self.phase = Phase::Ended(outcome);
     }
 
-    /// Whether nothing is waited for any more that happens here. An error that shows late is one of writing.
-    fn is_settled(&mut self, now: Instant) -> bool {
-        let news = self.settling.as_ref().map(Receiver::try_recv);
-        match news {
-            Some(Err(TryRecvError::Empty)) => return false,
+    /// Takes note of what has been waited for since the end. An error that shows late is one of writing.
+    fn settle(&mut self, now: Instant) {
+        match self.settling.as_ref().map(Receiver::try_recv) {
+            Some(Err(TryRecvError::Empty)) => return,
             Some(Ok(Err(error))) => self.phase = Phase::Ended(self.note(Trouble::Io(error))),
             _ => {}
         }
         self.settling = None;
         self.held_until.take_if(|at| *at <= now);
-        self.child.is_none() && self.held_until.is_none()
+    }
+
+    /// Whether nothing is waited for any more that happens here.
+    fn is_settled(&self) -> bool {
+        self.settling.is_none() && self.child.is_none() && self.held_until.is_none()
     }
 
     /// Tells the sender how it ended, as soon as the command has.
     fn conclude(&mut self, now: Instant) -> bool {
-        let (Phase::Ended(_), true) = (self.phase, self.is_settled(now)) else { return false };
-        let Phase::Ended(outcome) = self.phase else { return false };
+        if let Phase::Ended(_) = self.phase {
+            self.settle(now);
+        }
+        let (Phase::Ended(outcome), true) = (self.phase, self.is_settled()) else { return false };
         // One that ended well and left something unread has not failed, but it has not taken it all either.
         let unread = outcome == ItemOutcome::Failed(Fault::Cancelled);
         let failed = self.child_status.filter(|status| *status != 0 || unread);
