@@ -7,8 +7,8 @@ use crate::identity::PeerId;
 use crate::relay::LinkId;
 use crate::wire::Name;
 use crate::wire::limits::LISTENERS_MAX;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 /// Names of all links, beyond [`NAMES_FREE_PER_PEER`] of each peer. Each takes about 400 bytes.
 pub const NAMES_MAX: usize = 262_144;
@@ -38,7 +38,7 @@ pub(super) struct TooMany;
 pub(super) struct Listeners {
     /// By name, the newest last.
     by_name: HashMap<(PeerId, Name), Vec<Listener>>,
-    by_link: HashMap<LinkId, Vec<Name>>,
+    by_link: HashMap<LinkId, HashSet<Name>>,
     by_peer: HashMap<PeerId, usize>,
     by_source: HashMap<Source, usize>,
     listened: u64,
@@ -64,8 +64,8 @@ impl Listeners {
         let Attached { peer, source, .. } = of;
         self.listened += 1;
         let listener = Listener { link, since: self.listened };
-        let names = self.by_link.get(&link).map_or(&[][..], Vec::as_slice);
-        if names.contains(name) {
+        let names = self.by_link.get(&link);
+        if names.is_some_and(|names| names.contains(name)) {
             let listeners = self.by_name.get_mut(&(peer, name.clone())).into_iter().flatten();
             listeners.filter(|known| known.link == link).for_each(|known| *known = listener);
             return Ok(false);
@@ -75,7 +75,8 @@ impl Listeners {
         if of_source >= NAMES_PER_SOURCE_MAX {
             return Err(TooMany);
         }
-        if names.len() >= LISTENERS_MAX || held >= NAMES_PER_PEER_MAX || !self.reserve.has_room(held) {
+        let of_link = names.map_or(0, HashSet::len);
+        if of_link >= LISTENERS_MAX || held >= NAMES_PER_PEER_MAX || !self.reserve.has_room(held) {
             return Err(TooMany);
         }
         self.reserve.add(held);
@@ -83,7 +84,7 @@ impl Listeners {
         if let Some(source) = source {
             *self.by_source.entry(source).or_default() += 1;
         }
-        self.by_link.entry(link).or_default().push(name.clone());
+        self.by_link.entry(link).or_default().insert(name.clone());
         self.by_name.entry((peer, name.clone())).or_default().push(listener);
         Ok(true)
     }
@@ -91,9 +92,7 @@ impl Listeners {
     /// A link does not listen to a name any more. Whether it did.
     pub(super) fn remove(&mut self, link: LinkId, of: Attached, name: &Name) -> bool {
         let Some(names) = self.by_link.get_mut(&link) else { return false };
-        let before = names.len();
-        names.retain(|other| other != name);
-        let was_there = names.len() < before;
+        let was_there = names.remove(name);
         if names.is_empty() {
             self.by_link.remove(&link);
         }
