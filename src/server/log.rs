@@ -22,8 +22,8 @@ pub enum LogLine<'a> {
     Connection(Newcomer, Notice),
     /// A detail: what happened to a link or a circuit.
     Fact(&'a Fact),
-    /// Details on a peer that were not told, for there were too many.
-    LeftOut(LeftOut<PeerId>),
+    /// Details on what peers did that were not told, for there were too many.
+    LeftOut(LeftOut<Doer>),
     /// Details on connections that are no link of an admitted client, likewise.
     NewcomersLeftOut(LeftOut<Source>),
     /// A peer was turned away, so often since the last line about it.
@@ -41,6 +41,21 @@ pub enum LogLine<'a> {
     Nobody(&'a Path),
 }
 
+/// Who did something, as far as lines of the log are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Doer {
+    /// A peer, where only those that are listed may attach.
+    Peer(PeerId),
+    /// The peers of one source, where anybody may: a key costs nothing there.
+    Source(Source),
+}
+
+impl Doer {
+    fn of(fact: &Fact) -> Doer {
+        fact.source().map_or_else(|| Doer::Peer(fact.peer()), Doer::Source)
+    }
+}
+
 /// Where log lines go.
 pub type Log = Box<dyn Fn(LogLine<'_>) + Send + Sync>;
 
@@ -49,7 +64,7 @@ pub(super) struct RelayLog {
     write: Log,
     details: bool,
     refusals: Mutex<Refusals>,
-    quota: Mutex<Quota<PeerId>>,
+    quota: Mutex<Quota<Doer>>,
     newcomers: Mutex<Quota<Source>>,
 }
 
@@ -95,7 +110,7 @@ impl RelayLog {
         }
         let mut quota = self.quota.lock().unwrap_or_else(PoisonError::into_inner);
         quota.begin_period(now).into_iter().for_each(|left_out| self.line(LogLine::LeftOut(left_out)));
-        if quota.spend(fact.peer()) {
+        if quota.spend(Doer::of(fact)) {
             self.line(LogLine::Fact(fact));
         }
     }
@@ -137,5 +152,33 @@ mod tests {
         assert_eq!([of("192.0.2.1"), of("2001:db8::"), of("192.0.2.2")], [600, 600, 2]);
         comes_and_goes(start + Duration::from_secs(60), "192.0.2.1");
         assert_eq!([of("200 of 192.0.2.1"), of("200 of 2001:db8::/64"), of("192.0.2.1")], [1, 1, 602]);
+    }
+
+    #[test]
+    fn fresh_keys_of_one_source_have_lines_together_and_listed_peers_each_their_own() {
+        let told = Arc::new(Mutex::new([0, 0]));
+        let page = Arc::clone(&told);
+        let write = move |line: LogLine<'_>| {
+            let mut page = page.lock().unwrap();
+            match line {
+                LogLine::Fact(_) => page[0] += 1,
+                LogLine::LeftOut(LeftOut { about: Some(Doer::Source(_)), lines }) => page[1] += lines,
+                other => panic!("{other:?}"),
+            }
+        };
+        let (log, start) = (RelayLog::new(Box::new(write), true), Instant::now());
+        let attach = |now, key: u16, source| {
+            let mut id = [0; 32];
+            id[..2].copy_from_slice(&key.to_le_bytes());
+            log.fact(now, &Fact::Attached { link: ConnId::new(1).link(), peer: PeerId::from_bytes(id), source });
+        };
+        let source = |address: &str| Some(Source::of(address.parse().unwrap()));
+        (0..1000).for_each(|key| attach(start, key, source("192.0.2.1")));
+        assert_eq!(*told.lock().unwrap(), [600, 0]);
+        attach(start, 1000, source("192.0.2.2"));
+        (0..1000).for_each(|key| attach(start, key, None));
+        assert_eq!(*told.lock().unwrap(), [1601, 0]);
+        attach(start + Duration::from_secs(60), 0, source("192.0.2.1"));
+        assert_eq!(*told.lock().unwrap(), [1602, 400]);
     }
 }

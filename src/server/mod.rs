@@ -23,7 +23,7 @@ mod worker;
 
 pub use allow::{Allow, AllowError};
 pub use handle::Handle;
-pub use log::{Log, LogLine};
+pub use log::{Doer, Log, LogLine};
 pub use quota::LeftOut;
 pub use shared::Status;
 

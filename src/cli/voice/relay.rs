@@ -10,7 +10,7 @@ use crate::cli::voice::code::code_text;
 use crate::cli::voice::{listen_fault, often};
 use crate::names::Conflict;
 use crate::server::{
-    self, AllowError, Closed, Cut, Fact, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, Name, Newcomer, Notice,
+    self, AllowError, Closed, Cut, Doer, Fact, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, Name, Newcomer, Notice,
     RelayError, Trouble, Why, WhyClosed,
 };
 use crate::wire::CloseCode;
@@ -36,8 +36,12 @@ pub(crate) fn log(output: Output) -> Log {
             );
             report.say(if lane { Level::Debug } else { Level::Info }, &fact_text(fact));
         }
-        LogLine::LeftOut(LeftOut { about: Some(peer), lines }) => {
-            report.say(Level::Info, &format!("{} about {peer} left out", counted(lines, "more line")));
+        LogLine::LeftOut(LeftOut { about: Some(doer), lines }) => {
+            let about = match doer {
+                Doer::Peer(peer) => peer.to_string(),
+                Doer::Source(source) => format!("peers at {source}"),
+            };
+            report.say(Level::Info, &format!("{} about {about} left out", counted(lines, "more line")));
         }
         LogLine::LeftOut(LeftOut { about: None, lines }) => {
             report.say(Level::Info, &format!("{} about other peers left out", counted(lines, "more line")));
@@ -115,10 +119,10 @@ fn notice_text(newcomer: Newcomer, notice: Notice) -> String {
 /// What happened to a link or a circuit. A link has the number of its connection, and a circuit that of its caller.
 fn fact_text(fact: &Fact) -> String {
     match fact {
-        Fact::Attached { link, peer } => format!("{}: attached {peer}", link.get()),
-        Fact::Detached { link, peer, why } => format!("{}: detached {peer}: {}", link.get(), why_text(*why)),
-        Fact::Listening { link, peer, name } => format!("{}: {peer} listens to {}", link.get(), name_text(name)),
-        Fact::Unlistened { link, peer, name } => {
+        Fact::Attached { link, peer, .. } => format!("{}: attached {peer}", link.get()),
+        Fact::Detached { link, peer, why, .. } => format!("{}: detached {peer}: {}", link.get(), why_text(*why)),
+        Fact::Listening { link, peer, name, .. } => format!("{}: {peer} listens to {}", link.get(), name_text(name)),
+        Fact::Unlistened { link, peer, name, .. } => {
             format!("{}: {peer} listens to {} no more", link.get(), name_text(name))
         }
         Fact::Opened(info) => {

@@ -2,6 +2,7 @@
 //!
 //! No body comes here: each worker tells of its end of a circuit when that has ended. A circuit is closed when both ends are.
 
+use super::admission::Source;
 use super::requests::Side;
 use super::why_closed::WhyClosed;
 use crate::identity::PeerId;
@@ -31,6 +32,8 @@ pub struct CircuitInfo {
     pub callee: Side,
     /// Who called.
     pub from: PeerId,
+    /// Where the caller is, where anybody may attach.
+    pub source: Option<Source>,
     /// Who was called.
     pub to: PeerId,
     /// What was called.
@@ -129,7 +132,7 @@ mod tests {
         let (from, to) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
         let name = Name::App("pg".parse().unwrap());
         let mut circuits = Circuits::default();
-        circuits.open(CircuitInfo { caller: CALLER, callee: CALLEE, from, to, name, since: now });
+        circuits.open(CircuitInfo { caller: CALLER, callee: CALLEE, from, source: None, to, name, since: now });
         circuits
     }
 

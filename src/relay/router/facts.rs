@@ -1,5 +1,6 @@
 //! What the router tells whoever watches the relay.
 
+use super::admission::Source;
 use super::circuits::{CircuitInfo, Closed};
 use crate::identity::PeerId;
 use crate::relay::{LinkId, Why};
@@ -15,6 +16,8 @@ pub enum Fact {
         link: LinkId,
         /// Who it is.
         peer: PeerId,
+        /// Where it comes from, where anybody may attach.
+        source: Option<Source>,
     },
     /// A client's link has ended, and with it all that it listened to.
     Detached {
@@ -22,6 +25,8 @@ pub enum Fact {
         link: LinkId,
         /// Who it was.
         peer: PeerId,
+        /// Where it came from, where anybody may attach.
+        source: Option<Source>,
         /// Why.
         why: Why,
     },
@@ -31,6 +36,8 @@ pub enum Fact {
         link: LinkId,
         /// Who it is.
         peer: PeerId,
+        /// Where it comes from, where anybody may attach.
+        source: Option<Source>,
         /// What can be called there.
         name: Name,
     },
@@ -40,6 +47,8 @@ pub enum Fact {
         link: LinkId,
         /// Who it is.
         peer: PeerId,
+        /// Where it comes from, where anybody may attach.
+        source: Option<Source>,
         /// What could be called there.
         name: Name,
     },
@@ -59,6 +68,18 @@ impl Fact {
             | Fact::Unlistened { peer, .. } => *peer,
             Fact::Opened(info) => info.from,
             Fact::Closed(closed) => closed.info.from,
+        }
+    }
+
+    /// Where that peer is, where anybody may attach: a key costs nothing there.
+    pub fn source(&self) -> Option<Source> {
+        match self {
+            Fact::Attached { source, .. }
+            | Fact::Detached { source, .. }
+            | Fact::Listening { source, .. }
+            | Fact::Unlistened { source, .. } => *source,
+            Fact::Opened(info) => info.source,
+            Fact::Closed(closed) => closed.info.source,
         }
     }
 }

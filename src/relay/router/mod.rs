@@ -85,8 +85,9 @@ impl Router {
         if self.roster.len() >= self.policy.limits().links || holding >= share.links || source.is_some_and(is_full) {
             return Err(CloseCode::Limit);
         }
-        self.roster.add(link, Attached { peer, worker, source: source.map(|(source, _)| source) });
-        self.facts.push_back(Fact::Attached { link, peer });
+        let source = source.map(|(source, _)| source);
+        self.roster.add(link, Attached { peer, worker, source });
+        self.facts.push_back(Fact::Attached { link, peer, source });
         Ok(share)
     }
 
@@ -97,14 +98,14 @@ impl Router {
 
     /// A link is gone. What it asked for is withdrawn; what it was offered goes to somebody else or back to waiting.
     pub(super) fn detach(&mut self, now: Instant, link: LinkId, departure: Departure, orders: &mut Orders) {
-        let Some(attached @ Attached { peer, .. }) = self.roster.remove(link) else { return };
+        let Some(attached @ Attached { peer, source, .. }) = self.roster.remove(link) else { return };
         self.end_circuits(now, link, &departure.ended);
         // Those that were accepted, and that its worker has not heard of.
         for circuit in self.circuits.of_link(link) {
             let report = EndReport { circuit, sent_bytes: 0, why: Some(WhyClosed::LinkEnded) };
             self.end_circuits(now, link, &[report]);
         }
-        self.facts.push_back(Fact::Detached { link, peer, why: departure.why });
+        self.facts.push_back(Fact::Detached { link, peer, source, why: departure.why });
         self.listeners.remove_all(link, attached);
         let mut calls = Calls { router: self, now, orders };
         calls.handle_lost(link, peer);
@@ -120,10 +121,10 @@ impl Router {
         orders: &mut Orders,
     ) -> Result<(), CloseCode> {
         let Some(&attached) = self.roster.get(link) else { return Ok(()) };
-        let peer = attached.peer;
+        let Attached { peer, source, .. } = attached;
         match self.listeners.add(link, attached, &name) {
             Err(TooMany) => return Err(CloseCode::Limit),
-            Ok(true) => self.facts.push_back(Fact::Listening { link, peer, name: name.clone() }),
+            Ok(true) => self.facts.push_back(Fact::Listening { link, peer, source, name: name.clone() }),
             Ok(false) => {}
         }
         let mut calls = Calls { router: self, now, orders };
@@ -135,9 +136,9 @@ impl Router {
     /// Forgets a name. What was offered under it may still be answered.
     pub(super) fn unlisten(&mut self, link: LinkId, name: &Name) {
         let Some(&attached) = self.roster.get(link) else { return };
-        let peer = attached.peer;
+        let Attached { peer, source, .. } = attached;
         if self.listeners.remove(link, attached, name) {
-            self.facts.push_back(Fact::Unlistened { link, peer, name: name.clone() });
+            self.facts.push_back(Fact::Unlistened { link, peer, source, name: name.clone() });
         }
     }
 
@@ -161,10 +162,11 @@ impl Router {
         debug_assert!(early.len() <= EARLY_MAX);
         let Side { link, circuit } = callee;
         let Accepted { caller, pair, name } = Calls { router: self, now, orders }.take_up(callee)?;
-        let (caller_worker, callee_worker) = (self.worker_of(caller.link)?, self.worker_of(link)?);
+        let &Attached { worker: caller_worker, source, .. } = self.roster.get(caller.link)?;
+        let callee_worker = self.worker_of(link)?;
         self.roster.hold(link);
         let Pair { from, to } = pair;
-        let info = self.circuits.open(CircuitInfo { caller, callee, from, to, name, since: now });
+        let info = self.circuits.open(CircuitInfo { caller, callee, from, source, to, name, since: now });
         self.facts.push_back(Fact::Opened(info));
         let far = EndId { worker: callee_worker, link, circuit };
         let what = What::Opened { circuit: caller.circuit, far, early };

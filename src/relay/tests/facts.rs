@@ -1,7 +1,7 @@
 //! What a relay tells of its links and circuits.
 
 use super::*;
-use crate::relay::Why;
+use crate::relay::{Source, Why};
 
 /// One word for each fact, with what it says of circuits.
 fn told(relay: &mut RelayCore) -> Vec<(&'static str, u64, u64)> {
@@ -64,7 +64,10 @@ fn who_is_called_for_what_and_why_it_ended_is_told() {
         let closed = facts.iter().find_map(|fact| if let Fact::Closed(closed) = fact { Some(closed) } else { None });
         let closed = closed.expect("it is closed");
         assert_eq!((closed.why, closed.lasted), (WhyClosed::Reset(CloseCode::Failed), later - start));
-        assert!(facts.contains(&Fact::Detached { link: callee.id.link(), peer: callee.peer, why: Why::Closed }));
+        let (link, peer, why) = (callee.id.link(), callee.peer, Why::Closed);
+        let here = Some(Source::of([127, 0, 0, 1].into()));
+        assert!(facts.contains(&Fact::Detached { link, peer, source: here, why }));
+        assert!(facts.iter().all(|fact| fact.source() == here), "anybody may attach: {facts:?}");
     }
 }
 
