@@ -8,6 +8,7 @@ use vp::identity::PeerId;
 use vp::link::Frame;
 use vp::node::{Callers, Event, Kind};
 use vp::session::Event as SessionEvent;
+use vp::wire::limits::HANDSHAKE_DEADLINE;
 use vp::wire::{CloseCode, Control};
 
 use crate::harness::crowd::{Client, Crowd};
@@ -46,7 +47,10 @@ fn send(relay: &Relay<'_>, patience: &str) {
 /// More calls than one peer may have under way.
 const CALLS: usize = 600;
 
-/// Calls whose last message never comes are taken, up to half of all places, and let go of in time.
+/// So many that have not come in may one peer have with a callee.
+const ENTERING: u64 = 64;
+
+/// Calls whose last message never comes are taken, up to a bound, and let go of in time.
 #[test]
 fn a_peer_that_calls_and_never_says_who_it_is_keeps_nobody_out_and_is_forgotten() {
     let world = world();
@@ -55,16 +59,18 @@ fn a_peer_that_calls_and_never_says_who_it_is_keeps_nobody_out_and_is_forgotten(
     let callee = identity(&world, "west").id();
     // A link may have only so many calls that wait for an answer.
     let mut links: Vec<Raw> = (0..CALLS / 60).map(|_| Raw::attach(&relay, "east")).collect();
-    let mut taken = 0;
+    let (mut taken, since) = (0, Instant::now());
     for link in &mut links {
         (0..60).for_each(|_| drop(link.call(callee, "x", u32::MAX)));
         link.settle();
         // The relay has brought all of them to west by now; of its answers those that came are counted.
         while let Heard::Frame(frame) = link.hear(Duration::from_millis(200)) {
-            taken += usize::from(matches!(frame, Frame::Control(Control::Opened { .. })));
+            taken += u64::from(matches!(frame, Frame::Control(Control::Opened { .. })));
         }
     }
-    assert!(taken > 0 && taken <= 512, "{taken} calls were taken");
+    // Where all that took long, the first ones have been let go of, and as many again are taken.
+    let periods = 1 + since.elapsed().as_secs() / HANDSHAKE_DEADLINE.as_secs();
+    assert!((1..=periods * ENTERING).contains(&taken), "{taken} calls were taken in {periods} periods");
     send(&relay, "30s");
     let limit = CloseCode::Limit.to_wire();
     let is_let_go = |heard: &Heard| matches!(heard, Heard::Frame(Frame::Reset { code, .. }) if *code == limit);
@@ -156,7 +162,8 @@ fn whoever_waits_for_the_only_place_keeps_its_timeout_and_gets_the_place_of_one_
         send.input(Input::Random { seed: 4, bytes: 1000 }).run()
     };
     let done = send("3s").expect(exit::PEER_ABSENT).expect_error("had others to serve");
-    assert!(done.took < Duration::from_secs(25), "took {:?}", done.took);
+    // A turn at the relay takes 10 s: it does not wait for that to end.
+    assert!(done.took < Duration::from_secs(10), "took {:?}", done.took);
     send("60s").expect(exit::DONE);
     west.wait_error_line_like("who is gone", |line| line.contains("its place went to another that waited"));
     assert!(west.kill().expect_random(4, 1000).took < 2 * DEADLINE);
