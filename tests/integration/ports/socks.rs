@@ -1,6 +1,7 @@
 //! `--socks`: applications name targets, names are resolved at the far side, and only what the far side lists is reached,
 //! however it is spelt.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 
@@ -28,14 +29,20 @@ fn field(host: &str, port: u16) -> Vec<u8> {
     field
 }
 
-/// Asks for a target; yields the connection and the code of the answer.
-fn request(at: SocketAddr, host: &str, port: u16) -> (TcpStream, u8) {
+/// Asks for a target.
+fn ask(at: SocketAddr, host: &str, port: u16) -> TcpStream {
     let mut stream = connect(at);
     stream.write_all(&[5, 1, 0]).expect("written");
     let mut greeting = [0; 2];
     stream.read_exact(&mut greeting).expect("an answer");
     assert_eq!(greeting, [5, 0]);
     stream.write_all(&[&[5, 1, 0][..], &field(host, port)].concat()).expect("written");
+    stream
+}
+
+/// Asks for a target; yields the connection and the code of the answer.
+fn request(at: SocketAddr, host: &str, port: u16) -> (TcpStream, u8) {
+    let mut stream = ask(at, host, port);
     let mut answer = [0; 10];
     stream.read_exact(&mut answer).expect("an answer");
     assert_eq!((answer[0], answer[2]), (5, 0));
@@ -43,6 +50,7 @@ fn request(at: SocketAddr, host: &str, port: u16) -> (TcpStream, u8) {
 }
 
 const SUCCEEDED: u8 = 0;
+const FAILED: u8 = 1;
 const NOT_ALLOWED: u8 = 2;
 const UNREACHABLE: u8 = 4;
 const REFUSED: u8 = 5;
@@ -177,6 +185,46 @@ fn a_wildcard_leads_to_no_address_of_the_far_machine_by_whatever_name() {
         }
     }
     eventually("each request of the twin reached the target", || target.accepted() >= 7);
+}
+
+#[test]
+fn who_names_slow_hosts_and_resets_leaves_threads_for_others() {
+    let world = World::new();
+    let Some(hosts) = Hosts::new(&world, "") else { return };
+    hosts.silence();
+    let names = ["east", "west", "stranger"].map(|name| format!("{name} {}\n", world.id(name)));
+    world.write("peers", &names.concat());
+    let relay = world.relay();
+    let (_held, nobody) = closed_port();
+    let list = format!("127.0.0.1:{},slow.far.test:80", nobody.port());
+    let export = relay.party("west").portrep().arg("--export").arg(format!("web=socks:{list}"));
+    let export = export.under(hosts.under()).spawn();
+    export.wait_line("serving web socks:");
+    let imports = ["east", "stranger"].map(|name| {
+        let import = relay.party(name).portrep().args(["--socks", "0=west:web"]).spawn();
+        let at = listening(&import, "west:web");
+        eventually("there is a session", || answer(at, "127.0.0.1", nobody.port()) == REFUSED);
+        (import, at)
+    });
+    let [greedy, other] = imports.each_ref().map(|(_, at)| *at);
+    // Half of the 64 that there are.
+    eventually("one peer has all it can get", || {
+        drop(ask(greedy, "slow.far.test", 80));
+        threads(&export, "resolver") >= 32
+    });
+    for _ in 0..8 {
+        assert_eq!(answer(greedy, "slow.far.test", 80), FAILED);
+    }
+    assert_eq!(threads(&export, "resolver"), 32, "they live on, although nobody waits for them");
+    let _waiting = ask(other, "slow.far.test", 80);
+    eventually("another peer's name is looked up", || threads(&export, "resolver") == 33);
+}
+
+/// How many threads of this name a process has.
+fn threads(process: &Running, name: &str) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{}/task", process.pid())).expect("threads");
+    let names = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|found| found.trim_end() == name).count()
 }
 
 #[test]
