@@ -7,6 +7,7 @@ use super::circuit::table::{Circuit, Circuits, Input, Misused, Received};
 use super::circuit::window::Growth;
 use super::fair::account::Account;
 use super::fair::reading::Known;
+use super::fair::work::Work;
 use super::greeting::Authenticated;
 use super::items::Item;
 use super::memory::block::Piece;
@@ -60,6 +61,8 @@ struct Intake {
     /// Whether that is for want of somebody who takes answers.
     deaf: bool,
     standstill: Standstill,
+    /// What its messages led to beyond what their kinds do, and what it has not paid for yet.
+    unpaid: Work,
 }
 
 /// What the lists of a worker have of a link.
@@ -92,7 +95,13 @@ impl Attachment {
             circuits: Circuits::default(),
             outgoing: Outgoing::new(owed),
             pace: Pace::default(),
-            intake: Intake { unread: false, held: VecDeque::new(), deaf: false, standstill: Standstill::new(now) },
+            intake: Intake {
+                unread: false,
+                held: VecDeque::new(),
+                deaf: false,
+                standstill: Standstill::new(now),
+                unpaid: Work::ZERO,
+            },
             ending: None,
             listed: Listed::default(),
         }
@@ -159,6 +168,16 @@ impl Attachment {
     /// Whether input is held.
     pub(super) fn has_held(&self) -> bool {
         !self.intake.held.is_empty()
+    }
+
+    /// A message of its led to so much work beyond what its kind does.
+    pub(super) fn owe(&mut self, work: Work) {
+        self.intake.unpaid = self.intake.unpaid + work;
+    }
+
+    /// What there is of that: it is paid for with the next frame.
+    pub(super) fn take_unpaid(&mut self) -> Work {
+        std::mem::take(&mut self.intake.unpaid)
     }
 
     /// Whether held input may be used: if the client took too few answers, once all of them are in order for the kernel.

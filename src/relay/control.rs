@@ -3,6 +3,7 @@
 use super::LinkId;
 use super::attached::Attachment;
 use super::circuit::table::Circuit;
+use super::fair::work::Work;
 use super::router::Ask;
 use super::router::requests::Side;
 use super::router::why_closed::WhyClosed;
@@ -131,9 +132,10 @@ impl Client<'_> {
 
     fn listen(&mut self, name: Name) -> Result<(), CloseCode> {
         let (now, id) = (self.now, self.id);
-        self.switch.router.ask(|router, orders| router.listen(now, id, name.clone(), orders))?;
+        let calls = self.switch.router.ask(|router, orders| router.listen(now, id, name.clone(), orders))?;
         // Ahead of the orders, which may carry what has waited for the name.
         if let Some(attachment) = self.attachment() {
+            attachment.owe(Work::of_calls(calls));
             attachment.outgoing.say(Control::Listening { name });
         }
         Ok(())

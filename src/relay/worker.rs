@@ -271,6 +271,7 @@ impl Forwarder {
             if attachment.is_ending() {
                 return Flow::Gone;
             }
+            *work = *work + attachment.take_unpaid();
             if attachment.outgoing.has_many_answers() || *work >= AT_ONCE {
                 return Flow::Hold;
             }

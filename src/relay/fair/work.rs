@@ -64,6 +64,11 @@ impl Work {
         })
     }
 
+    /// So many calls that somebody is to be offered, in turn.
+    pub(crate) fn of_calls(count: usize) -> Work {
+        Work(u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(CALLED))
+    }
+
     /// What is left when so much of it is gone.
     pub(crate) fn saturating_sub(self, other: Work) -> Work {
         Work(self.0.saturating_sub(other.0))

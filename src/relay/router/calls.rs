@@ -112,12 +112,15 @@ impl Calls<'_> {
     /// A link of a peer listens to a name: requests that wait for somebody who does have another turn. One whose caller may not know
     /// yet that nobody was there is offered too, and the caller hears at the same time what it would have heard without
     /// that.
-    pub(super) fn offer_again(&mut self, peer: PeerId, name: &Name) {
-        for id in self.router.requests.waiting_for(peer, name) {
-            if let Some(request) = self.router.requests.take(id) {
-                self.go_again(id, request);
+    /// Yields how many there are.
+    pub(super) fn offer_again(&mut self, peer: PeerId, name: &Name) -> usize {
+        let waiting = self.router.requests.waiting_for(peer, name);
+        for id in &waiting {
+            if let Some(request) = self.router.requests.take(*id) {
+                self.go_again(*id, request);
             }
         }
+        waiting.len()
     }
 
     /// A request has another turn, and its caller hears no sooner of the first one.

@@ -112,15 +112,16 @@ impl Router {
         calls.offer_next();
     }
 
-    /// Registers a name. Requests parked for it are offered in turn. An error ends the link.
+    /// Registers a name. Requests parked for it are offered in turn: how many there are. An error
+    /// ends the link.
     pub(super) fn listen(
         &mut self,
         now: Instant,
         link: LinkId,
         name: Name,
         orders: &mut Orders,
-    ) -> Result<(), CloseCode> {
-        let Some(&attached) = self.roster.get(link) else { return Ok(()) };
+    ) -> Result<usize, CloseCode> {
+        let Some(&attached) = self.roster.get(link) else { return Ok(0) };
         let Attached { peer, source, .. } = attached;
         match self.listeners.add(link, attached, &name) {
             Err(TooMany) => return Err(CloseCode::Limit),
@@ -128,9 +129,9 @@ impl Router {
             Ok(false) => {}
         }
         let mut calls = Calls { router: self, now, orders };
-        calls.offer_again(peer, &name);
+        let again = calls.offer_again(peer, &name);
         calls.offer_next();
-        Ok(())
+        Ok(again)
     }
 
     /// Forgets a name. What was offered under it may still be answered.

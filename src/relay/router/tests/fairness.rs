@@ -243,7 +243,7 @@ fn where_anybody_may_attach_a_source_is_bounded_whatever_keys_it_makes() {
     });
     assert_eq!(names.count(), NAMES_PER_SOURCE_MAX);
     let elsewhere = world.try_attach_from(202, 7).0;
-    assert_eq!(listen(&mut world, elsewhere, 0), Ok(()));
+    assert_eq!(listen(&mut world, elsewhere, 0), Ok(0));
     // Peers that are known by their keys are bounded by these.
     let text: String = (0..40).map(|who| format!("p{who} {}\n", peer(who))).collect();
     let policy = Policy::only(&Peers::parse(&text).unwrap(), world.router.policy.limits()).unwrap();
@@ -345,8 +345,9 @@ fn heard(moves: &[Move], away: Option<usize>) -> Vec<(usize, What)> {
             Move::Cancel(n) => drop(world.cancel(caller, u32::try_from(2 * n + 2).unwrap())),
             Move::Listen(what) => {
                 let name = if what == 0 { Name::Session([0; 16]) } else { name(what - 1) };
-                let link = callee.into_iter();
-                link.for_each(|link| world.router.listen(world.now, link, name.clone(), &mut world.orders).unwrap());
+                if let Some(link) = callee {
+                    world.router.listen(world.now, link, name, &mut world.orders).unwrap();
+                }
             }
             Move::Pass(ticks) => {
                 for _ in 0..ticks {

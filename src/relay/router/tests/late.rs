@@ -44,3 +44,22 @@ fn who_listens_while_a_caller_may_not_know_yet_is_offered_its_call_at_once() {
     assert!(matches!(world.take()[..], [(to, What::Opened { circuit: 4, .. })] if to == caller));
     assert_eq!(world.router.next_timeout(), None);
 }
+
+/// What is done because of a LISTEN is the listener's to pay for, however often it says it.
+#[test]
+fn whoever_listens_is_told_how_many_calls_that_brings() {
+    let mut world = World::new(Limits::default());
+    let (caller, callee) = (world.attach(2), world.attach(1));
+    (1..=64).for_each(|n| world.connect(caller, 2 * n, (1, 0), 60 * SECOND));
+    world.pass(REFUSAL_DELAY);
+    world.take();
+    for _ in 0..2 {
+        assert_eq!(world.router.listen(world.now, callee, name(0), &mut world.orders), Ok(64));
+        for offered in world.take() {
+            let (_, What::Offer { circuit, .. }) = offered else { panic!("{offered:?}") };
+            world.reject(callee, circuit, CloseCode::NotHere);
+        }
+        assert_eq!(world.take(), []);
+    }
+    assert_eq!(world.router.listen(world.now, callee, name(1), &mut world.orders), Ok(0));
+}

@@ -277,7 +277,7 @@ fn every_cap_answers_limit() {
         let mut id = [0; 16];
         (id[0], id[1], id[2]) = (1, a, b);
         match world.router.listen(world.now, callee, Name::Session(id), &mut world.orders) {
-            Ok(()) => assert!(usize::from(what) < LISTENERS_MAX - 1),
+            Ok(_) => assert!(usize::from(what) < LISTENERS_MAX - 1),
             Err(code) => {
                 assert_eq!((code, usize::from(what)), (CloseCode::Limit, LISTENERS_MAX - 1));
                 break;
