@@ -1,6 +1,6 @@
 //! One session as its node sees it: how far it is, and what is to be done for it.
 
-use super::event::Key;
+use super::key::Key;
 use super::places::Place;
 use super::timers::Timer;
 use crate::identity::PeerId;

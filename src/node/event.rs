@@ -1,12 +1,9 @@
 //! What happened to a node, for the tool.
 
+use super::key::Key;
 use super::{Down, Failure, Fault, Sharing, Step};
 use crate::identity::PeerId;
 use crate::names::AppName;
-
-/// A session, from the moment it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(pub(super) u64);
 
 /// What happened, for the tool.
 #[derive(Clone, Debug, PartialEq, Eq)]

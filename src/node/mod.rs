@@ -30,6 +30,7 @@ pub mod fuzz;
 mod handshakes;
 mod heard;
 mod incoming;
+mod key;
 mod kind;
 mod limits;
 mod meeting;
@@ -54,8 +55,9 @@ pub use claim::Claim;
 #[cfg(feature = "fuzzing")]
 pub use claim::fuzz_claim;
 pub use config::{Config, Wait};
-pub use event::{Event, Key};
+pub use event::Event;
 pub use failure::{Down, Failure, Fault};
+pub use key::Key;
 pub use kind::Kind;
 pub use places::{Place, Places};
 pub use sessions::TOMBSTONE_TIME;

@@ -4,8 +4,9 @@
 //! then says what is to be done for it, so that the cost of an event is that of the sessions it concerns.
 
 use super::entry::{Action, Entry, Heard, Joining, LaneCircuit, LinkState, Loss, LostCircuit, Phase};
-use super::event::{Event, Key};
+use super::event::Event;
 use super::handshakes::Met;
+use super::key::Key;
 use super::places::{Place, Places};
 use super::serving::Serving;
 use super::timers::Timers;

@@ -2,7 +2,7 @@
 
 use super::ConnId;
 use super::attached::Attachment;
-use super::events::{Event, Notice, Why};
+use super::events::{Event, Notice};
 use super::fair::account::Account;
 use super::fair::reading::{Known, Reading, Stand};
 use super::greeting::Greetings;
@@ -12,6 +12,7 @@ use super::router::admission::Newcomer;
 use super::router::requests::Side;
 use super::router::why_closed::Cut;
 use super::switch::Switch;
+use super::why::Why;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;

@@ -4,6 +4,7 @@ use super::ConnId;
 use super::attached::Attachment;
 use super::router::admission::Newcomer;
 use super::router::facts::Fact;
+use super::why::Why;
 use crate::identity::PeerId;
 use crate::wire::{CloseCode, Control};
 
@@ -44,23 +45,4 @@ pub enum Notice {
     TurnedAway(PeerId, CloseCode),
     /// It never got through the handshake.
     Stranger(Why),
-}
-
-/// Why a connection or link ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// The other side closed it.
-    Closed,
-    /// Nothing was heard, or nothing taken, for its dead time; or its handshake took too long.
-    Dead,
-    /// What was for it waited for long, while memory was used up.
-    Slow,
-    /// What it sent does not authenticate, or is not our protocol.
-    Garbage,
-    /// Another took its place.
-    Evicted,
-    /// It had none: too many of its source had not proven who they are.
-    Crowded,
-    /// The relay ended it, with this code.
-    Ended(CloseCode),
 }

@@ -42,9 +42,10 @@ mod tests;
 mod timers;
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]
 mod whole;
+mod why;
 mod worker;
 
-pub use events::{Event, MovingLink, Notice, Why};
+pub use events::{Event, MovingLink, Notice};
 pub use fair::work::Work;
 pub use ids::{ConnId, EndId, LinkId, Place};
 pub use memory::block::{BLOCK_BYTES, Buffer, Pool};
@@ -69,4 +70,5 @@ pub use router::why_closed::{Cut, WhyClosed};
 pub use switch::{ToEnd, WorkerMessage};
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]
 pub use whole::RelayCore;
+pub use why::Why;
 pub use worker::Forwarder;

@@ -6,7 +6,7 @@
 use super::attached::Attachment;
 use super::circuit::table::Circuit;
 use super::circuit::window::Growth;
-use super::events::{Event, MovingLink, Why};
+use super::events::{Event, MovingLink};
 use super::links::Links;
 use super::memory::block::{Piece, Pool};
 use super::memory::charge::Charge;
@@ -16,6 +16,7 @@ use super::router::common::RouterHandle;
 use super::router::requests::Side;
 use super::router::why_closed::{Cut, WhyClosed};
 use super::router::{Departure, Order, What};
+use super::why::Why;
 use super::{ConnId, EndId, LinkId, Place};
 use crate::wire::{CloseCode, Control};
 use std::collections::{HashMap, VecDeque};

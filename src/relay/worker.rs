@@ -8,7 +8,7 @@ use super::circuit::end::Arrival;
 use super::circuit::table::{Input, Misused, Received};
 use super::conns::{Conns, Turn};
 use super::control::{Client, Flow};
-use super::events::{Event, MovingLink, Notice, Why};
+use super::events::{Event, MovingLink, Notice};
 use super::fair::reading::AT_ONCE;
 use super::fair::work::Work;
 use super::greeting::{Greeted, Greetings};
@@ -22,7 +22,7 @@ use super::router::policy::Policy;
 use super::router::requests::Side;
 use super::router::why_closed::Cut;
 use super::switch::{ENDING_MAX, Switch, ToEnd, WorkerMessage};
-use super::{ConnId, LinkId, Place};
+use super::{ConnId, LinkId, Place, Why};
 use crate::identity::Identity;
 use crate::link::{Frame, LinkError};
 #[cfg(feature = "canaries")]

@@ -3,7 +3,8 @@
 use super::life::Stage;
 use super::log::LogLine;
 use super::reload;
-use super::shared::{Shared, Status};
+use super::shared::Shared;
+use super::status::Status;
 use crate::net::signals::{Request, Signals};
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,8 +1,9 @@
 //! The relay's log: what is told of whom, and how often.
 
+use super::Trouble;
 use super::quota::{LeftOut, Quota};
 use super::refusals::Refusals;
-use super::{Status, Trouble};
+use super::status::Status;
 use crate::identity::PeerId;
 use crate::names::Conflict;
 use crate::relay::{Fact, Newcomer, Notice, Source};

@@ -19,13 +19,14 @@ mod refusals;
 mod reload;
 mod shared;
 mod sockets;
+mod status;
 mod worker;
 
 pub use allow::{Allow, AllowError};
 pub use handle::Handle;
 pub use log::{Doer, Log, LogLine};
 pub use quota::LeftOut;
-pub use shared::Status;
+pub use status::Status;
 
 use crate::identity::Identity;
 use crate::net::accept::{Acceptor, Shortage, raise_descriptor_limit};

@@ -4,6 +4,7 @@ use super::allow::AllowList;
 use super::life::{Life, Stage};
 use super::log::RelayLog;
 use super::mail::Inbox;
+use super::status::Status;
 use crate::relay::{Budget, Common};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,19 +26,6 @@ pub(super) struct Shared {
     pub log: RelayLog,
     /// Whether it serves, drains, or has ended.
     pub life: Life,
-}
-
-/// A relay's state in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Connections.
-    pub links: usize,
-    /// Open circuits and requests for some.
-    pub circuits: usize,
-    /// Memory that holds bodies on their way, and is ready for the next ones.
-    pub buffered_bytes: usize,
-    /// Bytes of circuits that came in so far.
-    pub forwarded_bytes: u64,
 }
 
 impl Shared {

@@ -3,7 +3,8 @@
 use super::admission::Source;
 use super::circuits::{CircuitInfo, Closed};
 use crate::identity::PeerId;
-use crate::relay::{LinkId, Why};
+use crate::relay::ids::LinkId;
+use crate::relay::why::Why;
 use crate::wire::Name;
 use std::sync::Arc;
 
