@@ -3,57 +3,95 @@
 use super::source::Source;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The module of a file: `session::frame` of `session/frame.rs`.
-fn module(path: &str) -> String {
-    path.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::")
+/// Longest chain of imports that is followed: `use` may go in a circle itself.
+const IMPORTS_MAX: usize = 16;
+
+/// What files there are, by module (`session::frame` of `session/frame.rs`), and what each imports: name to path, as it is
+/// written there. A name that a module has imported can be had from it by those below it, and by all if it is `pub`.
+pub struct Map<'a>(BTreeMap<String, BTreeMap<&'a str, &'a str>>);
+
+impl<'a> Map<'a> {
+    pub fn new(sources: &'a [Source]) -> Map<'a> {
+        Map(sources.iter().map(|source| (module(&source.path), imports(&source.code))).collect())
+    }
+
+    /// The module that has what a path leads to, looked at from `here`; `here` itself for a path of another crate.
+    pub fn owner(&self, here: &str, path: &str) -> String {
+        self.follow(here, path, IMPORTS_MAX).0
+    }
+
+    /// The last module on a path, and whether that is its end.
+    fn follow(&self, here: &str, path: &str, imports_left: usize) -> (String, bool) {
+        let mut at = here.to_owned();
+        let mut names = path.split("::").peekable();
+        while let Some(name) = names.next() {
+            let below = if at.is_empty() { name.to_owned() } else { format!("{at}::{name}") };
+            match name {
+                "crate" => at.clear(),
+                "self" => {}
+                "super" => at.truncate(at.rfind("::").unwrap_or(0)),
+                _ if self.0.contains_key(&below) => at = below,
+                _ => match self.0.get(&at).and_then(|imports| imports.get(name)) {
+                    Some(import) if imports_left > 0 => match self.follow(&at, import, imports_left - 1) {
+                        (module, true) if names.peek().is_some() => at = module,
+                        found => return found,
+                    },
+                    _ => return (at, false),
+                },
+            }
+        }
+        (at, true)
+    }
 }
 
-/// The files of the same folder that a file uses, other than those above and below it: those have to know each other.
-fn uses(source: &Source, modules: &BTreeSet<String>) -> BTreeSet<String> {
-    let here = module(&source.path);
-    let mut found = BTreeSet::new();
-    for line in source.code.lines() {
-        for (at, _) in line.match_indices("::") {
-            let start =
-                line[..at].rfind(|letter: char| !letter.is_alphanumeric() && letter != '_').map_or(0, |at| at + 1);
-            if line[..start].ends_with("::") {
-                continue;
-            }
-            let end = line[start..]
-                .find(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != ':')
-                .map_or(line.len(), |end| start + end);
-            let mut names: Vec<&str> = line[start..end].split("::").filter(|name| !name.is_empty()).collect();
-            let mut base: Vec<&str> = here.split("::").collect();
-            match names.first() {
-                Some(&"crate") => base.clear(),
-                Some(&"super") => {}
-                _ => continue,
-            }
-            while matches!(names.first(), Some(&"super" | &"crate")) {
-                if names.remove(0) == "super" {
-                    base.pop();
-                }
-            }
-            base.extend(names);
-            while !base.is_empty() && !modules.contains(&base.join("::")) {
-                base.pop();
-            }
-            found.insert(base.join("::"));
+fn module(path: &str) -> String {
+    let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
+    if path == "lib" { String::new() } else { path.replace('/', "::") }
+}
+
+fn is_of_path(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_' || letter == ':'
+}
+
+/// What the `use` of a file bring into it, by the names that they have there.
+fn imports(code: &str) -> BTreeMap<&str, &str> {
+    let mut found = BTreeMap::new();
+    for (at, _) in code.match_indices("use ") {
+        if code[..at].ends_with(is_of_path) {
+            continue;
+        }
+        let statement = &code[at + "use ".len()..];
+        let mut words = statement[..statement.find(';').unwrap_or(0)].split_whitespace().peekable();
+        while let Some(path) = words.next() {
+            let name = path.rsplit("::").next().unwrap_or(path);
+            let name = if words.next_if_eq(&"as").is_some() { words.next().unwrap_or(name) } else { name };
+            found.insert(name, path);
         }
     }
+    found
+}
+
+/// All paths in some code: what holds a `::`.
+pub fn paths(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|letter| !is_of_path(letter)).filter(|path| path.contains("::") && !path.starts_with(':'))
+}
+
+/// The files that a file uses, other than those above and below it: those have to know each other.
+fn uses(source: &Source, map: &Map) -> BTreeSet<String> {
+    let here = module(&source.path);
     let family = |other: &String| {
         let (one, two) = (format!("{here}::"), format!("{other}::"));
         one.starts_with(&two) || two.starts_with(&one)
     };
-    found.retain(|other| !other.is_empty() && !family(other));
-    found
+    let found = paths(&source.code).map(|path| map.owner(&here, path));
+    found.filter(|other| !other.is_empty() && !family(other)).collect()
 }
 
-/// Files that use each other, directly or round several corners.
+/// Files that use each other, directly or round several corners, and through whatever re-exports.
 pub fn circles(sources: &[Source]) -> Vec<String> {
-    let modules: BTreeSet<String> = sources.iter().map(|source| module(&source.path)).collect();
+    let map = Map::new(sources);
     let graph: BTreeMap<String, BTreeSet<String>> =
-        sources.iter().map(|source| (module(&source.path), uses(source, &modules))).collect();
+        sources.iter().map(|source| (module(&source.path), uses(source, &map))).collect();
     let reach = |from: &String| {
         let mut seen = BTreeSet::new();
         let mut next: Vec<&String> = graph[from].iter().collect();

@@ -103,6 +103,16 @@ fn planted_violations_are_found() {
     ];
     assert_eq!(circles(&circle), ["files that use each other: wire::a, wire::b, wire::c"]);
     assert_eq!(circles(&circle[..3]), [""; 0]);
+    let imported = [
+        Source::new("lib.rs", "pub mod relay;\npub mod wire;\n"),
+        Source::new("wire/mod.rs", "mod a;\nmod b;\npub use b::B as Bee;\nuse crate::relay;\n"),
+        Source::new("wire/a.rs", "use super::Bee;\nfn f(_: Bee::C) {}\n"),
+        Source::new("wire/b.rs", "fn f(_: super::relay::C) {}\n"),
+        Source::new("relay/mod.rs", "mod c;\npub(crate) use c::{\n    C,\n    D,\n};\n"),
+        Source::new("relay/c.rs", "use crate::wire::a::A;\nuse std::io;\n"),
+    ];
+    assert_eq!(circles(&imported), ["files that use each other: relay::c, wire::a, wire::b"]);
+    assert_eq!(circles(&imported[..5]), [""; 0]);
     let file = "a\n".repeat(FILE_LINES_MAX + 1);
     assert_eq!(complaints(&Source::new("tools/a.rs", &file)), ["src/tools/a.rs:501: more than 500 lines"]);
 }
