@@ -1,10 +1,10 @@
 //! The circuits of one link: what each is used for, its credit, and whose turn it is.
 
 use super::Key;
+use crate::lane::PendingJoin;
 use crate::link::credit_left;
 use crate::names::AppName;
 use crate::noise::{ExpectFinal, ExpectReply};
-use crate::session::PendingJoin;
 use crate::wire::limits::{CIRCUIT_WINDOW_START, CLIENT_WINDOW};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};

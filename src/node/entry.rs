@@ -4,9 +4,10 @@ use super::key::Key;
 use super::places::Place;
 use super::timers::Timer;
 use crate::identity::PeerId;
+use crate::lane::PendingJoin;
 use crate::names::AppName;
 use crate::noise::Suite;
-use crate::session::{PendingJoin, Role, Session};
+use crate::session::{Role, Session};
 use std::time::{Duration, Instant};
 
 /// Between two tries to call or join while the link is up: the other end may need as long to come back.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::identity::PeerId;
 use crate::link::{Dial, Frame, Link};
+use crate::relay::{Fact, Notice, Why, WhyClosed};
 use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START};
 use crate::wire::{CloseCode, Control, Header, Kind, Name};
 use std::io::{Read, Write};

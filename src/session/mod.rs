@@ -50,7 +50,6 @@ mod schedule;
 mod streams;
 mod window;
 
-pub use crate::lane::{JoinAnswer, JoinRefused, PendingJoin};
 pub use budget::{Budget, GROWTH_MAX};
 pub use credit::{SESSION_WINDOW_MAX, SESSION_WINDOW_START, STREAM_WINDOW_MAX, STREAM_WINDOW_START};
 pub use ending::{LINGER, SessionError};
@@ -60,7 +59,9 @@ pub use parcel::Parcel;
 pub use retention::{RETENTION_MAX, SESSION_BYTES_MAX};
 pub use streams::{Half, STREAMS_MAX};
 
-use crate::lane::{Acks, JoinRequest, JoinSecret, Lane, LaneTimes, Lanes, Ledger, Pool};
+use crate::lane::{
+    Acks, JoinAnswer, JoinRefused, JoinRequest, JoinSecret, Lane, LaneTimes, Lanes, Ledger, PendingJoin, Pool,
+};
 use crate::noise::Suite;
 #[cfg(feature = "canaries")]
 use crate::wire::features::TRIAL;

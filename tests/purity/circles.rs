@@ -1,6 +1,6 @@
-//! Files that use each other in a circle.
+//! What leads where through imports: files that use each other in a circle, and folders that pass on what is another's.
 
-use super::source::Source;
+use super::source::{Source, first_name};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest chain of imports that is followed: `use` may go in a circle itself.
@@ -112,4 +112,27 @@ pub fn circles(sources: &[Source]) -> Vec<String> {
         }
     }
     found.into_iter().map(|circle| format!("files that use each other: {circle}")).collect()
+}
+
+/// Items of another folder that a file passes on: whoever needs one then seems to use this folder.
+pub fn passed_on(sources: &[Source]) -> Vec<String> {
+    let map = Map::new(sources);
+    let folder = |module: &str| first_name(module).to_owned();
+    let mut found = Vec::new();
+    for source in sources {
+        let here = module(&source.path);
+        for (line, code) in source.numbered() {
+            let words = code.trim_start();
+            let Some((_, imports)) = words.split_once("use ").filter(|(before, _)| before.starts_with("pub")) else {
+                continue;
+            };
+            for path in imports.split_whitespace().map(|path| path.trim_end_matches(';')) {
+                let owner = folder(&map.owner(&here, path));
+                if owner != source.folder() {
+                    found.push(source.at(line, &format!("{path} is to be had from {owner} alone")));
+                }
+            }
+        }
+    }
+    found
 }

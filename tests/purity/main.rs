@@ -8,7 +8,7 @@ mod names;
 mod size;
 mod source;
 
-use circles::circles;
+use circles::{circles, passed_on};
 use names::{backward_arrows, impurities, strays, words_for_people};
 use size::{FIELDS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, long_file, long_functions, too_many_fields};
 use source::{Source, files_below, sources};
@@ -32,6 +32,7 @@ fn the_source_keeps_the_rules() {
     assert!(sources.iter().any(|source| source.path == "lib.rs"), "the scan found no source");
     let mut complaints: BTreeSet<_> = sources.iter().flat_map(complaints).collect();
     complaints.extend(circles(&sources));
+    complaints.extend(passed_on(&sources));
     let complaints: Vec<_> = complaints.into_iter().collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
@@ -113,6 +114,14 @@ fn planted_violations_are_found() {
     ];
     assert_eq!(circles(&imported), ["files that use each other: relay::c, wire::a, wire::b"]);
     assert_eq!(circles(&imported[..5]), [""; 0]);
+    assert_eq!(passed_on(&imported), [""; 0]);
+    let passed = [
+        Source::new("wire/mod.rs", "mod a;\npub use a::A;\npub use std::io;\nuse crate::link::L;\n"),
+        Source::new("wire/a.rs", ""),
+        Source::new("link/mod.rs", "pub(crate) use crate::wire::{\n    A,\n    Other,\n};\n"),
+    ];
+    let complaint = |path| format!("src/link/mod.rs:1: {path} is to be had from wire alone");
+    assert_eq!(passed_on(&passed), ["crate::wire::A", "crate::wire::Other"].map(complaint));
     let file = "a\n".repeat(FILE_LINES_MAX + 1);
     assert_eq!(complaints(&Source::new("tools/a.rs", &file)), ["src/tools/a.rs:501: more than 500 lines"]);
 }

@@ -39,7 +39,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("lane", &["link", "noise", "wire", "names", "identity"]),
     ("session", &["lane", "noise", "wire", "names", "identity"]),
     ("relay", &["link", "wire", "noise", "names", "identity"]),
-    ("node", &["session", "link", "wire", "noise", "names", "identity"]),
+    ("node", &["session", "lane", "link", "wire", "noise", "names", "identity"]),
     ("ports", &["names", "identity"]),
     ("net", &[]),
     ("store", &["transfer", "names", "identity"]),
@@ -50,8 +50,8 @@ const ARROWS: [(&str, &[&str]); 18] = [
     (
         "cli",
         &[
-            "tools", "server", "run", "transfer", "ports", "node", "session", "wire", "names", "identity", "net",
-            "store",
+            "tools", "server", "run", "relay", "transfer", "ports", "node", "session", "wire", "names", "identity",
+            "net", "store",
         ],
     ),
     ("bin", &["cli"]),

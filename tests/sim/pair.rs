@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 use vp::identity::Identity;
+use vp::lane::PendingJoin;
 use vp::noise::{Initiator, Opener, Purpose, Responder, Sealer, Suite};
 use vp::session::canary::Canary;
-use vp::session::{Config, Event, Parcel, PendingJoin, Role, Session, Times};
+use vp::session::{Config, Event, Parcel, Role, Session, Times};
 use vp::wire::{CloseCode, Features};
 
 /// What a run is made of: all of it follows from the seed, but for the canary.

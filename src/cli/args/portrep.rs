@@ -10,7 +10,7 @@ use super::line::takes_next;
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Allow, Arguments, Connect, Export, Import, Output};
 use crate::cli::units::{Rate, UnitError, count, duration};
-use crate::tools::ports::KEEPALIVE_MAX;
+use crate::net::options::KEEPALIVE_MAX;
 
 const MANUAL: Manual = Manual {
     name: "vp-portrep",

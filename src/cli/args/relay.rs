@@ -10,7 +10,7 @@ use clap::{ArgGroup, Parser};
 use super::manual::{Example, Manual, TEMPLATE};
 use super::{Arguments, Output};
 use crate::cli::units::{Size, count, descriptor, duration};
-use crate::server::Limits;
+use crate::relay::Limits;
 
 const MANUAL: Manual = Manual {
     name: "vp-relay",

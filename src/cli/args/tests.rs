@@ -145,7 +145,7 @@ fn portrep_maps_or_checks() {
 
 #[test]
 fn a_relay_that_is_told_nothing_has_the_limits_that_the_documents_name() {
-    use crate::server::Limits;
+    use crate::relay::Limits;
     let relay = parse::<Relay>("vp-relay --open").expect("it parses");
     let told = [relay.max_links, relay.max_links_per_peer, relay.max_circuits_per_peer].map(|number| number.get());
     let Limits { links, links_per_peer, circuits_per_peer } = Limits::default();

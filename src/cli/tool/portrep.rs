@@ -15,11 +15,15 @@ use crate::cli::units::Patience;
 use crate::cli::voice::setup_fault;
 use crate::identity::PeerId;
 use crate::names::{Address, AppName, Peers};
+use crate::net::accounts;
+use crate::net::listen;
+use crate::net::options::Keepalive;
+use crate::net::socket_file::Access;
 use crate::net::{passed::take_passed, place::Place};
 use crate::node::{Callers, Kind};
 use crate::ports::{APP_MAX, ProxyVersion, Rules, Service};
 use crate::run::callers::{Reload, Reread};
-use crate::tools::ports::{self as portrep, Access, Keepalive, Options, Speaks};
+use crate::tools::ports::{self as portrep, Options, Speaks};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
@@ -246,7 +250,7 @@ fn ports(import: &Import, to: Address, speaks: Speaks) -> Result<Vec<portrep::Im
         Where::Tcp { bind, ports: PortRange { first, last } } => {
             let addresses = match bind {
                 Bind::Address(address) => vec![*address],
-                Bind::Localhost => portrep::loopbacks(),
+                Bind::Localhost => listen::loopbacks(),
             };
             let mut imports = Vec::new();
             for port in *first..=*last {
@@ -273,7 +277,7 @@ fn access(file: &SocketFile) -> Result<Access, Fault> {
             Err(error) => Err(fault(&chain(&error))),
         }
     };
-    let (user, group) = (id("user", &file.user, portrep::user_id)?, id("group", &file.group, portrep::group_id)?);
+    let (user, group) = (id("user", &file.user, accounts::user_id)?, id("group", &file.group, accounts::group_id)?);
     Ok(Access { mode: file.mode, user, group })
 }
 

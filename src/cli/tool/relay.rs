@@ -14,7 +14,8 @@ use crate::cli::voice::relay::{fault, log};
 use crate::cli::voice::signal_fault;
 use crate::identity::Identity;
 use crate::net::passed::{PassedSocket, take_passed};
-use crate::server::{Allow, Limits, RelayEnd, RelayOptions};
+use crate::relay::Limits;
+use crate::server::{Allow, RelayEnd, RelayOptions};
 
 impl Tool for Relay {
     fn run(self, context: &Context) -> Result<Exit, Fault> {

@@ -10,9 +10,11 @@ use crate::cli::report::{Fault, chain};
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::place::Place;
+use crate::net::program::Missing;
+use crate::net::socket_file::ListenError;
 use crate::run;
 use crate::run::tool::RunError;
-use crate::tools::ports::{Check, CheckNews, Error, Hop, ListenError, Missing, News, Passage, Portrep, SetupError};
+use crate::tools::ports::{Check, CheckNews, Error, Hop, News, Passage, Portrep, SetupError};
 use std::ffi::OsStr;
 
 impl Voice<'_> {

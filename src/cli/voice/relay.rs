@@ -9,11 +9,9 @@ use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::voice::code::code_text;
 use crate::cli::voice::{listen_fault, often};
 use crate::names::Conflict;
-use crate::server::{
-    self, AllowError, Closed, Cut, Doer, Fact, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, Name, Newcomer, Notice,
-    RelayError, Trouble, Why, WhyClosed,
-};
-use crate::wire::CloseCode;
+use crate::relay::{Closed, Cut, Fact, Newcomer, Notice, Why, WhyClosed};
+use crate::server::{self, AllowError, Doer, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble};
+use crate::wire::{CloseCode, Name};
 use std::io;
 
 /// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.

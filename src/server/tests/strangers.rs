@@ -1,6 +1,7 @@
 //! Connections that have not proven who they are.
 
 use super::*;
+use crate::relay::{Notice, Why};
 
 #[test]
 fn garbage_and_idle_connections_shut_nobody_out() {

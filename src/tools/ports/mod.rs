@@ -50,16 +50,11 @@ pub(crate) use news::News;
 pub(crate) use setup::{Options, SetupError};
 pub(crate) use targets::Target;
 
-pub(crate) use crate::net::accounts::{group_id, user_id};
 use crate::net::listen::FourPorts;
-pub(crate) use crate::net::listen::loopbacks;
 use crate::net::options::Purpose;
-pub(crate) use crate::net::options::{KEEPALIVE_MAX, Keepalive};
-pub(crate) use crate::net::program::Missing;
 use crate::net::reactor::Ready;
 use crate::net::signals::{Came, Request};
 use crate::net::slots::Slot;
-pub(crate) use crate::net::socket_file::{Access, ListenError};
 use crate::node::{Callers, Event, Failure};
 use crate::ports::routes::Routes;
 use crate::run::callers::{Reload, Taken, reread};
