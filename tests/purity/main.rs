@@ -154,6 +154,13 @@ use crate::session::x;
     assert_eq!(complaints(&Source::new("wire/a_tests.rs", "use std::fs;\n")), [""; 0]);
 }
 
+#[test]
+fn unit_tests_stand_in_their_file_or_in_the_folder_of_tests() {
+    let elsewhere = |path: &str| path.ends_with("tests.rs") || path.ends_with("test.rs");
+    let found: Vec<_> = sources().into_iter().map(|source| source.path).filter(|path| elsewhere(path)).collect();
+    assert_eq!(found, [""; 0]);
+}
+
 /// Whoever starts a command elsewhere hands it what a supervisor said to us, and asks for a status that, as process 1, another
 /// may have asked for already.
 #[test]

@@ -297,5 +297,4 @@ impl Router {
 }
 
 #[cfg(test)]
-#[path = "tests/router.rs"]
 mod tests;

@@ -1,3 +1,5 @@
+//! What command lines parse to, and what help says.
+
 use std::time::Duration;
 
 use clap::error::ErrorKind;

@@ -1,3 +1,5 @@
+//! Which line is said of which mistake.
+
 use super::*;
 use crate::cli::args::tools;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

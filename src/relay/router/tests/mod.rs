@@ -1,3 +1,5 @@
+//! The router alone: who is told what, and what it keeps of whom.
+
 use super::admission::Admission;
 use super::policy::Limits;
 use super::requests::{ANSWER_DEADLINE, PARKED_PER_LINK_MAX};
@@ -11,9 +13,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-#[path = "fairness.rs"]
 mod fairness;
-#[path = "late.rs"]
 mod late;
 
 const SECOND: Duration = Duration::from_secs(1);

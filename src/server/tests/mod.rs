@@ -1,3 +1,5 @@
+//! A relay as a process has it: real sockets and threads, and clients of its own.
+
 use super::*;
 use crate::identity::PeerId;
 use crate::link::{Dial, Frame, Link};
