@@ -1,7 +1,6 @@
 //! The directories below a receiver's root, reached one name after the other, without symbolic links. The last few stay open,
 //! so that most items cost no resolving.
 
-use super::attributes;
 use super::beneath::{WAY, step};
 use super::folding::Case;
 use super::mounts::Mounts;
@@ -150,7 +149,7 @@ impl Folders {
             // What has gone meanwhile needs none.
             let directory = self.held(&path).map(|folder| Rc::clone(&folder.directory));
             if let (Some(mode), Ok(directory)) = (self.permits.take(&path), directory) {
-                let _ = attributes::set(&*directory, Some(mode), None);
+                self.permits.close(&directory, mode);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::attributes::{self, Attributes, Unkept, is_lacking, times};
 use super::extent::hash_range;
 use super::folders::Folders;
 use super::folding::{Case, Landed, case_of};
-use super::maker::{Made, Maker};
+use super::maker::{Fresh, Made, Maker};
 use super::part::{PartKey, PartName};
 #[cfg(test)]
 use super::planted::{Planted, Synced};
@@ -148,7 +148,7 @@ impl Inbox {
                 Ok(directory) => {
                     let before = self.folders.permits.before(path.as_bytes());
                     let mode = before.map_or(Stamp::of(&fstat(&*directory)?).mode, |mode| mode & 0o777);
-                    Ok(Made::Already { mode, own: self.is_senders(&directory) })
+                    Ok(Made::Already { mode, own: self.folders.permits.is_senders(&directory) })
                 }
                 Err(Fault::Parent) if !self.is_directory(path) => Err(Fault::Exists),
                 Err(fault) => Err(fault),
@@ -157,20 +157,17 @@ impl Inbox {
         let directory = self.folders.take_in(path.parent(), path.as_bytes(), path.name())?;
         // The umask took its share of mkdirat's.
         let unkept = attributes::set_of_directory(&directory, Some(mode | 0o700), None)?;
-        if let Some(sender) = self.folders.permits.sender {
-            sender.sign(&directory);
-        }
+        let fresh = Fresh::of(&directory)?;
+        self.folders.permits.sign(&directory, fresh);
         self.note_unkept(path.parent(), unkept);
-        Ok(Made::New)
+        Ok(Made::New(fresh))
     }
 
-    fn is_senders(&self, directory: &OwnedFd) -> bool {
-        self.folders.permits.sender.is_some_and(|sender| sender.has_made(directory))
-    }
-
-    /// Whether the sender has made the directory that is there.
-    pub(crate) fn is_made_by_sender(&mut self, path: &TreePath) -> bool {
-        self.directory(path.as_bytes()).is_ok_and(|directory| self.is_senders(&directory))
+    /// Whether the sender has made the directory that is there, in this run or in an earlier one, and nobody has given it another
+    /// mode since.
+    pub(crate) fn is_made_by_sender(&mut self, path: &TreePath, fresh: Option<Fresh>) -> bool {
+        let Ok(directory) = self.directory(path.as_bytes()) else { return false };
+        fresh.is_some_and(|fresh| fresh.is(&directory)) || self.folders.permits.is_senders(&directory)
     }
 
     /// Makes room for a directory where something else is that may be replaced.
@@ -431,8 +428,17 @@ impl Inbox {
         mtime: Option<Mtime>,
     ) -> Result<Unkept, Fault> {
         let directory = self.directory(path.as_bytes())?;
-        let before = self.folders.permits.take(path.as_bytes());
-        attributes::set_of_directory(&directory, mode.or(before), mtime)
+        let permits = &mut self.folders.permits;
+        let before = permits.take(path.as_bytes());
+        let times = attributes::set_of_directory(&directory, None, mtime)?;
+        match (mode, before) {
+            (Some(mode), _) => Ok(times.or(permits.finish(&directory, mode)?)),
+            (None, Some(before)) => {
+                permits.close(&directory, before);
+                Ok(times)
+            }
+            (None, None) => Ok(times),
+        }
     }
 
     /// Writes everything in the file systems of these directories to their disks.

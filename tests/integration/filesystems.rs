@@ -43,7 +43,7 @@ fn trees_come_and_grow_where_newer_system_calls_are_refused() {
 }
 
 /// A small file system of the test's own, gone when dropped.
-struct Mounted(PathBuf);
+pub struct Mounted(PathBuf);
 
 impl Mounted {
     /// None, and a line that says so, where mounting is not permitted.
@@ -56,7 +56,8 @@ impl Mounted {
         Self::mount(&["-o", "loop", image.to_str().expect("text")], at)
     }
 
-    fn mount(args: &[&str], at: PathBuf) -> Option<Mounted> {
+    /// Whatever `mount` makes of these.
+    pub fn mount(args: &[&str], at: PathBuf) -> Option<Mounted> {
         if has_run("mount", args.iter().map(Path::new).chain([&*at])) {
             return Some(Mounted(at));
         }

@@ -1,10 +1,11 @@
-//! A receiver that is an ordinary user: what its own directories do not permit, it permits itself for as long as it takes.
+//! A receiver that is an ordinary user: what directories of the sender's do not permit, it permits itself for as long as it takes.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use crate::harness::{Party, Random, Running, World, assert_same_tree, eventually, exit, names};
+use crate::filesystems::Mounted;
+use crate::harness::{Party, Random, Running, World, assert_same_tree, eventually, exit, names, skip};
 use crate::impair::{Command, Shape};
 
 const MIB: u64 = 1 << 20;
@@ -44,10 +45,23 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).map_or(0, |meta| meta.mode() & 0o7777)
 }
 
-/// Directories that do not let their owner work in them, and one that does. The last are read by nobody but root.
+/// Directories that do not let their owner work in them. The last is sent by nobody but root.
 fn closed() -> &'static [(&'static str, u32)] {
-    let all = &[("open", 0o755), ("full", 0o555), ("full/below", 0o500), ("blind", 0o311), ("shut", 0o000)];
-    if rustix::process::geteuid().is_root() { all } else { &all[..3] }
+    let all = &[("full", 0o555), ("full/below", 0o500), ("flat", 0o600)];
+    if rustix::process::geteuid().is_root() { all } else { &all[..2] }
+}
+
+/// So that whoever is no root can remove them.
+fn open_all(world: &World, closed: &[(&str, u32)]) {
+    for (name, _) in closed {
+        set_mode(&world.path("tree").join(name), 0o755);
+        set_mode(&world.path("inbox/tree").join(name), 0o755);
+    }
+}
+
+/// When something about it was changed last: its mode, be it for a moment.
+fn changed(path: &Path) -> (i64, i64) {
+    fs::metadata(path).map(|meta| (meta.ctime(), meta.ctime_nsec())).expect("it is there")
 }
 
 #[test]
@@ -71,11 +85,7 @@ fn directories_that_may_not_be_written_get_more_in_the_next_transfer_and_stay_as
         assert_same_tree(&world.path("tree"), &world.path("inbox/tree"));
     }
     drop(recv);
-    // So that whoever is no root can remove it.
-    closed().iter().for_each(|(name, _)| {
-        set_mode(&world.path("tree").join(name), 0o755);
-        set_mode(&world.path("inbox/tree").join(name), 0o755);
-    });
+    open_all(&world, closed());
 }
 
 #[test]
@@ -115,4 +125,75 @@ fn such_a_directory_is_as_it_was_when_the_sender_has_gone_and_gets_its_rest_afte
     east.send().args(["tree", "west"]).run().expect(exit::DONE).expect_silence();
     assert_same_tree(&world.path("tree"), &world.path("inbox/tree"));
     [full, there].iter().for_each(|path| set_mode(path, 0o755));
+}
+
+/// Of these directories nothing says who made them, so not even their maker comes into them again.
+fn stays_closed(world: &World, west: &Party<'_>, east: &Party<'_>, closed: &[(&str, u32)]) {
+    let recv = inbox(world, west);
+    for (name, _) in closed {
+        world.dir(&format!("tree/{name}"));
+    }
+    let round = |file: &str| {
+        for (name, mode) in closed {
+            set_mode(&world.path("tree").join(name), 0o755);
+            world.write(&format!("tree/{name}/{file}"), file);
+            set_mode(&world.path("tree").join(name), *mode);
+        }
+        east.send().args(["tree", "west"]).run()
+    };
+    round("one").expect(exit::DONE).expect_silence();
+    assert_same_tree(&world.path("tree"), &world.path("inbox/tree"));
+    let there: Vec<_> = closed.iter().map(|(name, _)| world.path("inbox/tree").join(name)).collect();
+    let before: Vec<_> = there.iter().map(|path| changed(path)).collect();
+    let sent = round("two").expect(exit::PARTIAL);
+    for (name, _) in closed {
+        let is_line = |line: &str| line.contains(&format!("tree/{name}/")) && line.contains("permission denied");
+        assert_eq!(sent.stderr.lines().filter(|line| is_line(line)).count(), 1, "{name}: {sent}");
+        recv.wait_error_line_like("what was not received", is_line);
+    }
+    assert_eq!(there.iter().map(|path| changed(path)).collect::<Vec<_>>(), before, "not for a moment");
+    open_all(world, closed);
+}
+
+#[test]
+fn a_directory_that_its_owner_may_not_read_does_not_say_whose_it_is_and_stays_closed() {
+    let world = World::new();
+    let relay = world.relay();
+    prepare(&world);
+    if !rustix::process::geteuid().is_root() {
+        return skip("to send what its owner may not read needs root");
+    }
+    stays_closed(&world, &relay.party("west"), &relay.party("east"), &[("blind", 0o311), ("shut", 0o000)]);
+}
+
+#[test]
+fn where_no_attributes_are_kept_a_closed_directory_stays_closed_whoever_made_it() {
+    let world = World::new();
+    let relay = world.relay();
+    prepare(&world);
+    for errno in ["EOPNOTSUPP", "ENOSYS"] {
+        let rules = ["fsetxattr", "setxattr", "fgetxattr", "getxattr"].map(|call| format!("{call}={errno}"));
+        let west = relay.party("west").filtered(&rules.each_ref().map(String::as_str));
+        stays_closed(&world, &west, &relay.party("east"), closed());
+        for path in ["tree", "inbox/tree"] {
+            fs::remove_dir_all(world.path(path)).expect("removed");
+        }
+    }
+}
+
+#[test]
+fn on_a_file_system_without_attributes_a_closed_directory_stays_closed_whoever_made_it() {
+    let world = World::new();
+    let relay = world.relay();
+    prepare(&world);
+    let at = world.path("inbox");
+    let Some(_mounted) = Mounted::mount(&["-t", "ramfs", "-o", "mode=755", "vp-test"], at.clone()) else { return };
+    if rustix::process::geteuid().is_root() {
+        chown(&at, Some(ORDINARY), Some(ORDINARY)).expect("an owner");
+    }
+    let kept = rustix::fs::setxattr(&at, "user.vp.test", b"kept", rustix::fs::XattrFlags::empty());
+    if kept.is_ok() {
+        return skip("a file system without attributes of users");
+    }
+    stays_closed(&world, &relay.party("west"), &relay.party("east"), closed());
 }

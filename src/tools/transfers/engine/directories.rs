@@ -3,7 +3,7 @@
 use crate::store::attributes::Attributes;
 use crate::store::inbox::{Inbox, Overwrite};
 use crate::store::leftovers;
-use crate::store::maker::Made;
+use crate::store::maker::{Fresh, Made};
 use crate::transfer::Fault;
 use crate::transfer::path::TreePath;
 
@@ -18,8 +18,8 @@ struct Unfinished {
     announced: Attributes,
     /// It gets the announced permissions, if it is the sender's.
     sets_mode: bool,
-    /// This run has made it.
-    is_new: bool,
+    /// This run has made it, and left it so.
+    fresh: Option<Fresh>,
 }
 
 /// The directories of one transfer.
@@ -50,13 +50,13 @@ impl Directories {
     /// that it has, unless they are to be replaced or are those that an interrupted transfer of the same tree would have left.
     pub(super) fn add(&mut self, path: &TreePath, (made, overwrite): (Made, Overwrite), announced: Attributes) -> u16 {
         let (sets_mode, stays) = match made {
-            Made::New => (true, announced.mode),
+            Made::New(_) => (true, announced.mode),
             Made::Already { mode, own } => {
                 let sets_mode = mode == announced.mode | 0o700 || overwrite == Overwrite::Yes;
                 (sets_mode, if own && sets_mode { announced.mode } else { mode })
             }
         };
-        self.unfinished.push(Unfinished { path: path.clone(), announced, sets_mode, is_new: made == Made::New });
+        self.unfinished.push(Unfinished { path: path.clone(), announced, sets_mode, fresh: made.fresh() });
         stays
     }
 
@@ -69,16 +69,17 @@ impl Directories {
         let mut faults = Vec::new();
         // Done is what is found at its place, not what went into something that was there a moment ago.
         inbox.look_anew();
-        for Unfinished { path, announced, sets_mode, is_new } in &directories {
+        for Unfinished { path, announced, sets_mode, fresh } in &directories {
             leftovers::clear_whole(inbox, sender, Some(path));
-            // Asked again: another run of the same sender may have been about to make it when this one came there.
-            let own = *is_new || inbox.is_made_by_sender(path);
+            // Asked again: another run of the same sender may have been about to make it when this one came there, and its owner
+            // may have come meanwhile.
+            let own = inbox.is_made_by_sender(path, *fresh);
             let mode = (own && *sets_mode).then_some(announced.mode);
             match inbox.finish_directory(path, mode, own.then_some(announced.mtime)) {
                 // Whoever sends it again finds what is missing.
                 Err(Fault::Parent) => faults.push((path.clone(), Fault::NotFound)),
                 // One that was there before is there, whatever becomes of it.
-                _ if !is_new => {}
+                _ if fresh.is_none() => {}
                 Ok(unkept) => inbox.note_unkept(path.parent(), unkept),
                 Err(fault) => faults.push((path.clone(), fault)),
             }

@@ -223,12 +223,12 @@ impl TreeSink {
         self.directories.reserve(&item.path)?;
         let news = self.owe(item)?;
         let made = self.make_directory(item, announced.mode);
-        if news && !matches!(made, Ok(Made::New)) {
+        if news && !made.as_ref().is_ok_and(|made| made.fresh().is_some()) {
             self.forgive(item);
         }
         let made = made?;
         let stays = self.directories.add(&item.path, (made, self.overwrite), announced);
-        let kept = (made != Made::New).then(|| item.path.name().to_vec());
+        let kept = made.fresh().is_none().then(|| item.path.name().to_vec());
         // Its time says when something was put into it last, and that may be now.
         let unlike = stays != announced.mode && !self.would_lose(item, announced).permissions;
         self.batch.add_name(now, Landing { kept, unlike, ..landing(item, None) });

@@ -2,13 +2,18 @@
 
 use super::script::{Say, WHEN, entry, hello, play, play_files};
 use super::*;
+use crate::store::attributes::Attributes;
+use crate::store::inbox::Inbox;
+use crate::store::maker::Maker;
 use crate::store::privilege::without_privilege;
+use crate::tools::transfers::engine::directories::Directories;
 use crate::transfer::Fault;
 use crate::transfer::decoder::Malformed;
 use crate::transfer::encode::{ZDATA, header};
 use crate::transfer::item::Kind;
 use crate::transfer::messages::*;
 use crate::transfer::outcome::Violation;
+use crate::transfer::path::TreePath;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 fn violation(got: Got) -> Violation {
@@ -366,6 +371,61 @@ fn what_its_owner_may_not_fill_is_opened_for_whoever_made_it_and_for_nobody_else
         assert_eq!(names(&made), ["f"]);
         assert_eq!(names(&home.inbox().join("closed")), [""; 0]);
     });
+}
+
+#[test]
+fn a_mode_that_the_owner_has_given_since_stays_and_keeps_out_whoever_made_the_directory() {
+    let stat = |path: &Path| fs::metadata(path).map(|meta| (meta.mode(), meta.mtime(), meta.ctime_nsec())).unwrap();
+    for overwrite in [Overwrite::Never, Overwrite::Rename, Overwrite::Yes] {
+        let home = Home::new();
+        let made = home.inbox().join("made");
+        without_privilege(|| {
+            let announced = |mode| directory(0, mode, &[b"made"]);
+            play_as(SENDER, into(&home.inbox()), vec![announced(0o755)], true).1.unwrap();
+            for owners in [0o700, 0o777, 0o555, 0o000] {
+                fs::set_permissions(&made, PermissionsExt::from_mode(owners)).unwrap();
+                let before = stat(&made);
+                // What an interrupted transfer of the same tree would have left is 0o700.
+                let mut offers = vec![announced(0o500)];
+                let is_closed = owners & 0o200 == 0;
+                if is_closed {
+                    offers.push(directory(1, 0o755, &[b"made", b"below"]));
+                }
+                let (answers, _) = play_as(SENDER, into_with(&home.inbox(), overwrite), offers, true);
+                assert_eq!(stat(&made), before, "{owners:o}");
+                let first = if owners == 0 { Fault::Denied.into() } else { ItemOutcome::ExistsUnlike };
+                assert!(answers.contains(&Answer::Item { index: 0, outcome: first }), "{owners:o} {answers:?}");
+                let below = Answer::Item { index: 1, outcome: Fault::Denied.into() };
+                assert_eq!(answers.contains(&below), is_closed, "{owners:o} {answers:?}");
+            }
+            // One that has its mode back is its maker's again.
+            fs::set_permissions(&made, PermissionsExt::from_mode(0o755)).unwrap();
+            let again = into_with(&home.inbox(), Overwrite::Yes);
+            play_as(SENDER, again, vec![announced(0o550)], true).1.unwrap();
+            assert_eq!(mode_of(&made), 0o550);
+        });
+    }
+}
+
+#[test]
+fn what_the_owner_changes_while_a_run_makes_it_is_his() {
+    let home = Home::new();
+    let announced = Attributes { mode: 0o550, mtime: WHEN };
+    let paths = ["closed", "moved", "stays"].map(|name| TreePath::top(name.as_bytes()).unwrap());
+    let mut inbox = Inbox::open(&home.inbox()).unwrap().serving(Maker::new(SENDER));
+    let mut directories = Directories::default();
+    for path in &paths {
+        let made = inbox.make_directory(path, announced.mode).unwrap();
+        directories.add(path, (made, Overwrite::Yes), announced);
+    }
+    let [closed, moved, stays] = ["closed", "moved", "stays"].map(|name| home.inbox().join(name));
+    fs::set_permissions(&closed, PermissionsExt::from_mode(0o711)).unwrap();
+    fs::rename(&moved, home.inbox().join("aside")).unwrap();
+    make_directory(&moved, 0o750);
+    let before = [picture(&closed), picture(&moved)];
+    assert_eq!(directories.finish(&mut inbox, &SENDER), []);
+    assert_eq!([picture(&closed), picture(&moved)], before);
+    assert_eq!((mode_of(&stays), fs::metadata(&stays).unwrap().mtime()), (0o550, WHEN.seconds));
 }
 
 fn empty() -> Hash {
