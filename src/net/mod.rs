@@ -17,6 +17,7 @@ mod local_address;
 pub(crate) mod lookup;
 pub mod options;
 pub(crate) mod passed;
+pub(crate) mod pauses;
 pub mod place;
 pub(crate) mod program;
 pub mod reactor;

@@ -9,10 +9,11 @@
 
 use super::carrier::{Carrier, Dial, Parting};
 use super::news::News;
-use super::pauses::Pauses;
+
 use super::reminder::Reminder;
 use super::tool::{Context, Listener, RunError, Tool};
 use crate::names::RelayAddress;
+use crate::net::pauses::Pauses;
 use crate::net::reactor::{Reactor, Ready};
 use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Request, Signals, TERM, USR1, XCPU};

@@ -10,7 +10,6 @@ pub(crate) mod event_loop;
 pub(crate) mod farewell;
 pub(crate) mod joint;
 pub(crate) mod news;
-mod pauses;
 mod reminder;
 pub(crate) mod tool;
 pub(crate) mod turns;

@@ -9,7 +9,7 @@ const LATE: Duration = Duration::from_secs(2);
 /// When the loop looked last, and how long it may wait before it looks again, `None` for as long as it takes. The clock of a
 /// machine that sleeps stands still with it, that of the calendar does not.
 #[derive(Debug)]
-pub(super) struct Pauses {
+pub(crate) struct Pauses {
     looked: Instant,
     calendar: SystemTime,
     wait: Option<Duration>,
@@ -17,18 +17,18 @@ pub(super) struct Pauses {
 
 impl Pauses {
     /// It begins to look.
-    pub(super) fn new(now: Instant, calendar: SystemTime) -> Pauses {
+    pub(crate) fn new(now: Instant, calendar: SystemTime) -> Pauses {
         Pauses { looked: now, calendar, wait: Some(Duration::ZERO) }
     }
 
     /// The loop is about to wait, for so long at most.
-    pub(super) fn expect(&mut self, wait: Option<Duration>) {
+    pub(crate) fn expect(&mut self, wait: Option<Duration>) {
         self.wait = wait;
     }
 
     /// The loop looks again: before it takes any time to be up, for it can be stopped anywhere, not only while it waits.
     /// Whether it was away for much longer than it meant to wait.
-    pub(super) fn notice(&mut self, now: Instant, calendar: SystemTime) -> bool {
+    pub(crate) fn notice(&mut self, now: Instant, calendar: SystemTime) -> bool {
         let away = now.saturating_duration_since(self.looked);
         // A calendar that was put back says nothing.
         let away = away.max(calendar.duration_since(self.calendar).unwrap_or_default());
