@@ -17,7 +17,7 @@ use clap::Parser;
 use vp::names::{AppName, RelayAddress};
 use vp::net::options::Purpose;
 use vp::net::place::Place;
-use vp::net::reactor::Reactor;
+use vp::net::reactor::{Flow, Host, Reactor, Ready};
 use vp::net::slots::{Slot, Slots};
 use vp::net::socket::Socket;
 use vp::net::{Read, Written};
@@ -30,6 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// How often every link is looked at: heartbeats of an idle link are many seconds apart. Processes of one key ask each other
 /// whether they receive the same, and thousands that answered as soon as they could would do nothing else.
 const ROUND: Duration = Duration::from_millis(500);
+/// So many come up between two looks at all: a slow machine must not lose the first ones while the last ones come up.
+const COMING_UP: usize = 1000;
 /// Events taken in one turn.
 const EVENTS: usize = 1024;
 
@@ -57,83 +59,109 @@ fn main() -> ExitCode {
     }
 }
 
-type Done<T = ()> = Result<T, Box<dyn Error>>;
+type Done<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 fn run(options: &Options) -> Done {
     let address = (&*options.relay.host, options.relay.port).to_socket_addrs()?.next().ok_or("no address")?;
-    let mut crowd = Crowd::new()?;
-    for n in 0..options.count {
-        crowd.open(options, address, n)?;
-        // A slow machine must not lose the first ones while the last ones come up.
-        if n % 1000 == 999 {
-            crowd.round()?;
-        }
-    }
-    writeln!(io::stdout(), "attached {}", options.count)?;
-    io::stdout().flush()?;
-    let (over, waker) = (Arc::new(AtomicBool::new(false)), Arc::clone(crowd.reactor.waker()));
-    let ended = Arc::clone(&over);
-    std::thread::spawn(move || {
-        // Whatever it is, it is the end.
-        let _ = io::stdin().read_to_end(&mut Vec::new());
-        ended.store(true, Ordering::Release);
-        let _ = waker.wake();
-    });
-    let mut look_at = Instant::now();
-    while !over.load(Ordering::Acquire) {
-        crowd.wait(look_at)?;
-        if look_at <= Instant::now() {
-            crowd.round()?;
-            look_at = Instant::now() + ROUND;
-        }
-    }
-    Ok(())
+    let mut reactor = Reactor::new(EVENTS)?;
+    Ok(reactor.run(&mut Crowd {
+        options,
+        address,
+        attachments: Slots::default(),
+        opening: None,
+        opened: 0,
+        look_at: Instant::now(),
+        over: Arc::default(),
+    })?)
 }
 
 /// All attachments, in one loop.
-struct Crowd {
-    reactor: Reactor,
+struct Crowd<'a> {
+    options: &'a Options,
+    address: SocketAddr,
     attachments: Slots<Attachment>,
+    /// The one that comes up, and when that has taken too long.
+    opening: Option<(Slot, Instant)>,
+    /// So many are up.
+    opened: usize,
+    /// When everybody is looked at again.
+    look_at: Instant,
+    over: Arc<AtomicBool>,
 }
 
-impl Crowd {
-    fn new() -> Done<Crowd> {
-        Ok(Crowd { reactor: Reactor::new(EVENTS)?, attachments: Slots::default() })
-    }
-
-    /// Dials, shakes hands and waits until the relay has registered the application.
-    fn open(&mut self, options: &Options, address: SocketAddr, n: usize) -> Done {
-        let give_up_at = Instant::now() + DEADLINE;
-        let mut socket = Socket::connect(&Place::Tcp(address), Purpose::Link)?;
-        socket.register(self.reactor.registry(), self.attachments.next_slot().token())?;
-        let slot = self.attachments.insert(Attachment::new(options, socket, n)?);
-        loop {
-            let Some(attachment) = self.attachments.get_mut(slot) else { return Err("it has gone".into()) };
-            while attachment.turn(Instant::now())? {}
-            if attachment.is_listening()? {
-                return Ok(());
-            }
-            if give_up_at <= Instant::now() {
-                return Err(format!("attachment {n} did not come up").into());
-            }
-            self.wait(give_up_at)?;
+impl Host for Crowd<'_> {
+    fn handle_ready(&mut self, _: &Reactor, _: Instant, ready: Ready) {
+        if let Some(attachment) = self.attachments.get_mut(Slot::of(ready.token)) {
+            attachment.socket.handle_ready(ready);
         }
     }
 
-    /// Waits until something is ready, or until then, and notes what it is.
-    fn wait(&mut self, until: Instant) -> Done {
-        self.reactor.wait(Some(until.saturating_duration_since(Instant::now())))?;
-        while let Some(ready) = self.reactor.poll_ready() {
-            if let Some(attachment) = self.attachments.get_mut(Slot::of(ready.token)) {
-                attachment.socket.handle_ready(ready);
-            }
+    // Heartbeats are let go out in rounds.
+    fn handle_timeout(&mut self, _: Instant) {}
+
+    fn turn(&mut self, reactor: &mut Reactor, now: Instant) -> io::Result<Flow> {
+        if self.over.load(Ordering::Acquire) {
+            return Ok(Flow::Over);
         }
+        if self.opened < self.options.count {
+            return self.come_up(reactor, now).map_err(io::Error::other);
+        }
+        if self.look_at <= now {
+            self.round(now).map_err(io::Error::other)?;
+            self.look_at = now + ROUND;
+        }
+        Ok(Flow::Idle)
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        Some(self.opening.map_or(self.look_at, |(_, give_up_at)| give_up_at))
+    }
+}
+
+impl Crowd<'_> {
+    /// Brings one after the other up, until the relay has registered its application.
+    fn come_up(&mut self, reactor: &Reactor, now: Instant) -> Done<Flow> {
+        let Some((slot, give_up_at)) = self.opening else {
+            let mut socket = Socket::connect(&Place::Tcp(self.address), Purpose::Link)?;
+            socket.register(reactor.registry(), self.attachments.next_slot().token())?;
+            let slot = self.attachments.insert(Attachment::new(self.options, socket, self.opened)?);
+            self.opening = Some((slot, now + DEADLINE));
+            return Ok(Flow::Busy);
+        };
+        let Some(attachment) = self.attachments.get_mut(slot) else { return Err("it has gone".into()) };
+        while attachment.turn(now)? {}
+        if !attachment.is_listening()? {
+            if give_up_at <= now {
+                return Err(format!("attachment {} did not come up", self.opened).into());
+            }
+            return Ok(Flow::Idle);
+        }
+        (self.opening, self.opened) = (None, self.opened + 1);
+        if self.opened.is_multiple_of(COMING_UP) {
+            self.round(now)?;
+        }
+        if self.opened == self.options.count {
+            self.tell(reactor)?;
+        }
+        Ok(Flow::Busy)
+    }
+
+    /// Tells that all are up, and lets standard input end them.
+    fn tell(&self, reactor: &Reactor) -> Done {
+        writeln!(io::stdout(), "attached {}", self.opened)?;
+        io::stdout().flush()?;
+        let (over, waker) = (Arc::clone(&self.over), Arc::clone(reactor.waker()));
+        std::thread::spawn(move || {
+            // Whatever it is, it is the end.
+            let _ = io::stdin().read_to_end(&mut Vec::new());
+            over.store(true, Ordering::Release);
+            let _ = waker.wake();
+        });
         Ok(())
     }
 
     /// Serves everybody once.
-    fn round(&mut self) -> Done {
-        let now = Instant::now();
+    fn round(&mut self, now: Instant) -> Done {
         for slot in self.attachments.keys() {
             if let Some(attachment) = self.attachments.get_mut(slot) {
                 attachment.turn(now)?;

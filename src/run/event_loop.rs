@@ -1,11 +1,9 @@
-//! The loop of every tool that connects: one reactor, one carrier, one node, and the tool's own ends.
+//! The client of every tool that connects: one carrier, one node, and the tool's own ends, which one loop drives.
 //!
 //! ```text
 //! socket ─▶ input ─▶ node ─▶ session ─▶ tool ─▶ its sinks
 //! socket ◀─ output ◀ node ◀─ session ◀─ tool ◀─ its sources
 //! ```
-//!
-//! A turn does what can be done without waiting, then waits for the first of: an event, a timeout of the node or the tool.
 
 use super::carrier::{Carrier, Dial, Parting};
 use super::news::News;
@@ -13,8 +11,7 @@ use super::news::News;
 use super::reminder::Reminder;
 use super::tool::{Context, Listener, RunError, Tool};
 use crate::names::RelayAddress;
-use crate::net::pauses::Pauses;
-use crate::net::reactor::{Reactor, Ready};
+use crate::net::reactor::{Clocks, Flow, Host, Reactor, Ready};
 use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Request, Signals, TERM, USR1, XCPU};
 use crate::net::slots::Slot;
@@ -29,23 +26,16 @@ const EVENTS: usize = 256;
 const SIGNALS: Slot = Slot::own(1);
 const CARRIER: Slot = Slot::own(2);
 
-/// Turns without looking at events, so that a busy carrier starves neither signals nor timeouts.
+/// Busy turns without looking at events: each costs a system call, and a busy carrier has none to tell.
 const BUSY_TURNS: usize = 16;
 /// At the end the relay is given so long to read our last words.
 const PARTING_TIME: Duration = Duration::from_millis(300);
 
-/// The loop.
+/// A client that has not begun yet.
 pub(crate) struct Client {
     reactor: Reactor,
-    node: Node,
-    relays: Vec<RelayAddress>,
-    /// The relay to which the carrier leads, or led last.
-    relay: usize,
-    carrier: Carrier,
+    line: Line,
     signals: Signals,
-    interrupted: bool,
-    pauses: Pauses,
-    reminder: Reminder,
 }
 
 impl Client {
@@ -55,17 +45,8 @@ impl Client {
         let reactor = Reactor::new(EVENTS)?;
         let signals = Signals::new(&[HUP, INT, TERM, USR1, XCPU])?;
         signals.register(reactor.registry(), SIGNALS.token())?;
-        Ok(Client {
-            reactor,
-            node: Node::new(Instant::now(), config),
-            relays,
-            relay: 0,
-            carrier: Carrier::new(CARRIER),
-            signals,
-            interrupted: false,
-            pauses: Pauses::new(Instant::now(), SystemTime::now()),
-            reminder: Reminder::new(Instant::now()),
-        })
+        let node = Node::new(Instant::now(), config);
+        Ok(Client { reactor, line: Line { node, relays, relay: 0, carrier: Carrier::new(CARRIER) }, signals })
     }
 
     /// Catches these signals too, which a tool means to hand over.
@@ -77,132 +58,191 @@ impl Client {
     }
 
     /// Drives `tool` to its end.
-    pub(crate) fn run<T: Tool>(&mut self, tool: &mut T, news: &mut Listener<'_, T>) -> Result<(), T::Error> {
-        tool.start(&mut self.context(Instant::now(), news));
-        loop {
-            let mut busy = true;
-            for _ in 0..BUSY_TURNS {
-                busy = self.turn(tool, news);
-                if let Some(outcome) = tool.outcome() {
-                    self.part();
-                    return outcome;
-                }
-                if !busy {
-                    break;
-                }
-            }
-            let now = Instant::now();
-            let wait = if busy {
-                Some(Duration::ZERO)
-            } else {
-                self.next_timeout(tool).map(|at| at.saturating_duration_since(now))
-            };
-            self.pauses.expect(wait);
-            self.reactor.wait(wait).map_err(|error| RunError::Io("waiting for events", error))?;
-            while let Some(ready) = self.reactor.poll_ready() {
-                self.handle_ready(tool, news, ready)?;
+    pub(crate) fn run<T: Tool>(self, tool: &mut T, news: &mut Listener<'_, T>) -> Result<(), T::Error> {
+        let Client { mut reactor, line, signals } = self;
+        let reminder = Reminder::new(Instant::now());
+        let mut running = Running { line, signals, reminder, tool, news, interrupted: false, end: End::None };
+        let now = Instant::now();
+        running.tool.start(&mut context(now, &mut running.line.node, &reactor, running.news));
+        reactor.run(&mut running).map_err(|error| RunError::Io("waiting for events", error))?;
+        let Running { line, end, .. } = running;
+        match end {
+            End::Killed(signal) => Err(RunError::Signal(signal).into()),
+            End::None => Ok(()),
+            End::Of(outcome) => {
+                let until = Instant::now() + PARTING_TIME;
+                // If it fails, the relay reads on its own.
+                let _ = reactor.run(&mut Leaving { line, until, said_all: false });
+                outcome
             }
         }
     }
+}
 
-    /// Lets go of the relay in an orderly way. A connection closed with input unread is reset by the kernel, and a reset can
-    /// overtake what we said last, for which the peer waits.
-    fn part(&mut self) {
-        let until = Instant::now() + PARTING_TIME;
-        let mut said_all = false;
-        loop {
-            let now = Instant::now();
-            let left = until.saturating_duration_since(now);
-            let wait = match self.carrier.part(now, &mut self.node, &mut said_all) {
-                Parting::Gone => return,
-                Parting::Busy => Duration::ZERO,
-                Parting::Waits => left,
-            };
-            if left.is_zero() || self.reactor.wait(Some(wait)).is_err() {
-                return;
-            }
-            // Whatever it is, the carrier is looked at, and nothing else matters any more.
-            while self.reactor.poll_ready().is_some() {}
+fn context<'a, T: Tool>(
+    now: Instant,
+    node: &'a mut Node,
+    reactor: &'a Reactor,
+    news: &'a mut Listener<'_, T>,
+) -> Context<'a, T> {
+    Context { now, node, registry: reactor.registry(), waker: reactor.waker(), news }
+}
+
+/// How a client ends.
+enum End<E> {
+    /// It does not.
+    None,
+    /// By a second signal, at once.
+    Killed(i32),
+    /// As its tool says.
+    Of(Result<(), E>),
+}
+
+/// A client and its tool, as the loop drives them.
+struct Running<'a, 'n, T: Tool> {
+    line: Line,
+    signals: Signals,
+    interrupted: bool,
+    reminder: Reminder,
+    tool: &'a mut T,
+    news: &'a mut Listener<'n, T>,
+    end: End<T::Error>,
+}
+
+impl<T: Tool> Host for Running<'_, '_, T> {
+    /// A busy carrier starves neither signals nor timeouts.
+    const TURNS_MAX: usize = BUSY_TURNS;
+
+    fn handle_clocks(&mut self, clocks: Clocks) {
+        if clocks.paused {
+            self.line.node.handle_pause(clocks.now);
+        }
+        let since = clocks.calendar.duration_since(SystemTime::UNIX_EPOCH);
+        self.line.node.handle_clock(since.unwrap_or_default().as_secs());
+    }
+
+    fn handle_ready(&mut self, reactor: &Reactor, now: Instant, ready: Ready) {
+        if self.line.carrier.handle_ready(ready) {
+            return;
+        }
+        match Slot::of(ready.token) {
+            SIGNALS => self.handle_signals(reactor, now),
+            // A connection of the carrier's that has gone.
+            slot if slot.is_own() => {}
+            _ => self.tool.handle_ready(&mut context(now, &mut self.line.node, reactor, self.news), ready),
         }
     }
 
-    fn is_waiting<T: Tool>(&self, tool: &T) -> bool {
-        !self.node.has_met() || tool.is_waiting()
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.line.node.next_timeout().is_some_and(|at| at <= now) {
+            self.line.node.handle_timeout(now);
+        }
+        if self.is_waiting() && self.reminder.take(now) {
+            (self.news)(News::StillWaiting.into());
+        }
     }
 
-    fn next_timeout<T: Tool>(&self, tool: &T) -> Option<Instant> {
-        let reminder = self.is_waiting(tool).then_some(self.reminder.at());
-        [self.node.next_timeout(), tool.next_timeout(), self.carrier.next_timeout(), reminder]
+    fn turn(&mut self, reactor: &mut Reactor, now: Instant) -> io::Result<Flow> {
+        if let End::Killed(_) = self.end {
+            return Ok(Flow::Over);
+        }
+        let moved = self.work(reactor, now);
+        if let Some(outcome) = self.tool.outcome() {
+            self.end = End::Of(outcome);
+            return Ok(Flow::Over);
+        }
+        Ok(if moved { Flow::Busy } else { Flow::Idle })
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let reminder = self.is_waiting().then_some(self.reminder.at());
+        let line = &self.line;
+        [line.node.next_timeout(), self.tool.next_timeout(), line.carrier.next_timeout(), reminder]
             .into_iter()
             .flatten()
             .min()
     }
+}
 
-    fn handle_ready<T: Tool>(
-        &mut self,
-        tool: &mut T,
-        news: &mut Listener<'_, T>,
-        ready: Ready,
-    ) -> Result<(), T::Error> {
-        if self.carrier.handle_ready(ready) {
-            return Ok(());
-        }
-        match Slot::of(ready.token) {
-            SIGNALS => {
-                for came in self.signals.take() {
-                    if tool.hand_over(&came) {
-                        continue;
-                    }
-                    match came.request {
-                        Request::End(signal) if std::mem::replace(&mut self.interrupted, true) => {
-                            return Err(RunError::Signal(signal).into());
-                        }
-                        request => {
-                            if let Request::End(_) = request {
-                                news(News::Stopping.into());
-                            }
-                            tool.handle_signal(&mut self.context(Instant::now(), news), request);
-                        }
-                    }
-                }
-            }
-            // A connection of the carrier's that has gone.
-            slot if slot.is_own() => {}
-            _ => tool.handle_ready(&mut self.context(Instant::now(), news), ready),
-        }
-        Ok(())
+impl<T: Tool> Running<'_, '_, T> {
+    fn is_waiting(&self) -> bool {
+        !self.line.node.has_met() || self.tool.is_waiting()
     }
 
-    fn context<'a, T: Tool>(&'a mut self, now: Instant, news: &'a mut Listener<'_, T>) -> Context<'a, T> {
-        let (registry, waker) = (self.reactor.registry(), self.reactor.waker());
-        Context { now, node: &mut self.node, registry, waker, news }
+    fn handle_signals(&mut self, reactor: &Reactor, now: Instant) {
+        for came in self.signals.take() {
+            if self.tool.hand_over(&came) {
+                continue;
+            }
+            match came.request {
+                Request::End(signal) if std::mem::replace(&mut self.interrupted, true) => {
+                    self.end = End::Killed(signal);
+                    return;
+                }
+                request => {
+                    if let Request::End(_) = request {
+                        (self.news)(News::Stopping.into());
+                    }
+                    let mut context = context(now, &mut self.line.node, reactor, self.news);
+                    self.tool.handle_signal(&mut context, request);
+                }
+            }
+        }
     }
 
     /// Everything that can be done without waiting, once. True if something moved.
-    fn turn<T: Tool>(&mut self, tool: &mut T, news: &mut Listener<'_, T>) -> bool {
-        let (now, calendar) = (Instant::now(), SystemTime::now());
-        if self.pauses.notice(now, calendar) {
-            self.node.handle_pause(now);
-        }
-        self.node.handle_clock(calendar.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs());
-        if self.node.next_timeout().is_some_and(|at| at <= now) {
-            self.node.handle_timeout(now);
-        }
-        if self.is_waiting(tool) && self.reminder.take(now) {
-            news(News::StillWaiting.into());
-        }
-        self.drive_line(now, &mut |said| news(said.into()));
-        let mut moved = self.receive(now);
-        while let Some(event) = self.node.poll_event() {
-            self.tell(&event, &mut |said| news(said.into()));
-            tool.handle_event(&mut self.context(now, news), &event);
+    fn work(&mut self, reactor: &mut Reactor, now: Instant) -> bool {
+        self.line.drive(now, reactor, &mut |said| (self.news)(said.into()));
+        let mut moved = self.line.receive(now, reactor);
+        while let Some(event) = self.line.node.poll_event() {
+            self.line.tell(&event, &mut |said| (self.news)(said.into()));
+            self.tool.handle_event(&mut context(now, &mut self.line.node, reactor, self.news), &event);
             moved = true;
         }
-        moved |= tool.pump(&mut self.context(now, news));
-        moved |= self.send(now);
+        moved |= self.tool.pump(&mut context(now, &mut self.line.node, reactor, self.news));
+        moved |= self.line.send(now, reactor);
         moved
     }
+}
 
+/// A client that lets go of the relay in an orderly way. A connection closed with input unread is reset by the kernel, and a
+/// reset can overtake what we said last, for which the peer waits.
+struct Leaving {
+    line: Line,
+    until: Instant,
+    said_all: bool,
+}
+
+impl Host for Leaving {
+    // Whatever it is, the carrier is looked at, and nothing else matters any more.
+    fn handle_ready(&mut self, _: &Reactor, _: Instant, _: Ready) {}
+
+    fn handle_timeout(&mut self, _: Instant) {}
+
+    fn turn(&mut self, _: &mut Reactor, now: Instant) -> io::Result<Flow> {
+        Ok(match self.line.carrier.part(now, &mut self.line.node, &mut self.said_all) {
+            Parting::Gone => Flow::Over,
+            _ if self.until <= now => Flow::Over,
+            Parting::Busy => Flow::Busy,
+            Parting::Waits => Flow::Idle,
+        })
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        Some(self.until)
+    }
+}
+
+/// A node and its connection to a relay.
+struct Line {
+    node: Node,
+    relays: Vec<RelayAddress>,
+    /// The relay to which the carrier leads, or led last.
+    relay: usize,
+    carrier: Carrier,
+}
+
+impl Line {
     fn tell(&mut self, event: &Event, news: &mut dyn FnMut(News<'_>)) {
         match event {
             Event::RelayUp { relay } => news(News::RelayUp(&self.relays[*relay])),
@@ -240,7 +280,7 @@ impl Client {
         }
     }
 
-    fn drive_line(&mut self, now: Instant, news: &mut dyn FnMut(News<'_>)) {
+    fn drive(&mut self, now: Instant, reactor: &Reactor, news: &mut dyn FnMut(News<'_>)) {
         if !self.node.wants_carrier() {
             self.carrier.hang_up();
         }
@@ -248,9 +288,9 @@ impl Client {
             self.relay = relay;
             let address = &self.relays[relay];
             news(News::Dialling(address));
-            Some(self.carrier.dial(now, &self.reactor, (address.host.as_str(), address.port)))
+            Some(self.carrier.dial(now, reactor, (address.host.as_str(), address.port)))
         } else {
-            self.carrier.advance(now, &self.reactor)
+            self.carrier.advance(now, reactor)
         };
         match dial {
             None | Some(Dial::Resolving) => {}
@@ -265,15 +305,15 @@ impl Client {
         }
     }
 
-    fn receive(&mut self, now: Instant) -> bool {
+    fn receive(&mut self, now: Instant, reactor: &mut Reactor) -> bool {
         let moved = self.carrier.receive(now, &mut self.node);
-        self.reactor.note_bytes(moved.unwrap_or_default());
+        reactor.note_bytes(moved.unwrap_or_default());
         moved.is_some()
     }
 
-    fn send(&mut self, now: Instant) -> bool {
+    fn send(&mut self, now: Instant, reactor: &mut Reactor) -> bool {
         let moved = self.carrier.send(now, &mut self.node);
-        self.reactor.note_bytes(moved.unwrap_or_default());
+        reactor.note_bytes(moved.unwrap_or_default());
         moved.is_some()
     }
 }

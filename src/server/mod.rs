@@ -41,6 +41,7 @@ use life::Life;
 use log::RelayLog;
 use mail::Inbox;
 use shared::Shared;
+use sockets::Sockets;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -49,7 +50,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
-use worker::{EVENTS, LISTENERS, SIGNALS, Worker};
+use worker::{EVENTS, LISTENERS, SIGNALS, Thread, Worker};
 
 /// Least memory for bodies a worker works with, bytes: what it reads into, and some that waits.
 pub const MEMORY_PER_WORKER_MIN: usize = 1024 * 1024;
@@ -129,7 +130,7 @@ impl From<io::Error> for RelayError {
 /// A relay that listens and does not serve yet.
 pub struct Relay {
     shared: Arc<Shared>,
-    workers: Vec<Worker>,
+    threads: Vec<Thread>,
     addresses: Vec<String>,
 }
 
@@ -169,19 +170,19 @@ impl Relay {
             log: RelayLog::new(options.log, options.details),
             life: Life::new(options.drain),
         });
-        let mut workers = make_workers(reactors, &shared, Arc::new(options.identity));
-        let first = &mut workers[0];
+        let mut threads = make_workers(reactors, &shared, Arc::new(options.identity))?;
+        let first = &mut threads[0];
         let listeners = listeners.into_iter().map(Listener::of_tcp).collect::<io::Result<Vec<_>>>()?;
         let mut acceptor = Acceptor::new(listeners, Purpose::Link, Shortage::TurnAway);
-        acceptor.register(first.registry(), LISTENERS.token())?;
+        acceptor.register(first.reactor.registry(), LISTENERS.token())?;
         let signals = if options.signals { Some(Signals::new(&[HUP, INT, TERM, USR1, XCPU])?) } else { None };
         if let Some(signals) = &signals {
-            signals.register(first.registry(), SIGNALS.token())?;
+            signals.register(first.reactor.registry(), SIGNALS.token())?;
             // The process is this relay's alone.
             adopt_orphans()?;
         }
-        first.take_listeners(acceptor, signals);
-        Ok(Relay { shared, workers, addresses })
+        first.worker.take_listeners(acceptor, signals);
+        Ok(Relay { shared, threads, addresses })
     }
 
     /// Its addresses, one a listener, as other tools take them: `tcp://ID@IP:PORT`.
@@ -199,9 +200,9 @@ impl Relay {
     /// # Errors
     /// A thread cannot be made, or the system's readiness facility fails.
     pub fn run(mut self) -> Result<RelayEnd, RelayError> {
-        let first = self.workers.remove(0);
+        let first = self.threads.remove(0);
         let mut threads = Vec::new();
-        for (index, worker) in self.workers.into_iter().enumerate() {
+        for (index, worker) in self.threads.into_iter().enumerate() {
             let shared = Arc::clone(&self.shared);
             let body = move || {
                 // One worker that fails or panics must not leave half a relay.
@@ -234,19 +235,21 @@ fn usual_workers() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get).min(WORKERS_USUAL_MAX)
 }
 
-fn make_workers(reactors: Vec<Reactor>, shared: &Arc<Shared>, identity: Arc<Identity>) -> Vec<Worker> {
+fn make_workers(reactors: Vec<Reactor>, shared: &Arc<Shared>, identity: Arc<Identity>) -> io::Result<Vec<Thread>> {
     let workers = reactors.len();
-    let make = |(worker, reactor)| {
+    let make = |(worker, reactor): (usize, Reactor)| {
         let pool = Pool::new(Arc::clone(&shared.budget));
         let (identity, common) = (Arc::clone(&identity), Arc::clone(&shared.common));
         let forwarder = Forwarder::new(Place { worker, workers }, identity, common, Arc::clone(&pool));
-        Worker::new(worker, reactor, Arc::clone(shared), forwarder, Reader::new(pool))
+        let sockets = Sockets::new(reactor.registry().try_clone()?);
+        let worker = Worker::new(worker, sockets, Arc::clone(shared), forwarder, Reader::new(pool));
+        Ok(Thread { reactor, worker })
     };
     reactors.into_iter().enumerate().map(make).collect()
 }
 
 /// Runs a worker; if it fails or panics, ends all of them.
-fn watched(shared: &Shared, worker: Worker) -> io::Result<()> {
+fn watched(shared: &Shared, worker: Thread) -> io::Result<()> {
     struct EndAll<'a>(Option<&'a Shared>);
     impl Drop for EndAll<'_> {
         fn drop(&mut self) {

@@ -9,8 +9,9 @@ use std::io;
 use std::time::Instant;
 
 /// See the module. It knows nothing of the clients behind the sockets.
-#[derive(Default)]
 pub(super) struct Sockets {
+    /// Of the worker's loop, which hears of them.
+    registry: Registry,
     by_conn: HashMap<ConnId, Socket>,
     /// Those that the relay has finished with, and the client has not.
     pub lingering: Lingering,
@@ -37,20 +38,25 @@ fn conn_of(token: Token) -> ConnId {
 }
 
 impl Sockets {
+    /// None yet, of whom the loop with this registry will hear.
+    pub(super) fn new(registry: Registry) -> Sockets {
+        Sockets { registry, by_conn: HashMap::new(), lingering: Lingering::default() }
+    }
+
     /// Takes in a connection that was accepted, or whose link came from another worker.
     ///
     /// # Errors
     /// It is gone, or the system lacks something.
-    pub(super) fn take_in(&mut self, registry: &Registry, conn: ConnId, mut socket: Socket) -> io::Result<()> {
-        socket.register(registry, token(conn))?;
+    pub(super) fn take_in(&mut self, conn: ConnId, mut socket: Socket) -> io::Result<()> {
+        socket.register(&self.registry, token(conn))?;
         self.by_conn.insert(conn, socket);
         Ok(())
     }
 
     /// Gives a connection away. None if it is gone.
-    pub(super) fn release(&mut self, registry: &Registry, conn: ConnId) -> Option<Socket> {
+    pub(super) fn release(&mut self, conn: ConnId) -> Option<Socket> {
         let mut socket = self.by_conn.remove(&conn)?;
-        socket.deregister(registry).ok()?;
+        socket.deregister(&self.registry).ok()?;
         Some(socket)
     }
 

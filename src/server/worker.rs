@@ -1,6 +1,6 @@
-//! One thread of the relay: its poll, its sockets, its [`Forwarder`].
+//! One thread of the relay: its loop, its sockets, its [`Forwarder`].
 //!
-//! A turn: wait; take what others sent; look at events; let time pass; read what is ready and write at once what came of
+//! A turn: take what others sent; look at events; let time pass; read what is ready and write at once what came of
 //! it; do what the machine asks; send others what is theirs. Whose turn it is to be read and written, and how much work a turn
 //! is, says the machine. If that is not all that there is, the next turn does not wait.
 
@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::sockets::{Heard, Sockets};
 use crate::net::accept::Acceptor;
 use crate::net::listen::Accepted;
-use crate::net::reactor::{Reactor, Ready, Registry};
+use crate::net::reactor::{Flow, Host, Reactor, Ready};
 use crate::net::signals::Signals;
 use crate::net::slots::Slot;
 use crate::net::socket::Socket;
@@ -44,10 +44,26 @@ const WRITING: Work = Work::micros(500);
 /// How soon to look again while nobody is read: memory is used up, another worker is behind.
 const UNREAD_WAIT: Duration = Duration::from_millis(2);
 
+/// A worker and the loop that drives it: what one thread has.
+pub(super) struct Thread {
+    /// The loop, whose waker is that of the worker's inbox.
+    pub reactor: Reactor,
+    pub worker: Worker,
+}
+
+impl Thread {
+    /// Works until the relay has ended.
+    ///
+    /// # Errors
+    /// The system's readiness facility fails, which nothing survives.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        self.reactor.run(&mut self.worker)
+    }
+}
+
 /// A worker.
 pub(super) struct Worker {
     index: usize,
-    reactor: Reactor,
     shared: Arc<Shared>,
     forwarder: Forwarder,
     sockets: Sockets,
@@ -66,15 +82,89 @@ pub(super) struct Worker {
 struct Turn {
     /// Nobody was read, or not everybody whose turn it was: when to look again.
     unread_until: Option<Instant>,
+    /// Packages are kept for a worker that is behind: when to try again.
+    unshipped_until: Option<Instant>,
+    /// Bytes that were read.
+    read_bytes: usize,
     /// Bytes that were read since the last write.
     unwritten_bytes: usize,
 }
 
+impl Host for Worker {
+    fn handle_mail(&mut self, now: Instant) {
+        if self.shared.life.stage() != self.stage {
+            self.enter(now, self.shared.life.stage());
+        }
+        self.take_mail(now);
+    }
+
+    fn handle_ready(&mut self, _: &Reactor, now: Instant, ready: Ready) {
+        match Slot::of(ready.token) {
+            LISTENERS => {
+                if let Some(acceptor) = &mut self.acceptor {
+                    acceptor.handle_ready();
+                }
+            }
+            SIGNALS => {
+                if let Some(signals) = &mut self.signals {
+                    handle_signals(now, signals, &self.shared);
+                }
+            }
+            _ => {
+                let Some(Heard { conn, is_readable, is_writable }) = self.sockets.handle_ready(ready) else { return };
+                if is_writable {
+                    self.forwarder.handle_writable(now, conn);
+                }
+                if is_readable {
+                    self.forwarder.handle_readable(conn);
+                }
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.forwarder.next_timeout().is_some_and(|at| at <= now) {
+            self.forwarder.handle_timeout(now);
+        }
+        self.sockets.lingering.handle_timeout(now);
+    }
+
+    fn turn(&mut self, reactor: &mut Reactor, now: Instant) -> io::Result<Flow> {
+        self.accept(now);
+        self.read(now);
+        self.settle(now);
+        self.outbox.ship()?;
+        self.turn.unshipped_until = (self.outbox.len() > 0).then(|| now + UNREAD_WAIT);
+        reactor.note_bytes(self.turn.read_bytes);
+        self.shared.forwarded[self.index].store(self.forwarder.forwarded_bytes(), Ordering::Relaxed);
+        Ok(match self.has_ended(now) {
+            true => Flow::Over,
+            false if self.is_busy(now) => Flow::Busy,
+            false => Flow::Idle,
+        })
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let accept = self.acceptor.as_ref().and_then(Acceptor::next_timeout);
+        let end = self.shared.life.deadline().filter(|_| self.stage == Stage::Draining);
+        let next = [
+            self.forwarder.next_timeout(),
+            self.sockets.lingering.next_timeout(),
+            self.forwarder.next_turn(),
+            self.turn.unread_until,
+            self.turn.unshipped_until,
+            accept,
+            end,
+        ];
+        next.into_iter().flatten().min()
+    }
+}
+
 impl Worker {
-    /// A worker with its reactor, whose waker is its inbox's.
+    /// A worker with its sockets, of which the loop of its thread hears.
     pub(super) fn new(
         index: usize,
-        reactor: Reactor,
+        sockets: Sockets,
         shared: Arc<Shared>,
         forwarder: Forwarder,
         reader: Reader,
@@ -82,10 +172,9 @@ impl Worker {
         let outbox = Outbox::new(Arc::clone(&shared.inboxes));
         Worker {
             index,
-            reactor,
             shared,
             forwarder,
-            sockets: Sockets::default(),
+            sockets,
             reader,
             outbox,
             acceptor: None,
@@ -100,64 +189,12 @@ impl Worker {
         (self.acceptor, self.signals) = (Some(acceptor), signals);
     }
 
-    /// Where to register listeners and signals.
-    pub(super) fn registry(&self) -> &Registry {
-        self.reactor.registry()
-    }
-
-    /// Works until the relay has ended.
-    ///
-    /// # Errors
-    /// The system's readiness facility fails, which nothing survives.
-    pub(super) fn run(mut self) -> io::Result<()> {
-        loop {
-            let timeout = self.timeout(Instant::now());
-            self.reactor.wait(timeout)?;
-            let now = Instant::now();
-            if self.shared.life.stage() != self.stage {
-                self.enter(now, self.shared.life.stage());
-            }
-            self.take_mail(now);
-            while let Some(ready) = self.reactor.poll_ready() {
-                self.handle_ready(now, ready);
-            }
-            if self.forwarder.next_timeout().is_some_and(|at| at <= now) {
-                self.forwarder.handle_timeout(now);
-            }
-            self.accept(now);
-            self.read(now);
-            self.settle(now);
-            self.outbox.ship()?;
-            self.sockets.lingering.handle_timeout(now);
-            self.shared.forwarded[self.index].store(self.forwarder.forwarded_bytes(), Ordering::Relaxed);
-            if self.has_ended(now) {
-                return Ok(());
-            }
-        }
-    }
-
-    fn timeout(&self, now: Instant) -> Option<Duration> {
+    /// Whether there is something to do already.
+    fn is_busy(&self, now: Instant) -> bool {
         let unread = self.shared.inboxes[self.index].len() > 0;
         let waiting = self.acceptor.as_ref().is_some_and(|acceptor| acceptor.is_due(now));
         let is_read = self.forwarder.has_turns() && self.turn.unread_until.is_none();
-        if unread || waiting || is_read || self.forwarder.has_output() {
-            return Some(Duration::ZERO);
-        }
-        let kept = (self.outbox.len() > 0).then(|| now + UNREAD_WAIT);
-        let accept = self.acceptor.as_ref().and_then(Acceptor::next_timeout);
-        let end = self.shared.life.deadline().filter(|_| self.stage == Stage::Draining);
-        let next = [
-            self.forwarder.next_timeout(),
-            self.sockets.lingering.next_timeout(),
-            self.forwarder.next_turn(),
-            self.turn.unread_until,
-            kept,
-            accept,
-            end,
-        ];
-        let next = next.into_iter().flatten().min()?;
-        // Rounded up: waking just before a deadline would only wait again.
-        Some(next.saturating_duration_since(now) + Duration::from_millis(1))
+        unread || waiting || is_read || self.forwarder.has_output()
     }
 
     fn enter(&mut self, now: Instant, stage: Stage) {
@@ -203,7 +240,7 @@ impl Worker {
 
     /// A link that another worker sent here.
     fn take_over(&mut self, now: Instant, socket: Socket, moving: MovingLink) {
-        if self.sockets.take_in(self.reactor.registry(), moving.conn(), socket).is_err() {
+        if self.sockets.take_in(moving.conn(), socket).is_err() {
             return self.forwarder.handle_lost(now, moving);
         }
         self.forwarder.handle_arrival(now, moving);
@@ -218,32 +255,8 @@ impl Worker {
         let id = newcomer.conn;
         self.forwarder.handle_accepted(now, newcomer);
         let serves = self.stage == Stage::Serving;
-        if !serves || self.sockets.take_in(self.reactor.registry(), id, socket).is_err() {
+        if !serves || self.sockets.take_in(id, socket).is_err() {
             self.forwarder.handle_closed(now, id);
-        }
-    }
-
-    fn handle_ready(&mut self, now: Instant, ready: Ready) {
-        match Slot::of(ready.token) {
-            LISTENERS => {
-                if let Some(acceptor) = &mut self.acceptor {
-                    acceptor.handle_ready();
-                }
-            }
-            SIGNALS => {
-                if let Some(signals) = &mut self.signals {
-                    handle_signals(now, signals, &self.shared);
-                }
-            }
-            _ => {
-                let Some(Heard { conn, is_readable, is_writable }) = self.sockets.handle_ready(ready) else { return };
-                if is_writable {
-                    self.forwarder.handle_writable(now, conn);
-                }
-                if is_readable {
-                    self.forwarder.handle_readable(conn);
-                }
-            }
         }
     }
 
@@ -302,7 +315,7 @@ impl Worker {
         if !socket.is_readable() {
             self.forwarder.handle_empty(id);
         }
-        self.reactor.note_bytes(count);
+        self.turn.read_bytes += count;
         self.forwarder.handle_blocks(now, id, self.reader.blocks(), count);
         self.turn.unwritten_bytes += count;
         if self.turn.unwritten_bytes >= WRITE_SOON_BYTES {
@@ -343,7 +356,7 @@ impl Worker {
             match event {
                 Event::Close(id) => self.sockets.close(id),
                 Event::Finish(id) => self.sockets.finish(self.patience(now), id),
-                Event::Move(to, moving) => match self.sockets.release(self.reactor.registry(), moving.conn()) {
+                Event::Move(to, moving) => match self.sockets.release(moving.conn()) {
                     Some(socket) => self.outbox.put(to, Package::Arrival(socket, Box::new(moving))),
                     None => self.forwarder.handle_lost(now, moving),
                 },

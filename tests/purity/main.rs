@@ -71,6 +71,7 @@ fn planted_violations_are_found() {
         ("link/a.rs", "use bincode::config;\n", "only wire/control.rs names bincode"),
         ("tools/a.rs", "fn f(_: mio::Token) {\n", "only net/ names mio::"),
         ("net/a.rs", "fn f() {\n    let poll = mio::Poll::new();\n}\n", "only net/reactor.rs names Poll::new"),
+        ("run/a.rs", "fn f() {\n    reactor.poll_ready();\n}\n", "only net/reactor.rs names poll_ready("),
         ("server/a.rs", "fn f() {\n    listener.try_accept(purpose);\n}\n", "only net/listen.rs, net/accept.rs names"),
         ("wire/a.rs", "use crate::session::Session;\n", "wire may not use session"),
         ("lane/a.rs", "use crate::session::frame::Frame;\n", "lane may not use session"),

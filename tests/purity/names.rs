@@ -58,13 +58,14 @@ const ARROWS: [(&str, &[&str]); 18] = [
 ];
 
 /// What is named in one place alone: a file, or a folder with its slash.
-const ALONE: [(&str, &[&str]); 6] = [
+const ALONE: [(&str, &[&str]); 7] = [
     ("bincode", &["wire/control.rs"]),
     ("mio::", &["net/"]),
     ("socket2::", &["net/"]),
-    // One loop's wait, whoever drives it; readiness that says what a poll of its own would.
+    // One loop, whatever it drives; readiness that says what a poll of its own would.
     ("Poll::new", &["net/reactor.rs"]),
     ("Events::with_capacity", &["net/reactor.rs"]),
+    ("poll_ready(", &["net/reactor.rs"]),
     // One loop that accepts, with one idea of what a shortage is.
     ("try_accept(", &["net/listen.rs", "net/accept.rs"]),
 ];

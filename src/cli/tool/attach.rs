@@ -56,7 +56,7 @@ impl Tool for Attach {
             peer_name: Box::new(move |id| names.name(id)),
             reload: party.roster.reload(&self.from),
         });
-        let mut client = party.client(&self.connect, Kind::Pipe, called)?;
-        drive(&mut client, &mut tool, voice)
+        let client = party.client(&self.connect, Kind::Pipe, called)?;
+        drive(client, &mut tool, voice)
     }
 }

@@ -180,7 +180,7 @@ pub(super) fn time_of(patience: Patience) -> Duration {
 ///
 /// # Errors
 /// The tool ended without success.
-pub(super) fn drive<'v, T: Tool>(client: &mut Client, tool: &mut T, mut voice: Voice<'v>) -> Result<Exit, Fault>
+pub(super) fn drive<'v, T: Tool>(client: Client, tool: &mut T, mut voice: Voice<'v>) -> Result<Exit, Fault>
 where
     Voice<'v>: Hears<T>,
     T::Error: End,

@@ -57,7 +57,7 @@ fn check(words: &Check, context: &Context) -> Result<Exit, Fault> {
     short_enough(&to.app)?;
     let voice = party::voice(context, &party, ready).of_check(to.peer, &to.app);
     let mut tool = portrep::Check::new(to.peer, Service { app: to.app, offset: 0 });
-    drive(&mut party.client(&connect, Kind::Ports, Called::nobody())?, &mut tool, voice)
+    drive(party.client(&connect, Kind::Ports, Called::nobody())?, &mut tool, voice)
 }
 
 fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Result<Exit, Fault> {
@@ -92,7 +92,7 @@ fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Resul
         let caught = client.catch(&portrep::HANDED_OVER);
         caught.map_err(|error| Fault::new(Exit::Failed, format!("cannot catch signals: {}", chain(&error))))?;
     }
-    drive(&mut client, &mut tool, voice)
+    drive(client, &mut tool, voice)
 }
 
 fn options(mappings: &Mappings, connect: &Connect, party: &Party) -> Result<Options, Fault> {

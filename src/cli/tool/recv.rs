@@ -53,8 +53,8 @@ impl Tool for Recv {
         }
         let voice = voice(context, &party, ready).of_listener(&self.app, self.keep).of_transfer().with_limits(limits);
         let voice = voice.with_command(self.exec.as_deref().map(OsStr::new));
-        let mut client = party.client(&self.connect, Kind::Transfer, called)?;
-        drive(&mut client, &mut tool, voice)
+        let client = party.client(&self.connect, Kind::Transfer, called)?;
+        drive(client, &mut tool, voice)
     }
 }
 

@@ -53,9 +53,9 @@ impl Tool for Send {
         let mut voice = voice.with_command(self.exec.as_deref().map(OsStr::new));
         let resume = time_of(self.connect.resume_timeout);
         let mut tool = send::Send::new(to, what, resume).telling_items(context.report.tells_items());
-        let mut client = party.client(&self.connect, Kind::Transfer, Called::nobody())?;
+        let client = party.client(&self.connect, Kind::Transfer, Called::nobody())?;
         unsent.iter().for_each(|skipped| voice.warn_of_unsent(skipped));
-        drive(&mut client, &mut tool, voice)
+        drive(client, &mut tool, voice)
     }
 }
 
