@@ -133,7 +133,7 @@ mod tests {
             let text = match line {
                 LogLine::Connection(newcomer, _) => newcomer.source.to_string(),
                 LogLine::NewcomersLeftOut(LeftOut { about: Some(source), lines }) => format!("{lines} of {source}"),
-                other => format!("{other:?}"),
+                other => panic!("{other:?}"),
             };
             page.lock().unwrap().push(text);
         };

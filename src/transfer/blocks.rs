@@ -250,6 +250,12 @@ impl BlockEncoder {
         }
     }
 
+    /// Whether the link has kept its sender waiting, as far as it was told.
+    #[cfg(test)]
+    pub(super) fn has_kept_waiting(&self) -> bool {
+        matches!(self.drain, Some(Drain::Measured(_)))
+    }
+
     fn set_level(&mut self, level: usize) {
         if level != self.level {
             self.level = level;

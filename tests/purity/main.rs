@@ -4,11 +4,13 @@
 //! modules before it looks. Each rule has a planted violation that it must find.
 
 mod circles;
+mod debug_text;
 mod names;
 mod size;
 mod source;
 
 use circles::{circles, passed_on};
+use debug_text::debug_texts;
 use names::{backward_arrows, impurities, strays, words_for_people};
 use size::{FIELDS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, long_file, long_functions, too_many_fields};
 use source::{Source, files_below, sources};
@@ -153,6 +155,33 @@ use crate::session::x;
     let guilty = innocent.to_owned() + "use std::fs;\n";
     assert_eq!(complaints(&Source::new("wire/a.rs", &guilty)), ["src/wire/a.rs:20: the core names std::fs"]);
     assert_eq!(complaints(&Source::new("wire/a_tests.rs", "use std::fs;\n")), [""; 0]);
+}
+
+#[test]
+fn nothing_is_compared_by_its_debug_text() {
+    let folders = ["src", "tests", "fuzz/src", "fuzz/worlds"];
+    let files = folders.into_iter().flat_map(|folder| files_below(folder).into_iter().map(move |file| (folder, file)));
+    let texts = files.filter(|(folder, (name, _))| (*folder, name.as_str()) != ("tests", "purity/main.rs"));
+    let places = |(folder, (name, text)): (&str, (String, String))| {
+        debug_texts(&text).into_iter().map(move |line| format!("{folder}/{name}:{line}")).collect::<Vec<_>>()
+    };
+    assert_eq!(texts.flat_map(places).collect::<Vec<_>>(), [""; 0], "compare values");
+    for planted in [
+        "\nassert_eq!(format!(\"{id:?}\"), \"x\");",
+        "\nlet text = format!(\n    \"\\\"{:#?}\", id);",
+        "\nassert_eq!(&format!(\"{id:02x?}\"), text);",
+        "\nassert!(format!(\"{id:?}\").contains(text));",
+    ] {
+        assert_eq!(debug_texts(planted), [2], "{planted}");
+    }
+    for innocent in [
+        "assert_eq!(a, b, \"{a:?}\");",
+        "wait(&format!(\"{a:?}\"), || a.is_there());",
+        "assert!(!format!(\"{key:?}\").contains(secret));",
+        "let text = format!(\"{a} {{b:?}}\");",
+    ] {
+        assert_eq!(debug_texts(innocent), [0; 0], "{innocent}");
+    }
 }
 
 #[test]

@@ -278,14 +278,15 @@ impl Crowd {
     }
 
     fn unfinished(&self) -> String {
-        let open = self.streams.iter().filter(|(_, stream)| !stream.refused).flat_map(|(id, stream)| {
-            let flows = stream.flows.iter().enumerate();
-            flows.filter(|(_, flow)| !flow.over && flow.kind != Kind::Unread).map(move |(side, flow)| (id, side, flow))
-        });
-        let text = |(id, side, flow): (&u32, usize, &Flow)| {
-            format!(" [{id} from {side}, {:?}: {} of {}]", flow.kind, flow.read, flow.length)
-        };
-        open.map(text).collect()
+        let mut left = String::new();
+        for (id, stream) in self.streams.iter().filter(|(_, stream)| !stream.refused) {
+            for (side, flow) in stream.flows.iter().enumerate() {
+                if !flow.over && flow.kind != Kind::Unread {
+                    left += &format!(" [{id} from {side}, {:?}: {} of {}]", flow.kind, flow.read, flow.length);
+                }
+            }
+        }
+        left
     }
 
     /// All that anybody reads must come to its end while some streams are read by nobody.

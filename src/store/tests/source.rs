@@ -5,14 +5,14 @@ use crate::transfer::fault::DanglingLink;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-fn shown(steps: &mut Walk) -> Vec<String> {
+/// The paths of what a walk finds, and why it skips the rest.
+fn shown(steps: &mut Walk) -> Vec<Result<String, Fault>> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    steps
-        .map(|step| match step {
-            Ok(found) => text(found.path.as_bytes()),
-            Err(skipped) => format!("{:?}", skipped.fault),
-        })
-        .collect()
+    steps.map(|step| step.map(|found| text(found.path.as_bytes())).map_err(|skipped| skipped.fault)).collect()
+}
+
+fn found<const N: usize>(paths: [&str; N]) -> [Result<String, Fault>; N] {
+    paths.map(|path| Ok(path.to_owned()))
 }
 
 /// All that a walk leaves out.
@@ -40,7 +40,7 @@ fn the_walk_is_sorted_and_parents_come_first() {
     }
     symlink("../c", root.join("a/link")).unwrap();
     let expected = ["t", "t/a", "t/a/link", "t/a/y", "t/b", "t/b/inner", "t/b/inner/f", "t/b/z", "t/c"];
-    assert_eq!(shown(&mut Walk::new(vec![root.clone()])), expected);
+    assert_eq!(shown(&mut Walk::new(vec![root.clone()])), found(expected));
     assert_eq!(measure(Walk::new(vec![root.clone()]), 9), Some(Totals { items: 9, bytes: 20 }));
     assert_eq!(measure(Walk::new(vec![root]), 8), None);
 }
@@ -56,14 +56,9 @@ fn what_cannot_be_sent_is_named_and_the_rest_goes_on() {
     rustix::fs::mknodat(CWD, root.join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     let missing = home.path().join("missing");
     let mut walk = Walk::new(vec![root.clone(), missing, root]);
-    assert_eq!(
-        shown(&mut walk),
-        ["t", "Name", "good", "Special", "NotFound", "Duplicate"].map(|name| if name == "good" {
-            "t/good".to_owned()
-        } else {
-            name.to_owned()
-        })
-    );
+    let [root, good] = found(["t", "t/good"]);
+    let skipped = [Fault::Special, Fault::NotFound, Fault::Duplicate].map(Err);
+    assert_eq!(shown(&mut walk), [&[root, Err(Fault::Name), good][..], &skipped].concat());
 }
 
 /// A tree with links of every kind, and what they lead to beside it.
@@ -95,7 +90,7 @@ fn links_are_kept_left_out_or_followed_and_the_left_ones_are_counted() {
         let told = left_out(Walk::new(vec![root.clone()]).with_links(links));
         assert!(told.iter().all(|(_, why)| *why == Why::Link(links)), "{told:?}");
         let mut walk = Walk::new(vec![root.clone()]).with_links(links);
-        let shown = shown(&mut walk);
+        let shown: Vec<String> = shown(&mut walk).into_iter().map(Result::unwrap).collect();
         let LeftLinks { count, first, .. } = walk.left_links().clone();
         assert_eq!(told.len(), usize::try_from(count).unwrap(), "{told:?}");
         (shown.join(" "), count, String::from_utf8(first).unwrap())
@@ -181,14 +176,14 @@ fn a_key_in_use_is_left_out_however_it_is_reached_and_so_is_what_a_pattern_names
         Omit::new(vec![(stat.st_dev, stat.st_ino)], &patterns).unwrap()
     };
     let walk = |patterns: &[&str]| Walk::new(vec![root.clone()]).without(omit(patterns));
-    let all = ["t", "t/a.log", "t/d", "t/d/b.log", "t/d/c", "t/d/cache", "t/d/cache/x", "t/d/keep.log", "Special"];
-    assert_eq!(shown(&mut walk(&[])), all);
+    let all = ["t", "t/a.log", "t/d", "t/d/b.log", "t/d/c", "t/d/cache", "t/d/cache/x", "t/d/keep.log"];
+    assert_eq!(shown(&mut walk(&[])), [&found(all)[..], &[Err(Fault::Special)]].concat());
     let mut some = walk(&["*.log", "!keep.log", "cache/", "pipe"]);
-    assert_eq!(shown(&mut some), ["t", "t/d", "t/d/c", "t/d/keep.log"]);
+    assert_eq!(shown(&mut some), found(["t", "t/d", "t/d/c", "t/d/keep.log"]));
     // From the directory that is sent on, which is itself named by the user.
     assert_eq!(
         shown(&mut walk(&["/a.log", "/b.log", "t", "d/**/x", "pipe", "c*"])),
-        ["t", "t/d", "t/d/b.log", "t/d/keep.log"]
+        found(["t", "t/d", "t/d/b.log", "t/d/keep.log"])
     );
     assert_eq!(left_out(walk(&[])), [("t/d/key", Why::Key), ("t/other", Why::Key)].map(named));
     let out = [
@@ -215,9 +210,9 @@ fn what_a_receiver_keeps_beside_its_files_is_left_out() {
     for name in [part, ".vp-part.x", ".VP-OWED.x", "d/.vp-owed.y", "d/.vp-par"] {
         fs::write(root.join(name), "").unwrap();
     }
-    assert_eq!(shown(&mut Walk::new(vec![root.clone()])), ["t", "t/d", "t/d/.vp-par"]);
+    assert_eq!(shown(&mut Walk::new(vec![root.clone()])), found(["t", "t/d", "t/d/.vp-par"]));
     // Who names one has to hear of it.
-    assert_eq!(shown(&mut Walk::new(vec![root.join(part)])), ["Name"]);
+    assert_eq!(shown(&mut Walk::new(vec![root.join(part)])), [Err(Fault::Name)]);
 }
 
 #[test]
@@ -253,11 +248,11 @@ fn copies_of_keys_are_left_out_of_trees_whoever_may_read_them_and_each_is_told()
     put("story", &format!("a key looks so:\n{}", text.as_str()), 0o600);
     put("long", &format!("{}{}", text.as_str(), "#".repeat(5_000)), 0o600);
     let mut walk = Walk::new(vec![root.clone()]);
-    assert_eq!(shown(&mut walk), ["t", "t/d", "t/long", "t/story"]);
+    assert_eq!(shown(&mut walk), found(["t", "t/d", "t/long", "t/story"]));
     let copies = ["t/d/copy", "t/d/open", "t/line", "t/noted"].map(|path| (path, Why::CopyOfKey));
     assert_eq!(left_out(Walk::new(vec![root.clone()])), copies.map(named));
     // Whoever names it means it.
-    assert_eq!(shown(&mut Walk::new(vec![root.join("d/copy")])), ["copy"]);
+    assert_eq!(shown(&mut Walk::new(vec![root.join("d/copy")])), found(["copy"]));
     // A pattern comes first.
     let omit = Omit::new(Vec::new(), &["d".to_owned(), "noted".to_owned()]).unwrap();
     let out = [("t/d", Why::Pattern), ("t/line", Why::CopyOfKey), ("t/noted", Why::Pattern)];

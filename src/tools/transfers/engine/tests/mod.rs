@@ -102,26 +102,33 @@ pub(crate) fn transfer(sources: &[PathBuf], inbox: &Path, status: Status) -> Sen
     sent
 }
 
-/// Everything about a tree that a transfer must keep: path, kind, mode, time, content or target.
-pub(crate) fn picture(root: &Path) -> BTreeMap<Vec<u8>, String> {
+/// What a transfer must keep of an item. Times are seconds and nanoseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Link { target: PathBuf },
+    Directory { mode: u32, time: Option<(i64, i64)> },
+    File { mode: u32, time: (i64, i64), hash: blake3::Hash },
+}
+
+/// Everything about a tree that a transfer must keep, by path.
+pub(crate) fn picture(root: &Path) -> BTreeMap<Vec<u8>, Kept> {
     let mut all = BTreeMap::new();
     let mut open = vec![root.to_path_buf()];
     while let Some(path) = open.pop() {
         let meta = fs::symlink_metadata(&path).unwrap();
-        let when = (meta.mtime(), meta.mtime_nsec());
-        let text = if meta.is_symlink() {
-            format!("link {:?}", fs::read_link(&path).unwrap())
+        let (mode, time) = (meta.mode(), (meta.mtime(), meta.mtime_nsec()));
+        let kept = if meta.is_symlink() {
+            Kept::Link { target: fs::read_link(&path).unwrap() }
         } else if meta.is_dir() {
             for entry in fs::read_dir(&path).unwrap() {
                 open.push(entry.unwrap().path());
             }
-            format!("dir {:o} {when:?}", meta.mode())
+            Kept::Directory { mode, time: Some(time) }
         } else {
-            let hash = blake3::hash(&fs::read(&path).unwrap());
-            format!("file {:o} {when:?} {} {hash}", meta.mode(), meta.len())
+            Kept::File { mode, time, hash: blake3::hash(&fs::read(&path).unwrap()) }
         };
         let below = path.strip_prefix(root.parent().unwrap()).unwrap();
-        all.insert(below.as_os_str().as_bytes().to_vec(), text);
+        all.insert(below.as_os_str().as_bytes().to_vec(), kept);
     }
     all
 }

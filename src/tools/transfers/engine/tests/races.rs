@@ -125,11 +125,11 @@ fn transfers_of_one_tree_at_once_all_have_it_there() {
             // What one sender has made is not another's to give a time, whose items may have come into it later.
             let alone = senders[0] == senders[1] && keeps_attributes(&home.inbox());
             let seen = |root: &Path| {
-                let timeless = |text: String| match text.split_once(" (") {
-                    Some((directory, _)) if !alone && directory.starts_with("dir ") => directory.to_owned(),
-                    _ => text,
+                let timeless = |kept| match kept {
+                    Kept::Directory { mode, .. } if !alone => Kept::Directory { mode, time: None },
+                    kept => kept,
                 };
-                picture(root).into_iter().map(|(path, text)| (path, timeless(text))).collect::<BTreeMap<_, _>>()
+                picture(root).into_iter().map(|(path, kept)| (path, timeless(kept))).collect::<BTreeMap<_, _>>()
             };
             assert_eq!(seen(&home.inbox().join("t")), seen(&tree), "{overwrite:?}: nothing twice, nothing half-made");
         }
