@@ -203,15 +203,13 @@ fn after_backlog(workers: usize, kind: Option<Flood>, links: usize) -> Anyhow<(D
 fn costs(kinds: &[String]) -> Anyhow<()> {
     println!("{:32} {:>12}", "", "ns a frame");
     for kind in wanted(kinds) {
-        let server = Server::start(1, 256)?;
-        let (mut one, mut two) = Client::pair(server.address, 1)?;
-        let count = kind.count();
-        // It ends with the relay.
-        thread::spawn(move || two.swallow());
-        let before = server.cpu_seconds()?;
-        one.say_all(kind, count)?;
-        let cpu = server.cpu_seconds()? - before;
-        println!("{:32} {:12.0}", kind.name(), cpu * 1e9 / f64::from(count));
+        if kind == Flood::Move {
+            // What it costs beyond what the same costs where there is nowhere to move.
+            let [stays, moves] = [cost(kind, 1)?, cost(kind, 2)?];
+            println!("{:32} {moves:12.0} {:12.0} for the move", kind.name(), moves - stays);
+        } else {
+            println!("{:32} {:12.0}", kind.name(), cost(kind, 1)?);
+        }
     }
     if !kinds.is_empty() {
         return Ok(());
@@ -227,6 +225,21 @@ fn costs(kinds: &[String]) -> Anyhow<()> {
     (0..count).try_for_each(|_| Client::attach(server.address, 1).map(drop))?;
     println!("{:32} {:12.0}", "handshake", (server.cpu_seconds()? - before) * 1e9 / f64::from(count));
     Ok(())
+}
+
+/// Processor time of the relay for one of a kind, nanoseconds.
+fn cost(kind: Flood, workers: usize) -> Anyhow<f64> {
+    let server = Server::start(workers, 256)?;
+    let mut clients = match kind {
+        Flood::Move => client::crowd(kind, server.address, 3)?,
+        _ => Client::pair(server.address, 1).map(|(one, two)| vec![two, one])?,
+    };
+    let mut one = clients.pop().ok_or("no client")?;
+    // They end with the relay.
+    clients.into_iter().for_each(|mut other| drop(thread::spawn(move || other.swallow())));
+    let before = server.cpu_seconds()?;
+    one.say_all(kind, kind.count())?;
+    Ok((server.cpu_seconds()? - before) * 1e9 / f64::from(kind.count()))
 }
 
 // Memory.

@@ -33,11 +33,13 @@ pub enum Flood {
     Connect,
     /// Small DATA to another link.
     Data,
+    /// CONNECT to one that listens, and RESET, then the same with one at another worker: the link moves for each.
+    Move,
 }
 
 impl Flood {
     /// All kinds.
-    pub const ALL: [Flood; 4] = [Flood::Ping, Flood::Listen, Flood::Connect, Flood::Data];
+    pub const ALL: [Flood; 5] = [Flood::Ping, Flood::Listen, Flood::Connect, Flood::Data, Flood::Move];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Flood {
             Flood::Listen => "listen",
             Flood::Connect => "connect",
             Flood::Data => "data",
+            Flood::Move => "move",
         }
     }
 
@@ -59,7 +62,7 @@ impl Flood {
         match self {
             Flood::Ping => 3_000_000,
             Flood::Listen | Flood::Data => 300_000,
-            Flood::Connect => 50_000,
+            Flood::Connect | Flood::Move => 50_000,
         }
     }
 }
@@ -80,6 +83,8 @@ pub struct Client {
     sent: u32,
     received: u32,
     granted: u32,
+    /// It is there to be called.
+    is_callee: bool,
 }
 
 impl Client {
@@ -125,6 +130,7 @@ impl Client {
                         sent,
                         received,
                         granted,
+                        is_callee: false,
                     });
                 }
             }
@@ -190,7 +196,11 @@ impl Client {
 
     /// LISTEN, and waits for the answer.
     pub fn listen(&mut self) -> Anyhow<()> {
-        self.say(&Control::Listen { name: name() })?;
+        self.listen_to(name())
+    }
+
+    fn listen_to(&mut self, name: Name) -> Anyhow<()> {
+        self.say(&Control::Listen { name })?;
         self.await_control().map(drop)
     }
 
@@ -316,18 +326,25 @@ impl Client {
                 self.link.control(&Control::Listen { name: name() }, out)?;
                 self.link.control(&Control::Unlisten { name: name() }, out)?;
             }
-            Flood::Connect => {
-                let circuit = self.next_circuit;
-                self.next_circuit += 2;
-                let to = PeerId::from_bytes([77; 32]);
-                let connect = Control::Connect { circuit, to, name: name(), wait_ms: 0, early: vec![] };
-                self.link.control(&connect, out)?;
-                self.link.reset(circuit, 8, out)?;
+            Flood::Connect => self.add_call(PeerId::from_bytes([77; 32]), name(), out)?,
+            Flood::Move if self.is_callee => {
+                // Who is silent is dead.
+                self.link.ping(1, out)?;
+                return Ok(false);
             }
+            Flood::Move => self.add_call(self.peer, callee_name(self.next_circuit / 2), out)?,
             Flood::Data if credit_left(self.credit, self.sent) < SMALL_BYTES => return Ok(false),
             Flood::Data => self.data(SMALL_BYTES, out)?,
         }
         Ok(true)
+    }
+
+    /// CONNECT, and RESET.
+    fn add_call(&mut self, to: PeerId, name: Name, out: &mut Vec<u8>) -> Anyhow<()> {
+        let circuit = self.next_circuit;
+        self.next_circuit += 2;
+        self.link.control(&Control::Connect { circuit, to, name, wait_ms: 0, early: vec![] }, out)?;
+        Ok(self.link.reset(circuit, 8, out)?)
     }
 
     /// Says what waits for a relay that does not run, and a PING behind it. What the connection does not take now.
@@ -402,6 +419,13 @@ pub fn crowd(kind: Flood, address: SocketAddr, links: usize) -> Anyhow<Vec<Clien
             two.call(one)?;
         }
     }
+    if kind == Flood::Move {
+        // Links are spread over workers in the order in which they come, and these stay where they are.
+        for (n, callee) in (0..).zip(clients.iter_mut().take(2)) {
+            callee.listen_to(callee_name(n))?;
+            callee.is_callee = true;
+        }
+    }
     Ok(clients)
 }
 
@@ -436,6 +460,11 @@ pub fn flood(kind: Flood, mut clients: Vec<Client>) -> Anyhow<()> {
             std::thread::sleep(Duration::from_micros(200));
         }
     }
+}
+
+/// What one of two links listens to.
+fn callee_name(n: u32) -> Name {
+    Name::App(if n.is_multiple_of(2) { "even" } else { "odd" }.parse().expect("a name"))
 }
 
 fn name() -> Name {

@@ -2,13 +2,13 @@
 
 use super::channel::Channel;
 use super::circuit::rate::Rate;
-use super::circuit::standstill::{Standstill, State};
+use super::circuit::standstill::State;
 use super::circuit::table::{Circuit, Circuits, Input, Misused, Received};
 use super::circuit::window::Growth;
 use super::fair::account::Account;
 use super::fair::reading::Known;
-use super::fair::work::Work;
 use super::greeting::Authenticated;
+use super::intake::{Held, Intake};
 use super::items::Item;
 use super::memory::block::Piece;
 use super::outgoing::Outgoing;
@@ -23,7 +23,6 @@ use crate::identity::PeerId;
 use crate::link::{Frame, Heartbeat, LinkError, Side};
 use crate::wire::limits::DATA_BODY_MAX;
 use crate::wire::{CloseCode, Control, Header, Kind};
-use std::collections::VecDeque;
 use std::time::Instant;
 
 /// Bytes of one circuit before the next has its turn.
@@ -45,24 +44,11 @@ pub(super) struct Attachment {
     /// What goes out on it.
     pub outgoing: Outgoing,
     pace: Pace,
-    intake: Intake,
+    /// What it has said and nobody has dealt with.
+    pub intake: Intake,
     ending: Option<Ending>,
     /// What its worker's lists have of it.
     pub listed: Listed,
-}
-
-/// What is known of a link's input.
-#[derive(Debug)]
-struct Intake {
-    /// Whether input waits that was not read: it may hold what the relay is waiting for.
-    unread: bool,
-    /// What was read and has not been looked at, because the client takes no answers, or because it was much work at once.
-    held: VecDeque<Piece>,
-    /// Whether that is for want of somebody who takes answers.
-    deaf: bool,
-    standstill: Standstill,
-    /// What its messages led to beyond what their kinds do, and what it has not paid for yet.
-    unpaid: Work,
 }
 
 /// What the lists of a worker have of a link.
@@ -95,13 +81,7 @@ impl Attachment {
             circuits: Circuits::default(),
             outgoing: Outgoing::new(owed),
             pace: Pace::default(),
-            intake: Intake {
-                unread: false,
-                held: VecDeque::new(),
-                deaf: false,
-                standstill: Standstill::new(now),
-                unpaid: Work::ZERO,
-            },
+            intake: Intake::new(now),
             ending: None,
             listed: Listed::default(),
         }
@@ -144,7 +124,7 @@ impl Attachment {
 
     /// Whether it may be read: not while it hears too little of what is for it, a circuit is full, or it is over its rate.
     pub(super) fn may_read(&self) -> MayRead {
-        let unheard = self.outgoing.is_backlogged() || self.outgoing.has_many_answers() || self.has_held();
+        let unheard = self.outgoing.is_backlogged() || self.outgoing.has_many_answers() || self.intake.has_held();
         if self.is_ending() {
             MayRead::Never
         } else if unheard || self.circuits.full().is_some() {
@@ -161,69 +141,38 @@ impl Attachment {
 
     /// Keeps input for later. It is charged, and counts as what the client does not take.
     pub(super) fn hold(&mut self, input: impl Iterator<Item = Piece>) {
-        self.intake.held.extend(input.filter(|piece| !piece.is_empty()));
-        self.intake.deaf |= self.outgoing.has_many_answers();
-    }
-
-    /// Whether input is held.
-    pub(super) fn has_held(&self) -> bool {
-        !self.intake.held.is_empty()
-    }
-
-    /// A message of its led to so much work beyond what its kind does.
-    pub(super) fn owe(&mut self, work: Work) {
-        self.intake.unpaid = self.intake.unpaid + work;
-    }
-
-    /// What there is of that: it is paid for with the next frame.
-    pub(super) fn take_unpaid(&mut self) -> Work {
-        std::mem::take(&mut self.intake.unpaid)
+        self.intake.hold(input, self.outgoing.has_many_answers());
     }
 
     /// Whether held input may be used: if the client took too few answers, once all of them are in order for the kernel.
     pub(super) fn may_use_held(&self) -> bool {
-        self.has_held() && (!self.intake.deaf || self.outgoing.answers() == 0)
+        self.intake.may_use_held(self.outgoing.answers())
     }
 
     /// Takes the input that was held, if it may be used.
-    pub(super) fn take_held(&mut self) -> Option<VecDeque<Piece>> {
-        self.may_use_held().then(|| {
-            self.intake.deaf = false;
-            std::mem::take(&mut self.intake.held)
-        })
+    pub(super) fn take_held(&mut self) -> Option<Held> {
+        self.may_use_held().then(|| self.intake.take_held())
     }
 
     /// So many bytes were read.
     pub(super) fn handle_read(&mut self, now: Instant, bytes: usize) {
         self.pace.receive(now, bytes);
         self.heartbeat.handle_received(now);
-        self.intake.unread = false;
-        self.intake.standstill.set(now, State::Moves);
-    }
-
-    /// There was nothing to read: whatever was not read before is no more than that.
-    pub(super) fn handle_empty(&mut self) {
-        self.intake.unread = false;
+        self.intake.handle_read(now);
     }
 
     /// Input waits and is not read: the client is not silent. A circuit for which the others of this link have waited long
     /// enough.
     pub(super) fn handle_unread(&mut self, now: Instant) -> Option<u32> {
         self.heartbeat.handle_received(now);
-        self.intake.unread = true;
         let full = self.circuits.full();
         let state = match full {
             None => State::Moves,
             Some(_) if self.circuits.len() == 1 => State::StandsAlone,
             Some(_) => State::Stands,
         };
-        self.intake.standstill.set(now, state);
+        self.intake.handle_unread(now, state);
         full.filter(|_| self.intake.standstill.is_used_up())
-    }
-
-    /// Whether input waits that was not read, or not looked at.
-    pub(super) fn has_unread(&self) -> bool {
-        self.intake.unread || self.has_held()
     }
 
     // The circuits' own ends.
@@ -313,7 +262,7 @@ impl Attachment {
     /// Ends the link: with BYE after what is queued now, and by `by` in any case.
     pub(super) fn end(&mut self, code: CloseCode, by: Instant) {
         self.ending.get_or_insert(Ending { code, said: false, by });
-        self.intake.held = VecDeque::new();
+        self.intake.take_held();
     }
 
     /// Whether the link is ending. Nothing is read from it any more.
@@ -370,8 +319,7 @@ impl Attachment {
     /// The memory that it keeps, bytes: for what is in order, messages, input that is held, and what waits in circuits.
     pub(super) fn kept_bytes(&self) -> usize {
         let waiting: usize = self.circuits.ends().map(|(_, end)| end.outward.kept_bytes()).sum();
-        let held: usize = self.intake.held.iter().map(Piece::kept_bytes).sum();
-        self.outgoing.kept_bytes() + held + waiting
+        self.outgoing.kept_bytes() + self.intake.kept_bytes() + waiting
     }
 
     // Output.

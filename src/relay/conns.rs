@@ -6,15 +6,13 @@ use super::events::{Event, Notice};
 use super::fair::account::Account;
 use super::fair::reading::{Known, Reading, Stand};
 use super::greeting::Greetings;
-use super::memory::block::{Buffer, Piece};
+use super::intake::Held;
 use super::pace::MayRead;
 use super::router::admission::Newcomer;
 use super::router::requests::Side;
 use super::router::why_closed::Cut;
 use super::switch::Switch;
 use super::why::Why;
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// See the module.
@@ -32,7 +30,7 @@ pub(super) enum Turn {
     /// Read it once.
     Read(ConnId),
     /// Use what was read from it before.
-    Use(ConnId, VecDeque<Piece>),
+    Use(ConnId, Held),
 }
 
 impl Conns {
@@ -57,7 +55,7 @@ impl Conns {
             known.is_readable = false;
         }
         if let Some(attachment) = self.switch.links.get_mut(conn.link()) {
-            attachment.handle_empty();
+            attachment.intake.handle_empty();
         }
     }
 
@@ -124,14 +122,6 @@ impl Conns {
             self.reading.line_up_first(known, &account, conn);
         } else if known.is_readable && known.stand == Stand::Out {
             self.reading.line_up(known, &account, conn);
-        }
-    }
-
-    /// Keeps input of a link until it has its turn.
-    pub(super) fn hold(&mut self, conn: ConnId, blocks: &[Arc<Buffer>]) {
-        if let Some(attachment) = self.switch.links.get_mut(conn.link()) {
-            attachment.hold(blocks.iter().map(|block| Piece::new(block, 0..block.bytes().len())));
-            self.line_up(conn);
         }
     }
 

@@ -135,7 +135,7 @@ impl Client<'_> {
         let calls = self.switch.router.ask(|router, orders| router.listen(now, id, name.clone(), orders))?;
         // Ahead of the orders, which may carry what has waited for the name.
         if let Some(attachment) = self.attachment() {
-            attachment.owe(Work::of_calls(calls));
+            attachment.intake.owe(Work::of_calls(calls));
             attachment.outgoing.say(Control::Listening { name });
         }
         Ok(())

@@ -6,13 +6,12 @@ use super::router::admission::Newcomer;
 use super::router::facts::Fact;
 use super::why::Why;
 use crate::identity::PeerId;
-use crate::wire::{CloseCode, Control};
+use crate::wire::CloseCode;
 
-/// A link on its way to another worker.
+/// A link on its way to another worker. The message that it moves for is not done, and what is behind that is held: it takes
+/// them along.
 pub struct MovingLink {
     pub(super) attachment: Box<Attachment>,
-    pub(super) replay: Control,
-    pub(super) rest: Vec<u8>,
 }
 
 impl MovingLink {

@@ -6,7 +6,10 @@
 use super::attached::Attachment;
 use super::circuit::table::Circuit;
 use super::circuit::window::Growth;
+use super::early::Early;
 use super::events::{Event, MovingLink};
+use super::fair::work::Work;
+use super::intake::Undone;
 use super::links::Links;
 use super::memory::block::{Piece, Pool};
 use super::memory::charge::Charge;
@@ -19,7 +22,7 @@ use super::router::{Departure, Order, What};
 use super::why::Why;
 use super::{ConnId, EndId, LinkId, Place};
 use crate::wire::{CloseCode, Control};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,8 +66,7 @@ pub(super) struct Switch {
     pub router: RouterHandle,
     pool: Arc<Pool>,
     messages: VecDeque<(usize, WorkerMessage)>,
-    /// Orders that came before the link they are for.
-    early: HashMap<LinkId, Vec<Order>>,
+    early: Early,
     events: VecDeque<Event>,
     shortage: Shortage,
 }
@@ -78,7 +80,7 @@ impl Switch {
             router,
             pool,
             messages: VecDeque::new(),
-            early: HashMap::new(),
+            early: Early::default(),
             events: VecDeque::new(),
             shortage: Shortage::default(),
         }
@@ -217,10 +219,9 @@ impl Switch {
     fn redirect(&mut self, now: Instant, order: Order) {
         match self.router.ask(|router, _| router.worker_of(order.link)) {
             Some(worker) if worker == self.place.worker => {
-                if !self.early.contains_key(&order.link) {
+                if self.early.keep(order) {
                     self.give_up_early(now);
                 }
-                self.early.entry(order.link).or_default().push(order);
             }
             Some(worker) => self.messages.push_back((worker, WorkerMessage::Order(Order { worker, ..order }))),
             None => {
@@ -233,12 +234,10 @@ impl Switch {
 
     /// Gives orders up that wait for links which are on no way here any more: their connection was lost, or they moved on.
     fn give_up_early(&mut self, now: Instant) {
-        let early: Vec<LinkId> = self.early.keys().copied().collect();
-        for link in early {
-            if self.router.ask(|router, _| router.worker_of(link)) != Some(self.place.worker) {
-                let orders = self.early.remove(&link).unwrap_or_default();
-                orders.into_iter().for_each(|order| self.redirect(now, order));
-            }
+        if self.early.len() > 0 {
+            let (early, here) = (&mut self.early, Some(self.place.worker));
+            let lost = self.router.ask(|router, _| early.take_lost(|link| router.worker_of(link) == here));
+            lost.into_iter().for_each(|order| self.redirect(now, order));
         }
     }
 
@@ -295,10 +294,13 @@ impl Switch {
         }
     }
 
-    /// Sends a link to another worker, with the message that it moves for and the input behind that.
-    pub(super) fn move_out(&mut self, id: LinkId, to: usize, replay: Control, rest: Vec<u8>) {
-        if let Some(attachment) = self.links.remove(id) {
-            self.events.push_back(Event::Move(to, MovingLink { attachment, replay, rest }));
+    /// Sends a link to another worker, to do what this message asks for before what it holds.
+    pub(super) fn move_out(&mut self, id: LinkId, to: usize, message: Control) {
+        if let Some(mut attachment) = self.links.remove(id) {
+            attachment.intake.leave_undone(Undone::Message(Box::new(message)));
+            // It is paid for where it comes to, as it was where it left.
+            attachment.intake.owe(Work::MOVE);
+            self.events.push_back(Event::Move(to, MovingLink { attachment }));
         }
     }
 
@@ -306,8 +308,9 @@ impl Switch {
     pub(super) fn move_in(&mut self, now: Instant, attachment: Box<Attachment>) {
         let id = attachment.id;
         self.links.insert(attachment);
-        self.early.remove(&id).into_iter().flatten().for_each(|order| self.router.put_order(order));
+        self.early.take(id).into_iter().for_each(|order| self.router.put_order(order));
         self.run_orders(now);
+        self.touch(now, id);
     }
 
     // What time does.

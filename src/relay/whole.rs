@@ -30,8 +30,11 @@ pub struct RelayCore {
     facts: VecDeque<Fact>,
     under_way: UnderWay,
     /// The first link that moves stays here, with the worker that it leaves, where a test means to lose it.
-    pub(super) stopped: Option<Option<(usize, MovingLink)>>,
+    pub(super) stopped: Option<Option<Stopped>>,
 }
+
+/// A link that was stopped on its way from one worker to another.
+type Stopped = ((usize, usize), MovingLink);
 
 impl RelayCore {
     /// A relay of this identity; bodies take at most `memory_bytes`; `workers` (at least one) take turns.
@@ -62,10 +65,19 @@ impl RelayCore {
     /// Its connection was lost while it moved.
     #[cfg(test)]
     pub(super) fn lose_stopped(&mut self, now: Instant) {
-        if let Some((from, moving)) = self.stopped.take().flatten() {
+        if let Some(((from, _), moving)) = self.stopped.take().flatten() {
             self.workers[from].handle_lost(now, moving);
         }
         self.settle(now);
+    }
+
+    /// It arrives; nobody has had a turn yet.
+    #[cfg(test)]
+    pub(super) fn land_stopped(&mut self, now: Instant) {
+        if let Some(((_, to), moving)) = self.stopped.take().flatten() {
+            self.homes.insert(moving.conn(), to);
+            self.workers[to].handle_arrival(now, moving);
+        }
     }
 
     /// For how many links orders wait that came before them.
@@ -253,7 +265,7 @@ impl RelayCore {
                 Package::Message(message) => self.workers[to].handle_message(now, message),
                 Package::Move(moving) => {
                     self.homes.insert(moving.conn(), to);
-                    self.workers[to].handle_arrival(now, *moving);
+                    self.workers[to].handle_arrival(now, moving);
                 }
             }
             self.collect(now, to);
@@ -275,10 +287,10 @@ impl RelayCore {
                     self.homes.remove(&id);
                     self.closed.push_back(id);
                 }
-                Event::Move(_, moving) if self.stopped.as_ref().is_some_and(Option::is_none) => {
-                    self.stopped = Some(Some((from, moving)));
+                Event::Move(to, moving) if self.stopped.as_ref().is_some_and(Option::is_none) => {
+                    self.stopped = Some(Some(((from, to), moving)));
                 }
-                Event::Move(to, moving) => self.under_way.put(from, to, Package::Move(Box::new(moving))),
+                Event::Move(to, moving) => self.under_way.put(from, to, Package::Move(moving)),
                 Event::Notice(..) => {}
                 Event::Fact(fact) => self.facts.push_back(fact),
             }
@@ -292,7 +304,7 @@ impl RelayCore {
 /// Something that one worker has for another.
 enum Package {
     Message(WorkerMessage),
-    Move(Box<MovingLink>),
+    Move(MovingLink),
 }
 
 /// What is on its way between workers, by the one that sent it and the one that it is for.

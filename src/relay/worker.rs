@@ -4,14 +4,12 @@
 //! [`Forwarder::poll_message`] and [`Forwarder::poll_output`] before waiting.
 
 use super::attached::Attachment;
-use super::circuit::end::Arrival;
-use super::circuit::table::{Input, Misused, Received};
 use super::conns::{Conns, Turn};
-use super::control::{Client, Flow};
 use super::events::{Event, MovingLink, Notice};
-use super::fair::reading::AT_ONCE;
 use super::fair::work::Work;
-use super::greeting::{Greeted, Greetings};
+use super::greeting::Greetings;
+use super::input::Input;
+use super::intake::Held;
 use super::memory::block::{Buffer, Piece, Pool};
 use super::memory::cursor::Cursor;
 use super::output::SLICES_MAX;
@@ -19,12 +17,9 @@ use super::pace::MayRead;
 use super::router::admission::{Crowded, Newcomer, Placed};
 use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
-use super::router::requests::Side;
-use super::router::why_closed::Cut;
-use super::switch::{ENDING_MAX, Switch, ToEnd, WorkerMessage};
+use super::switch::{Switch, ToEnd, WorkerMessage};
 use super::{ConnId, LinkId, Place, Why};
 use crate::identity::Identity;
-use crate::link::{Frame, LinkError};
 #[cfg(feature = "canaries")]
 use crate::wire::Control;
 use crate::wire::{CloseCode, Features};
@@ -120,19 +115,11 @@ impl Forwarder {
         self.conns.greetings.insert(now, newcomer);
     }
 
-    /// A link from another worker; its socket comes with it.
+    /// A link from another worker; its socket comes with it. What it came for has its turn here as anything else has.
     pub fn handle_arrival(&mut self, now: Instant, moving: MovingLink) {
-        let MovingLink { attachment, replay, rest } = moving;
-        let id = attachment.id;
-        self.conns.switch.move_in(now, attachment);
-        // It has been placed: whatever changed meanwhile, it stays here for this message.
-        if let Flow::Continue = Client::new(&mut self.conns.switch, now, id).act(replay) {
-            // What it said behind that has its turn here as anything else has.
-            let rest = self.copies(&rest);
-            self.conns.hold(id.conn(), &rest);
-        }
-        self.conns.switch.run_orders(now);
-        self.conns.switch.touch(now, id);
+        let conn = moving.conn();
+        self.conns.switch.move_in(now, moving.attachment);
+        self.conns.line_up(conn);
     }
 
     /// A link that was placed elsewhere could not be handed over: its socket is gone.
@@ -164,8 +151,8 @@ impl Forwarder {
         loop {
             match self.conns.poll_turn(now)? {
                 Turn::Read(conn) => return Some(conn),
-                Turn::Use(conn, held) => {
-                    self.use_input(now, conn, held.iter().map(Cursor::again));
+                Turn::Use(conn, Held { undone, pieces }) => {
+                    self.forwarded_bytes += self.input(now, conn).use_up(undone, pieces.iter().map(Cursor::again));
                     self.conns.line_up(conn);
                 }
             }
@@ -213,37 +200,17 @@ impl Forwarder {
         self.conns.reading.line.spend(Work::of_read(filled));
         let input = Cursor::over(blocks, filled);
         match self.conns.switch.links.get_mut(conn.link()) {
-            Some(attachment) if attachment.has_held() => {
+            Some(attachment) if attachment.intake.has_held() => {
                 attachment.hold(input.map(Cursor::into_piece));
                 self.conns.touch(now, conn);
             }
-            _ => self.use_input(now, conn, input),
+            _ => self.forwarded_bytes += self.input(now, conn).use_up(None, input),
         }
         self.conns.line_up(conn);
     }
 
-    /// Uses input, until there is no more or the link is not to be listened to.
-    fn use_input<'a>(&mut self, now: Instant, conn: ConnId, mut input: impl Iterator<Item = Cursor<'a>>) {
-        let mut work = Work::ZERO;
-        while let Some(mut cursor) = input.next() {
-            match self.feed(now, conn, &mut cursor, &mut work) {
-                Flow::Continue => continue,
-                Flow::Gone => {}
-                Flow::Hold => {
-                    if let Some(attachment) = self.conns.switch.links.get_mut(conn.link()) {
-                        attachment.hold([cursor].into_iter().chain(input).map(Cursor::into_piece));
-                    }
-                }
-                Flow::Move(to, replay) => {
-                    let rest = [cursor].into_iter().chain(input).flat_map(|cursor| cursor.rest().iter().copied());
-                    self.conns.switch.move_out(conn.link(), to, replay, rest.collect());
-                }
-            }
-            break;
-        }
-        self.conns.reading.line.spend(work);
-        self.conns.switch.run_orders(now);
-        self.conns.touch(now, conn);
+    fn input(&mut self, now: Instant, conn: ConnId) -> Input<'_> {
+        Input { conns: &mut self.conns, identity: &self.identity, now, conn }
     }
 
     /// As [`Forwarder::handle_blocks`] for bytes that lie elsewhere: copies them. All at once, because a link that moves takes
@@ -257,102 +224,6 @@ impl Forwarder {
     fn copies(&self, bytes: &[u8]) -> Vec<Arc<Buffer>> {
         let copied = |chunk| Piece::copied(self.conns.switch.pool(), chunk).into_buffer();
         bytes.chunks(super::BLOCK_BYTES).map(copied).collect()
-    }
-
-    /// Uses what was read into a block, a frame at a time, and adds what that costs to `work`.
-    fn feed(&mut self, now: Instant, conn: ConnId, cursor: &mut Cursor<'_>, work: &mut Work) -> Flow {
-        let id = conn.link();
-        while cursor.at < cursor.filled {
-            let Some(attachment) = self.conns.switch.links.get_mut(id) else {
-                let Some(taken) = self.feed_greeting(now, conn, cursor.rest(), work) else { return Flow::Gone };
-                cursor.at += taken;
-                continue;
-            };
-            if attachment.is_ending() {
-                return Flow::Gone;
-            }
-            *work = *work + attachment.take_unpaid();
-            if attachment.outgoing.has_many_answers() || *work >= AT_ONCE {
-                return Flow::Hold;
-            }
-            let start = cursor.at;
-            let frame = match attachment.read(cursor.rest()) {
-                Ok((used, frame)) => {
-                    cursor.at += used;
-                    frame
-                }
-                Err(error) => return self.fail(now, id, error),
-            };
-            *work = *work + Work::of_frame(&frame);
-            let Frame::Data { circuit, bytes, credit } = frame else {
-                match Client::new(&mut self.conns.switch, now, id).handle_frame(frame) {
-                    Flow::Continue => continue,
-                    other => return other,
-                }
-            };
-            match attachment.receive(now, Input { circuit, bytes: bytes.len(), credit }) {
-                // It has ended: what is still on its way is dropped.
-                None => {}
-                Some(Err(Misused)) => {
-                    self.conns.switch.end(now, id, CloseCode::Protocol);
-                    return Flow::Gone;
-                }
-                Some(Ok(Received { arrival: Arrival::Overflows, .. })) => {
-                    self.conns.switch.cut_circuit(now, Side { link: id, circuit }, Cut::Overflowed);
-                }
-                Some(Ok(Received { far, .. })) => {
-                    self.forwarded_bytes += u64::try_from(bytes.len()).unwrap_or(0);
-                    let piece = Piece::new(cursor.block, start + bytes.start..start + bytes.end);
-                    self.conns.switch.deliver(now, far, ToEnd::Data(piece));
-                }
-            }
-        }
-        Flow::Continue
-    }
-
-    fn feed_greeting(&mut self, now: Instant, conn: ConnId, input: &[u8], work: &mut Work) -> Option<usize> {
-        let greeting = self.conns.greetings.get_mut(conn)?;
-        let owed = greeting.output.bytes();
-        let Ok((taken, greeted)) = greeting.handle_bytes(&self.identity, input) else {
-            self.conns.drop_conn(now, conn, Why::Garbage);
-            return None;
-        };
-        if greeting.output.bytes() > owed || matches!(greeted, Greeted::Done(_)) {
-            *work = *work + Work::HANDSHAKE;
-        }
-        let Greeted::Done(authenticated) = greeted else { return Some(taken) };
-        let (id, peer, known) = (conn.link(), authenticated.peer, greeting.known);
-        let (owed, newcomer) = (std::mem::take(&mut greeting.output), greeting.newcomer);
-        self.conns.greetings.remove(conn);
-        let worker = self.conns.switch.place().worker;
-        let admission = if self.conns.switch.router.leave(conn) {
-            self.conns.switch.router.ask(|router, _| {
-                router.attach(id, worker, peer, newcomer.source).map(|share| (share, router.source_of(id)))
-            })
-        } else {
-            // Evicted a moment ago: the client may dial again.
-            Err(CloseCode::GoingAway)
-        };
-        let mut attachment = Box::new(Attachment::new(now, id, authenticated, owed));
-        attachment.listed.input = known;
-        match admission {
-            Ok((share, source)) => attachment.admit(share, source),
-            Err(code) => {
-                attachment.end(code, now + ENDING_MAX);
-                self.conns.notice(newcomer, Notice::TurnedAway(peer, code));
-            }
-        }
-        self.conns.switch.links.insert(attachment);
-        Some(taken)
-    }
-
-    /// The link is broken: ended with a word if the other side can be told, else closed.
-    fn fail(&mut self, now: Instant, id: LinkId, error: LinkError) -> Flow {
-        match error {
-            LinkError::Header(_) | LinkError::Control(_) => self.conns.switch.end(now, id, CloseCode::Protocol),
-            LinkError::Unauthentic | LinkError::Exhausted => self.conns.switch.drop_link(now, id, Why::Garbage),
-        }
-        Flow::Gone
     }
 
     /// Memory is used up, and input waits for it. What this worker and the others let go of is what is lacking here. Tell it

@@ -21,7 +21,7 @@ pub(super) enum Package {
     /// A connection that was accepted and placed there.
     Accepted(Newcomer, Socket),
     /// A link that moves there.
-    Arrival(Socket, Box<MovingLink>),
+    Arrival(Socket, MovingLink),
     /// A policy that was read from disk; for the worker that watches signals.
     Policy(Box<Policy>),
 }

@@ -34,6 +34,8 @@ pub(super) const LISTENERS: Slot = Slot::own(2);
 pub(super) const EVENTS: usize = 1024;
 /// Packages of other workers taken in one turn: a few tenths of a millisecond of work.
 const MAIL_MAX: usize = 256;
+/// A connection that comes takes as long as so many others: the system has to be told.
+const COMER: usize = 8;
 /// Output is written right after input of this size, while it is still in the cache; smaller input gathers until the end of
 /// the turn, so that many small pieces for one link leave in one write.
 const WRITE_SOON_BYTES: usize = 32 * 1024;
@@ -227,13 +229,16 @@ impl Worker {
         let inbox = &shared.inboxes[self.index];
         inbox.awake();
         // What comes in meanwhile is for the next turn.
-        for _ in 0..inbox.len().min(MAIL_MAX) {
+        let (mut there, mut left) = (inbox.len(), MAIL_MAX);
+        while there > 0 && left > 0 {
             let Some(package) = inbox.take() else { break };
+            let is_comer = matches!(package, Package::Accepted(..) | Package::Arrival(..));
+            (there, left) = (there - 1, left.saturating_sub(if is_comer { COMER } else { 1 }));
             match package {
                 Package::Message(message) => self.forwarder.handle_message(now, message),
                 Package::Accepted(newcomer, socket) => self.take_in(now, newcomer, socket),
                 Package::Policy(policy) => self.forwarder.set_policy(now, *policy),
-                Package::Arrival(socket, moving) => self.take_over(now, socket, *moving),
+                Package::Arrival(socket, moving) => self.take_over(now, socket, moving),
             }
         }
     }
@@ -357,7 +362,7 @@ impl Worker {
                 Event::Close(id) => self.sockets.close(id),
                 Event::Finish(id) => self.sockets.finish(self.patience(now), id),
                 Event::Move(to, moving) => match self.sockets.release(moving.conn()) {
-                    Some(socket) => self.outbox.put(to, Package::Arrival(socket, Box::new(moving))),
+                    Some(socket) => self.outbox.put(to, Package::Arrival(socket, moving)),
                     None => self.forwarder.handle_lost(now, moving),
                 },
                 Event::Notice(newcomer, notice) => self.shared.log.notice(now, newcomer, notice),

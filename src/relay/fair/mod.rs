@@ -5,7 +5,8 @@
 //!
 //! Workers share nothing here. A peer has a share of each worker at which it has links, and takes no more of any of them than
 //! another does; who has links at all of them may have as much as he could at one, of each. What goes from one worker to
-//! another waits in a queue of bounded length, of which a worker takes so much a turn.
+//! another waits in a queue of bounded length, of which a worker takes so much a turn. A link that goes there pays for it at
+//! both, and what it has said has its turn there.
 
 pub(super) mod account;
 pub(super) mod line;

@@ -24,6 +24,8 @@ const ASKED: u64 = 1400;
 const CALLED: u64 = 4000;
 /// Bytes that are read, or written, in a nanosecond.
 const BYTES: u64 = 5;
+/// What the move of a link to another worker costs each of the two.
+const MOVE: u64 = 3700;
 /// One of the two steps of a handshake.
 const HANDSHAKE: u64 = 130_000;
 /// Writing once.
@@ -36,6 +38,9 @@ impl Work {
     pub const MAX: Work = Work(u64::MAX);
     /// A step of a handshake.
     pub(crate) const HANDSHAKE: Work = Work(HANDSHAKE);
+
+    /// A link that moves, at each of the two workers.
+    pub(crate) const MOVE: Work = Work(MOVE);
 
     /// So many microseconds.
     pub const fn micros(micros: u64) -> Work {

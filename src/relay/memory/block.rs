@@ -136,10 +136,22 @@ impl Piece {
     /// The bytes `range` of `buffer`: shared if there are many, copied if there are few.
     pub fn new(buffer: &Arc<Buffer>, range: Range<usize>) -> Piece {
         if range.len() > COPY_MAX {
-            let idle = buffer.charged.saturating_sub(range.len());
-            return Piece { buffer: Arc::clone(buffer), range, idle };
+            return Piece::shared(buffer, range);
         }
         Piece::copied(&buffer.pool, &buffer.bytes()[range])
+    }
+
+    /// The same, and shared also if the buffer is a small one: what is kept again and again is copied once.
+    pub(crate) fn kept(buffer: &Arc<Buffer>, range: Range<usize>) -> Piece {
+        match buffer.bytes {
+            Bytes::Block(_) => Piece::new(buffer, range),
+            Bytes::Small(_) => Piece::shared(buffer, range),
+        }
+    }
+
+    fn shared(buffer: &Arc<Buffer>, range: Range<usize>) -> Piece {
+        let idle = buffer.charged.saturating_sub(range.len());
+        Piece { buffer: Arc::clone(buffer), range, idle }
     }
 
     /// A piece with memory of its own, charged to `pool`.

@@ -36,6 +36,6 @@ impl<'a> Cursor<'a> {
 
     /// What is left, to be kept.
     pub(crate) fn into_piece(self) -> Piece {
-        Piece::new(self.block, self.at..self.filled)
+        Piece::kept(self.block, self.at..self.filled)
     }
 }

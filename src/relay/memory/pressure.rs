@@ -152,7 +152,7 @@ fn is_stuck(budget: &Budget) -> bool {
 pub(crate) fn stalled(now: Instant, links: &Links) -> Vec<Side> {
     let mut stalled = Vec::new();
     // Credit may be in what was not read.
-    for attachment in links.iter().filter(|attachment| !attachment.has_unread()) {
+    for attachment in links.iter().filter(|attachment| !attachment.intake.has_unread()) {
         let ends = attachment.circuits.ends().filter(|(_, end)| end.outward.is_stalled(now, SLOW));
         stalled.extend(ends.map(|(circuit, _)| Side { link: attachment.id, circuit }));
     }

@@ -131,6 +131,48 @@ fn nothing_is_kept_for_a_link_that_is_lost_on_its_way() {
     assert!(kept > 0, "no order came before a link");
 }
 
+#[test]
+fn what_a_link_brings_along_stays_within_the_memory_for_bodies_on_its_way() {
+    let mut moved = 0;
+    for seed in 1..=CALLEES {
+        let mut world = World::new(3);
+        let now = world.now;
+        world.relay.stopped = Some(None);
+        let to = world.callees[usize::from(seed) - 1].peer;
+        world.caller.connect(2, to, "a", 0);
+        (0..5000).for_each(|token| world.caller.bare(Kind::Ping, 0, token));
+        assert!(world.caller.pour(now, &mut world.relay), "there is memory for it");
+        if world.relay.stopped.as_ref().is_some_and(Option::is_some) {
+            moved += 1;
+            assert!(world.relay.used_bytes() >= 5000 * 32, "{} bytes", world.relay.used_bytes());
+        }
+    }
+    assert!(moved > 0, "no link moved");
+}
+
+#[test]
+fn what_a_link_moves_for_has_its_turn_where_it_comes_to() {
+    let mut moved = 0;
+    for seed in 1..=CALLEES {
+        let mut world = World::new(3);
+        let now = world.now;
+        world.relay.stopped = Some(None);
+        let at = usize::from(seed) - 1;
+        world.caller.connect(2, world.callees[at].peer, "a", 0);
+        world.caller.flush(now, &mut world.relay);
+        let called = |got: &Got| matches!(got, Got::Control(Control::Incoming { .. }));
+        world.callees[at].all(now, &mut world.relay);
+        if world.relay.stopped.as_ref().is_some_and(Option::is_some) {
+            moved += 1;
+            world.relay.land_stopped(now);
+            assert!(!world.callees[at].all(now, &mut world.relay).iter().any(called), "ahead of all who wait there");
+            world.relay.handle_timeout(now);
+            assert!(world.callees[at].all(now, &mut world.relay).iter().any(called));
+        }
+    }
+    assert!(moved > 0, "no link moved");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
