@@ -143,8 +143,10 @@ pub struct Mappings {
 
     /// Connections at a time; further ones are reset
     ///
-    /// Default: 65536, or what the limit of descriptors leaves. Of these an eighth is kept, in equal parts, for each of
-    /// several peers and for imports beside exports. A peer has at most 8192 in any case.
+    /// Default: 65536, or what the limit of descriptors leaves. Of these an eighth, and one at least, is kept in equal
+    /// parts for each of several peers and for imports beside exports. When all are in use, the peer that has most, if
+    /// that is more than one, gives way to one that has none, and to imports that have none: the connection that has
+    /// moved nothing for longest is reset, and a warning says so. A peer has at most 8192 in any case.
     #[arg(long, value_name = "N", value_parser = count::<NonZeroU32>, allow_hyphen_values = true)]
     pub max_connections: Option<NonZeroU32>,
 

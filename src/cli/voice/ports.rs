@@ -14,7 +14,7 @@ use crate::net::program::Missing;
 use crate::net::socket_file::ListenError;
 use crate::run;
 use crate::run::tool::RunError;
-use crate::tools::ports::{Check, CheckNews, Error, Hop, News, Passage, Portrep, SetupError};
+use crate::tools::ports::{Check, CheckNews, Error, Hop, News, Passage, Portrep, SetupError, Wanted};
 use std::ffi::OsStr;
 
 impl Voice<'_> {
@@ -33,6 +33,41 @@ impl Voice<'_> {
                     self.report.advise(hint);
                 }
             }
+        }
+    }
+
+    /// What becomes of a connection where there is no place for it.
+    fn crowded(&mut self, news: &News<'_>) {
+        match news {
+            News::GaveWay(holder, wanted) => {
+                let (holder_name, whom) = (self.name(holder), self.wanted(wanted));
+                let text = format!(
+                    "all connections are in use: one of {holder_name}, which has several, was reset for {whom}"
+                );
+                self.warn_of(Some(holder), &text);
+            }
+            News::HasShare(wanted) => {
+                let whom = self.wanted(wanted);
+                self.info_of(&wanted.peer, &format!("no place for {whom}: as many as it may have are in use"));
+            }
+            News::NoRoom(wanted) => {
+                let whom = self.wanted(wanted);
+                if self.warn_rarely(&format!("no place for {whom}: all connections are in use, and none can give way"))
+                {
+                    self.report
+                        .advise("--max-connections says how many there may be, and ulimit -n how many there can be");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn wanted(&self, wanted: &Wanted<'_>) -> String {
+        let name = self.name(&wanted.peer);
+        if wanted.by_import {
+            format!("a connection to {name}:{}", wanted.app)
+        } else {
+            format!("a connection of {name} to {}", wanted.app)
         }
     }
 
@@ -62,6 +97,7 @@ impl Hears<Portrep> for Voice<'_> {
             News::Run(run::News::Attached(_)) => return,
             News::Run(news) => return self.hear(news),
             News::Joined(peer, app, joined) => return self.joined(peer, app, joined),
+            News::GaveWay(..) | News::HasShare(_) | News::NoRoom(_) => return self.crowded(news),
             _ => {}
         }
         self.tell_event(|voice| match news {
@@ -77,6 +113,7 @@ impl Hears<Portrep> for Voice<'_> {
         match news {
             // A path on the file system is never of another machine.
             News::Run(_) | News::Joined(..) | News::Absent(Place::Unix(_)) => {}
+            News::GaveWay(..) | News::HasShare(_) | News::NoRoom(_) => {}
             News::Listening(place, peer, app) => {
                 self.ready_line(&format!("listening {} {}:{app}", printable(&place.to_string()), self.name(peer)));
             }

@@ -70,6 +70,8 @@ struct Account {
     sent: u64,
     received: u64,
     since: Instant,
+    /// The last time that it has moved anything.
+    moved_at: Instant,
 }
 
 /// The connection.
@@ -98,6 +100,7 @@ impl Conn {
     /// Joins them. The socket may have news already, its end included.
     pub(super) fn new(mut socket: Socket, stream: StreamKey, start: Start, app: AppName) -> Conn {
         socket.rouse();
+        let now = Instant::now();
         Conn {
             socket,
             stream,
@@ -108,7 +111,7 @@ impl Conn {
             preface: Vec::new(),
             asked: Vec::new(),
             watch: Watch::Off,
-            account: Account { app, sent: 0, received: 0, since: Instant::now() },
+            account: Account { app, sent: 0, received: 0, since: now, moved_at: now },
             queued: false,
         }
     }
@@ -133,8 +136,13 @@ impl Conn {
 
     /// Which application it is for, and how it ended if it ends now.
     pub(super) fn end(&self, is_reset: bool) -> (&AppName, Joined<'static, Error>) {
-        let Account { app, sent, received, since } = &self.account;
+        let Account { app, sent, received, since, .. } = &self.account;
         (app, Joined { sent: *sent, received: *received, took: since.elapsed(), error: None, is_reset })
+    }
+
+    /// When it has moved anything for the last time, or was joined.
+    pub(super) fn moved_at(&self) -> Instant {
+        self.account.moved_at
     }
 
     /// The next place that it sends it to.
@@ -198,6 +206,9 @@ impl Conn {
         moved.inward += inward;
         moved.outward += outward;
         self.account.sent += u64::try_from(outward).unwrap_or(u64::MAX);
+        if inward + outward > 0 {
+            self.account.moved_at = now;
+        }
         if self.socket.is_broken() && !self.outward_open && self.inward_open {
             // An error that no read will meet any more, because the end was read before.
             self.want_no_more(session);

@@ -4,10 +4,10 @@
 
 use super::Portrep;
 use super::conn::{Conn, Step, Traffic};
-use super::dial::Dial;
+use super::dial::{Asked, Dial};
 use super::hello::Hello;
 use super::news::News;
-use super::shares::{Held, Parties};
+use super::shares::{Held, Parties, Party, Room};
 use super::streams::{Owner, StreamKey, Streams};
 use super::target_request::TargetRequest;
 use super::throttle::Throttle;
@@ -72,6 +72,8 @@ pub(super) struct Connections {
     open: usize,
     most: usize,
     served: u64,
+    /// Who shares them.
+    pub parties: Parties,
     /// Where the servers behind imports, by number, send their callers.
     referrals: Vec<(usize, Referral)>,
 }
@@ -89,24 +91,44 @@ impl Connections {
             open: 0,
             most,
             served: 0,
+            parties: Parties::default(),
             referrals: Vec::new(),
         }
     }
 
-    /// Whether no further connection may be had.
-    pub(super) fn is_full(&self) -> bool {
-        self.open >= self.most
-    }
-
-    /// Whether a peer may have one more connection to an export.
-    pub(super) fn has_place_for(&self, ctx: &Context<'_, Portrep>, peer: PeerId, parties: &Parties) -> bool {
+    /// What becomes of one more connection of somebody's.
+    pub(super) fn room_for(&self, ctx: &Context<'_, Portrep>, party: Party) -> Room {
         let mut exports: BTreeMap<PeerId, usize> = BTreeMap::new();
         for (session, count) in self.streams.exports() {
             if let Some(whose) = ctx.node.peer(session) {
                 *exports.entry(whose).or_default() += count;
             }
         }
-        parties.have_place_for(&peer, &Held { most: self.most, open: self.open, exports })
+        self.parties.room_for(party, &Held { most: self.most, open: self.open, exports })
+    }
+
+    /// Ends one connection of a peer to an export, for somebody who has none: one that no target has taken yet, or that which has
+    /// moved nothing for longest. So a byte now and then keeps none of many.
+    pub(super) fn make_room(&mut self, ctx: &mut Context<'_, Portrep>, of: PeerId) {
+        let theirs = self.streams.sessions().into_iter().filter(|key| ctx.node.peer(*key) == Some(of));
+        let owners = theirs.flat_map(|key| self.streams.owners(key));
+        let slots = owners.filter_map(|owner| if let Owner::Export(slot, _) = owner { Some(slot) } else { None });
+        let slots: Vec<Slot> = slots.collect();
+        let moved_at = |slot: &Slot| match self.sources.get_mut(*slot) {
+            Some(Source::Conn(conn)) => Some(conn.moved_at()),
+            _ => None,
+        };
+        let Some(slot) = slots.into_iter().min_by_key(moved_at) else { return };
+        match self.sources.get_mut(slot) {
+            Some(
+                Source::Dial(Dial { asked: Asked { stream, .. }, .. }) | Source::Request(TargetRequest { stream, .. }),
+            ) => {
+                let stream = *stream;
+                self.remove(slot);
+                self.refuse_stream(ctx, stream, CloseCode::Limit);
+            }
+            _ => self.give_up(ctx, slot),
+        }
     }
 
     /// Whether bytes that an application has left behind are still to be brought to the far side.

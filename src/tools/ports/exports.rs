@@ -9,9 +9,9 @@ use super::conn::{Conn, Start};
 use super::connections::{Connections, Source};
 use super::dial::{Asked, Dial};
 use super::names::Answer;
-use super::news::News;
+use super::news::{News, Wanted};
 use super::resolvers::Resolvers;
-use super::shares::Parties;
+use super::shares::{Parties, Party, Room};
 use super::streams::{Owner, StreamKey};
 use super::target_request::{NameLookup, Next, TargetRequest};
 use super::targets::{Resolved, Route, Target};
@@ -165,19 +165,57 @@ impl Exports {
         stream: StreamKey,
         service: &[u8],
     ) {
-        match self.find(ctx, connections, stream.session, service) {
-            Ok((export, Wish::Proxied, _)) => listen_to(ctx, connections, TargetRequest::new(stream, export)),
-            // Which target is not known before somebody names it: being served is all there is to probe.
-            Ok((_, Wish::Probe, Route::Asked)) => answer_probe(ctx, connections, stream),
-            Ok((export, wish, route)) => self.dial(ctx, connections, Asked { stream, export, wish }, route),
+        let admitted = self.find(ctx, stream.session, service).and_then(|(export, wish, route)| {
+            let asked = Asked { stream, export, wish };
+            Ok((self.make_room(ctx, connections, asked)?, asked, route))
+        });
+        match admitted {
+            // Which target is not known before somebody names it, and nobody gives way to a question: being served is all there is
+            // to probe then.
+            Ok((room, Asked { wish: Wish::Probe, .. }, route)) if route == Route::Asked || room != Room::Free => {
+                answer_probe(ctx, connections, stream);
+            }
+            Ok((_, Asked { wish: Wish::Proxied, export, .. }, _)) => {
+                listen_to(ctx, connections, TargetRequest::new(stream, export));
+            }
+            Ok((_, asked, route)) => self.dial(ctx, connections, asked, route),
             Err(code) => connections.refuse_stream(ctx, stream, code),
         }
+    }
+
+    /// Sees that there is a place for what a peer has found: free, or one that somebody has given up, or would.
+    fn make_room(
+        &self,
+        ctx: &mut Context<'_, Portrep>,
+        connections: &mut Connections,
+        Asked { stream, export, wish }: Asked,
+    ) -> Result<Room, CloseCode> {
+        let peer = ctx.node.peer(stream.session).ok_or(CloseCode::NotHere)?;
+        let room = connections.room_for(ctx, Party::Peer(peer));
+        let wanted = Wanted { peer, app: self.list[export].app.as_str(), by_import: false };
+        match room {
+            Room::Free => {}
+            Room::After(_) if wish == Wish::Probe => {}
+            Room::Share | Room::None if wish == Wish::Probe => return Err(CloseCode::Limit),
+            Room::After(holder) => {
+                connections.make_room(ctx, holder);
+                (ctx.news)(News::GaveWay(holder, wanted));
+            }
+            Room::Share => {
+                (ctx.news)(News::HasShare(wanted));
+                return Err(CloseCode::Limit);
+            }
+            Room::None => {
+                (ctx.news)(News::NoRoom(wanted));
+                return Err(CloseCode::Limit);
+            }
+        }
+        Ok(room)
     }
 
     fn find(
         &self,
         ctx: &Context<'_, Portrep>,
-        connections: &Connections,
         session: Key,
         service: &[u8],
     ) -> Result<(usize, Wish, Route), CloseCode> {
@@ -191,13 +229,11 @@ impl Exports {
         if wish != Wish::Probe && (wish == Wish::Proxied) != (route == Route::Asked) {
             return Err(CloseCode::NotHere);
         }
-        if !connections.has_place_for(ctx, peer, &self.parties()) || self.closed {
-            return Err(CloseCode::Limit);
-        }
-        Ok((number, wish, route))
+        if self.closed { Err(CloseCode::Limit) } else { Ok((number, wish, route)) }
     }
 
-    fn parties(&self) -> Parties {
+    /// Who shares connections.
+    pub(super) fn parties(&self) -> Parties {
         let peers = self.list.iter().flat_map(|active| &active.allow).copied().collect();
         Parties { peers, has_imports: self.has_imports }
     }

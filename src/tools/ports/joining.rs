@@ -9,7 +9,9 @@ use super::conn::{Conn, Start};
 use super::connections::{Connections, PATIENCE, Source, Waiting};
 use super::hello::{Hello, Turn};
 use super::import::{Active, Import, Speaks};
+use super::news::{News, Wanted};
 use super::sessions::Sessions;
+use super::shares::{Party, Room};
 use super::streams::{Owner, StreamKey};
 use crate::net::slots::Slot;
 use crate::net::socket::Socket;
@@ -38,8 +40,10 @@ impl Joining<'_> {
         let is_plain = import.speaks == Speaks::Plain;
         let standing = self.sessions.routes.route(import.peer, &import.service.app).map(|route| route.standing());
         let is_hopeless = is_plain && !matches!(standing, Some(Standing::Up(_) | Standing::Calling(_)));
-        let is_full = self.connections.is_full();
-        if is_hopeless || is_full || socket.register(ctx.registry, self.connections.next_token()).is_err() {
+        if is_hopeless
+            || !self.has_room(ctx, import)
+            || socket.register(ctx.registry, self.connections.next_token()).is_err()
+        {
             return socket.abort();
         }
         if is_plain {
@@ -50,6 +54,22 @@ impl Joining<'_> {
             self.connections.wait_until(ctx.now + PATIENCE, slot);
             self.connections.enqueue(slot);
         }
+    }
+
+    /// Whether one more connection of an application here has a place. A peer that has several gives way to one that has none.
+    fn has_room(&mut self, ctx: &mut Context<'_, Portrep>, import: &Import) -> bool {
+        let wanted = Wanted { peer: import.peer, app: import.service.app.as_str(), by_import: true };
+        let room = self.connections.room_for(ctx, Party::Imports);
+        match room {
+            Room::Free => {}
+            Room::After(holder) => {
+                self.connections.make_room(ctx, holder);
+                (ctx.news)(News::GaveWay(holder, wanted));
+            }
+            Room::Share => (ctx.news)(News::HasShare(wanted)),
+            Room::None => (ctx.news)(News::NoRoom(wanted)),
+        }
+        matches!(room, Room::Free | Room::After(_))
     }
 
     /// An application of SOCKS may have said more. True if it has said all.

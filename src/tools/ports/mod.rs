@@ -46,7 +46,7 @@ pub(crate) use command::HANDED_OVER;
 pub(crate) use error::Error;
 pub(crate) use exports::Export;
 pub(crate) use import::{Import, Speaks};
-pub(crate) use news::News;
+pub(crate) use news::{News, Wanted};
 pub(crate) use setup::{Options, SetupError};
 pub(crate) use targets::Target;
 
@@ -114,10 +114,12 @@ impl Portrep {
         if listen == Listen::Always {
             bind_rest(&options.imports, &mut bound, &four)?;
         }
+        let mut connections = Connections::new(Throttle::new(now, options.limit), most);
+        connections.parties = exports.parties();
         Ok(Portrep {
             imports: Imports::new(now, options.imports, Listeners { bound, four, listen }, purpose),
             exports,
-            connections: Connections::new(Throttle::new(now, options.limit), most),
+            connections,
             sessions: Sessions::new(routes),
             callers: callers::Callers::new(options.callers_max),
             command: Command::new(now, options.run, options.wait),
@@ -221,6 +223,7 @@ impl Portrep {
         ctx.node.hurry(ctx.now);
         let Some(Taken { callers: Callers::Each(again), .. }) = reread(ctx, &mut self.reload) else { return };
         self.exports.set_callers(again);
+        self.connections.parties = self.exports.parties();
         self.exports.cast_out(ctx, &mut self.connections);
     }
 

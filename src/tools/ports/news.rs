@@ -8,6 +8,17 @@ use crate::run;
 use crate::run::joint::Joined;
 use std::io;
 
+/// A connection that is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// The peer that it is from, or to.
+    pub peer: PeerId,
+    /// Its application.
+    pub app: &'a str,
+    /// An application here wants it of the peer; otherwise the peer wants it of us.
+    pub by_import: bool,
+}
+
 /// What a person may want to know while it happens.
 #[derive(Debug)]
 pub(crate) enum News<'a> {
@@ -33,6 +44,12 @@ pub(crate) enum News<'a> {
     CannotListen(&'a Place, &'a io::Error),
     /// Connections cannot be accepted for now.
     CannotAccept(&'a io::Error),
+    /// All connections were in use: one of this peer's was ended for somebody who had none.
+    GaveWay(PeerId, Wanted<'a>),
+    /// Whoever wanted a connection has those that he may have.
+    HasShare(Wanted<'a>),
+    /// Whoever wanted a connection has none, and gets none: all are in use, and nobody has more than one that he could give up.
+    NoRoom(Wanted<'a>),
     /// Somebody asked how it stands: connections now, and ever.
     Connections(usize, u64),
     /// A session with this application of a peer did not come up or is over, and will be asked for again.

@@ -189,8 +189,8 @@ fn no_more_connections_at_a_time_than_asked_for_at_either_end() {
     for limited in ["import", "export"] {
         let most = |side: &str| if side == limited { ["--max-connections", "5"] } else { ["--max-connections", "50"] };
         let west = relay.party("west");
-        let export =
-            west.portrep().arg("--export").arg(format!("{limited}={}", target.at)).args(most("export")).spawn();
+        let export = west.portrep().arg("--export").arg(format!("{limited}={}", target.at)).args(["--allow", "east"]);
+        let export = export.args(most("export")).spawn();
         export.wait_line("serving ");
         let east = relay.party("east");
         let import = east.portrep().arg("--import").arg(format!("0=west:{limited}")).args(most("import")).spawn();
@@ -218,6 +218,46 @@ fn one_peer_cannot_take_all_places_from_another() {
     assert_eq!(held.len(), 28, "seven eighths of 32");
     assert_eq!(open_all(modest, 10).len(), 4, "the rest");
     held.iter().for_each(|stream| ask(stream, b"others were not disturbed"));
+}
+
+#[test]
+fn where_few_places_are_for_many_each_peer_finds_one_and_whoever_has_most_gives_way() {
+    let world = World::new();
+    let names = ["east", "stranger", "shop", "depot", "mill"];
+    names[2..].iter().for_each(|name| drop(world.keygen().arg("-o").arg(world.key(name)).run().expect(exit::DONE)));
+    let everybody = names.iter().chain(&["west"]).map(|name| format!("{name} {}\n", world.id(name)));
+    world.write("everybody", &everybody.collect::<String>());
+    let relay = Relay::start(&world, &["--open"]);
+    let target = Target::echo();
+    let west = relay.party("west").knowing(world.path("everybody"));
+    let export = west.portrep().arg("--export").arg(format!("app={}", target.at));
+    let export = export.args(names.iter().flat_map(|name| ["--allow", name])).args(["--max-connections", "4"]).spawn();
+    export.wait_line("serving app ");
+    let imports = names.map(|name| import(&relay, name, "app"));
+    let at = |number: usize| imports[number].1;
+    eventually("all may", || (0..names.len()).all(|number| works(at(number))));
+    eventually("what was tried has ended", || {
+        export.signal(Signal::USR1);
+        export.error_text().contains("status: 0 connections open")
+    });
+    let greedy = open_all(at(0), 10);
+    assert_eq!(greedy.len(), 3, "the last is for whoever has none");
+    let mut modest = open_all(at(1), 10);
+    assert_eq!(modest.len(), 1);
+    assert!(!export.error_text().contains("in use"), "nobody had to give way: {export}");
+    // A byte now and then keeps a connection longer than others of the same peer, and none from others.
+    ask(&greedy[0], b"now and then");
+    for (number, gone) in [(2, 1), (3, 2)] {
+        modest.extend(open_all(at(number), 1));
+        assert_eq!(modest.len(), number, "{} has one now", names[number]);
+        expect_reset(&greedy[gone]);
+        let line = format!("was reset for a connection of {} to app", names[number]);
+        let line = export.wait_error_line_like("who gave way", |said| said.contains(&line));
+        assert!(line.contains("one of east, which has several"), "{line}");
+    }
+    assert_eq!(open_all(at(4), 3).len(), 0, "nobody has more than one");
+    export.wait_error_line_like("who found none", |line| line.contains("no place for a connection of mill to app"));
+    [&greedy[0]].into_iter().chain(&modest).for_each(|stream| ask(stream, b"others were not disturbed"));
 }
 
 /// What a target sees of a connection on which the application says `hello` and ends.
