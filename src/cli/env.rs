@@ -29,23 +29,23 @@ pub const VARIABLES: [(&str, &str); 13] = [
 
 /// A snapshot of environment variables. An empty value counts as unset, as XDG and NO_COLOR have it.
 #[derive(Clone, Debug, Default)]
-pub struct Env {
+pub(crate) struct Env {
     variables: BTreeMap<OsString, OsString>,
 }
 
 impl Env {
     /// The environment of this process, now.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         std::env::vars_os().collect()
     }
 
     /// The value of a variable that is set and not empty.
-    pub fn get(&self, name: &str) -> Option<&OsStr> {
+    pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 
     /// The value as an absolute path. The XDG specification has relative ones ignored.
-    pub fn absolute(&self, name: &str) -> Option<PathBuf> {
+    pub(crate) fn absolute(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 }

@@ -4,7 +4,7 @@
 //! It does no protocol, opens no connection and moves no payload: that is `tools` and `server`. Invariants: nothing but
 //! `report`, and the bar on a terminal, writes to standard error; every foreign text goes through `escape::printable`; no
 //! secret is taken from an argument or shown, but for the new key that `vp-keygen` is there to print; the environment is
-//! read once, into an [`env::Env`].
+//! read once, into an `env::Env`.
 
 pub mod args;
 mod bar;

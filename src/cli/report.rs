@@ -18,7 +18,7 @@ use super::exit::{Exit, Retry};
 
 /// How much to say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verbosity {
+pub(crate) enum Verbosity {
     /// `-q`: errors only.
     Quiet,
     /// Errors and warnings.
@@ -32,7 +32,7 @@ pub enum Verbosity {
 
 /// How to say it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// Lines for people.
     #[default]
     Text,
@@ -42,7 +42,7 @@ pub enum Format {
 
 /// What kind of line it is, from the most important down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// The tool goes on, but somebody should look.
     Warning,
     /// Nothing is wrong, but it takes a while, or has come to an end.
@@ -81,7 +81,7 @@ pub struct Fault {
     /// What the reader can do, one line each.
     pub hints: Vec<String>,
     /// Whether running the same command again can help.
-    pub retry: Retry,
+    pub(crate) retry: Retry,
 }
 
 impl Fault {
@@ -97,7 +97,7 @@ impl Fault {
 
     /// Says that running the same command again changes nothing.
     #[must_use]
-    pub fn lasting(mut self) -> Self {
+    pub(crate) fn lasting(mut self) -> Self {
         self.retry = Retry::No;
         self
     }
@@ -119,7 +119,7 @@ impl fmt::Display for Fault {
 impl Error for Fault {}
 
 /// The voice of a tool. Shared by its threads; a line is written whole or not at all.
-pub struct Report {
+pub(crate) struct Report {
     tool: &'static str,
     verbosity: Verbosity,
     format: Format,
@@ -137,38 +137,38 @@ struct Output {
 
 impl Report {
     /// A report to standard error.
-    pub fn new(tool: &'static str, verbosity: Verbosity, format: Format) -> Self {
+    pub(crate) fn new(tool: &'static str, verbosity: Verbosity, format: Format) -> Self {
         Self::to(tool, verbosity, format, Box::new(io::stderr()))
     }
 
     /// A report to anywhere.
-    pub fn to(tool: &'static str, verbosity: Verbosity, format: Format, sink: Box<dyn Write + Send>) -> Self {
+    pub(crate) fn to(tool: &'static str, verbosity: Verbosity, format: Format, sink: Box<dyn Write + Send>) -> Self {
         let (began, sums) = (Instant::now(), Mutex::default());
         Self { tool, verbosity, format, began, sums, out: Mutex::new(Output { sink, bar: None }) }
     }
 
     /// How much this report says.
-    pub const fn verbosity(&self) -> Verbosity {
+    pub(crate) const fn verbosity(&self) -> Verbosity {
         self.verbosity
     }
 
     /// How this report says it.
-    pub const fn format(&self) -> Format {
+    pub(crate) const fn format(&self) -> Format {
         self.format
     }
 
     /// Whether the end of each item is told.
-    pub fn tells_items(&self) -> bool {
+    pub(crate) fn tells_items(&self) -> bool {
         self.format == Format::Json || self.shows(Level::Info)
     }
 
     /// Whether lines of this level are shown: ask before collecting what is costly.
-    pub fn shows(&self, level: Level) -> bool {
+    pub(crate) fn shows(&self, level: Level) -> bool {
         self.verbosity >= level.needs()
     }
 
     /// Says why the tool fails, and what to do. Shown at every verbosity.
-    pub fn fault(&self, fault: &Fault) {
+    pub(crate) fn fault(&self, fault: &Fault) {
         match self.format {
             Format::Text => {
                 self.line("error", &fault.message);
@@ -186,7 +186,7 @@ impl Report {
     }
 
     /// Says one line, if its level is asked for. Foreign text in it goes through [`super::escape::printable`] first.
-    pub fn say(&self, level: Level, message: &str) {
+    pub(crate) fn say(&self, level: Level, message: &str) {
         if !self.shows(level) {
             return;
         }
@@ -200,7 +200,7 @@ impl Report {
     }
 
     /// Says what to do about the warning before it.
-    pub fn advise(&self, hint: &str) {
+    pub(crate) fn advise(&self, hint: &str) {
         if !self.shows(Level::Warning) {
             return;
         }
@@ -212,7 +212,7 @@ impl Report {
 
     /// With `--json`, tells of something that happened; whoever asked for it wants all of it, at every verbosity. As text it
     /// is said in words of its own, or not at all.
-    pub fn event(&self, event: &Event) {
+    pub(crate) fn event(&self, event: &Event) {
         if self.format == Format::Json {
             self.sums().count(event);
             self.write(&(self.render(event) + "\n"));
@@ -220,12 +220,12 @@ impl Report {
     }
 
     /// An event as a line for elsewhere, without its line feed.
-    pub fn render(&self, event: &Event) -> String {
+    pub(crate) fn render(&self, event: &Event) -> String {
         events::line(self.tool, event)
     }
 
     /// Answers a request for the state of things (SIGUSR1). Shown at every verbosity: somebody asked.
-    pub fn status(&self, status: Status) {
+    pub(crate) fn status(&self, status: Status) {
         match self.format {
             Format::Text => self.line("status", &status.message),
             Format::Json => {
@@ -240,12 +240,12 @@ impl Report {
     }
 
     /// From now on lines appear above this bar instead of through it.
-    pub fn share_terminal_with(&self, bar: ProgressBar) {
+    pub(crate) fn share_terminal_with(&self, bar: ProgressBar) {
         self.out.lock().unwrap_or_else(PoisonError::into_inner).bar = Some(bar);
     }
 
     /// Turns the end of a tool into its exit status, saying what must be said.
-    pub fn end(&self, end: Result<Exit, Fault>) -> ExitCode {
+    pub(crate) fn end(&self, end: Result<Exit, Fault>) -> ExitCode {
         let (exit, retry) = match end {
             Ok(exit) => (exit, exit.row().retry),
             Err(fault) => {

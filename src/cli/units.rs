@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::names::{Number, SizeError, size};
 
 /// Longest duration taken, seconds: a century. Adding it to any clock cannot overflow.
-pub const DURATION_MAX_SECONDS: u64 = 100 * 366 * 24 * 60 * 60;
+pub(crate) const DURATION_MAX_SECONDS: u64 = 100 * 366 * 24 * 60 * 60;
 
 /// Units of a duration and their nanoseconds, in the order in which they may follow each other.
 const DURATION_UNITS: [(&str, u64); 5] = [
@@ -23,7 +23,7 @@ const DURATION_UNITS: [(&str, u64); 5] = [
 /// How long to wait: for a time, or for ever. Typed `300ms`, `0.5s`, `1h30m`, `1d`, `0` or
 /// `never` (never give up).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub(crate) enum Patience {
     /// Give up after this time; zero means do not wait at all.
     For(Duration),
     /// Never give up.
@@ -32,7 +32,7 @@ pub enum Patience {
 
 impl Patience {
     /// The time after which to give up, or `None` for never.
-    pub const fn limit(self) -> Option<Duration> {
+    pub(crate) const fn limit(self) -> Option<Duration> {
         match self {
             Self::For(time) => Some(time),
             Self::Endless => None,
@@ -210,7 +210,7 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
 ///
 /// # Errors
 /// [`UnitError`] says what is wrong with it.
-pub fn duration_above_zero(text: &str) -> Result<Duration, UnitError> {
+pub(crate) fn duration_above_zero(text: &str) -> Result<Duration, UnitError> {
     let time = duration(text)?;
     if time.is_zero() { Err(UnitError::Zero) } else { Ok(time) }
 }

@@ -75,11 +75,11 @@ impl Error for KeyFileError {
 }
 
 /// Lengths of what [`encode`] writes, and of its line with the key alone, with a line feed or without.
-pub const TEXT_BYTES: [u64; 4] = [138, 137, 70, 69];
+pub(crate) const TEXT_BYTES: [u64; 4] = [138, 137, 70, 69];
 
 /// Whether the first line that is no comment begins as a key does. It may be damaged, or have another behind it.
 #[must_use]
-pub fn looks_like_key(bytes: &[u8]) -> bool {
+pub(crate) fn looks_like_key(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let first = lines.find(|line| !line.is_empty() && line[0] != b'#').unwrap_or_default();
     let begins = |with: &[u8]| first.get(..with.len()).is_some_and(|front| front.eq_ignore_ascii_case(with));

@@ -59,12 +59,12 @@ impl Ready {
     }
 
     /// Whether a read may tell something: bytes, an end or an error.
-    pub fn is_for_reader(&self) -> bool {
+    pub(crate) fn is_for_reader(&self) -> bool {
         self.readable || self.read_closed || self.error
     }
 
     /// Whether a write may tell something: room or an error.
-    pub fn is_for_writer(&self) -> bool {
+    pub(crate) fn is_for_writer(&self) -> bool {
         self.writable || self.write_closed || self.error
     }
 }
@@ -189,7 +189,7 @@ impl Reactor {
     }
 
     /// So many bytes were read or written since the last wait: a loop that moves bulk does not stay awake for what is next.
-    pub fn note_bytes(&mut self, count: usize) {
+    pub(crate) fn note_bytes(&mut self, count: usize) {
         self.waiter.note_bytes(count);
     }
 

@@ -33,7 +33,7 @@ impl Slot {
     }
 
     /// Whether it is the key of what a loop itself has one of, or had.
-    pub fn is_own(self) -> bool {
+    pub(crate) fn is_own(self) -> bool {
         self.place().is_none()
     }
 
@@ -106,7 +106,7 @@ impl<T> Slots<T> {
     }
 
     /// Turns something into something else under the same key, or takes it out. False if there is nothing.
-    pub fn alter(&mut self, slot: Slot, change: impl FnOnce(T) -> Option<T>) -> bool {
+    pub(crate) fn alter(&mut self, slot: Slot, change: impl FnOnce(T) -> Option<T>) -> bool {
         let Some(at) = slot.place() else { return false };
         let known = self.places.get_mut(at).filter(|place| place.generation == slot.generation());
         let Some((place, content)) = known.and_then(|place| place.content.take().map(|content| (place, content)))

@@ -51,12 +51,12 @@ impl Socket {
     }
 
     /// A TCP connection that was accepted.
-    pub fn of_tcp(stream: TcpStream) -> Socket {
+    pub(crate) fn of_tcp(stream: TcpStream) -> Socket {
         Socket::new(Stream::Tcp(stream))
     }
 
     /// A Unix connection that was accepted.
-    pub fn of_unix(stream: UnixStream) -> Socket {
+    pub(crate) fn of_unix(stream: UnixStream) -> Socket {
         Socket::new(Stream::Unix(stream))
     }
 
@@ -109,7 +109,7 @@ impl Socket {
     ///
     /// # Errors
     /// It was not registered.
-    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+    pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match &mut self.stream {
             Stream::Tcp(stream) => stream.deregister(registry),
             Stream::Unix(stream) => stream.deregister(registry),
@@ -127,7 +127,7 @@ impl Socket {
     }
 
     /// Whatever was heard of it, and whoever heard it: it may have more to say, and take more.
-    pub fn rouse(&mut self) {
+    pub(crate) fn rouse(&mut self) {
         (self.known.readable, self.known.ending, self.known.writable) = (true, true, true);
     }
 
@@ -142,12 +142,12 @@ impl Socket {
     }
 
     /// Whether an end of order waits behind what can be read.
-    pub fn is_ended(&self) -> bool {
+    pub(crate) fn is_ended(&self) -> bool {
         self.known.ended
     }
 
     /// Whether an error came.
-    pub fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.known.broken
     }
 
@@ -167,7 +167,7 @@ impl Socket {
     ///
     /// # Errors
     /// As above.
-    pub fn try_read_vectored(&mut self, into: &mut [IoSliceMut<'_>], room: usize) -> io::Result<Read> {
+    pub(crate) fn try_read_vectored(&mut self, into: &mut [IoSliceMut<'_>], room: usize) -> io::Result<Read> {
         self.read_by(room, |stream| match stream {
             Stream::Tcp(stream) => stream.read_vectored(into),
             Stream::Unix(stream) => stream.read_vectored(into),
@@ -194,7 +194,7 @@ impl Socket {
     }
 
     /// Throws away what comes, in at most so many reads. True if nothing more will come.
-    pub fn discard(&mut self, reads: usize) -> bool {
+    pub(crate) fn discard(&mut self, reads: usize) -> bool {
         let mut scrap = [0; 4096];
         for _ in 0..reads {
             match self.try_read(&mut scrap) {
@@ -218,7 +218,7 @@ impl Socket {
     ///
     /// # Errors
     /// As above.
-    pub fn try_write_vectored(&mut self, from: &[IoSlice<'_>]) -> io::Result<Written> {
+    pub(crate) fn try_write_vectored(&mut self, from: &[IoSlice<'_>]) -> io::Result<Written> {
         let offered = from.iter().map(|slice| slice.len()).sum();
         self.write_by(offered, |socket| {
             rustix::net::sendmsg(socket, from, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)

@@ -25,7 +25,7 @@ pub struct Claim {
 
 impl Claim {
     /// Who has received it for longer; of two that begin, the one with the lower number. So both come to the same answer.
-    pub fn is_older_than(&self, other: &Claim) -> bool {
+    pub(crate) fn is_older_than(&self, other: &Claim) -> bool {
         (self.held, Reverse(self.number)) > (other.held, Reverse(other.number))
     }
 

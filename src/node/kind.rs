@@ -22,7 +22,7 @@ impl Kind {
     }
 
     /// What capabilities say; the kind is none if this version does not know it. None if they say nothing.
-    pub fn of_caps(caps: &[u8]) -> Option<(Option<Kind>, Features)> {
+    pub(crate) fn of_caps(caps: &[u8]) -> Option<(Option<Kind>, Features)> {
         let Some((number, features)) = caps.split_first() else { return Some((None, Features::NONE)) };
         let kind = [Kind::Pipe, Kind::Transfer, Kind::Ports].into_iter().find(|kind| *kind as u8 == *number);
         Some((kind, Features::decode(features)?))
@@ -30,7 +30,7 @@ impl Kind {
 
     /// Whether a caller of this kind can do something with a callee of that. A pipe may lead into a port, which takes bytes
     /// as they are.
-    pub fn goes_with(self, callee: Kind) -> bool {
+    pub(crate) fn goes_with(self, callee: Kind) -> bool {
         self == callee || (self, callee) == (Kind::Pipe, Kind::Ports)
     }
 }

@@ -50,7 +50,7 @@ impl Places {
     }
 
     /// How many are taken, apart from those that anybody may have.
-    pub fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.total
     }
 
@@ -60,7 +60,7 @@ impl Places {
     }
 
     /// Whether this peer may have one more of so many.
-    pub fn has_room_for(&self, peer: &PeerId, most: usize) -> bool {
+    pub(crate) fn has_room_for(&self, peer: &PeerId, most: usize) -> bool {
         self.of(peer) < most.saturating_sub(self.total)
     }
 }

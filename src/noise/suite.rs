@@ -41,7 +41,7 @@ impl Suite {
 
     /// The Noise protocol name of the handshake for links and sessions.
     #[must_use]
-    pub const fn handshake_name(self) -> &'static str {
+    pub(crate) const fn handshake_name(self) -> &'static str {
         match self {
             Self::AesGcm => "Noise_XXpsk3_25519_AESGCM_SHA256",
             Self::ChaChaPoly => "Noise_XXpsk3_25519_ChaChaPoly_SHA256",
@@ -50,7 +50,7 @@ impl Suite {
 
     /// The Noise protocol name of the handshake for further lanes.
     #[must_use]
-    pub const fn join_name(self) -> &'static str {
+    pub(crate) const fn join_name(self) -> &'static str {
         match self {
             Self::AesGcm => "Noise_NNpsk0_25519_AESGCM_SHA256",
             Self::ChaChaPoly => "Noise_NNpsk0_25519_ChaChaPoly_SHA256",

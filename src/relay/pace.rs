@@ -19,7 +19,7 @@ pub enum MayRead {
 
 impl MayRead {
     /// Whether it may be read at this time.
-    pub fn is_now(self, now: Instant) -> bool {
+    pub(crate) fn is_now(self, now: Instant) -> bool {
         match self {
             MayRead::Now => true,
             MayRead::From(at) => at <= now,

@@ -26,13 +26,13 @@ impl Budget {
     }
 
     /// Bytes that nobody has taken.
-    pub fn left_bytes(&self) -> usize {
+    pub(crate) fn left_bytes(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }
 
     /// How many draw on it.
     #[cfg(test)]
-    pub fn sharers(&self) -> usize {
+    pub(crate) fn sharers(&self) -> usize {
         Arc::strong_count(&self.left)
     }
 }

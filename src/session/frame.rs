@@ -281,7 +281,7 @@ pub fn encode_open(id: u32, service: &str, out: &mut Vec<u8>) {
 
 /// Appends a frame of a later version, `number` being 80 or above. `bytes` fit a record.
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]
-pub fn encode_unknown(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn encode_unknown(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
     let length = u16::try_from(bytes.len()).expect("a record holds less than 64 KiB");
     put(out, number, &[&length.to_le_bytes(), bytes]);
 }

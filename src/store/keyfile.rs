@@ -26,7 +26,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 
 /// Whether [`create`] may replace a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overwrite {
+pub(crate) enum Overwrite {
     /// Whatever has the name, even a symbolic link to nowhere, stays as it is.
     Never,
     /// A regular file of that name is replaced in one step.
@@ -65,14 +65,14 @@ pub fn load(path: &Path) -> Result<Identity, LoadError> {
 /// Whether a file of this length and mode is looked at for a key: what [`create`] writes, wherever it was copied to, and
 /// whatever only its owner may read, as [`load`] demands.
 #[must_use]
-pub fn may_be_one(stamp: &Stamp) -> bool {
+pub(crate) fn may_be_one(stamp: &Stamp) -> bool {
     let is_short = (keyfile::TEXT_BYTES[3]..READ_LIMIT).contains(&stamp.size);
     is_short && (u32::from(stamp.mode) & OTHERS_MASK == 0 || keyfile::TEXT_BYTES.contains(&stamp.size))
 }
 
 /// Whether a file holds what looks like a key. One that cannot be read does not.
 #[must_use]
-pub fn is_one(file: OwnedFd) -> bool {
+pub(crate) fn is_one(file: OwnedFd) -> bool {
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX + 1));
     File::from(file).take(READ_LIMIT).read_to_end(&mut bytes).is_ok() && keyfile::looks_like_key(&bytes)
 }
@@ -81,7 +81,7 @@ pub fn is_one(file: OwnedFd) -> bool {
 ///
 /// # Errors
 /// [`CreateError`]. Nothing is left behind, unless it is only the directory that could not be synced.
-pub fn create(path: &Path, identity: &Identity, overwrite: Overwrite) -> Result<(), CreateError> {
+pub(crate) fn create(path: &Path, identity: &Identity, overwrite: Overwrite) -> Result<(), CreateError> {
     path.file_name().ok_or(CreateError::NoName)?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -110,7 +110,7 @@ pub fn create(path: &Path, identity: &Identity, overwrite: Overwrite) -> Result<
 ///
 /// # Errors
 /// What the system says.
-pub fn make_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
 }
 
@@ -176,7 +176,7 @@ impl From<io::Error> for LoadError {
 
 /// Why a key file was not written.
 #[derive(Debug)]
-pub enum CreateError {
+pub(crate) enum CreateError {
     /// It cannot be written.
     Io(io::Error),
     /// Something has this name.

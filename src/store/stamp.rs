@@ -5,7 +5,7 @@ use rustix::fs::{FileType, Stat};
 
 /// What identifies one version of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub(crate) struct Stamp {
     /// Length in bytes; 0 unless a regular file.
     pub size: u64,
     /// Permission bits, 0o777 at most: set-id and sticky bits do not travel.
@@ -25,7 +25,7 @@ pub struct Stamp {
 impl Stamp {
     /// The stamp within a `stat`.
     #[must_use]
-    pub fn of(stat: &Stat) -> Self {
+    pub(crate) fn of(stat: &Stat) -> Self {
         let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let length = u64::try_from(stat.st_size).unwrap_or(0);
         let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
@@ -43,7 +43,7 @@ impl Stamp {
 
     /// Same file, same length, same time of modification. Permissions and names may have changed.
     #[must_use]
-    pub fn same_version(&self, other: &Self) -> bool {
+    pub(crate) fn same_version(&self, other: &Self) -> bool {
         self.size == other.size && self.mtime == other.mtime && self.identity == other.identity
     }
 }

@@ -172,7 +172,7 @@ pub struct Hello {
 impl Hello {
     /// Whether it is certain that more follows than one file: a directory, or several files.
     #[must_use]
-    pub fn is_several(&self) -> bool {
+    pub(crate) fn is_several(&self) -> bool {
         self.content == Content::Files && self.totals.is_some_and(|totals| totals.items > 1)
     }
 }

@@ -95,7 +95,7 @@ impl Tally {
 
     /// Whether all that failed would fail again until somebody changes something.
     #[must_use]
-    pub fn is_lasting(&self) -> bool {
+    pub(crate) fn is_lasting(&self) -> bool {
         !self.passing
     }
 

@@ -14,9 +14,9 @@ pub const DEPTH_MAX: usize = 64;
 /// Longest target of a symbolic link: PATH_MAX less its terminator.
 pub const LINK_BYTES_MAX: usize = 4095;
 /// The names of unfinished files begin like this; no other may.
-pub const PART_PREFIX: &str = ".vp-part.";
+pub(crate) const PART_PREFIX: &str = ".vp-part.";
 /// Those of notes of commands that have yet to succeed begin like this, and no other may.
-pub const OWED_PREFIX: &str = ".vp-owed.";
+pub(crate) const OWED_PREFIX: &str = ".vp-owed.";
 
 /// What is wrong with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum NameFault {
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub fn check_name(name: &[u8]) -> Result<(), NameFault> {
+pub(crate) fn check_name(name: &[u8]) -> Result<(), NameFault> {
     if name.is_empty() {
         return Err(NameFault::Empty);
     }
@@ -62,7 +62,7 @@ pub fn check_name(name: &[u8]) -> Result<(), NameFault> {
 
 /// Whether it begins as the names of what vp keeps beside files do, whatever the case: a directory may fold it.
 #[must_use]
-pub fn is_reserved(name: &[u8]) -> bool {
+pub(crate) fn is_reserved(name: &[u8]) -> bool {
     let begins =
         |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()));
     begins(PART_PREFIX) || begins(OWED_PREFIX)
@@ -71,7 +71,7 @@ pub fn is_reserved(name: &[u8]) -> bool {
 /// True if a terminal could take part of it for a command. Bytes that are not UTF-8 are looked at
 /// as Latin-1, where 0x80 to 0x9f are the C1 controls.
 #[must_use]
-pub fn has_control(bytes: &[u8]) -> bool {
+pub(crate) fn has_control(bytes: &[u8]) -> bool {
     bytes.utf8_chunks().any(|chunk| {
         chunk.valid().chars().any(char::is_control) || chunk.invalid().iter().any(|byte| (0x80..0xa0).contains(byte))
     })
@@ -170,7 +170,7 @@ impl TreePath {
 
     /// All but the first name; empty for a path of one.
     #[must_use]
-    pub fn below_first(&self) -> &[u8] {
+    pub(crate) fn below_first(&self) -> &[u8] {
         self.0.get(self.first().len() + 1..).unwrap_or_default()
     }
 
@@ -213,10 +213,10 @@ pub fn link_stays_inside(path: &TreePath, target: &[u8]) -> bool {
 }
 
 /// How many `name.1`, `name.2`, … are tried before giving up.
-pub const ALTERNATIVES_MAX: u32 = 9_999;
+pub(crate) const ALTERNATIVES_MAX: u32 = 9_999;
 
 /// The name that is tried after so many were taken.
-pub fn alternative(name: &[u8], number: u32) -> Vec<u8> {
+pub(crate) fn alternative(name: &[u8], number: u32) -> Vec<u8> {
     if number == 0 {
         return name.to_vec();
     }

@@ -23,7 +23,7 @@ pub enum Name {
 impl Name {
     /// Whether somebody who has to do with nobody can say it: an application's, and what means the same for all peers, of which
     /// all bytes but the last are zero. That of a session is as good as secret.
-    pub fn is_guessable(&self) -> bool {
+    pub(crate) fn is_guessable(&self) -> bool {
         match self {
             Name::App(_) => true,
             Name::Session([first @ .., _]) => first.iter().all(|byte| *byte == 0),

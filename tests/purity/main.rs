@@ -11,7 +11,7 @@ mod source;
 
 use circles::{circles, passed_on};
 use debug_text::debug_texts;
-use names::{backward_arrows, impurities, strays, words_for_people};
+use names::{backward_arrows, impurities, strays, uncalled, words_for_people};
 use size::{FIELDS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, long_file, long_functions, too_many_fields};
 use source::{Source, files_below, sources};
 use std::collections::BTreeSet;
@@ -55,6 +55,19 @@ fn nothing_ends_the_process_but_main_and_nothing_speaks_but_cli() {
         assert!(!source.code.contains("println!("), "src/{}", source.path);
         assert!(speaks(&source) || !source.code.contains("io::stderr"), "src/{}", source.path);
     }
+}
+
+#[test]
+fn what_is_public_in_the_shell_is_called_from_outside() {
+    let texts: Vec<_> = ["src/bin", "tests", "benches", "fuzz/src"].into_iter().flat_map(files_below).collect();
+    let words =
+        texts.iter().flat_map(|(_, text)| text.split(|letter: char| !letter.is_alphanumeric() && letter != '_'));
+    let outside: BTreeSet<&str> = words.collect();
+    assert_eq!(sources().iter().flat_map(|source| uncalled(source, &outside)).collect::<Vec<_>>(), [""; 0]);
+    let text = "impl A {\n    pub fn known() {}\n    pub(crate) fn own() {}\n    pub const fn unknown() {}\n}\n";
+    let planted = uncalled(&Source::new("net/a.rs", text), &BTreeSet::from(["known"]));
+    assert_eq!(planted, ["src/net/a.rs:4: unknown is pub, and called from the crate alone"]);
+    assert_eq!(uncalled(&Source::new("node/a.rs", text), &BTreeSet::new()), [""; 0]);
 }
 
 #[test]

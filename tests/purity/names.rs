@@ -1,6 +1,7 @@
 //! Who may name what: the core nothing of the system, a folder those below it, a few things one place alone; and who may speak.
 
 use super::source::{Source, first_name};
+use std::collections::BTreeSet;
 
 /// What a core folder may not name. Time is an argument there, and bytes come and go through the caller.
 const FORBIDDEN_IN_CORE: [&str; 19] = [
@@ -139,4 +140,22 @@ pub fn backward_arrows(source: &Source) -> Vec<String> {
     let named = named_folders(&source.code, &"super::".repeat(depth)).into_iter().filter(known);
     let backward = named.filter(|name| name != folder && !allowed.contains(name));
     backward.map(|name| format!("src/{}: {folder} may not use {name}", source.path)).collect()
+}
+
+/// Folders of the shell of which a library has something for users, tests and benchmarks. What a core folder offers is for whoever
+/// builds on it.
+const OFFERING: [&str; 4] = ["cli", "net", "server", "store"];
+
+/// Functions of these folders that are `pub`, and that nobody outside names. `outside` is all there is: tools, tests, benchmarks.
+pub fn uncalled(source: &Source, outside: &BTreeSet<&str>) -> Vec<String> {
+    if !OFFERING.contains(&source.folder()) {
+        return Vec::new();
+    }
+    let function = |code: &'_ str| {
+        let rest = code.trim_start().strip_prefix("pub ")?;
+        Some(first_name(rest.trim_start_matches("const ").strip_prefix("fn ")?).to_owned())
+    };
+    let found = source.numbered().filter_map(|(line, code)| Some((line, function(code)?)));
+    let found = found.filter(|(_, name)| !outside.contains(name.as_str()));
+    found.map(|(line, name)| source.at(line, &format!("{name} is pub, and called from the crate alone"))).collect()
 }

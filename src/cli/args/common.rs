@@ -31,7 +31,7 @@ pub struct Output {
 
 impl Output {
     /// The verbosity asked for.
-    pub const fn verbosity(self) -> Verbosity {
+    pub(crate) const fn verbosity(self) -> Verbosity {
         match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (false, 0) => Verbosity::Normal,
@@ -41,7 +41,7 @@ impl Output {
     }
 
     /// The format asked for.
-    pub const fn format(self) -> Format {
+    pub(crate) const fn format(self) -> Format {
         if self.json { Format::Json } else { Format::Text }
     }
 }
@@ -71,11 +71,11 @@ pub struct Connect {
 
     /// Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever
     #[arg(long, visible_alias = "wait", value_name = "DUR", default_value = "never", allow_hyphen_values = true)]
-    pub timeout: Patience,
+    pub(crate) timeout: Patience,
 
     /// Keep a broken session alive at most this long while reconnecting; never keeps it for ever
     #[arg(long, value_name = "DUR", default_value = "10m", allow_hyphen_values = true)]
-    pub resume_timeout: Patience,
+    pub(crate) resume_timeout: Patience,
 
     /// Take a path for dead after this long without a sign of life
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = duration_above_zero, allow_hyphen_values = true)]

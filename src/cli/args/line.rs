@@ -5,7 +5,7 @@ use clap::{Arg, Command};
 
 /// A part of a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part<'a> {
+pub(crate) enum Part<'a> {
     /// An option, of a bundle of short ones each.
     Flag(Flag<'a>),
     /// A word that is neither an option nor the value of one that the command has.
@@ -14,7 +14,7 @@ pub enum Part<'a> {
 
 /// An option as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flag<'a> {
+pub(crate) struct Flag<'a> {
     /// Its name with its dashes; of one that the command has the long one.
     pub name: String,
     /// Its value. Of an option that the command does not have, the next word if that is no option: it may be an operand as
@@ -25,7 +25,7 @@ pub struct Flag<'a> {
 }
 
 /// The parts of these words, the name of the tool not among them. Words of a command behind `--` are its own.
-pub fn parts<'a>(command: &Command, words: &'a [String]) -> Vec<Part<'a>> {
+pub(crate) fn parts<'a>(command: &Command, words: &'a [String]) -> Vec<Part<'a>> {
     let is_plain = |word: &&str| *word == "-" || !word.starts_with('-');
     let mut parts = Vec::new();
     let mut rest = words.iter().map(String::as_str).peekable();

@@ -43,7 +43,7 @@ pub(super) const RELAYS_FILES: (&str, &str) = ("~/.config/vp/relays, /etc/vp/rel
 
 impl Manual {
     /// The examples, for the top of `--help`.
-    pub fn before_help(&self) -> String {
+    pub(crate) fn before_help(&self) -> String {
         let mut text = String::from("Examples:\n");
         for example in self.examples {
             // Writing to a String cannot fail.
@@ -53,7 +53,7 @@ impl Manual {
     }
 
     /// Environment and exit status, for the end of `--help`.
-    pub fn after_help(&self) -> String {
+    pub(crate) fn after_help(&self) -> String {
         let mut text = String::new();
         if !self.variables.is_empty() {
             text.push_str("Environment:\n");

@@ -12,7 +12,7 @@ use crate::ports::{Rule, RuleError};
 
 /// Ports from the first to the last, both included; often one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortRange {
+pub(crate) struct PortRange {
     /// Lowest port.
     pub first: u16,
     /// Highest port, not below the lowest.
@@ -21,7 +21,7 @@ pub struct PortRange {
 
 /// What an export serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// These ports of a host, by name or address.
     Tcp {
         /// A DNS name, or an address without brackets.
@@ -37,7 +37,7 @@ pub enum Target {
 
 /// Where an import listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Where {
+pub(crate) enum Where {
     /// These ports of an address of this machine. A range never includes 0; 0 alone takes a free port.
     Tcp {
         /// Loopback of version 4 unless written.
@@ -51,7 +51,7 @@ pub enum Where {
 
 /// `PATH,mode=660,user=NAME,group=NAME`, each but the path as wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SocketFile {
+pub(crate) struct SocketFile {
     /// Its name.
     pub path: PathBuf,
     /// Its permissions.
@@ -64,7 +64,7 @@ pub struct SocketFile {
 
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bind {
+pub(crate) enum Bind {
     /// This one.
     Address(IpAddr),
     /// `localhost`: loopback of both versions, where there are both.
@@ -73,7 +73,7 @@ pub enum Bind {
 
 /// `APP=TARGET`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Export {
+pub(crate) struct Export {
     /// What peers call it.
     pub app: AppName,
     /// What they get.
@@ -82,7 +82,7 @@ pub struct Export {
 
 /// `WHERE=PEER:APP`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Import {
+pub(crate) struct Import {
     /// Where it listens here.
     pub at: Where,
     /// What it reaches, to be looked up in the peers file.
@@ -93,7 +93,7 @@ pub struct Import {
 
 /// `[APP=]PEER`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allow {
+pub(crate) struct Allow {
     /// The one export it is about, or all.
     pub app: Option<AppName>,
     /// Who may use it, to be looked up in the peers file.
@@ -102,7 +102,7 @@ pub struct Allow {
 
 /// Why a mapping makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MappingError {
+pub(crate) enum MappingError {
     /// There is no `=`.
     NoEquals,
     /// Nothing left or right of the `=`, or of a colon.

@@ -15,13 +15,16 @@ mod send;
 pub use attach::Attach;
 pub use common::{Connect, Output};
 pub use keygen::Keygen;
-pub use line::{Flag, Part, parts};
+pub(crate) use line::{Flag, Part, parts};
 pub use manual::{Example, Manual};
-pub use mapping::{Allow, Bind, Export, Import, MappingError, PortRange, SocketFile, Target, Where};
-pub use portrep::{Check, Mappings, Portrep, PortrepCommand, ProxyProtocol};
-pub use recv::{Overwrite, Recv};
+pub(crate) use mapping::{Allow, Bind, Export, Import, PortRange, SocketFile, Target, Where};
+pub(crate) use portrep::{Check, PortrepCommand, ProxyProtocol};
+pub use portrep::{Mappings, Portrep};
+pub(crate) use recv::Overwrite;
+pub use recv::Recv;
 pub use relay::Relay;
-pub use send::{Compress, CompressError, LinksHow, Operands, Send};
+pub use send::Send;
+pub(crate) use send::{Compress, LinksHow};
 
 use std::ffi::OsString;
 

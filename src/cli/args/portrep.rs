@@ -62,7 +62,7 @@ const VARIABLES: [&str; super::common::VARIABLES.len() + 1] = {
 pub struct Portrep {
     /// Something else to do than to replicate.
     #[command(subcommand)]
-    pub command: Option<PortrepCommand>,
+    pub(crate) command: Option<PortrepCommand>,
 
     /// What to replicate.
     #[command(flatten)]
@@ -91,7 +91,7 @@ pub struct Mappings {
     /// machine, by none of the addresses that it has at the time; an address or a name that is listed does, and so does a
     /// network that this machine is in.
     #[arg(short, long = "export", value_name = "APP=TARGET")]
-    pub exports: Vec<Export>,
+    pub(crate) exports: Vec<Export>,
 
     /// Listen on PORT, BIND:PORT, a range of ports, or unix:PATH, and reach the peer's export; may be repeated
     ///
@@ -102,18 +102,18 @@ pub struct Mappings {
     /// export named by its port. A socket passed by systemd is served by the import that is where it listens, else by the
     /// one whose application is its name.
     #[arg(short, long = "import", value_name = "WHERE=PEER:APP")]
-    pub imports: Vec<Import>,
+    pub(crate) imports: Vec<Import>,
 
     /// A SOCKS5 server on PORT or BIND:PORT; the peer's export says which targets are allowed
     #[arg(long, value_name = "WHERE=PEER:APP")]
-    pub socks: Vec<Import>,
+    pub(crate) socks: Vec<Import>,
 
     /// Let this peer use all exports, or the one named; default: every peer in the peers file
     ///
     /// SIGHUP reads the peers file again, where there is no terminal. A name that has gone from it means nobody; connections
     /// of a peer who may no more are reset, all others go on.
     #[arg(long, value_name = "[APP=]PEER", requires = "exports")]
-    pub allow: Vec<Allow>,
+    pub(crate) allow: Vec<Allow>,
 
     /// Leave it to another process with this key that exports the same: of two, the newer one ends with status 3
     ///
@@ -128,7 +128,7 @@ pub struct Mappings {
 
     /// Tell targets who connects, with the PROXY protocol
     #[arg(long, value_name = "VERSION", requires = "exports")]
-    pub proxy_protocol: Option<ProxyProtocol>,
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
 
     /// Carry at most this many bytes a second each way
     #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
@@ -166,14 +166,14 @@ fn keepalive(text: &str) -> Result<Duration, UnitError> {
 
 /// Something else to do than to replicate.
 #[derive(Subcommand, Clone, Debug)]
-pub enum PortrepCommand {
+pub(crate) enum PortrepCommand {
     /// Say whether a mapping works, and if not, which hop fails
     Check(Check),
 }
 
 /// Words of `vp-portrep check`.
 #[derive(Args, Clone, Debug)]
-pub struct Check {
+pub(crate) struct Check {
     /// The export to try
     #[arg(value_name = "PEER:APP")]
     pub to: String,
@@ -189,7 +189,7 @@ pub struct Check {
 
 /// Version of the PROXY protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ProxyProtocol {
+pub(crate) enum ProxyProtocol {
     /// One line of text
     V1,
     /// Binary; carries the verified id of the peer too

@@ -71,7 +71,7 @@ pub struct Recv {
 
     /// What to do about a file that exists and differs
     #[arg(long, value_name = "WHAT", default_value = "never", requires = "directory")]
-    pub overwrite: Overwrite,
+    pub(crate) overwrite: Overwrite,
 
     /// Refuse a send of more bytes than this
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
@@ -100,7 +100,7 @@ impl Arguments for Recv {
 
 /// What to do about a file that exists and differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Overwrite {
+pub(crate) enum Overwrite {
     /// Refuse the item
     Never,
     /// Give the new one a free name

@@ -62,7 +62,7 @@ const OPERANDS: &str = "operands";
 pub struct Send {
     /// What to send, and to whom.
     #[command(flatten)]
-    pub operands: Operands,
+    pub(crate) operands: Operands,
 
     /// Send what CMD writes, run by /bin/sh, as a stream
     ///
@@ -89,11 +89,11 @@ pub struct Send {
 
     /// Compress with zstd: auto (where it helps), off, or a level from 1 to 19
     #[arg(short, long, value_name = "HOW", default_value = "auto", allow_hyphen_values = true)]
-    pub compress: Compress,
+    pub(crate) compress: Compress,
 
     /// What to do with symbolic links in directories
     #[arg(long, value_name = "HOW", default_value = "keep")]
-    pub links: LinksHow,
+    pub(crate) links: LinksHow,
 
     /// Send at most this many bytes a second, counted after compression
     #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
@@ -119,7 +119,7 @@ impl Arguments for Send {
 /// `SOURCE... PEER[:APP]`: the last word is the peer, wherever options stand between the words. clap by itself takes
 /// the word before an option for the last one, so it is given one list, which is divided here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operands {
+pub(crate) struct Operands {
     /// Files and directories, or `-` for standard input; at least one, but none with `--exec`.
     pub sources: Vec<PathBuf>,
     /// Whom to send to, to be looked up in the peers file.
@@ -174,7 +174,7 @@ impl FromArgMatches for Operands {
 
 /// What to do with symbolic links in directories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LinksHow {
+pub(crate) enum LinksHow {
     /// Send them as links; leave out, and count in a warning, those that lead out of what is sent
     Keep,
     /// Leave all of them out
@@ -185,7 +185,7 @@ pub enum LinksHow {
 
 /// What to compress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compress {
+pub(crate) enum Compress {
     /// Where measuring shows that it helps.
     Auto,
     /// Nothing.
@@ -196,7 +196,7 @@ pub enum Compress {
 
 impl Compress {
     /// Highest level: those above 19 want more memory at the receiver than it grants.
-    pub const LEVEL_MAX: u8 = 19;
+    pub(crate) const LEVEL_MAX: u8 = 19;
 }
 
 impl FromStr for Compress {
@@ -216,7 +216,7 @@ impl FromStr for Compress {
 
 /// Not a way to compress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CompressError;
+pub(crate) struct CompressError;
 
 impl fmt::Display for CompressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,7 @@ use super::json;
 
 /// The peer and the application that an event is about.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Party {
+pub(crate) struct Party {
     /// The petname, or the id of a peer that has none.
     pub peer: Option<String>,
     /// The id.
@@ -23,7 +23,7 @@ pub struct Party {
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub enum Event {
+pub(crate) enum Event {
     /// A relay has taken this tool in.
     RelayUp { relay: String },
     /// It is gone, or did not take it in.
@@ -85,7 +85,7 @@ pub enum Event {
 
 /// See [`Event::Item`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Item {
+pub(crate) struct Item {
     #[serde(flatten)]
     pub party: Party,
     /// Its path below what the sender named; see [`file_name`]. None of a stream without a name.
@@ -110,7 +110,7 @@ pub struct Item {
 
 /// See [`Event::LeftOut`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     #[serde(flatten)]
     pub party: Party,
     /// Its path, as of an item.
@@ -123,7 +123,7 @@ pub struct LeftOut {
 
 /// See [`Event::Planned`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Planned {
+pub(crate) struct Planned {
     /// The path that it would have at the receiver, as of an item.
     pub file: String,
     /// `file`, `directory` or `link`.
@@ -134,7 +134,7 @@ pub struct Planned {
 
 /// See [`Event::Transfer`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Transfer {
+pub(crate) struct Transfer {
     #[serde(flatten)]
     pub party: Party,
     /// Items that came and are where they belong.
@@ -161,7 +161,7 @@ pub struct Transfer {
 
 /// See [`Event::Connection`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Connection {
+pub(crate) struct Connection {
     #[serde(flatten)]
     pub party: Party,
     /// Bytes to the peer.
@@ -180,7 +180,7 @@ pub struct Connection {
 
 /// See [`Event::Status`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// What a person would read.
     pub message: String,
     #[serde(flatten)]
@@ -207,7 +207,7 @@ pub struct Status {
 
 /// See [`Event::End`]: sums over the transfers and connections of the whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct End {
+pub(crate) struct End {
     /// The exit status.
     pub code: u8,
     /// Why it is no success, in one word.
@@ -231,7 +231,7 @@ pub struct End {
 
 impl End {
     /// Counts an event that belongs into the sums.
-    pub fn count(&mut self, event: &Event) {
+    pub(crate) fn count(&mut self, event: &Event) {
         match event {
             Event::Waiting(party) | Event::Connected(party) => self.party = party.clone(),
             Event::Transfer(transfer) => {

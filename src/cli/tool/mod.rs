@@ -43,9 +43,9 @@ pub trait Tool: Arguments {
 #[derive(Debug)]
 pub struct Context {
     /// Its voice.
-    pub report: Report,
+    pub(crate) report: Report,
     /// Its environment.
-    pub env: Env,
+    pub(crate) env: Env,
 }
 
 /// All of a tool's `main`: reads the command line, runs the tool, says how it ended.

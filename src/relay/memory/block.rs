@@ -85,7 +85,7 @@ impl Buffer {
     }
 
     /// The whole buffer, to read into.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         match &mut self.bytes {
             Bytes::Block(bytes) => bytes,
             Bytes::Small(bytes) => bytes,
@@ -160,17 +160,17 @@ impl Piece {
     }
 
     /// The same bytes in memory of just their size.
-    pub fn compacted(self) -> Piece {
+    pub(crate) fn compacted(self) -> Piece {
         Piece::copied(&self.buffer.pool, self.bytes())
     }
 
     /// Memory that is kept for this piece beyond its bytes. Of pieces of one buffer in a row the last answers for all.
-    pub fn idle_bytes(&self) -> usize {
+    pub(crate) fn idle_bytes(&self) -> usize {
         self.idle
     }
 
     /// Its part of the memory that it keeps, in which the other pieces of the same read have as large a part each.
-    pub fn kept_bytes(&self) -> usize {
+    pub(crate) fn kept_bytes(&self) -> usize {
         self.buffer.charged / Arc::strong_count(&self.buffer)
     }
 
@@ -189,7 +189,7 @@ impl Piece {
     }
 
     /// The memory behind it.
-    pub fn into_buffer(self) -> Arc<Buffer> {
+    pub(crate) fn into_buffer(self) -> Arc<Buffer> {
         self.buffer
     }
 
@@ -209,7 +209,7 @@ impl Piece {
     }
 
     /// Takes off the first `count` bytes, at most all.
-    pub fn split_front(&mut self, count: usize) -> Piece {
+    pub(crate) fn split_front(&mut self, count: usize) -> Piece {
         let middle = self.range.start + count.min(self.range.len());
         let front = Piece { buffer: Arc::clone(&self.buffer), range: self.range.start..middle, idle: 0 };
         self.range.start = middle;
@@ -222,7 +222,7 @@ impl Piece {
     }
 
     /// Appends `more` to this piece's own memory if both are small; false if that cannot be.
-    pub fn gather(&mut self, more: &Piece) -> bool {
+    pub(crate) fn gather(&mut self, more: &Piece) -> bool {
         if more.len() > COPY_MAX {
             return false;
         }

@@ -31,18 +31,18 @@ impl Budget {
     }
 
     /// What waits for those who take it slowly, all workers together.
-    pub fn slow_bytes(&self) -> usize {
+    pub(crate) fn slow_bytes(&self) -> usize {
         self.slow_bytes.load(Ordering::Relaxed)
     }
 
     /// A worker that found `before` of that finds so much now.
-    pub fn set_slow_bytes(&self, before: usize, now: usize) {
+    pub(crate) fn set_slow_bytes(&self, before: usize, now: usize) {
         self.slow_bytes.fetch_add(now, Ordering::Relaxed);
         self.slow_bytes.fetch_sub(before, Ordering::Relaxed);
     }
 
     /// What waited for the slow and was let go of so far; it wraps.
-    pub fn let_go_bytes(&self) -> usize {
+    pub(crate) fn let_go_bytes(&self) -> usize {
         self.let_go_bytes.load(Ordering::Relaxed)
     }
 
@@ -57,12 +57,12 @@ impl Budget {
     }
 
     /// Whether more is in use than may be: what was read is copied even if there is no room for it.
-    pub fn is_overdrawn(&self) -> bool {
+    pub(crate) fn is_overdrawn(&self) -> bool {
         self.used_bytes() > self.limit_bytes
     }
 
     /// Whether there is room to grant more than the least: below three quarters.
-    pub fn is_ample(&self) -> bool {
+    pub(crate) fn is_ample(&self) -> bool {
         self.used_bytes() < self.limit_bytes / 4 * 3
     }
 

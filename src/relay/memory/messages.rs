@@ -19,7 +19,7 @@ impl Messages {
     }
 
     /// For one peer, bytes.
-    pub fn bytes_for(&self, peer: &PeerId) -> usize {
+    pub(crate) fn bytes_for(&self, peer: &PeerId) -> usize {
         self.peers().get(peer).copied().unwrap_or(0)
     }
 

@@ -38,7 +38,7 @@ pub struct Side {
 
 impl Side {
     /// Those of a link.
-    pub fn all_of(link: LinkId) -> RangeInclusive<Side> {
+    pub(crate) fn all_of(link: LinkId) -> RangeInclusive<Side> {
         Side { link, circuit: 0 }..=Side { link, circuit: u32::MAX }
     }
 }
