@@ -1,10 +1,27 @@
 //! Sockets that were passed (`sd_listen_fds(3)`), as the environment announces them: which numbers, and to whom.
 
 use super::env::Env;
-use crate::net::passed::{FIRST, close_all, close_listeners};
+use super::exit::Exit;
+use super::report::{Fault, chain};
+use crate::net::passed::{FIRST, Passed, PassedError, close_all, close_listeners, take_passed};
 
 /// More than any machine lets a process have open unless it is told to.
 const COUNT_MAX: u16 = 4096;
+
+/// What was passed to this process, in its order. To be called once, first of all: later their numbers may mean other files.
+///
+/// # Errors
+/// It is nothing that can be listened on.
+pub(super) fn take() -> Result<Vec<Passed>, Fault> {
+    take_passed().map_err(|error| {
+        let why = match error {
+            PassedError::Taken => "a descriptor that was passed was taken before".to_owned(),
+            PassedError::Deaf => "a socket that was passed does not listen".to_owned(),
+            PassedError::System(error) => chain(&error),
+        };
+        Fault::new(Exit::Config, format!("LISTEN_FDS: {why}"))
+    })
+}
 
 /// What was announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

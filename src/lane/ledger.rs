@@ -20,6 +20,10 @@ const ACK_EVERY: u64 = 32;
 /// Longest wait before the other side is told: long enough to ride on an answer, short enough to free its buffers.
 pub(crate) const ACK_DELAY: Duration = Duration::from_millis(25);
 
+/// The peer says that it has taken more than was sent to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NeverSent;
+
 /// The plaintext of a sent record, kept until the peer says that it took it.
 pub(crate) enum Retained {
     Large(Record),
@@ -184,9 +188,9 @@ impl Ledger {
     }
 
     /// The peer has taken `records` of a live lane.
-    pub(crate) fn handle_ack(&mut self, pool: &mut Pool, lane: &mut Lane, records: u64) -> Result<(), &'static str> {
+    pub(crate) fn handle_ack(&mut self, pool: &mut Pool, lane: &mut Lane, records: u64) -> Result<(), NeverSent> {
         if records > lane.sent.count {
-            return Err("acknowledged what was never sent");
+            return Err(NeverSent);
         }
         while let Some(record) = lane.sent.pop_taken(records) {
             self.retained_bytes -= record.held();
@@ -287,7 +291,7 @@ mod tests {
         assert_eq!(ledger.handle_ack(&mut pool, &mut lane, 2), Ok(()));
         assert_eq!((ledger.retained_bytes(), lane.sent.is_acknowledged()), (all / 3, false));
         assert_eq!(ledger.handle_ack(&mut pool, &mut lane, 1), Ok(()), "old news");
-        assert_eq!(ledger.handle_ack(&mut pool, &mut lane, 4), Err("acknowledged what was never sent"));
+        assert_eq!(ledger.handle_ack(&mut pool, &mut lane, 4), Err(NeverSent));
         assert_eq!(ledger.handle_ack(&mut pool, &mut lane, 3), Ok(()));
         assert_eq!((ledger.retained_bytes(), lane.sent.is_acknowledged()), (0, true));
     }

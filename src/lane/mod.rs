@@ -39,7 +39,7 @@ pub use join::fuzz_acks;
 pub(crate) use join::{Acks, JoinRequest};
 pub use join::{JoinAnswer, JoinRefused, PendingJoin};
 pub(crate) use lanes::{LaneTimes, Lanes};
-pub(crate) use ledger::{ACK_DELAY, Ledger, Retained};
+pub(crate) use ledger::{ACK_DELAY, Ledger, NeverSent, Retained};
 pub use record::LaneError;
 pub(crate) use record::wire_bytes;
 

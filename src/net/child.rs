@@ -61,7 +61,7 @@ pub(crate) fn spawn(command: &OsStr, environment: &[(&str, String)]) -> io::Resu
         shell.env(name, value);
     }
     let mut child = Child::start(&mut shell, Reach::Group)?;
-    let missing = || io::Error::other("a pipe of the child is missing");
+    let missing = || io::Error::from(io::ErrorKind::NotFound);
     let source = Source::of_pipe(child.process.stdout.take().ok_or_else(missing)?)?;
     let sink = Sink::of_pipe(child.process.stdin.take().ok_or_else(missing)?)?;
     Ok(Spawned { child, source, sink })
@@ -84,7 +84,7 @@ pub(crate) fn spawn_fed(command: &OsStr, environment: &[(&str, OsString)]) -> io
         shell.env(name, value);
     }
     let mut child = Child::group(shell.stdin(Stdio::piped()))?;
-    let stdin = child.take_stdin().ok_or_else(|| io::Error::other("a pipe of the child is missing"))?;
+    let stdin = child.take_stdin().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     Ok(Fed { child, sink: Sink::of_pipe(stdin)? })
 }
 
@@ -111,7 +111,7 @@ pub(crate) fn spawn_giving(command: &OsStr, environment: &[(&str, String)]) -> i
         shell.process_group(getpgrp().as_raw_pid());
     }
     let mut child = Child::start(&mut shell, reach)?;
-    let stdout = child.process.stdout.take().ok_or_else(|| io::Error::other("a pipe of the child is missing"))?;
+    let stdout = child.process.stdout.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     Ok(Giving { child, source: Source::of_pipe(stdout)? })
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn spawn_giving(command: &OsStr, environment: &[(&str, String)]) -> i
 /// that asks at a terminal (`psql` for a password) is stopped by the kernel unless it is in the foreground group. The
 /// terminal's keys reach all of that group anyway; a signal to us alone goes on to the program alone.
 pub(crate) fn run(words: &[OsString]) -> io::Result<Child> {
-    let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("no program was named"))?;
+    let (program, arguments) = words.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     Child::start(Command::new(program).args(arguments), Reach::Process)
 }
 

@@ -32,6 +32,23 @@ pub(crate) enum PassedSocket {
     Unix(UnixListener),
 }
 
+/// Why sockets that were passed cannot be taken.
+#[derive(Debug)]
+pub(crate) enum PassedError {
+    /// One was taken before.
+    Taken,
+    /// One does not listen.
+    Deaf,
+    /// The system does not say what one is, or that it is what we can use.
+    System(io::Error),
+}
+
+impl From<io::Error> for PassedError {
+    fn from(error: io::Error) -> PassedError {
+        PassedError::System(error)
+    }
+}
+
 /// Takes what was passed, in its order; nothing if nothing was meant for this process (`LISTEN_PID`).
 ///
 /// To be called once, before threads start and before descriptors are opened: the numbers are those of the start, and
@@ -39,15 +56,15 @@ pub(crate) enum PassedSocket {
 ///
 /// # Errors
 /// What was passed is not a listening stream socket.
-pub(crate) fn take_passed() -> io::Result<Vec<Passed>> {
+pub(crate) fn take_passed() -> Result<Vec<Passed>, PassedError> {
     let names = std::env::var_os("LISTEN_FDNAMES").unwrap_or_default();
     let mut passed = ListenFd::from_env();
     let sockets = (0..passed.len()).map(|number| take(&mut passed, number));
     sockets.zip(names_of(&names)).map(|(socket, name)| Ok(Passed { socket: socket?, name })).collect()
 }
 
-fn take(passed: &mut ListenFd, number: usize) -> io::Result<PassedSocket> {
-    let none = || io::Error::new(io::ErrorKind::InvalidInput, "a descriptor that was passed was taken before");
+fn take(passed: &mut ListenFd, number: usize) -> Result<PassedSocket, PassedError> {
+    let none = || PassedError::Taken;
     if let Ok(listener) = passed.take_tcp_listener(number) {
         let listener = listener.ok_or_else(none)?;
         return listening(&listener).map(|()| PassedSocket::Tcp(listener));
@@ -56,11 +73,11 @@ fn take(passed: &mut ListenFd, number: usize) -> io::Result<PassedSocket> {
     listening(&listener).map(|()| PassedSocket::Unix(listener))
 }
 
-fn listening(socket: &impl AsFd) -> io::Result<()> {
+fn listening(socket: &impl AsFd) -> Result<(), PassedError> {
     if SockRef::from(socket).is_listener()? {
         return Ok(());
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket that was passed does not listen"))
+    Err(PassedError::Deaf)
 }
 
 /// A second descriptor of the open file that has this number in this process.
@@ -117,6 +134,6 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(listening(&listener).is_ok());
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert_eq!(listening(&client).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(matches!(listening(&client), Err(PassedError::Deaf)));
     }
 }

@@ -9,7 +9,7 @@ use super::carrier::{Carrier, Dial, Parting};
 use super::news::News;
 
 use super::reminder::Reminder;
-use super::tool::{Context, Listener, RunError, Tool};
+use super::tool::{Context, Doing, Listener, RunError, Tool};
 use crate::names::RelayAddress;
 use crate::net::reactor::{Clocks, Flow, Host, Reactor, Ready};
 use crate::net::reaper::adopt_orphans;
@@ -64,7 +64,7 @@ impl Client {
         let mut running = Running { line, signals, reminder, tool, news, interrupted: false, end: End::None };
         let now = Instant::now();
         running.tool.start(&mut context(now, &mut running.line.node, &reactor, running.news));
-        reactor.run(&mut running).map_err(|error| RunError::Io("waiting for events", error))?;
+        reactor.run(&mut running).map_err(|error| RunError::Io(Doing::AwaitEvents, error))?;
         let Running { line, end, .. } = running;
         match end {
             End::Killed(signal) => Err(RunError::Signal(signal).into()),

@@ -1,6 +1,6 @@
 //! One stream of a session joined to one source and one sink, each direction ending on its own.
 
-use super::tool::{Context, RunError, Tool};
+use super::tool::{Context, Doing, RunError, Tool};
 use crate::net::reactor::Registry;
 use crate::net::stdio::{Sink, Source};
 use crate::net::{Read, Written};
@@ -138,7 +138,7 @@ impl Joint {
             if room.is_empty() || moved >= TURN_BYTES {
                 break;
             }
-            match source.try_read(room).map_err(|error| RunError::Io("reading input", error))? {
+            match source.try_read(room).map_err(|error| RunError::Io(Doing::Read, error))? {
                 Read::Bytes(count) => {
                     session.stream_mut(self.stream).commit(count);
                     self.moved.0 += wide(count);
@@ -173,7 +173,7 @@ impl Joint {
             if (bytes.is_empty() && !sink.is_gone()) || moved >= TURN_BYTES {
                 break;
             }
-            match sink.try_write(bytes).map_err(|error| RunError::Io("writing output", error))? {
+            match sink.try_write(bytes).map_err(|error| RunError::Io(Doing::Write, error))? {
                 Written::Bytes(count) => {
                     session.stream_mut(self.stream).read(count);
                     session.stream_mut(self.stream).consume(now, count);
@@ -222,7 +222,7 @@ impl Joint {
         match self.sink.take() {
             Some(sink) => {
                 let settled = sink.settle();
-                settled.and(sink.close(registry)).map_err(|error| RunError::Io("closing output", error))
+                settled.and(sink.close(registry)).map_err(|error| RunError::Io(Doing::Close, error))
             }
             None => Ok(()),
         }

@@ -4,7 +4,7 @@ use super::news::News;
 use crate::net::reactor::{Ready, Registry, Waker};
 use crate::net::signals::{Came, Request};
 use crate::node::{Event, Failure, Node};
-use crate::session::SessionError;
+use crate::session::{SessionError, Violation};
 use crate::wire::CloseCode;
 use std::io;
 use std::sync::Arc;
@@ -70,21 +70,63 @@ pub(crate) enum RunError {
     /// The peer may no more call us.
     CastOut,
     /// The peer broke the protocol.
-    Protocol(&'static str),
+    Protocol(Breach),
     /// The peer ended the session with this code.
     PeerClosed(CloseCode),
     /// The program at the far side failed, with this status where it is known.
     FarCommand(Option<i32>),
-    /// Reading or writing here failed.
-    Io(&'static str, io::Error),
+    /// The system refused what was to be done here.
+    Io(Doing, io::Error),
     /// A signal ended it.
     Signal(i32),
+}
+
+/// What a tool that connects does here, with files, commands and threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// Waiting for events.
+    AwaitEvents,
+    /// Opening standard input.
+    OpenStdin,
+    /// Opening standard output.
+    OpenStdout,
+    /// Reading what is sent from standard input.
+    ReadStdin,
+    /// Reading what goes to the peer.
+    Read,
+    /// Writing what the peer sent.
+    Write,
+    /// Closing what that was written to.
+    Close,
+    /// Waiting for a descriptor to be ready.
+    Watch,
+    /// The same, of what is sent.
+    WatchSources,
+    /// Making a pipe.
+    MakePipe,
+    /// Starting the user's command.
+    StartCommand,
+    /// Asking for the command's status.
+    AwaitCommand,
+    /// Starting a thread.
+    StartThread,
+    /// Listening for connections.
+    Listen,
+}
+
+/// How a peer broke the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Breach {
+    /// In its session.
+    Of(Violation),
+    /// It called and then said nothing.
+    SaidNothing,
 }
 
 impl From<SessionError> for RunError {
     fn from(error: SessionError) -> RunError {
         match error {
-            SessionError::PeerMisbehaved(what) => RunError::Protocol(what),
+            SessionError::PeerMisbehaved(what) => RunError::Protocol(Breach::Of(what)),
             SessionError::Expired => RunError::Expired,
         }
     }

@@ -119,6 +119,8 @@ pub enum RelayError {
     },
     /// The system lacks something the relay needs: descriptors, threads.
     System(io::Error),
+    /// One of its threads ended by a fault of its own.
+    Panicked,
 }
 
 impl From<io::Error> for RelayError {
@@ -217,10 +219,10 @@ impl Relay {
                 }
             }
         }
-        let mut result = watched(&self.shared, first);
+        let mut result = watched(&self.shared, first).map_err(RelayError::from);
         for thread in threads {
-            let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
-            result = result.and(ended);
+            let ended = thread.join().map_err(|_| RelayError::Panicked);
+            result = result.and(ended.and_then(|ended| Ok(ended?)));
         }
         result?;
         Ok(self.shared.life.signal().map_or(RelayEnd::Stopped, RelayEnd::Signal))

@@ -5,6 +5,7 @@
 //! ```
 
 use super::budget::{Budget, Share};
+use super::violation::Violation;
 use super::window::Window;
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::time::{Duration, Instant};
@@ -77,9 +78,9 @@ impl Credit {
     }
 
     /// So many bytes came, or will never come but count.
-    pub(super) fn receive(&mut self, bytes: u64) -> Result<(), &'static str> {
+    pub(super) fn receive(&mut self, bytes: u64) -> Result<(), Violation> {
         self.received += bytes;
-        if self.received > self.limit { Err("sent beyond the session's credit") } else { Ok(()) }
+        if self.received > self.limit { Err(Violation::SessionCredit) } else { Ok(()) }
     }
 
     /// The application has put `bytes` more where they belong.
@@ -201,7 +202,7 @@ mod tests {
     fn a_peer_that_sends_beyond_the_limit_is_found() {
         let mut credit = credit(1 << 30);
         assert_eq!(credit.receive(SESSION_WINDOW_START), Ok(()));
-        assert_eq!(credit.receive(1), Err("sent beyond the session's credit"));
+        assert_eq!(credit.receive(1), Err(Violation::SessionCredit));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How a session ends: each end says CLOSE, an end fails, or no lane comes back in time.
 
+use super::violation::Violation;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ pub const LINGER: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionError {
     /// The peer broke the protocol: what it did.
-    PeerMisbehaved(&'static str),
+    PeerMisbehaved(Violation),
     /// No lane came back within the time the user allows.
     Expired,
 }
@@ -168,7 +169,7 @@ mod tests {
     #[test]
     fn the_first_failure_stays() {
         let mut ending = Ending::new(PATIENCE);
-        ending.fail(SessionError::PeerMisbehaved("lied"));
-        assert_eq!(ending.fail(SessionError::Expired), SessionError::PeerMisbehaved("lied"));
+        ending.fail(SessionError::PeerMisbehaved(Violation::Skipped));
+        assert_eq!(ending.fail(SessionError::Expired), SessionError::PeerMisbehaved(Violation::Skipped));
     }
 }

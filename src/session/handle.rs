@@ -3,7 +3,8 @@
 use super::canary::Canary;
 use super::frame::Frame;
 use super::streams::Half;
-use super::streams::recv::{Place, Violation};
+use super::streams::recv::Place;
+use super::violation::Violation;
 use super::{Event, Parcel, Session};
 use crate::wire::CloseCode;
 use std::time::Instant;
@@ -261,7 +262,7 @@ impl<'a> StreamMut<'a> {
         let Session { streams, credit, schedule, pool, planted, .. } = &mut *self.session;
         let Some(mut stream) = streams.get(self.id) else {
             let known = streams.was_opened(self.id);
-            return if known { Ok(()) } else { Err("sent data of a stream that was never opened") };
+            return if known { Ok(()) } else { Err(Violation::NeverOpened) };
         };
         let place = stream.planted_place(*planted, place);
         let length = place.at.len();
@@ -274,7 +275,7 @@ impl<'a> StreamMut<'a> {
         let last = stream.take_last_news();
         credit.receive(fresh)?;
         if streams.are_scattered() {
-            return Err("scattered its streams into too many pieces");
+            return Err(Violation::Scattered);
         }
         if !planted.is(Canary::NarrowSession) {
             credit.widen_for_unread();

@@ -3,7 +3,8 @@
 use super::canary::Canary;
 use super::ending::SessionError;
 use super::frame::Frame;
-use super::streams::recv::{Place, Violation};
+use super::streams::recv::Place;
+use super::violation::Violation;
 use super::{Event, Session};
 use crate::lane::COPY_BELOW;
 #[cfg(feature = "canaries")]
@@ -42,12 +43,12 @@ impl Incoming<'_> {
         self.session.note_record(self.now, self.lane);
         let (mut at, mut is_reliable) = (0, false);
         while at < length {
-            let (frame, next) = Frame::decode(&record[..length], at).map_err(|_| "sent a malformed frame")?;
+            let (frame, next) = Frame::decode(&record[..length], at).map_err(|_| Violation::Malformed)?;
             at = next;
             let is_large = matches!(&frame, Frame::Stream { at, .. } if at.len() >= COPY_BELOW);
             if is_large && at != length {
                 // Its buffer goes to the application, so nothing may follow in the record; nobody has reason to.
-                return Err("sent frames behind a large piece");
+                return Err(Violation::BehindLarge);
             }
             is_reliable |= frame.is_reliable();
             self.handle_frame(frame, record)?;
@@ -56,7 +57,7 @@ impl Incoming<'_> {
             lane.taken.note_reliable(self.now);
         }
         if self.session.schedule.is_overfull() {
-            return Err("asked for more answers than it takes");
+            return Err(Violation::Answers);
         }
         Ok(())
     }
@@ -92,11 +93,11 @@ impl Incoming<'_> {
             }
             Frame::Pong(token) => session.lanes.handle_pong(now, self.lane, token),
             #[cfg(feature = "canaries")]
-            Frame::Trial if !session.origin.features.has(TRIAL) => return Err("sent a malformed frame"),
+            Frame::Trial if !session.origin.features.has(TRIAL) => return Err(Violation::Malformed),
             #[cfg(feature = "canaries")]
             Frame::Trial => {}
             Frame::Unknown { .. } if session.planted.is(Canary::StrictTowardsLater) => {
-                return Err("sent a malformed frame");
+                return Err(Violation::Malformed);
             }
             Frame::Unknown { .. } => {}
         }
@@ -110,7 +111,7 @@ impl Incoming<'_> {
         match ledger.handle_ack(pool, lane, records + u64::from(is_planted)) {
             Ok(()) => self.session.wake_writers(),
             Err(_) if is_planted => {}
-            Err(what) => return Err(what),
+            Err(never) => return Err(never.into()),
         }
         Ok(())
     }

@@ -16,6 +16,7 @@
 //! | `credit`, `window` | how many stream bytes each end may still send |
 //! | `retention` | how much may be kept for a peer that has not acknowledged it |
 //! | `budget` | what all sessions of a process may hold together |
+//! | `violation` | what the peer must never do |
 //! | `ending` | CLOSE of both ends, failure, and how long a session waits for a lane |
 //!
 //! A session takes and gives bytes of lanes and of streams. It does not know what a relay is, dials nothing and reads no
@@ -48,6 +49,7 @@ mod parcel;
 mod retention;
 mod schedule;
 mod streams;
+mod violation;
 mod window;
 
 pub use budget::{Budget, GROWTH_MAX};
@@ -58,6 +60,7 @@ pub use origin::{Config, Role, Times};
 pub use parcel::Parcel;
 pub use retention::{RETENTION_MAX, SESSION_BYTES_MAX};
 pub use streams::{Half, STREAMS_MAX};
+pub use violation::Violation;
 
 use crate::lane::{
     Acks, JoinAnswer, JoinRefused, JoinRequest, JoinSecret, Lane, LaneTimes, Lanes, Ledger, PendingJoin, Pool,

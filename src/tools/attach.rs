@@ -17,7 +17,7 @@ use crate::run;
 use crate::run::callers::{Reload, reread};
 use crate::run::farewell::{Farewell, held_until, status_number};
 use crate::run::joint::{Joint, Way};
-use crate::run::tool::{Context, RunError, Tool};
+use crate::run::tool::{Context, Doing, RunError, Tool};
 use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
 use callers::{Caller, Orphan, Waiting};
@@ -155,7 +155,7 @@ impl Attach {
             Directions::RecvOnly => source = None,
         }
         let base = FIRST_TOKEN + slot * TOKENS;
-        let io = |error| Error::Run(RunError::Io("watching a descriptor", error));
+        let io = |error| Error::Run(RunError::Io(Doing::Watch, error));
         if let Some(source) = &mut source {
             source.register(ctx.registry, Token(base)).map_err(io)?;
         }
@@ -176,14 +176,14 @@ impl Attach {
 
     fn ends(&self, ctx: &Context<'_, Attach>, key: Key) -> Result<Ends, Error> {
         let Some(command) = &self.options.exec else {
-            let source = Source::stdin().map_err(|error| Error::Run(RunError::Io("opening standard input", error)))?;
-            let sink = Sink::stdout().map_err(|error| Error::Run(RunError::Io("opening standard output", error)))?;
+            let source = Source::stdin().map_err(|error| Error::Run(RunError::Io(Doing::OpenStdin, error)))?;
+            let sink = Sink::stdout().map_err(|error| Error::Run(RunError::Io(Doing::OpenStdout, error)))?;
             return Ok((Some(source), Some(sink), None));
         };
         let (peer, app) = ctx.node.called(key).ok_or(Error::Run(RunError::Expired))?;
         let environment = [("VP_PEER", (self.options.peer_name)(&peer)), ("VP_APP", app.to_string())];
         let spawned =
-            spawn(command, &environment).map_err(|error| Error::Run(RunError::Io("starting the command", error)))?;
+            spawn(command, &environment).map_err(|error| Error::Run(RunError::Io(Doing::StartCommand, error)))?;
         Ok((Some(spawned.source), Some(spawned.sink), Some(spawned.child)))
     }
 
@@ -419,7 +419,7 @@ impl Tool for Attach {
                     self.session_failed(
                         ctx,
                         key,
-                        Error::Run(RunError::Io("waiting for the command", error)),
+                        Error::Run(RunError::Io(Doing::AwaitCommand, error)),
                         CloseCode::Failed,
                     );
                 }

@@ -5,12 +5,14 @@
 
 mod circles;
 mod debug_text;
+mod errors;
 mod names;
 mod size;
 mod source;
 
 use circles::{circles, passed_on};
 use debug_text::debug_texts;
+use errors::words_for_errors;
 use names::{backward_arrows, impurities, strays, uncalled, words_for_people};
 use size::{FIELDS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, long_file, long_functions, too_many_fields};
 use source::{Source, files_below, sources};
@@ -21,6 +23,7 @@ fn complaints(source: &Source) -> Vec<String> {
     let mut all = impurities(source);
     all.extend(strays(source));
     all.extend(words_for_people(source));
+    all.extend(words_for_errors(source));
     all.extend(backward_arrows(source));
     all.extend(long_file(source));
     all.extend(long_functions(source));
@@ -102,6 +105,13 @@ fn planted_violations_are_found() {
         ("noise/a.rs", "use crate::{\n    identity::{Card, PeerId},\n    wire,\n};\n", "noise may not use wire"),
         ("bin/vp-x.rs", "use vp::store::keyfile;\n", "bin may not use store"),
         ("store/a.rs", "impl fmt::Display for Fault {\n", "the words for Fault belong in cli"),
+        ("tools/a.rs", "fn f() {\n    RunError::Io(\"reading\", error);\n}\n", "an error of words"),
+        ("net/a.rs", "fn f() {\n    Err(io::Error::new(kind, \"none\"))\n}\n", "an error of words"),
+        ("net/a.rs", "fn f() {\n    io::Error::other(\"none\")\n}\n", "an error of words"),
+        ("session/a.rs", "fn f() -> Result<(), Violation> {\n    Err(\"lied\")\n}\n", "an error of words"),
+        ("session/a.rs", "fn f() {\n    g().map_err(|_| \"lied\")\n}\n", "an error of words"),
+        ("lane/a.rs", "fn f() -> Result<(), &'static str> {\n", "an error of words"),
+        ("run/a.rs", "enum E {\n    Io(&'static str, io::Error),\n}\n", "an error of words"),
         ("extra/mod.rs", "", "a folder that the table of arrows does not know"),
     ];
     for (path, text, complaint) in planted {

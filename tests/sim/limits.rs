@@ -3,7 +3,7 @@
 use crate::pair::{Plan, World};
 use std::time::Duration;
 use vp::session::canary::Canary;
-use vp::session::{STREAMS_MAX, SessionError};
+use vp::session::{STREAMS_MAX, SessionError, Violation};
 use vp::wire::CloseCode;
 
 /// Two sessions in quiet, the first with this defect.
@@ -39,10 +39,7 @@ pub fn opens_without_end() {
         }
     }
     assert!(refused);
-    assert_eq!(
-        world.sides[1].session.failure(),
-        Some(SessionError::PeerMisbehaved("opened more streams than allowed"))
-    );
+    assert_eq!(world.sides[1].session.failure(), Some(SessionError::PeerMisbehaved(Violation::TooManyStreams)));
     // One with manners stops by itself, and nothing ends.
     let mut world = quiet(None);
     let opened = (0..2 * most).filter(|_| world.sides[0].session.open_stream(world.now, "yes").is_some()).count();

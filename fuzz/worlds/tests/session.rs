@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::frame::{Frame, encode_open, encode_unknown};
-use crate::session::{RETENTION_MAX, SESSION_BYTES_MAX, SESSION_WINDOW_START, STREAM_WINDOW_START};
+use crate::session::{RETENTION_MAX, SESSION_BYTES_MAX, SESSION_WINDOW_START, STREAM_WINDOW_START, Violation};
 use proptest::prelude::*;
 
 proptest! {
@@ -183,7 +183,7 @@ fn flood(record: impl Fn(u32) -> Vec<u8>, reads: bool) -> usize {
         let mut wire = u16::try_from(plain.len() + 16).unwrap().to_be_bytes().to_vec();
         sealer.seal_into(&plain, &mut wire).unwrap();
         if let Err(error) = session.handle_bytes(now, 0, &wire) {
-            assert_eq!(error, SessionError::PeerMisbehaved("asked for more answers than it takes"));
+            assert_eq!(error, SessionError::PeerMisbehaved(Violation::Answers));
             return session.schedule.bytes() + session.ledger.retained_bytes();
         }
         while let Some(event) = session.poll_event() {

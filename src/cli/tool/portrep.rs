@@ -9,6 +9,7 @@ use crate::cli::args::{
 use crate::cli::config::{is_nearly_known, peer_ids};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
+use crate::cli::passed;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, Level, chain};
 use crate::cli::units::Patience;
@@ -18,8 +19,8 @@ use crate::names::{Address, AppName, Peers};
 use crate::net::accounts;
 use crate::net::listen;
 use crate::net::options::Keepalive;
+use crate::net::place::Place;
 use crate::net::socket_file::Access;
-use crate::net::{passed::take_passed, place::Place};
 use crate::node::{Callers, Kind};
 use crate::ports::{APP_MAX, ProxyVersion, Rules, Service};
 use crate::run::callers::{Reload, Reread};
@@ -61,8 +62,7 @@ fn check(words: &Check, context: &Context) -> Result<Exit, Fault> {
 }
 
 fn replicate(mappings: &Mappings, connect: &Connect, context: &Context) -> Result<Exit, Fault> {
-    // First of all: later their numbers may mean other files.
-    let passed = take_passed().map_err(|error| Fault::new(Exit::Config, format!("LISTEN_FDS: {}", chain(&error))))?;
+    let passed = passed::take()?;
     if mappings.listen_when_up && !passed.is_empty() {
         return Err(Fault::new(Exit::Config, "--listen-when-up: a socket that was passed listens already"));
     }

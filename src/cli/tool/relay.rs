@@ -8,12 +8,13 @@ use super::{Context, Tool};
 use crate::cli::args::{Arguments, Relay};
 use crate::cli::counted::counted;
 use crate::cli::exit::Exit;
+use crate::cli::passed;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, Level, Report, Verbosity, chain};
 use crate::cli::voice::relay::{fault, log};
 use crate::cli::voice::signal_fault;
 use crate::identity::Identity;
-use crate::net::passed::{PassedSocket, take_passed};
+use crate::net::passed::PassedSocket;
 use crate::relay::Limits;
 use crate::server::{Allow, RelayEnd, RelayOptions};
 
@@ -82,7 +83,7 @@ impl Relay {
 
 /// The listening sockets that systemd passed, in its order; none if it passed none.
 fn passed_listeners() -> Result<Vec<TcpListener>, Fault> {
-    let passed = take_passed().map_err(|error| Fault::new(Exit::Config, format!("LISTEN_FDS: {}", chain(&error))))?;
+    let passed = passed::take()?;
     let tcp = passed.into_iter().map(|passed| match passed.socket {
         PassedSocket::Tcp(listener) => Ok(listener),
         PassedSocket::Unix(_) => Err(Fault::new(Exit::Config, "LISTEN_FDS: a relay listens on TCP sockets only")),

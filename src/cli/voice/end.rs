@@ -7,7 +7,7 @@ use crate::cli::report::{Fault, chain};
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::signals::XCPU;
-use crate::run::tool::RunError;
+use crate::run::tool::{Breach, Doing, RunError};
 
 /// An end without success, as it reads and what it exits with.
 pub(crate) trait End {
@@ -30,21 +30,47 @@ impl End for RunError {
                 .fault(Exit::Deadline, "the connection broke and did not come back in time")
                 .hint("--resume-timeout sets how long to wait"),
             RunError::CastOut => Fault::new(Exit::Config, "ended: it is not among the peers allowed any more"),
-            RunError::Protocol(what) => {
-                between.fault(Exit::Integrity, &format!("{peer} broke the protocol: it {what}"))
+            RunError::Protocol(breach) => {
+                between.fault(Exit::Integrity, &format!("{peer} broke the protocol: it {}", breach_text(*breach)))
             }
             RunError::PeerClosed(code) => closed_fault(*code, between),
             RunError::FarCommand(Some(status)) => {
                 between.fault(Exit::Failed, &format!("at {peer}: {}", command::ended(*status)))
             }
             RunError::FarCommand(None) => between.fault(Exit::Failed, &format!("at {peer}: the program failed")),
-            RunError::Io(what, error) => Fault::new(Exit::Failed, format!("{what}: {}", chain(error))),
+            RunError::Io(doing, error) => Fault::new(Exit::Failed, format!("{}: {}", doing_text(*doing), chain(error))),
             RunError::Signal(signal) => signal_fault(*signal),
         }
     }
 
     fn run(&self) -> Option<&RunError> {
         Some(self)
+    }
+}
+
+fn doing_text(doing: Doing) -> &'static str {
+    match doing {
+        Doing::AwaitEvents => "waiting for events",
+        Doing::OpenStdin => "opening standard input",
+        Doing::OpenStdout => "opening standard output",
+        Doing::ReadStdin => "reading standard input",
+        Doing::Read => "reading input",
+        Doing::Write => "writing output",
+        Doing::Close => "closing output",
+        Doing::Watch => "watching a descriptor",
+        Doing::WatchSources => "watching what is sent",
+        Doing::MakePipe => "making a pipe",
+        Doing::StartCommand => "starting the command",
+        Doing::AwaitCommand => "waiting for the command",
+        Doing::StartThread => "starting a thread",
+        Doing::Listen => "listening",
+    }
+}
+
+fn breach_text(breach: Breach) -> String {
+    match breach {
+        Breach::Of(violation) => violation.to_string(),
+        Breach::SaidNothing => "called and then said nothing".to_owned(),
     }
 }
 

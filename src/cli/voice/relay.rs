@@ -194,6 +194,7 @@ pub(crate) fn fault(error: RelayError) -> Fault {
                 .hint(format!("give at least {least}M, or take fewer --workers"))
         }
         RelayError::Listen(address, error) => listen_fault(&address.to_string(), error),
+        RelayError::Panicked => Fault::new(Exit::Failed, "a thread of the relay came to a bad end"),
         RelayError::System(error) => {
             Fault::new(Exit::Failed, format!("the system does not give what a relay needs: {}", chain(error)))
         }

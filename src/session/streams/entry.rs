@@ -1,9 +1,10 @@
 //! One stream, together with the queues it may stand in.
 
-use super::recv::{Cut, Place, Progress, Violation};
+use super::recv::{Cut, Place, Progress};
 use super::{News, StreamState, Turns};
 use crate::lane::{ACK_DELAY, Pool};
 use crate::session::canary::{Canary, Planted};
+use crate::session::violation::Violation;
 use std::collections::VecDeque;
 use std::time::Instant;
 

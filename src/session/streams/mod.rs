@@ -8,9 +8,10 @@ pub(super) mod send;
 
 use super::Role;
 use super::credit::STREAM_WINDOW_START;
+use super::violation::Violation;
 use crate::lane::{Pool, Record};
 use entry::Entry;
-use recv::{Progress, RecvHalf, Violation};
+use recv::{Progress, RecvHalf};
 use send::SendHalf;
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -158,17 +159,17 @@ impl Streams {
     /// The peer opens a stream. Yields whether it is news: it may have been sent again.
     pub(super) fn handle_open(&mut self, now: Instant, id: u32) -> Result<bool, Violation> {
         if id % 2 != self.next_theirs % 2 {
-            return Err("opened a stream with a number of ours");
+            return Err(Violation::OurNumber);
         }
         if id < self.next_theirs {
             return Ok(false);
         }
         if id != self.next_theirs {
-            return Err("skipped a stream number");
+            return Err(Violation::Skipped);
         }
         self.next_theirs += 2;
         if self.are_theirs_too_many() {
-            return Err("opened more streams than allowed");
+            return Err(Violation::TooManyStreams);
         }
         self.insert(now, id, false);
         Ok(true)
@@ -339,8 +340,8 @@ mod tests {
         assert_eq!((streams.open(now), streams.open(now)), (1, 3));
         assert_eq!(streams.handle_open(now, 0), Ok(true));
         assert_eq!(streams.handle_open(now, 0), Ok(false), "sent again");
-        assert_eq!(streams.handle_open(now, 1), Err("opened a stream with a number of ours"));
-        assert_eq!(streams.handle_open(now, 4), Err("skipped a stream number"));
+        assert_eq!(streams.handle_open(now, 1), Err(Violation::OurNumber));
+        assert_eq!(streams.handle_open(now, 4), Err(Violation::Skipped));
         assert_eq!(streams.handle_open(now, 2), Ok(true));
         let opened = [0, 1, 2, 3, 4, 5].map(|id| streams.was_opened(id));
         assert_eq!((opened, streams.count()), ([true, true, true, true, false, false], 4));

@@ -11,13 +11,11 @@ use crate::lane::{BUFFER_BYTES, COPY_BELOW, Pool};
 use crate::session::credit::{STREAM_WINDOW_MAX, STREAM_WINDOW_START};
 use crate::session::frame::Frame;
 use crate::session::parcel::Parcel;
+use crate::session::violation::Violation;
 use crate::session::window::Window;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
-
-/// What the peer must never do, by name.
-pub(crate) type Violation = &'static str;
 
 /// A piece of the stream: where it lies in the record, and where in the stream.
 pub(crate) struct Place {
@@ -105,10 +103,10 @@ impl RecvHalf {
         let Place { at, offset, fin } = place;
         let end = offset + u64::try_from(at.len()).unwrap_or(u64::MAX);
         if end > self.limit {
-            return Err("sent beyond its credit");
+            return Err(Violation::StreamCredit);
         }
         if self.end.is_some_and(|e| end > e || (fin && end != e)) || (fin && end < self.highest) {
-            return Err("moved the end of a stream");
+            return Err(Violation::MovedEnd);
         }
         if fin {
             self.end = Some(end);
@@ -194,10 +192,10 @@ impl RecvHalf {
     /// The other side gave the stream up.
     pub(crate) fn handle_reset(&mut self, pool: &mut Pool, code: u16, final_offset: u64) -> Result<Cut, Violation> {
         if final_offset < self.highest || self.end.is_some_and(|end| end != final_offset) {
-            return Err("moved the end of a stream");
+            return Err(Violation::MovedEnd);
         }
         if final_offset > self.limit {
-            return Err("sent beyond its credit");
+            return Err(Violation::StreamCredit);
         }
         if self.reset.is_some() || self.is_drained() {
             return Ok(Cut { fresh: 0, lost: 0 });

@@ -7,6 +7,7 @@
 use crate::lane::{Pool, Record};
 use crate::session::frame::{STREAM_HEADER_BYTES, stream_header};
 use crate::session::parcel::Parcel;
+use crate::session::violation::Violation;
 use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::collections::VecDeque;
 
@@ -146,9 +147,9 @@ impl SendHalf {
     }
 
     /// The peer tells how far its application is and how far we may go. Absolute, so old news changes nothing.
-    pub(crate) fn handle_consumed(&mut self, consumed: u64, limit: u64) -> Result<(), &'static str> {
+    pub(crate) fn handle_consumed(&mut self, consumed: u64, limit: u64) -> Result<(), Violation> {
         if consumed > self.taken {
-            return Err("consumed what was never sent");
+            return Err(Violation::Consumed);
         }
         self.consumed = self.consumed.max(consumed);
         self.limit = self.limit.max(limit);

@@ -5,7 +5,7 @@ use crate::identity::PeerId;
 use crate::net::child::Child;
 use crate::node::{Key, Place, Places};
 use crate::run::farewell::GREETING_TIME;
-use crate::run::tool::{Context, RunError};
+use crate::run::tool::{Breach, Context, RunError};
 use crate::run::turns::{self, GIVES_WAY_AFTER, Going, Standing, To, Waits};
 use crate::wire::CloseCode;
 use std::time::{Duration, Instant};
@@ -161,7 +161,7 @@ impl Attach {
             *greet_by = ctx.now + GREETING_TIME;
         }
         for key in &silent {
-            let error = Error::Run(RunError::Protocol("called and then said nothing"));
+            let error = Error::Run(RunError::Protocol(Breach::SaidNothing));
             self.session_failed(ctx, *key, error, CloseCode::Protocol);
         }
         !silent.is_empty()

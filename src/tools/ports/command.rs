@@ -13,7 +13,7 @@ use crate::net::child::Child;
 use crate::net::signals::{Came, INT, QUIT, USR2};
 use crate::net::slots::Slot;
 use crate::node::Wait;
-use crate::run::tool::{Context, RunError};
+use crate::run::tool::{Context, Doing, RunError};
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
@@ -159,7 +159,7 @@ impl Command {
                 (Some(code), _) => Err(Error::Exited(u8::try_from(code).unwrap_or(u8::MAX))),
                 (None, signal) => Err(Error::Killed(signal.unwrap_or_default())),
             },
-            Err(error) => Err(Error::Run(RunError::Io("waiting for the command", error))),
+            Err(error) => Err(Error::Run(RunError::Io(Doing::AwaitCommand, error))),
         };
         connections.remove_uncounted(slot);
         self.state = State::Ended(outcome);

@@ -58,7 +58,7 @@ use crate::net::slots::Slot;
 use crate::node::{Callers, Event, Failure};
 use crate::ports::routes::Routes;
 use crate::run::callers::{Reload, Taken, reread};
-use crate::run::tool::{Context, RunError, Tool};
+use crate::run::tool::{Context, Doing, RunError, Tool};
 use crate::wire::CloseCode;
 use bindings::{Found, bind_rest};
 use command::Command;
@@ -240,7 +240,7 @@ impl Tool for Portrep {
 
     fn start(&mut self, ctx: &mut Context<'_, Portrep>) {
         if let Err(error) = self.imports.open_bound(ctx, &mut self.connections) {
-            return self.ending.finish(Err(Error::Run(RunError::Io("listening", error))));
+            return self.ending.finish(Err(Error::Run(RunError::Io(Doing::Listen, error))));
         }
         self.exports.open(ctx);
         self.sessions.call(ctx);

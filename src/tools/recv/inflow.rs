@@ -12,7 +12,7 @@ use crate::net::child::Child;
 use crate::net::reactor::{Registry, Token, Waker};
 use crate::net::stdio::Sink;
 use crate::run::farewell::{held_until, status_number};
-use crate::run::tool::RunError;
+use crate::run::tool::{Doing, RunError};
 use crate::session::{Half, Session};
 use crate::tools::transfers::Ending;
 use crate::tools::transfers::Error;
@@ -158,7 +158,7 @@ impl Inflow {
     /// Its status cannot be had.
     pub(super) fn handle_child_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
         let Some(child) = &mut self.child else { return Ok(()) };
-        let status = child.try_wait().map_err(|error| Error::Run(RunError::Io("waiting for the command", error)))?;
+        let status = child.try_wait().map_err(|error| Error::Run(RunError::Io(Doing::AwaitCommand, error)))?;
         if let Some(status) = status {
             let status = status_number(status);
             self.child_status = Some(status);
@@ -387,7 +387,7 @@ impl Inflow {
             }
             Trouble::Io(error) => {
                 let fault = Errno::from_io_error(&error).map_or(Fault::Io, Fault::from);
-                self.trouble = Some(Error::Run(RunError::Io("writing output", error)));
+                self.trouble = Some(Error::Run(RunError::Io(Doing::Write, error)));
                 // Whatever it was, it is no decision of ours.
                 ItemOutcome::Failed(fault)
             }

@@ -5,7 +5,7 @@ use super::leash::Leashed;
 use super::writers::{Feed, Output, OutputNews};
 use crate::identity::PeerId;
 use crate::net::reactor::Waker;
-use crate::run::tool::RunError;
+use crate::run::tool::{Doing, RunError};
 use crate::tools::transfers::Error;
 use crate::tools::transfers::engine::{Destination, OnReceived, ReceiveJob, ReceivePolicy, Received};
 use crate::tools::transfers::pump::Pump;
@@ -31,8 +31,8 @@ pub(super) struct Order {
     pub tells_items: bool,
 }
 
-fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
-    move |error| Error::Run(RunError::Io(what, error))
+fn io(doing: Doing) -> impl FnOnce(std::io::Error) -> Error {
+    move |error| Error::Run(RunError::Io(doing, error))
 }
 
 impl Order {
@@ -66,13 +66,13 @@ impl Order {
         leashed: (Leashed, Leashed),
     ) -> Result<(Engine, Option<Arc<OutputNews>>), Error> {
         let Some(command) = &self.command else {
-            let (output, news) = Output::stdout(leashed.1).map_err(io("opening standard output"))?;
+            let (output, news) = Output::stdout(leashed.1).map_err(io(Doing::OpenStdout))?;
             let place = Destination::Writer(Box::new(output));
             let engine = self.start(waker, (place, Some(greeted)), None, leashed.0)?;
             return Ok((engine, Some(news)));
         };
         let (feed, fed) =
-            Feed::start(command, &greeted.hello.name, leashed.clone()).map_err(io("starting the command"))?;
+            Feed::start(command, &greeted.hello.name, leashed.clone()).map_err(io(Doing::StartCommand))?;
         let hook: Box<OnReceived<'static>> = Box::new(move |_: &Received| fed.wait());
         let place = Destination::Writer(Box::new(feed));
         let engine = self.start(waker, (place, Some(greeted)), Some(hook), leashed.1)?;
@@ -95,6 +95,6 @@ impl Order {
             teller.tell_items(tells_items);
             job.run(port, teller)
         });
-        pump.map_err(io("starting a thread"))
+        pump.map_err(io(Doing::StartThread))
     }
 }

@@ -21,7 +21,7 @@ use crate::names::AppName;
 use crate::net::reactor::{FIRST_TOKEN, Ready, Token};
 use crate::node::{Key, Place};
 use crate::run::farewell::{Farewell, GREETING_TIME, closed_by_peer};
-use crate::run::tool::{Context, RunError};
+use crate::run::tool::{Context, Doing, RunError};
 use crate::session::{Event as SessionEvent, Half, Session};
 use crate::tools::transfers::pump::SoFar;
 use crate::tools::transfers::{Ending, Error, News, Transfer, close_code, tell};
@@ -463,7 +463,7 @@ impl Running {
 
 /// Holds something anew.
 fn hold(leash: &mut Option<Leash>) -> Result<Leashed, Error> {
-    let (ours, leashed) = leash::pair().map_err(|error| Error::Run(RunError::Io("making a pipe", error)))?;
+    let (ours, leashed) = leash::pair().map_err(|error| Error::Run(RunError::Io(Doing::MakePipe, error)))?;
     *leash = Some(ours);
     Ok(leashed)
 }

@@ -56,7 +56,7 @@ impl Write for Output {
             return Ok(0);
         }
         if self.leashed.is_let_go() {
-            return Err(io::Error::other("broken off"));
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
         // Ahead of the first byte: whoever looks in between must not find that nothing has gone out.
         self.news.put_out.store(true, Ordering::Relaxed);
@@ -65,7 +65,7 @@ impl Write for Output {
                 Written::Bytes(count) => return Ok(count),
                 Written::Later => match self.leashed.wait_for(&self.sink, PollFlags::OUT)? {
                     Waited::Ready => self.sink.handle_ready(false),
-                    Waited::LetGo => return Err(io::Error::other("broken off")),
+                    Waited::LetGo => return Err(io::ErrorKind::ConnectionAborted.into()),
                 },
                 Written::Gone => {
                     self.news.gone.store(true, Ordering::Relaxed);

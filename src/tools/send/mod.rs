@@ -21,7 +21,7 @@ use crate::net::signals::Request;
 use crate::node::{Event, Failure, Key};
 use crate::run;
 use crate::run::farewell::Farewell;
-use crate::run::tool::{Context, RunError, Tool};
+use crate::run::tool::{Context, Doing, RunError, Tool};
 use crate::session::{Event as SessionEvent, Session};
 use crate::tools::transfers::engine::SendJob;
 use crate::tools::transfers::pump::Pump;
@@ -129,7 +129,7 @@ impl Send {
                     teller.tell_items(tells_items);
                     job.run(port, teller)
                 });
-                Work::Files(pump.map_err(|error| Error::Run(RunError::Io("starting a thread", error)))?)
+                Work::Files(pump.map_err(|error| Error::Run(RunError::Io(Doing::StartThread, error)))?)
             }
         };
         Ok(())
@@ -383,7 +383,7 @@ fn stream_out(
 ) -> Result<Work, Error> {
     let mut outflow = Outflow::new(ctx.now, stream, intake, plain).hashing(hashes);
     let watched = outflow.register(ctx.registry, SOURCE, COMMAND);
-    watched.map_err(|error| Error::Run(RunError::Io("watching what is sent", error)))?;
+    watched.map_err(|error| Error::Run(RunError::Io(Doing::WatchSources, error)))?;
     Ok(Work::Stream(Box::new(outflow)))
 }
 

@@ -10,7 +10,7 @@ use super::producer::{CommandLine, Producer};
 use crate::net::Read;
 use crate::net::reactor::{Registry, Token};
 use crate::net::stdio::Source;
-use crate::run::tool::RunError;
+use crate::run::tool::{Doing, RunError};
 use crate::session::{Half, Session};
 use crate::tools::transfers::Ending;
 use crate::tools::transfers::Error;
@@ -58,7 +58,7 @@ impl Intake {
     /// # Errors
     /// It cannot be used.
     pub(super) fn stdin() -> Result<Intake, Error> {
-        let source = Source::stdin().map_err(|error| Error::Run(RunError::Io("opening standard input", error)))?;
+        let source = Source::stdin().map_err(|error| Error::Run(RunError::Io(Doing::OpenStdin, error)))?;
         Ok(Intake { source, producer: None })
     }
 
@@ -67,8 +67,7 @@ impl Intake {
     /// # Errors
     /// It cannot be started.
     pub(super) fn of_command(line: &CommandLine) -> Result<Intake, Error> {
-        let (source, producer) =
-            line.start().map_err(|error| Error::Run(RunError::Io("starting the command", error)))?;
+        let (source, producer) = line.start().map_err(|error| Error::Run(RunError::Io(Doing::StartCommand, error)))?;
         Ok(Intake { source, producer: Some(producer) })
     }
 }
@@ -344,7 +343,7 @@ impl Outflow {
         }
         let most = most.min(room.len() - HEADER_BYTES);
         let read = source.try_read(&mut room[HEADER_BYTES..HEADER_BYTES + most]);
-        match read.map_err(|error| Error::Run(RunError::Io("reading standard input", error)))? {
+        match read.map_err(|error| Error::Run(RunError::Io(Doing::ReadStdin, error)))? {
             Read::End => Ok(Step::End),
             Read::Later => Ok(Step::Dry),
             Read::Bytes(count) => {
@@ -369,7 +368,7 @@ impl Outflow {
         while filled < most {
             last = source
                 .try_read(&mut self.block[filled..])
-                .map_err(|error| Error::Run(RunError::Io("reading standard input", error)))?;
+                .map_err(|error| Error::Run(RunError::Io(Doing::ReadStdin, error)))?;
             match last {
                 Read::Bytes(count) => filled += count,
                 Read::Later | Read::End => break,

@@ -4,7 +4,7 @@ use crate::net::child::{Child, Giving, spawn_giving};
 use crate::net::reactor::{Registry, Token};
 use crate::net::stdio::Source;
 use crate::run::farewell::{held_until, status_number};
-use crate::run::tool::RunError;
+use crate::run::tool::{Doing, RunError};
 use crate::tools::transfers::Error;
 use std::ffi::OsString;
 use std::io;
@@ -52,8 +52,7 @@ impl Producer {
     /// # Errors
     /// Its status cannot be had.
     pub(crate) fn handle_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
-        let ended =
-            self.child.try_wait().map_err(|error| Error::Run(RunError::Io("waiting for the command", error)))?;
+        let ended = self.child.try_wait().map_err(|error| Error::Run(RunError::Io(Doing::AwaitCommand, error)))?;
         if let (Some(status), None) = (ended.map(status_number), self.status) {
             self.status = Some(status);
             self.held_until = held_until(now, status);

@@ -4,7 +4,7 @@ use super::{End, Running, Step, Work, hold};
 use crate::net::child::Child;
 use crate::net::stdio::Sink;
 use crate::run::farewell::GREETING_TIME;
-use crate::run::tool::{Context, RunError};
+use crate::run::tool::{Breach, Context, Doing, RunError};
 use crate::session::Session;
 use crate::tools::recv::Options;
 use crate::tools::recv::Recv;
@@ -21,7 +21,7 @@ impl Running {
             return Ok(false);
         }
         if ctx.node.session(self.key).is_some_and(|session| session.has_lane()) {
-            return Err(Error::Run(RunError::Protocol("called and then said nothing")));
+            return Err(Error::Run(RunError::Protocol(Breach::SaidNothing)));
         }
         self.greet_by = ctx.now + GREETING_TIME;
         Ok(false)
@@ -66,11 +66,10 @@ impl Running {
     fn begin_stream(&mut self, ctx: &mut Context<'_, Recv>, options: &Options, hello: &Hello) -> Step {
         let Work::Greeting(reception) = std::mem::replace(&mut self.work, Work::Over) else { return Ok(false) };
         let (sink, child): (Sink, Option<Child>) = match self.order(options).command {
-            None => (Sink::stdout().map_err(|error| Error::Run(RunError::Io("opening standard output", error)))?, None),
+            None => (Sink::stdout().map_err(|error| Error::Run(RunError::Io(Doing::OpenStdout, error)))?, None),
             Some(command) => {
-                let fed = command
-                    .feed(&hello.name)
-                    .map_err(|error| Error::Run(RunError::Io("starting the command", error)))?;
+                let fed =
+                    command.feed(&hello.name).map_err(|error| Error::Run(RunError::Io(Doing::StartCommand, error)))?;
                 (fed.sink, Some(fed.child))
             }
         };
@@ -79,7 +78,7 @@ impl Running {
         inflow = inflow.telling_item(ctx.now, options.tells_items);
         inflow
             .register(ctx.registry, self.token(0), self.token(1))
-            .map_err(|error| Error::Run(RunError::Io("watching a descriptor", error)))?;
+            .map_err(|error| Error::Run(RunError::Io(Doing::Watch, error)))?;
         self.work = Work::Stream(Box::new(inflow));
         Ok(true)
     }
