@@ -1,7 +1,6 @@
 //! One client's attachment: its link, its circuits, and what waits to go out to it.
 
 use super::channel::Channel;
-use super::circuit::rate::Rate;
 use super::circuit::standstill::State;
 use super::circuit::table::{Circuit, Circuits, Input, Misused, Received};
 use super::circuit::window::Growth;
@@ -14,8 +13,9 @@ use super::memory::block::Piece;
 use super::outgoing::Outgoing;
 use super::output::Output;
 use super::pace::{MayRead, Pace};
+use super::rate::{Metered, Rate};
+use super::router::Admitted;
 use super::router::admission::Source;
-use super::router::policy::Share;
 use super::router::why_closed::WhyClosed;
 use super::timers::Armed;
 use super::{EndId, LinkId};
@@ -87,11 +87,12 @@ impl Attachment {
         }
     }
 
-    /// Welcomes the client.
-    pub(super) fn admit(&mut self, share: Share, source: Option<Source>) {
-        self.source = source;
-        self.pace.set_rate(Rate::new(share.rate));
-        self.outgoing.say(Control::Welcome { circuits: share.circuits });
+    /// Welcomes the client, of which so many bytes were read before it was known.
+    pub(super) fn admit(&mut self, now: Instant, admitted: Admitted, received: usize) {
+        self.source = admitted.source;
+        self.pace.set_rate(Metered::new(admitted.rate));
+        self.handle_read(now, received);
+        self.outgoing.say(Control::Welcome { circuits: admitted.circuits });
     }
 
     /// On whose account it is read and written.
@@ -102,12 +103,12 @@ impl Attachment {
     /// Holds the link to another rate. What its circuits may send because it was granted before is not paid for: at a low
     /// rate it would hold back all credit until long after the lanes are taken for dead. There is no more of it than there
     /// was.
-    pub(super) fn set_rate(&mut self, rate: Option<u64>) {
+    pub(super) fn set_rate(&mut self, rate: Option<Rate>) {
         let mut granted = 0;
         for end in self.circuits.ends_mut().filter(|_| rate.is_some()) {
             granted += u64::from(end.inward.restart());
         }
-        self.pace.set_rate(Rate::new(rate).after(granted));
+        self.pace.set_rate(Metered::new(rate).after(granted));
     }
 
     // Input.
@@ -119,19 +120,29 @@ impl Attachment {
 
     /// Counts bytes of a circuit that came in. None if there is no such circuit.
     pub(super) fn receive(&mut self, now: Instant, input: Input) -> Option<Result<Received, Misused>> {
-        self.circuits.receive(now, input)
+        let received = self.circuits.receive(now, input);
+        if let Some(Ok(_)) = received {
+            self.pace.note_bidden(input.bytes);
+        }
+        received
     }
 
-    /// Whether it may be read: not while it hears too little of what is for it, a circuit is full, or it is over its rate.
+    /// Whether it may be read: not while it hears too little of what is for it, a circuit is full, or its peer is over its rate.
     pub(super) fn may_read(&self) -> MayRead {
         let unheard = self.outgoing.is_backlogged() || self.outgoing.has_many_answers() || self.intake.has_held();
-        if self.is_ending() {
-            MayRead::Never
-        } else if unheard || self.circuits.full().is_some() {
-            MayRead::Later
-        } else {
-            self.pace.reads_from(|| self.circuits.ends().count()).map_or(MayRead::Now, MayRead::From)
+        let paid = self.pace.reads_from();
+        match paid {
+            _ if self.is_ending() => MayRead::Never,
+            // What was read before waits for nothing else.
+            Some(paid) if self.may_use_held() => MayRead::From(paid),
+            _ if unheard || self.circuits.full().is_some() => MayRead::Later,
+            paid => paid.map_or(MayRead::Now, MayRead::From),
         }
+    }
+
+    /// Whether its peer is so far over its rate that nothing of what it brings may be used.
+    pub(super) fn is_over_rate(&self, now: Instant) -> bool {
+        self.pace.reads_from().is_some_and(|paid| now < paid)
     }
 
     /// How much may be read at once, bytes.
@@ -144,14 +155,15 @@ impl Attachment {
         self.intake.hold(input, self.outgoing.has_many_answers());
     }
 
-    /// Whether held input may be used: if the client took too few answers, once all of them are in order for the kernel.
+    /// Whether held input may be used as soon as the rate allows it: if the client took too few answers, once all of them are
+    /// in order for the kernel.
     pub(super) fn may_use_held(&self) -> bool {
         self.intake.may_use_held(self.outgoing.answers())
     }
 
-    /// Takes the input that was held, if it may be used.
-    pub(super) fn take_held(&mut self) -> Option<Held> {
-        self.may_use_held().then(|| self.intake.take_held())
+    /// Takes the input that was held, if it may be used now.
+    pub(super) fn take_held(&mut self, now: Instant) -> Option<Held> {
+        (self.may_use_held() && !self.is_over_rate(now)).then(|| self.intake.take_held())
     }
 
     /// So many bytes were read.
@@ -297,6 +309,7 @@ impl Attachment {
 
     /// Follows up what has changed: grants what was held back, and tells the heartbeat what it has to know of the circuits.
     pub(super) fn settle(&mut self, now: Instant) {
+        self.pace.set_circuits(self.circuits.open_len());
         for circuit in self.circuits.ease() {
             self.queue_credit(now, circuit);
         }

@@ -1,11 +1,10 @@
 //! The connections of one worker: those whose clients have not said who they are, links, and which of both have input.
 
-use super::ConnId;
 use super::attached::Attachment;
 use super::events::{Event, Notice};
 use super::fair::account::Account;
 use super::fair::reading::{Known, Reading, Stand};
-use super::greeting::Greetings;
+use super::greeting::{GREETING_MAX, Greetings};
 use super::intake::Held;
 use super::pace::MayRead;
 use super::router::admission::Newcomer;
@@ -13,6 +12,7 @@ use super::router::requests::Side;
 use super::router::why_closed::Cut;
 use super::switch::Switch;
 use super::why::Why;
+use super::{ConnId, LinkId};
 use std::time::Instant;
 
 /// See the module.
@@ -64,9 +64,10 @@ impl Conns {
         for _ in 0..self.reading.begin(now) {
             let Some(conn) = self.reading.take_aside() else { break };
             let may_read = self.may_read(conn);
-            let Some((known, _)) = self.waiting(conn).filter(|(known, _)| known.stand == Stand::Aside) else {
+            let Some((known, _)) = self.waiting(conn) else { continue };
+            if !known.leave_list() {
                 continue;
-            };
+            }
             known.stand = Stand::Out;
             match may_read {
                 MayRead::Never => {}
@@ -82,11 +83,13 @@ impl Conns {
             let Some((known, _)) = self.waiting(conn) else { continue };
             known.stand = Stand::Out;
             let is_readable = known.is_readable;
-            if let Some(held) = self.switch.links.get_mut(conn.link()).and_then(Attachment::take_held) {
+            if let Some(held) = self.switch.links.get_mut(conn.link()).and_then(|attachment| attachment.take_held(now))
+            {
                 return Some(Turn::Use(conn, held));
             }
+            let has_input = is_readable || self.may_use_held(conn);
             match self.may_read(conn) {
-                _ if !is_readable => {}
+                _ if !has_input => {}
                 MayRead::Never => {}
                 may_read if may_read.is_now(now) => return Some(Turn::Read(conn)),
                 may_read => self.leave_aside(now, conn, may_read),
@@ -116,13 +119,18 @@ impl Conns {
 
     /// A connection that has input gets in line, unless it stands somewhere.
     pub(super) fn line_up(&mut self, conn: ConnId) {
-        let may_use_held = self.switch.links.get(conn.link()).is_some_and(Attachment::may_use_held);
+        let may_use_held = self.may_use_held(conn);
         let Some((known, account)) = waiting(&mut self.greetings, &mut self.switch, conn) else { return };
         if may_use_held {
             self.reading.line_up_first(known, &account, conn);
         } else if known.is_readable && known.stand == Stand::Out {
             self.reading.line_up(known, &account, conn);
         }
+    }
+
+    /// Whether input of it is held that may be used as soon as the rate of its peer allows it.
+    fn may_use_held(&self, conn: ConnId) -> bool {
+        self.switch.links.get(conn.link()).is_some_and(Attachment::may_use_held)
     }
 
     /// A connection that has input is not read for now.
@@ -142,6 +150,26 @@ impl Conns {
             None if self.greetings.contains(conn) => MayRead::Now,
             None => MayRead::Never,
         }
+    }
+
+    /// How much may be read from it at once, bytes. Of somebody unknown no more than a handshake takes: the rest may have to wait
+    /// until a debt of its is paid.
+    pub(super) fn read_most(&self, conn: ConnId) -> usize {
+        self.switch.links.get(conn.link()).map_or(GREETING_MAX, Attachment::read_most)
+    }
+
+    /// So many bytes were read from a connection.
+    pub(super) fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: usize) {
+        if let Some(attachment) = self.switch.links.get_mut(conn.link()) {
+            attachment.handle_read(now, bytes);
+        } else if let Some(greeting) = self.greetings.get_mut(conn) {
+            greeting.received += bytes;
+        }
+    }
+
+    /// Whether the peer of a link is so far over its rate that nothing of what the link brings may be used.
+    pub(super) fn is_over_rate(&self, now: Instant, id: LinkId) -> bool {
+        self.switch.links.get(id).is_some_and(|attachment| attachment.is_over_rate(now))
     }
 
     /// Input waits and was not read, for want of memory or because of [`MayRead::Later`]: the other side is not silent. Tell it

@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 /// Input that an unauthenticated connection can make us hold, bytes.
-const GREETING_MAX: usize = 4 * 1024;
+pub(super) const GREETING_MAX: usize = 4 * 1024;
 
 const _: () = assert!(HANDSHAKE_MESSAGE_MAX < GREETING_MAX);
 
@@ -107,6 +107,8 @@ pub(super) struct Greeting {
     /// None once the handshake has failed or ended.
     answer: Option<Answer>,
     input: Vec<u8>,
+    /// All that was read from it, bytes.
+    pub received: usize,
     /// What it is owed: message 2.
     pub output: Output,
     /// Whether it stands in the list of those that have output.
@@ -137,6 +139,7 @@ impl Greeting {
             newcomer,
             answer: Some(Answer::ExpectHello(features)),
             input: Vec::new(),
+            received: 0,
             output: Output::default(),
             listed: false,
             known: Known::default(),

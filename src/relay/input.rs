@@ -87,6 +87,9 @@ impl Input<'_> {
             let Some(attachment) = switch.links.get_mut(id) else {
                 let Some(taken) = self.feed_greeting(cursor.rest(), sum) else { return Flow::Gone };
                 cursor.at += taken;
+                if self.conns.is_over_rate(now, id) {
+                    return Flow::Hold;
+                }
                 continue;
             };
             if attachment.is_ending() {
@@ -144,23 +147,21 @@ impl Input<'_> {
             sum.work = sum.work + Work::HANDSHAKE;
         }
         let Greeted::Done(authenticated) = greeted else { return Some(taken) };
-        let (id, peer, known) = (conn.link(), authenticated.peer, greeting.known);
+        let (peer, known, received) = (authenticated.peer, greeting.known, greeting.received);
         let (owed, newcomer) = (std::mem::take(&mut greeting.output), greeting.newcomer);
         self.conns.greetings.remove(conn);
         let switch = &mut self.conns.switch;
         let worker = switch.place().worker;
         let admission = if switch.router.leave(conn) {
-            switch.router.ask(|router, _| {
-                router.attach(id, worker, peer, newcomer.source).map(|share| (share, router.source_of(id)))
-            })
+            switch.router.ask(|router, _| router.attach(now, newcomer, worker, peer))
         } else {
             // Evicted a moment ago: the client may dial again.
             Err(CloseCode::GoingAway)
         };
-        let mut attachment = Box::new(Attachment::new(now, id, authenticated, owed));
+        let mut attachment = Box::new(Attachment::new(now, conn.link(), authenticated, owed));
         attachment.listed.input = known;
         match admission {
-            Ok((share, source)) => attachment.admit(share, source),
+            Ok(admitted) => attachment.admit(now, admitted, received),
             Err(code) => {
                 attachment.end(code, now + ENDING_MAX);
                 self.conns.notice(newcomer, Notice::TurnedAway(peer, code));

@@ -38,6 +38,7 @@ mod memory;
 mod outgoing;
 mod output;
 mod pace;
+mod rate;
 mod router;
 mod switch;
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Whether a link may be read or granted more now: its rate, and the circuits whose credit that holds back.
+//! Whether a link may be read or granted more now: the rate of its peer, and the circuits whose credit that holds back.
 
-use super::circuit::rate::Rate;
+use super::rate::Metered;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -31,29 +31,39 @@ impl MayRead {
 /// See the module. The default has no bound.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    rate: Rate,
+    metered: Metered,
     held_back: VecDeque<u32>,
 }
 
 impl Pace {
     /// Another rate from now on. Circuits that are held back stay so until that allows more.
-    pub(super) fn set_rate(&mut self, rate: Rate) {
-        self.rate = rate;
+    pub(super) fn set_rate(&mut self, metered: Metered) {
+        self.metered = metered;
     }
 
     /// Counts bytes that came in.
     pub(super) fn receive(&mut self, now: Instant, bytes: usize) {
-        self.rate.receive(now, bytes);
+        self.metered.receive(now, bytes);
+    }
+
+    /// So many of those were bytes of a circuit, within its credit.
+    pub(super) fn note_bidden(&mut self, bytes: usize) {
+        self.metered.note_bidden(bytes);
+    }
+
+    /// So many circuits are open.
+    pub(super) fn set_circuits(&mut self, circuits: usize) {
+        self.metered.set_circuits(u64::try_from(circuits).unwrap_or(u64::MAX));
     }
 
     /// Whether there is a bound.
     pub(super) fn is_bounded(&self) -> bool {
-        self.rate.is_bounded()
+        self.metered.is_bounded()
     }
 
     /// Whether more may be granted.
     pub(super) fn allows(&self, now: Instant) -> bool {
-        self.rate.allows(now)
+        self.metered.allows(now)
     }
 
     /// The credit of this circuit has to wait.
@@ -66,19 +76,18 @@ impl Pace {
         if self.held_back.is_empty() || !self.allows(now) { None } else { self.held_back.pop_front() }
     }
 
-    /// From when on the link may be read, with so many circuits open. None: at any time.
-    pub(super) fn reads_from(&self, circuits: impl Fn() -> usize) -> Option<Instant> {
-        // They are counted one by one.
-        if self.is_bounded() { self.rate.reads_from(circuits()) } else { None }
+    /// From when on what the link brings may be used. None: at any time.
+    pub(super) fn reads_from(&self) -> Option<Instant> {
+        self.metered.reads_from()
     }
 
     /// How much may be read at once, bytes.
     pub(super) fn read_most(&self) -> usize {
-        self.rate.read_most()
+        self.metered.read_most()
     }
 
     /// When more may be granted, if that is waited for.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        if self.held_back.is_empty() { None } else { self.rate.allows_from() }
+        if self.held_back.is_empty() { None } else { self.metered.allows_from() }
     }
 }

@@ -211,7 +211,8 @@ impl RelayCore {
 
     /// When [`RelayCore::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.workers.iter().filter_map(Forwarder::next_timeout).min()
+        let workers = self.workers.iter();
+        workers.flat_map(|worker| [worker.next_timeout(), worker.next_turn()]).flatten().min()
     }
 
     /// Time has passed.
@@ -276,7 +277,7 @@ impl RelayCore {
     fn collect(&mut self, now: Instant, from: usize) {
         let worker = &mut self.workers[from];
         // What was held goes on; nobody else stands in line here.
-        while worker.has_turns() {
+        while worker.has_turns() || worker.next_turn().is_some_and(|at| at <= now) {
             worker.begin_turn(now);
             while worker.poll_read(now).is_some() {}
         }

@@ -189,14 +189,12 @@ impl Forwarder {
 
     /// How much may be read from a connection at once, bytes.
     pub fn read_most(&self, conn: ConnId) -> usize {
-        self.conns.switch.links.get(conn.link()).map_or(usize::MAX, Attachment::read_most)
+        self.conns.read_most(conn)
     }
 
     /// Bytes that were read into the front of `blocks`, `filled` in all. What is in them is shared from then on.
     pub fn handle_blocks(&mut self, now: Instant, conn: ConnId, blocks: &[Arc<Buffer>], filled: usize) {
-        if let Some(attachment) = self.conns.switch.links.get_mut(conn.link()) {
-            attachment.handle_read(now, filled);
-        }
+        self.conns.handle_read(now, conn, filled);
         self.conns.reading.line.spend(Work::of_read(filled));
         let input = Cursor::over(blocks, filled);
         match self.conns.switch.links.get_mut(conn.link()) {
@@ -255,7 +253,7 @@ impl Forwarder {
 
     /// A new policy for the whole relay: links that it leaves out are ended.
     pub fn set_policy(&mut self, now: Instant, policy: Policy) {
-        self.conns.switch.router.ask(|router, orders| router.set_policy(policy, orders));
+        self.conns.switch.router.ask(|router, orders| router.set_policy(now, policy, orders));
         self.conns.switch.run_orders(now);
     }
 

@@ -126,3 +126,67 @@ fn a_rate_holds_for_pings_as_it_does_for_data() {
     let (heard, within) = pings_heard("", crate::harness::DEADLINE);
     assert_eq!(heard, 300_000, "in {within:?}");
 }
+
+/// What a peer with this rate may be ahead, bytes: `relay/rate.rs`.
+const AHEAD: u64 = 256 * 1024 + 100 * 1024 / 2;
+
+/// A relay with two workers at which `east` has a rate of 100 KiB a second.
+fn slow_east(world: &World) -> Relay<'_> {
+    world.write("allow", &format!("east {} rate=100K\n", world.id("east")));
+    Relay::start(world, &["--allow", "allow", "--workers", "2"])
+}
+
+/// The newest of a link's pings that was answered so far: the relay has heard as many.
+fn newest_pong(raw: &mut Raw) -> u64 {
+    let mut newest = 0;
+    while let Heard::Frame(frame) = raw.hear(Duration::from_millis(1)) {
+        if let Frame::Pong(token) = frame {
+            newest = u64::from(token);
+        }
+    }
+    newest
+}
+
+/// No more was heard of its pings than its rate and what it may be ahead, and a read of each worker.
+fn check_rate(pings: u64, within: Duration) {
+    let most = AHEAD + 102_400 * (u64::try_from(within.as_millis()).expect("short") / 1000 + 1) + 2 * 102_400;
+    assert!(pings * 32 <= most, "{pings} pings of 32 bytes in {within:?}");
+    assert!(pings * 32 >= 256 * 1024, "{pings} pings in {within:?}: it is read at the rate");
+}
+
+#[test]
+fn a_rate_is_one_for_all_links_of_a_peer_at_all_workers() {
+    let world = World::new();
+    let relay = slow_east(&world);
+    let mut links: Vec<(Raw, u64)> = (0..16).map(|_| (Raw::attach(&relay, "east"), 0)).collect();
+    links.iter_mut().for_each(|(link, _)| link.settle());
+    for (link, _) in &mut links {
+        (1..=50_000).for_each(|token| link.ping(token));
+    }
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        for (link, newest) in &mut links {
+            link.write_within(Duration::from_millis(1));
+            *newest = newest_pong(link).max(*newest);
+        }
+    }
+    check_rate(links.iter().map(|(_, newest)| newest).sum(), began.elapsed());
+}
+
+#[test]
+fn a_peer_that_comes_again_and_again_has_no_more_than_its_rate() {
+    let world = World::new();
+    let relay = slow_east(&world);
+    let (began, mut pings) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(3) {
+        let mut link = Raw::attach(&relay, "east");
+        (1..=3000).for_each(|token| link.ping(token));
+        let mut newest = 0;
+        for _ in 0..10 {
+            link.write_within(Duration::from_millis(1));
+            newest = newest_pong(&mut link).max(newest);
+        }
+        pings += newest;
+    }
+    check_rate(pings, began.elapsed());
+}

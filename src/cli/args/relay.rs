@@ -60,7 +60,7 @@ pub struct Relay {
 
     /// Serve the peers in FILE and no others; read again on SIGHUP
     ///
-    /// Lines of NAME ID [circuits=N] [rate=SIZE] [links=N]; SIZE is the bytes a second that each of its links may send.
+    /// Lines of NAME ID [circuits=N] [rate=SIZE] [links=N]; SIZE is the bytes a second that it may send, over all its links.
     /// A peer whose line goes is cut. Whom the relay turns away it says on standard error, once a minute for each.
     #[arg(short, long, value_name = "FILE")]
     pub allow: Option<PathBuf>,

@@ -4,7 +4,6 @@ pub(super) mod age;
 pub(super) mod end;
 pub(super) mod inward;
 pub(super) mod outward;
-pub(super) mod rate;
 pub(super) mod standstill;
 pub(super) mod table;
 pub(super) mod throughput;

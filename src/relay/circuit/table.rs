@@ -39,6 +39,8 @@ pub(crate) struct Circuits {
     by_number: BTreeMap<u32, Circuit>,
     /// The highest number of a CONNECT: later ones are higher, which is how "not used before" is held in four bytes.
     last_asked: u32,
+    /// How many are open.
+    open: usize,
     /// Open circuits that ended since that was last asked for.
     ended: Vec<EndReport>,
     /// Circuits that have something to send, in turn.
@@ -66,6 +68,7 @@ impl Circuits {
     /// Opens a circuit that was asked for or offered.
     pub(crate) fn open(&mut self, now: Instant, number: u32, far: EndId) {
         self.by_number.insert(number, Circuit::Open(Box::new(End::new(now, far))));
+        self.open += 1;
     }
 
     /// A circuit.
@@ -97,6 +100,11 @@ impl Circuits {
         })
     }
 
+    /// How many are open.
+    pub(crate) fn open_len(&self) -> usize {
+        self.open
+    }
+
     /// How many there are, open or not.
     pub(crate) fn len(&self) -> usize {
         self.by_number.len()
@@ -112,6 +120,7 @@ impl Circuits {
     pub(crate) fn forget(&mut self, number: u32, why: Option<WhyClosed>) -> Option<EndId> {
         match self.by_number.remove(&number) {
             Some(Circuit::Open(end)) => {
+                self.open -= 1;
                 self.ended.push(EndReport { circuit: number, sent_bytes: end.inward.total_bytes(), why });
                 Some(end.far)
             }

@@ -14,6 +14,8 @@ const TURN: Work = Work::micros(500);
 pub(crate) const AT_ONCE: Work = Work::micros(100);
 /// How soon to look again at connections that may not be read now: a circuit is full, answers are not taken.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// And how late at the most: until then a connection with input counts as alive, however long it may not be read.
+const LOOK_LATEST: Duration = Duration::from_secs(1);
 /// Of those, so many are looked at in each turn that comes sooner.
 const LOOKS_SOON: usize = 16;
 
@@ -36,6 +38,16 @@ pub(crate) struct Known {
     pub is_readable: bool,
     /// Where it stands.
     pub stand: Stand,
+    /// Whether it is in the list of those aside, perhaps from before.
+    is_listed: bool,
+}
+
+impl Known {
+    /// It was taken out of the list of those aside. Whether it stood there.
+    pub(crate) fn leave_list(&mut self) -> bool {
+        self.is_listed = false;
+        self.stand == Stand::Aside
+    }
 }
 
 /// See the module.
@@ -80,10 +92,12 @@ impl Reading {
     /// A connection with input may not be read now.
     pub(crate) fn put_aside(&mut self, now: Instant, known: &mut Known, conn: ConnId, may_read: MayRead) {
         let soon = now + LOOK_AGAIN;
-        let at = if let MayRead::From(at) = may_read { at.max(soon) } else { soon };
+        let at = if let MayRead::From(at) = may_read { at.clamp(soon, now + LOOK_LATEST) } else { soon };
         self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
         known.stand = Stand::Aside;
-        self.aside.push_back(conn);
+        if !std::mem::replace(&mut known.is_listed, true) {
+            self.aside.push_back(conn);
+        }
     }
 
     /// When a turn is due, if nothing else happens.

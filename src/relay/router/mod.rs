@@ -11,6 +11,7 @@ pub(super) mod facts;
 pub(super) mod listeners;
 pub(super) mod orders;
 pub(super) mod policy;
+mod rates;
 pub(super) mod requests;
 mod reserve;
 mod roster;
@@ -21,19 +22,19 @@ use super::{EndId, LinkId};
 use crate::identity::PeerId;
 use crate::wire::limits::EARLY_MAX;
 use crate::wire::{CloseCode, Control, Name};
-use admission::Source;
+use admission::{Newcomer, Source};
 use calls::{Accepted, Calls};
 use circuits::{CircuitInfo, Circuits, Closed, EndReport};
 use facts::Fact;
 use listeners::{Listener, Listeners, TooMany};
 use orders::Orders;
-pub(super) use orders::{Ask, Departure, Order, What};
-use policy::{Policy, Share};
+pub(super) use orders::{Admitted, Ask, Departure, Order, What};
+use policy::Policy;
+use rates::Rates;
 use requests::{Request, Requests, Side};
 pub use roster::Load;
 use roster::{Attached, Roster};
 use std::collections::{BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::time::Instant;
 use turns::{Pair, Turns};
 use why_closed::WhyClosed;
@@ -46,6 +47,7 @@ const DUE_AT_ONCE: usize = 64;
 pub(super) struct Router {
     policy: Policy,
     roster: Roster,
+    rates: Rates,
     listeners: Listeners,
     requests: Requests,
     turns: Turns,
@@ -61,6 +63,7 @@ impl Router {
         Router {
             policy,
             roster: Roster::new(workers.max(1)),
+            rates: Rates::default(),
             listeners: Listeners::default(),
             requests: Requests::default(),
             turns: Turns::default(),
@@ -70,14 +73,16 @@ impl Router {
         }
     }
 
-    /// A link has proven to be `peer`'s, at this worker. Its share, or why it may not stay.
+    /// A connection has proven to be `peer`'s, at this worker. What its link may have, or why it may not stay.
     pub(super) fn attach(
         &mut self,
-        link: LinkId,
+        now: Instant,
+        newcomer: Newcomer,
         worker: usize,
         peer: PeerId,
-        from: IpAddr,
-    ) -> Result<Share, CloseCode> {
+    ) -> Result<Admitted, CloseCode> {
+        let Newcomer { conn, source: from } = newcomer;
+        let link = conn.link();
         let share = self.policy.share(&peer).ok_or(CloseCode::Refused)?;
         let source = self.policy.links_per_source().map(|most| (Source::of(from), most));
         let is_full = |(source, most)| self.roster.links_from(source) >= most;
@@ -88,12 +93,8 @@ impl Router {
         let source = source.map(|(source, _)| source);
         self.roster.add(link, Attached { peer, worker, source });
         self.facts.push_back(Fact::Attached { link, peer, source });
-        Ok(share)
-    }
-
-    /// Where a link comes from, if that is counted.
-    pub(super) fn source_of(&self, link: LinkId) -> Option<Source> {
-        self.roster.get(link)?.source
+        let rate = self.rates.account(now, peer, share.rate);
+        Ok(Admitted { circuits: share.circuits, source, rate })
     }
 
     /// A link is gone. What it asked for is withdrawn; what it was offered goes to somebody else or back to waiting.
@@ -235,7 +236,7 @@ impl Router {
 
     /// A new policy. Links of peers that it leaves out are ended, those of peers with another rate are held to that; lower
     /// limits of numbers hold for what comes.
-    pub(super) fn set_policy(&mut self, policy: Policy, orders: &mut Orders) {
+    pub(super) fn set_policy(&mut self, now: Instant, policy: Policy, orders: &mut Orders) {
         let before = std::mem::replace(&mut self.policy, policy);
         for (peer, links) in self.roster.peers() {
             let share = self.policy.share(peer);
@@ -243,9 +244,9 @@ impl Router {
                 continue;
             }
             for &link in links {
-                let Some(worker) = self.worker_of(link) else { continue };
+                let Some(worker) = self.roster.worker_of(link) else { continue };
                 let end = What::End { code: CloseCode::Refused };
-                let what = share.map_or(end, |share| What::Pace { rate: share.rate });
+                let what = share.map_or(end, |share| What::Pace { rate: self.rates.account(now, *peer, share.rate) });
                 orders.push(Order { worker, link, what });
             }
         }

@@ -1,7 +1,9 @@
 //! What the router is asked for and what it orders.
 
+use super::admission::Source;
 use super::circuits::EndReport;
 use crate::identity::PeerId;
+use crate::relay::rate::Rate;
 use crate::relay::{EndId, LinkId, Why};
 use crate::wire::{CloseCode, Name};
 use std::time::Duration;
@@ -64,14 +66,25 @@ pub enum What {
     },
     /// Hold the link to this rate from now on.
     Pace {
-        /// Bytes a second, None without a bound.
-        rate: Option<u64>,
+        /// The account of its peer, None without a bound.
+        rate: Option<Rate>,
     },
     /// End the link.
     End {
         /// Why.
         code: CloseCode,
     },
+}
+
+/// What a link may have whose client was admitted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    /// Circuits of its peer, over all its links.
+    pub circuits: u32,
+    /// Where it comes from, if that is counted.
+    pub source: Option<Source>,
+    /// The account of its peer, None without a bound.
+    pub rate: Option<Rate>,
 }
 
 /// A CONNECT as the router takes it.

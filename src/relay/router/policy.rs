@@ -34,7 +34,7 @@ pub struct Share {
     pub links: usize,
     /// Circuits at a time, over all its links.
     pub circuits: u32,
-    /// Bytes a second that each of its links may send, None without a bound.
+    /// Bytes a second that it may send, over all its links; None without a bound.
     pub rate: Option<u64>,
 }
 

@@ -14,6 +14,7 @@ mod memory;
 mod moves;
 mod paths;
 mod props;
+mod rates;
 mod testkit;
 
 use testkit::{Client, Got, app, joined, joined_as, relay, relay_with};

@@ -46,6 +46,13 @@ pub(super) fn app(name: &str) -> Name {
 impl Client {
     /// A client whose key is made of `seed`, through the handshake.
     pub(super) fn attach(now: Instant, relay: &mut RelayCore, relay_id: PeerId, seed: u8) -> Client {
+        let mut client = Client::arrive(now, relay, relay_id, seed);
+        client.flush(now, relay);
+        client
+    }
+
+    /// The same, but for the last message of the handshake, which is the first of its output.
+    pub(super) fn arrive(now: Instant, relay: &mut RelayCore, relay_id: PeerId, seed: u8) -> Client {
         let identity = Identity::from_seed(&[seed; 32]);
         let id = relay.handle_accept(now, [127, 0, 0, 1].into()).unwrap();
         let (dial, first) = Dial::new(&identity, relay_id).unwrap();
@@ -54,10 +61,7 @@ impl Client {
         relay.poll_output(now, id, &mut input, usize::MAX);
         let mut output = Vec::new();
         let Ok(Ok(admitted)) = dial.handle_bytes(&input, &mut output) else { panic!("handshake") };
-        let mut client =
-            Client { id, peer: identity.id(), link: admitted.link, input: input.split_off(admitted.used), output };
-        client.flush(now, relay);
-        client
+        Client { id, peer: identity.id(), link: admitted.link, input: input.split_off(admitted.used), output }
     }
 
     pub(super) fn flush(&mut self, now: Instant, relay: &mut RelayCore) {

@@ -247,7 +247,7 @@ fn where_anybody_may_attach_a_source_is_bounded_whatever_keys_it_makes() {
     // Peers that are known by their keys are bounded by these.
     let text: String = (0..40).map(|who| format!("p{who} {}\n", peer(who))).collect();
     let policy = Policy::only(&Peers::parse(&text).unwrap(), world.router.policy.limits()).unwrap();
-    world.router.set_policy(policy, &mut world.orders);
+    world.router.set_policy(world.now, policy, &mut world.orders);
     assert!((0..40).all(|who| world.try_attach_from(who, 9).1.is_ok()));
 }
 

@@ -50,17 +50,17 @@ impl World {
     }
 
     /// A connection comes in and is authenticated at once.
-    fn try_attach(&mut self, who: u8) -> (LinkId, Result<Share, CloseCode>) {
+    fn try_attach(&mut self, who: u8) -> (LinkId, Result<Admitted, CloseCode>) {
         self.try_attach_from(who, who)
     }
 
-    fn try_attach_from(&mut self, who: u8, source: u8) -> (LinkId, Result<Share, CloseCode>) {
+    fn try_attach_from(&mut self, who: u8, source: u8) -> (LinkId, Result<Admitted, CloseCode>) {
         let links: Vec<usize> = self.router.load().iter().map(|load| load.links).collect();
         let source = [10, 0, 0, source].into();
         let placed = self.admission.enter(self.now, source, &links).unwrap();
         assert!(self.admission.leave(placed.conn));
-        let link = placed.conn.link();
-        (link, self.router.attach(link, placed.worker, peer(who), source))
+        let newcomer = Newcomer { conn: placed.conn, source };
+        (placed.conn.link(), self.router.attach(self.now, newcomer, placed.worker, peer(who)))
     }
 
     fn listen(&mut self, link: LinkId, what: u8) {
@@ -325,7 +325,7 @@ fn a_new_policy_ends_the_links_of_those_it_leaves_out() {
     let mut world = World::new(Limits::default());
     let (one, two, other) = (world.attach(1), world.attach(1), world.attach(2));
     let peers = Peers::parse(&format!("two {}\n", peer(2))).unwrap();
-    world.router.set_policy(Policy::only(&peers, Limits::default()).unwrap(), &mut world.orders);
+    world.router.set_policy(world.now, Policy::only(&peers, Limits::default()).unwrap(), &mut world.orders);
     let ended: BTreeSet<LinkId> = world.take().into_iter().map(|(link, _)| link).collect();
     assert_eq!(ended, BTreeSet::from([one, two]));
     assert!(!ended.contains(&other));

@@ -1,0 +1,332 @@
+//! A peer's allowance of bytes a second, for whatever comes in from it: one account for all its links, at all workers, which
+//! outlives them while something is owed.
+//!
+//! Two things are counted. *All* that came in: while it is ahead of the rate, credit is held back. And what came *unbidden*,
+//! which is everything but the bytes of circuits, for those need credit. Reading goes on while credit is held back, so that
+//! heartbeats and control messages are not stuck behind bytes for which there was credit. But messages need no credit, and each
+//! new circuit has some from the start. So no link of the peer is read while what came unbidden is ahead of the rate by more
+//! than a constant, nor while all of it is ahead by more than that and the circuits that are open account for.
+//!
+//! Workers change two numbers by an atomic operation each. Peers without a rate have no account.
+
+use crate::wire::limits::CIRCUIT_WINDOW_START;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a peer may be ahead of its rate: half a second of it. Overdrawing by one window is allowed, and paid back.
+const BURST: Duration = Duration::from_millis(500);
+/// By so much more it may be overdrawn before it is not read, bytes: a hundred calls with the first messages of their
+/// sessions, however low the rate.
+const UNBIDDEN_BYTES: u64 = 256 * 1024;
+/// And by so much for each circuit that is open, bytes, by its bytes alone: what it may be sent without a grant.
+const CIRCUIT_BYTES: u64 = CIRCUIT_WINDOW_START as u64;
+/// The least that is read at once, bytes: at a low rate, bit by bit would cost the relay more than it spares others.
+const READ_MIN: usize = 4 * 1024;
+
+/// The account of a peer with a rate. Clones are the same account.
+#[derive(Clone, Debug)]
+pub struct Rate(Arc<Account>);
+
+#[derive(Debug)]
+struct Account {
+    bytes_per_second: u64,
+    since: Instant,
+    /// When everything that came in so far is paid for, nanoseconds from `since`.
+    all: AtomicU64,
+    /// The same for what came unbidden.
+    unbidden: AtomicU64,
+    /// Circuits that are open on all links of the peer.
+    circuits: AtomicU64,
+}
+
+/// Two are equal if they are the same account.
+impl PartialEq for Rate {
+    fn eq(&self, other: &Rate) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Rate {}
+
+impl Rate {
+    /// A peer that owes nothing may send so many bytes a second.
+    pub(crate) fn new(now: Instant, bytes_per_second: u64) -> Rate {
+        Rate::owing(now, bytes_per_second, [0; 2])
+    }
+
+    /// Another rate for the same peer: it owes as many bytes as before.
+    pub(crate) fn changed_to(&self, now: Instant, bytes_per_second: u64) -> Rate {
+        let owed = [&self.0.all, &self.0.unbidden].map(|paid| {
+            let nanos = paid.load(Ordering::Relaxed).saturating_sub(self.nanos(now));
+            let bytes = u128::from(nanos) * u128::from(self.0.bytes_per_second) / 1_000_000_000;
+            u64::try_from(bytes).unwrap_or(u64::MAX)
+        });
+        Rate::owing(now, bytes_per_second, owed)
+    }
+
+    fn owing(now: Instant, bytes_per_second: u64, bytes: [u64; 2]) -> Rate {
+        let [all, unbidden] = bytes.map(|bytes| AtomicU64::new(nanos_of(bytes, bytes_per_second)));
+        Rate(Arc::new(Account { bytes_per_second, since: now, all, unbidden, circuits: AtomicU64::new(0) }))
+    }
+
+    /// Bytes a second.
+    pub(crate) fn bytes_per_second(&self) -> u64 {
+        self.0.bytes_per_second
+    }
+
+    /// Whether no link has this account, and nothing is owed: a new one would be the same.
+    pub(crate) fn is_unused(&self, now: Instant) -> bool {
+        Arc::strong_count(&self.0) == 1 && self.0.all.load(Ordering::Relaxed) <= self.nanos(now)
+    }
+
+    /// Counts input.
+    fn receive(&self, now: Instant, bytes: u64) {
+        let (now, time) = (self.nanos(now), nanos_of(bytes, self.0.bytes_per_second));
+        for paid in [&self.0.all, &self.0.unbidden] {
+            update(paid, |paid| paid.max(now).saturating_add(time));
+        }
+    }
+
+    /// So much of that was sent within credit that holds for the rate, and so much within credit that was given before.
+    fn note_bidden(&self, bytes: u64, free_bytes: u64) {
+        let rate = self.0.bytes_per_second;
+        update(&self.0.unbidden, |paid| paid.saturating_sub(nanos_of(bytes + free_bytes, rate)));
+        if free_bytes > 0 {
+            update(&self.0.all, |paid| paid.saturating_sub(nanos_of(free_bytes, rate)));
+        }
+    }
+
+    /// From when on more may be granted.
+    fn allows_from(&self) -> Instant {
+        self.0.since + Duration::from_nanos(self.0.all.load(Ordering::Relaxed)).saturating_sub(BURST)
+    }
+
+    /// From when on links of the peer may be read.
+    fn reads_from(&self) -> Instant {
+        let Account { bytes_per_second, since, all, unbidden, circuits } = &*self.0;
+        let bidden = circuits.load(Ordering::Relaxed).saturating_mul(CIRCUIT_BYTES);
+        let due = [(all, UNBIDDEN_BYTES.saturating_add(bidden)), (unbidden, UNBIDDEN_BYTES)].map(|(paid, ahead)| {
+            let ahead = Duration::from_nanos(nanos_of(ahead, *bytes_per_second)).saturating_add(BURST);
+            Duration::from_nanos(paid.load(Ordering::Relaxed)).saturating_sub(ahead)
+        });
+        *since + due[0].max(due[1])
+    }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.0.since).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+fn update(number: &AtomicU64, change: impl Fn(u64) -> u64) {
+    // It never fails: there is always another number.
+    let _ = number.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| Some(change(number)));
+}
+
+/// How long this rate takes for so many bytes.
+fn nanos_of(bytes: u64, bytes_per_second: u64) -> u64 {
+    // 2^32 bytes and more still fit: 2^32 × 10^9 < 2^64.
+    bytes.saturating_mul(1_000_000_000) / bytes_per_second.max(1)
+}
+
+/// What a link has to do with the account of its peer. The default has none, and no bound.
+#[derive(Debug, Default)]
+pub(crate) struct Metered {
+    rate: Option<Rate>,
+    /// Its open circuits, as far as they are counted in the account.
+    circuits: u64,
+    /// Bytes of its circuits to come that were granted before there was this bound: they are not paid for.
+    free_bytes: u64,
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        self.set_circuits(0);
+    }
+}
+
+impl Metered {
+    /// A link without circuits of a peer with this account.
+    pub(crate) fn new(rate: Option<Rate>) -> Metered {
+        Metered { rate, circuits: 0, free_bytes: 0 }
+    }
+
+    /// The same, apart from so many bytes of circuits that were granted before.
+    pub(crate) fn after(mut self, free_bytes: u64) -> Metered {
+        self.free_bytes = free_bytes;
+        self
+    }
+
+    /// Whether there is a bound.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.rate.is_some()
+    }
+
+    /// So many circuits are open on this link.
+    pub(crate) fn set_circuits(&mut self, circuits: u64) {
+        if let Some(Rate(account)) = self.rate.as_ref().filter(|_| circuits != self.circuits) {
+            account.circuits.fetch_add(circuits, Ordering::Relaxed);
+            account.circuits.fetch_sub(self.circuits, Ordering::Relaxed);
+            self.circuits = circuits;
+        }
+    }
+
+    /// Counts input.
+    pub(crate) fn receive(&self, now: Instant, bytes: usize) {
+        if let Some(rate) = &self.rate {
+            rate.receive(now, u64::try_from(bytes).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// So much of it was bytes of a circuit, within its credit.
+    pub(crate) fn note_bidden(&mut self, bytes: usize) {
+        let Some(rate) = &self.rate else { return };
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let free = bytes.min(self.free_bytes);
+        self.free_bytes -= free;
+        rate.note_bidden(bytes - free, free);
+    }
+
+    /// Whether more may be granted.
+    pub(crate) fn allows(&self, now: Instant) -> bool {
+        self.allows_from().is_none_or(|from| from <= now)
+    }
+
+    /// From when on more may be granted. None: at any time.
+    pub(crate) fn allows_from(&self) -> Option<Instant> {
+        self.rate.as_ref().map(Rate::allows_from)
+    }
+
+    /// From when on the link may be read. None without a bound.
+    pub(crate) fn reads_from(&self) -> Option<Instant> {
+        self.rate.as_ref().map(Rate::reads_from)
+    }
+
+    /// How much may be read at once, bytes, so that the link is not unread for long after.
+    pub(crate) fn read_most(&self) -> usize {
+        let rate = self.rate.as_ref().map(|rate| usize::try_from(rate.bytes_per_second()).unwrap_or(usize::MAX));
+        rate.map_or(usize::MAX, |rate| rate.max(READ_MIN))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: usize = CIRCUIT_WINDOW_START as usize;
+
+    fn metered(now: Instant, bytes_per_second: u64) -> (Rate, Metered) {
+        let rate = Rate::new(now, bytes_per_second);
+        (rate.clone(), Metered::new(Some(rate)))
+    }
+
+    fn may_read(link: &Metered, now: Instant) -> bool {
+        link.reads_from().is_none_or(|from| from <= now)
+    }
+
+    #[test]
+    fn over_ten_seconds_a_link_gets_ten_seconds_worth_and_its_burst() {
+        let start = Instant::now();
+        let (_, link) = metered(start, 1000);
+        let mut got = 0;
+        for tick in 0..1000 {
+            let now = start + Duration::from_millis(10 * tick);
+            while link.allows(now) {
+                link.receive(now, 100);
+                got += 100;
+            }
+        }
+        assert!((10_000..=10_700).contains(&got), "{got}");
+    }
+
+    #[test]
+    fn what_was_granted_before_is_not_paid_for_and_all_else_is() {
+        let now = Instant::now();
+        let (_, link) = metered(now, 1000);
+        let mut link = link.after(100_000);
+        for bytes in [60_000, 40_300] {
+            link.receive(now, bytes);
+            link.note_bidden(bytes);
+        }
+        assert!(link.allows(now));
+        link.receive(now, 300);
+        assert!(!link.allows(now));
+    }
+
+    #[test]
+    fn who_sends_what_needs_no_credit_is_read_at_the_rate_in_the_long_run_and_circuits_and_links_make_it_no_more() {
+        for (circuits, links, step) in [(0, 1, 4096), (300, 1, 4096), (3, 16, 256 * 1024)] {
+            let start = Instant::now();
+            let rate = Rate::new(start, 10_000);
+            let mut links: Vec<Metered> = (0..links).map(|_| Metered::new(Some(rate.clone()))).collect();
+            links.iter_mut().for_each(|link| link.set_circuits(circuits));
+            let mut read = 0;
+            for tick in 0..100_000 {
+                let now = start + Duration::from_millis(100 * tick);
+                for link in links.iter().filter(|link| may_read(link, now)) {
+                    let bytes = step.min(link.read_most());
+                    link.receive(now, bytes);
+                    read += bytes as u64;
+                }
+            }
+            let ahead = 5_000 + UNBIDDEN_BYTES;
+            assert!((100_000_000..=100_020_000 + ahead).contains(&read), "{circuits} circuits: {read}");
+        }
+    }
+
+    #[test]
+    fn what_circuits_may_send_without_a_grant_never_leaves_a_link_unread() {
+        let now = Instant::now();
+        let (rate, mut link) = metered(now, 1000);
+        link.set_circuits(10);
+        for _ in 0..10 {
+            link.receive(now, WINDOW);
+            link.note_bidden(WINDOW);
+        }
+        assert!(!link.allows(now) && may_read(&link, now));
+        // When some are over, the others are not read before that is paid for; on no link of the peer.
+        let other = Metered::new(Some(rate));
+        link.set_circuits(3);
+        assert!(!may_read(&link, now) && !may_read(&other, now));
+        link.set_circuits(10);
+        drop(link);
+        assert!(!may_read(&other, now));
+    }
+
+    #[test]
+    fn whoever_comes_again_owes_what_it_owed_and_an_account_without_links_or_debts_is_no_use() {
+        let now = Instant::now();
+        let (rate, link) = metered(now, 1000);
+        assert!(!rate.is_unused(now));
+        link.receive(now, 1_000_000);
+        drop(link);
+        assert!(!rate.is_unused(now));
+        let link = Metered::new(Some(rate.clone()));
+        assert!(!may_read(&link, now) && may_read(&link, now + Duration::from_secs(1000)));
+        drop(link);
+        assert!(rate.is_unused(now + Duration::from_secs(1000)));
+    }
+
+    #[test]
+    fn another_rate_is_owed_as_many_bytes() {
+        let now = Instant::now();
+        let (rate, link) = metered(now, 1000);
+        link.receive(now, 1_000_000);
+        for (at, bytes_per_second, seconds) in [(0, 10_000, 100), (900, 10, 10_900), (1000, 1000, 1000)] {
+            let at = now + Duration::from_secs(at);
+            let link = Metered::new(Some(rate.changed_to(at, bytes_per_second)));
+            let until = now + Duration::from_secs(seconds) - BURST;
+            let from = link.allows_from().unwrap();
+            assert!(from == until || (from == at && until < at), "{bytes_per_second}: {:?}", from - now);
+        }
+    }
+
+    #[test]
+    fn without_a_bound_nothing_is_counted() {
+        let now = Instant::now();
+        let mut link = Metered::default();
+        link.receive(now, usize::MAX);
+        link.note_bidden(usize::MAX);
+        assert!(link.allows(now) && link.reads_from().is_none() && link.allows_from().is_none());
+    }
+}

@@ -1,0 +1,71 @@
+//! The accounts of peers with a rate. A peer has one while it has links or owes something, however often it comes and goes.
+
+use crate::identity::PeerId;
+use crate::relay::rate::Rate;
+use std::collections::HashMap;
+use std::time::Instant;
+
+/// So many accounts are kept before anybody looks for some that are of no use.
+const KEPT_MIN: usize = 64;
+
+/// See the module. There are at most as many as peers with a rate in the allow file, and [`KEPT_MIN`], or twice as many as are
+/// of use.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    by_peer: HashMap<PeerId, Rate>,
+    /// With how many to look next.
+    sweep_at: usize,
+}
+
+impl Rates {
+    /// The account of a peer that has this rate from now on; None without one.
+    pub(super) fn account(&mut self, now: Instant, peer: PeerId, bytes_per_second: Option<u64>) -> Option<Rate> {
+        let bytes_per_second = bytes_per_second?;
+        if self.by_peer.len() >= self.sweep_at.max(KEPT_MIN) {
+            self.by_peer.retain(|_, rate| !rate.is_unused(now));
+            self.sweep_at = 2 * self.by_peer.len();
+        }
+        let rate = self.by_peer.entry(peer).or_insert_with(|| Rate::new(now, bytes_per_second));
+        if rate.bytes_per_second() != bytes_per_second {
+            *rate = rate.changed_to(now, bytes_per_second);
+        }
+        Some(rate.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::rate::Metered;
+    use std::time::Duration;
+
+    fn peer(n: u64) -> PeerId {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        PeerId::from_bytes(bytes)
+    }
+
+    #[test]
+    fn an_account_is_kept_while_it_is_owed_something_or_has_links_and_the_table_has_a_bound() {
+        let (mut rates, start) = (Rates::default(), Instant::now());
+        let mut account = |now, n| rates.account(now, peer(n), Some(1000)).unwrap();
+        let held: Vec<Rate> = (0..100).map(|n| account(start, n)).collect();
+        for n in 100..200 {
+            Metered::new(Some(account(start, n))).receive(start, 10_000);
+        }
+        assert!((0..100).all(|n| account(start, n) == held[usize::try_from(n).unwrap()]));
+        for n in 200..5000 {
+            let now = start + Duration::from_secs(1);
+            Metered::new(Some(account(now, n))).receive(now, 0);
+            let before = account(now, 150);
+            assert!(Metered::new(Some(before)).allows_from() > Some(now), "it is owed something");
+        }
+        assert!(rates.by_peer.len() <= 2 * 200 + 1, "{}", rates.by_peer.len());
+        let later = start + Duration::from_secs(100);
+        for n in 5000..6000 {
+            rates.account(later, peer(n), Some(1000)).unwrap();
+        }
+        assert!(rates.by_peer.len() <= 2 * 100 + 1 && held.len() == 100, "{}", rates.by_peer.len());
+        assert_eq!(rates.account(later, peer(1), None), None);
+    }
+}

@@ -1,0 +1,174 @@
+//! What a peer with a rate can have the relay take from it, whatever it sends and however it comes.
+
+use super::*;
+use crate::relay::ConnId;
+use std::collections::BTreeMap;
+
+/// Bytes a second of the peer with the seed 2.
+const RATE: usize = 10 * 1024;
+/// What it may be ahead: a constant, and half a second.
+const AHEAD: usize = 256 * 1024 + RATE / 2;
+/// What is read at once.
+const READ: usize = 4096;
+const PING: usize = 32;
+const TICK: Duration = Duration::from_millis(100);
+const SECONDS: usize = 120;
+
+struct World {
+    now: Instant,
+    relay: RelayCore,
+    id: crate::identity::PeerId,
+    /// How many of each link's pings were looked at: the newest that was answered.
+    heard: BTreeMap<ConnId, u32>,
+    /// Bytes of other kinds that were taken from the peer.
+    taken: usize,
+}
+
+impl World {
+    fn new(workers: usize) -> World {
+        let (relay, id) = relay_with(second_with("rate=10K"), workers);
+        World { now: Instant::now(), relay, id, heard: BTreeMap::new(), taken: 0 }
+    }
+
+    fn attach(&mut self) -> Client {
+        self.taken += 2048;
+        Client::attach(self.now, &mut self.relay, self.id, 2)
+    }
+
+    /// Reads a link once, if that may be; it never runs out of pings.
+    fn read(&mut self, client: &mut Client, sent: &mut u32) {
+        while client.output.len() < READ {
+            *sent += 1;
+            client.bare(Kind::Ping, 0, *sent);
+        }
+        if self.relay.may_read(client.id).is_now(self.now) {
+            let rest = client.output.split_off(READ);
+            client.flush(self.now, &mut self.relay);
+            client.output = rest;
+        }
+        self.hear(client);
+    }
+
+    fn hear(&mut self, client: &mut Client) {
+        for got in client.all(self.now, &mut self.relay) {
+            if let Got::Pong(token) = got {
+                self.heard.insert(client.id, token);
+            }
+        }
+    }
+
+    fn pass(&mut self) {
+        self.now += TICK;
+        self.relay.handle_timeout(self.now);
+    }
+
+    /// All that was taken from the peer.
+    fn total(&self) -> usize {
+        self.taken + self.heard.values().map(|pings| usize::try_from(*pings).unwrap() * PING).sum::<usize>()
+    }
+
+    /// It was read at its rate, and no faster, for so long.
+    fn check(&self, what: &str, workers: usize) {
+        let (total, least) = (self.total(), RATE * SECONDS);
+        let most = least + AHEAD + 2 * RATE + workers * READ;
+        assert!((least..=most).contains(&total), "{what}, {workers} workers: {total}, not {least} to {most}");
+    }
+}
+
+#[test]
+fn pings_over_many_links_of_a_peer_are_taken_at_its_one_rate_at_all_workers() {
+    for workers in [1, 2] {
+        for links in [1, 16] {
+            let mut world = World::new(workers);
+            let mut links: Vec<(Client, u32)> = (0..links).map(|_| (world.attach(), 0)).collect();
+            let here = world.relay.load().iter().filter(|load| load.links > 0).count();
+            assert_eq!(here, workers.min(links.len()));
+            for _ in 0..SECONDS * 10 {
+                for _ in 0..10 {
+                    links.iter_mut().for_each(|(client, sent)| world.read(client, sent));
+                }
+                world.pass();
+            }
+            world.check(&format!("{} links", links.len()), workers);
+        }
+    }
+}
+
+#[test]
+fn circuits_that_are_open_let_nothing_ahead_but_their_own_bytes() {
+    const CIRCUITS: u32 = 100;
+    for workers in [1, 2] {
+        let mut world = World::new(workers);
+        let (now, id) = (world.now, world.id);
+        let (mut caller, mut callee) = joined(now, &mut world.relay, id);
+        for n in 1..CIRCUITS {
+            caller.connect(2 * n + 2, callee.peer, "a", 0);
+            world.taken += caller.output.len();
+            caller.flush(now, &mut world.relay);
+            callee.all(now, &mut world.relay);
+            callee.say(Control::Accept { circuit: 2 * n + 1, early: vec![] });
+            callee.flush(now, &mut world.relay);
+        }
+        world.hear(&mut caller);
+        world.taken += 2048 + 200;
+        let mut sent = 0;
+        for _ in 0..SECONDS * 10 {
+            (0..10).for_each(|_| world.read(&mut caller, &mut sent));
+            callee.bare(Kind::Ping, 0, 1);
+            callee.flush(world.now, &mut world.relay);
+            callee.all(world.now, &mut world.relay);
+            world.pass();
+        }
+        world.check("pings", workers);
+        // Those are let ahead, however much else was said: without that no session would come up.
+        while !world.relay.may_read(caller.id).is_now(world.now) {
+            world.pass();
+        }
+        world.now += Duration::from_secs(1);
+        caller.data(2, &numbered(WINDOW));
+        for piece in std::mem::take(&mut caller.output).chunks(READ) {
+            assert!(world.relay.may_read(caller.id).is_now(world.now));
+            world.relay.handle_bytes(world.now, caller.id, piece);
+            world.now += Duration::from_millis(5);
+        }
+        let heard = callee.all(world.now, &mut world.relay);
+        assert!(matches!(&heard[..], [Got::Data(1, bytes)] if bytes.len() == WINDOW), "{}", heard.len());
+    }
+}
+
+#[test]
+fn whoever_comes_again_and_again_is_heard_no_more_than_who_stays() {
+    for workers in [1, 2] {
+        let mut world = World::new(workers);
+        for _ in 0..SECONDS * 10 {
+            let mut client = Client::arrive(world.now, &mut world.relay, world.id, 2);
+            world.taken += client.output.len() + 1627;
+            (1..=100).for_each(|token| client.bare(Kind::Ping, 0, token));
+            client.flush(world.now, &mut world.relay);
+            world.hear(&mut client);
+            world.relay.handle_closed(world.now, client.id);
+            world.pass();
+        }
+        // Handshakes alone are more than its rate, and are not refused for that.
+        let pings: u32 = world.heard.values().sum();
+        assert!(usize::try_from(pings).unwrap() * PING <= AHEAD, "{pings} pings, {workers} workers");
+    }
+}
+
+#[test]
+fn what_comes_with_the_handshake_of_a_peer_in_debt_is_heard_when_that_is_paid() {
+    let mut world = World::new(2);
+    let (mut greedy, mut sent) = (world.attach(), 0);
+    (0..1000).for_each(|_| world.read(&mut greedy, &mut sent));
+    world.relay.handle_closed(world.now, greedy.id);
+    let mut client = Client::arrive(world.now, &mut world.relay, world.id, 2);
+    client.bare(Kind::Ping, 0, 7);
+    client.flush(world.now, &mut world.relay);
+    assert_eq!(client.all(world.now, &mut world.relay).len(), 1, "it is welcome");
+    let (owing, debt) = (world.now, Duration::from_secs(20));
+    while !client.all(world.now, &mut world.relay).contains(&Got::Pong(7)) {
+        world.now = world.relay.next_timeout().expect("it is looked at").max(world.now);
+        world.relay.handle_timeout(world.now);
+        assert!(world.now <= owing + debt && world.relay.is_open(client.id));
+    }
+}
