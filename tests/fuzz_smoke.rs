@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 #[path = "../fuzz/src/lib.rs"]
-#[allow(dead_code, reason = "the fuzz targets run entries by name")]
+#[expect(dead_code, reason = "the fuzz targets run entries by name")]
 mod entries;
 
 use entries::ENTRIES;

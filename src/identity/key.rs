@@ -14,7 +14,7 @@ const SALT: &[u8] = b"vp/1 identity";
 const ED25519_INFO: &[u8] = b"ed25519";
 const X25519_INFO: &[u8] = b"x25519";
 /// Reserved for the static ML-KEM-768 key of sealed mailboxes. Nothing may derive anything else under this label.
-#[allow(dead_code, reason = "reserved so that no other key ever takes the label")]
+#[expect(dead_code, reason = "reserved so that no other key ever takes the label")]
 const MLKEM768_INFO: &[u8] = b"mlkem768";
 
 /// A peer's long-term secret: one 32-byte seed and the keys derived from it.

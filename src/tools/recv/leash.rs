@@ -16,7 +16,7 @@ pub(super) const TERMINATED: i32 = SIGNAL_BASE + TERM;
 
 /// The loop's end. Dropping it ends the command.
 #[derive(Debug)]
-pub(super) struct Leash(#[allow(dead_code, reason = "it is held, and never written to")] PipeWriter);
+pub(super) struct Leash(#[expect(dead_code, reason = "it is held, and never written to")] PipeWriter);
 
 /// The engine's end.
 #[derive(Clone, Debug)]
