@@ -6,6 +6,8 @@ mod complete;
 mod install;
 #[path = "docs/man.rs"]
 mod man;
+#[path = "docs/numbers.rs"]
+mod numbers;
 #[path = "docs/shell.rs"]
 mod shell;
 

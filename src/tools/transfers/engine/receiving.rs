@@ -50,6 +50,7 @@ pub(crate) struct Receiver<'p, 'a> {
     pub underway: BTreeMap<u32, Underway>,
     pub pending: VecDeque<Pending>,
     pub checkpoints: usize,
+    /// Hashes of the paths that were offered: a table of 36 MB for as many as there may be.
     pub seen: HashSet<u128>,
     pub promised_bytes: u64,
     pub tops: Tops,
