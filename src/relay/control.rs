@@ -4,7 +4,9 @@ use super::LinkId;
 use super::attached::Attachment;
 use super::circuit::table::Circuit;
 use super::fair::work::Work;
+use super::intake::Undone;
 use super::router::Ask;
+use super::router::calls::Brought;
 use super::router::requests::Side;
 use super::router::why_closed::WhyClosed;
 use super::switch::{Switch, ToEnd};
@@ -18,7 +20,7 @@ pub(super) enum Flow {
     Continue,
     /// It is not read any more.
     Gone,
-    /// It is not listened to before it has taken some answers.
+    /// It is not listened to before others have had their turn, or it has taken some answers.
     Hold,
     /// It is to go to another worker, which then does what this message asks for.
     Move(usize, Control),
@@ -120,25 +122,50 @@ impl Client<'_> {
             // What only a relay says.
             _ => Err(CloseCode::Protocol),
         };
-        self.switch.run_orders(self.now);
-        match done {
-            Ok(()) => Flow::Continue,
-            Err(code) => {
-                self.switch.end(self.now, id, code);
-                Flow::Gone
+        self.follow_up(done)
+    }
+
+    /// Goes on with a message whose work is not done.
+    pub(super) fn resume(&mut self, undone: Undone) -> Flow {
+        match undone {
+            // It has been placed: whatever changed meanwhile, it stays here for this message.
+            Undone::Message(message) => self.act(*message),
+            Undone::Calls(recall) => {
+                let (now, id) = (self.now, self.id);
+                let brought = self.switch.router.ask(|router, orders| router.listen_on(now, id, *recall, orders));
+                self.take_on(brought);
+                self.follow_up(Ok(()))
             }
         }
     }
 
+    fn follow_up(&mut self, done: Result<(), CloseCode>) -> Flow {
+        self.switch.run_orders(self.now);
+        if let Err(code) = done {
+            self.switch.end(self.now, self.id, code);
+            return Flow::Gone;
+        }
+        let is_undone = self.attachment().is_some_and(|attachment| attachment.intake.is_undone());
+        if is_undone { Flow::Hold } else { Flow::Continue }
+    }
+
     fn listen(&mut self, name: Name) -> Result<(), CloseCode> {
         let (now, id) = (self.now, self.id);
-        let calls = self.switch.router.ask(|router, orders| router.listen(now, id, name.clone(), orders))?;
+        let brought = self.switch.router.ask(|router, orders| router.listen(now, id, name.clone(), orders))?;
         // Ahead of the orders, which may carry what has waited for the name.
         if let Some(attachment) = self.attachment() {
-            attachment.intake.owe(Work::of_calls(calls));
             attachment.outgoing.say(Control::Listening { name });
         }
+        self.take_on(brought);
         Ok(())
+    }
+
+    /// What a LISTEN has brought is the link's to pay for. The rest is its next work.
+    fn take_on(&mut self, Brought { calls, rest }: Brought) {
+        if let Some(attachment) = self.attachment() {
+            attachment.intake.owe(Work::of_calls(calls));
+            rest.into_iter().for_each(|rest| attachment.intake.leave_undone(Undone::Calls(Box::new(rest))));
+        }
     }
 
     fn connect(&mut self, ask: Ask) -> Result<(), CloseCode> {

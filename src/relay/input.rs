@@ -44,7 +44,8 @@ impl Input<'_> {
     pub(super) fn use_up<'b>(mut self, undone: Option<Undone>, mut input: impl Iterator<Item = Cursor<'b>>) -> u64 {
         let (now, id) = (self.now, self.conn.link());
         let (mut sum, mut last) = (Sum::default(), None);
-        let mut flow = undone.map_or(Flow::Continue, |undone| self.resume(undone));
+        let resume = |undone| Client::new(&mut self.conns.switch, now, id).resume(undone);
+        let mut flow = undone.map_or(Flow::Continue, resume);
         while let Flow::Continue = flow
             && let Some(mut cursor) = input.next()
         {
@@ -68,15 +69,6 @@ impl Input<'_> {
         self.conns.switch.run_orders(now);
         self.conns.touch(now, self.conn);
         sum.forwarded_bytes
-    }
-
-    /// Goes on with a message.
-    fn resume(&mut self, undone: Undone) -> Flow {
-        let mut client = Client::new(&mut self.conns.switch, self.now, self.conn.link());
-        match undone {
-            // It has been placed: whatever changed meanwhile, it stays here for this message.
-            Undone::Message(message) => client.act(*message),
-        }
     }
 
     /// Uses what was read into a block.

@@ -4,6 +4,7 @@
 use super::circuit::standstill::{Standstill, State};
 use super::fair::work::Work;
 use super::memory::block::Piece;
+use super::router::calls::Recall;
 use crate::wire::Control;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -37,6 +38,8 @@ pub(super) enum Undone {
     /// The link moved for it, and nothing of it has been done. No larger than the start of a message that is kept otherwise,
     /// which there is none of then.
     Message(Box<Control>),
+    /// It said LISTEN, and more calls than were offered at once waited for that.
+    Calls(Box<Recall>),
 }
 
 impl Held {
@@ -68,6 +71,11 @@ impl Intake {
     /// A message is to be dealt with, before what is held.
     pub(super) fn leave_undone(&mut self, undone: Undone) {
         self.held.undone = Some(undone);
+    }
+
+    /// Whether a message is to be dealt with first.
+    pub(super) fn is_undone(&self) -> bool {
+        self.held.undone.is_some()
     }
 
     /// Whether anything is held.

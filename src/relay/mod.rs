@@ -67,7 +67,8 @@ pub use router::facts::Fact;
 pub use router::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX, NAMES_PER_SOURCE_MAX};
 pub use router::policy::{Limits, Policy, Share};
 pub use router::requests::{
-    ANSWER_DEADLINE, PARKED_PER_LINK_MAX, REQUESTS_FREE_PER_PEER, REQUESTS_MAX, REQUESTS_PER_SOURCE_MAX, Side,
+    ANSWER_DEADLINE, GUESTS_MAX, GUESTS_PER_PAIR, PARKED_PER_LINK_MAX, REQUESTS_FREE_PER_PEER, REQUESTS_MAX,
+    REQUESTS_PER_SOURCE_MAX, Side,
 };
 pub use router::turns::{OFFERS_FREE_PER_PEER, OFFERS_MAX, OFFERS_PER_PEER_MAX, PLACES_PER_PAIR, REFUSAL_DELAY};
 pub use router::why_closed::{Cut, WhyClosed};

@@ -320,7 +320,7 @@ impl Switch {
         self.links.next_timeout().into_iter().chain(self.router.next_timeout()).min()
     }
 
-    /// Drops links that are dead and ends what has waited long enough.
+    /// Drops links that are dead and ends some of what has waited long enough: there is more if [`Switch::next_timeout`] says so.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         while let Some(id) = self.links.poll_due(now) {
             if self.links.get(id).is_some_and(|attachment| attachment.is_dead(now)) {
@@ -329,7 +329,7 @@ impl Switch {
                 self.touch(now, id);
             }
         }
-        while self.router.next_timeout().is_some_and(|at| at <= now) {
+        if self.router.next_timeout().is_some_and(|at| at <= now) {
             self.router.ask(|router, orders| router.handle_timeout(now, orders));
         }
         self.give_up_early(now);

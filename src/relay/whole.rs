@@ -217,7 +217,12 @@ impl RelayCore {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.workers.iter_mut().for_each(|worker| worker.handle_timeout(now));
+        for worker in &mut self.workers {
+            worker.handle_timeout(now);
+            while worker.next_timeout().is_some_and(|at| at <= now) {
+                worker.handle_timeout(now);
+            }
+        }
         self.settle(now);
     }
 

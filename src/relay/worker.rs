@@ -274,7 +274,7 @@ impl Forwarder {
         self.conns.greetings.next_timeout().into_iter().chain(self.conns.switch.next_timeout()).min()
     }
 
-    /// Closes what is dead and ends what has waited long enough.
+    /// Closes what is dead and ends some of what has waited long enough. There is more if [`Forwarder::next_timeout`] says so.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(conn) = self.conns.greetings.poll_overdue(now) {
             self.conns.drop_conn(now, conn, Why::Dead);

@@ -196,7 +196,9 @@ impl Worker {
         let unread = self.shared.inboxes[self.index].len() > 0;
         let waiting = self.acceptor.as_ref().is_some_and(|acceptor| acceptor.is_due(now));
         let is_read = self.forwarder.has_turns() && self.turn.unread_until.is_none();
-        unread || waiting || is_read || self.forwarder.has_output()
+        // Some of what was due is left.
+        let is_late = self.forwarder.next_timeout().is_some_and(|at| at <= now);
+        unread || waiting || is_read || is_late || self.forwarder.has_output()
     }
 
     fn enter(&mut self, now: Instant, stage: Stage) {

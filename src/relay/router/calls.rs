@@ -5,10 +5,16 @@ use super::listeners::Listener;
 use super::orders::{Ask, Order, Orders, What};
 use super::requests::{ANSWER_DEADLINE, PARKED_PER_LINK_MAX, Request, Side, Stage, Told};
 use super::turns::{Pair, Place, REFUSAL_DELAY, RequestId, Turn, look_again};
+use super::waiting::Mark;
 use super::{LinkId, Router};
 use crate::identity::PeerId;
 use crate::wire::{CloseCode, Name};
 use std::time::{Duration, Instant};
+
+/// Of what waits for somebody who listens so much has its turn at once: others want to ask something, too.
+const RECALLED_AT_ONCE: usize = 32;
+/// So many calls are offered at once.
+const OFFERED_AT_ONCE: usize = 64;
 
 /// A request that its callee has taken.
 pub(super) struct Accepted {
@@ -18,6 +24,26 @@ pub(super) struct Accepted {
     pub pair: Pair,
     /// What was called.
     pub name: Name,
+}
+
+/// Calls that somebody is to be offered who listens to a name, and that waited when it said so.
+#[derive(Debug)]
+pub(crate) struct Recall {
+    /// What they call.
+    pub name: Name,
+    /// Those up to there have had their turn.
+    pub after: Option<Mark>,
+    /// The last of them.
+    pub until: Mark,
+}
+
+/// What a LISTEN has brought so far.
+#[derive(Debug, Default)]
+pub(crate) struct Brought {
+    /// So many calls just now.
+    pub calls: usize,
+    /// More, when its link has another turn.
+    pub rest: Option<Recall>,
 }
 
 /// A router, while it deals with requests. Whatever may have made room for another call is followed by
@@ -109,18 +135,25 @@ impl Calls<'_> {
         self.router.eased.insert(peer);
     }
 
-    /// A link of a peer listens to a name: requests that wait for somebody who does have another turn. One whose caller may not know
-    /// yet that nobody was there is offered too, and the caller hears at the same time what it would have heard without
-    /// that.
-    /// Yields how many there are.
-    pub(super) fn offer_again(&mut self, peer: PeerId, name: &Name) -> usize {
-        let waiting = self.router.requests.waiting_for(peer, name);
-        for id in &waiting {
-            if let Some(request) = self.router.requests.take(*id) {
-                self.go_again(*id, request);
+    /// A link of a peer listens to a name: requests that wait for somebody who does have another turn, callers in turn, so many
+    /// at most. One whose caller may not know yet that nobody was there is offered too, and the caller hears at the same time
+    /// what it would have heard without that.
+    pub(super) fn offer_again(&mut self, peer: PeerId, recall: Recall) -> Brought {
+        let Recall { name, after, until } = recall;
+        let mut marks = self.router.requests.waiting_for((peer, &name), after, RECALLED_AT_ONCE);
+        let is_all = marks.len() < RECALLED_AT_ONCE || marks.last() >= Some(&until);
+        marks.retain(|mark| *mark <= until);
+        for mark in &marks {
+            // Those that came meanwhile have been with all who listen.
+            let is_of_use = |request: &&Request| self.router.listener(request, u64::MAX).is_some();
+            if self.router.requests.get(mark.id).filter(is_of_use).is_some()
+                && let Some(request) = self.router.requests.take(mark.id)
+            {
+                self.go_again(mark.id, request);
             }
         }
-        waiting.len()
+        let rest = (!is_all).then(|| Recall { name, after: marks.last().copied(), until });
+        Brought { calls: marks.len(), rest }
     }
 
     /// A request has another turn, and its caller hears no sooner of the first one.
@@ -171,9 +204,11 @@ impl Calls<'_> {
         self.router.requests.put(id, request);
     }
 
-    /// Offers calls to peers who may take more than before, as long as they do, each caller in turn.
+    /// Offers calls to peers who may take more than before, as long as they do, each caller in turn; so many at most. There are
+    /// more if [`Router::next_timeout`] says so.
     pub(super) fn offer_next(&mut self) {
-        while let Some(to) = self.router.eased.pop_first() {
+        let mut left = OFFERED_AT_ONCE;
+        while let Some(to) = self.router.eased.pop() {
             let open_max = self.router.policy.share(&to).map_or(u32::MAX, |share| share.of_one_caller());
             while self.router.can_take(&to)
                 && let Some(id) = self.router.turns.next(to, open_max)
@@ -185,6 +220,11 @@ impl Calls<'_> {
                 let listened = self.router.listeners.last();
                 request.place = Some(Place { turn: request.turn, until: self.now + delay, listened });
                 self.settle(id, request);
+                left -= 1;
+                if left == 0 {
+                    self.router.eased.insert(to);
+                    return self.router.eased.leave_rest(self.now);
+                }
             }
         }
     }
@@ -359,6 +399,8 @@ impl Calls<'_> {
     /// So many circuits of a link have ended.
     pub(super) fn release(&mut self, link: LinkId, count: u32) {
         self.router.roster.release(link, count);
-        self.router.eased.extend(self.router.roster.get(link).map(|attached| attached.peer));
+        if let Some(attached) = self.router.roster.get(link) {
+            self.router.eased.insert(attached.peer);
+        }
     }
 }

@@ -4,9 +4,10 @@
 //! happens it tells as [`Fact`]s.
 
 pub(super) mod admission;
-mod calls;
+pub(super) mod calls;
 pub(super) mod circuits;
 pub(super) mod common;
+mod eased;
 pub(super) mod facts;
 pub(super) mod listeners;
 pub(super) mod orders;
@@ -16,6 +17,7 @@ pub(super) mod requests;
 mod reserve;
 mod roster;
 pub(super) mod turns;
+mod waiting;
 pub(super) mod why_closed;
 
 use super::{EndId, LinkId};
@@ -23,8 +25,9 @@ use crate::identity::PeerId;
 use crate::wire::limits::EARLY_MAX;
 use crate::wire::{CloseCode, Control, Name};
 use admission::{Newcomer, Source};
-use calls::{Accepted, Calls};
+use calls::{Accepted, Brought, Calls, Recall};
 use circuits::{CircuitInfo, Circuits, Closed, EndReport};
+use eased::Eased;
 use facts::Fact;
 use listeners::{Listener, Listeners, TooMany};
 use orders::Orders;
@@ -34,7 +37,7 @@ use rates::Rates;
 use requests::{Request, Requests, Side};
 pub use roster::Load;
 use roster::{Attached, Roster};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 use turns::{Pair, Turns};
 use why_closed::WhyClosed;
@@ -53,7 +56,7 @@ pub(super) struct Router {
     turns: Turns,
     circuits: Circuits,
     /// Peers who may be able to take more calls than before.
-    eased: BTreeSet<PeerId>,
+    eased: Eased,
     facts: VecDeque<Fact>,
 }
 
@@ -68,7 +71,7 @@ impl Router {
             requests: Requests::default(),
             turns: Turns::default(),
             circuits: Circuits::default(),
-            eased: BTreeSet::new(),
+            eased: Eased::default(),
             facts: VecDeque::new(),
         }
     }
@@ -113,26 +116,33 @@ impl Router {
         calls.offer_next();
     }
 
-    /// Registers a name. Requests parked for it are offered in turn: how many there are. An error
-    /// ends the link.
+    /// Registers a name. Requests parked for it are offered in turn: some of them now, and the rest by
+    /// [`Router::listen_on`]. An error ends the link.
     pub(super) fn listen(
         &mut self,
         now: Instant,
         link: LinkId,
         name: Name,
         orders: &mut Orders,
-    ) -> Result<usize, CloseCode> {
-        let Some(&attached) = self.roster.get(link) else { return Ok(0) };
+    ) -> Result<Brought, CloseCode> {
+        let Some(&attached) = self.roster.get(link) else { return Ok(Brought::default()) };
         let Attached { peer, source, .. } = attached;
         match self.listeners.add(link, attached, &name) {
             Err(TooMany) => return Err(CloseCode::Limit),
             Ok(true) => self.facts.push_back(Fact::Listening { link, peer, source, name: name.clone() }),
             Ok(false) => {}
         }
+        let Some(until) = self.requests.last_waiting(peer, &name) else { return Ok(Brought::default()) };
+        Ok(self.listen_on(now, link, Recall { name, after: None, until }, orders))
+    }
+
+    /// Goes on with what a LISTEN brings.
+    pub(super) fn listen_on(&mut self, now: Instant, link: LinkId, recall: Recall, orders: &mut Orders) -> Brought {
+        let Some(&Attached { peer, .. }) = self.roster.get(link) else { return Brought::default() };
         let mut calls = Calls { router: self, now, orders };
-        let again = calls.offer_again(peer, &name);
+        let brought = calls.offer_again(peer, recall);
         calls.offer_next();
-        Ok(again)
+        brought
     }
 
     /// Forgets a name. What was offered under it may still be answered.
@@ -150,7 +160,8 @@ impl Router {
         let pair = Pair { from, to: ask.to };
         // What somebody asks of itself takes both ends, and would wait for one of them.
         let ends = if pair.from == pair.to { 2 } else { 1 };
-        if !self.has_share(&from, ends) || self.turns.is_restless(&from) {
+        let may_ask = self.has_share(&from, ends) && self.requests.may_ask(pair, source);
+        if !may_ask || self.turns.is_restless(&from) {
             let what = What::Refuse { circuit: ask.circuit, code: CloseCode::Limit };
             orders.push(Order { worker, link, what });
             return;
@@ -254,7 +265,10 @@ impl Router {
 
     /// When [`Router::handle_timeout`] has something to do.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.requests.next_deadline().into_iter().chain(self.turns.next_timeout()).min()
+        [self.requests.next_deadline(), self.turns.next_timeout(), self.eased.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Ends some of what has waited long enough. There is more if [`Router::next_timeout`] says so: whoever else wants to

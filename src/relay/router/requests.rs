@@ -6,7 +6,8 @@
 use super::admission::Source;
 use super::listeners::Listener;
 use super::reserve::Reserve;
-use super::turns::{Pair, Place, RequestId, Turn};
+use super::turns::{OFFERS_MAX, PLACES_PER_PAIR, Pair, Place, RequestId, Turn};
+use super::waiting::{Mark, Waiting, Wish};
 use crate::identity::PeerId;
 use crate::relay::LinkId;
 use crate::wire::Name;
@@ -24,6 +25,11 @@ pub const REQUESTS_MAX: usize = 16_384;
 pub const REQUESTS_FREE_PER_PEER: usize = 8;
 /// Those of all peers of one source, where anybody may attach: a key costs nothing there. A sixteenth of all.
 pub const REQUESTS_PER_SOURCE_MAX: usize = REQUESTS_MAX / 16;
+/// Requests for which there was no room, in all, beyond [`REQUESTS_FREE_PER_PEER`] of each peer: they are offered at once or
+/// not at all, and no more than so many can be.
+pub const GUESTS_MAX: usize = OFFERS_MAX;
+/// Those of one peer to another: no more have a turn at once.
+pub const GUESTS_PER_PAIR: usize = PLACES_PER_PAIR;
 /// Parked requests of one link.
 pub const PARKED_PER_LINK_MAX: usize = 64;
 
@@ -100,7 +106,8 @@ pub(super) struct Request {
     pub told: Told,
     /// Listeners that did not answer.
     pub tried: Vec<Listener>,
-    /// There was no room for it: it is offered at once or not at all, and keeps no early bytes while nobody has it.
+    /// There was no room for it but among those that do not stay: it is offered at once or not at all, and keeps no early bytes
+    /// while nobody has it.
     pub is_guest: bool,
     /// The turn it waits for, or had last.
     pub turn: Turn,
@@ -135,6 +142,10 @@ impl Request {
         }
     }
 
+    fn wish(&self) -> Wish {
+        Wish { from: self.pair.from, to: self.pair.to, name: self.name.clone() }
+    }
+
     fn counts_as_parked(&self) -> bool {
         self.turn == Turn::Again && self.untold().is_none()
     }
@@ -159,6 +170,11 @@ struct Room {
 }
 
 impl Room {
+    fn new(most: usize) -> Room {
+        let reserve = Reserve::new(REQUESTS_FREE_PER_PEER, most);
+        Room { by_peer: HashMap::new(), by_source: HashMap::new(), reserve }
+    }
+
     fn has_room(&self, peer: &PeerId, source: Option<Source>) -> bool {
         let held = self.by_peer.get(peer).copied().unwrap_or(0);
         let of_source = source.and_then(|source| self.by_source.get(&source)).copied().unwrap_or(0);
@@ -187,38 +203,72 @@ impl Room {
     }
 }
 
+/// Those for which there is no other room.
+#[derive(Debug)]
+struct Guests {
+    room: Room,
+    by_pair: HashMap<Pair, usize>,
+}
+
+impl Guests {
+    fn has_room(&self, pair: Pair, source: Option<Source>) -> bool {
+        let of_pair = self.by_pair.get(&pair).copied().unwrap_or(0);
+        of_pair < GUESTS_PER_PAIR && self.room.has_room(&pair.from, source)
+    }
+
+    fn add(&mut self, request: &Request) {
+        self.room.add(request);
+        *self.by_pair.entry(request.pair).or_default() += 1;
+    }
+
+    fn subtract(&mut self, request: &Request) {
+        self.room.subtract(request);
+        if let Entry::Occupied(mut held) = self.by_pair.entry(request.pair) {
+            count_down(&mut held).then(|| held.remove());
+        }
+    }
+}
+
 /// One less. True if that was the last.
 fn count_down<K>(count: &mut OccupiedEntry<'_, K, usize>) -> bool {
     *count.get_mut() -= 1;
     *count.get() == 0
 }
 
+#[derive(Debug)]
+struct Kept {
+    request: Request,
+    /// Where it stands among those that wait for somebody who listens, if it does.
+    mark: Option<Mark>,
+}
+
 /// All requests, findable by caller, by callee, by what they ask for, and by deadline.
 #[derive(Debug)]
 pub(super) struct Requests {
     next: u64,
-    all: HashMap<RequestId, Request>,
+    all: HashMap<RequestId, Kept>,
     by_caller: BTreeMap<Side, RequestId>,
     /// How many of a link are parked, or were and have another turn, as far as its peer may know.
     parked: HashMap<LinkId, usize>,
     by_callee: BTreeMap<Side, RequestId>,
-    waiting: HashMap<(PeerId, Name), BTreeSet<RequestId>>,
+    waiting: Waiting,
     deadlines: BTreeSet<(Instant, RequestId)>,
     room: Room,
+    guests: Guests,
 }
 
 impl Default for Requests {
     fn default() -> Requests {
-        let reserve = Reserve::new(REQUESTS_FREE_PER_PEER, REQUESTS_MAX);
         Requests {
             next: 0,
             all: HashMap::new(),
             by_caller: BTreeMap::new(),
             parked: HashMap::new(),
             by_callee: BTreeMap::new(),
-            waiting: HashMap::new(),
+            waiting: Waiting::default(),
             deadlines: BTreeSet::new(),
-            room: Room { by_peer: HashMap::new(), by_source: HashMap::new(), reserve },
+            room: Room::new(REQUESTS_MAX),
+            guests: Guests { room: Room::new(GUESTS_MAX), by_pair: HashMap::new() },
         }
     }
 }
@@ -229,11 +279,28 @@ impl Requests {
         self.room.has_room(peer, source)
     }
 
+    /// Whether there is room for one more at all.
+    pub(super) fn may_ask(&self, pair: Pair, source: Option<Source>) -> bool {
+        self.has_room(&pair.from, source) || self.guests.has_room(pair, source)
+    }
+
     /// How many there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         assert!(!self.all.is_empty() || self.parked.is_empty(), "what is parked is among them");
         self.all.len()
+    }
+
+    /// All of them.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Request> {
+        self.all.values().map(|kept| &kept.request)
+    }
+
+    /// How many wait for somebody who listens.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.all.values().filter(|kept| kept.mark.is_some()).count()
     }
 
     /// A new name, for a request that is about to be put in.
@@ -248,40 +315,37 @@ impl Requests {
         if request.counts_as_parked() {
             *self.parked.entry(request.caller.link).or_default() += 1;
         }
-        if !request.is_guest {
+        if request.is_guest {
+            self.guests.add(&request);
+        } else {
             self.room.add(&request);
         }
-        if request.waits_for_listener() {
-            self.waiting.entry((request.pair.to, request.name.clone())).or_default().insert(id);
-        }
+        let mark = request.waits_for_listener().then(|| self.waiting.add(request.wish(), id));
         if let Stage::Offered { callee, .. } = request.stage {
             self.by_callee.insert(callee, id);
         }
         if let Some(deadline) = request.deadline() {
             self.deadlines.insert((deadline, id));
         }
-        self.all.insert(id, request);
+        self.all.insert(id, Kept { request, mark });
     }
 
     /// Takes a request out.
     pub(super) fn take(&mut self, id: RequestId) -> Option<Request> {
-        let request = self.all.remove(&id)?;
+        let Kept { request, mark } = self.all.remove(&id)?;
         self.by_caller.remove(&request.caller);
         if request.counts_as_parked()
             && let Entry::Occupied(mut parked) = self.parked.entry(request.caller.link)
         {
             count_down(&mut parked).then(|| parked.remove());
         }
-        if !request.is_guest {
+        if request.is_guest {
+            self.guests.subtract(&request);
+        } else {
             self.room.subtract(&request);
         }
-        if request.waits_for_listener()
-            && let Entry::Occupied(mut ids) = self.waiting.entry((request.pair.to, request.name.clone()))
-        {
-            ids.get_mut().remove(&id);
-            if ids.get().is_empty() {
-                ids.remove();
-            }
+        if let Some(mark) = mark {
+            self.waiting.remove(request.wish(), mark);
         }
         if let Stage::Offered { callee, .. } = request.stage {
             self.by_callee.remove(&callee);
@@ -317,15 +381,25 @@ impl Requests {
         self.parked.get(&link).copied().unwrap_or(0)
     }
 
-    /// The requests that wait for somebody who listens to a name, oldest first.
-    pub(super) fn waiting_for(&self, to: PeerId, name: &Name) -> Vec<RequestId> {
-        self.waiting.get(&(to, name.clone())).map(|ids| ids.iter().copied().collect()).unwrap_or_default()
+    /// A request.
+    pub(super) fn get(&self, id: RequestId) -> Option<&Request> {
+        self.all.get(&id).map(|kept| &kept.request)
     }
 
-    /// The link that has waited longest for a name.
+    /// Some of the requests that wait for somebody who listens to a name, behind a place: callers in turn.
+    pub(super) fn waiting_for(&mut self, of: (PeerId, &Name), after: Option<Mark>, most: usize) -> Vec<Mark> {
+        self.waiting.some_behind(of, after, most)
+    }
+
+    /// The last of those.
+    pub(super) fn last_waiting(&self, to: PeerId, name: &Name) -> Option<Mark> {
+        self.waiting.last(to, name)
+    }
+
+    /// The link whose request is the first of those.
     pub(super) fn first_waiting_caller(&self, to: PeerId, name: &Name) -> Option<LinkId> {
-        let first = self.waiting.get(&(to, name.clone()))?.first()?;
-        self.all.get(first).map(|request| request.caller.link)
+        let first = self.waiting.first(to, name)?;
+        self.get(first.id).map(|request| request.caller.link)
     }
 
     /// The next deadline of any.

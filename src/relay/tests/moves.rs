@@ -1,7 +1,7 @@
 //! Links that go from worker to worker, with all kinds of input behind what they go for.
 
 use super::testkit::{Client, Got, app, relay};
-use crate::relay::RelayCore;
+use crate::relay::{REFUSAL_DELAY, RelayCore};
 use crate::wire::{CloseCode, Control, Kind};
 use proptest::prelude::*;
 use std::time::Instant;
@@ -171,6 +171,49 @@ fn what_a_link_moves_for_has_its_turn_where_it_comes_to() {
         }
     }
     assert!(moved > 0, "no link moved");
+}
+
+#[test]
+fn a_listen_that_moves_its_link_brings_all_who_waited_and_what_is_behind_it_comes_after() {
+    for workers in [1, 2, 3] {
+        let now = Instant::now();
+        let (mut relay, id) = relay(workers);
+        let callee_id = crate::identity::Identity::from_seed(&[9; 32]).id();
+        let mut callers: Vec<Client> = (20..23).map(|seed| Client::attach(now, &mut relay, id, seed)).collect();
+        for caller in &mut callers {
+            (1..=64).for_each(|n| caller.connect(2 * n, callee_id, "a", u32::MAX));
+            caller.flush(now, &mut relay);
+        }
+        let later = now + REFUSAL_DELAY;
+        relay.handle_timeout(later);
+        let mut callee = Client::attach(later, &mut relay, id, 9);
+        callee.say(Control::Listen { name: app("a") });
+        callee.bare(Kind::Ping, 0, 7);
+        callee.flush(later, &mut relay);
+        let mut offered = 0;
+        loop {
+            let got = callee.all(later, &mut relay);
+            let pong = got.iter().position(|got| *got == Got::Pong(7));
+            assert!(pong.is_none_or(|_| offered == 0), "{got:?}");
+            let incoming = got.iter().filter_map(|got| match got {
+                Got::Control(Control::Incoming { circuit, .. }) => Some(*circuit),
+                _ => None,
+            });
+            let circuits: Vec<u32> = incoming.collect();
+            if circuits.is_empty() {
+                break;
+            }
+            offered += circuits.len();
+            circuits.into_iter().for_each(|circuit| callee.say(Control::Accept { circuit, early: vec![] }));
+            callee.flush(later, &mut relay);
+        }
+        assert_eq!(offered, 3 * 64);
+        for caller in &mut callers {
+            let got = caller.all(later, &mut relay);
+            let opened = got.iter().filter(|got| matches!(got, Got::Control(Control::Opened { .. }))).count();
+            assert_eq!(opened, 64);
+        }
+    }
 }
 
 proptest! {

@@ -11,7 +11,7 @@ const S: u8 = 2;
 const H: u8 = 3;
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn offers(orders: &[(LinkId, What)]) -> Vec<(u32, PeerId)> {
+pub(super) fn offers(orders: &[(LinkId, What)]) -> Vec<(u32, PeerId)> {
     let offers = orders.iter().filter_map(|(_, what)| match what {
         What::Offer { circuit, from, .. } => Some((*circuit, *from)),
         _ => None,
@@ -19,7 +19,7 @@ fn offers(orders: &[(LinkId, What)]) -> Vec<(u32, PeerId)> {
     offers.collect()
 }
 
-fn refusals(orders: &[(LinkId, What)]) -> usize {
+pub(super) fn refusals(orders: &[(LinkId, What)]) -> usize {
     orders.iter().filter(|(_, what)| matches!(what, What::Refuse { .. })).count()
 }
 
@@ -236,7 +236,7 @@ fn where_anybody_may_attach_a_source_is_bounded_whatever_keys_it_makes() {
     world.detach(links[0]);
     assert!(world.try_attach_from(201, 9).1.is_ok());
     // Nor do names of many keys take all there is.
-    let listen = |world: &mut World, link, n| world.router.listen(world.now, link, numbered(n), &mut world.orders);
+    let listen = |world: &mut World, link, n| world.listen_to(link, numbered(n));
     let names = (0..17 * LISTENERS_MAX).filter(|n| {
         let link = links[1 + n / LISTENERS_MAX];
         listen(&mut world, link, n % LISTENERS_MAX).is_ok()
@@ -264,7 +264,7 @@ fn names_are_bounded_for_a_link_for_a_peer_and_in_all() {
     let fill = |world: &mut World, listening: &mut Vec<_>, who: u8| {
         let link = world.attach(who);
         for n in 0..=LISTENERS_MAX {
-            if world.router.listen(world.now, link, numbered(n), &mut world.orders) == Err(CloseCode::Limit) {
+            if world.listen_to(link, numbered(n)) == Err(CloseCode::Limit) {
                 listening.push((link, n));
                 return n;
             }
@@ -346,7 +346,7 @@ fn heard(moves: &[Move], away: Option<usize>) -> Vec<(usize, What)> {
             Move::Listen(what) => {
                 let name = if what == 0 { Name::Session([0; 16]) } else { name(what - 1) };
                 if let Some(link) = callee {
-                    world.router.listen(world.now, link, name, &mut world.orders).unwrap();
+                    world.listen_to(link, name).unwrap();
                 }
             }
             Move::Pass(ticks) => {

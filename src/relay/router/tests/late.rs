@@ -54,12 +54,12 @@ fn whoever_listens_is_told_how_many_calls_that_brings() {
     world.pass(REFUSAL_DELAY);
     world.take();
     for _ in 0..2 {
-        assert_eq!(world.router.listen(world.now, callee, name(0), &mut world.orders), Ok(64));
+        assert_eq!(world.listen_to(callee, name(0)), Ok(64));
         for offered in world.take() {
             let (_, What::Offer { circuit, .. }) = offered else { panic!("{offered:?}") };
             world.reject(callee, circuit, CloseCode::NotHere);
         }
         assert_eq!(world.take(), []);
     }
-    assert_eq!(world.router.listen(world.now, callee, name(1), &mut world.orders), Ok(0));
+    assert_eq!(world.listen_to(callee, name(1)), Ok(0));
 }

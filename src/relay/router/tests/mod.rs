@@ -2,7 +2,9 @@
 
 use super::admission::Admission;
 use super::policy::Limits;
-use super::requests::{ANSWER_DEADLINE, PARKED_PER_LINK_MAX};
+use super::requests::{
+    ANSWER_DEADLINE, GUESTS_MAX, GUESTS_PER_PAIR, PARKED_PER_LINK_MAX, REQUESTS_FREE_PER_PEER, Stage,
+};
 use super::turns::REFUSAL_DELAY;
 use super::*;
 use crate::names::Peers;
@@ -14,7 +16,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 mod fairness;
+mod guests;
 mod late;
+mod recall;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -64,7 +68,18 @@ impl World {
     }
 
     fn listen(&mut self, link: LinkId, what: u8) {
-        self.router.listen(self.now, link, name(what), &mut self.orders).unwrap();
+        self.listen_to(link, name(what)).unwrap();
+    }
+
+    /// LISTEN, and all that it brings. How many calls that is.
+    fn listen_to(&mut self, link: LinkId, name: Name) -> Result<usize, CloseCode> {
+        let Brought { mut calls, mut rest } = self.router.listen(self.now, link, name, &mut self.orders)?;
+        while let Some(recall) = rest.take() {
+            let more = self.router.listen_on(self.now, link, recall, &mut self.orders);
+            calls += more.calls;
+            rest = more.rest;
+        }
+        Ok(calls)
     }
 
     fn connect(&mut self, link: LinkId, circuit: u32, to: (u8, u8), wait: Duration) {

@@ -1,0 +1,93 @@
+//! Calls beyond the table of requests: how many there may be.
+
+use super::fairness::{offers, refusals};
+use super::*;
+
+/// Who is called, and an honest caller.
+const V: u8 = 1;
+const S: u8 = 2;
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A table of requests in which each peer has the first few alone, and peers of a network of their own.
+fn full() -> World {
+    let mut world = World::new(Limits::default());
+    for who in 100..120 {
+        for _ in 0..16 {
+            let link = world.attach(who);
+            (0..64).for_each(|n| world.connect(link, 2 * n + 2, (99, 0), HOUR));
+        }
+        (0..20).for_each(|_| world.pass(REFUSAL_DELAY));
+    }
+    assert!(refusals(&world.take()) > 0, "it is full");
+    world
+}
+
+#[test]
+fn what_one_peer_or_many_can_make_the_relay_hold_beyond_the_table_is_bounded() {
+    let mut world = full();
+    let before = world.router.requests.len();
+    let link = world.attach(3);
+    (0..1000).for_each(|n| world.connect(link, 2 * n + 2, (V, 0), HOUR));
+    let of_one = REQUESTS_FREE_PER_PEER + GUESTS_PER_PAIR;
+    assert_eq!(world.router.requests.len() - before, of_one);
+    assert_eq!(refusals(&world.take()), 1000 - of_one);
+    // With whomever they call.
+    let peers = 20_u8;
+    for who in 0..peers {
+        for first in [0, 600] {
+            let link = world.attach(20 + who);
+            (first..first + 500)
+                .for_each(|n| world.connect(link, 2 * n + 2, (130 + u8::try_from(n % 100).unwrap(), 0), HOUR));
+        }
+    }
+    let held = world.router.requests.len() - before;
+    let free = (usize::from(peers) + 1) * REQUESTS_FREE_PER_PEER;
+    assert!(held <= GUESTS_MAX + 2 * free, "{held}");
+    assert!(held > GUESTS_MAX, "{held}: it is reached");
+    // Others are heard nevertheless: the first few, and as many again that are offered at once.
+    let (callee, honest) = (world.attach(V), world.attach(S));
+    world.listen(callee, 0);
+    world.take();
+    (0..32).for_each(|n| world.connect(honest, 2 * n + 2, (V, 0), HOUR));
+    let orders = world.take();
+    let of_few = 2 * REQUESTS_FREE_PER_PEER;
+    assert_eq!((offers(&orders).len(), refusals(&orders)), (of_few, 32 - of_few));
+    // It is for a moment: then there is room again.
+    (0..60).for_each(|_| world.pass(REFUSAL_DELAY));
+    world.take();
+    let fresh = world.attach(4);
+    (0..32).for_each(|n| world.connect(fresh, 2 * n + 2, (V, 0), HOUR));
+    assert_eq!(offers(&world.take()).len(), 32);
+}
+
+/// Whether the one who is called is there makes no difference to how many there may be.
+#[test]
+fn a_caller_beyond_the_table_is_refused_the_same_calls_whether_or_not_his_callee_is_there() {
+    let refused = |is_there: bool| {
+        let mut world = full();
+        let callee = world.attach(V);
+        let caller = world.attach(3);
+        if is_there {
+            world.listen(callee, 0);
+        } else {
+            world.detach(callee);
+        }
+        world.take();
+        let mut refused = Vec::new();
+        for n in 0..300_u32 {
+            world.connect(caller, 2 * n + 2, (V, 0), Duration::ZERO);
+            if n % 10 == 9 {
+                world.pass(REFUSAL_DELAY / 10);
+            }
+            for (link, what) in world.take() {
+                match what {
+                    What::Offer { circuit, .. } => world.reject(link, circuit, CloseCode::NotHere),
+                    What::Refuse { circuit, code } if link == caller => refused.push((n, circuit, code)),
+                    _ => {}
+                }
+            }
+        }
+        refused
+    };
+    assert_eq!(refused(true), refused(false));
+}
