@@ -52,7 +52,6 @@ impl Lookup {
     }
 
     /// One with its answer.
-    #[cfg(test)]
     pub(crate) fn answered(answer: Answer) -> Lookup {
         let (asked, lookup) = Lookup::new();
         asked.answer(answer);
@@ -83,7 +82,7 @@ impl Running {
 
 impl Asked {
     /// The resolver's answer. With that the thread counts as ended, before the loop is woken.
-    fn answer(self, answer: Answer) {
+    pub(super) fn answer(self, answer: Answer) {
         // The loop may have given up and gone: then nobody needs the answer.
         let _ = self.answer.send(answer);
     }

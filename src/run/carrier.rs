@@ -8,7 +8,7 @@
 //! Whatever is to stand between the socket and the node's link, as TLS would, belongs here. A carrier knows nothing of others:
 //! it has a token of its own for each connection, so events of one that has gone reach nobody.
 
-use crate::net::dial::{Dialer, Dialled};
+use crate::net::dial::{Dialer, Dialled, Lookups, To};
 use crate::net::reactor::{Reactor, Ready};
 use crate::net::slots::Slot;
 use crate::net::socket::Socket;
@@ -28,6 +28,8 @@ const LAST_READS: usize = 64;
 pub(super) struct Carrier {
     key: Slot,
     state: State,
+    /// Names of relays that the resolver owes an answer for.
+    lookups: Lookups,
     input: Vec<u8>,
     filled: usize,
 }
@@ -63,19 +65,24 @@ pub(super) enum Parting {
 impl Carrier {
     /// Without a connection. Its events have the keys of this place.
     pub(super) fn new(place: Slot) -> Carrier {
-        Carrier { key: place, state: State::Down, input: vec![0; INPUT_BYTES], filled: 0 }
+        Carrier { key: place, state: State::Down, lookups: Lookups::default(), input: vec![0; INPUT_BYTES], filled: 0 }
     }
 
     /// Lets go of the connection.
     pub(super) fn hang_up(&mut self) {
-        (self.state, self.filled) = (State::Down, 0);
+        if let State::Dialling(dialer) = std::mem::replace(&mut self.state, State::Down) {
+            dialer.give_up(&mut self.lookups);
+        }
+        self.filled = 0;
     }
 
     /// Begins a new connection to a host and port.
     pub(super) fn dial(&mut self, now: Instant, reactor: &Reactor, to: (&str, u16)) -> Dial {
         self.hang_up();
         self.key = self.key.successor();
-        self.take(Dialer::start(now, reactor, self.key.token(), to))
+        let (host, port) = to;
+        let dialled = Dialer::start(now, reactor, self.key.token(), To { host, port, lookups: &mut self.lookups });
+        self.take(dialled)
     }
 
     /// Looks how the connection in the making is; None if there is none.

@@ -162,6 +162,18 @@ fn a_relay_whose_name_is_still_being_looked_up_at_the_deadline_is_told_of_as_tha
     }
 }
 
+#[test]
+fn a_relay_whose_name_nobody_ever_answers_for_takes_one_thread_however_often_it_is_dialled() {
+    let world = World::new();
+    let Some(hosts) = Hosts::new(&world, "") else { return };
+    hosts.silence();
+    let west = world.party("west", &format!("tcp://{}@slow.test:4433", world.id("relay")));
+    let west = west.attach().args(["--listen", "x", "-vv"]).within(2 * DEADLINE).under(hosts.under()).spawn();
+    let dials = || west.error_text().matches("vp-attach: debug: dialling tcp:").count();
+    eventually("it has dialled again", || dials() >= 2);
+    assert_eq!(west.threads("resolver"), 1);
+}
+
 /// Its twin: a relay whose name is known, and that does not answer.
 #[test]
 fn a_relay_that_has_not_answered_at_the_deadline_is_told_of_as_that() {

@@ -297,6 +297,13 @@ impl Running {
         self.out.news.notify_all();
     }
 
+    /// How many threads of this name it has.
+    pub fn threads(&self, name: &str) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("threads");
+        let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|found| found.trim_end() == name).count()
+    }
+
     /// Bytes of standard output so far.
     pub fn out_bytes(&self) -> u64 {
         self.out.lock().bytes

@@ -1,7 +1,6 @@
 //! `--socks`: applications name targets, names are resolved at the far side, and only what the far side lists is reached,
 //! however it is spelt.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 
@@ -210,21 +209,14 @@ fn who_names_slow_hosts_and_resets_leaves_threads_for_others() {
     // Half of the 64 that there are.
     eventually("one peer has all it can get", || {
         drop(ask(greedy, "slow.far.test", 80));
-        threads(&export, "resolver") >= 32
+        export.threads("resolver") >= 32
     });
     for _ in 0..8 {
         assert_eq!(answer(greedy, "slow.far.test", 80), FAILED);
     }
-    assert_eq!(threads(&export, "resolver"), 32, "they live on, although nobody waits for them");
+    assert_eq!(export.threads("resolver"), 32, "they live on, although nobody waits for them");
     let _waiting = ask(other, "slow.far.test", 80);
-    eventually("another peer's name is looked up", || threads(&export, "resolver") == 33);
-}
-
-/// How many threads of this name a process has.
-fn threads(process: &Running, name: &str) -> usize {
-    let tasks = fs::read_dir(format!("/proc/{}/task", process.pid())).expect("threads");
-    let names = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
-    names.filter(|found| found.trim_end() == name).count()
+    eventually("another peer's name is looked up", || export.threads("resolver") == 33);
 }
 
 #[test]
