@@ -5,7 +5,7 @@ use super::claim::Claim;
 use super::entry::{LaneCircuit, Loss, LostCircuit};
 use super::handshakes::further_lane;
 use super::sessions::Beginning;
-use super::siblings::{SIBLING, Sharing};
+use super::siblings::{Sharing, name_of};
 use super::uplink::Request;
 use super::{Aim, Down, Event, Failure, Key, Node, Step, presence};
 use crate::lane::PendingJoin;
@@ -75,7 +75,7 @@ impl Calls<'_> {
         let Ok(begun) = self.node.handshakes.claim(&claim) else { return self.hold(&claim.app) };
         let app = claim.app;
         let to = self.node.handshakes.identity().id();
-        let request = Request { to, name: Name::Session(SIBLING), wait_ms: 0, early: begun.early };
+        let request = Request { to, name: name_of(&app), wait_ms: 0, early: begun.early };
         self.connect(request, Circuit::new(NOBODY, Use::Claiming { app, reply: begun.reply }));
     }
 

@@ -1,7 +1,6 @@
 //! What a relay says over the link: frames of circuits, and control messages.
 
 use super::incoming::Incoming;
-use super::siblings::SIBLING;
 use super::{Down, Event, Node};
 use crate::link::Frame;
 use crate::wire::{CloseCode, Control, Name};
@@ -45,8 +44,7 @@ impl Heard<'_> {
                 node.meeting.handle_listening(now);
                 node.events.push_back(Event::Listening { app });
             }
-            Control::Listening { name: Name::Session(SIBLING) } => node.siblings.handle_listening(),
-            Control::Listening { name: Name::Session(_) } => {}
+            Control::Listening { name } => node.siblings.handle_listening(&name),
             Control::Incoming { circuit, from, name, early } => {
                 Incoming { node, now, circuit, from }.answer(name, &early);
             }

@@ -4,7 +4,7 @@ use super::circuits::{Circuit, Use};
 use super::handshakes::{ClaimHello, Early};
 use super::presence::PRESENCE;
 use super::settling::Settling;
-use super::siblings::SIBLING;
+use super::siblings::is_siblings;
 use super::{Aim, Event, Node, Step};
 use crate::identity::PeerId;
 use crate::lane::JoinRefused;
@@ -28,7 +28,7 @@ impl Incoming<'_> {
         let early = Early::parse(early);
         let answer = match name {
             Name::Session(PRESENCE) => self.answer_presence(early),
-            Name::Session(SIBLING) => self.answer_claim(early),
+            Name::Session(name) if is_siblings(&name) => self.answer_claim(early),
             Name::App(app) => self.answer_call(app, early),
             Name::Session(rendezvous) => self.answer_join(rendezvous, early),
         };

@@ -78,7 +78,7 @@ use presence::Presence;
 use serving::Serving;
 use sessions::Sessions;
 use settling::Settling;
-use siblings::{SIBLING, Siblings};
+use siblings::{Siblings, name_of};
 use std::collections::VecDeque;
 use std::time::Instant;
 use unheard::Unheard;
@@ -126,7 +126,7 @@ impl Node {
     pub fn listen(&mut self, app: AppName) {
         self.siblings.add(app.clone());
         self.names().listen_for(&app);
-        self.uplink.listen(Name::Session(SIBLING));
+        self.uplink.listen(name_of(&app));
         self.serving.add(app);
     }
 
@@ -134,8 +134,10 @@ impl Node {
     /// sent away, to call again.
     pub fn unlisten(&mut self, now: Instant, app: &AppName) {
         self.serving.remove(app);
-        self.siblings.remove(app);
         self.uplink.unlisten(Name::App(app.clone()));
+        if let Some(name) = self.siblings.remove(app) {
+            self.uplink.unlisten(name);
+        }
         for key in self.sessions.unannounced(app) {
             if self.sessions.is_half_open(key) { self.end(now, key) } else { self.sessions.send_away(key) }
         }

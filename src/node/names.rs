@@ -3,7 +3,7 @@
 use super::presence::PRESENCE;
 use super::serving::Serving;
 use super::sessions::Sessions;
-use super::siblings::{SIBLING, Siblings};
+use super::siblings::{Siblings, name_of};
 use super::uplink::Uplink;
 use crate::names::AppName;
 use crate::wire::Name;
@@ -54,8 +54,8 @@ impl Names<'_> {
         if self.serving.shows_presence() {
             self.uplink.listen(Name::Session(PRESENCE));
         }
-        if !self.serving.apps().is_empty() {
-            self.uplink.listen(Name::Session(SIBLING));
+        for app in self.serving.apps() {
+            self.uplink.listen(name_of(app));
         }
         for rendezvous in self.sessions.callers_names() {
             self.uplink.listen(Name::Session(rendezvous));

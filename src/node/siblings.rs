@@ -1,18 +1,33 @@
 //! Whether another process of the same key receives the same: a second receiver by mistake, or a copied key.
 //!
 //! The relay brings calls to whoever attached last, and nobody would hear of it. So each process asks the others itself, by a
-//! name that every process listens to which receives anything: [`SIBLING`]. A link that only seems to be there answers
-//! nothing, so a process that was restarted, or whose link was replaced, makes no noise. The one that answers has proven to
+//! name that every process listens to which receives that application: [`name_of`]. Other processes of the key have other names,
+//! but for one in 255, so it matters little how many there are. A link that only seems to be there answers nothing, so a process that was restarted, or whose link was replaced, makes no noise. The one that answers has proven to
 //! have the key; that the other one asked is the relay's word, which could keep both from meeting anybody anyway.
 
 use super::claim::Claim;
 use super::handshakes::Standing;
 use crate::names::AppName;
+use crate::wire::Name;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The name that is called. A session has it with a probability of 2^-128.
-pub(super) const SIBLING: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+/// The name by which those are called that receive this application: what anybody can guess, and so begins with 15 zero bytes. There
+/// are few of them, as a relay bounds the names of a link, and has them for other things. A session has one with a probability of
+/// 2^-120.
+pub(super) fn name_of(app: &AppName) -> Name {
+    let mut name = [0; 16];
+    let [hash, ..] = *blake3::hash(app.as_str().as_bytes()).as_bytes();
+    // With 0 it is another question's.
+    name[15] = hash.max(1);
+    Name::Session(name)
+}
+
+/// Whether a session's name is one of those.
+pub(super) fn is_siblings(name: &[u8; 16]) -> bool {
+    matches!(name, [head @ .., last] if *last > 0 && head.iter().all(|byte| *byte == 0))
+}
+
 /// Questions of one node under way at once: they take places at the relay that calls need.
 const ASKING_MAX: usize = 4;
 /// A process that comes and goes beside us is worth a line so often.
@@ -41,6 +56,8 @@ pub(super) struct Verdict {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
+    /// Not yet: others do not find us.
+    Early,
     Wanted,
     /// Under way. What it says counts until it is answered: the other one may be asking, too, and both are to compare the
     /// same two claims, however long those take.
@@ -64,7 +81,7 @@ pub(super) struct Siblings {
     number: u64,
     exclusive: bool,
     apps: BTreeMap<AppName, Received>,
-    /// Whether whoever is there could be asked, and has not been asked about everything.
+    /// Something may be wanted.
     asks: bool,
 }
 
@@ -75,22 +92,30 @@ impl Siblings {
     }
 
     pub(super) fn add(&mut self, app: AppName) {
-        self.apps.insert(app, Received { question: Question::Wanted, since: None, told: None });
+        self.apps.insert(app, Received { question: Question::Early, since: None, told: None });
     }
 
-    pub(super) fn remove(&mut self, app: &AppName) {
+    /// The name by which nobody is to be found any more, if it is no other application's too.
+    pub(super) fn remove(&mut self, app: &AppName) -> Option<Name> {
         self.apps.remove(app);
+        let name = name_of(app);
+        self.apps.keys().all(|other| name_of(other) != name).then_some(name)
     }
 
     /// There is another link: whoever is there now has not been asked.
     pub(super) fn forget_answers(&mut self) {
-        self.apps.values_mut().for_each(|received| received.question = Question::Wanted);
+        self.apps.values_mut().for_each(|received| received.question = Question::Early);
         self.asks = false;
     }
 
-    /// Others find us by now: those who come later ask us.
-    pub(super) fn handle_listening(&mut self) {
-        self.asks = true;
+    /// Others find us by this name now: those who come later ask us.
+    pub(super) fn handle_listening(&mut self, name: &Name) {
+        for (_, received) in self.apps.iter_mut().filter(|(app, _)| name_of(app) == *name) {
+            if received.question == Question::Early {
+                received.question = Question::Wanted;
+                self.asks = true;
+            }
+        }
     }
 
     /// Whoever means to be the only one takes no call before it knows that it is.
@@ -104,7 +129,9 @@ impl Siblings {
         let millis = |since| u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
         let held = match question {
             Question::Asked { held } => *held,
-            Question::Wanted | Question::Answered => since.map_or(0, |since| millis(since).saturating_add(1)),
+            Question::Early | Question::Wanted | Question::Answered => {
+                since.map_or(0, |since| millis(since).saturating_add(1))
+            }
         };
         Some(Claim { number: self.number, held, exclusive: self.exclusive, app: app.clone() })
     }
@@ -190,13 +217,32 @@ mod tests {
         let now = Instant::now();
         let next = |siblings: &mut Siblings, under_way| siblings.next(now, under_way).map(|claim| claim.app);
         assert_eq!(next(&mut siblings, 0), None);
-        siblings.handle_listening();
+        let found = |siblings: &mut Siblings, name| siblings.handle_listening(&name_of(&app(name)));
+        found(&mut siblings, "x");
         assert_eq!(next(&mut siblings, ASKING_MAX), None);
-        assert_eq!([0, 1, 2].map(|n| next(&mut siblings, n)), [Some(app("x")), Some(app("y")), None]);
+        assert_eq!(
+            [0, 1].map(|n| next(&mut siblings, n)),
+            [Some(app("x")), None],
+            "by the other name nobody finds us yet"
+        );
+        ["y", "x"].into_iter().for_each(|name| found(&mut siblings, name));
+        assert_eq!([1, 2].map(|n| next(&mut siblings, n)), [Some(app("y")), None]);
         siblings.forget_answers();
         assert_eq!(next(&mut siblings, 0), None, "of the new link nobody knows yet");
-        siblings.handle_listening();
+        found(&mut siblings, "x");
         assert_eq!(next(&mut siblings, 0), Some(app("x")));
+    }
+
+    #[test]
+    fn a_name_is_the_applications_and_no_sessions_and_goes_with_the_last_application_that_has_it() {
+        let names: Vec<AppName> = (0..2000).map(|number| app(&number.to_string())).collect();
+        let twin = names[1..].iter().find(|name| name_of(name) == name_of(&names[0])).expect("of so many one");
+        let mut siblings = Siblings::new(1, false);
+        [&names[0], twin].into_iter().for_each(|name| siblings.add(name.clone()));
+        assert_eq!([&names[0], twin].map(|name| siblings.remove(name)), [None, Some(name_of(twin))]);
+        assert_ne!(name_of(&app("x")), name_of(&app("y")));
+        assert!(name_of(&app("x")).is_guessable(), "a stranger is to hear of it what it hears of an absent peer's");
+        assert!(!is_siblings(&[0; 16]) && matches!(name_of(twin), Name::Session(name) if is_siblings(&name)));
     }
 
     #[test]
@@ -245,7 +291,7 @@ mod tests {
     fn process(number: u64, since: Option<Instant>) -> Siblings {
         let mut siblings = siblings(number, true);
         siblings.apps.values_mut().for_each(|received| received.since = since);
-        siblings.handle_listening();
+        siblings.handle_listening(&name_of(&app("x")));
         siblings
     }
 
@@ -291,7 +337,7 @@ mod tests {
         assert!(siblings.hold(start + DELAY, &app("x")) && siblings.next(start + DELAY, 0).is_none());
         assert_eq!(siblings.claim(start + 2 * DELAY, &app("x")).map(|claim| claim.held), Some(41));
         siblings.forget_answers();
-        siblings.handle_listening();
+        siblings.handle_listening(&name_of(&app("x")));
         assert_eq!(siblings.next(start + 3 * DELAY, 0).map(|claim| claim.held), Some(81));
     }
 }

@@ -1,7 +1,7 @@
 //! The life of a circuit, told for whoever looks for a fault.
 
 use super::presence::PRESENCE;
-use super::siblings::SIBLING;
+use super::siblings::is_siblings;
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::wire::{CloseCode, Name};
@@ -24,7 +24,7 @@ impl Aim {
         match name {
             Name::App(app) => Aim::Session(app.clone()),
             Name::Session(PRESENCE) => Aim::Presence,
-            Name::Session(SIBLING) => Aim::Sibling,
+            Name::Session(name) if is_siblings(name) => Aim::Sibling,
             Name::Session(_) => Aim::Lane,
         }
     }

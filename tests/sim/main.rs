@@ -8,6 +8,7 @@ mod crowd;
 mod limits;
 mod pair;
 mod random;
+mod siblings;
 mod waits;
 
 use pair::{Fate, Plan, run};
@@ -122,6 +123,12 @@ fn whoever_waits_for_a_peer_does_so_for_as_long_as_it_was_told() {
 #[test]
 fn a_session_of_which_nothing_comes_ends_by_itself() {
     waits::in_a_session();
+}
+
+#[test]
+fn many_processes_of_one_key_ask_each_other_little_and_find_who_receives_the_same() {
+    siblings::of_many_apps();
+    siblings::of_one_app();
 }
 
 #[test]
