@@ -9,7 +9,8 @@ use crate::identity::{Identity, PeerId};
 use crate::link::{Answer, Answered, HandshakeFailure, Link};
 use crate::wire::Features;
 use crate::wire::limits::{HANDSHAKE_DEADLINE, HANDSHAKE_MESSAGE_MAX};
-use std::collections::{HashMap, VecDeque};
+use foldhash::HashMap;
+use std::collections::VecDeque;
 use std::time::Instant;
 
 /// Input that an unauthenticated connection can make us hold, bytes.
@@ -31,7 +32,7 @@ pub(super) struct Greetings {
 impl Greetings {
     /// None, for a relay with these features.
     pub(super) fn new(features: Features) -> Greetings {
-        Greetings { features, by_conn: HashMap::new(), deadlines: VecDeque::new(), writable: VecDeque::new() }
+        Greetings { features, by_conn: HashMap::default(), deadlines: VecDeque::new(), writable: VecDeque::new() }
     }
 
     /// A connection came in at `now`.

@@ -5,7 +5,7 @@ use super::attached::Attachment;
 use super::fair::line::Line;
 use super::router::circuits::EndReport;
 use super::timers::Timers;
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::time::Instant;
 
 /// See the module.

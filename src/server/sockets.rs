@@ -4,7 +4,7 @@ use super::linger::Lingering;
 use crate::net::reactor::{FIRST_TOKEN, Ready, Registry, Token};
 use crate::net::socket::Socket;
 use crate::relay::ConnId;
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::io;
 use std::time::Instant;
 
@@ -40,7 +40,7 @@ fn conn_of(token: Token) -> ConnId {
 impl Sockets {
     /// None yet, of whom the loop with this registry will hear.
     pub(super) fn new(registry: Registry) -> Sockets {
-        Sockets { registry, by_conn: HashMap::new(), lingering: Lingering::default() }
+        Sockets { registry, by_conn: HashMap::default(), lingering: Lingering::default() }
     }
 
     /// Takes in a connection that was accepted, or whose link came from another worker.

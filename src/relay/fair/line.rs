@@ -11,8 +11,9 @@
 use super::account::{Account, Owner};
 use super::work::Work;
 use crate::relay::ConnId;
+use foldhash::HashMap;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 
 /// Place of the root among the nodes.
 const ROOT: usize = 0;
@@ -23,6 +24,7 @@ const KEPT_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Line {
     nodes: Vec<Node>,
+    /// Looked up for each turn; its hash is seeded at random, for owners choose their keys.
     by_owner: HashMap<(usize, Owner), usize>,
     /// Whose turn it is: a node without children. It and those above it are in no heap.
     served: Option<usize>,
@@ -71,7 +73,7 @@ impl Default for Line {
     fn default() -> Line {
         Line {
             nodes: vec![Node::new(ROOT, None, Work::ZERO)],
-            by_owner: HashMap::new(),
+            by_owner: HashMap::default(),
             served: None,
             done: Work::ZERO,
             left: Work::MAX,

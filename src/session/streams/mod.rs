@@ -11,9 +11,10 @@ use super::credit::STREAM_WINDOW_START;
 use super::violation::Violation;
 use crate::lane::{Pool, Record};
 use entry::Entry;
+use foldhash::HashMap;
 use recv::{Progress, RecvHalf};
 use send::SendHalf;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 /// Streams a peer may have open at once.
@@ -107,7 +108,7 @@ impl Streams {
     pub(super) fn new(role: Role) -> Streams {
         let first = if role == Role::Initiator { 0 } else { 1 };
         Streams {
-            known: HashMap::new(),
+            known: HashMap::default(),
             next_ours: first,
             next_theirs: 1 - first,
             turns: Turns::default(),
