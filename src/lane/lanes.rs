@@ -2,7 +2,7 @@
 
 use super::join::Acks;
 use super::{Lane, Ledger};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The times of lanes.
@@ -17,7 +17,8 @@ pub(crate) struct LaneTimes {
 /// Lanes that live, and what is remembered of them all.
 pub(crate) struct Lanes {
     times: LaneTimes,
-    live: BTreeMap<u32, Lane>,
+    /// By rising number. They are few, and looked at for every record.
+    live: Vec<Lane>,
     /// The lowest number that was never used.
     next: u32,
     /// Lanes that died in here, for whoever drives the session.
@@ -34,7 +35,7 @@ impl Lanes {
     pub(crate) fn new(times: LaneTimes) -> Lanes {
         Lanes {
             times,
-            live: BTreeMap::new(),
+            live: Vec::new(),
             next: 0,
             died: VecDeque::new(),
             none_since: None,
@@ -46,7 +47,9 @@ impl Lanes {
     /// A lane is up.
     pub(crate) fn add(&mut self, lane: Lane) {
         self.next = self.next.max(lane.id + 1);
-        self.live.insert(lane.id, lane);
+        debug_assert!(self.live.iter().all(|other| other.id != lane.id), "a number is one lane's");
+        let place = self.live.partition_point(|other| other.id < lane.id);
+        self.live.insert(place, lane);
         self.none_since = None;
         self.round_trip = None;
     }
@@ -57,7 +60,7 @@ impl Lanes {
     }
 
     pub(crate) fn get(&mut self, id: u32) -> Option<&mut Lane> {
-        self.live.get_mut(&id)
+        self.live.iter_mut().find(|lane| lane.id == id)
     }
 
     /// A number for a lane of ours that is to come up.
@@ -82,7 +85,7 @@ impl Lanes {
 
     /// Whether a lane is there and its other end has shown itself.
     pub(crate) fn is_confirmed(&self, id: u32) -> bool {
-        self.live.get(&id).is_some_and(Lane::is_confirmed)
+        self.live.iter().any(|lane| lane.id == id && lane.is_confirmed())
     }
 
     /// Whether a record of the peer ever came in.
@@ -92,17 +95,17 @@ impl Lanes {
 
     /// There are lanes, and all have been used long enough.
     pub(crate) fn are_worn(&self) -> bool {
-        self.has_any() && self.live.values().all(Lane::is_worn)
+        self.has_any() && self.live.iter().all(Lane::is_worn)
     }
 
     /// Nothing waits for an acknowledgement on any.
     pub(crate) fn are_acknowledged(&self) -> bool {
-        self.live.values().all(|lane| lane.sent.is_acknowledged())
+        self.live.iter().all(|lane| lane.sent.is_acknowledged())
     }
 
     /// An acknowledgement of ours is due on one.
     pub(crate) fn owe_acks(&self) -> bool {
-        self.live.values().any(|lane| lane.taken.is_due())
+        self.live.iter().any(|lane| lane.taken.is_due())
     }
 
     /// The shortest round trip since the newest lane came, if one was measured.
@@ -112,8 +115,8 @@ impl Lanes {
 
     /// The pipe of a lane is gone. What was under way waits in the ledger.
     pub(crate) fn drop(&mut self, now: Instant, id: u32, ledger: &mut Ledger) {
-        let Some(lane) = self.live.remove(&id) else { return };
-        ledger.bury(lane);
+        let Some(place) = self.live.iter().position(|lane| lane.id == id) else { return };
+        ledger.bury(self.live.remove(place));
         if self.live.is_empty() {
             self.none_since = Some(now);
         }
@@ -127,7 +130,7 @@ impl Lanes {
 
     /// Kills those of which `which` is true.
     pub(crate) fn kill_each(&mut self, now: Instant, ledger: &mut Ledger, which: impl Fn(&Lane) -> bool) {
-        let ids: Vec<u32> = self.live.values().filter(|lane| which(lane)).map(|lane| lane.id).collect();
+        let ids: Vec<u32> = self.live.iter().filter(|lane| which(lane)).map(|lane| lane.id).collect();
         ids.into_iter().for_each(|id| self.kill(now, id, ledger));
     }
 
@@ -140,7 +143,7 @@ impl Lanes {
     /// whether it was.
     pub(crate) fn handle_record(&mut self, now: Instant, id: u32, ledger: &mut Ledger) -> bool {
         self.heard = true;
-        let Some(lane) = self.live.get_mut(&id).filter(|lane| !lane.confirmed) else { return false };
+        let Some(lane) = self.get(id).filter(|lane| !lane.confirmed) else { return false };
         lane.confirmed = true;
         self.kill_each(now, ledger, |lane| lane.id < id);
         true
@@ -148,13 +151,13 @@ impl Lanes {
 
     /// The other end of a lane answered a ping.
     pub(crate) fn handle_pong(&mut self, now: Instant, id: u32, token: u32) {
-        let sample = self.live.get_mut(&id).and_then(|lane| lane.path.handle_pong(now, token));
+        let sample = self.get(id).and_then(|lane| lane.path.handle_pong(now, token));
         self.round_trip = [self.round_trip, sample].into_iter().flatten().min();
     }
 
     /// How far we got on each lane whose other end has shown itself, and on dead ones.
     pub(crate) fn taken(&self, ledger: &Ledger) -> Acks {
-        let live = self.live.values().filter(|lane| lane.confirmed);
+        let live = self.live.iter().filter(|lane| lane.confirmed);
         let live = live.map(|lane| super::join::Ack { lane: lane.id, records: lane.taken.count() });
         let mut acks: Acks = ledger.taken_on_dead().chain(live).collect();
         acks.sort_unstable();
@@ -163,24 +166,24 @@ impl Lanes {
 
     /// When something is due on a lane.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let times = self.live.values().flat_map(|lane| [Some(lane.heartbeat.deadline()), lane.taken.next_timeout()]);
+        let times = self.live.iter().flat_map(|lane| [Some(lane.heartbeat.deadline()), lane.taken.next_timeout()]);
         times.flatten().min()
     }
 
     /// When a lane becomes worn by its age.
     pub(crate) fn next_worn(&self) -> Option<Instant> {
-        self.live.values().filter(|lane| !lane.is_old).map(|lane| lane.born + self.times.life).min()
+        self.live.iter().filter(|lane| !lane.is_old).map(|lane| lane.born + self.times.life).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, ledger: &mut Ledger) {
         self.kill_each(now, ledger, |lane| lane.heartbeat.is_dead(now));
         let life = self.times.life;
-        self.live.values_mut().for_each(|lane| lane.handle_timeout(now, life));
+        self.live.iter_mut().for_each(|lane| lane.handle_timeout(now, life));
     }
 
     /// Whoever drives us was stopped for a while.
     pub(crate) fn handle_pause(&mut self, now: Instant) {
-        self.live.values_mut().for_each(|lane| lane.handle_pause(now));
+        self.live.iter_mut().for_each(|lane| lane.handle_pause(now));
     }
 }
 
