@@ -213,6 +213,11 @@ impl Circuits {
         behind.chain(self.ready.range(..=self.turn)).copied().collect()
     }
 
+    /// Whether any is to be asked for output.
+    pub(super) fn has_turn(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Sending stopped with this one: the one behind it is next.
     pub(super) fn stop_at(&mut self, id: u32) {
         self.turn = id;

@@ -94,6 +94,15 @@ pub(super) enum Phase {
     Up { session: Box<Session>, circuit: Option<u32>, rejoin_at: Option<Instant>, announced: bool },
 }
 
+/// What a session was lent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lent {
+    /// To take its output, which gives it nothing more to send.
+    ForOutput,
+    /// For whatever may be done with it.
+    ForWork,
+}
+
 /// One session as its node sees it.
 pub(super) struct Entry {
     pub peer: PeerId,
@@ -103,8 +112,10 @@ pub(super) struct Entry {
     pub place: Place,
     /// The tool is done with it.
     pub released: bool,
-    /// What it needs may have changed.
+    /// It is to be looked at: what it needs may have changed.
     pub touched: bool,
+    /// It has, if only its session has: that was lent, and knows.
+    pub lent: Option<Lent>,
     /// What it has to send may have changed.
     pub woken: bool,
     pub timer: Timer,
@@ -119,8 +130,31 @@ impl Entry {
             place: Place::default(),
             released: false,
             touched: false,
+            lent: None,
             woken: false,
             timer: Timer::default(),
+        }
+    }
+
+    /// Whether what it needs is as it was when it was seen to.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.lent.is_some() && !self.session_ref().is_some_and(Session::has_changed)
+    }
+
+    /// Everything that it needs is done.
+    pub(super) fn see_to(&mut self) {
+        self.touched = false;
+        let lent = self.lent.take();
+        let Some(session) = self.session() else { return };
+        let worked_with = lent == Some(Lent::ForWork) && session.has_changed();
+        session.clear_changed();
+        self.woken |= worked_with;
+    }
+
+    fn session_ref(&self) -> Option<&Session> {
+        match &self.phase {
+            Phase::Up { session, .. } => Some(session),
+            Phase::Calling { .. } | Phase::Answering { .. } => None,
         }
     }
 
@@ -214,7 +248,7 @@ impl Entry {
         }
     }
 
-    fn session_timeout(&self) -> Option<Instant> {
+    pub(super) fn session_timeout(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Up { session, .. } => session.next_timeout(),
             Phase::Answering { until } => Some(*until),
@@ -304,7 +338,7 @@ impl Entry {
         }
         let need = if link == LinkState::Down || is_over { None } else { self.need(now) };
         need.unwrap_or_else(|| {
-            self.touched = false;
+            self.see_to();
             let next_timeout = next_timeout.into_iter().chain(self.retry_timeout(link)).min();
             Action::Rest { wake: std::mem::take(&mut self.woken), next_timeout }
         })

@@ -44,6 +44,7 @@ mod settling;
 mod siblings;
 mod step;
 mod timers;
+mod tombstones;
 mod unheard;
 mod uplink;
 #[cfg(feature = "canaries")]
@@ -60,9 +61,9 @@ pub use failure::{Down, Failure, Fault};
 pub use key::Key;
 pub use kind::Kind;
 pub use places::{Place, Places};
-pub use sessions::TOMBSTONE_TIME;
 pub use siblings::Sharing;
 pub use step::{Aim, Step};
+pub use tombstones::TOMBSTONE_TIME;
 
 use crate::identity::PeerId;
 use crate::names::AppName;
@@ -350,10 +351,12 @@ impl Node {
     pub fn poll_output(&mut self, now: Instant) -> &[u8] {
         if self.uplink.output().is_empty() {
             self.settle(now);
-            if let Err(why) = self.uplink.fill(now, &mut self.sessions) {
-                self.lose_link(now, why, None);
+            if self.uplink.circuits.has_turn() {
+                if let Err(why) = self.uplink.fill(now, &mut self.sessions) {
+                    self.lose_link(now, why, None);
+                }
+                self.settle(now);
             }
-            self.settle(now);
         }
         self.uplink.output()
     }

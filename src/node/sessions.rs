@@ -3,25 +3,22 @@
 //! Whatever may change what a session needs goes through [`Sessions`], which marks it as touched. [`Sessions::next_action`]
 //! then says what is to be done for it, so that the cost of an event is that of the sessions it concerns.
 
-use super::entry::{Action, Entry, Heard, Joining, LaneCircuit, LinkState, Loss, LostCircuit, Phase};
+use super::entry::{Action, Entry, Heard, Joining, LaneCircuit, Lent, LinkState, Loss, LostCircuit, Phase};
 use super::event::Event;
 use super::handshakes::Met;
 use super::key::Key;
 use super::places::{Place, Places};
 use super::serving::Serving;
 use super::timers::Timers;
+use super::tombstones::Tombstones;
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::noise::Suite;
 use crate::session::{Budget, Config, Role, Session, Times};
 use crate::wire::CloseCode;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
-use std::time::{Duration, Instant};
-
-/// Ended sessions whose orderly end is remembered, so that a late join is told so.
-pub const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
-const TOMBSTONES_MAX: usize = 256;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::time::Instant;
 
 /// Sessions a process holds at once, those under way included.
 pub(super) const SESSIONS_MAX: usize = 1024;
@@ -30,11 +27,6 @@ pub(super) const SESSIONS_MAX: usize = 1024;
 const ANSWERED_MAX: usize = 768;
 /// Those of one peer of which the tool does not know yet.
 const ENTERING_MAX: usize = 64;
-
-struct Tombstone {
-    rendezvous: [u8; 16],
-    until: Instant,
-}
 
 /// A session by its end of the first handshake, and the circuit that carries its first lane.
 pub(super) struct Beginning {
@@ -71,7 +63,7 @@ pub(super) struct Sessions {
     /// Those of callers that the tool has.
     callers: Places,
     waiting: Waiting,
-    tombstones: VecDeque<Tombstone>,
+    tombstones: Tombstones,
     touched: BinaryHeap<Reverse<Key>>,
     /// Those that end when all output is written.
     parting: BTreeSet<Key>,
@@ -89,7 +81,7 @@ impl Sessions {
             entering: Places::default(),
             callers: Places::default(),
             waiting: Waiting::default(),
-            tombstones: VecDeque::new(),
+            tombstones: Tombstones::default(),
             touched: BinaryHeap::new(),
             parting: BTreeSet::new(),
             timers: Timers::default(),
@@ -148,10 +140,7 @@ impl Sessions {
         self.timers.set(key, &mut entry.timer, None);
         let name = entry.rendezvous();
         let rendezvous = entry.session()?.rendezvous();
-        self.tombstones.push_back(Tombstone { rendezvous, until: now + TOMBSTONE_TIME });
-        if self.tombstones.len() > TOMBSTONES_MAX {
-            self.tombstones.pop_front();
-        }
+        self.tombstones.put(now, rendezvous);
         name
     }
 
@@ -254,21 +243,29 @@ impl Sessions {
 
     /// Whether the session of this name came to its end a short time ago.
     pub(super) fn has_ended(&self, rendezvous: [u8; 16]) -> bool {
-        self.tombstones.iter().any(|tombstone| tombstone.rendezvous == rendezvous)
+        self.tombstones.has(rendezvous)
     }
 
     fn get_mut(&mut self, key: Key) -> Option<&mut Entry> {
-        let entry = self.get_mut_for_output(key)?;
-        entry.woken = true;
-        Some(entry)
-    }
-
-    fn get_mut_for_output(&mut self, key: Key) -> Option<&mut Entry> {
         let entry = self.entries.get_mut(&key)?;
         if !std::mem::replace(&mut entry.touched, true) {
             self.touched.push(Reverse(key));
         }
+        (entry.lent, entry.woken) = (None, true);
         Some(entry)
+    }
+
+    /// The session, to be seen to if it has changed when it comes back.
+    fn lend(&mut self, key: Key, lent: Lent) -> Option<&mut Session> {
+        let entry = self.entries.get_mut(&key)?;
+        if !std::mem::replace(&mut entry.touched, true) {
+            self.touched.push(Reverse(key));
+            entry.lent = Some(lent);
+        }
+        if lent == Lent::ForWork && entry.lent.is_some() {
+            entry.lent = Some(lent);
+        }
+        entry.session()
     }
 
     fn touch(&mut self, key: Key) {
@@ -291,12 +288,12 @@ impl Sessions {
 
     /// The session, once it is up.
     pub(super) fn session(&mut self, key: Key) -> Option<&mut Session> {
-        self.get_mut(key)?.session()
+        self.lend(key, Lent::ForWork)
     }
 
     /// The same, to take its output. That gives it nothing more to send.
     pub(super) fn session_for_output(&mut self, key: Key) -> Option<&mut Session> {
-        self.get_mut_for_output(key)?.session()
+        self.lend(key, Lent::ForOutput)
     }
 
     /// All that are up.
@@ -459,16 +456,20 @@ impl Sessions {
 
     /// Time has passed.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        while self.tombstones.front().is_some_and(|tombstone| tombstone.until <= now) {
-            self.tombstones.pop_front();
-        }
+        self.tombstones.handle_timeout(now);
         let due: Vec<Key> = self.timers.due(now).collect();
         due.into_iter().for_each(|key| self.touch(key));
     }
 
     /// A session for which something may have to be done.
     pub(super) fn next_touched(&mut self) -> Option<Key> {
-        self.touched.pop().map(|Reverse(key)| key)
+        while let Some(Reverse(key)) = self.touched.pop() {
+            let entry = self.entries.get_mut(&key).filter(|entry| entry.is_unchanged());
+            let Some(entry) = entry else { return Some(key) };
+            debug_assert!(entry.session_timeout().is_none_or(|at| entry.timer.is_by(at)), "it has changed unnoticed");
+            entry.see_to();
+        }
+        None
     }
 
     /// What is to be done first for a session that was touched; then ask again.

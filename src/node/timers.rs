@@ -8,6 +8,13 @@ use std::time::Instant;
 #[derive(Default)]
 pub(super) struct Timer(Option<Instant>);
 
+impl Timer {
+    /// Whether it goes off no later than that.
+    pub(super) fn is_by(&self, at: Instant) -> bool {
+        self.0.is_some_and(|set| set <= at)
+    }
+}
+
 /// The timers of all sessions. Each session keeps its own [`Timer`], so that none is looked up.
 #[derive(Default)]
 pub(super) struct Timers {

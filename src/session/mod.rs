@@ -37,6 +37,7 @@ mod budget;
 pub mod canary;
 mod credit;
 mod ending;
+mod event;
 pub mod frame;
 #[doc(hidden)]
 #[cfg(feature = "fuzzing")]
@@ -55,6 +56,7 @@ mod window;
 pub use budget::{Budget, GROWTH_MAX};
 pub use credit::{SESSION_WINDOW_MAX, SESSION_WINDOW_START, STREAM_WINDOW_MAX, STREAM_WINDOW_START};
 pub use ending::{LINGER, SessionError};
+pub use event::Event;
 pub use handle::{Stream, StreamMut};
 pub use origin::{Config, Role, Times};
 pub use parcel::Parcel;
@@ -84,35 +86,6 @@ use streams::Streams;
 /// Age at which a lane gives way to a fresh one with fresh keys. That is the rekey.
 pub const LANE_LIFE: Duration = Duration::from_secs(60 * 60);
 
-/// What happened, for whoever drives the session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The peer opened a stream towards a service: answer with [`StreamMut::accept`] or [`StreamMut::refuse`].
-    StreamOpened {
-        /// The stream.
-        id: u32,
-        /// The service, as sent: at most 64 bytes, not checked.
-        service: Vec<u8>,
-    },
-    /// The peer took a stream we opened.
-    StreamAccepted {
-        /// The stream.
-        id: u32,
-    },
-    /// The peer did not take a stream we opened, with a close code.
-    StreamRefused {
-        /// The stream.
-        id: u32,
-        /// Why.
-        code: u16,
-    },
-    /// The peer ended the session, with a close code.
-    Closed {
-        /// Why.
-        code: u16,
-    },
-}
-
 /// One end of a session.
 pub struct Session {
     origin: Origin,
@@ -126,6 +99,8 @@ pub struct Session {
     events: VecDeque<Event>,
     pool: Pool,
     planted: Planted,
+    /// Something was done since its node last asked, so that it may have more to send, or to wait for.
+    changed: bool,
 }
 
 impl Session {
@@ -145,6 +120,7 @@ impl Session {
             events: VecDeque::new(),
             pool: Pool::default(),
             planted: Planted::default(),
+            changed: true,
         };
         let lane = Lane::new(now, 0, keys, times.dead_time);
         // The responder has seen the initiator's last handshake message; the initiator waits for a first record, so that it
@@ -165,12 +141,14 @@ impl Session {
     /// Sends a frame that the other end does not know, of number 80 or above.
     #[cfg(any(feature = "canaries", feature = "fuzzing"))]
     pub fn send_unknown(&mut self, number: u8, bytes: &[u8]) {
+        self.changed = true;
         self.schedule.push_unknown(number, bytes);
     }
 
     /// Sends the frame of the feature for tests, if both ends have that.
     #[cfg(feature = "canaries")]
     pub fn send_trial(&mut self) {
+        self.changed = true;
         if self.origin.features.has(TRIAL) || self.planted.is(Canary::OneEndsFeature) {
             self.schedule.push(&Frame::Trial);
         }
@@ -192,6 +170,16 @@ impl Session {
         &self.origin.features
     }
 
+    /// Whether anything was done since its node saw to it. To look, to ask for room to write and to poll in vain is nothing.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Its node has seen to that.
+    pub(crate) fn clear_changed(&mut self) {
+        self.changed = false;
+    }
+
     /// Which end this is.
     pub fn role(&self) -> Role {
         self.origin.role
@@ -201,6 +189,7 @@ impl Session {
 
     fn add_lane(&mut self, now: Instant, lane: Lane) {
         let is_confirmed = lane.is_confirmed();
+        self.changed = true;
         self.lanes.add(lane);
         if is_confirmed {
             self.tell_limits(now);
@@ -221,6 +210,7 @@ impl Session {
     /// # Errors
     /// Never with the session's own secret and a short list of dead lanes.
     pub fn start_join(&mut self, suite: Suite) -> Result<(PendingJoin, Vec<u8>), JoinRefused> {
+        self.changed = true;
         let lane = self.lanes.take_number();
         PendingJoin::start(suite, &self.origin.secret, lane, &self.lanes.taken(&self.ledger))
     }
@@ -300,6 +290,7 @@ impl Session {
 
     /// The lane's circuit is gone. What it had under way waits for the next lane.
     pub fn drop_lane(&mut self, now: Instant, lane: u32) {
+        self.changed = true;
         self.lanes.drop(now, lane, &mut self.ledger);
     }
 
@@ -320,6 +311,7 @@ impl Session {
     /// # Errors
     /// What ended the session, now or before.
     pub fn handle_bytes(&mut self, now: Instant, lane: u32, input: &[u8]) -> Result<(), SessionError> {
+        self.changed = true;
         match self.failure() {
             Some(error) => Err(error),
             None => Incoming { session: self, now, lane }.handle_bytes(input),
@@ -333,7 +325,7 @@ impl Session {
         if !self.lanes.is_confirmed(lane_id) {
             return 0;
         }
-        self.queue_close();
+        self.changed |= self.queue_close();
         let Some(lane) = self.lanes.get(lane_id) else { return 0 };
         let before = out.len();
         let mut filling = Filling {
@@ -349,7 +341,9 @@ impl Session {
         };
         if filling.fill().is_err() {
             self.lanes.kill(now, lane_id, &mut self.ledger);
+            self.changed = true;
         }
+        self.changed |= out.len() > before;
         out.len() - before
     }
 
@@ -361,6 +355,7 @@ impl Session {
         if is_full || self.is_closing() {
             return None;
         }
+        self.changed = true;
         let id = self.streams.open(now);
         self.schedule.push_open(id, service);
         Some(id)
@@ -426,6 +421,7 @@ impl Session {
     /// # Errors
     /// What ended the session, now or before.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
+        self.changed = true;
         self.lanes.handle_timeout(now, &mut self.ledger);
         self.streams.handle_timeout(now);
         self.ending.handle_timeout(now, self.lanes.none_since());
@@ -434,6 +430,7 @@ impl Session {
 
     /// Whoever drives us was stopped for a while: silence counts from now on.
     pub fn handle_pause(&mut self, now: Instant) {
+        self.changed = true;
         self.lanes.handle_pause(now);
     }
 
@@ -451,21 +448,25 @@ impl Session {
     }
 
     fn close_by(&mut self, number: u16) {
+        self.changed = true;
         if self.ending.close(number) && number != CloseCode::Done.to_wire() {
             self.streams.reset_all(&mut self.pool);
         }
     }
 
-    /// CLOSE is the last frame: it waits for everything written.
-    fn queue_close(&mut self) {
-        if let Some(code) = self.ending.wanted().filter(|_| !self.streams.have_more_to_send()) {
+    /// CLOSE is the last frame: it waits for everything written. Yields whether it is its turn.
+    fn queue_close(&mut self) -> bool {
+        let wanted = self.ending.wanted().filter(|_| !self.streams.have_more_to_send());
+        if let Some(code) = wanted {
             self.ending.note_queued();
             self.schedule.push(&Frame::Close { code });
         }
+        wanted.is_some()
     }
 
     /// The peer's process has let go of the session. After its CLOSE that is no accident: nobody is left to tell of ours.
     pub fn handle_forgotten(&mut self) {
+        self.changed = true;
         self.ending.handle_forgotten();
     }
 

@@ -4,9 +4,11 @@ use super::super::entry::RETRY_PAUSE;
 use super::*;
 use crate::identity::Identity;
 use crate::node::Kind;
+use crate::node::TOMBSTONE_TIME;
 use crate::node::handshakes::{Early, Handshakes};
 use crate::wire::CloseCode;
 use crate::wire::limits::HANDSHAKE_DEADLINE;
+use std::time::Duration;
 
 const TIMES: Times = Times {
     dead_time: Duration::from_secs(10),
@@ -242,10 +244,16 @@ fn what_the_tool_does_with_a_session_wakes_it_and_taking_its_output_does_not() {
     let mut sessions = Sessions::new(TIMES);
     let (key, _) = answered(&mut sessions, now);
     settle(&mut sessions, now, LinkState::Drained);
-    assert!(sessions.session_for_output(key).is_some());
-    assert_eq!(sessions.next_touched(), Some(key));
-    assert!(matches!(sessions.next_action(now, key, LinkState::Busy), Action::Rest { wake: false, .. }));
+    assert!(sessions.session_for_output(key).is_some() && sessions.session(key).is_some());
+    assert_eq!(sessions.next_touched(), None, "nothing was done with it");
     sessions.session(key).expect("it is up").close(CloseCode::Done);
     assert_eq!(sessions.next_touched(), Some(key));
     assert!(matches!(sessions.next_action(now, key, LinkState::Busy), Action::Rest { wake: true, .. }));
+    let session = sessions.session_for_output(key).expect("it is up");
+    assert!(session.poll_output(now, 0, &mut Vec::new(), 1 << 16) > 0);
+    assert_eq!(sessions.next_touched(), Some(key));
+    assert!(matches!(sessions.next_action(now, key, LinkState::Busy), Action::Rest { wake: false, .. }));
+    assert!(sessions.session_for_output(key).is_some());
+    sessions.session(key).expect("it is up").close_failed(1);
+    assert_eq!(sessions.next_touched(), Some(key), "whatever it was lent for first");
 }
