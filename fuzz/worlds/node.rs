@@ -404,7 +404,8 @@ mod tests {
         let key = node.sessions.adopt(Session::new(now, config));
         let id = node.uplink.circuits.take_id();
         node.uplink.circuits.insert(id, Circuit::new(key, Use::Lane { lane: 0, prelude: Vec::new() }));
-        node.sessions.set_circuit(key, Some(id));
+        let circuit = node.uplink.circuit(id);
+        node.sessions.set_circuit(key, Some(circuit));
         take(node, now);
     }
 

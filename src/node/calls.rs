@@ -1,6 +1,6 @@
 //! What becomes of the circuits that this end asked for, and of those that it took: calls, joins and questions.
 
-use super::circuits::{Circuit, Use};
+use super::circuits::{Circuit, CircuitId, Use};
 use super::claim::Claim;
 use super::entry::{LaneCircuit, Loss, LostCircuit};
 use super::handshakes::further_lane;
@@ -26,11 +26,11 @@ pub(super) struct Calls<'n> {
 }
 
 impl Calls<'_> {
-    fn connect(&mut self, request: Request, circuit: Circuit) -> u32 {
+    fn connect(&mut self, request: Request, circuit: Circuit) -> CircuitId {
         let step = Step::Asked(request.to, Aim::of(&request.name));
         let id = self.node.uplink.connect(request, circuit);
         self.node.note(id, step);
-        id
+        self.node.uplink.circuit(id)
     }
 
     /// Calls the peer of a session.
@@ -111,7 +111,8 @@ impl Calls<'_> {
             Ok(finished) => {
                 let lane = Use::Lane { lane: 0, prelude: finished.prelude };
                 self.node.uplink.circuits.insert(id, Circuit::new(key, lane));
-                let beginning = Beginning { role: Role::Initiator, met: finished.met, circuit: id };
+                let beginning =
+                    Beginning { role: Role::Initiator, met: finished.met, circuit: self.node.uplink.circuit(id) };
                 self.node.sessions.bring_up(self.now, key, beginning);
             }
             Err(why) => {
@@ -225,7 +226,8 @@ impl Calls<'_> {
             CloseCode::NotHere if !self.node.meeting.is_hasty() => self.node.sessions.call_again(self.now, key),
             // It is not called again before it is known whether the peer is there, and then it ends.
             CloseCode::NotHere => {
-                self.node.sessions.set_circuit(key, Some(id));
+                let circuit = self.node.uplink.circuit(id);
+                self.node.sessions.set_circuit(key, Some(circuit));
                 self.node.presence.want(key);
             }
             code => self.node.fail(self.now, key, Failure::RefusedByPeer(code)),
@@ -279,7 +281,8 @@ impl Calls<'_> {
             Use::Lane { lane, .. } => Some(lane),
             _ => None,
         };
-        match self.node.sessions.handle_lost(self.now, LostCircuit { key, circuit: id, lane }) {
+        let circuit = self.node.uplink.circuit(id);
+        match self.node.sessions.handle_lost(self.now, LostCircuit { key, circuit, lane }) {
             Loss::None => {}
             Loss::Lane => self.node.events.push_back(Event::Lost { key }),
             Loss::Session => self.node.end(self.now, key),
@@ -293,7 +296,7 @@ impl Calls<'_> {
         let grant = circuit.receive(count).map_err(|()| Down::Damaged)?;
         match circuit.used_for {
             Use::Lane { lane, .. } => {
-                let from = LaneCircuit { key: circuit.key, circuit: id, lane };
+                let from = LaneCircuit { key: circuit.key, circuit: self.node.uplink.circuit(id), lane };
                 self.handle_lane_bytes(from, bytes);
             }
             Use::Answering { .. } => self.handle_final(id, bytes),
@@ -339,10 +342,11 @@ impl Calls<'_> {
         };
         let rest = gathered.split_off(end);
         circuit.used_for = Use::Lane { lane: 0, prelude: Vec::new() };
-        let beginning = Beginning { role: Role::Responder, met, circuit: id };
+        let circuit = self.node.uplink.circuit(id);
+        let beginning = Beginning { role: Role::Responder, met, circuit };
         if let Some(rendezvous) = self.node.sessions.bring_up(self.now, key, beginning) {
             self.node.uplink.listen(Name::Session(rendezvous));
         }
-        self.handle_lane_bytes(LaneCircuit { key, circuit: id, lane: 0 }, &rest);
+        self.handle_lane_bytes(LaneCircuit { key, circuit, lane: 0 }, &rest);
     }
 }

@@ -9,6 +9,23 @@ use crate::wire::limits::{CIRCUIT_WINDOW_START, CLIENT_WINDOW};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
+/// One of the links that a node has at a time. Today it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UplinkId(u32);
+
+impl UplinkId {
+    pub(super) const FIRST: UplinkId = UplinkId(0);
+    #[cfg(test)]
+    pub(super) const SECOND: UplinkId = UplinkId(1);
+}
+
+/// A circuit among all of a node. Each link numbers its own, so a number alone may stand for several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CircuitId {
+    pub uplink: UplinkId,
+    pub number: u32,
+}
+
 /// What a circuit is used for.
 pub(super) enum Use {
     /// A call; waits for OPENED.

@@ -1,5 +1,6 @@
 //! One session as its node sees it: how far it is, and what is to be done for it.
 
+use super::circuits::CircuitId;
 use super::key::Key;
 use super::places::Place;
 use super::timers::Timer;
@@ -43,7 +44,7 @@ pub(super) enum Action {
 #[derive(Clone, Copy)]
 pub(super) struct LaneCircuit {
     pub key: Key,
-    pub circuit: u32,
+    pub circuit: CircuitId,
     pub lane: u32,
 }
 
@@ -51,7 +52,7 @@ pub(super) struct LaneCircuit {
 #[derive(Clone, Copy)]
 pub(super) struct LostCircuit {
     pub key: Key,
-    pub circuit: u32,
+    pub circuit: CircuitId,
     pub lane: Option<u32>,
 }
 
@@ -85,13 +86,13 @@ pub(super) struct Joining {
 
 pub(super) enum Phase {
     /// Asked for; a CONNECT goes out with the next link.
-    Calling { circuit: Option<u32>, not_before: Option<Instant> },
+    Calling { circuit: Option<CircuitId>, not_before: Option<Instant> },
     /// Called; its first lane's last handshake message is still to come, and comes by then or not at all.
     Answering { until: Instant },
     /// The handshake is done. `circuit` carries its lane, or is about to. `announced`: the tool knows of it. A caller
     /// announces a session when it has heard the peer, and calls afresh if the lane breaks before: nothing was said yet.
     /// The called side keeps it all the same, but announces it only when it has heard the caller.
-    Up { session: Box<Session>, circuit: Option<u32>, rejoin_at: Option<Instant>, announced: bool },
+    Up { session: Box<Session>, circuit: Option<CircuitId>, rejoin_at: Option<Instant>, announced: bool },
 }
 
 /// What a session was lent for.

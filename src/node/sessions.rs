@@ -3,6 +3,7 @@
 //! Whatever may change what a session needs goes through [`Sessions`], which marks it as touched. [`Sessions::next_action`]
 //! then says what is to be done for it, so that the cost of an event is that of the sessions it concerns.
 
+use super::circuits::CircuitId;
 use super::entry::{Action, Entry, Heard, Joining, LaneCircuit, Lent, LinkState, Loss, LostCircuit, Phase};
 use super::event::Event;
 use super::handshakes::Met;
@@ -32,7 +33,7 @@ const ENTERING_MAX: usize = 64;
 pub(super) struct Beginning {
     pub role: Role,
     pub met: Met,
-    pub circuit: u32,
+    pub circuit: CircuitId,
 }
 
 #[cfg(test)]
@@ -339,7 +340,7 @@ impl Sessions {
     }
 
     /// It is called or joined over this circuit, or over none.
-    pub(super) fn set_circuit(&mut self, key: Key, to: Option<u32>) {
+    pub(super) fn set_circuit(&mut self, key: Key, to: Option<CircuitId>) {
         let phase = self.get_mut(key).map(|entry| &mut entry.phase);
         if let Some(Phase::Calling { circuit, .. } | Phase::Up { circuit, .. }) = phase {
             *circuit = to;

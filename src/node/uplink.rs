@@ -3,7 +3,7 @@
 
 use super::Down;
 use super::backoff::Backoff;
-use super::circuits::{Circuit, Circuits, Use};
+use super::circuits::{Circuit, CircuitId, Circuits, UplinkId, Use};
 use super::entry::LinkState;
 use super::handshakes::Handshakes;
 use super::output::Output;
@@ -66,6 +66,7 @@ const SAID_USEFUL_AFTER: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(super) struct Uplink {
+    id: UplinkId,
     /// By id, in order of preference.
     relays: Vec<PeerId>,
     dead_time: Duration,
@@ -87,6 +88,7 @@ pub(super) struct Uplink {
 impl Uplink {
     pub(super) fn new(now: Instant, relays: Vec<PeerId>, dead_time: Duration, seed: u64) -> Uplink {
         Uplink {
+            id: UplinkId::FIRST,
             relays,
             dead_time,
             state: State::Idle { dial_at: now },
@@ -315,6 +317,11 @@ impl Uplink {
 
     pub(super) fn unlisten(&mut self, name: Name) {
         self.send(&Control::Unlisten { name });
+    }
+
+    /// The circuit of this number, as sessions know it.
+    pub(super) fn circuit(&self, number: u32) -> CircuitId {
+        CircuitId { uplink: self.id, number }
     }
 
     /// Asks for a circuit. Yields its number.

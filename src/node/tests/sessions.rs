@@ -1,5 +1,6 @@
 //! Sessions that are up by a genuine handshake, with nothing between them and their node.
 
+use super::super::circuits::UplinkId;
 use super::super::entry::RETRY_PAUSE;
 use super::*;
 use crate::identity::Identity;
@@ -15,8 +16,8 @@ const TIMES: Times = Times {
     resume_timeout: Duration::from_secs(600),
     lane_life: Duration::from_secs(3_600),
 };
-/// All circuits are this one here: sessions know them by number only.
-const CIRCUIT: u32 = 2;
+/// All circuits are this one here, but for one of the same number on another link.
+const CIRCUIT: CircuitId = CircuitId { uplink: UplinkId::FIRST, number: 2 };
 
 fn app() -> AppName {
     "x".parse().expect("a name")
@@ -213,6 +214,9 @@ fn a_session_that_lost_its_lane_tells_the_tool_that_knows_it_and_no_other() {
         let (key, said) = answered(&mut sessions, now);
         hear(&mut sessions, now, key, &said);
         assert_eq!(sessions.announce(key, usize::from(is_known)).is_some(), is_known);
+        let elsewhere = CircuitId { uplink: UplinkId::SECOND, ..CIRCUIT };
+        let lost = LostCircuit { key, circuit: elsewhere, lane: Some(1) };
+        assert_eq!(sessions.handle_lost(now, lost), Loss::None, "its lane has another circuit of that number");
         let lost = LostCircuit { key, circuit: CIRCUIT, lane: Some(0) };
         assert_eq!(sessions.handle_lost(now, lost), if is_known { Loss::Lane } else { Loss::None });
         assert_eq!(sessions.handle_lost(now, lost), Loss::None, "it is lost once");
