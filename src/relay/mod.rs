@@ -70,7 +70,8 @@ pub use router::requests::{
     ANSWER_DEADLINE, GUESTS_MAX, GUESTS_PER_PAIR, PARKED_PER_LINK_MAX, REQUESTS_FREE_PER_PEER, REQUESTS_MAX,
     REQUESTS_PER_SOURCE_MAX, Side,
 };
-pub use router::turns::{OFFERS_FREE_PER_PEER, OFFERS_MAX, OFFERS_PER_PEER_MAX, PLACES_PER_PAIR, REFUSAL_DELAY};
+pub use router::round::PLACES_PER_PAIR;
+pub use router::turns::{OFFERS_FREE_PER_PEER, OFFERS_MAX, OFFERS_PER_PEER_MAX, REFUSAL_DELAY};
 pub use router::why_closed::{Cut, WhyClosed};
 pub use switch::{ToEnd, WorkerMessage};
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]

@@ -1,10 +1,10 @@
 //! What becomes of a CONNECT: it waits for its turn, is offered, waits for a listener, and comes to nothing or is taken.
 
-use super::admission::Source;
 use super::listeners::Listener;
 use super::orders::{Ask, Order, Orders, What};
 use super::requests::{ANSWER_DEADLINE, PARKED_PER_LINK_MAX, Request, Side, Stage, Told};
-use super::turns::{Pair, Place, REFUSAL_DELAY, RequestId, Turn, look_again};
+use super::round::{RequestId, Turn};
+use super::turns::{Pair, Place, REFUSAL_DELAY, look_again};
 use super::waiting::Mark;
 use super::{LinkId, Router};
 use crate::identity::PeerId;
@@ -56,17 +56,16 @@ pub(super) struct Calls<'r> {
 
 impl Calls<'_> {
     /// A link asks for a circuit, which is held for it.
-    pub(super) fn begin(&mut self, link: LinkId, source: Option<Source>, pair: Pair, ask: Ask) {
+    pub(super) fn begin(&mut self, link: LinkId, pair: Pair, ask: Ask) {
         let mut request = Request {
             caller: Side { link, circuit: ask.circuit },
             pair,
-            source,
             name: ask.name,
             early: ask.early,
             expires: (!ask.wait.is_zero()).then(|| self.now + ask.wait),
             told: Told::Nothing,
             tried: Vec::new(),
-            is_guest: !self.router.requests.has_room(&pair.from, source),
+            is_guest: !self.router.requests.has_room(pair),
             turn: Turn::First,
             place: None,
             stage: Stage::Held { until: self.now + REFUSAL_DELAY },

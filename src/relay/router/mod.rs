@@ -16,6 +16,7 @@ mod rates;
 pub(super) mod requests;
 mod reserve;
 mod roster;
+pub(super) mod round;
 pub(super) mod turns;
 mod waiting;
 pub(super) mod why_closed;
@@ -157,17 +158,17 @@ impl Router {
     /// A link asks for a circuit.
     pub(super) fn connect(&mut self, now: Instant, link: LinkId, ask: Ask, orders: &mut Orders) {
         let Some(&Attached { peer: from, worker, source }) = self.roster.get(link) else { return };
-        let pair = Pair { from, to: ask.to };
+        let pair = Pair { from, source, to: ask.to };
         // What somebody asks of itself takes both ends, and would wait for one of them.
         let ends = if pair.from == pair.to { 2 } else { 1 };
-        let may_ask = self.has_share(&from, ends) && self.requests.may_ask(pair, source);
-        if !may_ask || self.turns.is_restless(&from) {
+        let may_ask = self.has_share(&from, ends) && self.requests.may_ask(pair);
+        if !may_ask || self.turns.is_restless(&pair) {
             let what = What::Refuse { circuit: ask.circuit, code: CloseCode::Limit };
             orders.push(Order { worker, link, what });
             return;
         }
         self.roster.hold(link);
-        Calls { router: self, now, orders }.begin(link, source, pair, ask);
+        Calls { router: self, now, orders }.begin(link, pair, ask);
     }
 
     /// A listener takes what it was offered: the other end for it, or None if the offer is void by now.
@@ -175,10 +176,10 @@ impl Router {
         debug_assert!(early.len() <= EARLY_MAX);
         let Side { link, circuit } = callee;
         let Accepted { caller, pair, name } = Calls { router: self, now, orders }.take_up(callee)?;
-        let &Attached { worker: caller_worker, source, .. } = self.roster.get(caller.link)?;
+        let caller_worker = self.worker_of(caller.link)?;
         let callee_worker = self.worker_of(link)?;
         self.roster.hold(link);
-        let Pair { from, to } = pair;
+        let Pair { from, source, to } = pair;
         let info = self.circuits.open(CircuitInfo { caller, callee, from, source, to, name, since: now });
         self.facts.push_back(Fact::Opened(info));
         let far = EndId { worker: callee_worker, link, circuit };
@@ -218,7 +219,7 @@ impl Router {
             let Closed { info, .. } = &closed;
             let (from, to) = (info.from, info.to);
             self.facts.push_back(Fact::Closed(closed));
-            self.turns.close(Pair { from, to });
+            self.turns.close(from, to);
             self.eased.insert(to);
         }
     }

@@ -6,7 +6,8 @@
 use super::admission::Source;
 use super::listeners::Listener;
 use super::reserve::Reserve;
-use super::turns::{OFFERS_MAX, PLACES_PER_PAIR, Pair, Place, RequestId, Turn};
+use super::round::{PLACES_PER_PAIR, RequestId, Turn};
+use super::turns::{OFFERS_MAX, Pair, Place};
 use super::waiting::{Mark, Waiting, Wish};
 use crate::identity::PeerId;
 use crate::relay::LinkId;
@@ -94,8 +95,6 @@ pub(super) struct Request {
     pub caller: Side,
     /// Who calls whom.
     pub pair: Pair,
-    /// From where, if that is to be bounded.
-    pub source: Option<Source>,
     /// What is called.
     pub name: Name,
     /// The first bytes of the lane.
@@ -143,7 +142,7 @@ impl Request {
     }
 
     fn wish(&self) -> Wish {
-        Wish { from: self.pair.from, to: self.pair.to, name: self.name.clone() }
+        Wish { from: self.pair.owner(), to: self.pair.to, name: self.name.clone() }
     }
 
     fn counts_as_parked(&self) -> bool {
@@ -175,9 +174,9 @@ impl Room {
         Room { by_peer: HashMap::new(), by_source: HashMap::new(), reserve }
     }
 
-    fn has_room(&self, peer: &PeerId, source: Option<Source>) -> bool {
-        let held = self.by_peer.get(peer).copied().unwrap_or(0);
-        let of_source = source.and_then(|source| self.by_source.get(&source)).copied().unwrap_or(0);
+    fn has_room(&self, pair: Pair) -> bool {
+        let held = self.by_peer.get(&pair.from).copied().unwrap_or(0);
+        let of_source = pair.source.and_then(|source| self.by_source.get(&source)).copied().unwrap_or(0);
         of_source < REQUESTS_PER_SOURCE_MAX && self.reserve.has_room(held)
     }
 
@@ -185,7 +184,7 @@ impl Room {
         let held = self.by_peer.entry(request.pair.from).or_default();
         self.reserve.add(*held);
         *held += 1;
-        if let Some(source) = request.source {
+        if let Some(source) = request.pair.source {
             *self.by_source.entry(source).or_default() += 1;
         }
     }
@@ -195,7 +194,7 @@ impl Room {
             self.reserve.subtract(*held.get(), 1);
             count_down(&mut held).then(|| held.remove());
         }
-        if let Some(source) = request.source
+        if let Some(source) = request.pair.source
             && let Entry::Occupied(mut held) = self.by_source.entry(source)
         {
             count_down(&mut held).then(|| held.remove());
@@ -211,9 +210,9 @@ struct Guests {
 }
 
 impl Guests {
-    fn has_room(&self, pair: Pair, source: Option<Source>) -> bool {
+    fn has_room(&self, pair: Pair) -> bool {
         let of_pair = self.by_pair.get(&pair).copied().unwrap_or(0);
-        of_pair < GUESTS_PER_PAIR && self.room.has_room(&pair.from, source)
+        of_pair < GUESTS_PER_PAIR && self.room.has_room(pair)
     }
 
     fn add(&mut self, request: &Request) {
@@ -275,13 +274,13 @@ impl Default for Requests {
 
 impl Requests {
     /// Whether there is room for one more of this peer.
-    pub(super) fn has_room(&self, peer: &PeerId, source: Option<Source>) -> bool {
-        self.room.has_room(peer, source)
+    pub(super) fn has_room(&self, pair: Pair) -> bool {
+        self.room.has_room(pair)
     }
 
     /// Whether there is room for one more at all.
-    pub(super) fn may_ask(&self, pair: Pair, source: Option<Source>) -> bool {
-        self.has_room(&pair.from, source) || self.guests.has_room(pair, source)
+    pub(super) fn may_ask(&self, pair: Pair) -> bool {
+        self.has_room(pair) || self.guests.has_room(pair)
     }
 
     /// How many there are.

@@ -1,21 +1,22 @@
 //! Whose call a peer is offered next.
 //!
-//! A caller has so many *places* with a peer, and its calls beyond that wait for one. Callers that wait for the same peer take
-//! turns, one call each. A call that is taken gives its place back; any other keeps it for [`REFUSAL_DELAY`] from when it had it,
+//! A caller, or where anybody may attach all callers of one address, has so many *places* with a peer, and calls beyond that
+//! wait for one. Those that wait for the same peer take turns (`round.rs`). A call that is taken gives its place back; any other keeps it for [`REFUSAL_DELAY`] from when it had it,
 //! even if it is withdrawn. So whoever is turned away can ask a peer so often and no more, and sees the same of a peer that
 //! turns it away as of one that is not there: the place is the same, and so is the time.
 //!
 //! Calls that were parked, and that a new listener is offered, have as many places of their own, and give them back at once:
 //! when they have their turn does not show, and must not show in when others have theirs.
 
+use super::admission::Source;
 use super::reserve::Reserve;
+use super::round::{RequestId, Round, Turn};
 use crate::identity::PeerId;
+use crate::relay::fair::account::Owner;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-/// Places of one caller with one peer. 500 sessions that come back at once are through in 8 round trips.
-pub const PLACES_PER_PAIR: usize = 64;
 /// Calls that one peer has and has not answered: well below what a link that reads leaves in its queue, and enough for some
 /// thousand a second at 50 ms.
 pub const OFFERS_PER_PEER_MAX: usize = 128;
@@ -34,34 +35,25 @@ const HASTY_TURN_DEADLINE: Duration = Duration::from_secs(3);
 const TURN_MARGIN: Duration = Duration::from_secs(1);
 /// Places of calls that one caller has withdrawn, before it has to wait with others.
 const LINGERING_PER_PEER_MAX: usize = 256;
-
-/// A request's own name; later ones are larger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct RequestId(u64);
-
-impl RequestId {
-    /// The name with this number.
-    pub(super) const fn new(number: u64) -> RequestId {
-        RequestId(number)
-    }
-}
+/// The same of all callers of one address, where anybody may attach.
+const LINGERING_PER_SOURCE_MAX: usize = 1024;
 
 /// A caller, and whom he calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pair {
     /// Who calls.
     pub from: PeerId,
+    /// From where, if that counts.
+    pub source: Option<Source>,
     /// Who is called.
     pub to: PeerId,
 }
 
-/// Which turn a call waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Turn {
-    /// Its first. Its caller has heard nothing.
-    First,
-    /// Another, after it was parked.
-    Again,
+impl Pair {
+    /// Who has places and turns for the call.
+    pub(super) fn owner(&self) -> Owner {
+        self.source.map_or(Owner::Peer(self.from), Owner::Source)
+    }
 }
 
 /// The place of a call with its callee.
@@ -76,56 +68,14 @@ pub(super) struct Place {
 }
 
 #[derive(Debug, Default)]
-struct Line {
-    places: usize,
-    /// The oldest first.
-    queue: BTreeSet<RequestId>,
-}
-
-impl Line {
-    fn can_go_on(&self) -> bool {
-        self.places < PLACES_PER_PAIR && !self.queue.is_empty()
-    }
-
-    fn is_over(&self) -> bool {
-        self.places == 0 && self.queue.is_empty()
-    }
-}
-
-#[derive(Debug, Default)]
-struct Caller {
-    first: Line,
-    again: Line,
-    /// Circuits to the peer that are open.
-    open: u32,
-    in_round: bool,
-}
-
-impl Caller {
-    fn line(&mut self, turn: Turn) -> &mut Line {
-        match turn {
-            Turn::First => &mut self.first,
-            Turn::Again => &mut self.again,
-        }
-    }
-
-    fn can_go_on(&self) -> bool {
-        self.first.can_go_on() || self.again.can_go_on()
-    }
-
-    fn is_over(&self) -> bool {
-        self.first.is_over() && self.again.is_over() && self.open == 0 && !self.in_round
-    }
-}
-
-#[derive(Debug, Default)]
 struct Callee {
-    callers: HashMap<PeerId, Caller>,
-    /// Those that may have a turn.
-    round: VecDeque<PeerId>,
+    /// Calls that wait for their turn, and those that have one.
+    round: Round,
     offers: usize,
     /// Circuits that others opened to it.
     open: u32,
+    /// Those of each of them.
+    open_of: HashMap<PeerId, u32>,
 }
 
 /// See the module.
@@ -134,8 +84,8 @@ pub(super) struct Turns {
     callees: HashMap<PeerId, Callee>,
     offers: Reserve,
     /// Places of calls that are over, by when they are free.
-    lingering: BTreeSet<(Instant, u64, Pair, Turn)>,
-    lingering_of: HashMap<PeerId, usize>,
+    lingering: BTreeMap<(Instant, u64), (Pair, Turn)>,
+    lingering_of: HashMap<Owner, usize>,
     /// How many there were so far, to tell them apart.
     lingered: u64,
 }
@@ -145,7 +95,7 @@ impl Default for Turns {
         Turns {
             callees: HashMap::new(),
             offers: Reserve::new(OFFERS_FREE_PER_PEER, OFFERS_MAX),
-            lingering: BTreeSet::new(),
+            lingering: BTreeMap::new(),
             lingering_of: HashMap::new(),
             lingered: 0,
         }
@@ -153,60 +103,35 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Whether a caller may not call, for it withdraws calls too fast.
-    pub(super) fn is_restless(&self, from: &PeerId) -> bool {
-        self.lingering_of.get(from).is_some_and(|count| *count >= LINGERING_PER_PEER_MAX)
+    /// Whether a caller may not call, for it, or those of its address, withdraw calls too fast.
+    pub(super) fn is_restless(&self, pair: &Pair) -> bool {
+        let is_at = |owner, most| self.lingering_of.get(&owner).is_some_and(|count| *count >= most);
+        is_at(Owner::Peer(pair.from), LINGERING_PER_PEER_MAX)
+            || pair.source.is_some_and(|source| is_at(Owner::Source(source), LINGERING_PER_SOURCE_MAX))
     }
 
     /// Whether a caller would have its turn at once, if the peer takes any call.
     pub(super) fn is_free(&self, pair: Pair) -> bool {
-        let Some(callee) = self.callees.get(&pair.to) else { return true };
-        let is_free = |caller: &Caller| caller.first.queue.is_empty() && caller.first.places < PLACES_PER_PAIR;
-        callee.callers.get(&pair.from).is_none_or(is_free)
+        self.callees.get(&pair.to).is_none_or(|callee| callee.round.is_free(&pair.owner(), &pair.from))
     }
 
     /// Puts a call into the queue of its caller.
     pub(super) fn queue(&mut self, pair: Pair, turn: Turn, id: RequestId) {
-        self.caller(pair).line(turn).queue.insert(id);
-        self.enter_round(pair);
+        self.callees.entry(pair.to).or_default().round.queue(pair.owner(), pair.from, (turn, id));
     }
 
     /// Takes a call out of it.
     pub(super) fn unqueue(&mut self, pair: Pair, turn: Turn, id: RequestId) {
-        self.caller(pair).line(turn).queue.remove(&id);
-        self.tidy(pair);
-    }
-
-    /// Sees to it that a caller has its turn, if it can have one.
-    pub(super) fn enter_round(&mut self, pair: Pair) {
-        let Some(callee) = self.callees.get_mut(&pair.to) else { return };
-        let Some(caller) = callee.callers.get_mut(&pair.from) else { return };
-        if caller.can_go_on() && !std::mem::replace(&mut caller.in_round, true) {
-            callee.round.push_back(pair.from);
+        if let Some(callee) = self.callees.get_mut(&pair.to) {
+            callee.round.unqueue(pair.owner(), pair.from, (turn, id));
+            self.tidy(pair.to);
         }
     }
 
     /// The call whose turn it is, of a caller that has fewer than `open_max` circuits to the peer. It has a place from now on.
     pub(super) fn next(&mut self, to: PeerId, open_max: u32) -> Option<RequestId> {
-        while let Some(from) = self.callees.get_mut(&to)?.round.pop_front() {
-            let pair = Pair { from, to };
-            let caller = self.caller(pair);
-            caller.in_round = false;
-            // A caller with too many circuits comes again when one has ended.
-            let may = caller.open < open_max;
-            let turn = if caller.first.can_go_on() { Turn::First } else { Turn::Again };
-            let line = caller.line(turn);
-            if may
-                && line.can_go_on()
-                && let Some(id) = line.queue.pop_first()
-            {
-                line.places += 1;
-                self.enter_round(pair);
-                return Some(id);
-            }
-            self.tidy(pair);
-        }
-        None
+        let Callee { round, open_of, .. } = self.callees.get_mut(&to)?;
+        round.next(|from| open_of.get(from).is_none_or(|open| *open < open_max))
     }
 
     /// A call that had a place has come to nothing, or is parked.
@@ -216,31 +141,34 @@ impl Turns {
             return self.give_back(pair, turn);
         }
         self.lingered += 1;
-        self.lingering.insert((until, self.lingered, pair, turn));
-        *self.lingering_of.entry(pair.from).or_default() += 1;
+        self.lingering.insert((until, self.lingered), (pair, turn));
+        for owner in lingers_for(pair) {
+            *self.lingering_of.entry(owner).or_default() += 1;
+        }
     }
 
     /// A call has its place no more.
     pub(super) fn give_back(&mut self, pair: Pair, turn: Turn) {
-        let line = self.caller(pair).line(turn);
-        line.places = line.places.saturating_sub(1);
-        self.enter_round(pair);
-        self.tidy(pair);
+        if let Some(callee) = self.callees.get_mut(&pair.to) {
+            callee.round.give_back(pair.owner(), turn);
+            self.tidy(pair.to);
+        }
     }
 
     /// When [`Turns::poll_due`] has something.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.lingering.first().map(|(at, ..)| *at)
+        self.lingering.first_key_value().map(|(&(at, _), _)| at)
     }
 
     /// Frees a place whose time has come. Yields whom it is with.
     pub(super) fn poll_due(&mut self, now: Instant) -> Option<PeerId> {
-        let &first = self.lingering.first().filter(|(at, ..)| *at <= now)?;
-        self.lingering.remove(&first);
-        let (.., pair, turn) = first;
-        if let Entry::Occupied(mut count) = self.lingering_of.entry(pair.from) {
-            *count.get_mut() -= 1;
-            (*count.get() == 0).then(|| count.remove());
+        let first = self.lingering.first_entry().filter(|first| first.key().0 <= now)?;
+        let (pair, turn) = first.remove();
+        for owner in lingers_for(pair) {
+            if let Entry::Occupied(mut count) = self.lingering_of.entry(owner) {
+                *count.get_mut() -= 1;
+                (*count.get() == 0).then(|| count.remove());
+            }
         }
         self.give_back(pair, turn);
         Some(pair.to)
@@ -271,20 +199,21 @@ impl Turns {
 
     /// A call is accepted.
     pub(super) fn open(&mut self, pair: Pair, turn: Turn) {
-        self.callees.entry(pair.to).or_default().open += 1;
-        self.caller(pair).open += 1;
+        let callee = self.callees.entry(pair.to).or_default();
+        callee.open += 1;
+        *callee.open_of.entry(pair.from).or_default() += 1;
         self.give_back(pair, turn);
     }
 
-    /// The circuit is closed.
-    pub(super) fn close(&mut self, pair: Pair) {
-        if let Some(callee) = self.callees.get_mut(&pair.to) {
-            callee.open = callee.open.saturating_sub(1);
+    /// A circuit from one to the other is closed.
+    pub(super) fn close(&mut self, from: PeerId, to: PeerId) {
+        let Some(callee) = self.callees.get_mut(&to) else { return };
+        callee.open = callee.open.saturating_sub(1);
+        if let Entry::Occupied(mut open) = callee.open_of.entry(from) {
+            *open.get_mut() -= 1;
+            (*open.get() == 0).then(|| open.remove());
         }
-        let caller = self.caller(pair);
-        caller.open = caller.open.saturating_sub(1);
-        self.enter_round(pair);
-        self.tidy(pair);
+        self.tidy(to);
     }
 
     /// Circuits to a peer that others opened.
@@ -292,19 +221,11 @@ impl Turns {
         self.callees.get(to).map_or(0, |callee| callee.open)
     }
 
-    fn caller(&mut self, pair: Pair) -> &mut Caller {
-        self.callees.entry(pair.to).or_default().callers.entry(pair.from).or_default()
-    }
-
     /// Forgets of whom there is nothing to know.
-    fn tidy(&mut self, Pair { from, to }: Pair) {
-        let Entry::Occupied(mut callee) = self.callees.entry(to) else { return };
-        let callers = &mut callee.get_mut().callers;
-        if callers.get(&from).is_some_and(Caller::is_over) {
-            callers.remove(&from);
-        }
-        let Callee { callers, offers, open, .. } = callee.get();
-        if callers.is_empty() && *offers == 0 && *open == 0 {
+    fn tidy(&mut self, to: PeerId) {
+        let Entry::Occupied(callee) = self.callees.entry(to) else { return };
+        let Callee { round, offers, open, .. } = callee.get();
+        if round.is_empty() && *offers == 0 && *open == 0 {
             callee.remove();
         }
     }
@@ -314,6 +235,11 @@ impl Turns {
     pub(super) fn is_empty(&self) -> bool {
         self.callees.is_empty() && self.lingering.is_empty() && self.lingering_of.is_empty() && self.offers.held() == 0
     }
+}
+
+/// On whose accounts the place of a call that is over lingers.
+fn lingers_for(pair: Pair) -> impl Iterator<Item = Owner> {
+    [Some(Owner::Peer(pair.from)), pair.source.map(Owner::Source)].into_iter().flatten()
 }
 
 /// When to look at a call again that waits for its turn.

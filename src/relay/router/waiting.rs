@@ -1,8 +1,9 @@
 //! Calls that wait for somebody who listens to what they call. Callers take turns: in the first *round* is the oldest call of
-//! each, in the next the second of each.
+//! each, in the next the second of each. Where anybody may attach, those of one address are one caller.
 
-use super::turns::RequestId;
+use super::round::RequestId;
 use crate::identity::PeerId;
+use crate::relay::fair::account::Owner;
 use crate::wire::Name;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -20,7 +21,7 @@ pub(crate) struct Mark {
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     /// The caller.
-    pub from: PeerId,
+    pub from: Owner,
     /// Whom it calls.
     pub to: PeerId,
     /// What it calls there.
@@ -38,7 +39,7 @@ struct Caller {
 #[derive(Debug, Default)]
 struct Line {
     marks: BTreeSet<Mark>,
-    callers: HashMap<PeerId, Caller>,
+    callers: HashMap<Owner, Caller>,
     /// The round up to which somebody has been offered them: who comes now is behind it, as those are who came before.
     round: u64,
 }
@@ -110,7 +111,7 @@ mod tests {
 
     fn wish(from: u8) -> Wish {
         let [from, to] = [from, 99].map(|n| PeerId::from_bytes([n; 32]));
-        Wish { from, to, name: name() }
+        Wish { from: Owner::Peer(from), to, name: name() }
     }
 
     fn name() -> Name {

@@ -2,7 +2,8 @@
 
 use super::super::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX, NAMES_PER_SOURCE_MAX};
 use super::super::requests::{REQUESTS_FREE_PER_PEER, REQUESTS_MAX, REQUESTS_PER_SOURCE_MAX};
-use super::super::turns::{OFFERS_PER_PEER_MAX, PLACES_PER_PAIR, TURN_DEADLINE};
+use super::super::round::PLACES_PER_PAIR;
+use super::super::turns::{OFFERS_PER_PEER_MAX, TURN_DEADLINE};
 use super::*;
 
 /// The callee, an honest caller, and those who are not.
@@ -80,6 +81,59 @@ fn callers_take_turns_where_a_callee_has_enough() {
         .collect();
     assert_eq!(next.len(), 5);
     assert!([10, 11].iter().all(|who| next.contains(&peer(*who))), "{next:?}");
+}
+
+/// A key that costs nothing.
+fn key(n: u16) -> PeerId {
+    let mut bytes = [77; 32];
+    bytes[..2].copy_from_slice(&n.to_be_bytes());
+    PeerId::from_bytes(bytes)
+}
+
+#[test]
+fn keys_without_end_of_one_address_have_no_more_turns_with_a_callee_than_another_address() {
+    for (sources, answer) in [(1, None), (2, None), (2, Some(CloseCode::NotHere)), (2, Some(CloseCode::Refused))] {
+        let mut world = World::new(Limits::default());
+        let callee = world.attach(V);
+        world.listen(callee, 0);
+        for n in 0..1024 * sources {
+            let link = world.try_attach_key(key(n), 200 + u8::try_from(n % sources).unwrap()).0;
+            world.connect(link, 2, (V, 0), HOUR);
+        }
+        let given = offers(&world.take());
+        assert_eq!(given.len(), PLACES_PER_PAIR * usize::from(sources));
+        let honest = world.attach(S);
+        world.connect(honest, 2, (V, 0), HOUR);
+        // The callee answers some of what it has.
+        for (circuit, _) in &given[..2] {
+            match answer {
+                None => drop(world.accept(callee, *circuit, vec![])),
+                Some(code) => world.reject(callee, *circuit, code),
+            }
+        }
+        let next = offers(&world.take());
+        assert!(next.iter().take(2).any(|(_, from)| *from == peer(S)), "{sources} {answer:?} {}", next.len());
+    }
+}
+
+#[test]
+fn nor_has_it_more_turns_among_those_who_wait_for_a_listener() {
+    let mut world = World::new(Limits::default());
+    for n in 0..1000 {
+        let link = world.try_attach_key(key(n), 200).0;
+        world.connect(link, 2, (V, 0), HOUR);
+    }
+    for _ in 0..=1000 / PLACES_PER_PAIR {
+        world.pass(REFUSAL_DELAY);
+    }
+    let honest = world.attach(S);
+    world.connect(honest, 2, (V, 0), HOUR);
+    world.pass(REFUSAL_DELAY);
+    assert_eq!(world.take().len(), 1001, "all wait");
+    let callee = world.attach(V);
+    world.listen(callee, 0);
+    let given = offers(&world.take());
+    assert!(given.iter().take(2).any(|(_, from)| *from == peer(S)), "{}", given.len());
 }
 
 #[test]
@@ -226,7 +280,8 @@ fn where_anybody_may_attach_a_source_is_bounded_whatever_keys_it_makes() {
     for link in &links {
         (0..64).for_each(|n| world.connect(*link, 2 * n + 2, (99, 0), HOUR));
     }
-    for _ in 0..4 {
+    // All at one address have the places of one caller.
+    for _ in 0..REQUESTS_PER_SOURCE_MAX / PLACES_PER_PAIR {
         world.pass(REFUSAL_DELAY);
     }
     let orders = world.take();

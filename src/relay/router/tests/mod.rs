@@ -59,12 +59,16 @@ impl World {
     }
 
     fn try_attach_from(&mut self, who: u8, source: u8) -> (LinkId, Result<Admitted, CloseCode>) {
+        self.try_attach_key(peer(who), source)
+    }
+
+    fn try_attach_key(&mut self, peer: PeerId, source: u8) -> (LinkId, Result<Admitted, CloseCode>) {
         let links: Vec<usize> = self.router.load().iter().map(|load| load.links).collect();
         let source = [10, 0, 0, source].into();
         let placed = self.admission.enter(self.now, source, &links).unwrap();
         assert!(self.admission.leave(placed.conn));
         let newcomer = Newcomer { conn: placed.conn, source };
-        (placed.conn.link(), self.router.attach(self.now, newcomer, placed.worker, peer(who)))
+        (placed.conn.link(), self.router.attach(self.now, newcomer, placed.worker, peer))
     }
 
     fn listen(&mut self, link: LinkId, what: u8) {
