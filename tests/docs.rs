@@ -295,6 +295,38 @@ fn files_that_documents_and_comments_name_are_there() {
     assert!(named > 50, "the scan found {named} names");
 }
 
+/// The files in the table of a folder's `mod.rs`, by their names without ending; none if it has no such table.
+fn files_in_table(text: &str) -> BTreeSet<&str> {
+    let lines = text.lines().skip_while(|line| *line != "//! | file | what |");
+    let first_cells = lines.filter_map(|line| line.strip_prefix("//! | `")?.split(" |").next());
+    first_cells.flat_map(|cell| cell.split(", ").map(|name| name.trim_matches('`'))).collect()
+}
+
+#[test]
+fn tables_of_files_name_all_of_their_folder() {
+    let table = "//! | file | what |\n//! |---|---|\n//! | `a`, `b` | `c` |\nmod d;\n";
+    assert_eq!(files_in_table(table), BTreeSet::from(["a", "b"]));
+    let mut files = Vec::new();
+    files_below(&root().join("src"), &mut files);
+    let mut tables = 0;
+    for file in files.iter().filter(|file| file.ends_with("mod.rs")) {
+        let text = fs::read_to_string(file).expect("text");
+        let named = files_in_table(&text);
+        if named.is_empty() {
+            continue;
+        }
+        // What tests alone build needs no place on the map.
+        let of_tests = ["mod", "tests", "testkit", "canary"];
+        let entries = fs::read_dir(file.parent().expect("a folder")).expect("a folder");
+        let names = entries.map(|entry| entry.expect("an entry").path().file_stem().expect("a name").to_owned());
+        let names: BTreeSet<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+        let there: BTreeSet<&str> = names.iter().map(String::as_str).filter(|name| !of_tests.contains(name)).collect();
+        assert_eq!(named, there, "{}", file.display());
+        tables += 1;
+    }
+    assert!(tables >= 2, "the scan found {tables} tables");
+}
+
 /// Every document that says what an identity rests on names both keys that must hold.
 #[test]
 fn documents_agree_on_what_an_identity_rests_on() {

@@ -4,8 +4,8 @@
 //! uses nothing of the layers above or of the core.
 //!
 //! Invariants: a descriptor that others share is never switched to non-blocking mode, because that would switch it for
-//! them too; readiness is a hint, taken back by the first "would block"; nothing here waits, but `list` for
-//! some seconds.
+//! them too; readiness is a hint, taken back by the first "would block"; a loop waits in `reactor` alone, and only who
+//! reads a `list` waits for a file, for some seconds.
 
 pub(crate) mod accept;
 pub(crate) mod accounts;

@@ -17,6 +17,8 @@
 //! | `retention` | how much may be kept for a peer that has not acknowledged it |
 //! | `budget` | what all sessions of a process may hold together |
 //! | `violation` | what the peer must never do |
+//! | `event` | what whoever drives it is told |
+//! | `parcel` | bytes of a stream that change hands uncopied |
 //! | `ending` | CLOSE of both ends, failure, and how long a session waits for a lane |
 //!
 //! A session takes and gives bytes of lanes and of streams. It does not know what a relay is, dials nothing and reads no
@@ -30,8 +32,6 @@
 //! - Memory is bounded. Bytes that came wait within [`SESSION_WINDOW_MAX`], bytes that were sent within [`RETENTION_MAX`] and
 //!   a mebibyte of commands; both start small, and all sessions that share a [`Budget`] grow within it. Beside them a session
 //!   has a few records of buffers, and tables for [`STREAMS_MAX`] streams of each end.
-//!
-//! Grammar: `handle_*` tells facts, verbs command, `poll_*` drains, time is an argument.
 
 mod budget;
 pub mod canary;
