@@ -8,7 +8,8 @@
 //! `timers`), what it serves (`serving`), whom it knows to be there (`presence`, `siblings`), for whom there was no room
 //! (`limits`), and how long it waits (`meeting`). Here these meet: what a frame (`heard`) or a session (`settling`) asks
 //! for goes to whoever can do it. A node opens no socket and reads no clock: it asks for a carrier ([`Node::poll_dial`]),
-//! is told of it, and takes and gives its bytes. It does not know what an application does with a stream.
+//! is told of it, and takes and gives its bytes. It does not know what an application does with a stream. Whether the process
+//! at the other end of a session may be gone is for tools to ask (`reach`).
 //!
 //! Invariants: a session survives any carrier and any relay as long as its own times allow; a caller is believed to be who
 //! the session handshake proved, never who the relay said; output is bounded by one DATA body and the control messages
@@ -38,6 +39,7 @@ mod names;
 mod output;
 mod places;
 mod presence;
+mod reach;
 mod serving;
 mod sessions;
 mod settling;
@@ -61,6 +63,7 @@ pub use failure::{Down, Failure, Fault};
 pub use key::Key;
 pub use kind::Kind;
 pub use places::{Place, Places};
+pub(crate) use reach::{Anew, Reach};
 pub use siblings::Sharing;
 pub use step::{Aim, Step};
 pub use tombstones::TOMBSTONE_TIME;

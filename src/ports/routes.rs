@@ -9,6 +9,7 @@
 
 use crate::identity::PeerId;
 use crate::names::AppName;
+use crate::node::Anew;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -78,10 +79,8 @@ pub(crate) struct Route<K, W> {
     /// Connections that wait for the answer to a call.
     waiting: Vec<W>,
     failures: u32,
-    /// Since when the session is without a path.
-    lost: Option<Instant>,
     /// The call that may lead to the next session. There is one only beside a session, or the call for it.
-    successor: Option<K>,
+    beside: Anew<K>,
     /// Nobody is there by the route's application.
     absent: bool,
     alternatives: Vec<Alternative<K>>,
@@ -131,7 +130,12 @@ impl<K: Copy + PartialEq, W> Route<K, W> {
 
     /// The peer is to be called by every application of it that we know of.
     fn wants_alternatives(&self) -> bool {
-        self.absent && self.successor.is_none() && !matches!(self.standing, Standing::Up(_))
+        self.absent && self.beside.call().is_none() && !matches!(self.standing, Standing::Up(_))
+    }
+
+    /// Whether it is the key of its session, or of the call beside it.
+    fn is_for(&self, key: K) -> bool {
+        self.standing.key() == Some(key) || self.beside.call() == Some(key)
     }
 
     fn has_alternative(&self, key: K) -> bool {
@@ -183,8 +187,7 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
             standing: Standing::Resting(now),
             waiting: Vec::new(),
             failures: 0,
-            lost: None,
-            successor: None,
+            beside: Anew::after(SUCCESSOR_AFTER),
             absent: false,
             alternatives: Vec::new(),
         });
@@ -208,8 +211,7 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
 
     /// The number of the route that a session, or a call in its place, is for.
     pub(crate) fn index(&self, key: K) -> Option<usize> {
-        let is_for = |route: &Route<K, W>| route.standing.key() == Some(key) || route.successor == Some(key);
-        self.routes.iter().position(is_for)
+        self.routes.iter().position(|route| route.is_for(key))
     }
 
     /// The number of the route for an application.
@@ -221,7 +223,7 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     pub(crate) fn callee(&self, key: K) -> Option<(PeerId, AppName)> {
         self.routes.iter().find_map(|route| {
             let alternative = route.alternatives.iter().find(|alternative| alternative.call == Some(key));
-            let own = (route.standing.key() == Some(key) || route.successor == Some(key)).then_some(&route.app);
+            let own = route.is_for(key).then_some(&route.app);
             alternative.map(|alternative| &alternative.app).or(own).map(|app| (route.peer, app.clone()))
         })
     }
@@ -265,8 +267,7 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
         if let Some((route, peer, app)) = self.next_alternative(None) {
             return Some(Call { peer, app: app.clone(), route, role: Role::Alternative });
         }
-        let due = |since: Option<Instant>| since.is_some_and(|since| now >= since + SUCCESSOR_AFTER);
-        let wanted = |route: &Route<K, W>| route.successor.is_none() && due(route.lost) && due(relay_since);
+        let wanted = |route: &Route<K, W>| route.beside.call_at(relay_since).is_some_and(|at| at <= now);
         let found = self.routes.iter().enumerate().find(|(_, route)| wanted(route))?;
         call(found, Role::Successor)
     }
@@ -289,7 +290,9 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
             Role::Alternative => {
                 route.alternatives.push(Alternative { app: call.app, call: Some(key), absent: false });
             }
-            Role::Successor => route.successor = Some(key),
+            Role::Successor => {
+                route.beside.handle_called(key);
+            }
         }
     }
 
@@ -298,10 +301,11 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     pub(crate) fn handle_answered(&mut self, key: K) -> Vec<K> {
         let is_for = |route: &&mut Route<K, W>| route.standing.key() == Some(key) || route.has_alternative(key);
         let Some(route) = self.routes.iter_mut().find(is_for) else { return Vec::new() };
-        let first = match route.lost {
+        let first = if !route.beside.has_path() && route.standing.key() != Some(key) {
             // A session without a path keeps its grace.
-            Some(_) if route.standing.key() != Some(key) => route.successor.replace(key),
-            _ => route.replace(key).filter(|first| *first != key),
+            route.beside.handle_called(key)
+        } else {
+            route.replace(key).filter(|first| *first != key)
         };
         let mut needless: Vec<K> = first.into_iter().collect();
         for alternative in std::mem::take(&mut route.alternatives) {
@@ -320,17 +324,15 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
         if let Some(alternative) = alternatives.find(|alternative| alternative.call == Some(key)) {
             alternative.call = None;
         }
-        if let Some(route) = self.routes.iter_mut().find(|route| route.successor == Some(key)) {
-            // Nobody answered: call again later.
-            route.successor = None;
-            route.lost = Some(now);
+        for route in &mut self.routes {
+            // Nobody answered: it is called again later.
+            route.beside.handle_failed(now, key);
         }
         let Some(at) = self.index(key) else { return Vec::new() };
         self.forget_proofs(at);
         let route = &mut self.routes[at];
-        route.lost = None;
         route.absent = false;
-        if let Some(successor) = route.successor.take() {
+        if let Some(successor) = route.beside.settle() {
             route.replace(successor);
             if let Standing::Up(key) = route.standing {
                 route.standing = Standing::Calling(key);
@@ -361,7 +363,7 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
     /// The session of a route has lost its path.
     pub(crate) fn handle_lost(&mut self, now: Instant, key: K) {
         if let Some(route) = self.by_key(key) {
-            route.lost = Some(now);
+            route.beside.handle_lost(now);
         }
     }
 
@@ -371,9 +373,8 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
             replaced.until = None;
         }
         let route = self.by_key(key)?;
-        route.lost = None;
         route.standing = Standing::Up(key);
-        route.successor.take()
+        route.beside.settle()
     }
 
     /// Nobody answers a call. Yields the connections that waited for it, unless another call may still be answered.
@@ -404,11 +405,10 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
 
     /// The call for a successor was answered: its session takes the place of the one there was, which is yielded.
     pub(crate) fn handle_succeeded(&mut self, now: Instant, successor: K) -> Option<K> {
-        let at = self.routes.iter().position(|route| route.successor == Some(successor))?;
+        let at = self.routes.iter().position(|route| route.beside.call() == Some(successor))?;
         self.forget_proofs(at);
         let route = &mut self.routes[at];
-        route.successor = None;
-        route.lost = None;
+        route.beside.settle();
         let old = route.replace(successor)?;
         self.replaced.push(Replaced { key: old, until: Some(now + GRACE) });
         Some(old)
@@ -438,10 +438,9 @@ impl<K: Copy + PartialEq, W> Routes<K, W> {
             Standing::Resting(until) => Some(until),
             _ => None,
         });
-        let lost = self.routes.iter().filter(|route| route.successor.is_none()).filter_map(|route| route.lost);
-        let successors = lost.zip(relay_since.into_iter().cycle()).map(|(lost, since)| lost.max(since));
+        let successors = self.routes.iter().filter_map(|route| route.beside.call_at(relay_since));
         let graces = self.replaced.iter().filter_map(|replaced| replaced.until);
-        calls.chain(successors.map(|since| since + SUCCESSOR_AFTER)).chain(graces).min()
+        calls.chain(successors).chain(graces).min()
     }
 }
 

@@ -16,6 +16,10 @@ pub(crate) enum Farewell {
     Settled,
     /// Somebody waits for us to end.
     Hasty,
+    /// Somebody waits for us to end, and many sessions have to.
+    OfMany,
+    /// Nothing hangs on whether the peer learns of it: all that was asked for was an answer.
+    Answered,
     /// The peer may no more call us.
     CastOut,
 }
@@ -26,6 +30,8 @@ impl Farewell {
         now + match self {
             Farewell::Settled => Duration::from_secs(15),
             Farewell::Hasty => Duration::from_secs(2),
+            Farewell::OfMany => Duration::from_secs(3),
+            Farewell::Answered => Duration::from_secs(1),
             Farewell::CastOut => Duration::from_millis(500),
         }
     }

@@ -11,7 +11,7 @@
 //! that a transfer does not go on, it gives way in time to whoever waits, the one that is still for longest first.
 
 use crate::identity::PeerId;
-use crate::node::{Place, Places, REDIAL_MAX};
+use crate::node::{Place, Places, REDIAL_MAX, Reach};
 use crate::wire::limits::HANDSHAKE_DEADLINE;
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,8 @@ pub(crate) struct Standing {
     pub peer: PeerId,
     /// When it came up.
     pub called_at: Instant,
-    /// Since when it has no path, if it has none.
-    pub lost_since: Option<Instant>,
+    /// Whether it has a path, or since when it has none.
+    pub reach: Reach,
     /// Since when it is still, if it is.
     pub still_since: Option<Instant>,
     /// Whether it has work to give up: it has begun, and not come to its end.
@@ -71,10 +71,10 @@ impl Standing {
 
     /// What it takes of the places of callers.
     pub(crate) fn place(&self, now: Instant, to: To) -> Place {
-        match self.lost_since {
-            Some(_) => Place::None,
-            None if self.yields_at(to).is_some_and(|at| at <= now) => Place::Yielded,
-            None => Place::Own,
+        match self.reach.has_path() {
+            false => Place::None,
+            true if self.yields_at(to).is_some_and(|at| at <= now) => Place::Yielded,
+            true => Place::Own,
         }
     }
 }
@@ -135,20 +135,20 @@ pub(crate) fn next_to_go(standings: &[(usize, Standing)], to: To, going: usize) 
 fn gives_way(standings: &[(usize, Standing)], to: To) -> Option<Going> {
     let next_call = |slot: usize, peer: PeerId| {
         let later = standings.iter().filter(|(other, standing)| *other > slot && standing.peer == peer);
-        later.filter(|(_, standing)| standing.lost_since.is_none()).map(|(_, standing)| standing.called_at).min()
+        later.filter(|(_, standing)| standing.reach.has_path()).map(|(_, standing)| standing.called_at).min()
     };
     let other_call = |peer: PeerId, least: Waits| {
         let others = standings.iter().filter(|(_, standing)| standing.waits >= least && standing.peer != peer);
-        let present = others.filter(|(_, standing)| to != To::Own && standing.lost_since.is_none());
+        let present = others.filter(|(_, standing)| to != To::Own && standing.reach.has_path());
         present.map(|(_, standing)| standing.called_at).min()
     };
     let going = standings.iter().filter(|(_, standing)| standing.works).flat_map(|(slot, standing)| {
-        let due = |call: Instant| Some(standing.lost_since?.max(call) + GIVES_WAY_AFTER);
+        let due = |call: Instant| standing.reach.gone_after(call, GIVES_WAY_AFTER);
         let other = |why: Why| other_call(standing.peer, why.serves());
         let still = other(Why::Still).and_then(|call| Some(standing.yields_at(to)?.max(call)));
         let followed = next_call(*slot, standing.peer).and_then(due);
         let ways = [(followed, Why::Followed), (other(Why::Lost).and_then(due), Why::Lost), (still, Why::Still)];
-        let since = standing.lost_since.or(standing.still_since);
+        let since = standing.reach.lost_since().or(standing.still_since);
         ways.map(|(at, why)| at.map(|at| (Going { slot: *slot, at, why }, since)))
     });
     going.flatten().min_by_key(|(going, since)| (going.at, *since)).map(|(going, _)| going)
@@ -176,7 +176,7 @@ mod tests {
             Standing {
                 peer: peer(number),
                 called_at: self.0,
-                lost_since: lost.map(|count| self.second(count)),
+                reach: lost.map_or(Reach::default(), |count| Reach::lost(self.second(count))),
                 still_since: None,
                 works: true,
                 waits: Waits::Not,
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(gives_way(&[(0, works(1, Some(1))), (1, waits(2, 2))]), None, "the caller is somebody else");
         assert_eq!(gives_way(&[(0, works(1, Some(1))), (1, waits(1, 7))]), due(0, 7));
         assert_eq!(gives_way(&[(0, works(1, Some(9))), (1, waits(1, 7))]), due(0, 9));
-        let lost = Standing { lost_since: Some(crowd.second(8)), ..waits(1, 7) };
+        let lost = Standing { reach: Reach::lost(crowd.second(8)), ..waits(1, 7) };
         assert_eq!(gives_way(&[(0, works(1, Some(9))), (1, lost)]), None, "the caller is gone as well");
         assert_eq!(gives_way(&[(4, waits(1, 7)), (5, works(1, Some(9)))]), None, "the earlier call is no sign");
         let all = [(0, works(1, Some(3))), (1, works(1, Some(2))), (2, works(1, None)), (3, waits(2, 5))];
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(to(&[(0, works(1, Some(1))), (1, waits(2, 7))]), due(0, 7));
         assert_eq!(to(&[(0, works(1, Some(9))), (1, waits(2, 7))]), due(0, 9));
         assert_eq!(to(&[(0, works(1, None)), (1, waits(2, 7))]), None, "it has its path");
-        let lost = Standing { lost_since: Some(crowd.second(8)), ..waits(2, 7) };
+        let lost = Standing { reach: Reach::lost(crowd.second(8)), ..waits(2, 7) };
         assert_eq!(to(&[(0, works(1, Some(9))), (1, lost)]), None, "whoever waited is gone as well");
         let followed = to(&[(0, works(1, Some(1))), (1, waits(1, 5)), (2, waits(2, 7))]);
         assert_eq!(followed, crowd.going(0, 5, Why::Followed));
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(to(&two), at(1, crowd.second(500)));
         let more = Standing { waits: Waits::ForAny, ..waits(2, 500) };
         assert_eq!(to(&[(0, still(1, 1)), (1, more)]), None, "whoever waits has a place already");
-        let gone = Standing { lost_since: Some(crowd.second(70)), ..still(1, 1) };
+        let gone = Standing { reach: Reach::lost(crowd.second(70)), ..still(1, 1) };
         assert_eq!(to(&[(0, gone), (1, waits(2, 71))]), at(0, crowd.second(71)), "that it is gone helps it nothing");
     }
 

@@ -12,7 +12,7 @@ use crate::net::child::{Child, spawn};
 use crate::net::reactor::{FIRST_TOKEN, Ready, Token};
 use crate::net::signals::Request;
 use crate::net::stdio::{Sink, Source};
-use crate::node::{Event, Key};
+use crate::node::{Event, Key, Reach};
 use crate::run;
 use crate::run::callers::{Reload, reread};
 use crate::run::farewell::{Farewell, held_until, status_number};
@@ -395,8 +395,8 @@ impl Tool for Attach {
                     }
                 }
             }
-            Event::Lost { key } => self.handle_path(ctx, *key, Some(ctx.now)),
-            Event::Resumed { key } => self.handle_path(ctx, *key, None),
+            Event::Lost { key } => self.handle_path(ctx, *key, Reach::lost(ctx.now)),
+            Event::Resumed { key } => self.handle_path(ctx, *key, Reach::default()),
             Event::Failed { key, why } => {
                 let error = Error::Run(RunError::Node(*why));
                 if self.keeps() {

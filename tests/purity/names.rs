@@ -41,7 +41,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("session", &["lane", "noise", "wire", "names", "identity"]),
     ("relay", &["link", "wire", "noise", "names", "identity"]),
     ("node", &["session", "lane", "link", "wire", "noise", "names", "identity"]),
-    ("ports", &["names", "identity"]),
+    ("ports", &["node", "names", "identity"]),
     ("net", &[]),
     ("store", &["transfer", "names", "identity"]),
     ("transfer", &["session", "wire"]),

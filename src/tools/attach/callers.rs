@@ -3,7 +3,7 @@
 use super::{Attach, Error};
 use crate::identity::PeerId;
 use crate::net::child::Child;
-use crate::node::{Key, Place, Places};
+use crate::node::{Key, Place, Places, Reach};
 use crate::run::farewell::GREETING_TIME;
 use crate::run::tool::{Breach, Context, RunError};
 use crate::run::turns::{self, GIVES_WAY_AFTER, Going, Standing, To, Waits};
@@ -25,19 +25,18 @@ pub(super) struct Caller {
     /// Who it is.
     pub peer: PeerId,
     called_at: Instant,
-    /// Since when it has no path.
-    lost_since: Option<Instant>,
+    reach: Reach,
 }
 
 impl Caller {
     /// One whose session has just come up.
     pub(super) fn new(now: Instant, slot: usize, key: Key, peer: PeerId) -> Caller {
-        Caller { slot, key, peer, called_at: now, lost_since: None }
+        Caller { slot, key, peer, called_at: now, reach: Reach::default() }
     }
 
     fn standing(&self, works: bool, waits: Waits) -> Standing {
-        let Caller { peer, called_at, lost_since, .. } = *self;
-        Standing { peer, called_at, lost_since, still_since: None, works, waits }
+        let Caller { peer, called_at, reach, .. } = *self;
+        Standing { peer, called_at, reach, still_since: None, works, waits }
     }
 }
 
@@ -87,21 +86,21 @@ impl Attach {
     }
 
     /// The session lost its path, or has one again.
-    pub(super) fn handle_path(&mut self, ctx: &mut Context<'_, Attach>, key: Key, lost_since: Option<Instant>) {
+    pub(super) fn handle_path(&mut self, ctx: &mut Context<'_, Attach>, key: Key, reach: Reach) {
         let running = self.running.values_mut().map(|running| &mut running.caller);
         let mut callers = running.chain(self.waiting.iter_mut().map(|waiting| &mut waiting.caller));
         if let Some(caller) = callers.find(|caller| caller.key == key) {
-            caller.lost_since = lost_since;
+            caller.reach = reach;
         }
         if self.keeps() {
-            ctx.node.set_place(ctx.now, key, if lost_since.is_some() { Place::None } else { Place::Own });
+            ctx.node.set_place(ctx.now, key, if reach.has_path() { Place::Own } else { Place::None });
         }
     }
 
     /// The session that gives way because others wait for a place. A program that takes no notice of what it was told makes room
     /// for nobody.
     pub(super) fn next_to_go(&self) -> Option<Going> {
-        if !self.waiting.iter().any(|waiting| waiting.caller.lost_since.is_none()) {
+        if !self.waiting.iter().any(|waiting| waiting.caller.reach.has_path()) {
             return None;
         }
         let places = self.places();
@@ -141,7 +140,7 @@ impl Attach {
                 if self.running.contains_key(&caller.slot) {
                     places.take(caller.peer);
                 }
-            } else if caller.lost_since.is_some_and(|since| since + GIVES_WAY_AFTER <= ctx.now) {
+            } else if caller.reach.gone_at(GIVES_WAY_AFTER).is_some_and(|at| at <= ctx.now) {
                 // It had no place, and is nobody's business.
                 self.waiting.retain(|waiting| waiting.caller.slot != caller.slot);
                 ctx.node.abandon(ctx.now, caller.key);

@@ -4,7 +4,7 @@
 //! A session is little beside its connections, so nobody has to wait until another is gone: it is served, and the one that has
 //! been without a path for longest goes in time.
 
-use crate::node::Key;
+use crate::node::{Key, Reach};
 use crate::run::turns::GIVES_WAY_AFTER;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -12,8 +12,7 @@ use std::time::Instant;
 /// See the module's text.
 #[derive(Default)]
 pub(super) struct Callers {
-    /// Since when each has no path, if it has none.
-    sessions: BTreeMap<Key, Option<Instant>>,
+    sessions: BTreeMap<Key, Reach>,
     most: usize,
 }
 
@@ -25,15 +24,12 @@ impl Callers {
 
     /// A caller's session is up.
     pub(super) fn handle_up(&mut self, key: Key) {
-        self.sessions.insert(key, None);
+        self.sessions.insert(key, Reach::default());
     }
 
     /// A session lost its path, or has one again. True if it is a caller's.
-    pub(super) fn handle_path(&mut self, key: Key, lost_since: Option<Instant>) -> bool {
-        self.sessions.get_mut(&key).is_some_and(|lost| {
-            *lost = lost_since;
-            true
-        })
+    pub(super) fn handle_path(&mut self, key: Key, reach: Reach) -> bool {
+        self.sessions.get_mut(&key).map(|known| *known = reach).is_some()
     }
 
     /// A session is no more.
@@ -46,7 +42,6 @@ impl Callers {
         if self.sessions.len() <= self.most {
             return None;
         }
-        let lost = self.sessions.iter().filter_map(|(key, lost_since)| Some(((*lost_since)?, *key)));
-        lost.min().map(|(since, key)| (since + GIVES_WAY_AFTER, key))
+        self.sessions.iter().filter_map(|(key, reach)| Some((reach.gone_at(GIVES_WAY_AFTER)?, *key))).min()
     }
 }

@@ -7,6 +7,7 @@ use crate::node::{Down, Failure};
 use crate::node::{Event, Key};
 use crate::ports::service::{Service, Wish};
 use crate::run;
+use crate::run::farewell::Farewell;
 use crate::run::tool::{Context, RunError, Tool};
 use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
@@ -14,8 +15,6 @@ use std::time::{Duration, Instant};
 
 /// How long the far side has for its answer: longer than it gives its target.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
-/// How long the end of the session is waited for.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A part of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +95,7 @@ impl Check {
             session.close(CloseCode::Done);
         }
         ctx.node.release(ctx.now, key);
-        self.deadline = Some(ctx.now + GOODBYE);
+        self.deadline = Some(Farewell::Answered.until(ctx.now));
     }
 
     fn handle_answer(&mut self, ctx: &mut Context<'_, Check>, key: Key, refused: Option<CloseCode>) {

@@ -1,10 +1,8 @@
 //! How the tool ends, and when.
 
 use super::Error;
-use std::time::{Duration, Instant};
-
-/// How long the end of sessions is waited for after a signal.
-const GOODBYE: Duration = Duration::from_secs(3);
+use crate::run::farewell::Farewell;
+use std::time::Instant;
 
 /// Nothing at first; then the end that is to be, while the sessions are ended; then the end that is.
 #[derive(Default)]
@@ -17,7 +15,7 @@ pub(super) struct Ending {
 impl Ending {
     /// It will end so, as soon as the sessions have ended, and soon in any case.
     pub(super) fn begin(&mut self, now: Instant, outcome: Result<(), Error>) {
-        self.coming = Some((outcome, now + GOODBYE));
+        self.coming = Some((outcome, Farewell::OfMany.until(now)));
     }
 
     /// Whether it is about to end.

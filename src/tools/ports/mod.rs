@@ -55,7 +55,7 @@ use crate::net::options::Purpose;
 use crate::net::reactor::Ready;
 use crate::net::signals::{Came, Request};
 use crate::net::slots::Slot;
-use crate::node::{Callers, Event, Failure};
+use crate::node::{Callers, Event, Failure, Reach};
 use crate::ports::routes::Routes;
 use crate::run::callers::{Reload, Taken, reread};
 use crate::run::tool::{Context, Doing, RunError, Tool};
@@ -264,10 +264,10 @@ impl Tool for Portrep {
             Event::Limited { key } => self.peers().handle_unmet(ctx, *key, Failure::RefusedByPeer(CloseCode::Limit)),
             Event::Lost { key } => {
                 self.sessions.routes.handle_lost(ctx.now, *key);
-                self.peers().handle_path(ctx, *key, Some(ctx.now));
+                self.peers().handle_path(ctx, *key, Reach::lost(ctx.now));
             }
             Event::Resumed { key } => {
-                self.peers().handle_path(ctx, *key, None);
+                self.peers().handle_path(ctx, *key, Reach::default());
                 self.sessions.handle_resumed(ctx, *key);
                 self.imports.probe_all_soon(ctx.now);
             }

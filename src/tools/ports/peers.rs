@@ -12,11 +12,10 @@ use super::sessions::Sessions;
 use super::streams::{Owner, StreamKey};
 use super::why::WhyNot;
 use crate::net::slots::Slot;
-use crate::node::{Failure, Key, Place};
+use crate::node::{Failure, Key, Place, Reach};
 use crate::run::tool::Context;
 use crate::session::{Event as SessionEvent, Role};
 use crate::wire::CloseCode;
-use std::time::Instant;
 
 /// The peers that were met, or called, and all that is between them and us.
 pub(super) struct Peers<'a> {
@@ -59,9 +58,9 @@ impl Peers<'_> {
     }
 
     /// A session lost its path, or has one again. One of a caller without a path takes no place before others.
-    pub(super) fn handle_path(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, lost_since: Option<Instant>) {
-        if self.callers.handle_path(key, lost_since) {
-            ctx.node.set_place(ctx.now, key, if lost_since.is_some() { Place::None } else { Place::Own });
+    pub(super) fn handle_path(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, reach: Reach) {
+        if self.callers.handle_path(key, reach) {
+            ctx.node.set_place(ctx.now, key, if reach.has_path() { Place::Own } else { Place::None });
         }
     }
 

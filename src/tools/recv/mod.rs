@@ -18,7 +18,7 @@ use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::reactor::Ready;
 use crate::net::signals::Request;
-use crate::node::{Event, Places};
+use crate::node::{Event, Places, Reach};
 use crate::run;
 use crate::run::callers::{Reload, reread};
 use crate::run::tool::{Context, RunError, Tool};
@@ -174,9 +174,9 @@ impl Tool for Recv {
                 self.running.insert(slot, running);
             }
             Event::Lost { key } | Event::Resumed { key } => {
-                let lost_since = matches!(event, Event::Lost { .. }).then_some(ctx.now);
+                let is_lost = matches!(event, Event::Lost { .. });
                 if let Some(running) = self.running.values_mut().find(|running| running.key == *key) {
-                    running.handle_path(lost_since);
+                    running.handle_path(if is_lost { Reach::lost(ctx.now) } else { Reach::default() });
                 }
             }
             Event::Failed { key, why } => {

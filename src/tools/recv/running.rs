@@ -19,7 +19,7 @@ use super::writers::OutputNews;
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::reactor::{FIRST_TOKEN, Ready, Token};
-use crate::node::{Key, Place};
+use crate::node::{Key, Place, Reach};
 use crate::run::farewell::{Farewell, GREETING_TIME, closed_by_peer};
 use crate::run::tool::{Context, Doing, RunError};
 use crate::session::{Event as SessionEvent, Half, Session};
@@ -99,7 +99,7 @@ pub(super) struct Running {
     report_at: Option<Instant>,
     /// By which number the peer has closed.
     peer_closed: Option<u16>,
-    lost_since: Option<Instant>,
+    reach: Reach,
     still: Stillness,
     /// What the node knows of its place.
     place: Place,
@@ -138,7 +138,7 @@ impl Running {
             engine_by: None,
             report_at: None,
             peer_closed: None,
-            lost_since: None,
+            reach: Reach::default(),
             still: Stillness::default(),
             place: Place::Own,
             superseded: false,
@@ -165,8 +165,8 @@ impl Running {
     }
 
     /// The session lost its path, or has one again.
-    pub(super) fn handle_path(&mut self, lost_since: Option<Instant>) {
-        self.lost_since = lost_since;
+    pub(super) fn handle_path(&mut self, reach: Reach) {
+        self.reach = reach;
     }
 
     /// Whether it has not begun its work.

@@ -10,6 +10,7 @@
 mod course;
 mod outflow;
 mod producer;
+mod receiver;
 
 pub(crate) use outflow::Plain;
 pub(crate) use producer::CommandLine;
@@ -33,11 +34,9 @@ use crate::transfer::{SendOutcome, TransferError};
 use crate::wire::CloseCode;
 use course::Course;
 use outflow::{Intake, Outflow};
+use receiver::Receiver;
 use std::time::{Duration, Instant};
 
-/// Without a path for so long although our relay is there, files are offered to whoever now serves the application: a
-/// receiver that lives would have come back.
-const CALL_ANEW_AFTER: Duration = Duration::from_secs(4);
 /// Between two looks at how far a stream is.
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
 const SOURCE: Token = Token(FIRST_TOKEN);
@@ -68,12 +67,7 @@ pub(crate) struct Send {
     to: (PeerId, AppName),
     what: What,
     key: Option<Key>,
-    /// A call beside a session that has no path.
-    anew: Option<Key>,
-    call_anew_at: Option<Instant>,
-    /// How long a receiver that left may stay away, and until when one that has left may.
-    patience: Duration,
-    back_by: Option<Instant>,
+    receiver: Receiver,
     stream: u32,
     work: Work,
     peer_closed: Option<CloseCode>,
@@ -91,10 +85,7 @@ impl Send {
             to,
             what,
             key: None,
-            anew: None,
-            call_anew_at: None,
-            patience,
-            back_by: None,
+            receiver: Receiver::new(patience),
             stream: 0,
             work: Work::Calling,
             peer_closed: None,
@@ -136,10 +127,9 @@ impl Send {
     }
 
     fn handle_up(&mut self, ctx: &mut Context<'_, Send>, key: Key) {
-        if self.anew.take_if(|anew| *anew == key).is_some() {
+        if self.receiver.handle_up(key) {
             self.forsake(ctx);
             self.key = Some(key);
-            self.back_by = None;
         }
         if self.result.is_none() && self.key == Some(key) {
             if let Err(error) = self.begin(ctx, key) {
@@ -157,7 +147,6 @@ impl Send {
         }
         self.work = Work::Calling;
         self.peer_closed = None;
-        self.call_anew_at = None;
         if let Some(key) = self.key.take() {
             ctx.node.abandon(ctx.now, key);
         }
@@ -173,45 +162,24 @@ impl Send {
             ctx.node.release(ctx.now, key);
         }
         self.forsake(ctx);
-        // For one that never turned to us the time to meet it counts as well, which the node keeps.
-        self.back_by = Some(ctx.now + self.patience);
-        self.anew = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
+        self.receiver.handle_left(ctx.now, ctx.node, &self.to);
+    }
+
+    /// Whether files are to be sent, and the end is not known.
+    fn sends_files(&self) -> bool {
+        matches!(self.what, What::Files(_)) && self.result.is_none()
     }
 
     fn handle_failed(&mut self, ctx: &mut Context<'_, Send>, key: Key, why: Failure) {
-        let files = matches!(self.what, What::Files(_)) && self.result.is_none();
-        if self.anew == Some(key) {
-            self.anew = None;
-            self.call_anew_at = Some(ctx.now + CALL_ANEW_AFTER);
-        } else if self.key != Some(key) {
-            // One that we have left.
+        let files = self.sends_files();
+        if self.receiver.handle_failed(ctx.now, key) || self.key != Some(key) {
+            // The receiver is called again later; or it is one that we have left.
         } else if files && why == Failure::SessionGone {
             self.handle_left(ctx);
         } else {
             self.conclude(ctx, Err(Error::Run(RunError::Node(why))));
             // Nobody is left to say farewell to.
             self.left = true;
-        }
-    }
-
-    /// The session lost its path, or has one again.
-    fn handle_path(&mut self, ctx: &mut Context<'_, Send>, lost: bool) {
-        let files = matches!(self.what, What::Files(_)) && self.result.is_none();
-        self.call_anew_at = (lost && files).then_some(ctx.now + CALL_ANEW_AFTER);
-        if let (false, Some(anew)) = (lost, self.anew.take()) {
-            ctx.node.abandon(ctx.now, anew);
-        }
-    }
-
-    fn call_anew_if_due(&mut self, ctx: &mut Context<'_, Send>) {
-        if self.call_anew_at.is_none_or(|at| at > ctx.now) || self.result.is_some() {
-            return;
-        }
-        if ctx.node.is_attached() {
-            self.call_anew_at = None;
-            self.anew = Some(ctx.node.call(ctx.now, self.to.0, self.to.1.clone()));
-        } else {
-            self.call_anew_at = Some(ctx.now + CALL_ANEW_AFTER);
         }
     }
 
@@ -308,11 +276,7 @@ impl Send {
             Work::Calling | Work::Over => {}
         }
         self.work = Work::Over;
-        self.call_anew_at = None;
-        self.back_by = None;
-        if let Some(anew) = self.anew.take() {
-            ctx.node.abandon(ctx.now, anew);
-        }
+        self.receiver.settle(ctx.now, ctx.node);
         self.result = Some(result);
         self.leave_at = Some(farewell.until(ctx.now));
         if let Some(key) = self.key {
@@ -398,8 +362,11 @@ impl Tool for Send {
     fn handle_event(&mut self, ctx: &mut Context<'_, Send>, event: &Event) {
         match event {
             Event::Up { key, .. } => self.handle_up(ctx, *key),
-            Event::Lost { key } if self.key == Some(*key) => self.handle_path(ctx, true),
-            Event::Resumed { key } if self.key == Some(*key) => self.handle_path(ctx, false),
+            Event::RelayUp { .. } => self.receiver.handle_relay(Some(ctx.now)),
+            Event::RelayDown { .. } => self.receiver.handle_relay(None),
+            // A stream cannot be begun again.
+            Event::Lost { key } if self.key == Some(*key) && self.sends_files() => self.receiver.handle_lost(ctx.now),
+            Event::Resumed { key } if self.key == Some(*key) => self.receiver.settle(ctx.now, ctx.node),
             Event::Failed { key, why } => self.handle_failed(ctx, *key, *why),
             Event::Fatal { why } => {
                 self.conclude(ctx, Err(Error::Run(RunError::Node(*why))));
@@ -419,11 +386,11 @@ impl Tool for Send {
     }
 
     fn pump(&mut self, ctx: &mut Context<'_, Send>) -> bool {
-        if self.back_by.is_some_and(|at| at <= ctx.now) {
+        if self.receiver.is_overdue(ctx.now) {
             self.conclude(ctx, Err(Error::NotBack));
         }
         let Some(key) = self.key else {
-            self.call_anew_if_due(ctx);
+            self.receiver.call_if_due(ctx.now, ctx.node, &self.to);
             // Without a session there is nobody to say farewell to.
             self.left |= self.result.is_some();
             return false;
@@ -435,7 +402,7 @@ impl Tool for Send {
         if let Work::Calling = self.work {
             return false;
         }
-        self.call_anew_if_due(ctx);
+        self.receiver.call_if_due(ctx.now, ctx.node, &self.to);
         match self.advance(ctx, key) {
             Ok((moved, None)) => {
                 self.tell_news(ctx);
@@ -470,6 +437,6 @@ impl Tool for Send {
             Work::Stream(outflow) => outflow.next_timeout(Instant::now()),
             _ => None,
         };
-        [rate, self.leave_at, self.call_anew_at, self.back_by].into_iter().flatten().min()
+        [rate, self.leave_at, self.receiver.next_timeout()].into_iter().flatten().min()
     }
 }

@@ -31,7 +31,7 @@ impl Running {
     /// Others come first. It waits for us, not we for it, unless it has gone: that is nobody's business.
     pub(super) fn wait_for_turn(&mut self, ctx: &mut Context<'_, Recv>) {
         self.greet_by = ctx.now + GREETING_TIME;
-        if self.lost_since.is_some_and(|since| since + GIVES_WAY_AFTER <= ctx.now) {
+        if self.reach.gone_at(GIVES_WAY_AFTER).is_some_and(|at| at <= ctx.now) {
             self.superseded = true;
             self.fail(ctx, Error::Run(RunError::Expired), CloseCode::Cancelled);
             self.forget_at = Some(ctx.now);
@@ -57,7 +57,7 @@ impl Running {
         Standing {
             peer: self.peer,
             called_at: self.called_at,
-            lost_since: self.lost_since,
+            reach: self.reach,
             still_since: self.still.since,
             works: !self.is_waiting() && !matches!(self.end, End::Closed(_)),
             waits,
@@ -97,7 +97,7 @@ impl Running {
             (_, Why::Still) => self.fail(ctx, Error::WasStill, CloseCode::Limit),
         }
         // One that has a path is told: of files, what is missing may come again.
-        let has_path = going.why == Why::Still && self.lost_since.is_none();
+        let has_path = going.why == Why::Still && self.reach.has_path();
         self.forget_at = Some(if has_path { Farewell::Hasty.until(ctx.now) } else { ctx.now });
     }
 
