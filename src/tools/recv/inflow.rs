@@ -7,28 +7,33 @@
 //!
 //! A byte is consumed, and so acknowledged to the sender, when the sink has taken it.
 
+mod consumer;
+mod content;
+mod settling;
+mod taken;
+
+pub(super) use taken::Taken;
+
 use crate::net::Written;
 use crate::net::child::Child;
 use crate::net::reactor::{Registry, Token, Waker};
 use crate::net::stdio::Sink;
-use crate::run::farewell::{held_until, status_number};
 use crate::run::tool::{Doing, RunError};
 use crate::session::{Half, Session};
 use crate::tools::transfers::Ending;
 use crate::tools::transfers::Error;
 use crate::tools::transfers::engine::Item;
-use crate::tools::transfers::engine::ItemKind;
 use crate::transfer::Fault;
-use crate::transfer::hash::ContentHash;
 use crate::transfer::messages::ItemOutcome;
 use crate::transfer::outcome::Side;
 use crate::transfer::{Fact, Reception, TransferError};
 use crate::wire::CloseCode;
+use consumer::Consumer;
+use content::Content;
 use rustix::io::Errno;
+use settling::Settling;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
 /// Bytes taken before others get their turn.
@@ -47,40 +52,20 @@ enum Phase {
     Told(Ending),
 }
 
-/// Bytes that came in packed, and are not with the sink yet.
-#[derive(Default)]
-struct Unpacked {
-    bytes: Vec<u8>,
-    at: usize,
-    /// What they took in the session: consumed when all of them are gone.
-    packed_length: usize,
-}
-
 /// See the module's text.
 pub(super) struct Inflow {
     stream: u32,
     sink: Option<Sink>,
-    child: Option<Child>,
-    child_status: Option<i32>,
-    /// Its end is nobody else's business before.
-    held_until: Option<Instant>,
+    consumer: Consumer,
     /// What may come, and what is answered.
     reception: Reception,
-    /// So many bytes at the front of the session's stream are content for the sink.
-    owed: usize,
-    unpacked: Unpacked,
-    taken_bytes: u64,
-    /// Of what the sink has taken, and since when, if somebody wants to know.
-    watched: Option<(Box<ContentHash>, Instant)>,
-    bytes_max: Option<u64>,
+    content: Content,
+    taken: Taken,
     phase: Phase,
     /// What went wrong here, if that says more than the transfer's own end.
     trouble: Option<Error>,
     finished: bool,
-    name: Vec<u8>,
-    waker: Arc<Waker>,
-    /// What a file system that is slow to find errors says at the end.
-    settling: Option<Receiver<io::Result<()>>>,
+    settling: Settling,
 }
 
 impl Inflow {
@@ -89,49 +74,28 @@ impl Inflow {
         stream: u32,
         mut reception: Reception,
         ends: (Sink, Option<Child>),
-        bytes_max: Option<u64>,
-        name: &[u8],
+        taken: Taken,
         waker: &Arc<Waker>,
     ) -> Inflow {
         reception.accept();
         Inflow {
             stream,
             sink: Some(ends.0),
-            child: ends.1,
-            child_status: None,
-            held_until: None,
+            consumer: Consumer::new(ends.1),
             reception,
-            owed: 0,
-            unpacked: Unpacked::default(),
-            taken_bytes: 0,
-            watched: None,
-            bytes_max,
+            content: Content::default(),
+            taken,
             phase: Phase::Taking,
             trouble: None,
             finished: false,
-            name: name.to_vec(),
-            waker: Arc::clone(waker),
-            settling: None,
+            settling: Settling::new(waker),
         }
-    }
-
-    /// Computes the hash of what is taken, if that is wanted.
-    pub(super) fn telling_item(mut self, now: Instant, wanted: bool) -> Inflow {
-        self.watched = wanted.then(|| (Box::default(), now));
-        self
     }
 
     /// How it ended, as the one item of its transfer, once the sender has been told it and if that is wanted.
     pub(super) fn item(&self) -> Option<Item> {
-        let ((hasher, since), Phase::Told(ending)) = (self.watched.as_ref()?, self.phase) else { return None };
-        let outcome = match (ending.counts.committed, ending.first_fault) {
-            (0, Some(fault)) => fault.into(),
-            _ => ItemOutcome::Committed,
-        };
-        let hash = (outcome == ItemOutcome::Committed).then(|| hasher.hash());
-        let (path, bytes) = (self.name.clone(), self.taken_bytes);
-        let kind = Some(ItemKind::Stream);
-        Some(Item { path, kind, bytes, hash, renamed: None, outcome, dangling: None, took: since.elapsed() })
+        let Phase::Told(ending) = self.phase else { return None };
+        self.taken.item(&ending)
     }
 
     /// Lets events tell of the sink and of the command's end.
@@ -142,7 +106,7 @@ impl Inflow {
         if let Some(end) = &mut self.sink {
             end.register(registry, sink)?;
         }
-        self.child.as_ref().map_or(Ok(()), |process| process.register(registry, child))
+        self.consumer.register(registry, child)
     }
 
     /// The sink has news; `closed` if its reader has gone.
@@ -157,27 +121,17 @@ impl Inflow {
     /// # Errors
     /// Its status cannot be had.
     pub(super) fn handle_child_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
-        let Some(child) = &mut self.child else { return Ok(()) };
-        let status = child.try_wait().map_err(|error| Error::Run(RunError::Io(Doing::AwaitCommand, error)))?;
-        if let Some(status) = status {
-            let status = status_number(status);
-            self.child_status = Some(status);
-            self.held_until = held_until(now, status);
-            if let Some(child) = self.child.take() {
-                child.deregister(registry);
-            }
-        }
-        Ok(())
+        self.consumer.handle_ready(now, registry)
     }
 
     /// When to pump without an event.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.held_until
+        self.consumer.next_timeout()
     }
 
     /// Whether it goes on when the peer sends something, and not before.
     pub(super) fn waits_for_peer(&self) -> bool {
-        !matches!(self.phase, Phase::Ended(_)) && self.unpacked.bytes.is_empty()
+        !matches!(self.phase, Phase::Ended(_)) && !self.content.is_packed()
     }
 
     /// Whether it is shown to somebody as it comes, who needs no word on its progress in between.
@@ -187,18 +141,17 @@ impl Inflow {
 
     /// What the sender calls it.
     pub(super) fn name(&self) -> &[u8] {
-        &self.name
+        &self.taken.name
     }
 
     /// Whether standard output has got anything of it, or its end.
     pub(super) fn has_put_out(&self) -> bool {
-        let to_command = self.child.is_some() || self.child_status.is_some();
-        !to_command && (self.taken_bytes > 0 || self.sink.is_none())
+        !self.consumer.exists() && (self.taken.bytes > 0 || self.sink.is_none())
     }
 
     /// Bytes that the sink has taken.
     pub(super) fn taken_bytes(&self) -> u64 {
-        self.taken_bytes
+        self.taken.bytes
     }
 
     /// The end for our side, once the sender has been told everything.
@@ -224,10 +177,7 @@ impl Inflow {
 
     /// Breaks off. A command is ended before it can take this for the end of the data.
     pub(super) fn cut(&mut self, registry: &Registry) {
-        if let Some(child) = self.child.take() {
-            child.deregister(registry);
-            child.terminate();
-        }
+        self.consumer.terminate(registry);
         if let Some(mut sink) = self.sink.take() {
             // Standard output stays open: the next session may need it.
             sink.deregister(registry);
@@ -254,7 +204,7 @@ impl Inflow {
             self.fail(registry, Trouble::Gone);
         }
         while moved < TURN_BYTES && !self.is_ended() {
-            let taken = if self.unpacked.bytes.is_empty() && self.owed == 0 {
+            let taken = if self.content.is_empty() {
                 self.next_message(now, session, registry)?
             } else {
                 self.write_content(now, session, registry)
@@ -268,7 +218,7 @@ impl Inflow {
             if let Half::Broken(code) = session.stream(self.stream).recv_half() {
                 return Err(Error::Run(RunError::PeerClosed(CloseCode::from_wire(code))));
             }
-            if session.stream(self.stream).is_read_out() && self.owed == 0 && self.unpacked.bytes.is_empty() {
+            if session.stream(self.stream).is_read_out() && self.content.is_empty() {
                 return Err(TransferError::Truncated.into());
             }
         }
@@ -290,41 +240,32 @@ impl Inflow {
         match fact {
             Some(Fact::Data(length)) => {
                 used -= length;
-                self.owed = length;
+                self.content.owe(length);
             }
-            Some(Fact::Unpacked(bytes)) => self.unpacked = Unpacked { bytes, at: 0, packed_length: used },
+            Some(Fact::Unpacked(bytes)) => self.content.unpack(bytes, used),
             Some(Fact::StreamEnd) => finish = true,
             // No other comes in a stream.
             _ => {}
         }
         session.stream_mut(self.stream).read(used);
-        if self.unpacked.bytes.is_empty() {
+        if !self.content.is_packed() {
             session.stream_mut(self.stream).consume(now, used);
         }
         if finish {
             self.end(registry);
         }
-        Ok(used.max(usize::from(self.owed > 0)))
+        Ok(used.max(usize::from(!self.content.is_empty())))
     }
 
     /// Brings content to the sink. Yields how many bytes it took.
     fn write_content(&mut self, now: Instant, session: &mut Session, registry: &Registry) -> usize {
-        let packed = !self.unpacked.bytes.is_empty();
-        let bytes = if packed {
-            &self.unpacked.bytes[self.unpacked.at..]
-        } else {
-            let bytes = session.stream(self.stream).readable();
-            &bytes[..bytes.len().min(self.owed)]
-        };
-        let wanted = u64::try_from(bytes.len()).unwrap_or(u64::MAX).saturating_add(self.taken_bytes);
-        let too_large = self.bytes_max.is_some_and(|most| wanted > most);
+        let bytes = self.content.bytes(session, self.stream);
+        let too_large = self.taken.is_exceeded_by(bytes.len());
         let result = match (&mut self.sink, self.phase) {
             (Some(_), Phase::Taking) if too_large => Err(Trouble::TooLarge),
             (Some(sink), Phase::Taking) => match sink.try_write(bytes) {
                 Ok(Written::Bytes(count)) => {
-                    if let Some((hasher, _)) = &mut self.watched {
-                        hasher.update(&bytes[..count]);
-                    }
+                    self.taken.add(&bytes[..count]);
                     Ok(count)
                 }
                 Ok(Written::Later) => Ok(0),
@@ -335,7 +276,9 @@ impl Inflow {
         };
         match result {
             Ok(count) => {
-                self.advance(now, session, packed, count);
+                if let Some(used_up) = self.content.advance(now, session, self.stream, count) {
+                    self.reception.give_back(used_up);
+                }
                 count
             }
             Err(trouble) => {
@@ -343,23 +286,6 @@ impl Inflow {
                 // Something changed: what is there is looked at again.
                 1
             }
-        }
-    }
-
-    fn advance(&mut self, now: Instant, session: &mut Session, packed: bool, count: usize) {
-        if self.phase == Phase::Taking {
-            self.taken_bytes += u64::try_from(count).unwrap_or(0);
-        }
-        if !packed {
-            self.owed -= count;
-            session.stream_mut(self.stream).read(count);
-            session.stream_mut(self.stream).consume(now, count);
-            return;
-        }
-        self.unpacked.at += count;
-        if self.unpacked.at == self.unpacked.bytes.len() {
-            self.reception.give_back(std::mem::take(&mut self.unpacked.bytes));
-            session.stream_mut(self.stream).consume(now, self.unpacked.packed_length);
         }
     }
 
@@ -380,7 +306,7 @@ impl Inflow {
             Trouble::TooLarge => Fault::TooLarge.into(),
             Trouble::Gone => {
                 // Of a command the status says more.
-                if self.child.is_none() && self.child_status.is_none() {
+                if !self.consumer.exists() {
                     self.trouble = Some(Error::OutputGone);
                 }
                 Fault::Cancelled.into()
@@ -397,7 +323,9 @@ impl Inflow {
     /// The sender has ended. What the sink has taken may have yet to reach its place.
     fn end(&mut self, registry: &Registry) {
         let result = self.sink.take().map_or(Ok(()), |sink| {
-            self.settling = sink.unsettled()?.map(|file| settle(file, &self.waker)).transpose()?;
+            if let Some(file) = sink.unsettled()? {
+                self.settling.begin(file)?;
+            }
             sink.close(registry)
         });
         let outcome = match (self.phase, result) {
@@ -408,31 +336,19 @@ impl Inflow {
         self.phase = Phase::Ended(outcome);
     }
 
-    /// Takes note of what has been waited for since the end. An error that shows late is one of writing.
-    fn settle(&mut self, now: Instant) {
-        match self.settling.as_ref().map(Receiver::try_recv) {
-            Some(Err(TryRecvError::Empty)) => return,
-            Some(Ok(Err(error))) => self.phase = Phase::Ended(self.note(Trouble::Io(error))),
-            _ => {}
-        }
-        self.settling = None;
-        self.held_until.take_if(|at| *at <= now);
-    }
-
-    /// Whether nothing is waited for any more that happens here.
-    fn is_settled(&self) -> bool {
-        self.settling.is_none() && self.child.is_none() && self.held_until.is_none()
-    }
-
     /// Tells the sender how it ended, as soon as the command has.
     fn conclude(&mut self, now: Instant) -> bool {
-        if let Phase::Ended(_) = self.phase {
-            self.settle(now);
+        // An error that shows late is one of writing.
+        if let (Phase::Ended(_), Some(error)) = (self.phase, self.settling.take_error()) {
+            self.phase = Phase::Ended(self.note(Trouble::Io(error)));
         }
-        let (Phase::Ended(outcome), true) = (self.phase, self.is_settled()) else { return false };
+        let Phase::Ended(outcome) = self.phase else { return false };
+        if self.settling.is_under_way() || !self.consumer.poll_ended(now) {
+            return false;
+        }
         // One that ended well and left something unread has not failed, but it has not taken it all either.
         let unread = outcome == ItemOutcome::Failed(Fault::Cancelled);
-        let failed = self.child_status.filter(|status| *status != 0 || unread);
+        let failed = self.consumer.status().filter(|status| *status != 0 || unread);
         let ending = Ending::of_stream(outcome, failed, Side::Here);
         self.reception.settle(0, outcome);
         let (status, counts, command_status) = (ending.status, ending.counts, failed.unwrap_or(0));
@@ -452,18 +368,6 @@ impl Inflow {
         }
         count > 0
     }
-}
-
-/// Syncs a file in a thread; the waker tells when the result is there.
-fn settle(file: OwnedFd, waker: &Arc<Waker>) -> io::Result<Receiver<io::Result<()>>> {
-    let (teller, news) = channel();
-    let waker = Arc::clone(waker);
-    std::thread::Builder::new().name("settle".to_owned()).spawn(move || {
-        // Failing means that nobody waits for it any more.
-        let _ = teller.send(rustix::fs::fsync(file).map_err(io::Error::from));
-        let _ = waker.wake();
-    })?;
-    Ok(news)
 }
 
 /// Why a sink takes no more.

@@ -8,7 +8,7 @@ use crate::run::tool::{Breach, Context, Doing, RunError};
 use crate::session::Session;
 use crate::tools::recv::Options;
 use crate::tools::recv::Recv;
-use crate::tools::recv::inflow::Inflow;
+use crate::tools::recv::inflow::{Inflow, Taken};
 use crate::tools::transfers::Error;
 use crate::transfer::Fault;
 use crate::transfer::messages::{Content, Hello, VERSION};
@@ -73,9 +73,11 @@ impl Running {
                 (fed.sink, Some(fed.child))
             }
         };
-        let most = options.policy.bytes_max;
-        let mut inflow = Inflow::new(self.stream, *reception, (sink, child), most, &hello.name, ctx.waker);
-        inflow = inflow.telling_item(ctx.now, options.tells_items);
+        let mut taken = Taken::new(&hello.name, options.policy.bytes_max);
+        if options.tells_items {
+            taken.watch(ctx.now);
+        }
+        let mut inflow = Inflow::new(self.stream, *reception, (sink, child), taken, ctx.waker);
         inflow
             .register(ctx.registry, self.token(0), self.token(1))
             .map_err(|error| Error::Run(RunError::Io(Doing::Watch, error)))?;
