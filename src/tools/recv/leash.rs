@@ -4,6 +4,8 @@
 use crate::net::child::Child;
 use crate::net::signals::TERM;
 use crate::run::farewell::{SIGNAL_BASE, held_until, status_number};
+use crate::run::tool::{Doing, RunError};
+use crate::tools::transfers::Error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io::{self, PipeReader, PipeWriter};
@@ -29,6 +31,39 @@ pub(super) enum Waited {
     Ready,
     /// The command is to end.
     LetGo,
+}
+
+/// What the loop holds of an engine. Dropping it lets go of all.
+#[derive(Debug, Default)]
+pub(super) struct Leashes {
+    /// The command that the engine runs.
+    command: Option<Leash>,
+    /// What it waits for: its output, or another session with the same item. Not once the session has failed.
+    feeding: Option<Leash>,
+}
+
+impl Leashes {
+    /// Holds an engine. Of its ends the first holds the command, the second what it waits for.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn hold(&mut self) -> Result<(Leashed, Leashed), Error> {
+        let failed = |error| Error::Run(RunError::Io(Doing::MakePipe, error));
+        let (command, runs) = pair().map_err(failed)?;
+        let (feeding, waits) = pair().map_err(failed)?;
+        *self = Leashes { command: Some(command), feeding: Some(feeding) };
+        Ok((runs, waits))
+    }
+
+    /// Has the engine wait for nothing but its command.
+    pub(super) fn stop_feeding(&mut self) {
+        self.feeding = None;
+    }
+
+    /// Has the command end, too.
+    pub(super) fn end_command(&mut self) {
+        self.command = None;
+    }
 }
 
 /// Both ends.

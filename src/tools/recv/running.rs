@@ -6,6 +6,7 @@
 //!            └───────────────▶ engine into a directory ───┘
 //! ```
 
+mod deadlines;
 mod greeting;
 mod place;
 
@@ -14,28 +15,25 @@ use super::Recv;
 use super::command::CommandLine;
 use super::inflow::Inflow;
 use super::job::{Engine, Order};
-use super::leash::{self, Leash, Leashed};
+use super::leash::Leashes;
 use super::writers::OutputNews;
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::reactor::{FIRST_TOKEN, Ready, Token};
-use crate::node::{Key, Place, Reach};
-use crate::run::farewell::{Farewell, GREETING_TIME, closed_by_peer};
-use crate::run::tool::{Context, Doing, RunError};
+use crate::node::{Key, Reach};
+use crate::run::farewell::{Farewell, closed_by_peer};
+use crate::run::tool::{Context, RunError};
 use crate::session::{Event as SessionEvent, Half, Session};
 use crate::tools::transfers::pump::SoFar;
 use crate::tools::transfers::{Ending, Error, News, Transfer, close_code, tell};
 use crate::transfer::outcome::Side;
 use crate::transfer::{Fault, ReceiveOutcome, Reception, TransferError};
 use crate::wire::CloseCode;
-use place::Stillness;
+use deadlines::{Deadlines, Owed};
+use place::Holding;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// An engine that was told to break off is waited for no longer: what it has not renamed is a part file, to be resumed.
-const ENGINE_TIME: Duration = Duration::from_secs(5);
-/// A sender that has a path, and was told the end, has so long to take note of it. It has heard all that there is to say.
-const NOTE_TIME: Duration = Duration::from_secs(10 * 60);
 /// Between two reports of how far a stream is.
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
 /// Tokens of one session: its sink and its command.
@@ -71,6 +69,8 @@ pub(super) struct Achieved {
     ending: Option<Ending>,
     /// What it has come to.
     so_far: SoFar,
+    /// When that may be reported again.
+    report_at: Option<Instant>,
 }
 
 /// See the module's text.
@@ -80,30 +80,16 @@ pub(super) struct Running {
     /// Who sends.
     pub peer: PeerId,
     slot: usize,
-    /// Holds the command that an engine runs.
-    leash: Option<Leash>,
-    /// Holds what an engine waits for: its output, or another session with the same item. Not once the session has failed.
-    feeding: Option<Leash>,
+    leashes: Leashes,
     stream: u32,
     work: Work,
     /// Of standard output, if an engine writes to it.
     output: Option<Arc<OutputNews>>,
     end: End,
-    called_at: Instant,
-    greet_by: Instant,
-    forget_at: Option<Instant>,
-    /// Until when the sender may take to note what it was told.
-    note_by: Option<Instant>,
-    /// Until when an engine may take to come to its end.
-    engine_by: Option<Instant>,
-    report_at: Option<Instant>,
+    deadlines: Deadlines,
     /// By which number the peer has closed.
     peer_closed: Option<u16>,
-    reach: Reach,
-    still: Stillness,
-    /// What the node knows of its place.
-    place: Place,
-    superseded: bool,
+    holding: Holding,
     achieved: Achieved,
 }
 
@@ -125,23 +111,14 @@ impl Running {
             key,
             peer,
             slot,
-            leash: None,
-            feeding: None,
+            leashes: Leashes::default(),
             stream: 0,
             work: Work::Waiting,
             output: None,
             end: End::Open,
-            called_at: now,
-            greet_by: now + GREETING_TIME,
-            forget_at: None,
-            note_by: None,
-            engine_by: None,
-            report_at: None,
+            deadlines: Deadlines::new(now),
             peer_closed: None,
-            reach: Reach::default(),
-            still: Stillness::default(),
-            place: Place::Own,
-            superseded: false,
+            holding: Holding::new(now),
             achieved: Achieved::default(),
         }
     }
@@ -158,15 +135,18 @@ impl Running {
 
     /// When to pump without an event.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let waits = matches!(self.work, Work::Waiting | Work::Greeting(_));
         let stream = if let Work::Stream(inflow) = &self.work { inflow.next_timeout() } else { None };
-        let note_by = self.note_by.filter(|_| matches!(self.end, End::Told(_)));
-        [waits.then_some(self.greet_by), self.forget_at, note_by, self.engine_by, stream].into_iter().flatten().min()
+        let owed = match (&self.work, &self.end) {
+            (_, End::Told(_)) => Owed::Note,
+            (Work::Waiting | Work::Greeting(_), End::Open) => Owed::Greeting,
+            _ => Owed::Nothing,
+        };
+        self.deadlines.next(owed).into_iter().chain(stream).min()
     }
 
     /// The session lost its path, or has one again.
     pub(super) fn handle_path(&mut self, reach: Reach) {
-        self.reach = reach;
+        self.holding.reach = reach;
     }
 
     /// Whether it has not begun its work.
@@ -176,12 +156,12 @@ impl Running {
 
     /// Whether another session of the same peer took its place.
     pub(super) fn is_superseded(&self) -> bool {
-        self.superseded
+        self.holding.superseded
     }
 
     /// The whole, if the peer ever began to send.
     pub(super) fn transfer<'a>(&self, now: Instant, error: Option<&'a Error>) -> Option<Transfer<'a>> {
-        let Achieved { began, ending, so_far } = self.achieved;
+        let Achieved { began, ending, so_far, .. } = self.achieved;
         let SoFar { counts, left_out, bytes } = so_far.or_end(ending.as_ref());
         Some(Transfer { counts, left_out, bytes, took: now.saturating_duration_since(began?), error })
     }
@@ -261,7 +241,7 @@ impl Running {
             Work::Greeting(_) if !unread => self.check_greeting_time(ctx),
             Work::Greeting(_) => match &options.directory {
                 Some(directory) => {
-                    let leashed = (hold(&mut self.leash)?, hold(&mut self.feeding)?);
+                    let leashed = self.leashes.hold()?;
                     let place = directory.of_peer(&self.peer, &(options.peer_name)(&self.peer));
                     let engine = self.order(options).into_directory(ctx.waker, place, leashed)?;
                     self.work = Work::Files(engine);
@@ -350,8 +330,8 @@ impl Running {
                 self.achieved.so_far = news.so_far;
                 tell(&news, (self.peer, app.as_str()), ctx.news);
             }
-            Work::Stream(inflow) if !inflow.is_watched() && self.report_at.is_none_or(|at| at <= ctx.now) => {
-                self.report_at = Some(ctx.now + REPORT_PAUSE);
+            Work::Stream(inflow) if !inflow.is_watched() && self.achieved.report_at.is_none_or(|at| at <= ctx.now) => {
+                self.achieved.report_at = Some(ctx.now + REPORT_PAUSE);
                 let bytes = inflow.taken_bytes();
                 (ctx.news)(News::Progress { bytes, skipped: 0, total: None, items: None, name: inflow.name() });
             }
@@ -370,8 +350,8 @@ impl Running {
             Work::Files(engine) => engine.close(),
             _ => {}
         }
-        self.feeding = None;
-        self.forget_at = Some(Farewell::Settled.until(ctx.now));
+        self.leashes.stop_feeding();
+        self.deadlines.part(ctx.now, Farewell::Settled);
         if let Some(session) = ctx.node.session(self.key) {
             session.close(code);
         }
@@ -382,15 +362,15 @@ impl Running {
     /// Breaks off, because the tool has been told to stop: a command, too, is told to end. What becomes of it is of no
     /// interest any more.
     pub(super) fn cut(&mut self, ctx: &mut Context<'_, Recv>, why: RunError) {
-        self.engine_by = Some(ctx.now + ENGINE_TIME);
+        self.deadlines.break_off(ctx.now);
         self.fail(ctx, Error::Run(why), CloseCode::GoingAway);
-        self.forget_at = Some(Farewell::Hasty.until(ctx.now));
-        self.leash = None;
+        self.deadlines.part(ctx.now, Farewell::Hasty);
+        self.leashes.end_command();
     }
 
     /// Ends at once: its peer may no more call. A command, too, is told to end.
     pub(super) fn cast_out(&mut self, ctx: &mut Context<'_, Recv>) {
-        self.engine_by = Some(ctx.now + ENGINE_TIME);
+        self.deadlines.break_off(ctx.now);
         match std::mem::replace(&mut self.end, End::Open) {
             // What it was told stands.
             End::Told(result) => self.end = End::Closed(result),
@@ -399,8 +379,8 @@ impl Running {
                 self.fail(ctx, Error::Run(RunError::CastOut), CloseCode::Refused);
             }
         }
-        self.forget_at = Some(Farewell::CastOut.until(ctx.now));
-        self.leash = None;
+        self.deadlines.part(ctx.now, Farewell::CastOut);
+        self.leashes.end_command();
     }
 
     /// Sees to it that both sides know: closes when the sender has taken note of the end, and lets go when it has closed
@@ -415,14 +395,13 @@ impl Running {
         let stream = self.stream;
         let noted = ctx.node.session(self.key).is_none_or(|session| session.stream(stream).send_half() == Half::Done);
         let has_path = ctx.node.session(self.key).is_some_and(|session| session.has_lane());
-        self.note_by = has_path.then(|| self.note_by.unwrap_or(ctx.now + NOTE_TIME));
-        if !noted && !peer_closed && self.note_by.is_none_or(|at| ctx.now < at) {
+        if !self.deadlines.check_note(ctx.now, has_path) && !noted && !peer_closed {
             return false;
         }
         if let End::Told(result) = std::mem::replace(&mut self.end, End::Open) {
             self.end = End::Closed(result);
         }
-        self.forget_at = Some(Farewell::Settled.until(ctx.now));
+        self.deadlines.part(ctx.now, Farewell::Settled);
         if let Some(session) = ctx.node.session(self.key) {
             session.close(CloseCode::Done);
         }
@@ -432,7 +411,7 @@ impl Running {
     /// The end, once the session has gone and nothing of ours is left running.
     pub(super) fn take_end(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) -> Option<Result<(), Error>> {
         let End::Closed(_) = self.end else { return None };
-        if self.forget_at.take_if(|at| *at <= ctx.now).is_some() {
+        if self.deadlines.take_parted(ctx.now) {
             ctx.node.abandon(ctx.now, self.key);
         }
         if ctx.node.knows(self.key) {
@@ -440,7 +419,7 @@ impl Running {
         }
         if let Work::Files(engine) = &mut self.work {
             // It may be syncing what is complete; it wakes us when it is done. What it yields changes nothing any more.
-            if engine.take_end().is_none() && self.engine_by.is_none_or(|at| at > ctx.now) {
+            if engine.take_end().is_none() && !self.deadlines.is_engine_overdue(ctx.now) {
                 return None;
             }
             self.tell_news(ctx, app);
@@ -459,13 +438,6 @@ impl Running {
             End::Told(result) | End::Closed(result) => self.end = End::Closed(result),
         }
     }
-}
-
-/// Holds something anew.
-fn hold(leash: &mut Option<Leash>) -> Result<Leashed, Error> {
-    let (ours, leashed) = leash::pair().map_err(|error| Error::Run(RunError::Io(Doing::MakePipe, error)))?;
-    *leash = Some(ours);
-    Ok(leashed)
 }
 
 /// With which code a session closes that ended by this error.

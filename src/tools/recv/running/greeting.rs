@@ -1,9 +1,8 @@
 //! The peer's first message: what it means without a directory, and when it does not come.
 
-use super::{End, Running, Step, Work, hold};
+use super::{End, Running, Step, Work};
 use crate::net::child::Child;
 use crate::net::stdio::Sink;
-use crate::run::farewell::GREETING_TIME;
 use crate::run::tool::{Breach, Context, Doing, RunError};
 use crate::session::Session;
 use crate::tools::recv::Options;
@@ -17,13 +16,13 @@ use crate::transfer::{Fact, TransferError};
 
 impl Running {
     pub(super) fn check_greeting_time(&mut self, ctx: &mut Context<'_, Recv>) -> Step {
-        if ctx.now < self.greet_by {
+        if !self.deadlines.is_greeting_due(ctx.now) {
             return Ok(false);
         }
         if ctx.node.session(self.key).is_some_and(|session| session.has_lane()) {
             return Err(Error::Run(RunError::Protocol(Breach::SaidNothing)));
         }
-        self.greet_by = ctx.now + GREETING_TIME;
+        self.deadlines.greet_anew(ctx.now);
         Ok(false)
     }
 
@@ -52,7 +51,7 @@ impl Running {
                 Ok(self.begin_refusing(Fault::Terminal))
             }
             Content::Files => {
-                let leashed = (hold(&mut self.leash)?, hold(&mut self.feeding)?);
+                let leashed = self.leashes.hold()?;
                 let Work::Greeting(reception) = std::mem::replace(&mut self.work, Work::Over) else { return Ok(false) };
                 let greeted = Greeted { reception: *reception, hello };
                 let (engine, news) = self.order(options).into_writer(ctx.waker, greeted, leashed)?;

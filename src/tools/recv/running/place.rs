@@ -1,8 +1,8 @@
 //! The place of a session among others: it waits for one, or gives its own away.
 
 use super::{End, Running, Work};
-use crate::node::Place;
-use crate::run::farewell::{Farewell, GREETING_TIME};
+use crate::node::{Place, Reach};
+use crate::run::farewell::Farewell;
 use crate::run::tool::{Context, RunError};
 use crate::run::turns::{GIVES_WAY_AFTER, Going, Standing, To, Waits, Why};
 use crate::tools::recv::Recv;
@@ -27,14 +27,39 @@ impl Stillness {
     }
 }
 
+/// What counts of a session when others wait for its place.
+pub(super) struct Holding {
+    called_at: Instant,
+    /// Whether it has a path, or since when it has none.
+    pub reach: Reach,
+    still: Stillness,
+    /// What the node was told of its place.
+    told: Place,
+    /// Another session of the same peer takes its place.
+    pub superseded: bool,
+}
+
+impl Holding {
+    /// Of one that has just come up.
+    pub(super) fn new(now: Instant) -> Holding {
+        Holding {
+            called_at: now,
+            reach: Reach::default(),
+            still: Stillness::default(),
+            told: Place::Own,
+            superseded: false,
+        }
+    }
+}
+
 impl Running {
     /// Others come first. It waits for us, not we for it, unless it has gone: that is nobody's business.
     pub(super) fn wait_for_turn(&mut self, ctx: &mut Context<'_, Recv>) {
-        self.greet_by = ctx.now + GREETING_TIME;
-        if self.reach.gone_at(GIVES_WAY_AFTER).is_some_and(|at| at <= ctx.now) {
-            self.superseded = true;
+        self.deadlines.greet_anew(ctx.now);
+        if self.holding.reach.gone_at(GIVES_WAY_AFTER).is_some_and(|at| at <= ctx.now) {
+            self.holding.superseded = true;
             self.fail(ctx, Error::Run(RunError::Expired), CloseCode::Cancelled);
-            self.forget_at = Some(ctx.now);
+            self.deadlines.part_at_once(ctx.now);
         }
     }
 
@@ -49,16 +74,16 @@ impl Running {
             (Work::Files(engine), _) => engine.waits_for_peer(),
             (Work::Waiting | Work::Greeting(_) | Work::Refusing(..) | Work::Over, _) => true,
         };
-        self.still.note(ctx.now, is_owed, (stream.taken(), stream.consumed_by_peer()));
+        self.holding.still.note(ctx.now, is_owed, (stream.taken(), stream.consumed_by_peer()));
     }
 
     /// What counts when others wait.
     pub(crate) fn standing(&self, waits: Waits) -> Standing {
         Standing {
             peer: self.peer,
-            called_at: self.called_at,
-            reach: self.reach,
-            still_since: self.still.since,
+            called_at: self.holding.called_at,
+            reach: self.holding.reach,
+            still_since: self.holding.still.since,
             works: !self.is_waiting() && !matches!(self.end, End::Closed(_)),
             waits,
         }
@@ -67,14 +92,14 @@ impl Running {
     /// Tells the node what it takes of the places, if that has changed.
     pub(crate) fn tell_place(&mut self, ctx: &mut Context<'_, Recv>, to: To) {
         let place = self.standing(Waits::Not).place(ctx.now, to);
-        if std::mem::replace(&mut self.place, place) != place {
+        if std::mem::replace(&mut self.holding.told, place) != place {
             ctx.node.set_place(ctx.now, self.key, place);
         }
     }
 
     /// When others may have its place, unless something comes.
     pub(crate) fn yields_at(&self, to: To) -> Option<Instant> {
-        self.standing(Waits::Not).yields_at(to).filter(|_| self.place == Place::Own)
+        self.standing(Waits::Not).yields_at(to).filter(|_| self.holding.told == Place::Own)
     }
 
     /// Others wait, and the process at the other end of this session is taken for gone, or says nothing. Where its peer has
@@ -82,11 +107,11 @@ impl Running {
     /// be neither doubled nor continued.
     pub(crate) fn give_way(&mut self, ctx: &mut Context<'_, Recv>, going: Going) {
         let is_followed = going.why == Why::Followed;
-        self.superseded = is_followed && !self.has_put_out();
+        self.holding.superseded = is_followed && !self.has_put_out();
         match (std::mem::replace(&mut self.end, End::Open), going.why) {
             // What is told is done: another run would do it twice.
             (End::Told(result), _) => {
-                self.superseded = false;
+                self.holding.superseded = false;
                 self.end = End::Closed(result);
                 if let Some(session) = ctx.node.session(self.key) {
                     session.close(CloseCode::Done);
@@ -97,8 +122,12 @@ impl Running {
             (_, Why::Still) => self.fail(ctx, Error::WasStill, CloseCode::Limit),
         }
         // One that has a path is told: of files, what is missing may come again.
-        let has_path = going.why == Why::Still && self.reach.has_path();
-        self.forget_at = Some(if has_path { Farewell::Hasty.until(ctx.now) } else { ctx.now });
+        let has_path = going.why == Why::Still && self.holding.reach.has_path();
+        if has_path {
+            self.deadlines.part(ctx.now, Farewell::Hasty);
+        } else {
+            self.deadlines.part_at_once(ctx.now);
+        }
     }
 
     fn has_put_out(&self) -> bool {
