@@ -34,18 +34,11 @@ impl Receiver<'_, '_> {
         }
     }
 
-    /// Whether so many bytes in all are more than this receiver takes. A file longer than a signed offset cannot exist.
-    pub(crate) fn exceeds(&self, bytes: u64) -> bool {
-        bytes > self.policy.bytes_max.unwrap_or(u64::MAX).min(i64::MAX.unsigned_abs())
-    }
-
     pub(crate) fn keep_or_fail(&mut self, written: Result<(), Fault>) {
         let too_large = match &self.current {
-            Current::Stream { bytes, .. } => self.exceeds(*bytes),
+            Current::Stream { bytes, .. } => self.admission.is_exceeded_by(*bytes),
             // What has no size was not counted when it was announced.
-            Current::File { item, offset, .. } if item.size.is_none() => {
-                self.exceeds(self.promised_bytes.saturating_add(*offset))
-            }
+            Current::File { item, offset, .. } if item.size.is_none() => self.admission.is_exceeded_by_further(*offset),
             _ => false,
         };
         let written = if too_large { Err(Fault::TooLarge) } else { written };
@@ -72,7 +65,7 @@ impl Receiver<'_, '_> {
             return self.fail(item, Fault::Integrity);
         }
         if item.size.is_none() {
-            self.promised_bytes = self.promised_bytes.saturating_add(length);
+            self.admission.count_further(length);
         }
         self.note_hash(index, hash);
         self.underway.entry(index).and_modify(|underway| underway.bytes = length);
@@ -92,7 +85,7 @@ impl Receiver<'_, '_> {
 
     /// The sender cannot send it, or not to its end.
     pub(crate) fn broken_off(&mut self, index: u32, fault: Fault) {
-        if let Some(pending) = self.next_pending(index) {
+        if let Some(pending) = self.answered.next(index) {
             return self.settle_given_up(pending.item, fault);
         }
         if let Current::File { item, .. } = std::mem::replace(&mut self.current, Current::Nothing) {

@@ -15,10 +15,13 @@
 //! never stops the others; whatever a peer sends, memory stays bounded, and the receiver's directory is the only place that
 //! is written to.
 
+mod admission;
+mod answered;
 mod beside;
 mod content;
 mod directories;
 mod elsewhere;
+mod hook;
 #[cfg(test)]
 mod memory;
 mod outgoing;

@@ -106,7 +106,7 @@ impl ReceiveJob<'_> {
             }
         };
         let mut receiver = Receiver::new(sink, self.policy, self.on_received, progress);
-        receiver.given_up = self.given_up;
+        receiver.hook.given_up = self.given_up;
         if let Some(Greeted { reception, hello }) = self.greeted {
             receiver.reception = reception;
             receiver.greet(&hello);

@@ -1,30 +1,20 @@
 //! What the receiving engine makes of what the sender says.
 
-use super::policy::{GivenUp, OnReceived, ReceivePolicy};
+use super::admission::Admission;
+use super::answered::{Answered, Pending};
+use super::hook::Hook;
+use super::policy::{OnReceived, ReceivePolicy};
 use super::progress::{ItemKind, Meter, Progress};
-use super::sending::wide;
 use super::sink::{Offered, Sink, Verdict};
 use super::tops::Tops;
 use super::underway::Underway;
-use crate::store::adopt::Checkpoints;
 use crate::transfer::Fault;
 use crate::transfer::hash::ContentHash;
-use crate::transfer::messages::{CHECKPOINTS_MAX, Content, Entry, Hash, Hello, VERSION};
+use crate::transfer::messages::{Content, Entry, Hash, Hello, VERSION};
 use crate::transfer::outcome::{Side, Tally};
 use crate::transfer::{Fact, Reception};
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::num::NonZeroU64;
+use std::collections::BTreeMap;
 use std::time::Instant;
-
-/// Hash states kept at once for files that may be resumed, beyond one each: 2 MiB, or twice that of files with blank blocks.
-const CHECKPOINTS_KEPT_MAX: usize = 1_024;
-
-/// An item that was answered, and that the sender has to say something about.
-pub(crate) struct Pending {
-    pub item: Offered,
-    /// States that its content may go on from.
-    states: Checkpoints,
-}
 
 /// What is being received.
 pub(crate) enum Current {
@@ -39,25 +29,19 @@ pub(crate) enum Current {
 /// The engine's state.
 pub(crate) struct Receiver<'p, 'a> {
     pub sink: Box<dyn Sink>,
-    pub policy: ReceivePolicy,
-    pub on_received: Option<Box<OnReceived<'a>>>,
-    pub given_up: GivenUp,
+    pub admission: Admission,
+    pub hook: Hook<'a>,
     pub progress: &'p mut dyn Progress,
     /// What may come, and what is answered.
     pub reception: Reception,
     pub current: Current,
     /// Those that are not settled, by number.
     pub underway: BTreeMap<u32, Underway>,
-    pub pending: VecDeque<Pending>,
-    pub checkpoints: usize,
-    /// Hashes of the paths that were offered: a table of 36 MB for as many as there may be.
-    pub seen: HashSet<u128>,
-    pub promised_bytes: u64,
+    pub answered: Answered,
     pub tops: Tops,
     pub tally: Tally,
     pub meter: Meter,
     pub received_bytes: u64,
-    pub command_status: Option<i32>,
 }
 
 impl<'p, 'a> Receiver<'p, 'a> {
@@ -69,22 +53,17 @@ impl<'p, 'a> Receiver<'p, 'a> {
     ) -> Self {
         Self {
             sink,
-            policy,
-            on_received,
-            given_up: Box::new(|| false),
+            admission: Admission::new(policy),
+            hook: Hook::new(on_received),
             progress,
             reception: Reception::default(),
             current: Current::Nothing,
             underway: BTreeMap::new(),
-            pending: VecDeque::new(),
-            checkpoints: 0,
-            seen: HashSet::new(),
-            promised_bytes: 0,
+            answered: Answered::default(),
             tops: Tops::default(),
             tally: Tally::default(),
             meter: Meter::default(),
             received_bytes: 0,
-            command_status: None,
         }
     }
 
@@ -114,17 +93,14 @@ impl<'p, 'a> Receiver<'p, 'a> {
     }
 
     pub(crate) fn greet(&mut self, hello: &Hello) {
-        let totals = hello.totals.unwrap_or_default();
-        let too_large = self.policy.bytes_max.is_some_and(|most| totals.bytes > most);
-        let too_many = self.policy.items_max.is_some_and(|most| totals.items > u64::from(most));
-        let refused = match hello {
-            Hello { version, .. } if *version != VERSION => Err(Fault::Version),
+        let within = self.admission.check_totals(hello.totals.unwrap_or_default());
+        let refused = match (hello, within) {
+            (Hello { version, .. }, _) if *version != VERSION => Err(Fault::Version),
             // Told of each item it would be the same, many times.
             _ if hello.is_several() && !self.sink.takes_several() => Err(Fault::TreeNotTaken),
-            _ if too_large => Err(Fault::TooLarge),
-            _ if too_many => Err(Fault::TooMany),
-            Hello { content: Content::Files, .. } => Ok(Current::Nothing),
-            Hello { content: Content::Stream, name, .. } => {
+            (_, Err(fault)) => Err(fault),
+            (Hello { content: Content::Files, .. }, _) => Ok(Current::Nothing),
+            (Hello { content: Content::Stream, name, .. }, _) => {
                 let begun = self.sink.begin_stream(name);
                 self.underway.insert(0, Underway::new(ItemKind::Stream, 0));
                 let hasher = Box::default();
@@ -159,34 +135,14 @@ impl<'p, 'a> Receiver<'p, 'a> {
             mtime: Some(entry.mtime),
             hash: None,
         };
-        match self.admit(&item).and_then(|checkpoints| self.sink.look(now, &item, checkpoints)) {
+        let admitted = self.admission.admit(&item, &self.tops);
+        match admitted.and_then(|()| self.sink.look(now, &item, self.answered.room())) {
             Ok(verdict) => {
                 self.tops.add(&item.path, &item.kind);
                 self.answer(item, verdict);
             }
             Err(fault) => self.settle_item(item, fault.into()),
         }
-    }
-
-    /// Applies the limits of this receiver; how many checkpoints the item may have.
-    pub(crate) fn admit(&mut self, item: &Offered) -> Result<NonZeroU64, Fault> {
-        if self.policy.items_max.is_some_and(|most| item.index >= most) {
-            return Err(Fault::TooMany);
-        }
-        self.tops.check_room(&item.path)?;
-        let size = item.size.unwrap_or(0);
-        let promised = self.promised_bytes.saturating_add(size);
-        if self.exceeds(promised) {
-            return Err(Fault::TooLarge);
-        }
-        let mut short = [0; 16];
-        blake3::Hasher::new().update(item.path.as_bytes()).finalize_xof().fill(&mut short);
-        if !self.seen.insert(u128::from_le_bytes(short)) {
-            return Err(Fault::Duplicate);
-        }
-        self.promised_bytes = promised;
-        let plenty = self.checkpoints < CHECKPOINTS_KEPT_MAX;
-        Ok(NonZeroU64::new(wide(CHECKPOINTS_MAX)).filter(|_| plenty).unwrap_or(NonZeroU64::MIN))
     }
 
     pub(crate) fn answer(&mut self, item: Offered, verdict: Verdict) {
@@ -196,26 +152,18 @@ impl<'p, 'a> Receiver<'p, 'a> {
             Verdict::Have(hash, otherwise) => {
                 self.note_hash(index, &hash);
                 self.reception.have(index, size, hash, otherwise);
-                self.pending.push_back(Pending { item, states: Vec::new() });
+                self.answered.push(item, Vec::new());
             }
             Verdict::Want(states) => {
-                self.checkpoints += states.len();
                 let prefixes = states.iter().map(|(length, state)| (*length, state.hash())).collect();
                 self.reception.want(index, size, prefixes);
-                self.pending.push_back(Pending { item, states });
+                self.answered.push(item, states);
             }
         }
     }
 
-    /// The item that the sender deals with: the reception has made sure that it is its turn.
-    pub(crate) fn next_pending(&mut self, index: u32) -> Option<Pending> {
-        let pending = self.pending.pop_front_if(|pending| pending.item.index == index)?;
-        self.checkpoints -= pending.states.len();
-        Some(pending)
-    }
-
     pub(crate) fn begin(&mut self, index: u32, offset: u64) {
-        let Some(Pending { item, states }) = self.next_pending(index) else { return };
+        let Some(Pending { item, states }) = self.answered.next(index) else { return };
         let state = states.into_iter().find(|(length, _)| *length == offset);
         let hasher = state.map_or_else(ContentHash::default, |(_, state)| state);
         self.meter.skip(offset);
@@ -240,7 +188,7 @@ impl<'p, 'a> Receiver<'p, 'a> {
     }
 
     fn compared(&mut self, index: u32) -> Option<Offered> {
-        let item = self.next_pending(index)?.item;
+        let item = self.answered.next(index)?.item;
         self.meter.skip(item.size.unwrap_or(0));
         Some(item)
     }

@@ -1,7 +1,7 @@
 //! How the receiving engine brings items, and the whole, to an end.
 
 use super::receiving::{Current, Receiver};
-use super::sink::{Offered, Owing, Settled};
+use super::sink::{Offered, Settled};
 use crate::transfer::Fault;
 use crate::transfer::messages::ItemOutcome;
 use crate::transfer::{
@@ -84,36 +84,16 @@ impl Receiver<'_, '_> {
         if let Some(unlike) = &self.tally.unlike {
             self.progress.remark(unlike);
         }
-        self.command_status = self.sink.command_status();
-        self.run_hook();
-        let status = self.tally.status(self.command_status);
-        let command_status = self.command_status.filter(|_| status == Status::CommandFailed).unwrap_or(0);
+        self.hook.status = self.sink.command_status();
+        self.hook.run(&self.tops, &mut *self.sink, &mut self.tally, &mut *self.progress);
+        let status = self.tally.status(self.hook.status);
+        let command_status = self.hook.status.filter(|_| status == Status::CommandFailed).unwrap_or(0);
         self.reception.conclude(status, self.tally.counts, command_status);
     }
 
     fn tell_unkept(&mut self) {
         if let Some((place, what)) = self.sink.unkept() {
             self.progress.unkept(place, *what);
-        }
-    }
-
-    /// Runs the hook for each whole item that it is owed for. The first status other than 0 is the transfer's.
-    fn run_hook(&mut self) {
-        let Some(on_received) = &mut self.on_received else { return };
-        for (name, top) in self.tops.whole() {
-            let done = match self.sink.owed(name, &*self.given_up) {
-                Ok(None) => continue,
-                Ok(Some(owing)) => match (on_received(top), owing) {
-                    (0, Owing::Noted(owed)) => owed.settle().map(|()| 0),
-                    (status, _) => Ok(status),
-                },
-                Err(fault) => Err(fault),
-            };
-            match done {
-                Ok(0) => {}
-                Ok(status) => drop(self.command_status.get_or_insert(status)),
-                Err(fault) => self.progress.warn(&self.tally.note_late(top.path.as_bytes(), fault)),
-            }
         }
     }
 
@@ -131,10 +111,10 @@ impl Receiver<'_, '_> {
 
     pub(crate) fn into_outcome(self) -> ReceiveOutcome {
         ReceiveOutcome {
-            status: self.tally.status(self.command_status),
+            status: self.tally.status(self.hook.status),
             tally: self.tally,
             received_bytes: self.received_bytes,
-            command_status: self.command_status,
+            command_status: self.hook.status,
         }
     }
 }

@@ -28,7 +28,7 @@ fn nothing_of_a_refused_item_is_kept() {
     }
     assert_eq!(told(&mut receiver).iter().filter(|answer| matches!(answer, Answer::Item { .. })).count(), 300);
     assert_eq!(receiver.tops.len(), 0);
-    assert_eq!(receiver.seen.len(), 200);
+    assert_eq!(receiver.admission.remembered(), 200);
     // The twin: what is taken is kept.
     let mut receiver = Receiver::new(sink(&home), ReceivePolicy::default(), None, &mut nobody);
     tell(&mut receiver, hello(Content::Files, b""));
