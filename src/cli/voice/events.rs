@@ -24,10 +24,10 @@ impl Voice<'_> {
     /// With `--json`, tells what happened as an event, if it is one. Then it needs no words.
     pub(super) fn tell_event(&mut self, event: impl FnOnce(&Self) -> Option<Event>) {
         let event = match self.report.format() {
-            Format::Json if !self.is_muted => event(self),
+            Format::Json if !self.told.is_muted => event(self),
             Format::Json | Format::Text => None,
         };
-        self.is_told = event.is_some();
+        self.told.as_event = event.is_some();
         if let Some(event) = event {
             self.report.event(&event);
         }
@@ -101,11 +101,11 @@ impl Voice<'_> {
 
     /// How it stands.
     pub(super) fn status(&self) -> Status {
-        match &self.bar {
+        match &self.show.bar {
             Some(bar) => {
-                Status { file: Some(file_name(&self.current)).filter(|name| !name.is_empty()), ..bar.status() }
+                Status { file: Some(file_name(&self.show.current)).filter(|name| !name.is_empty()), ..bar.status() }
             }
-            None => Status { message: self.state.clone(), ..Status::default() },
+            None => Status { message: self.state.text.clone(), ..Status::default() },
         }
     }
 

@@ -1,9 +1,10 @@
 //! Words on the way to a peer: relays that fail, waiting, and what is not there.
 
+use super::Voice;
 use super::connect::{self, AT_LIMIT, CHECK_NAME, advice, not_served};
-use super::{Role, Voice};
+use super::state::State;
+use super::task::Role;
 use crate::cli::escape::printable;
-use crate::cli::progress::Audience;
 use crate::cli::report::{Fault, Format, Level, chain};
 use crate::identity::PeerId;
 use crate::node::{Down, Sharing};
@@ -12,7 +13,7 @@ use std::error::Error;
 impl Voice<'_> {
     /// Why nothing was met will be said by the end, and soon.
     fn is_about_to_end(&self) -> bool {
-        self.ends_soon && self.met.is_none()
+        self.task.ends_soon && self.met.last().is_none()
     }
 
     /// Whether a warning has been read by whoever reads the error.
@@ -50,7 +51,7 @@ impl Voice<'_> {
 
     /// Another process with our key receives the same.
     pub(super) fn shared(&mut self, app: &str, how: Sharing, relay: &str) {
-        match connect::shared(self.verb, app, how, relay) {
+        match connect::shared(self.task.verb, app, how, relay) {
             Some((text, hints)) => {
                 self.warn(&text);
                 hints.iter().for_each(|hint| self.report.advise(hint));
@@ -62,30 +63,30 @@ impl Voice<'_> {
 
     /// What is said of a peer that was met by this application, and has left.
     fn left(&self, peer: &PeerId, app: &str) -> Option<String> {
-        self.known.contains(&(*peer, app.to_owned())).then(|| self.departure(peer, app))
+        self.met.knows(peer, app).then(|| self.departure(peer, app))
     }
 
     pub(super) fn departure(&self, peer: &PeerId, app: &str) -> String {
-        format!("{}:{app}: {} has left; waiting for it to come back", self.name(peer), self.verb.doer())
+        format!("{}:{app}: {} has left; waiting for it to come back", self.name(peer), self.task.verb.doer())
     }
 
     /// The peer is not there yet, or no more.
     pub(super) fn waiting(&mut self, peer: &PeerId, app: &str) {
         if let Some(text) = self.left(peer, app) {
-            if self.said.insert(text.clone()) {
+            if self.told.note(&text) {
                 self.warn(&text);
             }
             return;
         }
         // Somebody who watches wonders; a log need not know before it has taken a while.
-        let watched = matches!(self.audience, Audience::Terminal);
+        let watched = self.show.is_watched();
         let level = if watched { Level::Notice } else { Level::Info };
         self.say(level, &format!("waiting for {}:{app}", self.name(peer)));
     }
 
     fn absence(&self, peer: &PeerId, app: &str) -> String {
         let name = self.name(peer);
-        format!("{name}:{app}: {}", not_served(self.verb, &name, Some(app)))
+        format!("{name}:{app}: {}", not_served(self.task.verb, &name, Some(app)))
     }
 
     /// The peer is there, but what was called is not.
@@ -94,7 +95,7 @@ impl Voice<'_> {
             return self.waiting(peer, app);
         }
         let text = self.absence(peer, app);
-        if self.role != Role::Asks && !self.is_about_to_end() && self.said.insert(text.clone()) {
+        if self.task.role != Role::Asks && !self.is_about_to_end() && self.told.note(&text) {
             self.warn(&format!("{text}; waiting for it"));
             self.report.advise(CHECK_NAME);
         }
@@ -103,7 +104,7 @@ impl Voice<'_> {
     /// There is no room for a call of the peer. Whoever ends soon says it then.
     pub(super) fn limited(&mut self, peer: &PeerId, app: &str) {
         let text = format!("{}:{app}: {AT_LIMIT}", self.name(peer));
-        if self.role != Role::Asks && !self.is_about_to_end() && self.said.insert(text.clone()) {
+        if self.task.role != Role::Asks && !self.is_about_to_end() && self.told.note(&text) {
             self.warn(&format!("{text}; trying again"));
         }
     }
@@ -111,7 +112,7 @@ impl Voice<'_> {
     /// It was not until the end.
     pub(super) fn never_served(&self, fault: Fault) -> Fault {
         let (Some(peer), app) = &self.about else { return fault };
-        if !self.said.contains(&fault.message) || !self.warns_in_words() {
+        if !self.told.knows(&fault.message) || !self.warns_in_words() {
             return fault;
         }
         let message = format!("{}:{app}: it was not there in time", self.name(peer));
@@ -124,23 +125,23 @@ impl Voice<'_> {
             return self.info(&text);
         }
         self.warn_of(None, &text);
-        self.said.insert(text);
+        self.told.note(&text);
     }
 
     /// A peer was met and does not do yet what it is for. Whoever ends soon says it then.
     pub(super) fn not_working(&mut self, text: String) {
-        (self.state, self.waits) = (format!("waiting: {text}"), true);
-        if self.ends_soon {
+        self.state = State::waiting(format!("waiting: {text}"));
+        if self.task.ends_soon {
             return self.info(&text);
         }
         self.warn_rarely(&text);
-        self.said.insert(text);
+        self.told.note(&text);
     }
 
     /// It would not do until the end.
     pub(super) fn never_worked(&self, fault: Fault) -> Fault {
         let (Some(peer), app) = &self.about else { return fault };
-        if !self.said.contains(&fault.message) || !self.warns_in_words() {
+        if !self.told.knows(&fault.message) || !self.warns_in_words() {
             return fault;
         }
         Fault { message: format!("{}:{app}: it did not work in time", self.name(peer)), ..fault }
@@ -162,9 +163,9 @@ impl Voice<'_> {
 
     /// It takes long, and nobody has seen anything of it.
     pub(super) fn still_waiting(&mut self) {
-        let is_news = self.said.insert(self.state.clone()) || self.role != Role::Serves;
-        if self.waits && is_news && !matches!(self.audience, Audience::Terminal) {
-            self.say(Level::Notice, &self.state);
+        let is_news = self.told.note(&self.state.text) || self.task.role != Role::Serves;
+        if self.state.waits && is_news && !self.show.is_watched() {
+            self.say(Level::Notice, &self.state.text);
         }
     }
 }

@@ -10,14 +10,19 @@ mod events;
 mod fault;
 mod listen;
 mod meeting;
+mod met;
 mod often;
 mod ports;
 pub(super) mod relay;
+mod show;
+mod state;
+mod task;
+mod told;
 mod transfer;
 mod trouble;
 
 use crate::cli::exit::Exit;
-use crate::cli::progress::{Audience, Progress, Totals};
+use crate::cli::progress::Audience;
 use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::roster::Roster;
@@ -31,10 +36,13 @@ pub(super) use connect::Limits;
 use connect::{Between, Verb};
 use end::{command_fault, output_gone};
 pub(super) use events::{left_out, not_offered, planned};
-use often::Often;
-use std::collections::BTreeSet;
+use met::Met;
+use show::Show;
+use state::State;
 use std::ffi::OsStr;
 use std::time::Duration;
+use task::{Role, Task};
+use told::Told;
 pub(super) use transfer::{SPECIAL, key_left_out, left_links_level, left_links_line, pattern_text, skipped_line};
 use trouble::RelayTrouble;
 
@@ -50,54 +58,16 @@ pub(super) struct Voice<'a> {
     report: &'a Report,
     roster: Roster,
     ready: Option<Ready>,
-    audience: Audience,
-    bar: Option<Progress>,
+    show: Show,
     relay: RelayTrouble,
-    role: Role,
-    verb: Verb,
-    /// Our own command, as it may be called.
-    command: Option<String>,
-    /// It ends soon if it meets nobody, and tells then why.
-    ends_soon: bool,
-    /// Whom it has met last, and by which application.
-    met: Option<(PeerId, String)>,
-    /// Whom it has ever met, and by which application.
-    known: BTreeSet<(PeerId, String)>,
+    task: Task,
+    met: Met,
     /// Who we are.
     me: PeerId,
     /// The last that was called, or may call: which application of whom.
     about: (Option<PeerId>, String),
-    /// What the tool is about, for whoever asks by SIGUSR1.
-    state: String,
-    /// Whether that is to wait for something.
-    waits: bool,
-    /// What was said once and need not be said again.
-    said: BTreeSet<String>,
-    /// The item under way, as bytes of unknown origin.
-    current: Vec<u8>,
-    /// How often what others make happen was said.
-    often: Often,
-    /// There was so much of what is being heard that nothing is said of it.
-    is_muted: bool,
-    /// What is being heard has been told as an event, and needs no words.
-    is_told: bool,
-    /// Nothing more is said of links: a send that begins anew meets the same.
-    links_told: bool,
-    /// What this side takes.
-    limits: Limits,
-}
-
-/// What counts of a tool for what it says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    /// It is ready when it has met the peer, not when it can be met.
-    Dials,
-    /// It waits for nothing that it is told is not there.
-    Asks,
-    /// To wait is its business: that need be said only once.
-    Serves,
-    /// None of these.
-    Other,
+    state: State,
+    told: Told,
 }
 
 /// What a voice knows of its party.
@@ -120,41 +90,36 @@ impl<'a> Voice<'a> {
             report,
             roster: known.roster.clone(),
             ready,
-            audience,
-            bar: None,
+            show: Show::new(audience),
             relay: RelayTrouble::new(known.relays),
-            role: Role::Other,
-            verb: Verb::Serves,
-            command: None,
-            ends_soon: known.patience.is_some_and(|patience| patience <= SOON),
-            met: None,
-            known: BTreeSet::new(),
+            task: Task {
+                role: Role::Other,
+                verb: Verb::Serves,
+                command: None,
+                ends_soon: known.patience.is_some_and(|patience| patience <= SOON),
+                limits: Limits::default(),
+            },
+            met: Met::default(),
             me: known.me,
             about: (None, String::new()),
-            state: "looking for a relay".to_owned(),
-            waits: true,
-            said: BTreeSet::new(),
-            current: Vec::new(),
-            often: Often::default(),
-            is_muted: false,
-            is_told: false,
-            links_told: false,
-            limits: Limits::default(),
+            state: State::waiting("looking for a relay".to_owned()),
+            told: Told::default(),
         }
     }
 
     /// The voice of a tool that dials: it is ready once it has met the peer.
     #[must_use]
     pub(super) fn of_dialler(mut self, to: (PeerId, &AppName)) -> Self {
-        self.role = Role::Dials;
+        self.task.role = Role::Dials;
         self.about = (Some(to.0), to.1.to_string());
         self
     }
 
     /// The voice of a tool that asks about an application.
     #[must_use]
-    pub(super) fn of_check(self, peer: PeerId, app: &AppName) -> Self {
-        Voice { about: (Some(peer), app.to_string()), role: Role::Asks, ..self }
+    pub(super) fn of_check(mut self, peer: PeerId, app: &AppName) -> Self {
+        self.task.role = Role::Asks;
+        self.of_mapping(peer, app)
     }
 
     /// The voice of a tool that calls this among others.
@@ -167,26 +132,29 @@ impl<'a> Voice<'a> {
     #[must_use]
     pub(super) fn of_listener(mut self, app: &AppName, keep: bool) -> Self {
         self.about = (None, app.to_string());
-        self.role = if keep { Role::Serves } else { Role::Other };
+        self.task.role = if keep { Role::Serves } else { Role::Other };
         self
     }
 
     /// The voice of a tool that takes no more than this in one transfer.
     #[must_use]
-    pub(super) fn with_limits(self, limits: Limits) -> Self {
-        Voice { limits, ..self }
+    pub(super) fn with_limits(mut self, limits: Limits) -> Self {
+        self.task.limits = limits;
+        self
     }
 
     /// The voice of a tool that sends or receives.
     #[must_use]
-    pub(super) fn of_transfer(self) -> Self {
-        Voice { verb: Verb::Receives, ..self }
+    pub(super) fn of_transfer(mut self) -> Self {
+        self.task.verb = Verb::Receives;
+        self
     }
 
     /// The voice of a tool with a command of its own.
     #[must_use]
-    pub(super) fn with_command(self, command: Option<&OsStr>) -> Self {
-        Voice { command: command.and_then(command::name), ..self }
+    pub(super) fn with_command(mut self, command: Option<&OsStr>) -> Self {
+        self.task.command = command.and_then(command::name);
+        self
     }
 
     fn name(&self, id: &PeerId) -> String {
@@ -194,7 +162,7 @@ impl<'a> Voice<'a> {
     }
 
     fn say(&self, level: Level, text: &str) {
-        if !self.is_told && !self.is_muted {
+        if self.told.is_for_words() {
             self.report.say(level, text);
         }
     }
@@ -242,19 +210,18 @@ impl<'a> Voice<'a> {
             News::Up(peer, _) | News::Lost(peer) | News::Resumed(peer) => self.count_line(Level::Info, Some(peer)),
             News::Circuit(_, Step::Came(peer, ..)) => self.count_line(Level::Debug, Some(peer)),
             News::Circuit(..) => self.count_line(Level::Debug, None),
-            _ => self.is_muted = false,
+            _ => self.told.is_muted = false,
         }
         self.note_state(news);
         self.tell_event(|voice| voice.event_of(news));
         self.say_news(news);
-        self.is_muted = false;
+        self.told.is_muted = false;
     }
 
     fn say_news(&mut self, news: &News<'_>) {
         match news {
             News::Stopping => {
-                self.end_bar();
-                self.audience = Audience::Nobody;
+                self.show.stop();
             }
             News::Dialling(relay) => {
                 self.relay.handle_dialling(&relay.to_string());
@@ -292,7 +259,7 @@ impl<'a> Voice<'a> {
 
     /// One session of a tool that goes on has come to a bad end.
     fn session_failed(&mut self, peer: &PeerId, error: &impl End) {
-        self.end_bar();
+        self.show.end_bar();
         self.last_was_of(peer);
         let between = self.between(Some(peer));
         let fault = error.fault(&between);
@@ -302,22 +269,10 @@ impl<'a> Voice<'a> {
         self.warn_of(Some(peer), &text);
         // What a session that failed can go on with is for its caller to do; the rest is worth reading once.
         for hint in fault.hints.iter().filter(|_| fault.exit != Exit::Partial) {
-            if self.said.insert(hint.clone()) {
+            if self.told.note(hint) {
                 self.report.advise(hint);
             }
         }
-    }
-
-    fn end_bar(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish();
-        }
-    }
-
-    fn bar(&mut self, totals: Totals) -> &mut Progress {
-        let bar = self.bar.get_or_insert_with(|| Progress::start(self.report, self.audience, totals));
-        bar.set_totals(totals);
-        bar
     }
 
     fn ready_line(&mut self, line: &str) {
@@ -328,13 +283,12 @@ impl<'a> Voice<'a> {
     }
 
     fn met(&mut self, peer: &PeerId, app: &str) {
-        self.met = Some((*peer, app.to_owned()));
-        if !self.known.insert((*peer, app.to_owned())) {
+        if !self.met.meet(peer, app) {
             // It has left and come back: should it leave once more, that is news.
-            self.said.remove(&self.departure(peer, app));
+            self.told.forget(&self.departure(peer, app));
         }
         let whom = format!("{}:{app}", self.name(peer));
-        if self.role == Role::Dials {
+        if self.task.role == Role::Dials {
             self.ready_once(&format!("connected {whom}"));
         }
         self.info(&format!("connected to {whom}"));
@@ -355,7 +309,7 @@ impl<'a> Voice<'a> {
         if let News::Waiting(peer, app) | News::NotServed(peer, app) | News::Limited(peer, app) = news {
             self.about = (Some(*peer), (*app).to_owned());
         }
-        self.state = match news {
+        let text = match news {
             News::RelayUp(relay) => format!("attached to {relay}"),
             News::RelayDown(relay, why, _) => format!("relay {relay} {}, trying again", connect::down(*why)),
             News::Waiting(peer, app) => format!("waiting for {}:{app}", self.name(peer)),
@@ -367,13 +321,13 @@ impl<'a> Voice<'a> {
             _ => return,
         };
         let waits = matches!(news, News::RelayDown(..) | News::Waiting(..) | News::Limited(..) | News::Attached(_));
-        self.waits = waits || (matches!(news, News::NotServed(..)) && self.waits);
+        let waits = waits || (matches!(news, News::NotServed(..)) && self.state.waits);
+        self.state = State { text, waits };
     }
 
     /// A session with this peer is over.
     fn last_was_of(&mut self, peer: &PeerId) {
-        self.state = format!("waiting for calls, the last was of {}", self.name(peer));
-        self.waits = false;
+        self.state = State::at_work(format!("waiting for calls, the last was of {}", self.name(peer)));
     }
 
     /// How an end without success reads, with what only this run knows of it. What was said before is not said again.
@@ -392,7 +346,7 @@ impl<'a> Voice<'a> {
 
     fn between(&self, peer: Option<&PeerId>) -> Between<'_> {
         let (called, app) = &self.about;
-        let peer = peer.or(self.met.as_ref().map(|(peer, _)| peer));
+        let peer = peer.or(self.met.last());
         let name = |peer| self.name(peer);
         let whole = |peer| format!("{}:{app}", name(peer));
         Between {
@@ -401,10 +355,10 @@ impl<'a> Voice<'a> {
             peer: peer.map_or_else(|| "the peer".to_owned(), name),
             app: Some(app.as_str()).filter(|app| !app.is_empty()),
             relay: self.relay.name.as_deref(),
-            verb: self.verb,
-            command: self.command.as_deref(),
+            verb: self.task.verb,
+            command: self.task.command.as_deref(),
             me: &self.me,
-            limits: self.limits,
+            limits: self.task.limits,
         }
     }
 
@@ -413,7 +367,7 @@ impl<'a> Voice<'a> {
         if let Some(ready) = &self.ready {
             ready.stopping();
         }
-        self.end_bar();
+        self.show.end_bar();
     }
 }
 

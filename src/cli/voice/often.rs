@@ -102,14 +102,14 @@ impl Voice<'_> {
     /// A warning that somebody else can bring about, a peer or whoever uses what is served. The same is said a few times a
     /// minute.
     pub(super) fn warn_of(&mut self, about: Option<&PeerId>, text: &str) {
-        if let Some(count) = self.often.repeat(Instant::now(), about.copied(), Warning { text, most: SAME_MAX }) {
+        if let Some(count) = self.told.often.repeat(Instant::now(), about.copied(), Warning { text, most: SAME_MAX }) {
             self.warn(&format!("{text}{}", times(count)));
         }
     }
 
     /// A warning about what is tried again and again. The same is said once a minute; whether it was now.
     pub(super) fn warn_rarely(&mut self, text: &str) -> bool {
-        let count = self.often.repeat(Instant::now(), None, Warning { text, most: 1 });
+        let count = self.told.often.repeat(Instant::now(), None, Warning { text, most: 1 });
         if let Some(count) = count {
             self.warn(&format!("{text}{}", times(count)));
         }
@@ -119,13 +119,13 @@ impl Voice<'_> {
     /// Lines about a peer follow that it can bring about: none, if there were too many.
     pub(super) fn count_line(&mut self, level: Level, about: Option<&PeerId>) {
         let is_shown = self.report.format() == Format::Json || self.report.shows(level);
-        self.is_muted = is_shown && !self.often.spend(Instant::now(), about.copied());
+        self.told.is_muted = is_shown && !self.told.often.spend(Instant::now(), about.copied());
     }
 
     /// Somebody called who may not.
     pub(super) fn turned_away(&mut self, peer: &PeerId, app: &str) {
         let text = format!("turned away a call of {} for {app}: not among the peers allowed", self.name(peer));
-        if let Some(count) = self.often.repeat(Instant::now(), Some(*peer), Warning { text: &text, most: 1 }) {
+        if let Some(count) = self.told.often.repeat(Instant::now(), Some(*peer), Warning { text: &text, most: 1 }) {
             self.tell_event(|voice| Some(Event::TurnedAway { times: count, party: voice.party(peer, Some(app)) }));
             self.warn(&format!("{text}{}", times(count)));
         }
@@ -137,7 +137,7 @@ impl Voice<'_> {
             self.count_line(Level::Info, Some(peer));
         }
         self.info(text);
-        self.is_muted = false;
+        self.told.is_muted = false;
     }
 }
 

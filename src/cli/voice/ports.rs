@@ -29,7 +29,7 @@ impl Voice<'_> {
     fn cannot_listen(&mut self, fault: &Fault) {
         if self.warn_rarely(&fault.message) {
             for hint in &fault.hints {
-                if self.said.insert(hint.clone()) {
+                if self.told.note(hint) {
                     self.report.advise(hint);
                 }
             }

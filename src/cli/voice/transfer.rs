@@ -2,7 +2,8 @@
 
 use super::connect::Between;
 use super::fault::{fault_text, transfer_text, violation_text};
-use super::{End, Hears, Role, Voice, command_fault, output_gone};
+use super::task::Role;
+use super::{End, Hears, Voice, command_fault, output_gone};
 use crate::cli::counted::counted;
 use crate::cli::escape::printable;
 use crate::cli::events::seconds;
@@ -79,7 +80,7 @@ impl Voice<'_> {
             return self.hear(news);
         }
         if let News::Transferred(peer, ..) = news {
-            self.end_bar();
+            self.show.end_bar();
             self.last_was_of(peer);
         }
         self.tell_event(|voice| voice.event_of_transfer(news));
@@ -88,8 +89,8 @@ impl Voice<'_> {
             News::SessionFailed(peer, error) => self.session_failed(peer, *error),
             News::Progress { bytes, skipped, total, items, name } => {
                 let (done, all) = items.unwrap_or_default();
-                (*name).clone_into(&mut self.current);
-                let bar = self.bar(Totals { bytes: *total, items: all });
+                (*name).clone_into(&mut self.show.current);
+                let bar = self.show.bar(self.report, Totals { bytes: *total, items: all });
                 bar.set(Amount { bytes: *bytes, skipped: *skipped }, done, &String::from_utf8_lossy(name));
             }
             News::Unlike(peer, app, items) => {
@@ -112,7 +113,7 @@ impl Voice<'_> {
                         format!("{whole}{}: {why}", printable(&failure.path[..]))
                     }
                 };
-                if !self.said.contains(&line) {
+                if !self.told.knows(&line) {
                     self.warn_of(Some(peer), &line);
                 }
             }
@@ -128,7 +129,7 @@ impl Voice<'_> {
             News::Transferred(peer, app, transfer) => {
                 if transfer.error.is_none() || transfer.counts != Counts::default() {
                     let whom = format!("{}:{app}", self.name(peer));
-                    self.info_of(peer, &transfer_line(transfer, self.role == Role::Dials, &whom));
+                    self.info_of(peer, &transfer_line(transfer, self.task.role == Role::Dials, &whom));
                 }
             }
         }
@@ -212,7 +213,7 @@ fn transfer_line(transfer: &Transfer<'_>, sends: bool, whom: &str) -> String {
 impl Voice<'_> {
     /// Whose item it is, for whoever has been called; who calls sends to one peer, and all its lines are about that.
     fn caller(&self, peer: &PeerId, app: &str) -> String {
-        if self.role == Role::Dials { String::new() } else { format!("{}:{app}: ", self.name(peer)) }
+        if self.task.role == Role::Dials { String::new() } else { format!("{}:{app}: ", self.name(peer)) }
     }
 
     /// Something named cannot be sent, which the transfer will come upon when it is there. As words it need not say so again;
@@ -223,12 +224,12 @@ impl Voice<'_> {
         }
         let line = skipped_line(skipped);
         self.warn(&line);
-        self.said.insert(line);
+        self.told.note(&line);
     }
 
     /// Once a run, as loudly as it deserves.
     fn tell_left_links(&mut self, links: &LeftLinks) {
-        if !std::mem::replace(&mut self.links_told, true) {
+        if self.told.take_links() {
             self.say(left_links_level(links), &left_links_line(links));
         }
     }
