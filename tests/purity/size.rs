@@ -1,9 +1,8 @@
 //! How large files, functions and structs may be.
 
-use super::names::CORE;
 use super::source::{Source, first_name};
 
-/// Most fields of a struct in the core: what is more has owners in it that want a type of their own.
+/// Most fields of a struct: what is more has owners in it that want a type of their own.
 pub const FIELDS_MAX: usize = 12;
 /// Longest file, lines, tests included.
 pub const FILE_LINES_MAX: usize = 500;
@@ -34,11 +33,8 @@ pub fn long_functions(source: &Source) -> Vec<String> {
     found
 }
 
-/// Structs of the core with too many fields, and the fields that they have.
+/// Structs with too many fields, and the fields that they have.
 fn large_structs(source: &Source) -> Vec<(String, usize)> {
-    if !CORE.contains(&source.folder()) {
-        return Vec::new();
-    }
     let mut found = Vec::new();
     let mut open: Option<(String, String, usize)> = None;
     for line in source.code.lines() {
