@@ -236,9 +236,13 @@ fn a_sender_whose_place_went_to_another_comes_again_with_files_and_says_so_of_a_
     };
     let file = sends("file");
     turn_out(&file);
+    // Or it would depend on who is quicker whether there is anybody when it calls again.
+    let left = "vp-send: warning: west:x: the receiver has left; waiting for it to come back";
+    file.wait_error_line(left);
     let west = relay.party("west");
     let recv = west.waiting(west.recv().arg("x"));
-    file.wait().expect(exit::DONE).expect_silence();
+    let file = file.wait().expect(exit::DONE);
+    assert_eq!(file.stderr.lines().collect::<Vec<_>>(), [left], "{file}");
     recv.wait().expect(exit::DONE).expect_output(b"content");
     let stream = sends("-");
     turn_out(&stream);
