@@ -15,10 +15,10 @@ use super::output::Output;
 use super::pace::{MayRead, Pace};
 use super::rate::{Metered, Rate};
 use super::router::Admitted;
-use super::router::admission::Source;
+use super::router::admission::{Newcomer, Source};
 use super::router::why_closed::WhyClosed;
 use super::timers::Armed;
-use super::{EndId, LinkId};
+use super::{ConnId, EndId, LinkId};
 use crate::identity::PeerId;
 use crate::link::{Frame, Heartbeat, LinkError, Side};
 use crate::wire::limits::DATA_BODY_MAX;
@@ -32,6 +32,8 @@ const QUANTUM_BYTES: usize = 64 * 1024;
 pub(super) struct Attachment {
     /// Its id.
     pub id: LinkId,
+    /// The connection that carries it.
+    pub conn: ConnId,
     /// Whose it is.
     pub peer: PeerId,
     /// Where it comes from, if that is counted.
@@ -71,9 +73,10 @@ struct Ending {
 
 impl Attachment {
     /// A fresh link; `owed` is what the handshake has not sent yet.
-    pub(super) fn new(now: Instant, id: LinkId, authenticated: Authenticated, owed: Output) -> Attachment {
+    pub(super) fn new(now: Instant, newcomer: Newcomer, authenticated: Authenticated, owed: Output) -> Attachment {
         Attachment {
-            id,
+            id: newcomer.link(),
+            conn: newcomer.conn,
             peer: authenticated.peer,
             source: None,
             channel: Channel::new(*authenticated.link),

@@ -54,7 +54,7 @@ impl Conns {
         if let Some((known, _)) = self.waiting(conn) {
             known.is_readable = false;
         }
-        if let Some(attachment) = self.switch.links.get_mut(conn.link()) {
+        if let Some(attachment) = self.switch.links.on_mut(conn) {
             attachment.intake.handle_empty();
         }
     }
@@ -83,8 +83,7 @@ impl Conns {
             let Some((known, _)) = self.waiting(conn) else { continue };
             known.stand = Stand::Out;
             let is_readable = known.is_readable;
-            if let Some(held) = self.switch.links.get_mut(conn.link()).and_then(|attachment| attachment.take_held(now))
-            {
+            if let Some(held) = self.switch.links.on_mut(conn).and_then(|attachment| attachment.take_held(now)) {
                 return Some(Turn::Use(conn, held));
             }
             let has_input = is_readable || self.may_use_held(conn);
@@ -130,7 +129,7 @@ impl Conns {
 
     /// Whether input of it is held that may be used as soon as the rate of its peer allows it.
     fn may_use_held(&self, conn: ConnId) -> bool {
-        self.switch.links.get(conn.link()).is_some_and(Attachment::may_use_held)
+        self.switch.links.on(conn).is_some_and(Attachment::may_use_held)
     }
 
     /// A connection that has input is not read for now.
@@ -143,9 +142,14 @@ impl Conns {
 
     // One of them.
 
+    /// The link that it carries, if its client has said who it is.
+    pub(super) fn link_on(&self, conn: ConnId) -> Option<LinkId> {
+        self.switch.links.on(conn).map(|attachment| attachment.id)
+    }
+
     /// Whether a connection may be read now.
     pub(super) fn may_read(&self, conn: ConnId) -> MayRead {
-        match self.switch.links.get(conn.link()) {
+        match self.switch.links.on(conn) {
             Some(attachment) => attachment.may_read(),
             None if self.greetings.contains(conn) => MayRead::Now,
             None => MayRead::Never,
@@ -155,12 +159,12 @@ impl Conns {
     /// How much may be read from it at once, bytes. Of somebody unknown no more than a handshake takes: the rest may have to wait
     /// until a debt of its is paid.
     pub(super) fn read_most(&self, conn: ConnId) -> usize {
-        self.switch.links.get(conn.link()).map_or(GREETING_MAX, Attachment::read_most)
+        self.switch.links.on(conn).map_or(GREETING_MAX, Attachment::read_most)
     }
 
     /// So many bytes were read from a connection.
     pub(super) fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: usize) {
-        if let Some(attachment) = self.switch.links.get_mut(conn.link()) {
+        if let Some(attachment) = self.switch.links.on_mut(conn) {
             attachment.handle_read(now, bytes);
         } else if let Some(greeting) = self.greetings.get_mut(conn) {
             greeting.received += bytes;
@@ -168,16 +172,17 @@ impl Conns {
     }
 
     /// Whether the peer of a link is so far over its rate that nothing of what the link brings may be used.
-    pub(super) fn is_over_rate(&self, now: Instant, id: LinkId) -> bool {
-        self.switch.links.get(id).is_some_and(|attachment| attachment.is_over_rate(now))
+    pub(super) fn is_over_rate(&self, now: Instant, conn: ConnId) -> bool {
+        self.switch.links.on(conn).is_some_and(|attachment| attachment.is_over_rate(now))
     }
 
     /// Input waits and was not read, for want of memory or because of [`MayRead::Later`]: the other side is not silent. Tell it
     /// again and again while that is so: a circuit for which it lasts too long is ended.
     pub(super) fn handle_unread(&mut self, now: Instant, conn: ConnId) {
-        let Some(attachment) = self.switch.links.get_mut(conn.link()) else { return };
+        let Some(attachment) = self.switch.links.on_mut(conn) else { return };
+        let link = attachment.id;
         if let Some(circuit) = attachment.handle_unread(now) {
-            self.switch.cut_circuit(now, Side { link: conn.link(), circuit }, Cut::BlockedItsLink);
+            self.switch.cut_circuit(now, Side { link, circuit }, Cut::BlockedItsLink);
             self.switch.run_orders(now);
         }
     }
@@ -188,8 +193,10 @@ impl Conns {
 
     /// After any change to a connection.
     pub(super) fn touch(&mut self, now: Instant, conn: ConnId) {
-        self.switch.touch(now, conn.link());
-        self.greetings.touch(conn);
+        match self.link_on(conn) {
+            Some(id) => self.switch.touch(now, id),
+            None => self.greetings.touch(conn),
+        }
     }
 
     /// Forgets a connection and has its socket closed.
@@ -198,15 +205,15 @@ impl Conns {
             self.switch.router.leave(conn);
             self.notice(greeting.newcomer, Notice::Stranger(why));
             self.switch.put_event(Event::Close(conn));
-        } else {
-            self.switch.drop_link(now, conn.link(), why);
+        } else if let Some(id) = self.link_on(conn) {
+            self.switch.drop_link(now, id, why);
         }
     }
 }
 
 /// What is known of a connection's input, and on whose account it is read.
 fn waiting<'a>(greetings: &'a mut Greetings, switch: &'a mut Switch, conn: ConnId) -> Option<(&'a mut Known, Account)> {
-    if let Some(attachment) = switch.links.get_mut(conn.link()) {
+    if let Some(attachment) = switch.links.on_mut(conn) {
         let account = attachment.account();
         return Some((&mut attachment.listed.input, account));
     }

@@ -17,7 +17,7 @@ pub struct MovingLink {
 impl MovingLink {
     /// The connection that moves with it.
     pub fn conn(&self) -> ConnId {
-        self.attachment.id.conn()
+        self.attachment.conn
     }
 }
 

@@ -10,22 +10,6 @@ pub struct ConnId(u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(u64);
 
-// A link has one connection for all its life, and has its number. Nothing but these two functions relies on that.
-
-impl ConnId {
-    /// The link that this connection carries once its client has said who it is.
-    pub const fn link(self) -> LinkId {
-        LinkId(self.0)
-    }
-}
-
-impl LinkId {
-    /// The connection that carries this link.
-    pub const fn conn(self) -> ConnId {
-        ConnId(self.0)
-    }
-}
-
 impl ConnId {
     /// The connection with this number.
     pub const fn new(number: u64) -> ConnId {

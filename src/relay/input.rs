@@ -42,10 +42,12 @@ impl Input<'_> {
     /// Uses input, behind what is not done yet, until there is no more or the link is not to be listened to; what is left is
     /// held. How many bytes of circuits it used.
     pub(super) fn use_up<'b>(mut self, undone: Option<Undone>, mut input: impl Iterator<Item = Cursor<'b>>) -> u64 {
-        let (now, id) = (self.now, self.conn.link());
+        let (now, conn) = (self.now, self.conn);
         let (mut sum, mut last) = (Sum::default(), None);
-        let resume = |undone| Client::new(&mut self.conns.switch, now, id).resume(undone);
-        let mut flow = undone.map_or(Flow::Continue, resume);
+        let mut flow = match (undone, self.conns.link_on(conn)) {
+            (Some(undone), Some(id)) => Client::new(&mut self.conns.switch, now, id).resume(undone),
+            _ => Flow::Continue,
+        };
         while let Flow::Continue = flow
             && let Some(mut cursor) = input.next()
         {
@@ -53,37 +55,37 @@ impl Input<'_> {
             last = Some(cursor);
         }
         let switch = &mut self.conns.switch;
-        if let Flow::Move(..) = flow {
-            sum.work = sum.work + Work::MOVE;
-        }
-        if let Some(attachment) = switch.links.get_mut(id) {
+        if let Some(attachment) = switch.links.on_mut(conn) {
+            let id = attachment.id;
             sum.work = sum.work + attachment.intake.take_unpaid();
             if let Flow::Hold | Flow::Move(..) = flow {
                 attachment.hold(last.into_iter().chain(input).map(Cursor::into_piece));
             }
-        }
-        if let Flow::Move(to, message) = flow {
-            switch.move_out(id, to, message);
+            if let Flow::Move(to, message) = flow {
+                sum.work = sum.work + Work::MOVE;
+                switch.move_out(id, to, message);
+            }
         }
         self.conns.reading.line.spend(sum.work);
         self.conns.switch.run_orders(now);
-        self.conns.touch(now, self.conn);
+        self.conns.touch(now, conn);
         sum.forwarded_bytes
     }
 
     /// Uses what was read into a block.
     fn feed(&mut self, cursor: &mut Cursor<'_>, sum: &mut Sum) -> Flow {
-        let (now, id) = (self.now, self.conn.link());
+        let now = self.now;
         while cursor.at < cursor.filled {
             let switch = &mut self.conns.switch;
-            let Some(attachment) = switch.links.get_mut(id) else {
+            let Some(attachment) = switch.links.on_mut(self.conn) else {
                 let Some(taken) = self.feed_greeting(cursor.rest(), sum) else { return Flow::Gone };
                 cursor.at += taken;
-                if self.conns.is_over_rate(now, id) {
+                if self.conns.is_over_rate(now, self.conn) {
                     return Flow::Hold;
                 }
                 continue;
             };
+            let id = attachment.id;
             if attachment.is_ending() {
                 return Flow::Gone;
             }
@@ -150,7 +152,7 @@ impl Input<'_> {
             // Evicted a moment ago: the client may dial again.
             Err(CloseCode::GoingAway)
         };
-        let mut attachment = Box::new(Attachment::new(now, conn.link(), authenticated, owed));
+        let mut attachment = Box::new(Attachment::new(now, newcomer, authenticated, owed));
         attachment.listed.input = known;
         match admission {
             Ok(admitted) => attachment.admit(now, admitted, received),

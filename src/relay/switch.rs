@@ -289,8 +289,8 @@ impl Switch {
 
     /// Forgets a link and has its connection closed.
     pub(super) fn drop_link(&mut self, now: Instant, id: LinkId, why: Why) {
-        if self.remove(now, id, why).is_some() {
-            self.events.push_back(Event::Close(id.conn()));
+        if let Some(attachment) = self.remove(now, id, why) {
+            self.events.push_back(Event::Close(attachment.conn));
         }
     }
 

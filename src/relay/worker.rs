@@ -58,7 +58,9 @@ impl Forwarder {
     /// Says something to a client.
     #[cfg(feature = "canaries")]
     pub(super) fn say(&mut self, now: Instant, conn: ConnId, message: Control) {
-        self.conns.switch.change(now, conn.link(), |attachment| attachment.outgoing.say(message));
+        if let Some(id) = self.conns.link_on(conn) {
+            self.conns.switch.change(now, id, |attachment| attachment.outgoing.say(message));
+        }
     }
 
     /// Bytes of circuits that came in so far.
@@ -79,7 +81,7 @@ impl Forwarder {
     /// How many answers wait for a client, beyond what is in order for it.
     #[cfg(test)]
     pub(super) fn answers(&self, conn: ConnId) -> usize {
-        self.conns.switch.links.get(conn.link()).map_or(0, |attachment| attachment.outgoing.answers())
+        self.conns.switch.links.on(conn).map_or(0, |attachment| attachment.outgoing.answers())
     }
 
     // Connections that come.
@@ -197,7 +199,7 @@ impl Forwarder {
         self.conns.handle_read(now, conn, filled);
         self.conns.reading.line.spend(Work::of_read(filled));
         let input = Cursor::over(blocks, filled);
-        match self.conns.switch.links.get_mut(conn.link()) {
+        match self.conns.switch.links.on_mut(conn) {
             Some(attachment) if attachment.intake.has_held() => {
                 attachment.hold(input.map(Cursor::into_piece));
                 self.conns.touch(now, conn);
@@ -302,7 +304,7 @@ impl Forwarder {
 
     /// A connection that has output, to be written once. None: none has, or enough was written for now.
     pub fn poll_output(&mut self) -> Option<ConnId> {
-        self.conns.greetings.poll_output().or_else(|| self.conns.switch.links.poll_output().map(LinkId::conn))
+        self.conns.greetings.poll_output().or_else(|| self.conns.switch.links.poll_output())
     }
 
     /// The socket takes bytes again, after it had not.
@@ -313,15 +315,15 @@ impl Forwarder {
 
     /// Puts output in order and shows it. 0: nothing to write.
     pub fn output<'a>(&'a mut self, now: Instant, conn: ConnId, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> usize {
-        let id = conn.link();
-        if let Some(attachment) = self.conns.switch.links.get_mut(id)
+        if let Some(attachment) = self.conns.switch.links.on_mut(conn)
             && attachment.fill(now).is_err()
         {
             // The key is used up, after 2^64 messages.
+            let id = attachment.id;
             self.conns.switch.drop_link(now, id, Why::Ended(CloseCode::Limit));
             self.conns.switch.run_orders(now);
         }
-        match self.conns.switch.links.get(id) {
+        match self.conns.switch.links.on(conn) {
             Some(attachment) => attachment.outgoing.output.slices(slices),
             None => self.conns.greetings.get_mut(conn).map_or(0, |greeting| greeting.output.slices(slices)),
         }
@@ -334,22 +336,20 @@ impl Forwarder {
 
     /// The kernel took `count` bytes of what [`Forwarder::output`] showed; 0 if it would have blocked.
     pub fn handle_written(&mut self, now: Instant, conn: ConnId, count: usize) {
-        let (id, work) = (conn.link(), Work::of_write(count));
+        let work = Work::of_write(count);
         self.conns.reading.line.pass(work);
-        if self.conns.switch.links.get(id).is_some() {
-            self.conns.switch.links.writable.spend(work);
-        }
-        let Some(attachment) = self.conns.switch.links.get_mut(id) else {
+        let Some(attachment) = self.conns.switch.links.on_mut(conn) else {
             if let Some(greeting) = self.conns.greetings.get_mut(conn) {
                 greeting.output.advance(count, |_, _| {});
             }
             return self.conns.greetings.touch(conn);
         };
-        let mut freed = std::mem::take(&mut self.freed);
+        let (id, mut freed) = (attachment.id, std::mem::take(&mut self.freed));
         attachment.handle_written(now, count, |circuit, bytes| match freed.last_mut() {
             Some((last, sum)) if *last == circuit => *sum += bytes,
             _ => freed.push((circuit, bytes)),
         });
+        self.conns.switch.links.writable.spend(work);
         for (circuit, bytes) in freed.drain(..) {
             let Some(attachment) = self.conns.switch.links.get_mut(id) else { break };
             let Some(far) = attachment.circuits.end(circuit).map(|end| end.far) else { continue };

@@ -120,7 +120,7 @@ impl RelayLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::{ConnId, Why};
+    use crate::relay::{ConnId, LinkId, Why};
     use std::net::IpAddr;
     use std::sync::Arc;
     use std::time::Duration;
@@ -171,7 +171,7 @@ mod tests {
         let attach = |now, key: u16, source| {
             let mut id = [0; 32];
             id[..2].copy_from_slice(&key.to_le_bytes());
-            log.fact(now, &Fact::Attached { link: ConnId::new(1).link(), peer: PeerId::from_bytes(id), source });
+            log.fact(now, &Fact::Attached { link: LinkId::new(1), peer: PeerId::from_bytes(id), source });
         };
         let source = |address: &str| Some(Source::of(address.parse().unwrap()));
         (0..1000).for_each(|key| attach(start, key, source("192.0.2.1")));

@@ -10,7 +10,7 @@
 //! source, which is turned away instead: handshakes under way that made room for each other would all be in vain. Other
 //! sources lose nothing by that. What is over the cap of its source makes room first.
 
-use crate::relay::ConnId;
+use crate::relay::{ConnId, LinkId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -84,6 +84,14 @@ pub struct Newcomer {
     pub conn: ConnId,
     /// Where it comes from.
     pub source: IpAddr,
+}
+
+impl Newcomer {
+    /// The link that it is once its client has said who it is. It takes the connection's number, so that who reads the log sees
+    /// what belongs together; nothing else relies on that.
+    pub(crate) fn link(self) -> LinkId {
+        LinkId::new(self.conn.get())
+    }
 }
 
 /// A connection that came in.

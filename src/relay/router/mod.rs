@@ -85,10 +85,9 @@ impl Router {
         worker: usize,
         peer: PeerId,
     ) -> Result<Admitted, CloseCode> {
-        let Newcomer { conn, source: from } = newcomer;
-        let link = conn.link();
+        let link = newcomer.link();
         let share = self.policy.share(&peer).ok_or(CloseCode::Refused)?;
-        let source = self.policy.links_per_source().map(|most| (Source::of(from), most));
+        let source = self.policy.links_per_source().map(|most| (Source::of(newcomer.source), most));
         let is_full = |(source, most)| self.roster.links_from(source) >= most;
         let holding = self.roster.links_of(&peer);
         if self.roster.len() >= self.policy.limits().links || holding >= share.links || source.is_some_and(is_full) {

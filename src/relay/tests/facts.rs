@@ -64,7 +64,7 @@ fn who_is_called_for_what_and_why_it_ended_is_told() {
         let closed = facts.iter().find_map(|fact| if let Fact::Closed(closed) = fact { Some(closed) } else { None });
         let closed = closed.expect("it is closed");
         assert_eq!((closed.why, closed.lasted), (WhyClosed::Reset(CloseCode::Failed), later - start));
-        let (link, peer, why) = (callee.id.link(), callee.peer, Why::Closed);
+        let (link, peer, why) = (closed.info.callee.link, callee.peer, Why::Closed);
         let here = Some(Source::of([127, 0, 0, 1].into()));
         assert!(facts.contains(&Fact::Detached { link, peer, source: here, why }));
         assert!(facts.iter().all(|fact| fact.source() == here), "anybody may attach: {facts:?}");

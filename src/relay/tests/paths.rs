@@ -10,7 +10,7 @@ use crate::relay::circuit::table::Input;
 use crate::relay::circuit::window::Growth;
 use crate::relay::greeting::Authenticated;
 use crate::relay::output::{Output, SLICES_MAX};
-use crate::relay::{EndId, LinkId, MayRead};
+use crate::relay::{ConnId, EndId, LinkId, MayRead, Newcomer};
 use crate::wire::limits::CIRCUIT_WINDOW_START;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -94,8 +94,8 @@ struct Relay {
 impl Relay {
     fn new(now: Instant) -> Relay {
         let (client, authenticated) = link();
-        let id = LinkId::new(1);
-        let mut attachment = Attachment::new(now, id, authenticated, Output::default());
+        let newcomer = Newcomer { conn: ConnId::new(1), source: [127, 0, 0, 1].into() };
+        let mut attachment = Attachment::new(now, newcomer, authenticated, Output::default());
         attachment.circuits.open(now, CIRCUIT, EndId { worker: 0, link: LinkId::new(2), circuit: 1 });
         // Somebody else is on the link.
         attachment.circuits.offer(1);

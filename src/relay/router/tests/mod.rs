@@ -68,7 +68,7 @@ impl World {
         let placed = self.admission.enter(self.now, source, &links).unwrap();
         assert!(self.admission.leave(placed.conn));
         let newcomer = Newcomer { conn: placed.conn, source };
-        (placed.conn.link(), self.router.attach(self.now, newcomer, placed.worker, peer))
+        (newcomer.link(), self.router.attach(self.now, newcomer, placed.worker, peer))
     }
 
     fn listen(&mut self, link: LinkId, what: u8) {
