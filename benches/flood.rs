@@ -15,12 +15,11 @@
 
 #[path = "flood/client.rs"]
 mod client;
-#[path = "flood/server.rs"]
-mod server;
+mod common;
 
-use client::{Anyhow, Client, Flood};
-use rustix::process::Signal;
-use server::Server;
+use client::{Client, Flood};
+use common::{Anyhow, Server};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -35,7 +34,7 @@ fn main() -> Anyhow<()> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let word = |at: usize| words.get(at).map(String::as_str);
     match word(0) {
-        Some("serve") => server::serve(word(1).unwrap_or("1").parse()?, word(2).unwrap_or("256").parse()?),
+        Some("serve") => common::serve(word(1).unwrap_or("1").parse()?, word(2).unwrap_or("256").parse()?),
         Some("flood") => flood(&words[1..]),
         Some("backlog") => backlog(word(1).unwrap_or("200").parse()?),
         Some("costs") => costs(&words[1..]),
@@ -43,6 +42,19 @@ fn main() -> Anyhow<()> {
         Some("turns") => turns(word(1).unwrap_or("200").parse()?, &words[words.len().min(2)..]),
         _ => turns(200, &[]),
     }
+}
+
+/// A relay with so many workers and so much memory.
+fn start(workers: usize, memory_mib: u32) -> Anyhow<Server> {
+    let program = match std::env::var_os("VP_RELAY") {
+        Some(program) => program.into(),
+        None => std::env::current_exe()?,
+    };
+    Server::start(Command::new(program).args(["serve", &workers.to_string(), &memory_mib.to_string()]))
+}
+
+fn signal(server: &Server, signal: Signal) -> Anyhow<()> {
+    Ok(kill_process(Pid::from_child(&server.child), signal)?)
 }
 
 /// Those that are named, or all.
@@ -66,7 +78,7 @@ fn turns(links: usize, kinds: &[String]) -> Anyhow<()> {
     for workers in [1, 2] {
         let mut alone = 0.0;
         for kind in [None].into_iter().chain(floods.iter().copied().map(Some)) {
-            let server = Server::start(workers, 256)?;
+            let server = start(workers, 256)?;
             let flooders = kind.map(|kind| Flooders::start(&server, kind, links)).transpose()?;
             let Seen { trips, speed } = measure(&server)?;
             drop(flooders);
@@ -175,7 +187,7 @@ fn backlog(links: usize) -> Anyhow<()> {
 
 /// When others have their bytes back, and when the flood is over.
 fn after_backlog(workers: usize, kind: Option<Flood>, links: usize) -> Anyhow<(Duration, Duration)> {
-    let server = Server::start(workers, 256)?;
+    let server = start(workers, 256)?;
     let (mut asks, mut answers) = Client::pair(server.address, 1)?;
     // It ends with the relay.
     thread::spawn(move || answers.echo());
@@ -186,10 +198,10 @@ fn after_backlog(workers: usize, kind: Option<Flood>, links: usize) -> Anyhow<(D
     for _ in 0..3 {
         asks.round_trip()?;
     }
-    server.signal(Signal::STOP)?;
+    signal(&server, Signal::STOP)?;
     let pending: Anyhow<Vec<_>> = clients.iter_mut().map(|client| client.begin(kind.unwrap_or(Flood::Ping))).collect();
     let began = Instant::now();
-    server.signal(Signal::CONT)?;
+    signal(&server, Signal::CONT)?;
     asks.round_trip()?;
     let answered = began.elapsed();
     for (client, pending) in clients.iter_mut().zip(pending?) {
@@ -214,13 +226,13 @@ fn costs(kinds: &[String]) -> Anyhow<()> {
     if !kinds.is_empty() {
         return Ok(());
     }
-    let (server, count) = (Server::start(1, 256)?, 100_000_u32);
+    let (server, count) = (start(1, 256)?, 100_000_u32);
     let (mut asks, mut answers) = Client::pair(server.address, 1)?;
     thread::spawn(move || answers.echo());
     let before = server.cpu_seconds()?;
     (0..count).try_for_each(|_| asks.round_trip())?;
     println!("{:32} {:12.0}", "round trip", (server.cpu_seconds()? - before) * 1e9 / f64::from(count));
-    let (server, count) = (Server::start(1, 256)?, 1000_u32);
+    let (server, count) = (start(1, 256)?, 1000_u32);
     let before = server.cpu_seconds()?;
     (0..count).try_for_each(|_| Client::attach(server.address, 1).map(drop))?;
     println!("{:32} {:12.0}", "handshake", (server.cpu_seconds()? - before) * 1e9 / f64::from(count));
@@ -229,7 +241,7 @@ fn costs(kinds: &[String]) -> Anyhow<()> {
 
 /// Processor time of the relay for one of a kind, nanoseconds.
 fn cost(kind: Flood, workers: usize) -> Anyhow<f64> {
-    let server = Server::start(workers, 256)?;
+    let server = start(workers, 256)?;
     let mut clients = match kind {
         Flood::Move => client::crowd(kind, server.address, 3)?,
         _ => Client::pair(server.address, 1).map(|(one, two)| vec![two, one])?,
@@ -247,7 +259,7 @@ fn cost(kind: Flood, workers: usize) -> Anyhow<f64> {
 fn memory() -> Anyhow<()> {
     println!("{:44} {:>9} {:>9} {:>12}", "", "MiB", "allowed", "KiB a link");
     for (links, memory_mib, hears) in [(250, 256, true), (1200, 16, false), (1200, 16, true)] {
-        let server = Server::start(2, memory_mib)?;
+        let server = start(2, memory_mib)?;
         let before = server.memory_kib("VmHWM:")?;
         let mut clients = Vec::new();
         for n in 0..links {

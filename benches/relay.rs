@@ -7,33 +7,30 @@
 // A benchmark prints its figures, and its numbers are small.
 #![allow(clippy::print_stdout, clippy::cast_possible_truncation)]
 
+mod common;
+
+use common::{Anyhow, Attached, Server, announce, attach, identity, serve};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vp::identity::{Identity, PeerId};
-use vp::link::{Dial, Frame, Link, credit_left};
-use vp::relay::Limits;
-use vp::server::{Allow, Relay, RelayOptions};
+use vp::identity::PeerId;
+use vp::link::{Frame, Link, credit_left};
 use vp::wire::limits::{CIRCUIT_WINDOW_START, CLIENT_WINDOW, DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use vp::wire::{Control, Header, Kind, Name};
-
-type Anyhow<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// As much as the plain receiver reads at once, and the start of the next frame.
 const INPUT_BYTES: usize = DATA_BODY_MAX + 16 * 1024;
 const GIB: f64 = (1_u64 << 30) as f64;
-/// Every client's key is made of its number.
-const RELAY_SEED: [u8; 32] = [255; 32];
 
 fn main() -> Anyhow<()> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let word = |at: usize| words.get(at).map(String::as_str);
     match word(0) {
-        Some("serve") => serve(word(1).unwrap_or("1").parse()?),
+        Some("serve") => serve(word(1).unwrap_or("1").parse()?, 256),
         Some("serve-limit") => serve_limit(word(1).unwrap_or("1").parse()?),
         Some("idle") => idle(word(1).unwrap_or("9000").parse()?),
         Some("one") => one(&words[1..]),
@@ -79,55 +76,17 @@ struct Run {
     peak_mib: f64,
 }
 
-struct Server {
-    child: Child,
-    // Closed at the end: then the server ends.
-    stdin: Option<ChildStdin>,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(program: &str, pairs: usize) -> Anyhow<Server> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(program.split(' ')).stdin(Stdio::piped()).stdout(Stdio::piped());
-        if program == "serve-limit" {
-            command.arg(pairs.to_string());
-        }
-        let mut child = command.spawn()?;
-        let stdin = child.stdin.take();
-        let mut line = String::new();
-        let mut byte = [0];
-        let mut stdout = child.stdout.take().ok_or("no output")?;
-        while stdout.read(&mut byte)? == 1 && byte[0] != b'\n' {
-            line.push(char::from(byte[0]));
-        }
-        Ok(Server { child, stdin, address: line.parse()? })
+fn start(program: &str, pairs: usize) -> Anyhow<Server> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(program.split(' '));
+    if program == "serve-limit" {
+        command.arg(pairs.to_string());
     }
-
-    fn cpu_seconds(&self) -> Anyhow<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-        // utime and stime, in ticks of 10 ms.
-        Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
-    }
-
-    /// `VmRSS:`, now, or `VmHWM:`, the most so far.
-    fn memory_kib(&self, which: &str) -> Anyhow<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with(which)).ok_or("the server has ended")?;
-        Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stdin = None;
-        let _ = self.child.wait();
-    }
+    Server::start(&mut command)
 }
 
 fn run(program: &str, pairs: usize, gib: f64) -> Anyhow<Run> {
-    let server = Server::start(program, pairs)?;
+    let server = start(program, pairs)?;
     let bytes_each = (gib * GIB / pairs as f64) as u64;
     let vp = program != "serve-limit";
     let address = server.address;
@@ -222,47 +181,12 @@ enum Seen {
     Other,
 }
 
-fn identity(number: usize) -> Identity {
-    let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&(number as u64).to_le_bytes());
-    Identity::from_seed(&seed)
-}
-
 impl Client {
     fn attach(address: SocketAddr, number: usize) -> Anyhow<Client> {
-        let identity = identity(number);
         let mut stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        let (mut dial, first) = Dial::new(&identity, Identity::from_seed(&RELAY_SEED).id())?;
-        stream.write_all(&first)?;
-        let mut input = Vec::new();
-        let mut chunk = [0; 4096];
-        loop {
-            let count = stream.read(&mut chunk)?;
-            if count == 0 {
-                return Err("closed in the handshake".into());
-            }
-            input.extend_from_slice(&chunk[..count]);
-            let mut out = Vec::new();
-            match dial.handle_bytes(&input, &mut out)? {
-                Err(more) => dial = more,
-                Ok(admitted) => {
-                    stream.write_all(&out)?;
-                    let input = input.split_off(admitted.used);
-                    let (link, peer, end) = (admitted.link, identity.id(), input.len());
-                    return Ok(Client {
-                        stream,
-                        link,
-                        peer,
-                        input,
-                        start: 0,
-                        end,
-                        circuit: 0,
-                        credit: CIRCUIT_WINDOW_START,
-                    });
-                }
-            }
-        }
+        let Attached { link, peer, input } = attach(&mut stream, number)?;
+        let (start, end) = (0, input.len());
+        Ok(Client { stream, link, peer, input, start, end, circuit: 0, credit: CIRCUIT_WINDOW_START })
     }
 
     fn say(&mut self, message: &Control) -> Anyhow<()> {
@@ -383,37 +307,6 @@ impl Client {
     }
 }
 
-fn announce(address: SocketAddr) -> Anyhow<()> {
-    println!("{address}");
-    Ok(io::stdout().flush()?)
-}
-
-fn serve(workers: usize) -> Anyhow<()> {
-    let options = RelayOptions {
-        identity: Identity::from_seed(&RELAY_SEED),
-        listen: vec!["127.0.0.1:0".parse()?],
-        listeners: Vec::new(),
-        allow: Allow::Anyone,
-        limits: Limits::default(),
-        memory_bytes: 256 << 20,
-        workers: std::num::NonZeroUsize::new(workers),
-        drain: Duration::from_secs(1),
-        signals: false,
-        details: false,
-        log: Box::new(|_| {}),
-    };
-    let relay = Relay::bind(options).map_err(|error| format!("{error:?}"))?;
-    let address = relay.addresses()[0].rsplit('@').next().ok_or("no address")?.parse()?;
-    announce(address)?;
-    let handle = relay.handle();
-    std::thread::spawn(move || {
-        let _ = io::stdin().read(&mut [0]);
-        handle.stop();
-    });
-    relay.run().map_err(|error| format!("{error:?}"))?;
-    Ok(())
-}
-
 /// The limit: connections come in pairs, receiver first; a thread each pair.
 fn serve_limit(pairs: usize) -> Anyhow<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -452,7 +345,7 @@ fn channel() -> Anyhow<(vp::noise::Sealer, vp::noise::Opener)> {
 }
 
 fn idle(links: usize) -> Anyhow<()> {
-    let server = Server::start("serve 2", 0)?;
+    let server = start("serve 2", 0)?;
     let warm = Client::attach(server.address, 0)?;
     let before = server.memory_kib("VmRSS:")?;
     let address = Arc::new(server.address);

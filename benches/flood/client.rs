@@ -1,20 +1,16 @@
 //! Clients of a relay, one link by hand, without a session on top.
 
+use crate::common::{Anyhow, Attached, attach};
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use vp::identity::{Identity, PeerId};
-use vp::link::{Dial, Frame, Link, credit_left};
+use vp::identity::PeerId;
+use vp::link::{Frame, Link, credit_left};
 use vp::wire::limits::{CIRCUIT_WINDOW_START, CLIENT_WINDOW, DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use vp::wire::{Control, Header, Kind, Name};
 
-/// What goes wrong.
-pub type Anyhow<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
-/// Every client's key is made of its number.
-pub const RELAY_SEED: [u8; 32] = [255; 32];
 /// Bytes of a body of a flood of small ones.
 const SMALL_BYTES: u32 = 64;
 /// What waits on a link for a relay that does not run, bytes.
@@ -90,51 +86,29 @@ pub struct Client {
 impl Client {
     /// A link of the peer with this number, from an address that goes with it.
     pub fn attach(address: SocketAddr, number: usize) -> Anyhow<Client> {
-        let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&(number as u64).to_le_bytes());
-        let identity = Identity::from_seed(&seed);
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let source = Ipv4Addr::new(127, 0, 0, if number < 10 { 1 } else { (number % 200) as u8 + 1 });
         socket.bind(&SocketAddr::from((source, 0)).into())?;
         socket.connect(&address.into())?;
         let mut stream = TcpStream::from(socket);
-        stream.set_nodelay(true)?;
-        let (mut dial, first) = Dial::new(&identity, Identity::from_seed(&RELAY_SEED).id())?;
-        stream.write_all(&first)?;
-        let (mut input, mut chunk) = (Vec::new(), [0; 4096]);
-        loop {
-            let count = stream.read(&mut chunk)?;
-            if count == 0 {
-                return Err("closed in the handshake".into());
-            }
-            input.extend_from_slice(&chunk[..count]);
-            let mut out = Vec::new();
-            match dial.handle_bytes(&input, &mut out)? {
-                Err(more) => dial = more,
-                Ok(admitted) => {
-                    stream.write_all(&out)?;
-                    let input = input.split_off(admitted.used);
-                    let (link, peer, end) = (admitted.link, identity.id(), input.len());
-                    let (credit, granted) = (CIRCUIT_WINDOW_START, CIRCUIT_WINDOW_START);
-                    let (start, circuit, next_circuit, sent, received) = (0, 0, 2, 0, 0);
-                    return Ok(Client {
-                        stream,
-                        link,
-                        peer,
-                        input,
-                        start,
-                        end,
-                        circuit,
-                        next_circuit,
-                        credit,
-                        sent,
-                        received,
-                        granted,
-                        is_callee: false,
-                    });
-                }
-            }
-        }
+        let Attached { link, peer, input } = attach(&mut stream, number)?;
+        let (start, end, circuit, next_circuit) = (0, input.len(), 0, 2);
+        let (credit, granted, sent, received) = (CIRCUIT_WINDOW_START, CIRCUIT_WINDOW_START, 0, 0);
+        Ok(Client {
+            stream,
+            link,
+            peer,
+            input,
+            start,
+            end,
+            circuit,
+            next_circuit,
+            credit,
+            sent,
+            received,
+            granted,
+            is_callee: false,
+        })
     }
 
     /// Two clients with a circuit between them, of the peers with this number and the next.

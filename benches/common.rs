@@ -1,33 +1,75 @@
-//! A relay in a process of its own.
+//! What the benchmarks of a relay have in common: a relay in a process of its own, and how a client attaches to it.
 
-use super::client::{Anyhow, RELAY_SEED};
-use rustix::process::{Pid, Signal, kill_process};
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
-use vp::identity::Identity;
+use vp::identity::{Identity, PeerId};
+use vp::link::{Dial, Link};
 use vp::relay::Limits;
 use vp::server::{Allow, Relay, RelayOptions};
 
-/// See the module. It ends when this is dropped.
+/// What goes wrong.
+pub type Anyhow<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Of the relay.
+const RELAY_SEED: [u8; 32] = [255; 32];
+
+/// Every client's key is made of its number.
+pub fn identity(number: usize) -> Identity {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    Identity::from_seed(&seed)
+}
+
+/// A link that is up.
+pub struct Attached {
+    /// Its ends of the channel.
+    pub link: Link,
+    /// Whose it is.
+    pub peer: PeerId,
+    /// What has been read behind the handshake.
+    pub input: Vec<u8>,
+}
+
+/// Attaches the peer with this number over a connection.
+pub fn attach(stream: &mut TcpStream, number: usize) -> Anyhow<Attached> {
+    let identity = identity(number);
+    stream.set_nodelay(true)?;
+    let (mut dial, first) = Dial::new(&identity, Identity::from_seed(&RELAY_SEED).id())?;
+    stream.write_all(&first)?;
+    let (mut input, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        let count = stream.read(&mut chunk)?;
+        if count == 0 {
+            return Err("closed in the handshake".into());
+        }
+        input.extend_from_slice(&chunk[..count]);
+        let mut out = Vec::new();
+        match dial.handle_bytes(&input, &mut out)? {
+            Err(more) => dial = more,
+            Ok(admitted) => {
+                stream.write_all(&out)?;
+                let input = input.split_off(admitted.used);
+                return Ok(Attached { link: admitted.link, peer: identity.id(), input });
+            }
+        }
+    }
+}
+
+/// A process that prints where it listens, and ends when its standard input does: when this is dropped.
 pub struct Server {
-    child: Child,
+    /// The process.
+    pub child: Child,
     stdin: Option<ChildStdin>,
     /// Where it listens.
     pub address: SocketAddr,
 }
 
 impl Server {
-    /// With so many workers and so much memory.
-    pub fn start(workers: usize, memory_mib: u32) -> Anyhow<Server> {
-        let program = match std::env::var_os("VP_RELAY") {
-            Some(program) => program.into(),
-            None => std::env::current_exe()?,
-        };
-        let mut command = Command::new(program);
-        command.args(["serve", &workers.to_string(), &memory_mib.to_string()]);
+    /// By this command.
+    pub fn start(command: &mut Command) -> Anyhow<Server> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take();
         let (mut line, mut byte) = (String::new(), [0]);
@@ -46,12 +88,7 @@ impl Server {
         Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0)
     }
 
-    /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) -> Anyhow<()> {
-        Ok(kill_process(Pid::from_child(&self.child), signal)?)
-    }
-
-    /// `VmHWM:`, the most so far.
+    /// `VmRSS:`, now, or `VmHWM:`, the most so far.
     pub fn memory_kib(&self, which: &str) -> Anyhow<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find(|line| line.starts_with(which)).ok_or("the server has ended")?;
@@ -66,7 +103,13 @@ impl Drop for Server {
     }
 }
 
-/// Serves until standard input ends.
+/// Says where this process listens.
+pub fn announce(address: SocketAddr) -> Anyhow<()> {
+    println!("{address}");
+    Ok(io::stdout().flush()?)
+}
+
+/// Serves as a relay until standard input ends.
 pub fn serve(workers: usize, memory_mib: usize) -> Anyhow<()> {
     let options = RelayOptions {
         identity: Identity::from_seed(&RELAY_SEED),
@@ -82,8 +125,7 @@ pub fn serve(workers: usize, memory_mib: usize) -> Anyhow<()> {
         log: Box::new(|_| {}),
     };
     let relay = Relay::bind(options).map_err(|error| format!("{error:?}"))?;
-    println!("{}", relay.addresses()[0].rsplit('@').next().ok_or("no address")?);
-    io::stdout().flush()?;
+    announce(relay.addresses()[0].rsplit('@').next().ok_or("no address")?.parse()?)?;
     let handle = relay.handle();
     std::thread::spawn(move || {
         let _ = io::stdin().read(&mut [0]);
