@@ -68,7 +68,8 @@ impl Client {
         let Running { line, end, .. } = running;
         match end {
             End::Killed(signal) => Err(RunError::Signal(signal).into()),
-            End::None => Ok(()),
+            // A loop that ends without that has not done what was asked for.
+            End::None => Err(RunError::Io(Doing::AwaitEvents, io::ErrorKind::Interrupted.into()).into()),
             End::Of(outcome) => {
                 let until = Instant::now() + PARTING_TIME;
                 // If it fails, the relay reads on its own.
