@@ -15,7 +15,10 @@ fn small(workers: usize) -> (RelayCore, PeerId) {
 fn of_size(memory_bytes: usize, workers: usize) -> (RelayCore, PeerId) {
     let identity = Identity::from_seed(&[0; 32]);
     let id = identity.id();
-    (RelayCore::new(identity, Policy::open(Limits::default()), memory_bytes, workers), id)
+    // It knows its peers: where anybody may attach, all callers of one address would be one.
+    let text: String = (0..=u8::MAX).map(|n| format!("p{n} {}\n", Identity::from_seed(&[n; 32]).id())).collect();
+    let policy = Policy::only(&Peers::parse(&text).unwrap(), Limits::default()).unwrap();
+    (RelayCore::new(identity, policy, memory_bytes, workers), id)
 }
 
 /// A circuit with a sender that sends what it may and a receiver that grants all there is.
