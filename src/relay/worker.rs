@@ -84,6 +84,12 @@ impl Forwarder {
         self.conns.switch.links.on(conn).map_or(0, |attachment| attachment.outgoing.answers())
     }
 
+    /// What was done so far, by the book.
+    #[cfg(test)]
+    pub(super) fn work(&self) -> Work {
+        self.conns.reading.line.passed
+    }
+
     // Connections that come.
 
     /// A connection came in. None: it is to be closed. Its worker has to [`Forwarder::handle_accepted`] it.

@@ -36,6 +36,9 @@ pub(crate) struct Line {
     entries: u64,
     /// So many nodes make it worth while to look for some that nobody needs.
     sweep_at: usize,
+    /// All that went by so far.
+    #[cfg(test)]
+    pub passed: Work,
 }
 
 /// What somebody was doing when he got in line. Of equals those are first who were not waiting: whoever wants little is next.
@@ -79,6 +82,8 @@ impl Default for Line {
             left: Work::MAX,
             entries: 0,
             sweep_at: KEPT_MAX,
+            #[cfg(test)]
+            passed: Work::ZERO,
         }
     }
 }
@@ -184,6 +189,8 @@ impl Line {
     /// So much of this turn went by with something else.
     pub(crate) fn pass(&mut self, work: Work) {
         self.left = self.left.saturating_sub(work);
+        #[cfg(test)]
+        (self.passed = self.passed + work);
     }
 
     /// Those below whom others still wait get in line again.
@@ -199,7 +206,12 @@ impl Line {
         }
         if self.nodes.len() > KEPT_MAX && self.is_empty() {
             // There was time for everybody: nobody is owed anything.
-            *self = Line { left: self.left, ..Line::default() };
+            *self = Line {
+                left: self.left,
+                #[cfg(test)]
+                passed: self.passed,
+                ..Line::default()
+            };
         } else if self.nodes.len() > self.sweep_at {
             self.sweep();
         }
@@ -209,6 +221,8 @@ impl Line {
     fn sweep(&mut self) {
         let old = std::mem::take(self);
         (self.left, self.entries) = (old.left, old.entries);
+        #[cfg(test)]
+        (self.passed = old.passed);
         (self.nodes[ROOT].now, self.nodes[ROOT].waiting) = (old.nodes[ROOT].now, old.nodes[ROOT].waiting);
         // Parents are ahead of their children.
         let mut places = vec![None; old.nodes.len()];

@@ -47,6 +47,12 @@ impl Work {
         Work(micros * 1000)
     }
 
+    /// Nanoseconds.
+    #[cfg(test)]
+    pub(crate) fn nanos(self) -> u64 {
+        self.0
+    }
+
     /// A read of so many bytes, without what they mean.
     pub(crate) fn of_read(bytes: usize) -> Work {
         Work(READ + of_bytes(bytes))

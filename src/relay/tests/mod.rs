@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 mod answers;
 mod congestion;
 mod facts;
+mod floods;
 mod memory;
 mod moves;
 mod paths;
