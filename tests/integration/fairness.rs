@@ -121,10 +121,11 @@ fn fresh_keys_of_one_source_at_an_open_relay_leave_room_to_others() {
             raw
         })
         .collect();
-    crowd.iter_mut().for_each(Raw::settle);
-    // 20,000 calls, of which the last ones found no room; each hears it in its time.
-    let last = crowd.last_mut().expect("a crowd");
+    // 20,000 calls, of which the last ones found no room, not even for a moment: they hear that at once.
+    let (last, others) = crowd.split_last_mut().expect("a crowd");
+    others.iter_mut().for_each(Raw::settle);
     assert_eq!(last.outcome(circuits), Some(CloseCode::Limit));
+    last.settle();
     let (west, east) = (relay.party("west"), relay.party("east"));
     let waits =
         east.attach().args(["west:proof", "--timeout", "60s"]).input(Input::Random { seed: 3, bytes: 1000 }).spawn();
