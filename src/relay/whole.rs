@@ -215,6 +215,12 @@ impl RelayCore {
         workers.flat_map(|worker| [worker.next_timeout(), worker.next_turn()]).flatten().min()
     }
 
+    /// Nobody looked: see [`Forwarder::handle_late`].
+    #[cfg(test)]
+    pub(super) fn handle_late(&mut self, now: Instant) {
+        self.workers.iter_mut().for_each(|worker| worker.handle_late(now));
+    }
+
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         for worker in &mut self.workers {

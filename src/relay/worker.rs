@@ -26,7 +26,10 @@ use crate::wire::{CloseCode, Features};
 use std::io::IoSlice;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// After a time in which nobody looked, so long is what has come in meanwhile heard first: all sockets are read by then.
+const HEARING_TIME: Duration = Duration::from_secs(1);
 
 /// The connections of one worker.
 pub struct Forwarder {
@@ -35,6 +38,8 @@ pub struct Forwarder {
     /// Bodies that the kernel took in one write, by circuit; kept for its memory.
     freed: Vec<(u32, usize)>,
     forwarded_bytes: u64,
+    /// Until then nothing is overdue.
+    hearing_until: Option<Instant>,
 }
 
 impl Forwarder {
@@ -46,6 +51,7 @@ impl Forwarder {
             conns: Conns::new(Greetings::new(Features::ours()), switch),
             freed: Vec::new(),
             forwarded_bytes: 0,
+            hearing_until: None,
         }
     }
 
@@ -279,11 +285,22 @@ impl Forwarder {
 
     /// When [`Forwarder::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.conns.greetings.next_timeout().into_iter().chain(self.conns.switch.next_timeout()).min()
+        let next = self.conns.greetings.next_timeout().into_iter().chain(self.conns.switch.next_timeout()).min();
+        next.map(|at| self.hearing_until.map_or(at, |until| at.max(until)))
+    }
+
+    /// Nobody looked when something was due: this process was stopped, or had no processor. What has come in since, a sign of
+    /// life or an answer, is heard before anybody is taken for late. Said again in that time it changes nothing.
+    pub fn handle_late(&mut self, now: Instant) {
+        self.hearing_until.get_or_insert(now + HEARING_TIME);
     }
 
     /// Closes what is dead and ends some of what has waited long enough. There is more if [`Forwarder::next_timeout`] says so.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.hearing_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.hearing_until = None;
         while let Some(conn) = self.conns.greetings.poll_overdue(now) {
             self.conns.drop_conn(now, conn, Why::Dead);
         }

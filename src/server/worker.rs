@@ -43,6 +43,8 @@ const WRITE_SOON_BYTES: usize = 32 * 1024;
 const SOON: Work = Work::micros(250);
 /// What is written at the end of a turn, at most.
 const WRITING: Work = Work::micros(500);
+/// A worker that looks so much later than it was due was stopped, or had no processor.
+const LATE: Duration = Duration::from_millis(500);
 /// How soon to look again while nobody is read: memory is used up, another worker is behind.
 const UNREAD_WAIT: Duration = Duration::from_millis(2);
 
@@ -125,7 +127,10 @@ impl Host for Worker {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        if self.forwarder.next_timeout().is_some_and(|at| at <= now) {
+        if let Some(at) = self.forwarder.next_timeout().filter(|at| *at <= now) {
+            if now > at + LATE {
+                self.forwarder.handle_late(now);
+            }
             self.forwarder.handle_timeout(now);
         }
         self.sockets.lingering.handle_timeout(now);

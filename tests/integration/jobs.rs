@@ -157,6 +157,26 @@ fn tool_that_was_stopped_for_a_while_goes_on_and_blames_nobody() {
     listen.kill();
 }
 
+#[test]
+fn relay_that_was_stopped_for_longer_than_its_dead_time_buries_nobody_who_waited_for_it() {
+    let world = World::new();
+    let relay = world.relay();
+    let listen = relay.party("west").attach().args(["--listen", "talk", "--dead-time", "60s"]).input(Input::Held);
+    let listen = relay.party("west").waiting(listen);
+    let dial = relay.party("east").attach().args(["west:talk", "--dead-time", "60s"]).input(Input::Held);
+    let mut dial = dial.spawn();
+    dial.write(b"before ");
+    listen.wait_output(b"before ");
+    relay.process().signal(Signal::STOP);
+    within(Duration::from_secs(12), || false);
+    relay.process().signal(Signal::CONT);
+    dial.write(b"after");
+    listen.wait_output(b"before after");
+    // Whoever lost the path would say so.
+    dial.kill().expect_silence();
+    listen.kill();
+}
+
 /// Every tool that waits, waiting.
 fn waiting_tools(world: &World, relay: &crate::harness::Relay<'_>) -> Vec<(Tool, &'static str)> {
     let (east, west) = (relay.party("east"), relay.party("west"));

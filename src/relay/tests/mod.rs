@@ -239,6 +239,29 @@ fn last_words_arrive_ahead_of_the_reset_unless_the_circuit_was_cancelled() {
 }
 
 #[test]
+fn what_came_in_while_nobody_looked_is_heard_before_anybody_is_taken_for_dead() {
+    let start = Instant::now();
+    for workers in [1, 2] {
+        let (mut relay, id) = relay(workers);
+        let (mut caller, mut callee) = joined(start, &mut relay, id);
+        let back = start + 2 * DEAD_TIME;
+        relay.handle_late(back);
+        relay.handle_timeout(back);
+        caller.bare(Kind::Ping, 0, 1);
+        caller.flush(back, &mut relay);
+        assert_eq!(caller.all(back, &mut relay), [Got::Pong(1)]);
+        assert_eq!(callee.all(back, &mut relay), []);
+        // Who has said nothing by then is dead, however often nobody looked.
+        let then = relay.next_timeout().expect("the callee is overdue");
+        assert!(back < then && then <= back + Duration::from_secs(1));
+        relay.handle_late(then);
+        relay.handle_timeout(then);
+        assert_eq!(callee.all(then, &mut relay), [Got::Closed]);
+        assert_eq!(caller.all(then, &mut relay), [Got::Reset(2, CloseCode::PeerGone.to_wire())]);
+    }
+}
+
+#[test]
 fn a_silent_link_with_circuits_is_dead_in_time_and_a_parked_one_is_not() {
     let start = Instant::now();
     let (mut relay, id) = relay(1);
