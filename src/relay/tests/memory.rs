@@ -360,9 +360,10 @@ fn calls_that_are_withdrawn_before_they_go_out_take_no_memory() {
     assert_eq!(relay.used_bytes(), 0);
 }
 
-/// So many callers.
+/// So many callers, each of an address of its own: those of one address would share their turns with a callee.
 fn crowd(now: Instant, relay: &mut RelayCore, id: PeerId, count: u8) -> Vec<Client> {
-    let mut callers: Vec<Client> = (0..count).map(|n| Client::attach(now, relay, id, 100 + n)).collect();
+    let attach = |n| Client::attach_from(now, relay, id, (100 + n, 100 + n));
+    let mut callers: Vec<Client> = (0..count).map(attach).collect();
     callers.iter_mut().for_each(|caller| drop(caller.all(now, relay)));
     callers
 }

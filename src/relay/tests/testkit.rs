@@ -46,15 +46,24 @@ pub(super) fn app(name: &str) -> Name {
 impl Client {
     /// A client whose key is made of `seed`, through the handshake.
     pub(super) fn attach(now: Instant, relay: &mut RelayCore, relay_id: PeerId, seed: u8) -> Client {
-        let mut client = Client::arrive(now, relay, relay_id, seed);
+        Client::attach_from(now, relay, relay_id, (seed, 1))
+    }
+
+    /// The same, and the last part of its address.
+    pub(super) fn attach_from(now: Instant, relay: &mut RelayCore, relay_id: PeerId, who: (u8, u8)) -> Client {
+        let mut client = Client::arrive_from(now, relay, relay_id, who);
         client.flush(now, relay);
         client
     }
 
     /// The same, but for the last message of the handshake, which is the first of its output.
     pub(super) fn arrive(now: Instant, relay: &mut RelayCore, relay_id: PeerId, seed: u8) -> Client {
+        Client::arrive_from(now, relay, relay_id, (seed, 1))
+    }
+
+    fn arrive_from(now: Instant, relay: &mut RelayCore, relay_id: PeerId, (seed, last): (u8, u8)) -> Client {
         let identity = Identity::from_seed(&[seed; 32]);
-        let id = relay.handle_accept(now, [127, 0, 0, 1].into()).unwrap();
+        let id = relay.handle_accept(now, [127, 0, 0, last].into()).unwrap();
         let (dial, first) = Dial::new(&identity, relay_id).unwrap();
         relay.handle_bytes(now, id, &first);
         let mut input = Vec::new();
