@@ -328,6 +328,8 @@ impl Entry {
                 // An error stays in the session, for the tool to find.
                 let _ = session.handle_timeout(now);
                 next_timeout = session.next_timeout();
+                // What has come due, an acknowledgement perhaps, wants to go out, whatever it was lent for.
+                self.woken = true;
             }
             if let Some(lane) = session.poll_dead_lane() {
                 return Action::DropLane(lane);

@@ -334,3 +334,53 @@ impl<'a> StreamMut<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Role;
+    use crate::session::fuzz::{channel, config};
+
+    /// As much as goes whole, without a copy.
+    fn parcel() -> Parcel {
+        let mut parcel = Parcel::default();
+        assert_eq!(parcel.push(&[1; Parcel::BYTES_MAX]), Parcel::BYTES_MAX);
+        parcel
+    }
+
+    #[test]
+    fn whatever_is_done_with_a_stream_changes_its_session_and_to_look_at_it_does_not() {
+        type Deed = (&'static str, fn(StreamMut<'_>));
+        let deeds: [Deed; 13] = [
+            ("accept", |stream| stream.accept()),
+            ("refuse", |stream| stream.refuse(CloseCode::Refused)),
+            ("commit", |mut stream| stream.commit(1)),
+            ("write", |mut stream| assert_eq!(stream.write(b"bytes"), 5)),
+            ("write_parcel", |mut stream| assert_eq!(stream.write_parcel(&mut parcel()), Parcel::BYTES_MAX)),
+            ("finish", |mut stream| stream.finish()),
+            ("reset", |mut stream| stream.reset(CloseCode::Done)),
+            ("stop", |mut stream| stream.stop(CloseCode::Done)),
+            ("read", |mut stream| stream.read(0)),
+            ("consume", |mut stream| stream.consume(Instant::now(), 0)),
+            ("release", |stream| stream.release()),
+            ("handle_stop", |mut stream| stream.handle_stop(1)),
+            ("close", |stream| stream.session.close(CloseCode::Done)),
+        ];
+        for (what, deed) in deeds {
+            let now = Instant::now();
+            let mut session = Session::new(now, config(Role::Initiator, channel().0));
+            let id = session.open_stream(now, "x").expect("the first");
+            assert!(session.has_changed(), "open_stream");
+            session.clear_changed();
+            assert!(!session.stream_mut(id).write_room().is_empty());
+            session.stream_mut(id).release_room();
+            assert!(session.stream_mut(id).take_parcel().is_none() && session.poll_event().is_none());
+            assert!(session.stream(id).readable().is_empty() && !session.has_changed());
+            if what == "commit" {
+                session.stream_mut(id).write_room()[0] = 1;
+            }
+            deed(session.stream_mut(id));
+            assert!(session.has_changed(), "{what}");
+        }
+    }
+}

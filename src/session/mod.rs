@@ -170,7 +170,8 @@ impl Session {
         &self.origin.features
     }
 
-    /// Whether anything was done since its node saw to it. To look, to ask for room to write and to poll in vain is nothing.
+    /// Whether anything was done since its node saw to it, so that it may have more to send or to wait for. To look, to ask for
+    /// room to write and to poll in vain does neither.
     pub(crate) fn has_changed(&self) -> bool {
         self.changed
     }
