@@ -2,7 +2,8 @@
 
 use super::testkit::{Client, Got, app, relay};
 use super::{MayRead, RelayCore};
-use crate::relay::BLOCK_BYTES;
+use crate::identity::{Identity, PeerId};
+use crate::relay::{BLOCK_BYTES, PARKED_PER_LINK_MAX, PLACES_PER_PAIR};
 use crate::wire::{Control, Kind};
 use proptest::prelude::*;
 use std::time::Instant;
@@ -12,17 +13,34 @@ const READ_BYTES: usize = 4 * BLOCK_BYTES;
 /// Answers that may wait beyond what is in order, and the one that a last message brought.
 const ANSWERS: usize = 65;
 
-/// Something that a client may say at any time.
+/// Whom a client calls.
+#[derive(Clone, Copy, Debug)]
+enum Whom {
+    Nobody,
+    Itself,
+    /// Somebody who takes all calls.
+    Friend,
+}
+
+/// Something that a client may say at any time, or that a friend of it may.
 #[derive(Clone, Debug)]
 enum Word {
     Listen(u8),
     Unlisten(u8),
-    /// To nobody, or to itself; at once or not; with so many early bytes.
+    /// At once or not; with so many early bytes.
     Connect {
-        own: bool,
+        to: Whom,
         wait_ms: u32,
         early: usize,
     },
+    /// The same by the friend.
+    Called {
+        wait_ms: u32,
+        early: usize,
+    },
+    /// Takes one of the calls that it has heard of, with so many early bytes.
+    Take(usize, usize),
+    Refuse(usize),
     Accept(u32),
     Reject(u32),
     Reset(u32),
@@ -31,11 +49,15 @@ enum Word {
 
 fn word() -> impl Strategy<Value = Word> {
     let kind = prop_oneof![Just(Kind::Ping), Just(Kind::Fin), Just(Kind::Credit)];
+    let whom = prop_oneof![Just(Whom::Nobody), Just(Whom::Itself), Just(Whom::Friend)];
+    let wait_ms = || prop_oneof![Just(0), Just(5000)];
     prop_oneof![
         3 => (0..40_u8).prop_map(Word::Listen),
         1 => (0..40_u8).prop_map(Word::Unlisten),
-        3 => (any::<bool>(), prop_oneof![Just(0), Just(5000)], 1..2000_usize)
-            .prop_map(|(own, wait_ms, early)| Word::Connect { own, wait_ms, early }),
+        4 => (whom, wait_ms(), 1..2000_usize).prop_map(|(to, wait_ms, early)| Word::Connect { to, wait_ms, early }),
+        2 => (wait_ms(), 1..2000_usize).prop_map(|(wait_ms, early)| Word::Called { wait_ms, early }),
+        3 => (0..1000_usize, 1..2000_usize).prop_map(|(which, early)| Word::Take(which, early)),
+        1 => (0..1000_usize).prop_map(Word::Refuse),
         1 => (0..200_u32).prop_map(Word::Accept),
         1 => (0..200_u32).prop_map(Word::Reject),
         1 => (0..200_u32).prop_map(Word::Reset),
@@ -43,22 +65,78 @@ fn word() -> impl Strategy<Value = Word> {
     ]
 }
 
-fn say(client: &mut Client, word: &Word, circuit: &mut u32) {
-    let name = |n: &u8| app(&format!("a{n}"));
-    // To answer an own call would break the protocol. Numbers of calls from others are odd.
-    match word {
-        Word::Listen(n) => client.say(Control::Listen { name: name(n) }),
-        Word::Unlisten(n) => client.say(Control::Unlisten { name: name(n) }),
-        Word::Connect { own, wait_ms, early } => {
-            *circuit += 2;
-            let to = if *own { client.peer } else { crate::identity::Identity::from_seed(&[77; 32]).id() };
-            let early = vec![1; *early];
-            client.say(Control::Connect { circuit: *circuit, to, name: name(&1), wait_ms: *wait_ms, early });
+/// A client that says what is to be answered, and a friend of it that takes all calls and hears everything.
+struct Pair {
+    client: Client,
+    friend: Client,
+    /// The last number of a call of each.
+    circuits: [u32; 2],
+    /// Calls that the client has heard of and not answered.
+    offers: Vec<u32>,
+    /// Calls that it has taken so far.
+    taken: usize,
+}
+
+impl Pair {
+    fn attach(now: Instant, (relay, id): (&mut RelayCore, PeerId)) -> Pair {
+        let mut client = Client::attach(now, relay, id, 1);
+        let mut friend = Client::attach(now, relay, id, 2);
+        [&mut client, &mut friend].into_iter().for_each(|who| who.say(Control::Listen { name: app("a1") }));
+        friend.flush(now, relay);
+        Pair { client, friend, circuits: [0, 0], offers: Vec::new(), taken: 0 }
+    }
+
+    fn say(&mut self, word: &Word) {
+        let name = |n: &u8| app(&format!("a{n}"));
+        let call = |number: &mut u32, to, (wait_ms, early): (u32, usize)| {
+            *number += 2;
+            Control::Connect { circuit: *number, to, name: name(&1), wait_ms, early: vec![1; early] }
+        };
+        let Pair { client, friend, circuits: [circuit, friends], offers, .. } = self;
+        // To answer an own call would break the protocol. Numbers of calls from others are odd.
+        match word {
+            Word::Listen(n) => client.say(Control::Listen { name: name(n) }),
+            Word::Unlisten(n) => client.say(Control::Unlisten { name: name(n) }),
+            Word::Connect { to, wait_ms, early } => {
+                let to = match to {
+                    Whom::Nobody => Identity::from_seed(&[77; 32]).id(),
+                    Whom::Itself => client.peer,
+                    Whom::Friend => friend.peer,
+                };
+                client.say(call(circuit, to, (*wait_ms, *early)));
+            }
+            Word::Called { wait_ms, early } => friend.say(call(friends, client.peer, (*wait_ms, *early))),
+            Word::Take(which, early) if !offers.is_empty() => {
+                let circuit = offers.swap_remove(which % offers.len());
+                client.say(Control::Accept { circuit, early: vec![1; *early] });
+                self.taken += 1;
+            }
+            Word::Refuse(which) if !offers.is_empty() => {
+                client.say(Control::Reject { circuit: offers.swap_remove(which % offers.len()), code: 3 });
+            }
+            Word::Take(..) | Word::Refuse(_) => {}
+            Word::Accept(n) => client.say(Control::Accept { circuit: 100_001 + 2 * n, early: vec![1] }),
+            Word::Reject(n) => client.say(Control::Reject { circuit: 100_001 + 2 * n, code: 3 }),
+            Word::Reset(n) => client.bare(Kind::Reset, circuit.saturating_sub(*n).max(1), 8),
+            Word::Bare(kind, n) => client.bare(*kind, if *kind == Kind::Ping { 0 } else { n + 1 }, *n),
         }
-        Word::Accept(n) => client.say(Control::Accept { circuit: 100_001 + 2 * n, early: vec![1] }),
-        Word::Reject(n) => client.say(Control::Reject { circuit: 2 * n + 1, code: 3 }),
-        Word::Reset(n) => client.bare(Kind::Reset, circuit.saturating_sub(*n).max(1), 8),
-        Word::Bare(kind, n) => client.bare(*kind, if *kind == Kind::Ping { 0 } else { n + 1 }, *n),
+    }
+
+    /// The relay reads what it will of the client, which takes so much of what it says. The friend takes it all.
+    fn turn(&mut self, now: Instant, relay: &mut RelayCore, heard: usize) -> Vec<Got> {
+        offer(now, relay, &mut self.client);
+        let got = self.client.got(now, relay, heard);
+        self.offers.extend(got.iter().filter_map(|got| match got {
+            Got::Control(Control::Incoming { circuit, .. }) => Some(*circuit),
+            _ => None,
+        }));
+        offer(now, relay, &mut self.friend);
+        for got in self.friend.all(now, relay) {
+            if let Got::Control(Control::Incoming { circuit, .. }) = got {
+                self.friend.say(Control::Accept { circuit, early: vec![1; 1000] });
+            }
+        }
+        got
     }
 }
 
@@ -114,32 +192,49 @@ proptest! {
     fn whatever_a_client_says_what_it_does_not_take_is_bounded(
         words in proptest::collection::vec(word(), 1..60),
         heard in 0..3000_usize,
+        workers in 1..=4_usize,
     ) {
         let now = Instant::now();
-        let (mut relay, id) = relay(1);
-        let mut client = Client::attach(now, &mut relay, id, 1);
-        let (mut circuit, mut said) = (0, 0);
+        let (mut relay, id) = relay(workers);
+        let mut pair = Pair::attach(now, (&mut relay, id));
+        let mut said = 0;
         while said < 8 * READ_BYTES {
-            for word in &words {
-                say(&mut client, word, &mut circuit);
-            }
-            said += client.output.len();
-            offer(now, &mut relay, &mut client);
-            prop_assert!(relay.answers(client.id) <= ANSWERS);
-            // What is held, and calls to itself, which are bounded as those to any peer.
+            words.iter().for_each(|word| pair.say(word));
+            said += pair.client.output.len();
+            pair.turn(now, &mut relay, heard);
+            // One more for each of its calls that others, or another worker, have yet to answer.
+            let answers = relay.answers(pair.client.id);
+            prop_assert!(answers <= ANSWERS + PARKED_PER_LINK_MAX + 3 * PLACES_PER_PAIR, "{answers} answers");
+            // What is held, and calls to itself and of its friend, which are bounded as those to any peer.
             prop_assert!(relay.used_bytes() <= READ_BYTES + (4 << 20), "{}", relay.used_bytes());
-            client.got(now, &mut relay, heard);
-            if client.output.len() > 2 * READ_BYTES {
+            if pair.client.output.len() > 2 * READ_BYTES {
                 break;
             }
         }
-        client.bare(Kind::Ping, 0, u32::MAX);
-        let all_heard = (0..1000).any(|_| {
-            offer(now, &mut relay, &mut client);
-            client.all(now, &mut relay).contains(&Got::Pong(u32::MAX))
-        });
-        prop_assert!(all_heard, "{} bytes were never read", client.output.len());
-        relay.handle_closed(now, client.id);
+        pair.client.bare(Kind::Ping, 0, u32::MAX);
+        let all_heard = (0..1000).any(|_| pair.turn(now, &mut relay, usize::MAX).contains(&Got::Pong(u32::MAX)));
+        prop_assert!(all_heard, "{} bytes were never read", pair.client.output.len());
+        [pair.client.id, pair.friend.id].into_iter().for_each(|id| relay.handle_closed(now, id));
         prop_assert_eq!(relay.used_bytes(), 0);
+    }
+}
+
+/// The words above lead to circuits, at each number of workers.
+#[test]
+fn calls_of_a_client_and_to_it_are_taken_at_any_number_of_workers() {
+    for workers in 1..=4 {
+        let now = Instant::now();
+        let (mut relay, id) = relay(workers);
+        let mut pair = Pair::attach(now, (&mut relay, id));
+        let connect = |to| Word::Connect { to, wait_ms: 5000, early: 100 };
+        let words = [connect(Whom::Itself), connect(Whom::Friend), Word::Called { wait_ms: 5000, early: 100 }];
+        words.iter().for_each(|word| pair.say(word));
+        let mut opened = 0;
+        for _ in 0..20 {
+            let got = pair.turn(now, &mut relay, usize::MAX);
+            opened += got.iter().filter(|got| matches!(got, Got::Control(Control::Opened { .. }))).count();
+            pair.say(&Word::Take(0, 1000));
+        }
+        assert_eq!((pair.taken, opened), (2, 2), "{workers}");
     }
 }
