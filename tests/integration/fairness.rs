@@ -8,7 +8,7 @@ use vp::identity::{Identity, PeerId};
 use vp::wire::{CloseCode, Name};
 
 use crate::harness::hostile::{Raw, app_name, identity};
-use crate::harness::{Input, Random, Relay, World, exit, tell};
+use crate::harness::{Input, Random, Relay, SOON, World, exit};
 use crate::impair::Shape;
 
 /// How long a caller of somebody who turns him away hears nothing, by section 5.1 of PROTOCOL.md.
@@ -60,7 +60,8 @@ fn a_stranger_that_calls_without_end_keeps_nobody_from_the_callee() {
     let back = west.attach().args(["east:back", "--timeout", "20s"]).input(Input::Random { seed: 2, bytes: 9000 });
     back.run().expect(exit::DONE);
     answer.wait().expect(exit::DONE).expect_random(2, 9000);
-    tell(&format!("a call takes {alone:?} alone, {among:?} among 1024 calls of a stranger"));
+    let quickest = among.iter().min().expect("three");
+    assert!(*quickest < 10 * (alone + SOON), "a call takes {alone:?} alone, {among:?} among 1024 calls of a stranger");
     links.iter_mut().for_each(Raw::settle);
     listen.kill();
 }
@@ -91,17 +92,14 @@ fn three_hundred_who_wait_for_one_depot_all_get_through() {
         east.send().arg(sent).args(["west:drop", "--timeout", "2m"]).spawn()
     };
     let real: Vec<_> = ["one", "two", "three"].map(tool).into_iter().collect();
-    let started = Instant::now();
     let west = relay.party("west").knowing(peers);
     let depot = west.waiting(west.recv().args(["drop", "--keep", "-d"]).arg(world.dir("depot")));
     for (raw, circuit) in &mut waiting {
         assert_eq!(raw.outcome(*circuit), None);
     }
-    let open = started.elapsed();
     for tool in real {
         tool.wait().expect(exit::DONE);
     }
-    tell(&format!("300 who waited were let in within {open:?}, three tools were done after {:?}", started.elapsed()));
     east.send().arg(file).arg("west:drop").run().expect(exit::DONE);
     depot.kill();
 }
@@ -171,7 +169,8 @@ fn a_stranger_hears_of_a_peer_that_is_there_what_it_hears_of_one_that_is_not() {
         }
     }
     let (there, absent) = (median(of_there), median(of_absent));
-    tell(&format!("a stranger hears no after {there:?} of one that is there, {absent:?} of one that is not"));
+    // To the tick that is tried where time is the test's own: `relay/router/tests/fairness.rs`.
+    assert!(there.abs_diff(absent) < REFUSAL_DELAY, "{there:?} of one that is there, {absent:?} of one that is not");
     listen.kill();
 }
 
