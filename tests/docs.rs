@@ -10,6 +10,8 @@ mod man;
 mod numbers;
 #[path = "docs/shell.rs"]
 mod shell;
+#[path = "docs/waits.rs"]
+mod waits;
 
 use std::collections::BTreeSet;
 use std::fs;

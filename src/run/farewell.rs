@@ -8,6 +8,16 @@ use std::time::{Duration, Instant};
 
 /// A caller that has a path to us and says nothing for so long is holding a place that others wait for.
 pub(crate) const GREETING_TIME: Duration = Duration::from_secs(30);
+/// Whether a caller that had until then to say something has a path to us and says nothing. Then, or without a path, it has as
+/// long again.
+pub(crate) fn is_silent(greet_by: &mut Instant, now: Instant, has_path: bool) -> bool {
+    if now < *greet_by {
+        return false;
+    }
+    *greet_by = now + GREETING_TIME;
+    has_path
+}
+
 /// How a session ends: for so long at most the peer is waited for, which has to learn that we know of the end. Without a path
 /// that could take for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,5 +70,27 @@ pub(crate) fn closed_by_peer(number: u16) -> RunError {
     match CloseCode::status_in(number) {
         Some(status) => RunError::FarCommand(Some(status)),
         None => RunError::PeerClosed(CloseCode::from_wire(number)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_with_a_path_has_so_long_to_say_something_and_one_without_as_long_again() {
+        let now = Instant::now();
+        let mut greet_by = now + GREETING_TIME;
+        assert!(!is_silent(&mut greet_by, now + GREETING_TIME / 2, true));
+        let later = now + GREETING_TIME;
+        assert!(!is_silent(&mut greet_by, later, false) && !is_silent(&mut greet_by, later, true));
+        assert!(is_silent(&mut greet_by, later + GREETING_TIME, true));
+    }
+
+    #[test]
+    fn the_peer_is_waited_for_as_long_as_its_knowing_is_worth_to_whoever_waits() {
+        let now = Instant::now();
+        let times = [Farewell::Settled, Farewell::Hasty, Farewell::CastOut].map(|farewell| farewell.until(now) - now);
+        assert_eq!(times, [15_000, 2000, 500].map(Duration::from_millis));
     }
 }

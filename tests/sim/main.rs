@@ -121,6 +121,11 @@ fn whoever_waits_for_a_peer_does_so_for_as_long_as_it_was_told() {
 }
 
 #[test]
+fn whoever_waits_for_an_answer_of_the_relay_asks_again_over_the_next_link() {
+    waits::for_an_answer();
+}
+
+#[test]
 fn a_session_of_which_nothing_comes_ends_by_itself() {
     waits::in_a_session();
 }

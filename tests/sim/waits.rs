@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use vp::identity::Identity;
 use vp::names::AppName;
-use vp::node::{Callers, Config, Down, Event, Failure, Key, Kind, Node, Wait};
+use vp::node::{Aim, Callers, Config, Down, Event, Failure, Key, Kind, Node, Step, Wait};
 use vp::relay::{ConnId, Limits, Policy, RelayCore};
 use vp::session::Times;
 use vp::wire::CloseCode;
@@ -199,4 +199,37 @@ pub fn in_a_session() {
         let unsettled = world.alone(side, |node, _| !node.knows(keys[side]));
         assert!(unsettled.is_some_and(|time| time <= RESUME_TIMEOUT + 2 * DEAD_TIME), "{unsettled:?}");
     }
+}
+
+/// For an answer to the question whether a peer is there: to the end of the link, and over the next it is asked again.
+pub fn for_an_answer() {
+    let mut world = World::new(Wait::Forever);
+    world.nodes[0].call(world.now, identity(5).id(), app());
+    // The relay says that nobody is there when it may.
+    let exchange = |world: &mut World| {
+        world.exchange(0..1);
+        world.now += SECOND;
+        world.relay.handle_timeout(world.now);
+        world.exchange(0..1);
+    };
+    exchange(&mut world);
+    let asked = |events: &[Event]| {
+        let is_question = |event: &&Event| matches!(event, Event::Circuit { step: Step::Asked(_, Aim::Presence), .. });
+        events.iter().filter(is_question).count()
+    };
+    assert_eq!(asked(&world.events[0]), 1);
+    let mut again = 0;
+    let silent = world.alone(0, |_, event| {
+        again += event.as_ref().map_or(0, |event| asked(std::slice::from_ref(event)));
+        matches!(event, Some(Event::RelayDown { .. }))
+    });
+    assert!(silent.is_some_and(|time| time <= IDLE_DEAD_TIME + SECOND), "{silent:?}");
+    assert_eq!(again, 0, "on one link it is asked once");
+    world.events[0].clear();
+    world.rest[0].clear();
+    for _ in 0..20 {
+        exchange(&mut world);
+        world.nodes[0].handle_timeout(world.now);
+    }
+    assert_eq!(asked(&world.events[0]), 1, "{:?}", world.events[0]);
 }

@@ -1,5 +1,6 @@
 //! A whole relay and its clients: what they say and what they hear.
 
+use super::switch::ENDING_MAX;
 use super::{Fact, Limits, MayRead, Policy, REFUSAL_DELAY, RelayCore, WhyClosed};
 use crate::identity::Identity;
 use crate::names::Peers;
@@ -447,4 +448,21 @@ fn a_client_that_breaks_the_protocol_loses_its_link() {
         assert_eq!(&got[got.len() - 2..], [bye(CloseCode::Protocol), Got::Closed]);
         assert_eq!(relay.load().iter().map(|load| load.links + load.circuits).sum::<usize>(), 0);
     }
+}
+
+#[test]
+fn a_link_that_ends_and_takes_nothing_any_more_is_closed_in_time() {
+    let now = Instant::now();
+    let (mut relay, id) = relay(1);
+    let mut client = Client::attach(now, &mut relay, id, 1);
+    client.all(now, &mut relay);
+    // It breaks the protocol, and does not read what it is told of that.
+    client.say(Control::Connect { circuit: 1, to: client.peer, name: app("x"), wait_ms: 0, early: vec![] });
+    client.flush(now, &mut relay);
+    let mut closed = None;
+    while let Some(next) = relay.next_timeout().filter(|next| closed.is_none() && *next <= now + 2 * ENDING_MAX) {
+        relay.handle_timeout(next);
+        closed = (!relay.is_open(client.id)).then_some(next);
+    }
+    assert_eq!(closed, Some(now + ENDING_MAX));
 }

@@ -4,7 +4,7 @@ use super::{Attach, Error};
 use crate::identity::PeerId;
 use crate::net::child::Child;
 use crate::node::{Key, Place, Places, Reach};
-use crate::run::farewell::GREETING_TIME;
+use crate::run::farewell::{GREETING_TIME, is_silent};
 use crate::run::tool::{Breach, Context, RunError};
 use crate::run::turns::{self, GIVES_WAY_AFTER, Going, Standing, To, Waits};
 use crate::wire::CloseCode;
@@ -153,11 +153,11 @@ impl Attach {
     /// Lets go of callers that have a path to us and say nothing. True if there were any.
     pub(super) fn check_greeting_times(&mut self, ctx: &mut Context<'_, Attach>) -> bool {
         let mut silent = Vec::new();
-        for Waiting { caller, greet_by } in self.waiting.iter_mut().filter(|waiting| waiting.greet_by <= ctx.now) {
-            if ctx.node.session(caller.key).is_some_and(|session| session.has_lane()) {
+        for Waiting { caller, greet_by } in &mut self.waiting {
+            let has_path = ctx.node.session(caller.key).is_some_and(|session| session.has_lane());
+            if is_silent(greet_by, ctx.now, has_path) {
                 silent.push(caller.key);
             }
-            *greet_by = ctx.now + GREETING_TIME;
         }
         for key in &silent {
             let error = Error::Run(RunError::Protocol(Breach::SaidNothing));

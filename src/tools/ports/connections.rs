@@ -445,3 +445,28 @@ fn turn_down(mut socket: Socket, asked: &[u8], reply: Reply) {
     let _ = socket.try_write(&reply.bytes());
     socket.finish();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::net::UnixStream;
+
+    #[test]
+    fn whoever_waits_does_so_until_its_time_and_each_is_told_of_once() {
+        let now = Instant::now();
+        let mut connections = Connections::new(Throttle::new(now, None), 8);
+        let socket = || Socket::of_unix(UnixStream::pair().unwrap().0);
+        let waiting = |socket| Source::Waiting(Waiting { socket, import: 0, asked: Vec::new() });
+        let hello = connections.insert(Source::Hello(Hello::new(socket(), 0)));
+        let [waits, gone] = [socket(), socket()].map(|socket| connections.insert(waiting(socket)));
+        [hello, waits, gone].into_iter().for_each(|slot| connections.wait_until(now + PATIENCE, slot));
+        connections.remove(gone);
+        assert_eq!(
+            (connections.poll_patience(now + PATIENCE / 2), connections.next_timeout()),
+            (None, Some(now + PATIENCE))
+        );
+        let over: Vec<Slot> = std::iter::from_fn(|| connections.poll_patience(now + PATIENCE)).collect();
+        assert!(over.len() == 2 && over.contains(&hello) && over.contains(&waits));
+        assert_eq!(connections.next_timeout(), None);
+    }
+}

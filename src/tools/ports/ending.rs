@@ -45,3 +45,23 @@ impl Ending {
         self.outcome.take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_ends_when_its_sessions_have_or_after_a_few_seconds() {
+        let now = Instant::now();
+        let latest = Farewell::OfMany.until(now);
+        for (settled, at) in [(true, now), (false, latest)] {
+            let mut ending = Ending::default();
+            ending.begin(now, Ok(()));
+            ending.handle_time(now, false);
+            assert!(ending.take().is_none() && ending.has_begun());
+            assert_eq!(ending.deadline(), Some(latest));
+            ending.handle_time(at, settled);
+            assert!(matches!(ending.take(), Some(Ok(()))) && ending.take().is_none());
+        }
+    }
+}

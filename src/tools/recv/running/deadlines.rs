@@ -1,6 +1,6 @@
 //! Until when each thing is waited for that a session's peer, or our own engine, has yet to do.
 
-use crate::run::farewell::{Farewell, GREETING_TIME};
+use crate::run::farewell::{Farewell, GREETING_TIME, is_silent};
 use std::time::{Duration, Instant};
 
 /// An engine that was told to break off is waited for no longer: what it has not renamed is a part file, to be resumed.
@@ -41,9 +41,9 @@ impl Deadlines {
         self.greet_by = now + GREETING_TIME;
     }
 
-    /// Whether the peer should have begun.
-    pub(super) fn is_greeting_due(&self, now: Instant) -> bool {
-        self.greet_by <= now
+    /// Whether the peer has a path, and should have begun.
+    pub(super) fn check_greeting(&mut self, now: Instant, has_path: bool) -> bool {
+        is_silent(&mut self.greet_by, now, has_path)
     }
 
     /// The peer was told the end, and has a path or not. Whether its time to note that is over.
@@ -85,5 +85,23 @@ impl Deadlines {
             Owed::Nothing => None,
         };
         [owed, self.forget_at, self.engine_by].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_has_so_long_to_note_the_end_from_when_its_path_is_there() {
+        let now = Instant::now();
+        let mut deadlines = Deadlines::new(now);
+        assert!(!deadlines.check_note(now, true) && !deadlines.check_note(now + NOTE_TIME / 2, true));
+        assert_eq!(deadlines.next(Owed::Note), Some(now + NOTE_TIME));
+        assert!(deadlines.check_note(now + NOTE_TIME, true));
+        let later = now + NOTE_TIME;
+        assert!(!deadlines.check_note(later, false), "that is for the session's own end to say");
+        assert!(!deadlines.check_note(later, true), "the path is there again");
+        assert_eq!(deadlines.next(Owed::Note), Some(later + NOTE_TIME));
     }
 }

@@ -16,13 +16,10 @@ use crate::transfer::{Fact, TransferError};
 
 impl Running {
     pub(super) fn check_greeting_time(&mut self, ctx: &mut Context<'_, Recv>) -> Step {
-        if !self.deadlines.is_greeting_due(ctx.now) {
-            return Ok(false);
-        }
-        if ctx.node.session(self.key).is_some_and(|session| session.has_lane()) {
+        let has_path = ctx.node.session(self.key).is_some_and(|session| session.has_lane());
+        if self.deadlines.check_greeting(ctx.now, has_path) {
             return Err(Error::Run(RunError::Protocol(Breach::SaidNothing)));
         }
-        self.deadlines.greet_anew(ctx.now);
         Ok(false)
     }
 
