@@ -30,7 +30,7 @@
 //! |---|---|
 //! | [`net`] | sockets, standard input and output, children, signals |
 //! | [`store`] | files that appear whole or not at all |
-//! | `run` | the loop of every tool that connects, and what goes with it |
+//! | `run` | what every tool that connects has in common: a node, its connection, signals, the end |
 //! | `tools` | what each tool does with a session |
 //! | [`server`] | the relay's process |
 //! | [`cli`] | options, words for people, exit statuses |

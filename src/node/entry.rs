@@ -115,7 +115,7 @@ pub(super) struct Entry {
     pub released: bool,
     /// It is to be looked at: what it needs may have changed.
     pub touched: bool,
-    /// It has, if only its session has: that was lent, and knows.
+    /// It was touched only by lending its session, which knows whether it has changed; None: for another reason, too.
     pub lent: Option<Lent>,
     /// What it has to send may have changed.
     pub woken: bool,
@@ -137,7 +137,7 @@ impl Entry {
         }
     }
 
-    /// Whether what it needs is as it was when it was seen to.
+    /// Whether all that was done since [`Entry::see_to`] is that its session was lent, and came back as it was.
     pub(super) fn is_unchanged(&self) -> bool {
         self.lent.is_some() && !self.session_ref().is_some_and(Session::has_changed)
     }

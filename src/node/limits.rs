@@ -1,4 +1,4 @@
-//! Calls for which a relay or a peer had no room: *later* is what that means, and each time later than before.
+//! Calls for which a relay or a peer had no room. They are made again after a pause, which grows each time.
 
 use super::Key;
 use super::backoff::Backoff;

@@ -2,8 +2,9 @@
 //!
 //! The relay brings calls to whoever attached last, and nobody would hear of it. So each process asks the others itself, by a
 //! name that every process listens to which receives that application: [`name_of`]. Other processes of the key have other names,
-//! but for one in 255, so it matters little how many there are. A link that only seems to be there answers nothing, so a process that was restarted, or whose link was replaced, makes no noise. The one that answers has proven to
-//! have the key; that the other one asked is the relay's word, which could keep both from meeting anybody anyway.
+//! but for one in 255, so it matters little how many there are. A link that only seems to be there answers nothing, so a
+//! process that was restarted, or whose link was replaced, makes no noise. The one that answers has proven to have the key; that
+//! the other one asked is the relay's word, which could keep both from meeting anybody anyway.
 
 use super::claim::Claim;
 use super::handshakes::Standing;

@@ -1,7 +1,8 @@
-//! What every tool that connects needs while it runs: one loop around one node and its connection to a relay.
+//! What every tool that connects needs while it runs: a client, which is one node and its connection to a relay, driven by the
+//! one loop (`net::reactor`).
 //!
-//! A [`tool::Tool`] says what it does with sessions; the loop gives it time, events and a node, and knows nothing else of it.
-//! News go to whoever listens, as values without words; an end without success is the tool's error. The loop never blocks,
+//! A [`tool::Tool`] says what it does with sessions; the client gives it time, events and a node, and knows nothing else of it.
+//! News go to whoever listens, as values without words; an end without success is the tool's error. The client never blocks,
 //! prints nothing and ends no process. How long an end may take is in [`farewell`], who gives way to others in [`turns`].
 
 pub(crate) mod callers;

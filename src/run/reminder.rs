@@ -1,4 +1,4 @@
-//! Whoever waits without a terminal should not do so in silence for ever.
+//! When a tool that waits says so again: after 10 s, then at pauses that double up to an hour.
 
 use std::time::{Duration, Instant};
 

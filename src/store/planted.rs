@@ -1,4 +1,4 @@
-//! What tests make a receiver's directory do, and what they hear of it.
+//! Faults that tests plant in a receiver's directory, and counts that they read of it.
 
 use crate::transfer::Fault;
 use std::cell::RefCell;

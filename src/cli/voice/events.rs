@@ -1,4 +1,4 @@
-//! What a tool has to say, as events, and what it is asked for.
+//! What a tool has to say as events (`--json`), and its status when that is asked for (SIGUSR1).
 
 use super::connect::down;
 use super::fault::fault_text;

@@ -1,4 +1,4 @@
-//! The sessions to peers, as far as it is about calling and letting go: their streams are others' business.
+//! The sessions to peers: when one is asked for, and when it is let go. Their streams are in `streams`.
 
 use super::Portrep;
 use crate::identity::PeerId;

@@ -1,4 +1,4 @@
-//! Where a receiver that keeps both has what it is offered.
+//! The other names that a receiver which keeps both versions has given to files it is offered.
 
 use crate::transfer::messages::OPEN_ENTRIES_MAX;
 use std::collections::VecDeque;
