@@ -21,7 +21,7 @@ use super::timers::Armed;
 use super::{ConnId, EndId, LinkId};
 use crate::identity::PeerId;
 use crate::link::{Frame, Heartbeat, LinkError, Side};
-use crate::wire::limits::DATA_BODY_MAX;
+use crate::wire::limits::{DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use crate::wire::{CloseCode, Control, Header, Kind};
 use std::time::Instant;
 
@@ -124,10 +124,21 @@ impl Attachment {
     /// Counts bytes of a circuit that came in. None if there is no such circuit.
     pub(super) fn receive(&mut self, now: Instant, input: Input) -> Option<Result<Received, Misused>> {
         let received = self.circuits.receive(now, input);
-        if let Some(Ok(_)) = received {
-            self.pace.note_bidden(input.bytes);
-        }
+        let bidden = match received {
+            Some(Ok(_)) => input.bytes,
+            Some(Err(_)) => 0,
+            // Of no use any more, but it was asked for.
+            None => self.circuits.take_late(input.bytes),
+        };
+        // Others can have it send small pieces: a header is no more its own doing than what comes with it.
+        self.pace.note_bidden(bidden + bidden.min(SEALED_HEADER_BYTES));
         received
+    }
+
+    /// It takes a call that it was offered, and opens the circuit by so many bytes of the lane.
+    pub(super) fn open_taken(&mut self, now: Instant, circuit: u32, far: EndId, early_bytes: usize) {
+        self.pace.note_bidden(early_bytes);
+        self.circuits.open(now, circuit, far);
     }
 
     /// Whether it may be read: not while it hears too little of what is for it, a circuit is full, or its peer is over its rate.
@@ -137,7 +148,7 @@ impl Attachment {
         match paid {
             _ if self.is_ending() => MayRead::Never,
             // What was read before waits for nothing else.
-            Some(paid) if self.may_use_held() => MayRead::From(paid),
+            paid if self.may_use_held() => paid.map_or(MayRead::Now, MayRead::From),
             _ if unheard || self.circuits.full().is_some() => MayRead::Later,
             paid => paid.map_or(MayRead::Now, MayRead::From),
         }
@@ -164,9 +175,9 @@ impl Attachment {
         self.intake.may_use_held(self.outgoing.answers())
     }
 
-    /// Takes the input that was held, if it may be used now.
-    pub(super) fn take_held(&mut self, now: Instant) -> Option<Held> {
-        (self.may_use_held() && !self.is_over_rate(now)).then(|| self.intake.take_held())
+    /// Takes the input that was held.
+    pub(super) fn take_held(&mut self) -> Held {
+        self.intake.take_held()
     }
 
     /// So many bytes were read.
@@ -312,7 +323,6 @@ impl Attachment {
 
     /// Follows up what has changed: grants what was held back, and tells the heartbeat what it has to know of the circuits.
     pub(super) fn settle(&mut self, now: Instant) {
-        self.pace.set_circuits(self.circuits.open_len());
         for circuit in self.circuits.ease() {
             self.queue_credit(now, circuit);
         }

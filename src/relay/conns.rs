@@ -49,6 +49,27 @@ impl Conns {
         }
     }
 
+    /// Its connection is broken: after what can be read an error follows.
+    pub(super) fn handle_broken(&mut self, now: Instant, conn: ConnId) {
+        let Some((known, _)) = self.waiting(conn) else { return };
+        known.is_broken = true;
+        if known.stand == Stand::Aside {
+            self.drop_broken(now, conn);
+        }
+    }
+
+    /// A connection that is broken, and that the rate of its peer lets nobody read, is gone: nobody is to be told of it as of one
+    /// that lives until its peer has paid. Whatever else input waits for is over soon, and may be somebody's last words.
+    fn drop_broken(&mut self, now: Instant, conn: ConnId) -> bool {
+        let is_broken = self.waiting(conn).is_some_and(|(known, _)| known.is_broken);
+        let is_gone = is_broken && self.is_over_rate(now, conn);
+        if is_gone {
+            self.drop_conn(now, conn, Why::Closed);
+            self.switch.run_orders(now);
+        }
+        is_gone
+    }
+
     /// There is nothing more to read until [`Forwarder::handle_readable`].
     pub(super) fn handle_empty(&mut self, conn: ConnId) {
         if let Some((known, _)) = self.waiting(conn) {
@@ -83,18 +104,22 @@ impl Conns {
             let Some((known, _)) = self.waiting(conn) else { continue };
             known.stand = Stand::Out;
             let is_readable = known.is_readable;
-            if let Some(held) = self.switch.links.on_mut(conn).and_then(|attachment| attachment.take_held(now)) {
-                return Some(Turn::Use(conn, held));
-            }
-            let has_input = is_readable || self.may_use_held(conn);
+            let may_use_held = self.may_use_held(conn);
+            // Once: another worker may change the account of a rate at any time, and what was not held back by one look must
+            // not be by the next.
             match self.may_read(conn) {
-                _ if !has_input => {}
+                _ if !is_readable && !may_use_held => {}
                 MayRead::Never => {}
-                may_read if may_read.is_now(now) => return Some(Turn::Read(conn)),
+                may_read if may_read.is_now(now) => return self.turn(conn, may_use_held),
                 may_read => self.leave_aside(now, conn, may_read),
             }
         }
         None
+    }
+
+    fn turn(&mut self, conn: ConnId, may_use_held: bool) -> Option<Turn> {
+        let held = self.switch.links.on_mut(conn).filter(|_| may_use_held).map(Attachment::take_held);
+        Some(held.map_or(Turn::Read(conn), |held| Turn::Use(conn, held)))
     }
 
     /// Nobody is read for a while: memory is used up, or another worker is behind. `next` is who would have been.
@@ -134,6 +159,9 @@ impl Conns {
 
     /// A connection that has input is not read for now.
     fn leave_aside(&mut self, now: Instant, conn: ConnId, may_read: MayRead) {
+        if self.drop_broken(now, conn) {
+            return;
+        }
         if let Some((known, _)) = waiting(&mut self.greetings, &mut self.switch, conn) {
             self.reading.put_aside(now, known, conn, may_read);
             self.handle_unread(now, conn);

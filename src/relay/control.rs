@@ -187,10 +187,11 @@ impl Client<'_> {
             Some(Circuit::Offered) => {}
             Some(_) => return Err(CloseCode::Protocol),
         }
+        let early_bytes = early.len();
         let far = self.switch.router.ask(|router, orders| router.accept(now, side, early, orders));
         let Some(attachment) = self.attachment() else { return Ok(()) };
         match far {
-            Some(far) => attachment.circuits.open(now, circuit, far),
+            Some(far) => attachment.open_taken(now, circuit, far, early_bytes),
             None => drop(attachment.reset(circuit, CloseCode::Cancelled, None)),
         }
         Ok(())

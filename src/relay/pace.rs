@@ -46,14 +46,9 @@ impl Pace {
         self.metered.receive(now, bytes);
     }
 
-    /// So many of those were bytes of a circuit, within its credit.
+    /// So many of those were asked for by others, or come with that.
     pub(super) fn note_bidden(&mut self, bytes: usize) {
         self.metered.note_bidden(bytes);
-    }
-
-    /// So many circuits are open.
-    pub(super) fn set_circuits(&mut self, circuits: usize) {
-        self.metered.set_circuits(u64::try_from(circuits).unwrap_or(u64::MAX));
     }
 
     /// Whether there is a bound.

@@ -2,10 +2,15 @@
 //! outlives them while something is owed.
 //!
 //! Two things are counted. *All* that came in: while it is ahead of the rate, credit is held back. And what came *unbidden*,
-//! which is everything but the bytes of circuits, for those need credit. Reading goes on while credit is held back, so that
-//! heartbeats and control messages are not stuck behind bytes for which there was credit. But messages need no credit, and each
-//! new circuit has some from the start. So no link of the peer is read while what came unbidden is ahead of the rate by more
-//! than a constant, nor while all of it is ahead by more than that and the circuits that are open account for.
+//! which is everything but what others asked for: bytes of circuits, within credit, and answers to calls. Reading goes on while
+//! credit is held back, so that heartbeats and control messages are not stuck behind bytes for which there was credit. But
+//! messages need no credit. So no link of the peer is read while what came unbidden is ahead of the rate by more than a constant.
+//!
+//! Each new circuit has some credit from the start, so others let a peer be ahead by opening circuits to it, as does it itself.
+//! That must not leave its links unread: whoever did it would have silenced it. So what bounds that is who may have new
+//! circuits: one that has ended counts among those of its peer until it is paid for (`router/owed.rs`). Thus all is never ahead
+//! by more than a multiple of the circuits that the peer may have, whatever others do; only if the peer itself goes on saying
+//! what needs no credit, for longer than half its rate allows, does it get there, and then it is not read.
 //!
 //! Workers change two numbers by an atomic operation each. Peers without a rate have no account.
 
@@ -19,8 +24,12 @@ const BURST: Duration = Duration::from_millis(500);
 /// By so much more it may be overdrawn before it is not read, bytes: a hundred calls with the first messages of their
 /// sessions, however low the rate.
 const UNBIDDEN_BYTES: u64 = 256 * 1024;
-/// And by so much for each circuit that is open, bytes, by its bytes alone: what it may be sent without a grant.
-const CIRCUIT_BYTES: u64 = CIRCUIT_WINDOW_START as u64;
+/// And for each circuit that it may have so much of its bytes may be ahead, bytes: what it may bring without a grant, twice for
+/// the headers of small frames, and twice because half the rate may go to messages meanwhile.
+const CIRCUIT_BYTES: u64 = 4 * CIRCUIT_WINDOW_START as u64;
+/// What is bidden of a link though its circuit has ended, bytes: it was on its way when the other side ended that. As much as
+/// the buffers of a connection hold.
+pub(super) const LATE_BYTES_MAX: u32 = 8 << 20;
 /// The least that is read at once, bytes: at a low rate, bit by bit would cost the relay more than it spares others.
 const READ_MIN: usize = 4 * 1024;
 
@@ -31,13 +40,13 @@ pub struct Rate(Arc<Account>);
 #[derive(Debug)]
 struct Account {
     bytes_per_second: u64,
+    /// By how much all may be ahead before the peer is not read, bytes.
+    ahead_max: u64,
     since: Instant,
     /// When everything that came in so far is paid for, nanoseconds from `since`.
     all: AtomicU64,
     /// The same for what came unbidden.
     unbidden: AtomicU64,
-    /// Circuits that are open on all links of the peer.
-    circuits: AtomicU64,
 }
 
 /// Two are equal if they are the same account.
@@ -50,24 +59,30 @@ impl PartialEq for Rate {
 impl Eq for Rate {}
 
 impl Rate {
-    /// A peer that owes nothing may send so many bytes a second.
-    pub(crate) fn new(now: Instant, bytes_per_second: u64) -> Rate {
-        Rate::owing(now, bytes_per_second, [0; 2])
+    /// A peer that owes nothing may send so many bytes a second, and have so many circuits.
+    pub(crate) fn new(now: Instant, bytes_per_second: u64, circuits: u32) -> Rate {
+        Rate::owing(now, (bytes_per_second, circuits), [0; 2])
     }
 
     /// Another rate for the same peer: it owes as many bytes as before.
-    pub(crate) fn changed_to(&self, now: Instant, bytes_per_second: u64) -> Rate {
+    pub(crate) fn changed_to(&self, now: Instant, bytes_per_second: u64, circuits: u32) -> Rate {
         let owed = [&self.0.all, &self.0.unbidden].map(|paid| {
             let nanos = paid.load(Ordering::Relaxed).saturating_sub(self.nanos(now));
             let bytes = u128::from(nanos) * u128::from(self.0.bytes_per_second) / 1_000_000_000;
             u64::try_from(bytes).unwrap_or(u64::MAX)
         });
-        Rate::owing(now, bytes_per_second, owed)
+        Rate::owing(now, (bytes_per_second, circuits), owed)
     }
 
-    fn owing(now: Instant, bytes_per_second: u64, bytes: [u64; 2]) -> Rate {
+    fn owing(now: Instant, (bytes_per_second, circuits): (u64, u32), bytes: [u64; 2]) -> Rate {
         let [all, unbidden] = bytes.map(|bytes| AtomicU64::new(nanos_of(bytes, bytes_per_second)));
-        Rate(Arc::new(Account { bytes_per_second, since: now, all, unbidden, circuits: AtomicU64::new(0) }))
+        let ahead_max = ahead_max(circuits);
+        Rate(Arc::new(Account { bytes_per_second, ahead_max, since: now, all, unbidden }))
+    }
+
+    /// Whether the peer may have so many bytes a second and so many circuits.
+    pub(crate) fn is_for(&self, bytes_per_second: u64, circuits: u32) -> bool {
+        (self.0.bytes_per_second, self.0.ahead_max) == (bytes_per_second, ahead_max(circuits))
     }
 
     /// Bytes a second.
@@ -102,11 +117,15 @@ impl Rate {
         self.0.since + Duration::from_nanos(self.0.all.load(Ordering::Relaxed)).saturating_sub(BURST)
     }
 
+    /// When all that came so far will have been paid for, and so many bytes more.
+    pub(super) fn owes_until(&self, now: Instant, more: u32) -> Instant {
+        self.allows_from().max(now) + Duration::from_nanos(nanos_of(u64::from(more), self.0.bytes_per_second))
+    }
+
     /// From when on links of the peer may be read.
     fn reads_from(&self) -> Instant {
-        let Account { bytes_per_second, since, all, unbidden, circuits } = &*self.0;
-        let bidden = circuits.load(Ordering::Relaxed).saturating_mul(CIRCUIT_BYTES);
-        let due = [(all, UNBIDDEN_BYTES.saturating_add(bidden)), (unbidden, UNBIDDEN_BYTES)].map(|(paid, ahead)| {
+        let Account { bytes_per_second, ahead_max, since, all, unbidden } = &*self.0;
+        let due = [(all, *ahead_max), (unbidden, UNBIDDEN_BYTES)].map(|(paid, ahead)| {
             let ahead = Duration::from_nanos(nanos_of(ahead, *bytes_per_second)).saturating_add(BURST);
             Duration::from_nanos(paid.load(Ordering::Relaxed)).saturating_sub(ahead)
         });
@@ -123,6 +142,11 @@ fn update(number: &AtomicU64, change: impl Fn(u64) -> u64) {
     let _ = number.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| Some(change(number)));
 }
 
+/// By how much all that came in may be ahead of the rate of a peer that may have so many circuits.
+fn ahead_max(circuits: u32) -> u64 {
+    UNBIDDEN_BYTES + u64::from(LATE_BYTES_MAX) + u64::from(circuits) * CIRCUIT_BYTES
+}
+
 /// How long this rate takes for so many bytes.
 fn nanos_of(bytes: u64, bytes_per_second: u64) -> u64 {
     // 2^32 bytes and more still fit: 2^32 × 10^9 < 2^64.
@@ -133,22 +157,14 @@ fn nanos_of(bytes: u64, bytes_per_second: u64) -> u64 {
 #[derive(Debug, Default)]
 pub(crate) struct Metered {
     rate: Option<Rate>,
-    /// Its open circuits, as far as they are counted in the account.
-    circuits: u64,
     /// Bytes of its circuits to come that were granted before there was this bound: they are not paid for.
     free_bytes: u64,
 }
 
-impl Drop for Metered {
-    fn drop(&mut self) {
-        self.set_circuits(0);
-    }
-}
-
 impl Metered {
-    /// A link without circuits of a peer with this account.
+    /// A link of a peer with this account.
     pub(crate) fn new(rate: Option<Rate>) -> Metered {
-        Metered { rate, circuits: 0, free_bytes: 0 }
+        Metered { rate, free_bytes: 0 }
     }
 
     /// The same, apart from so many bytes of circuits that were granted before.
@@ -162,15 +178,6 @@ impl Metered {
         self.rate.is_some()
     }
 
-    /// So many circuits are open on this link.
-    pub(crate) fn set_circuits(&mut self, circuits: u64) {
-        if let Some(Rate(account)) = self.rate.as_ref().filter(|_| circuits != self.circuits) {
-            account.circuits.fetch_add(circuits, Ordering::Relaxed);
-            account.circuits.fetch_sub(self.circuits, Ordering::Relaxed);
-            self.circuits = circuits;
-        }
-    }
-
     /// Counts input.
     pub(crate) fn receive(&self, now: Instant, bytes: usize) {
         if let Some(rate) = &self.rate {
@@ -178,7 +185,7 @@ impl Metered {
         }
     }
 
-    /// So much of it was bytes of a circuit, within its credit.
+    /// So much of it was asked for by others, or comes with that.
     pub(crate) fn note_bidden(&mut self, bytes: usize) {
         let Some(rate) = &self.rate else { return };
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -214,9 +221,11 @@ mod tests {
     use super::*;
 
     const WINDOW: usize = CIRCUIT_WINDOW_START as usize;
+    /// How many the peer may have.
+    const CIRCUITS: u32 = 100;
 
     fn metered(now: Instant, bytes_per_second: u64) -> (Rate, Metered) {
-        let rate = Rate::new(now, bytes_per_second);
+        let rate = Rate::new(now, bytes_per_second, CIRCUITS);
         (rate.clone(), Metered::new(Some(rate)))
     }
 
@@ -257,9 +266,8 @@ mod tests {
     fn who_sends_what_needs_no_credit_is_read_at_the_rate_in_the_long_run_and_circuits_and_links_make_it_no_more() {
         for (circuits, links, step) in [(0, 1, 4096), (300, 1, 4096), (3, 16, 256 * 1024)] {
             let start = Instant::now();
-            let rate = Rate::new(start, 10_000);
-            let mut links: Vec<Metered> = (0..links).map(|_| Metered::new(Some(rate.clone()))).collect();
-            links.iter_mut().for_each(|link| link.set_circuits(circuits));
+            let rate = Rate::new(start, 10_000, circuits);
+            let links: Vec<Metered> = (0..links).map(|_| Metered::new(Some(rate.clone()))).collect();
             let mut read = 0;
             for tick in 0..100_000 {
                 let now = start + Duration::from_millis(100 * tick);
@@ -278,19 +286,35 @@ mod tests {
     fn what_circuits_may_send_without_a_grant_never_leaves_a_link_unread() {
         let now = Instant::now();
         let (rate, mut link) = metered(now, 1000);
-        link.set_circuits(10);
-        for _ in 0..10 {
+        for _ in 0..CIRCUITS {
             link.receive(now, WINDOW);
             link.note_bidden(WINDOW);
         }
         assert!(!link.allows(now) && may_read(&link, now));
-        // When some are over, the others are not read before that is paid for; on no link of the peer.
-        let other = Metered::new(Some(rate));
-        link.set_circuits(3);
-        assert!(!may_read(&link, now) && !may_read(&other, now));
-        link.set_circuits(10);
+        // Nor when they are over, on whatever link.
+        let other = Metered::new(Some(rate.clone()));
         drop(link);
-        assert!(!may_read(&other, now));
+        assert!(!other.allows(now) && may_read(&other, now));
+        let paid = Duration::from_secs(u64::from(CIRCUITS * CIRCUIT_WINDOW_START) / 1000);
+        assert!(rate.owes_until(now, 0) > now + paid - Duration::from_secs(1));
+        assert!(other.allows(rate.owes_until(now, 0)));
+        assert_eq!(rate.owes_until(now, 500), rate.owes_until(now, 0) + Duration::from_millis(500));
+    }
+
+    #[test]
+    fn whatever_is_sent_all_of_it_is_ahead_by_no_more_than_a_multiple_of_the_circuits_that_may_be() {
+        let start = Instant::now();
+        let (_, mut link) = metered(start, 10_000);
+        let mut read = 0;
+        for tick in 0..100_000 {
+            if may_read(&link, start + Duration::from_millis(100 * tick)) {
+                link.receive(start + Duration::from_millis(100 * tick), 4096);
+                link.note_bidden(4096);
+                read += 4096;
+            }
+        }
+        let ahead = ahead_max(CIRCUITS) + 5_000 + 4096;
+        assert!((100_000_000..=100_000_000 + ahead).contains(&read), "{read}");
     }
 
     #[test]
@@ -314,7 +338,7 @@ mod tests {
         link.receive(now, 1_000_000);
         for (at, bytes_per_second, seconds) in [(0, 10_000, 100), (900, 10, 10_900), (1000, 1000, 1000)] {
             let at = now + Duration::from_secs(at);
-            let link = Metered::new(Some(rate.changed_to(at, bytes_per_second)));
+            let link = Metered::new(Some(rate.changed_to(at, bytes_per_second, CIRCUITS)));
             let until = now + Duration::from_secs(seconds) - BURST;
             let from = link.allows_from().unwrap();
             assert!(from == until || (from == at && until < at), "{bytes_per_second}: {:?}", from - now);

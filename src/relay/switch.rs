@@ -194,7 +194,7 @@ impl Switch {
                     attachment.outgoing.pass_on(Control::Opened { circuit, early }, charge);
                 } else {
                     // The caller gave up while the callee accepted.
-                    let report = EndReport { circuit, sent_bytes: 0, why: Some(WhyClosed::GivenUp) };
+                    let report = EndReport { circuit, sent_bytes: 0, late_bytes: 0, why: Some(WhyClosed::GivenUp) };
                     self.router.ask(|router, orders| router.handle_ended(now, id, &[report], orders));
                     self.deliver(now, far, ToEnd::Reset(CloseCode::Cancelled));
                 }

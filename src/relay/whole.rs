@@ -164,6 +164,19 @@ impl RelayCore {
         bytes.len()
     }
 
+    /// The carrier of a connection is broken, and there is something to read before that shows.
+    #[cfg(test)]
+    pub(super) fn handle_broken(&mut self, now: Instant, conn: ConnId) {
+        if let Some(&worker) = self.homes.get(&conn) {
+            self.workers[worker].handle_readable(conn);
+            self.workers[worker].handle_broken(now, conn);
+            // Its turn, which finds that it is not to be read.
+            self.workers[worker].begin_turn(now);
+            while self.workers[worker].poll_read(now).is_some() {}
+            self.settle(now);
+        }
+    }
+
     /// The carrier of a connection is gone.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId) {
         if let Some(worker) = self.homes.remove(&conn) {

@@ -150,6 +150,11 @@ impl Forwarder {
         self.conns.handle_readable(conn);
     }
 
+    /// A connection is broken: an error follows whatever there is to read.
+    pub fn handle_broken(&mut self, now: Instant, conn: ConnId) {
+        self.conns.handle_broken(now, conn);
+    }
+
     /// There is nothing more to read until [`Forwarder::handle_readable`].
     pub fn handle_empty(&mut self, conn: ConnId) {
         self.conns.handle_empty(conn);

@@ -25,6 +25,8 @@ pub(super) struct Heard {
     pub is_readable: bool,
     /// It takes bytes again, after it had not.
     pub is_writable: bool,
+    /// It is broken, as the next read that finds nothing else will tell.
+    pub is_broken: bool,
 }
 
 fn token(conn: ConnId) -> Token {
@@ -87,6 +89,6 @@ impl Sockets {
         let was_writable = socket.is_writable();
         socket.handle_ready(ready);
         let is_writable = !was_writable && socket.is_writable();
-        Some(Heard { conn, is_readable: ready.is_for_reader(), is_writable })
+        Some(Heard { conn, is_readable: ready.is_for_reader(), is_writable, is_broken: ready.error })
     }
 }

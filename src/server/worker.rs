@@ -115,12 +115,16 @@ impl Host for Worker {
                 }
             }
             _ => {
-                let Some(Heard { conn, is_readable, is_writable }) = self.sockets.handle_ready(ready) else { return };
+                let Some(heard) = self.sockets.handle_ready(ready) else { return };
+                let Heard { conn, is_readable, is_writable, is_broken } = heard;
                 if is_writable {
                     self.forwarder.handle_writable(now, conn);
                 }
                 if is_readable {
                     self.forwarder.handle_readable(conn);
+                }
+                if is_broken {
+                    self.forwarder.handle_broken(now, conn);
                 }
             }
         }

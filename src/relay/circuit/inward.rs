@@ -70,9 +70,14 @@ impl Inward {
         self.finished
     }
 
+    /// What the client may send yet, bytes.
+    pub(crate) fn may_bring(&self) -> u32 {
+        if self.finished { 0 } else { credit_left(self.announced, self.received) }
+    }
+
     /// Whether the client may send more than so many bytes.
     pub(crate) fn may_bring_more_than(&self, bytes: u32) -> bool {
-        !self.finished && credit_left(self.announced, self.received) > bytes
+        self.may_bring() > bytes
     }
 
     /// Whether the circuit is congested: no more credit is given.

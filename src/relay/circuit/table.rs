@@ -3,6 +3,7 @@
 use super::end::{Arrival, End};
 use super::inward::Overrun;
 use crate::relay::EndId;
+use crate::relay::rate::LATE_BYTES_MAX;
 use crate::relay::router::circuits::EndReport;
 use crate::relay::router::why_closed::WhyClosed;
 use std::collections::btree_map::Entry;
@@ -39,8 +40,8 @@ pub(crate) struct Circuits {
     by_number: BTreeMap<u32, Circuit>,
     /// The highest number of a CONNECT: later ones are higher, which is how "not used before" is held in four bytes.
     last_asked: u32,
-    /// How many are open.
-    open: usize,
+    /// Bytes for circuits that have ended which may yet come: their client could not know.
+    late_bytes: u32,
     /// Open circuits that ended since that was last asked for.
     ended: Vec<EndReport>,
     /// Circuits that have something to send, in turn.
@@ -68,7 +69,6 @@ impl Circuits {
     /// Opens a circuit that was asked for or offered.
     pub(crate) fn open(&mut self, now: Instant, number: u32, far: EndId) {
         self.by_number.insert(number, Circuit::Open(Box::new(End::new(now, far))));
-        self.open += 1;
     }
 
     /// A circuit.
@@ -100,11 +100,6 @@ impl Circuits {
         })
     }
 
-    /// How many are open.
-    pub(crate) fn open_len(&self) -> usize {
-        self.open
-    }
-
     /// How many there are, open or not.
     pub(crate) fn len(&self) -> usize {
         self.by_number.len()
@@ -120,8 +115,11 @@ impl Circuits {
     pub(crate) fn forget(&mut self, number: u32, why: Option<WhyClosed>) -> Option<EndId> {
         match self.by_number.remove(&number) {
             Some(Circuit::Open(end)) => {
-                self.open -= 1;
-                self.ended.push(EndReport { circuit: number, sent_bytes: end.inward.total_bytes(), why });
+                let by_client = matches!(why, Some(WhyClosed::Reset(_) | WhyClosed::LinkEnded));
+                let late_bytes = if by_client { 0 } else { end.inward.may_bring() };
+                self.late_bytes = self.late_bytes.saturating_add(late_bytes).min(LATE_BYTES_MAX);
+                let sent_bytes = end.inward.total_bytes();
+                self.ended.push(EndReport { circuit: number, sent_bytes, late_bytes, why });
                 Some(end.far)
             }
             _ => None,
@@ -137,6 +135,13 @@ impl Circuits {
     /// Takes the open circuits that have ended since the last call.
     pub(crate) fn take_ended(&mut self) -> Vec<EndReport> {
         std::mem::take(&mut self.ended)
+    }
+
+    /// So many bytes came for a circuit that is none. How many of them may be for one that has ended: within its credit.
+    pub(crate) fn take_late(&mut self, bytes: usize) -> usize {
+        let taken = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.late_bytes);
+        self.late_bytes -= taken;
+        usize::try_from(taken).unwrap_or(bytes)
     }
 
     /// Counts bytes that came in, which are credit for the other direction besides. None if there is no such circuit: it

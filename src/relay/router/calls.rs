@@ -208,9 +208,8 @@ impl Calls<'_> {
     pub(super) fn offer_next(&mut self) {
         let mut left = OFFERED_AT_ONCE;
         while let Some(to) = self.router.eased.pop() {
-            let open_max = self.router.policy.share(&to).map_or(u32::MAX, |share| share.of_one_caller());
             while self.router.can_take(&to)
-                && let Some(id) = self.router.turns.next(to, open_max)
+                && let Some(id) = self.router.next_call(to)
             {
                 let Some(mut request) = self.router.requests.take(id) else { continue };
                 // Nobody hides from itself, nor from who knows what no stranger can; and who was told to wait hears nothing now.

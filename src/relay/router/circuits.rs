@@ -19,6 +19,8 @@ pub(crate) struct EndReport {
     pub circuit: u32,
     /// What its client sent into it, bytes.
     pub sent_bytes: u64,
+    /// What its client may send into it yet, before it hears of the end.
+    pub late_bytes: u32,
     /// Why; None if it is because the other end has ended.
     pub why: Option<WhyClosed>,
 }
@@ -84,6 +86,12 @@ impl Circuits {
         info
     }
 
+    /// What is known of the circuit that has this end, unless both have ended.
+    pub(crate) fn info(&self, side: Side) -> Option<&CircuitInfo> {
+        let caller = self.by_callee.get(&side).unwrap_or(&side);
+        self.by_caller.get(caller).map(|open| &*open.info)
+    }
+
     /// An end has ended. The circuit if it is closed by that.
     pub(crate) fn end(&mut self, now: Instant, link: LinkId, report: EndReport) -> Option<Closed> {
         let side = Side { link, circuit: report.circuit };
@@ -137,7 +145,7 @@ mod tests {
     }
 
     fn report(side: Side, sent_bytes: u64, why: Option<WhyClosed>) -> (LinkId, EndReport) {
-        (side.link, EndReport { circuit: side.circuit, sent_bytes, why })
+        (side.link, EndReport { circuit: side.circuit, sent_bytes, late_bytes: 0, why })
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod eased;
 pub(super) mod facts;
 pub(super) mod listeners;
 pub(super) mod orders;
+mod owed;
 pub(super) mod policy;
 mod rates;
 pub(super) mod requests;
@@ -33,11 +34,13 @@ use facts::Fact;
 use listeners::{Listener, Listeners, TooMany};
 use orders::Orders;
 pub(super) use orders::{Admitted, Ask, Departure, Order, What};
-use policy::Policy;
+use owed::{Debtor, Owed};
+use policy::{Policy, Share};
 use rates::Rates;
 use requests::{Request, Requests, Side};
 pub use roster::Load;
 use roster::{Attached, Roster};
+use round::RequestId;
 use std::collections::VecDeque;
 use std::time::Instant;
 use turns::{Pair, Turns};
@@ -52,6 +55,7 @@ pub(super) struct Router {
     policy: Policy,
     roster: Roster,
     rates: Rates,
+    owed: Owed,
     listeners: Listeners,
     requests: Requests,
     turns: Turns,
@@ -68,6 +72,7 @@ impl Router {
             policy,
             roster: Roster::new(workers.max(1)),
             rates: Rates::default(),
+            owed: Owed::default(),
             listeners: Listeners::default(),
             requests: Requests::default(),
             turns: Turns::default(),
@@ -96,7 +101,7 @@ impl Router {
         let source = source.map(|(source, _)| source);
         self.roster.add(link, Attached { peer, worker, source });
         self.facts.push_back(Fact::Attached { link, peer, source });
-        let rate = self.rates.account(now, peer, share.rate);
+        let rate = self.rates.account(now, peer, share);
         Ok(Admitted { circuits: share.circuits, source, rate })
     }
 
@@ -106,7 +111,7 @@ impl Router {
         self.end_circuits(now, link, &departure.ended);
         // Those that were accepted, and that its worker has not heard of.
         for circuit in self.circuits.of_link(link) {
-            let report = EndReport { circuit, sent_bytes: 0, why: Some(WhyClosed::LinkEnded) };
+            let report = EndReport { circuit, sent_bytes: 0, late_bytes: 0, why: Some(WhyClosed::LinkEnded) };
             self.end_circuits(now, link, &[report]);
         }
         self.facts.push_back(Fact::Detached { link, peer, source, why: departure.why });
@@ -214,12 +219,23 @@ impl Router {
 
     fn end_circuits(&mut self, now: Instant, link: LinkId, ended: &[EndReport]) {
         for report in ended {
+            self.note_owed(now, Side { link, circuit: report.circuit }, report);
             let Some(closed) = self.circuits.end(now, link, *report) else { continue };
             let Closed { info, .. } = &closed;
             let (from, to) = (info.from, info.to);
             self.facts.push_back(Fact::Closed(closed));
             self.turns.close(from, to);
             self.eased.insert(to);
+        }
+    }
+
+    /// A circuit that has ended counts among those of a peer with a rate until the peer has paid for it.
+    fn note_owed(&mut self, now: Instant, side: Side, report: &EndReport) {
+        let Some(info) = self.circuits.info(side) else { return };
+        let is_callee = info.callee == side;
+        let (peer, caller) = if is_callee { (info.to, Some(info.from)) } else { (info.from, None) };
+        if let Some(until) = self.rates.owes_until(now, &peer, report.late_bytes) {
+            self.owed.add(Debtor { peer, caller }, until, report);
         }
     }
 
@@ -251,13 +267,14 @@ impl Router {
         let before = std::mem::replace(&mut self.policy, policy);
         for (peer, links) in self.roster.peers() {
             let share = self.policy.share(peer);
-            if share.is_some_and(|share| before.share(peer).is_some_and(|before| before.rate == share.rate)) {
+            let held_to = |share: &Share| share.rate.map(|rate| (rate, share.circuits));
+            if share.is_some_and(|share| before.share(peer).is_some_and(|before| held_to(&before) == held_to(&share))) {
                 continue;
             }
             for &link in links {
                 let Some(worker) = self.roster.worker_of(link) else { continue };
                 let end = What::End { code: CloseCode::Refused };
-                let what = share.map_or(end, |share| What::Pace { rate: self.rates.account(now, *peer, share.rate) });
+                let what = share.map_or(end, |share| What::Pace { rate: self.rates.account(now, *peer, share) });
                 orders.push(Order { worker, link, what });
             }
         }
@@ -265,17 +282,15 @@ impl Router {
 
     /// When [`Router::handle_timeout`] has something to do.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        [self.requests.next_deadline(), self.turns.next_timeout(), self.eased.next_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let easing = [self.turns.next_timeout(), self.owed.next_timeout(), self.eased.next_timeout()];
+        [self.requests.next_deadline()].into_iter().chain(easing).flatten().min()
     }
 
     /// Ends some of what has waited long enough. There is more if [`Router::next_timeout`] says so: whoever else wants to
     /// ask something need not wait for all of it.
     pub(super) fn handle_timeout(&mut self, now: Instant, orders: &mut Orders) {
         for _ in 0..DUE_AT_ONCE {
-            let Some(to) = self.turns.poll_due(now) else { break };
+            let Some(to) = self.turns.poll_due(now).or_else(|| self.owed.poll_due(now)) else { break };
             self.eased.insert(to);
         }
         let mut calls = Calls { router: self, now, orders };
@@ -295,14 +310,22 @@ impl Router {
 
     /// Whether a peer may have so many circuits more.
     fn has_share(&self, peer: &PeerId, more: u32) -> bool {
-        let held = self.roster.circuits_of(peer).unwrap_or(0);
-        self.policy.share(peer).is_some_and(|share| held.saturating_add(more) <= share.circuits)
+        let held = self.roster.circuits_of(peer).unwrap_or(0).saturating_add(more);
+        self.policy.share(peer).is_some_and(|share| held.saturating_add(self.owed.of(&share, peer)) <= share.circuits)
     }
 
     /// Whether others may open no more circuits to a peer.
     fn is_full(&self, to: &PeerId) -> bool {
-        let share = self.policy.share(to);
-        !self.has_share(to, 1) || share.is_some_and(|share| self.turns.open_to(to) >= share.of_callers())
+        let is_shut = |share: Share| self.turns.open_to(to) + self.owed.of_callers(&share, to) >= share.of_callers();
+        !self.has_share(to, 1) || self.policy.share(to).is_some_and(is_shut)
+    }
+
+    /// The call whose turn it is with a peer. It has a place from now on.
+    fn next_call(&mut self, to: PeerId) -> Option<RequestId> {
+        let (owed, share) = (&self.owed, self.policy.share(&to));
+        self.turns.next(to, |from| {
+            share.map_or(u32::MAX, |share| share.of_one_caller().saturating_sub(owed.of_caller(&share, to, *from)))
+        })
     }
 
     /// Whether a peer can be offered one more call. To one that is not there nothing is offered, so it can.

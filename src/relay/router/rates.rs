@@ -2,6 +2,7 @@
 
 use crate::identity::PeerId;
 use crate::relay::rate::Rate;
+use crate::relay::router::policy::Share;
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -18,18 +19,23 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// The account of a peer that has this rate from now on; None without one.
-    pub(super) fn account(&mut self, now: Instant, peer: PeerId, bytes_per_second: Option<u64>) -> Option<Rate> {
-        let bytes_per_second = bytes_per_second?;
+    /// The account of a peer that has this share from now on; None without a rate.
+    pub(super) fn account(&mut self, now: Instant, peer: PeerId, share: Share) -> Option<Rate> {
+        let (bytes_per_second, circuits) = (share.rate?, share.circuits);
         if self.by_peer.len() >= self.sweep_at.max(KEPT_MIN) {
             self.by_peer.retain(|_, rate| !rate.is_unused(now));
             self.sweep_at = 2 * self.by_peer.len();
         }
-        let rate = self.by_peer.entry(peer).or_insert_with(|| Rate::new(now, bytes_per_second));
-        if rate.bytes_per_second() != bytes_per_second {
-            *rate = rate.changed_to(now, bytes_per_second);
+        let rate = self.by_peer.entry(peer).or_insert_with(|| Rate::new(now, bytes_per_second, circuits));
+        if !rate.is_for(bytes_per_second, circuits) {
+            *rate = rate.changed_to(now, bytes_per_second, circuits);
         }
         Some(rate.clone())
+    }
+
+    /// Until when a peer with a rate owes something, with so many bytes that may come yet. None if it owes nothing.
+    pub(super) fn owes_until(&self, now: Instant, peer: &PeerId, late_bytes: u32) -> Option<Instant> {
+        self.by_peer.get(peer).map(|rate| rate.owes_until(now, late_bytes)).filter(|until| *until > now)
     }
 }
 
@@ -45,10 +51,14 @@ mod tests {
         PeerId::from_bytes(bytes)
     }
 
+    fn share(rate: Option<u64>) -> Share {
+        Share { links: 1, circuits: 1, rate }
+    }
+
     #[test]
     fn an_account_is_kept_while_it_is_owed_something_or_has_links_and_the_table_has_a_bound() {
         let (mut rates, start) = (Rates::default(), Instant::now());
-        let mut account = |now, n| rates.account(now, peer(n), Some(1000)).unwrap();
+        let mut account = |now, n| rates.account(now, peer(n), share(Some(1000))).unwrap();
         let held: Vec<Rate> = (0..100).map(|n| account(start, n)).collect();
         for n in 100..200 {
             Metered::new(Some(account(start, n))).receive(start, 10_000);
@@ -63,9 +73,9 @@ mod tests {
         assert!(rates.by_peer.len() <= 2 * 200 + 1, "{}", rates.by_peer.len());
         let later = start + Duration::from_secs(100);
         for n in 5000..6000 {
-            rates.account(later, peer(n), Some(1000)).unwrap();
+            rates.account(later, peer(n), share(Some(1000))).unwrap();
         }
         assert!(rates.by_peer.len() <= 2 * 100 + 1 && held.len() == 100, "{}", rates.by_peer.len());
-        assert_eq!(rates.account(later, peer(1), None), None);
+        assert_eq!(rates.account(later, peer(1), share(None)), None);
     }
 }

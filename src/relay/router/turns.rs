@@ -129,9 +129,9 @@ impl Turns {
     }
 
     /// The call whose turn it is, of a caller that has fewer than `open_max` circuits to the peer. It has a place from now on.
-    pub(super) fn next(&mut self, to: PeerId, open_max: u32) -> Option<RequestId> {
+    pub(super) fn next(&mut self, to: PeerId, open_max: impl Fn(&PeerId) -> u32) -> Option<RequestId> {
         let Callee { round, open_of, .. } = self.callees.get_mut(&to)?;
-        round.next(|from| open_of.get(from).is_none_or(|open| *open < open_max))
+        round.next(|from| open_of.get(from).copied().unwrap_or(0) < open_max(from))
     }
 
     /// A call that had a place has come to nothing, or is parked.

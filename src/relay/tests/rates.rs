@@ -172,3 +172,98 @@ fn what_comes_with_the_handshake_of_a_peer_in_debt_is_heard_when_that_is_paid() 
         assert!(world.now <= owing + debt && world.relay.is_open(client.id));
     }
 }
+
+/// The callee has a rate, and so many circuits; an honest caller, and one that is none.
+fn rated_callee(workers: usize) -> (RelayCore, [Client; 3]) {
+    let line = |seed: u8, options: &str| format!("peer{seed} {} {options}\n", Identity::from_seed(&[seed; 32]).id());
+    let lines = line(2, "rate=10K circuits=16") + &line(3, "") + &line(4, "");
+    let policy = Policy::only(&Peers::parse(&lines).unwrap(), Limits::default()).unwrap();
+    let (mut relay, id) = relay_with(policy, workers);
+    let now = Instant::now();
+    let clients = [2, 3, 4].map(|seed| Client::attach(now, &mut relay, id, seed));
+    (relay, clients)
+}
+
+/// Somebody calls the callee. The callee's number of the circuit, if it was offered the call, and took it.
+fn call(
+    now: Instant,
+    relay: &mut RelayCore,
+    (caller, callee): (&mut Client, &mut Client),
+    circuit: u32,
+) -> Option<u32> {
+    caller.connect(circuit, callee.peer, "a", 0);
+    caller.flush(now, relay);
+    let offered = callee.all(now, relay).into_iter().find_map(|got| match got {
+        Got::Control(Control::Incoming { circuit, .. }) => Some(circuit),
+        _ => None,
+    })?;
+    callee.say(Control::Accept { circuit: offered, early: vec![1; 1600] });
+    assert!(relay.may_read(callee.id).is_now(now));
+    callee.flush(now, relay);
+    Some(offered)
+}
+
+#[test]
+fn whoever_opens_circuits_to_a_peer_with_a_rate_and_ends_them_leaves_it_heard_and_to_be_called() {
+    for (workers, late) in [(1, false), (2, false), (1, true), (2, true)] {
+        let (mut relay, [mut callee, mut honest, mut hostile]) = rated_callee(workers);
+        let (mut now, mut circuit, mut sent) = (Instant::now(), 0, 0);
+        let start = now;
+        callee.say(Control::Listen { name: app("a") });
+        callee.flush(now, &mut relay);
+        for second in 0..1200 {
+            for _ in 0..20 {
+                circuit += 2;
+                let opened = call(now, &mut relay, (&mut hostile, &mut callee), circuit);
+                let Some(opened) = opened else { break };
+                if late {
+                    hostile.link_reset(circuit, CloseCode::Cancelled);
+                    hostile.flush(now, &mut relay);
+                }
+                callee.data(opened, &numbered(WINDOW));
+                callee.flush(now, &mut relay);
+                hostile.link_reset(circuit, CloseCode::Cancelled);
+                hostile.flush(now, &mut relay);
+                sent += WINDOW;
+            }
+            assert!(relay.may_read(callee.id).is_now(now), "after {second} s");
+            callee.bare(Kind::Ping, 0, second);
+            callee.flush(now, &mut relay);
+            assert!(callee.all(now, &mut relay).contains(&Got::Pong(second)), "after {second} s");
+            if second % 100 == 99 {
+                let number = 2 * (second + 1);
+                assert!(call(now, &mut relay, (&mut honest, &mut callee), number).is_some(), "after {second} s");
+                honest.link_reset(number, CloseCode::Done);
+                honest.flush(now, &mut relay);
+            }
+            hostile.bare(Kind::Ping, 0, 1);
+            hostile.flush(now, &mut relay);
+            hostile.all(now, &mut relay);
+            honest.bare(Kind::Ping, 0, 1);
+            honest.flush(now, &mut relay);
+            honest.all(now, &mut relay);
+            now += Duration::from_secs(1);
+            relay.handle_timeout(now);
+        }
+        // In the long run it is held to its rate, however little anybody asks for a grant.
+        let paid = RATE * usize::try_from((now - start).as_secs()).unwrap();
+        assert!(sent < paid + 20 * 2 * WINDOW, "{sent} bytes, {paid} paid for, {workers} workers, late: {late}");
+        assert!(sent > paid / 2, "{sent} bytes, {paid} paid for");
+    }
+}
+
+#[test]
+fn a_broken_connection_of_a_peer_in_debt_is_gone_at_once_and_not_when_that_is_paid() {
+    let mut world = World::new(1);
+    let (mut greedy, mut sent) = (world.attach(), 0);
+    (0..1000).for_each(|_| world.read(&mut greedy, &mut sent));
+    assert!(!world.relay.may_read(greedy.id).is_now(world.now));
+    world.relay.handle_broken(world.now, greedy.id);
+    assert!(!world.relay.is_open(greedy.id));
+    // One that may be read has the rest of its words heard first.
+    let mut other = Client::attach(world.now, &mut world.relay, world.id, 1);
+    world.relay.handle_broken(world.now, other.id);
+    other.bare(Kind::Ping, 0, 3);
+    other.flush(world.now, &mut world.relay);
+    assert!(other.all(world.now, &mut world.relay).contains(&Got::Pong(3)));
+}

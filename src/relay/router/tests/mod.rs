@@ -458,7 +458,7 @@ fn apply(world: &mut World, believed: &mut Believed, step: &Step) {
         Step::Close(n) => {
             if let Some((link, circuit)) = believed.open.iter().nth(n).copied() {
                 believed.open.remove(&(link, circuit));
-                let report = EndReport { circuit, sent_bytes: 1, why: Some(WhyClosed::Finished) };
+                let report = EndReport { circuit, sent_bytes: 1, late_bytes: 0, why: Some(WhyClosed::Finished) };
                 world.router.handle_ended(world.now, link, &[report], &mut world.orders);
             }
         }
