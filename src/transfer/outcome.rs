@@ -5,7 +5,6 @@ use super::messages::ItemOutcome;
 use super::status::{Counts, Status};
 use crate::transfer::Fault;
 use crate::transfer::fault::DanglingLink;
-use std::io;
 
 /// Failures kept by name; the rest is only counted.
 pub(crate) const FAILURES_KEPT_MAX: usize = 1_000;
@@ -191,7 +190,7 @@ pub enum TransferError {
     /// The receiver refused the whole transfer: the peer, or here this side.
     Refused(Fault),
     /// The receiver's directory cannot be used.
-    Inbox(io::Error),
+    Inbox(std::io::Error),
 }
 
 impl From<PortClosed> for TransferError {

@@ -20,6 +20,16 @@ impl<'a> Map<'a> {
         self.follow(here, path, IMPORTS_MAX).0
     }
 
+    /// The modules that an import of everything may lead to: the one it names, those in it, and whatever it imports itself.
+    fn owners_of_all(&self, here: &str, path: &str) -> Vec<String> {
+        let module = self.owner(here, path);
+        let inside = |name: &String| name.rsplit_once("::").map_or("", |(outer, _)| outer) == module && name != here;
+        let mut found: Vec<_> = self.0.keys().filter(|name| inside(name)).cloned().collect();
+        found.extend(self.0.get(&module).into_iter().flatten().map(|(_, import)| self.owner(&module, import)));
+        found.push(module);
+        found
+    }
+
     /// The last module on a path, and whether that is its end.
     fn follow(&self, here: &str, path: &str, imports_left: usize) -> (String, bool) {
         let mut at = here.to_owned();
@@ -83,7 +93,9 @@ fn uses(source: &Source, map: &Map) -> BTreeSet<String> {
         let (one, two) = (format!("{here}::"), format!("{other}::"));
         one.starts_with(&two) || two.starts_with(&one)
     };
-    let found = paths(&source.code).map(|path| map.owner(&here, path));
+    let before = |at: usize| source.code[..at].rsplit(|letter| !is_of_path(letter)).next().unwrap_or_default();
+    let all = source.code.match_indices("::*").flat_map(|(at, _)| map.owners_of_all(&here, before(at)));
+    let found = paths(&source.code).map(|path| map.owner(&here, path)).chain(all.filter(|other| *other != here));
     found.filter(|other| !other.is_empty() && !family(other)).collect()
 }
 
@@ -114,6 +126,13 @@ pub fn circles(sources: &[Source]) -> Vec<String> {
     found.into_iter().map(|circle| format!("files that use each other: {circle}")).collect()
 }
 
+/// What a type that is public is another name of, if it is one: `a::B<` of `pub type C = a::B<u8>;`.
+fn renamed_type(words: &str) -> Option<&str> {
+    let (_, named) = words.split_once("type ").filter(|(before, _)| before.starts_with("pub"))?;
+    let (_, path) = named.split_once("= ")?;
+    Some(&path[..path.find(|letter| !is_of_path(letter)).unwrap_or(path.len())])
+}
+
 /// Items of another folder that a file passes on: whoever needs one then seems to use this folder.
 pub fn passed_on(sources: &[Source]) -> Vec<String> {
     let map = Map::new(sources);
@@ -123,10 +142,13 @@ pub fn passed_on(sources: &[Source]) -> Vec<String> {
         let here = module(&source.path);
         for (line, code) in source.numbered() {
             let words = code.trim_start();
-            let Some((_, imports)) = words.split_once("use ").filter(|(before, _)| before.starts_with("pub")) else {
-                continue;
-            };
-            for path in imports.split_whitespace().map(|path| path.trim_end_matches(';')) {
+            let passed =
+                words.split_once("use ").filter(|(before, _)| before.starts_with("pub")).map(|(_, paths)| paths);
+            let passed = passed.or_else(|| renamed_type(words));
+            for path in passed.unwrap_or("").split_whitespace().map(|path| path.trim_end_matches(';')) {
+                if path.ends_with("::*") {
+                    found.push(source.at(line, "passes on everything, and nobody sees what"));
+                }
                 let owner = folder(&map.owner(&here, path));
                 if owner != source.folder() {
                     found.push(source.at(line, &format!("{path} is to be had from {owner} alone")));

@@ -4,8 +4,11 @@ use super::source::{Source, first_name};
 use std::collections::BTreeSet;
 
 /// What a core folder may not name. Time is an argument there, and bytes come and go through the caller.
-const FORBIDDEN_IN_CORE: [&str; 19] = [
-    "Instant::now",
+const FORBIDDEN_IN_CORE: [&str; 22] = [
+    // Whatever the clock is called.
+    "::now",
+    "elapsed(",
+    "= Instant;",
     "SystemTime",
     "std::net::Tcp",
     "std::net::Udp",
@@ -20,11 +23,15 @@ const FORBIDDEN_IN_CORE: [&str; 19] = [
     "socket2::",
     "rustix::",
     "signal_hook",
-    "print!(",
-    "println!(",
+    "exists(",
+    "getrandom",
+    "extern crate",
     "indicatif::",
     "clap::",
 ];
+
+/// Modules that have what the core may not name: one that is imported whole says nothing of what is used of it.
+const NEVER_WHOLE: [&str; 4] = ["std", "std::io", "std::net", "std::time"];
 
 /// Pure folders, which tests and fuzzers can drive without a system under them.
 pub const CORE: [&str; 11] =
@@ -59,7 +66,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
 ];
 
 /// What is named in one place alone: a file, or a folder with its slash.
-const ALONE: [(&str, &[&str]); 7] = [
+const ALONE: [(&str, &[&str]); 18] = [
     ("bincode", &["wire/control.rs"]),
     ("mio::", &["net/"]),
     ("socket2::", &["net/"]),
@@ -69,6 +76,24 @@ const ALONE: [(&str, &[&str]); 7] = [
     ("poll_ready(", &["net/reactor.rs"]),
     // One loop that accepts, with one idea of what a shortage is.
     ("try_accept(", &["net/listen.rs", "net/accept.rs"]),
+    ("listener.accept(", &["net/listen.rs"]),
+    // These ask what is so at once, wait before there is a loop, or wait in a thread of their own.
+    ("event::poll", &["net/stdio.rs", "net/list.rs", "tools/recv/leash.rs"]),
+    // It may take as long as it likes: a thread of its own waits.
+    ("to_socket_addrs", &["net/lookup.rs"]),
+    // Nothing ends the process but the end of `main`.
+    ("process::exit", &[]),
+    ("process::abort", &[]),
+    // Nothing speaks but cli: of what goes on in three places, and what was asked for wherever a tool has it. What a peer sent
+    // goes out through the file of net that knows how to wait for a pipe.
+    ("print!(", &[]),
+    ("println!(", &[]),
+    ("dbg!(", &[]),
+    ("io::stderr", &["cli/report.rs", "cli/progress.rs", "cli/screen.rs"]),
+    ("io::stdout", &["cli/", "net/stdio.rs"]),
+    // Whoever starts a command elsewhere hands it what a supervisor said to us, and asks for a status that, as process 1,
+    // another may have asked for already.
+    ("process::Command", &["net/child.rs", "net/reaper.rs"]),
 ];
 /// Where errors may say in words of their own what is wrong: those of a text that somebody has typed, and those that come to
 /// whoever builds on these folders. What else a person reads is said in `cli`.
@@ -82,10 +107,24 @@ pub fn impurities(source: &Source) -> Vec<String> {
         return Vec::new();
     }
     let complaint = |(line, code): (usize, &str)| {
-        let named = FORBIDDEN_IN_CORE.iter().filter(|name| code.contains(**name));
-        named.map(|name| source.at(line, &format!("the core names {name}"))).collect::<Vec<_>>()
+        let named = FORBIDDEN_IN_CORE.into_iter().filter(|name| code.contains(*name));
+        let whole = imported(code).map(whole).filter(|path| NEVER_WHOLE.contains(path));
+        named.chain(whole).map(|name| source.at(line, &format!("the core names {name}"))).collect::<Vec<_>>()
     };
     source.numbered().flat_map(complaint).collect()
+}
+
+/// The paths that a line imports.
+fn imported(code: &str) -> impl Iterator<Item = &str> {
+    let words = code.trim_start();
+    let statement = words.split_once("use ").filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
+    let words = statement.map_or("", |(_, paths)| paths).split([' ', ';']);
+    words.filter(|word| !word.is_empty()).map(|path| path.trim_start_matches("::"))
+}
+
+/// The module that is imported with all it has: `std::io` of `std::io`, `std::io::self` and `std::io::*`.
+fn whole(path: &str) -> &str {
+    path.trim_end_matches("::*").trim_end_matches("::self")
 }
 
 /// What belongs elsewhere alone.
@@ -97,7 +136,8 @@ pub fn strays(source: &Source) -> Vec<String> {
             continue;
         }
         let lines = source.numbered().filter(|(_, code)| code.contains(name));
-        found.extend(lines.map(|(line, _)| source.at(line, &format!("only {} names {name}", places.join(", ")))));
+        let who = if places.is_empty() { "nothing".to_owned() } else { format!("only {}", places.join(", ")) };
+        found.extend(lines.map(|(line, _)| source.at(line, &format!("{who} names {name}"))));
     }
     found
 }
@@ -120,7 +160,7 @@ fn named_folders<'a>(code: &'a str, upwards: &str) -> Vec<&'a str> {
         for (at, _) in code.match_indices(root) {
             let before = code[..at].chars().next_back();
             if before.is_none_or(|letter| !letter.is_alphanumeric() && letter != '_') {
-                found.push(first_name(&code[at + root.len()..]));
+                found.push(first_name(code[at + root.len()..].trim_start_matches("super::")));
             }
         }
     }
@@ -137,9 +177,14 @@ pub fn backward_arrows(source: &Source) -> Vec<String> {
     // As many `super` as lead out of the folder: two from `wire/frame.rs`, one from `wire/mod.rs`.
     let depth = source.path.split('/').count() - usize::from(source.path.ends_with("/mod.rs"));
     let known = |name: &&str| ARROWS.iter().any(|(folder, _)| folder == name);
-    let named = named_folders(&source.code, &"super::".repeat(depth)).into_iter().filter(known);
+    let upwards = "super::".repeat(depth);
+    let named = named_folders(&source.code, &upwards).into_iter().filter(known);
     let backward = named.filter(|name| name != folder && !allowed.contains(name));
-    backward.map(|name| format!("src/{}: {folder} may not use {name}", source.path)).collect()
+    let backward = backward.map(|name| format!("src/{}: {folder} may not use {name}", source.path));
+    let roots = ["crate", "vp", upwards.trim_end_matches("::")];
+    let is_root = |path: &str| roots.contains(&whole(path).trim_start_matches("self::"));
+    let root = source.numbered().filter(|(_, code)| imported(code).any(is_root));
+    backward.chain(root.map(|(line, _)| source.at(line, "imports the root, and with it every folder"))).collect()
 }
 
 /// Folders of the shell of which a library has something for users, tests and benchmarks. What a core folder offers is for whoever

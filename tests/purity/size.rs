@@ -33,36 +33,80 @@ pub fn long_functions(source: &Source) -> Vec<String> {
     found
 }
 
-/// Structs with too many fields, and the fields that they have.
-fn large_structs(source: &Source) -> Vec<(String, usize)> {
+/// The items that this keyword begins: the name, and what is between its braces or parentheses.
+fn bodies<'a>(code: &'a str, keyword: &str) -> Vec<(&'a str, &'a str)> {
     let mut found = Vec::new();
-    let mut open: Option<(String, String, usize)> = None;
-    for line in source.code.lines() {
-        let words = line.trim_start();
-        let indent = &line[..line.len() - words.len()];
-        match &mut open {
-            Some((name, outer, fields)) => {
-                if words.starts_with('}') && indent == outer {
-                    found.push((std::mem::take(name), *fields));
-                    open = None;
-                } else if indent.len() == outer.len() + 4 && words.contains(": ") && !words.starts_with('#') {
-                    *fields += 1;
-                }
-            }
-            None => {
-                let head =
-                    words.split_once("struct ").filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
-                if let Some((_, rest)) = head.filter(|_| words.ends_with('{')) {
-                    open = Some((first_name(rest).to_owned(), indent.to_owned(), 0));
-                }
-            }
+    for (at, _) in code.match_indices(keyword) {
+        if code[..at].ends_with(|letter: char| !letter.is_whitespace()) {
+            continue;
+        }
+        let item = &code[at + keyword.len()..];
+        let name = first_name(item);
+        // Bounds may hold parentheses, and never a brace: those of a tuple come at once, or after what the type is generic over.
+        let head = &item[..item.find(['{', ';']).unwrap_or(item.len())];
+        let generics = name.len() + generics_length(&head[name.len()..]);
+        let opens = if head[generics..].starts_with('(') { generics } else { head.len() };
+        if let Some(body) = enclosed(&item[opens..]) {
+            found.push((name, body));
         }
     }
-    found.retain(|(_, fields)| *fields > FIELDS_MAX);
     found
 }
 
+/// Length of `<…>` at the beginning; 0 if there is none.
+fn generics_length(text: &str) -> usize {
+    if !text.starts_with('<') {
+        return 0;
+    }
+    let text = text.replace("->", "  ");
+    let mut depth = 0;
+    let end = text.find(|letter| {
+        depth += i32::from(letter == '<') - i32::from(letter == '>');
+        depth == 0
+    });
+    end.map_or(text.len(), |end| end + 1)
+}
+
+/// What is between the brace or parenthesis at the beginning and the one that closes it.
+fn enclosed(text: &str) -> Option<&str> {
+    let mut depth = 0;
+    let end = text.find(|letter| {
+        depth += i32::from("({[".contains(letter)) - i32::from(")}]".contains(letter));
+        depth == 0
+    })?;
+    text.get(1..end)
+}
+
+/// The fields of a struct, or the variants of an enum, without their attributes.
+fn parts(body: &str) -> Vec<String> {
+    let body = body.replace("->", "  ");
+    let mut depth = 0;
+    let is_between = |letter: char| {
+        depth += i32::from("({[<".contains(letter)) - i32::from(")}]>".contains(letter));
+        letter == ',' && depth == 0
+    };
+    let plain = |part: &str| {
+        let mut part = part.trim();
+        while let Some(attribute) = part.strip_prefix('#') {
+            let length = enclosed(attribute).map_or(0, |inner| inner.len() + 2);
+            part = attribute[length..].trim_start();
+        }
+        part.to_owned()
+    };
+    body.split(is_between).map(plain).filter(|part| !part.is_empty()).collect()
+}
+
+/// Structs and variants with too many fields.
 pub fn too_many_fields(source: &Source) -> Vec<String> {
-    let large = large_structs(source).into_iter();
+    let structs = bodies(&source.code, "struct ").into_iter().map(|(name, body)| (name.to_owned(), parts(body).len()));
+    let mut all: Vec<_> = structs.collect();
+    for (name, body) in bodies(&source.code, "enum ") {
+        for variant in parts(body) {
+            let fields =
+                variant.find(['{', '(']).and_then(|at| enclosed(&variant[at..])).map_or(0, |body| parts(body).len());
+            all.push((format!("{name}::{}", first_name(&variant)), fields));
+        }
+    }
+    let large = all.into_iter().filter(|(_, fields)| *fields > FIELDS_MAX);
     large.map(|(name, fields)| format!("src/{}: {name} has {fields} fields", source.path)).collect()
 }

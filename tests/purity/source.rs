@@ -13,7 +13,7 @@ pub struct Source {
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        let is_test = path.split(['/', '_', '.']).any(|part| part == "tests");
+        let is_test = path.split('/').any(|part| ["tests", "tests.rs"].contains(&part));
         let code = if is_test { String::new() } else { with_flat_imports(&without_tests(&without_comments(text))) };
         Self { path: path.to_owned(), text: text.to_owned(), code }
     }
