@@ -219,8 +219,9 @@ impl Session {
     /// The answer came: the lane is up and replaces every other. Yields its number.
     ///
     /// # Errors
-    /// The answer is not genuine. Nothing has changed.
+    /// The answer is not genuine, or the session has failed meanwhile. Nothing has changed.
     pub fn finish_join(&mut self, now: Instant, join: PendingJoin, message: &[u8]) -> Result<u32, JoinRefused> {
+        self.failure().map_or(Ok(()), |_| Err(JoinRefused::Stale))?;
         let joined = join.finish(message)?;
         self.lanes.kill_each(now, &mut self.ledger, |_| true);
         self.settle(joined.acks);

@@ -147,7 +147,9 @@ fn stays_closed(world: &World, west: &Party<'_>, east: &Party<'_>, closed: &[(&s
     let before: Vec<_> = there.iter().map(|path| changed(path)).collect();
     let sent = round("two").expect(exit::PARTIAL);
     for (name, _) in closed {
-        let is_line = |line: &str| line.contains(&format!("tree/{name}/")) && line.contains("permission denied");
+        let is_below =
+            |line: &str| line.split_once(&format!("tree/{name}/")).is_some_and(|(_, rest)| !rest.contains("/two"));
+        let is_line = |line: &str| is_below(line) && line.contains("permission denied");
         assert_eq!(sent.stderr.lines().filter(|line| is_line(line)).count(), 1, "{name}: {sent}");
         recv.wait_error_line_like("what was not received", is_line);
     }
