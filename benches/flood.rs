@@ -251,17 +251,14 @@ fn after_backlog(workers: usize, kind: Option<Flood>, links: usize) -> Anyhow<(D
 fn costs(kinds: &[String]) -> Anyhow<()> {
     println!("{:32} {:>12}", "", "ns a frame");
     for kind in wanted(kinds) {
-        if kind == Flood::Move {
-            // What it costs beyond what the same costs where there is nowhere to move.
-            let [stays, moves] = [cost(kind, 1)?, cost(kind, 2)?];
-            println!("{:32} {moves:12.0} {:12.0} for the move", kind.name(), moves - stays);
-        } else {
-            println!("{:32} {:12.0}", kind.name(), cost(kind, 1)?);
-        }
+        println!("{:32} {:12.0}", kind.name(), cost(kind)?);
     }
     if !kinds.is_empty() {
         return Ok(());
     }
+    // What a call costs beyond what it costs where there is nowhere to move.
+    let [stays, moves] = [cost_of_calls(1)?, cost_of_calls(2)?];
+    println!("{:32} {moves:12.0} {:12.0} for the move", "call that moves", moves - stays);
     let (server, count) = (start(1, 256)?, 100_000_u32);
     let (mut asks, mut answers) = Client::pair(server.address, 1)?;
     thread::spawn(move || answers.echo());
@@ -276,18 +273,32 @@ fn costs(kinds: &[String]) -> Anyhow<()> {
 }
 
 /// Processor time of the relay for one of a kind, nanoseconds.
-fn cost(kind: Flood, workers: usize) -> Anyhow<f64> {
-    let server = start(workers, 256)?;
-    let mut clients = match kind {
-        Flood::Move => client::crowd(kind, server.address, 3)?,
-        _ => Client::pair(server.address, 1).map(|(one, two)| vec![two, one])?,
-    };
-    let mut one = clients.pop().ok_or("no client")?;
-    // They end with the relay.
-    clients.into_iter().for_each(|mut other| drop(thread::spawn(move || other.swallow())));
+fn cost(kind: Flood) -> Anyhow<f64> {
+    let server = start(1, 256)?;
+    let (mut one, mut other) = Client::pair(server.address, 1)?;
+    // It ends with the relay.
+    thread::spawn(move || other.swallow());
     let before = server.cpu_seconds()?;
     one.say_all(kind, kind.count())?;
     Ok((server.cpu_seconds()? - before) * 1e9 / f64::from(kind.count()))
+}
+
+/// The same for a call that is taken, by turns by links that are at different workers if there are several.
+fn cost_of_calls(workers: usize) -> Anyhow<f64> {
+    let (server, count) = (start(workers, 256)?, 20_000_u32);
+    // Links are spread over workers in the order in which they come.
+    let (mut one, mut two) = (Client::attach(server.address, 1)?, Client::attach(server.address, 2)?);
+    let mut caller = Client::attach(server.address, 3)?;
+    one.listen()?;
+    two.listen()?;
+    let before = server.cpu_seconds()?;
+    for _ in 0..count / 2 {
+        for callee in [&mut one, &mut two] {
+            caller.call(callee)?;
+            caller.hang_up(callee)?;
+        }
+    }
+    Ok((server.cpu_seconds()? - before) * 1e9 / f64::from(count))
 }
 
 // Memory.

@@ -29,13 +29,11 @@ pub enum Flood {
     Connect,
     /// Small DATA to another link.
     Data,
-    /// CONNECT to one that listens, and RESET, then the same with one at another worker: the link moves for each.
-    Move,
 }
 
 impl Flood {
     /// All kinds.
-    pub const ALL: [Flood; 5] = [Flood::Ping, Flood::Listen, Flood::Connect, Flood::Data, Flood::Move];
+    pub const ALL: [Flood; 4] = [Flood::Ping, Flood::Listen, Flood::Connect, Flood::Data];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -44,7 +42,6 @@ impl Flood {
             Flood::Listen => "listen",
             Flood::Connect => "connect",
             Flood::Data => "data",
-            Flood::Move => "move",
         }
     }
 
@@ -58,7 +55,7 @@ impl Flood {
         match self {
             Flood::Ping => 3_000_000,
             Flood::Listen | Flood::Data => 300_000,
-            Flood::Connect | Flood::Move => 50_000,
+            Flood::Connect => 50_000,
         }
     }
 }
@@ -79,8 +76,6 @@ pub struct Client {
     sent: u32,
     received: u32,
     granted: u32,
-    /// It is there to be called.
-    is_callee: bool,
 }
 
 impl Client {
@@ -94,21 +89,7 @@ impl Client {
         let Attached { link, peer, input } = attach(&mut stream, number)?;
         let (start, end, circuit, next_circuit) = (0, input.len(), 0, 2);
         let (credit, granted, sent, received) = (CIRCUIT_WINDOW_START, CIRCUIT_WINDOW_START, 0, 0);
-        Ok(Client {
-            stream,
-            link,
-            peer,
-            input,
-            start,
-            end,
-            circuit,
-            next_circuit,
-            credit,
-            sent,
-            received,
-            granted,
-            is_callee: false,
-        })
+        Ok(Client { stream, link, peer, input, start, end, circuit, next_circuit, credit, sent, received, granted })
     }
 
     /// Two clients with a circuit between them, of the peers with this number and the next.
@@ -170,11 +151,7 @@ impl Client {
 
     /// LISTEN, and waits for the answer.
     pub fn listen(&mut self) -> Anyhow<()> {
-        self.listen_to(name())
-    }
-
-    fn listen_to(&mut self, name: Name) -> Anyhow<()> {
-        self.say(&Control::Listen { name })?;
+        self.say(&Control::Listen { name: name() })?;
         self.await_control().map(drop)
     }
 
@@ -188,6 +165,14 @@ impl Client {
         (callee.circuit, self.circuit) = (theirs, circuit);
         let Control::Opened { .. } = self.await_control()? else { return Err("not opened".into()) };
         Ok(())
+    }
+
+    /// Ends the circuit that it called for.
+    pub fn hang_up(&mut self, callee: &mut Client) -> Anyhow<()> {
+        let mut out = Vec::new();
+        self.link.reset(self.circuit, 8, &mut out)?;
+        (callee.circuit, self.circuit) = (0, 0);
+        Ok(self.stream.write_all(&out)?)
     }
 
     fn data(&mut self, bytes: u32, out: &mut Vec<u8>) -> Anyhow<()> {
@@ -301,12 +286,6 @@ impl Client {
                 self.link.control(&Control::Unlisten { name: name() }, out)?;
             }
             Flood::Connect => self.add_call(PeerId::from_bytes([77; 32]), name(), out)?,
-            Flood::Move if self.is_callee => {
-                // Who is silent is dead.
-                self.link.ping(1, out)?;
-                return Ok(false);
-            }
-            Flood::Move => self.add_call(self.peer, callee_name(self.next_circuit / 2), out)?,
             Flood::Data if credit_left(self.credit, self.sent) < SMALL_BYTES => return Ok(false),
             Flood::Data => self.data(SMALL_BYTES, out)?,
         }
@@ -393,13 +372,6 @@ pub fn crowd(kind: Flood, address: SocketAddr, links: usize) -> Anyhow<Vec<Clien
             two.call(one)?;
         }
     }
-    if kind == Flood::Move {
-        // Links are spread over workers in the order in which they come, and these stay where they are.
-        for (n, callee) in (0..).zip(clients.iter_mut().take(2)) {
-            callee.listen_to(callee_name(n))?;
-            callee.is_callee = true;
-        }
-    }
     Ok(clients)
 }
 
@@ -434,11 +406,6 @@ pub fn flood(kind: Flood, mut clients: Vec<Client>) -> Anyhow<()> {
             std::thread::sleep(Duration::from_micros(200));
         }
     }
-}
-
-/// What one of two links listens to.
-fn callee_name(n: u32) -> Name {
-    Name::App(if n.is_multiple_of(2) { "even" } else { "odd" }.parse().expect("a name"))
 }
 
 fn name() -> Name {

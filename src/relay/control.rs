@@ -9,7 +9,8 @@ use super::router::Ask;
 use super::router::calls::Brought;
 use super::router::requests::Side;
 use super::router::why_closed::WhyClosed;
-use super::switch::{Switch, ToEnd};
+use super::switch::Switch;
+use super::told::ToEnd;
 use crate::link::Frame;
 use crate::wire::{CloseCode, Control, Name};
 use std::time::{Duration, Instant};
@@ -95,10 +96,11 @@ impl Client<'_> {
     }
 
     fn handle_control(&mut self, message: Control) -> Flow {
-        let may_move =
-            self.switch.place().workers > 1 && matches!(message, Control::Connect { .. } | Control::Listen { .. });
-        let id = self.id;
-        if may_move && let Some(to) = self.switch.router.ask(|router, _| router.relocate(id, &message)) {
+        let (id, is_alone) = (self.id, self.switch.place().workers == 1);
+        if let Control::Listen { name } = &message
+            && !is_alone
+            && let Some(to) = self.switch.router.ask(|router, _| router.relocate(id, name))
+        {
             return Flow::Move(to, message);
         }
         self.act(message)

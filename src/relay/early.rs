@@ -1,16 +1,36 @@
-//! Orders that came before the link they are for: it is on its way from another worker.
+//! What came before the link that it is for: that is on its way from another worker.
 
-use super::LinkId;
 use super::router::Order;
+use super::told::ToEnd;
+use super::{EndId, LinkId};
 use std::collections::HashMap;
 
 /// So many links more than last time, or twice as many, make it worth while to look which of them still come.
 const LOOK_AFTER: usize = 16;
 
-/// See the module. A link that is lost on its way, or moves on, leaves its orders here until somebody looks.
+/// Something that waits for a link.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// From the router.
+    Order(Order),
+    /// For an end that an order before it opens: no more than that end's first window, and charged as it was read.
+    Told(EndId, ToEnd),
+}
+
+impl Kept {
+    /// The order, if it is one.
+    pub(super) fn into_order(self) -> Option<Order> {
+        match self {
+            Kept::Order(order) => Some(order),
+            Kept::Told(..) => None,
+        }
+    }
+}
+
+/// See the module. A link that is lost on its way, or moves on, leaves what is for it here until somebody looks.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    by_link: HashMap<LinkId, Vec<Order>>,
+    by_link: HashMap<LinkId, Vec<Kept>>,
     /// For how many links there were some after the last look.
     kept: usize,
 }
@@ -18,23 +38,37 @@ pub(super) struct Early {
 impl Early {
     /// Keeps an order for a link that comes. Whether it is time to look which links do.
     pub(super) fn keep(&mut self, order: Order) -> bool {
-        self.by_link.entry(order.link).or_default().push(order);
+        self.by_link.entry(order.link).or_default().push(Kept::Order(order));
         self.by_link.len() > self.kept + self.kept.max(LOOK_AFTER)
     }
 
-    /// Takes those for a link that has come.
-    pub(super) fn take(&mut self, link: LinkId) -> Vec<Order> {
+    /// Keeps what an end is told whose link comes; nothing for a link of which no order waits, for then it does not.
+    pub(super) fn keep_told(&mut self, to: EndId, what: ToEnd) {
+        if let Some(kept) = self.by_link.get_mut(&to.link) {
+            kept.push(Kept::Told(to, what));
+        }
+    }
+
+    /// Takes what is for a link that has come, or does not.
+    pub(super) fn take(&mut self, link: LinkId) -> Vec<Kept> {
         self.by_link.remove(&link).unwrap_or_default()
     }
 
-    /// Takes those for links that do not come.
+    /// Takes the orders for links that do not come. An end whose link goes elsewhere is open there, and was told nothing here.
     pub(super) fn take_lost(&mut self, comes: impl Fn(LinkId) -> bool) -> Vec<Order> {
-        let lost = self.by_link.extract_if(|link, _| !comes(*link)).flat_map(|(_, orders)| orders).collect();
+        let lost = self.by_link.extract_if(|link, _| !comes(*link)).flat_map(|(_, kept)| kept);
+        let lost = lost.filter_map(Kept::into_order).collect();
         self.kept = self.by_link.len();
         lost
     }
 
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_link.is_empty()
+    }
+
     /// For how many links there are some.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_link.len()
     }

@@ -8,8 +8,7 @@ use super::why::Why;
 use crate::identity::PeerId;
 use crate::wire::CloseCode;
 
-/// A link on its way to another worker. The message that it moves for is not done, and what is behind that is held: it takes
-/// them along.
+/// A link on its way to another worker. What it has said and was not dealt with is held: it takes that along.
 pub struct MovingLink {
     pub(super) attachment: Box<Attachment>,
 }

@@ -14,7 +14,8 @@ use super::memory::block::Piece;
 use super::memory::cursor::Cursor;
 use super::router::requests::Side;
 use super::router::why_closed::Cut;
-use super::switch::{ENDING_MAX, ToEnd};
+use super::switch::ENDING_MAX;
+use super::told::ToEnd;
 use super::why::Why;
 use super::{ConnId, LinkId};
 use crate::identity::Identity;
@@ -62,8 +63,8 @@ impl Input<'_> {
                 attachment.hold(last.into_iter().chain(input).map(Cursor::into_piece));
             }
             if let Flow::Move(to, message) = flow {
-                sum.work = sum.work + Work::MOVE;
-                switch.move_out(id, to, message);
+                attachment.intake.leave_undone(Undone::Message(Box::new(message)));
+                switch.move_out(id, to);
             }
         }
         self.conns.reading.line.spend(sum.work);

@@ -45,6 +45,7 @@ mod switch;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod told;
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]
 mod whole;
 mod why;
@@ -74,7 +75,8 @@ pub use router::requests::{
 pub use router::round::PLACES_PER_PAIR;
 pub use router::turns::{OFFERS_FREE_PER_PEER, OFFERS_MAX, OFFERS_PER_PEER_MAX, REFUSAL_DELAY};
 pub use router::why_closed::{Cut, WhyClosed};
-pub use switch::{ToEnd, WorkerMessage};
+pub use switch::WorkerMessage;
+pub use told::ToEnd;
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]
 pub use whole::RelayCore;
 pub use why::Why;

@@ -6,12 +6,11 @@
 use super::attached::Attachment;
 use super::circuit::table::Circuit;
 use super::circuit::window::Growth;
-use super::early::Early;
+use super::early::{Early, Kept};
 use super::events::{Event, MovingLink};
 use super::fair::work::Work;
-use super::intake::Undone;
 use super::links::Links;
-use super::memory::block::{Piece, Pool};
+use super::memory::block::Pool;
 use super::memory::charge::Charge;
 use super::memory::pressure::{Shortage, Threshold, Victim, choose_for_messages, stalled};
 use super::router::circuits::EndReport;
@@ -19,6 +18,7 @@ use super::router::common::RouterHandle;
 use super::router::requests::Side;
 use super::router::why_closed::{Cut, WhyClosed};
 use super::router::{Departure, Order, What};
+use super::told::ToEnd;
 use super::why::Why;
 use super::{ConnId, EndId, LinkId, Place};
 use crate::wire::{CloseCode, Control};
@@ -42,19 +42,6 @@ pub enum WorkerMessage {
     Reclaim(Threshold),
     /// Messages take all that they may: let go of those for links that do not take them.
     ReclaimMessages,
-}
-
-/// What an end of a circuit is told by the other.
-#[derive(Debug)]
-pub enum ToEnd {
-    /// Bytes for its client.
-    Data(Piece),
-    /// No more bytes.
-    Fin,
-    /// The circuit is gone.
-    Reset(CloseCode),
-    /// The kernel took bytes that came in on this end.
-    Freed(u32),
 }
 
 /// See the module.
@@ -143,6 +130,9 @@ impl Switch {
     /// An end here is told something.
     pub(super) fn handle_told(&mut self, now: Instant, to: EndId, what: ToEnd) {
         let EndId { link, circuit, .. } = to;
+        if !self.early.is_empty() && self.links.get(link).is_none() {
+            return self.early.keep_told(to, what);
+        }
         match what {
             ToEnd::Data(piece) => self.change(now, link, |attachment| attachment.push(now, circuit, piece)),
             ToEnd::Fin => self.change(now, link, |attachment| attachment.finish(circuit)),
@@ -211,6 +201,10 @@ impl Switch {
                 }
             }
             What::Pace { rate } => attachment.set_rate(rate),
+            // Ordered where the callee is, so it comes between turns: nothing of the link is being dealt with. One that ends
+            // stays, and what waits for it there was told.
+            What::Move { .. } if attachment.is_ending() => {}
+            What::Move { to } => self.move_out(id, to),
             What::End { code } => self.end(now, id, code),
         }
     }
@@ -225,8 +219,11 @@ impl Switch {
             }
             Some(worker) => self.messages.push_back((worker, WorkerMessage::Order(Order { worker, ..order }))),
             None => {
-                if let What::Opened { far, .. } = order.what {
-                    self.deliver(now, far, ToEnd::Reset(CloseCode::PeerGone));
+                let before = self.early.take(order.link).into_iter().filter_map(Kept::into_order);
+                for order in before.chain([order]) {
+                    if let What::Opened { far, .. } = order.what {
+                        self.deliver(now, far, ToEnd::Reset(CloseCode::PeerGone));
+                    }
                 }
             }
         }
@@ -234,7 +231,7 @@ impl Switch {
 
     /// Gives orders up that wait for links which are on no way here any more: their connection was lost, or they moved on.
     fn give_up_early(&mut self, now: Instant) {
-        if self.early.len() > 0 {
+        if !self.early.is_empty() {
             let (early, here) = (&mut self.early, Some(self.place.worker));
             let lost = self.router.ask(|router, _| early.take_lost(|link| router.worker_of(link) == here));
             lost.into_iter().for_each(|order| self.redirect(now, order));
@@ -277,7 +274,12 @@ impl Switch {
         for far in far_ends.into_iter().filter(|_| !told) {
             self.deliver(now, far, ToEnd::Reset(CloseCode::PeerGone));
         }
-        self.router.ask(|router, orders| router.detach(now, id, Departure { why, ended }, orders));
+        let expected = self.router.ask(|router, orders| router.detach(now, id, Departure { why, ended }, orders));
+        if let Some(worker) = expected.filter(|worker| *worker != self.place.worker) {
+            // It was to go there, and what is kept for it there finds out that it does not come.
+            let order = Order { worker, link: id, what: What::End { code: CloseCode::PeerGone } };
+            self.messages.push_back((worker, WorkerMessage::Order(order)));
+        }
     }
 
     /// Forgets a link.
@@ -294,11 +296,9 @@ impl Switch {
         }
     }
 
-    /// Sends a link to another worker, to do what this message asks for before what it holds.
-    pub(super) fn move_out(&mut self, id: LinkId, to: usize, message: Control) {
+    /// Sends a link to another worker, with what it holds. It pays there for what that costs the two.
+    pub(super) fn move_out(&mut self, id: LinkId, to: usize) {
         if let Some(mut attachment) = self.links.remove(id) {
-            attachment.intake.leave_undone(Undone::Message(Box::new(message)));
-            // It is paid for where it comes to, as it was where it left.
             attachment.intake.owe(Work::MOVE);
             self.events.push_back(Event::Move(to, MovingLink { attachment }));
         }
@@ -308,8 +308,15 @@ impl Switch {
     pub(super) fn move_in(&mut self, now: Instant, attachment: Box<Attachment>) {
         let id = attachment.id;
         self.links.insert(attachment);
-        self.early.take(id).into_iter().for_each(|order| self.router.put_order(order));
-        self.run_orders(now);
+        for kept in self.early.take(id) {
+            match kept {
+                Kept::Order(order) => {
+                    self.router.put_order(order);
+                    self.run_orders(now);
+                }
+                Kept::Told(to, what) => self.handle_told(now, to, what),
+            }
+        }
         self.touch(now, id);
     }
 

@@ -80,6 +80,12 @@ impl RelayCore {
         }
     }
 
+    /// Where a connection is.
+    #[cfg(test)]
+    pub(super) fn worker_of(&self, conn: ConnId) -> Option<usize> {
+        self.homes.get(&conn).copied()
+    }
+
     /// For how many links orders wait that came before them.
     #[cfg(test)]
     pub(super) fn early_links(&self) -> usize {

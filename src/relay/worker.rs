@@ -17,7 +17,8 @@ use super::pace::MayRead;
 use super::router::admission::{Crowded, Newcomer, Placed};
 use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
-use super::switch::{Switch, ToEnd, WorkerMessage};
+use super::switch::{Switch, WorkerMessage};
+use super::told::ToEnd;
 use super::{ConnId, LinkId, Place, Why};
 use crate::identity::Identity;
 #[cfg(feature = "canaries")]

@@ -24,8 +24,8 @@ const ASKED: u64 = 1400;
 const CALLED: u64 = 4000;
 /// Bytes that are read, or written, in a nanosecond.
 const BYTES: u64 = 5;
-/// What the move of a link to another worker costs each of the two.
-const MOVE: u64 = 3700;
+/// What the move of a link from one worker to another costs the two together.
+const MOVE: u64 = 7400;
 /// One of the two steps of a handshake.
 const HANDSHAKE: u64 = 130_000;
 /// Writing once.
@@ -39,7 +39,7 @@ impl Work {
     /// A step of a handshake.
     pub(crate) const HANDSHAKE: Work = Work(HANDSHAKE);
 
-    /// A link that moves, at each of the two workers.
+    /// A link that moves, for both workers.
     pub(crate) const MOVE: Work = Work(MOVE);
 
     /// So many microseconds.

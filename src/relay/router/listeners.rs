@@ -136,12 +136,7 @@ impl Listeners {
         self.listened
     }
 
-    /// The newest link of a peer that listens to a name, apart from these.
-    pub(super) fn newest(&self, peer: PeerId, name: &Name, apart_from: &[Listener]) -> Option<Listener> {
-        self.newest_until(u64::MAX, (peer, name), apart_from)
-    }
-
-    /// The same of those that listened at that time.
+    /// The newest link of a peer that listened to a name at that time and still does, apart from these.
     pub(super) fn newest_until(
         &self,
         last: u64,

@@ -25,7 +25,7 @@ pub(super) mod why_closed;
 use super::{EndId, LinkId};
 use crate::identity::PeerId;
 use crate::wire::limits::EARLY_MAX;
-use crate::wire::{CloseCode, Control, Name};
+use crate::wire::{CloseCode, Name};
 use admission::{Newcomer, Source};
 use calls::{Accepted, Brought, Calls, Recall};
 use circuits::{CircuitInfo, Circuits, Closed, EndReport};
@@ -105,9 +105,16 @@ impl Router {
         Ok(Admitted { circuits: share.circuits, source, rate })
     }
 
-    /// A link is gone. What it asked for is withdrawn; what it was offered goes to somebody else or back to waiting.
-    pub(super) fn detach(&mut self, now: Instant, link: LinkId, departure: Departure, orders: &mut Orders) {
-        let Some(attached @ Attached { peer, source, .. }) = self.roster.remove(link) else { return };
+    /// A link is gone. What it asked for is withdrawn; what it was offered goes to somebody else or back to waiting. Where it
+    /// was expected.
+    pub(super) fn detach(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        departure: Departure,
+        orders: &mut Orders,
+    ) -> Option<usize> {
+        let attached @ Attached { peer, source, worker } = self.roster.remove(link)?;
         self.end_circuits(now, link, &departure.ended);
         // Those that were accepted, and that its worker has not heard of.
         for circuit in self.circuits.of_link(link) {
@@ -119,6 +126,7 @@ impl Router {
         let mut calls = Calls { router: self, now, orders };
         calls.handle_lost(link, peer);
         calls.offer_next();
+        Some(worker)
     }
 
     /// Registers a name. Requests parked for it are offered in turn: some of them now, and the rest by
@@ -180,9 +188,10 @@ impl Router {
         debug_assert!(early.len() <= EARLY_MAX);
         let Side { link, circuit } = callee;
         let Accepted { caller, pair, name } = Calls { router: self, now, orders }.take_up(callee)?;
-        let caller_worker = self.worker_of(caller.link)?;
+        self.worker_of(caller.link)?;
         let callee_worker = self.worker_of(link)?;
         self.roster.hold(link);
+        let caller_worker = self.bring(caller.link, link, orders)?;
         let Pair { from, source, to } = pair;
         let info = self.circuits.open(CircuitInfo { caller, callee, from, source, to, name, since: now });
         self.facts.push_back(Fact::Opened(info));
@@ -191,6 +200,17 @@ impl Router {
         orders.push(Order { worker: caller_worker, link: caller.link, what });
         Calls { router: self, now, orders }.offer_next();
         Some(EndId { worker: caller_worker, link: caller.link, circuit: caller.circuit })
+    }
+
+    /// A call is taken: its caller's link goes to the worker of the callee's, if it has no open circuit elsewhere. Not sooner:
+    /// whoever calls could tell by its link's worker whether somebody is there. Where it is then.
+    fn bring(&mut self, caller: LinkId, callee: LinkId, orders: &mut Orders) -> Option<usize> {
+        if self.circuits.of_link(caller).is_empty()
+            && let Some((worker, to)) = self.roster.relocate(caller, callee)
+        {
+            orders.push(Order { worker, link: caller, what: What::Move { to } });
+        }
+        self.worker_of(caller)
     }
 
     /// A listener declines what it was offered. One that says it is not there is treated as if it were not: the request
@@ -244,16 +264,13 @@ impl Router {
         self.facts.pop_front()
     }
 
-    /// Moves `link` to the worker where it should be before `message` is acted upon, if it is not there: the worker that asks
-    /// has to send it there.
-    pub(super) fn relocate(&mut self, link: LinkId, message: &Control) -> Option<usize> {
+    /// Moves `link` to the worker where it should be before it listens to `name`, that of the first who calls it, if it is not
+    /// there: the worker that asks has to send it there.
+    pub(super) fn relocate(&mut self, link: LinkId, name: &Name) -> Option<usize> {
         let &Attached { peer, .. } = self.roster.get(link)?;
-        let partner = match message {
-            Control::Connect { to, name, .. } => self.listeners.newest(*to, name, &[])?.link,
-            Control::Listen { name } => self.requests.first_waiting_caller(peer, name)?,
-            _ => return None,
-        };
-        self.roster.relocate(link, partner)
+        let caller = self.requests.first_waiting_caller(peer, name)?;
+        let goes = self.roster.is_idle(link);
+        goes.then(|| self.roster.relocate(link, caller)).flatten().map(|(_, to)| to)
     }
 
     /// The worker of an attached link.

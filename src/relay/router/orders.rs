@@ -69,6 +69,11 @@ pub enum What {
         /// The account of its peer, None without a bound.
         rate: Option<Rate>,
     },
+    /// Send the link to another worker. What opens the circuit that it goes for is told there, and waits for it.
+    Move {
+        /// Which.
+        to: usize,
+    },
     /// End the link.
     End {
         /// Why.

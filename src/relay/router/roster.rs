@@ -6,7 +6,7 @@ use crate::relay::LinkId;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-/// A caller moves to the worker of its callee unless that worker has this many circuit ends more than its own. Sharing a
+/// A link moves to the worker of its partner unless that worker has this many circuit ends more than its own. Sharing a
 /// worker saves the hop between threads; a hub with many callers should still use every core.
 const CROWDING_MAX: usize = 8;
 
@@ -131,20 +131,28 @@ impl Roster {
         self.peers.get(peer).map(|holding| holding.circuits)
     }
 
-    /// Sends a link to the worker of this partner, unless that has much to do, or the link has a circuit or was offered one.
-    /// Which worker that is, if it is another.
-    pub(super) fn relocate(&mut self, link: LinkId, partner: LinkId) -> Option<usize> {
+    /// Whether a link has asked for no circuit, has none, and was offered none.
+    pub(super) fn is_idle(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_none_or(|link| link.circuits + link.offered == 0)
+    }
+
+    /// Sends a link to the worker of this partner, unless that has much to do, or the link was offered a circuit. Its worker so
+    /// far and the other one. What it has asked for goes with it; it must have no circuit that is open.
+    pub(super) fn relocate(&mut self, link: LinkId, partner: LinkId) -> Option<(usize, usize)> {
         let there = self.worker_of(partner)?;
         let Link { attached, circuits, offered, .. } = self.links.get_mut(&link)?;
         let (here, load) = (attached.worker, &mut self.load);
         let is_crowded = load[there].circuits > load[here].circuits + CROWDING_MAX;
-        if here == there || *circuits + *offered > 0 || is_crowded {
+        if here == there || *offered > 0 || is_crowded {
             return None;
         }
         attached.worker = there;
+        let asked = usize::try_from(*circuits).unwrap_or(0);
         load[here].links -= 1;
         load[there].links += 1;
-        Some(there)
+        load[here].circuits -= asked;
+        load[there].circuits += asked;
+        Some((here, there))
     }
 
     /// A link asks for a circuit.

@@ -17,6 +17,7 @@ mod moves;
 mod paths;
 mod props;
 mod rates;
+mod strangers;
 mod testkit;
 
 use testkit::{Client, Got, app, joined, joined_as, relay, relay_with};

@@ -36,7 +36,9 @@ fn who_listens_while_a_caller_may_not_know_yet_is_offered_its_call_at_once() {
     world.listen(callee, 0);
     assert_eq!(world.take(), [(callee, offer(1, 2, 0)), (callee, offer(3, 2, 0))]);
     world.accept(callee, 1, vec![]).unwrap();
-    assert!(matches!(world.take()[..], [(to, What::Opened { circuit: 2, .. })] if to == caller));
+    let told = world.take();
+    assert!(matches!(told[..], [(_, What::Move { to: 1 }), (_, What::Opened { circuit: 2, .. })]), "{told:?}");
+    assert!(told.iter().all(|(to, _)| *to == caller));
     world.pass(REFUSAL_DELAY);
     let gone = |circuit| (caller, refuse(circuit, CloseCode::NotHere));
     assert_eq!(world.take(), [(caller, What::Waiting { circuit: 4 }), gone(6), gone(8)], "whoever has it by then");
