@@ -93,8 +93,9 @@ fn interrupt_ends_the_tool_where_the_command_does_not_run_yet_and_a_command_that
     types(&terminal, "\u{3}", "status 130\r\n");
     let target = Target::echo();
     let _export = relay.party("west").portrep().arg("--export").arg(format!("app={}", target.at)).spawn();
-    let command = "printf '%s\\n' be''gan; sleep 1000";
-    let import = relay.party("east").portrep().args(["--import", "0=west:app", "--", "sh", "-c", command]);
+    // One process. A shell that is just starting another forgets a signal that comes then.
+    let command = "$| = 1; print 'be', 'gan', chr 10; sleep 1000";
+    let import = relay.party("east").portrep().args(["--import", "0=west:app", "--", "perl", "-e", command]);
     types(&terminal, &format!("{}; echo \"status $?\"\n", import.shell_line()), "began");
     types(&terminal, "\u{3}", "status 130\r\n");
     shell.kill();

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 const ANSWER_TIME: Duration = Duration::from_secs(15);
 /// What the command has for its end when it was asked to end.
 const END_TIME: Duration = Duration::from_secs(3);
+/// A key that ends the command is heard of by us as well, perhaps only when it has ended: so long is that still the same key.
+const SAME_KEY: Duration = Duration::from_secs(1);
 /// Signals that are for the command while it runs, and mean nothing to us.
 pub(crate) const HANDED_OVER: [i32; 3] = [INT, QUIT, USR2];
 
@@ -38,6 +40,8 @@ pub(super) struct Command {
     lost: bool,
     /// It was asked to end by this signal, and has until then: the mappings stay for what it has to say at its end.
     told: Option<(i32, Instant)>,
+    /// When its end was noticed.
+    ended_at: Option<Instant>,
 }
 
 enum State {
@@ -60,7 +64,7 @@ impl Command {
             Wait::No => Some(now + ANSWER_TIME),
         };
         let state = if words.is_empty() { State::Over } else { State::ExpectMappings };
-        Command { words, state, until, met: false, hasty: wait == Wait::No, lost: false, told: None }
+        Command { words, state, until, met: false, hasty: wait == Wait::No, lost: false, told: None, ended_at: None }
     }
 
     /// Whether it waits for the mappings.
@@ -162,7 +166,7 @@ impl Command {
             Err(error) => Err(Error::Run(RunError::Io(Doing::AwaitCommand, error))),
         };
         connections.remove_uncounted(slot);
-        self.state = State::Ended(outcome);
+        (self.state, self.ended_at) = (State::Ended(outcome), Some(Instant::now()));
         true
     }
 
@@ -189,7 +193,7 @@ impl Command {
                 child.pass_on(came.signal);
                 true
             }
-            _ => false,
+            _ => came.typed && self.ended_at.is_some_and(|at| at.elapsed() < SAME_KEY),
         }
     }
 
@@ -204,8 +208,24 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
+    use super::super::throttle::Throttle;
     use super::*;
+    use crate::net::signals::Request;
     use crate::wire::CloseCode;
+
+    #[test]
+    fn the_key_that_ended_the_command_is_not_heard_a_second_time() {
+        let now = Instant::now();
+        let mut connections = Connections::new(Throttle::new(now, None), 8);
+        let mut command = Command::new(now, vec!["true".into()], Wait::Forever);
+        let key = |typed| Came { signal: INT, typed, request: Request::End(INT) };
+        assert!(!command.hand_over(&mut connections, &key(true)), "it does not run yet");
+        (command.state, command.ended_at) = (State::Over, Some(now));
+        assert!(command.hand_over(&mut connections, &key(true)));
+        assert!(!command.hand_over(&mut connections, &key(false)), "that was meant for us");
+        command.ended_at = now.checked_sub(2 * SAME_KEY);
+        assert!(!command.hand_over(&mut connections, &key(true)), "it was pressed again");
+    }
 
     #[test]
     fn a_time_that_nothing_comes_of_wakes_nobody() {
