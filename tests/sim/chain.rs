@@ -20,8 +20,10 @@ use vp::wire::{Control, Features};
 const MEMORY: usize = 64 << 20;
 /// What both ends may have sent ahead through a relay that is emptied at every turn, bytes.
 const UNDER_WAY_MAX: usize = 2 * CIRCUIT_WINDOW_START as usize;
-/// What a circuit carries beside what the ends have to say, bytes: its handshake, and records around the content.
+/// What a circuit carries beside what the ends have to say, bytes: its handshake, and the records of its beginning and its end.
 const WORDS: usize = 8 << 10;
+/// What a record is beside its content, bytes, at most.
+const RECORD: usize = 64;
 
 /// What a good history tells.
 #[derive(Clone, Copy, Default)]
@@ -100,7 +102,7 @@ struct World {
     plan: Plan,
     /// For what later versions say, so that it leaves the rest of a history as it is.
     later: Random,
-    /// Bytes that sessions said of it.
+    /// Bytes that sessions said beside content: of later versions, and a record around each piece and each word that one was taken.
     said_beside: usize,
 }
 
@@ -304,7 +306,7 @@ impl World {
         let End { node, wire, key, .. } = &mut self.ends[side];
         match (what, key.and_then(|key| node.session(key)), &mut self.relay, wire) {
             (0, Some(session), ..) => {
-                self.said_beside += body.len() + 64;
+                self.said_beside += body.len() + RECORD;
                 session.send_unknown(number, &body);
             }
             (1, _, Some(relay), Some(wire)) => relay.say(self.now, wire.link, message(body)),
@@ -318,7 +320,8 @@ impl World {
         let Some(session) = end.key.and_then(|key| end.node.session(key)) else { return };
         let Some(stream) = end.stream else { return };
         let until = end.data.len().min(end.written + most);
-        end.written += session.stream_mut(stream).write(&end.data[end.written..until]);
+        let written = session.stream_mut(stream).write(&end.data[end.written..until]);
+        end.written += written;
         if end.written == end.data.len() && !end.finished {
             end.finished = true;
             session.stream_mut(stream).finish();
@@ -333,6 +336,7 @@ impl World {
         end.got += count;
         session.stream_mut(stream).read(count);
         session.stream_mut(stream).consume(self.now, count);
+        self.said_beside += RECORD * (usize::from(written > 0) + usize::from(count > 0));
     }
 
     fn is_done(&mut self) -> bool {
