@@ -212,8 +212,12 @@ fn items_of(items: u64, total: Option<u64>) -> String {
     }
 }
 
-/// A rate is shown in whole bytes; `as` saturates here, and nothing is computed from it.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+/// A rate is shown in whole bytes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it saturates, and nothing is computed from it"
+)]
 fn bytes_per_second(moved: &ProgressBar) -> u64 {
     moved.per_sec() as u64
 }
