@@ -236,12 +236,12 @@ impl Client {
     }
 
     fn listen(&mut self) -> Anyhow<()> {
-        self.say(&Control::Listen { name: Name::App("bench".parse()?) })?;
+        self.say(&Control::Listen { name: Name::App("bench".parse().expect("a name")) })?;
         self.await_control().map(drop)
     }
 
     fn call(&mut self, callee: &mut Client) -> Anyhow<()> {
-        let name = Name::App("bench".parse()?);
+        let name = Name::App("bench".parse().expect("a name"));
         self.say(&Control::Connect { circuit: 2, to: callee.peer, name, wait_ms: 0, early: vec![] })?;
         let Control::Incoming { circuit, .. } = callee.await_control()? else { return Err("no call".into()) };
         callee.say(&Control::Accept { circuit, early: vec![] })?;

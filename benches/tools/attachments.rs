@@ -38,7 +38,7 @@ const EVENTS: usize = 1024;
 #[derive(Parser)]
 struct Options {
     /// The relay, as its ready line gives it.
-    #[arg(long)]
+    #[arg(long, value_parser = relay_address)]
     relay: RelayAddress,
     /// The key that all attachments share.
     #[arg(long)]
@@ -46,6 +46,10 @@ struct Options {
     /// How many.
     #[arg(long, default_value_t = 10_000)]
     count: usize,
+}
+
+fn relay_address(text: &str) -> Result<RelayAddress, String> {
+    text.parse().map_err(|error| format!("no address: {error:?}"))
 }
 
 fn main() -> ExitCode {
@@ -193,7 +197,7 @@ impl Attachment {
             seed: n as u64,
         };
         let mut node = Node::new(now, config);
-        node.listen(format!("idle{n}").parse::<AppName>()?);
+        node.listen(format!("idle{n}").parse::<AppName>().expect("a name"));
         node.poll_dial(now).ok_or("the node does not want to dial")?;
         Ok(Attachment { node, socket, is_connected: false, input: Vec::new() })
     }

@@ -213,7 +213,7 @@ impl Pair {
 
     fn check(&self, result: Result<(), SessionError>) {
         if let Err(error) = result {
-            panic!("an honest end was accused: {error}");
+            panic!("an honest end was accused: {error:?}");
         }
     }
 

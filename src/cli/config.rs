@@ -13,9 +13,10 @@ use super::exit::Exit;
 use super::files::{Candidate, ConfigFile, Origin, RelaySource, candidates, relay_key_candidates, relays, user_file};
 use super::mixups;
 use super::report::Fault;
+use super::voice::names::{address_text, parse_text};
 use crate::cli::key::key_fault;
 use crate::identity::{Identity, PeerId};
-use crate::names::{Address, AddressError, Peers, RelayAddress, Relays, keyfile};
+use crate::names::{Address, AddressError, ParseError, Peers, RelayAddress, Relays, keyfile};
 use crate::net::list::{PATIENCE, read_list};
 use crate::store::keyfile::{LoadError, load};
 
@@ -114,12 +115,12 @@ pub(crate) fn relay_addresses(flags: &[RelayAddress], env: &Env) -> Result<Vec<R
 pub(crate) fn address(typed: &str, peers: &Peers) -> Result<Address, Fault> {
     Address::parse(typed, peers).map_err(|error| {
         let file = peers.place().unwrap_or("the peers file");
-        let shown = printable(typed);
+        let (shown, why) = (printable(typed), address_text(error));
         let foreign = mixups::address(typed).map(|line| printable(&line));
         match error {
             AddressError::UnknownName => {
                 let place = peers.place().map_or_else(|| format!(": {}", peers.absence()), |at| format!(" in {at}"));
-                let fault = |tail| Fault::new(Exit::Config, format!("{shown}: {error}{place}{tail}"));
+                let fault = |tail| Fault::new(Exit::Config, format!("{shown}: {why}{place}{tail}"));
                 let fault = match probably(typed, peers) {
                     Some(meant) => fault(format!("; did you mean {meant}?")),
                     None => fault(String::new()),
@@ -129,9 +130,9 @@ pub(crate) fn address(typed: &str, peers: &Peers) -> Result<Address, Fault> {
                     .fold(fault, Fault::hint)
                     .hint(format!("add a line NAME ID to {file}, or use the id itself"))
             }
-            AddressError::Conflict { .. } => Fault::new(Exit::Config, format!("{shown}: {error} in {file}"))
+            AddressError::Conflict { .. } => Fault::new(Exit::Config, format!("{shown}: {why} in {file}"))
                 .hint("take one of the two lines out: nobody is called that as long as both are there"),
-            _ => foreign.into_iter().fold(Fault::new(Exit::Usage, format!("{shown}: {error}")), Fault::hint),
+            _ => foreign.into_iter().fold(Fault::new(Exit::Usage, format!("{shown}: {why}")), Fault::hint),
         }
     })
 }
@@ -241,9 +242,8 @@ fn not_found_is_none<T>(path: &Path, error: io::Error) -> Result<Option<T>, Faul
     }
 }
 
-fn parsed<T, E: std::error::Error>(path: &Path, result: Result<T, E>) -> Result<T, Fault> {
-    // The kinds of parse errors print their cause themselves, so the chain of sources is not followed here.
-    result.map_err(|error| Fault::new(Exit::Config, format!("{}: {error}", printable(path))))
+fn parsed<T>(path: &Path, result: Result<T, ParseError>) -> Result<T, Fault> {
+    result.map_err(|error| Fault::new(Exit::Config, format!("{}: {}", printable(path), parse_text(error))))
 }
 
 /// A key that systemd guards. Its access list shows as permission of the group (mode 0440), which is refused

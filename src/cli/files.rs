@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::env::Env;
+use super::voice::names::{NOT_TEXT, relay_address_text};
 use crate::names::{RelayAddress, RelayAddressError};
 
 /// The system's configuration directory, for services.
@@ -169,17 +170,13 @@ impl fmt::Display for VariableError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VP_RELAY, word {}, column {}: ", self.word, self.column)?;
         match &self.cause {
-            Some(cause) => write!(f, "the relay address {cause}"),
-            None => f.write_str("a byte that is not UTF-8 text"),
+            Some(cause) => write!(f, "the relay address {}", relay_address_text(*cause)),
+            None => f.write_str(NOT_TEXT),
         }
     }
 }
 
-impl Error for VariableError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.as_ref().map(|cause| cause as &dyn Error)
-    }
-}
+impl Error for VariableError {}
 
 /// The directory for what must survive: systemd's, else the user's. `None` if neither is known.
 pub(crate) fn state_directory(env: &Env) -> Option<PathBuf> {

@@ -3,6 +3,7 @@
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
+use crate::cli::voice::names::key_file_text;
 use crate::store::keyfile::{CreateError, FILE_MAX, LoadError};
 use std::io;
 use std::path::Path;
@@ -14,7 +15,7 @@ pub(super) fn key_fault(path: &Path, error: &LoadError) -> Fault {
         LoadError::NotRegular => "the key file is not a regular file".to_owned(),
         LoadError::Exposed { mode } => format!("others can access the key file (mode {mode:04o})"),
         LoadError::TooLong => format!("not a key of vp: a key file has at most {FILE_MAX} bytes"),
-        LoadError::Parse(error) => format!("not a key of vp: {}", chain(error)),
+        LoadError::Parse(error) => format!("not a key of vp: {}", key_file_text(*error)),
     };
     let fault = about(path, &words);
     match error {

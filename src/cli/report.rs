@@ -91,7 +91,7 @@ impl Fault {
     }
 
     /// A fault about a file: its path, what went wrong, and the system's word on it.
-    pub fn about(exit: Exit, path: &Path, error: &(dyn Error + 'static)) -> Self {
+    pub fn about(exit: Exit, path: &Path, error: &io::Error) -> Self {
         Self::new(exit, format!("{}: {}", printable(path), chain(error)))
     }
 
@@ -285,8 +285,8 @@ impl fmt::Debug for Report {
     }
 }
 
-/// An error with its causes, leaving out those it has already put into its own words.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+/// An error of the system with its causes, leaving out those it has already put into its own words.
+pub(crate) fn chain(error: &io::Error) -> String {
     let mut text = words(error);
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -395,7 +395,7 @@ mod tests {
         let missing = io::Error::from_raw_os_error(2);
         let fault = Fault::about(Exit::Config, Path::new("/a\nb"), &missing);
         assert_eq!(fault.message, "/a\\x0ab: no such file or directory");
-        let wrapped = Wrapped(io::Error::from_raw_os_error(13));
+        let wrapped = io::Error::other(Wrapped(io::Error::from_raw_os_error(13)));
         assert_eq!(chain(&wrapped), "the list cannot be read: permission denied");
     }
 

@@ -3,9 +3,6 @@
 //! One value has exactly one lower-case and one upper-case text. The crate `bech32` checks the checksum; this file
 //! adds what it leaves open: a precise reason, an exact length, and padding bits that must be zero.
 
-use std::error::Error;
-use std::fmt;
-
 use bech32::Bech32m;
 use bech32::primitives::decode::CheckedHrpstring;
 use zeroize::Zeroizing;
@@ -45,25 +42,6 @@ pub enum CodeError {
     /// The unused bits at the end are not zero.
     NotCanonical,
 }
-
-impl fmt::Display for CodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::WrongPrefix { expected } => write!(f, "does not begin with {expected}1"),
-            Self::WrongLength { expected, found } => {
-                write!(f, "has {found} characters instead of {expected}")
-            }
-            Self::MixedCase => f.write_str("mixes upper and lower case"),
-            Self::BadCharacter { at } => {
-                write!(f, "has a foreign character at position {}", at + 1)
-            }
-            Self::BadChecksum => f.write_str("has a wrong checksum: a character was mistyped or lost"),
-            Self::NotCanonical => f.write_str("has unused bits that are not zero"),
-        }
-    }
-}
-
-impl Error for CodeError {}
 
 impl CodeError {
     /// Characters before the culprit, for a column number.

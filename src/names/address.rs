@@ -1,6 +1,5 @@
 //! `PEER[:APP]`: a petname or an id, and what to reach there.
 
-use std::error::Error;
 use std::fmt;
 
 use super::app::{self as name, AppName, NameError};
@@ -75,30 +74,6 @@ pub enum AddressError {
     },
     /// What follows the colon is no application name.
     BadApp(NameError),
-}
-
-impl fmt::Display for AddressError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadId(error) => write!(f, "the id {error}"),
-            Self::BadName(error) => write!(f, "the name {error}"),
-            Self::UnknownName => f.write_str("no peer of this name"),
-            Self::Conflict { first_line, line } => {
-                write!(f, "lines {first_line} and {line} say different things of this name")
-            }
-            Self::BadApp(error) => write!(f, "the application name {error}"),
-        }
-    }
-}
-
-impl Error for AddressError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::BadId(source) => Some(source),
-            Self::BadName(source) | Self::BadApp(source) => Some(source),
-            Self::UnknownName | Self::Conflict { .. } => None,
-        }
-    }
 }
 
 /// Fuzz entry: an accepted address prints to a text with the same meaning.

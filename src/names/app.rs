@@ -1,6 +1,5 @@
 //! Application names and petnames: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
 
-use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
@@ -64,20 +63,6 @@ pub enum NameError {
         at: usize,
     },
 }
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("is empty"),
-            Self::TooLong { found } => write!(f, "has {found} characters, more than {NAME_MAX}"),
-            Self::BadCharacter { at } => {
-                write!(f, "has a character other than A-Z a-z 0-9 . _ - at position {}", at + 1)
-            }
-        }
-    }
-}
-
-impl Error for NameError {}
 
 impl NameError {
     /// Characters before the culprit, for a column number.

@@ -1,8 +1,5 @@
 //! What the line-based files share: lines, comments, words with columns, and one error type.
 
-use std::error::Error;
-use std::fmt;
-
 use super::app::NameError;
 use super::relay::RelayAddressError;
 use crate::identity::code::CodeError;
@@ -50,46 +47,6 @@ impl ParseError {
         Self { line, column, kind: ParseErrorKind::NotText }
     }
 }
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: {}", self.line, self.column, self.kind)
-    }
-}
-
-impl Error for ParseError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.kind {
-            ParseErrorKind::BadName(source) => Some(source),
-            ParseErrorKind::BadId(source) => Some(source),
-            ParseErrorKind::BadRelay(source) => Some(source),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for ParseErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotText => f.write_str(NOT_TEXT),
-            Self::BadName(error) => write!(f, "the name {error}"),
-            Self::NameLooksLikeId => f.write_str("a petname may not begin with vp1"),
-            Self::MissingId => f.write_str("no id after the name"),
-            Self::BadId(error) => write!(f, "the id {error}"),
-            Self::BadOption => f.write_str("expected key=value"),
-            Self::DuplicateOption => f.write_str("the option was given before on this line"),
-            Self::UnknownOption => f.write_str("unknown option; circuits=N, links=N and rate=SIZE are known"),
-            Self::BadValue => {
-                f.write_str("the value does not fit: circuits= and links= take digits, rate= a size above 0, as in 10M")
-            }
-            Self::TrailingText => f.write_str("unexpected text"),
-            Self::BadRelay(error) => write!(f, "the relay address {error}"),
-        }
-    }
-}
-
-/// How every file says that a byte is not UTF-8.
-pub(crate) const NOT_TEXT: &str = "a byte that is not UTF-8 text";
 
 /// What some editors put before the text of a file; it says nothing.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();

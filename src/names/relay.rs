@@ -1,6 +1,5 @@
 //! `[SCHEME://]ID@HOST[:PORT][/PATH]`: where a relay is and who it must be.
 
-use std::error::Error;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -219,29 +218,6 @@ impl RelayAddressError {
             // A scheme that was read is ASCII.
             Self::BadId(error) => address.find("://").map_or(0, |at| at + 3) + error.offset(),
             _ => 0,
-        }
-    }
-}
-
-impl fmt::Display for RelayAddressError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownScheme => f.write_str("has a scheme other than tcp tls ws wss http https"),
-            Self::MissingId => f.write_str("has no ID@ before the host"),
-            Self::BadId(error) => write!(f, "has an id that {error}"),
-            Self::BadHost => f.write_str("has no valid host"),
-            Self::BadPort => f.write_str("has a port that is not 1 to 65535"),
-            Self::PathWithoutHttp => f.write_str("has a path, which tcp and tls do not use"),
-            Self::BadPath => f.write_str("has a path with characters that a path cannot have"),
-        }
-    }
-}
-
-impl Error for RelayAddressError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::BadId(source) => Some(source),
-            _ => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Kind;
 use crate::wire::CloseCode;
-use std::error::Error;
+use std::io::Error;
 use std::sync::Arc;
 
 /// Why a carrier or link is gone.
@@ -36,7 +36,7 @@ pub enum Down {
 
 /// What the driver knows of how a carrier failed or broke, beyond its kind: it is told with that, and means nothing to the node.
 #[derive(Clone, Debug)]
-pub struct Fault(pub Arc<dyn Error + Send + Sync>);
+pub struct Fault(pub Arc<Error>);
 
 impl PartialEq for Fault {
     /// The very same one.

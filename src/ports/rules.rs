@@ -5,7 +5,6 @@
 //! nothing in particular, so it never opens the way to this machine or its link. What can be told from an address alone is
 //! decided here; which others are this machine's changes with its network, and is for whoever connects to ask.
 
-use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -45,21 +44,6 @@ pub enum RuleError {
     /// More bits than the address has, or bits set behind the prefix.
     BadPrefix,
 }
-
-impl fmt::Display for RuleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            RuleError::NoPort => "a target is HOST:PORT, and the port is missing",
-            RuleError::BadPort => "the port of a target is a number, a range or *",
-            RuleError::BadHost => {
-                "the host of a target is a name, *.NAME, an address, a network or * (IPv6 in brackets)"
-            }
-            RuleError::BadPrefix => "the prefix does not fit its network",
-        })
-    }
-}
-
-impl Error for RuleError {}
 
 impl FromStr for Rule {
     type Err = RuleError;
@@ -299,7 +283,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn rules(text: &str) -> Rules {
-        Rules::new(text.split(',').map(|rule| rule.parse().unwrap_or_else(|e| panic!("{rule}: {e}"))).collect())
+        Rules::new(text.split(',').map(|rule| rule.parse().unwrap_or_else(|e| panic!("{rule}: {e:?}"))).collect())
     }
 
     fn ip(text: &str) -> IpAddr {

@@ -16,7 +16,6 @@ use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Request, Signals, TERM, USR1, XCPU};
 use crate::net::slots::Slot;
 use crate::node::{Config, Down, Event, Node};
-use std::error::Error;
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -248,8 +247,7 @@ impl Line {
         match event {
             Event::RelayUp { relay } => news(News::RelayUp(&self.relays[*relay])),
             Event::RelayDown { relay, why, fault } => {
-                let fault = fault.as_ref().map(|fault| -> &(dyn Error + 'static) { &*fault.0 });
-                news(News::RelayDown(&self.relays[*relay], *why, fault));
+                news(News::RelayDown(&self.relays[*relay], *why, fault.as_ref().map(|fault| &*fault.0)));
             }
             Event::Up { peer, app, .. } => news(News::Up(*peer, app.as_str())),
             Event::TurnedAway { peer, app } => news(News::TurnedAway(*peer, app.as_str())),

@@ -3,7 +3,7 @@
 use crate::identity::PeerId;
 use crate::names::RelayAddress;
 use crate::node::{Down, Sharing, Step};
-use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 
 /// What a person may want to know while it happens, whatever the tool.
@@ -20,7 +20,7 @@ pub(crate) enum News<'a> {
     /// The link to a relay is up.
     RelayUp(&'a RelayAddress),
     /// The link to a relay is gone or did not come up.
-    RelayDown(&'a RelayAddress, Down, Option<&'a (dyn Error + 'static)>),
+    RelayDown(&'a RelayAddress, Down, Option<&'a io::Error>),
     /// Another process with our key receives this application at this relay.
     Shared(&'a str, Sharing, &'a RelayAddress),
     /// The peer is not there yet.

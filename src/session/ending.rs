@@ -1,7 +1,6 @@
 //! How a session ends: each end says CLOSE, an end fails, or no lane comes back in time.
 
 use super::violation::Violation;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// How long an end that has closed, and heard the peer close, keeps looking for a lane to settle the last records.
@@ -15,17 +14,6 @@ pub enum SessionError {
     /// No lane came back within the time the user allows.
     Expired,
 }
-
-impl fmt::Display for SessionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SessionError::PeerMisbehaved(what) => write!(f, "the peer broke the session protocol: it {what}"),
-            SessionError::Expired => f.write_str("the connection did not come back in time"),
-        }
-    }
-}
-
-impl std::error::Error for SessionError {}
 
 /// Our CLOSE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -132,7 +132,7 @@ impl Crowd {
         for side in 0..2 {
             let session = &mut self.world.sides[side].session;
             if let Some(error) = session.failure() {
-                return fate(format!("side {side} failed: {error}"));
+                return fate(format!("side {side} failed: {error:?}"));
             }
             while let Some(event) = session.poll_event() {
                 match event {

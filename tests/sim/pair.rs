@@ -208,7 +208,7 @@ impl World {
     fn check(&mut self) -> Result<(), Fate> {
         for side in 0..2 {
             if let Some(error) = self.sides[side].session.failure() {
-                return fate(format!("side {side} failed: {error}"));
+                return fate(format!("side {side} failed: {error:?}"));
             }
             for ((from, id), flow) in &self.flows {
                 let told = self.sides[side].session.stream(*id).consumed_by_peer();
@@ -240,7 +240,7 @@ impl World {
                 let piece: Vec<u8> = pipe.drain(..most.min(pipe.len())).collect();
                 if !piece.is_empty() {
                     let taken = self.sides[1 - side].session.handle_bytes(self.now, lane, &piece);
-                    taken.map_err(|error| Fate(error.to_string()))?;
+                    taken.or_else(|error| fate(format!("{error:?}")))?;
                 }
             }
         }
@@ -305,7 +305,7 @@ impl World {
         for side in 0..2 {
             let due = self.sides[side].session.next_timeout().is_some_and(|at| at <= self.now);
             if due {
-                self.sides[side].session.handle_timeout(self.now).map_err(|error| Fate(error.to_string()))?;
+                self.sides[side].session.handle_timeout(self.now).or_else(|error| fate(format!("{error:?}")))?;
             }
         }
         self.bury();

@@ -2,6 +2,7 @@
 
 use clap::{ArgGroup, Parser};
 
+use super::common::app_name;
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Arguments, Connect, Output};
 use crate::names::AppName;
@@ -35,7 +36,7 @@ pub struct Attach {
     pub to: Option<String>,
 
     /// Wait for a peer that dials this application
-    #[arg(short, long, value_name = "APP")]
+    #[arg(short, long, value_name = "APP", value_parser = app_name)]
     pub listen: Option<AppName>,
 
     /// Accept this peer, by name or id; may be repeated; default: every peer in the peers file

@@ -8,6 +8,7 @@ use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::signals::XCPU;
 use crate::run::tool::{Breach, Doing, RunError};
+use crate::session::Violation;
 
 /// An end without success, as it reads and what it exits with.
 pub(crate) trait End {
@@ -67,10 +68,29 @@ fn doing_text(doing: Doing) -> &'static str {
     }
 }
 
-fn breach_text(breach: Breach) -> String {
+fn breach_text(breach: Breach) -> &'static str {
     match breach {
-        Breach::Of(violation) => violation.to_string(),
-        Breach::SaidNothing => "called and then said nothing".to_owned(),
+        Breach::Of(violation) => violation_text(violation),
+        Breach::SaidNothing => "called and then said nothing",
+    }
+}
+
+/// Which rule of a session its peer broke.
+fn violation_text(violation: Violation) -> &'static str {
+    match violation {
+        Violation::Malformed => "sent a malformed frame",
+        Violation::BehindLarge => "sent frames behind a large piece",
+        Violation::Answers => "asked for more answers than it takes",
+        Violation::SessionCredit => "sent beyond the session's credit",
+        Violation::StreamCredit => "sent beyond its credit",
+        Violation::MovedEnd => "moved the end of a stream",
+        Violation::Scattered => "scattered its streams into too many pieces",
+        Violation::OurNumber => "opened a stream with a number of ours",
+        Violation::Skipped => "skipped a stream number",
+        Violation::TooManyStreams => "opened more streams than allowed",
+        Violation::NeverOpened => "sent data of a stream that was never opened",
+        Violation::Consumed => "consumed what was never sent",
+        Violation::Acknowledged => "acknowledged what was never sent",
     }
 }
 

@@ -8,7 +8,7 @@ use crate::cli::escape::printable;
 use crate::cli::report::{Fault, Format, Level, chain};
 use crate::identity::PeerId;
 use crate::node::{Down, Sharing};
-use std::error::Error;
+use std::io;
 
 impl Voice<'_> {
     /// Why nothing was met will be said by the end, and soon.
@@ -23,7 +23,7 @@ impl Voice<'_> {
 
     /// The first break of a path is worth a line, and so is a relay that will not have us, or is not the one that it was;
     /// every further try until it is back is not.
-    pub(super) fn relay_down(&mut self, relay: &str, why: Down, error: Option<&(dyn Error + 'static)>) {
+    pub(super) fn relay_down(&mut self, relay: &str, why: Down, error: Option<&io::Error>) {
         let what = connect::down(why);
         let text = match error {
             Some(error) => format!("relay {relay} {what}: {}", chain(error)),

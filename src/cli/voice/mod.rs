@@ -11,6 +11,7 @@ mod fault;
 mod listen;
 mod meeting;
 mod met;
+pub(super) mod names;
 mod often;
 mod ports;
 pub(super) mod relay;

@@ -132,15 +132,12 @@ impl Hears<Portrep> for Voice<'_> {
                 self.not_working(text);
             }
             News::TargetFailed(app, target, error) => {
-                let text = format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(*error));
+                let text = format!("{app}: cannot connect to {}: {}", printable::<str>(target), chain(error));
                 self.warn_of(None, &text);
             }
             News::TargetUnknown(app, target, error) => {
                 let target = printable::<str>(target);
-                self.warn(&format!(
-                    "{app}: cannot find {target} yet, looking it up again and again: {}",
-                    chain(*error)
-                ));
+                self.warn(&format!("{app}: cannot find {target} yet, looking it up again and again: {}", chain(error)));
             }
             News::TargetFound(app, target) => self.info(&format!("{app}: found {}", printable::<str>(target))),
             News::Unmapped(peer, app, to) => self.unmapped(peer, app, &to.to_string()),
@@ -151,7 +148,7 @@ impl Hears<Portrep> for Voice<'_> {
                 self.cannot_listen(&listen_fault(&place.to_string(), error));
             }
             News::CannotAccept(error) => {
-                self.warn_of(None, &format!("cannot accept a connection: {}", chain(*error)));
+                self.warn_of(None, &format!("cannot accept a connection: {}", chain(error)));
             }
             News::Connections(open, served) => {
                 let message = format!("{} open, {served} since the start", counted(*open, "connection"));

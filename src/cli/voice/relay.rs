@@ -7,6 +7,7 @@ use crate::cli::events::Status;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::voice::code::code_text;
+use crate::cli::voice::names::parse_text;
 use crate::cli::voice::{listen_fault, often};
 use crate::names::Conflict;
 use crate::relay::{Closed, Cut, Fact, Newcomer, Notice, Why, WhyClosed};
@@ -101,7 +102,7 @@ fn allow_text(error: &AllowError) -> String {
         AllowError::Read(error) => chain(error),
         AllowError::TooLong { most_bytes } => format!("too large: it may have at most {} MiB", most_bytes >> 20),
         AllowError::Silent { after } => format!("no file, and nothing has come out of it for {} s", after.as_secs()),
-        AllowError::Parse(error) => chain(error),
+        AllowError::Parse(error) => parse_text(*error),
     }
 }
 
