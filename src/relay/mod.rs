@@ -63,6 +63,7 @@ pub use router::Load;
 pub use router::admission::{
     Evicted, Newcomer, Placed, Source, UNAUTHENTICATED_CROWD, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX,
 };
+pub use router::beyond::{CALL_BYTES_MAX, NAME_BYTES_MAX, TABLES_BYTES_MAX, TABLES_BYTES_PER_LINK_MAX};
 pub use router::circuits::{CircuitInfo, Closed};
 pub use router::common::Common;
 pub use router::facts::Fact;
@@ -73,6 +74,7 @@ pub use router::requests::{
     REQUESTS_PER_SOURCE_MAX, Side,
 };
 pub use router::round::PLACES_PER_PAIR;
+pub use router::tried::TRIED_MAX;
 pub use router::turns::{OFFERS_FREE_PER_PEER, OFFERS_MAX, OFFERS_PER_PEER_MAX, REFUSAL_DELAY};
 pub use router::why_closed::{Cut, WhyClosed};
 pub use switch::WorkerMessage;

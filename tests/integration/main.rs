@@ -11,6 +11,7 @@ mod impair;
 mod anew;
 mod attach;
 mod baddays;
+mod beyond;
 mod breaks;
 mod callee;
 mod commands;

@@ -4,6 +4,7 @@ use super::listeners::Listener;
 use super::orders::{Ask, Order, Orders, What};
 use super::requests::{ANSWER_DEADLINE, PARKED_PER_LINK_MAX, Request, Side, Stage, Told};
 use super::round::{RequestId, Turn};
+use super::tried::Tried;
 use super::turns::{Pair, Place, REFUSAL_DELAY, look_again};
 use super::waiting::Mark;
 use super::{LinkId, Router};
@@ -64,7 +65,7 @@ impl Calls<'_> {
             early: ask.early,
             expires: (!ask.wait.is_zero()).then(|| self.now + ask.wait),
             told: Told::Nothing,
-            tried: Vec::new(),
+            tried: Tried::default(),
             is_guest: !self.router.requests.has_room(pair),
             turn: Turn::First,
             place: None,
@@ -103,7 +104,7 @@ impl Calls<'_> {
         let Some((id, mut request)) = self.answered(callee) else { return };
         match code {
             CloseCode::NotHere => {
-                request.note_tried();
+                request.note_tried(&self.router.listeners);
                 self.settle(id, request);
             }
             // This would tell the caller that all is well.
@@ -189,7 +190,7 @@ impl Calls<'_> {
         if request.expires.is_some_and(|expires| request.turn == Turn::Again && expires <= self.now) {
             return self.fail(&mut request, CloseCode::NotHere);
         }
-        request.note_tried();
+        request.note_tried(&self.router.listeners);
         // Its patience is used up: another listener may answer, nobody is waited for.
         request.expires = None;
         self.settle(id, request);

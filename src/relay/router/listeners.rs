@@ -3,14 +3,17 @@
 use super::admission::Source;
 use super::reserve::Reserve;
 use super::roster::Attached;
+use super::sizes::in_tree;
+use super::tried::Tried;
 use crate::identity::PeerId;
 use crate::relay::LinkId;
 use crate::wire::Name;
 use crate::wire::limits::LISTENERS_MAX;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 
-/// Names of all links, beyond [`NAMES_FREE_PER_PEER`] of each peer. Each takes about 400 bytes.
+/// Names of all links, beyond [`NAMES_FREE_PER_PEER`] of each peer. What that takes is in [`TABLES_BYTES_MAX`](super::beyond::TABLES_BYTES_MAX).
 pub const NAMES_MAX: usize = 262_144;
 /// Names that a peer may have however many others have: what it asks for must not depend on them. With as many peers as there
 /// may be links it is as much again.
@@ -19,6 +22,28 @@ pub const NAMES_FREE_PER_PEER: usize = 16;
 pub const NAMES_PER_SOURCE_MAX: usize = NAMES_MAX / 16;
 /// Names of all links of one peer: as many as sixteen links may have.
 pub const NAMES_PER_PEER_MAX: usize = 16 * LISTENERS_MAX;
+
+/// What a name takes at worst.
+pub(super) const NAME_BYTES: usize = in_tree(size_of::<((Key, LinkId), u64)>()) + in_tree(size_of::<(LinkId, Key)>());
+
+/// A name of a peer, by its hash: a name is up to 64 bytes, a peer 32, and there are many. Whoever wants to meet another peer's
+/// has 2^128 hashes to try; two that are alike, both of his own making, are his own loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key([u8; 16]);
+
+impl Key {
+    fn new(peer: &PeerId, name: &Name) -> Key {
+        let (kind, bytes): (u8, &[u8]) = match name {
+            Name::App(app) => (0, app.as_str().as_bytes()),
+            Name::Session(id) => (1, id),
+        };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(peer.as_bytes()).update(&[kind]).update(bytes);
+        let mut key = [0; 16];
+        hasher.finalize_xof().fill(&mut key);
+        Key(key)
+    }
+}
 
 /// A link that listens to a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +61,10 @@ pub(super) struct TooMany;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Listeners {
-    /// By name, the newest last.
-    by_name: HashMap<(PeerId, Name), Vec<Listener>>,
-    by_link: HashMap<LinkId, HashSet<Name>>,
+    /// Since when each link listens to each name, the newest link of a name last.
+    by_name: BTreeMap<(Key, LinkId), u64>,
+    by_link: BTreeSet<(LinkId, Key)>,
+    links: HashMap<LinkId, usize>,
     by_peer: HashMap<PeerId, usize>,
     by_source: HashMap<Source, usize>,
     listened: u64,
@@ -48,8 +74,9 @@ pub(super) struct Listeners {
 impl Default for Listeners {
     fn default() -> Listeners {
         Listeners {
-            by_name: HashMap::new(),
-            by_link: HashMap::new(),
+            by_name: BTreeMap::new(),
+            by_link: BTreeSet::new(),
+            links: HashMap::new(),
             by_peer: HashMap::new(),
             by_source: HashMap::new(),
             listened: 0,
@@ -63,11 +90,9 @@ impl Listeners {
     pub(super) fn add(&mut self, link: LinkId, of: Attached, name: &Name) -> Result<bool, TooMany> {
         let Attached { peer, source, .. } = of;
         self.listened += 1;
-        let listener = Listener { link, since: self.listened };
-        let names = self.by_link.get(&link);
-        if names.is_some_and(|names| names.contains(name)) {
-            let listeners = self.by_name.get_mut(&(peer, name.clone())).into_iter().flatten();
-            listeners.filter(|known| known.link == link).for_each(|known| *known = listener);
+        let key = Key::new(&peer, name);
+        if let Some(since) = self.by_name.get_mut(&(key, link)) {
+            *since = self.listened;
             return Ok(false);
         }
         let held = self.by_peer.get(&peer).copied().unwrap_or(0);
@@ -75,7 +100,7 @@ impl Listeners {
         if of_source >= NAMES_PER_SOURCE_MAX {
             return Err(TooMany);
         }
-        let of_link = names.map_or(0, HashSet::len);
+        let of_link = self.links.get(&link).copied().unwrap_or(0);
         if of_link >= LISTENERS_MAX || held >= NAMES_PER_PEER_MAX || !self.reserve.has_room(held) {
             return Err(TooMany);
         }
@@ -84,51 +109,39 @@ impl Listeners {
         if let Some(source) = source {
             *self.by_source.entry(source).or_default() += 1;
         }
-        self.by_link.entry(link).or_default().insert(name.clone());
-        self.by_name.entry((peer, name.clone())).or_default().push(listener);
+        *self.links.entry(link).or_default() += 1;
+        self.by_link.insert((link, key));
+        self.by_name.insert((key, link), self.listened);
         Ok(true)
     }
 
     /// A link does not listen to a name any more. Whether it did.
     pub(super) fn remove(&mut self, link: LinkId, of: Attached, name: &Name) -> bool {
-        let Some(names) = self.by_link.get_mut(&link) else { return false };
-        let was_there = names.remove(name);
-        if names.is_empty() {
-            self.by_link.remove(&link);
-        }
-        if was_there {
-            self.forget(link, of, name.clone());
-        }
-        was_there
+        self.forget(link, of, Key::new(&of.peer, name))
     }
 
     /// A link is gone.
     pub(super) fn remove_all(&mut self, link: LinkId, of: Attached) {
-        for name in self.by_link.remove(&link).unwrap_or_default() {
-            self.forget(link, of, name);
+        let all = (link, Key([0; 16]))..=(link, Key([0xff; 16]));
+        let keys: Vec<Key> = self.by_link.range(all).map(|(_, key)| *key).collect();
+        for key in keys {
+            self.forget(link, of, key);
         }
     }
 
-    fn forget(&mut self, link: LinkId, of: Attached, name: Name) {
-        let Attached { peer, source, .. } = of;
-        if let Some(Entry::Occupied(mut held)) = source.map(|source| self.by_source.entry(source)) {
-            *held.get_mut() -= 1;
-            (*held.get() == 0).then(|| held.remove());
+    fn forget(&mut self, link: LinkId, of: Attached, key: Key) -> bool {
+        if self.by_name.remove(&(key, link)).is_none() {
+            return false;
         }
-        if let Some(held) = self.by_peer.get_mut(&peer) {
-            self.reserve.subtract(*held, 1);
-            *held -= 1;
-            if *held == 0 {
-                self.by_peer.remove(&peer);
-            }
+        self.by_link.remove(&(link, key));
+        count_down(&mut self.links, link);
+        if let Some(source) = of.source {
+            count_down(&mut self.by_source, source);
         }
-        let key = (peer, name);
-        if let Some(links) = self.by_name.get_mut(&key) {
-            links.retain(|other| other.link != link);
-            if links.is_empty() {
-                self.by_name.remove(&key);
-            }
-        }
+        let held = self.by_peer.get(&of.peer).copied().unwrap_or(0);
+        self.reserve.subtract(held, 1);
+        count_down(&mut self.by_peer, of.peer);
+        true
     }
 
     /// The number of the last LISTEN of anybody.
@@ -137,14 +150,21 @@ impl Listeners {
     }
 
     /// The newest link of a peer that listened to a name at that time and still does, apart from these.
-    pub(super) fn newest_until(
-        &self,
-        last: u64,
-        (peer, name): (PeerId, &Name),
-        apart_from: &[Listener],
-    ) -> Option<Listener> {
-        let links = self.by_name.get(&(peer, name.clone()))?;
-        links.iter().rev().find(|listener| listener.since <= last && !apart_from.contains(listener)).copied()
+    pub(super) fn newest_until(&self, last: u64, of: (PeerId, &Name), apart_from: &Tried) -> Option<Listener> {
+        let mut known = self.all_of(of).rev();
+        let newest = known.find(|listener| listener.since <= last && !apart_from.contains(listener.since))?;
+        (!apart_from.is_full_of(|| self.sinces(of))).then_some(newest)
+    }
+
+    /// Since when anybody listens to a name of a peer, for each link that does.
+    pub(super) fn sinces(&self, of: (PeerId, &Name)) -> impl Iterator<Item = u64> {
+        self.all_of(of).map(|listener| listener.since)
+    }
+
+    fn all_of(&self, (peer, name): (PeerId, &Name)) -> impl DoubleEndedIterator<Item = Listener> {
+        let key = Key::new(&peer, name);
+        let all = self.by_name.range((key, LinkId::new(0))..=(key, LinkId::new(u64::MAX)));
+        all.map(|(&(_, link), &since)| Listener { link, since })
     }
 
     /// Names beyond those that each peer may have in any case.
@@ -156,6 +176,15 @@ impl Listeners {
     /// Whether nobody listens to anything.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.by_name.is_empty() && self.by_link.is_empty() && self.by_peer.is_empty() && self.by_source.is_empty()
+        let no_link = self.by_name.is_empty() && self.by_link.is_empty() && self.links.is_empty();
+        no_link && self.by_peer.is_empty() && self.by_source.is_empty()
+    }
+}
+
+/// One less of somebody's, who is forgotten with the last.
+fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, usize>, whose: K) {
+    if let Entry::Occupied(mut count) = counts.entry(whose) {
+        *count.get_mut() -= 1;
+        (*count.get() == 0).then(|| count.remove());
     }
 }

@@ -4,6 +4,7 @@
 //! happens it tells as [`Fact`]s.
 
 pub(super) mod admission;
+pub(super) mod beyond;
 pub(super) mod calls;
 pub(super) mod circuits;
 pub(super) mod common;
@@ -18,6 +19,8 @@ pub(super) mod requests;
 mod reserve;
 mod roster;
 pub(super) mod round;
+mod sizes;
+pub(super) mod tried;
 pub(super) mod turns;
 mod waiting;
 pub(super) mod why_closed;

@@ -4,14 +4,18 @@
 //! makes no difference to that: it would show who is there.
 
 use super::admission::Source;
-use super::listeners::Listener;
+use super::listeners::Listeners;
 use super::reserve::Reserve;
 use super::round::{PLACES_PER_PAIR, RequestId, Turn};
+use super::sizes::{boxed, in_hash, in_tree};
+use super::tried::{TRIED_BYTES, Tried};
 use super::turns::{OFFERS_MAX, Pair, Place};
 use super::waiting::{Mark, Waiting, Wish};
 use crate::identity::PeerId;
+use crate::names::NAME_MAX;
 use crate::relay::LinkId;
 use crate::wire::Name;
+use crate::wire::limits::EARLY_MAX;
 use std::collections::hash_map::{Entry, OccupiedEntry};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
@@ -19,16 +23,16 @@ use std::time::{Duration, Instant};
 
 /// How long a listener may take to answer an INCOMING.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
-/// Requests in all, beyond [`REQUESTS_FREE_PER_PEER`] of each peer. Each holds the early bytes of a lane,
-/// about 1.6 KiB.
+/// Requests in all, beyond [`REQUESTS_FREE_PER_PEER`] of each peer. Each holds the early bytes of a lane; what all take is in
+/// [`TABLES_BYTES_MAX`](super::beyond::TABLES_BYTES_MAX).
 pub const REQUESTS_MAX: usize = 16_384;
 /// Those that a peer may have however many others have: a tool that waits has one, or four questions more for a moment.
 pub const REQUESTS_FREE_PER_PEER: usize = 8;
 /// Those of all peers of one source, where anybody may attach: a key costs nothing there. A sixteenth of all.
 pub const REQUESTS_PER_SOURCE_MAX: usize = REQUESTS_MAX / 16;
 /// Requests for which there was no room, in all, beyond [`REQUESTS_FREE_PER_PEER`] of each peer: they are offered at once or
-/// not at all, and no more than so many can be.
-pub const GUESTS_MAX: usize = OFFERS_MAX;
+/// not at all. A quarter of what can be offered at once: a listener that answers has them for a moment.
+pub const GUESTS_MAX: usize = OFFERS_MAX / 4;
 /// Those of one peer to another: no more have a turn at once.
 pub const GUESTS_PER_PAIR: usize = PLACES_PER_PAIR;
 /// Parked requests of one link.
@@ -69,7 +73,7 @@ pub(super) enum Stage {
     Offered {
         /// The listener's side.
         callee: Side,
-        /// Since when it listens, as [`Listener::since`].
+        /// Since when it listens, as [`Listener::since`](super::listeners::Listener::since).
         since: u64,
         /// When it counts as no answer.
         until: Instant,
@@ -104,7 +108,7 @@ pub(super) struct Request {
     /// Whether the caller knows that it waits.
     pub told: Told,
     /// Listeners that did not answer.
-    pub tried: Vec<Listener>,
+    pub tried: Tried,
     /// There was no room for it but among those that do not stay: it is offered at once or not at all, and keeps no early bytes
     /// while nobody has it.
     pub is_guest: bool,
@@ -127,10 +131,9 @@ impl Request {
 
     /// The listener that has it did not answer, or said that it is not there. Should it say LISTEN once more, it is another
     /// one, whenever that was.
-    pub(super) fn note_tried(&mut self) {
-        let Stage::Offered { callee: Side { link, .. }, since, .. } = self.stage else { return };
-        self.tried.retain(|tried| tried.link != link);
-        self.tried.push(Listener { link, since });
+    pub(super) fn note_tried(&mut self, listeners: &Listeners) {
+        let Stage::Offered { since, .. } = self.stage else { return };
+        self.tried.note(since, || listeners.sinces((self.pair.to, &self.name)));
     }
 
     /// The place of its first turn, if its caller has yet to hear that it came to nothing.
@@ -240,6 +243,14 @@ struct Kept {
     /// Where it stands among those that wait for somebody who listens, if it does.
     mark: Option<Mark>,
 }
+
+/// What a request takes here at worst.
+pub(super) const REQUEST_BYTES: usize = in_hash(size_of::<(RequestId, Kept)>())
+    + 2 * in_tree(size_of::<(Side, RequestId)>())
+    + in_tree(size_of::<(Instant, RequestId)>())
+    + boxed(EARLY_MAX)
+    + boxed(NAME_MAX)
+    + TRIED_BYTES;
 
 /// All requests, findable by caller, by callee, by what they ask for, and by deadline.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Calls that wait for one callee, and whose is next: callers take turns, one call each; where anybody may attach, addresses do,
 //! and the callers of each take its turns. A key costs nothing there.
 
+use super::sizes::{alone_in_hash, alone_in_tree};
 use crate::identity::PeerId;
 use crate::relay::fair::account::Owner;
 use std::collections::hash_map::Entry;
@@ -111,6 +112,13 @@ impl Group {
         first.or_else(|| self.again.next(&may).map(|peer| (Turn::Again, peer)))
     }
 }
+
+/// What the only call for a callee takes here at worst.
+pub(super) const ROUND_BYTES: usize = alone_in_hash(size_of::<(Owner, Group)>())
+    + alone_in_hash(size_of::<(PeerId, Queue)>())
+    + alone_in_tree(size_of::<RequestId>())
+    + alone_in_tree(size_of::<(u64, PeerId)>())
+    + alone_in_tree(size_of::<(u64, Owner)>());
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -10,7 +10,8 @@
 
 use super::admission::Source;
 use super::reserve::Reserve;
-use super::round::{RequestId, Round, Turn};
+use super::round::{ROUND_BYTES, RequestId, Round, Turn};
+use super::sizes::{in_hash, in_tree};
 use crate::identity::PeerId;
 use crate::relay::fair::account::Owner;
 use std::collections::hash_map::Entry;
@@ -77,6 +78,10 @@ struct Callee {
     /// Those of each of them.
     open_of: HashMap<PeerId, u32>,
 }
+
+/// What the only call for a callee takes here at worst, with a place that lingers.
+pub(super) const TURN_BYTES: usize =
+    ROUND_BYTES + in_hash(size_of::<(PeerId, Callee)>()) + in_tree(size_of::<((Instant, u64), (Pair, Turn))>());
 
 /// See the module.
 #[derive(Debug)]

@@ -2,7 +2,9 @@
 //! each, in the next the second of each. Where anybody may attach, those of one address are one caller.
 
 use super::round::RequestId;
+use super::sizes::{alone_in_hash, alone_in_tree, boxed, in_hash};
 use crate::identity::PeerId;
+use crate::names::NAME_MAX;
 use crate::relay::fair::account::Owner;
 use crate::wire::Name;
 use std::collections::hash_map::Entry;
@@ -43,6 +45,12 @@ struct Line {
     /// The round up to which somebody has been offered them: who comes now is behind it, as those are who came before.
     round: u64,
 }
+
+/// What a call takes here at worst.
+pub(super) const WAITING_BYTES: usize = in_hash(size_of::<((PeerId, Name), Line)>())
+    + boxed(NAME_MAX)
+    + alone_in_tree(size_of::<Mark>())
+    + alone_in_hash(size_of::<(Owner, Caller)>());
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -169,3 +169,21 @@ proptest! {
         prop_assert_eq!(missed(&world), 0);
     }
 }
+
+#[test]
+fn listeners_that_turn_a_call_away_and_go_leave_nothing_behind_with_it() {
+    let mut world = World::new(Limits::default());
+    let caller = world.attach(2);
+    world.connect(caller, 2, (1, 0), 3600 * SECOND);
+    world.pass(REFUSAL_DELAY);
+    world.take();
+    for _ in 0..1000 {
+        let callee = world.attach(1);
+        world.listen(callee, 0);
+        assert_eq!(world.take(), [(callee, offer(1, 2, 0))]);
+        world.reject(callee, 1, CloseCode::NotHere);
+        world.detach(callee);
+    }
+    let tried = world.router.requests.iter().map(|request| request.tried.len()).collect::<Vec<_>>();
+    assert!(tried.iter().sum::<usize>() < 8, "{tried:?}");
+}
