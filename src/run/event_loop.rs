@@ -5,7 +5,7 @@
 //! socket ◀─ output ◀ node ◀─ session ◀─ tool ◀─ its sources
 //! ```
 
-use super::carrier::{Carrier, Dial, Parting};
+use super::connection::{Connection, Dial, Parting};
 use super::news::News;
 
 use super::reminder::Reminder;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 const EVENTS: usize = 256;
 /// The keys of what a client has of its own.
 const SIGNALS: Slot = Slot::own(1);
-const CARRIER: Slot = Slot::own(2);
+const CONNECTION: Slot = Slot::own(2);
 
 /// Busy turns without looking at events: each costs a system call, and a busy carrier has none to tell.
 const BUSY_TURNS: usize = 16;
@@ -45,7 +45,7 @@ impl Client {
         let signals = Signals::new(&[HUP, INT, TERM, USR1, XCPU])?;
         signals.register(reactor.registry(), SIGNALS.token())?;
         let node = Node::new(Instant::now(), config);
-        Ok(Client { reactor, line: Line { node, relays, relay: 0, carrier: Carrier::new(CARRIER) }, signals })
+        Ok(Client { reactor, line: Line { node, relays, relay: 0, connection: Connection::new(CONNECTION) }, signals })
     }
 
     /// Catches these signals too, which a tool means to hand over.
@@ -122,12 +122,12 @@ impl<T: Tool> Host for Running<'_, '_, T> {
     }
 
     fn handle_ready(&mut self, reactor: &Reactor, now: Instant, ready: Ready) {
-        if self.line.carrier.handle_ready(ready) {
+        if self.line.connection.handle_ready(ready) {
             return;
         }
         match Slot::of(ready.token) {
             SIGNALS => self.handle_signals(reactor, now),
-            // A connection of the carrier's that has gone.
+            // A connection that has gone.
             slot if slot.is_own() => {}
             _ => self.tool.handle_ready(&mut context(now, &mut self.line.node, reactor, self.news), ready),
         }
@@ -157,7 +157,7 @@ impl<T: Tool> Host for Running<'_, '_, T> {
     fn next_timeout(&self) -> Option<Instant> {
         let reminder = self.is_waiting().then_some(self.reminder.at());
         let line = &self.line;
-        [line.node.next_timeout(), self.tool.next_timeout(), line.carrier.next_timeout(), reminder]
+        [line.node.next_timeout(), self.tool.next_timeout(), line.connection.next_timeout(), reminder]
             .into_iter()
             .flatten()
             .min()
@@ -214,13 +214,13 @@ struct Leaving {
 }
 
 impl Host for Leaving {
-    // Whatever it is, the carrier is looked at, and nothing else matters any more.
+    // Whatever it is, the connection is looked at, and nothing else matters any more.
     fn handle_ready(&mut self, _: &Reactor, _: Instant, _: Ready) {}
 
     fn handle_timeout(&mut self, _: Instant) {}
 
     fn turn(&mut self, _: &mut Reactor, now: Instant) -> io::Result<Flow> {
-        Ok(match self.line.carrier.part(now, &mut self.line.node, &mut self.said_all) {
+        Ok(match self.line.connection.part(now, &mut self.line.node, &mut self.said_all) {
             Parting::Gone => Flow::Over,
             _ if self.until <= now => Flow::Over,
             Parting::Busy => Flow::Busy,
@@ -237,9 +237,9 @@ impl Host for Leaving {
 struct Line {
     node: Node,
     relays: Vec<RelayAddress>,
-    /// The relay to which the carrier leads, or led last.
+    /// The relay to which the connection leads, or led last.
     relay: usize,
-    carrier: Carrier,
+    connection: Connection,
 }
 
 impl Line {
@@ -281,15 +281,15 @@ impl Line {
 
     fn drive(&mut self, now: Instant, reactor: &Reactor, news: &mut dyn FnMut(News<'_>)) {
         if !self.node.wants_carrier() {
-            self.carrier.hang_up();
+            self.connection.hang_up();
         }
         let dial = if let Some(relay) = self.node.poll_dial(now) {
             self.relay = relay;
             let address = &self.relays[relay];
             news(News::Dialling(address));
-            Some(self.carrier.dial(now, reactor, (address.host.as_str(), address.port)))
+            Some(self.connection.dial(now, reactor, (address.host.as_str(), address.port)))
         } else {
-            self.carrier.advance(now, reactor)
+            self.connection.advance(now, reactor)
         };
         match dial {
             None | Some(Dial::Resolving) => {}
@@ -305,13 +305,13 @@ impl Line {
     }
 
     fn receive(&mut self, now: Instant, reactor: &mut Reactor) -> bool {
-        let moved = self.carrier.receive(now, &mut self.node);
+        let moved = self.connection.receive(now, &mut self.node);
         reactor.note_bytes(moved.unwrap_or_default());
         moved.is_some()
     }
 
     fn send(&mut self, now: Instant, reactor: &mut Reactor) -> bool {
-        let moved = self.carrier.send(now, &mut self.node);
+        let moved = self.connection.send(now, &mut self.node);
         reactor.note_bytes(moved.unwrap_or_default());
         moved.is_some()
     }

@@ -5,7 +5,7 @@
 //! socket ◀─ output ◀ node
 //! ```
 //!
-//! Whatever is to stand between the socket and the node's link, as TLS would, belongs here. A carrier knows nothing of others:
+//! Whatever is to stand between the socket and the node's link, as TLS would, belongs here. A connection knows nothing of others:
 //! it has a token of its own for each connection, so events of one that has gone reach nobody.
 
 use crate::net::dial::{Dialer, Dialled, Lookups, To};
@@ -25,7 +25,7 @@ const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER
 const LAST_READS: usize = 64;
 
 /// See the module's text.
-pub(super) struct Carrier {
+pub(super) struct Connection {
     key: Slot,
     state: State,
     /// Names of relays that the resolver owes an answer for.
@@ -42,7 +42,7 @@ enum State {
 
 /// How a connection in the making is.
 pub(super) enum Dial {
-    /// The name is being looked up: to be looked at again after an event, or at [`Carrier::next_timeout`].
+    /// The name is being looked up: to be looked at again after an event, or at [`Connection::next_timeout`].
     Resolving,
     /// The same, when the addresses are known and one of them has to answer.
     Connecting,
@@ -62,10 +62,16 @@ pub(super) enum Parting {
     Gone,
 }
 
-impl Carrier {
+impl Connection {
     /// Without a connection. Its events have the keys of this place.
-    pub(super) fn new(place: Slot) -> Carrier {
-        Carrier { key: place, state: State::Down, lookups: Lookups::default(), input: vec![0; INPUT_BYTES], filled: 0 }
+    pub(super) fn new(place: Slot) -> Connection {
+        Connection {
+            key: place,
+            state: State::Down,
+            lookups: Lookups::default(),
+            input: vec![0; INPUT_BYTES],
+            filled: 0,
+        }
     }
 
     /// Lets go of the connection.
@@ -118,7 +124,7 @@ impl Carrier {
         }
     }
 
-    /// Something is ready. False if that is not of this carrier.
+    /// Something is ready. False if that is not of this connection.
     pub(super) fn handle_ready(&mut self, ready: Ready) -> bool {
         if ready.token != self.key.token() {
             return false;
@@ -230,9 +236,9 @@ mod tests {
     }
 
     /// Dials, until it is connected; the other end.
-    fn connect(carrier: &mut Carrier, reactor: &mut Reactor, relay: &TcpListener) -> TcpStream {
+    fn connect(connection: &mut Connection, reactor: &mut Reactor, relay: &TcpListener) -> TcpStream {
         let port = relay.local_addr().unwrap().port();
-        let mut dial = carrier.dial(Instant::now(), reactor, ("127.0.0.1", port));
+        let mut dial = connection.dial(Instant::now(), reactor, ("127.0.0.1", port));
         let ends = loop {
             match dial {
                 Dial::Up(ends) => break ends.unwrap(),
@@ -240,7 +246,7 @@ mod tests {
                 Dial::Failed(fault) => panic!("{fault:?}"),
             }
             while reactor.poll_ready().is_some() {}
-            dial = carrier.advance(Instant::now(), reactor).unwrap();
+            dial = connection.advance(Instant::now(), reactor).unwrap();
         };
         let (theirs, from) = relay.accept().unwrap();
         assert_eq!(from, ends.0);
@@ -251,40 +257,41 @@ mod tests {
     fn each_line_of_a_loop_hears_of_its_own_connection_and_nobody_of_one_that_has_gone() {
         let relay = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut reactor = Reactor::new(8).unwrap();
-        let mut carriers = [Carrier::new(Slot::own(2)), Carrier::new(Slot::own(3))];
-        let mut theirs: Vec<_> = carriers.iter_mut().map(|carrier| connect(carrier, &mut reactor, &relay)).collect();
+        let mut connections = [Connection::new(Slot::own(2)), Connection::new(Slot::own(3))];
+        let mut theirs: Vec<_> =
+            connections.iter_mut().map(|connection| connect(connection, &mut reactor, &relay)).collect();
         let mut heard = HashMap::new();
         theirs.iter_mut().for_each(|stream| stream.write_all(b"x").unwrap());
         while heard.len() < 2 {
             reactor.wait(Some(WHILE)).unwrap();
             while let Some(ready) = reactor.poll_ready() {
-                let whose: Vec<_> = (0..2).filter(|n| carriers[*n].handle_ready(ready)).collect();
+                let whose: Vec<_> = (0..2).filter(|n| connections[*n].handle_ready(ready)).collect();
                 assert_eq!(whose.len(), 1);
                 if ready.readable {
                     heard.insert(whose[0], ready);
                 }
             }
         }
-        let _again = connect(&mut carriers[0], &mut reactor, &relay);
-        assert!(!carriers[0].handle_ready(heard[&0]), "it is of the connection before");
-        assert!(carriers[1].handle_ready(heard[&1]));
+        let _again = connect(&mut connections[0], &mut reactor, &relay);
+        assert!(!connections[0].handle_ready(heard[&0]), "it is of the connection before");
+        assert!(connections[1].handle_ready(heard[&1]));
     }
 
     #[test]
     fn what_the_node_says_goes_out_and_the_end_of_the_relay_is_told_to_it() {
         let relay = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (mut reactor, mut node, mut carrier) = (Reactor::new(8).unwrap(), node(), Carrier::new(Slot::own(2)));
-        let mut theirs = connect(&mut carrier, &mut reactor, &relay);
+        let (mut reactor, mut node, mut connection) = (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2)));
+        let mut theirs = connect(&mut connection, &mut reactor, &relay);
         let now = Instant::now();
         node.handle_connected(now);
-        let said = carrier.send(now, &mut node).unwrap();
-        assert_eq!(carrier.send(now, &mut node), None, "it has said all");
+        let said = connection.send(now, &mut node).unwrap();
+        assert_eq!(connection.send(now, &mut node), None, "it has said all");
         theirs.read_exact(&mut vec![0; said]).unwrap();
         drop(theirs);
-        while carrier.receive(now, &mut node).is_none() {
+        while connection.receive(now, &mut node).is_none() {
             reactor.wait(Some(WHILE)).unwrap();
             while let Some(ready) = reactor.poll_ready() {
-                carrier.handle_ready(ready);
+                connection.handle_ready(ready);
             }
         }
         let told = std::iter::from_fn(|| node.poll_event()).find(|event| matches!(event, Event::RelayDown { .. }));
@@ -294,16 +301,16 @@ mod tests {
     #[test]
     fn why_a_connection_broke_is_told_with_its_end_whatever_has_failed_since() {
         let relay = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (mut reactor, mut node, mut carrier) = (Reactor::new(8).unwrap(), node(), Carrier::new(Slot::own(2)));
-        let theirs = connect(&mut carrier, &mut reactor, &relay);
+        let (mut reactor, mut node, mut connection) = (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2)));
+        let theirs = connect(&mut connection, &mut reactor, &relay);
         let now = Instant::now();
         node.handle_connected(now);
         socket2::SockRef::from(&theirs).set_linger(Some(Duration::ZERO)).unwrap();
         drop(theirs);
-        while carrier.receive(now, &mut node).is_none() {
+        while connection.receive(now, &mut node).is_none() {
             reactor.wait(Some(WHILE)).unwrap();
             while let Some(ready) = reactor.poll_ready() {
-                carrier.handle_ready(ready);
+                connection.handle_ready(ready);
             }
         }
         let later = now + WHILE;
@@ -322,21 +329,21 @@ mod tests {
     #[test]
     fn who_parts_says_all_then_the_end_and_has_gone_when_the_relay_has() {
         let relay = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (mut reactor, mut node, mut carrier) = (Reactor::new(8).unwrap(), node(), Carrier::new(Slot::own(2)));
-        let mut theirs = connect(&mut carrier, &mut reactor, &relay);
+        let (mut reactor, mut node, mut connection) = (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2)));
+        let mut theirs = connect(&mut connection, &mut reactor, &relay);
         let now = Instant::now();
         node.handle_connected(now);
         // Whatever comes is thrown away, more of it than one look takes.
         let mut flood = theirs.try_clone().unwrap();
         let flooding = std::thread::spawn(move || flood.write_all(&vec![0; LAST_READS * 4096 + 1]).unwrap());
         let mut said_all = false;
-        assert!(!matches!(carrier.part(now, &mut node, &mut said_all), Parting::Gone));
+        assert!(!matches!(connection.part(now, &mut node, &mut said_all), Parting::Gone));
         assert!(said_all);
         let mut heard = Vec::new();
         theirs.read_to_end(&mut heard).unwrap();
         assert!(!heard.is_empty());
         let mut theirs = Some(theirs);
-        while !matches!(carrier.part(now, &mut node, &mut said_all), Parting::Gone) {
+        while !matches!(connection.part(now, &mut node, &mut said_all), Parting::Gone) {
             if flooding.is_finished() {
                 theirs = None;
             }
