@@ -16,6 +16,7 @@
 //! | [`names`] | what people type and keep in files |
 //! | [`noise`] | the handshake and the sealed channel |
 //! | [`wire`] | bytes on which both ends of a link agree; limits, close codes |
+//! | [`carrier`] | bytes of a socket into those of a link, and back |
 //! | [`link`] | frames between a client and its relay; when a link is dead |
 //! | [`lane`] | records end to end over one pipe, and what must be sent again when it breaks |
 //! | [`session`] | streams end to end, over lanes that die and are replaced |
@@ -53,6 +54,7 @@
 // `pub` says that somebody outside can use it.
 #![warn(unreachable_pub)]
 
+pub mod carrier;
 pub mod cli;
 pub mod identity;
 pub mod lane;

@@ -1,13 +1,14 @@
 //! One connection of a client to a relay, in the making or made.
 //!
 //! ```text
-//! socket ─▶ input ─▶ node
-//! socket ◀─ output ◀ node
+//! socket ─▶ carrier ─▶ input ─▶ node
+//! socket ◀─ carrier ◀─ output ◀ node
 //! ```
 //!
-//! Whatever is to stand between the socket and the node's link, as TLS would, belongs here. A connection knows nothing of others:
-//! it has a token of its own for each connection, so events of one that has gone reach nobody.
+//! A connection knows nothing of others: it has a token of its own each time it is dialled, so events of one that has gone reach
+//! nobody.
 
+use crate::carrier::Carrier;
 use crate::net::dial::{Dialer, Dialled, Lookups, To};
 use crate::net::reactor::{Reactor, Ready};
 use crate::net::slots::Slot;
@@ -37,7 +38,7 @@ pub(super) struct Connection {
 enum State {
     Down,
     Dialling(Dialer),
-    Up(Socket),
+    Up(Socket, Carrier),
 }
 
 /// How a connection in the making is.
@@ -109,7 +110,7 @@ impl Connection {
             }
             Dialled::Connected(socket) => {
                 let ends = socket.addresses();
-                self.state = State::Up(socket);
+                self.state = State::Up(socket, Carrier::Plain);
                 Dial::Up(ends)
             }
             Dialled::Failed(error) => Dial::Failed(Fault(Arc::new(error))),
@@ -120,7 +121,7 @@ impl Connection {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Dialling(dialer) => dialer.next_timeout(),
-            State::Down | State::Up(_) => None,
+            State::Down | State::Up(..) => None,
         }
     }
 
@@ -129,7 +130,7 @@ impl Connection {
         if ready.token != self.key.token() {
             return false;
         }
-        if let State::Up(socket) = &mut self.state {
+        if let State::Up(socket, _) = &mut self.state {
             socket.handle_ready(ready);
         }
         true
@@ -137,13 +138,15 @@ impl Connection {
 
     /// Reads once, and gives the node what came. How many bytes those were; None if there was nothing to do.
     pub(super) fn receive(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
-        let State::Up(socket) = &mut self.state else { return None };
+        let State::Up(socket, carrier) = &mut self.state else { return None };
         if !socket.is_readable() {
             return None;
         }
         match socket.try_read(&mut self.input[self.filled..]) {
             Ok(Read::Bytes(count)) => {
-                let filled = self.filled + count;
+                let filled = match carrier {
+                    Carrier::Plain => self.filled + count,
+                };
                 let used = node.handle_bytes(now, &self.input[..filled]);
                 self.input.copy_within(used..filled, 0);
                 self.filled = filled - used;
@@ -158,7 +161,7 @@ impl Connection {
 
     /// Writes once of what the node has to say. How many bytes those were; None if there was nothing to do.
     pub(super) fn send(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
-        let State::Up(socket) = &mut self.state else { return None };
+        let State::Up(socket, carrier) = &mut self.state else { return None };
         if !socket.is_writable() {
             return None;
         }
@@ -166,7 +169,10 @@ impl Connection {
         if output.is_empty() {
             return None;
         }
-        match socket.try_write(output) {
+        let written = match carrier {
+            Carrier::Plain => socket.try_write(output),
+        };
+        match written {
             Ok(Written::Bytes(count)) => {
                 node.handle_written(now, count);
                 return Some(count);
@@ -184,13 +190,13 @@ impl Connection {
     /// A part of the end: writes what is left to say, and then that nothing follows, which `said_all` remembers; throws away
     /// what comes.
     pub(super) fn part(&mut self, now: Instant, node: &mut Node, said_all: &mut bool) -> Parting {
-        if let State::Up(socket) = &mut self.state {
+        if let State::Up(socket, _) = &mut self.state {
             socket.rouse();
         }
         if !*said_all {
             while self.send(now, node).is_some() {}
         }
-        let State::Up(socket) = &mut self.state else { return Parting::Gone };
+        let State::Up(socket, _) = &mut self.state else { return Parting::Gone };
         if !*said_all && socket.is_writable() {
             socket.finish();
             *said_all = true;

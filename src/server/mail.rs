@@ -1,7 +1,7 @@
 //! What workers send each other: bounded queues without locks, and one wake-up a batch.
 
+use super::conn::Conn;
 use crate::net::reactor::Waker;
-use crate::net::socket::Socket;
 use crate::relay::{MovingLink, Newcomer, Policy, WorkerMessage};
 use crossbeam_queue::ArrayQueue;
 use std::collections::VecDeque;
@@ -19,9 +19,9 @@ pub(super) enum Package {
     /// For a link or a circuit.
     Message(WorkerMessage),
     /// A connection that was accepted and placed there.
-    Accepted(Newcomer, Socket),
+    Accepted(Newcomer, Conn),
     /// A link that moves there.
-    Arrival(Socket, MovingLink),
+    Arrival(Conn, MovingLink),
     /// A policy that was read from disk; for the worker that watches signals.
     Policy(Box<Policy>),
 }

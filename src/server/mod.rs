@@ -9,6 +9,7 @@
 //! that serves links; every thread ends when the relay does, at the latest when its time to drain is over.
 
 mod allow;
+mod conn;
 mod handle;
 mod life;
 mod linger;

@@ -1,18 +1,18 @@
-//! The sockets of one worker: those that are served, and those that linger.
+//! The connections of one worker: those that are served, and the sockets of those that linger.
 
+use super::conn::Conn;
 use super::linger::Lingering;
 use crate::net::reactor::{FIRST_TOKEN, Ready, Registry, Token};
-use crate::net::socket::Socket;
 use crate::relay::ConnId;
 use foldhash::HashMap;
 use std::io;
 use std::time::Instant;
 
-/// See the module. It knows nothing of the clients behind the sockets.
+/// See the module. It knows nothing of the clients behind them.
 pub(super) struct Sockets {
     /// Of the worker's loop, which hears of them.
     registry: Registry,
-    by_conn: HashMap<ConnId, Socket>,
+    by_conn: HashMap<ConnId, Conn>,
     /// Those that the relay has finished with, and the client has not.
     pub lingering: Lingering,
 }
@@ -49,46 +49,46 @@ impl Sockets {
     ///
     /// # Errors
     /// It is gone, or the system lacks something.
-    pub(super) fn take_in(&mut self, conn: ConnId, mut socket: Socket) -> io::Result<()> {
-        socket.register(&self.registry, token(conn))?;
-        self.by_conn.insert(conn, socket);
+    pub(super) fn take_in(&mut self, id: ConnId, mut conn: Conn) -> io::Result<()> {
+        conn.register(&self.registry, token(id))?;
+        self.by_conn.insert(id, conn);
         Ok(())
     }
 
     /// Gives a connection away. None if it is gone.
-    pub(super) fn release(&mut self, conn: ConnId) -> Option<Socket> {
-        let mut socket = self.by_conn.remove(&conn)?;
-        socket.deregister(&self.registry).ok()?;
-        Some(socket)
+    pub(super) fn release(&mut self, id: ConnId) -> Option<Conn> {
+        let mut conn = self.by_conn.remove(&id)?;
+        conn.deregister(&self.registry).ok()?;
+        Some(conn)
     }
 
     /// One of those that are served.
-    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Socket> {
-        self.by_conn.get_mut(&conn)
+    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.by_conn.get_mut(&id)
     }
 
     /// Closes a connection.
-    pub(super) fn close(&mut self, conn: ConnId) {
-        self.by_conn.remove(&conn);
+    pub(super) fn close(&mut self, id: ConnId) {
+        self.by_conn.remove(&id);
     }
 
     /// Shuts down writing, and closes when the client has, or at `until`.
-    pub(super) fn finish(&mut self, until: Instant, conn: ConnId) {
-        if let Some(socket) = self.by_conn.remove(&conn) {
-            self.lingering.take(until, conn, socket);
+    pub(super) fn finish(&mut self, until: Instant, id: ConnId) {
+        if let Some(conn) = self.by_conn.remove(&id) {
+            self.lingering.take(until, id, conn.into_socket());
         }
     }
 
     /// A socket has news.
     pub(super) fn handle_ready(&mut self, ready: Ready) -> Option<Heard> {
-        let conn = conn_of(ready.token);
-        let Some(socket) = self.by_conn.get_mut(&conn) else {
-            self.lingering.handle_event(conn);
+        let id = conn_of(ready.token);
+        let Some(conn) = self.by_conn.get_mut(&id) else {
+            self.lingering.handle_event(id);
             return None;
         };
-        let was_writable = socket.is_writable();
-        socket.handle_ready(ready);
-        let is_writable = !was_writable && socket.is_writable();
-        Some(Heard { conn, is_readable: ready.is_for_reader(), is_writable, is_broken: ready.error })
+        let was_writable = conn.is_writable();
+        conn.handle_ready(ready);
+        let is_writable = !was_writable && conn.is_writable();
+        Some(Heard { conn: id, is_readable: ready.is_for_reader(), is_writable, is_broken: ready.error })
     }
 }

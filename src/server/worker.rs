@@ -5,6 +5,7 @@
 //! is, says the machine. If that is not all that there is, the next turn does not wait.
 
 use super::Trouble;
+use super::conn::Conn;
 use super::handle::handle_signals;
 use super::life::Stage;
 use super::linger::LINGER;
@@ -17,10 +18,9 @@ use crate::net::listen::Accepted;
 use crate::net::reactor::{Flow, Host, Reactor, Ready};
 use crate::net::signals::Signals;
 use crate::net::slots::Slot;
-use crate::net::socket::Socket;
 use crate::net::{Read, Written};
-use crate::relay::{ConnId, Event, Forwarder, MovingLink, Newcomer, Placed, READ_BLOCKS, Reader, SLICES_MAX, Work};
-use std::io::{self, IoSlice, IoSliceMut};
+use crate::relay::{ConnId, Event, Forwarder, MovingLink, Newcomer, Placed, Reader, SLICES_MAX, Work};
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -247,16 +247,16 @@ impl Worker {
             (there, left) = (there - 1, left.saturating_sub(if is_comer { COMER } else { 1 }));
             match package {
                 Package::Message(message) => self.forwarder.handle_message(now, message),
-                Package::Accepted(newcomer, socket) => self.take_in(now, newcomer, socket),
+                Package::Accepted(newcomer, conn) => self.take_in(now, newcomer, conn),
                 Package::Policy(policy) => self.forwarder.set_policy(now, *policy),
-                Package::Arrival(socket, moving) => self.take_over(now, socket, moving),
+                Package::Arrival(conn, moving) => self.take_over(now, conn, moving),
             }
         }
     }
 
     /// A link that another worker sent here.
-    fn take_over(&mut self, now: Instant, socket: Socket, moving: MovingLink) {
-        if self.sockets.take_in(moving.conn(), socket).is_err() {
+    fn take_over(&mut self, now: Instant, conn: Conn, moving: MovingLink) {
+        if self.sockets.take_in(moving.conn(), conn).is_err() {
             return self.forwarder.handle_lost(now, moving);
         }
         self.forwarder.handle_arrival(now, moving);
@@ -267,11 +267,11 @@ impl Worker {
     }
 
     /// A connection that was placed here.
-    fn take_in(&mut self, now: Instant, newcomer: Newcomer, socket: Socket) {
+    fn take_in(&mut self, now: Instant, newcomer: Newcomer, conn: Conn) {
         let id = newcomer.conn;
         self.forwarder.handle_accepted(now, newcomer);
         let serves = self.stage == Stage::Serving;
-        if !serves || self.sockets.take_in(id, socket).is_err() {
+        if !serves || self.sockets.take_in(id, conn).is_err() {
             self.forwarder.handle_closed(now, id);
         }
     }
@@ -287,11 +287,11 @@ impl Worker {
             let Some(source) = from.map(|from| from.ip()) else { continue };
             // Closed by being dropped, where there is no place for it.
             let Some(Placed { conn, worker, .. }) = self.forwarder.greet(now, source) else { continue };
-            let newcomer = Newcomer { conn, source };
+            let (newcomer, conn) = (Newcomer { conn, source }, Conn::new(socket));
             if worker == self.index {
-                self.take_in(now, newcomer, socket);
+                self.take_in(now, newcomer, conn);
             } else {
-                self.outbox.put(worker, Package::Accepted(newcomer, socket));
+                self.outbox.put(worker, Package::Accepted(newcomer, conn));
             }
         }
     }
@@ -319,8 +319,8 @@ impl Worker {
 
     /// Reads a link once.
     fn read_link(&mut self, now: Instant, id: ConnId) {
-        let Some(socket) = self.sockets.get_mut(id) else { return };
-        let count = match read_into(&mut self.reader, socket, self.forwarder.read_most(id)) {
+        let Some(conn) = self.sockets.get_mut(id) else { return };
+        let count = match conn.read(&mut self.reader, self.forwarder.read_most(id)) {
             Ok(Read::Bytes(count)) => count,
             Ok(Read::Later) => return self.forwarder.handle_empty(id),
             Ok(Read::End) | Err(_) => {
@@ -328,7 +328,7 @@ impl Worker {
                 return self.forwarder.handle_closed(now, id);
             }
         };
-        if !socket.is_readable() {
+        if !conn.is_readable() {
             self.forwarder.handle_empty(id);
         }
         self.turn.read_bytes += count;
@@ -344,13 +344,13 @@ impl Worker {
     /// Writes what is ready to go out, as far as sockets take it and its turn goes.
     fn write(&mut self, now: Instant) {
         while let Some(id) = self.forwarder.poll_output() {
-            let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.is_writable()) else { continue };
+            let Some(conn) = self.sockets.get_mut(id).filter(|conn| conn.is_writable()) else { continue };
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let used = self.forwarder.output(now, id, &mut slices);
             if used == 0 {
                 continue;
             }
-            let count = match socket.try_write_vectored(&slices[..used]) {
+            let count = match conn.write(&slices[..used]) {
                 Ok(Written::Bytes(count)) => count,
                 Ok(Written::Later) => 0,
                 Ok(Written::Gone) | Err(_) => {
@@ -373,7 +373,7 @@ impl Worker {
                 Event::Close(id) => self.sockets.close(id),
                 Event::Finish(id) => self.sockets.finish(self.patience(now), id),
                 Event::Move(to, moving) => match self.sockets.release(moving.conn()) {
-                    Some(socket) => self.outbox.put(to, Package::Arrival(socket, moving)),
+                    Some(conn) => self.outbox.put(to, Package::Arrival(conn, moving)),
                     None => self.forwarder.handle_lost(now, moving),
                 },
                 Event::Notice(newcomer, notice) => self.shared.log.notice(now, newcomer, notice),
@@ -384,19 +384,4 @@ impl Worker {
             self.outbox.put(worker, Package::Message(message));
         }
     }
-}
-
-/// Reads once into free blocks, at most so much.
-fn read_into(reader: &mut Reader, socket: &mut Socket, most: usize) -> io::Result<Read> {
-    let mut slices = [(); READ_BLOCKS].map(|()| IoSliceMut::new(&mut []));
-    let (mut used, mut room) = (0, 0);
-    for (slice, block) in slices.iter_mut().zip(reader.rooms()) {
-        let here = block.len().min(most - room);
-        (used, room) = (used + 1, room + here);
-        *slice = IoSliceMut::new(&mut block[..here]);
-        if room == most {
-            break;
-        }
-    }
-    socket.try_read_vectored(&mut slices[..used], room)
 }

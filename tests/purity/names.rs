@@ -34,15 +34,16 @@ const FORBIDDEN_IN_CORE: [&str; 22] = [
 const NEVER_WHOLE: [&str; 4] = ["std", "std::io", "std::net", "std::time"];
 
 /// Pure folders, which tests and fuzzers can drive without a system under them.
-pub const CORE: [&str; 11] =
-    ["identity", "names", "noise", "wire", "link", "lane", "session", "relay", "node", "ports", "transfer"];
+pub const CORE: [&str; 12] =
+    ["identity", "names", "noise", "wire", "carrier", "link", "lane", "session", "relay", "node", "ports", "transfer"];
 
 /// Who may use whom. A folder may always use itself.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("identity", &[]),
     ("names", &["identity"]),
     ("noise", &["names", "identity"]),
     ("wire", &["names", "identity"]),
+    ("carrier", &[]),
     ("link", &["noise", "wire", "names", "identity"]),
     ("lane", &["link", "noise", "wire", "names", "identity"]),
     ("session", &["lane", "noise", "wire", "names", "identity"]),
@@ -52,9 +53,9 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("net", &[]),
     ("store", &["transfer", "names", "identity"]),
     ("transfer", &["session", "wire"]),
-    ("run", &["node", "session", "wire", "names", "identity", "net"]),
+    ("run", &["node", "session", "carrier", "wire", "names", "identity", "net"]),
     ("tools", &["run", "transfer", "ports", "node", "session", "wire", "names", "identity", "net", "store"]),
-    ("server", &["relay", "wire", "link", "names", "identity", "net"]),
+    ("server", &["relay", "carrier", "wire", "link", "names", "identity", "net"]),
     (
         "cli",
         &[
