@@ -207,9 +207,8 @@ mod tests {
 
     #[test]
     fn a_program_that_a_signal_ended_has_the_same_number_as_a_command_and_as_our_own_end() {
-        use std::os::unix::process::ExitStatusExt;
         for signal in 1..=64_u8 {
-            let command = crate::run::farewell::status_number(std::process::ExitStatus::from_raw(signal.into()));
+            let command = crate::net::child::Ended::Killed(signal.into()).number();
             assert_eq!(command, i32::from(Exit::Signal(signal).code()));
         }
     }

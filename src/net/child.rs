@@ -7,7 +7,7 @@ use rustix::process::{Signal, getpgrp, kill_process, kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
 /// What a supervisor says to us and to nobody that we start: a command that answers in our name would be believed, and the
@@ -19,9 +19,39 @@ const OURS_ALONE: [&str; 7] =
 #[derive(Debug)]
 pub(crate) struct Child {
     process: std::process::Child,
-    status: Option<ExitStatus>,
+    ended_by: Option<Ended>,
     ended: OwnedFd,
     reach: Reach,
+}
+
+/// A signal's number is added to this where the end of a command is one number, as shells do.
+pub(crate) const SIGNAL_BASE: i32 = 128;
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With this status.
+    Exited(u8),
+    /// By this signal.
+    Killed(i32),
+    /// Nobody could learn how.
+    Unknown,
+}
+
+impl Ended {
+    fn of(status: ExitStatus) -> Ended {
+        let exited = status.code().and_then(|code| u8::try_from(code).ok()).map(Ended::Exited);
+        exited.or(status.signal().map(Ended::Killed)).unwrap_or(Ended::Unknown)
+    }
+
+    /// As one number, the way shells count; never 0 unless it succeeded.
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            Ended::Exited(status) => i32::from(status),
+            Ended::Killed(signal) => SIGNAL_BASE + signal,
+            Ended::Unknown => -1,
+        }
+    }
 }
 
 /// Whom a signal to a child reaches.
@@ -137,7 +167,7 @@ impl Child {
             command.env_remove(name);
         }
         let (process, ended) = reaper::spawn(command)?;
-        Ok(Child { process, status: None, ended, reach })
+        Ok(Child { process, ended_by: None, ended, reach })
     }
 
     /// Our end of its standard input, if that is a pipe and nobody has it yet.
@@ -160,12 +190,12 @@ impl Child {
         deregister(registry, &self.ended);
     }
 
-    /// Its status, if it has ended.
-    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none() {
-            self.status = reaper::try_wait(&mut self.process)?;
+    /// How it ended, if it has.
+    pub(crate) fn try_wait(&mut self) -> io::Result<Option<Ended>> {
+        if self.ended_by.is_none() {
+            self.ended_by = reaper::try_wait(&mut self.process)?.map(Ended::of);
         }
-        Ok(self.status)
+        Ok(self.ended_by)
     }
 
     /// Asks it to end.
@@ -191,7 +221,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.status.is_none() {
+        if self.ended_by.is_none() {
             reaper::forget(&mut self.process);
         }
     }
@@ -207,9 +237,21 @@ mod tests {
         let mut ended = [rustix::event::PollFd::new(&child.ended, rustix::event::PollFlags::IN)];
         assert_eq!(rustix::event::poll(&mut ended, None), Ok(1));
         for _ in 0..2 {
-            assert_eq!(child.try_wait().expect("a child").and_then(|status| status.code()), Some(7));
+            assert_eq!(child.try_wait().expect("a child"), Some(Ended::Exited(7)));
         }
         // Its number may be another's by now.
         child.terminate();
+    }
+
+    #[test]
+    fn an_end_is_one_number_as_shells_count() {
+        for raw in 0..=255 {
+            assert_eq!(Ended::of(ExitStatus::from_raw(raw << 8)).number(), raw);
+        }
+        for signal in 1..=64 {
+            let ended = Ended::of(ExitStatus::from_raw(signal));
+            assert_eq!((ended, ended.number()), (Ended::Killed(signal), 128 + signal));
+        }
+        assert_eq!(Ended::Unknown.number(), -1);
     }
 }

@@ -2,8 +2,6 @@
 
 use super::tool::RunError;
 use crate::wire::CloseCode;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 /// A caller that has a path to us and says nothing for so long is holding a place that others wait for.
@@ -47,18 +45,11 @@ impl Farewell {
     }
 }
 
-/// A signal's number is added to this, as shells do.
-pub(crate) const SIGNAL_BASE: i32 = 128;
 /// A command that somebody told to end may have been told together with us, as a supervisor and a terminal do it. Our own
 /// signal is waited for so long before the peer hears that the command failed: with it, we both are only going away.
 const TOGETHER_TIME: Duration = Duration::from_millis(300);
 /// The statuses of such a command, as shells count: by HUP, INT, QUIT, TERM.
 const TOLD_TO_END: [i32; 4] = [129, 130, 131, 143];
-
-/// The status of a process as one number, the way shells count: never 0 unless it succeeded.
-pub(crate) fn status_number(status: ExitStatus) -> i32 {
-    status.code().or_else(|| status.signal().map(|signal| SIGNAL_BASE + signal)).unwrap_or(-1)
-}
 
 /// Until when the end of a command with this status is kept to ourselves, if it is.
 pub(crate) fn held_until(now: Instant, status: i32) -> Option<Instant> {

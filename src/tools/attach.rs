@@ -15,7 +15,7 @@ use crate::net::stdio::{Sink, Source};
 use crate::node::{Event, Key, Reach};
 use crate::run;
 use crate::run::callers::{Reload, reread};
-use crate::run::farewell::{Farewell, held_until, status_number};
+use crate::run::farewell::{Farewell, held_until};
 use crate::run::joint::{Joint, Way};
 use crate::run::tool::{Context, Doing, RunError, Tool};
 use crate::session::Event as SessionEvent;
@@ -339,10 +339,10 @@ impl Attach {
         }
         let Some(running) = self.running.get_mut(&slot) else { return Ok(()) };
         let Some(child) = &mut running.child else { return Ok(()) };
-        if let Some(status) = child.try_wait()? {
-            running.status = status_number(status);
+        if let Some(ended) = child.try_wait()? {
+            running.status = ended.number();
             running.held_until = held_until(now, running.status);
-            running.child_code = Some(if status.success() { CloseCode::Done } else { CloseCode::Failed });
+            running.child_code = Some(if running.status == 0 { CloseCode::Done } else { CloseCode::Failed });
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Words for how a command ended that a tool ran, here or at the peer.
 
 use crate::cli::escape::printable;
-use crate::run::farewell::SIGNAL_BASE;
+use crate::net::child::SIGNAL_BASE;
 use std::ffi::OsStr;
 
 /// A shell's status for a command that is there and cannot be run.

@@ -9,6 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
 use crate::identity::PeerId;
 use crate::names::AppName;
+use crate::net::child::Ended;
 use crate::net::place::Place;
 use crate::net::program::Missing;
 use crate::net::socket_file::ListenError;
@@ -169,8 +170,11 @@ impl End for Error {
                 Fault::new(Exit::Failed, format!("cannot run the command: {}{command}", chain(error)))
             }
             // The command itself has said what there was to say.
-            Error::Exited(status) => Fault::new(Exit::Command(*status), ""),
-            Error::Killed(signal) => Fault::new(Exit::Signal(u8::try_from(*signal).unwrap_or(0)), ""),
+            Error::Command(Ended::Exited(status)) => Fault::new(Exit::Command(*status), ""),
+            Error::Command(Ended::Killed(signal)) => Fault::new(Exit::Signal(u8::try_from(*signal).unwrap_or(0)), ""),
+            Error::Command(Ended::Unknown) => {
+                Fault::new(Exit::Failed, "the command ended, and the system does not say how")
+            }
         }
     }
 

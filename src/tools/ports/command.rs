@@ -9,7 +9,7 @@
 use super::Portrep;
 use super::connections::{Connections, Source};
 use super::error::Error;
-use crate::net::child::Child;
+use crate::net::child::{Child, Ended};
 use crate::net::signals::{Came, INT, QUIT, USR2};
 use crate::net::slots::Slot;
 use crate::node::Wait;
@@ -152,17 +152,13 @@ impl Command {
 
     /// It may have ended. True if it has.
     pub(super) fn reap(&mut self, connections: &mut Connections) -> bool {
-        use std::os::unix::process::ExitStatusExt;
         let State::Running(slot) = self.state else { return false };
         let Some(child) = self.child(connections) else { return false };
         let outcome = match child.try_wait() {
             Ok(None) => return false,
-            Ok(Some(status)) => match (status.code(), status.signal()) {
-                (Some(0), _) if self.lost => Err(Error::Run(RunError::Expired)),
-                (Some(0), _) => Ok(()),
-                (Some(code), _) => Err(Error::Exited(u8::try_from(code).unwrap_or(u8::MAX))),
-                (None, signal) => Err(Error::Killed(signal.unwrap_or_default())),
-            },
+            Ok(Some(Ended::Exited(0))) if self.lost => Err(Error::Run(RunError::Expired)),
+            Ok(Some(Ended::Exited(0))) => Ok(()),
+            Ok(Some(ended)) => Err(Error::Command(ended)),
             Err(error) => Err(Error::Run(RunError::Io(Doing::AwaitCommand, error))),
         };
         connections.remove_uncounted(slot);

@@ -2,6 +2,7 @@
 
 use crate::identity::PeerId;
 use crate::names::AppName;
+use crate::net::child::Ended;
 use crate::run::tool::RunError;
 use crate::session::SessionError;
 use std::io;
@@ -15,10 +16,8 @@ pub(crate) enum Error {
     Import(PeerId, AppName, RunError),
     /// The command that was to be run could not be.
     CannotRun(io::Error),
-    /// The command that was run ended with this status.
-    Exited(u8),
-    /// The command that was run was ended by this signal.
-    Killed(i32),
+    /// The command that was run ended like this, and not with success.
+    Command(Ended),
 }
 
 impl From<RunError> for Error {

@@ -48,12 +48,12 @@ impl CommandLine {
     /// input is empty, its output ours.
     pub(super) fn run(&self, directory: &Path, name: &[u8], leashed: &Leashed) -> i32 {
         if leashed.is_let_go() {
-            return TERMINATED;
+            return TERMINATED.number();
         }
         let path = directory.join(OsStr::from_bytes(name));
         let mut shell = shell(&self.command);
         shell.stdin(Stdio::null()).envs(self.environment(name)).env("VP_PATH", path);
-        Child::group(&mut shell).map_or(CANNOT_RUN, |mut child| leashed.wait(&mut child))
+        Child::group(&mut shell).map_or(CANNOT_RUN, |mut child| leashed.wait(&mut child).number())
     }
 }
 

@@ -1,9 +1,9 @@
 //! How the loop ends a command that an engine waits for in a thread of its own: it lets go of one end of a pipe, and whoever
 //! waits at the other end for a command, or for it to take more, tells the command's group to end and waits no longer.
 
-use crate::net::child::Child;
+use crate::net::child::{Child, Ended};
 use crate::net::signals::TERM;
-use crate::run::farewell::{SIGNAL_BASE, held_until, status_number};
+use crate::run::farewell::held_until;
 use crate::run::tool::{Doing, RunError};
 use crate::tools::transfers::Error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,8 +13,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What shells say of a command that TERM has ended.
-pub(super) const TERMINATED: i32 = SIGNAL_BASE + TERM;
+/// How a command ends that is told to.
+pub(super) const TERMINATED: Ended = Ended::Killed(TERM);
 
 /// The loop's end. Dropping it ends the command.
 #[derive(Debug)]
@@ -98,10 +98,10 @@ impl Leashed {
         }
     }
 
-    /// Waits for the end of a command that is a process group of its own, or ends it; its status.
-    pub(super) fn wait(&self, child: &mut Child) -> i32 {
-        if let Ok(Some(status)) = child.try_wait() {
-            return self.held(status_number(status));
+    /// Waits for the end of a command that is a process group of its own, or ends it.
+    pub(super) fn wait(&self, child: &mut Child) -> Ended {
+        if let Ok(Some(ended)) = child.try_wait() {
+            return self.held(ended);
         }
         match self.wait_for(child.ended(), PollFlags::IN) {
             Ok(Waited::LetGo) => {
@@ -109,20 +109,20 @@ impl Leashed {
                 child.terminate();
                 TERMINATED
             }
-            Ok(Waited::Ready) => self.held(child.try_wait().ok().flatten().map_or(-1, status_number)),
-            Err(_) => -1,
+            Ok(Waited::Ready) => self.held(child.try_wait().ok().flatten().unwrap_or(Ended::Unknown)),
+            Err(_) => Ended::Unknown,
         }
     }
 
-    /// The status of a command. One that somebody told to end has it only after the time in which we may be told as well.
-    fn held(&self, status: i32) -> i32 {
-        let Some(until) = held_until(Instant::now(), status) else { return status };
+    /// The end of a command. That of one that somebody told to end is known only after the time in which we may be told as well.
+    fn held(&self, ended: Ended) -> Ended {
+        let Some(until) = held_until(Instant::now(), ended.number()) else { return ended };
         loop {
             let mut fds = [PollFd::new(&*self.0, PollFlags::empty())];
             let left = until.saturating_duration_since(Instant::now());
             // What ended the wait shows in the session: one that we left hears nothing of this status.
             if poll(&mut fds, Some(&Timespec::try_from(left).unwrap_or_default())) != Err(Errno::INTR) {
-                return status;
+                return ended;
             }
         }
     }
@@ -142,20 +142,19 @@ mod tests {
     fn a_command_that_ends_by_itself_has_its_own_status_however_often_it_is_asked() {
         let (_leash, leashed) = pair().expect("a pipe");
         let mut child = shell("exit 7");
-        assert_eq!([leashed.wait(&mut child), leashed.wait(&mut child)], [7, 7]);
+        assert_eq!([leashed.wait(&mut child), leashed.wait(&mut child)], [Ended::Exited(7); 2]);
     }
 
     #[test]
     fn one_that_is_let_go_of_ends_by_a_signal_while_it_is_waited_for() {
-        use std::os::unix::process::ExitStatusExt;
         let (leash, leashed) = pair().expect("a pipe");
         let mut child = shell("sleep 1000");
         let waiting = std::thread::spawn(move || (leashed.wait(&mut child), child));
         drop(leash);
-        let (status, mut child) = waiting.join().expect("an end");
-        assert_eq!(status, TERMINATED);
+        let (told, mut child) = waiting.join().expect("an end");
+        assert_eq!(told, TERMINATED);
         let mut ended = [PollFd::from_borrowed_fd(child.ended(), PollFlags::IN)];
         poll(&mut ended, None).expect("a descriptor");
-        assert_eq!(child.try_wait().expect("a child").and_then(|status| status.signal()), Some(15));
+        assert_eq!(child.try_wait().expect("a child"), Some(TERMINATED));
     }
 }

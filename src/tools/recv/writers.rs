@@ -97,9 +97,9 @@ pub(super) struct Feed {
 pub(super) struct Fed(Arc<Mutex<Child>>, Leashed);
 
 impl Fed {
-    /// Waits for the command's end, or ends it when it is let go of.
+    /// Waits for the command's end, or ends it when it is let go of; its status, as shells count.
     pub(super) fn wait(&self) -> i32 {
-        self.1.wait(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        self.1.wait(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)).number()
     }
 }
 
@@ -126,7 +126,7 @@ impl Write for Feed {
         self.whole = false;
         let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         if self.leashed.wait_for(&*stdin, PollFlags::OUT)? == Waited::LetGo {
-            return Err(io::Error::other(CommandEnded(TERMINATED)));
+            return Err(io::Error::other(CommandEnded(TERMINATED.number())));
         }
         match stdin.write(bytes) {
             // Room for less than a page is no room.

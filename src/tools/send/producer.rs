@@ -1,9 +1,9 @@
 //! The command of `vp-send --exec`: what it writes is the stream, and its status decides whether the stream has an end.
 
-use crate::net::child::{Child, Giving, spawn_giving};
+use crate::net::child::{Child, Ended, Giving, spawn_giving};
 use crate::net::reactor::{Registry, Token};
 use crate::net::stdio::Source;
-use crate::run::farewell::{held_until, status_number};
+use crate::run::farewell::held_until;
 use crate::run::tool::{Doing, RunError};
 use crate::tools::transfers::Error;
 use std::ffi::OsString;
@@ -53,7 +53,7 @@ impl Producer {
     /// Its status cannot be had.
     pub(crate) fn handle_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
         let ended = self.child.try_wait().map_err(|error| Error::Run(RunError::Io(Doing::AwaitCommand, error)))?;
-        if let (Some(status), None) = (ended.map(status_number), self.status) {
+        if let (Some(status), None) = (ended.map(Ended::number), self.status) {
             self.status = Some(status);
             self.held_until = held_until(now, status);
             self.child.deregister(registry);

@@ -1,6 +1,7 @@
 //! Why a sender or receiver ends without success.
 
 use super::ending::Ending;
+use crate::net::child::Ended;
 use crate::run::tool::RunError;
 use crate::session::SessionError;
 use crate::transfer::outcome::Side;
@@ -65,7 +66,9 @@ impl Ending {
             (Status::Complete, _) => Ok(()),
             (Status::NothingToDo, _) if self.counts.exists > 0 => Ok(()),
             (Status::NothingToDo, _) => Err(Error::NothingToDo),
-            (Status::CommandFailed, status) if side == Side::Here => Err(Error::Command(status.unwrap_or(-1))),
+            (Status::CommandFailed, status) if side == Side::Here => {
+                Err(Error::Command(status.unwrap_or(Ended::Unknown.number())))
+            }
             (Status::CommandFailed, status) => Err(Error::Run(RunError::FarCommand(status))),
             _ => Err(Error::Items(*self)),
         }

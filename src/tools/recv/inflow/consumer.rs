@@ -2,7 +2,7 @@
 
 use crate::net::child::Child;
 use crate::net::reactor::{Registry, Token};
-use crate::run::farewell::{held_until, status_number};
+use crate::run::farewell::held_until;
 use crate::run::tool::{Doing, RunError};
 use crate::tools::transfers::Error;
 use std::io;
@@ -42,9 +42,9 @@ impl Consumer {
     /// Its status cannot be had.
     pub(super) fn handle_ready(&mut self, now: Instant, registry: &Registry) -> Result<(), Error> {
         let Some(child) = &mut self.child else { return Ok(()) };
-        let status = child.try_wait().map_err(|error| Error::Run(RunError::Io(Doing::AwaitCommand, error)))?;
-        if let Some(status) = status {
-            let status = status_number(status);
+        let ended = child.try_wait().map_err(|error| Error::Run(RunError::Io(Doing::AwaitCommand, error)))?;
+        if let Some(ended) = ended {
+            let status = ended.number();
             self.status = Some(status);
             self.held_until = held_until(now, status);
             if let Some(child) = self.child.take() {
