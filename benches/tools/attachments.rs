@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use vp::names::{AppName, RelayAddress};
+use vp::net::endpoint::Endpoint;
 use vp::net::options::Purpose;
-use vp::net::place::Place;
 use vp::net::reactor::{Flow, Host, Reactor, Ready};
 use vp::net::slots::{Slot, Slots};
 use vp::net::socket::Socket;
@@ -126,7 +126,7 @@ impl Crowd<'_> {
     /// Brings one after the other up, until the relay has registered its application.
     fn come_up(&mut self, reactor: &Reactor, now: Instant) -> Done<Flow> {
         let Some((slot, give_up_at)) = self.opening else {
-            let mut socket = Socket::connect(&Place::Tcp(self.address), Purpose::Link)?;
+            let mut socket = Socket::connect(&Endpoint::Tcp(self.address), Purpose::Link)?;
             socket.register(reactor.registry(), self.attachments.next_slot().token())?;
             let slot = self.attachments.insert(Attachment::new(self.options, socket, self.opened)?);
             self.opening = Some((slot, now + DEADLINE));

@@ -18,14 +18,14 @@ use crate::run::callers::{Reload, Reread};
 pub(super) struct Roster(Rc<Inner>);
 
 /// Where the file is.
-struct Place {
+struct PeersFile {
     /// The one that was named, if one was.
     flag: Option<PathBuf>,
     env: Env,
 }
 
 struct Inner {
-    place: Place,
+    place: PeersFile,
     /// Who is named and calls nobody: this party itself, relays.
     silent: Vec<PeerId>,
     peers: RefCell<Peers>,
@@ -43,10 +43,10 @@ impl Roster {
     pub(super) fn load(flag: Option<PathBuf>, env: &Env, silent: Vec<PeerId>) -> Result<Self, Fault> {
         let peers = config::peers(flag.as_deref(), env)?;
         let peers = peers.unwrap_or_else(|| config::no_peers(flag.as_deref(), env));
-        Ok(Self::new(Place { flag, env: env.clone() }, peers, silent))
+        Ok(Self::new(PeersFile { flag, env: env.clone() }, peers, silent))
     }
 
-    fn new(place: Place, peers: Peers, silent: Vec<PeerId>) -> Self {
+    fn new(place: PeersFile, peers: Peers, silent: Vec<PeerId>) -> Self {
         let (former, trouble) = (RefCell::default(), RefCell::default());
         Self(Rc::new(Inner { place, silent, peers: RefCell::new(peers), former, trouble }))
     }
@@ -54,7 +54,7 @@ impl Roster {
     /// One that stands in no file.
     #[cfg(test)]
     pub(super) fn of(peers: Peers) -> Self {
-        Self::new(Place { flag: None, env: Env::default() }, peers, Vec::new())
+        Self::new(PeersFile { flag: None, env: Env::default() }, peers, Vec::new())
     }
 
     /// Who is called what.
@@ -71,7 +71,7 @@ impl Roster {
     /// Reads the file again. False, and all stays as it was, if it has a mistake, or is there no more: an empty file says that
     /// nobody is known, none may be a slip of the hand.
     pub(super) fn reread(&self) -> bool {
-        let Place { flag, env } = &self.0.place;
+        let PeersFile { flag, env } = &self.0.place;
         let found = config::peers(flag.as_deref(), env);
         let found = found.and_then(|peers| match peers {
             None if !self.peers().is_empty() => Err(Fault::new(Exit::Config, "there is no peers file any more")),

@@ -1,8 +1,8 @@
 //! Taking connections out of backlogs, some at a time, with a rest after an error.
 
+use super::endpoint::Endpoint;
 use super::listen::{Accepted, Listener};
 use super::options::Purpose;
-use super::place::Place;
 use mio::{Registry, Token};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
@@ -59,7 +59,7 @@ impl Acceptor {
     }
 
     /// Where its listeners are.
-    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = Endpoint> {
         self.listeners.iter().filter_map(|listener| listener.place().ok())
     }
 

@@ -1,8 +1,8 @@
 //! Connections to relays: the name looked up, then a walk over its addresses, and never a wait.
 
+use super::endpoint::Endpoint;
 use super::lookup::Lookup;
 use super::options::Purpose;
-use super::place::Place;
 use super::reactor::Reactor;
 use super::socket::Socket;
 use super::walk::{Walk, Walked};
@@ -143,7 +143,7 @@ impl Dialer {
 
 impl Step {
     fn walk(token: Token, addresses: impl IntoIterator<Item = SocketAddr>) -> Step {
-        Step::Walking(Walk::new(Purpose::Link, token, addresses.into_iter().map(Place::Tcp)))
+        Step::Walking(Walk::new(Purpose::Link, token, addresses.into_iter().map(Endpoint::Tcp)))
     }
 }
 

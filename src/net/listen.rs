@@ -1,8 +1,8 @@
 //! Where connections come in: listeners, TCP or Unix.
 
+use super::endpoint::Endpoint;
 use super::options::Purpose;
 use super::passed::PassedSocket;
-use super::place::Place;
 use super::socket::Socket;
 use super::socket_file::{self, Access, BACKLOG, ListenError};
 use mio::event::Source;
@@ -55,10 +55,10 @@ impl Listener {
     ///
     /// # Errors
     /// The place is in use, or needs privileges.
-    pub(crate) fn bind(at: &Place, four: &FourPorts, access: Access) -> Result<Listener, ListenError> {
+    pub(crate) fn bind(at: &Endpoint, four: &FourPorts, access: Access) -> Result<Listener, ListenError> {
         match at {
-            Place::Tcp(address) => Ok(bind(*address, four).and_then(Listener::of_bound)?),
-            Place::Unix(path) => {
+            Endpoint::Tcp(address) => Ok(bind(*address, four).and_then(Listener::of_bound)?),
+            Endpoint::Unix(path) => {
                 let listener = socket_file::bind(path, access)?;
                 let made = socket_file::identity_of(path);
                 Ok(Listener::Unix { listener: UnixListener::from_std(listener), path: path.clone(), made })
@@ -104,10 +104,10 @@ impl Listener {
     ///
     /// # Errors
     /// The system does not say.
-    pub(crate) fn place(&self) -> io::Result<Place> {
+    pub(crate) fn place(&self) -> io::Result<Endpoint> {
         match self {
-            Listener::Tcp { listener, .. } => listener.local_addr().map(Place::Tcp),
-            Listener::Unix { path, .. } => Ok(Place::Unix(path.clone())),
+            Listener::Tcp { listener, .. } => listener.local_addr().map(Endpoint::Tcp),
+            Listener::Unix { path, .. } => Ok(Endpoint::Unix(path.clone())),
         }
     }
 
@@ -169,10 +169,10 @@ pub(crate) struct FourPorts(HashSet<u16>);
 
 impl FourPorts {
     /// The ports of these places.
-    pub(crate) fn of<'a>(places: impl IntoIterator<Item = &'a Place>) -> FourPorts {
+    pub(crate) fn of<'a>(places: impl IntoIterator<Item = &'a Endpoint>) -> FourPorts {
         let addresses = places.into_iter().filter_map(|place| match place {
-            Place::Tcp(address) => Some(*address),
-            Place::Unix(_) => None,
+            Endpoint::Tcp(address) => Some(*address),
+            Endpoint::Unix(_) => None,
         });
         addresses.collect()
     }

@@ -55,14 +55,14 @@ impl Slot {
     }
 }
 
-struct Place<T> {
+struct SlotEntry<T> {
     generation: usize,
     content: Option<T>,
 }
 
 /// The table.
 pub struct Slots<T> {
-    places: Vec<Place<T>>,
+    places: Vec<SlotEntry<T>>,
     free: Vec<usize>,
 }
 
@@ -78,7 +78,7 @@ impl<T> Slots<T> {
         let place = match self.free.last() {
             Some(place) => *place,
             None => {
-                self.places.push(Place { generation: 0, content: None });
+                self.places.push(SlotEntry { generation: 0, content: None });
                 self.free.push(self.places.len() - 1);
                 self.places.len() - 1
             }

@@ -3,8 +3,8 @@
 //! Events say what may be done, once; what the next call meets says when it may no more. So whoever serves a socket reads
 //! while it is readable and writes while it is writable, and hears of it again when that has changed.
 
+use super::endpoint::Endpoint;
 use super::options::Purpose;
-use super::place::Place;
 use super::reactor::Ready;
 use super::{Read, Written};
 use mio::event::Source;
@@ -64,14 +64,14 @@ impl Socket {
     ///
     /// # Errors
     /// It is known already that this leads nowhere.
-    pub fn connect(to: &Place, purpose: Purpose) -> io::Result<Socket> {
+    pub fn connect(to: &Endpoint, purpose: Purpose) -> io::Result<Socket> {
         Ok(match to {
-            Place::Tcp(address) => {
+            Endpoint::Tcp(address) => {
                 let stream = TcpStream::connect(*address)?;
                 purpose.prepare(&stream)?;
                 Socket::of_tcp(stream)
             }
-            Place::Unix(path) => Socket::of_unix(UnixStream::connect(path)?),
+            Endpoint::Unix(path) => Socket::of_unix(UnixStream::connect(path)?),
         })
     }
 
@@ -294,9 +294,9 @@ mod tests {
     /// Both ends of a connection, the accepted one as we have it.
     fn pair() -> (std::net::TcpStream, Socket) {
         let listener =
-            Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap()), &FourPorts::default(), Access::default())
+            Listener::bind(&Endpoint::Tcp("127.0.0.1:0".parse().unwrap()), &FourPorts::default(), Access::default())
                 .unwrap();
-        let Place::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
+        let Endpoint::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
         let theirs = std::net::TcpStream::connect(address).unwrap();
         let ours = loop {
             if let Some(accepted) = listener.try_accept(Purpose::Link).unwrap() {
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn nobody_there_is_an_error_at_once_or_soon() {
         let free = bind("127.0.0.1:0".parse().unwrap(), &FourPorts::default()).unwrap().listener;
-        let place = Place::Tcp(free.local_addr().unwrap());
+        let place = Endpoint::Tcp(free.local_addr().unwrap());
         drop(free);
         let refused = Socket::connect(&place, Purpose::Link).and_then(|socket| {
             loop {

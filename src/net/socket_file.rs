@@ -129,8 +129,8 @@ fn remove_dead(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::endpoint::Endpoint;
     use crate::net::listen::{FourPorts, Listener};
-    use crate::net::place::Place;
     use std::io::ErrorKind;
     use std::os::unix::net::UnixStream;
 
@@ -140,9 +140,9 @@ mod tests {
         let path = directory.path().join("db");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "a file without a listener");
-        let ours = Listener::bind(&Place::Unix(path.clone()), &FourPorts::default(), Access::default()).unwrap();
+        let ours = Listener::bind(&Endpoint::Unix(path.clone()), &FourPorts::default(), Access::default()).unwrap();
         assert_eq!(
-            Listener::bind(&Place::Unix(path.clone()), &FourPorts::default(), Access::default())
+            Listener::bind(&Endpoint::Unix(path.clone()), &FourPorts::default(), Access::default())
                 .unwrap_err()
                 .reason()
                 .kind(),
@@ -151,7 +151,7 @@ mod tests {
         drop(ours);
         assert!(!path.exists());
         std::fs::write(&path, "a file of somebody").unwrap();
-        assert!(Listener::bind(&Place::Unix(path.clone()), &FourPorts::default(), Access::default()).is_err());
+        assert!(Listener::bind(&Endpoint::Unix(path.clone()), &FourPorts::default(), Access::default()).is_err());
         assert!(path.exists());
     }
 

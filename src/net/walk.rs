@@ -3,9 +3,9 @@
 //! A machine that is gone says nothing, and to wait for it would cost whoever waits all the patience he has. So the next
 //! place is tried a short while after the last, the first that answers is taken, and the others are closed.
 
+use super::endpoint::Endpoint;
 use super::local_address::is_of_this_machine;
 use super::options::Purpose;
-use super::place::Place;
 use super::socket::Socket;
 use mio::{Registry, Token};
 use std::collections::VecDeque;
@@ -26,10 +26,10 @@ pub(crate) struct Walk {
     purpose: Purpose,
     token: Token,
     /// All there were, in no matter what state.
-    known: Vec<Place>,
+    known: Vec<Endpoint>,
     /// Of them, those that must not be this machine's.
     elsewhere: Vec<SocketAddr>,
-    left: VecDeque<Place>,
+    left: VecDeque<Endpoint>,
     trying: VecDeque<Socket>,
     next_at: Option<Instant>,
     fault: Option<io::Error>,
@@ -65,7 +65,7 @@ pub(crate) enum Walked {
 
 impl Walk {
     /// Towards these places. Events of its sockets have `token`, all the same one: whatever comes, all of them are looked at.
-    pub(crate) fn new(purpose: Purpose, token: Token, places: impl IntoIterator<Item = Place>) -> Walk {
+    pub(crate) fn new(purpose: Purpose, token: Token, places: impl IntoIterator<Item = Endpoint>) -> Walk {
         let mut walk = Walk {
             purpose,
             token,
@@ -88,7 +88,7 @@ impl Walk {
     }
 
     /// Adds places, but for those that were known before. Families take turns, the first one begins.
-    pub(crate) fn add(&mut self, places: impl IntoIterator<Item = Place>) {
+    pub(crate) fn add(&mut self, places: impl IntoIterator<Item = Endpoint>) {
         let mut fresh = Vec::new();
         for place in places {
             if !self.known.contains(&place) {
@@ -142,7 +142,7 @@ impl Walk {
         None
     }
 
-    fn begin(&mut self, now: Instant, registry: &Registry, place: &Place) {
+    fn begin(&mut self, now: Instant, registry: &Registry, place: &Endpoint) {
         let socket = self.may_try(place).and_then(|()| Socket::connect(place, self.purpose)).and_then(|mut socket| {
             socket.register(registry, self.token)?;
             Ok(socket)
@@ -160,9 +160,9 @@ impl Walk {
         }
     }
 
-    fn may_try(&self, place: &Place) -> io::Result<()> {
+    fn may_try(&self, place: &Endpoint) -> io::Result<()> {
         match place {
-            Place::Tcp(address) if self.elsewhere.contains(address) && is_of_this_machine(address.ip())? => {
+            Endpoint::Tcp(address) if self.elsewhere.contains(address) && is_of_this_machine(address.ip())? => {
                 Err(io::Error::new(io::ErrorKind::PermissionDenied, Barred))
             }
             _ => Ok(()),
@@ -179,10 +179,10 @@ impl Walk {
 }
 
 /// Section 4: the first place, then the first of the other family, then the second of the first one.
-fn interleaved(places: Vec<Place>) -> Vec<Place> {
-    let is_six = |place: &Place| matches!(place, Place::Tcp(address) if address.is_ipv6());
+fn interleaved(places: Vec<Endpoint>) -> Vec<Endpoint> {
+    let is_six = |place: &Endpoint| matches!(place, Endpoint::Tcp(address) if address.is_ipv6());
     let first = places.first().is_some_and(is_six);
-    let (these, those): (Vec<Place>, Vec<Place>) = places.into_iter().partition(|place| is_six(place) == first);
+    let (these, those): (Vec<Endpoint>, Vec<Endpoint>) = places.into_iter().partition(|place| is_six(place) == first);
     let mut mixed = Vec::with_capacity(these.len() + those.len());
     let (mut these, mut those) = (these.into_iter(), those.into_iter());
     loop {
@@ -202,15 +202,15 @@ mod tests {
     use socket2::{Domain, Socket as RawSocket, Type};
     use std::io::Write as _;
 
-    fn tcp(text: &str) -> Place {
-        Place::Tcp(text.parse().unwrap())
+    fn tcp(text: &str) -> Endpoint {
+        Endpoint::Tcp(text.parse().unwrap())
     }
 
     /// An address that answers nothing: its backlog is full, so the kernel drops whatever asks for a connection.
     struct Hole {
         _listener: RawSocket,
         _filling: Vec<RawSocket>,
-        at: Place,
+        at: Endpoint,
     }
 
     impl Hole {
@@ -225,19 +225,19 @@ mod tests {
                 let _ = socket.connect(&at);
                 socket
             });
-            Hole { _filling: filling.collect(), _listener: listener, at: Place::Tcp(at.as_socket().unwrap()) }
+            Hole { _filling: filling.collect(), _listener: listener, at: Endpoint::Tcp(at.as_socket().unwrap()) }
         }
     }
 
     /// A port on which nobody listens, and that nobody else gets while the socket is held.
-    fn closed() -> (RawSocket, Place) {
+    fn closed() -> (RawSocket, Endpoint) {
         let socket = RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
         let at = socket.local_addr().unwrap().as_socket().unwrap();
-        (socket, Place::Tcp(at))
+        (socket, Endpoint::Tcp(at))
     }
 
-    fn walk(places: Vec<Place>) -> Walk {
+    fn walk(places: Vec<Endpoint>) -> Walk {
         Walk::new(Purpose::Application(Keepalive::after(Duration::ZERO)), Token(FIRST_TOKEN), places)
     }
 
@@ -262,11 +262,11 @@ mod tests {
     fn one_that_says_nothing_costs_a_quarter_of_a_second() {
         let (hole, good) = (Hole::new(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let at = good.local_addr().unwrap();
-        let (end, took) = walked(walk(vec![hole.at.clone(), Place::Tcp(at)]));
+        let (end, took) = walked(walk(vec![hole.at.clone(), Endpoint::Tcp(at)]));
         assert_eq!(end.unwrap(), Some(at));
         assert!(took >= PAUSE, "the first one was not given its time: {took:?}");
         let many = (0..AT_ONCE + 2).map(|_| Hole::new()).collect::<Vec<_>>();
-        let places = many.iter().map(|hole| hole.at.clone()).chain([Place::Tcp(at)]).collect();
+        let places = many.iter().map(|hole| hole.at.clone()).chain([Endpoint::Tcp(at)]).collect();
         assert_eq!(walked(walk(places)).0.unwrap(), Some(at), "more silent ones than are tried at a time");
     }
 
@@ -275,7 +275,7 @@ mod tests {
         let good = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let at = good.local_addr().unwrap();
         let refusing: Vec<_> = (0..20).map(|_| closed()).collect();
-        let places = refusing.iter().map(|(_, place)| place.clone()).chain([Place::Tcp(at)]);
+        let places = refusing.iter().map(|(_, place)| place.clone()).chain([Endpoint::Tcp(at)]);
         let (end, took) = walked(walk(places.collect()));
         assert_eq!(end.unwrap(), Some(at));
         assert!(took < 20 * PAUSE, "{took:?}");
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn what_was_heard_on_the_way_is_not_lost_to_whoever_gets_the_socket() {
         let good = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut walk = walk(vec![Place::Tcp(good.local_addr().unwrap())]);
+        let mut walk = walk(vec![Endpoint::Tcp(good.local_addr().unwrap())]);
         let mut reactor = Reactor::new(8).unwrap();
         let first = walk.advance(Instant::now(), reactor.registry());
         let (mut theirs, _) = good.accept().unwrap();
@@ -316,7 +316,7 @@ mod tests {
     fn whoever_has_failed_goes_on_with_places_that_are_new() {
         let good = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let (_held, nobody) = closed();
-        let at = Place::Tcp(good.local_addr().unwrap());
+        let at = Endpoint::Tcp(good.local_addr().unwrap());
         let reactor = Reactor::new(8).unwrap();
         let mut walk = walk(vec![nobody.clone()]);
         let failed = |walk: &mut Walk| loop {
@@ -337,14 +337,14 @@ mod tests {
     fn an_address_that_must_be_elsewhere_is_not_tried_where_it_is_here() {
         let good = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let at = good.local_addr().unwrap();
-        let (end, _) = walked(walk(vec![Place::Tcp(at)]).only_elsewhere(vec![at]));
+        let (end, _) = walked(walk(vec![Endpoint::Tcp(at)]).only_elsewhere(vec![at]));
         assert!(is_barred(&end.unwrap_err()));
         good.set_nonblocking(true).unwrap();
         assert_eq!(good.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock, "nobody knocked");
         // Others of the walk are tried, and a refusal of somebody else is not taken for ours.
         let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let second = other.local_addr().unwrap();
-        let (end, _) = walked(walk(vec![Place::Tcp(at), Place::Tcp(second)]).only_elsewhere(vec![at]));
+        let (end, _) = walked(walk(vec![Endpoint::Tcp(at), Endpoint::Tcp(second)]).only_elsewhere(vec![at]));
         assert_eq!(end.unwrap(), Some(second));
         assert!(!is_barred(&io::ErrorKind::PermissionDenied.into()));
     }

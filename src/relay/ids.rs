@@ -59,7 +59,7 @@ pub struct EndId {
 
 /// One worker out of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct WorkerIndex {
     /// Its number, from 0.
     pub worker: usize,
     /// How many there are.

@@ -53,7 +53,7 @@ mod worker;
 
 pub use events::{Event, MovingLink, Notice};
 pub use fair::work::Work;
-pub use ids::{ConnId, EndId, LinkId, Place};
+pub use ids::{ConnId, EndId, LinkId, WorkerIndex};
 pub use memory::block::{BLOCK_BYTES, Buffer, Pool};
 pub use memory::budget::Budget;
 pub use memory::reader::{READ_BLOCKS, Reader};

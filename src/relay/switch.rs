@@ -20,7 +20,7 @@ use super::router::why_closed::{Cut, WhyClosed};
 use super::router::{Departure, Order, What};
 use super::told::ToEnd;
 use super::why::Why;
-use super::{ConnId, EndId, LinkId, Place};
+use super::{ConnId, EndId, LinkId, WorkerIndex};
 use crate::wire::{CloseCode, Control};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub enum WorkerMessage {
 
 /// See the module.
 pub(super) struct Switch {
-    place: Place,
+    place: WorkerIndex,
     /// The links.
     pub links: Links,
     /// The way to the router.
@@ -60,7 +60,7 @@ pub(super) struct Switch {
 
 impl Switch {
     /// Without links.
-    pub(super) fn new(place: Place, router: RouterHandle, pool: Arc<Pool>) -> Switch {
+    pub(super) fn new(place: WorkerIndex, router: RouterHandle, pool: Arc<Pool>) -> Switch {
         Switch {
             place,
             links: Links::default(),
@@ -74,7 +74,7 @@ impl Switch {
     }
 
     /// Which worker this is.
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> WorkerIndex {
         self.place
     }
 

@@ -9,7 +9,7 @@ use super::router::common::Common;
 use super::router::facts::Fact;
 use super::switch::{ENDING_MAX, WorkerMessage};
 use super::worker::Forwarder;
-use super::{Budget, ConnId, Place, Policy, Pool, Reader};
+use super::{Budget, ConnId, Policy, Pool, Reader, WorkerIndex};
 use crate::identity::Identity;
 #[cfg(feature = "canaries")]
 use crate::wire::{Control, Features};
@@ -45,7 +45,7 @@ impl RelayCore {
         let worker = |worker| {
             let pool = Pool::new(Arc::clone(&budget));
             let reader = Reader::new(Arc::clone(&pool));
-            let place = Place { worker, workers };
+            let place = WorkerIndex { worker, workers };
             (Forwarder::new(place, Arc::clone(&identity), Arc::clone(&common), pool), reader)
         };
         let (workers, readers) = (0..workers).map(worker).unzip();

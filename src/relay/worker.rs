@@ -19,7 +19,7 @@ use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
 use super::switch::{Switch, WorkerMessage};
 use super::told::ToEnd;
-use super::{ConnId, LinkId, Place, Why};
+use super::{ConnId, LinkId, Why, WorkerIndex};
 use crate::identity::Identity;
 #[cfg(feature = "canaries")]
 use crate::wire::Control;
@@ -45,7 +45,7 @@ pub struct Forwarder {
 
 impl Forwarder {
     /// One worker of those that share `common`.
-    pub fn new(place: Place, identity: Arc<Identity>, common: Arc<Common>, pool: Arc<Pool>) -> Forwarder {
+    pub fn new(place: WorkerIndex, identity: Arc<Identity>, common: Arc<Common>, pool: Arc<Pool>) -> Forwarder {
         let switch = Switch::new(place, RouterHandle::new(common), pool);
         Forwarder {
             identity,

@@ -36,7 +36,7 @@ use crate::net::options::Purpose;
 use crate::net::reactor::Reactor;
 use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
-use crate::relay::{Budget, Common, Forwarder, Limits, Place, Pool, Reader};
+use crate::relay::{Budget, Common, Forwarder, Limits, Pool, Reader, WorkerIndex};
 use allow::AllowList;
 use life::Life;
 use log::RelayLog;
@@ -243,7 +243,7 @@ fn make_workers(reactors: Vec<Reactor>, shared: &Arc<Shared>, identity: Arc<Iden
     let make = |(worker, reactor): (usize, Reactor)| {
         let pool = Pool::new(Arc::clone(&shared.budget));
         let (identity, common) = (Arc::clone(&identity), Arc::clone(&shared.common));
-        let forwarder = Forwarder::new(Place { worker, workers }, identity, common, Arc::clone(&pool));
+        let forwarder = Forwarder::new(WorkerIndex { worker, workers }, identity, common, Arc::clone(&pool));
         let sockets = Sockets::new(reactor.registry().try_clone()?);
         let worker = Worker::new(worker, sockets, Arc::clone(shared), forwarder, Reader::new(pool));
         Ok(Thread { reactor, worker })

@@ -3,7 +3,7 @@
 use super::canary::Canary;
 use super::frame::Frame;
 use super::streams::Half;
-use super::streams::recv::Place;
+use super::streams::recv::StreamPiece;
 use super::violation::Violation;
 use super::{Event, Parcel, Session};
 use crate::wire::CloseCode;
@@ -270,7 +270,7 @@ impl<'a> StreamMut<'a> {
     }
 
     /// A piece of the stream came, in a record.
-    pub(super) fn handle_piece(&mut self, record: &mut Vec<u8>, place: Place) -> Result<(), Violation> {
+    pub(super) fn handle_piece(&mut self, record: &mut Vec<u8>, place: StreamPiece) -> Result<(), Violation> {
         let Session { streams, credit, schedule, pool, planted, .. } = &mut *self.session;
         let Some(mut stream) = streams.get(self.id) else {
             let known = streams.was_opened(self.id);

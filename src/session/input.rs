@@ -3,7 +3,7 @@
 use super::canary::Canary;
 use super::ending::SessionError;
 use super::frame::Frame;
-use super::streams::recv::Place;
+use super::streams::recv::StreamPiece;
 use super::violation::Violation;
 use super::{Event, Session};
 use crate::lane::COPY_BELOW;
@@ -66,7 +66,7 @@ impl Incoming<'_> {
         let (session, now) = (&mut *self.session, self.now);
         match frame {
             Frame::Stream { id, offset, fin, at } => {
-                session.stream_mut(id).handle_piece(record, Place { at, offset, fin })?;
+                session.stream_mut(id).handle_piece(record, StreamPiece { at, offset, fin })?;
                 if fin {
                     // The end of a stream is what somebody waits for.
                     self.hurry_ack();

@@ -7,7 +7,7 @@
 
 use super::inbox::{Inbox, Overwrite};
 use super::part::{PartName, list_parts};
-pub(crate) use super::replace::Place;
+pub(crate) use super::replace::FinalName;
 use super::there::There;
 use crate::transfer::fault::Fault;
 use crate::transfer::path::TreePath;
@@ -55,7 +55,7 @@ pub(crate) struct Landed {
     /// Where it was to go.
     pub path: TreePath,
     /// Where it is now, or why it is nowhere.
-    pub result: Result<Place, Fault>,
+    pub result: Result<FinalName, Fault>,
     /// As it was in its [`Landing`].
     pub unlike: bool,
 }
@@ -153,12 +153,12 @@ impl Batch {
     }
 }
 
-fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Place, Fault> {
+fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<FinalName, Fault> {
     if let Some(name) = &item.kept {
-        return Ok(Place::Already(name.clone()));
+        return Ok(FinalName::Already(name.clone()));
     }
     let Some(part) = &item.part else {
-        return Ok(Place::Named(item.path.name().to_vec()));
+        return Ok(FinalName::Named(item.path.name().to_vec()));
     };
     let place = match (inbox.land(part, &item.path, overwrite, item.content), item.content) {
         // Two transfers of the same file may run at once. Neither finds it there when it begins, and the first to land
@@ -167,11 +167,11 @@ fn land(inbox: &mut Inbox, item: &Landing, overwrite: Overwrite) -> Result<Place
             if inbox.holds(item.path.parent(), item.path.name(), content)? =>
         {
             inbox.remove_part(item.path.parent(), part);
-            Place::Already(item.path.name().to_vec())
+            FinalName::Already(item.path.name().to_vec())
         }
-        (Ok(Place::Already(name)), _) => {
+        (Ok(FinalName::Already(name)), _) => {
             inbox.remove_part(item.path.parent(), part);
-            Place::Already(name)
+            FinalName::Already(name)
         }
         (Err(Fault::Busy), _) if is_removed(inbox, item, part)? => return Err(Fault::NotFound),
         (named, _) => named?,
@@ -214,8 +214,8 @@ mod tests {
         );
     }
 
-    fn already(name: &str) -> Place {
-        Place::Already(name.as_bytes().to_vec())
+    fn already(name: &str) -> FinalName {
+        FinalName::Already(name.as_bytes().to_vec())
     }
 
     fn names(directory: &Path) -> Vec<String> {
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn names_that_the_file_system_takes_for_one_do_not_replace_each_other() {
-        for (folds, second) in [(true, Err(Fault::Duplicate)), (false, Ok(Place::Named(b"readme".to_vec())))] {
+        for (folds, second) in [(true, Err(Fault::Duplicate)), (false, Ok(FinalName::Named(b"readme".to_vec())))] {
             let home = tempfile::tempdir().unwrap();
             let mut inbox = Inbox::open(home.path()).unwrap();
             inbox.planted.folding = folds;
@@ -320,7 +320,7 @@ mod tests {
             ["readme", "README"].iter().for_each(|name| add(&mut batch, &mut inbox, name, Instant::now()));
             let landed = batch.commit(&mut inbox, Overwrite::Yes);
             assert_eq!(landed[0].result, second);
-            assert_eq!(landed[1].result, Ok(Place::Named(b"README".to_vec())), "the same name once more");
+            assert_eq!(landed[1].result, Ok(FinalName::Named(b"README".to_vec())), "the same name once more");
             assert_eq!(std::fs::read_to_string(home.path().join("README")).unwrap(), "README");
             assert_eq!(names(home.path()), ["README", "other", "readme"]);
         }
@@ -402,7 +402,7 @@ mod tests {
             let mut batch = Batch::default();
             kept.iter().for_each(|name| keep(&mut batch, &mut inbox, name));
             let landed = batch.commit(&mut inbox, Overwrite::Never);
-            assert!(landed.iter().all(|item| item.result == Ok(Place::Already(item.path.name().to_vec()))));
+            assert!(landed.iter().all(|item| item.result == Ok(FinalName::Already(item.path.name().to_vec()))));
             assert_eq!(inbox.planted.synced.borrow().as_slice(), synced, "{kept:?}");
         }
     }

@@ -10,7 +10,7 @@ use super::maker::{Fresh, Made, Maker};
 use super::part::{PartKey, PartName};
 #[cfg(test)]
 use super::planted::{Planted, Synced};
-use super::replace::{Place, remove_for_directory, rename_over, rename_to_free};
+use super::replace::{FinalName, remove_for_directory, rename_over, rename_to_free};
 use super::stamp::Stamp;
 use super::there::There;
 use crate::transfer::fault::Fault;
@@ -328,13 +328,13 @@ impl Inbox {
         path: &TreePath,
         overwrite: Overwrite,
         content: Option<(u64, [u8; 32])>,
-    ) -> Result<Place, Fault> {
+    ) -> Result<FinalName, Fault> {
         let part = part.to_string();
         if overwrite == Overwrite::Yes {
             let directory = self.directory(path.parent())?;
             self.check_case(&directory, part.as_bytes(), path)?;
             self.fill(path.parent(), |directory| rename_over(directory, part.as_bytes(), path.name()))?;
-            return Ok(Place::Named(path.name().to_vec()));
+            return Ok(FinalName::Named(path.name().to_vec()));
         }
         let tried = if overwrite == Overwrite::Rename { ALTERNATIVES_MAX } else { 0 };
         for number in 0..=tried {
@@ -345,11 +345,11 @@ impl Inbox {
             match (self.fill(path.parent(), |directory| rename_to_free(directory, &part, &name)), content) {
                 (Err(Fault::Exists), Some(content)) if tried > 0 => {
                     if self.is_twin(path.parent(), [part.as_bytes(), &name], content)? {
-                        return Ok(Place::Already(name));
+                        return Ok(FinalName::Already(name));
                     }
                 }
                 (Err(Fault::Exists), _) => {}
-                (done, _) => return done.map(|()| Place::Named(name)),
+                (done, _) => return done.map(|()| FinalName::Named(name)),
             }
         }
         Err(Fault::Exists)

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 /// How an item has its final name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum FinalName {
     /// It got this name.
     Named(Vec<u8>),
     /// It was there before under this name, or another transfer had put the same content there meanwhile.

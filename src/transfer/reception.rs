@@ -102,7 +102,7 @@ struct Pending {
 
 /// Content that is coming.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Arriving {
     index: u32,
     offset: u64,
     size: Option<u64>,
@@ -120,7 +120,7 @@ enum State {
     Stream,
     /// Between files.
     Between,
-    File(Place),
+    File(Arriving),
     /// The sender has said all; this side has not.
     StreamEnded,
     Ended,
@@ -318,12 +318,12 @@ impl Order {
             Expect::Content(prefixes) if prefixes.contains(&offset) => {}
             Expect::Content(_) | Expect::Comparison(IfDifferent::Send) => return Err(Violation::Offset),
         }
-        self.state = State::File(Place { index, offset, size, unwanted: false });
+        self.state = State::File(Arriving { index, offset, size, unwanted: false });
         Ok(Fact::Begin { index, offset })
     }
 
-    fn end(&mut self, place: Place, hash: Hash) -> Result<Fact, Violation> {
-        let Place { index, offset: length, size, unwanted } = place;
+    fn end(&mut self, place: Arriving, hash: Hash) -> Result<Fact, Violation> {
+        let Arriving { index, offset: length, size, unwanted } = place;
         self.state = State::Between;
         if size.is_some_and(|size| size != length) && !unwanted {
             return Err(Violation::Length);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::harness::{Input, Relay, Signal, World, exit};
-use crate::impair::{Command, Place, Shape};
+use crate::impair::{Command, ReservedPort, Shape};
 
 #[test]
 fn zero_is_done_and_acknowledged() {
@@ -102,7 +102,7 @@ fn five_is_an_absent_peer_and_six_an_absent_relay() {
     let relay = world.relay();
     let absent = relay.party("east").attach().args(["west:x", "--timeout", "0"]).run();
     absent.expect(exit::PEER_ABSENT).expect_error("");
-    let nobody = Place::reserve((std::net::Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    let nobody = ReservedPort::reserve((std::net::Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
     let address = format!("tcp://{}@{}", world.id("relay"), nobody.address);
     let done = world.party("east", &address).attach().args(["west:x", "--timeout", "0"]).run();
     done.expect(exit::NO_RELAY).expect_error("");

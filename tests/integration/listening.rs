@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
 use crate::harness::ports::{Target, works};
 use crate::harness::{DEADLINE, Party, Running, World, exit};
-use crate::impair::Place;
+use crate::impair::ReservedPort;
 
 /// A port that is free for both versions of IP, and stays so while the place is held.
-fn port_for_both() -> (Place, u16) {
-    let place = Place::reserve((Ipv6Addr::UNSPECIFIED, 0).into()).expect("a port");
+fn port_for_both() -> (ReservedPort, u16) {
+    let place = ReservedPort::reserve((Ipv6Addr::UNSPECIFIED, 0).into()).expect("a port");
     let port = place.address.port();
     (place, port)
 }

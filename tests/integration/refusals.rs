@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use crate::harness::{Done, Input, Relay, Signal, Tool, World, exit, within};
-use crate::impair::Place;
+use crate::impair::ReservedPort;
 
 fn refused(done: Done, code: i32) {
     let done = done.expect(code).expect_output(b"").expect_error("");
@@ -174,7 +174,7 @@ fn whoever_was_there_first_is_not_told_that_the_peer_who_comes_does_not_receive(
 fn who_can_never_be_called_is_found_before_anything_is_dialled() {
     let world = World::new();
     // Nobody is there, and whoever looked would be told so.
-    let nobody = Place::reserve((std::net::Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    let nobody = ReservedPort::reserve((std::net::Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
     let east = world.party("east", &format!("tcp://{}@{}", world.id("relay"), nobody.address));
     let relay = format!("{}:x", world.id("relay"));
     for (address, why) in [
@@ -273,7 +273,7 @@ fn absent_peer_is_waited_for_as_long_as_told_and_not_longer() {
 fn absent_relay_is_waited_for_as_long_as_told_and_not_longer() {
     let world = World::new();
     // A port that is ours and that nobody listens on.
-    let nobody = Place::reserve((std::net::Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    let nobody = ReservedPort::reserve((std::net::Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
     let east = world.party("east", &format!("tcp://{}@{}", world.id("relay"), nobody.address));
     for (timeout, least) in [("0", Duration::ZERO), ("1s", Duration::from_secs(1))] {
         for tool in [east.attach().arg("west:x"), east.send().args(["peers", "west:x"]), east.recv().arg("x")] {

@@ -17,9 +17,9 @@ use crate::cli::voice::setup_fault;
 use crate::identity::PeerId;
 use crate::names::{Address, AppName, Peers};
 use crate::net::accounts;
+use crate::net::endpoint::Endpoint;
 use crate::net::listen;
 use crate::net::options::Keepalive;
-use crate::net::place::Place;
 use crate::net::socket_file::Access;
 use crate::node::{Callers, Kind};
 use crate::ports::{APP_MAX, ProxyVersion, Rules, Service};
@@ -245,7 +245,7 @@ fn ports(import: &Import, to: Address, speaks: Speaks) -> Result<Vec<portrep::Im
     };
     Ok(match &import.at {
         Where::Unix(file) => {
-            vec![portrep::Import { access: access(file)?, ..one(Place::Unix(file.path.clone()), 0) }]
+            vec![portrep::Import { access: access(file)?, ..one(Endpoint::Unix(file.path.clone()), 0) }]
         }
         Where::Tcp { bind, ports: PortRange { first, last } } => {
             let addresses = match bind {
@@ -254,7 +254,7 @@ fn ports(import: &Import, to: Address, speaks: Speaks) -> Result<Vec<portrep::Im
             };
             let mut imports = Vec::new();
             for port in *first..=*last {
-                let at = |address: &IpAddr| Place::Tcp(SocketAddr::new(*address, port));
+                let at = |address: &IpAddr| Endpoint::Tcp(SocketAddr::new(*address, port));
                 imports.extend(
                     (0..)
                         .zip(&addresses)

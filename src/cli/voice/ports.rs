@@ -10,7 +10,7 @@ use crate::cli::report::{Fault, chain};
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::child::Ended;
-use crate::net::place::Place;
+use crate::net::endpoint::Endpoint;
 use crate::net::program::Missing;
 use crate::net::socket_file::ListenError;
 use crate::run;
@@ -113,7 +113,7 @@ impl Hears<Portrep> for Voice<'_> {
         });
         match news {
             // A path on the file system is never of another machine.
-            News::Run(_) | News::Joined(..) | News::Absent(Place::Unix(_)) => {}
+            News::Run(_) | News::Joined(..) | News::Absent(Endpoint::Unix(_)) => {}
             News::GaveWay(..) | News::HasShare(_) | News::NoRoom(_) => {}
             News::Listening(place, peer, app) => {
                 self.ready_line(&format!("listening {} {}:{app}", printable(&place.to_string()), self.name(peer)));
@@ -142,7 +142,7 @@ impl Hears<Portrep> for Voice<'_> {
             }
             News::TargetFound(app, target) => self.info(&format!("{app}: found {}", printable::<str>(target))),
             News::Unmapped(peer, app, to) => self.unmapped(peer, app, &to.to_string()),
-            News::Absent(Place::Tcp(address)) => {
+            News::Absent(Endpoint::Tcp(address)) => {
                 self.warn_rarely(&format!("no network interface has the address {} yet", address.ip()));
             }
             News::CannotListen(place, error) => {
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_port_that_stays_taken_is_told_of_once_and_again_when_it_is_something_else() {
-        let at = Place::Tcp("127.0.0.1:7".parse().unwrap());
+        let at = Endpoint::Tcp("127.0.0.1:7".parse().unwrap());
         let (taken, denied) = (io::ErrorKind::AddrInUse.into(), io::ErrorKind::PermissionDenied.into());
         let news = [&taken, &taken, &taken, &denied, &denied].map(|error| News::CannotListen(&at, error));
         let said = hear(None, &news);

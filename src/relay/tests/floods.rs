@@ -4,7 +4,7 @@
 use super::*;
 use crate::identity::PeerId;
 use crate::link::{Dial, Frame, Link, credit_left};
-use crate::relay::{Budget, Common, ConnId, Event, Forwarder, Newcomer, Place, Pool, Reader, SLICES_MAX, Work};
+use crate::relay::{Budget, Common, ConnId, Event, Forwarder, Newcomer, Pool, Reader, SLICES_MAX, Work, WorkerIndex};
 use crate::wire::limits::{DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use crate::wire::{Header, Name};
 use std::collections::BTreeMap;
@@ -134,7 +134,7 @@ impl Machine {
         let common = Common::new(Policy::only(&peers, Limits::default()).unwrap(), 1);
         let pool = Pool::new(Budget::new(256 << 20));
         let identity = Arc::new(Identity::from_seed(&[RELAY; 32]));
-        let worker = Forwarder::new(Place { worker: 0, workers: 1 }, identity, common, Arc::clone(&pool));
+        let worker = Forwarder::new(WorkerIndex { worker: 0, workers: 1 }, identity, common, Arc::clone(&pool));
         Machine { worker, reader: Reader::new(pool), now: Instant::now(), clients: BTreeMap::new() }
     }
 

@@ -35,7 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// One end of a circuit at a client, by the client's own books.
-struct Place {
+struct ClientEnd {
     circuit: u32,
     open: bool,
     /// This side has said FIN.
@@ -50,7 +50,7 @@ struct Place {
 
 struct Side {
     client: Client,
-    places: Vec<Place>,
+    places: Vec<ClientEnd>,
     last: u32,
 }
 
@@ -64,13 +64,13 @@ impl Side {
         Side { client: Client::attach(now, relay, id, seed), places: Vec::new(), last: 0 }
     }
 
-    fn place(&mut self, circuit: u32) -> Option<&mut Place> {
+    fn place(&mut self, circuit: u32) -> Option<&mut ClientEnd> {
         self.places.iter_mut().find(|place| place.circuit == circuit)
     }
 
     fn add(&mut self, circuit: u32, open: bool) {
         let window = CIRCUIT_WINDOW_START;
-        self.places.push(Place {
+        self.places.push(ClientEnd {
             circuit,
             open,
             finished: false,

@@ -1,6 +1,6 @@
 //! One stream, together with the queues it may stand in.
 
-use super::recv::{Cut, Place, Progress};
+use super::recv::{Cut, Progress, StreamPiece};
 use super::{News, StreamState, Turns};
 use crate::lane::{ACK_DELAY, Pool};
 use crate::session::canary::{Canary, Planted};
@@ -73,7 +73,7 @@ impl<'a> Entry<'a> {
         &mut self,
         pool: &mut Pool,
         record: &mut Vec<u8>,
-        place: Place,
+        place: StreamPiece,
     ) -> Result<u64, Violation> {
         let waited = self.recv.early_pieces();
         let fresh = self.recv.receive(pool, record, place)?;
@@ -95,11 +95,11 @@ impl<'a> Entry<'a> {
     }
 
     /// Where a piece goes with a planted defect.
-    pub(in crate::session) fn planted_place(&self, planted: Planted, place: Place) -> Place {
+    pub(in crate::session) fn planted_place(&self, planted: Planted, place: StreamPiece) -> StreamPiece {
         let append = planted.is(Canary::CopyAppended);
         if !append && !planted.is(Canary::OrderOfArrival) {
             return place;
         }
-        Place { offset: self.recv.planted_offset(place.offset, append), ..place }
+        StreamPiece { offset: self.recv.planted_offset(place.offset, append), ..place }
     }
 }

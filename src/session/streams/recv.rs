@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// A piece of the stream: where it lies in the record, and where in the stream.
-pub(crate) struct Place {
+pub(crate) struct StreamPiece {
     pub(crate) at: Range<usize>,
     pub(crate) offset: u64,
     pub(crate) fin: bool,
@@ -99,8 +99,13 @@ impl RecvHalf {
     }
 
     /// Takes a piece. Yields how many bytes it moved the highest offset, which is what session credit counts.
-    pub(crate) fn receive(&mut self, pool: &mut Pool, record: &mut Vec<u8>, place: Place) -> Result<u64, Violation> {
-        let Place { at, offset, fin } = place;
+    pub(crate) fn receive(
+        &mut self,
+        pool: &mut Pool,
+        record: &mut Vec<u8>,
+        place: StreamPiece,
+    ) -> Result<u64, Violation> {
+        let StreamPiece { at, offset, fin } = place;
         let end = offset + u64::try_from(at.len()).unwrap_or(u64::MAX);
         if end > self.limit {
             return Err(Violation::StreamCredit);
@@ -336,7 +341,7 @@ mod tests {
     fn give(half: &mut RecvHalf, pool: &mut Pool, data: &[u8], offset: usize, fin: bool) -> Result<u64, Violation> {
         let mut record = vec![0; BUFFER_BYTES];
         record[5..5 + data.len()].copy_from_slice(data);
-        half.receive(pool, &mut record, Place { at: 5..5 + data.len(), offset: offset as u64, fin })
+        half.receive(pool, &mut record, StreamPiece { at: 5..5 + data.len(), offset: offset as u64, fin })
     }
 
     fn take_all(half: &mut RecvHalf, pool: &mut Pool) -> Vec<u8> {

@@ -2,8 +2,8 @@
 //! leads nowhere.
 
 use super::names::Name;
+use crate::net::endpoint::Endpoint;
 use crate::net::lookup::Lookup;
-use crate::net::place::Place;
 use crate::net::reactor::Registry;
 use crate::net::walk::{Walk, Walked};
 use std::io;
@@ -108,7 +108,7 @@ impl Named {
     }
 }
 
-fn with_port(mut address: SocketAddr, port: u16) -> Place {
+fn with_port(mut address: SocketAddr, port: u16) -> Endpoint {
     address.set_port(port);
-    Place::Tcp(address)
+    Endpoint::Tcp(address)
 }

@@ -2,9 +2,9 @@
 
 use super::import::Import;
 use super::setup::SetupError;
+use crate::net::endpoint::Endpoint;
 use crate::net::listen::{FourPorts, Listener};
 use crate::net::passed::Passed;
-use crate::net::place::Place;
 use crate::net::socket_file::ListenError;
 use std::io;
 
@@ -29,7 +29,7 @@ impl Found {
     }
 
     /// Where they are.
-    pub(super) fn places(&self) -> Vec<Place> {
+    pub(super) fn places(&self) -> Vec<Endpoint> {
         self.0.iter().filter_map(|(listener, _)| listener.place().ok()).collect()
     }
 
@@ -89,11 +89,11 @@ fn bind_twin(
     second: &Import,
     four: &FourPorts,
 ) -> Result<Listener, ListenError> {
-    let free = |place: &Place| matches!(place, Place::Tcp(address) if address.port() == 0);
+    let free = |place: &Endpoint| matches!(place, Endpoint::Tcp(address) if address.port() == 0);
     let mut tries = if free(&first.at) { TWIN_TRIES } else { 1 };
     loop {
         let place = match (&second.at, listener.as_ref().map(Listener::place).transpose()?) {
-            (Place::Tcp(second), Some(Place::Tcp(first))) => Place::Tcp((second.ip(), first.port()).into()),
+            (Endpoint::Tcp(second), Some(Endpoint::Tcp(first))) => Endpoint::Tcp((second.ip(), first.port()).into()),
             (second, _) => second.clone(),
         };
         tries -= 1;

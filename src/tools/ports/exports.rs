@@ -17,9 +17,9 @@ use super::target_request::{NameLookup, Next, TargetRequest};
 use super::targets::{Resolved, Route, Target};
 use crate::identity::PeerId;
 use crate::names::AppName;
+use crate::net::endpoint::Endpoint;
 use crate::net::lookup::Lookup;
 use crate::net::options::Purpose;
-use crate::net::place::Place;
 use crate::net::slots::Slot;
 use crate::net::socket::Socket;
 use crate::net::walk::{Walk, Walked, is_barred};
@@ -241,7 +241,7 @@ impl Exports {
     /// Sets out for the target.
     fn dial(&mut self, ctx: &mut Context<'_, Portrep>, connections: &mut Connections, asked: Asked, route: Route) {
         let token = connections.next_token();
-        let walk = |places: Option<Place>| Walk::new(self.purpose, token, places);
+        let walk = |places: Option<Endpoint>| Walk::new(self.purpose, token, places);
         let approach = match (route, self.list[asked.export].resolved.name()) {
             (Route::Port(port), Some(name)) => Approach::to_name(ctx.now, walk(None), port, name),
             (Route::To(place), _) => Approach::to_places(walk(Some(place))),
@@ -375,7 +375,7 @@ impl Exports {
     }
 
     fn dial_named(&self, connections: &mut Connections, slot: Slot, allowed: Allowed) {
-        let places = allowed.addresses.into_iter().map(Place::Tcp);
+        let places = allowed.addresses.into_iter().map(Endpoint::Tcp);
         let walk = Walk::new(self.purpose, slot.token(), places).only_elsewhere(allowed.elsewhere);
         connections.alter(slot, |source| match source {
             Source::Request(request) => Source::Dial(Dial {

@@ -78,17 +78,17 @@ impl Hello {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::endpoint::Endpoint;
     use crate::net::listen::{FourPorts, Listener};
     use crate::net::options::Purpose;
-    use crate::net::place::Place;
     use crate::net::socket_file::Access;
     use std::io::{Read as _, Write as _};
 
     fn pair() -> (std::net::TcpStream, Hello) {
         let listener =
-            Listener::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap()), &FourPorts::default(), Access::default())
+            Listener::bind(&Endpoint::Tcp("127.0.0.1:0".parse().unwrap()), &FourPorts::default(), Access::default())
                 .unwrap();
-        let Place::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
+        let Endpoint::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
         let application = std::net::TcpStream::connect(address).unwrap();
         let socket = loop {
             if let Some(accepted) = listener.try_accept(Purpose::Link).unwrap() {

@@ -4,8 +4,8 @@ use super::streams::StreamKey;
 use super::why::WhyNot;
 use crate::identity::PeerId;
 use crate::net::accept::Acceptor;
+use crate::net::endpoint::Endpoint;
 use crate::net::listen::Listener;
-use crate::net::place::Place;
 use crate::net::slots::Slot;
 use crate::net::socket_file::Access;
 use crate::ports::service::Service;
@@ -15,7 +15,7 @@ use std::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Import {
     /// Where.
-    pub at: Place,
+    pub at: Endpoint,
     /// For whom, if it is a socket file.
     pub access: Access,
     /// Whose export.

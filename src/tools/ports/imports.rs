@@ -10,9 +10,9 @@ use super::sessions::Sessions;
 use super::streams::{Owner, StreamKey};
 use super::why::WhyNot;
 use crate::net::accept::{Acceptor, Shortage};
+use crate::net::endpoint::Endpoint;
 use crate::net::listen::{Accepted, FourPorts, Listener};
 use crate::net::options::Purpose;
-use crate::net::place::Place;
 use crate::node::Key;
 use crate::ports::rmi::{Referral, Told};
 use crate::ports::routes::Standing;
@@ -289,7 +289,7 @@ fn leads_to(active: &Active, referral: &Referral) -> bool {
     // Without a listener it is closed for now.
     let place = listener.unwrap_or_else(|| active.import.at.clone());
     match (active.import.speaks, place) {
-        (Speaks::Plain, Place::Tcp(at)) => referral.leads_to(at),
+        (Speaks::Plain, Endpoint::Tcp(at)) => referral.leads_to(at),
         _ => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use crate::identity::PeerId;
-use crate::net::place::Place;
+use crate::net::endpoint::Endpoint;
 use crate::ports::rmi::Referral;
 use crate::run;
 use crate::run::joint::Joined;
@@ -25,7 +25,7 @@ pub(crate) enum News<'a> {
     /// What every tool has to say.
     Run(run::News<'a>),
     /// An import listens here for connections to this peer's application.
-    Listening(&'a Place, PeerId, &'a str),
+    Listening(&'a Endpoint, PeerId, &'a str),
     /// An export is registered: peers reach this target by this application.
     Serving(&'a str, &'a str),
     /// Everything that was asked for is there.
@@ -39,9 +39,9 @@ pub(crate) enum News<'a> {
     /// The RMI server behind this import sends its callers where no import listens.
     Unmapped(PeerId, &'a str, &'a Referral),
     /// An import listens on an address that no interface has yet.
-    Absent(&'a Place),
+    Absent(&'a Endpoint),
     /// An import cannot listen for now.
-    CannotListen(&'a Place, &'a io::Error),
+    CannotListen(&'a Endpoint, &'a io::Error),
     /// Connections cannot be accepted for now.
     CannotAccept(&'a io::Error),
     /// All connections were in use: one of this peer's was ended for somebody who had none.

@@ -5,9 +5,9 @@ use super::import::Import;
 use super::targets::Target;
 use crate::names::AppName;
 use crate::net::accept::raise_descriptor_limit;
+use crate::net::endpoint::Endpoint;
 use crate::net::options::Keepalive;
 use crate::net::passed::Passed;
-use crate::net::place::Place;
 use crate::net::program::{self, Missing};
 use crate::net::socket_file::ListenError;
 use crate::node::Wait;
@@ -73,7 +73,7 @@ impl Options {
 #[derive(Debug)]
 pub(crate) enum SetupError {
     /// This place cannot be listened on.
-    Listen(Place, ListenError),
+    Listen(Endpoint, ListenError),
     /// This socket was passed, and no import is for it.
     Stray(String),
     /// No machine can have the name that the target of this export has.

@@ -1,7 +1,7 @@
 //! What exports lead to.
 
 use super::names::Name;
-use crate::net::place::Place;
+use crate::net::endpoint::Endpoint;
 use crate::ports::rules::{Rules, canonical_name};
 use std::fmt;
 use std::net::IpAddr;
@@ -56,7 +56,7 @@ pub(super) struct Resolved {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     /// This place.
-    To(Place),
+    To(Endpoint),
     /// This port, wherever the target's name leads.
     Port(u16),
     /// What a peer will name.
@@ -97,11 +97,11 @@ impl Resolved {
     pub(super) fn route(&self, offset: u16) -> Option<Route> {
         match &self.target {
             Target::Socks(_) => (offset == 0).then_some(Route::Asked),
-            Target::Unix(path) => (offset == 0).then(|| Route::To(Place::Unix(path.clone()))),
+            Target::Unix(path) => (offset == 0).then(|| Route::To(Endpoint::Unix(path.clone()))),
             Target::Tcp { host, first, last } => {
                 let port = port_at(*first, *last, offset)?;
                 let address = host.parse::<IpAddr>().ok();
-                Some(address.map_or(Route::Port(port), |address| Route::To(Place::Tcp((address, port).into()))))
+                Some(address.map_or(Route::Port(port), |address| Route::To(Endpoint::Tcp((address, port).into()))))
             }
         }
     }
@@ -142,11 +142,11 @@ mod tests {
     #[test]
     fn an_offset_leads_to_a_port_of_the_range_and_to_no_other() {
         let range = Resolved::new(tcp("127.0.0.1", 1099, 1103)).unwrap();
-        assert_eq!(range.route(0), Some(Route::To(Place::Tcp("127.0.0.1:1099".parse().unwrap()))));
-        assert_eq!(range.route(4), Some(Route::To(Place::Tcp("127.0.0.1:1103".parse().unwrap()))));
+        assert_eq!(range.route(0), Some(Route::To(Endpoint::Tcp("127.0.0.1:1099".parse().unwrap()))));
+        assert_eq!(range.route(4), Some(Route::To(Endpoint::Tcp("127.0.0.1:1103".parse().unwrap()))));
         assert_eq!((range.route(5), range.route(u16::MAX)), (None, None));
         let socket = Resolved::new(Target::Unix("/run/db".into())).unwrap();
-        assert_eq!((socket.route(0), socket.route(1)), (Some(Route::To(Place::Unix("/run/db".into()))), None));
+        assert_eq!((socket.route(0), socket.route(1)), (Some(Route::To(Endpoint::Unix("/run/db".into()))), None));
         let named = Resolved::new(tcp("db", 1099, 1100)).unwrap();
         assert_eq!((named.route(1), named.route(2)), (Some(Route::Port(1100)), None));
     }

@@ -30,7 +30,7 @@ pub use done::Done;
 pub use process::{DEADLINE, Input, Output, Running, Tool, cpu_ticks_of};
 pub use rustix::process::Signal;
 
-use crate::impair::{Impair, Place, Shape};
+use crate::impair::{Impair, ReservedPort, Shape};
 
 /// Exit codes, as the design's table gives them: written out a second time, so that a change of the table shows.
 pub mod exit {
@@ -266,7 +266,7 @@ impl Party<'_> {
 /// A running relay on a port that stays its own while it is down.
 pub struct Relay<'w> {
     world: &'w World,
-    place: Place,
+    place: ReservedPort,
     args: Vec<String>,
     /// The process, none while it is down.
     pub running: Option<Running>,
@@ -277,7 +277,7 @@ pub struct Relay<'w> {
 impl<'w> Relay<'w> {
     /// Starts a relay with the world's relay key and these further arguments, and waits for its ready line.
     pub fn start(world: &'w World, args: &[&str]) -> Relay<'w> {
-        let place = Place::reserve((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+        let place = ReservedPort::reserve((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
         let args = args.iter().map(|word| (*word).to_owned()).collect();
         let mut relay = Relay { world, place, args, running: None, address: String::new() };
         relay.restart();

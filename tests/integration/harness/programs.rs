@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{DEADLINE, Random, Running, Signal, Tool, World, exit};
-use crate::impair::Place;
+use crate::impair::ReservedPort;
 
 /// Where a program is; daemons are often outside the search path of those who are not root.
 pub fn need(program: &str, package: &str) -> PathBuf {
@@ -35,15 +35,15 @@ pub fn repository(world: &World, bytes: u64) -> PathBuf {
 }
 
 /// A port of this machine that stays free for a program that is about to listen there.
-pub fn reserve() -> Place {
-    Place::reserve((Ipv4Addr::LOCALHOST, 0).into()).expect("a port")
+pub fn reserve() -> ReservedPort {
+    ReservedPort::reserve((Ipv4Addr::LOCALHOST, 0).into()).expect("a port")
 }
 
 /// A PostgreSQL of one test: in the world's directory, by nobody's root, on a port of its own.
 pub struct Postgres<'w> {
     world: &'w World,
     running: Running,
-    place: Place,
+    place: ReservedPort,
 }
 
 impl<'w> Postgres<'w> {

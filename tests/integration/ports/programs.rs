@@ -10,7 +10,7 @@ use crate::harness::data::{digest, nasty_tree};
 use crate::harness::programs::{need, repository, reserve};
 use crate::harness::sites::Sites;
 use crate::harness::{DEADLINE, Input, Random, Running, Tool, World, assert_same_content, exit, factor, scale};
-use crate::impair::Place;
+use crate::impair::ReservedPort;
 
 /// So much is carried each way: some troubles' worth.
 const BYTES: u64 = 6 << 20;
@@ -18,7 +18,7 @@ const BYTES: u64 = 6 << 20;
 /// A server that runs until its test ends, and its port.
 struct Server {
     _running: Running,
-    place: Place,
+    place: ReservedPort,
 }
 
 impl Server {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::harness::programs::need;
 use crate::harness::sites::Sites;
 use crate::harness::{Input, Running, Tool, World, exit, factor, scale, within};
-use crate::impair::Place;
+use crate::impair::ReservedPort;
 
 const EAST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const WEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -16,12 +16,12 @@ const WEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// A port that is free at both sites.
 struct Port {
     number: u16,
-    _held: [Place; 2],
+    _held: [ReservedPort; 2],
 }
 
 impl Port {
     fn reserve() -> Port {
-        let reserve = |ip: Ipv4Addr, port| Place::reserve(SocketAddr::new(ip.into(), port)).ok();
+        let reserve = |ip: Ipv4Addr, port| ReservedPort::reserve(SocketAddr::new(ip.into(), port)).ok();
         let both = || {
             let east = reserve(EAST, 0)?;
             let number = east.address.port();

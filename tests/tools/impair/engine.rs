@@ -17,7 +17,7 @@ use socket2::SockRef;
 use vp::cli::units::Rate;
 
 use super::flow::{Due, Flow};
-use super::{Command, Fault, Meters, Order, Place, Shape, drain};
+use super::{Command, Fault, Meters, Order, ReservedPort, Shape, drain};
 
 pub const WAKE: Token = Token(usize::MAX);
 const LISTEN: Token = Token(usize::MAX - 1);
@@ -87,7 +87,7 @@ enum Ending {
 
 pub struct Engine {
     poll: Poll,
-    place: Place,
+    place: ReservedPort,
     listener: Option<TcpListener>,
     acceptable: bool,
     target: SocketAddr,
@@ -111,7 +111,7 @@ struct Path {
 impl Engine {
     pub fn new(
         poll: Poll,
-        place: Place,
+        place: ReservedPort,
         target: SocketAddr,
         shape: Shape,
         inbox: Receiver<Order>,

@@ -65,7 +65,7 @@ impl Impair {
     /// # Errors
     /// The address cannot be bound, or the machine has no descriptors or threads left.
     pub fn start(listen: SocketAddr, target: SocketAddr, shape: Shape) -> io::Result<Impair> {
-        let place = Place::reserve(listen)?;
+        let place = ReservedPort::reserve(listen)?;
         let address = place.address;
         let poll = mio::Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), engine::WAKE)?);
@@ -133,21 +133,21 @@ impl Meters {
 
 /// A port that stays ours while nobody listens on it: a bound socket that never listens makes the kernel refuse
 /// connections, and keeps other programs from being given the port in the meantime.
-pub struct Place {
+pub struct ReservedPort {
     /// The address with its real port.
     pub address: SocketAddr,
     _holder: Socket,
 }
 
-impl Place {
+impl ReservedPort {
     /// Binds `address` (port 0 for any) without listening.
     ///
     /// # Errors
     /// The address is taken or not ours.
-    pub fn reserve(address: SocketAddr) -> io::Result<Place> {
+    pub fn reserve(address: SocketAddr) -> io::Result<ReservedPort> {
         let holder = bound(address)?;
         let address = holder.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Place { address, _holder: holder })
+        Ok(ReservedPort { address, _holder: holder })
     }
 
     /// Listens there. Dropping the listener makes the place refuse again.

@@ -6,7 +6,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::{Duration, Instant};
 
 use super::command::{Way, Ways};
-use super::{Command, Fault, Impair, Place, Shape};
+use super::{Command, Fault, Impair, ReservedPort, Shape};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Long enough to believe that nothing comes; a byte that does come fails the test at once.
@@ -292,7 +292,7 @@ fn refused_while_told_so_and_the_port_comes_back() {
 
 #[test]
 fn absent_target_resets_the_client() {
-    let nobody = Place::reserve(loopback()).expect("a port");
+    let nobody = ReservedPort::reserve(loopback()).expect("a port");
     let proxy = Impair::start(loopback(), nobody.address, Shape::default()).expect("a proxy");
     // The reset may come before a socket option could be set: none is.
     let client = TcpStream::connect(proxy.address()).expect("the proxy accepts before it knows");

@@ -7,7 +7,7 @@ use super::sending::wide;
 use super::sink::{Offered, Owing, Settled, Sink, Verdict};
 use crate::store::adopt::adopt;
 use crate::store::attributes::{Attributes, Unkept};
-use crate::store::batch::{Batch, Landed, Landing, Place};
+use crate::store::batch::{Batch, FinalName, Landed, Landing};
 use crate::store::extent::hash_range;
 use crate::store::inbox::{Inbox, Overwrite};
 use crate::store::leftovers;
@@ -440,9 +440,9 @@ impl Sink for TreeSink {
 fn settled(landed: Landed) -> Settled {
     let Landed { index, path, result, unlike } = landed;
     let (outcome, name) = match result {
-        Ok(Place::Already(name)) if unlike => (ItemOutcome::ExistsUnlike, Some(name)),
-        Ok(Place::Already(name)) => (ItemOutcome::Exists, Some(name)),
-        Ok(Place::Named(name)) => (ItemOutcome::Committed, Some(name)),
+        Ok(FinalName::Already(name)) if unlike => (ItemOutcome::ExistsUnlike, Some(name)),
+        Ok(FinalName::Already(name)) => (ItemOutcome::Exists, Some(name)),
+        Ok(FinalName::Named(name)) => (ItemOutcome::Committed, Some(name)),
         Err(fault) => (fault.into(), None),
     };
     let renamed = name.filter(|name| name != path.name());

@@ -1,7 +1,7 @@
 //! Names that are taken, limits, and sources that are not what they were.
 
 use super::*;
-use crate::store::batch::Place;
+use crate::store::batch::FinalName;
 use crate::transfer::Fault;
 use crate::transfer::outcome::{Failure, Unlike};
 use std::fs::File;
@@ -113,7 +113,7 @@ fn what_a_directory_gets_after_it_was_looked_at_stays() {
     assert_eq!(inbox.land(&part, &path, Overwrite::Yes, None), Err(Fault::NotEmpty));
     assert_eq!(fs::read(home.inbox().join("x/late")).unwrap(), b"late");
     fs::remove_file(home.inbox().join("x/late")).unwrap();
-    assert_eq!(inbox.land(&part, &path, Overwrite::Yes, None), Ok(Place::Named(b"x".to_vec())));
+    assert_eq!(inbox.land(&part, &path, Overwrite::Yes, None), Ok(FinalName::Named(b"x".to_vec())));
 }
 
 #[test]
