@@ -5,7 +5,7 @@
 //! other wrote, nobody gets further than the session handshake allows, and what a node holds stays bounded.
 
 use super::sessions::SESSIONS_MAX;
-use super::{Callers, Config, Down, Event, Key, Node, Step, Wait};
+use super::{Callers, CircuitStep, Config, Down, Event, Key, Node, Wait};
 use crate::identity::Identity;
 use crate::link::{Admitted, Answer, Answered, Frame, Link};
 use crate::names::AppName;
@@ -50,7 +50,7 @@ struct World {
     bodies: Vec<(usize, u32, Vec<u8>)>,
     relay: Identity,
     /// What each node said of its circuits.
-    steps: [Vec<Step>; 2],
+    steps: [Vec<CircuitStep>; 2],
 }
 
 impl World {
@@ -358,9 +358,13 @@ mod tests {
             world.pass(Duration::from_millis(30));
         }
         assert!(world.ends.iter().all(|end| end.read > 10_000), "{:?}", world.ends.each_ref().map(|end| end.read));
-        assert!(world.steps[0].iter().any(|step| matches!(step, Step::Asked(_, Aim::Session(_)))), "{:?}", world.steps);
-        assert!(world.steps[0].contains(&Step::Opened) && world.steps[0].len() < 100, "{:?}", world.steps);
-        assert!(matches!(world.steps[1][..], [Step::Came(_, Aim::Session(_), None), ..]), "{:?}", world.steps);
+        assert!(
+            world.steps[0].iter().any(|step| matches!(step, CircuitStep::Asked(_, Aim::Session(_)))),
+            "{:?}",
+            world.steps
+        );
+        assert!(world.steps[0].contains(&CircuitStep::Opened) && world.steps[0].len() < 100, "{:?}", world.steps);
+        assert!(matches!(world.steps[1][..], [CircuitStep::Came(_, Aim::Session(_), None), ..]), "{:?}", world.steps);
         // The node itself and its one session.
         assert_eq!(
             world.ends.each_ref().map(|end| end.node.sessions.budget().sharers()),

@@ -13,7 +13,7 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 
 use super::escape::{one_line, printable};
-use super::events::{self, End, Event, Status};
+use super::events::{self, Event, Status, Summary};
 use super::exit::{Exit, Retry};
 
 /// How much to say.
@@ -125,7 +125,7 @@ pub(crate) struct Report {
     format: Format,
     began: Instant,
     /// What the last event will say.
-    sums: Mutex<End>,
+    sums: Mutex<Summary>,
     out: Mutex<Output>,
 }
 
@@ -235,7 +235,7 @@ impl Report {
         }
     }
 
-    fn sums(&self) -> MutexGuard<'_, End> {
+    fn sums(&self) -> MutexGuard<'_, Summary> {
         self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -259,7 +259,7 @@ impl Report {
         let duration = events::seconds(self.began.elapsed());
         let (code, cause, retryable) = (exit.code(), exit.word(), retry.known());
         let sums = self.sums().clone();
-        self.event(&Event::End(End { code, cause, retryable, duration, ..sums }));
+        self.event(&Event::End(Summary { code, cause, retryable, duration, ..sums }));
         exit.into()
     }
 

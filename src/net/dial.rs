@@ -16,7 +16,7 @@ const LOOKUPS_MAX: usize = 8;
 /// An answer that came when nobody waited for it is good for so long after somebody began to.
 const ANSWER_AGE_MAX: Duration = Duration::from_secs(60);
 
-enum Step {
+enum DialState {
     Resolving(Asked),
     Walking(Walk),
 }
@@ -57,7 +57,7 @@ impl Lookups {
 
 /// A connection in the making. Whoever makes it says when it has taken too long.
 pub(crate) struct Dialer {
-    step: Step,
+    step: DialState,
     port: u16,
     token: Token,
 }
@@ -87,9 +87,9 @@ impl Dialer {
     pub(crate) fn start(now: Instant, reactor: &Reactor, token: Token, to: To<'_>) -> Dialled {
         let To { host, port, lookups } = to;
         let step = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            Ok(address) => Step::walk(token, [SocketAddr::new(address, port)]),
+            Ok(address) => DialState::walk(token, [SocketAddr::new(address, port)]),
             Err(_) => match lookups.ask(now, host, || Lookup::start(host, reactor.waker())) {
-                Ok(lookup) => Step::Resolving(Asked { host: host.to_owned(), lookup, since: now }),
+                Ok(lookup) => DialState::Resolving(Asked { host: host.to_owned(), lookup, since: now }),
                 Err(error) => return Dialled::Failed(error),
             },
         };
@@ -98,14 +98,14 @@ impl Dialer {
 
     /// Gives it up. A name that is being looked up is one of those of which nobody waits for the answer.
     pub(crate) fn give_up(self, lookups: &mut Lookups) {
-        if let Step::Resolving(asked) = self.step {
+        if let DialState::Resolving(asked) = self.step {
             lookups.0.push(asked);
         }
     }
 
     /// Looks how far it is.
     pub(crate) fn advance(mut self, now: Instant, registry: &Registry) -> Dialled {
-        if let Step::Resolving(asked) = &self.step {
+        if let DialState::Resolving(asked) = &self.step {
             match asked.lookup.poll() {
                 None => return Dialled::Later(self),
                 Some(Err(error)) => return Dialled::Failed(error),
@@ -115,11 +115,11 @@ impl Dialer {
                         address.set_port(port);
                         address
                     });
-                    self.step = Step::walk(self.token, addresses);
+                    self.step = DialState::walk(self.token, addresses);
                 }
             }
         }
-        let Step::Walking(walk) = &mut self.step else { return Dialled::Later(self) };
+        let DialState::Walking(walk) = &mut self.step else { return Dialled::Later(self) };
         match walk.advance(now, registry) {
             Walked::Later => Dialled::Later(self),
             Walked::Failed(error) => Dialled::Failed(error),
@@ -129,21 +129,21 @@ impl Dialer {
 
     /// Whether the addresses are known, so that it is for one of them to answer.
     pub(crate) fn is_resolved(&self) -> bool {
-        matches!(self.step, Step::Walking(_))
+        matches!(self.step, DialState::Walking(_))
     }
 
     /// When to look again even without an event.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         match &self.step {
-            Step::Walking(walk) => walk.next_timeout(),
-            Step::Resolving(_) => None,
+            DialState::Walking(walk) => walk.next_timeout(),
+            DialState::Resolving(_) => None,
         }
     }
 }
 
-impl Step {
-    fn walk(token: Token, addresses: impl IntoIterator<Item = SocketAddr>) -> Step {
-        Step::Walking(Walk::new(Purpose::Link, token, addresses.into_iter().map(Endpoint::Tcp)))
+impl DialState {
+    fn walk(token: Token, addresses: impl IntoIterator<Item = SocketAddr>) -> DialState {
+        DialState::Walking(Walk::new(Purpose::Link, token, addresses.into_iter().map(Endpoint::Tcp)))
     }
 }
 
@@ -162,7 +162,7 @@ mod tests {
             thread = Some(asked);
             Ok(lookup)
         })?;
-        let step = Step::Resolving(Asked { host: host.to_owned(), lookup, since: now });
+        let step = DialState::Resolving(Asked { host: host.to_owned(), lookup, since: now });
         Dialer { step, port: 1, token: TOKEN }.give_up(lookups);
         Ok(thread)
     }

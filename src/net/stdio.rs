@@ -42,15 +42,15 @@ enum Way {
 
 /// One end of a byte stream that this process did not make.
 #[derive(Debug)]
-struct End {
+struct Descriptor {
     fd: OwnedFd,
     way: Way,
     registered: bool,
     ready: bool,
 }
 
-impl End {
-    fn of_stdio(fd: BorrowedFd<'_>, number: u8, access: OFlags) -> io::Result<End> {
+impl Descriptor {
+    fn of_stdio(fd: BorrowedFd<'_>, number: u8, access: OFlags) -> io::Result<Descriptor> {
         let kind = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
         let terminal = rustix::termios::isatty(fd);
         let (fd, way) = match kind {
@@ -62,7 +62,7 @@ impl End {
         if kind == FileType::Fifo {
             let _ = rustix::pipe::fcntl_setpipe_size(&fd, PIPE_BYTES);
         }
-        Ok(End { fd, way, registered: false, ready: true })
+        Ok(Descriptor { fd, way, registered: false, ready: true })
     }
 
     fn reopened(fd: BorrowedFd<'_>, number: u8, access: OFlags) -> io::Result<(OwnedFd, Way)> {
@@ -74,10 +74,10 @@ impl End {
         }
     }
 
-    fn of_child(fd: OwnedFd) -> io::Result<End> {
+    fn of_child(fd: OwnedFd) -> io::Result<Descriptor> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         let _ = rustix::pipe::fcntl_setpipe_size(&fd, PIPE_BYTES);
-        Ok(End { fd, way: Way::NonBlocking, registered: false, ready: true })
+        Ok(Descriptor { fd, way: Way::NonBlocking, registered: false, ready: true })
     }
 
     fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
@@ -104,7 +104,7 @@ impl End {
 /// Where bytes come from.
 #[derive(Debug)]
 pub(crate) struct Source {
-    end: End,
+    end: Descriptor,
 }
 
 /// Whether standard output is a terminal.
@@ -115,12 +115,12 @@ pub(crate) fn is_output_terminal() -> bool {
 impl Source {
     /// Standard input.
     pub(crate) fn stdin() -> io::Result<Source> {
-        Ok(Source { end: End::of_stdio(io::stdin().as_fd(), 0, OFlags::RDONLY)? })
+        Ok(Source { end: Descriptor::of_stdio(io::stdin().as_fd(), 0, OFlags::RDONLY)? })
     }
 
     /// The reading end of a pipe that only this process has, such as a child's standard output.
     pub(crate) fn of_pipe(fd: impl Into<OwnedFd>) -> io::Result<Source> {
-        Ok(Source { end: End::of_child(fd.into())? })
+        Ok(Source { end: Descriptor::of_child(fd.into())? })
     }
 
     /// Lets events with `token` tell of it.
@@ -172,7 +172,7 @@ static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
 /// Where bytes go.
 #[derive(Debug)]
 pub(crate) struct Sink {
-    end: End,
+    end: Descriptor,
     stdout: bool,
     gone: bool,
 }
@@ -187,13 +187,13 @@ impl Sink {
         if STDOUT_CLOSED.load(Ordering::Relaxed) {
             return Err(Errno::BADF.into());
         }
-        let end = End::of_stdio(io::stdout().as_fd(), 1, OFlags::WRONLY)?;
+        let end = Descriptor::of_stdio(io::stdout().as_fd(), 1, OFlags::WRONLY)?;
         Ok(Sink { end, stdout: true, gone: false })
     }
 
     /// The writing end of a pipe that only this process has, such as a child's standard input.
     pub(crate) fn of_pipe(fd: impl Into<OwnedFd>) -> io::Result<Sink> {
-        Ok(Sink { end: End::of_child(fd.into())?, stdout: false, gone: false })
+        Ok(Sink { end: Descriptor::of_child(fd.into())?, stdout: false, gone: false })
     }
 
     /// Lets events with `token` tell of it.
@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn a_guarded_pipe_never_blocks_either() {
         let (read, write) = pipe();
-        let end = |fd| End { fd, way: Way::Guarded, registered: false, ready: true };
+        let end = |fd| Descriptor { fd, way: Way::Guarded, registered: false, ready: true };
         let mut source = Source { end: end(read) };
         let mut sink = Sink { end: end(write), stdout: false, gone: false };
         let mut room = vec![0; 1 << 20];

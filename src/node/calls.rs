@@ -7,7 +7,7 @@ use super::handshakes::further_lane;
 use super::sessions::Beginning;
 use super::siblings::{Sharing, name_of};
 use super::uplink::Request;
-use super::{Aim, Down, Event, Failure, Key, Node, Step, presence};
+use super::{Aim, CircuitStep, Down, Event, Failure, Key, Node, presence};
 use crate::lane::PendingJoin;
 use crate::names::AppName;
 use crate::noise::{ExpectReply, Suite};
@@ -27,7 +27,7 @@ pub(super) struct Calls<'n> {
 
 impl Calls<'_> {
     fn connect(&mut self, request: Request, circuit: Circuit) -> CircuitId {
-        let step = Step::Asked(request.to, Aim::of(&request.name));
+        let step = CircuitStep::Asked(request.to, Aim::of(&request.name));
         let id = self.node.uplink.connect(request, circuit);
         self.node.note(id, step);
         self.node.uplink.circuit(id)
@@ -85,7 +85,7 @@ impl Calls<'_> {
             return;
         }
         let Some(circuit) = self.node.uplink.circuits.remove(id) else { return };
-        self.node.note(id, Step::Opened);
+        self.node.note(id, CircuitStep::Opened);
         let key = circuit.key;
         if matches!(circuit.used_for, Use::Calling(_) | Use::Joining(_)) {
             self.node.limits.forget(key);
@@ -207,7 +207,7 @@ impl Calls<'_> {
             return;
         }
         let Some(circuit) = self.node.uplink.circuits.remove(id) else { return };
-        self.node.note(id, Step::Ended(code));
+        self.node.note(id, CircuitStep::Ended(code));
         match circuit.used_for {
             Use::Claiming { app, .. } => return self.hold(&app),
             Use::Asking(_) => return self.handle_nobody(key),
@@ -255,7 +255,7 @@ impl Calls<'_> {
     /// A circuit has ended.
     pub(super) fn handle_ended(&mut self, id: u32, code: CloseCode) {
         let Some(circuit) = self.node.uplink.circuits.remove(id) else { return };
-        self.node.note(id, Step::Ended(code));
+        self.node.note(id, CircuitStep::Ended(code));
         if let Use::Claiming { app, .. } = &circuit.used_for {
             return self.hold(app);
         }

@@ -1,7 +1,7 @@
 //! What happened to a node, for the tool.
 
 use super::key::Key;
-use super::{Down, Failure, Fault, Sharing, Step};
+use super::{CircuitStep, Down, Failure, Fault, Sharing};
 use crate::identity::PeerId;
 use crate::names::AppName;
 
@@ -92,6 +92,6 @@ pub enum Event {
         /// Its number on the present link.
         number: u32,
         /// What.
-        step: Step,
+        step: CircuitStep,
     },
 }

@@ -5,7 +5,7 @@ use super::handshakes::{ClaimHello, Early};
 use super::presence::PRESENCE;
 use super::settling::Settling;
 use super::siblings::is_siblings;
-use super::{Aim, Event, Node, Step};
+use super::{Aim, CircuitStep, Event, Node};
 use crate::identity::PeerId;
 use crate::lane::JoinRefused;
 use crate::names::AppName;
@@ -32,7 +32,7 @@ impl Incoming<'_> {
             Name::App(app) => self.answer_call(app, early),
             Name::Session(rendezvous) => self.answer_join(rendezvous, early),
         };
-        self.node.note(circuit, Step::Came(from, aim, answer.as_ref().err().copied()));
+        self.node.note(circuit, CircuitStep::Came(from, aim, answer.as_ref().err().copied()));
         let all_is_said = answer.is_ok() && early.is_some_and(Early::is_question);
         self.node.uplink.send(&match answer {
             Ok(early) => Control::Accept { circuit, early },

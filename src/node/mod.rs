@@ -18,6 +18,7 @@
 mod backoff;
 mod callers;
 mod calls;
+mod circuit_step;
 mod circuits;
 mod claim;
 mod config;
@@ -44,7 +45,6 @@ mod serving;
 mod sessions;
 mod settling;
 mod siblings;
-mod step;
 mod timers;
 mod tombstones;
 mod unheard;
@@ -54,6 +54,7 @@ mod versions;
 
 pub use backoff::CAP as REDIAL_MAX;
 pub use callers::Callers;
+pub use circuit_step::{Aim, CircuitStep};
 pub use claim::Claim;
 #[cfg(feature = "fuzzing")]
 pub use claim::fuzz_claim;
@@ -65,7 +66,6 @@ pub use kind::Kind;
 pub use places::{Place, Places};
 pub(crate) use reach::{Anew, Reach};
 pub use siblings::Sharing;
-pub use step::{Aim, Step};
 pub use tombstones::TOMBSTONE_TIME;
 
 use crate::identity::PeerId;
@@ -411,7 +411,7 @@ impl Node {
         Names { uplink, serving, siblings, sessions }
     }
 
-    fn note(&mut self, number: u32, step: Step) {
+    fn note(&mut self, number: u32, step: CircuitStep) {
         self.events.push_back(Event::Circuit { number, step });
     }
 

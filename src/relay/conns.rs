@@ -26,7 +26,7 @@ pub(super) struct Conns {
 }
 
 /// What is to be done for a connection whose turn it is.
-pub(super) enum Turn {
+pub(super) enum Due {
     /// Read it once.
     Read(ConnId),
     /// Use what was read from it before.
@@ -99,7 +99,7 @@ impl Conns {
     }
 
     /// The next turn. None: nobody has input that may be used, or this worker's turn is over.
-    pub(super) fn poll_turn(&mut self, now: Instant) -> Option<Turn> {
+    pub(super) fn poll_turn(&mut self, now: Instant) -> Option<Due> {
         while let Some(conn) = self.reading.line.pop() {
             let Some((known, _)) = self.waiting(conn) else { continue };
             known.stand = Stand::Out;
@@ -117,9 +117,9 @@ impl Conns {
         None
     }
 
-    fn turn(&mut self, conn: ConnId, may_use_held: bool) -> Option<Turn> {
+    fn turn(&mut self, conn: ConnId, may_use_held: bool) -> Option<Due> {
         let held = self.switch.links.on_mut(conn).filter(|_| may_use_held).map(Attachment::take_held);
-        Some(held.map_or(Turn::Read(conn), |held| Turn::Use(conn, held)))
+        Some(held.map_or(Due::Read(conn), |held| Due::Use(conn, held)))
     }
 
     /// Nobody is read for a while: memory is used up, or another worker is behind. `next` is who would have been.

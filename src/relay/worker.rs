@@ -4,7 +4,7 @@
 //! [`Forwarder::poll_message`] and [`Forwarder::poll_output`] before waiting.
 
 use super::attached::Attachment;
-use super::conns::{Conns, Turn};
+use super::conns::{Conns, Due};
 use super::events::{Event, MovingLink, Notice};
 use super::fair::work::Work;
 use super::greeting::Greetings;
@@ -170,8 +170,8 @@ impl Forwarder {
     pub fn poll_read(&mut self, now: Instant) -> Option<ConnId> {
         loop {
             match self.conns.poll_turn(now)? {
-                Turn::Read(conn) => return Some(conn),
-                Turn::Use(conn, Held { undone, pieces }) => {
+                Due::Read(conn) => return Some(conn),
+                Due::Use(conn, Held { undone, pieces }) => {
                     self.forwarded_bytes += self.input(now, conn).use_up(undone, pieces.iter().map(Cursor::again));
                     self.conns.line_up(conn);
                 }

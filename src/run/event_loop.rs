@@ -60,16 +60,16 @@ impl Client {
     pub(crate) fn run<T: Tool>(self, tool: &mut T, news: &mut Listener<'_, T>) -> Result<(), T::Error> {
         let Client { mut reactor, line, signals } = self;
         let reminder = Reminder::new(Instant::now());
-        let mut running = Running { line, signals, reminder, tool, news, interrupted: false, end: End::None };
+        let mut running = Running { line, signals, reminder, tool, news, interrupted: false, end: Conclusion::None };
         let now = Instant::now();
         running.tool.start(&mut context(now, &mut running.line.node, &reactor, running.news));
         reactor.run(&mut running).map_err(|error| RunError::Io(Doing::AwaitEvents, error))?;
         let Running { line, end, .. } = running;
         match end {
-            End::Killed(signal) => Err(RunError::Signal(signal).into()),
+            Conclusion::Killed(signal) => Err(RunError::Signal(signal).into()),
             // A loop that ends without that has not done what was asked for.
-            End::None => Err(RunError::Io(Doing::AwaitEvents, io::ErrorKind::Interrupted.into()).into()),
-            End::Of(outcome) => {
+            Conclusion::None => Err(RunError::Io(Doing::AwaitEvents, io::ErrorKind::Interrupted.into()).into()),
+            Conclusion::Of(outcome) => {
                 let until = Instant::now() + PARTING_TIME;
                 // If it fails, the relay reads on its own.
                 let _ = reactor.run(&mut Leaving { line, until, said_all: false });
@@ -89,7 +89,7 @@ fn context<'a, T: Tool>(
 }
 
 /// How a client ends.
-enum End<E> {
+enum Conclusion<E> {
     /// It does not.
     None,
     /// By a second signal, at once.
@@ -106,7 +106,7 @@ struct Running<'a, 'n, T: Tool> {
     reminder: Reminder,
     tool: &'a mut T,
     news: &'a mut Listener<'n, T>,
-    end: End<T::Error>,
+    end: Conclusion<T::Error>,
 }
 
 impl<T: Tool> Host for Running<'_, '_, T> {
@@ -143,12 +143,12 @@ impl<T: Tool> Host for Running<'_, '_, T> {
     }
 
     fn turn(&mut self, reactor: &mut Reactor, now: Instant) -> io::Result<Flow> {
-        if let End::Killed(_) = self.end {
+        if let Conclusion::Killed(_) = self.end {
             return Ok(Flow::Over);
         }
         let moved = self.work(reactor, now);
         if let Some(outcome) = self.tool.outcome() {
-            self.end = End::Of(outcome);
+            self.end = Conclusion::Of(outcome);
             return Ok(Flow::Over);
         }
         Ok(if moved { Flow::Busy } else { Flow::Idle })
@@ -176,7 +176,7 @@ impl<T: Tool> Running<'_, '_, T> {
             }
             match came.request {
                 Request::End(signal) if std::mem::replace(&mut self.interrupted, true) => {
-                    self.end = End::Killed(signal);
+                    self.end = Conclusion::Killed(signal);
                     return;
                 }
                 request => {

@@ -2,7 +2,7 @@
 
 use crate::identity::PeerId;
 use crate::names::RelayAddress;
-use crate::node::{Down, Sharing, Step};
+use crate::node::{CircuitStep, Down, Sharing};
 use std::io;
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ pub(crate) enum News<'a> {
     /// The relay's port took the connection: from here, to there.
     Connected(SocketAddr, SocketAddr),
     /// A step in the life of the circuit with this number.
-    Circuit(u32, &'a Step),
+    Circuit(u32, &'a CircuitStep),
     /// The link to a relay is up.
     RelayUp(&'a RelayAddress),
     /// The link to a relay is gone or did not come up.

@@ -77,13 +77,13 @@ pub(super) struct Worker {
     acceptor: Option<Acceptor>,
     /// The process's signals, if they are this relay's; the first worker has them.
     signals: Option<Signals>,
-    turn: Turn,
+    turn: LeftUndone,
     stage: Stage,
 }
 
 /// What a worker left undone in its last turn.
 #[derive(Default)]
-struct Turn {
+struct LeftUndone {
     /// Nobody was read, or not everybody whose turn it was: when to look again.
     unread_until: Option<Instant>,
     /// Packages are kept for a worker that is behind: when to try again.
@@ -190,7 +190,7 @@ impl Worker {
             outbox,
             acceptor: None,
             signals: None,
-            turn: Turn::default(),
+            turn: LeftUndone::default(),
             stage: Stage::Serving,
         }
     }
@@ -297,7 +297,7 @@ impl Worker {
     }
 
     fn read(&mut self, now: Instant) {
-        self.turn = Turn::default();
+        self.turn = LeftUndone::default();
         self.forwarder.begin_turn(now);
         if self.outbox.is_full() {
             return self.leave_unread(now, None);

@@ -70,8 +70,8 @@ impl Skipped {
     }
 }
 
-/// One step of a walk.
-pub(crate) type Step = Result<Found, Skipped>;
+/// What a walk comes to next.
+pub(crate) type WalkItem = Result<Found, Skipped>;
 
 /// Opens a found file for reading. A fifo put there meanwhile does not block, and a link is not followed unless it was
 /// before.

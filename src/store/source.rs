@@ -8,7 +8,7 @@
 //! ```
 
 use super::beneath::Nearby;
-use super::found::{Found, Origin, READ, Skipped, Step, open};
+use super::found::{Found, Origin, READ, Skipped, WalkItem, open};
 use super::keyfile;
 use super::links::{LeftLinks, Links};
 use super::omit::{LeftOut, Omit, Why};
@@ -30,7 +30,7 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub(crate) enum Met {
     /// An item, which can be offered or not.
-    Item(Step),
+    Item(WalkItem),
     /// What is not to be sent.
     LeftOut(LeftOut),
 }
@@ -83,14 +83,14 @@ impl Walk {
     }
 
     /// Whether a file that nobody has named holds a key. Only few are as short, or as private: so that is asked of few.
-    fn is_key(&mut self, step: &Step) -> bool {
+    fn is_key(&mut self, step: &WalkItem) -> bool {
         let Ok(found) = step else { return false };
         let candidate = found.kind == Kind::File && found.path.depth() > 1 && keyfile::may_be_one(&found.stamp);
         candidate && open(found, &mut self.nearby).is_ok_and(keyfile::is_one)
     }
 
     /// What has been come upon is left out, or not.
-    fn judge(&mut self, step: Step) -> Met {
+    fn judge(&mut self, step: WalkItem) -> Met {
         let why = self.omit.why(&step).or_else(|| self.is_key(&step).then_some(Why::CopyOfKey));
         let Some(why) = why else { return Met::Item(step) };
         let path = match step {
@@ -129,7 +129,7 @@ impl Walk {
         &self.left_links
     }
 
-    fn top(&mut self, source: &Path) -> Step {
+    fn top(&mut self, source: &Path) -> WalkItem {
         let shown = |fault| Skipped::new(source.as_os_str().as_bytes().to_vec(), fault);
         let name = top_name(source).ok_or_else(|| shown(Fault::Name))?;
         let path = TreePath::top(&name).map_err(|_| shown(Fault::Name))?;
@@ -206,9 +206,9 @@ impl Walk {
 }
 
 impl Iterator for Walk {
-    type Item = Step;
+    type Item = WalkItem;
 
-    fn next(&mut self) -> Option<Step> {
+    fn next(&mut self) -> Option<WalkItem> {
         loop {
             if let Met::Item(step) = self.meet()? {
                 return Some(step);

@@ -29,7 +29,7 @@ use std::time::Instant;
 
 /// Which end this is.
 #[derive(Clone, Debug)]
-pub(crate) enum End {
+pub(crate) enum DialOrListen {
     /// Calls this application of this peer.
     Dial(PeerId, AppName),
     /// Waits for callers of this application.
@@ -55,7 +55,7 @@ pub(crate) enum Directions {
 /// What `vp-attach` was asked to do.
 pub(crate) struct Options {
     /// Which end.
-    pub end: End,
+    pub end: DialOrListen,
     /// The program to join sessions to, instead of standard input and output.
     pub exec: Option<OsString>,
     /// Which directions are joined.
@@ -110,16 +110,16 @@ impl Attach {
     }
 
     fn keeps(&self) -> bool {
-        matches!(self.options.end, End::Listen { keep: true, .. })
+        matches!(self.options.end, DialOrListen::Listen { keep: true, .. })
     }
 
     /// Whether it serves one caller, and has had him: whatever became of that is the tool's end.
     fn is_spent(&self) -> bool {
-        matches!(self.options.end, End::Listen { keep: false, .. }) && (self.begun || self.result.is_err())
+        matches!(self.options.end, DialOrListen::Listen { keep: false, .. }) && (self.begun || self.result.is_err())
     }
 
     fn unlisten(&mut self, ctx: &mut Context<'_, Attach>) {
-        if let End::Listen { app, .. } = &self.options.end {
+        if let DialOrListen::Listen { app, .. } = &self.options.end {
             ctx.node.unlisten(ctx.now, app);
         }
     }
@@ -227,7 +227,7 @@ impl Attach {
     /// Takes the new list of who may call. Sessions of those who may no more end.
     fn handle_reload(&mut self, ctx: &mut Context<'_, Attach>) {
         ctx.node.hurry(ctx.now);
-        if let End::Dial(..) = self.options.end {
+        if let DialOrListen::Dial(..) = self.options.end {
             return;
         }
         let Some(taken) = reread(ctx, &mut self.options.reload) else { return };
@@ -372,10 +372,10 @@ impl Tool for Attach {
 
     fn start(&mut self, ctx: &mut Context<'_, Attach>) {
         match &self.options.end {
-            End::Dial(peer, app) => {
+            DialOrListen::Dial(peer, app) => {
                 ctx.node.call(ctx.now, *peer, app.clone());
             }
-            End::Listen { app, .. } => ctx.node.listen(app.clone()),
+            DialOrListen::Listen { app, .. } => ctx.node.listen(app.clone()),
         }
     }
 
@@ -384,7 +384,7 @@ impl Tool for Attach {
             Event::Up { key, peer, app } => {
                 let caller = Caller::new(ctx.now, self.next_slot, *key, *peer);
                 self.next_slot += 1;
-                if let End::Listen { .. } = self.options.end {
+                if let DialOrListen::Listen { .. } = self.options.end {
                     self.waiting.push(Waiting::new(caller));
                     return self.turn_others_away(ctx);
                 }

@@ -64,7 +64,7 @@ pub enum FileEnd {
 
 /// The receiver's last word, which fits all that it has said before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End {
+pub struct LastWord {
     /// In one word.
     pub status: Status,
     /// Of its command, if that failed; 0 if it only did not take everything.
@@ -373,7 +373,7 @@ impl Offering {
     ///
     /// # Errors
     /// It came too early, or contradicts what was settled.
-    pub fn ending(&self) -> Result<Option<End>, Violation> {
+    pub fn ending(&self) -> Result<Option<LastWord>, Violation> {
         let Some(Done { status, counts, command_status }) = &self.done else { return Ok(None) };
         if !self.is_finished {
             return Err(Violation::Order);
@@ -387,7 +387,7 @@ impl Offering {
         if !fits || *counts != self.counts {
             return Err(Violation::Counts);
         }
-        Ok(Some(End { status: *status, command_status: has_command_failed.then_some(*command_status) }))
+        Ok(Some(LastWord { status: *status, command_status: has_command_failed.then_some(*command_status) }))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use vp::identity::Identity;
 use vp::names::AppName;
-use vp::node::{Aim, Callers, Config, Event, Kind, Node, Sharing, Step, Wait};
+use vp::node::{Aim, Callers, CircuitStep, Config, Event, Kind, Node, Sharing, Wait};
 use vp::relay::{ConnId, Limits, Policy, RelayCore};
 use vp::session::Times;
 
@@ -68,7 +68,7 @@ fn settle(now: Instant, relay: &mut RelayCore, all: &mut [Process]) -> Vec<Vec<E
 }
 
 fn questions(events: &[Vec<Event>]) -> usize {
-    let came = |event: &&Event| matches!(event, Event::Circuit { step: Step::Came(_, Aim::Sibling, _), .. });
+    let came = |event: &&Event| matches!(event, Event::Circuit { step: CircuitStep::Came(_, Aim::Sibling, _), .. });
     events.iter().flatten().filter(came).count()
 }
 

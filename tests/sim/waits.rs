@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use vp::identity::Identity;
 use vp::names::AppName;
-use vp::node::{Aim, Callers, Config, Down, Event, Failure, Key, Kind, Node, Step, Wait};
+use vp::node::{Aim, Callers, CircuitStep, Config, Down, Event, Failure, Key, Kind, Node, Wait};
 use vp::relay::{ConnId, Limits, Policy, RelayCore};
 use vp::session::Times;
 use vp::wire::CloseCode;
@@ -214,7 +214,8 @@ pub fn for_an_answer() {
     };
     exchange(&mut world);
     let asked = |events: &[Event]| {
-        let is_question = |event: &&Event| matches!(event, Event::Circuit { step: Step::Asked(_, Aim::Presence), .. });
+        let is_question =
+            |event: &&Event| matches!(event, Event::Circuit { step: CircuitStep::Asked(_, Aim::Presence), .. });
         events.iter().filter(is_question).count()
     };
     assert_eq!(asked(&world.events[0]), 1);

@@ -80,7 +80,7 @@ pub(crate) enum Event {
     /// Why the tool fails.
     Error { code: u8, message: String, hints: Vec<String>, retryable: Option<bool> },
     /// The last one.
-    End(End),
+    End(Summary),
 }
 
 /// See [`Event::Item`].
@@ -207,7 +207,7 @@ pub(crate) struct Status {
 
 /// See [`Event::End`]: sums over the transfers and connections of the whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(crate) struct End {
+pub(crate) struct Summary {
     /// The exit status.
     pub code: u8,
     /// Why it is no success, in one word.
@@ -229,7 +229,7 @@ pub(crate) struct End {
     pub duration: f64,
 }
 
-impl End {
+impl Summary {
     /// Counts an event that belongs into the sums.
     pub(crate) fn count(&mut self, event: &Event) {
         match event {
@@ -375,7 +375,7 @@ mod tests {
             Event::Info { message: text() },
             Event::Debug { message: text() },
             Event::Error { code: 1, message: text(), hints: Vec::new(), retryable: None },
-            Event::End(End::default()),
+            Event::End(Summary::default()),
             Event::Hint { message: text() },
             Event::LeftOut(LeftOut { party: party(), file: text(), reason: "", cause: "" }),
             Event::Planned(Planned { file: text(), kind: "file", bytes: 0 }),

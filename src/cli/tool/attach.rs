@@ -8,7 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::ready::{Otherwise, Ready};
 use crate::cli::report::{Fault, chain};
 use crate::node::Kind;
-use crate::tools::attach::{self, Directions, End, Options};
+use crate::tools::attach::{self, DialOrListen, Directions, Options};
 use std::ffi::OsStr;
 
 /// Sessions of `--keep` at once: a process each, so that a peer cannot fill the machine.
@@ -23,16 +23,16 @@ impl Tool for Attach {
         let (end, called) = match (&self.to, &self.listen) {
             (Some(to), _) => {
                 let to = party.address(to)?;
-                (End::Dial(to.peer, to.app), Called::nobody())
+                (DialOrListen::Dial(to.peer, to.app), Called::nobody())
             }
             (None, Some(app)) => {
                 let most = if self.keep { KEPT_SESSIONS_MAX } else { 1 };
                 let called = Called { by: party.callers(from)?, most, exclusive: self.exclusive };
-                (End::Listen { app: app.clone(), keep: self.keep }, called)
+                (DialOrListen::Listen { app: app.clone(), keep: self.keep }, called)
             }
             (None, None) => return Err(Fault::new(Exit::Usage, "say whom to dial, or --listen")),
         };
-        if let (End::Listen { app, .. }, true) = (&end, self.from.is_empty()) {
+        if let (DialOrListen::Listen { app, .. }, true) = (&end, self.from.is_empty()) {
             let alone = format!(
                 "to wait for {app} alone: vp-attach --listen APP --from {app}; to call it: vp-attach {app}:APP"
             );
@@ -40,8 +40,8 @@ impl Tool for Attach {
         }
         let voice = voice(context, &party, ready).with_command(self.exec.as_deref().map(OsStr::new));
         let voice = match &end {
-            End::Dial(peer, app) => voice.of_dialler((*peer, app)),
-            End::Listen { app, .. } => voice.of_listener(app, self.keep),
+            DialOrListen::Dial(peer, app) => voice.of_dialler((*peer, app)),
+            DialOrListen::Listen { app, .. } => voice.of_listener(app, self.keep),
         };
         let names = party.roster.clone();
         let mut tool = attach::Attach::new(Options {

@@ -11,7 +11,7 @@ use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::roster::{Roster, everybody};
 use crate::cli::units::Patience;
-use crate::cli::voice::{End, Hears, Known, Voice};
+use crate::cli::voice::{AsFault, Hears, Known, Voice};
 use crate::identity::{Identity, PeerId};
 use crate::names::{Address, AppName, Peers, RelayAddress, Scheme};
 use crate::node::{Callers, Config, Kind, Wait};
@@ -183,7 +183,7 @@ pub(super) fn time_of(patience: Patience) -> Duration {
 pub(super) fn drive<'v, T: Tool>(client: Client, tool: &mut T, mut voice: Voice<'v>) -> Result<Exit, Fault>
 where
     Voice<'v>: Hears<T>,
-    T::Error: End,
+    T::Error: AsFault,
 {
     let end = client.run(tool, &mut |news| voice.hear_tool(&news)).map_err(|error| voice.fault(&error));
     voice.finish();

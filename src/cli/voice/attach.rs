@@ -1,7 +1,7 @@
 //! Words of `vp-attach`.
 
 use super::connect::Between;
-use super::{End, Hears, Voice, command_fault, output_gone};
+use super::{AsFault, Hears, Voice, command_fault, output_gone};
 use crate::cli::exit::Exit;
 use crate::cli::report::Fault;
 use crate::run::tool::RunError;
@@ -20,7 +20,7 @@ impl Hears<Attach> for Voice<'_> {
     }
 }
 
-impl End for Error {
+impl AsFault for Error {
     fn fault(&self, between: &Between<'_>) -> Fault {
         match self {
             Error::Run(error) => error.fault(between),

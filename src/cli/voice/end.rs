@@ -11,7 +11,7 @@ use crate::run::tool::{Breach, Doing, RunError};
 use crate::session::Violation;
 
 /// An end without success, as it reads and what it exits with.
-pub(crate) trait End {
+pub(crate) trait AsFault {
     /// Said of this.
     fn fault(&self, between: &Between<'_>) -> Fault;
     /// What any tool may end by, if it is that.
@@ -22,7 +22,7 @@ pub(crate) trait End {
     }
 }
 
-impl End for RunError {
+impl AsFault for RunError {
     fn fault(&self, between: &Between<'_>) -> Fault {
         let peer = &between.peer;
         match self {

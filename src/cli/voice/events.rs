@@ -3,7 +3,7 @@
 use super::connect::down;
 use super::fault::fault_text;
 use super::transfer::dangling;
-use super::{End, Voice};
+use super::{AsFault, Voice};
 use crate::cli::counted::counted;
 use crate::cli::events::{Connection, Event, Item, LeftOut, Party, Planned, Status, Transfer, file_name, seconds};
 use crate::cli::exit::Exit;
@@ -69,7 +69,7 @@ impl Voice<'_> {
     }
 
     /// One connection, or the one pair of standard input and output, that was joined to this peer came to its end.
-    pub(super) fn joined(&mut self, peer: &PeerId, app: &str, joined: &Joined<'_, impl End>) {
+    pub(super) fn joined(&mut self, peer: &PeerId, app: &str, joined: &Joined<'_, impl AsFault>) {
         self.tell_event(|voice| {
             let Because { reason, cause } = joined.error.map(|error| voice.why(peer, error)).unwrap_or_default();
             Some(Event::Connection(Connection {
@@ -89,7 +89,7 @@ impl Voice<'_> {
         self.info_of(peer, &format!("connection with {whom} {how}: {sent} sent, {received} received, in {took} s"));
     }
 
-    fn why(&self, peer: &PeerId, error: &impl End) -> Because {
+    fn why(&self, peer: &PeerId, error: &impl AsFault) -> Because {
         let Fault { exit, message, .. } = error.fault(&self.between(Some(peer)));
         let reason = match exit {
             // People are not told.

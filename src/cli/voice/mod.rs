@@ -29,7 +29,7 @@ use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::roster::Roster;
 use crate::identity::PeerId;
 use crate::names::AppName;
-use crate::node::{Aim, Failure, Step};
+use crate::node::{Aim, CircuitStep, Failure};
 use crate::run::News;
 use crate::run::tool::{RunError, Tool};
 use code::code_text;
@@ -47,7 +47,7 @@ use told::Told;
 pub(super) use transfer::{SPECIAL, key_left_out, left_links_level, left_links_line, pattern_text, skipped_line};
 use trouble::RelayTrouble;
 
-pub(super) use end::{End, signal_fault};
+pub(super) use end::{AsFault, signal_fault};
 pub(super) use listen::listen_fault;
 pub(super) use ports::setup_fault;
 
@@ -176,7 +176,7 @@ impl<'a> Voice<'a> {
         self.say(Level::Debug, text);
     }
 
-    fn step(&self, step: &Step) -> String {
+    fn step(&self, step: &CircuitStep) -> String {
         let whole = |peer: &PeerId, aim: &Aim| match aim {
             Aim::Session(app) => format!("{}:{app}", self.name(peer)),
             Aim::Lane => format!("a further lane with {}", self.name(peer)),
@@ -190,13 +190,13 @@ impl<'a> Voice<'a> {
             Aim::Sibling => format!("{} asks for another process of its key", self.name(peer)),
         };
         match step {
-            Step::Asked(peer, aim) => format!("asked for {}", whole(peer, aim)),
-            Step::Came(peer, aim, None) => format!("{}, by the relay's word: taken", whose(peer, aim)),
-            Step::Came(peer, aim, Some(code)) => {
+            CircuitStep::Asked(peer, aim) => format!("asked for {}", whole(peer, aim)),
+            CircuitStep::Came(peer, aim, None) => format!("{}, by the relay's word: taken", whose(peer, aim)),
+            CircuitStep::Came(peer, aim, Some(code)) => {
                 format!("{}, by the relay's word: refused as {}", whose(peer, aim), code_text(*code))
             }
-            Step::Opened => "open".to_owned(),
-            Step::Ended(code) => format!("ended: {}", code_text(*code)),
+            CircuitStep::Opened => "open".to_owned(),
+            CircuitStep::Ended(code) => format!("ended: {}", code_text(*code)),
         }
     }
 
@@ -209,7 +209,7 @@ impl<'a> Voice<'a> {
         match news {
             News::TurnedAway(peer, app) => return self.turned_away(peer, app),
             News::Up(peer, _) | News::Lost(peer) | News::Resumed(peer) => self.count_line(Level::Info, Some(peer)),
-            News::Circuit(_, Step::Came(peer, ..)) => self.count_line(Level::Debug, Some(peer)),
+            News::Circuit(_, CircuitStep::Came(peer, ..)) => self.count_line(Level::Debug, Some(peer)),
             News::Circuit(..) => self.count_line(Level::Debug, None),
             _ => self.told.is_muted = false,
         }
@@ -259,7 +259,7 @@ impl<'a> Voice<'a> {
     }
 
     /// One session of a tool that goes on has come to a bad end.
-    fn session_failed(&mut self, peer: &PeerId, error: &impl End) {
+    fn session_failed(&mut self, peer: &PeerId, error: &impl AsFault) {
         self.show.end_bar();
         self.last_was_of(peer);
         let between = self.between(Some(peer));
@@ -332,7 +332,7 @@ impl<'a> Voice<'a> {
     }
 
     /// How an end without success reads, with what only this run knows of it. What was said before is not said again.
-    pub(super) fn fault(&mut self, error: &impl End) -> Fault {
+    pub(super) fn fault(&mut self, error: &impl AsFault) -> Fault {
         if let Some((peer, app)) = error.of() {
             self.about = (Some(*peer), app.to_string());
         }
@@ -419,10 +419,10 @@ mod tests {
             voice.hear(&News::Dialling(&relay));
             voice.hear(&News::RelayUp(&relay));
             for step in [
-                Step::Asked(id, Aim::Session(app.clone())),
-                Step::Came(id, Aim::Session(app), Some(CloseCode::NotHere)),
-                Step::Came(id, Aim::Lane, None),
-                Step::Ended(CloseCode::PeerGone),
+                CircuitStep::Asked(id, Aim::Session(app.clone())),
+                CircuitStep::Came(id, Aim::Session(app), Some(CloseCode::NotHere)),
+                CircuitStep::Came(id, Aim::Lane, None),
+                CircuitStep::Ended(CloseCode::PeerGone),
             ] {
                 voice.hear(&News::Circuit(2, &step));
             }

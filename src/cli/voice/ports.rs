@@ -1,7 +1,7 @@
 //! Words of `vp-portrep`.
 
 use super::connect::Between;
-use super::{End, Hears, Voice, command, listen_fault};
+use super::{AsFault, Hears, Voice, command, listen_fault};
 use crate::cli::counted::counted;
 use crate::cli::escape::printable;
 use crate::cli::events::{Event, Status};
@@ -161,7 +161,7 @@ impl Hears<Portrep> for Voice<'_> {
     }
 }
 
-impl End for Error {
+impl AsFault for Error {
     fn fault(&self, between: &Between<'_>) -> Fault {
         match self {
             Error::Run(error) | Error::Import(_, _, error) => error.fault(between),

@@ -3,7 +3,7 @@
 use super::connect::Between;
 use super::fault::{fault_text, transfer_text, violation_text};
 use super::task::Role;
-use super::{End, Hears, Voice, command_fault, output_gone};
+use super::{AsFault, Hears, Voice, command_fault, output_gone};
 use crate::cli::counted::counted;
 use crate::cli::escape::printable;
 use crate::cli::events::seconds;
@@ -148,7 +148,7 @@ impl Hears<Recv> for Voice<'_> {
     }
 }
 
-impl End for Error {
+impl AsFault for Error {
     fn fault(&self, between: &Between<'_>) -> Fault {
         match self {
             Error::Run(RunError::PeerClosed(CloseCode::Limit)) => {

@@ -88,7 +88,7 @@ struct News {
 }
 
 /// A stream with a record to send.
-pub(super) struct Turn {
+pub(super) struct Sendable {
     pub(super) id: u32,
     /// Its data.
     pub(super) bytes: u64,
@@ -246,19 +246,19 @@ impl Streams {
     }
 
     /// The stream whose turn it is. It leaves the queue.
-    pub(super) fn next_turn(&mut self) -> Option<Turn> {
+    pub(super) fn next_turn(&mut self) -> Option<Sendable> {
         loop {
             let id = self.turns.pop()?;
             let Some(stream) = self.known.get_mut(&id) else { continue };
             stream.is_queued = false;
             if let Some(bytes) = stream.send.next_bytes() {
-                return Some(Turn { id, bytes });
+                return Some(Sendable { id, bytes });
             }
         }
     }
 
     /// It could not go: it is the next one again.
-    pub(super) fn put_back(&mut self, turn: &Turn) {
+    pub(super) fn put_back(&mut self, turn: &Sendable) {
         if let Some(stream) = self.known.get_mut(&turn.id) {
             stream.is_queued = true;
             self.turns.push_front(turn.id, &stream.send);
@@ -266,7 +266,7 @@ impl Streams {
     }
 
     /// It goes: takes its record, and puts the stream behind the others if it has more.
-    pub(super) fn take_record(&mut self, pool: &mut Pool, turn: &Turn) -> Option<Record> {
+    pub(super) fn take_record(&mut self, pool: &mut Pool, turn: &Sendable) -> Option<Record> {
         let mut stream = self.get(turn.id)?;
         let record = stream.send.take(pool);
         let has_room = stream.send.take_room_news();

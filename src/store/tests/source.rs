@@ -138,7 +138,7 @@ fn a_link_that_leads_to_nothing_is_told_with_its_target_wherever_it_is_come_upon
     for (name, target) in [("one", "nowhere"), ("two", "one"), ("under", "file/x"), ("self", "self")] {
         symlink(target, root.join(name)).unwrap();
     }
-    let told = |step: Step| step.err().map(|skipped| (skipped.fault, skipped.dangling));
+    let told = |step: WalkItem| step.err().map(|skipped| (skipped.fault, skipped.dangling));
     let link = |target: &str, is_loop| {
         Some((Fault::NotFound, Some(DanglingLink { target: target.as_bytes().to_vec(), is_loop })))
     };

@@ -25,7 +25,7 @@ use std::time::Instant;
 
 /// How far a connection came in a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Polled {
     /// It waits for news of the socket or of the stream.
     Waits,
     /// It has more to do, but it is the turn of others.
@@ -192,7 +192,7 @@ impl Conn {
     }
 
     /// Moves what can be moved: at most `most` each way, and what one piece goes beyond it.
-    pub(super) fn pump(&mut self, now: Instant, session: &mut Session, most: Traffic, moved: &mut Traffic) -> Step {
+    pub(super) fn pump(&mut self, now: Instant, session: &mut Session, most: Traffic, moved: &mut Traffic) -> Polled {
         let inward = match self.pump_inward(now, session, most.inward) {
             Ok(count) => count,
             Err(_) if self.outward_open && !self.socket.is_ended() => return self.cut(session),
@@ -221,9 +221,9 @@ impl Conn {
             self.unheard = true;
         }
         match (self.outward_open, self.inward_open) {
-            (false, false) => Step::Over,
-            _ if outward >= most.outward.max(1) || inward >= most.inward.max(1) => Step::Again,
-            _ => Step::Waits,
+            (false, false) => Polled::Over,
+            _ if outward >= most.outward.max(1) || inward >= most.inward.max(1) => Polled::Again,
+            _ => Polled::Waits,
         }
     }
 
@@ -306,12 +306,12 @@ impl Conn {
     }
 
     /// Passes a reset on to the stream; [`Conn::close`] passes it to the socket.
-    fn cut(&mut self, session: &mut Session) -> Step {
+    fn cut(&mut self, session: &mut Session) -> Polled {
         session.stream_mut(self.stream.id).reset(CloseCode::Cancelled);
         if session.stream(self.stream.id).recv_half() == Half::Open {
             session.stream_mut(self.stream.id).stop(CloseCode::Cancelled);
         }
-        Step::Broken
+        Polled::Broken
     }
 
     /// Ends a connection whose stream is of no more use: with a reset, unless both directions had ended.

@@ -3,7 +3,7 @@
 //! A turn costs what the connections with news cost: thousands of idle ones are in two tables and nowhere else.
 
 use super::Portrep;
-use super::conn::{Conn, Step, Traffic};
+use super::conn::{Conn, Polled, Traffic};
 use super::dial::{Asked, Dial};
 use super::hello::Hello;
 use super::news::News;
@@ -333,7 +333,7 @@ impl Connections {
         let mut moved = Traffic::default();
         let step = match ctx.node.session(conn.stream.session) {
             Some(session) => conn.pump(ctx.now, session, most, &mut moved),
-            None => Step::Broken,
+            None => Polled::Broken,
         };
         while let Some(referral) = conn.poll_referral() {
             if let Some(Owner::Import(_, number)) = self.streams.owner(conn.stream) {
@@ -342,16 +342,16 @@ impl Connections {
         }
         self.throttle.take(ctx.now, moved);
         match step {
-            Step::Waits if most.is_choked() => self.throttle.hold(slot),
-            Step::Waits => {}
-            Step::Again => self.enqueue(slot),
-            Step::Over | Step::Broken => self.drop_conn(ctx, slot, step),
+            Polled::Waits if most.is_choked() => self.throttle.hold(slot),
+            Polled::Waits => {}
+            Polled::Again => self.enqueue(slot),
+            Polled::Over | Polled::Broken => self.drop_conn(ctx, slot, step),
         }
-        moved != Traffic::default() || matches!(step, Step::Over | Step::Broken)
+        moved != Traffic::default() || matches!(step, Polled::Over | Polled::Broken)
     }
 
     /// Ends a connection that has ended in both directions or was reset.
-    fn drop_conn(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, step: Step) {
+    fn drop_conn(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, step: Polled) {
         if let Some(Source::Conn(conn)) = self.remove(slot) {
             tell_end(ctx, &conn, step);
             self.streams.remove(conn.stream);
@@ -369,7 +369,7 @@ impl Connections {
     pub(super) fn refuse(&mut self, ctx: &mut Context<'_, Portrep>, slot: Slot, reply: Reply) {
         match self.remove(slot) {
             Some(Source::Conn(conn)) => {
-                tell_end(ctx, &conn, Step::Broken);
+                tell_end(ctx, &conn, Polled::Broken);
                 self.streams.remove(conn.stream);
                 let session = ctx.node.session(conn.stream.session);
                 let (socket, asked) = conn.give_up(session);
@@ -429,9 +429,9 @@ impl Connections {
 }
 
 /// Tells of the end of a connection that the far side had taken.
-fn tell_end(ctx: &mut Context<'_, Portrep>, conn: &Conn, step: Step) {
+fn tell_end(ctx: &mut Context<'_, Portrep>, conn: &Conn, step: Polled) {
     if let (Some(peer), true) = (ctx.node.peer(conn.stream.session), conn.is_taken()) {
-        let (app, joined) = conn.end(step == Step::Broken);
+        let (app, joined) = conn.end(step == Polled::Broken);
         (ctx.news)(News::Joined(peer, app.as_str(), &joined));
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Hello {
 }
 
 /// What came of listening to it.
-pub(super) enum Turn {
+pub(super) enum HelloResult {
     /// It has more to say.
     Later,
     /// It wants this destination.
@@ -35,21 +35,21 @@ impl Hello {
     }
 
     /// It may have said more.
-    pub(super) fn advance(&mut self) -> Turn {
+    pub(super) fn advance(&mut self) -> HelloResult {
         loop {
             let more = if self.greeted {
                 match socks::request(&self.said) {
-                    Parsed::Done(field, _) => return Turn::Wants(self.said[field].to_vec()),
-                    Parsed::Bad(reply) => return Turn::Bad(reply),
+                    Parsed::Done(field, _) => return HelloResult::Wants(self.said[field].to_vec()),
+                    Parsed::Bad(reply) => return HelloResult::Bad(reply),
                     Parsed::More(count) => count,
                 }
             } else {
                 match socks::greeting(&self.said) {
                     Parsed::Done(acceptable, _) => match self.greet(acceptable) {
                         true => continue,
-                        false => return Turn::Bad(None),
+                        false => return HelloResult::Bad(None),
                     },
-                    Parsed::Bad(reply) => return Turn::Bad(reply),
+                    Parsed::Bad(reply) => return HelloResult::Bad(reply),
                     Parsed::More(count) => count,
                 }
             };
@@ -60,8 +60,8 @@ impl Hello {
             self.said.truncate(at + count);
             match read {
                 Ok(Read::Bytes(_)) => {}
-                Ok(Read::Later) => return Turn::Later,
-                Ok(Read::End) | Err(_) => return Turn::Bad(None),
+                Ok(Read::Later) => return HelloResult::Later,
+                Ok(Read::End) | Err(_) => return HelloResult::Bad(None),
             }
         }
     }
@@ -98,10 +98,10 @@ mod tests {
         (application, Hello::new(socket, 0))
     }
 
-    fn until_decided(hello: &mut Hello) -> Turn {
+    fn until_decided(hello: &mut Hello) -> HelloResult {
         loop {
             match hello.advance() {
-                Turn::Later => std::thread::yield_now(),
+                HelloResult::Later => std::thread::yield_now(),
                 turn => return turn,
             }
         }
@@ -111,7 +111,7 @@ mod tests {
     fn a_request_is_read_and_nothing_behind_it() {
         let (mut application, mut hello) = pair();
         application.write_all(b"\x05\x01\x00\x05\x01\x00\x03\x02db\x15\x38hello").unwrap();
-        let Turn::Wants(destination) = until_decided(&mut hello) else { panic!("a good request") };
+        let HelloResult::Wants(destination) = until_decided(&mut hello) else { panic!("a good request") };
         assert_eq!(destination, b"\x03\x02db\x15\x38");
         let mut answer = [0; 2];
         application.read_exact(&mut answer).unwrap();
@@ -124,7 +124,7 @@ mod tests {
     fn who_offers_no_way_without_authentication_is_told_so() {
         let (mut application, mut hello) = pair();
         application.write_all(&[5, 1, 2]).unwrap();
-        assert!(matches!(until_decided(&mut hello), Turn::Bad(None)));
+        assert!(matches!(until_decided(&mut hello), HelloResult::Bad(None)));
         let mut answer = [0; 2];
         application.read_exact(&mut answer).unwrap();
         assert_eq!(answer, [5, 0xff]);
@@ -134,10 +134,10 @@ mod tests {
     fn what_is_no_socks_and_what_ends_early_is_bad() {
         let (mut application, mut hello) = pair();
         application.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-        assert!(matches!(until_decided(&mut hello), Turn::Bad(None)));
+        assert!(matches!(until_decided(&mut hello), HelloResult::Bad(None)));
         let (mut application, mut hello) = pair();
         application.write_all(&[5, 1, 0, 5]).unwrap();
         drop(application);
-        assert!(matches!(until_decided(&mut hello), Turn::Bad(None)));
+        assert!(matches!(until_decided(&mut hello), HelloResult::Bad(None)));
     }
 }

@@ -7,7 +7,7 @@
 use super::Portrep;
 use super::conn::{Conn, Start};
 use super::connections::{Connections, PATIENCE, Source, Waiting};
-use super::hello::{Hello, Turn};
+use super::hello::{Hello, HelloResult};
 use super::import::{Active, Import, Speaks};
 use super::news::{News, Wanted};
 use super::sessions::Sessions;
@@ -77,9 +77,9 @@ impl Joining<'_> {
         let Some(Source::Hello(hello)) = self.connections.get_mut(slot) else { return false };
         let number = hello.import;
         let (asked, bad) = match hello.advance() {
-            Turn::Later => return false,
-            Turn::Wants(destination) => (destination, None),
-            Turn::Bad(reply) => (Vec::new(), Some(reply)),
+            HelloResult::Later => return false,
+            HelloResult::Wants(destination) => (destination, None),
+            HelloResult::Bad(reply) => (Vec::new(), Some(reply)),
         };
         self.connections.alter(slot, |source| match source {
             Source::Hello(hello) => {

@@ -26,7 +26,7 @@ use crate::run::turns::{self, Going, To, Waits};
 use crate::tools::transfers::engine::ReceivePolicy;
 use crate::tools::transfers::{Error, News};
 pub(crate) use directory::Directory;
-use running::{Running, Turn};
+use running::{MayBegin, Running};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
@@ -204,7 +204,7 @@ impl Tool for Recv {
         for slot in slots {
             let Some(running) = self.running.get(&slot) else { continue };
             let (waits, peer) = (running.is_waiting(), running.peer);
-            let turn = if self.waits(&places, running) == Waits::Not { Turn::Yes } else { Turn::NotYet };
+            let turn = if self.waits(&places, running) == Waits::Not { MayBegin::Yes } else { MayBegin::NotYet };
             let Some(running) = self.running.get_mut(&slot) else { continue };
             moved |= running.pump(ctx, &self.options, turn);
             running.tell_place(ctx, to);

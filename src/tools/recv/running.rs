@@ -52,7 +52,7 @@ enum Work {
 }
 
 /// What is known about the end.
-enum End {
+enum Closing {
     Open,
     /// The sender has been told, in the transfer's own words, and should take note.
     Told(Result<(), Error>),
@@ -85,7 +85,7 @@ pub(super) struct Running {
     work: Work,
     /// Of standard output, if an engine writes to it.
     output: Option<Arc<OutputNews>>,
-    end: End,
+    end: Closing,
     deadlines: Deadlines,
     /// By which number the peer has closed.
     peer_closed: Option<u16>,
@@ -95,14 +95,15 @@ pub(super) struct Running {
 
 /// Whether a session may begin its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum MayBegin {
     /// It may.
     Yes,
     /// Others come first; what the peer sends meanwhile stays in the session.
     NotYet,
 }
 
-type Step = Result<bool, Error>;
+/// Whether something was done.
+type Moved = Result<bool, Error>;
 
 impl Running {
     /// A session that has just come up.
@@ -115,7 +116,7 @@ impl Running {
             stream: 0,
             work: Work::Waiting,
             output: None,
-            end: End::Open,
+            end: Closing::Open,
             deadlines: Deadlines::new(now),
             peer_closed: None,
             holding: Holding::new(now),
@@ -137,8 +138,8 @@ impl Running {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let stream = if let Work::Stream(inflow) = &self.work { inflow.next_timeout() } else { None };
         let owed = match (&self.work, &self.end) {
-            (_, End::Told(_)) => Owed::Note,
-            (Work::Waiting | Work::Greeting(_), End::Open) => Owed::Greeting,
+            (_, Closing::Told(_)) => Owed::Note,
+            (Work::Waiting | Work::Greeting(_), Closing::Open) => Owed::Greeting,
             _ => Owed::Nothing,
         };
         self.deadlines.next(owed).into_iter().chain(stream).min()
@@ -151,7 +152,7 @@ impl Running {
 
     /// Whether it has not begun its work.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!((&self.work, &self.end), (Work::Waiting, End::Open))
+        matches!((&self.work, &self.end), (Work::Waiting, Closing::Open))
     }
 
     /// Whether another session of the same peer took its place.
@@ -177,14 +178,14 @@ impl Running {
     }
 
     /// Moves what can be moved. True if anything was.
-    pub(super) fn pump(&mut self, ctx: &mut Context<'_, Recv>, options: &Options, turn: Turn) -> bool {
+    pub(super) fn pump(&mut self, ctx: &mut Context<'_, Recv>, options: &Options, turn: MayBegin) -> bool {
         let mut moved = false;
-        if turn == Turn::NotYet {
+        if turn == MayBegin::NotYet {
             self.wait_for_turn(ctx);
         } else {
             moved = self.handle_session_events(ctx);
         }
-        if let End::Open = self.end {
+        if let Closing::Open = self.end {
             match self.advance(ctx, options) {
                 Ok(any) => moved |= any,
                 Err(error) => {
@@ -203,7 +204,7 @@ impl Running {
     fn handle_session_events(&mut self, ctx: &mut Context<'_, Recv>) -> bool {
         let mut any = false;
         // Nothing is begun any more in one that is cut off: whoever called hears why.
-        let is_open = matches!(self.end, End::Open);
+        let is_open = matches!(self.end, Closing::Open);
         let called = if let Work::Waiting = self.work { ctx.node.called(self.key) } else { None };
         let app = called.map(|(_, app)| app.as_str().as_bytes().to_vec());
         while let Some(event) = ctx.node.session(self.key).and_then(Session::poll_event) {
@@ -227,7 +228,7 @@ impl Running {
         any
     }
 
-    fn advance(&mut self, ctx: &mut Context<'_, Recv>, options: &Options) -> Step {
+    fn advance(&mut self, ctx: &mut Context<'_, Recv>, options: &Options) -> Moved {
         let Some(session) = ctx.node.session(self.key) else { return Err(Error::Run(RunError::Expired)) };
         if let Some(error) = session.failure() {
             return Err(error.into());
@@ -260,7 +261,7 @@ impl Running {
                         (ctx.news)(News::Item(self.peer, options.app.as_str(), &item));
                     }
                     if inflow.is_flushed() {
-                        self.end = End::Told(inflow.verdict(&ending));
+                        self.end = Closing::Told(inflow.verdict(&ending));
                     }
                 }
                 Ok(moved)
@@ -296,7 +297,7 @@ impl Running {
     }
 
     /// The engine's end is our end as soon as all it said is with the session.
-    fn take_engine_end(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) -> Step {
+    fn take_engine_end(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) -> Moved {
         let Work::Files(engine) = &mut self.work else { return Ok(false) };
         if !engine.is_flushed() && self.peer_closed.is_none() {
             return Ok(false);
@@ -312,7 +313,7 @@ impl Running {
             Err(error @ (TransferError::Refused(_) | TransferError::Inbox(_))) => Err(error.into()),
             Err(error) => return Err(self.peer_closed.map_or(error.into(), |number| closed_by_peer(number).into())),
         };
-        self.end = End::Told(verdict);
+        self.end = Closing::Told(verdict);
         Ok(true)
     }
 
@@ -342,7 +343,7 @@ impl Running {
     /// Comes to a bad end: the peer learns the code, a command learns that the rest is missing, an engine keeps what can be
     /// resumed.
     pub(super) fn fail(&mut self, ctx: &mut Context<'_, Recv>, error: Error, code: CloseCode) {
-        if let End::Closed(_) = self.end {
+        if let Closing::Closed(_) = self.end {
             return;
         }
         match &mut self.work {
@@ -356,7 +357,7 @@ impl Running {
             session.close(code);
         }
         ctx.node.release(ctx.now, self.key);
-        self.end = End::Closed(Err(error));
+        self.end = Closing::Closed(Err(error));
     }
 
     /// Breaks off, because the tool has been told to stop: a command, too, is told to end. What becomes of it is of no
@@ -371,9 +372,9 @@ impl Running {
     /// Ends at once: its peer may no more call. A command, too, is told to end.
     pub(super) fn cast_out(&mut self, ctx: &mut Context<'_, Recv>) {
         self.deadlines.break_off(ctx.now);
-        match std::mem::replace(&mut self.end, End::Open) {
+        match std::mem::replace(&mut self.end, Closing::Open) {
             // What it was told stands.
-            End::Told(result) => self.end = End::Closed(result),
+            Closing::Told(result) => self.end = Closing::Closed(result),
             end => {
                 self.end = end;
                 self.fail(ctx, Error::Run(RunError::CastOut), CloseCode::Refused);
@@ -388,18 +389,18 @@ impl Running {
     fn settle(&mut self, ctx: &mut Context<'_, Recv>) -> bool {
         let failed = ctx.node.session(self.key).is_none_or(|session| session.failure().is_some());
         let peer_closed = self.peer_closed.is_some() || failed;
-        if let (End::Closed(_), true) = (&self.end, peer_closed) {
+        if let (Closing::Closed(_), true) = (&self.end, peer_closed) {
             ctx.node.release(ctx.now, self.key);
         }
-        let End::Told(_) = self.end else { return false };
+        let Closing::Told(_) = self.end else { return false };
         let stream = self.stream;
         let noted = ctx.node.session(self.key).is_none_or(|session| session.stream(stream).send_half() == Half::Done);
         let has_path = ctx.node.session(self.key).is_some_and(|session| session.has_lane());
         if !self.deadlines.check_note(ctx.now, has_path) && !noted && !peer_closed {
             return false;
         }
-        if let End::Told(result) = std::mem::replace(&mut self.end, End::Open) {
-            self.end = End::Closed(result);
+        if let Closing::Told(result) = std::mem::replace(&mut self.end, Closing::Open) {
+            self.end = Closing::Closed(result);
         }
         self.deadlines.part(ctx.now, Farewell::Settled);
         if let Some(session) = ctx.node.session(self.key) {
@@ -410,7 +411,7 @@ impl Running {
 
     /// The end, once the session has gone and nothing of ours is left running.
     pub(super) fn take_end(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) -> Option<Result<(), Error>> {
-        let End::Closed(_) = self.end else { return None };
+        let Closing::Closed(_) = self.end else { return None };
         if self.deadlines.take_parted(ctx.now) {
             ctx.node.abandon(ctx.now, self.key);
         }
@@ -425,17 +426,17 @@ impl Running {
             self.tell_news(ctx, app);
             self.work = Work::Over;
         }
-        match std::mem::replace(&mut self.end, End::Open) {
-            End::Closed(result) => Some(result),
-            End::Open | End::Told(_) => None,
+        match std::mem::replace(&mut self.end, Closing::Open) {
+            Closing::Closed(result) => Some(result),
+            Closing::Open | Closing::Told(_) => None,
         }
     }
 
     /// The node has given the session up. After the sender was told everything that changes nothing for us.
     pub(super) fn handle_gone(&mut self, ctx: &mut Context<'_, Recv>, error: Error) {
-        match std::mem::replace(&mut self.end, End::Open) {
-            End::Open => self.fail(ctx, error, CloseCode::Done),
-            End::Told(result) | End::Closed(result) => self.end = End::Closed(result),
+        match std::mem::replace(&mut self.end, Closing::Open) {
+            Closing::Open => self.fail(ctx, error, CloseCode::Done),
+            Closing::Told(result) | Closing::Closed(result) => self.end = Closing::Closed(result),
         }
     }
 }

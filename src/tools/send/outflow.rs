@@ -73,7 +73,7 @@ impl Intake {
 }
 
 /// Result of one attempt to send a piece.
-enum Step {
+enum Attempt {
     /// So many bytes of standard input, as so many bytes of messages.
     Sent(usize, usize),
     /// The session takes nothing now.
@@ -268,12 +268,12 @@ impl Outflow {
                 break;
             }
             match self.step(session)? {
-                Step::Sent(count, bytes) => {
+                Attempt::Sent(count, bytes) => {
                     self.link.handle_room(now);
                     self.keep_rate(now, bytes);
                     moved += count.max(1);
                 }
-                Step::End => {
+                Attempt::End => {
                     self.source_ended = true;
                     // What has no more to say may still have failed.
                     if !self.producer.as_ref().is_none_or(Producer::has_succeeded) {
@@ -281,8 +281,8 @@ impl Outflow {
                     }
                     self.end(registry);
                 }
-                Step::Dry => break,
-                Step::Full => {
+                Attempt::Dry => break,
+                Attempt::Full => {
                     self.link.handle_full(Instant::now());
                     break;
                 }
@@ -321,9 +321,9 @@ impl Outflow {
     }
 
     /// Sends one piece. Nothing else is left to be sent when this is called.
-    fn step(&mut self, session: &mut Session) -> Result<Step, Error> {
+    fn step(&mut self, session: &mut Session) -> Result<Attempt, Error> {
         if self.source_ended {
-            return Ok(Step::End);
+            return Ok(Attempt::End);
         }
         let piece = self.limit.as_ref().map_or(usize::MAX, |(_, piece)| *piece);
         match self.offering.blocks().plan() {
@@ -332,11 +332,11 @@ impl Outflow {
         }
     }
 
-    fn step_raw(&mut self, session: &mut Session, most: usize) -> Result<Step, Error> {
-        let Some(source) = &mut self.source else { return Ok(Step::End) };
+    fn step_raw(&mut self, session: &mut Session, most: usize) -> Result<Attempt, Error> {
+        let Some(source) = &mut self.source else { return Ok(Attempt::End) };
         let room = session.stream_mut(self.stream).write_room();
         if room.is_empty() {
-            return Ok(Step::Full);
+            return Ok(Attempt::Full);
         }
         if room.len() < ROOM_MIN {
             return self.step_copied(most.min(ROOM_MIN));
@@ -344,8 +344,8 @@ impl Outflow {
         let most = most.min(room.len() - HEADER_BYTES);
         let read = source.try_read(&mut room[HEADER_BYTES..HEADER_BYTES + most]);
         match read.map_err(|error| Error::Run(RunError::Io(Doing::ReadStdin, error)))? {
-            Read::End => Ok(Step::End),
-            Read::Later => Ok(Step::Dry),
+            Read::End => Ok(Attempt::End),
+            Read::Later => Ok(Attempt::Dry),
             Read::Bytes(count) => {
                 if let Some(hasher) = &mut self.hasher {
                     hasher.update(&room[HEADER_BYTES..HEADER_BYTES + count]);
@@ -354,7 +354,7 @@ impl Outflow {
                 session.stream_mut(self.stream).commit(HEADER_BYTES + count);
                 self.link.handle_content(count);
                 self.link.handle_sent(Instant::now(), HEADER_BYTES + count, self.offering.blocks());
-                Ok(Step::Sent(count, HEADER_BYTES + count))
+                Ok(Attempt::Sent(count, HEADER_BYTES + count))
             }
         }
     }
@@ -382,21 +382,21 @@ impl Outflow {
         Ok(if filled > 0 { Read::Bytes(filled) } else { last })
     }
 
-    fn step_copied(&mut self, most: usize) -> Result<Step, Error> {
+    fn step_copied(&mut self, most: usize) -> Result<Attempt, Error> {
         match self.gather(most)? {
-            Read::End => Ok(Step::End),
-            Read::Later => Ok(Step::Dry),
+            Read::End => Ok(Attempt::End),
+            Read::Later => Ok(Attempt::Dry),
             Read::Bytes(count) => {
                 self.offering.copy(&self.block);
-                Ok(Step::Sent(count, self.offering.offers().len()))
+                Ok(Attempt::Sent(count, self.offering.offers().len()))
             }
         }
     }
 
-    fn step_compressed(&mut self, most: usize) -> Result<Step, Error> {
+    fn step_compressed(&mut self, most: usize) -> Result<Attempt, Error> {
         match self.gather(most)? {
-            Read::End => return Ok(Step::End),
-            Read::Later => return Ok(Step::Dry),
+            Read::End => return Ok(Attempt::End),
+            Read::Later => return Ok(Attempt::Dry),
             Read::Bytes(_) => {}
         }
         let begin = Instant::now();
@@ -409,6 +409,6 @@ impl Outflow {
         let bytes = self.offering.offers().len();
         self.link.handle_content(self.block.len());
         self.link.handle_sent(end, bytes, self.offering.blocks());
-        Ok(Step::Sent(self.block.len(), bytes))
+        Ok(Attempt::Sent(self.block.len(), bytes))
     }
 }

@@ -93,7 +93,7 @@ fn deal(offering: &mut Offering) {
 }
 
 /// How it goes with a receiver that says all this at once.
-fn play(offering: &mut Offering, answers: &[Answer]) -> Result<Option<End>, TransferError> {
+fn play(offering: &mut Offering, answers: &[Answer]) -> Result<Option<LastWord>, TransferError> {
     hear(offering, &bytes_of(answers), usize::MAX)?;
     deal(offering);
     Ok(offering.ending()?)
@@ -139,7 +139,7 @@ fn answers_about_files_that_make_no_sense_are_violations() {
             other => panic!("case {number}: {other:?}"),
         }
     }
-    let end = Some(End { status: Status::Complete, command_status: None });
+    let end = Some(LastWord { status: Status::Complete, command_status: None });
     let good = play(&mut announced(2), &[ok, item(0), item(1), done(2)]);
     assert_eq!(good.unwrap(), end, "this is how it should be");
 }

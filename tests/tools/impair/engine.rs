@@ -68,7 +68,7 @@ struct Trigger {
 
 /// How a turn of one connection, or one step of it, ended.
 #[derive(Clone, Copy)]
-enum Turn {
+enum TurnEnd {
     /// Something moved; there may be more.
     Moved,
     /// Nothing can move before an event, or this time.
@@ -290,10 +290,10 @@ impl Engine {
                 continue;
             };
             match self.path.turn(conn) {
-                Turn::Moved => next = Some(Instant::now()),
-                Turn::Waits(at) => next = earliest(next, at),
-                Turn::Over(ending) => self.end(id, ending),
-                Turn::Fault(fault) => {
+                TurnEnd::Moved => next = Some(Instant::now()),
+                TurnEnd::Waits(at) => next = earliest(next, at),
+                TurnEnd::Over(ending) => self.end(id, ending),
+                TurnEnd::Fault(fault) => {
                     match fault {
                         Fault::Reset => self.end(id, Ending::Reset),
                         fault => self.strike(fault)?,
@@ -313,21 +313,21 @@ impl Engine {
 }
 
 impl Path {
-    fn turn(&mut self, conn: &mut Conn) -> Turn {
+    fn turn(&mut self, conn: &mut Conn) -> TurnEnd {
         for _ in 0..TURN {
             match (self.step(conn, 0), self.step(conn, 1)) {
-                (Turn::Waits(up), Turn::Waits(down)) => return Turn::Waits(earliest(up, down)),
-                (Turn::Moved | Turn::Waits(_), Turn::Moved | Turn::Waits(_)) => {}
-                (over @ (Turn::Over(_) | Turn::Fault(_)), _) | (_, over) => return over,
+                (TurnEnd::Waits(up), TurnEnd::Waits(down)) => return TurnEnd::Waits(earliest(up, down)),
+                (TurnEnd::Moved | TurnEnd::Waits(_), TurnEnd::Moved | TurnEnd::Waits(_)) => {}
+                (over @ (TurnEnd::Over(_) | TurnEnd::Fault(_)), _) | (_, over) => return over,
             }
         }
-        Turn::Moved
+        TurnEnd::Moved
     }
 
     /// Reads once and writes once in one direction.
-    fn step(&mut self, conn: &mut Conn, way: usize) -> Turn {
+    fn step(&mut self, conn: &mut Conn, way: usize) -> TurnEnd {
         if self.standing.half_open {
-            return Turn::Waits(None);
+            return TurnEnd::Waits(None);
         }
         if self.standing.dropped[way] && !conn.lost[way] {
             conn.flow[way].lose();
@@ -335,27 +335,27 @@ impl Path {
         }
         let read = self.read(conn, way);
         match (read, self.write(conn, way)) {
-            (Turn::Over(ending), _) => Turn::Over(ending),
-            (_, ended @ (Turn::Over(_) | Turn::Fault(_))) => ended,
-            (Turn::Moved, _) => Turn::Moved,
+            (TurnEnd::Over(ending), _) => TurnEnd::Over(ending),
+            (_, ended @ (TurnEnd::Over(_) | TurnEnd::Fault(_))) => ended,
+            (TurnEnd::Moved, _) => TurnEnd::Moved,
             (_, write) => write,
         }
     }
 
-    fn read(&mut self, conn: &mut Conn, way: usize) -> Turn {
+    fn read(&mut self, conn: &mut Conn, way: usize) -> TurnEnd {
         let room = match conn.lost[way] {
             true => READ_BYTES,
             false => conn.flow[way].room(&self.shape).min(READ_BYTES),
         };
         let source = &mut conn.side[way];
         if !source.readable || conn.read_end[way] || room == 0 {
-            return Turn::Waits(None);
+            return TurnEnd::Waits(None);
         }
         match source.socket.read(&mut self.scratch[..room]) {
             Ok(0) => {
                 conn.read_end[way] = true;
                 match conn.lost[way] {
-                    true if conn.read_end == [true, true] => return Turn::Over(Ending::Orderly),
+                    true if conn.read_end == [true, true] => return TurnEnd::Over(Ending::Orderly),
                     true => {}
                     false => conn.flow[way].end(Instant::now()),
                 }
@@ -368,25 +368,25 @@ impl Path {
             }
             Err(error) => return waits(&error, &mut source.readable),
         }
-        Turn::Moved
+        TurnEnd::Moved
     }
 
-    fn write(&mut self, conn: &mut Conn, way: usize) -> Turn {
+    fn write(&mut self, conn: &mut Conn, way: usize) -> TurnEnd {
         let sink = &mut conn.side[1 - way];
         if self.standing.stalled[way] || conn.lost[way] || conn.write_end[way] || !sink.writable {
-            return Turn::Waits(None);
+            return TurnEnd::Waits(None);
         }
         let bytes = match conn.flow[way].due(Instant::now(), &self.shape) {
-            Due::Nothing => return Turn::Waits(None),
-            Due::At(at) => return Turn::Waits(Some(at)),
+            Due::Nothing => return TurnEnd::Waits(None),
+            Due::At(at) => return TurnEnd::Waits(Some(at)),
             Due::End => {
                 conn.flow[way].lose();
                 conn.write_end[way] = true;
                 if sink.socket.shutdown(Shutdown::Write).is_err() {
-                    return Turn::Over(Ending::Reset);
+                    return TurnEnd::Over(Ending::Reset);
                 }
                 let both = conn.write_end == [true, true];
-                return if both { Turn::Over(Ending::Orderly) } else { Turn::Moved };
+                return if both { TurnEnd::Over(Ending::Orderly) } else { TurnEnd::Moved };
             }
             Due::Bytes(bytes) => bytes,
         };
@@ -394,7 +394,7 @@ impl Path {
         if let Some(fault) = take_due(&mut self.triggers, way, delivered) {
             match fault {
                 Fault::Flip(_, bit) => bytes[0] ^= 1 << bit,
-                fault => return Turn::Fault(fault),
+                fault => return TurnEnd::Fault(fault),
             }
         }
         let before_next = self.triggers.iter().filter(|t| t.way == way && t.byte > delivered);
@@ -409,7 +409,7 @@ impl Path {
                     .triggers
                     .iter()
                     .position(|t| t.way == way && t.byte <= delivered && !matches!(t.fault, Fault::Flip(..)));
-                now_due.map_or(Turn::Moved, |at| Turn::Fault(self.triggers.remove(at).fault))
+                now_due.map_or(TurnEnd::Moved, |at| TurnEnd::Fault(self.triggers.remove(at).fault))
             }
             Err(error) => waits(&error, &mut sink.writable),
         }
@@ -428,14 +428,14 @@ fn take_due(triggers: &mut Vec<Trigger>, way: usize, delivered: u64) -> Option<F
 }
 
 /// An error that is none clears the readiness it contradicts; any other ends the connection as the far end saw it end.
-fn waits(error: &io::Error, ready: &mut bool) -> Turn {
+fn waits(error: &io::Error, ready: &mut bool) -> TurnEnd {
     match error.kind() {
         ErrorKind::WouldBlock => {
             *ready = false;
-            Turn::Waits(None)
+            TurnEnd::Waits(None)
         }
-        ErrorKind::Interrupted => Turn::Moved,
-        _ => Turn::Over(Ending::Reset),
+        ErrorKind::Interrupted => TurnEnd::Moved,
+        _ => TurnEnd::Over(Ending::Reset),
     }
 }
 

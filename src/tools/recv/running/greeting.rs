@@ -1,6 +1,6 @@
 //! The peer's first message: what it means without a directory, and when it does not come.
 
-use super::{End, Running, Step, Work};
+use super::{Closing, Moved, Running, Work};
 use crate::net::child::Child;
 use crate::net::stdio::Sink;
 use crate::run::tool::{Breach, Context, Doing, RunError};
@@ -15,7 +15,7 @@ use crate::transfer::reception::Greeted;
 use crate::transfer::{Fact, TransferError};
 
 impl Running {
-    pub(super) fn check_greeting_time(&mut self, ctx: &mut Context<'_, Recv>) -> Step {
+    pub(super) fn check_greeting_time(&mut self, ctx: &mut Context<'_, Recv>) -> Moved {
         let has_path = ctx.node.session(self.key).is_some_and(|session| session.has_lane());
         if self.deadlines.check_greeting(ctx.now, has_path) {
             return Err(Error::Run(RunError::Protocol(Breach::SaidNothing)));
@@ -24,7 +24,7 @@ impl Running {
     }
 
     /// Without a directory the first message decides: a stream is dealt with here, files need an engine.
-    pub(super) fn greet(&mut self, ctx: &mut Context<'_, Recv>, options: &Options) -> Step {
+    pub(super) fn greet(&mut self, ctx: &mut Context<'_, Recv>, options: &Options) -> Moved {
         let (Work::Greeting(reception), Some(session)) = (&mut self.work, ctx.node.session(self.key)) else {
             return Ok(false);
         };
@@ -59,7 +59,7 @@ impl Running {
         }
     }
 
-    fn begin_stream(&mut self, ctx: &mut Context<'_, Recv>, options: &Options, hello: &Hello) -> Step {
+    fn begin_stream(&mut self, ctx: &mut Context<'_, Recv>, options: &Options, hello: &Hello) -> Moved {
         let Work::Greeting(reception) = std::mem::replace(&mut self.work, Work::Over) else { return Ok(false) };
         let (sink, child): (Sink, Option<Child>) = match self.order(options).command {
             None => (Sink::stdout().map_err(|error| Error::Run(RunError::Io(Doing::OpenStdout, error)))?, None),
@@ -96,7 +96,7 @@ impl Running {
         answer.drain(..count);
         if answer.is_empty() {
             session.stream_mut(self.stream).finish();
-            self.end = End::Told(Err(TransferError::Refused(*fault).into()));
+            self.end = Closing::Told(Err(TransferError::Refused(*fault).into()));
         }
         true
     }

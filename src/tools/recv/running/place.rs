@@ -1,6 +1,6 @@
 //! The place of a session among others: it waits for one, or gives its own away.
 
-use super::{End, Running, Work};
+use super::{Closing, Running, Work};
 use crate::node::{Place, Reach};
 use crate::run::farewell::Farewell;
 use crate::run::tool::{Context, RunError};
@@ -69,7 +69,7 @@ impl Running {
         let Some(session) = ctx.node.session(self.key) else { return };
         let stream = session.stream(self.stream);
         let is_owed = match (&self.work, &self.end) {
-            (_, End::Told(_)) => true,
+            (_, Closing::Told(_)) => true,
             (Work::Stream(inflow), _) => stream.readable().is_empty() && inflow.waits_for_peer(),
             (Work::Files(engine), _) => engine.waits_for_peer(),
             (Work::Waiting | Work::Greeting(_) | Work::Refusing(..) | Work::Over, _) => true,
@@ -84,7 +84,7 @@ impl Running {
             called_at: self.holding.called_at,
             reach: self.holding.reach,
             still_since: self.holding.still.since,
-            works: !self.is_waiting() && !matches!(self.end, End::Closed(_)),
+            works: !self.is_waiting() && !matches!(self.end, Closing::Closed(_)),
             waits,
         }
     }
@@ -108,11 +108,11 @@ impl Running {
     pub(crate) fn give_way(&mut self, ctx: &mut Context<'_, Recv>, going: Going) {
         let is_followed = going.why == Why::Followed;
         self.holding.superseded = is_followed && !self.has_put_out();
-        match (std::mem::replace(&mut self.end, End::Open), going.why) {
+        match (std::mem::replace(&mut self.end, Closing::Open), going.why) {
             // What is told is done: another run would do it twice.
-            (End::Told(result), _) => {
+            (Closing::Told(result), _) => {
                 self.holding.superseded = false;
-                self.end = End::Closed(result);
+                self.end = Closing::Closed(result);
                 if let Some(session) = ctx.node.session(self.key) {
                     session.close(CloseCode::Done);
                 }

@@ -10,7 +10,7 @@ use super::progress::{ItemEnd, ItemKind, Meter, Progress};
 use super::underway::Underway;
 use crate::session::Parcel;
 use crate::store::beneath::Nearby;
-use crate::store::found::{Found, Skipped, Step};
+use crate::store::found::{Found, Skipped, WalkItem};
 use crate::store::links::Links;
 use crate::store::omit::Omit;
 use crate::store::read::measure_by_reading;
@@ -20,7 +20,7 @@ use crate::transfer::blocks::Compression;
 use crate::transfer::item::Kind;
 use crate::transfer::limit::RateLimit;
 use crate::transfer::messages::{Entry, ItemOutcome, RawPath};
-use crate::transfer::offering::{Ask, Asked, End, FileEnd, Offering, Settled};
+use crate::transfer::offering::{Ask, Asked, FileEnd, LastWord, Offering, Settled};
 use crate::transfer::path::TreePath;
 use crate::transfer::{
     outcome::{SendOutcome, Tally, TransferError},
@@ -113,7 +113,7 @@ pub(crate) struct Sender<'p> {
     pub out: Outgoing<'p>,
     walk: Option<Walk>,
     /// What the walk has come upon and nobody is told before the receiver has accepted: the end of the walk is `None`.
-    held_back: Option<Option<Step>>,
+    held_back: Option<Option<WalkItem>>,
     /// By number.
     announced: BTreeMap<u32, Announced>,
     tally: Tally,
@@ -171,7 +171,7 @@ impl Sender<'_> {
         Ok(self.out.say()?)
     }
 
-    fn conclude(&mut self, end: End) -> SendOutcome {
+    fn conclude(&mut self, end: LastWord) -> SendOutcome {
         if let Some(unlike) = &self.tally.unlike {
             self.progress.remark(unlike);
         }

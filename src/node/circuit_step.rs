@@ -32,7 +32,7 @@ impl Aim {
 
 /// A step in a circuit's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum CircuitStep {
     /// We ask the relay for it.
     Asked(PeerId, Aim),
     /// A peer, by the relay's word, asks for it; our answer is a refusal if there is a code.
