@@ -6,8 +6,8 @@
 //! prints nothing and ends no process. How long an end may take is in [`farewell`], who gives way to others in [`turns`].
 
 pub(crate) mod callers;
+pub(crate) mod client;
 mod connection;
-pub(crate) mod event_loop;
 pub(crate) mod farewell;
 pub(crate) mod joint;
 pub(crate) mod news;

@@ -15,7 +15,7 @@ use crate::cli::voice::{AsFault, Hears, Known, Voice};
 use crate::identity::{Identity, PeerId};
 use crate::names::{Address, AppName, Peers, RelayAddress, Scheme};
 use crate::node::{Callers, Config, Kind, Wait};
-use crate::run::event_loop::Client;
+use crate::run::client::Client;
 use crate::run::tool::Tool;
 use crate::session::{LANE_LIFE, Times};
 use std::hash::{BuildHasher, Hasher};

@@ -1,8 +1,8 @@
 //! What a tool has to say as events (`--json`), and its status when that is asked for (SIGUSR1).
 
 use super::connect::down;
-use super::fault::fault_text;
 use super::transfer::dangling;
+use super::transfer_fault::fault_text;
 use super::{AsFault, Voice};
 use crate::cli::counted::counted;
 use crate::cli::events::{Connection, Event, Item, LeftOut, Party, Planned, Status, Transfer, file_name, seconds};

@@ -1,8 +1,8 @@
 //! Words of `vp-send` and `vp-recv`: what came, and how a transfer ends that is not whole.
 
 use super::connect::Between;
-use super::fault::{fault_text, transfer_text, violation_text};
 use super::task::Role;
+use super::transfer_fault::{fault_text, transfer_text, violation_text};
 use super::{AsFault, Hears, Voice, command_fault, output_gone};
 use crate::cli::counted::counted;
 use crate::cli::escape::printable;

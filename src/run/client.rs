@@ -7,7 +7,6 @@
 
 use super::connection::{Connection, Dial, Parting};
 use super::news::News;
-
 use super::reminder::Reminder;
 use super::tool::{Context, Doing, Listener, RunError, Tool};
 use crate::names::RelayAddress;
