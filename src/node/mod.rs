@@ -9,7 +9,8 @@
 //! (`limits`), and how long it waits (`meeting`). Here these meet: what a frame (`heard`) or a session (`settling`) asks
 //! for goes to whoever can do it. A node opens no socket and reads no clock: it asks for a carrier ([`Node::poll_dial`]),
 //! is told of it, and takes and gives its bytes. It does not know what an application does with a stream. Whether the process
-//! at the other end of a session may be gone is for tools to ask (`reach`).
+//! at the other end of a session may be gone, and since when, is for tools to ask (`reach`); DESIGN.md, section 5.1, says who does,
+//! and after how long.
 //!
 //! Invariants: a session survives any carrier and any relay as long as its own times allow; a caller is believed to be who
 //! the session handshake proved, never who the relay said; output is bounded by one DATA body and the control messages

@@ -16,7 +16,7 @@ use super::pace::{MayRead, Pace};
 use super::rate::{Metered, Rate};
 use super::router::Admitted;
 use super::router::admission::{Newcomer, Source};
-use super::router::why_closed::WhyClosed;
+use super::router::why_circuit_closed::WhyClosed;
 use super::timers::Armed;
 use super::{ConnId, EndId, LinkId};
 use crate::identity::PeerId;

@@ -9,9 +9,9 @@ use super::intake::Held;
 use super::pace::MayRead;
 use super::router::admission::Newcomer;
 use super::router::requests::Side;
-use super::router::why_closed::Cut;
+use super::router::why_circuit_closed::Cut;
 use super::switch::Switch;
-use super::why::Why;
+use super::why_link_ended::Why;
 use super::{ConnId, LinkId};
 use std::time::Instant;
 

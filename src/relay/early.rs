@@ -1,7 +1,7 @@
 //! What came before the link that it is for: that is on its way from another worker.
 
 use super::router::Order;
-use super::told::ToEnd;
+use super::to_end::ToEnd;
 use super::{EndId, LinkId};
 use std::collections::HashMap;
 

@@ -4,7 +4,7 @@ use super::ConnId;
 use super::attached::Attachment;
 use super::router::admission::Newcomer;
 use super::router::facts::Fact;
-use super::why::Why;
+use super::why_link_ended::Why;
 use crate::identity::PeerId;
 use crate::wire::CloseCode;
 

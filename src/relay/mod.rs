@@ -11,6 +11,17 @@
 //! `RelayCore` puts them together without threads, for tests, the simulation and fuzzing, and is compiled only there. Nothing
 //! here knows a socket, a clock or a thread: bytes and instants come in as arguments.
 //!
+//! | where | what |
+//! |---|---|
+//! | `router` | who meets whom, who has to wait; which circuits are open, and why each closed (`router/why_circuit_closed.rs`) |
+//! | `circuit` | one circuit at one of its links: credit, what waits, and when it is full |
+//! | `memory` | what bodies take, and who lets go of some when it is used up |
+//! | `fair`, `rate`, `pace` | whose turn it is, and who has had so much that it is not read now |
+//! | `worker`, `conns`, `switch`, `links`, `timers` | all connections of one worker; `early`, `events`: what comes from and goes to others |
+//! | `greeting`, `attached` | one connection before and after its client has said who it is; `why_link_ended`: why it ended |
+//! | `intake`, `input`, `channel`, `control` | what comes in on one link, from bytes to what it asks for |
+//! | `to_end`, `items`, `outgoing`, `output` | what goes out on one link, until its bytes are in order |
+//!
 //! Invariants: a body is forwarded as it was read, never opened, and copied only if it is small or has to wait
 //! where much memory lies idle around it; no circuit has more bytes here than the credit its sender was given; what is in
 //! memory leaves it within seconds or can be let go of; a header is sealed when its place in the output is final; a link
@@ -45,10 +56,10 @@ mod switch;
 #[cfg(test)]
 mod tests;
 mod timers;
-mod told;
+mod to_end;
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]
 mod whole;
-mod why;
+mod why_link_ended;
 mod worker;
 
 pub use events::{Event, MovingLink, Notice};
@@ -76,10 +87,10 @@ pub use router::requests::{
 pub use router::round::PLACES_PER_PAIR;
 pub use router::tried::TRIED_MAX;
 pub use router::turns::{OFFERS_FREE_PER_PEER, OFFERS_MAX, OFFERS_PER_PEER_MAX, REFUSAL_DELAY};
-pub use router::why_closed::{Cut, WhyClosed};
+pub use router::why_circuit_closed::{Cut, WhyClosed};
 pub use switch::WorkerMessage;
-pub use told::ToEnd;
+pub use to_end::ToEnd;
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]
 pub use whole::RelayCore;
-pub use why::Why;
+pub use why_link_ended::Why;
 pub use worker::Forwarder;

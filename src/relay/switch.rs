@@ -16,10 +16,10 @@ use super::memory::pressure::{Shortage, Threshold, Victim, choose_for_messages, 
 use super::router::circuits::EndReport;
 use super::router::common::RouterHandle;
 use super::router::requests::Side;
-use super::router::why_closed::{Cut, WhyClosed};
+use super::router::why_circuit_closed::{Cut, WhyClosed};
 use super::router::{Departure, Order, What};
-use super::told::ToEnd;
-use super::why::Why;
+use super::to_end::ToEnd;
+use super::why_link_ended::Why;
 use super::{ConnId, EndId, LinkId, WorkerIndex};
 use crate::wire::{CloseCode, Control};
 use std::collections::VecDeque;

@@ -18,7 +18,7 @@ use super::router::admission::{Crowded, Newcomer, Placed};
 use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
 use super::switch::{Switch, WorkerMessage};
-use super::told::ToEnd;
+use super::to_end::ToEnd;
 use super::{ConnId, LinkId, Why, WorkerIndex};
 use crate::identity::Identity;
 #[cfg(feature = "canaries")]

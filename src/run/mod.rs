@@ -3,7 +3,8 @@
 //!
 //! A [`tool::Tool`] says what it does with sessions; the client gives it time, events and a node, and knows nothing else of it.
 //! News go to whoever listens, as values without words; an end without success is the tool's error. The client never blocks,
-//! prints nothing and ends no process. How long an end may take is in [`farewell`], who gives way to others in [`turns`].
+//! prints nothing and ends no process. How long an end may take is in [`farewell`], who gives way to others, as a session
+//! whose process is gone has to, in [`turns`].
 
 pub(crate) mod callers;
 pub(crate) mod client;

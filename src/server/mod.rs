@@ -7,6 +7,14 @@
 //! It decides nothing that the machines decide, prints nothing and does not end the process. Invariants: bodies cross
 //! between threads through bounded queues and never under a lock; no disk and no name service is waited for in a thread
 //! that serves links; every thread ends when the relay does, at the latest when its time to drain is over.
+//!
+//! | where | what |
+//! |---|---|
+//! | `worker`, `sockets`, `linger` | one thread: its loop, its sockets, and those that only wait for their last bytes to be taken |
+//! | `mail`, `shared` | what threads send each other, and what all of them see |
+//! | `life`, `handle`, `status` | how far the relay is, who ends it, what it says when it is asked |
+//! | `allow`, `reload` | who may attach, and reading that again |
+//! | `log`, `quota`, `refusals` | what is told of whom, and how much of it |
 
 mod allow;
 mod conn;

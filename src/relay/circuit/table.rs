@@ -5,7 +5,7 @@ use super::inward::Overrun;
 use crate::relay::EndId;
 use crate::relay::rate::LATE_BYTES_MAX;
 use crate::relay::router::circuits::EndReport;
-use crate::relay::router::why_closed::WhyClosed;
+use crate::relay::router::why_circuit_closed::WhyClosed;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;

@@ -4,7 +4,7 @@
 
 use super::admission::Source;
 use super::requests::Side;
-use super::why_closed::WhyClosed;
+use super::why_circuit_closed::WhyClosed;
 use crate::identity::PeerId;
 use crate::relay::LinkId;
 use crate::wire::Name;
@@ -130,7 +130,7 @@ impl Circuits {
 
 #[cfg(test)]
 mod tests {
-    use super::super::why_closed::Cut;
+    use super::super::why_circuit_closed::Cut;
     use super::*;
 
     const CALLER: Side = Side { link: LinkId::new(1), circuit: 2 };

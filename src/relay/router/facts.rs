@@ -4,7 +4,7 @@ use super::admission::Source;
 use super::circuits::{CircuitInfo, Closed};
 use crate::identity::PeerId;
 use crate::relay::ids::LinkId;
-use crate::relay::why::Why;
+use crate::relay::why_link_ended::Why;
 use crate::wire::Name;
 use std::sync::Arc;
 

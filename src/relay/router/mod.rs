@@ -23,7 +23,7 @@ mod sizes;
 pub(super) mod tried;
 pub(super) mod turns;
 mod waiting;
-pub(super) mod why_closed;
+pub(super) mod why_circuit_closed;
 
 use super::{EndId, LinkId};
 use crate::identity::PeerId;
@@ -47,7 +47,7 @@ use round::RequestId;
 use std::collections::VecDeque;
 use std::time::Instant;
 use turns::{Pair, Turns};
-use why_closed::WhyClosed;
+use why_circuit_closed::WhyClosed;
 
 /// Of what has waited long enough so much is ended at once.
 const DUE_AT_ONCE: usize = 64;

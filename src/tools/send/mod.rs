@@ -10,7 +10,7 @@
 mod course;
 mod outflow;
 mod producer;
-mod receiver;
+mod receiver_restarted;
 
 pub(crate) use outflow::Plain;
 pub(crate) use producer::CommandLine;
@@ -34,7 +34,7 @@ use crate::transfer::{SendOutcome, TransferError};
 use crate::wire::CloseCode;
 use course::Course;
 use outflow::{Intake, Outflow};
-use receiver::Receiver;
+use receiver_restarted::Receiver;
 use std::time::{Duration, Instant};
 
 /// Between two looks at how far a stream is.

@@ -1,4 +1,4 @@
-//! Why a connection or link ended; why a circuit did is in `router/why_closed.rs`.
+//! Why a connection or link ended; why a circuit did is in `router/why_circuit_closed.rs`.
 
 use crate::wire::CloseCode;
 
