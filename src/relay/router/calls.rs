@@ -86,8 +86,8 @@ impl Calls<'_> {
     pub(super) fn take_up(&mut self, callee: Side) -> Option<Accepted> {
         let (id, mut request) = self.answered(callee)?;
         let Request { caller, pair, .. } = request;
-        if !self.router.has_share(&pair.to, 1) {
-            // It has asked for so many circuits itself meanwhile.
+        if !self.router.may_open(&pair) {
+            // Many calls are offered at once, and it has taken as many others meanwhile, or has asked for circuits itself.
             self.give_up_place(&mut request);
             self.queue(id, request);
             return None;

@@ -190,7 +190,12 @@ impl Router {
     pub(super) fn accept(&mut self, now: Instant, callee: Side, early: Vec<u8>, orders: &mut Orders) -> Option<EndId> {
         debug_assert!(early.len() <= EARLY_MAX);
         let Side { link, circuit } = callee;
-        let Accepted { caller, pair, name } = Calls { router: self, now, orders }.take_up(callee)?;
+        let mut calls = Calls { router: self, now, orders };
+        let Some(Accepted { caller, pair, name }) = calls.take_up(callee) else {
+            // It has one offer less, or somebody else may have the turn.
+            calls.offer_next();
+            return None;
+        };
         self.worker_of(caller.link)?;
         let callee_worker = self.worker_of(link)?;
         self.roster.hold(link);
@@ -343,9 +348,13 @@ impl Router {
     /// The call whose turn it is with a peer. It has a place from now on.
     fn next_call(&mut self, to: PeerId) -> Option<RequestId> {
         let (owed, share) = (&self.owed, self.policy.share(&to));
-        self.turns.next(to, |from| {
-            share.map_or(u32::MAX, |share| share.of_one_caller().saturating_sub(owed.of_caller(&share, to, *from)))
-        })
+        self.turns.next(to, |from| share.map_or(u32::MAX, |share| owed.leaves_caller(&share, to, *from)))
+    }
+
+    /// Whether a caller may open one more circuit to whom it calls, which is there.
+    fn may_open(&self, &Pair { from, to, .. }: &Pair) -> bool {
+        let most = |share| self.owed.leaves_caller(&share, to, from);
+        !self.is_full(&to) && self.policy.share(&to).is_some_and(|share| self.turns.open_by(&to, &from) < most(share))
     }
 
     /// Whether a peer can be offered one more call. To one that is not there nothing is offered, so it can.

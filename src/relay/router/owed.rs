@@ -96,13 +96,15 @@ impl Owed {
         circuits(share, self.sums.get(peer).map_or(0, |sum| sum.of_callers))
     }
 
-    /// For how many of those that one of them opened.
-    pub(super) fn of_caller(&self, share: &Share, peer: PeerId, from: PeerId) -> u32 {
+    /// How many circuits a caller may have open to a peer with this share: as many as any, less those that are owed for.
+    pub(super) fn leaves_caller(&self, share: &Share, peer: PeerId, from: PeerId) -> u32 {
+        let most = share.of_one_caller();
         // Most owe nothing.
         if self.debts.is_empty() {
-            return 0;
+            return most;
         }
-        circuits(share, self.debts.get(&Debtor { peer, caller: Some(from) }).map_or(0, Debts::bytes))
+        let owed = self.debts.get(&Debtor { peer, caller: Some(from) }).map_or(0, Debts::bytes);
+        most.saturating_sub(circuits(share, owed))
     }
 
     /// When [`Owed::poll_due`] has something.

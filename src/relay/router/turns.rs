@@ -226,6 +226,11 @@ impl Turns {
         self.callees.get(to).map_or(0, |callee| callee.open)
     }
 
+    /// Those of one of them.
+    pub(super) fn open_by(&self, to: &PeerId, from: &PeerId) -> u32 {
+        self.callees.get(to).and_then(|callee| callee.open_of.get(from)).copied().unwrap_or(0)
+    }
+
     /// Forgets of whom there is nothing to know.
     fn tidy(&mut self, to: PeerId) {
         let Entry::Occupied(callee) = self.callees.entry(to) else { return };

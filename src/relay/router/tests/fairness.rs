@@ -7,10 +7,10 @@ use super::super::turns::{OFFERS_PER_PEER_MAX, TURN_DEADLINE};
 use super::*;
 
 /// The callee, an honest caller, and those who are not.
-const V: u8 = 1;
-const S: u8 = 2;
-const H: u8 = 3;
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const V: u8 = 1;
+pub(super) const S: u8 = 2;
+pub(super) const H: u8 = 3;
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 pub(super) fn offers(orders: &[(LinkId, What)]) -> Vec<(u32, PeerId)> {
     let offers = orders.iter().filter_map(|(_, what)| match what {
@@ -177,8 +177,8 @@ fn callers_of_a_callee_without_room_wait_until_there_is_some() {
     assert_eq!(given.len(), 10);
     // One in eight is the callee's own.
     let accepted = given.iter().filter(|(circuit, _)| world.accept(callee, *circuit, vec![]).is_some()).count();
-    assert_eq!(accepted, 8, "those that were offered while there was room");
-    world.take();
+    assert_eq!(accepted, 7, "however many were offered while there was room");
+    assert_eq!(offers(&world.take()), []);
     world.connect(first, 2, (V, 0), 60 * SECOND);
     assert_eq!(world.take(), []);
     let report = |circuit| EndReport { circuit, sent_bytes: 0, late_bytes: 0, why: Some(WhyClosed::Finished) };
@@ -190,7 +190,7 @@ fn callers_of_a_callee_without_room_wait_until_there_is_some() {
         end(&mut world, callers[n], given[n].0);
     }
     let next: Vec<PeerId> = offers(&world.take()).into_iter().map(|(_, from)| from).collect();
-    assert!(next.contains(&peer(S)) && next.len() == 3, "{next:?}");
+    assert!(next.contains(&peer(S)) && next.len() == 4, "{next:?}");
 }
 
 #[test]
@@ -227,12 +227,10 @@ fn one_caller_leaves_some_of_a_callees_circuits_to_others_and_all_callers_leave_
             }
         }
     };
-    let (most, per_peer) = (64, circuits_per_peer());
-    let taken = call_all(&mut world, greedy);
-    assert!((per_peer / 4 * 3..per_peer / 4 * 3 + most).contains(&taken), "{taken}");
+    let per_peer = circuits_per_peer();
+    assert_eq!(call_all(&mut world, greedy), per_peer / 4 * 3);
     let other = world.attach(S);
-    let taken = taken + call_all(&mut world, other);
-    assert!((per_peer / 8 * 7..per_peer / 8 * 7 + most).contains(&taken), "{taken}");
+    assert_eq!(call_all(&mut world, other), per_peer / 8);
 }
 
 #[test]
@@ -300,9 +298,7 @@ fn where_anybody_may_attach_a_source_is_bounded_whatever_keys_it_makes() {
     let elsewhere = world.try_attach_from(202, 7).0;
     assert_eq!(listen(&mut world, elsewhere, 0), Ok(0));
     // Peers that are known by their keys are bounded by these.
-    let text: String = (0..40).map(|who| format!("p{who} {}\n", peer(who))).collect();
-    let policy = Policy::only(&Peers::parse(&text).unwrap(), world.router.policy.limits()).unwrap();
-    world.router.set_policy(world.now, policy, &mut world.orders);
+    world.hold_to(&(0..40).map(|who| (who, "")).collect::<Vec<_>>());
     assert!((0..40).all(|who| world.try_attach_from(who, 9).1.is_ok()));
 }
 

@@ -19,6 +19,7 @@ mod fairness;
 mod guests;
 mod late;
 mod recall;
+mod shares;
 
 const SECOND: Duration = Duration::from_secs(1);
 
