@@ -100,7 +100,16 @@ impl Conns {
 
     /// The next turn. None: nobody has input that may be used, or this worker's turn is over.
     pub(super) fn poll_turn(&mut self, now: Instant) -> Option<Due> {
-        while let Some(conn) = self.reading.line.pop() {
+        loop {
+            while let Some((conn, account)) = self.switch.leaving.poll_fresh() {
+                // Ahead of the others of its peer: nothing new of that before this is done.
+                self.reading.line.enter_first(&account, conn);
+            }
+            let conn = self.reading.line.pop()?;
+            if let Some(work) = self.switch.leave_on(now, conn) {
+                self.reading.line.spend(work);
+                continue;
+            }
             let Some((known, _)) = self.waiting(conn) else { continue };
             known.stand = Stand::Out;
             let is_readable = known.is_readable;
@@ -114,7 +123,6 @@ impl Conns {
                 may_read => self.leave_aside(now, conn, may_read),
             }
         }
-        None
     }
 
     fn turn(&mut self, conn: ConnId, may_use_held: bool) -> Option<Due> {

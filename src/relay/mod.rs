@@ -25,7 +25,7 @@
 //! Invariants: a body is forwarded as it was read, never opened, and copied only if it is small or has to wait
 //! where much memory lies idle around it; no circuit has more bytes here than the credit its sender was given; what is in
 //! memory leaves it within seconds or can be let go of; a header is sealed when its place in the output is final; a link
-//! that ends takes all its circuits with it at once, and one that goes to another worker all that it has said; whatever a
+//! that ends takes all its circuits with it, and one that goes to another worker all that it has said; whatever a
 //! client sends ends at most its own link.
 
 mod attached;
@@ -45,6 +45,7 @@ mod ids;
 mod input;
 mod intake;
 mod items;
+mod leaving;
 mod links;
 mod memory;
 mod outgoing;

@@ -9,6 +9,7 @@ use super::circuit::window::Growth;
 use super::early::{Early, Kept};
 use super::events::{Event, MovingLink};
 use super::fair::work::Work;
+use super::leaving::{LEFT_AT_ONCE, Leaver, Leaving};
 use super::links::Links;
 use super::memory::block::Pool;
 use super::memory::charge::Charge;
@@ -53,6 +54,8 @@ pub(super) struct Switch {
     pub router: RouterHandle,
     pool: Arc<Pool>,
     messages: VecDeque<(usize, WorkerMessage)>,
+    /// Links that are gone.
+    pub leaving: Leaving,
     early: Early,
     events: VecDeque<Event>,
     shortage: Shortage,
@@ -67,6 +70,7 @@ impl Switch {
             router,
             pool,
             messages: VecDeque::new(),
+            leaving: Leaving::default(),
             early: Early::default(),
             events: VecDeque::new(),
             shortage: Shortage::default(),
@@ -248,7 +252,7 @@ impl Switch {
     /// Ends a link with BYE. Its circuits end at their other ends at once.
     pub(super) fn end(&mut self, now: Instant, id: LinkId, code: CloseCode) {
         if self.links.get(id).is_some_and(|attachment| !attachment.is_ending()) {
-            self.detach(now, id, Why::Ended(code));
+            self.detach(id, Why::Ended(code));
             self.change(now, id, |attachment| attachment.end(code, now + ENDING_MAX));
         }
     }
@@ -263,28 +267,51 @@ impl Switch {
         }
     }
 
-    /// Takes a link's circuits and everything the router knows of it away.
-    fn detach(&mut self, now: Instant, id: LinkId, why: Why) {
+    /// Takes a link's circuits and everything the router knows of it away: all at once from itself, and from others a part at a
+    /// time.
+    fn detach(&mut self, id: LinkId, why: Why) {
         let Some(attachment) = self.links.get_mut(id) else { return };
         // A link that still has circuits while it ends goes away with the whole relay: BYE tells the others.
         let told = attachment.is_ending();
         let why = attachment.ending_code().map_or(why, Why::Ended);
-        let far_ends = attachment.circuits.forget_all();
+        let mut far_ends = attachment.circuits.forget_all();
         let ended = attachment.circuits.take_ended();
-        for far in far_ends.into_iter().filter(|_| !told) {
-            self.deliver(now, far, ToEnd::Reset(CloseCode::PeerGone));
+        if told {
+            far_ends.clear();
         }
-        let expected = self.router.ask(|router, orders| router.detach(now, id, Departure { why, ended }, orders));
-        if let Some(worker) = expected.filter(|worker| *worker != self.place.worker) {
+        let (conn, account) = (attachment.conn, attachment.account());
+        let expected = self.router.ask(|router, _| router.detach(id, Departure { why, ended }));
+        let Some(worker) = expected else { return };
+        self.leaving.put(conn, Leaver { link: id, account, far_ends });
+        if worker != self.place.worker {
             // It was to go there, and what is kept for it there finds out that it does not come.
             let order = Order { worker, link: id, what: What::End { code: CloseCode::PeerGone } };
             self.messages.push_back((worker, WorkerMessage::Order(order)));
         }
     }
 
+    /// Goes on with what is to be done for a link that is gone, whose turn has come. What that cost; None: it is a turn of
+    /// another connection.
+    pub(super) fn leave_on(&mut self, now: Instant, conn: ConnId) -> Option<Work> {
+        let mut leaver = self.leaving.take(conn)?;
+        let told = leaver.far_ends.split_off(leaver.far_ends.len().saturating_sub(LEFT_AT_ONCE));
+        let count = told.len();
+        for far in told {
+            self.deliver(now, far, ToEnd::Reset(CloseCode::PeerGone));
+        }
+        let link = leaver.link;
+        let seen_to = self.router.ask(|router, orders| router.leave_on(now, link, LEFT_AT_ONCE, orders));
+        if !(seen_to.is_all && leaver.far_ends.is_empty()) {
+            self.leaving.put(conn, leaver);
+        }
+        self.run_orders(now);
+        // An end that is told and the report of its other end are one circuit.
+        Some(Work::of_calls(count.max(seen_to.calls)))
+    }
+
     /// Forgets a link.
     pub(super) fn remove(&mut self, now: Instant, id: LinkId, why: Why) -> Option<Box<Attachment>> {
-        self.detach(now, id, why);
+        self.detach(id, why);
         self.give_up_early(now);
         self.links.remove(id)
     }

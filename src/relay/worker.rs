@@ -80,9 +80,9 @@ impl Forwarder {
         self.conns.greetings.len() + self.conns.switch.links.len()
     }
 
-    /// Whether there is no connection here.
+    /// Whether there is no connection here, nor anything to be done for one that was.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.conns.switch.leaving.is_empty()
     }
 
     /// How many answers wait for a client, beyond what is in order for it.
@@ -186,7 +186,7 @@ impl Forwarder {
 
     /// Whether somebody waits to be read in the next turn.
     pub fn has_turns(&self) -> bool {
-        !self.conns.reading.line.is_empty()
+        !self.conns.reading.line.is_empty() || !self.conns.switch.leaving.is_empty()
     }
 
     /// Whether somebody waits to be written.

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 /// Of what waits for somebody who listens so much has its turn at once: others want to ask something, too.
 const RECALLED_AT_ONCE: usize = 32;
 /// So many calls are offered at once.
-const OFFERED_AT_ONCE: usize = 64;
+const OFFERED_AT_ONCE: usize = 32;
+/// And of those who may take more so many are looked at for that.
+const EASED_AT_ONCE: usize = 128;
 
 /// A request that its callee has taken.
 pub(super) struct Accepted {
@@ -81,11 +83,15 @@ impl Calls<'_> {
         }
     }
 
-    /// A callee takes what it was offered. None if the offer is void by now, or if the callee has no room for it: then the
+    /// A callee takes what it was offered. None if the offer is void by now, as that of a link that is gone, or if the callee has no room for it: then the
     /// request waits for its turn again.
     pub(super) fn take_up(&mut self, callee: Side) -> Option<Accepted> {
         let (id, mut request) = self.answered(callee)?;
         let Request { caller, pair, .. } = request;
+        if self.router.worker_of(caller.link).is_none() {
+            self.give_up_all(&mut request);
+            return None;
+        }
         if !self.router.may_open(&pair) {
             // Many calls are offered at once, and it has taken as many others meanwhile, or has asked for circuits itself.
             self.give_up_place(&mut request);
@@ -121,18 +127,23 @@ impl Calls<'_> {
         Some((id, request))
     }
 
-    /// A link of `peer` is gone: what it asked for is withdrawn, what it was offered goes to somebody else or waits.
-    pub(super) fn handle_lost(&mut self, link: LinkId, peer: PeerId) {
-        for id in self.router.requests.made_by(link) {
+    /// A link of a peer is gone: what it asked for is withdrawn, what it was offered goes to somebody else or waits. So many of
+    /// both at most, and how many that were.
+    pub(super) fn handle_lost(&mut self, (link, peer): (LinkId, PeerId), most: usize) -> usize {
+        let made = self.router.requests.made_by(link, most);
+        let offered = self.router.requests.offered_to(link, most - made.len());
+        let count = made.len() + offered.len();
+        for id in made {
             self.withdraw(id, CloseCode::PeerGone);
         }
-        for id in self.router.requests.offered_to(link) {
+        for id in offered {
             if let Some(request) = self.router.requests.take(id) {
                 self.router.turns.end_offer(peer);
                 self.settle(id, request);
             }
         }
         self.router.eased.insert(peer);
+        count
     }
 
     /// A link of a peer listens to a name: requests that wait for somebody who does have another turn, callers in turn, so many
@@ -207,8 +218,9 @@ impl Calls<'_> {
     /// Offers calls to peers who may take more than before, as long as they do, each caller in turn; so many at most. There are
     /// more if [`Router::next_timeout`] says so.
     pub(super) fn offer_next(&mut self) {
-        let mut left = OFFERED_AT_ONCE;
+        let (mut left, mut looks) = (OFFERED_AT_ONCE, EASED_AT_ONCE);
         while let Some(to) = self.router.eased.pop() {
+            looks -= 1;
             while self.router.can_take(&to)
                 && let Some(id) = self.router.next_call(to)
             {
@@ -218,12 +230,20 @@ impl Calls<'_> {
                 let delay = if hides { REFUSAL_DELAY } else { Duration::ZERO };
                 let listened = self.router.listeners.last();
                 request.place = Some(Place { turn: request.turn, until: self.now + delay, listened });
-                self.settle(id, request);
+                if self.router.worker_of(request.caller.link).is_some() {
+                    self.settle(id, request);
+                } else {
+                    // Its link is gone, and it was about to be withdrawn.
+                    self.give_up_all(&mut request);
+                }
                 left -= 1;
                 if left == 0 {
                     self.router.eased.insert(to);
                     return self.router.eased.leave_rest(self.now);
                 }
+            }
+            if looks == 0 {
+                return self.router.eased.leave_rest(self.now);
             }
         }
     }
@@ -339,8 +359,7 @@ impl Calls<'_> {
 
     /// Ends a request that has been taken out, with a final answer to its caller.
     fn fail(&mut self, request: &mut Request, code: CloseCode) {
-        self.give_up_first(request);
-        self.give_up_place(request);
+        self.give_up_all(request);
         let Side { link, circuit } = request.caller;
         if let Some(worker) = self.router.worker_of(link) {
             self.orders.push(Order { worker, link, what: What::Refuse { circuit, code } });
@@ -352,8 +371,7 @@ impl Calls<'_> {
     pub(super) fn withdraw(&mut self, id: RequestId, code: CloseCode) {
         let Some(mut request) = self.router.requests.take(id) else { return };
         self.leave_stage(id, &request, code);
-        self.give_up_first(&mut request);
-        self.give_up_place(&mut request);
+        self.give_up_all(&mut request);
     }
 
     /// A request that has been taken out waits for nothing any more, neither for an answer nor for its turn.
@@ -369,6 +387,11 @@ impl Calls<'_> {
         if let Some(worker) = self.router.worker_of(link) {
             self.orders.push(Order { worker, link, what: What::Withdraw { circuit, code } });
         }
+    }
+
+    fn give_up_all(&mut self, request: &mut Request) {
+        self.give_up_first(request);
+        self.give_up_place(request);
     }
 
     fn give_up_place(&mut self, request: &mut Request) {

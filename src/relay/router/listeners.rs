@@ -1,4 +1,7 @@
 //! Which links listen to what. Names are bounded for a link, for a peer and in all, beyond a few that each peer may have.
+//!
+//! A link that goes listens to nothing from then on, and none of its names counts. That they are forgotten takes time, and is
+//! done some at a time; two at least for each that is new, so that there are never more than those that may count.
 
 use super::admission::Source;
 use super::reserve::Reserve;
@@ -64,7 +67,10 @@ pub(super) struct Listeners {
     /// Since when each link listens to each name, the newest link of a name last.
     by_name: BTreeMap<(Key, LinkId), u64>,
     by_link: BTreeSet<(LinkId, Key)>,
+    /// How many each link listens to; one that is gone to none.
     links: HashMap<LinkId, usize>,
+    /// Links that are gone, and of whose names some are in the trees.
+    left: BTreeSet<LinkId>,
     by_peer: HashMap<PeerId, usize>,
     by_source: HashMap<Source, usize>,
     listened: u64,
@@ -77,6 +83,7 @@ impl Default for Listeners {
             by_name: BTreeMap::new(),
             by_link: BTreeSet::new(),
             links: HashMap::new(),
+            left: BTreeSet::new(),
             by_peer: HashMap::new(),
             by_source: HashMap::new(),
             listened: 0,
@@ -104,6 +111,9 @@ impl Listeners {
         if of_link >= LISTENERS_MAX || held >= NAMES_PER_PEER_MAX || !self.reserve.has_room(held) {
             return Err(TooMany);
         }
+        if let Some(&gone) = self.left.first() {
+            self.forget_left(gone, 2);
+        }
         self.reserve.add(held);
         *self.by_peer.entry(peer).or_default() += 1;
         if let Some(source) = source {
@@ -117,31 +127,49 @@ impl Listeners {
 
     /// A link does not listen to a name any more. Whether it did.
     pub(super) fn remove(&mut self, link: LinkId, of: Attached, name: &Name) -> bool {
-        self.forget(link, of, Key::new(&of.peer, name))
-    }
-
-    /// A link is gone.
-    pub(super) fn remove_all(&mut self, link: LinkId, of: Attached) {
-        let all = (link, Key([0; 16]))..=(link, Key([0xff; 16]));
-        let keys: Vec<Key> = self.by_link.range(all).map(|(_, key)| *key).collect();
-        for key in keys {
-            self.forget(link, of, key);
-        }
-    }
-
-    fn forget(&mut self, link: LinkId, of: Attached, key: Key) -> bool {
-        if self.by_name.remove(&(key, link)).is_none() {
+        let key = Key::new(&of.peer, name);
+        if !self.by_link.remove(&(link, key)) {
             return false;
         }
-        self.by_link.remove(&(link, key));
-        count_down(&mut self.links, link);
-        if let Some(source) = of.source {
-            count_down(&mut self.by_source, source);
-        }
-        let held = self.by_peer.get(&of.peer).copied().unwrap_or(0);
-        self.reserve.subtract(held, 1);
-        count_down(&mut self.by_peer, of.peer);
+        self.by_name.remove(&(key, link));
+        count_down(&mut self.links, link, 1);
+        self.discount(of, 1);
         true
+    }
+
+    /// A link is gone. Its names are to be forgotten.
+    pub(super) fn leave(&mut self, link: LinkId, of: Attached) {
+        if let Some(names) = self.links.remove(&link) {
+            self.discount(of, names);
+            self.left.insert(link);
+        }
+    }
+
+    /// Forgets names of a link that is gone, so many at most. Whether there are more.
+    pub(super) fn forget_left(&mut self, link: LinkId, most: usize) -> bool {
+        if !self.left.contains(&link) {
+            return false;
+        }
+        let all = (link, Key([0; 16]))..=(link, Key([0xff; 16]));
+        let keys: Vec<Key> = self.by_link.range(all.clone()).take(most).map(|(_, key)| *key).collect();
+        for key in keys {
+            self.by_link.remove(&(link, key));
+            self.by_name.remove(&(key, link));
+        }
+        let has_more = self.by_link.range(all).next().is_some();
+        if !has_more {
+            self.left.remove(&link);
+        }
+        has_more
+    }
+
+    fn discount(&mut self, Attached { peer, source, .. }: Attached, names: usize) {
+        if let Some(source) = source {
+            count_down(&mut self.by_source, source, names);
+        }
+        let held = self.by_peer.get(&peer).copied().unwrap_or(0);
+        self.reserve.subtract(held, names);
+        count_down(&mut self.by_peer, peer, names);
     }
 
     /// The number of the last LISTEN of anybody.
@@ -164,6 +192,7 @@ impl Listeners {
     fn all_of(&self, (peer, name): (PeerId, &Name)) -> impl DoubleEndedIterator<Item = Listener> {
         let key = Key::new(&peer, name);
         let all = self.by_name.range((key, LinkId::new(0))..=(key, LinkId::new(u64::MAX)));
+        let all = all.filter(|((_, link), _)| self.links.contains_key(link));
         all.map(|(&(_, link), &since)| Listener { link, since })
     }
 
@@ -173,18 +202,24 @@ impl Listeners {
         self.reserve.held()
     }
 
+    /// How many are kept, also of links that are gone.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.by_name.len()
+    }
+
     /// Whether nobody listens to anything.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let no_link = self.by_name.is_empty() && self.by_link.is_empty() && self.links.is_empty();
-        no_link && self.by_peer.is_empty() && self.by_source.is_empty()
+        let no_link = self.by_name.is_empty() && self.by_link.is_empty() && self.left.is_empty();
+        no_link && self.links.is_empty() && self.by_peer.is_empty() && self.by_source.is_empty()
     }
 }
 
-/// One less of somebody's, who is forgotten with the last.
-fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, usize>, whose: K) {
+/// So many less of somebody's, who is forgotten with the last.
+fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, usize>, whose: K, less: usize) {
     if let Entry::Occupied(mut count) = counts.entry(whose) {
-        *count.get_mut() -= 1;
+        *count.get_mut() -= less;
         (*count.get() == 0).then(|| count.remove());
     }
 }

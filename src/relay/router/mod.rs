@@ -10,6 +10,7 @@ pub(super) mod circuits;
 pub(super) mod common;
 mod eased;
 pub(super) mod facts;
+pub(super) mod leaving;
 pub(super) mod listeners;
 pub(super) mod orders;
 mod owed;
@@ -34,6 +35,7 @@ use calls::{Accepted, Brought, Calls, Recall};
 use circuits::{CircuitInfo, Circuits, Closed, EndReport};
 use eased::Eased;
 use facts::Fact;
+use leaving::{Leaving, Left, NAMES_FOR_A_CALL, SeenTo};
 use listeners::{Listener, Listeners, TooMany};
 use orders::Orders;
 pub(super) use orders::{Admitted, Ask, Departure, Order, What};
@@ -50,7 +52,7 @@ use turns::{Pair, Turns};
 use why_circuit_closed::WhyClosed;
 
 /// Of what has waited long enough so much is ended at once.
-const DUE_AT_ONCE: usize = 64;
+const DUE_AT_ONCE: usize = 32;
 
 /// The one router of a relay.
 #[derive(Debug)]
@@ -63,6 +65,7 @@ pub(super) struct Router {
     requests: Requests,
     turns: Turns,
     circuits: Circuits,
+    leaving: Leaving,
     /// Peers who may be able to take more calls than before.
     eased: Eased,
     facts: VecDeque<Fact>,
@@ -80,6 +83,7 @@ impl Router {
             requests: Requests::default(),
             turns: Turns::default(),
             circuits: Circuits::default(),
+            leaving: Leaving::default(),
             eased: Eased::default(),
             facts: VecDeque::new(),
         }
@@ -108,28 +112,43 @@ impl Router {
         Ok(Admitted { circuits: share.circuits, source, rate })
     }
 
-    /// A link is gone. What it asked for is withdrawn; what it was offered goes to somebody else or back to waiting. Where it
-    /// was expected.
-    pub(super) fn detach(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        departure: Departure,
-        orders: &mut Orders,
-    ) -> Option<usize> {
-        let attached @ Attached { peer, source, worker } = self.roster.remove(link)?;
-        self.end_circuits(now, link, &departure.ended);
+    /// A link is gone. Nothing is offered to it from now on; all else follows by [`Router::leave_on`]. Where it was expected,
+    /// and None if it was not there.
+    pub(super) fn detach(&mut self, link: LinkId, departure: Departure) -> Option<usize> {
+        let attached = self.roster.remove(link)?;
+        self.listeners.leave(link, attached);
+        self.leaving.put(link, Left { attached, departure });
+        Some(attached.worker)
+    }
+
+    /// Goes on with what a link that is gone has left, so many calls and circuits at most: what it asked for is withdrawn, what
+    /// it was offered goes to somebody else or back to waiting.
+    pub(super) fn leave_on(&mut self, now: Instant, link: LinkId, most: usize, orders: &mut Orders) -> SeenTo {
+        let Some(mut left) = self.leaving.take(link) else { return SeenTo { calls: 0, is_all: true } };
+        let mut room = most;
+        let ended = &mut left.departure.ended;
+        let reports = ended.split_off(ended.len().saturating_sub(room));
+        self.end_circuits(now, link, &reports);
+        room -= reports.len();
         // Those that were accepted, and that its worker has not heard of.
-        for circuit in self.circuits.of_link(link) {
+        let unheard: Vec<u32> = self.circuits.of_link(link).take(room).collect();
+        room -= unheard.len();
+        for circuit in unheard {
             let report = EndReport { circuit, sent_bytes: 0, late_bytes: 0, why: Some(WhyClosed::LinkEnded) };
             self.end_circuits(now, link, &[report]);
         }
-        self.facts.push_back(Fact::Detached { link, peer, source, why: departure.why });
-        self.listeners.remove_all(link, attached);
+        let Attached { peer, source, .. } = left.attached;
         let mut calls = Calls { router: self, now, orders };
-        calls.handle_lost(link, peer);
+        room -= calls.handle_lost((link, peer), room);
         calls.offer_next();
-        Some(worker)
+        let has_names = self.listeners.forget_left(link, room.saturating_mul(NAMES_FOR_A_CALL));
+        let is_all = room > 0 && !has_names;
+        if is_all {
+            self.facts.push_back(Fact::Detached { link, peer, source, why: left.departure.why });
+        } else {
+            self.leaving.put(link, left);
+        }
+        SeenTo { calls: if has_names { most } else { most - room }, is_all }
     }
 
     /// Registers a name. Requests parked for it are offered in turn: some of them now, and the rest by
@@ -213,7 +232,7 @@ impl Router {
     /// A call is taken: its caller's link goes to the worker of the callee's, if it has no open circuit elsewhere. Not sooner:
     /// whoever calls could tell by its link's worker whether somebody is there. Where it is then.
     fn bring(&mut self, caller: LinkId, callee: LinkId, orders: &mut Orders) -> Option<usize> {
-        if self.circuits.of_link(caller).is_empty()
+        if self.circuits.of_link(caller).next().is_none()
             && let Some((worker, to)) = self.roster.relocate(caller, callee)
         {
             orders.push(Order { worker, link: caller, what: What::Move { to } });

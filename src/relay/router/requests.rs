@@ -376,14 +376,14 @@ impl Requests {
         self.by_callee.get(&callee).copied()
     }
 
-    /// All requests a link made, oldest number first.
-    pub(super) fn made_by(&self, link: LinkId) -> Vec<RequestId> {
-        self.by_caller.range(Side::all_of(link)).map(|(_, &id)| id).collect()
+    /// Requests that a link made, so many at most, oldest number first.
+    pub(super) fn made_by(&self, link: LinkId, most: usize) -> Vec<RequestId> {
+        self.by_caller.range(Side::all_of(link)).take(most).map(|(_, &id)| id).collect()
     }
 
-    /// All requests a link has to answer.
-    pub(super) fn offered_to(&self, link: LinkId) -> Vec<RequestId> {
-        self.by_callee.range(Side::all_of(link)).map(|(_, &id)| id).collect()
+    /// Requests that a link has to answer, so many at most.
+    pub(super) fn offered_to(&self, link: LinkId, most: usize) -> Vec<RequestId> {
+        self.by_callee.range(Side::all_of(link)).take(most).map(|(_, &id)| id).collect()
     }
 
     /// How many requests of a link are parked, or were and have another turn, as far as its peer may know.

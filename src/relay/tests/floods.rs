@@ -47,6 +47,8 @@ struct Client {
     /// Bytes of its circuit that came in.
     received: usize,
     pongs: usize,
+    /// Circuits that it was told have ended.
+    resets: usize,
     /// The last control message that it was sent.
     heard: Option<Control>,
     /// What all that it said costs the relay at least.
@@ -106,6 +108,7 @@ impl Client {
                 Frame::Data { bytes, .. } => self.received += bytes.len(),
                 Frame::Credit { circuit, credit } if circuit == self.circuit => self.credit = credit,
                 Frame::Pong(_) => self.pongs += 1,
+                Frame::Reset { .. } => self.resets += 1,
                 Frame::Control(Control::Bye { code }) => panic!("the relay says BYE {code}"),
                 Frame::Control(message) => self.heard = Some(message),
                 _ => {}
@@ -163,6 +166,7 @@ impl Machine {
             used: 0,
             received: 0,
             pongs: 0,
+            resets: 0,
             heard: None,
             price: Work::ZERO,
         };
@@ -221,7 +225,10 @@ impl Machine {
         }
         self.write_all(WRITING);
         while let Some(event) = self.worker.poll_event() {
-            assert!(matches!(event, Event::Fact(_) | Event::Notice(..)), "nobody is closed");
+            match event {
+                Event::Close(id) => assert!(!self.clients.contains_key(&id), "whoever stays is not closed"),
+                event => assert!(matches!(event, Event::Fact(_) | Event::Notice(..)), "nor moved"),
+            }
         }
         self.clients.values_mut().for_each(Client::hear);
         let took = self.worker.work().saturating_sub(began);
@@ -344,6 +351,38 @@ impl Machine {
         }
         let (bytes, work) = (self.client(to).received - before, self.worker.work().saturating_sub(began));
         f64::from(u32::try_from(bytes).unwrap()) * 1000.0 / f64::from(u32::try_from(work.nanos()).unwrap())
+    }
+}
+
+/// Circuits of a link that goes: far more than are seen to in a turn, and fewer than one caller may have with one callee.
+const LEFT: usize = 700;
+
+/// What a link leaves is done in turns of its peer, who pays for it: others have theirs meanwhile.
+#[test]
+fn a_link_that_goes_with_many_circuits_leaves_others_their_turns_and_its_peer_pays_for_it() {
+    for goes_first in [0, 1] {
+        let mut machine = Machine::new();
+        let (quiet, pair) = (machine.attach(1), machine.pair((2, 3)));
+        let ends = [machine.attach(HOSTILE), machine.attach(HOSTILE - 1)];
+        (0..LEFT).for_each(|_| machine.join(ends[0], ends[1]));
+        let nobody_floods = Flood { links: &[], unit: |_| () };
+        let began = machine.worker.work();
+        let before = (machine.clients[&quiet].pongs, machine.clients[&pair.1].received);
+        machine.worker.handle_closed(machine.now, ends[goes_first]);
+        machine.clients.remove(&ends[goes_first]);
+        machine.client(quiet).say(&Frame::Ping(7));
+        machine.client(pair.0).data(64);
+        let is_answered = |machine: &Machine| {
+            machine.clients[&quiet].pongs > before.0 && machine.clients[&pair.1].received > before.1
+        };
+        let after = machine.work_until(&nobody_floods, |_| (), is_answered);
+        assert!(after <= ANSWERED_WITHIN, "others are answered after {after:?}");
+        assert!(machine.worker.has_turns(), "not all is done by then, or this proves nothing");
+        machine.run_dry();
+        let work = machine.worker.work().saturating_sub(began);
+        assert!(work >= Work::of_calls(LEFT), "{work:?} for {LEFT} circuits");
+        let other = machine.client(ends[1 - goes_first]);
+        assert_eq!(other.resets, LEFT, "all that stay hear of it");
     }
 }
 

@@ -302,7 +302,7 @@ fn where_anybody_may_attach_a_source_is_bounded_whatever_keys_it_makes() {
     assert!((0..40).all(|who| world.try_attach_from(who, 9).1.is_ok()));
 }
 
-fn numbered(n: usize) -> Name {
+pub(super) fn numbered(n: usize) -> Name {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&n.to_be_bytes());
     Name::Session(bytes)

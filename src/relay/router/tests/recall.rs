@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 const V: u8 = 1;
 const HOUR: Duration = Duration::from_secs(3600);
 /// What one question may lead to, calls: see `calls.rs`.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 32;
 
 /// Callers with so many calls each, all parked.
 fn parked(counts: &[u32]) -> (World, Vec<LinkId>) {
