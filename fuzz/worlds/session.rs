@@ -95,7 +95,17 @@ impl Pair {
         flows.keys().nth(usize::from(nth) % flows.len().max(1)).copied()
     }
 
+    /// Does something, and sees to both ends as a node would: whatever has more to send must have said so.
     fn step(&mut self, op: u8, amount: u8) {
+        self.act(op, amount);
+        for end in &mut self.ends {
+            if end.session.has_changed() {
+                end.session.clear_changed();
+            }
+        }
+    }
+
+    fn act(&mut self, op: u8, amount: u8) {
         let (side, what) = (usize::from(op & 1), op >> 1 & 15);
         let count = usize::from(amount) * usize::from(amount);
         let Some(id) = self.stream(side, op >> 5) else { return self.open(side) };

@@ -54,6 +54,13 @@ impl Lanes {
         self.round_trip = None;
     }
 
+    /// How many facts of their own lanes are to send, and how many lanes died or came.
+    #[cfg(debug_assertions)]
+    pub(crate) fn waiting(&self) -> usize {
+        let due = self.live.iter().map(|lane| usize::from(lane.path.is_due()) + usize::from(lane.taken.is_due()) + 1);
+        due.sum::<usize>() + self.died.len()
+    }
+
     /// Silence after which a lane is dead.
     pub(crate) fn dead_time(&self) -> Duration {
         self.times.dead

@@ -245,6 +245,12 @@ impl Ledger {
         self.again.extend(later);
     }
 
+    /// Records that are to be sent again.
+    #[cfg(debug_assertions)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.again.len()
+    }
+
     /// What is to be sent again next.
     pub(crate) fn next_again(&self) -> Option<&Retained> {
         self.again.front()

@@ -69,6 +69,14 @@ impl Ending {
         self.ours != Close::None
     }
 
+    /// How far the end has come, as a number that never falls.
+    #[cfg(debug_assertions)]
+    pub(super) fn stage(&self) -> u64 {
+        let reached =
+            [self.is_closing(), self.is_queued(), self.theirs.is_some(), self.is_abandoned, self.failed.is_some()];
+        reached.map(u64::from).iter().sum()
+    }
+
     /// The peer closes. Yields whether it is the first time.
     pub(super) fn handle_close(&mut self, code: u16) -> bool {
         self.theirs.replace(code).is_none()

@@ -73,14 +73,14 @@ pub struct StreamMut<'a> {
 impl<'a> StreamMut<'a> {
     /// Takes a stream the peer opened.
     pub fn accept(self) {
-        self.session.changed = true;
+        self.session.changed.note();
         self.session.schedule.push(&Frame::Opened { id: self.id });
     }
 
     /// Does not take a stream the peer opened. It is forgotten when the peer has said how far it had got, because those
     /// bytes count against the session's credit.
     pub fn refuse(mut self, code: CloseCode) {
-        self.session.changed = true;
+        self.session.changed.note();
         let Session { streams, schedule, pool, .. } = &mut *self.session;
         let Some(mut stream) = streams.get(self.id) else { return };
         stream.is_released = true;
@@ -117,7 +117,7 @@ impl<'a> StreamMut<'a> {
 
     /// `count` bytes of the room are filled.
     pub fn commit(&mut self, count: usize) {
-        self.session.changed = true;
+        self.session.changed.note();
         if let Some(mut stream) = self.session.streams.get(self.id) {
             stream.send.commit(count);
             stream.queue();
@@ -151,7 +151,7 @@ impl<'a> StreamMut<'a> {
             return 0;
         }
         let count = parcel.len();
-        self.session.changed = true;
+        self.session.changed.note();
         if let Some(mut stream) = self.session.streams.get(self.id) {
             stream.send.take_parcel(&mut self.session.pool, parcel);
             stream.queue();
@@ -161,7 +161,7 @@ impl<'a> StreamMut<'a> {
 
     /// Half-close: nothing follows what was written.
     pub fn finish(&mut self) {
-        self.session.changed = true;
+        self.session.changed.note();
         if let Some(mut stream) = self.session.streams.get(self.id) {
             stream.send.finish();
             stream.queue();
@@ -175,7 +175,7 @@ impl<'a> StreamMut<'a> {
     }
 
     fn reset_with(&mut self, code: u16) {
-        self.session.changed = true;
+        self.session.changed.note();
         let Some(mut stream) = self.session.streams.get(self.id) else { return };
         if let Some(final_offset) = stream.send.reset(&mut self.session.pool) {
             self.session.schedule.push(&Frame::Reset { id: self.id, code, final_offset });
@@ -184,7 +184,7 @@ impl<'a> StreamMut<'a> {
 
     /// Wants no more bytes of this stream.
     pub fn stop(&mut self, code: CloseCode) {
-        self.session.changed = true;
+        self.session.changed.note();
         if self.session.streams.is_known(self.id) {
             self.session.schedule.push(&Frame::Stop { id: self.id, code: code.to_wire() });
         }
@@ -192,7 +192,7 @@ impl<'a> StreamMut<'a> {
 
     /// Takes `count` bytes of what [`Stream::readable`] shows, without saying that they are where they belong.
     pub fn read(&mut self, count: usize) {
-        self.session.changed = true;
+        self.session.changed.note();
         if let Some(mut stream) = self.session.streams.get(self.id) {
             stream.recv.read(&mut self.session.pool, count);
         }
@@ -202,7 +202,7 @@ impl<'a> StreamMut<'a> {
     /// [`Stream::readable`] shows. None: nothing now. The buffer should come back by [`StreamMut::give_back`].
     pub fn take_parcel(&mut self) -> Option<Parcel> {
         let parcel = self.session.streams.get(self.id)?.recv.take_parcel()?;
-        self.session.changed = true;
+        self.session.changed.note();
         Some(parcel)
     }
 
@@ -213,7 +213,7 @@ impl<'a> StreamMut<'a> {
 
     /// `count` bytes, read before, are where they belong. This is what the sender's exit status rests on.
     pub fn consume(&mut self, now: Instant, count: usize) {
-        self.session.changed = true;
+        self.session.changed.note();
         let Session { streams, credit, schedule, lanes, .. } = &mut *self.session;
         let trip = lanes.round_trip();
         let window_max = credit.stream_window_max(streams.count());
@@ -233,7 +233,7 @@ impl<'a> StreamMut<'a> {
 
     /// The application is done with the stream: it is forgotten as soon as both directions are over.
     pub fn release(self) {
-        self.session.changed = true;
+        self.session.changed.note();
         if let Some(mut stream) = self.session.streams.get(self.id) {
             stream.is_released = true;
             self.session.streams.reap(self.id);

@@ -17,6 +17,7 @@
 //! | `retention` | how much may be kept for a peer that has not acknowledged it |
 //! | `budget` | what all sessions of a process may hold together |
 //! | `violation` | what the peer must never do |
+//! | `changed` | whether there may be more to send or to wait for than before |
 //! | `event` | what whoever drives it is told |
 //! | `parcel` | bytes of a stream that change hands uncopied |
 //! | `ending` | CLOSE of both ends, failure, and how long a session waits for a lane |
@@ -35,6 +36,7 @@
 
 mod budget;
 pub mod canary;
+mod changed;
 mod credit;
 mod ending;
 mod event;
@@ -72,6 +74,7 @@ use crate::noise::Suite;
 use crate::wire::features::TRIAL;
 use crate::wire::{CloseCode, Features};
 use canary::{Canary, Planted};
+use changed::Changed;
 use credit::Credit;
 use ending::Ending;
 use frame::Frame;
@@ -99,8 +102,7 @@ pub struct Session {
     events: VecDeque<Event>,
     pool: Pool,
     planted: Planted,
-    /// Something was done since its node last asked, so that it may have more to send, or to wait for.
-    changed: bool,
+    changed: Changed,
 }
 
 impl Session {
@@ -120,7 +122,7 @@ impl Session {
             events: VecDeque::new(),
             pool: Pool::default(),
             planted: Planted::default(),
-            changed: true,
+            changed: Changed::default(),
         };
         let lane = Lane::new(now, 0, keys, times.dead_time);
         // The responder has seen the initiator's last handshake message; the initiator waits for a first record, so that it
@@ -141,14 +143,14 @@ impl Session {
     /// Sends a frame that the other end does not know, of number 80 or above.
     #[cfg(any(feature = "canaries", feature = "fuzzing"))]
     pub fn send_unknown(&mut self, number: u8, bytes: &[u8]) {
-        self.changed = true;
+        self.changed.note();
         self.schedule.push_unknown(number, bytes);
     }
 
     /// Sends the frame of the feature for tests, if both ends have that.
     #[cfg(feature = "canaries")]
     pub fn send_trial(&mut self) {
-        self.changed = true;
+        self.changed.note();
         if self.origin.features.has(TRIAL) || self.planted.is(Canary::OneEndsFeature) {
             self.schedule.push(&Frame::Trial);
         }
@@ -170,15 +172,14 @@ impl Session {
         &self.origin.features
     }
 
-    /// Whether anything was done since its node saw to it, so that it may have more to send or to wait for. To look, to ask for
-    /// room to write and to poll in vain does neither.
+    /// Whether anything was done since its node saw to it, so that it may have more to send or to wait for.
     pub(crate) fn has_changed(&self) -> bool {
-        self.changed
+        Changed::of(self)
     }
 
     /// Its node has seen to that.
     pub(crate) fn clear_changed(&mut self) {
-        self.changed = false;
+        Changed::clear(self);
     }
 
     /// Which end this is.
@@ -190,7 +191,7 @@ impl Session {
 
     fn add_lane(&mut self, now: Instant, lane: Lane) {
         let is_confirmed = lane.is_confirmed();
-        self.changed = true;
+        self.changed.note();
         self.lanes.add(lane);
         if is_confirmed {
             self.tell_limits(now);
@@ -211,7 +212,7 @@ impl Session {
     /// # Errors
     /// Never with the session's own secret and a short list of dead lanes.
     pub fn start_join(&mut self, suite: Suite) -> Result<(PendingJoin, Vec<u8>), JoinRefused> {
-        self.changed = true;
+        self.changed.note();
         let lane = self.lanes.take_number();
         PendingJoin::start(suite, &self.origin.secret, lane, &self.lanes.taken(&self.ledger))
     }
@@ -292,7 +293,7 @@ impl Session {
 
     /// The lane's circuit is gone. What it had under way waits for the next lane.
     pub fn drop_lane(&mut self, now: Instant, lane: u32) {
-        self.changed = true;
+        self.changed.note();
         self.lanes.drop(now, lane, &mut self.ledger);
     }
 
@@ -313,7 +314,7 @@ impl Session {
     /// # Errors
     /// What ended the session, now or before.
     pub fn handle_bytes(&mut self, now: Instant, lane: u32, input: &[u8]) -> Result<(), SessionError> {
-        self.changed = true;
+        self.changed.note();
         match self.failure() {
             Some(error) => Err(error),
             None => Incoming { session: self, now, lane }.handle_bytes(input),
@@ -327,7 +328,7 @@ impl Session {
         if !self.lanes.is_confirmed(lane_id) {
             return 0;
         }
-        self.changed |= self.queue_close();
+        self.queue_close();
         let Some(lane) = self.lanes.get(lane_id) else { return 0 };
         let before = out.len();
         let mut filling = Filling {
@@ -343,9 +344,9 @@ impl Session {
         };
         if filling.fill().is_err() {
             self.lanes.kill(now, lane_id, &mut self.ledger);
-            self.changed = true;
+            self.changed.note();
         }
-        self.changed |= out.len() > before;
+        self.changed.note_if(out.len() > before);
         out.len() - before
     }
 
@@ -357,7 +358,7 @@ impl Session {
         if is_full || self.is_closing() {
             return None;
         }
-        self.changed = true;
+        self.changed.note();
         let id = self.streams.open(now);
         self.schedule.push_open(id, service);
         Some(id)
@@ -423,7 +424,7 @@ impl Session {
     /// # Errors
     /// What ended the session, now or before.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
-        self.changed = true;
+        self.changed.note();
         self.lanes.handle_timeout(now, &mut self.ledger);
         self.streams.handle_timeout(now);
         self.ending.handle_timeout(now, self.lanes.none_since());
@@ -432,7 +433,7 @@ impl Session {
 
     /// Whoever drives us was stopped for a while: silence counts from now on.
     pub fn handle_pause(&mut self, now: Instant) {
-        self.changed = true;
+        self.changed.note();
         self.lanes.handle_pause(now);
     }
 
@@ -450,25 +451,24 @@ impl Session {
     }
 
     fn close_by(&mut self, number: u16) {
-        self.changed = true;
+        self.changed.note();
         if self.ending.close(number) && number != CloseCode::Done.to_wire() {
             self.streams.reset_all(&mut self.pool);
         }
     }
 
-    /// CLOSE is the last frame: it waits for everything written. Yields whether it is its turn.
-    fn queue_close(&mut self) -> bool {
-        let wanted = self.ending.wanted().filter(|_| !self.streams.have_more_to_send());
-        if let Some(code) = wanted {
+    /// CLOSE is the last frame: it waits for everything written.
+    fn queue_close(&mut self) {
+        if let Some(code) = self.ending.wanted().filter(|_| !self.streams.have_more_to_send()) {
+            self.changed.note();
             self.ending.note_queued();
             self.schedule.push(&Frame::Close { code });
         }
-        wanted.is_some()
     }
 
     /// The peer's process has let go of the session. After its CLOSE that is no accident: nobody is left to tell of ours.
     pub fn handle_forgotten(&mut self) {
-        self.changed = true;
+        self.changed.note();
         self.ending.handle_forgotten();
     }
 

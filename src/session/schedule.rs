@@ -58,6 +58,12 @@ impl Schedule {
         self.commands.is_empty()
     }
 
+    /// Commands, and bytes of facts, that wait.
+    #[cfg(debug_assertions)]
+    pub(super) fn waiting(&self) -> usize {
+        self.commands.len() + self.facts.len()
+    }
+
     pub(super) fn is_overfull(&self) -> bool {
         self.commands.len() > COMMANDS_MAX
     }

@@ -245,6 +245,12 @@ impl Streams {
         !self.turns.brief.is_empty() || !self.turns.bulk.is_empty()
     }
 
+    /// How many wait for their turn, or to be told of.
+    #[cfg(debug_assertions)]
+    pub(super) fn waiting(&self) -> usize {
+        self.turns.brief.len() + self.turns.bulk.len() + self.news.queue.len()
+    }
+
     /// The stream whose turn it is. It leaves the queue.
     pub(super) fn next_turn(&mut self) -> Option<Sendable> {
         loop {
