@@ -46,6 +46,8 @@ mod serving;
 mod sessions;
 mod settling;
 mod siblings;
+#[cfg(test)]
+pub(crate) mod testkit;
 mod timers;
 mod tombstones;
 mod unheard;

@@ -1,4 +1,8 @@
 //! When each session next has something to do, in order of time.
+//!
+//! They are in a tree, and not in a heap: a session that works moves its timer again and again, and a heap would keep each time
+//! that was true once until it has come. So there is one entry a session, and looking for the first that is true passes over
+//! no others than those of sessions that are being looked at.
 
 use super::Key;
 use std::collections::BTreeSet;

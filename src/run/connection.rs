@@ -212,9 +212,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Identity;
-    use crate::node::{Callers, Config, Event, Kind, Wait};
-    use crate::session::Times;
+    use crate::node::{Event, Kind, testkit};
     use std::collections::HashMap;
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
@@ -224,18 +222,7 @@ mod tests {
 
     /// A node that wants a connection.
     fn node() -> Node {
-        let config = Config {
-            identity: Identity::from_seed(&[1; 32]),
-            kind: Kind::Pipe,
-            relays: vec![Identity::from_seed(&[2; 32]).id()],
-            callers: Callers::Nobody,
-            wait: Wait::Forever,
-            times: Times { dead_time: WHILE, resume_timeout: WHILE, lane_life: WHILE },
-            callers_max: 1,
-            exclusive: false,
-            seed: 1,
-        };
-        let mut node = Node::new(Instant::now(), config);
+        let mut node = testkit::node(Instant::now(), Kind::Pipe);
         node.listen("app".parse().unwrap());
         assert_eq!(node.poll_dial(Instant::now()), Some(0));
         node

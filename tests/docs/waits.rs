@@ -2,23 +2,26 @@
 
 use super::read;
 
+/// Tests of one file.
+type InFile = (&'static str, &'static [&'static str]);
 /// Where the tests are, and their names.
-type Tests = &'static [(&'static str, &'static [&'static str])];
+type Tests = &'static [InFile];
+
+// Tests that hold more than one row.
+const BY_ITSELF: InFile = ("tests/sim/main.rs", &["a_session_of_which_nothing_comes_ends_by_itself"]);
+const WITHOUT_A_LANE: InFile =
+    ("src/session/ending.rs", &["without_a_lane_a_session_waits_for_its_timeout_or_briefly_when_both_ends_closed"]);
+const WITHOUT_A_RELAY: InFile = ("tests/sim/main.rs", &["whoever_waits_for_a_relay_goes_on_by_itself"]);
+const PATIENCE: InFile =
+    ("src/tools/ports/connections.rs", &["whoever_waits_does_so_until_its_time_and_each_is_told_of_once"]);
 
 /// Who waits, for what, and the tests.
 const TRIED: &[(&str, &str, Tests)] = &[
-    (
-        "node",
-        "the relay's address, its connection, message 2, each",
-        &[("tests/sim/main.rs", &["whoever_waits_for_a_relay_goes_on_by_itself"])],
-    ),
+    ("node", "the relay's address, its connection, message 2, each", &[WITHOUT_A_RELAY]),
     (
         "node",
         "a sign of life on its link",
-        &[
-            ("tests/sim/main.rs", &["whoever_waits_for_a_relay_goes_on_by_itself"]),
-            ("src/link/heartbeat.rs", &["an_answer_keeps_it_alive_and_a_stuck_write_kills_it"]),
-        ],
+        &[WITHOUT_A_RELAY, ("src/link/heartbeat.rs", &["an_answer_keeps_it_alive_and_a_stuck_write_kills_it"])],
     ),
     (
         "node",
@@ -54,32 +57,12 @@ const TRIED: &[(&str, &str, Tests)] = &[
         "session",
         "a sign of life on its lane",
         &[
-            ("tests/sim/main.rs", &["a_session_of_which_nothing_comes_ends_by_itself"]),
+            BY_ITSELF,
             ("tests/integration/breaks.rs", &["black_hole_under_an_idle_session_is_noticed_within_ten_seconds"]),
         ],
     ),
-    (
-        "session",
-        "a lane",
-        &[
-            ("tests/sim/main.rs", &["a_session_of_which_nothing_comes_ends_by_itself"]),
-            (
-                "src/session/ending.rs",
-                &["without_a_lane_a_session_waits_for_its_timeout_or_briefly_when_both_ends_closed"],
-            ),
-        ],
-    ),
-    (
-        "session",
-        "the peer to know of the end",
-        &[
-            ("tests/sim/main.rs", &["a_session_of_which_nothing_comes_ends_by_itself"]),
-            (
-                "src/session/ending.rs",
-                &["without_a_lane_a_session_waits_for_its_timeout_or_briefly_when_both_ends_closed"],
-            ),
-        ],
-    ),
+    ("session", "a lane", &[BY_ITSELF, WITHOUT_A_LANE]),
+    ("session", "the peer to know of the end", &[BY_ITSELF, WITHOUT_A_LANE]),
     (
         "tool",
         "the peer to know of the end",
@@ -181,18 +164,12 @@ const TRIED: &[(&str, &str, Tests)] = &[
     (
         "`vp-portrep`",
         "what an application wants of the SOCKS server, a session for a connection, the far side to take it, the answer of a probe",
-        &[
-            ("src/tools/ports/connections.rs", &["whoever_waits_does_so_until_its_time_and_each_is_told_of_once"]),
-            ("tests/integration/ports/breaks.rs", &["a_connection_made_while_the_relay_is_down_waits_for_it"]),
-        ],
+        &[PATIENCE, ("tests/integration/ports/breaks.rs", &["a_connection_made_while_the_relay_is_down_waits_for_it"])],
     ),
     (
         "`vp-portrep`",
         "a target to take a connection, or a peer to name it",
-        &[
-            ("src/tools/ports/connections.rs", &["whoever_waits_does_so_until_its_time_and_each_is_told_of_once"]),
-            ("tests/integration/ports/service.rs", &["check_gives_up_on_a_target_that_swallows_connections"]),
-        ],
+        &[PATIENCE, ("tests/integration/ports/service.rs", &["check_gives_up_on_a_target_that_swallows_connections"])],
     ),
     (
         "`vp-portrep`",

@@ -58,6 +58,15 @@ fn hand() -> impl Strategy<Value = Hand> {
     ]
 }
 
+/// The circuits of calls that came in.
+fn incoming(got: &[Got]) -> Vec<u32> {
+    let circuit = |got: &Got| match got {
+        Got::Control(Control::Incoming { circuit, .. }) => Some(*circuit),
+        _ => None,
+    };
+    got.iter().filter_map(circuit).collect()
+}
+
 /// A relay, those who listen, and one who calls.
 struct World {
     now: Instant,
@@ -104,11 +113,7 @@ impl World {
     fn accept(&mut self, who: u8) -> u32 {
         let callee = &mut self.callees[usize::from(who) - 1];
         let got = callee.all(self.now, &mut self.relay);
-        let incoming = got.iter().filter_map(|got| match got {
-            Got::Control(Control::Incoming { circuit, .. }) => Some(*circuit),
-            _ => None,
-        });
-        let circuits: Vec<u32> = incoming.collect();
+        let circuits = incoming(&got);
         assert_eq!(circuits.len(), 1, "{got:?}");
         callee.say(Control::Accept { circuit: circuits[0], early: vec![3] });
         circuits[0]
@@ -176,14 +181,17 @@ impl World {
         assert_eq!(rest.cloned().collect::<Vec<_>>(), expected);
     }
 
-    /// Somebody at another worker calls the caller, and waits for it to listen to that name.
-    fn wait_for_caller(&mut self, who: u8) {
-        let other = &mut self.callees[usize::from(who) - 1];
-        other.connect(2, self.caller.peer, "b", u32::MAX);
-        other.flush(self.now, &mut self.relay);
-        self.now += REFUSAL_DELAY;
-        self.relay.handle_timeout(self.now);
-        self.relay.stopped = Some(None);
+    /// One in which somebody, perhaps at another worker, has called the caller and waits for it to listen, which it now says.
+    fn waited_for(who: u8) -> World {
+        let mut world = World::new(3);
+        let other = &mut world.callees[usize::from(who) - 1];
+        other.connect(2, world.caller.peer, "b", u32::MAX);
+        other.flush(world.now, &mut world.relay);
+        world.now += REFUSAL_DELAY;
+        world.relay.handle_timeout(world.now);
+        world.relay.stopped = Some(None);
+        world.listen(1);
+        world
     }
 
     fn has_stopped(&self) -> bool {
@@ -251,10 +259,8 @@ fn whoever_took_the_call_of_a_link_that_is_lost_on_its_way_hears_that_at_once() 
 fn what_a_link_brings_along_stays_within_the_memory_for_bodies_on_its_way() {
     let mut moved = 0;
     for who in 1..=CALLEES {
-        let mut world = World::new(3);
-        world.wait_for_caller(who);
+        let mut world = World::waited_for(who);
         let now = world.now;
-        world.listen(1);
         (0..5000).for_each(|token| world.caller.bare(Kind::Ping, 0, token));
         assert!(world.caller.pour(now, &mut world.relay), "there is memory for it");
         if world.has_stopped() {
@@ -269,10 +275,8 @@ fn what_a_link_brings_along_stays_within_the_memory_for_bodies_on_its_way() {
 fn what_a_link_moves_for_has_its_turn_where_it_comes_to() {
     let mut moved = 0;
     for who in 1..=CALLEES {
-        let mut world = World::new(3);
-        world.wait_for_caller(who);
+        let mut world = World::waited_for(who);
         let now = world.now;
-        world.listen(1);
         world.caller.flush(now, &mut world.relay);
         let listening = |got: &Got| matches!(got, Got::Control(Control::Listening { .. }));
         if world.has_stopped() {
@@ -309,11 +313,7 @@ fn a_listen_that_moves_its_link_brings_all_who_waited_and_what_is_behind_it_come
             let got = callee.all(later, &mut relay);
             let pong = got.iter().position(|got| *got == Got::Pong(7));
             assert!(pong.is_none_or(|_| offered == 0), "{got:?}");
-            let incoming = got.iter().filter_map(|got| match got {
-                Got::Control(Control::Incoming { circuit, .. }) => Some(*circuit),
-                _ => None,
-            });
-            let circuits: Vec<u32> = incoming.collect();
+            let circuits = incoming(&got);
             if circuits.is_empty() {
                 break;
             }

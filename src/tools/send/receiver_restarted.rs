@@ -90,30 +90,15 @@ impl Receiver {
 mod tests {
     use super::*;
     use crate::identity::Identity;
-    use crate::node::{Callers, Config, Kind, Wait};
-    use crate::session::Times;
+    use crate::node::Kind;
+    use crate::node::testkit::node;
 
     const WHILE: Duration = Duration::from_secs(600);
-
-    fn node(now: Instant) -> Node {
-        let config = Config {
-            identity: Identity::from_seed(&[1; 32]),
-            kind: Kind::Transfer,
-            relays: vec![Identity::from_seed(&[2; 32]).id()],
-            callers: Callers::Nobody,
-            wait: Wait::Forever,
-            times: Times { dead_time: WHILE, resume_timeout: WHILE, lane_life: WHILE },
-            callers_max: 1,
-            exclusive: false,
-            seed: 1,
-        };
-        Node::new(now, config)
-    }
 
     #[test]
     fn one_that_leaves_while_it_is_called_anew_is_not_called_twice() {
         let now = Instant::now();
-        let (mut node, mut receiver) = (node(now), Receiver::new(WHILE));
+        let (mut node, mut receiver) = (node(now, Kind::Transfer), Receiver::new(WHILE));
         let to = (Identity::from_seed(&[3; 32]).id(), "drop".parse().unwrap());
         receiver.handle_relay(Some(now));
         receiver.handle_lost(now);
@@ -132,7 +117,7 @@ mod tests {
     #[test]
     fn a_call_that_is_needed_no_more_is_given_up() {
         let now = Instant::now();
-        let (mut node, mut receiver) = (node(now), Receiver::new(WHILE));
+        let (mut node, mut receiver) = (node(now, Kind::Transfer), Receiver::new(WHILE));
         let to = (Identity::from_seed(&[3; 32]).id(), "drop".parse().unwrap());
         receiver.handle_left(now, &mut node, &to);
         let call = receiver.anew.call().unwrap();

@@ -13,6 +13,13 @@ fn parse<T: Parser>(line: &str) -> Result<T, ErrorKind> {
     T::try_parse_from(line.split(' ')).map_err(|error| error.kind())
 }
 
+/// Each of the lines is refused, for this reason.
+fn refused<T: Parser>(lines: &[(&str, ErrorKind)]) {
+    for (line, error) in lines {
+        assert_eq!(parse::<T>(line).err(), Some(*error), "{line}");
+    }
+}
+
 #[test]
 fn clap_finds_no_fault_with_the_definitions() {
     for Entry { manual, command, .. } in tools() {
@@ -53,7 +60,7 @@ fn attach_dials_or_listens_but_not_both() {
     );
     let listening = parse::<Attach>("vp-attach --listen ssh --from a --from b --keep --exec date").expect("it parses");
     assert_eq!(listening.from, ["a", "b"]);
-    for (line, error) in [
+    refused::<Attach>(&[
         ("vp-attach", ErrorKind::MissingRequiredArgument),
         ("vp-attach depot:ssh --listen ssh", ErrorKind::ArgumentConflict),
         ("vp-attach depot:ssh --from a", ErrorKind::ArgumentConflict),
@@ -61,9 +68,7 @@ fn attach_dials_or_listens_but_not_both() {
         ("vp-attach --listen ssh --keep", ErrorKind::MissingRequiredArgument),
         ("vp-attach --listen a/b", ErrorKind::ValueValidation),
         ("vp-attach --listen ssh --send-only --recv-only", ErrorKind::ArgumentConflict),
-    ] {
-        assert_eq!(parse::<Attach>(line).err(), Some(error), "{line}");
-    }
+    ]);
 }
 
 #[test]
@@ -75,15 +80,13 @@ fn send_takes_sources_and_then_one_address() {
     assert_eq!(send.connect.timeout, Patience::For(Duration::ZERO));
     let plain = parse::<Send>("vp-send a depot --timeout 1s").expect("it parses");
     assert_eq!((plain.compress, plain.connect.timeout), (Compress::Auto, Patience::For(Duration::from_secs(1))));
-    for (line, error) in [
+    refused::<Send>(&[
         ("vp-send depot", ErrorKind::MissingRequiredArgument),
         ("vp-send a depot --compress 20", ErrorKind::ValueValidation),
         ("vp-send a depot --limit 0", ErrorKind::ValueValidation),
         ("vp-send a depot --relay relay.example:4433", ErrorKind::ValueValidation),
         ("vp-send a depot -q -v", ErrorKind::ArgumentConflict),
-    ] {
-        assert_eq!(parse::<Send>(line).err(), Some(error), "{line}");
-    }
+    ]);
 }
 
 #[test]
@@ -105,31 +108,33 @@ fn recv_has_defaults_that_lose_nothing() {
     assert_eq!(recv.connect.dead_time, Duration::from_secs(10));
     let service = parse::<Recv>("vp-recv orders -d in --keep --max-size 2G --overwrite rename").expect("it parses");
     assert_eq!((service.max_size, service.overwrite), (Some(Size(2 << 30)), Overwrite::Rename));
-    assert_eq!(parse::<Recv>("vp-recv --keep").err(), Some(ErrorKind::MissingRequiredArgument));
-    assert_eq!(parse::<Recv>("vp-recv --overwrite yes").err(), Some(ErrorKind::MissingRequiredArgument));
-    assert_eq!(parse::<Recv>("vp-recv --dead-time 0").err(), Some(ErrorKind::ValueValidation));
+    refused::<Recv>(&[
+        ("vp-recv --keep", ErrorKind::MissingRequiredArgument),
+        ("vp-recv --overwrite yes", ErrorKind::MissingRequiredArgument),
+        ("vp-recv --dead-time 0", ErrorKind::ValueValidation),
+    ]);
 }
 
 #[test]
 fn a_relay_must_be_told_whom_to_serve() {
     assert!(parse::<Relay>("vp-relay --listen 127.0.0.1:0 --listen [::1]:0 --open").is_ok());
     assert!(parse::<Relay>("vp-relay --allow peers --memory 64M --workers 2 --drain 0").is_ok());
-    for (line, error) in [
+    refused::<Relay>(&[
         ("vp-relay --listen 127.0.0.1:0", ErrorKind::MissingRequiredArgument),
         ("vp-relay --open --allow peers", ErrorKind::ArgumentConflict),
         ("vp-relay --open --listen localhost:1", ErrorKind::ValueValidation),
         ("vp-relay --open --workers 0", ErrorKind::ValueValidation),
-    ] {
-        assert_eq!(parse::<Relay>(line).err(), Some(error), "{line}");
-    }
+    ]);
 }
 
 #[test]
 fn keygen_makes_or_shows() {
     assert!(parse::<Keygen>("vp-keygen").is_ok());
     assert!(parse::<Keygen>("vp-keygen -o key --force").is_ok());
-    assert_eq!(parse::<Keygen>("vp-keygen --force").err(), Some(ErrorKind::MissingRequiredArgument));
-    assert_eq!(parse::<Keygen>("vp-keygen -y key -o other").err(), Some(ErrorKind::ArgumentConflict));
+    refused::<Keygen>(&[
+        ("vp-keygen --force", ErrorKind::MissingRequiredArgument),
+        ("vp-keygen -y key -o other", ErrorKind::ArgumentConflict),
+    ]);
 }
 
 #[test]
@@ -141,8 +146,10 @@ fn portrep_maps_or_checks() {
         parse::<Portrep>("vp-portrep check depot:pg").map(|p| p.command),
         Ok(Some(PortrepCommand::Check(_)))
     ));
-    assert_eq!(parse::<Portrep>("vp-portrep").err(), Some(ErrorKind::MissingRequiredArgument));
-    assert_eq!(parse::<Portrep>("vp-portrep --import 5432").err(), Some(ErrorKind::ValueValidation));
+    refused::<Portrep>(&[
+        ("vp-portrep", ErrorKind::MissingRequiredArgument),
+        ("vp-portrep --import 5432", ErrorKind::ValueValidation),
+    ]);
 }
 
 #[test]
