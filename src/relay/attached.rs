@@ -123,6 +123,7 @@ impl Attachment {
 
     /// Counts bytes of a circuit that came in. None if there is no such circuit.
     pub(super) fn receive(&mut self, now: Instant, input: Input) -> Option<Result<Received, Misused>> {
+        let with = if self.pace.is_bounded() { self.circuits.peer_of(input.circuit) } else { None };
         let received = self.circuits.receive(now, input);
         let bidden = match received {
             Some(Ok(_)) => input.bytes,
@@ -131,14 +132,15 @@ impl Attachment {
             None => self.circuits.take_late(input.bytes),
         };
         // Others can have it send small pieces: a header is no more its own doing than what comes with it.
-        self.pace.note_bidden(bidden + bidden.min(SEALED_HEADER_BYTES));
+        self.pace.note_bidden(with, bidden + bidden.min(SEALED_HEADER_BYTES));
         received
     }
 
     /// It takes a call that it was offered, and opens the circuit by so many bytes of the lane.
     pub(super) fn open_taken(&mut self, now: Instant, circuit: u32, far: EndId, early_bytes: usize) {
-        self.pace.note_bidden(early_bytes);
         self.circuits.open(now, circuit, far);
+        let with = self.circuits.peer_of(circuit);
+        self.pace.note_bidden(with, early_bytes);
     }
 
     /// Whether it may be read: not while it hears too little of what is for it, a circuit is full, or its peer is over its rate.
@@ -245,18 +247,19 @@ impl Attachment {
 
     fn queue_credit(&mut self, now: Instant, circuit: u32) {
         let Some(end) = self.circuits.end(circuit) else { return };
+        let with = end.with;
         if !std::mem::replace(&mut end.credit_queued, true) {
-            if self.pace.allows(now) {
+            if self.pace.allows(now, with) {
                 self.outgoing.grant(circuit);
             } else {
-                self.pace.hold_back(circuit);
+                self.pace.hold_back(with, circuit);
             }
         }
     }
 
     /// A call that was offered is void. The client learns that if it has learnt of the call.
     pub(super) fn withdraw(&mut self, circuit: u32, code: CloseCode) {
-        if !matches!(self.circuits.get(circuit), Some(Circuit::Offered)) {
+        if !matches!(self.circuits.get(circuit), Some(Circuit::Offered(_))) {
             return;
         }
         self.circuits.forget(circuit, None);

@@ -82,12 +82,12 @@ impl Client<'_> {
                     self.switch.deliver(now, far, ToEnd::Reset(code));
                 }
             }
-            Some(Circuit::Asked) => {
+            Some(Circuit::Asked(_)) => {
                 attachment.circuits.forget(circuit, None);
                 // False: it has been accepted, and the order to open it finds nothing.
                 self.switch.router.ask(|router, orders| router.cancel(now, side, code, orders));
             }
-            Some(Circuit::Offered) => {
+            Some(Circuit::Offered(_)) => {
                 attachment.circuits.forget(circuit, None);
                 attachment.outgoing.take_back(circuit);
                 self.switch.router.ask(|router, orders| router.reject(now, side, code, orders));
@@ -173,7 +173,7 @@ impl Client<'_> {
     fn connect(&mut self, ask: Ask) -> Result<(), CloseCode> {
         let (now, id) = (self.now, self.id);
         let Some(attachment) = self.attachment() else { return Ok(()) };
-        if !attachment.circuits.ask(ask.circuit) {
+        if !attachment.circuits.ask(ask.circuit, ask.to) {
             return Err(CloseCode::Protocol);
         }
         self.switch.router.ask(|router, orders| router.connect(now, id, ask, orders));
@@ -186,7 +186,7 @@ impl Client<'_> {
         match attachment.circuits.get(circuit) {
             // Withdrawn while the answer was on its way.
             None => return Ok(()),
-            Some(Circuit::Offered) => {}
+            Some(Circuit::Offered(_)) => {}
             Some(_) => return Err(CloseCode::Protocol),
         }
         let early_bytes = early.len();
@@ -204,7 +204,7 @@ impl Client<'_> {
         let Some(attachment) = self.attachment() else { return Ok(()) };
         match attachment.circuits.get(circuit) {
             None => return Ok(()),
-            Some(Circuit::Offered) => attachment.circuits.forget(circuit, None),
+            Some(Circuit::Offered(_)) => attachment.circuits.forget(circuit, None),
             Some(_) => return Err(CloseCode::Protocol),
         };
         attachment.outgoing.take_back(circuit);

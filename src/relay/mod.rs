@@ -53,6 +53,7 @@ mod output;
 mod pace;
 mod rate;
 mod router;
+mod sharing;
 mod switch;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,9 @@
 //! Whether a link may be read or granted more now: the rate of its peer, and the circuits whose credit that holds back.
 
 use super::rate::Metered;
-use std::collections::VecDeque;
+use super::sharing::Party;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 /// Whether a connection may be read now.
@@ -32,13 +34,17 @@ impl MayRead {
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     metered: Metered,
-    held_back: VecDeque<u32>,
+    /// Circuits whose credit has to wait, by whose part of the rate they are.
+    held_back: BTreeMap<Party, VecDeque<u32>>,
+    /// When to look at them. None: at any time.
+    look_at: Option<Instant>,
 }
 
 impl Pace {
     /// Another rate from now on. Circuits that are held back stay so until that allows more.
     pub(super) fn set_rate(&mut self, metered: Metered) {
         self.metered = metered;
+        self.look_at = None;
     }
 
     /// Counts bytes that came in.
@@ -46,9 +52,9 @@ impl Pace {
         self.metered.receive(now, bytes);
     }
 
-    /// So many of those were asked for by others, or come with that.
-    pub(super) fn note_bidden(&mut self, bytes: usize) {
-        self.metered.note_bidden(bytes);
+    /// So many of those somebody has it send, or come with that.
+    pub(super) fn note_bidden(&mut self, with: Party, bytes: usize) {
+        self.metered.note_bidden(with, bytes);
     }
 
     /// Whether there is a bound.
@@ -56,19 +62,31 @@ impl Pace {
         self.metered.is_bounded()
     }
 
-    /// Whether more may be granted.
-    pub(super) fn allows(&self, now: Instant) -> bool {
-        self.metered.allows(now)
+    /// Whether more may be granted that somebody has it send.
+    pub(super) fn allows(&self, now: Instant, with: Party) -> bool {
+        self.metered.allows(now, with)
     }
 
     /// The credit of this circuit has to wait.
-    pub(super) fn hold_back(&mut self, circuit: u32) {
-        self.held_back.push_back(circuit);
+    pub(super) fn hold_back(&mut self, with: Party, circuit: u32) {
+        self.held_back.entry(with).or_default().push_back(circuit);
+        self.look_at = None;
     }
 
-    /// Takes a circuit that was held back, if more may be granted by now.
+    /// Takes a circuit that was held back, if more may be granted for it by now.
     pub(super) fn poll_allowed(&mut self, now: Instant) -> Option<u32> {
-        if self.held_back.is_empty() || !self.allows(now) { None } else { self.held_back.pop_front() }
+        if self.held_back.is_empty() || self.look_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        let first = self.metered.first_of(self.held_back.keys().copied())?;
+        if !self.allows(now, first) {
+            self.look_at = self.metered.allows_from(first);
+            return None;
+        }
+        let Entry::Occupied(mut circuits) = self.held_back.entry(first) else { return None };
+        let circuit = circuits.get_mut().pop_front();
+        circuits.get().is_empty().then(|| circuits.remove());
+        circuit
     }
 
     /// From when on what the link brings may be used. None: at any time.
@@ -83,6 +101,6 @@ impl Pace {
 
     /// When more may be granted, if that is waited for.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        if self.held_back.is_empty() { None } else { self.metered.allows_from() }
+        if self.held_back.is_empty() { None } else { self.look_at }
     }
 }

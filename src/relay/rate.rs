@@ -1,10 +1,11 @@
 //! A peer's allowance of bytes a second, for whatever comes in from it: one account for all its links, at all workers, which
 //! outlives them while something is owed.
 //!
-//! Two things are counted. *All* that came in: while it is ahead of the rate, credit is held back. And what came *unbidden*,
-//! which is everything but what others asked for: bytes of circuits, within credit, and answers to calls. Reading goes on while
-//! credit is held back, so that heartbeats and control messages are not stuck behind bytes for which there was credit. But
-//! messages need no credit. So no link of the peer is read while what came unbidden is ahead of the rate by more than a constant.
+//! Two things are counted. *All* that came in: while what somebody had the peer send is ahead of his part of the rate
+//! (`sharing.rs`), credit of his circuits is held back. And what came *unbidden*, which is everything but what others asked for:
+//! bytes of circuits, within credit, and answers to calls. Reading goes on while credit is held back, so that heartbeats and
+//! control messages are not stuck behind bytes for which there was credit. But messages need no credit. So no link of the peer is
+//! read while what came unbidden is ahead of the rate by more than a constant.
 //!
 //! Each new circuit has some credit from the start, so others let a peer be ahead by opening circuits to it, as does it itself.
 //! That must not leave its links unread: whoever did it would have silenced it. So what bounds that is who may have new
@@ -12,14 +13,17 @@
 //! by more than a multiple of the circuits that the peer may have, whatever others do; only if the peer itself goes on saying
 //! what needs no credit, for longer than half its rate allows, does it get there, and then it is not read.
 //!
-//! Workers change two numbers by an atomic operation each. Peers without a rate have no account.
+//! Workers change two numbers by an atomic operation each, and the parts behind a lock of the account. Peers without a rate have
+//! no account.
 
+use super::sharing::{Party, Sharing};
 use crate::wire::limits::CIRCUIT_WINDOW_START;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a peer may be ahead of its rate: half a second of it. Overdrawing by one window is allowed, and paid back.
+/// What each may have a peer be ahead of his part of its rate: half a second of it. Overdrawing by one window is allowed, and
+/// paid back.
 const BURST: Duration = Duration::from_millis(500);
 /// By so much more it may be overdrawn before it is not read, bytes: a hundred calls with the first messages of their
 /// sessions, however low the rate.
@@ -47,6 +51,8 @@ struct Account {
     all: AtomicU64,
     /// The same for what came unbidden.
     unbidden: AtomicU64,
+    /// Whose it is.
+    sharing: Mutex<Sharing>,
 }
 
 /// Two are equal if they are the same account.
@@ -61,7 +67,7 @@ impl Eq for Rate {}
 impl Rate {
     /// A peer that owes nothing may send so many bytes a second, and have so many circuits.
     pub(crate) fn new(now: Instant, bytes_per_second: u64, circuits: u32) -> Rate {
-        Rate::owing(now, (bytes_per_second, circuits), [0; 2])
+        Rate::owing(now, (bytes_per_second, circuits), [0; 2], Sharing::default())
     }
 
     /// Another rate for the same peer: it owes as many bytes as before.
@@ -71,13 +77,17 @@ impl Rate {
             let bytes = u128::from(nanos) * u128::from(self.0.bytes_per_second) / 1_000_000_000;
             u64::try_from(bytes).unwrap_or(u64::MAX)
         });
-        Rate::owing(now, (bytes_per_second, circuits), owed)
+        let mut sharing = self.sharing();
+        sharing.reckon(self.nanos(now));
+        let sharing = sharing.restarted(self.0.bytes_per_second, bytes_per_second);
+        Rate::owing(now, (bytes_per_second, circuits), owed, sharing)
     }
 
-    fn owing(now: Instant, (bytes_per_second, circuits): (u64, u32), bytes: [u64; 2]) -> Rate {
+    fn owing(now: Instant, (bytes_per_second, circuits): (u64, u32), bytes: [u64; 2], sharing: Sharing) -> Rate {
         let [all, unbidden] = bytes.map(|bytes| AtomicU64::new(nanos_of(bytes, bytes_per_second)));
         let ahead_max = ahead_max(circuits);
-        Rate(Arc::new(Account { bytes_per_second, ahead_max, since: now, all, unbidden }))
+        let sharing = Mutex::new(sharing);
+        Rate(Arc::new(Account { bytes_per_second, ahead_max, since: now, all, unbidden, sharing }))
     }
 
     /// Whether the peer may have so many bytes a second and so many circuits.
@@ -101,30 +111,47 @@ impl Rate {
         for paid in [&self.0.all, &self.0.unbidden] {
             update(paid, |paid| paid.max(now).saturating_add(time));
         }
+        let mut sharing = self.sharing();
+        sharing.reckon(now);
+        sharing.charge(None, time);
     }
 
-    /// So much of that was sent within credit that holds for the rate, and so much within credit that was given before.
-    fn note_bidden(&self, bytes: u64, free_bytes: u64) {
+    fn sharing(&self) -> MutexGuard<'_, Sharing> {
+        // No panic can happen between two changes that belong together.
+        self.0.sharing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So much of that was sent for somebody, within credit that holds for the rate, and so much within credit that was given
+    /// before.
+    fn note_bidden(&self, with: Party, bytes: u64, free_bytes: u64) {
         let rate = self.0.bytes_per_second;
         update(&self.0.unbidden, |paid| paid.saturating_sub(nanos_of(bytes + free_bytes, rate)));
         if free_bytes > 0 {
             update(&self.0.all, |paid| paid.saturating_sub(nanos_of(free_bytes, rate)));
         }
+        let mut sharing = self.sharing();
+        sharing.relieve(None, nanos_of(bytes + free_bytes, rate));
+        sharing.charge(with, nanos_of(bytes, rate));
     }
 
-    /// From when on more may be granted.
-    fn allows_from(&self) -> Instant {
-        self.0.since + Duration::from_nanos(self.0.all.load(Ordering::Relaxed)).saturating_sub(BURST)
+    /// From when on more may be granted that somebody has the peer send.
+    fn allows_from(&self, with: Party) -> Instant {
+        self.level_from(with, 0)
     }
 
-    /// When all that came so far will have been paid for, and so many bytes more.
-    pub(super) fn owes_until(&self, now: Instant, more: u32) -> Instant {
-        self.allows_from().max(now) + Duration::from_nanos(nanos_of(u64::from(more), self.0.bytes_per_second))
+    /// When all that somebody has had the peer send so far will have been paid for, and so many bytes more.
+    pub(super) fn owes_until(&self, now: Instant, with: Party, more: u32) -> Instant {
+        self.level_from(with, nanos_of(u64::from(more), self.0.bytes_per_second)).max(now)
+    }
+
+    fn level_from(&self, with: Party, more: u64) -> Instant {
+        let burst = u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX);
+        self.0.since + Duration::from_nanos(self.sharing().level_from(with, more, burst))
     }
 
     /// From when on links of the peer may be read.
     fn reads_from(&self) -> Instant {
-        let Account { bytes_per_second, ahead_max, since, all, unbidden } = &*self.0;
+        let Account { bytes_per_second, ahead_max, since, all, unbidden, .. } = &*self.0;
         let due = [(all, *ahead_max), (unbidden, UNBIDDEN_BYTES)].map(|(paid, ahead)| {
             let ahead = Duration::from_nanos(nanos_of(ahead, *bytes_per_second)).saturating_add(BURST);
             Duration::from_nanos(paid.load(Ordering::Relaxed)).saturating_sub(ahead)
@@ -185,23 +212,31 @@ impl Metered {
         }
     }
 
-    /// So much of it was asked for by others, or comes with that.
-    pub(crate) fn note_bidden(&mut self, bytes: usize) {
+    /// So much of it somebody has it send, or comes with that.
+    pub(crate) fn note_bidden(&mut self, with: Party, bytes: usize) {
         let Some(rate) = &self.rate else { return };
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let free = bytes.min(self.free_bytes);
         self.free_bytes -= free;
-        rate.note_bidden(bytes - free, free);
+        rate.note_bidden(with, bytes - free, free);
     }
 
-    /// Whether more may be granted.
-    pub(crate) fn allows(&self, now: Instant) -> bool {
-        self.allows_from().is_none_or(|from| from <= now)
+    /// Whether more may be granted that somebody has it send.
+    pub(crate) fn allows(&self, now: Instant, with: Party) -> bool {
+        self.allows_from(with).is_none_or(|from| from <= now)
     }
 
-    /// From when on more may be granted. None: at any time.
-    pub(crate) fn allows_from(&self) -> Option<Instant> {
-        self.rate.as_ref().map(Rate::allows_from)
+    /// From when on. None: at any time.
+    pub(crate) fn allows_from(&self, with: Party) -> Option<Instant> {
+        self.rate.as_ref().map(|rate| rate.allows_from(with))
+    }
+
+    /// Of these the first for whom more may be granted.
+    pub(crate) fn first_of(&self, mut parties: impl Iterator<Item = Party>) -> Option<Party> {
+        match &self.rate {
+            Some(rate) => rate.sharing().first_of(parties),
+            None => parties.next(),
+        }
     }
 
     /// From when on the link may be read. None without a bound.
@@ -240,7 +275,7 @@ mod tests {
         let mut got = 0;
         for tick in 0..1000 {
             let now = start + Duration::from_millis(10 * tick);
-            while link.allows(now) {
+            while link.allows(now, None) {
                 link.receive(now, 100);
                 got += 100;
             }
@@ -255,11 +290,11 @@ mod tests {
         let mut link = link.after(100_000);
         for bytes in [60_000, 40_300] {
             link.receive(now, bytes);
-            link.note_bidden(bytes);
+            link.note_bidden(None, bytes);
         }
-        assert!(link.allows(now));
+        assert!(link.allows(now, None));
         link.receive(now, 300);
-        assert!(!link.allows(now));
+        assert!(!link.allows(now, None));
     }
 
     #[test]
@@ -288,17 +323,17 @@ mod tests {
         let (rate, mut link) = metered(now, 1000);
         for _ in 0..CIRCUITS {
             link.receive(now, WINDOW);
-            link.note_bidden(WINDOW);
+            link.note_bidden(None, WINDOW);
         }
-        assert!(!link.allows(now) && may_read(&link, now));
+        assert!(!link.allows(now, None) && may_read(&link, now));
         // Nor when they are over, on whatever link.
         let other = Metered::new(Some(rate.clone()));
         drop(link);
-        assert!(!other.allows(now) && may_read(&other, now));
+        assert!(!other.allows(now, None) && may_read(&other, now));
         let paid = Duration::from_secs(u64::from(CIRCUITS * CIRCUIT_WINDOW_START) / 1000);
-        assert!(rate.owes_until(now, 0) > now + paid - Duration::from_secs(1));
-        assert!(other.allows(rate.owes_until(now, 0)));
-        assert_eq!(rate.owes_until(now, 500), rate.owes_until(now, 0) + Duration::from_millis(500));
+        assert!(rate.owes_until(now, None, 0) > now + paid - Duration::from_secs(1));
+        assert!(other.allows(rate.owes_until(now, None, 0), None));
+        assert_eq!(rate.owes_until(now, None, 500), rate.owes_until(now, None, 0) + Duration::from_millis(500));
     }
 
     #[test]
@@ -309,7 +344,7 @@ mod tests {
         for tick in 0..100_000 {
             if may_read(&link, start + Duration::from_millis(100 * tick)) {
                 link.receive(start + Duration::from_millis(100 * tick), 4096);
-                link.note_bidden(4096);
+                link.note_bidden(None, 4096);
                 read += 4096;
             }
         }
@@ -340,7 +375,7 @@ mod tests {
             let at = now + Duration::from_secs(at);
             let link = Metered::new(Some(rate.changed_to(at, bytes_per_second, CIRCUITS)));
             let until = now + Duration::from_secs(seconds) - BURST;
-            let from = link.allows_from().unwrap();
+            let from = link.allows_from(None).unwrap();
             assert!(from == until || (from == at && until < at), "{bytes_per_second}: {:?}", from - now);
         }
     }
@@ -350,7 +385,7 @@ mod tests {
         let now = Instant::now();
         let mut link = Metered::default();
         link.receive(now, usize::MAX);
-        link.note_bidden(usize::MAX);
-        assert!(link.allows(now) && link.reads_from().is_none() && link.allows_from().is_none());
+        link.note_bidden(None, usize::MAX);
+        assert!(link.allows(now, None) && link.reads_from().is_none() && link.allows_from(None).is_none());
     }
 }

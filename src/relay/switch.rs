@@ -172,7 +172,7 @@ impl Switch {
             What::Offer { circuit, from, name, early } => {
                 let charge = Charge::within(self.pool.budget(), attachment.peer, early.len());
                 if let Some(charge) = charge.filter(|_| !attachment.outgoing.is_backlogged()) {
-                    attachment.circuits.offer(circuit);
+                    attachment.circuits.offer(circuit, from);
                     attachment.outgoing.pass_on(Control::Incoming { circuit, from, name, early }, charge);
                     return;
                 }
@@ -182,7 +182,7 @@ impl Switch {
             }
             What::Withdraw { circuit, code } => attachment.withdraw(circuit, code),
             What::Opened { circuit, far, early } => {
-                if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked)) {
+                if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked(_))) {
                     attachment.circuits.open(now, circuit, far);
                     let charge = Charge::new(self.pool.budget(), attachment.peer, early.len());
                     attachment.outgoing.pass_on(Control::Opened { circuit, early }, charge);
@@ -194,12 +194,12 @@ impl Switch {
                 }
             }
             What::Waiting { circuit } => {
-                if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked)) {
+                if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked(_))) {
                     attachment.outgoing.say(status(circuit, CloseCode::Waiting));
                 }
             }
             What::Refuse { circuit, code } => {
-                if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked)) {
+                if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked(_))) {
                     attachment.circuits.forget(circuit, None);
                     attachment.outgoing.say(status(circuit, code));
                 }

@@ -8,6 +8,7 @@
 use super::inward::{Inward, Overrun};
 use super::outward::Outward;
 use super::window::COVERED;
+use crate::identity::PeerId;
 use crate::relay::EndId;
 use std::time::Instant;
 
@@ -40,6 +41,8 @@ pub(crate) enum Arrival {
 pub(crate) struct End {
     /// The other end.
     pub far: EndId,
+    /// Whose that is, if it was asked for or offered before.
+    pub with: Option<PeerId>,
     /// From the client.
     pub inward: Inward,
     /// To the client.
@@ -53,7 +56,14 @@ pub(crate) struct End {
 impl End {
     /// A fresh end, both windows at their start.
     pub(crate) fn new(now: Instant, far: EndId) -> End {
-        End { far, inward: Inward::new(now), outward: Outward::new(now), in_round: false, credit_queued: false }
+        End {
+            far,
+            with: None,
+            inward: Inward::new(now),
+            outward: Outward::new(now),
+            in_round: false,
+            credit_queued: false,
+        }
     }
 
     /// What the circuit holds, bytes. What came in here waits at the other end, what waits here came in there.

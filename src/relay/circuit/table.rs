@@ -2,6 +2,7 @@
 
 use super::end::{Arrival, End};
 use super::inward::Overrun;
+use crate::identity::PeerId;
 use crate::relay::EndId;
 use crate::relay::rate::LATE_BYTES_MAX;
 use crate::relay::router::circuits::EndReport;
@@ -13,10 +14,10 @@ use std::time::Instant;
 /// A circuit as its link knows it.
 #[derive(Debug)]
 pub(crate) enum Circuit {
-    /// The client sent CONNECT and waits for the answer.
-    Asked,
-    /// The client was sent INCOMING and has to answer.
-    Offered,
+    /// The client sent CONNECT to this peer, and waits for the answer.
+    Asked(Box<PeerId>),
+    /// The client was sent INCOMING of this peer, and has to answer.
+    Offered(Box<PeerId>),
     /// The circuit is open.
     Open(Box<End>),
 }
@@ -51,24 +52,28 @@ pub(crate) struct Circuits {
 }
 
 impl Circuits {
-    /// The client asks for a circuit. False if it may not have this number.
-    pub(crate) fn ask(&mut self, number: u32) -> bool {
+    /// The client asks for a circuit to a peer. False if it may not have this number.
+    pub(crate) fn ask(&mut self, number: u32, to: PeerId) -> bool {
         let is_valid = number.is_multiple_of(2) && number > self.last_asked;
         if is_valid {
             self.last_asked = number;
-            self.by_number.insert(number, Circuit::Asked);
+            self.by_number.insert(number, Circuit::Asked(Box::new(to)));
         }
         is_valid
     }
 
-    /// The client is offered a circuit.
-    pub(crate) fn offer(&mut self, number: u32) {
-        self.by_number.insert(number, Circuit::Offered);
+    /// The client is offered a circuit of a peer.
+    pub(crate) fn offer(&mut self, number: u32, from: PeerId) {
+        self.by_number.insert(number, Circuit::Offered(Box::new(from)));
     }
 
     /// Opens a circuit that was asked for or offered.
     pub(crate) fn open(&mut self, now: Instant, number: u32, far: EndId) {
-        self.by_number.insert(number, Circuit::Open(Box::new(End::new(now, far))));
+        let with = match self.by_number.get(&number) {
+            Some(Circuit::Asked(peer) | Circuit::Offered(peer)) => Some(**peer),
+            Some(Circuit::Open(_)) | None => None,
+        };
+        self.by_number.insert(number, Circuit::Open(Box::new(End { with, ..End::new(now, far) })));
     }
 
     /// A circuit.
@@ -84,11 +89,19 @@ impl Circuits {
         }
     }
 
+    /// Whose the other end of an open circuit is.
+    pub(crate) fn peer_of(&self, number: u32) -> Option<PeerId> {
+        match self.by_number.get(&number) {
+            Some(Circuit::Open(end)) => end.with,
+            _ => None,
+        }
+    }
+
     /// This link's ends of all open circuits.
     pub(crate) fn ends(&self) -> impl Iterator<Item = (u32, &End)> {
         self.by_number.iter().filter_map(|(&number, circuit)| match circuit {
             Circuit::Open(end) => Some((number, end.as_ref())),
-            Circuit::Asked | Circuit::Offered => None,
+            Circuit::Asked(_) | Circuit::Offered(_) => None,
         })
     }
 
@@ -96,7 +109,7 @@ impl Circuits {
     pub(crate) fn ends_mut(&mut self) -> impl Iterator<Item = &mut End> {
         self.by_number.values_mut().filter_map(|circuit| match circuit {
             Circuit::Open(end) => Some(end.as_mut()),
-            Circuit::Asked | Circuit::Offered => None,
+            Circuit::Asked(_) | Circuit::Offered(_) => None,
         })
     }
 

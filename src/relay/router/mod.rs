@@ -280,8 +280,9 @@ impl Router {
     fn note_owed(&mut self, now: Instant, side: Side, report: &EndReport) {
         let Some(info) = self.circuits.info(side) else { return };
         let is_callee = info.callee == side;
-        let (peer, caller) = if is_callee { (info.to, Some(info.from)) } else { (info.from, None) };
-        if let Some(until) = self.rates.owes_until(now, &peer, report.late_bytes) {
+        let (peer, other) = if is_callee { (info.to, info.from) } else { (info.from, info.to) };
+        let caller = is_callee.then_some(other);
+        if let Some(until) = self.rates.owes_until(now, (&peer, other), report.late_bytes) {
             self.owed.add(Debtor { peer, caller }, until, report);
         }
     }

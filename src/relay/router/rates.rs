@@ -33,9 +33,15 @@ impl Rates {
         Some(rate.clone())
     }
 
-    /// Until when a peer with a rate owes something, with so many bytes that may come yet. None if it owes nothing.
-    pub(super) fn owes_until(&self, now: Instant, peer: &PeerId, late_bytes: u32) -> Option<Instant> {
-        self.by_peer.get(peer).map(|rate| rate.owes_until(now, late_bytes)).filter(|until| *until > now)
+    /// Until when a peer with a rate owes something that another has had it send, with so many bytes that may come yet. None if it
+    /// owes nothing of that.
+    pub(super) fn owes_until(
+        &self,
+        now: Instant,
+        (peer, other): (&PeerId, PeerId),
+        late_bytes: u32,
+    ) -> Option<Instant> {
+        self.by_peer.get(peer).map(|rate| rate.owes_until(now, Some(other), late_bytes)).filter(|until| *until > now)
     }
 }
 
@@ -68,7 +74,7 @@ mod tests {
             let now = start + Duration::from_secs(1);
             Metered::new(Some(account(now, n))).receive(now, 0);
             let before = account(now, 150);
-            assert!(Metered::new(Some(before)).allows_from() > Some(now), "it is owed something");
+            assert!(Metered::new(Some(before)).allows_from(None) > Some(now), "it is owed something");
         }
         assert!(rates.by_peer.len() <= 2 * 200 + 1, "{}", rates.by_peer.len());
         let later = start + Duration::from_secs(100);

@@ -98,7 +98,7 @@ impl Relay {
         let mut attachment = Attachment::new(now, newcomer, authenticated, Output::default());
         attachment.circuits.open(now, CIRCUIT, EndId { worker: 0, link: LinkId::new(2), circuit: 1 });
         // Somebody else is on the link.
-        attachment.circuits.offer(1);
+        attachment.circuits.offer(1, crate::identity::PeerId::from_bytes([1; 32]));
         Relay { attachment, client }
     }
 

@@ -252,6 +252,86 @@ fn whoever_opens_circuits_to_a_peer_with_a_rate_and_ends_them_leaves_it_heard_an
     }
 }
 
+/// A callee with a rate, which sends an honest caller as much as it may, while somebody hostile does `harm` each second.
+fn honest_bytes(
+    workers: usize,
+    harm: impl Fn(Instant, &mut RelayCore, [&mut Client; 2], &mut u32) -> Vec<Got>,
+) -> usize {
+    const CIRCUIT: u32 = 2;
+    let (mut relay, [mut callee, mut honest, mut hostile]) = rated_callee(workers);
+    let (mut now, mut circuits) = (Instant::now(), 0);
+    callee.say(Control::Listen { name: app("a") });
+    callee.flush(now, &mut relay);
+    let theirs = call(now, &mut relay, (&mut honest, &mut callee), CIRCUIT).unwrap();
+    let (mut credit, mut sent) = (WINDOW, 0);
+    for second in 0..SECONDS * 5 {
+        let mut heard = harm(now, &mut relay, [&mut hostile, &mut callee], &mut circuits);
+        if credit > sent {
+            callee.data(theirs, &numbered(credit - sent));
+            sent = credit;
+        }
+        callee.flush(now, &mut relay);
+        honest.bare(Kind::Credit, CIRCUIT, u32::try_from(sent + WINDOW).unwrap());
+        honest.flush(now, &mut relay);
+        honest.all(now, &mut relay);
+        hostile.bare(Kind::Ping, 0, 1);
+        hostile.flush(now, &mut relay);
+        hostile.all(now, &mut relay);
+        callee.bare(Kind::Ping, 0, u32::try_from(second).unwrap());
+        callee.flush(now, &mut relay);
+        heard.extend(callee.all(now, &mut relay));
+        assert!(relay.may_read(callee.id).is_now(now), "after {second} s");
+        for got in heard {
+            match got {
+                Got::Credit(of, more) if of == theirs => credit = usize::try_from(more).unwrap(),
+                _ => {}
+            }
+        }
+        now += Duration::from_secs(1);
+        relay.handle_timeout(now);
+    }
+    sent
+}
+
+/// Opens circuits to the callee, has it send what that may without a grant, and ends them.
+fn open_and_end(
+    now: Instant,
+    relay: &mut RelayCore,
+    [hostile, callee]: [&mut Client; 2],
+    circuits: &mut u32,
+) -> Vec<Got> {
+    let mut heard = Vec::new();
+    for _ in 0..20 {
+        *circuits += 2;
+        hostile.connect(*circuits, callee.peer, "a", 0);
+        hostile.flush(now, relay);
+        let got = callee.all(now, relay);
+        let offered = got.iter().find_map(|got| match got {
+            Got::Control(Control::Incoming { circuit, .. }) => Some(*circuit),
+            _ => None,
+        });
+        heard.extend(got);
+        let Some(offered) = offered else { break };
+        callee.say(Control::Accept { circuit: offered, early: vec![] });
+        callee.data(offered, &numbered(WINDOW));
+        callee.flush(now, relay);
+        hostile.link_reset(*circuits, CloseCode::Cancelled);
+        hostile.flush(now, relay);
+    }
+    heard
+}
+
+#[test]
+fn whoever_a_peer_with_a_rate_sends_to_has_its_part_of_that_whatever_others_have_it_send() {
+    for workers in [1, 2] {
+        let all = RATE * SECONDS * 5;
+        let alone = honest_bytes(workers, |_, _, _, _| Vec::new());
+        assert!((all * 9 / 10..all + 3 * WINDOW).contains(&alone), "{alone} of {all}, {workers} workers");
+        let shared = honest_bytes(workers, open_and_end);
+        assert!((all * 9 / 20..all * 6 / 10 + 3 * WINDOW).contains(&shared), "{shared} of {all}, {workers} workers");
+    }
+}
+
 #[test]
 fn a_broken_connection_of_a_peer_in_debt_is_gone_at_once_and_not_when_that_is_paid() {
     let mut world = World::new(1);
