@@ -1,12 +1,11 @@
-//! What the benchmarks of a relay have in common: a relay in a process of its own, and how a client attaches to it.
+//! What the benchmarks of a relay have in common: a relay in a process of its own, and the keys of its clients.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
-use vp::identity::{Identity, PeerId};
-use vp::link::{Dial, Link};
+use vp::identity::Identity;
 use vp::relay::Limits;
 use vp::server::{Allow, Relay, RelayOptions};
 
@@ -14,48 +13,13 @@ use vp::server::{Allow, Relay, RelayOptions};
 pub type Anyhow<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Of the relay.
-const RELAY_SEED: [u8; 32] = [255; 32];
+pub const RELAY_SEED: [u8; 32] = [255; 32];
 
 /// Every client's key is made of its number.
 pub fn identity(number: usize) -> Identity {
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&(number as u64).to_le_bytes());
     Identity::from_seed(&seed)
-}
-
-/// A link that is up.
-pub struct Attached {
-    /// Its ends of the channel.
-    pub link: Link,
-    /// Whose it is.
-    pub peer: PeerId,
-    /// What has been read behind the handshake.
-    pub input: Vec<u8>,
-}
-
-/// Attaches the peer with this number over a connection.
-pub fn attach(stream: &mut TcpStream, number: usize) -> Anyhow<Attached> {
-    let identity = identity(number);
-    stream.set_nodelay(true)?;
-    let (mut dial, first) = Dial::new(&identity, Identity::from_seed(&RELAY_SEED).id())?;
-    stream.write_all(&first)?;
-    let (mut input, mut chunk) = (Vec::new(), [0; 4096]);
-    loop {
-        let count = stream.read(&mut chunk)?;
-        if count == 0 {
-            return Err("closed in the handshake".into());
-        }
-        input.extend_from_slice(&chunk[..count]);
-        let mut out = Vec::new();
-        match dial.handle_bytes(&input, &mut out)? {
-            Err(more) => dial = more,
-            Ok(admitted) => {
-                stream.write_all(&out)?;
-                let input = input.split_off(admitted.used);
-                return Ok(Attached { link: admitted.link, peer: identity.id(), input });
-            }
-        }
-    }
 }
 
 /// A process that prints where it listens, and ends when its standard input does: when this is dropped.

@@ -14,14 +14,18 @@
 // A benchmark prints its figures, and its numbers are small.
 #![allow(clippy::print_stdout, clippy::cast_possible_truncation)]
 
-#[path = "flood/client.rs"]
 mod client;
 mod common;
+#[path = "flood/kinds.rs"]
+mod kinds;
 
-use client::{Client, Flood};
+use client::{Client, NOW, name};
 use common::{Anyhow, Server};
+use kinds::{Flood, Flooder};
+use rustix::net::recv;
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{ErrorKind, Read, Write};
+use std::io::Read;
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -162,13 +166,14 @@ impl Drop for Flooders {
 fn flood(words: &[String]) -> Anyhow<()> {
     let [kind, address, links] = words else { return Err("flood KIND ADDRESS LINKS".into()) };
     let (kind, address, links) = (Flood::named(kind).ok_or("what flood?")?, address.parse()?, links.parse::<usize>()?);
-    let mut clients = client::crowd(kind, address, links)?;
+    let mut clients = kinds::crowd(kind, address, links)?;
     println!("!");
-    let per_thread = links.div_ceil(4);
+    // Those of a group stay together.
+    let per_thread = links.div_ceil(4).next_multiple_of(4);
     let mut threads = Vec::new();
     while !clients.is_empty() {
         let mine = clients.split_off(clients.len().saturating_sub(per_thread));
-        threads.push(thread::spawn(move || client::flood(kind, mine)));
+        threads.push(thread::spawn(move || kinds::flood(kind, mine)));
     }
     for thread in threads {
         thread.join().map_err(|_| "a flooder panicked")??;
@@ -205,7 +210,7 @@ fn measure(server: &Server) -> Anyhow<Seen> {
 fn backlog(links: usize) -> Anyhow<()> {
     println!("{:32} {:>9} {:>9} {:>9} {:>9}", "64 bytes there and back", "p50 ms", "most ms", "all ms", "part");
     for workers in [1, 2] {
-        for kind in [None].into_iter().chain(Flood::ALL.map(Some)) {
+        for kind in [None].into_iter().chain(Flood::ALL.into_iter().filter(|kind| kind.is_one_sided()).map(Some)) {
             let mut runs = Vec::new();
             for _ in 0..9 {
                 runs.push(after_backlog(workers, kind, links)?);
@@ -227,21 +232,22 @@ fn after_backlog(workers: usize, kind: Option<Flood>, links: usize) -> Anyhow<(D
     let (mut asks, mut answers) = Client::pair(server.address, 1)?;
     // It ends with the relay.
     thread::spawn(move || answers.echo());
-    let mut clients = match kind {
-        Some(kind) => client::crowd(kind, server.address, links)?,
+    let mut flooders = match kind {
+        Some(kind) => kinds::crowd(kind, server.address, links)?,
         None => Vec::new(),
     };
     for _ in 0..3 {
         asks.round_trip()?;
     }
     signal(&server, Signal::STOP)?;
-    let pending: Anyhow<Vec<_>> = clients.iter_mut().map(|client| client.begin(kind.unwrap_or(Flood::Ping))).collect();
+    let begin = |flooder: &mut Flooder| flooder.begin(kind.unwrap_or(Flood::Ping));
+    let pending: Anyhow<Vec<_>> = flooders.iter_mut().map(begin).collect();
     let began = Instant::now();
     signal(&server, Signal::CONT)?;
     asks.round_trip()?;
     let answered = began.elapsed();
-    for (client, pending) in clients.iter_mut().zip(pending?) {
-        client.end(&pending)?;
+    for (flooder, pending) in flooders.iter_mut().zip(pending?) {
+        flooder.end(&pending)?;
     }
     Ok((answered, began.elapsed()))
 }
@@ -250,7 +256,7 @@ fn after_backlog(workers: usize, kind: Option<Flood>, links: usize) -> Anyhow<(D
 
 fn costs(kinds: &[String]) -> Anyhow<()> {
     println!("{:32} {:>12}", "", "ns a frame");
-    for kind in wanted(kinds) {
+    for kind in wanted(kinds).filter(|kind| kind.is_one_sided()) {
         println!("{:32} {:12.0}", kind.name(), cost(kind)?);
     }
     if !kinds.is_empty() {
@@ -275,7 +281,8 @@ fn costs(kinds: &[String]) -> Anyhow<()> {
 /// Processor time of the relay for one of a kind, nanoseconds.
 fn cost(kind: Flood) -> Anyhow<f64> {
     let server = start(1, 256)?;
-    let (mut one, mut other) = Client::pair(server.address, 1)?;
+    let (one, mut other) = Client::pair(server.address, 1)?;
+    let mut one = Flooder::from(one);
     // It ends with the relay.
     thread::spawn(move || other.swallow());
     let before = server.cpu_seconds()?;
@@ -289,12 +296,12 @@ fn cost_of_calls(workers: usize) -> Anyhow<f64> {
     // Links are spread over workers in the order in which they come.
     let (mut one, mut two) = (Client::attach(server.address, 1)?, Client::attach(server.address, 2)?);
     let mut caller = Client::attach(server.address, 3)?;
-    one.listen()?;
-    two.listen()?;
+    one.listen(&name(0))?;
+    two.listen(&name(0))?;
     let before = server.cpu_seconds()?;
     for _ in 0..count / 2 {
         for callee in [&mut one, &mut two] {
-            caller.call(callee)?;
+            caller.call(callee, &name(0))?;
             caller.hang_up(callee)?;
         }
     }
@@ -310,28 +317,22 @@ fn memory() -> Anyhow<()> {
         let before = server.memory_kib("VmHWM:")?;
         let mut clients = Vec::new();
         for n in 0..links {
-            // No more of one peer than it may have.
-            clients.push(Client::attach(server.address, 10 + n / 250)?);
+            // No more of one peer, and of one address, than they may have.
+            let source = Ipv4Addr::new(127, 0, 0, 2 + (n / 250) as u8);
+            clients.push(Flooder::from(Client::attach_from(server.address, source, 10 + n / 250)?));
         }
         let asked: Anyhow<Vec<Vec<u8>>> = clients.iter_mut().map(|client| client.listens(20_000)).collect();
         let mut asked: Vec<(Vec<u8>, usize)> = asked?.into_iter().map(|bytes| (bytes, 0)).collect();
-        for client in &clients {
-            client.stream.set_nonblocking(true)?;
-        }
         let (began, mut hear_at) = (Instant::now(), Instant::now());
         while began.elapsed() < 5 * MEASURED {
             for (client, (bytes, at)) in clients.iter_mut().zip(&mut asked) {
-                match client.stream.write(&bytes[*at..]) {
-                    Ok(count) => *at += count,
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    // It did not take what was for it.
-                    Err(_) => {}
-                }
+                // An error: it did not take what was for it.
+                *at += client.client.write_some(&bytes[*at..]).unwrap_or(0);
             }
             if hears && Instant::now() >= hear_at {
                 hear_at += Duration::from_secs(3);
                 for client in &mut clients {
-                    let _ = client.stream.read(&mut [0]);
+                    let _ = recv(&client.client.stream, &mut [0], NOW);
                 }
             }
             thread::sleep(Duration::from_millis(20));

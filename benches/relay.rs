@@ -7,23 +7,18 @@
 // A benchmark prints its figures, and its numbers are small.
 #![allow(clippy::print_stdout, clippy::cast_possible_truncation)]
 
+mod client;
 mod common;
 
-use common::{Anyhow, Attached, Server, announce, attach, identity, serve};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use client::{Client, name};
+use common::{Anyhow, Server, announce, identity, serve};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vp::identity::PeerId;
-use vp::link::{Frame, Link, credit_left};
-use vp::wire::limits::{CIRCUIT_WINDOW_START, CLIENT_WINDOW, DATA_BODY_MAX, SEALED_HEADER_BYTES};
-use vp::wire::{Control, Header, Kind, Name};
+use vp::wire::limits::{DATA_BODY_MAX, SEALED_HEADER_BYTES};
 
-/// As much as the plain receiver reads at once, and the start of the next frame.
-const INPUT_BYTES: usize = DATA_BODY_MAX + 16 * 1024;
 const GIB: f64 = (1_u64 << 30) as f64;
 
 fn main() -> Anyhow<()> {
@@ -95,11 +90,11 @@ fn run(program: &str, pairs: usize, gib: f64) -> Anyhow<Run> {
     for pair in 0..pairs {
         if vp {
             let mut receiver = Client::attach(address, pair * 2)?;
-            receiver.listen()?;
+            receiver.listen(&name(0))?;
             let mut sender = Client::attach(address, pair * 2 + 1)?;
-            sender.call(&mut receiver)?;
-            receivers.push(End::Client(receiver));
-            senders.push(End::Client(sender));
+            sender.call(&mut receiver, &name(0))?;
+            receivers.push(End::Client(Box::new(receiver)));
+            senders.push(End::Client(Box::new(sender)));
         } else {
             receivers.push(End::Plain(TcpStream::connect(address)?));
             senders.push(End::Plain(TcpStream::connect(address)?));
@@ -126,7 +121,7 @@ fn run(program: &str, pairs: usize, gib: f64) -> Anyhow<Run> {
 }
 
 enum End {
-    Client(Client),
+    Client(Box<Client>),
     Plain(TcpStream),
 }
 
@@ -160,151 +155,6 @@ impl End {
 
 fn frames(bytes: u64) -> u64 {
     bytes / DATA_BODY_MAX as u64
-}
-
-/// A blocking client of a relay: one circuit, no session.
-struct Client {
-    stream: TcpStream,
-    link: Link,
-    peer: PeerId,
-    /// What has been read and not used is `input[start..end]`.
-    input: Vec<u8>,
-    start: usize,
-    end: usize,
-    circuit: u32,
-    credit: u32,
-}
-
-enum Seen {
-    Control(Control),
-    Data(usize),
-    Other,
-}
-
-impl Client {
-    fn attach(address: SocketAddr, number: usize) -> Anyhow<Client> {
-        let mut stream = TcpStream::connect(address)?;
-        let Attached { link, peer, input } = attach(&mut stream, number)?;
-        let (start, end) = (0, input.len());
-        Ok(Client { stream, link, peer, input, start, end, circuit: 0, credit: CIRCUIT_WINDOW_START })
-    }
-
-    fn say(&mut self, message: &Control) -> Anyhow<()> {
-        let mut out = Vec::new();
-        self.link.control(message, &mut out)?;
-        Ok(self.stream.write_all(&out)?)
-    }
-
-    fn next(&mut self, flags: RecvFlags) -> Anyhow<Seen> {
-        loop {
-            let (used, frame) = self.link.advance(&self.input[self.start..self.end])?;
-            self.start += used;
-            match frame {
-                Frame::Nothing if used > 0 => continue,
-                Frame::Nothing => {}
-                Frame::Control(message) => return Ok(Seen::Control(message)),
-                Frame::Data { bytes, .. } => return Ok(Seen::Data(bytes.len())),
-                Frame::Credit { credit, .. } => {
-                    self.credit = credit;
-                    return Ok(Seen::Other);
-                }
-                Frame::Reset { code, .. } => return Err(format!("reset {code}").into()),
-                _ => return Ok(Seen::Other),
-            }
-            self.fill(flags)?;
-        }
-    }
-
-    fn fill(&mut self, flags: RecvFlags) -> Anyhow<()> {
-        self.input.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        self.input.resize(INPUT_BYTES, 0);
-        let (_, count) = recv(&self.stream, &mut self.input[self.end..], flags)?;
-        self.end += count;
-        if count == 0 { Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()) } else { Ok(()) }
-    }
-
-    fn await_control(&mut self) -> Anyhow<Control> {
-        loop {
-            if let Seen::Control(message) = self.next(RecvFlags::empty())?
-                && !matches!(message, Control::Welcome { .. })
-            {
-                return Ok(message);
-            }
-        }
-    }
-
-    fn listen(&mut self) -> Anyhow<()> {
-        self.say(&Control::Listen { name: Name::App("bench".parse().expect("a name")) })?;
-        self.await_control().map(drop)
-    }
-
-    fn call(&mut self, callee: &mut Client) -> Anyhow<()> {
-        let name = Name::App("bench".parse().expect("a name"));
-        self.say(&Control::Connect { circuit: 2, to: callee.peer, name, wait_ms: 0, early: vec![] })?;
-        let Control::Incoming { circuit, .. } = callee.await_control()? else { return Err("no call".into()) };
-        callee.say(&Control::Accept { circuit, early: vec![] })?;
-        callee.circuit = circuit;
-        self.circuit = 2;
-        let Control::Opened { .. } = self.await_control()? else { return Err("not opened".into()) };
-        Ok(())
-    }
-
-    fn send(&mut self, bytes: u64) -> Anyhow<()> {
-        let mut frame = vec![7; SEALED_HEADER_BYTES + DATA_BODY_MAX];
-        let (mut left, mut sent, mut answered) = (bytes, 0_u32, false);
-        while left > 0 {
-            while credit_left(self.credit, sent) == 0 {
-                self.next(RecvFlags::empty())?;
-            }
-            let length =
-                credit_left(self.credit, sent).min(DATA_BODY_MAX as u32).min(u32::try_from(left).unwrap_or(u32::MAX));
-            let header = Header { kind: Kind::Data, circuit: self.circuit, length, credit: CIRCUIT_WINDOW_START };
-            self.link.seal_header(header, &mut frame)?;
-            self.stream.write_all(&frame[..SEALED_HEADER_BYTES + length as usize])?;
-            sent = sent.wrapping_add(length);
-            left -= u64::from(length);
-            answered |= self.poll_credit()?;
-        }
-        // The receiver says a byte when it has everything, which may be before the last credit was looked for.
-        while !answered {
-            answered = matches!(self.next(RecvFlags::empty())?, Seen::Data(_));
-        }
-        Ok(())
-    }
-
-    /// Takes what has come, without waiting; whether the receiver's byte is among it.
-    fn poll_credit(&mut self) -> Anyhow<bool> {
-        let mut answered = false;
-        loop {
-            match self.next(RecvFlags::DONTWAIT) {
-                Ok(seen) => answered |= matches!(seen, Seen::Data(_)),
-                Err(error) if answered || error.downcast_ref() == Some(&Errno::AGAIN) => return Ok(answered),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn receive(&mut self, bytes: u64) -> Anyhow<()> {
-        let (mut left, mut received, mut granted) = (bytes, 0_u32, CIRCUIT_WINDOW_START);
-        while left > 0 {
-            let Seen::Data(count) = self.next(RecvFlags::empty())? else { continue };
-            left -= count as u64;
-            received = received.wrapping_add(count as u32);
-            if credit_left(granted, received) < CLIENT_WINDOW / 2 {
-                granted = received.wrapping_add(CLIENT_WINDOW);
-                let mut out = Vec::new();
-                self.link.bare(Kind::Credit, self.circuit, granted, &mut out)?;
-                self.stream.write_all(&out)?;
-            }
-        }
-        let mut out = vec![0; SEALED_HEADER_BYTES];
-        let header = Header { kind: Kind::Data, circuit: self.circuit, length: 1, credit: granted };
-        self.link.seal_header(header, &mut out)?;
-        out.push(0);
-        Ok(self.stream.write_all(&out)?)
-    }
 }
 
 /// The limit: connections come in pairs, receiver first; a thread each pair.
@@ -356,9 +206,8 @@ fn idle(links: usize) -> Anyhow<()> {
                 let mut clients = Vec::new();
                 for number in 0..links / 2 {
                     let mut client = Client::attach(*address, 2 + number * 2 + half)?;
-                    client.listen()?;
-                    // So many of them must fit into this process, too.
-                    (client.input, client.start, client.end) = (Vec::new(), 0, 0);
+                    client.listen(&name(0))?;
+                    client.shrink();
                     clients.push(client);
                 }
                 Ok(clients)
