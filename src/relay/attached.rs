@@ -143,12 +143,14 @@ impl Attachment {
         self.pace.note_bidden(with, early_bytes);
     }
 
-    /// Whether it may be read: not while it hears too little of what is for it, a circuit is full, or its peer is over its rate.
+    /// Whether it may be read: not while it hears too little of what is for it, a circuit is full, other workers have much to do
+    /// for it, or its peer is over its rate.
     pub(super) fn may_read(&self) -> MayRead {
         let unheard = self.outgoing.is_backlogged() || self.outgoing.has_many_answers() || self.intake.has_held();
         let paid = self.pace.reads_from();
         match paid {
             _ if self.is_ending() => MayRead::Never,
+            _ if self.intake.is_ahead() => MayRead::Later,
             // What was read before waits for nothing else.
             paid if self.may_use_held() => paid.map_or(MayRead::Now, MayRead::From),
             _ if unheard || self.circuits.full().is_some() => MayRead::Later,

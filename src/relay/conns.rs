@@ -1,9 +1,12 @@
-//! The connections of one worker: those whose clients have not said who they are, links, and which of both have input.
+//! The connections of one worker: those whose clients have not said who they are, links, which of both have input, and what has
+//! come for links from other workers.
 
+use super::across::{Arrived, Message};
 use super::attached::Attachment;
 use super::events::{Event, Notice};
 use super::fair::account::Account;
-use super::fair::reading::{Known, Reading, Stand};
+use super::fair::reading::{AT_ONCE, Known, Reading, Stand, Waits};
+use super::fair::work::Work;
 use super::greeting::{GREETING_MAX, Greetings};
 use super::intake::Held;
 use super::pace::MayRead;
@@ -23,20 +26,24 @@ pub(super) struct Conns {
     pub switch: Switch,
     /// Those that have input.
     pub reading: Reading,
+    /// What has come from other workers.
+    pub arrived: Arrived,
 }
 
-/// What is to be done for a connection whose turn it is.
+/// What is to be done in a turn.
 pub(super) enum Due {
     /// Read it once.
     Read(ConnId),
     /// Use what was read from it before.
     Use(ConnId, Held),
+    /// Tell ends of circuits what has come for them, and is paid for by this link.
+    Tell(LinkId),
 }
 
 impl Conns {
     /// Without any that have input.
     pub(super) fn new(greetings: Greetings, switch: Switch) -> Conns {
-        Conns { greetings, switch, reading: Reading::default() }
+        Conns { greetings, switch, reading: Reading::default(), arrived: Arrived::default() }
     }
 
     // Whose turn it is.
@@ -103,9 +110,12 @@ impl Conns {
         loop {
             while let Some((conn, account)) = self.switch.leaving.poll_fresh() {
                 // Ahead of the others of its peer: nothing new of that before this is done.
-                self.reading.line.enter_first(&account, conn);
+                self.reading.line.enter_first(&account, Waits::Conn(conn));
             }
-            let conn = self.reading.line.pop()?;
+            let conn = match self.reading.line.pop()? {
+                Waits::Conn(conn) => conn,
+                Waits::Told(link) => return Some(Due::Tell(link)),
+            };
             if let Some(work) = self.switch.leave_on(now, conn) {
                 self.reading.line.spend(work);
                 continue;
@@ -130,19 +140,66 @@ impl Conns {
         Some(held.map_or(Due::Read(conn), |held| Due::Use(conn, held)))
     }
 
-    /// Nobody is read for a while: memory is used up, or another worker is behind. `next` is who would have been.
-    pub(super) fn leave_unread(&mut self, now: Instant, next: Option<ConnId>) {
-        if let Some(conn) = next
-            && let Some((known, account)) = waiting(&mut self.greetings, &mut self.switch, conn)
-        {
-            self.reading.line_up_first(known, &account, conn);
+    /// Nobody is read for a while: memory is used up. `next` is who would have been. The rest of the turn is for what came from
+    /// other workers, and for links that are gone.
+    pub(super) fn leave_unread(&mut self, now: Instant, next: ConnId) {
+        if let Some((known, account)) = waiting(&mut self.greetings, &mut self.switch, next) {
+            self.reading.line_up_first(known, &account, next);
         }
-        let all: Vec<ConnId> = self.reading.line.iter().collect();
-        for conn in all {
-            if self.waiting(conn).is_some_and(|(known, _)| known.is_readable) {
-                self.handle_unread(now, conn);
+        let all: Vec<Waits> = self.reading.line.iter().collect();
+        for one in all {
+            match one {
+                Waits::Conn(conn) if self.waiting(conn).is_some_and(|(known, _)| known.is_readable) => {
+                    self.handle_unread(now, conn);
+                }
+                Waits::Conn(conn) if !self.reading.line.is_over() => {
+                    if let Some(work) = self.switch.leave_on(now, conn) {
+                        self.reading.line.pass(work);
+                    }
+                }
+                Waits::Told(link) if !self.reading.line.is_over() => {
+                    let work = self.tell(now, link);
+                    self.reading.line.pass(work);
+                }
+                Waits::Conn(_) | Waits::Told(_) => {}
             }
         }
+    }
+
+    // What comes from other workers.
+
+    /// An end of a circuit is to be told something, in the turn of whoever pays for that.
+    pub(super) fn take_in(&mut self, now: Instant, message: Message) {
+        if let Some((link, account)) = message.payer() {
+            if self.arrived.put(link, account, message) {
+                self.reading.line.enter(&account, Waits::Told(link));
+            }
+        } else if let Some(attachment) = self.switch.links.get(message.to.link) {
+            let (link, account) = (attachment.id, attachment.account());
+            if self.arrived.put(link, account, message) {
+                // It goes before what it says next.
+                self.reading.line.enter_first(&account, Waits::Told(link));
+            }
+        } else {
+            // It is gone, or on its way here.
+            self.switch.handle_told(now, message.to, message.what);
+        }
+    }
+
+    /// Tells ends of circuits what this link pays for, as much as one may have done at once. How much work that was.
+    pub(super) fn tell(&mut self, now: Instant, link: LinkId) -> Work {
+        let (mut messages, mut work) = (self.arrived.take(link), Work::ZERO);
+        while work < AT_ONCE
+            && let Some(Message { to, what, paid }) = messages.pop_front()
+        {
+            work = work + Work::of_told(&what);
+            self.switch.handle_told(now, to, what);
+            self.switch.run_orders(now);
+            // Only now is it under way no more.
+            drop(paid);
+        }
+        self.arrived.put_back(link, messages);
+        work
     }
 
     fn waiting(&mut self, conn: ConnId) -> Option<(&mut Known, Account)> {

@@ -21,7 +21,8 @@ pub(super) enum Flow {
     Continue,
     /// It is not read any more.
     Gone,
-    /// It is not listened to before others have had their turn, or it has taken some answers.
+    /// It is not listened to before others have had their turn, it has taken some answers, or other workers have done some of
+    /// what it said.
     Hold,
     /// It is to go to another worker, which then does what this message asks for.
     Move(usize, Control),
@@ -48,7 +49,7 @@ impl Client<'_> {
             Frame::Fin { circuit } => {
                 let far = self.attachment().and_then(|attachment| attachment.circuits.handle_fin(circuit));
                 if let Some(far) = far {
-                    self.switch.deliver(self.now, far, ToEnd::Fin);
+                    self.switch.deliver(self.now, self.id, far, ToEnd::Fin);
                 }
             }
             Frame::Credit { circuit, credit } => {
@@ -79,7 +80,7 @@ impl Client<'_> {
             Some(Circuit::Open(_)) => {
                 attachment.outgoing.take_back(circuit);
                 if let Some(far) = attachment.circuits.forget(circuit, Some(WhyClosed::Reset(code))) {
-                    self.switch.deliver(now, far, ToEnd::Reset(code));
+                    self.switch.deliver(now, side.link, far, ToEnd::Reset(code));
                 }
             }
             Some(Circuit::Asked(_)) => {

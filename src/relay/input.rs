@@ -91,7 +91,8 @@ impl Input<'_> {
                 return Flow::Gone;
             }
             sum.work = sum.work + attachment.intake.take_unpaid();
-            if attachment.outgoing.has_many_answers() || sum.work >= AT_ONCE {
+            let waits = attachment.outgoing.has_many_answers() || attachment.intake.is_far_ahead();
+            if waits || sum.work >= AT_ONCE {
                 return Flow::Hold;
             }
             let start = cursor.at;
@@ -122,7 +123,7 @@ impl Input<'_> {
                 Some(Ok(Received { far, .. })) => {
                     sum.forwarded_bytes += u64::try_from(bytes.len()).unwrap_or(0);
                     let piece = Piece::new(cursor.block, start + bytes.start..start + bytes.end);
-                    switch.deliver(now, far, ToEnd::Data(piece));
+                    switch.deliver(now, id, far, ToEnd::Data(piece));
                 }
             }
         }

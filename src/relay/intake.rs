@@ -1,12 +1,14 @@
-//! What a link has said and the relay has not dealt with: input that was not read, input that was read and not looked at, and
-//! a message whose work is not done.
+//! What a link has said and the relay has not dealt with: input that was not read, input that was read and not looked at, a
+//! message whose work is not done, and what other workers have yet to do.
 
+use super::across::Payer;
 use super::circuit::standstill::{Standstill, State};
 use super::fair::work::Work;
 use super::memory::block::Piece;
 use super::router::calls::Recall;
 use crate::wire::Control;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// See the module. It goes with its link from worker to worker, and what is in it is charged wherever it is.
@@ -21,6 +23,8 @@ pub(super) struct Intake {
     pub standstill: Standstill,
     /// What its messages led to beyond what their kinds do, and what it has not paid for yet.
     unpaid: Work,
+    /// Whoever pays for what it tells ends at other workers, from where it is; None before it has told any something.
+    payer: Option<Arc<Payer>>,
 }
 
 /// What was read and is not done, in order: the client takes no answers, it was much work at once, or the link moved.
@@ -57,6 +61,7 @@ impl Intake {
             deaf: false,
             standstill: Standstill::new(now),
             unpaid: Work::ZERO,
+            payer: None,
         }
     }
 
@@ -109,6 +114,28 @@ impl Intake {
     /// What there is of that.
     pub(super) fn take_unpaid(&mut self) -> Work {
         std::mem::take(&mut self.unpaid)
+    }
+
+    // What other workers have yet to do.
+
+    /// Whoever pays if it tells an end at another worker something; made if there is none.
+    pub(super) fn payer(&mut self, payer: impl FnOnce() -> Arc<Payer>) -> &Arc<Payer> {
+        self.payer.get_or_insert_with(payer)
+    }
+
+    /// It goes to another worker.
+    pub(super) fn leave_worker(&mut self) {
+        self.payer = None;
+    }
+
+    /// Whether so much of that is under way that the link is not to be listened to.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.payer.as_ref().is_some_and(|payer| payer.is_ahead())
+    }
+
+    /// Whether so much of that is under way that what it is saying has to wait.
+    pub(super) fn is_far_ahead(&self) -> bool {
+        self.payer.as_ref().is_some_and(|payer| payer.is_far_ahead())
     }
 
     // What was not read.

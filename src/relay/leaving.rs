@@ -1,9 +1,11 @@
 //! Links that are gone, and what is to be done for that: the far ends of their circuits are told, and the router ends what they
 //! asked for and were offered. It is done a part at a time, in turns of the peer whose link it was: it pays for them.
 
+use super::across::Payer;
 use super::fair::account::Account;
 use super::{ConnId, EndId, LinkId};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Of the calls and circuits of a link that is gone so many are seen to in one turn.
 pub(super) const LEFT_AT_ONCE: usize = 32;
@@ -16,6 +18,8 @@ pub(super) struct Leaver {
     pub account: Account,
     /// The far ends of its circuits that have not been told.
     pub far_ends: Vec<EndId>,
+    /// Who pays for that at other workers.
+    pub payer: Arc<Payer>,
 }
 
 /// See the module. They are found by the connection that carried them, whose place in line is theirs.

@@ -17,7 +17,7 @@ pub(super) struct Links {
     by_conn: HashMap<ConnId, usize>,
     timers: Timers,
     /// The connections of those with output.
-    pub writable: Line,
+    pub writable: Line<ConnId>,
 }
 
 impl Links {

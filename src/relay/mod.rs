@@ -28,6 +28,7 @@
 //! that ends takes all its circuits with it, and one that goes to another worker all that it has said; whatever a
 //! client sends ends at most its own link.
 
+mod across;
 mod attached;
 mod channel;
 mod circuit;
@@ -64,6 +65,7 @@ mod whole;
 mod why_link_ended;
 mod worker;
 
+pub use across::Paid;
 pub use events::{Event, MovingLink, Notice};
 pub use fair::work::Work;
 pub use ids::{ConnId, EndId, LinkId, WorkerIndex};

@@ -3,6 +3,7 @@
 //! It knows links and no connections. Whoever drives it carries out what [`Switch::poll_event`] and [`Switch::poll_message`]
 //! say.
 
+use super::across::{Paid, Payer, Payers, UNDER_WAY_MAX};
 use super::attached::Attachment;
 use super::circuit::table::Circuit;
 use super::circuit::window::Growth;
@@ -35,8 +36,8 @@ pub(super) const ENDING_MAX: Duration = Duration::from_secs(2);
 pub enum WorkerMessage {
     /// From the router, for a link.
     Order(Order),
-    /// For an end of a circuit.
-    ToEnd(EndId, ToEnd),
+    /// For an end of a circuit, and who pays for it if that is not the link that it is for.
+    ToEnd(EndId, ToEnd, Option<Paid>),
     /// Another connection took the place of this one.
     Evict(ConnId),
     /// Memory is used up: let go of what waits for those who do not take it, if their peers hold so much.
@@ -56,9 +57,20 @@ pub(super) struct Switch {
     messages: VecDeque<(usize, WorkerMessage)>,
     /// Links that are gone.
     pub leaving: Leaving,
+    /// How much of them ends of circuits have yet to be told.
+    pub payers: Payers,
     early: Early,
     events: VecDeque<Event>,
     shortage: Shortage,
+}
+
+const _: () = assert!(UNDER_WAY_MAX * size_of::<WorkerMessage>() <= 128 * 1024);
+
+impl WorkerMessage {
+    /// Whether it has its turn later, and costs next to nothing now.
+    pub fn waits_its_turn(&self) -> bool {
+        matches!(self, WorkerMessage::ToEnd(..))
+    }
 }
 
 impl Switch {
@@ -71,6 +83,7 @@ impl Switch {
             pool,
             messages: VecDeque::new(),
             leaving: Leaving::default(),
+            payers: Payers::default(),
             early: Early::default(),
             events: VecDeque::new(),
             shortage: Shortage::default(),
@@ -122,13 +135,23 @@ impl Switch {
 
     // What ends of circuits tell each other.
 
-    /// Tells an end of a circuit, here or at another worker.
-    pub(super) fn deliver(&mut self, now: Instant, to: EndId, what: ToEnd) {
+    /// One of a link's ends of circuits tells its other end, here or at another worker.
+    pub(super) fn deliver(&mut self, now: Instant, from: LinkId, to: EndId, what: ToEnd) {
         if to.worker == self.place.worker {
-            self.handle_told(now, to, what);
-        } else {
-            self.messages.push_back((to.worker, WorkerMessage::ToEnd(to, what)));
+            return self.handle_told(now, to, what);
         }
+        let paid = match what {
+            // Whoever sent them pays.
+            ToEnd::Freed(_) => None,
+            ToEnd::Data(_) | ToEnd::Fin | ToEnd::Reset(_) => self.payer(from).map(|payer| Payer::pay(&payer)),
+        };
+        self.messages.push_back((to.worker, WorkerMessage::ToEnd(to, what, paid)));
+    }
+
+    fn payer(&mut self, link: LinkId) -> Option<Arc<Payer>> {
+        let (attachment, payers) = (self.links.get_mut(link)?, &mut self.payers);
+        let account = attachment.account();
+        Some(Arc::clone(attachment.intake.payer(|| payers.payer(link, account))))
     }
 
     /// An end here is told something.
@@ -190,7 +213,7 @@ impl Switch {
                     // The caller gave up while the callee accepted.
                     let report = EndReport { circuit, sent_bytes: 0, late_bytes: 0, why: Some(WhyClosed::GivenUp) };
                     self.router.ask(|router, orders| router.handle_ended(now, id, &[report], orders));
-                    self.deliver(now, far, ToEnd::Reset(CloseCode::Cancelled));
+                    self.deliver(now, id, far, ToEnd::Reset(CloseCode::Cancelled));
                 }
             }
             What::Waiting { circuit } => {
@@ -226,7 +249,7 @@ impl Switch {
                 let before = self.early.take(order.link).into_iter().filter_map(Kept::into_order);
                 for order in before.chain([order]) {
                     if let What::Opened { far, .. } = order.what {
-                        self.deliver(now, far, ToEnd::Reset(CloseCode::PeerGone));
+                        self.deliver(now, order.link, far, ToEnd::Reset(CloseCode::PeerGone));
                     }
                 }
             }
@@ -263,7 +286,7 @@ impl Switch {
         let why = Some(WhyClosed::Cut(cut));
         self.change(now, side.link, |attachment| far = attachment.reset(side.circuit, code, why));
         if let Some(far) = far {
-            self.deliver(now, far, ToEnd::Reset(code));
+            self.deliver(now, side.link, far, ToEnd::Reset(code));
         }
     }
 
@@ -279,10 +302,11 @@ impl Switch {
         if told {
             far_ends.clear();
         }
-        let (conn, account) = (attachment.conn, attachment.account());
+        let (conn, account, payers) = (attachment.conn, attachment.account(), &mut self.payers);
+        let payer = Arc::clone(attachment.intake.payer(|| payers.payer(id, account)));
         let expected = self.router.ask(|router, _| router.detach(id, Departure { why, ended }));
         let Some(worker) = expected else { return };
-        self.leaving.put(conn, Leaver { link: id, account, far_ends });
+        self.leaving.put(conn, Leaver { link: id, account, far_ends, payer });
         if worker != self.place.worker {
             // It was to go there, and what is kept for it there finds out that it does not come.
             let order = Order { worker, link: id, what: What::End { code: CloseCode::PeerGone } };
@@ -297,7 +321,14 @@ impl Switch {
         let told = leaver.far_ends.split_off(leaver.far_ends.len().saturating_sub(LEFT_AT_ONCE));
         let count = told.len();
         for far in told {
-            self.deliver(now, far, ToEnd::Reset(CloseCode::PeerGone));
+            let what = ToEnd::Reset(CloseCode::PeerGone);
+            if far.worker == self.place.worker {
+                self.handle_told(now, far, what);
+            } else {
+                // Behind what the link had sent.
+                let paid = Some(Payer::pay(&leaver.payer));
+                self.messages.push_back((far.worker, WorkerMessage::ToEnd(far, what, paid)));
+            }
         }
         let link = leaver.link;
         let seen_to = self.router.ask(|router, orders| router.leave_on(now, link, LEFT_AT_ONCE, orders));
@@ -327,6 +358,7 @@ impl Switch {
     pub(super) fn move_out(&mut self, id: LinkId, to: usize) {
         if let Some(mut attachment) = self.links.remove(id) {
             attachment.intake.owe(Work::MOVE);
+            attachment.intake.leave_worker();
             self.events.push_back(Event::Move(to, MovingLink { attachment }));
         }
     }

@@ -13,7 +13,7 @@ use super::{Budget, ConnId, Policy, Pool, Reader, WorkerIndex};
 use crate::identity::Identity;
 #[cfg(feature = "canaries")]
 use crate::wire::{Control, Features};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -80,6 +80,53 @@ impl RelayCore {
         }
     }
 
+    /// From now on workers look only now and then what has come from others, and have a turn, as threads do that are kept from
+    /// running; the same in each run with this seed. [`RelayCore::next_timeout`] says that there is more.
+    pub fn set_slow(&mut self, seed: u64) {
+        (self.under_way.is_slow, self.under_way.dice) = (true, seed);
+    }
+
+    /// Has workers do all that there is to do, however slow they are.
+    pub fn catch_up(&mut self, now: Instant) {
+        for worker in 0..self.workers.len() {
+            self.collect(now, worker);
+        }
+        loop {
+            while let Some((to, package)) = self.under_way.take() {
+                self.arrive(now, to, package);
+                self.collect(now, to);
+            }
+            // Somebody may have waited for others to do that.
+            for worker in 0..self.workers.len() {
+                self.workers[worker].begin_turn(now);
+                self.collect(now, worker);
+            }
+            if self.under_way.is_empty() {
+                self.under_way.again_at = None;
+                return;
+            }
+        }
+    }
+
+    /// All that is on its way arrives, and at the worker of this connection nobody can be read then.
+    #[cfg(test)]
+    pub(super) fn starve(&mut self, now: Instant, conn: ConnId) {
+        while let Some((to, package)) = self.under_way.take() {
+            self.arrive(now, to, package);
+        }
+        if let Some(&worker) = self.homes.get(&conn) {
+            self.workers[worker].begin_turn(now);
+            self.workers[worker].leave_unread(now, conn);
+            self.gather(worker);
+        }
+    }
+
+    /// The most that anybody has told ends at other workers which these have not dealt with.
+    #[cfg(test)]
+    pub(super) fn most_under_way(&self) -> usize {
+        self.workers.iter().map(|worker| worker.conns.switch.payers.most()).max().unwrap_or(0)
+    }
+
     /// Where a connection is.
     #[cfg(test)]
     pub(super) fn worker_of(&self, conn: ConnId) -> Option<usize> {
@@ -118,6 +165,9 @@ impl RelayCore {
 
     /// Whether a connection should be read now. A relay that is not asked still bounds what it holds: it ends circuits.
     pub fn may_read(&self, conn: ConnId) -> MayRead {
+        if self.under_way.moving.contains(&conn) {
+            return MayRead::Later;
+        }
         self.homes.get(&conn).map_or(MayRead::Never, |&worker| self.workers[worker].may_read(conn))
     }
 
@@ -131,6 +181,7 @@ impl RelayCore {
 
     /// Bytes came in; all are taken.
     pub fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+        self.land(now, conn);
         if let Some(&worker) = self.homes.get(&conn) {
             self.workers[worker].handle_bytes(now, conn, bytes);
             self.settle(now);
@@ -141,7 +192,9 @@ impl RelayCore {
     /// all if memory is used up. No bytes: there was nothing to read.
     pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) -> usize {
         let mut taken = 0;
-        while let Some(&home) = self.homes.get(&conn) {
+        loop {
+            self.land(now, conn);
+            let Some(&home) = self.homes.get(&conn) else { break };
             let (worker, reader) = (&mut self.workers[home], &mut self.readers[home]);
             if !reader.prepare() {
                 worker.handle_starved(now);
@@ -185,6 +238,7 @@ impl RelayCore {
 
     /// The carrier of a connection is gone.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId) {
+        self.land(now, conn);
         if let Some(worker) = self.homes.remove(&conn) {
             self.workers[worker].handle_closed(now, conn);
             self.settle(now);
@@ -231,7 +285,8 @@ impl RelayCore {
     /// When [`RelayCore::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
         let workers = self.workers.iter();
-        workers.flat_map(|worker| [worker.next_timeout(), worker.next_turn()]).flatten().min()
+        let due = workers.flat_map(|worker| [worker.next_timeout(), worker.next_turn()]);
+        due.chain([self.under_way.again_at]).flatten().min()
     }
 
     /// Nobody looked: see [`Forwarder::handle_late`].
@@ -288,22 +343,47 @@ impl RelayCore {
     /// Carries messages and links between workers until none is left: in order from one worker to another, and in any order
     /// between different ones, as threads do.
     fn settle(&mut self, now: Instant) {
-        for worker in 0..self.workers.len() {
-            self.collect(now, worker);
+        if !self.under_way.is_slow {
+            return self.catch_up(now);
         }
-        while let Some((to, package)) = self.under_way.take() {
-            match package {
-                Package::Message(message) => self.workers[to].handle_message(now, message),
-                Package::Move(moving) => {
-                    self.homes.insert(moving.conn(), to);
-                    self.workers[to].handle_arrival(now, moving);
-                }
+        for worker in 0..self.workers.len() {
+            if self.under_way.below(2) == 0 {
+                self.workers[worker].begin_turn(now);
+                while self.workers[worker].poll_read(now).is_some() {}
             }
-            self.collect(now, to);
+            self.gather(worker);
+        }
+        for _ in 0..self.under_way.below(4) {
+            let Some((to, package)) = self.under_way.take() else { break };
+            self.arrive(now, to, package);
+        }
+        let is_busy = |worker: &Forwarder| worker.has_turns() || worker.next_turn().is_some_and(|at| at <= now);
+        let is_idle = self.under_way.is_empty() && !self.workers.iter().any(is_busy);
+        self.under_way.again_at = (!is_idle).then_some(now);
+    }
+
+    /// A link that moves has to be where it goes before anybody hears more of it: until then that is with the kernel.
+    fn land(&mut self, now: Instant, conn: ConnId) {
+        while self.under_way.moving.contains(&conn)
+            && let Some((to, package)) = self.under_way.take()
+        {
+            self.arrive(now, to, package);
         }
     }
 
-    /// Takes what a worker has for others, and what it says of its connections.
+    fn arrive(&mut self, now: Instant, to: usize, package: Package) {
+        match package {
+            Package::Message(message) => self.workers[to].handle_message(now, message),
+            Package::Move(moving) => {
+                self.under_way.moving.remove(&moving.conn());
+                self.homes.insert(moving.conn(), to);
+                self.workers[to].handle_arrival(now, moving);
+            }
+        }
+        self.gather(to);
+    }
+
+    /// Gives a worker as many turns as it wants, and gathers what comes of that.
     fn collect(&mut self, now: Instant, from: usize) {
         let worker = &mut self.workers[from];
         // What was held goes on; nobody else stands in line here.
@@ -311,6 +391,12 @@ impl RelayCore {
             worker.begin_turn(now);
             while worker.poll_read(now).is_some() {}
         }
+        self.gather(from);
+    }
+
+    /// Takes what a worker has for others, and what it says of its connections.
+    fn gather(&mut self, from: usize) {
+        let worker = &mut self.workers[from];
         while worker.poll_output().is_some() {}
         while let Some(event) = worker.poll_event() {
             match event {
@@ -321,12 +407,15 @@ impl RelayCore {
                 Event::Move(to, moving) if self.stopped.as_ref().is_some_and(Option::is_none) => {
                     self.stopped = Some(Some(((from, to), moving)));
                 }
-                Event::Move(to, moving) => self.under_way.put(from, to, Package::Move(moving)),
+                Event::Move(to, moving) => {
+                    self.under_way.moving.insert(moving.conn());
+                    self.under_way.put(from, to, Package::Move(moving));
+                }
                 Event::Notice(..) => {}
                 Event::Fact(fact) => self.facts.push_back(fact),
             }
         }
-        while let Some((to, message)) = worker.poll_message() {
+        while let Some((to, message)) = self.workers[from].poll_message() {
             self.under_way.put(from, to, Package::Message(message));
         }
     }
@@ -344,6 +433,12 @@ struct UnderWay {
     queues: BTreeMap<(usize, usize), VecDeque<Package>>,
     /// Says which comes next; the same in each run.
     dice: u64,
+    /// Not all of it arrives at once.
+    is_slow: bool,
+    /// When more of it arrives.
+    again_at: Option<Instant>,
+    /// Connections on their way.
+    moving: BTreeSet<ConnId>,
 }
 
 impl UnderWay {
@@ -351,12 +446,20 @@ impl UnderWay {
         self.queues.entry((from, to)).or_default().push_back(package);
     }
 
-    /// The next to arrive, and where: the first of any queue.
-    fn take(&mut self) -> Option<(usize, Package)> {
+    fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
+    /// Some number below `most`.
+    fn below(&mut self, most: usize) -> usize {
         // The constants are Knuth's, for MMIX.
         self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let count = self.queues.len().max(1);
-        let at = usize::try_from(self.dice >> 33).unwrap_or(0) % count;
+        usize::try_from(self.dice >> 33).unwrap_or(0) % most
+    }
+
+    /// The next to arrive, and where: the first of any queue.
+    fn take(&mut self) -> Option<(usize, Package)> {
+        let at = self.below(self.queues.len().max(1));
         let queue = self.queues.iter_mut().nth(at).map(|(&way, queue)| (way, queue))?;
         let package = queue.1.pop_front()?;
         let (way, is_empty) = (queue.0, queue.1.is_empty());

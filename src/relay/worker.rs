@@ -3,9 +3,11 @@
 //! The grammar: `handle_*` tells facts, `poll_*` drains what they led to. Drain [`Forwarder::poll_event`],
 //! [`Forwarder::poll_message`] and [`Forwarder::poll_output`] before waiting.
 
+use super::across::Message;
 use super::attached::Attachment;
 use super::conns::{Conns, Due};
 use super::events::{Event, MovingLink, Notice};
+use super::fair::reading::Waits;
 use super::fair::work::Work;
 use super::greeting::Greetings;
 use super::input::Input;
@@ -166,11 +168,19 @@ impl Forwarder {
         self.conns.begin_turn(now);
     }
 
-    /// The connection to read once. None: nobody has input that may be read, or this turn is over.
+    /// The connection to read once; what came from other workers has its turn by that, too. None: nobody has input that may be
+    /// read, or this turn is over.
     pub fn poll_read(&mut self, now: Instant) -> Option<ConnId> {
         loop {
             match self.conns.poll_turn(now)? {
                 Due::Read(conn) => return Some(conn),
+                Due::Tell(link) => {
+                    let work = self.conns.tell(now, link);
+                    self.conns.reading.line.spend(work);
+                    if let Some(account) = self.conns.arrived.end_turn(link) {
+                        self.conns.reading.line.enter(&account, Waits::Told(link));
+                    }
+                }
                 Due::Use(conn, Held { undone, pieces }) => {
                     self.forwarded_bytes += self.input(now, conn).use_up(undone, pieces.iter().map(Cursor::again));
                     self.conns.line_up(conn);
@@ -179,12 +189,13 @@ impl Forwarder {
         }
     }
 
-    /// Nobody is read for a while: memory is used up, or another worker is behind. `next` is who would have been.
-    pub fn leave_unread(&mut self, now: Instant, next: Option<ConnId>) {
+    /// Nobody is read for a while: memory is used up. `next` is who would have been. What came from other workers has its turn
+    /// all the same: it may be what memory comes back by.
+    pub fn leave_unread(&mut self, now: Instant, next: ConnId) {
         self.conns.leave_unread(now, next);
     }
 
-    /// Whether somebody waits to be read in the next turn.
+    /// Whether somebody waits to be read in the next turn, or something that came from other workers.
     pub fn has_turns(&self) -> bool {
         !self.conns.reading.line.is_empty() || !self.conns.switch.leaving.is_empty()
     }
@@ -259,11 +270,11 @@ impl Forwarder {
 
     // What others and time do.
 
-    /// Something from another worker.
+    /// Something from another worker. What ends of circuits are told waits for its turn: see `across.rs`.
     pub fn handle_message(&mut self, now: Instant, message: WorkerMessage) {
         match message {
             WorkerMessage::Order(order) => self.conns.switch.router.put_order(order),
-            WorkerMessage::ToEnd(to, what) => self.conns.switch.handle_told(now, to, what),
+            WorkerMessage::ToEnd(to, what, paid) => self.conns.take_in(now, Message { to, what, paid }),
             WorkerMessage::Evict(conn) => self.handle_evicted(now, conn),
             WorkerMessage::Reclaim(threshold) => self.conns.switch.handle_reclaim(now, threshold),
             WorkerMessage::ReclaimMessages => drop(self.conns.switch.reclaim_messages(now)),
@@ -382,7 +393,7 @@ impl Forwarder {
         for (circuit, bytes) in freed.drain(..) {
             let Some(attachment) = self.conns.switch.links.get_mut(id) else { break };
             let Some(far) = attachment.circuits.end(circuit).map(|end| end.far) else { continue };
-            self.conns.switch.deliver(now, far, ToEnd::Freed(u32::try_from(bytes).unwrap_or(u32::MAX)));
+            self.conns.switch.deliver(now, id, far, ToEnd::Freed(u32::try_from(bytes).unwrap_or(u32::MAX)));
         }
         self.freed = freed;
         self.conns.switch.touch(now, id);

@@ -10,7 +10,7 @@ use super::handle::handle_signals;
 use super::life::Stage;
 use super::linger::LINGER;
 use super::log::LogLine;
-use super::mail::{Outbox, Package};
+use super::mail::{INBOX_MAX, Outbox, Package};
 use super::shared::Shared;
 use super::sockets::{Heard, Sockets};
 use crate::net::accept::Acceptor;
@@ -32,10 +32,13 @@ pub(super) const LISTENERS: Slot = Slot::own(2);
 
 /// Events taken in one turn.
 pub(super) const EVENTS: usize = 1024;
-/// Packages of other workers taken in one turn: a few tenths of a millisecond of work.
-const MAIL_MAX: usize = 256;
-/// A connection that comes takes as long as so many others: the system has to be told.
-const COMER: usize = 8;
+/// Packages of other workers taken in one turn that wait for their turns: all that an inbox holds. Of others fewer are taken, a
+/// few tenths of a millisecond of work.
+const MAIL_MAX: usize = INBOX_MAX;
+/// What is done at once takes as long as so many of those.
+const AT_ONCE: usize = 4;
+/// And a connection that comes: the system has to be told.
+const COMER: usize = 32;
 /// Output is written right after input of this size, while it is still in the cache; smaller input gathers until the end of
 /// the turn, so that many small pieces for one link leave in one write.
 const WRITE_SOON_BYTES: usize = 32 * 1024;
@@ -45,7 +48,7 @@ const SOON: Work = Work::micros(250);
 const WRITING: Work = Work::micros(500);
 /// A worker that looks so much later than it was due was stopped, or had no processor.
 const LATE: Duration = Duration::from_millis(500);
-/// How soon to look again while nobody is read: memory is used up, another worker is behind.
+/// How soon to look again while nobody is read because memory is used up, or while another worker is behind.
 const UNREAD_WAIT: Duration = Duration::from_millis(2);
 
 /// A worker and the loop that drives it: what one thread has.
@@ -243,8 +246,12 @@ impl Worker {
         let (mut there, mut left) = (inbox.len(), MAIL_MAX);
         while there > 0 && left > 0 {
             let Some(package) = inbox.take() else { break };
-            let is_comer = matches!(package, Package::Accepted(..) | Package::Arrival(..));
-            (there, left) = (there - 1, left.saturating_sub(if is_comer { COMER } else { 1 }));
+            let weight = match &package {
+                Package::Message(message) if message.waits_its_turn() => 1,
+                Package::Message(_) | Package::Policy(_) => AT_ONCE,
+                Package::Accepted(..) | Package::Arrival(..) => COMER,
+            };
+            (there, left) = (there - 1, left.saturating_sub(weight));
             match package {
                 Package::Message(message) => self.forwarder.handle_message(now, message),
                 Package::Accepted(newcomer, conn) => self.take_in(now, newcomer, conn),
@@ -299,22 +306,14 @@ impl Worker {
     fn read(&mut self, now: Instant) {
         self.turn = LeftUndone::default();
         self.forwarder.begin_turn(now);
-        if self.outbox.is_full() {
-            return self.leave_unread(now, None);
-        }
         while let Some(id) = self.forwarder.poll_read(now) {
             if !self.reader.prepare() {
                 self.forwarder.handle_starved(now);
-                return self.leave_unread(now, Some(id));
+                self.turn.unread_until = Some(now + UNREAD_WAIT);
+                return self.forwarder.leave_unread(now, id);
             }
             self.read_link(now, id);
         }
-    }
-
-    /// Leaves all input where it is for a while.
-    fn leave_unread(&mut self, now: Instant, next: Option<ConnId>) {
-        self.turn.unread_until = Some(now + UNREAD_WAIT);
-        self.forwarder.leave_unread(now, next);
     }
 
     /// Reads a link once.

@@ -1,4 +1,4 @@
-//! Connections that wait for a turn, and whose turn it is.
+//! Whoever waits for a turn, a connection or what has come from one of another worker, and whose turn it is.
 //!
 //! Peers share by the work that they cause, however many links each has: start-time fair queueing (Goyal, Vin and Cheng, 1996)
 //! in a tree. Below its root are peers, or, where anybody may attach, addresses with their peers; and, as one, all who have not
@@ -10,7 +10,6 @@
 
 use super::account::{Account, Owner};
 use super::work::Work;
-use crate::relay::ConnId;
 use foldhash::HashMap;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -22,8 +21,8 @@ const KEPT_MAX: usize = 64;
 
 /// See the module. A turn is [`Line::begin`], then [`Line::pop`] and [`Line::spend`] for each, until it yields nobody.
 #[derive(Debug)]
-pub(crate) struct Line {
-    nodes: Vec<Node>,
+pub(crate) struct Line<W> {
+    nodes: Vec<Node<W>>,
     /// Looked up for each turn; its hash is seeded at random, for owners choose their keys.
     by_owner: HashMap<(usize, Owner), usize>,
     /// Whose turn it is: a node without children. It and those above it are in no heap.
@@ -50,30 +49,30 @@ enum Was {
 
 /// Somebody who shares with others below the same parent.
 #[derive(Debug)]
-struct Node {
+struct Node<W> {
     parent: usize,
     owner: Option<Owner>,
     /// Work that was done for it, on the scale of its parent's `now`.
     tag: Work,
     /// The tag of the child that was served last.
     now: Work,
-    /// Connections that wait below it.
+    /// How many wait below it.
     waiting: usize,
     /// Since what it is in its parent's heap, if it is.
     queued: Option<Was>,
-    conns: VecDeque<ConnId>,
+    waits: VecDeque<W>,
     children: BinaryHeap<Reverse<(Work, Was, u64, usize)>>,
 }
 
-impl Node {
-    fn new(parent: usize, owner: Option<Owner>, tag: Work) -> Node {
-        let (conns, children) = (VecDeque::new(), BinaryHeap::new());
-        Node { parent, owner, tag, now: Work::ZERO, waiting: 0, queued: None, conns, children }
+impl<W> Node<W> {
+    fn new(parent: usize, owner: Option<Owner>, tag: Work) -> Node<W> {
+        let (waits, children) = (VecDeque::new(), BinaryHeap::new());
+        Node { parent, owner, tag, now: Work::ZERO, waiting: 0, queued: None, waits, children }
     }
 }
 
-impl Default for Line {
-    fn default() -> Line {
+impl<W> Default for Line<W> {
+    fn default() -> Line<W> {
         Line {
             nodes: vec![Node::new(ROOT, None, Work::ZERO)],
             by_owner: HashMap::default(),
@@ -88,10 +87,15 @@ impl Default for Line {
     }
 }
 
-impl Line {
+impl<W: Copy> Line<W> {
     /// A turn begins, of so much work.
     pub(crate) fn begin(&mut self, work: Work) {
         self.left = work;
+    }
+
+    /// Whether this turn is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.left == Work::ZERO
     }
 
     /// Whether nobody waits.
@@ -99,17 +103,17 @@ impl Line {
         self.nodes[ROOT].waiting == 0
     }
 
-    /// A connection waits from now on. It may wait once.
-    pub(crate) fn enter(&mut self, account: &Account, conn: ConnId) {
-        self.join(account).conns.push_back(conn);
+    /// One waits from now on, on this account. It may wait once.
+    pub(crate) fn enter(&mut self, account: &Account, one: W) {
+        self.join(account).waits.push_back(one);
     }
 
     /// The same, ahead of the others of its owner.
-    pub(crate) fn enter_first(&mut self, account: &Account, conn: ConnId) {
-        self.join(account).conns.push_front(conn);
+    pub(crate) fn enter_first(&mut self, account: &Account, one: W) {
+        self.join(account).waits.push_front(one);
     }
 
-    fn join(&mut self, account: &Account) -> &mut Node {
+    fn join(&mut self, account: &Account) -> &mut Node<W> {
         let above = account.group.map_or(ROOT, |group| self.child(ROOT, group));
         let leaf = self.child(above, account.owner);
         let mut at = leaf;
@@ -152,10 +156,10 @@ impl Line {
         }
     }
 
-    /// The connection whose turn it is, which waits no longer. None: nobody waits, or this turn is over.
-    pub(crate) fn pop(&mut self) -> Option<ConnId> {
+    /// The one whose turn it is, which waits no longer. None: nobody waits, or this turn is over.
+    pub(crate) fn pop(&mut self) -> Option<W> {
         self.end_service();
-        if self.left == Work::ZERO {
+        if self.is_over() {
             return None;
         }
         let mut at = ROOT;
@@ -164,17 +168,17 @@ impl Line {
             self.nodes[child].queued = None;
             at = child;
         }
-        let conn = self.nodes[at].conns.pop_front()?;
+        let one = self.nodes[at].waits.pop_front()?;
         (self.served, self.done) = (Some(at), Work::ZERO);
         while at != ROOT {
             self.nodes[at].waiting -= 1;
             at = self.nodes[at].parent;
         }
         self.nodes[ROOT].waiting -= 1;
-        Some(conn)
+        Some(one)
     }
 
-    /// So much was done for the connection whose turn it is.
+    /// So much was done for the one whose turn it is.
     pub(crate) fn spend(&mut self, work: Work) {
         self.pass(work);
         self.done = self.done + work;
@@ -243,8 +247,8 @@ impl Line {
     }
 
     /// All who wait, in any order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = ConnId> {
-        self.nodes.iter().flat_map(|node| node.conns.iter().copied())
+    pub(crate) fn iter(&self) -> impl Iterator<Item = W> {
+        self.nodes.iter().flat_map(|node| node.waits.iter().copied())
     }
 }
 
@@ -252,6 +256,7 @@ impl Line {
 mod tests {
     use super::*;
     use crate::identity::PeerId;
+    use crate::relay::ConnId;
     use crate::relay::router::admission::Source;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -267,7 +272,7 @@ mod tests {
 
     /// Connections that always have more to do, and what that cost so far.
     struct Crowd {
-        line: Line,
+        line: Line<ConnId>,
         accounts: BTreeMap<u64, (Account, u64)>,
     }
 
@@ -353,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_turn_ends_when_its_work_is_done_and_who_was_not_served_is_first_in_the_next() {
-        let mut line = Line::default();
+        let mut line = Line::<ConnId>::default();
         (0..10).for_each(|n| line.enter(&peer(n), ConnId::new(n.into())));
         let mut served = [0; 10];
         for _ in 0..10 {
@@ -374,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_crowd_that_is_gone_leaves_nothing() {
-        let mut line = Line::default();
+        let mut line = Line::<ConnId>::default();
         for round in 0..3_u64 {
             for n in 0..200 {
                 line.enter(&stranger(n, n), ConnId::new(round * 1000 + u64::from(n)));
@@ -419,7 +424,7 @@ mod tests {
         fn nobody_is_lost_and_nobody_is_served_twice(
             steps in proptest::collection::vec((0..6_u8, 0..100_u8, 0..400_u64), 1..600),
         ) {
-            let mut line = Line::default();
+            let mut line = Line::<ConnId>::default();
             let mut waiting = std::collections::BTreeSet::new();
             for (number, (kind, who, price)) in (0..).zip(steps) {
                 let account = match kind {

@@ -1,10 +1,11 @@
-//! Connections of a worker that have input: those whose turn comes, and those that may not be read now.
+//! Connections of a worker that have input, and what those of other workers have sent here: whose turn comes, and who may not
+//! be read now.
 
 use super::account::Account;
 use super::line::Line;
 use super::work::Work;
-use crate::relay::ConnId;
 use crate::relay::pace::MayRead;
+use crate::relay::{ConnId, LinkId};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 const LOOK_LATEST: Duration = Duration::from_secs(1);
 /// Of those, so many are looked at in each turn that comes sooner.
 const LOOKS_SOON: usize = 16;
+
+/// What has its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// A connection that has input.
+    Conn(ConnId),
+    /// What ends of circuits here are told on the account of this link.
+    Told(LinkId),
+}
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +66,7 @@ impl Known {
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     /// Those whose turn comes.
-    pub line: Line,
+    pub line: Line<Waits>,
     aside: VecDeque<ConnId>,
     /// When to look at those aside.
     look_at: Option<Instant>,
@@ -79,7 +89,7 @@ impl Reading {
     pub(crate) fn line_up(&mut self, known: &mut Known, account: &Account, conn: ConnId) {
         if known.stand != Stand::InLine {
             known.stand = Stand::InLine;
-            self.line.enter(account, conn);
+            self.line.enter(account, Waits::Conn(conn));
         }
     }
 
@@ -87,7 +97,7 @@ impl Reading {
     pub(crate) fn line_up_first(&mut self, known: &mut Known, account: &Account, conn: ConnId) {
         if known.stand != Stand::InLine {
             known.stand = Stand::InLine;
-            self.line.enter_first(account, conn);
+            self.line.enter_first(account, Waits::Conn(conn));
         }
     }
 

@@ -5,6 +5,7 @@
 //! figure that is half of the truth leaves a flood of that kind twice its share. Bytes alone would leave it a hundred times.
 
 use crate::link::Frame;
+use crate::relay::to_end::ToEnd;
 use crate::wire::Control;
 use std::ops::Add;
 
@@ -72,6 +73,16 @@ impl Work {
             // It may withdraw a call.
             Frame::Reset { .. } => ASKED,
             Frame::Credit { .. } | Frame::Ping(_) | Frame::Pong(_) | Frame::Nothing => BARE,
+        })
+    }
+
+    /// What an end of a circuit is told by one at another worker, for the worker where it is told.
+    pub(crate) fn of_told(what: &ToEnd) -> Work {
+        Work(match what {
+            ToEnd::Data(_) | ToEnd::Fin => PASSED_ON,
+            // The router hears of it.
+            ToEnd::Reset(_) => ASKED,
+            ToEnd::Freed(_) => BARE,
         })
     }
 

@@ -8,10 +8,12 @@ use crate::wire::limits::{CIRCUIT_WINDOW_START, DEAD_TIME};
 use crate::wire::{CloseCode, Control, Kind};
 use std::time::{Duration, Instant};
 
+mod across;
 mod answers;
 mod congestion;
 mod facts;
 mod floods;
+mod machine;
 mod memory;
 mod moves;
 mod paths;

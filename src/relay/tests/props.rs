@@ -1,4 +1,5 @@
-//! Any schedule: two callers and a callee on one to three workers, bytes in pieces of any size, cuts and resets.
+//! Any schedule: two callers and a callee on one to three workers, bytes in pieces of any size, cuts and resets; workers that are
+//! quick, and such that see only now and then what others have for them.
 
 use super::testkit::{Client, Got, app, relay};
 use crate::relay::{Load, RelayCore};
@@ -150,9 +151,10 @@ struct World {
 }
 
 impl World {
-    fn new(workers: usize) -> World {
+    fn new(workers: usize, slow: Option<u64>) -> World {
         let now = Instant::now();
         let (mut relay, id) = relay(workers);
+        slow.into_iter().for_each(|seed| relay.set_slow(seed));
         let sides = [1, 2, 3].map(|seed| Side::new(now, &mut relay, id, seed));
         let mut world = World { relay, id, now, sides };
         world.listen();
@@ -239,18 +241,21 @@ proptest! {
     #[test]
     fn any_schedule_delivers_in_order_within_credit_and_leaks_nothing(
         workers in 1..4_usize,
+        slow in any::<Option<u64>>(),
         steps in proptest::collection::vec(step(), 1..300),
     ) {
-        let mut world = World::new(workers);
+        let mut world = World::new(workers, slow);
         for step in &steps {
             world.apply(step);
         }
         // When everybody reads, everything that was sent on living circuits arrives.
         for _ in 0..4 {
             for who in 0..3 {
+                world.relay.catch_up(world.now);
                 world.apply(&Step::Read(who, usize::MAX));
             }
         }
+        world.relay.catch_up(world.now);
         prop_assert_eq!(world.relay.used_bytes(), 0);
         prop_assert_eq!(world.open_ends(false), world.open_ends(true), "a circuit with one end");
         let counted: usize = world.relay.load().iter().map(|load| load.circuits).sum();
@@ -259,6 +264,7 @@ proptest! {
         for side in &world.sides {
             world.relay.handle_closed(world.now, side.client.id);
         }
+        world.relay.catch_up(world.now);
         prop_assert_eq!(world.relay.used_bytes(), 0);
         prop_assert!(world.relay.load().iter().all(|load| *load == Load::default()), "{:?}", world.relay.load());
     }
