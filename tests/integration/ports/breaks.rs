@@ -138,6 +138,31 @@ fn cut_carriers_cost_time_and_nothing_else() {
     }
 }
 
+/// Real resets, at points all over what goes each way, of either side's carrier.
+#[test]
+fn carriers_that_are_reset_at_twenty_points_cost_time_and_nothing_else() {
+    for traffic in Traffic::ALL {
+        let world = World::new();
+        let relay = world.relay();
+        let target = Target::kept();
+        let ((up, east), (down, west)) = (path(&relay), path(&relay));
+        let mapping = Mapping::over(&relay, target.at, [&east, &west]);
+        let resets = 20 * scale();
+        for n in 1..=resets {
+            let (proxy, to_target, from_target) = if n % 2 == 0 { (&up, "up", "down") } else { (&down, "down", "up") };
+            let way = match traffic {
+                Traffic::ToTarget => to_target,
+                Traffic::FromTarget => from_target,
+                Traffic::Both => [to_target, from_target][usize::from(n % 4 < 2)],
+            };
+            tell(proxy, &format!("at {way} {} reset", n * BYTES / (resets + 2)));
+        }
+        carry(&mapping, &target, traffic);
+        let met = [up.count().accepted, down.count().accepted];
+        assert!(met.into_iter().sum::<u64>() > resets / 2, "{traffic:?}: {met:?} connections for {resets} resets");
+    }
+}
+
 /// Breaks the path of one side without a word in the middle, and lets it come back once somebody has dialled again.
 fn swallowed(fault: &str, side: usize) {
     let world = World::new();

@@ -5,6 +5,7 @@ mod ends;
 mod floods;
 mod mappings;
 mod programs;
+mod resets;
 mod rmi;
 mod rules;
 mod service;
