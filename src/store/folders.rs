@@ -86,6 +86,8 @@ impl Folders {
             let flags = if end == path.len() { DIRECTORY } else { WAY };
             let directory = match enter(&mut self.permits, parent, (&path[..end], begin), flags) {
                 Err(Errno::NOENT) => return Err(Fault::Parent),
+                // It may not be listed, and so not say whose it is; what may be done in it all the same shows when that is done.
+                Err(Errno::ACCESS) => step(parent, &path[begin..end], WAY)?,
                 opened => opened?,
             };
             self.mounts.look(&path[..end], &directory)?;
@@ -126,7 +128,11 @@ impl Folders {
     pub(super) fn parts(&mut self, parent: &[u8]) -> Result<&[PartName], Fault> {
         let held = self.held(parent)?;
         if held.parts.is_none() {
-            let mut parts = list_parts(&held.directory)?;
+            let mut parts = match list_parts(&held.directory) {
+                // Where names cannot be read, an unfinished file is not found again, and the file begins anew.
+                Err(Fault::Denied) => Vec::new(),
+                parts => parts?,
+            };
             let now = SystemTime::now();
             parts.retain(|part| !remove_forsaken(&held.directory, part, now));
             held.parts = Some(parts);

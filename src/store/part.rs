@@ -147,7 +147,9 @@ impl PartName {
 /// The unfinished files in a directory.
 pub(super) fn list_parts(directory: &OwnedFd) -> Result<Vec<PartName>, Fault> {
     let mut parts = Vec::new();
-    for entry in Dir::read_from(directory)? {
+    // One that was opened only to be passed may be one that can be listed all the same.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    for entry in Dir::new(openat(directory, c".", flags, Mode::empty())?)? {
         parts.extend(PartName::parse(entry?.file_name().to_bytes()));
     }
     Ok(parts)

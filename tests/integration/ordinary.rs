@@ -5,7 +5,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use crate::filesystems::Mounted;
-use crate::harness::{Party, Random, Running, World, assert_same_tree, eventually, exit, names, skip};
+use crate::harness::{
+    Party, Random, Running, World, assert_same_content, assert_same_tree, eventually, exit, names, skip,
+};
 use crate::impair::{Command, Shape};
 
 const MIB: u64 = 1 << 20;
@@ -165,7 +167,40 @@ fn a_directory_that_its_owner_may_not_read_does_not_say_whose_it_is_and_stays_cl
     if !rustix::process::geteuid().is_root() {
         return skip("to send what its owner may not read needs root");
     }
-    stays_closed(&world, &relay.party("west"), &relay.party("east"), &[("blind", 0o311), ("shut", 0o000)]);
+    stays_closed(&world, &relay.party("west"), &relay.party("east"), &[("shut", 0o000), ("passed", 0o100)]);
+}
+
+/// Who may pass and fill a directory need not list it: it is as it was announced, and nothing is opened for what comes into it.
+#[test]
+fn a_directory_that_its_owner_may_not_read_takes_what_comes_and_what_is_there_is_known_again() {
+    let world = World::new();
+    let relay = world.relay();
+    let (east, west) = (relay.party("east"), relay.party("west"));
+    prepare(&world);
+    if !rustix::process::geteuid().is_root() {
+        return skip("to send what its owner may not read needs root");
+    }
+    let closed = [("blind", 0o311), ("blind/below", 0o300), ("empty", 0o000)];
+    let _recv = inbox(&world, &west);
+    for (name, _) in closed {
+        world.dir(&format!("tree/{name}"));
+    }
+    for round in ["one", "one", "two"] {
+        for (name, mode) in closed {
+            set_mode(&world.path("tree").join(name), 0o755);
+            let file = format!("tree/{name}/{round}");
+            if name != "empty" && !world.path(&file).exists() {
+                world.write(&file, round);
+            }
+            set_mode(&world.path("tree").join(name), mode);
+        }
+        east.send().args(["tree", "west"]).run().expect(exit::DONE).expect_silence();
+        assert_same_content(&world.path("tree"), &world.path("inbox/tree"));
+        for (name, mode) in closed {
+            assert_eq!(self::mode(&world.path("inbox/tree").join(name)), mode, "{name}");
+        }
+    }
+    open_all(&world, &closed);
 }
 
 #[test]
