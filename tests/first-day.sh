@@ -168,7 +168,7 @@ next 'vp-relay '
 leave relay "$line" relay
 relay=$process
 within 20 grep -q listening "$work/relay.out"
-relay_id=$(sed 's=.*//==; s=@.*==' "$work/relay.out")
+relay_id=$(sed -n '/tcp:/{s=.*//==; s=@.*==; p}' "$work/relay.out")
 next 'vp-keygen '
 keygen=$line
 next 'echo *relays'

@@ -193,6 +193,17 @@ fn seeds_of_vectors() -> Vec<(&'static str, String, Vec<u8>)> {
         let length = u8::try_from(frame.len()).expect("short");
         seeds.push(("session_peer", name, [&[length][..], &frame, &[255]].concat()));
     }
+    for (name, hex) in vectors("websocket.txt") {
+        match name.as_str() {
+            "request" | "answer" => seeds.push(("http", name, unhex(&hex))),
+            // At a client, and else at a relay; cut into three bytes each.
+            _ => seeds.push((
+                "websocket",
+                name.clone(),
+                [vec![u8::from(name == "relay-hello"), 3], unhex(&hex)].concat(),
+            )),
+        }
+    }
     let link = vectors("link-worked.txt");
     let bytes = |name: &str| unhex(&link[name]);
     seeds.push(("answer", "first-flight".to_owned(), bytes("client_flight_1")));

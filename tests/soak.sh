@@ -50,7 +50,7 @@ start_relay() {
   "$bin/vp-relay" --listen "$1" --key "$dir/relay.key" --allow "$dir/peers" > "$dir/relay.out" 2>> "$dir/relay.err" &
   relay=$!
   until_true 20 grep -q '^listening ' "$dir/relay.out"
-  address=$(sed -n 's/^listening //p' "$dir/relay.out")
+  address=$(sed -n 's/^listening \(tcp:\)/\1/p' "$dir/relay.out")
 }
 start_relay 127.0.0.1:0
 id=${address%@*}

@@ -22,6 +22,8 @@ mod session;
 mod texts;
 #[path = "vectors/transfer.rs"]
 mod transfer;
+#[path = "vectors/websocket.rs"]
+mod websocket;
 #[path = "vectors/wire.rs"]
 mod wire;
 

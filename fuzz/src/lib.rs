@@ -6,13 +6,13 @@ use vp::names::{fuzz_address, fuzz_peers, fuzz_relays, keyfile};
 use vp::ports::{rmi, service, socks};
 use vp::transfer::path::{TreePath, link_stays_inside};
 use vp::transfer::{BlockDecoder, decoder};
-use vp::{lane, link, node, noise, relay, session, wire};
+use vp::{carrier, lane, link, node, noise, relay, session, wire};
 
 /// An entry: its name, which is also that of its target and its corpus, and what it does with bytes.
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries.
-pub const ENTRIES: [Entry; 28] = [
+pub const ENTRIES: [Entry; 30] = [
     ("acks", lane::fuzz_acks),
     ("address", fuzz_address),
     ("answer", answer),
@@ -25,6 +25,7 @@ pub const ENTRIES: [Entry; 28] = [
     ("handshake", noise::fuzz_handshake),
     ("header", wire::header::fuzz_header),
     ("hostile_relay", node::fuzz::fuzz_hostile_relay),
+    ("http", carrier::fuzz_http),
     ("join", noise::fuzz_join),
     ("key_file", keyfile::fuzz_key_file),
     ("names", names),
@@ -41,6 +42,7 @@ pub const ENTRIES: [Entry; 28] = [
     ("socks", socks::fuzz_socks),
     ("transfer", decoder::fuzz),
     ("unpack", unpack),
+    ("websocket", carrier::fuzz_websocket),
 ];
 
 /// Runs the entry of this name.

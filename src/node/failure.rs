@@ -18,6 +18,8 @@ pub enum Down {
     Closed,
     /// The connection ended before the handshake did: a relay does that to who means another one.
     Unproven,
+    /// What answered does not carry links as the relay's address says; the status of HTTP that it answered with, if it did.
+    NotTaken(Option<u16>),
     /// It took the connection, and nothing was heard of it.
     Mute,
     /// It has proven who it is, and was yet to say that it takes us in.

@@ -291,6 +291,11 @@ impl Node {
         self.uplink.handle_resolved();
     }
 
+    /// Something there has taken the connection, and is to say that it carries links.
+    pub fn handle_reached(&mut self) {
+        self.uplink.handle_reached();
+    }
+
     /// The carrier that was asked for is there.
     pub fn handle_connected(&mut self, now: Instant) {
         if let Err(why) = self.uplink.handle_connected(now, &self.handshakes) {

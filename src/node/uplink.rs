@@ -186,6 +186,13 @@ impl Uplink {
         }
     }
 
+    /// One of them has answered, and has to say what it is now.
+    pub(super) fn handle_reached(&mut self) {
+        if let State::Dialling { awaited, .. } = &mut self.state {
+            *awaited = Down::Mute;
+        }
+    }
+
     /// The carrier that was asked for is there.
     pub(super) fn handle_connected(&mut self, now: Instant, us: &Handshakes) -> Result<(), Down> {
         self.out.clear();

@@ -9,7 +9,7 @@ use super::conns::{Conns, Due};
 use super::events::{Event, MovingLink, Notice};
 use super::fair::reading::Waits;
 use super::fair::work::Work;
-use super::greeting::Greetings;
+use super::greeting::{GREETING_MAX, Greetings};
 use super::input::Input;
 use super::intake::Held;
 use super::memory::block::{Buffer, Piece, Pool};
@@ -238,6 +238,16 @@ impl Forwarder {
         self.conns.line_up(conn);
     }
 
+    /// So many bytes were read from a connection that are none of its link's: its carrier's own. They are paid for as those are.
+    pub fn handle_overhead(&mut self, now: Instant, conn: ConnId, bytes: usize) {
+        self.conns.handle_read(now, conn, bytes);
+        self.conns.reading.line.spend(Work::of_read(bytes));
+        // The head of a request, a handshake and the frames around it are less.
+        if self.conns.greetings.get_mut(conn).is_some_and(|greeting| greeting.received > 2 * GREETING_MAX) {
+            self.handle_garbage(now, conn);
+        }
+    }
+
     fn input(&mut self, now: Instant, conn: ConnId) -> Input<'_> {
         Input { conns: &mut self.conns, identity: &self.identity, now, conn }
     }
@@ -265,6 +275,12 @@ impl Forwarder {
     /// The socket is gone.
     pub fn handle_closed(&mut self, now: Instant, conn: ConnId) {
         self.conns.drop_conn(now, conn, Why::Closed);
+        self.conns.switch.run_orders(now);
+    }
+
+    /// What came on a connection is nothing that carries a link.
+    pub fn handle_garbage(&mut self, now: Instant, conn: ConnId) {
+        self.conns.drop_conn(now, conn, Why::Garbage);
         self.conns.switch.run_orders(now);
     }
 

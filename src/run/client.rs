@@ -286,19 +286,21 @@ impl Line {
             self.relay = relay;
             let address = &self.relays[relay];
             news(News::Dialling(address));
-            Some(self.connection.dial(now, reactor, (address.host.as_str(), address.port)))
+            Some(self.connection.dial(now, reactor, address))
         } else {
             self.connection.advance(now, reactor)
         };
         match dial {
             None | Some(Dial::Resolving) => {}
             Some(Dial::Connecting) => self.node.handle_resolved(),
+            Some(Dial::Opening) => self.node.handle_reached(),
             Some(Dial::Up(ends)) => {
                 if let Some((here, there)) = ends {
                     news(News::Connected(here, there));
                 }
                 self.node.handle_connected(now);
             }
+            Some(Dial::Refused(why)) => self.node.handle_down(now, why),
             Some(Dial::Failed(fault)) => self.node.handle_fault(now, Down::Unreachable, fault),
         }
     }

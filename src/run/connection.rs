@@ -8,7 +8,8 @@
 //! A connection knows nothing of others: it has a token of its own each time it is dialled, so events of one that has gone reach
 //! nobody.
 
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, End, OWN_SLICES, Target};
+use crate::names::{RelayAddress, Scheme};
 use crate::net::dial::{Dialer, Dialled, Lookups, To};
 use crate::net::reactor::{Reactor, Ready};
 use crate::net::slots::Slot;
@@ -16,6 +17,7 @@ use crate::net::socket::Socket;
 use crate::net::{Read, Written};
 use crate::node::{Down, Fault, Node};
 use crate::wire::limits::{CONTROL_BODY_MAX, DATA_BODY_MAX, SEALED_HEADER_BYTES};
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,7 +39,9 @@ pub(super) struct Connection {
 
 enum State {
     Down,
-    Dialling(Dialer),
+    Dialling(Dialer, Carrier),
+    /// The carrier has a handshake of its own, below the link's.
+    Opening(Socket, Carrier),
     Up(Socket, Carrier),
 }
 
@@ -47,10 +51,14 @@ pub(super) enum Dial {
     Resolving,
     /// The same, when the addresses are known and one of them has to answer.
     Connecting,
+    /// The same, when one has and is to say that it carries links.
+    Opening,
     /// It has come about; its two ends, ours and the relay's.
     Up(Option<(SocketAddr, SocketAddr)>),
     /// It has not, and why.
     Failed(Fault),
+    /// It has, and carries no link.
+    Refused(Down),
 }
 
 /// How a connection is that both sides are about to close.
@@ -77,51 +85,80 @@ impl Connection {
 
     /// Lets go of the connection.
     pub(super) fn hang_up(&mut self) {
-        if let State::Dialling(dialer) = std::mem::replace(&mut self.state, State::Down) {
+        if let State::Dialling(dialer, _) = std::mem::replace(&mut self.state, State::Down) {
             dialer.give_up(&mut self.lookups);
         }
         self.filled = 0;
     }
 
-    /// Begins a new connection to a host and port.
-    pub(super) fn dial(&mut self, now: Instant, reactor: &Reactor, to: (&str, u16)) -> Dial {
+    /// Begins a new connection.
+    pub(super) fn dial(&mut self, now: Instant, reactor: &Reactor, to: &RelayAddress) -> Dial {
         self.hang_up();
         self.key = self.key.successor();
-        let (host, port) = to;
-        let dialled = Dialer::start(now, reactor, self.key.token(), To { host, port, lookups: &mut self.lookups });
-        self.take(dialled)
+        let RelayAddress { host, port, path, .. } = to;
+        let carrier = match to.scheme {
+            Some(Scheme::Ws) => Carrier::websocket(&Target { host, port: *port, path }),
+            _ => Carrier::Plain,
+        };
+        let to = To { host, port: *port, lookups: &mut self.lookups };
+        let dialled = Dialer::start(now, reactor, self.key.token(), to);
+        self.take(dialled, carrier)
     }
 
     /// Looks how the connection in the making is; None if there is none.
     pub(super) fn advance(&mut self, now: Instant, reactor: &Reactor) -> Option<Dial> {
-        if !matches!(self.state, State::Dialling(_)) {
+        if !matches!(self.state, State::Dialling(..) | State::Opening(..)) {
             return None;
         }
-        let State::Dialling(dialer) = std::mem::replace(&mut self.state, State::Down) else { return None };
-        Some(self.take(dialer.advance(now, reactor.registry())))
+        match std::mem::replace(&mut self.state, State::Down) {
+            State::Dialling(dialer, carrier) => Some(self.take(dialer.advance(now, reactor.registry()), carrier)),
+            State::Opening(socket, carrier) => Some(self.open(socket, carrier)),
+            State::Down | State::Up(..) => None,
+        }
     }
 
-    fn take(&mut self, dialled: Dialled) -> Dial {
+    fn take(&mut self, dialled: Dialled, carrier: Carrier) -> Dial {
         match dialled {
             Dialled::Later(dialer) => {
                 let dial = if dialer.is_resolved() { Dial::Connecting } else { Dial::Resolving };
-                self.state = State::Dialling(dialer);
+                self.state = State::Dialling(dialer, carrier);
                 dial
             }
-            Dialled::Connected(socket) => {
-                let ends = socket.addresses();
-                self.state = State::Up(socket, Carrier::Plain);
-                Dial::Up(ends)
-            }
+            Dialled::Connected(socket) => self.open(socket, carrier),
             Dialled::Failed(error) => Dial::Failed(Fault(Arc::new(error))),
         }
+    }
+
+    /// Goes on with the carrier's own handshake, if it has one.
+    fn open(&mut self, mut socket: Socket, mut carrier: Carrier) -> Dial {
+        while !carrier.is_open() {
+            if let Some(end) = carrier.end() {
+                return Dial::Refused(down(end));
+            }
+            let read = flush(&mut socket, &mut carrier).and_then(|()| match socket.is_readable() {
+                true => socket.try_read(&mut self.input),
+                false => Ok(Read::Later),
+            });
+            match read {
+                Ok(Read::Bytes(count)) => self.filled = carrier.handle_wire(&mut self.input[..count]),
+                Ok(Read::Later) => {
+                    self.state = State::Opening(socket, carrier);
+                    return Dial::Opening;
+                }
+                Ok(Read::End) => return Dial::Refused(Down::Closed),
+                Err(error) => return Dial::Failed(Fault(Arc::new(error))),
+            }
+        }
+        let ends = socket.addresses();
+        self.state = State::Up(socket, carrier);
+        Dial::Up(ends)
     }
 
     /// When to look at a connection in the making even without an event.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Dialling(dialer) => dialer.next_timeout(),
-            State::Down | State::Up(..) => None,
+            State::Dialling(dialer, _) => dialer.next_timeout(),
+            State::Down | State::Opening(..) | State::Up(..) => None,
         }
     }
 
@@ -130,7 +167,7 @@ impl Connection {
         if ready.token != self.key.token() {
             return false;
         }
-        if let State::Up(socket, _) = &mut self.state {
+        if let State::Opening(socket, _) | State::Up(socket, _) = &mut self.state {
             socket.handle_ready(ready);
         }
         true
@@ -144,12 +181,15 @@ impl Connection {
         }
         match socket.try_read(&mut self.input[self.filled..]) {
             Ok(Read::Bytes(count)) => {
-                let filled = match carrier {
-                    Carrier::Plain => self.filled + count,
-                };
+                let filled = self.filled + carrier.handle_wire(&mut self.input[self.filled..self.filled + count]);
                 let used = node.handle_bytes(now, &self.input[..filled]);
                 self.input.copy_within(used..filled, 0);
                 self.filled = filled - used;
+                if let Some(end) = carrier.end() {
+                    // It is told what it is to know; whether it hears that changes nothing.
+                    let _ = flush(socket, carrier);
+                    node.handle_down(now, down(end));
+                }
                 return Some(count);
             }
             Ok(Read::Later) => return None,
@@ -159,20 +199,17 @@ impl Connection {
         Some(0)
     }
 
-    /// Writes once of what the node has to say. How many bytes those were; None if there was nothing to do.
+    /// Writes once of what the node has to say, or its carrier. How many bytes those were; None if there was nothing to do.
     pub(super) fn send(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
         let State::Up(socket, carrier) = &mut self.state else { return None };
         if !socket.is_writable() {
             return None;
         }
         let output = node.poll_output(now);
-        if output.is_empty() {
+        if output.is_empty() && !carrier.has_own() {
             return None;
         }
-        let written = match carrier {
-            Carrier::Plain => socket.try_write(output),
-        };
-        match written {
+        match write(socket, carrier, output) {
             Ok(Written::Bytes(count)) => {
                 node.handle_written(now, count);
                 return Some(count);
@@ -196,8 +233,11 @@ impl Connection {
         if !*said_all {
             while self.send(now, node).is_some() {}
         }
-        let State::Up(socket, _) = &mut self.state else { return Parting::Gone };
+        let State::Up(socket, carrier) = &mut self.state else { return Parting::Gone };
         if !*said_all && socket.is_writable() {
+            carrier.close();
+            // It says no more than the end that follows.
+            let _ = flush(socket, carrier);
             socket.finish();
             *said_all = true;
         }
@@ -209,9 +249,50 @@ impl Connection {
     }
 }
 
+/// What the end of a carrier is to a node.
+fn down(end: End) -> Down {
+    match end {
+        End::Closed => Down::Closed,
+        End::NotTaken(status) => Down::NotTaken(status),
+        End::Broken(_) | End::NotFound => Down::Damaged,
+    }
+}
+
+/// Writes once of what the node has to say; how much of that the kernel took.
+fn write(socket: &mut Socket, carrier: &mut Carrier, link: &[u8]) -> io::Result<Written> {
+    if matches!(carrier, Carrier::Plain) {
+        return socket.try_write(link);
+    }
+    let link = [IoSlice::new(link)];
+    let mut wire = [IoSlice::new(&[]); 1 + OWN_SLICES];
+    let used = carrier.wrap(&link, &mut wire);
+    if used == 0 {
+        // The carrier has ended.
+        return Ok(Written::Gone);
+    }
+    Ok(match socket.try_write_vectored(&wire[..used])? {
+        Written::Bytes(count) => Written::Bytes(carrier.handle_written(count)),
+        other => other,
+    })
+}
+
+/// Writes what the carrier has to say itself, as far as the kernel takes it.
+fn flush(socket: &mut Socket, carrier: &mut Carrier) -> io::Result<()> {
+    while carrier.has_own() && socket.is_writable() {
+        let mut wire = [IoSlice::new(&[]); OWN_SLICES];
+        let used = carrier.wrap(&[], &mut wire);
+        match socket.try_write_vectored(&wire[..used])? {
+            Written::Bytes(count) => carrier.handle_written(count),
+            Written::Later | Written::Gone => break,
+        };
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Identity;
     use crate::node::{Event, Kind, testkit};
     use std::collections::HashMap;
     use std::io::{Read as _, Write as _};
@@ -231,12 +312,16 @@ mod tests {
     /// Dials, until it is connected; the other end.
     fn connect(connection: &mut Connection, reactor: &mut Reactor, relay: &TcpListener) -> TcpStream {
         let port = relay.local_addr().unwrap().port();
-        let mut dial = connection.dial(Instant::now(), reactor, ("127.0.0.1", port));
+        let to = format!("{}@127.0.0.1:{port}", Identity::from_seed(&[2; 32]).id()).parse().unwrap();
+        let mut dial = connection.dial(Instant::now(), reactor, &to);
         let ends = loop {
             match dial {
                 Dial::Up(ends) => break ends.unwrap(),
-                Dial::Resolving | Dial::Connecting => reactor.wait(Some(Duration::from_millis(50))).unwrap(),
+                Dial::Resolving | Dial::Connecting | Dial::Opening => {
+                    reactor.wait(Some(Duration::from_millis(50))).unwrap()
+                }
                 Dial::Failed(fault) => panic!("{fault:?}"),
+                Dial::Refused(why) => panic!("{why:?}"),
             }
             while reactor.poll_ready().is_some() {}
             dial = connection.advance(Instant::now(), reactor).unwrap();

@@ -1,10 +1,10 @@
 //! A client's connection: its socket, and the carrier between that and the link.
 
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, End, OWN_SLICES};
 use crate::net::reactor::{Ready, Registry, Token};
 use crate::net::socket::Socket;
 use crate::net::{Read, Written};
-use crate::relay::{READ_BLOCKS, Reader};
+use crate::relay::{READ_BLOCKS, Reader, SLICES_MAX};
 use std::io::{self, IoSlice, IoSliceMut};
 
 /// See the module. It goes with its link from worker to worker.
@@ -13,10 +13,20 @@ pub(super) struct Conn {
     carrier: Carrier,
 }
 
+/// What came of a read.
+pub(super) enum Got {
+    /// So many bytes came, and were so many of the link's, which are in front.
+    Bytes { wire: usize, link: usize },
+    /// Nothing now.
+    Later,
+    /// The other side is done.
+    End,
+}
+
 impl Conn {
     /// One that was accepted.
     pub(super) fn new(socket: Socket) -> Conn {
-        Conn { socket, carrier: Carrier::Plain }
+        Conn { socket, carrier: Carrier::Undecided }
     }
 
     /// Lets events with `token` tell of it.
@@ -38,6 +48,12 @@ impl Conn {
     /// The system told something about it.
     pub(super) fn handle_ready(&mut self, ready: Ready) {
         self.socket.handle_ready(ready);
+        self.flush();
+    }
+
+    /// How its carrier has ended, if it has and the socket has not.
+    pub(super) fn end(&self) -> Option<End> {
+        self.carrier.end()
     }
 
     /// Whether a read may find something.
@@ -50,14 +66,29 @@ impl Conn {
         self.socket.is_writable()
     }
 
-    /// Reads once into free blocks, at most so much: bytes of the link.
+    /// Reads once into free blocks, at most so much.
     ///
     /// # Errors
     /// It is broken.
-    pub(super) fn read(&mut self, reader: &mut Reader, most: usize) -> io::Result<Read> {
-        match self.carrier {
-            Carrier::Plain => read_into(reader, &mut self.socket, most),
+    pub(super) fn read(&mut self, reader: &mut Reader, most: usize) -> io::Result<Got> {
+        if matches!(self.carrier, Carrier::Plain) {
+            return Ok(match read_into(reader, &mut self.socket, most)? {
+                Read::Bytes(count) => Got::Bytes { wire: count, link: count },
+                Read::Later => Got::Later,
+                Read::End => Got::End,
+            });
         }
+        // One block, in the front of which the link's bytes stay: those of several would have to be moved together.
+        let Some(block) = reader.rooms().next() else { return Ok(Got::Later) };
+        let room = block.len().min(most);
+        let wire = match self.socket.try_read(&mut block[..room])? {
+            Read::Bytes(count) => count,
+            Read::Later => return Ok(Got::Later),
+            Read::End => return Ok(Got::End),
+        };
+        let link = self.carrier.handle_wire(&mut block[..wire]);
+        self.flush();
+        Ok(Got::Bytes { wire, link })
     }
 
     /// Writes what fits of what the link shows; how much of that the kernel took.
@@ -65,13 +96,37 @@ impl Conn {
     /// # Errors
     /// It is broken.
     pub(super) fn write(&mut self, link: &[IoSlice<'_>]) -> io::Result<Written> {
-        match self.carrier {
-            Carrier::Plain => self.socket.try_write_vectored(link),
+        if matches!(self.carrier, Carrier::Plain) {
+            return self.socket.try_write_vectored(link);
+        }
+        let mut wire = [IoSlice::new(&[]); SLICES_MAX + OWN_SLICES];
+        let used = self.carrier.wrap(link, &mut wire);
+        if used == 0 {
+            // The carrier has ended.
+            return Ok(Written::Gone);
+        }
+        let written = self.socket.try_write_vectored(&wire[..used])?;
+        let Written::Bytes(count) = written else { return Ok(written) };
+        let taken = self.carrier.handle_written(count);
+        self.flush();
+        Ok(Written::Bytes(taken))
+    }
+
+    /// Writes what the carrier has to say itself, as far as the kernel takes it.
+    fn flush(&mut self) {
+        while self.carrier.has_own() && self.socket.is_writable() {
+            let mut wire = [IoSlice::new(&[]); OWN_SLICES];
+            let used = self.carrier.wrap(&[], &mut wire);
+            // Whatever is wrong with the socket shows when it is read.
+            let Ok(Written::Bytes(count)) = self.socket.try_write_vectored(&wire[..used]) else { return };
+            self.carrier.handle_written(count);
         }
     }
 
-    /// Its socket, of which the relay wants no more than its end.
-    pub(super) fn into_socket(self) -> Socket {
+    /// Its socket, of which the relay wants no more than its end. The other side is told, as far as it takes that now.
+    pub(super) fn into_socket(mut self) -> Socket {
+        self.carrier.close();
+        self.flush();
         self.socket
     }
 }

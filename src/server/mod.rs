@@ -38,6 +38,7 @@ pub use quota::LeftOut;
 pub use status::Status;
 
 use crate::identity::Identity;
+use crate::names::Scheme;
 use crate::net::accept::{Acceptor, Shortage, raise_descriptor_limit};
 use crate::net::listen::{FourPorts, Listener, bind};
 use crate::net::options::Purpose;
@@ -63,6 +64,8 @@ use worker::{EVENTS, LISTENERS, SIGNALS, Thread, Worker};
 
 /// Least memory for bodies a worker works with, bytes: what it reads into, and some that waits.
 pub const MEMORY_PER_WORKER_MIN: usize = 1024 * 1024;
+/// How links may be carried to each listener, the plainest first.
+const CARRIERS: [Scheme; 2] = [Scheme::Tcp, Scheme::Ws];
 /// Workers where nobody says how many: one a core, as far as the usual memory goes.
 const WORKERS_USUAL_MAX: usize = 256;
 
@@ -169,7 +172,8 @@ impl Relay {
             listeners.push(bound.listener);
         }
         let id = options.identity.id();
-        let addresses = addresses_of(&listeners)?.iter().map(|address| format!("tcp://{id}@{address}")).collect();
+        let spoken = |address| CARRIERS.map(|scheme| format!("{scheme}://{id}@{address}"));
+        let addresses = addresses_of(&listeners)?.into_iter().flat_map(spoken).collect();
         let reactors = (0..workers).map(|_| Reactor::new(EVENTS)).collect::<io::Result<Vec<_>>>()?;
         raise_descriptor_limit();
         let shared = Arc::new(Shared {
@@ -196,9 +200,14 @@ impl Relay {
         Ok(Relay { shared, threads, addresses })
     }
 
-    /// Its addresses, one a listener, as other tools take them: `tcp://ID@IP:PORT`.
+    /// Its addresses, as other tools take them: of each listener `tcp://ID@IP:PORT`, and then one for each other carrier.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
+    }
+
+    /// How many listeners it has.
+    pub(crate) fn listeners(&self) -> usize {
+        self.addresses.len() / CARRIERS.len()
     }
 
     /// A hand on it.
@@ -275,7 +284,7 @@ fn watched(shared: &Shared, worker: Thread) -> io::Result<()> {
     Ok(())
 }
 
-/// Binds and serves; `on_ready` gets each address line, `tcp://ID@IP:PORT`, before the first connection is taken.
+/// Binds and serves; `on_ready` gets each address, as of [`Relay::addresses`], before the first connection is taken.
 ///
 /// # Errors
 /// See [`RelayError`].

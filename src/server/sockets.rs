@@ -8,6 +8,9 @@ use foldhash::HashMap;
 use std::io;
 use std::time::Instant;
 
+/// Reads of what somebody says who is turned away.
+const LAST_READS: usize = 4;
+
 /// See the module. It knows nothing of the clients behind them.
 pub(super) struct Sockets {
     /// Of the worker's loop, which hears of them.
@@ -76,6 +79,15 @@ impl Sockets {
     pub(super) fn finish(&mut self, until: Instant, id: ConnId) {
         if let Some(conn) = self.by_conn.remove(&id) {
             self.lingering.take(until, id, conn.into_socket());
+        }
+    }
+
+    /// Closes a connection after its carrier's last words. What has come meanwhile is thrown away: it would turn them into a reset.
+    pub(super) fn turn_away(&mut self, id: ConnId) {
+        if let Some(conn) = self.by_conn.remove(&id) {
+            let mut socket = conn.into_socket();
+            socket.finish();
+            socket.discard(LAST_READS);
         }
     }
 

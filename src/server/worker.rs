@@ -5,7 +5,7 @@
 //! is, says the machine. If that is not all that there is, the next turn does not wait.
 
 use super::Trouble;
-use super::conn::Conn;
+use super::conn::{Conn, Got};
 use super::handle::handle_signals;
 use super::life::Stage;
 use super::linger::LINGER;
@@ -13,12 +13,13 @@ use super::log::LogLine;
 use super::mail::{INBOX_MAX, Outbox, Package};
 use super::shared::Shared;
 use super::sockets::{Heard, Sockets};
+use crate::carrier::End;
+use crate::net::Written;
 use crate::net::accept::Acceptor;
 use crate::net::listen::Accepted;
 use crate::net::reactor::{Flow, Host, Reactor, Ready};
 use crate::net::signals::Signals;
 use crate::net::slots::Slot;
-use crate::net::{Read, Written};
 use crate::relay::{ConnId, Event, Forwarder, MovingLink, Newcomer, Placed, Reader, SLICES_MAX, Work};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -319,24 +320,40 @@ impl Worker {
     /// Reads a link once.
     fn read_link(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.sockets.get_mut(id) else { return };
-        let count = match conn.read(&mut self.reader, self.forwarder.read_most(id)) {
-            Ok(Read::Bytes(count)) => count,
-            Ok(Read::Later) => return self.forwarder.handle_empty(id),
-            Ok(Read::End) | Err(_) => {
+        let (wire, link) = match conn.read(&mut self.reader, self.forwarder.read_most(id)) {
+            Ok(Got::Bytes { wire, link }) => (wire, link),
+            Ok(Got::Later) => return self.forwarder.handle_empty(id),
+            Ok(Got::End) | Err(_) => {
                 self.sockets.close(id);
                 return self.forwarder.handle_closed(now, id);
             }
         };
+        let end = conn.end();
         if !conn.is_readable() {
             self.forwarder.handle_empty(id);
         }
-        self.turn.read_bytes += count;
-        self.forwarder.handle_blocks(now, id, self.reader.blocks(), count);
-        self.turn.unwritten_bytes += count;
+        self.turn.read_bytes += wire;
+        if wire > link {
+            self.forwarder.handle_overhead(now, id, wire - link);
+        }
+        self.forwarder.handle_blocks(now, id, self.reader.blocks(), link);
+        if let Some(end) = end {
+            return self.end(now, id, end);
+        }
+        self.turn.unwritten_bytes += link;
         if self.turn.unwritten_bytes >= WRITE_SOON_BYTES {
             self.turn.unwritten_bytes = 0;
             self.forwarder.begin_output(SOON);
             self.write(now);
+        }
+    }
+
+    /// The carrier of a connection has ended, after what the link has said.
+    fn end(&mut self, now: Instant, id: ConnId, end: End) {
+        self.sockets.turn_away(id);
+        match end {
+            End::Closed => self.forwarder.handle_closed(now, id),
+            End::Broken(_) | End::NotFound | End::NotTaken(_) => self.forwarder.handle_garbage(now, id),
         }
     }
 

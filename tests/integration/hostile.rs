@@ -118,7 +118,6 @@ fn garbage_is_cut_off_with_no_more_than_it_sent() {
     let mut wrong_version = hello.clone();
     wrong_version[2] ^= 0x55;
     let cases = [
-        b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n".to_vec(),
         b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(),
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
         vec![0; 1],

@@ -54,3 +54,4 @@ mod socket_files;
 mod stream;
 mod terminal;
 mod ulimits;
+mod websocket;

@@ -1,10 +1,12 @@
 //! Client, relay, client: whole nodes over a simulated relay that may be cut off or die, in virtual time.
 
+mod carried;
 mod histories;
 
 pub use histories::{run, stops_for, waits_for_a_callee_that_has_ended};
 
 use crate::random::Random;
+use carried::{Carried, read, write};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -43,12 +45,14 @@ pub struct Plan {
     pub features: [Features; 3],
     /// In one round of so many somebody says what nobody else knows; never if 0.
     pub unknown_one_in: usize,
+    /// Links are carried by WebSocket.
+    pub by_websocket: bool,
 }
 
 impl Plan {
     pub fn of_seed(seed: u64) -> Plan {
         let unknown_one_in = [0, 2, 10, 50][usize::try_from(seed % 4).expect("below 4")];
-        Plan { seed, canary: None, features: [(); 3].map(|()| Features::ours()), unknown_one_in }
+        Plan { seed, canary: None, features: [(); 3].map(|()| Features::ours()), unknown_one_in, by_websocket: false }
     }
 
     /// Each feature, those of this version and one for tests, missing at some of the three or at none: what is not missing
@@ -66,6 +70,7 @@ impl Plan {
 /// A connection of one client to the relay: bytes under way, each way.
 struct Wire {
     link: ConnId,
+    carried: Carried,
     up: VecDeque<u8>,
     down: VecDeque<u8>,
     /// Bytes stay where they are: a black hole.
@@ -208,9 +213,12 @@ impl World {
         match &mut self.relay {
             Some(relay) => {
                 let link = relay.handle_accept(self.now, IpAddr::V4(Ipv4Addr::LOCALHOST)).expect("a place");
-                let wire = Wire { link, up: VecDeque::new(), down: VecDeque::new(), stalled: false, closed: false };
-                self.ends[side].wire = Some(wire);
-                self.ends[side].node.handle_connected(self.now);
+                let mut carried = Carried::new(self.plan.by_websocket);
+                if carried.take_opened() {
+                    self.ends[side].node.handle_connected(self.now);
+                }
+                let (up, down) = (VecDeque::new(), VecDeque::new());
+                self.ends[side].wire = Some(Wire { link, carried, up, down, stalled: false, closed: false });
             }
             None => self.ends[side].node.handle_down(self.now, Down::Unreachable),
         }
@@ -226,30 +234,36 @@ impl World {
 
     fn carry(&mut self, side: usize) {
         let most = self.random.skewed(self.piece_max);
+        // What the kernel takes at once.
+        let room = if most < 100 { 1000 } else { 1 + 10 * most };
         let end = &mut self.ends[side];
         let (Some(wire), Some(relay)) = (&mut end.wire, &mut self.relay) else { return };
         let output = end.node.poll_output(self.now);
         let count = output.len();
-        wire.up.extend(output);
+        write(&mut wire.carried.client, output, room, &mut wire.up);
         end.node.handle_written(self.now, count);
         let mut out = Vec::new();
         relay.poll_output(self.now, wire.link, &mut out, 1 << 20);
-        wire.down.extend(out);
+        write(&mut wire.carried.relay, &out, room, &mut wire.down);
         if wire.stalled {
             return;
         }
         for _ in 0..if most < 100 { 30 } else { 2 } {
             let up: Vec<u8> = wire.up.drain(..most.min(wire.up.len())).collect();
             if !up.is_empty() && matches!(relay.may_read(wire.link), MayRead::Now) {
-                relay.handle_bytes(self.now, wire.link, &up);
+                let link = read(&mut wire.carried.relay, up);
+                relay.handle_bytes(self.now, wire.link, &link);
             } else {
                 if !up.is_empty() {
                     relay.handle_unread(self.now, wire.link);
                 }
                 up.into_iter().rev().for_each(|byte| wire.up.push_front(byte));
             }
-            let down = wire.down.drain(..most.min(wire.down.len()));
-            end.rest.extend(down);
+            let down = wire.down.drain(..most.min(wire.down.len())).collect();
+            end.rest.extend(read(&mut wire.carried.client, down));
+            if wire.carried.take_opened() {
+                end.node.handle_connected(self.now);
+            }
             let used = end.node.handle_bytes(self.now, &end.rest);
             end.rest.drain(..used);
         }

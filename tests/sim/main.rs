@@ -237,6 +237,18 @@ fn nodes_find_each_other_again_whatever_happens_to_the_relay() {
     assert!(held > 50_000, "the relay had much to forget: {held} bytes at most");
 }
 
+/// The same, by WebSocket: its handshake and its frames are cut wherever bytes are.
+#[test]
+fn nodes_find_each_other_again_by_websocket_whatever_happens_to_the_relay() {
+    let mut faults = 0;
+    for seed in 0..count().div_ceil(4) {
+        let plan = chain::Plan { by_websocket: true, ..chain::Plan::of_seed(seed) };
+        let run = std::panic::catch_unwind(|| chain::run(plan));
+        faults += run.unwrap_or_else(|_| panic!("seed {seed}")).faults;
+    }
+    assert!(faults > count() / 4, "the schedules did harm: {faults} faults");
+}
+
 /// Of any patience: the relay's own does not depend on it.
 #[test]
 fn links_that_only_wait_show_signs_of_life() {

@@ -53,8 +53,8 @@ impl Output {
 pub struct Connect {
     /// Meet at the relay with this address; may be repeated
     ///
-    /// An address is tcp://ID@HOST:PORT, as vp-relay prints it; ID@HOST is enough. Default: the addresses in
-    /// VP_RELAY, else those in the relays file.
+    /// An address is tcp://ID@HOST:PORT, as vp-relay prints it; ID@HOST is enough. ws://ID@HOST:PORT/PATH reaches it by
+    /// WebSocket, where only web traffic gets out. Default: the addresses in VP_RELAY, else those in the relays file.
     #[arg(short, long = "relay", value_name = "RELAY", value_parser = relay_address)]
     pub relays: Vec<RelayAddress>,
 

@@ -46,9 +46,9 @@ const MANUAL: Manual = Manual {
 pub struct Relay {
     /// Accept links on this IP:PORT; port 0 takes a free one; may be repeated
     ///
-    /// For each listener one line goes to standard output: listening tcp://ID@IP:PORT. What follows the first word
-    /// can be given to the other tools as it stands. Sockets passed by systemd are served as well. All of
-    /// IPv6 (::) is all of IPv4 too, unless an IPv4 address is given with the same port.
+    /// For each listener two lines go to standard output: listening tcp://ID@IP:PORT, and the same with ws:// for links
+    /// by WebSocket. What follows the first word can be given to the other tools as it stands. Sockets passed by systemd
+    /// are served as well. All of IPv6 (::) is all of IPv4 too, unless an IPv4 address is given with the same port.
     #[arg(short, long, value_name = "ADDR")]
     pub listen: Vec<SocketAddr>,
 

@@ -139,8 +139,13 @@ impl Party {
     /// # Errors
     /// A relay's address asks for what this version cannot do, or the system gives no event queue.
     pub(crate) fn client(self, connect: &Connect, kind: Kind, called: Called) -> Result<Client, Fault> {
-        if let Some(relay) = self.relays.iter().find(|relay| !matches!(relay.scheme, None | Some(Scheme::Tcp))) {
-            return Err(Fault::new(Exit::Config, format!("{relay}: only the carrier tcp is part of this version")));
+        if let Some(relay) =
+            self.relays.iter().find(|relay| !matches!(relay.scheme, None | Some(Scheme::Tcp | Scheme::Ws)))
+        {
+            return Err(Fault::new(
+                Exit::Config,
+                format!("{relay}: only the carriers tcp and ws are part of this version"),
+            ));
         }
         let config = Config {
             identity: self.identity,

@@ -30,12 +30,12 @@ impl Tool for Relay {
         let identity = relay_key(self.key.as_deref(), &context.env)?;
         self.say_limits();
         let relay = crate::server::Relay::bind(self.options(identity, passed)).map_err(fault)?;
-        for address in relay.addresses() {
-            ready
-                .line(&format!("listening {address}"))
-                .map_err(|error| Fault::new(Exit::Failed, format!("cannot write the ready line: {}", chain(&error))))?;
-        }
-        let supervisor = ready.complete(&counted(relay.addresses().len(), "listener"));
+        // In one write: whoever wants the first line may close the pipe behind it.
+        let lines: Vec<String> = relay.addresses().iter().map(|address| format!("listening {address}")).collect();
+        ready
+            .line(&lines.join("\n"))
+            .map_err(|error| Fault::new(Exit::Failed, format!("cannot write the ready line: {}", chain(&error))))?;
+        let supervisor = ready.complete(&counted(relay.listeners(), "listener"));
         let end = relay.run().map_err(fault);
         supervisor.stopping();
         match end? {

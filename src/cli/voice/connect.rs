@@ -6,6 +6,7 @@ use crate::identity::PeerId;
 use crate::node::{Down, Failure, Kind, Sharing};
 use crate::transfer::outcome::Side;
 use crate::wire::CloseCode;
+use std::borrow::Cow;
 
 /// What to do about a relay that is another one than was meant.
 const COMPARE_ID: &str = "compare the id in the relay's address with the one vp-relay prints: it is another relay, or it has \
@@ -22,6 +23,10 @@ const IS_IT_A_RELAY: &str = "see whether it is vp-relay that listens there, and 
 /// What to do about another process with our key, where it may or may not be our own.
 const IF_COPIED: &str = "if you know of no other, somebody has a copy of the key: make a new one with vp-keygen, and give its \
                          id to your peers";
+
+/// What to do about a web server that is not, or does not lead to, a relay.
+const IS_IT_THE_PATH: &str = "see whether host, port and path of its address lead to vp-relay: another server, or a proxy on the \
+                              way, has answered";
 
 /// Another process with our key receives the same: what to say of that, and what to do about it.
 pub(super) fn shared(verb: Verb, app: &str, how: Sharing, relay: &str) -> Option<(String, Vec<&'static str>)> {
@@ -124,8 +129,12 @@ impl Between<'_> {
 }
 
 /// What a relay did, to stand behind its name.
-pub(super) fn down(why: Down) -> &'static str {
-    match why {
+pub(super) fn down(why: Down) -> Cow<'static, str> {
+    let text = match why {
+        Down::NotTaken(Some(status)) => {
+            return format!("answered with HTTP status {status} instead of a WebSocket").into();
+        }
+        Down::NotTaken(None) => "answered with something else than a WebSocket",
         Down::Unreachable => "could not be reached",
         Down::Unresolved => "could not be reached: its name was still being looked up",
         Down::Unanswered => "could not be reached: nothing answered at its address",
@@ -141,7 +150,8 @@ pub(super) fn down(why: Down) -> &'static str {
         Down::Said(CloseCode::Refused) => "does not admit this key",
         Down::Said(CloseCode::Limit) => "is at its limit",
         Down::Said(_) => "ended the connection",
-    }
+    };
+    text.into()
 }
 
 /// What to do about a relay, where more can be said than that it is to be tried again.
@@ -150,6 +160,7 @@ pub(super) fn advice(why: Down, me: &PeerId) -> Option<String> {
         Down::Impostor => Some(COMPARE_ID.to_owned()),
         Down::Unproven => Some(IF_UNPROVEN.to_owned()),
         Down::Mute => Some(IS_IT_A_RELAY.to_owned()),
+        Down::NotTaken(_) => Some(IS_IT_THE_PATH.to_owned()),
         Down::Said(CloseCode::Refused) => {
             Some(format!("ask its operator for the line NAME {me} in the file that vp-relay was given with --allow"))
         }

@@ -43,7 +43,7 @@ impl Voice<'_> {
             News::RelayUp(relay) => Event::RelayUp { relay: relay.to_string() },
             News::RelayDown(relay, why, error) => {
                 let reason =
-                    error.map_or_else(|| down(*why).to_owned(), |error| format!("{}: {}", down(*why), chain(error)));
+                    error.map_or_else(|| down(*why).into_owned(), |error| format!("{}: {}", down(*why), chain(error)));
                 Event::RelayDown { relay: relay.to_string(), reason }
             }
             News::Attached(app) => Event::Attached { application: (*app).to_owned() },

@@ -55,6 +55,10 @@ fn what_a_relay_lacks_is_the_step_that_was_waited_for() {
     uplink.handle_resolved();
     assert_eq!(uplink.lack(), Down::Unanswered);
     assert_eq!(uplink.handle_timeout(now + HANDSHAKE_DEADLINE), Err(Down::Unanswered));
+    // The carrier has a handshake of its own.
+    uplink.handle_reached();
+    assert_eq!(uplink.lack(), Down::Mute);
+    assert_eq!(uplink.handle_timeout(now + HANDSHAKE_DEADLINE), Err(Down::Mute));
     link_up(&mut uplink, now, &relay, &us);
     assert_eq!((uplink.lack(), uplink.is_welcome()), (Down::Undecided, false));
     assert_eq!((uplink.handle_welcome(now), uplink.is_welcome()), (Some(0), true));

@@ -8,11 +8,23 @@ fn garbage_and_idle_connections_shut_nobody_out() {
     let relay = start(1, |_| {});
     let idle: Vec<_> = (0..200).map(|_| TcpStream::connect(relay.address).unwrap()).collect();
     let mut garbage = TcpStream::connect(relay.address).unwrap();
-    garbage.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    garbage.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n").unwrap();
     garbage.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(matches!(garbage.read(&mut [0; 16]), Ok(0) | Err(_)), "closed without a word");
     let (_caller, _callee) = joined(relay.address, 1, 2);
     drop(idle);
+}
+
+#[test]
+fn a_stranger_on_a_websocket_is_heard_no_longer_than_what_comes_before_a_link() {
+    let relay = start(1, |_| {});
+    let mut stream = TcpStream::connect(relay.address).unwrap();
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: vp.1\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    // Pings, which say nothing of a link, for as long as it takes them.
+    while stream.write_all(&[0x89, 0x80, 0, 0, 0, 0].repeat(100)).is_ok() {}
+    relay.await_line(|line| matches!(line, Line::Connection(Notice::Stranger(Why::Garbage))));
 }
 
 #[test]

@@ -1,0 +1,256 @@
+//! WebSocket (RFC 6455), both roles: its opening handshake, and then binary messages as a pipe of bytes.
+//!
+//! Where one message ends and the next begins means nothing, so none is ever held: bytes go on as they come.
+
+mod inward;
+mod outward;
+
+use super::http::{self, Head, KEY_BYTES, Malformed, Refusal, Target, Unanswered};
+use aws_lc_rs::rand;
+use inward::{Inward, Said};
+pub(super) use outward::OWN_SLICES;
+use outward::{Keys, Outward};
+use std::io::IoSlice;
+
+/// Content of a message, bytes, at most: also of those that are received, in however many fragments. It is what other programs take
+/// where nobody says otherwise.
+pub(super) const MESSAGE_MAX: usize = 1024 * 1024;
+
+/// How a carrier came to its end, other than by that of its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The other side has closed it.
+    Closed,
+    /// The other side broke the rules, and was told so with this close code.
+    Broken(CloseStatus),
+    /// Somebody asked for something else, and was told that it is not here; or did not ask.
+    NotFound,
+    /// What answered is no such carrier; the HTTP status, if it said one.
+    NotTaken(Option<u16>),
+}
+
+/// Why a WebSocket is closed (RFC 6455, 7.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseStatus {
+    /// 1000: all is done.
+    Normal,
+    /// 1002: it breaks the rules.
+    Protocol,
+    /// 1003: text, of which a link has none.
+    Unsupported,
+    /// 1007: a reason that is no UTF-8.
+    NotText,
+    /// 1009: a message that is too large.
+    TooLarge,
+}
+
+impl CloseStatus {
+    /// Its number.
+    pub fn number(self) -> u16 {
+        match self {
+            CloseStatus::Normal => 1000,
+            CloseStatus::Protocol => 1002,
+            CloseStatus::Unsupported => 1003,
+            CloseStatus::NotText => 1007,
+            CloseStatus::TooLarge => 1009,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    /// A server that waits for the request.
+    ExpectRequest(Head),
+    /// A client that waits for the answer to a request with this key.
+    ExpectAnswer(Head, String),
+    Open,
+    Over(End),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct WebSocket {
+    state: State,
+    inward: Inward,
+    outward: Outward,
+}
+
+impl WebSocket {
+    /// The server's end, of which the first byte is yet to come.
+    pub(super) fn answer() -> WebSocket {
+        WebSocket {
+            state: State::ExpectRequest(Head::default()),
+            inward: Inward::masked(),
+            outward: Outward::new(None),
+        }
+    }
+
+    /// The client's end, which has a request to write.
+    pub(super) fn dial(to: &Target<'_>) -> WebSocket {
+        let mut key = [0; KEY_BYTES];
+        // It tells an answer from one that was kept from before: the link's handshake proves who is there, and fails without
+        // random numbers.
+        let _ = rand::fill(&mut key);
+        WebSocket::dial_with(to, key, Keys::System)
+    }
+
+    fn dial_with(to: &Target<'_>, key: [u8; KEY_BYTES], keys: Keys) -> WebSocket {
+        let key = http::key(key);
+        let mut outward = Outward::new(Some(keys));
+        outward.say(http::request(to, &key));
+        WebSocket { state: State::ExpectAnswer(Head::default(), key), inward: Inward::plain(), outward }
+    }
+
+    /// Whether bytes of the link may come and go.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn end(&self) -> Option<End> {
+        match self.state {
+            State::Over(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// Wire bytes came: those of the link among them are put at the front, and counted.
+    pub(super) fn handle_wire(&mut self, wire: &mut [u8]) -> usize {
+        let mut read = 0;
+        while !self.is_open() {
+            match self.handle_head(&wire[read..]) {
+                0 => return 0,
+                used => read += used,
+            }
+        }
+        let mut kept = 0;
+        loop {
+            let said = self.inward.handle_wire(wire, &mut read, &mut kept);
+            let end = match said {
+                Ok(Said::Nothing) => return kept,
+                Ok(Said::Ping(content)) => {
+                    self.outward.answer(content);
+                    continue;
+                }
+                Ok(Said::Close(status)) => {
+                    self.outward.close(status);
+                    End::Closed
+                }
+                Err(status) => {
+                    self.outward.close(Some(status.number()));
+                    End::Broken(status)
+                }
+            };
+            self.state = State::Over(end);
+            return kept;
+        }
+    }
+
+    /// Bytes of the opening handshake; how many. 0 if it is over, or waits for more.
+    fn handle_head(&mut self, input: &[u8]) -> usize {
+        let next = match &mut self.state {
+            State::ExpectRequest(head) => hear_request(head, input),
+            State::ExpectAnswer(head, key) => hear_answer(head, key, input),
+            State::Open | State::Over(_) => None,
+        };
+        let Some(Next { used, state, words }) = next else { return 0 };
+        self.state = state;
+        self.outward.say(words);
+        used
+    }
+
+    /// What is to be written next, of its own and of what the link shows; how many of `wire` are in use.
+    pub(super) fn wrap<'a>(&'a mut self, link: &'a [IoSlice<'a>], wire: &mut [IoSlice<'a>]) -> usize {
+        let link = if self.is_open() { link } else { &[] };
+        self.outward.wrap(link, wire)
+    }
+
+    /// The kernel took so many wire bytes of that; how many of the link's were among them.
+    pub(super) fn handle_written(&mut self, count: usize) -> usize {
+        self.outward.handle_written(count)
+    }
+
+    /// Whether it has something of its own to write.
+    pub(super) fn has_own(&self) -> bool {
+        self.outward.has_own()
+    }
+
+    /// Nothing follows what the link has said.
+    pub(super) fn close(&mut self) {
+        if self.is_open() {
+            self.outward.close(Some(CloseStatus::Normal.number()));
+        }
+    }
+}
+
+/// What a head came to.
+struct Next {
+    /// Bytes that belonged to it.
+    used: usize,
+    state: State,
+    /// What is said to it.
+    words: Vec<u8>,
+}
+
+/// What a server makes of a request; None while it is not whole. Who has not begun one hears nothing.
+fn hear_request(head: &mut Head, input: &[u8]) -> Option<Next> {
+    let heard = head.handle_bytes(input);
+    let over = |words| Some(Next { used: 0, state: State::Over(End::NotFound), words });
+    if !head.may_ask() {
+        return over(Vec::new());
+    }
+    match heard {
+        Ok((_, false)) => None,
+        Ok((used, true)) => match http::read_request(head.bytes()) {
+            Ok(key) => Some(Next { used, state: State::Open, words: http::answer(&key) }),
+            Err(refusal) => over(refusal.answer()),
+        },
+        Err(Malformed) if head.has_method() => over(Refusal::Malformed.answer()),
+        Err(Malformed) => over(Vec::new()),
+    }
+}
+
+/// What a client makes of the answer to this key; None while it is not whole.
+fn hear_answer(head: &mut Head, key: &str, input: &[u8]) -> Option<Next> {
+    let not_taken = |status| Some(Next { used: 0, state: State::Over(End::NotTaken(status)), words: Vec::new() });
+    match head.handle_bytes(input) {
+        Ok((_, false)) if head.may_answer() => None,
+        Ok((used, true)) => match http::read_answer(head.bytes(), key) {
+            Ok(()) => Some(Next { used, state: State::Open, words: Vec::new() }),
+            Err(Unanswered::Status(status)) => not_taken(Some(status)),
+            Err(Unanswered::Malformed) => not_taken(None),
+        },
+        Ok((_, false)) | Err(Malformed) => not_taken(None),
+    }
+}
+
+/// See [`super::fuzz_websocket`].
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(data: &[u8]) {
+    let Some(([which, step], data)) = data.split_first_chunk::<2>() else { return };
+    let ends = || {
+        let inward = if which & 1 == 0 { Inward::masked() } else { Inward::plain() };
+        let keys = (which & 1 == 1).then_some(Keys::System);
+        WebSocket { state: State::Open, inward, outward: Outward::new(keys) }
+    };
+    let feed = |mut end: WebSocket, step: usize| {
+        let mut content = Vec::new();
+        for piece in data.chunks(step) {
+            let mut wire = piece.to_vec();
+            let kept = end.handle_wire(&mut wire);
+            content.extend_from_slice(&wire[..kept]);
+            let mut slices = [IoSlice::new(&[]); 2];
+            let used = end.wrap(&[], &mut slices);
+            let own: usize = slices[..used].iter().map(|slice| slice.len()).sum();
+            assert_eq!(end.handle_written(own), 0, "nothing of a link was shown");
+        }
+        (content, end.end())
+    };
+    let whole = feed(ends(), data.len().max(1));
+    assert_eq!(feed(ends(), usize::from(*step).max(1)), whole);
+    assert!(whole.0.len() <= data.len());
+}
+
+#[cfg(test)]
+#[path = "../tests/websocket.rs"]
+mod tests;
