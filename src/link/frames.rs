@@ -145,6 +145,11 @@ impl Link {
         }
     }
 
+    /// How much of the body of the present DATA frame is yet to come, bytes.
+    pub(crate) fn body_left(&self) -> usize {
+        if let Await::Body { left, .. } = self.awaiting { left } else { 0 }
+    }
+
     fn step(&mut self, input: &[u8]) -> Result<(usize, Frame), LinkError> {
         match self.awaiting {
             Await::Failed(error) => Err(error),

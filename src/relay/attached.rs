@@ -124,6 +124,7 @@ impl Attachment {
     /// Counts bytes of a circuit that came in. None if there is no such circuit.
     pub(super) fn receive(&mut self, now: Instant, input: Input) -> Option<Result<Received, Misused>> {
         let with = if self.pace.is_bounded() { self.circuits.peer_of(input.circuit) } else { None };
+        let begun = self.channel.take_begun();
         let received = self.circuits.receive(now, input);
         let bidden = match received {
             Some(Ok(_)) => input.bytes,
@@ -131,16 +132,22 @@ impl Attachment {
             // Of no use any more, but it was asked for.
             None => self.circuits.take_late(input.bytes),
         };
-        // Others can have it send small pieces: a header is no more its own doing than what comes with it.
-        self.pace.note_bidden(with, bidden + bidden.min(SEALED_HEADER_BYTES));
+        // Others can have it send records of 23 bytes: a header is no more its own doing than what comes with it.
+        let header = if bidden > 0 { SEALED_HEADER_BYTES.min(2 * begun) } else { 0 };
+        self.pace.note_bidden(with, bidden + header);
         received
     }
 
-    /// It takes a call that it was offered, and opens the circuit by so many bytes of the lane.
-    pub(super) fn open_taken(&mut self, now: Instant, circuit: u32, far: EndId, early_bytes: usize) {
+    /// So many of the bytes that came in say what became of a call that it was offered. How many it pays for all the same.
+    pub(super) fn note_reply(&mut self, bytes: usize) -> usize {
+        self.pace.note_reply(bytes)
+    }
+
+    /// It takes a call that it was offered, and opens the circuit by so many bytes that it pays for.
+    pub(super) fn open_taken(&mut self, now: Instant, circuit: u32, far: EndId, paid_bytes: usize) {
         self.circuits.open(now, circuit, far);
         let with = self.circuits.peer_of(circuit);
-        self.pace.note_bidden(with, early_bytes);
+        self.pace.note_bidden(with, paid_bytes);
     }
 
     /// Whether it may be read: not while it hears too little of what is for it, a circuit is full, other workers have much to do
@@ -399,6 +406,9 @@ impl Attachment {
     fn seal_item(&mut self, now: Instant, item: Item) -> Result<(), LinkError> {
         match item {
             Item::Control(message, charge) => {
+                if let Control::Incoming { early, .. } = &message {
+                    self.pace.handle_call(early.len());
+                }
                 let sealed = self.channel.control(&message)?;
                 self.outgoing.output.sealed(sealed, charge);
                 Ok(())

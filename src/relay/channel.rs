@@ -9,16 +9,31 @@ pub(super) struct Channel {
     link: Link,
     /// The start of a header or control message whose rest has not arrived. Bodies never wait here.
     unfinished: Vec<u8>,
+    /// How long the body is of a DATA frame that has begun and of which nobody has asked that.
+    begun_bytes: usize,
 }
 
 impl Channel {
     /// A channel at its start.
     pub(super) fn new(link: Link) -> Channel {
-        Channel { link, unfinished: Vec::new() }
+        Channel { link, unfinished: Vec::new(), begun_bytes: 0 }
     }
 
     /// Takes one frame off the front of `input`, or keeps the start of one; returns how much it used.
     pub(super) fn read(&mut self, input: &[u8]) -> Result<(usize, Frame), LinkError> {
+        let read = self.advance(input)?;
+        if matches!(read, (1.., Frame::Nothing)) {
+            self.begun_bytes = self.link.body_left();
+        }
+        Ok(read)
+    }
+
+    /// How long the body of the DATA frame is whose first piece was read last. 0: that was a later one.
+    pub(super) fn take_begun(&mut self) -> usize {
+        std::mem::take(&mut self.begun_bytes)
+    }
+
+    fn advance(&mut self, input: &[u8]) -> Result<(usize, Frame), LinkError> {
         if self.unfinished.is_empty() {
             let (used, frame) = self.link.advance(input)?;
             if used > 0 {

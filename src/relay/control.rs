@@ -5,6 +5,7 @@ use super::attached::Attachment;
 use super::circuit::table::Circuit;
 use super::fair::work::Work;
 use super::intake::Undone;
+use super::replies::reply_bytes;
 use super::router::Ask;
 use super::router::calls::Brought;
 use super::router::requests::Side;
@@ -12,6 +13,7 @@ use super::router::why_circuit_closed::WhyClosed;
 use super::switch::Switch;
 use super::to_end::ToEnd;
 use crate::link::Frame;
+use crate::wire::limits::SEALED_HEADER_BYTES;
 use crate::wire::{CloseCode, Control, Name};
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,7 @@ impl Client<'_> {
 
     /// It sent a frame other than DATA.
     pub(super) fn handle_frame(&mut self, frame: Frame) -> Flow {
+        self.note_reply(&frame);
         match frame {
             Frame::Control(message) => return self.handle_control(message),
             Frame::Reset { circuit, code } => self.reset(circuit, CloseCode::from_wire(code)),
@@ -66,6 +69,16 @@ impl Client<'_> {
             Frame::Pong(_) | Frame::Nothing | Frame::Data { .. } => {}
         }
         Flow::Continue
+    }
+
+    /// What it says without a body of a circuit that somebody else asked for, if that is what this is.
+    fn note_reply(&mut self, frame: &Frame) {
+        if let Frame::Reset { circuit, .. } | Frame::Fin { circuit } | Frame::Credit { circuit, .. } = frame
+            && !circuit.is_multiple_of(2)
+            && let Some(attachment) = self.attachment()
+        {
+            attachment.note_reply(SEALED_HEADER_BYTES);
+        }
     }
 
     fn attachment(&mut self) -> Option<&mut Attachment> {
@@ -184,17 +197,17 @@ impl Client<'_> {
     fn accept(&mut self, circuit: u32, early: Vec<u8>) -> Result<(), CloseCode> {
         let (now, side) = (self.now, Side { link: self.id, circuit });
         let Some(attachment) = self.attachment() else { return Ok(()) };
+        let paid_bytes = attachment.note_reply(reply_bytes(early.len())).min(early.len());
         match attachment.circuits.get(circuit) {
             // Withdrawn while the answer was on its way.
             None => return Ok(()),
             Some(Circuit::Offered(_)) => {}
             Some(_) => return Err(CloseCode::Protocol),
         }
-        let early_bytes = early.len();
         let far = self.switch.router.ask(|router, orders| router.accept(now, side, early, orders));
         let Some(attachment) = self.attachment() else { return Ok(()) };
         match far {
-            Some(far) => attachment.open_taken(now, circuit, far, early_bytes),
+            Some(far) => attachment.open_taken(now, circuit, far, paid_bytes),
             None => drop(attachment.reset(circuit, CloseCode::Cancelled, None)),
         }
         Ok(())
@@ -203,6 +216,7 @@ impl Client<'_> {
     fn reject(&mut self, circuit: u32, code: CloseCode) -> Result<(), CloseCode> {
         let (now, side) = (self.now, Side { link: self.id, circuit });
         let Some(attachment) = self.attachment() else { return Ok(()) };
+        attachment.note_reply(reply_bytes(0));
         match attachment.circuits.get(circuit) {
             None => return Ok(()),
             Some(Circuit::Offered(_)) => attachment.circuits.forget(circuit, None),

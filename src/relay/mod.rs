@@ -53,6 +53,7 @@ mod outgoing;
 mod output;
 mod pace;
 mod rate;
+mod replies;
 mod router;
 mod sharing;
 mod switch;

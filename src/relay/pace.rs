@@ -1,6 +1,7 @@
 //! Whether a link may be read or granted more now: the rate of its peer, and the circuits whose credit that holds back.
 
 use super::rate::Metered;
+use super::replies::Replies;
 use super::sharing::Party;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -38,6 +39,7 @@ pub(super) struct Pace {
     held_back: BTreeMap<Party, VecDeque<u32>>,
     /// When to look at them. None: at any time.
     look_at: Option<Instant>,
+    replies: Replies,
 }
 
 impl Pace {
@@ -55,6 +57,18 @@ impl Pace {
     /// So many of those somebody has it send, or come with that.
     pub(super) fn note_bidden(&mut self, with: Party, bytes: usize) {
         self.metered.note_bidden(with, bytes);
+    }
+
+    /// The link is brought a call, with so many early bytes.
+    pub(super) fn handle_call(&mut self, early_bytes: usize) {
+        self.replies.handle_call(early_bytes);
+    }
+
+    /// So many of those that came in were replies to calls. How many of them are for the link to pay for all the same.
+    pub(super) fn note_reply(&mut self, bytes: usize) -> usize {
+        let free = self.replies.take(bytes);
+        self.metered.note_free(free);
+        bytes - free
     }
 
     /// Whether there is a bound.

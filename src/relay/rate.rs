@@ -3,9 +3,10 @@
 //!
 //! Two things are counted. *All* that came in: while what somebody had the peer send is ahead of his part of the rate
 //! (`sharing.rs`), credit of his circuits is held back. And what came *unbidden*, which is everything but what others asked for:
-//! bytes of circuits, within credit, and answers to calls. Reading goes on while credit is held back, so that heartbeats and
-//! control messages are not stuck behind bytes for which there was credit. But messages need no credit. So no link of the peer is
-//! read while what came unbidden is ahead of the rate by more than a constant.
+//! bytes of circuits, within credit. Reading goes on while credit is held back, so that heartbeats and control messages are not
+//! stuck behind bytes for which there was credit. But messages need no credit. So no link of the peer is read while what came
+//! unbidden is ahead of the rate by more than a constant. Replies to calls are not counted at all, as far as the calls account for
+//! them (`replies.rs`): nobody can be kept from calling.
 //!
 //! Each new circuit has some credit from the start, so others let a peer be ahead by opening circuits to it, as does it itself.
 //! That must not leave its links unread: whoever did it would have silenced it. So what bounds that is who may have new
@@ -28,9 +29,9 @@ const BURST: Duration = Duration::from_millis(500);
 /// By so much more it may be overdrawn before it is not read, bytes: a hundred calls with the first messages of their
 /// sessions, however low the rate.
 const UNBIDDEN_BYTES: u64 = 256 * 1024;
-/// And for each circuit that it may have so much of its bytes may be ahead, bytes: what it may bring without a grant, twice for
-/// the headers of small frames, and twice because half the rate may go to messages meanwhile.
-const CIRCUIT_BYTES: u64 = 4 * CIRCUIT_WINDOW_START as u64;
+/// And for each circuit that it may have so much of its bytes may be ahead, bytes: what it may bring without a grant, three times
+/// for the headers of small frames, and twice because half the rate may go to messages meanwhile.
+const CIRCUIT_BYTES: u64 = 6 * CIRCUIT_WINDOW_START as u64;
 /// What is bidden of a link though its circuit has ended, bytes: it was on its way when the other side ended that. As much as
 /// the buffers of a connection hold.
 pub(super) const LATE_BYTES_MAX: u32 = 8 << 20;
@@ -219,6 +220,13 @@ impl Metered {
         let free = bytes.min(self.free_bytes);
         self.free_bytes -= free;
         rate.note_bidden(with, bytes - free, free);
+    }
+
+    /// So much of it is not paid for.
+    pub(crate) fn note_free(&self, bytes: usize) {
+        if let Some(rate) = &self.rate {
+            rate.note_bidden(None, 0, u64::try_from(bytes).unwrap_or(u64::MAX));
+        }
     }
 
     /// Whether more may be granted that somebody has it send.

@@ -19,6 +19,7 @@ mod moves;
 mod paths;
 mod props;
 mod rates;
+mod replies;
 mod strangers;
 mod testkit;
 

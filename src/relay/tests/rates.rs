@@ -9,7 +9,7 @@ const RATE: usize = 10 * 1024;
 /// What it may be ahead: a constant, and half a second.
 const AHEAD: usize = 256 * 1024 + RATE / 2;
 /// What is read at once.
-const READ: usize = 4096;
+pub(super) const READ: usize = 4096;
 const PING: usize = 32;
 const TICK: Duration = Duration::from_millis(100);
 const SECONDS: usize = 120;
@@ -174,9 +174,9 @@ fn what_comes_with_the_handshake_of_a_peer_in_debt_is_heard_when_that_is_paid() 
 }
 
 /// The callee has a rate, and so many circuits; an honest caller, and one that is none.
-fn rated_callee(workers: usize) -> (RelayCore, [Client; 3]) {
+pub(super) fn rated_callee(workers: usize, circuits: u32) -> (RelayCore, [Client; 3]) {
     let line = |seed: u8, options: &str| format!("peer{seed} {} {options}\n", Identity::from_seed(&[seed; 32]).id());
-    let lines = line(2, "rate=10K circuits=16") + &line(3, "") + &line(4, "");
+    let lines = line(2, &format!("rate=10K circuits={circuits}")) + &line(3, "") + &line(4, "");
     let policy = Policy::only(&Peers::parse(&lines).unwrap(), Limits::default()).unwrap();
     let (mut relay, id) = relay_with(policy, workers);
     let now = Instant::now();
@@ -206,7 +206,7 @@ fn call(
 #[test]
 fn whoever_opens_circuits_to_a_peer_with_a_rate_and_ends_them_leaves_it_heard_and_to_be_called() {
     for (workers, late) in [(1, false), (2, false), (1, true), (2, true)] {
-        let (mut relay, [mut callee, mut honest, mut hostile]) = rated_callee(workers);
+        let (mut relay, [mut callee, mut honest, mut hostile]) = rated_callee(workers, 16);
         let (mut now, mut circuit, mut sent) = (Instant::now(), 0, 0);
         let start = now;
         callee.say(Control::Listen { name: app("a") });
@@ -258,7 +258,7 @@ fn honest_bytes(
     harm: impl Fn(Instant, &mut RelayCore, [&mut Client; 2], &mut u32) -> Vec<Got>,
 ) -> usize {
     const CIRCUIT: u32 = 2;
-    let (mut relay, [mut callee, mut honest, mut hostile]) = rated_callee(workers);
+    let (mut relay, [mut callee, mut honest, mut hostile]) = rated_callee(workers, 16);
     let (mut now, mut circuits) = (Instant::now(), 0);
     callee.say(Control::Listen { name: app("a") });
     callee.flush(now, &mut relay);
