@@ -39,7 +39,7 @@ use leaving::{Leaving, Left, NAMES_FOR_A_CALL, SeenTo};
 use listeners::{Listener, Listeners, TooMany};
 use orders::Orders;
 pub(super) use orders::{Admitted, Ask, Departure, Order, What};
-use owed::{Debtor, Owed};
+use owed::{CircuitBytes, Debtor, Owed};
 use policy::{Policy, Share};
 use rates::Rates;
 use requests::{Request, Requests, Side};
@@ -282,8 +282,11 @@ impl Router {
         let is_callee = info.callee == side;
         let (peer, other) = if is_callee { (info.to, info.from) } else { (info.from, info.to) };
         let caller = is_callee.then_some(other);
-        if let Some(until) = self.rates.owes_until(now, (&peer, other), report.late_bytes) {
-            self.owed.add(Debtor { peer, caller }, until, report);
+        // All that was sent is paid for if nothing is owed without what may come yet.
+        let sent_bytes = self.rates.owes_until(now, (&peer, other), 0).map_or(0, |_| report.sent_bytes);
+        let bytes = CircuitBytes::new(sent_bytes, report.late_bytes);
+        if let Some(until) = self.rates.owes_until(now, (&peer, other), bytes.late) {
+            self.owed.add(Debtor { peer, caller }, until, bytes);
         }
     }
 

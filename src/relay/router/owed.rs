@@ -4,10 +4,9 @@
 //! Each circuit brings some bytes without a grant. So what others can have a peer owe is bounded as their circuits to it are:
 //! whoever opens one after the other leaves room to the rest, and the peer is heard all the while.
 
-use super::circuits::EndReport;
 use super::policy::Share;
 use crate::identity::PeerId;
-use crate::wire::limits::{CIRCUIT_WINDOW_START, EARLY_MAX};
+use crate::wire::limits::CIRCUIT_WINDOW_START;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
@@ -22,6 +21,23 @@ pub(super) struct Debtor {
     pub peer: PeerId,
     /// Who opened the circuits; None if it did.
     pub caller: Option<PeerId>,
+}
+
+/// What is owed for a circuit that has ended, bytes. No more than it may bring without a grant: all beyond that was granted, which
+/// is when nothing is owed, or before the peer had this rate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CircuitBytes {
+    owed: u64,
+    /// So much of that may come yet.
+    pub late: u32,
+}
+
+impl CircuitBytes {
+    /// It has brought so much for which something is owed, and may bring so much yet.
+    pub(super) fn new(sent_bytes: u64, late_bytes: u32) -> CircuitBytes {
+        let late = late_bytes.min(CIRCUIT_WINDOW_START);
+        CircuitBytes { owed: sent_bytes.saturating_add(u64::from(late)).min(CIRCUIT_BYTES), late }
+    }
 }
 
 /// Bytes that are paid for at this time.
@@ -61,12 +77,8 @@ pub(super) struct Owed {
 
 impl Owed {
     /// A circuit has ended that is paid for at this time.
-    pub(super) fn add(&mut self, debtor: Debtor, until: Instant, report: &EndReport) {
-        // A call that was taken brought the first bytes of a lane besides.
-        let early = if debtor.caller.is_some() { u64::try_from(EARLY_MAX).unwrap_or(0) } else { 0 };
-        // More than that was granted, and is paid for.
-        let bytes =
-            (report.sent_bytes.min(CIRCUIT_BYTES) + u64::from(report.late_bytes) + early).min(2 * CIRCUIT_BYTES);
+    pub(super) fn add(&mut self, debtor: Debtor, until: Instant, bytes: CircuitBytes) {
+        let bytes = bytes.owed;
         if bytes == 0 {
             return;
         }

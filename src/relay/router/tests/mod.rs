@@ -20,6 +20,7 @@ mod fairness;
 mod guests;
 mod late;
 mod leaving;
+mod owed;
 mod recall;
 mod shares;
 

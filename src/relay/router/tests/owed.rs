@@ -1,0 +1,93 @@
+//! Circuits that have ended and that a peer with a rate has not paid for.
+
+use super::fairness::{H, HOUR, S, V, offers, refusals};
+use super::*;
+use crate::relay::rate::Metered;
+use crate::wire::limits::CIRCUIT_WINDOW_START;
+
+const WINDOW: u64 = CIRCUIT_WINDOW_START as u64;
+/// Bytes a second.
+const RATE: u64 = 10 * 1024;
+
+/// A callee with this rate and 16 circuits, so many of which a caller has open.
+struct Owing {
+    world: World,
+    callee: LinkId,
+    caller: LinkId,
+    /// What the callee has sent is counted here.
+    link: Metered,
+    open: u32,
+}
+
+impl Owing {
+    fn new(rate: u64, open: u32) -> Owing {
+        let mut world = World::new(Limits::default());
+        world.hold_to(&[(V, &format!("rate={rate} circuits=16")), (H, ""), (S, "")]);
+        let (callee, admitted) = world.try_attach(V);
+        let caller = world.attach(H);
+        world.listen(callee, 0);
+        for n in 1..=open {
+            world.connect(caller, 2 * n, (V, 0), HOUR);
+            world.accept(callee, 2 * n - 1, vec![]).unwrap();
+        }
+        world.take();
+        Owing { world, callee, caller, link: Metered::new(admitted.unwrap().rate), open }
+    }
+
+    /// The caller is gone. Each of its circuits has brought so much by then, and may bring so much yet.
+    fn end(&mut self, sent_bytes: u64, late_bytes: u32) {
+        let world = &mut self.world;
+        let report = |n, why| EndReport { circuit: n, sent_bytes, late_bytes, why };
+        let ended = (1..=self.open).map(|n| report(2 * n, Some(WhyClosed::LinkEnded))).collect();
+        world.router.detach(self.caller, Departure { why: Why::Closed, ended });
+        world.see_to(self.caller);
+        let ended: Vec<EndReport> = (1..=self.open).map(|n| report(2 * n - 1, None)).collect();
+        world.router.handle_ended(world.now, self.callee, &ended, &mut world.orders);
+        world.take();
+    }
+
+    /// How many circuits the callee may ask for itself.
+    fn asks(&mut self) -> u32 {
+        let world = &mut self.world;
+        let numbers = (1..=16).map(|n| 1000 + 2 * n);
+        numbers.clone().for_each(|circuit| world.connect(self.callee, circuit, (S, 0), HOUR));
+        let refused = refusals(&world.take());
+        for circuit in numbers {
+            world.cancel(self.callee, circuit);
+        }
+        world.take();
+        16 - u32::try_from(refused).unwrap()
+    }
+
+    /// Whether somebody else may call it.
+    fn is_called(&mut self) -> bool {
+        let other = self.world.attach(S);
+        self.world.connect(other, 2, (V, 0), HOUR);
+        offers(&self.world.take()).iter().any(|(_, from)| *from == peer(S))
+    }
+}
+
+#[test]
+fn a_circuit_that_has_ended_counts_as_one_at_most_whatever_it_brought() {
+    for (sent_bytes, late_bytes) in [(WINDOW, CIRCUIT_WINDOW_START), (1 << 40, CIRCUIT_WINDOW_START), (WINDOW, 0)] {
+        let mut owing = Owing::new(RATE, 12);
+        let unpaid = 12 * usize::try_from(WINDOW).unwrap();
+        owing.link.receive(owing.world.now, unpaid);
+        owing.link.note_bidden(Some(peer(H)), unpaid);
+        owing.end(sent_bytes, late_bytes);
+        assert_eq!(owing.asks(), 4, "{sent_bytes} {late_bytes}");
+        assert!(owing.is_called());
+    }
+}
+
+#[test]
+fn a_circuit_counts_by_what_may_come_yet_if_all_that_came_is_paid_for() {
+    // Granted before the rate was so low.
+    for (late_bytes, left, seconds) in [(0, 16, 0), (CIRCUIT_WINDOW_START / 2, 10, 7), (40 << 20, 4, 13)] {
+        let mut owing = Owing::new(RATE, 12);
+        owing.end(1 << 40, late_bytes);
+        assert_eq!(owing.asks(), left, "{late_bytes}");
+        owing.world.pass(Duration::from_secs(seconds));
+        assert_eq!(owing.asks(), 16, "{late_bytes}");
+    }
+}
