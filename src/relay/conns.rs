@@ -56,20 +56,20 @@ impl Conns {
         }
     }
 
-    /// Its connection is broken: after what can be read an error follows.
-    pub(super) fn handle_broken(&mut self, now: Instant, conn: ConnId) {
+    /// Its connection is broken or closed: after what can be read an error or an end follows.
+    pub(super) fn handle_over(&mut self, now: Instant, conn: ConnId) {
         let Some((known, _)) = self.waiting(conn) else { return };
-        known.is_broken = true;
+        known.is_over = true;
         if known.stand == Stand::Aside {
-            self.drop_broken(now, conn);
+            self.drop_over(now, conn);
         }
     }
 
-    /// A connection that is broken, and that the rate of its peer lets nobody read, is gone: nobody is to be told of it as of one
+    /// A connection that is over, and that the rate of its peer lets nobody read, is gone: nobody is to be told of it as of one
     /// that lives until its peer has paid. Whatever else input waits for is over soon, and may be somebody's last words.
-    fn drop_broken(&mut self, now: Instant, conn: ConnId) -> bool {
-        let is_broken = self.waiting(conn).is_some_and(|(known, _)| known.is_broken);
-        let is_gone = is_broken && self.is_over_rate(now, conn);
+    fn drop_over(&mut self, now: Instant, conn: ConnId) -> bool {
+        let is_over = self.waiting(conn).is_some_and(|(known, _)| known.is_over);
+        let is_gone = is_over && self.is_over_rate(now, conn);
         if is_gone {
             self.drop_conn(now, conn, Why::Closed);
             self.switch.run_orders(now);
@@ -224,7 +224,7 @@ impl Conns {
 
     /// A connection that has input is not read for now.
     fn leave_aside(&mut self, now: Instant, conn: ConnId, may_read: MayRead) {
-        if self.drop_broken(now, conn) {
+        if self.drop_over(now, conn) {
             return;
         }
         if let Some((known, _)) = waiting(&mut self.greetings, &mut self.switch, conn) {

@@ -223,12 +223,12 @@ impl RelayCore {
         bytes.len()
     }
 
-    /// The carrier of a connection is broken, and there is something to read before that shows.
+    /// The carrier of a connection is broken or closed, and there is something to read before that shows.
     #[cfg(test)]
-    pub(super) fn handle_broken(&mut self, now: Instant, conn: ConnId) {
+    pub(super) fn handle_over(&mut self, now: Instant, conn: ConnId) {
         if let Some(&worker) = self.homes.get(&conn) {
             self.workers[worker].handle_readable(conn);
-            self.workers[worker].handle_broken(now, conn);
+            self.workers[worker].handle_over(now, conn);
             // Its turn, which finds that it is not to be read.
             self.workers[worker].begin_turn(now);
             while self.workers[worker].poll_read(now).is_some() {}

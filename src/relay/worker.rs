@@ -153,9 +153,9 @@ impl Forwarder {
         self.conns.handle_readable(conn);
     }
 
-    /// A connection is broken: an error follows whatever there is to read.
-    pub fn handle_broken(&mut self, now: Instant, conn: ConnId) {
-        self.conns.handle_broken(now, conn);
+    /// A connection is broken or closed: an error or an end follows whatever there is to read.
+    pub fn handle_over(&mut self, now: Instant, conn: ConnId) {
+        self.conns.handle_over(now, conn);
     }
 
     /// There is nothing more to read until [`Forwarder::handle_readable`].

@@ -28,8 +28,8 @@ pub(super) struct Heard {
     pub is_readable: bool,
     /// It takes bytes again, after it had not.
     pub is_writable: bool,
-    /// It is broken, as the next read that finds nothing else will tell.
-    pub is_broken: bool,
+    /// It is broken or the client has closed it, as the next read that finds nothing else will tell.
+    pub is_over: bool,
 }
 
 fn token(conn: ConnId) -> Token {
@@ -101,6 +101,7 @@ impl Sockets {
         let was_writable = conn.is_writable();
         conn.handle_ready(ready);
         let is_writable = !was_writable && conn.is_writable();
-        Some(Heard { conn: id, is_readable: ready.is_for_reader(), is_writable, is_broken: ready.error })
+        let is_over = ready.error || ready.read_closed;
+        Some(Heard { conn: id, is_readable: ready.is_for_reader(), is_writable, is_over })
     }
 }

@@ -120,15 +120,15 @@ impl Host for Worker {
             }
             _ => {
                 let Some(heard) = self.sockets.handle_ready(ready) else { return };
-                let Heard { conn, is_readable, is_writable, is_broken } = heard;
+                let Heard { conn, is_readable, is_writable, is_over } = heard;
                 if is_writable {
                     self.forwarder.handle_writable(now, conn);
                 }
                 if is_readable {
                     self.forwarder.handle_readable(conn);
                 }
-                if is_broken {
-                    self.forwarder.handle_broken(now, conn);
+                if is_over {
+                    self.forwarder.handle_over(now, conn);
                 }
             }
         }
@@ -232,7 +232,9 @@ impl Worker {
         match self.stage {
             Stage::Serving => false,
             Stage::Draining => {
-                let empty = self.forwarder.is_empty() && self.sockets.lingering.is_empty();
+                // A link may be on its way here, and is told here that it is to go elsewhere.
+                let under_way = self.shared.inboxes[self.index].len() + self.outbox.len();
+                let empty = self.forwarder.is_empty() && self.sockets.lingering.is_empty() && under_way == 0;
                 empty || self.shared.life.deadline().is_some_and(|at| at <= now)
             }
             Stage::Ended => true,

@@ -190,3 +190,30 @@ fn a_peer_that_comes_again_and_again_has_no_more_than_its_rate() {
     }
     check_rate(pings, began.elapsed());
 }
+
+/// Its process has ended, and what it has said is not read before it is paid for.
+#[test]
+fn a_peer_that_is_over_its_rate_and_closes_has_its_place_again_at_once() {
+    let world = World::new();
+    world.write("allow", &format!("east {} rate=256 links=1\n", world.id("east")));
+    let relay = Relay::start(&world, &["--allow", "allow"]);
+    let mut raw = Raw::attach(&relay, "east");
+    raw.settle();
+    // What it may be ahead, and what takes 64 s and fits into what the kernel takes for who does not read.
+    (1..=(256 + 16) * 1024 / 32).for_each(|token| raw.ping(token));
+    raw.write();
+    while newest_pong(&mut raw) < 256 * 1024 / 32 - 1024 {}
+    raw.stream.shutdown(std::net::Shutdown::Write).expect("a connection");
+    let closed = Instant::now();
+    loop {
+        let welcomed = Raw::attach(&relay, "east").wait("a welcome or none", |heard| match heard {
+            Heard::Frame(Frame::Control(Control::Welcome { .. })) => Some(true),
+            Heard::Frame(Frame::Control(Control::Bye { .. })) => Some(false),
+            _ => None,
+        });
+        assert!(closed.elapsed() < Duration::from_secs(30), "it is taken for one that lives");
+        if welcomed {
+            break;
+        }
+    }
+}

@@ -46,8 +46,8 @@ pub(crate) enum Stand {
 pub(crate) struct Known {
     /// Its socket may have some.
     pub is_readable: bool,
-    /// It is broken: an error follows what can be read.
-    pub is_broken: bool,
+    /// It is broken or closed: an error or an end follows what can be read.
+    pub is_over: bool,
     /// Where it stands.
     pub stand: Stand,
     /// Whether it is in the list of those aside, perhaps from before.

@@ -333,16 +333,16 @@ fn whoever_a_peer_with_a_rate_sends_to_has_its_part_of_that_whatever_others_have
 }
 
 #[test]
-fn a_broken_connection_of_a_peer_in_debt_is_gone_at_once_and_not_when_that_is_paid() {
+fn a_connection_of_a_peer_in_debt_that_is_over_is_gone_at_once_and_not_when_that_is_paid() {
     let mut world = World::new(1);
     let (mut greedy, mut sent) = (world.attach(), 0);
     (0..1000).for_each(|_| world.read(&mut greedy, &mut sent));
     assert!(!world.relay.may_read(greedy.id).is_now(world.now));
-    world.relay.handle_broken(world.now, greedy.id);
+    world.relay.handle_over(world.now, greedy.id);
     assert!(!world.relay.is_open(greedy.id));
     // One that may be read has the rest of its words heard first.
     let mut other = Client::attach(world.now, &mut world.relay, world.id, 1);
-    world.relay.handle_broken(world.now, other.id);
+    world.relay.handle_over(world.now, other.id);
     other.bare(Kind::Ping, 0, 3);
     other.flush(world.now, &mut world.relay);
     assert!(other.all(world.now, &mut world.relay).contains(&Got::Pong(3)));
