@@ -83,7 +83,7 @@ pub use router::beyond::{CALL_BYTES_MAX, NAME_BYTES_MAX, TABLES_BYTES_MAX, TABLE
 pub use router::circuits::{CircuitInfo, Closed};
 pub use router::common::Common;
 pub use router::facts::Fact;
-pub use router::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX, NAMES_PER_SOURCE_MAX};
+pub use router::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_LINK, NAMES_PER_PEER_MAX, NAMES_PER_SOURCE_MAX};
 pub use router::policy::{Limits, Policy, Share};
 pub use router::requests::{
     ANSWER_DEADLINE, GUESTS_MAX, GUESTS_PER_PAIR, PARKED_PER_LINK_MAX, REQUESTS_FREE_PER_PEER, REQUESTS_MAX,

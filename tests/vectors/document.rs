@@ -330,7 +330,8 @@ fn limits_of_the_relay_are_the_constants() {
     let mut found = BTreeMap::new();
     found.extend(constants!(bytes; relay: UNAUTHENTICATED_MAX UNAUTHENTICATED_CROWD UNAUTHENTICATED_PER_SOURCE_MAX
         REQUESTS_MAX REQUESTS_FREE_PER_PEER REQUESTS_PER_SOURCE_MAX GUESTS_MAX GUESTS_PER_PAIR PARKED_PER_LINK_MAX PLACES_PER_PAIR
-        TRIED_MAX OFFERS_PER_PEER_MAX OFFERS_MAX OFFERS_FREE_PER_PEER NAMES_MAX NAMES_FREE_PER_PEER NAMES_PER_PEER_MAX));
+        TRIED_MAX OFFERS_PER_PEER_MAX OFFERS_MAX OFFERS_FREE_PER_PEER NAMES_MAX NAMES_FREE_PER_PEER NAMES_PER_PEER_MAX
+        NAMES_PER_LINK));
     found.extend(constants!(seconds; relay: ANSWER_DEADLINE));
     let defaults = relay::Limits::default();
     found.insert("links".to_owned(), bytes(defaults.links));

@@ -5,7 +5,7 @@
 
 use super::admission::Source;
 use super::reserve::Reserve;
-use super::roster::Attached;
+use super::roster::{Attached, Links};
 use super::sizes::in_tree;
 use super::tried::Tried;
 use crate::identity::PeerId;
@@ -25,6 +25,9 @@ pub const NAMES_FREE_PER_PEER: usize = 16;
 pub const NAMES_PER_SOURCE_MAX: usize = NAMES_MAX / 16;
 /// Names of all links of one peer: as many as sixteen links may have.
 pub const NAMES_PER_PEER_MAX: usize = 16 * LISTENERS_MAX;
+/// Or so many for each of its links, if that is more, and likewise of a source: whoever may have so many links can use each. A
+/// process that receives has three: its application, that by which it finds others of its key, and its calls back.
+pub const NAMES_PER_LINK: usize = 4;
 
 /// What a name takes at worst.
 pub(super) const NAME_BYTES: usize = in_tree(size_of::<((Key, LinkId), u64)>()) + in_tree(size_of::<(LinkId, Key)>());
@@ -94,7 +97,7 @@ impl Default for Listeners {
 
 impl Listeners {
     /// A link listens to a name. Whether that is new.
-    pub(super) fn add(&mut self, link: LinkId, of: Attached, name: &Name) -> Result<bool, TooMany> {
+    pub(super) fn add(&mut self, link: LinkId, of: Attached, among: Links, name: &Name) -> Result<bool, TooMany> {
         let Attached { peer, source, .. } = of;
         self.listened += 1;
         let key = Key::new(&peer, name);
@@ -104,11 +107,12 @@ impl Listeners {
         }
         let held = self.by_peer.get(&peer).copied().unwrap_or(0);
         let of_source = source.map_or(0, |source| self.by_source.get(&source).copied().unwrap_or(0));
-        if of_source >= NAMES_PER_SOURCE_MAX {
+        if of_source >= NAMES_PER_SOURCE_MAX.max(NAMES_PER_LINK * among.of_source) {
             return Err(TooMany);
         }
         let of_link = self.links.get(&link).copied().unwrap_or(0);
-        if of_link >= LISTENERS_MAX || held >= NAMES_PER_PEER_MAX || !self.reserve.has_room(held) {
+        let most = NAMES_PER_PEER_MAX.max(NAMES_PER_LINK * among.of_peer);
+        if of_link >= LISTENERS_MAX || held >= most || !self.reserve.has_room(held) {
             return Err(TooMany);
         }
         if let Some(&gone) = self.left.first() {

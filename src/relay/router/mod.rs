@@ -162,7 +162,8 @@ impl Router {
     ) -> Result<Brought, CloseCode> {
         let Some(&attached) = self.roster.get(link) else { return Ok(Brought::default()) };
         let Attached { peer, source, .. } = attached;
-        match self.listeners.add(link, attached, &name) {
+        let among = self.roster.among(&attached);
+        match self.listeners.add(link, attached, among, &name) {
             Err(TooMany) => return Err(CloseCode::Limit),
             Ok(true) => self.facts.push_back(Fact::Listening { link, peer, source, name: name.clone() }),
             Ok(false) => {}

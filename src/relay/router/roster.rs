@@ -30,6 +30,15 @@ pub(super) struct Attached {
     pub source: Option<Source>,
 }
 
+/// How many links there are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Links {
+    /// Those of the peer.
+    pub of_peer: usize,
+    /// Those of its source, if that is counted.
+    pub of_source: usize,
+}
+
 #[derive(Debug)]
 struct Link {
     attached: Attached,
@@ -124,6 +133,12 @@ impl Roster {
     /// How many links come from there.
     pub(super) fn links_from(&self, source: Source) -> usize {
         self.sources.get(&source).copied().unwrap_or(0)
+    }
+
+    /// How many links there are of its peer, and of its source.
+    pub(super) fn among(&self, attached: &Attached) -> Links {
+        let of_source = attached.source.map_or(0, |source| self.links_from(source));
+        Links { of_peer: self.links_of(&attached.peer), of_source }
     }
 
     /// How many circuits a peer has that are asked for or open. None if it has no link.

@@ -1,6 +1,8 @@
 //! What one peer may take from another, and what it may learn by taking.
 
-use super::super::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_PEER_MAX, NAMES_PER_SOURCE_MAX};
+use super::super::listeners::{
+    NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_LINK, NAMES_PER_PEER_MAX, NAMES_PER_SOURCE_MAX,
+};
 use super::super::requests::{REQUESTS_FREE_PER_PEER, REQUESTS_MAX, REQUESTS_PER_SOURCE_MAX};
 use super::super::round::PLACES_PER_PAIR;
 use super::super::turns::{OFFERS_PER_PEER_MAX, TURN_DEADLINE};
@@ -300,6 +302,23 @@ fn where_anybody_may_attach_a_source_is_bounded_whatever_keys_it_makes() {
     // Peers that are known by their keys are bounded by these.
     world.hold_to(&(0..40).map(|who| (who, "")).collect::<Vec<_>>());
     assert!((0..40).all(|who| world.try_attach_from(who, 9).1.is_ok()));
+}
+
+#[test]
+fn whoever_may_have_so_many_links_can_receive_with_each() {
+    let links = NAMES_PER_PEER_MAX / NAMES_PER_LINK + 8;
+    for policy in [Some((1, "")), None] {
+        let mut world = World::new(Limits { links: 2 * links, links_per_peer: links, ..Limits::default() });
+        if let Some(known) = policy {
+            world.hold_to(&[known]);
+        }
+        for link in 0..links {
+            let (link, number) = (world.attach(1), NAMES_PER_LINK * link);
+            assert!((number..number + NAMES_PER_LINK).all(|n| world.listen_to(link, numbered(n)).is_ok()), "{number}");
+        }
+        let last = world.try_attach_from(1, 9).1;
+        assert_eq!(last, Err(CloseCode::Limit));
+    }
 }
 
 pub(super) fn numbered(n: usize) -> Name {
