@@ -4,7 +4,7 @@ use super::channel::Channel;
 use super::circuit::standstill::State;
 use super::circuit::table::{Circuit, Circuits, Input, Misused, Received};
 use super::circuit::window::Growth;
-use super::fair::account::Account;
+use super::fair::account::{Account, Owner};
 use super::fair::reading::Known;
 use super::greeting::Authenticated;
 use super::intake::{Held, Intake};
@@ -96,6 +96,11 @@ impl Attachment {
         self.pace.set_rate(Metered::new(admitted.rate));
         self.handle_read(now, received);
         self.outgoing.say(Control::Welcome { circuits: admitted.circuits });
+    }
+
+    /// Who has a share of the relay's memory with it.
+    pub(super) fn owner(&self) -> Owner {
+        Owner::of_peer(self.peer, self.source)
     }
 
     /// On whose account it is read and written.

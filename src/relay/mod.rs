@@ -16,8 +16,8 @@
 //! | `router` | who meets whom, who has to wait; which circuits are open, and why each closed (`router/why_circuit_closed.rs`) |
 //! | `circuit` | one circuit at one of its links: credit, what waits, and when it is full |
 //! | `memory` | what bodies take, and who lets go of some when it is used up |
-//! | `fair`, `rate`, `pace` | whose turn it is, and who has had so much that it is not read now |
-//! | `worker`, `conns`, `switch`, `links`, `timers` | all connections of one worker; `early`, `events`: what comes from and goes to others |
+//! | `fair`, `rate`, `pace` | whose turn it is, and who has had so much that it is not read now; `sharing`: for whom a rate pays |
+//! | `worker`, `conns`, `switch`, `links`, `timers` | all connections of one worker; `early`, `events`: what comes from and goes to others; `leaving`: what links that are gone left |
 //! | `greeting`, `attached` | one connection before and after its client has said who it is; `why_link_ended`: why it ended |
 //! | `intake`, `input`, `channel`, `control` | what comes in on one link, from bytes to what it asks for |
 //! | `to_end`, `items`, `outgoing`, `output` | what goes out on one link, until its bytes are in order |

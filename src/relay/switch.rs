@@ -193,7 +193,7 @@ impl Switch {
         match what {
             What::Offer { .. } if attachment.is_ending() => {}
             What::Offer { circuit, from, name, early } => {
-                let charge = Charge::within(self.pool.budget(), attachment.peer, early.len());
+                let charge = Charge::within(self.pool.budget(), attachment.owner(), early.len());
                 if let Some(charge) = charge.filter(|_| !attachment.outgoing.is_backlogged()) {
                     attachment.circuits.offer(circuit, from);
                     attachment.outgoing.pass_on(Control::Incoming { circuit, from, name, early }, charge);
@@ -207,7 +207,7 @@ impl Switch {
             What::Opened { circuit, far, early } => {
                 if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked(_))) {
                     attachment.circuits.open(now, circuit, far);
-                    let charge = Charge::new(self.pool.budget(), attachment.peer, early.len());
+                    let charge = Charge::new(self.pool.budget(), attachment.owner(), early.len());
                     attachment.outgoing.pass_on(Control::Opened { circuit, early }, charge);
                 } else {
                     // The caller gave up while the callee accepted.

@@ -4,7 +4,7 @@ use crate::identity::PeerId;
 use crate::relay::router::admission::Source;
 
 /// Somebody who has a share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Owner {
     /// All who have not said who they are.
     Strangers,
@@ -12,6 +12,13 @@ pub(crate) enum Owner {
     Source(Source),
     /// A peer.
     Peer(PeerId),
+}
+
+impl Owner {
+    /// Whoever has a share of what peers have: this peer, or its address where anybody may attach, for a key costs nothing there.
+    pub(crate) fn of_peer(peer: PeerId, source: Option<Source>) -> Owner {
+        source.map_or(Owner::Peer(peer), Owner::Source)
+    }
 }
 
 /// See the module.

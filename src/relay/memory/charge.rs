@@ -2,16 +2,16 @@
 //!
 //! They count as memory, and as messages besides, of which there may be so much and no more: a call is refused then, while
 //! the answer to one is not, for it is bounded by the circuits of its peer. No peer has more than a part of that before calls
-//! to it are refused, so one that hears nothing is no harm to the others.
+//! to it are refused, so one that hears nothing is no harm to the others; where anybody may attach, no address.
 
 use super::budget::Budget;
-use crate::identity::PeerId;
+use crate::relay::fair::account::Owner;
 use std::sync::Arc;
 
 /// The part of memory that messages may take before calls are refused.
 const MESSAGES_PART: usize = 4;
-/// The part of that which messages for one peer may take.
-const PEER_PART: usize = 4;
+/// The part of that which messages for one peer, or one address, may take.
+const OWNER_PART: usize = 4;
 /// What a message takes beyond its early bytes, bytes: itself, its name, its place in queues.
 const MESSAGE_BYTES: usize = 256;
 
@@ -19,23 +19,23 @@ const MESSAGE_BYTES: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<Budget>,
-    peer: PeerId,
+    owner: Owner,
     bytes: usize,
 }
 
 impl Charge {
-    /// For a message to a peer with so many early bytes.
-    pub(crate) fn new(budget: &Arc<Budget>, peer: PeerId, early_bytes: usize) -> Charge {
+    /// For a message with so many early bytes, to a peer of this one.
+    pub(crate) fn new(budget: &Arc<Budget>, owner: Owner, early_bytes: usize) -> Charge {
         let bytes = MESSAGE_BYTES + early_bytes;
         budget.charge(bytes);
-        budget.messages().add(peer, bytes);
-        Charge { budget: Arc::clone(budget), peer, bytes }
+        budget.messages().add(owner, bytes);
+        Charge { budget: Arc::clone(budget), owner, bytes }
     }
 
-    /// The same, unless messages take too much already, in all or for this peer.
-    pub(crate) fn within(budget: &Arc<Budget>, peer: PeerId, early_bytes: usize) -> Option<Charge> {
-        let has_room = !is_full(budget) && budget.messages().bytes_for(&peer) < most_bytes(budget) / PEER_PART;
-        has_room.then(|| Charge::new(budget, peer, early_bytes))
+    /// The same, unless messages take too much already, in all or for this one.
+    pub(crate) fn within(budget: &Arc<Budget>, owner: Owner, early_bytes: usize) -> Option<Charge> {
+        let has_room = !is_full(budget) && budget.messages().bytes_for(&owner) < most_bytes(budget) / OWNER_PART;
+        has_room.then(|| Charge::new(budget, owner, early_bytes))
     }
 
     /// Its size.
@@ -47,7 +47,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.discharge(self.bytes);
-        self.budget.messages().subtract(&self.peer, self.bytes);
+        self.budget.messages().subtract(&self.owner, self.bytes);
     }
 }
 

@@ -1,15 +1,16 @@
-//! How much memory messages with bytes of clients take, in all and by the peers that they are for.
+//! How much memory messages with bytes of clients take, in all and by whom they are for: a peer, or its address where anybody
+//! may attach.
 
-use crate::identity::PeerId;
+use crate::relay::fair::account::Owner;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What messages take, in all and by the peers that they are for. Control messages alone come here.
+/// What messages take, in all and by whom they are for. Control messages alone come here.
 #[derive(Debug, Default)]
 pub struct Messages {
     bytes: AtomicUsize,
-    by_peer: Mutex<HashMap<PeerId, usize>>,
+    by_owner: Mutex<HashMap<Owner, usize>>,
 }
 
 impl Messages {
@@ -18,30 +19,30 @@ impl Messages {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// For one peer, bytes.
-    pub(crate) fn bytes_for(&self, peer: &PeerId) -> usize {
-        self.peers().get(peer).copied().unwrap_or(0)
+    /// For one of those, bytes.
+    pub(crate) fn bytes_for(&self, owner: &Owner) -> usize {
+        self.owners().get(owner).copied().unwrap_or(0)
     }
 
-    fn peers(&self) -> MutexGuard<'_, HashMap<PeerId, usize>> {
+    fn owners(&self) -> MutexGuard<'_, HashMap<Owner, usize>> {
         // No panic can happen between two changes that belong together.
-        self.by_peer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_owner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// So much more for a peer.
-    pub(super) fn add(&self, peer: PeerId, bytes: usize) {
+    /// So much more for one.
+    pub(super) fn add(&self, owner: Owner, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        *self.peers().entry(peer).or_default() += bytes;
+        *self.owners().entry(owner).or_default() += bytes;
     }
 
-    /// So much less for a peer.
-    pub(super) fn subtract(&self, peer: &PeerId, bytes: usize) {
+    /// So much less for one.
+    pub(super) fn subtract(&self, owner: &Owner, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        let mut peers = self.peers();
-        if let Some(held) = peers.get_mut(peer) {
+        let mut owners = self.owners();
+        if let Some(held) = owners.get_mut(owner) {
             *held -= bytes;
             if *held == 0 {
-                peers.remove(peer);
+                owners.remove(owner);
             }
         }
     }

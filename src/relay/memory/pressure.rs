@@ -6,7 +6,7 @@
 //!    do are ended, until a sixteenth of memory is free. If that is not enough, the next time comes soon.
 //! 3. The peers that hold most are first. Only those count that hold as much as a threshold: half of all memory at first, and
 //!    half as much each time that nobody did. So an honest peer that is slow loses something only when those that hold more
-//!    have lost it.
+//!    have lost it. Where anybody may attach, all peers of one address hold together: a key costs nothing there.
 //!
 //! Messages have a part of memory of their own (`charge.rs`). When that is used up, links that have some of it and do not
 //! take what is in order for them are dropped, those of the peers with most messages first. Nothing else is let go of for that.
@@ -15,10 +15,10 @@
 
 use super::budget::Budget;
 use super::charge;
-use crate::identity::PeerId;
 use crate::relay::LinkId;
 use crate::relay::attached::Attachment;
 use crate::relay::circuit::age::Wait;
+use crate::relay::fair::account::Owner;
 use crate::relay::links::Links;
 use crate::relay::router::requests::Side;
 use std::cmp::Reverse;
@@ -116,13 +116,13 @@ impl Shortage {
     /// Chooses among what is stuck with peers that hold no less than the threshold. Whatever is chosen counts as let go of.
     pub(crate) fn choose(&mut self, now: Instant, links: &Links, threshold: Threshold, budget: &Budget) -> Vec<Victim> {
         let mut slow = slow(now, links);
-        let mut by_peer = HashMap::new();
+        let mut by_owner = HashMap::new();
         for holder in &slow {
-            *by_peer.entry(holder.peer).or_insert(0) += holder.bytes;
+            *by_owner.entry(holder.owner).or_insert(0) += holder.bytes;
         }
-        let slow_bytes = by_peer.values().sum();
+        let slow_bytes = by_owner.values().sum();
         budget.set_slow_bytes(std::mem::replace(&mut self.slow_bytes, slow_bytes), slow_bytes);
-        let held = |holder: &Slow| by_peer.get(&holder.peer).copied().unwrap_or(0);
+        let held = |holder: &Slow| by_owner.get(&holder.owner).copied().unwrap_or(0);
         slow.retain(|holder| held(holder) >= threshold.bytes);
         // In an order that does not depend on where a table keeps them.
         slow.sort_by_key(|holder| (Reverse(held(holder)), holder.since, holder.link, holder.circuit));
@@ -165,8 +165,8 @@ pub(crate) fn stalled(now: Instant, links: &Links) -> Vec<Side> {
 pub(crate) fn choose_for_messages(now: Instant, links: &Links, budget: &Budget) -> Vec<LinkId> {
     let with_messages = |attachment: &Attachment| {
         let (since, bytes) = (lasting(attachment.outgoing.wait(), now)?, attachment.outgoing.message_bytes());
-        let of_peer = Reverse(budget.messages().bytes_for(&attachment.peer));
-        (bytes > 0).then_some((of_peer, since, attachment.id, bytes))
+        let of_owner = Reverse(budget.messages().bytes_for(&attachment.owner()));
+        (bytes > 0).then_some((of_owner, since, attachment.id, bytes))
     };
     let mut slow: Vec<_> = links.iter().filter_map(with_messages).collect();
     slow.sort_unstable();
@@ -184,7 +184,7 @@ pub(crate) fn choose_for_messages(now: Instant, links: &Links, budget: &Budget) 
 
 /// Somebody who holds memory and takes little of it.
 struct Slow {
-    peer: PeerId,
+    owner: Owner,
     since: Instant,
     link: LinkId,
     /// None: the link with all that is on it.
@@ -196,14 +196,14 @@ struct Slow {
 fn slow(now: Instant, links: &Links) -> Vec<Slow> {
     let mut slow = Vec::new();
     for attachment in links.iter() {
-        let (peer, link) = (attachment.peer, attachment.id);
+        let (owner, link) = (attachment.owner(), attachment.id);
         if let Some(since) = lasting(attachment.outgoing.wait(), now) {
-            slow.push(Slow { peer, since, link, circuit: None, bytes: attachment.kept_bytes() });
+            slow.push(Slow { owner, since, link, circuit: None, bytes: attachment.kept_bytes() });
             continue;
         }
         for (circuit, end) in attachment.circuits.ends() {
             if let Some(since) = lasting(end.outward.wait(), now) {
-                slow.push(Slow { peer, since, link, circuit: Some(circuit), bytes: end.outward.kept_bytes() });
+                slow.push(Slow { owner, since, link, circuit: Some(circuit), bytes: end.outward.kept_bytes() });
             }
         }
     }
@@ -233,8 +233,8 @@ mod tests {
         assert_eq!(next.map(|threshold| threshold.bytes), Some(1 << 17));
         let mut begins = |n: u32| shortage.begin_look_for_messages(start + n * INTERVAL / 10, &budget);
         assert!(!begins(0), "messages take nothing");
-        let peer = PeerId::from_bytes([1; 32]);
-        let _all = charge::Charge::new(&budget, peer, charge::most_bytes(&budget));
+        let owner = Owner::Strangers;
+        let _all = charge::Charge::new(&budget, owner, charge::most_bytes(&budget));
         assert!(begins(1) && !begins(10) && begins(11));
     }
 }

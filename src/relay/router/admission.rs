@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const _: () = assert!(UNAUTHENTICATED_PER_SOURCE_MAX < UNAUTHENTICATED_CROWD);
 
 /// Where connections come from, as far as it is one customer's: see [`UNAUTHENTICATED_PER_SOURCE_MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// An address.
     V4(Ipv4Addr),

@@ -83,8 +83,8 @@ impl Calls<'_> {
         }
     }
 
-    /// A callee takes what it was offered. None if the offer is void by now, as that of a link that is gone, or if the callee has no room for it: then the
-    /// request waits for its turn again.
+    /// A callee takes what it was offered. None if the offer is void by now, as that of a link that is gone, or if the callee has
+    /// no room for it: then the request waits for its turn again.
     pub(super) fn take_up(&mut self, callee: Side) -> Option<Accepted> {
         let (id, mut request) = self.answered(callee)?;
         let Request { caller, pair, .. } = request;
@@ -270,7 +270,8 @@ impl Calls<'_> {
         let Some((worker, circuit)) = self.router.roster.offer(link) else {
             return self.fail(&mut request, CloseCode::Limit);
         };
-        self.router.turns.offer(request.pair.to);
+        let source = self.router.roster.source_of(&request.pair.to);
+        self.router.turns.offer(request.pair.to, source);
         let until = self.now + ANSWER_DEADLINE;
         // The end of its patience is the same whether or not somebody has it by then.
         let patience = request.expires.filter(|_| request.turn == Turn::Again);

@@ -28,6 +28,7 @@ pub(super) mod why_circuit_closed;
 
 use super::{EndId, LinkId};
 use crate::identity::PeerId;
+use crate::relay::fair::account::Owner;
 use crate::wire::limits::EARLY_MAX;
 use crate::wire::{CloseCode, Name};
 use admission::{Newcomer, Source};
@@ -270,10 +271,10 @@ impl Router {
             self.note_owed(now, Side { link, circuit: report.circuit }, report);
             let Some(closed) = self.circuits.end(now, link, *report) else { continue };
             let Closed { info, .. } = &closed;
-            let (from, to) = (info.from, info.to);
+            let pair = Pair { from: info.from, source: info.source, to: info.to };
             self.facts.push_back(Fact::Closed(closed));
-            self.turns.close(from, to);
-            self.eased.insert(to);
+            self.turns.close(pair);
+            self.eased.insert(pair.to);
         }
     }
 
@@ -282,7 +283,7 @@ impl Router {
         let Some(info) = self.circuits.info(side) else { return };
         let is_callee = info.callee == side;
         let (peer, other) = if is_callee { (info.to, info.from) } else { (info.from, info.to) };
-        let caller = is_callee.then_some(other);
+        let caller = is_callee.then(|| Owner::of_peer(other, info.source));
         // All that was sent is paid for if nothing is owed without what may come yet.
         let sent_bytes = self.rates.owes_until(now, (&peer, other), 0).map_or(0, |_| report.sent_bytes);
         let bytes = CircuitBytes::new(sent_bytes, report.late_bytes);
@@ -372,18 +373,20 @@ impl Router {
     /// The call whose turn it is with a peer. It has a place from now on.
     fn next_call(&mut self, to: PeerId) -> Option<RequestId> {
         let (owed, share) = (&self.owed, self.policy.share(&to));
-        self.turns.next(to, |from| share.map_or(u32::MAX, |share| owed.leaves_caller(&share, to, *from)))
+        self.turns.next(to, |owner| share.map_or(u32::MAX, |share| owed.leaves_caller(&share, to, *owner)))
     }
 
     /// Whether a caller may open one more circuit to whom it calls, which is there.
-    fn may_open(&self, &Pair { from, to, .. }: &Pair) -> bool {
-        let most = |share| self.owed.leaves_caller(&share, to, from);
-        !self.is_full(&to) && self.policy.share(&to).is_some_and(|share| self.turns.open_by(&to, &from) < most(share))
+    fn may_open(&self, pair: &Pair) -> bool {
+        let (to, owner) = (pair.to, pair.owner());
+        let most = |share| self.owed.leaves_caller(&share, to, owner);
+        !self.is_full(&to) && self.policy.share(&to).is_some_and(|share| self.turns.open_by(&to, &owner) < most(share))
     }
 
     /// Whether a peer can be offered one more call. To one that is not there nothing is offered, so it can.
     fn can_take(&self, to: &PeerId) -> bool {
-        self.roster.circuits_of(to).is_none() || (self.turns.may_offer(to) && !self.is_full(to))
+        self.roster.circuits_of(to).is_none()
+            || (self.turns.may_offer(to, self.roster.source_of(to)) && !self.is_full(to))
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::policy::Share;
 use crate::identity::PeerId;
+use crate::relay::fair::account::Owner;
 use crate::wire::limits::CIRCUIT_WINDOW_START;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -20,7 +21,7 @@ pub(super) struct Debtor {
     /// The peer with a rate.
     pub peer: PeerId,
     /// Who opened the circuits; None if it did.
-    pub caller: Option<PeerId>,
+    pub caller: Option<Owner>,
 }
 
 /// What is owed for a circuit that has ended, bytes. No more than it may bring without a grant: all beyond that was granted, which
@@ -109,7 +110,7 @@ impl Owed {
     }
 
     /// How many circuits a caller may have open to a peer with this share: as many as any, less those that are owed for.
-    pub(super) fn leaves_caller(&self, share: &Share, peer: PeerId, from: PeerId) -> u32 {
+    pub(super) fn leaves_caller(&self, share: &Share, peer: PeerId, from: Owner) -> u32 {
         let most = share.of_one_caller();
         // Most owe nothing.
         if self.debts.is_empty() {

@@ -125,6 +125,12 @@ impl Roster {
         self.peers.iter().map(|(peer, holding)| (peer, &holding.links[..]))
     }
 
+    /// Where a peer is, if links from there are counted: the first of its links that are there.
+    pub(super) fn source_of(&self, peer: &PeerId) -> Option<Source> {
+        let first = self.peers.get(peer)?.links.first()?;
+        self.get(*first)?.source
+    }
+
     /// How many links a peer has.
     pub(super) fn links_of(&self, peer: &PeerId) -> usize {
         self.peers.get(peer).map_or(0, |holding| holding.links.len())

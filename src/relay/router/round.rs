@@ -73,9 +73,9 @@ impl Line {
         self.places == 0 && self.round.is_empty()
     }
 
-    /// The first of those who may have a turn.
-    fn next(&self, may: impl Fn(&PeerId) -> bool) -> Option<PeerId> {
-        self.can_go_on().then(|| self.round.values().find(|peer| may(peer)).copied())?
+    /// Whose turn it is.
+    fn next(&self) -> Option<PeerId> {
+        self.can_go_on().then(|| self.round.first_key_value().map(|(_, peer)| *peer))?
     }
 
     /// Takes the oldest call of a caller, which is the last in the round from now on, and has one place more.
@@ -107,9 +107,9 @@ impl Group {
         }
     }
 
-    fn next(&self, may: impl Fn(&PeerId) -> bool) -> Option<(Turn, PeerId)> {
-        let first = self.first.next(&may).map(|peer| (Turn::First, peer));
-        first.or_else(|| self.again.next(&may).map(|peer| (Turn::Again, peer)))
+    fn next(&self) -> Option<(Turn, PeerId)> {
+        let first = self.first.next().map(|peer| (Turn::First, peer));
+        first.or_else(|| self.again.next().map(|peer| (Turn::Again, peer)))
     }
 }
 
@@ -153,14 +153,12 @@ impl Round {
     }
 
     /// The call whose turn it is, of a caller that may have one. It has a place from now on.
-    pub(super) fn next(&mut self, may: impl Fn(&PeerId) -> bool) -> Option<RequestId> {
+    pub(super) fn next(&mut self, may: impl Fn(&Owner) -> bool) -> Option<RequestId> {
         // Nearly always the first: few callers have as many circuits as they may have.
-        let (owner, (turn, peer)) = self.order.values().find_map(|owner| {
-            let next = self.groups.get(owner)?.next(&may)?;
-            Some((*owner, next))
-        })?;
+        let owner = *self.order.values().find(|owner| may(owner))?;
         self.tickets += 1;
         let group = self.groups.get_mut(&owner)?;
+        let (turn, peer) = group.next()?;
         let id = group.line(turn).take(peer, self.tickets)?;
         // It is the last from now on.
         group.ticket.take().and_then(|ticket| self.order.remove(&ticket));
@@ -245,12 +243,11 @@ mod tests {
 
     #[test]
     fn whoever_may_not_have_a_turn_holds_up_nobody() {
-        let (mut round, blocked) = (Round::default(), peer(0));
+        let (mut round, blocked) = (Round::default(), source(0));
         for (n, who) in (0..).zip([0, 1, 0, 2, 1]) {
-            let owner = if who == 2 { source(2) } else { source(1) };
-            round.queue(owner, peer(who), (Turn::Again, RequestId::new(n)));
+            round.queue(source(who), peer(7), (Turn::Again, RequestId::new(n)));
         }
-        let next: Vec<_> = std::iter::from_fn(|| round.next(|peer| *peer != blocked)).collect();
+        let next: Vec<_> = std::iter::from_fn(|| round.next(|owner| *owner != blocked)).collect();
         assert_eq!(next, [1, 3, 4].map(RequestId::new));
         assert_eq!(round.next(|_| true), Some(RequestId::new(0)));
     }

@@ -25,6 +25,8 @@ pub const OFFERS_PER_PEER_MAX: usize = 128;
 pub const OFFERS_MAX: usize = 16_384;
 /// Those that a peer may have however many others have.
 pub const OFFERS_FREE_PER_PEER: usize = 8;
+/// The same of all peers of one source, where anybody may attach: a key costs nothing there. A sixteenth of all.
+const OFFERS_PER_SOURCE_MAX: usize = OFFERS_MAX / 16;
 /// How long whoever calls must not hear that nobody takes the call: most peers have answered by then, from wherever they are.
 pub const REFUSAL_DELAY: Duration = Duration::from_millis(300);
 /// How long a call may wait for its turn before its caller hears that it could not be offered: it may ask again later, and
@@ -53,7 +55,7 @@ pub(super) struct Pair {
 impl Pair {
     /// Who has places and turns for the call.
     pub(super) fn owner(&self) -> Owner {
-        self.source.map_or(Owner::Peer(self.from), Owner::Source)
+        Owner::of_peer(self.from, self.source)
     }
 }
 
@@ -73,10 +75,12 @@ struct Callee {
     /// Calls that wait for their turn, and those that have one.
     round: Round,
     offers: usize,
+    /// Where it was when it had none of those, if that counts.
+    source: Option<Source>,
     /// Circuits that others opened to it.
     open: u32,
-    /// Those of each of them.
-    open_of: HashMap<PeerId, u32>,
+    /// Those of each of them, or of each address.
+    open_of: HashMap<Owner, u32>,
 }
 
 /// What the only call for a callee takes here at worst, with a place that lingers.
@@ -88,6 +92,8 @@ pub(super) const TURN_BYTES: usize =
 pub(super) struct Turns {
     callees: HashMap<PeerId, Callee>,
     offers: Reserve,
+    /// The same of all callees of a source.
+    offers_of: HashMap<Source, usize>,
     /// Places of calls that are over, by when they are free.
     lingering: BTreeMap<(Instant, u64), (Pair, Turn)>,
     lingering_of: HashMap<Owner, usize>,
@@ -100,6 +106,7 @@ impl Default for Turns {
         Turns {
             callees: HashMap::new(),
             offers: Reserve::new(OFFERS_FREE_PER_PEER, OFFERS_MAX),
+            offers_of: HashMap::new(),
             lingering: BTreeMap::new(),
             lingering_of: HashMap::new(),
             lingered: 0,
@@ -134,9 +141,9 @@ impl Turns {
     }
 
     /// The call whose turn it is, of a caller that has fewer than `open_max` circuits to the peer. It has a place from now on.
-    pub(super) fn next(&mut self, to: PeerId, open_max: impl Fn(&PeerId) -> u32) -> Option<RequestId> {
+    pub(super) fn next(&mut self, to: PeerId, open_max: impl Fn(&Owner) -> u32) -> Option<RequestId> {
         let Callee { round, open_of, .. } = self.callees.get_mut(&to)?;
-        round.next(|from| open_of.get(from).copied().unwrap_or(0) < open_max(from))
+        round.next(|owner| open_of.get(owner).copied().unwrap_or(0) < open_max(owner))
     }
 
     /// A call that had a place has come to nothing, or is parked.
@@ -179,17 +186,25 @@ impl Turns {
         Some(pair.to)
     }
 
-    /// Whether a peer may be offered one more call.
-    pub(super) fn may_offer(&self, to: &PeerId) -> bool {
-        let offers = self.callees.get(to).map_or(0, |callee| callee.offers);
-        offers < OFFERS_PER_PEER_MAX && self.offers.has_room(offers)
+    /// Whether a peer that is there, if that counts, may be offered one more call.
+    pub(super) fn may_offer(&self, to: &PeerId, source: Option<Source>) -> bool {
+        let callee = self.callees.get(to).filter(|callee| callee.offers > 0);
+        let (offers, source) = callee.map_or((0, source), |callee| (callee.offers, callee.source));
+        let of_source = source.and_then(|source| self.offers_of.get(&source)).copied().unwrap_or(0);
+        of_source < OFFERS_PER_SOURCE_MAX && offers < OFFERS_PER_PEER_MAX && self.offers.has_room(offers)
     }
 
-    /// A peer is offered a call.
-    pub(super) fn offer(&mut self, to: PeerId) {
+    /// A peer that is there, if that counts, is offered a call.
+    pub(super) fn offer(&mut self, to: PeerId, source: Option<Source>) {
         let callee = self.callees.entry(to).or_default();
         self.offers.add(callee.offers);
+        if callee.offers == 0 {
+            callee.source = source;
+        }
         callee.offers += 1;
+        if let Some(source) = callee.source {
+            *self.offers_of.entry(source).or_default() += 1;
+        }
     }
 
     /// It has answered, or it has the call no more.
@@ -199,6 +214,10 @@ impl Turns {
         {
             self.offers.subtract(callee.offers, 1);
             callee.offers -= 1;
+            if let Some(Entry::Occupied(mut count)) = callee.source.map(|source| self.offers_of.entry(source)) {
+                *count.get_mut() -= 1;
+                (*count.get() == 0).then(|| count.remove());
+            }
         }
     }
 
@@ -206,19 +225,19 @@ impl Turns {
     pub(super) fn open(&mut self, pair: Pair, turn: Turn) {
         let callee = self.callees.entry(pair.to).or_default();
         callee.open += 1;
-        *callee.open_of.entry(pair.from).or_default() += 1;
+        *callee.open_of.entry(pair.owner()).or_default() += 1;
         self.give_back(pair, turn);
     }
 
     /// A circuit from one to the other is closed.
-    pub(super) fn close(&mut self, from: PeerId, to: PeerId) {
-        let Some(callee) = self.callees.get_mut(&to) else { return };
+    pub(super) fn close(&mut self, pair: Pair) {
+        let Some(callee) = self.callees.get_mut(&pair.to) else { return };
         callee.open = callee.open.saturating_sub(1);
-        if let Entry::Occupied(mut open) = callee.open_of.entry(from) {
+        if let Entry::Occupied(mut open) = callee.open_of.entry(pair.owner()) {
             *open.get_mut() -= 1;
             (*open.get() == 0).then(|| open.remove());
         }
-        self.tidy(to);
+        self.tidy(pair.to);
     }
 
     /// Circuits to a peer that others opened.
@@ -227,8 +246,8 @@ impl Turns {
     }
 
     /// Those of one of them.
-    pub(super) fn open_by(&self, to: &PeerId, from: &PeerId) -> u32 {
-        self.callees.get(to).and_then(|callee| callee.open_of.get(from)).copied().unwrap_or(0)
+    pub(super) fn open_by(&self, to: &PeerId, by: &Owner) -> u32 {
+        self.callees.get(to).and_then(|callee| callee.open_of.get(by)).copied().unwrap_or(0)
     }
 
     /// Forgets of whom there is nothing to know.
@@ -243,7 +262,11 @@ impl Turns {
     /// Whether nothing is known of anybody.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.callees.is_empty() && self.lingering.is_empty() && self.lingering_of.is_empty() && self.offers.held() == 0
+        self.callees.is_empty()
+            && self.lingering.is_empty()
+            && self.lingering_of.is_empty()
+            && self.offers.held() == 0
+            && self.offers_of.is_empty()
     }
 }
 

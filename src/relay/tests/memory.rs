@@ -21,6 +21,13 @@ fn of_size(memory_bytes: usize, workers: usize) -> (RelayCore, PeerId) {
     (RelayCore::new(identity, policy, memory_bytes, workers), id)
 }
 
+/// Where anybody may attach.
+fn open() -> (RelayCore, PeerId) {
+    let identity = Identity::from_seed(&[0; 32]);
+    let id = identity.id();
+    (RelayCore::new(identity, Policy::open(Limits::default()), MEMORY, 1), id)
+}
+
 /// A circuit with a sender that sends what it may and a receiver that grants all there is.
 struct Pair {
     caller: Client,
@@ -35,7 +42,12 @@ struct Pair {
 
 impl Pair {
     fn new(now: Instant, relay: &mut RelayCore, id: PeerId, seeds: (u8, u8)) -> Pair {
-        let (mut caller, mut callee) = joined_as(now, relay, id, seeds);
+        Pair::new_from(now, relay, id, (seeds, 1))
+    }
+
+    /// Both of an address with this last part.
+    fn new_from(now: Instant, relay: &mut RelayCore, id: PeerId, who: ((u8, u8), u8)) -> Pair {
+        let (mut caller, mut callee) = joined_from(now, relay, id, who);
         callee.bare(Kind::Credit, 1, 1 << 30);
         callee.flush(now, relay);
         caller.all(now, relay);
@@ -315,6 +327,60 @@ fn a_peer_that_hears_none_of_its_calls_does_not_keep_the_others_from_theirs() {
     caller.connect(circuit + 2, hearing.peer, "a", 0);
     caller.flush(now, &mut relay);
     assert!(matches!(hearing.all(now, &mut relay)[..], [Got::Control(Control::Incoming { .. })]));
+}
+
+#[test]
+fn keys_of_one_address_that_hear_none_of_their_calls_have_the_part_of_one_where_anybody_may_attach() {
+    for is_open in [false, true] {
+        let now = Instant::now();
+        let (mut relay, id) = if is_open { open() } else { small(1) };
+        let mut callers = crowd(now, &mut relay, id, 2);
+        let mut circuit = 0;
+        for key in 20..24 {
+            let mut deaf = Client::attach_from(now, &mut relay, id, (key, 9));
+            deaf.say(Control::Listen { name: app("a") });
+            deaf.flush(now, &mut relay);
+            deaf.all(now, &mut relay);
+            for n in 0..200 {
+                circuit += 2;
+                let caller = &mut callers[n % 2];
+                let early = vec![1; EARLY_MAX];
+                caller.say(Control::Connect { circuit, to: deaf.peer, name: app("a"), wait_ms: 0, early });
+                caller.flush(now, &mut relay);
+                caller.all(now, &mut relay);
+            }
+        }
+        let parts = if is_open { MEMORY / 16..MEMORY / 15 } else { MEMORY / 5..MEMORY / 3 };
+        assert!(parts.contains(&relay.used_bytes()), "{is_open}: {}", relay.used_bytes());
+    }
+}
+
+/// Much waits for an address in little pieces, each for a key of its own, and more for somebody than for any of them.
+#[test]
+fn keys_of_one_address_hold_together_where_anybody_may_attach_and_lose_before_who_holds_less_than_all() {
+    for is_open in [false, true] {
+        let start = Instant::now();
+        let (mut relay, id) = if is_open { open() } else { small(1) };
+        let mut slow = Pair::new(start, &mut relay, id, (1, 2));
+        let hoarder = |n: u8| Pair::new_from(start, &mut relay, id, ((20 + n, 80 + n), 9));
+        let mut hoarders: Vec<_> = (0..60).map(hoarder).collect();
+        hoarders.iter_mut().for_each(|pair| pair.send(start, &mut relay, 40_000));
+        let mut now = start;
+        while now < start + 10 * SECOND {
+            slow.send(now, &mut relay, u32::MAX);
+            slow.take(now, &mut relay, 500);
+            for pair in hoarders.iter_mut().filter(|pair| !pair.ended) {
+                pair.take(now, &mut relay, 0);
+                pair.beat(now, &mut relay);
+            }
+            slow.beat(now, &mut relay);
+            relay.handle_starved(now);
+            now += Duration::from_millis(50);
+            relay.handle_timeout(now);
+        }
+        assert!(slow.ended || hoarders.iter().any(|pair| pair.ended), "{is_open}: somebody has to lose");
+        assert_eq!(slow.ended, !is_open, "each key alone holds less");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ mod replies;
 mod strangers;
 mod testkit;
 
-use testkit::{Client, Got, app, joined, joined_as, relay, relay_with};
+use testkit::{Client, Got, app, joined, joined_as, joined_from, relay, relay_with};
 
 const WINDOW: usize = CIRCUIT_WINDOW_START as usize;
 

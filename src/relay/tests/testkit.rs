@@ -161,8 +161,18 @@ pub(super) fn joined(now: Instant, relay: &mut RelayCore, relay_id: PeerId) -> (
 
 /// The same with the seeds of callee and caller. Of several links of a callee the newest is called.
 pub(super) fn joined_as(now: Instant, relay: &mut RelayCore, relay_id: PeerId, seeds: (u8, u8)) -> (Client, Client) {
-    let mut callee = Client::attach(now, relay, relay_id, seeds.0);
-    let mut caller = Client::attach(now, relay, relay_id, seeds.1);
+    joined_from(now, relay, relay_id, (seeds, 1))
+}
+
+/// The same, and the last part of their address.
+pub(super) fn joined_from(
+    now: Instant,
+    relay: &mut RelayCore,
+    relay_id: PeerId,
+    (seeds, last): ((u8, u8), u8),
+) -> (Client, Client) {
+    let mut callee = Client::attach_from(now, relay, relay_id, (seeds.0, last));
+    let mut caller = Client::attach_from(now, relay, relay_id, (seeds.1, last));
     callee.say(Control::Listen { name: app("a") });
     callee.flush(now, relay);
     caller.connect(2, callee.peer, "a", 0);

@@ -68,3 +68,90 @@ fn whose_call_finds_no_room_when_it_is_taken_leaves_the_turn_to_who_waits() {
     assert_eq!(world.accept(callee, of_one[12], vec![]), None);
     assert_eq!(offers(&world.take()).last().map(|(_, from)| *from), Some(peer(S)));
 }
+
+fn key(n: u16) -> PeerId {
+    let mut bytes = [200; 32];
+    bytes[..2].copy_from_slice(&n.to_be_bytes());
+    PeerId::from_bytes(bytes)
+}
+
+impl World {
+    /// One of many, at this address.
+    fn attach_key(&mut self, n: u16, source: u8) -> LinkId {
+        let (link, admitted) = self.try_attach_key(key(n), source);
+        admitted.unwrap();
+        link
+    }
+
+    /// From now on only these many may attach, and the usual ones.
+    fn hold_to_keys(&mut self, keys: u16) {
+        let many = (0..keys).map(|n| format!("k{n} {}\n", key(n)));
+        let lines: String = many.chain([V, S, H].map(|who| format!("p{who} {}\n", peer(who)))).collect();
+        let policy = Policy::only(&Peers::parse(&lines).unwrap(), self.router.policy.limits()).unwrap();
+        self.router.set_policy(self.now, policy, &mut self.orders);
+    }
+}
+
+#[test]
+fn keys_of_one_address_have_the_circuits_of_one_caller_where_anybody_may_attach() {
+    for is_open in [false, true] {
+        let mut world = World::new(Limits::default());
+        if !is_open {
+            world.hold_to_keys(1000);
+        }
+        let callee = world.attach(V);
+        world.listen(callee, 0);
+        let many: Vec<LinkId> = (0..1000).map(|n| world.attach_key(n, 9)).collect();
+        many.iter().for_each(|link| world.connect(*link, 2, (V, 0), HOUR));
+        let accept_all = |world: &mut World| {
+            let mut open = 0;
+            loop {
+                let given = offers(&world.take());
+                if given.is_empty() {
+                    return open;
+                }
+                open += given.iter().filter(|(circuit, _)| world.accept(callee, *circuit, vec![]).is_some()).count();
+                world.pass(Duration::ZERO);
+            }
+        };
+        assert_eq!(accept_all(&mut world), if is_open { 768 } else { 896 });
+        let honest = world.attach(S);
+        (1..=200).for_each(|n| world.connect(honest, 2 * n, (V, 0), HOUR));
+        assert_eq!(accept_all(&mut world), if is_open { 128 } else { 0 }, "what callers leave to others");
+    }
+}
+
+#[test]
+fn callees_of_one_address_that_answer_nothing_have_a_part_of_the_offers_where_anybody_may_attach() {
+    const CALLEES: u16 = 200;
+    for is_open in [false, true] {
+        let mut world = World::new(Limits::default());
+        if !is_open {
+            world.hold_to_keys(CALLEES + 20);
+        }
+        let mut given = 0;
+        for n in 0..CALLEES {
+            let link = world.attach_key(n, 9);
+            world.listen(link, 0);
+        }
+        for caller in 0..20 {
+            let link = world.attach_key(CALLEES + caller, 100 + u8::try_from(caller).unwrap());
+            for n in 0..1000_u32 {
+                let to = key(u16::try_from(n).unwrap() % CALLEES);
+                let ask = Ask { circuit: 2 * n + 2, to, name: name(0), wait: HOUR, early: vec![7] };
+                world.router.connect(world.now, link, ask, &mut world.orders);
+            }
+            given += offers(&world.take()).len();
+        }
+        if is_open {
+            assert_eq!(given, 1024);
+        } else {
+            assert!(given > 10_000, "{given}");
+        }
+        let (callee, caller) = (world.attach(V), world.attach(S));
+        world.listen(callee, 0);
+        (1..=20).for_each(|n| world.connect(caller, 2 * n, (V, 0), HOUR));
+        let others = offers(&world.take()).len();
+        assert!(others == 20 || (!is_open && others >= 8), "{others}");
+    }
+}
