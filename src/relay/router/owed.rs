@@ -152,3 +152,90 @@ impl Owed {
 fn circuits(share: &Share, bytes: u64) -> u32 {
     share.rate.map_or(0, |_| u32::try_from(bytes / CIRCUIT_BYTES).unwrap_or(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    const SHARE: Share = Share { links: 1, circuits: 100, rate: Some(1000) };
+    const WINDOW: u64 = CIRCUIT_BYTES;
+
+    fn peer(n: u8) -> PeerId {
+        PeerId::from_bytes([n; 32])
+    }
+
+    fn debtor(caller: Option<u8>) -> Debtor {
+        Debtor { peer: peer(1), caller: caller.map(|n| Owner::Peer(peer(n))) }
+    }
+
+    /// A circuit that brought so much.
+    fn ended(sent_bytes: u64) -> CircuitBytes {
+        CircuitBytes::new(sent_bytes, 0)
+    }
+
+    #[test]
+    fn circuits_count_until_they_are_paid_for_with_who_opened_them() {
+        let (mut owed, start) = (Owed::default(), Instant::now());
+        let at = |second| start + Duration::from_secs(second);
+        for (caller, second) in [(Some(2), 10), (Some(2), 20), (Some(2), 30), (None, 15)] {
+            owed.add(debtor(caller), at(second), ended(WINDOW));
+        }
+        let counts = |owed: &Owed| [owed.of(&SHARE, &peer(1)), owed.of_callers(&SHARE, &peer(1))];
+        assert_eq!(counts(&owed), [4, 3]);
+        let leaves = |owed: &Owed, n| owed.leaves_caller(&SHARE, peer(1), Owner::Peer(peer(n)));
+        assert_eq!([2, 3].map(|n| leaves(&owed, n)), [72, 75], "another caller has opened none");
+        assert_eq!(owed.of(&Share { rate: None, ..SHARE }, &peer(1)), 0, "it has no rate any more");
+        assert_eq!((owed.next_timeout(), owed.poll_due(at(9))), (Some(at(10)), None));
+        assert_eq!((owed.poll_due(at(10)), counts(&owed)), (Some(peer(1)), [3, 2]));
+        assert_eq!((owed.poll_due(at(20)), counts(&owed)), (Some(peer(1)), [2, 2]));
+        // What came after the first goes together.
+        assert_eq!((owed.poll_due(at(29)), owed.poll_due(at(30))), (None, Some(peer(1))));
+        assert!(owed.debts.is_empty() && owed.sums.is_empty() && owed.due.is_empty());
+    }
+
+    #[test]
+    fn a_circuit_that_brought_nothing_is_not_owed_for_and_one_that_brought_much_counts_as_one() {
+        let (mut owed, now) = (Owed::default(), Instant::now());
+        owed.add(debtor(None), now, ended(0));
+        assert_eq!(owed.next_timeout(), None);
+        owed.add(debtor(None), now, ended(1 << 40));
+        assert_eq!(owed.of(&SHARE, &peer(1)), 1);
+    }
+
+    proptest! {
+        /// Nothing is forgotten before it is paid for, nor kept for longer than what came last, and the sums agree.
+        #[test]
+        fn what_is_owed_is_what_has_ended_and_was_not_paid_for(
+            steps in proptest::collection::vec((0..4_u8, 1..20_u64, any::<bool>()), 1..60)
+        ) {
+            let (mut owed, start, mut now, mut books) = (Owed::default(), Instant::now(), 0, Vec::new());
+            let at = |second| start + Duration::from_secs(second);
+            for (caller, seconds, passes) in steps {
+                let caller = (caller > 0).then_some(caller + 1);
+                if passes {
+                    now += seconds;
+                } else {
+                    owed.add(debtor(caller), at(now + seconds), ended(WINDOW));
+                    books.push((caller, now + seconds));
+                }
+                while owed.poll_due(at(now)).is_some() {}
+                let unpaid = |of: Option<u8>| books.iter().filter(|(caller, until)| *caller == of && *until > now).count();
+                let mut sum = Sum::default();
+                for caller in [None, Some(2), Some(3), Some(4)] {
+                    let bytes = owed.debts.get(&debtor(caller)).map_or(0, Debts::bytes);
+                    prop_assert!(bytes / WINDOW >= u64::try_from(unpaid(caller)).unwrap());
+                    let last = books.iter().filter(|(of, _)| *of == caller).map(|(_, until)| *until).max();
+                    prop_assert!(bytes == 0 || last.is_some_and(|last| last > now), "kept for nothing");
+                    sum.all += bytes;
+                    sum.of_callers += if caller.is_some() { bytes } else { 0 };
+                }
+                let kept = owed.sums.get(&peer(1)).copied().unwrap_or_default();
+                prop_assert_eq!((kept.all, kept.of_callers), (sum.all, sum.of_callers));
+            }
+            while owed.poll_due(at(now + 20)).is_some() {}
+            prop_assert!(owed.debts.is_empty() && owed.sums.is_empty() && owed.due.is_empty());
+        }
+    }
+}
