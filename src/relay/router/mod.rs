@@ -47,7 +47,7 @@ use requests::{Request, Requests, Side};
 pub use roster::Load;
 use roster::{Attached, Roster};
 use round::RequestId;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 use turns::{Pair, Turns};
 use why_circuit_closed::WhyClosed;
@@ -315,8 +315,16 @@ impl Router {
     /// limits of numbers hold for what comes.
     pub(super) fn set_policy(&mut self, now: Instant, policy: Policy, orders: &mut Orders) {
         let before = std::mem::replace(&mut self.policy, policy);
+        let mut rates = HashMap::new();
         for (peer, links) in self.roster.peers() {
             let share = self.policy.share(peer);
+            let was = before.share(peer);
+            if share != was {
+                self.eased.insert(*peer);
+            }
+            if let (Some(was), Some(rate)) = (was.and_then(|was| was.rate), share.and_then(|share| share.rate)) {
+                rates.insert(*peer, (was, rate));
+            }
             let held_to = |share: &Share| share.rate.map(|rate| (rate, share.circuits));
             if share.is_some_and(|share| before.share(peer).is_some_and(|before| held_to(&before) == held_to(&share))) {
                 continue;
@@ -328,6 +336,8 @@ impl Router {
                 orders.push(Order { worker, link, what });
             }
         }
+        self.owed.reckon(now, &rates);
+        Calls { router: self, now, orders }.offer_next();
     }
 
     /// When [`Router::handle_timeout`] has something to do.

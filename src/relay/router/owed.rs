@@ -10,7 +10,7 @@ use crate::relay::fair::account::Owner;
 use crate::wire::limits::CIRCUIT_WINDOW_START;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// So many bytes count as a circuit: what one may bring without a grant.
 const CIRCUIT_BYTES: u64 = CIRCUIT_WINDOW_START as u64;
@@ -97,6 +97,22 @@ impl Owed {
         let sum = self.sums.entry(debtor.peer).or_default();
         sum.all += bytes;
         sum.of_callers += if debtor.caller.is_some() { bytes } else { 0 };
+    }
+
+    /// These peers had one rate and have another: what they owe is as much, and is paid for sooner or later than it was to be.
+    pub(super) fn reckon(&mut self, now: Instant, rates: &HashMap<PeerId, (u64, u64)>) {
+        for (debtor, Debts { first, next }) in &mut self.debts {
+            let Some((before, rate)) = rates.get(&debtor.peer).filter(|(before, rate)| before != rate) else {
+                continue;
+            };
+            self.due.remove(&(first.until, *debtor));
+            for debt in [Some(&mut *first), next.as_mut()].into_iter().flatten() {
+                let nanos = debt.until.saturating_duration_since(now).as_nanos() * u128::from(*before);
+                let nanos = nanos / u128::from(*rate).max(1);
+                debt.until = now + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+            }
+            self.due.insert((first.until, *debtor));
+        }
     }
 
     /// For how many circuits a peer with this share owes.

@@ -91,3 +91,31 @@ fn a_circuit_counts_by_what_may_come_yet_if_all_that_came_is_paid_for() {
         assert_eq!(owing.asks(), 16, "{late_bytes}");
     }
 }
+
+#[test]
+fn what_is_owed_is_paid_for_at_another_rate_from_when_that_is_known() {
+    for (rate, seconds) in [(1 << 20, 2), (RATE / 2, 26)] {
+        let mut owing = Owing::new(RATE, 12);
+        owing.end(0, CIRCUIT_WINDOW_START);
+        owing.world.hold_to(&[(V, &format!("rate={rate} circuits=16")), (H, ""), (S, "")]);
+        assert_eq!(owing.asks(), 4, "{rate}");
+        owing.world.pass(Duration::from_secs(seconds / 2));
+        assert_eq!(owing.asks() == 16, rate > RATE, "{rate}");
+        owing.world.pass(Duration::from_secs(seconds - seconds / 2));
+        assert_eq!(owing.asks(), 16, "{rate}");
+    }
+}
+
+#[test]
+fn callers_that_wait_are_offered_as_soon_as_a_callee_may_have_more_circuits() {
+    let mut owing = Owing::new(RATE, 12);
+    let world = &mut owing.world;
+    let other = world.attach(S);
+    (1..=3).for_each(|n| world.connect(other, 2 * n, (V, 0), HOUR));
+    for (circuit, _) in offers(&world.take()) {
+        world.accept(owing.callee, circuit, vec![]);
+    }
+    world.take();
+    world.hold_to(&[(V, "rate=10K circuits=32"), (H, ""), (S, "")]);
+    assert_eq!(offers(&world.take()).len(), 1);
+}
