@@ -35,6 +35,8 @@ pub struct Raw {
     used: usize,
     /// What is said and not written yet.
     output: Vec<u8>,
+    /// What the kernel has taken so far, since the link is up, bytes.
+    pub written_bytes: u64,
     next_circuit: u32,
 }
 
@@ -85,7 +87,7 @@ impl Raw {
                 Err(more) => dial = more,
             }
         };
-        let mut raw = Raw { stream, link, identity, input, used, output, next_circuit: 2 };
+        let mut raw = Raw { stream, link, identity, input, used, output, written_bytes: 0, next_circuit: 2 };
         raw.write();
         raw
     }
@@ -99,6 +101,7 @@ impl Raw {
     pub fn write(&mut self) {
         self.stream.set_write_timeout(Some(DEADLINE)).expect("a socket");
         self.stream.write_all(&self.output).expect("the relay takes it");
+        self.written_bytes += self.output.len() as u64;
         self.output.clear();
     }
 
@@ -112,7 +115,10 @@ impl Raw {
             }
             self.stream.set_write_timeout(Some(left)).expect("a socket");
             match self.stream.write(&self.output) {
-                Ok(count) => drop(self.output.drain(..count)),
+                Ok(count) => {
+                    self.output.drain(..count);
+                    self.written_bytes += count as u64;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return false,
             }
@@ -265,6 +271,27 @@ impl Raw {
         self.write();
         self.wait("the answer to a ping", |heard| matches!(heard, Heard::Frame(Frame::Pong(0x5e77))).then_some(()));
     }
+}
+
+/// Bytes of a link that the relay has not read, as the kernel counts them: still on this side, or at the relay's. It is exact
+/// while nobody moves.
+pub fn unread_bytes(relay: &Relay<'_>, raw: &Raw) -> u64 {
+    let (client, server) = (raw.stream.local_addr().expect("an address"), relay.socket());
+    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("the kernel's table");
+    let port = |word: &str| word.split_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+    let queues = |word: &str| {
+        let (sent, received) = word.split_once(':')?;
+        Some([sent, received].map(|bytes| u64::from_str_radix(bytes, 16).expect("a number")))
+    };
+    let unread = table.lines().skip(1).filter_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let ends = [port(words.next()?)?, port(words.next()?)?];
+        let [unsent, unread] = queues(words.nth(1)?)?;
+        let is_client = ends == [client.port(), server.port()];
+        let is_server = ends == [server.port(), client.port()];
+        is_client.then_some(unsent).or(is_server.then_some(unread))
+    });
+    unread.sum()
 }
 
 /// A name on the wire.
