@@ -3,8 +3,9 @@
 //! `cargo bench --bench flood -- turns [--check] [LINKS [KIND…]]`: a flood of each kind over so many links of one peer (200),
 //! while two others exchange 64 bytes, and two more send as fast as they can. The flooders are a process of their own, at the
 //! lowest priority. With `--check` it fails where [`TRIP_P99_MAX`] or [`SHARE_MIN`] is missed; `relay/tests/floods.rs` asserts the
-//! same of the machine alone, by work and not by time. `… -- backlog [LINKS]`: the same floods wait for a relay that did not run for a while, and behind them
-//! 64 bytes of others. It says when these are back and when all is done, and that depends less on the machine's load.
+//! same of the machine alone, by work and not by time. `… -- backlog [LINKS [KIND…]]`: the same floods, as far as they can be said
+//! without hearing anything, wait for a relay that did not run for a while, and behind them 64 bytes of others. It says when these
+//! are back and when all is done, and that depends less on the machine's load.
 //! `… -- costs [KIND…]`: processor time of the relay for a frame of each kind, from which `relay/fair/work.rs` has its
 //! figures. `… -- memory`: the most that the relay has had in memory under links that ask without end and hear nothing, or
 //! too little.
@@ -49,7 +50,7 @@ fn main() -> Anyhow<()> {
     match word(0) {
         Some("serve") => common::serve(word(1).unwrap_or("1").parse()?, word(2).unwrap_or("256").parse()?),
         Some("flood") => flood(&words[1..]),
-        Some("backlog") => backlog(word(1).unwrap_or("200").parse()?),
+        Some("backlog") => backlog(word(1).unwrap_or("200").parse()?, &words[words.len().min(2)..]),
         Some("costs") => costs(&words[1..]),
         Some("memory") => memory(),
         Some("turns") => {
@@ -207,10 +208,10 @@ fn measure(server: &Server) -> Anyhow<Seen> {
     Ok(Seen { trips, speed })
 }
 
-fn backlog(links: usize) -> Anyhow<()> {
+fn backlog(links: usize, kinds: &[String]) -> Anyhow<()> {
     println!("{:32} {:>9} {:>9} {:>9} {:>9}", "64 bytes there and back", "p50 ms", "most ms", "all ms", "part");
     for workers in [1, 2] {
-        for kind in [None].into_iter().chain(Flood::ALL.into_iter().filter(|kind| kind.is_one_sided()).map(Some)) {
+        for kind in [None].into_iter().chain(wanted(kinds).filter(|kind| kind.is_one_sided()).map(Some)) {
             let mut runs = Vec::new();
             for _ in 0..9 {
                 runs.push(after_backlog(workers, kind, links)?);

@@ -22,6 +22,8 @@ use vp::wire::{Control, Features};
 const MEMORY: usize = 64 << 20;
 /// What both ends may have sent ahead through a relay that is emptied at every turn, bytes.
 const UNDER_WAY_MAX: usize = 2 * CIRCUIT_WINDOW_START as usize;
+/// Of so many relays one has workers that see only now and then what others have for them.
+const SLOW_ONE_IN: u64 = 3;
 /// What a circuit carries beside what the ends have to say, bytes: its handshake, and the records of its beginning and its end.
 const WORDS: usize = 8 << 10;
 /// What a record is beside its content, bytes, at most.
@@ -181,6 +183,9 @@ impl World {
         let identity = Identity::from_seed(&self.relay_seed);
         let mut relay = RelayCore::new(identity, Policy::open(Limits::default()), MEMORY, self.workers);
         relay.set_features(&self.plan.features[2]);
+        if self.plan.seed.is_multiple_of(SLOW_ONE_IN) {
+            relay.set_slow(self.plan.seed);
+        }
         self.relay = Some(relay);
     }
 

@@ -76,6 +76,7 @@ fn settle(mut world: World) -> Told {
             assert!(!calm || took < END_MAX, "the end took {took:?} although nothing was wrong");
             // What was said last is still under way: either end's word ends the circuit when it has come through.
             (0..ENDED_ROUNDS).for_each(|_| world.round(0));
+            world.relay.iter_mut().for_each(|relay| relay.catch_up(world.now));
             let left = world.relay.as_ref().map_or(0, RelayCore::used_bytes);
             assert_eq!(left, 0, "the relay holds bytes of circuits that are over");
             return world.told;
