@@ -130,7 +130,7 @@ impl Circuits {
             Some(Circuit::Open(end)) => {
                 let by_client = matches!(why, Some(WhyClosed::Reset(_) | WhyClosed::LinkEnded));
                 let late_bytes = if by_client { 0 } else { end.inward.may_bring() };
-                self.late_bytes = self.late_bytes.saturating_add(late_bytes).min(LATE_BYTES_MAX);
+                self.expect_late(late_bytes);
                 let sent_bytes = end.inward.total_bytes();
                 self.ended.push(EndReport { circuit: number, sent_bytes, late_bytes, why });
                 Some(end.far)
@@ -148,6 +148,11 @@ impl Circuits {
     /// Takes the open circuits that have ended since the last call.
     pub(crate) fn take_ended(&mut self) -> Vec<EndReport> {
         std::mem::take(&mut self.ended)
+    }
+
+    /// So many bytes may yet come for a circuit that is over: the client could not know.
+    pub(crate) fn expect_late(&mut self, bytes: u32) {
+        self.late_bytes = self.late_bytes.saturating_add(bytes).min(LATE_BYTES_MAX);
     }
 
     /// So many bytes came for a circuit that is none. How many of them may be for one that has ended: within its credit.
