@@ -58,7 +58,7 @@ impl Retry {
     }
 
     /// `true` or `false` where the answer is known.
-    pub const fn known(self) -> Option<bool> {
+    pub(crate) const fn known(self) -> Option<bool> {
         match self {
             Self::Moot | Self::Unknown => None,
             Self::No => Some(false),

@@ -14,7 +14,7 @@ const SIGNED_BYTES: usize = 1 + 32 + 32 + 32 + 4 + 8;
 /// Length of an encoded card: the signed part and the signature.
 pub const CARD_BYTES: usize = SIGNED_BYTES + SIGNATURE_BYTES;
 /// The purpose of a card's signature.
-pub const CARD_LABEL: Label = Label::new("vp/1 card");
+pub(crate) const CARD_LABEL: Label = Label::new("vp/1 card");
 
 /// A signed statement of a peer: these are my keys for agreement.
 ///
@@ -32,7 +32,7 @@ pub struct Card {
     pub mlkem_hash: [u8; 32],
     /// Higher replaces lower.
     pub serial: u32,
-    /// Last second of validity in Unix time; 0 for ever. The core has no clock: see [`Card::is_expired`].
+    /// Last second of validity in Unix time; 0 for ever. The core has no clock: see `Card::is_expired`.
     pub not_after: u64,
     signature: [u8; SIGNATURE_BYTES],
 }
@@ -90,7 +90,7 @@ impl Card {
 
     /// Whether the card is past its last second at `now_unix` (seconds since 1970).
     #[must_use]
-    pub fn is_expired(&self, now_unix: u64) -> bool {
+    pub(crate) fn is_expired(&self, now_unix: u64) -> bool {
         self.not_after != 0 && now_unix > self.not_after
     }
 

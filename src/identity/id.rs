@@ -44,7 +44,12 @@ impl PeerId {
     ///
     /// # Errors
     /// [`BadSignature`], which says nothing more on purpose.
-    pub fn verify(&self, label: Label, message: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> Result<(), BadSignature> {
+    pub(crate) fn verify(
+        &self,
+        label: Label,
+        message: &[u8],
+        signature: &[u8; SIGNATURE_BYTES],
+    ) -> Result<(), BadSignature> {
         UnparsedPublicKey::new(&ED25519, self.0).verify(&label.frame(message), signature).map_err(|_| BadSignature)
     }
 }

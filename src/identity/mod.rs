@@ -12,11 +12,11 @@ mod signature;
 
 #[cfg(feature = "fuzzing")]
 pub use card::fuzz_card;
-pub use card::{CARD_BYTES, CARD_LABEL, Card, CardError};
+pub use card::{CARD_BYTES, Card, CardError};
 pub use code::CodeError;
 pub use id::PeerId;
 #[cfg(feature = "fuzzing")]
 pub use id::fuzz_peer_id;
 pub(crate) use kdf::hkdf_sha256;
 pub use key::Identity;
-pub use signature::{BadSignature, Label, SIGNATURE_BYTES};
+pub use signature::{BadSignature, Label};

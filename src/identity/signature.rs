@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 
 /// Length of an Ed25519 signature.
-pub const SIGNATURE_BYTES: usize = 64;
+pub(crate) const SIGNATURE_BYTES: usize = 64;
 
 /// Signs `label ‖ message` with the framing of [`Label`].
 pub(super) fn sign(signing: &Ed25519KeyPair, label: Label, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
@@ -19,14 +19,14 @@ pub struct Label(&'static str);
 
 impl Label {
     /// Longest label: its length travels in one byte.
-    pub const MAX_BYTES: usize = 64;
+    pub(crate) const MAX_BYTES: usize = 64;
 
     /// A label of 1 to 64 bytes.
     ///
     /// # Panics
     /// If the text is empty or longer. Labels are constants, so that happens while compiling.
     #[must_use]
-    pub const fn new(text: &'static str) -> Self {
+    pub(crate) const fn new(text: &'static str) -> Self {
         assert!(!text.is_empty() && text.len() <= Self::MAX_BYTES, "a label has 1 to 64 bytes");
         Self(text)
     }

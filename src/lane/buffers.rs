@@ -3,7 +3,7 @@
 use crate::wire::limits::{RECORD_PLAINTEXT_MAX, TAG_BYTES};
 
 /// Room for the largest plaintext and the tag the cipher may write behind it while it works.
-pub const BUFFER_BYTES: usize = RECORD_PLAINTEXT_MAX + TAG_BYTES;
+pub(crate) const BUFFER_BYTES: usize = RECORD_PLAINTEXT_MAX + TAG_BYTES;
 
 /// Buffers kept for later: 4 MiB cover what a busy lane has under way on a fast path.
 const KEPT_MAX: usize = 64;

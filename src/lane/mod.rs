@@ -31,17 +31,16 @@ mod record;
 #[cfg(test)]
 pub(crate) mod testkit;
 
-pub use buffers::BUFFER_BYTES;
-pub(crate) use buffers::{COPY_BELOW, Pool, Record};
+pub(crate) use buffers::{BUFFER_BYTES, COPY_BELOW, Pool, Record};
 pub use first::JoinSecret;
+pub use join::PendingJoin;
 #[cfg(feature = "fuzzing")]
 pub use join::fuzz_acks;
 pub(crate) use join::{Acks, JoinRequest};
-pub use join::{JoinAnswer, JoinRefused, PendingJoin};
+pub use join::{JoinAnswer, JoinRefused};
 pub(crate) use lanes::{LaneTimes, Lanes};
 pub(crate) use ledger::{ACK_DELAY, Ledger, NeverSent, Retained};
-pub use record::LaneError;
-pub(crate) use record::wire_bytes;
+pub(crate) use record::{LaneError, wire_bytes};
 
 use crate::link::heartbeat::{Heartbeat, Side};
 use crate::noise::{Opener, Sealer};

@@ -6,7 +6,7 @@ use crate::wire::limits::{RECORD_PLAINTEXT_MAX, RECORD_PREFIX_BYTES, RECORD_WIRE
 
 /// Why a lane is of no more use. The session lives on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LaneError {
+pub(crate) enum LaneError {
     /// A record did not authenticate.
     Unauthentic,
     /// A record's length cannot be.

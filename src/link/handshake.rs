@@ -97,7 +97,11 @@ impl Dial {
     }
 
     /// The same with other features than this version has.
-    pub fn naming(features: Features, identity: &Identity, relay: PeerId) -> Result<(Dial, Vec<u8>), HandshakeFailure> {
+    pub(crate) fn naming(
+        features: Features,
+        identity: &Identity,
+        relay: PeerId,
+    ) -> Result<(Dial, Vec<u8>), HandshakeFailure> {
         Dial::with(Suite::preferred(), features, identity, relay)
     }
 

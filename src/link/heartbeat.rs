@@ -14,7 +14,7 @@ pub enum Side {
 
 /// The two clocks of a link: silence of the other side, and our own output that does not move.
 #[derive(Debug)]
-pub struct Heartbeat {
+pub(crate) struct Heartbeat {
     side: Side,
     dead_time: Duration,
     busy: bool,
@@ -25,17 +25,17 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// A heartbeat that counts from `now`. `dead_time` holds while the link carries circuits.
-    pub fn new(now: Instant, side: Side, dead_time: Duration) -> Heartbeat {
+    pub(crate) fn new(now: Instant, side: Side, dead_time: Duration) -> Heartbeat {
         Heartbeat { side, dead_time, busy: false, heard: now, asked: now, stuck_since: None }
     }
 
     /// The default for links with circuits.
-    pub fn standard(now: Instant, side: Side) -> Heartbeat {
+    pub(crate) fn standard(now: Instant, side: Side) -> Heartbeat {
         Heartbeat::new(now, side, DEAD_TIME)
     }
 
     /// Whether the link carries circuits. A link that turns busy gets a whole dead time from now.
-    pub fn set_busy(&mut self, now: Instant, busy: bool) {
+    pub(crate) fn set_busy(&mut self, now: Instant, busy: bool) {
         if busy && !self.busy {
             self.heard = now;
             self.asked = now;
@@ -44,18 +44,18 @@ impl Heartbeat {
     }
 
     /// Bytes came in.
-    pub fn handle_received(&mut self, now: Instant) {
+    pub(crate) fn handle_received(&mut self, now: Instant) {
         self.heard = now;
     }
 
     /// We have not looked for a while: what may have come or gone meanwhile is yet to be seen, and silence counts from now on.
-    pub fn handle_pause(&mut self, now: Instant) {
+    pub(crate) fn handle_pause(&mut self, now: Instant) {
         self.heard = now;
         self.stuck_since = self.stuck_since.map(|_| now);
     }
 
     /// Output was offered to the carrier: it took something or nothing, and `pending` tells whether some is left.
-    pub fn handle_written(&mut self, now: Instant, took: bool, pending: bool) {
+    pub(crate) fn handle_written(&mut self, now: Instant, took: bool, pending: bool) {
         if !pending {
             self.stuck_since = None;
         } else if took || self.stuck_since.is_none() {
@@ -74,7 +74,7 @@ impl Heartbeat {
     }
 
     /// The next instant at which [`Heartbeat::is_dead`] or [`Heartbeat::take_ping`] can turn true.
-    pub fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         let mut next = self.heard + self.dead_after();
         if let Some(since) = self.stuck_since {
             next = next.min(since + self.dead_time);
@@ -86,12 +86,12 @@ impl Heartbeat {
     }
 
     /// Nothing heard, or nothing taken from us, for the dead time.
-    pub fn is_dead(&self, now: Instant) -> bool {
+    pub(crate) fn is_dead(&self, now: Instant) -> bool {
         now >= self.heard + self.dead_after() || self.stuck_since.is_some_and(|since| now >= since + self.dead_time)
     }
 
     /// Whether a PING is due; answering yes counts it as sent.
-    pub fn take_ping(&mut self, now: Instant) -> bool {
+    pub(crate) fn take_ping(&mut self, now: Instant) -> bool {
         let due = self.side == Side::Client && now >= self.asked + self.interval();
         if due {
             self.asked = now;

@@ -12,7 +12,8 @@ mod frames;
 mod handshake;
 pub(crate) mod heartbeat;
 
-pub use crate::link::heartbeat::{Heartbeat, Side};
+pub(crate) use crate::link::heartbeat::Heartbeat;
+pub use crate::link::heartbeat::Side;
 pub use frames::{Frame, Link, LinkError, credit_left};
 #[cfg(feature = "fuzzing")]
 pub use handshake::fuzz_answer;
@@ -21,7 +22,7 @@ pub use handshake::{Admitted, Answer, Answered, Dial, HandshakeFailure};
 use crate::noise::Suite;
 
 /// The clear bytes that open a carrier: `'v' 'p' version suite`.
-pub const HELLO_BYTES: usize = 4;
+pub(crate) const HELLO_BYTES: usize = 4;
 
 fn hello(suite: Suite) -> [u8; HELLO_BYTES] {
     [b'v', b'p', crate::wire::limits::VERSION, suite.number()]

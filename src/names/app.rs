@@ -12,7 +12,7 @@ pub struct AppName(Box<str>);
 
 impl AppName {
     /// The application that an address without one means.
-    pub const DEFAULT: &'static str = "drop";
+    pub(crate) const DEFAULT: &'static str = "drop";
 
     /// The name as text.
     #[must_use]

@@ -22,7 +22,8 @@ pub use lines::{ParseError, ParseErrorKind};
 pub use peers::fuzz_peers;
 pub use peers::{Conflict, Peer, PeerLimits, PeerOption, Peers};
 pub use relay::{RelayAddress, RelayAddressError, Scheme};
-pub use relays::Relays;
+pub(crate) use relays::Relays;
 #[cfg(feature = "fuzzing")]
 pub use relays::fuzz_relays;
-pub use size::{Number, SizeError, size};
+pub(crate) use size::Number;
+pub use size::{SizeError, size};

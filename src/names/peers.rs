@@ -170,7 +170,7 @@ impl Peers {
 
     /// Where there is no file, in words.
     #[must_use]
-    pub fn absence(&self) -> &str {
+    pub(crate) fn absence(&self) -> &str {
         self.absence.as_deref().unwrap_or("there is no peers file")
     }
 
@@ -182,19 +182,19 @@ impl Peers {
 
     /// Names that two lines say different things of.
     #[must_use]
-    pub fn conflicts(&self) -> &[Conflict] {
+    pub(crate) fn conflicts(&self) -> &[Conflict] {
         &self.conflicts
     }
 
     /// The peer of this name.
     #[must_use]
-    pub fn by_name(&self, name: &str) -> Option<&Peer> {
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Peer> {
         self.by_name.get(name).map(|index| &self.peers[*index])
     }
 
     /// The first line with this id.
     #[must_use]
-    pub fn by_id(&self, id: &PeerId) -> Option<&Peer> {
+    pub(crate) fn by_id(&self, id: &PeerId) -> Option<&Peer> {
         self.by_id.get(id).map(|index| &self.peers[*index])
     }
 

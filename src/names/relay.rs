@@ -49,7 +49,7 @@ impl Scheme {
 
     /// The port that an address without one means.
     #[must_use]
-    pub const fn default_port(self) -> u16 {
+    pub(crate) const fn default_port(self) -> u16 {
         match self {
             Self::Tcp => RelayAddress::DEFAULT_PORT,
             Self::Tls | Self::Wss | Self::Https => 443,
@@ -86,7 +86,7 @@ pub struct RelayAddress {
 
 impl RelayAddress {
     /// The port of an address with neither port nor scheme.
-    pub const DEFAULT_PORT: u16 = 4433;
+    pub(crate) const DEFAULT_PORT: u16 = 4433;
 
     fn default_port(scheme: Option<Scheme>) -> u16 {
         scheme.map_or(Self::DEFAULT_PORT, Scheme::default_port)
@@ -213,7 +213,7 @@ pub enum RelayAddressError {
 
 impl RelayAddressError {
     /// Characters of `address`, which has this error, before the culprit.
-    pub fn offset(&self, address: &str) -> usize {
+    pub(crate) fn offset(&self, address: &str) -> usize {
         match self {
             // A scheme that was read is ASCII.
             Self::BadId(error) => address.find("://").map_or(0, |at| at + 3) + error.offset(),

@@ -5,14 +5,14 @@ use super::relay::{RelayAddress, RelayAddressError};
 
 /// The relays file: one address a line, in order of preference, `#` comments. The same address again says nothing new.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Relays(Vec<RelayAddress>);
+pub(crate) struct Relays(Vec<RelayAddress>);
 
 impl Relays {
     /// Reads a whole file.
     ///
     /// # Errors
     /// The first mistake, with line and column.
-    pub fn read(bytes: &[u8]) -> Result<Self, ParseError> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, ParseError> {
         parse::text(bytes).map_err(ParseError::not_text).and_then(Self::parse)
     }
 
@@ -20,7 +20,7 @@ impl Relays {
     ///
     /// # Errors
     /// The first mistake, with line and column.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
         let mut relays: Vec<RelayAddress> = Vec::new();
         for (line, content) in lines(text) {
             let mut words = words(content);
@@ -40,19 +40,13 @@ impl Relays {
     }
 
     /// The addresses, in the order of the file.
-    pub fn iter(&self) -> std::slice::Iter<'_, RelayAddress> {
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, RelayAddress> {
         self.0.iter()
     }
 
     /// The addresses, in the order of the file.
     #[must_use]
-    pub fn as_slice(&self) -> &[RelayAddress] {
-        &self.0
-    }
-
-    /// The addresses themselves.
-    #[must_use]
-    pub fn into_vec(self) -> Vec<RelayAddress> {
+    pub(crate) fn into_vec(self) -> Vec<RelayAddress> {
         self.0
     }
 }
@@ -98,7 +92,7 @@ mod tests {
         let kind = ParseErrorKind::BadRelay(RelayAddressError::MissingId);
         assert_eq!(error("\n  nonsense"), Some((2, 3, kind)));
         assert_eq!(error("ID@a ID@b"), Some((1, 65, ParseErrorKind::TrailingText)));
-        assert_eq!(file("ID@a\nID@b\nID@A:4433").map(|relays| relays.as_slice().len()), Ok(2), "one of them twice");
+        assert_eq!(file("ID@a\nID@b\nID@A:4433").map(|relays| relays.into_vec().len()), Ok(2), "one of them twice");
         // A foreign character of an id is named where it is, as in the peers file.
         for (before, column) in [("", 8), ("tcp://", 14), ("  wss://", 16)] {
             let mut foreign = id().to_string();

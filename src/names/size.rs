@@ -44,14 +44,14 @@ pub fn size(text: &str) -> Result<u64, SizeError> {
 
 /// A number with a fraction: `digits` over a power of ten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Number {
+pub(crate) struct Number {
     digits: u128,
     places: u32,
 }
 
 impl Number {
     /// Takes a number off the front: digits, perhaps a point and more digits.
-    pub fn take(text: &str) -> Option<(Number, &str)> {
+    pub(crate) fn take(text: &str) -> Option<(Number, &str)> {
         let count = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
         let (whole, rest) = text.split_at(count(text));
         let (fraction, rest) = match rest.strip_prefix('.') {
@@ -70,20 +70,20 @@ impl Number {
     }
 
     /// So many times a factor, without what is behind the point.
-    pub fn times(self, factor: u64) -> Option<u64> {
+    pub(crate) fn times(self, factor: u64) -> Option<u64> {
         let product = self.digits.checked_mul(u128::from(factor))?;
         u64::try_from(product / 10_u128.pow(self.places)).ok()
     }
 
     /// So many times a factor, if nothing is left behind the point; `Some(None)` is more than 64 bits count.
-    pub fn whole(self, factor: u64) -> Option<Option<u64>> {
+    pub(crate) fn whole(self, factor: u64) -> Option<Option<u64>> {
         let Some(product) = self.digits.checked_mul(u128::from(factor)) else { return Some(None) };
         let scale = 10_u128.pow(self.places);
         (product % scale == 0).then(|| u64::try_from(product / scale).ok())
     }
 
     /// Whether it is nothing.
-    pub fn is_zero(self) -> bool {
+    pub(crate) fn is_zero(self) -> bool {
         self.digits == 0
     }
 }

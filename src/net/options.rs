@@ -17,7 +17,7 @@ const LINK_KEEPALIVE_PROBES: u32 = 4;
 /// for gone. It is what kernels do of themselves, and long enough for a cable that is plugged in elsewhere.
 const PROBES: u32 = 9;
 /// Longest silence that the kernel can be told to wait for.
-pub const KEEPALIVE_MAX: Duration = Duration::from_secs(32_767);
+pub(crate) const KEEPALIVE_MAX: Duration = Duration::from_secs(32_767);
 
 /// What a connected socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Keepalive(Option<Duration>);
 
 impl Keepalive {
     /// After this time, which is rounded up to a whole second and cut to [`KEEPALIVE_MAX`]; zero is never.
-    pub fn after(silence: Duration) -> Keepalive {
+    pub(crate) fn after(silence: Duration) -> Keepalive {
         let whole = Duration::from_secs(silence.as_secs().saturating_add((silence.subsec_nanos() > 0).into()));
         Keepalive((!whole.is_zero()).then(|| whole.min(KEEPALIVE_MAX)))
     }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// The waker's token, of which nobody hears.
 const WAKER: Token = Token(0);
 /// Tokens from 1 up to here are for what a loop itself has one of: its signals, its listeners, a connection to a relay.
-pub const FIRST_TOKEN: usize = 16;
+pub(crate) const FIRST_TOKEN: usize = 16;
 
 /// What the system says of something that was registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

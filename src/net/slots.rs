@@ -20,7 +20,7 @@ impl Slot {
         Slot(token)
     }
 
-    /// The key of what a loop itself has one of at a time; `place` is at least 1 and below [`FIRST_TOKEN`].
+    /// The key of what a loop itself has one of at a time; `place` is at least 1 and below `FIRST_TOKEN`.
     pub const fn own(place: usize) -> Slot {
         assert!(place >= 1 && place < FIRST_TOKEN);
         Slot(Token(place))

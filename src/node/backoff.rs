@@ -5,7 +5,7 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest time between two dials.
-pub const CAP: Duration = Duration::from_secs(10);
+pub const REDIAL_MAX: Duration = Duration::from_secs(10);
 
 pub(super) struct Backoff {
     random: u64,
@@ -28,7 +28,7 @@ impl Backoff {
             self.failures = 1;
             return Duration::ZERO;
         }
-        let cap = FIRST.saturating_mul(1 << self.failures.min(10)).min(CAP);
+        let cap = FIRST.saturating_mul(1 << self.failures.min(10)).min(REDIAL_MAX);
         self.failures = self.failures.saturating_add(1);
         let micros = u64::try_from(cap.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.draw() % micros.max(1))
@@ -54,8 +54,8 @@ mod tests {
         assert_eq!(backoff.next(), Duration::ZERO);
         assert!(backoff.next() <= 2 * FIRST);
         let waits: Vec<Duration> = (0..200).map(|_| backoff.next()).collect();
-        assert!(waits.iter().all(|wait| *wait <= CAP));
-        assert!(waits.iter().any(|wait| *wait > CAP / 2), "it does grow");
+        assert!(waits.iter().all(|wait| *wait <= REDIAL_MAX));
+        assert!(waits.iter().any(|wait| *wait > REDIAL_MAX / 2), "it does grow");
         backoff.reset();
         assert_eq!(backoff.next(), Duration::ZERO);
     }

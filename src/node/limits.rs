@@ -37,7 +37,7 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::super::backoff::CAP;
+    use super::super::backoff::REDIAL_MAX;
     use super::*;
 
     #[test]
@@ -45,8 +45,8 @@ mod tests {
         let mut limits = Limits::new(7);
         let pauses: Vec<Duration> = (0..60).map(|_| limits.pause(Key(1))).collect();
         assert_eq!(pauses[0], RETRY_PAUSE);
-        assert!(pauses.iter().all(|pause| *pause >= RETRY_PAUSE && *pause <= RETRY_PAUSE + CAP), "{pauses:?}");
-        assert!(pauses.iter().any(|pause| *pause > CAP / 2), "{pauses:?}");
+        assert!(pauses.iter().all(|pause| *pause >= RETRY_PAUSE && *pause <= RETRY_PAUSE + REDIAL_MAX), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause > REDIAL_MAX / 2), "{pauses:?}");
         assert_eq!(limits.met().collect::<Vec<_>>(), [Key(1)]);
         limits.forget(Key(1));
         assert_eq!((limits.met().count(), limits.pause(Key(1))), (0, RETRY_PAUSE));

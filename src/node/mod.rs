@@ -55,7 +55,7 @@ mod uplink;
 #[cfg(feature = "canaries")]
 mod versions;
 
-pub use backoff::CAP as REDIAL_MAX;
+pub use backoff::REDIAL_MAX;
 pub use callers::Callers;
 pub use circuit_step::{Aim, CircuitStep};
 pub use claim::Claim;
@@ -66,7 +66,7 @@ pub use event::Event;
 pub use failure::{Down, Failure, Fault};
 pub use key::Key;
 pub use kind::Kind;
-pub use places::{Place, Places};
+pub(crate) use places::{Place, Places};
 pub(crate) use reach::{Anew, Reach};
 pub use siblings::Sharing;
 pub use tombstones::TOMBSTONE_TIME;
@@ -153,7 +153,7 @@ impl Node {
 
     /// Changes who may call. Yields the sessions that the tool has of peers who may no more call what they called: they are
     /// its to end. Calls that wait at the relay, because they were turned away before, are heard again.
-    pub fn set_callers(&mut self, now: Instant, callers: Callers) -> Vec<Key> {
+    pub(crate) fn set_callers(&mut self, now: Instant, callers: Callers) -> Vec<Key> {
         self.serving.set_callers(callers);
         let mut outcasts = Vec::new();
         for key in self.sessions.keys() {
@@ -172,7 +172,7 @@ impl Node {
 
     /// The session of a caller takes this of the places of callers: so a process that follows upon one that was killed finds us,
     /// and so does whoever needs the place of one that does nothing with it.
-    pub fn set_place(&mut self, now: Instant, key: Key, place: Place) {
+    pub(crate) fn set_place(&mut self, now: Instant, key: Key, place: Place) {
         self.sessions.set_place(key, place);
         self.handle_room(now);
         self.settle(now);
@@ -190,7 +190,7 @@ impl Node {
     }
 
     /// Whoever runs the tool knows that the network is back: dial now, whatever the back-off says.
-    pub fn hurry(&mut self, now: Instant) {
+    pub(crate) fn hurry(&mut self, now: Instant) {
         self.uplink.hurry(now);
     }
 
@@ -232,7 +232,7 @@ impl Node {
     }
 
     /// Whoever was called has turned to us: from now on the times of the session count, and not that of waiting for the peer.
-    pub fn handle_served(&mut self) {
+    pub(crate) fn handle_served(&mut self) {
         self.meeting.handle_met();
     }
 
@@ -247,7 +247,7 @@ impl Node {
     }
 
     /// It is so many seconds after 1970: peers and relays whose card has ended are refused from now on.
-    pub fn handle_clock(&mut self, unix_seconds: u64) {
+    pub(crate) fn handle_clock(&mut self, unix_seconds: u64) {
         self.handshakes.handle_clock(unix_seconds);
     }
 
@@ -292,7 +292,7 @@ impl Node {
     }
 
     /// Something there has taken the connection, and is to say that it carries links.
-    pub fn handle_reached(&mut self) {
+    pub(crate) fn handle_reached(&mut self) {
         self.uplink.handle_reached();
     }
 
@@ -310,7 +310,7 @@ impl Node {
     }
 
     /// The same, and the driver knows more of it.
-    pub fn handle_fault(&mut self, now: Instant, why: Down, fault: Fault) {
+    pub(crate) fn handle_fault(&mut self, now: Instant, why: Down, fault: Fault) {
         self.lose_link(now, why, Some(fault));
         self.settle(now);
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// What somebody who is there takes of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// One.
     #[default]
     Own,
@@ -21,14 +21,14 @@ pub enum Place {
 
 /// Who holds how many.
 #[derive(Debug, Default)]
-pub struct Places {
+pub(crate) struct Places {
     held: BTreeMap<PeerId, usize>,
     total: usize,
 }
 
 impl Places {
     /// A peer takes one.
-    pub fn take(&mut self, peer: PeerId) {
+    pub(crate) fn take(&mut self, peer: PeerId) {
         self.change(peer, (Place::None, Place::Own));
     }
 
@@ -55,7 +55,7 @@ impl Places {
     }
 
     /// How many this peer has.
-    pub fn of(&self, peer: &PeerId) -> usize {
+    pub(crate) fn of(&self, peer: &PeerId) -> usize {
         self.held.get(peer).copied().unwrap_or(0)
     }
 

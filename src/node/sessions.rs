@@ -39,7 +39,7 @@ pub(super) struct Beginning {
 #[cfg(test)]
 thread_local! {
     /// How many sessions were looked at.
-    pub static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    pub(crate) static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// Those of callers that the tool has no room for.

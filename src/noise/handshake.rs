@@ -73,7 +73,7 @@ pub struct Established {
     pub opener: Opener,
     /// Who the peer is.
     pub peer: PeerId,
-    /// The peer's card; signature and keys are checked, expiry is not (see [`Card::is_expired`]).
+    /// The peer's card; signature and keys are checked, expiry is not (see `Card::is_expired`).
     pub card: Card,
     /// What the peer announced. Authentic, but hardly secret: the initiator's are readable to anyone, the responder's
     /// to whoever asked.

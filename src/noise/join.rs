@@ -20,7 +20,7 @@ use super::sealed::{Opener, Sealer, TAG_BYTES, split};
 use super::suite::{Purpose, Suite, prologue};
 
 /// Longest payload of either message: what a page leaves beside the key and the tag.
-pub const JOIN_PAYLOAD_MAX: usize = HANDSHAKE_MESSAGE_MAX - 32 - TAG_BYTES;
+pub(crate) const JOIN_PAYLOAD_MAX: usize = HANDSHAKE_MESSAGE_MAX - 32 - TAG_BYTES;
 
 /// Begins a join.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl JoinInitiator {
     /// Makes message 1 with `payload` in it.
     ///
     /// # Errors
-    /// [`HandshakeError::TooLong`] for `context` (65,535 bytes) or `payload` ([`JOIN_PAYLOAD_MAX`]).
+    /// [`HandshakeError::TooLong`] for `context` (65,535 bytes) or `payload` (`JOIN_PAYLOAD_MAX`).
     pub fn start(
         suite: Suite,
         psk: &[u8; 32],

@@ -31,9 +31,9 @@ pub use handshake::fuzz_handshake;
 pub use handshake::{Established, ExpectFinal, ExpectReply, Initiator, Responder};
 #[cfg(feature = "fuzzing")]
 pub use join::fuzz_join;
-pub use join::{ExpectJoinReply, JOIN_PAYLOAD_MAX, JoinInitiator, JoinReady, JoinResponder};
+pub use join::{ExpectJoinReply, JoinInitiator, JoinReady, JoinResponder};
 #[cfg(feature = "fuzzing")]
 pub use payload::fuzz_payload;
-pub use payload::{CAPS_MAX, HANDSHAKE_MESSAGE_MAX, MESSAGE_1_BYTES, MESSAGE_2_MAX, PAYLOAD_MAX};
-pub use sealed::{MESSAGE_MAX, OpenError, Opener, PLAINTEXT_MAX, SealError, Sealer, TAG_BYTES};
+pub use payload::{CAPS_MAX, HANDSHAKE_MESSAGE_MAX, MESSAGE_1_BYTES, MESSAGE_2_MAX};
+pub use sealed::{OpenError, Opener, SealError, Sealer, TAG_BYTES};
 pub use suite::{Purpose, Suite, UnknownSuite};

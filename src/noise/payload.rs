@@ -29,7 +29,8 @@ pub const MESSAGE_2_MAX: usize = E_BYTES + S_BYTES + CT_BYTES + CARD_BYTES + LEN
 /// to a third party than he sends himself.
 pub const MESSAGE_1_BYTES: usize = MESSAGE_2_MAX;
 /// Longest payload of message 3: what a page leaves.
-pub const PAYLOAD_MAX: usize = HANDSHAKE_MESSAGE_MAX - S_BYTES - SECRET_BYTES - CARD_BYTES - LEN_BYTES - TAG_BYTES;
+pub(crate) const PAYLOAD_MAX: usize =
+    HANDSHAKE_MESSAGE_MAX - S_BYTES - SECRET_BYTES - CARD_BYTES - LEN_BYTES - TAG_BYTES;
 
 const HELLO_BYTES: usize = MESSAGE_1_BYTES - E_BYTES - TAG_BYTES;
 

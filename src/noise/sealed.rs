@@ -9,9 +9,9 @@ use snow::StatelessTransportState;
 /// What sealing adds to a message.
 pub const TAG_BYTES: usize = 16;
 /// Longest sealed message (Noise, section 3).
-pub const MESSAGE_MAX: usize = 65_535;
+pub(crate) const MESSAGE_MAX: usize = 65_535;
 /// Longest plaintext of one message.
-pub const PLAINTEXT_MAX: usize = MESSAGE_MAX - TAG_BYTES;
+pub(crate) const PLAINTEXT_MAX: usize = MESSAGE_MAX - TAG_BYTES;
 
 /// The two halves of a channel that a finished handshake left behind.
 ///
@@ -56,7 +56,7 @@ impl Sealer {
     ///
     /// # Errors
     /// As [`Sealer::seal`].
-    pub fn seal_into(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<usize, SealError> {
+    pub(crate) fn seal_into(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<usize, SealError> {
         let start = out.len();
         // Checked before growing: a caller's mistake must not cost memory. `seal` names it.
         if plaintext.len() <= PLAINTEXT_MAX {
@@ -128,7 +128,7 @@ impl fmt::Debug for Opener {
 /// Why a message was not sealed. All are the caller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealError {
-    /// More than [`PLAINTEXT_MAX`] bytes.
+    /// More than `PLAINTEXT_MAX` bytes.
     TooLong,
     /// The output has no room for the plaintext and the tag.
     OutputTooSmall,

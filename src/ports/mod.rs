@@ -13,4 +13,5 @@ pub mod socks;
 
 pub use proxy_header::Version as ProxyVersion;
 pub use rules::{Rule, RuleError, Rules};
-pub use service::{APP_MAX, Service};
+pub(crate) use service::APP_MAX;
+pub use service::Service;

@@ -47,7 +47,7 @@ impl fmt::Display for Referral {
 impl Referral {
     /// Whether a client of this machine that follows it comes to a listener that is bound to `listener`. Other names than
     /// localhost are believed: what they mean only the client knows, and it says so itself if they mean nothing.
-    pub fn leads_to(&self, listener: SocketAddr) -> bool {
+    pub(crate) fn leads_to(&self, listener: SocketAddr) -> bool {
         let bound = listener.ip();
         if self.port != listener.port() {
             return false;
@@ -65,7 +65,7 @@ impl Referral {
 
 /// Reads along on one connection.
 #[derive(Debug, Default)]
-pub enum Watch {
+pub(crate) enum Watch {
     /// Not, or no longer.
     #[default]
     Off,
@@ -77,7 +77,7 @@ pub enum Watch {
 
 /// How far the search is.
 #[derive(Debug)]
-pub struct Scan {
+pub(crate) struct Scan {
     left: usize,
     state: State,
     host: Vec<u8>,
@@ -101,12 +101,12 @@ enum State {
 
 impl Watch {
     /// For a connection of which nothing has been seen yet.
-    pub fn begin() -> Watch {
+    pub(crate) fn begin() -> Watch {
         Watch::ExpectMagic(0)
     }
 
     /// Bytes of the client, in order.
-    pub fn handle_client(&mut self, bytes: &[u8]) {
+    pub(crate) fn handle_client(&mut self, bytes: &[u8]) {
         let Watch::ExpectMagic(seen) = self else { return };
         for byte in bytes {
             match MAGIC.get(*seen) {
@@ -125,7 +125,7 @@ impl Watch {
     }
 
     /// Bytes of the server, in order.
-    pub fn handle_server(&mut self, bytes: &[u8]) {
+    pub(crate) fn handle_server(&mut self, bytes: &[u8]) {
         match self {
             Watch::Off => {}
             // Whoever hears from the server first does not speak JRMP.
@@ -139,7 +139,7 @@ impl Watch {
     }
 
     /// The next place that the server has named.
-    pub fn poll_referral(&mut self) -> Option<Referral> {
+    pub(crate) fn poll_referral(&mut self) -> Option<Referral> {
         let Watch::Answers(scan) = self else { return None };
         let next = scan.found.pop_front();
         if next.is_none() && scan.left == 0 {

@@ -157,7 +157,7 @@ impl Rules {
     }
 
     /// Whether it is worth while to look a name up: otherwise peers could ask our resolver anything.
-    pub fn may_name(&self, name: &str, port: u16) -> bool {
+    pub(crate) fn may_name(&self, name: &str, port: u16) -> bool {
         self.at(port).any(|rule| match &rule.host {
             Host::Any | Host::Net(..) => true,
             Host::Name(listed) => listed == name,

@@ -5,7 +5,7 @@ use crate::names::AppName;
 use std::fmt;
 
 /// Longest application name that leaves room for a question mark and an offset in the 64 bytes of a service.
-pub const APP_MAX: usize = 57;
+pub(crate) const APP_MAX: usize = 57;
 
 /// One port of one export.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -12,7 +12,8 @@ const ADDRESS_4: u8 = 1;
 const NAME: u8 = 3;
 const ADDRESS_6: u8 = 4;
 /// Longest thing an application says before it hears of its connection: a request for a name of 255 bytes.
-pub const HELLO_MAX: usize = 4 + 1 + 255 + 2;
+#[cfg(feature = "fuzzing")]
+const HELLO_MAX: usize = 4 + 1 + 255 + 2;
 
 /// What a request came to, as the application hears it (section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +37,13 @@ pub enum Reply {
 
 impl Reply {
     /// The bytes. The bound address is not told: the application has no use for one in another network.
-    pub fn bytes(self) -> [u8; 10] {
+    pub(crate) fn bytes(self) -> [u8; 10] {
         [VERSION, self as u8, 0, ADDRESS_4, 0, 0, 0, 0, 0, 0]
     }
 }
 
 /// The answer to a greeting: no authentication, or none of the methods offered.
-pub fn greeting_answer(accepted: bool) -> [u8; 2] {
+pub(crate) fn greeting_answer(accepted: bool) -> [u8; 2] {
     [VERSION, if accepted { NO_AUTHENTICATION } else { 0xff }]
 }
 

@@ -15,7 +15,7 @@ pub struct MovingLink {
 
 impl MovingLink {
     /// The connection that moves with it.
-    pub fn conn(&self) -> ConnId {
+    pub(crate) fn conn(&self) -> ConnId {
         self.attachment.conn
     }
 }

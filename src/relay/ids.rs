@@ -24,12 +24,12 @@ impl ConnId {
 
 impl LinkId {
     /// The link with this number.
-    pub const fn new(number: u64) -> LinkId {
+    pub(crate) const fn new(number: u64) -> LinkId {
         LinkId(number)
     }
 
     /// Its number.
-    pub const fn get(self) -> u64 {
+    pub(crate) const fn get(self) -> u64 {
         self.0
     }
 }
@@ -48,7 +48,7 @@ impl fmt::Debug for LinkId {
 
 /// Where one end of a circuit is: its worker, its link, and the link's number for the circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndId {
+pub(crate) struct EndId {
     /// The worker that owns the link. A link with circuits stays with its worker.
     pub worker: usize,
     /// The link.
@@ -59,7 +59,7 @@ pub struct EndId {
 
 /// One worker out of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WorkerIndex {
+pub(crate) struct WorkerIndex {
     /// Its number, from 0.
     pub worker: usize,
     /// How many there are.

@@ -6,8 +6,8 @@
 //!                            ▼                                             │ orders, for this worker or another
 //!                          Router (one for all workers) ───────────────────┘
 //! ```
-//! One [`Forwarder`] serves the connections of one worker; what concerns a link of another worker leaves it as a
-//! [`WorkerMessage`]. The one router is asked about control messages, knows links and no connections, and never sees a body.
+//! One `Forwarder` serves the connections of one worker; what concerns a link of another worker leaves it as a
+//! `WorkerMessage`. The one router is asked about control messages, knows links and no connections, and never sees a body.
 //! `RelayCore` puts them together without threads, for tests, the simulation and fuzzing, and is compiled only there. Nothing
 //! here knows a socket, a clock or a thread: bytes and instants come in as arguments.
 //!
@@ -68,20 +68,22 @@ mod worker;
 
 pub use across::Paid;
 pub use events::{Event, MovingLink, Notice};
-pub use fair::work::Work;
-pub use ids::{ConnId, EndId, LinkId, WorkerIndex};
-pub use memory::block::{BLOCK_BYTES, Buffer, Pool};
-pub use memory::budget::Budget;
-pub use memory::reader::{READ_BLOCKS, Reader};
-pub use output::SLICES_MAX;
+pub(crate) use fair::work::Work;
+pub use ids::{ConnId, LinkId};
+pub(crate) use ids::{EndId, WorkerIndex};
+pub(crate) use memory::block::Pool;
+pub(crate) use memory::budget::Budget;
+pub(crate) use memory::reader::{READ_BLOCKS, Reader};
+pub(crate) use output::SLICES_MAX;
 pub use pace::MayRead;
 pub use router::Load;
+pub(crate) use router::admission::Placed;
 pub use router::admission::{
-    Evicted, Newcomer, Placed, Source, UNAUTHENTICATED_CROWD, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX,
+    Newcomer, Source, UNAUTHENTICATED_CROWD, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX,
 };
 pub use router::beyond::{CALL_BYTES_MAX, NAME_BYTES_MAX, TABLES_BYTES_MAX, TABLES_BYTES_PER_LINK_MAX};
 pub use router::circuits::{CircuitInfo, Closed};
-pub use router::common::Common;
+pub(crate) use router::common::Common;
 pub use router::facts::Fact;
 pub use router::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_LINK, NAMES_PER_PEER_MAX, NAMES_PER_SOURCE_MAX};
 pub use router::policy::{Limits, Policy, Share};
@@ -93,9 +95,10 @@ pub use router::round::PLACES_PER_PAIR;
 pub use router::tried::TRIED_MAX;
 pub use router::turns::{OFFERS_FREE_PER_PEER, OFFERS_MAX, OFFERS_PER_PEER_MAX, REFUSAL_DELAY};
 pub use router::why_circuit_closed::{Cut, WhyClosed};
-pub use switch::WorkerMessage;
-pub use to_end::ToEnd;
+pub(crate) use switch::WorkerMessage;
+#[cfg(test)]
+pub(crate) use to_end::ToEnd;
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]
 pub use whole::RelayCore;
 pub use why_link_ended::Why;
-pub use worker::Forwarder;
+pub(crate) use worker::Forwarder;

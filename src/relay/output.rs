@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 /// Slices of one vectored write. The kernel takes up to 1024; past 64 a call costs no less per byte.
-pub const SLICES_MAX: usize = 64;
+pub(crate) const SLICES_MAX: usize = 64;
 /// Bytes that are put in order ahead of a write. More would only delay control messages.
 const AHEAD_BYTES: usize = 512 * 1024;
 

@@ -40,7 +40,7 @@ const READ_MIN: usize = 4 * 1024;
 
 /// The account of a peer with a rate. Clones are the same account.
 #[derive(Clone, Debug)]
-pub struct Rate(Arc<Account>);
+pub(crate) struct Rate(Arc<Account>);
 
 #[derive(Debug)]
 struct Account {

@@ -33,7 +33,7 @@ pub(super) const ENDING_MAX: Duration = Duration::from_secs(2);
 
 /// Something for another worker.
 #[derive(Debug)]
-pub enum WorkerMessage {
+pub(crate) enum WorkerMessage {
     /// From the router, for a link.
     Order(Order),
     /// For an end of a circuit, and who pays for it if that is not the link that it is for.
@@ -68,7 +68,7 @@ const _: () = assert!(UNDER_WAY_MAX * size_of::<WorkerMessage>() <= 128 * 1024);
 
 impl WorkerMessage {
     /// Whether it has its turn later, and costs next to nothing now.
-    pub fn waits_its_turn(&self) -> bool {
+    pub(crate) fn waits_its_turn(&self) -> bool {
         matches!(self, WorkerMessage::ToEnd(..))
     }
 }
@@ -96,6 +96,7 @@ impl Switch {
     }
 
     /// The memory for bodies.
+    #[cfg(any(feature = "canaries", feature = "fuzzing"))]
     pub(super) fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }

@@ -5,7 +5,7 @@ use crate::wire::CloseCode;
 
 /// What an end of a circuit is told by the other.
 #[derive(Debug)]
-pub enum ToEnd {
+pub(crate) enum ToEnd {
     /// Bytes for its client.
     Data(Piece),
     /// No more bytes.

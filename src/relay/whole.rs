@@ -7,7 +7,7 @@ use super::router::Load;
 use super::router::admission::{Newcomer, Placed};
 use super::router::common::Common;
 use super::router::facts::Fact;
-use super::switch::{ENDING_MAX, WorkerMessage};
+use super::switch::WorkerMessage;
 use super::worker::Forwarder;
 use super::{Budget, ConnId, Policy, Pool, Reader, WorkerIndex};
 use crate::identity::Identity;
@@ -190,7 +190,8 @@ impl RelayCore {
 
     /// As [`RelayCore::handle_bytes`], by way of its worker's reader, as from a socket. How many bytes were taken: fewer than
     /// all if memory is used up. No bytes: there was nothing to read.
-    pub fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) -> usize {
+    #[cfg(test)]
+    pub(crate) fn handle_read(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) -> usize {
         let mut taken = 0;
         loop {
             self.land(now, conn);
@@ -273,12 +274,13 @@ impl RelayCore {
     }
 
     /// Whether the relay has not closed a connection, nor been told that it is gone.
-    pub fn is_open(&self, conn: ConnId) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_open(&self, conn: ConnId) -> bool {
         self.homes.contains_key(&conn)
     }
 
     /// What happened to links and circuits, in order.
-    pub fn poll_fact(&mut self) -> Option<Fact> {
+    pub(crate) fn poll_fact(&mut self) -> Option<Fact> {
         self.facts.pop_front()
     }
 
@@ -307,20 +309,21 @@ impl RelayCore {
     }
 
     /// Memory is used up: see [`Forwarder::handle_starved`].
-    pub fn handle_starved(&mut self, now: Instant) {
+    pub(crate) fn handle_starved(&mut self, now: Instant) {
         self.workers[0].handle_starved(now);
         self.settle(now);
     }
 
     /// A new policy: links that it leaves out are ended.
-    pub fn set_policy(&mut self, now: Instant, policy: Policy) {
+    pub(crate) fn set_policy(&mut self, now: Instant, policy: Policy) {
         self.workers[0].set_policy(now, policy);
         self.settle(now);
     }
 
     /// Ends every conn with GOING AWAY.
-    pub fn shut_down(&mut self, now: Instant) {
-        self.workers.iter_mut().for_each(|worker| worker.handle_shutdown(now, now + ENDING_MAX));
+    #[cfg(test)]
+    pub(crate) fn shut_down(&mut self, now: Instant) {
+        self.workers.iter_mut().for_each(|worker| worker.handle_shutdown(now, now + super::switch::ENDING_MAX));
         self.settle(now);
     }
 

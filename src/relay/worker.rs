@@ -12,10 +12,9 @@ use super::fair::work::Work;
 use super::greeting::{GREETING_MAX, Greetings};
 use super::input::Input;
 use super::intake::Held;
-use super::memory::block::{Buffer, Piece, Pool};
+use super::memory::block::{Buffer, Pool};
 use super::memory::cursor::Cursor;
 use super::output::SLICES_MAX;
-use super::pace::MayRead;
 use super::router::admission::{Crowded, Newcomer, Placed};
 use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
@@ -35,7 +34,7 @@ use std::time::{Duration, Instant};
 const HEARING_TIME: Duration = Duration::from_secs(1);
 
 /// The connections of one worker.
-pub struct Forwarder {
+pub(crate) struct Forwarder {
     identity: Arc<Identity>,
     pub(super) conns: Conns,
     /// Bodies that the kernel took in one write, by circuit; kept for its memory.
@@ -47,7 +46,7 @@ pub struct Forwarder {
 
 impl Forwarder {
     /// One worker of those that share `common`.
-    pub fn new(place: WorkerIndex, identity: Arc<Identity>, common: Arc<Common>, pool: Arc<Pool>) -> Forwarder {
+    pub(crate) fn new(place: WorkerIndex, identity: Arc<Identity>, common: Arc<Common>, pool: Arc<Pool>) -> Forwarder {
         let switch = Switch::new(place, RouterHandle::new(common), pool);
         Forwarder {
             identity,
@@ -73,17 +72,17 @@ impl Forwarder {
     }
 
     /// Bytes of circuits that came in so far.
-    pub fn forwarded_bytes(&self) -> u64 {
+    pub(crate) fn forwarded_bytes(&self) -> u64 {
         self.forwarded_bytes
     }
 
     /// Connections here.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.conns.greetings.len() + self.conns.switch.links.len()
     }
 
     /// Whether there is no connection here, nor anything to be done for one that was.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0 && self.conns.switch.leaving.is_empty()
     }
 
@@ -102,7 +101,7 @@ impl Forwarder {
     // Connections that come.
 
     /// A connection came in. None: it is to be closed. Its worker has to [`Forwarder::handle_accepted`] it.
-    pub fn greet(&mut self, now: Instant, source: IpAddr) -> Option<Placed> {
+    pub(crate) fn greet(&mut self, now: Instant, source: IpAddr) -> Option<Placed> {
         let placed = match self.conns.switch.router.place(now, source) {
             Ok(placed) => placed,
             Err(Crowded(conn)) => {
@@ -128,19 +127,19 @@ impl Forwarder {
     }
 
     /// A connection that [`Forwarder::greet`] placed here.
-    pub fn handle_accepted(&mut self, now: Instant, newcomer: Newcomer) {
+    pub(crate) fn handle_accepted(&mut self, now: Instant, newcomer: Newcomer) {
         self.conns.greetings.insert(now, newcomer);
     }
 
     /// A link from another worker; its socket comes with it. What it came for has its turn here as anything else has.
-    pub fn handle_arrival(&mut self, now: Instant, moving: MovingLink) {
+    pub(crate) fn handle_arrival(&mut self, now: Instant, moving: MovingLink) {
         let conn = moving.conn();
         self.conns.switch.move_in(now, moving.attachment);
         self.conns.line_up(conn);
     }
 
     /// A link that was placed elsewhere could not be handed over: its socket is gone.
-    pub fn handle_lost(&mut self, now: Instant, moving: MovingLink) {
+    pub(crate) fn handle_lost(&mut self, now: Instant, moving: MovingLink) {
         let conn = moving.conn();
         self.conns.switch.links.insert(moving.attachment);
         self.handle_closed(now, conn);
@@ -149,28 +148,28 @@ impl Forwarder {
     // Whose turn it is.
 
     /// A connection may have something to read from now on.
-    pub fn handle_readable(&mut self, conn: ConnId) {
+    pub(crate) fn handle_readable(&mut self, conn: ConnId) {
         self.conns.handle_readable(conn);
     }
 
     /// A connection is broken or closed: an error or an end follows whatever there is to read.
-    pub fn handle_over(&mut self, now: Instant, conn: ConnId) {
+    pub(crate) fn handle_over(&mut self, now: Instant, conn: ConnId) {
         self.conns.handle_over(now, conn);
     }
 
     /// There is nothing more to read until [`Forwarder::handle_readable`].
-    pub fn handle_empty(&mut self, conn: ConnId) {
+    pub(crate) fn handle_empty(&mut self, conn: ConnId) {
         self.conns.handle_empty(conn);
     }
 
     /// A turn begins: so much work, and others are to be heard.
-    pub fn begin_turn(&mut self, now: Instant) {
+    pub(crate) fn begin_turn(&mut self, now: Instant) {
         self.conns.begin_turn(now);
     }
 
     /// The connection to read once; what came from other workers has its turn by that, too. None: nobody has input that may be
     /// read, or this turn is over.
-    pub fn poll_read(&mut self, now: Instant) -> Option<ConnId> {
+    pub(crate) fn poll_read(&mut self, now: Instant) -> Option<ConnId> {
         loop {
             match self.conns.poll_turn(now)? {
                 Due::Read(conn) => return Some(conn),
@@ -191,40 +190,42 @@ impl Forwarder {
 
     /// Nobody is read for a while: memory is used up. `next` is who would have been. What came from other workers has its turn
     /// all the same: it may be what memory comes back by.
-    pub fn leave_unread(&mut self, now: Instant, next: ConnId) {
+    pub(crate) fn leave_unread(&mut self, now: Instant, next: ConnId) {
         self.conns.leave_unread(now, next);
     }
 
     /// Whether somebody waits to be read in the next turn, or something that came from other workers.
-    pub fn has_turns(&self) -> bool {
+    pub(crate) fn has_turns(&self) -> bool {
         !self.conns.reading.line.is_empty() || !self.conns.switch.leaving.is_empty()
     }
 
     /// Whether somebody waits to be written.
-    pub fn has_output(&self) -> bool {
+    pub(crate) fn has_output(&self) -> bool {
         !self.conns.switch.links.writable.is_empty()
     }
 
     // Input.
 
     /// Whether a connection may be read now.
-    pub fn may_read(&self, conn: ConnId) -> MayRead {
+    #[cfg(any(feature = "canaries", feature = "fuzzing"))]
+    pub(crate) fn may_read(&self, conn: ConnId) -> super::MayRead {
         self.conns.may_read(conn)
     }
 
     /// Input waits and was not read, for want of memory or because of [`MayRead::Later`]: the other side is not silent. Tell it
     /// again and again while that is so: a circuit for which it lasts too long is ended.
-    pub fn handle_unread(&mut self, now: Instant, conn: ConnId) {
+    #[cfg(any(feature = "canaries", feature = "fuzzing"))]
+    pub(crate) fn handle_unread(&mut self, now: Instant, conn: ConnId) {
         self.conns.handle_unread(now, conn);
     }
 
     /// How much may be read from a connection at once, bytes.
-    pub fn read_most(&self, conn: ConnId) -> usize {
+    pub(crate) fn read_most(&self, conn: ConnId) -> usize {
         self.conns.read_most(conn)
     }
 
     /// Bytes that were read into the front of `blocks`, `filled` in all. What is in them is shared from then on.
-    pub fn handle_blocks(&mut self, now: Instant, conn: ConnId, blocks: &[Arc<Buffer>], filled: usize) {
+    pub(crate) fn handle_blocks(&mut self, now: Instant, conn: ConnId, blocks: &[Arc<Buffer>], filled: usize) {
         self.conns.handle_read(now, conn, filled);
         self.conns.reading.line.spend(Work::of_read(filled));
         let input = Cursor::over(blocks, filled);
@@ -239,7 +240,7 @@ impl Forwarder {
     }
 
     /// So many bytes were read from a connection that are none of its link's: its carrier's own. They are paid for as those are.
-    pub fn handle_overhead(&mut self, now: Instant, conn: ConnId, bytes: usize) {
+    pub(crate) fn handle_overhead(&mut self, now: Instant, conn: ConnId, bytes: usize) {
         self.conns.handle_read(now, conn, bytes);
         self.conns.reading.line.spend(Work::of_read(bytes));
         // The head of a request, a handshake and the frames around it are less.
@@ -254,32 +255,35 @@ impl Forwarder {
 
     /// As [`Forwarder::handle_blocks`] for bytes that lie elsewhere: copies them. All at once, because a link that moves takes
     /// along what is behind the message that it moves for.
-    pub fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+    #[cfg(any(feature = "canaries", feature = "fuzzing"))]
+    pub(crate) fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.handle_blocks(now, conn, &self.copies(bytes), bytes.len());
         }
     }
 
+    #[cfg(any(feature = "canaries", feature = "fuzzing"))]
     fn copies(&self, bytes: &[u8]) -> Vec<Arc<Buffer>> {
+        use super::memory::block::{BLOCK_BYTES, Piece};
         let copied = |chunk| Piece::copied(self.conns.switch.pool(), chunk).into_buffer();
-        bytes.chunks(super::BLOCK_BYTES).map(copied).collect()
+        bytes.chunks(BLOCK_BYTES).map(copied).collect()
     }
 
     /// Memory is used up, and input waits for it. What this worker and the others let go of is what is lacking here. Tell it
     /// again while that is so.
-    pub fn handle_starved(&mut self, now: Instant) {
+    pub(crate) fn handle_starved(&mut self, now: Instant) {
         self.conns.switch.handle_starved(now);
         self.conns.switch.run_orders(now);
     }
 
     /// The socket is gone.
-    pub fn handle_closed(&mut self, now: Instant, conn: ConnId) {
+    pub(crate) fn handle_closed(&mut self, now: Instant, conn: ConnId) {
         self.conns.drop_conn(now, conn, Why::Closed);
         self.conns.switch.run_orders(now);
     }
 
     /// What came on a connection is nothing that carries a link.
-    pub fn handle_garbage(&mut self, now: Instant, conn: ConnId) {
+    pub(crate) fn handle_garbage(&mut self, now: Instant, conn: ConnId) {
         self.conns.drop_conn(now, conn, Why::Garbage);
         self.conns.switch.run_orders(now);
     }
@@ -287,7 +291,7 @@ impl Forwarder {
     // What others and time do.
 
     /// Something from another worker. What ends of circuits are told waits for its turn: see `across.rs`.
-    pub fn handle_message(&mut self, now: Instant, message: WorkerMessage) {
+    pub(crate) fn handle_message(&mut self, now: Instant, message: WorkerMessage) {
         match message {
             WorkerMessage::Order(order) => self.conns.switch.router.put_order(order),
             WorkerMessage::ToEnd(to, what, paid) => self.conns.take_in(now, Message { to, what, paid }),
@@ -299,13 +303,13 @@ impl Forwarder {
     }
 
     /// A new policy for the whole relay: links that it leaves out are ended.
-    pub fn set_policy(&mut self, now: Instant, policy: Policy) {
+    pub(crate) fn set_policy(&mut self, now: Instant, policy: Policy) {
         self.conns.switch.router.ask(|router, orders| router.set_policy(now, policy, orders));
         self.conns.switch.run_orders(now);
     }
 
     /// Ends every link with GOING AWAY, after what is queued for it, by `until` at the latest; and drops every handshake.
-    pub fn handle_shutdown(&mut self, now: Instant, until: Instant) {
+    pub(crate) fn handle_shutdown(&mut self, now: Instant, until: Instant) {
         let links: Vec<LinkId> = self.conns.switch.links.iter().map(|attachment| attachment.id).collect();
         for id in links {
             self.conns.switch.change(now, id, |attachment| attachment.end(CloseCode::GoingAway, until));
@@ -317,19 +321,19 @@ impl Forwarder {
     }
 
     /// When [`Forwarder::handle_timeout`] has something to do.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let next = self.conns.greetings.next_timeout().into_iter().chain(self.conns.switch.next_timeout()).min();
         next.map(|at| self.hearing_until.map_or(at, |until| at.max(until)))
     }
 
     /// Nobody looked when something was due: this process was stopped, or had no processor. What has come in since, a sign of
     /// life or an answer, is heard before anybody is taken for late. Said again in that time it changes nothing.
-    pub fn handle_late(&mut self, now: Instant) {
+    pub(crate) fn handle_late(&mut self, now: Instant) {
         self.hearing_until.get_or_insert(now + HEARING_TIME);
     }
 
     /// Closes what is dead and ends some of what has waited long enough. There is more if [`Forwarder::next_timeout`] says so.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.hearing_until.is_some_and(|until| now < until) {
             return;
         }
@@ -342,35 +346,40 @@ impl Forwarder {
     }
 
     /// The next thing to do with a connection, or that has happened.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.conns.switch.poll_event()
     }
 
     /// The next message, with the worker it is for.
-    pub fn poll_message(&mut self) -> Option<(usize, WorkerMessage)> {
+    pub(crate) fn poll_message(&mut self) -> Option<(usize, WorkerMessage)> {
         self.conns.switch.poll_message()
     }
 
     // Output.
 
     /// Writing begins that may cost so much.
-    pub fn begin_output(&mut self, work: Work) {
+    pub(crate) fn begin_output(&mut self, work: Work) {
         self.conns.switch.links.writable.begin(work);
     }
 
     /// A connection that has output, to be written once. None: none has, or enough was written for now.
-    pub fn poll_output(&mut self) -> Option<ConnId> {
+    pub(crate) fn poll_output(&mut self) -> Option<ConnId> {
         self.conns.greetings.poll_output().or_else(|| self.conns.switch.links.poll_output())
     }
 
     /// The socket takes bytes again, after it had not.
-    pub fn handle_writable(&mut self, now: Instant, conn: ConnId) {
+    pub(crate) fn handle_writable(&mut self, now: Instant, conn: ConnId) {
         self.conns.touch(now, conn);
         self.conns.switch.run_orders(now);
     }
 
     /// Puts output in order and shows it. 0: nothing to write.
-    pub fn output<'a>(&'a mut self, now: Instant, conn: ConnId, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> usize {
+    pub(crate) fn output<'a>(
+        &'a mut self,
+        now: Instant,
+        conn: ConnId,
+        slices: &mut [IoSlice<'a>; SLICES_MAX],
+    ) -> usize {
         if let Some(attachment) = self.conns.switch.links.on_mut(conn)
             && attachment.fill(now).is_err()
         {
@@ -386,12 +395,12 @@ impl Forwarder {
     }
 
     /// When to begin a turn, if nothing else happens: connections with input may not be read before.
-    pub fn next_turn(&self) -> Option<Instant> {
+    pub(crate) fn next_turn(&self) -> Option<Instant> {
         self.conns.reading.next_look()
     }
 
     /// The kernel took `count` bytes of what [`Forwarder::output`] showed; 0 if it would have blocked.
-    pub fn handle_written(&mut self, now: Instant, conn: ConnId, count: usize) {
+    pub(crate) fn handle_written(&mut self, now: Instant, conn: ConnId, count: usize) {
         let work = Work::of_write(count);
         self.conns.reading.line.pass(work);
         let Some(attachment) = self.conns.switch.links.on_mut(conn) else {

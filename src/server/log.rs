@@ -58,7 +58,7 @@ impl Doer {
 }
 
 /// Where log lines go.
-pub type Log = Box<dyn Fn(LogLine<'_>) + Send + Sync>;
+pub(crate) type Log = Box<dyn Fn(LogLine<'_>) + Send + Sync>;
 
 /// See the module.
 pub(super) struct RelayLog {

@@ -33,7 +33,9 @@ mod worker;
 
 pub use allow::{Allow, AllowError};
 pub use handle::Handle;
-pub use log::{Doer, Log, LogLine};
+pub use log::Doer;
+pub(crate) use log::Log;
+pub use log::LogLine;
 pub use quota::LeftOut;
 pub use status::Status;
 
@@ -63,7 +65,7 @@ use std::time::Duration;
 use worker::{EVENTS, LISTENERS, SIGNALS, Thread, Worker};
 
 /// Least memory for bodies a worker works with, bytes: what it reads into, and some that waits.
-pub const MEMORY_PER_WORKER_MIN: usize = 1024 * 1024;
+pub(crate) const MEMORY_PER_WORKER_MIN: usize = 1024 * 1024;
 /// How links may be carried to each listener, the plainest first.
 const CARRIERS: [Scheme; 2] = [Scheme::Tcp, Scheme::Ws];
 /// Workers where nobody says how many: one a core, as far as the usual memory goes.
@@ -94,7 +96,7 @@ pub struct RelayOptions {
     pub allow: Allow,
     /// What they may hold.
     pub limits: Limits,
-    /// Bytes of bodies on their way, in all; at least [`MEMORY_PER_WORKER_MIN`] for each worker.
+    /// Bytes of bodies on their way, in all; at least `MEMORY_PER_WORKER_MIN` for each worker.
     pub memory_bytes: usize,
     /// Threads; None for one a core.
     pub workers: Option<NonZeroUsize>,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Growth of all sessions of a process together, bytes. One that uses all it may takes 79 MiB, so three such run at full
 /// speed, and hundreds stay within a quarter of a gigabyte and what each has from the start.
-pub const GROWTH_MAX: usize = 256 * 1024 * 1024;
+pub(crate) const GROWTH_MAX: usize = 256 * 1024 * 1024;
 /// A step takes at most this part of what is left: when nothing is left for another large window, small ones still grow.
 const STEP_PART: usize = 4;
 
@@ -21,7 +21,7 @@ pub struct Budget {
 
 impl Budget {
     /// A budget of so many bytes.
-    pub fn new(bytes: usize) -> Budget {
+    pub(crate) fn new(bytes: usize) -> Budget {
         Budget { left: Arc::new(AtomicUsize::new(bytes)) }
     }
 

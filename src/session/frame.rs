@@ -25,7 +25,7 @@
 use std::ops::Range;
 
 /// Bytes in front of the data of a STREAM frame.
-pub const STREAM_HEADER_BYTES: usize = 16;
+pub(crate) const STREAM_HEADER_BYTES: usize = 16;
 /// Longest service name in OPEN, bytes.
 pub const SERVICE_MAX: usize = 64;
 

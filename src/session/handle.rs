@@ -59,7 +59,7 @@ impl<'a> Stream<'a> {
     }
 
     /// The peer has ended its direction and all of it was read (though perhaps not yet consumed).
-    pub fn is_read_out(self) -> bool {
+    pub(crate) fn is_read_out(self) -> bool {
         self.session.streams.peek(self.id).is_none_or(|stream| stream.recv.is_read_out())
     }
 }
@@ -95,7 +95,7 @@ impl<'a> StreamMut<'a> {
     }
 
     /// Room for the next bytes: put some there, then [`StreamMut::commit`]. Empty is back-pressure.
-    pub fn write_room(self) -> &'a mut [u8] {
+    pub(crate) fn write_room(self) -> &'a mut [u8] {
         let load = self.session.load();
         let may_write = self.session.retention.make_room_to_write(load);
         match self.session.streams.get(self.id) {
@@ -109,14 +109,14 @@ impl<'a> StreamMut<'a> {
     }
 
     /// Nothing will be written for now: an unused room's buffer goes back.
-    pub fn release_room(&mut self) {
+    pub(crate) fn release_room(&mut self) {
         if let Some(mut stream) = self.session.streams.get(self.id) {
             stream.send.release_room(&mut self.session.pool);
         }
     }
 
     /// `count` bytes of the room are filled.
-    pub fn commit(&mut self, count: usize) {
+    pub(crate) fn commit(&mut self, count: usize) {
         self.session.changed.note();
         if let Some(mut stream) = self.session.streams.get(self.id) {
             stream.send.commit(count);

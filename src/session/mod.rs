@@ -55,7 +55,7 @@ mod streams;
 mod violation;
 mod window;
 
-pub use budget::{Budget, GROWTH_MAX};
+pub use budget::Budget;
 pub use credit::{SESSION_WINDOW_MAX, SESSION_WINDOW_START, STREAM_WINDOW_MAX, STREAM_WINDOW_START};
 pub use ending::{LINGER, SessionError};
 pub use event::Event;
@@ -277,12 +277,12 @@ impl Session {
 
     /// Whether a record of the peer ever came in: for an initiator, that the peer knows of the session; for a responder,
     /// that the initiator knows that.
-    pub fn is_heard(&self) -> bool {
+    pub(crate) fn is_heard(&self) -> bool {
         self.lanes.is_heard()
     }
 
     /// Whether a lane is there and its other end has shown itself.
-    pub fn is_confirmed(&self, lane: u32) -> bool {
+    pub(crate) fn is_confirmed(&self, lane: u32) -> bool {
         self.lanes.is_confirmed(lane)
     }
 
@@ -446,7 +446,7 @@ impl Session {
     }
 
     /// Ends it as with [`CloseCode::Failed`], and says with which status the program failed.
-    pub fn close_failed(&mut self, status: i32) {
+    pub(crate) fn close_failed(&mut self, status: i32) {
         self.close_by(CloseCode::failed_with(status));
     }
 
@@ -467,7 +467,7 @@ impl Session {
     }
 
     /// The peer's process has let go of the session. After its CLOSE that is no accident: nobody is left to tell of ours.
-    pub fn handle_forgotten(&mut self) {
+    pub(crate) fn handle_forgotten(&mut self) {
         self.changed.note();
         self.ending.handle_forgotten();
     }
@@ -484,7 +484,7 @@ impl Session {
     }
 
     /// This side has closed the session, though the peer may not know yet.
-    pub fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.ending.is_closing()
     }
 

@@ -10,7 +10,7 @@ use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
 
-/// See the module's text. It dereferences to the bytes, [`Parcel::BYTES_MAX`] at most.
+/// See the module's text. It dereferences to the bytes, `Parcel::BYTES_MAX` at most.
 pub struct Parcel {
     /// Always [`BUFFER_BYTES`] long, with arbitrary content outside of `at`.
     pub(super) buffer: Vec<u8>,
@@ -19,7 +19,7 @@ pub struct Parcel {
 
 impl Parcel {
     /// Most bytes: what fits into one record of a session.
-    pub const BYTES_MAX: usize = RECORD_PLAINTEXT_MAX - STREAM_HEADER_BYTES;
+    pub(crate) const BYTES_MAX: usize = RECORD_PLAINTEXT_MAX - STREAM_HEADER_BYTES;
 
     /// Bytes that came, in the buffer they came in.
     pub(super) fn of_record(buffer: Vec<u8>, at: Range<usize>) -> Parcel {
@@ -33,7 +33,7 @@ impl Parcel {
     }
 
     /// How many bytes more it can hold.
-    pub fn vacancy(&self) -> usize {
+    pub(crate) fn vacancy(&self) -> usize {
         RECORD_PLAINTEXT_MAX.saturating_sub(self.at.end)
     }
 

@@ -31,7 +31,7 @@ const _: () = assert!(BLOCK_BYTES <= BLOCK_BYTES_MAX && SAMPLE_BYTES <= BLOCK_BY
 
 /// A zstd level, 1 to 19. Higher ones need more memory than a pipe should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Level(u8);
+pub(crate) struct Level(u8);
 
 impl TryFrom<u8> for Level {
     type Error = LevelOutOfRange;
@@ -43,11 +43,11 @@ impl TryFrom<u8> for Level {
 
 /// Not a level from 1 to 19.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LevelOutOfRange;
+pub(crate) struct LevelOutOfRange;
 
 /// When to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Compression {
+pub(crate) enum Compression {
     /// When it makes the transfer faster, measured while it runs.
     #[default]
     Auto,
@@ -59,7 +59,7 @@ pub enum Compression {
 
 /// What to do with the next bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Plan {
+pub(crate) enum Plan {
     /// Send up to so many as DATA, and report them with [`BlockEncoder::note_raw`].
     Raw(usize),
     /// Give up to so many to [`BlockEncoder::encode`].
@@ -68,7 +68,7 @@ pub enum Plan {
 
 /// What became of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoded {
+pub(crate) enum Encoded {
     /// A ZDATA message was appended.
     Packed,
     /// Nothing was appended: send the block as DATA.
@@ -106,7 +106,7 @@ impl Effort {
 }
 
 /// Decides for each block whether to compress it, and does so.
-pub struct BlockEncoder {
+pub(crate) struct BlockEncoder {
     policy: Compression,
     level: usize,
     compressor: Option<Compressor<'static>>,
@@ -138,7 +138,7 @@ impl fmt::Debug for BlockEncoder {
 impl BlockEncoder {
     /// An encoder that has measured nothing yet.
     #[must_use]
-    pub fn new(policy: Compression) -> Self {
+    pub(crate) fn new(policy: Compression) -> Self {
         Self {
             policy,
             level: 0,
@@ -154,7 +154,7 @@ impl BlockEncoder {
 
     /// What to do with the next bytes.
     #[must_use]
-    pub fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         match self.policy {
             Compression::Off => Plan::Raw(BLOCK_BYTES_MAX),
             Compression::Always(_) => Plan::Compress(BLOCK_BYTES),
@@ -166,13 +166,13 @@ impl BlockEncoder {
     }
 
     /// Reports bytes that were sent raw as `Plan::Raw` said.
-    pub fn note_raw(&mut self, bytes: usize) {
+    pub(crate) fn note_raw(&mut self, bytes: usize) {
         self.raw_left = self.raw_left.saturating_sub(bytes);
     }
 
     /// Compresses a block, at most [`BLOCK_BYTES_MAX`], and appends it as one ZDATA message unless it
     /// saves less than 5 % (at a fixed level: unless it saves nothing).
-    pub fn encode(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Encoded {
+    pub(crate) fn encode(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Encoded {
         self.last = (0, 0);
         if raw.len() < WORTH_BYTES_MIN || raw.len() > BLOCK_BYTES_MAX {
             return Encoded::Raw;
@@ -225,7 +225,7 @@ impl BlockEncoder {
 
     /// Reports how long the last [`Self::encode`] took; under `Auto` this decides whether the next
     /// blocks are compressed, and at which level.
-    pub fn note_effort(&mut self, elapsed: Duration) {
+    pub(crate) fn note_effort(&mut self, elapsed: Duration) {
         let (raw, packed) = self.last;
         let (Compression::Auto, Some(drain), true) = (self.policy, self.drain, raw > 0) else {
             return;
@@ -265,7 +265,7 @@ impl BlockEncoder {
 
     /// Reports how long the link took for bytes on the wire: the time they kept it busy, or zero
     /// if it took them at once and would have taken more.
-    pub fn note_drain(&mut self, bytes: usize, elapsed: Duration) {
+    pub(crate) fn note_drain(&mut self, bytes: usize, elapsed: Duration) {
         if bytes == 0 {
             return;
         }
@@ -287,7 +287,7 @@ impl BlockEncoder {
 
     /// Reports that the link took bytes on the wire in this time without being the reason for it: it would have taken
     /// more.
-    pub fn note_unhindered(&mut self, bytes: usize, elapsed: Duration) {
+    pub(crate) fn note_unhindered(&mut self, bytes: usize, elapsed: Duration) {
         if bytes == 0 {
             return;
         }

@@ -59,7 +59,7 @@ pub enum Fault {
 impl Fault {
     /// True where the answer is a decision, not an accident: trying again changes nothing.
     #[must_use]
-    pub fn is_refusal(self) -> bool {
+    pub(crate) fn is_refusal(self) -> bool {
         matches!(
             self,
             Self::Name
@@ -82,7 +82,7 @@ impl Fault {
 
 /// A symbolic link that leads to nothing: why what has its name cannot be read, which [`Fault::NotFound`] alone does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DanglingLink {
+pub(crate) struct DanglingLink {
     /// What the link says, any bytes; of a chain of them, what the last does.
     pub target: Vec<u8>,
     /// It leads back to itself.

@@ -102,7 +102,7 @@ impl ContentHash {
     }
 
     /// Feeds so many zeros.
-    pub fn update_zeros(&mut self, mut count: u64) {
+    pub(crate) fn update_zeros(&mut self, mut count: u64) {
         while count > 0 {
             let left = BLOCK_BYTES - self.in_block();
             let now = usize::try_from(count).map_or(left, |count| count.min(left));
@@ -124,7 +124,7 @@ impl ContentHash {
     }
 
     /// The state so far, to go on from.
-    pub fn checkpoint(&mut self) -> Self {
+    pub(crate) fn checkpoint(&mut self) -> Self {
         self.data.update(&self.pending);
         self.pending.clear();
         self.clone()

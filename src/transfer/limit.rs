@@ -23,7 +23,7 @@ const PIECE_BYTES_MIN: usize = 1 << 10;
 /// assert_eq!(limit.take(start, 500), Duration::from_millis(500));
 /// ```
 #[derive(Debug, Clone)]
-pub struct RateLimit {
+pub(crate) struct RateLimit {
     bytes_per_second: NonZeroU64,
     /// When the debt will be paid; in the past by what is saved up.
     paid_until: Instant,
@@ -32,13 +32,13 @@ pub struct RateLimit {
 impl RateLimit {
     /// A full bucket at `now`.
     #[must_use]
-    pub fn new(bytes_per_second: NonZeroU64, now: Instant) -> Self {
+    pub(crate) fn new(bytes_per_second: NonZeroU64, now: Instant) -> Self {
         Self { bytes_per_second, paid_until: now.checked_sub(BURST).unwrap_or(now) }
     }
 
     /// Takes bytes out; they may be sent at once. Returns how long to wait before the next.
     #[must_use = "the limit holds only if the caller waits"]
-    pub fn take(&mut self, now: Instant, bytes: usize) -> Duration {
+    pub(crate) fn take(&mut self, now: Instant, bytes: usize) -> Duration {
         let oldest = now.checked_sub(BURST).unwrap_or(now);
         self.paid_until = self.paid_until.max(oldest) + self.price(bytes);
         self.wait(now)
@@ -46,13 +46,13 @@ impl RateLimit {
 
     /// How long to wait before the next bytes.
     #[must_use]
-    pub fn wait(&self, now: Instant) -> Duration {
+    pub(crate) fn wait(&self, now: Instant) -> Duration {
         self.paid_until.saturating_duration_since(now)
     }
 
     /// How much should be sent at once at most.
     #[must_use]
-    pub fn piece_bytes(&self) -> usize {
+    pub(crate) fn piece_bytes(&self) -> usize {
         let piece = self.bytes_per_second.get() / PIECES_PER_SECOND;
         usize::try_from(piece).unwrap_or(usize::MAX).max(PIECE_BYTES_MIN)
     }

@@ -79,14 +79,14 @@ use crate::wire::limits::RECORD_PLAINTEXT_MAX;
 
 /// How many bytes a chunk holds: exactly what fits into one record of the session, so that a piece of a file is copied
 /// into one record, and written by the receiver in one piece.
-pub const CHUNK_BYTES: usize = RECORD_PLAINTEXT_MAX - STREAM_HEADER_BYTES;
+pub(crate) const CHUNK_BYTES: usize = RECORD_PLAINTEXT_MAX - STREAM_HEADER_BYTES;
 
 /// Bytes of answers that may be under way to a sender that is not reading.
 ///
 /// A port with the session behind it must take this much from `Port::send` before it blocks.
 /// The sender limits what it leaves unanswered accordingly, so that the two engines, each of
 /// which reads only between its writes, can never wait for each other.
-pub const ANSWER_BYTES: usize = 256 << 10;
+pub(crate) const ANSWER_BYTES: usize = 256 << 10;
 
 /// The version spoken here.
 pub const VERSION: u16 = 1;
@@ -104,7 +104,7 @@ pub const CHECKPOINTS_MAX: usize = 64;
 /// Most ENTRYs in one transfer.
 pub const ENTRIES_MAX: u32 = 1_000_000;
 /// Most ENTRYs without their ITEM. With them all answered by HAVE or by WANT with one prefix
-/// (50 bytes) and then ITEM (11 bytes), 122 KiB of answers: see [`ANSWER_BYTES`].
+/// (50 bytes) and then ITEM (11 bytes), 122 KiB of answers: see `ANSWER_BYTES`.
 pub const OPEN_ENTRIES_MAX: usize = 2_048;
 
 const _: () = assert!(OPEN_ENTRIES_MAX * (50 + 11) + 96 * 1_024 < ANSWER_BYTES);

@@ -28,7 +28,7 @@ enum Blocked {
 
 /// Bytes and waits since the last judgement.
 #[derive(Debug)]
-pub struct LinkMeter {
+pub(crate) struct LinkMeter {
     since: Instant,
     content_bytes: usize,
     wire_bytes: usize,
@@ -39,24 +39,24 @@ pub struct LinkMeter {
 impl LinkMeter {
     /// Begins now.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { since: now, content_bytes: 0, wire_bytes: 0, held_up: Duration::ZERO, blocked: Blocked::No }
     }
 
     /// Begins anew: a pause of ours says nothing about the link.
-    pub fn restart(&mut self, now: Instant) {
+    pub(crate) fn restart(&mut self, now: Instant) {
         *self = Self::new(now);
     }
 
     /// The link has room for more.
-    pub fn handle_room(&mut self, now: Instant) {
+    pub(crate) fn handle_room(&mut self, now: Instant) {
         if let Blocked::Since(since) = std::mem::replace(&mut self.blocked, Blocked::No) {
             self.held_up += now.saturating_duration_since(since);
         }
     }
 
     /// The link takes no more for now. Once is no wait: what it holds may only have to be passed on.
-    pub fn handle_full(&mut self, now: Instant) {
+    pub(crate) fn handle_full(&mut self, now: Instant) {
         self.blocked = match self.blocked {
             Blocked::No => Blocked::Perhaps(now),
             Blocked::Perhaps(since) | Blocked::Since(since) => Blocked::Since(since),
@@ -64,17 +64,17 @@ impl LinkMeter {
     }
 
     /// The link took something, but only after so long.
-    pub fn handle_wait(&mut self, wait: Duration) {
+    pub(crate) fn handle_wait(&mut self, wait: Duration) {
         self.held_up += wait;
     }
 
     /// Content is about to be sent, whatever becomes of it on the wire.
-    pub fn handle_content(&mut self, bytes: usize) {
+    pub(crate) fn handle_content(&mut self, bytes: usize) {
         self.content_bytes += bytes;
     }
 
     /// The link has taken bytes.
-    pub fn handle_sent(&mut self, now: Instant, wire_bytes: usize, encoder: &mut BlockEncoder) {
+    pub(crate) fn handle_sent(&mut self, now: Instant, wire_bytes: usize, encoder: &mut BlockEncoder) {
         self.wire_bytes += wire_bytes;
         if self.wire_bytes < WIRE_BYTES && self.content_bytes < CONTENT_BYTES {
             return;

@@ -1,5 +1,5 @@
 //! The file protocol, for files and streams alike: its messages as bytes, what is said and what may come when on the
-//! sending side ([`Offering`]) and on the receiving side ([`Reception`]), compressed blocks, hashes, and how a transfer ends.
+//! sending side (`Offering`) and on the receiving side (`Reception`), compressed blocks, hashes, and how a transfer ends.
 //!
 //! It opens no file and no socket; what drives it is in `tools`: files in a thread, streams on the loop. What crosses
 //! the wire is specified in [`messages`].
@@ -21,12 +21,12 @@ pub(crate) mod reception;
 pub mod status;
 pub(crate) mod unblock;
 
-pub use blocks::{BlockEncoder, Compression};
+pub(crate) use blocks::Compression;
 pub use fault::Fault;
-pub use limit::RateLimit;
-pub use meter::LinkMeter;
-pub use offering::Offering;
-pub use outcome::{PortClosed, ReceiveOutcome, SendOutcome, TransferError};
-pub use reception::{Fact, Reception};
+pub(crate) use limit::RateLimit;
+pub(crate) use meter::LinkMeter;
+pub(crate) use offering::Offering;
+pub(crate) use outcome::{ReceiveOutcome, SendOutcome, TransferError};
+pub(crate) use reception::{Fact, Reception};
 pub use status::Status;
 pub use unblock::BlockDecoder;

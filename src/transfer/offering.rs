@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 
 /// What became of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settled {
+pub(crate) struct Settled {
     /// Of the entry; 0 of a stream.
     pub index: u32,
     /// Its end.
@@ -33,7 +33,7 @@ pub struct Settled {
 
 /// What the receiver wants to know of a file.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Ask {
+pub(crate) enum Ask {
     /// All of it, from the longest of these prefixes on that is ours too.
     Content(Vec<(u64, Hash)>),
     /// Is it this?
@@ -42,7 +42,7 @@ pub enum Ask {
 
 /// A file that the receiver waits for, and that is owed a [`FileEnd`].
 #[derive(Debug, PartialEq, Eq)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Of the entry.
     pub index: u32,
     /// What it waits for.
@@ -51,7 +51,7 @@ pub struct Asked {
 
 /// The last word about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileEnd {
+pub(crate) enum FileEnd {
     /// All of it was sent, and this is the hash of the whole.
     Sent(Hash),
     /// The receiver has the same already.
@@ -64,7 +64,7 @@ pub enum FileEnd {
 
 /// The receiver's last word, which fits all that it has said before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LastWord {
+pub(crate) struct LastWord {
     /// In one word.
     pub status: Status,
     /// Of its command, if that failed; 0 if it only did not take everything.
@@ -113,7 +113,7 @@ enum Offered {
 
 /// See the module's text.
 #[derive(Debug)]
-pub struct Offering {
+pub(crate) struct Offering {
     decoder: Decoder<Answer>,
     blocks: BlockEncoder,
     offered: Offered,
@@ -129,14 +129,14 @@ pub struct Offering {
 impl Offering {
     /// Of a stream with this name, which may be empty. The greeting is the first that is to be sent.
     #[must_use]
-    pub fn stream(name: Vec<u8>, compression: Compression) -> Self {
+    pub(crate) fn stream(name: Vec<u8>, compression: Compression) -> Self {
         let hello = Hello { version: VERSION, content: Content::Stream, totals: None, name };
         Self::new(hello, Offered::Stream(None), compression)
     }
 
     /// Of files. The greeting is the first that is to be sent.
     #[must_use]
-    pub fn files(name: Vec<u8>, totals: Option<Totals>, compression: Compression) -> Self {
+    pub(crate) fn files(name: Vec<u8>, totals: Option<Totals>, compression: Compression) -> Self {
         let hello = Hello { version: VERSION, content: Content::Files, totals, name };
         Self::new(hello, Offered::Files(Ledger::default()), compression)
     }
@@ -166,7 +166,7 @@ impl Offering {
     ///
     /// # Errors
     /// The receiver broke the protocol, or refused all.
-    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Settled>, TransferError> {
+    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Settled>, TransferError> {
         loop {
             let settled = match self.decoder.next(input)? {
                 None => return Ok(None),
@@ -219,7 +219,7 @@ impl Offering {
 
     /// The number of the next item, if any more may follow in this transfer.
     #[must_use]
-    pub fn next_index(&self) -> Option<u32> {
+    pub(crate) fn next_index(&self) -> Option<u32> {
         match &self.offered {
             Offered::Files(ledger) => Some(ledger.next_index).filter(|index| *index < ENTRIES_MAX),
             Offered::Stream(_) => None,
@@ -228,12 +228,12 @@ impl Offering {
 
     /// Whether an item may be announced before another is settled.
     #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         matches!(&self.offered, Offered::Files(ledger) if ledger.open.len() < OPEN_ENTRIES_MAX)
     }
 
     /// Announces an item, with the number of [`Offering::next_index`].
-    pub fn announce(&mut self, entry: Entry) {
+    pub(crate) fn announce(&mut self, entry: Entry) {
         if let Offered::Files(ledger) = &mut self.offered {
             ledger.announce(&entry);
             self.say(&Offer::Entry(entry));
@@ -242,7 +242,7 @@ impl Offering {
 
     /// The next file to be dealt with. Whatever is done about it ends with [`Offering::end_file`], also if it is settled by
     /// then.
-    pub fn poll_asked(&mut self) -> Option<Asked> {
+    pub(crate) fn poll_asked(&mut self) -> Option<Asked> {
         match &mut self.offered {
             Offered::Files(ledger) => ledger.asked.pop_front(),
             Offered::Stream(_) => None,
@@ -250,20 +250,20 @@ impl Offering {
     }
 
     /// The content of this file follows, from this offset on: 0, or one of the prefixes that were told.
-    pub fn begin_file(&mut self, index: u32, offset: u64) {
+    pub(crate) fn begin_file(&mut self, index: u32, offset: u64) {
         self.say(&Offer::Begin { index, offset });
     }
 
     /// Takes note that so many bytes of content follow, at most [`super::messages::BLOCK_BYTES_MAX`], and returns what
     /// stands before them: it is not among the [`Offering::offers`].
-    pub fn data(&mut self, count: usize) -> [u8; HEADER_BYTES] {
+    pub(crate) fn data(&mut self, count: usize) -> [u8; HEADER_BYTES] {
         self.blocks.note_raw(count);
         self.content_bytes += wide(count);
         data_header(count)
     }
 
     /// Says content, packed if that pays. If not, nothing is said yet.
-    pub fn pack(&mut self, block: &[u8]) -> Encoded {
+    pub(crate) fn pack(&mut self, block: &[u8]) -> Encoded {
         let encoded = self.blocks.encode(block, &mut self.offers);
         if encoded == Encoded::Packed {
             self.content_bytes += wide(block.len());
@@ -272,19 +272,19 @@ impl Offering {
     }
 
     /// Says content as it is.
-    pub fn copy(&mut self, block: &[u8]) {
+    pub(crate) fn copy(&mut self, block: &[u8]) {
         let header = self.data(block.len());
         self.offers.extend_from_slice(&header);
         self.offers.extend_from_slice(block);
     }
 
     /// So many zeros follow, at most [`super::messages::HOLE_BYTES_MAX`].
-    pub fn hole(&mut self, zeros: u64) {
+    pub(crate) fn hole(&mut self, zeros: u64) {
         self.say(&Offer::Hole(zeros));
     }
 
     /// Says the last word about a file that was asked for.
-    pub fn end_file(&mut self, index: u32, end: FileEnd) {
+    pub(crate) fn end_file(&mut self, index: u32, end: FileEnd) {
         self.say(&match end {
             FileEnd::Sent(hash) => Offer::End { index, hash },
             FileEnd::Same => Offer::Same { index },
@@ -299,7 +299,7 @@ impl Offering {
     }
 
     /// Nothing follows; so many items could not even be offered.
-    pub fn finish(&mut self, skipped: u32) {
+    pub(crate) fn finish(&mut self, skipped: u32) {
         let entries = match &self.offered {
             Offered::Files(ledger) => ledger.next_index,
             Offered::Stream(_) => 0,
@@ -309,30 +309,30 @@ impl Offering {
     }
 
     /// What is to be sent, in order. What has gone is taken off its front.
-    pub fn offers(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn offers(&mut self) -> &mut Vec<u8> {
         &mut self.offers
     }
 
     /// What decides what is compressed, to be told how long that took and how the link takes what comes out.
-    pub fn blocks(&mut self) -> &mut BlockEncoder {
+    pub(crate) fn blocks(&mut self) -> &mut BlockEncoder {
         &mut self.blocks
     }
 
     /// Bytes of content that were said, before compression, holes not counted.
     #[must_use]
-    pub fn content_bytes(&self) -> u64 {
+    pub(crate) fn content_bytes(&self) -> u64 {
         self.content_bytes
     }
 
     /// Whether the receiver takes the transfer, as far as it has said.
     #[must_use]
-    pub fn is_accepted(&self) -> bool {
+    pub(crate) fn is_accepted(&self) -> bool {
         self.is_accepted
     }
 
     /// Whether the receiver has told what became of this item.
     #[must_use]
-    pub fn is_settled(&self, index: u32) -> bool {
+    pub(crate) fn is_settled(&self, index: u32) -> bool {
         match &self.offered {
             Offered::Files(ledger) => ledger.place(index).is_none_or(|place| ledger.open[place].is_settled()),
             Offered::Stream(told) => told.is_some(),
@@ -341,7 +341,7 @@ impl Offering {
 
     /// What became of the stream, once that is told.
     #[must_use]
-    pub fn stream_outcome(&self) -> Option<ItemOutcome> {
+    pub(crate) fn stream_outcome(&self) -> Option<ItemOutcome> {
         match &self.offered {
             Offered::Stream(told) => *told,
             Offered::Files(_) => None,
@@ -350,7 +350,7 @@ impl Offering {
 
     /// Whether nothing is owed about any item that was announced: the next that is said may be the end.
     #[must_use]
-    pub fn is_all_dealt_with(&self) -> bool {
+    pub(crate) fn is_all_dealt_with(&self) -> bool {
         match &self.offered {
             Offered::Files(ledger) => ledger.unanswered == 0 && ledger.asked.is_empty(),
             Offered::Stream(_) => true,
@@ -359,13 +359,13 @@ impl Offering {
 
     /// Whether all has been said.
     #[must_use]
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.is_finished
     }
 
     /// Whether the receiver has said its last word, fitting or not.
     #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.done.is_some()
     }
 
@@ -373,7 +373,7 @@ impl Offering {
     ///
     /// # Errors
     /// It came too early, or contradicts what was settled.
-    pub fn ending(&self) -> Result<Option<LastWord>, Violation> {
+    pub(crate) fn ending(&self) -> Result<Option<LastWord>, Violation> {
         let Some(Done { status, counts, command_status }) = &self.done else { return Ok(None) };
         if !self.is_finished {
             return Err(Violation::Order);

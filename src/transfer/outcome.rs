@@ -11,11 +11,11 @@ pub(crate) const FAILURES_KEPT_MAX: usize = 1_000;
 
 /// The stream is gone for good; what was not acknowledged may or may not have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PortClosed;
+pub(crate) struct PortClosed;
 
 /// On whose side something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
+pub(crate) enum Side {
     /// Ours.
     Here,
     /// The peer's.
@@ -24,7 +24,7 @@ pub enum Side {
 
 /// One item that did not come about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Its path, as bytes of unknown origin: escape before showing.
     pub path: Vec<u8>,
     /// Why.
@@ -39,7 +39,7 @@ pub struct Failure {
 
 /// Items that were there already and keep another mode or time than the sender's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unlike {
+pub(crate) struct Unlike {
     /// The path of the first, as bytes of unknown origin: escape before showing.
     pub first: Vec<u8>,
     /// How many there are.
@@ -48,7 +48,7 @@ pub struct Unlike {
 
 /// The sum of what happened so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Items by their end.
     pub counts: Counts,
     /// Items that were not even offered.
@@ -112,7 +112,7 @@ impl Tally {
 
     /// The whole in one word. With the status of the command, if it failed or did not take everything.
     #[must_use]
-    pub fn status(&self, command_status: Option<i32>) -> Status {
+    pub(crate) fn status(&self, command_status: Option<i32>) -> Status {
         let Counts { committed, exists, refused, failed } = self.counts;
         let good = u64::from(committed) + u64::from(exists);
         let failed = u64::from(failed) + u64::from(self.skipped) + u64::from(self.late);
@@ -131,7 +131,7 @@ impl Tally {
 
 /// What a sender has achieved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SendOutcome {
+pub(crate) struct SendOutcome {
     /// In one word.
     pub status: Status,
     /// In numbers and names.
@@ -144,7 +144,7 @@ pub struct SendOutcome {
 
 /// What a receiver has achieved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceiveOutcome {
+pub(crate) struct ReceiveOutcome {
     /// In one word.
     pub status: Status,
     /// In numbers and names.
@@ -157,7 +157,7 @@ pub struct ReceiveOutcome {
 
 /// A message that makes sense, but not here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Violation {
+pub(crate) enum Violation {
     /// Something else than HELLO first, or a second HELLO.
     Hello,
     /// An index out of order, unknown, or settled.
@@ -178,7 +178,7 @@ pub enum Violation {
 
 /// Why a transfer ended before its end. Items that were committed before stay committed.
 #[derive(Debug)]
-pub enum TransferError {
+pub(crate) enum TransferError {
     /// The session ended.
     Closed(PortClosed),
     /// The peer finished its stream in the middle.

@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 
 /// What the sender has said.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fact {
+pub(crate) enum Fact {
     /// The greeting: to be answered by [`Reception::accept`] or [`Reception::refuse`] before anything else.
     Hello(Hello),
     /// One more item.
@@ -141,7 +141,7 @@ struct Order {
 
 /// See the module's text.
 #[derive(Debug, Default)]
-pub struct Reception {
+pub(crate) struct Reception {
     decoder: Decoder<Offer>,
     blocks: BlockDecoder,
     /// An empty buffer for what comes packed.
@@ -158,7 +158,7 @@ impl Reception {
     ///
     /// # Errors
     /// The sender broke the protocol.
-    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Fact>, TransferError> {
+    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Fact>, TransferError> {
         let Self { decoder, blocks, order, spare, .. } = self;
         let Some(piece) = decoder.next(input)? else { return Ok(None) };
         Ok(Some(match piece {
@@ -178,13 +178,13 @@ impl Reception {
     }
 
     /// Takes the buffer of what came packed back.
-    pub fn give_back(&mut self, mut unpacked: Vec<u8>) {
+    pub(crate) fn give_back(&mut self, mut unpacked: Vec<u8>) {
         unpacked.clear();
         self.spare = unpacked;
     }
 
     /// What comes is wanted.
-    pub fn accept(&mut self) {
+    pub(crate) fn accept(&mut self) {
         self.say(&Answer::Accepted);
         self.order.state = match self.order.state {
             State::Greeted(Content::Stream) => State::Stream,
@@ -193,27 +193,27 @@ impl Reception {
     }
 
     /// It is not. Nothing more is expected.
-    pub fn refuse(&mut self, fault: Fault) {
+    pub(crate) fn refuse(&mut self, fault: Fault) {
         self.say(&Answer::Refused(fault));
         self.refused = Some(fault);
         self.order.state = State::Finished;
     }
 
     /// Wants the content of an item of this size, or what follows one of these prefixes.
-    pub fn want(&mut self, index: u32, size: Option<u64>, prefixes: Vec<(u64, Hash)>) {
+    pub(crate) fn want(&mut self, index: u32, size: Option<u64>, prefixes: Vec<(u64, Hash)>) {
         let expect = Expect::Content(prefixes.iter().map(|prefix| prefix.0).collect());
         self.order.pending.push_back(Pending { index, size, expect });
         self.say(&Answer::Want { index, prefixes });
     }
 
     /// Asks whether an item of this size is the one with this hash.
-    pub fn have(&mut self, index: u32, size: Option<u64>, hash: Hash, otherwise: IfDifferent) {
+    pub(crate) fn have(&mut self, index: u32, size: Option<u64>, hash: Hash, otherwise: IfDifferent) {
         self.order.pending.push_back(Pending { index, size, expect: Expect::Comparison(otherwise) });
         self.say(&Answer::Have { index, otherwise, hash });
     }
 
     /// Tells what became of an item; of a stream once only. What still comes of it is unwanted.
-    pub fn settle(&mut self, index: u32, outcome: ItemOutcome) {
+    pub(crate) fn settle(&mut self, index: u32, outcome: ItemOutcome) {
         match &mut self.order.state {
             State::Stream | State::StreamEnded if std::mem::replace(&mut self.item_told, true) => return,
             State::File(place) => place.unwanted |= place.index == index,
@@ -224,7 +224,7 @@ impl Reception {
     }
 
     /// Tells what became of the whole. It is the last word.
-    pub fn conclude(&mut self, status: Status, counts: Counts, command_status: i32) {
+    pub(crate) fn conclude(&mut self, status: Status, counts: Counts, command_status: i32) {
         self.say(&Answer::Done { status, counts, command_status });
         self.order.state = State::Finished;
     }
@@ -234,17 +234,17 @@ impl Reception {
     }
 
     /// What is to be sent, in order. What has gone is taken off its front.
-    pub fn answers(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn answers(&mut self) -> &mut Vec<u8> {
         &mut self.answers
     }
 
     /// Whether nothing more is expected of the sender.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         matches!(self.order.state, State::Finished)
     }
 
     /// Why the whole transfer was refused, if it was.
-    pub fn refusal(&self) -> Option<Fault> {
+    pub(crate) fn refusal(&self) -> Option<Fault> {
         self.refused
     }
 }

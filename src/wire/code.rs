@@ -64,13 +64,13 @@ impl CloseCode {
     }
 
     /// The number of [`CloseCode::Failed`] with the status of the program, as shells count, where it has one of 1 to 255.
-    pub fn failed_with(status: i32) -> u16 {
+    pub(crate) fn failed_with(status: i32) -> u16 {
         let status = u8::try_from(status).ok().filter(|status| *status > 0);
         status.map_or(CloseCode::Failed.to_wire(), |status| STATUSES + u16::from(status))
     }
 
     /// The status of the program that a number tells of, if it does.
-    pub fn status_in(number: u16) -> Option<i32> {
+    pub(crate) fn status_in(number: u16) -> Option<i32> {
         let status = u8::try_from(number.checked_sub(STATUSES)?).ok().filter(|status| *status > 0);
         status.map(i32::from)
     }

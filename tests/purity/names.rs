@@ -229,20 +229,15 @@ pub fn backward_arrows(source: &Source) -> Vec<String> {
     backward.chain(root.map(|(line, _)| source.at(line, "imports the root, and with it every folder"))).collect()
 }
 
-/// Folders of the shell of which a library has something for users, tests and benchmarks. What a core folder offers is for whoever
-/// builds on it.
-const OFFERING: [&str; 4] = ["cli", "net", "server", "store"];
-
-/// Functions of these folders that are `pub`, and that nobody outside names. `outside` is all there is: tools, tests, benchmarks.
+/// Functions and constants that are `pub`, and that nobody outside names. `outside` is all there is: tools, tests, benchmarks,
+/// fuzzers. A type may be `pub` for what is.
 pub fn uncalled(source: &Source, outside: &BTreeSet<&str>) -> Vec<String> {
-    if !OFFERING.contains(&source.folder()) {
-        return Vec::new();
-    }
-    let function = |code: &'_ str| {
+    let item = |code: &'_ str| {
         let rest = code.trim_start().strip_prefix("pub ")?;
-        Some(first_name(rest.trim_start_matches("const ").strip_prefix("fn ")?).to_owned())
+        let kinds = ["const fn ", "fn ", "const ", "static "];
+        Some(first_name(kinds.iter().find_map(|kind| rest.strip_prefix(kind))?).to_owned())
     };
-    let found = source.numbered().filter_map(|(line, code)| Some((line, function(code)?)));
+    let found = source.numbered().filter_map(|(line, code)| Some((line, item(code)?)));
     let found = found.filter(|(_, name)| !outside.contains(name.as_str()));
-    found.map(|(line, name)| source.at(line, &format!("{name} is pub, and called from the crate alone"))).collect()
+    found.map(|(line, name)| source.at(line, &format!("{name} is pub, and named in the crate alone"))).collect()
 }

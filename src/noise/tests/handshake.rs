@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::super::error::Part;
 use super::*;
-use crate::noise::{CAPS_MAX, MESSAGE_2_MAX, OpenError, PAYLOAD_MAX};
+use crate::noise::payload::PAYLOAD_MAX;
+use crate::noise::{CAPS_MAX, MESSAGE_2_MAX, OpenError};
 
 const LINK: Purpose = Purpose::Link;
 const UNAUTHENTIC: Option<HandshakeError> = Some(HandshakeError::Unauthentic);

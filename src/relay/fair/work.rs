@@ -11,7 +11,7 @@ use std::ops::Add;
 
 /// Processor time, nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Work(u64);
+pub(crate) struct Work(u64);
 
 /// Reading once, whatever comes of it.
 const READ: u64 = 1500;
@@ -34,9 +34,9 @@ const WRITE: u64 = 2500;
 
 impl Work {
     /// None.
-    pub const ZERO: Work = Work(0);
+    pub(crate) const ZERO: Work = Work(0);
     /// No bound.
-    pub const MAX: Work = Work(u64::MAX);
+    pub(crate) const MAX: Work = Work(u64::MAX);
     /// A step of a handshake.
     pub(crate) const HANDSHAKE: Work = Work(HANDSHAKE);
 
@@ -44,7 +44,7 @@ impl Work {
     pub(crate) const MOVE: Work = Work(MOVE);
 
     /// So many microseconds.
-    pub const fn micros(micros: u64) -> Work {
+    pub(crate) const fn micros(micros: u64) -> Work {
         Work(micros * 1000)
     }
 

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Size of a block: large enough that a read of 256 KiB needs four, small enough that a slow circuit pins little.
-pub const BLOCK_BYTES: usize = 64 * 1024;
+pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
 /// Pieces up to this size are copied into buffers of their own, so that a small piece never pins a whole block.
 pub(crate) const COPY_MAX: usize = 8 * 1024;
 /// Small pieces that wait together share one buffer up to this size.
@@ -27,24 +27,24 @@ const _: () = assert!(COPY_MAX <= GATHER_MAX && GATHER_MAX < BLOCK_BYTES);
 
 /// One worker's supply of blocks. Last in, first out: the next read lands in memory that is still in the cache.
 #[derive(Debug)]
-pub struct Pool {
+pub(crate) struct Pool {
     budget: Arc<Budget>,
     free: Mutex<Vec<Box<[u8]>>>,
 }
 
 impl Pool {
     /// An empty pool that draws on `budget`.
-    pub fn new(budget: Arc<Budget>) -> Arc<Pool> {
+    pub(crate) fn new(budget: Arc<Budget>) -> Arc<Pool> {
         Arc::new(Pool { budget, free: Mutex::new(Vec::new()) })
     }
 
     /// The budget behind the pool.
-    pub fn budget(&self) -> &Arc<Budget> {
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 
     /// A block that nobody else holds, of [`BLOCK_BYTES`], or None while the budget is used up.
-    pub fn take(self: &Arc<Pool>) -> Option<Arc<Buffer>> {
+    pub(crate) fn take(self: &Arc<Pool>) -> Option<Arc<Buffer>> {
         if !self.budget.try_charge(BLOCK_BYTES) {
             return None;
         }
@@ -69,7 +69,7 @@ enum Bytes {
 
 /// Memory that pieces point into.
 #[derive(Debug)]
-pub struct Buffer {
+pub(crate) struct Buffer {
     bytes: Bytes,
     charged: usize,
     pool: Arc<Pool>,
@@ -77,7 +77,7 @@ pub struct Buffer {
 
 impl Buffer {
     /// The whole buffer.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Block(bytes) => bytes,
             Bytes::Small(bytes) => bytes,
@@ -125,7 +125,7 @@ impl Drop for Buffer {
 
 /// Some bytes of a circuit, where they were read.
 #[derive(Clone, Debug)]
-pub struct Piece {
+pub(crate) struct Piece {
     buffer: Arc<Buffer>,
     range: Range<usize>,
     /// Bytes of the buffer that hold nothing of use, as far as this piece answers for them.
@@ -134,7 +134,7 @@ pub struct Piece {
 
 impl Piece {
     /// The bytes `range` of `buffer`: shared if there are many, copied if there are few.
-    pub fn new(buffer: &Arc<Buffer>, range: Range<usize>) -> Piece {
+    pub(crate) fn new(buffer: &Arc<Buffer>, range: Range<usize>) -> Piece {
         if range.len() > COPY_MAX {
             return Piece::shared(buffer, range);
         }
@@ -155,7 +155,7 @@ impl Piece {
     }
 
     /// A piece with memory of its own, charged to `pool`.
-    pub fn copied(pool: &Arc<Pool>, bytes: &[u8]) -> Piece {
+    pub(crate) fn copied(pool: &Arc<Pool>, bytes: &[u8]) -> Piece {
         Piece { buffer: pool.copy(bytes), range: 0..bytes.len(), idle: 0 }
     }
 
@@ -175,7 +175,7 @@ impl Piece {
     }
 
     /// This piece follows another: if both are in one buffer, it takes over what that one answers for. Whether they are.
-    pub fn follow(&mut self, before: &mut Piece) -> bool {
+    pub(crate) fn follow(&mut self, before: &mut Piece) -> bool {
         let same = Arc::ptr_eq(&self.buffer, &before.buffer);
         if same {
             self.idle = std::mem::take(&mut before.idle).saturating_sub(self.len());
@@ -189,22 +189,23 @@ impl Piece {
     }
 
     /// The memory behind it.
+    #[cfg(any(feature = "canaries", feature = "fuzzing"))]
     pub(crate) fn into_buffer(self) -> Arc<Buffer> {
         self.buffer
     }
 
     /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.buffer.bytes()[self.range.clone()]
     }
 
     /// How many bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.range.len()
     }
 
     /// Whether it holds no byte.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
 
@@ -214,11 +215,6 @@ impl Piece {
         let front = Piece { buffer: Arc::clone(&self.buffer), range: self.range.start..middle, idle: 0 };
         self.range.start = middle;
         front
-    }
-
-    /// Drops the first `count` bytes, at most all.
-    pub fn advance(&mut self, count: usize) {
-        self.range.start += count.min(self.range.len());
     }
 
     /// Appends `more` to this piece's own memory if both are small; false if that cannot be.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The bound on all memory that holds bodies, and messages with bytes of clients, shared by the pools of all workers.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
     /// What of that messages take.
@@ -19,14 +19,14 @@ pub struct Budget {
 
 impl Budget {
     /// A budget of this many bytes.
-    pub fn new(limit_bytes: usize) -> Arc<Budget> {
+    pub(crate) fn new(limit_bytes: usize) -> Arc<Budget> {
         let [used_bytes, slow_bytes, let_go_bytes] = [(); 3].map(|()| AtomicUsize::new(0));
         let messages = Messages::default();
         Arc::new(Budget { limit_bytes, used_bytes, messages, slow_bytes, let_go_bytes })
     }
 
     /// Its size.
-    pub fn limit_bytes(&self) -> usize {
+    pub(crate) fn limit_bytes(&self) -> usize {
         self.limit_bytes
     }
 
@@ -47,12 +47,12 @@ impl Budget {
     }
 
     /// So much more was let go of.
-    pub fn let_go(&self, bytes: usize) {
+    pub(crate) fn let_go(&self, bytes: usize) {
         self.let_go_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Bytes in use now.
-    pub fn used_bytes(&self) -> usize {
+    pub(crate) fn used_bytes(&self) -> usize {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
@@ -67,7 +67,7 @@ impl Budget {
     }
 
     /// Messages among those.
-    pub fn messages(&self) -> &Messages {
+    pub(crate) fn messages(&self) -> &Messages {
         &self.messages
     }
 

@@ -8,14 +8,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What messages take, in all and by whom they are for. Control messages alone come here.
 #[derive(Debug, Default)]
-pub struct Messages {
+pub(crate) struct Messages {
     bytes: AtomicUsize,
     by_owner: Mutex<HashMap<Owner, usize>>,
 }
 
 impl Messages {
     /// In all, bytes.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 

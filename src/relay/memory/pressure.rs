@@ -49,7 +49,7 @@ pub(crate) struct Shortage {
 
 /// Whose memory may be taken back, as one worker tells the others.
 #[derive(Clone, Copy, Debug)]
-pub struct Threshold {
+pub(crate) struct Threshold {
     /// That of peers that hold as much.
     bytes: usize,
     /// What had been let go of by then.

@@ -4,24 +4,24 @@ use super::block::{Buffer, Pool};
 use std::sync::Arc;
 
 /// Blocks of one read: 256 KiB, a whole DATA frame.
-pub const READ_BLOCKS: usize = 4;
+pub(crate) const READ_BLOCKS: usize = 4;
 
 /// The blocks of the next read. What a read leaves unused, and what is not shared afterwards, is used again.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     pool: Arc<Pool>,
     blocks: Vec<Arc<Buffer>>,
 }
 
 impl Reader {
     /// A reader that takes its blocks from `pool`.
-    pub fn new(pool: Arc<Pool>) -> Reader {
+    pub(crate) fn new(pool: Arc<Pool>) -> Reader {
         Reader { pool, blocks: Vec::with_capacity(READ_BLOCKS) }
     }
 
     /// Gets blocks that nobody else holds. False: memory is used up, and nothing can be read until some is back. Blocks that
     /// are there already do not change that, for what is read may be copied out of them.
-    pub fn prepare(&mut self) -> bool {
+    pub(crate) fn prepare(&mut self) -> bool {
         self.blocks.retain_mut(|block| Arc::get_mut(block).is_some());
         if self.pool.budget().is_overdrawn() {
             return false;
@@ -34,18 +34,19 @@ impl Reader {
     }
 
     /// The blocks of the last read.
-    pub fn blocks(&self) -> &[Arc<Buffer>] {
+    pub(crate) fn blocks(&self) -> &[Arc<Buffer>] {
         &self.blocks
     }
 
     /// The blocks to read into, in order, after [`Reader::prepare`].
-    pub fn rooms(&mut self) -> impl Iterator<Item = &mut [u8]> {
+    pub(crate) fn rooms(&mut self) -> impl Iterator<Item = &mut [u8]> {
         // `prepare` has dropped every block that somebody else holds.
         self.blocks.iter_mut().map_while(|block| Arc::get_mut(block).map(Buffer::bytes_mut))
     }
 
     /// Bytes of blocks that hold nothing for anybody.
-    pub fn free_bytes(&self) -> usize {
+    #[cfg(any(feature = "canaries", feature = "fuzzing"))]
+    pub(crate) fn free_bytes(&self) -> usize {
         let free = self.blocks.iter().filter(|block| Arc::strong_count(block) == 1);
         free.map(|block| block.bytes().len()).sum()
     }

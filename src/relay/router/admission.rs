@@ -96,7 +96,7 @@ impl Newcomer {
 
 /// A connection that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub(crate) struct Placed {
     /// Its id.
     pub conn: ConnId,
     /// The worker that serves it.
@@ -111,7 +111,7 @@ pub(crate) struct Crowded(pub ConnId);
 
 /// A connection that another took the place of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Evicted {
+pub(crate) struct Evicted {
     /// Its id.
     pub conn: ConnId,
     /// The worker that served it.

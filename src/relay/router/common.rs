@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// Connections that are not authenticated, and the router, which knows links alone.
 #[derive(Debug)]
-pub struct Common(Mutex<State>);
+pub(crate) struct Common(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -22,7 +22,7 @@ struct State {
 
 impl Common {
     /// For `workers` workers, at least one.
-    pub fn new(policy: Policy, workers: usize) -> Arc<Common> {
+    pub(crate) fn new(policy: Policy, workers: usize) -> Arc<Common> {
         let workers = workers.max(1);
         let state = State { admission: Admission::new(workers), router: Router::new(policy, workers) };
         Arc::new(Common(Mutex::new(state)))
@@ -34,7 +34,7 @@ impl Common {
     }
 
     /// What each worker carries; a link counts as its connection does.
-    pub fn load(&self) -> Vec<Load> {
+    pub(crate) fn load(&self) -> Vec<Load> {
         let state = self.lock();
         let loads = state.router.load().iter().zip(state.admission.load());
         loads.map(|(load, unauthenticated)| Load { links: load.links + unauthenticated, ..*load }).collect()

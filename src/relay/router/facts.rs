@@ -61,7 +61,7 @@ pub enum Fact {
 
 impl Fact {
     /// The peer that brought it about: of a circuit the caller.
-    pub fn peer(&self) -> PeerId {
+    pub(crate) fn peer(&self) -> PeerId {
         match self {
             Fact::Attached { peer, .. }
             | Fact::Detached { peer, .. }
@@ -73,7 +73,7 @@ impl Fact {
     }
 
     /// Where that peer is, where anybody may attach: a key costs nothing there.
-    pub fn source(&self) -> Option<Source> {
+    pub(crate) fn source(&self) -> Option<Source> {
         match self {
             Fact::Attached { source, .. }
             | Fact::Detached { source, .. }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Something a link has to be told or has to do, by the worker that owns it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Order {
+pub(crate) struct Order {
     /// The worker that owns the link, as far as the router knows.
     pub worker: usize,
     /// The link.
@@ -24,7 +24,7 @@ pub(crate) type Orders = Vec<Order>;
 
 /// See [`Order`].
 #[derive(Debug, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     /// Put an INCOMING before the client.
     Offer {
         /// The new circuit's number.

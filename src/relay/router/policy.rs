@@ -18,7 +18,7 @@ pub struct Limits {
 impl Limits {
     /// Those of a relay that was told nothing else. A running tool has one link, and hundreds of sessions have a circuit
     /// each: a peer has room for them, and is far from taking what is there for all.
-    pub const DEFAULT: Limits = Limits { links: 16_384, links_per_peer: 256, circuits_per_peer: 1024 };
+    pub(crate) const DEFAULT: Limits = Limits { links: 16_384, links_per_peer: 256, circuits_per_peer: 1024 };
 }
 
 impl Default for Limits {

@@ -3,7 +3,8 @@
 use super::testkit::{Client, Got, app, relay};
 use super::{MayRead, RelayCore};
 use crate::identity::{Identity, PeerId};
-use crate::relay::{BLOCK_BYTES, PARKED_PER_LINK_MAX, PLACES_PER_PAIR};
+use crate::relay::memory::block::BLOCK_BYTES;
+use crate::relay::{PARKED_PER_LINK_MAX, PLACES_PER_PAIR};
 use crate::wire::{Control, Kind};
 use proptest::prelude::*;
 use std::time::Instant;

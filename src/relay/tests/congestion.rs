@@ -223,7 +223,7 @@ fn bytes_that_go_on_at_once_are_not_copied() {
     for _ in 0..8 {
         caller.data(2, &numbered(10_000));
         assert!(caller.pour(now, &mut relay));
-        assert_eq!(relay.used_bytes(), crate::relay::BLOCK_BYTES, "it stays in its block");
+        assert_eq!(relay.used_bytes(), crate::relay::memory::block::BLOCK_BYTES, "it stays in its block");
         assert_eq!(callee.all(now, &mut relay), [Got::Data(1, numbered(10_000))]);
         assert_eq!(relay.used_bytes(), 0);
     }
@@ -234,11 +234,11 @@ fn full_blocks_are_not_copied_however_long_they_wait() {
     let mut now = Instant::now();
     let (mut relay, mut caller, mut callee, _) = wide(&mut now);
     // As from a socket with much in it: four blocks, of which the header takes 32 bytes.
-    let body = numbered(4 * crate::relay::BLOCK_BYTES - 32);
+    let body = numbered(4 * crate::relay::memory::block::BLOCK_BYTES - 32);
     for reads in 1..=16 {
         caller.data(2, &body);
         assert!(caller.pour(now, &mut relay));
-        assert_eq!(relay.used_bytes(), reads * 4 * crate::relay::BLOCK_BYTES);
+        assert_eq!(relay.used_bytes(), reads * 4 * crate::relay::memory::block::BLOCK_BYTES);
     }
     assert!(callee.all(now, &mut relay) == [Got::Data(1, body.repeat(16))]);
     assert_eq!(relay.used_bytes(), 0);

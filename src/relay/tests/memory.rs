@@ -165,7 +165,7 @@ fn what_is_copied_takes_no_more_memory_than_there_is_and_a_read() {
             now += Duration::from_millis(50);
             relay.handle_timeout(now);
         }
-        let read = crate::relay::READ_BLOCKS * crate::relay::BLOCK_BYTES;
+        let read = crate::relay::READ_BLOCKS * crate::relay::memory::block::BLOCK_BYTES;
         assert!((MEMORY / 2..=MEMORY + workers * read).contains(&most), "{workers}: {most}");
         hoarders.iter_mut().for_each(|pair| pair.take(now, &mut relay, usize::MAX));
         assert!(hoarders.iter().any(|pair| pair.ended), "{workers}: memory was used up");
@@ -179,7 +179,7 @@ fn bytes_that_wait_for_credit_count_with_the_blocks_that_they_keep() {
         let mut now = Instant::now();
         let (mut relay, id) = small(workers);
         let mut usual = Pair::new(now, &mut relay, id, (3, 4));
-        let frame = crate::relay::BLOCK_BYTES - 32;
+        let frame = crate::relay::memory::block::BLOCK_BYTES - 32;
         let mut hoarders = Vec::new();
         for _ in 0..70 {
             let (mut caller, mut callee) = joined_as(now, &mut relay, id, (1, 2));

@@ -18,6 +18,7 @@ use super::memory::{Killed, MemoryPort, pair, parcel};
 use crate::store::inbox::Overwrite;
 use crate::tools::transfers::engine::*;
 use crate::transfer::messages::CHUNK_BYTES;
+use crate::transfer::outcome::PortClosed;
 use crate::transfer::*;
 use std::collections::BTreeMap;
 use std::fs;
