@@ -13,15 +13,6 @@ const PIECES_PER_SECOND: u64 = 8;
 const PIECE_BYTES_MIN: usize = 1 << 10;
 
 /// A token bucket that may go into debt: a chunk is sent whole, and waited for afterwards.
-///
-/// ```
-/// # use std::{num::NonZeroU64, time::{Duration, Instant}};
-/// # use vp::transfer::RateLimit;
-/// let start = Instant::now();
-/// let mut limit = RateLimit::new(NonZeroU64::new(1_000).unwrap(), start);
-/// assert_eq!(limit.take(start, 100), Duration::ZERO);
-/// assert_eq!(limit.take(start, 500), Duration::from_millis(500));
-/// ```
 #[derive(Debug, Clone)]
 pub(crate) struct RateLimit {
     bytes_per_second: NonZeroU64,
@@ -71,6 +62,14 @@ mod tests {
 
     fn limit(bytes_per_second: u64, now: Instant) -> RateLimit {
         RateLimit::new(NonZeroU64::new(bytes_per_second).unwrap(), now)
+    }
+
+    #[test]
+    fn a_chunk_is_sent_whole_and_waited_for_afterwards() {
+        let start = Instant::now();
+        let mut limit = limit(1_000, start);
+        assert_eq!(limit.take(start, 100), Duration::ZERO);
+        assert_eq!(limit.take(start, 500), Duration::from_millis(500));
     }
 
     #[test]
