@@ -128,14 +128,20 @@ impl Attachment {
 
     /// Counts bytes of a circuit that came in. None if there is no such circuit.
     pub(super) fn receive(&mut self, now: Instant, input: Input) -> Option<Result<Received, Misused>> {
-        let with = if self.pace.is_bounded() { self.circuits.peer_of(input.circuit) } else { None };
+        let mut with = if self.pace.is_bounded() { self.circuits.peer_of(input.circuit) } else { None };
         let begun = self.channel.take_begun();
         let received = self.circuits.receive(now, input);
         let bidden = match received {
             Some(Ok(_)) => input.bytes,
             Some(Err(_)) => 0,
             // Of no use any more, but it was asked for.
-            None => self.circuits.take_late(input.bytes),
+            None => match self.circuits.vain.receive(input.circuit, input.bytes) {
+                Some(sent) => {
+                    with = Some(sent.from);
+                    sent.bytes
+                }
+                None => self.circuits.take_late(input.bytes),
+            },
         };
         // Others can have it send records of 23 bytes: a header is no more its own doing than what comes with it.
         let header = if bidden > 0 { SEALED_HEADER_BYTES.min(2 * begun) } else { 0 };
@@ -273,12 +279,14 @@ impl Attachment {
 
     /// A call that was offered is void. The client learns that if it has learnt of the call.
     pub(super) fn withdraw(&mut self, circuit: u32, code: CloseCode) {
-        if !matches!(self.circuits.get(circuit), Some(Circuit::Offered(_))) {
-            return;
-        }
+        let Some(Circuit::Offered(from)) = self.circuits.get(circuit) else { return };
+        let from = **from;
         self.circuits.forget(circuit, None);
         if !self.outgoing.take_back(circuit) {
             self.outgoing.reset(circuit, code);
+            if self.pace.is_bounded() {
+                self.circuits.vain.add(circuit, from);
+            }
         }
     }
 

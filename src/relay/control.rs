@@ -13,7 +13,6 @@ use super::router::why_circuit_closed::WhyClosed;
 use super::switch::Switch;
 use super::to_end::ToEnd;
 use crate::link::Frame;
-use crate::wire::limits::CIRCUIT_WINDOW_START;
 use crate::wire::limits::SEALED_HEADER_BYTES;
 use crate::wire::{CloseCode, Control, Name};
 use std::time::{Duration, Instant};
@@ -209,11 +208,7 @@ impl Client<'_> {
         let Some(attachment) = self.attachment() else { return Ok(()) };
         match far {
             Some(far) => attachment.open_taken(now, circuit, far, paid_bytes),
-            None => {
-                attachment.reset(circuit, CloseCode::Cancelled, None);
-                // It may have begun to send.
-                attachment.circuits.expect_late(CIRCUIT_WINDOW_START);
-            }
+            None => attachment.withdraw(circuit, CloseCode::Cancelled),
         }
         Ok(())
     }

@@ -112,7 +112,7 @@ impl Input<'_> {
             };
             match attachment.receive(now, Bytes { circuit, bytes: bytes.len(), credit }) {
                 // It has ended: what is still on its way is dropped.
-                None => {}
+                None => switch.handle_unused(now, id),
                 Some(Err(Misused)) => {
                     switch.end(now, id, CloseCode::Protocol);
                     return Flow::Gone;

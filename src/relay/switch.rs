@@ -129,6 +129,13 @@ impl Switch {
         }
     }
 
+    /// Bytes came for a circuit that is none. If they are for a call that came to nothing, its caller owes for them.
+    pub(super) fn handle_unused(&mut self, now: Instant, id: LinkId) {
+        if let Some(sent) = self.links.get_mut(id).and_then(|attachment| attachment.circuits.vain.take_sent()) {
+            self.router.ask(|router, _| router.note_in_vain(now, id, sent));
+        }
+    }
+
     /// Follows up what was changed otherwise.
     pub(super) fn touch(&mut self, now: Instant, id: LinkId) {
         self.change(now, id, |_| ());

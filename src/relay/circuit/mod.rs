@@ -7,4 +7,5 @@ pub(super) mod outward;
 pub(super) mod standstill;
 pub(super) mod table;
 pub(super) mod throughput;
+pub(super) mod vain;
 pub(super) mod window;

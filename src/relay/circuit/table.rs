@@ -2,6 +2,7 @@
 
 use super::end::{Arrival, End};
 use super::inward::Overrun;
+use super::vain::Vain;
 use crate::identity::PeerId;
 use crate::relay::EndId;
 use crate::relay::rate::LATE_BYTES_MAX;
@@ -43,6 +44,8 @@ pub(crate) struct Circuits {
     last_asked: u32,
     /// Bytes for circuits that have ended which may yet come: their client could not know.
     late_bytes: u32,
+    /// Calls that it was offered and that came to nothing.
+    pub vain: Vain,
     /// Open circuits that ended since that was last asked for.
     ended: Vec<EndReport>,
     /// Circuits that have something to send, in turn.
@@ -130,7 +133,7 @@ impl Circuits {
             Some(Circuit::Open(end)) => {
                 let by_client = matches!(why, Some(WhyClosed::Reset(_) | WhyClosed::LinkEnded));
                 let late_bytes = if by_client { 0 } else { end.inward.may_bring() };
-                self.expect_late(late_bytes);
+                self.late_bytes = self.late_bytes.saturating_add(late_bytes).min(LATE_BYTES_MAX);
                 let sent_bytes = end.inward.total_bytes();
                 self.ended.push(EndReport { circuit: number, sent_bytes, late_bytes, why });
                 Some(end.far)
@@ -148,11 +151,6 @@ impl Circuits {
     /// Takes the open circuits that have ended since the last call.
     pub(crate) fn take_ended(&mut self) -> Vec<EndReport> {
         std::mem::take(&mut self.ended)
-    }
-
-    /// So many bytes may yet come for a circuit that is over: the client could not know.
-    pub(crate) fn expect_late(&mut self, bytes: u32) {
-        self.late_bytes = self.late_bytes.saturating_add(bytes).min(LATE_BYTES_MAX);
     }
 
     /// So many bytes came for a circuit that is none. How many of them may be for one that has ended: within its credit.

@@ -28,6 +28,7 @@ pub(super) mod why_circuit_closed;
 
 use super::{EndId, LinkId};
 use crate::identity::PeerId;
+use crate::relay::circuit::vain::SentInVain;
 use crate::relay::fair::account::Owner;
 use crate::wire::limits::EARLY_MAX;
 use crate::wire::{CloseCode, Name};
@@ -292,6 +293,21 @@ impl Router {
         }
     }
 
+    /// A peer has sent something into a call that had come to nothing. If it has a rate, the caller owes for that as for a circuit,
+    /// as far as he may have one more; beyond that for longer.
+    pub(super) fn note_in_vain(&mut self, now: Instant, callee: LinkId, SentInVain { from, bytes }: SentInVain) {
+        let Some(&Attached { peer, .. }) = self.roster.get(callee) else { return };
+        let Some(until) = self.rates.owes_until(now, (&peer, from), 0) else { return };
+        // Nobody has a rate where addresses count.
+        let owner = Owner::Peer(from);
+        let debtor = Debtor { peer, caller: Some(owner) };
+        if self.leaves_caller(&peer, owner) {
+            self.owed.add(debtor, until, CircuitBytes::new(u64::try_from(bytes).unwrap_or(u64::MAX), 0));
+        } else {
+            self.owed.prolong(debtor, until);
+        }
+    }
+
     /// The next thing that has happened, in order.
     pub(super) fn poll_fact(&mut self) -> Option<Fact> {
         self.facts.pop_front()
@@ -388,9 +404,13 @@ impl Router {
 
     /// Whether a caller may open one more circuit to whom it calls, which is there.
     fn may_open(&self, pair: &Pair) -> bool {
-        let (to, owner) = (pair.to, pair.owner());
-        let most = |share| self.owed.leaves_caller(&share, to, owner);
-        !self.is_full(&to) && self.policy.share(&to).is_some_and(|share| self.turns.open_by(&to, &owner) < most(share))
+        !self.is_full(&pair.to) && self.leaves_caller(&pair.to, pair.owner())
+    }
+
+    /// Whether a caller has fewer circuits to a peer than one may have.
+    fn leaves_caller(&self, to: &PeerId, owner: Owner) -> bool {
+        let most = |share| self.owed.leaves_caller(&share, *to, owner);
+        self.policy.share(to).is_some_and(|share| self.turns.open_by(to, &owner) < most(share))
     }
 
     /// Whether a peer can be offered one more call. To one that is not there nothing is offered, so it can.

@@ -99,6 +99,14 @@ impl Owed {
         sum.of_callers += if debtor.caller.is_some() { bytes } else { 0 };
     }
 
+    /// What is owed besides will not be paid for before this time.
+    pub(super) fn prolong(&mut self, debtor: Debtor, until: Instant) {
+        if let Some(debts) = self.debts.get_mut(&debtor) {
+            let next = debts.next.get_or_insert(Debt { until, bytes: 0 });
+            next.until = next.until.max(until);
+        }
+    }
+
     /// These peers had one rate and have another: what they owe is as much, and is paid for sooner or later than it was to be.
     pub(super) fn reckon(&mut self, now: Instant, rates: &HashMap<PeerId, (u64, u64)>) {
         for (debtor, Debts { first, next }) in &mut self.debts {

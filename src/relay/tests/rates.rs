@@ -184,12 +184,23 @@ pub(super) fn rated_callee(workers: usize, circuits: u32) -> (RelayCore, [Client
     (relay, clients)
 }
 
+/// When a circuit is ended that somebody has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Once it has brought what needs no grant.
+    Full,
+    /// Before it has brought anything.
+    Empty,
+    /// Before it is open: the call is withdrawn while the callee takes it.
+    Never,
+}
+
 /// Somebody calls the callee. The callee's number of the circuit, if it was offered the call, and took it.
 fn call(
     now: Instant,
     relay: &mut RelayCore,
     (caller, callee): (&mut Client, &mut Client),
-    circuit: u32,
+    (circuit, ended): (u32, Ended),
 ) -> Option<u32> {
     caller.connect(circuit, callee.peer, "a", 0);
     caller.flush(now, relay);
@@ -197,6 +208,10 @@ fn call(
         Got::Control(Control::Incoming { circuit, .. }) => Some(circuit),
         _ => None,
     })?;
+    if ended == Ended::Never {
+        caller.link_reset(circuit, CloseCode::Cancelled);
+        caller.flush(now, relay);
+    }
     callee.say(Control::Accept { circuit: offered, early: vec![1; 1600] });
     assert!(relay.may_read(callee.id).is_now(now));
     callee.flush(now, relay);
@@ -205,7 +220,8 @@ fn call(
 
 #[test]
 fn whoever_opens_circuits_to_a_peer_with_a_rate_and_ends_them_leaves_it_heard_and_to_be_called() {
-    for (workers, late) in [(1, false), (2, false), (1, true), (2, true)] {
+    let kinds = [Ended::Full, Ended::Empty, Ended::Never];
+    for (workers, ended) in kinds.into_iter().flat_map(|kind| [(1, kind), (2, kind)]) {
         let (mut relay, [mut callee, mut honest, mut hostile]) = rated_callee(workers, 16);
         let (mut now, mut circuit, mut sent) = (Instant::now(), 0, 0);
         let start = now;
@@ -214,9 +230,9 @@ fn whoever_opens_circuits_to_a_peer_with_a_rate_and_ends_them_leaves_it_heard_an
         for second in 0..1200 {
             for _ in 0..20 {
                 circuit += 2;
-                let opened = call(now, &mut relay, (&mut hostile, &mut callee), circuit);
+                let opened = call(now, &mut relay, (&mut hostile, &mut callee), (circuit, ended));
                 let Some(opened) = opened else { break };
-                if late {
+                if ended == Ended::Empty {
                     hostile.link_reset(circuit, CloseCode::Cancelled);
                     hostile.flush(now, &mut relay);
                 }
@@ -232,7 +248,8 @@ fn whoever_opens_circuits_to_a_peer_with_a_rate_and_ends_them_leaves_it_heard_an
             assert!(callee.all(now, &mut relay).contains(&Got::Pong(second)), "after {second} s");
             if second % 100 == 99 {
                 let number = 2 * (second + 1);
-                assert!(call(now, &mut relay, (&mut honest, &mut callee), number).is_some(), "after {second} s");
+                let asked = call(now, &mut relay, (&mut honest, &mut callee), (number, Ended::Full));
+                assert!(asked.is_some(), "after {second} s, {workers} workers, ended: {ended:?}");
                 honest.link_reset(number, CloseCode::Done);
                 honest.flush(now, &mut relay);
             }
@@ -247,8 +264,35 @@ fn whoever_opens_circuits_to_a_peer_with_a_rate_and_ends_them_leaves_it_heard_an
         }
         // In the long run it is held to its rate, however little anybody asks for a grant.
         let paid = RATE * usize::try_from((now - start).as_secs()).unwrap();
-        assert!(sent < paid + 20 * 2 * WINDOW, "{sent} bytes, {paid} paid for, {workers} workers, late: {late}");
+        assert!(sent < paid + 20 * 2 * WINDOW, "{sent} bytes, {paid} paid for, {workers} workers, ended: {ended:?}");
         assert!(sent > paid / 2, "{sent} bytes, {paid} paid for");
+    }
+}
+
+/// What it sends after that is its own doing.
+#[test]
+fn whoever_takes_a_call_that_it_was_never_offered_or_took_before_is_owed_nothing_for_it() {
+    for was_offered in [false, true] {
+        let (mut relay, [mut callee, _, mut caller]) = rated_callee(1, 16);
+        let (now, offered) = (Instant::now(), 1);
+        callee.say(Control::Listen { name: app("a") });
+        callee.flush(now, &mut relay);
+        if was_offered {
+            let taken = call(now, &mut relay, (&mut caller, &mut callee), (2, Ended::Never));
+            assert_eq!(taken, Some(offered));
+        }
+        // For the one that it was offered it may send as much as it was let.
+        for n in 0..4 {
+            assert!(relay.may_read(callee.id).is_now(now), "{n}, {was_offered}");
+            callee.say(Control::Accept { circuit: offered, early: vec![] });
+            callee.data(offered, &numbered(WINDOW));
+            callee.flush(now, &mut relay);
+            if !relay.may_read(callee.id).is_now(now) {
+                assert_eq!(n, if was_offered { 3 } else { 2 });
+                break;
+            }
+        }
+        assert!(!relay.may_read(callee.id).is_now(now), "{was_offered}");
     }
 }
 
@@ -262,7 +306,7 @@ fn honest_bytes(
     let (mut now, mut circuits) = (Instant::now(), 0);
     callee.say(Control::Listen { name: app("a") });
     callee.flush(now, &mut relay);
-    let theirs = call(now, &mut relay, (&mut honest, &mut callee), CIRCUIT).unwrap();
+    let theirs = call(now, &mut relay, (&mut honest, &mut callee), (CIRCUIT, Ended::Full)).unwrap();
     let (mut credit, mut sent) = (WINDOW, 0);
     for second in 0..SECONDS * 5 {
         let mut heard = harm(now, &mut relay, [&mut hostile, &mut callee], &mut circuits);

@@ -119,3 +119,27 @@ fn callers_that_wait_are_offered_as_soon_as_a_callee_may_have_more_circuits() {
     world.hold_to(&[(V, "rate=10K circuits=32"), (H, ""), (S, "")]);
     assert_eq!(offers(&world.take()).len(), 1);
 }
+
+#[test]
+fn what_comes_into_calls_that_are_void_counts_with_who_called_until_all_of_it_is_paid_for() {
+    for taken in [0, 5, 20] {
+        let mut owing = Owing::new(RATE, 0);
+        let window = usize::try_from(WINDOW).unwrap();
+        for _ in 0..taken {
+            owing.link.receive(owing.world.now, window);
+            owing.link.note_bidden(Some(peer(H)), window);
+            let sent = SentInVain { from: peer(H), bytes: window };
+            owing.world.router.note_in_vain(owing.world.now, owing.callee, sent);
+        }
+        let left = u32::try_from(16 - taken.min(12)).unwrap();
+        assert_eq!(owing.asks(), left, "{taken}: one caller has three quarters");
+        assert!(owing.is_called(), "{taken}");
+        // A window is paid for in 12.8 s.
+        owing.world.pass(Duration::from_secs(12 * taken));
+        owing.world.take();
+        assert_eq!(owing.asks() == 16, taken == 0, "{taken}");
+        owing.world.pass(Duration::from_secs(taken + 1));
+        owing.world.take();
+        assert_eq!(owing.asks(), 16, "{taken}");
+    }
+}
