@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 pub const OFFERS_PER_PEER_MAX: usize = 128;
 /// The same of all peers, beyond [`OFFERS_FREE_PER_PEER`] of each: as many as may wait.
 pub const OFFERS_MAX: usize = 16_384;
-/// Those that a peer may have however many others have.
-pub const OFFERS_FREE_PER_PEER: usize = 8;
-/// The same of all peers of one source, where anybody may attach: a key costs nothing there. A sixteenth of all.
+/// Those of all peers of one source, where anybody may attach: a key costs nothing there. A sixteenth of all.
 const OFFERS_PER_SOURCE_MAX: usize = OFFERS_MAX / 16;
+/// Those that a peer may have however many peers of other sources have.
+pub const OFFERS_FREE_PER_PEER: usize = 8;
 /// How long whoever calls must not hear that nobody takes the call: most peers have answered by then, from wherever they are.
 pub const REFUSAL_DELAY: Duration = Duration::from_millis(300);
 /// How long a call may wait for its turn before its caller hears that it could not be offered: it may ask again later, and
