@@ -219,33 +219,45 @@ impl Calls<'_> {
     /// more if [`Router::next_timeout`] says so.
     pub(super) fn offer_next(&mut self) {
         let (mut left, mut looks) = (OFFERED_AT_ONCE, EASED_AT_ONCE);
-        while let Some(to) = self.router.eased.pop() {
+        while left > 0 && looks > 0 {
+            // Whoever waits for room that others had comes before them, and has one call in turn.
+            let waited = self.router.turns.poll_room();
+            let most = if waited.is_some() { 1 } else { left };
+            let Some(to) = waited.or_else(|| self.router.eased.pop()) else { return };
+            let offered = self.offer_some(to, most);
+            if offered == most {
+                self.router.eased.insert(to);
+            } else {
+                self.router.wait_for_room(to);
+            }
+            left -= offered;
             looks -= 1;
-            while self.router.can_take(&to)
-                && let Some(id) = self.router.next_call(to)
-            {
-                let Some(mut request) = self.router.requests.take(id) else { continue };
-                // Nobody hides from itself, nor from who knows what no stranger can; and who was told to wait hears nothing now.
-                let hides = request.pair.from != to && request.name.is_guessable() && request.turn == Turn::First;
-                let delay = if hides { REFUSAL_DELAY } else { Duration::ZERO };
-                let listened = self.router.listeners.last();
-                request.place = Some(Place { turn: request.turn, until: self.now + delay, listened });
-                if self.router.worker_of(request.caller.link).is_some() {
-                    self.settle(id, request);
-                } else {
-                    // Its link is gone, and it was about to be withdrawn.
-                    self.give_up_all(&mut request);
-                }
-                left -= 1;
-                if left == 0 {
-                    self.router.eased.insert(to);
-                    return self.router.eased.leave_rest(self.now);
-                }
-            }
-            if looks == 0 {
-                return self.router.eased.leave_rest(self.now);
-            }
         }
+        self.router.eased.leave_rest(self.now);
+    }
+
+    /// Offers a peer so many calls at most, as long as it takes some. How many those are.
+    fn offer_some(&mut self, to: PeerId, most: usize) -> usize {
+        let mut offered = 0;
+        while offered < most
+            && self.router.can_take(&to)
+            && let Some(id) = self.router.next_call(to)
+        {
+            let Some(mut request) = self.router.requests.take(id) else { continue };
+            // Nobody hides from itself, nor from who knows what no stranger can; and who was told to wait hears nothing now.
+            let hides = request.pair.from != to && request.name.is_guessable() && request.turn == Turn::First;
+            let delay = if hides { REFUSAL_DELAY } else { Duration::ZERO };
+            let listened = self.router.listeners.last();
+            request.place = Some(Place { turn: request.turn, until: self.now + delay, listened });
+            if self.router.worker_of(request.caller.link).is_some() {
+                self.settle(id, request);
+            } else {
+                // Its link is gone, and it was about to be withdrawn.
+                self.give_up_all(&mut request);
+            }
+            offered += 1;
+        }
+        offered
     }
 
     /// A request that has a place goes to the newest listener that has not failed it. With none left its caller hears of it in

@@ -8,6 +8,7 @@ pub(super) mod beyond;
 pub(super) mod calls;
 pub(super) mod circuits;
 pub(super) mod common;
+mod crowd;
 mod eased;
 pub(super) mod facts;
 pub(super) mod leaving;
@@ -411,6 +412,13 @@ impl Router {
     fn leaves_caller(&self, to: &PeerId, owner: Owner) -> bool {
         let most = |share| self.owed.leaves_caller(&share, *to, owner);
         self.policy.share(to).is_some_and(|share| self.turns.open_by(to, &owner) < most(share))
+    }
+
+    /// A peer that takes no more calls waits, if all that it lacks is room that others have.
+    fn wait_for_room(&mut self, to: PeerId) {
+        if self.roster.circuits_of(&to).is_some() {
+            self.turns.wait_for_room(to, self.roster.source_of(&to));
+        }
     }
 
     /// Whether a peer can be offered one more call. To one that is not there nothing is offered, so it can.

@@ -152,6 +152,11 @@ impl Round {
         }
     }
 
+    /// Whether somebody waits who finds a place.
+    pub(super) fn can_go_on(&self) -> bool {
+        !self.order.is_empty()
+    }
+
     /// The call whose turn it is, of a caller that may have one. It has a place from now on.
     pub(super) fn next(&mut self, may: impl Fn(&Owner) -> bool) -> Option<RequestId> {
         // Nearly always the first: few callers have as many circuits as they may have.

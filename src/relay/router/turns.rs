@@ -9,6 +9,7 @@
 //! when they have their turn does not show, and must not show in when others have theirs.
 
 use super::admission::Source;
+use super::crowd::{Crowd, Room};
 use super::reserve::Reserve;
 use super::round::{ROUND_BYTES, RequestId, Round, Turn};
 use super::sizes::{in_hash, in_tree};
@@ -75,7 +76,9 @@ struct Callee {
     /// Calls that wait for their turn, and those that have one.
     round: Round,
     offers: usize,
-    /// Where it was when it had none of those, if that counts.
+    /// Its ticket, if it waits for room among the offers of its source or of all.
+    waits: Option<Ticket>,
+    /// Where it was when it had no offers and did not wait, if that counts.
     source: Option<Source>,
     /// Circuits that others opened to it.
     open: u32,
@@ -83,9 +86,24 @@ struct Callee {
     open_of: HashMap<Owner, u32>,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Ticket {
+    OfSource(u64),
+    OfAll(u64),
+}
+
+impl Callee {
+    /// Where it is, if that counts; by now there, if that makes no difference.
+    fn source(&self, now: Option<Source>) -> Option<Source> {
+        if self.offers > 0 || self.waits.is_some() { self.source } else { now }
+    }
+}
+
 /// What the only call for a callee takes here at worst, with a place that lingers.
-pub(super) const TURN_BYTES: usize =
-    ROUND_BYTES + in_hash(size_of::<(PeerId, Callee)>()) + in_tree(size_of::<((Instant, u64), (Pair, Turn))>());
+pub(super) const TURN_BYTES: usize = ROUND_BYTES
+    + in_hash(size_of::<(PeerId, Callee)>())
+    + in_tree(size_of::<((Instant, u64), (Pair, Turn))>())
+    + in_tree(size_of::<(u64, PeerId)>());
 
 /// See the module.
 #[derive(Debug)]
@@ -94,6 +112,8 @@ pub(super) struct Turns {
     offers: Reserve,
     /// The same of all callees of a source.
     offers_of: HashMap<Source, usize>,
+    /// Callees for which there is no room among those.
+    crowd: Crowd,
     /// Places of calls that are over, by when they are free.
     lingering: BTreeMap<(Instant, u64), (Pair, Turn)>,
     lingering_of: HashMap<Owner, usize>,
@@ -107,6 +127,7 @@ impl Default for Turns {
             callees: HashMap::new(),
             offers: Reserve::new(OFFERS_FREE_PER_PEER, OFFERS_MAX),
             offers_of: HashMap::new(),
+            crowd: Crowd::default(),
             lingering: BTreeMap::new(),
             lingering_of: HashMap::new(),
             lingered: 0,
@@ -188,19 +209,58 @@ impl Turns {
 
     /// Whether a peer that is there, if that counts, may be offered one more call.
     pub(super) fn may_offer(&self, to: &PeerId, source: Option<Source>) -> bool {
-        let callee = self.callees.get(to).filter(|callee| callee.offers > 0);
-        let (offers, source) = callee.map_or((0, source), |callee| (callee.offers, callee.source));
-        let of_source = source.and_then(|source| self.offers_of.get(&source)).copied().unwrap_or(0);
-        of_source < OFFERS_PER_SOURCE_MAX && offers < OFFERS_PER_PEER_MAX && self.offers.has_room(offers)
+        let callee = self.callees.get(to);
+        let (offers, source) = callee.map_or((0, source), |callee| (callee.offers, callee.source(source)));
+        offers < OFFERS_PER_PEER_MAX && self.lacks_room(offers, source).is_none()
+    }
+
+    /// What room there is not for one more call, for who is there and has so many.
+    fn lacks_room(&self, offers: usize, source: Option<Source>) -> Option<Room> {
+        let of_source = source.map(Room::OfSource).filter(|room| !has_room(*room, (&self.offers, &self.offers_of)));
+        of_source.or_else(|| (!self.offers.has_room(offers)).then_some(Room::OfAll))
+    }
+
+    /// A peer that is there, if that counts, and for which calls wait: it waits with them, if all that it lacks is room that others
+    /// have.
+    pub(super) fn wait_for_room(&mut self, to: PeerId, source: Option<Source>) {
+        let Some(callee) = self.callees.get(&to) else { return };
+        let (offers, source) = (callee.offers, callee.source(source));
+        if callee.waits.is_some() || !callee.round.can_go_on() || offers >= OFFERS_PER_PEER_MAX {
+            return;
+        }
+        let Some(room) = self.lacks_room(offers, source) else { return };
+        let ticket = self.crowd.wait(room, to);
+        if let Some(callee) = self.callees.get_mut(&to) {
+            callee.source = source;
+            callee.waits = Some(match room {
+                Room::OfSource(_) => Ticket::OfSource(ticket),
+                Room::OfAll => Ticket::OfAll(ticket),
+            });
+        }
+    }
+
+    /// Who has waited longest for room of which there is some by now. It waits no more.
+    pub(super) fn poll_room(&mut self) -> Option<PeerId> {
+        let Turns { crowd, offers, offers_of, .. } = self;
+        let next = crowd.next(|room| has_room(room, (offers, offers_of)));
+        self.stop_waiting(next?);
+        next
+    }
+
+    fn stop_waiting(&mut self, to: PeerId) {
+        let Some(callee) = self.callees.get_mut(&to) else { return };
+        match (callee.waits.take(), callee.source) {
+            (Some(Ticket::OfSource(ticket)), Some(source)) => self.crowd.leave(Room::OfSource(source), ticket),
+            (Some(Ticket::OfAll(ticket)), _) => self.crowd.leave(Room::OfAll, ticket),
+            _ => {}
+        }
     }
 
     /// A peer that is there, if that counts, is offered a call.
     pub(super) fn offer(&mut self, to: PeerId, source: Option<Source>) {
         let callee = self.callees.entry(to).or_default();
         self.offers.add(callee.offers);
-        if callee.offers == 0 {
-            callee.source = source;
-        }
+        callee.source = callee.source(source);
         callee.offers += 1;
         if let Some(source) = callee.source {
             *self.offers_of.entry(source).or_default() += 1;
@@ -214,6 +274,8 @@ impl Turns {
         {
             self.offers.subtract(callee.offers, 1);
             callee.offers -= 1;
+            callee.source.into_iter().for_each(|source| self.crowd.ease(Room::OfSource(source)));
+            self.crowd.ease(Room::OfAll);
             if let Some(Entry::Occupied(mut count)) = callee.source.map(|source| self.offers_of.entry(source)) {
                 *count.get_mut() -= 1;
                 (*count.get() == 0).then(|| count.remove());
@@ -252,10 +314,10 @@ impl Turns {
 
     /// Forgets of whom there is nothing to know.
     fn tidy(&mut self, to: PeerId) {
-        let Entry::Occupied(callee) = self.callees.entry(to) else { return };
-        let Callee { round, offers, open, .. } = callee.get();
+        let Some(Callee { round, offers, open, .. }) = self.callees.get(&to) else { return };
         if round.is_empty() && *offers == 0 && *open == 0 {
-            callee.remove();
+            self.stop_waiting(to);
+            self.callees.remove(&to);
         }
     }
 
@@ -267,6 +329,15 @@ impl Turns {
             && self.lingering_of.is_empty()
             && self.offers.held() == 0
             && self.offers_of.is_empty()
+            && self.crowd.is_empty()
+    }
+}
+
+/// Whether one more can be offered, of those that are counted so, to who has more than the first few.
+fn has_room(room: Room, (all, of): (&Reserve, &HashMap<Source, usize>)) -> bool {
+    match room {
+        Room::OfSource(source) => of.get(&source).is_none_or(|offers| *offers < OFFERS_PER_SOURCE_MAX),
+        Room::OfAll => all.has_room(OFFERS_FREE_PER_PEER),
     }
 }
 
@@ -280,4 +351,62 @@ pub(super) fn look_again(now: Instant, expires: Option<Instant>) -> Instant {
     let Some(expires) = expires else { return now + HASTY_TURN_DEADLINE };
     let last = expires.checked_sub(TURN_MARGIN).filter(|at| *at > now).unwrap_or(expires);
     last.min(now + TURN_DEADLINE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: usize) -> PeerId {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        PeerId::from_bytes(bytes)
+    }
+
+    #[test]
+    fn callees_for_which_there_is_no_room_among_the_offers_of_all_are_looked_at_in_turn_when_there_is_some() {
+        const BEYOND: usize = OFFERS_PER_PEER_MAX - OFFERS_FREE_PER_PEER;
+        let (mut turns, now) = (Turns::default(), Instant::now());
+        let many = OFFERS_MAX.div_ceil(BEYOND);
+        for callee in 0..many {
+            let mut offers = 0;
+            while turns.may_offer(&peer(callee), None) {
+                turns.offer(peer(callee), None);
+                offers += 1;
+            }
+            assert!(offers == OFFERS_PER_PEER_MAX || callee + 1 == many);
+        }
+        let pair = |to| Pair { from: peer(9999), source: None, to: peer(to) };
+        for to in [1001, 1000, 1002] {
+            (0..20).for_each(|n| turns.queue(pair(to), Turn::First, RequestId::new(n)));
+            while turns.may_offer(&peer(to), None) {
+                assert!(turns.next(peer(to), |_| 1).is_some());
+                turns.offer(peer(to), None);
+            }
+            (0..2).for_each(|_| turns.wait_for_room(peer(to), None));
+        }
+        assert_eq!(turns.poll_room(), None);
+        // One that has none waiting any more is none of them.
+        turns.wait_for_room(peer(0), None);
+        turns.end_offer(peer(0));
+        assert_eq!(turns.poll_room(), Some(peer(1001)));
+        turns.offer(peer(1001), None);
+        turns.wait_for_room(peer(1001), None);
+        assert_eq!(turns.poll_room(), None);
+        (0..2).for_each(|_| turns.end_offer(peer(1)));
+        assert_eq!([(); 4].map(|()| turns.poll_room()), [Some(peer(1000)), Some(peer(1002)), Some(peer(1001)), None]);
+        // What is over waits for nothing.
+        turns.offer(peer(0), None);
+        (0..2).for_each(|_| turns.offer(peer(1), None));
+        turns.wait_for_room(peer(1002), None);
+        for n in 0..20 {
+            turns.unqueue(pair(1002), Turn::First, RequestId::new(n));
+        }
+        for _ in 0..OFFERS_FREE_PER_PEER {
+            turns.leave(now, pair(1002), Place { turn: Turn::First, until: now, listened: 0 });
+            turns.end_offer(peer(1002));
+        }
+        turns.give_back(pair(1002), Turn::First);
+        assert!(turns.crowd.is_empty() && turns.poll_room().is_none());
+    }
 }

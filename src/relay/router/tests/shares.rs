@@ -155,3 +155,38 @@ fn callees_of_one_address_that_answer_nothing_have_a_part_of_the_offers_where_an
         assert!(others == 20 || (!is_open && others >= 8), "{others}");
     }
 }
+
+#[test]
+fn a_call_that_waits_for_room_among_the_offers_of_an_address_has_it_as_soon_as_another_of_its_callees_answers() {
+    const CALLEES: u16 = 8;
+    let mut world = World::new(Limits::default());
+    let callees: Vec<LinkId> = (0..=CALLEES).map(|n| world.attach_key(n, 9)).collect();
+    callees.iter().for_each(|link| world.listen(*link, 0));
+    let call = |world: &mut World, link, circuit, to| {
+        let ask = Ask { circuit, to: key(to), name: name(0), wait: HOUR, early: vec![7] };
+        world.router.connect(world.now, link, ask, &mut world.orders);
+    };
+    for caller in 0..2 {
+        let link = world.attach(100 + caller);
+        (0..512).for_each(|n: u16| call(&mut world, link, 2 * u32::from(n) + 2, n % CALLEES));
+    }
+    world.pass(Duration::ZERO);
+    let orders = world.take();
+    assert_eq!(offers(&orders).len(), 1024);
+    let first = orders.iter().find(|(link, _)| *link == callees[0]).unwrap();
+    let What::Offer { circuit, .. } = first.1 else { panic!() };
+    // One more for a callee that has as many as it may have, and two for one that has none.
+    let (greedy, honest) = (world.attach(H), world.attach(S));
+    call(&mut world, greedy, 2, 0);
+    (1..=2).for_each(|n| call(&mut world, honest, 2 * n, CALLEES));
+    assert_eq!(offers(&world.take()).len(), 0);
+    let mut given = Vec::new();
+    for n in 0..3 {
+        world.reject(callees[0], circuit + 2 * n, CloseCode::Refused);
+        let orders = world.take();
+        given.extend(orders.into_iter().filter(|(_, what)| matches!(what, What::Offer { .. })).map(|(link, _)| link));
+        assert_eq!(given.len(), usize::try_from(n).unwrap() + 1);
+    }
+    assert_eq!(given[0], callees[8], "it waits, and the other has had the room");
+    assert!(given.contains(&callees[0]));
+}
