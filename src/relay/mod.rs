@@ -86,7 +86,7 @@ pub use router::circuits::{CircuitInfo, Closed};
 pub(crate) use router::common::Common;
 pub use router::facts::Fact;
 pub use router::listeners::{NAMES_FREE_PER_PEER, NAMES_MAX, NAMES_PER_LINK, NAMES_PER_PEER_MAX, NAMES_PER_SOURCE_MAX};
-pub use router::policy::{Limits, Policy, Share};
+pub use router::policy::{CIRCUITS_PER_SOURCE_MAX, Limits, Policy, Share};
 pub use router::requests::{
     ANSWER_DEADLINE, GUESTS_MAX, GUESTS_PER_PAIR, PARKED_PER_LINK_MAX, REQUESTS_FREE_PER_PEER, REQUESTS_MAX,
     REQUESTS_PER_SOURCE_MAX, Side,

@@ -334,6 +334,7 @@ fn limits_of_the_relay_are_the_constants() {
         NAMES_PER_LINK));
     found.extend(constants!(seconds; relay: ANSWER_DEADLINE));
     let defaults = relay::Limits::default();
+    found.extend(constants!(u64::from; relay: CIRCUITS_PER_SOURCE_MAX));
     found.insert("links".to_owned(), bytes(defaults.links));
     found.insert("links_per_peer".to_owned(), bytes(defaults.links_per_peer));
     found.insert("circuits_per_peer".to_owned(), defaults.circuits_per_peer.into());

@@ -68,7 +68,8 @@ pub struct Relay {
     /// Serve anybody
     ///
     /// A key costs nothing then, so that those of one address (of IPv6: one /64) have a sixteenth of --max-links together, or as
-    /// many as --max-links-per-peer allows one of them if that is more, and 1024 calls that are not answered.
+    /// many as --max-links-per-peer allows one of them if that is more, 1024 calls that are not answered, and 16384 circuits
+    /// that they asked for, or as many as --max-circuits-per-peer allows one of them if that is more.
     #[arg(long)]
     pub open: bool,
 

@@ -377,7 +377,7 @@ impl Calls<'_> {
         if let Some(worker) = self.router.worker_of(link) {
             self.orders.push(Order { worker, link, what: What::Refuse { circuit, code } });
         }
-        self.release(link, 1);
+        self.release(link, 1, 0);
     }
 
     /// Ends a request without a word to its caller.
@@ -431,9 +431,9 @@ impl Calls<'_> {
         self.router.eased.insert(to);
     }
 
-    /// So many circuits of a link have ended.
-    pub(super) fn release(&mut self, link: LinkId, count: u32) {
-        self.router.roster.release(link, count);
+    /// So many circuits of a link have ended that it had asked for, and so many that it had taken.
+    pub(super) fn release(&mut self, link: LinkId, asked: u32, taken: u32) {
+        self.router.roster.release(link, asked, taken);
         if let Some(attached) = self.router.roster.get(link) {
             self.router.eased.insert(attached.peer);
         }

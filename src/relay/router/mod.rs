@@ -199,13 +199,13 @@ impl Router {
         let pair = Pair { from, source, to: ask.to };
         // What somebody asks of itself takes both ends, and would wait for one of them.
         let ends = if pair.from == pair.to { 2 } else { 1 };
-        let may_ask = self.has_share(&from, ends) && self.requests.may_ask(pair);
+        let may_ask = self.has_share(&from, ends) && self.source_has_share(source) && self.requests.may_ask(pair);
         if !may_ask || self.turns.is_restless(&pair) {
             let what = What::Refuse { circuit: ask.circuit, code: CloseCode::Limit };
             orders.push(Order { worker, link, what });
             return;
         }
-        self.roster.hold(link);
+        self.roster.ask(link);
         Calls { router: self, now, orders }.begin(link, pair, ask);
     }
 
@@ -255,7 +255,7 @@ impl Router {
         let Some(id) = self.requests.of_caller(caller) else { return false };
         let mut calls = Calls { router: self, now, orders };
         calls.withdraw(id, code);
-        calls.release(caller.link, 1);
+        calls.release(caller.link, 1, 0);
         calls.offer_next();
         true
     }
@@ -264,7 +264,11 @@ impl Router {
     pub(super) fn handle_ended(&mut self, now: Instant, link: LinkId, ended: &[EndReport], orders: &mut Orders) {
         self.end_circuits(now, link, ended);
         let mut calls = Calls { router: self, now, orders };
-        calls.release(link, u32::try_from(ended.len()).unwrap_or(u32::MAX));
+        let count = |is_asked: bool| {
+            let ended = ended.iter().filter(|report| Side { link, circuit: report.circuit }.is_callers() == is_asked);
+            u32::try_from(ended.count()).unwrap_or(u32::MAX)
+        };
+        calls.release(link, count(true), count(false));
         calls.offer_next();
     }
 
@@ -389,6 +393,12 @@ impl Router {
     fn has_share(&self, peer: &PeerId, more: u32) -> bool {
         let held = self.roster.circuits_of(peer).unwrap_or(0).saturating_add(more);
         self.policy.share(peer).is_some_and(|share| held.saturating_add(self.owed.of(&share, peer)) <= share.circuits)
+    }
+
+    /// Whether peers of a source may ask for one more.
+    fn source_has_share(&self, source: Option<Source>) -> bool {
+        let most = source.and_then(|source| Some((source, self.policy.circuits_per_source()?)));
+        most.is_none_or(|(source, most)| self.roster.asked_from(source) < most)
     }
 
     /// Whether others may open no more circuits to a peer.

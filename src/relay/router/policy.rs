@@ -4,6 +4,10 @@ use crate::identity::PeerId;
 use crate::names::{ParseError, PeerLimits, Peers};
 use std::collections::HashMap;
 
+/// Circuits that peers of one source may ask for, where anybody may attach: a key costs nothing there, and no other table has each
+/// of them. As many as sixteen peers may have where nothing else is said.
+pub const CIRCUITS_PER_SOURCE_MAX: u32 = 16 * Limits::DEFAULT.circuits_per_peer;
+
 /// What a relay allows where the allow file says nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -92,6 +96,12 @@ impl Policy {
     /// all, but no fewer than one peer may have.
     pub(super) fn links_per_source(&self) -> Option<usize> {
         let most = (self.limits.links / 16).max(self.limits.links_per_peer);
+        matches!(self.allow, Allow::Anyone).then_some(most)
+    }
+
+    /// Circuits that links of one source may ask for, where that is bounded, open or not; but no fewer than one peer may have.
+    pub(super) fn circuits_per_source(&self) -> Option<u32> {
+        let most = CIRCUITS_PER_SOURCE_MAX.max(self.limits.circuits_per_peer);
         matches!(self.allow, Allow::Anyone).then_some(most)
     }
 

@@ -48,6 +48,11 @@ pub struct Side {
 }
 
 impl Side {
+    /// Whether its link has asked for the circuit: else it was offered it.
+    pub(super) fn is_callers(self) -> bool {
+        self.circuit.is_multiple_of(2)
+    }
+
     /// Those of a link.
     pub(crate) fn all_of(link: LinkId) -> RangeInclusive<Side> {
         Side { link, circuit: 0 }..=Side { link, circuit: u32::MAX }

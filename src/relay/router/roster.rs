@@ -46,6 +46,8 @@ struct Link {
     next_circuit: Option<u32>,
     /// Circuits asked for or open.
     circuits: u32,
+    /// Those of them that it has asked for.
+    asked: u32,
     /// Circuits offered to it. They are no part of what its peer may have: others ask for them.
     offered: u32,
 }
@@ -57,12 +59,20 @@ struct Holding {
     circuits: u32,
 }
 
+/// What comes from one source.
+#[derive(Debug, Default)]
+struct Origin {
+    links: usize,
+    /// Circuits that those asked for, open or not.
+    asked: u32,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Roster {
     links: HashMap<LinkId, Link>,
     peers: HashMap<PeerId, Holding>,
-    sources: HashMap<Source, usize>,
+    sources: HashMap<Source, Origin>,
     load: Vec<Load>,
 }
 
@@ -78,14 +88,14 @@ impl Roster {
         self.peers.entry(attached.peer).or_default().links.push(link);
         self.load[attached.worker].links += 1;
         if let Some(source) = attached.source {
-            *self.sources.entry(source).or_default() += 1;
+            self.sources.entry(source).or_default().links += 1;
         }
-        self.links.insert(link, Link { attached, next_circuit: Some(1), circuits: 0, offered: 0 });
+        self.links.insert(link, Link { attached, next_circuit: Some(1), circuits: 0, asked: 0, offered: 0 });
     }
 
     /// A link is gone.
     pub(super) fn remove(&mut self, link: LinkId) -> Option<Attached> {
-        let Link { attached, circuits, offered, .. } = self.links.remove(&link)?;
+        let Link { attached, circuits, asked, offered, .. } = self.links.remove(&link)?;
         let load = &mut self.load[attached.worker];
         load.links -= 1;
         load.circuits -= usize::try_from(circuits + offered).unwrap_or(0);
@@ -97,10 +107,11 @@ impl Roster {
             }
         }
         if let Some(source) = attached.source
-            && let Entry::Occupied(mut count) = self.sources.entry(source)
+            && let Entry::Occupied(mut origin) = self.sources.entry(source)
         {
-            *count.get_mut() -= 1;
-            (*count.get() == 0).then(|| count.remove());
+            origin.get_mut().links -= 1;
+            origin.get_mut().asked -= asked;
+            (origin.get().links == 0).then(|| origin.remove());
         }
         Some(attached)
     }
@@ -138,7 +149,12 @@ impl Roster {
 
     /// How many links come from there.
     pub(super) fn links_from(&self, source: Source) -> usize {
-        self.sources.get(&source).copied().unwrap_or(0)
+        self.sources.get(&source).map_or(0, |origin| origin.links)
+    }
+
+    /// How many circuits links from there have asked for, open or not.
+    pub(super) fn asked_from(&self, source: Source) -> u32 {
+        self.sources.get(&source).map_or(0, |origin| origin.asked)
     }
 
     /// How many links there are of its peer, and of its source.
@@ -177,6 +193,16 @@ impl Roster {
     }
 
     /// A link asks for a circuit.
+    pub(super) fn ask(&mut self, link: LinkId) {
+        self.hold(link);
+        let Some(link) = self.links.get_mut(&link) else { return };
+        link.asked += 1;
+        if let Some(origin) = link.attached.source.and_then(|source| self.sources.get_mut(&source)) {
+            origin.asked += 1;
+        }
+    }
+
+    /// A link has taken a circuit that it was offered.
     pub(super) fn hold(&mut self, link: LinkId) {
         let Some(link) = self.links.get_mut(&link) else { return };
         link.circuits += 1;
@@ -186,10 +212,15 @@ impl Roster {
         }
     }
 
-    /// So many circuits of a link have ended.
-    pub(super) fn release(&mut self, link: LinkId, count: u32) {
+    /// So many circuits of a link have ended that it had asked for, and so many that it had taken.
+    pub(super) fn release(&mut self, link: LinkId, asked: u32, taken: u32) {
         let Some(link) = self.links.get_mut(&link) else { return };
-        let count = count.min(link.circuits);
+        let asked = asked.min(link.asked);
+        link.asked -= asked;
+        if let Some(origin) = link.attached.source.and_then(|source| self.sources.get_mut(&source)) {
+            origin.asked -= asked;
+        }
+        let count = asked.saturating_add(taken).min(link.circuits);
         link.circuits -= count;
         self.load[link.attached.worker].circuits -= usize::try_from(count).unwrap_or(0);
         if let Some(holding) = self.peers.get_mut(&link.attached.peer) {

@@ -144,6 +144,9 @@ proptest! {
             let counted: usize = world.router.load().iter().map(|load| load.circuits).sum();
             prop_assert_eq!(counted, held);
             prop_assert_eq!(world.router.load().iter().map(|load| load.links).sum::<usize>(), believed.links.len());
+            let asked: u32 = (0..3).map(|who| world.router.roster.asked_from(Source::of([10, 0, 0, who].into()))).sum();
+            let of_callers = believed.open.iter().filter(|(_, circuit)| circuit.is_multiple_of(2)).count();
+            prop_assert_eq!(usize::try_from(asked).unwrap(), believed.asking.len() + of_callers);
             let is_there = |request: &&Request| believed.links.contains(&request.caller.link);
             prop_assert_eq!(world.router.requests.iter().filter(is_there).count(), believed.asking.len());
         }

@@ -26,7 +26,7 @@ pub(super) fn refusals(orders: &[(LinkId, What)]) -> usize {
     orders.iter().filter(|(_, what)| matches!(what, What::Refuse { .. })).count()
 }
 
-fn circuits_per_peer() -> u32 {
+pub(super) fn circuits_per_peer() -> u32 {
     Limits::default().circuits_per_peer
 }
 

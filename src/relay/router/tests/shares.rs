@@ -1,7 +1,8 @@
 //! The circuits that callers may have of whom they call.
 
+use super::super::policy::CIRCUITS_PER_SOURCE_MAX;
 use super::super::turns::OFFERS_PER_PEER_MAX;
-use super::fairness::{H, HOUR, S, V, offers, refusals};
+use super::fairness::{H, HOUR, S, V, circuits_per_peer, offers, refusals};
 use super::*;
 use std::collections::BTreeMap;
 
@@ -189,4 +190,77 @@ fn a_call_that_waits_for_room_among_the_offers_of_an_address_has_it_as_soon_as_a
     }
     assert_eq!(given[0], callees[8], "it waits, and the other has had the room");
     assert!(given.contains(&callees[0]));
+}
+
+#[test]
+fn keys_of_one_address_have_so_many_circuits_together_where_anybody_may_attach_whomever_they_call() {
+    // Of each callee less than one caller may have.
+    const OF_EACH: u32 = 700;
+    let all = CIRCUITS_PER_SOURCE_MAX;
+    let callers = u16::try_from(all.div_ceil(circuits_per_peer())).unwrap() + 1;
+    let mut world = World::new(Limits::default());
+    let callees: Vec<LinkId> = (0..all / OF_EACH + 2)
+        .map(|n| world.attach_key(1000 + u16::try_from(n).unwrap(), 100 + u8::try_from(n).unwrap()))
+        .collect();
+    callees.iter().for_each(|link| world.listen(*link, 0));
+    // The callee's number, if it has taken the call.
+    let open = |world: &mut World, caller, circuit, nth: u32| {
+        let to = key(1000 + u16::try_from(nth / OF_EACH).unwrap());
+        world.router.connect(
+            world.now,
+            caller,
+            Ask { circuit, to, name: name(0), wait: HOUR, early: vec![7] },
+            &mut world.orders,
+        );
+        let orders = world.take();
+        let (taken, _) = *offers(&orders).first()?;
+        let callee = callees[usize::try_from(nth / OF_EACH).unwrap()];
+        world.accept(callee, taken, vec![]).map(|_| Side { link: callee, circuit: taken })
+    };
+    let (mut opened, mut links) = (Vec::new(), Vec::new());
+    for n in 0..callers {
+        let link = world.attach_key(n, 9);
+        let before = opened.len();
+        for circuit in (2..).step_by(2).take(usize::try_from(circuits_per_peer()).unwrap()) {
+            let nth = u32::try_from(opened.len()).unwrap();
+            let Some(callee) = open(&mut world, link, circuit, nth) else { break };
+            opened.push((Side { link, circuit }, callee));
+        }
+        links.push((link, opened.len() - before));
+    }
+    assert_eq!(opened.len(), usize::try_from(all).unwrap());
+    assert_eq!(links.last().map(|(_, count)| *count), Some(0), "a key more has none");
+    let last = links[links.len() - 1].0;
+    let (elsewhere, known) = (world.attach_key(500, 8), callees[0]);
+    assert!(open(&mut world, elsewhere, 2, all).is_some(), "others do not feel it");
+    // Nor what others ask of them, nor one end: each circuit that is over leaves room for another.
+    world.listen(last, 0);
+    world.router.connect(
+        world.now,
+        known,
+        Ask { circuit: 2, to: key(callers - 1), name: name(0), wait: HOUR, early: vec![7] },
+        &mut world.orders,
+    );
+    let taken = offers(&world.take())[0].0;
+    assert!(world.accept(last, taken, vec![]).is_some());
+    let end = |world: &mut World, side: Side| {
+        let report = EndReport { circuit: side.circuit, sent_bytes: 0, late_bytes: 0, why: Some(WhyClosed::Finished) };
+        world.router.handle_ended(world.now, side.link, &[report], &mut world.orders);
+        world.take();
+    };
+    end(&mut world, Side { link: last, circuit: taken });
+    assert_eq!(open(&mut world, last, 100, 0), None);
+    let (caller, callee) = opened[0];
+    end(&mut world, callee);
+    assert_eq!(open(&mut world, last, 102, 0), None);
+    end(&mut world, caller);
+    assert!(open(&mut world, last, 104, 0).is_some());
+    assert_eq!(open(&mut world, last, 106, all), None);
+    // What a link has leaves with it.
+    world.detach(links[1].0);
+    world.take();
+    assert!((0..100).all(|n| open(&mut world, last, 200 + 2 * n, all + OF_EACH).is_some()));
+    // Where keys are known, they are bounded by what each may have.
+    world.hold_to_keys(2000);
+    assert_eq!(world.router.policy.circuits_per_source(), None);
 }
