@@ -74,8 +74,10 @@ impl Sharing {
     pub(super) fn level_from(&self, party: Party, more: u64, but_for: u64) -> u64 {
         let tag = self.tag(party).saturating_add(more).saturating_sub(but_for);
         let (mut at, mut paid) = (self.reckoned, self.paid);
-        let mut owing = self.order.len();
-        for &(other, _) in self.order.iter().take_while(|(other, _)| *other < tag) {
+        // It owes until then, whether or not it does now and however little.
+        let mut owing = self.order.len() + usize::from(!self.tags.contains_key(&party));
+        let others = self.order.iter().filter(|(_, other)| *other != party);
+        for &(other, _) in others.take_while(|(other, _)| *other < tag) {
             at = at.saturating_add((other - paid).saturating_mul(parts(owing)));
             (paid, owing) = (other, owing - 1);
         }
@@ -155,6 +157,15 @@ mod tests {
         assert_eq!([1, 2].map(|n| left(&slower.restarted(1, 10), n)), [750, 250]);
     }
 
+    #[test]
+    fn what_more_would_take_is_foretold_as_it_is_once_it_is_charged() {
+        let mut sharing = Sharing::default();
+        sharing.charge(party(1), 1000);
+        sharing.charge(party(2), 100_000);
+        assert_eq!(sharing.level_from(party(1), 10_000, 0), 22_000);
+        assert_eq!(sharing.level_from(party(3), 10_000, 0), 21_000);
+    }
+
     proptest! {
         /// All that is charged is paid, no faster and no slower than the rate, and what is foretold holds.
         #[test]
@@ -172,6 +183,9 @@ mod tests {
                     owed += time;
                 }
                 let foretold = sharing.level_from(party(who), 0, 0);
+                let mut charged = sharing.clone();
+                charged.charge(party(who), pass);
+                prop_assert_eq!(sharing.level_from(party(who), pass, 0), charged.level_from(party(who), 0, 0));
                 now += pass;
                 let before: Vec<u64> = (0..5).map(|n| left(&sharing, n)).collect();
                 sharing.reckon(now);
