@@ -93,6 +93,7 @@ impl Attachment {
     /// Welcomes the client, of which so many bytes were read before it was known.
     pub(super) fn admit(&mut self, now: Instant, admitted: Admitted, received: usize) {
         self.source = admitted.source;
+        self.circuits.late.keep(admitted.rate.is_some());
         self.pace.set_rate(Metered::new(admitted.rate));
         self.handle_read(now, received);
         self.outgoing.say(Control::Welcome { circuits: admitted.circuits });
@@ -116,6 +117,7 @@ impl Attachment {
         for end in self.circuits.ends_mut().filter(|_| rate.is_some()) {
             granted += u64::from(end.inward.restart());
         }
+        self.circuits.late.keep(rate.is_some());
         self.pace.set_rate(Metered::new(rate).after(granted));
     }
 
@@ -140,7 +142,12 @@ impl Attachment {
                     with = Some(sent.from);
                     sent.bytes
                 }
-                None => self.circuits.take_late(input.bytes),
+                None => {
+                    let late = self.circuits.late.take(input.circuit, input.bytes);
+                    with = late.with;
+                    self.pace.note_late(with, late.bytes);
+                    late.bytes
+                }
             },
         };
         // Others can have it send records of 23 bytes: a header is no more its own doing than what comes with it.

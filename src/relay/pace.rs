@@ -59,6 +59,11 @@ impl Pace {
         self.metered.note_bidden(with, bytes);
     }
 
+    /// So many that an ended circuit was to bring have come.
+    pub(super) fn note_late(&self, with: Party, bytes: usize) {
+        self.metered.note_late(with, bytes);
+    }
+
     /// The link is brought a call, with so many early bytes.
     pub(super) fn handle_call(&mut self, early_bytes: usize) {
         self.replies.handle_call(early_bytes);

@@ -142,7 +142,28 @@ impl Rate {
 
     /// When all that somebody has had the peer send so far will have been paid for, and so many bytes more.
     pub(super) fn owes_until(&self, now: Instant, with: Party, more: u32) -> Instant {
-        self.level_from(with, nanos_of(u64::from(more), self.0.bytes_per_second)).max(now)
+        self.level_after(now, with, self.time_of(more.into()))
+    }
+
+    /// A circuit with somebody has ended, and may bring so many bytes yet. When they will have been paid for if they come, after
+    /// all others that may come and all that came.
+    pub(super) fn expect_late(&self, now: Instant, with: Party, bytes: u32) -> Instant {
+        let expected = self.sharing().expect(with, self.nanos(now), self.time_of(bytes.into()));
+        self.level_after(now, with, expected)
+    }
+
+    fn level_after(&self, now: Instant, with: Party, more: u64) -> Instant {
+        self.sharing().reckon(self.nanos(now));
+        self.level_from(with, more).max(now)
+    }
+
+    fn time_of(&self, bytes: u64) -> u64 {
+        nanos_of(bytes, self.0.bytes_per_second)
+    }
+
+    /// So many of them have come.
+    fn note_late(&self, with: Party, bytes: u64) {
+        self.sharing().handle_expected(with, self.time_of(bytes));
     }
 
     fn level_from(&self, with: Party, more: u64) -> Instant {
@@ -220,6 +241,13 @@ impl Metered {
         let free = bytes.min(self.free_bytes);
         self.free_bytes -= free;
         rate.note_bidden(with, bytes - free, free);
+    }
+
+    /// So much of it was expected of a circuit that has ended.
+    pub(crate) fn note_late(&self, with: Party, bytes: usize) {
+        if let Some(rate) = &self.rate {
+            rate.note_late(with, u64::try_from(bytes).unwrap_or(u64::MAX));
+        }
     }
 
     /// So much of it is not paid for.

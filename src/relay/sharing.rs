@@ -24,7 +24,14 @@ pub(super) struct Sharing {
     tags: HashMap<Party, u64>,
     /// By which of them is level first.
     order: BTreeSet<(u64, Party)>,
+    /// Until when the rate would pay for what circuits that have ended may bring each yet.
+    expected: HashMap<Party, u64>,
+    /// With how many of those to look for some that are over.
+    sweep_at: usize,
 }
+
+/// So many are kept before anybody looks.
+const EXPECTED_MIN: usize = 64;
 
 impl Sharing {
     /// Time has passed.
@@ -54,6 +61,32 @@ impl Sharing {
     pub(super) fn relieve(&mut self, party: Party, time: u64) {
         let tag = self.tag(party);
         self.set(party, tag, tag.saturating_sub(time));
+    }
+
+    /// So much may come for somebody that nobody asks for any more. It may never come: it is not charged, and it is expected for
+    /// as long as the rate would take to pay for it. How much is expected now.
+    pub(super) fn expect(&mut self, party: Party, now: u64, time: u64) -> u64 {
+        if time == 0 {
+            return self.expected(party, now);
+        }
+        if self.expected.len() >= self.sweep_at.max(EXPECTED_MIN) {
+            self.expected.retain(|_, until| *until > now);
+            self.sweep_at = 2 * self.expected.len();
+        }
+        let until = self.expected.entry(party).or_default();
+        *until = (*until).max(now).saturating_add(time);
+        *until - now
+    }
+
+    /// So much of that has come, and is charged.
+    pub(super) fn handle_expected(&mut self, party: Party, time: u64) {
+        if let Some(until) = self.expected.get_mut(&party) {
+            *until = until.saturating_sub(time);
+        }
+    }
+
+    fn expected(&self, party: Party, now: u64) -> u64 {
+        self.expected.get(&party).map_or(0, |until| until.saturating_sub(now))
     }
 
     fn tag(&self, party: Party) -> u64 {
@@ -92,9 +125,13 @@ impl Sharing {
     /// The same accounts at another rate, where what is owed takes `by` for each `of`, reckoned from 0 on.
     pub(super) fn restarted(&self, by: u64, of: u64) -> Sharing {
         let mut sharing = Sharing::default();
+        let takes =
+            |time: u64| u64::try_from(u128::from(time) * u128::from(by) / u128::from(of.max(1))).unwrap_or(u64::MAX);
         for (&party, tag) in &self.tags {
-            let time = u128::from(tag - self.paid) * u128::from(by) / u128::from(of.max(1));
-            sharing.charge(party, u64::try_from(time).unwrap_or(u64::MAX));
+            sharing.charge(party, takes(tag - self.paid));
+        }
+        for &party in self.expected.keys() {
+            sharing.expect(party, 0, takes(self.expected(party, self.reckoned)));
         }
         sharing
     }

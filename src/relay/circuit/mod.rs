@@ -3,6 +3,7 @@
 pub(super) mod age;
 pub(super) mod end;
 pub(super) mod inward;
+pub(super) mod late;
 pub(super) mod outward;
 pub(super) mod standstill;
 pub(super) mod table;

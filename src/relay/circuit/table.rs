@@ -2,10 +2,10 @@
 
 use super::end::{Arrival, End};
 use super::inward::Overrun;
+use super::late::Late;
 use super::vain::Vain;
 use crate::identity::PeerId;
 use crate::relay::EndId;
-use crate::relay::rate::LATE_BYTES_MAX;
 use crate::relay::router::circuits::EndReport;
 use crate::relay::router::why_circuit_closed::WhyClosed;
 use std::collections::btree_map::Entry;
@@ -42,8 +42,8 @@ pub(crate) struct Circuits {
     by_number: BTreeMap<u32, Circuit>,
     /// The highest number of a CONNECT: later ones are higher, which is how "not used before" is held in four bytes.
     last_asked: u32,
-    /// Bytes for circuits that have ended which may yet come: their client could not know.
-    late_bytes: u32,
+    /// What may yet come for circuits that have ended.
+    pub late: Late,
     /// Calls that it was offered and that came to nothing.
     pub vain: Vain,
     /// Open circuits that ended since that was last asked for.
@@ -133,7 +133,7 @@ impl Circuits {
             Some(Circuit::Open(end)) => {
                 let by_client = matches!(why, Some(WhyClosed::Reset(_) | WhyClosed::LinkEnded));
                 let late_bytes = if by_client { 0 } else { end.inward.may_bring() };
-                self.late_bytes = self.late_bytes.saturating_add(late_bytes).min(LATE_BYTES_MAX);
+                self.late.expect(number, end.with, late_bytes);
                 let sent_bytes = end.inward.total_bytes();
                 self.ended.push(EndReport { circuit: number, sent_bytes, late_bytes, why });
                 Some(end.far)
@@ -151,13 +151,6 @@ impl Circuits {
     /// Takes the open circuits that have ended since the last call.
     pub(crate) fn take_ended(&mut self) -> Vec<EndReport> {
         std::mem::take(&mut self.ended)
-    }
-
-    /// So many bytes came for a circuit that is none. How many of them may be for one that has ended: within its credit.
-    pub(crate) fn take_late(&mut self, bytes: usize) -> usize {
-        let taken = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.late_bytes);
-        self.late_bytes -= taken;
-        usize::try_from(taken).unwrap_or(bytes)
     }
 
     /// Counts bytes that came in, which are credit for the other direction besides. None if there is no such circuit: it
@@ -214,6 +207,7 @@ impl Circuits {
         if self.round.is_empty() {
             self.round = VecDeque::new();
         }
+        self.late.shrink();
     }
 
     /// The circuit for the sake of which the link is not read: of several the one that was congested first.

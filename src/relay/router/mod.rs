@@ -293,7 +293,7 @@ impl Router {
         // All that was sent is paid for if nothing is owed without what may come yet.
         let sent_bytes = self.rates.owes_until(now, (&peer, other), 0).map_or(0, |_| report.sent_bytes);
         let bytes = CircuitBytes::new(sent_bytes, report.late_bytes);
-        if let Some(until) = self.rates.owes_until(now, (&peer, other), bytes.late) {
+        if let Some(until) = self.rates.expect_late(now, (&peer, other), bytes.late) {
             self.owed.add(Debtor { peer, caller }, until, bytes);
         }
     }

@@ -43,6 +43,11 @@ impl Rates {
     ) -> Option<Instant> {
         self.by_peer.get(peer).map(|rate| rate.owes_until(now, Some(other), late_bytes)).filter(|until| *until > now)
     }
+
+    /// A circuit with another has ended, and may bring so many bytes yet. Until when a peer with a rate owes for that and all before.
+    pub(super) fn expect_late(&self, now: Instant, (peer, other): (&PeerId, PeerId), bytes: u32) -> Option<Instant> {
+        self.by_peer.get(peer).map(|rate| rate.expect_late(now, Some(other), bytes)).filter(|until| *until > now)
+    }
 }
 
 #[cfg(test)]

@@ -296,6 +296,54 @@ fn whoever_takes_a_call_that_it_was_never_offered_or_took_before_is_owed_nothing
     }
 }
 
+#[test]
+fn whoever_ends_each_circuit_before_what_was_under_way_has_come_leaves_a_peer_with_a_rate_heard() {
+    const CIRCUITS: usize = 16;
+    for workers in [1, 2] {
+        let (mut relay, [mut callee, mut honest, mut hostile]) = rated_callee(workers, 16);
+        let (mut now, mut circuit, mut sent) = (Instant::now(), 0, 0);
+        let start = now;
+        callee.say(Control::Listen { name: app("a") });
+        callee.flush(now, &mut relay);
+        for second in 0..600 {
+            // All that it may have are open at once, and all are over before anything of them comes in.
+            let (mut opened, first) = (Vec::new(), circuit + 2);
+            for _ in 0..2 * CIRCUITS {
+                circuit += 2;
+                opened.extend(call(now, &mut relay, (&mut hostile, &mut callee), (circuit, Ended::Full)));
+            }
+            (first..=circuit).step_by(2).for_each(|n| hostile.link_reset(n, CloseCode::Cancelled));
+            hostile.flush(now, &mut relay);
+            for number in opened {
+                callee.data(number, &numbered(WINDOW));
+                sent += WINDOW;
+            }
+            callee.bare(Kind::Ping, 0, second);
+            callee.flush(now, &mut relay);
+            assert!(callee.all(now, &mut relay).contains(&Got::Pong(second)), "after {second} s");
+            if second % 100 == 99 {
+                let number = 2 * (second + 1);
+                assert!(
+                    call(now, &mut relay, (&mut honest, &mut callee), (number, Ended::Full)).is_some(),
+                    "after {second} s"
+                );
+                honest.link_reset(number, CloseCode::Done);
+                honest.flush(now, &mut relay);
+            }
+            for client in [&mut hostile, &mut honest] {
+                client.bare(Kind::Ping, 0, 1);
+                client.flush(now, &mut relay);
+                client.all(now, &mut relay);
+            }
+            now += Duration::from_secs(1);
+            relay.handle_timeout(now);
+        }
+        let paid = RATE * usize::try_from((now - start).as_secs()).unwrap();
+        assert!(sent <= paid + CIRCUITS * WINDOW, "{sent} bytes, {paid} paid for, {workers} workers");
+        assert!(sent > paid / 2, "{sent} bytes, {paid} paid for");
+    }
+}
+
 /// A callee with a rate, which sends an honest caller as much as it may, while somebody hostile does `harm` each second.
 fn honest_bytes(
     workers: usize,

@@ -83,18 +83,65 @@ fn a_circuit_that_has_ended_counts_as_one_at_most_whatever_it_brought() {
 #[test]
 fn a_circuit_counts_by_what_may_come_yet_if_all_that_came_is_paid_for() {
     // Granted before the rate was so low.
-    for (late_bytes, left, seconds) in [(0, 16, 0), (CIRCUIT_WINDOW_START / 2, 10, 7), (40 << 20, 4, 13)] {
+    for (late_bytes, left, seconds) in [(0, 16, 0), (CIRCUIT_WINDOW_START / 2, 10, 77), (40 << 20, 4, 154)] {
         let mut owing = Owing::new(RATE, 12);
         owing.end(1 << 40, late_bytes);
         assert_eq!(owing.asks(), left, "{late_bytes}");
-        owing.world.pass(Duration::from_secs(seconds));
+        // One after the other, for all of it may come.
+        owing.world.pass(Duration::from_secs(seconds * 9 / 10));
+        assert_eq!(owing.asks() == 16, seconds == 0, "{late_bytes}");
+        owing.world.pass(Duration::from_secs(seconds / 10 + 1));
         assert_eq!(owing.asks(), 16, "{late_bytes}");
     }
 }
 
 #[test]
+fn however_many_circuits_are_ended_before_what_was_under_way_has_come_all_of_that_is_paid_for() {
+    const ALL: u64 = 1000;
+    for (rate, comes_after) in [(RATE, 1), (1 << 20, 1), (RATE, 12), (1 << 20, 12)] {
+        let mut owing = Owing::new(rate, 0);
+        let (start, window) = (owing.world.now, usize::try_from(WINDOW).unwrap());
+        let (mut number, mut ended, mut under_way) = (0, 0, 0);
+        while ended < ALL {
+            number += 2;
+            owing.world.connect(owing.caller, number, (V, 0), HOUR);
+            let offered = offers(&owing.world.take()).first().map(|(circuit, _)| *circuit);
+            let taken = offered.filter(|circuit| owing.world.accept(owing.callee, *circuit, vec![]).is_some());
+            if let Some(circuit) = taken {
+                let World { router, now, orders, .. } = &mut owing.world;
+                let late_bytes = CIRCUIT_WINDOW_START;
+                let end = EndReport { circuit, sent_bytes: 0, late_bytes, why: None };
+                router.handle_ended(*now, owing.callee, &[end], orders);
+                let caller = EndReport { circuit: number, sent_bytes: 0, late_bytes: 0, why: None };
+                router.handle_ended(*now, owing.caller, &[caller], orders);
+                (ended, under_way) = (ended + 1, under_way + 1);
+            }
+            if under_way == comes_after || taken.is_none() {
+                for _ in 0..std::mem::take(&mut under_way) {
+                    owing.link.receive(owing.world.now, window);
+                    owing.link.note_bidden(Some(peer(H)), window);
+                    owing.link.note_late(Some(peer(H)), window);
+                }
+            }
+            let now = owing.world.now;
+            assert!(owing.link.reads_from().is_some_and(|from| from <= now), "{rate}: after {ended}");
+            let ahead = (ended * WINDOW).saturating_sub(rate * (now - start).as_secs());
+            assert!(ahead <= 14 * WINDOW + rate, "{rate}, {comes_after}: {ahead} bytes ahead after {ended}");
+            if taken.is_none() {
+                owing.world.cancel(owing.caller, number);
+                owing.world.pass(Duration::from_secs(1));
+            }
+            owing.world.take();
+        }
+        // And no more is waited for than that.
+        let paid = rate * (owing.world.now - start).as_secs();
+        assert!(paid <= ALL * WINDOW + 2 * rate, "{rate}: {paid}");
+    }
+}
+
+#[test]
 fn what_is_owed_is_paid_for_at_another_rate_from_when_that_is_known() {
-    for (rate, seconds) in [(1 << 20, 2), (RATE / 2, 26)] {
+    for (rate, seconds) in [(1 << 20, 4), (RATE / 2, 308)] {
         let mut owing = Owing::new(RATE, 12);
         owing.end(0, CIRCUIT_WINDOW_START);
         owing.world.hold_to(&[(V, &format!("rate={rate} circuits=16")), (H, ""), (S, "")]);
