@@ -11,8 +11,9 @@
 //! Each new circuit has some credit from the start, so others let a peer be ahead by opening circuits to it, as does it itself.
 //! That must not leave its links unread: whoever did it would have silenced it. So what bounds that is who may have new
 //! circuits: one that has ended counts among those of its peer until it is paid for (`router/owed.rs`). Thus all is never ahead
-//! by more than a multiple of the circuits that the peer may have, whatever others do; only if the peer itself goes on saying
-//! what needs no credit, for longer than half its rate allows, does it get there, and then it is not read.
+//! by more than a multiple of the circuits that the peer may have, and a few seconds for all who have it send, whatever others do;
+//! only if the peer itself goes on saying what needs no credit, for longer than half its rate allows, does it get there, and then
+//! it is not read.
 //!
 //! Workers change two numbers by an atomic operation each, and the parts behind a lock of the account. Peers without a rate have
 //! no account.
@@ -23,9 +24,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What each may have a peer be ahead of his part of its rate: half a second of it. Overdrawing by one window is allowed, and
-/// paid back.
+/// What each may have a peer be ahead of his part of its rate: half a second of that. Overdrawing by one window is allowed, and
+/// paid back. What comes unbidden may be half a second of the whole rate ahead.
 const BURST: Duration = Duration::from_millis(500);
+/// By so much all may be ahead for that. Whoever was let ahead when so many owed has his part of [`BURST`] by their number, and so
+/// it is a whole one, a half, a third and so on: less than 16 of them for all peers that there can be.
+const BURSTS: u32 = 16;
 /// By so much more it may be overdrawn before it is not read, bytes: a hundred calls with the first messages of their
 /// sessions, however low the rate.
 const UNBIDDEN_BYTES: u64 = 256 * 1024;
@@ -174,8 +178,8 @@ impl Rate {
     /// From when on links of the peer may be read.
     fn reads_from(&self) -> Instant {
         let Account { bytes_per_second, ahead_max, since, all, unbidden, .. } = &*self.0;
-        let due = [(all, *ahead_max), (unbidden, UNBIDDEN_BYTES)].map(|(paid, ahead)| {
-            let ahead = Duration::from_nanos(nanos_of(ahead, *bytes_per_second)).saturating_add(BURST);
+        let due = [(all, *ahead_max, BURSTS), (unbidden, UNBIDDEN_BYTES, 1)].map(|(paid, ahead, bursts)| {
+            let ahead = Duration::from_nanos(nanos_of(ahead, *bytes_per_second)).saturating_add(BURST * bursts);
             Duration::from_nanos(paid.load(Ordering::Relaxed)).saturating_sub(ahead)
         });
         *since + due[0].max(due[1])
@@ -290,6 +294,7 @@ impl Metered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::PeerId;
 
     const WINDOW: usize = CIRCUIT_WINDOW_START as usize;
     /// How many the peer may have.
@@ -384,8 +389,33 @@ mod tests {
                 read += 4096;
             }
         }
-        let ahead = ahead_max(CIRCUITS) + 5_000 + 4096;
+        let ahead = ahead_max(CIRCUITS) + 80_000 + 4096;
         assert!((100_000_000..=100_000_000 + ahead).contains(&read), "{read}");
+    }
+
+    #[test]
+    fn as_many_as_may_be_have_a_fast_peer_send_as_much_as_each_may_and_its_links_are_read() {
+        for parties in [1, 10, 1000] {
+            let now = Instant::now();
+            let rate = Rate::new(now, 1 << 30, CIRCUITS);
+            let mut link = Metered::new(Some(rate));
+            let mut sent = 0;
+            for n in 0..parties {
+                let mut bytes = [0; 32];
+                bytes[..4].copy_from_slice(&u32::to_be_bytes(n));
+                let party = Some(PeerId::from_bytes(bytes));
+                while link.allows(now, party) {
+                    link.receive(now, WINDOW / 8);
+                    link.note_bidden(party, WINDOW / 8);
+                    sent += WINDOW / 8;
+                }
+            }
+            assert!(may_read(&link, now), "{parties}");
+            // Nor is it that nobody may be ahead.
+            let halves =
+                [(1, 1), (10, 2), (1000, 7)].iter().find(|(of, _)| *of == parties).map_or(0, |(_, halves)| *halves);
+            assert!(sent >= halves << 29, "{parties}: {sent}");
+        }
     }
 
     #[test]

@@ -103,12 +103,13 @@ impl Sharing {
         }
     }
 
-    /// When no more than `but_for` is left to be paid for somebody, with so much more, if nothing else is charged to anybody.
+    /// When no more than his part of `but_for` is left to be paid for somebody, with so much more, if nothing else is charged to
+    /// anybody. What is left of all who owe is then no more than that for each once, half of it, a third and so on.
     pub(super) fn level_from(&self, party: Party, more: u64, but_for: u64) -> u64 {
-        let tag = self.tag(party).saturating_add(more).saturating_sub(but_for);
         let (mut at, mut paid) = (self.reckoned, self.paid);
         // It owes until then, whether or not it does now and however little.
         let mut owing = self.order.len() + usize::from(!self.tags.contains_key(&party));
+        let tag = self.tag(party).saturating_add(more).saturating_sub(but_for / parts(owing));
         let others = self.order.iter().filter(|(_, other)| *other != party);
         for &(other, _) in others.take_while(|(other, _)| *other < tag) {
             at = at.saturating_add((other - paid).saturating_mul(parts(owing)));
@@ -162,7 +163,7 @@ mod tests {
         sharing.reckon(400_000);
         assert_eq!(left(&sharing, 1), 600_000, "alone it has all of the rate");
         sharing.charge(party(2), 1000);
-        assert_eq!((sharing.level_from(party(2), 0, 0), sharing.level_from(party(2), 0, 400)), (402_000, 401_200));
+        assert_eq!((sharing.level_from(party(2), 0, 0), sharing.level_from(party(2), 0, 800)), (402_000, 401_200));
         assert_eq!(sharing.level_from(party(1), 0, 0), 1_001_000);
         sharing.reckon(401_000);
         assert_eq!([1, 2].map(|n| left(&sharing, n)), [599_500, 500]);
