@@ -64,6 +64,15 @@ pub(super) struct Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooMany;
 
+/// Names of a link that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Forgotten {
+    /// So many were forgotten.
+    pub names: usize,
+    /// Whether there are more.
+    pub has_more: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Listeners {
@@ -149,13 +158,14 @@ impl Listeners {
         }
     }
 
-    /// Forgets names of a link that is gone, so many at most. Whether there are more.
-    pub(super) fn forget_left(&mut self, link: LinkId, most: usize) -> bool {
+    /// Forgets names of a link that is gone, so many at most.
+    pub(super) fn forget_left(&mut self, link: LinkId, most: usize) -> Forgotten {
         if !self.left.contains(&link) {
-            return false;
+            return Forgotten { names: 0, has_more: false };
         }
         let all = (link, Key([0; 16]))..=(link, Key([0xff; 16]));
         let keys: Vec<Key> = self.by_link.range(all.clone()).take(most).map(|(_, key)| *key).collect();
+        let names = keys.len();
         for key in keys {
             self.by_link.remove(&(link, key));
             self.by_name.remove(&(key, link));
@@ -164,7 +174,7 @@ impl Listeners {
         if !has_more {
             self.left.remove(&link);
         }
-        has_more
+        Forgotten { names, has_more }
     }
 
     fn discount(&mut self, Attached { peer, source, .. }: Attached, names: usize) {

@@ -144,14 +144,15 @@ impl Router {
         let mut calls = Calls { router: self, now, orders };
         room -= calls.handle_lost((link, peer), room);
         calls.offer_next();
-        let has_names = self.listeners.forget_left(link, room.saturating_mul(NAMES_FOR_A_CALL));
-        let is_all = room > 0 && !has_names;
+        let forgotten = self.listeners.forget_left(link, room.saturating_mul(NAMES_FOR_A_CALL));
+        let is_all = room > 0 && !forgotten.has_more;
+        room -= forgotten.names.div_ceil(NAMES_FOR_A_CALL);
         if is_all {
             self.facts.push_back(Fact::Detached { link, peer, source, why: left.departure.why });
         } else {
             self.leaving.put(link, left);
         }
-        SeenTo { calls: if has_names { most } else { most - room }, is_all }
+        SeenTo { calls: most - room, is_all }
     }
 
     /// Registers a name. Requests parked for it are offered in turn: some of them now, and the rest by

@@ -74,6 +74,25 @@ fn a_link_that_goes_with_all_it_may_have_is_no_long_work_at_once() {
 }
 
 #[test]
+fn names_that_are_forgotten_are_paid_for_as_calls_are() {
+    for (names, calls) in [(0, 0), (1, 1), (200, 25), (300, 38)] {
+        let mut world = World::new(Limits::default());
+        let link = world.attach(V);
+        (0..names).for_each(|n| assert_eq!(world.listen_to(link, fairness::numbered(n)), Ok(0)));
+        world.router.detach(link, Departure { why: Why::Closed, ended: Vec::new() });
+        let mut paid = 0;
+        loop {
+            let seen_to = world.router.leave_on(world.now, link, AT_ONCE, &mut world.orders);
+            paid += seen_to.calls;
+            if seen_to.is_all {
+                break;
+            }
+        }
+        assert_eq!(paid, calls, "{names}");
+    }
+}
+
+#[test]
 fn calls_that_a_link_was_offered_go_on_and_its_own_go_to_nobody_while_it_is_seen_to() {
     let mut world = World::new(Limits::default());
     let (old, new) = (world.attach(V), world.attach(V));
