@@ -135,8 +135,8 @@ impl Rate {
             update(&self.0.all, |paid| paid.saturating_sub(nanos_of(free_bytes, rate)));
         }
         let mut sharing = self.sharing();
-        sharing.relieve(None, nanos_of(bytes + free_bytes, rate));
-        sharing.charge(with, nanos_of(bytes, rate));
+        sharing.relieve(None, nanos_of(free_bytes, rate));
+        sharing.hand_over(with, nanos_of(bytes, rate));
     }
 
     /// From when on more may be granted that somebody has the peer send.
@@ -391,6 +391,22 @@ mod tests {
         }
         let ahead = ahead_max(CIRCUITS) + 80_000 + 4096;
         assert!((100_000_000..=100_000_000 + ahead).contains(&read), "{read}");
+    }
+
+    #[test]
+    fn what_was_paid_for_before_it_was_known_who_had_it_sent_is_not_paid_for_again() {
+        let now = Instant::now();
+        for (passes, left) in [(0, 10), (4, 6), (10, 0), (20, 0)] {
+            let (rate, mut link) = metered(now, 1000);
+            link.receive(now, 10_000);
+            // Something else comes before that is used.
+            let later = now + Duration::from_secs(passes);
+            link.receive(later, 0);
+            let party = Some(PeerId::from_bytes([7; 32]));
+            link.note_bidden(party, 10_000);
+            let until = (later + Duration::from_secs(left)).checked_sub(BURST).unwrap_or(later).max(later);
+            assert_eq!(rate.owes_until(later, party, 0), until, "{passes}");
+        }
     }
 
     #[test]

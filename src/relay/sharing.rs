@@ -57,10 +57,18 @@ impl Sharing {
         self.set(party, tag, tag.saturating_add(time));
     }
 
-    /// And so much less.
-    pub(super) fn relieve(&mut self, party: Party, time: u64) {
+    /// And so much less. How much of that had not been paid.
+    pub(super) fn relieve(&mut self, party: Party, time: u64) -> u64 {
         let tag = self.tag(party);
-        self.set(party, tag, tag.saturating_sub(time));
+        let time = time.min(tag - self.paid);
+        self.set(party, tag, tag - time);
+        time
+    }
+
+    /// So much that was to be paid for nobody is for somebody. What has been paid of it is not paid again.
+    pub(super) fn hand_over(&mut self, party: Party, time: u64) {
+        let left = self.relieve(None, time);
+        self.charge(party, left);
     }
 
     /// So much may come for somebody that nobody asks for any more. It may never come: it is not charged, and it is expected for
