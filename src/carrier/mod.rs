@@ -102,6 +102,13 @@ impl Carrier {
         }
     }
 
+    /// The link is no more. Of what a client's has shown no more goes out than has begun to as a frame, and none of it is counted.
+    pub(crate) fn let_go(&mut self) {
+        if let Carrier::WebSocket(websocket) = self {
+            websocket.let_go();
+        }
+    }
+
     /// The link has said all: the other side is to know that nothing follows.
     pub fn close(&mut self) {
         if let Carrier::WebSocket(websocket) = self {

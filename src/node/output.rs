@@ -18,8 +18,9 @@ impl Output {
         self.at == self.bytes.len()
     }
 
+    /// The carrier took so many bytes of what is pending. What it says beyond that is not of this link.
     pub(super) fn written(&mut self, count: usize) {
-        self.at += count;
+        self.at = self.bytes.len().min(self.at.saturating_add(count));
         if self.is_empty() {
             self.clear();
         }
@@ -28,5 +29,22 @@ impl Output {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.at = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_carrier_took_of_a_link_before_changes_nothing() {
+        let mut out = Output::default();
+        out.written(5);
+        assert!(out.is_empty() && out.pending().is_empty());
+        out.bytes.extend(b"ab");
+        out.written(1);
+        assert_eq!(out.pending(), b"b");
+        out.written(usize::MAX);
+        assert!(out.is_empty() && out.pending().is_empty());
     }
 }

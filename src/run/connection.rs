@@ -26,6 +26,8 @@ use std::time::Instant;
 const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER_BYTES);
 /// Reads of the farewell before the time is looked at again.
 const LAST_READS: usize = 64;
+/// Writes of our last words before it is.
+const LAST_WRITES: usize = 64;
 
 /// See the module's text.
 pub(super) struct Connection {
@@ -205,21 +207,37 @@ impl Connection {
         if !socket.is_writable() {
             return None;
         }
-        let output = node.poll_output(now);
-        if output.is_empty() && !carrier.has_own() {
+        let has_output = !node.poll_output(now).is_empty();
+        let is_held = node.wants_carrier();
+        if !is_held {
+            // What it said is said again by its next link, if need be. The carrier may have a copy, of which nothing is counted.
+            carrier.let_go();
+        }
+        if !has_output && !carrier.has_own() {
             return None;
         }
-        match write(socket, carrier, output) {
+        let output = if has_output { node.poll_output(now) } else { &[] };
+        let fault = match write(socket, carrier, output) {
             Ok(Written::Bytes(count)) => {
-                node.handle_written(now, count);
+                if is_held {
+                    node.handle_written(now, count);
+                }
                 return Some(count);
             }
             Ok(Written::Later) => {
-                node.handle_written(now, 0);
+                if is_held {
+                    node.handle_written(now, 0);
+                }
                 return None;
             }
-            Ok(Written::Gone) => node.handle_down(now, Down::Closed),
-            Err(error) => node.handle_fault(now, Down::Closed, Fault(Arc::new(error))),
+            Ok(Written::Gone) => None,
+            Err(error) => Some(Fault(Arc::new(error))),
+        };
+        // What the carrier has to say itself would be tried again for ever.
+        self.state = State::Down;
+        match fault {
+            None => node.handle_down(now, Down::Closed),
+            Some(fault) => node.handle_fault(now, Down::Closed, fault),
         }
         Some(0)
     }
@@ -230,8 +248,12 @@ impl Connection {
         if let State::Up(socket, _) = &mut self.state {
             socket.rouse();
         }
-        if !*said_all {
-            while self.send(now, node).is_some() {}
+        let mut writes = 0;
+        while !*said_all && self.send(now, node).is_some() {
+            writes += 1;
+            if writes == LAST_WRITES {
+                return Parting::Busy;
+            }
         }
         let State::Up(socket, carrier) = &mut self.state else { return Parting::Gone };
         if !*said_all && socket.is_writable() {

@@ -175,6 +175,11 @@ impl WebSocket {
         self.outward.has_own()
     }
 
+    /// The link is no more.
+    pub(super) fn let_go(&mut self) {
+        self.outward.let_go();
+    }
+
     /// Nothing follows what the link has said.
     pub(super) fn close(&mut self) {
         if self.is_open() {

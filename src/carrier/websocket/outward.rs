@@ -52,6 +52,8 @@ pub(super) struct Outward {
     gone: usize,
     /// Bytes at its end that are content.
     copied: usize,
+    /// Where in it the frame of those begins.
+    frame_at: usize,
     /// Content behind it that its head has promised.
     promised: usize,
     /// What somebody wants back: the last that was asked for is enough (RFC 6455, 5.5.3).
@@ -70,7 +72,16 @@ enum Closing {
 
 impl Outward {
     pub(super) fn new(keys: Option<Keys>) -> Outward {
-        Outward { keys, front: Vec::new(), gone: 0, copied: 0, promised: 0, pong: None, close: Closing::No }
+        Outward {
+            keys,
+            front: Vec::new(),
+            gone: 0,
+            copied: 0,
+            frame_at: 0,
+            promised: 0,
+            pong: None,
+            close: Closing::No,
+        }
     }
 
     /// Says something that is no frame, before any is.
@@ -88,6 +99,15 @@ impl Outward {
         if self.close == Closing::No {
             self.close = Closing::Due(number);
         }
+    }
+
+    /// The link whose content was copied is no more: what has not begun to go out does not. A frame that has goes on to its end,
+    /// without which nothing could follow, and is nobody's.
+    pub(super) fn let_go(&mut self) {
+        if self.copied > 0 && self.gone <= self.frame_at {
+            self.front.truncate(self.frame_at);
+        }
+        self.copied = 0;
     }
 
     /// Whether there is something of its own to be said, or of what has begun.
@@ -143,6 +163,7 @@ impl Outward {
             }
             Some(keys) => {
                 let (key, count) = (keys.next(), shown.min(COPIED_MAX));
+                self.frame_at = self.front.len();
                 head(Opcode::Binary, count, Some(key), &mut self.front);
                 let at = self.front.len();
                 for slice in link {

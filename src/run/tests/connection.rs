@@ -113,6 +113,129 @@ fn why_a_connection_broke_is_told_with_its_end_whatever_has_failed_since() {
     assert!(told.len() == 2 && told[0].contains("reset") && told[1].contains("refused"), "{told:?}");
 }
 
+/// Connects by WebSocket; the other end, and its carrier.
+fn open(connection: &mut Connection, reactor: &mut Reactor) -> (TcpStream, Carrier) {
+    let (dial, mut theirs, carrier) = reach(connection, reactor, |mut stream, answer| stream.write_all(answer));
+    assert!(matches!(dial, Dial::Up(_)));
+    theirs.set_read_timeout(Some(WHILE)).unwrap();
+    theirs.flush().unwrap();
+    (theirs, carrier)
+}
+
+/// Asks for a WebSocket, and has this done about the answer; what comes of it.
+fn reach(
+    connection: &mut Connection,
+    reactor: &mut Reactor,
+    answer: fn(&TcpStream, &[u8]) -> io::Result<()>,
+) -> (Dial, TcpStream, Carrier) {
+    let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = relay.local_addr().unwrap().port();
+    let to = format!("ws://{}@127.0.0.1:{port}/vp", Identity::from_seed(&[2; 32]).id()).parse().unwrap();
+    let serving = std::thread::spawn(move || {
+        let (mut stream, mut carrier) = (relay.accept().unwrap().0, Carrier::Undecided);
+        while !carrier.has_own() {
+            let mut wire = [0; 4096];
+            let count = stream.read(&mut wire).unwrap();
+            assert_eq!((count > 0, carrier.handle_wire(&mut wire[..count])), (true, 0));
+        }
+        let words = own(&mut carrier);
+        answer(&stream, &words).unwrap();
+        (stream, carrier)
+    });
+    let mut dial = connection.dial(Instant::now(), reactor, &to);
+    while let Dial::Resolving | Dial::Connecting | Dial::Opening = dial {
+        wait(connection, reactor);
+        dial = connection.advance(Instant::now(), reactor).unwrap();
+    }
+    let (stream, carrier) = serving.join().unwrap();
+    (dial, stream, carrier)
+}
+
+/// What a carrier says itself.
+fn own(carrier: &mut Carrier) -> Vec<u8> {
+    let mut wire = [IoSlice::new(&[]); OWN_SLICES];
+    let used = carrier.wrap(&[], &mut wire);
+    let words: Vec<u8> = wire[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+    assert_eq!(carrier.handle_written(words.len()), 0);
+    words
+}
+
+fn wait(connection: &mut Connection, reactor: &mut Reactor) {
+    reactor.wait(Some(Duration::from_millis(50))).unwrap();
+    while let Some(ready) = reactor.poll_ready() {
+        connection.handle_ready(ready);
+    }
+}
+
+fn carrier(connection: &mut Connection) -> &mut Carrier {
+    match &mut connection.state {
+        State::Up(_, carrier) => carrier,
+        _ => panic!("it is not up"),
+    }
+}
+
+#[test]
+fn who_parts_from_a_relay_that_has_gone_does_not_try_again_what_its_carrier_has_to_say() {
+    let (told, tell) = std::sync::mpsc::channel();
+    // Where this fails it never ends.
+    std::thread::spawn(move || {
+        let (mut reactor, mut node) = (Reactor::new(8).unwrap(), node());
+        let mut connection = Connection::new(Slot::own(2));
+        let (mut theirs, _) = open(&mut connection, &mut reactor);
+        let now = Instant::now();
+        node.handle_connected(now);
+        theirs.write_all(&[0x89, 1, b'x']).unwrap();
+        while connection.receive(now, &mut node).is_none() {
+            wait(&mut connection, &mut reactor);
+        }
+        assert!(carrier(&mut connection).has_own());
+        socket2::SockRef::from(&theirs).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(theirs);
+        let is_broken =
+            |connection: &Connection| matches!(&connection.state, State::Up(socket, _) if socket.is_broken());
+        while !is_broken(&connection) {
+            wait(&mut connection, &mut reactor);
+        }
+        assert!(matches!(connection.part(now, &mut node, &mut false), Parting::Gone));
+        told.send(()).unwrap();
+    });
+    tell.recv_timeout(WHILE).unwrap();
+}
+
+#[test]
+fn what_a_carrier_has_copied_of_a_link_that_is_no_more_goes_out_only_if_it_has_begun_to() {
+    for begun in [0, 10] {
+        let (mut reactor, mut node, mut connection) = (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2)));
+        let (mut theirs, mut far) = open(&mut connection, &mut reactor);
+        let now = Instant::now();
+        node.handle_connected(now);
+        let said = node.poll_output(now).to_vec();
+        let State::Up(socket, carrier) = &mut connection.state else { panic!() };
+        let link = [IoSlice::new(&said)];
+        let mut wire = [IoSlice::new(&[]); 1 + OWN_SLICES];
+        assert_eq!(carrier.wrap(&link, &mut wire), 1);
+        assert!(
+            matches!(socket.try_write(&wire[0][..begun]), Ok(Written::Bytes(count)) if count == begun) || begun == 0
+        );
+        let taken = carrier.handle_written(begun);
+        assert!(taken < said.len());
+        node.handle_written(now, taken);
+        node.handle_down(now, Down::Said(crate::wire::CloseCode::GoingAway));
+        let mut said_all = false;
+        connection.part(now, &mut node, &mut said_all);
+        assert!(said_all);
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).unwrap();
+        let kept = far.handle_wire(&mut heard);
+        assert_eq!(heard[..kept], said[..if begun == 0 { 0 } else { said.len() }], "{begun}");
+        assert_eq!(far.end(), Some(End::Closed), "the frames are whole");
+        let dialled = now + WHILE;
+        assert!(node.poll_dial(dialled).is_some());
+        node.handle_connected(dialled);
+        assert!(node.poll_output(dialled).starts_with(b"vp"), "the next link begins at its beginning");
+    }
+}
+
 #[test]
 fn who_parts_says_all_then_the_end_and_has_gone_when_the_relay_has() {
     let relay = TcpListener::bind("127.0.0.1:0").unwrap();
