@@ -51,14 +51,14 @@ impl Conn {
         self.flush();
     }
 
-    /// How its carrier has ended, if it has and the socket has not.
+    /// How its carrier has ended, if it has and the socket has not. The next read tells of that, too.
     pub(super) fn end(&self) -> Option<End> {
         self.carrier.end()
     }
 
     /// Whether a read may find something.
     pub(super) fn is_readable(&self) -> bool {
-        self.socket.is_readable()
+        self.socket.is_readable() || self.carrier.end().is_some()
     }
 
     /// Whether a write may find room.
@@ -77,6 +77,9 @@ impl Conn {
                 Read::Later => Got::Later,
                 Read::End => Got::End,
             });
+        }
+        if self.carrier.end().is_some() {
+            return Ok(Got::End);
         }
         // One block, in the front of which the link's bytes stay: those of several would have to be moved together.
         let Some(block) = reader.rooms().next() else { return Ok(Got::Later) };
@@ -102,8 +105,11 @@ impl Conn {
         let mut wire = [IoSlice::new(&[]); SLICES_MAX + OWN_SLICES];
         let used = self.carrier.wrap(link, &mut wire);
         if used == 0 {
-            // The carrier has ended.
-            return Ok(Written::Gone);
+            // The carrier has ended. Whoever has closed it listens no more, and is heard to the end of what it had said.
+            return Ok(match self.carrier.end() {
+                Some(End::Closed) => Written::Bytes(link.iter().map(|slice| slice.len()).sum()),
+                _ => Written::Gone,
+            });
         }
         let written = self.socket.try_write_vectored(&wire[..used])?;
         let Written::Bytes(count) = written else { return Ok(written) };

@@ -102,6 +102,8 @@ impl Sockets {
         conn.handle_ready(ready);
         let is_writable = !was_writable && conn.is_writable();
         let is_over = ready.error || ready.read_closed;
-        Some(Heard { conn: id, is_readable: ready.is_for_reader(), is_writable, is_over })
+        // A carrier's end that its link has not heard of, as it has moved meanwhile, brings no event of its own.
+        let is_readable = ready.is_for_reader() || conn.end().is_some();
+        Some(Heard { conn: id, is_readable, is_writable, is_over })
     }
 }

@@ -326,11 +326,15 @@ impl Worker {
             Ok(Got::Bytes { wire, link }) => (wire, link),
             Ok(Got::Later) => return self.forwarder.handle_empty(id),
             Ok(Got::End) | Err(_) => {
-                self.sockets.close(id);
+                match conn.end() {
+                    Some(_) => self.sockets.turn_away(id),
+                    None => self.sockets.close(id),
+                }
                 return self.forwarder.handle_closed(now, id);
             }
         };
-        let end = conn.end();
+        // The rest of what came before a CLOSE may have to wait: the read after that tells of the end.
+        let end = conn.end().filter(|end| *end != End::Closed);
         if !conn.is_readable() {
             self.forwarder.handle_empty(id);
         }
@@ -339,23 +343,16 @@ impl Worker {
             self.forwarder.handle_overhead(now, id, wire - link);
         }
         self.forwarder.handle_blocks(now, id, self.reader.blocks(), link);
-        if let Some(end) = end {
-            return self.end(now, id, end);
+        if end.is_some() {
+            // It was told why, and what came is nothing that carries a link.
+            self.sockets.turn_away(id);
+            return self.forwarder.handle_garbage(now, id);
         }
         self.turn.unwritten_bytes += link;
         if self.turn.unwritten_bytes >= WRITE_SOON_BYTES {
             self.turn.unwritten_bytes = 0;
             self.forwarder.begin_output(SOON);
             self.write(now);
-        }
-    }
-
-    /// The carrier of a connection has ended, after what the link has said.
-    fn end(&mut self, now: Instant, id: ConnId, end: End) {
-        self.sockets.turn_away(id);
-        match end {
-            End::Closed => self.forwarder.handle_closed(now, id),
-            End::Broken(_) | End::NotFound | End::NotTaken(_) => self.forwarder.handle_garbage(now, id),
         }
     }
 

@@ -161,7 +161,8 @@ impl WebSocket {
 
     /// What is to be written next, of its own and of what the link shows; how many of `wire` are in use.
     pub(super) fn wrap<'a>(&'a mut self, link: &'a [IoSlice<'a>], wire: &mut [IoSlice<'a>]) -> usize {
-        let link = if self.is_open() { link } else { &[] };
+        // What has begun before the other side closed it goes on to its end.
+        let link = if matches!(self.state, State::Open | State::Over(End::Closed)) { link } else { &[] };
         self.outward.wrap(link, wire)
     }
 

@@ -1,6 +1,7 @@
 //! A relay as a process has it: real sockets and threads, and clients of its own.
 
 use super::*;
+use crate::carrier::Carrier;
 use crate::identity::PeerId;
 use crate::link::{Dial, Frame, Link};
 use crate::names::ParseErrorKind;
@@ -14,6 +15,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+mod carriers;
 mod strangers;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -93,6 +95,7 @@ impl Drop for Running {
 
 struct Client {
     stream: TcpStream,
+    carrier: Carrier,
     link: Link,
     peer: PeerId,
     input: Vec<u8>,
@@ -120,40 +123,20 @@ impl Client {
         Client::attach_over(TcpStream::connect(address).unwrap(), seed)
     }
 
-    fn attach_over(mut stream: TcpStream, seed: u8) -> Client {
-        let identity = identity(seed);
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (mut dial, first) = Dial::new(&identity, Identity::from_seed(&RELAY_SEED).id()).unwrap();
-        stream.write_all(&first).unwrap();
-        let mut input = Vec::new();
-        loop {
-            let mut chunk = [0; 4096];
-            let count = stream.read(&mut chunk).unwrap();
-            assert!(count > 0, "closed in the handshake");
-            input.extend_from_slice(&chunk[..count]);
-            let mut out = Vec::new();
-            match dial.handle_bytes(&input, &mut out).unwrap() {
-                Err(more) => dial = more,
-                Ok(admitted) => {
-                    stream.write_all(&out).unwrap();
-                    let input = input.split_off(admitted.used);
-                    let (link, peer) = (admitted.link, identity.id());
-                    return Client { stream, link, peer, input, circuit: 0, credit: CIRCUIT_WINDOW_START, sent: 0 };
-                }
-            }
-        }
+    fn attach_over(stream: TcpStream, seed: u8) -> Client {
+        Client::attach_by(Carrier::Plain, stream, seed)
     }
 
     fn say(&mut self, message: Control) {
         let mut out = Vec::new();
         self.link.control(&message, &mut out).unwrap();
-        self.stream.write_all(&out).unwrap();
+        self.put(&out);
     }
 
     fn bare(&mut self, kind: Kind, circuit: u32, credit: u32) {
         let mut out = Vec::new();
         self.link.bare(kind, circuit, credit, &mut out).unwrap();
-        self.stream.write_all(&out).unwrap();
+        self.put(&out);
     }
 
     fn next(&mut self) -> Seen {
@@ -171,7 +154,10 @@ impl Client {
                     let mut chunk = vec![0; 64 * 1024];
                     match self.stream.read(&mut chunk) {
                         Ok(0) => return Seen::Closed,
-                        Ok(count) => self.input.extend_from_slice(&chunk[..count]),
+                        Ok(count) => {
+                            let count = self.carrier.handle_wire(&mut chunk[..count]);
+                            self.input.extend_from_slice(&chunk[..count]);
+                        }
                         Err(error) => panic!("{error}"),
                     }
                 }
@@ -193,13 +179,18 @@ impl Client {
     }
 
     fn data(&mut self, bytes: &[u8]) {
+        let frame = self.frame(bytes);
+        self.put(&frame);
+    }
+
+    fn frame(&mut self, bytes: &[u8]) -> Vec<u8> {
         let length = u32::try_from(bytes.len()).unwrap();
         let header = Header { kind: Kind::Data, circuit: self.circuit, length, credit: CIRCUIT_WINDOW_START };
         let mut out = vec![0; 32];
         self.link.seal_header(header, &mut out).unwrap();
         out.extend_from_slice(bytes);
-        self.stream.write_all(&out).unwrap();
         self.sent = self.sent.wrapping_add(length);
+        out
     }
 
     /// Sends all of `bytes` and a FIN, as credit comes.
@@ -242,10 +233,15 @@ impl Client {
 }
 
 fn joined(address: SocketAddr, caller: u8, callee: u8) -> (Client, Client) {
+    joined_by(Carrier::Plain, address, caller, callee)
+}
+
+/// The same, and the caller by this carrier.
+fn joined_by(carrier: Carrier, address: SocketAddr, caller: u8, callee: u8) -> (Client, Client) {
     let mut callee = Client::attach(address, callee);
     callee.say(Control::Listen { name: app() });
     assert_eq!(callee.control(), Control::Listening { name: app() });
-    let mut caller = Client::attach(address, caller);
+    let mut caller = Client::attach_by(carrier, TcpStream::connect(address).unwrap(), caller);
     caller.say(Control::Connect { circuit: 2, to: callee.peer, name: app(), wait_ms: 0, early: vec![1] });
     let Control::Incoming { circuit, from, early, .. } = callee.control() else { panic!("not called") };
     assert_eq!((from, early), (caller.peer, vec![1]));
