@@ -209,11 +209,18 @@ impl Attachment {
         self.intake.take_held()
     }
 
-    /// So many bytes were read.
+    /// So many bytes of it were read.
     pub(super) fn handle_read(&mut self, now: Instant, bytes: usize) {
         self.pace.receive(now, bytes);
-        self.heartbeat.handle_received(now);
+        if bytes > 0 {
+            self.heartbeat.handle_received(now);
+        }
         self.intake.handle_read(now);
+    }
+
+    /// So many were read that are its carrier's own: they are paid for, and show nothing of whoever is at its other end.
+    pub(super) fn handle_overhead(&mut self, now: Instant, bytes: usize) {
+        self.pace.receive(now, bytes);
     }
 
     /// Input waits and is not read: the client is not silent. A circuit for which the others of this link have waited long

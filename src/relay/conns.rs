@@ -264,6 +264,15 @@ impl Conns {
         }
     }
 
+    /// The same of bytes that are none of the link's.
+    pub(super) fn handle_overhead(&mut self, now: Instant, conn: ConnId, bytes: usize) {
+        if let Some(attachment) = self.switch.links.on_mut(conn) {
+            attachment.handle_overhead(now, bytes);
+        } else if let Some(greeting) = self.greetings.get_mut(conn) {
+            greeting.received += bytes;
+        }
+    }
+
     /// Whether the peer of a link is so far over its rate that nothing of what the link brings may be used.
     pub(super) fn is_over_rate(&self, now: Instant, conn: ConnId) -> bool {
         self.switch.links.on(conn).is_some_and(|attachment| attachment.is_over_rate(now))

@@ -188,6 +188,17 @@ impl RelayCore {
         }
     }
 
+    /// A read found so many bytes, all of them its carrier's own.
+    #[cfg(test)]
+    pub(crate) fn handle_overhead(&mut self, now: Instant, conn: ConnId, bytes: usize) {
+        self.land(now, conn);
+        if let Some(&worker) = self.homes.get(&conn) {
+            self.workers[worker].handle_overhead(now, conn, bytes);
+            self.workers[worker].handle_blocks(now, conn, &[], 0);
+            self.settle(now);
+        }
+    }
+
     /// As [`RelayCore::handle_bytes`], by way of its worker's reader, as from a socket. How many bytes were taken: fewer than
     /// all if memory is used up. No bytes: there was nothing to read.
     #[cfg(test)]

@@ -291,6 +291,22 @@ fn a_silent_link_with_circuits_is_dead_in_time_and_a_parked_one_is_not() {
 }
 
 #[test]
+fn what_a_carrier_says_itself_is_no_life_of_a_link() {
+    let start = Instant::now();
+    let (mut relay, id) = relay(1);
+    let (mut caller, mut callee) = joined(start, &mut relay, id);
+    for part in [DEAD_TIME / 2, DEAD_TIME] {
+        let now = start + part;
+        caller.bare(Kind::Ping, 0, 1);
+        caller.flush(now, &mut relay);
+        caller.all(now, &mut relay);
+        relay.handle_overhead(now, callee.id, 100);
+        relay.handle_timeout(now);
+    }
+    assert_eq!(callee.all(start + DEAD_TIME, &mut relay), [Got::Closed]);
+}
+
+#[test]
 fn a_stranger_is_told_that_it_is_refused_and_a_removed_peer_is_cut() {
     let now = Instant::now();
     let known = |seeds: &[u8]| {
