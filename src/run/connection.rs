@@ -37,6 +37,8 @@ pub(super) struct Connection {
     lookups: Lookups,
     input: Vec<u8>,
     filled: usize,
+    /// Some of that came right behind the carrier's handshake, and the node has not had it.
+    is_unheard: bool,
 }
 
 enum State {
@@ -82,6 +84,7 @@ impl Connection {
             lookups: Lookups::default(),
             input: vec![0; INPUT_BYTES],
             filled: 0,
+            is_unheard: false,
         }
     }
 
@@ -90,7 +93,7 @@ impl Connection {
         if let State::Dialling(dialer, _) = std::mem::replace(&mut self.state, State::Down) {
             dialer.give_up(&mut self.lookups);
         }
-        self.filled = 0;
+        (self.filled, self.is_unheard) = (0, false);
     }
 
     /// Begins a new connection.
@@ -152,6 +155,7 @@ impl Connection {
             }
         }
         let ends = socket.addresses();
+        self.is_unheard = self.filled > 0;
         self.state = State::Up(socket, carrier);
         Dial::Up(ends)
     }
@@ -178,18 +182,28 @@ impl Connection {
     /// Reads once, and gives the node what came. How many bytes those were; None if there was nothing to do.
     pub(super) fn receive(&mut self, now: Instant, node: &mut Node) -> Option<usize> {
         let State::Up(socket, carrier) = &mut self.state else { return None };
+        if std::mem::take(&mut self.is_unheard) {
+            let count = self.filled;
+            self.feed(now, node);
+            return Some(count);
+        }
         if !socket.is_readable() {
             return None;
         }
         match socket.try_read(&mut self.input[self.filled..]) {
             Ok(Read::Bytes(count)) => {
-                let filled = self.filled + carrier.handle_wire(&mut self.input[self.filled..self.filled + count]);
-                let used = node.handle_bytes(now, &self.input[..filled]);
-                self.input.copy_within(used..filled, 0);
-                self.filled = filled - used;
-                if let Some(end) = carrier.end() {
+                let link = carrier.handle_wire(&mut self.input[self.filled..self.filled + count]);
+                let end = carrier.end();
+                if end.is_some() {
                     // It is told what it is to know; whether it hears that changes nothing.
                     let _ = flush(socket, carrier);
+                }
+                self.filled += link;
+                // What the carrier says itself is no life of the link.
+                if link > 0 {
+                    self.feed(now, node);
+                }
+                if let Some(end) = end {
                     node.handle_down(now, down(end));
                 }
                 return Some(count);
@@ -199,6 +213,13 @@ impl Connection {
             Err(error) => node.handle_fault(now, Down::Closed, Fault(Arc::new(error))),
         }
         Some(0)
+    }
+
+    /// Gives the node what has come.
+    fn feed(&mut self, now: Instant, node: &mut Node) {
+        let used = node.handle_bytes(now, &self.input[..self.filled]);
+        self.input.copy_within(used..self.filled, 0);
+        self.filled -= used;
     }
 
     /// Writes once of what the node has to say, or its carrier. How many bytes those were; None if there was nothing to do.

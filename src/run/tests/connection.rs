@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::identity::Identity;
+use crate::link::{Answer, Answered};
 use crate::node::{Event, Kind, testkit};
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
@@ -115,32 +116,33 @@ fn why_a_connection_broke_is_told_with_its_end_whatever_has_failed_since() {
 
 /// Connects by WebSocket; the other end, and its carrier.
 fn open(connection: &mut Connection, reactor: &mut Reactor) -> (TcpStream, Carrier) {
-    let (dial, mut theirs, carrier) = reach(connection, reactor, |mut stream, answer| stream.write_all(answer));
+    let (dial, theirs, carrier) = reach(connection, reactor, |mut stream, answer| {
+        stream.write_all(answer).unwrap();
+        Some(stream)
+    });
     assert!(matches!(dial, Dial::Up(_)));
-    theirs.set_read_timeout(Some(WHILE)).unwrap();
-    theirs.flush().unwrap();
-    (theirs, carrier)
+    (theirs.unwrap(), carrier)
 }
 
 /// Asks for a WebSocket, and has this done about the answer; what comes of it.
 fn reach(
     connection: &mut Connection,
     reactor: &mut Reactor,
-    answer: fn(&TcpStream, &[u8]) -> io::Result<()>,
-) -> (Dial, TcpStream, Carrier) {
+    answer: fn(TcpStream, &[u8]) -> Option<TcpStream>,
+) -> (Dial, Option<TcpStream>, Carrier) {
     let relay = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = relay.local_addr().unwrap().port();
     let to = format!("ws://{}@127.0.0.1:{port}/vp", Identity::from_seed(&[2; 32]).id()).parse().unwrap();
     let serving = std::thread::spawn(move || {
         let (mut stream, mut carrier) = (relay.accept().unwrap().0, Carrier::Undecided);
+        stream.set_read_timeout(Some(WHILE)).unwrap();
         while !carrier.has_own() {
             let mut wire = [0; 4096];
             let count = stream.read(&mut wire).unwrap();
             assert_eq!((count > 0, carrier.handle_wire(&mut wire[..count])), (true, 0));
         }
         let words = own(&mut carrier);
-        answer(&stream, &words).unwrap();
-        (stream, carrier)
+        (answer(stream, &words), carrier)
     });
     let mut dial = connection.dial(Instant::now(), reactor, &to);
     while let Dial::Resolving | Dial::Connecting | Dial::Opening = dial {
@@ -200,6 +202,75 @@ fn who_parts_from_a_relay_that_has_gone_does_not_try_again_what_its_carrier_has_
         told.send(()).unwrap();
     });
     tell.recv_timeout(WHILE).unwrap();
+}
+
+/// What became of the relay, as the node tells it.
+fn gone(node: &mut Node) -> Option<Down> {
+    std::iter::from_fn(|| node.poll_event()).find_map(|event| match event {
+        Event::RelayDown { why, .. } => Some(why),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_comes_right_behind_the_answer_is_heard_at_once() {
+    let (mut reactor, mut node, mut connection) = (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2)));
+    // A frame in the same segment: its content is no link's.
+    let (dial, _theirs, _) = reach(&mut connection, &mut reactor, |mut stream, answer| {
+        let frame = [&[0x82, 126, 0x20, 0][..], &[b'A'; 0x2000]].concat();
+        stream.write_all(&[answer, &frame].concat()).unwrap();
+        Some(stream)
+    });
+    assert!(matches!(dial, Dial::Up(_)) && connection.filled > 0);
+    let now = Instant::now();
+    node.handle_connected(now);
+    while gone(&mut node).is_none() {
+        assert!(connection.receive(now, &mut node).is_some(), "it waits for more");
+        wait(&mut connection, &mut reactor);
+    }
+}
+
+#[test]
+fn a_relay_of_which_only_the_carrier_lives_is_silent() {
+    let (mut reactor, mut node, mut connection) = (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2)));
+    let (mut theirs, mut far) = open(&mut connection, &mut reactor);
+    let start = Instant::now();
+    node.handle_connected(start);
+    let (mut answer, mut input) = (Some(Answer::begin()), Vec::new());
+    while answer.is_some() {
+        while connection.send(start, &mut node).is_some() {}
+        let mut wire = vec![0; 8192];
+        let count = theirs.read(&mut wire).unwrap();
+        let kept = far.handle_wire(&mut wire[..count]);
+        input.extend_from_slice(&wire[..kept]);
+        let mut said = Vec::new();
+        match answer.take().unwrap().handle_bytes(&Identity::from_seed(&[2; 32]), &input, &mut said).unwrap() {
+            Answered::More(more, used) => {
+                answer = Some(more);
+                input.drain(..used);
+            }
+            Answered::Admitted(_) => {}
+        }
+        if !said.is_empty() {
+            let shown = [IoSlice::new(&said)];
+            let mut wire = [IoSlice::new(&[]); 1 + OWN_SLICES];
+            let used = far.wrap(&shown, &mut wire);
+            let frames: Vec<u8> = wire[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+            theirs.write_all(&frames).unwrap();
+            assert_eq!(far.handle_written(frames.len()), said.len());
+            while connection.receive(start, &mut node).is_none() {
+                wait(&mut connection, &mut reactor);
+            }
+        }
+    }
+    let long = Duration::from_secs(600);
+    theirs.write_all(&[0x89, 1, b'x']).unwrap();
+    while connection.receive(start + long / 2, &mut node).is_none() {
+        wait(&mut connection, &mut reactor);
+    }
+    assert_eq!(gone(&mut node), None);
+    node.handle_timeout(start + long);
+    assert_eq!(gone(&mut node), Some(Down::Silent));
 }
 
 #[test]
