@@ -301,6 +301,7 @@ impl Line {
                 self.node.handle_connected(now);
             }
             Some(Dial::Refused(why)) => self.node.handle_down(now, why),
+            Some(Dial::Broken(fault)) => self.node.handle_fault(now, Down::Closed, fault),
             Some(Dial::Failed(fault)) => self.node.handle_fault(now, Down::Unreachable, fault),
         }
     }

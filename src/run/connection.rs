@@ -63,6 +63,8 @@ pub(super) enum Dial {
     Failed(Fault),
     /// It has, and carries no link.
     Refused(Down),
+    /// It has, and broke before it could.
+    Broken(Fault),
 }
 
 /// How a connection is that both sides are about to close.
@@ -151,7 +153,7 @@ impl Connection {
                     return Dial::Opening;
                 }
                 Ok(Read::End) => return Dial::Refused(Down::Closed),
-                Err(error) => return Dial::Failed(Fault(Arc::new(error))),
+                Err(error) => return Dial::Broken(Fault(Arc::new(error))),
             }
         }
         let ends = socket.addresses();

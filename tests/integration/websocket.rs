@@ -215,6 +215,20 @@ fn who_answers_otherwise_than_a_relay_is_said_with_what_was_answered() {
     }
 }
 
+#[test]
+fn a_reset_in_place_of_the_answer_is_said_of_a_relay_that_was_reached() {
+    let world = World::new();
+    let server = Target::serving(|mut stream| {
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request);
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a socket");
+    });
+    let relay = format!("ws://{}@{}/vp", world.id("relay"), server.at);
+    let done = world.party("east", &relay).attach().args(["west:x", "--timeout", "0s"]).run();
+    let done = done.expect(exit::NO_RELAY).expect_error("closed the connection");
+    assert!(!done.stderr.contains("could not be reached"), "{done}");
+}
+
 /// A client that others have written: Python's `websockets`, where it is installed.
 #[test]
 fn a_websocket_of_others_opens_and_pings_and_closes() {

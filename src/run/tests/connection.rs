@@ -30,7 +30,7 @@ fn connect(connection: &mut Connection, reactor: &mut Reactor, relay: &TcpListen
             Dial::Resolving | Dial::Connecting | Dial::Opening => {
                 reactor.wait(Some(Duration::from_millis(50))).unwrap()
             }
-            Dial::Failed(fault) => panic!("{fault:?}"),
+            Dial::Failed(fault) | Dial::Broken(fault) => panic!("{fault:?}"),
             Dial::Refused(why) => panic!("{why:?}"),
         }
         while reactor.poll_ready().is_some() {}
@@ -228,6 +228,16 @@ fn what_comes_right_behind_the_answer_is_heard_at_once() {
         assert!(connection.receive(now, &mut node).is_some(), "it waits for more");
         wait(&mut connection, &mut reactor);
     }
+}
+
+#[test]
+fn a_relay_that_resets_in_place_of_its_answer_has_been_reached() {
+    let (mut reactor, mut connection) = (Reactor::new(8).unwrap(), Connection::new(Slot::own(2)));
+    let (dial, ..) = reach(&mut connection, &mut reactor, |stream, _| {
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        None
+    });
+    assert!(matches!(dial, Dial::Broken(_)));
 }
 
 #[test]
