@@ -170,7 +170,9 @@ pub(super) fn read_request(head: &[u8]) -> Result<String, Refusal> {
         && fields.only("Upgrade").is_some_and(|value| is(value, "websocket"))
         && fields.lists("Connection", "upgrade")
         && fields.only("Sec-WebSocket-Version").is_some_and(|value| is(value, "13"))
-        && fields.lists("Sec-WebSocket-Protocol", SUBPROTOCOL);
+        && fields.lists("Sec-WebSocket-Protocol", SUBPROTOCOL)
+        // Whatever page a browser shows may have it ask, from where only that browser can: ours are no browsers.
+        && !fields.has("Origin");
     let key = fields.only("Sec-WebSocket-Key").filter(|_| is_ours);
     let key = key.filter(|key| BASE64.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES));
     let key = key.and_then(|key| std::str::from_utf8(key).ok());

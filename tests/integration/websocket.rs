@@ -136,8 +136,9 @@ fn request(end: &str) -> Vec<u8> {
 fn whoever_asks_for_something_else_finds_a_web_server_that_has_nothing() {
     let world = World::new();
     let relay = world.relay();
-    let other = "Sec-WebSocket-Protocol: chat\r\n\r\n";
-    for words in [&b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n"[..], b"GET / HTTP/1.0\r\n\r\n", &request(other)] {
+    let other = request("Sec-WebSocket-Protocol: chat\r\n\r\n");
+    let page = request("Sec-WebSocket-Protocol: vp.1\r\nOrigin: https://evil.example\r\n\r\n");
+    for words in [&b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n"[..], b"GET / HTTP/1.0\r\n\r\n", &other, &page] {
         let said = String::from_utf8(told(&relay, words)).expect("text");
         assert!(said.starts_with("HTTP/1.1 404 Not Found\r\n") && said.len() < SHORT, "{said}");
     }

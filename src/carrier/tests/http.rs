@@ -62,6 +62,8 @@ fn another_request_is_not_found() {
         ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ"),
         ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZR=="),
         ("dGhlIHNhbXBsZSBub25jZQ==", ""),
+        ("\r\n\r\n", "\r\nOrigin: https://evil.example\r\n\r\n"),
+        ("\r\n\r\n", "\r\norigin: null\r\n\r\n"),
         ("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n"),
     ] {
         let text = GOOD.replace(what, instead);
