@@ -47,9 +47,9 @@ impl Head {
             (Some(b'\r'), b'\n') => self.0.len() > 1,
             (Some(b'\r'), _) | (_, b'\n') => false,
             (Some(b'\n') | None, b' ' | b'\t') => false,
-            _ => self.0.len() < HEAD_MAX,
+            _ => true,
         };
-        if !is_good {
+        if !is_good || self.0.len() == HEAD_MAX {
             return Err(Malformed);
         }
         self.0.push(byte);

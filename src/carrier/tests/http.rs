@@ -191,6 +191,19 @@ fn an_answer_that_says_something_else_opens_nothing() {
     }
 }
 
+#[test]
+fn a_head_of_the_most_bytes_is_taken_and_one_more_is_not() {
+    let head = |bytes: usize| [&b"GET / HTTP/1.1\r\n"[..], &[b'X'; HEAD_MAX][..bytes - 20], b"\r\n\r\n"].concat();
+    let take = |bytes: &[u8]| Head::default().handle_bytes(bytes);
+    assert_eq!(take(&head(HEAD_MAX)), Ok((HEAD_MAX, true)));
+    assert_eq!(take(&head(HEAD_MAX + 1)), Err(Malformed));
+    // The last byte that has room may be any but the LF of a line's end.
+    let line = [&[b'A'; HEAD_MAX - 1][..], b"\r\n"].concat();
+    assert_eq!(take(&line[..HEAD_MAX]), Ok((HEAD_MAX, false)));
+    assert_eq!(take(&line), Err(Malformed));
+    fuzz_http(&line);
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_read_the_same_however_they_are_cut(
