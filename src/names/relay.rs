@@ -182,8 +182,10 @@ fn check_path(scheme: Option<Scheme>, path: &str) -> Result<(), RelayAddressErro
     if path.is_empty() {
         return Ok(());
     }
-    if scheme.is_some_and(|scheme| !scheme.has_path()) {
-        return Err(RelayAddressError::PathWithoutHttp);
+    match scheme {
+        None => return Err(RelayAddressError::PathWithoutScheme),
+        Some(scheme) if !scheme.has_path() => return Err(RelayAddressError::PathWithoutHttp),
+        Some(_) => {}
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%?".contains(&b);
     if path.len() > PATH_MAX || !path.bytes().all(allowed) {
@@ -207,6 +209,8 @@ pub enum RelayAddressError {
     BadPort,
     /// A path with `tcp` or `tls`, which have none.
     PathWithoutHttp,
+    /// A path without a scheme, which would go by `tcp`.
+    PathWithoutScheme,
     /// A character that a path cannot have, or more than 1024 of them.
     BadPath,
 }
@@ -257,7 +261,7 @@ mod tests {
         assert_eq!(parts("wss://ID@relay.example.com/"), (Some(Scheme::Wss), host(), 443, "/".into()));
         assert_eq!(parts("http://ID@relay.example.com").2, 80);
         assert_eq!(parts("https://ID@relay.example.com:8443/a/b?c=d").3, "/a/b?c=d");
-        assert_eq!(parts("ID@relay.example.com/p@q:1").3, "/p@q:1");
+        assert_eq!(parts("ws://ID@relay.example.com/p@q:1").3, "/p@q:1");
     }
 
     #[test]
@@ -273,7 +277,7 @@ mod tests {
         use RelayAddressError as E;
         let label = "x".repeat(64);
         let long = format!("ID@{}ab", "abc.".repeat(63));
-        let path = format!("ID@h/{}", "p".repeat(1024));
+        let path = format!("ws://ID@h/{}", "p".repeat(1024));
         for (text, error) in [
             ("ftp://ID@h", E::UnknownScheme),
             ("TCP://ID@h", E::UnknownScheme),
@@ -307,8 +311,10 @@ mod tests {
             ("ID@h:1:2", E::BadPort),
             ("tcp://ID@h/p", E::PathWithoutHttp),
             ("tls://ID@h/", E::PathWithoutHttp),
-            ("ID@h/a b", E::BadPath),
-            ("ID@h/a#b", E::BadPath),
+            ("ID@h/p", E::PathWithoutScheme),
+            ("ID@h:4433/", E::PathWithoutScheme),
+            ("ws://ID@h/a b", E::BadPath),
+            ("ws://ID@h/a#b", E::BadPath),
             (&path, E::BadPath),
         ] {
             assert_eq!(parse(text), Err(error), "{text}");

@@ -230,6 +230,14 @@ fn a_reset_in_place_of_the_answer_is_said_of_a_relay_that_was_reached() {
     assert!(!done.stderr.contains("could not be reached"), "{done}");
 }
 
+#[test]
+fn a_path_that_would_go_by_tcp_is_refused() {
+    let world = World::new();
+    let relay = format!("{}@127.0.0.1:4433/vp", world.id("relay"));
+    let done = world.party("east", &relay).attach().arg("west:x").run();
+    assert!(done.stderr.contains("has a path, for which ws:// has to stand before the id"), "{done}");
+}
+
 /// A client that others have written: Python's `websockets`, where it is installed.
 #[test]
 fn a_websocket_of_others_opens_and_pings_and_closes() {

@@ -52,6 +52,7 @@ pub(crate) fn relay_address_text(error: RelayAddressError) -> String {
         RelayAddressError::BadId(error) => format!("has an id that {}", code_text(error)),
         RelayAddressError::BadHost => "has no valid host".to_owned(),
         RelayAddressError::BadPort => "has a port that is not 1 to 65535".to_owned(),
+        RelayAddressError::PathWithoutScheme => "has a path, for which ws:// has to stand before the id".to_owned(),
         RelayAddressError::PathWithoutHttp => "has a path, which tcp and tls do not use".to_owned(),
         RelayAddressError::BadPath => "has a path with characters that a path cannot have".to_owned(),
     }
