@@ -237,6 +237,17 @@ pub(super) enum Unanswered {
     Status(u16),
 }
 
+/// The status of an answer whose head need not be whole, nor good, behind that.
+pub(super) fn status(head: &[u8]) -> Option<u16> {
+    let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', first @ b'1'..=b'9', rest @ ..] = head else {
+        return None;
+    };
+    let [second @ b'0'..=b'9', third @ b'0'..=b'9', rest @ ..] = rest else { return None };
+    let has_ended = matches!(rest, [] | [b' ' | b'\r', ..]);
+    let digits = [first, second, third].into_iter();
+    has_ended.then(|| digits.fold(0, |sum, digit| 10 * sum + u16::from(digit - b'0')))
+}
+
 /// Reads the answer to a request with this key.
 pub(super) fn read_answer(head: &[u8], key: &str) -> Result<(), Unanswered> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];

@@ -87,6 +87,21 @@ fn a_handshake_opens_both_ends_however_it_is_cut() {
 }
 
 #[test]
+fn what_a_server_says_before_its_answer_is_skipped() {
+    for step in [1, 4096] {
+        let mut client =
+            WebSocket::dial_with(&Target { host: "a", port: 80, path: "" }, *b"the sample nonce", Keys::System);
+        let hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
+        let answer = http::answer("dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(hear(&mut client, &[&hints[..], &answer, &HELLO].concat(), step), b"Hello");
+        assert!(client.is_open());
+    }
+    let mut client = WebSocket::dial(&Target { host: "a", port: 80, path: "" });
+    hear(&mut client, &b"HTTP/1.1 102 Processing\r\n\r\n".repeat(SKIPPED_MAX + 1), 4096);
+    assert_eq!(client.end(), Some(End::NotTaken(Some(102))), "nobody waits for ever");
+}
+
+#[test]
 fn nothing_of_a_link_goes_out_before_the_handshake_is_done() {
     let mut client = WebSocket::dial(&Target { host: "a", port: 80, path: "" });
     let shown = [IoSlice::new(b"link")];
@@ -124,8 +139,16 @@ fn what_is_no_request_is_not_answered() {
 
 #[test]
 fn an_answer_that_opens_none_is_an_end_with_its_status() {
-    let nothing: [(&[u8], Option<u16>); 5] = [
+    let long = [&b"HTTP/1.1 302 Found\r\nSet-Cookie: "[..], &[b'x'; 5000], b"\r\n\r\n"].concat();
+    let nothing: [(&[u8], Option<u16>); 12] = [
         (b"HTTP/1.1 404 Not Found\r\n\r\n", Some(404)),
+        (b"HTTP/1.1 403 Forbidden\n\n", Some(403)),
+        (b"HTTP/1.0 403\n\n", Some(403)),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 404 Not Found\r\n\r\n", Some(404)),
+        (&long, Some(302)),
+        (b"HTTP/1.1 101 Switching Protocols\n\n", None),
+        (b"HTTP/1.1 4030 Forbidden\n\n", None),
+        (b"HTTP/1.1 40\n\n", None),
         (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", None),
         (b"SSH-2.0-OpenSSH\r\n", None),
         (b"\0\0\0\0", None),

@@ -16,6 +16,9 @@ use std::io::IoSlice;
 /// where nobody says otherwise.
 pub(super) const MESSAGE_MAX: usize = 1024 * 1024;
 
+/// Answers that say that the answer is yet to come, at most.
+const SKIPPED_MAX: usize = 16;
+
 /// How a carrier came to its end, other than by that of its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -61,8 +64,8 @@ impl CloseStatus {
 enum State {
     /// A server that waits for the request.
     ExpectRequest(Head),
-    /// A client that waits for the answer to a request with this key.
-    ExpectAnswer(Head, String),
+    /// A client that waits for the answer to a request with this key, after so many that were none yet.
+    ExpectAnswer(Head, String, usize),
     Open,
     Over(End),
 }
@@ -98,7 +101,7 @@ impl WebSocket {
         let key = http::key(key);
         let mut outward = Outward::new(Some(keys));
         outward.say(http::request(to, &key));
-        WebSocket { state: State::ExpectAnswer(Head::default(), key), inward: Inward::plain(), outward }
+        WebSocket { state: State::ExpectAnswer(Head::default(), key, 0), inward: Inward::plain(), outward }
     }
 
     /// Whether bytes of the link may come and go.
@@ -150,7 +153,7 @@ impl WebSocket {
     fn handle_head(&mut self, input: &[u8]) -> usize {
         let next = match &mut self.state {
             State::ExpectRequest(head) => hear_request(head, input),
-            State::ExpectAnswer(head, key) => hear_answer(head, key, input),
+            State::ExpectAnswer(head, key, skipped) => hear_answer(head, (key, *skipped), input),
             State::Open | State::Over(_) => None,
         };
         let Some(Next { used, state, words }) = next else { return 0 };
@@ -216,17 +219,24 @@ fn hear_request(head: &mut Head, input: &[u8]) -> Option<Next> {
     }
 }
 
-/// What a client makes of the answer to this key; None while it is not whole.
-fn hear_answer(head: &mut Head, key: &str, input: &[u8]) -> Option<Next> {
+/// What a client makes of the answer to this key, which so many came before; None while it is not whole.
+fn hear_answer(head: &mut Head, (key, skipped): (&str, usize), input: &[u8]) -> Option<Next> {
     let not_taken = |status| Some(Next { used: 0, state: State::Over(End::NotTaken(status)), words: Vec::new() });
     match head.handle_bytes(input) {
         Ok((_, false)) if head.may_answer() => None,
         Ok((used, true)) => match http::read_answer(head.bytes(), key) {
             Ok(()) => Some(Next { used, state: State::Open, words: Vec::new() }),
+            // The answer is yet to come (RFC 9110, 15.2).
+            Err(Unanswered::Status(100 | 102..=199)) if skipped < SKIPPED_MAX => {
+                let state = State::ExpectAnswer(Head::default(), key.to_owned(), skipped + 1);
+                Some(Next { used, state, words: Vec::new() })
+            }
             Err(Unanswered::Status(status)) => not_taken(Some(status)),
             Err(Unanswered::Malformed) => not_taken(None),
         },
-        Ok((_, false)) | Err(Malformed) => not_taken(None),
+        Ok((_, false)) => not_taken(None),
+        // What it says is clear, whatever the rest is like; and that it opens a WebSocket is not.
+        Err(Malformed) => not_taken(http::status(head.bytes()).filter(|status| *status >= 200)),
     }
 }
 
