@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::ports::{Mapping, Target, ask, connect, expect_reset, listening, try_connect, works};
 use crate::harness::sites::{path, tell};
-use crate::harness::{Random, World, eventually, exit, scale, within};
+use crate::harness::{Random, Relay, World, eventually, exit, scale, within};
+use crate::impair::Impair;
 
 const MIB: u64 = 1 << 20;
 const BYTES: u64 = 24 * MIB;
@@ -102,14 +103,19 @@ fn survive(mapping: &Mapping, target: &Target, traffic: Traffic, mut harm: impl 
     assert!(met > 0, "no break met a byte");
 }
 
+/// A mapping whose import and whose export each have a path of their own to the relay.
+fn on_paths(relay: &Relay<'_>, target: &Target) -> ([Impair; 2], Mapping) {
+    let ((up, east), (down, west)) = (path(relay), path(relay));
+    ([up, down], Mapping::over(relay, target.at, [&east, &west]))
+}
+
 #[test]
 fn relay_killed_and_started_again_costs_time_and_nothing_else() {
     for traffic in Traffic::ALL {
         let world = World::new();
         let mut relay = world.relay();
         let target = Target::kept();
-        let ((_up, east), (_down, west)) = (path(&relay), path(&relay));
-        let mapping = Mapping::over(&relay, target.at, [&east, &west]);
+        let (_paths, mapping) = on_paths(&relay, &target);
         survive(&mapping, &target, traffic, || {
             relay.kill();
             relay.restart();
@@ -123,8 +129,7 @@ fn cut_carriers_cost_time_and_nothing_else() {
         let world = World::new();
         let relay = world.relay();
         let target = Target::kept();
-        let ((up, east), (down, west)) = (path(&relay), path(&relay));
-        let mapping = Mapping::over(&relay, target.at, [&east, &west]);
+        let ([up, down], mapping) = on_paths(&relay, &target);
         let cuts = 4 * scale();
         for n in 1..=cuts {
             // What goes to the target goes up from the import and down to the export, and what comes from it the other way.
@@ -145,8 +150,7 @@ fn carriers_that_are_reset_at_twenty_points_cost_time_and_nothing_else() {
         let world = World::new();
         let relay = world.relay();
         let target = Target::kept();
-        let ((up, east), (down, west)) = (path(&relay), path(&relay));
-        let mapping = Mapping::over(&relay, target.at, [&east, &west]);
+        let ([up, down], mapping) = on_paths(&relay, &target);
         let resets = 20 * scale();
         for n in 1..=resets {
             let (proxy, to_target, from_target) = if n % 2 == 0 { (&up, "up", "down") } else { (&down, "down", "up") };
@@ -168,8 +172,7 @@ fn swallowed(fault: &str, side: usize) {
     let world = World::new();
     let relay = world.relay();
     let target = Target::kept();
-    let (paths, through): (Vec<_>, Vec<_>) = [path(&relay), path(&relay)].into_iter().unzip();
-    let mapping = Mapping::over(&relay, target.at, [&through[0], &through[1]]);
+    let (paths, mapping) = on_paths(&relay, &target);
     let (path, point, before) = (&paths[side], BYTES / 4, paths[side].count().accepted);
     tell(path, &format!("at {} {point} {fault}", ["up", "down"][side]));
     thread::scope(|scope| {
