@@ -3,8 +3,8 @@
 use super::testkit::{Client, Got, app, relay};
 use super::{MayRead, RelayCore};
 use crate::identity::{Identity, PeerId};
+use crate::relay::Limits;
 use crate::relay::memory::block::BLOCK_BYTES;
-use crate::relay::{PARKED_PER_LINK_MAX, PLACES_PER_PAIR};
 use crate::wire::{Control, Kind};
 use proptest::prelude::*;
 use std::time::Instant;
@@ -64,6 +64,20 @@ fn word() -> impl Strategy<Value = Word> {
         1 => (0..200_u32).prop_map(Word::Reset),
         1 => (kind, 0..200_u32).prop_map(|(kind, number)| Word::Bare(kind, number)),
     ]
+}
+
+/// What a peer may have open and have asked for.
+fn circuits_max() -> usize {
+    usize::try_from(Limits::default().circuits_per_peer).unwrap()
+}
+
+/// How often a client says such words, so that they are some reads, whoever says them and whatever comes of them.
+fn turns(words: &[Word]) -> usize {
+    let bytes = |word: &Word| match word {
+        Word::Connect { early, .. } | Word::Called { early, .. } | Word::Take(_, early) => 100 + early,
+        _ => 40,
+    };
+    (8 * READ_BYTES).div_ceil(words.iter().map(bytes).sum())
 }
 
 /// A client that says what is to be answered, and a friend of it that takes all calls and hears everything.
@@ -198,15 +212,12 @@ proptest! {
         let now = Instant::now();
         let (mut relay, id) = relay(workers);
         let mut pair = Pair::attach(now, (&mut relay, id));
-        // One more for each of its calls that others, or another worker, have yet to answer: those that are parked, and those
-        // that are offered to nobody, itself and its friend.
+        // One more for each of its calls that others, or another worker, have yet to answer: each of them is a circuit of its.
         let with_friend = |word: &Word| matches!(word, Word::Called { .. } | Word::Connect { to: Whom::Friend, .. });
         let is_alone = workers == 1 && !words.iter().any(with_friend);
-        let answers_max = ANSWERS + if is_alone { 0 } else { PARKED_PER_LINK_MAX + 3 * PLACES_PER_PAIR };
-        let mut said = 0;
-        while said < 8 * READ_BYTES {
+        let answers_max = ANSWERS + if is_alone { 0 } else { circuits_max() };
+        for _ in 0..turns(&words) {
             words.iter().for_each(|word| pair.say(word));
-            said += pair.client.output.len();
             pair.turn(now, &mut relay, heard);
             let answers = relay.answers(pair.client.id);
             prop_assert!(answers <= answers_max, "{answers} answers");
@@ -222,6 +233,26 @@ proptest! {
         [pair.client.id, pair.friend.id].into_iter().for_each(|id| relay.handle_closed(now, id));
         prop_assert_eq!(relay.used_bytes(), 0);
     }
+}
+
+/// Calls in line for a callee that reads too little are all refused when the next of them would be offered.
+#[test]
+fn calls_that_are_refused_together_leave_no_more_answers_than_their_caller_may_have_circuits() {
+    let now = Instant::now();
+    let (mut relay, id) = relay(1);
+    let mut pair = Pair::attach(now, (&mut relay, id));
+    let connect = |to, early| Word::Connect { to, wait_ms: 0, early };
+    let words = [connect(Whom::Itself, 596), connect(Whom::Itself, 413), Word::Refuse(0), connect(Whom::Friend, 1)];
+    let mut most = 0;
+    for _ in 0..400 {
+        words.iter().for_each(|word| pair.say(word));
+        pair.turn(now, &mut relay, 14);
+        most = most.max(relay.answers(pair.client.id));
+    }
+    assert!((ANSWERS + 1..circuits_max()).contains(&most), "{most}");
+    let refused = pair.client.all(now, &mut relay);
+    let refused = refused.iter().filter(|got| matches!(got, Got::Control(Control::Status { .. }))).count();
+    assert_eq!(refused, most);
 }
 
 /// The words above lead to circuits, at each number of workers.
