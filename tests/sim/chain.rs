@@ -5,13 +5,14 @@ mod histories;
 
 pub use histories::{run, stops_for, waits_for_a_callee_that_has_ended};
 
+use crate::nodes::config;
 use crate::random::Random;
 use carried::{Carried, read, write};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 use vp::identity::Identity;
-use vp::node::{Callers, Config, Down, Event, Key, Kind, Node, Wait};
+use vp::node::{Callers, Config, Down, Event, Key, Node};
 use vp::relay::{ConnId, Limits, MayRead, Policy, RelayCore};
 use vp::session::canary::Canary;
 use vp::session::{Event as SessionEvent, Half, Times};
@@ -131,19 +132,11 @@ impl World {
             [Duration::from_millis(300), Duration::from_secs(5), Duration::from_secs(3_600)][random.below(3)];
         let most = [0, 100, 50_000, 300_000][random.below(4)];
         let mut ends = [0, 1].map(|side| {
-            let config = Config {
-                identity: Identity::from_seed(&keys[side]),
-                kind: Kind::Pipe,
-                relays: vec![relay_id],
-                callers: if side == 1 { Callers::Only(vec![ids[0]]) } else { Callers::Nobody },
-                callers_max: side,
-                wait: Wait::Forever,
-                times: Times { dead_time, resume_timeout: Duration::from_secs(3_600), lane_life },
-                exclusive: false,
-                seed: random.next(),
-            };
+            let callers = if side == 1 { Callers::Only(vec![ids[0]]) } else { Callers::Nobody };
+            let times = Times { dead_time, resume_timeout: Duration::from_secs(3_600), lane_life };
+            let config = config(Identity::from_seed(&keys[side]), relay_id, callers, times);
+            let mut node = Node::new(now, Config { callers_max: side, seed: random.next(), ..config });
             let data = (0..random.below(most + 1)).map(|_| random.byte()).collect();
-            let mut node = Node::new(now, config);
             node.set_features(plan.features[side].clone());
             End {
                 node,

@@ -6,6 +6,7 @@
 mod chain;
 mod crowd;
 mod limits;
+mod nodes;
 mod pair;
 mod random;
 mod siblings;

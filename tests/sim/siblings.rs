@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use crate::nodes::config;
 use vp::identity::Identity;
 use vp::names::AppName;
-use vp::node::{Aim, Callers, CircuitStep, Config, Event, Kind, Node, Sharing, Wait};
+use vp::node::{Aim, Callers, CircuitStep, Config, Event, Node, Sharing};
 use vp::relay::{ConnId, Limits, Policy, RelayCore};
 use vp::session::Times;
 
@@ -24,18 +25,9 @@ fn key(number: u8) -> Identity {
 }
 
 fn process(now: Instant, seed: u64, app: &AppName) -> Process {
-    let config = Config {
-        identity: key(1),
-        kind: Kind::Pipe,
-        relays: vec![key(9).id()],
-        callers: Callers::Only(vec![key(2).id()]),
-        wait: Wait::Forever,
-        times: Times { dead_time: WHILE, resume_timeout: WHILE, lane_life: WHILE },
-        callers_max: 1,
-        exclusive: false,
-        seed,
-    };
-    let mut node = Node::new(now, config);
+    let times = Times { dead_time: WHILE, resume_timeout: WHILE, lane_life: WHILE };
+    let config = config(key(1), key(9).id(), Callers::Only(vec![key(2).id()]), times);
+    let mut node = Node::new(now, Config { seed, ..config });
     node.listen(app.clone());
     Process { node, conn: None, rest: Vec::new() }
 }

@@ -4,9 +4,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use crate::nodes::config;
 use vp::identity::Identity;
 use vp::names::AppName;
-use vp::node::{Aim, Callers, CircuitStep, Config, Down, Event, Failure, Key, Kind, Node, Wait};
+use vp::node::{Aim, Callers, CircuitStep, Config, Down, Event, Failure, Key, Node, Wait};
 use vp::relay::{ConnId, Limits, Policy, RelayCore};
 use vp::session::Times;
 use vp::wire::CloseCode;
@@ -45,11 +46,9 @@ impl World {
         let mut nodes = [0, 1].map(|side| {
             let times = Times { dead_time: DEAD_TIME, resume_timeout: RESUME_TIMEOUT, lane_life: FOR_EVER };
             let callers = if side == 1 { Callers::Only(vec![identity(0).id()]) } else { Callers::Nobody };
-            let relays = vec![identity(9).id()];
             let wait = if side == 0 { wait } else { Wait::Forever };
-            let identity = identity(side);
-            let (kind, callers_max, exclusive, seed) = (Kind::Pipe, 1, false, u64::from(side));
-            Node::new(now, Config { identity, kind, relays, callers, wait, times, callers_max, exclusive, seed })
+            let config = config(identity(side), identity(9).id(), callers, times);
+            Node::new(now, Config { wait, seed: u64::from(side), ..config })
         });
         nodes[1].listen(app());
         World { now, relay, nodes, conns: [None; 2], rest: [Vec::new(), Vec::new()], events: [Vec::new(), Vec::new()] }
