@@ -13,6 +13,8 @@ use vp::session::Times;
 const WHILE: Duration = Duration::from_secs(600);
 /// As many as have one key.
 const PROCESSES: u8 = 120;
+/// More than they have to say to each other.
+const ROUNDS_MAX: usize = 10_000;
 
 struct Process {
     node: Node,
@@ -35,8 +37,9 @@ fn process(now: Instant, seed: u64, app: &AppName) -> Process {
 /// Everything arrives that is said, until nobody has more to say. The events of each.
 fn settle(now: Instant, relay: &mut RelayCore, all: &mut [Process]) -> Vec<Vec<Event>> {
     let mut events = vec![Vec::new(); all.len()];
-    let mut is_moving = true;
+    let (mut is_moving, mut rounds) = (true, 0..ROUNDS_MAX);
     while is_moving {
+        assert!(rounds.next().is_some(), "they talk without end");
         is_moving = false;
         for (Process { node, conn, rest }, events) in all.iter_mut().zip(&mut events) {
             if node.poll_dial(now).is_some() {

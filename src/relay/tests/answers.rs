@@ -177,7 +177,9 @@ fn who_hears_no_answers_is_not_listened_to_and_every_word_is_answered_when_it_do
     assert_eq!(relay.answers(client.id), ANSWERS - 1);
     assert!(relay.used_bytes() <= READ_BYTES, "{}", relay.used_bytes());
     let mut got = Vec::new();
+    let mut reads = 0..count;
     while !got.contains(&Got::Pong(9)) {
+        assert!(reads.next().is_some(), "not all is answered: {}", got.len());
         // A few bytes of an answer at a time.
         got.extend(client.got(now, &mut relay, 1000));
         offer(now, &mut relay, &mut client);

@@ -1,7 +1,7 @@
 //! Two hundred links of one peer that flood a worker with frames of each kind: what others wait for theirs, and how much of the
 //! worker's work they have. All of it by the book of `fair/work.rs`: nothing here depends on how fast a machine is.
 
-use super::machine::{Client, HOSTILE, Machine};
+use super::machine::{Client, HOSTILE, Machine, TURNS_MAX};
 use super::*;
 use crate::identity::PeerId;
 use crate::link::Frame;
@@ -54,7 +54,9 @@ impl Machine {
         let began = self.work_at(at);
         self.turn_under(flood);
         say(self);
+        let mut turns = 0..TURNS_MAX;
         while !is_done(self) {
+            assert!(turns.next().is_some(), "what is waited for never comes");
             self.turn_under(flood);
         }
         self.work_at(at).saturating_sub(began)
@@ -83,7 +85,9 @@ impl Machine {
     /// Bytes that come through in a microsecond of work, of a client that sends what it may.
     fn throughput(&mut self, flood: &Flood<'_>, (from, to): (ConnId, ConnId)) -> f64 {
         let (began, before) = (self.work_at(to), self.client(to).received);
+        let mut turns = 0..TURNS_MAX;
         while self.work_at(to).saturating_sub(began) < MEASURED {
+            assert!(turns.next().is_some(), "a worker has no work, with a flood or a client that sends what it may");
             // As much as a kernel may hold for a fast client.
             while self.client(from).sent.len() < 16 * DATA_BODY_MAX && self.client(from).data(DATA_BODY_MAX) > 0 {}
             self.turn_under(flood);

@@ -19,6 +19,8 @@ const SOON: Work = Work::micros(250);
 const WRITE_SOON_BYTES: usize = 32 * 1024;
 /// Calls of a client that calls without end.
 const CALLS_MAX: u32 = 16;
+/// More turns than anything takes that is waited for here.
+pub(super) const TURNS_MAX: usize = 1_000_000;
 
 const RELAY: u8 = 0;
 /// The highest seed of a peer that is admitted.
@@ -389,7 +391,9 @@ impl Machine {
             };
             all_said && machine.seats.iter().all(is_idle)
         };
+        let mut turns = 0..TURNS_MAX;
         while !is_idle(self) {
+            assert!(turns.next().is_some(), "somebody has something to say or to hear for ever");
             self.turn();
         }
     }

@@ -118,7 +118,9 @@ fn one_byte_reads_change_nothing() {
     caller.bare(Kind::Fin, 2, 0);
     caller.trickle(now, &mut relay, 1);
     let (mut received, mut ended) = (Vec::new(), false);
+    let mut reads = 0..2 * sent.len();
     while !ended {
+        assert!(reads.next().is_some(), "{} bytes, and no end", received.len());
         for got in callee.got(now, &mut relay, 1) {
             match got {
                 Got::Data(1, bytes) => received.extend(bytes),

@@ -121,7 +121,9 @@ fn circuits_that_are_open_let_nothing_ahead_but_their_own_bytes() {
         }
         world.check("pings", workers);
         // Those are let ahead, however much else was said: without that no session would come up.
+        let mut ticks = 0..SECONDS * 10;
         while !world.relay.may_read(caller.id).is_now(world.now) {
+            assert!(ticks.next().is_some(), "it is never read again");
             world.pass();
         }
         world.now += Duration::from_secs(1);

@@ -6,6 +6,9 @@ use vp::node::Down;
 use vp::relay::RelayCore;
 use vp::wire::CloseCode;
 
+/// Rounds within which two ends meet where nothing is wrong.
+const MEETING_ROUNDS_MAX: usize = 10_000;
+
 /// Runs one history; panics when it goes wrong.
 pub fn run(plan: Plan) -> Told {
     let mut world = World::new(plan, Duration::from_secs(10));
@@ -106,7 +109,9 @@ pub fn waits_for_a_callee_that_has_ended(number: u64, dead_time: Duration) {
             world.now += Duration::from_millis(20);
         }
     };
+    let mut rounds = 0..MEETING_ROUNDS_MAX;
     while world.ends.iter().any(|end| end.key.is_none()) {
+        assert!(rounds.next().is_some(), "they never meet");
         pass(&mut world, Duration::from_millis(20));
     }
     let now = world.now;
@@ -134,7 +139,9 @@ pub fn stops_for(pause: Duration, dead_time: Duration) -> Vec<(usize, Down)> {
             world.now += Duration::from_millis(20);
         }
     };
+    let mut rounds = 0..MEETING_ROUNDS_MAX;
     while !(0..2).all(|side| world.is_calm(side)) {
+        assert!(rounds.next().is_some(), "they never meet");
         pass(&mut world, Duration::from_millis(20), 0..2);
     }
     pass(&mut world, pause, 1..2);

@@ -127,15 +127,15 @@ fn however_many_circuits_are_ended_before_what_was_under_way_has_come_all_of_tha
             assert!(owing.link.reads_from().is_some_and(|from| from <= now), "{rate}: after {ended}");
             let ahead = (ended * WINDOW).saturating_sub(rate * (now - start).as_secs());
             assert!(ahead <= 14 * WINDOW + rate, "{rate}, {comes_after}: {ahead} bytes ahead after {ended}");
+            // No more is waited for than that.
+            let paid = rate * (now - start).as_secs();
+            assert!(paid <= ALL * WINDOW + 2 * rate, "{rate}: {paid} after {ended}");
             if taken.is_none() {
                 owing.world.cancel(owing.caller, number);
                 owing.world.pass(Duration::from_secs(1));
             }
             owing.world.take();
         }
-        // And no more is waited for than that.
-        let paid = rate * (owing.world.now - start).as_secs();
-        assert!(paid <= ALL * WINDOW + 2 * rate, "{rate}: {paid}");
     }
 }
 
