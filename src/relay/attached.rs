@@ -16,7 +16,7 @@ use super::pace::{MayRead, Pace};
 use super::rate::{Metered, Rate};
 use super::router::Admitted;
 use super::router::admission::{Newcomer, Source};
-use super::router::why_circuit_closed::WhyClosed;
+use super::router::why_circuit_closed::CloseReason;
 use super::timers::Armed;
 use super::{ConnId, EndId, LinkId};
 use crate::identity::PeerId;
@@ -305,7 +305,7 @@ impl Attachment {
     }
 
     /// Forgets a circuit and tells the client; its other end if it was open. Why it ended: None if that did.
-    pub(super) fn reset(&mut self, circuit: u32, code: CloseCode, why: Option<WhyClosed>) -> Option<EndId> {
+    pub(super) fn reset(&mut self, circuit: u32, code: CloseCode, why: Option<CloseReason>) -> Option<EndId> {
         self.circuits.get(circuit)?;
         let far = self.circuits.forget(circuit, why);
         self.outgoing.reset(circuit, code);
@@ -473,7 +473,7 @@ impl Attachment {
             let done = end.is_done();
             self.header(Header::bare(Kind::Fin, circuit, 0))?;
             if done {
-                self.circuits.forget(circuit, Some(WhyClosed::Finished));
+                self.circuits.forget(circuit, Some(CloseReason::Finished));
             }
         }
         self.circuits.enter_round(circuit);

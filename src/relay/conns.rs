@@ -14,7 +14,7 @@ use super::router::admission::Newcomer;
 use super::router::requests::Side;
 use super::router::why_circuit_closed::Cut;
 use super::switch::Switch;
-use super::why_link_ended::Why;
+use super::why_link_ended::EndReason;
 use super::{ConnId, LinkId};
 use std::time::Instant;
 
@@ -71,7 +71,7 @@ impl Conns {
         let is_over = self.waiting(conn).is_some_and(|(known, _)| known.is_over);
         let is_gone = is_over && self.is_over_rate(now, conn);
         if is_gone {
-            self.drop_conn(now, conn, Why::Closed);
+            self.drop_conn(now, conn, EndReason::Closed);
             self.switch.run_orders(now);
         }
         is_gone
@@ -302,7 +302,7 @@ impl Conns {
     }
 
     /// Forgets a connection and has its socket closed.
-    pub(super) fn drop_conn(&mut self, now: Instant, conn: ConnId, why: Why) {
+    pub(super) fn drop_conn(&mut self, now: Instant, conn: ConnId, why: EndReason) {
         if let Some(greeting) = self.greetings.remove(conn) {
             self.switch.router.leave(conn);
             self.notice(greeting.newcomer, Notice::Stranger(why));

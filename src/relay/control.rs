@@ -9,7 +9,7 @@ use super::replies::reply_bytes;
 use super::router::Ask;
 use super::router::calls::Brought;
 use super::router::requests::Side;
-use super::router::why_circuit_closed::WhyClosed;
+use super::router::why_circuit_closed::CloseReason;
 use super::switch::Switch;
 use super::to_end::ToEnd;
 use crate::link::Frame;
@@ -92,7 +92,7 @@ impl Client<'_> {
             None => {}
             Some(Circuit::Open(_)) => {
                 attachment.outgoing.take_back(circuit);
-                if let Some(far) = attachment.circuits.forget(circuit, Some(WhyClosed::Reset(code))) {
+                if let Some(far) = attachment.circuits.forget(circuit, Some(CloseReason::Reset(code))) {
                     self.switch.deliver(now, side.link, far, ToEnd::Reset(code));
                 }
             }

@@ -4,7 +4,7 @@ use super::ConnId;
 use super::attached::Attachment;
 use super::router::admission::Newcomer;
 use super::router::facts::Fact;
-use super::why_link_ended::Why;
+use super::why_link_ended::EndReason;
 use crate::identity::PeerId;
 use crate::wire::CloseCode;
 
@@ -42,5 +42,5 @@ pub enum Notice {
     /// It proved whose it is, and was turned away.
     TurnedAway(PeerId, CloseCode),
     /// It never got through the handshake.
-    Stranger(Why),
+    Stranger(EndReason),
 }

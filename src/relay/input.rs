@@ -16,7 +16,7 @@ use super::router::requests::Side;
 use super::router::why_circuit_closed::Cut;
 use super::switch::ENDING_MAX;
 use super::to_end::ToEnd;
-use super::why_link_ended::Why;
+use super::why_link_ended::EndReason;
 use super::{ConnId, LinkId};
 use crate::identity::Identity;
 use crate::link::{Frame, LinkError};
@@ -136,7 +136,7 @@ impl Input<'_> {
         let greeting = self.conns.greetings.get_mut(conn)?;
         let owed = greeting.output.bytes();
         let Ok((taken, greeted)) = greeting.handle_bytes(self.identity, input) else {
-            self.conns.drop_conn(now, conn, Why::Garbage);
+            self.conns.drop_conn(now, conn, EndReason::Garbage);
             return None;
         };
         if greeting.output.bytes() > owed || matches!(greeted, Greeted::Done(_)) {
@@ -172,7 +172,7 @@ impl Input<'_> {
         let switch = &mut self.conns.switch;
         match error {
             LinkError::Header(_) | LinkError::Control(_) => switch.end(self.now, id, CloseCode::Protocol),
-            LinkError::Unauthentic | LinkError::Exhausted => switch.drop_link(self.now, id, Why::Garbage),
+            LinkError::Unauthentic | LinkError::Exhausted => switch.drop_link(self.now, id, EndReason::Garbage),
         }
         Flow::Gone
     }

@@ -94,11 +94,11 @@ pub use router::requests::{
 pub use router::round::PLACES_PER_PAIR;
 pub use router::tried::TRIED_MAX;
 pub use router::turns::{OFFERS_FREE_PER_PEER, OFFERS_MAX, OFFERS_PER_PEER_MAX, REFUSAL_DELAY};
-pub use router::why_circuit_closed::{Cut, WhyClosed};
+pub use router::why_circuit_closed::{CloseReason, Cut};
 pub(crate) use switch::WorkerMessage;
 #[cfg(test)]
 pub(crate) use to_end::ToEnd;
 #[cfg(any(feature = "canaries", feature = "fuzzing"))]
 pub use whole::RelayCore;
-pub use why_link_ended::Why;
+pub use why_link_ended::EndReason;
 pub(crate) use worker::Forwarder;

@@ -18,10 +18,10 @@ use super::memory::pressure::{Shortage, Threshold, Victim, choose_for_messages, 
 use super::router::circuits::EndReport;
 use super::router::common::RouterHandle;
 use super::router::requests::Side;
-use super::router::why_circuit_closed::{Cut, WhyClosed};
+use super::router::why_circuit_closed::{CloseReason, Cut};
 use super::router::{Departure, Order, What};
 use super::to_end::ToEnd;
-use super::why_link_ended::Why;
+use super::why_link_ended::EndReason;
 use super::{ConnId, EndId, LinkId, WorkerIndex};
 use crate::wire::{CloseCode, Control};
 use std::collections::VecDeque;
@@ -219,7 +219,7 @@ impl Switch {
                     attachment.outgoing.pass_on(Control::Opened { circuit, early }, charge);
                 } else {
                     // The caller gave up while the callee accepted.
-                    let report = EndReport { circuit, sent_bytes: 0, late_bytes: 0, why: Some(WhyClosed::GivenUp) };
+                    let report = EndReport { circuit, sent_bytes: 0, late_bytes: 0, why: Some(CloseReason::GivenUp) };
                     self.router.ask(|router, orders| router.handle_ended(now, id, &[report], orders));
                     self.deliver(now, id, far, ToEnd::Reset(CloseCode::Cancelled));
                 }
@@ -283,7 +283,7 @@ impl Switch {
     /// Ends a link with BYE. Its circuits end at their other ends at once.
     pub(super) fn end(&mut self, now: Instant, id: LinkId, code: CloseCode) {
         if self.links.get(id).is_some_and(|attachment| !attachment.is_ending()) {
-            self.detach(id, Why::Ended(code));
+            self.detach(id, EndReason::Ended(code));
             self.change(now, id, |attachment| attachment.end(code, now + ENDING_MAX));
         }
     }
@@ -291,7 +291,7 @@ impl Switch {
     /// Ends a circuit here and at its other end, and what it holds with it.
     pub(super) fn cut_circuit(&mut self, now: Instant, side: Side, cut: Cut) {
         let (mut far, code) = (None, CloseCode::Limit);
-        let why = Some(WhyClosed::Cut(cut));
+        let why = Some(CloseReason::Cut(cut));
         self.change(now, side.link, |attachment| far = attachment.reset(side.circuit, code, why));
         if let Some(far) = far {
             self.deliver(now, side.link, far, ToEnd::Reset(code));
@@ -300,11 +300,11 @@ impl Switch {
 
     /// Takes a link's circuits and everything the router knows of it away: all at once from itself, and from others a part at a
     /// time.
-    fn detach(&mut self, id: LinkId, why: Why) {
+    fn detach(&mut self, id: LinkId, why: EndReason) {
         let Some(attachment) = self.links.get_mut(id) else { return };
         // A link that still has circuits while it ends goes away with the whole relay: BYE tells the others.
         let told = attachment.is_ending();
-        let why = attachment.ending_code().map_or(why, Why::Ended);
+        let why = attachment.ending_code().map_or(why, EndReason::Ended);
         let mut far_ends = attachment.circuits.forget_all();
         let ended = attachment.circuits.take_ended();
         if told {
@@ -349,14 +349,14 @@ impl Switch {
     }
 
     /// Forgets a link.
-    pub(super) fn remove(&mut self, now: Instant, id: LinkId, why: Why) -> Option<Box<Attachment>> {
+    pub(super) fn remove(&mut self, now: Instant, id: LinkId, why: EndReason) -> Option<Box<Attachment>> {
         self.detach(id, why);
         self.give_up_early(now);
         self.links.remove(id)
     }
 
     /// Forgets a link and has its connection closed.
-    pub(super) fn drop_link(&mut self, now: Instant, id: LinkId, why: Why) {
+    pub(super) fn drop_link(&mut self, now: Instant, id: LinkId, why: EndReason) {
         if let Some(attachment) = self.remove(now, id, why) {
             self.events.push_back(Event::Close(attachment.conn));
         }
@@ -398,7 +398,7 @@ impl Switch {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         while let Some(id) = self.links.poll_due(now) {
             if self.links.get(id).is_some_and(|attachment| attachment.is_dead(now)) {
-                self.drop_link(now, id, Why::Dead);
+                self.drop_link(now, id, EndReason::Dead);
             } else {
                 self.touch(now, id);
             }
@@ -437,7 +437,7 @@ impl Switch {
         let begins = self.shortage.begin_look_for_messages(now, self.pool.budget());
         if begins {
             for id in choose_for_messages(now, &self.links, self.pool.budget()) {
-                self.drop_link(now, id, Why::Slow);
+                self.drop_link(now, id, EndReason::Slow);
             }
         }
         begins
@@ -451,7 +451,7 @@ impl Switch {
             match victim {
                 Victim::Circuit(side) => self.cut_circuit(now, side, Cut::TakenTooSlowly),
                 // There is no telling it: what it does not take is ahead of any word.
-                Victim::Link(link) => self.drop_link(now, link, Why::Slow),
+                Victim::Link(link) => self.drop_link(now, link, EndReason::Slow),
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::wire::CloseCode;
 
 /// Why a connection or link ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum EndReason {
     /// The other side closed it.
     Closed,
     /// Nothing was heard, or nothing taken, for its dead time; or its handshake took too long.

@@ -20,7 +20,7 @@ use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
 use super::switch::{Switch, WorkerMessage};
 use super::to_end::ToEnd;
-use super::{ConnId, LinkId, Why, WorkerIndex};
+use super::{ConnId, EndReason, LinkId, WorkerIndex};
 use crate::identity::Identity;
 #[cfg(feature = "canaries")]
 use crate::wire::Control;
@@ -105,7 +105,7 @@ impl Forwarder {
         let placed = match self.conns.switch.router.place(now, source) {
             Ok(placed) => placed,
             Err(Crowded(conn)) => {
-                self.conns.notice(Newcomer { conn, source }, Notice::Stranger(Why::Crowded));
+                self.conns.notice(Newcomer { conn, source }, Notice::Stranger(EndReason::Crowded));
                 return None;
             }
         };
@@ -122,7 +122,7 @@ impl Forwarder {
 
     fn handle_evicted(&mut self, now: Instant, conn: ConnId) {
         if self.conns.greetings.contains(conn) {
-            self.conns.drop_conn(now, conn, Why::Evicted);
+            self.conns.drop_conn(now, conn, EndReason::Evicted);
         }
     }
 
@@ -278,13 +278,13 @@ impl Forwarder {
 
     /// The socket is gone.
     pub(crate) fn handle_closed(&mut self, now: Instant, conn: ConnId) {
-        self.conns.drop_conn(now, conn, Why::Closed);
+        self.conns.drop_conn(now, conn, EndReason::Closed);
         self.conns.switch.run_orders(now);
     }
 
     /// What came on a connection is nothing that carries a link.
     pub(crate) fn handle_garbage(&mut self, now: Instant, conn: ConnId) {
-        self.conns.drop_conn(now, conn, Why::Garbage);
+        self.conns.drop_conn(now, conn, EndReason::Garbage);
         self.conns.switch.run_orders(now);
     }
 
@@ -315,7 +315,7 @@ impl Forwarder {
             self.conns.switch.change(now, id, |attachment| attachment.end(CloseCode::GoingAway, until));
         }
         for conn in self.conns.greetings.conns() {
-            self.conns.drop_conn(now, conn, Why::Ended(CloseCode::GoingAway));
+            self.conns.drop_conn(now, conn, EndReason::Ended(CloseCode::GoingAway));
         }
         self.conns.switch.run_orders(now);
     }
@@ -339,7 +339,7 @@ impl Forwarder {
         }
         self.hearing_until = None;
         while let Some(conn) = self.conns.greetings.poll_overdue(now) {
-            self.conns.drop_conn(now, conn, Why::Dead);
+            self.conns.drop_conn(now, conn, EndReason::Dead);
         }
         self.conns.switch.handle_timeout(now);
         self.conns.switch.run_orders(now);
@@ -385,7 +385,7 @@ impl Forwarder {
         {
             // The key is used up, after 2^64 messages.
             let id = attachment.id;
-            self.conns.switch.drop_link(now, id, Why::Ended(CloseCode::Limit));
+            self.conns.switch.drop_link(now, id, EndReason::Ended(CloseCode::Limit));
             self.conns.switch.run_orders(now);
         }
         match self.conns.switch.links.on(conn) {
@@ -424,7 +424,7 @@ impl Forwarder {
         self.conns.switch.touch(now, id);
         if self.conns.switch.links.get(id).is_some_and(Attachment::has_ended) {
             // For the reason for which it was ended.
-            self.conns.switch.remove(now, id, Why::Closed);
+            self.conns.switch.remove(now, id, EndReason::Closed);
             self.conns.switch.put_event(Event::Finish(conn));
         }
         self.conns.switch.run_orders(now);

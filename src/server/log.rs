@@ -120,7 +120,7 @@ impl RelayLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::{ConnId, LinkId, Why};
+    use crate::relay::{ConnId, EndReason, LinkId};
     use std::net::IpAddr;
     use std::sync::Arc;
     use std::time::Duration;
@@ -141,7 +141,7 @@ mod tests {
         let comes_and_goes = |now, address: &str| {
             let newcomer = Newcomer { conn: ConnId::new(1), source: address.parse::<IpAddr>().unwrap() };
             log.notice(now, newcomer, Notice::Accepted);
-            log.notice(now, newcomer, Notice::Stranger(Why::Garbage));
+            log.notice(now, newcomer, Notice::Stranger(EndReason::Garbage));
         };
         for host in 0..400 {
             comes_and_goes(start, "192.0.2.1");

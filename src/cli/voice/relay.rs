@@ -10,7 +10,7 @@ use crate::cli::voice::code::code_text;
 use crate::cli::voice::names::parse_text;
 use crate::cli::voice::{listen_fault, often};
 use crate::names::Conflict;
-use crate::relay::{Closed, Cut, Fact, Newcomer, Notice, Why, WhyClosed};
+use crate::relay::{CloseReason, Closed, Cut, EndReason, Fact, Newcomer, Notice};
 use crate::server::{self, AllowError, Doer, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble};
 use crate::wire::{CloseCode, Name};
 use std::io;
@@ -110,7 +110,7 @@ fn allow_text(error: &AllowError) -> String {
 fn notice_text(newcomer: Newcomer, notice: Notice) -> String {
     match notice {
         Notice::Accepted => format!("connection from {}", newcomer.source.to_canonical()),
-        Notice::TurnedAway(peer, code) => format!("turned away {peer}: {}", why_text(Why::Ended(code))),
+        Notice::TurnedAway(peer, code) => format!("turned away {peer}: {}", why_text(EndReason::Ended(code))),
         Notice::Stranger(why) => format!("never said who it is: {}", why_text(why)),
     }
 }
@@ -148,25 +148,25 @@ fn name_text(name: &Name) -> &str {
     }
 }
 
-fn why_text(why: Why) -> String {
+fn why_text(why: EndReason) -> String {
     match why {
-        Why::Closed => "closed by the other side".to_owned(),
-        Why::Dead => "not heard in time".to_owned(),
-        Why::Slow => "took too little while memory was used up".to_owned(),
-        Why::Garbage => "sent what does not authenticate".to_owned(),
-        Why::Evicted => "another connection took its place".to_owned(),
-        Why::Crowded => "turned away, as too many from there have not said it yet".to_owned(),
-        Why::Ended(code) => format!("ended by the relay: {}", code_text(code)),
+        EndReason::Closed => "closed by the other side".to_owned(),
+        EndReason::Dead => "not heard in time".to_owned(),
+        EndReason::Slow => "took too little while memory was used up".to_owned(),
+        EndReason::Garbage => "sent what does not authenticate".to_owned(),
+        EndReason::Evicted => "another connection took its place".to_owned(),
+        EndReason::Crowded => "turned away, as too many from there have not said it yet".to_owned(),
+        EndReason::Ended(code) => format!("ended by the relay: {}", code_text(code)),
     }
 }
 
-fn why_closed_text(why: WhyClosed) -> String {
+fn why_closed_text(why: CloseReason) -> String {
     match why {
-        WhyClosed::Finished => "both sides have sent all they had".to_owned(),
-        WhyClosed::Reset(code) => format!("ended by a client: {}", code_text(code)),
-        WhyClosed::GivenUp => "the caller gave up while it was accepted".to_owned(),
-        WhyClosed::LinkEnded => "a client's connection ended".to_owned(),
-        WhyClosed::Cut(cut) => format!("ended by the relay: {}", cut_text(cut)),
+        CloseReason::Finished => "both sides have sent all they had".to_owned(),
+        CloseReason::Reset(code) => format!("ended by a client: {}", code_text(code)),
+        CloseReason::GivenUp => "the caller gave up while it was accepted".to_owned(),
+        CloseReason::LinkEnded => "a client's connection ended".to_owned(),
+        CloseReason::Cut(cut) => format!("ended by the relay: {}", cut_text(cut)),
     }
 }
 

@@ -7,7 +7,7 @@ use super::vain::Vain;
 use crate::identity::PeerId;
 use crate::relay::EndId;
 use crate::relay::router::circuits::EndReport;
-use crate::relay::router::why_circuit_closed::WhyClosed;
+use crate::relay::router::why_circuit_closed::CloseReason;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -128,10 +128,10 @@ impl Circuits {
 
     /// Forgets a circuit, with all that is queued for it; its other end if it was open. Why it ended counts only then: None if
     /// the other end did.
-    pub(crate) fn forget(&mut self, number: u32, why: Option<WhyClosed>) -> Option<EndId> {
+    pub(crate) fn forget(&mut self, number: u32, why: Option<CloseReason>) -> Option<EndId> {
         match self.by_number.remove(&number) {
             Some(Circuit::Open(end)) => {
-                let by_client = matches!(why, Some(WhyClosed::Reset(_) | WhyClosed::LinkEnded));
+                let by_client = matches!(why, Some(CloseReason::Reset(_) | CloseReason::LinkEnded));
                 let late_bytes = if by_client { 0 } else { end.inward.may_bring() };
                 self.late.expect(number, end.with, late_bytes);
                 let sent_bytes = end.inward.total_bytes();
@@ -145,7 +145,7 @@ impl Circuits {
     /// Forgets all of them, for the link is over; the other ends of those that were open.
     pub(crate) fn forget_all(&mut self) -> Vec<EndId> {
         let all: Vec<u32> = self.by_number.keys().copied().collect();
-        all.into_iter().filter_map(|number| self.forget(number, Some(WhyClosed::LinkEnded))).collect()
+        all.into_iter().filter_map(|number| self.forget(number, Some(CloseReason::LinkEnded))).collect()
     }
 
     /// Takes the open circuits that have ended since the last call.
@@ -179,7 +179,7 @@ impl Circuits {
         end.inward.finish();
         let (far, done) = (end.far, end.is_done());
         if done {
-            self.forget(number, Some(WhyClosed::Finished));
+            self.forget(number, Some(CloseReason::Finished));
         }
         Some(far)
     }

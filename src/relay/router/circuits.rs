@@ -4,7 +4,7 @@
 
 use super::admission::Source;
 use super::requests::Side;
-use super::why_circuit_closed::WhyClosed;
+use super::why_circuit_closed::CloseReason;
 use crate::identity::PeerId;
 use crate::relay::LinkId;
 use crate::wire::Name;
@@ -22,7 +22,7 @@ pub(crate) struct EndReport {
     /// What its client may send into it yet, before it hears of the end.
     pub late_bytes: u32,
     /// Why; None if it is because the other end has ended.
-    pub why: Option<WhyClosed>,
+    pub why: Option<CloseReason>,
 }
 
 /// What is known of an open circuit.
@@ -56,7 +56,7 @@ pub struct Closed {
     /// What the callee sent, bytes.
     pub callee_bytes: u64,
     /// Why it closed.
-    pub why: WhyClosed,
+    pub why: CloseReason,
 }
 
 #[derive(Debug)]
@@ -65,7 +65,7 @@ struct Open {
     /// What the caller had sent when its end ended, bytes.
     caller_sent: Option<u64>,
     callee_sent: Option<u64>,
-    why: Option<WhyClosed>,
+    why: Option<CloseReason>,
 }
 
 /// All of them. There are as many as the shares of all peers allow.
@@ -107,7 +107,7 @@ impl Circuits {
         let Open { info, why, .. } = self.by_caller.remove(&caller)?;
         self.by_callee.remove(&info.callee);
         // Whoever ended first has said why.
-        let why = why.unwrap_or(WhyClosed::LinkEnded);
+        let why = why.unwrap_or(CloseReason::LinkEnded);
         let lasted = now.saturating_duration_since(info.since);
         Some(Closed { info, lasted, caller_bytes, callee_bytes, why })
     }
@@ -144,13 +144,13 @@ mod tests {
         circuits
     }
 
-    fn report(side: Side, sent_bytes: u64, why: Option<WhyClosed>) -> (LinkId, EndReport) {
+    fn report(side: Side, sent_bytes: u64, why: Option<CloseReason>) -> (LinkId, EndReport) {
         (side.link, EndReport { circuit: side.circuit, sent_bytes, late_bytes: 0, why })
     }
 
     #[test]
     fn a_circuit_is_closed_when_both_ends_are_for_the_reason_of_the_one_that_had_one() {
-        let (start, cut) = (Instant::now(), WhyClosed::Cut(Cut::Overflowed));
+        let (start, cut) = (Instant::now(), CloseReason::Cut(Cut::Overflowed));
         // The end that is told may tell first.
         let reports = [report(CALLEE, 7, None), report(CALLER, 1 << 40, Some(cut))];
         for order in [[0, 1], [1, 0]] {
@@ -171,12 +171,12 @@ mod tests {
     fn an_end_that_is_told_of_twice_ends_once() {
         let now = Instant::now();
         let mut circuits = opened(now);
-        let (link, first) = report(CALLER, 5, Some(WhyClosed::Finished));
-        let (_, again) = report(CALLER, 0, Some(WhyClosed::LinkEnded));
+        let (link, first) = report(CALLER, 5, Some(CloseReason::Finished));
+        let (_, again) = report(CALLER, 0, Some(CloseReason::LinkEnded));
         assert_eq!([first, again].map(|report| circuits.end(now, link, report)), [None, None]);
         let (link, last) = report(CALLEE, 6, None);
         let closed = circuits.end(now, link, last).unwrap();
-        assert_eq!((closed.caller_bytes, closed.callee_bytes, closed.why), (5, 6, WhyClosed::Finished));
+        assert_eq!((closed.caller_bytes, closed.callee_bytes, closed.why), (5, 6, CloseReason::Finished));
         assert_eq!(circuits.end(now, link, last), None);
     }
 }

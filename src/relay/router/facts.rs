@@ -4,7 +4,7 @@ use super::admission::Source;
 use super::circuits::{CircuitInfo, Closed};
 use crate::identity::PeerId;
 use crate::relay::ids::LinkId;
-use crate::relay::why_link_ended::Why;
+use crate::relay::why_link_ended::EndReason;
 use crate::wire::Name;
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub enum Fact {
         /// Where it came from, where anybody may attach.
         source: Option<Source>,
         /// Why.
-        why: Why,
+        why: EndReason,
     },
     /// A client answers to a name.
     Listening {

@@ -52,7 +52,7 @@ use round::RequestId;
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 use turns::{Pair, Turns};
-use why_circuit_closed::WhyClosed;
+use why_circuit_closed::CloseReason;
 
 /// Of what has waited long enough so much is ended at once.
 const DUE_AT_ONCE: usize = 32;
@@ -137,7 +137,7 @@ impl Router {
         let unheard: Vec<u32> = self.circuits.of_link(link).take(room).collect();
         room -= unheard.len();
         for circuit in unheard {
-            let report = EndReport { circuit, sent_bytes: 0, late_bytes: 0, why: Some(WhyClosed::LinkEnded) };
+            let report = EndReport { circuit, sent_bytes: 0, late_bytes: 0, why: Some(CloseReason::LinkEnded) };
             self.end_circuits(now, link, &[report]);
         }
         let Attached { peer, source, .. } = left.attached;

@@ -4,7 +4,7 @@ use super::admission::Source;
 use super::circuits::EndReport;
 use crate::identity::PeerId;
 use crate::relay::rate::Rate;
-use crate::relay::{EndId, LinkId, Why};
+use crate::relay::{EndId, EndReason, LinkId};
 use crate::wire::{CloseCode, Name};
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ pub(crate) struct Ask {
 #[derive(Debug)]
 pub(crate) struct Departure {
     /// Why.
-    pub why: Why,
+    pub why: EndReason,
     /// Its ends of circuits that were open.
     pub ended: Vec<EndReport>,
 }

@@ -17,7 +17,7 @@ pub enum Cut {
 
 /// Why a circuit is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhyClosed {
+pub enum CloseReason {
     /// Both clients had sent all they had.
     Finished,
     /// One of the clients reset it, with this code.

@@ -130,7 +130,7 @@ fn a_circuit_that_shuts_its_link_for_too_long_is_ended_and_lets_go_of_its_memory
         let stood = hold(&mut now, &mut relay, &caller, Duration::from_secs(9)).as_millis();
         let most = if others_wait { 1000 } else { 4000 };
         assert!((most..most + 10).contains(&stood), "{stood} ms");
-        assert_eq!(why_closed(&mut relay), [WhyClosed::Cut(Cut::BlockedItsLink)]);
+        assert_eq!(why_closed(&mut relay), [CloseReason::Cut(Cut::BlockedItsLink)]);
         assert_eq!(relay.used_bytes(), 0);
         assert_eq!(callee.all(now, &mut relay), [Got::Reset(1, CloseCode::Limit.to_wire())]);
         assert_eq!(caller.all(now, &mut relay), [Got::Reset(2, CloseCode::Limit.to_wire())]);
@@ -171,7 +171,7 @@ fn a_circuit_that_is_read_though_it_is_full_is_ended() {
         caller.data(2, &numbered(WINDOW));
     }
     caller.flush(now, &mut relay);
-    assert_eq!(why_closed(&mut relay), [WhyClosed::Cut(Cut::Overflowed)]);
+    assert_eq!(why_closed(&mut relay), [CloseReason::Cut(Cut::Overflowed)]);
     assert_eq!(relay.used_bytes(), 0);
     assert_eq!(callee.all(now, &mut relay), [Got::Reset(1, CloseCode::Limit.to_wire())]);
     assert_eq!(caller.all(now, &mut relay), [Got::Reset(2, CloseCode::Limit.to_wire())]);

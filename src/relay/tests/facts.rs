@@ -1,7 +1,7 @@
 //! What a relay tells of its links and circuits.
 
 use super::*;
-use crate::relay::{Source, Why};
+use crate::relay::{EndReason, Source};
 
 /// One word for each fact, with what it says of circuits.
 fn told(relay: &mut RelayCore) -> Vec<(&'static str, u64, u64)> {
@@ -63,8 +63,8 @@ fn who_is_called_for_what_and_why_it_ended_is_told() {
         let facts: Vec<Fact> = std::iter::from_fn(|| relay.poll_fact()).collect();
         let closed = facts.iter().find_map(|fact| if let Fact::Closed(closed) = fact { Some(closed) } else { None });
         let closed = closed.expect("it is closed");
-        assert_eq!((closed.why, closed.lasted), (WhyClosed::Reset(CloseCode::Failed), later - start));
-        let (link, peer, why) = (closed.info.callee.link, callee.peer, Why::Closed);
+        assert_eq!((closed.why, closed.lasted), (CloseReason::Reset(CloseCode::Failed), later - start));
+        let (link, peer, why) = (closed.info.callee.link, callee.peer, EndReason::Closed);
         let here = Some(Source::of([127, 0, 0, 1].into()));
         assert!(facts.contains(&Fact::Detached { link, peer, source: here, why }));
         assert!(facts.iter().all(|fact| fact.source() == here), "anybody may attach: {facts:?}");
@@ -78,6 +78,6 @@ fn a_link_that_ends_closes_its_circuits_even_those_that_were_just_accepted() {
         let (mut relay, id) = relay(workers);
         let (caller, callee) = joined(now, &mut relay, id);
         relay.handle_closed(now, if workers == 1 { callee.id } else { caller.id });
-        assert_eq!(why_closed(&mut relay), [WhyClosed::LinkEnded]);
+        assert_eq!(why_closed(&mut relay), [CloseReason::LinkEnded]);
     }
 }

@@ -133,8 +133,8 @@ fn receivers_that_take_a_little_now_and_then_do_not_keep_the_memory_from_the_oth
         assert!(!usual.ended && !slow.ended, "{workers}: those who hold little are the last");
         assert!(hoarders.iter().any(|pair| pair.ended));
         let closed = why_closed(&mut relay);
-        let cut = |why: &WhyClosed| {
-            matches!(why, WhyClosed::LinkEnded | WhyClosed::Cut(Cut::TakenTooSlowly | Cut::GotNoCredit))
+        let cut = |why: &CloseReason| {
+            matches!(why, CloseReason::LinkEnded | CloseReason::Cut(Cut::TakenTooSlowly | Cut::GotNoCredit))
         };
         assert!(!closed.is_empty() && closed.iter().all(cut), "{workers}: {closed:?}");
         assert!(slow.received > 400_000, "{workers}: {}", slow.received);
@@ -467,7 +467,7 @@ fn nobody_is_blamed_for_credit_that_was_not_read() {
             relay.handle_bytes(now, callee.id, &[]);
         }
         assert_eq!(relay.used_bytes() == 0, ended);
-        let cut = WhyClosed::Cut(Cut::GotNoCredit);
+        let cut = CloseReason::Cut(Cut::GotNoCredit);
         assert_eq!(why_closed(&mut relay), if ended { vec![cut] } else { vec![] });
         // There is nothing more that could be credit.
         relay.handle_read(now, callee.id, &[]);

@@ -1,7 +1,7 @@
 //! A whole relay and its clients: what they say and what they hear.
 
 use super::switch::ENDING_MAX;
-use super::{Fact, Limits, MayRead, Policy, REFUSAL_DELAY, RelayCore, WhyClosed};
+use super::{CloseReason, Fact, Limits, MayRead, Policy, REFUSAL_DELAY, RelayCore};
 use crate::identity::Identity;
 use crate::names::Peers;
 use crate::wire::limits::{CIRCUIT_WINDOW_START, DEAD_TIME};
@@ -40,7 +40,7 @@ fn numbered(length: usize) -> Vec<u8> {
 }
 
 /// Why circuits closed since the last call.
-fn why_closed(relay: &mut RelayCore) -> Vec<WhyClosed> {
+fn why_closed(relay: &mut RelayCore) -> Vec<CloseReason> {
     let facts = std::iter::from_fn(|| relay.poll_fact());
     facts.filter_map(|fact| if let Fact::Closed(closed) = fact { Some(closed.why) } else { None }).collect()
 }

@@ -5,7 +5,7 @@ use crate::carrier::Carrier;
 use crate::identity::PeerId;
 use crate::link::{Dial, Frame, Link};
 use crate::names::ParseErrorKind;
-use crate::relay::{Fact, Notice, Why, WhyClosed};
+use crate::relay::{CloseReason, EndReason, Fact, Notice};
 use crate::wire::limits::{CIRCUIT_WINDOW_MAX, CIRCUIT_WINDOW_START};
 use crate::wire::{CloseCode, Control, Header, Kind, Name};
 use std::io::{Read, Write};
@@ -355,8 +355,8 @@ fn a_client_whose_connection_breaks_takes_its_circuits_along() {
     let (mut is_detached, mut is_closed) = (false, false);
     relay.await_line(|line| {
         match line {
-            Line::Fact(Fact::Detached { why, .. }) => is_detached |= *why == Why::Closed,
-            Line::Fact(Fact::Closed(closed)) => is_closed |= closed.why == WhyClosed::LinkEnded,
+            Line::Fact(Fact::Detached { why, .. }) => is_detached |= *why == EndReason::Closed,
+            Line::Fact(Fact::Closed(closed)) => is_closed |= closed.why == CloseReason::LinkEnded,
             _ => {}
         }
         is_detached && is_closed

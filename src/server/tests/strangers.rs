@@ -1,7 +1,7 @@
 //! Connections that have not proven who they are.
 
 use super::*;
-use crate::relay::{Notice, Why};
+use crate::relay::{EndReason, Notice};
 
 #[test]
 fn garbage_and_idle_connections_shut_nobody_out() {
@@ -24,7 +24,7 @@ fn a_stranger_on_a_websocket_is_heard_no_longer_than_what_comes_before_a_link() 
     stream.write_all(request.as_bytes()).unwrap();
     // Pings, which say nothing of a link, for as long as it takes them.
     while stream.write_all(&[0x89, 0x80, 0, 0, 0, 0].repeat(100)).is_ok() {}
-    relay.await_line(|line| matches!(line, Line::Connection(Notice::Stranger(Why::Garbage))));
+    relay.await_line(|line| matches!(line, Line::Connection(Notice::Stranger(EndReason::Garbage))));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_flood_of_one_address_shuts_nobody_out_elsewhere() {
     let relay = start(1, |_| {});
     let flood = crate::relay::UNAUTHENTICATED_CROWD + 10;
     let _flood: Vec<_> = (0..flood).map(|_| TcpStream::connect(relay.address).unwrap()).collect();
-    relay.await_line(|line| matches!(line, Line::Connection(Notice::Stranger(Why::Crowded))));
+    relay.await_line(|line| matches!(line, Line::Connection(Notice::Stranger(EndReason::Crowded))));
     let elsewhere = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     elsewhere.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
     elsewhere.connect(&relay.address.into()).unwrap();

@@ -123,7 +123,7 @@ fn apply(world: &mut World, believed: &mut Believed, step: &Step) {
         Step::Close(n) => {
             if let Some((link, circuit)) = believed.open.iter().nth(n).copied() {
                 believed.open.remove(&(link, circuit));
-                let report = EndReport { circuit, sent_bytes: 1, late_bytes: 0, why: Some(WhyClosed::Finished) };
+                let report = EndReport { circuit, sent_bytes: 1, late_bytes: 0, why: Some(CloseReason::Finished) };
                 world.router.handle_ended(world.now, link, &[report], &mut world.orders);
             }
         }

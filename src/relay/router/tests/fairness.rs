@@ -183,7 +183,7 @@ fn callers_of_a_callee_without_room_wait_until_there_is_some() {
     assert_eq!(offers(&world.take()), []);
     world.connect(first, 2, (V, 0), 60 * SECOND);
     assert_eq!(world.take(), []);
-    let report = |circuit| EndReport { circuit, sent_bytes: 0, late_bytes: 0, why: Some(WhyClosed::Finished) };
+    let report = |circuit| EndReport { circuit, sent_bytes: 0, late_bytes: 0, why: Some(CloseReason::Finished) };
     let end = |world: &mut World, caller, circuit| {
         world.router.handle_ended(world.now, caller, &[report(2)], &mut world.orders);
         world.router.handle_ended(world.now, callee, &[report(circuit)], &mut world.orders);

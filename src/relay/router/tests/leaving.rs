@@ -61,7 +61,7 @@ fn a_link_that_goes_with_all_it_may_have_is_no_long_work_at_once() {
         let report = |n: u32| EndReport { circuit: 2 * n + 1, sent_bytes: 1, late_bytes: 0, why: None };
         let ended = (0..ended).map(report).collect();
         let before = books(&world);
-        world.router.detach(gone, Departure { why: Why::Closed, ended });
+        world.router.detach(gone, Departure { why: EndReason::Closed, ended });
         assert_eq!(books(&world), before, "nothing of it at once");
         assert_eq!(world.router.roster.links_of(&peer(V)), usize::from(is_caller), "it is gone at once");
         let holds = see_to_all(&mut world, gone, |_| ());
@@ -79,7 +79,7 @@ fn names_that_are_forgotten_are_paid_for_as_calls_are() {
         let mut world = World::new(Limits::default());
         let link = world.attach(V);
         (0..names).for_each(|n| assert_eq!(world.listen_to(link, fairness::numbered(n)), Ok(0)));
-        world.router.detach(link, Departure { why: Why::Closed, ended: Vec::new() });
+        world.router.detach(link, Departure { why: EndReason::Closed, ended: Vec::new() });
         let mut paid = 0;
         loop {
             let seen_to = world.router.leave_on(world.now, link, AT_ONCE, &mut world.orders);

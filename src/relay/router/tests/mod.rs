@@ -8,7 +8,7 @@ use super::requests::{
 use super::turns::REFUSAL_DELAY;
 use super::*;
 use crate::names::Peers;
-use crate::relay::Why;
+use crate::relay::EndReason;
 use crate::wire::Name;
 use crate::wire::limits::LISTENERS_MAX;
 use proptest::prelude::*;
@@ -122,7 +122,7 @@ impl World {
 
     /// A link is gone, and nothing has been done for that.
     fn leave(&mut self, link: LinkId) {
-        self.router.detach(link, Departure { why: Why::Closed, ended: Vec::new() });
+        self.router.detach(link, Departure { why: EndReason::Closed, ended: Vec::new() });
     }
 
     fn pass(&mut self, time: Duration) {

@@ -38,8 +38,8 @@ impl Owing {
     fn end(&mut self, sent_bytes: u64, late_bytes: u32) {
         let world = &mut self.world;
         let report = |n, why| EndReport { circuit: n, sent_bytes, late_bytes, why };
-        let ended = (1..=self.open).map(|n| report(2 * n, Some(WhyClosed::LinkEnded))).collect();
-        world.router.detach(self.caller, Departure { why: Why::Closed, ended });
+        let ended = (1..=self.open).map(|n| report(2 * n, Some(CloseReason::LinkEnded))).collect();
+        world.router.detach(self.caller, Departure { why: EndReason::Closed, ended });
         world.see_to(self.caller);
         let ended: Vec<EndReport> = (1..=self.open).map(|n| report(2 * n - 1, None)).collect();
         world.router.handle_ended(world.now, self.callee, &ended, &mut world.orders);

@@ -244,7 +244,8 @@ fn keys_of_one_address_have_so_many_circuits_together_where_anybody_may_attach_w
     let taken = offers(&world.take())[0].0;
     assert!(world.accept(last, taken, vec![]).is_some());
     let end = |world: &mut World, side: Side| {
-        let report = EndReport { circuit: side.circuit, sent_bytes: 0, late_bytes: 0, why: Some(WhyClosed::Finished) };
+        let report =
+            EndReport { circuit: side.circuit, sent_bytes: 0, late_bytes: 0, why: Some(CloseReason::Finished) };
         world.router.handle_ended(world.now, side.link, &[report], &mut world.orders);
         world.take();
     };
