@@ -87,12 +87,12 @@ pub(crate) struct Going {
     /// When.
     pub at: Instant,
     /// Why.
-    pub why: Why,
+    pub why: YieldReason,
 }
 
 /// Why a session gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum YieldReason {
     /// It has no path, and its own peer has called again.
     Followed,
     /// It has no path, and somebody else waits.
@@ -101,13 +101,13 @@ pub(crate) enum Why {
     Still,
 }
 
-impl Why {
+impl YieldReason {
     /// Whom it is for, at least.
     fn serves(self) -> Waits {
         match self {
-            Why::Followed => Waits::ForOwn,
-            Why::Lost => Waits::ForAny,
-            Why::Still => Waits::ForFirst,
+            YieldReason::Followed => Waits::ForOwn,
+            YieldReason::Lost => Waits::ForAny,
+            YieldReason::Still => Waits::ForFirst,
         }
     }
 }
@@ -144,10 +144,14 @@ fn gives_way(standings: &[(usize, Standing)], to: To) -> Option<Going> {
     };
     let going = standings.iter().filter(|(_, standing)| standing.works).flat_map(|(slot, standing)| {
         let due = |call: Instant| standing.reach.gone_after(call, GIVES_WAY_AFTER);
-        let other = |why: Why| other_call(standing.peer, why.serves());
-        let still = other(Why::Still).and_then(|call| Some(standing.yields_at(to)?.max(call)));
+        let other = |why: YieldReason| other_call(standing.peer, why.serves());
+        let still = other(YieldReason::Still).and_then(|call| Some(standing.yields_at(to)?.max(call)));
         let followed = next_call(*slot, standing.peer).and_then(due);
-        let ways = [(followed, Why::Followed), (other(Why::Lost).and_then(due), Why::Lost), (still, Why::Still)];
+        let ways = [
+            (followed, YieldReason::Followed),
+            (other(YieldReason::Lost).and_then(due), YieldReason::Lost),
+            (still, YieldReason::Still),
+        ];
         let since = standing.reach.lost_since().or(standing.still_since);
         ways.map(|(at, why)| at.map(|at| (Going { slot: *slot, at, why }, since)))
     });
@@ -192,7 +196,7 @@ mod tests {
             Standing { called_at, works: false, waits: Waits::ForFirst, ..self.works(number, None) }
         }
 
-        fn going(&self, slot: usize, from: u64, why: Why) -> Option<Going> {
+        fn going(&self, slot: usize, from: u64, why: YieldReason) -> Option<Going> {
             Some(Going { slot, at: self.second(from) + GIVES_WAY_AFTER, why })
         }
     }
@@ -201,7 +205,7 @@ mod tests {
     fn only_a_session_without_a_path_whose_peer_called_again_gives_way() {
         let crowd = Crowd(Instant::now());
         let (works, waits) = (|n, lost| crowd.works(n, lost), |n, called| crowd.waits(n, called));
-        let due = |slot, from| crowd.going(slot, from, Why::Followed);
+        let due = |slot, from| crowd.going(slot, from, YieldReason::Followed);
         let gives_way = |standings: &[(usize, Standing)]| gives_way(standings, To::Own);
         assert_eq!(gives_way(&[(0, works(1, None)), (1, waits(1, 2))]), None, "it has its path");
         assert_eq!(gives_way(&[(0, works(1, Some(1))), (1, waits(2, 2))]), None, "the caller is somebody else");
@@ -219,7 +223,7 @@ mod tests {
     fn where_session_follows_session_one_without_a_path_gives_way_to_anybody_who_waits() {
         let crowd = Crowd(Instant::now());
         let (works, waits) = (|n, lost| crowd.works(n, lost), |n, called| crowd.waits(n, called));
-        let due = |slot, from| crowd.going(slot, from, Why::Lost);
+        let due = |slot, from| crowd.going(slot, from, YieldReason::Lost);
         let to = |standings: &[(usize, Standing)]| gives_way(standings, ANYBODY);
         assert_eq!(to(&[(0, works(1, Some(1))), (1, waits(2, 7))]), due(0, 7));
         assert_eq!(to(&[(0, works(1, Some(9))), (1, waits(2, 7))]), due(0, 9));
@@ -227,7 +231,7 @@ mod tests {
         let lost = Standing { reach: Reach::lost(crowd.second(8)), ..waits(2, 7) };
         assert_eq!(to(&[(0, works(1, Some(9))), (1, lost)]), None, "whoever waited is gone as well");
         let followed = to(&[(0, works(1, Some(1))), (1, waits(1, 5)), (2, waits(2, 7))]);
-        assert_eq!(followed, crowd.going(0, 5, Why::Followed));
+        assert_eq!(followed, crowd.going(0, 5, YieldReason::Followed));
         assert_eq!(to(&[(0, crowd.still(1, 1)), (1, waits(2, 7))]), None, "where that is nothing unusual");
     }
 
@@ -237,7 +241,7 @@ mod tests {
         let (still, waits) = (|n, since| crowd.still(n, since), |n, called| crowd.waits(n, called));
         let patience = To::Anybody { patience: Some(STILL_MIN) };
         let to = |standings: &[(usize, Standing)]| gives_way(standings, patience);
-        let at = |slot, at| Some(Going { slot, at, why: Why::Still });
+        let at = |slot, at| Some(Going { slot, at, why: YieldReason::Still });
         assert_eq!(to(&[(0, still(1, 1)), (1, waits(2, 7))]), at(0, crowd.second(1) + STILL_MIN));
         assert_eq!(to(&[(0, still(1, 1)), (1, waits(2, 500))]), at(0, crowd.second(500)), "it gave way long ago");
         assert_eq!(to(&[(0, still(1, 1)), (1, waits(1, 7))]), None, "its peer has a place");

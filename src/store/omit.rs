@@ -27,7 +27,7 @@ pub(crate) const KEYS_TOLD_MAX: usize = 100;
 
 /// Why a thing is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum OmitReason {
     /// It is a key in use, under whatever name.
     Key,
     /// It looks like a key, in use or not, and nobody has named it.
@@ -44,14 +44,14 @@ pub(crate) struct LeftOut {
     /// Its path, any bytes.
     pub path: Vec<u8>,
     /// Why.
-    pub why: Why,
+    pub why: OmitReason,
 }
 
 impl LeftOut {
     /// Whether it is a key or a copy of one.
     #[must_use]
     pub(crate) fn is_key(&self) -> bool {
-        matches!(self.why, Why::Key | Why::CopyOfKey)
+        matches!(self.why, OmitReason::Key | OmitReason::CopyOfKey)
     }
 }
 
@@ -104,16 +104,16 @@ impl Omit {
     }
 
     /// Whether this is left out, and why. What the user has named is not, unless it is a key.
-    pub(super) fn why(&self, step: &Result<Found, Skipped>) -> Option<Why> {
+    pub(super) fn why(&self, step: &Result<Found, Skipped>) -> Option<OmitReason> {
         let (path, is_directory) = match step {
-            Ok(found) if self.is_key(found.stamp.identity) => return Some(Why::Key),
+            Ok(found) if self.is_key(found.stamp.identity) => return Some(OmitReason::Key),
             Ok(found) => (found.path.as_bytes(), found.kind == Kind::Directory),
             Err(skipped) => (&skipped.path[..], false),
         };
         // Patterns are about what is below the directory that is sent.
         let at = path.iter().position(|byte| *byte == b'/')?;
         let below = Path::new(OsStr::from_bytes(&path[at + 1..]));
-        self.patterns.matched(below, is_directory).is_ignore().then_some(Why::Pattern)
+        self.patterns.matched(below, is_directory).is_ignore().then_some(OmitReason::Pattern)
     }
 }
 

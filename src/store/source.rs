@@ -11,7 +11,7 @@ use super::beneath::Nearby;
 use super::found::{Found, Origin, READ, Skipped, WalkItem, open};
 use super::keyfile;
 use super::links::{LeftLinks, Links};
-use super::omit::{LeftOut, Omit, Why};
+use super::omit::{LeftOut, Omit, OmitReason};
 use super::stamp::Stamp;
 use crate::transfer::fault::Fault;
 use crate::transfer::item::{Kind, Totals};
@@ -91,7 +91,7 @@ impl Walk {
 
     /// What has been come upon is left out, or not.
     fn judge(&mut self, step: WalkItem) -> Met {
-        let why = self.omit.why(&step).or_else(|| self.is_key(&step).then_some(Why::CopyOfKey));
+        let why = self.omit.why(&step).or_else(|| self.is_key(&step).then_some(OmitReason::CopyOfKey));
         let Some(why) = why else { return Met::Item(step) };
         let path = match step {
             Ok(found) => {
@@ -114,7 +114,7 @@ impl Walk {
         if pattern.is_none() {
             self.left_links.add(&path);
         }
-        LeftOut { path, why: pattern.unwrap_or(Why::Link(self.links)) }
+        LeftOut { path, why: pattern.unwrap_or(OmitReason::Link(self.links)) }
     }
 
     /// One that does this with links.

@@ -13,7 +13,7 @@ use crate::run::News;
 use crate::run::joint::Joined;
 use crate::store::found::{Found, Skipped};
 use crate::store::links::Links;
-use crate::store::omit::{self, Why};
+use crate::store::omit::{self, OmitReason};
 use crate::tools::transfers;
 use crate::tools::transfers::engine::{ItemEnd, ItemKind};
 use crate::transfer::Fault as StoreFault;
@@ -168,12 +168,12 @@ fn cause_of(fault: StoreFault) -> &'static str {
 /// The event of something that is left out.
 pub(crate) fn left_out(party: Party, what: &omit::LeftOut) -> Event {
     let (cause, reason) = match what.why {
-        Why::Key => ("key", "a secret key that is in use"),
-        Why::CopyOfKey => ("copy-of-key", "a secret key, which goes only if the file itself is named"),
-        Why::Pattern => ("exclude", "excluded by a pattern"),
-        Why::Link(Links::Skip) => ("link", "a link"),
-        Why::Link(Links::Keep) => ("link-outside", "a link that leads out of what is sent"),
-        Why::Link(Links::Follow) => ("link-loop", "a link that leads back into a directory above"),
+        OmitReason::Key => ("key", "a secret key that is in use"),
+        OmitReason::CopyOfKey => ("copy-of-key", "a secret key, which goes only if the file itself is named"),
+        OmitReason::Pattern => ("exclude", "excluded by a pattern"),
+        OmitReason::Link(Links::Skip) => ("link", "a link"),
+        OmitReason::Link(Links::Keep) => ("link-outside", "a link that leads out of what is sent"),
+        OmitReason::Link(Links::Follow) => ("link-loop", "a link that leads back into a directory above"),
     };
     Event::LeftOut(LeftOut { party, file: file_name(&what.path), reason, cause })
 }
@@ -271,8 +271,8 @@ mod tests {
             Exit::Command(3),
         ];
         let faults = FAULTS.iter().map(|(fault, _)| cause_of(*fault));
-        let links = [Links::Keep, Links::Skip, Links::Follow].map(Why::Link);
-        let whys = [Why::Key, Why::CopyOfKey, Why::Pattern].into_iter().chain(links);
+        let links = [Links::Keep, Links::Skip, Links::Follow].map(OmitReason::Link);
+        let whys = [OmitReason::Key, OmitReason::CopyOfKey, OmitReason::Pattern].into_iter().chain(links);
         let left = whys.map(|why| match left_out(Party::default(), &omit::LeftOut { path: Vec::new(), why }) {
             Event::LeftOut(left) => left.cause,
             other => panic!("{other:?}"),

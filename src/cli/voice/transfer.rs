@@ -15,7 +15,7 @@ use crate::run::tool::RunError;
 use crate::store::attributes::Unkept;
 use crate::store::found::Skipped;
 use crate::store::links::{LeftLinks, Links};
-use crate::store::omit::{LeftOut, PatternFault, Why};
+use crate::store::omit::{LeftOut, OmitReason, PatternFault};
 use crate::tools::recv::Recv;
 use crate::tools::send::Send;
 use crate::tools::transfers::engine::{Item, ItemKind};
@@ -40,7 +40,7 @@ const FULL_DIRECTORY: &str = "a directory with something in it stays, whatever -
 
 /// A secret key lies in what is sent.
 pub(crate) fn key_left_out(key: &LeftOut) -> String {
-    let deliberately = if key.why == Why::Key { "" } else { "; to send it all the same, name the file itself" };
+    let deliberately = if key.why == OmitReason::Key { "" } else { "; to send it all the same, name the file itself" };
     format!("{}: a secret key, which is not sent: left out{deliberately}", printable(&key.path[..]))
 }
 

@@ -16,7 +16,7 @@ fn found<const N: usize>(paths: [&str; N]) -> [Result<String, Fault>; N] {
 }
 
 /// All that a walk leaves out.
-fn left_out(mut walk: Walk) -> Vec<(String, Why)> {
+fn left_out(mut walk: Walk) -> Vec<(String, OmitReason)> {
     let met = std::iter::from_fn(|| walk.meet());
     met.filter_map(|met| match met {
         Met::LeftOut(LeftOut { path, why }) => Some((String::from_utf8(path).unwrap(), why)),
@@ -25,7 +25,7 @@ fn left_out(mut walk: Walk) -> Vec<(String, Why)> {
     .collect()
 }
 
-fn named((path, why): (&str, Why)) -> (String, Why) {
+fn named((path, why): (&str, OmitReason)) -> (String, OmitReason) {
     (path.to_owned(), why)
 }
 
@@ -88,7 +88,7 @@ fn links_are_kept_left_out_or_followed_and_the_left_ones_are_counted() {
     let root = linked(home.path());
     let walk = |links| {
         let told = left_out(Walk::new(vec![root.clone()]).with_links(links));
-        assert!(told.iter().all(|(_, why)| *why == Why::Link(links)), "{told:?}");
+        assert!(told.iter().all(|(_, why)| *why == OmitReason::Link(links)), "{told:?}");
         let mut walk = Walk::new(vec![root.clone()]).with_links(links);
         let shown: Vec<String> = shown(&mut walk).into_iter().map(Result::unwrap).collect();
         let LeftLinks { count, first, .. } = walk.left_links().clone();
@@ -185,14 +185,14 @@ fn a_key_in_use_is_left_out_however_it_is_reached_and_so_is_what_a_pattern_names
         shown(&mut walk(&["/a.log", "/b.log", "t", "d/**/x", "pipe", "c*"])),
         found(["t", "t/d", "t/d/b.log", "t/d/keep.log"])
     );
-    assert_eq!(left_out(walk(&[])), [("t/d/key", Why::Key), ("t/other", Why::Key)].map(named));
+    assert_eq!(left_out(walk(&[])), [("t/d/key", OmitReason::Key), ("t/other", OmitReason::Key)].map(named));
     let out = [
-        ("t/a.log", Why::Pattern),
-        ("t/d/b.log", Why::Pattern),
-        ("t/d/cache", Why::Pattern),
-        ("t/d/key", Why::Key),
-        ("t/d/pipe", Why::Pattern),
-        ("t/other", Why::Key),
+        ("t/a.log", OmitReason::Pattern),
+        ("t/d/b.log", OmitReason::Pattern),
+        ("t/d/cache", OmitReason::Pattern),
+        ("t/d/key", OmitReason::Key),
+        ("t/d/pipe", OmitReason::Pattern),
+        ("t/other", OmitReason::Key),
     ];
     assert_eq!(left_out(walk(&["*.log", "!keep.log", "cache/", "pipe"])), out.map(named));
     // Named by itself, through a link.
@@ -249,12 +249,12 @@ fn copies_of_keys_are_left_out_of_trees_whoever_may_read_them_and_each_is_told()
     put("long", &format!("{}{}", text.as_str(), "#".repeat(5_000)), 0o600);
     let mut walk = Walk::new(vec![root.clone()]);
     assert_eq!(shown(&mut walk), found(["t", "t/d", "t/long", "t/story"]));
-    let copies = ["t/d/copy", "t/d/open", "t/line", "t/noted"].map(|path| (path, Why::CopyOfKey));
+    let copies = ["t/d/copy", "t/d/open", "t/line", "t/noted"].map(|path| (path, OmitReason::CopyOfKey));
     assert_eq!(left_out(Walk::new(vec![root.clone()])), copies.map(named));
     // Whoever names it means it.
     assert_eq!(shown(&mut Walk::new(vec![root.join("d/copy")])), found(["copy"]));
     // A pattern comes first.
     let omit = Omit::new(Vec::new(), &["d".to_owned(), "noted".to_owned()]).unwrap();
-    let out = [("t/d", Why::Pattern), ("t/line", Why::CopyOfKey), ("t/noted", Why::Pattern)];
+    let out = [("t/d", OmitReason::Pattern), ("t/line", OmitReason::CopyOfKey), ("t/noted", OmitReason::Pattern)];
     assert_eq!(left_out(Walk::new(vec![root]).without(omit)), out.map(named));
 }

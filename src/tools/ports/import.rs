@@ -1,7 +1,7 @@
 //! One port of the other network that is listened on here, and how it stands.
 
+use super::import_failure::ImportFailure;
 use super::streams::StreamKey;
-use super::why::WhyNot;
 use crate::identity::PeerId;
 use crate::net::accept::Acceptor;
 use crate::net::endpoint::Endpoint;
@@ -68,7 +68,7 @@ pub(super) struct Active {
     /// Whether the far side serves it.
     pub health: Health,
     /// Why it did not work when that was last heard of; nothing if it works.
-    pub why_not: Option<WhyNot>,
+    pub why_not: Option<ImportFailure>,
 }
 
 /// A listener that takes connections.

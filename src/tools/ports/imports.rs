@@ -4,11 +4,11 @@ use super::Portrep;
 use super::connections::{Connections, PATIENCE, Source};
 use super::error::Error;
 use super::import::{Active, Entry, Health, Import, Speaks};
+use super::import_failure::ImportFailure;
 use super::joining::Joining;
 use super::news::News;
 use super::sessions::Sessions;
 use super::streams::{Owner, StreamKey};
-use super::why::WhyNot;
 use crate::net::accept::{Acceptor, Shortage};
 use crate::net::endpoint::Endpoint;
 use crate::net::listen::{Accepted, FourPorts, Listener};
@@ -207,7 +207,7 @@ impl Imports {
         now: Instant,
         connections: &mut Connections,
         number: usize,
-        why: WhyNot,
+        why: ImportFailure,
     ) -> bool {
         let active = &mut self.list[number];
         let is_news = active.why_not.replace(why) != Some(why);
@@ -226,7 +226,7 @@ impl Imports {
     }
 
     /// An import that does not work, and why, if that is known of any: rather of one whose far side is there.
-    pub(super) fn not_working(&self) -> Option<(Error, WhyNot)> {
+    pub(super) fn not_working(&self) -> Option<(Error, ImportFailure)> {
         let known = || self.list.iter().filter_map(|active| Some((&active.import, active.why_not?)));
         let (import, why) = known().find(|(_, why)| !why.is_absence()).or_else(|| known().next())?;
         Some((Error::Import(import.peer, import.service.app.clone(), why.into()), why))

@@ -26,6 +26,7 @@ mod error;
 mod exports;
 mod hello;
 mod import;
+mod import_failure;
 mod imports;
 mod joining;
 mod names;
@@ -39,7 +40,6 @@ mod streams;
 mod target_request;
 mod targets;
 mod throttle;
-mod why;
 
 pub(crate) use check::{Check, Hop, News as CheckNews, Passage};
 pub(crate) use command::HANDED_OVER;
@@ -65,6 +65,7 @@ use command::Command;
 use connections::{Connections, Source};
 use ending::Ending;
 use exports::Exports;
+use import_failure::ImportFailure;
 use imports::{Imports, Listen, Listeners};
 use joining::Joining;
 use peers::Peers;
@@ -72,7 +73,6 @@ use sessions::Sessions;
 use std::time::Instant;
 use targets::Resolved;
 use throttle::Throttle;
-use why::WhyNot;
 
 /// The tool.
 pub(crate) struct Portrep {
@@ -145,7 +145,7 @@ impl Portrep {
 
     /// Nobody was met in time. Of a peer that is there and will not do, more is known than that.
     fn finish_unmet(&mut self, why: Failure) {
-        let is_absence = WhyNot::Unmet(why).is_absence();
+        let is_absence = ImportFailure::Unmet(why).is_absence();
         let known = self.imports.not_working().filter(|(_, known)| is_absence && !known.is_absence());
         self.ending.finish(Err(known.map_or(Error::Run(RunError::Node(why)), |(error, _)| error)));
     }
@@ -271,13 +271,15 @@ impl Tool for Portrep {
                 self.sessions.handle_resumed(ctx, *key);
                 self.imports.probe_all_soon(ctx.now);
             }
-            Event::NotServed { key } => self.peers().handle_not_working(ctx, *key, WhyNot::Unmet(Failure::NotServed)),
+            Event::NotServed { key } => {
+                self.peers().handle_not_working(ctx, *key, ImportFailure::Unmet(Failure::NotServed))
+            }
             // Who does not want to wait has no use for another call.
             Event::Failed { key, why } if self.command.is_hasty() && !self.sessions.has_met() => {
-                self.peers().handle_not_working(ctx, *key, WhyNot::Unmet(*why));
+                self.peers().handle_not_working(ctx, *key, ImportFailure::Unmet(*why));
                 self.finish_unmet(*why);
             }
-            Event::Failed { key, why } => self.peers().end(ctx, *key, WhyNot::Unmet(*why)),
+            Event::Failed { key, why } => self.peers().end(ctx, *key, ImportFailure::Unmet(*why)),
             Event::Fatal { why } => self.finish_unmet(*why),
             Event::TurnedAway { .. } | Event::Circuit { .. } | Event::Shared { .. } => {}
         }

@@ -5,12 +5,12 @@ use super::callers::Callers;
 use super::command::Command;
 use super::connections::Connections;
 use super::exports::Exports;
+use super::import_failure::ImportFailure;
 use super::imports::Imports;
 use super::joining::Joining;
 use super::news::News;
 use super::sessions::Sessions;
 use super::streams::{Owner, StreamKey};
-use super::why::WhyNot;
 use crate::net::slots::Slot;
 use crate::node::{Failure, Key, Place, Reach};
 use crate::run::tool::Context;
@@ -89,7 +89,7 @@ impl Peers<'_> {
     /// Lets sessions go that others have taken the place of.
     pub(super) fn drop_replaced(&mut self, ctx: &mut Context<'_, Portrep>) {
         while let Some(key) = self.sessions.routes.poll_replaced(ctx.now) {
-            self.end(ctx, key, WhyNot::Unmet(Failure::SessionGone));
+            self.end(ctx, key, ImportFailure::Unmet(Failure::SessionGone));
         }
         for key in self.sessions.routes.resumed_too_late() {
             if self.connections.streams.owners(key).is_empty() {
@@ -100,7 +100,7 @@ impl Peers<'_> {
     }
 
     /// A session, or the hope of one, is over: its connections are reset, and its peer is called again.
-    pub(super) fn end(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, why: WhyNot) {
+    pub(super) fn end(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, why: ImportFailure) {
         let owners = self.connections.streams.owners(key);
         // That an exporter has left is told when it is called again; here only that it has broken off connections.
         let is_idle = owners.iter().all(|owner| matches!(owner, Owner::Probe(_)));
@@ -119,7 +119,7 @@ impl Peers<'_> {
     }
 
     /// The imports of a session, or of a call, do not work.
-    pub(super) fn handle_not_working(&mut self, ctx: &Context<'_, Portrep>, key: Key, why: WhyNot) {
+    pub(super) fn handle_not_working(&mut self, ctx: &Context<'_, Portrep>, key: Key, why: ImportFailure) {
         for number in self.imports.over(self.sessions, key) {
             self.imports.handle_not_working(ctx.now, self.connections, number, why);
         }
@@ -127,7 +127,7 @@ impl Peers<'_> {
 
     /// A call is not answered yet, and why.
     pub(super) fn handle_unmet(&mut self, ctx: &mut Context<'_, Portrep>, key: Key, why: Failure) {
-        self.handle_not_working(ctx, key, WhyNot::Unmet(why));
+        self.handle_not_working(ctx, key, ImportFailure::Unmet(why));
         let waited = self.sessions.routes.handle_absent(key);
         self.give_up(ctx, waited);
     }
@@ -148,7 +148,7 @@ impl Peers<'_> {
         loop {
             let Some(session) = ctx.node.session(key) else { return };
             if let Some(error) = session.failure() {
-                return self.end(ctx, key, WhyNot::Broken(error));
+                return self.end(ctx, key, ImportFailure::Broken(error));
             }
             let stream = |id| StreamKey { session: key, id };
             match session.poll_event() {
@@ -161,7 +161,7 @@ impl Peers<'_> {
                     self.handle_refused(ctx, stream(id), CloseCode::from_wire(code));
                 }
                 Some(SessionEvent::Closed { code }) if self.sessions.routes.index(key).is_some() => {
-                    return self.end(ctx, key, WhyNot::Said(CloseCode::from_wire(code)));
+                    return self.end(ctx, key, ImportFailure::Said(CloseCode::from_wire(code)));
                 }
                 // A caller that goes is nobody's trouble.
                 Some(SessionEvent::Closed { .. }) => return self.close(ctx, key, CloseCode::Done),
@@ -194,7 +194,7 @@ impl Peers<'_> {
                 if code == CloseCode::NotHere && self.joining().handle_not_served(ctx, number) {
                     return self.imports.handle_moved(ctx.now, number);
                 }
-                let why = WhyNot::Said(code);
+                let why = ImportFailure::Said(code);
                 if self.imports.handle_not_working(ctx.now, self.connections, number, why) {
                     let import = &self.imports.list()[number].import;
                     (ctx.news)(News::NotWorking(import.peer, import.service.app.as_str(), &why.into()));

@@ -4,7 +4,7 @@ use super::{Closing, Running, Work};
 use crate::node::{Place, Reach};
 use crate::run::farewell::Farewell;
 use crate::run::tool::{Context, RunError};
-use crate::run::turns::{GIVES_WAY_AFTER, Going, Standing, To, Waits, Why};
+use crate::run::turns::{GIVES_WAY_AFTER, Going, Standing, To, Waits, YieldReason};
 use crate::tools::recv::Recv;
 use crate::tools::transfers::Error;
 use crate::wire::CloseCode;
@@ -106,7 +106,7 @@ impl Running {
     /// called anew, that call takes its place unless standard output has got something: that cannot be taken back, and must
     /// be neither doubled nor continued.
     pub(crate) fn give_way(&mut self, ctx: &mut Context<'_, Recv>, going: Going) {
-        let is_followed = going.why == Why::Followed;
+        let is_followed = going.why == YieldReason::Followed;
         self.holding.superseded = is_followed && !self.has_put_out();
         match (std::mem::replace(&mut self.end, Closing::Open), going.why) {
             // What is told is done: another run would do it twice.
@@ -117,12 +117,12 @@ impl Running {
                     session.close(CloseCode::Done);
                 }
             }
-            (_, Why::Followed) => self.fail(ctx, Error::BegunAnew, CloseCode::Cancelled),
-            (_, Why::Lost) => self.fail(ctx, Error::GaveWay, CloseCode::Cancelled),
-            (_, Why::Still) => self.fail(ctx, Error::WasStill, CloseCode::Limit),
+            (_, YieldReason::Followed) => self.fail(ctx, Error::BegunAnew, CloseCode::Cancelled),
+            (_, YieldReason::Lost) => self.fail(ctx, Error::GaveWay, CloseCode::Cancelled),
+            (_, YieldReason::Still) => self.fail(ctx, Error::WasStill, CloseCode::Limit),
         }
         // One that has a path is told: of files, what is missing may come again.
-        let has_path = going.why == Why::Still && self.holding.reach.has_path();
+        let has_path = going.why == YieldReason::Still && self.holding.reach.has_path();
         if has_path {
             self.deadlines.part(ctx.now, Farewell::Hasty);
         } else {

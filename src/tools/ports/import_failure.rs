@@ -8,7 +8,7 @@ use crate::wire::CloseCode;
 
 /// See the module's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WhyNot {
+pub(crate) enum ImportFailure {
     /// There is no session, and why.
     Unmet(Failure),
     /// The far side said so with this code, of the session or of a probe.
@@ -17,30 +17,33 @@ pub(crate) enum WhyNot {
     Broken(SessionError),
 }
 
-impl WhyNot {
+impl ImportFailure {
     /// Whether nobody is there, or not any more: then there is nobody either who says what is wrong.
     pub(crate) fn is_absence(self) -> bool {
-        self.is_departure() || matches!(self, WhyNot::Unmet(Failure::PeerAbsent | Failure::NotServed))
+        self.is_departure() || matches!(self, ImportFailure::Unmet(Failure::PeerAbsent | Failure::NotServed))
     }
 
     /// Whether the far side's process has ended. That breaks off connections, and nothing else.
     pub(crate) fn is_departure(self) -> bool {
-        matches!(self, WhyNot::Unmet(Failure::SessionGone) | WhyNot::Said(CloseCode::GoingAway | CloseCode::Done))
+        matches!(
+            self,
+            ImportFailure::Unmet(Failure::SessionGone) | ImportFailure::Said(CloseCode::GoingAway | CloseCode::Done)
+        )
     }
 }
 
-impl From<WhyNot> for RunError {
-    fn from(why: WhyNot) -> RunError {
+impl From<ImportFailure> for RunError {
+    fn from(why: ImportFailure) -> RunError {
         match why {
-            WhyNot::Unmet(failure) => RunError::Node(failure),
-            WhyNot::Said(code) => RunError::PeerClosed(code),
-            WhyNot::Broken(error) => error.into(),
+            ImportFailure::Unmet(failure) => RunError::Node(failure),
+            ImportFailure::Said(code) => RunError::PeerClosed(code),
+            ImportFailure::Broken(error) => error.into(),
         }
     }
 }
 
-impl From<WhyNot> for Error {
-    fn from(why: WhyNot) -> Error {
+impl From<ImportFailure> for Error {
+    fn from(why: ImportFailure) -> Error {
         Error::Run(why.into())
     }
 }
