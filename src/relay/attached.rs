@@ -8,8 +8,9 @@ use super::fair::account::{Account, Owner};
 use super::fair::reading::Known;
 use super::greeting::Authenticated;
 use super::intake::{Held, Intake};
-use super::items::Item;
+use super::items::{Item, Message};
 use super::memory::block::Piece;
+use super::memory::charge::Charge;
 use super::outgoing::Outgoing;
 use super::output::Output;
 use super::pace::{MayRead, Pace};
@@ -416,7 +417,7 @@ impl Attachment {
             } else if let Some(circuit) = self.circuits.take_turn() {
                 self.seal_data(now, circuit)?;
             } else {
-                self.seal_bye(now)?;
+                self.seal_bye()?;
                 break;
             }
         }
@@ -432,13 +433,15 @@ impl Attachment {
 
     fn seal_item(&mut self, now: Instant, item: Item) -> Result<(), LinkError> {
         match item {
-            Item::Control(message, charge) => {
-                if let Control::Incoming { early, .. } = &message {
+            Item::Control(message) => {
+                let Message { control, charge } = *message;
+                if let Control::Incoming { early, .. } = &control {
                     self.pace.handle_call(early.len());
                 }
-                let sealed = self.channel.control(&message)?;
-                self.outgoing.output.sealed(sealed, charge);
-                Ok(())
+                self.seal_control(&control, charge)
+            }
+            Item::Status { circuit, code } => {
+                self.seal_control(&Control::Status { circuit, code: code.to_wire() }, None)
             }
             Item::Credit(circuit) => {
                 let Some(end) = self.circuits.end(circuit) else { return Ok(()) };
@@ -448,6 +451,12 @@ impl Attachment {
             }
             Item::Reset { circuit, code } => self.header(Header::bare(Kind::Reset, circuit, u32::from(code.to_wire()))),
         }
+    }
+
+    fn seal_control(&mut self, message: &Control, charge: Option<Charge>) -> Result<(), LinkError> {
+        let sealed = self.channel.control(message)?;
+        self.outgoing.output.sealed(sealed, charge);
+        Ok(())
     }
 
     /// One DATA frame of a circuit, of all its pieces that fit; then its FIN, or its place at the end of the round.
@@ -480,10 +489,10 @@ impl Attachment {
         Ok(())
     }
 
-    fn seal_bye(&mut self, now: Instant) -> Result<(), LinkError> {
+    fn seal_bye(&mut self) -> Result<(), LinkError> {
         let Some(ending) = self.ending.as_mut() else { return Ok(()) };
         ending.said = true;
         let message = Control::Bye { code: ending.code.to_wire() };
-        self.seal_item(now, Item::Control(message, None))
+        self.seal_control(&message, None)
     }
 }

@@ -7,8 +7,15 @@ use std::collections::VecDeque;
 /// See the module.
 #[derive(Debug)]
 pub(super) enum Item {
-    /// A control message, with what it is charged if it has bytes of another client.
-    Control(Control, Option<Charge>),
+    /// A control message.
+    Control(Box<Message>),
+    /// What became of a call.
+    Status {
+        /// Its circuit.
+        circuit: u32,
+        /// What.
+        code: CloseCode,
+    },
     /// The credit of a circuit, as it is when this goes out.
     Credit(u32),
     /// The end of a circuit.
@@ -20,6 +27,18 @@ pub(super) enum Item {
     },
 }
 
+// Of each circuit there may be some, also after it has ended, while its client takes nothing: they are not charged.
+const _: () = assert!(size_of::<Item>() <= 16);
+
+/// A control message, as it waits.
+#[derive(Debug)]
+pub(super) struct Message {
+    /// What it says.
+    pub control: Control,
+    /// What it is charged, if it has bytes of another client.
+    pub charge: Option<Charge>,
+}
+
 /// Items in the order in which they go out.
 #[derive(Debug, Default)]
 pub(super) struct Items {
@@ -29,7 +48,11 @@ pub(super) struct Items {
 }
 
 fn is_answer(item: &Item) -> bool {
-    matches!(item, Item::Control(_, None))
+    match item {
+        Item::Status { .. } => true,
+        Item::Control(message) => message.charge.is_none(),
+        Item::Credit(_) | Item::Reset { .. } => false,
+    }
 }
 
 impl Items {
@@ -64,9 +87,10 @@ impl Items {
     /// Takes back the message about a call, or that it was answered, if it has not gone out; whether that is so.
     pub(super) fn take_back(&mut self, number: u32) -> bool {
         let about = |item: &Item| match item {
-            Item::Control(Control::Incoming { circuit, .. } | Control::Opened { circuit, .. }, Some(_)) => {
-                *circuit == number
-            }
+            Item::Control(message) => match message.control {
+                Control::Incoming { circuit, .. } | Control::Opened { circuit, .. } => circuit == number,
+                _ => false,
+            },
             _ => false,
         };
         let at = self.queue.iter().position(about);
@@ -76,7 +100,7 @@ impl Items {
     /// What messages among them are charged, bytes.
     pub(super) fn charged_bytes(&self) -> usize {
         let charge = |item: &Item| match item {
-            Item::Control(_, Some(charge)) => charge.bytes(),
+            Item::Control(message) => message.charge.as_ref().map_or(0, Charge::bytes),
             _ => 0,
         };
         self.queue.iter().map(charge).sum()

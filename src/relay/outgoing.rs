@@ -1,17 +1,17 @@
 //! What goes out on a link: messages and credit that wait, and the bytes that are in order for the kernel.
 
 use super::circuit::age::Wait;
-use super::items::{Item, Items};
+use super::items::{Item, Items, Message};
 use super::memory::charge::Charge;
 use super::output::Output;
 use crate::wire::{CloseCode, Control};
 use std::time::Instant;
 
-/// Control items that may wait for a client that does not read. Beyond it nothing more is offered to the link and nothing
-/// more is read from it.
+/// Control items that may wait for a client that does not read. Beyond it nothing more is read from it. What others call it for
+/// goes on to wait there, as far as it may have calls that it has not answered: they hear that it is slow, not that it is busy.
 const BACKLOG_MAX: usize = 256;
 /// Answers of the relay that may wait for a client. With more of them, what it has said is not looked at: it would be
-/// answered, too.
+/// answered, too. Beyond them come those to calls that it has made before, one for each of its circuits.
 const ANSWERS_MAX: usize = 64;
 
 /// See the module.
@@ -34,12 +34,17 @@ impl Outgoing {
 
     /// Queues a control message.
     pub(super) fn say(&mut self, message: Control) {
-        self.items.push(Item::Control(message, None));
+        self.items.push(Item::Control(Box::new(Message { control: message, charge: None })));
+    }
+
+    /// Queues what became of a call.
+    pub(super) fn tell(&mut self, circuit: u32, code: CloseCode) {
+        self.items.push(Item::Status { circuit, code });
     }
 
     /// Queues a message with bytes of another client.
     pub(super) fn pass_on(&mut self, message: Control, charge: Charge) {
-        self.items.push(Item::Control(message, Some(charge)));
+        self.items.push(Item::Control(Box::new(Message { control: message, charge: Some(charge) })));
     }
 
     /// Queues the credit of a circuit.

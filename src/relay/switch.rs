@@ -201,14 +201,12 @@ impl Switch {
         match what {
             What::Offer { .. } if attachment.is_ending() => {}
             What::Offer { circuit, from, name, early } => {
-                let charge = Charge::within(self.pool.budget(), attachment.owner(), early.len());
-                if let Some(charge) = charge.filter(|_| !attachment.outgoing.is_backlogged()) {
+                if let Some(charge) = Charge::within(self.pool.budget(), attachment.owner(), early.len()) {
                     attachment.circuits.offer(circuit, from);
                     attachment.outgoing.pass_on(Control::Incoming { circuit, from, name, early }, charge);
                     return;
                 }
-                self.router
-                    .ask(|router, orders| router.reject(now, Side { link: id, circuit }, CloseCode::Limit, orders));
+                self.router.ask(|router, orders| router.turn_back(now, Side { link: id, circuit }, orders));
                 self.handle_refused(now);
             }
             What::Withdraw { circuit, code } => attachment.withdraw(circuit, code),
@@ -226,13 +224,13 @@ impl Switch {
             }
             What::Waiting { circuit } => {
                 if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked(_))) {
-                    attachment.outgoing.say(status(circuit, CloseCode::Waiting));
+                    attachment.outgoing.tell(circuit, CloseCode::Waiting);
                 }
             }
             What::Refuse { circuit, code } => {
                 if matches!(attachment.circuits.get(circuit), Some(Circuit::Asked(_))) {
                     attachment.circuits.forget(circuit, None);
-                    attachment.outgoing.say(status(circuit, code));
+                    attachment.outgoing.tell(circuit, code);
                 }
             }
             What::Pace { rate } => attachment.set_rate(rate),
@@ -460,9 +458,4 @@ impl Switch {
         let others = (0..self.place.workers).filter(|worker| *worker != self.place.worker);
         self.messages.extend(others.map(|worker| (worker, message())));
     }
-}
-
-/// The word of a relay on a call.
-fn status(circuit: u32, code: CloseCode) -> Control {
-    Control::Status { circuit, code: code.to_wire() }
 }

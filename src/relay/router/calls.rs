@@ -120,6 +120,13 @@ impl Calls<'_> {
         self.offer_next();
     }
 
+    /// A listener cannot be brought what it was offered.
+    pub(super) fn turn_back(&mut self, callee: Side) {
+        if let Some((_, mut request)) = self.answered(callee) {
+            self.fail(&mut request, CloseCode::Limit);
+        }
+    }
+
     fn answered(&mut self, callee: Side) -> Option<(RequestId, Request)> {
         let id = self.router.requests.of_callee(callee)?;
         let request = self.router.requests.take(id)?;

@@ -251,6 +251,13 @@ impl Router {
         Calls { router: self, now, orders }.handle_rejected(callee, code);
     }
 
+    /// A listener cannot be brought what it was offered: messages take all that they may. Its caller hears that, and who is next in
+    /// line has its turn when others have had theirs: there may be thousands, all turned back for the same reason.
+    pub(super) fn turn_back(&mut self, now: Instant, callee: Side, orders: &mut Orders) {
+        Calls { router: self, now, orders }.turn_back(callee);
+        self.eased.leave_rest(now);
+    }
+
     /// A caller no longer wants what it asked for. False if the circuit is open by now.
     pub(super) fn cancel(&mut self, now: Instant, caller: Side, code: CloseCode, orders: &mut Orders) -> bool {
         let Some(id) = self.requests.of_caller(caller) else { return false };

@@ -3,8 +3,8 @@
 use super::testkit::{Client, Got, app, relay};
 use super::{MayRead, RelayCore};
 use crate::identity::{Identity, PeerId};
-use crate::relay::Limits;
 use crate::relay::memory::block::BLOCK_BYTES;
+use crate::relay::{Limits, OFFERS_PER_PEER_MAX};
 use crate::wire::{Control, Kind};
 use proptest::prelude::*;
 use std::time::Instant;
@@ -237,24 +237,40 @@ proptest! {
     }
 }
 
-/// Calls in line for a callee that reads too little are all refused when the next of them would be offered.
+/// It is slow, and not busy: nobody hears that sooner than of any other callee that does not answer.
 #[test]
-fn calls_that_are_refused_together_leave_no_more_answers_than_their_caller_may_have_circuits() {
+fn a_callee_that_reads_too_little_is_brought_what_it_may_leave_unanswered_and_nobody_is_refused_for_that() {
+    const OPEN: usize = 320;
     let now = Instant::now();
     let (mut relay, id) = relay(1);
-    let mut pair = Pair::attach(now, (&mut relay, id));
-    let connect = |to, early| Word::Connect { to, wait_ms: 0, early };
-    let words = [connect(Whom::Itself, 596), connect(Whom::Itself, 413), Word::Refuse(0), connect(Whom::Friend, 1)];
-    let mut most = 0;
-    for _ in 0..400 {
-        words.iter().for_each(|word| pair.say(word));
-        pair.turn(now, &mut relay, 14);
-        most = most.max(relay.answers(pair.client.id));
+    let mut callee = Client::attach(now, &mut relay, id, 1);
+    callee.say(Control::Listen { name: app("a") });
+    callee.flush(now, &mut relay);
+    let mut friend = Client::attach(now, &mut relay, id, 2);
+    for circuit in (2..).step_by(2).take(OPEN) {
+        friend.connect(circuit, callee.peer, "a", 0);
+        friend.flush(now, &mut relay);
+        for got in callee.all(now, &mut relay) {
+            if let Got::Control(Control::Incoming { circuit, .. }) = got {
+                callee.say(Control::Accept { circuit, early: vec![1] });
+            }
+        }
+        callee.flush(now, &mut relay);
     }
-    assert!((ANSWERS + 1..circuits_max()).contains(&most), "{most}");
-    let refused = pair.client.all(now, &mut relay);
-    let refused = refused.iter().filter(|got| matches!(got, Got::Control(Control::Status { .. }))).count();
-    assert_eq!(refused, most);
+    // The end of each is to be heard by the callee, which hears nothing.
+    relay.handle_closed(now, friend.id);
+    let mut callers = [3, 4, 5].map(|seed| Client::attach_from(now, &mut relay, id, (seed, seed)));
+    for caller in &mut callers {
+        (1..=100).for_each(|n| caller.connect(2 * n, callee.peer, "a", 5000));
+        caller.flush(now, &mut relay);
+        let heard = caller.all(now, &mut relay);
+        let refused = |got: &&Got| matches!(got, Got::Control(Control::Status { .. }));
+        assert_eq!(heard.iter().filter(refused).count(), 0);
+    }
+    let got = callee.all(now, &mut relay);
+    let count = |is: fn(&&Got) -> bool| got.iter().filter(is).count();
+    let brought = count(|got| matches!(got, Got::Control(Control::Incoming { .. })));
+    assert_eq!((count(|got| matches!(got, Got::Reset(..))), brought), (OPEN, OFFERS_PER_PEER_MAX));
 }
 
 /// The words above lead to circuits, at each number of workers.

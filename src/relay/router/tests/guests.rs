@@ -91,3 +91,28 @@ fn a_caller_beyond_the_table_is_refused_the_same_calls_whether_or_not_his_callee
     };
     assert_eq!(refused(true), refused(false));
 }
+
+/// There may be thousands in line, and memory for none of them.
+#[test]
+fn who_is_next_in_line_behind_a_call_that_is_turned_back_has_its_turn_when_others_have_had_theirs() {
+    let mut world = World::new(Limits::default());
+    let (callee, caller) = (world.attach(V), world.attach(V));
+    world.listen(callee, 0);
+    // Nobody hides from itself, so the place of a call that is over is free at once.
+    (1..=400).for_each(|n| world.connect(caller, 2 * n, (V, 0), HOUR));
+    let (mut offered, mut refused, mut rounds) = (offers(&world.take()), 0, 0);
+    assert_eq!(offered.len(), GUESTS_PER_PAIR);
+    while let Some((circuit, _)) = offered.pop() {
+        world.router.turn_back(world.now, Side { link: callee, circuit }, &mut world.orders);
+        let orders = world.take();
+        assert_eq!((orders.len(), refusals(&orders)), (1, 1));
+        refused += 1;
+        if offered.is_empty() && world.router.next_timeout().is_some_and(|at| at <= world.now) {
+            world.router.handle_timeout(world.now, &mut world.orders);
+            offered = offers(&world.take());
+            assert!(offered.len() <= 32, "{}", offered.len());
+            rounds += 1;
+        }
+    }
+    assert!(refused == 400 && rounds >= 10, "{refused} in {rounds}");
+}
