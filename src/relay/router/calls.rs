@@ -84,7 +84,7 @@ impl Calls<'_> {
     }
 
     /// A callee takes what it was offered. None if the offer is void by now, as that of a link that is gone, or if the callee has
-    /// no room for it: then the request waits for its turn again.
+    /// no room for it: then the request waits for its turn again. For one that is offered at once or not at all that is no turn.
     pub(super) fn take_up(&mut self, callee: Side) -> Option<Accepted> {
         let (id, mut request) = self.answered(callee)?;
         let Request { caller, pair, .. } = request;
@@ -94,8 +94,12 @@ impl Calls<'_> {
         }
         if !self.router.may_open(&pair) {
             // Many calls are offered at once, and it has taken as many others meanwhile, or has asked for circuits itself.
-            self.give_up_place(&mut request);
-            self.queue(id, request);
+            if request.is_guest {
+                self.fail(&mut request, CloseCode::Limit);
+            } else {
+                self.give_up_place(&mut request);
+                self.queue(id, request);
+            }
             return None;
         }
         self.router.turns.open(pair, request.turn);

@@ -92,6 +92,28 @@ fn a_caller_beyond_the_table_is_refused_the_same_calls_whether_or_not_his_callee
     assert_eq!(refused(true), refused(false));
 }
 
+/// It has been offered at once, and that is all it gets.
+#[test]
+fn a_call_beyond_the_table_that_is_taken_where_there_is_no_room_any_more_is_refused_and_others_wait() {
+    let mut world = full();
+    let (callee, caller) = (world.attach(V), world.attach(3));
+    world.listen(callee, 0);
+    let all = u32::try_from(REQUESTS_FREE_PER_PEER).unwrap() + 1;
+    (1..=all).for_each(|n| world.connect(caller, 2 * n, (V, 0), HOUR));
+    let offered = offers(&world.take());
+    assert_eq!(offered.len(), usize::try_from(all).unwrap());
+    let none = Limits { circuits_per_peer: 0, ..Limits::default() };
+    world.router.set_policy(world.now, Policy::open(none), &mut world.orders);
+    world.take();
+    for (circuit, _) in offered {
+        assert_eq!(world.accept(callee, circuit, vec![]), None);
+    }
+    assert_eq!(world.take(), [(caller, refuse(2 * all, CloseCode::Limit))]);
+    // Those that had room had their turns, and wait for others.
+    let waiting = |world: &World| world.router.requests.iter().filter(|request| request.pair.from == peer(3)).count();
+    assert_eq!(waiting(&world), REQUESTS_FREE_PER_PEER);
+}
+
 /// There may be thousands in line, and memory for none of them.
 #[test]
 fn who_is_next_in_line_behind_a_call_that_is_turned_back_has_its_turn_when_others_have_had_theirs() {
