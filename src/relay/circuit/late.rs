@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 
 /// Of so many circuits it is known who has had the client send, if its peer has a rate. Of others only that something may come.
 const CIRCUITS_MAX: usize = 128;
-// A link keeps no more than that for it.
-const _: () = assert!(CIRCUITS_MAX * size_of::<Ended>() <= 5 * 1024);
+/// What they take at most.
+pub(crate) const LATE_BYTES_KEPT_MAX: usize = CIRCUITS_MAX * size_of::<Ended>() + 32;
 
 /// See the module. The default does not keep whose they were.
 #[derive(Debug, Default)]
