@@ -1,7 +1,7 @@
 //! How far a relay's life is: it serves, it drains, it has ended.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A stage of it. They follow each other in this order.
@@ -24,13 +24,16 @@ pub(super) struct Life {
     drain: Duration,
     deadline: OnceLock<Instant>,
     signal: AtomicI32,
+    /// Workers that have not begun to drain, each of which may send others connections, and connections on their way.
+    to_come: AtomicUsize,
 }
 
 impl Life {
-    /// A relay that serves, and drains for so long at most.
-    pub(super) fn new(drain: Duration) -> Life {
+    /// A relay of so many workers that serves, and drains for so long at most.
+    pub(super) fn new(drain: Duration, workers: usize) -> Life {
         let stage = AtomicU8::new(Stage::Serving as u8);
-        Life { stage, drain, deadline: OnceLock::new(), signal: AtomicI32::new(0) }
+        let (signal, to_come) = (AtomicI32::new(0), AtomicUsize::new(workers));
+        Life { stage, drain, deadline: OnceLock::new(), signal, to_come }
     }
 
     /// Where it is.
@@ -53,6 +56,22 @@ impl Life {
     /// When draining is over, once it has begun.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline.get().copied()
+    }
+
+    /// A connection is on its way to another worker.
+    pub(super) fn handle_sent(&self) {
+        self.to_come.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It has come there, and what that led to is done; or a worker has begun to drain. Whether no connection comes to any worker
+    /// any more: whoever drains sends nobody another.
+    pub(super) fn handle_come(&self) -> bool {
+        self.to_come.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Whether a connection may yet come to a worker: one that had ended would leave it without a word.
+    pub(super) fn may_come(&self) -> bool {
+        self.to_come.load(Ordering::Acquire) > 0
     }
 
     /// This signal is what ends it.

@@ -185,7 +185,7 @@ impl Relay {
             allow,
             forwarded: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             log: RelayLog::new(options.log, options.details),
-            life: Life::new(options.drain),
+            life: Life::new(options.drain, workers),
         });
         let mut threads = make_workers(reactors, &shared, Arc::new(options.identity))?;
         let first = &mut threads[0];

@@ -39,8 +39,20 @@ impl Shared {
         self.advance(Instant::now(), Stage::Ended);
     }
 
+    /// A worker has what another sent it, or has begun to drain: see [`Life::handle_come`].
+    pub(super) fn handle_come(&self) {
+        if self.life.handle_come() {
+            // Those that had nothing else left wait for that.
+            self.wake_all();
+        }
+    }
+
     fn advance(&self, now: Instant, stage: Stage) {
         self.life.advance(now, stage);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         for inbox in self.inboxes.iter() {
             // It fails if that worker has ended.
             let _ = inbox.wake();

@@ -219,6 +219,7 @@ impl Worker {
         self.acceptor = None;
         if stage == Stage::Draining {
             self.forwarder.handle_shutdown(now, self.patience(now));
+            self.shared.handle_come();
         }
     }
 
@@ -232,10 +233,10 @@ impl Worker {
         match self.stage {
             Stage::Serving => false,
             Stage::Draining => {
-                // A link may be on its way here, and is told here that it is to go elsewhere.
                 let under_way = self.shared.inboxes[self.index].len() + self.outbox.len();
                 let empty = self.forwarder.is_empty() && self.sockets.lingering.is_empty() && under_way == 0;
-                empty || self.shared.life.deadline().is_some_and(|at| at <= now)
+                // A link that comes here is told here that it is to go elsewhere.
+                (empty && !self.shared.life.may_come()) || self.shared.life.deadline().is_some_and(|at| at <= now)
             }
             Stage::Ended => true,
         }
@@ -257,9 +258,15 @@ impl Worker {
             (there, left) = (there - 1, left.saturating_sub(weight));
             match package {
                 Package::Message(message) => self.forwarder.handle_message(now, message),
-                Package::Accepted(newcomer, conn) => self.take_in(now, newcomer, conn),
+                Package::Accepted(newcomer, conn) => {
+                    self.take_in(now, newcomer, conn);
+                    self.shared.handle_come();
+                }
                 Package::Policy(policy) => self.forwarder.set_policy(now, *policy),
-                Package::Arrival(conn, moving) => self.take_over(now, conn, moving),
+                Package::Arrival(conn, moving) => {
+                    self.take_over(now, conn, moving);
+                    self.shared.handle_come();
+                }
             }
         }
     }
@@ -301,9 +308,15 @@ impl Worker {
             if worker == self.index {
                 self.take_in(now, newcomer, conn);
             } else {
-                self.outbox.put(worker, Package::Accepted(newcomer, conn));
+                self.send(worker, Package::Accepted(newcomer, conn));
             }
         }
+    }
+
+    /// Sends another worker a connection.
+    fn send(&mut self, worker: usize, package: Package) {
+        self.shared.life.handle_sent();
+        self.outbox.put(worker, package);
     }
 
     fn read(&mut self, now: Instant) {
@@ -388,7 +401,7 @@ impl Worker {
                 Event::Close(id) => self.sockets.close(id),
                 Event::Finish(id) => self.sockets.finish(self.patience(now), id),
                 Event::Move(to, moving) => match self.sockets.release(moving.conn()) {
-                    Some(conn) => self.outbox.put(to, Package::Arrival(conn, moving)),
+                    Some(conn) => self.send(to, Package::Arrival(conn, moving)),
                     None => self.forwarder.handle_lost(now, moving),
                 },
                 Event::Notice(newcomer, notice) => self.shared.log.notice(now, newcomer, notice),
@@ -398,5 +411,41 @@ impl Worker {
         while let Some((worker, message)) = self.forwarder.poll_message() {
             self.outbox.put(worker, Package::Message(message));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::options;
+    use super::super::{Relay, Thread};
+    use super::*;
+    use crate::net::endpoint::Endpoint;
+    use crate::net::options::Purpose;
+    use crate::net::socket::Socket;
+    use std::net::SocketAddr;
+
+    /// Whether it has ended.
+    fn turn(thread: &mut Thread, now: Instant) -> bool {
+        thread.worker.handle_mail(now);
+        matches!(thread.worker.turn(&mut thread.reactor, now).unwrap(), Flow::Over)
+    }
+
+    /// In an inbox that nobody empties a link would hear nothing, and stay as long as any worker does.
+    #[test]
+    fn a_worker_ends_only_when_no_other_may_send_it_a_link_any_more() {
+        let relay = Relay::bind(options(2, Box::new(|_| {}))).unwrap();
+        let address: SocketAddr = relay.addresses()[0].rsplit('@').next().unwrap().parse().unwrap();
+        let (shared, mut threads) = (relay.shared, relay.threads);
+        let [first, second] = &mut threads[..] else { panic!() };
+        let now = Instant::now();
+        let socket = Socket::connect(&Endpoint::Tcp(address), Purpose::Link).unwrap();
+        let source = address.ip();
+        let placed = second.worker.forwarder.greet(now, source).unwrap();
+        shared.drain(now);
+        assert!(!turn(first, now), "the other has not noticed, and may send it something");
+        let accepted = Package::Accepted(Newcomer { conn: placed.conn, source }, Conn::new(socket));
+        second.worker.send(0, accepted);
+        assert!(!turn(second, now), "what it has sent has not come");
+        assert!(turn(first, now) && turn(second, now));
     }
 }

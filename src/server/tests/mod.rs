@@ -48,10 +48,8 @@ struct Running {
     thread: Option<JoinHandle<Result<RelayEnd, RelayError>>>,
 }
 
-fn start(workers: usize, change: impl FnOnce(&mut RelayOptions)) -> Running {
-    let (sender, lines) = channel();
-    let sender = Mutex::new(sender);
-    let mut options = RelayOptions {
+pub(super) fn options(workers: usize, log: Log) -> RelayOptions {
+    RelayOptions {
         identity: Identity::from_seed(&RELAY_SEED),
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         listeners: Vec::new(),
@@ -62,10 +60,17 @@ fn start(workers: usize, change: impl FnOnce(&mut RelayOptions)) -> Running {
         drain: Duration::from_secs(5),
         signals: false,
         details: true,
-        log: Box::new(move |line| {
-            let _ = sender.lock().unwrap().send(Line::of(&line));
-        }),
+        log,
+    }
+}
+
+fn start(workers: usize, change: impl FnOnce(&mut RelayOptions)) -> Running {
+    let (sender, lines) = channel();
+    let sender = Mutex::new(sender);
+    let log = move |line: LogLine<'_>| {
+        let _ = sender.lock().unwrap().send(Line::of(&line));
     };
+    let mut options = options(workers, Box::new(log));
     change(&mut options);
     let relay = Relay::bind(options).unwrap();
     let address = relay.addresses()[0].rsplit('@').next().unwrap().parse().unwrap();
