@@ -13,7 +13,6 @@ use super::exit::Exit;
 use super::files::{Candidate, ConfigFile, Origin, RelaySource, candidates, relay_key_candidates, relays, user_file};
 use super::mixups;
 use super::report::Fault;
-use super::voice::names::{address_text, parse_text};
 use crate::cli::key::key_fault;
 use crate::identity::{Identity, PeerId};
 use crate::names::{Address, AddressError, ParseError, Peers, RelayAddress, Relays, keyfile};
@@ -115,7 +114,7 @@ pub(crate) fn relay_addresses(flags: &[RelayAddress], env: &Env) -> Result<Vec<R
 pub(crate) fn address(typed: &str, peers: &Peers) -> Result<Address, Fault> {
     Address::parse(typed, peers).map_err(|error| {
         let file = peers.place().unwrap_or("the peers file");
-        let (shown, why) = (printable(typed), address_text(error));
+        let (shown, why) = (printable(typed), error.to_string());
         let foreign = mixups::address(typed).map(|line| printable(&line));
         match error {
             AddressError::UnknownName => {
@@ -243,7 +242,7 @@ fn not_found_is_none<T>(path: &Path, error: io::Error) -> Result<Option<T>, Faul
 }
 
 fn parsed<T>(path: &Path, result: Result<T, ParseError>) -> Result<T, Fault> {
-    result.map_err(|error| Fault::new(Exit::Config, format!("{}: {}", printable(path), parse_text(error))))
+    result.map_err(|error| Fault::new(Exit::Config, format!("{}: {}", printable(path), error)))
 }
 
 /// A key that systemd guards. Its access list shows as permission of the group (mode 0440), which is refused

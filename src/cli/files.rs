@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::env::Env;
-use super::voice::names::{NOT_TEXT, relay_address_text};
+use super::voice::names::NOT_TEXT;
 use crate::names::{RelayAddress, RelayAddressError};
 
 /// The system's configuration directory, for services.
@@ -170,7 +170,7 @@ impl fmt::Display for VariableError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VP_RELAY, word {}, column {}: ", self.word, self.column)?;
         match &self.cause {
-            Some(cause) => write!(f, "the relay address {}", relay_address_text(*cause)),
+            Some(cause) => write!(f, "the relay address {}", cause),
             None => f.write_str(NOT_TEXT),
         }
     }

@@ -3,24 +3,45 @@
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
-use crate::cli::voice::names::key_file_text;
 use crate::store::keyfile::{CreateError, FILE_MAX, LoadError};
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::path::Path;
 
 /// What `error` about the key file at `path` means to a person.
 pub(super) fn key_fault(path: &Path, error: &LoadError) -> Fault {
     let words = match error {
-        LoadError::Io(error) => format!("the key file cannot be read: {}", chain(error)),
-        LoadError::NotRegular => "the key file is not a regular file".to_owned(),
-        LoadError::Exposed { mode } => format!("others can access the key file (mode {mode:04o})"),
-        LoadError::TooLong => format!("not a key of vp: a key file has at most {FILE_MAX} bytes"),
-        LoadError::Parse(error) => format!("not a key of vp: {}", key_file_text(*error)),
+        LoadError::Io(cause) => format!("{error}: {}", chain(cause)),
+        LoadError::Parse(cause) => format!("{error}: {cause}"),
+        LoadError::NotRegular | LoadError::Exposed { .. } | LoadError::TooLong => error.to_string(),
     };
     let fault = about(path, &words);
     match error {
         LoadError::Exposed { .. } => fault.hint(format!("chmod 600 {}", printable(path))),
         _ => fault,
+    }
+}
+
+impl Display for LoadError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(_) => f.write_str("the key file cannot be read"),
+            Self::NotRegular => f.write_str("the key file is not a regular file"),
+            Self::Exposed { mode } => write!(f, "others can access the key file (mode {mode:04o})"),
+            Self::TooLong => write!(f, "not a key of vp: a key file has at most {FILE_MAX} bytes"),
+            Self::Parse(_) => f.write_str("not a key of vp"),
+        }
+    }
+}
+
+impl Error for LoadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::Parse(error) => Some(error),
+            Self::NotRegular | Self::Exposed { .. } | Self::TooLong => None,
+        }
     }
 }
 

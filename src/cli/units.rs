@@ -112,6 +112,23 @@ fn shown(time: Duration) -> String {
 
 impl Error for UnitError {}
 
+impl From<SizeError> for UnitError {
+    fn from(error: SizeError) -> UnitError {
+        match error {
+            SizeError::NotANumber | SizeError::UnknownUnit => UnitError::NotASize,
+            SizeError::TooLarge => UnitError::SizeTooLarge,
+        }
+    }
+}
+
+impl fmt::Display for SizeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        UnitError::from(*self).fmt(f)
+    }
+}
+
+impl Error for SizeError {}
+
 impl FromStr for Patience {
     type Err = UnitError;
 
@@ -130,10 +147,7 @@ impl FromStr for Size {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        size(text).map(Self).map_err(|error| match error {
-            SizeError::NotANumber | SizeError::UnknownUnit => UnitError::NotASize,
-            SizeError::TooLarge => UnitError::SizeTooLarge,
-        })
+        size(text).map(Self).map_err(UnitError::from)
     }
 }
 

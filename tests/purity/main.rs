@@ -12,7 +12,7 @@ mod source;
 
 use circles::{circles, passed_on};
 use debug_text::debug_texts;
-use errors::words_for_errors;
+use errors::{mute_errors, words_for_errors};
 use names::{backward_arrows, impurities, strays, uncalled, words_for_people};
 use size::{FIELDS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, long_file, long_functions, too_many_fields};
 use source::{Source, files_below, sources};
@@ -38,6 +38,7 @@ fn the_source_keeps_the_rules() {
     let mut complaints: BTreeSet<_> = sources.iter().flat_map(complaints).collect();
     complaints.extend(circles(&sources));
     complaints.extend(passed_on(&sources));
+    complaints.extend(mute_errors(&sources));
     let complaints: Vec<_> = complaints.into_iter().collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
@@ -65,6 +66,19 @@ fn what_is_public_is_named_outside() {
     let planted = uncalled(&Source::new("node/a.rs", text), &BTreeSet::from(["known"]));
     let places = ["src/node/a.rs:4: unknown", "src/node/a.rs:5: NONE"];
     assert_eq!(planted, places.map(|place| format!("{place} is pub, and named in the crate alone")));
+}
+
+#[test]
+fn an_error_that_is_public_can_be_shown_and_passed_on() {
+    let planted = [
+        Source::new("names/a.rs", "pub enum AError {\n    B,\n}\npub struct CError;\npub(crate) enum DError {}\n"),
+        Source::new("cli/a.rs", "impl Error for AError {}\n"),
+    ];
+    assert_eq!(
+        mute_errors(&planted[..1]),
+        ["src/names/a.rs:1: AError is no Error", "src/names/a.rs:4: CError is no Error"]
+    );
+    assert_eq!(mute_errors(&planted), ["src/names/a.rs:4: CError is no Error"]);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use clap::{ArgGroup, Parser};
 
-use super::common::app_name;
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Arguments, Connect, Output};
 use crate::names::AppName;
@@ -36,7 +35,7 @@ pub struct Attach {
     pub to: Option<String>,
 
     /// Wait for a peer that dials this application
-    #[arg(short, long, value_name = "APP", value_parser = app_name)]
+    #[arg(short, long, value_name = "APP")]
     pub listen: Option<AppName>,
 
     /// Accept this peer, by name or id; may be repeated; default: every peer in the peers file

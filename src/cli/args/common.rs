@@ -7,8 +7,7 @@ use clap::{ArgAction, Args};
 
 use crate::cli::report::{Format, Verbosity};
 use crate::cli::units::{Patience, descriptor, duration_above_zero};
-use crate::cli::voice::names::{name_text, relay_address_text};
-use crate::names::{AppName, RelayAddress};
+use crate::names::RelayAddress;
 
 /// How the tool speaks.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -55,7 +54,7 @@ pub struct Connect {
     ///
     /// An address is tcp://ID@HOST:PORT, as vp-relay prints it; ID@HOST is enough. ws://ID@HOST:PORT/PATH reaches it by
     /// WebSocket, where only web traffic gets out. Default: the addresses in VP_RELAY, else those in the relays file.
-    #[arg(short, long = "relay", value_name = "RELAY", value_parser = relay_address)]
+    #[arg(short, long = "relay", value_name = "RELAY")]
     pub relays: Vec<RelayAddress>,
 
     /// Be the party with this key
@@ -85,16 +84,6 @@ pub struct Connect {
     /// Write the line that says the tool is ready to this descriptor
     #[arg(long, value_name = "FD", value_parser = descriptor)]
     pub ready_fd: Option<u16>,
-}
-
-/// Reads the name of an application.
-pub(super) fn app_name(text: &str) -> Result<AppName, String> {
-    text.parse().map_err(name_text)
-}
-
-/// Reads the address of a relay.
-fn relay_address(text: &str) -> Result<RelayAddress, String> {
-    text.parse().map_err(relay_address_text)
 }
 
 /// Variables that every tool that connects looks at.

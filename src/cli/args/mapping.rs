@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::cli::voice::names::{name_text, rule_text};
 use crate::names::{AppName, NameError};
 use crate::ports::{Rule, RuleError};
 
@@ -129,14 +128,14 @@ impl fmt::Display for MappingError {
         match self {
             Self::NoEquals => f.write_str("an = is missing: only an export that is named by its port needs none"),
             Self::Missing => f.write_str("one side is empty"),
-            Self::BadApp(error) => write!(f, "the application name {}", name_text(*error)),
+            Self::BadApp(error) => write!(f, "the application name {error}"),
             Self::BadPort => f.write_str("a port is a number from 1 to 65535"),
             Self::BackwardRange => f.write_str("the range runs backwards"),
             Self::BadMode => f.write_str("a mode is octal, at most 777"),
             Self::BadOption => {
                 f.write_str("a socket file can have mode=, user= and group= behind commas, nothing else")
             }
-            Self::BadRule(error) => f.write_str(rule_text(*error)),
+            Self::BadRule(error) => error.fmt(f),
             Self::BadAddress => f.write_str("not an IP address (IPv6 goes in brackets)"),
         }
     }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser, ValueEnum};
 
-use super::common::app_name;
 use super::manual::{Example, KEY_FILES, Manual, PEERS_FILES, RELAYS_FILES, TEMPLATE};
 use super::{Arguments, Connect, Output};
 use crate::cli::units::{Size, count};
@@ -37,7 +36,7 @@ const MANUAL: Manual = Manual {
 #[command(group = ArgGroup::new("sink").multiple(true).args(["directory", "exec"]))]
 pub struct Recv {
     /// The application to receive for
-    #[arg(value_name = "APP", default_value = AppName::DEFAULT, value_parser = app_name)]
+    #[arg(value_name = "APP", default_value = AppName::DEFAULT)]
     pub app: AppName,
 
     /// Accept this peer, by name or id; may be repeated; default: every peer in the peers file

@@ -8,7 +8,9 @@ use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::signals::XCPU;
 use crate::run::tool::{Breach, Doing, RunError};
-use crate::session::Violation;
+use crate::session::{SessionError, Violation};
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
 
 /// An end without success, as it reads and what it exits with.
 pub(crate) trait AsFault {
@@ -28,7 +30,7 @@ impl AsFault for RunError {
         match self {
             RunError::Node(failure) => node_fault(*failure, between),
             RunError::Expired => between
-                .fault(Exit::Deadline, "the connection broke and did not come back in time")
+                .fault(Exit::Deadline, &SessionError::Expired.to_string())
                 .hint("--resume-timeout sets how long to wait"),
             RunError::CastOut => Fault::new(Exit::Config, "ended: it is not among the peers allowed any more"),
             RunError::Protocol(breach) => {
@@ -74,6 +76,17 @@ fn breach_text(breach: Breach) -> &'static str {
         Breach::SaidNothing => "called and then said nothing",
     }
 }
+
+impl Display for SessionError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PeerMisbehaved(what) => write!(f, "the peer broke the protocol: it {}", violation_text(*what)),
+            Self::Expired => f.write_str("the connection broke and did not come back in time"),
+        }
+    }
+}
+
+impl Error for SessionError {}
 
 /// Which rule of a session its peer broke.
 fn violation_text(violation: Violation) -> &'static str {

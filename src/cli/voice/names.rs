@@ -4,116 +4,141 @@ use crate::identity::CodeError;
 use crate::names::keyfile::{KeyFileError, KeyFileErrorKind};
 use crate::names::{AddressError, NAME_MAX, NameError, ParseError, ParseErrorKind, RelayAddressError};
 use crate::ports::RuleError;
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
 
 /// How every file and variable says that a byte is not UTF-8.
 pub(crate) const NOT_TEXT: &str = "a byte that is not UTF-8 text";
 
 /// To stand behind what is no id, or no secret key.
-fn code_text(error: CodeError) -> String {
-    match error {
-        CodeError::WrongPrefix { expected } => format!("does not begin with {expected}1"),
-        CodeError::WrongLength { expected, found } => format!("has {found} characters instead of {expected}"),
-        CodeError::MixedCase => "mixes upper and lower case".to_owned(),
-        CodeError::BadCharacter { at } => format!("has a foreign character at position {}", at + 1),
-        CodeError::BadChecksum => "has a wrong checksum: a character was mistyped or lost".to_owned(),
-        CodeError::NotCanonical => "has unused bits that are not zero".to_owned(),
+impl Display for CodeError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongPrefix { expected } => write!(f, "does not begin with {expected}1"),
+            Self::WrongLength { expected, found } => write!(f, "has {found} characters instead of {expected}"),
+            Self::MixedCase => f.write_str("mixes upper and lower case"),
+            Self::BadCharacter { at } => write!(f, "has a foreign character at position {}", at + 1),
+            Self::BadChecksum => f.write_str("has a wrong checksum: a character was mistyped or lost"),
+            Self::NotCanonical => f.write_str("has unused bits that are not zero"),
+        }
     }
 }
+
+impl Error for CodeError {}
 
 /// To stand behind what is no name of an application or a peer.
-pub(crate) fn name_text(error: NameError) -> String {
-    match error {
-        NameError::Empty => "is empty".to_owned(),
-        NameError::TooLong { found } => format!("has {found} characters, more than {NAME_MAX}"),
-        NameError::BadCharacter { at } => {
-            format!("has a character other than A-Z a-z 0-9 . _ - at position {}", at + 1)
+impl Display for NameError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is empty"),
+            Self::TooLong { found } => write!(f, "has {found} characters, more than {NAME_MAX}"),
+            Self::BadCharacter { at } => {
+                write!(f, "has a character other than A-Z a-z 0-9 . _ - at position {}", at + 1)
+            }
         }
     }
 }
+
+impl Error for NameError {}
 
 /// Why a text is no address of a peer.
-pub(crate) fn address_text(error: AddressError) -> String {
-    match error {
-        AddressError::BadId(error) => format!("the id {}", code_text(error)),
-        AddressError::BadName(error) => format!("the name {}", name_text(error)),
-        AddressError::UnknownName => "no peer of this name".to_owned(),
-        AddressError::Conflict { first_line, line } => {
-            format!("lines {first_line} and {line} say different things of this name")
+impl Display for AddressError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadId(error) => write!(f, "the id {error}"),
+            Self::BadName(error) => write!(f, "the name {error}"),
+            Self::UnknownName => f.write_str("no peer of this name"),
+            Self::Conflict { first_line, line } => {
+                write!(f, "lines {first_line} and {line} say different things of this name")
+            }
+            Self::BadApp(error) => write!(f, "the application name {error}"),
         }
-        AddressError::BadApp(error) => format!("the application name {}", name_text(error)),
     }
 }
+
+impl Error for AddressError {}
 
 /// To stand behind what is no address of a relay.
-pub(crate) fn relay_address_text(error: RelayAddressError) -> String {
-    match error {
-        RelayAddressError::UnknownScheme => "has a scheme other than tcp tls ws wss http https".to_owned(),
-        RelayAddressError::MissingId => "has no ID@ before the host".to_owned(),
-        RelayAddressError::BadId(error) => format!("has an id that {}", code_text(error)),
-        RelayAddressError::BadHost => "has no valid host".to_owned(),
-        RelayAddressError::BadPort => "has a port that is not 1 to 65535".to_owned(),
-        RelayAddressError::PathWithoutScheme => "has a path, for which ws:// has to stand before the id".to_owned(),
-        RelayAddressError::PathWithoutHttp => "has a path, which tcp and tls do not use".to_owned(),
-        RelayAddressError::BadPath => "has a path with characters that a path cannot have".to_owned(),
+impl Display for RelayAddressError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownScheme => "has a scheme other than tcp tls ws wss http https",
+            Self::MissingId => "has no ID@ before the host",
+            Self::BadId(error) => return write!(f, "has an id that {error}"),
+            Self::BadHost => "has no valid host",
+            Self::BadPort => "has a port that is not 1 to 65535",
+            Self::PathWithoutScheme => "has a path, for which ws:// has to stand before the id",
+            Self::PathWithoutHttp => "has a path, which tcp and tls do not use",
+            Self::BadPath => "has a path with characters that a path cannot have",
+        })
     }
 }
+
+impl Error for RelayAddressError {}
 
 /// What is wrong with a file of peers or relays, and where.
-pub(crate) fn parse_text(error: ParseError) -> String {
-    format!("line {}, column {}: {}", error.line, error.column, kind_text(error.kind))
-}
-
-fn kind_text(kind: ParseErrorKind) -> String {
-    let text = match kind {
-        ParseErrorKind::NotText => NOT_TEXT,
-        ParseErrorKind::BadName(error) => return format!("the name {}", name_text(error)),
-        ParseErrorKind::NameLooksLikeId => "a petname may not begin with vp1",
-        ParseErrorKind::MissingId => "no id after the name",
-        ParseErrorKind::BadId(error) => return format!("the id {}", code_text(error)),
-        ParseErrorKind::BadOption => "expected key=value",
-        ParseErrorKind::DuplicateOption => "the option was given before on this line",
-        ParseErrorKind::UnknownOption => "unknown option; circuits=N, links=N and rate=SIZE are known",
-        ParseErrorKind::BadValue => {
-            "the value does not fit: circuits= and links= take digits, rate= a size above 0, as in 10M"
-        }
-        ParseErrorKind::TrailingText => "unexpected text",
-        ParseErrorKind::BadRelay(error) => return format!("the relay address {}", relay_address_text(error)),
-    };
-    text.to_owned()
-}
-
-/// What is wrong with a key file, and where.
-pub(crate) fn key_file_text(error: KeyFileError) -> String {
-    let what = match error.kind {
-        KeyFileErrorKind::NotText => NOT_TEXT.to_owned(),
-        KeyFileErrorKind::NoKey => "no key in this file".to_owned(),
-        KeyFileErrorKind::IdInsteadOfSecret => "an id, which is public, instead of a secret key".to_owned(),
-        KeyFileErrorKind::BadSecret(error) => format!("the secret key {}", code_text(error)),
-        KeyFileErrorKind::SecondKey => "a second key; a key file has one".to_owned(),
-        KeyFileErrorKind::TrailingText => "unexpected text after the key".to_owned(),
-    };
-    format!("line {}, column {}: {what}", error.line, error.column)
-}
-
-/// Why a text is no rule for targets.
-pub(crate) fn rule_text(error: RuleError) -> &'static str {
-    match error {
-        RuleError::NoPort => "a target is HOST:PORT, and the port is missing",
-        RuleError::BadPort => "the port of a target is a number, a range or *",
-        RuleError::BadHost => "the host of a target is a name, *.NAME, an address, a network or * (IPv6 in brackets)",
-        RuleError::BadPrefix => "the prefix does not fit its network",
+impl Display for ParseError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: ", self.line, self.column)?;
+        f.write_str(match self.kind {
+            ParseErrorKind::NotText => NOT_TEXT,
+            ParseErrorKind::BadName(error) => return write!(f, "the name {error}"),
+            ParseErrorKind::NameLooksLikeId => "a petname may not begin with vp1",
+            ParseErrorKind::MissingId => "no id after the name",
+            ParseErrorKind::BadId(error) => return write!(f, "the id {error}"),
+            ParseErrorKind::BadOption => "expected key=value",
+            ParseErrorKind::DuplicateOption => "the option was given before on this line",
+            ParseErrorKind::UnknownOption => "unknown option; circuits=N, links=N and rate=SIZE are known",
+            ParseErrorKind::BadValue => {
+                "the value does not fit: circuits= and links= take digits, rate= a size above 0, as in 10M"
+            }
+            ParseErrorKind::TrailingText => "unexpected text",
+            ParseErrorKind::BadRelay(error) => return write!(f, "the relay address {error}"),
+        })
     }
 }
+
+impl Error for ParseError {}
+
+/// What is wrong with a key file, and where.
+impl Display for KeyFileError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: ", self.line, self.column)?;
+        f.write_str(match self.kind {
+            KeyFileErrorKind::NotText => NOT_TEXT,
+            KeyFileErrorKind::NoKey => "no key in this file",
+            KeyFileErrorKind::IdInsteadOfSecret => "an id, which is public, instead of a secret key",
+            KeyFileErrorKind::BadSecret(error) => return write!(f, "the secret key {error}"),
+            KeyFileErrorKind::SecondKey => "a second key; a key file has one",
+            KeyFileErrorKind::TrailingText => "unexpected text after the key",
+        })
+    }
+}
+
+impl Error for KeyFileError {}
+
+/// Why a text is no rule for targets.
+impl Display for RuleError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoPort => "a target is HOST:PORT, and the port is missing",
+            Self::BadPort => "the port of a target is a number, a range or *",
+            Self::BadHost => "the host of a target is a name, *.NAME, an address, a network or * (IPv6 in brackets)",
+            Self::BadPrefix => "the prefix does not fit its network",
+        })
+    }
+}
+
+impl Error for RuleError {}
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::identity::Identity;
     use crate::names::keyfile::{encode, read};
 
     #[test]
     fn a_line_that_is_no_text_is_told_of_with_its_place() {
-        let latin = read(b"# caf\xe9\n").err().map(key_file_text);
+        let latin = read(b"# caf\xe9\n").err().map(|error| error.to_string());
         assert_eq!(latin.as_deref(), Some("line 1, column 6: a byte that is not UTF-8 text"));
     }
 
@@ -123,6 +148,6 @@ mod tests {
         let secret = text.lines().last().expect("a key");
         let bad = secret.replace("VP-SECRET-1", "VP-SECRET-1Q");
         let error = read(bad.as_bytes()).err().expect("a mistake");
-        assert!(!format!("{} {error:?}", key_file_text(error)).contains(&bad[15..40]));
+        assert!(!format!("{error} {error:?}").contains(&bad[15..40]));
     }
 }

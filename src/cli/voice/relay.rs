@@ -7,12 +7,13 @@ use crate::cli::events::Status;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::voice::code::code_text;
-use crate::cli::voice::names::parse_text;
 use crate::cli::voice::{listen_fault, often};
 use crate::names::Conflict;
 use crate::relay::{CloseReason, Closed, Cut, EndReason, Fact, Newcomer, Notice};
 use crate::server::{self, AllowError, Doer, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble};
 use crate::wire::{CloseCode, Name};
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
 use std::io;
 
 /// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.
@@ -99,10 +100,32 @@ fn trouble_text(trouble: &Trouble) -> String {
 /// Why a list of peers cannot be used.
 fn allow_text(error: &AllowError) -> String {
     match error {
-        AllowError::Read(error) => chain(error),
-        AllowError::TooLong { most_bytes } => format!("too large: it may have at most {} MiB", most_bytes >> 20),
-        AllowError::Silent { after } => format!("no file, and nothing has come out of it for {} s", after.as_secs()),
-        AllowError::Parse(error) => parse_text(*error),
+        AllowError::Read(cause) => chain(cause),
+        AllowError::Parse(cause) => cause.to_string(),
+        AllowError::TooLong { .. } | AllowError::Silent { .. } => error.to_string(),
+    }
+}
+
+impl Display for AllowError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(_) => f.write_str("cannot be read"),
+            Self::TooLong { most_bytes } => write!(f, "too large: it may have at most {} MiB", most_bytes >> 20),
+            Self::Silent { after } => {
+                write!(f, "no file, and nothing has come out of it for {} s", after.as_secs())
+            }
+            Self::Parse(_) => f.write_str("has a mistake"),
+        }
+    }
+}
+
+impl Error for AllowError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Read(error) => Some(error),
+            Self::Parse(error) => Some(error),
+            Self::TooLong { .. } | Self::Silent { .. } => None,
+        }
     }
 }
 
@@ -179,6 +202,28 @@ fn cut_text(cut: Cut) -> &'static str {
     }
 }
 
+impl Display for RelayError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
+            Self::Allow(path, _) => write!(f, "the list of peers {}", printable(path)),
+            Self::Memory { workers } => write!(f, "memory is too little for {}", counted(*workers, "worker")),
+            Self::System(_) => f.write_str("the system does not give what a relay needs"),
+            Self::Panicked => f.write_str("a thread of the relay came to a bad end"),
+        }
+    }
+}
+
+impl Error for RelayError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Listen(_, error) | Self::System(error) => Some(error),
+            Self::Allow(_, error) => Some(error),
+            Self::Memory { .. } | Self::Panicked => None,
+        }
+    }
+}
+
 /// Why a relay cannot begin, or go on.
 pub(crate) fn fault(error: RelayError) -> Fault {
     match &error {
@@ -191,13 +236,29 @@ pub(crate) fn fault(error: RelayError) -> Fault {
         },
         RelayError::Memory { workers } => {
             let least = workers * MEMORY_PER_WORKER_MIN / (1024 * 1024);
-            Fault::new(Exit::Usage, format!("--memory is too little for {}", counted(*workers, "worker")))
+            Fault::new(Exit::Usage, format!("--{error}"))
                 .hint(format!("give at least {least}M, or take fewer --workers"))
         }
         RelayError::Listen(address, error) => listen_fault(&address.to_string(), error),
-        RelayError::Panicked => Fault::new(Exit::Failed, "a thread of the relay came to a bad end"),
-        RelayError::System(error) => {
-            Fault::new(Exit::Failed, format!("the system does not give what a relay needs: {}", chain(error)))
-        }
+        RelayError::Panicked => Fault::new(Exit::Failed, error.to_string()),
+        RelayError::System(cause) => Fault::new(Exit::Failed, format!("{error}: {}", chain(cause))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Peers;
+
+    #[test]
+    fn an_error_of_a_relay_says_what_it_comes_of() {
+        let mistake = Peers::parse("west\n").expect_err("a mistake");
+        let error = RelayError::Allow("peers".into(), AllowError::Parse(mistake));
+        let all: Vec<&(dyn Error + 'static)> =
+            std::iter::successors(Some(&error as &(dyn Error + 'static)), |&error| error.source()).collect();
+        let said: Vec<String> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["the list of peers peers", "has a mistake", "line 1, column 5: no id after the name"]);
+        assert!(all[2].is::<crate::names::ParseError>());
+        assert_eq!(fault(error).message, format!("peers: {}", said[2]));
     }
 }
