@@ -1,14 +1,15 @@
-//! Who gives way where a tool has places for so many callers. A process that was killed and started again should not have to
-//! wait for `--resume-timeout` of the one that it was; and one that lives, and is only without a path, must not lose its place to
-//! another process of its peer.
+//! Which session gives way, where a tool has so many places for callers and somebody waits for one.
 //!
-//! Nobody can see from here whether a process lives. But its peer's next call shows that the relay can be reached. Who lives
-//! is then at worst in the middle of a dial that will fail, waits once more, and dials again. The same time is all that a
-//! session without a path has while a process of another peer waits for its place, where one session follows another; a tool that
-//! takes one alone takes the one that has begun.
+//! Two things are wanted. A process that was killed and started again takes the place of the one that it was, without waiting for
+//! `--resume-timeout`. A process that lives, and has lost its path for a moment, keeps its place.
 //!
-//! A session that has its path, and whose peer owes us the next word, is *still* while nothing comes. Where that can only mean
-//! that a transfer does not go on, it gives way in time to whoever waits, the one that is still for longest first.
+//! Nobody can see from here whether a process lives. But when its peer calls again, the relay can be reached: a process that lives
+//! then fails at most the dial that it is in, waits, and dials once more. So a session gives way [`GIVES_WAY_AFTER`] both the loss
+//! of its path and its peer's next call. Where sessions follow one another, another peer's call counts as much; a tool that takes
+//! one session in all keeps the one that has begun.
+//!
+//! A session that has its path is *still* while its peer owes us the next word and nothing comes. Where that can only mean that a
+//! transfer does not go on, it gives way to whoever waits, after the tool's patience; the one that is still for longest goes first.
 
 use crate::identity::PeerId;
 use crate::node::{Place, Places, REDIAL_MAX, Reach};

@@ -1,5 +1,5 @@
-//! Calls of others that came to nothing, and that the client may take all the same, before it hears of that: what it sends into
-//! them at once is not its own doing.
+//! Calls to a client that came to nothing without its knowing: until it hears of that it may accept them, and what it then sends
+//! at once is not its own doing.
 
 use crate::identity::PeerId;
 use crate::wire::limits::CIRCUIT_WINDOW_START;

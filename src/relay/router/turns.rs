@@ -1,9 +1,10 @@
 //! Whose call a peer is offered next.
 //!
 //! A caller, or where anybody may attach all callers of one address, has so many *places* with a peer, and calls beyond that
-//! wait for one. Those that wait for the same peer take turns (`round.rs`). A call that is taken gives its place back; any other keeps it for [`REFUSAL_DELAY`] from when it had it,
-//! even if it is withdrawn. So whoever is turned away can ask a peer so often and no more, and sees the same of a peer that
-//! turns it away as of one that is not there: the place is the same, and so is the time.
+//! wait for one. Those that wait for the same peer take turns (`round.rs`). A call that is taken gives its place back; any other
+//! keeps it for [`REFUSAL_DELAY`] from when it had it, even if it is withdrawn. So whoever is turned away can ask a peer so often
+//! and no more, and sees the same of a peer that turns it away as of one that is not there: the place is the same, and so is the
+//! time.
 //!
 //! Calls that were parked, and that a new listener is offered, have as many places of their own, and give them back at once:
 //! when they have their turn does not show, and must not show in when others have theirs.
