@@ -95,7 +95,7 @@ impl Attachment {
     pub(super) fn admit(&mut self, now: Instant, admitted: Admitted, received: usize) {
         self.source = admitted.source;
         self.circuits.late.keep(admitted.rate.is_some());
-        self.pace.set_rate(Metered::new(admitted.rate));
+        self.pace.set_rate(now, Metered::new(admitted.rate));
         self.handle_read(now, received);
         self.outgoing.say(Control::Welcome { circuits: admitted.circuits });
     }
@@ -113,13 +113,13 @@ impl Attachment {
     /// Holds the link to another rate. What its circuits may send because it was granted before is not paid for: at a low
     /// rate it would hold back all credit until long after the lanes are taken for dead. There is no more of it than there
     /// was.
-    pub(super) fn set_rate(&mut self, rate: Option<Rate>) {
+    pub(super) fn set_rate(&mut self, now: Instant, rate: Option<Rate>) {
         let mut granted = 0;
         for end in self.circuits.ends_mut().filter(|_| rate.is_some()) {
             granted += u64::from(end.inward.restart());
         }
         self.circuits.late.keep(rate.is_some());
-        self.pace.set_rate(Metered::new(rate).after(granted));
+        self.pace.set_rate(now, Metered::new(rate).after(granted));
     }
 
     // Input.
@@ -287,7 +287,7 @@ impl Attachment {
             if self.pace.allows(now, with) {
                 self.outgoing.grant(circuit);
             } else {
-                self.pace.hold_back(with, circuit);
+                self.pace.hold_back(now, with, circuit);
             }
         }
     }
@@ -370,7 +370,7 @@ impl Attachment {
             // Whether or not there is anything to read.
             self.intake.standstill.set(now, State::Moves);
         }
-        while let Some(circuit) = self.pace.poll_allowed(now) {
+        for circuit in self.pace.take_allowed(now) {
             self.outgoing.grant(circuit);
         }
         let busy = !self.circuits.is_empty();

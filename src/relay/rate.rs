@@ -271,14 +271,6 @@ impl Metered {
         self.rate.as_ref().map(|rate| rate.allows_from(with))
     }
 
-    /// Of these the first for whom more may be granted.
-    pub(crate) fn first_of(&self, mut parties: impl Iterator<Item = Party>) -> Option<Party> {
-        match &self.rate {
-            Some(rate) => rate.sharing().first_of(parties),
-            None => parties.next(),
-        }
-    }
-
     /// From when on the link may be read. None without a bound.
     pub(crate) fn reads_from(&self) -> Option<Instant> {
         self.rate.as_ref().map(Rate::reads_from)

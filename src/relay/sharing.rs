@@ -126,11 +126,6 @@ impl Sharing {
         at.saturating_add(tag.saturating_sub(paid).saturating_mul(parts(owing)))
     }
 
-    /// Of these the first that is level, but for so much.
-    pub(super) fn first_of(&self, parties: impl Iterator<Item = Party>) -> Option<Party> {
-        parties.min_by_key(|party| self.tag(*party))
-    }
-
     /// The same accounts at another rate, where what is owed takes `by` for each `of`, reckoned from 0 on.
     pub(super) fn restarted(&self, by: u64, of: u64) -> Sharing {
         let mut sharing = Sharing::default();

@@ -233,7 +233,7 @@ impl Switch {
                     attachment.outgoing.tell(circuit, code);
                 }
             }
-            What::Pace { rate } => attachment.set_rate(rate),
+            What::Pace { rate } => attachment.set_rate(now, rate),
             // Ordered where the callee is, so it comes between turns: nothing of the link is being dealt with. One that ends
             // stays, and what waits for it there was told.
             What::Move { .. } if attachment.is_ending() => {}
