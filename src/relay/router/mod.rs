@@ -6,6 +6,7 @@
 pub(super) mod admission;
 pub(super) mod beyond;
 pub(super) mod calls;
+mod change;
 pub(super) mod circuits;
 pub(super) mod common;
 mod crowd;
@@ -35,6 +36,7 @@ use crate::wire::limits::EARLY_MAX;
 use crate::wire::{CloseCode, Name};
 use admission::{Newcomer, Source};
 use calls::{Accepted, Brought, Calls, Recall};
+use change::Change;
 use circuits::{CircuitInfo, Circuits, Closed, EndReport};
 use eased::Eased;
 use facts::Fact;
@@ -49,7 +51,7 @@ use requests::{Request, Requests, Side};
 pub use roster::Load;
 use roster::{Attached, Roster};
 use round::RequestId;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 use turns::{Pair, Turns};
 use why_circuit_closed::CloseReason;
@@ -71,6 +73,8 @@ pub(super) struct Router {
     leaving: Leaving,
     /// Peers who may be able to take more calls than before.
     eased: Eased,
+    /// A policy that not all who are attached have been held to yet.
+    change: Option<Change>,
     facts: VecDeque<Fact>,
 }
 
@@ -88,6 +92,7 @@ impl Router {
             circuits: Circuits::default(),
             leaving: Leaving::default(),
             eased: Eased::default(),
+            change: None,
             facts: VecDeque::new(),
         }
     }
@@ -340,44 +345,17 @@ impl Router {
         self.roster.worker_of(link)
     }
 
-    /// A new policy. Links of peers that it leaves out are ended, those of peers with another rate are held to that; lower
-    /// limits of numbers hold for what comes.
-    pub(super) fn set_policy(&mut self, now: Instant, policy: Policy, orders: &mut Orders) {
-        let before = std::mem::replace(&mut self.policy, policy);
-        let mut rates = HashMap::new();
-        for (peer, links) in self.roster.peers() {
-            let share = self.policy.share(peer);
-            let was = before.share(peer);
-            if share != was {
-                self.eased.insert(*peer);
-            }
-            if let (Some(was), Some(rate)) = (was.and_then(|was| was.rate), share.and_then(|share| share.rate)) {
-                rates.insert(*peer, (was, rate));
-            }
-            let held_to = |share: &Share| share.rate.map(|rate| (rate, share.circuits));
-            if share.is_some_and(|share| before.share(peer).is_some_and(|before| held_to(&before) == held_to(&share))) {
-                continue;
-            }
-            for &link in links {
-                let Some(worker) = self.roster.worker_of(link) else { continue };
-                let end = What::End { code: CloseCode::Refused };
-                let what = share.map_or(end, |share| What::Pace { rate: self.rates.account(now, *peer, share) });
-                orders.push(Order { worker, link, what });
-            }
-        }
-        self.owed.reckon(now, &rates);
-        Calls { router: self, now, orders }.offer_next();
-    }
-
     /// When [`Router::handle_timeout`] has something to do.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let easing = [self.turns.next_timeout(), self.owed.next_timeout(), self.eased.next_timeout()];
-        [self.requests.next_deadline()].into_iter().chain(easing).flatten().min()
+        let others = [self.requests.next_deadline(), self.change.as_ref().map(Change::since)];
+        others.into_iter().chain(easing).flatten().min()
     }
 
     /// Ends some of what has waited long enough. There is more if [`Router::next_timeout`] says so: whoever else wants to
     /// ask something need not wait for all of it.
     pub(super) fn handle_timeout(&mut self, now: Instant, orders: &mut Orders) {
+        self.hold_some(now, orders);
         for _ in 0..DUE_AT_ONCE {
             let Some(to) = self.turns.poll_due(now).or_else(|| self.owed.poll_due(now)) else { break };
             self.eased.insert(to);

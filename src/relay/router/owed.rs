@@ -8,8 +8,8 @@ use super::policy::Share;
 use crate::identity::PeerId;
 use crate::relay::fair::account::Owner;
 use crate::wire::limits::CIRCUIT_WINDOW_START;
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// So many bytes count as a circuit: what one may bring without a grant.
@@ -71,8 +71,8 @@ struct Sum {
 /// See the module. There are as many as pairs of a peer with a rate and one that called it.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
-    debts: HashMap<Debtor, Debts>,
-    sums: HashMap<PeerId, Sum>,
+    debts: BTreeMap<Debtor, Debts>,
+    sums: BTreeMap<PeerId, Sum>,
     due: BTreeSet<(Instant, Debtor)>,
 }
 
@@ -107,16 +107,15 @@ impl Owed {
         }
     }
 
-    /// These peers had one rate and have another: what they owe is as much, and is paid for sooner or later than it was to be.
-    pub(super) fn reckon(&mut self, now: Instant, rates: &HashMap<PeerId, (u64, u64)>) {
-        for (debtor, Debts { first, next }) in &mut self.debts {
-            let Some((before, rate)) = rates.get(&debtor.peer).filter(|(before, rate)| before != rate) else {
-                continue;
-            };
+    /// A peer had one rate and has another: what it owes is as much, and is paid for sooner or later than it was to be.
+    pub(super) fn reckon(&mut self, now: Instant, peer: PeerId, [before, rate]: [u64; 2]) {
+        let of_peer =
+            self.debts.range_mut(Debtor { peer, caller: None }..).take_while(|(debtor, _)| debtor.peer == peer);
+        for (debtor, Debts { first, next }) in of_peer {
             self.due.remove(&(first.until, *debtor));
             for debt in [Some(&mut *first), next.as_mut()].into_iter().flatten() {
-                let nanos = debt.until.saturating_duration_since(now).as_nanos() * u128::from(*before);
-                let nanos = nanos / u128::from(*rate).max(1);
+                let nanos = debt.until.saturating_duration_since(now).as_nanos() * u128::from(before);
+                let nanos = nanos / u128::from(rate).max(1);
                 debt.until = now + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
             }
             self.due.insert((first.until, *debtor));

@@ -3,34 +3,43 @@
 use crate::identity::PeerId;
 use crate::relay::rate::Rate;
 use crate::relay::router::policy::Share;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Instant;
 
-/// So many accounts are kept before anybody looks for some that are of no use.
-const KEPT_MIN: usize = 64;
+/// At so many others is looked for each that is asked for, whether they are of use: not at all of them at once, for there may be as
+/// many as peers.
+const LOOKS_AT_ONCE: usize = 4;
 
-/// See the module. There are at most as many as peers with a rate in the allow file, and [`KEPT_MIN`], or twice as many as are
-/// of use.
+/// See the module. There are at most as many as peers with a rate in the allow file, or half as many again as are of use.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
-    by_peer: HashMap<PeerId, Rate>,
-    /// With how many to look next.
-    sweep_at: usize,
+    by_peer: BTreeMap<PeerId, Rate>,
+    /// At whose account was looked last.
+    looked_at: Option<PeerId>,
 }
 
 impl Rates {
     /// The account of a peer that has this share from now on; None without a rate.
     pub(super) fn account(&mut self, now: Instant, peer: PeerId, share: Share) -> Option<Rate> {
         let (bytes_per_second, circuits) = (share.rate?, share.circuits);
-        if self.by_peer.len() >= self.sweep_at.max(KEPT_MIN) {
-            self.by_peer.retain(|_, rate| !rate.is_unused(now));
-            self.sweep_at = 2 * self.by_peer.len();
-        }
+        (0..LOOKS_AT_ONCE).for_each(|_| self.forget_unused(now));
         let rate = self.by_peer.entry(peer).or_insert_with(|| Rate::new(now, bytes_per_second, circuits));
         if !rate.is_for(bytes_per_second, circuits) {
             *rate = rate.changed_to(now, bytes_per_second, circuits);
         }
         Some(rate.clone())
+    }
+
+    /// Looks at the next, and forgets it if it is of no use.
+    fn forget_unused(&mut self, now: Instant) {
+        let behind = self.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.by_peer.range((behind, Bound::Unbounded)).next().or(self.by_peer.first_key_value());
+        let Some((&peer, rate)) = next else { return };
+        self.looked_at = Some(peer);
+        if rate.is_unused(now) {
+            self.by_peer.remove(&peer);
+        }
     }
 
     /// Until when a peer with a rate owes something that another has had it send, with so many bytes that may come yet. None if it

@@ -131,9 +131,15 @@ impl Roster {
         self.links.len()
     }
 
-    /// All peers, with their links.
-    pub(super) fn peers(&self) -> impl Iterator<Item = (&PeerId, &[LinkId])> {
-        self.peers.iter().map(|(peer, holding)| (peer, &holding.links[..]))
+    /// All peers.
+    pub(super) fn peers(&self) -> impl Iterator<Item = &PeerId> {
+        self.peers.keys()
+    }
+
+    /// The links of a peer, with their workers.
+    pub(super) fn links(&self, peer: &PeerId) -> impl Iterator<Item = (LinkId, usize)> {
+        let links = self.peers.get(peer).into_iter().flat_map(|holding| &holding.links);
+        links.filter_map(|link| Some((*link, self.worker_of(*link)?)))
     }
 
     /// Where a peer is, if links from there are counted: the first of its links that are there.

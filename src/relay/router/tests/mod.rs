@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 mod books;
+mod change;
 mod fairness;
 mod guests;
 mod late;
