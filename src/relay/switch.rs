@@ -31,6 +31,10 @@ use std::time::{Duration, Instant};
 /// How long a link that ends may take to accept its last bytes.
 pub(super) const ENDING_MAX: Duration = Duration::from_secs(2);
 
+/// Of links, and of connections whose clients have not said who they are, so many are looked at at once whose time has come: a
+/// network that breaks down takes all of its with it, and others want to be heard.
+pub(super) const DUE_AT_ONCE: usize = 32;
+
 /// Something for another worker.
 #[derive(Debug)]
 pub(crate) enum WorkerMessage {
@@ -392,9 +396,10 @@ impl Switch {
         self.links.next_timeout().into_iter().chain(self.router.next_timeout()).min()
     }
 
-    /// Drops links that are dead and ends some of what has waited long enough: there is more if [`Switch::next_timeout`] says so.
+    /// Drops some links that are dead and ends some of what has waited long enough: there is more if [`Switch::next_timeout`] says so.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        while let Some(id) = self.links.poll_due(now) {
+        for _ in 0..DUE_AT_ONCE {
+            let Some(id) = self.links.poll_due(now) else { break };
             if self.links.get(id).is_some_and(|attachment| attachment.is_dead(now)) {
                 self.drop_link(now, id, EndReason::Dead);
             } else {

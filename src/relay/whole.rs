@@ -308,6 +308,14 @@ impl RelayCore {
         self.workers.iter_mut().for_each(|worker| worker.handle_late(now));
     }
 
+    /// Its workers look once what is due; whether more is.
+    #[cfg(test)]
+    pub(super) fn look_once(&mut self, now: Instant) -> bool {
+        self.workers.iter_mut().for_each(|worker| worker.handle_timeout(now));
+        self.settle(now);
+        self.workers.iter().any(|worker| worker.next_timeout().is_some_and(|at| at <= now))
+    }
+
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         for worker in &mut self.workers {

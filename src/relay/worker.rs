@@ -18,7 +18,7 @@ use super::output::SLICES_MAX;
 use super::router::admission::{Crowded, Newcomer, Placed};
 use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
-use super::switch::{Switch, WorkerMessage};
+use super::switch::{DUE_AT_ONCE, Switch, WorkerMessage};
 use super::to_end::ToEnd;
 use super::{ConnId, EndReason, LinkId, WorkerIndex};
 use crate::identity::Identity;
@@ -332,13 +332,14 @@ impl Forwarder {
         self.hearing_until.get_or_insert(now + HEARING_TIME);
     }
 
-    /// Closes what is dead and ends some of what has waited long enough. There is more if [`Forwarder::next_timeout`] says so.
+    /// Closes some of what is dead and ends some of what has waited long enough. There is more if [`Forwarder::next_timeout`] says so.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.hearing_until.is_some_and(|until| now < until) {
             return;
         }
         self.hearing_until = None;
-        while let Some(conn) = self.conns.greetings.poll_overdue(now) {
+        for _ in 0..DUE_AT_ONCE {
+            let Some(conn) = self.conns.greetings.poll_overdue(now) else { break };
             self.conns.drop_conn(now, conn, EndReason::Dead);
         }
         self.conns.switch.handle_timeout(now);

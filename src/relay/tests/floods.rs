@@ -6,7 +6,7 @@ use super::*;
 use crate::identity::PeerId;
 use crate::link::Frame;
 use crate::relay::{ConnId, Work};
-use crate::wire::limits::DATA_BODY_MAX;
+use crate::wire::limits::{DATA_BODY_MAX, IDLE_DEAD_TIME};
 
 /// Links of the one who floods.
 const LINKS: usize = 200;
@@ -95,6 +95,28 @@ impl Machine {
         let (bytes, work) = (self.client(to).received - before, self.work_at(to).saturating_sub(began));
         f64::from(u32::try_from(bytes).unwrap()) * 1000.0 / f64::from(u32::try_from(work.nanos()).unwrap())
     }
+}
+
+/// Whoever is heard meanwhile waits for some of them, not for all.
+#[test]
+fn links_and_connections_that_die_together_are_seen_to_some_at_a_time() {
+    const MANY: u8 = 100;
+    let start = Instant::now();
+    let (mut relay, id) = relay(1);
+    let mut conns: Vec<ConnId> =
+        (1..=MANY).map(|n| testkit::Client::attach_from(start, &mut relay, id, (n, n)).id).collect();
+    conns.extend((1..=MANY).map(|n| relay.handle_accept(start, [127, 0, 1, n].into()).unwrap()));
+    let (now, mut left, mut looks) = (start + IDLE_DEAD_TIME, conns.len(), 0);
+    loop {
+        let is_more = relay.look_once(now);
+        let open = conns.iter().filter(|conn| relay.is_open(**conn)).count();
+        assert!(left - open <= 64, "{left} and then {open}");
+        (left, looks) = (open, looks + 1);
+        if !is_more {
+            break;
+        }
+    }
+    assert!(left == 0 && looks >= 4, "{left} after {looks}");
 }
 
 /// Circuits of a link that goes: far more than are seen to in a turn, and fewer than one caller may have with one callee.
