@@ -242,7 +242,7 @@ impl Forwarder {
     /// So many bytes were read from a connection that are none of its link's: its carrier's own. They are paid for as those are.
     pub(crate) fn handle_overhead(&mut self, now: Instant, conn: ConnId, bytes: usize) {
         self.conns.handle_overhead(now, conn, bytes);
-        self.conns.reading.line.spend(Work::of_read(bytes));
+        self.conns.reading.line.spend(Work::of_overhead(bytes));
         // The head of a request, a handshake and the frames around it are less.
         if self.conns.greetings.get_mut(conn).is_some_and(|greeting| greeting.received > 2 * GREETING_MAX) {
             self.handle_garbage(now, conn);

@@ -25,6 +25,8 @@ const ASKED: u64 = 1400;
 const CALLED: u64 = 4000;
 /// Bytes that are read, or written, in a nanosecond.
 const BYTES: u64 = 5;
+/// A byte that is its carrier's own: the head of a frame of a WebSocket is six of them, whatever is in it.
+const OVERHEAD: u64 = 25;
 /// What the move of a link from one worker to another costs the two together.
 const MOVE: u64 = 7400;
 /// One of the two steps of a handshake.
@@ -57,6 +59,11 @@ impl Work {
     /// A read of so many bytes, without what they mean.
     pub(crate) fn of_read(bytes: usize) -> Work {
         Work(READ + of_bytes(bytes))
+    }
+
+    /// So many bytes of a read that are its carrier's own, beyond the read.
+    pub(crate) fn of_overhead(bytes: usize) -> Work {
+        Work(u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(OVERHEAD))
     }
 
     /// A write that took so many bytes.

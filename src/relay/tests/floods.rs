@@ -119,6 +119,17 @@ fn links_and_connections_that_die_together_are_seen_to_some_at_a_time() {
     assert!(left == 0 && looks >= 4, "{left} after {looks}");
 }
 
+/// Six bytes, and nothing for the link: what they cost is their reader's.
+#[test]
+fn bytes_of_a_carrier_have_their_price_and_others_have_their_turns() {
+    let mut machine = Machine::new(1);
+    let id = machine.attach(1);
+    let before = machine.work_at(id);
+    machine.hear_carrier(id, 6 * 10_000);
+    let work = machine.work_at(id).saturating_sub(before);
+    assert!(work >= Work::micros(1000), "{work:?}");
+}
+
 /// Circuits of a link that goes: far more than are seen to in a turn, and fewer than one caller may have with one callee.
 const LEFT: usize = 700;
 

@@ -238,6 +238,12 @@ impl Machine {
         self.seats.iter().any(|seat| seat.worker.has_turns())
     }
 
+    /// So many bytes of a client's carrier are read.
+    pub(super) fn hear_carrier(&mut self, id: ConnId, bytes: usize) {
+        let at = self.clients[&id].at;
+        self.seats[at].worker.handle_overhead(self.now, id, bytes);
+    }
+
     /// What the worker of a client has done so far.
     pub(super) fn work_at(&self, id: ConnId) -> Work {
         self.seats[self.clients[&id].at].worker.work()
