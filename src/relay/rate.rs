@@ -423,6 +423,9 @@ mod tests {
             let halves =
                 [(1, 1), (10, 2), (1000, 7)].iter().find(|(of, _)| *of == parties).map_or(0, |(_, halves)| *halves);
             assert!(sent >= halves << 29, "{parties}: {sent}");
+            let half_seconds: f64 = (1..=parties).map(|n| 1.0 / f64::from(n)).sum();
+            let most = half_seconds * f64::from(1 << 29) + f64::from(parties) * (WINDOW / 4) as f64;
+            assert!(sent as f64 <= most, "{parties}: {sent}");
         }
     }
 
