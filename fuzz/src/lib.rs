@@ -2,7 +2,7 @@
 //! `tests/fuzz_smoke.rs` runs without a fuzzer.
 
 use vp::identity::{Identity, fuzz_card, fuzz_peer_id};
-use vp::names::{fuzz_address, fuzz_peers, fuzz_relays, keyfile};
+use vp::names::{fuzz_address, fuzz_peers, fuzz_proxy, fuzz_relays, keyfile};
 use vp::ports::{rmi, service, socks};
 use vp::transfer::path::{TreePath, link_stays_inside};
 use vp::transfer::{BlockDecoder, decoder};
@@ -12,13 +12,14 @@ use vp::{carrier, lane, link, node, noise, relay, session, wire};
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries.
-pub const ENTRIES: [Entry; 30] = [
+pub const ENTRIES: [Entry; 33] = [
     ("acks", lane::fuzz_acks),
     ("address", fuzz_address),
     ("answer", answer),
     ("block", block),
     ("card", fuzz_card),
     ("claim", node::fuzz_claim),
+    ("connect", carrier::proxy::fuzz_connect),
     ("control", wire::control::fuzz_control),
     ("features", wire::features::fuzz_features),
     ("frames", session::frame::fuzz_frames),
@@ -32,6 +33,7 @@ pub const ENTRIES: [Entry; 30] = [
     ("payload", noise::fuzz_payload),
     ("peer_id", fuzz_peer_id),
     ("peers", fuzz_peers),
+    ("proxy", fuzz_proxy),
     ("relay_ops", relay::fuzz::fuzz_relay_ops),
     ("relays", fuzz_relays),
     ("rmi", rmi::fuzz_rmi),
@@ -40,6 +42,7 @@ pub const ENTRIES: [Entry; 30] = [
     ("session_ops", session::fuzz::fuzz_session_ops),
     ("session_peer", session::fuzz::fuzz_session_peer),
     ("socks", socks::fuzz_socks),
+    ("socks5", carrier::proxy::fuzz_socks5),
     ("transfer", decoder::fuzz),
     ("unpack", unpack),
     ("websocket", carrier::fuzz_websocket),

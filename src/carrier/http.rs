@@ -113,25 +113,25 @@ impl Refusal {
 }
 
 /// The fields of a head.
-struct Fields<'a>(&'a [httparse::Header<'a>]);
+pub(super) struct Fields<'a>(&'a [httparse::Header<'a>]);
 
 impl<'a> Fields<'a> {
-    fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.0.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
     /// The value of one that must not stand twice.
-    fn only(&self, name: &str) -> Option<&'a [u8]> {
+    pub(super) fn only(&self, name: &str) -> Option<&'a [u8]> {
         let mut all = self.all(name);
         all.next().filter(|_| all.next().is_none())
     }
 
     /// Whether a list, over as many fields as it takes, has this among its parts.
-    fn lists(&self, name: &str, part: &str) -> bool {
+    pub(super) fn lists(&self, name: &str, part: &str) -> bool {
         self.all(name).flat_map(|value| value.split(|byte| *byte == b',')).any(|found| is(found, part))
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
     }
 }
@@ -248,23 +248,41 @@ pub(super) fn status(head: &[u8]) -> Option<u16> {
     has_ended.then(|| digits.fold(0, |sum, digit| 10 * sum + u16::from(digit - b'0')))
 }
 
-/// Reads the answer to a request with this key.
-pub(super) fn read_answer(head: &[u8], key: &str) -> Result<(), Unanswered> {
+/// An answer to whatever was asked.
+pub(super) struct Answer<'a> {
+    /// The version behind `HTTP/1.`.
+    pub minor: u8,
+    pub status: u16,
+    /// What stands behind that, for people.
+    pub reason: &'a str,
+    pub fields: Fields<'a>,
+}
+
+/// Reads an answer to whatever was asked; what `read` makes of it.
+pub(super) fn with_answer<T>(head: &[u8], read: impl FnOnce(&Answer<'_>) -> T) -> Result<T, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut answer = httparse::Response::new(&mut fields);
     let is_whole = answer.parse(head).is_ok_and(|parsed| parsed == httparse::Status::Complete(head.len()));
-    let Some(status) = answer.code.filter(|_| is_whole) else { return Err(Unanswered::Malformed) };
-    if status != 101 {
-        return Err(Unanswered::Status(status));
-    }
-    let fields = Fields(answer.headers);
-    let is_ours = fields.only("Upgrade").is_some_and(|value| is(value, "websocket"))
-        && fields.lists("Connection", "upgrade")
-        && fields.only("Sec-WebSocket-Accept").is_some_and(|value| value.trim_ascii() == accept(key).as_bytes())
-        && fields.only("Sec-WebSocket-Protocol").is_some_and(|value| is(value, SUBPROTOCOL))
-        // None was asked for.
-        && !fields.has("Sec-WebSocket-Extensions");
-    if is_ours { Ok(()) } else { Err(Unanswered::Malformed) }
+    let (Some(status), Some(minor), true) = (answer.code, answer.version, is_whole) else { return Err(Malformed) };
+    Ok(read(&Answer { minor, status, reason: answer.reason.unwrap_or_default(), fields: Fields(answer.headers) }))
+}
+
+/// Reads the answer to a request with this key.
+pub(super) fn read_answer(head: &[u8], key: &str) -> Result<(), Unanswered> {
+    let read = |answer: &Answer<'_>| {
+        if answer.status != 101 {
+            return Err(Unanswered::Status(answer.status));
+        }
+        let fields = &answer.fields;
+        let is_ours = fields.only("Upgrade").is_some_and(|value| is(value, "websocket"))
+            && fields.lists("Connection", "upgrade")
+            && fields.only("Sec-WebSocket-Accept").is_some_and(|value| value.trim_ascii() == accept(key).as_bytes())
+            && fields.only("Sec-WebSocket-Protocol").is_some_and(|value| is(value, SUBPROTOCOL))
+            // None was asked for.
+            && !fields.has("Sec-WebSocket-Extensions");
+        if is_ours { Ok(()) } else { Err(Unanswered::Malformed) }
+    };
+    with_answer(head, read).unwrap_or(Err(Unanswered::Malformed))
 }
 
 /// Fuzz entry: any bytes as a request and as an answer, in one piece and byte by byte.

@@ -13,6 +13,7 @@
 
 mod detect;
 mod http;
+pub mod proxy;
 mod websocket;
 
 pub use http::Target;

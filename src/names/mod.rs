@@ -9,6 +9,7 @@ mod app;
 pub mod keyfile;
 mod lines;
 mod peers;
+mod proxy;
 mod relay;
 mod relays;
 mod size;
@@ -21,6 +22,9 @@ pub use lines::{ParseError, ParseErrorKind};
 #[cfg(feature = "fuzzing")]
 pub use peers::fuzz_peers;
 pub use peers::{Conflict, Peer, PeerLimits, PeerOption, Peers};
+#[cfg(feature = "fuzzing")]
+pub use proxy::fuzz_proxy;
+pub(crate) use proxy::{ProxyAddress, ProxyAddressError, ProxyScheme, is_exempt};
 pub use relay::{RelayAddress, RelayAddressError, Scheme};
 pub(crate) use relays::Relays;
 #[cfg(feature = "fuzzing")]

@@ -133,7 +133,7 @@ fn parse_scheme(text: &str) -> Result<Scheme, RelayAddressError> {
 }
 
 /// Splits `HOST[:PORT]`; brackets are kept.
-fn split_port(place: &str) -> Result<(&str, Option<&str>), RelayAddressError> {
+pub(super) fn split_port(place: &str) -> Result<(&str, Option<&str>), RelayAddressError> {
     if !place.starts_with('[') {
         return Ok(match place.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -147,13 +147,13 @@ fn split_port(place: &str) -> Result<(&str, Option<&str>), RelayAddressError> {
     }
 }
 
-fn parse_port(text: &str) -> Result<u16, RelayAddressError> {
+pub(super) fn parse_port(text: &str) -> Result<u16, RelayAddressError> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let port = if digits { text.parse().ok() } else { None };
     port.filter(|port| *port != 0).ok_or(RelayAddressError::BadPort)
 }
 
-fn parse_host(text: &str) -> Result<String, RelayAddressError> {
+pub(super) fn parse_host(text: &str) -> Result<String, RelayAddressError> {
     if let Some(inner) = text.strip_prefix('[') {
         let inner = inner.strip_suffix(']').ok_or(RelayAddressError::BadHost)?;
         let address: Ipv6Addr = inner.parse().map_err(|_| RelayAddressError::BadHost)?;
