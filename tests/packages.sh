@@ -14,6 +14,12 @@ packages() {
         echo 'create_main_cluster = false' \
             | "${as_root[@]}" tee /etc/postgresql-common/createcluster.d/no-main.conf >/dev/null
     fi
+    # The packages of proxies would start theirs, and at each boot; where systemd is not, `policy-rc.d` has a word in that.
+    for pair in squid tinyproxy dante-server=danted; do
+        if [[ " ${missing[*]} " == *" ${pair%=*} "* ]] && [ -d /run/systemd/system ]; then
+            "${as_root[@]}" systemctl mask "${pair#*=}.service"
+        fi
+    done
     echo "Installing Debian packages: ${missing[*]}"
     "${as_root[@]}" apt-get update -q
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" </dev/null

@@ -18,6 +18,9 @@ complete -c vp-attach -s l -l listen -d 'Wait for a peer that dials this applica
 complete -c vp-attach -l from -d 'Accept this peer, by name or id; may be repeated; default: every peer in the peers file' -x -a '(__vp_peers)'
 complete -c vp-attach -l exec -d 'Join the peer to CMD, run by /bin/sh, instead of to standard input and output' -r
 complete -c vp-attach -s r -l relay -d 'Meet at the relay with this address; may be repeated' -x
+complete -c vp-attach -l proxy -d 'Reach relays through this proxy: http://[USER@]HOST:PORT or socks5://[USER@]HOST:PORT; none: through no proxy' -x
+complete -c vp-attach -l proxy-password-file -d 'Read the password for the proxy from this file' -r -F
+complete -c vp-attach -l proxy-command -d 'Reach relays by the standard input and output of this command' -r
 complete -c vp-attach -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-attach -l peers -d 'Look names of peers up in this file' -r -F
 complete -c vp-attach -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -x

@@ -16,7 +16,7 @@ end
 
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_vp_portrep_global_optspecs
-    string join \n e/export= i/import= socks= allow= exclusive listen-when-up proxy-protocol= limit= keepalive= max-connections= r/relay= k/key= peers= timeout= resume-timeout= dead-time= ready-fd= q/quiet v/verbose json h/help V/version
+    string join \n e/export= i/import= socks= allow= exclusive listen-when-up proxy-protocol= limit= keepalive= max-connections= r/relay= proxy= proxy-password-file= proxy-command= k/key= peers= timeout= resume-timeout= dead-time= ready-fd= q/quiet v/verbose json h/help V/version
 end
 
 function __fish_vp_portrep_needs_command
@@ -50,6 +50,9 @@ complete -c vp-portrep -l limit -d 'Carry at most this many bytes a second each 
 complete -c vp-portrep -l keepalive -d 'Ask silent connections of applications and targets after this time whether they are still there; 0: never' -x
 complete -c vp-portrep -l max-connections -d 'Connections at a time; further ones are reset' -x
 complete -c vp-portrep -s r -l relay -d 'Meet at the relay with this address; may be repeated' -x -x
+complete -c vp-portrep -l proxy -d 'Reach relays through this proxy: http://[USER@]HOST:PORT or socks5://[USER@]HOST:PORT; none: through no proxy' -x -x
+complete -c vp-portrep -l proxy-password-file -d 'Read the password for the proxy from this file' -r -F
+complete -c vp-portrep -l proxy-command -d 'Reach relays by the standard input and output of this command' -r
 complete -c vp-portrep -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-portrep -l peers -d 'Look names of peers up in this file' -r -F
 complete -c vp-portrep -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -x -x
@@ -66,6 +69,9 @@ complete -c vp-portrep -s V -l version -d 'Print version'
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -a "check" -d 'Say whether a mapping works, and if not, which hop fails'
 complete -c vp-portrep -n "__fish_vp_portrep_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -s r -l relay -d 'Meet at the relay with this address; may be repeated' -x -x
+complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l proxy -d 'Reach relays through this proxy: http://[USER@]HOST:PORT or socks5://[USER@]HOST:PORT; none: through no proxy' -x -x
+complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l proxy-password-file -d 'Read the password for the proxy from this file' -r -F
+complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l proxy-command -d 'Reach relays by the standard input and output of this command' -r
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l peers -d 'Look names of peers up in this file' -r -F
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -x -x

@@ -23,6 +23,9 @@ yes\t'Replace the old one, by whatever kind of thing is sent; a directory only i
 complete -c vp-recv -l max-size -d 'Refuse a send of more bytes than this' -x
 complete -c vp-recv -l max-items -d 'Refuse a send of more files and directories than this; of one too large to be counted, what is beyond it' -x
 complete -c vp-recv -s r -l relay -d 'Meet at the relay with this address; may be repeated' -x
+complete -c vp-recv -l proxy -d 'Reach relays through this proxy: http://[USER@]HOST:PORT or socks5://[USER@]HOST:PORT; none: through no proxy' -x
+complete -c vp-recv -l proxy-password-file -d 'Read the password for the proxy from this file' -r -F
+complete -c vp-recv -l proxy-command -d 'Reach relays by the standard input and output of this command' -r
 complete -c vp-recv -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-recv -l peers -d 'Look names of peers up in this file' -r -F
 complete -c vp-recv -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -x

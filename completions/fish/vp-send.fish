@@ -23,6 +23,9 @@ skip\t'Leave all of them out'
 follow\t'Send what they lead to in their place'"
 complete -c vp-send -l limit -d 'Send at most this many bytes a second, counted after compression' -x
 complete -c vp-send -s r -l relay -d 'Meet at the relay with this address; may be repeated' -x
+complete -c vp-send -l proxy -d 'Reach relays through this proxy: http://[USER@]HOST:PORT or socks5://[USER@]HOST:PORT; none: through no proxy' -x
+complete -c vp-send -l proxy-password-file -d 'Read the password for the proxy from this file' -r -F
+complete -c vp-send -l proxy-command -d 'Reach relays by the standard input and output of this command' -r
 complete -c vp-send -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-send -l peers -d 'Look names of peers up in this file' -r -F
 complete -c vp-send -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -x

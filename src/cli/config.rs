@@ -15,7 +15,7 @@ use super::mixups;
 use super::report::Fault;
 use crate::cli::key::key_fault;
 use crate::identity::{Identity, PeerId};
-use crate::names::{Address, AddressError, ParseError, Peers, RelayAddress, Relays, keyfile};
+use crate::names::{Address, AddressError, ParseError, Peers, ProxyAddress, RelayAddress, Relays, keyfile};
 use crate::net::list::{PATIENCE, read_list};
 use crate::store::keyfile::{LoadError, load};
 
@@ -84,22 +84,25 @@ fn nowhere(places: &[Candidate]) -> String {
     format!("there is {}", places.join(" and "))
 }
 
-/// Where to meet, at least one.
+/// Where to meet, at least one, and the proxy that is named beside them.
 ///
 /// # Errors
 /// None is named anywhere, or what is named is wrong.
-pub(crate) fn relay_addresses(flags: &[RelayAddress], env: &Env) -> Result<Vec<RelayAddress>, Fault> {
+pub(crate) fn relay_addresses(
+    flags: &[RelayAddress],
+    env: &Env,
+) -> Result<(Vec<RelayAddress>, Option<ProxyAddress>), Fault> {
     let places = match relays(flags, env).map_err(|error| Fault::new(Exit::Config, error.to_string()))? {
-        RelaySource::Named(addresses) => return Ok(addresses),
+        RelaySource::Named(addresses) => return Ok((addresses, None)),
         RelaySource::Files(places) => places,
     };
     let found = first(&places, |candidate| {
         let Some(bytes) = contents(&candidate.path)? else { return Ok(None) };
         let relays = parsed(&candidate.path, Relays::read(&bytes))?;
-        Ok(Some((relays.into_vec(), printable(&candidate.path))))
+        Ok(Some((relays.into_parts(), printable(&candidate.path))))
     })?;
     let none = match found {
-        Some((addresses, _)) if !addresses.is_empty() => return Ok(addresses),
+        Some(((addresses, proxy), _)) if !addresses.is_empty() => return Ok((addresses, proxy)),
         Some((_, path)) => format!("{path} names none"),
         None => nowhere(&places),
     };
@@ -360,7 +363,7 @@ mod tests {
             assert_eq!(key(None, &env).map(|key| key.id()), Ok(identity.id()));
         }
         assert!(peers(None, &home.env()).expect("a good file").expect("a file").by_name("depot").is_some());
-        assert_eq!(relay_addresses(&[], &home.env()).map(|relays| relays[0].id), Ok(id(3)));
+        assert_eq!(relay_addresses(&[], &home.env()).map(|(relays, _)| relays[0].id), Ok(id(3)));
     }
 
     #[test]
@@ -398,6 +401,6 @@ mod tests {
         home.put("relays", "# ours\n", 0o644);
         assert!(none().message.ends_with("/vp/relays names none") && none().exit == Exit::Config, "{}", none());
         home.put("relays", format!("# ours\n{}@relay.example\n", id(3)), 0o644);
-        assert_eq!(relay_addresses(&[], &home.env()).map(|relays| relays[0].id), Ok(id(3)));
+        assert_eq!(relay_addresses(&[], &home.env()).map(|(relays, _)| relays[0].id), Ok(id(3)));
     }
 }

@@ -5,13 +5,20 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Names of the variables the tools look at, each with its line in the manual pages.
-pub const VARIABLES: [(&str, &str); 13] = [
+pub const VARIABLES: [(&str, &str); 17] = [
     ("VP_RELAY", "relay addresses, separated by spaces"),
     ("VP_KEY", "key file"),
     ("VP_PEERS", "peers file"),
+    ("HTTPS_PROXY", "proxy to relays, but for those at ws://; https_proxy goes before it"),
+    ("http_proxy", "proxy to relays at ws://"),
+    ("ALL_PROXY", "proxy to relays for which neither of these says anything; all_proxy goes before it"),
+    (
+        "NO_PROXY",
+        "hosts that are reached without a proxy of these variables, as curl reads it; no_proxy goes before it",
+    ),
     ("XDG_CONFIG_HOME", "holds vp/key, vp/peers and vp/relays (default ~/.config)"),
     ("XDG_STATE_HOME", "holds vp/, the state directory (default ~/.local/state)"),
-    ("CREDENTIALS_DIRECTORY", "set by systemd; holds the credential key, a key file"),
+    ("CREDENTIALS_DIRECTORY", "set by systemd; holds the credentials key, a key file, and proxy-password"),
     ("STATE_DIRECTORY", "set by systemd; the state directory"),
     ("NOTIFY_SOCKET", "set by systemd; is told when the tool is ready and when it stops"),
     (

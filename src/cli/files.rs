@@ -27,6 +27,8 @@ pub(crate) enum ConfigFile {
     Peers,
     /// Relay addresses, one per line.
     Relays,
+    /// The password for a proxy.
+    ProxyPassword,
 }
 
 impl ConfigFile {
@@ -36,6 +38,7 @@ impl ConfigFile {
             Self::Key => "key",
             Self::Peers => "peers",
             Self::Relays => "relays",
+            Self::ProxyPassword => "proxy-password",
         }
     }
 
@@ -44,7 +47,7 @@ impl ConfigFile {
         match self {
             Self::Key => Some("VP_KEY"),
             Self::Peers => Some("VP_PEERS"),
-            Self::Relays => None,
+            Self::Relays | Self::ProxyPassword => None,
         }
     }
 }
@@ -94,7 +97,7 @@ pub(crate) fn candidates(file: ConfigFile, flag: Option<&Path>, env: &Env) -> Ve
 /// Places to look for a file that nobody has named, best first.
 fn usual_places(file: ConfigFile, env: &Env) -> Vec<Candidate> {
     let credential = match file {
-        ConfigFile::Key => env.absolute("CREDENTIALS_DIRECTORY"),
+        ConfigFile::Key | ConfigFile::ProxyPassword => env.absolute("CREDENTIALS_DIRECTORY"),
         ConfigFile::Peers | ConfigFile::Relays => None,
     };
     [

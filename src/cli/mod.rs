@@ -20,6 +20,7 @@ mod key;
 mod mixups;
 mod passed;
 pub(crate) mod progress;
+mod proxy;
 pub(crate) mod ready;
 pub(crate) mod report;
 mod roster;

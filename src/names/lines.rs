@@ -1,6 +1,7 @@
 //! What the line-based files share: lines, comments, words with columns, and one error type.
 
 use super::app::NameError;
+use super::proxy::ProxyAddressError;
 use super::relay::RelayAddressError;
 use crate::identity::code::CodeError;
 
@@ -40,6 +41,12 @@ pub enum ParseErrorKind {
     TrailingText,
     /// Not a relay address.
     BadRelay(RelayAddressError),
+    /// The word `proxy` alone.
+    MissingProxy,
+    /// Not a proxy.
+    BadProxy(ProxyAddressError),
+    /// A second proxy.
+    SecondProxy,
 }
 
 impl ParseError {

@@ -207,7 +207,7 @@ mod tests {
             ("SOCKS5://[::1]:9", "socks5://[::1]:9", None, None),
             ("http://u@p:1", "http://p:1", some("u"), None),
             ("http://u:@p:1", "http://p:1", some("u"), some("")),
-            ("http://do%5cu:p%40%3a:s@p:1", "http://p:1", some("do\\u"), some("p@:s")),
+            ("http://do%5cu:p%40%3a:s@p:1", "http://p:1", some("do\\u"), some("p@::s")),
             ("u:p@ss@p:1", "http://p:1", some("u"), some("p@ss")),
         ] {
             assert_eq!(parts(text), (address.to_owned(), user, password), "{text}");

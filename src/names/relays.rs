@@ -1,11 +1,18 @@
-//! The relays file: one address a line, in order of preference.
+//! The relays file: one address a line, in order of preference, and perhaps a proxy.
 
 use super::lines::{self as parse, ParseError, ParseErrorKind, lines, words};
+use super::proxy::ProxyAddress;
 use super::relay::{RelayAddress, RelayAddressError};
+
+/// The word before the proxy through which the relays are reached. It is no relay address: it has no `@`.
+const PROXY: &str = "proxy";
 
 /// The relays file: one address a line, in order of preference, `#` comments. The same address again says nothing new.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Relays(Vec<RelayAddress>);
+pub(crate) struct Relays {
+    addresses: Vec<RelayAddress>,
+    proxy: Option<ProxyAddress>,
+}
 
 impl Relays {
     /// Reads a whole file.
@@ -21,33 +28,45 @@ impl Relays {
     /// # Errors
     /// The first mistake, with line and column.
     pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
-        let mut relays: Vec<RelayAddress> = Vec::new();
+        let (mut addresses, mut proxy): (Vec<RelayAddress>, _) = (Vec::new(), None);
         for (line, content) in lines(text) {
             let mut words = words(content);
             let Some(word) = words.next() else { continue };
             let fail = |column, kind| ParseError { line, column, kind };
+            if word.text == PROXY {
+                let Some(named) = words.next() else { return Err(fail(word.column, ParseErrorKind::MissingProxy)) };
+                let address = ProxyAddress::parse(named.text);
+                let address = address.map_err(|error| fail(named.column, ParseErrorKind::BadProxy(error)))?;
+                if proxy.replace(address).is_some() {
+                    return Err(fail(word.column, ParseErrorKind::SecondProxy));
+                }
+                if let Some(extra) = words.next() {
+                    return Err(fail(extra.column, ParseErrorKind::TrailingText));
+                }
+                continue;
+            }
             let relay: RelayAddress = word.text.parse().map_err(|error: RelayAddressError| {
                 fail(word.column + error.offset(word.text), ParseErrorKind::BadRelay(error))
             })?;
             if let Some(extra) = words.next() {
                 return Err(fail(extra.column, ParseErrorKind::TrailingText));
             }
-            if !relays.contains(&relay) {
-                relays.push(relay);
+            if !addresses.contains(&relay) {
+                addresses.push(relay);
             }
         }
-        Ok(Self(relays))
+        Ok(Self { addresses, proxy })
     }
 
     /// The addresses, in the order of the file.
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, RelayAddress> {
-        self.0.iter()
+        self.addresses.iter()
     }
 
-    /// The addresses, in the order of the file.
+    /// The addresses, in the order of the file, and the proxy.
     #[must_use]
-    pub(crate) fn into_vec(self) -> Vec<RelayAddress> {
-        self.0
+    pub(crate) fn into_parts(self) -> (Vec<RelayAddress>, Option<ProxyAddress>) {
+        (self.addresses, self.proxy)
     }
 }
 
@@ -69,7 +88,7 @@ pub fn fuzz_relays(data: &[u8]) {
     };
     if let Ok(relays) = Relays::parse(text) {
         let printed: String = relays.iter().map(|relay| format!("{relay}\n")).collect();
-        assert_eq!(Relays::parse(&printed), Ok(relays));
+        assert_eq!(Relays::parse(&printed), Ok(Relays { proxy: None, ..relays }));
     }
 }
 
@@ -77,6 +96,7 @@ pub fn fuzz_relays(data: &[u8]) {
 mod tests {
     use super::*;
     use crate::identity::PeerId;
+    use crate::names::ProxyAddressError;
 
     fn id() -> PeerId {
         PeerId::from_bytes(*b"0123456789abcdef0123456789abcdef")
@@ -92,7 +112,7 @@ mod tests {
         let kind = ParseErrorKind::BadRelay(RelayAddressError::MissingId);
         assert_eq!(error("\n  nonsense"), Some((2, 3, kind)));
         assert_eq!(error("ID@a ID@b"), Some((1, 65, ParseErrorKind::TrailingText)));
-        assert_eq!(file("ID@a\nID@b\nID@A:4433").map(|relays| relays.into_vec().len()), Ok(2), "one of them twice");
+        assert_eq!(file("ID@a\nID@b\nID@A:4433").map(|relays| relays.into_parts().0.len()), Ok(2), "one of them twice");
         // A foreign character of an id is named where it is, as in the peers file.
         for (before, column) in [("", 8), ("tcp://", 14), ("  wss://", 16)] {
             let mut foreign = id().to_string();
@@ -100,6 +120,16 @@ mod tests {
             let text = format!("{before}{foreign}@a");
             assert!(matches!(error(&text), Some((1, at, _)) if at == column), "{text}: {:?}", error(&text));
         }
+        let proxy = file("proxy http://u@P:3128 # ours\nID@a\n").expect("a good file").into_parts();
+        assert_eq!(
+            (proxy.0.len(), proxy.1.map(|proxy| (proxy.host, proxy.user))),
+            (1, Some(("p".into(), Some("u".into()))))
+        );
+        assert_eq!(error("\n proxy"), Some((2, 2, ParseErrorKind::MissingProxy)));
+        assert_eq!(error("proxy a\nproxy b"), Some((2, 1, ParseErrorKind::SecondProxy)));
+        assert_eq!(error("proxy a ID@b"), Some((1, 9, ParseErrorKind::TrailingText)));
+        let secret = ParseErrorKind::BadProxy(ProxyAddressError::Password);
+        assert_eq!(error("proxy http://u:secret@p"), Some((1, 7, secret)));
         let latin = Relays::read(b"# ours\n\xe9").expect_err("no text");
         assert_eq!((latin.line, latin.column, latin.kind), (2, 1, ParseErrorKind::NotText));
     }

@@ -1,5 +1,6 @@
 //! A program run for a session, with pipes for its input and output and an event for its end.
 
+use super::socket::Socket;
 use super::stdio::{Sink, Source};
 use super::{deregister, reaper, register};
 use mio::{Interest, Registry, Token};
@@ -7,6 +8,7 @@ use rustix::process::{Signal, getpgrp, kill_process, kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
@@ -136,13 +138,40 @@ pub(crate) fn spawn_giving(command: &OsStr, environment: &[(&str, String)]) -> i
     for (name, value) in environment {
         shell.env(name, value);
     }
-    let reach = if super::signals::is_in_foreground() { Reach::Process } else { Reach::Group };
-    if reach == Reach::Process {
-        shell.process_group(getpgrp().as_raw_pid());
-    }
+    let reach = reach(&mut shell);
     let mut child = Child::start(&mut shell, reach)?;
     let stdout = child.process.stdout.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     Ok(Giving { child, source: Source::of_pipe(stdout)? })
+}
+
+/// A child whose standard input and output are one socket.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// The process.
+    pub child: Child,
+    /// The other end of that socket.
+    pub socket: Socket,
+}
+
+/// Runs `command` by the shell, joined to us by a socket. Its standard error stays ours. In the foreground of a terminal it is of
+/// our process group, as in [`spawn_giving`]: it may ask for a password there.
+pub(crate) fn spawn_joined(command: &OsStr) -> io::Result<Joined> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut shell = shell(command);
+    shell.stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?))).stdout(Stdio::from(OwnedFd::from(theirs)));
+    let reach = reach(&mut shell);
+    let child = Child::start(&mut shell, reach)?;
+    Ok(Joined { child, socket: Socket::of_unix(mio::net::UnixStream::from_std(ours)) })
+}
+
+/// Whom a signal to a command reaches that may have to ask at our terminal, and the process group that goes with it.
+fn reach(shell: &mut Command) -> Reach {
+    if !super::signals::is_in_foreground() {
+        return Reach::Group;
+    }
+    shell.process_group(getpgrp().as_raw_pid());
+    Reach::Process
 }
 
 /// Runs a program with its arguments. Standard input, output and error stay ours, and so does the process group: a program
@@ -201,6 +230,11 @@ impl Child {
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
         self.send(Signal::TERM);
+    }
+
+    /// Ends it.
+    pub(crate) fn kill(&self) {
+        self.send(Signal::KILL);
     }
 
     /// Passes a signal on to it.

@@ -14,6 +14,11 @@ pub enum Down {
     Unresolved,
     /// No connection had come about at the addresses that it has.
     Unanswered,
+    /// A proxy on the way to it was to answer.
+    ProxyMute,
+    /// A proxy on the way to it wants to know who asks, and is not content with what it was told, if anything; the driver knows
+    /// more. It is no use to ask again.
+    ProxyLogin,
     /// The connection ended.
     Closed,
     /// The connection ended before the handshake did: a relay does that to who means another one.

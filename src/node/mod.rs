@@ -296,6 +296,11 @@ impl Node {
         self.uplink.handle_reached();
     }
 
+    /// Something on the way to it is to answer first. Without that it would fail for this reason, if it takes too long.
+    pub(crate) fn handle_on_the_way(&mut self, lacks: Down) {
+        self.uplink.handle_on_the_way(lacks);
+    }
+
     /// The carrier that was asked for is there.
     pub fn handle_connected(&mut self, now: Instant) {
         if let Err(why) = self.uplink.handle_connected(now, &self.handshakes) {

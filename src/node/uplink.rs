@@ -181,15 +181,18 @@ impl Uplink {
 
     /// The addresses of the relay are known, and one of them has to answer now.
     pub(super) fn handle_resolved(&mut self) {
-        if let State::Dialling { awaited, .. } = &mut self.state {
-            *awaited = Down::Unanswered;
-        }
+        self.handle_on_the_way(Down::Unanswered);
     }
 
     /// One of them has answered, and has to say what it is now.
     pub(super) fn handle_reached(&mut self) {
+        self.handle_on_the_way(Down::Mute);
+    }
+
+    /// Something has to answer now, of which this is lacked if it does not.
+    pub(super) fn handle_on_the_way(&mut self, lacks: Down) {
         if let State::Dialling { awaited, .. } = &mut self.state {
-            *awaited = Down::Mute;
+            *awaited = lacks;
         }
     }
 
@@ -219,7 +222,7 @@ impl Uplink {
         }
         let relay = self.relay;
         self.last_down = why;
-        self.refusals += usize::from(matches!(why, Down::Said(CloseCode::Refused) | Down::Impostor));
+        self.refusals += usize::from(matches!(why, Down::Said(CloseCode::Refused) | Down::Impostor | Down::ProxyLogin));
         self.tried += 1;
         self.relay = (relay + 1) % self.relays.len();
         self.state = State::Idle { dial_at: now + self.backoff.next() };

@@ -9,6 +9,7 @@ use super::connection::{Connection, Dial, Parting};
 use super::news::News;
 use super::reminder::Reminder;
 use super::tool::{Context, Doing, Listener, RunError, Tool};
+use super::way::Way;
 use crate::names::RelayAddress;
 use crate::net::reactor::{Clocks, Flow, Host, Reactor, Ready};
 use crate::net::reaper::adopt_orphans;
@@ -38,13 +39,16 @@ pub(crate) struct Client {
 
 impl Client {
     /// A loop around a node. `config.relays` are the ids of `relays`, in the same order.
-    pub(crate) fn new(config: Config, relays: Vec<RelayAddress>) -> io::Result<Client> {
+    pub(crate) fn new(config: Config, relays: Vec<(RelayAddress, Way)>) -> io::Result<Client> {
         adopt_orphans()?;
         let reactor = Reactor::new(EVENTS)?;
         let signals = Signals::new(&[HUP, INT, TERM, USR1, XCPU])?;
         signals.register(reactor.registry(), SIGNALS.token())?;
         let node = Node::new(Instant::now(), config);
-        Ok(Client { reactor, line: Line { node, relays, relay: 0, connection: Connection::new(CONNECTION) }, signals })
+        let (relays, ways) = relays.into_iter().unzip();
+        let line =
+            Line { node, relays, ways, relay: 0, has_come_through: false, connection: Connection::new(CONNECTION) };
+        Ok(Client { reactor, line, signals })
     }
 
     /// Catches these signals too, which a tool means to hand over.
@@ -236,6 +240,10 @@ impl Host for Leaving {
 struct Line {
     node: Node,
     relays: Vec<RelayAddress>,
+    /// The way to each.
+    ways: Vec<Way>,
+    /// A relay was reached before. A proxy that asks for a login anew has trouble of its own, and it is worth a further try.
+    has_come_through: bool,
     /// The relay to which the connection leads, or led last.
     relay: usize,
     connection: Connection,
@@ -244,7 +252,10 @@ struct Line {
 impl Line {
     fn tell(&mut self, event: &Event, news: &mut dyn FnMut(News<'_>)) {
         match event {
-            Event::RelayUp { relay } => news(News::RelayUp(&self.relays[*relay])),
+            Event::RelayUp { relay } => {
+                self.has_come_through = true;
+                news(News::RelayUp(&self.relays[*relay]));
+            }
             Event::RelayDown { relay, why, fault } => {
                 news(News::RelayDown(&self.relays[*relay], *why, fault.as_ref().map(|fault| &*fault.0)));
             }
@@ -280,13 +291,13 @@ impl Line {
 
     fn drive(&mut self, now: Instant, reactor: &Reactor, news: &mut dyn FnMut(News<'_>)) {
         if !self.node.wants_carrier() {
-            self.connection.hang_up();
+            self.connection.hang_up(now);
         }
         let dial = if let Some(relay) = self.node.poll_dial(now) {
             self.relay = relay;
             let address = &self.relays[relay];
             news(News::Dialling(address));
-            Some(self.connection.dial(now, reactor, address))
+            Some(self.connection.dial(now, reactor, (address, &self.ways[relay])))
         } else {
             self.connection.advance(now, reactor)
         };
@@ -302,7 +313,11 @@ impl Line {
             }
             Some(Dial::Refused(why)) => self.node.handle_down(now, why),
             Some(Dial::Broken(fault)) => self.node.handle_fault(now, Down::Closed, fault),
-            Some(Dial::Failed(fault)) => self.node.handle_fault(now, Down::Unreachable, fault),
+            Some(Dial::OnTheWay(lacks)) => self.node.handle_on_the_way(lacks),
+            Some(Dial::Failed(Down::ProxyLogin, fault)) if self.has_come_through => {
+                self.node.handle_fault(now, Down::Unreachable, fault);
+            }
+            Some(Dial::Failed(why, fault)) => self.node.handle_fault(now, why, fault),
         }
     }
 

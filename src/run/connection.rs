@@ -8,9 +8,14 @@
 //! A connection knows nothing of others: it has a token of its own each time it is dialled, so events of one that has gone reach
 //! nobody.
 
+use super::approach::{Approach, Approached, Arrival, Means};
+use super::leavers::Leavers;
+use super::way::{Hindrance, Obstacle, Way};
+use crate::carrier::proxy::Destination;
 use crate::carrier::{Carrier, End, OWN_SLICES, Target};
 use crate::names::{RelayAddress, Scheme};
-use crate::net::dial::{Dialer, Dialled, Lookups, To};
+use crate::net::child::Child;
+use crate::net::dial::Lookups;
 use crate::net::reactor::{Reactor, Ready};
 use crate::net::slots::Slot;
 use crate::net::socket::Socket;
@@ -20,7 +25,7 @@ use crate::wire::limits::{CONTROL_BODY_MAX, DATA_BODY_MAX, SEALED_HEADER_BYTES};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One read: a whole DATA frame and what may be left of a control frame.
 const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER_BYTES);
@@ -28,6 +33,8 @@ const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER
 const LAST_READS: usize = 64;
 /// Writes of our last words before it is.
 const LAST_WRITES: usize = 64;
+/// A command whose streams have ended may take so long to end itself, and to say why.
+const COMMAND_TIME: Duration = Duration::from_secs(1);
 
 /// See the module's text.
 pub(super) struct Connection {
@@ -39,14 +46,19 @@ pub(super) struct Connection {
     filled: usize,
     /// Some of that came right behind the carrier's handshake, and the node has not had it.
     is_unheard: bool,
+    /// The command whose standard streams the socket is.
+    command: Option<Child>,
+    leavers: Leavers,
 }
 
 enum State {
     Down,
-    Dialling(Dialer, Carrier),
+    Dialling(Approach, Carrier),
     /// The carrier has a handshake of its own, below the link's.
     Opening(Socket, Carrier),
     Up(Socket, Carrier),
+    /// Its command has closed its streams before there was a link, and is to say by its end, until then, why.
+    Ending(Instant),
 }
 
 /// How a connection in the making is.
@@ -57,10 +69,12 @@ pub(super) enum Dial {
     Connecting,
     /// The same, when one has and is to say that it carries links.
     Opening,
+    /// The same, when something on the way is to answer, as what is lacked without.
+    OnTheWay(Down),
     /// It has come about; its two ends, ours and the relay's.
     Up(Option<(SocketAddr, SocketAddr)>),
     /// It has not, and why.
-    Failed(Fault),
+    Failed(Down, Fault),
     /// It has, and carries no link.
     Refused(Down),
     /// It has, and broke before it could.
@@ -87,57 +101,98 @@ impl Connection {
             input: vec![0; INPUT_BYTES],
             filled: 0,
             is_unheard: false,
+            command: None,
+            leavers: Leavers::default(),
         }
     }
 
     /// Lets go of the connection.
-    pub(super) fn hang_up(&mut self) {
-        if let State::Dialling(dialer, _) = std::mem::replace(&mut self.state, State::Down) {
-            dialer.give_up(&mut self.lookups);
+    pub(super) fn hang_up(&mut self, now: Instant) {
+        if let State::Dialling(approach, _) = std::mem::replace(&mut self.state, State::Down) {
+            approach.give_up(&mut self.lookups);
         }
         (self.filled, self.is_unheard) = (0, false);
+        if let Some(command) = self.command.take() {
+            self.leavers.add(now, command);
+        }
     }
 
-    /// Begins a new connection.
-    pub(super) fn dial(&mut self, now: Instant, reactor: &Reactor, to: &RelayAddress) -> Dial {
-        self.hang_up();
+    /// Begins a new connection, by this way.
+    pub(super) fn dial(&mut self, now: Instant, reactor: &Reactor, (to, way): (&RelayAddress, &Way)) -> Dial {
+        self.hang_up(now);
         self.key = self.key.successor();
         let RelayAddress { host, port, path, .. } = to;
         let carrier = match to.scheme {
             Some(Scheme::Ws) => Carrier::websocket(&Target { host, port: *port, path }),
             _ => Carrier::Plain,
         };
-        let to = To { host, port: *port, lookups: &mut self.lookups };
-        let dialled = Dialer::start(now, reactor, self.key.token(), to);
-        self.take(dialled, carrier)
+        let to = Destination { host: host.clone(), port: *port };
+        let means = Means { reactor, token: self.key.token(), lookups: &mut self.lookups };
+        let approached = Approach::start(now, means, way, &to);
+        self.take(now, approached, carrier)
     }
 
     /// Looks how the connection in the making is; None if there is none.
     pub(super) fn advance(&mut self, now: Instant, reactor: &Reactor) -> Option<Dial> {
-        if !matches!(self.state, State::Dialling(..) | State::Opening(..)) {
+        self.leavers.look(now);
+        if matches!(self.state, State::Down | State::Up(..)) {
             return None;
         }
         match std::mem::replace(&mut self.state, State::Down) {
-            State::Dialling(dialer, carrier) => Some(self.take(dialer.advance(now, reactor.registry()), carrier)),
-            State::Opening(socket, carrier) => Some(self.open(socket, carrier)),
+            State::Dialling(approach, carrier) => {
+                let means = Means { reactor, token: self.key.token(), lookups: &mut self.lookups };
+                let approached = approach.advance(now, means);
+                Some(self.take(now, approached, carrier))
+            }
+            State::Opening(socket, carrier) => Some(self.open(now, socket, carrier)),
+            State::Ending(until) => self.end_command(now, until),
             State::Down | State::Up(..) => None,
         }
     }
 
-    fn take(&mut self, dialled: Dialled, carrier: Carrier) -> Dial {
-        match dialled {
-            Dialled::Later(dialer) => {
-                let dial = if dialer.is_resolved() { Dial::Connecting } else { Dial::Resolving };
-                self.state = State::Dialling(dialer, carrier);
-                dial
+    fn take(&mut self, now: Instant, approached: Approached, carrier: Carrier) -> Dial {
+        match approached {
+            Approached::Later(approach, lacks) => {
+                self.state = State::Dialling(approach, carrier);
+                match lacks {
+                    Down::Unresolved => Dial::Resolving,
+                    Down::Unanswered => Dial::Connecting,
+                    other => Dial::OnTheWay(other),
+                }
             }
-            Dialled::Connected(socket) => self.open(socket, carrier),
-            Dialled::Failed(error) => Dial::Failed(Fault(Arc::new(error))),
+            Approached::Here(arrival) => self.arrive(now, arrival, carrier),
+            Approached::Failed(why, fault) => Dial::Failed(why, fault),
+        }
+    }
+
+    fn arrive(&mut self, now: Instant, arrival: Arrival, mut carrier: Carrier) -> Dial {
+        let Arrival { socket, surplus, command } = arrival;
+        self.command = command;
+        let surplus = &surplus[..surplus.len().min(self.input.len())];
+        self.input[..surplus.len()].copy_from_slice(surplus);
+        self.filled = carrier.handle_wire(&mut self.input[..surplus.len()]);
+        self.open(now, socket, carrier)
+    }
+
+    /// The command has closed its streams before there was a link.
+    fn end_command(&mut self, now: Instant, until: Instant) -> Option<Dial> {
+        let ended = self.command.as_mut().and_then(|command| command.try_wait().ok().flatten());
+        match ended {
+            Some(ended) => {
+                self.command = None;
+                let obstacle = Obstacle { proxy: None, what: Hindrance::Ended(ended) };
+                Some(Dial::Failed(Down::Unreachable, Fault(Arc::new(obstacle.into_error()))))
+            }
+            None if until <= now => Some(Dial::Refused(Down::Closed)),
+            None => {
+                self.state = State::Ending(until);
+                None
+            }
         }
     }
 
     /// Goes on with the carrier's own handshake, if it has one.
-    fn open(&mut self, mut socket: Socket, mut carrier: Carrier) -> Dial {
+    fn open(&mut self, now: Instant, mut socket: Socket, mut carrier: Carrier) -> Dial {
         while !carrier.is_open() {
             if let Some(end) = carrier.end() {
                 return Dial::Refused(down(end));
@@ -152,6 +207,10 @@ impl Connection {
                     self.state = State::Opening(socket, carrier);
                     return Dial::Opening;
                 }
+                Ok(Read::End) | Err(_) if self.command.is_some() => {
+                    let until = now + COMMAND_TIME;
+                    return self.end_command(now, until).unwrap_or(Dial::Opening);
+                }
                 Ok(Read::End) => return Dial::Refused(Down::Closed),
                 Err(error) => return Dial::Broken(Fault(Arc::new(error))),
             }
@@ -164,10 +223,12 @@ impl Connection {
 
     /// When to look at a connection in the making even without an event.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        match &self.state {
-            State::Dialling(dialer, _) => dialer.next_timeout(),
+        let at = match &self.state {
+            State::Dialling(approach, _) => approach.next_timeout(),
+            State::Ending(until) => Some(*until),
             State::Down | State::Opening(..) | State::Up(..) => None,
-        }
+        };
+        at.into_iter().chain(self.leavers.next_timeout()).min()
     }
 
     /// Something is ready. False if that is not of this connection.
@@ -175,8 +236,10 @@ impl Connection {
         if ready.token != self.key.token() {
             return false;
         }
-        if let State::Opening(socket, _) | State::Up(socket, _) = &mut self.state {
-            socket.handle_ready(ready);
+        match &mut self.state {
+            State::Opening(socket, _) | State::Up(socket, _) => socket.handle_ready(ready),
+            State::Dialling(approach, _) => approach.handle_ready(ready),
+            State::Down | State::Ending(_) => {}
         }
         true
     }
@@ -211,6 +274,10 @@ impl Connection {
                 return Some(count);
             }
             Ok(Read::Later) => return None,
+            // Why there was no link, its command knows better.
+            Ok(Read::End) | Err(_) if self.command.is_some() && !node.is_attached() => {
+                self.state = State::Ending(now + COMMAND_TIME);
+            }
             Ok(Read::End) => node.handle_down(now, Down::Closed),
             Err(error) => node.handle_fault(now, Down::Closed, Fault(Arc::new(error))),
         }
@@ -256,6 +323,10 @@ impl Connection {
             Ok(Written::Gone) => None,
             Err(error) => Some(Fault(Arc::new(error))),
         };
+        if self.command.is_some() && !node.is_attached() {
+            self.state = State::Ending(now + COMMAND_TIME);
+            return Some(0);
+        }
         // What the carrier has to say itself would be tried again for ever.
         self.state = State::Down;
         match fault {
@@ -290,6 +361,14 @@ impl Connection {
             true => Parting::Gone,
             false if socket.is_readable() => Parting::Busy,
             false => Parting::Waits,
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(command) = &self.command {
+            command.terminate();
         }
     }
 }

@@ -6,14 +6,17 @@
 //! prints nothing and ends no process. How long an end may take is in [`farewell`], who gives way to others, as a session
 //! whose process is gone has to, in [`turns`].
 
+mod approach;
 pub(crate) mod callers;
 pub(crate) mod client;
 mod connection;
 pub(crate) mod farewell;
 pub(crate) mod joint;
+mod leavers;
 pub(crate) mod news;
 mod reminder;
 pub(crate) mod tool;
 pub(crate) mod turns;
+pub(crate) mod way;
 
 pub(crate) use news::News;

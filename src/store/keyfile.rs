@@ -38,6 +38,17 @@ pub(crate) enum Overwrite {
 /// # Errors
 /// [`LoadError`]: it cannot be read, is not a regular file, others may read it, or its text is no key.
 pub fn load(path: &Path) -> Result<Identity, LoadError> {
+    let (bytes, mode) = contents(path)?;
+    // What is no key at all is not to be told of its permissions.
+    let identity = keyfile::read(&bytes).map_err(LoadError::Parse)?;
+    if mode & OTHERS_MASK != 0 {
+        return Err(LoadError::Exposed { mode });
+    }
+    Ok(identity)
+}
+
+/// What a short file of secrets holds, and its mode.
+pub(super) fn contents(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), LoadError> {
     // A pipe or terminal of that name must not make us wait for a writer, or become ours.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
     let flags = i32::try_from(flags).map_err(|_| LoadError::Io(io::ErrorKind::InvalidInput.into()))?;
@@ -53,13 +64,7 @@ pub fn load(path: &Path) -> Result<Identity, LoadError> {
     if bytes.len() > FILE_MAX {
         return Err(LoadError::TooLong);
     }
-    // What is no key at all is not to be told of its permissions.
-    let identity = keyfile::read(&bytes).map_err(LoadError::Parse)?;
-    let mode = metadata.mode() & 0o7777;
-    if mode & OTHERS_MASK != 0 {
-        return Err(LoadError::Exposed { mode });
-    }
-    Ok(identity)
+    Ok((bytes, metadata.mode() & 0o7777))
 }
 
 /// Whether a file of this length and mode is looked at for a key: what [`create`] writes, wherever it was copied to, and

@@ -31,6 +31,7 @@ mod mounts;
 pub(crate) mod omit;
 pub(crate) mod owed;
 pub(crate) mod part;
+pub(crate) mod password;
 mod permits;
 #[cfg(test)]
 pub(crate) mod planted;

@@ -17,7 +17,14 @@ const PATIENCE: InFile =
 
 /// Who waits, for what, and the tests.
 const TRIED: &[(&str, &str, Tests)] = &[
-    ("node", "the relay's address, its connection, message 2, each", &[WITHOUT_A_RELAY]),
+    (
+        "node",
+        "the relay's address, its connection, an answer of a proxy on the way, message 2, each",
+        &[
+            WITHOUT_A_RELAY,
+            ("tests/integration/proxies.rs", &["a_proxy_that_says_nothing_is_named_when_its_time_is_up"]),
+        ],
+    ),
     (
         "node",
         "a sign of life on its link",
@@ -52,6 +59,17 @@ const TRIED: &[(&str, &str, Tests)] = &[
             "src/node/unheard.rs",
             &["whoever_was_turned_back_is_heard_again_when_there_is_room_and_not_at_the_pace_of_others"],
         )],
+    ),
+    (
+        "node",
+        "a command on the way that has closed its streams to say by its end why; one that is no more needed to end",
+        &[
+            ("src/run/leavers.rs", &["a_command_that_will_not_end_is_killed_in_time"]),
+            (
+                "tests/integration/proxies.rs",
+                &["a_command_that_has_closed_its_streams_and_goes_on_is_waited_for_a_moment"],
+            ),
+        ],
     ),
     (
         "session",

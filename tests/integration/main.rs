@@ -41,6 +41,7 @@ mod ordinary;
 mod ports;
 mod power;
 mod produce;
+mod proxies;
 mod rated;
 mod ready;
 mod refusals;

@@ -59,8 +59,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
     (
         "cli",
         &[
-            "tools", "server", "run", "relay", "transfer", "ports", "node", "session", "wire", "names", "identity",
-            "net", "store",
+            "tools", "server", "run", "relay", "transfer", "ports", "node", "session", "carrier", "wire", "names",
+            "identity", "net", "store",
         ],
     ),
     ("bin", &["cli"]),
@@ -97,7 +97,7 @@ const ALONE: [(&str, &[&str]); 18] = [
     ("process::Command", &["net/child.rs", "net/reaper.rs"]),
 ];
 /// What is written in one way wherever it is: values, and what goes through an `io::Error`.
-const WRITTEN: [&str; 16] = [
+const WRITTEN: [&str; 17] = [
     "Address",
     "AppName",
     "Barred",
@@ -106,6 +106,7 @@ const WRITTEN: [&str; 16] = [
     "ListenError",
     "PartName",
     "PeerId",
+    "ProxyAddress",
     "Referral",
     "RelayAddress",
     "Rule",

@@ -1,5 +1,7 @@
 //! The options that tools share.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,6 +59,27 @@ pub struct Connect {
     #[arg(short, long = "relay", value_name = "RELAY")]
     pub relays: Vec<RelayAddress>,
 
+    /// Reach relays through this proxy: http://[USER@]HOST:PORT or socks5://[USER@]HOST:PORT; none: through no proxy
+    ///
+    /// It is asked for a tunnel to each relay by its name, which it looks up itself, also with socks5. The password of USER is in a
+    /// file, see --proxy-password-file. Default: as curl has it, https_proxy, HTTPS_PROXY, all_proxy or ALL_PROXY, and for relays at
+    /// ws:// http_proxy instead of the first two, but for hosts in no_proxy or NO_PROXY; else a line "proxy URL" in the relays file.
+    #[arg(long, value_name = "URL", value_parser = proxy_word)]
+    pub(crate) proxy: Option<ProxyWord>,
+
+    /// Read the password for the proxy from this file
+    ///
+    /// It has one line, and only its owner may read it. Default: the file proxy-password in the configuration directory.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) proxy_password_file: Option<PathBuf>,
+
+    /// Reach relays by the standard input and output of this command
+    ///
+    /// In it %h stands for the relay's host, %p for its port and %% for a percent sign, as in ssh: 'ssh jump nc %h %p'. The shell runs
+    /// it anew for each connection, and it is ended with that.
+    #[arg(long, value_name = "CMD", conflicts_with = "proxy")]
+    pub(crate) proxy_command: Option<String>,
+
     /// Be the party with this key
     ///
     /// Default: VP_KEY, else the file key in the configuration directory.
@@ -86,11 +109,30 @@ pub struct Connect {
     pub ready_fd: Option<u16>,
 }
 
+/// What was typed for a proxy: it may have a password in it that it should not have, and is not shown.
+#[derive(Clone)]
+pub(crate) struct ProxyWord(pub(crate) String);
+
+impl fmt::Debug for ProxyWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyWord")
+    }
+}
+
+/// Takes it as it is: what is said of it later repeats nothing.
+fn proxy_word(text: &str) -> Result<ProxyWord, Infallible> {
+    Ok(ProxyWord(text.to_owned()))
+}
+
 /// Variables that every tool that connects looks at.
-pub(super) const VARIABLES: [&str; 10] = [
+pub(super) const VARIABLES: [&str; 14] = [
     "VP_RELAY",
     "VP_KEY",
     "VP_PEERS",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "NO_PROXY",
     "XDG_CONFIG_HOME",
     "CREDENTIALS_DIRECTORY",
     "NOTIFY_SOCKET",

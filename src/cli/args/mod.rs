@@ -13,6 +13,7 @@ mod relay;
 mod send;
 
 pub use attach::Attach;
+pub(crate) use common::ProxyWord;
 pub use common::{Connect, Output};
 pub use keygen::Keygen;
 pub(crate) use line::{Flag, Part, parts};

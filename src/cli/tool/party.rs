@@ -7,6 +7,7 @@ use crate::cli::env::Env;
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Audience;
+use crate::cli::proxy::ways;
 use crate::cli::ready::Ready;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::roster::{Roster, everybody};
@@ -17,6 +18,7 @@ use crate::names::{Address, AppName, Peers, RelayAddress, Scheme};
 use crate::node::{Callers, Config, Kind, Wait};
 use crate::run::client::Client;
 use crate::run::tool::Tool;
+use crate::run::way::Way;
 use crate::session::{LANE_LIFE, Times};
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
@@ -49,8 +51,8 @@ pub(crate) struct Party {
     pub peers: Peers,
     /// The same, to be read again.
     pub roster: Roster,
-    /// Where to meet; at least one.
-    pub relays: Vec<RelayAddress>,
+    /// Where to meet, and how to get there; at least one.
+    pub relays: Vec<(RelayAddress, Way)>,
     /// How long to wait for a relay and for a peer.
     pub patience: Patience,
 }
@@ -64,10 +66,12 @@ impl Party {
         let identity = config::key(connect.key.as_deref(), env)?;
         // What is wrong with the peers file is said before what is wrong with the relays.
         let relays = config::relay_addresses(&connect.relays, env);
-        let ids = relays.iter().flatten().map(|relay| relay.id);
+        let ids = relays.iter().flat_map(|(relays, _)| relays).map(|relay| relay.id);
         let roster = Roster::load(connect.peers.clone(), env, ids.chain([identity.id()]).collect())?;
         let peers = roster.peers().clone();
-        Ok(Self { identity, peers, roster, relays: relays?, patience: connect.timeout })
+        let (relays, proxy) = relays?;
+        let relays = ways(connect, env, relays, proxy)?;
+        Ok(Self { identity, peers, roster, relays, patience: connect.timeout })
     }
 
     /// Whom and what a person means by `PEER[:APP]`.
@@ -85,7 +89,7 @@ impl Party {
                 None => "name the other side".to_owned(),
             }));
         }
-        if self.relays.iter().any(|relay| relay.id == address.peer) {
+        if self.relays.iter().any(|(relay, _)| relay.id == address.peer) {
             let fault =
                 Fault::new(Exit::Config, format!("{typed}: that is the id of the relay, which receives nothing"));
             return Err(fault.hint("use the id that vp-keygen printed on the machine that receives"));
@@ -139,8 +143,8 @@ impl Party {
     /// # Errors
     /// A relay's address asks for what this version cannot do, or the system gives no event queue.
     pub(crate) fn client(self, connect: &Connect, kind: Kind, called: Called) -> Result<Client, Fault> {
-        if let Some(relay) =
-            self.relays.iter().find(|relay| !matches!(relay.scheme, None | Some(Scheme::Tcp | Scheme::Ws)))
+        if let Some((relay, _)) =
+            self.relays.iter().find(|(relay, _)| !matches!(relay.scheme, None | Some(Scheme::Tcp | Scheme::Ws)))
         {
             return Err(Fault::new(
                 Exit::Config,
@@ -150,7 +154,7 @@ impl Party {
         let config = Config {
             identity: self.identity,
             kind,
-            relays: self.relays.iter().map(|relay| relay.id).collect(),
+            relays: self.relays.iter().map(|(relay, _)| relay.id).collect(),
             callers: called.by,
             callers_max: called.most,
             exclusive: called.exclusive,

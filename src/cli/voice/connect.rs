@@ -28,6 +28,10 @@ const IF_COPIED: &str = "if you know of no other, somebody has a copy of the key
 const IS_IT_THE_PATH: &str = "see whether host, port and path of its address lead to vp-relay: another server, or a proxy on the \
                               way, has answered";
 
+/// What to do about a proxy that wants a login.
+const PROXY_LOGIN: &str = "name who asks in the proxy's address, as in --proxy http://USER@HOST:PORT, and put the password into \
+                           the file proxy-password beside the key, or name its file with --proxy-password-file";
+
 /// Another process with our key receives the same: what to say of that, and what to do about it.
 pub(super) fn shared(verb: Verb, app: &str, how: Sharing, relay: &str) -> Option<(String, Vec<&'static str>)> {
     let too = |goes| {
@@ -138,6 +142,8 @@ pub(super) fn down(why: Down) -> Cow<'static, str> {
         Down::Unreachable => "could not be reached",
         Down::Unresolved => "could not be reached: its name was still being looked up",
         Down::Unanswered => "could not be reached: nothing answered at its address",
+        Down::ProxyMute => "could not be reached: nothing was heard of the proxy on the way to it",
+        Down::ProxyLogin => "could not be reached",
         Down::Closed => "closed the connection",
         Down::Unproven => "closed the connection without proving who it is",
         Down::Mute => "took the connection and said nothing",
@@ -161,6 +167,7 @@ pub(super) fn advice(why: Down, me: &PeerId) -> Option<String> {
         Down::Unproven => Some(IF_UNPROVEN.to_owned()),
         Down::Mute => Some(IS_IT_A_RELAY.to_owned()),
         Down::NotTaken(_) => Some(IS_IT_THE_PATH.to_owned()),
+        Down::ProxyLogin => Some(PROXY_LOGIN.to_owned()),
         Down::Said(CloseCode::Refused) => {
             Some(format!("ask its operator for the line NAME {me} in the file that vp-relay was given with --allow"))
         }
@@ -177,7 +184,8 @@ pub(super) fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
             Fault::new(Exit::Integrity, what).hint(COMPARE_ID)
         }
         Failure::NoRelay(why) => {
-            let fault = Fault::new(Exit::NoRelay, format!("no relay could be used: {} {}", between.relay(), down(why)));
+            let exit = if why == Down::ProxyLogin { Exit::Config } else { Exit::NoRelay };
+            let fault = Fault::new(exit, format!("no relay could be used: {} {}", between.relay(), down(why)));
             advice(why, me).into_iter().fold(fault, Fault::hint)
         }
         Failure::RefusedByRelay(CloseCode::Refused) => {

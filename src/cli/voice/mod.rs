@@ -13,6 +13,7 @@ mod met;
 pub(super) mod names;
 mod often;
 mod ports;
+mod proxy;
 pub(super) mod relay;
 mod relay_trouble;
 mod show;

@@ -2,7 +2,9 @@
 
 use crate::identity::CodeError;
 use crate::names::keyfile::{KeyFileError, KeyFileErrorKind};
-use crate::names::{AddressError, NAME_MAX, NameError, ParseError, ParseErrorKind, RelayAddressError};
+use crate::names::{
+    AddressError, NAME_MAX, NameError, ParseError, ParseErrorKind, ProxyAddressError, RelayAddressError,
+};
 use crate::ports::RuleError;
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
@@ -76,6 +78,22 @@ impl Display for RelayAddressError {
 
 impl Error for RelayAddressError {}
 
+/// To stand behind what is no proxy. What was written is not repeated: there may be a password in it.
+impl Display for ProxyAddressError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownScheme => "has a scheme other than http socks5 socks5h",
+            Self::BadHost => "has no valid host",
+            Self::BadPort => "has a port that is not 1 to 65535",
+            Self::BadUser => "has a user or a password that no proxy could be told",
+            Self::Password => "has a password in its address, where others could read it",
+            Self::TrailingText => "has something behind its port",
+        })
+    }
+}
+
+impl Error for ProxyAddressError {}
+
 /// What is wrong with a file of peers or relays, and where.
 impl Display for ParseError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -93,6 +111,9 @@ impl Display for ParseError {
                 "the value does not fit: circuits= and links= take digits, rate= a size above 0, as in 10M"
             }
             ParseErrorKind::TrailingText => "unexpected text",
+            ParseErrorKind::MissingProxy => "no proxy behind the word",
+            ParseErrorKind::SecondProxy => "a second proxy; the relays have one",
+            ParseErrorKind::BadProxy(error) => return write!(f, "the proxy {error}"),
             ParseErrorKind::BadRelay(error) => return write!(f, "the relay address {error}"),
         })
     }

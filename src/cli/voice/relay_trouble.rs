@@ -75,9 +75,15 @@ impl RelayTrouble {
         // What a person has to mend is said even where the trouble began with something else.
         let lasts = matches!(
             why,
-            Down::Impostor | Down::Unproven | Down::Mute | Down::NotTaken(_) | Down::Said(CloseCode::Refused)
+            Down::Impostor
+                | Down::Unproven
+                | Down::Mute
+                | Down::NotTaken(_)
+                | Down::ProxyLogin
+                | Down::Said(CloseCode::Refused)
         );
-        let is_end = self.is_lone && (ends_soon || matches!(why, Down::Impostor | Down::Said(CloseCode::Refused)));
+        let is_final = matches!(why, Down::Impostor | Down::ProxyLogin | Down::Said(CloseCode::Refused));
+        let is_end = self.is_lone && (ends_soon || is_final);
         let is_news = self.said.as_ref().is_none_or(|said| lasts && said.why != why);
         if is_news && !is_end {
             self.said = Some(Said { why, text: text.to_owned() });

@@ -23,14 +23,14 @@ fn node() -> Node {
 fn connect(connection: &mut Connection, reactor: &mut Reactor, relay: &TcpListener) -> TcpStream {
     let port = relay.local_addr().unwrap().port();
     let to = format!("{}@127.0.0.1:{port}", Identity::from_seed(&[2; 32]).id()).parse().unwrap();
-    let mut dial = connection.dial(Instant::now(), reactor, &to);
+    let mut dial = connection.dial(Instant::now(), reactor, (&to, &Way::Straight));
     let ends = loop {
         match dial {
             Dial::Up(ends) => break ends.unwrap(),
-            Dial::Resolving | Dial::Connecting | Dial::Opening => {
+            Dial::Resolving | Dial::Connecting | Dial::Opening | Dial::OnTheWay(_) => {
                 reactor.wait(Some(Duration::from_millis(50))).unwrap()
             }
-            Dial::Failed(fault) | Dial::Broken(fault) => panic!("{fault:?}"),
+            Dial::Failed(_, fault) | Dial::Broken(fault) => panic!("{fault:?}"),
             Dial::Refused(why) => panic!("{why:?}"),
         }
         while reactor.poll_ready().is_some() {}
@@ -144,7 +144,7 @@ fn reach(
         let words = own(&mut carrier);
         (answer(stream, &words), carrier)
     });
-    let mut dial = connection.dial(Instant::now(), reactor, &to);
+    let mut dial = connection.dial(Instant::now(), reactor, (&to, &Way::Straight));
     while let Dial::Resolving | Dial::Connecting | Dial::Opening = dial {
         wait(connection, reactor);
         dial = connection.advance(Instant::now(), reactor).unwrap();

@@ -10,6 +10,7 @@ pub mod hosts;
 pub mod ports;
 pub mod process;
 pub mod programs;
+pub mod proxies;
 pub mod sites;
 pub mod terminal;
 #[cfg(test)]

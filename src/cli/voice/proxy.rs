@@ -1,0 +1,76 @@
+//! Words for what is in the way to a relay: proxies, and commands that lead there.
+
+use crate::carrier::proxy::Refusal;
+use crate::cli::escape::printable;
+use crate::cli::report::chain;
+use crate::net::child::Ended;
+use crate::run::way::{Hindrance, Named, Obstacle};
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
+
+/// Why a way did not lead to a relay, to stand behind that it could not be reached.
+impl Display for Obstacle {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let proxy = self.proxy.as_ref().map(named).unwrap_or_default();
+        match &self.what {
+            Hindrance::Io(error) => write!(f, "{proxy}: {}", chain(error)),
+            Hindrance::Refused(refusal) => write!(f, "{proxy} {}", refused(refusal)),
+            Hindrance::NotStarted(error) => {
+                write!(f, "the command of --proxy-command cannot be started: {}", chain(error))
+            }
+            Hindrance::Ended(ended) => write!(f, "the command of --proxy-command {}", ended_so(*ended)),
+        }
+    }
+}
+
+impl Error for Obstacle {}
+
+fn named(named: &Named) -> String {
+    match named.by {
+        Some(by) => format!("the proxy {} ({by})", named.address),
+        None => format!("the proxy {}", named.address),
+    }
+}
+
+fn refused(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::NotProxy => "answered as no proxy of that kind does".to_owned(),
+        Refusal::Status(status, reason) if reason.is_empty() => format!("answered with HTTP status {status}"),
+        Refusal::Status(status, reason) => format!("answered with HTTP status {status}: {}", printable(reason)),
+        Refusal::Reply(code) => format!("answered: {}", reply(*code)),
+        Refusal::Page => "answered with a page, not with a tunnel".to_owned(),
+        Refusal::Closed => "closed the connection without an answer".to_owned(),
+        Refusal::LoginWanted => "wants to know who asks".to_owned(),
+        Refusal::LoginRefused => "does not take this user and password".to_owned(),
+        Refusal::LoginUnknown(ways) if ways.is_empty() => {
+            "wants to know who asks, and not by user and password".to_owned()
+        }
+        Refusal::LoginUnknown(ways) => {
+            format!("wants to know who asks by {}, which a command can do that --proxy-command names", printable(ways))
+        }
+    }
+}
+
+/// The reply codes of SOCKS (RFC 1928, 6).
+fn reply(code: u8) -> String {
+    let text = match code {
+        1 => "general failure",
+        2 => "not allowed by its rules",
+        3 => "network unreachable",
+        4 => "host unreachable",
+        5 => "connection refused",
+        6 => "no answer in time",
+        7 => "it makes no connections",
+        8 => "no such kind of address",
+        _ => return format!("SOCKS reply {code}"),
+    };
+    format!("{text} (SOCKS reply {code})")
+}
+
+fn ended_so(ended: Ended) -> String {
+    match ended {
+        Ended::Exited(status) => format!("ended with status {status} before it led to a relay"),
+        Ended::Killed(signal) => format!("was ended by signal {signal} before it led to a relay"),
+        Ended::Unknown => "ended before it led to a relay".to_owned(),
+    }
+}

@@ -1,0 +1,70 @@
+//! Commands that connections went through, and that are to end with them.
+
+use crate::net::child::Child;
+use std::time::{Duration, Instant};
+
+/// Time to end in, for a command whose streams have ended and that was asked to.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Those whose end is not known yet.
+#[derive(Default)]
+pub(super) struct Leavers(Vec<(Child, Instant)>);
+
+impl Leavers {
+    /// This one is needed no more.
+    pub(super) fn add(&mut self, now: Instant, child: Child) {
+        child.terminate();
+        self.0.push((child, now + PATIENCE));
+        self.look(now);
+    }
+
+    /// Time has passed, or one has ended.
+    pub(super) fn look(&mut self, now: Instant) {
+        self.0.retain_mut(|(child, until)| {
+            let is_over = !matches!(child.try_wait(), Ok(None));
+            if !is_over && *until <= now {
+                child.kill();
+                *until = now + PATIENCE;
+            }
+            !is_over
+        });
+    }
+
+    /// When to look again.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.0.iter().map(|(_, until)| *until).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Read;
+    use crate::net::child::{Ended, spawn_joined};
+    use std::ffi::OsStr;
+
+    #[test]
+    fn a_command_that_will_not_end_is_killed_in_time() {
+        let ignores = OsStr::new("trap '' TERM; echo x; exec sleep 1000");
+        let mut joined = spawn_joined(ignores).expect("a shell");
+        let mut heard = [0; 8];
+        while joined.socket.try_read(&mut heard).expect("a socket") == Read::Later {
+            std::thread::yield_now();
+        }
+        let (mut leavers, now) = (Leavers::default(), Instant::now());
+        leavers.add(now, joined.child);
+        assert_eq!(leavers.next_timeout(), Some(now + PATIENCE), "it has ended by itself");
+        leavers.look(now + PATIENCE - Duration::from_nanos(1));
+        leavers.look(now + PATIENCE);
+        let child = &mut leavers.0[0].0;
+        let ended = loop {
+            match child.try_wait().expect("a child") {
+                Some(ended) => break ended,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert_eq!(ended, Ended::Killed(9));
+        leavers.look(now + PATIENCE);
+        assert_eq!(leavers.next_timeout(), None);
+    }
+}

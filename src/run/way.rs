@@ -1,0 +1,79 @@
+//! By which way a client gets to a relay, and what may be in that way.
+
+use crate::carrier::proxy::{Destination, Login, Proxy, Refusal};
+use crate::names::{ProxyAddress, ProxyScheme};
+use crate::net::child::Ended;
+use std::ffi::OsString;
+use std::io;
+use std::sync::Arc;
+
+/// By which way a relay is reached.
+#[derive(Clone)]
+pub(crate) enum Way {
+    /// By its own name and port.
+    Straight,
+    /// Through a proxy.
+    Proxy(ProxyServer),
+    /// By the standard streams of this command.
+    Command(OsString),
+}
+
+/// A proxy and what is told to it.
+#[derive(Clone)]
+pub(crate) struct ProxyServer {
+    /// Where it is.
+    pub address: ProxyAddress,
+    /// What has named it, if that is not for this relay alone: a variable.
+    pub named_by: Option<&'static str>,
+    /// Who asks.
+    pub login: Option<Arc<Login>>,
+}
+
+impl ProxyServer {
+    /// Its machine for a tunnel.
+    pub(super) fn ask(&self, to: &Destination) -> Proxy {
+        let login = self.login.clone();
+        match self.address.scheme {
+            ProxyScheme::Http => Proxy::connect(to, login),
+            ProxyScheme::Socks5 => Proxy::socks5(to, login),
+        }
+    }
+}
+
+/// Why a way did not lead to the relay: it comes as the system's errors do, and is put into words by who knows it.
+#[derive(Debug)]
+pub(crate) struct Obstacle {
+    /// What is in the way: a proxy, by its address, or nothing more to be said.
+    pub proxy: Option<Named>,
+    /// What it did.
+    pub what: Hindrance,
+}
+
+/// A proxy by its address, and what has named it.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    /// Its address.
+    pub address: ProxyAddress,
+    /// See [`ProxyServer::named_by`].
+    pub by: Option<&'static str>,
+}
+
+/// What is in the way.
+#[derive(Debug)]
+pub(crate) enum Hindrance {
+    /// It cannot be reached, or broke.
+    Io(io::Error),
+    /// It says no.
+    Refused(Refusal),
+    /// The command cannot be started.
+    NotStarted(io::Error),
+    /// The command has ended.
+    Ended(Ended),
+}
+
+impl Obstacle {
+    /// As an error of the system.
+    pub(super) fn into_error(self) -> io::Error {
+        io::Error::other(self)
+    }
+}
