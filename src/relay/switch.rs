@@ -398,9 +398,14 @@ impl Switch {
 
     /// Drops some links that are dead and ends some of what has waited long enough: there is more if [`Switch::next_timeout`] says so.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        for _ in 0..DUE_AT_ONCE {
-            let Some(id) = self.links.poll_due(now) else { break };
-            if self.links.get(id).is_some_and(|attachment| attachment.is_dead(now)) {
+        let mut left = DUE_AT_ONCE;
+        while left > 0
+            && let Some(id) = self.links.poll_due(now)
+        {
+            let dead = self.links.get(id).filter(|attachment| attachment.is_dead(now));
+            // Its circuits are forgotten at once, and that takes longer than the rest.
+            left = left.saturating_sub(1 + dead.map_or(0, |attachment| attachment.circuits.len() / 32));
+            if dead.is_some() {
                 self.drop_link(now, id, EndReason::Dead);
             } else {
                 self.touch(now, id);

@@ -82,6 +82,8 @@ pub(super) struct Worker {
     /// The process's signals, if they are this relay's; the first worker has them.
     signals: Option<Signals>,
     turn: LeftUndone,
+    /// Connections that came in this turn, and that it began to drain: what they led to has to be with the others first.
+    come: usize,
     stage: Stage,
 }
 
@@ -148,6 +150,7 @@ impl Host for Worker {
         self.accept(now);
         self.read(now);
         self.settle(now);
+        (0..std::mem::take(&mut self.come)).for_each(|_| self.shared.handle_come());
         self.outbox.ship()?;
         self.turn.unshipped_until = (self.outbox.len() > 0).then(|| now + UNREAD_WAIT);
         reactor.note_bytes(self.turn.read_bytes);
@@ -195,6 +198,7 @@ impl Worker {
             acceptor: None,
             signals: None,
             turn: LeftUndone::default(),
+            come: 0,
             stage: Stage::Serving,
         }
     }
@@ -219,7 +223,7 @@ impl Worker {
         self.acceptor = None;
         if stage == Stage::Draining {
             self.forwarder.handle_shutdown(now, self.patience(now));
-            self.shared.handle_come();
+            self.come += 1;
         }
     }
 
@@ -260,12 +264,12 @@ impl Worker {
                 Package::Message(message) => self.forwarder.handle_message(now, message),
                 Package::Accepted(newcomer, conn) => {
                     self.take_in(now, newcomer, conn);
-                    self.shared.handle_come();
+                    self.come += 1;
                 }
                 Package::Policy(policy) => self.forwarder.set_policy(now, *policy),
                 Package::Arrival(conn, moving) => {
                     self.take_over(now, conn, moving);
-                    self.shared.handle_come();
+                    self.come += 1;
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::relay::ConnId;
+use crate::wire::limits::IDLE_DEAD_TIME;
 use std::collections::BTreeMap;
 
 /// Bytes a second of the peer with the seed 2.
@@ -424,6 +425,24 @@ fn whoever_a_peer_with_a_rate_sends_to_has_its_part_of_that_whatever_others_have
         let shared = honest_bytes(workers, open_and_end);
         assert!((all * 9 / 20..all * 6 / 10 + 3 * WINDOW).contains(&shared), "{shared} of {all}, {workers} workers");
     }
+}
+
+/// Six bytes of a frame are the peer's own doing, whatever is in it.
+#[test]
+fn bytes_of_a_carrier_are_taken_at_the_rate_of_the_peer_as_what_it_says_is() {
+    let mut world = World::new(1);
+    let client = world.attach();
+    // It shows no life of the link.
+    let (seconds, mut taken) = (usize::try_from(IDLE_DEAD_TIME.as_secs()).unwrap() - 10, 0);
+    for _ in 0..10 * seconds {
+        while world.relay.may_read(client.id).is_now(world.now) {
+            world.relay.handle_overhead(world.now, client.id, READ);
+            taken += READ;
+        }
+        world.pass();
+    }
+    let least = RATE * seconds;
+    assert!((least..=least + AHEAD + READ).contains(&taken), "{taken}");
 }
 
 #[test]
