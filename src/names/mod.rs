@@ -6,8 +6,11 @@
 
 mod address;
 mod app;
+mod fronts;
 pub mod keyfile;
 mod lines;
+mod network;
+mod path;
 mod peers;
 mod proxy;
 mod relay;
@@ -18,7 +21,10 @@ mod size;
 pub use address::fuzz_address;
 pub use address::{Address, AddressError};
 pub use app::{AppName, NAME_MAX, NameError};
+pub use fronts::Fronts;
 pub use lines::{ParseError, ParseErrorKind};
+pub use network::{Network, NetworkError};
+pub use path::{RequestPath, RequestPathError};
 #[cfg(feature = "fuzzing")]
 pub use peers::fuzz_peers;
 pub use peers::{Conflict, Peer, PeerLimits, PeerOption, Peers};

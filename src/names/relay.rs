@@ -6,13 +6,12 @@ use std::str::FromStr;
 
 use crate::identity::code::CodeError;
 use crate::identity::id::PeerId;
+use crate::names::path::{self, PATH_MAX};
 
 /// Longest DNS name in text (RFC 1035, 2.3.4, without the final dot).
 const HOST_MAX: usize = 253;
 /// Longest DNS label (RFC 1035, 2.3.4).
 const LABEL_MAX: usize = 63;
-/// Longest path: fits any proxy's request line with room to spare.
-const PATH_MAX: usize = 1024;
 
 /// How to carry a link to a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -177,9 +176,8 @@ pub(super) fn parse_host(text: &str) -> Result<String, RelayAddressError> {
     Ok(text.to_ascii_lowercase())
 }
 
-/// Characters of a path and a query (RFC 3986, 3.3 and 3.4); `#` begins a comment in the relays file.
-fn check_path(scheme: Option<Scheme>, path: &str) -> Result<(), RelayAddressError> {
-    if path.is_empty() {
+fn check_path(scheme: Option<Scheme>, text: &str) -> Result<(), RelayAddressError> {
+    if text.is_empty() {
         return Ok(());
     }
     match scheme {
@@ -187,8 +185,7 @@ fn check_path(scheme: Option<Scheme>, path: &str) -> Result<(), RelayAddressErro
         Some(scheme) if !scheme.has_path() => return Err(RelayAddressError::PathWithoutHttp),
         Some(_) => {}
     }
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%?".contains(&b);
-    if path.len() > PATH_MAX || !path.bytes().all(allowed) {
+    if text.len() > PATH_MAX || !text.bytes().all(path::may_have) {
         return Err(RelayAddressError::BadPath);
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! nothing in particular, so it never opens the way to this machine or its link. What can be told from an address alone is
 //! decided here; which others are this machine's changes with its network, and is for whoever connects to ask.
 
+use crate::names::Network;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -21,7 +22,7 @@ enum Host {
     /// `*.example.com`, with its first dot.
     Below(String),
     /// `10.0.0.0/8`
-    Net(IpAddr, u8),
+    Net(Network),
 }
 
 /// `HOST:PORT`: a name, `*.NAME`, an address, a network or `*`; a port, a range or `*`.
@@ -68,7 +69,7 @@ impl fmt::Display for Rule {
             Host::Any => f.write_str("*")?,
             Host::Name(name) => f.write_str(name)?,
             Host::Below(suffix) => write!(f, "*{suffix}")?,
-            Host::Net(address, bits) => match (address, bits) {
+            Host::Net(net) => match (net.address(), net.bits()) {
                 (IpAddr::V4(four), 32) => write!(f, "{four}")?,
                 (IpAddr::V6(six), 128) => write!(f, "[{six}]")?,
                 (IpAddr::V4(four), bits) => write!(f, "{four}/{bits}")?,
@@ -159,7 +160,7 @@ impl Rules {
     /// Whether it is worth while to look a name up: otherwise peers could ask our resolver anything.
     pub(crate) fn may_name(&self, name: &str, port: u16) -> bool {
         self.at(port).any(|rule| match &rule.host {
-            Host::Any | Host::Net(..) => true,
+            Host::Any | Host::Net(_) => true,
             Host::Name(listed) => listed == name,
             Host::Below(suffix) => name.ends_with(suffix),
         })
@@ -201,7 +202,7 @@ impl Rule {
             Host::Any => true,
             Host::Name(listed) => name == Some(listed),
             Host::Below(suffix) => name.is_some_and(|name| name.ends_with(suffix)),
-            Host::Net(net, bits) => is_within(address, *net, *bits),
+            Host::Net(net) => net.contains(address),
         };
         match (matches, self.is_wildcard()) {
             (true, false) => Extent::There,
@@ -212,21 +213,11 @@ impl Rule {
 
     /// Whether it names nothing in particular. The network of all addresses is `*` in other words.
     fn is_wildcard(&self) -> bool {
-        matches!(self.host, Host::Any | Host::Below(_) | Host::Net(_, 0))
-    }
-}
-
-fn is_within(address: IpAddr, net: IpAddr, bits: u8) -> bool {
-    match (address, net) {
-        (IpAddr::V4(address), IpAddr::V4(net)) => {
-            let shift = 32 - u32::from(bits);
-            (u32::from(address) ^ u32::from(net)).checked_shr(shift).unwrap_or(0) == 0
+        match &self.host {
+            Host::Any | Host::Below(_) => true,
+            Host::Net(net) => net.bits() == 0,
+            Host::Name(_) => false,
         }
-        (IpAddr::V6(address), IpAddr::V6(net)) => {
-            let shift = 128 - u32::from(bits);
-            (u128::from(address) ^ u128::from(net)).checked_shr(shift).unwrap_or(0) == 0
-        }
-        _ => false,
     }
 }
 
@@ -268,11 +259,7 @@ fn net(written: IpAddr, bits: Option<&str>) -> Result<Host, RuleError> {
     // An address in an odd spelling would never match; a network of such spellings is not worth having.
     let address = if bits == full { canonical_address(written) } else { written };
     let bits = if bits == full && address.is_ipv4() { 32 } else { bits };
-    let rest = match address {
-        IpAddr::V4(four) => u32::from(four).checked_shl(u32::from(bits)).unwrap_or(0) != 0,
-        IpAddr::V6(six) => u128::from(six).checked_shl(u32::from(bits)).unwrap_or(0) != 0,
-    };
-    if rest { Err(RuleError::BadPrefix) } else { Ok(Host::Net(address, bits)) }
+    Network::new(address, bits).map(Host::Net).map_err(|_| RuleError::BadPrefix)
 }
 
 #[cfg(test)]
@@ -405,13 +392,6 @@ mod tests {
                 prop_assert_eq!(canonical_address(once), once);
                 prop_assert!(!once.is_unspecified());
             }
-        }
-
-        #[test]
-        fn a_network_holds_what_shares_its_prefix(address: u32, other: u32, bits in 0u8..=32) {
-            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
-            let inside = is_within(IpAddr::V4(other.into()), IpAddr::V4((address & mask).into()), bits);
-            prop_assert_eq!(inside, address & mask == other & mask);
         }
 
         #[test]
