@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 use vp::identity::Identity;
+use vp::names::Fronts;
 use vp::relay::Limits;
 use vp::server::{Allow, Relay, RelayOptions};
 
@@ -79,6 +80,7 @@ pub fn serve(workers: usize, memory_mib: usize) -> Anyhow<()> {
         identity: Identity::from_seed(&RELAY_SEED),
         listen: vec!["127.0.0.1:0".parse()?],
         listeners: Vec::new(),
+        fronts: Fronts::default(),
         allow: Allow::Anyone,
         limits: Limits::default(),
         memory_bytes: memory_mib << 20,

@@ -12,7 +12,7 @@ use vp::{carrier, lane, link, node, noise, relay, session, wire};
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries.
-pub const ENTRIES: [Entry; 33] = [
+pub const ENTRIES: [Entry; 34] = [
     ("acks", lane::fuzz_acks),
     ("address", fuzz_address),
     ("answer", answer),
@@ -22,6 +22,7 @@ pub const ENTRIES: [Entry; 33] = [
     ("connect", carrier::proxy::fuzz_connect),
     ("control", wire::control::fuzz_control),
     ("features", wire::features::fuzz_features),
+    ("forwarded", carrier::fuzz_forwarded),
     ("frames", session::frame::fuzz_frames),
     ("handshake", noise::fuzz_handshake),
     ("header", wire::header::fuzz_header),

@@ -3,6 +3,7 @@
 //! Read strictly, since what stands before a relay may read more leniently, and the two would differ about where a message ends: a
 //! head that is not exactly one is refused as a whole, and every other request is told that there is nothing here.
 
+use super::front::{Said, Visitor};
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -141,9 +142,8 @@ fn is(value: &[u8], what: &str) -> bool {
     value.trim_ascii().eq_ignore_ascii_case(what.as_bytes())
 }
 
-/// The request for a WebSocket that carries a link: what is to be answered by [`accept`]. Any path is as good as another: what stands
-/// in front may have sent only some here, or have cut off a part.
-pub(super) fn read_request(head: &[u8]) -> Result<String, Refusal> {
+/// The request of this visitor for a WebSocket that carries a link: what is to be answered by [`accept`].
+pub(super) fn read_request(head: &[u8], visitor: &mut Visitor) -> Result<String, Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut request = httparse::Request::new(&mut fields);
     let is_whole = request.parse(head).is_ok_and(|parsed| parsed == httparse::Status::Complete(head.len()));
@@ -166,6 +166,7 @@ pub(super) fn read_request(head: &[u8]) -> Result<String, Refusal> {
     }
     let is_ours = method == "GET"
         && minor == 1
+        && visitor.may_ask_for(target)
         && !has_length
         && fields.only("Upgrade").is_some_and(|value| is(value, "websocket"))
         && fields.lists("Connection", "upgrade")
@@ -175,8 +176,11 @@ pub(super) fn read_request(head: &[u8]) -> Result<String, Refusal> {
         && !fields.has("Origin");
     let key = fields.only("Sec-WebSocket-Key").filter(|_| is_ours);
     let key = key.filter(|key| BASE64.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES));
-    let key = key.and_then(|key| std::str::from_utf8(key).ok());
-    key.map(str::to_owned).ok_or(Refusal::NotFound { head_only: method == "HEAD" })
+    let key =
+        key.and_then(|key| std::str::from_utf8(key).ok()).ok_or(Refusal::NotFound { head_only: method == "HEAD" })?;
+    let [forwarded, x_forwarded_for] = ["Forwarded", "X-Forwarded-For"].map(|name| fields.all(name).collect());
+    visitor.handle_said(&Said { forwarded, x_forwarded_for });
+    Ok(key.to_owned())
 }
 
 /// What proves that a request with this key was understood.
@@ -301,9 +305,10 @@ pub fn fuzz_http(data: &[u8]) {
     if let Ok((used, true)) = taken {
         assert_eq!(whole.bytes(), &data[..used]);
         let _ = read_answer(whole.bytes(), "dGhlIHNhbXBsZSBub25jZQ==");
-        match read_request(whole.bytes()) {
+        let visitor = &mut Visitor::default();
+        match read_request(whole.bytes(), visitor) {
             Ok(key) => assert_eq!(read_answer(&answer(&key), &key), Ok(())),
-            Err(refusal) => assert!(read_request(&refusal.answer()).is_err()),
+            Err(refusal) => assert!(read_request(&refusal.answer(), visitor).is_err()),
         }
     }
 }

@@ -5,6 +5,9 @@
 //! socket ◀─ one write ◀ wrap: slices of wire bytes ◀─ slices of link bytes ◀─ link
 //!                  └──▶ handle_written: so many of the link's are with the kernel
 //! ```
+//! At a relay it also says where a connection comes from, by what a web server or a load balancer in front says, as far as that is
+//! trusted (`front`).
+//!
 //! Whoever owns the socket drives it, and it knows none: a read of wire bytes becomes link bytes in its place, which are never more;
 //! the bytes that a link shows become slices of one write. Those that were shown and not taken are shown again, at the front,
 //! unchanged: a link's output is in its final order. So nothing of a link is kept here, but for a bounded copy where bytes change
@@ -12,50 +15,92 @@
 //! A carrier waits for nothing by itself: a handshake below a link has the time of the link's. Plain TCP costs no pass and no copy.
 
 mod detect;
+mod front;
 mod http;
+mod inside;
 pub mod proxy;
 mod websocket;
 
+pub use front::Visitor;
+#[cfg(feature = "fuzzing")]
+pub use front::fuzz_forwarded;
 pub use http::Target;
 #[cfg(feature = "fuzzing")]
 pub use http::fuzz_http;
 pub use websocket::{CloseStatus, End};
 
-use detect::First;
+use front::{Ahead, Passed};
+use inside::Inside;
 use std::io::IoSlice;
+use std::net::IpAddr;
 use websocket::WebSocket;
 
 /// Slices that are not the link's, in front of those that are: see [`Carrier::wrap`].
-pub const OWN_SLICES: usize = websocket::OWN_SLICES;
+pub const OWN_SLICES: usize = inside::OWN_SLICES;
 
 /// How the bytes of one connection are carried.
 #[derive(Debug)]
-pub enum Carrier {
-    /// As the first byte of whoever has connected will tell.
-    Undecided,
-    /// As they are.
-    Plain,
-    /// In messages of a WebSocket.
-    WebSocket(Box<WebSocket>),
+pub struct Carrier {
+    /// What a front may say ahead of all else.
+    ahead: Option<Box<Ahead>>,
+    inside: Inside,
 }
 
 impl Carrier {
+    /// Bytes as they are, of a client.
+    pub fn plain() -> Carrier {
+        Carrier { ahead: None, inside: Inside::Plain(None) }
+    }
+
     /// That of a client, by WebSocket.
     pub fn websocket(to: &Target<'_>) -> Carrier {
-        Carrier::WebSocket(Box::new(WebSocket::dial(to)))
+        Carrier { ahead: None, inside: Inside::WebSocket(Box::new(WebSocket::dial(to))) }
+    }
+
+    /// That of a relay: the first byte of whoever has connected tells.
+    pub fn undecided(visitor: Visitor) -> Carrier {
+        Carrier { ahead: visitor.ahead(), inside: Inside::Undecided(Box::new(visitor)) }
+    }
+
+    /// Whether the bytes of the connection are the link's, without a difference.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.inside, Inside::Plain(_))
+    }
+
+    /// Where a front has the connection from: once, when that is sure, which is before the first byte of a link is used. None if no
+    /// front has connected.
+    pub(crate) fn take_source(&mut self) -> Option<IpAddr> {
+        self.inside.take_source()
     }
 
     /// Wire bytes came: those of the link among them are put at the front of `wire`, and counted. All are used.
     pub fn handle_wire(&mut self, wire: &mut [u8]) -> usize {
-        if let (Carrier::Undecided, Some(first)) = (&*self, wire.first()) {
-            *self = match First::of(*first) {
-                First::Http => Carrier::WebSocket(Box::new(WebSocket::answer())),
-                First::Link => Carrier::Plain,
-            };
+        let Some(begin) = self.handle_ahead(wire) else { return 0 };
+        let count = self.inside.handle_wire(&mut wire[begin..]);
+        if begin > 0 {
+            wire.copy_within(begin..begin + count, 0);
         }
-        match self {
-            Carrier::Undecided | Carrier::Plain => wire.len(),
-            Carrier::WebSocket(websocket) => websocket.handle_wire(wire),
+        count
+    }
+
+    /// What a front says ahead of all else; how many of the bytes that was. None: there is nothing else yet.
+    fn handle_ahead(&mut self, wire: &[u8]) -> Option<usize> {
+        let (Some(ahead), Inside::Undecided(visitor)) = (&mut self.ahead, &mut self.inside) else { return Some(0) };
+        let passed = ahead.handle_wire(visitor, wire);
+        if !matches!(passed, Passed::None) {
+            self.ahead = None;
+        }
+        match passed {
+            Passed::None => None,
+            Passed::Through(used, before) => {
+                // They begin a request, and so are none of a link's.
+                self.inside.handle_wire(&mut before.to_vec());
+                Some(used)
+            }
+            Passed::Garbage => {
+                self.inside = Inside::Garbage;
+                None
+            }
         }
     }
 
@@ -63,58 +108,38 @@ impl Carrier {
     /// those than of the link's, nothing that is shown is left out for want of them. Without any of the link, what the carrier has
     /// to say itself.
     pub fn wrap<'a>(&'a mut self, link: &'a [IoSlice<'a>], wire: &mut [IoSlice<'a>]) -> usize {
-        match self {
-            Carrier::Undecided | Carrier::Plain => {
-                let used = link.len().min(wire.len());
-                wire[..used].copy_from_slice(&link[..used]);
-                used
-            }
-            Carrier::WebSocket(websocket) => websocket.wrap(link, wire),
-        }
+        self.inside.wrap(link, wire)
     }
 
     /// The kernel took so many wire bytes of what [`Carrier::wrap`] showed; how many of the link's were among them. They are to be
     /// shown no more, and the rest first.
     pub fn handle_written(&mut self, count: usize) -> usize {
-        match self {
-            Carrier::Undecided | Carrier::Plain => count,
-            Carrier::WebSocket(websocket) => websocket.handle_written(count),
-        }
+        self.inside.handle_written(count)
     }
 
     /// Whether it has something to write that is none of the link's.
     pub fn has_own(&self) -> bool {
-        matches!(self, Carrier::WebSocket(websocket) if websocket.has_own())
+        self.inside.has_own()
     }
 
     /// Whether bytes of a link may go out on it.
     pub fn is_open(&self) -> bool {
-        match self {
-            Carrier::Undecided | Carrier::Plain => true,
-            Carrier::WebSocket(websocket) => websocket.is_open(),
-        }
+        self.inside.is_open()
     }
 
     /// How it has ended, if it has otherwise than by the end of its socket: nothing more comes or goes, but what it has to say.
     pub fn end(&self) -> Option<End> {
-        match self {
-            Carrier::Undecided | Carrier::Plain => None,
-            Carrier::WebSocket(websocket) => websocket.end(),
-        }
+        self.inside.end()
     }
 
     /// The link is no more. Of what a client's has shown no more goes out than has begun to as a frame, and none of it is counted.
     pub(crate) fn let_go(&mut self) {
-        if let Carrier::WebSocket(websocket) = self {
-            websocket.let_go();
-        }
+        self.inside.let_go();
     }
 
     /// The link has said all: the other side is to know that nothing follows.
     pub fn close(&mut self) {
-        if let Carrier::WebSocket(websocket) = self {
-            websocket.close();
-        }
+        self.inside.close();
     }
 }
 

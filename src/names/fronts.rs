@@ -15,7 +15,7 @@ pub struct Fronts {
 
 impl Fronts {
     /// Whether one of them may have this address.
-    pub fn are_at(&self, address: IpAddr) -> bool {
+    pub(crate) fn are_at(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(address))
     }
 }

@@ -28,7 +28,7 @@ pub enum RequestPathError {
 
 impl RequestPath {
     /// Whether this is what is asked for, whatever the query says.
-    pub fn is_of(&self, target: &str) -> bool {
+    pub(crate) fn is_of(&self, target: &str) -> bool {
         target.split('?').next() == Some(&self.0)
     }
 }

@@ -305,6 +305,9 @@ impl Conns {
     pub(super) fn drop_conn(&mut self, now: Instant, conn: ConnId, why: EndReason) {
         if let Some(greeting) = self.greetings.remove(conn) {
             self.switch.router.leave(conn);
+            if !greeting.is_settled {
+                self.notice(greeting.newcomer, Notice::Accepted);
+            }
             self.notice(greeting.newcomer, Notice::Stranger(why));
             self.switch.put_event(Event::Close(conn));
         } else if let Some(id) = self.link_on(conn) {

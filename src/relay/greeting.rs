@@ -11,6 +11,7 @@ use crate::wire::Features;
 use crate::wire::limits::{HANDSHAKE_DEADLINE, HANDSHAKE_MESSAGE_MAX};
 use foldhash::HashMap;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// Input that an unauthenticated connection can make us hold, bytes.
@@ -105,6 +106,8 @@ impl Greetings {
 pub(super) struct Greeting {
     /// The connection.
     pub newcomer: Newcomer,
+    /// Whether it is sure where it comes from.
+    pub is_settled: bool,
     /// None once the handshake has failed or ended.
     answer: Option<Answer>,
     input: Vec<u8>,
@@ -138,6 +141,7 @@ impl Greeting {
     fn new(newcomer: Newcomer, features: Features) -> Greeting {
         Greeting {
             newcomer,
+            is_settled: newcomer.front.is_none(),
             answer: Some(Answer::ExpectHello(features)),
             input: Vec::new(),
             received: 0,
@@ -145,6 +149,12 @@ impl Greeting {
             listed: false,
             known: Known::default(),
         }
+    }
+
+    /// It is sure where it comes from.
+    pub(super) fn settle(&mut self, source: IpAddr) -> Newcomer {
+        (self.newcomer.source, self.is_settled) = (source, true);
+        self.newcomer
     }
 
     /// On whose account it is read.

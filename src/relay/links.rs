@@ -133,7 +133,7 @@ mod tests {
         assert!(dial.handle_bytes(&reply, &mut last).unwrap().is_ok());
         let Ok(Answered::Admitted(admitted)) = answer.handle_bytes(&relay, &last, &mut Vec::new()) else { panic!() };
         let authenticated = Authenticated { link: Box::new(admitted.link), peer: admitted.peer };
-        let newcomer = Newcomer { conn: ConnId::new(conn), source: [127, 0, 0, 1].into() };
+        let newcomer = Newcomer { conn: ConnId::new(conn), source: [127, 0, 0, 1].into(), front: None };
         let mut attachment = Attachment::new(now, newcomer, authenticated, Output::default());
         attachment.id = LinkId::new(id);
         Box::new(attachment)

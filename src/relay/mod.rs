@@ -77,7 +77,7 @@ pub(crate) use memory::reader::{READ_BLOCKS, Reader};
 pub(crate) use output::SLICES_MAX;
 pub use pace::MayRead;
 pub use router::Load;
-pub(crate) use router::admission::Placed;
+pub(crate) use router::admission::{ComesFrom, Placed};
 pub use router::admission::{
     Newcomer, Source, UNAUTHENTICATED_CROWD, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_SOURCE_MAX,
 };

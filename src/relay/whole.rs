@@ -1,5 +1,6 @@
 //! A whole relay without threads and sockets, for simulations and tests: every worker in one place, virtual time.
 
+use super::ComesFrom;
 use super::events::{Event, MovingLink};
 use super::output::SLICES_MAX;
 use super::pace::MayRead;
@@ -156,9 +157,9 @@ impl RelayCore {
 
     /// A connection from `source` came in. None if there is no place for it.
     pub fn handle_accept(&mut self, now: Instant, source: IpAddr) -> Option<ConnId> {
-        let Placed { conn: id, worker, .. } = self.workers[0].greet(now, source)?;
+        let Placed { conn: id, worker, .. } = self.workers[0].greet(now, ComesFrom::Client(source))?;
         self.homes.insert(id, worker);
-        self.workers[worker].handle_accepted(now, Newcomer { conn: id, source });
+        self.workers[worker].handle_accepted(now, Newcomer::new(id, ComesFrom::Client(source)));
         self.settle(now);
         Some(id)
     }

@@ -15,7 +15,7 @@ use super::intake::Held;
 use super::memory::block::{Buffer, Pool};
 use super::memory::cursor::Cursor;
 use super::output::SLICES_MAX;
-use super::router::admission::{Crowded, Newcomer, Placed};
+use super::router::admission::{ComesFrom, Crowded, Evicted, Newcomer, Placed};
 use super::router::common::{Common, RouterHandle};
 use super::router::policy::Policy;
 use super::switch::{DUE_AT_ONCE, Switch, WorkerMessage};
@@ -101,23 +101,40 @@ impl Forwarder {
     // Connections that come.
 
     /// A connection came in. None: it is to be closed. Its worker has to [`Forwarder::handle_accepted`] it.
-    pub(crate) fn greet(&mut self, now: Instant, source: IpAddr) -> Option<Placed> {
-        let placed = match self.conns.switch.router.place(now, source) {
+    pub(crate) fn greet(&mut self, now: Instant, from: ComesFrom) -> Option<Placed> {
+        let placed = match self.conns.switch.router.place(now, from) {
             Ok(placed) => placed,
             Err(Crowded(conn)) => {
-                self.conns.notice(Newcomer { conn, source }, Notice::Stranger(EndReason::Crowded));
+                self.conns.notice(Newcomer::new(conn, from), Notice::Stranger(EndReason::Crowded));
                 return None;
             }
         };
-        self.conns.notice(Newcomer { conn: placed.conn, source }, Notice::Accepted);
-        if let Some(evicted) = placed.evicted {
-            if evicted.worker == self.conns.switch.place().worker {
-                self.handle_evicted(now, evicted.conn);
-            } else {
-                self.conns.switch.put_message(evicted.worker, WorkerMessage::Evict(evicted.conn));
-            }
+        // What a front has yet to say is told with that.
+        if let ComesFrom::Client(_) = from {
+            self.conns.notice(Newcomer::new(placed.conn, from), Notice::Accepted);
         }
+        self.evict(now, placed.evicted);
         Some(placed)
+    }
+
+    /// A front has said where a connection comes from, or has said no more than that it has connected itself. It may have to go.
+    pub(crate) fn handle_source(&mut self, now: Instant, conn: ConnId, source: IpAddr) {
+        let Some(greeting) = self.conns.greetings.get_mut(conn) else { return };
+        let newcomer = greeting.settle(source);
+        self.conns.notice(newcomer, Notice::Accepted);
+        match self.conns.switch.router.settle(now, conn, source) {
+            Ok(evicted) => self.evict(now, evicted),
+            Err(Crowded(conn)) => self.conns.drop_conn(now, conn, EndReason::Crowded),
+        }
+    }
+
+    fn evict(&mut self, now: Instant, evicted: Option<Evicted>) {
+        let Some(Evicted { conn, worker }) = evicted else { return };
+        if worker == self.conns.switch.place().worker {
+            self.handle_evicted(now, conn);
+        } else {
+            self.conns.switch.put_message(worker, WorkerMessage::Evict(conn));
+        }
     }
 
     fn handle_evicted(&mut self, now: Instant, conn: ConnId) {

@@ -124,7 +124,7 @@ impl Connection {
         let RelayAddress { host, port, path, .. } = to;
         let carrier = match to.scheme {
             Some(Scheme::Ws) => Carrier::websocket(&Target { host, port: *port, path }),
-            _ => Carrier::Plain,
+            _ => Carrier::plain(),
         };
         let to = Destination { host: host.clone(), port: *port };
         let means = Means { reactor, token: self.key.token(), lookups: &mut self.lookups };
@@ -384,7 +384,7 @@ fn down(end: End) -> Down {
 
 /// Writes once of what the node has to say; how much of that the kernel took.
 fn write(socket: &mut Socket, carrier: &mut Carrier, link: &[u8]) -> io::Result<Written> {
-    if matches!(carrier, Carrier::Plain) {
+    if carrier.is_plain() {
         return socket.try_write(link);
     }
     let link = [IoSlice::new(link)];

@@ -1,11 +1,12 @@
 //! A client's connection: its socket, and the carrier between that and the link.
 
-use crate::carrier::{Carrier, End, OWN_SLICES};
+use crate::carrier::{Carrier, End, OWN_SLICES, Visitor};
 use crate::net::reactor::{Ready, Registry, Token};
 use crate::net::socket::Socket;
 use crate::net::{Read, Written};
 use crate::relay::{READ_BLOCKS, Reader, SLICES_MAX};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::IpAddr;
 
 /// See the module. It goes with its link from worker to worker.
 pub(super) struct Conn {
@@ -24,9 +25,9 @@ pub(super) enum Got {
 }
 
 impl Conn {
-    /// One that was accepted.
-    pub(super) fn new(socket: Socket) -> Conn {
-        Conn { socket, carrier: Carrier::Undecided }
+    /// One that was accepted from this visitor.
+    pub(super) fn new(socket: Socket, visitor: Visitor) -> Conn {
+        Conn { socket, carrier: Carrier::undecided(visitor) }
     }
 
     /// Lets events with `token` tell of it.
@@ -51,6 +52,11 @@ impl Conn {
         self.flush();
     }
 
+    /// Where a front has it from: once, when that is sure. None if no front has connected.
+    pub(super) fn take_source(&mut self) -> Option<IpAddr> {
+        self.carrier.take_source()
+    }
+
     /// How its carrier has ended, if it has and the socket has not. The next read tells of that, too.
     pub(super) fn end(&self) -> Option<End> {
         self.carrier.end()
@@ -71,7 +77,7 @@ impl Conn {
     /// # Errors
     /// It is broken.
     pub(super) fn read(&mut self, reader: &mut Reader, most: usize) -> io::Result<Got> {
-        if matches!(self.carrier, Carrier::Plain) {
+        if self.carrier.is_plain() {
             return Ok(match read_into(reader, &mut self.socket, most)? {
                 Read::Bytes(count) => Got::Bytes { wire: count, link: count },
                 Read::Later => Got::Later,
@@ -99,7 +105,7 @@ impl Conn {
     /// # Errors
     /// It is broken.
     pub(super) fn write(&mut self, link: &[IoSlice<'_>]) -> io::Result<Written> {
-        if matches!(self.carrier, Carrier::Plain) {
+        if self.carrier.is_plain() {
             return self.socket.try_write_vectored(link);
         }
         let mut wire = [IoSlice::new(&[]); SLICES_MAX + OWN_SLICES];

@@ -139,7 +139,7 @@ mod tests {
         };
         let (log, start) = (RelayLog::new(Box::new(write), true), Instant::now());
         let comes_and_goes = |now, address: &str| {
-            let newcomer = Newcomer { conn: ConnId::new(1), source: address.parse::<IpAddr>().unwrap() };
+            let newcomer = Newcomer { conn: ConnId::new(1), source: address.parse::<IpAddr>().unwrap(), front: None };
             log.notice(now, newcomer, Notice::Accepted);
             log.notice(now, newcomer, Notice::Stranger(EndReason::Garbage));
         };

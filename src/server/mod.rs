@@ -41,7 +41,7 @@ pub use quota::LeftOut;
 pub use status::Status;
 
 use crate::identity::Identity;
-use crate::names::Scheme;
+use crate::names::{Fronts, Scheme};
 use crate::net::accept::{Acceptor, Shortage, raise_descriptor_limit};
 use crate::net::listen::{FourPorts, Listener, bind};
 use crate::net::options::Purpose;
@@ -93,6 +93,8 @@ pub struct RelayOptions {
     pub listen: Vec<SocketAddr>,
     /// Sockets that listen already, as systemd passes them.
     pub listeners: Vec<TcpListener>,
+    /// What stands in front of it.
+    pub fronts: Fronts,
     /// Who may attach.
     pub allow: Allow,
     /// What they may hold.
@@ -175,7 +177,13 @@ impl Relay {
             listeners.push(bound.listener);
         }
         let id = options.identity.id();
-        let spoken = |address| CARRIERS.map(|scheme| format!("{scheme}://{id}@{address}"));
+        let path = options.fronts.path.as_ref().map(ToString::to_string).unwrap_or_default();
+        let spoken = |address| {
+            CARRIERS.map(|scheme| match scheme {
+                Scheme::Ws => format!("{scheme}://{id}@{address}{path}"),
+                _ => format!("{scheme}://{id}@{address}"),
+            })
+        };
         let addresses = addresses_of(&listeners)?.into_iter().flat_map(spoken).collect();
         let reactors = (0..workers).map(|_| Reactor::new(EVENTS)).collect::<io::Result<Vec<_>>>()?;
         raise_descriptor_limit();
@@ -184,6 +192,7 @@ impl Relay {
             common: Common::new(policy, workers),
             budget: Budget::new(options.memory_bytes),
             allow,
+            fronts: Arc::new(options.fronts),
             forwarded: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             log: RelayLog::new(options.log, options.details),
             life: Life::new(options.drain, workers),

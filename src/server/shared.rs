@@ -5,6 +5,7 @@ use super::life::{Life, Stage};
 use super::log::RelayLog;
 use super::mail::Inbox;
 use super::status::Status;
+use crate::names::Fronts;
 use crate::relay::{Budget, Common};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,8 @@ pub(super) struct Shared {
     pub budget: Arc<Budget>,
     /// Who may attach.
     pub allow: AllowList,
+    /// What stands in front.
+    pub fronts: Arc<Fronts>,
     /// Bytes of circuits that each worker has read.
     pub forwarded: Vec<AtomicU64>,
     /// The log.

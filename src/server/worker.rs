@@ -13,14 +13,14 @@ use super::log::LogLine;
 use super::mail::{INBOX_MAX, Outbox, Package};
 use super::shared::Shared;
 use super::sockets::{Heard, Sockets};
-use crate::carrier::End;
+use crate::carrier::{End, Visitor};
 use crate::net::Written;
 use crate::net::accept::Acceptor;
 use crate::net::listen::Accepted;
 use crate::net::reactor::{Flow, Host, Reactor, Ready};
 use crate::net::signals::Signals;
 use crate::net::slots::Slot;
-use crate::relay::{ConnId, Event, Forwarder, MovingLink, Newcomer, Placed, Reader, SLICES_MAX, Work};
+use crate::relay::{ComesFrom, ConnId, Event, Forwarder, MovingLink, Newcomer, Placed, Reader, SLICES_MAX, Work};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -305,10 +305,13 @@ impl Worker {
         }
         for Accepted { socket, from } in accepted {
             // It is none of TCP, and a relay has no others.
-            let Some(source) = from.map(|from| from.ip()) else { continue };
+            let Some(address) = from.map(|from| from.ip()) else { continue };
+            let is_front = self.shared.fronts.are_at(address);
+            let from = if is_front { ComesFrom::Front(address) } else { ComesFrom::Client(address) };
             // Closed by being dropped, where there is no place for it.
-            let Some(Placed { conn, worker, .. }) = self.forwarder.greet(now, source) else { continue };
-            let (newcomer, conn) = (Newcomer { conn, source }, Conn::new(socket));
+            let Some(Placed { conn, worker, .. }) = self.forwarder.greet(now, from) else { continue };
+            let visitor = Visitor::new(Arc::clone(&self.shared.fronts), address);
+            let (newcomer, conn) = (Newcomer::new(conn, from), Conn::new(socket, visitor));
             if worker == self.index {
                 self.take_in(now, newcomer, conn);
             } else {
@@ -352,6 +355,10 @@ impl Worker {
         };
         // The rest of what came before a CLOSE may have to wait: the read after that tells of the end.
         let end = conn.end().filter(|end| *end != End::Closed);
+        if let Some(source) = conn.take_source() {
+            self.forwarder.handle_source(now, id, source);
+        }
+        let Some(conn) = self.sockets.get_mut(id) else { return };
         if !conn.is_readable() {
             self.forwarder.handle_empty(id);
         }
@@ -444,10 +451,13 @@ mod tests {
         let now = Instant::now();
         let socket = Socket::connect(&Endpoint::Tcp(address), Purpose::Link).unwrap();
         let source = address.ip();
-        let placed = second.worker.forwarder.greet(now, source).unwrap();
+        let placed = second.worker.forwarder.greet(now, ComesFrom::Client(source)).unwrap();
         shared.drain(now);
         assert!(!turn(first, now), "the other has not noticed, and may send it something");
-        let accepted = Package::Accepted(Newcomer { conn: placed.conn, source }, Conn::new(socket));
+        let accepted = Package::Accepted(
+            Newcomer::new(placed.conn, ComesFrom::Client(source)),
+            Conn::new(socket, Visitor::default()),
+        );
         second.worker.send(0, accepted);
         assert!(!turn(second, now), "what it has sent has not come");
         assert!(turn(first, now) && turn(second, now));

@@ -43,7 +43,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("names", &["identity"]),
     ("noise", &["names", "identity"]),
     ("wire", &["names", "identity"]),
-    ("carrier", &[]),
+    ("carrier", &["names"]),
     ("link", &["noise", "wire", "names", "identity"]),
     ("lane", &["link", "noise", "wire", "names", "identity"]),
     ("session", &["lane", "noise", "wire", "names", "identity"]),
@@ -97,18 +97,20 @@ const ALONE: [(&str, &[&str]); 18] = [
     ("process::Command", &["net/child.rs", "net/reaper.rs"]),
 ];
 /// What is written in one way wherever it is: values, and what goes through an `io::Error`.
-const WRITTEN: [&str; 17] = [
+const WRITTEN: [&str; 19] = [
     "Address",
     "AppName",
     "Barred",
     "CommandEnded",
     "Endpoint",
     "ListenError",
+    "Network",
     "PartName",
     "PeerId",
     "ProxyAddress",
     "Referral",
     "RelayAddress",
+    "RequestPath",
     "Rule",
     "Rules",
     "Scheme",

@@ -2,7 +2,7 @@
 
 use super::{Text, settle};
 use std::io::IoSlice;
-use vp::carrier::{Carrier, CloseStatus, End, OWN_SLICES};
+use vp::carrier::{Carrier, CloseStatus, End, OWN_SLICES, Visitor};
 
 const REQUEST: &str = "GET /vp HTTP/1.1\r\nHost: relay.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
@@ -35,7 +35,7 @@ fn of_client(first: u8, content: &[u8]) -> Vec<u8> {
 
 /// The relay's carrier after the handshake, of which it has said its part.
 fn relay() -> Carrier {
-    let mut carrier = Carrier::Undecided;
+    let mut carrier = Carrier::undecided(Visitor::default());
     assert_eq!(carrier.handle_wire(&mut REQUEST.as_bytes().to_vec()), 0);
     assert_eq!(say(&mut carrier, b""), ANSWER.as_bytes());
     carrier

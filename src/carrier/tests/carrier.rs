@@ -7,10 +7,10 @@ fn whoever_connects_is_carried_as_the_first_byte_says() {
     for (bytes, is_plain) in [(&b"vp\x01\x01"[..], true), (b"\x16\x03\x01", true), (b"\0", true), (b"GET / HT", false)]
     {
         for step in [1, bytes.len()] {
-            let mut carrier = Carrier::Undecided;
+            let mut carrier = Carrier::undecided(Visitor::default());
             assert_eq!(carrier.handle_wire(&mut []), 0);
             let came: usize = bytes.chunks(step).map(|piece| carrier.handle_wire(&mut piece.to_vec())).sum();
-            assert_eq!((came, matches!(carrier, Carrier::Plain)), (if is_plain { bytes.len() } else { 0 }, is_plain));
+            assert_eq!((came, carrier.is_plain()), (if is_plain { bytes.len() } else { 0 }, is_plain));
             assert_eq!((carrier.is_open(), carrier.end(), carrier.has_own()), (is_plain, None, false));
         }
     }
@@ -18,7 +18,7 @@ fn whoever_connects_is_carried_as_the_first_byte_says() {
 
 #[test]
 fn plain_bytes_go_as_they_are() {
-    let mut carrier = Carrier::Plain;
+    let mut carrier = Carrier::plain();
     let link = [IoSlice::new(b"one"), IoSlice::new(b"two")];
     let mut wire = [IoSlice::new(&[]); 3];
     assert_eq!(carrier.wrap(&link, &mut wire), 2);
@@ -30,7 +30,7 @@ fn plain_bytes_go_as_they_are() {
 
 #[test]
 fn two_ends_find_each_other_by_a_websocket() {
-    let mut there = Carrier::Undecided;
+    let mut there = Carrier::undecided(Visitor::default());
     let mut here = Carrier::websocket(&Target { host: "localhost", port: 80, path: "/vp" });
     let carry = |from: &mut Carrier, to: &mut Carrier, link: &[u8]| {
         let shown = [IoSlice::new(link)];

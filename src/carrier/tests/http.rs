@@ -17,7 +17,7 @@ fn read(text: &str) -> Result<String, Refusal> {
         Err(Malformed) => Err(Refusal::Malformed),
         Ok((used, is_whole)) => {
             assert!(is_whole && used <= text.len(), "{text:?} is no whole head");
-            read_request(head.bytes())
+            read_request(head.bytes(), &mut Visitor::default())
         }
     }
 }

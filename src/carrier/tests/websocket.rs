@@ -8,12 +8,12 @@ const HELLO: [u8; 7] = [0x82, 5, b'H', b'e', b'l', b'l', b'o'];
 const MASKED_HELLO: [u8; 11] = [0x82, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
 
 fn server() -> WebSocket {
-    WebSocket { state: State::Open, inward: Inward::masked(), outward: Outward::new(None) }
+    WebSocket { state: State::Open, visitor: None, inward: Inward::masked(), outward: Outward::new(None) }
 }
 
 fn client() -> WebSocket {
     let keys = Keys::Given([0x37, 0xfa, 0x21, 0x3d]);
-    WebSocket { state: State::Open, inward: Inward::plain(), outward: Outward::new(Some(keys)) }
+    WebSocket { state: State::Open, visitor: None, inward: Inward::plain(), outward: Outward::new(Some(keys)) }
 }
 
 /// What one end reads of these bytes, which come in such pieces.
@@ -72,7 +72,7 @@ fn a_handshake_opens_both_ends_however_it_is_cut() {
     for step in [1, 7, 4096] {
         let target = Target { host: "relay.example", port: 8080, path: "/vp" };
         let mut client = WebSocket::dial_with(&target, *b"the sample nonce", Keys::System);
-        let mut server = WebSocket::answer();
+        let mut server = WebSocket::answer(Box::default());
         assert!(client.has_own() && !client.is_open() && !server.has_own());
         let request = write(&mut client, b"", step);
         assert_eq!(hear(&mut server, &request, step), b"");
@@ -115,7 +115,7 @@ fn nothing_of_a_link_goes_out_before_the_handshake_is_done() {
 #[test]
 fn who_asks_for_something_else_is_told_and_nothing_more_is_heard() {
     for (request, status) in [("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "404"), ("GET /\n\n", "400")] {
-        let mut server = WebSocket::answer();
+        let mut server = WebSocket::answer(Box::default());
         assert_eq!(hear(&mut server, request.as_bytes(), 5), b"");
         assert_eq!(server.end(), Some(End::NotFound));
         let said = String::from_utf8(write(&mut server, b"", 9)).unwrap();
@@ -130,7 +130,7 @@ fn who_asks_for_something_else_is_told_and_nothing_more_is_heard() {
 fn what_is_no_request_is_not_answered() {
     for words in ["SSH-2.0-OpenSSH\r\n", "A\r\n\r\n", "AB\n", "GET\0", "G(T / HTTP/1.1\r\n\r\n", "AAAAAAAAAAAAAAAAAA"] {
         for step in [1, 100] {
-            let mut server = WebSocket::answer();
+            let mut server = WebSocket::answer(Box::default());
             assert_eq!(hear(&mut server, words.as_bytes(), step), b"");
             assert_eq!((server.end(), server.has_own()), (Some(End::NotFound), false), "{words:?}");
         }

@@ -5,12 +5,14 @@
 mod inward;
 mod outward;
 
+use super::front::Visitor;
 use super::http::{self, Head, KEY_BYTES, Malformed, Refusal, Target, Unanswered};
 use aws_lc_rs::rand;
 use inward::{Inward, Said};
 pub(super) use outward::OWN_SLICES;
 use outward::{Keys, Outward};
 use std::io::IoSlice;
+use std::net::IpAddr;
 
 /// Content of a message, bytes, at most: also of those that are received, in however many fragments. It is what other programs take
 /// where nobody says otherwise.
@@ -72,17 +74,20 @@ enum State {
 
 /// See the module.
 #[derive(Debug)]
-pub struct WebSocket {
+pub(super) struct WebSocket {
     state: State,
+    /// Whose request a server waits for, and has had until that is asked.
+    visitor: Option<Box<Visitor>>,
     inward: Inward,
     outward: Outward,
 }
 
 impl WebSocket {
-    /// The server's end, of which the first byte is yet to come.
-    pub(super) fn answer() -> WebSocket {
+    /// The server's end, of which the first byte is yet to come from this visitor.
+    pub(super) fn answer(visitor: Box<Visitor>) -> WebSocket {
         WebSocket {
             state: State::ExpectRequest(Head::default()),
+            visitor: Some(visitor),
             inward: Inward::masked(),
             outward: Outward::new(None),
         }
@@ -101,7 +106,14 @@ impl WebSocket {
         let key = http::key(key);
         let mut outward = Outward::new(Some(keys));
         outward.say(http::request(to, &key));
-        WebSocket { state: State::ExpectAnswer(Head::default(), key, 0), inward: Inward::plain(), outward }
+        let state = State::ExpectAnswer(Head::default(), key, 0);
+        WebSocket { state, visitor: None, inward: Inward::plain(), outward }
+    }
+
+    /// Where the request comes from, by what a front says: once, when it has come.
+    pub(super) fn take_source(&mut self) -> Option<IpAddr> {
+        let visitor = if self.is_open() { self.visitor.take() } else { None };
+        visitor?.said_source()
     }
 
     /// Whether bytes of the link may come and go.
@@ -152,7 +164,7 @@ impl WebSocket {
     /// Bytes of the opening handshake; how many. 0 if it is over, or waits for more.
     fn handle_head(&mut self, input: &[u8]) -> usize {
         let next = match &mut self.state {
-            State::ExpectRequest(head) => hear_request(head, input),
+            State::ExpectRequest(head) => hear_request(head, self.visitor.get_or_insert_default(), input),
             State::ExpectAnswer(head, key, skipped) => hear_answer(head, (key, *skipped), input),
             State::Open | State::Over(_) => None,
         };
@@ -202,7 +214,7 @@ struct Next {
 }
 
 /// What a server makes of a request; None while it is not whole. Who has not begun one hears nothing.
-fn hear_request(head: &mut Head, input: &[u8]) -> Option<Next> {
+fn hear_request(head: &mut Head, visitor: &mut Visitor, input: &[u8]) -> Option<Next> {
     let heard = head.handle_bytes(input);
     let over = |words| Some(Next { used: 0, state: State::Over(End::NotFound), words });
     if !head.may_ask() {
@@ -210,7 +222,7 @@ fn hear_request(head: &mut Head, input: &[u8]) -> Option<Next> {
     }
     match heard {
         Ok((_, false)) => None,
-        Ok((used, true)) => match http::read_request(head.bytes()) {
+        Ok((used, true)) => match http::read_request(head.bytes(), visitor) {
             Ok(key) => Some(Next { used, state: State::Open, words: http::answer(&key) }),
             Err(refusal) => over(refusal.answer()),
         },
@@ -247,7 +259,7 @@ pub(super) fn fuzz(data: &[u8]) {
     let ends = || {
         let inward = if which & 1 == 0 { Inward::masked() } else { Inward::plain() };
         let keys = (which & 1 == 1).then_some(Keys::System);
-        WebSocket { state: State::Open, inward, outward: Outward::new(keys) }
+        WebSocket { state: State::Open, visitor: None, inward, outward: Outward::new(keys) }
     };
     let feed = |mut end: WebSocket, step: usize| {
         let mut content = Vec::new();

@@ -5,11 +5,12 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgGroup, Parser};
+use clap::{ArgGroup, Args, Parser};
 
 use super::manual::{Example, Manual, TEMPLATE};
 use super::{Arguments, Output};
 use crate::cli::units::{Size, count, descriptor, duration};
+use crate::names::{Network, RequestPath};
 use crate::relay::Limits;
 
 const MANUAL: Manual = Manual {
@@ -19,6 +20,10 @@ const MANUAL: Manual = Manual {
         Example {
             does: "serve the peers in a file on every address",
             line: "vp-relay --listen [::]:4433 --allow /etc/vp/allow",
+        },
+        Example {
+            does: "serve them through a web server on this machine, at one path",
+            line: "vp-relay --listen 127.0.0.1:4433 --allow /etc/vp/allow --path /vp --trusted-proxy 127.0.0.1",
         },
         Example { does: "try things out on this machine", line: "vp-relay --listen 127.0.0.1:0 --open" },
     ],
@@ -44,13 +49,9 @@ const MANUAL: Manual = Manual {
 #[command(before_long_help = MANUAL.before_help(), after_long_help = MANUAL.after_help())]
 #[command(group = ArgGroup::new("who").required(true).args(["allow", "open"]))]
 pub struct Relay {
-    /// Accept links on this IP:PORT; port 0 takes a free one; may be repeated
-    ///
-    /// For each listener two lines go to standard output: listening tcp://ID@IP:PORT, and the same with ws:// for links
-    /// by WebSocket. What follows the first word can be given to the other tools as it stands. Sockets passed by systemd
-    /// are served as well. All of IPv6 (::) is all of IPv4 too, unless an IPv4 address is given with the same port.
-    #[arg(short, long, value_name = "ADDR")]
-    pub listen: Vec<SocketAddr>,
+    /// Where it listens.
+    #[command(flatten)]
+    pub place: Place,
 
     /// Be the relay with this key
     ///
@@ -110,6 +111,32 @@ pub struct Relay {
     /// How the tool speaks.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// Where a relay listens, and what stands in front.
+#[derive(Args, Clone, Debug)]
+pub struct Place {
+    /// Accept links on this IP:PORT; port 0 takes a free one; may be repeated
+    ///
+    /// For each listener two lines go to standard output: listening tcp://ID@IP:PORT, and the same with ws:// for links
+    /// by WebSocket. What follows the first word can be given to the other tools as it stands. Sockets passed by systemd
+    /// are served as well. All of IPv6 (::) is all of IPv4 too, unless an IPv4 address is given with the same port.
+    #[arg(short, long, value_name = "ADDR")]
+    pub listen: Vec<SocketAddr>,
+
+    /// Take links by WebSocket only where this path is asked for
+    ///
+    /// The path is as the requests have it that come here, exactly, without a query, which means nothing. Every other is told that
+    /// there is nothing. Default: any path.
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<RequestPath>,
+
+    /// Believe who connects from here where its clients are; may be repeated
+    ///
+    /// An address, or a network such as 10.0.0.0/8, of web servers and load balancers in front: see WEB SERVERS IN FRONT. What bounds
+    /// one address then bounds that of the client, and not that of the server.
+    #[arg(long, value_name = "CIDR")]
+    pub trusted_proxy: Vec<Network>,
 }
 
 fn number(most: usize) -> NonZeroU32 {

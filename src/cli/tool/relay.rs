@@ -14,6 +14,7 @@ use crate::cli::report::{Fault, Level, Report, Verbosity, chain};
 use crate::cli::voice::relay::{fault, log};
 use crate::cli::voice::signal_fault;
 use crate::identity::Identity;
+use crate::names::Fronts;
 use crate::net::passed::PassedSocket;
 use crate::relay::Limits;
 use crate::server::{Allow, RelayEnd, RelayOptions};
@@ -21,7 +22,7 @@ use crate::server::{Allow, RelayEnd, RelayOptions};
 impl Tool for Relay {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
         let passed = passed_listeners()?;
-        if self.listen.is_empty() && passed.is_empty() {
+        if self.place.listen.is_empty() && passed.is_empty() {
             return Err(Fault::new(Exit::Usage, "nothing to listen on")
                 .hint("name an address: vp-relay --listen [::]:4433, for every address of this machine"));
         }
@@ -62,8 +63,9 @@ impl Relay {
         let count = |number: NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
         RelayOptions {
             identity,
-            listen: self.listen,
+            listen: self.place.listen,
             listeners,
+            fronts: Fronts { trusted: self.place.trusted_proxy, path: self.place.path },
             // The words demand one of --allow and --open.
             allow: self.allow.map_or(Allow::Anyone, Allow::File),
             limits: Limits {

@@ -3,7 +3,8 @@
 use crate::identity::CodeError;
 use crate::names::keyfile::{KeyFileError, KeyFileErrorKind};
 use crate::names::{
-    AddressError, NAME_MAX, NameError, ParseError, ParseErrorKind, ProxyAddressError, RelayAddressError,
+    AddressError, NAME_MAX, NameError, NetworkError, ParseError, ParseErrorKind, ProxyAddressError, RelayAddressError,
+    RequestPathError,
 };
 use crate::ports::RuleError;
 use std::error::Error;
@@ -93,6 +94,32 @@ impl Display for ProxyAddressError {
 }
 
 impl Error for ProxyAddressError {}
+
+/// Why a text is no path of a request.
+impl Display for RequestPathError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSlash => "a path begins with /",
+            Self::HasQuery => "a path has no query: leave out what is from ? on",
+            Self::BadPath => "it has characters that a path cannot have, or more than 1024",
+        })
+    }
+}
+
+impl Error for RequestPathError {}
+
+/// Why a text is no network.
+impl Display for NetworkError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadAddress => f.write_str("it is no address, nor a network such as 10.0.0.0/8 or 2001:db8::/32"),
+            Self::BadPrefix => f.write_str("what stands behind / is no number of bits that its address has"),
+            Self::BitsBehindPrefix(network) => write!(f, "the address has more bits than its prefix: write {network}"),
+        }
+    }
+}
+
+impl Error for NetworkError {}
 
 /// What is wrong with a file of peers or relays, and where.
 impl Display for ParseError {

@@ -132,7 +132,13 @@ impl Error for AllowError {
 /// What happened to a connection, behind its number.
 fn notice_text(newcomer: Newcomer, notice: Notice) -> String {
     match notice {
-        Notice::Accepted => format!("connection from {}", newcomer.source.to_canonical()),
+        Notice::Accepted => {
+            let source = newcomer.source.to_canonical();
+            match newcomer.front.map(|front| front.to_canonical()).filter(|front| *front != source) {
+                Some(front) => format!("connection from {source} through {front}"),
+                None => format!("connection from {source}"),
+            }
+        }
         Notice::TurnedAway(peer, code) => format!("turned away {peer}: {}", why_text(EndReason::Ended(code))),
         Notice::Stranger(why) => format!("never said who it is: {}", why_text(why)),
     }

@@ -9,6 +9,10 @@
 //! its cap as long as half of all places are free; and a connection that has had no time yet does not go for another of its own
 //! source, which is turned away instead: handshakes under way that made room for each other would all be in vain. Other
 //! sources lose nothing by that. What is over the cap of its source makes room first.
+//!
+//! Whoever comes through a web server, or a load balancer, comes from its address until that has said more, usually with its first
+//! bytes. Till then such connections count for the server, which has room for as many as may come at once before it is crowded;
+//! from then on for where they come from, as if they had come from there.
 
 use crate::relay::{ConnId, LinkId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -57,19 +61,63 @@ impl fmt::Display for Source {
     }
 }
 
+/// Who has connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ComesFrom {
+    /// Whoever wants to be served, from this address.
+    Client(IpAddr),
+    /// A server in front of the relay, with this address, which is to say where its client is.
+    Front(IpAddr),
+}
+
+impl ComesFrom {
+    fn address(self) -> IpAddr {
+        match self {
+            ComesFrom::Client(address) | ComesFrom::Front(address) => address,
+        }
+    }
+}
+
+/// For whom a connection counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Counted {
+    /// Those of this source.
+    Of(Source),
+    /// The server in front that is there, and has not said yet where the connection comes from.
+    ForFront(Source),
+}
+
+impl Counted {
+    fn of(from: ComesFrom) -> Counted {
+        match from {
+            ComesFrom::Client(address) => Counted::Of(Source::of(address)),
+            ComesFrom::Front(address) => Counted::ForFront(Source::of(address)),
+        }
+    }
+
+    /// How many it may have where it is crowded. A front's clients may all come at once, and each has said where he is as soon as he
+    /// is read.
+    fn most(self) -> usize {
+        match self {
+            Counted::Of(_) => UNAUTHENTICATED_PER_SOURCE_MAX,
+            Counted::ForFront(_) => UNAUTHENTICATED_CROWD,
+        }
+    }
+}
+
 /// The unauthenticated connections, oldest first: their ids only grow.
 #[derive(Debug)]
 pub(crate) struct Admission {
     last: u64,
     waiting: BTreeMap<ConnId, Waiting>,
-    by_source: HashMap<Source, BTreeSet<ConnId>>,
+    by_counted: HashMap<Counted, BTreeSet<ConnId>>,
     /// How many each worker has.
     load: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
-    source: Source,
+    counted: Counted,
     worker: usize,
     since: Instant,
 }
@@ -82,11 +130,19 @@ struct Full;
 pub struct Newcomer {
     /// Its id.
     pub conn: ConnId,
-    /// Where it comes from.
+    /// Where it comes from, as far as is known.
     pub source: IpAddr,
+    /// The server in front that it comes through, if it does.
+    pub front: Option<IpAddr>,
 }
 
 impl Newcomer {
+    /// One that has just come.
+    pub(crate) fn new(conn: ConnId, from: ComesFrom) -> Newcomer {
+        let front = matches!(from, ComesFrom::Front(_)).then(|| from.address());
+        Newcomer { conn, source: from.address(), front }
+    }
+
     /// The link that it is once its client has said who it is. It takes the connection's number, so that who reads the log sees
     /// what belongs together; nothing else relies on that.
     pub(crate) fn link(self) -> LinkId {
@@ -121,29 +177,43 @@ pub(crate) struct Evicted {
 impl Admission {
     /// For so many workers.
     pub(crate) fn new(workers: usize) -> Admission {
-        Admission { last: 0, waiting: BTreeMap::new(), by_source: HashMap::new(), load: vec![0; workers] }
+        Admission { last: 0, waiting: BTreeMap::new(), by_counted: HashMap::new(), load: vec![0; workers] }
     }
 
     /// A connection came in, while the workers have so many links each. It goes to the one with the fewest of both.
-    pub(crate) fn enter(&mut self, now: Instant, address: IpAddr, links: &[usize]) -> Result<Placed, Crowded> {
+    pub(crate) fn enter(&mut self, now: Instant, from: ComesFrom, links: &[usize]) -> Result<Placed, Crowded> {
         self.last += 1;
         let conn = ConnId::new(self.last);
-        let source = Source::of(address);
-        let evicted = self.make_room(now, source).map_err(|Full| Crowded(conn))?;
+        let counted = Counted::of(from);
+        let evicted = self.make_room(now, counted).map_err(|Full| Crowded(conn))?;
         let all = self.load.iter().zip(links).map(|(unauthenticated, links)| unauthenticated + links);
         let worker = all.enumerate().min_by_key(|&(_, all)| all).map_or(0, |(worker, _)| worker);
-        self.waiting.insert(conn, Waiting { source, worker, since: now });
-        self.by_source.entry(source).or_default().insert(conn);
-        self.load[worker] += 1;
+        self.put(conn, Waiting { counted, worker, since: now });
         Ok(Placed { conn, worker, evicted })
     }
 
-    /// Makes room for one more of this source: who has to go for it, if anybody.
-    fn make_room(&mut self, now: Instant, source: Source) -> Result<Option<Evicted>, Full> {
+    /// A front has said where a connection comes from: it counts there from now on, and keeps its place and its age. Who has to go
+    /// for it, if anybody: it is itself where there is no room for one more of its source.
+    pub(crate) fn settle(&mut self, now: Instant, conn: ConnId, source: IpAddr) -> Result<Option<Evicted>, Crowded> {
+        let Some(waiting) = self.take(conn) else { return Ok(None) };
+        let counted = Counted::Of(Source::of(source));
+        let evicted = self.make_room(now, counted).map_err(|Full| Crowded(conn))?;
+        self.put(conn, Waiting { counted, ..waiting });
+        Ok(evicted)
+    }
+
+    fn put(&mut self, conn: ConnId, waiting: Waiting) {
+        self.load[waiting.worker] += 1;
+        self.by_counted.entry(waiting.counted).or_default().insert(conn);
+        self.waiting.insert(conn, waiting);
+    }
+
+    /// Makes room for one more of these: who has to go for it, if anybody.
+    fn make_room(&mut self, now: Instant, counted: Counted) -> Result<Option<Evicted>, Full> {
         if self.waiting.len() < UNAUTHENTICATED_CROWD {
             return Ok(None);
         }
-        let own = self.by_source.get(&source).filter(|conns| conns.len() >= UNAUTHENTICATED_PER_SOURCE_MAX);
+        let own = self.by_counted.get(&counted).filter(|conns| conns.len() >= counted.most());
         let goes = match own.and_then(|conns| conns.first()) {
             Some(oldest) if self.waiting.get(oldest).is_some_and(|waiting| now < waiting.since + GRACE) => {
                 return Err(Full);
@@ -157,8 +227,8 @@ impl Admission {
 
     /// The oldest of a source that is over its cap, else of all.
     fn oldest_of_all(&self) -> Option<ConnId> {
-        let over = self.by_source.values().filter(|conns| conns.len() > UNAUTHENTICATED_PER_SOURCE_MAX);
-        over.filter_map(BTreeSet::first).min().or_else(|| self.waiting.keys().next()).copied()
+        let over = self.by_counted.iter().filter(|(counted, conns)| conns.len() > counted.most());
+        over.filter_map(|(_, conns)| conns.first()).min().or_else(|| self.waiting.keys().next()).copied()
     }
 
     /// A connection is authenticated or gone. False if it was not among them: evicted a moment ago, or gone before.
@@ -173,10 +243,10 @@ impl Admission {
 
     fn take(&mut self, conn: ConnId) -> Option<Waiting> {
         let waiting = self.waiting.remove(&conn)?;
-        if let Some(conns) = self.by_source.get_mut(&waiting.source) {
+        if let Some(conns) = self.by_counted.get_mut(&waiting.counted) {
             conns.remove(&conn);
             if conns.is_empty() {
-                self.by_source.remove(&waiting.source);
+                self.by_counted.remove(&waiting.counted);
             }
         }
         self.load[waiting.worker] -= 1;
@@ -187,6 +257,7 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn v4(last: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, last])
@@ -219,7 +290,7 @@ mod tests {
 
         /// The number of the one that has to go.
         fn enter(&mut self, address: IpAddr) -> Result<Option<u64>, Crowded> {
-            let placed = self.admission.enter(self.now, address, &[0])?;
+            let placed = self.admission.enter(self.now, ComesFrom::Client(address), &[0])?;
             Ok(placed.evicted.map(|evicted| evicted.conn.get()))
         }
 
@@ -260,7 +331,7 @@ mod tests {
         assert!((1..=480).all(|oldest| one.enter(elsewhere(free + oldest)) == Ok(Some(oldest))), "at once");
         // It is at its cap: what is over that is gone.
         assert_eq!(one.enter(elsewhere(3000)), Ok(Some(481)));
-        assert_eq!(one.admission.by_source[&Source::of(v4(1))].len(), UNAUTHENTICATED_PER_SOURCE_MAX - 1);
+        assert_eq!(one.admission.by_counted[&Counted::Of(Source::of(v4(1)))].len(), UNAUTHENTICATED_PER_SOURCE_MAX - 1);
     }
 
     #[test]
@@ -288,16 +359,137 @@ mod tests {
         let mut admission = one.admission;
         assert_eq!((admission.waiting.len(), admission.load()), (UNAUTHENTICATED_MAX, &[UNAUTHENTICATED_MAX][..]));
         assert_eq!((1..=3000).filter(|n| admission.leave(ConnId::new(*n))).count(), UNAUTHENTICATED_MAX);
-        assert!(admission.waiting.is_empty() && admission.by_source.is_empty() && admission.load() == [0]);
+        assert!(admission.waiting.is_empty() && admission.by_counted.is_empty() && admission.load() == [0]);
+    }
+
+    #[test]
+    fn clients_behind_a_front_have_a_bound_each_and_the_front_one_that_they_do_not_reach() {
+        let mut one = One::crowded(1);
+        let front = ComesFrom::Front(v4(1));
+        let come = |one: &mut One, client: IpAddr| {
+            let placed = one.admission.enter(one.now, front, &[0])?;
+            assert_eq!(placed.evicted, None);
+            one.admission.settle(one.now, placed.conn, client)
+        };
+        // Many more than one address may have, and each client is told where it is at once.
+        for n in 0..200 {
+            assert_eq!(come(&mut one, elsewhere(2000 + n / 16)), Ok(None));
+        }
+        assert_eq!(one.admission.by_counted.get(&Counted::of(front)), None);
+        let many = |one: &mut One| (0..40).filter(|_| come(one, v4(2)).is_ok()).count();
+        assert_eq!(many(&mut one), UNAUTHENTICATED_PER_SOURCE_MAX, "as of any address");
+        one.now += GRACE;
+        let first = u64::try_from(UNAUTHENTICATED_CROWD).unwrap() + 201;
+        let Ok(Some(evicted)) = come(&mut one, v4(2)) else { panic!("its oldest goes") };
+        assert_eq!(evicted.conn.get(), first);
+        assert_eq!(come(&mut one, v4(3)), Ok(None), "others have theirs");
+        // The front itself is one like any other.
+        assert_eq!((0..40).filter(|_| come(&mut one, v4(1)).is_ok()).count(), UNAUTHENTICATED_PER_SOURCE_MAX);
+    }
+
+    #[test]
+    fn a_front_that_never_says_more_takes_half_of_all_places() {
+        let (mut one, front) = (One::new(), ComesFrom::Front(v4(1)));
+        let entered = (0..600).filter(|_| one.admission.enter(one.now, front, &[0]).is_ok()).count();
+        assert_eq!(entered, UNAUTHENTICATED_CROWD);
+        assert_eq!(one.enter_many(UNAUTHENTICATED_PER_SOURCE_MAX, v4(1)), UNAUTHENTICATED_PER_SOURCE_MAX);
+        one.now += GRACE;
+        let placed = one.admission.enter(one.now, front, &[0]).unwrap();
+        assert_eq!(placed.evicted, Some(Evicted { conn: ConnId::new(1), worker: 0 }));
+    }
+
+    /// What happens to connections.
+    #[derive(Clone, Copy, Debug)]
+    enum Op {
+        Come(u8),
+        ComeByFront(u8),
+        Settle(usize, u8),
+        Leave(usize),
+        Wait,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            2 => (0..4_u8).prop_map(Op::Come),
+            4 => (0..2_u8).prop_map(Op::ComeByFront),
+            4 => (any::<usize>(), 0..4_u8).prop_map(|(at, source)| Op::Settle(at, source)),
+            2 => any::<usize>().prop_map(Op::Leave),
+            1 => Just(Op::Wait),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn each_connection_counts_once_and_where_it_was_last_said_to_come_from(
+            crowd in prop::sample::select(vec![0, UNAUTHENTICATED_CROWD - 10, UNAUTHENTICATED_MAX - 10]),
+            ops in prop::collection::vec(op(), 1..120),
+        ) {
+            let (mut admission, mut now) = (Admission::new(3), Instant::now());
+            let mut there: BTreeMap<ConnId, (Counted, usize)> = BTreeMap::new();
+            for n in 0..crowd {
+                let from = ComesFrom::Client(elsewhere(u64::try_from(n).unwrap()));
+                let placed = admission.enter(now, from, &[0, 0, 0]).unwrap();
+                there.insert(placed.conn, (Counted::of(from), placed.worker));
+            }
+            for op in ops {
+                let evict = |there: &mut BTreeMap<_, _>, evicted: Option<Evicted>| {
+                    if let Some(evicted) = evicted {
+                        let gone: Option<(Counted, usize)> = there.remove(&evicted.conn);
+                        assert_eq!(gone.map(|gone| gone.1), Some(evicted.worker));
+                    }
+                };
+                let nth = |there: &BTreeMap<ConnId, _>, at: usize| there.keys().nth(at % there.len().max(1)).copied();
+                match op {
+                    Op::Come(n) | Op::ComeByFront(n) => {
+                        let from = if let Op::Come(_) = op { ComesFrom::Client(v4(n)) } else { ComesFrom::Front(v4(n)) };
+                        if let Ok(placed) = admission.enter(now, from, &[0, 0, 0]) {
+                            evict(&mut there, placed.evicted);
+                            there.insert(placed.conn, (Counted::of(from), placed.worker));
+                        }
+                    }
+                    Op::Settle(at, n) => {
+                        let Some(conn) = nth(&there, at) else { continue };
+                        match admission.settle(now, conn, v4(n)) {
+                            Ok(evicted) => {
+                                evict(&mut there, evicted);
+                                there.get_mut(&conn).unwrap().0 = Counted::Of(Source::of(v4(n)));
+                            }
+                            Err(crowded) => {
+                                prop_assert_eq!(crowded, Crowded(conn));
+                                there.remove(&conn);
+                            }
+                        }
+                    }
+                    Op::Leave(at) => {
+                        let Some(conn) = nth(&there, at) else { continue };
+                        prop_assert!(admission.leave(conn) && !admission.leave(conn));
+                        prop_assert_eq!(admission.settle(now, conn, v4(0)), Ok(None), "it is gone");
+                        there.remove(&conn);
+                    }
+                    Op::Wait => now += GRACE,
+                }
+                let mut counted: HashMap<Counted, BTreeSet<ConnId>> = HashMap::new();
+                let mut load = vec![0; 3];
+                for (conn, (of, worker)) in &there {
+                    counted.entry(*of).or_default().insert(*conn);
+                    load[*worker] += 1;
+                }
+                prop_assert_eq!(&admission.by_counted, &counted);
+                prop_assert_eq!(admission.load(), load);
+                prop_assert!(admission.waiting.keys().eq(there.keys()) && there.len() <= UNAUTHENTICATED_MAX);
+            }
+        }
     }
 
     #[test]
     fn a_connection_goes_to_the_worker_with_the_fewest_and_one_that_is_evicted_is_told_with_its_own() {
         let (mut admission, start) = (Admission::new(2), Instant::now());
-        let mut enter = |links: [usize; 2]| admission.enter(start, v4(1), &links);
+        let mut enter = |links: [usize; 2]| admission.enter(start, ComesFrom::Client(v4(1)), &links);
         assert_eq!([(); 3].map(|()| enter([1, 0]).unwrap().worker), [1, 0, 1]);
         assert!((4..=UNAUTHENTICATED_CROWD).all(|_| enter([1000, 0]).unwrap().worker == 1));
-        let placed = admission.enter(start + GRACE, v4(1), &[1000, 0]).unwrap();
+        let placed = admission.enter(start + GRACE, ComesFrom::Client(v4(1)), &[1000, 0]).unwrap();
         assert_eq!(placed.evicted, Some(Evicted { conn: ConnId::new(1), worker: 1 }));
         assert_eq!((placed.conn, admission.load()), (ConnId::new(513), &[1, 511][..]));
     }

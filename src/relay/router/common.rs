@@ -1,6 +1,6 @@
 //! What all workers of a relay share, behind one lock; and a worker's way to it.
 
-use super::admission::{Admission, Crowded, Placed};
+use super::admission::{Admission, ComesFrom, Crowded, Evicted, Placed};
 use super::facts::Fact;
 use super::policy::Policy;
 use super::{Load, Order, Router};
@@ -90,11 +90,16 @@ impl RouterHandle {
     }
 
     /// A connection came in: it goes to the worker with the fewest.
-    pub(crate) fn place(&self, now: Instant, source: IpAddr) -> Result<Placed, Crowded> {
+    pub(crate) fn place(&self, now: Instant, from: ComesFrom) -> Result<Placed, Crowded> {
         let mut state = self.common.lock();
         let State { admission, router } = &mut *state;
         let links: Vec<usize> = router.load().iter().map(|load| load.links).collect();
-        admission.enter(now, source, &links)
+        admission.enter(now, from, &links)
+    }
+
+    /// A front has said where a connection comes from.
+    pub(crate) fn settle(&self, now: Instant, conn: ConnId, source: IpAddr) -> Result<Option<Evicted>, Crowded> {
+        self.common.lock().admission.settle(now, conn, source)
     }
 
     /// A connection is authenticated or gone. False if it was neither admitted nor known any more.

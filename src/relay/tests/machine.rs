@@ -4,7 +4,8 @@ use super::*;
 use crate::identity::PeerId;
 use crate::link::{Dial, Frame, Link, credit_left};
 use crate::relay::{
-    Budget, Common, ConnId, Event, Forwarder, Newcomer, Pool, Reader, SLICES_MAX, Work, WorkerIndex, WorkerMessage,
+    Budget, ComesFrom, Common, ConnId, Event, Forwarder, Newcomer, Pool, Reader, SLICES_MAX, Work, WorkerIndex,
+    WorkerMessage,
 };
 use crate::wire::limits::SEALED_HEADER_BYTES;
 use crate::wire::{Header, Name};
@@ -190,10 +191,10 @@ impl Machine {
     pub(super) fn attach(&mut self, seed: u8) -> ConnId {
         let identity = Identity::from_seed(&[seed; 32]);
         let source = IpAddr::from([10, 0, 0, seed]);
-        let placed = self.seats[0].worker.greet(self.now, source).unwrap();
+        let placed = self.seats[0].worker.greet(self.now, ComesFrom::Client(source)).unwrap();
         let (id, at) = (placed.conn, placed.worker);
         let worker = &mut self.seats[at].worker;
-        worker.handle_accepted(self.now, Newcomer { conn: id, source });
+        worker.handle_accepted(self.now, Newcomer::new(id, ComesFrom::Client(source)));
         let (dial, first) = Dial::new(&identity, Identity::from_seed(&[RELAY; 32]).id()).unwrap();
         worker.handle_bytes(self.now, id, &first);
         let mut input = Vec::new();

@@ -94,7 +94,7 @@ struct Relay {
 impl Relay {
     fn new(now: Instant) -> Relay {
         let (client, authenticated) = link();
-        let newcomer = Newcomer { conn: ConnId::new(1), source: [127, 0, 0, 1].into() };
+        let newcomer = Newcomer { conn: ConnId::new(1), source: [127, 0, 0, 1].into(), front: None };
         let mut attachment = Attachment::new(now, newcomer, authenticated, Output::default());
         attachment.circuits.open(now, CIRCUIT, EndId { worker: 0, link: LinkId::new(2), circuit: 1 });
         // Somebody else is on the link.

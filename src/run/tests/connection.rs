@@ -1,6 +1,7 @@
 //! Connections of a client, with relays of sockets.
 
 use super::*;
+use crate::carrier::Visitor;
 use crate::identity::Identity;
 use crate::link::{Answer, Answered};
 use crate::node::{Event, Kind, testkit};
@@ -134,7 +135,7 @@ fn reach(
     let port = relay.local_addr().unwrap().port();
     let to = format!("ws://{}@127.0.0.1:{port}/vp", Identity::from_seed(&[2; 32]).id()).parse().unwrap();
     let serving = std::thread::spawn(move || {
-        let (mut stream, mut carrier) = (relay.accept().unwrap().0, Carrier::Undecided);
+        let (mut stream, mut carrier) = (relay.accept().unwrap().0, Carrier::undecided(Visitor::default()));
         stream.set_read_timeout(Some(WHILE)).unwrap();
         while !carrier.has_own() {
             let mut wire = [0; 4096];

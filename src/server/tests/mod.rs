@@ -53,6 +53,7 @@ pub(super) fn options(workers: usize, log: Log) -> RelayOptions {
         identity: Identity::from_seed(&RELAY_SEED),
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         listeners: Vec::new(),
+        fronts: Fronts::default(),
         allow: Allow::Anyone,
         limits: Limits::default(),
         memory_bytes: 64 << 20,
@@ -129,7 +130,7 @@ impl Client {
     }
 
     fn attach_over(stream: TcpStream, seed: u8) -> Client {
-        Client::attach_by(Carrier::Plain, stream, seed)
+        Client::attach_by(Carrier::plain(), stream, seed)
     }
 
     fn say(&mut self, message: Control) {
@@ -238,7 +239,7 @@ impl Client {
 }
 
 fn joined(address: SocketAddr, caller: u8, callee: u8) -> (Client, Client) {
-    joined_by(Carrier::Plain, address, caller, callee)
+    joined_by(Carrier::plain(), address, caller, callee)
 }
 
 /// The same, and the caller by this carrier.
@@ -461,6 +462,7 @@ fn an_address_in_use_is_named() {
         identity: identity(0),
         listen: vec![address],
         listeners: Vec::new(),
+        fronts: Fronts::default(),
         allow: Allow::Anyone,
         limits: Limits::default(),
         memory_bytes: 1 << 20,

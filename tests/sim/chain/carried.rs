@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use vp::carrier::{Carrier, OWN_SLICES, Target};
+use vp::carrier::{Carrier, OWN_SLICES, Target, Visitor};
 
 /// See the module.
 pub struct Carried {
@@ -15,8 +15,8 @@ pub struct Carried {
 impl Carried {
     pub fn new(by_websocket: bool) -> Carried {
         let target = Target { host: "relay", port: 80, path: "/vp" };
-        let client = if by_websocket { Carrier::websocket(&target) } else { Carrier::Plain };
-        Carried { client, relay: Carrier::Undecided, told: false }
+        let client = if by_websocket { Carrier::websocket(&target) } else { Carrier::plain() };
+        Carried { client, relay: Carrier::undecided(Visitor::default()), told: false }
     }
 
     /// Whether the node is to be told so now.

@@ -1,6 +1,6 @@
 //! The router alone: who is told what, and what it keeps of whom.
 
-use super::admission::Admission;
+use super::admission::{Admission, ComesFrom, Newcomer};
 use super::policy::Limits;
 use super::requests::{
     ANSWER_DEADLINE, GUESTS_MAX, GUESTS_PER_PAIR, PARKED_PER_LINK_MAX, REQUESTS_FREE_PER_PEER, Stage,
@@ -72,9 +72,9 @@ impl World {
     fn try_attach_key(&mut self, peer: PeerId, source: u8) -> (LinkId, Result<Admitted, CloseCode>) {
         let links: Vec<usize> = self.router.load().iter().map(|load| load.links).collect();
         let source = [10, 0, 0, source].into();
-        let placed = self.admission.enter(self.now, source, &links).unwrap();
+        let placed = self.admission.enter(self.now, ComesFrom::Client(source), &links).unwrap();
         assert!(self.admission.leave(placed.conn));
-        let newcomer = Newcomer { conn: placed.conn, source };
+        let newcomer = Newcomer::new(placed.conn, ComesFrom::Client(source));
         (newcomer.link(), self.router.attach(self.now, newcomer, placed.worker, peer))
     }
 

@@ -1,0 +1,109 @@
+//! What is inside of a connection, or of the TLS on it: a link as it is, or in messages of a WebSocket.
+
+use super::detect::First;
+use super::front::Visitor;
+use super::websocket::{self, End, WebSocket};
+use std::io::IoSlice;
+use std::net::IpAddr;
+
+/// Slices that are not the link's, in front of those that are.
+pub(super) const OWN_SLICES: usize = websocket::OWN_SLICES;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) enum Inside {
+    /// As the first byte of whoever has connected will tell.
+    Undecided(Box<Visitor>),
+    /// Bytes as they are: at a relay of whom, until that is asked.
+    Plain(Option<Box<Visitor>>),
+    /// Messages.
+    WebSocket(Box<WebSocket>),
+    /// Nothing that anybody serves.
+    Garbage,
+}
+
+impl Inside {
+    /// Bytes came: those of the link among them are put at the front, and counted.
+    pub(super) fn handle_wire(&mut self, wire: &mut [u8]) -> usize {
+        if let (Inside::Undecided(visitor), Some(first)) = (&mut *self, wire.first()) {
+            let visitor = std::mem::take(visitor);
+            *self = match First::of(*first) {
+                First::Http => Inside::WebSocket(Box::new(WebSocket::answer(visitor))),
+                First::Link => Inside::Plain(Some(visitor)),
+            };
+        }
+        match self {
+            Inside::Undecided(_) | Inside::Plain(_) => wire.len(),
+            Inside::Garbage => 0,
+            Inside::WebSocket(websocket) => websocket.handle_wire(wire),
+        }
+    }
+
+    /// What is to be written next, where the link shows these slices.
+    pub(super) fn wrap<'a>(&'a mut self, link: &'a [IoSlice<'a>], wire: &mut [IoSlice<'a>]) -> usize {
+        match self {
+            Inside::Garbage => 0,
+            Inside::Undecided(_) | Inside::Plain(_) => {
+                let used = link.len().min(wire.len());
+                wire[..used].copy_from_slice(&link[..used]);
+                used
+            }
+            Inside::WebSocket(websocket) => websocket.wrap(link, wire),
+        }
+    }
+
+    /// So many bytes of that are gone; how many of the link's were among them.
+    pub(super) fn handle_written(&mut self, count: usize) -> usize {
+        match self {
+            Inside::Undecided(_) | Inside::Plain(_) => count,
+            Inside::Garbage => 0,
+            Inside::WebSocket(websocket) => websocket.handle_written(count),
+        }
+    }
+
+    /// Where a front has it from: once, when that is sure. None if no front has connected.
+    pub(super) fn take_source(&mut self) -> Option<IpAddr> {
+        match self {
+            Inside::Plain(visitor) => visitor.take()?.said_source(),
+            Inside::WebSocket(websocket) => websocket.take_source(),
+            Inside::Undecided(_) | Inside::Garbage => None,
+        }
+    }
+
+    /// Whether it has something to write that is none of the link's.
+    pub(super) fn has_own(&self) -> bool {
+        matches!(self, Inside::WebSocket(websocket) if websocket.has_own())
+    }
+
+    /// Whether bytes of a link may go out.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Inside::Undecided(_) | Inside::Plain(_) => true,
+            Inside::Garbage => false,
+            Inside::WebSocket(websocket) => websocket.is_open(),
+        }
+    }
+
+    /// How it has ended, if it has.
+    pub(super) fn end(&self) -> Option<End> {
+        match self {
+            Inside::Undecided(_) | Inside::Plain(_) => None,
+            Inside::Garbage => Some(End::NotFound),
+            Inside::WebSocket(websocket) => websocket.end(),
+        }
+    }
+
+    /// The link is no more.
+    pub(super) fn let_go(&mut self) {
+        if let Inside::WebSocket(websocket) = self {
+            websocket.let_go();
+        }
+    }
+
+    /// The link has said all.
+    pub(super) fn close(&mut self) {
+        if let Inside::WebSocket(websocket) = self {
+            websocket.close();
+        }
+    }
+}
