@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use vp::identity::Identity;
 use vp::noise::{
-    Established, Initiator, JoinInitiator, JoinResponder, Opener, Purpose, Responder, Sealer, Suite, TAG_BYTES,
+    Established, Initiator, JoinInitiator, JoinResponder, Opener, Purpose, Responder, Sealer, Suite, TAG_BYTES, Terms,
 };
 
 /// A full record of a session.
@@ -46,9 +46,10 @@ fn gigabytes(elapsed: Duration, count: u32) -> f64 {
 /// One handshake; also the time of each side.
 fn handshake(suite: Suite, ours: &Identity, theirs: &Identity) -> (Established, Established, [Duration; 2]) {
     let begin = Instant::now();
-    let (initiator, first) = Initiator::start(suite, Purpose::Link, ours, theirs.id(), b"", b"").expect("starts");
+    let terms = Terms { suite, purpose: Purpose::Link, context: b"", caps: b"" };
+    let (initiator, first) = Initiator::start(&terms, ours, theirs.id()).expect("starts");
     let started = Instant::now();
-    let (responder, second) = Responder::accept(suite, Purpose::Link, theirs, b"", &first, b"").expect("accepts");
+    let (responder, second) = Responder::accept(&terms, theirs, &first).expect("accepts");
     let accepted = Instant::now();
     let (third, a) = initiator.finish(&second, b"").expect("finishes");
     let finished = Instant::now();

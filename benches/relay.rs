@@ -188,8 +188,9 @@ fn channel() -> Anyhow<(vp::noise::Sealer, vp::noise::Opener)> {
     let (one, two) = (identity(1), identity(2));
     let suite = vp::noise::Suite::preferred();
     let purpose = vp::noise::Purpose::Link;
-    let (reply, first) = vp::noise::Initiator::start(suite, purpose, &one, two.id(), &[], &[])?;
-    let (last, second) = vp::noise::Responder::accept(suite, purpose, &two, &[], &first, &[])?;
+    let terms = vp::noise::Terms { suite, purpose, context: &[], caps: &[] };
+    let (reply, first) = vp::noise::Initiator::start(&terms, &one, two.id())?;
+    let (last, second) = vp::noise::Responder::accept(&terms, &two, &first)?;
     let (third, initiator) = reply.finish(&second, &[])?;
     Ok((initiator.sealer, last.finish(&third)?.opener))
 }

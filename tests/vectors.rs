@@ -8,7 +8,7 @@ use aws_lc_rs::kem::{Ciphertext, DecapsulationKey, ML_KEM_768};
 use vp::identity::{Card, Identity, PeerId};
 use vp::link::{Answer, Answered};
 use vp::names::keyfile;
-use vp::noise::{JoinResponder, Purpose, Responder, Suite};
+use vp::noise::{JoinResponder, Purpose, Responder, Suite, Terms};
 
 #[path = "vectors/content.rs"]
 mod content;
@@ -279,7 +279,7 @@ fn handshake(name: &str, inputs: &Inputs, also: impl Fn(&Transcript, &mut Text))
 /// The library, with random values of its own, answers the message 1 of a vector.
 fn answered(suite: Suite, purpose: Purpose, message_1: &[u8]) {
     let responder = Identity::from_seed(&counting(0x20));
-    let answer = Responder::accept(suite, purpose, &responder, CONTEXT, message_1, b"");
+    let answer = Responder::accept(&Terms { suite, purpose, context: CONTEXT, caps: b"" }, &responder, message_1);
     assert!(answer.is_ok(), "a good message 1");
 }
 

@@ -9,7 +9,7 @@
 
 use super::{HELLO_BYTES, Link, hello};
 use crate::identity::{Card, Identity, PeerId};
-use crate::noise::{ExpectFinal, ExpectReply, HandshakeError, Initiator, Purpose, Responder, Suite};
+use crate::noise::{ExpectFinal, ExpectReply, HandshakeError, Initiator, Purpose, Responder, Suite, Terms};
 use crate::wire::Features;
 use crate::wire::limits::{HANDSHAKE_MESSAGE_MAX, RECORD_PREFIX_BYTES, VERSION};
 use std::fmt;
@@ -68,6 +68,10 @@ fn prefixed(message: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(message);
 }
 
+fn terms(suite: Suite, caps: &[u8]) -> Terms<'_> {
+    Terms { suite, purpose: Purpose::Link, context: &[], caps }
+}
+
 /// What both ends can do, where the other one named its features in `caps`.
 fn common(ours: &Features, caps: &[u8]) -> Result<Features, HandshakeError> {
     Features::decode(caps).map(|theirs| ours.common(&theirs)).ok_or(HandshakeError::Malformed)
@@ -111,7 +115,7 @@ impl Dial {
         identity: &Identity,
         relay: PeerId,
     ) -> Result<(Dial, Vec<u8>), HandshakeFailure> {
-        let (reply, first) = Initiator::start(suite, Purpose::Link, identity, relay, &[], &features.encode())?;
+        let (reply, first) = Initiator::start(&terms(suite, &features.encode()), identity, relay)?;
         let mut out = hello(suite).to_vec();
         prefixed(&first, &mut out);
         Ok((Dial { reply, relay, features }, out))
@@ -163,7 +167,7 @@ impl Answer {
                 let Some((suite, rest)) = Self::hello(input)? else { return Ok(Answered::More(self, 0)) };
                 let Some((first, used)) = message(rest)? else { return Ok(Answered::More(self, 0)) };
                 let caps = ours.encode();
-                let (expect, second) = Responder::accept(suite, Purpose::Link, identity, &[], first, &caps)?;
+                let (expect, second) = Responder::accept(&terms(suite, &caps), identity, first)?;
                 let features = common(ours, expect.caps())?;
                 prefixed(&second, out);
                 Ok(Answered::More(Answer::ExpectFinal(Box::new(expect), features), HELLO_BYTES + used))
@@ -303,7 +307,7 @@ mod tests {
         let [me, relay] = [1, 2].map(|byte| Identity::from_seed(&[byte; 32]));
         let suite = Suite::preferred();
         for caps in [&[1][..], &[2, 0, 1, 0], &[0; 2]] {
-            let (reply, first) = Initiator::start(suite, Purpose::Link, &me, relay.id(), &[], caps).expect("starts");
+            let (reply, first) = Initiator::start(&terms(suite, caps), &me, relay.id()).expect("starts");
             let (mut flight, mut said) = (hello(suite).to_vec(), Vec::new());
             prefixed(&first, &mut flight);
             let failure = Answer::begin().handle_bytes(&relay, &flight, &mut said).err();
@@ -312,7 +316,7 @@ mod tests {
             drop(reply);
 
             let (dial, first) = Dial::new(&me, relay.id()).expect("starts");
-            let accepted = Responder::accept(suite, Purpose::Link, &relay, &[], &first[HELLO_BYTES + 2..], caps);
+            let accepted = Responder::accept(&terms(suite, caps), &relay, &first[HELLO_BYTES + 2..]);
             let mut answer = Vec::new();
             prefixed(&accepted.expect("message 1").1, &mut answer);
             let failure = dial.handle_bytes(&answer, &mut said).err();

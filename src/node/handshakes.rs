@@ -12,7 +12,7 @@ use super::{Failure, Kind};
 use crate::identity::{Card, Identity, PeerId};
 use crate::names::AppName;
 use crate::noise::{Established, ExpectFinal, ExpectReply, HandshakeError, Initiator, MESSAGE_1_BYTES, Purpose};
-use crate::noise::{Responder, Suite};
+use crate::noise::{Responder, Suite, Terms};
 use crate::wire::{CloseCode, Features};
 
 const FIRST_LANE: u8 = 1;
@@ -60,6 +60,10 @@ impl<'a> Early<'a> {
     pub(super) fn is_question(self) -> bool {
         matches!(self, Early::Ask(_) | Early::Claim(_))
     }
+}
+
+fn terms<'a>(suite: Suite, context: &'a [u8], caps: &'a [u8]) -> Terms<'a> {
+    Terms { suite, purpose: Purpose::Session, context, caps }
 }
 
 fn early(kind: u8, suite: Suite, message: &[u8]) -> Vec<u8> {
@@ -159,12 +163,12 @@ impl Handshakes {
     fn begin(&self, kind: u8, to: PeerId, context: &[u8]) -> Result<Begun, HandshakeError> {
         let suite = Suite::preferred();
         let caps = self.features.encode();
-        let (reply, first) = Initiator::start(suite, Purpose::Session, &self.identity, to, context, &caps)?;
+        let (reply, first) = Initiator::start(&terms(suite, context, &caps), &self.identity, to)?;
         Ok(Begun { early: early(kind, suite, &first), reply: Box::new(reply) })
     }
 
     fn answer(&self, hello: Hello<'_>, context: &[u8], caps: &[u8]) -> Result<Answered, CloseCode> {
-        let answer = Responder::accept(hello.suite()?, Purpose::Session, &self.identity, context, hello.message, caps);
+        let answer = Responder::accept(&terms(hello.suite()?, context, caps), &self.identity, hello.message);
         let (expect, second) = answer.map_err(|_| CloseCode::Refused)?;
         Features::decode(expect.caps()).ok_or(CloseCode::Refused)?;
         Ok(Answered { second, expect: Box::new(expect) })
@@ -303,11 +307,11 @@ mod tests {
     #[test]
     fn features_that_are_none_end_a_call_as_if_it_had_not_opened() {
         let (caller, callee) = (handshakes(1, Kind::Pipe), handshakes(2, Kind::Pipe));
-        let (suite, purpose, app) = (Suite::preferred(), Purpose::Session, app());
+        let (suite, app) = (Suite::preferred(), app());
         let context = app.as_str().as_bytes();
         for bad in [&[7][..], &[2, 0, 1, 0], &[0, 0]] {
             let them = callee.identity().id();
-            let begun = Initiator::start(suite, purpose, caller.identity(), them, context, bad).expect("it begins");
+            let begun = Initiator::start(&terms(suite, context, bad), caller.identity(), them).expect("it begins");
             let hello = Hello { suite: suite.number(), message: &begun.1 };
             assert_eq!(callee.answer_call(&app, hello).err(), Some(CloseCode::Refused), "{bad:?}");
             assert_eq!(callee.answer_ask(hello).err(), Some(CloseCode::Refused), "{bad:?}");
@@ -315,7 +319,7 @@ mod tests {
             let begun = caller.call(them, &app).expect("it begins");
             let caps = [&[Kind::Pipe as u8], bad].concat();
             let message = &begun.early[2..];
-            let answer = Responder::accept(suite, purpose, callee.identity(), context, message, &caps);
+            let answer = Responder::accept(&terms(suite, context, &caps), callee.identity(), message);
             let (_, second) = answer.expect("it answers");
             assert_eq!(caller.finish_call(*begun.reply, &second).err(), Some(Failure::PeerUnauthentic), "{bad:?}");
         }

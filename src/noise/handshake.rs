@@ -40,6 +40,28 @@ const EXPORT_SALT: &[u8] = b"vp/1 export";
 /// `psk3`: at the end of message 3.
 const PSK_POSITION: usize = 3;
 
+/// What both ends have to agree on, and what this end announces.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The ciphers.
+    pub suite: Suite,
+    /// What the handshake is for.
+    pub purpose: Purpose,
+    /// What it is about, at most 65,535 bytes. A handshake about something else fails.
+    pub context: &'a [u8],
+    /// What this end can do, at most [`super::CAPS_MAX`] bytes: an initiator's are readable to anyone, a responder's to whoever
+    /// asks.
+    pub caps: &'a [u8],
+}
+
+/// The same, once it is known who answers.
+#[derive(Clone, Copy)]
+pub(super) struct Bound<'a> {
+    pub suite: Suite,
+    pub prologue: &'a [u8],
+    pub caps: &'a [u8],
+}
+
 /// Begins a handshake.
 #[derive(Debug)]
 pub struct Initiator;
@@ -87,34 +109,31 @@ pub struct Established {
 }
 
 impl Initiator {
-    /// Makes message 1 for `responder`, always [`MESSAGE_1_BYTES`] long. `caps` are readable to anyone.
+    /// Makes message 1 for `responder`, always [`MESSAGE_1_BYTES`] long.
     ///
     /// # Errors
-    /// [`HandshakeError::TooLong`] for `context` (65,535 bytes) or `caps` ([`super::CAPS_MAX`]).
+    /// [`HandshakeError::TooLong`] for the context or the capabilities.
     pub fn start(
-        suite: Suite,
-        purpose: Purpose,
+        terms: &Terms<'_>,
         identity: &Identity,
         responder: PeerId,
-        context: &[u8],
-        caps: &[u8],
     ) -> Result<(ExpectReply, Vec<u8>), HandshakeError> {
+        let &Terms { suite, purpose, context, caps } = terms;
         let prologue = prologue(suite, purpose, &responder, context)?;
-        start_with(&System, suite, identity, responder, (&prologue, caps))
+        start_with(&System, Bound { suite, prologue: &prologue, caps }, identity, responder)
     }
 }
 
-/// [`Initiator::start`] with a source of fresh values. The pair is prologue and capabilities.
+/// [`Initiator::start`] with a source of fresh values.
 pub(super) fn start_with(
     fresh: &impl Fresh,
-    suite: Suite,
+    bound: Bound<'_>,
     identity: &Identity,
     responder: PeerId,
-    (prologue, caps): (&[u8], &[u8]),
 ) -> Result<(ExpectReply, Vec<u8>), HandshakeError> {
-    let mut noise = builder(fresh, suite, identity, prologue)?.build_initiator().map_err(opaque)?;
+    let mut noise = builder(fresh, bound.suite, identity, bound.prologue)?.build_initiator().map_err(opaque)?;
     let (kem, ek) = fresh.kem_key()?;
-    let message = write(&mut noise, &Hello { ek: &ek, caps }.encode()?)?;
+    let message = write(&mut noise, &Hello { ek: &ek, caps: bound.caps }.encode()?)?;
     let next = ExpectReply {
         noise,
         kem,
@@ -150,40 +169,37 @@ impl ExpectReply {
 }
 
 impl Responder {
-    /// Takes message 1 and makes message 2, never longer. Nobody is known yet: `caps` go to whoever asked.
+    /// Takes message 1 and makes message 2, never longer. Nobody is known yet.
     ///
     /// # Errors
     /// [`HandshakeError`]: answer nothing.
     pub fn accept(
-        suite: Suite,
-        purpose: Purpose,
+        terms: &Terms<'_>,
         identity: &Identity,
-        context: &[u8],
         message: &[u8],
-        caps: &[u8],
     ) -> Result<(ExpectFinal, Vec<u8>), HandshakeError> {
+        let &Terms { suite, purpose, context, caps } = terms;
         let prologue = prologue(suite, purpose, &identity.id(), context)?;
-        accept_with(&System, suite, identity, message, (&prologue, caps))
+        accept_with(&System, Bound { suite, prologue: &prologue, caps }, identity, message)
     }
 }
 
-/// [`Responder::accept`] with a source of fresh values. The pair is prologue and capabilities.
+/// [`Responder::accept`] with a source of fresh values.
 pub(super) fn accept_with(
     fresh: &impl Fresh,
-    suite: Suite,
+    bound: Bound<'_>,
     identity: &Identity,
     message: &[u8],
-    (prologue, caps): (&[u8], &[u8]),
 ) -> Result<(ExpectFinal, Vec<u8>), HandshakeError> {
     if message.len() != MESSAGE_1_BYTES {
         return Err(HandshakeError::Unauthentic);
     }
-    let mut noise = builder(fresh, suite, identity, prologue)?.build_responder().map_err(opaque)?;
+    let mut noise = builder(fresh, bound.suite, identity, bound.prologue)?.build_responder().map_err(opaque)?;
     let hello = read(&mut noise, message)?;
     let hello = Hello::decode(&hello)?;
     let (ct, shared) = fresh.encapsulate(hello.ek)?;
     let card = identity.card().encode();
-    let reply = write(&mut noise, &Reply { ct: &ct, card: &card, caps }.encode()?)?;
+    let reply = write(&mut noise, &Reply { ct: &ct, card: &card, caps: bound.caps }.encode()?)?;
     set_psk(&mut noise, &shared, &sha256(hello.ek), &sha256(&ct))?;
     Ok((ExpectFinal { noise, shared, caps: hello.caps.to_vec() }, reply))
 }
@@ -317,8 +333,9 @@ pub fn fuzz_handshake(data: &[u8]) {
     let [choice, message @ ..] = data else { return };
     let suite = Suite::ALL[usize::from(choice & 1)];
     let (ours, theirs) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
-    let accept = |first: &[u8]| Responder::accept(suite, Purpose::Link, &theirs, b"", first, b"");
-    let started = Initiator::start(suite, Purpose::Link, &ours, theirs.id(), b"", b"");
+    let terms = Terms { suite, purpose: Purpose::Link, context: b"", caps: b"" };
+    let accept = |first: &[u8]| Responder::accept(&terms, &theirs, first);
+    let started = Initiator::start(&terms, &ours, theirs.id());
     let (initiator, first) = started.expect("short arguments");
     match choice >> 1 & 3 {
         0 => assert!(accept(message).is_err()),

@@ -22,6 +22,13 @@ use super::suite::{Purpose, Suite, prologue};
 /// Longest payload of either message: what a page leaves beside the key and the tag.
 pub(crate) const JOIN_PAYLOAD_MAX: usize = HANDSHAKE_MESSAGE_MAX - 32 - TAG_BYTES;
 
+/// The session that a lane joins, and the ciphers of that lane.
+pub(super) struct Session<'a> {
+    pub suite: Suite,
+    pub psk: &'a [u8; 32],
+    pub context: &'a [u8],
+}
+
 /// Begins a join.
 #[derive(Debug)]
 pub struct JoinInitiator;
@@ -51,18 +58,17 @@ impl JoinInitiator {
         context: &[u8],
         payload: &[u8],
     ) -> Result<(ExpectJoinReply, Vec<u8>), HandshakeError> {
-        start_with(&System, suite, psk, context, payload)
+        start_with(&System, &Session { suite, psk, context }, payload)
     }
 }
 
 /// [`JoinInitiator::start`] with a source of fresh values.
 pub(super) fn start_with(
     fresh: &impl Fresh,
-    suite: Suite,
-    psk: &[u8; 32],
-    context: &[u8],
+    session: &Session<'_>,
     payload: &[u8],
 ) -> Result<(ExpectJoinReply, Vec<u8>), HandshakeError> {
+    let &Session { suite, psk, context } = session;
     let prologue = join_prologue(suite, context)?;
     let mut noise = builder(fresh, suite, psk, &prologue)?.build_initiator().map_err(opaque)?;
     let message = write_payload(&mut noise, payload)?;
@@ -92,18 +98,17 @@ impl JoinResponder {
         context: &[u8],
         message: &[u8],
     ) -> Result<(Vec<u8>, JoinReady), HandshakeError> {
-        accept_with(&System, suite, psk, context, message)
+        accept_with(&System, &Session { suite, psk, context }, message)
     }
 }
 
 /// [`JoinResponder::accept`] with a source of fresh values.
 pub(super) fn accept_with(
     fresh: &impl Fresh,
-    suite: Suite,
-    psk: &[u8; 32],
-    context: &[u8],
+    session: &Session<'_>,
     message: &[u8],
 ) -> Result<(Vec<u8>, JoinReady), HandshakeError> {
+    let &Session { suite, psk, context } = session;
     let prologue = join_prologue(suite, context)?;
     let mut noise = builder(fresh, suite, psk, &prologue)?.build_responder().map_err(opaque)?;
     let payload = take_payload(read(&mut noise, message)?);

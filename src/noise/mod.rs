@@ -28,7 +28,7 @@ mod vectors;
 pub use error::{HandshakeError, Part};
 #[cfg(feature = "fuzzing")]
 pub use handshake::fuzz_handshake;
-pub use handshake::{Established, ExpectFinal, ExpectReply, Initiator, Responder};
+pub use handshake::{Established, ExpectFinal, ExpectReply, Initiator, Responder, Terms};
 #[cfg(feature = "fuzzing")]
 pub use join::fuzz_join;
 pub use join::{ExpectJoinReply, JoinInitiator, JoinReady, JoinResponder};

@@ -18,12 +18,16 @@ fn relay() -> Identity {
     Identity::from_seed(&[2; 32])
 }
 
+fn terms<'a>(suite: Suite, context: &'a [u8], caps: &'a [u8]) -> Terms<'a> {
+    Terms { suite, purpose: LINK, context, caps }
+}
+
 fn start(suite: Suite) -> (ExpectReply, Vec<u8>) {
-    Initiator::start(suite, LINK, &client(), relay().id(), b"context", b"client").expect("starts")
+    Initiator::start(&terms(suite, b"context", b"client"), &client(), relay().id()).expect("starts")
 }
 
 fn accept(suite: Suite, first: &[u8]) -> Result<(ExpectFinal, Vec<u8>), HandshakeError> {
-    Responder::accept(suite, LINK, &relay(), b"context", first, b"relay")
+    Responder::accept(&terms(suite, b"context", b"relay"), &relay(), first)
 }
 
 /// Both sides of a handshake that went well.
@@ -66,8 +70,9 @@ fn every_handshake_has_its_own_secrets() {
 #[test]
 fn one_key_may_talk_to_itself_in_two_processes() {
     let me = client();
-    let (initiator, first) = Initiator::start(Suite::AesGcm, LINK, &me, me.id(), b"", b"").expect("starts");
-    let (responder, second) = Responder::accept(Suite::AesGcm, LINK, &me, b"", &first, b"").expect("accepts");
+    let terms = terms(Suite::AesGcm, b"", b"");
+    let (initiator, first) = Initiator::start(&terms, &me, me.id()).expect("starts");
+    let (responder, second) = Responder::accept(&terms, &me, &first).expect("accepts");
     let (third, ours) = initiator.finish(&second, b"").expect("finishes");
     assert_eq!(responder.finish(&third).expect("finishes").export, ours.export);
 }
@@ -78,9 +83,9 @@ fn an_answer_is_never_longer_than_the_question() {
     for suite in Suite::ALL {
         let (me, peer) = (client(), relay());
         for ours in [&caps[..], b""] {
-            let (_, first) = Initiator::start(suite, LINK, &me, peer.id(), b"", ours).expect("starts");
+            let (_, first) = Initiator::start(&terms(suite, b"", ours), &me, peer.id()).expect("starts");
             assert_eq!(first.len(), MESSAGE_1_BYTES);
-            let (_, second) = Responder::accept(suite, LINK, &peer, b"", &first, &caps).expect("accepts");
+            let (_, second) = Responder::accept(&terms(suite, b"", &caps), &peer, &first).expect("accepts");
             assert_eq!(second.len(), MESSAGE_2_MAX);
             assert!(second.len() <= first.len());
         }
@@ -91,10 +96,10 @@ fn an_answer_is_never_longer_than_the_question() {
 fn what_the_caller_provides_has_caps() {
     let (me, peer) = (client(), relay());
     let long = [0; CAPS_MAX + 1];
-    let error = Initiator::start(Suite::AesGcm, LINK, &me, peer.id(), b"", &long).err();
+    let error = Initiator::start(&terms(Suite::AesGcm, b"", &long), &me, peer.id()).err();
     assert_eq!(error, Some(HandshakeError::TooLong(Part::Caps)));
     let context = vec![0; 65_536];
-    let error = Initiator::start(Suite::AesGcm, LINK, &me, peer.id(), &context, b"").err();
+    let error = Initiator::start(&terms(Suite::AesGcm, &context, b""), &me, peer.id()).err();
     assert_eq!(error, Some(HandshakeError::TooLong(Part::Context)));
     let finish = |len: usize| {
         let (initiator, first) = start(Suite::AesGcm);
@@ -111,7 +116,7 @@ fn what_the_caller_provides_has_caps() {
 fn another_suite_purpose_context_or_peer_fails_in_message_1() {
     let (_, first) = start(Suite::AesGcm);
     let accept = |suite, purpose, identity: &Identity, context: &[u8]| {
-        Responder::accept(suite, purpose, identity, context, &first, b"").err()
+        Responder::accept(&Terms { purpose, ..terms(suite, context, b"") }, identity, &first).err()
     };
     assert_eq!(accept(Suite::AesGcm, LINK, &relay(), b"context"), None);
     assert_eq!(accept(Suite::ChaChaPoly, LINK, &relay(), b"context"), UNAUTHENTIC);
@@ -126,8 +131,9 @@ fn another_suite_purpose_context_or_peer_fails_in_message_1() {
 fn a_responder_with_another_identity_is_refused() {
     let (me, expected, liar) = (client(), relay(), Identity::from_seed(&[3; 32]));
     let prologue = prologue(Suite::AesGcm, LINK, &expected.id(), b"").expect("short");
-    let (initiator, first) = Initiator::start(Suite::AesGcm, LINK, &me, expected.id(), b"", b"").expect("starts");
-    let (_, second) = accept_with(&System, Suite::AesGcm, &liar, &first, (&prologue, b"")).expect("accepts");
+    let (initiator, first) = Initiator::start(&terms(Suite::AesGcm, b"", b""), &me, expected.id()).expect("starts");
+    let bound = Bound { suite: Suite::AesGcm, prologue: &prologue, caps: b"" };
+    let (_, second) = accept_with(&System, bound, &liar, &first).expect("accepts");
     assert_eq!(initiator.finish(&second, b"").err(), UNAUTHENTIC);
 }
 
@@ -264,7 +270,7 @@ fn messages_of_two_handshakes_do_not_mix() {
 #[test]
 fn a_message_reflected_to_its_sender_is_unauthentic() {
     let me = client();
-    let make = || Initiator::start(Suite::AesGcm, LINK, &me, me.id(), b"", b"").expect("starts");
+    let make = || Initiator::start(&terms(Suite::AesGcm, b"", b""), &me, me.id()).expect("starts");
     let (initiator, first) = make();
     assert_eq!(initiator.finish(&first, b"").err(), UNAUTHENTIC);
 }

@@ -10,7 +10,7 @@ use crate::identity::Identity;
 
 use super::error::HandshakeError;
 use super::fresh::{CT_BYTES, EK_BYTES, Fresh, KemKey, Secret};
-use super::handshake::{self, read, write};
+use super::handshake::{self, Bound, read, write};
 use super::resolver::AwsLc;
 use super::sealed::{Opener, Sealer, split};
 use super::suite::{Purpose, Suite, prologue};
@@ -183,12 +183,12 @@ fn own_handshake(text: &'static str) {
     assert_eq!(prologue, vector.bytes("prologue"));
 
     let caps = vector.bytes("init_caps");
-    let (initiator, first) =
-        handshake::start_with(&init, suite, &ours, theirs.id(), (&prologue, &caps)).expect("starts");
+    let bound = Bound { suite, prologue: &prologue, caps: &caps };
+    let (initiator, first) = handshake::start_with(&init, bound, &ours, theirs.id()).expect("starts");
     assert_eq!(first, vector.bytes("message_1"));
     let caps = vector.bytes("resp_caps");
-    let (responder, second) =
-        handshake::accept_with(&resp, suite, &theirs, &first, (&prologue, &caps)).expect("accepts");
+    let bound = Bound { suite, prologue: &prologue, caps: &caps };
+    let (responder, second) = handshake::accept_with(&resp, bound, &theirs, &first).expect("accepts");
     assert_eq!(second, vector.bytes("message_2"));
     let (third, mut ours) = initiator.finish(&second, &vector.bytes("payload")).expect("finishes");
     assert_eq!(third, vector.bytes("message_3"));
@@ -223,10 +223,11 @@ fn own_join(text: &'static str) {
     let (init, resp) =
         (Scripted { vector: Vector(text), side: "init" }, Scripted { vector: Vector(text), side: "resp" });
     let (suite, psk, context) = (vector.suite(), vector.array("psk"), vector.bytes("context"));
+    let session = join::Session { suite, psk: &psk, context: &context };
     let (one, two) = (vector.bytes("payload_1"), vector.bytes("payload_2"));
-    let (initiator, first) = join::start_with(&init, suite, &psk, &context, &one).expect("starts");
+    let (initiator, first) = join::start_with(&init, &session, &one).expect("starts");
     assert_eq!(first, vector.bytes("message_1"));
-    let (payload, ready) = join::accept_with(&resp, suite, &psk, &context, &first).expect("accepts");
+    let (payload, ready) = join::accept_with(&resp, &session, &first).expect("accepts");
     assert_eq!(payload, one);
     let (second, mut back_sealer, mut opener) = ready.reply(&two).expect("replies");
     assert_eq!(second, vector.bytes("message_2"));

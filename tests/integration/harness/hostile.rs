@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use vp::identity::{Identity, PeerId};
 use vp::link::{Admitted, Dial, Frame, Link};
 use vp::names::AppName;
-use vp::noise::{ExpectReply, Initiator, Purpose, Suite};
+use vp::noise::{ExpectReply, Initiator, Purpose, Suite, Terms};
 use vp::store::keyfile;
 use vp::wire::{CloseCode, Control, Header, Kind, Name};
 
@@ -152,7 +152,8 @@ impl Raw {
     /// CONNECT to an application with a genuine first message of a session. Yields what would finish the handshake, too.
     pub fn call(&mut self, to: PeerId, app: &str, wait_ms: u32) -> (u32, ExpectReply) {
         let suite = Suite::preferred();
-        let begun = Initiator::start(suite, Purpose::Session, &self.identity, to, app.as_bytes(), &[]);
+        let terms = Terms { suite, purpose: Purpose::Session, context: app.as_bytes(), caps: &[] };
+        let begun = Initiator::start(&terms, &self.identity, to);
         let (reply, first) = begun.expect("a handshake");
         let early = [&[FIRST_LANE, suite.number()][..], &first].concat();
         (self.connect(to, app_name(app), wait_ms, early), reply)
