@@ -40,13 +40,12 @@ pub(crate) use join::{Acks, JoinRequest};
 pub use join::{JoinAnswer, JoinRefused};
 pub(crate) use lanes::{LaneTimes, Lanes};
 pub(crate) use ledger::{ACK_DELAY, Ledger, NeverSent, Retained};
-pub(crate) use record::{LaneError, wire_bytes};
+pub(crate) use record::{Channel, LaneError, wire_bytes};
 
 use crate::link::heartbeat::{Heartbeat, Side};
-use crate::noise::{Opener, Sealer};
 use ledger::{Sent, Taken};
 use path::Path;
-use record::{Channel, Opened};
+use record::Opened;
 use std::time::{Duration, Instant};
 
 /// Records in one direction after which a lane gives way to a fresh one: 64 GiB, if they are full.
@@ -69,7 +68,7 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(now: Instant, id: u32, keys: (Sealer, Opener), dead_time: Duration) -> Lane {
+    pub(crate) fn new(now: Instant, id: u32, channel: Channel, dead_time: Duration) -> Lane {
         let mut heartbeat = Heartbeat::new(now, Side::Client, dead_time);
         heartbeat.set_busy(now, true);
         Lane {
@@ -77,7 +76,7 @@ impl Lane {
             born: now,
             is_old: false,
             confirmed: false,
-            channel: Channel::new(keys),
+            channel,
             sent: Sent::default(),
             taken: Taken::default(),
             path: Path::new(now, id),

@@ -37,7 +37,7 @@ pub(crate) struct Opened {
 }
 
 /// Both directions of the sealed channel.
-pub(super) struct Channel {
+pub(crate) struct Channel {
     sealer: Sealer,
     opener: Opener,
     /// A record that has come in part.
@@ -45,7 +45,7 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(keys: (Sealer, Opener)) -> Channel {
+    pub(crate) fn new(keys: (Sealer, Opener)) -> Channel {
         Channel { sealer: keys.0, opener: keys.1, partial: Vec::new() }
     }
 

@@ -1,6 +1,6 @@
 //! Channels and lanes for tests.
 
-use super::{Lane, Retained};
+use super::{Channel, Lane, Retained};
 use crate::noise::{JoinInitiator, JoinResponder, Opener, Sealer, Suite};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub(crate) fn keys() -> ((Sealer, Opener), (Sealer, Opener)) {
 
 /// A lane with this number.
 pub(crate) fn lane(now: Instant, id: u32) -> Lane {
-    Lane::new(now, id, keys().0, Duration::from_secs(10))
+    Lane::new(now, id, Channel::new(keys().0), Duration::from_secs(10))
 }
 
 /// A record of one byte.

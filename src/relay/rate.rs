@@ -60,6 +60,15 @@ struct Account {
     sharing: Mutex<Sharing>,
 }
 
+/// What a peer owes, bytes.
+#[derive(Default)]
+struct Debt {
+    all: u64,
+    unbidden: u64,
+    /// Who pays for it.
+    sharing: Sharing,
+}
+
 /// Two are equal if they are the same account.
 impl PartialEq for Rate {
     fn eq(&self, other: &Rate) -> bool {
@@ -72,12 +81,12 @@ impl Eq for Rate {}
 impl Rate {
     /// A peer that owes nothing may send so many bytes a second, and have so many circuits.
     pub(crate) fn new(now: Instant, bytes_per_second: u64, circuits: u32) -> Rate {
-        Rate::owing(now, (bytes_per_second, circuits), [0; 2], Sharing::default())
+        Rate::owing(now, bytes_per_second, circuits, Debt::default())
     }
 
     /// Another rate for the same peer: it owes as many bytes as before.
     pub(crate) fn changed_to(&self, now: Instant, bytes_per_second: u64, circuits: u32) -> Rate {
-        let owed = [&self.0.all, &self.0.unbidden].map(|paid| {
+        let [all, unbidden] = [&self.0.all, &self.0.unbidden].map(|paid| {
             let nanos = paid.load(Ordering::Relaxed).saturating_sub(self.nanos(now));
             let bytes = u128::from(nanos) * u128::from(self.0.bytes_per_second) / 1_000_000_000;
             u64::try_from(bytes).unwrap_or(u64::MAX)
@@ -85,13 +94,13 @@ impl Rate {
         let mut sharing = self.sharing();
         sharing.reckon(self.nanos(now));
         let sharing = sharing.restarted(self.0.bytes_per_second, bytes_per_second);
-        Rate::owing(now, (bytes_per_second, circuits), owed, sharing)
+        Rate::owing(now, bytes_per_second, circuits, Debt { all, unbidden, sharing })
     }
 
-    fn owing(now: Instant, (bytes_per_second, circuits): (u64, u32), bytes: [u64; 2], sharing: Sharing) -> Rate {
-        let [all, unbidden] = bytes.map(|bytes| AtomicU64::new(nanos_of(bytes, bytes_per_second)));
+    fn owing(now: Instant, bytes_per_second: u64, circuits: u32, debt: Debt) -> Rate {
+        let [all, unbidden] = [debt.all, debt.unbidden].map(|bytes| AtomicU64::new(nanos_of(bytes, bytes_per_second)));
         let ahead_max = ahead_max(circuits);
-        let sharing = Mutex::new(sharing);
+        let sharing = Mutex::new(debt.sharing);
         Rate(Arc::new(Account { bytes_per_second, ahead_max, since: now, all, unbidden, sharing }))
     }
 

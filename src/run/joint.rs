@@ -61,10 +61,18 @@ pub(crate) struct Joint {
     gone_code: CloseCode,
 }
 
+/// What a stream is joined to.
+pub(crate) struct Ends {
+    /// Where bytes to the peer come from.
+    pub source: Option<Source>,
+    /// Where bytes of the peer go.
+    pub sink: Option<Sink>,
+}
+
 impl Joint {
     /// Joins what there is; a missing source sends an end at once, a missing sink refuses what comes.
-    pub(crate) fn new(session: &mut Session, key: Key, stream: u32, ends: (Option<Source>, Option<Sink>)) -> Joint {
-        let (source, sink) = ends;
+    pub(crate) fn new(session: &mut Session, key: Key, stream: u32, ends: Ends) -> Joint {
+        let Ends { source, sink } = ends;
         let mut inward = Way::Open;
         if source.is_none() {
             session.stream_mut(stream).finish();

@@ -48,13 +48,12 @@ use crate::net::options::Purpose;
 use crate::net::reactor::Reactor;
 use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
-use crate::relay::{Budget, Common, Forwarder, Limits, Pool, Reader, WorkerIndex};
+use crate::relay::{Budget, Common, Limits, WorkerIndex};
 use allow::AllowList;
 use life::Life;
 use log::RelayLog;
 use mail::Inbox;
 use shared::Shared;
-use sockets::Sockets;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -270,11 +269,8 @@ fn usual_workers() -> usize {
 fn make_workers(reactors: Vec<Reactor>, shared: &Arc<Shared>, identity: Arc<Identity>) -> io::Result<Vec<Thread>> {
     let workers = reactors.len();
     let make = |(worker, reactor): (usize, Reactor)| {
-        let pool = Pool::new(Arc::clone(&shared.budget));
-        let (identity, common) = (Arc::clone(&identity), Arc::clone(&shared.common));
-        let forwarder = Forwarder::new(WorkerIndex { worker, workers }, identity, common, Arc::clone(&pool));
-        let sockets = Sockets::new(reactor.registry().try_clone()?);
-        let worker = Worker::new(worker, sockets, Arc::clone(shared), forwarder, Reader::new(pool));
+        let (at, registry) = (WorkerIndex { worker, workers }, reactor.registry().try_clone()?);
+        let worker = Worker::new(at, Arc::clone(&identity), Arc::clone(shared), registry);
         Ok(Thread { reactor, worker })
     };
     reactors.into_iter().enumerate().map(make).collect()

@@ -14,13 +14,16 @@ use super::mail::{INBOX_MAX, Outbox, Package};
 use super::shared::Shared;
 use super::sockets::{Heard, Sockets};
 use crate::carrier::{End, Visitor};
+use crate::identity::Identity;
 use crate::net::Written;
 use crate::net::accept::Acceptor;
 use crate::net::listen::Accepted;
-use crate::net::reactor::{Flow, Host, Reactor, Ready};
+use crate::net::reactor::{Flow, Host, Reactor, Ready, Registry};
 use crate::net::signals::Signals;
 use crate::net::slots::Slot;
-use crate::relay::{ComesFrom, ConnId, Event, Forwarder, MovingLink, Newcomer, Placed, Reader, SLICES_MAX, Work};
+use crate::relay::{
+    ComesFrom, ConnId, Event, Forwarder, MovingLink, Newcomer, Placed, Pool, Reader, SLICES_MAX, Work, WorkerIndex,
+};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -179,22 +182,16 @@ impl Host for Worker {
 }
 
 impl Worker {
-    /// A worker with its sockets, of which the loop of its thread hears.
-    pub(super) fn new(
-        index: usize,
-        sockets: Sockets,
-        shared: Arc<Shared>,
-        forwarder: Forwarder,
-        reader: Reader,
-    ) -> Worker {
-        let outbox = Outbox::new(Arc::clone(&shared.inboxes));
+    /// A worker. Of its sockets the loop with this registry hears.
+    pub(super) fn new(at: WorkerIndex, identity: Arc<Identity>, shared: Arc<Shared>, registry: Registry) -> Worker {
+        let pool = Pool::new(Arc::clone(&shared.budget));
         Worker {
-            index,
+            index: at.worker,
+            forwarder: Forwarder::new(at, identity, Arc::clone(&shared.common), Arc::clone(&pool)),
+            sockets: Sockets::new(registry),
+            reader: Reader::new(pool),
+            outbox: Outbox::new(Arc::clone(&shared.inboxes)),
             shared,
-            forwarder,
-            sockets,
-            reader,
-            outbox,
             acceptor: None,
             signals: None,
             turn: LeftUndone::default(),

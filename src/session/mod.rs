@@ -67,7 +67,7 @@ pub use streams::{Half, STREAMS_MAX};
 pub use violation::Violation;
 
 use crate::lane::{
-    Acks, JoinAnswer, JoinRefused, JoinRequest, JoinSecret, Lane, LaneTimes, Lanes, Ledger, PendingJoin, Pool,
+    Acks, Channel, JoinAnswer, JoinRefused, JoinRequest, JoinSecret, Lane, LaneTimes, Lanes, Ledger, PendingJoin, Pool,
 };
 use crate::noise::Suite;
 #[cfg(feature = "canaries")]
@@ -124,7 +124,7 @@ impl Session {
             planted: Planted::default(),
             changed: Changed::default(),
         };
-        let lane = Lane::new(now, 0, keys, times.dead_time);
+        let lane = Lane::new(now, 0, Channel::new(keys), times.dead_time);
         // The responder has seen the initiator's last handshake message; the initiator waits for a first record, so that it
         // never says anything to a peer that may not have heard of this session.
         session.add_lane(now, if role == Role::Responder { lane.confirmed() } else { lane });
@@ -227,7 +227,7 @@ impl Session {
         self.lanes.kill_each(now, &mut self.ledger, |_| true);
         self.settle(joined.acks);
         // Message 2 answers our fresh message 1: the peer is there.
-        self.add_lane(now, Lane::new(now, joined.lane, joined.keys, self.lanes.dead_time()).confirmed());
+        self.add_lane(now, Lane::new(now, joined.lane, Channel::new(joined.keys), self.lanes.dead_time()).confirmed());
         Ok(joined.lane)
     }
 
@@ -246,7 +246,7 @@ impl Session {
         let (joined, message) = request.answer(&self.lanes.taken(&self.ledger))?;
         self.lanes.kill_each(now, &mut self.ledger, |lane| !lane.is_confirmed());
         self.ledger.put_join_acks(joined.acks);
-        self.add_lane(now, Lane::new(now, joined.lane, joined.keys, self.lanes.dead_time()));
+        self.add_lane(now, Lane::new(now, joined.lane, Channel::new(joined.keys), self.lanes.dead_time()));
         Ok(JoinAnswer { lane: joined.lane, message })
     }
 

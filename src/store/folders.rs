@@ -84,7 +84,7 @@ impl Folders {
         for end in ends {
             let parent = here.as_ref().unwrap_or(&*self.root);
             let flags = if end == path.len() { DIRECTORY } else { WAY };
-            let directory = match enter(&mut self.permits, parent, (&path[..end], begin), flags) {
+            let directory = match enter(&mut self.permits, parent, Below { path: &path[..end], begin }, flags) {
                 Err(Errno::NOENT) => return Err(Fault::Parent),
                 // It may not be listed, and so not say whose it is; what may be done in it all the same shows when that is done.
                 Err(Errno::ACCESS) => step(parent, &path[begin..end], WAY)?,
@@ -167,14 +167,16 @@ impl Drop for Folders {
     }
 }
 
-/// Enters the directory at this path, of which the name begins at `begin`. If it is ours, or that in which it is, and does not
-/// let us in, it is opened up.
-fn enter(
-    permits: &mut Permits,
-    parent: &OwnedFd,
-    (path, begin): (&[u8], usize),
-    flags: OFlags,
-) -> Result<OwnedFd, Errno> {
+/// A directory by its path below the root.
+struct Below<'a> {
+    path: &'a [u8],
+    /// Where its own name begins in that.
+    begin: usize,
+}
+
+/// Enters a directory. If it is ours, or that in which it is, and does not let us in, it is opened up.
+fn enter(permits: &mut Permits, parent: &OwnedFd, below: Below<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let Below { path, begin } = below;
     let name = &path[begin..];
     let mut entered = step(parent, name, flags);
     if entered.as_ref().err() == Some(&Errno::ACCESS) {

@@ -36,6 +36,15 @@ pub(crate) struct Owed {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Marker(pub u64);
 
+/// An item for which a run may be owed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// What others brought under this name is something else: of their marks none is settled if we have one.
+    pub is_ours_alone: bool,
+}
+
 fn prefix_of(item: &[u8]) -> String {
     let hex = blake3::hash(item).to_hex();
     format!("{OWED_PREFIX}{}.", &hex[..32])
@@ -69,8 +78,7 @@ impl Marker {
     }
 
     /// The run that is owed for the item, if one of these marks says so. Waits while somebody else makes it, unless that is
-    /// given up. `alone`: what others brought under this name is something else, so of their marks none is settled if we
-    /// have one.
+    /// given up.
     ///
     /// # Errors
     /// [`Fault::Busy`] if it was given up; what the system says.
@@ -78,12 +86,12 @@ impl Marker {
         self,
         inbox: &mut Inbox,
         listed: &Marks,
-        (item, alone): (&[u8], bool),
+        item: Item<'_>,
         given_up: &dyn Fn() -> bool,
     ) -> Result<Option<Owed>, Fault> {
         let root = inbox.directory(b"")?;
-        let (ours, prefix) = (self.mark_of(item), prefix_of(item));
-        let only_ours = alone && listed.0.contains(&ours);
+        let (ours, prefix) = (self.mark_of(item.name), prefix_of(item.name));
+        let only_ours = item.is_ours_alone && listed.0.contains(&ours);
         // All take them in the same order, so nobody waits for somebody who waits for him.
         let found = listed.0.range(prefix.clone()..).take_while(|mark| mark.starts_with(&prefix));
         let mut marks = Vec::new();
@@ -161,12 +169,16 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
 
+    fn named(name: &[u8]) -> Item<'_> {
+        Item { name, is_ours_alone: false }
+    }
+
     const ONE: Marker = Marker(1);
     const TWO: Marker = Marker(2);
 
     fn look(inbox: &mut Inbox, marker: Marker, item: &[u8]) -> Option<Owed> {
         let marks = Marks::list(inbox).unwrap();
-        marker.owed(inbox, &marks, (item, false), &|| false).unwrap()
+        marker.owed(inbox, &marks, named(item), &|| false).unwrap()
     }
 
     #[test]
@@ -212,7 +224,7 @@ mod tests {
         TWO.owe(&mut inbox, b"a").unwrap();
         let alone = |inbox: &mut Inbox, marker: Marker| {
             let marks = Marks::list(inbox).unwrap();
-            marker.owed(inbox, &marks, (b"a", true), &|| false).unwrap()
+            marker.owed(inbox, &marks, Item { is_ours_alone: true, ..named(b"a") }, &|| false).unwrap()
         };
         alone(&mut inbox, TWO).expect("its own").settle().unwrap();
         alone(&mut inbox, Marker(3)).expect("what is left of others").settle().unwrap();
@@ -226,7 +238,7 @@ mod tests {
         ONE.owe(&mut inbox, b"a").unwrap();
         let run = look(&mut inbox, ONE, b"a").expect("a run");
         let marks = Marks::list(&mut inbox).unwrap();
-        let given_up = TWO.owed(&mut Inbox::open(home.path()).unwrap(), &marks, (b"a", false), &|| true);
+        let given_up = TWO.owed(&mut Inbox::open(home.path()).unwrap(), &marks, named(b"a"), &|| true);
         assert_eq!(given_up.unwrap_err(), Fault::Busy);
         let (told, news) = channel();
         let path = home.path().to_owned();
@@ -235,7 +247,7 @@ mod tests {
                 told.send(()).unwrap();
                 false
             };
-            TWO.owed(&mut Inbox::open(&path).unwrap(), &marks, (b"a", false), &waits).unwrap().is_none()
+            TWO.owed(&mut Inbox::open(&path).unwrap(), &marks, named(b"a"), &waits).unwrap().is_none()
         });
         news.recv().expect("it waits");
         run.settle().unwrap();
@@ -249,6 +261,6 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", home.path().join(ONE.mark_of(b"a"))).unwrap();
         assert!(!ONE.owe(&mut inbox, b"a").unwrap());
         let marks = Marks::list(&mut inbox).unwrap();
-        assert!(ONE.owed(&mut inbox, &marks, (b"a", false), &|| false).is_err());
+        assert!(ONE.owed(&mut inbox, &marks, named(b"a"), &|| false).is_err());
     }
 }

@@ -16,7 +16,7 @@ use crate::node::{Event, Key, Reach};
 use crate::run;
 use crate::run::callers::{Reload, reread};
 use crate::run::farewell::{Farewell, held_until};
-use crate::run::joint::{Joint, Way};
+use crate::run::joint::{self, Joint, Way};
 use crate::run::tool::{Context, Doing, RunError, Tool};
 use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
@@ -166,7 +166,7 @@ impl Attach {
             child.register(ctx.registry, Token(base + 2)).map_err(io)?;
         }
         let Some(session) = ctx.node.session(key) else { return Ok(()) };
-        let mut joint = Joint::new(session, key, stream, (source, sink));
+        let mut joint = Joint::new(session, key, stream, joint::Ends { source, sink });
         if self.options.exec.is_some() {
             joint = joint.may_lose_reader();
         }

@@ -14,7 +14,9 @@ use circles::{circles, passed_on};
 use debug_text::debug_texts;
 use errors::{mute_errors, words_for_errors};
 use names::{backward_arrows, impurities, strays, uncalled, words_for_people};
-use size::{FIELDS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, long_file, long_functions, too_many_fields};
+use size::{
+    FIELDS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, long_file, long_functions, too_many_arguments, too_many_fields,
+};
 use source::{Source, files_below, sources};
 use std::collections::BTreeSet;
 
@@ -27,6 +29,7 @@ fn complaints(source: &Source) -> Vec<String> {
     all.extend(backward_arrows(source));
     all.extend(long_file(source));
     all.extend(long_functions(source));
+    all.extend(too_many_arguments(source));
     all.extend(too_many_fields(source));
     all
 }
@@ -79,6 +82,16 @@ fn an_error_that_is_public_can_be_shown_and_passed_on() {
         ["src/names/a.rs:1: AError is no Error", "src/names/a.rs:4: CError is no Error"]
     );
     assert_eq!(mute_errors(&planted), ["src/names/a.rs:4: CError is no Error"]);
+}
+
+#[test]
+fn a_function_has_few_arguments_and_no_tuple_that_hides_some() {
+    let most = "fn f<T: Fn(u8) -> u8>(&self, a: Vec<(u8, u8)>, b: [u8; 2], c: impl Fn(u8, u8) -> u8, (d, e): T) {}\n";
+    assert_eq!(complaints(&Source::new("tools/a.rs", most)), [""; 0]);
+    for many in ["a: u8, b: u8, c: u8, d: u8, e: &u8", "a: u8, b: u8, c: u8, (d, e): (u8, &[u8])"] {
+        let text = format!("struct A;\nimpl A {{\n    fn f<'a>(&mut self, {many}) {{}}\n}}\n");
+        assert_eq!(complaints(&Source::new("tools/a.rs", &text)), ["src/tools/a.rs:3: f has 5 arguments"]);
+    }
 }
 
 #[test]

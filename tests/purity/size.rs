@@ -1,4 +1,4 @@
-//! How large files, functions and structs may be.
+//! How large files, functions and structs may be, and how much a function may be told.
 
 use super::source::{Source, first_name};
 
@@ -8,6 +8,9 @@ pub const FIELDS_MAX: usize = 12;
 pub const FILE_LINES_MAX: usize = 500;
 /// Longest function, lines from `fn` to its closing brace.
 pub const FUNCTION_LINES_MAX: usize = 70;
+
+/// Most arguments of a function, besides `self`: what belongs together has a name.
+const ARGUMENTS_MAX: usize = 4;
 
 pub fn long_file(source: &Source) -> Option<String> {
     let lines = source.text.lines().count();
@@ -94,6 +97,30 @@ fn parts(body: &str) -> Vec<String> {
         part.to_owned()
     };
     body.split(is_between).map(plain).filter(|part| !part.is_empty()).collect()
+}
+
+/// Functions with too many arguments. A tuple counts as its parts, or it would hide them.
+pub fn too_many_arguments(source: &Source) -> Vec<String> {
+    let code = &source.code;
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("fn ").filter(|(at, _)| !code[..*at].ends_with(is_of_name)) {
+        let item = &code[at + "fn ".len()..];
+        let name = first_name(item);
+        let generics = name.len() + generics_length(&item[name.len()..]);
+        let Some(list) = enclosed(&item[generics..]).filter(|_| !name.is_empty()) else { continue };
+        let types = parts(list).into_iter().filter_map(|part| Some(part.split_once(": ")?.1.to_owned()));
+        let count: usize =
+            types.map(|of| if of.starts_with('(') { enclosed(&of).map_or(1, |of| parts(of).len()) } else { 1 }).sum();
+        if count > ARGUMENTS_MAX {
+            let line = code[..at].matches('\n').count() + 1;
+            found.push(source.at(line, &format!("{name} has {count} arguments")));
+        }
+    }
+    found
+}
+
+fn is_of_name(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
 }
 
 /// Structs and variants with too many fields.

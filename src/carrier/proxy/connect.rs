@@ -131,17 +131,17 @@ impl Connect {
     /// behind that.
     fn handle_login_wanted(&mut self, offered: &[Challenge], body: Option<u64>) {
         let Some(login) = &self.login else { return self.refuse(Refusal::LoginWanted) };
-        let Some((way, challenge)) = best(offered) else {
+        let Some(choice) = best(offered) else {
             return self.refuse(Refusal::LoginUnknown(names(offered)));
         };
-        let is_again = way != Way::Basic && challenge.is_stale() && self.logins <= STALE_MAX;
+        let is_again = choice.way != Way::Basic && choice.challenge.is_stale() && self.logins <= STALE_MAX;
         if self.logins > 0 && !is_again {
             return self.refuse(Refusal::LoginRefused);
         }
         let mut nonce = [0; NONCE_BYTES];
         // It makes answers differ; without random numbers the handshake of a link fails.
         let _ = rand::fill(&mut nonce);
-        let value = credentials((way, challenge), login, &self.target, nonce);
+        let value = credentials(choice, login, &self.target, nonce);
         self.next.say(request(&self.target, Some(value)));
         self.logins += 1;
         match body {

@@ -129,11 +129,18 @@ pub(super) enum Way {
     Sha256,
 }
 
+/// A way that is offered and known.
+#[derive(Clone, Copy)]
+pub(super) struct Choice<'a> {
+    pub way: Way,
+    pub challenge: &'a Challenge,
+}
+
 /// The best of the ways that are offered and known.
-pub(super) fn best(offered: &[Challenge]) -> Option<(Way, &Challenge)> {
-    let ways = offered.iter().filter_map(|challenge| Some((way(challenge)?, challenge)));
+pub(super) fn best(offered: &[Challenge]) -> Option<Choice<'_>> {
+    let ways = offered.iter().filter_map(|challenge| Some(Choice { way: way(challenge)?, challenge }));
     // Of equals the first: a proxy names first what it likes best.
-    ways.rev().max_by_key(|(way, _)| *way)
+    ways.rev().max_by_key(|choice| choice.way)
 }
 
 fn way(challenge: &Challenge) -> Option<Way> {
@@ -171,13 +178,8 @@ pub(super) fn names(offered: &[Challenge]) -> String {
 }
 
 /// Credentials for a request for this: the value of a field, in which a password may be. Each is asked for with a nonce of its own.
-pub(super) fn credentials(
-    (way, challenge): (Way, &Challenge),
-    login: &Login,
-    target: &str,
-    nonce: [u8; NONCE_BYTES],
-) -> Vec<u8> {
-    let Login { user, password } = login;
+pub(super) fn credentials(choice: Choice<'_>, login: &Login, target: &str, nonce: [u8; NONCE_BYTES]) -> Vec<u8> {
+    let (Choice { way, challenge }, Login { user, password }) = (choice, login);
     if way == Way::Basic {
         return format!("Basic {}", BASE64.encode(format!("{user}:{}", **password))).into_bytes();
     }

@@ -52,6 +52,16 @@ enum Phase {
     Told(Ending),
 }
 
+/// Where a stream goes.
+pub(super) struct Place {
+    /// What takes its bytes.
+    pub sink: Sink,
+    /// The command that reads them from there, if one does.
+    pub command: Option<Child>,
+    /// What is noted of them.
+    pub taken: Taken,
+}
+
 /// See the module's text.
 pub(super) struct Inflow {
     stream: u32,
@@ -70,18 +80,13 @@ pub(super) struct Inflow {
 
 impl Inflow {
     /// Begins behind the greeting, which `reception` has read and which is acceptable.
-    pub(super) fn new(
-        stream: u32,
-        mut reception: Reception,
-        ends: (Sink, Option<Child>),
-        taken: Taken,
-        waker: &Arc<Waker>,
-    ) -> Inflow {
+    pub(super) fn new(stream: u32, mut reception: Reception, place: Place, waker: &Arc<Waker>) -> Inflow {
         reception.accept();
+        let Place { sink, command, taken } = place;
         Inflow {
             stream,
-            sink: Some(ends.0),
-            consumer: Consumer::new(ends.1),
+            sink: Some(sink),
+            consumer: Consumer::new(command),
             reception,
             content: Content::default(),
             taken,

@@ -31,6 +31,17 @@ pub(super) struct Order {
     pub tells_items: bool,
 }
 
+/// What becomes of what comes.
+struct Delivery {
+    destination: Destination,
+    /// What the sender has said, if it has been heard already.
+    greeted: Option<Greeted>,
+    /// What follows an item.
+    hook: Option<Box<OnReceived<'static>>>,
+    /// Who lets go of it gives up what is waited for.
+    held: Leashed,
+}
+
 fn io(doing: Doing) -> impl FnOnce(std::io::Error) -> Error {
     move |error| Error::Run(RunError::Io(doing, error))
 }
@@ -51,7 +62,7 @@ impl Order {
         let hook = self.command.clone().map(|command| -> Box<OnReceived<'static>> {
             Box::new(move |item: &Received| command.run(&base, item.path.as_bytes(), &leashed))
         });
-        self.start(waker, (place, None), hook, held)
+        self.start(waker, Delivery { destination: place, greeted: None, hook, held })
     }
 
     /// Starts an engine for one file, whose sender has greeted, that goes to the command or to standard output, and yields
@@ -67,25 +78,22 @@ impl Order {
     ) -> Result<(Engine, Option<Arc<OutputNews>>), Error> {
         let Some(command) = &self.command else {
             let (output, news) = Output::stdout(leashed.1).map_err(io(Doing::OpenStdout))?;
-            let place = Destination::Writer(Box::new(output));
-            let engine = self.start(waker, (place, Some(greeted)), None, leashed.0)?;
+            let destination = Destination::Writer(Box::new(output));
+            let delivery = Delivery { destination, greeted: Some(greeted), hook: None, held: leashed.0 };
+            let engine = self.start(waker, delivery)?;
             return Ok((engine, Some(news)));
         };
         let (feed, fed) =
             Feed::start(command, &greeted.hello.name, leashed.clone()).map_err(io(Doing::StartCommand))?;
         let hook: Box<OnReceived<'static>> = Box::new(move |_: &Received| fed.wait());
-        let place = Destination::Writer(Box::new(feed));
-        let engine = self.start(waker, (place, Some(greeted)), Some(hook), leashed.1)?;
+        let destination = Destination::Writer(Box::new(feed));
+        let delivery = Delivery { destination, greeted: Some(greeted), hook: Some(hook), held: leashed.1 };
+        let engine = self.start(waker, delivery)?;
         Ok((engine, None))
     }
 
-    fn start(
-        self,
-        waker: &Arc<Waker>,
-        (destination, greeted): (Destination, Option<Greeted>),
-        on_received: Option<Box<OnReceived<'static>>>,
-        held: Leashed,
-    ) -> Result<Engine, Error> {
+    fn start(self, waker: &Arc<Waker>, delivery: Delivery) -> Result<Engine, Error> {
+        let Delivery { destination, greeted, hook: on_received, held } = delivery;
         let sender = *self.peer.as_bytes();
         let given_up = Box::new(move || held.is_let_go());
         let job = ReceiveJob { greeted, destination, policy: self.policy, sender, on_received, given_up };

@@ -104,16 +104,21 @@ impl Send {
         self
     }
 
+    fn stream_out(&self, ctx: &Context<'_, Send>, intake: Intake, plain: &Plain) -> Result<Work, Error> {
+        let mut outflow = Outflow::new(ctx.now, self.stream, intake, plain).hashing(self.course.tells_items);
+        let watched = outflow.register(ctx.registry, SOURCE, COMMAND);
+        watched.map_err(|error| Error::Run(RunError::Io(Doing::WatchSources, error)))?;
+        Ok(Work::Stream(Box::new(outflow)))
+    }
+
     fn begin(&mut self, ctx: &mut Context<'_, Send>, key: Key) -> Result<(), Error> {
         let Some(session) = ctx.node.session(key) else { return Ok(()) };
         let Some(stream) = session.open_stream(ctx.now, self.to.1.as_str()) else { return Ok(()) };
         self.stream = stream;
         self.course.begin(ctx.now);
         self.work = match &self.what {
-            What::Stream(plain) => stream_out(ctx, stream, (Intake::stdin()?, plain), self.course.tells_items)?,
-            What::Command(line, plain) => {
-                stream_out(ctx, stream, (Intake::of_command(line)?, plain), self.course.tells_items)?
-            }
+            What::Stream(plain) => self.stream_out(ctx, Intake::stdin()?, plain)?,
+            What::Command(line, plain) => self.stream_out(ctx, Intake::of_command(line)?, plain)?,
             What::Files(job) => {
                 let (job, tells_items) = (job.clone(), self.course.tells_items);
                 let pump = Pump::start("send", stream, ctx.waker, move |port, teller| {
@@ -337,18 +342,6 @@ impl Send {
             _ => {}
         }
     }
-}
-
-fn stream_out(
-    ctx: &Context<'_, Send>,
-    stream: u32,
-    (intake, plain): (Intake, &Plain),
-    hashes: bool,
-) -> Result<Work, Error> {
-    let mut outflow = Outflow::new(ctx.now, stream, intake, plain).hashing(hashes);
-    let watched = outflow.register(ctx.registry, SOURCE, COMMAND);
-    watched.map_err(|error| Error::Run(RunError::Io(Doing::WatchSources, error)))?;
-    Ok(Work::Stream(Box::new(outflow)))
 }
 
 impl Tool for Send {

@@ -36,8 +36,9 @@ fn a_field_has_several_challenges_and_each_its_own_parameters() {
 fn the_best_way_that_is_known_is_taken_and_of_equals_the_first() {
     let best = |value: &str| {
         let offered = challenges(value.as_bytes());
-        best(&offered)
-            .map(|(way, challenge)| (way, String::from_utf8_lossy(challenge.get("realm").unwrap()).into_owned()))
+        best(&offered).map(|Choice { way, challenge }| {
+            (way, String::from_utf8_lossy(challenge.get("realm").unwrap()).into_owned())
+        })
     };
     let is = |way, realm: &str| Some((way, realm.to_owned()));
     let md5 = "Digest realm=m, nonce=n, qop=\"auth,auth-int\"";
@@ -61,7 +62,7 @@ fn the_best_way_that_is_known_is_taken_and_of_equals_the_first() {
 #[test]
 fn answers_are_those_of_the_standards() {
     let (basic, of_basic) = (challenges(b"Basic realm=x"), login("Aladdin", "open sesame"));
-    let said = credentials((Way::Basic, &basic[0]), &of_basic, "a:1", [0; NONCE_BYTES]);
+    let said = credentials(Choice { way: Way::Basic, challenge: &basic[0] }, &of_basic, "a:1", [0; NONCE_BYTES]);
     assert_eq!(said, b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "RFC 7617, 2");
 }
 

@@ -7,7 +7,7 @@ use crate::run::tool::{Breach, Context, Doing, RunError};
 use crate::session::Session;
 use crate::tools::recv::Options;
 use crate::tools::recv::Recv;
-use crate::tools::recv::inflow::{Inflow, Taken};
+use crate::tools::recv::inflow::{Inflow, Place, Taken};
 use crate::tools::transfers::Error;
 use crate::transfer::Fault;
 use crate::transfer::messages::{Content, Hello, VERSION};
@@ -61,7 +61,7 @@ impl Running {
 
     fn begin_stream(&mut self, ctx: &mut Context<'_, Recv>, options: &Options, hello: &Hello) -> Moved {
         let Work::Greeting(reception) = std::mem::replace(&mut self.work, Work::Over) else { return Ok(false) };
-        let (sink, child): (Sink, Option<Child>) = match self.order(options).command {
+        let (sink, command): (Sink, Option<Child>) = match self.order(options).command {
             None => (Sink::stdout().map_err(|error| Error::Run(RunError::Io(Doing::OpenStdout, error)))?, None),
             Some(command) => {
                 let fed =
@@ -73,7 +73,7 @@ impl Running {
         if options.tells_items {
             taken.watch(ctx.now);
         }
-        let mut inflow = Inflow::new(self.stream, *reception, (sink, child), taken, ctx.waker);
+        let mut inflow = Inflow::new(self.stream, *reception, Place { sink, command, taken }, ctx.waker);
         inflow
             .register(ctx.registry, self.token(0), self.token(1))
             .map_err(|error| Error::Run(RunError::Io(Doing::Watch, error)))?;

@@ -12,7 +12,7 @@ use crate::store::extent::hash_range;
 use crate::store::inbox::{Inbox, Overwrite};
 use crate::store::leftovers;
 use crate::store::maker::{Made, Maker};
-use crate::store::owed::{Marker, Marks};
+use crate::store::owed::{self, Marker, Marks};
 use crate::store::part::{LiveRun, PartFile, PartKey, PartName};
 use crate::store::stamp::Stamp;
 use crate::store::there::There;
@@ -413,7 +413,7 @@ impl Sink for TreeSink {
             Some(marks) => marks,
             None => Marks::list(&mut self.inbox)?,
         };
-        let which = (name, self.overwrite == Overwrite::Rename);
+        let which = owed::Item { name, is_ours_alone: self.overwrite == Overwrite::Rename };
         let owed = Marker(self.run).owed(&mut self.inbox, &marks, which, given_up);
         self.marks = Some(marks);
         Ok(owed?.map(Owing::Noted))
