@@ -26,6 +26,13 @@ impl Constants {
 
     /// The value of a sum, a product, a shift, or a span of time.
     fn value(&self, text: &str) -> Option<u64> {
+        let call = |name| text.strip_suffix(')').and_then(|text| text.split_once(name));
+        if let Some((one, rest)) = call(".saturating_add(") {
+            return Some(self.value(one)? + self.value(rest)?);
+        }
+        if let Some((one, factor)) = call(".saturating_mul(") {
+            return Some(self.value(one)? * self.value(factor)?);
+        }
         let units = [("from_secs", 1_000_000_000), ("from_millis", 1_000_000), ("micros", 1_000)];
         if let Some((call, inner)) = text.strip_suffix(')').and_then(|text| text.split_once('(')) {
             let unit = units.iter().find(|(name, _)| call.ends_with(name))?.1;
@@ -94,9 +101,10 @@ fn numbers_of_the_design_are_the_constants_that_it_names() {
 #[test]
 fn a_number_is_found_before_its_constant_and_behind_it() {
     let constants = Constants::of(
-        "const A_MAX: usize = 2 << 20;\n    pub(crate) const BIG: u32 = 4 * 1_024 * A_MAX;\nconst WAIT: Duration = Duration::from_secs(10 * 60);\n",
+        "const A_MAX: usize = 2 << 20;\n    pub(crate) const BIG: u32 = 4 * 1_024 * A_MAX;\nconst WAIT: Duration = Duration::from_secs(10 * 60);\nconst LATE: Duration = WAIT.saturating_add(WAIT.saturating_mul(2));\n",
     );
     assert_eq!(constants.values("BIG"), [4 * 1024 * (2 << 20)]);
+    assert_eq!(constants.values("LATE"), [3 * 600_000_000_000]);
     let text = "up to 2\nMiB (`A_MAX`), | `WAIT`, 10 min with a path; `WAIT`; 7 (`a_max`) 2,048 (`BIG`)";
     let found = [("A_MAX", 2 << 20), ("WAIT", 600_000_000_000), ("BIG", 2048)].map(|(name, n)| (name.to_owned(), n));
     assert_eq!(claims(text), found);
