@@ -66,12 +66,13 @@ party() {
     say "$1 $(cat "$work/$1.id")" >>"$work/peers"
 }
 
-# meet: starts a relay that admits the parties made so far, and tells them of it and of each other.
+# meet [IP:PORT [WORD...]]: starts a relay that admits the parties made so far, with these words, and tells them of it and of each
+# other.
 meet() {
     mkdir -p "$work/relay"
     [ -e "$work/relay/key" ] || vp-keygen -o "$work/relay/key" >/dev/null
     [ -p "$work/ready" ] || mkfifo "$work/ready"
-    vp-relay --listen "${1:-127.0.0.1:0}" --key "$work/relay/key" --allow "$work/peers" \
+    vp-relay --listen "${1:-127.0.0.1:0}" --key "$work/relay/key" --allow "$work/peers" "${@:2}" \
         >"$work/ready" 2>>"$work/relay.log" &
     relay_pid=$!
     local word=

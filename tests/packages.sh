@@ -14,8 +14,8 @@ packages() {
         echo 'create_main_cluster = false' \
             | "${as_root[@]}" tee /etc/postgresql-common/createcluster.d/no-main.conf >/dev/null
     fi
-    # The packages of proxies would start theirs, and at each boot; where systemd is not, `policy-rc.d` has a word in that.
-    for pair in squid tinyproxy dante-server=danted; do
+    # The packages of proxies and web servers would start theirs, and at each boot; where systemd is not, `policy-rc.d` has a word in that.
+    for pair in squid tinyproxy dante-server=danted nginx-light=nginx haproxy; do
         if [[ " ${missing[*]} " == *" ${pair%=*} "* ]] && [ -d /run/systemd/system ]; then
             "${as_root[@]}" systemctl mask "${pair#*=}.service"
         fi

@@ -25,6 +25,7 @@ mod faithful;
 mod files;
 mod filesystems;
 mod firstday;
+mod fronts;
 mod greedy;
 mod hostile;
 mod interop;

@@ -113,7 +113,7 @@ fn a_session_by_websocket_outlives_its_relay_and_cuts_of_the_way() {
 }
 
 /// What a relay says to a stranger, until it closes.
-fn told(relay: &Relay<'_>, words: &[u8]) -> Vec<u8> {
+pub fn told(relay: &Relay<'_>, words: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(relay.socket()).expect("the relay's port");
     stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
     // It may close before it has read all.
@@ -127,7 +127,7 @@ fn told(relay: &Relay<'_>, words: &[u8]) -> Vec<u8> {
 }
 
 /// The head of a request for a WebSocket that is good, with this for the end of its head.
-fn request(end: &str) -> Vec<u8> {
+pub fn request(end: &str) -> Vec<u8> {
     let text = "GET /vp HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
     format!("{text}{end}").into_bytes()
