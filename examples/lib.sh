@@ -5,6 +5,9 @@
 set -euo pipefail
 unset VP_KEY VP_PEERS VP_RELAY XDG_CONFIG_HOME XDG_STATE_HOME CREDENTIALS_DIRECTORY STATE_DIRECTORY
 
+# A proxy on the way out of this machine is none to what is on it.
+export no_proxy="${no_proxy:-${NO_PROXY:-}},127.0.0.1,localhost"
+
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/vp-example.XXXXXX")
 trap finish EXIT

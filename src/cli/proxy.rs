@@ -10,7 +10,7 @@ use super::report::{Fault, chain};
 use super::voice::names::NOT_TEXT;
 use crate::carrier::proxy::{LOGIN_MAX, Login};
 use crate::names::{ProxyAddress, ProxyAddressError, RelayAddress, Scheme, is_exempt};
-use crate::run::way::{ProxyServer, Way};
+use crate::run::way::{Named, ProxyServer, Way};
 use crate::store::keyfile::LoadError;
 use crate::store::password::{PasswordError, load};
 use std::ffi::{OsStr, OsString};
@@ -95,7 +95,7 @@ fn bad_proxy(exit: Exit, place: &str, error: ProxyAddressError) -> Fault {
 /// A proxy whose password, if it has a user, is in a file.
 fn server(connect: &Connect, env: &Env, address: ProxyAddress, by: Option<&'static str>) -> Result<Way, Fault> {
     if address.user.is_none() {
-        return Ok(Way::Proxy(ProxyServer { address, named_by: by, login: None }));
+        return Ok(Way::Proxy(ProxyServer { named: Named { address, by }, login: None }));
     }
     let places = candidates(ConfigFile::ProxyPassword, connect.proxy_password_file.as_deref(), env);
     for place in &places {
@@ -118,7 +118,7 @@ fn known(address: ProxyAddress, password: Zeroizing<String>, by: Option<&'static
         );
         return Err(Fault::new(Exit::Config, text));
     }
-    Ok(ProxyServer { address, named_by: by, login })
+    Ok(ProxyServer { named: Named { address, by }, login })
 }
 
 fn password_at(place: &Candidate) -> Result<Option<Zeroizing<String>>, Fault> {

@@ -6,7 +6,7 @@
 //! command    its standard streams ────────────────▶ socket, and the command
 //! ```
 
-use super::way::{Hindrance, Named, Obstacle, ProxyServer, Way};
+use super::way::{Hindrance, Obstacle, ProxyServer, Way};
 use crate::carrier::proxy::{Destination, Proxy, Step};
 use crate::net::child::{Child, spawn_joined};
 use crate::net::dial::{Dialer, Dialled, Lookups, To};
@@ -159,7 +159,7 @@ fn failed(obstacle: Obstacle) -> Approached {
 impl Detour {
     /// Begins a connection to the proxy.
     fn dial(self: Box<Self>, now: Instant, means: Means<'_>) -> Approached {
-        let address = &self.server.address;
+        let address = &self.server.named.address;
         let to = To { host: &address.host, port: address.port, lookups: &mut *means.lookups };
         let dialled = Dialer::start(now, means.reactor, means.token, to);
         self.take(now, dialled, means)
@@ -218,7 +218,6 @@ impl Detour {
     }
 
     fn fail(self: Box<Self>, what: Hindrance) -> Approached {
-        let ProxyServer { address, named_by, .. } = self.server;
-        failed(Obstacle { proxy: Some(Named { address, by: named_by }), what })
+        failed(Obstacle { proxy: Some(self.server.named), what })
     }
 }

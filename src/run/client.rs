@@ -297,7 +297,11 @@ impl Line {
             self.relay = relay;
             let address = &self.relays[relay];
             news(News::Dialling(address));
-            Some(self.connection.dial(now, reactor, (address, &self.ways[relay])))
+            let way = &self.ways[relay];
+            if !matches!(way, Way::Straight) {
+                news(News::By(way));
+            }
+            Some(self.connection.dial(now, reactor, (address, way)))
         } else {
             self.connection.advance(now, reactor)
         };

@@ -1,5 +1,6 @@
 //! What every tool that connects has to say while it runs, before it has words.
 
+use super::way::Way;
 use crate::identity::PeerId;
 use crate::names::RelayAddress;
 use crate::node::{CircuitStep, Down, Sharing};
@@ -13,6 +14,8 @@ pub(crate) enum News<'a> {
     Stopping,
     /// A relay is dialled.
     Dialling(&'a RelayAddress),
+    /// Not straight, but by this way.
+    By(&'a Way),
     /// The relay's port took the connection: from here, to there.
     Connected(SocketAddr, SocketAddr),
     /// A step in the life of the circuit with this number.

@@ -4,11 +4,12 @@ use crate::carrier::proxy::{Destination, Login, Proxy, Refusal};
 use crate::names::{ProxyAddress, ProxyScheme};
 use crate::net::child::Ended;
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 /// By which way a relay is reached.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) enum Way {
     /// By its own name and port.
     Straight,
@@ -21,19 +22,24 @@ pub(crate) enum Way {
 /// A proxy and what is told to it.
 #[derive(Clone)]
 pub(crate) struct ProxyServer {
-    /// Where it is.
-    pub address: ProxyAddress,
-    /// What has named it, if that is not for this relay alone: a variable.
-    pub named_by: Option<&'static str>,
+    /// Where it is, and what has named it.
+    pub named: Named,
     /// Who asks.
     pub login: Option<Arc<Login>>,
+}
+
+impl fmt::Debug for ProxyServer {
+    /// Without who asks.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.named.fmt(f)
+    }
 }
 
 impl ProxyServer {
     /// Its machine for a tunnel.
     pub(super) fn ask(&self, to: &Destination) -> Proxy {
         let login = self.login.clone();
-        match self.address.scheme {
+        match self.named.address.scheme {
             ProxyScheme::Http => Proxy::connect(to, login),
             ProxyScheme::Socks5 => Proxy::socks5(to, login),
         }
@@ -54,7 +60,7 @@ pub(crate) struct Obstacle {
 pub(crate) struct Named {
     /// Its address.
     pub address: ProxyAddress,
-    /// See [`ProxyServer::named_by`].
+    /// The variable that it is from, if it is from one: who runs a tool may not know of that.
     pub by: Option<&'static str>,
 }
 

@@ -2,7 +2,8 @@
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
+use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::data::nasty_tree;
@@ -10,6 +11,7 @@ use crate::harness::ports::{Target, ask, connect};
 use crate::harness::programs::need;
 use crate::harness::proxies::{HIDDEN, PASSWORD, Proxy, USER, Wants};
 use crate::harness::{DEADLINE, Input, Party, Random, Relay, Tool, World, assert_same_tree, eventually, exit};
+use crate::impair::{Impair, Shape};
 
 /// The address of a relay by a name that only squid knows.
 fn hidden(relay: &Relay<'_>, scheme: &str) -> String {
@@ -131,6 +133,64 @@ fn a_session_outlives_its_proxy() {
     dial.close_input();
     dial.wait().expect(exit::DONE);
     listen.wait().expect(exit::DONE).expect_random(1, 2 << 20);
+}
+
+#[test]
+fn a_proxy_that_wants_a_login_all_at_once_is_tried_again_by_whoever_came_through_before() {
+    let world = World::new();
+    let relay = world.relay();
+    let mut squid = Proxy::squid(&world, Wants::Nothing);
+    let url = format!("http://{}", squid.address());
+    let west = relay.party("west");
+    let listen = west.waiting(west.attach().args(["--listen", "x"]).within(2 * DEADLINE));
+    let east = world.party("east", &hidden(&relay, "tcp"));
+    let dial = east.attach().args(["-v", "west:x", "--proxy", &url]).within(2 * DEADLINE);
+    let mut dial = dial.input(Input::Held).spawn();
+    let words = Random::bytes(1, 2000);
+    dial.write(&words[..1000]);
+    listen.wait_bytes(1000);
+    squid.want(Wants::Basic);
+    dial.wait_error_line_like("what the proxy wants", |line| line.contains("wants to know who asks"));
+    squid.want(Wants::Nothing);
+    dial.write(&words[1000..]);
+    dial.close_input();
+    dial.wait().expect(exit::DONE);
+    listen.wait().expect(exit::DONE).expect_random(1, 2000);
+}
+
+#[test]
+fn one_byte_at_a_time_from_a_proxy_changes_nothing() {
+    let world = World::new();
+    let relay = world.relay();
+    let file = password(&world, PASSWORD);
+    let squid = Proxy::squid(&world, Wants::Digest);
+    let dante = Proxy::dante(&world, false).expect("that needs no files");
+    for (scheme, address, at) in
+        [("http", hidden(&relay, "tcp"), squid.address()), ("socks5", relay.address.clone(), dante.address())]
+    {
+        let shape = Shape { slice: NonZeroUsize::new(1), ..Shape::default() };
+        let slices = Impair::start((Ipv4Addr::LOCALHOST, 0).into(), at, shape).expect("a proxy of the proxy");
+        let url = format!("{scheme}://{USER}@{}", slices.address());
+        let (east, west) = (world.party("east", &address), relay.party("west"));
+        let listen =
+            west.waiting(west.attach().args(["--listen", "bytes"]).input(Input::Random { seed: 2, bytes: 20_000 }));
+        let dial = east.attach().args(["west:bytes", "--proxy", &url, "--proxy-password-file", &file]);
+        let dial = dial.input(Input::Random { seed: 1, bytes: 20_000 }).run();
+        dial.expect(exit::DONE).expect_random(2, 20_000);
+        listen.wait().expect(exit::DONE).expect_random(1, 20_000);
+    }
+}
+
+#[test]
+fn who_looks_for_a_fault_sees_the_way_and_what_has_named_it() {
+    let world = World::new();
+    let relay = world.relay();
+    let east = || relay.party("east").attach().args(["-vv", "--timeout", "0s", "west:x"]);
+    let done = east().env("ALL_PROXY", "socks5://u:hunter2@127.0.0.1:1").run().expect(exit::NO_RELAY);
+    assert!(done.stderr.contains("through the proxy socks5://127.0.0.1:1 (ALL_PROXY)"), "{done}");
+    assert!(!done.stderr.contains("hunter2"), "{done}");
+    let done = east().args(["--proxy-command", "exit 1 # %h"]).run().expect(exit::NO_RELAY);
+    assert!(done.stderr.contains("by the command exit 1 # 127.0.0.1"), "{done}");
 }
 
 /// An attempt that ends by itself.

@@ -25,9 +25,9 @@ fn told(words: &[&str], env: &[(&str, &str)], place: &str, file: Option<&str>) -
     Ok(match &ways[0].1 {
         Way::Straight => "straight".to_owned(),
         Way::Command(command) => format!("by {}", command.display()),
-        Way::Proxy(ProxyServer { address, named_by, login }) => {
+        Way::Proxy(ProxyServer { named: Named { address, by }, login }) => {
             let login = if login.is_some() { " with login" } else { "" };
-            format!("{address}{}{login}", named_by.map(|by| format!(" of {by}")).unwrap_or_default())
+            format!("{address}{}{login}", by.map(|by| format!(" of {by}")).unwrap_or_default())
         }
     })
 }

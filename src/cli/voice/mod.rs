@@ -229,6 +229,7 @@ impl<'a> Voice<'a> {
                 self.relay.handle_dialling(&relay.to_string());
                 self.debug(&format!("dialling {relay}"));
             }
+            News::By(way) => self.debug(&proxy::by(way)),
             News::Connected(here, there) => {
                 self.relay.handle_connected();
                 self.debug(&format!("connected from {here} to {there}, shaking hands"));

@@ -4,7 +4,7 @@ use crate::carrier::proxy::Refusal;
 use crate::cli::escape::printable;
 use crate::cli::report::chain;
 use crate::net::child::Ended;
-use crate::run::way::{Hindrance, Named, Obstacle};
+use crate::run::way::{Hindrance, Named, Obstacle, Way};
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 
@@ -24,6 +24,15 @@ impl Display for Obstacle {
 }
 
 impl Error for Obstacle {}
+
+/// By which way a relay is dialled.
+pub(super) fn by(way: &Way) -> String {
+    match way {
+        Way::Straight => "straight".to_owned(),
+        Way::Proxy(server) => format!("through {}", named(&server.named)),
+        Way::Command(command) => format!("by the command {}", printable(command.as_os_str())),
+    }
+}
 
 fn named(named: &Named) -> String {
     match named.by {

@@ -55,6 +55,10 @@ fn what_a_relay_lacks_is_the_step_that_was_waited_for() {
     uplink.handle_resolved();
     assert_eq!(uplink.lack(), Down::Unanswered);
     assert_eq!(uplink.handle_timeout(now + HANDSHAKE_DEADLINE), Err(Down::Unanswered));
+    // Something on the way to it is to answer, whatever was known before.
+    uplink.handle_on_the_way(Down::ProxyMute);
+    assert_eq!(uplink.lack(), Down::ProxyMute);
+    assert_eq!(uplink.handle_timeout(now + HANDSHAKE_DEADLINE), Err(Down::ProxyMute));
     // The carrier has a handshake of its own.
     uplink.handle_reached();
     assert_eq!(uplink.lack(), Down::Mute);
@@ -73,4 +77,19 @@ fn that_one_relay_failed_says_more_than_that_the_next_has_not_answered_yet() {
     assert!(uplink.handle_down(now, Down::Unproven).is_some());
     let later = uplink.next_timeout();
     assert_eq!((uplink.poll_dial(later), uplink.lack()), (Some(1), Down::Unproven));
+}
+
+#[test]
+fn a_login_that_a_proxy_does_not_take_is_as_final_as_the_word_of_a_relay() {
+    let mut now = Instant::now();
+    let relays = [2, 3].map(|seed| Identity::from_seed(&[seed; 32]).id()).to_vec();
+    for (second, is_end) in [(Down::ProxyLogin, true), (Down::Unreachable, false)] {
+        let mut uplink = Uplink::new(now, relays.clone(), Duration::from_secs(10), 1);
+        for why in [Down::ProxyLogin, second] {
+            assert!(!uplink.is_refused_by_all());
+            now = uplink.next_timeout().max(now);
+            assert!(uplink.poll_dial(now).is_some() && uplink.handle_down(now, why).is_some());
+        }
+        assert_eq!(uplink.is_refused_by_all(), is_end);
+    }
 }

@@ -37,6 +37,18 @@ impl<'w> Proxy<'w> {
     /// squid, which knows [`HIDDEN`] as this machine.
     pub fn squid(world: &'w World, wants: Wants) -> Proxy<'w> {
         let place = reserve();
+        let words = Self::squid_words(world, &place, wants);
+        Proxy::start(world, place, words)
+    }
+
+    /// The same squid, which wants something else from now on.
+    pub fn want(&mut self, wants: Wants) {
+        self.kill();
+        self.words = Self::squid_words(self.world, &self.place, wants);
+        self.restart();
+    }
+
+    fn squid_words(world: &World, place: &ReservedPort, wants: Wants) -> Vec<String> {
         // Started by root it becomes another, who has to read its files.
         fs::set_permissions(world.path(""), Permissions::from_mode(0o711)).expect("a mode");
         let open = |name: &str, text: &str| {
@@ -72,8 +84,7 @@ impl<'w> Proxy<'w> {
         let program = need("squid", "squid").display().to_string();
         // What several share on one machine goes by this name.
         let name = format!("vp{}", place.address.port());
-        let words = [&program, "-N", "-n", &name, "-f", &config].map(str::to_owned).to_vec();
-        Proxy::start(world, place, words)
+        [&program, "-N", "-n", &name, "-f", &config].map(str::to_owned).to_vec()
     }
 
     /// tinyproxy, which wants a login by Basic or nothing.
