@@ -84,6 +84,7 @@ fn first<'e>(names: &[&'static str], env: &'e Env) -> Option<(&'static str, &'e 
 fn bad_proxy(exit: Exit, place: &str, error: ProxyAddressError) -> Fault {
     let fault = Fault::new(exit, format!("{place}: the proxy {error}"));
     match error {
+        _ if exit == Exit::Config => fault.hint("--proxy names another, and --proxy none goes without one"),
         ProxyAddressError::Password => fault.hint(
             "name the user alone, as in http://USER@HOST:PORT, and put the password into a file of mode 0600: proxy-password \
              beside the key, or one that --proxy-password-file names",

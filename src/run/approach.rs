@@ -206,12 +206,18 @@ impl Detour {
         }
     }
 
-    /// Writes what there is, and reads once.
+    /// Writes what there is, and reads once. Who hears no more may have said why.
     fn exchange(&mut self, socket: &mut Socket, input: &mut [u8]) -> io::Result<Read> {
         while !self.proxy.output().is_empty() && socket.is_writable() {
-            match socket.try_write(self.proxy.output())? {
-                Written::Bytes(count) => self.proxy.handle_written(count),
-                Written::Later | Written::Gone => break,
+            match socket.try_write(self.proxy.output()) {
+                Ok(Written::Bytes(count)) => self.proxy.handle_written(count),
+                Ok(Written::Later | Written::Gone) => break,
+                Err(error) => {
+                    return match socket.try_read(input) {
+                        Ok(Read::Bytes(count)) => Ok(Read::Bytes(count)),
+                        _ => Err(error),
+                    };
+                }
             }
         }
         if socket.is_readable() { socket.try_read(input) } else { Ok(Read::Later) }

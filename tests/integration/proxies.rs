@@ -264,7 +264,12 @@ fn what_a_proxy_says_is_said_with_the_status_of_a_relay_that_is_out_of_reach() {
     // It says that there is a tunnel, and sends a page down it.
     let page = answering(b"HTTP/1.1 200 OK\r\n\r\n<html>Sign in</html>");
     let url = format!("http://{}", page.at);
-    refused(&relay.party("east"), &["--timeout", "0s", "--proxy", &url]).expect_one_of(&[exit::NO_RELAY]);
+    let done = refused(&relay.party("east"), &["--timeout", "0s", "--proxy", &url]).expect(exit::NO_RELAY);
+    assert!(done.stderr.contains("sent bytes that are not this protocol"), "{done}");
+    // So may who connects there by WebSocket see.
+    let to_ws = relay.address.replace("tcp://", "ws://");
+    let done = refused(&world.party("east", &to_ws), &["--timeout", "0s", "--proxy", &url]).expect(exit::NO_RELAY);
+    assert!(done.stderr.contains("something else than a WebSocket"), "{done}");
     // Nobody is there, and nobody by that name.
     let gone = crate::harness::programs::reserve();
     let url = format!("http://{}", gone.address);

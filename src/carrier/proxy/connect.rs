@@ -15,7 +15,7 @@ const BODY_MAX: u64 = 64 * 1024;
 const SKIPPED_MAX: usize = 16;
 /// Times that a nonce may have been too old, in a row.
 const STALE_MAX: usize = 2;
-/// Characters of what stands behind a status, at most.
+/// Characters of what a proxy says to people, at most.
 const REASON_MAX: usize = 100;
 /// 407 (RFC 9110, 15.5.8).
 const LOGIN_WANTED: u16 = 407;
@@ -132,7 +132,7 @@ impl Connect {
     fn handle_login_wanted(&mut self, offered: &[Challenge], body: Option<u64>) {
         let Some(login) = &self.login else { return self.refuse(Refusal::LoginWanted) };
         let Some(choice) = best(offered) else {
-            return self.refuse(Refusal::LoginUnknown(names(offered)));
+            return self.refuse(Refusal::LoginUnknown(names(offered).chars().take(REASON_MAX).collect()));
         };
         let is_again = choice.way != Way::Basic && choice.challenge.is_stale() && self.logins <= STALE_MAX;
         if self.logins > 0 && !is_again {

@@ -5,6 +5,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest as _, Md5};
+use zeroize::Zeroizing;
 
 /// Bytes of a nonce of ours, before it is text.
 pub(super) const NONCE_BYTES: usize = 16;
@@ -181,10 +182,12 @@ pub(super) fn names(offered: &[Challenge]) -> String {
 pub(super) fn credentials(choice: Choice<'_>, login: &Login, target: &str, nonce: [u8; NONCE_BYTES]) -> Vec<u8> {
     let (Choice { way, challenge }, Login { user, password }) = (choice, login);
     if way == Way::Basic {
-        return format!("Basic {}", BASE64.encode(format!("{user}:{}", **password))).into_bytes();
+        let whole = Zeroizing::new(format!("{user}:{}", **password));
+        let whole = Zeroizing::new(BASE64.encode(whole.as_bytes()));
+        return format!("Basic {}", *whole).into_bytes();
     }
     let hash = |parts: &[&[u8]]| {
-        let whole = zeroize::Zeroizing::new(parts.join(&b':'));
+        let whole = Zeroizing::new(parts.join(&b':'));
         hex(&if way == Way::Sha256 { digest(&SHA256, &whole).as_ref().to_vec() } else { Md5::digest(&whole).to_vec() })
     };
     let get = |name: &str| challenge.get(name).unwrap_or_default();

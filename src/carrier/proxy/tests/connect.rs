@@ -124,6 +124,8 @@ fn who_asks_is_said_only_when_that_is_wanted_and_on_the_same_connection_if_it_go
     assert_eq!(refused(login(), &[&kept, "", ""]), Refusal::Closed);
     let other = "HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n";
     assert_eq!(refused(login(), &[other]), Refusal::LoginUnknown("Negotiate, NTLM".to_owned()));
+    let many = format!("HTTP/1.1 407 No\r\nProxy-Authenticate: {}\r\n\r\n", "Unknown-Way a=b, Other c=d, ".repeat(99));
+    assert!(matches!(refused(login(), &[&many]), Refusal::LoginUnknown(names) if names.len() <= REASON_MAX));
     assert!(refused(login(), &[other]).lasts() && !Refusal::Closed.lasts());
 }
 

@@ -2,7 +2,6 @@
 
 use super::*;
 use proptest::prelude::*;
-use zeroize::Zeroizing;
 
 fn login(user: &str, password: &str) -> Login {
     Login::new(user.to_owned(), Zeroizing::new(password.to_owned())).expect("a good login")
