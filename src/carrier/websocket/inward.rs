@@ -95,8 +95,9 @@ impl Inward {
         while *read < wire.len() {
             match &mut self.step {
                 Step::Head(head, have) => {
-                    head[*have] = wire[*read];
-                    (*have, *read) = (*have + 1, *read + 1);
+                    let count = (head_bytes(&head[..*have]) - *have).min(wire.len() - *read);
+                    head[*have..*have + count].copy_from_slice(&wire[*read..*read + count]);
+                    (*have, *read) = (*have + count, *read + count);
                     let (head, have) = (*head, *have);
                     if let Some(step) = self.begin(&head[..have])? {
                         self.step = step;
@@ -192,6 +193,17 @@ impl Inward {
             _ => Ok(Said::Nothing),
         }
     }
+}
+
+/// How long the head of a frame is, as far as its first bytes tell: two of them, and then all.
+fn head_bytes(head: &[u8]) -> usize {
+    let [_, second, ..] = head else { return 2 };
+    let long = match second & 0x7f {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    2 + long + if second & 0x80 != 0 { 4 } else { 0 }
 }
 
 /// The status in the content of a CLOSE, if there is one.

@@ -26,7 +26,7 @@ const CALLED: u64 = 4000;
 /// Bytes that are read, or written, in a nanosecond.
 const BYTES: u64 = 5;
 /// A byte that is its carrier's own: the head of a frame of a WebSocket is six of them, whatever is in it.
-const OVERHEAD: u64 = 25;
+const OVERHEAD: u64 = 10;
 /// What the move of a link from one worker to another costs the two together.
 const MOVE: u64 = 7400;
 /// One of the two steps of a handshake.
