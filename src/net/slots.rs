@@ -121,6 +121,12 @@ impl<T> Slots<T> {
         true
     }
 
+    /// What is there, to look at.
+    pub(crate) fn get(&self, slot: Slot) -> Option<&T> {
+        let place = self.places.get(slot.place()?)?;
+        place.content.as_ref().filter(|_| place.generation == slot.generation())
+    }
+
     /// What is there.
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
         let place = self.places.get_mut(slot.place()?)?;

@@ -13,7 +13,7 @@ mod source;
 use circles::{circles, passed_on};
 use debug_text::debug_texts;
 use errors::{mute_errors, words_for_errors};
-use names::{backward_arrows, impurities, strays, uncalled, words_for_people};
+use names::{backward_arrows, impurities, questions_that_act, strays, uncalled, words_for_people};
 use size::{
     FIELDS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, long_file, long_functions, too_many_arguments, too_many_fields,
 };
@@ -27,6 +27,7 @@ fn complaints(source: &Source) -> Vec<String> {
     all.extend(words_for_people(source));
     all.extend(words_for_errors(source));
     all.extend(backward_arrows(source));
+    all.extend(questions_that_act(source));
     all.extend(long_file(source));
     all.extend(long_functions(source));
     all.extend(too_many_arguments(source));
@@ -169,6 +170,11 @@ fn planted_violations_are_found() {
         ("wire/a/b.rs", "use super::super::super::{self as top};\n", "imports the root"),
         ("wire/mod.rs", "use super as top;\n", "imports the root"),
         ("wire/a.rs", "mod b {\n    use super::super::super::session::S;\n}\n", "wire may not use session"),
+        (
+            "lane/a.rs",
+            "impl A {\n    fn has_room(&mut self) -> bool {\n",
+            "has_room is a question and may change something",
+        ),
         ("extra/mod.rs", "", "a folder that the table of arrows does not know"),
     ];
     for (path, text, complaint) in planted {

@@ -245,3 +245,18 @@ pub fn uncalled(source: &Source, outside: &BTreeSet<&str>) -> Vec<String> {
     let found = found.filter(|(_, name)| !outside.contains(name.as_str()));
     found.map(|(line, name)| source.at(line, &format!("{name} is pub, and named in the crate alone"))).collect()
 }
+
+/// Where a question may need what changes: whoever looks at a disk keeps what it has opened.
+const LOOK_AT_DISKS: [&str; 2] = ["store/", "tools/transfers/engine/tree.rs"];
+
+/// Questions that may act: by their names they tell something, and they could change it.
+pub fn questions_that_act(source: &Source) -> Vec<String> {
+    if LOOK_AT_DISKS.iter().any(|place| source.path.starts_with(place)) {
+        return Vec::new();
+    }
+    let name = |code: &str| code.split_once("fn ").map(|(_, rest)| first_name(rest).to_owned());
+    let asks = |name: &str| name.starts_with("is_") || name.starts_with("has_");
+    let found = source.numbered().filter(|(_, code)| code.contains("(&mut self"));
+    let found = found.filter_map(|(line, code)| Some((line, name(code).filter(|name| asks(name))?)));
+    found.map(|(line, name)| source.at(line, &format!("{name} is a question and may change something"))).collect()
+}

@@ -150,9 +150,9 @@ impl Connections {
     }
 
     /// Whether the application at this end has said its last word, and so hears of no loss.
-    pub(super) fn is_left(&mut self, owner: Owner) -> bool {
+    pub(super) fn is_left(&self, owner: Owner) -> bool {
         let Owner::Import(slot, _) = owner else { return false };
-        matches!(self.sources.get_mut(slot), Some(Source::Conn(conn)) if conn.is_left())
+        matches!(self.sources.get(slot), Some(Source::Conn(conn)) if conn.is_left())
     }
 
     /// Looks at every connection, whatever was heard of it.
@@ -301,8 +301,8 @@ impl Connections {
     }
 
     /// Whether the peer has taken the stream of a connection.
-    pub(super) fn is_taken(&mut self, slot: Slot) -> bool {
-        matches!(self.sources.get_mut(slot), Some(Source::Conn(conn)) if conn.is_taken())
+    pub(super) fn is_taken(&self, slot: Slot) -> bool {
+        matches!(self.sources.get(slot), Some(Source::Conn(conn)) if conn.is_taken())
     }
 
     /// How many to serve in this turn.

@@ -41,7 +41,7 @@ impl Joining<'_> {
         let standing = self.sessions.routes.route(import.peer, &import.service.app).map(|route| route.standing());
         let is_hopeless = is_plain && !matches!(standing, Some(Standing::Up(_) | Standing::Calling(_)));
         if is_hopeless
-            || !self.has_room(ctx, import)
+            || !self.find_room(ctx, import)
             || socket.register(ctx.registry, self.connections.next_token()).is_err()
         {
             return socket.abort();
@@ -56,8 +56,9 @@ impl Joining<'_> {
         }
     }
 
-    /// Whether one more connection of an application here has a place. A peer that has several gives way to one that has none.
-    fn has_room(&mut self, ctx: &mut Context<'_, Portrep>, import: &Import) -> bool {
+    /// Finds a place for one more connection of an application here, and tells if there is none. A peer that has several gives way
+    /// to one that has none.
+    fn find_room(&mut self, ctx: &mut Context<'_, Portrep>, import: &Import) -> bool {
         let wanted = Wanted { peer: import.peer, app: import.service.app.as_str(), by_import: true };
         let room = self.connections.room_for(ctx, Party::Imports);
         match room {

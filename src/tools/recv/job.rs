@@ -99,7 +99,7 @@ impl Order {
         let job = ReceiveJob { greeted, destination, policy: self.policy, sender, on_received, given_up };
         let tells_items = self.tells_items;
         let pump = Pump::start("receive", self.stream, waker, move |port, teller| {
-            teller.is_receivers();
+            teller.serve_receiver();
             teller.tell_items(tells_items);
             job.run(port, teller)
         });

@@ -49,7 +49,7 @@ impl Teller {
     }
 
     /// The engine is the receiver's.
-    pub(crate) fn is_receivers(&mut self) {
+    pub(crate) fn serve_receiver(&mut self) {
         self.made = Side::Here;
     }
 
