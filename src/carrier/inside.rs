@@ -64,9 +64,10 @@ impl Inside {
     /// Where a front has it from: once, when that is sure. None if no front has connected.
     pub(super) fn take_source(&mut self) -> Option<IpAddr> {
         match self {
-            Inside::Plain(visitor) => visitor.take()?.said_source(),
+            Inside::Undecided(visitor) => visitor.take_sure_source(),
+            Inside::Plain(visitor) => visitor.take()?.take_source(),
             Inside::WebSocket(websocket) => websocket.take_source(),
-            Inside::Undecided(_) | Inside::Garbage => None,
+            Inside::Garbage => None,
         }
     }
 

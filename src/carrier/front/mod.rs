@@ -20,8 +20,8 @@ pub struct Visitor {
     fronts: Arc<Fronts>,
     /// The nearest address that is sure.
     source: IpAddr,
-    /// Whether a front has connected, which may say where it has that from.
-    is_front: bool,
+    /// Whether a front has connected, and nobody has been told yet where it has that from.
+    is_sought: bool,
 }
 
 impl Default for Visitor {
@@ -34,18 +34,23 @@ impl Default for Visitor {
 impl Visitor {
     /// From this address.
     pub fn new(fronts: Arc<Fronts>, address: IpAddr) -> Visitor {
-        let (source, is_front) = (address.to_canonical(), fronts.are_at(address));
-        Visitor { fronts, source, is_front }
+        let (source, is_sought) = (address.to_canonical(), fronts.are_at(address));
+        Visitor { fronts, source, is_sought }
     }
 
     /// What it may say ahead of all else.
     pub(super) fn ahead(&self) -> Option<Box<Ahead>> {
-        self.is_front.then(Box::default)
+        self.is_sought.then(Box::default)
     }
 
-    /// From where a front has it, as far as that is sure; None if no front has connected.
-    pub(super) fn said_source(&self) -> Option<IpAddr> {
-        self.is_front.then_some(self.source)
+    /// Where a front has it from, once there is nothing more to be said: once, and None if no front has connected.
+    pub(super) fn take_source(&mut self) -> Option<IpAddr> {
+        std::mem::take(&mut self.is_sought).then_some(self.source)
+    }
+
+    /// The same while more may be said, where nothing can change it: whoever holds back his first byte is bounded already.
+    pub(super) fn take_sure_source(&mut self) -> Option<IpAddr> {
+        if self.fronts.are_at(self.source) { None } else { self.take_source() }
     }
 
     /// Whether a request for this is one for the relay.

@@ -149,7 +149,7 @@ fn asks(forwarded: &[&str], x_forwarded_for: &[&str]) -> String {
         forwarded: forwarded.iter().map(Vec::as_slice).collect(),
         x_forwarded_for: x_forwarded_for.iter().map(Vec::as_slice).collect(),
     });
-    visitor.said_source().expect("a front").to_string()
+    visitor.take_source().expect("a front").to_string()
 }
 
 #[test]
@@ -272,6 +272,15 @@ fn each_carrier_comes_behind_a_header_and_from_where_that_says() {
         for step in [1, 5, bytes.len()] {
             let visit = visit("127.0.0.1", &bytes, step);
             assert_eq!(visit, (HELLO.to_vec(), vec![ip(source)], None), "{}", String::from_utf8_lossy(&bytes));
+        }
+    }
+}
+
+#[test]
+fn whoever_a_header_names_is_known_before_he_says_a_word_unless_he_may_name_another() {
+    for (header, source) in [(LINE, Some("192.0.2.7")), (LINE_OF_A_FRONT, None), (b"PROXY UNKNOWN\r\n", None)] {
+        for step in [1, header.len()] {
+            assert_eq!(visit("127.0.0.1", header, step).1, source.map(ip).into_iter().collect::<Vec<_>>());
         }
     }
 }

@@ -113,7 +113,7 @@ impl WebSocket {
     /// Where the request comes from, by what a front says: once, when it has come.
     pub(super) fn take_source(&mut self) -> Option<IpAddr> {
         let visitor = if self.is_open() { self.visitor.take() } else { None };
-        visitor?.said_source()
+        visitor?.take_source()
     }
 
     /// Whether bytes of the link may come and go.

@@ -119,7 +119,7 @@ pub struct Place {
     /// Accept links on this IP:PORT; port 0 takes a free one; may be repeated
     ///
     /// For each listener two lines go to standard output: listening tcp://ID@IP:PORT, and the same with ws:// for links
-    /// by WebSocket. What follows the first word can be given to the other tools as it stands. Sockets passed by systemd
+    /// by WebSocket, with the path of --path if there is one. What follows the first word can be given to the other tools as it stands. Sockets passed by systemd
     /// are served as well. All of IPv6 (::) is all of IPv4 too, unless an IPv4 address is given with the same port.
     #[arg(short, long, value_name = "ADDR")]
     pub listen: Vec<SocketAddr>,
