@@ -8,7 +8,7 @@ use std::time::Duration;
 use vp::identity::Identity;
 use vp::names::Fronts;
 use vp::relay::Limits;
-use vp::server::{Allow, Relay, RelayOptions};
+use vp::server::{Allow, Certificate, Logging, Relay, RelayOptions};
 
 /// What goes wrong.
 pub type Anyhow<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -82,13 +82,13 @@ pub fn serve(workers: usize, memory_mib: usize) -> Anyhow<()> {
         listeners: Vec::new(),
         fronts: Fronts::default(),
         allow: Allow::Anyone,
+        certificate: Certificate::Own,
         limits: Limits::default(),
         memory_bytes: memory_mib << 20,
         workers: NonZeroUsize::new(workers),
         drain: Duration::ZERO,
         signals: false,
-        details: false,
-        log: Box::new(|_| {}),
+        log: Logging { details: false, write: Box::new(|_| {}) },
     };
     let relay = Relay::bind(options).map_err(|error| format!("{error:?}"))?;
     announce(relay.addresses()[0].rsplit('@').next().ok_or("no address")?.parse()?)?;

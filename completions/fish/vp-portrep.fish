@@ -16,7 +16,7 @@ end
 
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_vp_portrep_global_optspecs
-    string join \n e/export= i/import= socks= allow= exclusive listen-when-up proxy-protocol= limit= keepalive= max-connections= r/relay= proxy= proxy-password-file= proxy-command= k/key= peers= timeout= resume-timeout= dead-time= ready-fd= q/quiet v/verbose json h/help V/version
+    string join \n e/export= i/import= socks= allow= exclusive listen-when-up proxy-protocol= limit= keepalive= max-connections= r/relay= proxy= proxy-password-file= proxy-command= ca= outer-tls= k/key= peers= timeout= resume-timeout= dead-time= ready-fd= q/quiet v/verbose json h/help V/version
 end
 
 function __fish_vp_portrep_needs_command
@@ -53,6 +53,9 @@ complete -c vp-portrep -s r -l relay -d 'Meet at the relay with this address; ma
 complete -c vp-portrep -l proxy -d 'Reach relays through this proxy: http://[USER@]HOST:PORT or socks5://[USER@]HOST:PORT; none: through no proxy' -x -x
 complete -c vp-portrep -l proxy-password-file -d 'Read the password for the proxy from this file' -r -F
 complete -c vp-portrep -l proxy-command -d 'Reach relays by the standard input and output of this command' -r
+complete -c vp-portrep -l ca -d 'For relays by tls or wss, trust the certificates in FILE (PEM) and none of the system\'s' -r -F
+complete -c vp-portrep -l outer-tls -d 'Whether the certificate of a relay by tls or wss is verified; with any it may be anyone\'s' -r -f -a "verify\t'That somebody who is trusted has signed it, for this host'
+any\t'Nothing'"
 complete -c vp-portrep -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-portrep -l peers -d 'Look names of peers up in this file' -r -F
 complete -c vp-portrep -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -x -x
@@ -72,6 +75,9 @@ complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -s r -l rel
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l proxy -d 'Reach relays through this proxy: http://[USER@]HOST:PORT or socks5://[USER@]HOST:PORT; none: through no proxy' -x -x
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l proxy-password-file -d 'Read the password for the proxy from this file' -r -F
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l proxy-command -d 'Reach relays by the standard input and output of this command' -r
+complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l ca -d 'For relays by tls or wss, trust the certificates in FILE (PEM) and none of the system\'s' -r -F
+complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l outer-tls -d 'Whether the certificate of a relay by tls or wss is verified; with any it may be anyone\'s' -r -f -a "verify\t'That somebody who is trusted has signed it, for this host'
+any\t'Nothing'"
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -s k -l key -d 'Be the party with this key' -r -F
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l peers -d 'Look names of peers up in this file' -r -F
 complete -c vp-portrep -n "__fish_vp_portrep_using_subcommand check" -l timeout -l wait -d 'Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever' -x -x

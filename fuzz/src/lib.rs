@@ -12,7 +12,7 @@ use vp::{carrier, lane, link, node, noise, relay, session, wire};
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All entries.
-pub const ENTRIES: [Entry; 34] = [
+pub const ENTRIES: [Entry; 35] = [
     ("acks", lane::fuzz_acks),
     ("address", fuzz_address),
     ("answer", answer),
@@ -44,6 +44,7 @@ pub const ENTRIES: [Entry; 34] = [
     ("session_peer", session::fuzz::fuzz_session_peer),
     ("socks", socks::fuzz_socks),
     ("socks5", carrier::proxy::fuzz_socks5),
+    ("tls", carrier::fuzz_tls),
     ("transfer", decoder::fuzz),
     ("unpack", unpack),
     ("websocket", carrier::fuzz_websocket),

@@ -3,8 +3,10 @@
 /// What a first byte begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum First {
-    /// The hello of a link, or what its handshake will refuse: TLS too, as long as nobody serves that.
+    /// The hello of a link, or what its handshake will refuse.
     Link,
+    /// A record of TLS, of which the first is one of its handshake (RFC 8446, 5.1).
+    Tls,
     /// A request of HTTP, of which each known method is of capital letters (RFC 9110, 9.1), or nothing.
     Http,
 }
@@ -12,7 +14,11 @@ pub(super) enum First {
 impl First {
     /// By the byte itself: a hello begins with a small letter, a record of TLS with the number 22.
     pub(super) fn of(byte: u8) -> First {
-        if byte.is_ascii_uppercase() { First::Http } else { First::Link }
+        match byte {
+            0x16 => First::Tls,
+            _ if byte.is_ascii_uppercase() => First::Http,
+            _ => First::Link,
+        }
     }
 }
 
@@ -25,7 +31,8 @@ mod tests {
         for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"] {
             assert_eq!(First::of(method.as_bytes()[0]), First::Http, "{method}");
         }
-        for other in [b'v', 0x16, 0, b' ', b'\r', b'g', 0xff] {
+        assert_eq!(First::of(0x16), First::Tls);
+        for other in [b'v', 0x17, 0x15, 0, b' ', b'\r', b'g', 0xff] {
             assert_eq!(First::of(other), First::Link, "{other}");
         }
     }

@@ -207,10 +207,9 @@ pub struct Target<'a> {
     pub port: u16,
     /// The path from its `/` on; empty if there is none.
     pub path: &'a str,
+    /// The port that a Host field leaves out: 80, and with TLS 443 (RFC 9110, 4.2).
+    pub usual_port: u16,
 }
-
-/// The port that a Host field leaves out.
-const USUAL_PORT: u16 = 80;
 
 /// A key as text.
 pub(super) fn key(bytes: [u8; KEY_BYTES]) -> String {
@@ -220,7 +219,7 @@ pub(super) fn key(bytes: [u8; KEY_BYTES]) -> String {
 /// The request for a WebSocket that carries a link.
 pub(super) fn request(to: &Target<'_>, key: &str) -> Vec<u8> {
     let mut host = if to.host.contains(':') { format!("[{}]", to.host) } else { to.host.to_owned() };
-    if to.port != USUAL_PORT {
+    if to.port != to.usual_port {
         // To a string it does not fail.
         let _ = write!(host, ":{}", to.port);
     }

@@ -1,8 +1,9 @@
 //! What is inside of a connection, or of the TLS on it: a link as it is, or in messages of a WebSocket.
 
 use super::detect::First;
+use super::end::End;
 use super::front::Visitor;
-use super::websocket::{self, End, WebSocket};
+use super::websocket::{self, WebSocket};
 use std::io::IoSlice;
 use std::net::IpAddr;
 
@@ -29,7 +30,8 @@ impl Inside {
             let visitor = std::mem::take(visitor);
             *self = match First::of(*first) {
                 First::Http => Inside::WebSocket(Box::new(WebSocket::answer(visitor))),
-                First::Link => Inside::Plain(Some(visitor)),
+                // TLS in TLS is nothing that anybody serves.
+                First::Link | First::Tls => Inside::Plain(Some(visitor)),
             };
         }
         match self {

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Names of the variables the tools look at, each with its line in the manual pages.
-pub const VARIABLES: [(&str, &str); 17] = [
+pub const VARIABLES: [(&str, &str); 19] = [
     ("VP_RELAY", "relay addresses, separated by spaces"),
     ("VP_KEY", "key file"),
     ("VP_PEERS", "peers file"),
@@ -20,6 +20,8 @@ pub const VARIABLES: [(&str, &str); 17] = [
     ("XDG_STATE_HOME", "holds vp/, the state directory (default ~/.local/state)"),
     ("CREDENTIALS_DIRECTORY", "set by systemd; holds the credentials key, a key file, and proxy-password"),
     ("STATE_DIRECTORY", "set by systemd; the state directory"),
+    ("SSL_CERT_FILE", "certificates to trust in place of the system's, for relays by tls and wss; --ca goes before it"),
+    ("SSL_CERT_DIR", "a directory of such certificates"),
     ("NOTIFY_SOCKET", "set by systemd; is told when the tool is ready and when it stops"),
     (
         "LISTEN_FDS",

@@ -1,6 +1,7 @@
 //! What goes wrong with relays and calls.
 
 use super::Kind;
+use crate::carrier::Distrust;
 use crate::wire::CloseCode;
 use std::io::Error;
 use std::sync::Arc;
@@ -25,6 +26,10 @@ pub enum Down {
     Unproven,
     /// What answered does not carry links as the relay's address says; the status of HTTP that it answered with, if it did.
     NotTaken(Option<u16>),
+    /// What answered speaks no TLS, or none that could be agreed on.
+    NotTls,
+    /// It showed a certificate that is not believed; the driver knows more.
+    Untrusted,
     /// It took the connection, and nothing was heard of it.
     Mute,
     /// It has proven who it is, and was yet to say that it takes us in.
@@ -43,12 +48,21 @@ pub enum Down {
 
 /// What the driver knows of how a carrier failed or broke, beyond its kind: it is told with that, and means nothing to the node.
 #[derive(Clone, Debug)]
-pub struct Fault(pub Arc<Error>);
+pub enum Fault {
+    /// What the system says.
+    System(Arc<Error>),
+    /// What is wrong with the certificate that it showed.
+    Certificate(Arc<Distrust>),
+}
 
 impl PartialEq for Fault {
     /// The very same one.
     fn eq(&self, other: &Fault) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        match (self, other) {
+            (Fault::System(one), Fault::System(other)) => Arc::ptr_eq(one, other),
+            (Fault::Certificate(one), Fault::Certificate(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
     }
 }
 

@@ -17,6 +17,10 @@ use std::time::Instant;
 /// Input that an unauthenticated connection can make us hold, bytes.
 pub(super) const GREETING_MAX: usize = 4 * 1024;
 
+/// The same, with what its carrier needs: the hello of TLS, which may be long, the head of a request, and what is around those and
+/// the handshake. What of it is kept at a time is for the carrier to bound.
+pub(super) const GREETING_CARRIED_MAX: usize = 2 * GREETING_MAX + 16 * 1024;
+
 const _: () = assert!(HANDSHAKE_MESSAGE_MAX < GREETING_MAX);
 
 /// All of them. Whatever has trickled in by its deadline, a connection is closed then.

@@ -9,7 +9,7 @@ use super::conns::{Conns, Due};
 use super::events::{Event, MovingLink, Notice};
 use super::fair::reading::Waits;
 use super::fair::work::Work;
-use super::greeting::{GREETING_MAX, Greetings};
+use super::greeting::{GREETING_CARRIED_MAX, Greetings};
 use super::input::Input;
 use super::intake::Held;
 use super::memory::block::{Buffer, Pool};
@@ -260,8 +260,7 @@ impl Forwarder {
     pub(crate) fn handle_overhead(&mut self, now: Instant, conn: ConnId, bytes: usize) {
         self.conns.handle_overhead(now, conn, bytes);
         self.conns.reading.line.spend(Work::of_overhead(bytes));
-        // The head of a request, a handshake and the frames around it are less.
-        if self.conns.greetings.get_mut(conn).is_some_and(|greeting| greeting.received > 2 * GREETING_MAX) {
+        if self.conns.greetings.get_mut(conn).is_some_and(|greeting| greeting.received > GREETING_CARRIED_MAX) {
             self.handle_garbage(now, conn);
         }
     }

@@ -146,14 +146,14 @@ fn straight(dialled: Dialled) -> Approached {
             Approached::Later(Approach::Straight(dialer), lacks)
         }
         Dialled::Connected(socket) => Arrival::of(socket),
-        Dialled::Failed(error) => Approached::Failed(Down::Unreachable, Fault(Arc::new(error))),
+        Dialled::Failed(error) => Approached::Failed(Down::Unreachable, Fault::System(Arc::new(error))),
     }
 }
 
 fn failed(obstacle: Obstacle) -> Approached {
     let lasts = matches!(&obstacle.what, Hindrance::Refused(refusal) if refusal.lasts());
     let why = if lasts { Down::ProxyLogin } else { Down::Unreachable };
-    Approached::Failed(why, Fault(Arc::new(obstacle.into_error())))
+    Approached::Failed(why, Fault::System(Arc::new(obstacle.into_error())))
 }
 
 impl Detour {

@@ -10,6 +10,7 @@ use super::news::News;
 use super::reminder::Reminder;
 use super::tool::{Context, Doing, Listener, RunError, Tool};
 use super::way::Way;
+use crate::carrier::TlsClient;
 use crate::names::RelayAddress;
 use crate::net::reactor::{Clocks, Flow, Host, Reactor, Ready};
 use crate::net::reaper::adopt_orphans;
@@ -38,16 +39,22 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A loop around a node. `config.relays` are the ids of `relays`, in the same order.
-    pub(crate) fn new(config: Config, relays: Vec<(RelayAddress, Way)>) -> io::Result<Client> {
+    /// A loop around a node. `config.relays` are the ids of `relays`, in the same order; `tls` is for those that ask for it.
+    pub(crate) fn new(config: Config, relays: Vec<(RelayAddress, Way)>, tls: Option<TlsClient>) -> io::Result<Client> {
         adopt_orphans()?;
         let reactor = Reactor::new(EVENTS)?;
         let signals = Signals::new(&[HUP, INT, TERM, USR1, XCPU])?;
         signals.register(reactor.registry(), SIGNALS.token())?;
         let node = Node::new(Instant::now(), config);
         let (relays, ways) = relays.into_iter().unzip();
-        let line =
-            Line { node, relays, ways, relay: 0, has_come_through: false, connection: Connection::new(CONNECTION) };
+        let line = Line {
+            node,
+            relays,
+            ways,
+            relay: 0,
+            has_come_through: false,
+            connection: Connection::new(CONNECTION, tls),
+        };
         Ok(Client { reactor, line, signals })
     }
 
@@ -257,7 +264,7 @@ impl Line {
                 news(News::RelayUp(&self.relays[*relay]));
             }
             Event::RelayDown { relay, why, fault } => {
-                news(News::RelayDown(&self.relays[*relay], *why, fault.as_ref().map(|fault| &*fault.0)));
+                news(News::RelayDown(&self.relays[*relay], *why, fault.as_ref()));
             }
             Event::Up { peer, app, .. } => news(News::Up(*peer, app.as_str())),
             Event::TurnedAway { peer, app } => news(News::TurnedAway(*peer, app.as_str())),
@@ -315,7 +322,8 @@ impl Line {
                 }
                 self.node.handle_connected(now);
             }
-            Some(Dial::Refused(why)) => self.node.handle_down(now, why),
+            Some(Dial::Refused(why, None)) => self.node.handle_down(now, why),
+            Some(Dial::Refused(why, Some(fault))) => self.node.handle_fault(now, why, fault),
             Some(Dial::Broken(fault)) => self.node.handle_fault(now, Down::Closed, fault),
             Some(Dial::OnTheWay(lacks)) => self.node.handle_on_the_way(lacks),
             Some(Dial::Failed(Down::ProxyLogin, fault)) if self.has_come_through => {

@@ -12,7 +12,7 @@ use super::approach::{Approach, Approached, Arrival, Means};
 use super::leavers::Leavers;
 use super::way::{Hindrance, Obstacle, Way};
 use crate::carrier::proxy::Destination;
-use crate::carrier::{Carrier, End, OWN_SLICES, Target};
+use crate::carrier::{Carrier, End, HELD_MAX, OWN_SLICES, Target, TlsClient, TlsEnd};
 use crate::names::{RelayAddress, Scheme};
 use crate::net::child::Child;
 use crate::net::dial::Lookups;
@@ -27,8 +27,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// One read: a whole DATA frame and what may be left of a control frame.
-const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER_BYTES);
+/// One read: a whole DATA frame, what may be left of a control frame, and what a carrier puts in front.
+const INPUT_BYTES: usize = DATA_BODY_MAX + 2 * (CONTROL_BODY_MAX + SEALED_HEADER_BYTES) + HELD_MAX;
 /// Reads of the farewell before the time is looked at again.
 const LAST_READS: usize = 64;
 /// Writes of our last words before it is.
@@ -44,6 +44,8 @@ pub(super) struct Connection {
     lookups: Lookups,
     input: Vec<u8>,
     filled: usize,
+    /// Whom to believe, where TLS is asked for.
+    tls: Option<TlsClient>,
     /// Some of that came right behind the carrier's handshake, and the node has not had it.
     is_unheard: bool,
     /// The command whose standard streams the socket is.
@@ -75,8 +77,8 @@ pub(super) enum Dial {
     Up(Option<(SocketAddr, SocketAddr)>),
     /// It has not, and why.
     Failed(Down, Fault),
-    /// It has, and carries no link.
-    Refused(Down),
+    /// It has, and carries no link; what more is known of why.
+    Refused(Down, Option<Fault>),
     /// It has, and broke before it could.
     Broken(Fault),
 }
@@ -93,13 +95,14 @@ pub(super) enum Parting {
 
 impl Connection {
     /// Without a connection. Its events have the keys of this place.
-    pub(super) fn new(place: Slot) -> Connection {
+    pub(super) fn new(place: Slot, tls: Option<TlsClient>) -> Connection {
         Connection {
             key: place,
             state: State::Down,
             lookups: Lookups::default(),
             input: vec![0; INPUT_BYTES],
             filled: 0,
+            tls,
             is_unheard: false,
             command: None,
             leavers: Leavers::default(),
@@ -121,15 +124,26 @@ impl Connection {
     pub(super) fn dial(&mut self, now: Instant, reactor: &Reactor, (to, way): (&RelayAddress, &Way)) -> Dial {
         self.hang_up(now);
         self.key = self.key.successor();
-        let RelayAddress { host, port, path, .. } = to;
-        let carrier = match to.scheme {
-            Some(Scheme::Ws) => Carrier::websocket(&Target { host, port: *port, path }),
-            _ => Carrier::plain(),
-        };
-        let to = Destination { host: host.clone(), port: *port };
+        let Some(carrier) = self.carrier(to) else { return Dial::Refused(Down::NotTls, None) };
+        let to = Destination { host: to.host.clone(), port: to.port };
         let means = Means { reactor, token: self.key.token(), lookups: &mut self.lookups };
         let approached = Approach::start(now, means, way, &to);
         self.take(now, approached, carrier)
+    }
+
+    /// What carries a link as this address says. None: no certificate could be for its host, or TLS was not foreseen.
+    fn carrier(&self, to: &RelayAddress) -> Option<Carrier> {
+        let RelayAddress { host, port, path, scheme, .. } = to;
+        let inside = match scheme {
+            Some(scheme @ (Scheme::Ws | Scheme::Wss)) => {
+                Carrier::websocket(&Target { host, port: *port, path, usual_port: scheme.default_port() })
+            }
+            _ => Carrier::plain(),
+        };
+        match scheme {
+            Some(Scheme::Tls | Scheme::Wss) => inside.over_tls(self.tls.as_ref()?, host).ok(),
+            _ => Some(inside),
+        }
     }
 
     /// Looks how the connection in the making is; None if there is none.
@@ -181,9 +195,9 @@ impl Connection {
             Some(ended) => {
                 self.command = None;
                 let obstacle = Obstacle { proxy: None, what: Hindrance::Ended(ended) };
-                Some(Dial::Failed(Down::Unreachable, Fault(Arc::new(obstacle.into_error()))))
+                Some(Dial::Failed(Down::Unreachable, Fault::System(Arc::new(obstacle.into_error()))))
             }
-            None if until <= now => Some(Dial::Refused(Down::Closed)),
+            None if until <= now => Some(Dial::Refused(Down::Closed, None)),
             None => {
                 self.state = State::Ending(until);
                 None
@@ -195,14 +209,18 @@ impl Connection {
     fn open(&mut self, now: Instant, mut socket: Socket, mut carrier: Carrier) -> Dial {
         while !carrier.is_open() {
             if let Some(end) = carrier.end() {
-                return Dial::Refused(down(end));
+                // It is told what it is to know; whether it hears that changes nothing.
+                let _ = flush(&mut socket, &mut carrier);
+                let fault = carrier.distrust().map(|distrust| Fault::Certificate(Arc::new(distrust)));
+                return Dial::Refused(down(end), fault);
             }
+            let held = carrier.put_back(&mut self.input);
             let read = flush(&mut socket, &mut carrier).and_then(|()| match socket.is_readable() {
-                true => socket.try_read(&mut self.input),
+                true => socket.try_read(&mut self.input[held..]),
                 false => Ok(Read::Later),
             });
             match read {
-                Ok(Read::Bytes(count)) => self.filled = carrier.handle_wire(&mut self.input[..count]),
+                Ok(Read::Bytes(count)) => self.filled = carrier.handle_wire(&mut self.input[..held + count]),
                 Ok(Read::Later) => {
                     self.state = State::Opening(socket, carrier);
                     return Dial::Opening;
@@ -211,8 +229,8 @@ impl Connection {
                     let until = now + COMMAND_TIME;
                     return self.end_command(now, until).unwrap_or(Dial::Opening);
                 }
-                Ok(Read::End) => return Dial::Refused(Down::Closed),
-                Err(error) => return Dial::Broken(Fault(Arc::new(error))),
+                Ok(Read::End) => return Dial::Refused(Down::Closed, None),
+                Err(error) => return Dial::Broken(Fault::System(Arc::new(error))),
             }
         }
         let ends = socket.addresses();
@@ -255,9 +273,11 @@ impl Connection {
         if !socket.is_readable() {
             return None;
         }
-        match socket.try_read(&mut self.input[self.filled..]) {
+        let room = &mut self.input[self.filled..];
+        let held = carrier.put_back(room);
+        match socket.try_read(&mut room[held..]) {
             Ok(Read::Bytes(count)) => {
-                let link = carrier.handle_wire(&mut self.input[self.filled..self.filled + count]);
+                let link = carrier.handle_wire(&mut room[..held + count]);
                 let end = carrier.end();
                 if end.is_some() {
                     // It is told what it is to know; whether it hears that changes nothing.
@@ -279,7 +299,7 @@ impl Connection {
                 self.state = State::Ending(now + COMMAND_TIME);
             }
             Ok(Read::End) => node.handle_down(now, Down::Closed),
-            Err(error) => node.handle_fault(now, Down::Closed, Fault(Arc::new(error))),
+            Err(error) => node.handle_fault(now, Down::Closed, Fault::System(Arc::new(error))),
         }
         Some(0)
     }
@@ -321,7 +341,7 @@ impl Connection {
                 return None;
             }
             Ok(Written::Gone) => None,
-            Err(error) => Some(Fault(Arc::new(error))),
+            Err(error) => Some(Fault::System(Arc::new(error))),
         };
         if self.command.is_some() && !node.is_attached() {
             self.state = State::Ending(now + COMMAND_TIME);
@@ -378,7 +398,9 @@ fn down(end: End) -> Down {
     match end {
         End::Closed => Down::Closed,
         End::NotTaken(status) => Down::NotTaken(status),
-        End::Broken(_) | End::NotFound => Down::Damaged,
+        End::Broken(_) | End::NotFound | End::Tls(TlsEnd::Broken) => Down::Damaged,
+        End::Tls(TlsEnd::Untrusted) => Down::Untrusted,
+        End::Tls(TlsEnd::NotTls | TlsEnd::Told(_) | TlsEnd::Incompatible) => Down::NotTls,
     }
 }
 

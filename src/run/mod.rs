@@ -16,6 +16,7 @@ mod leavers;
 pub(crate) mod news;
 mod reminder;
 pub(crate) mod tool;
+pub(crate) mod trust;
 pub(crate) mod turns;
 pub(crate) mod way;
 

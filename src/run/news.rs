@@ -3,8 +3,7 @@
 use super::way::Way;
 use crate::identity::PeerId;
 use crate::names::RelayAddress;
-use crate::node::{CircuitStep, Down, Sharing};
-use std::io;
+use crate::node::{CircuitStep, Down, Fault, Sharing};
 use std::net::SocketAddr;
 
 /// What a person may want to know while it happens, whatever the tool.
@@ -23,7 +22,7 @@ pub(crate) enum News<'a> {
     /// The link to a relay is up.
     RelayUp(&'a RelayAddress),
     /// The link to a relay is gone or did not come up.
-    RelayDown(&'a RelayAddress, Down, Option<&'a io::Error>),
+    RelayDown(&'a RelayAddress, Down, Option<&'a Fault>),
     /// Another process with our key receives this application at this relay.
     Shared(&'a str, Sharing, &'a RelayAddress),
     /// The peer is not there yet.

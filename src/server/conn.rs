@@ -1,6 +1,6 @@
 //! A client's connection: its socket, and the carrier between that and the link.
 
-use crate::carrier::{Carrier, End, OWN_SLICES, Visitor};
+use crate::carrier::{Carrier, End, OWN_SLICES, TlsServer, Visitor};
 use crate::net::reactor::{Ready, Registry, Token};
 use crate::net::socket::Socket;
 use crate::net::{Read, Written};
@@ -16,7 +16,7 @@ pub(super) struct Conn {
 
 /// What came of a read.
 pub(super) enum Got {
-    /// So many bytes came, and were so many of the link's, which are in front.
+    /// So many bytes were used, and were so many of the link's, which are in front.
     Bytes { wire: usize, link: usize },
     /// Nothing now.
     Later,
@@ -25,9 +25,9 @@ pub(super) enum Got {
 }
 
 impl Conn {
-    /// One that was accepted from this visitor.
-    pub(super) fn new(socket: Socket, visitor: Visitor) -> Conn {
-        Conn { socket, carrier: Carrier::undecided(visitor) }
+    /// One that was accepted from this visitor; who speaks TLS on it is shown that.
+    pub(super) fn new(socket: Socket, visitor: Visitor, tls: TlsServer) -> Conn {
+        Conn { socket, carrier: Carrier::undecided(visitor).serving(tls) }
     }
 
     /// Lets events with `token` tell of it.
@@ -89,15 +89,17 @@ impl Conn {
         }
         // One block, in the front of which the link's bytes stay: those of several would have to be moved together.
         let Some(block) = reader.rooms().next() else { return Ok(Got::Later) };
-        let room = block.len().min(most);
-        let wire = match self.socket.try_read(&mut block[..room])? {
-            Read::Bytes(count) => count,
+        let held = self.carrier.put_back(block);
+        let room = block.len().min(held.saturating_add(most));
+        let came = match self.socket.try_read(&mut block[held..room])? {
+            Read::Bytes(count) => held + count,
             Read::Later => return Ok(Got::Later),
             Read::End => return Ok(Got::End),
         };
-        let link = self.carrier.handle_wire(&mut block[..wire]);
+        let link = self.carrier.handle_wire(&mut block[..came]);
         self.flush();
-        Ok(Got::Bytes { wire, link })
+        // What has to wait for more is paid for when it is used.
+        Ok(Got::Bytes { wire: came.saturating_sub(self.carrier.held()), link })
     }
 
     /// Writes what fits of what the link shows; how much of that the kernel took.

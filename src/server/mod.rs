@@ -14,10 +14,11 @@
 //! | `worker`, `sockets`, `linger` | one thread: its loop, its sockets, and those that only wait for their last bytes to be taken |
 //! | `mail`, `shared` | what threads send each other, and what all of them see |
 //! | `life`, `handle`, `status` | how far the relay is, who ends it, what it says when it is asked |
-//! | `allow`, `reload` | who may attach, and reading that again |
+//! | `allow`, `certificate`, `reload` | who may attach, what is shown to whoever speaks TLS, and reading both again |
 //! | `log`, `quota`, `refusals` | what is told of whom, and how much of it |
 
 mod allow;
+mod certificate;
 mod conn;
 mod handle;
 mod life;
@@ -33,6 +34,7 @@ mod status;
 mod worker;
 
 pub use allow::{Allow, AllowError};
+pub use certificate::{Certificate, CertificateError};
 pub use handle::Handle;
 pub use log::Doer;
 pub(crate) use log::Log;
@@ -40,7 +42,7 @@ pub use log::LogLine;
 pub use quota::LeftOut;
 pub use status::Status;
 
-use crate::identity::Identity;
+use crate::identity::{Identity, PeerId};
 use crate::names::{Fronts, Scheme};
 use crate::net::accept::{Acceptor, Shortage, raise_descriptor_limit};
 use crate::net::listen::{FourPorts, Listener, bind};
@@ -50,6 +52,7 @@ use crate::net::reaper::adopt_orphans;
 use crate::net::signals::{HUP, INT, Signals, TERM, USR1, XCPU};
 use crate::relay::{Budget, Common, Limits, WorkerIndex};
 use allow::AllowList;
+use certificate::Shown;
 use life::Life;
 use log::RelayLog;
 use mail::Inbox;
@@ -67,7 +70,9 @@ use worker::{EVENTS, LISTENERS, SIGNALS, Thread, Worker};
 /// Least memory for bodies a worker works with, bytes: what it reads into, and some that waits.
 pub(crate) const MEMORY_PER_WORKER_MIN: usize = 1024 * 1024;
 /// How links may be carried to each listener, the plainest first.
-const CARRIERS: [Scheme; 2] = [Scheme::Tcp, Scheme::Ws];
+const CARRIERS: [Scheme; 4] = [Scheme::Tcp, Scheme::Ws, Scheme::Tls, Scheme::Wss];
+/// How many of those work as they stand where nobody gave the relay a certificate that others believe.
+const WITHOUT_CERTIFICATE: usize = 2;
 /// Workers where nobody says how many: one a core, as far as the usual memory goes.
 const WORKERS_USUAL_MAX: usize = 256;
 
@@ -80,8 +85,18 @@ pub enum Trouble {
     Accept(io::Error),
     /// The allow file was to be read again and cannot be used.
     Reload(PathBuf, AllowError),
-    /// There is no thread to read it in.
+    /// The certificate was to be read again and cannot be used.
+    Certificate(CertificateError),
+    /// There is no thread to read them in.
     Thread(io::Error),
+}
+
+/// What a relay tells of itself.
+pub struct Logging {
+    /// Whether details are wanted: [`LogLine::Connection`], [`LogLine::Fact`].
+    pub details: bool,
+    /// Where log lines go.
+    pub write: Log,
 }
 
 /// What a relay is told.
@@ -96,6 +111,8 @@ pub struct RelayOptions {
     pub fronts: Fronts,
     /// Who may attach.
     pub allow: Allow,
+    /// What is shown to whoever speaks TLS.
+    pub certificate: Certificate,
     /// What they may hold.
     pub limits: Limits,
     /// Bytes of bodies on their way, in all; at least `MEMORY_PER_WORKER_MIN` for each worker.
@@ -106,10 +123,8 @@ pub struct RelayOptions {
     pub drain: Duration,
     /// Whether HUP, INT, TERM, USR1 and XCPU are this relay's; else [`Handle`] is the only way to end it.
     pub signals: bool,
-    /// Whether details are wanted: [`LogLine::Connection`], [`LogLine::Fact`].
-    pub details: bool,
-    /// Where log lines go.
-    pub log: Log,
+    /// What is told of it.
+    pub log: Logging,
 }
 
 /// How a relay ended.
@@ -128,6 +143,8 @@ pub enum RelayError {
     Listen(SocketAddr, io::Error),
     /// The allow file cannot be used.
     Allow(PathBuf, AllowError),
+    /// The certificate cannot be used.
+    Certificate(CertificateError),
     /// The memory is too little for so many workers.
     Memory {
         /// How many.
@@ -150,6 +167,7 @@ pub struct Relay {
     shared: Arc<Shared>,
     threads: Vec<Thread>,
     addresses: Vec<String>,
+    listeners: usize,
 }
 
 impl Relay {
@@ -164,26 +182,22 @@ impl Relay {
         }
         let allow = AllowList::new(options.allow, options.limits);
         let policy = allow
-            .read(&options.log)
+            .read(&options.log.write)
             .map_err(|error| RelayError::Allow(allow.path().map_or_else(PathBuf::new, Path::to_owned), error))?;
+        let certificate = Shown::new(options.certificate).map_err(RelayError::Certificate)?;
         let mut listeners = options.listeners;
         let four: FourPorts = addresses_of(&listeners)?.into_iter().chain(options.listen.iter().copied()).collect();
         for address in options.listen {
             let bound = bind(address, &four).map_err(|error| RelayError::Listen(address, error))?;
             if bound.absent {
-                (options.log)(LogLine::Trouble(Trouble::Absent(address)));
+                (options.log.write)(LogLine::Trouble(Trouble::Absent(address)));
             }
             listeners.push(bound.listener);
         }
-        let id = options.identity.id();
         let path = options.fronts.path.as_ref().map(ToString::to_string).unwrap_or_default();
-        let spoken = |address| {
-            CARRIERS.map(|scheme| match scheme {
-                Scheme::Ws => format!("{scheme}://{id}@{address}{path}"),
-                _ => format!("{scheme}://{id}@{address}"),
-            })
-        };
-        let addresses = addresses_of(&listeners)?.into_iter().flat_map(spoken).collect();
+        let spoken = Spoken { id: options.identity.id(), path, is_believed: certificate.is_of_files() };
+        let addresses = spoken.at(&listeners)?;
+        let count = listeners.len();
         let reactors = (0..workers).map(|_| Reactor::new(EVENTS)).collect::<io::Result<Vec<_>>>()?;
         raise_descriptor_limit();
         let shared = Arc::new(Shared {
@@ -192,8 +206,9 @@ impl Relay {
             budget: Budget::new(options.memory_bytes),
             allow,
             fronts: Arc::new(options.fronts),
+            certificate,
             forwarded: (0..workers).map(|_| AtomicU64::new(0)).collect(),
-            log: RelayLog::new(options.log, options.details),
+            log: RelayLog::new(options.log.write, options.log.details),
             life: Life::new(options.drain, workers),
         });
         let mut threads = make_workers(reactors, &shared, Arc::new(options.identity))?;
@@ -208,7 +223,7 @@ impl Relay {
             adopt_orphans()?;
         }
         first.worker.take_listeners(acceptor, signals);
-        Ok(Relay { shared, threads, addresses })
+        Ok(Relay { shared, threads, addresses, listeners: count })
     }
 
     /// Its addresses, as other tools take them: of each listener `tcp://ID@IP:PORT`, and then one for each other carrier.
@@ -218,7 +233,7 @@ impl Relay {
 
     /// How many listeners it has.
     pub(crate) fn listeners(&self) -> usize {
-        self.addresses.len() / CARRIERS.len()
+        self.listeners
     }
 
     /// A hand on it.
@@ -260,6 +275,30 @@ impl Relay {
 
 fn addresses_of(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
     listeners.iter().map(TcpListener::local_addr).collect()
+}
+
+/// What addresses that others reach a relay by are made of.
+struct Spoken {
+    id: PeerId,
+    /// Where requests have to go, if not anywhere.
+    path: String,
+    /// Whether somebody believes its certificate.
+    is_believed: bool,
+}
+
+impl Spoken {
+    /// Those of these listeners.
+    fn at(&self, listeners: &[TcpListener]) -> io::Result<Vec<String>> {
+        let Spoken { id, path, is_believed } = self;
+        let count = if *is_believed { CARRIERS.len() } else { WITHOUT_CERTIFICATE };
+        let of = |address| {
+            CARRIERS[..count].iter().map(move |scheme| match scheme {
+                Scheme::Ws | Scheme::Wss => format!("{scheme}://{id}@{address}{path}"),
+                _ => format!("{scheme}://{id}@{address}"),
+            })
+        };
+        Ok(addresses_of(listeners)?.into_iter().flat_map(of).collect())
+    }
 }
 
 fn usual_workers() -> usize {

@@ -1,4 +1,5 @@
-//! Reading the allow file again while the relay serves.
+//! Reading the allow file and the certificate again while the relay serves. Each stays as it was if the new one cannot be used,
+//! whatever becomes of the other: who is gone from the list is not to stay for the sake of a certificate.
 
 use super::Trouble;
 use super::life::Stage;
@@ -9,17 +10,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-/// Reads the allow file again, in a thread of its own: disks may be slow, links must not wait for them. What is asked for
+/// Reads them again, in a thread of its own: disks may be slow, links must not wait for them. What is asked for
 /// while that thread reads it does when it has finished.
 pub(super) fn begin(shared: &Arc<Shared>) {
-    let Some(path) = shared.allow.path() else { return };
+    let path = shared.allow.path();
+    if path.is_none() && !shared.certificate.is_of_files() {
+        return;
+    }
     if !shared.allow.request() {
         return;
     }
-    let (path, there) = (path.to_owned(), Arc::clone(shared));
+    let (path, there) = (path.map(Path::to_owned), Arc::clone(shared));
     let body = move || {
         loop {
-            read_again(&path, &there);
+            if there.certificate.is_of_files()
+                && let Err(error) = there.certificate.read_again()
+            {
+                there.log.line(LogLine::Trouble(Trouble::Certificate(error)));
+            }
+            if let Some(path) = &path {
+                read_again(path, &there);
+            }
             if !there.allow.finish() {
                 return;
             }

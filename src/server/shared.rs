@@ -1,6 +1,7 @@
 //! What all threads of a relay see.
 
 use super::allow::AllowList;
+use super::certificate::Shown;
 use super::life::{Life, Stage};
 use super::log::RelayLog;
 use super::mail::Inbox;
@@ -23,6 +24,8 @@ pub(super) struct Shared {
     pub allow: AllowList,
     /// What stands in front.
     pub fronts: Arc<Fronts>,
+    /// What is shown to whoever speaks TLS.
+    pub certificate: Shown,
     /// Bytes of circuits that each worker has read.
     pub forwarded: Vec<AtomicU64>,
     /// The log.

@@ -308,7 +308,8 @@ impl Worker {
             // Closed by being dropped, where there is no place for it.
             let Some(Placed { conn, worker, .. }) = self.forwarder.greet(now, from) else { continue };
             let visitor = Visitor::new(Arc::clone(&self.shared.fronts), address);
-            let (newcomer, conn) = (Newcomer::new(conn, from), Conn::new(socket, visitor));
+            let (newcomer, conn) =
+                (Newcomer::new(conn, from), Conn::new(socket, visitor, self.shared.certificate.current()));
             if worker == self.index {
                 self.take_in(now, newcomer, conn);
             } else {
@@ -453,7 +454,7 @@ mod tests {
         assert!(!turn(first, now), "the other has not noticed, and may send it something");
         let accepted = Package::Accepted(
             Newcomer::new(placed.conn, ComesFrom::Client(source)),
-            Conn::new(socket, Visitor::default()),
+            Conn::new(socket, Visitor::default(), shared.certificate.current()),
         );
         second.worker.send(0, accepted);
         assert!(!turn(second, now), "what it has sent has not come");

@@ -56,5 +56,6 @@ mod signals;
 mod socket_files;
 mod stream;
 mod terminal;
+mod tls;
 mod ulimits;
 mod websocket;

@@ -48,7 +48,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("lane", &["link", "noise", "wire", "names", "identity"]),
     ("session", &["lane", "noise", "wire", "names", "identity"]),
     ("relay", &["link", "wire", "noise", "names", "identity"]),
-    ("node", &["session", "lane", "link", "wire", "noise", "names", "identity"]),
+    ("node", &["session", "lane", "link", "carrier", "wire", "noise", "names", "identity"]),
     ("ports", &["node", "names", "identity"]),
     ("net", &[]),
     ("store", &["transfer", "names", "identity"]),

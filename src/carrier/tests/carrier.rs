@@ -31,7 +31,7 @@ fn plain_bytes_go_as_they_are() {
 #[test]
 fn two_ends_find_each_other_by_a_websocket() {
     let mut there = Carrier::undecided(Visitor::default());
-    let mut here = Carrier::websocket(&Target { host: "localhost", port: 80, path: "/vp" });
+    let mut here = Carrier::websocket(&Target { host: "localhost", port: 80, path: "/vp", usual_port: 80 });
     let carry = |from: &mut Carrier, to: &mut Carrier, link: &[u8]| {
         let shown = [IoSlice::new(link)];
         let mut wire = [IoSlice::new(&[]); 1 + OWN_SLICES];

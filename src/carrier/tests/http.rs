@@ -155,13 +155,16 @@ fn what_is_refused_is_told_in_a_few_words_that_any_web_server_has() {
 
 #[test]
 fn a_request_of_ours_names_the_place_as_a_browser_does() {
-    let text = |host, port, path| String::from_utf8(request(&Target { host, port, path }, "KEY")).expect("text");
+    let text = |host, port, path| {
+        String::from_utf8(request(&Target { host, port, path, usual_port: 80 }, "KEY")).expect("text")
+    };
     let first = |text: &str| text.lines().take(2).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(first(&text("a.example", 80, "")), ["GET / HTTP/1.1", "Host: a.example"]);
     assert_eq!(first(&text("a.example", 8080, "/vp?a")), ["GET /vp?a HTTP/1.1", "Host: a.example:8080"]);
     assert_eq!(first(&text("::1", 4433, "/")), ["GET / HTTP/1.1", "Host: [::1]:4433"]);
     let key = key(*b"the sample nonce");
-    let request = request(&Target { host: "a", port: 1, path: &format!("/{}", "p".repeat(1023)) }, &key);
+    let request =
+        request(&Target { host: "a", port: 1, path: &format!("/{}", "p".repeat(1023)), usual_port: 80 }, &key);
     assert!(request.len() < HEAD_MAX);
     assert_eq!(read(std::str::from_utf8(&request).expect("text")), Ok(key));
 }

@@ -70,7 +70,7 @@ fn masked(first: u8, content: &[u8]) -> Vec<u8> {
 #[test]
 fn a_handshake_opens_both_ends_however_it_is_cut() {
     for step in [1, 7, 4096] {
-        let target = Target { host: "relay.example", port: 8080, path: "/vp" };
+        let target = Target { host: "relay.example", port: 8080, path: "/vp", usual_port: 80 };
         let mut client = WebSocket::dial_with(&target, *b"the sample nonce", Keys::System);
         let mut server = WebSocket::answer(Box::default());
         assert!(client.has_own() && !client.is_open() && !server.has_own());
@@ -89,21 +89,24 @@ fn a_handshake_opens_both_ends_however_it_is_cut() {
 #[test]
 fn what_a_server_says_before_its_answer_is_skipped() {
     for step in [1, 4096] {
-        let mut client =
-            WebSocket::dial_with(&Target { host: "a", port: 80, path: "" }, *b"the sample nonce", Keys::System);
+        let mut client = WebSocket::dial_with(
+            &Target { host: "a", port: 80, path: "", usual_port: 80 },
+            *b"the sample nonce",
+            Keys::System,
+        );
         let hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
         let answer = http::answer("dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(hear(&mut client, &[&hints[..], &answer, &HELLO].concat(), step), b"Hello");
         assert!(client.is_open());
     }
-    let mut client = WebSocket::dial(&Target { host: "a", port: 80, path: "" });
+    let mut client = WebSocket::dial(&Target { host: "a", port: 80, path: "", usual_port: 80 });
     hear(&mut client, &b"HTTP/1.1 102 Processing\r\n\r\n".repeat(SKIPPED_MAX + 1), 4096);
     assert_eq!(client.end(), Some(End::NotTaken(Some(102))), "nobody waits for ever");
 }
 
 #[test]
 fn nothing_of_a_link_goes_out_before_the_handshake_is_done() {
-    let mut client = WebSocket::dial(&Target { host: "a", port: 80, path: "" });
+    let mut client = WebSocket::dial(&Target { host: "a", port: 80, path: "", usual_port: 80 });
     let shown = [IoSlice::new(b"link")];
     let mut wire = [IoSlice::new(&[]); 2];
     assert_eq!(client.wrap(&shown, &mut wire), 1);
@@ -155,7 +158,7 @@ fn an_answer_that_opens_none_is_an_end_with_its_status() {
         (b"HTTP!", None),
     ];
     for (answer, status) in nothing {
-        let mut client = WebSocket::dial(&Target { host: "a", port: 80, path: "" });
+        let mut client = WebSocket::dial(&Target { host: "a", port: 80, path: "", usual_port: 80 });
         assert_eq!(hear(&mut client, answer, 3), b"");
         assert_eq!(client.end(), Some(End::NotTaken(status)));
     }

@@ -1,6 +1,7 @@
 //! Frames that come in (RFC 6455, 5): their content in the place of their bytes, without a copy elsewhere.
 
-use super::{CloseStatus, MESSAGE_MAX};
+use super::MESSAGE_MAX;
+use crate::carrier::end::CloseStatus;
 
 /// The longest head of a frame: two bytes, a length of eight, a mask.
 const HEAD_MAX: usize = 14;

@@ -5,6 +5,7 @@
 mod inward;
 mod outward;
 
+use super::end::{CloseStatus, End};
 use super::front::Visitor;
 use super::http::{self, Head, KEY_BYTES, Malformed, Refusal, Target, Unanswered};
 use aws_lc_rs::rand;
@@ -20,47 +21,6 @@ pub(super) const MESSAGE_MAX: usize = 1024 * 1024;
 
 /// Answers that say that the answer is yet to come, at most.
 const SKIPPED_MAX: usize = 16;
-
-/// How a carrier came to its end, other than by that of its socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The other side has closed it.
-    Closed,
-    /// The other side broke the rules, and was told so with this close code.
-    Broken(CloseStatus),
-    /// Somebody asked for something else, and was told that it is not here; or did not ask.
-    NotFound,
-    /// What answered is no such carrier; the HTTP status, if it said one.
-    NotTaken(Option<u16>),
-}
-
-/// Why a WebSocket is closed (RFC 6455, 7.4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseStatus {
-    /// 1000: all is done.
-    Normal,
-    /// 1002: it breaks the rules.
-    Protocol,
-    /// 1003: text, of which a link has none.
-    Unsupported,
-    /// 1007: a reason that is no UTF-8.
-    NotText,
-    /// 1009: a message that is too large.
-    TooLarge,
-}
-
-impl CloseStatus {
-    /// Its number.
-    pub fn number(self) -> u16 {
-        match self {
-            CloseStatus::Normal => 1000,
-            CloseStatus::Protocol => 1002,
-            CloseStatus::Unsupported => 1003,
-            CloseStatus::NotText => 1007,
-            CloseStatus::TooLarge => 1009,
-        }
-    }
-}
 
 #[derive(Debug)]
 enum State {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 
 use crate::cli::report::{Format, Verbosity};
 use crate::cli::units::{Patience, descriptor, duration_above_zero};
@@ -55,7 +55,8 @@ pub struct Connect {
     /// Meet at the relay with this address; may be repeated
     ///
     /// An address is tcp://ID@HOST:PORT, as vp-relay prints it; ID@HOST is enough. ws://ID@HOST:PORT/PATH reaches it by
-    /// WebSocket, where only web traffic gets out. Default: the addresses in VP_RELAY, else those in the relays file.
+    /// WebSocket, tls://ID@HOST:PORT by TLS and wss://ID@HOST:PORT/PATH by both, where only web traffic gets out. Default: the
+    /// addresses in VP_RELAY, else those in the relays file.
     #[arg(short, long = "relay", value_name = "RELAY")]
     pub relays: Vec<RelayAddress>,
 
@@ -80,6 +81,19 @@ pub struct Connect {
     /// standard error is the tool's.
     #[arg(long, value_name = "CMD", conflicts_with = "proxy")]
     pub(crate) proxy_command: Option<String>,
+
+    /// For relays by tls or wss, trust the certificates in FILE (PEM) and none of the system's
+    ///
+    /// Default: those in SSL_CERT_FILE or SSL_CERT_DIR, else the system's.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// Whether the certificate of a relay by tls or wss is verified; with any it may be anyone's
+    ///
+    /// The relay proves its id inside in any case, and nobody on the way reads what peers say. Verifying keeps who talks to whom,
+    /// and how much, from whoever else could open TLS on the way. A relay without --tls-cert has a certificate that only any takes.
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = OuterTls::Verify)]
+    pub outer_tls: OuterTls,
 
     /// Be the party with this key
     ///
@@ -110,6 +124,15 @@ pub struct Connect {
     pub ready_fd: Option<u16>,
 }
 
+/// What is asked of a relay's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OuterTls {
+    /// That somebody who is trusted has signed it, for this host.
+    Verify,
+    /// Nothing.
+    Any,
+}
+
 /// What was typed for a proxy: it may have a password in it that it should not have, and is not shown.
 #[derive(Clone)]
 pub(crate) struct ProxyWord(pub(crate) String);
@@ -126,7 +149,7 @@ fn proxy_word(text: &str) -> Result<ProxyWord, Infallible> {
 }
 
 /// Variables that every tool that connects looks at.
-pub(super) const VARIABLES: [&str; 14] = [
+pub(super) const VARIABLES: [&str; 16] = [
     "VP_RELAY",
     "VP_KEY",
     "VP_PEERS",
@@ -136,6 +159,8 @@ pub(super) const VARIABLES: [&str; 14] = [
     "NO_PROXY",
     "XDG_CONFIG_HOME",
     "CREDENTIALS_DIRECTORY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
     "NOTIFY_SOCKET",
     "VP_DUMPABLE",
     "NO_COLOR",

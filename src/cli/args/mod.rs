@@ -14,7 +14,7 @@ mod send;
 
 pub use attach::Attach;
 pub(crate) use common::ProxyWord;
-pub use common::{Connect, Output};
+pub use common::{Connect, OuterTls, Output};
 pub use keygen::Keygen;
 pub(crate) use line::{Flag, Part, parts};
 pub use manual::{Example, Manual};

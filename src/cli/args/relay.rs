@@ -74,20 +74,13 @@ pub struct Relay {
     #[arg(long)]
     pub open: bool,
 
-    /// Links at a time
-    #[arg(long, value_name = "N", default_value_t = number(Limits::DEFAULT.links), value_parser = count::<NonZeroU32>, allow_hyphen_values = true, help_heading = "Limits")]
-    pub max_links: NonZeroU32,
+    /// What is shown to whoever speaks TLS.
+    #[command(flatten)]
+    pub tls: ShownTls,
 
-    /// Links of one peer at a time, where its line in the allow file says nothing else
-    #[arg(long, value_name = "N", default_value_t = number(Limits::DEFAULT.links_per_peer), value_parser = count::<NonZeroU32>, allow_hyphen_values = true, help_heading = "Limits")]
-    pub max_links_per_peer: NonZeroU32,
-
-    /// Circuits of one peer at a time, where its line in the allow file says nothing else
-    ///
-    /// Others may open seven in eight of them, and one caller three in four, so that some are left for what the peer asks for
-    /// itself and for other callers.
-    #[arg(long, value_name = "N", default_value_t = circuits(), value_parser = count::<NonZeroU32>, allow_hyphen_values = true, help_heading = "Limits")]
-    pub max_circuits_per_peer: NonZeroU32,
+    /// How much there may be of what peers have.
+    #[command(flatten)]
+    pub most: Most,
 
     /// Hold at most this many bytes on their way, over all circuits; at least 1M for each worker
     ///
@@ -119,7 +112,8 @@ pub struct Place {
     /// Accept links on this IP:PORT; port 0 takes a free one; may be repeated
     ///
     /// For each listener two lines go to standard output: listening tcp://ID@IP:PORT, and the same with ws:// for links
-    /// by WebSocket, with the path of --path if there is one. What follows the first word can be given to the other tools as it stands. Sockets passed by systemd
+    /// by WebSocket, with the path of --path if there is one; with --tls-cert two more, with tls:// and wss://, for the same within
+    /// TLS. What follows the first word can be given to the other tools as it stands. Sockets passed by systemd
     /// are served as well. All of IPv6 (::) is all of IPv4 too, unless an IPv4 address is given with the same port.
     #[arg(short, long, value_name = "ADDR")]
     pub listen: Vec<SocketAddr>,
@@ -137,6 +131,40 @@ pub struct Place {
     /// one address then bounds that of the client, and not that of the server.
     #[arg(long, value_name = "CIDR")]
     pub trusted_proxy: Vec<Network>,
+}
+
+/// What a relay shows to whoever speaks TLS.
+#[derive(Args, Clone, Debug)]
+pub struct ShownTls {
+    /// Show the certificate in FILE to whoever speaks TLS; read again on SIGHUP
+    ///
+    /// In PEM, with those behind it that it needs to be believed. Every listener takes TLS, for tls:// and wss://, beside the rest.
+    /// Without this option the relay shows a certificate of its own making, which clients take with --outer-tls any.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM; read again on SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+}
+
+/// How much there may be of what peers have.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Most {
+    /// Links at a time
+    #[arg(long, value_name = "N", default_value_t = number(Limits::DEFAULT.links), value_parser = count::<NonZeroU32>, allow_hyphen_values = true, help_heading = "Limits")]
+    pub max_links: NonZeroU32,
+
+    /// Links of one peer at a time, where its line in the allow file says nothing else
+    #[arg(long, value_name = "N", default_value_t = number(Limits::DEFAULT.links_per_peer), value_parser = count::<NonZeroU32>, allow_hyphen_values = true, help_heading = "Limits")]
+    pub max_links_per_peer: NonZeroU32,
+
+    /// Circuits of one peer at a time, where its line in the allow file says nothing else
+    ///
+    /// Others may open seven in eight of them, and one caller three in four, so that some are left for what the peer asks for
+    /// itself and for other callers.
+    #[arg(long, value_name = "N", default_value_t = circuits(), value_parser = count::<NonZeroU32>, allow_hyphen_values = true, help_heading = "Limits")]
+    pub max_circuits_per_peer: NonZeroU32,
 }
 
 fn number(most: usize) -> NonZeroU32 {

@@ -17,7 +17,7 @@ use crate::identity::Identity;
 use crate::names::Fronts;
 use crate::net::passed::PassedSocket;
 use crate::relay::Limits;
-use crate::server::{Allow, RelayEnd, RelayOptions};
+use crate::server::{Allow, Certificate, Logging, RelayEnd, RelayOptions};
 
 impl Tool for Relay {
     fn run(self, context: &Context) -> Result<Exit, Fault> {
@@ -54,7 +54,7 @@ impl Relay {
             Level::Debug,
             &format!(
                 "links {}, of one peer {}, circuits of one peer {}, memory for bodies {}",
-                self.max_links, self.max_links_per_peer, self.max_circuits_per_peer, self.memory.0
+                self.most.max_links, self.most.max_links_per_peer, self.most.max_circuits_per_peer, self.memory.0
             ),
         );
     }
@@ -68,17 +68,21 @@ impl Relay {
             fronts: Fronts { trusted: self.place.trusted_proxy, path: self.place.path },
             // The words demand one of --allow and --open.
             allow: self.allow.map_or(Allow::Anyone, Allow::File),
+            certificate: match (self.tls.tls_cert, self.tls.tls_key) {
+                (Some(chain), Some(key)) => Certificate::Files { chain, key },
+                // The words demand both or none.
+                _ => Certificate::Own,
+            },
             limits: Limits {
-                links: count(self.max_links),
-                links_per_peer: count(self.max_links_per_peer),
-                circuits_per_peer: self.max_circuits_per_peer.get(),
+                links: count(self.most.max_links),
+                links_per_peer: count(self.most.max_links_per_peer),
+                circuits_per_peer: self.most.max_circuits_per_peer.get(),
             },
             memory_bytes: usize::try_from(self.memory.0).unwrap_or(usize::MAX),
             workers: self.workers.map(Into::into),
             drain: self.drain,
             signals: true,
-            details: self.output.verbosity() >= Verbosity::Verbose,
-            log: log(self.output),
+            log: Logging { details: self.output.verbosity() >= Verbosity::Verbose, write: log(self.output) },
         }
     }
 }

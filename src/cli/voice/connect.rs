@@ -1,9 +1,11 @@
 //! Words of every tool that connects: how relays and peers fail it.
 
+use crate::carrier::{Distrust, Doubt};
+use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
-use crate::cli::report::Fault;
+use crate::cli::report::{Fault, chain};
 use crate::identity::PeerId;
-use crate::node::{Down, Failure, Kind, Sharing};
+use crate::node::{self, Down, Failure, Kind, Sharing};
 use crate::transfer::outcome::Side;
 use crate::wire::CloseCode;
 use std::borrow::Cow;
@@ -31,6 +33,14 @@ const IS_IT_THE_PATH: &str = "see whether host, port and path of its address lea
 /// What to do about a proxy that wants a login.
 const PROXY_LOGIN: &str = "name who asks in the proxy's address, as in --proxy http://USER@HOST:PORT, and put the password into \
                            the file proxy-password beside the key, or name its file with --proxy-password-file";
+
+/// What to do about a port that speaks no TLS.
+const IS_IT_THE_PORT: &str = "see whether scheme, host and port of its address are those of vp-relay: another server, or a proxy on \
+                              the way, has answered";
+
+/// What to do about a certificate that is not believed.
+const OUTER_TLS_ANY: &str = "--outer-tls any takes every certificate: the relay still proves to be the one in its address, and \
+                             nobody on the way reads what peers say; --ca FILE trusts whoever signed it";
 
 /// Another process with our key receives the same: what to say of that, and what to do about it.
 pub(super) fn shared(verb: Verb, app: &str, how: Sharing, relay: &str) -> Option<(String, Vec<&'static str>)> {
@@ -138,6 +148,8 @@ pub(super) fn down(why: Down) -> Cow<'static, str> {
         Down::NotTaken(Some(status)) => {
             return format!("answered with HTTP status {status} instead of a WebSocket").into();
         }
+        Down::NotTls => "answered with something else than TLS, or with none that this program speaks",
+        Down::Untrusted => "showed a certificate that is not trusted",
         Down::NotTaken(None) => "answered with something else than a WebSocket",
         Down::Unreachable => "could not be reached",
         Down::Unresolved => "could not be reached: its name was still being looked up",
@@ -160,6 +172,31 @@ pub(super) fn down(why: Down) -> Cow<'static, str> {
     text.into()
 }
 
+/// The same, with what is known of it beyond its kind.
+pub(super) fn down_by(why: Down, fault: Option<&node::Fault>) -> String {
+    match fault {
+        None => down(why).into_owned(),
+        Some(node::Fault::System(error)) => format!("{}: {}", down(why), chain(error)),
+        Some(node::Fault::Certificate(distrust)) => format!("{}: {}", down(why), distrust_text(distrust)),
+    }
+}
+
+/// What is wrong with a certificate. What stands in it anybody may have written.
+fn distrust_text(distrust: &Distrust) -> String {
+    let Distrust { doubt, issuer, host } = distrust;
+    let by =
+        issuer.as_ref().map_or_else(|| "by nobody it names".to_owned(), |issuer| format!("by {}", printable(issuer)));
+    match (doubt, host) {
+        (Doubt::Expired, _) => format!("it has expired (signed {by})"),
+        (Doubt::NotYetValid, _) => format!("it is not valid yet, by this machine's clock (signed {by})"),
+        (Doubt::OtherHost, Some(host)) => format!("it is for other hosts, such as {} (signed {by})", printable(host)),
+        (Doubt::OtherHost, None) => format!("it is for other hosts (signed {by})"),
+        (Doubt::UnknownIssuer, _) => format!("it was signed {by}, which this machine does not trust"),
+        (Doubt::SelfSigned, _) => format!("it vouches for itself (signed {by})"),
+        (Doubt::Unusable, _) => format!("it cannot be used (signed {by})"),
+    }
+}
+
 /// What to do about a relay, where more can be said than that it is to be tried again.
 pub(super) fn advice(why: Down, me: &PeerId) -> Option<String> {
     match why {
@@ -168,6 +205,8 @@ pub(super) fn advice(why: Down, me: &PeerId) -> Option<String> {
         Down::Mute => Some(IS_IT_A_RELAY.to_owned()),
         Down::NotTaken(_) => Some(IS_IT_THE_PATH.to_owned()),
         Down::ProxyLogin => Some(PROXY_LOGIN.to_owned()),
+        Down::NotTls => Some(IS_IT_THE_PORT.to_owned()),
+        Down::Untrusted => Some(OUTER_TLS_ANY.to_owned()),
         Down::Said(CloseCode::Refused) => {
             Some(format!("ask its operator for the line NAME {me} in the file that vp-relay was given with --allow"))
         }

@@ -1,13 +1,13 @@
 //! What a tool has to say as events (`--json`), and its status when that is asked for (SIGUSR1).
 
-use super::connect::down;
+use super::connect::down_by;
 use super::transfer::dangling;
 use super::transfer_fault::fault_text;
 use super::{AsFault, Voice};
 use crate::cli::counted::counted;
 use crate::cli::events::{Connection, Event, Item, LeftOut, Party, Planned, Status, Transfer, file_name, seconds};
 use crate::cli::exit::Exit;
-use crate::cli::report::{Fault, Format, chain};
+use crate::cli::report::{Fault, Format};
 use crate::identity::PeerId;
 use crate::run::News;
 use crate::run::joint::Joined;
@@ -41,10 +41,8 @@ impl Voice<'_> {
     pub(super) fn event_of(&self, news: &News<'_>) -> Option<Event> {
         Some(match news {
             News::RelayUp(relay) => Event::RelayUp { relay: relay.to_string() },
-            News::RelayDown(relay, why, error) => {
-                let reason =
-                    error.map_or_else(|| down(*why).into_owned(), |error| format!("{}: {}", down(*why), chain(error)));
-                Event::RelayDown { relay: relay.to_string(), reason }
+            News::RelayDown(relay, why, fault) => {
+                Event::RelayDown { relay: relay.to_string(), reason: down_by(*why, *fault) }
             }
             News::Attached(app) => Event::Attached { application: (*app).to_owned() },
             News::Waiting(peer, app) => Event::Waiting(self.party(peer, Some(app))),

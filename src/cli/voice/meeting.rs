@@ -5,10 +5,9 @@ use super::connect::{self, AT_LIMIT, CHECK_NAME, advice, not_served};
 use super::state::State;
 use super::task::Role;
 use crate::cli::escape::printable;
-use crate::cli::report::{Fault, Format, Level, chain};
+use crate::cli::report::{Fault, Format, Level};
 use crate::identity::PeerId;
-use crate::node::{Down, Sharing};
-use std::io;
+use crate::node::{self, Down, Sharing};
 
 impl Voice<'_> {
     /// Why nothing was met will be said by the end, and soon.
@@ -23,12 +22,8 @@ impl Voice<'_> {
 
     /// The first break of a path is worth a line, and so is a relay that will not have us, or is not the one that it was;
     /// every further try until it is back is not.
-    pub(super) fn relay_down(&mut self, relay: &str, why: Down, error: Option<&io::Error>) {
-        let what = connect::down(why);
-        let text = match error {
-            Some(error) => format!("relay {relay} {what}: {}", chain(error)),
-            None => format!("relay {relay} {what}"),
-        };
+    pub(super) fn relay_down(&mut self, relay: &str, why: Down, fault: Option<&node::Fault>) {
+        let text = format!("relay {relay} {}", connect::down_by(why, fault));
         if !self.relay.handle_down(relay, why, (&text, self.is_about_to_end())) {
             return self.info(&text);
         }

@@ -1,5 +1,6 @@
 //! Words for what is wrong with a name, an address or a rule that somebody typed, and with a line of a file of them.
 
+use crate::carrier::TlsFault;
 use crate::identity::CodeError;
 use crate::names::keyfile::{KeyFileError, KeyFileErrorKind};
 use crate::names::{
@@ -178,6 +179,19 @@ impl Display for RuleError {
 }
 
 impl Error for RuleError {}
+
+/// Why certificates, or a private key, cannot be used.
+pub(crate) fn tls_text(fault: TlsFault) -> &'static str {
+    match fault {
+        TlsFault::NoCertificate => "no certificate in it (PEM, BEGIN CERTIFICATE)",
+        TlsFault::BadCertificate => "a certificate in it is damaged, or of a kind that is not known",
+        TlsFault::NoKey => "no private key in it (PEM, BEGIN PRIVATE KEY)",
+        TlsFault::BadKey => "the private key in it is damaged, encrypted, or of a kind that is not known",
+        TlsFault::OtherKey => "the private key in it belongs to another certificate",
+        TlsFault::BadHost => "no certificate can be for this host",
+        TlsFault::Library => "TLS cannot be had",
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -7,10 +7,13 @@ use crate::cli::events::Status;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, Level, Report, chain};
 use crate::cli::voice::code::code_text;
+use crate::cli::voice::names::tls_text;
 use crate::cli::voice::{listen_fault, often};
 use crate::names::Conflict;
 use crate::relay::{CloseReason, Closed, Cut, EndReason, Fact, Newcomer, Notice};
-use crate::server::{self, AllowError, Doer, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble};
+use crate::server::{
+    self, AllowError, CertificateError, Doer, LeftOut, Log, LogLine, MEMORY_PER_WORKER_MIN, RelayError, Trouble,
+};
 use crate::wire::{CloseCode, Name};
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
@@ -93,7 +96,8 @@ fn trouble_text(trouble: &Trouble) -> String {
         Trouble::Reload(path, error) => {
             format!("{}: the old list of peers stays in force: {}", printable(path), allow_text(error))
         }
-        Trouble::Thread(error) => format!("cannot read the list of peers again: {}", chain(error)),
+        Trouble::Certificate(error) => format!("the old certificate stays in force: {}", certificate_text(error)),
+        Trouble::Thread(error) => format!("cannot read the files again: {}", chain(error)),
     }
 }
 
@@ -125,6 +129,36 @@ impl Error for AllowError {
             Self::Read(error) => Some(error),
             Self::Parse(error) => Some(error),
             Self::TooLong { .. } | Self::Silent { .. } => None,
+        }
+    }
+}
+
+/// Why a certificate cannot be used.
+fn certificate_text(error: &CertificateError) -> String {
+    match error {
+        CertificateError::Read(path, cause) => format!("{}: {}", printable(path), chain(cause)),
+        _ => error.to_string(),
+    }
+}
+
+impl Display for CertificateError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, _) => write!(f, "{} cannot be read", printable(path)),
+            Self::TooLong { path, most_bytes } => {
+                write!(f, "{}: too large: it may have at most {} KiB", printable(path), most_bytes >> 10)
+            }
+            Self::Unusable(path, fault) => write!(f, "{}: {}", printable(path), tls_text(*fault)),
+            Self::Unmade => f.write_str("no certificate could be made"),
+        }
+    }
+}
+
+impl Error for CertificateError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Read(_, error) => Some(error),
+            Self::TooLong { .. } | Self::Unusable(..) | Self::Unmade => None,
         }
     }
 }
@@ -213,6 +247,7 @@ impl Display for RelayError {
         match self {
             Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
             Self::Allow(path, _) => write!(f, "the list of peers {}", printable(path)),
+            Self::Certificate(_) => f.write_str("the certificate"),
             Self::Memory { workers } => write!(f, "memory is too little for {}", counted(*workers, "worker")),
             Self::System(_) => f.write_str("the system does not give what a relay needs"),
             Self::Panicked => f.write_str("a thread of the relay came to a bad end"),
@@ -225,6 +260,7 @@ impl Error for RelayError {
         match self {
             Self::Listen(_, error) | Self::System(error) => Some(error),
             Self::Allow(_, error) => Some(error),
+            Self::Certificate(error) => Some(error),
             Self::Memory { .. } | Self::Panicked => None,
         }
     }
@@ -240,6 +276,7 @@ pub(crate) fn fault(error: RelayError) -> Fault {
             }
             reason => Fault::new(Exit::Config, format!("{}: {}", printable(path), allow_text(reason))),
         },
+        RelayError::Certificate(error) => Fault::new(Exit::Config, certificate_text(error)),
         RelayError::Memory { workers } => {
             let least = workers * MEMORY_PER_WORKER_MIN / (1024 * 1024);
             Fault::new(Exit::Usage, format!("--{error}"))

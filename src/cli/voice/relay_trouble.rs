@@ -80,6 +80,8 @@ impl RelayTrouble {
                 | Down::Mute
                 | Down::NotTaken(_)
                 | Down::ProxyLogin
+                | Down::NotTls
+                | Down::Untrusted
                 | Down::Said(CloseCode::Refused)
         );
         let is_final = matches!(why, Down::Impostor | Down::ProxyLogin | Down::Said(CloseCode::Refused));

@@ -32,7 +32,7 @@ fn connect(connection: &mut Connection, reactor: &mut Reactor, relay: &TcpListen
                 reactor.wait(Some(Duration::from_millis(50))).unwrap()
             }
             Dial::Failed(_, fault) | Dial::Broken(fault) => panic!("{fault:?}"),
-            Dial::Refused(why) => panic!("{why:?}"),
+            Dial::Refused(why, _) => panic!("{why:?}"),
         }
         while reactor.poll_ready().is_some() {}
         dial = connection.advance(Instant::now(), reactor).unwrap();
@@ -46,7 +46,7 @@ fn connect(connection: &mut Connection, reactor: &mut Reactor, relay: &TcpListen
 fn each_line_of_a_loop_hears_of_its_own_connection_and_nobody_of_one_that_has_gone() {
     let relay = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut reactor = Reactor::new(8).unwrap();
-    let mut connections = [Connection::new(Slot::own(2)), Connection::new(Slot::own(3))];
+    let mut connections = [Connection::new(Slot::own(2), None), Connection::new(Slot::own(3), None)];
     let mut theirs: Vec<_> =
         connections.iter_mut().map(|connection| connect(connection, &mut reactor, &relay)).collect();
     let mut heard = HashMap::new();
@@ -69,7 +69,8 @@ fn each_line_of_a_loop_hears_of_its_own_connection_and_nobody_of_one_that_has_go
 #[test]
 fn what_the_node_says_goes_out_and_the_end_of_the_relay_is_told_to_it() {
     let relay = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (mut reactor, mut node, mut connection) = (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2)));
+    let (mut reactor, mut node, mut connection) =
+        (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2), None));
     let mut theirs = connect(&mut connection, &mut reactor, &relay);
     let now = Instant::now();
     node.handle_connected(now);
@@ -90,7 +91,8 @@ fn what_the_node_says_goes_out_and_the_end_of_the_relay_is_told_to_it() {
 #[test]
 fn why_a_connection_broke_is_told_with_its_end_whatever_has_failed_since() {
     let relay = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (mut reactor, mut node, mut connection) = (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2)));
+    let (mut reactor, mut node, mut connection) =
+        (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2), None));
     let theirs = connect(&mut connection, &mut reactor, &relay);
     let now = Instant::now();
     node.handle_connected(now);
@@ -104,11 +106,11 @@ fn why_a_connection_broke_is_told_with_its_end_whatever_has_failed_since() {
     }
     let later = now + WHILE;
     assert_eq!(node.poll_dial(later), Some(0));
-    let refused = Fault(Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)));
+    let refused = Fault::System(Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)));
     node.handle_fault(later, Down::Unreachable, refused);
     let told: Vec<_> = std::iter::from_fn(|| node.poll_event())
         .filter_map(|event| match event {
-            Event::RelayDown { fault: Some(Fault(error)), .. } => Some(error.to_string()),
+            Event::RelayDown { fault: Some(Fault::System(error)), .. } => Some(error.to_string()),
             _ => None,
         })
         .collect();
@@ -183,7 +185,7 @@ fn who_parts_from_a_relay_that_has_gone_does_not_try_again_what_its_carrier_has_
     // Where this fails it never ends.
     std::thread::spawn(move || {
         let (mut reactor, mut node) = (Reactor::new(8).unwrap(), node());
-        let mut connection = Connection::new(Slot::own(2));
+        let mut connection = Connection::new(Slot::own(2), None);
         let (mut theirs, _) = open(&mut connection, &mut reactor);
         let now = Instant::now();
         node.handle_connected(now);
@@ -215,7 +217,8 @@ fn gone(node: &mut Node) -> Option<Down> {
 
 #[test]
 fn what_comes_right_behind_the_answer_is_heard_at_once() {
-    let (mut reactor, mut node, mut connection) = (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2)));
+    let (mut reactor, mut node, mut connection) =
+        (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2), None));
     // A frame in the same segment: its content is no link's.
     let (dial, _theirs, _) = reach(&mut connection, &mut reactor, |mut stream, answer| {
         let frame = [&[0x82, 126, 0x20, 0][..], &[b'A'; 0x2000]].concat();
@@ -233,7 +236,7 @@ fn what_comes_right_behind_the_answer_is_heard_at_once() {
 
 #[test]
 fn a_relay_that_resets_in_place_of_its_answer_has_been_reached() {
-    let (mut reactor, mut connection) = (Reactor::new(8).unwrap(), Connection::new(Slot::own(2)));
+    let (mut reactor, mut connection) = (Reactor::new(8).unwrap(), Connection::new(Slot::own(2), None));
     let (dial, ..) = reach(&mut connection, &mut reactor, |stream, _| {
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         None
@@ -243,7 +246,8 @@ fn a_relay_that_resets_in_place_of_its_answer_has_been_reached() {
 
 #[test]
 fn a_relay_of_which_only_the_carrier_lives_is_silent() {
-    let (mut reactor, mut node, mut connection) = (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2)));
+    let (mut reactor, mut node, mut connection) =
+        (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2), None));
     let (mut theirs, mut far) = open(&mut connection, &mut reactor);
     let start = Instant::now();
     node.handle_connected(start);
@@ -287,7 +291,8 @@ fn a_relay_of_which_only_the_carrier_lives_is_silent() {
 #[test]
 fn what_a_carrier_has_copied_of_a_link_that_is_no_more_goes_out_only_if_it_has_begun_to() {
     for begun in [0, 10] {
-        let (mut reactor, mut node, mut connection) = (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2)));
+        let (mut reactor, mut node, mut connection) =
+            (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2), None));
         let (mut theirs, mut far) = open(&mut connection, &mut reactor);
         let now = Instant::now();
         node.handle_connected(now);
@@ -321,7 +326,8 @@ fn what_a_carrier_has_copied_of_a_link_that_is_no_more_goes_out_only_if_it_has_b
 #[test]
 fn who_parts_says_all_then_the_end_and_has_gone_when_the_relay_has() {
     let relay = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (mut reactor, mut node, mut connection) = (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2)));
+    let (mut reactor, mut node, mut connection) =
+        (Reactor::new(8).unwrap(), node(), Connection::new(Slot::own(2), None));
     let mut theirs = connect(&mut connection, &mut reactor, &relay);
     let now = Instant::now();
     node.handle_connected(now);

@@ -66,7 +66,7 @@ fn wrapped(carrier: &mut Carrier, mut link: &[u8]) -> Vec<u8> {
 #[test]
 fn what_comes_together_with_the_close_of_a_websocket_is_used_however_much_work_it_is() {
     let relay = start(1, |_| {});
-    let carrier = Carrier::websocket(&Target { host: "relay", port: 80, path: "" });
+    let carrier = Carrier::websocket(&Target { host: "relay", port: 80, path: "", usual_port: 80 });
     let (mut caller, mut callee) = joined_by(carrier, relay.address, 1, 2);
     let bytes = numbered(8000);
     // So many frames have to wait for others to be read, all in one read with what follows them.

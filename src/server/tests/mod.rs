@@ -55,13 +55,13 @@ pub(super) fn options(workers: usize, log: Log) -> RelayOptions {
         listeners: Vec::new(),
         fronts: Fronts::default(),
         allow: Allow::Anyone,
+        certificate: Certificate::Own,
         limits: Limits::default(),
         memory_bytes: 64 << 20,
         workers: NonZeroUsize::new(workers),
         drain: Duration::from_secs(5),
         signals: false,
-        details: true,
-        log,
+        log: Logging { details: true, write: log },
     }
 }
 
@@ -464,13 +464,13 @@ fn an_address_in_use_is_named() {
         listeners: Vec::new(),
         fronts: Fronts::default(),
         allow: Allow::Anyone,
+        certificate: Certificate::Own,
         limits: Limits::default(),
         memory_bytes: 1 << 20,
         workers: NonZeroUsize::new(1),
         drain: Duration::ZERO,
         signals: false,
-        details: false,
-        log: Box::new(|_| {}),
+        log: Logging { details: false, write: Box::new(|_| {}) },
     };
     let error = Relay::bind(options).err().unwrap();
     assert!(matches!(&error, RelayError::Listen(at, _) if *at == address), "{error:?}");

@@ -14,7 +14,7 @@ pub struct Carried {
 
 impl Carried {
     pub fn new(by_websocket: bool) -> Carried {
-        let target = Target { host: "relay", port: 80, path: "/vp" };
+        let target = Target { host: "relay", port: 80, path: "/vp", usual_port: 80 };
         let client = if by_websocket { Carrier::websocket(&target) } else { Carrier::plain() };
         Carried { client, relay: Carrier::undecided(Visitor::default()), told: false }
     }

@@ -156,7 +156,8 @@ fn portrep_maps_or_checks() {
 fn a_relay_that_is_told_nothing_has_the_limits_that_the_documents_name() {
     use crate::relay::Limits;
     let relay = parse::<Relay>("vp-relay --open").expect("it parses");
-    let told = [relay.max_links, relay.max_links_per_peer, relay.max_circuits_per_peer].map(|number| number.get());
+    let told = [relay.most.max_links, relay.most.max_links_per_peer, relay.most.max_circuits_per_peer]
+        .map(|number| number.get());
     let Limits { links, links_per_peer, circuits_per_peer } = Limits::default();
     assert_eq!(told.map(u64::from), [links as u64, links_per_peer as u64, circuits_per_peer.into()]);
 }
@@ -173,7 +174,8 @@ fn verbosity_follows_the_flags() {
 
 #[test]
 fn an_option_given_twice_is_no_mistake_in_any_tool() {
-    const VALUES: [&str; 11] = ["1", "1s", "1M", "yes", "keep", "v1", "a", "127.0.0.1:1", "a=1", "1=a:b", RELAY];
+    const VALUES: [&str; 13] =
+        ["1", "any", "/vp", "1s", "1M", "yes", "keep", "v1", "a", "127.0.0.1:1", "a=1", "1=a:b", RELAY];
     const RELAY: &str = "vp1ue9ed36y33tfamjlx63y8f5qh5ymn23cj0wwe9w054v050y4l2js80fedd@relay.example";
     for Entry { manual, command, complaint } in tools() {
         let words =
