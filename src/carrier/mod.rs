@@ -212,6 +212,11 @@ impl Carrier {
         self.inside.end().or(outer)
     }
 
+    /// Whether it has answered the hello of a TLS since this was asked, which costs about as much as a step of a link's handshake.
+    pub(crate) fn take_answered(&mut self) -> bool {
+        if let Outer::Tls(tls) = &mut self.tls { tls.take_answered() } else { false }
+    }
+
     /// What is wrong with the certificate that was shown, if that is how it has ended.
     pub(crate) fn distrust(&self) -> Option<Distrust> {
         if let Outer::Tls(tls) = &self.tls { tls.distrust() } else { None }

@@ -265,6 +265,11 @@ impl Forwarder {
         }
     }
 
+    /// The carrier of the connection that is being read has done the work of a handshake of its own.
+    pub(crate) fn handle_carrier_handshake(&mut self) {
+        self.conns.reading.line.spend(Work::HANDSHAKE);
+    }
+
     fn input(&mut self, now: Instant, conn: ConnId) -> Input<'_> {
         Input { conns: &mut self.conns, identity: &self.identity, now, conn }
     }

@@ -62,6 +62,11 @@ impl Conn {
         self.carrier.end()
     }
 
+    /// Whether its carrier has done the work of a handshake since this was asked.
+    pub(super) fn take_answered(&mut self) -> bool {
+        self.carrier.take_answered()
+    }
+
     /// Whether a read may find something.
     pub(super) fn is_readable(&self) -> bool {
         self.socket.is_readable() || self.carrier.end().is_some()

@@ -360,6 +360,9 @@ impl Worker {
         if !conn.is_readable() {
             self.forwarder.handle_empty(id);
         }
+        if conn.take_answered() {
+            self.forwarder.handle_carrier_handshake();
+        }
         self.turn.read_bytes += wire;
         if wire > link {
             self.forwarder.handle_overhead(now, id, wire - link);

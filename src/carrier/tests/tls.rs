@@ -86,6 +86,18 @@ fn a_handshake_opens_both_ends_however_it_is_cut() {
 }
 
 #[test]
+fn that_a_relay_has_answered_a_hello_is_told_once() {
+    let (mut here, mut there) = (client(), relay());
+    let hello = write(&mut here, b"", 1 << 20);
+    hear(&mut there, &hello[..hello.len() - 1], 1 << 20);
+    assert!(!there.take_answered());
+    hear(&mut there, &hello[hello.len() - 1..], 1);
+    assert!(there.take_answered() && !there.take_answered());
+    shake(&mut here, &mut there, 1 << 20);
+    assert!(!there.take_answered() && !here.take_answered());
+}
+
+#[test]
 fn without_tls_a_relay_takes_a_hello_for_a_link() {
     let mut there = Carrier::undecided(Visitor::default());
     let words = write(&mut client(), b"", 1 << 20);

@@ -43,6 +43,8 @@ pub(super) struct Tls {
     held: Vec<u8>,
     outward: Outward,
     is_open: bool,
+    /// It has answered a hello, which nobody has asked for yet.
+    has_answered: bool,
     end: Option<End>,
     /// The certificate that a client was shown.
     shown: Option<Shown>,
@@ -71,7 +73,15 @@ impl Tls {
     }
 
     fn new(side: Side, shown: Option<Shown>) -> Tls {
-        Tls { side, held: Vec::new(), outward: Outward::default(), is_open: false, end: None, shown }
+        Tls {
+            side,
+            held: Vec::new(),
+            outward: Outward::default(),
+            is_open: false,
+            has_answered: false,
+            end: None,
+            shown,
+        }
     }
 
     /// What came and is not whole.
@@ -89,6 +99,11 @@ impl Tls {
         self.end
     }
 
+    /// Whether it has answered a hello since this was asked.
+    pub(super) fn take_answered(&mut self) -> bool {
+        std::mem::take(&mut self.has_answered)
+    }
+
     /// What is wrong with the certificate that was shown, if something is.
     pub(super) fn distrust(&self) -> Option<Distrust> {
         self.shown.as_ref().and_then(Shown::distrust)
@@ -98,6 +113,7 @@ impl Tls {
     pub(super) fn handle_wire(&mut self, wire: &mut [u8]) -> usize {
         // An idle connection keeps no memory for input.
         self.held = Vec::new();
+        let (was_open, was_silent) = (self.is_open, self.outward.is_empty());
         let (mut read, mut plain) = (0, Vec::new());
         while self.end.is_none() {
             let step = self.side.take(&mut wire[read..], &mut plain, self.outward.room());
@@ -117,6 +133,8 @@ impl Tls {
                 Next::Failed(error) => self.fail(&error, &mut wire[read..]),
             }
         }
+        // What a server says before it is open is its answer to a hello, for which it has agreed on keys and signed.
+        self.has_answered |= !was_open && !self.side.is_client() && was_silent && !self.outward.is_empty();
         // What is inside is less than what it came in.
         let count = plain.len().min(wire.len());
         wire[..count].copy_from_slice(&plain[..count]);
