@@ -174,8 +174,8 @@ fn verbosity_follows_the_flags() {
 
 #[test]
 fn an_option_given_twice_is_no_mistake_in_any_tool() {
-    const VALUES: [&str; 13] =
-        ["1", "any", "/vp", "1s", "1M", "yes", "keep", "v1", "a", "127.0.0.1:1", "a=1", "1=a:b", RELAY];
+    const VALUES: [&str; 14] =
+        ["1", "any", "/vp", "10.0.0.0/8", "1s", "1M", "yes", "keep", "v1", "a", "127.0.0.1:1", "a=1", "1=a:b", RELAY];
     const RELAY: &str = "vp1ue9ed36y33tfamjlx63y8f5qh5ymn23cj0wwe9w054v050y4l2js80fedd@relay.example";
     for Entry { manual, command, complaint } in tools() {
         let words =
