@@ -7,6 +7,7 @@
 //! read once, into an `env::Env`.
 
 pub mod args;
+mod backlog;
 mod bar;
 pub(crate) mod config;
 mod counted;

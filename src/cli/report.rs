@@ -12,6 +12,8 @@ use std::time::Instant;
 
 use indicatif::ProgressBar;
 
+use super::backlog::Backlog;
+use super::counted::counted;
 use super::escape::{one_line, printable};
 use super::events::{self, Event, Status, Summary};
 use super::exit::{Exit, Retry};
@@ -141,6 +143,21 @@ impl Report {
         Self::to(tool, verbosity, format, Box::new(io::stderr()))
     }
 
+    /// The same, of a tool that serves others and waits for no reader. Where no thread can be had for that, one that waits.
+    pub(crate) fn unwaited(tool: &'static str, verbosity: Verbosity, format: Format) -> Self {
+        let direct = Self::new(tool, verbosity, format);
+        let lines = Backlog::new(move |line, left_out| {
+            if left_out > 0 {
+                direct.say(Level::Warning, &format!("{} left out: they were not read", counted(left_out, "line")));
+            }
+            direct.write(line);
+        });
+        lines.map_or_else(
+            |_| Self::new(tool, verbosity, format),
+            |lines| Self::to(tool, verbosity, format, Box::new(lines)),
+        )
+    }
+
     /// A report to anywhere.
     pub(crate) fn to(tool: &'static str, verbosity: Verbosity, format: Format, sink: Box<dyn Write + Send>) -> Self {
         let (began, sums) = (Instant::now(), Mutex::default());
@@ -215,7 +232,7 @@ impl Report {
     pub(crate) fn event(&self, event: &Event) {
         if self.format == Format::Json {
             self.sums().count(event);
-            self.write(&(self.render(event) + "\n"));
+            self.write((self.render(event) + "\n").as_bytes());
         }
     }
 
@@ -264,14 +281,15 @@ impl Report {
     }
 
     fn line(&self, word: &str, message: &str) {
-        self.write(&format!("{}: {word}: {}\n", self.tool, one_line(message)));
+        self.write(format!("{}: {word}: {}\n", self.tool, one_line(message)).as_bytes());
     }
 
-    fn write(&self, line: &str) {
+    /// Writes a line as it is.
+    fn write(&self, line: &[u8]) {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let Output { sink, bar } = &mut *out;
         // A failed write is not reported: standard error was the place to report it to. The exit status remains.
-        let mut write = || drop(sink.write_all(line.as_bytes()));
+        let mut write = || drop(sink.write_all(line));
         match bar {
             Some(bar) => bar.suspend(write),
             None => write(),

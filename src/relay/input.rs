@@ -149,7 +149,10 @@ impl Input<'_> {
         let switch = &mut self.conns.switch;
         let worker = switch.place().worker;
         let admission = if switch.router.leave(conn) {
-            switch.router.ask(|router, _| router.attach(now, newcomer, worker, peer))
+            switch.router.ask(|router, orders| {
+                router.hold_at_once(now, peer, orders);
+                router.attach(now, newcomer, worker, peer)
+            })
         } else {
             // Evicted a moment ago: the client may dial again.
             Err(CloseCode::GoingAway)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// Connections that linger at once; older ones are closed.
 const LINGERING_MAX: usize = 4096;
-/// Reads of one event: a client that goes on sending is not listened to.
+/// Reads of one of them at once, and one is looked at in a turn: a client that goes on sending is not listened to.
 const READS_MAX: usize = 16;
 
 /// See the module's words.
@@ -19,6 +19,8 @@ pub(super) struct Lingering {
     sockets: BTreeMap<ConnId, Socket>,
     /// Deadlines in the order in which they pass.
     deadlines: VecDeque<(Instant, ConnId)>,
+    /// Those of which more may be read: no event will tell of that.
+    unread: VecDeque<ConnId>,
 }
 
 impl Lingering {
@@ -36,9 +38,25 @@ impl Lingering {
     /// Throws input away; closes when the client has.
     pub(super) fn handle_event(&mut self, id: ConnId) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
+        // The end may be there already, behind what is read now.
+        socket.rouse();
         if socket.discard(READS_MAX) {
             self.sockets.remove(&id);
+        } else if socket.is_readable() && !self.unread.contains(&id) {
+            self.unread.push_back(id);
         }
+    }
+
+    /// Goes on with the next of which more may be read.
+    pub(super) fn read_on(&mut self) {
+        if let Some(id) = self.unread.pop_front() {
+            self.handle_event(id);
+        }
+    }
+
+    /// Whether there is one.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.unread.is_empty()
     }
 
     /// When the next one is closed.
@@ -62,5 +80,37 @@ impl Lingering {
         if let Some((_, id)) = self.deadlines.pop_front() {
             self.sockets.remove(&id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::endpoint::Endpoint;
+    use crate::net::options::Purpose;
+    use std::io::Write;
+    use std::net::{Shutdown, TcpListener};
+
+    /// What was sent and never read tells of itself once, and the end behind it with it.
+    #[test]
+    fn a_client_that_has_sent_much_and_closed_is_read_to_its_end() {
+        const UNREAD: usize = 4 * READS_MAX * 4096;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = Socket::connect(&Endpoint::Tcp(listener.local_addr().unwrap()), Purpose::Link).unwrap();
+        let (mut client, _) = listener.accept().unwrap();
+        // The kernel keeps as much.
+        client.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.write_all(&vec![1; UNREAD]).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let (mut lingering, id) = (Lingering::default(), ConnId::new(1));
+        lingering.take(Instant::now() + LINGER, id, socket);
+        assert!(!lingering.is_empty() && lingering.is_busy());
+        let mut turns = 0;
+        while lingering.is_busy() {
+            lingering.read_on();
+            turns += 1;
+            assert!(turns <= UNREAD / (READS_MAX * 4096), "it is read for ever");
+        }
+        assert!(lingering.is_empty() && turns > 1, "{turns}");
     }
 }

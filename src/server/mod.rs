@@ -5,8 +5,8 @@
 //!        └─────────── one Router behind a lock, asked for control messages only ──────┘
 //! ```
 //! It decides nothing that the machines decide, prints nothing and does not end the process. Invariants: bodies cross
-//! between threads through bounded queues and never under a lock, and no thread waits for another; no disk and no name service
-//! is waited for in a thread that serves links; every thread ends when the relay does, at the latest when its time to drain is
+//! between threads through bounded queues and never under a lock, and no thread waits for another; no disk, no name service
+//! and no reader of the log is waited for in a thread that serves links; every thread ends when the relay does, at the latest when its time to drain is
 //! over.
 //!
 //! | where | what |

@@ -152,6 +152,7 @@ impl Host for Worker {
     fn turn(&mut self, reactor: &mut Reactor, now: Instant) -> io::Result<Flow> {
         self.accept(now);
         self.read(now);
+        self.sockets.lingering.read_on();
         self.settle(now);
         (0..std::mem::take(&mut self.come)).for_each(|_| self.shared.handle_come());
         self.outbox.ship()?;
@@ -212,7 +213,7 @@ impl Worker {
         let is_read = self.forwarder.has_turns() && self.turn.unread_until.is_none();
         // Some of what was due is left.
         let is_late = self.forwarder.next_timeout().is_some_and(|at| at <= now);
-        unread || waiting || is_read || is_late || self.forwarder.has_output()
+        unread || waiting || is_read || is_late || self.forwarder.has_output() || self.sockets.lingering.is_busy()
     }
 
     fn enter(&mut self, now: Instant, stage: Stage) {

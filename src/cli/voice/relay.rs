@@ -19,9 +19,10 @@ use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 use std::io;
 
-/// Threads of the relay speak through a report of their own: a line is one write, so lines never mix.
+/// Threads of the relay speak through a report of their own: a line is one write, so lines never mix, and none of them waits for
+/// whoever reads standard error.
 pub(crate) fn log(output: Output) -> Log {
-    let report = Report::new(Relay::MANUAL.name, output.verbosity(), output.format());
+    let report = Report::unwaited(Relay::MANUAL.name, output.verbosity(), output.format());
     Box::new(move |line| match line {
         LogLine::Trouble(absent @ Trouble::Absent(_)) => report.say(Level::Warning, &trouble_text(&absent)),
         LogLine::Trouble(trouble) => report.fault(&Fault::new(Exit::Failed, trouble_text(&trouble))),

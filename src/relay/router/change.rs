@@ -7,6 +7,7 @@ use super::orders::{Order, Orders, What};
 use super::policy::{Policy, Share};
 use crate::identity::PeerId;
 use crate::wire::CloseCode;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// So many peers are looked at at once.
@@ -18,8 +19,8 @@ const ORDERS_AT_ONCE: usize = 32;
 #[derive(Debug)]
 pub(super) struct Change {
     before: Policy,
-    /// Those who were attached then and have not been looked at.
-    left: Vec<PeerId>,
+    /// Those who were attached then, or owed something, and have not been looked at.
+    left: BTreeSet<PeerId>,
     since: Instant,
 }
 
@@ -39,7 +40,8 @@ impl Router {
             self.hold_some(now, orders);
         }
         let before = std::mem::replace(&mut self.policy, policy);
-        self.change = Some(Change { before, left: self.roster.peers().copied().collect(), since: now });
+        let left = self.roster.peers().chain(self.owed.peers()).copied().collect();
+        self.change = Some(Change { before, left, since: now });
         self.hold_some(now, orders);
         Calls { router: self, now, orders }.offer_next();
     }
@@ -49,13 +51,23 @@ impl Router {
         let Some(mut change) = self.change.take() else { return };
         let most = orders.len() + ORDERS_AT_ONCE;
         for _ in 0..PEERS_AT_ONCE {
-            let Some(peer) = change.left.pop() else { return };
+            let Some(peer) = change.left.pop_first() else { return };
             self.hold(now, (peer, change.before.share(&peer)), orders);
             if orders.len() >= most {
                 break;
             }
         }
         self.change = Some(change);
+    }
+
+    /// Holds a peer to the policy now, if that has changed: another link of it is about to come, which is held to no other.
+    pub(in crate::relay) fn hold_at_once(&mut self, now: Instant, peer: PeerId, orders: &mut Orders) {
+        if let Some(change) = &mut self.change
+            && change.left.remove(&peer)
+        {
+            let was = change.before.share(&peer);
+            self.hold(now, (peer, was), orders);
+        }
     }
 
     /// Holds a peer to the policy, which had this share before.

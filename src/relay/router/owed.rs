@@ -122,6 +122,11 @@ impl Owed {
         }
     }
 
+    /// Whoever owes something.
+    pub(super) fn peers(&self) -> impl Iterator<Item = &PeerId> {
+        self.sums.keys()
+    }
+
     /// For how many circuits a peer with this share owes.
     pub(super) fn of(&self, share: &Share, peer: &PeerId) -> u32 {
         circuits(share, self.sums.get(peer).map_or(0, |sum| sum.all))

@@ -46,6 +46,20 @@ impl Owing {
         world.take();
     }
 
+    /// The callee is gone, with all that it has.
+    fn go(&mut self) {
+        let departure = Departure { why: EndReason::Closed, ended: Vec::new() };
+        self.world.router.detach(self.callee, departure);
+        self.world.see_to(self.callee);
+        self.world.take();
+    }
+
+    /// It is there again.
+    fn come(&mut self) {
+        let (callee, admitted) = self.world.try_attach(V);
+        (self.callee, self.link) = (callee, Metered::new(admitted.unwrap().rate));
+    }
+
     /// How many circuits the callee may ask for itself.
     fn asks(&mut self) -> u32 {
         let world = &mut self.world;
@@ -141,10 +155,17 @@ fn however_many_circuits_are_ended_before_what_was_under_way_has_come_all_of_tha
 
 #[test]
 fn what_is_owed_is_paid_for_at_another_rate_from_when_that_is_known() {
-    for (rate, seconds) in [(1 << 20, 4), (RATE / 2, 308)] {
+    let all = [(1 << 20, 4), (RATE / 2, 308)].map(|known| [(true, known), (false, known)]).concat();
+    for (is_there, (rate, seconds)) in all {
         let mut owing = Owing::new(RATE, 12);
         owing.end(0, CIRCUIT_WINDOW_START);
+        if !is_there {
+            owing.go();
+        }
         owing.world.hold_to(&[(V, &format!("rate={rate} circuits=16")), (H, ""), (S, "")]);
+        if !is_there {
+            owing.come();
+        }
         assert_eq!(owing.asks(), 4, "{rate}");
         owing.world.pass(Duration::from_secs(seconds / 2));
         assert_eq!(owing.asks() == 16, rate > RATE, "{rate}");
