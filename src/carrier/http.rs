@@ -152,6 +152,9 @@ pub(super) fn read_request(head: &[u8], visitor: &mut Visitor) -> Result<String,
         return Err(Refusal::Malformed);
     };
     let fields = Fields(request.headers);
+    // Whoever is refused counts where he is, too.
+    let [forwarded, x_forwarded_for] = ["Forwarded", "X-Forwarded-For"].map(|name| fields.all(name).collect());
+    visitor.handle_said(&Said { forwarded, x_forwarded_for });
     let has_host = fields.only("Host").is_some_and(|host| !host.trim_ascii().is_empty());
     let is_number = |value: &[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let has_length = fields.has("Content-Length");
@@ -178,8 +181,6 @@ pub(super) fn read_request(head: &[u8], visitor: &mut Visitor) -> Result<String,
     let key = key.filter(|key| BASE64.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES));
     let key =
         key.and_then(|key| std::str::from_utf8(key).ok()).ok_or(Refusal::NotFound { head_only: method == "HEAD" })?;
-    let [forwarded, x_forwarded_for] = ["Forwarded", "X-Forwarded-For"].map(|name| fields.all(name).collect());
-    visitor.handle_said(&Said { forwarded, x_forwarded_for });
     Ok(key.to_owned())
 }
 

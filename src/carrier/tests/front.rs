@@ -286,6 +286,51 @@ fn whoever_a_header_names_is_known_before_he_says_a_word_unless_he_may_name_anot
 }
 
 #[test]
+fn whoever_a_header_names_is_known_with_a_part_of_his_request() {
+    let (other, request) = (request("/other", ""), request("/vp", "X-Forwarded-For: 192.0.2.8\r\n"));
+    for part in [&request[..1], &request[..30], &request[..request.len() - 1]] {
+        for (header, source) in [(LINE, Some("192.0.2.7")), (LINE_OF_A_FRONT, None), (b"", None)] {
+            let bytes = [header, part].concat();
+            for step in [1, bytes.len()] {
+                let visit = visit("127.0.0.1", &bytes, step);
+                assert_eq!(visit, (vec![], source.map(ip).into_iter().collect(), None), "{part:?}");
+            }
+        }
+    }
+    // Where he is known to come from, he still has to ask for the right path.
+    for step in [1, LINE.len() + 1, 10_000] {
+        let taken = visit("127.0.0.1", &[LINE, &request].concat(), step);
+        assert_eq!(taken, (vec![], vec![ip("192.0.2.7")], None));
+        let other = [LINE, &other].concat();
+        assert_eq!(visit("127.0.0.1", &other, step), (vec![], vec![ip("192.0.2.7")], Some(End::NotFound)));
+    }
+}
+
+#[test]
+fn a_request_that_is_refused_is_whose_it_is() {
+    let get = |path: &str, lines: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n{lines}\r\n").into_bytes();
+    let listed = "X-Forwarded-For: 192.0.2.8\r\n";
+    for (bytes, source) in [
+        (get("/", listed), "192.0.2.8"),
+        (get("/vp", "Forwarded: for=192.0.2.8\r\n"), "192.0.2.8"),
+        (request("/other", listed), "192.0.2.8"),
+        (get("/vp", "Transfer-Encoding: chunked\r\nX-Forwarded-For: 192.0.2.8\r\n"), "192.0.2.8"),
+        ([LINE, &get("/", listed)].concat(), "192.0.2.7"),
+        ([LINE, b"GET / HTTP/9\r\n\r\n"].concat(), "192.0.2.7"),
+        ([LINE_OF_A_FRONT, &get("/", listed)].concat(), "192.0.2.8"),
+        // What is no head says nothing.
+        (b"GET / HTTP/9\r\nX-Forwarded-For: 192.0.2.8\r\n\r\n".to_vec(), "127.0.0.1"),
+        (b"GET / HTTP/1.1\r\nX-Forwarded-For: 192.0.2.8\r\n\n".to_vec(), "127.0.0.1"),
+        ([LINE_OF_A_FRONT, b"Get\r\n"].concat(), "127.0.0.2"),
+    ] {
+        for step in [1, 5, bytes.len()] {
+            let visit = visit("127.0.0.1", &bytes, step);
+            assert_eq!(visit, (vec![], vec![ip(source)], Some(End::NotFound)), "{}", String::from_utf8_lossy(&bytes));
+        }
+    }
+}
+
+#[test]
 fn what_somebody_says_who_is_not_trusted_is_not_believed() {
     let listed = request("/vp", "X-Forwarded-For: 127.0.0.1, 192.0.2.8\r\nForwarded: for=192.0.2.8\r\n");
     let hello = b"\x82\x84\0\0\0\0vp\x01\x01";
@@ -301,7 +346,7 @@ fn what_somebody_says_who_is_not_trusted_is_not_believed() {
 fn what_is_no_header_after_all_is_heard_from_its_first_byte() {
     for step in [1, 3, 100] {
         let (link, sources, end) = visit("127.0.0.1", b"PROPFIND /vp HTTP/1.1\r\nHost: a\r\n\r\n", step);
-        assert_eq!((link, sources, end), (vec![], vec![], Some(End::NotFound)));
+        assert_eq!((link, sources, end), (vec![], vec![ip("127.0.0.1")], Some(End::NotFound)));
         let (link, sources, end) = visit("127.0.0.1", b"PROXY TCP4 nobody\r\n", step);
         assert_eq!((link, sources, end), (vec![], vec![], Some(End::NotFound)));
     }

@@ -70,10 +70,14 @@ impl WebSocket {
         WebSocket { state, visitor: None, inward: Inward::plain(), outward }
     }
 
-    /// Where the request comes from, by what a front says: once, when it has come.
+    /// Where the request comes from, by what a front says: once, when it has come, or when nothing in it can change that.
     pub(super) fn take_source(&mut self) -> Option<IpAddr> {
-        let visitor = if self.is_open() { self.visitor.take() } else { None };
-        visitor?.take_source()
+        match self.state {
+            State::Open => self.visitor.take()?.take_source(),
+            State::Over(_) => self.visitor.as_mut()?.take_source(),
+            // He stays, and his request is yet to be read by what is known of him.
+            State::ExpectRequest(_) | State::ExpectAnswer(..) => self.visitor.as_mut()?.take_sure_source(),
+        }
     }
 
     /// Whether bytes of the link may come and go.

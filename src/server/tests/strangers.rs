@@ -42,26 +42,29 @@ fn clients_of_one_address_that_come_at_once_are_all_let_in() {
     }
 }
 
-/// A connection through a server in front that says it comes from here.
-fn through_a_front(relay: &Running, from: &str) -> TcpStream {
+/// A connection through a server in front that says it comes from here, and then more, in one write.
+fn through_a_front(relay: &Running, from: &str, more: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(relay.address).unwrap();
     // It may be turned away before it has said that.
-    let _ = stream.write_all(format!("PROXY TCP4 {from} 127.0.0.1 40000 443\r\n").as_bytes());
+    let _ = stream.write_all(&[format!("PROXY TCP4 {from} 127.0.0.1 40000 443\r\n").as_bytes(), more].concat());
     stream
 }
 
 #[test]
 fn a_flood_of_one_address_behind_a_front_shuts_nobody_out_behind_the_same() {
-    let relay = start(2, |options| options.fronts.trusted = vec!["127.0.0.1".parse().unwrap()]);
-    // More than may come at once before it is crowded, and none of them says more than where it comes from.
-    let flood = crate::relay::UNAUTHENTICATED_CROWD + 50;
-    let _flood: Vec<_> = (0..flood).map(|_| through_a_front(&relay, "192.0.2.1")).collect();
-    let is_bounded = |why: EndReason| matches!(why, EndReason::Crowded | EndReason::Evicted);
-    relay.await_line(|line| matches!(line, Line::Connection(Notice::Stranger(why)) if is_bounded(*why)));
-    for (seed, from) in [(1, "192.0.2.2"), (2, "192.0.2.3")] {
-        let mut client = Client::attach_over(through_a_front(&relay, from), seed);
-        client.say(Control::Listen { name: app() });
-        assert_eq!(client.control(), Control::Listening { name: app() });
+    // More than may come at once before it is crowded, and none of them says more than where it comes from, or than the first
+    // letter of a request behind that.
+    for more in [&b""[..], b"G"] {
+        let relay = start(2, |options| options.fronts.trusted = vec!["127.0.0.1".parse().unwrap()]);
+        let flood = crate::relay::UNAUTHENTICATED_CROWD + 50;
+        let _flood: Vec<_> = (0..flood).map(|_| through_a_front(&relay, "192.0.2.1", more)).collect();
+        let is_bounded = |why: EndReason| matches!(why, EndReason::Crowded | EndReason::Evicted);
+        relay.await_line(|line| matches!(line, Line::Connection(Notice::Stranger(why)) if is_bounded(*why)));
+        for (seed, from) in [(1, "192.0.2.2"), (2, "192.0.2.3")] {
+            let mut client = Client::attach_over(through_a_front(&relay, from, b""), seed);
+            client.say(Control::Listen { name: app() });
+            assert_eq!(client.control(), Control::Listening { name: app() });
+        }
     }
 }
 
