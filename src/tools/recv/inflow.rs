@@ -20,9 +20,8 @@ use crate::net::reactor::{Registry, Token, Waker};
 use crate::net::stdio::Sink;
 use crate::run::tool::{Doing, RunError};
 use crate::session::{Half, Session};
-use crate::tools::transfers::Ending;
-use crate::tools::transfers::Error;
 use crate::tools::transfers::engine::Item;
+use crate::tools::transfers::{Ending, Error, verdict};
 use crate::transfer::Fault;
 use crate::transfer::messages::ItemOutcome;
 use crate::transfer::outcome::Side;
@@ -177,7 +176,7 @@ impl Inflow {
     /// # Errors
     /// What went wrong.
     pub(super) fn verdict(&mut self, ending: &Ending) -> Result<(), Error> {
-        self.trouble.take().map_or_else(|| ending.verdict(Side::Here), Err)
+        self.trouble.take().map_or_else(|| verdict(ending, Side::Here), Err)
     }
 
     /// Breaks off. A command is ended before it can take this for the end of the data.

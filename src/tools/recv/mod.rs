@@ -83,7 +83,7 @@ impl Recv {
     fn handle_reload(&mut self, ctx: &mut Context<'_, Recv>) {
         ctx.node.hurry(ctx.now);
         let Some(taken) = reread(ctx, &mut self.options.reload) else { return };
-        for running in self.running.values_mut().filter(|running| taken.outcasts.contains(&running.key)) {
+        for running in self.running.values_mut().filter(|running| taken.outcasts.contains(&running.caller.key)) {
             running.cast_out(ctx);
         }
     }
@@ -92,7 +92,7 @@ impl Recv {
     fn places(&self) -> Places {
         let mut places = Places::default();
         let busy = self.running.values().filter(|running| !running.is_waiting());
-        busy.for_each(|running| places.take(running.peer));
+        busy.for_each(|running| places.take(running.caller.peer));
         places
     }
 
@@ -103,7 +103,11 @@ impl Recv {
 
     /// Whether a session waits for a place while these are taken.
     fn waits(&self, places: &Places, running: &Running) -> Waits {
-        if running.is_waiting() { Waits::of(&running.peer, places, self.options.sessions_max) } else { Waits::Not }
+        if running.is_waiting() {
+            Waits::of(&running.caller.peer, places, self.options.sessions_max)
+        } else {
+            Waits::Not
+        }
     }
 
     /// The session that gives way because others wait for a place.
@@ -132,7 +136,7 @@ impl Recv {
             return;
         }
         if let Some(transfer) = running.transfer(ctx.now, end.as_ref().err()) {
-            (ctx.news)(News::Transferred(running.peer, self.options.app.as_str(), &transfer));
+            (ctx.news)(News::Transferred(running.caller.peer, self.options.app.as_str(), &transfer));
         }
         if self.stopping {
             return;
@@ -146,7 +150,7 @@ impl Recv {
             return;
         }
         if let Err(error) = end {
-            (ctx.news)(News::SessionFailed(running.peer, &error));
+            (ctx.news)(News::SessionFailed(running.caller.peer, &error));
         }
     }
 }
@@ -175,12 +179,12 @@ impl Tool for Recv {
             }
             Event::Lost { key } | Event::Resumed { key } => {
                 let is_lost = matches!(event, Event::Lost { .. });
-                if let Some(running) = self.running.values_mut().find(|running| running.key == *key) {
+                if let Some(running) = self.running.values_mut().find(|running| running.caller.key == *key) {
                     running.handle_path(if is_lost { Reach::lost(ctx.now) } else { Reach::default() });
                 }
             }
             Event::Failed { key, why } => {
-                if let Some(running) = self.running.values_mut().find(|running| running.key == *key) {
+                if let Some(running) = self.running.values_mut().find(|running| running.caller.key == *key) {
                     running.handle_gone(ctx, Error::Run(RunError::Node(*why)));
                 }
             }
@@ -203,7 +207,7 @@ impl Tool for Recv {
         let slots: Vec<usize> = self.running.keys().copied().collect();
         for slot in slots {
             let Some(running) = self.running.get(&slot) else { continue };
-            let (waits, peer) = (running.is_waiting(), running.peer);
+            let (waits, peer) = (running.is_waiting(), running.caller.peer);
             let turn = if self.waits(&places, running) == Waits::Not { MayBegin::Yes } else { MayBegin::NotYet };
             let Some(running) = self.running.get_mut(&slot) else { continue };
             moved |= running.pump(ctx, &self.options, turn);

@@ -7,49 +7,28 @@
 //! ```
 
 mod deadlines;
-mod greeting;
 mod place;
+mod work;
 
 use super::Options;
 use super::Recv;
-use super::command::CommandLine;
-use super::inflow::Inflow;
-use super::job::{Engine, Order};
-use super::leash::Leashes;
-use super::writers::OutputNews;
 use crate::identity::PeerId;
 use crate::names::AppName;
 use crate::net::reactor::{FIRST_TOKEN, Ready, Token};
 use crate::node::{Key, Reach};
-use crate::run::farewell::{Farewell, closed_by_peer};
-use crate::run::tool::{Context, RunError};
-use crate::session::{Event as SessionEvent, Half, Session};
-use crate::tools::transfers::pump::SoFar;
-use crate::tools::transfers::{Ending, Error, News, Transfer, close_code, tell};
-use crate::transfer::outcome::Side;
-use crate::transfer::{Fault, ReceiveOutcome, Reception, TransferError};
+use crate::run::farewell::Farewell;
+use crate::run::tool::{Breach, Context, RunError};
+use crate::run::turns::{Going, Standing, To, Waits, YieldReason};
+use crate::session::{Event as SessionEvent, Session};
+use crate::tools::transfers::{Error, Transfer, close_code};
 use crate::wire::CloseCode;
 use deadlines::{Deadlines, Owed};
 use place::Holding;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use work::{Moved, Work};
 
-/// Between two reports of how far a stream is.
-const REPORT_PAUSE: Duration = Duration::from_millis(100);
 /// Tokens of one session: its sink and its command.
 const TOKENS: usize = 2;
-
-enum Work {
-    /// For the peer to open its stream.
-    Waiting,
-    /// For its first message.
-    Greeting(Box<Reception>),
-    /// A refusal on its way out.
-    Refusing(Fault, Box<Reception>),
-    Stream(Box<Inflow>),
-    Files(Engine),
-    Over,
-}
 
 /// What is known about the end.
 enum Closing {
@@ -60,37 +39,31 @@ enum Closing {
     Closed(Result<(), Error>),
 }
 
-/// What a session achieved.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Achieved {
-    /// Since when there is work.
-    began: Option<Instant>,
-    /// The end of it, once that is known.
-    ending: Option<Ending>,
-    /// What it has come to.
-    so_far: SoFar,
-    /// When that may be reported again.
-    report_at: Option<Instant>,
-}
-
-/// See the module's text.
-pub(super) struct Running {
+/// The other end of a session.
+pub(super) struct Caller {
+    slot: usize,
     /// The session.
     pub key: Key,
     /// Who sends.
     pub peer: PeerId,
-    slot: usize,
-    leashes: Leashes,
-    stream: u32,
+    /// By which number it has closed the session.
+    closed: Option<u16>,
+}
+
+impl Caller {
+    fn token(&self, which: usize) -> Token {
+        Token(FIRST_TOKEN + self.slot * TOKENS + which)
+    }
+}
+
+/// See the module's text.
+pub(super) struct Running {
+    /// Whose it is.
+    pub caller: Caller,
     work: Work,
-    /// Of standard output, if an engine writes to it.
-    output: Option<Arc<OutputNews>>,
     end: Closing,
     deadlines: Deadlines,
-    /// By which number the peer has closed.
-    peer_closed: Option<u16>,
     holding: Holding,
-    achieved: Achieved,
 }
 
 /// Whether a session may begin its work.
@@ -102,25 +75,15 @@ pub(super) enum MayBegin {
     NotYet,
 }
 
-/// Whether something was done.
-type Moved = Result<bool, Error>;
-
 impl Running {
     /// A session that has just come up.
     pub(super) fn new(now: Instant, slot: usize, key: Key, peer: PeerId) -> Running {
         Running {
-            key,
-            peer,
-            slot,
-            leashes: Leashes::default(),
-            stream: 0,
-            work: Work::Waiting,
-            output: None,
+            caller: Caller { slot, key, peer, closed: None },
+            work: Work::new(),
             end: Closing::Open,
             deadlines: Deadlines::new(now),
-            peer_closed: None,
-            holding: Holding::new(now),
-            achieved: Achieved::default(),
+            holding: Holding::new(now, peer),
         }
     }
 
@@ -130,19 +93,14 @@ impl Running {
         (place / TOKENS, place % TOKENS)
     }
 
-    fn token(&self, which: usize) -> Token {
-        Token(FIRST_TOKEN + self.slot * TOKENS + which)
-    }
-
     /// When to pump without an event.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let stream = if let Work::Stream(inflow) = &self.work { inflow.next_timeout() } else { None };
-        let owed = match (&self.work, &self.end) {
-            (_, Closing::Told(_)) => Owed::Note,
-            (Work::Waiting | Work::Greeting(_), Closing::Open) => Owed::Greeting,
+        let owed = match &self.end {
+            Closing::Told(_) => Owed::Note,
+            Closing::Open if self.work.is_ungreeted() => Owed::Greeting,
             _ => Owed::Nothing,
         };
-        self.deadlines.next(owed).into_iter().chain(stream).min()
+        self.deadlines.next(owed).into_iter().chain(self.work.next_timeout()).min()
     }
 
     /// The session lost its path, or has one again.
@@ -152,7 +110,12 @@ impl Running {
 
     /// Whether it has not begun its work.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!((&self.work, &self.end), (Work::Waiting, Closing::Open))
+        self.work.is_waiting() && matches!(self.end, Closing::Open)
+    }
+
+    /// Whether it has work to give up.
+    fn works(&self) -> bool {
+        !self.is_waiting() && !matches!(self.end, Closing::Closed(_))
     }
 
     /// Whether another session of the same peer took its place.
@@ -162,17 +125,12 @@ impl Running {
 
     /// The whole, if the peer ever began to send.
     pub(super) fn transfer<'a>(&self, now: Instant, error: Option<&'a Error>) -> Option<Transfer<'a>> {
-        let Achieved { began, ending, so_far, .. } = self.achieved;
-        let SoFar { counts, left_out, bytes } = so_far.or_end(ending.as_ref());
-        Some(Transfer { counts, left_out, bytes, took: now.saturating_duration_since(began?), error })
+        self.work.transfer(now, error)
     }
 
     /// An event of this session's sink (0) or command (1).
     pub(super) fn handle_ready(&mut self, ctx: &mut Context<'_, Recv>, which: usize, ready: Ready) {
-        let Work::Stream(inflow) = &mut self.work else { return };
-        if which == 0 {
-            inflow.handle_sink_ready(ready.error || ready.write_closed);
-        } else if let Err(error) = inflow.handle_child_ready(ctx.now, ctx.registry) {
+        if let Err(error) = self.work.handle_ready(ctx, which, ready) {
             self.fail(ctx, error, CloseCode::Cancelled);
         }
     }
@@ -195,7 +153,7 @@ impl Running {
                 }
             }
         }
-        self.tell_news(ctx, &options.app);
+        self.work.tell_news(ctx, &self.caller, &options.app);
         moved |= self.settle(ctx);
         self.note_stillness(ctx);
         moved
@@ -205,23 +163,21 @@ impl Running {
         let mut any = false;
         // Nothing is begun any more in one that is cut off: whoever called hears why.
         let is_open = matches!(self.end, Closing::Open);
-        let called = if let Work::Waiting = self.work { ctx.node.called(self.key) } else { None };
+        let called = if self.work.is_waiting() { ctx.node.called(self.caller.key) } else { None };
         let app = called.map(|(_, app)| app.as_str().as_bytes().to_vec());
-        while let Some(event) = ctx.node.session(self.key).and_then(Session::poll_event) {
+        while let Some(event) = ctx.node.session(self.caller.key).and_then(Session::poll_event) {
             any = true;
-            match (event, ctx.node.session(self.key)) {
+            match (event, ctx.node.session(self.caller.key)) {
                 (SessionEvent::StreamOpened { id, service }, Some(session)) if is_open => {
                     // Whoever asks for anything else, or only whether it would work, does not send.
-                    if let (Work::Waiting, true) = (&self.work, app.as_deref() == Some(&service[..])) {
-                        self.stream = id;
+                    if self.work.is_waiting() && app.as_deref() == Some(&service[..]) {
                         session.stream_mut(id).accept();
-                        self.work = Work::Greeting(Box::default());
-                        self.achieved.began = Some(ctx.now);
+                        self.work.begin(ctx.now, id);
                     } else {
                         session.stream_mut(id).refuse(CloseCode::Refused);
                     }
                 }
-                (SessionEvent::Closed { code }, _) => self.peer_closed = Some(code),
+                (SessionEvent::Closed { code }, _) => self.caller.closed = Some(code),
                 _ => {}
             }
         }
@@ -229,114 +185,86 @@ impl Running {
     }
 
     fn advance(&mut self, ctx: &mut Context<'_, Recv>, options: &Options) -> Moved {
-        let Some(session) = ctx.node.session(self.key) else { return Err(Error::Run(RunError::Expired)) };
+        let Some(session) = ctx.node.session(self.caller.key) else { return Err(Error::Run(RunError::Expired)) };
         if let Some(error) = session.failure() {
             return Err(error.into());
         }
-        let unread = !session.stream(self.stream).readable().is_empty();
-        if let (Some(number), false) = (self.peer_closed, unread) {
-            self.handle_peer_closed(number)?;
+        let (has_unread, has_path) = (self.work.has_unread(session), session.has_lane());
+        if let (Some(number), false) = (self.caller.closed, has_unread) {
+            self.work.handle_peer_closed(number)?;
         }
-        match &mut self.work {
-            Work::Waiting => self.check_greeting_time(ctx),
-            Work::Greeting(_) if !unread => self.check_greeting_time(ctx),
-            Work::Greeting(_) => match &options.directory {
-                Some(directory) => {
-                    let leashed = self.leashes.hold()?;
-                    let place = directory.of_peer(&self.peer, &(options.peer_name)(&self.peer));
-                    let engine = self.order(options).into_directory(ctx.waker, place, leashed)?;
-                    self.work = Work::Files(engine);
-                    Ok(true)
-                }
-                None => self.greet(ctx, options),
-            },
-            Work::Refusing(..) | Work::Over => Ok(self.refuse(session)),
-            Work::Stream(inflow) => {
-                let moved = inflow.pump(ctx.now, session, ctx.registry);
-                self.achieved.so_far.bytes = inflow.taken_bytes();
-                let moved = moved?;
-                if let Some(ending) = inflow.ending() {
-                    let news = self.achieved.ending.replace(ending).is_none();
-                    if let Some(item) = inflow.item().filter(|_| news) {
-                        (ctx.news)(News::Item(self.peer, options.app.as_str(), &item));
-                    }
-                    if inflow.is_flushed() {
-                        self.end = Closing::Told(inflow.verdict(&ending));
-                    }
-                }
-                Ok(moved)
+        if self.work.is_waiting() || (self.work.is_ungreeted() && !has_unread) {
+            if self.deadlines.check_greeting(ctx.now, has_path) {
+                return Err(Error::Run(RunError::Protocol(Breach::SaidNothing)));
             }
-            Work::Files(engine) => {
-                let moved = engine.pump(ctx.now, session);
-                Ok(self.take_engine_end(ctx, &options.app)? | moved)
-            }
-        }
-    }
-
-    /// The peer has closed, and nothing of it is left to read. Whoever has been told the end may do so, and an engine may
-    /// have told it without our knowing yet.
-    fn handle_peer_closed(&mut self, number: u16) -> Result<(), Error> {
-        match &mut self.work {
-            Work::Stream(inflow) if inflow.ending().is_some() => Ok(()),
-            Work::Files(engine) => {
-                engine.close();
-                Ok(())
-            }
-            _ => Err(closed_by_peer(number).into()),
-        }
-    }
-
-    fn order(&self, options: &Options) -> Order {
-        let command = options.exec.clone().map(|command| CommandLine {
-            command,
-            peer: (options.peer_name)(&self.peer),
-            app: options.app.clone(),
-        });
-        let tells_items = options.tells_items;
-        Order { peer: self.peer, stream: self.stream, policy: options.policy, command, tells_items }
-    }
-
-    /// The engine's end is our end as soon as all it said is with the session.
-    fn take_engine_end(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) -> Moved {
-        let Work::Files(engine) = &mut self.work else { return Ok(false) };
-        if !engine.is_flushed() && self.peer_closed.is_none() {
             return Ok(false);
         }
-        let Some(end) = engine.take_end() else { return Ok(false) };
-        let output_gone = self.output.as_ref().is_some_and(|news| news.is_gone());
-        self.tell_news(ctx, app);
-        self.work = Work::Over;
-        let outcome = end.map_err(|_| Error::Broken)?;
-        let verdict = match outcome {
-            _ if output_gone => Err(Error::OutputGone),
-            Ok(outcome) => self.verdict(&outcome),
-            Err(error @ (TransferError::Refused(_) | TransferError::Inbox(_))) => Err(error.into()),
-            Err(error) => return Err(self.peer_closed.map_or(error.into(), |number| closed_by_peer(number).into())),
-        };
-        self.end = Closing::Told(verdict);
-        Ok(true)
+        let moved = self.work.advance(ctx, options, &self.caller)?;
+        if let Some(verdict) = self.work.take_verdict() {
+            self.end = Closing::Told(verdict);
+        }
+        Ok(moved)
     }
 
-    fn verdict(&mut self, outcome: &ReceiveOutcome) -> Result<(), Error> {
-        let ending = Ending::of_tally(outcome.status, &outcome.tally, outcome.command_status);
-        self.achieved.ending = Some(ending);
-        self.achieved.so_far.bytes = outcome.received_bytes;
-        ending.verdict(Side::Here)
+    /// Others come first. It waits for us, not we for it, unless it has gone: that is nobody's business.
+    fn wait_for_turn(&mut self, ctx: &mut Context<'_, Recv>) {
+        self.deadlines.greet_anew(ctx.now);
+        if self.holding.is_given_up(ctx.now) {
+            self.holding.superseded = true;
+            self.fail(ctx, Error::Run(RunError::Expired), CloseCode::Cancelled);
+            self.deadlines.part_at_once(ctx.now);
+        }
     }
 
-    fn tell_news(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) {
-        match &mut self.work {
-            Work::Files(engine) => {
-                let news = engine.take_news();
-                self.achieved.so_far = news.so_far;
-                tell(&news, (self.peer, app.as_str()), ctx.news);
+    /// Looks whether it is still.
+    fn note_stillness(&mut self, ctx: &mut Context<'_, Recv>) {
+        let Some(session) = ctx.node.session(self.caller.key) else { return };
+        let is_owed = matches!(self.end, Closing::Told(_)) || self.work.waits_for_peer(session);
+        self.holding.note_moved(ctx.now, is_owed, self.work.moved(session));
+    }
+
+    /// What counts when others wait.
+    pub(super) fn standing(&self, waits: Waits) -> Standing {
+        self.holding.standing(self.works(), waits)
+    }
+
+    /// Tells the node what it takes of the places, if that has changed.
+    pub(super) fn tell_place(&mut self, ctx: &mut Context<'_, Recv>, to: To) {
+        if let Some(place) = self.holding.take_place(ctx.now, self.works(), to) {
+            ctx.node.set_place(ctx.now, self.caller.key, place);
+        }
+    }
+
+    /// When others may have its place, unless something comes.
+    pub(super) fn yields_at(&self, to: To) -> Option<Instant> {
+        self.holding.yields_at(self.works(), to)
+    }
+
+    /// Others wait, and the process at the other end of this session is taken for gone, or says nothing. Where its peer has
+    /// called anew, that call takes its place unless standard output has got something: that cannot be taken back, and must
+    /// be neither doubled nor continued.
+    pub(super) fn give_way(&mut self, ctx: &mut Context<'_, Recv>, going: Going) {
+        let is_followed = going.why == YieldReason::Followed;
+        self.holding.superseded = is_followed && !self.work.has_put_out();
+        match (std::mem::replace(&mut self.end, Closing::Open), going.why) {
+            // What is told is done: another run would do it twice.
+            (Closing::Told(result), _) => {
+                self.holding.superseded = false;
+                self.end = Closing::Closed(result);
+                if let Some(session) = ctx.node.session(self.caller.key) {
+                    session.close(CloseCode::Done);
+                }
             }
-            Work::Stream(inflow) if !inflow.is_watched() && self.achieved.report_at.is_none_or(|at| at <= ctx.now) => {
-                self.achieved.report_at = Some(ctx.now + REPORT_PAUSE);
-                let bytes = inflow.taken_bytes();
-                (ctx.news)(News::Progress { bytes, skipped: 0, total: None, items: None, name: inflow.name() });
-            }
-            _ => {}
+            (_, YieldReason::Followed) => self.fail(ctx, Error::BegunAnew, CloseCode::Cancelled),
+            (_, YieldReason::Lost) => self.fail(ctx, Error::GaveWay, CloseCode::Cancelled),
+            (_, YieldReason::Still) => self.fail(ctx, Error::WasStill, CloseCode::Limit),
+        }
+        // One that has a path is told: of files, what is missing may come again.
+        let has_path = going.why == YieldReason::Still && self.holding.reach.has_path();
+        if has_path {
+            self.deadlines.part(ctx.now, Farewell::Hasty);
+        } else {
+            self.deadlines.part_at_once(ctx.now);
         }
     }
 
@@ -346,17 +274,12 @@ impl Running {
         if let Closing::Closed(_) = self.end {
             return;
         }
-        match &mut self.work {
-            Work::Stream(inflow) => inflow.cut(ctx.registry),
-            Work::Files(engine) => engine.close(),
-            _ => {}
-        }
-        self.leashes.stop_feeding();
+        self.work.cut(ctx);
         self.deadlines.part(ctx.now, Farewell::Settled);
-        if let Some(session) = ctx.node.session(self.key) {
+        if let Some(session) = ctx.node.session(self.caller.key) {
             session.close(code);
         }
-        ctx.node.release(ctx.now, self.key);
+        ctx.node.release(ctx.now, self.caller.key);
         self.end = Closing::Closed(Err(error));
     }
 
@@ -366,7 +289,7 @@ impl Running {
         self.deadlines.break_off(ctx.now);
         self.fail(ctx, Error::Run(why), CloseCode::GoingAway);
         self.deadlines.part(ctx.now, Farewell::Hasty);
-        self.leashes.end_command();
+        self.work.end_command();
     }
 
     /// Ends at once: its peer may no more call. A command, too, is told to end.
@@ -381,21 +304,20 @@ impl Running {
             }
         }
         self.deadlines.part(ctx.now, Farewell::CastOut);
-        self.leashes.end_command();
+        self.work.end_command();
     }
 
     /// Sees to it that both sides know: closes when the sender has taken note of the end, and lets go when it has closed
     /// as well. True if something moved.
     fn settle(&mut self, ctx: &mut Context<'_, Recv>) -> bool {
-        let failed = ctx.node.session(self.key).is_none_or(|session| session.failure().is_some());
-        let peer_closed = self.peer_closed.is_some() || failed;
+        let failed = ctx.node.session(self.caller.key).is_none_or(|session| session.failure().is_some());
+        let peer_closed = self.caller.closed.is_some() || failed;
         if let (Closing::Closed(_), true) = (&self.end, peer_closed) {
-            ctx.node.release(ctx.now, self.key);
+            ctx.node.release(ctx.now, self.caller.key);
         }
         let Closing::Told(_) = self.end else { return false };
-        let stream = self.stream;
-        let noted = ctx.node.session(self.key).is_none_or(|session| session.stream(stream).send_half() == Half::Done);
-        let has_path = ctx.node.session(self.key).is_some_and(|session| session.has_lane());
+        let noted = ctx.node.session(self.caller.key).is_none_or(|session| self.work.is_noted(session));
+        let has_path = ctx.node.session(self.caller.key).is_some_and(|session| session.has_lane());
         if !self.deadlines.check_note(ctx.now, has_path) && !noted && !peer_closed {
             return false;
         }
@@ -403,7 +325,7 @@ impl Running {
             self.end = Closing::Closed(result);
         }
         self.deadlines.part(ctx.now, Farewell::Settled);
-        if let Some(session) = ctx.node.session(self.key) {
+        if let Some(session) = ctx.node.session(self.caller.key) {
             session.close(CloseCode::Done);
         }
         true
@@ -413,19 +335,15 @@ impl Running {
     pub(super) fn take_end(&mut self, ctx: &mut Context<'_, Recv>, app: &AppName) -> Option<Result<(), Error>> {
         let Closing::Closed(_) = self.end else { return None };
         if self.deadlines.take_parted(ctx.now) {
-            ctx.node.abandon(ctx.now, self.key);
+            ctx.node.abandon(ctx.now, self.caller.key);
         }
-        if ctx.node.knows(self.key) {
+        if ctx.node.knows(self.caller.key) {
             return None;
         }
-        if let Work::Files(engine) = &mut self.work {
-            // It may be syncing what is complete; it wakes us when it is done. What it yields changes nothing any more.
-            if engine.take_end().is_none() && !self.deadlines.is_engine_overdue(ctx.now) {
-                return None;
-            }
-            self.tell_news(ctx, app);
-            self.work = Work::Over;
+        if self.work.poll_running() && !self.deadlines.is_engine_overdue(ctx.now) {
+            return None;
         }
+        self.work.abandon(ctx, &self.caller, app);
         match std::mem::replace(&mut self.end, Closing::Open) {
             Closing::Closed(result) => Some(result),
             Closing::Open | Closing::Told(_) => None,

@@ -27,7 +27,7 @@ use crate::session::{Event as SessionEvent, Session};
 use crate::tools::transfers::engine::SendJob;
 use crate::tools::transfers::pump::Pump;
 use crate::tools::transfers::tell;
-use crate::tools::transfers::{Ending, close_code};
+use crate::tools::transfers::{Ending, close_code, verdict};
 use crate::tools::transfers::{Error, News};
 use crate::transfer::outcome::Side;
 use crate::transfer::{SendOutcome, TransferError};
@@ -403,7 +403,7 @@ impl Tool for Send {
             }
             Ok((_, Some(ending))) => {
                 self.course.ending = Some(ending);
-                self.conclude(ctx, ending.verdict(Side::There));
+                self.conclude(ctx, verdict(&ending, Side::There));
                 true
             }
             Err(error) => {

@@ -52,26 +52,23 @@ impl From<TransferError> for Error {
     }
 }
 
-/// What it means: here, because an error says what is missing, and an ending knows of no error.
-impl Ending {
-    /// Whether the tool has done what it was asked for.
-    ///
-    /// That everything had been there before is a success: the peer has it. Only a transfer of no items at all had nothing
-    /// to do.
-    ///
-    /// # Errors
-    /// What is missing, and why.
-    pub(crate) fn verdict(&self, side: Side) -> Result<(), Error> {
-        match (self.status, self.command_status) {
-            (Status::Complete, _) => Ok(()),
-            (Status::NothingToDo, _) if self.counts.exists > 0 => Ok(()),
-            (Status::NothingToDo, _) => Err(Error::NothingToDo),
-            (Status::CommandFailed, status) if side == Side::Here => {
-                Err(Error::Command(status.unwrap_or(Ended::Unknown.number())))
-            }
-            (Status::CommandFailed, status) => Err(Error::Run(RunError::FarCommand(status))),
-            _ => Err(Error::Items(*self)),
+/// Whether a tool has done what it was asked for, on this side of its transfer.
+///
+/// That everything had been there before is a success: the peer has it. Only a transfer of no items at all had nothing
+/// to do.
+///
+/// # Errors
+/// What is missing, and why.
+pub(crate) fn verdict(ending: &Ending, side: Side) -> Result<(), Error> {
+    match (ending.status, ending.command_status) {
+        (Status::Complete, _) => Ok(()),
+        (Status::NothingToDo, _) if ending.counts.exists > 0 => Ok(()),
+        (Status::NothingToDo, _) => Err(Error::NothingToDo),
+        (Status::CommandFailed, status) if side == Side::Here => {
+            Err(Error::Command(status.unwrap_or(Ended::Unknown.number())))
         }
+        (Status::CommandFailed, status) => Err(Error::Run(RunError::FarCommand(status))),
+        _ => Err(Error::Items(*ending)),
     }
 }
 
@@ -86,23 +83,26 @@ mod tests {
     #[test]
     fn what_was_there_before_is_success_and_nothing_at_all_is_not() {
         let nothing = Ending::of_tally(Status::NothingToDo, &Tally::default(), None);
-        assert!(matches!(nothing.verdict(Side::There), Err(Error::NothingToDo)));
+        assert!(matches!(verdict(&nothing, Side::There), Err(Error::NothingToDo)));
         let counts = Counts { exists: 2, ..Counts::default() };
-        assert!(Ending { counts, ..nothing }.verdict(Side::There).is_ok());
-        assert!(Ending::of_stream(ItemOutcome::Exists, None, Side::There).verdict(Side::There).is_ok());
+        assert!(verdict(&Ending { counts, ..nothing }, Side::There).is_ok());
+        assert!(verdict(&Ending::of_stream(ItemOutcome::Exists, None, Side::There), Side::There).is_ok());
     }
 
     #[test]
     fn a_failed_command_is_told_on_both_sides_with_its_status() {
         let ending = Ending::of_stream(ItemOutcome::Committed, Some(3), Side::Here);
-        assert!(matches!(ending.verdict(Side::Here), Err(Error::Command(3))));
-        assert!(matches!(ending.verdict(Side::There), Err(Error::Run(RunError::FarCommand(Some(3))))));
+        assert!(matches!(verdict(&ending, Side::Here), Err(Error::Command(3))));
+        assert!(matches!(verdict(&ending, Side::There), Err(Error::Run(RunError::FarCommand(Some(3))))));
     }
 
     #[test]
     fn a_stream_that_was_not_taken_is_never_a_success() {
         for outcome in [ItemOutcome::Refused(Fault::TooLarge), ItemOutcome::Failed(Fault::Cancelled)] {
-            assert!(matches!(Ending::of_stream(outcome, None, Side::There).verdict(Side::There), Err(Error::Items(_))));
+            assert!(matches!(
+                verdict(&Ending::of_stream(outcome, None, Side::There), Side::There),
+                Err(Error::Items(_))
+            ));
         }
     }
 }

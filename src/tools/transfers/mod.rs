@@ -7,5 +7,5 @@ mod news;
 pub(crate) mod pump;
 
 pub(crate) use ending::{Ending, close_code};
-pub(crate) use error::Error;
+pub(crate) use error::{Error, verdict};
 pub(crate) use news::{News, Transfer, tell};

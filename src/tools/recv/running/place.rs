@@ -1,18 +1,13 @@
-//! The place of a session among others: it waits for one, or gives its own away.
+//! The place of a session among others, which may want it.
 
-use super::{Closing, Running, Work};
+use crate::identity::PeerId;
 use crate::node::{Place, Reach};
-use crate::run::farewell::Farewell;
-use crate::run::tool::{Context, RunError};
-use crate::run::turns::{GIVES_WAY_AFTER, Going, Standing, To, Waits, YieldReason};
-use crate::tools::recv::Recv;
-use crate::tools::transfers::Error;
-use crate::wire::CloseCode;
+use crate::run::turns::{GIVES_WAY_AFTER, Standing, To, Waits};
 use std::time::Instant;
 
 /// Since when nothing comes of a peer that owes us the next word.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Stillness {
+struct Stillness {
     since: Option<Instant>,
     /// Bytes of the peer's that were taken, and of ours that it took.
     moved: (u64, u64),
@@ -29,6 +24,8 @@ impl Stillness {
 
 /// What counts of a session when others wait for its place.
 pub(super) struct Holding {
+    /// Whose it is.
+    peer: PeerId,
     called_at: Instant,
     /// Whether it has a path, or since when it has none.
     pub reach: Reach,
@@ -41,8 +38,9 @@ pub(super) struct Holding {
 
 impl Holding {
     /// Of one that has just come up.
-    pub(super) fn new(now: Instant) -> Holding {
+    pub(super) fn new(now: Instant, peer: PeerId) -> Holding {
         Holding {
+            peer,
             called_at: now,
             reach: Reach::default(),
             still: Stillness::default(),
@@ -50,92 +48,32 @@ impl Holding {
             superseded: false,
         }
     }
-}
 
-impl Running {
-    /// Others come first. It waits for us, not we for it, unless it has gone: that is nobody's business.
-    pub(super) fn wait_for_turn(&mut self, ctx: &mut Context<'_, Recv>) {
-        self.deadlines.greet_anew(ctx.now);
-        if self.holding.reach.gone_at(GIVES_WAY_AFTER).is_some_and(|at| at <= ctx.now) {
-            self.holding.superseded = true;
-            self.fail(ctx, Error::Run(RunError::Expired), CloseCode::Cancelled);
-            self.deadlines.part_at_once(ctx.now);
-        }
+    /// Whether its process is taken for gone.
+    pub(super) fn is_given_up(&self, now: Instant) -> bool {
+        self.reach.gone_at(GIVES_WAY_AFTER).is_some_and(|at| at <= now)
     }
 
-    /// Looks whether it is still. What we are at work with ourselves, a command that runs or a disk that is slow, is not the
-    /// peer's to answer for.
-    pub(super) fn note_stillness(&mut self, ctx: &mut Context<'_, Recv>) {
-        let Some(session) = ctx.node.session(self.key) else { return };
-        let stream = session.stream(self.stream);
-        let is_owed = match (&self.work, &self.end) {
-            (_, Closing::Told(_)) => true,
-            (Work::Stream(inflow), _) => stream.readable().is_empty() && inflow.waits_for_peer(),
-            (Work::Files(engine), _) => engine.waits_for_peer(),
-            (Work::Waiting | Work::Greeting(_) | Work::Refusing(..) | Work::Over, _) => true,
-        };
-        self.holding.still.note(ctx.now, is_owed, (stream.taken(), stream.consumed_by_peer()));
+    /// So many bytes have moved by now, and the peer owes us something or not.
+    pub(super) fn note_moved(&mut self, now: Instant, is_owed: bool, moved: (u64, u64)) {
+        self.still.note(now, is_owed, moved);
     }
 
     /// What counts when others wait.
-    pub(crate) fn standing(&self, waits: Waits) -> Standing {
-        Standing {
-            peer: self.peer,
-            called_at: self.holding.called_at,
-            reach: self.holding.reach,
-            still_since: self.holding.still.since,
-            works: !self.is_waiting() && !matches!(self.end, Closing::Closed(_)),
-            waits,
-        }
+    pub(super) fn standing(&self, works: bool, waits: Waits) -> Standing {
+        let Holding { peer, called_at, reach, .. } = *self;
+        Standing { peer, called_at, reach, still_since: self.still.since, works, waits }
     }
 
-    /// Tells the node what it takes of the places, if that has changed.
-    pub(crate) fn tell_place(&mut self, ctx: &mut Context<'_, Recv>, to: To) {
-        let place = self.standing(Waits::Not).place(ctx.now, to);
-        if std::mem::replace(&mut self.holding.told, place) != place {
-            ctx.node.set_place(ctx.now, self.key, place);
-        }
+    /// What it takes of the places by now, if the node has not been told that. Only once.
+    pub(super) fn take_place(&mut self, now: Instant, works: bool, to: To) -> Option<Place> {
+        let place = self.standing(works, Waits::Not).place(now, to);
+        (std::mem::replace(&mut self.told, place) != place).then_some(place)
     }
 
     /// When others may have its place, unless something comes.
-    pub(crate) fn yields_at(&self, to: To) -> Option<Instant> {
-        self.standing(Waits::Not).yields_at(to).filter(|_| self.holding.told == Place::Own)
-    }
-
-    /// Others wait, and the process at the other end of this session is taken for gone, or says nothing. Where its peer has
-    /// called anew, that call takes its place unless standard output has got something: that cannot be taken back, and must
-    /// be neither doubled nor continued.
-    pub(crate) fn give_way(&mut self, ctx: &mut Context<'_, Recv>, going: Going) {
-        let is_followed = going.why == YieldReason::Followed;
-        self.holding.superseded = is_followed && !self.has_put_out();
-        match (std::mem::replace(&mut self.end, Closing::Open), going.why) {
-            // What is told is done: another run would do it twice.
-            (Closing::Told(result), _) => {
-                self.holding.superseded = false;
-                self.end = Closing::Closed(result);
-                if let Some(session) = ctx.node.session(self.key) {
-                    session.close(CloseCode::Done);
-                }
-            }
-            (_, YieldReason::Followed) => self.fail(ctx, Error::BegunAnew, CloseCode::Cancelled),
-            (_, YieldReason::Lost) => self.fail(ctx, Error::GaveWay, CloseCode::Cancelled),
-            (_, YieldReason::Still) => self.fail(ctx, Error::WasStill, CloseCode::Limit),
-        }
-        // One that has a path is told: of files, what is missing may come again.
-        let has_path = going.why == YieldReason::Still && self.holding.reach.has_path();
-        if has_path {
-            self.deadlines.part(ctx.now, Farewell::Hasty);
-        } else {
-            self.deadlines.part_at_once(ctx.now);
-        }
-    }
-
-    fn has_put_out(&self) -> bool {
-        match &self.work {
-            Work::Stream(inflow) => inflow.has_put_out(),
-            // An engine's end does not take back what it wrote.
-            _ => self.output.as_ref().is_some_and(|news| news.has_put_out()),
-        }
+    pub(super) fn yields_at(&self, works: bool, to: To) -> Option<Instant> {
+        self.standing(works, Waits::Not).yields_at(to).filter(|_| self.told == Place::Own)
     }
 }
 
