@@ -1,5 +1,6 @@
 //! `vp-attach`: a session joined to standard input and output, or to a program.
 
+mod caller;
 mod callers;
 mod news;
 mod running;
@@ -12,19 +13,19 @@ use crate::net::child::{Child, spawn};
 use crate::net::reactor::{FIRST_TOKEN, Ready, Token};
 use crate::net::signals::Request;
 use crate::net::stdio::{Sink, Source};
-use crate::node::{Event, Key, Reach};
+use crate::node::{Event, Key, Place, Reach};
 use crate::run;
 use crate::run::callers::{Reload, reread};
-use crate::run::farewell::{Farewell, held_until};
-use crate::run::joint::{self, Joint, Way};
-use crate::run::tool::{Context, Doing, RunError, Tool};
+use crate::run::farewell::Farewell;
+use crate::run::joint::{self, Joint};
+use crate::run::tool::{Breach, Context, Doing, RunError, Tool};
+use crate::run::turns::Waits;
 use crate::session::Event as SessionEvent;
 use crate::wire::CloseCode;
-use callers::{Caller, Orphan, Waiting};
-use running::Running;
-use std::collections::BTreeMap;
+use caller::Caller;
+use callers::Callers;
+use running::{Pumped, Running};
 use std::ffi::OsString;
-use std::io;
 use std::time::Instant;
 
 /// Which end this is.
@@ -77,14 +78,9 @@ type Ends = (Option<Source>, Option<Sink>, Option<Child>);
 /// The tool.
 pub(crate) struct Attach {
     options: Options,
-    /// Callers that have opened no stream yet.
-    waiting: Vec<Waiting>,
-    running: BTreeMap<usize, Running>,
+    callers: Callers,
     /// Sessions whose end the peer has still to learn of, and when to stop waiting for that.
     closing: Vec<(Key, Instant)>,
-    /// Programs that were told to end.
-    orphans: BTreeMap<usize, Orphan>,
-    next_slot: usize,
     /// Somebody was joined to something.
     begun: bool,
     result: Result<(), Error>,
@@ -95,13 +91,11 @@ pub(crate) struct Attach {
 impl Attach {
     /// A tool that has not begun.
     pub(crate) fn new(options: Options) -> Attach {
+        let keeps = matches!(options.end, DialOrListen::Listen { keep: true, .. });
         Attach {
+            callers: Callers::new(keeps.then_some(options.sessions_max)),
             options,
-            waiting: Vec::new(),
-            running: BTreeMap::new(),
             closing: Vec::new(),
-            orphans: BTreeMap::new(),
-            next_slot: 0,
             begun: false,
             result: Ok(()),
             finished: false,
@@ -130,7 +124,7 @@ impl Attach {
             return;
         }
         self.unlisten(ctx);
-        for Waiting { caller: Caller { key, .. }, .. } in std::mem::take(&mut self.waiting) {
+        for Caller { key, .. } in self.callers.take_all_waiting() {
             if let Some(session) = ctx.node.session(key) {
                 session.close(CloseCode::GoingAway);
             }
@@ -170,7 +164,7 @@ impl Attach {
         if self.options.exec.is_some() {
             joint = joint.may_lose_reader();
         }
-        self.running.insert(slot, Running::new(caller, joint, child));
+        self.callers.join(Running::new(caller, joint, child));
         Ok(())
     }
 
@@ -193,14 +187,13 @@ impl Attach {
                 SessionEvent::StreamOpened { id, service } => {
                     // Whoever asks for anything else, or only whether it would work, is not joined to anything.
                     let meant = ctx.node.called(key).is_some_and(|(_, app)| app.as_str().as_bytes() == service);
-                    let place = self.waiting.iter().position(|waiting| waiting.caller.key == key && meant);
-                    let Some(place) = place else {
+                    let caller = if meant { self.callers.take_waiting(key) } else { None };
+                    let Some(caller) = caller else {
                         if let Some(session) = ctx.node.session(key) {
                             session.stream_mut(id).refuse(CloseCode::Refused);
                         }
                         continue;
                     };
-                    let Waiting { caller, .. } = self.waiting.swap_remove(place);
                     if let Some(session) = ctx.node.session(key) {
                         session.stream_mut(id).accept();
                     }
@@ -214,8 +207,7 @@ impl Attach {
                     self.session_failed(ctx, key, Error::Run(RunError::PeerClosed(code)), CloseCode::Done);
                 }
                 SessionEvent::Closed { code } => {
-                    let running = self.running.values_mut().find(|running| running.joint.key == key);
-                    if let Some(running) = running {
+                    if let Some(running) = self.callers.of(key) {
                         running.peer_closed = Some(code);
                     }
                 }
@@ -262,98 +254,82 @@ impl Attach {
     }
 
     /// Tells how a joint ended, if there was one.
-    fn tell_end(&self, ctx: &mut Context<'_, Attach>, key: Key, error: Option<&Error>) {
-        let running = self.running.values().find(|running| running.joint.key == key);
-        if let (Some(running), Some((peer, app))) = (running, ctx.node.called(key)) {
+    fn tell_end(&mut self, ctx: &mut Context<'_, Attach>, key: Key, error: Option<&Error>) {
+        if let (Some(running), Some((peer, app))) = (self.callers.of(key), ctx.node.called(key)) {
             (ctx.news)(News::Joined(peer, app.as_str(), &running.joint.end(error)));
         }
     }
 
     /// Takes the joint apart and lets the node settle the rest, within a bound: without a path it could take for ever.
     fn retire(&mut self, ctx: &mut Context<'_, Attach>, key: Key, farewell: Farewell) {
-        self.waiting.retain(|waiting| waiting.caller.key != key);
-        let slot = self.running.iter().find(|(_, running)| running.joint.key == key).map(|(slot, _)| *slot);
-        if let Some(mut running) = slot.and_then(|slot| self.running.remove(&slot)) {
-            if let Some(mut source) = running.joint.source.take() {
-                source.deregister(ctx.registry);
-            }
-            if let Some(sink) = running.joint.sink.take() {
-                // Nothing more will be written: an error of closing changes nothing.
-                let _ = sink.close(ctx.registry);
-            }
-            if let Some(child) = running.child.take().filter(|_| running.child_code.is_none()) {
-                // It stays until its end can be collected, or it would be a zombie for as long as we live.
-                child.terminate();
-                self.orphans.insert(running.caller.slot, Orphan::new(ctx.now, running.caller.peer, child));
-            }
-        }
+        self.callers.remove(ctx.now, ctx.registry, key);
         ctx.node.release(ctx.now, key);
         self.closing.push((key, farewell.until(ctx.now)));
     }
 
-    fn pump_one(&mut self, ctx: &mut Context<'_, Attach>, slot: usize) -> Result<bool, (Key, Error)> {
-        let Some(running) = self.running.get_mut(&slot) else { return Ok(false) };
+    fn pump_one(&mut self, ctx: &mut Context<'_, Attach>, slot: usize) -> Result<bool, Error> {
+        let Some(running) = self.callers.joined(slot) else { return Ok(false) };
         let key = running.joint.key;
-        let failed = |error: RunError| (key, error.into());
-        let mut moved = running.joint.pump(ctx).map_err(failed)?;
-        // With nobody left to read, what is still to be sent counts only if all of it is here already.
-        if running.joint.is_sink_gone() && self.options.exec.is_none() && running.joint.source.is_some() {
-            return Err((key, Error::OutputGone));
-        }
-        let Some(session) = ctx.node.session(key) else { return Err((key, Error::Run(RunError::Expired))) };
-        if let Some(error) = session.failure() {
-            return Err((key, error.into()));
-        }
-        if running.child_code.is_some() && running.joint.source.is_none() && running.joint.inward() == Way::Open {
-            // The program has ended and all it wrote is on its way: what it did not read is not wanted.
-            running.joint.end_inward(session, ctx.registry, CloseCode::Done).map_err(failed)?;
-            moved = true;
-        }
-        running.held_until.take_if(|at| *at <= ctx.now);
-        let ended = running.child_code.is_some() && running.held_until.is_none();
-        let working = running.child.is_some() && !ended;
-        let broken_off = running.peer_closed.is_some_and(|number| number != CloseCode::Done.to_wire());
-        let no_more = running.peer_closed.is_some() && session.stream(running.joint.stream).readable().is_empty();
-        if !running.closed && (broken_off || (!working && (running.joint.is_over() || no_more))) {
-            running.close(session);
-            moved = true;
-        }
-        // The peer's last word carries the fate of its program, so it is waited for.
-        if running.closed && running.peer_closed.is_some() {
-            if let Err(error) = running.verdict() {
-                return Err((key, error));
-            }
+        let pumped = running.pump(ctx)?;
+        if pumped == Pumped::Ended {
             self.tell_end(ctx, key, None);
             self.retire(ctx, key, Farewell::Settled);
-            return Ok(true);
         }
-        Ok(moved)
+        Ok(pumped != Pumped::Nothing)
     }
 
-    fn reap_child(&mut self, now: Instant, slot: usize) -> io::Result<()> {
-        if let Some(orphan) = self.orphans.get_mut(&slot) {
-            if orphan.child.try_wait()?.is_some() {
-                self.orphans.remove(&slot);
+    /// Has those give way for whose places others wait.
+    fn make_room(&mut self, ctx: &mut Context<'_, Attach>) {
+        while let Some(key) = self.callers.poll_to_go(ctx.now) {
+            self.session_failed(ctx, key, Error::GaveWay, CloseCode::Cancelled);
+        }
+    }
+
+    /// Hears callers whose turn it is. The others wait for us, not we for them, unless they have gone.
+    fn hear_callers(&mut self, ctx: &mut Context<'_, Attach>) {
+        let mut places = self.callers.places();
+        for caller in self.callers.in_order() {
+            let failure = ctx.node.session(caller.key).and_then(|session| session.failure());
+            if let Some(error) = failure {
+                self.session_failed(ctx, caller.key, error.into(), CloseCode::Protocol);
+            } else if self.callers.waits(&places, &caller) == Waits::Not {
+                self.handle_session_events(ctx, caller.key);
+                if self.callers.joined(caller.slot).is_some() {
+                    places.take(caller.peer);
+                }
+            } else if caller.is_given_up(ctx.now) {
+                // It had no place, and is nobody's business.
+                self.callers.take_waiting(caller.key);
+                ctx.node.abandon(ctx.now, caller.key);
+            } else {
+                self.callers.greet_anew(ctx.now, &caller);
             }
-            return Ok(());
         }
-        let Some(running) = self.running.get_mut(&slot) else { return Ok(()) };
-        let Some(child) = &mut running.child else { return Ok(()) };
-        if let Some(ended) = child.try_wait()? {
-            running.status = ended.number();
-            running.held_until = held_until(now, running.status);
-            running.child_code = Some(if running.status == 0 { CloseCode::Done } else { CloseCode::Failed });
+    }
+
+    /// Lets go of callers that have a path to us and say nothing. True if there were any.
+    fn check_greeting_times(&mut self, ctx: &mut Context<'_, Attach>) -> bool {
+        let silent = self.callers.silent(ctx.now, ctx.node);
+        for key in &silent {
+            let error = Error::Run(RunError::Protocol(Breach::SaidNothing));
+            self.session_failed(ctx, *key, error, CloseCode::Protocol);
         }
-        Ok(())
+        !silent.is_empty()
+    }
+
+    /// The session lost its path, or has one again.
+    fn handle_path(&mut self, ctx: &mut Context<'_, Attach>, key: Key, reach: Reach) {
+        self.callers.handle_path(key, reach);
+        if self.keeps() {
+            ctx.node.set_place(ctx.now, key, if reach.has_path() { Place::Own } else { Place::None });
+        }
     }
 
     /// Ends every session, and nobody is waited for long.
     fn interrupt(&mut self, ctx: &mut Context<'_, Attach>, signal: i32) {
         self.stopping = Some(signal);
         self.unlisten(ctx);
-        let running = self.running.values().map(|running| running.joint.key);
-        let keys: Vec<Key> = self.waiting.iter().map(|waiting| waiting.caller.key).chain(running).collect();
-        for key in keys {
+        for key in self.callers.keys() {
             if let Some(session) = ctx.node.session(key) {
                 session.close(CloseCode::GoingAway);
             }
@@ -382,10 +358,9 @@ impl Tool for Attach {
     fn handle_event(&mut self, ctx: &mut Context<'_, Attach>, event: &Event) {
         match event {
             Event::Up { key, peer, app } => {
-                let caller = Caller::new(ctx.now, self.next_slot, *key, *peer);
-                self.next_slot += 1;
+                let caller = self.callers.number(ctx.now, *key, *peer);
                 if let DialOrListen::Listen { .. } = self.options.end {
-                    self.waiting.push(Waiting::new(caller));
+                    self.callers.wait(caller);
                     return self.turn_others_away(ctx);
                 }
                 let stream = ctx.node.session(*key).and_then(|s| s.open_stream(ctx.now, app.as_str()));
@@ -414,8 +389,8 @@ impl Tool for Attach {
         let place = ready.token.0 - FIRST_TOKEN;
         let (slot, which) = (place / TOKENS, place % TOKENS);
         if which == 2 {
-            if let Err(error) = self.reap_child(ctx.now, slot) {
-                if let Some(key) = self.running.get(&slot).map(|running| running.joint.key) {
+            if let Err(error) = self.callers.reap(ctx.now, slot) {
+                if let Some(key) = self.callers.joined(slot).map(|running| running.joint.key) {
                     self.session_failed(
                         ctx,
                         key,
@@ -426,7 +401,7 @@ impl Tool for Attach {
             }
             return;
         }
-        let Some(running) = self.running.get_mut(&slot) else { return };
+        let Some(running) = self.callers.joined(slot) else { return };
         match (which, &mut running.joint.source, &mut running.joint.sink) {
             (0, Some(source), _) => source.handle_ready(),
             // A reader that went is noticed by writing to it: there may be nothing left to write.
@@ -439,14 +414,12 @@ impl Tool for Attach {
         let mut moved = false;
         self.make_room(ctx);
         self.hear_callers(ctx);
-        let running: Vec<Key> = self.running.values().map(|running| running.joint.key).collect();
-        running.into_iter().for_each(|key| self.handle_session_events(ctx, key));
+        self.callers.all_joined().into_iter().for_each(|(_, key)| self.handle_session_events(ctx, key));
         moved |= self.check_greeting_times(ctx);
-        let slots: Vec<usize> = self.running.keys().copied().collect();
-        for slot in slots {
+        for (slot, key) in self.callers.all_joined() {
             match self.pump_one(ctx, slot) {
                 Ok(any) => moved |= any,
-                Err((key, error)) => {
+                Err(error) => {
                     let code = match &error {
                         Error::Command(_) => CloseCode::Failed,
                         _ => CloseCode::Cancelled,
@@ -463,7 +436,7 @@ impl Tool for Attach {
         if self.finished {
             return moved;
         }
-        let idle = self.running.is_empty() && self.closing.is_empty() && self.waiting.is_empty();
+        let idle = self.callers.is_empty() && self.closing.is_empty();
         let begun = self.begun || self.result.is_err();
         if idle && self.stopping.is_some() {
             let signal = self.stopping.unwrap_or_default();
@@ -488,11 +461,7 @@ impl Tool for Attach {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let held = self.running.values().filter_map(|running| running.held_until);
         let closing = self.closing.iter().map(|(_, at)| *at);
-        let greeting = self.waiting.iter().map(|waiting| waiting.greet_by);
-        let gives_way = self.next_to_go().map(|going| going.at);
-        let ending = self.orphans.values().filter_map(|orphan| orphan.ends_by);
-        closing.chain(greeting).chain(held).chain(gives_way).chain(ending).min()
+        closing.chain(self.callers.next_timeout()).min()
     }
 }
