@@ -16,12 +16,14 @@
 //! is written to.
 
 mod admission;
+mod announced;
 mod answered;
 mod beside;
 mod content;
 mod directories;
 mod elsewhere;
 mod hook;
+mod items;
 #[cfg(test)]
 mod memory;
 mod outgoing;
@@ -32,7 +34,6 @@ mod receiver;
 mod receiving;
 mod sender;
 mod sending;
-mod settling;
 pub(crate) mod sink;
 #[cfg(test)]
 mod tests;

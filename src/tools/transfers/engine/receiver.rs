@@ -108,7 +108,7 @@ impl ReceiveJob<'_> {
         let mut receiver = Receiver::new(sink, self.policy, self.on_received, progress);
         receiver.hook.given_up = self.given_up;
         if let Some(Greeted { reception, hello }) = self.greeted {
-            receiver.reception = reception;
+            receiver.items.reception = reception;
             receiver.greet(&hello);
         }
         let mut line = Line { answers: port.buffer(), port, unanswered: 0 };
@@ -141,20 +141,20 @@ fn random() -> io::Result<u64> {
 }
 
 fn drive(receiver: &mut Receiver<'_, '_>, line: &mut Line<'_>) -> Result<(), TransferError> {
-    while !receiver.reception.is_finished() {
+    while !receiver.items.reception.is_finished() {
         let chunk = line.next(receiver)?.ok_or(TransferError::Truncated)?;
         let mut at = 0;
         // What may follow the end is of no interest, above all not after a refusal.
-        while !receiver.reception.is_finished() {
+        while !receiver.items.reception.is_finished() {
             let mut input = &chunk[at..];
-            let fact = receiver.reception.next(&mut input)?;
+            let fact = receiver.items.reception.next(&mut input)?;
             at = chunk.len() - input.len();
             match fact {
                 None => break,
                 Some(Fact::Data(length)) => receiver.content(&chunk[at - length..at]),
                 Some(Fact::Unpacked(bytes)) => {
                     receiver.content(&bytes);
-                    receiver.reception.give_back(bytes);
+                    receiver.items.reception.give_back(bytes);
                 }
                 Some(fact) => receiver.handle(fact, Instant::now()),
             }
@@ -163,7 +163,7 @@ fn drive(receiver: &mut Receiver<'_, '_>, line: &mut Line<'_>) -> Result<(), Tra
         line.port.recycle(chunk);
     }
     line.flush()?;
-    receiver.reception.refusal().map_or(Ok(()), |fault| Err(TransferError::Refused(fault)))
+    receiver.items.reception.refusal().map_or(Ok(()), |fault| Err(TransferError::Refused(fault)))
 }
 
 /// The way in, and the way back for answers.
@@ -177,7 +177,7 @@ struct Line<'p> {
 impl Line<'_> {
     /// Packs the receiver's answers; they leave when nothing is waiting to be read.
     fn say(&mut self, receiver: &mut Receiver<'_, '_>) -> Result<(), PortClosed> {
-        let answers = receiver.reception.answers();
+        let answers = receiver.items.reception.answers();
         while !answers.is_empty() {
             if self.answers.vacancy() == 0 {
                 self.flush()?;

@@ -1,47 +1,26 @@
 //! What the receiving engine makes of what the sender says.
 
 use super::admission::Admission;
-use super::answered::{Answered, Pending};
+use super::answered::Answered;
+use super::content::{Arriving, Whole};
 use super::hook::Hook;
+use super::items::Items;
 use super::policy::{OnReceived, ReceivePolicy};
-use super::progress::{ItemKind, Meter, Progress};
+use super::progress::{ItemKind, Progress};
 use super::sink::{Offered, Sink, Verdict};
-use super::tops::Tops;
 use super::underway::Underway;
-use crate::transfer::Fault;
-use crate::transfer::hash::ContentHash;
-use crate::transfer::messages::{Content, Entry, Hash, Hello, VERSION};
-use crate::transfer::outcome::{Side, Tally};
-use crate::transfer::{Fact, Reception};
-use std::collections::BTreeMap;
+use crate::transfer::messages::{Content, Entry, Hello, VERSION};
+use crate::transfer::outcome::{ReceiveOutcome, Side};
+use crate::transfer::status::Status;
+use crate::transfer::{Fact, Fault};
 use std::time::Instant;
-
-/// What is being received.
-pub(crate) enum Current {
-    /// Nothing, or what has failed here and still comes.
-    Nothing,
-    /// A file, up to this offset.
-    File { item: Offered, offset: u64, hasher: Box<ContentHash> },
-    /// A stream.
-    Stream { item: Offered, bytes: u64, hasher: Box<ContentHash> },
-}
 
 /// The engine's state.
 pub(crate) struct Receiver<'p, 'a> {
-    pub sink: Box<dyn Sink>,
-    pub admission: Admission,
+    pub items: Items<'p>,
+    pub arriving: Arriving,
+    answered: Answered,
     pub hook: Hook<'a>,
-    pub progress: &'p mut dyn Progress,
-    /// What may come, and what is answered.
-    pub reception: Reception,
-    pub current: Current,
-    /// Those that are not settled, by number.
-    pub underway: BTreeMap<u32, Underway>,
-    pub answered: Answered,
-    pub tops: Tops,
-    pub tally: Tally,
-    pub meter: Meter,
-    pub received_bytes: u64,
 }
 
 impl<'p, 'a> Receiver<'p, 'a> {
@@ -52,79 +31,83 @@ impl<'p, 'a> Receiver<'p, 'a> {
         progress: &'p mut dyn Progress,
     ) -> Self {
         Self {
-            sink,
-            admission: Admission::new(policy),
-            hook: Hook::new(on_received),
-            progress,
-            reception: Reception::default(),
-            current: Current::Nothing,
-            underway: BTreeMap::new(),
+            items: Items::new(progress),
+            arriving: Arriving::new(sink, Admission::new(policy)),
             answered: Answered::default(),
-            tops: Tops::default(),
-            tally: Tally::default(),
-            meter: Meter::default(),
-            received_bytes: 0,
+            hook: Hook::new(on_received),
         }
     }
 
     /// Takes a fact that is no content.
     pub(crate) fn handle(&mut self, fact: Fact, now: Instant) {
+        let (items, arriving) = (&mut self.items, &mut self.arriving);
         match fact {
             Fact::Hello(hello) => self.greet(&hello),
             Fact::Entry(entry) => self.entry(entry, now),
-            Fact::Begin { index, offset } => self.begin(index, offset),
+            Fact::Begin { index, offset } => {
+                if let Some(answered) = self.answered.next(index) {
+                    arriving.begin(items, answered, offset);
+                }
+            }
             // Content is taken where it lies.
             Fact::Data(_) | Fact::Unpacked(_) => {}
-            Fact::Hole(zeros) => self.hole(zeros),
-            Fact::End { index, hash, length } => self.end((index, length), &hash, now),
-            Fact::Failed { index, fault } => self.broken_off(index, fault),
+            Fact::Hole(zeros) => arriving.skip(items, zeros),
+            Fact::End { index, hash, length } => arriving.end(items, &Whole { index, length, hash }, now),
+            // The sender cannot send it, or not to its end.
+            Fact::Failed { index, fault } => match self.answered.next(index) {
+                Some(answered) => items.settle_given_up(answered.item, fault),
+                None => arriving.break_off(items, fault),
+            },
             Fact::Same { index } => self.same(index, now),
             Fact::Differs { index } => {
                 if let Some(item) = self.compared(index) {
-                    self.settle_item(item, Fault::Exists.into());
+                    self.items.settle_item(item, Fault::Exists.into());
                 }
             }
-            Fact::StreamEnd => self.finish_stream(now),
+            Fact::StreamEnd => {
+                arriving.end_stream(items, now);
+                self.conclude();
+            }
             Fact::Finish { skipped } => {
-                self.tally.skipped_there(skipped);
+                items.tally.skipped_there(skipped);
                 self.conclude();
             }
         }
     }
 
+    /// Takes content.
+    pub(crate) fn content(&mut self, bytes: &[u8]) {
+        self.arriving.take(&mut self.items, bytes);
+    }
+
     pub(crate) fn greet(&mut self, hello: &Hello) {
-        let within = self.admission.check_totals(hello.totals.unwrap_or_default());
-        let refused = match (hello, within) {
+        let within = self.arriving.admission.check_totals(hello.totals.unwrap_or_default());
+        let taken = match (hello, within) {
             (Hello { version, .. }, _) if *version != VERSION => Err(Fault::Version),
             // Told of each item it would be the same, many times.
-            _ if hello.is_several() && !self.sink.takes_several() => Err(Fault::TreeNotTaken),
+            _ if hello.is_several() && !self.arriving.sink.takes_several() => Err(Fault::TreeNotTaken),
             (_, Err(fault)) => Err(fault),
-            (Hello { content: Content::Files, .. }, _) => Ok(Current::Nothing),
+            (Hello { content: Content::Files, .. }, _) => Ok(()),
             (Hello { content: Content::Stream, name, .. }, _) => {
-                let begun = self.sink.begin_stream(name);
-                self.underway.insert(0, Underway::new(ItemKind::Stream, 0));
-                let hasher = Box::default();
-                begun.map(|item| Current::Stream { item, bytes: 0, hasher })
+                self.items.add(0, Underway::new(ItemKind::Stream, 0));
+                self.arriving.begin_stream(name)
             }
         };
         if let Some(totals) = hello.totals {
-            self.meter.bytes_total = Some(totals.bytes);
-            self.meter.items_total = Some(totals.items);
+            self.items.meter.bytes_total = Some(totals.bytes);
+            self.items.meter.items_total = Some(totals.items);
         }
-        match refused {
-            Ok(current) => {
-                self.current = current;
-                self.reception.accept();
-            }
-            Err(fault) => self.reception.refuse(fault),
+        match taken {
+            Ok(()) => self.items.reception.accept(),
+            Err(fault) => self.items.reception.refuse(fault),
         }
     }
 
-    pub(crate) fn entry(&mut self, entry: Entry, now: Instant) {
-        self.underway.insert(entry.index, Underway::new(ItemKind::from(&entry.kind), entry.size.unwrap_or(0)));
+    fn entry(&mut self, entry: Entry, now: Instant) {
+        self.items.add(entry.index, Underway::new(ItemKind::from(&entry.kind), entry.size.unwrap_or(0)));
         let Ok(path) = entry.path.check() else {
             let shown = entry.path.components().collect::<Vec<_>>().join(&b'/');
-            return self.settle_named(entry.index, &shown, (Fault::Name.into(), Side::Here));
+            return self.items.settle_named(entry.index, &shown, (Fault::Name.into(), Side::Here));
         };
         let item = Offered {
             index: entry.index,
@@ -135,61 +118,110 @@ impl<'p, 'a> Receiver<'p, 'a> {
             mtime: Some(entry.mtime),
             hash: None,
         };
-        let admitted = self.admission.admit(&item, &self.tops);
-        match admitted.and_then(|()| self.sink.look(now, &item, self.answered.room())) {
+        let admitted = self.arriving.admission.admit(&item, &self.items.tops);
+        match admitted.and_then(|()| self.arriving.sink.look(now, &item, self.answered.room())) {
             Ok(verdict) => {
-                self.tops.add(&item.path, &item.kind);
+                self.items.tops.add(&item.path, &item.kind);
                 self.answer(item, verdict);
             }
-            Err(fault) => self.settle_item(item, fault.into()),
+            Err(fault) => self.items.settle_item(item, fault.into()),
         }
     }
 
-    pub(crate) fn answer(&mut self, item: Offered, verdict: Verdict) {
+    fn answer(&mut self, item: Offered, verdict: Verdict) {
         let (index, size) = (item.index, item.size);
         match verdict {
             Verdict::Taken => {}
             Verdict::Have(hash, otherwise) => {
-                self.note_hash(index, &hash);
-                self.reception.have(index, size, hash, otherwise);
+                self.items.note_hash(index, &hash);
+                self.items.reception.have(index, size, hash, otherwise);
                 self.answered.push(item, Vec::new());
             }
             Verdict::Want(states) => {
                 let prefixes = states.iter().map(|(length, state)| (*length, state.hash())).collect();
-                self.reception.want(index, size, prefixes);
+                self.items.reception.want(index, size, prefixes);
                 self.answered.push(item, states);
             }
         }
     }
 
-    pub(crate) fn begin(&mut self, index: u32, offset: u64) {
-        let Some(Pending { item, states }) = self.answered.next(index) else { return };
-        let state = states.into_iter().find(|(length, _)| *length == offset);
-        let hasher = state.map_or_else(ContentHash::default, |(_, state)| state);
-        self.meter.skip(offset);
-        self.underway.entry(index).and_modify(|underway| underway.since = Instant::now());
-        match self.sink.begin(&item, offset) {
-            Ok(()) => self.current = Current::File { item, offset, hasher: Box::new(hasher) },
-            Err(fault) => self.fail(item, fault),
-        }
-    }
-
     /// The file that is here is the one that was offered.
-    pub(crate) fn same(&mut self, index: u32, now: Instant) {
-        let settled = self.compared(index).and_then(|item| self.sink.keep(now, item));
+    fn same(&mut self, index: u32, now: Instant) {
+        let settled = self.compared(index).and_then(|item| self.arriving.sink.keep(now, item));
         if let Some(settled) = settled {
-            self.settle(settled);
+            self.items.settle(settled);
         }
-    }
-
-    /// This is the content that the item has.
-    pub(crate) fn note_hash(&mut self, index: u32, hash: &Hash) {
-        self.underway.entry(index).and_modify(|underway| underway.hash = Some(*hash));
     }
 
     fn compared(&mut self, index: u32) -> Option<Offered> {
         let item = self.answered.next(index)?.item;
-        self.meter.skip(item.size.unwrap_or(0));
+        self.items.meter.skip(item.size.unwrap_or(0));
         Some(item)
+    }
+
+    /// When something has to be committed at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.arriving.sink.deadline()
+    }
+
+    pub(crate) fn commit_if_due(&mut self, now: Instant) {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.commit();
+        }
+    }
+
+    pub(crate) fn commit(&mut self) {
+        for settled in self.arriving.sink.commit() {
+            self.items.settle(settled);
+        }
+    }
+
+    /// Everything has come: makes it safe, runs the hook, says so.
+    fn conclude(&mut self) {
+        self.commit();
+        self.tell_of_whole();
+        let (items, sink, hook) = (&mut self.items, &mut self.arriving.sink, &mut self.hook);
+        hook.status = sink.command_status();
+        hook.run(&items.tops, &mut **sink, &mut items.tally, &mut *items.progress);
+        let status = items.tally.status(hook.status);
+        let command_status = hook.status.filter(|_| status == Status::CommandFailed).unwrap_or(0);
+        items.reception.conclude(status, items.tally.counts, command_status);
+    }
+
+    /// Tells what shows at the end alone.
+    fn tell_of_whole(&mut self) {
+        let items = &mut self.items;
+        for (path, fault) in self.arriving.sink.finish() {
+            let failure = items.tally.note_late(path.as_bytes(), fault);
+            items.progress.warn(&failure);
+        }
+        self.tell_unkept();
+        let items = &mut self.items;
+        if let Some(unlike) = &items.tally.unlike {
+            items.progress.remark(unlike);
+        }
+    }
+
+    fn tell_unkept(&mut self) {
+        if let Some((place, what)) = self.arriving.sink.unkept() {
+            self.items.progress.unkept(place, *what);
+        }
+    }
+
+    /// The transfer ended early: keeps what is complete, and what can be resumed.
+    pub(crate) fn rescue(&mut self) {
+        self.commit();
+        self.tell_unkept();
+        self.arriving.give_up();
+    }
+
+    pub(crate) fn into_outcome(self) -> ReceiveOutcome {
+        let tally = self.items.tally;
+        ReceiveOutcome {
+            status: tally.status(self.hook.status),
+            tally,
+            received_bytes: self.arriving.bytes,
+            command_status: self.hook.status,
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! What the sending engine does with one file that the receiver asked about.
 
-use super::sender::{Sender, Wanted};
+use super::announced::Announced;
+use crate::store::beneath::Nearby;
 use crate::store::extent::Extent;
+use crate::store::found::Found;
 use crate::store::read::SourceFile;
 use crate::transfer::Fault;
 use crate::transfer::blocks::Plan;
@@ -30,146 +32,171 @@ pub(crate) fn zeros(mut count: u64) -> impl Iterator<Item = &'static [u8]> {
 /// A file's end: its hash, or why there is none.
 type Content = Result<Hash, Fault>;
 
-impl Sender<'_> {
-    /// Does what the receiver asked about one file.
-    pub(super) fn deal_with(&mut self, wanted: Wanted) -> Result<(), TransferError> {
-        let index = wanted.index;
-        self.progress.report(self.meter.at(wanted.found.path.as_bytes()));
-        let (begin, before) = (Instant::now(), self.out.offering.content_bytes());
-        let end = match SourceFile::open(&wanted.found, &mut self.nearby) {
-            Err(fault) => FileEnd::Failed(fault),
-            Ok(file) => match &wanted.ask {
-                Ask::Content(prefixes) => self.send_from(&wanted, &file, prefixes)?,
-                Ask::Compare(theirs, otherwise) => match hash_whole(&file) {
-                    Err(fault) => FileEnd::Failed(fault),
-                    Ok(ours) if ours == *theirs => {
-                        self.meter.skip(file.size().unwrap_or(0));
-                        FileEnd::Same
-                    }
-                    Ok(_) if *otherwise == IfDifferent::Leave => {
-                        self.meter.skip(file.size().unwrap_or(0));
-                        FileEnd::Differs
-                    }
-                    Ok(_) => self.send_from(&wanted, &file, &[])?,
-                },
-            },
-        };
-        let sent = self.out.offering.content_bytes() - before;
-        if let Some(underway) = self.underway(index) {
-            underway.since = begin;
-            if wanted.found.unmeasured {
-                underway.bytes = sent;
-            }
-            underway.hash = match (&end, &wanted.ask) {
-                (FileEnd::Sent(hash), _) | (FileEnd::Same, Ask::Compare(hash, _)) => Some(*hash),
-                _ => None,
-            };
+/// A file that the receiver waits for.
+pub(super) struct Wanted {
+    pub index: u32,
+    pub found: Box<Found>,
+    pub ask: Ask,
+}
+
+/// What the engine keeps from one file to the next.
+#[derive(Default)]
+pub(super) struct Workspace {
+    /// Where blocks are read that may be compressed.
+    block: Vec<u8>,
+    /// Where the file that was sent last is.
+    nearby: Nearby,
+}
+
+/// Does what the receiver asked about one file.
+///
+/// # Errors
+/// The transfer as a whole has ended.
+pub(super) fn deal_with(
+    announced: &mut Announced<'_>,
+    workspace: &mut Workspace,
+    wanted: &Wanted,
+) -> Result<(), TransferError> {
+    let Wanted { index, found, ask } = wanted;
+    announced.report(&found.path);
+    let (begin, before) = (Instant::now(), announced.out.offering.content_bytes());
+    let end = match SourceFile::open(found, &mut workspace.nearby) {
+        Err(fault) => FileEnd::Failed(fault),
+        Ok(file) => {
+            let (block, hasher) = (&mut workspace.block, ContentHash::default());
+            Sending { announced: &mut *announced, block, wanted, file: &file, offset: 0, hasher }.run()?
         }
-        self.out.offering.end_file(index, end);
-        self.out.say()?;
-        Ok(())
+    };
+    let sent = announced.out.offering.content_bytes() - before;
+    if let Some(underway) = announced.underway(*index) {
+        underway.since = begin;
+        if found.unmeasured {
+            underway.bytes = sent;
+        }
+        underway.hash = match (&end, ask) {
+            (FileEnd::Sent(hash), _) | (FileEnd::Same, Ask::Compare(hash, _)) => Some(*hash),
+            _ => None,
+        };
+    }
+    announced.out.offering.end_file(*index, end);
+    Ok(announced.out.say()?)
+}
+
+/// One file on its way.
+struct Sending<'s, 'p> {
+    announced: &'s mut Announced<'p>,
+    block: &'s mut Vec<u8>,
+    wanted: &'s Wanted,
+    file: &'s SourceFile,
+    /// How far it is, and the hash of that.
+    offset: u64,
+    hasher: ContentHash,
+}
+
+impl Sending<'_, '_> {
+    /// Does what was asked about it; what is to be said at its end.
+    fn run(mut self) -> Result<FileEnd, TransferError> {
+        let (theirs, otherwise) = match &self.wanted.ask {
+            Ask::Content(prefixes) => return self.send_from(prefixes),
+            Ask::Compare(theirs, otherwise) => (theirs, *otherwise),
+        };
+        let same = match hash_whole(self.file) {
+            Err(fault) => return Ok(FileEnd::Failed(fault)),
+            Ok(ours) => ours == *theirs,
+        };
+        if !same && otherwise != IfDifferent::Leave {
+            return self.send_from(&[]);
+        }
+        self.announced.meter.skip(self.file.size().unwrap_or(0));
+        Ok(if same { FileEnd::Same } else { FileEnd::Differs })
     }
 
-    /// Sends a file from the longest common prefix on; what is to be said at its end.
-    fn send_from(
-        &mut self,
-        wanted: &Wanted,
-        file: &SourceFile,
-        prefixes: &[(u64, Hash)],
-    ) -> Result<FileEnd, TransferError> {
-        let (offset, hasher) = match common_prefix(file, prefixes) {
+    /// Sends it from the longest common prefix on.
+    fn send_from(&mut self, prefixes: &[(u64, Hash)]) -> Result<FileEnd, TransferError> {
+        (self.offset, self.hasher) = match common_prefix(self.file, prefixes) {
             Ok(common) => common,
             Err(fault) => return Ok(FileEnd::Failed(fault)),
         };
-        self.out.offering.begin_file(wanted.index, offset);
-        self.out.say()?;
-        self.meter.skip(offset);
-        let content = self.send_content(wanted, file, offset, hasher)?;
-        Ok(match content.and_then(|hash| file.check_unchanged(&hash).map(|()| hash)) {
+        self.announced.out.offering.begin_file(self.wanted.index, self.offset);
+        self.announced.out.say()?;
+        self.announced.meter.skip(self.offset);
+        let content = self.send_content()?;
+        Ok(match content.and_then(|hash| self.file.check_unchanged(&hash).map(|()| hash)) {
             Ok(hash) => FileEnd::Sent(hash),
             Err(fault) => FileEnd::Failed(fault),
         })
     }
 
-    fn send_content(
-        &mut self,
-        wanted: &Wanted,
-        file: &SourceFile,
-        mut offset: u64,
-        mut hasher: ContentHash,
-    ) -> Result<Content, TransferError> {
-        let end = file.size().unwrap_or(u64::MAX);
-        while offset < end {
-            let until = match file.extent(offset) {
+    fn send_content(&mut self) -> Result<Content, TransferError> {
+        let end = self.file.size().unwrap_or(u64::MAX);
+        while self.offset < end {
+            let until = match self.file.extent(self.offset) {
                 Extent::Data { until } => until,
                 Extent::Hole { until } => {
-                    let zeros = (until - offset).min(HOLE_BYTES_MAX);
-                    self.out.offering.hole(zeros);
-                    self.out.say()?;
-                    hasher.update_zeros(zeros);
-                    self.meter.skip(zeros);
-                    offset += zeros;
-                    offset // of which nothing is to be read
+                    self.send_hole((until - self.offset).min(HOLE_BYTES_MAX))?;
+                    self.offset // of which nothing is to be read
                 }
             };
-            while offset < until {
-                match self.send_piece(file, offset, until - offset, &mut hasher)? {
+            while self.offset < until {
+                match self.send_piece(until - self.offset)? {
                     // Of what has no size the end is where nothing more comes.
-                    Ok(0) => return Ok(Ok(hasher.hash())),
-                    Ok(sent) => offset += sent,
+                    Ok(0) => return Ok(Ok(self.hasher.hash())),
+                    Ok(sent) => self.offset += sent,
                     Err(fault) => return Ok(Err(fault)),
                 }
-                if !self.goes_on(wanted)? {
+                if !self.goes_on()? {
                     return Ok(Err(Fault::Cancelled));
                 }
             }
-            if !self.goes_on(wanted)? {
+            if !self.goes_on()? {
                 return Ok(Err(Fault::Cancelled));
             }
         }
-        Ok(Ok(hasher.hash()))
+        Ok(Ok(self.hasher.hash()))
+    }
+
+    fn send_hole(&mut self, zeros: u64) -> Result<(), PortClosed> {
+        self.announced.out.offering.hole(zeros);
+        self.announced.out.say()?;
+        self.hasher.update_zeros(zeros);
+        self.announced.meter.skip(zeros);
+        self.offset += zeros;
+        Ok(())
     }
 
     /// Reports where we are and listens; false if the receiver has given the file up.
-    fn goes_on(&mut self, wanted: &Wanted) -> Result<bool, TransferError> {
-        self.progress.report(self.meter.at(wanted.found.path.as_bytes()));
-        self.take_answers()?;
-        Ok(!self.out.offering.is_settled(wanted.index))
+    fn goes_on(&mut self) -> Result<bool, TransferError> {
+        self.announced.report(&self.wanted.found.path);
+        self.announced.take_answers()?;
+        Ok(!self.announced.out.offering.is_settled(self.wanted.index))
     }
 
     /// Sends some of the next `left` bytes; how many.
-    fn send_piece(
-        &mut self,
-        file: &SourceFile,
-        offset: u64,
-        left: u64,
-        hasher: &mut ContentHash,
-    ) -> Result<Result<u64, Fault>, PortClosed> {
+    fn send_piece(&mut self, left: u64) -> Result<Result<u64, Fault>, PortClosed> {
         let left = usize::try_from(left).unwrap_or(usize::MAX);
-        let sent = match self.out.offering.blocks().plan() {
-            Plan::Raw(most) => match self.out.read_raw(file, offset, most.min(left))? {
+        let out = &mut self.announced.out;
+        let sent = match out.offering.blocks().plan() {
+            Plan::Raw(most) => match out.read_raw(self.file, self.offset, most.min(left))? {
                 Err(fault) => return Ok(Err(fault)),
                 Ok(bytes) => {
-                    hasher.update(bytes);
+                    self.hasher.update(bytes);
                     wide(bytes.len())
                 }
             },
             Plan::Compress(most) => {
-                let mut block = std::mem::take(&mut self.block);
                 let most = most.min(left);
                 // A byte behind the end, which a last read asks for.
-                block.resize(block.len().max(most + 1), 0);
-                let read = file.read_into(&mut block, offset, most);
+                self.block.resize(self.block.len().max(most + 1), 0);
+                let read = self.file.read_into(self.block, self.offset, most);
                 let Ok(count) = read else { return Ok(read.map(wide)) };
-                hasher.update(&block[..count]);
+                self.hasher.update(&self.block[..count]);
                 if count > 0 {
-                    self.out.pack(&block[..count])?;
+                    out.pack(&self.block[..count])?;
                 }
-                self.block = block;
                 wide(count)
             }
         };
-        self.meter.bytes_done += sent;
+        self.announced.meter.bytes_done += sent;
         Ok(Ok(sent))
     }
 }

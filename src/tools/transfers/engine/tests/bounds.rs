@@ -27,14 +27,14 @@ fn nothing_of_a_refused_item_is_kept() {
         tell(&mut receiver, entry(index, link, 0, &[name.as_bytes()]));
     }
     assert_eq!(told(&mut receiver).iter().filter(|answer| matches!(answer, Answer::Item { .. })).count(), 300);
-    assert_eq!(receiver.tops.len(), 0);
-    assert_eq!(receiver.admission.remembered(), 200);
+    assert_eq!(receiver.items.tops.len(), 0);
+    assert_eq!(receiver.arriving.admission.remembered(), 200);
     // The twin: what is taken is kept.
     let mut receiver = Receiver::new(sink(&home), ReceivePolicy::default(), None, &mut nobody);
     tell(&mut receiver, hello(Content::Files, b""));
     tell(&mut receiver, entry(0, Kind::Directory, 0, &[b"d"]));
     tell(&mut receiver, entry(1, Kind::Directory, 0, &[b"d", b"e"]));
-    assert_eq!(receiver.tops.len(), 1);
+    assert_eq!(receiver.items.tops.len(), 1);
 }
 
 #[test]

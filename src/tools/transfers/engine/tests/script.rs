@@ -100,7 +100,7 @@ pub(super) fn tell(receiver: &mut Receiver<'_, '_>, offer: Offer) {
 /// The sender says all these bytes.
 pub(super) fn tell_bytes(receiver: &mut Receiver<'_, '_>, bytes: &[u8]) {
     let mut input = bytes;
-    while let Some(fact) = receiver.reception.next(&mut input).unwrap() {
+    while let Some(fact) = receiver.items.reception.next(&mut input).unwrap() {
         let end = bytes.len() - input.len();
         match fact {
             Fact::Data(length) => receiver.content(&bytes[end - length..end]),
@@ -111,7 +111,7 @@ pub(super) fn tell_bytes(receiver: &mut Receiver<'_, '_>, bytes: &[u8]) {
 
 /// What it was told so far.
 pub(super) fn told(receiver: &mut Receiver<'_, '_>) -> Vec<Answer> {
-    let bytes = std::mem::take(receiver.reception.answers());
+    let bytes = std::mem::take(receiver.items.reception.answers());
     let (mut decoder, mut input, mut answers) = (Decoder::default(), &bytes[..], Vec::new());
     while let Some(Piece::Message(answer)) = decoder.next(&mut input).unwrap() {
         answers.push(answer);
