@@ -70,6 +70,8 @@ pub(crate) use places::{Place, Places};
 pub(crate) use reach::{Anew, Reach};
 pub use siblings::Sharing;
 pub use tombstones::TOMBSTONE_TIME;
+#[cfg(feature = "canaries")]
+pub use versions::OtherVersion;
 
 use crate::identity::PeerId;
 use crate::names::AppName;

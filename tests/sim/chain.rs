@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 use vp::identity::Identity;
-use vp::node::{Callers, Config, Down, Event, Key, Node};
+use vp::node::{Callers, Config, Down, Event, Key, Node, OtherVersion};
 use vp::relay::{ConnId, Limits, MayRead, Policy, RelayCore};
 use vp::session::canary::Canary;
 use vp::session::{Event as SessionEvent, Half, Times};
@@ -137,7 +137,7 @@ impl World {
             let config = config(Identity::from_seed(&keys[side]), relay_id, callers, times);
             let mut node = Node::new(now, Config { callers_max: side, seed: random.next(), ..config });
             let data = (0..random.below(most + 1)).map(|_| random.byte()).collect();
-            node.set_features(plan.features[side].clone());
+            OtherVersion(&mut node).set_features(plan.features[side].clone());
             End {
                 node,
                 wire: None,
@@ -322,7 +322,7 @@ impl World {
                 session.send_unknown(number, &body);
             }
             (1, _, Some(relay), Some(wire)) => relay.say(self.now, wire.link, message(body)),
-            _ => node.say(&message(body)),
+            _ => OtherVersion(node).say(&message(body)),
         }
     }
 
@@ -378,7 +378,7 @@ impl World {
             self.dial(side);
             self.carry(side);
             let [end, relay] = [side, 2].map(|at| &self.plan.features[at]);
-            let named = self.ends[side].node.link_features();
+            let named = OtherVersion(&mut self.ends[side].node).link_features();
             assert!(named.is_none_or(|named| *named == end.common(relay)), "side {side}: what it and the relay can do");
             self.events(side);
             self.work(side, most);
