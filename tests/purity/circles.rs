@@ -54,7 +54,8 @@ impl<'a> Map<'a> {
     }
 }
 
-fn module(path: &str) -> String {
+/// The module that a file is: `session::frame` of `session/frame.rs`.
+pub fn module(path: &str) -> String {
     let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
     if path == "lib" { String::new() } else { path.replace('/', "::") }
 }

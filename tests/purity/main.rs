@@ -6,6 +6,7 @@
 mod circles;
 mod debug_text;
 mod errors;
+mod impls;
 mod names;
 mod size;
 mod source;
@@ -13,6 +14,7 @@ mod source;
 use circles::{circles, passed_on};
 use debug_text::debug_texts;
 use errors::{mute_errors, words_for_errors};
+use impls::scattered;
 use names::{backward_arrows, impurities, questions_that_act, strays, uncalled, words_for_people};
 use size::{
     FIELDS_MAX, FILE_LINES_MAX, FUNCTION_LINES_MAX, long_file, long_functions, too_many_arguments, too_many_fields,
@@ -42,6 +44,7 @@ fn the_source_keeps_the_rules() {
     let mut complaints: BTreeSet<_> = sources.iter().flat_map(complaints).collect();
     complaints.extend(circles(&sources));
     complaints.extend(passed_on(&sources));
+    complaints.extend(scattered(&sources));
     complaints.extend(mute_errors(&sources));
     let complaints: Vec<_> = complaints.into_iter().collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
@@ -93,6 +96,27 @@ fn a_function_has_few_arguments_and_no_tuple_that_hides_some() {
         let text = format!("struct A;\nimpl A {{\n    fn f<'a>(&mut self, {many}) {{}}\n}}\n");
         assert_eq!(complaints(&Source::new("tools/a.rs", &text)), ["src/tools/a.rs:3: f has 5 arguments"]);
     }
+}
+
+#[test]
+fn the_methods_of_a_type_stand_in_one_file() {
+    let planted = [
+        Source::new("wire/mod.rs", "mod a;\nmod b;\npub struct A<'x>(&'x u8);\nimpl A<'_> {}\nstruct B;\nimpl B {}\n"),
+        Source::new(
+            "wire/a.rs",
+            "use super::A;\nimpl<'a, F: Fn(u8) -> u8> A<'a> {}\nimpl Drop for A {}\nstruct B;\nimpl B {}\n",
+        ),
+        Source::new(
+            "link/mod.rs",
+            "struct A;\nimpl A {}\nimpl super::wire::B {}\n#[cfg(test)]\nmod tests {\n    impl super::C {}\n}\n",
+        ),
+        Source::new("link/c.rs", "pub struct C;\nimpl C {}\nimpl C {}\n"),
+        Source::new("cli/voice/mod.rs", "mod a;\nstruct Voice;\nimpl Voice {}\n"),
+        Source::new("cli/voice/a.rs", "use super::Voice;\nimpl Voice {}\n"),
+    ];
+    let found = ["A stand in wire/a.rs, wire/mod.rs", "B stand in link/mod.rs, wire/mod.rs"];
+    assert_eq!(scattered(&planted), found.map(|places| format!("the methods of wire::{places}")));
+    assert_eq!(scattered(&planted[1..2]), [""; 0]);
 }
 
 #[test]
