@@ -134,6 +134,9 @@ fn unescape(text: &str) -> Result<Zeroizing<String>, ProxyAddressError> {
 
 /// Whether a list such as `NO_PROXY` has this host, as curl reads it: names with all that ends in them, addresses, networks
 /// (`10.0.0.0/8`), separated by commas or blanks; `*` alone is everything.
+///
+/// Where versions of curl differ, as the newest does: older ones find no address of IPv6 in a network, nor in another spelling, and read
+/// a number of bits as far as it is one. A blank still separates, as it does for all but the newest.
 pub(crate) fn is_exempt(list: &str, host: &str) -> bool {
     if list == "*" {
         return true;
@@ -153,16 +156,19 @@ fn has_name(entry: &str, host: &str) -> bool {
 }
 
 fn has_address(entry: &str, address: IpAddr) -> bool {
-    let (network, bits) = match entry.split_once('/').map(|(network, bits)| (network, bits.parse())) {
-        Some((network, Ok(bits))) => (network, Some(bits)),
-        Some((_, Err(_))) => return false,
-        None => (entry, None),
+    let (network, bits) = match entry.split_once('/') {
+        None => (entry, 0),
+        Some((network, bits)) if !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let Ok(bits) = bits.parse() else { return false };
+            (network, bits)
+        }
+        Some(_) => return false,
     };
-    let Ok(network) = network.trim_matches(['[', ']']).parse() else { return false };
-    // An address is a network of one.
+    let Ok(network) = network.parse() else { return false };
+    // No bits are all of them, as if they had been left out: it is the address alone.
     let is_same = |difference: u128, width: u32| {
-        let bits = bits.unwrap_or(width);
-        bits <= width && difference.checked_shr(width - bits).unwrap_or(0) == 0
+        let bits = if bits == 0 { width } else { bits };
+        bits <= width && difference >> (width - bits) == 0
     };
     match (network, address) {
         (IpAddr::V4(network), IpAddr::V4(address)) => {
@@ -243,10 +249,12 @@ mod tests {
     #[test]
     fn a_list_has_names_with_what_ends_in_them_addresses_and_networks_as_for_curl() {
         for (list, host, is_in) in [
+            // As curl 7.88 was seen to read them.
             ("*", "a.example", true),
             (" * ", "10.0.0.1", false),
             ("*.example", "a.example", false),
             ("b,*", "a.example", false),
+            ("*,b", "a.example", false),
             ("example", "a.example", true),
             (".Example.", "a.example", true),
             ("a.example", "a.example", true),
@@ -256,6 +264,9 @@ mod tests {
             ("x example", "a.example", true),
             (".", "a.example", false),
             (",", "a.example", false),
+            ("..", "a.example", false),
+            ("..example", "a.example", false),
+            ("example..", "a.example", false),
             ("localhost", "localhost", true),
             ("localhost", "127.0.0.1", false),
             ("127.0.0.1", "127.0.0.1", true),
@@ -264,15 +275,98 @@ mod tests {
             ("127.0.0.0/8", "128.0.0.1", false),
             ("10.0.0.1/32", "10.0.0.1", true),
             ("10.0.0.1/31", "10.0.0.2", false),
-            ("10.0.0.0/0", "192.0.2.1", true),
+            ("10.0.0.0/0", "192.0.2.1", false),
+            ("10.0.0.0/0", "10.0.0.0", true),
             ("10.0.0.0/33", "10.0.0.0", false),
+            ("10.0.0.0/08", "10.0.0.1", true),
+            ("10.0.0.1/8", "10.9.9.9", true),
+            ("10.0.0.01", "10.0.0.1", false),
+            ("010.0.0.1", "10.0.0.1", false),
+            ("0x0a.0.0.1", "10.0.0.1", false),
+            ("10.0.1", "10.0.0.1", false),
+            ("167772161", "10.0.0.1", false),
+            (".10.0.0.1", "10.0.0.1", false),
+            ("10.0.0.1.", "10.0.0.1", false),
+            ("[10.0.0.1]", "10.0.0.1", false),
+            ("10.0.0.1:80", "10.0.0.1", false),
+            ("::ffff:10.0.0.1", "10.0.0.1", false),
+            ("::ffff:10.0.0.0/104", "10.0.0.1", false),
+            ("10.0.0.2;10.0.0.1", "10.0.0.1", false),
+            ("10.0.0.2\t10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.2,,10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.2 , 10.0.0.1", "10.0.0.1", true),
+            (",10.0.0.1", "10.0.0.1", true),
+            (", ,10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.2/8", "10.0.0.1", true),
+            ("http://a.example", "a.example", false),
+            ("a.example:80", "a.example", false),
+            ("A.EXAMPLE", "a.example", true),
+            ("b.example,a.example", "a.example", true),
+            (".a.example", "a.example", true),
+            ("10.0.0.0/32", "10.0.0.0", true),
+            ("10.0.0.0/32", "10.0.0.1", false),
+            ("10.0.0.0/1", "127.0.0.1", true),
+            ("10.0.0.0/1", "128.0.0.1", false),
+            ("10.0.0.0/008", "10.1.0.1", true),
+            ("10.0.0.0/24,192.0.2.1", "192.0.2.1", true),
+            ("10.0.0.0/24 192.0.2.1", "192.0.2.1", true),
+            ("0.0.0.0/0", "0.0.0.0", true),
+            ("0.0.0.0/0", "10.0.0.1", false),
+            ("10.0.0.0 /8", "10.0.0.1", false),
+            ("10.0.0.0/ 8", "10.0.0.1", false),
+            // As curl's source has them since it knows addresses of IPv6, and takes no number of bits that is not all digits.
+            ("10.0.0.0/", "10.0.0.0", false),
+            ("10.0.0.0/", "10.0.0.1", false),
             ("10.0.0.0/x", "10.0.0.0", false),
+            ("10.0.0.0/x", "10.0.0.1", false),
+            ("10.0.0.0/8x", "10.0.0.1", false),
+            ("10.0.0.0/8/9", "10.0.0.1", false),
+            ("10.0.0.0/+8", "10.0.0.1", false),
+            ("10.0.0.0/-1", "10.0.0.0", false),
+            ("10.0.0.0/4294967304", "10.0.0.1", false),
+            ("10.0.0.0/4294967296", "10.0.0.0", false),
+            ("10.0.0.0/2147483648", "10.0.0.0", false),
+            ("10.0.0.0/99999999999999999999", "10.0.0.0", false),
+            ("10.0.0.0/-4294967288", "10.0.0.1", false),
+            ("10.0.0.0/.8", "10.0.0.0", false),
             ("::1", "::1", true),
-            ("[::1]", "::1", true),
+            ("[::1]", "::1", false),
+            ("[::1", "::1", false),
+            ("[::1]/128", "::1", false),
+            ("0:0::1", "::1", true),
+            ("0:0:0:0:0:0:0:1", "::1", true),
+            ("::1/0", "::1", true),
+            ("::1/0", "::2", false),
+            ("::1/", "::1", false),
+            ("::1/", "::2", false),
+            ("::1/x", "::1", false),
+            ("::1/128", "::1", true),
+            ("::1/129", "::1", false),
+            ("::1/136", "::1", false),
+            ("::1/-8", "::1", false),
             ("fd00::/8", "fd12::1", true),
             ("fd00::/8", "fe80::1", false),
-            ("::/0", "fe80::1", true),
+            ("fd00::/8x", "fd12::1", false),
+            ("fd00::/7", "fc12::1", true),
+            ("fd00::/7", "fd12::1", true),
+            ("fd00::/7", "fe80::1", false),
+            ("fd00::/7", "ff80::1", false),
+            ("fd00::/9", "fd12::1", true),
+            ("fd00::/9", "fd82::1", false),
+            ("fd00::/9", "fe80::1", false),
+            ("2001:db8::/33", "2001:db8:7fff::1", true),
+            ("2001:db8::/33", "2001:db8:8000::1", false),
+            ("2001:db8::/33", "2001:db9::1", false),
+            ("2001:db8::/127", "2001:db8::1", true),
+            ("2001:db8::/127", "2001:db8::2", false),
+            ("2001:db8::/1", "::1", true),
+            ("2001:db8::/1", "8000::1", false),
+            ("::/0", "fe80::1", false),
             ("::/0", "10.0.0.1", false),
+            ("::/0", "::", true),
+            ("10.0.0.1", "::ffff:10.0.0.1", false),
+            ("::FFFF:10.0.0.1", "::ffff:a00:1", true),
+            ("fe80::1%1", "fe80::1", false),
         ] {
             assert_eq!(is_exempt(list, host), is_in, "{list} {host}");
         }
