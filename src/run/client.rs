@@ -6,6 +6,7 @@
 //! ```
 
 use super::connection::{Connection, Dial, Parting};
+use super::leavers::PATIENCE;
 use super::news::News;
 use super::reminder::Reminder;
 use super::tool::{Context, Doing, Listener, RunError, Tool};
@@ -82,7 +83,7 @@ impl Client {
             Conclusion::Of(outcome) => {
                 let until = Instant::now() + PARTING_TIME;
                 // If it fails, the relay reads on its own.
-                let _ = reactor.run(&mut Leaving { line, until, said_all: false });
+                let _ = reactor.run(&mut Leaving { line, until, said_all: false, is_gone: false });
                 outcome
             }
         }
@@ -216,11 +217,13 @@ impl<T: Tool> Running<'_, '_, T> {
 }
 
 /// A client that lets go of the relay in an orderly way. A connection closed with input unread is reset by the kernel, and a
-/// reset can overtake what we said last, for which the peer waits.
+/// reset can overtake what we said last, for which the peer waits. Then a command that led to the relay has its time to end.
 struct Leaving {
     line: Line,
     until: Instant,
     said_all: bool,
+    /// There is no connection any more.
+    is_gone: bool,
 }
 
 impl Host for Leaving {
@@ -230,12 +233,18 @@ impl Host for Leaving {
     fn handle_timeout(&mut self, _: Instant) {}
 
     fn turn(&mut self, _: &mut Reactor, now: Instant) -> io::Result<Flow> {
-        Ok(match self.line.connection.part(now, &mut self.line.node, &mut self.said_all) {
-            Parting::Gone => Flow::Over,
-            _ if self.until <= now => Flow::Over,
-            Parting::Busy => Flow::Busy,
-            Parting::Waits => Flow::Idle,
-        })
+        let Line { node, connection, .. } = &mut self.line;
+        if !self.is_gone {
+            match connection.part(now, node, &mut self.said_all) {
+                Parting::Busy if now < self.until => return Ok(Flow::Busy),
+                Parting::Waits if now < self.until => return Ok(Flow::Idle),
+                Parting::Gone | Parting::Busy | Parting::Waits => {}
+            }
+            connection.hang_up(now);
+            (self.is_gone, self.until) = (true, now + PATIENCE);
+        }
+        // One that takes longer is killed.
+        Ok(if connection.see_off(now) || self.until <= now { Flow::Over } else { Flow::Idle })
     }
 
     fn next_timeout(&self) -> Option<Instant> {

@@ -383,12 +383,19 @@ impl Connection {
             false => Parting::Waits,
         }
     }
+
+    /// A further part of the end: those commands that it went through have some time for theirs. Whether none is left.
+    pub(super) fn see_off(&mut self, now: Instant) -> bool {
+        self.leavers.look(now);
+        self.leavers.is_empty()
+    }
 }
 
 impl Drop for Connection {
+    /// Nobody will wait for its command.
     fn drop(&mut self) {
         if let Some(command) = &self.command {
-            command.terminate();
+            command.kill();
         }
     }
 }

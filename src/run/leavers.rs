@@ -4,7 +4,7 @@ use crate::net::child::Child;
 use std::time::{Duration, Instant};
 
 /// Time to end in, for a command whose streams have ended and that was asked to.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Those whose end is not known yet.
 #[derive(Default)]
@@ -30,9 +30,21 @@ impl Leavers {
         });
     }
 
+    /// Whether all have ended.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// When to look again.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.0.iter().map(|(_, until)| *until).min()
+    }
+}
+
+impl Drop for Leavers {
+    /// Nobody will look again.
+    fn drop(&mut self) {
+        self.0.iter().for_each(|(child, _)| child.kill());
     }
 }
 
@@ -43,28 +55,46 @@ mod tests {
     use crate::net::child::{Ended, spawn_joined};
     use std::ffi::OsStr;
 
-    #[test]
-    fn a_command_that_will_not_end_is_killed_in_time() {
+    /// A command that is there, and ignores what asks it to end.
+    fn ignoring() -> Child {
         let ignores = OsStr::new("trap '' TERM; echo x; exec sleep 1000");
         let mut joined = spawn_joined(ignores).expect("a shell");
         let mut heard = [0; 8];
         while joined.socket.try_read(&mut heard).expect("a socket") == Read::Later {
             std::thread::yield_now();
         }
+        joined.child
+    }
+
+    fn end(child: &mut Child) -> Ended {
+        loop {
+            match child.try_wait().expect("a child") {
+                Some(ended) => return ended,
+                None => std::thread::yield_now(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_that_will_not_end_is_killed_in_time() {
         let (mut leavers, now) = (Leavers::default(), Instant::now());
-        leavers.add(now, joined.child);
+        leavers.add(now, ignoring());
         assert_eq!(leavers.next_timeout(), Some(now + PATIENCE), "it has ended by itself");
         leavers.look(now + PATIENCE - Duration::from_nanos(1));
         leavers.look(now + PATIENCE);
-        let child = &mut leavers.0[0].0;
-        let ended = loop {
-            match child.try_wait().expect("a child") {
-                Some(ended) => break ended,
-                None => std::thread::yield_now(),
-            }
-        };
-        assert_eq!(ended, Ended::Killed(9));
+        assert_eq!(end(&mut leavers.0[0].0), Ended::Killed(9));
         leavers.look(now + PATIENCE);
         assert_eq!(leavers.next_timeout(), None);
+    }
+
+    #[test]
+    fn a_command_that_has_not_ended_when_nobody_looks_any_more_is_killed() {
+        let child = ignoring();
+        let ended = child.ended().try_clone_to_owned().expect("a descriptor");
+        let mut leavers = Leavers::default();
+        leavers.add(Instant::now(), child);
+        drop(leavers);
+        let mut ended = [rustix::event::PollFd::new(&ended, rustix::event::PollFlags::IN)];
+        assert_eq!(rustix::event::poll(&mut ended, None), Ok(1));
     }
 }

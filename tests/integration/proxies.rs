@@ -355,6 +355,24 @@ fn a_relay_is_reached_by_the_streams_of_a_command_and_the_command_ends_with_the_
     eventually("the commands have ended", || !pids.lines().any(is_running));
 }
 
+#[test]
+fn a_command_that_will_not_end_does_not_outlive_the_tool() {
+    let world = World::new();
+    let relay = world.relay();
+    need("socat", "socat");
+    let command = "trap '' TERM; echo $$ >>pids; socat - TCP:%h:%p; exec sleep 1000";
+    // At the end of a session, and at once by a second signal.
+    streams(&relay, &relay.address, &["--proxy-command", command]);
+    let listen = relay.party("east").attach().args(["-v", "--listen", "x", "--proxy-command", command]).spawn();
+    listen.wait_error_line_like("a link", |line| line.contains("attached to "));
+    listen.signal(crate::harness::Signal::TERM);
+    listen.signal(crate::harness::Signal::TERM);
+    listen.wait();
+    let pids = fs::read_to_string(world.path("pids")).expect("two lines");
+    assert_eq!(pids.lines().count(), 2);
+    eventually("the commands have ended", || !pids.lines().any(is_running));
+}
+
 /// Whether there is a process with this number that has not ended.
 fn is_running(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

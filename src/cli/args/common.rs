@@ -77,8 +77,8 @@ pub struct Connect {
     /// Reach relays by the standard input and output of this command
     ///
     /// In it %h stands for the relay's host, %p for its port and %% for a percent sign, as in ssh: 'ssh jump nc %h %p'. The shell runs
-    /// it anew for each connection, and it is ended with that. It has ten seconds to lead there: too few to ask for a password. Its
-    /// standard error is the tool's.
+    /// it anew for each connection. It has ten seconds to lead there: too few to ask for a password. With the connection it is asked to
+    /// end (SIGTERM), and killed two seconds later. Its standard error is the tool's.
     #[arg(long, value_name = "CMD", conflicts_with = "proxy")]
     pub(crate) proxy_command: Option<String>,
 
