@@ -182,7 +182,7 @@ impl Conns {
             }
         } else {
             // It is gone, or on its way here.
-            self.switch.handle_told(now, message.to, message.what);
+            self.switch.handle_message(now, message);
         }
     }
 
@@ -190,13 +190,11 @@ impl Conns {
     pub(super) fn tell(&mut self, now: Instant, link: LinkId) -> Work {
         let (mut messages, mut work) = (self.arrived.take(link), Work::ZERO);
         while work < AT_ONCE
-            && let Some(Message { to, what, paid }) = messages.pop_front()
+            && let Some(message) = messages.pop_front()
         {
-            work = work + Work::of_told(&what);
-            self.switch.handle_told(now, to, what);
+            work = work + Work::of_told(&message.what);
+            self.switch.handle_message(now, message);
             self.switch.run_orders(now);
-            // Only now is it under way no more.
-            drop(paid);
         }
         self.arrived.put_back(link, messages);
         work

@@ -1,8 +1,8 @@
 //! What came before the link that it is for: that is on its way from another worker.
 
+use super::LinkId;
+use super::across::Message;
 use super::router::Order;
-use super::to_end::ToEnd;
-use super::{EndId, LinkId};
 use std::collections::HashMap;
 
 /// So many links more than last time, or twice as many, make it worth while to look which of them still come.
@@ -13,8 +13,9 @@ const LOOK_AFTER: usize = 16;
 pub(super) enum Kept {
     /// From the router.
     Order(Order),
-    /// For an end that an order before it opens: no more than that end's first window, and charged as it was read.
-    Told(EndId, ToEnd),
+    /// For an end that an order before it opens: no more than that end's first window, and charged as it was read. Whoever
+    /// pays for it has it under way for so long.
+    Told(Message),
 }
 
 impl Kept {
@@ -43,9 +44,9 @@ impl Early {
     }
 
     /// Keeps what an end is told whose link comes; nothing for a link of which no order waits, for then it does not.
-    pub(super) fn keep_told(&mut self, to: EndId, what: ToEnd) {
-        if let Some(kept) = self.by_link.get_mut(&to.link) {
-            kept.push(Kept::Told(to, what));
+    pub(super) fn keep_told(&mut self, message: Message) {
+        if let Some(kept) = self.by_link.get_mut(&message.to.link) {
+            kept.push(Kept::Told(message));
         }
     }
 

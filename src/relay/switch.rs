@@ -3,7 +3,7 @@
 //! It knows links and no connections. Whoever drives it carries out what [`Switch::poll_event`] and [`Switch::poll_message`]
 //! say.
 
-use super::across::{Paid, Payer, Payers, UNDER_WAY_MAX};
+use super::across::{Message, Paid, Payer, Payers, UNDER_WAY_MAX};
 use super::attached::Attachment;
 use super::circuit::table::Circuit;
 use super::circuit::window::Growth;
@@ -166,12 +166,23 @@ impl Switch {
         Some(Arc::clone(attachment.intake.payer(|| payers.payer(link, account))))
     }
 
-    /// An end here is told something.
-    pub(super) fn handle_told(&mut self, now: Instant, to: EndId, what: ToEnd) {
-        let EndId { link, circuit, .. } = to;
-        if !self.early.is_empty() && self.links.get(link).is_none() {
-            return self.early.keep_told(to, what);
+    /// An end here is told what has come for it. Only when it knows, or cannot any more, is that under way no longer.
+    pub(super) fn handle_message(&mut self, now: Instant, message: Message) {
+        if !self.early.is_empty() && self.links.get(message.to.link).is_none() {
+            return self.early.keep_told(message);
         }
+        let Message { to, what, paid } = message;
+        self.tell(now, to, what);
+        drop(paid);
+    }
+
+    /// The same of one whose other end is here.
+    fn handle_told(&mut self, now: Instant, to: EndId, what: ToEnd) {
+        self.handle_message(now, Message { to, what, paid: None });
+    }
+
+    fn tell(&mut self, now: Instant, to: EndId, what: ToEnd) {
+        let EndId { link, circuit, .. } = to;
         match what {
             ToEnd::Data(piece) => self.change(now, link, |attachment| attachment.push(now, circuit, piece)),
             ToEnd::Fin => self.change(now, link, |attachment| attachment.finish(circuit)),
@@ -383,7 +394,7 @@ impl Switch {
                     self.router.put_order(order);
                     self.run_orders(now);
                 }
-                Kept::Told(to, what) => self.handle_told(now, to, what),
+                Kept::Told(message) => self.handle_message(now, message),
             }
         }
         self.touch(now, id);
