@@ -25,7 +25,7 @@ pub struct RelayCore {
     workers: Vec<Forwarder>,
     readers: Vec<Reader>,
     common: Arc<Common>,
-    budget: Arc<Budget>,
+    pub(super) budget: Arc<Budget>,
     homes: BTreeMap<ConnId, usize>,
     closed: VecDeque<ConnId>,
     facts: VecDeque<Fact>,

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 const RECALLED_AT_ONCE: usize = 32;
 /// So many calls are offered at once.
 const OFFERED_AT_ONCE: usize = 32;
+/// A call for which there was no memory is offered again after so long: links that hold it have been let go of by then, or take
+/// it.
+const TURNED_BACK_FOR: Duration = Duration::from_secs(1);
 /// And of those who may take more so many are looked at for that.
 const EASED_AT_ONCE: usize = 128;
 
@@ -124,10 +127,19 @@ impl Calls<'_> {
         self.offer_next();
     }
 
-    /// A listener cannot be brought what it was offered.
+    /// A listener cannot be brought what it was offered: there is no memory for it. Its caller hears what it would if nobody
+    /// was there, or whoever uses memory up would learn who is.
     pub(super) fn turn_back(&mut self, callee: Side) {
-        if let Some((_, mut request)) = self.answered(callee) {
-            self.fail(&mut request, CloseCode::Limit);
+        let Some((id, mut request)) = self.answered(callee) else { return };
+        match request.place {
+            _ if !request.hides() => self.fail(&mut request, CloseCode::Limit),
+            Some(Place { turn: Turn::First, until, .. }) => self.hold(id, request, until),
+            _ => {
+                self.give_up_place(&mut request);
+                let again = self.now + TURNED_BACK_FOR;
+                let until = request.expires.map_or(again, |expires| again.min(expires));
+                self.hold(id, request, until);
+            }
         }
     }
 
@@ -255,9 +267,8 @@ impl Calls<'_> {
             && let Some(id) = self.router.next_call(to)
         {
             let Some(mut request) = self.router.requests.take(id) else { continue };
-            // Nobody hides from itself, nor from who knows what no stranger can; and who was told to wait hears nothing now.
-            let hides = request.pair.from != to && request.name.is_guessable() && request.turn == Turn::First;
-            let delay = if hides { REFUSAL_DELAY } else { Duration::ZERO };
+            // Who was told to wait hears nothing now.
+            let delay = if request.hides() && request.turn == Turn::First { REFUSAL_DELAY } else { Duration::ZERO };
             let listened = self.router.listeners.last();
             request.place = Some(Place { turn: request.turn, until: self.now + delay, listened });
             if self.router.worker_of(request.caller.link).is_some() {

@@ -134,6 +134,12 @@ impl Request {
         of_stage.into_iter().chain(self.untold().map(|place| place.until)).min()
     }
 
+    /// Whether its caller must not learn that somebody is there who does not take it. Nobody hides from itself, nor from who
+    /// knows what no stranger can.
+    pub(super) fn hides(&self) -> bool {
+        self.pair.from != self.pair.to && self.name.is_guessable()
+    }
+
     /// The listener that has it did not answer, or said that it is not there. Should it say LISTEN once more, it is another
     /// one, whenever that was.
     pub(super) fn note_tried(&mut self, listeners: &Listeners) {

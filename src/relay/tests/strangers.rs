@@ -4,6 +4,8 @@
 use super::testkit::{Client, Got, app, relay};
 use crate::identity::{Identity, PeerId};
 use crate::relay::RelayCore;
+use crate::relay::fair::account::Owner;
+use crate::relay::memory::charge::{Charge, most_bytes};
 use crate::wire::{CloseCode, Control, Kind, Name};
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -41,6 +43,8 @@ enum Called {
     /// It says NOT_HERE after so many ticks.
     TurnsAway(u32),
     Takes,
+    /// It hears of no call: messages take all the memory that they may.
+    HearsNothing,
 }
 
 /// Who came before whom, and so at which workers they are.
@@ -67,6 +71,7 @@ struct World {
     seen: Vec<(u32, Option<usize>, Vec<Got>)>,
     /// They are there, and say nothing.
     others: Vec<Client>,
+    _messages: Option<Charge>,
 }
 
 impl World {
@@ -83,7 +88,11 @@ impl World {
             called
         });
         let (answers, seen) = (VecDeque::new(), Vec::new());
-        World { now, relay, caller, called, does, answers, ticks: 0, circuit: 0, tokens: 0, seen, others }
+        let _messages = matches!(does, Called::HearsNothing).then(|| {
+            let budget = &relay.budget;
+            Charge::new(budget, Owner::Strangers, most_bytes(budget))
+        });
+        World { now, relay, caller, called, does, answers, ticks: 0, circuit: 0, tokens: 0, seen, others, _messages }
     }
 
     fn ping(&mut self) {
@@ -167,7 +176,8 @@ proptest! {
     ) {
         let places = Places { workers, before, between };
         let absent = World::new(places, Called::Absent).play(&steps);
-        prop_assert_eq!(World::new(places, Called::TurnsAway(away)).play(&steps), absent);
+        prop_assert_eq!(&World::new(places, Called::TurnsAway(away)).play(&steps), &absent);
+        prop_assert_eq!(World::new(places, Called::HearsNothing).play(&steps), absent);
     }
 }
 
