@@ -141,13 +141,15 @@ impl Conns {
     }
 
     /// Nobody is read for a while: memory is used up. `next` is who would have been. The rest of the turn is for what came from
-    /// other workers, and for links that are gone.
-    pub(super) fn leave_unread(&mut self, now: Instant, next: ConnId) {
+    /// other workers, and for links that are gone, as far as it is among those whose time it is to be looked at. How many that
+    /// were.
+    pub(super) fn leave_unread(&mut self, now: Instant, next: ConnId) -> usize {
         if let Some((known, account)) = waiting(&mut self.greetings, &mut self.switch, next) {
             self.reading.line_up_first(known, &account, next);
         }
-        let all: Vec<Waits> = self.reading.line.iter().collect();
-        for one in all {
+        let some = self.reading.some_in_line();
+        let (count, mut left) = (some.len(), None);
+        for (at, one) in some.into_iter().enumerate() {
             match one {
                 Waits::Conn(conn) if self.waiting(conn).is_some_and(|(known, _)| known.is_readable) => {
                     self.handle_unread(now, conn);
@@ -161,9 +163,12 @@ impl Conns {
                     let work = self.tell(now, link);
                     self.reading.line.pass(work);
                 }
-                Waits::Conn(_) | Waits::Told(_) => {}
+                Waits::Conn(_) | Waits::Told(_) => left = left.or(Some(at)),
             }
         }
+        // What there was no time for comes first the next time.
+        self.reading.note_looked(left.unwrap_or(count));
+        count
     }
 
     // What comes from other workers.

@@ -109,17 +109,19 @@ impl RelayCore {
         }
     }
 
-    /// All that is on its way arrives, and at the worker of this connection nobody can be read then.
+    /// All that is on its way arrives, and at the worker of this connection, which has input, nobody can be read then. How many
+    /// were looked at.
     #[cfg(test)]
-    pub(super) fn starve(&mut self, now: Instant, conn: ConnId) {
+    pub(super) fn starve(&mut self, now: Instant, conn: ConnId) -> usize {
         while let Some((to, package)) = self.under_way.take() {
             self.arrive(now, to, package);
         }
-        if let Some(&worker) = self.homes.get(&conn) {
-            self.workers[worker].begin_turn(now);
-            self.workers[worker].leave_unread(now, conn);
-            self.gather(worker);
-        }
+        let Some(&worker) = self.homes.get(&conn) else { return 0 };
+        self.workers[worker].begin_turn(now);
+        self.workers[worker].handle_readable(conn);
+        let looked = self.workers[worker].leave_unread(now, conn);
+        self.gather(worker);
+        looked
     }
 
     /// The most that anybody has told ends at other workers which these have not dealt with.

@@ -206,9 +206,9 @@ impl Forwarder {
     }
 
     /// Nobody is read for a while: memory is used up. `next` is who would have been. What came from other workers has its turn
-    /// all the same: it may be what memory comes back by.
-    pub(crate) fn leave_unread(&mut self, now: Instant, next: ConnId) {
-        self.conns.leave_unread(now, next);
+    /// all the same: it may be what memory comes back by. How many were looked at: some of those who wait, others the next time.
+    pub(crate) fn leave_unread(&mut self, now: Instant, next: ConnId) -> usize {
+        self.conns.leave_unread(now, next)
     }
 
     /// Whether somebody waits to be read in the next turn, or something that came from other workers.

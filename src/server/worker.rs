@@ -332,7 +332,8 @@ impl Worker {
             if !self.reader.prepare() {
                 self.forwarder.handle_starved(now);
                 self.turn.unread_until = Some(now + UNREAD_WAIT);
-                return self.forwarder.leave_unread(now, id);
+                self.forwarder.leave_unread(now, id);
+                return;
             }
             self.read_link(now, id);
         }

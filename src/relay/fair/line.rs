@@ -100,7 +100,12 @@ impl<W: Copy> Line<W> {
 
     /// Whether nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.nodes[ROOT].waiting == 0
+        self.len() == 0
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes[ROOT].waiting
     }
 
     /// One waits from now on, on this account. It may wait once.

@@ -4,7 +4,9 @@ use super::testkit::{Client, Got, app, relay};
 use super::{WINDOW, numbered};
 use crate::identity::PeerId;
 use crate::relay::across::UNDER_WAY_MAX;
+use crate::relay::fair::reading::LOOKS_MAX;
 use crate::relay::{MayRead, RelayCore};
+use crate::wire::limits::IDLE_DEAD_TIME;
 use crate::wire::{CloseCode, Control, Kind};
 use std::time::{Duration, Instant};
 
@@ -179,4 +181,23 @@ fn what_came_from_other_workers_has_its_turn_while_nobody_is_read_for_want_of_me
     assert_eq!(world.relay.most_under_way(), 0);
     world.ticks_until(|world| world.ends[1].received.len() == sent.len());
     assert!(world.ends[1].received == sent);
+}
+
+#[test]
+fn of_many_who_wait_for_memory_some_are_looked_at_each_time_and_none_is_taken_for_dead() {
+    let mut now = Instant::now();
+    let (mut relay, id) = relay(1);
+    let many = LOOKS_MAX + LOOKS_MAX / 4;
+    let parts = |n: usize| (u8::try_from(n % 250).unwrap() + 1, u8::try_from(n / 3 % 250).unwrap());
+    let clients: Vec<Client> = (0..many).map(|n| Client::attach_from(now, &mut relay, id, parts(n))).collect();
+    // There is something to read of each, whatever it is.
+    clients.iter().for_each(|client| assert!(relay.starve(now, client.id) <= LOOKS_MAX));
+    let until = now + 2 * IDLE_DEAD_TIME;
+    while now < until {
+        now += Duration::from_millis(200);
+        let looked = relay.starve(now, clients[0].id);
+        assert_eq!(looked, LOOKS_MAX);
+    }
+    relay.handle_timeout(now);
+    assert!(clients.iter().all(|client| relay.is_open(client.id)));
 }
