@@ -35,7 +35,7 @@ impl Calls<'_> {
 
     /// Calls the peer of a session.
     pub(super) fn call(&mut self, key: Key) {
-        self.node.presence.forget(key);
+        self.node.presence.handle_called(self.now, key);
         let Some((to, app)) = self.node.sessions.called(key).map(|(peer, app)| (peer, app.clone())) else { return };
         let Ok(begun) = self.node.handshakes.call(to, &app) else {
             return self.node.fail(self.now, key, Failure::PeerUnauthentic);
@@ -228,6 +228,9 @@ impl Calls<'_> {
             CloseCode::NotHere => {
                 let circuit = self.node.uplink.circuit(id);
                 self.node.sessions.set_circuit(key, Some(circuit));
+                if self.node.presence.is_slow(self.now, key) {
+                    return self.handle_nobody(key);
+                }
                 self.node.presence.want(key);
             }
             code => self.node.fail(self.now, key, Failure::RefusedByPeer(code)),

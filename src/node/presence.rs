@@ -6,8 +6,8 @@
 //! this one, so that a stranger sees the same at the same time, whether the peer is there or not.
 
 use super::Key;
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 /// The name that is called. A session has it with a probability of 2^-128.
 pub(super) const PRESENCE: [u8; 16] = [0; 16];
@@ -15,6 +15,9 @@ pub(super) const PRESENCE: [u8; 16] = [0; 16];
 const ANSWER_TIME: Duration = Duration::from_secs(3);
 /// The same for whoever does not want to wait.
 const HASTY_TIME: Duration = Duration::from_secs(1);
+/// Of whoever has left a call unanswered for so long nobody asks that who does not want to wait: the relay gives it twice as long
+/// to answer either.
+const SLOW: Duration = Duration::from_secs(5);
 /// Such calls of one node under way at once: they take places at the relay that calls need.
 const ASKING_MAX: usize = 4;
 
@@ -32,9 +35,22 @@ pub(super) struct Presence {
     /// Asked, and not known to be there.
     asked: BTreeSet<Key>,
     there: BTreeSet<Key>,
+    /// When the calls that have no answer were made.
+    called: BTreeMap<Key, Instant>,
 }
 
 impl Presence {
+    /// A call is made.
+    pub(super) fn handle_called(&mut self, now: Instant, key: Key) {
+        self.forget(key);
+        self.called.insert(key, now);
+    }
+
+    /// Whether it took long until it was heard that nobody answers to it.
+    pub(super) fn is_slow(&self, now: Instant, key: Key) -> bool {
+        self.called.get(&key).is_some_and(|called| now >= *called + SLOW)
+    }
+
     /// Nobody answers to what this call is for.
     pub(super) fn want(&mut self, key: Key) {
         if !self.asked.contains(&key) && !self.there.contains(&key) {
@@ -66,6 +82,7 @@ impl Presence {
         for set in [&mut self.wanted, &mut self.asked, &mut self.there] {
             set.remove(&key);
         }
+        self.called.remove(&key);
     }
 
     /// The calls whose peers are there.

@@ -120,6 +120,7 @@ fn whoever_waits_for_a_relay_goes_on_by_itself() {
 #[test]
 fn whoever_waits_for_a_peer_does_so_for_as_long_as_it_was_told() {
     waits::for_a_peer();
+    waits::for_a_peer_that_is_stopped();
 }
 
 #[test]

@@ -181,6 +181,28 @@ pub fn for_a_peer() {
     }
 }
 
+/// For a peer that is stopped, where nobody wants to wait: until its time to answer is over, once.
+pub fn for_a_peer_that_is_stopped() {
+    let mut world = World::new(Wait::No);
+    world.exchange(0..2);
+    let since = world.now;
+    world.nodes[0].call(world.now, identity(1).id(), app());
+    let is_over =
+        |events: &[Event]| events.iter().any(|event| matches!(event, Event::Failed { .. } | Event::Fatal { .. }));
+    while !is_over(&world.events[0]) && world.now < since + FOR_EVER {
+        world.exchange(0..1);
+        world.now += SECOND / 10;
+        // It was heard just before it was stopped, so its link is not over sooner.
+        if let Some(conn) = world.conns[1] {
+            world.relay.handle_unread(world.now, conn);
+        }
+        world.relay.handle_timeout(world.now);
+        world.nodes[0].handle_timeout(world.now);
+    }
+    let waited = world.now - since;
+    assert!((10 * SECOND..12 * SECOND).contains(&waited), "{waited:?}: {:?}", world.events[0]);
+}
+
 /// Of a session: for a path; for the peer to know of the end. A callee's wait for message 3 is tried beside its table.
 pub fn in_a_session() {
     for side in [0, 1] {

@@ -108,6 +108,8 @@ pub struct Connect {
     pub peers: Option<PathBuf>,
 
     /// Wait at most this long for a relay and the peer; 0 does not wait, never waits for ever
+    ///
+    /// With 0 each relay is tried once, and a peer that is there and does not answer counts as absent after ten seconds.
     #[arg(long, visible_alias = "wait", value_name = "DUR", default_value = "never", allow_hyphen_values = true)]
     pub(crate) timeout: Patience,
 
