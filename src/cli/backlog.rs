@@ -1,55 +1,122 @@
-//! Lines for a standard error that is perhaps not read: they wait here, and whoever has written them does not.
+//! Lines for a standard error that is perhaps not read: they wait here, and whoever has written them does not, or not for long.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 /// Lines that wait, at most: a burst that a reader takes in no time.
 const LINES_MAX: usize = 4096;
+/// And bytes.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long the end waits for a reader.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// See the module. Each write is a line.
 pub(super) struct Backlog {
-    /// None once it is about to end.
-    lines: Option<SyncSender<Vec<u8>>>,
-    left_out: Arc<AtomicU64>,
-    /// Nothing ever comes: it ends with the thread that writes.
-    written: Receiver<()>,
+    lines: Arc<Lines>,
+    patience: Duration,
+}
+
+#[derive(Default)]
+struct Lines {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// With each, how many were left out since the one before.
+    lines: VecDeque<(Vec<u8>, u64)>,
+    bytes: usize,
+    left_out: u64,
+    /// Since the last line was taken somebody has waited for that in vain.
+    is_stuck: bool,
+    /// No more of them come.
+    is_over: bool,
+    /// All that will be is written.
+    is_written: bool,
+}
+
+impl Waiting {
+    fn is_full(&self) -> bool {
+        self.lines.len() >= LINES_MAX || self.bytes >= BYTES_MAX
+    }
+
+    fn take(&mut self) -> Option<(Vec<u8>, u64)> {
+        let (line, left_out) = self.lines.pop_front()?;
+        self.bytes -= line.len();
+        self.is_stuck = false;
+        Some((line, left_out))
+    }
+}
+
+impl Lines {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits as long as that holds, or until so much time is over.
+    fn wait_while<'a>(
+        &self,
+        waiting: MutexGuard<'a, Waiting>,
+        time: Duration,
+        holds: impl Fn(&Waiting) -> bool,
+    ) -> MutexGuard<'a, Waiting> {
+        let waited = self.changed.wait_timeout_while(waiting, time, |waiting| holds(waiting));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// The next line, and how many were left out before it. None at the end.
+    fn next(&self) -> Option<(Vec<u8>, u64)> {
+        let waiting = self.changed.wait_while(self.lock(), |waiting| waiting.lines.is_empty() && !waiting.is_over);
+        let line = waiting.unwrap_or_else(PoisonError::into_inner).take();
+        self.changed.notify_all();
+        line
+    }
 }
 
 impl Backlog {
-    /// Lines that `write` writes, in a thread of its own; with each it is told how many were left out
-    /// since the one before, and at the end with none.
+    /// Lines that `write` writes, in a thread of its own; with each it is told how many were left out since the one before, and
+    /// at the end with none. Where there is no room, whoever has one more waits so long for a line to be taken, and from then
+    /// on not at all until one is.
     ///
     /// # Errors
     /// There can be no such thread.
-    pub(super) fn new(write: impl Fn(&[u8], u64) + Send + 'static) -> io::Result<Backlog> {
-        let ((lines, waiting), (end, written)) = (sync_channel::<Vec<u8>>(LINES_MAX), sync_channel(0));
-        let left_out = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&left_out);
+    pub(super) fn new(patience: Duration, write: impl Fn(&[u8], u64) + Send + 'static) -> io::Result<Backlog> {
+        let lines: Arc<Lines> = Arc::default();
+        let theirs = Arc::clone(&lines);
         let run = move || {
-            let _end: SyncSender<()> = end;
-            for line in waiting {
-                write(&line, count.swap(0, Ordering::Relaxed));
+            while let Some((line, left_out)) = theirs.next() {
+                write(&line, left_out);
             }
-            match count.swap(0, Ordering::Relaxed) {
-                0 => {}
-                left_out => write(&[], left_out),
+            let left_out = theirs.lock().left_out;
+            if left_out > 0 {
+                write(&[], left_out);
             }
+            theirs.lock().is_written = true;
+            theirs.changed.notify_all();
         };
         thread::Builder::new().name("log".to_owned()).spawn(run)?;
-        Ok(Backlog { lines: Some(lines), left_out, written })
+        Ok(Backlog { lines, patience })
     }
 }
 
 impl Write for Backlog {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.lines.as_ref().is_none_or(|lines| lines.try_send(line.to_vec()).is_err()) {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
+        let mut waiting = self.lines.lock();
+        if waiting.is_full() && !waiting.is_stuck {
+            waiting = self.lines.wait_while(waiting, self.patience, Waiting::is_full);
+            waiting.is_stuck = waiting.is_full();
+        }
+        if waiting.is_full() {
+            waiting.left_out += 1;
+        } else {
+            let left_out = std::mem::take(&mut waiting.left_out);
+            waiting.bytes += line.len();
+            waiting.lines.push_back((line.to_vec(), left_out));
+            self.lines.changed.notify_all();
         }
         Ok(line.len())
     }
@@ -61,31 +128,68 @@ impl Write for Backlog {
 
 impl Drop for Backlog {
     fn drop(&mut self) {
-        self.lines = None;
-        let _ = self.written.recv_timeout(PATIENCE);
+        let mut waiting = self.lines.lock();
+        waiting.is_over = true;
+        self.lines.changed.notify_all();
+        drop(self.lines.wait_while(waiting, PATIENCE, |waiting| !waiting.is_written));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc::{Receiver, sync_channel};
+    use std::time::Instant;
+
+    /// A backlog whose lines are written one for each of those that are sent, or all once nobody sends any; and what was.
+    fn backlog(patience: Duration, may_go: Receiver<()>) -> (Backlog, Receiver<(String, u64)>) {
+        let (show, shown) = sync_channel(4 * LINES_MAX);
+        let write = move |line: &[u8], left_out| {
+            let _ = may_go.recv();
+            show.send((String::from_utf8(line.to_vec()).unwrap(), left_out)).unwrap();
+        };
+        (Backlog::new(patience, write).unwrap(), shown)
+    }
+
+    fn say(backlog: &mut Backlog, numbers: std::ops::Range<usize>) {
+        numbers.for_each(|n| backlog.write_all(format!("{n}\n").as_bytes()).unwrap());
+    }
 
     #[test]
     fn nobody_waits_for_a_reader_who_is_told_how_much_he_has_missed() {
-        let ((go, may_go), (show, shown)) = (sync_channel::<()>(0), sync_channel(2 * LINES_MAX));
-        let mut backlog = Backlog::new(move |line, left_out| {
-            let _ = may_go.recv();
-            show.send((String::from_utf8(line.to_vec()).unwrap(), left_out)).unwrap();
-        });
-        let lines = backlog.as_mut().unwrap();
+        let (go, may_go) = sync_channel(0);
+        let (mut backlog, shown) = backlog(Duration::ZERO, may_go);
         // One is under way, or about to be.
         let all = LINES_MAX + 10;
-        (0..all).for_each(|n| lines.write_all(format!("{n}\n").as_bytes()).unwrap());
+        say(&mut backlog, 0..all);
         drop(go);
         drop(backlog);
         let told: Vec<(String, u64)> = shown.iter().collect();
-        let left_out: u64 = told.iter().map(|(_, left_out)| left_out).sum();
-        assert!(told.iter().enumerate().all(|(at, (line, _))| *line == format!("{at}\n")));
-        assert!((9..=10).contains(&left_out) && told.len() as u64 + left_out == all as u64, "{left_out}");
+        let (last, lines) = told.split_last().unwrap();
+        assert!(lines.iter().enumerate().all(|(at, (line, left_out))| *line == format!("{at}\n") && *left_out == 0));
+        assert!(last.0.is_empty() && (9..=10).contains(&last.1), "{last:?}");
+        assert_eq!(u64::try_from(lines.len()).unwrap() + last.1, u64::try_from(all).unwrap());
+    }
+
+    #[test]
+    fn whoever_is_read_slowly_loses_nothing_and_whoever_is_not_read_waits_once() {
+        let (go, may_go) = sync_channel(1);
+        let (mut backlog, shown) = backlog(Duration::from_secs(3600), may_go);
+        let reading = thread::spawn(move || (0..3 * LINES_MAX).for_each(|_| go.send(()).unwrap()));
+        say(&mut backlog, 0..3 * LINES_MAX);
+        reading.join().unwrap();
+        drop(backlog);
+        assert_eq!(shown.iter().map(|(_, left_out)| left_out).sum::<u64>(), 0);
+
+        let (go, may_go) = sync_channel(0);
+        let patience = Duration::from_millis(200);
+        let (mut backlog, shown) = self::backlog(patience, may_go);
+        let began = Instant::now();
+        say(&mut backlog, 0..2 * LINES_MAX);
+        assert!((patience..100 * patience).contains(&began.elapsed()), "{:?}", began.elapsed());
+        drop(go);
+        drop(backlog);
+        let left_out: u64 = shown.iter().map(|(_, left_out)| left_out).sum();
+        assert!(left_out >= u64::try_from(LINES_MAX).unwrap() - 1, "{left_out}");
     }
 }

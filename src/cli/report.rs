@@ -4,11 +4,11 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
@@ -17,6 +17,10 @@ use super::counted::counted;
 use super::escape::{one_line, printable};
 use super::events::{self, Event, Status, Summary};
 use super::exit::{Exit, Retry};
+
+/// How long a tool that serves others waits, once, for a reader of its lines who takes none: one that is slow is to get them all,
+/// and one that hangs is no reason to serve nobody.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How much to say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,10 +147,19 @@ impl Report {
         Self::to(tool, verbosity, format, Box::new(io::stderr()))
     }
 
-    /// The same, of a tool that serves others and waits for no reader. Where no thread can be had for that, one that waits.
-    pub(crate) fn unwaited(tool: &'static str, verbosity: Verbosity, format: Format) -> Self {
+    /// The same, of a tool that serves others, whether or not somebody is there who reads. At a terminal somebody is, and bars
+    /// are drawn between lines.
+    pub(crate) fn of_service(tool: &'static str, verbosity: Verbosity, format: Format) -> Self {
+        if io::stderr().is_terminal() {
+            return Self::new(tool, verbosity, format);
+        }
+        Self::unwaited(tool, verbosity, format, READER_PATIENCE)
+    }
+
+    /// One for which a reader who takes nothing is waited so long, once. Where no thread can be had for that, one that waits.
+    pub(crate) fn unwaited(tool: &'static str, verbosity: Verbosity, format: Format, patience: Duration) -> Self {
         let direct = Self::new(tool, verbosity, format);
-        let lines = Backlog::new(move |line, left_out| {
+        let lines = Backlog::new(patience, move |line, left_out| {
             if left_out > 0 {
                 direct.say(Level::Warning, &format!("{} left out: they were not read", counted(left_out, "line")));
             }

@@ -2,8 +2,7 @@
 //! while it is read, links laid in the way. One clear line, the right status, nothing lost and nothing half-made.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use crate::harness::data::digest;
@@ -442,28 +441,4 @@ fn sender_hears_that_the_directory_of_the_receiver_is_gone_and_the_next_one_is_s
     fs::create_dir(&inbox).expect("a directory");
     east.send().args(["file", "west:x"]).run().expect(exit::DONE);
     assert_eq!(fs::read_to_string(inbox.join("file")).expect("it came"), "content");
-}
-
-/// A log reader that hangs, or a terminal that was stopped: strangers bring lines about, and must not stop what all others use.
-#[test]
-fn a_relay_whose_standard_error_nobody_reads_serves_on_and_ends_when_told() {
-    let world = World::new();
-    let mut relay = world.relay();
-    relay.kill();
-    Tool::new("mkfifo", &world.path("")).arg("full").run().expect(0);
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("a flag");
-    let full = fs::File::options().read(true).write(true).custom_flags(flags).open(world.path("full"));
-    let mut full = full.expect("a pipe");
-    while full.write(&[b'\n'; 4096]).is_ok() {}
-    relay.restart_as(relay.tool().args(["--workers", "1"]).under(["sh", "-c", "exec \"$0\" \"$@\" 2>full"]));
-    for _ in 0..3 {
-        relay.party("stranger").attach().arg("west:x").run().expect(exit::CONFIG).expect_error("does not admit");
-    }
-    let (east, west) = (relay.party("east"), relay.party("west"));
-    let recv = west.waiting(west.attach().args(["--listen", "proof"]));
-    east.attach().arg("west:proof").input(Input::Random { seed: 1, bytes: 300_000 }).run().expect(exit::DONE);
-    recv.wait().expect(exit::DONE).expect_random(1, 300_000);
-    let running = relay.running.take().expect("running");
-    running.signal(Signal::TERM);
-    running.wait().expect_signal(Signal::TERM);
 }

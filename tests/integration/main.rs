@@ -58,4 +58,5 @@ mod stream;
 mod terminal;
 mod tls;
 mod ulimits;
+mod unread;
 mod websocket;

@@ -82,4 +82,8 @@ impl Arguments for Attach {
     fn output(&self) -> Output {
         self.output
     }
+
+    fn serves(&self) -> bool {
+        self.keep
+    }
 }

@@ -41,6 +41,11 @@ pub trait Arguments: Parser {
         Output::default()
     }
 
+    /// Whether it serves whoever comes, until it is told to stop: then nobody need be there to read what it says.
+    fn serves(&self) -> bool {
+        false
+    }
+
     /// The words in an order that clap understands.
     fn arranged(words: Vec<OsString>) -> Vec<OsString> {
         words

@@ -213,6 +213,10 @@ impl Arguments for Portrep {
             None => self.output,
         }
     }
+
+    fn serves(&self) -> bool {
+        self.command.is_none()
+    }
 }
 
 /// Where `check` stands, if nothing but its own options, with their values, is before it.

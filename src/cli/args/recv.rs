@@ -96,6 +96,10 @@ impl Arguments for Recv {
     fn output(&self) -> Output {
         self.output
     }
+
+    fn serves(&self) -> bool {
+        self.keep
+    }
 }
 
 /// What to do about a file that exists and differs.

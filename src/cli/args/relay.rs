@@ -181,4 +181,8 @@ impl Arguments for Relay {
     fn output(&self) -> Output {
         self.output
     }
+
+    fn serves(&self) -> bool {
+        true
+    }
 }

@@ -58,8 +58,9 @@ pub fn main<T: Tool>() -> ExitCode {
     let _ = outlive_file_limit();
     match T::try_parse_from(&words) {
         Ok(tool) => {
-            let output = tool.output();
-            let report = Report::new(T::MANUAL.name, output.verbosity(), output.format());
+            let (output, name) = (tool.output(), T::MANUAL.name);
+            let report = if tool.serves() { Report::of_service } else { Report::new };
+            let report = report(name, output.verbosity(), output.format());
             let context = Context { report, env };
             let end = tool.run(&context);
             context.report.end(end)

@@ -18,11 +18,12 @@ use crate::wire::{CloseCode, Name};
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 use std::io;
+use std::time::Duration;
 
 /// Threads of the relay speak through a report of their own: a line is one write, so lines never mix, and none of them waits for
 /// whoever reads standard error.
 pub(crate) fn log(output: Output) -> Log {
-    let report = Report::unwaited(Relay::MANUAL.name, output.verbosity(), output.format());
+    let report = Report::unwaited(Relay::MANUAL.name, output.verbosity(), output.format(), Duration::ZERO);
     Box::new(move |line| match line {
         LogLine::Trouble(absent @ Trouble::Absent(_)) => report.say(Level::Warning, &trouble_text(&absent)),
         LogLine::Trouble(trouble) => report.fault(&Fault::new(Exit::Failed, trouble_text(&trouble))),
