@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -75,6 +75,11 @@ pub(crate) fn peers(flag: Option<&Path>, env: &Env) -> Result<Option<Peers>, Fau
         peers.iter().try_for_each(|peer| parsed(&candidate.path, peer.limits()).map(drop))?;
         Ok(Some(peers.of_file(printable(&candidate.path))))
     })
+}
+
+/// The file that they are read from, if there is one.
+pub(crate) fn peers_file(flag: Option<&Path>, env: &Env) -> Option<PathBuf> {
+    candidates(ConfigFile::Peers, flag, env).into_iter().map(|candidate| candidate.path).find(|path| path.exists())
 }
 
 /// Nobody, where there is no such file.

@@ -1,8 +1,9 @@
 //! The peers file as it was read last. Whoever names peers shares it, so that a name means the same to all of a tool.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::config;
 use super::env::Env;
@@ -10,8 +11,12 @@ use super::exit::Exit;
 use super::report::Fault;
 use crate::identity::PeerId;
 use crate::names::{Conflict, Peers};
+use crate::net::list::settles_in;
 use crate::node::Callers;
-use crate::run::callers::{Reload, Reread};
+use crate::run::callers::{Reload, Reread, Unread};
+
+/// A file that is changed again and again is taken as it is after this time.
+const UNSETTLED_MAX: Duration = Duration::from_secs(4);
 
 /// See the module's text.
 #[derive(Clone)]
@@ -33,6 +38,8 @@ struct Inner {
     former: RefCell<Peers>,
     /// Why it could not be read again.
     trouble: RefCell<Option<Fault>>,
+    /// Since when it was found as if somebody was writing it.
+    unsettled_since: Cell<Option<Instant>>,
 }
 
 impl Roster {
@@ -47,8 +54,8 @@ impl Roster {
     }
 
     fn new(place: PeersFile, peers: Peers, silent: Vec<PeerId>) -> Self {
-        let (former, trouble) = (RefCell::default(), RefCell::default());
-        Self(Rc::new(Inner { place, silent, peers: RefCell::new(peers), former, trouble }))
+        let (former, trouble, unsettled_since) = (RefCell::default(), RefCell::default(), Cell::default());
+        Self(Rc::new(Inner { place, silent, peers: RefCell::new(peers), former, trouble, unsettled_since }))
     }
 
     /// One that stands in no file.
@@ -68,24 +75,32 @@ impl Roster {
         now.by_id(id).or_else(|| before.by_id(id)).map_or_else(|| id.to_string(), |peer| peer.name.clone())
     }
 
-    /// Reads the file again. False, and all stays as it was, if it has a mistake, or is there no more: an empty file says that
-    /// nobody is known, none may be a slip of the hand.
-    pub(super) fn reread(&self) -> bool {
+    /// Reads the file again. All stays as it was if it has a mistake, or is there no more: an empty file says that nobody is
+    /// known, once nobody can be about to write it, and none may be a slip of the hand.
+    pub(super) fn reread(&self) -> Result<(), Unread> {
         let PeersFile { flag, env } = &self.0.place;
         let found = config::peers(flag.as_deref(), env);
+        if let Some(time) = config::peers_file(flag.as_deref(), env).as_deref().and_then(settles_in) {
+            let since = self.0.unsettled_since.get().unwrap_or_else(Instant::now);
+            self.0.unsettled_since.set(Some(since));
+            if since.elapsed() < UNSETTLED_MAX {
+                return Err(Unread::Unsettled(time));
+            }
+        }
+        self.0.unsettled_since.set(None);
         let found = found.and_then(|peers| match peers {
             None if !self.peers().is_empty() => Err(Fault::new(Exit::Config, "there is no peers file any more")),
             peers => Ok(peers.unwrap_or_else(|| config::no_peers(flag.as_deref(), env))),
         });
-        let (good, trouble) = match found {
+        let (read, trouble) = match found {
             Ok(peers) => {
                 *self.0.former.borrow_mut() = self.0.peers.replace(peers);
-                (true, None)
+                (Ok(()), None)
             }
-            Err(fault) => (false, Some(fault)),
+            Err(fault) => (Err(Unread::Unusable), Some(fault)),
         };
         *self.0.trouble.borrow_mut() = trouble;
-        good
+        read
     }
 
     /// Why it could not be read again, the last time.
@@ -124,15 +139,13 @@ impl Roster {
 
     /// Reads the file again for a tool that lets `from` call, or everybody where that is empty. A name that has gone from the
     /// file means nobody, and never everybody.
-    pub(super) fn callers_again(&self, from: &[String]) -> Option<Reread> {
-        if !self.reread() {
-            return None;
-        }
+    pub(super) fn callers_again(&self, from: &[String]) -> Result<Reread, Unread> {
+        self.reread()?;
         let peers = self.peers();
         if from.is_empty() {
             let unknown = peers.conflicts().iter().map(|conflict| conflict.name.clone()).collect();
             let callers = everybody(&peers);
-            return Some(Reread { is_nobody: self.is_nobody(&callers), callers, unknown });
+            return Ok(Reread { is_nobody: self.is_nobody(&callers), callers, unknown });
         }
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for name in from {
@@ -142,7 +155,7 @@ impl Roster {
             }
         }
         let callers = Callers::Only(known);
-        Some(Reread { is_nobody: self.is_nobody(&callers), callers, unknown })
+        Ok(Reread { is_nobody: self.is_nobody(&callers), callers, unknown })
     }
 }
 
@@ -155,6 +168,7 @@ pub(super) fn everybody(peers: &Peers) -> Callers {
 mod tests {
     use super::*;
     use std::fs;
+    use std::time::SystemTime;
 
     fn id(byte: u8) -> PeerId {
         PeerId::from_bytes([byte; 32])
@@ -169,38 +183,49 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let (path, env) = (home.path().join("vp/peers"), Env::from_iter([("XDG_CONFIG_HOME", home.path())]));
         fs::create_dir(home.path().join("vp")).expect("a directory");
-        let put = |text: String| fs::write(&path, text).expect("a file");
+        let put_just_now = |text: String| fs::write(&path, text).expect("a file");
+        let put = |text: String| {
+            put_just_now(text);
+            let file = fs::File::options().write(true).open(&path).expect("a file");
+            file.set_modified(SystemTime::now() - Duration::from_secs(60)).expect("a time");
+        };
         put(format!("a {}\nb {}\n", id(1), id(2)));
         let roster = Roster::load(None, &env, Vec::new()).expect("a good file");
         let again = |from: &[&str]| {
             let from: Vec<String> = from.iter().map(|name| (*name).to_owned()).collect();
             roster.callers_again(&from).map(|reread| (reread.callers, reread.unknown))
         };
-        assert_eq!(again(&[]), Some((only(&[1, 2]), vec![])));
+        let is_unsettled = |again| matches!(again, Err(Unread::Unsettled(time)) if time <= UNSETTLED_MAX);
+        assert_eq!(again(&[]), Ok((only(&[1, 2]), vec![])));
         put(format!("a {}\nc {}\n", id(1), id(3)));
-        assert_eq!(again(&["a", "b"]), Some((only(&[1]), vec!["b".to_owned()])));
-        assert_eq!(again(&["b"]), Some((only(&[]), vec!["b".to_owned()])));
+        assert_eq!(again(&["a", "b"]), Ok((only(&[1]), vec!["b".to_owned()])));
+        assert_eq!(again(&["b"]), Ok((only(&[]), vec!["b".to_owned()])));
         assert_eq!(roster.name(&id(3)), "c");
         put(format!("b {}\na {}\na {}\n", id(2), id(1), id(3)));
-        assert_eq!(again(&[]), Some((only(&[2]), vec!["a".to_owned()])));
-        assert_eq!(again(&["a", "b"]), Some((only(&[2]), vec!["a".to_owned()])));
+        assert_eq!(again(&[]), Ok((only(&[2]), vec!["a".to_owned()])));
+        assert_eq!(again(&["a", "b"]), Ok((only(&[2]), vec!["a".to_owned()])));
         assert!(
             roster.conflicts()[0]
                 .1
                 .ends_with("/vp/peers: lines 2 and 3 say different things of a: nobody is called that")
         );
         put(format!("a {}\nc {}\n", id(1), id(3)));
-        assert_eq!(again(&[]), Some((only(&[1, 3]), vec![])));
+        assert_eq!(again(&[]), Ok((only(&[1, 3]), vec![])));
         put("a oops\n".to_owned());
-        assert_eq!(again(&[]), None);
+        assert_eq!(again(&[]), Err(Unread::Unusable));
         assert!(roster.trouble().contains("/vp/peers: line 1, column 3"), "{}", roster.trouble());
         fs::remove_file(&path).expect("it is there");
-        assert_eq!((again(&[]), roster.trouble()), (None, "there is no peers file any more".to_owned()));
+        assert_eq!(
+            (again(&[]), roster.trouble()),
+            (Err(Unread::Unusable), "there is no peers file any more".to_owned())
+        );
         assert_eq!(roster.name(&id(3)), "c");
+        put_just_now(String::new());
+        assert!(is_unsettled(again(&[])), "somebody may be writing it");
         put(String::new());
-        assert_eq!(again(&[]), Some((only(&[]), vec![])));
+        assert_eq!(again(&[]), Ok((only(&[]), vec![])));
         assert_eq!(roster.name(&id(3)), "c", "who has just gone keeps its name");
-        assert_eq!(again(&[]), Some((only(&[]), vec![])));
+        assert_eq!(again(&[]), Ok((only(&[]), vec![])));
         assert_eq!(roster.name(&id(3)), id(3).to_string());
     }
 }

@@ -4,14 +4,21 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::retry_on_intr;
-use std::fs::OpenOptions;
+use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 /// So long nothing may come out of what is no regular file. A shell starts the command behind a pipe at the same time as us.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// A file that somebody has changed within this time may be written just now, and half of it is there.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(100);
+/// And one that is empty: whoever writes one anew empties it first, and may be held up before he goes on.
+const EMPTY_WITHIN: Duration = Duration::from_secs(2);
+/// So often one is read that is changed again and again.
+const READS_MAX: usize = 40;
 /// One read.
 const CHUNK_BYTES: usize = 16 * 1024;
 
@@ -22,6 +29,29 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// system says.
 pub(crate) fn read_list(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_within(path, most, PATIENCE)
+}
+
+/// The same of a list that people may change meanwhile: once nobody has changed it for a moment. For a thread that may wait.
+///
+/// # Errors
+/// As [`read_list`].
+pub(crate) fn read_settled(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = read_list(path, most);
+    for _ in 1..READS_MAX {
+        let Some(time) = settles_in(path) else { break };
+        thread::sleep(time);
+        bytes = read_list(path, most);
+    }
+    bytes
+}
+
+/// In what time to read a file again that has just been read, because it is perhaps being written. None: it is not.
+pub(crate) fn settles_in(path: &Path) -> Option<Duration> {
+    let about = path.metadata().ok().filter(Metadata::is_file)?;
+    let within = if about.len() == 0 { EMPTY_WITHIN } else { WRITTEN_WITHIN };
+    // The clock of another machine, on whose disk it is, may be ahead.
+    let age = SystemTime::now().duration_since(about.modified().ok()?).unwrap_or_else(|ahead| ahead.duration());
+    within.checked_sub(age).filter(|time| !time.is_zero())
 }
 
 fn read_within(path: &Path, most: u64, patience: Duration) -> io::Result<Vec<u8>> {
@@ -89,6 +119,30 @@ mod tests {
         let silent = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         assert_eq!(kind(&path, 9), io::ErrorKind::TimedOut, "somebody might");
         drop(silent);
+    }
+
+    #[test]
+    fn a_file_that_was_changed_just_now_is_read_again_and_an_empty_one_later() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("list");
+        let put = |text: &str, age: Duration| {
+            std::fs::write(&path, text).unwrap();
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        };
+        for (text, within) in [("a", WRITTEN_WITHIN), ("", EMPTY_WITHIN)] {
+            put(text, within);
+            assert_eq!(settles_in(&path), None);
+            put(text, Duration::ZERO);
+            assert!(settles_in(&path).is_none_or(|time| time <= within), "{text}");
+            assert_eq!(read_settled(&path, 9).unwrap(), text.as_bytes());
+            assert_eq!(settles_in(&path), None, "it has been waited for");
+        }
+        put("", Duration::ZERO);
+        let to = path.clone();
+        let writing = thread::spawn(move || std::fs::write(to, "a").unwrap());
+        assert_eq!(read_settled(&path, 9).unwrap(), b"a");
+        writing.join().unwrap();
     }
 
     #[test]

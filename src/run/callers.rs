@@ -3,21 +3,38 @@
 use super::news::News;
 use super::tool::{Context, Tool};
 use crate::node::{Callers, Key};
+use std::time::{Duration, Instant};
 
 /// Reads again who may call, as often as it is told to.
 pub(crate) struct Reload {
-    read: Box<dyn Fn() -> Option<Reread>>,
+    read: Box<dyn Fn() -> Result<Reread, Unread>>,
     /// Names that have been told of as nobody's.
     unknown: Vec<String>,
     is_nobody: bool,
+    /// When it is to be read again by itself.
+    again_at: Option<Instant>,
 }
 
 impl Reload {
-    /// By this way, which gives none if it cannot be read: then everything stays as it was. Of the names in `unknown` it has
-    /// been said that nobody bears them.
-    pub(crate) fn new(unknown: Vec<String>, read: impl Fn() -> Option<Reread> + 'static) -> Reload {
-        Reload { read: Box::new(read), unknown, is_nobody: false }
+    /// By this way. As long as it cannot be read everything stays as it was. Of the names in `unknown` it has been said that
+    /// nobody bears them.
+    pub(crate) fn new(unknown: Vec<String>, read: impl Fn() -> Result<Reread, Unread> + 'static) -> Reload {
+        Reload { read: Box::new(read), unknown, is_nobody: false, again_at: None }
     }
+
+    /// When it is to be read again without a signal.
+    pub(crate) fn again_at(&self) -> Option<Instant> {
+        self.again_at
+    }
+}
+
+/// Why it was not read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// It cannot be read, or has a mistake.
+    Unusable,
+    /// It is perhaps being written: it is to be read again after this time.
+    Unsettled(Duration),
 }
 
 /// Who may call now.
@@ -42,9 +59,17 @@ pub(crate) struct Taken {
 /// Takes the new list, which the node then goes by, and says what is wrong with it, once until it changes. None if all stays
 /// as it was.
 pub(crate) fn reread<T: Tool>(ctx: &mut Context<'_, T>, reload: &mut Reload) -> Option<Taken> {
-    let Some(again) = (reload.read)() else {
-        (ctx.news)(News::NotReloaded.into());
-        return None;
+    reload.again_at = None;
+    let again = match (reload.read)() {
+        Ok(again) => again,
+        Err(Unread::Unusable) => {
+            (ctx.news)(News::NotReloaded.into());
+            return None;
+        }
+        Err(Unread::Unsettled(time)) => {
+            reload.again_at = Some(ctx.now + time);
+            return None;
+        }
     };
     let news = again.unknown.iter().filter(|name| !reload.unknown.contains(name));
     news.for_each(|name| (ctx.news)(News::Unlisted(name).into()));

@@ -157,6 +157,9 @@ impl<T: Tool> Host for Running<'_, '_, T> {
         if let Conclusion::Killed(_) = self.end {
             return Ok(Flow::Over);
         }
+        if self.tool.reload_at().is_some_and(|at| at <= now) {
+            self.tool.handle_signal(&mut context(now, &mut self.line.node, reactor, self.news), Request::Refresh);
+        }
         let moved = self.work(reactor, now);
         if let Some(outcome) = self.tool.outcome() {
             self.end = Conclusion::Of(outcome);
@@ -168,10 +171,16 @@ impl<T: Tool> Host for Running<'_, '_, T> {
     fn next_timeout(&self) -> Option<Instant> {
         let reminder = self.is_waiting().then_some(self.reminder.at());
         let line = &self.line;
-        [line.node.next_timeout(), self.tool.next_timeout(), line.connection.next_timeout(), reminder]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            line.node.next_timeout(),
+            self.tool.next_timeout(),
+            line.connection.next_timeout(),
+            reminder,
+            self.tool.reload_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 }
 

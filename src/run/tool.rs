@@ -37,6 +37,10 @@ pub(crate) trait Tool: 'static {
     fn is_waiting(&self) -> bool {
         false
     }
+    /// When it is to read again who may call, without a signal: it is told to as by one.
+    fn reload_at(&self) -> Option<Instant> {
+        None
+    }
     /// When to pump without an event.
     fn next_timeout(&self) -> Option<Instant> {
         None

@@ -2,7 +2,7 @@
 
 use super::log::{Log, LogLine};
 use crate::names::{Conflict, ParseError, Peers};
-use crate::net::list::{PATIENCE, read_list};
+use crate::net::list::{PATIENCE, read_list, read_settled};
 use crate::relay::{Limits, Policy};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,13 +76,28 @@ impl AllowList {
 
     /// The policy that it asks for now.
     pub(super) fn read(&self, log: &Log) -> Result<Policy, AllowError> {
-        match &self.allow {
-            Allow::Anyone => Ok(Policy::open(self.limits)),
-            Allow::File(path) => {
-                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-                read_policy(path, self.limits, &mut told, log)
-            }
-        }
+        self.policy(log, read_list)
+    }
+
+    /// The same of one that people change while the relay serves: once they have. For a thread that may wait.
+    pub(super) fn read_again(&self, log: &Log) -> Result<Policy, AllowError> {
+        self.policy(log, read_settled)
+    }
+
+    fn policy(&self, log: &Log, read: impl Fn(&Path, u64) -> io::Result<Vec<u8>>) -> Result<Policy, AllowError> {
+        let path = match &self.allow {
+            Allow::Anyone => return Ok(Policy::open(self.limits)),
+            Allow::File(path) => path,
+        };
+        let bytes = read(path, ALLOW_FILE_MAX).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => AllowError::TooLong { most_bytes: ALLOW_FILE_MAX },
+            io::ErrorKind::TimedOut => AllowError::Silent { after: PATIENCE },
+            _ => AllowError::Read(error),
+        })?;
+        let peers = Peers::read(&bytes).map_err(AllowError::Parse)?;
+        let policy = Policy::only(&peers, self.limits).map_err(AllowError::Parse)?;
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).note(path, &peers, log);
+        Ok(policy)
     }
 
     fn reading(&self) -> MutexGuard<'_, Reading> {
@@ -118,21 +133,15 @@ struct Told {
     is_nobody: bool,
 }
 
-/// The policy that the allow file asks for. What there is to say of the file, and has not been said, goes to the log.
-fn read_policy(path: &Path, limits: Limits, told: &mut Told, log: &Log) -> Result<Policy, AllowError> {
-    let bytes = read_list(path, ALLOW_FILE_MAX).map_err(|error| match error.kind() {
-        io::ErrorKind::FileTooLarge => AllowError::TooLong { most_bytes: ALLOW_FILE_MAX },
-        io::ErrorKind::TimedOut => AllowError::Silent { after: PATIENCE },
-        _ => AllowError::Read(error),
-    })?;
-    let peers = Peers::read(&bytes).map_err(AllowError::Parse)?;
-    let policy = Policy::only(&peers, limits).map_err(AllowError::Parse)?;
-    let now = Told { conflicts: peers.conflicts().to_vec(), is_nobody: peers.is_empty() };
-    let news = now.conflicts.iter().filter(|conflict| !told.conflicts.contains(conflict));
-    news.for_each(|conflict| log(LogLine::Conflict(path, conflict)));
-    if now.is_nobody && !told.is_nobody {
-        log(LogLine::Nobody(path));
+impl Told {
+    /// What there is to say of the file, and has not been said, goes to the log.
+    fn note(&mut self, path: &Path, peers: &Peers, log: &Log) {
+        let now = Told { conflicts: peers.conflicts().to_vec(), is_nobody: peers.is_empty() };
+        let news = now.conflicts.iter().filter(|conflict| !self.conflicts.contains(conflict));
+        news.for_each(|conflict| log(LogLine::Conflict(path, conflict)));
+        if now.is_nobody && !self.is_nobody {
+            log(LogLine::Nobody(path));
+        }
+        *self = now;
     }
-    *told = now;
-    Ok(policy)
 }

@@ -43,7 +43,7 @@ pub(super) fn begin(shared: &Arc<Shared>) {
 }
 
 fn read_again(path: &Path, shared: &Shared) {
-    let mut package = match shared.allow.read(shared.log.writer()) {
+    let mut package = match shared.allow.read_again(shared.log.writer()) {
         Ok(policy) => Package::Policy(Box::new(policy)),
         Err(error) => return shared.log.line(LogLine::Trouble(Trouble::Reload(path.to_owned(), error))),
     };

@@ -460,6 +460,10 @@ impl Tool for Attach {
         self.finished.then(|| std::mem::replace(&mut self.result, Ok(())))
     }
 
+    fn reload_at(&self) -> Option<Instant> {
+        self.options.reload.again_at()
+    }
+
     fn next_timeout(&self) -> Option<Instant> {
         let closing = self.closing.iter().map(|(_, at)| *at);
         closing.chain(self.callers.next_timeout()).min()

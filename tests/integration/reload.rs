@@ -114,6 +114,34 @@ fn file_with_a_mistake_changes_nothing_and_is_told_with_its_line() {
 }
 
 #[test]
+fn file_that_is_empty_for_a_moment_ends_nothing_and_one_that_stays_so_everything() {
+    for way in 0..3 {
+        let world = World::new();
+        let relay = Relay::start(&world, &["--open"]);
+        know(&world, &["east"]);
+        world.dir("inbox");
+        Random::file(&world.path("file"), 1, 4 << 20);
+        let west = relay.party("west").knowing(world.path("known"));
+        let listen = west.waiting(ways(&west).into_iter().nth(way).expect("a way"));
+        let east = caller(&relay, "east", way);
+        begun(&world, &listen, way);
+        know(&world, &[]);
+        listen.signal(Signal::HUP);
+        listen.signal(Signal::USR1);
+        // By then it has read it.
+        listen.wait_error_line_like("a status", |line| line.contains(" status: "));
+        know(&world, &["east", "stranger"]);
+        // Where there is one place, that is taken.
+        let mut callers = vec![east];
+        callers.extend((way != 1).then(|| caller(&relay, "stranger", way)));
+        assert!(callers.iter_mut().all(Running::is_running), "way {way}: {}", callers[0]);
+        know(&world, &[]);
+        listen.signal(Signal::HUP);
+        callers.into_iter().for_each(|caller| drop(caller.wait().expect(exit::REFUSED)));
+    }
+}
+
+#[test]
 fn session_of_a_peer_that_stays_goes_on() {
     let world = World::new();
     let relay = Relay::start(&world, &["--open"]);

@@ -124,8 +124,9 @@ fn options(mappings: &Mappings, connect: &Connect, party: &Party) -> Result<Opti
         wait: wait(connect.timeout),
         callers_max: CALLERS_MAX,
         reload: Reload::new(told.collect(), move || {
-            let again = roster.reread().then(|| allowed_still(&mappings_again, &roster.peers()))?;
-            Some(Reread { is_nobody: !mappings_again.exports.is_empty() && roster.is_nobody(&again.callers), ..again })
+            roster.reread()?;
+            let again = allowed_still(&mappings_again, &roster.peers());
+            Ok(Reread { is_nobody: !mappings_again.exports.is_empty() && roster.is_nobody(&again.callers), ..again })
         }),
     })
 }

@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 mod carriers;
+mod reload;
 mod strangers;
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -353,6 +353,10 @@ impl Tool for Portrep {
         self.command.is_waiting()
     }
 
+    fn reload_at(&self) -> Option<Instant> {
+        self.reload.again_at()
+    }
+
     fn next_timeout(&self) -> Option<Instant> {
         let goodbye = self.ending.deadline();
         let probe = self.imports.next_probe().filter(|_| self.wants_probes());

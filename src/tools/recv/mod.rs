@@ -236,6 +236,10 @@ impl Tool for Recv {
         if self.running.is_empty() && self.stopping { self.result.take() } else { None }
     }
 
+    fn reload_at(&self) -> Option<Instant> {
+        self.options.reload.again_at()
+    }
+
     fn next_timeout(&self) -> Option<Instant> {
         let (gives_way, to) = (self.next_to_go().map(|going| going.at), self.gives_way_to());
         let yields = self.running.values().filter_map(|running| running.yields_at(to));
