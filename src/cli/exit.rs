@@ -11,7 +11,7 @@ pub enum Exit {
     Failed,
     /// The command line makes no sense.
     Usage,
-    /// A configuration file or a key cannot be used, or no relay admits the key.
+    /// A configuration file or a key cannot be used, no relay admits the key, or a proxy does not take the login.
     Config,
     /// The peer said no.
     Refused,
@@ -83,7 +83,11 @@ pub const TABLE: [Row; 12] = [
     row("0", "done, and the far side has acknowledged it all", Retry::Moot),
     row("1", "any other failure", Retry::Unknown),
     row("2", "usage", Retry::No),
-    row("3", "configuration or key problem, or a relay that does not admit this key", Retry::No),
+    row(
+        "3",
+        "configuration or key problem, a relay that does not admit this key, or a proxy that does not take the login",
+        Retry::No,
+    ),
     row("4", "refused by the peer: this application, these items", Retry::No),
     row("5", "peer not there before the deadline", Retry::Yes),
     row("6", "no relay reachable before the deadline", Retry::Yes),

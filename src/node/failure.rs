@@ -38,6 +38,8 @@ pub enum Down {
     Silent,
     /// It was lost while this process was stopped, or because it had been.
     Paused,
+    /// What answered is no relay.
+    NotRelay,
     /// What came was not this protocol, or was changed on the way.
     Damaged,
     /// The other side is not the relay it should be.

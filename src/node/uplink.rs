@@ -277,7 +277,7 @@ impl Uplink {
                     received = Received { used, is_new: true };
                 }
                 Err(HandshakeFailure::Noise(_)) => return Err(Down::Impostor),
-                Err(_) => return Err(Down::Damaged),
+                Err(HandshakeFailure::NotVp | HandshakeFailure::Version(_)) => return Err(Down::NotRelay),
             }
         }
         if let State::Up { heartbeat, .. } = &mut self.state {

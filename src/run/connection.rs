@@ -194,10 +194,9 @@ impl Connection {
         match ended {
             Some(ended) => {
                 self.command = None;
-                let obstacle = Obstacle { proxy: None, what: Hindrance::Ended(ended) };
-                Some(Dial::Failed(Down::Unreachable, Fault::System(Arc::new(obstacle.into_error()))))
+                Some(leads_nowhere(Hindrance::Ended(ended)))
             }
-            None if until <= now => Some(Dial::Refused(Down::Closed, None)),
+            None if until <= now => Some(leads_nowhere(Hindrance::Closed)),
             None => {
                 self.state = State::Ending(until);
                 None
@@ -398,6 +397,11 @@ impl Drop for Connection {
             command.kill();
         }
     }
+}
+
+/// What a command is in the way by.
+fn leads_nowhere(what: Hindrance) -> Dial {
+    Dial::Failed(Down::Unreachable, Fault::System(Arc::new(Obstacle { proxy: None, what }.into_error())))
 }
 
 /// What the end of a carrier is to a node.

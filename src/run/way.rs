@@ -75,9 +75,16 @@ pub(crate) enum Hindrance {
     NotStarted(io::Error),
     /// The command has ended.
     Ended(Ended),
+    /// The command has closed its streams, and goes on.
+    Closed,
 }
 
 impl Obstacle {
+    /// What an error of the system is, if it is one of these.
+    pub(crate) fn of(error: &io::Error) -> Option<&Obstacle> {
+        error.get_ref()?.downcast_ref()
+    }
+
     /// As an error of the system.
     pub(super) fn into_error(self) -> io::Error {
         io::Error::other(self)

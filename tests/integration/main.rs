@@ -16,6 +16,7 @@ mod breaks;
 mod callee;
 mod commands;
 mod completions;
+mod detours;
 mod durable;
 mod escapes;
 mod events;

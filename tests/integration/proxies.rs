@@ -211,16 +211,7 @@ fn a_login_that_a_proxy_does_not_take_is_the_end_and_the_line_says_what_to_do() 
     let done = refused(&east, &["--proxy", &named, "--proxy-password-file", &wrong]).expect(exit::CONFIG);
     let done = done.expect_error("does not take this user and password");
     assert!(!done.stderr.contains("wrong"), "{done}");
-    // An operator who asks for ever is asked no more.
-    let loops =
-        answering(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm=a, nonce=n, qop=auth, stale=true\r\n\r\n");
-    let url = format!("http://{USER}@{}", loops.at);
-    let done = refused(&east, &["--proxy", &url, "--proxy-password-file", &wrong]).expect(exit::CONFIG);
-    done.expect_error("does not take this user and password");
-    let ntlm = answering(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n");
-    let url = format!("http://{USER}@{}", ntlm.at);
-    let done = refused(&east, &["--proxy", &url, "--proxy-password-file", &wrong]).expect(exit::CONFIG);
-    done.expect_error("wants to know who asks by Negotiate, NTLM");
+    assert!(done.stderr.contains("hint: see whether both are right"), "{done}");
 }
 
 /// A port that answers whatever comes with this.
@@ -261,15 +252,21 @@ fn what_a_proxy_says_is_said_with_the_status_of_a_relay_that_is_out_of_reach() {
         assert!(done.stderr.contains(words) && done.stderr.contains(&url), "{words:?} is not said\n{done}");
         assert!(!done.stderr.contains('\x1b'), "{done}");
     }
-    // It says that there is a tunnel, and sends a page down it.
+    // It says that there is a tunnel, and sends a page down it in the same breath.
     let page = answering(b"HTTP/1.1 200 OK\r\n\r\n<html>Sign in</html>");
     let url = format!("http://{}", page.at);
     let done = refused(&relay.party("east"), &["--timeout", "0s", "--proxy", &url]).expect(exit::NO_RELAY);
-    assert!(done.stderr.contains("sent bytes that are not this protocol"), "{done}");
+    assert!(
+        done.stderr.contains(&format!("through the proxy {url}, could not be reached: what answered is no relay")),
+        "{done}"
+    );
     // So may who connects there by WebSocket see.
     let to_ws = relay.address.replace("tcp://", "ws://");
     let done = refused(&world.party("east", &to_ws), &["--timeout", "0s", "--proxy", &url]).expect(exit::NO_RELAY);
-    assert!(done.stderr.contains("something else than a WebSocket"), "{done}");
+    assert!(
+        done.stderr.contains(&format!("through the proxy {url}, answered with something else than a WebSocket")),
+        "{done}"
+    );
     // Nobody is there, and nobody by that name.
     let gone = crate::harness::programs::reserve();
     let url = format!("http://{}", gone.address);
@@ -292,7 +289,7 @@ fn a_proxy_that_says_nothing_is_named_when_its_time_is_up() {
     // Before we give up, and before the handshake would have to be done.
     for timeout in ["1s", "12s"] {
         let done = refused(&east, &["--timeout", timeout, "--proxy", &url]).expect(exit::NO_RELAY);
-        assert!(done.stderr.contains("nothing was heard of the proxy"), "{done}");
+        assert!(done.stderr.contains(&format!("the proxy {url} did not answer in time")), "{done}");
     }
     drop(told);
 }
@@ -428,7 +425,7 @@ fn a_command_that_has_closed_its_streams_and_goes_on_is_waited_for_a_moment() {
     let relay = world.relay();
     let goes_on = "echo $$ >pid; exec >&- <&-; exec sleep 1000";
     let done = refused(&relay.party("east"), &["--timeout", "0s", "--proxy-command", goes_on]).expect(exit::NO_RELAY);
-    assert!(done.stderr.contains("closed the connection"), "{done}");
+    assert!(done.stderr.contains("the command of --proxy-command closed its streams"), "{done}");
     let pid = fs::read_to_string(world.path("pid")).expect("a number");
     eventually("the command has ended", || !is_running(pid.trim()));
 }

@@ -134,9 +134,11 @@ impl Connect {
         let Some(choice) = best(offered) else {
             return self.refuse(Refusal::LoginUnknown(names(offered).chars().take(REASON_MAX).collect()));
         };
-        let is_again = choice.way != Way::Basic && choice.challenge.is_stale() && self.logins <= STALE_MAX;
-        if self.logins > 0 && !is_again {
+        if self.logins > 0 && (choice.way == Way::Basic || !choice.challenge.is_stale()) {
             return self.refuse(Refusal::LoginRefused);
+        }
+        if self.logins > STALE_MAX {
+            return self.refuse(Refusal::LoginStale);
         }
         let mut nonce = [0; NONCE_BYTES];
         // It makes answers differ; without random numbers the handshake of a link fails.

@@ -84,6 +84,8 @@ pub(crate) enum Refusal {
     LoginWanted,
     /// It does not take who asks.
     LoginRefused,
+    /// It finds the answer to its question who asks too old, again and again.
+    LoginStale,
     /// It wants to know who asks in ways that are not known here, by their names.
     LoginUnknown(String),
 }

@@ -1,11 +1,13 @@
 //! Words of every tool that connects: how relays and peers fail it.
 
+use super::proxy::{self, By};
 use crate::carrier::{Distrust, Doubt};
 use crate::cli::escape::printable;
 use crate::cli::exit::Exit;
 use crate::cli::report::{Fault, chain};
 use crate::identity::PeerId;
 use crate::node::{self, Down, Failure, Kind, Sharing};
+use crate::run::way::Obstacle;
 use crate::transfer::outcome::Side;
 use crate::wire::CloseCode;
 use std::borrow::Cow;
@@ -30,9 +32,13 @@ const IF_COPIED: &str = "if you know of no other, somebody has a copy of the key
 const IS_IT_THE_PATH: &str = "see whether host, port and path of its address lead to vp-relay: another server, or a proxy on the \
                               way, has answered";
 
-/// What to do about a proxy that wants a login.
-const PROXY_LOGIN: &str = "name who asks in the proxy's address, as in --proxy http://USER@HOST:PORT, and put the password into \
-                           the file proxy-password beside the key, or name its file with --proxy-password-file";
+/// What to do about a command of which nothing comes.
+const RUN_BY_HAND: &str =
+    "run the command by hand: it has ten seconds to lead to the relay's port, and says nothing there itself";
+
+/// What to do about what answers and is no relay.
+const IS_IT_THE_HOST: &str = "see whether host and port of its address are those of vp-relay: another server, or something on the way \
+                              that wants to be signed in at first, has answered";
 
 /// What to do about a port that speaks no TLS.
 const IS_IT_THE_PORT: &str = "see whether scheme, host and port of its address are those of vp-relay: another server, or a proxy on \
@@ -106,6 +112,8 @@ pub(crate) struct Between<'a> {
     pub app: Option<&'a str>,
     /// The relay, if one has been tried.
     pub relay: Option<&'a str>,
+    /// What it is reached by, if not straight.
+    pub(super) by: Option<&'a By>,
     /// What is done for an application: it is received, or served.
     pub verb: Verb,
     /// Our own command, as it may be called, if there is one.
@@ -142,8 +150,104 @@ impl Between<'_> {
     }
 }
 
+/// How a relay failed, as far as it is known.
+#[derive(Clone, Copy)]
+pub(super) struct Failing<'a> {
+    /// The kind of it.
+    pub why: Down,
+    /// What it is reached by, if not straight.
+    pub by: Option<&'a By>,
+    /// What is known beyond that.
+    pub fault: Option<&'a node::Fault>,
+}
+
+impl Failing<'_> {
+    /// The whole of it, of the relay with this name.
+    pub(super) fn of(self, relay: &str) -> String {
+        match self.by.filter(|_| self.may_be_on_the_way()) {
+            Some(by) => format!("{relay}, {by}, {}", self.text()),
+            None => format!("{relay} {}", self.text()),
+        }
+    }
+
+    /// The same without the relay.
+    pub(super) fn reason(self) -> String {
+        match self.by.filter(|_| self.may_be_on_the_way()) {
+            Some(by) => format!("{by}: {}", self.text()),
+            None => self.text(),
+        }
+    }
+
+    /// Whether what is between may have done it as well as the relay itself, and the text does not say which.
+    fn may_be_on_the_way(self) -> bool {
+        match self.why {
+            Down::Mute => self.by != Some(&By::Command),
+            Down::Closed
+            | Down::Unproven
+            | Down::NotTaken(_)
+            | Down::NotTls
+            | Down::Untrusted
+            | Down::Silent
+            | Down::NotRelay
+            | Down::Damaged
+            | Down::Impostor => true,
+            Down::Unreachable
+            | Down::Unresolved
+            | Down::Unanswered
+            | Down::ProxyMute
+            | Down::ProxyLogin
+            | Down::Undecided
+            | Down::Paused
+            | Down::Said(_) => false,
+        }
+    }
+
+    fn text(self) -> String {
+        let what = match (self.why, self.by) {
+            (Down::ProxyMute, Some(By::Proxy(proxy))) => {
+                format!("could not be reached: {proxy} did not answer in time").into()
+            }
+            (Down::Mute, Some(By::Command)) => {
+                "could not be reached: nothing came of the command of --proxy-command in time".into()
+            }
+            (why, _) => down(why),
+        };
+        match self.fault {
+            None => what.into_owned(),
+            Some(node::Fault::System(error)) => format!("{what}: {}", chain(error)),
+            Some(node::Fault::Certificate(distrust)) => format!("{what}: {}", distrust_text(distrust)),
+        }
+    }
+
+    /// What to do about it, where more can be said than that it is to be tried again.
+    pub(super) fn advice(self, me: &PeerId) -> Option<String> {
+        if let Some(node::Fault::System(error)) = self.fault
+            && let Some(advice) = Obstacle::of(error).and_then(proxy::advice)
+        {
+            return Some(advice);
+        }
+        let text = match self.why {
+            Down::Impostor => COMPARE_ID,
+            Down::Unproven => IF_UNPROVEN,
+            Down::Mute if self.by == Some(&By::Command) => RUN_BY_HAND,
+            Down::Mute => IS_IT_A_RELAY,
+            Down::NotRelay => IS_IT_THE_HOST,
+            Down::NotTaken(_) => IS_IT_THE_PATH,
+            Down::NotTls => IS_IT_THE_PORT,
+            Down::Untrusted => OUTER_TLS_ANY,
+            Down::Said(CloseCode::Refused) => {
+                return Some(format!(
+                    "ask its operator for the line NAME {me} in the file that vp-relay was given with --allow"
+                ));
+            }
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
 /// What a relay did, to stand behind its name.
-pub(super) fn down(why: Down) -> Cow<'static, str> {
+fn down(why: Down) -> Cow<'static, str> {
     let text = match why {
         Down::NotTaken(Some(status)) => {
             return format!("answered with HTTP status {status} instead of a WebSocket").into();
@@ -151,17 +255,17 @@ pub(super) fn down(why: Down) -> Cow<'static, str> {
         Down::NotTls => "answered with something else than TLS, or with none that this program speaks",
         Down::Untrusted => "showed a certificate that is not trusted",
         Down::NotTaken(None) => "answered with something else than a WebSocket",
-        Down::Unreachable => "could not be reached",
+        Down::Unreachable | Down::ProxyLogin => "could not be reached",
         Down::Unresolved => "could not be reached: its name was still being looked up",
         Down::Unanswered => "could not be reached: nothing answered at its address",
-        Down::ProxyMute => "could not be reached: nothing was heard of the proxy on the way to it",
-        Down::ProxyLogin => "could not be reached",
+        Down::ProxyMute => "could not be reached: the proxy on the way to it did not answer in time",
         Down::Closed => "closed the connection",
         Down::Unproven => "closed the connection without proving who it is",
         Down::Mute => "took the connection and said nothing",
         Down::Undecided => "took the connection and had not let us in yet",
         Down::Silent => "was silent for too long",
         Down::Paused => "has given up the connection, as this program was stopped for a while",
+        Down::NotRelay => "could not be reached: what answered is no relay",
         Down::Damaged => "sent bytes that are not this protocol, or were changed on the way",
         Down::Impostor => "could not prove to be the relay it should be",
         Down::Said(CloseCode::GoingAway) => "is going away",
@@ -170,15 +274,6 @@ pub(super) fn down(why: Down) -> Cow<'static, str> {
         Down::Said(_) => "ended the connection",
     };
     text.into()
-}
-
-/// The same, with what is known of it beyond its kind.
-pub(super) fn down_by(why: Down, fault: Option<&node::Fault>) -> String {
-    match fault {
-        None => down(why).into_owned(),
-        Some(node::Fault::System(error)) => format!("{}: {}", down(why), chain(error)),
-        Some(node::Fault::Certificate(distrust)) => format!("{}: {}", down(why), distrust_text(distrust)),
-    }
 }
 
 /// What is wrong with a certificate. What stands in it anybody may have written.
@@ -197,23 +292,6 @@ fn distrust_text(distrust: &Distrust) -> String {
     }
 }
 
-/// What to do about a relay, where more can be said than that it is to be tried again.
-pub(super) fn advice(why: Down, me: &PeerId) -> Option<String> {
-    match why {
-        Down::Impostor => Some(COMPARE_ID.to_owned()),
-        Down::Unproven => Some(IF_UNPROVEN.to_owned()),
-        Down::Mute => Some(IS_IT_A_RELAY.to_owned()),
-        Down::NotTaken(_) => Some(IS_IT_THE_PATH.to_owned()),
-        Down::ProxyLogin => Some(PROXY_LOGIN.to_owned()),
-        Down::NotTls => Some(IS_IT_THE_PORT.to_owned()),
-        Down::Untrusted => Some(OUTER_TLS_ANY.to_owned()),
-        Down::Said(CloseCode::Refused) => {
-            Some(format!("ask its operator for the line NAME {me} in the file that vp-relay was given with --allow"))
-        }
-        _ => None,
-    }
-}
-
 /// Why the node could not do it.
 pub(super) fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
     let (peer, me) = (&between.peer, between.me);
@@ -224,12 +302,14 @@ pub(super) fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
         }
         Failure::NoRelay(why) => {
             let exit = if why == Down::ProxyLogin { Exit::Config } else { Exit::NoRelay };
-            let fault = Fault::new(exit, format!("no relay could be used: {} {}", between.relay(), down(why)));
-            advice(why, me).into_iter().fold(fault, Fault::hint)
+            let failing = Failing { why, by: between.by, fault: None };
+            let fault = Fault::new(exit, format!("no relay could be used: {}", failing.of(&between.relay())));
+            failing.advice(me).into_iter().fold(fault, Fault::hint)
         }
         Failure::RefusedByRelay(CloseCode::Refused) => {
             let fault = Fault::new(Exit::Config, format!("{} does not admit {me}, which is our key", between.relay()));
-            advice(Down::Said(CloseCode::Refused), me).into_iter().fold(fault, Fault::hint)
+            let failing = Failing { why: Down::Said(CloseCode::Refused), by: between.by, fault: None };
+            failing.advice(me).into_iter().fold(fault, Fault::hint)
         }
         Failure::RefusedByRelay(_) => {
             Fault::new(Exit::Config, format!("{} turned this connection down", between.relay()))

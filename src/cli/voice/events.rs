@@ -1,6 +1,6 @@
 //! What a tool has to say as events (`--json`), and its status when that is asked for (SIGUSR1).
 
-use super::connect::down_by;
+use super::connect::Failing;
 use super::transfer::dangling;
 use super::transfer_fault::fault_text;
 use super::{AsFault, Voice};
@@ -42,7 +42,8 @@ impl Voice<'_> {
         Some(match news {
             News::RelayUp(relay) => Event::RelayUp { relay: relay.to_string() },
             News::RelayDown(relay, why, fault) => {
-                Event::RelayDown { relay: relay.to_string(), reason: down_by(*why, *fault) }
+                let failing = Failing { why: *why, by: self.relay.by.as_ref(), fault: *fault };
+                Event::RelayDown { relay: relay.to_string(), reason: failing.reason() }
             }
             News::Attached(app) => Event::Attached { application: (*app).to_owned() },
             News::Waiting(peer, app) => Event::Waiting(self.party(peer, Some(app))),

@@ -1,7 +1,8 @@
 //! Words on the way to a peer: relays that fail, waiting, and what is not there.
 
 use super::Voice;
-use super::connect::{self, AT_LIMIT, CHECK_NAME, advice, not_served};
+use super::connect::{self, AT_LIMIT, CHECK_NAME, Failing, not_served};
+use super::relay_trouble::InFull;
 use super::state::State;
 use super::task::Role;
 use crate::cli::escape::printable;
@@ -23,24 +24,26 @@ impl Voice<'_> {
     /// The first break of a path is worth a line, and so is a relay that will not have us, or is not the one that it was;
     /// every further try until it is back is not.
     pub(super) fn relay_down(&mut self, relay: &str, why: Down, fault: Option<&node::Fault>) {
-        let text = format!("relay {relay} {}", connect::down_by(why, fault));
-        if !self.relay.handle_down(relay, why, (&text, self.is_about_to_end())) {
-            return self.info(&text);
+        let failing = Failing { why, by: self.relay.by.as_ref(), fault };
+        let full = InFull { text: failing.of(&format!("relay {relay}")), advice: failing.advice(&self.me) };
+        if !self.relay.handle_down(relay, why, (&full, self.is_about_to_end())) {
+            return self.info(&full.text);
         }
-        self.warn(&text);
-        if let Some(advice) = advice(why, &self.me) {
-            self.report.advise(&advice);
-        }
+        self.warn(&full.text);
+        full.advice.into_iter().for_each(|advice| self.report.advise(&advice));
     }
 
     /// No relay could be used until the end.
     pub(super) fn no_relay(&self, why: Down, fault: Fault) -> Fault {
         match self.relay.reason(why) {
             None => fault,
-            Some(text) if self.warns_in_words() && self.relay.has_said(text) => {
+            Some(full) if self.warns_in_words() && self.relay.has_said(&full.text) => {
                 Fault { message: "no relay could be used in time".to_owned(), hints: Vec::new(), ..fault }
             }
-            Some(text) => Fault { message: format!("no relay could be used: {text}"), ..fault },
+            Some(InFull { text, advice }) => {
+                let hints = advice.iter().cloned().collect();
+                Fault { message: format!("no relay could be used: {text}"), hints, ..fault }
+            }
         }
     }
 
@@ -167,7 +170,7 @@ impl Voice<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::connect::down;
+    use super::super::connect::Failing;
     use super::super::tests::spoken;
     use crate::cli::report::Verbosity;
     use crate::identity::PeerId;
@@ -228,7 +231,7 @@ mod tests {
         let relay = relay();
         for (why, hints) in [(Down::Unreachable, 0), (Down::Unresolved, 0), (Down::Unanswered, 0), (Down::Mute, 1)] {
             let news = [News::Dialling(&relay), News::RelayDown(&relay, why, None), News::Dialling(&relay)];
-            let reason = format!("relay {relay} {}", down(why));
+            let reason = Failing { why, by: None, fault: None }.of(&format!("relay {relay}"));
             let brief = lines(BRIEF, &news, Failure::NoRelay(why));
             assert_eq!((brief.len(), &brief[0]), (1 + hints, &format!("error: no relay could be used: {reason}")));
             let long = lines(LONG, &news, Failure::NoRelay(why));

@@ -35,7 +35,7 @@ use crate::run::News;
 use crate::run::tool::{RunError, Tool};
 use code::code_text;
 pub(super) use connect::Limits;
-use connect::{Between, Verb};
+use connect::{Between, Failing, Verb};
 use end::{command_fault, output_gone};
 pub(super) use events::{left_out, not_offered, planned};
 use met::Met;
@@ -229,7 +229,10 @@ impl<'a> Voice<'a> {
                 self.relay.handle_dialling(&relay.to_string());
                 self.debug(&format!("dialling {relay}"));
             }
-            News::By(way) => self.debug(&proxy::by(way)),
+            News::By(way) => {
+                self.relay.handle_way(way);
+                self.debug(&proxy::by(way));
+            }
             News::Connected(here, there) => {
                 self.relay.handle_connected();
                 self.debug(&format!("connected from {here} to {there}, shaking hands"));
@@ -314,7 +317,10 @@ impl<'a> Voice<'a> {
         }
         let text = match news {
             News::RelayUp(relay) => format!("attached to {relay}"),
-            News::RelayDown(relay, why, _) => format!("relay {relay} {}, trying again", connect::down(*why)),
+            News::RelayDown(relay, why, _) => {
+                let failing = Failing { why: *why, by: self.relay.by.as_ref(), fault: None };
+                format!("{}, trying again", failing.of(&format!("relay {relay}")))
+            }
             News::Waiting(peer, app) => format!("waiting for {}:{app}", self.name(peer)),
             News::Limited(peer, app) => format!("waiting for room for a call of {}:{app}", self.name(peer)),
             News::Attached(app) => format!("waiting for calls of {app}"),
@@ -358,6 +364,7 @@ impl<'a> Voice<'a> {
             peer: peer.map_or_else(|| "the peer".to_owned(), name),
             app: Some(app.as_str()).filter(|app| !app.is_empty()),
             relay: self.relay.name.as_deref(),
+            by: self.relay.by.as_ref(),
             verb: self.task.verb,
             command: self.task.command.as_deref(),
             me: &self.me,

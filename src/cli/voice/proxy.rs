@@ -19,11 +19,43 @@ impl Display for Obstacle {
                 write!(f, "the command of --proxy-command cannot be started: {}", chain(error))
             }
             Hindrance::Ended(ended) => write!(f, "the command of --proxy-command {}", ended_so(*ended)),
+            Hindrance::Closed => {
+                f.write_str("the command of --proxy-command closed its streams before it led to a relay")
+            }
         }
     }
 }
 
 impl Error for Obstacle {}
+
+/// What a relay is reached by, where that is not straight, and what fails may be that.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// This proxy, as it is called.
+    Proxy(String),
+    /// A command.
+    Command,
+}
+
+impl By {
+    /// What this way goes by.
+    pub(super) fn of(way: &Way) -> Option<By> {
+        match way {
+            Way::Straight => None,
+            Way::Proxy(server) => Some(By::Proxy(named(&server.named))),
+            Way::Command(_) => Some(By::Command),
+        }
+    }
+}
+
+impl Display for By {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            By::Proxy(proxy) => write!(f, "through {proxy}"),
+            By::Command => f.write_str("by the command of --proxy-command"),
+        }
+    }
+}
 
 /// By which way a relay is dialled.
 pub(super) fn by(way: &Way) -> String {
@@ -31,6 +63,36 @@ pub(super) fn by(way: &Way) -> String {
         Way::Straight => "straight".to_owned(),
         Way::Proxy(server) => format!("through {}", named(&server.named)),
         Way::Command(command) => format!("by the command {}", printable(command.as_os_str())),
+    }
+}
+
+/// What to do about it, where that is known.
+pub(super) fn advice(obstacle: &Obstacle) -> Option<String> {
+    let (Some(Named { address, .. }), Hindrance::Refused(refusal)) = (&obstacle.proxy, &obstacle.what) else {
+        return None;
+    };
+    match refusal {
+        Refusal::LoginWanted => {
+            let with_user = address.to_string().replacen("://", "://USER@", 1);
+            Some(format!(
+                "name who asks in the proxy's address, as in --proxy {with_user}, and put the password into the file \
+                 proxy-password beside the key, or name its file with --proxy-password-file"
+            ))
+        }
+        Refusal::LoginRefused => Some(
+            "see whether both are right: the user stands in the proxy's address, the password in the file proxy-password beside \
+             the key, or in the one of --proxy-password-file, or in the variable that names the proxy"
+                .to_owned(),
+        ),
+        Refusal::LoginUnknown(_) => Some(
+            "Basic and Digest are known here, and user and password of SOCKS: a command that --proxy-command names may know \
+             other ways"
+                .to_owned(),
+        ),
+        Refusal::Status(403, _) => {
+            Some("most proxies that say so lead to few ports, such as 443, which a relay can listen at".to_owned())
+        }
+        _ => None,
     }
 }
 
@@ -51,12 +113,11 @@ fn refused(refusal: &Refusal) -> String {
         Refusal::Closed => "closed the connection without an answer".to_owned(),
         Refusal::LoginWanted => "wants to know who asks".to_owned(),
         Refusal::LoginRefused => "does not take this user and password".to_owned(),
+        Refusal::LoginStale => "asks again and again who asks, and finds each answer too old".to_owned(),
         Refusal::LoginUnknown(ways) if ways.is_empty() => {
             "wants to know who asks, and not by user and password".to_owned()
         }
-        Refusal::LoginUnknown(ways) => {
-            format!("wants to know who asks by {}, which a command can do that --proxy-command names", printable(ways))
-        }
+        Refusal::LoginUnknown(ways) => format!("wants to know who asks by {}", printable(ways)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is wrong with the relay, and how loudly that deserves to be said.
 
+use super::proxy::By;
 use crate::node::Down;
+use crate::run::way::Way;
 use crate::wire::CloseCode;
 use std::collections::BTreeSet;
 
@@ -13,10 +15,12 @@ pub(super) struct RelayTrouble {
     said: Option<Said>,
     /// The one that was last tried.
     pub name: Option<String>,
+    /// What that is reached by, if not straight.
+    pub by: Option<By>,
     /// It took the connection, and nothing has come of that yet.
     is_taken: bool,
     /// Why it could not be used, in full.
-    fault: Option<String>,
+    fault: Option<InFull>,
     /// Relays of which the last try ended before they had proven who they are. A relay that is asked by many at once does that
     /// to some, so the first time in a row is nothing to be told of.
     doubted: BTreeSet<String>,
@@ -28,6 +32,13 @@ struct Said {
     text: String,
 }
 
+/// Why a relay could not be used, and what to do about it.
+#[derive(Clone, Debug)]
+pub(super) struct InFull {
+    pub text: String,
+    pub advice: Option<String>,
+}
+
 impl RelayTrouble {
     /// Of one of so many relays.
     pub(super) fn new(relays: usize) -> RelayTrouble {
@@ -35,6 +46,7 @@ impl RelayTrouble {
             is_lone: relays == 1,
             said: None,
             name: None,
+            by: None,
             is_taken: false,
             fault: None,
             doubted: BTreeSet::new(),
@@ -44,7 +56,12 @@ impl RelayTrouble {
     /// This one is dialled.
     pub(super) fn handle_dialling(&mut self, relay: &str) {
         self.name = Some(relay.to_owned());
-        self.is_taken = false;
+        (self.by, self.is_taken) = (None, false);
+    }
+
+    /// It is dialled by this way.
+    pub(super) fn handle_way(&mut self, way: &Way) {
+        self.by = By::of(way);
     }
 
     /// It has taken the connection.
@@ -62,9 +79,9 @@ impl RelayTrouble {
     }
 
     /// It is not. True if that is to be said. `ends_soon`: the tool is about to end by this unless it passes.
-    pub(super) fn handle_down(&mut self, relay: &str, why: Down, (text, ends_soon): (&str, bool)) -> bool {
-        self.handle_dialling(relay);
-        self.fault = Some(text.to_owned());
+    pub(super) fn handle_down(&mut self, relay: &str, why: Down, (fault, ends_soon): (&InFull, bool)) -> bool {
+        (self.name, self.is_taken) = (Some(relay.to_owned()), false);
+        self.fault = Some(fault.clone());
         let was_doubted = self.doubted.remove(relay);
         if why == Down::Unproven {
             self.doubted.insert(relay.to_owned());
@@ -81,6 +98,7 @@ impl RelayTrouble {
                 | Down::NotTaken(_)
                 | Down::ProxyLogin
                 | Down::NotTls
+                | Down::NotRelay
                 | Down::Untrusted
                 | Down::Said(CloseCode::Refused)
         );
@@ -88,16 +106,16 @@ impl RelayTrouble {
         let is_end = self.is_lone && (ends_soon || is_final);
         let is_news = self.said.as_ref().is_none_or(|said| lasts && said.why != why);
         if is_news && !is_end {
-            self.said = Some(Said { why, text: text.to_owned() });
+            self.said = Some(Said { why, text: fault.text.clone() });
         }
         is_news && !is_end
     }
 
     /// Why none could be used, in full, if that is known better than by its kind.
-    pub(super) fn reason(&self, why: Down) -> Option<&str> {
+    pub(super) fn reason(&self, why: Down) -> Option<&InFull> {
         // What takes the connection now has not failed yet.
         let is_now = self.is_taken && matches!(why, Down::Mute | Down::Undecided);
-        self.fault.as_deref().filter(|_| !is_now && why != Down::Impostor)
+        self.fault.as_ref().filter(|_| !is_now && why != Down::Impostor)
     }
 
     /// Whether just that was said before.

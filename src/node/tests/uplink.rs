@@ -69,6 +69,19 @@ fn what_a_relay_lacks_is_the_step_that_was_waited_for() {
 }
 
 #[test]
+fn what_answers_otherwise_than_a_relay_is_none() {
+    let now = Instant::now();
+    let relay = Identity::from_seed(&[2; 32]);
+    let us = Handshakes::new(Identity::from_seed(&[1; 32]), crate::node::Kind::Pipe);
+    for (answer, why) in [(&b"<html>Sign in</html>"[..], Down::NotRelay), (&[0, 1, 7], Down::Impostor)] {
+        let mut uplink = Uplink::new(now, vec![relay.id()], Duration::from_secs(10), 1);
+        assert_eq!(uplink.poll_dial(now), Some(0));
+        assert_eq!(uplink.handle_connected(now, &us), Ok(()));
+        assert_eq!(uplink.handle_received(now, answer, &us).err(), Some(why));
+    }
+}
+
+#[test]
 fn that_one_relay_failed_says_more_than_that_the_next_has_not_answered_yet() {
     let now = Instant::now();
     let relays = [2, 3].map(|byte| Identity::from_seed(&[byte; 32]).id());

@@ -15,6 +15,7 @@ pub mod sites;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
+pub mod tunnel;
 
 use std::fs;
 use std::io::Write as _;

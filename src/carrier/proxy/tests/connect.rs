@@ -148,7 +148,8 @@ fn a_nonce_that_is_too_old_is_answered_anew_so_often_and_a_proxy_that_asks_for_e
         "and the password never goes out after that"
     );
     let for_ever: Vec<&str> = std::iter::once(&*first).chain(std::iter::repeat_n(&*stale, STALE_MAX + 1)).collect();
-    assert_eq!(refused(login(), &for_ever), Refusal::LoginRefused);
+    assert_eq!(refused(login(), &for_ever), Refusal::LoginStale);
+    assert!(!Refusal::LoginStale.lasts(), "whom it takes at another time");
 }
 
 proptest! {
