@@ -319,7 +319,9 @@ mod tests {
         ledger.settle(&mut pool, &[]);
         assert_eq!(to_be_sent_again(&ledger), [2, 4, 3]);
         let mut third = lane(Instant::now(), 2);
+        let mut turns = 0..100;
         while let Some(record) = ledger.next_again() {
+            assert!(turns.next().is_some(), "a record is to be sent again and again");
             third.seal(record.bytes(), &mut Vec::new()).unwrap();
             ledger.keep_again(&mut third);
         }

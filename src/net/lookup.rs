@@ -101,6 +101,7 @@ fn addresses_of(host: &str) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::testkit::{WHILE, until};
     use mio::{Events, Poll, Token};
 
     #[test]
@@ -109,9 +110,10 @@ mod tests {
         let waker = Arc::new(Waker::new(poll.registry(), Token(1)).unwrap());
         let lookup = Lookup::start("127.0.0.1", &waker).unwrap();
         let mut events = Events::with_capacity(1);
-        while events.is_empty() {
-            poll.poll(&mut events, None).unwrap();
-        }
+        until(|| {
+            poll.poll(&mut events, Some(WHILE)).unwrap();
+            (!events.is_empty()).then_some(())
+        });
         assert!(lookup.thread().is_over());
         assert_eq!(lookup.poll().unwrap().unwrap(), ["127.0.0.1:0".parse().unwrap()]);
     }

@@ -27,6 +27,8 @@ pub mod slots;
 pub mod socket;
 pub(crate) mod socket_file;
 pub(crate) mod stdio;
+#[cfg(test)]
+pub(crate) mod testkit;
 mod wait;
 pub(crate) mod walk;
 

@@ -289,6 +289,7 @@ mod tests {
     use crate::net::listen::{FourPorts, Listener, bind};
     use crate::net::reactor::{FIRST_TOKEN, Reactor};
     use crate::net::socket_file::Access;
+    use crate::net::testkit::{WHILE, until};
     use std::io::{ErrorKind, Write as _};
 
     /// Both ends of a connection, the accepted one as we have it.
@@ -298,12 +299,8 @@ mod tests {
                 .unwrap();
         let Endpoint::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
         let theirs = std::net::TcpStream::connect(address).unwrap();
-        let ours = loop {
-            if let Some(accepted) = listener.try_accept(Purpose::Link).unwrap() {
-                break accepted.socket;
-            }
-        };
-        (theirs, ours)
+        let accepted = until(|| listener.try_accept(Purpose::Link).unwrap());
+        (theirs, accepted.socket)
     }
 
     #[test]
@@ -323,7 +320,7 @@ mod tests {
         assert_eq!(theirs.read(&mut [0; 1]).unwrap(), 0);
         theirs.write_all(b"x").unwrap();
         let mut byte = [0];
-        while ours.try_read(&mut byte).unwrap() == Read::Later {}
+        until(|| (ours.try_read(&mut byte).unwrap() != Read::Later).then_some(()));
         assert_eq!(&byte, b"x");
     }
 
@@ -332,13 +329,8 @@ mod tests {
         let free = bind("127.0.0.1:0".parse().unwrap(), &FourPorts::default()).unwrap().listener;
         let place = Endpoint::Tcp(free.local_addr().unwrap());
         drop(free);
-        let refused = Socket::connect(&place, Purpose::Link).and_then(|socket| {
-            loop {
-                if socket.is_connected()? {
-                    return Ok(());
-                }
-            }
-        });
+        let refused = Socket::connect(&place, Purpose::Link)
+            .and_then(|socket| until(|| socket.is_connected().map(|is| is.then_some(())).transpose()));
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     }
 
@@ -349,12 +341,16 @@ mod tests {
         ours.register(reactor.registry(), Token(FIRST_TOKEN)).unwrap();
         assert!(!ours.is_readable() && ours.is_writable());
         let mut heard = |ours: &mut Socket, is_it: fn(&Socket) -> bool| {
-            while !is_it(ours) {
-                reactor.wait(None).unwrap();
+            until(|| {
+                if is_it(ours) {
+                    return Some(());
+                }
+                reactor.wait(Some(WHILE)).unwrap();
                 while let Some(ready) = reactor.poll_ready() {
                     ours.handle_ready(ready);
                 }
-            }
+                is_it(ours).then_some(())
+            });
         };
         theirs.write_all(b"four").unwrap();
         heard(&mut ours, Socket::is_readable);

@@ -75,7 +75,9 @@ mod tests {
 
     fn fill(places: &mut Places, number: u8, most: usize) -> usize {
         let mut taken = 0;
+        let mut turns = 0..10_000;
         while places.has_room_for(&peer(number), most) {
+            assert!(turns.next().is_some(), "there is room for any number");
             places.take(peer(number));
             taken += 1;
         }

@@ -164,7 +164,9 @@ mod tests {
             }
             let (mut written, mut freed) = (Vec::<u8>::new(), [0; 3]);
             let mut cuts = cuts.into_iter().cycle();
+            let mut turns = 0..1_000_000;
             while !output.is_empty() {
+                assert!(turns.next().is_some(), "it is never all written");
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let used = output.slices(&mut slices);
                 let flat: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();

@@ -154,7 +154,9 @@ mod tests {
             [0, 1].into_iter().for_each(|circuit| pace.hold_back(now, party(n), 2 * u32::from(n) + circuit));
         }
         let (mut granted, mut looks) = (Vec::new(), 0);
+        let mut turns = 0..10_000;
         while let Some(at) = pace.next_timeout() {
+            assert!(turns.next().is_some(), "it is never all that waited");
             now = now.max(at);
             let allowed = pace.take_allowed(now);
             assert!(allowed.len() <= 2 * LOOKS_AT_ONCE, "{}", allowed.len());

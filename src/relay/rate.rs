@@ -317,7 +317,9 @@ mod tests {
         let mut got = 0;
         for tick in 0..1000 {
             let now = start + Duration::from_millis(10 * tick);
+            let mut turns = 0..10_000;
             while link.allows(now, None) {
+                assert!(turns.next().is_some(), "it is allowed anything");
                 link.receive(now, 100);
                 got += 100;
             }
@@ -421,7 +423,9 @@ mod tests {
                 let mut bytes = [0; 32];
                 bytes[..4].copy_from_slice(&u32::to_be_bytes(n));
                 let party = Some(PeerId::from_bytes(bytes));
+                let mut turns = 0..1 << 20;
                 while link.allows(now, party) {
+                    assert!(turns.next().is_some(), "it is allowed anything");
                     link.receive(now, WINDOW / 8);
                     link.note_bidden(party, WINDOW / 8);
                     sent += WINDOW / 8;

@@ -92,7 +92,9 @@ impl RelayCore {
         for worker in 0..self.workers.len() {
             self.collect(now, worker);
         }
+        let mut rounds = 0..1 << 20;
         loop {
+            assert!(rounds.next().is_some(), "workers have something for each other for ever");
             while let Some((to, package)) = self.under_way.take() {
                 self.arrive(now, to, package);
                 self.collect(now, to);
@@ -323,7 +325,9 @@ impl RelayCore {
     pub fn handle_timeout(&mut self, now: Instant) {
         for worker in &mut self.workers {
             worker.handle_timeout(now);
+            let mut looks = 0..1 << 20;
             while worker.next_timeout().is_some_and(|at| at <= now) {
+                assert!(looks.next().is_some(), "what is due is never done");
                 worker.handle_timeout(now);
             }
         }
@@ -412,7 +416,9 @@ impl RelayCore {
     fn collect(&mut self, now: Instant, from: usize) {
         let worker = &mut self.workers[from];
         // What was held goes on; nobody else stands in line here.
+        let mut turns = 0..1 << 20;
         while worker.has_turns() || worker.next_turn().is_some_and(|at| at <= now) {
+            assert!(turns.next().is_some(), "there is no end of turns");
             worker.begin_turn(now);
             while worker.poll_read(now).is_some() {}
         }

@@ -53,6 +53,7 @@ mod tests {
     use super::*;
     use crate::net::Read;
     use crate::net::child::{Ended, spawn_joined};
+    use crate::net::testkit::{WHILE, until};
     use std::ffi::OsStr;
 
     /// A command that is there, and ignores what asks it to end.
@@ -60,19 +61,8 @@ mod tests {
         let ignores = OsStr::new("trap '' TERM; echo x; exec sleep 1000");
         let mut joined = spawn_joined(ignores).expect("a shell");
         let mut heard = [0; 8];
-        while joined.socket.try_read(&mut heard).expect("a socket") == Read::Later {
-            std::thread::yield_now();
-        }
+        until(|| (joined.socket.try_read(&mut heard).expect("a socket") != Read::Later).then_some(()));
         joined.child
-    }
-
-    fn end(child: &mut Child) -> Ended {
-        loop {
-            match child.try_wait().expect("a child") {
-                Some(ended) => return ended,
-                None => std::thread::yield_now(),
-            }
-        }
     }
 
     #[test]
@@ -82,7 +72,8 @@ mod tests {
         assert_eq!(leavers.next_timeout(), Some(now + PATIENCE), "it has ended by itself");
         leavers.look(now + PATIENCE - Duration::from_nanos(1));
         leavers.look(now + PATIENCE);
-        assert_eq!(end(&mut leavers.0[0].0), Ended::Killed(9));
+        let child = &mut leavers.0[0].0;
+        assert_eq!(until(|| child.try_wait().expect("a child")), Ended::Killed(9));
         leavers.look(now + PATIENCE);
         assert_eq!(leavers.next_timeout(), None);
     }
@@ -95,6 +86,7 @@ mod tests {
         leavers.add(Instant::now(), child);
         drop(leavers);
         let mut ended = [rustix::event::PollFd::new(&ended, rustix::event::PollFlags::IN)];
-        assert_eq!(rustix::event::poll(&mut ended, None), Ok(1));
+        let patience = rustix::event::Timespec::try_from(WHILE).expect("a minute");
+        assert_eq!(rustix::event::poll(&mut ended, Some(&patience)), Ok(1));
     }
 }

@@ -113,6 +113,7 @@ impl Outbox {
 mod tests {
     use super::*;
     use crate::net::reactor::Reactor;
+    use crate::net::testkit::WHILE;
     use crate::relay::{EndId, LinkId, ToEnd};
 
     fn fin(n: u32) -> Package {
@@ -131,7 +132,7 @@ mod tests {
         assert_eq!(outbox.len(), 300);
         let mut seen = 0;
         while seen < count {
-            reactor.wait(None).unwrap();
+            reactor.wait(Some(WHILE)).unwrap();
             assert!(inboxes[0].woken.load(Ordering::Acquire), "nothing more is to wake it before it has looked");
             inboxes[0].awake();
             while let Some(package) = inboxes[0].take() {

@@ -358,7 +358,9 @@ mod tests {
         assert_eq!(encoder.encode(&noise(SAMPLE_BYTES), &mut out), Encoded::Raw);
         assert!(out.is_empty());
         let mut passed = 0;
+        let mut turns = 0..100_000;
         while let Plan::Raw(bytes) = encoder.plan() {
+            assert!(turns.next().is_some(), "it is never asked again");
             let bytes = bytes.min(65_000);
             encoder.note_raw(bytes);
             passed += bytes;

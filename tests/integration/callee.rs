@@ -13,7 +13,7 @@ use vp::wire::{CloseCode, Control};
 
 use crate::harness::crowd::{Client, Crowd};
 use crate::harness::hostile::{Heard, Raw, identity};
-use crate::harness::{DEADLINE, Input, Party, Relay, Running, World, exit};
+use crate::harness::{AtEnd, DEADLINE, Input, Party, Relay, Running, World, exit};
 
 /// A world in which a third party, `shop`, is known to everybody, too.
 fn world() -> World {
@@ -188,6 +188,7 @@ fn sessions_of_which_nothing_comes_give_way_to_whoever_waits() {
     let callee = identity(&world, "west").id();
     let (stop, mut served) = (AtomicBool::new(false), Vec::new());
     std::thread::scope(|scope| {
+        let end = AtEnd(|| stop.store(true, Ordering::Relaxed));
         for (name, app) in [("east", "y")].into_iter().chain(BAND[..7].iter().map(|name| (*name, "x"))) {
             let mut crowd = Crowd::call(&relay, identity(&world, name), (callee, app), SESSIONS);
             crowd.drive(SESSIONS, Duration::from_secs(1));
@@ -199,7 +200,7 @@ fn sessions_of_which_nothing_comes_give_way_to_whoever_waits() {
         let shop = relay.party("shop");
         let send = |to: &str| shop.send().args(["-", to, "--name", "proof", "--timeout", "300s"]).spawn();
         let done = ["west:x", "west:y"].map(send).map(Running::wait);
-        stop.store(true, Ordering::Relaxed);
+        drop(end);
         assert_eq!((served[0], served[1..].iter().sum::<usize>()), (1, SESSIONS), "{served:?}");
         done.into_iter().for_each(|done| drop(done.expect(exit::DONE)));
         assert!(since.elapsed() > PATIENCE / 2, "they had their places for {:?}", since.elapsed());
@@ -263,6 +264,7 @@ fn sessions_without_a_path_give_way_to_whoever_waits_for_a_place_at_a_listener_t
     let to = (identity(&world, "west").id(), "x");
     let (stop, mut served) = (AtomicBool::new(false), Vec::new());
     std::thread::scope(|scope| {
+        let _end = AtEnd(|| stop.store(true, Ordering::Relaxed));
         for name in BAND {
             let client = Client::new(&relay, identity(&world, name), Kind::Pipe, Callers::Nobody);
             let mut crowd = Crowd::by(client, to, JOINED);
@@ -271,7 +273,6 @@ fn sessions_without_a_path_give_way_to_whoever_waits_for_a_place_at_a_listener_t
             let stop = &stop;
             scope.spawn(move || crowd.idle(stop));
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(served.iter().sum::<usize>(), JOINED, "{served:?}");
     let dial = relay.party("shop").attach().args(["west:x", "--timeout", "120s"]).input(Input::Bytes(b"all".to_vec()));

@@ -6,7 +6,7 @@ use vp::link::Frame;
 use vp::wire::{CloseCode, Control};
 
 use crate::harness::hostile::{Heard, Raw, app_name};
-use crate::harness::{Relay, World};
+use crate::harness::{Relay, World, eventually};
 
 #[test]
 fn a_link_that_is_wanted_at_one_worker_after_the_other_in_one_write_is_answered_to_the_end() {
@@ -202,7 +202,7 @@ fn a_peer_that_is_over_its_rate_and_closes_has_its_place_again_at_once() {
     // What it may be ahead, and what takes 64 s and fits into what the kernel takes for who does not read.
     (1..=(256 + 16) * 1024 / 32).for_each(|token| raw.ping(token));
     raw.write();
-    while newest_pong(&mut raw) < 256 * 1024 / 32 - 1024 {}
+    eventually("the relay hears all that it may", || newest_pong(&mut raw) >= 256 * 1024 / 32 - 1024);
     raw.stream.shutdown(std::net::Shutdown::Write).expect("a connection");
     let closed = Instant::now();
     loop {

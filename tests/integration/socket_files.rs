@@ -4,21 +4,12 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::harness::{World, exit};
+use crate::harness::{AtEnd, World, exit};
 
 /// Starts a program that leaves everything open of the files it makes, unless it sees to that itself.
 const OPEN: [&str; 4] = ["sh", "-c", "umask 0; exec \"$@\"", "sh"];
 /// And one that leaves nothing open.
 const CLOSED: [&str; 4] = ["sh", "-c", "umask 077; exec \"$@\"", "sh"];
-
-/// Does something when it goes.
-struct AtEnd<F: Fn()>(F);
-
-impl<F: Fn()> Drop for AtEnd<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
 
 /// A group that a file can be given to here: any for root, else one's own.
 fn group(world: &World) -> u32 {

@@ -30,7 +30,9 @@ fn id(byte: u8) -> PeerId {
 /// Does everything there is to be done for those that were touched. Yields what that was.
 fn settle(sessions: &mut Sessions, now: Instant, link: LinkState) -> Vec<(Key, Action)> {
     let mut done = Vec::new();
+    let mut turns = 0..10_000;
     while let Some(key) = sessions.next_touched() {
+        assert!(turns.next().is_some(), "something is touched again and again");
         loop {
             let action = sessions.next_action(now, key, link);
             match action {
@@ -41,6 +43,7 @@ fn settle(sessions: &mut Sessions, now: Instant, link: LinkState) -> Vec<(Key, A
                 Action::DropLane(_) => {}
             }
             done.push((key, action));
+            assert!(done.len() < 10_000, "there is always something to be done");
         }
     }
     done
@@ -110,7 +113,9 @@ fn a_caller_that_never_says_who_it_is_is_forgotten_in_time_and_others_find_a_pla
     let mut sessions = Sessions::new(TIMES);
     let until = now + HANDSHAKE_DEADLINE;
     let mut taken = 0;
+    let mut rounds = 0..10_000;
     while sessions.has_room_for(&id(1), &serving(usize::MAX)) {
+        assert!(rounds.next().is_some(), "there is room for any number");
         sessions.answer(id(1), app(), until);
         taken += 1;
     }
@@ -129,7 +134,9 @@ fn what_a_peer_has_under_way_has_a_bound_and_keeps_it_from_no_second_call() {
     let now = Instant::now();
     let mut sessions = Sessions::new(TIMES);
     let mut keys = Vec::new();
+    let mut turns = 0..10_000;
     while sessions.has_room_for(&id(1), &serving(64)) {
+        assert!(turns.next().is_some(), "there is room for any number");
         keys.push(sessions.answer(id(1), app(), now + HANDSHAKE_DEADLINE));
     }
     assert_eq!(keys.len(), ENTERING_MAX, "none of them has come in yet");

@@ -368,7 +368,9 @@ mod tests {
         let mut served = [0; 10];
         for _ in 0..10 {
             line.begin(Work::micros(300));
+            let mut looks = 0..1000;
             while let Some(conn) = line.pop() {
+                assert!(looks.next().is_some(), "a turn has no end");
                 line.spend(Work::micros(100));
                 served[usize::try_from(conn.get()).unwrap()] += 1;
                 line.enter(&peer(u8::try_from(conn.get()).unwrap()), conn);
@@ -389,7 +391,9 @@ mod tests {
             for n in 0..200 {
                 line.enter(&stranger(n, n), ConnId::new(round * 1000 + u64::from(n)));
             }
+            let mut rounds = 0..1000;
             while line.pop().is_some() {
+                assert!(rounds.next().is_some(), "a line has no end");
                 line.spend(Work::micros(7));
             }
         }

@@ -371,7 +371,9 @@ mod tests {
         let many = OFFERS_MAX.div_ceil(BEYOND);
         for callee in 0..many {
             let mut offers = 0;
+            let mut looks = 0..OFFERS_MAX;
             while turns.may_offer(&peer(callee), None) {
+                assert!(looks.next().is_some(), "it may be offered any number");
                 turns.offer(peer(callee), None);
                 offers += 1;
             }
@@ -380,7 +382,9 @@ mod tests {
         let pair = |to| Pair { from: peer(9999), source: None, to: peer(to) };
         for to in [1001, 1000, 1002] {
             (0..20).for_each(|n| turns.queue(pair(to), Turn::First, RequestId::new(n)));
+            let mut rounds = 0..OFFERS_MAX;
             while turns.may_offer(&peer(to), None) {
+                assert!(rounds.next().is_some(), "it may be offered any number");
                 assert!(turns.next(peer(to), |_| 1).is_some());
                 turns.offer(peer(to), None);
             }

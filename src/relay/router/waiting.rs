@@ -143,7 +143,9 @@ mod tests {
             let last = waiting.last(to, &name).unwrap();
             let (mut after, mut met, mut coming) = (None, Vec::new(), (1000..).zip(coming));
             let mut leaving = leaving.into_iter().filter(|at| *at < calls.len());
+            let mut turns = 0..10_000;
             loop {
+                assert!(turns.next().is_some(), "some are met again and again");
                 let some = waiting.some_behind((to, &name), after, most);
                 let ahead = some.into_iter().filter(|mark| *mark <= last).collect::<Vec<_>>();
                 let Some(end) = ahead.last() else { break };

@@ -157,7 +157,9 @@ impl Pair {
 
 /// Hands over what is queued, a read at a time, as long as the relay reads; true if that was all.
 fn offer(now: Instant, relay: &mut RelayCore, client: &mut Client) -> bool {
+    let mut turns = 0..1_000_000;
     while !client.output.is_empty() && relay.may_read(client.id) == MayRead::Now {
+        assert!(turns.next().is_some(), "nothing of it is taken");
         let count = client.output.len().min(READ_BYTES);
         let taken = relay.handle_read(now, client.id, &client.output[..count]);
         client.output.drain(..taken);

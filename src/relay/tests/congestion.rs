@@ -79,7 +79,9 @@ fn a_congested_circuit_shuts_its_link_and_gives_little_credit_when_it_has_draine
     assert!((6 << 20..=HELD_MAX).contains(&relay.used_bytes()), "{}", relay.used_bytes());
     // What was granted goes on as fast as the other side takes it, and no more is granted.
     let mut got = 0;
+    let mut turns = 0..100_000;
     while got == 0 || relay.used_bytes() > 0 {
+        assert!(turns.next().is_some(), "the relay holds something for ever");
         now += Duration::from_millis(1);
         got += match &callee.got(now, &mut relay, 1 << 20)[..] {
             [Got::Data(1, bytes)] => bytes.len(),
@@ -200,7 +202,9 @@ fn bytes_that_were_read_a_little_at_a_time_take_hardly_more_memory_than_there_ar
             let mut now = Instant::now();
             let (mut relay, mut caller, mut callee, _) = wide(&mut now);
             let (piece, mut sent) = (numbered(size), 0);
+            let mut turns = 0..1_000_000;
             while relay.may_read(caller.id) == MayRead::Now {
+                assert!(turns.next().is_some(), "it may send any amount");
                 caller.data(2, &piece);
                 assert!(caller.pour(now, &mut relay));
                 if (sent + size) / every > sent / every {

@@ -107,7 +107,9 @@ fn links_and_connections_that_die_together_are_seen_to_some_at_a_time() {
         (1..=MANY).map(|n| testkit::Client::attach_from(start, &mut relay, id, (n, n)).id).collect();
     conns.extend((1..=MANY).map(|n| relay.handle_accept(start, [127, 0, 1, n].into()).unwrap()));
     let (now, mut left, mut looks) = (start + IDLE_DEAD_TIME, conns.len(), 0);
+    let mut rounds = 0..TURNS_MAX;
     loop {
+        assert!(rounds.next().is_some(), "the look at the dead has no end");
         let is_more = relay.look_once(now);
         let open = conns.iter().filter(|conn| relay.is_open(**conn)).count();
         assert!(left - open <= 64, "{left} and then {open}");

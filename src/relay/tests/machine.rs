@@ -317,7 +317,9 @@ impl Machine {
         }
         seat.worker.begin_turn(self.now);
         let mut unwritten = 0;
+        let mut rounds = 0..TURNS_MAX;
         while let Some(id) = self.seats[at].worker.poll_read(self.now) {
+            assert!(rounds.next().is_some(), "a turn of reading has no end");
             unwritten += self.read(at, id);
             if unwritten >= WRITE_SOON_BYTES {
                 unwritten = 0;
@@ -346,7 +348,9 @@ impl Machine {
 
     fn write_all(&mut self, at: usize, most: Work) {
         self.seats[at].worker.begin_output(most);
+        let mut turns = 0..TURNS_MAX;
         while let Some(id) = self.seats[at].worker.poll_output() {
+            assert!(turns.next().is_some(), "a turn of writing has no end");
             let mut out = Vec::new();
             self.write(at, id, &mut out);
             self.clients.get_mut(&id).into_iter().for_each(|client| client.input.append(&mut out));

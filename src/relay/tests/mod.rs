@@ -276,7 +276,9 @@ fn a_silent_link_with_circuits_is_dead_in_time_and_a_parked_one_is_not() {
     let mut idle = Client::attach(start, &mut relay, id, 3);
     idle.all(start, &mut relay);
     let mut now = start;
+    let mut turns = 0..10_000;
     while let Some(next) = relay.next_timeout().filter(|next| *next <= start + DEAD_TIME) {
+        assert!(turns.next().is_some(), "it wakes up again and again");
         now = next;
         caller.bare(Kind::Ping, 0, 1);
         caller.flush(now, &mut relay);
@@ -482,7 +484,9 @@ fn a_link_that_ends_and_takes_nothing_any_more_is_closed_in_time() {
     client.say(Control::Connect { circuit: 1, to: client.peer, name: app("x"), wait_ms: 0, early: vec![] });
     client.flush(now, &mut relay);
     let mut closed = None;
+    let mut turns = 0..10_000;
     while let Some(next) = relay.next_timeout().filter(|next| closed.is_none() && *next <= now + 2 * ENDING_MAX) {
+        assert!(turns.next().is_some(), "it wakes up again and again");
         relay.handle_timeout(next);
         closed = (!relay.is_open(client.id)).then_some(next);
     }

@@ -309,7 +309,9 @@ fn a_listen_that_moves_its_link_brings_all_who_waited_and_what_is_behind_it_come
         callee.bare(Kind::Ping, 0, 7);
         callee.flush(later, &mut relay);
         let mut offered = 0;
+        let mut turns = 0..10_000;
         loop {
+            assert!(turns.next().is_some(), "there is no end of offers");
             let got = callee.all(later, &mut relay);
             let pong = got.iter().position(|got| *got == Got::Pong(7));
             assert!(pong.is_none_or(|_| offered == 0), "{got:?}");

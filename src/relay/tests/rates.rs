@@ -169,7 +169,9 @@ fn what_comes_with_the_handshake_of_a_peer_in_debt_is_heard_when_that_is_paid() 
     client.flush(world.now, &mut world.relay);
     assert_eq!(client.all(world.now, &mut world.relay).len(), 1, "it is welcome");
     let (owing, debt) = (world.now, Duration::from_secs(20));
+    let mut turns = 0..100_000;
     while !client.all(world.now, &mut world.relay).contains(&Got::Pong(7)) {
+        assert!(turns.next().is_some(), "it is never answered");
         world.now = world.relay.next_timeout().expect("it is looked at").max(world.now);
         world.relay.handle_timeout(world.now);
         assert!(world.now <= owing + debt && world.relay.is_open(client.id));
@@ -435,7 +437,9 @@ fn bytes_of_a_carrier_are_taken_at_the_rate_of_the_peer_as_what_it_says_is() {
     // It shows no life of the link.
     let (seconds, mut taken) = (usize::try_from(IDLE_DEAD_TIME.as_secs()).unwrap() - 10, 0);
     for _ in 0..10 * seconds {
+        let mut turns = 0..100_000;
         while world.relay.may_read(client.id).is_now(world.now) {
+            assert!(turns.next().is_some(), "it may be read at any time");
             world.relay.handle_overhead(world.now, client.id, READ);
             taken += READ;
         }

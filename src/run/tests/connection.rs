@@ -4,13 +4,12 @@ use super::*;
 use crate::carrier::Visitor;
 use crate::identity::Identity;
 use crate::link::{Answer, Answered};
+use crate::net::testkit::{WHILE, until};
 use crate::node::{Event, Kind, testkit};
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
-
-const WHILE: Duration = Duration::from_secs(60);
 
 /// A node that wants a connection.
 fn node() -> Node {
@@ -25,9 +24,9 @@ fn connect(connection: &mut Connection, reactor: &mut Reactor, relay: &TcpListen
     let port = relay.local_addr().unwrap().port();
     let to = format!("{}@127.0.0.1:{port}", Identity::from_seed(&[2; 32]).id()).parse().unwrap();
     let mut dial = connection.dial(Instant::now(), reactor, (&to, &Way::Straight));
-    let ends = loop {
-        match dial {
-            Dial::Up(ends) => break ends.unwrap(),
+    let ends = until(|| {
+        match &dial {
+            Dial::Up(ends) => return Some(ends.unwrap()),
             Dial::Resolving | Dial::Connecting | Dial::Opening | Dial::OnTheWay(_) => {
                 reactor.wait(Some(Duration::from_millis(50))).unwrap()
             }
@@ -36,7 +35,8 @@ fn connect(connection: &mut Connection, reactor: &mut Reactor, relay: &TcpListen
         }
         while reactor.poll_ready().is_some() {}
         dial = connection.advance(Instant::now(), reactor).unwrap();
-    };
+        None
+    });
     let (theirs, from) = relay.accept().unwrap();
     assert_eq!(from, ends.0);
     theirs
@@ -51,7 +51,7 @@ fn each_line_of_a_loop_hears_of_its_own_connection_and_nobody_of_one_that_has_go
         connections.iter_mut().map(|connection| connect(connection, &mut reactor, &relay)).collect();
     let mut heard = HashMap::new();
     theirs.iter_mut().for_each(|stream| stream.write_all(b"x").unwrap());
-    while heard.len() < 2 {
+    until(|| {
         reactor.wait(Some(WHILE)).unwrap();
         while let Some(ready) = reactor.poll_ready() {
             let whose: Vec<_> = (0..2).filter(|n| connections[*n].handle_ready(ready)).collect();
@@ -60,7 +60,8 @@ fn each_line_of_a_loop_hears_of_its_own_connection_and_nobody_of_one_that_has_go
                 heard.insert(whose[0], ready);
             }
         }
-    }
+        (heard.len() == 2).then_some(())
+    });
     let _again = connect(&mut connections[0], &mut reactor, &relay);
     assert!(!connections[0].handle_ready(heard[&0]), "it is of the connection before");
     assert!(connections[1].handle_ready(heard[&1]));
@@ -78,12 +79,7 @@ fn what_the_node_says_goes_out_and_the_end_of_the_relay_is_told_to_it() {
     assert_eq!(connection.send(now, &mut node), None, "it has said all");
     theirs.read_exact(&mut vec![0; said]).unwrap();
     drop(theirs);
-    while connection.receive(now, &mut node).is_none() {
-        reactor.wait(Some(WHILE)).unwrap();
-        while let Some(ready) = reactor.poll_ready() {
-            connection.handle_ready(ready);
-        }
-    }
+    receive(&mut connection, &mut reactor, &mut node, now);
     let told = std::iter::from_fn(|| node.poll_event()).find(|event| matches!(event, Event::RelayDown { .. }));
     assert!(matches!(told, Some(Event::RelayDown { why: Down::Closed | Down::Unproven, .. })), "{told:?}");
 }
@@ -98,12 +94,7 @@ fn why_a_connection_broke_is_told_with_its_end_whatever_has_failed_since() {
     node.handle_connected(now);
     socket2::SockRef::from(&theirs).set_linger(Some(Duration::ZERO)).unwrap();
     drop(theirs);
-    while connection.receive(now, &mut node).is_none() {
-        reactor.wait(Some(WHILE)).unwrap();
-        while let Some(ready) = reactor.poll_ready() {
-            connection.handle_ready(ready);
-        }
-    }
+    receive(&mut connection, &mut reactor, &mut node, now);
     let later = now + WHILE;
     assert_eq!(node.poll_dial(later), Some(0));
     let refused = Fault::System(Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)));
@@ -148,10 +139,14 @@ fn reach(
         (answer(stream, &words), carrier)
     });
     let mut dial = connection.dial(Instant::now(), reactor, (&to, &Way::Straight));
-    while let Dial::Resolving | Dial::Connecting | Dial::Opening = dial {
+    until(|| {
+        if !matches!(dial, Dial::Resolving | Dial::Connecting | Dial::Opening) {
+            return Some(());
+        }
         wait(connection, reactor);
         dial = connection.advance(Instant::now(), reactor).unwrap();
-    }
+        None
+    });
     let (stream, carrier) = serving.join().unwrap();
     (dial, stream, carrier)
 }
@@ -172,6 +167,17 @@ fn wait(connection: &mut Connection, reactor: &mut Reactor) {
     }
 }
 
+/// Until the node has been told something.
+fn receive(connection: &mut Connection, reactor: &mut Reactor, node: &mut Node, now: Instant) {
+    until(|| {
+        let received = connection.receive(now, node);
+        if received.is_none() {
+            wait(connection, reactor);
+        }
+        received
+    });
+}
+
 fn carrier(connection: &mut Connection) -> &mut Carrier {
     match &mut connection.state {
         State::Up(_, carrier) => carrier,
@@ -190,17 +196,16 @@ fn who_parts_from_a_relay_that_has_gone_does_not_try_again_what_its_carrier_has_
         let now = Instant::now();
         node.handle_connected(now);
         theirs.write_all(&[0x89, 1, b'x']).unwrap();
-        while connection.receive(now, &mut node).is_none() {
-            wait(&mut connection, &mut reactor);
-        }
+        receive(&mut connection, &mut reactor, &mut node, now);
         assert!(carrier(&mut connection).has_own());
         socket2::SockRef::from(&theirs).set_linger(Some(Duration::ZERO)).unwrap();
         drop(theirs);
         let is_broken =
             |connection: &Connection| matches!(&connection.state, State::Up(socket, _) if socket.is_broken());
-        while !is_broken(&connection) {
+        until(|| {
             wait(&mut connection, &mut reactor);
-        }
+            is_broken(&connection).then_some(())
+        });
         assert!(matches!(connection.part(now, &mut node, &mut false), Parting::Gone));
         told.send(()).unwrap();
     });
@@ -228,10 +233,11 @@ fn what_comes_right_behind_the_answer_is_heard_at_once() {
     assert!(matches!(dial, Dial::Up(_)) && connection.filled > 0);
     let now = Instant::now();
     node.handle_connected(now);
-    while gone(&mut node).is_none() {
+    until(|| {
         assert!(connection.receive(now, &mut node).is_some(), "it waits for more");
         wait(&mut connection, &mut reactor);
-    }
+        gone(&mut node)
+    });
 }
 
 #[test]
@@ -252,7 +258,9 @@ fn a_relay_of_which_only_the_carrier_lives_is_silent() {
     let start = Instant::now();
     node.handle_connected(start);
     let (mut answer, mut input) = (Some(Answer::begin()), Vec::new());
+    let mut messages = 0..100;
     while answer.is_some() {
+        assert!(messages.next().is_some(), "the handshake has no end");
         while connection.send(start, &mut node).is_some() {}
         let mut wire = vec![0; 8192];
         let count = theirs.read(&mut wire).unwrap();
@@ -273,16 +281,12 @@ fn a_relay_of_which_only_the_carrier_lives_is_silent() {
             let frames: Vec<u8> = wire[..used].iter().flat_map(|slice| slice.to_vec()).collect();
             theirs.write_all(&frames).unwrap();
             assert_eq!(far.handle_written(frames.len()), said.len());
-            while connection.receive(start, &mut node).is_none() {
-                wait(&mut connection, &mut reactor);
-            }
+            receive(&mut connection, &mut reactor, &mut node, start);
         }
     }
     let long = Duration::from_secs(600);
     theirs.write_all(&[0x89, 1, b'x']).unwrap();
-    while connection.receive(start + long / 2, &mut node).is_none() {
-        wait(&mut connection, &mut reactor);
-    }
+    receive(&mut connection, &mut reactor, &mut node, start + long / 2);
     assert_eq!(gone(&mut node), None);
     node.handle_timeout(start + long);
     assert_eq!(gone(&mut node), Some(Down::Silent));
@@ -341,13 +345,17 @@ fn who_parts_says_all_then_the_end_and_has_gone_when_the_relay_has() {
     theirs.read_to_end(&mut heard).unwrap();
     assert!(!heard.is_empty());
     let mut theirs = Some(theirs);
-    while !matches!(connection.part(now, &mut node, &mut said_all), Parting::Gone) {
+    until(|| {
+        if matches!(connection.part(now, &mut node, &mut said_all), Parting::Gone) {
+            return Some(());
+        }
         if flooding.is_finished() {
             theirs = None;
         }
         reactor.wait(Some(Duration::from_millis(10))).unwrap();
         while reactor.poll_ready().is_some() {}
-    }
+        None
+    });
     assert!(theirs.is_none());
     flooding.join().unwrap();
 }

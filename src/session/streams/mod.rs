@@ -374,7 +374,9 @@ mod tests {
         write(&mut streams, &mut pool, ids[0], 150_000);
         write(&mut streams, &mut pool, ids[1], 150_000);
         let mut order = Vec::new();
+        let mut turns = 0..100;
         while let Some(turn) = streams.next_turn() {
+            assert!(turns.next().is_some(), "there is no end of turns");
             order.push(turn.id);
             streams.take_record(&mut pool, &turn).unwrap();
             if order.len() == 2 {

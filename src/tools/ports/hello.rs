@@ -82,6 +82,7 @@ mod tests {
     use crate::net::listen::{FourPorts, Listener};
     use crate::net::options::Purpose;
     use crate::net::socket_file::Access;
+    use crate::net::testkit::until;
     use std::io::{Read as _, Write as _};
 
     fn pair() -> (std::net::TcpStream, Hello) {
@@ -90,21 +91,15 @@ mod tests {
                 .unwrap();
         let Endpoint::Tcp(address) = listener.place().unwrap() else { panic!("TCP was asked for") };
         let application = std::net::TcpStream::connect(address).unwrap();
-        let socket = loop {
-            if let Some(accepted) = listener.try_accept(Purpose::Link).unwrap() {
-                break accepted.socket;
-            }
-        };
-        (application, Hello::new(socket, 0))
+        let accepted = until(|| listener.try_accept(Purpose::Link).unwrap());
+        (application, Hello::new(accepted.socket, 0))
     }
 
     fn until_decided(hello: &mut Hello) -> HelloResult {
-        loop {
-            match hello.advance() {
-                HelloResult::Later => std::thread::yield_now(),
-                turn => return turn,
-            }
-        }
+        until(|| match hello.advance() {
+            HelloResult::Later => None,
+            turn => Some(turn),
+        })
     }
 
     #[test]

@@ -161,6 +161,7 @@ impl Drop for Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::testkit::until;
     use crate::tools::recv::leash::{self, Leash};
 
     fn start(line: &CommandLine) -> (Feed, Fed, [Leash; 2]) {
@@ -186,11 +187,7 @@ mod tests {
     fn a_command_that_fails_before_it_has_everything_says_so_by_its_status() {
         for (command, told) in [("exit 7", Some(7)), ("exit 0", Some(0)), ("exec <&-; sleep 0.01", Some(0))] {
             let (mut feed, _, _leash) = start(&line(command));
-            let error = loop {
-                if let Err(error) = feed.write(&[0; 4096]) {
-                    break error;
-                }
-            };
+            let error = until(|| feed.write(&[0; 4096]).err());
             let status = error.get_ref().and_then(|inner| inner.downcast_ref::<CommandEnded>());
             assert_eq!(status.map(|ended| ended.0), told, "{command}");
         }

@@ -68,6 +68,15 @@ pub fn factor() -> u32 {
     u32::try_from(scale()).expect("a sensible VP_TEST_SCALE")
 }
 
+/// Does something when it goes: also when the test fails, or a scope would wait for ever for a thread that is never told to end.
+pub struct AtEnd<F: Fn()>(pub F);
+
+impl<F: Fn()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// Waits until `holds`, looking often; the deadline fails the test.
 #[track_caller]
 pub fn eventually(what: &str, holds: impl FnMut() -> bool) {

@@ -30,7 +30,9 @@ fn attached() -> World {
 fn parts(world: &mut World, policy: Policy) -> (Vec<(LinkId, What)>, usize) {
     let (mut all, mut parts) = (Vec::new(), 0);
     world.router.set_policy(world.now, policy, &mut world.orders);
+    let mut turns = 0..1000;
     loop {
+        assert!(turns.next().is_some(), "a policy is never wholly in force");
         let orders = world.take();
         assert!(orders.len() <= 64, "{} at once", orders.len());
         (parts, _) = (parts + 1, all.extend(orders));

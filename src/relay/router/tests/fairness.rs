@@ -153,7 +153,9 @@ fn all_who_wait_for_one_callee_get_through_and_nobody_is_refused() {
     let callee = world.attach(V);
     world.listen(callee, 0);
     let (mut answered, mut most) = (BTreeSet::new(), 0);
+    let mut turns = 0..10_000;
     loop {
+        assert!(turns.next().is_some(), "there is no end of offers");
         let orders = world.take();
         assert_eq!(refusals(&orders), 0);
         let given = offers(&orders);
@@ -219,7 +221,9 @@ fn one_caller_leaves_some_of_a_callees_circuits_to_others_and_all_callers_leave_
     let call_all = |world: &mut World, link| {
         let mut open = 0;
         (1..=circuits_per_peer()).for_each(|n| world.connect(link, 2 * n, (V, 0), HOUR));
+        let mut turns = 0..10_000;
         loop {
+            assert!(turns.next().is_some(), "there is no end of offers");
             let given = offers(&world.take());
             if given.is_empty() {
                 return open;
@@ -348,7 +352,9 @@ fn names_are_bounded_for_a_link_for_a_peer_and_in_all() {
         }
         assert_eq!(fill(&mut world, &mut listening, whose), 0, "one peer");
     }
+    let mut rounds = 0..NAMES_MAX;
     while world.router.listeners.held() < NAMES_MAX {
+        assert!(rounds.next().is_some(), "no names are taken");
         fill(&mut world, &mut listening, 253);
     }
     assert_eq!(world.router.listeners.held(), NAMES_MAX);

@@ -37,7 +37,9 @@ fn books(world: &World) -> [usize; 3] {
 /// Sees to all that a link has left, and to others meanwhile.
 fn see_to_all(world: &mut World, link: LinkId, mut meanwhile: impl FnMut(&mut World)) -> usize {
     let mut holds = 0;
+    let mut rounds = 0..100_000;
     loop {
+        assert!(rounds.next().is_some(), "what it has left is never seen to");
         let before = books(world);
         let seen_to = world.router.leave_on(world.now, link, AT_ONCE, &mut world.orders);
         let changed: usize = books(world).iter().zip(before).map(|(after, before)| after.abs_diff(before)).sum();
@@ -81,7 +83,9 @@ fn names_that_are_forgotten_are_paid_for_as_calls_are() {
         (0..names).for_each(|n| assert_eq!(world.listen_to(link, fairness::numbered(n)), Ok(0)));
         world.router.detach(link, Departure { why: EndReason::Closed, ended: Vec::new() });
         let mut paid = 0;
+        let mut rounds = 0..100_000;
         loop {
+            assert!(rounds.next().is_some(), "what it has left is never seen to");
             let seen_to = world.router.leave_on(world.now, link, AT_ONCE, &mut world.orders);
             paid += seen_to.calls;
             if seen_to.is_all {

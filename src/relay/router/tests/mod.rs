@@ -85,7 +85,9 @@ impl World {
     /// LISTEN, and all that it brings. How many calls that is.
     fn listen_to(&mut self, link: LinkId, name: Name) -> Result<usize, CloseCode> {
         let Brought { mut calls, mut rest } = self.router.listen(self.now, link, name, &mut self.orders)?;
+        let mut turns = 0..100_000;
         while let Some(recall) = rest.take() {
+            assert!(turns.next().is_some(), "a LISTEN has no end");
             let more = self.router.listen_on(self.now, link, recall, &mut self.orders);
             calls += more.calls;
             rest = more.rest;

@@ -116,7 +116,9 @@ fn however_many_circuits_are_ended_before_what_was_under_way_has_come_all_of_tha
         let mut owing = Owing::new(rate, 0);
         let (start, window) = (owing.world.now, usize::try_from(WINDOW).unwrap());
         let (mut number, mut ended, mut under_way) = (0, 0, 0);
+        let mut turns = 0..1000 * ALL;
         while ended < ALL {
+            assert!(turns.next().is_some(), "they are never paid for");
             number += 2;
             owing.world.connect(owing.caller, number, (V, 0), HOUR);
             let offered = offers(&owing.world.take()).first().map(|(circuit, _)| *circuit);

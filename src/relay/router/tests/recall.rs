@@ -36,7 +36,9 @@ fn a_listen_that_brings_many_calls_is_no_long_work_at_once() {
     let callee = world.attach(V);
     let mut brought = world.router.listen(world.now, callee, name(0), &mut world.orders).unwrap();
     let (mut calls, mut most, mut given) = (0, 0, 0);
+    let mut rounds = 0..10_000;
     loop {
+        assert!(rounds.next().is_some(), "a LISTEN has no end");
         (calls, most) = (calls + brought.calls, most.max(brought.calls));
         let more = offers(&world.take()).len();
         assert!(more <= AT_ONCE && (given > 0 || more > 0), "a listener is offered at once");
@@ -52,7 +54,9 @@ fn a_listen_that_brings_many_calls_is_no_long_work_at_once() {
     world.reject(callee, 1, CloseCode::NotHere);
     let mut before = waiting(&world);
     assert!((1..=AT_ONCE + 1).contains(&before), "{before} at once");
+    let mut turns = 0..HOLDS_MAX;
     while world.router.next_timeout().is_some_and(|at| at <= world.now) {
+        assert!(turns.next().is_some(), "what is due is never done");
         world.router.handle_timeout(world.now, &mut world.orders);
         let after = waiting(&world);
         assert!(after - before <= AT_ONCE, "{} at once", after - before);

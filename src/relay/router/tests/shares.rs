@@ -27,7 +27,9 @@ fn callers_have_their_part_of_a_callees_circuits_and_no_more_however_many_of_the
         let (mut open, mut open_of) = (0, BTreeMap::new());
         for &link in &greedy {
             (1..=128).for_each(|n| world.connect(link, 2 * n, (V, 0), HOUR));
+            let mut rounds = 0..10_000;
             loop {
+                assert!(rounds.next().is_some(), "there is no end of offers");
                 let given = offers(&world.take());
                 if given.is_empty() {
                     break;
@@ -106,7 +108,9 @@ fn keys_of_one_address_have_the_circuits_of_one_caller_where_anybody_may_attach(
         many.iter().for_each(|link| world.connect(*link, 2, (V, 0), HOUR));
         let accept_all = |world: &mut World| {
             let mut open = 0;
+            let mut turns = 0..10_000;
             loop {
+                assert!(turns.next().is_some(), "there is no end of offers");
                 let given = offers(&world.take());
                 if given.is_empty() {
                     return open;

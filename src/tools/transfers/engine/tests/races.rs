@@ -5,6 +5,15 @@ use std::os::unix::fs::symlink;
 use std::slice::from_ref;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Dropping it says that it is over.
+struct AtEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn links_planted_during_the_transfer_lead_nowhere() {
     let home = Home::in_memory();
@@ -39,12 +48,14 @@ fn links_planted_during_the_transfer_lead_nowhere() {
             }
             swaps
         });
+        // Also when a transfer fails: the racer is waited for.
+        let end = AtEnd(over);
         for _ in 0..20 {
             let (sent, got) = run_over(pair(), job(from_ref(&root)), into(&home.inbox()));
             let (sent, got) = (sent.unwrap(), got.unwrap());
             assert_eq!(sent.tally.counts, got.tally.counts);
         }
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         swaps = racer.join().unwrap();
     });
     assert!(swaps > 0, "the racer never won, so nothing was tested");
