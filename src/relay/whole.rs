@@ -1,5 +1,7 @@
 //! A whole relay without threads and sockets, for simulations and tests: every worker in one place, virtual time.
 
+mod under_way;
+
 use super::ComesFrom;
 use super::events::{Event, MovingLink};
 use super::output::SLICES_MAX;
@@ -8,17 +10,17 @@ use super::router::Load;
 use super::router::admission::{Newcomer, Placed};
 use super::router::common::Common;
 use super::router::facts::Fact;
-use super::switch::WorkerMessage;
 use super::worker::Forwarder;
 use super::{Budget, ConnId, Policy, Pool, Reader, WorkerIndex};
 use crate::identity::Identity;
 #[cfg(feature = "canaries")]
 use crate::wire::{Control, Features};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
+use under_way::{Package, UnderWay};
 
 /// A relay as a machine. Drain [`RelayCore::poll_output`] of every link and [`RelayCore::poll_closed`] after each call.
 pub struct RelayCore {
@@ -449,54 +451,5 @@ impl RelayCore {
         while let Some((to, message)) = self.workers[from].poll_message() {
             self.under_way.put(from, to, Package::Message(message));
         }
-    }
-}
-
-/// Something that one worker has for another.
-enum Package {
-    Message(WorkerMessage),
-    Move(MovingLink),
-}
-
-/// What is on its way between workers, by the one that sent it and the one that it is for.
-#[derive(Default)]
-struct UnderWay {
-    queues: BTreeMap<(usize, usize), VecDeque<Package>>,
-    /// Says which comes next; the same in each run.
-    dice: u64,
-    /// Not all of it arrives at once.
-    is_slow: bool,
-    /// When more of it arrives.
-    again_at: Option<Instant>,
-    /// Connections on their way.
-    moving: BTreeSet<ConnId>,
-}
-
-impl UnderWay {
-    fn put(&mut self, from: usize, to: usize, package: Package) {
-        self.queues.entry((from, to)).or_default().push_back(package);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.queues.is_empty()
-    }
-
-    /// Some number below `most`.
-    fn below(&mut self, most: usize) -> usize {
-        // The constants are Knuth's, for MMIX.
-        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.dice >> 33).unwrap_or(0) % most
-    }
-
-    /// The next to arrive, and where: the first of any queue.
-    fn take(&mut self) -> Option<(usize, Package)> {
-        let at = self.below(self.queues.len().max(1));
-        let queue = self.queues.iter_mut().nth(at).map(|(&way, queue)| (way, queue))?;
-        let package = queue.1.pop_front()?;
-        let (way, is_empty) = (queue.0, queue.1.is_empty());
-        if is_empty {
-            self.queues.remove(&way);
-        }
-        Some((way.1, package))
     }
 }

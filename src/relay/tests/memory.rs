@@ -57,9 +57,7 @@ impl Pair {
     /// Sends up to `most` bytes, a little at a time, as long as the relay reads.
     fn send(&mut self, now: Instant, relay: &mut RelayCore, most: u32) {
         let goal = self.credit.min(self.sent.saturating_add(most));
-        let mut turns = 0..100_000;
         while !self.ended {
-            assert!(turns.next().is_some(), "nothing of it is taken");
             if self.caller.output.is_empty() {
                 let count = (goal - self.sent).min(self.piece);
                 if count == 0 {
@@ -314,10 +312,9 @@ fn a_peer_that_hears_none_of_its_calls_does_not_keep_the_others_from_theirs() {
     }
     let (mut circuit, to) = (0, deaf.peer);
     let mut callers = crowd(now, &mut relay, id, 2);
-    let mut turns = 0..100_000;
     loop {
-        assert!(turns.next().is_some(), "there is room for any number of calls");
         circuit += 2;
+        assert!(circuit < 100_000, "there is room for any number of calls");
         let caller = &mut callers[usize::from(circuit % 4 == 0)];
         caller.say(Control::Connect { circuit, to, name: app("a"), wait_ms: 0, early: vec![1; EARLY_MAX] });
         caller.flush(now, &mut relay);
