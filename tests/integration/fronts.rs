@@ -25,7 +25,7 @@ fn came(relay: &Relay<'_>, from: &str) -> usize {
 }
 
 /// Waits for one.
-fn expect_from(relay: &Relay<'_>, from: &str) {
+pub fn expect_from(relay: &Relay<'_>, from: &str) {
     let wanted = format!(": connection from {from}");
     relay.process().wait_error_line_like(&wanted, |line| line.ends_with(&wanted));
 }
@@ -138,7 +138,7 @@ fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
 }
 
 /// Carries what comes to it on from an address of this machine.
-fn passing(from: [u8; 4], to: SocketAddr) -> Target {
+pub fn passing(from: [u8; 4], to: SocketAddr) -> Target {
     Target::serving(move |here| {
         let there = connect_from(from, to);
         // Either may be idle for as long as it likes.
@@ -173,7 +173,13 @@ fn a_stream_goes_through_every_front_byte_by_byte_and_each_names_its_client() {
         ("ws", haproxy.at(1), "/vp"),
         ("tcp", haproxy.at(2), ""),
         ("ws", haproxy.at(2), "/vp"),
+        // A header is ahead of TLS, too.
+        ("tls", haproxy.at(1), ""),
+        ("wss", haproxy.at(1), "/vp"),
+        ("tls", haproxy.at(2), ""),
+        ("wss", haproxy.at(2), "/vp"),
     ];
+    let any = ["--outer-tls", "any"];
     for (seed, (scheme, at, path)) in (1_u8..).zip(ways) {
         let froms = [[127, 0, 1, seed], [127, 0, 2, seed]];
         let [to_east, to_west] = froms.map(|from| passing(from, at));
@@ -181,8 +187,9 @@ fn a_stream_goes_through_every_front_byte_by_byte_and_each_names_its_client() {
         let west = world.party("west", &by(scheme, &world, to_west.at, path));
         let input = |seed| Input::Random { seed, bytes: 3_000_000 };
         let seed = u64::from(seed);
-        let listen = west.waiting(west.attach().args(["--listen", "pipe"]).input(input(100 + seed)));
-        east.attach().arg("west:pipe").input(input(seed)).run().expect(exit::DONE).expect_random(100 + seed, 3_000_000);
+        let listen = west.waiting(west.attach().args(["--listen", "pipe"]).args(any).input(input(100 + seed)));
+        let dial = east.attach().arg("west:pipe").args(any).input(input(seed)).run();
+        dial.expect(exit::DONE).expect_random(100 + seed, 3_000_000);
         listen.wait().expect(exit::DONE).expect_random(seed, 3_000_000);
         for from in froms {
             expect_from(&relay, &format!("{} through 127.0.0.1", Ipv4Addr::from(from)));

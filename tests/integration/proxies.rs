@@ -30,7 +30,7 @@ fn streams(relay: &Relay<'_>, address: &str, words: &[&str]) {
     let (east, west) = (relay.world().party("east", address), relay.party("west"));
     let input = |seed| Input::Random { seed, bytes: 3_000_000 };
     let listen = west.waiting(west.attach().args(["--listen", "pipe"]).input(input(2)));
-    let dial = east.attach().args(words).arg("west:pipe").input(input(1)).run();
+    let dial = east.attach().args(words).args(["--outer-tls", "any", "west:pipe"]).input(input(1)).run();
     dial.expect(exit::DONE).expect_silence().expect_random(2, 3_000_000);
     listen.wait().expect(exit::DONE).expect_random(1, 3_000_000);
 }
@@ -43,7 +43,7 @@ fn a_stream_goes_through_squid_whatever_login_it_wants_and_squid_looks_the_name_
     for wants in [Wants::Nothing, Wants::Basic, Wants::Digest, Wants::Both] {
         let squid = Proxy::squid(&world, wants);
         let url = format!("http://{USER}@{}", squid.address());
-        for scheme in ["tcp", "ws"] {
+        for scheme in ["tcp", "ws", "tls", "wss"] {
             streams(&relay, &hidden(&relay, scheme), &["--proxy", &url, "--proxy-password-file", &file]);
         }
     }
@@ -58,7 +58,10 @@ fn a_stream_goes_through_tinyproxy_with_a_login_and_without() {
         let tinyproxy = Proxy::tinyproxy(&world, wants_login);
         let user = if wants_login { format!("{USER}@") } else { String::new() };
         let url = format!("http://{user}{}", tinyproxy.address());
-        streams(&relay, &relay.address, &["--proxy", &url, "--proxy-password-file", &file]);
+        for scheme in ["tcp://", "tls://", "wss://"] {
+            let address = relay.address.replace("tcp://", scheme);
+            streams(&relay, &address, &["--proxy", &url, "--proxy-password-file", &file]);
+        }
         tinyproxy.process().wait_line_like("a request", |line| line.contains("CONNECT 127.0.0.1:"));
     }
 }
@@ -71,7 +74,10 @@ fn a_stream_goes_through_dante_with_a_login_and_without() {
     for wants_login in [false, true] {
         let Some(dante) = Proxy::dante(&world, wants_login) else { continue };
         let url = format!("socks5h://{USER}@{}", dante.address());
-        streams(&relay, &relay.address, &["--proxy", &url, "--proxy-password-file", &file]);
+        for scheme in ["tcp://", "tls://", "wss://"] {
+            let address = relay.address.replace("tcp://", scheme);
+            streams(&relay, &address, &["--proxy", &url, "--proxy-password-file", &file]);
+        }
         dante.process().wait_error_line_like("a connection", |line| line.contains("tcp/connect"));
         if wants_login {
             let wrong = password(&world, "wrong");

@@ -1,17 +1,18 @@
 //! Links by TLS: what each tool does, whatever happens to the way, which certificates are believed, and who else comes.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use rcgen::{CertificateParams, DnType, KeyPair};
 
+use crate::fronts::{expect_from, passing};
 use crate::harness::ports::Target;
-use crate::harness::programs::need;
+use crate::harness::programs::{need, reserve};
 use crate::harness::sites::tell;
-use crate::harness::{DEADLINE, Done, Input, Relay, Signal, Tool, World, eventually, exit};
-use crate::impair::Shape;
+use crate::harness::{DEADLINE, Done, Input, Relay, Running, Signal, Tool, World, eventually, exit};
+use crate::impair::{ReservedPort, Shape};
 use std::num::NonZeroUsize;
 
 /// Files of a certificate that vouches for itself, and of its key.
@@ -269,4 +270,44 @@ fn strangers_find_a_web_server_that_has_nothing_within_tls_too() {
     let mut said = Vec::new();
     let _ = stream.read_to_end(&mut said);
     assert_eq!(said, b"");
+}
+
+/// A stunnel of one test with this service, which listens here.
+fn stunnel(world: &World, name: &str, service: &str) -> (ReservedPort, Running) {
+    let place = reserve();
+    let config =
+        format!("foreground = yes\npid =\nsyslog = no\ndebug = 4\n[{name}]\naccept = {}\n{service}\n", place.address);
+    let config = world.write(&format!("stunnel-{name}.conf"), &config);
+    let stunnel = Tool::new(need("stunnel4", "stunnel4"), &world.path("")).arg(config).within(10 * DEADLINE).spawn();
+    eventually("stunnel listens", || TcpStream::connect(place.address).is_ok());
+    (place, stunnel)
+}
+
+#[test]
+fn stunnel_takes_tls_away_in_front_of_a_relay_and_brings_it_for_a_client() {
+    let world = World::new();
+    let pair = Pair::new(&world, "one");
+    let trusted = ["--trusted-proxy", "127.0.0.1", "-v"];
+    let relay = Relay::start(&world, &[&["--open"][..], &trusted, &pair.args()].concat());
+    let ca = text(&pair.certificate);
+    let (to, key) = (relay.socket(), text(&pair.key));
+    let (front, _front) =
+        stunnel(&world, "front", &format!("connect = {to}\ncert = {ca}\nkey = {key}\nprotocol = proxy"));
+    let client = format!("client = yes\nconnect = {to}\nCAfile = {ca}\nverifyChain = yes\ncheckIP = 127.0.0.1");
+    let (client, _client) = stunnel(&world, "client", &client);
+    let by = |scheme: &str, at: SocketAddr| format!("{scheme}://{}@{at}", world.id("relay"));
+    let from = passing([127, 0, 4, 1], front.address);
+    let ways = [("tls", from.at), ("wss", from.at), ("tcp", client.address), ("ws", client.address)];
+    for (seed, (scheme, at)) in (1..).zip(ways) {
+        let (east, west) = (world.party("east", &by(scheme, at)), relay.party("west"));
+        let input = |seed| Input::Random { seed, bytes: 3_000_000 };
+        let listen = west.waiting(west.attach().args(["--listen", "pipe"]).input(input(10 + seed)));
+        let dial = east.attach().args(["west:pipe", "--ca", ca]).input(input(seed)).run();
+        dial.expect(exit::DONE).expect_silence().expect_random(10 + seed, 3_000_000);
+        listen.wait().expect(exit::DONE).expect_random(seed, 3_000_000);
+    }
+    expect_from(&relay, "127.0.4.1 through 127.0.0.1");
+    // Nobody serves TLS within TLS.
+    let east = world.party("east", &by("tls", client.address)).attach().args(["west:x", "--timeout", "0s", "--ca", ca]);
+    east.run().expect(exit::NO_RELAY);
 }
