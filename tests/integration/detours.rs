@@ -97,10 +97,13 @@ fn a_variable_that_has_named_the_proxy_is_named_with_it() {
     let world = World::new();
     let relay = world.relay();
     let proxy = Tunnels::new(Deed::Leads(PAGE));
-    let east = relay.party("east").attach().args(["west:x", "--timeout", "0s"]).env("ALL_PROXY", proxy.url());
+    let east = || relay.party("east").attach().args(["west:x", "--timeout", "0s"]).env("ALL_PROXY", proxy.url());
     let whole =
         format!("through the proxy {} (ALL_PROXY), could not be reached: what answered is no relay", proxy.url());
-    says(east.run().expect(exit::NO_RELAY), &whole, 2);
+    says(east().run().expect(exit::NO_RELAY), &whole, 2);
+    let done = east().arg("--json").run().expect(exit::NO_RELAY);
+    let reason = format!("\"reason\":\"through the proxy {} (ALL_PROXY): could not be reached: ", proxy.url());
+    assert!(done.stderr.contains(&reason), "{done}");
 }
 
 #[test]

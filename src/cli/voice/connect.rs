@@ -164,9 +164,14 @@ pub(super) struct Failing<'a> {
 impl Failing<'_> {
     /// The whole of it, of the relay with this name.
     pub(super) fn of(self, relay: &str) -> String {
+        format!("{} {}", self.subject(relay), self.text())
+    }
+
+    /// Who may have done it: the relay with this name, and what it is reached by.
+    fn subject(self, relay: &str) -> String {
         match self.by.filter(|_| self.may_be_on_the_way()) {
-            Some(by) => format!("{relay}, {by}, {}", self.text()),
-            None => format!("{relay} {}", self.text()),
+            Some(by) => format!("{relay}, {by},"),
+            None => relay.to_owned(),
         }
     }
 
@@ -296,8 +301,9 @@ fn distrust_text(distrust: &Distrust) -> String {
 pub(super) fn node_fault(failure: Failure, between: &Between<'_>) -> Fault {
     let (peer, me) = (&between.peer, between.me);
     match failure {
-        Failure::NoRelay(Down::Impostor) => {
-            let what = format!("{} could not prove to be the one in its address", between.relay());
+        Failure::NoRelay(why @ Down::Impostor) => {
+            let relay = Failing { why, by: between.by, fault: None }.subject(&between.relay());
+            let what = format!("{relay} could not prove to be the one in its address");
             Fault::new(Exit::Integrity, what).hint(COMPARE_ID)
         }
         Failure::NoRelay(why) => {

@@ -178,6 +178,8 @@ mod tests {
     use crate::node::{Down, Failure};
     use crate::run::News;
     use crate::run::tool::RunError;
+    use crate::run::way::{Named, ProxyServer, Way};
+    use crate::wire::CloseCode;
     use std::time::Duration;
 
     const BRIEF: Duration = Duration::from_secs(5);
@@ -257,6 +259,44 @@ mod tests {
         let mute = lines(BRIEF, &[News::Dialling(&relay), News::Connected(at, at)], Failure::NoRelay(Down::Mute));
         assert_eq!(starts(&mute), ["error", "hint"], "{mute:?}");
         assert!(mute[0].contains(&format!("relay {relay} took the connection and said nothing")), "{mute:?}");
+    }
+
+    #[test]
+    fn what_may_be_a_proxy_or_a_command_is_said_with_it() {
+        let address = crate::names::ProxyAddress::parse("http://proxy:1").expect("a proxy");
+        let named = Named { address, by: Some("ALL_PROXY") };
+        let proxy = Way::Proxy(ProxyServer { named, login: None });
+        let (relay, command) = (relay(), Way::Command("x".into()));
+        let by_proxy = format!("relay {relay}, through the proxy http://proxy:1 (ALL_PROXY),");
+        let by_command = format!("relay {relay}, by the command of --proxy-command,");
+        for (way, why, words) in [
+            (&proxy, Down::Mute, format!("{by_proxy} took the connection and said nothing")),
+            (&proxy, Down::Silent, format!("{by_proxy} was silent for too long")),
+            (&proxy, Down::Impostor, format!("{by_proxy} could not prove to be the one in its address")),
+            (
+                &proxy,
+                Down::ProxyMute,
+                format!(
+                    "relay {relay} could not be reached: the proxy http://proxy:1 (ALL_PROXY) did not answer in time"
+                ),
+            ),
+            (&proxy, Down::Said(CloseCode::GoingAway), format!("relay {relay} is going away")),
+            (&command, Down::Damaged, format!("{by_command} sent bytes that are not this protocol")),
+            (
+                &command,
+                Down::Mute,
+                format!("relay {relay} could not be reached: nothing came of the command of --proxy-command in time"),
+            ),
+            (&Way::Straight, Down::Silent, format!("relay {relay} was silent for too long")),
+        ] {
+            let dialling = [News::Dialling(&relay), News::By(way)];
+            let said =
+                lines(BRIEF, &dialling[..if matches!(way, Way::Straight) { 1 } else { 2 }], Failure::NoRelay(why));
+            assert!(said[0].contains(&words), "{words:?} is not said\n{said:?}");
+        }
+        // The next relay is reached by another.
+        let other = lines(BRIEF, &[News::By(&proxy), News::Dialling(&relay)], Failure::NoRelay(Down::Silent));
+        assert!(other[0].contains(&format!("relay {relay} was silent")), "{other:?}");
     }
 
     #[test]
