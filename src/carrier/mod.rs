@@ -21,6 +21,8 @@ mod front;
 mod http;
 mod inside;
 pub mod proxy;
+#[cfg(feature = "canaries")]
+pub mod testkit;
 mod tls;
 mod websocket;
 
@@ -193,7 +195,7 @@ impl Carrier {
     }
 
     /// Whether it has something to write that is none of the link's.
-    pub fn has_own(&self) -> bool {
+    pub(crate) fn has_own(&self) -> bool {
         match &self.tls {
             Outer::Tls(tls) => tls.has_own(&self.inside),
             Outer::None | Outer::Undecided(_) => self.inside.has_own(),

@@ -7,10 +7,11 @@ pub use histories::{run, stops_for, waits_for_a_callee_that_has_ended};
 
 use crate::nodes::config;
 use crate::random::Random;
-use carried::{Carried, read, write};
+use carried::{Carried, read};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
+use vp::carrier::testkit::write;
 use vp::identity::Identity;
 use vp::node::{Callers, Config, Down, Event, Key, Node, OtherVersion};
 use vp::relay::{ConnId, Limits, MayRead, Policy, RelayCore};
@@ -238,18 +239,18 @@ impl World {
         let (Some(wire), Some(relay)) = (&mut end.wire, &mut self.relay) else { return };
         let output = end.node.poll_output(self.now);
         let count = output.len();
-        write(&mut wire.carried.client, output, room, &mut wire.up);
+        wire.up.extend(write(&mut wire.carried.client, output, room));
         end.node.handle_written(self.now, count);
         let mut out = Vec::new();
         relay.poll_output(self.now, wire.link, &mut out, 1 << 20);
-        write(&mut wire.carried.relay, &out, room, &mut wire.down);
+        wire.down.extend(write(&mut wire.carried.relay, &out, room));
         if wire.stalled {
             return;
         }
         for _ in 0..if most < 100 { 30 } else { 2 } {
             let up: Vec<u8> = wire.up.drain(..most.min(wire.up.len())).collect();
             if !up.is_empty() && matches!(relay.may_read(wire.link), MayRead::Now) {
-                let link = read(&mut wire.carried.relay, up);
+                let link = read(&mut wire.carried.relay, &up);
                 relay.handle_bytes(self.now, wire.link, &link);
             } else {
                 if !up.is_empty() {
@@ -257,8 +258,8 @@ impl World {
                 }
                 up.into_iter().rev().for_each(|byte| wire.up.push_front(byte));
             }
-            let down = wire.down.drain(..most.min(wire.down.len())).collect();
-            end.rest.extend(read(&mut wire.carried.client, down));
+            let down: Vec<u8> = wire.down.drain(..most.min(wire.down.len())).collect();
+            end.rest.extend(read(&mut wire.carried.client, &down));
             if wire.carried.take_opened() {
                 end.node.handle_connected(self.now);
             }

@@ -1,7 +1,8 @@
 //! Both ends of TLS, however their bytes are cut; what goes out is counted when it is gone; what is no TLS, and what is not believed.
 
 use super::*;
-use crate::carrier::{Carrier, HELD_MAX as HELD, OWN_SLICES, Target, Visitor};
+use crate::carrier::testkit::{read as hear, write};
+use crate::carrier::{Carrier, Target, Visitor};
 use proptest::prelude::*;
 use rustls::time_provider::DefaultTimeProvider;
 use std::sync::Arc;
@@ -22,40 +23,6 @@ fn websocket() -> Carrier {
 
 fn relay() -> Carrier {
     Carrier::undecided(Visitor::default()).serving(ends::for_tests().unwrap())
-}
-
-/// What one end reads of these bytes, which come in such pieces.
-fn hear(end: &mut Carrier, bytes: &[u8], step: usize) -> Vec<u8> {
-    let (mut content, mut room) = (Vec::new(), vec![0; HELD + step.min(bytes.len())]);
-    for piece in bytes.chunks(step) {
-        let held = end.put_back(&mut room);
-        assert_eq!(held, end.held());
-        let came = held + piece.len();
-        room[held..came].copy_from_slice(piece);
-        let count = end.handle_wire(&mut room[..came]);
-        content.extend_from_slice(&room[..count]);
-    }
-    content
-}
-
-/// All that an end writes of this, when the kernel takes at most so much at once. What is counted is never ahead of what is gone.
-fn write(end: &mut Carrier, mut link: &[u8], most: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    while end.has_own() || !link.is_empty() {
-        let (first, second) = link.split_at(link.len() / 3);
-        let shown = [IoSlice::new(first), IoSlice::new(second)];
-        let mut wire = [IoSlice::new(&[]); 2 + OWN_SLICES];
-        let used = end.wrap(&shown, &mut wire);
-        let mut left = most;
-        for slice in &wire[..used] {
-            let here = &slice[..slice.len().min(left)];
-            out.extend_from_slice(here);
-            left -= here.len();
-        }
-        assert!(left < most, "it has something to write and writes nothing");
-        link = &link[end.handle_written(most - left)..];
-    }
-    out
 }
 
 /// Shakes hands, in pieces of so many bytes.

@@ -1,6 +1,7 @@
 //! Frames, whole and in pieces, at both ends; and what ends a WebSocket.
 
 use super::*;
+use crate::carrier::testkit::{read as hear, write};
 use proptest::prelude::*;
 
 /// "Hello" of RFC 6455, 5.7, in a binary message.
@@ -14,37 +15,6 @@ fn server() -> WebSocket {
 fn client() -> WebSocket {
     let keys = Keys::Given([0x37, 0xfa, 0x21, 0x3d]);
     WebSocket { state: State::Open, visitor: None, inward: Inward::plain(), outward: Outward::new(Some(keys)) }
-}
-
-/// What one end reads of these bytes, which come in such pieces.
-fn hear(end: &mut WebSocket, bytes: &[u8], step: usize) -> Vec<u8> {
-    let mut content = Vec::new();
-    for piece in bytes.chunks(step) {
-        let mut wire = piece.to_vec();
-        let kept = end.handle_wire(&mut wire);
-        content.extend_from_slice(&wire[..kept]);
-    }
-    content
-}
-
-/// All that an end writes of this, when the kernel takes at most so much at once.
-fn write(end: &mut WebSocket, mut link: &[u8], most: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    while end.has_own() || !link.is_empty() {
-        let (first, second) = link.split_at(link.len() / 3);
-        let shown = [IoSlice::new(first), IoSlice::new(second)];
-        let mut wire = [IoSlice::new(&[]); 3];
-        let used = end.wrap(&shown, &mut wire);
-        let mut left = most;
-        for slice in &wire[..used] {
-            let here = &slice[..slice.len().min(left)];
-            out.extend_from_slice(here);
-            left -= here.len();
-        }
-        assert!(left < most, "it has something to write and writes nothing");
-        link = &link[end.handle_written(most - left)..];
-    }
-    out
 }
 
 /// A frame of a client.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::carrier::Visitor;
+use crate::carrier::testkit::write;
 use crate::identity::Identity;
 use crate::link::{Answer, Answered};
 use crate::net::testkit::{WHILE, until};
@@ -135,7 +136,7 @@ fn reach(
             let count = stream.read(&mut wire).unwrap();
             assert_eq!((count > 0, carrier.handle_wire(&mut wire[..count])), (true, 0));
         }
-        let words = own(&mut carrier);
+        let words = write(&mut carrier, b"", usize::MAX);
         (answer(stream, &words), carrier)
     });
     let mut dial = connection.dial(Instant::now(), reactor, (&to, &Way::Straight));
@@ -149,15 +150,6 @@ fn reach(
     });
     let (stream, carrier) = serving.join().unwrap();
     (dial, stream, carrier)
-}
-
-/// What a carrier says itself.
-fn own(carrier: &mut Carrier) -> Vec<u8> {
-    let mut wire = [IoSlice::new(&[]); OWN_SLICES];
-    let used = carrier.wrap(&[], &mut wire);
-    let words: Vec<u8> = wire[..used].iter().flat_map(|slice| slice.to_vec()).collect();
-    assert_eq!(carrier.handle_written(words.len()), 0);
-    words
 }
 
 fn wait(connection: &mut Connection, reactor: &mut Reactor) {
@@ -275,12 +267,7 @@ fn a_relay_of_which_only_the_carrier_lives_is_silent() {
             Answered::Admitted(_) => {}
         }
         if !said.is_empty() {
-            let shown = [IoSlice::new(&said)];
-            let mut wire = [IoSlice::new(&[]); 1 + OWN_SLICES];
-            let used = far.wrap(&shown, &mut wire);
-            let frames: Vec<u8> = wire[..used].iter().flat_map(|slice| slice.to_vec()).collect();
-            theirs.write_all(&frames).unwrap();
-            assert_eq!(far.handle_written(frames.len()), said.len());
+            theirs.write_all(&write(&mut far, &said, usize::MAX)).unwrap();
             receive(&mut connection, &mut reactor, &mut node, start);
         }
     }

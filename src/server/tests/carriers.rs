@@ -1,8 +1,7 @@
 //! Clients by carriers other than plain TCP.
 
 use super::*;
-use crate::carrier::{OWN_SLICES, Target};
-use std::io::IoSlice;
+use crate::carrier::{Target, testkit};
 
 impl Client {
     pub(super) fn attach_by(mut carrier: Carrier, mut stream: TcpStream, seed: u8) -> Client {
@@ -50,17 +49,8 @@ impl Client {
 }
 
 /// What goes out on this carrier of what a link says.
-fn wrapped(carrier: &mut Carrier, mut link: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    while !link.is_empty() || carrier.has_own() {
-        let shown = [IoSlice::new(link)];
-        let mut wire = [IoSlice::new(&[]); 1 + OWN_SLICES];
-        let used = carrier.wrap(&shown, &mut wire);
-        let frames: Vec<u8> = wire[..used].iter().flat_map(|slice| slice.to_vec()).collect();
-        link = &link[carrier.handle_written(frames.len())..];
-        out.extend(frames);
-    }
-    out
+fn wrapped(carrier: &mut Carrier, link: &[u8]) -> Vec<u8> {
+    testkit::write(carrier, link, usize::MAX)
 }
 
 #[test]
