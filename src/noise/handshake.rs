@@ -17,7 +17,7 @@
 //! `secret`; if X25519 falls later, `ss` still stands; if ML-KEM falls, `secret` was still sealed by X25519. Only the
 //! authenticated responder can open message 3, and only the authenticated initiator can have made it; `h` ties the
 //! value to this one transcript. Both sides contribute: `ss` comes from the responder's encapsulation. It is independent
-//! of the transport keys, which snow does not hand out.
+//! of the channel's keys, which come from Noise's chaining key alone.
 //!
 //! **Roles.** The prologue names the responder, so a message 1 for one peer fails at every other, and nothing that a
 //! peer sent can be reflected to it as an answer.
@@ -72,6 +72,7 @@ pub struct Responder;
 
 /// The initiator, which has sent message 1.
 pub struct ExpectReply {
+    suite: Suite,
     noise: HandshakeState,
     kem: KemKey,
     ek_hash: [u8; 32],
@@ -82,6 +83,7 @@ pub struct ExpectReply {
 
 /// The responder, which has sent message 2 and knows nobody yet.
 pub struct ExpectFinal {
+    suite: Suite,
     noise: HandshakeState,
     shared: Secret,
     caps: Vec<u8>,
@@ -135,6 +137,7 @@ pub(super) fn start_with(
     let (kem, ek) = fresh.kem_key()?;
     let message = write(&mut noise, &Hello { ek: &ek, caps: bound.caps }.encode()?)?;
     let next = ExpectReply {
+        suite: bound.suite,
         noise,
         kem,
         ek_hash: sha256(&ek),
@@ -163,7 +166,7 @@ impl ExpectReply {
         let last = Final { secret: &self.secret, card: &self.own_card, payload };
         let message = write(&mut self.noise, &Zeroizing::new(last.encode()?))?;
         let caps = reply.caps.to_vec();
-        let established = establish(self.noise, card, &self.secret, &shared)?;
+        let established = establish(self.suite, self.noise, card, [self.secret.as_slice(), shared.as_slice()])?;
         Ok((message, Established { caps, ..established }))
     }
 }
@@ -201,7 +204,7 @@ pub(super) fn accept_with(
     let card = identity.card().encode();
     let reply = write(&mut noise, &Reply { ct: &ct, card: &card, caps: bound.caps }.encode()?)?;
     set_psk(&mut noise, &shared, &sha256(hello.ek), &sha256(&ct))?;
-    Ok((ExpectFinal { noise, shared, caps: hello.caps.to_vec() }, reply))
+    Ok((ExpectFinal { suite: bound.suite, noise, shared, caps: hello.caps.to_vec() }, reply))
 }
 
 impl ExpectFinal {
@@ -218,7 +221,7 @@ impl ExpectFinal {
         let last = read(&mut self.noise, message)?;
         let last = Final::decode(&last)?;
         let card = check_card(&self.noise, last.card)?;
-        let established = establish(self.noise, card, last.secret, &self.shared)?;
+        let established = establish(self.suite, self.noise, card, [last.secret, self.shared.as_slice()])?;
         Ok(Established { caps: self.caps, payload: last.payload.to_vec(), ..established })
     }
 }
@@ -278,18 +281,19 @@ fn set_psk(
     noise.set_psk(PSK_POSITION, psk.as_slice()).map_err(opaque)
 }
 
-/// What both sides make of the finished pattern; capabilities and payload are for the caller to add.
+/// What both sides make of the finished pattern and the two secrets of the export; capabilities and payload are for the
+/// caller to add.
 fn establish(
+    suite: Suite,
     noise: HandshakeState,
     card: Card,
-    secret: &[u8; 32],
-    shared: &Secret,
+    secrets: [&[u8]; 2],
 ) -> Result<Established, HandshakeError> {
     let hash = noise.get_handshake_hash();
     let handshake_hash: [u8; 32] = hash.try_into().map_err(|_| HandshakeError::Unauthentic)?;
-    let ikm = Zeroizing::new([secret.as_slice(), shared.as_slice()].concat());
+    let ikm = Zeroizing::new(secrets.concat());
     let export = hkdf_sha256(EXPORT_SALT, &ikm, &[&handshake_hash]);
-    let (sealer, opener) = split(noise.into_stateless_transport_mode().map_err(opaque)?);
+    let (sealer, opener) = split(suite, noise)?;
     let (peer, caps, payload) = (card.id, Vec::new(), Vec::new());
     Ok(Established { sealer, opener, peer, card, caps, payload, handshake_hash, export })
 }

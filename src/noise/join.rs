@@ -12,11 +12,12 @@ use zeroize::Zeroizing;
 
 use crate::identity::PeerId;
 
+use super::aead::TAG_BYTES;
 use super::error::{HandshakeError, Part};
 use super::fresh::{Fresh, System};
 use super::handshake::{opaque, read, write};
 use super::payload::HANDSHAKE_MESSAGE_MAX;
-use super::sealed::{Opener, Sealer, TAG_BYTES, split};
+use super::sealed::{Opener, Sealer, split};
 use super::suite::{Purpose, Suite, prologue};
 
 /// Longest payload of either message: what a page leaves beside the key and the tag.
@@ -39,11 +40,13 @@ pub struct JoinResponder;
 
 /// The initiator, which has sent message 1.
 pub struct ExpectJoinReply {
+    suite: Suite,
     noise: HandshakeState,
 }
 
 /// The responder, which has read message 1 and may look at its payload before it answers.
 pub struct JoinReady {
+    suite: Suite,
     noise: HandshakeState,
 }
 
@@ -72,7 +75,7 @@ pub(super) fn start_with(
     let prologue = join_prologue(suite, context)?;
     let mut noise = builder(fresh, suite, psk, &prologue)?.build_initiator().map_err(opaque)?;
     let message = write_payload(&mut noise, payload)?;
-    Ok((ExpectJoinReply { noise }, message))
+    Ok((ExpectJoinReply { suite, noise }, message))
 }
 
 impl ExpectJoinReply {
@@ -82,7 +85,7 @@ impl ExpectJoinReply {
     /// [`HandshakeError::Unauthentic`].
     pub fn finish(mut self, message: &[u8]) -> Result<(Vec<u8>, Sealer, Opener), HandshakeError> {
         let payload = take_payload(read(&mut self.noise, message)?);
-        let (sealer, opener) = split(self.noise.into_stateless_transport_mode().map_err(opaque)?);
+        let (sealer, opener) = split(self.suite, self.noise)?;
         Ok((payload, sealer, opener))
     }
 }
@@ -112,7 +115,7 @@ pub(super) fn accept_with(
     let prologue = join_prologue(suite, context)?;
     let mut noise = builder(fresh, suite, psk, &prologue)?.build_responder().map_err(opaque)?;
     let payload = take_payload(read(&mut noise, message)?);
-    Ok((payload, JoinReady { noise }))
+    Ok((payload, JoinReady { suite, noise }))
 }
 
 impl JoinReady {
@@ -122,7 +125,7 @@ impl JoinReady {
     /// [`HandshakeError::TooLong`] for the payload.
     pub fn reply(mut self, payload: &[u8]) -> Result<(Vec<u8>, Sealer, Opener), HandshakeError> {
         let message = write_payload(&mut self.noise, payload)?;
-        let (sealer, opener) = split(self.noise.into_stateless_transport_mode().map_err(opaque)?);
+        let (sealer, opener) = split(self.suite, self.noise)?;
         Ok((message, sealer, opener))
     }
 }

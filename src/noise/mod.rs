@@ -3,7 +3,7 @@
 //! [`Initiator`] and [`Responder`] run `XXpsk3` with an ML-KEM-768 exchange as its psk, for links and sessions alike;
 //! [`JoinInitiator`] and [`JoinResponder`] run `NNpsk0` for further lanes of a session. Both end in a [`Sealer`] and an
 //! [`Opener`], one for each direction, with implicit counters. The Noise state machine is snow's; every primitive comes
-//! from aws-lc-rs through `resolver`.
+//! from aws-lc-rs: snow's through `resolver`, the channel's as `aead`.
 //!
 //! This folder frames nothing, waits for nothing and knows no clock: messages go in and come out as byte slices.
 //! Invariants: a step of a handshake consumes its state, so no state is used twice; whatever a stranger can send
@@ -13,6 +13,7 @@
 //! What the handshake does not hide: its kind and its sizes, and from somebody who can guess the responder's id, that
 //! the guess is right (message 1 is bound to that id under a key that anyone can compute).
 
+mod aead;
 mod error;
 mod fresh;
 mod handshake;
@@ -25,6 +26,7 @@ mod suite;
 #[path = "tests/vectors.rs"]
 mod vectors;
 
+pub use aead::TAG_BYTES;
 pub use error::{HandshakeError, Part};
 #[cfg(feature = "fuzzing")]
 pub use handshake::fuzz_handshake;
@@ -35,5 +37,5 @@ pub use join::{ExpectJoinReply, JoinInitiator, JoinReady, JoinResponder};
 #[cfg(feature = "fuzzing")]
 pub use payload::fuzz_payload;
 pub use payload::{CAPS_MAX, HANDSHAKE_MESSAGE_MAX, MESSAGE_1_BYTES, MESSAGE_2_MAX};
-pub use sealed::{OpenError, Opener, SealError, Sealer, TAG_BYTES};
+pub use sealed::{OpenError, Opener, SealError, Sealer};
 pub use suite::{Purpose, Suite, UnknownSuite};

@@ -9,9 +9,9 @@
 
 use crate::identity::CARD_BYTES;
 
+use super::aead::TAG_BYTES;
 use super::error::{HandshakeError, Part};
 use super::fresh::{CT_BYTES, EK_BYTES, SECRET_BYTES};
-use super::sealed::TAG_BYTES;
 
 /// An X25519 key in the clear.
 const E_BYTES: usize = 32;

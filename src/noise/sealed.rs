@@ -2,31 +2,64 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 
-use snow::StatelessTransportState;
+use snow::HandshakeState;
+use zeroize::{Zeroize as _, Zeroizing};
 
-/// What sealing adds to a message.
-pub const TAG_BYTES: usize = 16;
+use super::aead::{Aead, KEY_BYTES, TAG_BYTES};
+use super::error::HandshakeError;
+use super::suite::Suite;
+
 /// Longest sealed message (Noise, section 3).
 pub(crate) const MESSAGE_MAX: usize = 65_535;
 /// Longest plaintext of one message.
 pub(crate) const PLAINTEXT_MAX: usize = MESSAGE_MAX - TAG_BYTES;
+/// The last counter belongs to Noise's REKEY (section 4.2): no message has it, and counting to it cannot wrap.
+const RESERVED: u64 = u64::MAX;
 
-/// The two halves of a channel that a finished handshake left behind.
+/// The two halves of the channel that a finished handshake leaves behind: Noise's Split(), each half with one key.
 ///
-/// Each half holds the keys of both directions, because snow does not hand them out singly; `write_message` uses one,
-/// `read_message` the other, and neither changes anything, so halves on two threads never meet.
-pub(super) fn split(transport: StatelessTransportState) -> (Sealer, Opener) {
-    let transport = Arc::new(transport);
-    let sealer = Sealer { transport: Some(Arc::clone(&transport)), records: 0 };
-    (sealer, Opener { transport: Some(transport), records: 0 })
+/// # Errors
+/// [`HandshakeError::Unauthentic`] if the handshake is not finished.
+pub(super) fn split(suite: Suite, mut noise: HandshakeState) -> Result<(Sealer, Opener), HandshakeError> {
+    if !noise.is_handshake_finished() {
+        return Err(HandshakeError::Unauthentic);
+    }
+    let (mut forth, mut back) = noise.dangerously_get_raw_split();
+    let (out, into) = if noise.is_initiator() { (&mut forth, &mut back) } else { (&mut back, &mut forth) };
+    let halves = (
+        Sealer { key: Some(Key::take(suite, out)), records: 0 },
+        Opener { key: Some(Key::take(suite, into)), records: 0 },
+    );
+    Ok(halves)
+}
+
+/// The key of one direction. Its schedule, many times its size, is there from the first message until the half rests.
+struct Key {
+    suite: Suite,
+    /// In a place of its own, so that whoever moves a half leaves no key behind.
+    bytes: Box<Zeroizing<[u8; KEY_BYTES]>>,
+    aead: Option<Aead>,
+}
+
+impl Key {
+    /// Wipes `bytes`.
+    fn take(suite: Suite, bytes: &mut [u8; KEY_BYTES]) -> Key {
+        let mut own = Box::new(Zeroizing::new([0; KEY_BYTES]));
+        own.copy_from_slice(bytes);
+        bytes.zeroize();
+        Key { suite, bytes: own, aead: None }
+    }
+
+    fn aead(&mut self) -> &Aead {
+        self.aead.get_or_insert_with(|| Aead::new(self.suite, &self.bytes))
+    }
 }
 
 /// Seals messages in order. The counter is the number of messages sealed so far.
 pub struct Sealer {
     /// `None` after an error: a channel that lost count is over.
-    transport: Option<Arc<StatelessTransportState>>,
+    key: Option<Key>,
     records: u64,
 }
 
@@ -38,18 +71,40 @@ impl Sealer {
     /// # Errors
     /// [`SealError`]; every later call then fails as [`SealError::Closed`].
     pub fn seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<usize, SealError> {
-        let transport = self.transport.take().ok_or(SealError::Closed)?;
+        let sealed = self.seal_next(plaintext, out);
+        if sealed.is_err() {
+            self.key = None;
+        }
+        sealed
+    }
+
+    fn seal_next(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<usize, SealError> {
+        let key = self.key.as_mut().ok_or(SealError::Closed)?;
         if plaintext.len() > PLAINTEXT_MAX {
             return Err(SealError::TooLong);
         }
         if out.len() < plaintext.len() + TAG_BYTES {
             return Err(SealError::OutputTooSmall);
         }
-        // snow refuses the last counter, which is reserved for rekeying, so the addition cannot wrap.
-        let sealed = transport.write_message(self.records, plaintext, out).map_err(|_| SealError::Exhausted)?;
+        if self.records == RESERVED {
+            return Err(SealError::Exhausted);
+        }
+        let sealed = key.aead().seal(self.records, &[], plaintext, out);
         self.records += 1;
-        self.transport = Some(transport);
         Ok(sealed)
+    }
+
+    /// Whether nothing is held that only sealing needs.
+    #[cfg(test)]
+    pub(crate) fn is_resting(&self) -> bool {
+        self.key.as_ref().is_none_or(|key| key.aead.is_none())
+    }
+
+    /// Gives back what only sealing needs, some 600 bytes; the next message computes it again, in well under a microsecond.
+    pub(crate) fn rest(&mut self) {
+        if let Some(key) = &mut self.key {
+            key.aead = None;
+        }
     }
 
     /// Seals `plaintext` onto the end of `out` and gives the sealed length. `out` grows by exactly that, or not at all.
@@ -79,7 +134,7 @@ impl Sealer {
 /// Opens messages in the order in which they were sealed. The counter is the number of messages opened so far.
 pub struct Opener {
     /// `None` after an error: nothing that follows a bad message is trusted.
-    transport: Option<Arc<StatelessTransportState>>,
+    key: Option<Key>,
     records: u64,
 }
 
@@ -89,7 +144,15 @@ impl Opener {
     /// # Errors
     /// [`OpenError`]; every later call then fails as [`OpenError::Closed`]. `out` holds no plaintext after an error.
     pub fn open(&mut self, sealed: &[u8], out: &mut [u8]) -> Result<usize, OpenError> {
-        let transport = self.transport.take().ok_or(OpenError::Closed)?;
+        let opened = self.open_next(sealed, out);
+        if opened.is_err() {
+            self.key = None;
+        }
+        opened
+    }
+
+    fn open_next(&mut self, sealed: &[u8], out: &mut [u8]) -> Result<usize, OpenError> {
+        let key = self.key.as_mut().ok_or(OpenError::Closed)?;
         if sealed.len() > MESSAGE_MAX {
             return Err(OpenError::Unauthentic);
         }
@@ -97,13 +160,25 @@ impl Opener {
         if out.len() < plaintext_len {
             return Err(OpenError::OutputTooSmall);
         }
-        let opened = transport.read_message(self.records, sealed, out).map_err(|error| match error {
-            snow::Error::State(_) => OpenError::Exhausted,
-            _ => OpenError::Unauthentic,
-        })?;
+        if self.records == RESERVED {
+            return Err(OpenError::Exhausted);
+        }
+        let opened = key.aead().open(self.records, &[], sealed, out).ok_or(OpenError::Unauthentic)?;
         self.records += 1;
-        self.transport = Some(transport);
         Ok(opened)
+    }
+
+    /// As [`Sealer::is_resting`].
+    #[cfg(test)]
+    pub(crate) fn is_resting(&self) -> bool {
+        self.key.as_ref().is_none_or(|key| key.aead.is_none())
+    }
+
+    /// As [`Sealer::rest`].
+    pub(crate) fn rest(&mut self) {
+        if let Some(key) = &mut self.key {
+            key.aead = None;
+        }
     }
 
     /// Messages opened so far.
@@ -200,6 +275,24 @@ mod tests {
         let ((sealer, opener), _) = channel(Suite::AesGcm);
         is_send(&sealer);
         is_send(&opener);
+    }
+
+    #[test]
+    fn a_half_that_rested_goes_on_where_it_was_and_holds_no_schedule() {
+        for suite in Suite::ALL {
+            let ((mut sealer, mut opener), _) = channel(suite);
+            for n in 0..4_u8 {
+                let mut sealed = [0; 1 + TAG_BYTES];
+                assert_eq!(sealer.seal(&[n], &mut sealed), Ok(1 + TAG_BYTES));
+                let mut out = [0];
+                assert_eq!(opener.open(&sealed, &mut out), Ok(1));
+                assert_eq!(out, [n]);
+                sealer.rest();
+                opener.rest();
+                assert!(sealer.is_resting() && opener.is_resting());
+            }
+            assert_eq!((sealer.records(), opener.records()), (4, 4));
+        }
     }
 
     #[test]
