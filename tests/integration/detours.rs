@@ -118,7 +118,7 @@ fn what_a_command_does_is_said_of_the_command() {
             "echo '<html>'; exec cat >/dev/null",
             "0s",
             ", by the command of --proxy-command, could not be reached: what answered is no relay",
-            "has answered",
+            "by hand",
         ),
         ("tcp://", "exec >&- <&-; exec sleep 1000", "0s", "the command of --proxy-command closed its streams", ""),
         ("ws://", "exec >&- <&-; exec sleep 1000", "0s", "the command of --proxy-command closed its streams", ""),

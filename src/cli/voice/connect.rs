@@ -234,7 +234,7 @@ impl Failing<'_> {
         let text = match self.why {
             Down::Impostor => COMPARE_ID,
             Down::Unproven => IF_UNPROVEN,
-            Down::Mute if self.by == Some(&By::Command) => RUN_BY_HAND,
+            Down::Mute | Down::NotRelay if self.by == Some(&By::Command) => RUN_BY_HAND,
             Down::Mute => IS_IT_A_RELAY,
             Down::NotRelay => IS_IT_THE_HOST,
             Down::NotTaken(_) => IS_IT_THE_PATH,
