@@ -327,6 +327,12 @@ fn whoever_is_not_trusted_says_in_vain_where_he_is() {
         assert!(said.starts_with("HTTP/1.1 101 "), "{at}: {said}");
         expect_from(&relay, &format!("127.0.3.{host} through 127.0.0.1"));
     }
+    // Whose request is refused is named as well.
+    for (host, at) in [(8, nginx.place.address), (9, haproxy.at(0)), (10, haproxy.at(1)), (11, haproxy.at(2))] {
+        let said = say([127, 0, 3, host], at, b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(said.starts_with("HTTP/1.1 404 "), "{at}: {said}");
+        expect_from(&relay, &format!("127.0.3.{host} through 127.0.0.1"));
+    }
     // And what only one of both fields names is not believed where the front has named another in the other.
     let both = good("X-Forwarded-For: 127.0.3.7\r\nForwarded: for=6.6.6.6\r\n");
     assert!(say([127, 0, 0, 1], relay.socket(), &both).starts_with("HTTP/1.1 101 "));
