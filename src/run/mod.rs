@@ -3,8 +3,9 @@
 //!
 //! A [`tool::Tool`] says what it does with sessions; the client gives it time, events and a node, and knows nothing else of it.
 //! News go to whoever listens, as values without words; an end without success is the tool's error. The client never blocks,
-//! prints nothing and ends no process. How long an end may take is in [`farewell`], who gives way to others, as a session
-//! whose process is gone has to, in [`turns`].
+//! prints nothing and ends no process. By which way a relay is reached is in [`way`], the socket on that way in `approach`, and
+//! what is said on it in `connection`. How long an end may take is in [`farewell`], who gives way to others, as a session whose
+//! process is gone has to, in [`turns`].
 
 mod approach;
 pub(crate) mod callers;

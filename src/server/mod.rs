@@ -6,8 +6,8 @@
 //! ```
 //! It decides nothing that the machines decide, prints nothing and does not end the process. Invariants: bodies cross
 //! between threads through bounded queues and never under a lock, and no thread waits for another; no disk, no name service
-//! and no reader of the log is waited for in a thread that serves links; every thread ends when the relay does, at the latest when its time to drain is
-//! over.
+//! and no reader of the log is waited for in a thread that serves links; every thread ends when the relay does, at the latest
+//! when its time to drain is over.
 //!
 //! | where | what |
 //! |---|---|

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Types whose methods stand in several files: module, name, and why.
 const EXCEPTIONS: [(&str, &str, &str); 1] =
-    [("cli::voice", "Voice", "it is the words of all tools, and those of each stand in that tool's file")];
+    [("cli::voice", "Voice", "it is all that a tool says, and the words on each subject stand in a file of their own")];
 
 /// Types that have methods, other than those of a trait, in several files.
 pub fn scattered(sources: &[Source]) -> Vec<String> {

@@ -30,14 +30,14 @@ impl Change {
     }
 }
 
-/// A router, while it holds those who are attached to its policy.
-pub(super) struct Held<'r> {
+/// A router, while it goes from one policy to the next.
+pub(super) struct Changing<'r> {
     pub router: &'r mut Router,
     pub now: Instant,
     pub orders: &'r mut Orders,
 }
 
-impl Held<'_> {
+impl Changing<'_> {
     /// Begins with a new policy, and holds some to it.
     pub(super) fn begin(&mut self, policy: Policy) {
         while self.router.change.is_some() {

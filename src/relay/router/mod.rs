@@ -36,7 +36,7 @@ use crate::wire::limits::EARLY_MAX;
 use crate::wire::{CloseCode, Name};
 use admission::{Newcomer, Source};
 use calls::{Accepted, Brought, Calls, Recall};
-use change::{Change, Held};
+use change::{Change, Changing};
 use circuits::{CircuitInfo, Circuits, Closed, EndReport};
 use eased::Eased;
 use facts::Fact;
@@ -100,13 +100,13 @@ impl Router {
     /// A new policy. Links of peers that it leaves out are ended, those of peers with another rate are held to that, some now and
     /// the others when [`Router::next_timeout`] says so; lower limits of numbers hold for what comes.
     pub(super) fn set_policy(&mut self, now: Instant, policy: Policy, orders: &mut Orders) {
-        Held { router: self, now, orders }.begin(policy);
+        Changing { router: self, now, orders }.begin(policy);
         Calls { router: self, now, orders }.offer_next();
     }
 
     /// Holds a peer to the policy now, if that has changed: another link of it is about to come, which is held to no other.
     pub(super) fn hold_at_once(&mut self, now: Instant, peer: PeerId, orders: &mut Orders) {
-        Held { router: self, now, orders }.hold_at_once(peer);
+        Changing { router: self, now, orders }.hold_at_once(peer);
     }
 
     /// A connection has proven to be `peer`'s, at this worker. What its link may have, or why it may not stay.
@@ -367,7 +367,7 @@ impl Router {
     /// Ends some of what has waited long enough. There is more if [`Router::next_timeout`] says so: whoever else wants to
     /// ask something need not wait for all of it.
     pub(super) fn handle_timeout(&mut self, now: Instant, orders: &mut Orders) {
-        Held { router: self, now, orders }.hold_some();
+        Changing { router: self, now, orders }.hold_some();
         for _ in 0..DUE_AT_ONCE {
             let Some(to) = self.turns.poll_due(now).or_else(|| self.owed.poll_due(now)) else { break };
             self.eased.insert(to);

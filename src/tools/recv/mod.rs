@@ -1,7 +1,8 @@
 //! `vp-recv`: what peers send goes to standard output, to a command, or into a directory.
 //!
-//! It answers calls and decides when to stop; a session's own course is in `running`, a stream's in `inflow`, and files
-//! are the business of an engine of [`super::transfers`] in a thread of its own. It dials nobody.
+//! It answers calls and decides when to stop; a session's own course is in `running`, what becomes of what it brings in
+//! `running/work`, a stream in `inflow`, and files are the business of an engine of [`super::transfers`] in a thread of its own. It
+//! dials nobody.
 //!
 //! Invariants: without `keep` exactly one transfer decides the end; a session's failure never stops others; the sender is
 //! told of success only after the bytes are where they belong.
