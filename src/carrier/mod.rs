@@ -103,6 +103,11 @@ impl Carrier {
         matches!(self, Carrier { tls: Outer::None, inside: Inside::Plain(_), .. })
     }
 
+    /// Whether its bytes are opened and sealed, which takes time.
+    pub(crate) fn is_sealed(&self) -> bool {
+        matches!(self.tls, Outer::Tls(_))
+    }
+
     /// Where a front has the connection from: once, when that is sure, which is before the first byte of a link is used. None if no
     /// front has connected.
     pub(crate) fn take_source(&mut self) -> Option<IpAddr> {

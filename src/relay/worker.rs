@@ -265,6 +265,18 @@ impl Forwarder {
         }
     }
 
+    /// So many bytes that are being read have been opened: they came within TLS.
+    pub(crate) fn handle_opened(&mut self, bytes: usize) {
+        self.conns.reading.line.spend(Work::of_sealed(bytes));
+    }
+
+    /// So many bytes that were written just now had been sealed: they go within TLS.
+    pub(crate) fn handle_sealed(&mut self, bytes: usize) {
+        let work = Work::of_sealed(bytes);
+        self.conns.reading.line.pass(work);
+        self.conns.switch.links.writable.spend(work);
+    }
+
     /// The carrier of the connection that is being read has done the work of a handshake of its own.
     pub(crate) fn handle_carrier_handshake(&mut self) {
         self.conns.reading.line.spend(Work::HANDSHAKE);

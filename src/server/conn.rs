@@ -62,6 +62,11 @@ impl Conn {
         self.carrier.end()
     }
 
+    /// Whether what is read from it has to be opened, and what is written sealed.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.carrier.is_sealed()
+    }
+
     /// Whether its carrier has done the work of a handshake since this was asked.
     pub(super) fn take_answered(&mut self) -> bool {
         self.carrier.take_answered()

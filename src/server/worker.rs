@@ -365,6 +365,9 @@ impl Worker {
         if conn.take_answered() {
             self.forwarder.handle_carrier_handshake();
         }
+        if conn.is_sealed() {
+            self.forwarder.handle_opened(wire);
+        }
         self.turn.read_bytes += wire;
         if wire > link {
             self.forwarder.handle_overhead(now, id, wire - link);
@@ -392,6 +395,7 @@ impl Worker {
             if used == 0 {
                 continue;
             }
+            let is_sealed = conn.is_sealed();
             let count = match conn.write(&slices[..used]) {
                 Ok(Written::Bytes(count)) => count,
                 Ok(Written::Later) => 0,
@@ -401,6 +405,9 @@ impl Worker {
                     continue;
                 }
             };
+            if is_sealed {
+                self.forwarder.handle_sealed(count);
+            }
             self.forwarder.handle_written(now, id, count);
         }
     }

@@ -25,8 +25,11 @@ const ASKED: u64 = 1400;
 const CALLED: u64 = 4000;
 /// Bytes that are read, or written, in a nanosecond.
 const BYTES: u64 = 5;
-/// A byte that is its carrier's own: the head of a frame of a WebSocket is six of them, whatever is in it.
+/// A byte that is its carrier's own: the head of a frame of a WebSocket is six of them, whatever is in it, and a record of TLS has
+/// 22 beside its content.
 const OVERHEAD: u64 = 10;
+/// To open such bytes, or to seal them, takes so many times as long again, where TLS has the connection.
+const SEALED: u64 = 1;
 /// What the move of a link from one worker to another costs the two together.
 const MOVE: u64 = 7400;
 /// One of the two steps of a handshake.
@@ -64,6 +67,11 @@ impl Work {
     /// So many bytes of a read that are its carrier's own, beyond the read.
     pub(crate) fn of_overhead(bytes: usize) -> Work {
         Work(u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(OVERHEAD))
+    }
+
+    /// So many bytes that were opened beyond a read, or sealed beyond a write: those within TLS.
+    pub(crate) fn of_sealed(bytes: usize) -> Work {
+        Work(of_bytes(bytes).saturating_mul(SEALED))
     }
 
     /// A write that took so many bytes.

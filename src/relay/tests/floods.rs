@@ -132,6 +132,31 @@ fn bytes_of_a_carrier_have_their_price_and_others_have_their_turns() {
     assert!(work >= Work::micros(500), "{work:?}");
 }
 
+/// A byte within TLS is opened and sealed besides, which takes as long as all else that a relay does with it.
+#[test]
+fn who_sends_much_within_tls_pays_for_what_that_takes() {
+    let mut machine = Machine::new(1);
+    // More than a window of each holds.
+    let pairs = [(2, 3), (4, 5)].map(|seeds| (0..8).map(|_| machine.pair(seeds)).collect::<Vec<_>>());
+    machine.sealed.extend(pairs[1].iter().flat_map(|(from, to)| [*from, *to]));
+    let received = |machine: &Machine| {
+        let sum =
+            |pairs: &Vec<(ConnId, ConnId)>| pairs.iter().map(|(_, to)| machine.clients[to].received).sum::<usize>();
+        [sum(&pairs[0]), sum(&pairs[1])]
+    };
+    let (began, before) = (machine.work(), received(&machine));
+    while machine.work().saturating_sub(began) < MEASURED {
+        for (from, _) in pairs.iter().flatten() {
+            let client = machine.client(*from);
+            while client.sent.len() < 2 * DATA_BODY_MAX && client.data(DATA_BODY_MAX) > 0 {}
+        }
+        machine.turn();
+    }
+    let after = received(&machine);
+    let [plain, sealed] = [0, 1].map(|n| after[n] - before[n]);
+    assert!(sealed > plain / 4 && sealed < plain * 3 / 4, "{sealed} bytes within TLS, and {plain}");
+}
+
 /// Circuits of a link that goes: far more than are seen to in a turn, and fewer than one caller may have with one callee.
 const LEFT: usize = 700;
 

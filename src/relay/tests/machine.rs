@@ -9,7 +9,7 @@ use crate::relay::{
 };
 use crate::wire::limits::SEALED_HEADER_BYTES;
 use crate::wire::{Header, Name};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -165,6 +165,8 @@ pub(super) struct Machine {
     seats: Vec<Seat>,
     now: Instant,
     pub clients: BTreeMap<ConnId, Client>,
+    /// Those of them that are within TLS, as far as that is work.
+    pub sealed: BTreeSet<ConnId>,
     /// What all that ends at other workers were told costs these at least.
     pub told: Work,
     /// The most that one turn of a worker took.
@@ -185,7 +187,8 @@ impl Machine {
             Seat { worker, reader: Reader::new(pool), inbox: Vec::new() }
         };
         let (seats, now) = ((0..workers).map(seat).collect(), Instant::now());
-        Machine { seats, now, clients: BTreeMap::new(), told: Work::ZERO, longest_turn: Work::ZERO }
+        let (clients, sealed) = (BTreeMap::new(), BTreeSet::new());
+        Machine { seats, now, clients, sealed, told: Work::ZERO, longest_turn: Work::ZERO }
     }
 
     pub(super) fn attach(&mut self, seed: u8) -> ConnId {
@@ -372,6 +375,9 @@ impl Machine {
             worker.handle_empty(id);
         }
         if filled > 0 {
+            if self.sealed.contains(&id) {
+                worker.handle_opened(filled);
+            }
             worker.handle_blocks(self.now, id, reader.blocks(), filled);
         }
         filled
@@ -383,6 +389,9 @@ impl Machine {
         let used = worker.output(self.now, id, &mut slices);
         slices[..used].iter().for_each(|slice| out.extend_from_slice(slice));
         if !out.is_empty() {
+            if self.sealed.contains(&id) {
+                worker.handle_sealed(out.len());
+            }
             worker.handle_written(self.now, id, out.len());
         }
     }
