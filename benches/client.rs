@@ -33,6 +33,16 @@ struct Attached {
     input: Vec<u8>,
 }
 
+/// A connection from this address.
+pub fn connect(address: SocketAddr, source: Ipv4Addr) -> Anyhow<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    if source != Ipv4Addr::LOCALHOST {
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    socket.connect(&address.into())?;
+    Ok(TcpStream::from(socket))
+}
+
 /// Attaches the peer with this number over a connection.
 fn attach(stream: &mut TcpStream, number: usize) -> Anyhow<Attached> {
     let identity = identity(number);
@@ -92,12 +102,7 @@ impl Client {
 
     /// The same, from this address.
     pub fn attach_from(address: SocketAddr, source: Ipv4Addr, number: usize) -> Anyhow<Client> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        if source != Ipv4Addr::LOCALHOST {
-            socket.bind(&SocketAddr::from((source, 0)).into())?;
-        }
-        socket.connect(&address.into())?;
-        let mut stream = TcpStream::from(socket);
+        let mut stream = connect(address, source)?;
         let Attached { link, peer, input } = attach(&mut stream, number)?;
         let input = Input { start: 0, end: input.len(), bytes: input };
         let (credit, granted) = (CIRCUIT_WINDOW_START, CIRCUIT_WINDOW_START);

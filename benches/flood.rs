@@ -19,6 +19,8 @@ mod client;
 mod common;
 #[path = "flood/kinds.rs"]
 mod kinds;
+#[path = "flood/websocket.rs"]
+mod websocket;
 
 use client::{Client, NOW, name};
 use common::{Anyhow, Server};
@@ -167,14 +169,24 @@ impl Drop for Flooders {
 fn flood(words: &[String]) -> Anyhow<()> {
     let [kind, address, links] = words else { return Err("flood KIND ADDRESS LINKS".into()) };
     let (kind, address, links) = (Flood::named(kind).ok_or("what flood?")?, address.parse()?, links.parse::<usize>()?);
-    let mut clients = kinds::crowd(kind, address, links)?;
+    if kind.is_carried() {
+        return flood_over(websocket::crowd(address, links)?, move |mine| websocket::flood(kind, mine));
+    }
+    flood_over(kinds::crowd(kind, address, links)?, move |mine| kinds::flood(kind, mine))
+}
+
+/// Floods over links in a few threads.
+fn flood_over<C: Send + 'static>(
+    mut clients: Vec<C>,
+    flood: impl Fn(Vec<C>) -> Anyhow<()> + Copy + Send + 'static,
+) -> Anyhow<()> {
     println!("!");
     // Those of a group stay together.
-    let per_thread = links.div_ceil(4).next_multiple_of(4);
+    let per_thread = clients.len().div_ceil(4).next_multiple_of(4);
     let mut threads = Vec::new();
     while !clients.is_empty() {
         let mine = clients.split_off(clients.len().saturating_sub(per_thread));
-        threads.push(thread::spawn(move || kinds::flood(kind, mine)));
+        threads.push(thread::spawn(move || flood(mine)));
     }
     for thread in threads {
         thread.join().map_err(|_| "a flooder panicked")??;

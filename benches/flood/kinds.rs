@@ -14,11 +14,13 @@ const SMALL_BYTES: u32 = 64;
 /// What waits on a link for a relay that does not run, bytes.
 const BACKLOG_BYTES: usize = 192 * 1024;
 /// What a flooder says at a time to each link, bytes.
-const BATCH_BYTES: usize = 32 * 1024;
+pub const BATCH_BYTES: usize = 32 * 1024;
 /// Calls of a link that are not over, at most.
 const CALLS_MAX: u32 = 16;
 /// The number of the peer that floods.
-const HOSTILE: usize = 1001;
+pub const HOSTILE: usize = 1001;
+/// It has an address of its own.
+pub const HOSTILE_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// What floods are made of.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,12 +39,28 @@ pub enum Flood {
     Credit,
     /// CONNECT to one that is, which takes the call, and RESET.
     Open,
+    /// Frames of a WebSocket with nothing in them.
+    CarrierEmpty,
+    /// Pings of a WebSocket.
+    CarrierPing,
+    /// PING in frames of a WebSocket with a byte in each.
+    CarrierByte,
 }
 
 impl Flood {
     /// All kinds.
-    pub const ALL: [Flood; 7] =
-        [Flood::Ping, Flood::Listen, Flood::Connect, Flood::Data, Flood::Byte, Flood::Credit, Flood::Open];
+    pub const ALL: [Flood; 10] = [
+        Flood::Ping,
+        Flood::Listen,
+        Flood::Connect,
+        Flood::Data,
+        Flood::Byte,
+        Flood::Credit,
+        Flood::Open,
+        Flood::CarrierEmpty,
+        Flood::CarrierPing,
+        Flood::CarrierByte,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -54,6 +72,9 @@ impl Flood {
             Flood::Byte => "byte",
             Flood::Credit => "credit",
             Flood::Open => "open",
+            Flood::CarrierEmpty => "ws-empty",
+            Flood::CarrierPing => "ws-ping",
+            Flood::CarrierByte => "ws-byte",
         }
     }
 
@@ -62,9 +83,15 @@ impl Flood {
         Flood::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether it can be said without hearing what comes of it. A flood of calls that are taken cannot.
+    /// Whether a link can say it without hearing what comes of it. A flood of calls that are taken cannot, and frames of a carrier
+    /// are none of a link's.
     pub fn is_one_sided(self) -> bool {
-        self != Flood::Open
+        self != Flood::Open && !self.is_carried()
+    }
+
+    /// Whether it is one of frames of a carrier.
+    pub fn is_carried(self) -> bool {
+        matches!(self, Flood::CarrierEmpty | Flood::CarrierPing | Flood::CarrierByte)
     }
 
     /// How many of it show what one costs.
@@ -73,6 +100,7 @@ impl Flood {
             Flood::Ping | Flood::Credit => 3_000_000,
             Flood::Listen | Flood::Data | Flood::Byte => 300_000,
             Flood::Connect | Flood::Open => 50_000,
+            Flood::CarrierEmpty | Flood::CarrierPing | Flood::CarrierByte => 0,
         }
     }
 
@@ -125,6 +153,7 @@ impl Flooder {
                 self.add_call(to, name, out)?;
                 self.open += 1;
             }
+            Flood::CarrierEmpty | Flood::CarrierPing | Flood::CarrierByte => return Ok(false),
         }
         Ok(true)
     }
@@ -210,12 +239,10 @@ impl Flooder {
 
 /// So many links of one peer, ready to flood.
 pub fn crowd(kind: Flood, address: SocketAddr, links: usize) -> Anyhow<Vec<Flooder>> {
-    // From an address of its own.
-    let attach = |_| Client::attach_from(address, Ipv4Addr::new(127, 0, 0, 2), HOSTILE).map(Flooder::from);
+    let attach = |_| Client::attach_from(address, HOSTILE_ADDRESS, HOSTILE).map(Flooder::from);
     let flooders: Result<Vec<_>, _> = (0..links).map(attach).collect();
     let mut flooders = flooders?;
     match kind {
-        Flood::Ping | Flood::Listen | Flood::Connect => {}
         Flood::Data => {
             // In pairs, so that what is sent has somewhere to go.
             for (n, pair) in flooders.chunks_exact_mut(2).enumerate() {
@@ -230,6 +257,7 @@ pub fn crowd(kind: Flood, address: SocketAddr, links: usize) -> Anyhow<Vec<Flood
                 cross([one, two, three, four], n)?;
             }
         }
+        _ => {}
     }
     Ok(flooders)
 }
