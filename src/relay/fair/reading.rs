@@ -73,6 +73,9 @@ pub(crate) struct Reading {
     aside: VecDeque<ConnId>,
     /// When to look at those aside.
     look_at: Option<Instant>,
+    /// Of those that were to be looked at by then, so many have not been, and when the next of them are.
+    rest: usize,
+    rest_at: Option<Instant>,
     /// So many in line have been looked at for want of memory, since the first of them was.
     looked: usize,
 }
@@ -81,13 +84,16 @@ impl Reading {
     /// A turn begins. How many of those aside are to be looked at.
     pub(crate) fn begin(&mut self, now: Instant) -> usize {
         self.line.begin(TURN);
-        if self.look_at.take_if(|at| *at <= now).is_none() {
+        if self.rest == 0 && self.look_at.take_if(|at| *at <= now).is_some() {
+            (self.rest, self.rest_at) = (self.aside.len(), Some(now));
+        }
+        if self.rest_at.take_if(|at| *at <= now).is_none() {
             return self.aside.len().min(LOOKS_SOON);
         }
-        if self.aside.len() > LOOKS_MAX {
-            self.look_at = Some(now + LOOK_AGAIN);
-        }
-        self.aside.len().min(LOOKS_MAX)
+        let some = self.rest.min(LOOKS_MAX);
+        self.rest -= some;
+        self.rest_at = (self.rest > 0).then(|| now + LOOK_AGAIN);
+        some
     }
 
     /// Some of those in line, which cannot be read for want of memory: those that come after the last of whom
@@ -136,7 +142,8 @@ impl Reading {
 
     /// When a turn is due, if nothing else happens.
     pub(crate) fn next_look(&self) -> Option<Instant> {
-        self.look_at
+        let look_at = self.look_at.filter(|_| self.rest == 0);
+        look_at.or(self.rest_at)
     }
 }
 
@@ -148,12 +155,12 @@ mod tests {
     #[test]
     fn of_many_who_may_not_be_read_some_are_looked_at_each_time_and_each_of_them_soon() {
         let (mut reading, mut now) = (Reading::default(), Instant::now());
-        let many = 20 * LOOKS_MAX;
+        let (many, later) = (20 * LOOKS_MAX, now + LOOK_LATEST / 2);
         let mut known: Vec<Known> = (0..many).map(|_| Known::default()).collect();
-        let put = |reading: &mut Reading, known: &mut Known, now, n: usize| {
-            reading.put_aside(now, known, ConnId::new(n.try_into().unwrap()), MayRead::Later);
-        };
-        known.iter_mut().enumerate().for_each(|(n, known)| put(&mut reading, known, now, n));
+        let conn = |n: usize| ConnId::new(n.try_into().unwrap());
+        for (n, known) in known.iter_mut().enumerate() {
+            reading.put_aside(now, known, conn(n), MayRead::Later);
+        }
         let mut seen = BTreeSet::new();
         for _ in 0..20 {
             now += LOOK_AGAIN;
@@ -164,9 +171,10 @@ mod tests {
                 let n = usize::try_from(reading.take_aside().unwrap().get()).unwrap();
                 assert!(known[n].leave_list());
                 seen.insert(n);
-                put(&mut reading, &mut known[n], now, n);
+                reading.put_aside(now, &mut known[n], conn(n), MayRead::From(later));
             }
         }
         assert_eq!(seen.len(), many);
+        assert_eq!(reading.next_look(), Some(later), "then nobody is looked at before the first may be read");
     }
 }
